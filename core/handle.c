@@ -1,0 +1,634 @@
+/*
+** handle.c - open, close, refresh, options, statistics; the registry of stores; following a store to its next generation.
+**
+** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping for reads, one for writes, one lock file
+** descriptor.  `references` counts handles and snapshots, `writers` the handles that may write; both under the registry's mutex.
+**
+** CREATING.  A store gets its name only when it is complete and on disk: it is built as PATH.new, under the lock on byte 2 of the lock file, so
+** that a PATH.new found there is a dead creator's; then renamed without replacing, then the folder is flushed.
+**
+** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because unlocking would release the parent's lock.
+*/
+#include "store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
+static store *registry;
+static unsigned forks;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+unsigned handle_forks(void){
+  return __atomic_load_n(&forks, __ATOMIC_RELAXED);
+}
+
+static void in_forked_child(void){
+  store *s;
+  static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+  registry_mutex = fresh;
+  for(s=registry; s!=NULL; s=s->next){
+    s->dead = 1;
+    os_close(&s->lock);
+  }
+  registry = NULL;
+  __atomic_add_fetch(&forks, 1, __ATOMIC_RELAXED);
+}
+
+static void watch_forks(void){
+  os_at_fork(in_forked_child);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ stores */
+
+static store *store_new(const char *path){
+  pthread_condattr_t monotonic;
+  store *s = os_alloc(sizeof *s);
+  if( s==NULL ) return NULL;
+  s->path = os_alloc(strlen(path)+1);
+  if( s->path==NULL ){ os_free(s); return NULL; }
+  strcpy(s->path, path);
+  s->file.fd = s->lock.fd = -1;
+  s->references = 1;
+  pthread_mutex_init(&s->mapping_mutex, NULL);
+  pthread_mutex_init(&s->turn_mutex, NULL);
+  pthread_mutex_init(&s->held_mutex, NULL);
+  pthread_mutex_init(&s->index_mutex, NULL);
+  pthread_mutex_init(&s->flush_mutex, NULL);
+  pthread_cond_init(&s->flush_done, NULL);
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&s->turn_free, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  return s;
+}
+
+static void unmap_all(store *s){
+  mapping *m, *next;
+  uint8_t *base = atomic_load(&s->base), *write_base = atomic_load(&s->write_base);
+  for(m=s->outgrown; m!=NULL; m=next){
+    next = m->next;
+    os_unmap(m->base, m->length);
+    os_free(m);
+  }
+  if( write_base!=base ) os_unmap(write_base, s->write_mapped);
+  os_unmap(base, s->mapped);
+}
+
+void store_free(store *s){
+  if( s==NULL ) return;
+  unmap_all(s);
+  os_close(&s->file);
+  os_close(&s->lock);
+  txn_free(s->spare);
+  pthread_mutex_destroy(&s->mapping_mutex);
+  pthread_mutex_destroy(&s->turn_mutex);
+  pthread_mutex_destroy(&s->held_mutex);
+  pthread_mutex_destroy(&s->index_mutex);
+  pthread_mutex_destroy(&s->flush_mutex);
+  pthread_cond_destroy(&s->flush_done);
+  pthread_cond_destroy(&s->turn_free);
+  os_free(s->path);
+  os_free(s);
+}
+
+void store_pin(store *s){
+  pthread_mutex_lock(&registry_mutex);
+  s->references++;
+  pthread_mutex_unlock(&registry_mutex);
+}
+
+static void forget_store(store *s){
+  store **p = &registry;
+  while( *p && *p!=s ) p = &(*p)->next;
+  if( *p ) *p = s->next;
+}
+
+void store_unpin(store *s){
+  int last;
+  pthread_mutex_lock(&registry_mutex);
+  last = --s->references==0;
+  if( last ) forget_store(s);
+  pthread_mutex_unlock(&registry_mutex);
+  if( last ) store_free(s);
+}
+
+/* Give a handle's hold on a store up; the last writer leaves the file clean.  The registry is held throughout, so that nobody opens the file
+** for writing in this process meanwhile. */
+static int store_release(store *s, int writing){
+  int rc = MAPH_OK, last;
+  pthread_mutex_lock(&registry_mutex);
+  if( writing && !s->dead && --s->writers==0 ){
+    rc = commit_end_sessions(s);
+    lock_close(s);
+  }
+  last = --s->references==0;
+  if( last ) forget_store(s);
+  pthread_mutex_unlock(&registry_mutex);
+  if( last ) store_free(s);
+  return rc;
+}
+
+/* Let a store be written to: a writable descriptor, a writable mapping, the lock file.  Under the registry's mutex. */
+static int add_writer(store *s, os_file *f){
+  int rc = MAPH_OK;
+  if( s->writers==0 ){
+    if( !s->file.writable ){
+      os_file old = s->file;
+      pthread_mutex_lock(&s->mapping_mutex);
+      s->file = *f;
+      *f = old;
+      pthread_mutex_unlock(&s->mapping_mutex);
+    }
+    rc = store_map_for_writing(s);
+    if( rc==MAPH_OK && !s->lockless && s->lock.fd<0 ) rc = lock_open(s);
+    s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
+    s->streak = 0;
+    s->unsettled = 1;
+  }
+  if( rc==MAPH_OK ) s->writers++;
+  return rc;
+}
+
+static int may_write_here(const os_file *f, const char *path){
+  if( f->file_system==OS_NETWORK ){
+    return fail(MAPH_CANTOPEN, "%s: on a network file system, where locks and mappings do not hold between machines: keep the store on a local "
+                "disk and write to it through maph-server", path);
+  }
+  if( f->links>1 ) return fail(MAPH_CANTOPEN, "%s: has %llu names (hard links), which would part at the next rewrite: keep one", path, (unsigned long long)f->links);
+  return MAPH_OK;
+}
+
+store *store_bare(const char *path, os_file *f){
+  store *s = store_new(path);
+  if( s==NULL ) return NULL;
+  s->file = *f;
+  f->fd = -1;
+  s->lockless = 1;
+  return s;
+}
+
+/* A store of an open file: mapped and its header read. */
+static int store_load(const char *path, os_file *f, const maph_options *o, store **out){
+  store *s = store_new(path);
+  int rc = MAPH_OK;
+  if( s==NULL ) return MAPH_NOMEM;
+  s->file = *f;
+  f->fd = -1;
+  s->advice = o->advice;
+  s->huge_pages = o->huge_pages;
+  rc = store_see_size(s, 0);
+  if( rc==MAPH_OK ) rc = header_read(s, atomic_load(&s->base), atomic_load(&s->size));
+  if( rc==MAPH_OK && o->prefault ) os_prefault(atomic_load(&s->base), atomic_load(&s->size));
+  if( rc==MAPH_OK && o->lock_memory ) rc = os_lock_memory(atomic_load(&s->base), atomic_load(&s->size));
+  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
+  *out = s;
+  return rc;
+}
+
+static int must_be_trusted(store *s, int writing, const maph_options *o){
+  const header *h = header_of(atomic_load(&s->base));
+  int rc;
+  if( header_trusted(s, h, writing) ) return MAPH_OK;
+  if( !writing ){
+    return fail(MAPH_RECOVER, "%s: was not closed cleanly before a power loss, or is a copy of a store in use: run `maph recover` on it, or open it "
+                "once for writing", s->path);
+  }
+  rc = lock_take(s, o->busy_timeout_ms);     /* the session begins with the recovery */
+  if( rc==MAPH_OK ){
+    lock_release(s);
+    lock_give_turn(s);
+  }
+  return rc;
+}
+
+static store *registered(const os_file *f){
+  store *s;
+  for(s=registry; s!=NULL; s=s->next) if( s->file.device==f->device && s->file.inode==f->inode ) return s;
+  return NULL;
+}
+
+int store_open(const char *path, int writing, const maph_options *o, store **out){
+  os_file f;
+  store *s = NULL;
+  int rc, found;
+  *out = NULL;
+  rc = os_open(path, writing || ONE_MAPPING ? OS_WRITE : OS_READ, 0, &f);
+  if( rc==MAPH_CANTOPEN && ONE_MAPPING && !writing ) rc = os_open(path, OS_READ, 0, &f);
+  if( rc!=MAPH_OK ) return rc;
+  if( writing && (rc = may_write_here(&f, path))!=MAPH_OK ){
+    os_close(&f);
+    return rc;
+  }
+  pthread_mutex_lock(&registry_mutex);
+  s = registered(&f);
+  found = s!=NULL;
+  if( !found ) rc = store_load(path, &f, o, &s);
+  else s->references++;
+  if( rc==MAPH_OK && !found ){
+    s->next = registry;
+    registry = s;
+  }
+  if( rc==MAPH_OK && writing ) rc = add_writer(s, &f);
+  if( rc!=MAPH_OK && s!=NULL && --s->references==0 ){
+    forget_store(s);
+    store_free(s);
+    s = NULL;
+  }
+  pthread_mutex_unlock(&registry_mutex);
+  os_close(&f);
+  if( rc!=MAPH_OK ) return rc;
+  rc = must_be_trusted(s, writing, o);
+  if( rc!=MAPH_OK ) store_release(s, writing);
+  else *out = s;
+  return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- creation */
+
+/* An empty log and index in an open, empty file. */
+static int store_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t version, uint64_t expected_keys){
+  header *h;
+  end_record e;
+  int rc;
+  rc = os_grow(&s->file, s->path, 64*1024);
+  if( rc==MAPH_OK ) rc = store_see_size(s, 0);
+  if( rc==MAPH_OK ) rc = store_map_for_writing(s);
+  if( rc==MAPH_OK ) rc = os_populate(s->write_base, 0, 64*1024);
+  if( rc!=MAPH_OK ) return rc;
+  h = header_of(s->write_base);
+  header_make(h, uuid, generation);
+  s->salt = header_salt(h);
+  s->hash_seed = h->hash_seed;
+  s->generation = generation;
+  memcpy(s->uuid, h->uuid, 16);
+  memset(&e, 0, sizeof e);
+  e.head.kind = KIND_EPOCH;
+  e.head.version_prev = version;
+  os_random(&e.start, sizeof e.start);
+  e.chain = record_chain(s->salt, 0, &e, 0);
+  rc = log_write_end(s, LOG_START, &e);
+  s->last = (tip){ LOG_START+END_SIZE, version, e.chain, 0, 0 };
+  s->space_end = s->last.end;
+  if( rc==MAPH_OK ) rc = index_create(s, expected_keys);
+  if( rc!=MAPH_OK ) return rc;
+  h = header_of(s->write_base);
+  store_word(s->write_base, &h->end, s->space_end);
+  store_word(s->write_base, &h->prepared, s->last.end);
+  store_word(s->write_base, &h->committed, s->last.end);
+  store_word(s->write_base, &h->clean, CLEAN_YES);
+  header_checkpoint(s, &s->last);
+  return MAPH_OK;
+}
+
+int store_build(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t version, store **out){
+  os_file f;
+  store *s;
+  int rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
+  *out = NULL;
+  if( rc==MAPH_EXISTS ){
+    os_remove(path);                       /* of a creator that died: the caller holds the lock for it */
+    rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
+  }
+  if( rc==MAPH_OK ) rc = may_write_here(&f, path);
+  if( rc!=MAPH_OK ){
+    if( rc!=MAPH_EXISTS && f.fd>=0 ){ os_close(&f); os_remove(path); }
+    return rc;
+  }
+  s = store_new(path);
+  if( s==NULL ) rc = MAPH_NOMEM;
+  if( rc==MAPH_OK ){
+    s->file = f;
+    s->lockless = 1;
+    rc = store_format(s, uuid, generation, version, o->expected_keys);
+  }else{
+    os_close(&f);
+  }
+  if( rc!=MAPH_OK ){ store_free(s); os_remove(path); s = NULL; }
+  *out = s;
+  return rc;
+}
+
+char *handle_beside(const char *path, const char *suffix){
+  char *name = os_alloc(strlen(path)+strlen(suffix)+1);
+  if( name ) sprintf(name, "%s%s", path, suffix);
+  return name;
+}
+
+/* Lock byte 2 of the lock file that is at its path now (a deleted store's lock file may go while we wait). */
+int handle_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock){
+  char *name = handle_beside(path, ".lock");
+  uint64_t until = os_clock_ns()+(uint64_t)timeout_ms*1000000u, device = 0, inode = 0;
+  int rc, got = 0;
+  if( name==NULL ) return MAPH_NOMEM;
+  for(;;){
+    rc = os_open_lock(name, model, lock);
+    if( rc!=MAPH_OK ) break;
+    got = os_lock(lock, LOCK_REWRITE, 1);
+    if( got<0 ) rc = -got;
+    if( got==1 && os_identity(name, &device, &inode)==MAPH_OK && device==lock->device && inode==lock->inode ) break;
+    if( got==0 && os_clock_ns()>=until ) rc = fail(MAPH_BUSY, "%s: another process is creating or rewriting this store: try again", path);
+    os_close(lock);
+    if( rc!=MAPH_OK ) break;
+    os_sleep_us(500);
+  }
+  os_free(name);
+  return rc;
+}
+
+int store_create(const char *path, const maph_options *o){
+  os_file model, lock;
+  store *s = NULL;
+  char *temporary = handle_beside(path, ".new");
+  uint64_t device, inode;
+  int rc;
+  lock.fd = -1;
+  if( temporary==NULL ) return MAPH_NOMEM;
+  memset(&model, 0, sizeof model);
+  model.mode = (unsigned)o->mode;
+  model.owner = model.group = (unsigned)-1;
+  rc = handle_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
+  if( rc==MAPH_OK && os_identity(path, &device, &inode)==MAPH_OK ) rc = fail(MAPH_EXISTS, "%s: exists already", path);
+  if( rc==MAPH_OK ) rc = store_build(temporary, o, NULL, 1, 0, &s);
+  if( rc!=MAPH_OK ) goto done;
+  store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
+  store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
+  store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
+  rc = os_flush_file(&s->file, s->path);
+  if( rc==MAPH_OK ) rc = os_rename_new(temporary, path);
+  if( rc!=MAPH_OK ) os_remove(temporary);
+  else rc = os_flush_directory(path);
+done:
+  store_free(s);
+  os_close(&lock);
+  os_free(temporary);
+  return rc;
+}
+
+/* ----------------------------------------------------------------------------------------------------- open and close */
+
+static int take_options(const maph_options *given, maph_options *o){
+  static const maph_options defaults = MAPH_OPTIONS_INIT;
+  *o = defaults;
+  if( given==NULL ) return MAPH_OK;
+  if( given->size<sizeof given->size || given->size>4096 ) return fail(MAPH_MISUSE, "maph_options.size is %zu: initialise with MAPH_OPTIONS_INIT", given->size);
+  memcpy(o, given, MIN(given->size, sizeof *o));
+  o->size = sizeof *o;
+  if( o->durability==MAPH_SYNC_DEFAULT ) o->durability = MAPH_SYNC_NORMAL;
+  if( o->durability<MAPH_SYNC_OFF || o->durability>MAPH_SYNC_FULL ) return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
+  if( o->busy_timeout_ms<0 ) return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
+  if( o->advice<MAPH_ADVISE_NORMAL || o->advice>MAPH_ADVISE_WILLNEED ) return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
+  if( o->mode<=0 || o->mode>07777 ) return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
+  return MAPH_OK;
+}
+
+static int check_flags(int flags){
+  int how = flags & (MAPH_RDONLY|MAPH_RDWR);
+  if( how!=MAPH_RDONLY && how!=MAPH_RDWR ) return fail(MAPH_MISUSE, "maph_open: say either MAPH_RDONLY or MAPH_RDWR");
+  if( flags & ~(MAPH_RDONLY|MAPH_RDWR|MAPH_CREATE|MAPH_EXCL) ) return fail(MAPH_MISUSE, "maph_open: unknown flags %x", (unsigned)flags);
+  if( (flags&MAPH_CREATE) && how!=MAPH_RDWR ) return fail(MAPH_MISUSE, "maph_open: MAPH_CREATE needs MAPH_RDWR");
+  if( (flags&MAPH_EXCL) && !(flags&MAPH_CREATE) ) return fail(MAPH_MISUSE, "maph_open: MAPH_EXCL needs MAPH_CREATE");
+  return MAPH_OK;
+}
+
+static int open_in_memory(const maph_options *o, store **out){
+  store *s = store_new(":memory:");
+  int rc;
+  if( s==NULL ) return MAPH_NOMEM;
+  s->in_memory = s->lockless = 1;
+  rc = os_open_memory(&s->file);
+  if( rc==MAPH_OK ) rc = store_format(s, NULL, 1, 0, o->expected_keys);
+  if( rc==MAPH_OK ) s->writers = 1;
+  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
+  *out = s;
+  return rc;
+}
+
+static int open_or_create(const char *path, int flags, const maph_options *o, store **s){
+  int rc, tries;
+  for(tries=0; ; tries++){
+    if( flags&MAPH_EXCL ){
+      rc = store_create(path, o);
+      if( rc!=MAPH_OK ) return rc;
+      return store_open(path, 1, o, s);
+    }
+    rc = store_open(path, (flags&MAPH_RDWR)!=0, o, s);
+    if( rc!=MAPH_NOTFOUND || !(flags&MAPH_CREATE) || tries>10 ) break;
+    rc = store_create(path, o);
+    if( rc!=MAPH_OK && rc!=MAPH_EXISTS ) return rc;
+  }
+  if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: no such store: check the name, or open it with MAPH_RDWR|MAPH_CREATE", path);
+  return rc;
+}
+
+int maph_open(const char *path, int flags, const maph_options *options, maph **out){
+  maph *m = NULL;
+  maph_options o;
+  store *s = NULL;
+  char *resolved = NULL;
+  int rc;
+  if( out==NULL ) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
+  *out = NULL;
+  if( path==NULL || path[0]==0 ) return fail(MAPH_MISUSE, "maph_open: an empty path: name a file, or \":memory:\"");
+  pthread_once(&fork_once, watch_forks);
+  rc = check_flags(flags);
+  if( rc==MAPH_OK ) rc = take_options(options, &o);
+  if( rc!=MAPH_OK ) return rc;
+  if( strcmp(path, ":memory:")==0 ){
+    rc = flags&MAPH_RDWR ? open_in_memory(&o, &s) : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
+  }else{
+    rc = os_resolve(path, &resolved);
+    if( rc==MAPH_OK ) rc = open_or_create(resolved, flags, &o, &s);
+  }
+  if( rc==MAPH_OK && (m = os_alloc(sizeof *m))==NULL ){
+    store_release(s, (flags&MAPH_RDWR)!=0);
+    rc = MAPH_NOMEM;
+  }
+  if( rc==MAPH_OK ){
+    m->magic = HANDLE_MAGIC;
+    m->fork_count = handle_forks();
+    m->s = s;
+    m->path = resolved;
+    m->flags = flags;
+    m->options = o;
+    pthread_mutex_init(&m->mutex, NULL);
+    *out = m;
+    resolved = NULL;
+  }
+  free(resolved);
+  return rc;
+}
+
+static int writes(const maph *m){
+  return (m->flags&MAPH_RDWR)!=0;
+}
+
+static void release_retired(maph *m){
+  size_t i;
+  for(i=0; i<m->retired_count; i++) store_release(m->retired[i], writes(m));
+  os_free(m->retired);
+  m->retired = NULL;
+  m->retired_count = 0;
+}
+
+int maph_close(maph *m){
+  int rc;
+  if( m==NULL ) return MAPH_OK;
+  if( m->magic!=HANDLE_MAGIC ) return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
+  if( m->fork_count==handle_forks() ){
+    if( m->open_reads ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
+    while( m->open_txns ) maph_txn_abort(m->open_txns);
+  }
+  m->magic = 0;
+  release_retired(m);
+  rc = store_release(m->s, writes(m));
+  pthread_mutex_destroy(&m->mutex);
+  free(m->path);
+  os_free(m);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------------- the next generation, refresh */
+
+/* Move the handle to the file that is at its path now; what it leaves stays mapped until refresh or close.  Under m->mutex. */
+static int move_to_current(maph *m){
+  store *s = NULL, **retired;
+  int rc = store_open(m->path, writes(m), &m->options, &s);
+  if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
+  if( rc!=MAPH_OK ) return rc;
+  if( s==m->s ){ store_release(s, writes(m)); return MAPH_OK; }
+  retired = os_realloc(m->retired, (m->retired_count+1)*sizeof *retired);
+  if( retired==NULL ){ store_release(s, writes(m)); return MAPH_NOMEM; }
+  m->retired = retired;
+  retired[m->retired_count++] = m->s;
+  atomic_store_explicit(&m->s, s, memory_order_release);
+  return MAPH_OK;
+}
+
+/* The store says that it was, or is being, replaced or deleted. */
+static int follow(maph *m, store **s){
+  uint64_t state, device = 0, inode = 0;
+  int rc = MAPH_OK;
+  pthread_mutex_lock(&m->mutex);
+  *s = atomic_load(&m->s);
+  state = atomic_load(&header_of(atomic_load(&(*s)->base))->state);
+  if( state & STATE_DELETED ){
+    rc = fail(MAPH_CANTOPEN, "%s: the store was deleted: open it again if it was made anew", m->path);
+  }else if( state & (STATE_SUPERSEDED|STATE_SWITCHING) ){
+    rc = os_identity(m->path, &device, &inode);
+    if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there", m->path);
+    if( rc==MAPH_OK && (device!=(*s)->file.device || inode!=(*s)->file.inode) ) rc = move_to_current(m);
+    *s = atomic_load(&m->s);
+  }
+  pthread_mutex_unlock(&m->mutex);
+  return rc;
+}
+
+int handle_store(maph *m, store **s){
+  uint64_t state;
+  if( unlikely(m==NULL || m->magic!=HANDLE_MAGIC) ) return fail(MAPH_MISUSE, "this handle is NULL or closed");
+  if( unlikely(m->fork_count!=handle_forks()) ) return fail(MAPH_MISUSE, "%s: a handle does not cross fork(): open the store in the child", m->path ? m->path : ":memory:");
+  *s = atomic_load_explicit(&m->s, memory_order_acquire);
+  state = atomic_load_explicit(&header_of(atomic_load_explicit(&(*s)->base, memory_order_relaxed))->state, memory_order_acquire);
+  if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0) ) return MAPH_OK;
+  return follow(m, s);
+}
+
+int handle_writer(maph *m, store **s){
+  int rc = handle_store(m, s);
+  if( rc==MAPH_OK && !writes(m) ) rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*s)->path);
+  return rc;
+}
+
+void handle_count_read(maph *m, int by){
+  pthread_mutex_lock(&m->mutex);
+  m->open_reads += (unsigned)by;
+  pthread_mutex_unlock(&m->mutex);
+}
+
+int maph_refresh(maph *m){
+  store *s;
+  uint64_t device, inode;
+  int rc = handle_store(m, &s);
+  if( rc!=MAPH_OK ) return rc;
+  if( m->open_txns ) return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
+  if( !s->in_memory ){
+    rc = os_identity(m->path, &device, &inode);
+    if( rc==MAPH_NOTFOUND ) return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
+    pthread_mutex_lock(&m->mutex);
+    if( rc==MAPH_OK && (device!=s->file.device || inode!=s->file.inode) ) rc = move_to_current(m);
+    pthread_mutex_unlock(&m->mutex);
+  }
+  if( rc==MAPH_OK ) release_retired(m);
+  return rc;
+}
+
+int maph_sync(maph *m){
+  store *s;
+  int rc = handle_writer(m, &s);
+  return rc==MAPH_OK ? commit_sync(s) : rc;
+}
+
+int maph_destroy(const char *path, int busy_timeout_ms){
+  maph_options o = MAPH_OPTIONS_INIT;
+  char *lock_name = NULL;
+  os_file rewrite;
+  store *s;
+  maph *m;
+  int rc;
+  o.busy_timeout_ms = busy_timeout_ms;
+  rewrite.fd = -1;
+  rc = maph_open(path, MAPH_RDWR, &o, &m);
+  if( rc!=MAPH_OK ) return rc;
+  s = m->s;
+  if( s->in_memory ){ maph_close(m); return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed"); }
+  lock_name = handle_beside(s->path, ".lock");
+  rc = lock_name ? handle_lock_rewrite(s->path, &s->file, busy_timeout_ms, &rewrite) : MAPH_NOMEM;
+  if( rc==MAPH_OK ) rc = lock_take(s, busy_timeout_ms);
+  if( rc==MAPH_OK ){
+    OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+    atomic_fetch_or(&header_of(s->write_base)->state, STATE_DELETED);
+    os_remove(s->path);
+    os_remove(lock_name);
+    rc = os_flush_directory(s->path);
+    lock_release(s);
+    lock_give_turn(s);
+  }
+  os_close(&rewrite);
+  os_free(lock_name);
+  maph_close(m);
+  return rc;
+}
+
+/* -------------------------------------------------------------------------------------------------------- statistics */
+
+int maph_stat(maph *m, maph_stats *st){
+  index_shape shape;
+  end_record e;
+  store *s;
+  view v;
+  const header *h;
+  int rc = handle_store(m, &s);
+  if( rc==MAPH_OK && st==NULL ) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
+  if( rc==MAPH_OK ) rc = view_latest(s, &v);
+  if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
+  if( rc==MAPH_OK ) rc = index_measure(&v, &shape, 0);
+  if( rc==MAPH_OK ) rc = store_see_size(s, 0);
+  if( rc!=MAPH_OK ) return rc;
+  h = header_of(v.base);
+  memset(st, 0, sizeof *st);
+  st->records = e.records;
+  st->live_bytes = e.bytes;
+  st->index_bytes = shape.bytes;
+  st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
+  st->file_bytes = atomic_load(&s->size);
+  st->dead_bytes = st->used_bytes-MIN(st->used_bytes, HEADER_SIZE+e.bytes+shape.bytes);
+  st->version = e.head.version_prev & VERSION_MAX;
+  st->generation = s->generation;
+  st->flushed_bytes = atomic_load(&h->flushed);
+  st->segments = shape.segments;
+  st->load_factor = (double)e.records/((double)shape.segments*SEGMENT_BUCKETS*BUCKET_SLOTS);
+  memcpy(st->uuid, s->uuid, 16);
+  st->poisoned = (atomic_load(&h->state) & STATE_POISONED)!=0;
+  return MAPH_OK;
+}

@@ -1,0 +1,103 @@
+/*
+** header.c - the header page: made once, checked at every open, and the question whether its live part may be believed.
+**
+** The live part and the index describe memory: page cache that survives the death of any process but not a power cut.  They hold
+** where the file is marked clean, or where the machine has not been restarted since (boot identity), the file is not a copy (device
+** and inode) and its file system was not unmounted in between (mount).  A reader in another mount namespace cannot compare mounts
+** and leaves that to writers.
+*/
+#include "store.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+uint64_t header_salt(const header *h){
+  uint8_t in[24];
+  memcpy(in, h->uuid, 16);
+  memcpy(in+16, &h->generation, 8);
+  return XXH3_64bits(in, sizeof in);
+}
+
+void header_make(header *h, const uint8_t uuid[16], uint64_t generation){
+  memset(h, 0, sizeof *h);
+  memcpy(h->magic, FORMAT_MAGIC, 8);
+  h->format = FORMAT_VERSION;
+  h->header_size = HEADER_SIZE;
+  if( uuid ) memcpy(h->uuid, uuid, 16); else os_random(h->uuid, 16);
+  h->generation = generation;
+  os_random(&h->hash_seed, 8);
+  h->created_ns = os_time_ns();
+  h->checksum = XXH3_64bits(h, offsetof(header, checksum));
+}
+
+/* The identity of {boot, device, inode}; never 0. */
+static uint64_t place_hash(const os_file *f, const os_place *place){
+  uint8_t in[sizeof place->boot+16];
+  memcpy(in, place->boot, sizeof place->boot);
+  memcpy(in+sizeof place->boot, &f->device, 8);
+  memcpy(in+sizeof place->boot+8, &f->inode, 8);
+  return XXH3_64bits(in, sizeof in)|1;
+}
+
+int header_read(store *s, const uint8_t *base, uint64_t size){
+  os_place place;
+  header copy;
+  if( size<HEADER_SIZE ){
+    return fail(MAPH_FORMAT, "%s: not a maph store: %llu bytes are too few to be one", s->path, (unsigned long long)size);
+  }
+  memcpy(&copy, base, 256);
+  if( memcmp(copy.magic, FORMAT_MAGIC, 8)!=0 ) return fail(MAPH_FORMAT, "%s: not a maph store: offset 0 does not hold its magic", s->path);
+  if( copy.format!=FORMAT_VERSION || copy.header_size!=HEADER_SIZE ){
+    return fail(MAPH_FORMAT, "%s: offset 8: format version %u is not known to this library (%s): use a newer one", s->path, copy.format, MAPH_VERSION);
+  }
+  if( copy.checksum!=XXH3_64bits(&copy, offsetof(header, checksum)) ){
+    return fail_corrupt(s->path, offsetof(header, checksum), "the header's checksum does not fit its bytes");
+  }
+  if( copy.required!=0 ){
+    return fail(MAPH_FORMAT, "%s: offset 16: the store uses features (%llx) that this library (%s) does not know: use a newer one", s->path,
+                (unsigned long long)copy.required, MAPH_VERSION);
+  }
+  if( size<LOG_START+END_SIZE ) return fail_corrupt(s->path, size, "the file ends before its log begins");
+  memcpy(s->uuid, copy.uuid, 16);
+  s->generation = copy.generation;
+  s->hash_seed = copy.hash_seed;
+  s->salt = header_salt(&copy);
+  os_place_of(&s->file, &place);
+  s->boot = place_hash(&s->file, &place);
+  s->mount = place.mount;
+  s->space = place.space;
+  return MAPH_OK;
+}
+
+int header_trusted(const store *s, const header *h, int writer){
+  uint64_t clean = atomic_load_explicit(&h->clean, memory_order_acquire);
+  if( s->in_memory || clean==CLEAN_YES ) return 1;
+  if( atomic_load_explicit(&h->boot, memory_order_acquire)!=s->boot ) return 0;
+  if( atomic_load_explicit(&h->space, memory_order_relaxed)!=s->space ) return !writer;
+  return atomic_load_explicit(&h->mount, memory_order_relaxed)==s->mount;
+}
+
+void header_checkpoint(store *s, const tip *t){
+  header *h = header_of(s->write_base);
+  checkpoint *slot = &h->checkpoint_a, c;
+  if( h->checkpoint_b.offset<h->checkpoint_a.offset ) slot = &h->checkpoint_b;
+  memset(&c, 0, sizeof c);
+  c.offset = t->end;  c.version = t->version;  c.chain = t->chain;  c.records = t->records;  c.bytes = t->bytes;
+  c.checksum = XXH3_64bits_withSeed(&c, offsetof(checkpoint, checksum), s->salt);
+  OS_TEST_STORE(s->write_base, (uint64_t)((uint8_t*)slot-s->write_base), sizeof c);
+  memcpy(slot, &c, sizeof c);
+  s->checkpoint_end = t->end;
+}
+
+int header_best_checkpoint(const store *s, const header *h, checkpoint *best){
+  const checkpoint *slots[2] = { &h->checkpoint_a, &h->checkpoint_b };
+  int i, found = 0;
+  for(i=0; i<2; i++){
+    checkpoint c;
+    memcpy(&c, slots[i], sizeof c);
+    if( c.checksum!=XXH3_64bits_withSeed(&c, offsetof(checkpoint, checksum), s->salt) ) continue;
+    if( !found || c.offset>best->offset ) *best = c;
+    found = 1;
+  }
+  return found;
+}

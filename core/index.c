@@ -1,0 +1,603 @@
+/*
+** index.c - extendible hashing in the file: find, reserve, publish, split.
+**
+** The structure is in format.h, section 3 (Fagin et al. 1979; buckets of one cache line, probed in line).  The invariants:
+**
+**  (1) A slot leads to the newest version of its key, a put or a delete, from the moment `committed` covers that version.
+**  (2) Slots are never emptied; a bucket fills from the left.  So "an empty last slot ends the probe" stays true of what was found.
+**  (3) A key's slot lies in the segment that its directory word names, and every bucket between the key's own and the slot's is full - or,
+**      for a reader that holds an older directory word, in that word's segment as a slot left behind, which still leads to the right
+**      record for every snapshot taken before the split.
+**  (4) A left-behind slot is reused only after root and directory words were stored (release) that lead past it.  So a reader whose miss
+**      might come from such reuse finds root or its directory word changed when it looks again, and repeats.
+**  (5) Readers take `committed` before root (view.c).
+**
+** A split copies the segment whole and moves nothing, so it reads no record and needs no key's home bucket: in each copy the slots of the
+** other half are left behind, keep the buckets full that others were probed past (3), and are free for reuse.  Only a bucket that was
+** not full, past which nobody was probed, is cleared of them in the new copy.
+**
+** Writers split before their transaction is decided (index_reserve), so that publishing, after the decision, only stores into slots that
+** are known to be free.  A crash inside a split leaves `state` naming the new segment, already filled; index_finish_split repeats the
+** directory stores.  Readers are right at every step of it, finished or not.
+**
+** Colliding keys, which who can read the seed can make, would double the directory for ever: it stays at most 16 times the number of
+** segments, and a full segment that may not split is given an overflow segment instead.
+*/
+#include "store.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#if defined(__SSE2__) && !ONE_MAPPING
+# include <emmintrin.h>
+#endif
+
+#define SLOT_OFFSET_MASK ((UINT64_C(1)<<40)-1)
+enum { PROBE_BUCKETS = 3, RETRY_MOST = 10000 };   /* a key that finds no room in so many buckets makes its segment split */
+
+static inline uint32_t tag_of(uint64_t hash){ return (uint32_t)(hash>>40); }
+static inline uint64_t slot_tag(uint64_t slot){ return slot>>40; }
+static inline uint64_t slot_offset(uint64_t slot){ return (slot & SLOT_OFFSET_MASK)*8; }
+static inline uint64_t make_slot(uint64_t hash, uint64_t offset){ return (hash>>40)<<40 | offset/8; }
+static inline unsigned home_of(uint64_t hash){ return (unsigned)(hash & (SEGMENT_BUCKETS-1)); }
+static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket){
+  return word_at(base, segment+(uint64_t)bucket*64);
+}
+static inline word *link_of(const uint8_t *base, uint64_t segment){ return word_at(base, segment-RECORD_HEAD); }
+static inline uint64_t acquire(const word *w){ return atomic_load_explicit(w, memory_order_acquire); }
+
+uint64_t index_hash(const store *s, maph_slice key){
+  return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
+}
+
+/* Bit i: slot i of the bucket may have this tag in its top 24 bits.  A hint: the slot is loaded again as an atomic. */
+static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
+#if defined(__SSE2__) && !ONE_MAPPING
+  const __m128i *p = (const __m128i*)(const void*)bucket;
+  __m128i want = _mm_set1_epi32((int)(tag<<8)), top = _mm_set1_epi32((int)0xFFFFFF00u);
+  __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p+1));
+  __m128 c = _mm_castsi128_ps(_mm_load_si128(p+2)), d = _mm_castsi128_ps(_mm_load_si128(p+3));
+  __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3,1,3,1)));
+  __m128i hi = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3,1,3,1)));
+  lo = _mm_cmpeq_epi32(_mm_and_si128(lo, top), want);
+  hi = _mm_cmpeq_epi32(_mm_and_si128(hi, top), want);
+  return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(lo, hi), _mm_setzero_si128()));
+#else
+  unsigned i, bits = 0;
+  for(i=0; i<BUCKET_SLOTS; i++) bits |= (unsigned)(slot_tag(atomic_load_explicit(&bucket[i], memory_order_relaxed))==tag)<<i;
+  return bits;
+#endif
+}
+
+/* ---------------------------------------------------------------------------------------------------------- reading */
+
+/* Where a hash leads: the directory word and the segment it names. */
+typedef struct place {
+  uint64_t root, segment;
+  const word *directory_word;
+} place;
+
+/* Make sure the view reaches `need`: the file may have grown since it was opened. */
+static int view_reach(const view *v, uint64_t need){
+  int rc;
+  if( likely(need<=v->size) ) return MAPH_OK;
+  rc = store_see_size(v->s, need);
+  if( rc==MAPH_OK ){
+    ((view*)(uintptr_t)v)->size = atomic_load_explicit(&v->s->size, memory_order_acquire);
+    ((view*)(uintptr_t)v)->base = atomic_load_explicit(&v->s->base, memory_order_acquire);
+  }
+  return rc;
+}
+
+static inline int segment_sound(const view *v, uint64_t segment){
+  if( unlikely(segment<LOG_START+RECORD_HEAD || segment%64 || segment>OFFSET_MAX) ){
+    return fail_corrupt(v->s->path, segment, "the index names a segment that cannot be there");
+  }
+  return view_reach(v, segment+SEGMENT_SIZE);
+}
+
+static inline int place_of(const view *v, uint64_t hash, place *p){
+  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63;
+  int rc;
+  if( unlikely(depth>HASH_BITS || directory<LOG_START+RECORD_HEAD || directory>OFFSET_MAX) ){
+    return fail_corrupt(v->s->path, offsetof(header, root), "the index's root is damaged");
+  }
+  rc = view_reach(v, directory+((uint64_t)8<<depth));
+  if( unlikely(rc!=MAPH_OK) ) return rc;
+  p->root = root;
+  p->directory_word = word_at(v->base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
+  p->segment = acquire(p->directory_word);
+  return segment_sound(v, p->segment);
+}
+
+static inline int place_unchanged(const view *v, const place *p){
+  atomic_thread_fence(memory_order_acquire);
+  return acquire(&header_of(v->base)->root)==p->root && acquire(p->directory_word)==p->segment;
+}
+
+/* Step back from a slot's record to the version of the snapshot and compare the key.  1: found, 0: not this key's or nothing then. */
+static inline int match_at_snapshot(const view *v, uint64_t offset, maph_slice key, item *it, int *rc){
+  while( unlikely(offset>=v->snapshot) ){
+    uint64_t before;
+    *rc = view_reach(v, offset+RECORD_HEAD);
+    if( *rc!=MAPH_OK ) return 0;
+    *rc = record_item(v, offset, v->size, it);
+    if( *rc!=MAPH_OK ) return 0;
+    before = it->prev;
+    if( before==0 ) return 0;
+    offset = before;
+  }
+  *rc = record_item(v, offset, v->snapshot, it);
+  return *rc==MAPH_OK && it->key_size==key.size && memcmp(it->key, key.data, key.size)==0;
+}
+
+/* Search one segment from the key's bucket on.  1 found, 0 ended or failed (*rc), -1 all its buckets are full. */
+static inline int search_segment(const view *v, uint64_t segment, maph_slice key, uint64_t hash, item *it, int *rc){
+  unsigned i, home = home_of(hash);
+  uint32_t tag = tag_of(hash);
+  for(i=0; i<SEGMENT_BUCKETS; i++){
+    const word *bucket = bucket_at(v->base, segment, (home+i)&(SEGMENT_BUCKETS-1));
+    unsigned bits = bucket_matches(bucket, tag);
+    for(; bits; bits &= bits-1){
+      uint64_t slot = acquire(&bucket[__builtin_ctz(bits)]);
+      if( slot==0 || slot_tag(slot)!=tag ) continue;
+      if( match_at_snapshot(v, slot_offset(slot), key, it, rc) ) return 1;
+      if( *rc!=MAPH_OK ) return 0;
+    }
+    if( likely(acquire(&bucket[BUCKET_SLOTS-1])==0) ) return 0;
+  }
+  return -1;
+}
+
+static int search(const view *v, const place *p, maph_slice key, uint64_t hash, item *it, int *rc){
+  uint64_t segment = p->segment, next;
+  int found = search_segment(v, segment, key, hash, it, rc);
+  while( unlikely(found<0) ){
+    next = acquire(link_of(v->base, segment)) & ~UINT64_C(63);
+    if( next==0 ) return 0;
+    if( next<segment+SEGMENT_SIZE ){
+      *rc = fail_corrupt(v->s->path, segment, "an overflow segment does not lie behind the one that names it");
+      return 0;
+    }
+    *rc = segment_sound(v, next);
+    if( *rc!=MAPH_OK ) return 0;
+    segment = next;
+    found = search_segment(v, segment, key, hash, it, rc);
+  }
+  return found;
+}
+
+int index_find(const view *v, maph_slice key, uint64_t hash, item *it){
+  int rc = MAPH_OK, tries;
+  place p;
+  for(tries=0; tries<RETRY_MOST; tries++){
+    rc = place_of(v, hash, &p);
+    if( unlikely(rc!=MAPH_OK) ) return rc;
+    if( likely(search(v, &p, key, hash, it, &rc)) ) return MAPH_OK;
+    if( unlikely(rc!=MAPH_OK) ) return rc;
+    if( likely(place_unchanged(v, &p)) ) return MAPH_NOTFOUND;
+  }
+  return fail_corrupt(v->s->path, offsetof(header, root), "the index changes without end");
+}
+
+void index_prefetch(const view *v, uint64_t hash){
+  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, segment;
+  if( depth>HASH_BITS || directory>v->size || v->size-directory<(uint64_t)8<<depth ) return;
+  segment = acquire(word_at(v->base, directory)+(tag_of(hash)>>(HASH_BITS-depth)));
+  if( segment<v->size ) __builtin_prefetch(v->base+segment+(uint64_t)home_of(hash)*64);
+}
+
+/* Three passes over a group, so that the cache misses of its keys overlap: index lines, then records, then the comparing. */
+int index_find_many(const view *v, size_t n, const maph_slice *keys, item *items){
+  uint64_t hash[INDEX_GROUP], candidate[INDEX_GROUP];
+  place p[INDEX_GROUP];
+  size_t i;
+  int rc;
+  for(i=0; i<n; i++){
+    hash[i] = index_hash(v->s, keys[i]);
+    rc = place_of(v, hash[i], &p[i]);
+    if( unlikely(rc!=MAPH_OK) ) return rc;
+    __builtin_prefetch(bucket_at(v->base, p[i].segment, home_of(hash[i])));
+  }
+  for(i=0; i<n; i++){
+    const word *bucket = bucket_at(v->base, p[i].segment, home_of(hash[i]));
+    unsigned bits = bucket_matches(bucket, tag_of(hash[i]));
+    uint64_t slot = bits ? acquire(&bucket[__builtin_ctz(bits)]) : 0;
+    candidate[i] = slot_tag(slot)==tag_of(hash[i]) ? slot_offset(slot) : 0;
+    if( candidate[i]!=0 && candidate[i]<v->snapshot ){
+      __builtin_prefetch(v->base+candidate[i]);
+      __builtin_prefetch(v->base+candidate[i]+64);
+    }
+  }
+  for(i=0; i<n; i++){
+    rc = MAPH_OK;
+    if( likely(candidate[i]!=0 && match_at_snapshot(v, candidate[i], keys[i], &items[i], &rc)) ) continue;
+    if( rc==MAPH_OK ) rc = index_find(v, keys[i], hash[i], &items[i]);
+    if( rc==MAPH_NOTFOUND ) items[i].offset = 0;
+    else if( unlikely(rc!=MAPH_OK) ) return rc;
+  }
+  return MAPH_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- writing */
+/* From here on: the holder of the turn, or of index_mutex, in the writable mapping. */
+
+static void writer_view(store *s, view *v){
+  v->s = s;
+  v->base = s->write_base;
+  v->size = atomic_load_explicit(&s->size, memory_order_relaxed);
+  v->snapshot = s->space_end;
+}
+
+static inline uint64_t depth_of(const uint8_t *base, uint64_t segment){
+  return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & 63;
+}
+
+static inline uint64_t overflow_of(const uint8_t *base, uint64_t segment){
+  return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & ~UINT64_C(63);
+}
+
+/* Is this slot empty, or left behind by a split of a segment of that depth, as seen by a hash that belongs there? */
+static inline int slot_free(uint64_t slot, uint64_t hash, uint64_t depth){
+  return slot==0 || (depth>0 && ((slot_tag(slot)^tag_of(hash))>>(HASH_BITS-depth))!=0);
+}
+
+static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned bucket, uint64_t hash, uint64_t depth){
+  const word *w = bucket_at(base, segment, bucket);
+  unsigned i, n = 0;
+  for(i=0; i<BUCKET_SLOTS; i++) n += (unsigned)slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth);
+  return n;
+}
+
+static uint64_t directory_segments(const view *v, uint64_t root){
+  const word *d = word_at(v->base, root & ~UINT64_C(63));
+  uint64_t i, n = UINT64_C(1)<<(root&63), distinct = 1;
+  for(i=1; i<n; i++) distinct += atomic_load_explicit(&d[i], memory_order_relaxed)!=atomic_load_explicit(&d[i-1], memory_order_relaxed);
+  return distinct;
+}
+
+/* A directory twice as long: each word twice. */
+static int double_directory(store *s){
+  header *h = header_of(s->write_base);
+  uint64_t root = acquire(&h->root), old = root & ~UINT64_C(63), depth = root & 63, n = UINT64_C(1)<<depth, i, fresh;
+  int rc = log_extent(s, EXTENT_DIRECTORY, (int)depth+1, 0, 16*n, &fresh);
+  if( rc!=MAPH_OK ) return rc;
+  for(i=0; i<n; i++){
+    uint64_t segment = atomic_load_explicit(word_at(s->write_base, old)+i, memory_order_relaxed);
+    atomic_store_explicit(word_at(s->write_base, fresh)+2*i, segment, memory_order_relaxed);
+    atomic_store_explicit(word_at(s->write_base, fresh)+2*i+1, segment, memory_order_relaxed);
+  }
+  store_word(s->write_base, &header_of(s->write_base)->root, fresh | (depth+1));
+  return MAPH_OK;
+}
+
+/* May the segment for this hash split, or must it overflow? */
+static int may_split(store *s, uint64_t segment){
+  uint64_t root = acquire(&header_of(s->write_base)->root), depth = depth_of(s->write_base, segment);
+  view v;
+  if( overflow_of(s->write_base, segment)!=0 || depth>=HASH_BITS ) return 0;
+  if( depth<(root&63) ) return 1;
+  writer_view(s, &v);
+  return (UINT64_C(2)<<depth)<=16*directory_segments(&v, root);
+}
+
+/* Directory words of all keys that share `depth` leading bits with prefix. */
+static void point_directory(store *s, uint32_t prefix, uint64_t depth, uint64_t segment){
+  uint64_t root = acquire(&header_of(s->write_base)->root), bits = root & 63;
+  word *d = word_at(s->write_base, root & ~UINT64_C(63));
+  uint64_t first = bits ? (uint64_t)prefix>>(HASH_BITS-bits) : 0, n = UINT64_C(1)<<(bits-depth), i;
+  for(i=0; i<n; i++) store_word(s->write_base, &d[first+i], segment);
+}
+
+static void set_depth(store *s, uint64_t segment, uint64_t depth){
+  word *link = link_of(s->write_base, segment);
+  store_word(s->write_base, link, (atomic_load_explicit(link, memory_order_relaxed) & ~UINT64_C(63)) | depth);
+}
+
+static void set_mark(store *s, uint64_t segment){
+  word *state = &header_of(s->write_base)->state;
+  uint64_t old = atomic_load_explicit(state, memory_order_relaxed);
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  while( !atomic_compare_exchange_weak(state, &old, (old & STATE_FLAGS) | segment) ){}  /* a failed flush may poison meanwhile */
+}
+
+
+/* Copy a segment that nobody else writes to one that nobody sees yet, clearing what belongs to the other half where (3) allows. */
+static void copy_segment(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash_of_new, uint64_t depth_of_new){
+  unsigned b, i, n;
+  for(b=0; b<SEGMENT_BUCKETS; b++){
+    word *old = bucket_at(base, from, b), *fresh = bucket_at(base, to, b);
+    int full = atomic_load_explicit(&old[BUCKET_SLOTS-1], memory_order_relaxed)!=0;
+    for(i=n=0; i<BUCKET_SLOTS; i++){
+      uint64_t slot = atomic_load_explicit(&old[i], memory_order_relaxed);
+      if( full || !slot_free(slot, hash_of_new, depth_of_new) ) atomic_store_explicit(&fresh[n++], slot, memory_order_relaxed);
+    }
+  }
+}
+
+static int split(store *s, uint64_t segment, uint64_t hash){
+  uint64_t depth = depth_of(s->write_base, segment), fresh;
+  uint32_t prefix = ((tag_of(hash)>>(HASH_BITS-1-depth))|1)<<(HASH_BITS-1-depth);   /* the upper half moves */
+  int rc = MAPH_OK;
+  if( depth==(acquire(&header_of(s->write_base)->root)&63) ) rc = double_directory(s);
+  if( rc==MAPH_OK ) rc = log_extent(s, EXTENT_SEGMENT, (int)depth+1, prefix, SEGMENT_SIZE, &fresh);
+  if( rc!=MAPH_OK ) return rc;
+  copy_segment(s->write_base, segment, fresh, (uint64_t)prefix<<40, depth+1);
+  set_mark(s, fresh);
+  point_directory(s, prefix, depth+1, fresh);
+  set_depth(s, segment, depth+1);
+  set_mark(s, 0);
+  return MAPH_OK;
+}
+
+int index_finish_split(store *s){
+  uint64_t state = acquire(&header_of(s->write_base)->state), fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling;
+  record head;
+  view v;
+  if( fresh==0 ) return MAPH_OK;
+  writer_view(s, &v);
+  if( segment_sound(&v, fresh)!=MAPH_OK ) return MAPH_CORRUPT;
+  memcpy(&head, s->write_base+fresh-RECORD_HEAD, sizeof head);
+  root = acquire(&header_of(s->write_base)->root);
+  bits = root & 63;
+  if( head.kind!=KIND_EXTENT || head.extent!=EXTENT_SEGMENT || head.depth==0 || head.depth>bits || bits>HASH_BITS || head.prefix>>HASH_BITS ){
+    return fail_corrupt(s->path, fresh, "a split was under way, but its segment is not there");
+  }
+  sibling = head.prefix ^ ((uint32_t)1<<(HASH_BITS-head.depth));
+  sibling = acquire(word_at(s->write_base, root & ~UINT64_C(63))+(sibling>>(HASH_BITS-bits)));
+  if( segment_sound(&v, sibling)!=MAPH_OK ) return MAPH_CORRUPT;
+  point_directory(s, head.prefix, head.depth, fresh);
+  if( sibling!=fresh ) set_depth(s, sibling, head.depth);
+  set_mark(s, 0);
+  return MAPH_OK;
+}
+
+static int add_overflow(store *s, uint64_t segment){
+  uint64_t depth = depth_of(s->write_base, segment), fresh, next;
+  word *link;
+  int rc = log_extent(s, EXTENT_SEGMENT, (int)depth, 0, SEGMENT_SIZE, &fresh);
+  if( rc!=MAPH_OK ) return rc;
+  while( (next = overflow_of(s->write_base, segment))!=0 ) segment = next;
+  link = link_of(s->write_base, segment);
+  store_word(s->write_base, link, fresh | (atomic_load_explicit(link, memory_order_relaxed)&63));
+  return MAPH_OK;
+}
+
+/* ------------------------------------------------------------------------------------------ room before the decision */
+
+/* By the top 24 bits of the hash, which are all that tells segments apart: three passes of a byte. */
+static void sort_by_segment(pending *p, size_t n, pending *scratch){
+  size_t count[256], i, sum;
+  int shift;
+  pending *from = p, *to = scratch, *swap;
+  if( n<=16 ){
+    for(i=1; i<n; i++){
+      pending x = p[i];
+      size_t j = i;
+      for(; j>0 && p[j-1].hash>>40 > x.hash>>40; j--) p[j] = p[j-1];
+      p[j] = x;
+    }
+    return;
+  }
+  for(shift=40; shift<64; shift+=8){
+    memset(count, 0, sizeof count);
+    for(i=0; i<n; i++) count[from[i].hash>>shift & 255]++;
+    for(i=sum=0; i<256; i++){ size_t c = count[i]; count[i] = sum; sum += c; }
+    for(i=0; i<n; i++) to[count[from[i].hash>>shift & 255]++] = from[i];
+    swap = from;  from = to;  to = swap;
+  }
+  memcpy(p, from, n*sizeof *p);
+}
+
+/* How much room each bucket of a segment has left, as keys are placed on paper. */
+typedef struct paper { uint64_t segment, depth; uint8_t room[SEGMENT_BUCKETS]; } paper;
+enum { ROOM_UNKNOWN = 255 };
+
+static int place_on_paper(store *s, paper *x, uint64_t hash, unsigned buckets){
+  unsigned i;
+  for(i=0; i<buckets; i++){
+    unsigned b = (home_of(hash)+i)&(SEGMENT_BUCKETS-1);
+    if( x->room[b]==ROOM_UNKNOWN ) x->room[b] = (uint8_t)bucket_room(s->write_base, x->segment, b, hash, x->depth);
+    if( x->room[b]>0 ){ x->room[b]--; return 1; }
+  }
+  return 0;
+}
+
+static inline int same_segment(uint64_t a, uint64_t b, uint64_t depth){
+  return depth==0 || ((a^b)>>(64-depth))==0;
+}
+
+static inline int is_new(const pending *p){ return p->newest!=0 && p->base==0; }
+
+/* Would the new keys of p[0..n), all of one segment, find room near home after those already decided but not yet published? */
+static int fits(store *s, uint64_t segment, const pending *p, size_t n){
+  struct maph_txn *t;
+  size_t i;
+  paper x;
+  x.segment = segment;
+  x.depth = depth_of(s->write_base, segment);
+  memset(x.room, ROOM_UNKNOWN, sizeof x.room);
+  for(t=s->decided_first; t!=NULL; t=t->next){
+    for(i=0; i<t->pendings; i++){
+      if( is_new(&t->pending[i]) && same_segment(t->pending[i].hash, p->hash, x.depth) ) place_on_paper(s, &x, t->pending[i].hash, SEGMENT_BUCKETS);
+    }
+  }
+  for(i=0; i<n; i++){
+    if( is_new(&p[i]) && !place_on_paper(s, &x, p[i].hash, PROBE_BUCKETS) ) return 0;
+  }
+  return 1;
+}
+
+/* A segment that may not split: overflow segments until all its new keys have room anywhere in the chain. */
+static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n){
+  uint64_t depth = depth_of(s->write_base, segment), room = 0, need = 0, at;
+  struct maph_txn *t;
+  size_t i;
+  unsigned b;
+  int rc = MAPH_OK;
+  for(i=0; i<n; i++) need += (uint64_t)is_new(&p[i]);
+  for(t=s->decided_first; t!=NULL; t=t->next){
+    for(i=0; i<t->pendings; i++) need += (uint64_t)(is_new(&t->pending[i]) && same_segment(t->pending[i].hash, p->hash, depth));
+  }
+  for(at=segment; at!=0; at=overflow_of(s->write_base, at)){
+    for(b=0; b<SEGMENT_BUCKETS; b++) room += bucket_room(s->write_base, at, b, p->hash, depth);
+  }
+  for(; rc==MAPH_OK && room<need; room+=SEGMENT_BUCKETS*BUCKET_SLOTS) rc = add_overflow(s, segment);
+  return rc;
+}
+
+static int segment_now(store *s, uint64_t hash, uint64_t *segment){
+  place p;
+  view v;
+  int rc;
+  writer_view(s, &v);
+  rc = place_of(&v, hash, &p);
+  *segment = p.segment;
+  return rc;
+}
+
+int index_reserve(store *s, pending *p, size_t n, pending *scratch){
+  size_t i = 0, j;
+  int rc = MAPH_OK;
+  sort_by_segment(p, n, scratch);
+  while( rc==MAPH_OK && i<n ){
+    uint64_t segment, depth;
+    rc = segment_now(s, p[i].hash, &segment);
+    if( rc!=MAPH_OK ) break;
+    depth = depth_of(s->write_base, segment);
+    for(j=i+1; j<n && same_segment(p[i].hash, p[j].hash, depth); j++){}
+    if( fits(s, segment, p+i, j-i) ){ i = j; continue; }
+    if( may_split(s, segment) ){ rc = split(s, segment, p[i].hash); continue; }
+    rc = fit_by_overflow(s, segment, p+i, j-i);
+    i = j;
+  }
+  return rc;
+}
+
+/* --------------------------------------------------------------------------------------------------------- publishing */
+
+/* The slot of that hash that leads to offset, or NULL. */
+static word *slot_leading_to(store *s, uint64_t segment, uint64_t hash, uint64_t offset){
+  uint64_t want = make_slot(hash, offset);
+  unsigned b, i;
+  for(; segment!=0; segment=overflow_of(s->write_base, segment)){
+    for(b=0; b<SEGMENT_BUCKETS; b++){
+      word *w = bucket_at(s->write_base, segment, (home_of(hash)+b)&(SEGMENT_BUCKETS-1));
+      for(i=0; i<BUCKET_SLOTS; i++) if( atomic_load_explicit(&w[i], memory_order_relaxed)==want ) return &w[i];
+      if( atomic_load_explicit(&w[BUCKET_SLOTS-1], memory_order_relaxed)==0 ) return NULL;
+    }
+  }
+  return NULL;
+}
+
+static word *first_free_slot(store *s, uint64_t segment, uint64_t hash){
+  unsigned b, i;
+  for(; segment!=0; segment=overflow_of(s->write_base, segment)){
+    uint64_t depth = depth_of(s->write_base, segment);
+    for(b=0; b<SEGMENT_BUCKETS; b++){
+      word *w = bucket_at(s->write_base, segment, (home_of(hash)+b)&(SEGMENT_BUCKETS-1));
+      for(i=0; i<BUCKET_SLOTS; i++) if( slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth) ) return &w[i];
+    }
+  }
+  return NULL;
+}
+
+static int publish_one(store *s, const pending *p, int again){
+  uint64_t segment;
+  word *slot = NULL;
+  int rc = segment_now(s, p->hash, &segment);
+  if( rc!=MAPH_OK ) return rc;
+  if( again ) slot = slot_leading_to(s, segment, p->hash, p->newest);
+  if( slot==NULL ) slot = p->base ? slot_leading_to(s, segment, p->hash, p->base) : first_free_slot(s, segment, p->hash);
+  if( slot==NULL ) return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
+  if( p->base ) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
+  store_word(s->write_base, slot, make_slot(p->hash, p->newest));
+  return MAPH_OK;
+}
+
+int index_publish(store *s, const pending *p, size_t n, int again){
+  size_t i;
+  int rc = MAPH_OK;
+  for(i=0; rc==MAPH_OK && i<n; i++){
+    if( i+8<n && p[i+8].base ) __builtin_prefetch(s->write_base+p[i+8].base, 1);
+    if( p[i].newest ) rc = publish_one(s, &p[i], again);
+  }
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------------------- creation and walks */
+
+int index_create(store *s, uint64_t expected_keys){
+  uint64_t depth = 0, i, directory, segment, most = SEGMENT_BUCKETS*BUCKET_SLOTS*13/20;
+  int rc;
+  while( depth<HASH_BITS && (most<<depth)<expected_keys ) depth++;
+  rc = log_extent(s, EXTENT_DIRECTORY, (int)depth, 0, (uint64_t)8<<depth, &directory);
+  for(i=0; rc==MAPH_OK && i>>depth==0; i++){
+    uint32_t prefix = (uint32_t)(depth ? i<<(HASH_BITS-depth) : 0);
+    rc = log_extent(s, EXTENT_SEGMENT, (int)depth, prefix, SEGMENT_SIZE, &segment);
+    if( rc==MAPH_OK ) store_word(s->write_base, word_at(s->write_base, directory)+i, segment);
+  }
+  if( rc==MAPH_OK ) store_word(s->write_base, &header_of(s->write_base)->root, directory | depth);
+  return rc;
+}
+
+/* The distinct segments of the directory, overflow included, each once. */
+typedef int (*segment_fn)(void *arg, const view *v, uint64_t segment, uint64_t hash, uint64_t depth);
+static int each_segment(const view *v, uint64_t *depth_of_directory, segment_fn each, void *arg){
+  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, i, last = 0;
+  int rc = MAPH_OK;
+  if( depth>HASH_BITS || directory<LOG_START+RECORD_HEAD || directory>OFFSET_MAX ){
+    return fail_corrupt(v->s->path, offsetof(header, root), "the index's root is damaged");
+  }
+  rc = view_reach(v, directory+((uint64_t)8<<depth));
+  *depth_of_directory = depth;
+  for(i=0; rc==MAPH_OK && i>>depth==0; i++){
+    uint64_t segment = acquire(word_at(v->base, directory)+i), hash = depth ? i<<(64-depth) : 0;
+    if( segment==last ) continue;
+    last = segment;
+    while( rc==MAPH_OK && segment!=0 ){
+      uint64_t next;
+      rc = segment_sound(v, segment);
+      if( rc!=MAPH_OK ) break;
+      rc = each(arg, v, segment, hash, depth_of(v->base, segment));
+      next = overflow_of(v->base, segment);
+      if( rc==MAPH_OK && next!=0 && next<segment+SEGMENT_SIZE ) rc = fail_corrupt(v->s->path, segment, "an overflow segment does not lie behind the one that names it");
+      segment = next;
+    }
+  }
+  return rc;
+}
+
+typedef struct measuring { index_shape *shape; int count_slots; index_visit_fn visit; void *arg; } measuring;
+
+static int measure_segment(void *arg, const view *v, uint64_t segment, uint64_t hash, uint64_t depth){
+  measuring *m = arg;
+  uint64_t i;
+  int rc = MAPH_OK;
+  if( depth>HASH_BITS ) return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
+  m->shape->segments++;
+  m->shape->bytes += RECORD_HEAD+SEGMENT_SIZE+RECORD_HEAD;
+  if( !m->count_slots && !m->visit ) return MAPH_OK;
+  for(i=0; rc==MAPH_OK && i<SEGMENT_BUCKETS*BUCKET_SLOTS; i++){
+    uint64_t slot = acquire(word_at(v->base, segment)+i);
+    if( slot_free(slot, hash, depth) ) continue;
+    m->shape->slots_used++;
+    if( m->visit ) rc = m->visit(m->arg, segment+i*8, slot);
+  }
+  return rc;
+}
+
+int index_measure(const view *v, index_shape *shape, int count_slots){
+  measuring m = { shape, count_slots, NULL, NULL };
+  int rc;
+  memset(shape, 0, sizeof *shape);
+  rc = each_segment(v, &shape->depth, measure_segment, &m);
+  shape->bytes += RECORD_HEAD+((uint64_t)8<<shape->depth);
+  return rc;
+}
+
+int index_walk(const view *v, index_visit_fn visit, void *arg){
+  index_shape shape;
+  measuring m = { &shape, 1, visit, arg };
+  memset(&shape, 0, sizeof shape);
+  return each_segment(v, &shape.depth, measure_segment, &m);
+}

@@ -1,0 +1,273 @@
+/*
+** lock.c - one writer at a time: among the threads and handles of this process (the turn), and among processes (the lock).
+**
+** THE TURN is a flag with a condition variable.  A transaction owns it, not a thread.
+**
+** THE LOCK is byte 0 of the lock file NAME.lock, locked through an open file description: only who may write the store can take it, and
+** the kernel releases it when the process dies.  Waiting for it cannot time out, so waiters poll, and stamp the time in the header's
+** `waiter` word.  A writer that has had the lock for a while leaves it alone for a moment when the stamp is fresh, so that a bulk
+** loader starves nobody.
+**
+** BIAS.  Taking and releasing the lock costs two system calls, several times a put.  A writer that took it some times in a row with nobody
+** waiting makes the store biased to itself: it stores its identity in `bias`, releases the lock, and from then on writes by
+**
+**     busy = me;  fence;  if( bias==me ) write, then busy = 0;  else busy = 0 and take the lock
+**
+** Who takes the lock revokes the bias and waits for the write under way, if any:
+**
+**     bias = 0;  fence;  while( busy!=0 && the writer it names lives ) wait
+**
+** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002.)  Of two that store and then load, one sees the other's
+** store, so either the biased writer sees the revocation or the revoker sees `busy`.  An idle biased writer holds up nobody and needs no
+** thread.  A writer lives while its own byte of the lock file, LOCK_IDENTITY + identity, is locked: the kernel unlocks it when it dies.
+**
+** PRESENCE.  Every writer process holds a shared lock on byte 1; who can have it exclusively is alone.  The last one to leave marks the file
+** clean.  A crash anywhere here leaves at most `bias` or `busy` naming a dead writer, which the next one finds out.
+*/
+#include "store.h"
+
+#include <errno.h>
+
+enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_US = 1000, WAITER_FRESH_NS = 5000000 };
+
+/* ------------------------------------------------------------------------------------------------------ the lock file */
+
+int lock_open(store *s){
+  size_t n = strlen(s->path);
+  char *name;
+  int rc, got;
+  s->lock.fd = -1;
+  if( s->lockless ) return MAPH_OK;
+  name = os_alloc(n+6);
+  if( name==NULL ) return MAPH_NOMEM;
+  memcpy(name, s->path, n);
+  memcpy(name+n, ".lock", 6);
+  rc = os_open_lock(name, &s->file, &s->lock);
+  if( rc!=MAPH_OK ) goto done;
+  do os_random(&s->identity, sizeof s->identity); while( s->identity>>61!=1 );   /* a byte's offset: positive, never 0 */
+  got = os_lock(&s->lock, LOCK_PRESENT, 0);
+  if( got==1 ) got = os_lock(&s->lock, LOCK_IDENTITY+s->identity, 1);
+  if( got<0 ) rc = -got;
+  if( got==0 ) rc = fail(MAPH_BUSY, "%s: locked by a process that has the store to itself: try again", name);
+  if( rc!=MAPH_OK ) os_close(&s->lock);
+done:
+  os_free(name);
+  return rc;
+}
+
+void lock_close(store *s){
+  header *h = s->write_base ? header_of(s->write_base) : NULL;
+  if( s->lockless || s->lock.fd<0 ) return;
+  if( h && atomic_load(&h->bias)==s->identity ){
+    uint64_t mine = s->identity;
+    OS_TEST_STORE(s->write_base, offsetof(header, bias), 8);
+    atomic_compare_exchange_strong(&h->bias, &mine, 0);
+  }
+  os_close(&s->lock);
+}
+
+int lock_alone(store *s){
+  int got;
+  if( s->lockless ) return 1;
+  got = os_lock(&s->lock, LOCK_PRESENT, 1);
+  if( got!=1 ) return 0;
+  return os_lock(&s->lock, LOCK_PRESENT, 0)==1;     /* back to shared, in one step */
+}
+
+/* The header names the lock file, so that a writer with a new file of that name does not write beside one that holds the old. */
+static int check_lock_file(store *s){
+  header *h = header_of(s->write_base);
+  uint64_t device = atomic_load(&h->lock_device), inode = atomic_load(&h->lock_inode);
+  if( device==s->lock.device && inode==s->lock.inode ) return MAPH_OK;
+  if( (device|inode)!=0 && atomic_load(&h->clean)!=CLEAN_YES && atomic_load(&h->boot)==s->boot ){
+    return fail(MAPH_CANTOPEN, "%s.lock: this is not the lock file that the store's writers use: it was removed or replaced since the last write; "
+                "stop all writers and run `maph recover` on the store", s->path);
+  }
+  store_word(s->write_base, &h->lock_device, s->lock.device);
+  store_word(s->write_base, &h->lock_inode, s->lock.inode);
+  return MAPH_OK;
+}
+
+/* --------------------------------------------------------------------------------------------------- between processes */
+
+static int waiting(store *s, uint64_t now){
+  uint64_t stamp = atomic_load_explicit(&header_of(s->write_base)->waiter, memory_order_relaxed);
+  return stamp!=0 && now-stamp<WAITER_FRESH_NS;
+}
+
+static int say_busy(store *s, int timeout_ms){
+  return fail(MAPH_BUSY, "%s: another writer held the store for all of %d ms: try again, or raise the busy timeout", s->path, timeout_ms);
+}
+
+/* With byte 0: nobody may go on writing by bias. */
+static int revoke_bias(store *s, uint64_t deadline, int timeout_ms){
+  header *h = header_of(s->write_base);
+  uint64_t busy;
+  unsigned pause = 0;
+  if( atomic_load(&h->bias)!=0 ){
+    OS_TEST_STORE(s->write_base, offsetof(header, bias), 8);
+    atomic_store(&h->bias, 0);
+  }
+  atomic_thread_fence(memory_order_seq_cst);
+  while( (busy = atomic_load(&h->busy))!=0 && busy!=s->identity ){
+    if( busy>>61!=1 || !os_locked(&s->lock, LOCK_IDENTITY+busy) ){
+      OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
+      atomic_store(&h->busy, 0);
+      break;
+    }
+    if( os_clock_ns()>=deadline ) return say_busy(s, timeout_ms);
+    store_word(s->write_base, &h->waiter, os_clock_ns());
+    if( pause ) os_sleep_us(pause);
+    pause = pause ? MIN(pause*2, (unsigned)POLL_MOST_US) : 1;
+  }
+  return MAPH_OK;
+}
+
+static int take_byte(store *s, int timeout_ms){
+  uint64_t now = os_clock_ns(), deadline = now+(uint64_t)timeout_ms*1000000u;
+  unsigned pause = POLL_LEAST_US;
+  int got;
+  if( s->streak>0 && now-s->streak_began>STREAK_MOST_NS && waiting(s, now) && timeout_ms>0 ){
+    os_sleep_us(POLL_MOST_US);                       /* others had no chance for a while */
+    s->streak = 0;
+    now = os_clock_ns();
+  }
+  while( (got = os_lock(&s->lock, LOCK_WRITER, 1))==0 ){
+    s->streak = 0;
+    store_word(s->write_base, &header_of(s->write_base)->waiter, now);
+    if( now>=deadline ) return say_busy(s, timeout_ms);
+    os_sleep_us(pause);
+    pause = MIN(pause+pause/2, (unsigned)POLL_MOST_US);
+    now = os_clock_ns();
+  }
+  if( got<0 ) return -got;
+  if( s->streak++==0 ) s->streak_began = now;
+  got = revoke_bias(s, deadline, timeout_ms);
+  if( got!=MAPH_OK ) os_unlock(&s->lock, LOCK_WRITER);
+  return got;
+}
+
+/* Write by bias, if it is ours and nobody revoked it.  1: locked so. */
+static int enter_biased(store *s){
+  header *h = header_of(s->write_base);
+  if( atomic_load_explicit(&h->bias, memory_order_relaxed)!=s->identity ) return 0;
+  OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
+  atomic_store_explicit(&h->busy, s->identity, memory_order_relaxed);
+  atomic_thread_fence(memory_order_seq_cst);
+  if( atomic_load_explicit(&h->bias, memory_order_acquire)==s->identity ) return 1;
+  atomic_store_explicit(&h->busy, 0, memory_order_release);
+  s->streak = 0;
+  return 0;
+}
+
+/* The store may have been moved away, closed to writing, or left in the middle of something since this process last had the lock. */
+static int between_writers(store *s){
+  header *h = header_of(s->write_base);
+  uint64_t state = atomic_load_explicit(&h->state, memory_order_acquire);
+  int rc;
+  if( state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED) ){
+    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path, state&STATE_DELETED ? "deleted" : "replaced");
+  }
+  if( state & STATE_POISONED ) return commit_poisoned(s);
+  rc = s->lockless ? MAPH_OK : check_lock_file(s);
+  return rc==MAPH_OK ? commit_begin_session(s) : rc;
+}
+
+enum { LOCKED_BYTE = 1, LOCKED_BIASED = 2 };
+
+/* Under held_mutex, held was 0. */
+static int lock_process(store *s, int timeout_ms){
+  int rc = MAPH_OK;
+  if( s->lockless ){
+    s->locked = LOCKED_BYTE;
+  }else if( enter_biased(s) ){
+    s->locked = LOCKED_BIASED;
+    if( likely(!s->unsettled && (atomic_load_explicit(&header_of(s->write_base)->state, memory_order_relaxed) & STATE_FLAGS)==0) ) return MAPH_OK;
+  }else{
+    rc = take_byte(s, timeout_ms);
+    if( rc!=MAPH_OK ) return rc;
+    s->locked = LOCKED_BYTE;
+  }
+  return between_writers(s);
+}
+
+static void unlock_process(store *s){
+  header *h = header_of(s->write_base);
+  if( s->locked==LOCKED_BIASED ){
+    OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
+    atomic_store_explicit(&h->busy, 0, memory_order_release);
+  }else if( s->locked==LOCKED_BYTE && !s->lockless ){
+    if( s->streak>=BIAS_AFTER && atomic_load(&h->busy)==0 && !waiting(s, os_clock_ns()) ){
+      store_word(s->write_base, &h->bias, s->identity);
+    }
+    os_unlock(&s->lock, LOCK_WRITER);
+  }
+  s->locked = 0;
+}
+
+void lock_hold(store *s){
+  pthread_mutex_lock(&s->held_mutex);
+  s->held++;
+  pthread_mutex_unlock(&s->held_mutex);
+}
+
+void lock_release(store *s){
+  pthread_mutex_lock(&s->held_mutex);
+  if( --s->held==0 ) unlock_process(s);
+  pthread_mutex_unlock(&s->held_mutex);
+}
+
+/* ------------------------------------------------------------------------------------------------------ in this process */
+
+static int wait_for_turn(store *s, int timeout_ms){
+  int rc = MAPH_OK;
+  pthread_mutex_lock(&s->turn_mutex);
+  if( s->turn_taken ){
+    uint64_t until = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
+    struct timespec t = { (time_t)(until/1000000000u), (long)(until%1000000000u) };
+    s->turn_waiters++;
+    while( s->turn_taken && rc==MAPH_OK ){
+      if( timeout_ms==0 || pthread_cond_timedwait(&s->turn_free, &s->turn_mutex, &t)==ETIMEDOUT ) rc = MAPH_BUSY;
+    }
+    s->turn_waiters--;
+    if( !s->turn_taken ) rc = MAPH_OK;
+  }
+  if( rc==MAPH_OK ) s->turn_taken = 1;
+  pthread_mutex_unlock(&s->turn_mutex);
+  return rc==MAPH_OK ? rc : fail(MAPH_BUSY, "%s: another transaction of this process held the store for all of %d ms: end it, or raise the busy timeout",
+                                 s->path, timeout_ms);
+}
+
+void lock_give_turn(store *s){
+  pthread_mutex_lock(&s->turn_mutex);
+  s->turn_taken = 0;
+  if( s->turn_waiters ) pthread_cond_signal(&s->turn_free);
+  pthread_mutex_unlock(&s->turn_mutex);
+}
+
+/* With group commit one thread after another would keep the lock for ever: when another process waits, let it run out. */
+static void let_others_in(store *s){
+  int tries = 0;
+  unsigned held = 1;
+  if( s->lockless || s->decided_first==NULL || !waiting(s, os_clock_ns()) ) return;
+  commit_wait_visible(s);
+  while( held && tries++<100 ){
+    pthread_mutex_lock(&s->held_mutex);
+    held = s->held;
+    pthread_mutex_unlock(&s->held_mutex);
+    if( held ) os_sleep_us(20);
+  }
+}
+
+int lock_take(store *s, int timeout_ms){
+  int rc = wait_for_turn(s, timeout_ms);
+  if( rc!=MAPH_OK ) return rc;
+  let_others_in(s);
+  pthread_mutex_lock(&s->held_mutex);
+  if( s->held==0 ) rc = lock_process(s, timeout_ms);
+  if( rc==MAPH_OK ) s->held++;
+  else if( s->held==0 && s->locked ) unlock_process(s);
+  pthread_mutex_unlock(&s->held_mutex);
+  if( rc!=MAPH_OK ) lock_give_turn(s);
+  return rc;
+}

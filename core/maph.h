@@ -1,0 +1,270 @@
+/*
+** maph.h - the public interface of libmaph, and its manual.
+**
+** maph is a key-value store in one memory-mapped file.  One writer at a time, in any process; any number of
+** readers in any processes, which take no lock, write nothing and need nothing but read permission on the file.
+**
+**     maph *m;  maph_slice v;
+**     if( maph_open("cache.maph", MAPH_RDWR|MAPH_CREATE, NULL, &m)==MAPH_OK ){
+**       maph_put(m, maph_str("hot_key"), maph_str("value"));
+**       if( maph_get(m, maph_str("hot_key"), &v)==MAPH_OK ) fwrite(v.data, 1, v.size, stdout);
+**     }
+**     maph_close(m);
+**
+** RESULTS.  Every call that can fail returns MAPH_OK (0) or a positive, stable code.  maph_strerror(rc) names the
+** code; maph_errmsg(m) is one sentence about the last failure of the calling thread: the file, the place, what to do.
+**
+** THREADS.  Unless a call says otherwise, any thread may use a handle at any time.  A transaction, a snapshot of a
+** transaction and a cursor are for one thread at a time, but not bound to one.  maph_refresh and maph_close need the
+** handle to themselves.
+**
+** LIFETIME OF POINTERS.  A slice that a read hands out points into the mapped file.  It stays valid, and its bytes
+** unchanged, until maph_refresh or maph_close of that handle (for a read through a snapshot or cursor: until that
+** is closed too, at least).  The file grows, is rewritten and recovered without moving what was handed out.
+**
+** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns MAPH_MISUSE.
+**
+** SIGNALS.  The library installs none.  A stranger who truncates a file that is mapped makes reads of the lost pages
+** raise SIGBUS, as for every mapping; no call of this library shortens a file that is in use below what is used.
+**
+** DURABILITY, per handle or per transaction, named as SQLite names it:
+**   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut (then: some earlier commit).
+**   MAPH_SYNC_NORMAL  the same, and writing to disk is started every second or 8 MiB of commits.
+**   MAPH_SYNC_FULL    a commit is on disk before the call returns and before anyone can see it.
+** Whatever the level, the file is consistent after a power cut: every durable commit, and of the others a prefix.
+**
+** LIMITS.  Keys 1..65535 bytes, values 0..4 GiB-1 bytes, any bytes; a store 8 TiB.
+*/
+#ifndef MAPH_H
+#define MAPH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+# define MAPH_API __attribute__((visibility("default")))
+#else
+# define MAPH_API
+#endif
+
+#define MAPH_VERSION "0.1.0"
+
+/* ---------------------------------------------------------------------------------------------------- results */
+enum {
+  MAPH_OK       = 0,
+  MAPH_NOTFOUND = 1,   /* no such key (or it expired); a cursor's end */
+  MAPH_EXISTS   = 2,   /* the key or file is there already, and that was not wanted */
+  MAPH_CONFLICT = 3,   /* the key is not at the version asked for; a snapshot whose transaction was rolled back */
+  MAPH_BUSY     = 4,   /* another writer held the store for the whole busy timeout */
+  MAPH_READONLY = 5,   /* a write through a handle that may only read */
+  MAPH_FULL     = 6,   /* no room: disk, quota, file-size limit, or the format's 8 TiB */
+  MAPH_TOOBIG   = 7,   /* key, value or media type longer than the format holds */
+  MAPH_NOMEM    = 8,   /* out of memory or address space */
+  MAPH_IOERR    = 9,   /* the operating system failed a read, write or flush */
+  MAPH_CORRUPT  = 10,  /* the file contradicts itself at the place named */
+  MAPH_FORMAT   = 11,  /* not a maph file, or of a format this library does not know */
+  MAPH_RECOVER  = 12,  /* the file was not closed cleanly before a power loss, or is a copy of a live one; open it for writing once */
+  MAPH_MISUSE   = 13,  /* the call itself is wrong: NULL, empty key, ended transaction, handle of another process */
+  MAPH_CANTOPEN = 14   /* cannot open: missing, permission, not a regular file, network file system, no lock file */
+};
+
+MAPH_API const char *maph_strerror(int rc);              /* "no such key"; never NULL, also for unknown codes */
+typedef struct maph maph;
+MAPH_API const char *maph_errmsg(maph *m);               /* last failure in this thread; m may be NULL; valid until its next failure */
+MAPH_API const char *maph_version(void);                 /* of the library that runs; compare with MAPH_VERSION */
+
+/* ------------------------------------------------------------------------------------------------------ slices */
+typedef struct maph_slice { const void *data; size_t size; } maph_slice;
+static inline maph_slice maph_bytes(const void *data, size_t size){ maph_slice s; s.data = data; s.size = size; return s; }
+static inline maph_slice maph_str(const char *z){ return maph_bytes(z, strlen(z)); }
+
+/* What SQL or HTTP said a value is.  C callers may ignore it: the bytes are what was put.  INTEGER and REAL values are
+** kept as their decimal text, NULL as no bytes. */
+enum { MAPH_BLOB = 0, MAPH_TEXT = 1, MAPH_JSON = 2, MAPH_INTEGER = 3, MAPH_REAL = 4, MAPH_NULL = 5 };
+
+typedef struct maph_entry {
+  maph_slice key, value;
+  uint64_t   version;      /* of the transaction that put it: monotonic for the life of the store, below 2^48 */
+  uint64_t   expires;      /* milliseconds since 1970; 0: never */
+  int        type;         /* MAPH_BLOB ... MAPH_NULL */
+  int        key_is_text;  /* the writer said the key is text (SQL); the bytes alone make the key */
+  maph_slice media_type;   /* what HTTP's Content-Type said, at most 255 bytes; size 0: nothing */
+} maph_entry;
+
+/* ------------------------------------------------------------------------------------------------ open and close */
+enum {
+  MAPH_RDONLY = 1,         /* map for reading: no lock, no write, not even to a time stamp */
+  MAPH_RDWR   = 2,         /* may write too; needs the lock file NAME.lock beside the store */
+  MAPH_CREATE = 4,         /* with RDWR: make the store if it is missing */
+  MAPH_EXCL   = 8          /* with CREATE: MAPH_EXISTS if it is there */
+};
+enum { MAPH_SYNC_DEFAULT = 0, MAPH_SYNC_OFF = 1, MAPH_SYNC_NORMAL = 2, MAPH_SYNC_FULL = 3 };
+enum { MAPH_ADVISE_NORMAL = 0, MAPH_ADVISE_RANDOM = 1, MAPH_ADVISE_WILLNEED = 2 };
+
+typedef struct maph_options {
+  size_t   size;             /* sizeof(maph_options); what a shorter, older struct lacks takes its default */
+  int      durability;       /* MAPH_SYNC_*; default NORMAL */
+  int      busy_timeout_ms;  /* how long a write waits for another writer; default 5000, 0: not at all */
+  uint64_t expected_keys;    /* at creation: index of that size at once; 0: grow as needed */
+  int      verify;           /* reads verify the record's checksum: MAPH_CORRUPT, never wrong bytes */
+  int      prefault;         /* read the whole file in when opening */
+  int      lock_memory;      /* mlock the file's pages; MAPH_NOMEM if the limit forbids it */
+  int      advice;           /* MAPH_ADVISE_* */
+  int      huge_pages;       /* ask for huge pages (useful from Linux 6.x on ext4, on tmpfs with huge=advise) */
+  int      mode;             /* permission bits of a new store, before umask; default 0644 */
+} maph_options;
+#define MAPH_OPTIONS_INIT { sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644 }
+
+/* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m is NULL on failure.
+** Cost for reading: under a millisecond whatever the size.  Opening for writing a file that a power loss or a copy left
+** unclean happens at the first write and walks the file then.
+** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */
+MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
+
+/* Close; NULL is a harmless no-op.  Closing with open transactions aborts them; open snapshots and cursors must be
+** closed first (MISUSE, and nothing is closed).  The last writer flushes everything and marks the file clean. */
+MAPH_API int maph_close(maph *m);
+
+/* Let go of what older reads pinned and look at the path again: if another file is there now, move to it.
+** Invalidates every slice read through this handle outside a snapshot. */
+MAPH_API int maph_refresh(maph *m);
+
+/* Everything committed so far is on disk when this returns.  IOERR READONLY */
+MAPH_API int maph_sync(maph *m);
+
+/* Remove the store at path: its users find it deleted at their next call (CANTOPEN).  The lock file goes too.  BUSY ... */
+MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
+
+typedef struct maph_stats {
+  uint64_t records;        /* live keys (expired ones count until something overwrites them) */
+  uint64_t live_bytes;     /* their records, headers included */
+  uint64_t dead_bytes;     /* of overwritten and deleted records, transaction marks, replaced index pieces: what a rewrite frees */
+  uint64_t index_bytes;    /* of the index in use */
+  uint64_t used_bytes;     /* of the file, header and index included */
+  uint64_t file_bytes;     /* size of the file, room to grow included */
+  uint64_t version;        /* of the last visible transaction */
+  uint64_t generation;     /* how often the file was rewritten, from 1 */
+  uint64_t flushed_bytes;  /* log known to be on disk */
+  uint64_t segments;       /* pieces of the index */
+  double   load_factor;    /* keys / index slots */
+  uint8_t  uuid[16];       /* of the store */
+  int      poisoned;       /* a flush failed: no more writing until maph_recover */
+} maph_stats;
+MAPH_API int maph_stat(maph *m, maph_stats *stats);      /* cost: one pass over the index directory */
+
+/* ------------------------------------------------------------------------------------------------------- reading */
+/* Point *value at the bytes stored under key, as of the last commit.  Threads: any, no lock.
+** NOTFOUND with value->data NULL; CORRUPT.   Cost: two cache misses. */
+MAPH_API int maph_get(maph *m, maph_slice key, maph_slice *value);
+MAPH_API int maph_get_entry(maph *m, maph_slice key, maph_entry *entry);   /* the same, with version, type, expiry */
+MAPH_API int maph_exists(maph *m, maph_slice key);                         /* MAPH_OK or NOTFOUND */
+
+/* n gets at one snapshot, their cache misses overlapped: three times faster than one by one.  values[i].data is NULL for a
+** missing key and never NULL for a found one.  OK also when some or all are missing. */
+MAPH_API int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values);
+
+/* A snapshot is the store as of one commit, for as long as it is open.  It costs an allocation, holds up nobody, and reads of
+** a key walk back over the versions put since.  Expiry is judged by the time the snapshot was opened. */
+typedef struct maph_snapshot maph_snapshot;
+MAPH_API int maph_snapshot_open(maph *m, maph_snapshot **snapshot);
+MAPH_API int maph_snapshot_get(maph_snapshot *s, maph_slice key, maph_slice *value);
+MAPH_API int maph_snapshot_get_entry(maph_snapshot *s, maph_slice key, maph_entry *entry);
+MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice *keys, maph_slice *values);
+MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
+MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);                 /* live keys, expired ones included */
+MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op */
+
+/* Every live entry whose key begins with prefix, each once, in the order they were last put.  snapshot may be NULL: the cursor
+** opens one and closes it.  A prefix narrows what is returned, not what is read: the cost is a pass over the log. */
+typedef struct maph_cursor maph_cursor;
+MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor);
+MAPH_API int maph_cursor_next(maph_cursor *c, maph_entry *entry);          /* OK; NOTFOUND at the end; CORRUPT CONFLICT */
+/* A place to go on from later: cursor_seek on a new cursor of the same generation resumes after the entry last returned. */
+MAPH_API uint64_t maph_cursor_tell(maph_cursor *c);
+MAPH_API int maph_cursor_seek(maph_cursor *c, uint64_t place);             /* MISUSE if place cannot be one */
+MAPH_API void maph_cursor_close(maph_cursor *c);
+
+/* ------------------------------------------------------------------------------------------------------- writing */
+/* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK everyone sees it.
+** READONLY BUSY FULL TOOBIG NOMEM IOERR CORRUPT MISUSE */
+MAPH_API int maph_put(maph *m, maph_slice key, maph_slice value);
+MAPH_API int maph_delete(maph *m, maph_slice key);                         /* NOTFOUND: nothing was written */
+
+enum {
+  MAPH_ALWAYS     = 0,
+  MAPH_IF_ABSENT  = 1,     /* else MAPH_EXISTS; an expired key is absent */
+  MAPH_IF_PRESENT = 2,     /* else MAPH_NOTFOUND */
+  MAPH_IF_VERSION = 3      /* else MAPH_CONFLICT (also when the key is missing) */
+};
+typedef struct maph_outcome {
+  uint64_t version;        /* the version written, or, when a condition failed, the one found (0: none) */
+  int      existed;        /* the key was there before */
+} maph_outcome;
+typedef struct maph_condition {
+  int           when;        /* MAPH_ALWAYS ... */
+  uint64_t      version;     /* for MAPH_IF_VERSION */
+  uint64_t      expires;     /* milliseconds since 1970; 0: never.  In the past: the entry is never seen */
+  int           type;        /* MAPH_BLOB ... */
+  int           key_is_text;
+  maph_slice    media_type;
+  maph_outcome *outcome;     /* filled when not NULL */
+} maph_condition;            /* all zero: a plain put */
+MAPH_API int maph_put_if(maph *m, maph_slice key, maph_slice value, const maph_condition *condition);
+MAPH_API int maph_delete_if(maph *m, maph_slice key, const maph_condition *condition);
+
+/* A transaction of many operations: seen by others whole, at its commit, or not at all.  It holds the store's writer lock from begin
+** to commit or abort (BUSY after the busy timeout), also against other transactions of the same thread.  It sees its own
+** writes.  A failed operation leaves the transaction as it was before that operation. */
+typedef struct maph_txn maph_txn;
+MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);      /* MAPH_SYNC_*; DEFAULT: the handle's */
+MAPH_API int maph_txn_put(maph_txn *t, maph_slice key, maph_slice value);
+MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value, const maph_condition *condition);
+MAPH_API int maph_txn_delete(maph_txn *t, maph_slice key);
+MAPH_API int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *condition);
+MAPH_API int maph_txn_get(maph_txn *t, maph_slice key, maph_slice *value);
+MAPH_API int maph_txn_get_entry(maph_txn *t, maph_slice key, maph_entry *entry);
+
+/* Savepoints are numbered by the caller from 0 up, as SQLite's xSavepoint does: opening number n forgets those >= n; rolling back to n
+** undoes everything since and keeps n; releasing n forgets it and those above.  Rolling back to a number never opened
+** undoes what came after the highest opened one below it, or everything. */
+MAPH_API int maph_txn_savepoint(maph_txn *t, int n);
+MAPH_API int maph_txn_release(maph_txn *t, int n);
+MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
+
+/* The store as this transaction sees it now, its own writes so far included.  Stays readable after commit.  After a rollback that takes
+** back something it saw, reading it gives MAPH_CONFLICT.  Serialised with the transaction. */
+MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
+
+/* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its flush.  After OK only commit or abort
+** may follow, and commit cannot fail.  For two-phase commit; optional. */
+MAPH_API int maph_txn_prepare(maph_txn *t);
+
+/* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it is visible.
+** Commit: FULL NOMEM IOERR CORRUPT.   Version: what its entries have once committed. */
+MAPH_API int maph_txn_commit(maph_txn *t);
+MAPH_API int maph_txn_abort(maph_txn *t);                                  /* NULL: no-op */
+MAPH_API uint64_t maph_txn_version(maph_txn *t);
+MAPH_API uint64_t maph_txn_operations(maph_txn *t);                        /* puts and deletes so far, not rolled back */
+
+/* ------------------------------------------------------------------------------------------------------- checking */
+/* Called for each problem with its place in the file and a sentence; return nonzero to stop. */
+typedef int (*maph_report_fn)(void *arg, uint64_t offset, const char *sentence);
+
+/* Walk everything: header, every record and checksum, the chain of transactions, totals, every index slot both ways.
+** As of one snapshot; writers go on.  report may be NULL.  OK: no problem; CORRUPT: some.   Cost: reads the whole file. */
+MAPH_API int maph_check(maph *m, maph_report_fn report, void *arg);
+
+/* Make the store at path usable again.  A file left by a power loss is repaired in place, as the first write would.  A poisoned or
+** damaged one is read as far as it can be, every whole transaction kept in order, into a new file that takes its place; the
+** damaged one stays beside it as PATH.damaged (report tells, with what was lost).  A sound store: nothing to do, OK. */
+MAPH_API int maph_recover(const char *path, maph_report_fn report, void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,234 @@
+/*
+** view.c - one read: what is believed, where it lies, whether it is live.
+**
+** A read takes `committed` once (acquire), before it looks at root or a directory word, and believes nothing at or past it: that
+** alone makes a transaction of many keys appear whole or not at all.  It takes no lock and stores nothing.
+*/
+#include "store.h"
+
+/* The live words are hostile until checked: `committed` must lie in the file, at a record's end. */
+static int view_make(store *s, uint64_t snapshot, view *v){
+  if( unlikely(snapshot>v->size) ){
+    int rc = store_see_size(s, snapshot);
+    if( rc!=MAPH_OK ) return rc;
+    v->size = atomic_load_explicit(&s->size, memory_order_acquire);
+    v->base = atomic_load_explicit(&s->base, memory_order_acquire);
+  }
+  if( unlikely(snapshot<LOG_START+END_SIZE || snapshot%8) ){
+    return fail_corrupt(s->path, offsetof(header, committed), "the end of the visible log cannot be where this says");
+  }
+  v->snapshot = snapshot;
+  return MAPH_OK;
+}
+
+int view_latest(store *s, view *v){
+  v->s = s;
+  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
+  v->base = atomic_load_explicit(&s->base, memory_order_acquire);
+  return view_make(s, atomic_load_explicit(&header_of(v->base)->committed, memory_order_acquire), v);
+}
+
+int view_at(store *s, uint64_t snapshot, view *v){
+  v->s = s;
+  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
+  v->base = atomic_load_explicit(&s->base, memory_order_acquire);
+  return view_make(s, snapshot, v);
+}
+
+int view_check_key(maph_slice key){
+  if( unlikely(key.size==0 || key.data==NULL) ) return fail(MAPH_MISUSE, "an empty key: keys have 1 to %d bytes", KEY_MAX);
+  if( unlikely(key.size>KEY_MAX) ) return fail(MAPH_TOOBIG, "a key of %zu bytes: keys have 1 to %d", key.size, KEY_MAX);
+  return MAPH_OK;
+}
+
+int item_expired(const item *it, uint64_t now){
+  return (it->flags&FLAG_EXPIRY) && it->expires<=(now ? now : os_time_ms());
+}
+
+int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it){
+  int rc = view_check_key(key);
+  if( unlikely(rc!=MAPH_OK) ) return rc;
+  rc = index_find(v, key, index_hash(v->s, key), it);
+  if( rc!=MAPH_OK ) return rc;
+  if( it->kind!=KIND_PUT || item_expired(it, now) ) return MAPH_NOTFOUND;
+  return verify ? record_verify(v, it->offset, it->size) : MAPH_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------ public reads */
+
+static int missing(const store *s, int rc){
+  return rc==MAPH_NOTFOUND ? fail(rc, "%s: no such key", s->path) : rc;
+}
+
+/* A miss is too common to compose a sentence for. */
+int maph_get(maph *m, maph_slice key, maph_slice *value){
+  store *s;
+  view v;
+  item it;
+  int rc;
+  if( unlikely(value==NULL) ) return fail(MAPH_MISUSE, "maph_get: no place for the value");
+  value->data = NULL;
+  value->size = 0;
+  rc = handle_store(m, &s);
+  if( likely(rc==MAPH_OK) ) rc = view_latest(s, &v);
+  if( likely(rc==MAPH_OK) ) rc = view_find(&v, key, 0, m->options.verify, &it);
+  if( likely(rc==MAPH_OK) ) *value = maph_bytes(it.value, it.value_size);
+  return rc;
+}
+
+int maph_exists(maph *m, maph_slice key){
+  maph_slice value;
+  return maph_get(m, key, &value);
+}
+
+int maph_get_entry(maph *m, maph_slice key, maph_entry *entry){
+  store *s;
+  view v;
+  item it;
+  int rc;
+  if( entry==NULL ) return fail(MAPH_MISUSE, "maph_get_entry: no place for the entry");
+  memset(entry, 0, sizeof *entry);
+  rc = handle_store(m, &s);
+  if( rc==MAPH_OK ) rc = view_latest(s, &v);
+  if( rc==MAPH_OK ) rc = missing(s, view_find(&v, key, 0, m->options.verify, &it));
+  if( rc==MAPH_OK ) record_entry(&it, entry);
+  return rc;
+}
+
+static int get_many(const view *v, uint64_t now, int verify, size_t n, const maph_slice *keys, maph_slice *values){
+  item items[INDEX_GROUP];
+  size_t done, i, group;
+  int rc = MAPH_OK;
+  for(i=0; i<n && rc==MAPH_OK; i++) rc = view_check_key(keys[i]);
+  for(done=0; done<n && rc==MAPH_OK; done+=group){
+    group = MIN(n-done, (size_t)INDEX_GROUP);
+    rc = index_find_many(v, group, keys+done, items);
+    for(i=0; i<group && rc==MAPH_OK; i++){
+      const item *it = &items[i];
+      int found = it->offset!=0 && it->kind==KIND_PUT && !item_expired(it, now);
+      values[done+i] = found ? maph_bytes(it->value, it->value_size) : maph_bytes(NULL, 0);
+      if( found && verify ) rc = record_verify(v, it->offset, it->size);
+    }
+  }
+  if( rc!=MAPH_OK ) for(i=0; i<n; i++) values[i] = maph_bytes(NULL, 0);
+  return rc;
+}
+
+int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values){
+  store *s;
+  view v;
+  int rc = handle_store(m, &s);
+  if( rc==MAPH_OK && n>0 && (keys==NULL || values==NULL) ) rc = fail(MAPH_MISUSE, "maph_get_many: no keys or no place for the values");
+  if( rc==MAPH_OK ) rc = view_latest(s, &v);
+  return rc==MAPH_OK ? get_many(&v, 0, m->options.verify, n, keys, values) : rc;
+}
+
+/* --------------------------------------------------------------------------------------------------------- snapshots */
+
+int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
+  maph_snapshot *x;
+  store *s;
+  view v;
+  int rc;
+  if( snapshot==NULL ) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
+  *snapshot = NULL;
+  rc = handle_store(m, &s);
+  if( rc==MAPH_OK ) rc = view_latest(s, &v);
+  if( rc!=MAPH_OK ) return rc;
+  x = os_alloc(sizeof *x);
+  if( x==NULL ) return MAPH_NOMEM;
+  x->magic = SNAPSHOT_MAGIC;
+  x->handle = m;
+  x->s = s;
+  x->snapshot = v.snapshot;
+  x->now = os_time_ms();
+  store_pin(s);
+  handle_count_read(m, 1);
+  *snapshot = x;
+  return MAPH_OK;
+}
+
+void maph_snapshot_close(maph_snapshot *x){
+  if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return;
+  if( x->txn ){
+    struct maph_snapshot **p = &x->txn->snapshots;
+    while( *p && *p!=x ) p = &(*p)->next;
+    if( *p ) *p = x->next;
+  }
+  x->magic = 0;
+  handle_count_read(x->handle, -1);
+  store_unpin(x->s);
+  os_free(x);
+}
+
+static int snapshot_view(maph_snapshot *x, view *v){
+  if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
+  if( x->handle->fork_count!=handle_forks() ) return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
+  if( x->rolled_back ) return fail(MAPH_CONFLICT, "%s: the transaction that this snapshot shows was rolled back", x->s->path);
+  return view_at(x->s, x->snapshot, v);
+}
+
+/* Live at the snapshot: through the open transaction it shows, if any. */
+static int snapshot_find(maph_snapshot *x, maph_slice key, item *it){
+  view v;
+  int rc = snapshot_view(x, &v);
+  if( rc!=MAPH_OK ) return rc;
+  if( x->txn==NULL ) return missing(x->s, view_find(&v, key, x->now, x->handle->options.verify, it));
+  rc = view_check_key(key);
+  if( rc==MAPH_OK ) rc = txn_find(x->txn, x->snapshot, key, it);
+  if( rc==MAPH_OK && (it->kind!=KIND_PUT || item_expired(it, x->now)) ) rc = MAPH_NOTFOUND;
+  if( rc==MAPH_OK && x->handle->options.verify ) rc = record_verify(&v, it->offset, it->size);
+  return missing(x->s, rc);
+}
+
+int maph_snapshot_get(maph_snapshot *x, maph_slice key, maph_slice *value){
+  item it;
+  int rc;
+  if( value==NULL ) return fail(MAPH_MISUSE, "maph_snapshot_get: no place for the value");
+  *value = maph_bytes(NULL, 0);
+  rc = snapshot_find(x, key, &it);
+  if( rc==MAPH_OK ) *value = maph_bytes(it.value, it.value_size);
+  return rc;
+}
+
+int maph_snapshot_get_entry(maph_snapshot *x, maph_slice key, maph_entry *entry){
+  item it;
+  int rc;
+  if( entry==NULL ) return fail(MAPH_MISUSE, "maph_snapshot_get_entry: no place for the entry");
+  memset(entry, 0, sizeof *entry);
+  rc = snapshot_find(x, key, &it);
+  if( rc==MAPH_OK ) record_entry(&it, entry);
+  return rc;
+}
+
+int maph_snapshot_get_many(maph_snapshot *x, size_t n, const maph_slice *keys, maph_slice *values){
+  view v;
+  size_t i;
+  int rc = snapshot_view(x, &v);
+  if( rc==MAPH_OK && n>0 && (keys==NULL || values==NULL) ) rc = fail(MAPH_MISUSE, "maph_snapshot_get_many: no keys or no place for the values");
+  if( rc!=MAPH_OK ) return rc;
+  if( x->txn==NULL ) return get_many(&v, x->now, x->handle->options.verify, n, keys, values);
+  for(i=0; i<n && rc==MAPH_OK; i++){
+    rc = maph_snapshot_get(x, keys[i], &values[i]);
+    if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;
+  }
+  return rc;
+}
+
+static int last_end(maph_snapshot *x, end_record *e){
+  view v;
+  int rc = snapshot_view(x, &v);
+  return rc==MAPH_OK ? record_end(&v, x->snapshot, e) : rc;
+}
+
+uint64_t maph_snapshot_version(maph_snapshot *x){
+  end_record e;
+  if( x && x->magic==SNAPSHOT_MAGIC && x->txn ) return x->txn->before.version;
+  return last_end(x, &e)==MAPH_OK ? e.head.version_prev & VERSION_MAX : 0;
+}
+
+uint64_t maph_snapshot_records(maph_snapshot *x){
+  end_record e;
+  if( x && x->magic==SNAPSHOT_MAGIC && x->txn ) return x->txn->records;
+  return last_end(x, &e)==MAPH_OK ? e.records : 0;
+}
