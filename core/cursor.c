@@ -67,11 +67,14 @@ static int superseded_in_txn(maph_cursor *c, const item *it){
   return txn_find(x->txn, x->snapshot, maph_bytes(it->key, it->key_size), &newest)==MAPH_OK && newest.offset!=it->offset;
 }
 
-static int wanted(maph_cursor *c, const view *v, const item *it){
-  uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
-  if( link!=0 && link<v->snapshot ) return 0;
+static int wanted(maph_cursor *c, const item *it){
   if( it->key_size<c->prefix_size || memcmp(it->key, c->prefix, c->prefix_size)!=0 ) return 0;
   return !item_expired(it, c->snapshot->now) && !superseded_in_txn(c, it);
+}
+
+static inline int superseded(const view *v, uint64_t at){
+  uint64_t link = atomic_load_explicit(word_at(v->base, at), memory_order_acquire);
+  return link!=0 && link<v->snapshot;
 }
 
 int maph_cursor_next(maph_cursor *c, maph_entry *entry){
@@ -98,7 +101,7 @@ int maph_cursor_next(maph_cursor *c, maph_entry *entry){
       if( rc!=MAPH_OK ) break;
     }
     c->at = at+size;
-    if( kind!=KIND_PUT || !wanted(c, &v, &it) ) continue;
+    if( kind!=KIND_PUT || superseded(&v, at) || !wanted(c, &it) ) continue;
     if( x->handle->options.verify ) rc = record_verify(&v, at, size);
     if( rc==MAPH_OK ) record_entry(&it, entry);
     return rc;

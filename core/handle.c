@@ -16,12 +16,8 @@
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static store *registry;
-static unsigned forks;
+unsigned handle_fork_count;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-
-unsigned handle_forks(void){
-  return __atomic_load_n(&forks, __ATOMIC_RELAXED);
-}
 
 static void in_forked_child(void){
   store *s;
@@ -32,7 +28,7 @@ static void in_forked_child(void){
     os_close(&s->lock);
   }
   registry = NULL;
-  __atomic_add_fetch(&forks, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
 }
 
 static void watch_forks(void){

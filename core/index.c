@@ -179,6 +179,54 @@ int index_find(const view *v, maph_slice key, uint64_t hash, item *it){
   return fail_corrupt(v->s->path, offsetof(header, root), "the index changes without end");
 }
 
+/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
+static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n){
+  uint64_t x, y, u, w;
+  if( unlikely(n<8 || n>16) ) return memcmp(a, b, n)==0;
+  memcpy(&x, a, 8);  memcpy(&y, b, 8);
+  memcpy(&u, a+n-8, 8);  memcpy(&w, b+n-8, 8);
+  return ((x^y)|(u^w))==0;
+}
+
+/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot: its value.  Compares kind, flags and key size in
+** one go. */
+static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t snapshot, maph_slice key, maph_slice *value){
+  const uint8_t *p = base+offset;
+  const uint64_t care = (UINT64_C(0xFFFF)<<16 | (uint64_t)(FLAG_EXPIRY|FLAG_ATTRIBUTES)<<8 | 0xFF) << 32;
+  uint64_t value_size;
+  if( (load64(p+8) & care)!=((uint64_t)key.size<<48 | (uint64_t)KIND_PUT<<32) ) return 0;
+  value_size = load64(p+16) & VALUE_MAX;
+  if( RECORD_HEAD+key.size+value_size>snapshot-offset || !same_bytes(p+RECORD_HEAD, key.data, key.size) ) return 0;
+  value->data = p+RECORD_HEAD+key.size;
+  value->size = value_size;
+  return 1;
+}
+
+/* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred instructions reaches, so that between two cold
+** lines stand as few as possible: one bucket, one candidate, one plain record; a miss that one bucket settles.  Whatever is not that, or not
+** sound, is left to index_find. */
+int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value){
+  const header *h = header_of(base);
+  uint64_t hash = index_hash(s, key), root = acquire(&h->root), directory = root & ~UINT64_C(63), depth = root & 63, segment, slot, offset;
+  const word *directory_word, *bucket;
+  unsigned bits;
+  if( unlikely(depth>HASH_BITS || directory>size || size-directory<(UINT64_C(8)<<depth)) ) return INDEX_UNSETTLED;
+  directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
+  segment = acquire(directory_word);
+  if( unlikely(segment%64 || segment<LOG_START || segment>size-SEGMENT_SIZE) ) return INDEX_UNSETTLED;
+  bucket = bucket_at(base, segment, home_of(hash));
+  bits = bucket_matches(bucket, tag_of(hash));
+  if( likely(bits) ){
+    slot = acquire(&bucket[__builtin_ctz(bits)]);
+    offset = slot_offset(slot);
+    if( unlikely(slot_tag(slot)!=tag_of(hash) || offset<LOG_START || offset>snapshot-RECORD_HEAD) ) return INDEX_UNSETTLED;
+    return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
+  }
+  if( acquire(&bucket[BUCKET_SLOTS-1])!=0 ) return INDEX_UNSETTLED;
+  atomic_thread_fence(memory_order_acquire);
+  return likely(acquire(&h->root)==root && acquire(directory_word)==segment) ? MAPH_NOTFOUND : INDEX_UNSETTLED;
+}
+
 void index_prefetch(const view *v, uint64_t hash){
   uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, segment;
   if( depth>HASH_BITS || directory>v->size || v->size-directory<(uint64_t)8<<depth ) return;
@@ -186,36 +234,32 @@ void index_prefetch(const view *v, uint64_t hash){
   if( segment<v->size ) __builtin_prefetch(v->base+segment+(uint64_t)home_of(hash)*64);
 }
 
-/* Three passes over a group, so that the cache misses of its keys overlap: index lines, then records, then the comparing. */
-int index_find_many(const view *v, size_t n, const maph_slice *keys, item *items){
-  uint64_t hash[INDEX_GROUP], candidate[INDEX_GROUP];
-  place p[INDEX_GROUP];
+/* Three passes over a group, so that the cache misses of its keys overlap: index lines, then records, then the comparing.  What the hot path would
+** settle is settled; the others keep data NULL and get their bit in the returned mask. */
+uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
+  uint64_t hash[INDEX_GROUP], candidate[INDEX_GROUP], root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63;
+  const word *bucket[INDEX_GROUP];
+  uint32_t unsettled = 0;
   size_t i;
-  int rc;
+  if( depth>HASH_BITS || directory>v->size || v->size-directory<(UINT64_C(8)<<depth) ) return UINT32_MAX;
   for(i=0; i<n; i++){
+    uint64_t segment;
     hash[i] = index_hash(v->s, keys[i]);
-    rc = place_of(v, hash[i], &p[i]);
-    if( unlikely(rc!=MAPH_OK) ) return rc;
-    __builtin_prefetch(bucket_at(v->base, p[i].segment, home_of(hash[i])));
+    segment = acquire(word_at(v->base, directory)+(tag_of(hash[i])>>(HASH_BITS-depth)));
+    bucket[i] = likely(segment%64==0 && segment>=LOG_START && segment<=v->size-SEGMENT_SIZE) ? bucket_at(v->base, segment, home_of(hash[i])) : NULL;
+    __builtin_prefetch(bucket[i]);
   }
   for(i=0; i<n; i++){
-    const word *bucket = bucket_at(v->base, p[i].segment, home_of(hash[i]));
-    unsigned bits = bucket_matches(bucket, tag_of(hash[i]));
-    uint64_t slot = bits ? acquire(&bucket[__builtin_ctz(bits)]) : 0;
-    candidate[i] = slot_tag(slot)==tag_of(hash[i]) ? slot_offset(slot) : 0;
-    if( candidate[i]!=0 && candidate[i]<v->snapshot ){
-      __builtin_prefetch(v->base+candidate[i]);
-      __builtin_prefetch(v->base+candidate[i]+64);
-    }
+    unsigned bits = likely(bucket[i]!=NULL) ? bucket_matches(bucket[i], tag_of(hash[i])) : 0;
+    uint64_t slot = bits ? acquire(&bucket[i][__builtin_ctz(bits)]) : 0, offset = slot_offset(slot);
+    candidate[i] = slot_tag(slot)==tag_of(hash[i]) && offset>=LOG_START && offset<=v->snapshot-RECORD_HEAD ? offset : 0;
+    __builtin_prefetch(v->base+candidate[i]);
   }
   for(i=0; i<n; i++){
-    rc = MAPH_OK;
-    if( likely(candidate[i]!=0 && match_at_snapshot(v, candidate[i], keys[i], &items[i], &rc)) ) continue;
-    if( rc==MAPH_OK ) rc = index_find(v, keys[i], hash[i], &items[i]);
-    if( rc==MAPH_NOTFOUND ) items[i].offset = 0;
-    else if( unlikely(rc!=MAPH_OK) ) return rc;
+    values[i] = maph_bytes(NULL, 0);
+    if( unlikely(candidate[i]==0 || !plain_match(v->base, candidate[i], v->snapshot, keys[i], &values[i])) ) unsettled |= UINT32_C(1)<<i;
   }
-  return MAPH_OK;
+  return unsettled;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- writing */

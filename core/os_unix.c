@@ -262,7 +262,7 @@ int os_map(const os_file *f, const char *path, uint64_t length, int writable, ui
   void *p = SYS("mmap", MAP_FAILED, mmap(NULL, length, PROT_READ|(writable ? PROT_WRITE : 0), MAP_SHARED|MAP_NORESERVE, f->fd, 0));
   *base = NULL;
   if( p==MAP_FAILED ){
-    return fail(errno==ENOMEM ? MAPH_NOMEM : MAPH_IOERR, "%s: cannot map %llu bytes: %s", path, (unsigned long long)length, strerror(errno));
+    return fail(errno==ENOMEM || errno==EINVAL || errno==EAGAIN ? MAPH_NOMEM : MAPH_IOERR, "%s: cannot map %llu bytes: %s", path, (unsigned long long)length, strerror(errno));
   }
 #ifdef MADV_DONTDUMP
   madvise(p, length, MADV_DONTDUMP);

@@ -159,8 +159,9 @@ typedef struct pending {
 uint64_t index_hash(const store *s, maph_slice key);
 void index_prefetch(const view *v, uint64_t hash);
 int  index_find(const view *v, maph_slice key, uint64_t hash, item *it);      /* at the snapshot, put or delete; NOTFOUND CORRUPT */
-int  index_find_many(const view *v, size_t n, const maph_slice *keys, item *items);  /* n <= INDEX_GROUP; item.offset 0: none */
-enum { INDEX_GROUP = 32 };
+enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };
+int  index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value);  /* OK NOTFOUND UNSETTLED */
+uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);  /* n <= INDEX_GROUP; mask of the unsettled */
 int  index_create(store *s, uint64_t expected_keys);                          /* a new empty index; root is stored last */
 int  index_reserve(store *s, pending *p, size_t n, pending *scratch);         /* sort p; split until all that is new has room.  FULL */
 int  index_publish(store *s, const pending *p, size_t n, int again);          /* slots lead to the new records; again: some may already */
@@ -256,7 +257,8 @@ struct maph_snapshot {
 };
 enum { HANDLE_MAGIC = 0x6d617068, TXN_MAGIC = 0x7478, SNAPSHOT_MAGIC = 0x736e, CURSOR_MAGIC = 0x6375 };
 
-unsigned handle_forks(void);                                          /* how often this process is the child of a fork */
+extern unsigned handle_fork_count;
+static inline unsigned handle_forks(void){ return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED); }                                          /* how often this process is the child of a fork */
 int  handle_store(maph *m, store **s);                               /* the generation to use now.  MISUSE CANTOPEN */
 int  handle_writer(maph *m, store **s);                              /* the same, and it may write.  READONLY */
 void handle_count_read(maph *m, int by);

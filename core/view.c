@@ -60,20 +60,38 @@ static int missing(const store *s, int rc){
   return rc==MAPH_NOTFOUND ? fail(rc, "%s: no such key", s->path) : rc;
 }
 
-/* A miss is too common to compose a sentence for. */
-int maph_get(maph *m, maph_slice key, maph_slice *value){
+static int get_slowly(maph *m, maph_slice key, maph_slice *value){
   store *s;
   view v;
   item it;
   int rc;
-  if( unlikely(value==NULL) ) return fail(MAPH_MISUSE, "maph_get: no place for the value");
-  value->data = NULL;
-  value->size = 0;
+  if( value==NULL ) return fail(MAPH_MISUSE, "maph_get: no place for the value");
+  *value = maph_bytes(NULL, 0);
   rc = handle_store(m, &s);
-  if( likely(rc==MAPH_OK) ) rc = view_latest(s, &v);
-  if( likely(rc==MAPH_OK) ) rc = view_find(&v, key, 0, m->options.verify, &it);
-  if( likely(rc==MAPH_OK) ) *value = maph_bytes(it.value, it.value_size);
+  if( rc==MAPH_OK ) rc = view_latest(s, &v);
+  if( rc==MAPH_OK ) rc = view_find(&v, key, 0, m->options.verify, &it);
+  if( rc==MAPH_OK ) *value = maph_bytes(it.value, it.value_size);
   return rc;
+}
+
+/* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common to compose a sentence for. */
+int maph_get(maph *m, maph_slice key, maph_slice *value){
+  if( likely(m!=NULL && value!=NULL && m->magic==HANDLE_MAGIC && m->fork_count==handle_forks() && !m->options.verify && key.size-1<KEY_MAX) ){
+    const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
+    uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;
+    const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
+    state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
+    snapshot = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
+    if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0 && snapshot<=size && snapshot>=LOG_START+END_SIZE && key.data!=NULL) ){
+      int rc = index_get(s, base, size, snapshot, key, value);
+      if( likely(rc==MAPH_OK) ) return rc;
+      if( likely(rc==MAPH_NOTFOUND) ){
+        *value = maph_bytes(NULL, 0);
+        return rc;
+      }
+    }
+  }
+  return get_slowly(m, key, value);
 }
 
 int maph_exists(maph *m, maph_slice key){
@@ -96,18 +114,19 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry){
 }
 
 static int get_many(const view *v, uint64_t now, int verify, size_t n, const maph_slice *keys, maph_slice *values){
-  item items[INDEX_GROUP];
   size_t done, i, group;
   int rc = MAPH_OK;
   for(i=0; i<n && rc==MAPH_OK; i++) rc = view_check_key(keys[i]);
   for(done=0; done<n && rc==MAPH_OK; done+=group){
+    uint32_t left;
     group = MIN(n-done, (size_t)INDEX_GROUP);
-    rc = index_find_many(v, group, keys+done, items);
-    for(i=0; i<group && rc==MAPH_OK; i++){
-      const item *it = &items[i];
-      int found = it->offset!=0 && it->kind==KIND_PUT && !item_expired(it, now);
-      values[done+i] = found ? maph_bytes(it->value, it->value_size) : maph_bytes(NULL, 0);
-      if( found && verify ) rc = record_verify(v, it->offset, it->size);
+    left = verify ? UINT32_MAX : index_get_group(v, group, keys+done, values+done);
+    for(i=0; left!=0 && i<group && rc==MAPH_OK; i++, left>>=1){
+      item it;
+      if( (left&1)==0 ) continue;
+      rc = view_find(v, keys[done+i], now, verify, &it);
+      values[done+i] = rc==MAPH_OK ? maph_bytes(it.value, it.value_size) : maph_bytes(NULL, 0);
+      if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;
     }
   }
   if( rc!=MAPH_OK ) for(i=0; i<n; i++) values[i] = maph_bytes(NULL, 0);
