@@ -520,10 +520,16 @@ static int follow(maph *m, store **s){
   return rc;
 }
 
-int handle_store(maph *m, store **s){
-  uint64_t state;
+static int check_handle(const maph *m){
   if( unlikely(m==NULL || m->magic!=HANDLE_MAGIC) ) return fail(MAPH_MISUSE, "this handle is NULL or closed");
   if( unlikely(m->fork_count!=handle_forks()) ) return fail(MAPH_MISUSE, "%s: a handle does not cross fork(): open the store in the child", m->path ? m->path : ":memory:");
+  return MAPH_OK;
+}
+
+int handle_store(maph *m, store **s){
+  uint64_t state;
+  int rc = check_handle(m);
+  if( unlikely(rc!=MAPH_OK) ) return rc;
   *s = atomic_load_explicit(&m->s, memory_order_acquire);
   state = atomic_load_explicit(&header_of(atomic_load_explicit(&(*s)->base, memory_order_relaxed))->state, memory_order_acquire);
   if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0) ) return MAPH_OK;
@@ -543,10 +549,11 @@ void handle_count_read(maph *m, int by){
 }
 
 int maph_refresh(maph *m){
-  store *s;
   uint64_t device, inode;
-  int rc = handle_store(m, &s);
+  store *s;
+  int rc = check_handle(m);
   if( rc!=MAPH_OK ) return rc;
+  s = m->s;
   if( m->open_txns ) return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
   if( !s->in_memory ){
     rc = os_identity(m->path, &device, &inode);

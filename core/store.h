@@ -250,7 +250,7 @@ struct maph_snapshot {
   uint32_t magic;
   maph    *handle;
   store   *s;
-  uint64_t snapshot, now;
+  uint64_t snapshot, now, version, records;
   struct maph_txn *txn;          /* while it is open */
   int      rolled_back;
   struct maph_snapshot *next;    /* of the transaction */

@@ -328,6 +328,8 @@ int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot){
   x->handle = t->handle;
   x->s = t->s;
   x->snapshot = t->position;
+  x->version = t->before.version;
+  x->records = t->records;
   x->now = os_time_ms();
   x->txn = t;
   x->next = t->snapshots;

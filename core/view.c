@@ -146,6 +146,7 @@ int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values)
 
 int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
   maph_snapshot *x;
+  end_record e;
   store *s;
   view v;
   int rc;
@@ -153,6 +154,7 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
   *snapshot = NULL;
   rc = handle_store(m, &s);
   if( rc==MAPH_OK ) rc = view_latest(s, &v);
+  if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
   if( rc!=MAPH_OK ) return rc;
   x = os_alloc(sizeof *x);
   if( x==NULL ) return MAPH_NOMEM;
@@ -160,6 +162,8 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
   x->handle = m;
   x->s = s;
   x->snapshot = v.snapshot;
+  x->version = e.head.version_prev & VERSION_MAX;
+  x->records = e.records;
   x->now = os_time_ms();
   store_pin(s);
   handle_count_read(m, 1);
@@ -234,20 +238,10 @@ int maph_snapshot_get_many(maph_snapshot *x, size_t n, const maph_slice *keys, m
   return rc;
 }
 
-static int last_end(maph_snapshot *x, end_record *e){
-  view v;
-  int rc = snapshot_view(x, &v);
-  return rc==MAPH_OK ? record_end(&v, x->snapshot, e) : rc;
-}
-
 uint64_t maph_snapshot_version(maph_snapshot *x){
-  end_record e;
-  if( x && x->magic==SNAPSHOT_MAGIC && x->txn ) return x->txn->before.version;
-  return last_end(x, &e)==MAPH_OK ? e.head.version_prev & VERSION_MAX : 0;
+  return x && x->magic==SNAPSHOT_MAGIC ? x->version : 0;
 }
 
 uint64_t maph_snapshot_records(maph_snapshot *x){
-  end_record e;
-  if( x && x->magic==SNAPSHOT_MAGIC && x->txn ) return x->txn->records;
-  return last_end(x, &e)==MAPH_OK ? e.records : 0;
+  return x && x->magic==SNAPSHOT_MAGIC ? x->records : 0;
 }

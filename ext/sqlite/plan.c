@@ -1,0 +1,170 @@
+/*
+** plan.c - xBestIndex: which of a query's constraints are used, and how.
+**
+** PLANS
+**     plan      constraints used              rows read                     rows, cost told to the planner
+**     NOTHING   (a function without a file)   none                          refused
+**     KEY       key = x, key IS x             one get                       1, 5; unique
+**     KEYS      key IN (...), OR of equals    one batch of gets             10, 9: the length of the list is not known
+**     RANGE     key >= x, > x, < y, <= y      a pass over the log           a quarter or a sixteenth of all, a little less than SCAN
+**     NOCASE    the same, COLLATE NOCASE      a pass over the log           as RANGE
+**     SCAN      none                          a pass over the log           all
+** and beside each of KEY, KEYS, SCAN: LIMIT and OFFSET, if nothing else is asked of the rows.
+**
+** The plan is idxNum.  idxStr names the arguments that xFilter gets, a letter each, in order (TERM_* in sql.h).
+**
+** EXACT OR NOT.  A store is a hash table: it has no order, and a key is its bytes, whether TEXT or BLOB.  KEY and KEYS answer
+** by bytes and tell SQLite not to look again (omit).  RANGE only keeps rows from reaching SQLite that cannot be wanted; SQLite still
+** compares each row that does.  GLOB 'user:*' arrives here as a RANGE, LIKE 'user:%' as a NOCASE; when the two ends of a RANGE are those
+** of a prefix, xFilter gives the prefix to the store.  LIMIT is never taken out of SQLite's hands either: in a compound SELECT it is given the
+** registers of the whole, so that a table that skipped OFFSET rows itself would skip too few or too many.  We only stop after LIMIT+OFFSET
+** rows.  A constraint with another collation is not for us.
+*/
+#include "sql.h"
+
+typedef struct choice {
+  int equal, lower, upper, file;       /* index of the constraint used, or -1 */
+  int no_case;                         /* lower and upper compare with NOCASE */
+  int limit, offset;
+  int others;                          /* constraints that none of KEY and KEYS answers */
+  int file_asked;                      /* there is a file, though perhaps not usable in this order of tables */
+} choice;
+
+static const struct term { int op; unsigned char letter; } terms[] = {
+  { SQLITE_INDEX_CONSTRAINT_EQ, TERM_EQUAL }, { SQLITE_INDEX_CONSTRAINT_IS, TERM_EQUAL },
+  { SQLITE_INDEX_CONSTRAINT_GT, TERM_ABOVE }, { SQLITE_INDEX_CONSTRAINT_GE, TERM_FROM },
+  { SQLITE_INDEX_CONSTRAINT_LT, TERM_BELOW }, { SQLITE_INDEX_CONSTRAINT_LE, TERM_UPTO },
+};
+
+static int letter_of(int op){
+  size_t i;
+  for(i=0; i<sizeof(terms)/sizeof(terms[0]); i++){
+    if( terms[i].op==op ) return terms[i].letter;
+  }
+  return 0;
+}
+
+static int has_collation(sqlite3_index_info *info, int i, const char *name){
+  const char *collation = sqlite3_vtab_collation(info, i);
+  return sqlite3_stricmp(collation ? collation : "BINARY", name)==0;
+}
+
+/* A plain key=x is better than IN; of two alike the first. */
+static void choose_equal(sqlite3_index_info *info, int i, choice *c){
+  if( c->equal<0 || (sqlite3_vtab_in(info, c->equal, -1) && !sqlite3_vtab_in(info, i, -1)) ) c->equal = i;
+}
+
+/* The first bound decides about the collation of both. */
+static void choose_bound(sqlite3_index_info *info, int i, int *bound, choice *c){
+  int no_case = has_collation(info, i, "NOCASE");
+  if( *bound>=0 || (!no_case && !has_collation(info, i, "BINARY")) ) return;
+  if( (c->lower>=0 || c->upper>=0) && c->no_case!=no_case ) return;
+  *bound = i;
+  c->no_case = no_case;
+}
+
+static void choose_key_term(sqlite3_index_info *info, int i, choice *c){
+  switch( letter_of(info->aConstraint[i].op) ){
+    case TERM_EQUAL: if( has_collation(info, i, "BINARY") ) choose_equal(info, i, c); break;
+    case TERM_ABOVE:
+    case TERM_FROM:  choose_bound(info, i, &c->lower, c); break;
+    case TERM_BELOW:
+    case TERM_UPTO:  choose_bound(info, i, &c->upper, c); break;
+    default:         break;
+  }
+}
+
+static void choose(const sql_table *t, sqlite3_index_info *info, choice *c){
+  int i;
+  memset(c, 0xff, sizeof(*c));
+  c->others = c->file_asked = c->no_case = 0;
+  for(i=0; i<info->nConstraint; i++){
+    int op = info->aConstraint[i].op, column = info->aConstraint[i].iColumn, usable = info->aConstraint[i].usable;
+    if( op==SQLITE_INDEX_CONSTRAINT_LIMIT || op==SQLITE_INDEX_CONSTRAINT_OFFSET ){
+      if( usable && op==SQLITE_INDEX_CONSTRAINT_LIMIT ) c->limit = i;
+      if( usable && op==SQLITE_INDEX_CONSTRAINT_OFFSET ) c->offset = i;
+      if( !usable ) c->others++;
+    }else if( t->is_function && column==COLUMN_COMMAND && op==SQLITE_INDEX_CONSTRAINT_EQ ){
+      c->file_asked = 1;
+      if( usable && c->file<0 ) c->file = i; else c->others++;
+    }else{
+      c->others++;
+      if( usable && column==COLUMN_KEY ) choose_key_term(info, i, c);
+    }
+  }
+  if( c->equal>=0 ) c->others--;
+}
+
+/* Hand constraint i to xFilter as its next argument. */
+static void use(sqlite3_index_info *info, int i, int letter, int omit, char *letters){
+  int n = (int)strlen(letters);
+  if( i<0 ) return;
+  letters[n] = (char)letter;
+  letters[n+1] = 0;
+  info->aConstraintUsage[i].argvIndex = n+1;
+  info->aConstraintUsage[i].omit = (unsigned char)omit;
+}
+
+static void use_key_terms(sqlite3_index_info *info, const choice *c, double records, char *letters){
+  if( c->equal>=0 && sqlite3_vtab_in(info, c->equal, 1) ){
+    use(info, c->equal, TERM_IN, 1, letters);
+    info->idxNum = PLAN_KEYS;
+    info->estimatedRows = 10;
+    info->estimatedCost = 9;
+  }else if( c->equal>=0 ){
+    use(info, c->equal, TERM_EQUAL, 1, letters);
+    info->idxNum = PLAN_KEY;
+    info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
+    info->estimatedRows = 1;
+    info->estimatedCost = 5;
+    info->orderByConsumed = 1;
+  }else if( c->lower>=0 || c->upper>=0 ){
+    if( c->lower>=0 ) use(info, c->lower, letter_of(info->aConstraint[c->lower].op), 0, letters);
+    if( c->upper>=0 ) use(info, c->upper, letter_of(info->aConstraint[c->upper].op), 0, letters);
+    info->idxNum = c->no_case ? PLAN_NOCASE : PLAN_RANGE;
+    info->estimatedRows = (sqlite3_int64)(records/(c->lower>=0 && c->upper>=0 ? 16 : 4)) + 1;
+    info->estimatedCost = records*1.9 + 10;
+  }else{
+    info->idxNum = PLAN_SCAN;
+    info->estimatedRows = (sqlite3_int64)records + 1;
+    info->estimatedCost = records*2 + 10;
+  }
+}
+
+/* How many records the planner should believe in.  Looking costs an open for reading, which leaves no trace. */
+static double records_of(sql_table *t){
+  sql_view *view = NULL;
+  char *message = NULL;
+  double records = 100000;
+  if( t->is_function || table_use(t)!=SQLITE_OK ) goto done;
+  if( t->store->records<0 ) store_view(t->store, 0, &view, &message);
+  store_view_release(view);
+  if( t->store->records>=0 ) records = (double)t->store->records;
+done:
+  sqlite3_free(message);
+  sqlite3_free(t->base.zErrMsg);
+  t->base.zErrMsg = NULL;
+  return records;
+}
+
+int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
+  sql_table *t = (sql_table*)vtab;
+  char letters[8] = "";
+  choice c;
+  choose(t, info, &c);
+  if( t->is_function && c.file<0 ){
+    if( c.file_asked ) return SQLITE_CONSTRAINT;     /* not in this order of tables */
+    info->idxNum = PLAN_NOTHING;                     /* xFilter says what is missing */
+    info->estimatedCost = 1e50;
+    return SQLITE_OK;
+  }
+  use(info, c.file, TERM_FILE, 1, letters);
+  use_key_terms(info, &c, records_of(t), letters);
+  if( c.others==0 && c.limit>=0 && (info->nOrderBy==0 || info->orderByConsumed) ){
+    use(info, c.limit, TERM_LIMIT, 0, letters);
+    use(info, c.offset, TERM_OFFSET, 0, letters);
+  }
+  info->idxStr = sqlite3_mprintf("%s", letters);
+  info->needToFreeIdxStr = 1;
+  return info->idxStr ? SQLITE_OK : SQLITE_NOMEM;
+}

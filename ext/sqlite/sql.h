@@ -1,0 +1,153 @@
+/*
+** sql.h - what the files of the SQLite extension know of each other.
+**
+** Calls go down: extension -> vtab, stat -> plan, write -> store -> option, value.  Nothing here is seen outside of
+** the extension; it knows maph.h and sqlite3ext.h and nothing else of the project.
+**
+** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char **message` it leaves a sentence
+** there that was made with sqlite3_mprintf: SQLite's own convention for sqlite3_vtab.zErrMsg.
+*/
+#ifndef MAPH_SQL_H
+#define MAPH_SQL_H
+
+#include "maph.h"
+#include <sqlite3ext.h>
+#ifndef MAPH_SQL_MAIN          /* extension.c defines the pointer that the others use */
+SQLITE_EXTENSION_INIT3
+#endif
+
+#if SQLITE_VERSION_NUMBER<3040000
+# error "the maph extension needs the headers of SQLite 3.40 or later"
+#endif
+
+/* ------------------------------------------------------------------------------------------------- option.c: words */
+enum { OPTION_RO = 1, OPTION_RW = 2, OPTION_RWC = 3, OPTION_RW_MADE = 4 };   /* the last: no mode given */
+
+typedef struct sql_options {
+  char *path;                  /* as written; sqlite3_malloc */
+  int   mode;                  /* OPTION_RO ... */
+  int   sync;                  /* MAPH_SYNC_*; MAPH_SYNC_DEFAULT if not said */
+  int   busy_timeout_ms;       /* -1 if not said */
+  sqlite3_int64 ttl_ms;        /* default life of a row; 0: for ever */
+} sql_options;
+
+/* The words between the parentheses of USING maph(...).  Frees nothing on failure that options_clear would not. */
+int option_parse(sql_options *options, int argc, const char *const *argv, char **message);
+void option_clear(sql_options *options);
+
+/* The one name of the file that `path` means in this connection, in *resolved (sqlite3_malloc), if the connection may open it. */
+int option_resolve(sqlite3 *db, const char *path, char **resolved, char **message);
+
+/* ----------------------------------------------------------------------------------- store.c: stores and transactions */
+typedef struct sql_store sql_store;
+typedef struct sql_view sql_view;
+
+typedef struct sql_connection {
+  struct sql_connection *next; /* all of the process, so that loading twice into one connection is harmless */
+  sqlite3   *db;
+  sql_store *stores;           /* those that some table, cursor or function of this connection holds */
+} sql_connection;
+
+struct sql_store {
+  sql_connection *connection;
+  sql_store  *next;
+  int         holders;         /* tables, cursors, statements: at none it is closed */
+  char       *path;            /* resolved: two tables that name one file share one sql_store */
+  maph       *reader;          /* MAPH_RDONLY, opened by the first read */
+  maph       *writer;          /* MAPH_RDWR, opened by the first write */
+  int         sync;            /* the strongest that a table of it asked for */
+  int         busy_timeout_ms;
+  maph_txn   *txn;             /* the write transaction of this connection, for all tables on this store */
+  int         prepared;        /* xSync went well: only commit or rollback may follow */
+  int         depth;           /* savepoints 0..depth-1 are open */
+  int         views;           /* snapshots open */
+  sql_view   *view;            /* what a cursor that opens now may share, or NULL */
+  sqlite3_int64 records;       /* at the last snapshot, for the planner; -1: none yet */
+};
+
+/* One snapshot, shared by the cursors that read the store as of one moment. */
+struct sql_view {
+  sql_store     *store;
+  maph          *handle;       /* that the snapshot belongs to */
+  maph_snapshot *snapshot;
+  int            holders;
+};
+
+int store_hold(sql_connection *c, const char *resolved, sql_store **store);   /* opens nothing; SQLITE_NOMEM */
+void store_release(sql_store *store);                                         /* NULL: no-op */
+
+enum { STORE_MAY_WRITE = 1, STORE_MAY_CREATE = 2 };
+int store_open_reader(sql_store *store, int may, char **message);
+int store_open_writer(sql_store *store, int may, char **message);
+int store_view(sql_store *store, int may, sql_view **view, char **message);
+void store_view_release(sql_view *view);                                      /* NULL: no-op */
+
+int store_begin(sql_store *store, int may, char **message);   /* OK also when this connection's transaction is under way */
+int store_prepare(sql_store *store, char **message);
+void store_commit(sql_store *store);
+void store_rollback(sql_store *store);
+int store_savepoint(sql_store *store, int n, char **message);
+int store_release_savepoint(sql_store *store, int n, char **message);
+int store_rollback_to(sql_store *store, int n, char **message);
+void store_wrote(sql_store *store);                           /* cursors opened from now on see what was just written */
+
+int store_error(maph *m, int maph_rc, char **message);        /* the SQLite code for a core code, with core's sentence */
+
+/* -------------------------------------------------------------------------------------- value.c: SQL values and bytes */
+typedef struct value_bytes {
+  maph_slice bytes;
+  int        type;             /* MAPH_BLOB ... MAPH_NULL */
+  char       number[40];       /* where the text of an INTEGER or REAL lies */
+} value_bytes;
+
+int value_read(sqlite3_value *v, value_bytes *out);                 /* SQL to bytes; SQLITE_NOMEM */
+void value_result(sqlite3_context *ctx, const maph_entry *entry);   /* the value of an entry, as it went in */
+void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text);
+int value_lookup_key(sqlite3_value *v, maph_slice *key);            /* what to look up for key=v; size 0: no key equals it */
+int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message);
+void value_result_expiry(sqlite3_context *ctx, uint64_t expires);
+uint64_t value_now_ms(void);
+
+/* ------------------------------------------------------------------------------------------------- vtab.c: the table */
+/* Columns, by position.  The third is the hidden column named as the table for commands, or, in the table-valued form, the
+** hidden argument `file`; it comes before the other hidden ones because arguments are handed out in that order. */
+enum { COLUMN_KEY, COLUMN_VALUE, COLUMN_COMMAND, COLUMN_VERSION, COLUMN_EXPIRES, COLUMN_COUNT };
+
+typedef struct sql_table {
+  sqlite3_vtab    base;        /* first: SQLite's part */
+  sql_connection *connection;
+  char           *name, *schema;
+  int             is_function; /* maph('file'): read-only, the file is an argument */
+  int             is_fresh;    /* connected inside a write transaction of its schema: perhaps that of its own CREATE */
+  sql_options     options;
+  sql_store      *store;       /* NULL until first used */
+} sql_table;
+
+extern const sqlite3_module vtab_module;
+int table_may(const sql_table *t);                            /* STORE_MAY_* */
+int table_use(sql_table *t);                                  /* resolve the path, hold the store; message in zErrMsg */
+
+/* ----------------------------------------------------------------------------------------------- plan.c: xBestIndex */
+enum { PLAN_SCAN = 0, PLAN_RANGE = 1, PLAN_KEY = 2, PLAN_KEYS = 3, PLAN_NOCASE = 4, PLAN_NOTHING = 5 };
+
+/* idxStr has one letter for each argument of xFilter, in order. */
+enum {
+  TERM_FILE = 'f', TERM_EQUAL = '=', TERM_IN = 'i', TERM_ABOVE = '>', TERM_FROM = 'g', TERM_BELOW = '<', TERM_UPTO = 'l',
+  TERM_LIMIT = 'n', TERM_OFFSET = 'o'
+};
+int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
+
+/* ------------------------------------------------------------------------------------ write.c: xUpdate, transactions */
+int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);
+int write_begin(sqlite3_vtab *vtab);
+int write_sync(sqlite3_vtab *vtab);
+int write_commit(sqlite3_vtab *vtab);
+int write_rollback(sqlite3_vtab *vtab);
+int write_savepoint(sqlite3_vtab *vtab, int n);
+int write_release(sqlite3_vtab *vtab, int n);
+int write_rollback_to(sqlite3_vtab *vtab, int n);
+
+/* -------------------------------------------------------------------------------------- stat.c: maph_stat('file') */
+extern const sqlite3_module stat_module;
+
+#endif

@@ -1,0 +1,249 @@
+/*
+** batch.c - POST /stores/NAME/batch: many gets, puts and deletes in one request.
+**
+** The body is {"operations":[...]}, or that array alone, or with a Content-Type of application/x-ndjson one operation a line
+** (operation.c says how one looks).  Operations are done in order.  If there is a put or delete among them all are one
+** transaction, the gets see its writes, and a failed condition undoes everything; if there are only gets they are of one snapshot.
+**
+** Everything is parsed before a transaction begins, so the writer's lock is held for the work alone.  What batches in flight
+** may take of memory together is bounded by option.memory; one that finds none left is told to come again.
+*/
+#include <stdlib.h>
+#include "operation.h"
+
+enum { OPERATIONS_MAX = 10000, FLUSH_AT = 128*1024, MEMORY_FACTOR = 8 };
+#define ANSWER_MAX ((size_t)64*1024*1024)
+
+typedef struct batch {
+  request   *r;
+  operation *operations;
+  size_t     count, room;
+  bool       writes, lines;          /* lines: NDJSON in and out */
+  arena      arena;
+  json_t   **parsed;                 /* what the operations point into */
+  size_t     parsed_count;
+  bool       streaming;
+} batch;
+
+static atomic_uint_fast64_t memory_used;
+
+bool memory_reserve(uint64_t bytes){
+  if( atomic_fetch_add(&memory_used, bytes) + bytes <= option.memory ) return true;
+  atomic_fetch_sub(&memory_used, bytes);
+  return false;
+}
+void memory_release(uint64_t bytes){ atomic_fetch_sub(&memory_used, bytes); }
+
+/* -------------------------------------------------------------------------------------------------------- parsing */
+static bool mistaken(batch *b, const char *mistake){
+  reply_problem(b->r, 400, "bad_batch", "operation %zu: %s", b->count, mistake);
+  return false;
+}
+
+static bool add_operation(batch *b, const json_t *json){
+  const char *mistake;
+  if( b->count==OPERATIONS_MAX ){
+    reply_problem(b->r, 413, "too_many_operations", "a batch has at most %d operations", OPERATIONS_MAX);
+    return false;
+  }
+  if( b->count==b->room ){
+    size_t room = b->room ? 2*b->room : 64;
+    operation *more = realloc(b->operations, room*sizeof *more);
+    if( more==NULL ){ reply_problem(b->r, 503, "no_memory", "out of memory for the batch"); return false; }
+    b->operations = more;
+    b->room = room;
+  }
+  mistake = operation_parse(json, 0, &b->arena, &b->operations[b->count]);
+  if( mistake ) return mistaken(b, mistake);
+  if( b->operations[b->count].kind!=OPERATION_GET ) b->writes = true;
+  b->count++;
+  return true;
+}
+
+static bool parse_document(batch *b, maph_slice body){
+  char room[200];
+  const char *mistake;
+  json_t *list, *one;
+  size_t i;
+  b->parsed[0] = operation_json(body.data, body.size, &mistake, room, sizeof room);
+  if( b->parsed[0]==NULL ){ reply_problem(b->r, 400, "bad_json", "%s", mistake); return false; }
+  b->parsed_count = 1;
+  list = json_is_object(b->parsed[0]) && json_object_size(b->parsed[0])==1 ? json_object_get(b->parsed[0], "operations") : b->parsed[0];
+  if( !json_is_array(list) ){ reply_problem(b->r, 400, "bad_batch", "a batch is {\"operations\":[...]} or an array"); return false; }
+  json_array_foreach(list, i, one) if( !add_operation(b, one) ) return false;
+  return true;
+}
+
+static bool parse_lines(batch *b, maph_slice body){
+  const char *at = body.data, *end = at + body.size, *mistake;
+  char room[200];
+  while( at < end ){
+    const char *newline = memchr(at, '\n', (size_t)(end - at)), *line_end = newline ? newline : end;
+    if( strspn(at, " \t\r") < (size_t)(line_end - at) ){
+      if( b->parsed_count==OPERATIONS_MAX ) return add_operation(b, NULL);
+      b->parsed[b->parsed_count] = operation_json(at, (size_t)(line_end - at), &mistake, room, sizeof room);
+      if( b->parsed[b->parsed_count]==NULL ) return mistaken(b, mistake);
+      b->parsed_count++;
+      if( !add_operation(b, b->parsed[b->parsed_count - 1]) ) return false;
+    }
+    at = line_end + 1;
+  }
+  return true;
+}
+
+/* --------------------------------------------------------------------------------------------------------- answers */
+static void begin_result(batch *b, size_t i){
+  if( !b->lines ) buffer_text(b->r->body, i ? ",\n" : "\n");
+}
+static void end_result(batch *b){ if( b->lines ) buffer_text(b->r->body, "\n"); }
+
+static void emit_get(batch *b, size_t i, int rc, maph_entry *e){
+  buffer *out = b->r->body;
+  begin_result(b, i);
+  if( rc==MAPH_OK ){
+    e->key = b->operations[i].key;
+    buffer_text(out, "{\"status\":200,");
+    emit_entry(out, e, true);
+    buffer_text(out, "}");
+  }else{
+    buffer_printf(out, "{\"status\":%d,\"code\":\"%s\",", maph_status(rc), maph_code(rc));
+    emit_bytes(out, "key", "key_encoding", b->operations[i].key);
+    buffer_text(out, "}");
+  }
+  end_result(b);
+}
+
+static void emit_write(batch *b, size_t i, int rc, const maph_outcome *outcome, uint64_t version){
+  bool put = b->operations[i].kind==OPERATION_PUT;
+  begin_result(b, i);
+  if( rc==MAPH_NOTFOUND ) buffer_text(b->r->body, "{\"status\":404,\"code\":\"key_not_found\"}");
+  else if( put ) buffer_printf(b->r->body, "{\"status\":%d,\"version\":%llu}", outcome->existed ? 200 : 201, (unsigned long long)version);
+  else buffer_text(b->r->body, "{\"status\":204}");
+  end_result(b);
+}
+
+static const char *answer_type(const batch *b){ return b->lines ? "application/x-ndjson" : "application/json"; }
+
+/* --------------------------------------------------------------------------------------------------------- running */
+/* Only gets: one snapshot, streamed once the answer is long. */
+static void run_gets(batch *b){
+  request *r = b->r;
+  maph_snapshot *s = NULL;
+  int rc = maph_snapshot_open(r->store->m, &s);
+  if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  r->body->size = 0;
+  if( !b->lines ) buffer_text(r->body, "{\"success\":true,\"results\":[");
+  for(size_t i = 0; i < b->count && !r->broken; i++){
+    maph_entry e;
+    rc = maph_snapshot_get_entry(s, b->operations[i].key, &e);
+    emit_get(b, i, rc, &e);
+    if( r->body->failed ) break;
+    if( r->body->size < FLUSH_AT ) continue;
+    if( !b->streaming ){
+      reply_start(r, 200);
+      b->streaming = reply_stream(r, answer_type(b));
+    }
+    reply_stream_write(r, r->body->data, r->body->size);
+    r->body->size = 0;
+  }
+  maph_snapshot_close(s);
+  if( !b->lines ) buffer_text(r->body, "\n]}\n");
+  if( r->body->failed && b->streaming ) r->broken = true;
+  else if( b->streaming ){
+    reply_stream_write(r, r->body->data, r->body->size);
+    reply_stream_end(r);
+  }
+  else if( r->body->failed ) reply_problem(r, 503, "no_memory", "out of memory for the answer");
+  else{
+    reply_start(r, 200);
+    reply_send(r, answer_type(b), r->body->data, r->body->size);
+  }
+}
+
+/* One operation inside the transaction; its result into the answer.  Not OK: the batch fails. */
+static int run_one(batch *b, maph_txn *t, size_t i){
+  operation *o = &b->operations[i];
+  maph_outcome outcome = { 0, 0 };
+  maph_entry e;
+  int rc;
+  if( o->kind==OPERATION_GET ){
+    rc = maph_txn_get_entry(t, o->key, &e);
+    emit_get(b, i, rc, &e);
+    return rc==MAPH_NOTFOUND ? MAPH_OK : rc;
+  }
+  o->condition.outcome = &outcome;
+  rc = o->kind==OPERATION_PUT ? maph_txn_put_if(t, o->key, o->value, &o->condition) : maph_txn_delete_if(t, o->key, &o->condition);
+  if( rc==MAPH_NOTFOUND && o->kind==OPERATION_DELETE && o->condition.when==MAPH_ALWAYS ){
+    emit_write(b, i, rc, &outcome, 0);
+    return MAPH_OK;
+  }
+  if( rc==MAPH_OK ) emit_write(b, i, rc, &outcome, maph_txn_version(t));
+  return rc;
+}
+
+static void batch_failed(batch *b, size_t i, int rc){
+  int when = i < b->count ? b->operations[i].condition.when : MAPH_ALWAYS;
+  reply_extra(b->r, "Maph-Failed-Operation: %zu", i);
+  if( when!=MAPH_ALWAYS && (rc==MAPH_CONFLICT || rc==MAPH_EXISTS || rc==MAPH_NOTFOUND) ){
+    reply_problem(b->r, 412, "precondition_failed", "operation %zu: %s; nothing was written", i, maph_strerror(rc));
+  }else{
+    reply_store(b->r, rc);
+  }
+}
+
+static void run_transaction(batch *b, int durability){
+  request *r = b->r;
+  maph_txn *t = NULL;
+  uint64_t version;
+  size_t i;
+  int rc;
+  if( r->store->read_only ){ reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name); return; }
+  r->body->size = 0;
+  rc = maph_txn_begin(r->store->m, durability, &t);
+  if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  version = maph_txn_version(t);
+  if( !b->lines ) buffer_printf(r->body, "{\"success\":true,\"version\":%llu,\"results\":[", (unsigned long long)version);
+  for(i = 0; i < b->count && rc==MAPH_OK && !r->body->failed && r->body->size < ANSWER_MAX; i++) rc = run_one(b, t, i);
+  if( rc!=MAPH_OK || r->body->failed || r->body->size >= ANSWER_MAX ){
+    if( rc!=MAPH_OK ) batch_failed(b, i - 1, rc);
+    else reply_problem(r, 413, "answer_too_large", "the gets of a batch that writes answer at most %zu bytes; nothing was written", ANSWER_MAX);
+    maph_txn_abort(t);
+    return;
+  }
+  rc = maph_txn_commit(t);
+  if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  commit_note(r->store, durability, b->count);
+  if( b->lines ) buffer_printf(r->body, "{\"success\":true,\"version\":%llu}\n", (unsigned long long)version);
+  else buffer_text(r->body, "\n]}\n");
+  reply_start(r, 200);
+  reply_send(r, answer_type(b), r->body->data, r->body->size);
+}
+
+static bool is_lines(const request *r){
+  const char *type = request_header(r, "Content-Type");
+  return type && (strcasestr(type, "ndjson") || strcasestr(type, "jsonl") || strcasestr(type, "json-lines"));
+}
+
+void batch_run(request *r){
+  batch b = { .r = r, .lines = is_lines(r) };
+  maph_slice body;
+  uint64_t memory;
+  int durability;
+  if( !query_durability(r, &durability) || !body_all(r, option.max_batch, &body) ) return;
+  memory = (uint64_t)body.size*MEMORY_FACTOR;
+  if( !memory_reserve(memory) ){
+    reply_problem(r, 503, "busy", "too many large batches at once");
+    return;
+  }
+  b.parsed = calloc(b.lines ? OPERATIONS_MAX : 1, sizeof *b.parsed);
+  if( b.parsed==NULL ) reply_problem(r, 503, "no_memory", "out of memory for the batch");
+  else if( b.lines ? parse_lines(&b, body) : parse_document(&b, body) ){
+    if( b.writes ) run_transaction(&b, durability);
+    else run_gets(&b);
+  }
+  for(size_t i = 0; i < b.parsed_count; i++) json_decref(b.parsed[i]);
+  free(b.parsed);
+  free(b.operations);
+  arena_free(&b.arena);
+  memory_release(memory);
+}

@@ -1,0 +1,85 @@
+/*
+** main.c - start, signals, drain.
+**
+** All signals that matter are blocked in every thread and taken here, one at a time, by sigwait: no handler ever interrupts
+** anything.  SIGTERM or SIGINT: /readyz turns 503 and new requests are refused, those in flight finish, then jobs stop, the stores
+** are closed (the last writer marks them clean) and the process ends with 0.  A second signal while it waits ends it at once.
+** SIGPIPE and SIGXFSZ are ignored: a client that is gone and a file-size limit are errors of a call.
+*/
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "server.h"
+
+/* Tell systemd (Type=notify), if it asked. */
+static void notify(const char *state){
+  const char *path = getenv("NOTIFY_SOCKET");
+  struct sockaddr_un to = { .sun_family = AF_UNIX };
+  int fd;
+  if( path==NULL || strlen(path) >= sizeof to.sun_path || (*path!='/' && *path!='@') ) return;
+  strcpy(to.sun_path, path);
+  if( *path=='@' ) to.sun_path[0] = 0;
+  fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_CLOEXEC, 0);
+  if( fd < 0 ) return;
+  if( sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr*)&to,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))) < 0 ){
+    log_line("cannot tell the service manager %s: %s", state, strerror(errno));
+  }
+  close(fd);
+}
+
+static void block_signals(sigset_t *set){
+  sigemptyset(set);
+  sigaddset(set, SIGTERM);
+  sigaddset(set, SIGINT);
+  sigaddset(set, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, set, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+/* Wait until it is time to stop. */
+static void wait_for_end(const sigset_t *set){
+  int number = 0;
+  for(;;){
+    if( sigwait(set, &number)!=0 ) continue;
+    if( number!=SIGHUP ) break;
+    log_open();
+    log_line("reopened the access log");
+  }
+  log_line("%s: finishing the requests in flight", number==SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void stop(const sigset_t *set){
+  notify("STOPPING=1");
+  pthread_sigmask(SIG_UNBLOCK, set, NULL);      /* from here on a second signal ends the process */
+  http_drain();
+  jobs_stop();
+  http_stop();
+  commit_stop();
+  stores_close_all();
+  log_flush();
+}
+
+int main(int argc, char **argv){
+  sigset_t set;
+  int rc = options_read(argc, argv);
+  if( rc!=0 ) return rc - 1;
+  block_signals(&set);
+  if( !log_open() || !stores_open_all() ) return 2;
+  if( http_start()!=0 ){ stores_close_all(); return 2; }
+  if( commit_start()!=0 ){
+    log_line("cannot start a thread: %s", strerror(errno));
+    return 2;
+  }
+  log_line("%s serves %s on http://%s", maph_version(), option.data, http_address());
+  notify("READY=1");
+  wait_for_end(&set);
+  stop(&set);
+  log_line("stopped");
+  return 0;
+}

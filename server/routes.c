@@ -1,0 +1,122 @@
+/*
+** routes.c - which handler answers which path and method.
+**
+** Paths are matched as they came: literals byte for byte, a trailing slash is another path, and what follows /keys/ is one
+** key whatever it holds.  NAME and KEY are percent-decoded once, into the connection's own room.
+*/
+#include "server.h"
+
+static const route routes[] = {
+  { "stores",       METHOD_GET|METHOD_HEAD, "stores", stores_list, false },
+  { "store_create", METHOD_POST,            "stores/NAME", store_create, false },
+  { "store_delete", METHOD_DELETE,          "stores/NAME", store_destroy, false },
+  { "store",        METHOD_GET|METHOD_HEAD, "stores/NAME", store_stats, true },
+  { "stats",        METHOD_GET|METHOD_HEAD, "stores/NAME/stats", store_stats, true },
+  { "key_get",      METHOD_GET|METHOD_HEAD, "stores/NAME/keys/KEY", key_get, true },
+  { "key_put",      METHOD_PUT,             "stores/NAME/keys/KEY", key_put, true },
+  { "key_delete",   METHOD_DELETE,          "stores/NAME/keys/KEY", key_delete, true },
+  { "keys",         METHOD_GET|METHOD_HEAD, "stores/NAME/keys", keys_list, true },
+  { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, true },
+  { "export",       METHOD_GET,             "stores/NAME/export", store_export, true },
+  { "import",       METHOD_POST,            "stores/NAME/import", store_import, true },
+  { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, true },
+  { "check",        METHOD_POST,            "stores/NAME/check", store_check, true },
+  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, false },
+  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, false },
+  { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, false },
+  { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, false },
+  { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, false },
+};
+enum { ROUTES = sizeof routes/sizeof routes[0] };
+enum match { NO, YES, MALFORMED };
+
+int routes_count(void){ return ROUTES; }
+const char *route_name(int i){ return i >= 0 && i < ROUTES ? routes[i].name : "none"; }
+int route_index(const route *one){ return one ? (int)(one - routes) : ROUTES; }
+
+/* Compare the path with a pattern; the decoded NAME, ID or KEY become r->segments. */
+static enum match match(request *r, const char *pattern){
+  const char *path = r->path;
+  char *out = r->decoded;
+  r->segment_count = 0;
+  while( *pattern ){
+    size_t want = strcspn(pattern, "/"), have, n;
+    if( *path++!='/' ) return NO;
+    have = strncmp(pattern, "KEY", want)==0 && want==3 ? strlen(path) : strcspn(path, "/");
+    if( *pattern >= 'A' && *pattern <= 'Z' ){
+      n = percent_decode(path, have, out, false);
+      if( n==SIZE_MAX ) return MALFORMED;
+      r->segments[r->segment_count++] = maph_bytes(out, n);
+      out += n;
+    }else if( have!=want || memcmp(path, pattern, want)!=0 ){
+      return NO;
+    }
+    path += have;
+    pattern += want + (pattern[want]=='/');
+  }
+  return *path==0 ? YES : NO;
+}
+
+static bool parse_query(request *r){
+  r->query_count = query_parse(r->query_text, r->decoded + strlen(r->path), r->query);
+  if( r->query_count >= 0 ) return true;
+  reply_problem(r, 400, "bad_query", r->query_count==-1 ? "%% in the query is followed by two hex digits" : "too many query parameters");
+  return false;
+}
+
+static void answer_options(request *r, int allowed){
+  static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE" };
+  char list[64] = "OPTIONS";
+  for(int i = 0; i < 5; i++) if( allowed & 1<<i ){ strcat(list, ", "); strcat(list, names[i]); }
+  reply_extra(r, "Allow: %s", list);
+  if( r->method!=METHOD_OPTIONS ){
+    reply_problem(r, 405, "method_not_allowed", "here are only %s", list);
+    return;
+  }
+  if( request_header(r, "Access-Control-Request-Method") && strstr(r->extra, "Access-Control-Allow-Origin") ){
+    reply_extra(r, "Access-Control-Allow-Methods: %s", list);
+    reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-Id");
+    reply_extra(r, "Access-Control-Max-Age: 600");
+  }
+  reply_empty(r, 204);
+}
+
+static void run(request *r){
+  int rc;
+  if( !parse_query(r) ) return;
+  if( r->route->needs_store ){
+    r->store = store_acquire(r->segments[0].data, r->segments[0].size, &rc);
+    if( r->store==NULL ){
+      if( rc==MAPH_MISUSE ) reply_problem(r, 400, "bad_store_name", "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+      else if( rc==MAPH_NOTFOUND ) reply_problem(r, 404, "store_not_found", "there is no store of that name; POST makes one");
+      else reply_maph(r, rc, NULL);
+      return;
+    }
+  }
+  r->route->handler(r);
+  store_release(r->store);
+  r->store = NULL;
+}
+
+void routes_dispatch(request *r){
+  int allowed = 0;
+  const char *origin = request_header(r, "Origin");
+  if( origin && guard_origin_allowed(origin) ){
+    reply_extra(r, "Access-Control-Allow-Origin: %s", origin);
+    reply_extra(r, "Vary: Origin");
+    reply_extra(r, "Access-Control-Expose-Headers: ETag, Location, Maph-Expires-At, X-Request-Id");
+  }
+  for(int i = 0; i < ROUTES; i++){
+    enum match m = match(r, routes[i].pattern);
+    if( m==NO ) continue;
+    r->route = &routes[i];
+    if( m==MALFORMED ){
+      reply_problem(r, 400, "bad_path", "%% in a path is followed by two hex digits");
+      return;
+    }
+    allowed |= routes[i].methods;
+    if( routes[i].methods & r->method ){ run(r); return; }
+  }
+  if( allowed ) answer_options(r, allowed);
+  else reply_problem(r, 404, "no_such_path", "there is nothing at this path");
+}

@@ -1,0 +1,268 @@
+/*
+** server.h - what the files of maph-server know of each other.
+**
+** The layers, each calling only downwards:
+**
+**     main                    start, signals, drain
+**     routes                  which handler answers which path and method
+**     keys stores batch list transfer jobs metrics     the handlers
+**     commit store            how a write reaches a store; the stores that are open
+**     reply                   answers, problem+json, the table from maph's codes to HTTP's
+**     operation               one get, put or delete as JSON
+**     guard uri               what is refused before any handler runs; strict percent-decoding
+**     body http               request bodies; http.c alone knows civetweb
+**     buffer json options log
+**
+** One request is one thread's from begin to end.  Worker threads have 100 KB of stack: whatever is larger than a few
+** KB lives in the connection's buffers, which are kept from request to request.
+*/
+#ifndef MAPH_SERVER_H
+#define MAPH_SERVER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "maph.h"
+
+/* ------------------------------------------------------------------------------------ Interface to code in buffer.c */
+/* Bytes that grow.  After an allocation failed `failed` stays set and appends do nothing: check it once, at the end. */
+typedef struct buffer {
+  char  *data;
+  size_t size, capacity;
+  bool   failed;
+} buffer;
+
+bool buffer_reserve(buffer *b, size_t more);           /* room for that many more bytes */
+void buffer_append(buffer *b, const void *data, size_t size);
+void buffer_text(buffer *b, const char *text);
+void buffer_number(buffer *b, uint64_t number);
+void buffer_printf(buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buffer_reset(buffer *b, size_t keep_at_most);     /* empty it; give memory above that size back */
+void buffer_free(buffer *b);
+
+/* -------------------------------------------------------------------------------------- Interface to code in json.c */
+bool utf8_valid(const void *data, size_t size);
+void emit_string(buffer *b, const void *utf8, size_t size);                   /* "..." escaped */
+void emit_escaped(buffer *b, const void *utf8, size_t size);                  /* the same without the quotes, also of a part */
+/* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
+void emit_bytes(buffer *b, const char *name, const char *encoding_name, maph_slice bytes);
+void emit_entry(buffer *b, const maph_entry *entry, bool with_value);         /* the members, without braces */
+size_t base64_decode(const char *text, size_t size, void *out);               /* standard or url alphabet; SIZE_MAX: not base64 */
+void emit_base64(buffer *b, const void *data, size_t size);
+void emit_base64url(buffer *b, const void *data, size_t size);
+bool json_depth_within(const char *text, size_t size, int depth);             /* checked before a recursive parser sees it */
+const char *type_name(int type);                                              /* MAPH_TEXT -> "text" */
+int type_from_name(const char *name);                                         /* -1: no such type */
+
+/* ----------------------------------------------------------------------------------- Interface to code in options.c */
+typedef struct options {
+  char *data, *listen, *config, *host, *origin, *access_log, *spool, *tokens, *sync;
+  uint64_t threads, max_body, max_batch, spool_above, memory;
+  uint64_t request_timeout_ms, idle_timeout_ms, body_timeout_ms, busy_timeout_ms, drain_timeout_ms;
+  bool read_only, open_to_network;
+} options;
+extern options option;
+
+/* Fill `option` from the defaults, the config file, MAPH_* and the arguments, later ones first.  0: go on; else the exit status
+** + 1, after --help, --version or a mistake (which is explained on stderr). */
+int options_read(int argc, char **argv);
+int durability_from_name(const char *name, size_t size);  /* off normal full; -1: none of them */
+
+/* --------------------------------------------------------------------------------------- Interface to code in uri.c */
+enum { QUERY_MAX = 16 };
+typedef struct query_item { maph_slice name, value; } query_item;
+
+/* Decode %XX in text into out (which has room for size bytes).  SIZE_MAX when a % is not followed by two hex digits. */
+size_t percent_decode(const char *text, size_t size, char *out, bool plus_is_space);
+bool store_name_valid(const char *name, size_t size);
+/* Decode a query string into at most QUERY_MAX items, their bytes in out (room: strlen(query)).  -1: malformed; -2: too many. */
+int query_parse(const char *query, char *out, query_item *items);
+
+/* ------------------------------------------------------------------------------------------------------ the request */
+enum method {
+  METHOD_GET = 1, METHOD_HEAD = 2, METHOD_PUT = 4, METHOD_POST = 8, METHOD_DELETE = 16, METHOD_OPTIONS = 32, METHOD_OTHER = 64
+};
+typedef struct header { const char *name, *value; } header;
+enum { HEADER_MAX = 64, SEGMENT_MAX = 4 };
+
+struct connection;
+struct store;
+struct route;
+
+typedef struct request {
+  struct connection *connection;
+  const struct route *route;
+  const char  *method_name, *path, *query_text, *version, *remote;
+  int          method;
+  int          header_count;
+  header       headers[HEADER_MAX];
+  bool         truncated_headers;          /* civetweb kept 64 and dropped the rest */
+  maph_slice   segments[SEGMENT_MAX];      /* decoded; the last one of a key route holds all that follows keys/ */
+  int          segment_count;
+  query_item   query[QUERY_MAX];
+  int          query_count;
+  struct store *store;                     /* held for the request by the route, when it has one */
+
+  int64_t      content_length;             /* -1: chunked */
+  uint64_t     body_read;                  /* bytes taken so far */
+  bool         body_done, body_failed, continue_sent, expects_continue;
+
+  char         id[72];                     /* X-Request-Id, theirs when it is sane, else ours */
+  uint64_t     started_us;
+  int          status;                     /* 0: nothing sent yet */
+  uint64_t     bytes_out;
+  bool         close;                      /* no keep-alive after this answer */
+  bool         chunked, broken;            /* streaming answer; the client is gone */
+  char         extra[512];                 /* header lines that the answer will carry, whichever it is */
+  buffer      *head, *body, *scratch;      /* the connection's: answer head, answer body, request body */
+  char        *decoded;                    /* the connection's room for the decoded path and query */
+  void        *spool;                      /* a body that waits in a file, mapped */
+  size_t       spool_size;
+} request;
+
+/* -------------------------------------------------------------------------------------- Interface to code in http.c */
+const char *request_header(const request *r, const char *name);               /* first of that name, or NULL */
+bool request_query(const request *r, const char *name, maph_slice *value);    /* false: not there, value empty */
+
+int  http_start(void);                     /* listen as `option` says; 0 ok, else a sentence went to stderr */
+void http_drain(void);                     /* new requests get 503; returns when none is running or the drain timeout is over */
+void http_stop(void);
+bool http_draining(void);
+const char *http_address(void);            /* host:port for people, the first of them */
+typedef struct http_counts { uint64_t connections, requests_running, accepted, evicted, timed_out, workers; } http_counts;
+http_counts http_count(void);
+uint64_t now_us(void);                     /* monotonic */
+uint64_t wall_ms(void);                    /* since 1970 */
+
+/* Read body bytes: >0; 0 at the end of a chunked body, or after silence; <0 when the client is gone or broke the rules.
+** Write: false when the client is gone.  Both have deadlines that move by progress of at least 16 KB/s. */
+long http_read(request *r, void *data, size_t size);
+bool http_write(request *r, const void *data, size_t size);
+bool http_timed_out(const request *r);
+void http_disable_keep_alive(request *r);  /* at once: without it civetweb goes on reading a body that nobody wants */
+
+/* -------------------------------------------------------------------------------------- Interface to code in body.c */
+/* The whole body as one slice, in memory or, above option.spool_above, mapped from a file without a name; at most limit bytes;
+** lasts until the request ends.  False: the problem has been answered. */
+bool body_all(request *r, uint64_t limit, maph_slice *body);
+long body_some(request *r, void *data, size_t size, uint64_t limit);          /* the next bytes; 0: the end; -1: failed and answered */
+bool body_skip(request *r);                /* before an answer: read a small body nobody asked for; false: too much, close instead */
+void body_release(request *r);
+
+/* ------------------------------------------------------------------------------------- Interface to code in guard.c */
+/* Refuse what must not reach a handler.  True: go on.  False: a problem has been answered. */
+bool guard_request(request *r);
+bool guard_setup(void);                    /* parse option.host and option.origin */
+bool guard_origin_allowed(const char *origin);  /* named by --origin */
+
+/* ------------------------------------------------------------------------------------- Interface to code in reply.c */
+/* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or stream. */
+void reply_start(request *r, int status);
+void reply_header(request *r, const char *name, const char *value);
+void reply_header_number(request *r, const char *name, const char *before, uint64_t number, const char *after);
+void reply_extra(request *r, const char *format, ...) __attribute__((format(printf, 2, 3)));  /* a line for any answer to come */
+void reply_send(request *r, const char *content_type, const void *body, size_t size);  /* type NULL: none */
+void reply_empty(request *r, int status);
+void reply_json(request *r, int status, const buffer *json);
+void reply_head_only(request *r, const char *content_type, uint64_t size);     /* of a body of that size: HEAD */
+void reply_problem(request *r, int status, const char *code, const char *format, ...) __attribute__((format(printf, 4, 5)));
+void reply_maph(request *r, int rc, maph *m);       /* the core's code and sentence */
+void reply_store(request *r, int rc);               /* the same for r->store, whose file may be gone */
+int  maph_status(int rc);
+const char *maph_code(int rc);
+const char *status_title(int status);
+/* A body of unknown length, after reply_start: chunked for HTTP/1.1, until the end of the connection for 1.0. */
+bool reply_stream(request *r, const char *content_type);
+bool reply_stream_write(request *r, const void *data, size_t size);
+void reply_stream_end(request *r);
+
+/* ------------------------------------------------------------------------------------ Interface to code in stores.c */
+typedef struct store {
+  char          name[72];
+  maph         *m;
+  bool          read_only;
+  atomic_uint   references;               /* the table's and the requests' */
+  atomic_bool   written;                  /* since the last background sync */
+  atomic_bool   sync_failed;              /* a background sync; said once */
+  struct store *next;
+} store;
+
+bool stores_open_all(void);               /* false: no such folder; a store that cannot be opened is reported and tried again later */
+void stores_close_all(void);
+/* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name) or why it cannot be opened. */
+store *store_acquire(const char *name, size_t size, int *rc);
+void store_hold(store *s);
+void store_release(store *s);
+void store_forget(store *s);              /* its file is gone or another: the next acquire looks again */
+store *store_next(store *after);          /* walks the open ones; releases `after`, acquires what it returns */
+
+void stores_list(request *r);
+void store_create(request *r);
+void store_destroy(request *r);
+void store_stats(request *r);
+void store_sync(request *r);
+void store_stats_json(buffer *b, const char *name, const maph_stats *stats, bool read_only);
+
+/* ------------------------------------------------------------------------------------ Interface to code in commit.c */
+enum { TAG_MAX = 32 };
+typedef struct tag_list { bool present, any; int count; uint64_t versions[TAG_MAX]; } tag_list;  /* If-Match, If-None-Match */
+typedef struct write_request {
+  maph_slice     key, value;
+  bool           is_delete;
+  int            durability;              /* MAPH_SYNC_* */
+  tag_list       if_match, if_none_match;
+  maph_condition entry;                   /* expires, type, media type; outcome is ours */
+} write_request;
+
+bool tags_match(const tag_list *tags, bool exists, uint64_t version);
+/* Do one write under its preconditions, as one transaction.  MAPH_CONFLICT: a precondition failed. */
+int  commit_one(store *s, const write_request *w, maph_outcome *outcome);
+int  commit_start(void);                  /* the thread that flushes what was written, each second */
+void commit_stop(void);
+typedef struct commit_counts { uint64_t writes, durable_writes, flushes, flush_failures; } commit_counts;
+commit_counts commit_count(void);
+void commit_note(store *s, int durability, uint64_t writes);  /* a transaction made elsewhere has committed */
+
+/* -------------------------------------------------------------------------------------- Interface to code in keys.c */
+void key_get(request *r);                 /* and HEAD */
+void key_put(request *r);
+void key_delete(request *r);
+bool query_durability(request *r, int *durability);   /* ?sync=; false: answered 400 */
+
+/* ------------------------------------------------------- Interface to code in list.c batch.c transfer.c jobs.c metrics.c */
+void keys_list(request *r);
+void batch_run(request *r);
+bool memory_reserve(uint64_t bytes);      /* of option.memory, shared by all requests */
+void memory_release(uint64_t bytes);
+void store_export(request *r);
+void store_import(request *r);
+void store_check(request *r);
+void jobs_list(request *r);
+void job_show(request *r);
+void jobs_stop(void);                     /* asks the running ones to stop, and waits */
+void metrics_show(request *r);
+void metrics_count(const request *r, uint64_t duration_us);
+void health_show(request *r);
+void ready_show(request *r);
+
+/* ------------------------------------------------------------------------------------ Interface to code in routes.c */
+typedef struct route {
+  const char *name;                       /* for logs and metrics */
+  int         methods;
+  const char *pattern;                    /* segments; NAME a store, ID one segment, KEY all the rest */
+  void      (*handler)(request *r);
+  bool        needs_store;                /* r->store is held while the handler runs */
+} route;
+void routes_dispatch(request *r);
+int  routes_count(void);
+const char *route_name(int i);
+int  route_index(const route *one);
+
+/* --------------------------------------------------------------------------------------- Interface to code in log.c */
+bool log_open(void);
+void log_request(const request *r, uint64_t duration_us);
+void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* to stderr, with the time */
+void log_flush(void);
+
+#endif

@@ -1,0 +1,335 @@
+/*
+** stores.c - the stores that are open, and making, deleting and describing them.
+**
+** A store is DIR/NAME.maph.  It is opened at its first use (at start for those there), once, for reading and writing with
+** verified reads, and stays open; where it may only be read it is opened for reading.  The table holds one reference and
+** each request one: a store that is deleted leaves the table at once, and its handle is closed by the last request that
+** uses it.
+**
+** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only regular files are opened,
+** never what a link points to.
+**
+** Locking: table_lock for the table.  It is held while a store is opened (below a millisecond), never during input or output
+** for a client, and never while a handle is closed.
+*/
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "server.h"
+
+enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000 };
+static store *table[BUCKETS];
+static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
+
+static unsigned bucket_of(const char *name, size_t size){
+  uint32_t h = 2166136261u;
+  for(size_t i = 0; i < size; i++) h = (h ^ (unsigned char)name[i])*16777619u;
+  return h%BUCKETS;
+}
+
+static store **find(const char *name, size_t size){
+  store **at = &table[bucket_of(name, size)];
+  while( *at && (strlen((*at)->name)!=size || memcmp((*at)->name, name, size)!=0) ) at = &(*at)->next;
+  return at;
+}
+
+static bool path_of(char *out, size_t room, const char *name, size_t size){
+  return snprintf(out, room, "%s/%.*s.maph", option.data, (int)size, name) < (int)room;
+}
+
+/* ------------------------------------------------------------------------------------------------- open and close */
+static void fill_options(maph_options *o){
+  maph_options standard = MAPH_OPTIONS_INIT;
+  *o = standard;
+  o->verify = 1;
+  o->busy_timeout_ms = (int)option.busy_timeout_ms;
+  o->durability = durability_from_name(option.sync, strlen(option.sync));
+}
+
+/* Open for writing; where that is not allowed, for reading. */
+static int open_handle(const char *path, maph **m, bool *read_only){
+  maph_options o;
+  int rc;
+  fill_options(&o);
+  *read_only = option.read_only;
+  if( option.read_only ) return maph_open(path, MAPH_RDONLY, &o, m);
+  rc = maph_open(path, MAPH_RDWR, &o, m);
+  if( (rc==MAPH_CANTOPEN || rc==MAPH_READONLY) && maph_open(path, MAPH_RDONLY, &o, m)==MAPH_OK ){
+    *read_only = true;
+    return MAPH_OK;
+  }
+  return rc;
+}
+
+static store *new_store(const char *name, size_t size, maph *m, bool read_only){
+  store *s = calloc(1, sizeof *s);
+  if( s==NULL ) return NULL;
+  memcpy(s->name, name, size);
+  s->m = m;
+  s->read_only = read_only;
+  atomic_init(&s->references, 1);
+  return s;
+}
+
+/* Put it into the table; table_lock is held for writing. */
+static void insert(store *s){
+  store **at = &table[bucket_of(s->name, strlen(s->name))];
+  s->next = *at;
+  *at = s;
+}
+
+static int open_store(const char *name, size_t size, store **result){
+  char path[4096];
+  struct stat st;
+  maph *m = NULL;
+  bool read_only;
+  int rc;
+  if( !path_of(path, sizeof path, name, size) || lstat(path, &st)!=0 || !S_ISREG(st.st_mode) ) return MAPH_NOTFOUND;
+  if( (rc = open_handle(path, &m, &read_only))!=MAPH_OK ) return rc;
+  *result = new_store(name, size, m, read_only);
+  if( *result==NULL ){ maph_close(m); return MAPH_NOMEM; }
+  insert(*result);
+  return MAPH_OK;
+}
+
+store *store_acquire(const char *name, size_t size, int *rc){
+  store *s;
+  *rc = MAPH_OK;
+  if( !store_name_valid(name, size) ){ *rc = MAPH_MISUSE; return NULL; }
+  pthread_rwlock_rdlock(&table_lock);
+  s = *find(name, size);
+  if( s ) atomic_fetch_add(&s->references, 1);
+  pthread_rwlock_unlock(&table_lock);
+  if( s ) return s;
+  pthread_rwlock_wrlock(&table_lock);
+  s = *find(name, size);
+  if( s==NULL ) *rc = open_store(name, size, &s);
+  if( s ) atomic_fetch_add(&s->references, 1);
+  pthread_rwlock_unlock(&table_lock);
+  return s;
+}
+
+void store_hold(store *s){ atomic_fetch_add(&s->references, 1); }
+
+void store_release(store *s){
+  if( s==NULL || atomic_fetch_sub(&s->references, 1)!=1 ) return;
+  if( maph_close(s->m)!=MAPH_OK ) log_line("closing %s: %s", s->name, maph_errmsg(NULL));
+  free(s);
+}
+
+void store_forget(store *s){
+  store **at;
+  bool found;
+  pthread_rwlock_wrlock(&table_lock);
+  at = find(s->name, strlen(s->name));
+  found = *at==s;
+  if( found ) *at = s->next;
+  pthread_rwlock_unlock(&table_lock);
+  if( found ) store_release(s);
+}
+
+store *store_next(store *after){
+  store *s = NULL;
+  unsigned b = 0;
+  pthread_rwlock_rdlock(&table_lock);
+  if( after ){
+    b = bucket_of(after->name, strlen(after->name));
+    s = *find(after->name, strlen(after->name))==after ? after->next : NULL;
+    if( s==NULL ) b++;
+  }
+  while( s==NULL && b < BUCKETS ) s = table[b++];
+  if( s ) atomic_fetch_add(&s->references, 1);
+  pthread_rwlock_unlock(&table_lock);
+  store_release(after);
+  return s;
+}
+
+/* ---------------------------------------------------------------------------------------------------- the folder */
+static int by_text(const void *a, const void *b){ return strcmp(*(char *const*)a, *(char *const*)b); }
+
+/* The names of the stores in the folder, sorted; NULL when the folder cannot be read.  Free each, and the array. */
+static char **folder_names(size_t *count){
+  DIR *dir = opendir(option.data);
+  struct dirent *e;
+  char **names = NULL;
+  *count = 0;
+  if( dir==NULL ) return NULL;
+  names = calloc(NAMES_MAX, sizeof *names);
+  while( names && *count < NAMES_MAX && (e = readdir(dir))!=NULL ){
+    size_t size = strlen(e->d_name);
+    if( size <= 5 || strcmp(e->d_name + size - 5, ".maph")!=0 || !store_name_valid(e->d_name, size - 5) ) continue;
+    names[*count] = strndup(e->d_name, size - 5);
+    if( names[*count] ) ++*count;
+  }
+  closedir(dir);
+  if( names ) qsort(names, *count, sizeof *names, by_text);
+  return names;
+}
+
+bool stores_open_all(void){
+  size_t count;
+  char **names = folder_names(&count);
+  if( names==NULL ){
+    fprintf(stderr, "maph-server: cannot read the folder %s: %s\n", option.data, strerror(errno));
+    return false;
+  }
+  for(size_t i = 0; i < count; i++){
+    int rc;
+    store *s = store_acquire(names[i], strlen(names[i]), &rc);
+    if( s==NULL && rc!=MAPH_NOTFOUND ) log_line("store %s cannot be opened: %s", names[i], maph_errmsg(NULL));
+    store_release(s);
+    free(names[i]);
+  }
+  free(names);
+  return true;
+}
+
+void stores_close_all(void){
+  for(unsigned b = 0; b < BUCKETS; b++){
+    while( table[b] ) store_forget(table[b]);
+  }
+}
+
+/* ----------------------------------------------------------------------------------------------------- descriptions */
+void store_stats_json(buffer *b, const char *name, const maph_stats *s, bool read_only){
+  buffer_printf(b, "{\"name\":\"%s\",\"size\":%llu,\"load_factor\":%.4f,\"bytes\":%llu,\"used_bytes\":%llu,\"live_bytes\":%llu,"
+                "\"dead_bytes\":%llu,\"index_bytes\":%llu,", name, (unsigned long long)s->records, s->load_factor,
+                (unsigned long long)s->file_bytes, (unsigned long long)s->used_bytes, (unsigned long long)s->live_bytes,
+                (unsigned long long)s->dead_bytes, (unsigned long long)s->index_bytes);
+  buffer_printf(b, "\"version\":%llu,\"generation\":%llu,\"flushed_bytes\":%llu,\"segments\":%llu,\"poisoned\":%s,\"read_only\":%s,\"uuid\":\"",
+                (unsigned long long)s->version, (unsigned long long)s->generation, (unsigned long long)s->flushed_bytes,
+                (unsigned long long)s->segments, s->poisoned ? "true" : "false", read_only ? "true" : "false");
+  for(int i = 0; i < 16; i++) buffer_printf(b, i==4 || i==6 || i==8 || i==10 ? "-%02x" : "%02x", s->uuid[i]);
+  buffer_text(b, "\"}");
+}
+
+static void list_one(buffer *b, const char *name){
+  maph_stats stats;
+  int rc;
+  store *s = store_acquire(name, strlen(name), &rc);
+  if( s && (rc = maph_stat(s->m, &stats))==MAPH_OK ) store_stats_json(b, name, &stats, s->read_only);
+  else{
+    buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name, rc==MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
+    emit_bytes(b, "detail", "detail_encoding", maph_str(maph_errmsg(s ? s->m : NULL)));
+    buffer_text(b, "}}");
+    if( s && rc==MAPH_CANTOPEN ) store_forget(s);
+  }
+  store_release(s);
+}
+
+void stores_list(request *r){
+  size_t count;
+  char **names = folder_names(&count);
+  buffer *b = r->body;
+  if( names==NULL ){
+    reply_problem(r, 500, "io_error", "the folder of stores cannot be read: %s", strerror(errno));
+    return;
+  }
+  b->size = 0;
+  buffer_text(b, "[");
+  for(size_t i = 0; i < count; i++){
+    if( i > 0 ) buffer_text(b, ",\n");
+    list_one(b, names[i]);
+    free(names[i]);
+  }
+  free(names);
+  buffer_text(b, "]\n");
+  reply_json(r, 200, b);
+}
+
+void store_stats(request *r){
+  maph_stats stats;
+  int rc = maph_stat(r->store->m, &stats);
+  if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  r->body->size = 0;
+  store_stats_json(r->body, r->store->name, &stats, r->store->read_only);
+  buffer_text(r->body, "\n");
+  reply_json(r, 200, r->body);
+}
+
+void store_sync(request *r){
+  int rc = maph_sync(r->store->m);
+  if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  r->body->size = 0;
+  buffer_text(r->body, "{\"success\":true}\n");
+  reply_json(r, 200, r->body);
+}
+
+/* ------------------------------------------------------------------------------------------------ making and deleting */
+/* The optional body of a POST: {"expected_keys": N}.  False: answered. */
+static bool read_create_options(request *r, maph_options *o){
+  maph_slice body;
+  json_error_t mistake;
+  json_t *json;
+  long long keys = 0;
+  bool ok;
+  if( !body_all(r, CREATE_BODY_MAX, &body) ) return false;
+  if( body.size==0 ) return true;
+  json = json_depth_within(body.data, body.size, 8) ? json_loadb(body.data, body.size, JSON_REJECT_DUPLICATES, &mistake) : NULL;
+  ok = json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I}", "expected_keys", &keys)==0 && keys >= 0 && keys <= 1ll<<40;
+  json_decref(json);
+  if( !ok ) reply_problem(r, 400, "bad_options", "the body of a store's POST is empty or {\"expected_keys\": N}");
+  o->expected_keys = (uint64_t)keys;
+  return ok;
+}
+
+static int create(const char *path, const char *name, size_t size, const maph_options *o){
+  maph *m = NULL;
+  store *s;
+  int rc;
+  pthread_rwlock_wrlock(&table_lock);
+  rc = *find(name, size) ? MAPH_EXISTS : maph_open(path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, o, &m);
+  if( rc==MAPH_OK && (s = new_store(name, size, m, false))!=NULL ) insert(s);
+  else if( rc==MAPH_OK ){ maph_close(m); rc = MAPH_NOMEM; }
+  pthread_rwlock_unlock(&table_lock);
+  return rc;
+}
+
+static bool check_name(request *r, char *path, size_t room){
+  maph_slice name = r->segments[0];
+  if( store_name_valid(name.data, name.size) && path_of(path, room, name.data, name.size) ) return true;
+  reply_problem(r, 400, "bad_store_name", "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+  return false;
+}
+
+void store_create(request *r){
+  char path[4096];
+  maph_slice name = r->segments[0];
+  maph_options o;
+  int rc;
+  if( !check_name(r, path, sizeof path) ) return;
+  fill_options(&o);
+  if( !read_create_options(r, &o) ) return;
+  rc = option.read_only ? MAPH_READONLY : create(path, name.data, name.size, &o);
+  if( rc==MAPH_OK ){
+    reply_start(r, 201);
+    buffer_printf(r->head, "Location: /stores/%.*s\r\n", (int)name.size, (const char*)name.data);
+    r->body->size = 0;
+    buffer_printf(r->body, "{\"success\":true,\"name\":\"%.*s\"}\n", (int)name.size, (const char*)name.data);
+    reply_json(r, 201, r->body);
+  }
+  else if( rc==MAPH_EXISTS ) reply_problem(r, 409, "store_exists", "there is a store of that name");
+  else if( option.read_only ) reply_problem(r, 403, "read_only", "this server was started with --read-only");
+  else reply_maph(r, rc, NULL);
+}
+
+void store_destroy(request *r){
+  char path[4096];
+  maph_slice name = r->segments[0];
+  struct stat st;
+  store *s;
+  int rc;
+  if( !check_name(r, path, sizeof path) ) return;
+  if( option.read_only ){ reply_problem(r, 403, "read_only", "this server was started with --read-only"); return; }
+  if( lstat(path, &st)!=0 || !S_ISREG(st.st_mode) ){ reply_problem(r, 404, "store_not_found", "there is no store of that name"); return; }
+  s = store_acquire(name.data, name.size, &rc);
+  if( s ) store_forget(s);
+  store_release(s);
+  rc = maph_destroy(path, (int)option.busy_timeout_ms);
+  if( rc==MAPH_OK ) reply_empty(r, 204);
+  else reply_maph(r, rc, NULL);
+}

@@ -1,0 +1,194 @@
+/*
+** transfer.c - export and import: NDJSON streams of any length in bounded memory.
+**
+** An export is one snapshot, an entry a line: {"key","value","version","type",...}, with base64 where bytes are not UTF-8.  A
+** stream that fails on the way ends without its last chunk, so that no client takes it for whole.
+**
+** An import reads such lines (version and size are let pass) and puts them in transactions of up to a thousand lines or a
+** megabyte; while it waits for the client no transaction is open.  A line that is wrong is reported with its number and the
+** others go on.  import(export) is the same store: keys, bytes, types, media types, expiry times; versions are new.
+*/
+#include <stdlib.h>
+#include "operation.h"
+
+enum { FLUSH_AT = 128*1024, PIECE = 96*1024, GROUP_LINES = 1000, GROUP_BYTES = 1024*1024, ERRORS_SHOWN = 100 };
+
+/* ---------------------------------------------------------------------------------------------------------- export */
+static bool flush(request *r, size_t above){
+  if( r->body->failed ) r->broken = true;
+  if( r->body->size > above ){
+    reply_stream_write(r, r->body->data, r->body->size);
+    r->body->size = 0;
+  }
+  return !r->broken;
+}
+
+/* A value longer than a piece, escaped or encoded piece by piece. */
+static bool export_long_value(request *r, maph_slice value){
+  const char *p = value.data;
+  bool text = utf8_valid(value.data, value.size);
+  buffer_text(r->body, ",\"value\":\"");
+  for(size_t done = 0; done < value.size; done += PIECE){
+    size_t n = value.size - done < PIECE ? value.size - done : PIECE;
+    if( text ) emit_escaped(r->body, p + done, n);
+    else emit_base64(r->body, p + done, n);
+    if( !flush(r, FLUSH_AT) ) return false;
+  }
+  buffer_text(r->body, text ? "\"" : "\",\"encoding\":\"base64\"");
+  return true;
+}
+
+static bool export_entry(request *r, const maph_entry *e){
+  bool is_long = e->value.size > PIECE;
+  buffer_text(r->body, "{");
+  emit_entry(r->body, e, !is_long);
+  if( is_long && !export_long_value(r, e->value) ) return false;
+  buffer_text(r->body, "}\n");
+  return flush(r, FLUSH_AT);
+}
+
+void store_export(request *r){
+  maph_cursor *c = NULL;
+  maph_slice prefix;
+  maph_entry e;
+  int rc;
+  request_query(r, "prefix", &prefix);
+  rc = maph_cursor_open(r->store->m, NULL, prefix, &c);
+  if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  r->body->size = 0;
+  reply_start(r, 200);
+  if( reply_stream(r, "application/x-ndjson") ){
+    while( (rc = maph_cursor_next(c, &e))==MAPH_OK && export_entry(r, &e) );
+    if( rc!=MAPH_NOTFOUND && rc!=MAPH_OK ){
+      log_line("export of %s stopped: %s", r->store->name, maph_errmsg(r->store->m));
+      r->broken = true;
+    }
+    if( flush(r, 0) ) reply_stream_end(r);
+  }
+  maph_cursor_close(c);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- import */
+typedef struct import {
+  request  *r;
+  int       durability;
+  buffer    input;                    /* the unfinished line, and what came after it */
+  buffer    errors;                   /* JSON of the first of them */
+  json_t   *parsed[GROUP_LINES];
+  operation operations[GROUP_LINES];
+  uint64_t  lines[GROUP_LINES];       /* their numbers */
+  size_t    count, bytes;
+  arena     arena;
+  uint64_t  line, imported, failed;
+} import;
+
+static void line_failed(import *i, uint64_t line, const char *code, const char *sentence){
+  if( i->failed++ >= ERRORS_SHOWN ) return;
+  buffer_printf(&i->errors, "%s{\"line\":%llu,\"code\":\"%s\",", i->errors.size ? ",\n" : "", (unsigned long long)line, code);
+  emit_bytes(&i->errors, "detail", "detail_encoding", maph_str(sentence));
+  buffer_text(&i->errors, "}");
+}
+
+/* Put the group's operations, as one transaction.  False: the store failed, and that was answered. */
+static bool put_group(import *i){
+  maph_txn *t = NULL;
+  uint64_t put = 0;
+  int rc = i->count ? maph_txn_begin(i->r->store->m, i->durability, &t) : MAPH_OK;
+  for(size_t k = 0; k < i->count && rc==MAPH_OK; k++){
+    operation *o = &i->operations[k];
+    rc = maph_txn_put_if(t, o->key, o->value, &o->condition);
+    if( rc==MAPH_OK ) put++;
+    else if( rc==MAPH_EXISTS || rc==MAPH_NOTFOUND || rc==MAPH_TOOBIG || rc==MAPH_MISUSE ){
+      line_failed(i, i->lines[k], maph_code(rc), maph_strerror(rc));
+      rc = MAPH_OK;
+    }
+  }
+  if( rc!=MAPH_OK ){
+    reply_store(i->r, rc);
+    maph_txn_abort(t);
+  }
+  else if( t && (rc = maph_txn_commit(t))!=MAPH_OK ) reply_store(i->r, rc);
+  else{
+    i->imported += put;
+    commit_note(i->r->store, i->durability, put);
+  }
+  for(size_t k = 0; k < i->count; k++) json_decref(i->parsed[k]);
+  arena_free(&i->arena);
+  i->count = i->bytes = 0;
+  return rc==MAPH_OK;
+}
+
+static bool take_line(import *i, const char *line, size_t size){
+  char room[200];
+  const char *mistake;
+  json_t *json;
+  i->line++;
+  while( size > 0 && (line[size-1]=='\r' || line[size-1]==' ') ) size--;
+  if( size==0 ) return true;
+  json = operation_json(line, size, &mistake, room, sizeof room);
+  if( json==NULL ){ line_failed(i, i->line, "bad_json", mistake); return true; }
+  mistake = operation_parse(json, OPERATION_PUT, &i->arena, &i->operations[i->count]);
+  if( mistake ){
+    line_failed(i, i->line, "bad_entry", mistake);
+    json_decref(json);
+    return true;
+  }
+  i->parsed[i->count] = json;
+  i->lines[i->count++] = i->line;
+  i->bytes += size;
+  return (i->count < GROUP_LINES && i->bytes < GROUP_BYTES) || put_group(i);
+}
+
+/* Take the complete lines of the input; keep the rest.  `from` is where bytes were added: before it there is no newline. */
+static bool take_lines(import *i, size_t from){
+  char *start = i->input.data, *end = start + i->input.size, *newline = memchr(start + from, '\n', i->input.size - from);
+  for(; newline; newline = memchr(start, '\n', (size_t)(end - start))){
+    if( !take_line(i, start, (size_t)(newline - start)) ) return false;
+    start = newline + 1;
+  }
+  i->input.size = (size_t)(end - start);
+  memmove(i->input.data, start, i->input.size);
+  return true;
+}
+
+static bool read_lines(import *i){
+  for(;;){
+    size_t from = i->input.size;
+    long n;
+    if( from > option.max_batch || !buffer_reserve(&i->input, 65536) ){
+      i->r->close = true;
+      http_disable_keep_alive(i->r);
+      reply_problem(i->r, 413, "line_too_long", "line %llu is too long; %llu lines were imported", (unsigned long long)i->line + 1, (unsigned long long)i->imported);
+      return false;
+    }
+    n = body_some(i->r, i->input.data + from, i->input.capacity - from, UINT64_MAX);
+    if( n < 0 ) return false;
+    if( n==0 ) return take_line(i, i->input.data, i->input.size) && put_group(i);
+    i->input.size += (size_t)n;
+    if( !take_lines(i, from) ) return false;
+  }
+}
+
+void store_import(request *r){
+  import *i;
+  int durability;
+  if( !query_durability(r, &durability) ) return;
+  if( r->store->read_only ){ reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name); return; }
+  i = calloc(1, sizeof *i);
+  if( i==NULL ){ reply_problem(r, 503, "no_memory", "out of memory for the import"); return; }
+  i->r = r;
+  i->durability = durability;
+  if( read_lines(i) ){
+    r->body->size = 0;
+    buffer_printf(r->body, "{\"success\":%s,\"imported\":%llu,\"failed\":%llu,\"errors\":[", i->failed ? "false" : "true",
+                  (unsigned long long)i->imported, (unsigned long long)i->failed);
+    buffer_append(r->body, i->errors.data, i->errors.size);
+    buffer_text(r->body, "]}\n");
+    reply_json(r, 200, r->body);
+  }
+  for(size_t k = 0; k < i->count; k++) json_decref(i->parsed[k]);
+  arena_free(&i->arena);
+  buffer_free(&i->input);
+  buffer_free(&i->errors);
+  free(i);
+}

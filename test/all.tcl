@@ -1,0 +1,125 @@
+# all.tcl - run the suite: build/maphtest test/all.tcl ?-suite smoke|test|full? ?-jobs N? ?PATTERN...?
+#
+# Each test/*.test runs in a process of its own with a time limit.  The suffix of a name says what it is:
+# _fault _crash _power _fuzz _thread _slow.  smoke leaves out all of these, test leaves out _slow, full leaves out none
+# and lets the others run longer.  PATTERN (core_get, sql*) picks files whatever their suffix.
+# The last line is "N passed, N failed", with ", N skipped" when a machine cannot do something.  The exit status is 1 when a test failed,
+# or was skipped without a reason that the machine gives.
+
+set here [file dirname [file normalize [info script]]]
+set suite test
+set jobs 2
+set patterns {}
+while {[llength $argv]>0} {
+  set argv [lassign $argv word]
+  switch -- $word {
+    -suite  {set argv [lassign $argv suite]}
+    -jobs   {set argv [lassign $argv jobs]}
+    default {lappend patterns $word}
+  }
+}
+
+proc chosen {name} {
+  if {[llength $::patterns]>0} {
+    foreach pattern $::patterns {
+      if {[string match [file rootname $pattern] $name]} {return 1}
+    }
+    return 0
+  }
+  switch $::suite {
+    smoke   {return [expr {![regexp {_(fault|crash|power|fuzz|thread|slow)$} $name]}]}
+    test    {return [expr {![regexp {_slow$} $name]}]}
+    full    {return 1}
+    default {error "no such suite: $::suite"}
+  }
+}
+
+set limit [expr {$suite eq "full" ? 3600 : 900}]
+set env(MAPH_SUITE) $suite
+if {![info exists env(ASAN_OPTIONS)]}  {set env(ASAN_OPTIONS) "detect_leaks=1:abort_on_error=0"}
+if {![info exists env(UBSAN_OPTIONS)]} {set env(UBSAN_OPTIONS) "print_stacktrace=1"}
+if {![info exists env(TSAN_OPTIONS)]}  {set env(TSAN_OPTIONS) "halt_on_error=0:exitcode=66"}
+
+# Each file's temporary folders are made in one of ours, which goes at the end whatever happened.
+set place [exec mktemp -d -t maph-tests.XXXXXX]
+file attributes $place -permissions 0755
+
+# The long ones first, so that no process waits for the last of them.
+set waiting {}
+foreach file [lsort [glob -nocomplain $here/*.test]] {
+  set name [file rootname [file tail $file]]
+  if {[chosen $name]} {lappend waiting [list [regexp {_(fault|crash|power|fuzz|thread|slow)$} $name] $name $file]}
+}
+set waiting [lmap item [lsort -index 0 -integer -decreasing $waiting] {lrange $item 1 end}]
+
+array set total {passed 0 failed 0 skipped 0 unexpected 0}
+set running 0
+set done {}
+
+proc start_next {} {
+  while {$::running<$::jobs && [llength $::waiting]>0} {
+    set ::waiting [lassign $::waiting next]
+    lassign $next name file
+    file mkdir $::place/$name
+    set channel [open "|[list env TMPDIR=$::place/$name timeout --kill-after=5 $::limit [info nameofexecutable] $file 2>@1]" r]
+    fconfigure $channel -blocking 0 -translation binary
+    set ::output($channel) {}
+    fileevent $channel readable [list collect $channel $name [clock milliseconds]]
+    incr ::running
+  }
+  if {$::running==0} {set ::finished 1}
+}
+
+proc collect {channel name started} {
+  append ::output($channel) [read $channel]
+  if {![eof $channel]} return
+  fconfigure $channel -blocking 1
+  set status [catch {close $channel} message options]
+  set code [expr {$status ? [dict get $options -errorcode] : {}}]
+  report $name $::output($channel) $code [expr {([clock milliseconds]-$started)/1000.0}]
+  unset ::output($channel)
+  sweep $name
+  incr ::running -1
+  start_next
+}
+
+# What a test that ended early left: its server, by the pid it wrote down, and its folders.
+proc sweep {name} {
+  foreach file [glob -nocomplain $::place/$name/*/server.pid] {
+    set f [open $file]
+    catch {exec kill -KILL [read -nonewline $f]}
+    close $f
+  }
+  file delete -force $::place/$name
+}
+
+proc report {name output code seconds} {
+  set verdict {}
+  if {[regexp -line {^@ (\d+) (\d+) (\d+) (\d+)$} $output line passed failed skipped unexpected]} {
+    regsub -line {^@ \d+ \d+ \d+ \d+\n?} $output {} output
+    incr ::total(passed) $passed
+    incr ::total(failed) $failed
+    incr ::total(skipped) $skipped
+    incr ::total(unexpected) $unexpected
+    set verdict "$passed passed"
+    if {$failed} {append verdict ", $failed failed"}
+    if {$skipped} {append verdict ", $skipped skipped"}
+    if {$code ne {} && $failed==0 && $unexpected==0} {
+      incr ::total(failed)
+      append verdict ", then ended badly ($code)"
+    }
+  } else {
+    incr ::total(failed)
+    set why [expr {[lindex $code 2]==124 || [lindex $code 2]==137 ? "took over $::limit s" : "ended early ($code)"}]
+    set verdict "failed: $why"
+  }
+  puts [format "%-28s %s  (%.1f s)" $name $verdict $seconds]
+  if {[string trim $output] ne {}} {puts [string trimright $output]}
+  flush stdout
+}
+
+start_next
+if {![info exists finished]} {vwait finished}
+file delete -force $place
+puts "$total(passed) passed, $total(failed) failed[expr {$total(skipped) ? ", $total(skipped) skipped" : ""}]"
+exit [expr {$total(failed)>0 || $total(unexpected)>0 || $total(passed)==0}]

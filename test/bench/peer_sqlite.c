@@ -1,0 +1,114 @@
+/*
+** peer_sqlite.c - SQLite: one WITHOUT ROWID table in WAL mode, prepared statements, reads inside one transaction,
+** a page cache of 256 MiB (the default of 2 MiB halves its figures).  LEVEL_OFF is synchronous=off, LEVEL_FULL synchronous=full.
+*/
+#include "bench.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+
+typedef struct sqlite_store {
+  sqlite3      *db;
+  sqlite3_stmt *get, *put, *begin, *commit;
+} sqlite_store;
+
+static void must(sqlite_store *s, int rc, const char *what){
+  if( rc!=SQLITE_OK && rc!=SQLITE_DONE && rc!=SQLITE_ROW ) fail("sqlite: %s: %s", what, sqlite3_errmsg(s->db));
+}
+
+static void run(sqlite_store *s, const char *sql){
+  must(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL), sql);
+}
+
+static sqlite3_stmt *prepare(sqlite_store *s, const char *sql){
+  sqlite3_stmt *statement;
+  must(s, sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL), sql);
+  return statement;
+}
+
+static void step_once(sqlite_store *s, sqlite3_stmt *statement, const char *what){
+  must(s, sqlite3_step(statement), what);
+  must(s, sqlite3_reset(statement), what);
+}
+
+static const char *sqlite_version(void){
+  static char version[32];
+  snprintf(version, sizeof version, "SQLite %s", sqlite3_libversion());
+  return version;
+}
+
+static void *sqlite_open(const char *folder, level at){
+  sqlite_store *s = must_alloc(sizeof *s);
+  char path[600];
+  snprintf(path, sizeof path, "%s/data.sqlite", folder);
+  must(s, sqlite3_open(path, &s->db), "open");
+  run(s, "PRAGMA journal_mode=WAL");
+  run(s, "PRAGMA cache_size=-262144");
+  run(s, at==LEVEL_OFF ? "PRAGMA synchronous=off" : "PRAGMA synchronous=full");
+  run(s, "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
+  s->get = prepare(s, "SELECT v FROM kv WHERE k=?1");
+  s->put = prepare(s, "INSERT OR REPLACE INTO kv VALUES(?1, ?2)");
+  s->begin = prepare(s, "BEGIN IMMEDIATE");
+  s->commit = prepare(s, "COMMIT");
+  if( at==LEVEL_READ ) run(s, "BEGIN");
+  return s;
+}
+
+static void sqlite_close(void *store){
+  sqlite_store *s = store;
+  sqlite3_finalize(s->get);
+  sqlite3_finalize(s->put);
+  sqlite3_finalize(s->begin);
+  sqlite3_finalize(s->commit);
+  must(s, sqlite3_close(s->db), "close");
+  free(s);
+}
+
+static int sqlite_get(void *store, slice key, slice *value){
+  sqlite_store *s = store;
+  sqlite3_reset(s->get);
+  sqlite3_bind_blob(s->get, 1, key.data, (int)key.size, SQLITE_STATIC);
+  int rc = sqlite3_step(s->get);
+  must(s, rc, "get");
+  if( rc!=SQLITE_ROW ) return 0;
+  const void *data = sqlite3_column_blob(s->get, 0);
+  *value = maph_bytes(data, (size_t)sqlite3_column_bytes(s->get, 0));
+  return 1;
+}
+
+static void sqlite_put(void *store, slice key, slice value){
+  sqlite_store *s = store;
+  sqlite3_bind_blob(s->put, 1, key.data, (int)key.size, SQLITE_STATIC);
+  sqlite3_bind_blob(s->put, 2, value.data, (int)value.size, SQLITE_STATIC);
+  step_once(s, s->put, "put");
+}
+
+static void sqlite_put_batch(void *store, size_t n, const slice *keys, const slice *values){
+  sqlite_store *s = store;
+  step_once(s, s->begin, "begin");
+  for(size_t i = 0; i<n; i++) sqlite_put(s, keys[i], values[i]);
+  step_once(s, s->commit, "commit");
+}
+
+static void sqlite_scan(void *store, scan_total *total){
+  sqlite_store *s = store;
+  sqlite3_reset(s->get);
+  sqlite3_stmt *all = prepare(s, "SELECT k, v FROM kv");
+  int rc;
+  while( (rc = sqlite3_step(all))==SQLITE_ROW ){
+    slice key = maph_bytes(sqlite3_column_blob(all, 0), 0), value = maph_bytes(sqlite3_column_blob(all, 1), 0);
+    key.size = (size_t)sqlite3_column_bytes(all, 0);
+    value.size = (size_t)sqlite3_column_bytes(all, 1);
+    scan_count(total, key, value);
+  }
+  must(s, rc, "scan");
+  sqlite3_finalize(all);
+}
+
+const peer peer_sqlite = {
+  .name = "sqlite",
+  .settings = "WITHOUT ROWID, WAL, 256 MiB cache, prepared; gets in one transaction; no flush: synchronous=off; durable: full",
+  .version = sqlite_version,
+  .create = sqlite_open, .open = sqlite_open, .close = sqlite_close,
+  .get = sqlite_get, .put = sqlite_put, .put_batch = sqlite_put_batch, .scan = sqlite_scan
+};

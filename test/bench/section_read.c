@@ -1,0 +1,141 @@
+/*
+** section_read.c - gets and scans by one thread of a warm store that is open for reading.
+**
+** The keys' texts lie ready in the order they are asked for.  Every byte of each value is read, as a caller would (--touch first:
+** only its first byte, which leaves the store's own part of the time; what is said of a store by one does not hold for the other,
+** so each run names its choice).  Loops run by the clock, which is read once a thousand gets, and start the list of keys over
+** when it ends.
+*/
+#include "bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { BLOCK = 1000 };
+
+static volatile uint64_t sink;      /* what the values add up to; keeps the reads from being left out */
+
+static inline uint64_t read_value(slice value, touch how){
+  scan_total t = { 0, 0, 0 };
+  if( how==TOUCH_NONE ) return 0;
+  if( how==TOUCH_FIRST ) return *(const uint8_t*)value.data;
+  scan_count(&t, value, value);
+  return t.sum;
+}
+
+/* Gets a second.  TOUCH_NONE: every key must be missing; else every key must be found. */
+double rate_of_gets(const peer *p, void *store, const key_set *keys, touch how, double seconds){
+  uint64_t done = 0, found = 0, sum = 0, start = now_ns(), elapsed;
+  slice value = { "", 1 };
+  uint32_t at = 0;
+  do{
+    for(int i = 0; i<BLOCK; i++){
+      found += (uint64_t)p->get(store, keys->keys[at], &value);
+      sum += read_value(value, how);
+      if( ++at==keys->n ) at = 0;
+    }
+    done += BLOCK;
+    elapsed = now_ns() - start;
+  }while( (double)elapsed<seconds*1e9 );
+  if( found!=(how==TOUCH_NONE ? 0 : done) ) fail("%s: %llu of %llu gets found their key", p->name,
+                                                   (unsigned long long)found, (unsigned long long)done);
+  sink = sum;
+  return (double)done/((double)elapsed*1e-9);
+}
+
+void measure_get(bench *b, entrant *e){
+  entrant_need_reading(b, e);
+  entrant_report(b, e, GET, rate_of_gets(e->peer, e->store, &b->hits, b->touch, b->seconds));
+}
+
+void measure_miss(bench *b, entrant *e){
+  entrant_need_reading(b, e);
+  entrant_report(b, e, MISS, rate_of_gets(e->peer, e->store, &b->misses, TOUCH_NONE, b->seconds));
+}
+
+static int compare_samples(const void *a, const void *b){
+  uint32_t x = *(const uint32_t*)a, y = *(const uint32_t*)b;
+  return (x>y) - (x<y);
+}
+
+void sort_samples(uint32_t *samples, size_t n){
+  qsort(samples, n, sizeof *samples, compare_samples);
+}
+
+uint32_t percentile(const uint32_t *sorted, size_t n, double part){
+  size_t rank = (size_t)ceil(part*(double)n);
+  return sorted[rank>0 ? rank-1 : 0];
+}
+
+/* The cost of reading the clock is in every sample, for every peer. */
+void measure_latency(bench *b, entrant *e){
+  entrant_need_reading(b, e);
+  uint32_t *sample = must_alloc(sizeof *sample*b->hits.n), n = 0;
+  uint64_t sum = 0, deadline = now_ns() + (uint64_t)(2e9*b->seconds), before, after = 0;
+  slice value = { "", 1 };
+  for(; n<b->hits.n && after<deadline; n++){
+    before = now_ns();
+    e->peer->get(e->store, b->hits.keys[n], &value);
+    sum += read_value(value, b->touch);
+    after = now_ns();
+    sample[n] = (uint32_t)(after - before);
+  }
+  sink = sum;
+  sort_samples(sample, n);
+  entrant_report(b, e, GET_P50, percentile(sample, n, 0.5));
+  entrant_report(b, e, GET_P99, percentile(sample, n, 0.99));
+  entrant_report(b, e, GET_P999, percentile(sample, n, 0.999));
+  free(sample);
+}
+
+/* Nanoseconds a get when the processor cannot start one before the last one's value has arrived: its first eight bytes, mixed
+** with the count of gets (so that the walk cannot close into a short circle), are the next key's number. */
+void measure_dependent(bench *b, entrant *e){
+  entrant_need_reading(b, e);
+  uint64_t done = 0, word = b->work.seed, start = now_ns(), elapsed;
+  slice value = { "", 1 };
+  char text[KEY_ROOM];
+  do{
+    for(int i = 0; i<BLOCK; i++){
+      word = (word ^ (done + (uint64_t)i))*0x9e3779b97f4a7c15u;
+      uint32_t number = (uint32_t)(((word>>32)*b->work.keys)>>32);
+      if( !e->peer->get(e->store, workload_key(number, text), &value) ) fail("%s: key:%u is missing", e->peer->name, number);
+      memcpy(&word, value.data, 8);
+    }
+    done += BLOCK;
+    elapsed = now_ns() - start;
+  }while( (double)elapsed<b->seconds*1e9 );
+  entrant_report(b, e, DEPENDENT, (double)elapsed/(double)done);
+}
+
+void measure_many(bench *b, entrant *e){
+  if( !e->peer->get_many ) return;
+  entrant_need_reading(b, e);
+  uint32_t size = b->batch<b->hits.n ? b->batch : b->hits.n, at = 0;
+  slice *values = must_alloc(sizeof *values*size);
+  uint64_t done = 0, sum = 0, start = now_ns(), elapsed;
+  do{
+    if( at>b->hits.n - size ) at = 0;
+    e->peer->get_many(e->store, size, b->hits.keys + at, values);
+    for(uint32_t i = 0; i<size; i++) sum += read_value(values[i], b->touch);
+    at += size;
+    done += size;
+    elapsed = now_ns() - start;
+  }while( (double)elapsed<b->seconds*1e9 );
+  sink = sum;
+  free(values);
+  entrant_report(b, e, MANY, (double)done/((double)elapsed*1e-9));
+}
+
+void measure_scan(bench *b, entrant *e){
+  entrant_need_reading(b, e);
+  scan_total total = { 0, 0, 0 };
+  uint64_t start = now_ns(), elapsed;
+  do{
+    e->peer->scan(e->store, &total);
+    elapsed = now_ns() - start;
+  }while( (double)elapsed<b->seconds*1e9 );
+  sink = total.sum;
+  entrant_report(b, e, SCAN, (double)total.entries/((double)elapsed*1e-9));
+  entrant_report(b, e, SCAN_BYTES, (double)total.bytes/(double)elapsed);
+}

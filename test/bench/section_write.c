@@ -1,0 +1,122 @@
+/*
+** section_write.c - loads and puts.
+**
+** Puts go to a new store, in the shuffled order of a load, or into the full one: there new keys are "key:N+" and the like, as
+** many as there are old ones, each between two old ones, so that an ordered store meets its usual case and not its best.
+** Before every timing the disk has finished what was written before, and a tenth of the puts goes untimed.  Afterwards the
+** store is opened again and asked for what was put.
+*/
+#include "bench.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum { PUTS = 1000000, TAIL_PUTS = 5000000, BATCH = 1000 };
+
+void measure_bulk(bench *b, entrant *e){
+  entrant_report(b, e, BULK_FULL, b->work.keys/entrant_load(b, e, LEVEL_FULL));
+  entrant_report(b, e, BULK_OFF, b->work.keys/entrant_load(b, e, LEVEL_OFF));
+}
+
+static uint32_t at_most(uint32_t a, uint32_t b){
+  return a<b ? a : b;
+}
+
+static void check_puts(const peer *p, const char *folder, key_set *s, uint32_t done){
+  void *store = p->open(folder, LEVEL_READ);
+  s->n = done;
+  check_hits(p, store, s);
+  p->close(store);
+}
+
+/* Put keys from *at on, `size` a transaction, until `end` or the time is up; seconds it took.  The clock is read after each
+** transaction of some length, else after every 64. */
+static double put_for(const peer *p, void *store, const key_set *s, uint32_t *at, uint32_t end, uint32_t size, level at_level,
+                      double seconds){
+  uint64_t start = now_ns(), elapsed = 0;
+  uint32_t look = 0;
+  while( *at + size<=end && (double)elapsed<seconds*1e9 ){
+    if( size==1 ) p->put(store, s->keys[*at], s->values[*at]);
+    else p->put_batch(store, size, s->keys + *at, s->values + *at);
+    *at += size;
+    if( size>1 || at_level==LEVEL_FULL || (++look & 63)==0 ) elapsed = now_ns() - start;
+  }
+  return (double)(now_ns() - start)*1e-9;
+}
+
+/* Puts a second into an open store, which is closed and checked then. */
+static void measure_puts(bench *b, entrant *e, metric m, void *store, const char *folder, level at, uint32_t size,
+                         const char *suffix){
+  uint32_t n = at_most(b->work.keys, PUTS), done = 0, warm;
+  key_set s;
+  key_set_init(&s, n, 1);
+  key_set_fill(&s, &b->work, b->work.order, n, suffix, 1 + (uint64_t)b->run);
+  put_for(e->peer, store, &s, &done, n<10*size ? 0 : n/10, size, at, b->seconds/4);
+  warm = done;
+  double seconds = put_for(e->peer, store, &s, &done, n, size, at, b->seconds);
+  if( done>warm ) entrant_report(b, e, m, (done - warm)/seconds);
+  e->peer->close(store);
+  check_puts(e->peer, folder, &s, done);
+  key_set_free(&s);
+}
+
+static void into_new(bench *b, entrant *e, metric m, level at, uint32_t size){
+  if( !e->peer->put ) return;
+  folder_make(e->fresh);
+  folder_settle(b->folder);
+  measure_puts(b, e, m, e->peer->create(e->fresh, at), e->fresh, at, size, "");
+  folder_remove(e->fresh);
+}
+
+static void into_full(bench *b, entrant *e, metric m, level at, uint32_t size, const char *suffix){
+  if( !e->peer->put ) return;
+  entrant_need_writing(b, e, at);
+  void *store = e->store;
+  e->store = NULL;
+  measure_puts(b, e, m, store, e->folder, at, size, suffix);
+}
+
+void measure_put(bench *b, entrant *e){        into_new(b, e, PUT, LEVEL_OFF, 1); }
+void measure_durable(bench *b, entrant *e){    into_new(b, e, DURABLE_PUT, LEVEL_FULL, 1); }
+void measure_batch(bench *b, entrant *e){      into_new(b, e, DURABLE_BATCH, LEVEL_FULL, BATCH); }
+void measure_put_full(bench *b, entrant *e){   into_full(b, e, PUT_FULL, LEVEL_OFF, 1, "+"); }
+void measure_update(bench *b, entrant *e){     into_full(b, e, UPDATE, LEVEL_OFF, 1, ""); }
+void measure_batch_full(bench *b, entrant *e){ into_full(b, e, DURABLE_BATCH_FULL, LEVEL_FULL, BATCH, "*"); }
+
+static uint64_t switches(void){
+  struct rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return (uint64_t)usage.ru_nivcsw;
+}
+
+/* Time each put on its own.  How often the kernel took the processor away meanwhile is reported beside: each such time
+** is a slow put of which the store knows nothing. */
+void measure_tail(bench *b, entrant *e){
+  if( !e->peer->put ) return;
+  uint32_t n = at_most(b->work.keys, TAIL_PUTS), done = 0;
+  uint32_t *sample = must_alloc(sizeof *sample*n);
+  key_set s;
+  entrant_load(b, e, LEVEL_OFF);
+  entrant_need_writing(b, e, LEVEL_OFF);
+  key_set_init(&s, n, 1);
+  key_set_fill(&s, &b->work, b->work.order, n, "+", 1);
+  uint64_t switched = switches(), deadline = now_ns() + 60000000000u, before, after = 0;
+  for(; done<n && after<deadline; done++){
+    before = now_ns();
+    e->peer->put(e->store, s.keys[done], s.values[done]);
+    after = now_ns();
+    uint64_t took = after - before;
+    sample[done] = took<UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+  }
+  entrant_report(b, e, TAIL_SWITCHES, (double)(switches() - switched));
+  sort_samples(sample, done);
+  entrant_report(b, e, TAIL_P50, percentile(sample, done, 0.5));
+  entrant_report(b, e, TAIL_P99, percentile(sample, done, 0.99));
+  entrant_report(b, e, TAIL_P999, percentile(sample, done, 0.999));
+  entrant_report(b, e, TAIL_P99999, percentile(sample, done, 0.99999));
+  entrant_report(b, e, TAIL_MAX, percentile(sample, done, 1));
+  entrant_close(e);
+  check_puts(e->peer, e->folder, &s, done);
+  key_set_free(&s);
+  free(sample);
+}

@@ -1,0 +1,22 @@
+/*
+** maphtest.c - a tclsh that knows maph: `build/maphtest SCRIPT ARGS...`
+**
+** The core inside is compiled with MAPH_TEST and with asserts; sanitizers watch it with the rest of the program, which a
+** package loaded into the system's tclsh would not give.
+*/
+#include <tcl.h>
+
+int Maphtcl_Init(Tcl_Interp *interp);
+int Maphhooks_Init(Tcl_Interp *interp);
+int Maphthreads_Init(Tcl_Interp *interp);
+
+static int app_init(Tcl_Interp *interp){
+  if( Tcl_Init(interp)!=TCL_OK ) return TCL_ERROR;
+  if( Maphtcl_Init(interp)!=TCL_OK || Maphhooks_Init(interp)!=TCL_OK ) return TCL_ERROR;
+  return Maphthreads_Init(interp);
+}
+
+int main(int argc, char **argv){
+  Tcl_Main(argc, argv, app_init);
+  return 0;
+}

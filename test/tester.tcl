@@ -1,0 +1,313 @@
+# tester.tcl - what every test file stands on.  A file begins with
+#     source [file dirname [info script]]/tester.tcl
+# and ends with
+#     finish_test
+#
+#   do_test NAME SCRIPT EXPECTED            the script's result is EXPECTED; /RE/ matches, ~/RE/ does not match
+#   do_error_test NAME SCRIPT CODE ?RE?     the script fails with that maph code (NOTFOUND ...) and a sentence matching RE
+#   do_execsql_test NAME SQL EXPECTED       on the connection "db"
+#   do_catchsql_test NAME SQL EXPECTED      {0 RESULT} or {1 MESSAGE}
+#   do_fault_test NAME ERRNO PATTERN PREPARE SCRIPT CHECK    SCRIPT with the 1st, 2nd, ... matching system call failing, until none does
+#   requires CAPABILITY NAME                whether this machine can; if not, NAME counts as skipped (root, plain, ...)
+#   skip NAME REASON                        a skip nobody expects: the run fails
+#   seed                                    start the random numbers; prints the seed; MAPH_SEED=N replays
+#   random N, random_bytes N                0..N-1; N bytes
+#   scale TEST FULL                         the first in make test, the second in make fulltest
+#   contents STORE ?PREFIX?                 every entry through a cursor: {key value ...} sorted by key
+#   child_start ?PREFIX?  child_eval  child_send  child_receive  child_stop  child_kill      another process with the binding
+#   start_server ?ARGS?  stop_server  http METHOD PATH ?-body B? ?-headers {N V ...}?    maph-server on a free port
+#   open_sqlite ?FILE?                      the connection "db" with maph.so loaded
+#
+# $dir is a fresh folder, gone at the end.  $build is the folder of the products under test, $top the source's.
+
+set top [file dirname [file dirname [file normalize [info script]]]]
+set build [file dirname [file normalize [info nameofexecutable]]]
+set test_name [file rootname [file tail [info script]]]
+if {[info exists argv0] && [file extension $argv0] eq ".test"} {
+  set test_name [file rootname [file tail $argv0]]
+}
+array set count {passed 0 failed 0 skipped 0 unexpected 0}
+set suite [expr {[info exists env(MAPH_SUITE)] ? $env(MAPH_SUITE) : "test"}]
+set sanitizer [expr {[regexp {build-(\w+)$} $build -> name] ? $name : ""}]
+
+set dir [exec mktemp -d -t maph-$test_name.XXXXXX]
+file attributes $dir -permissions 0755
+
+# ----------------------------------------------------------------------------------------------------- the verdicts
+proc shorten {text} {
+  regsub -all {[^\x20-\x7e\n]} $text {?} text
+  expr {[string length $text]>500 ? "[string range $text 0 499]... ([string length $text] characters)" : $text}
+}
+
+proc verdict {name ok got expected} {
+  if {$ok} {
+    incr ::count(passed)
+  } else {
+    incr ::count(failed)
+    puts "! $::test_name: $name\n    expected: [shorten $expected]\n    got:      [shorten $got]"
+  }
+}
+
+proc matches {got expected} {
+  if {[regexp {^~/(.*)/$} $expected -> re]} {return [expr {![regexp -- $re $got]}]}
+  if {[regexp {^/(.*)/$} $expected -> re]} {return [regexp -- $re $got]}
+  string equal $got $expected
+}
+
+proc do_test {name script expected} {
+  if {[catch {uplevel #0 $script} got options]} {
+    verdict $name 0 "error: $got\n[dict get $options -errorinfo]" $expected
+  } else {
+    verdict $name [matches $got $expected] $got $expected
+  }
+}
+
+proc do_error_test {name script code {re {}}} {
+  if {[catch {uplevel #0 $script} got options]} {
+    set found [dict get $options -errorcode]
+    set ok [expr {[lindex $found 0] eq "MAPH" && [lindex $found 1] eq $code && [regexp -- $re $got]}]
+    verdict $name $ok "$found $got" "MAPH $code, a sentence like: $re"
+  } else {
+    verdict $name 0 "no error, but: $got" "MAPH $code"
+  }
+}
+
+proc do_execsql_test {name sql expected} {
+  do_test $name [list db eval $sql] [list {*}$expected]
+}
+
+proc do_catchsql_test {name sql expected} {
+  set failed [catch {uplevel #0 [list db eval $sql]} got]
+  verdict $name [expr {[lindex $expected 0]==$failed && [matches $got [lindex $expected 1]]}] [list $failed $got] $expected
+}
+
+# Before each round PREPARE runs; after it CHECK, which sees $code (OK or a maph code) and answers 1 when all is well.
+proc do_fault_test {name error pattern prepare script check} {
+  for {set n 1} {$n<10000} {incr n} {
+    uplevel #0 $prepare
+    maph_fault arm $n $error $pattern
+    set ::code [code_of [list uplevel #0 $script]]
+    lassign [maph_fault disarm] seen failed
+    do_test "$name, call $n" $check 1
+    if {$failed==0} {
+      do_test "$name, passes untouched" {set code} OK
+      return
+    }
+  }
+  verdict "$name ends" 0 "10000 rounds" "a round without a fault"
+}
+
+proc skip {name reason} {
+  incr ::count(skipped)
+  incr ::count(unexpected)
+  puts "- $::test_name: $name skipped: $reason"
+}
+
+# What a machine, or the build under test, may lack without that being a fault.
+proc capable {capability} {
+  switch $capability {
+    root   {expr {[exec id -u]==0 && ![catch {exec setpriv --reuid=65534 --clear-groups true}]}}
+    mount  {expr {![catch {exec unshare -m mount -t tmpfs none /mnt}]}}
+    plain  {expr {$::sanitizer eq ""}}
+    server {file exists $::build/maph-server}
+    sql    {file exists $::build/maph.so}
+    default {error "no such capability: $capability"}
+  }
+}
+
+proc requires {capability name} {
+  if {[capable $capability]} {return 1}
+  incr ::count(skipped)
+  if {$capability in {server sql}} {incr ::count(unexpected)}
+  puts "- $::test_name: $name skipped: needs $capability"
+  return 0
+}
+
+proc finish_test {} {
+  foreach child [array names ::children] {child_kill $child}
+  if {[info exists ::server(pid)]} {stop_server}
+  catch {db close}
+  catch {file attributes $::dir -permissions 0755}
+  file delete -force $::dir
+  puts "@ $::count(passed) $::count(failed) $::count(skipped) $::count(unexpected)"
+  exit [expr {$::count(failed)>0 || $::count(unexpected)>0}]
+}
+
+# ------------------------------------------------------------------------------------------------------ random input
+proc seed {} {
+  set seed [expr {[info exists ::env(MAPH_SEED)] ? $::env(MAPH_SEED) : [clock microseconds] % 1000000007}]
+  puts "  $::test_name: seed $seed (replay with MAPH_SEED=$seed)"
+  expr {srand($seed)}
+  return $seed
+}
+proc random {n} {expr {int(rand()*$n)}}
+proc random_bytes {n} {
+  set words {}
+  for {set i 0} {$i<($n+3)/4} {incr i} {lappend words [random 4294967296]}
+  string range [binary format i* $words] 0 $n-1
+}
+proc scale {test full} {expr {$::suite eq "full" ? $full : $test}}
+
+# ------------------------------------------------------------------------------------------------------------ stores
+proc entries {cursor} {
+  set all {}
+  while {![catch {$cursor next} entry options]} {lappend all $entry}
+  $cursor close
+  if {[lindex [dict get $options -errorcode] 1] ne "NOTFOUND"} {return -options $options $entry}
+  return $all
+}
+proc contents {store {prefix {}}} {
+  set pairs {}
+  foreach entry [entries [$store cursor $prefix]] {lappend pairs [list [dict get $entry key] [dict get $entry value]]}
+  concat {*}[lsort -index 0 $pairs]
+}
+proc keys_in_order {cursor} {
+  lmap entry [entries $cursor] {dict get $entry key}
+}
+# The code's name when the script fails in maph, else OK.
+proc code_of {script} {
+  if {![catch {uplevel 1 $script} result options]} {return OK}
+  set code [dict get $options -errorcode]
+  if {[lindex $code 0] ne "MAPH"} {return -options $options $result}
+  lindex $code 1
+}
+
+# --------------------------------------------------------------------------------------------------- other processes
+# A child reads scripts and answers results; child_send and child_receive let it work meanwhile.
+proc child_start {args} {
+  set channel [open "|[list {*}$args [info nameofexecutable] $::top/test/child.tcl]" r+]
+  fconfigure $channel -translation binary -buffering full
+  set ::children($channel) [pid $channel]
+  child_eval $channel {set ::argv {}}
+  return $channel
+}
+proc child_send {channel script} {
+  set bytes [encoding convertto utf-8 $script]
+  puts -nonewline $channel "[string length $bytes]\n$bytes"
+  flush $channel
+}
+proc child_receive {channel} {
+  if {[gets $channel length]<0} {error "the child is gone"}
+  lassign [encoding convertfrom utf-8 [read $channel $length]] code result errorcode
+  return -code $code -errorcode $errorcode $result
+}
+proc child_eval {channel script} {
+  child_send $channel $script
+  child_receive $channel
+}
+proc child_pid {channel} {lindex $::children($channel) end}
+proc child_stop {channel} {
+  unset ::children($channel)
+  close $channel
+}
+proc child_kill {channel} {
+  exec kill -KILL [child_pid $channel]
+  unset ::children($channel)
+  catch {close $channel}
+}
+
+# -------------------------------------------------------------------------------------------------------- the server
+proc free_port {} {
+  set listener [socket -server {apply {args {}}} -myaddr 127.0.0.1 0]
+  set port [lindex [fconfigure $listener -sockname] 2]
+  close $listener
+  return $port
+}
+
+proc start_server {args} {
+  set ::server(data) $::dir/data
+  file mkdir $::server(data)
+  for {set try 0} {$try<5} {incr try} {
+    set port [free_port]
+    set ::server(log) $::dir/server-$port.log
+    set pid [exec $::build/maph-server --data $::server(data) --listen 127.0.0.1:$port {*}$args >& $::server(log) &]
+    set deadline [expr {[clock milliseconds]+30000}]
+    while {[clock milliseconds]<$deadline && [file exists /proc/$pid/stat] && ![process_ended $pid]} {
+      if {![catch {socket 127.0.0.1 $port} channel]} {
+        close $channel
+        set ::server(port) $port
+        set ::server(pid) $pid
+        set f [open $::dir/server.pid w]
+        puts $f $pid
+        close $f
+        return $port
+      }
+      after 10
+    }
+    catch {exec kill -KILL $pid}
+  }
+  error "maph-server does not start: [server_log]"
+}
+proc process_ended {pid} {
+  if {[catch {open /proc/$pid/stat} f]} {return 1}
+  set line [read $f]
+  close $f
+  regexp {\) [ZX] } $line
+}
+proc server_log {} {
+  set f [open $::server(log)]
+  set text [read $f]
+  close $f
+  return $text
+}
+proc stop_server {{signal TERM}} {
+  set pid $::server(pid)
+  unset ::server(pid)
+  file delete $::dir/server.pid
+  exec kill -$signal $pid
+  set deadline [expr {[clock milliseconds]+30000}]
+  while {![process_ended $pid]} {
+    if {[clock milliseconds]>$deadline} {
+      exec kill -KILL $pid
+      error "maph-server did not stop: [server_log]"
+    }
+    after 10
+  }
+  if {[regexp {(AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error)} [server_log]]} {
+    verdict "the sanitizer is silent about maph-server" 0 [server_log] ""
+  }
+}
+
+# One request on a connection of its own: {status N headers {name value ...} body B}, header names in lower case.
+proc http {method path args} {
+  array set option {-body {} -headers {}}
+  array set option $args
+  set channel [socket 127.0.0.1 $::server(port)]
+  fconfigure $channel -translation binary -buffering full
+  set request "$method $path HTTP/1.1\r\nHost: 127.0.0.1:$::server(port)\r\nConnection: close\r\n"
+  foreach {name value} $option(-headers) {append request "$name: $value\r\n"}
+  if {$option(-body) ne {} || $method in {PUT POST}} {append request "Content-Length: [string length $option(-body)]\r\n"}
+  puts -nonewline $channel "$request\r\n$option(-body)"
+  flush $channel
+  set reply [read $channel]
+  close $channel
+  if {![regexp {^HTTP/1\.\d (\d+)[^\r\n]*\r\n(.*?)\r\n\r\n(.*)$} $reply -> status head body]} {error "no HTTP answer: $reply"}
+  set headers {}
+  foreach line [split [string map {\r\n \n} $head] \n] {
+    if {[regexp {^([^:]+):\s*(.*)$} $line -> name value]} {dict set headers [string tolower $name] $value}
+  }
+  if {[dict exists $headers transfer-encoding]} {set body [unchunk $body]}
+  dict create status $status headers $headers body $body
+}
+proc unchunk {body} {
+  set whole {}
+  while {[regexp {^([0-9a-fA-F]+)[^\r]*\r\n} $body line size]} {
+    set size [scan $size %x]
+    if {$size==0} break
+    set start [string length $line]
+    append whole [string range $body $start [expr {$start+$size-1}]]
+    set body [string range $body [expr {$start+$size+2}] end]
+  }
+  return $whole
+}
+proc http_status {args} {dict get [http {*}$args] status}
+proc http_body {args} {dict get [http {*}$args] body}
+
+# ------------------------------------------------------------------------------------------------------------ SQLite
+proc open_sqlite {{file :memory:}} {
+  package require sqlite3
+  sqlite3 db $file
+  db enable_load_extension 1
+  db eval {SELECT load_extension($::build || '/maph')}
+  return
+}

@@ -1,0 +1,19 @@
+# packages.sh - the Debian packages of each purpose, and the set-up that quickstart and check share.  Read with ". tool/packages.sh".
+packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev libjansson-dev"
+packages_quickstart="curl sqlite3"
+packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3"
+
+# set_up PURPOSE PACKAGE...: packages, configure, make; the details go to a log that is shown when something fails.
+set_up() {
+  sh tool/install-packages "$@" || exit 2
+  set_up_log=$(mktemp) || exit 2
+  echo "Building..."
+  if ./configure >"$set_up_log" 2>&1 && make -j"$(nproc)" >>"$set_up_log" 2>&1; then
+    rm -f "$set_up_log"
+  else
+    tail -n 30 "$set_up_log" >&2
+    rm -f "$set_up_log"
+    echo "The build failed; its last lines are above." >&2
+    exit 1
+  fi
+}
