@@ -126,7 +126,7 @@ static int check_slot(void *arg, uint64_t slot_offset, uint64_t slot){
   item it;
   if( offset>=c->v.snapshot ) return MAPH_OK;
   if( record_item(&c->v, offset, c->v.snapshot, &it)!=MAPH_OK ) return problem(c, slot_offset, "an index slot leads to no put or delete");
-  if( index_hash(c->v.s, maph_bytes(it.key, it.key_size))>>40 != slot>>40 ) return problem(c, slot_offset, "an index slot leads to a record of another hash");
+  if( index_hash(c->v.s, maph_bytes(it.key, it.key_size))>>(64-HASH_BITS) != slot>>(64-HASH_BITS) ) return problem(c, slot_offset, "an index slot leads to a record of another hash");
   return MAPH_OK;
 }
 

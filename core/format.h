@@ -33,7 +33,7 @@
 **      256    8  committed   end of the visible log.  The 64 bytes before it are an end or epoch record
 **      264    8  state       bits 0..5: 1 switching, 2 superseded, 4 deleted, 8 poisoned; the rest: offset of the segment
 **                            that a split under way has filled, or 0
-**      272    8  root        offset of the directory's words (a multiple of 64) | directory depth, 0..24
+**      272    8  root        offset of the directory's words (a multiple of 64) | directory depth, 0..23
 **      320    8  prepared    where the transaction being decided ends; else equal to committed
 **      328    8  end         all space ever handed out; appends start here
 **      336    8  flushed     end of the log known to be on disk; never above committed
@@ -93,7 +93,7 @@
 **       24    1  extent: 1 directory, 2 segment, 3 perfect hash.  pad: 0
 **       25    1  segment: depth at birth.  directory: its depth
 **       26    2  0
-**       28    4  segment: the top 24 hash bits that its keys share, lower bits zero, at birth
+**       28    4  segment: the top 23 hash bits that its keys share (bits not shared are zero), at birth
 **   An extent's payload starts 32 bytes in, at a multiple of 64, and is index, not log: never checksummed.
 **   A segment's link: offset of an overflow segment's payload (a multiple of 64), or 0 | its present depth in bits 0..5.
 **
@@ -101,10 +101,10 @@
 **
 **   Directory: 2^depth words, word i = offset of the payload of the segment for keys whose top `depth` hash bits are i.
 **   Segment: 256 buckets of 64 bytes; a key's bucket is the low 8 bits of its hash; a bucket is 8 slots.
-**   Slot: 0, or (top 24 hash bits) << 40 | (record offset / 8).  It leads to the newest version of the key, put or delete.
-**   A key is in the first of its buckets, counting up and wrapping at 256, that had room; a bucket whose last slot is empty ends the
-**   search; after all 256 the overflow segment follows.  Slots whose top `depth` bits are not the segment's own were left behind
-**   by a split: dead for lookups, free for reuse.
+**   Slot: 0, or (top 23 hash bits) << 41 | displaced << 40 | (record offset / 8).  It leads to the newest version of the key, put or delete.
+**   A key is in the first of the buckets from its own on, wrapping at 256, that had room; `displaced` is 1 where that is not its own.  A
+**   bucket whose last slot is empty ends the search; after all 256 the overflow segment follows.  Slots whose top `depth` bits are not the
+**   segment's own were left behind by a split: dead for lookups, free for reuse.
 **
 ** 4. MUTABLE WORDS, the complete list: the header's live part; record links; directory words; slots.  Each is one 8-byte atomic.
 **
@@ -139,7 +139,7 @@ enum {
   SEGMENT_SIZE    = 16384,
   SEGMENT_BUCKETS = 256,
   BUCKET_SLOTS    = 8,
-  HASH_BITS       = 24,             /* of the hash kept in a slot; so the deepest directory */
+  HASH_BITS       = 23,             /* of the hash kept in a slot; so the deepest directory */
   KEY_MAX         = 65535,
   MEDIA_TYPE_MAX  = 255
 };

@@ -4,17 +4,17 @@
 ** The structure is in format.h, section 3 (Fagin et al. 1979; buckets of one cache line, probed in line).  The invariants:
 **
 **  (1) A slot leads to the newest version of its key, a put or a delete, from the moment `committed` covers that version.
-**  (2) Slots are never emptied; a bucket fills from the left.  So "an empty last slot ends the probe" stays true of what was found.
+**  (2) The slot of a segment's own key is never emptied or moved.  A bucket past which an own key was probed keeps its last slot filled.  So
+**      "an empty last slot ends the probe" is true whenever it is read.
 **  (3) A key's slot lies in the segment that its directory word names, and every bucket between the key's own and the slot's is full - or,
 **      for a reader that holds an older directory word, in that word's segment as a slot left behind, which still leads to the right
 **      record for every snapshot taken before the split.
-**  (4) A left-behind slot is reused only after root and directory words were stored (release) that lead past it.  So a reader whose miss
-**      might come from such reuse finds root or its directory word changed when it looks again, and repeats.
+**  (4) A left-behind slot is cleared or reused only after root and directory words were stored (release) that lead past it.  So a reader whose
+**      miss might come from such reuse finds root or its directory word changed when it looks again, and repeats.
 **  (5) Readers take `committed` before root (view.c).
 **
-** A split copies the segment whole and moves nothing, so it reads no record and needs no key's home bucket: in each copy the slots of the
-** other half are left behind, keep the buckets full that others were probed past (3), and are free for reuse.  Only a bucket that was
-** not full, past which nobody was probed, is cleared of them in the new copy.
+** A split copies the segment, keeps in each copy what is its own, and moves nothing: so it reads no record and needs no key's own bucket.  Only
+** where (2) demands it a slot of the other half stays, as a stopper in the last place.  The `displaced` bit tells where.
 **
 ** Writers split before their transaction is decided (index_reserve), so that publishing, after the decision, only stores into slots that
 ** are known to be free.  A crash inside a split leaves `state` naming the new segment, already filled; index_finish_split repeats the
@@ -31,13 +31,14 @@
 # include <emmintrin.h>
 #endif
 
-#define SLOT_OFFSET_MASK ((UINT64_C(1)<<40)-1)
+#define SLOT_DISPLACED   (UINT64_C(1)<<40)
+#define SLOT_OFFSET_MASK (SLOT_DISPLACED-1)
 enum { PROBE_BUCKETS = 3, RETRY_MOST = 10000 };   /* a key that finds no room in so many buckets makes its segment split */
 
-static inline uint32_t tag_of(uint64_t hash){ return (uint32_t)(hash>>40); }
-static inline uint64_t slot_tag(uint64_t slot){ return slot>>40; }
+static inline uint32_t tag_of(uint64_t hash){ return (uint32_t)(hash>>(64-HASH_BITS)); }
+static inline uint64_t slot_tag(uint64_t slot){ return slot>>(64-HASH_BITS); }
 static inline uint64_t slot_offset(uint64_t slot){ return (slot & SLOT_OFFSET_MASK)*8; }
-static inline uint64_t make_slot(uint64_t hash, uint64_t offset){ return (hash>>40)<<40 | offset/8; }
+static inline uint64_t make_slot(uint64_t hash, uint64_t offset){ return (uint64_t)tag_of(hash)<<(64-HASH_BITS) | offset/8; }
 static inline unsigned home_of(uint64_t hash){ return (unsigned)(hash & (SEGMENT_BUCKETS-1)); }
 static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket){
   return word_at(base, segment+(uint64_t)bucket*64);
@@ -49,11 +50,11 @@ uint64_t index_hash(const store *s, maph_slice key){
   return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
 }
 
-/* Bit i: slot i of the bucket may have this tag in its top 24 bits.  A hint: the slot is loaded again as an atomic. */
+/* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic. */
 static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
 #if defined(__SSE2__) && !ONE_MAPPING
   const __m128i *p = (const __m128i*)(const void*)bucket;
-  __m128i want = _mm_set1_epi32((int)(tag<<8)), top = _mm_set1_epi32((int)0xFFFFFF00u);
+  __m128i want = _mm_set1_epi32((int)(tag<<(32-HASH_BITS))), top = _mm_set1_epi32((int)(UINT32_MAX<<(32-HASH_BITS)));
   __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p+1));
   __m128 c = _mm_castsi128_ps(_mm_load_si128(p+2)), d = _mm_castsi128_ps(_mm_load_si128(p+3));
   __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3,1,3,1)));
@@ -203,26 +204,29 @@ static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t sna
 }
 
 /* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred instructions reaches, so that between two cold
-** lines stand as few as possible: one bucket, one candidate, one plain record; a miss that one bucket settles.  Whatever is not that, or not
+** lines stand as few as possible: a bucket or the next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
 ** sound, is left to index_find. */
 int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value){
   const header *h = header_of(base);
   uint64_t hash = index_hash(s, key), root = acquire(&h->root), directory = root & ~UINT64_C(63), depth = root & 63, segment, slot, offset;
   const word *directory_word, *bucket;
-  unsigned bits;
+  unsigned bits, i;
   if( unlikely(depth>HASH_BITS || directory>size || size-directory<(UINT64_C(8)<<depth)) ) return INDEX_UNSETTLED;
   directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
   segment = acquire(directory_word);
   if( unlikely(segment%64 || segment<LOG_START || segment>size-SEGMENT_SIZE) ) return INDEX_UNSETTLED;
-  bucket = bucket_at(base, segment, home_of(hash));
-  bits = bucket_matches(bucket, tag_of(hash));
-  if( likely(bits) ){
-    slot = acquire(&bucket[__builtin_ctz(bits)]);
-    offset = slot_offset(slot);
-    if( unlikely(slot_tag(slot)!=tag_of(hash) || offset<LOG_START || offset>snapshot-RECORD_HEAD) ) return INDEX_UNSETTLED;
-    return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
+  for(i=0; i<PROBE_BUCKETS; i++){
+    bucket = bucket_at(base, segment, (home_of(hash)+i)&(SEGMENT_BUCKETS-1));
+    bits = bucket_matches(bucket, tag_of(hash));
+    if( likely(bits) ){
+      slot = acquire(&bucket[__builtin_ctz(bits)]);
+      offset = slot_offset(slot);
+      if( unlikely(slot_tag(slot)!=tag_of(hash) || offset<LOG_START || offset>snapshot-RECORD_HEAD) ) return INDEX_UNSETTLED;
+      return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
+    }
+    if( likely(acquire(&bucket[BUCKET_SLOTS-1])==0) ) break;
   }
-  if( acquire(&bucket[BUCKET_SLOTS-1])!=0 ) return INDEX_UNSETTLED;
+  if( unlikely(i==PROBE_BUCKETS) ) return INDEX_UNSETTLED;
   atomic_thread_fence(memory_order_acquire);
   return likely(acquire(&h->root)==root && acquire(directory_word)==segment) ? MAPH_NOTFOUND : INDEX_UNSETTLED;
 }
@@ -345,30 +349,68 @@ static void set_mark(store *s, uint64_t segment){
 }
 
 
-/* Copy a segment that nobody else writes to one that nobody sees yet, clearing what belongs to the other half where (3) allows. */
-static void copy_segment(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash_of_new, uint64_t depth_of_new){
-  unsigned b, i, n;
+/* Which buckets of a segment must stay full for the half that `hash` belongs to at `depth`: those past which one of its own keys was probed. */
+static void find_stoppers(const uint8_t *base, uint64_t segment, uint64_t hash, uint64_t depth, uint8_t stopper[SEGMENT_BUCKETS]){
+  unsigned b, i, back;
+  memset(stopper, 0, SEGMENT_BUCKETS);
   for(b=0; b<SEGMENT_BUCKETS; b++){
-    word *old = bucket_at(base, from, b), *fresh = bucket_at(base, to, b);
-    int full = atomic_load_explicit(&old[BUCKET_SLOTS-1], memory_order_relaxed)!=0;
+    const word *w = bucket_at(base, segment, b);
+    for(i=0; i<BUCKET_SLOTS; i++){
+      uint64_t slot = atomic_load_explicit(&w[i], memory_order_relaxed);
+      if( (slot & SLOT_DISPLACED)==0 || slot_free(slot, hash, depth) ) continue;
+      for(back=1; back<SEGMENT_BUCKETS; back++){        /* as far back as it can have come from */
+        unsigned at = (b-back)&(SEGMENT_BUCKETS-1);
+        if( atomic_load_explicit(&bucket_at(base, segment, at)[BUCKET_SLOTS-1], memory_order_relaxed)==0 ) break;
+        stopper[at] = 1;
+      }
+    }
+  }
+}
+
+/* Copy one half of a segment to one that nobody sees yet. */
+static void copy_half(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash, uint64_t depth){
+  uint8_t stopper[SEGMENT_BUCKETS];
+  unsigned b, i, n;
+  find_stoppers(base, from, hash, depth, stopper);
+  for(b=0; b<SEGMENT_BUCKETS; b++){
+    const word *old = bucket_at(base, from, b);
+    word *fresh = bucket_at(base, to, b);
     for(i=n=0; i<BUCKET_SLOTS; i++){
       uint64_t slot = atomic_load_explicit(&old[i], memory_order_relaxed);
-      if( full || !slot_free(slot, hash_of_new, depth_of_new) ) atomic_store_explicit(&fresh[n++], slot, memory_order_relaxed);
+      if( !slot_free(slot, hash, depth) ) atomic_store_explicit(&fresh[n++], slot, memory_order_relaxed);
+    }
+    if( stopper[b] && n<BUCKET_SLOTS ){
+      atomic_store_explicit(&fresh[BUCKET_SLOTS-1], atomic_load_explicit(&old[BUCKET_SLOTS-1], memory_order_relaxed), memory_order_relaxed);
+    }
+  }
+}
+
+/* Clear what a segment's split left behind, now that the directory leads past it (4). */
+static void clear_other_half(store *s, uint64_t segment, uint64_t hash, uint64_t depth){
+  uint8_t stopper[SEGMENT_BUCKETS];
+  unsigned b, i;
+  find_stoppers(s->write_base, segment, hash, depth, stopper);
+  for(b=0; b<SEGMENT_BUCKETS; b++){
+    word *w = bucket_at(s->write_base, segment, b);
+    for(i=0; i<BUCKET_SLOTS; i++){
+      uint64_t slot = atomic_load_explicit(&w[i], memory_order_relaxed);
+      if( slot!=0 && slot_free(slot, hash, depth) && !(stopper[b] && i==BUCKET_SLOTS-1) ) store_word(s->write_base, &w[i], 0);
     }
   }
 }
 
 static int split(store *s, uint64_t segment, uint64_t hash){
-  uint64_t depth = depth_of(s->write_base, segment), fresh;
-  uint32_t prefix = ((tag_of(hash)>>(HASH_BITS-1-depth))|1)<<(HASH_BITS-1-depth);   /* the upper half moves */
+  uint64_t depth = depth_of(s->write_base, segment), shift = HASH_BITS-1-depth, fresh;
+  uint32_t upper = ((tag_of(hash)>>shift)|1)<<shift, lower = upper ^ (UINT32_C(1)<<shift);   /* the upper half moves */
   int rc = MAPH_OK;
   if( depth==(acquire(&header_of(s->write_base)->root)&63) ) rc = double_directory(s);
-  if( rc==MAPH_OK ) rc = log_extent(s, EXTENT_SEGMENT, (int)depth+1, prefix, SEGMENT_SIZE, &fresh);
+  if( rc==MAPH_OK ) rc = log_extent(s, EXTENT_SEGMENT, (int)depth+1, upper, SEGMENT_SIZE, &fresh);
   if( rc!=MAPH_OK ) return rc;
-  copy_segment(s->write_base, segment, fresh, (uint64_t)prefix<<40, depth+1);
+  copy_half(s->write_base, segment, fresh, (uint64_t)upper<<(64-HASH_BITS), depth+1);
   set_mark(s, fresh);
-  point_directory(s, prefix, depth+1, fresh);
+  point_directory(s, upper, depth+1, fresh);
   set_depth(s, segment, depth+1);
+  clear_other_half(s, segment, (uint64_t)lower<<(64-HASH_BITS), depth+1);
   set_mark(s, 0);
   return MAPH_OK;
 }
@@ -408,7 +450,7 @@ static int add_overflow(store *s, uint64_t segment){
 
 /* ------------------------------------------------------------------------------------------ room before the decision */
 
-/* By the top 24 bits of the hash, which are all that tells segments apart: three passes of a byte. */
+/* By the top 24 bits of the hash, which are more than tell segments apart: three passes of a byte. */
 static void sort_by_segment(pending *p, size_t n, pending *scratch){
   size_t count[256], i, sum;
   int shift;
@@ -526,19 +568,20 @@ static word *slot_leading_to(store *s, uint64_t segment, uint64_t hash, uint64_t
   for(; segment!=0; segment=overflow_of(s->write_base, segment)){
     for(b=0; b<SEGMENT_BUCKETS; b++){
       word *w = bucket_at(s->write_base, segment, (home_of(hash)+b)&(SEGMENT_BUCKETS-1));
-      for(i=0; i<BUCKET_SLOTS; i++) if( atomic_load_explicit(&w[i], memory_order_relaxed)==want ) return &w[i];
+      for(i=0; i<BUCKET_SLOTS; i++) if( (atomic_load_explicit(&w[i], memory_order_relaxed) & ~SLOT_DISPLACED)==want ) return &w[i];
       if( atomic_load_explicit(&w[BUCKET_SLOTS-1], memory_order_relaxed)==0 ) return NULL;
     }
   }
   return NULL;
 }
 
-static word *first_free_slot(store *s, uint64_t segment, uint64_t hash){
+static word *first_free_slot(store *s, uint64_t segment, uint64_t hash, uint64_t *displaced){
   unsigned b, i;
   for(; segment!=0; segment=overflow_of(s->write_base, segment)){
     uint64_t depth = depth_of(s->write_base, segment);
     for(b=0; b<SEGMENT_BUCKETS; b++){
       word *w = bucket_at(s->write_base, segment, (home_of(hash)+b)&(SEGMENT_BUCKETS-1));
+      *displaced = b ? SLOT_DISPLACED : 0;
       for(i=0; i<BUCKET_SLOTS; i++) if( slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth) ) return &w[i];
     }
   }
@@ -546,15 +589,19 @@ static word *first_free_slot(store *s, uint64_t segment, uint64_t hash){
 }
 
 static int publish_one(store *s, const pending *p, int again){
-  uint64_t segment;
+  uint64_t segment, displaced = 0;
   word *slot = NULL;
   int rc = segment_now(s, p->hash, &segment);
   if( rc!=MAPH_OK ) return rc;
   if( again ) slot = slot_leading_to(s, segment, p->hash, p->newest);
-  if( slot==NULL ) slot = p->base ? slot_leading_to(s, segment, p->hash, p->base) : first_free_slot(s, segment, p->hash);
+  if( slot==NULL && p->base==0 ) slot = first_free_slot(s, segment, p->hash, &displaced);
+  else{
+    if( slot==NULL ) slot = slot_leading_to(s, segment, p->hash, p->base);
+    if( slot!=NULL ) displaced = atomic_load_explicit(slot, memory_order_relaxed) & SLOT_DISPLACED;
+  }
   if( slot==NULL ) return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
   if( p->base ) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
-  store_word(s->write_base, slot, make_slot(p->hash, p->newest));
+  store_word(s->write_base, slot, make_slot(p->hash, p->newest) | displaced);
   return MAPH_OK;
 }
 

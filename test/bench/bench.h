@@ -36,6 +36,10 @@ static inline uint64_t now_ns(void){
   return (uint64_t)t.tv_sec*1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* The clock of loops that only read a warm store: now_ns, or with --cpu-time the processor time of this thread, which on a busy
+** machine leaves out the waiting for a processor (but not the caches that others emptied). */
+uint64_t loop_ns(void);
+
 /* Print one sentence and end the program with status 1; the data folder is removed on the way out. */
 void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void *must_alloc(size_t size);
@@ -92,6 +96,7 @@ typedef struct bench {
   double   seconds;        /* a timed loop lasts so long, if it has enough to do */
   uint32_t batch;          /* keys a get_many */
   touch    touch;
+  int      cpu_time;
   key_set  hits, misses;   /* what the gets ask for, in that order */
   char     folder[400];    /* all data, removed at the end */
   int      run;            /* the one under way, from 0 */

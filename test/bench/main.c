@@ -43,6 +43,13 @@ void *must_alloc(size_t size){
   return p;
 }
 
+uint64_t loop_ns(void){
+  struct timespec t;
+  if( !the_bench.cpu_time ) return now_ns();
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (uint64_t)t.tv_sec*1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static void usage(FILE *out){
   fprintf(out,
     "usage: maph-bench [options]\n"
@@ -53,6 +60,7 @@ static void usage(FILE *out){
     "  --gets N          keys asked for before the list starts over (as --keys, 1000000 to 4000000)\n"
     "  --batch N         keys a get_many (256)\n"
     "  --touch all|first what a get's caller reads of the value: every byte (the default) or one\n"
+    "  --cpu-time        time gets and scans by processor time, for a machine that is busy\n"
     "  --seed N          of all that is random (1)\n"
     "  --peers A,B       some of:");
   for(int i = 0; all_peers[i]; i++) fprintf(out, " %s", all_peers[i]->name);
@@ -97,12 +105,12 @@ static touch touch_option(const char *text){
 }
 
 static void read_options(bench *b, int argc, char **argv){
-  enum { KEYS = 256, VALUE, RUNS, SECONDS, GETS, BATCH, SEED, PEERS, ONLY, DIR_, CSV, TOUCH, READER, READER_ORDER, HELP };
+  enum { KEYS = 256, VALUE, RUNS, SECONDS, GETS, BATCH, SEED, PEERS, ONLY, DIR_, CSV, TOUCH, CPU_TIME, READER, READER_ORDER, HELP };
   static const struct option options[] = {
     { "keys", 1, NULL, KEYS }, { "value", 1, NULL, VALUE }, { "runs", 1, NULL, RUNS }, { "seconds", 1, NULL, SECONDS },
     { "gets", 1, NULL, GETS }, { "batch", 1, NULL, BATCH }, { "seed", 1, NULL, SEED }, { "peers", 1, NULL, PEERS },
     { "only", 1, NULL, ONLY }, { "dir", 1, NULL, DIR_ }, { "csv", 1, NULL, CSV }, { "help", 0, NULL, HELP },
-    { "touch", 1, NULL, TOUCH }, { "reader", 1, NULL, READER }, { "reader-order", 1, NULL, READER_ORDER }, { NULL, 0, NULL, 0 }
+    { "touch", 1, NULL, TOUCH }, { "cpu-time", 0, NULL, CPU_TIME }, { "reader", 1, NULL, READER }, { "reader-order", 1, NULL, READER_ORDER }, { NULL, 0, NULL, 0 }
   };
   int c;
   while( (c = getopt_long(argc, argv, "h", options, NULL))!=-1 ){
@@ -118,6 +126,7 @@ static void read_options(bench *b, int argc, char **argv){
       case ONLY:         chosen.only = optarg; break;
       case DIR_:         chosen.dir = optarg; break;
       case TOUCH:        b->touch = touch_option(optarg); break;
+      case CPU_TIME:     b->cpu_time = 1; break;
       case CSV:          chosen.csv = optarg; break;
       case READER:       chosen.reader = optarg; break;
       case READER_ORDER: chosen.reader_order = number_option("reader-order", optarg, 0, 1000); break;
@@ -198,8 +207,8 @@ static void print_head(const bench *b){
          host.sysname, host.release, load);
   printf("%u keys, values of %zu", b->work.keys, b->work.value_min);
   if( b->work.value_max!=b->work.value_min ) printf("-%zu", b->work.value_max);
-  printf(" bytes, gets read %s, seed %llu, median of %d runs\n", b->touch==TOUCH_ALL ? "all of it" : "its first byte",
-         (unsigned long long)b->work.seed, b->runs);
+  printf(" bytes, gets read %s, seed %llu, median of %d runs%s\n", b->touch==TOUCH_ALL ? "all of it" : "its first byte",
+         (unsigned long long)b->work.seed, b->runs, b->cpu_time ? ", reading by processor time" : "");
   for(int i = 0; i<b->peers; i++){
     const peer *p = b->entrants[i].peer;
     printf("  %-8s %s: %s\n", p->name, p->version(), p->settings);
