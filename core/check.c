@@ -2,9 +2,10 @@
 ** check.c - maph_check: believe nothing, walk everything, report each contradiction with its place.
 **
 ** As of one snapshot: what writers do meanwhile lies past it, or shows only in links and slots, which are judged by what lies below it.
-** Pass 1 walks the log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the live records again and
+** First come the header's live words.  Pass 1 walks the log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the live records again and
 ** looks each up through the index; pass 3 walks every slot and asks that it leads to a record of that hash.
 */
+#include "find.h"
 #include "store.h"
 
 #include <stdio.h>
@@ -30,6 +31,43 @@ static int problem_said(checking *c, uint64_t offset){
   return problem(c, offset, copy);
 }
 
+/* Loaded after what is compared with it: writers raise it first. */
+static uint64_t space_end(const checking *c){
+  return atomic_load_explicit(&header_of(c->v.base)->end, memory_order_acquire);
+}
+
+/* Is there a word of the header's live part that format.h describes? */
+static int described(uint64_t at){
+  return (at>=256 && at<280) || (at>=320 && at<344) || (at>=384 && at<440) || (at>=448 && at<472) || (at>=512 && at<576) || (at>=1024 && at<1088);
+}
+
+static int checkpoint_sound(const checking *c, const checkpoint *slot){
+  static const checkpoint none;
+  checkpoint copy;
+  memcpy(&copy, slot, sizeof copy);
+  return memcmp(&copy, &none, sizeof none)==0 || header_checkpoint_fits(c->v.s, &copy);
+}
+
+/* The live words, as far as they can be judged while writers work: each is loaded before the one that bounds it. */
+static int check_header(checking *c){
+  const header *h = header_of(c->v.base);
+  uint64_t clean = atomic_load(&h->clean), state = atomic_load(&h->state), mark = state & ~(uint64_t)STATE_FLAGS, flushed = atomic_load(&h->flushed);
+  uint64_t committed = atomic_load(&h->committed), prepared = atomic_load(&h->prepared), end = atomic_load(&h->end), at;
+  int rc = MAPH_OK;
+  if( clean<CLEAN_YES || clean>CLEAN_DIRTY ) rc = problem(c, offsetof(header, clean), "the header's clean word is none that is known");
+  if( rc==MAPH_OK && ((state & STATE_FLAGS)>>4 || mark>=end || (mark && mark<LOG_START)) ) rc = problem(c, offsetof(header, state), "the header's state word is none that can be");
+  if( rc==MAPH_OK && (c->v.snapshot>prepared || prepared>end || prepared%8 || end%8) ) rc = problem(c, offsetof(header, prepared), "the live words contradict each other");
+  if( rc==MAPH_OK && flushed>committed ) rc = problem(c, offsetof(header, flushed), "more is flushed than is committed");
+  if( rc==MAPH_OK && end>c->v.size && store_see_size(c->v.s, end)!=MAPH_OK ) rc = problem_said(c, offsetof(header, end));
+  if( rc==MAPH_OK && clean==CLEAN_YES && !(checkpoint_sound(c, &h->checkpoint_a) && checkpoint_sound(c, &h->checkpoint_b)) && atomic_load(&h->clean)==CLEAN_YES ){
+    rc = problem(c, offsetof(header, checkpoint_a), "a checkpoint's checksum does not fit its bytes");
+  }
+  for(at=256; rc==MAPH_OK && at<HEADER_SIZE && h->optional==0; at+=8){
+    if( !described(at) && load64(c->v.base+at)!=0 ) rc = problem(c, at, "reserved bytes of the header are not zero");
+  }
+  return rc;
+}
+
 static int check_data(checking *c, const item *it, uint64_t version){
   uint64_t link = atomic_load_explicit(word_at(c->v.base, it->offset), memory_order_acquire);
   item other;
@@ -42,6 +80,7 @@ static int check_data(checking *c, const item *it, uint64_t version){
     }
     if( other.kind==KIND_PUT ){ c->records--; c->bytes -= other.size; }
   }
+  if( link!=0 && (link%8 || link>=space_end(c)) ) return problem(c, it->offset, "a record's link leads past all space ever used");
   if( link!=0 && link<c->v.snapshot ){
     if( record_item(&c->v, link, c->v.snapshot, &other)!=MAPH_OK || other.prev!=it->offset ) return problem(c, it->offset, "a record's link leads to no later version of its key");
   }
@@ -85,7 +124,7 @@ static int check_log(checking *c){
       e_back = ((e.head.version_prev>>48 & 0xFF)<<32 | e.head.back_low)*8;
       if( e.chain!=record_chain(c->v.s->salt, chain, &e, kind==KIND_END ? digest : 0) ) rc = problem(c, at, "a transaction's chained checksum does not fit");
       if( rc==MAPH_OK && e_back!=back ) rc = problem(c, at, "a transaction does not name the one before it");
-      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || e_version!=version+1 || e.start!=from) ) rc = problem(c, at, "a transaction's count, version or start is wrong");
+      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || e_version<=version || e.start!=from) ) rc = problem(c, at, "a transaction's count, version or start is wrong");
       if( rc==MAPH_OK && kind==KIND_EPOCH && at!=LOG_START && e_version<=version ) rc = problem(c, at, "an epoch's version is not above the one before");
       if( rc==MAPH_OK ) rc = check_transaction(c, from, at, &e);
       chain = e.chain;  version = e_version;  back = at;  digest = operations = 0;
@@ -120,13 +159,16 @@ static int check_lookups(checking *c){
   return rc;
 }
 
-static int check_slot(void *arg, uint64_t slot_offset, uint64_t slot){
+static int check_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot){
   checking *c = arg;
-  uint64_t offset = (slot & ((UINT64_C(1)<<40)-1))*8;
+  uint64_t offset = (slot & ((UINT64_C(1)<<40)-1))*8, hash;
   item it;
-  if( offset>=c->v.snapshot ) return MAPH_OK;
+  if( offset>=c->v.snapshot && offset<space_end(c) ) return MAPH_OK;
+  if( offset>=c->v.snapshot ) return problem(c, slot_offset, "an index slot leads past all space ever used");
   if( record_item(&c->v, offset, c->v.snapshot, &it)!=MAPH_OK ) return problem(c, slot_offset, "an index slot leads to no put or delete");
-  if( index_hash(c->v.s, maph_bytes(it.key, it.key_size))>>(64-HASH_BITS) != slot>>(64-HASH_BITS) ) return problem(c, slot_offset, "an index slot leads to a record of another hash");
+  hash = index_hash(c->v.s, maph_bytes(it.key, it.key_size));
+  if( hash>>(64-HASH_BITS) != slot>>(64-HASH_BITS) ) return problem(c, slot_offset, "an index slot leads to a record of another hash");
+  if( (hash%SEGMENT_BUCKETS!=bucket) != (slot>>40 & 1) ) return problem(c, slot_offset, "an index slot is wrong about being in its key's own bucket");
   return MAPH_OK;
 }
 
@@ -141,7 +183,8 @@ int maph_check(maph *m, maph_report_fn report, void *arg){
   if( rc!=MAPH_OK ) return rc;
   store_pin(s);
   rc = view_latest(s, &c.v);
-  if( rc==MAPH_OK ) rc = check_log(&c);
+  if( rc==MAPH_OK ) rc = check_header(&c);
+  if( rc==MAPH_OK && !c.stopped ) rc = check_log(&c);
   if( rc==MAPH_OK && !c.stopped ) rc = check_lookups(&c);
   if( rc==MAPH_OK && !c.stopped && index_walk(&c.v, check_slot, &c)!=MAPH_OK && !c.stopped ) problem_said(&c, 0);
   if( (rc==MAPH_OK || rc==MAPH_CORRUPT) && (c.problems || rc!=MAPH_OK) ){

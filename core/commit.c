@@ -435,7 +435,8 @@ static int check_live_words(store *s){
   uint64_t committed = get(&h->committed), prepared = get(&h->prepared), end = get(&h->end), size = atomic_load(&s->size);
   int rc = MAPH_OK;
   if( end>size ) rc = store_see_size(s, end);
-  if( rc==MAPH_OK && (committed<LOG_START+END_SIZE || committed>prepared || prepared>end || (committed|prepared|end)%8) ){
+  if( rc==MAPH_OK && (committed<LOG_START+END_SIZE || committed>prepared || (committed<prepared && prepared-committed<END_SIZE) || prepared>end
+   || (committed|prepared|end)%8) ){
     rc = fail_corrupt(s->path, offsetof(header, committed), "the live words contradict each other");
   }
   return rc;

@@ -77,6 +77,16 @@ static inline int superseded(const view *v, uint64_t at){
   return link!=0 && link<v->snapshot;
 }
 
+/* With options.verify: the record is whole, and if its link says that it was superseded, what it leads to says so too. */
+static int confirm(const view *v, const item *it){
+  uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
+  item later;
+  if( link!=0 && link<v->snapshot && (record_item(v, link, v->snapshot, &later)!=MAPH_OK || later.prev!=it->offset) ){
+    return fail_corrupt(v->s->path, it->offset, "a record's link leads to no later version of its key");
+  }
+  return record_verify(v, it->offset, it->size);
+}
+
 int maph_cursor_next(maph_cursor *c, maph_entry *entry){
   maph_snapshot *x;
   view v;
@@ -101,10 +111,10 @@ int maph_cursor_next(maph_cursor *c, maph_entry *entry){
       if( rc!=MAPH_OK ) break;
     }
     c->at = at+size;
+    if( kind==KIND_PUT && unlikely(x->handle->options.verify) && (rc = confirm(&v, &it))!=MAPH_OK ) break;
     if( kind!=KIND_PUT || superseded(&v, at) || !wanted(c, &it) ) continue;
-    if( x->handle->options.verify ) rc = record_verify(&v, at, size);
-    if( rc==MAPH_OK ) record_entry(&it, entry);
-    return rc;
+    record_entry(&it, entry);
+    return MAPH_OK;
   }
   if( rc==MAPH_OK ) rc = MAPH_NOTFOUND;
   memset(entry, 0, sizeof *entry);

@@ -87,6 +87,7 @@
 **                            folds each put and delete in order: d = (d ^ offset) * 0x9E3779B97F4A7C15 rotated left by 29,
 **                            then d ^= its bytes 8..15; d starts at 0
 **   An end record is the decision: with it in place and chained, the transaction is committed.
+**   Where a damaged file was rewritten, versions skip those of the transactions that were lost.
 **
 ** PAD (space given up) and EXTENT (space for an index piece):
 **       16    8  size of the whole record, 32 at least

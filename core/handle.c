@@ -5,7 +5,8 @@
 ** descriptor.  `references` counts handles and snapshots, `writers` the handles that may write; both under the registry's mutex.
 **
 ** CREATING.  A store gets its name only when it is complete and on disk: it is built as PATH.new, under the lock on byte 2 of the lock file, so
-** that a PATH.new found there is a dead creator's; then renamed without replacing, then the folder is flushed.
+** that a PATH.new found there is a dead creator's; then renamed without replacing, then the folder is flushed.  Until that is done the header
+** says `unborn`: a writer that finds it, because the creator died, flushes the folder first.
 **
 ** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because unlocking would release the parent's lock.
 */
@@ -182,10 +183,24 @@ static int store_load(const char *path, os_file *f, const maph_options *o, store
   return rc;
 }
 
+/* A transaction ends where the header says that the log does, and in a clean file none is under way. */
+static int live_words_hold(store *s){
+  const header *h = header_of(atomic_load(&s->base));
+  end_record e;
+  view v;
+  int rc = view_latest(s, &v), tries;
+  if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
+  for(tries=0; rc==MAPH_OK && tries<3; tries++){      /* a writer may come and go meanwhile */
+    uint64_t clean = atomic_load(&h->clean), committed = atomic_load(&h->committed);
+    if( atomic_load(&h->prepared)==committed || clean!=CLEAN_YES || atomic_load(&h->clean)!=CLEAN_YES ) return MAPH_OK;
+  }
+  return rc==MAPH_OK ? fail_corrupt(s->path, offsetof(header, prepared), "the store was closed cleanly, yet a transaction is under way") : rc;
+}
+
 static int must_be_trusted(store *s, int writing, const maph_options *o){
   const header *h = header_of(atomic_load(&s->base));
   int rc;
-  if( header_trusted(s, h, writing) ) return MAPH_OK;
+  if( header_trusted(s, h, writing) ) return live_words_hold(s);
   if( !writing ){
     return fail(MAPH_RECOVER, "%s: was not closed cleanly before a power loss, or is a copy of a store in use: run `maph recover` on it, or open it "
                 "once for writing", s->path);
@@ -350,10 +365,12 @@ int store_create(const char *path, const maph_options *o){
   store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
   store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
   store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
+  store_word(s->write_base, &header_of(s->write_base)->unborn, 1);
   rc = os_flush_file(&s->file, s->path);
   if( rc==MAPH_OK ) rc = os_rename_new(temporary, path);
   if( rc!=MAPH_OK ) os_remove(temporary);
   else rc = os_flush_directory(path);
+  if( rc==MAPH_OK ) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
 done:
   store_free(s);
   os_close(&lock);

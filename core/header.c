@@ -77,10 +77,15 @@ int header_trusted(const store *s, const header *h, int writer){
   return atomic_load_explicit(&h->mount, memory_order_relaxed)==s->mount;
 }
 
+int header_checkpoint_fits(const store *s, const checkpoint *c){
+  return c->checksum==XXH3_64bits_withSeed(c, offsetof(checkpoint, checksum), s->salt);
+}
+
 void header_checkpoint(store *s, const tip *t){
   header *h = header_of(s->write_base);
   checkpoint *slot = &h->checkpoint_a, c;
-  if( h->checkpoint_b.offset<h->checkpoint_a.offset ) slot = &h->checkpoint_b;
+  if( !header_checkpoint_fits(s, &h->checkpoint_b) || h->checkpoint_b.offset<h->checkpoint_a.offset ) slot = &h->checkpoint_b;
+  if( !header_checkpoint_fits(s, &h->checkpoint_a) ) slot = &h->checkpoint_a;
   memset(&c, 0, sizeof c);
   c.offset = t->end;  c.version = t->version;  c.chain = t->chain;  c.records = t->records;  c.bytes = t->bytes;
   c.checksum = XXH3_64bits_withSeed(&c, offsetof(checkpoint, checksum), s->salt);
@@ -95,7 +100,7 @@ int header_best_checkpoint(const store *s, const header *h, checkpoint *best){
   for(i=0; i<2; i++){
     checkpoint c;
     memcpy(&c, slots[i], sizeof c);
-    if( c.checksum!=XXH3_64bits_withSeed(&c, offsetof(checkpoint, checksum), s->salt) ) continue;
+    if( !header_checkpoint_fits(s, &c) ) continue;
     if( !found || c.offset>best->offset ) *best = c;
     found = 1;
   }

@@ -25,49 +25,9 @@
 */
 #include "store.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-#if defined(__SSE2__) && !ONE_MAPPING
-# include <emmintrin.h>
-#endif
+#include "find.h"
 
-#define SLOT_DISPLACED   (UINT64_C(1)<<40)
-#define SLOT_OFFSET_MASK (SLOT_DISPLACED-1)
-enum { PROBE_BUCKETS = 3, RETRY_MOST = 10000 };   /* a key that finds no room in so many buckets makes its segment split */
-
-static inline uint32_t tag_of(uint64_t hash){ return (uint32_t)(hash>>(64-HASH_BITS)); }
-static inline uint64_t slot_tag(uint64_t slot){ return slot>>(64-HASH_BITS); }
-static inline uint64_t slot_offset(uint64_t slot){ return (slot & SLOT_OFFSET_MASK)*8; }
-static inline uint64_t make_slot(uint64_t hash, uint64_t offset){ return (uint64_t)tag_of(hash)<<(64-HASH_BITS) | offset/8; }
-static inline unsigned home_of(uint64_t hash){ return (unsigned)(hash & (SEGMENT_BUCKETS-1)); }
-static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket){
-  return word_at(base, segment+(uint64_t)bucket*64);
-}
-static inline word *link_of(const uint8_t *base, uint64_t segment){ return word_at(base, segment-RECORD_HEAD); }
-static inline uint64_t acquire(const word *w){ return atomic_load_explicit(w, memory_order_acquire); }
-
-uint64_t index_hash(const store *s, maph_slice key){
-  return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
-}
-
-/* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic. */
-static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
-#if defined(__SSE2__) && !ONE_MAPPING
-  const __m128i *p = (const __m128i*)(const void*)bucket;
-  __m128i want = _mm_set1_epi32((int)(tag<<(32-HASH_BITS))), top = _mm_set1_epi32((int)(UINT32_MAX<<(32-HASH_BITS)));
-  __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p+1));
-  __m128 c = _mm_castsi128_ps(_mm_load_si128(p+2)), d = _mm_castsi128_ps(_mm_load_si128(p+3));
-  __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3,1,3,1)));
-  __m128i hi = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3,1,3,1)));
-  lo = _mm_cmpeq_epi32(_mm_and_si128(lo, top), want);
-  hi = _mm_cmpeq_epi32(_mm_and_si128(hi, top), want);
-  return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(lo, hi), _mm_setzero_si128()));
-#else
-  unsigned i, bits = 0;
-  for(i=0; i<BUCKET_SLOTS; i++) bits |= (unsigned)(slot_tag(atomic_load_explicit(&bucket[i], memory_order_relaxed))==tag)<<i;
-  return bits;
-#endif
-}
+enum { RETRY_MOST = 10000 };
 
 /* ---------------------------------------------------------------------------------------------------------- reading */
 
@@ -180,57 +140,6 @@ int index_find(const view *v, maph_slice key, uint64_t hash, item *it){
   return fail_corrupt(v->s->path, offsetof(header, root), "the index changes without end");
 }
 
-/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
-static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n){
-  uint64_t x, y, u, w;
-  if( unlikely(n<8 || n>16) ) return memcmp(a, b, n)==0;
-  memcpy(&x, a, 8);  memcpy(&y, b, 8);
-  memcpy(&u, a+n-8, 8);  memcpy(&w, b+n-8, 8);
-  return ((x^y)|(u^w))==0;
-}
-
-/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot: its value.  Compares kind, flags and key size in
-** one go. */
-static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t snapshot, maph_slice key, maph_slice *value){
-  const uint8_t *p = base+offset;
-  const uint64_t care = (UINT64_C(0xFFFF)<<16 | (uint64_t)(FLAG_EXPIRY|FLAG_ATTRIBUTES)<<8 | 0xFF) << 32;
-  uint64_t value_size;
-  if( (load64(p+8) & care)!=((uint64_t)key.size<<48 | (uint64_t)KIND_PUT<<32) ) return 0;
-  value_size = load64(p+16) & VALUE_MAX;
-  if( RECORD_HEAD+key.size+value_size>snapshot-offset || !same_bytes(p+RECORD_HEAD, key.data, key.size) ) return 0;
-  value->data = p+RECORD_HEAD+key.size;
-  value->size = value_size;
-  return 1;
-}
-
-/* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred instructions reaches, so that between two cold
-** lines stand as few as possible: a bucket or the next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
-** sound, is left to index_find. */
-int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value){
-  const header *h = header_of(base);
-  uint64_t hash = index_hash(s, key), root = acquire(&h->root), directory = root & ~UINT64_C(63), depth = root & 63, segment, slot, offset;
-  const word *directory_word, *bucket;
-  unsigned bits, i;
-  if( unlikely(depth>HASH_BITS || directory>size || size-directory<(UINT64_C(8)<<depth)) ) return INDEX_UNSETTLED;
-  directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
-  segment = acquire(directory_word);
-  if( unlikely(segment%64 || segment<LOG_START || segment>size-SEGMENT_SIZE) ) return INDEX_UNSETTLED;
-  for(i=0; i<PROBE_BUCKETS; i++){
-    bucket = bucket_at(base, segment, (home_of(hash)+i)&(SEGMENT_BUCKETS-1));
-    bits = bucket_matches(bucket, tag_of(hash));
-    if( likely(bits) ){
-      slot = acquire(&bucket[__builtin_ctz(bits)]);
-      offset = slot_offset(slot);
-      if( unlikely(slot_tag(slot)!=tag_of(hash) || offset<LOG_START || offset>snapshot-RECORD_HEAD) ) return INDEX_UNSETTLED;
-      return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
-    }
-    if( likely(acquire(&bucket[BUCKET_SLOTS-1])==0) ) break;
-  }
-  if( unlikely(i==PROBE_BUCKETS) ) return INDEX_UNSETTLED;
-  atomic_thread_fence(memory_order_acquire);
-  return likely(acquire(&h->root)==root && acquire(directory_word)==segment) ? MAPH_NOTFOUND : INDEX_UNSETTLED;
-}
-
 void index_prefetch(const view *v, uint64_t hash){
   uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, segment;
   if( depth>HASH_BITS || directory>v->size || v->size-directory<(uint64_t)8<<depth ) return;
@@ -250,7 +159,7 @@ uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_s
     uint64_t segment;
     hash[i] = index_hash(v->s, keys[i]);
     segment = acquire(word_at(v->base, directory)+(tag_of(hash[i])>>(HASH_BITS-depth)));
-    bucket[i] = likely(segment%64==0 && segment>=LOG_START && segment<=v->size-SEGMENT_SIZE) ? bucket_at(v->base, segment, home_of(hash[i])) : NULL;
+    bucket[i] = likely(segment%64==0 && segment>=LOG_START && segment<=v->size && v->size-segment>=SEGMENT_SIZE) ? bucket_at(v->base, segment, home_of(hash[i])) : NULL;
     __builtin_prefetch(bucket[i]);
   }
   for(i=0; i<n; i++){
@@ -418,19 +327,22 @@ static int split(store *s, uint64_t segment, uint64_t hash){
 int index_finish_split(store *s){
   uint64_t state = acquire(&header_of(s->write_base)->state), fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling;
   record head;
+  place p;
   view v;
+  int rc;
   if( fresh==0 ) return MAPH_OK;
   writer_view(s, &v);
-  if( segment_sound(&v, fresh)!=MAPH_OK ) return MAPH_CORRUPT;
-  memcpy(&head, s->write_base+fresh-RECORD_HEAD, sizeof head);
+  if( (rc = segment_sound(&v, fresh))!=MAPH_OK || (rc = record_verify(&v, fresh-RECORD_HEAD, RECORD_HEAD))!=MAPH_OK ) return rc;
+  memcpy(&head, v.base+fresh-RECORD_HEAD, sizeof head);
   root = acquire(&header_of(s->write_base)->root);
   bits = root & 63;
-  if( head.kind!=KIND_EXTENT || head.extent!=EXTENT_SEGMENT || head.depth==0 || head.depth>bits || bits>HASH_BITS || head.prefix>>HASH_BITS ){
+  if( head.kind!=KIND_EXTENT || head.extent!=EXTENT_SEGMENT || head.depth==0 || head.depth>bits || bits>HASH_BITS
+   || head.prefix>>HASH_BITS || head.prefix<<(32-HASH_BITS)<<head.depth!=0 || (head.prefix>>(HASH_BITS-head.depth) & 1)==0 ){
     return fail_corrupt(s->path, fresh, "a split was under way, but its segment is not there");
   }
-  sibling = head.prefix ^ ((uint32_t)1<<(HASH_BITS-head.depth));
-  sibling = acquire(word_at(s->write_base, root & ~UINT64_C(63))+(sibling>>(HASH_BITS-bits)));
-  if( segment_sound(&v, sibling)!=MAPH_OK ) return MAPH_CORRUPT;
+  rc = place_of(&v, (uint64_t)(head.prefix ^ (UINT32_C(1)<<(HASH_BITS-head.depth)))<<(64-HASH_BITS), &p);
+  if( rc!=MAPH_OK ) return rc;
+  sibling = p.segment;
   point_directory(s, head.prefix, head.depth, fresh);
   if( sibling!=fresh ) set_depth(s, sibling, head.depth);
   set_mark(s, 0);
@@ -531,14 +443,28 @@ static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t 
   return rc;
 }
 
+/* A segment is written to by its depth and its chain of overflow segments: they must be possible. */
+static int chain_sound(const view *v, uint64_t segment, uint64_t directory_depth){
+  uint64_t depth = depth_of(v->base, segment), next;
+  int rc = MAPH_OK;
+  if( unlikely(depth>directory_depth) ) return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
+  while( rc==MAPH_OK && unlikely((next = overflow_of(v->base, segment))!=0) ){
+    if( next<segment+SEGMENT_SIZE ) return fail_corrupt(v->s->path, segment, "an overflow segment does not lie behind the one that names it");
+    rc = segment_sound(v, next);
+    if( rc==MAPH_OK && depth_of(v->base, next)!=depth ) rc = fail_corrupt(v->s->path, next, "an overflow segment's depth is not that of the one that names it");
+    segment = next;
+  }
+  return rc;
+}
+
 static int segment_now(store *s, uint64_t hash, uint64_t *segment){
   place p;
   view v;
   int rc;
   writer_view(s, &v);
   rc = place_of(&v, hash, &p);
-  *segment = p.segment;
-  return rc;
+  *segment = rc==MAPH_OK ? p.segment : 0;
+  return likely(rc==MAPH_OK) ? chain_sound(&v, p.segment, p.root & 63) : rc;
 }
 
 int index_reserve(store *s, pending *p, size_t n, pending *scratch){
@@ -634,7 +560,7 @@ int index_create(store *s, uint64_t expected_keys){
 /* The distinct segments of the directory, overflow included, each once. */
 typedef int (*segment_fn)(void *arg, const view *v, uint64_t segment, uint64_t hash, uint64_t depth);
 static int each_segment(const view *v, uint64_t *depth_of_directory, segment_fn each, void *arg){
-  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, i, last = 0;
+  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, i, last = 0, seen = 0;
   int rc = MAPH_OK;
   if( depth>HASH_BITS || directory<LOG_START+RECORD_HEAD || directory>OFFSET_MAX ){
     return fail_corrupt(v->s->path, offsetof(header, root), "the index's root is damaged");
@@ -649,6 +575,7 @@ static int each_segment(const view *v, uint64_t *depth_of_directory, segment_fn 
       uint64_t next;
       rc = segment_sound(v, segment);
       if( rc!=MAPH_OK ) break;
+      if( ++seen>v->size/SEGMENT_SIZE ) return fail_corrupt(v->s->path, directory+8*i, "the directory names more segments than the file has room for");
       rc = each(arg, v, segment, hash, depth_of(v->base, segment));
       next = overflow_of(v->base, segment);
       if( rc==MAPH_OK && next!=0 && next<segment+SEGMENT_SIZE ) rc = fail_corrupt(v->s->path, segment, "an overflow segment does not lie behind the one that names it");
@@ -664,7 +591,8 @@ static int measure_segment(void *arg, const view *v, uint64_t segment, uint64_t 
   measuring *m = arg;
   uint64_t i;
   int rc = MAPH_OK;
-  if( depth>HASH_BITS ) return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
+  atomic_thread_fence(memory_order_acquire);   /* root is stored before depth when the directory grows */
+  if( depth>HASH_BITS || depth>(acquire(&header_of(v->base)->root)&63) ) return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
   m->shape->segments++;
   m->shape->bytes += RECORD_HEAD+SEGMENT_SIZE+RECORD_HEAD;
   if( !m->count_slots && !m->visit ) return MAPH_OK;
@@ -672,7 +600,7 @@ static int measure_segment(void *arg, const view *v, uint64_t segment, uint64_t 
     uint64_t slot = acquire(word_at(v->base, segment)+i);
     if( slot_free(slot, hash, depth) ) continue;
     m->shape->slots_used++;
-    if( m->visit ) rc = m->visit(m->arg, segment+i*8, slot);
+    if( m->visit ) rc = m->visit(m->arg, segment+i*8, (unsigned)(i/BUCKET_SLOTS), slot);
   }
   return rc;
 }

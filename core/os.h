@@ -79,6 +79,8 @@ typedef struct os_test_hooks {
   int    (*fault)(const char *call);                                     /* errno to fail this call with, or 0 */
   uint64_t boot;                                                         /* changes the identity of this boot */
   int64_t  time_ms;                                                      /* added to the clock */
+  uint64_t now_ns;                                                       /* the time instead of the clock's */
+  uint64_t random;                                                       /* state of the random numbers instead of the system's */
   uint64_t reserve;                                                      /* address space to map for a file, instead of 64 GiB */
   int      file_system;                                                  /* OS_* + 1: pretend */
 } os_test_hooks;

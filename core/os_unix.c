@@ -453,12 +453,17 @@ static uint64_t clock_of(clockid_t id){
   return (uint64_t)t.tv_sec*1000000000u+(uint64_t)t.tv_nsec;
 }
 
-uint64_t os_time_ns(void){ return clock_of(CLOCK_REALTIME); }
+uint64_t os_time_ns(void){
+#ifdef MAPH_TEST
+  if( os_test.now_ns ) return os_test.now_ns;
+#endif
+  return clock_of(CLOCK_REALTIME);
+}
 uint64_t os_clock_ns(void){ return clock_of(CLOCK_MONOTONIC); }
 uint64_t os_clock_coarse_ms(void){ return clock_of(CLOCK_MONOTONIC_COARSE)/1000000u; }
 
 uint64_t os_time_ms(void){
-  uint64_t now = clock_of(CLOCK_REALTIME)/1000000u;
+  uint64_t now = os_time_ns()/1000000u;
 #ifdef MAPH_TEST
   now += (uint64_t)os_test.time_ms;
 #endif
@@ -472,6 +477,12 @@ void os_sleep_us(unsigned us){
 
 void os_random(void *data, size_t size){
   uint8_t *p = data;
+#ifdef MAPH_TEST
+  for(; os_test.random && size>0; size--){
+    os_test.random = os_test.random*UINT64_C(6364136223846793005)+UINT64_C(1442695040888963407);
+    *p++ = (uint8_t)(os_test.random>>56);
+  }
+#endif
   while( size>0 ){
     ssize_t n = getrandom(p, size, 0);
     if( n>0 ){ p += n; size -= (size_t)n; }

@@ -17,6 +17,7 @@
 ** stretch the next record is found by its checksum, which no other bytes have by accident.  Every transaction that is whole by itself is
 ** written again, in order, with its version, to PATH.new; the old file gets the name PATH.damaged, the new one PATH.
 */
+#include "find.h"
 #include "store.h"
 
 #include <stdio.h>
@@ -82,13 +83,14 @@ static int walk_transactions(store *s, const view *v, tip *t){
 }
 
 static int append_epoch(store *s, uint64_t at){
-  uint64_t back = (s->last.end-END_SIZE)/8;
+  uint64_t back = (s->last.end-END_SIZE)/8, version = (s->last.version|UINT32_MAX)+1;
   end_record e;
   int rc;
+  if( version>VERSION_MAX ) return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
   memset(&e, 0, sizeof e);
   e.head.kind = KIND_EPOCH;
   e.head.back_low = (uint32_t)back;
-  e.head.version_prev = ((s->last.version|UINT32_MAX)+1) | (back>>32)<<48;
+  e.head.version_prev = version | (back>>32)<<48;
   os_random(&e.start, sizeof e.start);
   e.records = s->last.records;
   e.bytes = s->last.bytes;
@@ -99,7 +101,7 @@ static int append_epoch(store *s, uint64_t at){
   if( rc==MAPH_OK ) rc = log_write_end(s, at, &e);
   if( rc==MAPH_OK ) rc = os_flush(s->write_base, s->path, LOG_START, at+END_SIZE);
   if( rc!=MAPH_OK ) return rc;
-  s->last = (tip){ at+END_SIZE, (s->last.version|UINT32_MAX)+1, e.chain, e.records, e.bytes };
+  s->last = (tip){ at+END_SIZE, version, e.chain, e.records, e.bytes };
   s->space_end = s->last.end;
   return MAPH_OK;
 }
@@ -156,7 +158,7 @@ int recover_in_place(store *s){
   if( rc!=MAPH_OK ) return rc;
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
   store_word(s->write_base, &header_of(s->write_base)->state, atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
-  rc = index_create(s, s->last.records);
+  rc = index_create(s, MIN(s->last.records, (limit-LOG_START)/RECORD_HEAD));
   if( rc==MAPH_OK ) rc = each_record(s, limit, 0);
   if( rc==MAPH_OK ) rc = each_record(s, limit, 1);
   if( rc!=MAPH_OK ) return rc;
@@ -198,7 +200,7 @@ static int copy_operation(struct maph_txn *t, const item *it){
   record_entry(it, &e);
   memset(&c, 0, sizeof c);
   c.expires = e.expires;
-  c.type = e.type;
+  c.type = e.type<=MAPH_NULL ? e.type : MAPH_BLOB;
   c.key_is_text = e.key_is_text;
   c.media_type = e.media_type;
   if( it->kind==KIND_PUT ) return maph_txn_put_if(t, e.key, e.value, &c);
@@ -312,6 +314,7 @@ static int take_place(const char *path, const char *temporary, salvage *x){
   }
   if( rc==MAPH_OK ) rc = os_rename(temporary, path);
   if( rc==MAPH_OK ) rc = os_flush_directory(path);
+  if( rc==MAPH_OK ) store_word(x->to->write_base, &header_of(x->to->write_base)->unborn, 0);
   if( rc==MAPH_OK ) atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SUPERSEDED);   /* readers move over */
   if( rc==MAPH_OK && x->report ){
     char line[700];
@@ -331,6 +334,7 @@ static void seal(store *s, const os_file *lock){
   store_word(s->write_base, &h->prepared, s->last.end);
   store_word(s->write_base, &h->committed, s->last.end);
   store_word(s->write_base, &h->flushed, s->last.end);
+  store_word(s->write_base, &h->unborn, 1);
   header_checkpoint(s, &s->last);
   store_word(s->write_base, &h->clean, CLEAN_YES);
 }
@@ -375,6 +379,18 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
   return rc;
 }
 
+/* Can a writer begin?  While another one is at work it can. */
+static int writable(maph *m){
+  store *s;
+  int rc = handle_writer(m, &s);
+  if( rc==MAPH_OK ) rc = lock_take(s, m->options.busy_timeout_ms);
+  if( rc==MAPH_OK ){
+    lock_release(s);
+    lock_give_turn(s);
+  }
+  return rc==MAPH_OK || rc==MAPH_BUSY;
+}
+
 int maph_recover(const char *path, maph_report_fn report, void *arg){
   maph_options o = MAPH_OPTIONS_INIT;
   maph_stats st;
@@ -386,7 +402,7 @@ int maph_recover(const char *path, maph_report_fn report, void *arg){
   if( rc!=MAPH_OK ) return rc;
   rc = maph_open(resolved, MAPH_RDWR, &o, &m);
   if( rc==MAPH_OK ){
-    sound = maph_stat(m, &st)==MAPH_OK && !st.poisoned && maph_check(m, NULL, NULL)==MAPH_OK;
+    sound = writable(m) && maph_stat(m, &st)==MAPH_OK && !st.poisoned && maph_check(m, NULL, NULL)==MAPH_OK;
     rc = maph_close(m);
   }
   if( rc==MAPH_OK && sound ){ free(resolved); return MAPH_OK; }

@@ -134,6 +134,7 @@ void header_make(header *h, const uint8_t uuid[16], uint64_t generation);
 uint64_t header_salt(const header *h);
 int  header_trusted(const store *s, const header *h, int writer);    /* may the live part and the index be believed here? */
 void header_checkpoint(store *s, const tip *t);                      /* all before t->end is on disk */
+int  header_checkpoint_fits(const store *s, const checkpoint *c);
 int  header_best_checkpoint(const store *s, const header *h, checkpoint *best);   /* 1 found */
 
 /* ------------------------------------------------------------------------------------------------------------- log.c */
@@ -156,11 +157,9 @@ typedef struct pending {
   uint64_t base;                 /* the record its slot leads to before; 0: it has no slot */
 } pending;
 
-uint64_t index_hash(const store *s, maph_slice key);
 void index_prefetch(const view *v, uint64_t hash);
 int  index_find(const view *v, maph_slice key, uint64_t hash, item *it);      /* at the snapshot, put or delete; NOTFOUND CORRUPT */
-enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };
-int  index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value);  /* OK NOTFOUND UNSETTLED */
+enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };                              /* index_get and index_hash are in find.h */
 uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);  /* n <= INDEX_GROUP; mask of the unsettled */
 int  index_create(store *s, uint64_t expected_keys);                          /* a new empty index; root is stored last */
 int  index_reserve(store *s, pending *p, size_t n, pending *scratch);         /* sort p; split until all that is new has room.  FULL */
@@ -168,8 +167,8 @@ int  index_publish(store *s, const pending *p, size_t n, int again);          /*
 int  index_finish_split(store *s);                                            /* of a writer that died in it */
 typedef struct index_shape { uint64_t depth, segments, slots_used, bytes; } index_shape;
 int  index_measure(const view *v, index_shape *shape, int count_slots);
-/* Each slot in use and where it lies. */
-typedef int (*index_visit_fn)(void *arg, uint64_t slot_offset, uint64_t slot);
+/* Each slot in use, where it lies, and in which bucket of its segment. */
+typedef int (*index_visit_fn)(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot);
 int  index_walk(const view *v, index_visit_fn visit, void *arg);
 
 /* ------------------------------------------------------------------------------------------------------------ view.c */

@@ -10,6 +10,7 @@
 **
 ** Locking: from begin to commit or abort the transaction owns the turn and the lock (lock.c).
 */
+#include "find.h"
 #include "store.h"
 
 enum { TABLE_FROM = 8, SPARE_MOST = 4096 };

@@ -4,6 +4,7 @@
 ** A read takes `committed` once (acquire), before it looks at root or a directory word, and believes nothing at or past it: that
 ** alone makes a transaction of many keys appear whole or not at all.  It takes no lock and stores nothing.
 */
+#include "find.h"
 #include "store.h"
 
 /* The live words are hostile until checked: `committed` must lie in the file, at a record's end. */
@@ -45,13 +46,20 @@ int item_expired(const item *it, uint64_t now){
   return (it->flags&FLAG_EXPIRY) && it->expires<=(now ? now : os_time_ms());
 }
 
+/* Is this record whole, and the newest of its key? */
+static int verify_newest(const view *v, const item *it){
+  uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
+  if( link!=0 && link<v->snapshot ) return fail_corrupt(v->s->path, it->offset, "the index leads to a record that a later one superseded");
+  return record_verify(v, it->offset, it->size);
+}
+
 int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it){
   int rc = view_check_key(key);
   if( unlikely(rc!=MAPH_OK) ) return rc;
   rc = index_find(v, key, index_hash(v->s, key), it);
+  if( rc==MAPH_OK && verify ) rc = verify_newest(v, it);
   if( rc!=MAPH_OK ) return rc;
-  if( it->kind!=KIND_PUT || item_expired(it, now) ) return MAPH_NOTFOUND;
-  return verify ? record_verify(v, it->offset, it->size) : MAPH_OK;
+  return it->kind!=KIND_PUT || item_expired(it, now) ? MAPH_NOTFOUND : MAPH_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------ public reads */

@@ -99,6 +99,7 @@ static void end_result(batch *b){ if( b->lines ) buffer_text(b->r->body, "\n"); 
 
 static void emit_get(batch *b, size_t i, int rc, maph_entry *e){
   buffer *out = b->r->body;
+  if( rc==MAPH_NOTFOUND && sigbus_happened() ) rc = MAPH_IOERR;
   begin_result(b, i);
   if( rc==MAPH_OK ){
     e->key = b->operations[i].key;
@@ -197,7 +198,7 @@ static void run_transaction(batch *b, int durability){
   uint64_t version;
   size_t i;
   int rc;
-  if( r->store->read_only ){ reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name); return; }
+  if( !auth_allows(r, ROLE_WRITE, maph_str(r->store->name)) || !write_allowed(r) ) return;
   r->body->size = 0;
   rc = maph_txn_begin(r->store->m, durability, &t);
   if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
@@ -213,6 +214,7 @@ static void run_transaction(batch *b, int durability){
   rc = maph_txn_commit(t);
   if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
   commit_note(r->store, durability, b->count);
+  if( !write_holds(r) ) return;
   if( b->lines ) buffer_printf(r->body, "{\"success\":true,\"version\":%llu}\n", (unsigned long long)version);
   else buffer_text(r->body, "\n]}\n");
   reply_start(r, 200);

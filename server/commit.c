@@ -68,6 +68,18 @@ static int in_transaction(store *s, const write_request *w, const maph_condition
   return maph_txn_commit(t);
 }
 
+bool write_holds(request *r){
+  if( !sigbus_happened() ) return true;
+  reply_problem(r, 500, "file_truncated", "somebody shortened the file of a store that is open; writes are refused until a restart");
+  return false;
+}
+
+bool write_allowed(request *r){
+  if( !r->store->read_only ) return write_holds(r);
+  reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name);
+  return false;
+}
+
 void commit_note(store *s, int durability, uint64_t writes){
   if( durability==MAPH_SYNC_DEFAULT ) durability = durability_from_name(option.sync, strlen(option.sync));
   if( durability==MAPH_SYNC_FULL ) atomic_fetch_add(&durable_made, writes);

@@ -20,6 +20,8 @@
 ** (3) `running` is raised before `draining` is read, so drain never misses a request that will be served.
 ** (4) Nothing of civetweb that answers by itself is on: no files, no CORS preflights, no CGI, no digest authentication; paths are
 **     not decoded (its decoder cuts at %00 and its cleaned path folds `a.`, `a//b` and `..`: two keys would be one).
+** (5) A connection becomes IDLE before it reads `draining`, and drain sets that before it looks for IDLE ones: one of the two
+**     closes it.
 */
 #include <arpa/inet.h>
 #include <civetweb.h>
@@ -60,6 +62,8 @@ static atomic_bool draining, stopping;
 static atomic_uint_fast64_t connection_count, running, accepted, evicted, timed_out_count, next_id;
 static uint64_t id_seed;
 static char first_address[64];
+static struct mg_server_port ports[8];
+static int port_count;
 static char listening_ports[1024];
 
 uint64_t now_us(void){
@@ -164,9 +168,7 @@ static void check_deadlines(void){
 
 /* civetweb's master looks at its stop flag every two seconds, or when somebody knocks. */
 static void knock(void){
-  struct mg_server_port ports[8];
-  int n = mg_get_server_ports(context, 8, ports);
-  for(int i = 0; i < n; i++){
+  for(int i = 0; i < port_count; i++){
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)ports[i].port) };
     int fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -285,6 +287,7 @@ static void request_end(request *r){
   log_request(r, duration);
   atomic_store(&c->since_us, now_us());
   atomic_store(&c->phase, IDLE);
+  if( atomic_load(&draining) ) mg_disable_connection_keep_alive(c->mg);   /* invariant (5) */
 }
 
 static int on_request(struct mg_connection *mg){
@@ -394,9 +397,10 @@ static bool add_listener(const char *text, size_t size){
   else if( host_size > 0 ){ memcpy(host, text, host_size); host[host_size] = 0; }
   if( strcmp(host, "localhost")==0 ) strcpy(host, "127.0.0.1");
   if( inet_pton(AF_INET, host, &address)!=1 ) goto bad;
-  if( (ntohl(address.s_addr)>>24)!=127 && !option.open_to_network ){
+  if( (ntohl(address.s_addr)>>24)!=127 && !option.open_to_network && !auth_on() ){
     fprintf(stderr, "maph-server: %s can be reached from other machines, and anybody could read and write every store there. "
-            "Put a proxy that asks for credentials in front of a loopback address, or add --open-to-network\n", host);
+            "Ask for tokens (--tokens FILE), or put a proxy that asks for credentials in front of a loopback address, or add "
+            "--open-to-network\n", host);
     return false;
   }
   snprintf(one, sizeof one, "%s%s:%.*s", listening_ports[0] ? "," : "", host, (int)port_size, port);
@@ -424,7 +428,6 @@ static int listen_and_serve(void){
   };
   struct mg_error_data mistake = { 0, error, sizeof error };
   struct mg_init_data start = { &callbacks, NULL, settings };
-  struct mg_server_port port;
   snprintf(threads, sizeof threads, "%llu", (unsigned long long)option.threads);
   snprintf(request_timeout, sizeof request_timeout, "%llu", (unsigned long long)option.request_timeout_ms);
   snprintf(idle_timeout, sizeof idle_timeout, "%llu", (unsigned long long)option.idle_timeout_ms);
@@ -435,9 +438,10 @@ static int listen_and_serve(void){
     fprintf(stderr, "maph-server: cannot listen on %s: %s\n", listening_ports, error[0] ? error : strerror(errno));
     return 1;
   }
-  if( mg_get_server_ports(context, 1, &port)==1 ){
+  port_count = mg_get_server_ports(context, 8, ports);
+  if( port_count > 0 ){
     size_t size = strlen(first_address);
-    snprintf(first_address + size, sizeof first_address - size, ":%d", port.port);
+    snprintf(first_address + size, sizeof first_address - size, ":%d", ports[0].port);
   }
   return 0;
 }
@@ -460,27 +464,33 @@ int http_start(void){
 const char *http_address(void){ return first_address; }
 bool http_draining(void){ return atomic_load(&draining); }
 
+/* Shut the idle connections, or all of them. */
+static void shut(bool all){
+  pthread_mutex_lock(&connections_mutex);
+  for(connection *c = connections; c; c = c->next){
+    if( c->socket >= 0 && (all || atomic_load(&c->phase)==IDLE) ) shutdown(c->socket, all ? SHUT_RDWR : SHUT_RD);
+  }
+  pthread_mutex_unlock(&connections_mutex);
+}
+
 void http_drain(void){
   struct timespec pause = { 0, 2000000 };
   uint64_t end = now_us() + option.drain_timeout_ms*1000;
   atomic_store(&draining, true);
-  pthread_mutex_lock(&connections_mutex);
-  for(connection *c = connections; c; c = c->next){
-    if( c->socket >= 0 && atomic_load(&c->phase)==IDLE ) shutdown(c->socket, SHUT_RD);
-  }
-  pthread_mutex_unlock(&connections_mutex);
+  shut(false);
   while( atomic_load(&running) > 0 && now_us() < end ) nanosleep(&pause, NULL);
   if( atomic_load(&running) > 0 ) log_line("%llu requests were still running after the drain timeout", (unsigned long long)atomic_load(&running));
 }
 
 void http_stop(void){
   atomic_store(&stopping, true);
+  shut(true);
   mg_stop(context);
-  context = NULL;
   if( watchdog_runs ){
     watchdog_runs = false;
     pthread_join(watchdog, NULL);
   }
+  context = NULL;
   mg_exit_library();
 }
 

@@ -205,6 +205,7 @@ void key_get(request *r){
   int rc;
   if( !key_given(r) || !read_tags(r, "If-Match", false, &if_match) || !read_tags(r, "If-None-Match", true, &if_none_match) ) return;
   rc = maph_get_entry(r->store->m, r->segments[1], &e);
+  if( rc==MAPH_NOTFOUND && !write_holds(r) ) return;      /* an index page that was lost knows no key */
   if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) reply_store(r, rc);
   else if( if_match.present && !tags_match(&if_match, rc==MAPH_OK, e.version) ) reply_problem(r, 412, "precondition_failed", "the key is not at that version");
   else if( rc==MAPH_NOTFOUND ) reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
@@ -218,11 +219,6 @@ void key_get(request *r){
 }
 
 /* --------------------------------------------------------------------------------------------------- PUT and DELETE */
-static bool may_write(request *r){
-  if( !r->store->read_only ) return true;
-  reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name);
-  return false;
-}
 
 /* Answer a write that did not happen. */
 static void write_failed(request *r, int rc, const maph_outcome *outcome){
@@ -237,7 +233,7 @@ static void write_failed(request *r, int rc, const maph_outcome *outcome){
 static bool read_write(request *r, write_request *w){
   memset(w, 0, sizeof *w);
   w->key = r->segments[1];
-  return key_given(r) && may_write(r) && query_durability(r, &w->durability)
+  return key_given(r) && write_allowed(r) && query_durability(r, &w->durability)
       && read_tags(r, "If-Match", false, &w->if_match) && read_tags(r, "If-None-Match", true, &w->if_none_match);
 }
 
@@ -253,6 +249,7 @@ void key_put(request *r){
   if( media_type ) w.entry.media_type = maph_str(media_type);
   rc = commit_one(r->store, &w, &outcome);
   if( rc!=MAPH_OK ){ write_failed(r, rc, &outcome); return; }
+  if( !write_holds(r) ) return;
   b->size = 0;
   buffer_text(b, outcome.existed ? "{\"success\":true,\"created\":false,\"version\":" : "{\"success\":true,\"created\":true,\"version\":");
   buffer_number(b, outcome.version);
@@ -270,5 +267,5 @@ void key_delete(request *r){
   w.is_delete = true;
   rc = commit_one(r->store, &w, &outcome);
   if( rc!=MAPH_OK ) write_failed(r, rc, &outcome);
-  else reply_empty(r, 204);
+  else if( write_holds(r) ) reply_empty(r, 204);
 }

@@ -11,7 +11,8 @@
 #include <time.h>
 #include "server.h"
 
-static FILE *access_file;
+static FILE *access_file;                 /* log_mutex */
+static atomic_bool access_on;
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* Open the access log, also again after it was renamed (SIGHUP). */
@@ -27,6 +28,7 @@ bool log_open(void){
   pthread_mutex_lock(&log_mutex);
   if( access_file && access_file!=stdout ) fclose(access_file);
   access_file = file;
+  atomic_store(&access_on, file!=NULL);
   pthread_mutex_unlock(&log_mutex);
   return true;
 }
@@ -44,7 +46,7 @@ static void time_text(char *out, size_t size){
 void log_request(const request *r, uint64_t duration_us){
   char when[48];
   int shown;
-  if( access_file==NULL ) return;
+  if( !atomic_load(&access_on) ) return;
   time_text(when, sizeof when);
   shown = (int)strcspn(r->path ? r->path : "", "\"\\ ");
   pthread_mutex_lock(&log_mutex);

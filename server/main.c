@@ -49,7 +49,7 @@ static void wait_for_end(const sigset_t *set){
     if( sigwait(set, &number)!=0 ) continue;
     if( number!=SIGHUP ) break;
     log_open();
-    log_line("reopened the access log");
+    log_line(auth_load() ? "SIGHUP: reopened the access log and read the tokens" : "SIGHUP: reopened the access log; the tokens stay as they were");
   }
   log_line("%s: finishing the requests in flight", number==SIGTERM ? "SIGTERM" : "SIGINT");
 }
@@ -70,7 +70,7 @@ int main(int argc, char **argv){
   int rc = options_read(argc, argv);
   if( rc!=0 ) return rc - 1;
   block_signals(&set);
-  if( !log_open() || !stores_open_all() ) return 2;
+  if( !sigbus_guard() || !log_open() || !auth_load() || !stores_open_all() ) return 2;
   if( http_start()!=0 ){ stores_close_all(); return 2; }
   if( commit_start()!=0 ){
     log_line("cannot start a thread: %s", strerror(errno));

@@ -31,6 +31,10 @@ void health_show(request *r){
 
 /* While draining a request does not get this far: it is answered 503 at once. */
 void ready_show(request *r){
+  if( sigbus_happened() ){
+    reply_problem(r, 503, "file_truncated", "somebody shortened the file of a store that is open; writes are refused until a restart");
+    return;
+  }
   reply_start(r, 200);
   reply_send(r, "text/plain; charset=utf-8", "ready\n", 6);
 }

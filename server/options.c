@@ -32,6 +32,7 @@ static const entry entries[] = {
   { "sync", TEXT, &option.sync, "normal", 0, 0, "off|normal|full", "durability of writes that do not say ?sync= themselves" },
   { "host", TEXT, &option.host, "", 0, 0, "NAME,...", "further names in Host: that are this server (* for any)" },
   { "origin", TEXT, &option.origin, "", 0, 0, "URL,...", "web origins whose pages may use this server (CORS)" },
+  { "tokens", TEXT, &option.tokens, "", 0, 0, "FILE", "ask for bearer tokens; a line of it is TOKEN read|write|admin STORE,...|*" },
   { "open-to-network", FLAG, &option.open_to_network, "no", 0, 0, NULL, "really listen beyond loopback with nobody asked for a token" },
   { "threads", COUNT, &option.threads, "128", 2, 4096, "N", "connections served at once" },
   { "max-body", SIZE, &option.max_body, "256M", 1, UINT32_MAX, "SIZE", "largest value in a PUT" },
@@ -175,7 +176,7 @@ static void show_help(void){
     printf("\n");
   }
   printf("  %-28s %s\n  %-28s %s\n\n", "--help", "this", "--version", "which version this is");
-  printf("SIGTERM lets requests in flight finish, closes the stores and ends.  SIGHUP reopens the access log.\n");
+  printf("SIGTERM lets requests in flight finish, closes the stores and ends.  SIGHUP reads the\ntokens again and reopens the access log.\n");
 }
 
 /* One pass over the arguments: `config_only` looks for --config, which must be known before the rest is read. */

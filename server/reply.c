@@ -115,6 +115,7 @@ static bool client_keeps(const request *r){
 }
 
 static void end_head(request *r, const char *content_type){
+  if( http_draining() ) r->close = true;
   if( !body_skip(r) ){
     r->close = true;
     http_disable_keep_alive(r);
@@ -184,7 +185,13 @@ void reply_maph(request *r, int rc, maph *m){
 }
 
 void reply_store(request *r, int rc){
-  if( rc==MAPH_CANTOPEN ) store_forget(r->store);
+  if( rc==MAPH_CANTOPEN ){
+    store_forget(r->store);
+    if( !store_file_exists(r->store->name, strlen(r->store->name)) ){
+      reply_problem(r, 404, "store_not_found", "the store was deleted meanwhile");
+      return;
+    }
+  }
   reply_maph(r, rc, r->store->m);
 }
 

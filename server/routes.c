@@ -7,25 +7,25 @@
 #include "server.h"
 
 static const route routes[] = {
-  { "stores",       METHOD_GET|METHOD_HEAD, "stores", stores_list, false },
-  { "store_create", METHOD_POST,            "stores/NAME", store_create, false },
-  { "store_delete", METHOD_DELETE,          "stores/NAME", store_destroy, false },
-  { "store",        METHOD_GET|METHOD_HEAD, "stores/NAME", store_stats, true },
-  { "stats",        METHOD_GET|METHOD_HEAD, "stores/NAME/stats", store_stats, true },
-  { "key_get",      METHOD_GET|METHOD_HEAD, "stores/NAME/keys/KEY", key_get, true },
-  { "key_put",      METHOD_PUT,             "stores/NAME/keys/KEY", key_put, true },
-  { "key_delete",   METHOD_DELETE,          "stores/NAME/keys/KEY", key_delete, true },
-  { "keys",         METHOD_GET|METHOD_HEAD, "stores/NAME/keys", keys_list, true },
-  { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, true },
-  { "export",       METHOD_GET,             "stores/NAME/export", store_export, true },
-  { "import",       METHOD_POST,            "stores/NAME/import", store_import, true },
-  { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, true },
-  { "check",        METHOD_POST,            "stores/NAME/check", store_check, true },
-  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, false },
-  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, false },
-  { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, false },
-  { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, false },
-  { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, false },
+  { "stores",       METHOD_GET|METHOD_HEAD, "stores", stores_list, ROLE_ANY, false },
+  { "store_create", METHOD_POST,            "stores/NAME", store_create, ROLE_ADMIN, false },
+  { "store_delete", METHOD_DELETE,          "stores/NAME", store_destroy, ROLE_ADMIN, false },
+  { "store",        METHOD_GET|METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true },
+  { "stats",        METHOD_GET|METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true },
+  { "key_get",      METHOD_GET|METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true },
+  { "key_put",      METHOD_PUT,             "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true },
+  { "key_delete",   METHOD_DELETE,          "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true },
+  { "keys",         METHOD_GET|METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true },
+  { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, ROLE_READ, true },
+  { "export",       METHOD_GET,             "stores/NAME/export", store_export, ROLE_READ, true },
+  { "import",       METHOD_POST,            "stores/NAME/import", store_import, ROLE_WRITE, true },
+  { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, ROLE_WRITE, true },
+  { "check",        METHOD_POST,            "stores/NAME/check", store_check, ROLE_ADMIN, true },
+  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ADMIN, false },
+  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ADMIN, false },
+  { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false },
+  { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false },
+  { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false },
 };
 enum { ROUTES = sizeof routes/sizeof routes[0] };
 enum match { NO, YES, MALFORMED };
@@ -81,17 +81,21 @@ static void answer_options(request *r, int allowed){
   reply_empty(r, 204);
 }
 
+static void store_unavailable(request *r, int rc){
+  maph_slice name = r->segments[0];
+  if( rc==MAPH_MISUSE ) reply_problem(r, 400, "bad_store_name", "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+  else if( rc==MAPH_NOTFOUND || !store_file_exists(name.data, name.size) ) reply_problem(r, 404, "store_not_found", "there is no store of that name; POST makes one");
+  else reply_maph(r, rc, NULL);
+}
+
 static void run(request *r){
+  static const maph_slice all = { "", 0 };
+  bool of_store = strncmp(r->route->pattern, "stores/", 7)==0;
   int rc;
-  if( !parse_query(r) ) return;
+  if( !auth_allows(r, r->route->role, of_store ? r->segments[0] : all) || !parse_query(r) ) return;
   if( r->route->needs_store ){
     r->store = store_acquire(r->segments[0].data, r->segments[0].size, &rc);
-    if( r->store==NULL ){
-      if( rc==MAPH_MISUSE ) reply_problem(r, 400, "bad_store_name", "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
-      else if( rc==MAPH_NOTFOUND ) reply_problem(r, 404, "store_not_found", "there is no store of that name; POST makes one");
-      else reply_maph(r, rc, NULL);
-      return;
-    }
+    if( r->store==NULL ){ store_unavailable(r, rc); return; }
   }
   r->route->handler(r);
   store_release(r->store);

@@ -9,7 +9,7 @@
 **     commit store            how a write reaches a store; the stores that are open
 **     reply                   answers, problem+json, the table from maph's codes to HTTP's
 **     operation               one get, put or delete as JSON
-**     guard uri               what is refused before any handler runs; strict percent-decoding
+**     guard auth uri          what is refused before any handler runs; strict percent-decoding
 **     body http               request bodies; http.c alone knows civetweb
 **     buffer json options log
 **
@@ -156,6 +156,13 @@ bool guard_request(request *r);
 bool guard_setup(void);                    /* parse option.host and option.origin */
 bool guard_origin_allowed(const char *origin);  /* named by --origin */
 
+/* -------------------------------------------------------------------------------------- Interface to code in auth.c */
+enum { ROLE_NONE = 0, ROLE_READ = 1, ROLE_WRITE = 2, ROLE_ADMIN = 3, ROLE_ANY = -1 };  /* ANY: a good token, for anything at all */
+bool auth_on(void);                        /* tokens are asked for */
+bool auth_load(void);                      /* read the tokens, again at SIGHUP; false: a mistake, and nothing changed */
+bool auth_allows(request *r, int role, maph_slice store);  /* store empty: all stores.  False: 401 or 403 answered */
+bool auth_sees(const request *r, const char *store);
+
 /* ------------------------------------------------------------------------------------- Interface to code in reply.c */
 /* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or stream. */
 void reply_start(request *r, int status);
@@ -195,6 +202,7 @@ store *store_acquire(const char *name, size_t size, int *rc);
 void store_hold(store *s);
 void store_release(store *s);
 void store_forget(store *s);              /* its file is gone or another: the next acquire looks again */
+bool store_file_exists(const char *name, size_t size);
 store *store_next(store *after);          /* walks the open ones; releases `after`, acquires what it returns */
 
 void stores_list(request *r);
@@ -216,6 +224,9 @@ typedef struct write_request {
 } write_request;
 
 bool tags_match(const tag_list *tags, bool exists, uint64_t version);
+/* Before and after a write: may it be tried, can its success be believed.  False: answered. */
+bool write_allowed(request *r);
+bool write_holds(request *r);
 /* Do one write under its preconditions, as one transaction.  MAPH_CONFLICT: a precondition failed. */
 int  commit_one(store *s, const write_request *w, maph_outcome *outcome);
 int  commit_start(void);                  /* the thread that flushes what was written, each second */
@@ -252,12 +263,17 @@ typedef struct route {
   int         methods;
   const char *pattern;                    /* segments; NAME a store, ID one segment, KEY all the rest */
   void      (*handler)(request *r);
+  int         role;                       /* that a token needs, for the store NAME or for all */
   bool        needs_store;                /* r->store is held while the handler runs */
 } route;
 void routes_dispatch(request *r);
 int  routes_count(void);
 const char *route_name(int i);
 int  route_index(const route *one);
+
+/* ------------------------------------------------------------------------------------ Interface to code in sigbus.c */
+bool sigbus_guard(void);                   /* from here on a page that a file lost reads as zeros instead of killing the process */
+bool sigbus_happened(void);                /* it did: no write may be acknowledged any more */
 
 /* --------------------------------------------------------------------------------------- Interface to code in log.c */
 bool log_open(void);

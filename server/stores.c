@@ -41,6 +41,13 @@ static bool path_of(char *out, size_t room, const char *name, size_t size){
   return snprintf(out, room, "%s/%.*s.maph", option.data, (int)size, name) < (int)room;
 }
 
+/* A regular file, not a link to one. */
+bool store_file_exists(const char *name, size_t size){
+  char path[4096];
+  struct stat st;
+  return path_of(path, sizeof path, name, size) && lstat(path, &st)==0 && S_ISREG(st.st_mode);
+}
+
 /* ------------------------------------------------------------------------------------------------- open and close */
 static void fill_options(maph_options *o){
   maph_options standard = MAPH_OPTIONS_INIT;
@@ -84,11 +91,10 @@ static void insert(store *s){
 
 static int open_store(const char *name, size_t size, store **result){
   char path[4096];
-  struct stat st;
   maph *m = NULL;
   bool read_only;
   int rc;
-  if( !path_of(path, sizeof path, name, size) || lstat(path, &st)!=0 || !S_ISREG(st.st_mode) ) return MAPH_NOTFOUND;
+  if( !path_of(path, sizeof path, name, size) || !store_file_exists(name, size) ) return MAPH_NOTFOUND;
   if( (rc = open_handle(path, &m, &read_only))!=MAPH_OK ) return rc;
   *result = new_store(name, size, m, read_only);
   if( *result==NULL ){ maph_close(m); return MAPH_NOMEM; }
@@ -232,8 +238,10 @@ void stores_list(request *r){
   b->size = 0;
   buffer_text(b, "[");
   for(size_t i = 0; i < count; i++){
-    if( i > 0 ) buffer_text(b, ",\n");
-    list_one(b, names[i]);
+    if( auth_sees(r, names[i]) ){
+      if( b->size > 1 ) buffer_text(b, ",\n");
+      list_one(b, names[i]);
+    }
     free(names[i]);
   }
   free(names);
@@ -320,16 +328,15 @@ void store_create(request *r){
 void store_destroy(request *r){
   char path[4096];
   maph_slice name = r->segments[0];
-  struct stat st;
   store *s;
   int rc;
   if( !check_name(r, path, sizeof path) ) return;
   if( option.read_only ){ reply_problem(r, 403, "read_only", "this server was started with --read-only"); return; }
-  if( lstat(path, &st)!=0 || !S_ISREG(st.st_mode) ){ reply_problem(r, 404, "store_not_found", "there is no store of that name"); return; }
   s = store_acquire(name.data, name.size, &rc);
   if( s ) store_forget(s);
   store_release(s);
-  rc = maph_destroy(path, (int)option.busy_timeout_ms);
+  rc = store_file_exists(name.data, name.size) ? maph_destroy(path, (int)option.busy_timeout_ms) : MAPH_NOTFOUND;
   if( rc==MAPH_OK ) reply_empty(r, 204);
+  else if( rc==MAPH_NOTFOUND || !store_file_exists(name.data, name.size) ) reply_problem(r, 404, "store_not_found", "there is no store of that name");
   else reply_maph(r, rc, NULL);
 }

@@ -172,13 +172,12 @@ static bool read_lines(import *i){
 void store_import(request *r){
   import *i;
   int durability;
-  if( !query_durability(r, &durability) ) return;
-  if( r->store->read_only ){ reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name); return; }
+  if( !query_durability(r, &durability) || !write_allowed(r) ) return;
   i = calloc(1, sizeof *i);
   if( i==NULL ){ reply_problem(r, 503, "no_memory", "out of memory for the import"); return; }
   i->r = r;
   i->durability = durability;
-  if( read_lines(i) ){
+  if( read_lines(i) && write_holds(r) ){
     r->body->size = 0;
     buffer_printf(r->body, "{\"success\":%s,\"imported\":%llu,\"failed\":%llu,\"errors\":[", i->failed ? "false" : "true",
                   (unsigned long long)i->imported, (unsigned long long)i->failed);

@@ -87,7 +87,7 @@ proc collect {channel name started} {
 proc sweep {name} {
   foreach file [glob -nocomplain $::place/$name/*/server.pid] {
     set f [open $file]
-    catch {exec kill -KILL [read -nonewline $f]}
+    catch {exec sh -c "kill -KILL [read -nonewline $f]"}
     close $f
   }
   file delete -force $::place/$name

@@ -15,6 +15,7 @@
 #   scale TEST FULL                         the first in make test, the second in make fulltest
 #   contents STORE ?PREFIX?                 every entry through a cursor: {key value ...} sorted by key
 #   child_start ?PREFIX?  child_eval  child_send  child_receive  child_stop  child_kill      another process with the binding
+#   send_signal SIGNAL PID
 #   start_server ?ARGS?  stop_server  http METHOD PATH ?-body B? ?-headers {N V ...}?    maph-server on a free port
 #   open_sqlite ?FILE?                      the connection "db" with maph.so loaded
 #
@@ -195,13 +196,16 @@ proc child_eval {channel script} {
   child_send $channel $script
   child_receive $channel
 }
+# The shell's own kill: a small system has no other.
+proc send_signal {signal pid} {exec sh -c "kill -$signal $pid"}
+
 proc child_pid {channel} {lindex $::children($channel) end}
 proc child_stop {channel} {
   unset ::children($channel)
   close $channel
 }
 proc child_kill {channel} {
-  exec kill -KILL [child_pid $channel]
+  send_signal KILL [child_pid $channel]
   unset ::children($channel)
   catch {close $channel}
 }
@@ -234,7 +238,7 @@ proc start_server {args} {
       }
       after 10
     }
-    catch {exec kill -KILL $pid}
+    catch {send_signal KILL $pid}
   }
   error "maph-server does not start: [server_log]"
 }
@@ -254,11 +258,11 @@ proc stop_server {{signal TERM}} {
   set pid $::server(pid)
   unset ::server(pid)
   file delete $::dir/server.pid
-  exec kill -$signal $pid
+  send_signal $signal $pid
   set deadline [expr {[clock milliseconds]+30000}]
   while {![process_ended $pid]} {
     if {[clock milliseconds]>$deadline} {
-      exec kill -KILL $pid
+      send_signal KILL $pid
       error "maph-server did not stop: [server_log]"
     }
     after 10

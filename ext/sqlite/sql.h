@@ -1,7 +1,7 @@
 /*
 ** sql.h - what the files of the SQLite extension know of each other.
 **
-** Calls go down: extension -> vtab, stat -> plan, write -> store -> option, value.  Nothing here is seen outside of
+** Calls go down: extension -> vtab, stat -> plan, read, write -> store -> option, values.  Nothing here is seen outside of
 ** the extension; it knows maph.h and sqlite3ext.h and nothing else of the project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char **message` it leaves a sentence
@@ -61,6 +61,7 @@ struct sql_store {
   int         prepared;        /* xSync went well: only commit or rollback may follow */
   int         depth;           /* savepoints 0..depth-1 are open */
   int         views;           /* snapshots open */
+  uint64_t    looked_ms;       /* when the path was last looked at; 0: look at the next use */
   sql_view   *view;            /* what a cursor that opens now may share, or NULL */
   sqlite3_int64 records;       /* at the last snapshot, for the planner; -1: none yet */
 };
@@ -93,7 +94,7 @@ void store_wrote(sql_store *store);                           /* cursors opened 
 
 int store_error(maph *m, int maph_rc, char **message);        /* the SQLite code for a core code, with core's sentence */
 
-/* -------------------------------------------------------------------------------------- value.c: SQL values and bytes */
+/* -------------------------------------------------------------------------------------- values.c: SQL values and bytes */
 typedef struct value_bytes {
   maph_slice bytes;
   int        type;             /* MAPH_BLOB ... MAPH_NULL */
@@ -106,7 +107,7 @@ void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text);
 int value_lookup_key(sqlite3_value *v, maph_slice *key);            /* what to look up for key=v; size 0: no key equals it */
 int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message);
 void value_result_expiry(sqlite3_context *ctx, uint64_t expires);
-uint64_t value_now_ms(void);
+uint64_t value_now_ms(void);                                /* since 1970 */
 
 /* ------------------------------------------------------------------------------------------------- vtab.c: the table */
 /* Columns, by position.  The third is the hidden column named as the table for commands, or, in the table-valued form, the
@@ -136,6 +137,15 @@ enum {
   TERM_LIMIT = 'n', TERM_OFFSET = 'o'
 };
 int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
+
+/* -------------------------------------------------------------------------------------------------- read.c: cursors */
+int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
+int read_close(sqlite3_vtab_cursor *cursor);
+int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc, sqlite3_value **argv);
+int read_next(sqlite3_vtab_cursor *cursor);
+int read_eof(sqlite3_vtab_cursor *cursor);
+int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column);
+int read_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid);
 
 /* ------------------------------------------------------------------------------------ write.c: xUpdate, transactions */
 int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid);

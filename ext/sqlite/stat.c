@@ -119,12 +119,14 @@ static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letter
   (void)letters; (void)argc;
   c->at_end = 1;
   sqlite3_free(c->file);
-  c->file = plan==0 || sqlite3_value_type(argv[0])!=SQLITE_TEXT ? NULL : sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
-  if( c->file==NULL ){
+  c->file = NULL;
+  if( plan==0 || sqlite3_value_type(argv[0])!=SQLITE_TEXT ){
     sqlite3_free(t->base.zErrMsg);
     t->base.zErrMsg = sqlite3_mprintf("maph_stat: name the file, as in SELECT * FROM maph_stat('cache.maph')");
     return SQLITE_ERROR;
   }
+  c->file = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
+  if( c->file==NULL ) return SQLITE_NOMEM;
   rc = option_resolve(t->connection->db, c->file, &resolved, &t->base.zErrMsg);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &store);
   if( rc==SQLITE_OK ) rc = store_open_reader(store, 0, &t->base.zErrMsg);

@@ -14,6 +14,9 @@
 ** a write opens a second one.  Both open when first needed.  A store that needs recovery is recovered by a read too, through the writing
 ** handle, if the table may write: as SQLite plays back a hot journal.
 **
+** An idle store looks at its path again, at most ten times a second: if the file was replaced or removed there, the handles go with it,
+** and so does what older reads kept alive of a file that was rewritten.
+**
 ** SNAPSHOTS.  A cursor reads one snapshot from its first xFilter to its end.  Cursors that open while another is open, with nothing
 ** written by this connection in between, share it: so every cursor of a statement reads the same moment, and a statement
 ** that starts while another is half way reads what that one reads, as two readers of one SQLite connection do.
@@ -71,6 +74,7 @@ int store_hold(sql_connection *c, const char *resolved, sql_store **store){
     s->next = c->stores;
     c->stores = s;
   }
+  s->looked_ms = 0;
   s->holders++;
   *store = s;
   return SQLITE_OK;
@@ -87,6 +91,26 @@ void store_release(sql_store *store){
   sqlite3_free(store);
 }
 
+/* The file under an idle handle was removed or replaced: let go of it, so that the path is opened anew.  0: it is not idle. */
+static int forget_handles(sql_store *store){
+  if( store->views>0 || store->txn ) return 0;
+  maph_close(store->reader);
+  maph_close(store->writer);
+  store->reader = store->writer = NULL;
+  return 1;
+}
+
+static void look_at_path(sql_store *store){
+  uint64_t now;
+  if( store->views>0 || store->txn ) return;
+  now = value_now_ms();
+  if( now-store->looked_ms<100 ) return;
+  store->looked_ms = now;
+  if( (store->reader && maph_refresh(store->reader)!=MAPH_OK) || (store->writer && maph_refresh(store->writer)!=MAPH_OK) ){
+    forget_handles(store);
+  }
+}
+
 static int open_handle(sql_store *store, int flags, maph **m, char **message){
   maph_options options = MAPH_OPTIONS_INIT;
   options.verify = 1;
@@ -95,6 +119,7 @@ static int open_handle(sql_store *store, int flags, maph **m, char **message){
 }
 
 int store_open_writer(sql_store *store, int may, char **message){
+  look_at_path(store);
   if( store->writer ) return SQLITE_OK;
   return open_handle(store, MAPH_RDWR | (may & STORE_MAY_CREATE ? MAPH_CREATE : 0), &store->writer, message);
 }
@@ -110,6 +135,7 @@ static int recover_by_writing(sql_store *store, char **message){
 
 int store_open_reader(sql_store *store, int may, char **message){
   int rc;
+  look_at_path(store);
   if( store->reader ) return SQLITE_OK;
   rc = open_handle(store, MAPH_RDONLY, &store->reader, message);
   if( rc==SQLITE_READONLY_RECOVERY && (may & STORE_MAY_WRITE) && store->txn==NULL ){
@@ -119,17 +145,10 @@ int store_open_reader(sql_store *store, int may, char **message){
   }else{
     return rc;
   }
-  if( rc==SQLITE_OK ) rc = open_handle(store, MAPH_RDONLY, &store->reader, message);
-  return rc;
-}
-
-/* The file under an idle handle was removed or replaced: let go of it, so that the path is opened anew. */
-static int forget_handles(sql_store *store){
-  if( store->views>0 || store->txn ) return 0;
-  maph_close(store->reader);
-  maph_close(store->writer);
-  store->reader = store->writer = NULL;
-  return 1;
+  if( rc!=SQLITE_OK ) return rc;
+  sqlite3_free(*message);
+  *message = NULL;
+  return open_handle(store, MAPH_RDONLY, &store->reader, message);
 }
 
 /* ---------------------------------------------------------------------------------------------------- snapshots */

@@ -38,6 +38,8 @@ static const target targets[] = {
   { "open against a store of 1,000",    OPEN,          NULL,          OPEN_SMALL,    0, 2 },
   { "put p99.999, no flush",            TAIL_P99999,   NULL,          TAIL_P99999,   0, 1e6 },
   { "slowest put, no flush",            TAIL_MAX,      NULL,          TAIL_MAX,      0, 50e6 },
+  { "p99.999 of puts not interrupted",  TAIL_KEPT_P99999, NULL,       TAIL_KEPT_P99999, 0, 1e6 },
+  { "slowest put not interrupted",      TAIL_KEPT_MAX, NULL,          TAIL_KEPT_MAX, 0, 50e6 },
 };
 
 /* "7.21M", "319k", "2987", "412 ns", "1.3 ms" */

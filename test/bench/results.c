@@ -35,7 +35,9 @@ const metric_info metric_infos[METRICS] = {
   [TAIL_P999]     = { "put_p999",          "put p99.9",                      NANOSECONDS },
   [TAIL_P99999]   = { "put_p99999",        "put p99.999",                    NANOSECONDS },
   [TAIL_MAX]      = { "put_max",           "put, slowest",                   NANOSECONDS },
-  [TAIL_SWITCHES] = { "put_switches",      "times the kernel broke in",      COUNT },
+  [TAIL_SWITCHES] = { "put_switches",      "lost the processor, times",      COUNT },
+  [TAIL_KEPT_P99999] = { "put_kept_p99999", "put p99.999 but for those",    NANOSECONDS },
+  [TAIL_KEPT_MAX] = { "put_kept_max",      "put, slowest but for those",     NANOSECONDS },
 };
 
 results *results_new(void){

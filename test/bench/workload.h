@@ -37,7 +37,7 @@ typedef struct key_set {
 void workload_init(workload *w, uint64_t order_of_gets);   /* keys, value_*, seed and gets are set */
 void workload_free(workload *w);
 uint64_t workload_bytes(const workload *w);                /* of all keys and values */
-uint64_t workload_value_sum(const workload *w);            /* as scan_count sums it */
+uint64_t workload_value_sum(const workload *w);            /* as read_bytes sums it */
 
 void key_set_init(key_set *s, uint32_t room, int with_values);
 void key_set_fill(key_set *s, const workload *w, const uint32_t *numbers, uint32_t n, const char *suffix, uint64_t salt);

@@ -1,5 +1,5 @@
 /*
-** value.c - SQL values as bytes, and back.
+** values.c - SQL values as bytes, and back.
 **
 ** A store keeps bytes and one word that says what they are.  So that the same record reads sensibly from C and over HTTP, a
 ** number is kept as its decimal text:

@@ -1,0 +1,106 @@
+/*
+** find.h - the words of the index, and the hot path of a get, inlined into its caller.
+**
+** The structure is in format.h, section 3, the rules for readers in index.c.
+*/
+#ifndef MAPH_FIND_H
+#define MAPH_FIND_H
+
+#include "store.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#if defined(__SSE2__) && !ONE_MAPPING
+# include <emmintrin.h>
+#endif
+
+#define SLOT_DISPLACED   (UINT64_C(1)<<40)
+#define SLOT_OFFSET_MASK (SLOT_DISPLACED-1)
+enum { PROBE_BUCKETS = 3 };   /* a key that finds no room in so many buckets makes its segment split */
+
+static inline uint32_t tag_of(uint64_t hash){ return (uint32_t)(hash>>(64-HASH_BITS)); }
+static inline uint64_t slot_tag(uint64_t slot){ return slot>>(64-HASH_BITS); }
+static inline uint64_t slot_offset(uint64_t slot){ return (slot & SLOT_OFFSET_MASK)*8; }
+static inline uint64_t make_slot(uint64_t hash, uint64_t offset){ return (uint64_t)tag_of(hash)<<(64-HASH_BITS) | offset/8; }
+static inline unsigned home_of(uint64_t hash){ return (unsigned)(hash & (SEGMENT_BUCKETS-1)); }
+static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket){
+  return word_at(base, segment+(uint64_t)bucket*64);
+}
+static inline word *link_of(const uint8_t *base, uint64_t segment){ return word_at(base, segment-RECORD_HEAD); }
+static inline uint64_t acquire(const word *w){ return atomic_load_explicit(w, memory_order_acquire); }
+
+static inline uint64_t index_hash(const store *s, maph_slice key){
+  return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
+}
+
+/* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic. */
+static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
+#if defined(__SSE2__) && !ONE_MAPPING
+  const __m128i *p = (const __m128i*)(const void*)bucket;
+  __m128i want = _mm_set1_epi32((int)(tag<<(32-HASH_BITS))), top = _mm_set1_epi32((int)(UINT32_MAX<<(32-HASH_BITS)));
+  __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p+1));
+  __m128 c = _mm_castsi128_ps(_mm_load_si128(p+2)), d = _mm_castsi128_ps(_mm_load_si128(p+3));
+  __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3,1,3,1)));
+  __m128i hi = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3,1,3,1)));
+  lo = _mm_cmpeq_epi32(_mm_and_si128(lo, top), want);
+  hi = _mm_cmpeq_epi32(_mm_and_si128(hi, top), want);
+  return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(lo, hi), _mm_setzero_si128()));
+#else
+  unsigned i, bits = 0;
+  for(i=0; i<BUCKET_SLOTS; i++) bits |= (unsigned)(slot_tag(atomic_load_explicit(&bucket[i], memory_order_relaxed))==tag)<<i;
+  return bits;
+#endif
+}
+
+/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
+static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n){
+  uint64_t x, y, u, w;
+  if( unlikely(n<8 || n>16) ) return memcmp(a, b, n)==0;
+  memcpy(&x, a, 8);  memcpy(&y, b, 8);
+  memcpy(&u, a+n-8, 8);  memcpy(&w, b+n-8, 8);
+  return ((x^y)|(u^w))==0;
+}
+
+/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot: its value.  Compares kind, flags and key size in
+** one go. */
+static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t snapshot, maph_slice key, maph_slice *value){
+  const uint8_t *p = base+offset;
+  const uint64_t care = (UINT64_C(0xFFFF)<<16 | (uint64_t)(FLAG_EXPIRY|FLAG_ATTRIBUTES)<<8 | 0xFF) << 32;
+  uint64_t value_size;
+  if( (load64(p+8) & care)!=((uint64_t)key.size<<48 | (uint64_t)KIND_PUT<<32) ) return 0;
+  value_size = load64(p+16) & VALUE_MAX;
+  if( RECORD_HEAD+key.size+value_size>snapshot-offset || !same_bytes(p+RECORD_HEAD, key.data, key.size) ) return 0;
+  value->data = p+RECORD_HEAD+key.size;
+  value->size = value_size;
+  return 1;
+}
+
+/* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred instructions reaches, so that between two cold
+** lines stand as few as possible: a bucket or the next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
+** sound, is left to index_find. */
+static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value){
+  const header *h = header_of(base);
+  uint64_t hash = index_hash(s, key), root = acquire(&h->root), directory = root & ~UINT64_C(63), depth = root & 63, segment, slot, offset;
+  const word *directory_word, *bucket;
+  unsigned bits, i;
+  if( unlikely(depth>HASH_BITS || directory>size || size-directory<(UINT64_C(8)<<depth)) ) return INDEX_UNSETTLED;
+  directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
+  segment = acquire(directory_word);
+  if( unlikely(segment%64 || segment<LOG_START || segment>size || size-segment<SEGMENT_SIZE) ) return INDEX_UNSETTLED;
+  for(i=0; i<PROBE_BUCKETS; i++){
+    bucket = bucket_at(base, segment, (home_of(hash)+i)&(SEGMENT_BUCKETS-1));
+    bits = bucket_matches(bucket, tag_of(hash));
+    if( likely(bits) ){
+      slot = acquire(&bucket[__builtin_ctz(bits)]);
+      offset = slot_offset(slot);
+      if( unlikely(slot_tag(slot)!=tag_of(hash) || offset<LOG_START || offset>snapshot-RECORD_HEAD) ) return INDEX_UNSETTLED;
+      return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
+    }
+    if( likely(acquire(&bucket[BUCKET_SLOTS-1])==0) ) break;
+  }
+  if( unlikely(i==PROBE_BUCKETS) ) return INDEX_UNSETTLED;
+  atomic_thread_fence(memory_order_acquire);
+  return likely(acquire(&h->root)==root && acquire(directory_word)==segment) ? MAPH_NOTFOUND : INDEX_UNSETTLED;
+}
+
+#endif

@@ -1,0 +1,219 @@
+/*
+** power.c - lives, cuts, recoveries.
+**
+** A LIFE is one to three writers, one after the other, on one store; each is killed at a random step or ends.  Then the power is CUT: images are made
+** of what pages.c says the disk may hold, and each is opened as after a new boot.  It must hold a state of the history, not before the last
+** that was acknowledged at full; be sound; and give out only versions above all that anybody saw.  A read-only open says MAPH_RECOVER
+** first.  Some images live on: recovery itself is killed and cut, and what was done before is done again, so that stale pages have
+** their chance.
+*/
+#include "crash.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { DEEPEST = 3, IMAGES_A_CUT = 24 };
+
+static char *path, *image_path;
+static uint8_t *base;                            /* the store that first lives begin with */
+static size_t base_size;
+static int base_is_clean;
+static long images, cuts, recovered, clean, lives, wanted;
+static uint16_t boots;
+
+/* ----------------------------------------------------------------------------------------------------------- a writer */
+
+typedef struct session { const char *path; int transactions, crowd, closes, syncs; uint64_t numbers; } session;
+
+/* Which state did the one before leave?  Both are possible until somebody looked. */
+static void settle_quietly(writer *w){
+  state got;
+  maph_txn *t;
+  if( maph_txn_begin(w->m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t)!=MAPH_OK ){ trouble("a writer cannot begin: %s", maph_errmsg(NULL)); return; }
+  maph_txn_abort(t);
+  if( content_read(w->m[MAPH_SYNC_OFF], &got)!=0 ) return;
+  if( content_match(&got, the->n, the->flight==PROMISED)<0 ){ trouble("a writer finds the store in none of its states (%d, flight %d)", the->n, (int)the->flight); return; }
+  if( memcmp(got.content, the->history[the->n].content, sizeof got.content)!=0 ) the->history[++the->n] = the->maybe;
+  the->flight = NOTHING;
+  the->flight_survives_power = 0;
+}
+
+static void work(void *arg){
+  const session *x = arg;
+  writer w;
+  script s;
+  int i;
+  pages_watch(x->path);
+  rng_start(x->numbers);
+  if( writer_open(&w, x->path, MAPH_RDWR)!=MAPH_OK ){ trouble("a writer cannot open the store: %s", maph_errmsg(NULL)); return; }
+  settle_quietly(&w);
+  for(i=0; i<x->transactions && troubles==0; i++){
+    script_random(&s, x->crowd && below(3)==0);
+    if( script_run(&w, &s)!=MAPH_OK ) trouble("a writer cannot write: %s", maph_errmsg(NULL));
+    if( x->syncs && below(4)==0 ){
+      if( maph_sync(w.m[MAPH_SYNC_OFF])!=MAPH_OK ) trouble("maph_sync: %s", maph_errmsg(NULL));
+      else the->durable = the->n;
+    }
+  }
+  if( x->closes ){
+    if( writer_close(&w)!=MAPH_OK ) trouble("a writer cannot close: %s", maph_errmsg(NULL));
+    else the->durable = the->n;
+  }
+}
+
+static void one_session(const char *file, uint64_t numbers){
+  session x;
+  x.path = file;
+  x.transactions = (int)below(7);
+  x.crowd = below(3)==0;
+  x.closes = below(3)==0;
+  x.syncs = below(3)==0;
+  x.numbers = numbers;
+  atomic_store(&the->step, 0);
+  atomic_store(&the->kill_at, below(5) ? 1+(long)below(below(2) ? 40 : 400) : 0);
+  reap(spawn(work, &x));
+}
+
+/* ----------------------------------------------------------------------------------------------------------- an image */
+
+/* What the header says of itself. */
+static uint64_t word_of(const uint8_t *bytes, size_t at){
+  uint64_t w;
+  memcpy(&w, bytes+at, 8);
+  return w;
+}
+
+static void check_versions(maph *m, int was_clean){
+  maph_txn *t;
+  uint64_t version;
+  if( maph_txn_begin(m, MAPH_SYNC_OFF, &t)!=MAPH_OK ){ trouble("after recovery a transaction cannot begin: %s", maph_errmsg(m)); return; }
+  version = maph_txn_version(t);
+  maph_txn_abort(t);
+  if( version<=the->top_version ) trouble("version %llu is given out, and somebody saw %llu", (unsigned long long)version, (unsigned long long)the->top_version);
+  if( !was_clean && version>>32<=the->top_version>>32 ) trouble("after recovery versions go on at %llu, not at the next multiple of 2^32", (unsigned long long)version);
+}
+
+static void check_reader(int was_clean){
+  maph *m;
+  int rc = maph_open(image_path, MAPH_RDONLY, NULL, &m);
+  if( rc!=(was_clean ? MAPH_OK : MAPH_RECOVER) ) trouble("a reader's open of what a power cut left gives %d: %s", rc, maph_errmsg(NULL));
+  maph_close(m);
+}
+
+/* The state that this image recovers to, or -1. */
+static int judge_image(const uint8_t *image, size_t size, const char *how){
+  int was_clean = size>=HEADER_SIZE && word_of(image, offsetof(header, clean))==CLEAN_YES, at = -1, before = troubles;
+  state got;
+  maph *m;
+  file_restore(image_path, image, size);
+  os_test.boot = ++boots;
+  context("power, life %ld, image %ld, %s", lives, images, how);
+  check_reader(was_clean);
+  if( maph_open(image_path, MAPH_RDWR, NULL, &m)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); return -1; }
+  if( content_read(m, &got)==0 ){
+    at = content_match(&got, the->durable, the->flight==PROMISED && the->flight_survives_power);
+    if( at<0 ) trouble("what is recovered is no state from %d, the last at full, to %d (flight %d)", the->durable, the->n, (int)the->flight);
+    else check_versions(m, was_clean);
+  }
+  if( maph_close(m)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  images++;
+  clean += was_clean;
+  return troubles==before ? at : -1;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- lives */
+
+static void live(const char *file, int depth, uint64_t numbers);
+
+/* An image lives on: its recovery and what comes after is a life of its own.  Sometimes the same work is done again. */
+static void live_on(const uint8_t *image, size_t size, int at, int depth, uint64_t numbers){
+  static board kept[DEEPEST+1];
+  char *file = file_named(depth==2 ? "second.maph" : "third.maph");
+  kept[depth] = *the;
+  if( at==the->n+1 ) the->history[at] = the->maybe;
+  the->n = at;
+  board_start();
+  file_restore(file, image, size);
+  os_test.boot = ++boots;
+  recovered++;
+  live(file, depth, numbers);
+  *the = kept[depth];
+  free(file);
+}
+
+/* The images are made of a copy of what is known at the cut: a life that goes on begins a history of pages of its own. */
+static void cut(int depth, uint64_t numbers){
+  int sectors = (int)below(3)==0, n = 0, i;
+  double all = pages_images(sectors);
+  struct { uint8_t *bytes; size_t size; } made[IMAGES_A_CUT];
+  cuts++;
+  n = all<IMAGES_A_CUT ? (int)all : IMAGES_A_CUT>>(depth-1);
+  for(i=0; i<n; i++) made[i].bytes = pages_image(sectors, i, all>n, &made[i].size);
+  for(i=0; i<n; i++){
+    int at = troubles ? -1 : judge_image(made[i].bytes, made[i].size, sectors ? "sectors" : "pages");
+    if( at>=0 && depth<DEEPEST && below(8)==0 ) live_on(made[i].bytes, made[i].size, at, depth+1, below(2) ? numbers : rng() & UINT32_MAX);
+    free(made[i].bytes);
+  }
+}
+
+static void live(const char *file, int depth, uint64_t numbers){
+  int n = 1+(int)below(depth==1 ? 3 : 2), i;
+  pages_start(file);
+  lives++;
+  context("power, life %ld", lives);
+  for(i=0; i<n && troubles==0; i++) one_session(file, mix(numbers, (uint64_t)i) & UINT32_MAX);
+  if( troubles==0 ) cut(depth, numbers);
+}
+
+/* A store about to split, with something in it, closed or not. */
+static void make_base(int round){
+  writer w;
+  script s;
+  int i;
+  unlink(path);
+  hooks_none();
+  os_test.boot = ++boots;
+  the->top_version = 0;
+  must(writer_open(&w, path, MAPH_RDWR|MAPH_CREATE)==MAPH_OK, "creating a store");
+  universe_make(&the->u, store_hash_seed(path), 20, 40, round%2 ? 30 : 0);
+  board_accounts(&w);
+  for(i=0; i<6; i++){
+    script_random(&s, i%2);
+    must(script_run(&w, &s)==MAPH_OK, "filling a store");
+  }
+  board_start();
+  base_is_clean = (int)below(3);
+  if( base_is_clean ) must(writer_close(&w)==MAPH_OK, "closing a store");
+  else must(maph_sync(w.m[MAPH_SYNC_OFF])==MAPH_OK, "flushing a store");
+  free(base);
+  base = file_read(path, &base_size);
+  if( !base_is_clean ) must(writer_close(&w)==MAPH_OK, "closing a store");
+}
+
+int power_main(long count){
+  static board start;
+  uint16_t boot_of_base;
+  int round = 0;
+  path = file_named("first.maph");
+  image_path = file_named("image.maph");
+  wanted = count;
+  while( images<wanted && troubles==0 ){
+    int i;
+    make_base(round++);
+    boot_of_base = boots;
+    start = *the;
+    for(i=0; i<40 && images<wanted && troubles==0; i++){
+      *the = start;
+      file_restore(path, base, base_size);
+      os_test.boot = boot_of_base;
+      live(path, 1, rng() & UINT32_MAX);
+    }
+  }
+  printf("%ld images of %ld cuts in %ld lives, %ld recovered images lived on, %ld images were marked clean\n", images, cuts, lives, recovered, clean);
+  free(path);
+  free(image_path);
+  free(base);
+  return 0;
+}

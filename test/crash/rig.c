@@ -1,0 +1,114 @@
+/*
+** rig.c - a real ext4 on a loop device, shut down in the middle: what the kernel does, not a model of it.
+**
+** sync_file_range on random pages lets some of what was not flushed reach the disk; FS_IOC_SHUTDOWN without a log flush drops the rest;
+** the file system is unmounted and mounted again.  Then the rules of power.c hold.  Needs root, loop devices and mkfs.ext4.
+*/
+#include "crash.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef FS_IOC_SHUTDOWN
+# define FS_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+#endif
+
+static char *place, *disk, *path;
+
+static int shell(const char *format, const char *a, const char *b){
+  char command[1000], whole[1100];
+  snprintf(command, sizeof command, format, a, b);
+  snprintf(whole, sizeof whole, "{ %s; } >/dev/null 2>&1", command);
+  return system(whole);
+}
+
+static int mounted(void){ return shell("mount -o loop '%s' '%s'", disk, place)==0; }
+static int unmounted(void){ return shell("umount '%s'%s", place, "")==0; }
+
+static void work(void *arg){
+  writer w;
+  script s;
+  (void)arg;
+  if( writer_open(&w, path, MAPH_RDWR)!=MAPH_OK ){ trouble("a writer cannot open the store: %s", maph_errmsg(NULL)); return; }
+  while( the->n<HISTORY_MAX-2 ){
+    script_random(&s, below(6)==0);
+    if( script_run(&w, &s)!=MAPH_OK ){ trouble("a writer cannot write: %s", maph_errmsg(NULL)); return; }
+  }
+  the->done = 1;
+}
+
+static void write_back_some(void){
+  int fd = open(path, O_RDONLY|O_CLOEXEC);
+  struct stat st;
+  off_t at;
+  must(fd>=0 && fstat(fd, &st)==0, path);
+  for(at=0; at<st.st_size; at+=4096){
+    if( below(2) ) sync_file_range(fd, at, 4096, SYNC_FILE_RANGE_WAIT_BEFORE|SYNC_FILE_RANGE_WRITE|SYNC_FILE_RANGE_WAIT_AFTER);
+  }
+  close(fd);
+}
+
+static int cut(void){
+  int fd = open(place, O_RDONLY|O_DIRECTORY|O_CLOEXEC), rc;
+  uint32_t no_log_flush = 2;
+  must(fd>=0, place);
+  rc = ioctl(fd, FS_IOC_SHUTDOWN, &no_log_flush);
+  close(fd);
+  return rc==0;
+}
+
+static void judge(long i){
+  writer w;
+  state got;
+  int at;
+  context("rig, cut %ld", i);
+  if( writer_open(&w, path, MAPH_RDWR)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); return; }
+  if( content_read(w.m[MAPH_SYNC_OFF], &got)==0 ){
+    at = content_match(&got, the->durable, the->flight==PROMISED && the->flight_survives_power);
+    if( at<0 ) trouble("what is recovered is no state from %d, the last at full, to %d", the->durable, the->n);
+    else if( at==the->n+1 ) the->history[at] = the->maybe;
+    if( at>=0 ) the->n = at;
+    if( at>=0 ) memcpy(the->history[at].balance, got.balance, sizeof got.balance);
+  }
+  board_start();
+  if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+}
+
+static int set_up(void){
+  writer w;
+  if( geteuid()!=0 || shell("truncate -s 40M '%s' && mkfs.ext4 -q -F '%s'", disk, disk)!=0 || shell("mkdir -p '%s'%s", place, "")!=0 || !mounted() ) return 0;
+  must(writer_open(&w, path, MAPH_RDWR|MAPH_CREATE)==MAPH_OK, "creating a store");
+  universe_make(&the->u, store_hash_seed(path), 100, 60, 30);
+  board_accounts(&w);
+  must(writer_close(&w)==MAPH_OK, "closing a store");
+  return 1;
+}
+
+int rig_main(long count){
+  long i, transactions = 0;
+  int can;
+  place = file_named("mounted");
+  disk = file_named("disk");
+  path = file_named("mounted/rig.maph");
+  can = set_up();
+  for(i=0; can && i<count && troubles==0; i++){
+    pid_t child = spawn(work, NULL);
+    usleep(below(20000));
+    kill(child, SIGKILL);
+    reap(child);
+    transactions += the->n;
+    write_back_some();
+    if( !cut() ){ can = 0; break; }
+    must(unmounted() && mounted(), "mounting again");
+    judge(i);
+  }
+  unmounted();
+  if( !can ) printf("this machine cannot mount and shut down an ext4\n");
+  else printf("%ld cuts of a real file system, %ld transactions acknowledged\n", i, transactions);
+  return can ? 0 : 77;
+}
