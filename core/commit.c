@@ -10,7 +10,7 @@
 **   visible    committed is stored (release); then flushed
 **
 ** Invariants:
-**  (1) Nothing below `end` is rewritten but mutable words and the heads of records that no transaction owns.
+**  (1) Nothing below `end` is rewritten but mutable words and the heads of records that no transaction owns.  A pad may cover index pieces.
 **  (2) `flushed` is stored after `committed` and never above it; and the flush before a decision at full covers everything from it on, also
 **      what others committed at off: a hole would cut recovery's scan short.
 **  (3) An end record that must not count is erased, and the erasure flushed, before the abort returns.
@@ -21,23 +21,16 @@
 ** visible, and reserves room for their new keys as well as its own.  A failed flush poisons the store: all that wait fail.
 **
 ** A DEAD WRITER leaves: a split half done (state names it); `prepared` above `committed` (the end record tells whether that was decided; finish or
-** erase); `end` above `committed` (index pieces to keep, records to cover with a pad).  commit_begin_session mends these in this order; it
+** erase); `end` above `committed` (what lies between becomes a pad).  commit_begin_session mends these in this order; it
 ** may itself die anywhere and be repeated.
 */
 #include "store.h"
 
-enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8*1024*1024, CHECKPOINT_BYTES = 1024*1024, GROUP_KEYS_MOST = 64 };
+enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8*1024*1024, CHECKPOINT_BYTES = 1024*1024, GROUP_KEYS_MOST = 64, LEAVE_WAIT_MS = 1000 };
 
 static header *live(const store *s){ return header_of(s->write_base); }
 static uint64_t get(const word *w){ return atomic_load_explicit(w, memory_order_acquire); }
 static void set(store *s, word *w, uint64_t value){ store_word(s->write_base, w, value); }
-
-static void writer_view(store *s, uint64_t snapshot, view *v){
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = s->write_base;
-  v->snapshot = snapshot;
-}
 
 int commit_poisoned(const store *s){
   return fail(MAPH_IOERR, "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, then run `maph recover`", s->path);
@@ -95,7 +88,7 @@ static int decide(struct maph_txn *t){
   set(s, &live(s)->end, t->after.end);
   set(s, &live(s)->prepared, t->after.end);
   rc = log_write_end(s, at, &e);
-  if( rc!=MAPH_OK ){ s->unsettled = 1; return rc; }
+  if( rc!=MAPH_OK ) return rc;
   s->space_end = t->after.end;
   s->last = t->after;
   t->decided = 1;
@@ -211,11 +204,16 @@ int commit_conflicts(store *s, uint64_t hash){
 
 /* ------------------------------------------------------------------------------------------------------------ the end */
 
+static int give_back(struct maph_txn *t);
+
 int commit_publish_now(struct maph_txn *t){
   store *s = t->s;
   int rc = commit_wait_visible(s);
   if( rc==MAPH_OK ) rc = decide(t);
-  if( rc!=MAPH_OK ) return rc;
+  if( rc!=MAPH_OK ){
+    give_back(t);
+    return rc;
+  }
   pthread_mutex_lock(&s->index_mutex);
   rc = publish(t);
   pthread_mutex_unlock(&s->index_mutex);
@@ -239,8 +237,7 @@ static int finish_in_group(struct maph_txn *t){
   store *s = t->s;
   int rc = decide(t);
   if( rc!=MAPH_OK ){
-    lock_release(s);
-    lock_give_turn(s);
+    commit_abort(t);
     return rc;
   }
   list_add(t);
@@ -249,12 +246,15 @@ static int finish_in_group(struct maph_txn *t){
   pthread_mutex_lock(&s->index_mutex);
   while( rc==MAPH_OK && !t->visible ){
     struct maph_txn *first = s->decided_first;
-    if( first==NULL ){ rc = commit_poisoned(s); break; }
+    if( first==NULL || (get(&live(s)->state) & STATE_POISONED) ){ rc = commit_poisoned(s); break; }
     rc = publish(first);
     list_remove(first);
     if( rc==MAPH_OK ) note_flushed(s, &first->after);
   }
-  if( !t->visible ) list_remove(t);
+  if( !t->visible ){
+    list_remove(t);
+    log_erase_end(s, t->after.end-END_SIZE);   /* the store is poisoned: nobody builds on it, and maph_recover must not find it */
+  }
   pthread_mutex_unlock(&s->index_mutex);
   lock_release(s);
   return rc;
@@ -279,7 +279,7 @@ int commit_finish(struct maph_txn *t){
   return rc;
 }
 
-/* A region that no transaction owns.  What was flushed of it says otherwise until the pad is. */
+/* A region that no transaction owns becomes one pad.  What was flushed of it says otherwise until the pad is. */
 static int cover(store *s, uint64_t from, uint64_t to){
   pthread_mutex_lock(&s->flush_mutex);
   if( s->flushed>from ) s->flushed = from;
@@ -296,22 +296,26 @@ static int erase_decision(store *s, uint64_t end_record_at){
   return rc;
 }
 
-int commit_abort(struct maph_txn *t){
+/* Nothing of t remains: its decision is erased, what it used of the log becomes a pad. */
+static int give_back(struct maph_txn *t){
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
   int rc = MAPH_OK;
-  if( t->decided ){
-    rc = erase_decision(s, t->after.end-END_SIZE);
-    if( rc==MAPH_OK ){
-      set(s, &live(s)->prepared, t->before.end);
-      s->last = t->before;
-      s->decided = t->before.end;
-      rc = cover(s, t->after.end-END_SIZE, t->after.end);
-    }
+  if( get(&live(s)->prepared)!=t->before.end ){
+    rc = erase_decision(s, get(&live(s)->prepared)-END_SIZE);
+    if( rc==MAPH_OK ) set(s, &live(s)->prepared, t->before.end);
+    s->last = t->before;
+    s->decided = t->before.end;
   }
-  if( rc==MAPH_OK && end>t->start ) rc = cover(s, t->start, t->position);
+  if( rc==MAPH_OK && end>t->start ) rc = cover(s, t->start, end);
   s->space_end = end;
   if( rc!=MAPH_OK ) s->unsettled = 1;
+  return rc;
+}
+
+int commit_abort(struct maph_txn *t){
+  store *s = t->s;
+  int rc = give_back(t);
   lock_release(s);
   lock_give_turn(s);
   return rc;
@@ -324,7 +328,7 @@ int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t ch
   uint64_t at = from, size, digest = 0, operations = 0;
   view v;
   int kind;
-  writer_view(s, limit, &v);
+  view_for_writing(s, limit, &v);
   t->start = t->position = from;
   while( at<limit && record_span(&v, at, limit, &kind, &size)==MAPH_OK ){
     if( record_verify(&v, at, size)!=MAPH_OK ) return 0;
@@ -380,27 +384,17 @@ static int finish_or_erase(store *s){
   return rc;
 }
 
-/* From committed to end: index pieces stay, everything else becomes pads. */
+/* From committed to end nothing is a transaction's: what is not yet a pad or an index piece becomes one pad.  Index pieces inside it stay what they are:
+** the index leads to them, a walk of the log need not. */
 static int cover_leftovers(store *s, uint64_t from, uint64_t end){
-  uint64_t at = from, run = from, size;
+  uint64_t at = from, size;
   view v;
-  int rc = MAPH_OK, kind;
-  writer_view(s, end, &v);
-  while( rc==MAPH_OK && at<end ){
-    if( record_span(&v, at, end, &kind, &size)!=MAPH_OK ){
-      if( end-at!=END_SIZE ) return fail_corrupt(s->path, at, "what a writer left when it died cannot be read");
-      size = END_SIZE;
-      kind = KIND_END;
-    }
-    if( (kind==KIND_EXTENT || kind==KIND_PAD) && record_verify(&v, at, size)==MAPH_OK ){
-      rc = cover(s, run, at);
-      run = at+size;
-    }
-    at += size;
-  }
-  if( rc==MAPH_OK ) rc = cover(s, run, end);
+  int kind;
+  view_for_writing(s, end, &v);
+  while( at<end && record_span(&v, at, end, &kind, &size)==MAPH_OK && (kind==KIND_PAD || kind==KIND_EXTENT) && record_verify(&v, at, size)==MAPH_OK ) at += size;
+  if( end-at>0 && end-at<RECORD_HEAD ) return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
   s->tail_checked = end;
-  return rc;
+  return cover(s, at, end);
 }
 
 /* Before the first store of a session the disk must say that the live part may be stale. */
@@ -408,11 +402,8 @@ static int mark_dirty(store *s){
   header *h = live(s);
   uint64_t clean = get(&h->clean);
   int rc;
-  if( clean==CLEAN_DIRTY ){
-    if( header_trusted(s, h, 1) || !lock_alone(s) ) return MAPH_OK;
-    return recover_in_place(s);
-  }
-  if( clean==CLEAN_OPENING && !header_trusted(s, h, 1) && lock_alone(s) ) return recover_in_place(s);
+  if( !header_trusted(s, h) ) return recover_in_place(s);
+  if( clean==CLEAN_DIRTY ) return MAPH_OK;
   set(s, &h->boot, s->boot);
   set(s, &h->mount, s->mount);
   set(s, &h->space, s->space);
@@ -447,7 +438,7 @@ static int take_tip(store *s, uint64_t end){
   view v;
   int rc;
   if( s->last.end==end ) return MAPH_OK;
-  writer_view(s, end, &v);
+  view_for_writing(s, end, &v);
   rc = record_end(&v, end, &e);
   if( rc==MAPH_OK ) s->last = (tip){ end, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
   return rc;
@@ -457,8 +448,12 @@ int commit_begin_session(store *s){
   header *h = live(s);
   uint64_t end;
   int rc = MAPH_OK;
-  if( get(&h->end)>atomic_load_explicit(&s->size, memory_order_relaxed) ) rc = store_see_size(s, 0);   /* another process let it grow */
-  if( rc==MAPH_OK && !s->in_memory && (get(&h->clean)!=CLEAN_DIRTY || !header_trusted(s, h, 1)) ) rc = mark_dirty(s);
+  s->unsettled = 1;                        /* until all of this has passed */
+  if( s->last.end==0 ){                    /* this process's first: the file may have been trimmed since it was opened */
+    s->populated = 0;
+    rc = store_see_size(s, 0);
+  }else if( get(&h->end)>atomic_load_explicit(&s->size, memory_order_relaxed) ) rc = store_see_size(s, 0);   /* another process let it grow */
+  if( rc==MAPH_OK && !s->in_memory && (get(&h->clean)!=CLEAN_DIRTY || !header_trusted(s, h)) ) rc = mark_dirty(s);
   if( rc==MAPH_OK && get(&h->unborn) ) rc = flush_name(s);
   h = live(s);
   if( rc==MAPH_OK ) rc = check_live_words(s);
@@ -499,11 +494,17 @@ int commit_sync(store *s){
   return MAPH_OK;
 }
 
+static void trim(store *s){
+  os_trim(&s->file, (s->space_end+4095) & ~UINT64_C(4095));
+  s->populated = 0;
+  store_see_size(s, 0);
+}
+
 int commit_end_sessions(store *s){
   header *h = live(s);
   int rc = MAPH_OK;
-  if( s->in_memory || s->lock.fd<0 || get(&h->clean)==CLEAN_YES || !header_trusted(s, h, 1) || (get(&h->state) & STATE_FLAGS) ) return MAPH_OK;
-  if( lock_take(s, 0)!=MAPH_OK ) return MAPH_OK;     /* another writer is at work: it will mark the file when it leaves */
+  if( s->in_memory || s->lock.fd<0 || get(&h->clean)==CLEAN_YES || !header_trusted(s, h) || (get(&h->state) & STATE_FLAGS) ) return MAPH_OK;
+  if( lock_take(s, LEAVE_WAIT_MS)!=MAPH_OK ) return MAPH_OK;     /* a writer is at work all the time: it will mark the file when it leaves */
   if( lock_alone(s) ){
     rc = os_flush_file(&s->file, s->path);
     if( rc!=MAPH_OK ) commit_poison(s);
@@ -514,9 +515,10 @@ int commit_end_sessions(store *s){
       set(s, &h->clean, CLEAN_YES);
       rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
       if( rc!=MAPH_OK ) commit_poison(s);
-      else if( s->space_end+4096<atomic_load(&s->size) ) os_trim(&s->file, (s->space_end+4095) & ~UINT64_C(4095));
+      else if( s->space_end+4096<atomic_load(&s->size) ) trim(s);
     }
   }
+  lock_leave(s);
   lock_release(s);
   lock_give_turn(s);
   return rc;

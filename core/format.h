@@ -57,7 +57,7 @@
 **        8    4  checksum    low 32 bits of XXH3-64 over bytes 12 .. end of the record (extents and pads: 12..31 only)
 **       12    1  kind        1 put, 2 delete, 3 end, 4 epoch, 5 pad, 6 extent
 **       13    1  flags       put: bits 0..2 value type (0 blob, 1 text, 2 json, 3 integer, 4 real, 5 null), 8 expiry present,
-**                            16 attributes present, 32 the writer called the key text.  delete: 32 only.  Others 0
+**                            16 attributes present, 32 the writer called the key text, 64 a blob.  delete: 32, 64.  Others 0
 **       14    2  key size    put, delete: 1..65535.  Others 0
 **
 ** PUT and DELETE:
@@ -151,7 +151,7 @@ enum {
 enum { STATE_SWITCHING = 1, STATE_SUPERSEDED = 2, STATE_DELETED = 4, STATE_POISONED = 8, STATE_FLAGS = 63 };
 enum { CLEAN_YES = 1, CLEAN_OPENING = 2, CLEAN_DIRTY = 3 };
 enum { KIND_PUT = 1, KIND_DELETE = 2, KIND_END = 3, KIND_EPOCH = 4, KIND_PAD = 5, KIND_EXTENT = 6 };
-enum { FLAG_TYPE = 7, FLAG_EXPIRY = 8, FLAG_ATTRIBUTES = 16, FLAG_TEXT_KEY = 32 };
+enum { FLAG_TYPE = 7, FLAG_EXPIRY = 8, FLAG_ATTRIBUTES = 16, FLAG_TEXT_KEY = 32, FLAG_KEY_TYPE = 96 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
 enum { EXTENT_DIRECTORY = 1, EXTENT_SEGMENT = 2, EXTENT_PERFECT = 3 };
 

@@ -56,6 +56,7 @@ static store *store_new(const char *path){
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&s->turn_free, &monotonic);
+  pthread_cond_init(&s->released, NULL);
   pthread_condattr_destroy(&monotonic);
   return s;
 }
@@ -85,6 +86,7 @@ void store_free(store *s){
   pthread_mutex_destroy(&s->flush_mutex);
   pthread_cond_destroy(&s->flush_done);
   pthread_cond_destroy(&s->turn_free);
+  pthread_cond_destroy(&s->released);
   os_free(s->path);
   os_free(s);
 }
@@ -127,7 +129,7 @@ static int store_release(store *s, int writing){
 }
 
 /* Let a store be written to: a writable descriptor, a writable mapping, the lock file.  Under the registry's mutex. */
-static int add_writer(store *s, os_file *f){
+static int add_writer(store *s, os_file *f, int timeout_ms){
   int rc = MAPH_OK;
   if( s->writers==0 ){
     if( !s->file.writable ){
@@ -138,7 +140,10 @@ static int add_writer(store *s, os_file *f){
       pthread_mutex_unlock(&s->mapping_mutex);
     }
     rc = store_map_for_writing(s);
-    if( rc==MAPH_OK && !s->lockless && s->lock.fd<0 ) rc = lock_open(s);
+    if( rc==MAPH_OK && !s->lockless && s->boot==0 ){
+      rc = fail(MAPH_CANTOPEN, "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), so a power loss could go unnoticed: mount /proc", s->path);
+    }
+    if( rc==MAPH_OK && !s->lockless && s->lock.fd<0 ) rc = lock_open(s, timeout_ms);
     s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
     s->streak = 0;
     s->unsettled = 1;
@@ -183,6 +188,8 @@ static int store_load(const char *path, os_file *f, const maph_options *o, store
   return rc;
 }
 
+static int remove_files(const char *path, const os_file *model, int timeout_ms);
+
 /* A transaction ends where the header says that the log does, and in a clean file none is under way. */
 static int live_words_hold(store *s){
   const header *h = header_of(atomic_load(&s->base));
@@ -200,7 +207,12 @@ static int live_words_hold(store *s){
 static int must_be_trusted(store *s, int writing, const maph_options *o){
   const header *h = header_of(atomic_load(&s->base));
   int rc;
-  if( header_trusted(s, h, writing) ) return live_words_hold(s);
+  if( atomic_load(&h->state) & STATE_DELETED ){      /* and still here: who deleted it died over it */
+    if( !writing ) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
+    rc = remove_files(s->path, &s->file, o->busy_timeout_ms);
+    return rc==MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
+  }
+  if( header_trusted(s, h) ) return live_words_hold(s);
   if( !writing ){
     return fail(MAPH_RECOVER, "%s: was not closed cleanly before a power loss, or is a copy of a store in use: run `maph recover` on it, or open it "
                 "once for writing", s->path);
@@ -240,7 +252,7 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
     s->next = registry;
     registry = s;
   }
-  if( rc==MAPH_OK && writing ) rc = add_writer(s, &f);
+  if( rc==MAPH_OK && writing ) rc = add_writer(s, &f, o->busy_timeout_ms);
   if( rc!=MAPH_OK && s!=NULL && --s->references==0 ){
     forget_store(s);
     store_free(s);
@@ -311,6 +323,7 @@ int store_build(const char *path, const maph_options *o, const uint8_t uuid[16],
   if( rc==MAPH_OK ){
     s->file = f;
     s->lockless = 1;
+    header_place(s);
     rc = store_format(s, uuid, generation, version, o->expected_keys);
   }else{
     os_close(&f);
@@ -488,10 +501,8 @@ int maph_close(maph *m){
   int rc;
   if( m==NULL ) return MAPH_OK;
   if( m->magic!=HANDLE_MAGIC ) return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
-  if( m->fork_count==handle_forks() ){
-    if( m->open_reads ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
-    while( m->open_txns ) maph_txn_abort(m->open_txns);
-  }
+  if( m->open_reads ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
+  while( m->open_txns && m->fork_count==handle_forks() ) maph_txn_abort(m->open_txns);
   m->magic = 0;
   release_retired(m);
   rc = store_release(m->s, writes(m));
@@ -548,7 +559,7 @@ int handle_store(maph *m, store **s){
   int rc = check_handle(m);
   if( unlikely(rc!=MAPH_OK) ) return rc;
   *s = atomic_load_explicit(&m->s, memory_order_acquire);
-  state = atomic_load_explicit(&header_of(atomic_load_explicit(&(*s)->base, memory_order_relaxed))->state, memory_order_acquire);
+  state = atomic_load_explicit(&header_of(atomic_load_explicit(&(*s)->base, memory_order_acquire))->state, memory_order_acquire);
   if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0) ) return MAPH_OK;
   return follow(m, s);
 }
@@ -589,33 +600,44 @@ int maph_sync(maph *m){
   return rc==MAPH_OK ? commit_sync(s) : rc;
 }
 
+/* Remove a store's two files, the store first: its lock file may be made anew at any time. */
+static int remove_files(const char *path, const os_file *model, int timeout_ms){
+  char *lock_name = handle_beside(path, ".lock");
+  uint64_t device = 0, inode = 0;
+  os_file rewrite;
+  int rc = lock_name ? handle_lock_rewrite(path, model, timeout_ms, &rewrite) : MAPH_NOMEM;
+  if( rc==MAPH_OK ){
+    rc = os_identity(path, &device, &inode);
+    if( rc==MAPH_OK && device==model->device && inode==model->inode ) rc = os_remove(path);
+    if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
+    if( rc==MAPH_OK ) rc = os_flush_directory(path);
+    os_close(&rewrite);
+  }
+  os_free(lock_name);
+  return rc;
+}
+
 int maph_destroy(const char *path, int busy_timeout_ms){
   maph_options o = MAPH_OPTIONS_INIT;
-  char *lock_name = NULL;
-  os_file rewrite;
+  word *state;
   store *s;
   maph *m;
   int rc;
-  o.busy_timeout_ms = busy_timeout_ms;
-  rewrite.fd = -1;
+  o.busy_timeout_ms = MAX(busy_timeout_ms, 0);
   rc = maph_open(path, MAPH_RDWR, &o, &m);
   if( rc!=MAPH_OK ) return rc;
   s = m->s;
   if( s->in_memory ){ maph_close(m); return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed"); }
-  lock_name = handle_beside(s->path, ".lock");
-  rc = lock_name ? handle_lock_rewrite(s->path, &s->file, busy_timeout_ms, &rewrite) : MAPH_NOMEM;
-  if( rc==MAPH_OK ) rc = lock_take(s, busy_timeout_ms);
+  rc = lock_take(s, o.busy_timeout_ms);
   if( rc==MAPH_OK ){
+    state = &header_of(s->write_base)->state;
     OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-    atomic_fetch_or(&header_of(s->write_base)->state, STATE_DELETED);
-    os_remove(s->path);
-    os_remove(lock_name);
-    rc = os_flush_directory(s->path);
+    atomic_fetch_or(state, STATE_DELETED);
+    rc = remove_files(s->path, &s->file, o.busy_timeout_ms);
+    if( rc!=MAPH_OK ) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
     lock_release(s);
     lock_give_turn(s);
   }
-  os_close(&rewrite);
-  os_free(lock_name);
   maph_close(m);
   return rc;
 }

@@ -3,8 +3,8 @@
 **
 ** The live part and the index describe memory: page cache that survives the death of any process but not a power cut.  They hold
 ** where the file is marked clean, or where the machine has not been restarted since (boot identity), the file is not a copy (device
-** and inode) and its file system was not unmounted in between (mount).  A reader in another mount namespace cannot compare mounts
-** and leaves that to writers.
+** and inode) and its file system was not unmounted in between (mount), as far as mounts can be compared: in another mount namespace,
+** a container's say, they have other numbers, and boot, device and inode must do.
 */
 #include "store.h"
 
@@ -30,9 +30,10 @@ void header_make(header *h, const uint8_t uuid[16], uint64_t generation){
   h->checksum = XXH3_64bits(h, offsetof(header, checksum));
 }
 
-/* The identity of {boot, device, inode}; never 0. */
+/* The identity of {boot, device, inode}; 0 where the boot is not known, which is trusted by nobody. */
 static uint64_t place_hash(const os_file *f, const os_place *place){
   uint8_t in[sizeof place->boot+16];
+  if( place->boot[0]==0 ) return 0;
   memcpy(in, place->boot, sizeof place->boot);
   memcpy(in+sizeof place->boot, &f->device, 8);
   memcpy(in+sizeof place->boot+8, &f->inode, 8);
@@ -40,7 +41,6 @@ static uint64_t place_hash(const os_file *f, const os_place *place){
 }
 
 int header_read(store *s, const uint8_t *base, uint64_t size){
-  os_place place;
   header copy;
   if( size<HEADER_SIZE ){
     return fail(MAPH_FORMAT, "%s: not a maph store: %llu bytes are too few to be one", s->path, (unsigned long long)size);
@@ -62,18 +62,23 @@ int header_read(store *s, const uint8_t *base, uint64_t size){
   s->generation = copy.generation;
   s->hash_seed = copy.hash_seed;
   s->salt = header_salt(&copy);
+  header_place(s);
+  return MAPH_OK;
+}
+
+void header_place(store *s){
+  os_place place;
   os_place_of(&s->file, &place);
   s->boot = place_hash(&s->file, &place);
   s->mount = place.mount;
   s->space = place.space;
-  return MAPH_OK;
 }
 
-int header_trusted(const store *s, const header *h, int writer){
+int header_trusted(const store *s, const header *h){
   uint64_t clean = atomic_load_explicit(&h->clean, memory_order_acquire);
   if( s->in_memory || clean==CLEAN_YES ) return 1;
-  if( atomic_load_explicit(&h->boot, memory_order_acquire)!=s->boot ) return 0;
-  if( atomic_load_explicit(&h->space, memory_order_relaxed)!=s->space ) return !writer;
+  if( s->boot==0 || atomic_load_explicit(&h->boot, memory_order_acquire)!=s->boot ) return 0;
+  if( atomic_load_explicit(&h->space, memory_order_relaxed)!=s->space ) return 1;
   return atomic_load_explicit(&h->mount, memory_order_relaxed)==s->mount;
 }
 

@@ -178,13 +178,6 @@ uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_s
 /* ----------------------------------------------------------------------------------------------------------- writing */
 /* From here on: the holder of the turn, or of index_mutex, in the writable mapping. */
 
-static void writer_view(store *s, view *v){
-  v->s = s;
-  v->base = s->write_base;
-  v->size = atomic_load_explicit(&s->size, memory_order_relaxed);
-  v->snapshot = s->space_end;
-}
-
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment){
   return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & 63;
 }
@@ -233,7 +226,7 @@ static int may_split(store *s, uint64_t segment){
   view v;
   if( overflow_of(s->write_base, segment)!=0 || depth>=HASH_BITS ) return 0;
   if( depth<(root&63) ) return 1;
-  writer_view(s, &v);
+  view_for_writing(s, 0, &v);
   return (UINT64_C(2)<<depth)<=16*directory_segments(&v, root);
 }
 
@@ -331,7 +324,7 @@ int index_finish_split(store *s){
   view v;
   int rc;
   if( fresh==0 ) return MAPH_OK;
-  writer_view(s, &v);
+  view_for_writing(s, 0, &v);
   if( (rc = segment_sound(&v, fresh))!=MAPH_OK || (rc = record_verify(&v, fresh-RECORD_HEAD, RECORD_HEAD))!=MAPH_OK ) return rc;
   memcpy(&head, v.base+fresh-RECORD_HEAD, sizeof head);
   root = acquire(&header_of(s->write_base)->root);
@@ -461,26 +454,55 @@ static int segment_now(store *s, uint64_t hash, uint64_t *segment){
   place p;
   view v;
   int rc;
-  writer_view(s, &v);
+  view_for_writing(s, 0, &v);
   rc = place_of(&v, hash, &p);
   *segment = rc==MAPH_OK ? p.segment : 0;
   return likely(rc==MAPH_OK) ? chain_sound(&v, p.segment, p.root & 63) : rc;
 }
 
-int index_reserve(store *s, pending *p, size_t n, pending *scratch){
-  size_t i = 0, j;
+/* The keys of p from i on that share p[i]'s segment end where? */
+static int group_at(store *s, const pending *p, size_t n, size_t i, uint64_t *segment, size_t *end){
+  int rc = segment_now(s, p[i].hash, segment);
+  uint64_t depth;
+  size_t j = i+1;
+  if( rc!=MAPH_OK ) return rc;
+  depth = depth_of(s->write_base, *segment);
+  while( j<n && same_segment(p[i].hash, p[j].hash, depth) ) j++;
+  *end = j;
+  return MAPH_OK;
+}
+
+/* Split, once each, the segments from *from on whose new keys do not fit; *from moves to the first of them.  Once each, because a directory that only one of
+** its segments makes long looks like an attack to may_split. */
+static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *splits){
+  size_t i = *from, end, first = n;
+  uint64_t segment;
   int rc = MAPH_OK;
+  *splits = 0;
+  while( i<n && (rc = group_at(s, p, n, i, &segment, &end))==MAPH_OK ){
+    if( !fits(s, segment, p+i, end-i) ){
+      if( first==n ) first = i;
+      if( may_split(s, segment) ){
+        rc = split(s, segment, p[i].hash);
+        ++*splits;
+      }
+      if( rc!=MAPH_OK ) return rc;
+    }
+    i = end;
+  }
+  *from = first;
+  return rc;
+}
+
+int index_reserve(store *s, pending *p, size_t n, pending *scratch){
+  size_t i = 0, end;
+  uint64_t segment;
+  int rc, splits;
   sort_by_segment(p, n, scratch);
-  while( rc==MAPH_OK && i<n ){
-    uint64_t segment, depth;
-    rc = segment_now(s, p[i].hash, &segment);
-    if( rc!=MAPH_OK ) break;
-    depth = depth_of(s->write_base, segment);
-    for(j=i+1; j<n && same_segment(p[i].hash, p[j].hash, depth); j++){}
-    if( fits(s, segment, p+i, j-i) ){ i = j; continue; }
-    if( may_split(s, segment) ){ rc = split(s, segment, p[i].hash); continue; }
-    rc = fit_by_overflow(s, segment, p+i, j-i);
-    i = j;
+  do rc = split_pass(s, p, n, &i, &splits); while( rc==MAPH_OK && i<n && splits>0 );
+  while( rc==MAPH_OK && i<n && (rc = group_at(s, p, n, i, &segment, &end))==MAPH_OK ){
+    if( !fits(s, segment, p+i, end-i) ) rc = fit_by_overflow(s, segment, p+i, end-i);
+    i = end;
   }
   return rc;
 }

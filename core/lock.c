@@ -11,15 +11,17 @@
 ** BIAS.  Taking and releasing the lock costs two system calls, several times a put.  A writer that took it some times in a row with nobody
 ** waiting makes the store biased to itself: it stores its identity in `bias`, releases the lock, and from then on writes by
 **
-**     busy = me;  fence;  if( bias==me ) write, then busy = 0;  else busy = 0 and take the lock
+**     if( bias==me && compare-and-swap busy 0 -> me ) { if( bias==me ) write;  busy = 0 }   else take the lock
 **
 ** Who takes the lock revokes the bias and waits for the write under way, if any:
 **
-**     bias = 0;  fence;  while( busy!=0 && the writer it names lives ) wait
+**     bias = 0;  while( busy!=0 ) if the writer it names is dead, compare-and-swap busy -> 0, else wait
 **
-** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002.)  Of two that store and then load, one sees the other's
-** store, so either the biased writer sees the revocation or the revoker sees `busy`.  An idle biased writer holds up nobody and needs no
-** thread.  A writer lives while its own byte of the lock file, LOCK_IDENTITY + identity, is locked: the kernel unlocks it when it dies.
+** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/lock.pml is its model.)  Of two that store and then load,
+** one sees the other's store, so either the biased writer sees the revocation or the revoker sees `busy`.  Both changes of `busy` are
+** compare-and-swap, because a writer that was stopped between its load of `bias` and its claim may wake up late.  An idle biased writer
+** holds up nobody and needs no thread.  A writer lives while its own byte of the lock file, LOCK_IDENTITY + identity, is locked: the
+** kernel unlocks it when it dies.
 **
 ** PRESENCE.  Every writer process holds a shared lock on byte 1; who can have it exclusively is alone.  The last one to leave marks the file
 ** clean.  A crash anywhere here leaves at most `bias` or `busy` naming a dead writer, which the next one finds out.
@@ -32,8 +34,9 @@ enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_U
 
 /* ------------------------------------------------------------------------------------------------------ the lock file */
 
-int lock_open(store *s){
+int lock_open(store *s, int timeout_ms){
   size_t n = strlen(s->path);
+  uint64_t deadline = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
   char *name;
   int rc, got;
   s->lock.fd = -1;
@@ -45,7 +48,7 @@ int lock_open(store *s){
   rc = os_open_lock(name, &s->file, &s->lock);
   if( rc!=MAPH_OK ) goto done;
   do os_random(&s->identity, sizeof s->identity); while( s->identity>>61!=1 );   /* a byte's offset: positive, never 0 */
-  got = os_lock(&s->lock, LOCK_PRESENT, 0);
+  while( (got = os_lock(&s->lock, LOCK_PRESENT, 0))==0 && os_clock_ns()<deadline ) os_sleep_us(POLL_MOST_US);
   if( got==1 ) got = os_lock(&s->lock, LOCK_IDENTITY+s->identity, 1);
   if( got<0 ) rc = -got;
   if( got==0 ) rc = fail(MAPH_BUSY, "%s: locked by a process that has the store to itself: try again", name);
@@ -67,11 +70,11 @@ void lock_close(store *s){
 }
 
 int lock_alone(store *s){
-  int got;
-  if( s->lockless ) return 1;
-  got = os_lock(&s->lock, LOCK_PRESENT, 1);
-  if( got!=1 ) return 0;
-  return os_lock(&s->lock, LOCK_PRESENT, 0)==1;     /* back to shared, in one step */
+  return s->lockless || !os_locked(&s->lock, LOCK_PRESENT);
+}
+
+void lock_leave(store *s){
+  if( !s->lockless ) os_unlock(&s->lock, LOCK_PRESENT);
 }
 
 /* The header names the lock file, so that a writer with a new file of that name does not write beside one that holds the old. */
@@ -102,7 +105,7 @@ static int say_busy(store *s, int timeout_ms){
 /* With byte 0: nobody may go on writing by bias. */
 static int revoke_bias(store *s, uint64_t deadline, int timeout_ms){
   header *h = header_of(s->write_base);
-  uint64_t busy;
+  uint64_t busy, dead;
   unsigned pause = 0;
   if( atomic_load(&h->bias)!=0 ){
     OS_TEST_STORE(s->write_base, offsetof(header, bias), 8);
@@ -112,8 +115,9 @@ static int revoke_bias(store *s, uint64_t deadline, int timeout_ms){
   while( (busy = atomic_load(&h->busy))!=0 && busy!=s->identity ){
     if( busy>>61!=1 || !os_locked(&s->lock, LOCK_IDENTITY+busy) ){
       OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
-      atomic_store(&h->busy, 0);
-      break;
+      dead = busy;
+      atomic_compare_exchange_strong(&h->busy, &dead, 0);
+      continue;
     }
     if( os_clock_ns()>=deadline ) return say_busy(s, timeout_ms);
     store_word(s->write_base, &h->waiter, os_clock_ns());
@@ -123,8 +127,8 @@ static int revoke_bias(store *s, uint64_t deadline, int timeout_ms){
   return MAPH_OK;
 }
 
-static int take_byte(store *s, int timeout_ms){
-  uint64_t now = os_clock_ns(), deadline = now+(uint64_t)timeout_ms*1000000u;
+static int take_byte(store *s, uint64_t deadline, int timeout_ms){
+  uint64_t now = os_clock_ns();
   unsigned pause = POLL_LEAST_US;
   int got;
   if( s->streak>0 && now-s->streak_began>STREAK_MOST_NS && waiting(s, now) && timeout_ms>0 ){
@@ -142,7 +146,8 @@ static int take_byte(store *s, int timeout_ms){
   }
   if( got<0 ) return -got;
   if( s->streak++==0 ) s->streak_began = now;
-  got = revoke_bias(s, deadline, timeout_ms);
+  got = check_lock_file(s);                          /* first: another file would say that every writer is dead */
+  if( got==MAPH_OK ) got = revoke_bias(s, deadline, timeout_ms);
   if( got!=MAPH_OK ) os_unlock(&s->lock, LOCK_WRITER);
   return got;
 }
@@ -150,33 +155,31 @@ static int take_byte(store *s, int timeout_ms){
 /* Write by bias, if it is ours and nobody revoked it.  1: locked so. */
 static int enter_biased(store *s){
   header *h = header_of(s->write_base);
+  uint64_t nobody = 0;
   if( atomic_load_explicit(&h->bias, memory_order_relaxed)!=s->identity ) return 0;
   OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
-  atomic_store_explicit(&h->busy, s->identity, memory_order_relaxed);
-  atomic_thread_fence(memory_order_seq_cst);
-  if( atomic_load_explicit(&h->bias, memory_order_acquire)==s->identity ) return 1;
-  atomic_store_explicit(&h->busy, 0, memory_order_release);
+  if( atomic_compare_exchange_strong(&h->busy, &nobody, s->identity) ){
+    if( atomic_load(&h->bias)==s->identity ) return 1;
+    atomic_store_explicit(&h->busy, 0, memory_order_release);
+  }
   s->streak = 0;
   return 0;
 }
 
 /* The store may have been moved away, closed to writing, or left in the middle of something since this process last had the lock. */
 static int between_writers(store *s){
-  header *h = header_of(s->write_base);
-  uint64_t state = atomic_load_explicit(&h->state, memory_order_acquire);
-  int rc;
+  uint64_t state = atomic_load_explicit(&header_of(s->write_base)->state, memory_order_acquire);
   if( state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED) ){
     return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path, state&STATE_DELETED ? "deleted" : "replaced");
   }
   if( state & STATE_POISONED ) return commit_poisoned(s);
-  rc = s->lockless ? MAPH_OK : check_lock_file(s);
-  return rc==MAPH_OK ? commit_begin_session(s) : rc;
+  return commit_begin_session(s);
 }
 
 enum { LOCKED_BYTE = 1, LOCKED_BIASED = 2 };
 
 /* Under held_mutex, held was 0. */
-static int lock_process(store *s, int timeout_ms){
+static int lock_process(store *s, uint64_t deadline, int timeout_ms){
   int rc = MAPH_OK;
   if( s->lockless ){
     s->locked = LOCKED_BYTE;
@@ -184,7 +187,7 @@ static int lock_process(store *s, int timeout_ms){
     s->locked = LOCKED_BIASED;
     if( likely(!s->unsettled && (atomic_load_explicit(&header_of(s->write_base)->state, memory_order_relaxed) & STATE_FLAGS)==0) ) return MAPH_OK;
   }else{
-    rc = take_byte(s, timeout_ms);
+    rc = take_byte(s, deadline, timeout_ms);
     if( rc!=MAPH_OK ) return rc;
     s->locked = LOCKED_BYTE;
   }
@@ -197,7 +200,7 @@ static void unlock_process(store *s){
     OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
     atomic_store_explicit(&h->busy, 0, memory_order_release);
   }else if( s->locked==LOCKED_BYTE && !s->lockless ){
-    if( s->streak>=BIAS_AFTER && atomic_load(&h->busy)==0 && !waiting(s, os_clock_ns()) ){
+    if( s->streak>=BIAS_AFTER && !s->unsettled && atomic_load(&h->busy)==0 && !waiting(s, os_clock_ns()) ){
       store_word(s->write_base, &h->bias, s->identity);
     }
     os_unlock(&s->lock, LOCK_WRITER);
@@ -205,26 +208,22 @@ static void unlock_process(store *s){
   s->locked = 0;
 }
 
-void lock_hold(store *s){
-  pthread_mutex_lock(&s->held_mutex);
-  s->held++;
-  pthread_mutex_unlock(&s->held_mutex);
-}
-
 void lock_release(store *s){
   pthread_mutex_lock(&s->held_mutex);
-  if( --s->held==0 ) unlock_process(s);
+  if( --s->held==0 ){
+    unlock_process(s);
+    pthread_cond_broadcast(&s->released);
+  }
   pthread_mutex_unlock(&s->held_mutex);
 }
 
 /* ------------------------------------------------------------------------------------------------------ in this process */
 
-static int wait_for_turn(store *s, int timeout_ms){
+static int wait_for_turn(store *s, uint64_t deadline, int timeout_ms){
   int rc = MAPH_OK;
   pthread_mutex_lock(&s->turn_mutex);
   if( s->turn_taken ){
-    uint64_t until = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
-    struct timespec t = { (time_t)(until/1000000000u), (long)(until%1000000000u) };
+    struct timespec t = { (time_t)(deadline/1000000000u), (long)(deadline%1000000000u) };
     s->turn_waiters++;
     while( s->turn_taken && rc==MAPH_OK ){
       if( timeout_ms==0 || pthread_cond_timedwait(&s->turn_free, &s->turn_mutex, &t)==ETIMEDOUT ) rc = MAPH_BUSY;
@@ -245,26 +244,23 @@ void lock_give_turn(store *s){
   pthread_mutex_unlock(&s->turn_mutex);
 }
 
-/* With group commit one thread after another would keep the lock for ever: when another process waits, let it run out. */
-static void let_others_in(store *s){
-  int tries = 0;
-  unsigned held = 1;
-  if( s->lockless || s->decided_first==NULL || !waiting(s, os_clock_ns()) ) return;
+/* With group commit one thread after another would keep the lock for ever.  When another process waits, or the live words must be looked at before
+** the next append, let it run out: nobody decides more while we have the turn. */
+static void let_lock_go(store *s){
+  if( s->decided_first==NULL || (!s->unsettled && (s->lockless || !waiting(s, os_clock_ns()))) ) return;
   commit_wait_visible(s);
-  while( held && tries++<100 ){
-    pthread_mutex_lock(&s->held_mutex);
-    held = s->held;
-    pthread_mutex_unlock(&s->held_mutex);
-    if( held ) os_sleep_us(20);
-  }
+  pthread_mutex_lock(&s->held_mutex);
+  while( s->held>0 ) pthread_cond_wait(&s->released, &s->held_mutex);
+  pthread_mutex_unlock(&s->held_mutex);
 }
 
 int lock_take(store *s, int timeout_ms){
-  int rc = wait_for_turn(s, timeout_ms);
+  uint64_t deadline = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
+  int rc = wait_for_turn(s, deadline, timeout_ms);
   if( rc!=MAPH_OK ) return rc;
-  let_others_in(s);
+  let_lock_go(s);
   pthread_mutex_lock(&s->held_mutex);
-  if( s->held==0 ) rc = lock_process(s, timeout_ms);
+  if( s->held==0 ) rc = lock_process(s, deadline, timeout_ms);
   if( rc==MAPH_OK ) s->held++;
   else if( s->held==0 && s->locked ) unlock_process(s);
   pthread_mutex_unlock(&s->held_mutex);

@@ -25,14 +25,18 @@ static uint64_t reserve_for(uint64_t size){
   return MAX(least, (16*size+4095)&~UINT64_C(4095));
 }
 
-/* Map at least `size` bytes; halve the reserve while the address space does not allow it. */
+/* Map at least `size` bytes; halve the reserve while the address space does not allow it, and then leave some of it to others. */
 static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, uint64_t *length){
-  uint64_t want = reserve_for(size);
-  int rc;
-  for(;;){
-    rc = os_map(&s->file, s->path, want, writable, base);
-    if( rc!=MAPH_NOMEM || want/2<size ) break;
+  uint64_t want = reserve_for(size), least = MAX(size, (uint64_t)GROW_LEAST);
+  int rc, scarce = 0;
+  while( (rc = os_map(&s->file, s->path, want, writable, base))==MAPH_NOMEM && want/2>=least ){
     want /= 2;
+    scarce = 1;
+  }
+  if( rc==MAPH_OK && scarce && want/8>=least ){
+    os_unmap(*base, want);
+    want /= 8;
+    rc = os_map(&s->file, s->path, want, writable, base);
   }
   if( rc==MAPH_OK ){
     *length = want;
@@ -59,16 +63,18 @@ static int map_to(store *s, uint64_t size){
   int rc;
   if( size>s->mapped || atomic_load(&s->base)==NULL ){
     rc = map_reserving(s, size, ONE_MAPPING && s->file.writable, &base, &length);
-    if( rc==MAPH_OK ) rc = keep_outgrown(s, atomic_load(&s->base), s->mapped);
     if( rc!=MAPH_OK ) return rc;
+    rc = keep_outgrown(s, atomic_load(&s->base), s->mapped);
+    if( rc!=MAPH_OK ){ os_unmap(base, length); return rc; }
     atomic_store_explicit(&s->base, base, memory_order_release);
     s->mapped = length;
     if( ONE_MAPPING && s->file.writable ){ s->write_base = base; s->write_mapped = length; }
   }
   if( !ONE_MAPPING && s->write_base!=NULL && size>s->write_mapped ){
     rc = map_reserving(s, size, 1, &base, &length);
-    if( rc==MAPH_OK ) rc = keep_outgrown(s, s->write_base, s->write_mapped);
     if( rc!=MAPH_OK ) return rc;
+    rc = keep_outgrown(s, s->write_base, s->write_mapped);
+    if( rc!=MAPH_OK ){ os_unmap(base, length); return rc; }
     s->write_base = base;
     s->write_mapped = length;
   }
@@ -92,13 +98,14 @@ int store_see_size(store *s, uint64_t need){
 }
 
 int store_map_for_writing(store *s){
+  uint64_t length = 0;
   uint8_t *base = NULL;
   int rc = MAPH_OK;
   pthread_mutex_lock(&s->mapping_mutex);
   if( atomic_load(&s->write_base)==NULL ){
-    rc = os_map(&s->file, s->path, s->mapped, 1, &base);
+    rc = map_reserving(s, atomic_load(&s->size), 1, &base, &length);
     s->write_base = base;
-    s->write_mapped = s->mapped;
+    s->write_mapped = length;
   }
   pthread_mutex_unlock(&s->mapping_mutex);
   return rc;
@@ -114,7 +121,7 @@ static int grow(store *s, uint64_t to){
   step = MIN(MAX(size/8, (uint64_t)GROW_LEAST), most);
   to = (to+4095) & ~UINT64_C(4095);
   if( to>OFFSET_MAX ){ rc = fail(MAPH_FULL, "%s: the format's limit of 8 TiB is reached: compact the store", s->path); goto done; }
-  rc = os_grow(&s->file, s->path, MIN(MAX(to, size+step), OFFSET_MAX));
+  if( size<to ) rc = os_grow(&s->file, s->path, MIN(MAX(to, size+step), OFFSET_MAX));   /* else another process let it grow */
   if( rc==MAPH_FULL && size+step>to ) rc = os_grow(&s->file, s->path, to);
   if( rc==MAPH_OK ) rc = map_to(s, s->file.size);
   if( rc==MAPH_OK ) atomic_store_explicit(&s->size, s->file.size, memory_order_release);

@@ -75,7 +75,7 @@ enum {
 
 MAPH_API const char *maph_strerror(int rc);              /* "no such key"; never NULL, also for unknown codes */
 typedef struct maph maph;
-MAPH_API const char *maph_errmsg(maph *m);               /* last failure in this thread; m may be NULL; valid until its next failure */
+MAPH_API const char *maph_errmsg(maph *m);               /* last failure in this thread, but for a miss of maph_get; m may be NULL; valid until the next failure */
 MAPH_API const char *maph_version(void);                 /* of the library that runs; compare with MAPH_VERSION */
 
 /* ------------------------------------------------------------------------------------------------------ slices */
@@ -87,18 +87,21 @@ static inline maph_slice maph_str(const char *z){ return maph_bytes(z, strlen(z)
 ** kept as their decimal text, NULL as no bytes. */
 enum { MAPH_BLOB = 0, MAPH_TEXT = 1, MAPH_JSON = 2, MAPH_INTEGER = 3, MAPH_REAL = 4, MAPH_NULL = 5 };
 
+/* SQL knows TEXT and BLOB keys and gets back which it was; who writes through C or HTTP need not say. */
+enum { MAPH_KEY_BYTES = 0, MAPH_KEY_TEXT = 1, MAPH_KEY_BLOB = 2 };
+
 typedef struct maph_entry {
   maph_slice key, value;
   uint64_t   version;      /* of the transaction that put it: monotonic for the life of the store, below 2^48 */
   uint64_t   expires;      /* milliseconds since 1970; 0: never */
   int        type;         /* MAPH_BLOB ... MAPH_NULL */
-  int        key_is_text;  /* the writer said the key is text (SQL); the bytes alone make the key */
+  int        key_type;     /* MAPH_KEY_*: what the writer said of the key; the bytes alone make the key */
   maph_slice media_type;   /* what HTTP's Content-Type said, at most 255 bytes; size 0: nothing */
 } maph_entry;
 
 /* ------------------------------------------------------------------------------------------------ open and close */
 enum {
-  MAPH_RDONLY = 1,         /* map for reading: no lock, no write, not even to a time stamp */
+  MAPH_RDONLY = 1,         /* map for reading: no lock, and nothing in the file or beside it is changed */
   MAPH_RDWR   = 2,         /* may write too; needs the lock file NAME.lock beside the store */
   MAPH_CREATE = 4,         /* with RDWR: make the store if it is missing */
   MAPH_EXCL   = 8          /* with CREATE: MAPH_EXISTS if it is there */
@@ -122,7 +125,7 @@ typedef struct maph_options {
 
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m is NULL on failure.
 ** Cost for reading: under a millisecond whatever the size.  Opening for writing a file that a power loss or a copy left
-** unclean happens at the first write and walks the file then.
+** unclean recovers it, which reads the whole file.
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 
@@ -180,7 +183,7 @@ MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);                 /* li
 MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op */
 
 /* Every live entry whose key begins with prefix, each once, in the order they were last put.  snapshot may be NULL: the cursor
-** opens one and closes it.  A prefix narrows what is returned, not what is read: the cost is a pass over the log. */
+** opens one and closes it.  A prefix (at most 65535 bytes: TOOBIG) narrows what is returned, not what is read: the cost is a pass over the log. */
 typedef struct maph_cursor maph_cursor;
 MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor);
 MAPH_API int maph_cursor_next(maph_cursor *c, maph_entry *entry);          /* OK; NOTFOUND at the end; CORRUPT CONFLICT */
@@ -210,7 +213,7 @@ typedef struct maph_condition {
   uint64_t      version;     /* for MAPH_IF_VERSION */
   uint64_t      expires;     /* milliseconds since 1970; 0: never.  In the past: the entry is never seen */
   int           type;        /* MAPH_BLOB ... */
-  int           key_is_text;
+  int           key_type;    /* MAPH_KEY_* */
   maph_slice    media_type;
   maph_outcome *outcome;     /* filled when not NULL */
 } maph_condition;            /* all zero: a plain put */

@@ -39,7 +39,6 @@ int  os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int  os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
 int  os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
-int  os_read(const os_file *f, const char *path, uint64_t offset, void *data, size_t size, size_t *got);
 
 int  os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);  /* that range, to the disk, before returning */
 int  os_flush_file(const os_file *f, const char *path);
@@ -48,7 +47,7 @@ int  os_flush_directory(const char *path);                                   /* 
 int  os_rename_new(const char *from, const char *to);                        /* EXISTS if `to` is there */
 int  os_rename(const char *from, const char *to);
 int  os_link(const char *path, const char *other);                           /* a second name.  EXISTS */
-void os_remove(const char *path);
+int  os_remove(const char *path);                                            /* OK when it is not there */
 
 /* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it, <0 failed (sentence set). */
 enum { LOCK_WRITER = 0, LOCK_PRESENT = 1, LOCK_REWRITE = 2, LOCK_IDENTITY = 16 };
@@ -57,7 +56,7 @@ void os_unlock(const os_file *f, uint64_t byte);
 int  os_locked(const os_file *f, uint64_t byte);                             /* does another descriptor hold it? */
 
 /* Where and when this process runs: with the file's device and inode it tells whether memory survived since. */
-typedef struct os_place { uint8_t boot[64]; uint64_t mount, space; } os_place;
+typedef struct os_place { uint8_t boot[64]; uint64_t mount, space; } os_place;   /* boot: zeros when the system does not tell */
 void     os_place_of(const os_file *f, os_place *place);
 uint64_t os_time_ms(void);                   /* since 1970 */
 uint64_t os_time_ns(void);                   /* since 1970 */

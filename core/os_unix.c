@@ -262,6 +262,7 @@ int os_map(const os_file *f, const char *path, uint64_t length, int writable, ui
   void *p = SYS("mmap", MAP_FAILED, mmap(NULL, length, PROT_READ|(writable ? PROT_WRITE : 0), MAP_SHARED|MAP_NORESERVE, f->fd, 0));
   *base = NULL;
   if( p==MAP_FAILED ){
+    if( errno==ENODEV ) return fail(MAPH_CANTOPEN, "%s: this kind of file cannot be mapped into memory: name a store's file", path);
     return fail(errno==ENOMEM || errno==EINVAL || errno==EAGAIN ? MAPH_NOMEM : MAPH_IOERR, "%s: cannot map %llu bytes: %s", path, (unsigned long long)length, strerror(errno));
   }
 #ifdef MADV_DONTDUMP
@@ -313,24 +314,13 @@ int os_write(const os_file *f, const char *path, uint64_t offset, const void *da
   return MAPH_OK;
 }
 
-int os_read(const os_file *f, const char *path, uint64_t offset, void *data, size_t size, size_t *got){
-  uint8_t *p = data;
-  *got = 0;
-  while( *got<size ){
-    ssize_t r = SYS("pread", -1, pread(f->fd, p+*got, size-*got, (off_t)(offset+*got)));
-    if( r<0 && errno==EINTR ) continue;
-    if( r<0 ) return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s", path, (unsigned long long)(offset+*got), strerror(errno));
-    if( r==0 ) break;
-    *got += (size_t)r;
-  }
-  return MAPH_OK;
-}
-
 /* ------------------------------------------------------------------------------------------------------ to the disk */
 
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to){
   uint64_t first = from & ~(uint64_t)(PAGE-1), last = (to+PAGE-1) & ~(uint64_t)(PAGE-1);
-  if( SYS("msync", -1, msync(base+first, last-first, MS_SYNC))!=0 ){
+  int r;
+  do r = SYS("msync", -1, msync(base+first, last-first, MS_SYNC)); while( r!=0 && errno==EINTR );
+  if( r!=0 ){
     return fail(MAPH_IOERR, "%s: bytes %llu to %llu could not be flushed to disk (%s): the store is closed to writing; "
                 "when the disk is sound again, run `maph recover`", path, (unsigned long long)from, (unsigned long long)to, strerror(errno));
   }
@@ -341,7 +331,9 @@ int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to){
 }
 
 int os_flush_file(const os_file *f, const char *path){
-  if( SYS("fdatasync", -1, fdatasync(f->fd))!=0 ){
+  int r;
+  do r = SYS("fdatasync", -1, fdatasync(f->fd)); while( r!=0 && errno==EINTR );
+  if( r!=0 ){
     return fail(MAPH_IOERR, "%s: could not be flushed to disk (%s): the store is closed to writing; "
                 "when the disk is sound again, run `maph recover`", path, strerror(errno));
   }
@@ -390,8 +382,9 @@ int os_link(const char *path, const char *other){
   return MAPH_OK;
 }
 
-void os_remove(const char *path){
-  unlink(path);
+int os_remove(const char *path){
+  if( SYS("unlink", -1, unlink(path))!=0 && errno!=ENOENT ) return fail(open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
+  return MAPH_OK;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- locks */
@@ -432,7 +425,6 @@ void os_place_of(const os_file *f, os_place *place){
   int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY|O_CLOEXEC);
   ssize_t n = fd>=0 ? read(fd, place->boot, sizeof place->boot) : -1;
   memset(place->boot+(n>0 ? n : 0), 0, sizeof place->boot-(size_t)(n>0 ? n : 0));
-  if( n<=0 ) os_random(place->boot, sizeof place->boot);   /* unknown: every open is then a new boot, which costs time only */
   if( fd>=0 ) close(fd);
   place->mount = place->space = 0;
 #ifdef STATX_MNT_ID
@@ -442,8 +434,8 @@ void os_place_of(const os_file *f, os_place *place){
 #endif
   if( stat("/proc/self/ns/mnt", &ns)==0 ) place->space = ns.st_ino;
 #ifdef MAPH_TEST
-  place->boot[0] ^= (uint8_t)os_test.boot;
-  place->boot[1] ^= (uint8_t)(os_test.boot>>8);
+  place->boot[1] ^= (uint8_t)os_test.boot;           /* not the first: a zero there says that the boot is unknown */
+  place->boot[2] ^= (uint8_t)(os_test.boot>>8);
 #endif
 }
 

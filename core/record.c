@@ -133,6 +133,6 @@ void record_entry(const item *it, maph_entry *entry){
   entry->version = it->version;
   entry->expires = it->expires;
   entry->type = it->flags & FLAG_TYPE;
-  entry->key_is_text = (it->flags & FLAG_TEXT_KEY)!=0;
+  entry->key_type = (it->flags & FLAG_KEY_TYPE)/FLAG_TEXT_KEY;
   entry->media_type = it->flags & FLAG_ATTRIBUTES ? media_type_of(it) : maph_bytes(NULL, 0);
 }

@@ -4,8 +4,8 @@
 ** A `store` is one file as this process sees it: shared by all handles on that file (handle.c keeps the registry), its mappings, its
 ** writer's state.  A `view` is what one read needs of it, loaded once.  Calls go down only:
 **
-**     handle  cursor  check  recover        open and close, scans, walks
-**     txn  commit  lock                     one writer at a time
+**     handle  cursor  check  salvage        open and close, scans, walks
+**     txn  commit  lock  recover            one writer at a time
 **     view                                  a key's record at a snapshot
 **     index  log                            the two things the file holds
 **     record  header                        bytes to fields and back
@@ -64,6 +64,7 @@ typedef struct store {
   unsigned turn_waiters;
   int      turn_taken;
   pthread_mutex_t held_mutex;
+  pthread_cond_t  released;      /* held became 0 */
   unsigned held;                 /* reasons to hold the lock: the turn, and each transaction decided but not yet visible */
   int      locked;               /* byte 0 is locked */
   uint64_t identity;             /* of this store object as a writer; its byte of the lock file is locked */
@@ -130,9 +131,10 @@ uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64
 
 /* ---------------------------------------------------------------------------------------------------------- header.c */
 int  header_read(store *s, const uint8_t *base, uint64_t size);      /* static part checked and taken over.  FORMAT CORRUPT */
+void header_place(store *s);                                         /* where this process sees the file */
 void header_make(header *h, const uint8_t uuid[16], uint64_t generation);
 uint64_t header_salt(const header *h);
-int  header_trusted(const store *s, const header *h, int writer);    /* may the live part and the index be believed here? */
+int  header_trusted(const store *s, const header *h);                /* may the live part and the index be believed here? */
 void header_checkpoint(store *s, const tip *t);                      /* all before t->end is on disk */
 int  header_checkpoint_fits(const store *s, const checkpoint *c);
 int  header_best_checkpoint(const store *s, const header *h, checkpoint *best);   /* 1 found */
@@ -175,17 +177,18 @@ int  index_walk(const view *v, index_visit_fn visit, void *arg);
 int  view_latest(store *s, view *v);
 int  view_at(store *s, uint64_t snapshot, view *v);
 int  view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it);     /* live at the snapshot; now 0: ask the clock if need be */
+void view_for_writing(store *s, uint64_t snapshot, view *v);         /* in the writable mapping; nothing is checked */
 int  view_check_key(maph_slice key);
 int  item_expired(const item *it, uint64_t now);
 
 /* ------------------------------------------------------------------------------------------------------------ lock.c */
-int  lock_open(store *s);                                            /* the lock file, and this process's mark in it */
+int  lock_open(store *s, int timeout_ms);                            /* the lock file, and this process's mark in it */
 void lock_close(store *s);
 int  lock_take(store *s, int timeout_ms);                            /* the turn and the lock; then the store is whole and `last` current */
 void lock_give_turn(store *s);
-void lock_hold(store *s);                                            /* one more reason to keep the lock */
-void lock_release(store *s);                                         /* one less */
+void lock_release(store *s);                                         /* one reason less to keep the lock */
 int  lock_alone(store *s);                                           /* no other process has the store open for writing; only with the lock */
+void lock_leave(store *s);                                           /* count as one of them no longer; with the lock */
 
 /* ---------------------------------------------------------------------------------------------------------- commit.c */
 int  commit_begin_session(store *s);                                 /* with the lock: finish or discard what a dead writer left */
@@ -229,7 +232,8 @@ int  txn_find(struct maph_txn *t, uint64_t position, maph_slice key, item *it); 
 void txn_detach_snapshots(struct maph_txn *t, uint64_t kept);        /* those that saw past `kept` are rolled back */
 
 /* --------------------------------------------------------------------------------------------------------- recover.c */
-int  recover_in_place(store *s);                                     /* with the lock, alone: believe only the log */
+int  recover_in_place(store *s);                                     /* with the lock: believe only the log */
+int  recover_append_epoch(store *s, uint64_t at);                    /* after s->last, at that offset; everything before it is flushed */
 
 /* ---------------------------------------------------------------------------------------------------------- handle.c */
 struct maph {

@@ -207,7 +207,7 @@ static void forget(struct maph_txn *t){
 static int check(maph_txn *t, int writing){
   if( t==NULL || t->magic!=TXN_MAGIC ) return fail(MAPH_MISUSE, "this transaction has ended, or never began");
   if( t->handle && t->handle->fork_count!=handle_forks() ) return fail(MAPH_MISUSE, "%s: a transaction does not cross fork()", t->s->path);
-  if( writing && t->state!=TXN_OPEN ) return fail(MAPH_MISUSE, "%s: the transaction is prepared: commit or abort it", t->s->path);
+  if( writing && (t->state!=TXN_OPEN || t->failed) ) return fail(MAPH_MISUSE, "%s: the transaction is prepared, or failed to prepare: commit or abort it", t->s->path);
   return MAPH_OK;
 }
 
@@ -349,7 +349,9 @@ static int check_sizes(maph_slice key, maph_slice value, const maph_condition *c
   if( value.size>VALUE_MAX ) return fail(MAPH_TOOBIG, "a value of %zu bytes: values have at most %u", value.size, VALUE_MAX);
   if( value.size>0 && value.data==NULL ) return fail(MAPH_MISUSE, "a value of %zu bytes at NULL", value.size);
   if( c==NULL ) return MAPH_OK;
+  if( c->media_type.size>0 && c->media_type.data==NULL ) return fail(MAPH_MISUSE, "a media type of %zu bytes at NULL", c->media_type.size);
   if( c->media_type.size>MEDIA_TYPE_MAX ) return fail(MAPH_TOOBIG, "a media type of %zu bytes: at most %d are kept", c->media_type.size, MEDIA_TYPE_MAX);
+  if( c->key_type<MAPH_KEY_BYTES || c->key_type>MAPH_KEY_BLOB ) return fail(MAPH_MISUSE, "key type %d: use one of MAPH_KEY_*", c->key_type);
   if( c->type<MAPH_BLOB || c->type>MAPH_NULL ) return fail(MAPH_MISUSE, "value type %d: use one of MAPH_BLOB ... MAPH_NULL", c->type);
   if( c->when<MAPH_ALWAYS || c->when>MAPH_IF_VERSION ) return fail(MAPH_MISUSE, "condition %d: use one of MAPH_ALWAYS ... MAPH_IF_VERSION", c->when);
   return MAPH_OK;
@@ -377,7 +379,7 @@ static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value, c
   put->version = version;
   if( kind==KIND_PUT ) put->value = value;
   if( c==NULL ) return;
-  if( c->key_is_text ) put->flags |= FLAG_TEXT_KEY;
+  put->flags |= c->key_type*FLAG_TEXT_KEY;
   if( kind!=KIND_PUT ) return;
   put->flags |= c->type;
   if( c->expires ){ put->flags |= FLAG_EXPIRY; put->expires = c->expires; }

@@ -36,6 +36,13 @@ int view_at(store *s, uint64_t snapshot, view *v){
   return view_make(s, snapshot, v);
 }
 
+void view_for_writing(store *s, uint64_t snapshot, view *v){
+  v->s = s;
+  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
+  v->base = s->write_base;
+  v->snapshot = snapshot;
+}
+
 int view_check_key(maph_slice key){
   if( unlikely(key.size==0 || key.data==NULL) ) return fail(MAPH_MISUSE, "an empty key: keys have 1 to %d bytes", KEY_MAX);
   if( unlikely(key.size>KEY_MAX) ) return fail(MAPH_TOOBIG, "a key of %zu bytes: keys have 1 to %d", key.size, KEY_MAX);

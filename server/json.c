@@ -98,7 +98,8 @@ int type_from_name(const char *name){
 
 void emit_entry(buffer *b, const maph_entry *entry, bool with_value){
   emit_bytes(b, "key", "key_encoding", entry->key);
-  if( entry->key_is_text ) buffer_text(b, ",\"key_is_text\":true");
+  if( entry->key_type==MAPH_KEY_TEXT ) buffer_text(b, ",\"key_is_text\":true");
+  if( entry->key_type==MAPH_KEY_BLOB ) buffer_text(b, ",\"key_is_text\":false");
   if( with_value ){
     buffer_append(b, ",", 1);
     emit_bytes(b, "value", "encoding", entry->value);

@@ -145,7 +145,7 @@ static const char *read_put(const members *m, arena *a, operation *o){
     if( (mistake = read_bytes(m->media_type, m->media_type_encoding, a, &o->condition.media_type, &binary))!=NULL ) return mistake;
     if( o->condition.media_type.size > MEDIA_TYPE_MAX ) return "media_type has at most 255 bytes";
   }
-  o->condition.key_is_text = json_is_true(m->key_is_text);
+  if( m->key_is_text ) o->condition.key_type = json_is_true(m->key_is_text) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   return read_expiry(m, o);
 }
 

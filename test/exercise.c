@@ -39,7 +39,7 @@ static int put_next(maph_txn *txn, truth *t, int i){
   int rc;
   memset(&c, 0, sizeof c);
   c.type = i%6==5 ? MAPH_BLOB : i%6;
-  c.key_is_text = i%4==0;
+  c.key_type = i%3;
   if( i%5==0 ) c.media_type = maph_str("text/x-test");
   if( i%7==0 ) c.expires = UINT64_C(1)<<44;               /* the year 2527 */
   rc = maph_txn_put_if(txn, truth_key(i, key), truth_value(i, t->revisions[i], value), &c);

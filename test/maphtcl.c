@@ -93,7 +93,7 @@ static Tcl_Obj *entry_obj(const maph_entry *e){
   dict_put(dict, "version", Tcl_NewWideIntObj((Tcl_WideInt)e->version));
   dict_put(dict, "expires", Tcl_NewWideIntObj((Tcl_WideInt)e->expires));
   dict_put(dict, "type", Tcl_NewStringObj(e->type>=0 && e->type<=MAPH_NULL ? type_names[e->type] : "?", -1));
-  dict_put(dict, "key_is_text", Tcl_NewIntObj(e->key_is_text));
+  dict_put(dict, "key_is_text", Tcl_NewIntObj(e->key_type==MAPH_KEY_TEXT));
   dict_put(dict, "media_type", obj_of(e->media_type));
   return dict;
 }
@@ -181,7 +181,7 @@ static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, m
       case 1: rc = get_u64(interp, value, &c->version); break;
       case 2: rc = get_u64(interp, value, &c->expires); break;
       case 3: if( Tcl_GetIntFromObj(NULL, value, &c->type)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, type_names, "type", 0, &c->type); break;
-      case 4: rc = Tcl_GetBooleanFromObj(interp, value, &c->key_is_text); break;
+      case 4: rc = Tcl_GetBooleanFromObj(interp, value, &c->key_type); break;
       case 5: c->media_type = slice_of(value); break;
       case 6: *outcome_name = value; break;
     }

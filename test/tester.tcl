@@ -281,8 +281,11 @@ proc http {method path args} {
   set request "$method $path HTTP/1.1\r\nHost: 127.0.0.1:$::server(port)\r\nConnection: close\r\n"
   foreach {name value} $option(-headers) {append request "$name: $value\r\n"}
   if {$option(-body) ne {} || $method in {PUT POST}} {append request "Content-Length: [string length $option(-body)]\r\n"}
-  puts -nonewline $channel "$request\r\n$option(-body)"
-  flush $channel
+  # A server that refuses a body may answer and close before it is all written.
+  catch {
+    puts -nonewline $channel "$request\r\n$option(-body)"
+    flush $channel
+  }
   set reply [read $channel]
   close $channel
   if {![regexp {^HTTP/1\.\d (\d+)[^\r\n]*\r\n(.*?)\r\n\r\n(.*)$} $reply -> status head body]} {error "no HTTP answer: $reply"}

@@ -33,9 +33,9 @@ typedef struct row_cursor {
   maph_cursor *scan;           /* SCAN, RANGE, NOCASE */
   bound        lower, upper;   /* RANGE, NOCASE: what the row's key must not be outside of */
   char        *arena;          /* KEYS: their bytes, */
-  maph_slice  *keys;           /* and themselves, and what was found for the present batch */
+  maph_slice  *keys;           /* and themselves, */
+  maph_slice  *found;          /* and what was found for the present batch */
   int          key_count, key_next, batch_end;
-  maph_slice   found[BATCH];
 } row_cursor;
 
 /* ----------------------------------------------------------------------------------------------------- cursors */
@@ -59,6 +59,7 @@ static void cursor_reset(row_cursor *c){
   maph_cursor_close(c->scan);
   sqlite3_free(c->arena);
   sqlite3_free(c->keys);
+  sqlite3_free(c->found);
   sqlite3_free(c->lower.bytes);
   sqlite3_free(c->upper.bytes);
   memset(&c->lower, 0, sizeof(c->lower));
@@ -66,6 +67,7 @@ static void cursor_reset(row_cursor *c){
   c->scan = NULL;
   c->arena = NULL;
   c->keys = NULL;
+  c->found = NULL;
   c->key_count = c->key_next = c->batch_end = 0;
   c->at_end = 1;
   c->has_entry = 0;
@@ -183,6 +185,8 @@ static int gather_keys(row_cursor *c, sqlite3_value *list){
   size_t arena_size = 0, used = 0, keys_size = 0;
   sqlite3_value *v = NULL;
   int rc, i, types = 0;
+  c->found = sqlite3_malloc64(BATCH*sizeof(c->found[0]));
+  if( c->found==NULL ) return SQLITE_NOMEM;
   for(rc=sqlite3_vtab_in_first(list, &v); rc==SQLITE_OK && v; rc=sqlite3_vtab_in_next(list, &v)){
     maph_slice key;
     rc = value_lookup_key(v, &key);
@@ -262,7 +266,7 @@ static int compare_bound(const row_cursor *c, maph_slice key, const bound *b){
 ** cannot be told from others: where in doubt the row goes to SQLite, which looks again. */
 static int in_range(const row_cursor *c, const maph_entry *e){
   const bound *lower = &c->lower, *upper = &c->upper;
-  if( e->key_is_text ){
+  if( value_key_is_text(e) ){
     if( lower->is_set && (!lower->is_text || compare_bound(c, e->key, lower)<0) ) return 0;
     return !upper->is_set || !upper->is_text || compare_bound(c, e->key, upper)<=0;
   }
@@ -412,7 +416,7 @@ int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column){
   rc = load_entry(c);
   if( rc!=SQLITE_OK ) return rc;
   switch( column ){
-    case COLUMN_KEY:     value_result_key(ctx, c->entry.key, c->entry.key_is_text); break;
+    case COLUMN_KEY:     value_result_key(ctx, c->entry.key, value_key_is_text(&c->entry)); break;
     case COLUMN_VALUE:   value_result(ctx, &c->entry); break;
     case COLUMN_VERSION: sqlite3_result_int64(ctx, (sqlite3_int64)c->entry.version); break;
     case COLUMN_EXPIRES: value_result_expiry(ctx, c->entry.expires); break;

@@ -103,6 +103,7 @@ typedef struct value_bytes {
 
 int value_read(sqlite3_value *v, value_bytes *out);                 /* SQL to bytes; SQLITE_NOMEM */
 void value_result(sqlite3_context *ctx, const maph_entry *entry);   /* the value of an entry, as it went in */
+int value_key_is_text(const maph_entry *e);   /* as SQL shows it: who wrote it through another door may not have said */
 void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text);
 int value_lookup_key(sqlite3_value *v, maph_slice *key);            /* what to look up for key=v; size 0: no key equals it */
 int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message);

@@ -59,7 +59,7 @@ static int read_key(sql_table *t, sqlite3_value *v, row *r){
     default:
       break;
   }
-  r->put.key_is_text = sqlite3_value_type(v)==SQLITE_TEXT;
+  r->put.key_type = sqlite3_value_type(v)==SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   if( value_lookup_key(v, &r->key)!=SQLITE_OK ) return SQLITE_NOMEM;
   if( r->key.size==0 ){
     return fail(t, SQLITE_CONSTRAINT_CHECK, sqlite3_mprintf("CHECK constraint failed: %s.key is empty", t->name));
@@ -136,7 +136,7 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
   r->key = old->key;
   r->value.bytes = old->value;
   r->put.type = old->type;
-  r->put.key_is_text = old->key_is_text;
+  r->put.key_type = old->key_type;
   r->put.expires = old->expires;
   r->put.media_type = old->media_type;
   if( changed(columns[COLUMN_VERSION]) && sqlite3_value_int64(columns[COLUMN_VERSION])!=(sqlite3_int64)old->version ){

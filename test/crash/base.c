@@ -34,8 +34,12 @@ uint64_t mix(uint64_t a, uint64_t b){
 uint64_t rng(void){ return mix(seed, ++state_of_rng); }
 uint32_t below(uint32_t n){ return (uint32_t)((rng()>>32)*n>>32); }
 
-void rng_start(uint64_t from){
+void rng_again(uint64_t from){
   state_of_rng = from<<32;
+}
+
+void rng_start(uint64_t from){
+  rng_again(from);
   state_of_getrandom = ~from<<32;
 }
 

@@ -30,6 +30,7 @@ uint64_t mix(uint64_t a, uint64_t b);
 uint64_t rng(void);
 uint32_t below(uint32_t n);                      /* 0..n-1 */
 void     rng_start(uint64_t from);               /* the tests' numbers, and what getrandom gives the store, from here on */
+void     rng_again(uint64_t from);               /* the tests' numbers alone: the same work, by a writer with another identity */
 
 void trouble(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern int troubles;

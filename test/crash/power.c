@@ -46,7 +46,7 @@ static void work(void *arg){
   script s;
   int i;
   pages_watch(x->path);
-  rng_start(x->numbers);
+  rng_again(x->numbers);
   if( writer_open(&w, x->path, MAPH_RDWR)!=MAPH_OK ){ trouble("a writer cannot open the store: %s", maph_errmsg(NULL)); return; }
   settle_quietly(&w);
   for(i=0; i<x->transactions && troubles==0; i++){
@@ -167,6 +167,15 @@ static void live(const char *file, int depth, uint64_t numbers){
   if( troubles==0 ) cut(depth, numbers);
 }
 
+/* A long log, so that each writer's first commit at full writes a checkpoint. */
+static void lengthen(maph *m){
+  size_t size = (1<<20)+(1<<16);
+  void *filler = calloc(1, size);
+  must(filler!=NULL, "memory");
+  must(maph_put(m, maph_str("filler"), maph_bytes(filler, size))==MAPH_OK && maph_delete(m, maph_str("filler"))==MAPH_OK, "a filler");
+  free(filler);
+}
+
 /* A store about to split, with something in it, closed or not. */
 static void make_base(int round){
   writer w;
@@ -179,6 +188,7 @@ static void make_base(int round){
   must(writer_open(&w, path, MAPH_RDWR|MAPH_CREATE)==MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 20, 40, round%2 ? 30 : 0);
   board_accounts(&w);
+  if( round%4==1 ) lengthen(w.m[MAPH_SYNC_OFF]);
   for(i=0; i<6; i++){
     script_random(&s, i%2);
     must(script_run(&w, &s)==MAPH_OK, "filling a store");

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { WRITERS = 4, READERS = 2, COUNTERS = 10 };
@@ -202,7 +203,10 @@ static pid_t start_and_wait(void (*body)(void *), void *arg){
   pid_t pid;
   atomic_store(&talk->there, 0);
   pid = spawn(body, arg);
-  while( atomic_load(&talk->there)==0 ) sched_yield();
+  while( atomic_load(&talk->there)==0 ){
+    must(waitpid(pid, NULL, WNOHANG)==0, "a child that should have waited");
+    sched_yield();
+  }
   return pid;
 }
 
@@ -248,16 +252,79 @@ static void the_idle_block_nobody(void){
   maph_close(m);
 }
 
+/* ------------------------------------------------------------------------------- a biased writer that stops at one store */
+
+static struct pause { uint64_t offset; int armed, timeout_ms, rc; } *pausing;
+
+static void stop_there(const uint8_t *at, uint64_t offset, size_t size){
+  (void)at;
+  (void)size;
+  if( !pausing->armed || offset!=pausing->offset ) return;
+  pausing->armed = 0;
+  raise(SIGSTOP);
+}
+
+static void write_and_stop(void *arg){
+  maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF, 0);
+  (void)arg;
+  become_biased(m);
+  pausing->armed = 1;
+  os_test.store = stop_there;
+  pausing->rc = maph_put(m, maph_str("k"), maph_str("late"));
+  hooks_none();
+}
+
+static pid_t stopped_at(uint64_t offset){
+  int status;
+  pid_t pid;
+  pausing->offset = offset;
+  pid = spawn(write_and_stop, NULL);
+  must(waitpid(pid, &status, WUNTRACED)==pid && WIFSTOPPED(status), "a writer that stops");
+  return pid;
+}
+
+/* It stands between having seen its bias and saying that it writes; meanwhile the lock is taken: it must look again. */
+static void who_comes_late_looks_again(void){
+  pid_t late = stopped_at(offsetof(header, busy));
+  maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF, 0);
+  maph_txn *t;
+  context("processes, a biased writer stopped before it says that it writes");
+  if( maph_txn_begin(m, MAPH_SYNC_OFF, &t)!=MAPH_OK ) trouble("it holds others up: %s", maph_errmsg(m));
+  kill(late, SIGCONT);
+  reap(late);
+  if( pausing->rc!=MAPH_BUSY ) trouble("it writes beside one who has the lock (%d)", pausing->rc);
+  maph_txn_abort(t);
+  maph_close(m);
+}
+
+/* It stands in the middle of its write: others must wait, and go on as soon as it is done or dead. */
+static void who_writes_is_waited_for(int dies){
+  pid_t writing = stopped_at(offsetof(header, committed));
+  maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF, 0);
+  maph_slice value;
+  context("processes, a biased writer stopped in its write");
+  if( maph_put(m, maph_str("other"), maph_str("w"))!=MAPH_BUSY ) trouble("another writes beside it");
+  kill(writing, dies ? SIGKILL : SIGCONT);
+  reap(writing);
+  if( maph_put(m, maph_str("other"), maph_str("w"))!=MAPH_OK ) trouble("it holds others up though it is gone: %s", maph_errmsg(m));
+  if( maph_get(m, maph_str("k"), &value)!=MAPH_OK || value.size!=4 ) trouble("what it had decided is not there");
+  if( maph_check(m, NULL, NULL)!=MAPH_OK ) trouble("maph_check: %s", maph_errmsg(m));
+  maph_close(m);
+}
+
 int processes_main(long count){
   int i;
   path = file_named("processes.maph");
   talk = shared(sizeof *talk);
+  pausing = shared(sizeof *pausing);
   no_lost_update(count);
   never_half(count/2+1);
-  for(i=0; i<5 && troubles==0; i++){
+  for(i=0; i<2 && troubles==0; i++){
     busy_timeout_is_honoured(i%2);
     the_dead_block_nobody(i%2);
     the_idle_block_nobody();
+    who_comes_late_looks_again();
+    who_writes_is_waited_for(i%2);
   }
   printf("%d processes with %ld increments and %ld transfers each, %d looks by %d readers\n", WRITERS, count, count/2+1, atomic_load(&talk->reads), READERS);
   free(path);
