@@ -139,7 +139,7 @@ static int check_log(checking *c){
 
 /* Every key's newest version must be found by looking it up. */
 static int check_lookups(checking *c){
-  uint64_t at = LOG_START, size;
+  uint64_t at = LOG_START, live = 0, size;
   int rc = MAPH_OK, kind;
   item it, found;
   while( rc==MAPH_OK && at<c->v.snapshot ){
@@ -152,10 +152,12 @@ static int check_lookups(checking *c){
         int got = index_find(&c->v, key, index_hash(c->v.s, key), &found);
         if( got!=MAPH_OK && got!=MAPH_NOTFOUND ) rc = problem_said(c, at);
         else if( got==MAPH_NOTFOUND || found.offset!=at ) rc = problem(c, at, "the index does not lead to this record, which is its key's newest");
+        live += kind==KIND_PUT;
       }
     }
     at += size;
   }
+  if( rc==MAPH_OK && c->problems==0 && live!=c->records ) rc = problem(c, c->v.snapshot-END_SIZE, "links say of some records that they were superseded, but they were not");
   return rc;
 }
 

@@ -52,10 +52,12 @@ static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
 #endif
 }
 
+static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b, size_t n){ return memcmp(a, b, n)==0; }
+
 /* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
 static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n){
   uint64_t x, y, u, w;
-  if( unlikely(n<8 || n>16) ) return memcmp(a, b, n)==0;
+  if( unlikely(n<8 || n>16) ) return same_long_bytes(a, b, n);
   memcpy(&x, a, 8);  memcpy(&y, b, 8);
   memcpy(&u, a+n-8, 8);  memcpy(&w, b+n-8, 8);
   return ((x^y)|(u^w))==0;
@@ -67,6 +69,7 @@ static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t sna
   const uint8_t *p = base+offset;
   const uint64_t care = (UINT64_C(0xFFFF)<<16 | (uint64_t)(FLAG_EXPIRY|FLAG_ATTRIBUTES)<<8 | 0xFF) << 32;
   uint64_t value_size;
+  __builtin_prefetch(p+64);              /* where the value begins, more often than not */
   if( (load64(p+8) & care)!=((uint64_t)key.size<<48 | (uint64_t)KIND_PUT<<32) ) return 0;
   value_size = load64(p+16) & VALUE_MAX;
   if( RECORD_HEAD+key.size+value_size>snapshot-offset || !same_bytes(p+RECORD_HEAD, key.data, key.size) ) return 0;

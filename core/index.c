@@ -167,6 +167,7 @@ uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_s
     uint64_t slot = bits ? acquire(&bucket[i][__builtin_ctz(bits)]) : 0, offset = slot_offset(slot);
     candidate[i] = slot_tag(slot)==tag_of(hash[i]) && offset>=LOG_START && offset<=v->snapshot-RECORD_HEAD ? offset : 0;
     __builtin_prefetch(v->base+candidate[i]);
+    __builtin_prefetch(v->base+candidate[i]+64);
   }
   for(i=0; i<n; i++){
     values[i] = maph_bytes(NULL, 0);
@@ -597,6 +598,9 @@ static int each_segment(const view *v, uint64_t *depth_of_directory, segment_fn 
       uint64_t next;
       rc = segment_sound(v, segment);
       if( rc!=MAPH_OK ) break;
+      if( segment!=last && depth_of(v->base, segment)!=depth_of(v->base, last) ){
+        return fail_corrupt(v->s->path, segment, "an overflow segment's depth is not that of the one that names it");
+      }
       if( ++seen>v->size/SEGMENT_SIZE ) return fail_corrupt(v->s->path, directory+8*i, "the directory names more segments than the file has room for");
       rc = each(arg, v, segment, hash, depth_of(v->base, segment));
       next = overflow_of(v->base, segment);

@@ -97,15 +97,16 @@ static int index_record(store *s, const item *it){
   return rc==MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
 }
 
-/* A link that no record below limit answers to was stored for a transaction that is lost. */
-static void mend_link(store *s, const view *v, const item *it, uint64_t limit){
-  word *w = word_at(v->base, it->offset);
-  uint64_t link = atomic_load(w);
-  item next;
-  if( link==0 ) return;
-  if( link>it->offset && link<limit && link%8==0 && record_item(v, link, limit, &next)==MAPH_OK && next.prev==it->offset
-   && record_verify(v, link, next.size)==MAPH_OK ) return;
-  store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+/* The newest record of a key has no successor: a link in it was stored for a transaction that is lost, whose bytes may still lie there,
+** whole, under a pad or an index piece.  All others' links were stored when their successors went into the index. */
+static int mend_link(store *s, const view *v, const item *it){
+  maph_slice key = maph_bytes(it->key, it->key_size);
+  item newest;
+  int rc;
+  if( atomic_load(word_at(v->base, it->offset))==0 ) return MAPH_OK;
+  rc = index_find(v, key, index_hash(s, key), &newest);
+  if( rc==MAPH_OK && newest.offset==it->offset ) store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+  return rc;
 }
 
 /* Each put and delete below limit: into the index (pass 0), then its link (pass 1). */
@@ -120,7 +121,7 @@ static int each_record(store *s, uint64_t limit, int pass){
     if( rc==MAPH_OK && (kind==KIND_PUT || kind==KIND_DELETE) ){
       rc = record_item(&v, at, limit, &it);
       if( rc==MAPH_OK && pass==0 ) rc = index_record(s, &it);
-      if( rc==MAPH_OK && pass==1 ) mend_link(s, &v, &it, limit);
+      if( rc==MAPH_OK && pass==1 ) rc = mend_link(s, &v, &it);
     }
     at += size;
   }

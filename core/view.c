@@ -75,7 +75,7 @@ static int missing(const store *s, int rc){
   return rc==MAPH_NOTFOUND ? fail(rc, "%s: no such key", s->path) : rc;
 }
 
-static int get_slowly(maph *m, maph_slice key, maph_slice *value){
+static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, maph_slice *value){
   store *s;
   view v;
   item it;
@@ -90,7 +90,7 @@ static int get_slowly(maph *m, maph_slice key, maph_slice *value){
 }
 
 /* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common to compose a sentence for. */
-int maph_get(maph *m, maph_slice key, maph_slice *value){
+__attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value){
   if( likely(m!=NULL && value!=NULL && m->magic==HANDLE_MAGIC && m->fork_count==handle_forks() && !m->options.verify && key.size-1<KEY_MAX) ){
     const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
     uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;

@@ -70,10 +70,30 @@ void trouble(const char *format, ...){
   fflush(stdout);
 }
 
+static pid_t first_process;
+
+void make_folder(void){
+  static char name[300];
+  const char *place = getenv("TMPDIR");
+  if( place==NULL || place[0]==0 ) place = "/tmp";
+  if( access("/dev/shm", W_OK)==0 && getenv("MAPH_CRASH_ON_DISK")==NULL ) place = "/dev/shm";
+  snprintf(name, sizeof name, "%s/maphcrash.XXXXXX", place);
+  must(mkdtemp(name)!=NULL, name);
+  folder = name;
+  first_process = getpid();
+}
+
+void remove_folder(void){
+  char command[400];
+  snprintf(command, sizeof command, "rm -rf '%s'", folder);
+  if( system(command)!=0 ) printf("! %s could not be removed\n", folder);
+}
+
 void must(int ok, const char *what){
   if( ok ) return;
   printf("! %s: %s: errno says %s, maph says %s  (MAPH_SEED=%llu)\n", where, what, strerror(errno), maph_errmsg(NULL), (unsigned long long)seed);
   fflush(stdout);
+  if( getpid()==first_process ) remove_folder();
   _exit(2);
 }
 

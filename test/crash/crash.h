@@ -26,6 +26,8 @@
 /* ------------------------------------------------------------------------------------------------------------ base.c */
 extern uint64_t seed;
 extern const char *folder;                       /* ours, on tmpfs if there is one */
+void     make_folder(void);
+void     remove_folder(void);
 uint64_t mix(uint64_t a, uint64_t b);
 uint64_t rng(void);
 uint32_t below(uint32_t n);                      /* 0..n-1 */

@@ -5,12 +5,9 @@
 */
 #include "crash.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 board *the;
 
@@ -20,22 +17,6 @@ static const struct { const char *name; int (*run)(long); long count; } tests[] 
   { "order", order_main, 1 },
 };
 enum { TESTS = sizeof tests/sizeof tests[0] };
-
-static void make_folder(void){
-  static char name[300];
-  const char *place = getenv("TMPDIR");
-  if( place==NULL || place[0]==0 ) place = "/tmp";
-  if( access("/dev/shm", W_OK)==0 && getenv("MAPH_CRASH_ON_DISK")==NULL ) place = "/dev/shm";
-  snprintf(name, sizeof name, "%s/maphcrash.XXXXXX", place);
-  must(mkdtemp(name)!=NULL, name);
-  folder = name;
-}
-
-static void remove_folder(void){
-  char command[400];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
-  if( system(command)!=0 ) printf("! %s could not be removed\n", folder);
-}
 
 int main(int argc, char **argv){
   const char *given = getenv("MAPH_SEED");

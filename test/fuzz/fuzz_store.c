@@ -7,8 +7,8 @@
 **
 ** With MAPH_FUZZ_FLIP=1 in the environment a thread keeps changing bytes of the file while it is read: then any answer may be, but no crash.
 */
-#include "exercise.h"
-#include "forge.h"
+#include "../exercise.h"
+#include "../forge.h"
 #include "os.h"
 
 #include <fcntl.h>
