@@ -55,6 +55,9 @@ static int check_header(checking *c){
   uint64_t committed = atomic_load(&h->committed), prepared = atomic_load(&h->prepared), end = atomic_load(&h->end), at;
   int rc = MAPH_OK;
   if( clean<CLEAN_YES || clean>CLEAN_DIRTY ) rc = problem(c, offsetof(header, clean), "the header's clean word is none that is known");
+  if( rc==MAPH_OK && mark && clean==CLEAN_YES && atomic_load(&h->state)==state && atomic_load(&h->clean)==CLEAN_YES ){
+    rc = problem(c, offsetof(header, state), "a split is said to be under way in a store that was closed cleanly");
+  }
   if( rc==MAPH_OK && ((state & STATE_FLAGS)>>4 || mark>=end || (mark && mark<LOG_START)) ) rc = problem(c, offsetof(header, state), "the header's state word is none that can be");
   if( rc==MAPH_OK && (c->v.snapshot>prepared || prepared>end || prepared%8 || end%8) ) rc = problem(c, offsetof(header, prepared), "the live words contradict each other");
   if( rc==MAPH_OK && flushed>committed ) rc = problem(c, offsetof(header, flushed), "more is flushed than is committed");

@@ -108,6 +108,7 @@ int maph_cursor_next(maph_cursor *c, maph_entry *entry){
       if( likely(at+AHEAD+size<v.snapshot) ) __builtin_prefetch(v.base+at+AHEAD+size);
     }else{
       rc = record_span(&v, at, v.snapshot, &kind, &size);
+      if( rc==MAPH_OK && x->handle->options.verify ) rc = record_verify(&v, at, size);   /* a wrong size would lead the scan astray */
       if( rc!=MAPH_OK ) break;
     }
     c->at = at+size;

@@ -37,13 +37,13 @@ static inline uint64_t index_hash(const store *s, maph_slice key){
 static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
 #if defined(__SSE2__) && !ONE_MAPPING
   const __m128i *p = (const __m128i*)(const void*)bucket;
-  __m128i want = _mm_set1_epi32((int)(tag<<(32-HASH_BITS))), top = _mm_set1_epi32((int)(UINT32_MAX<<(32-HASH_BITS)));
+  __m128i want = _mm_set1_epi32((int)tag);
   __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p+1));
   __m128 c = _mm_castsi128_ps(_mm_load_si128(p+2)), d = _mm_castsi128_ps(_mm_load_si128(p+3));
   __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3,1,3,1)));
   __m128i hi = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3,1,3,1)));
-  lo = _mm_cmpeq_epi32(_mm_and_si128(lo, top), want);
-  hi = _mm_cmpeq_epi32(_mm_and_si128(hi, top), want);
+  lo = _mm_cmpeq_epi32(_mm_srli_epi32(lo, 32-HASH_BITS), want);
+  hi = _mm_cmpeq_epi32(_mm_srli_epi32(hi, 32-HASH_BITS), want);
   return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(lo, hi), _mm_setzero_si128()));
 #else
   unsigned i, bits = 0;
@@ -86,17 +86,17 @@ static inline int index_get(const store *s, const uint8_t *base, uint64_t size, 
   uint64_t hash = index_hash(s, key), root = acquire(&h->root), directory = root & ~UINT64_C(63), depth = root & 63, segment, slot, offset;
   const word *directory_word, *bucket;
   unsigned bits, i;
-  if( unlikely(depth>HASH_BITS || directory>size || size-directory<(UINT64_C(8)<<depth)) ) return INDEX_UNSETTLED;
+  if( unlikely(root!=atomic_load_explicit(&s->good_root, memory_order_relaxed)) ) return INDEX_UNSETTLED;
   directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
-  segment = acquire(directory_word);
-  if( unlikely(segment%64 || segment<LOG_START || segment>size || size-segment<SEGMENT_SIZE) ) return INDEX_UNSETTLED;
+  segment = acquire(directory_word) & ~UINT64_C(63);
+  if( unlikely(segment>size-SEGMENT_SIZE) ) return INDEX_UNSETTLED;
   for(i=0; i<PROBE_BUCKETS; i++){
     bucket = bucket_at(base, segment, (home_of(hash)+i)&(SEGMENT_BUCKETS-1));
     bits = bucket_matches(bucket, tag_of(hash));
     if( likely(bits) ){
       slot = acquire(&bucket[__builtin_ctz(bits)]);
       offset = slot_offset(slot);
-      if( unlikely(slot_tag(slot)!=tag_of(hash) || offset<LOG_START || offset>snapshot-RECORD_HEAD) ) return INDEX_UNSETTLED;
+      if( unlikely(slot_tag(slot)!=tag_of(hash) || offset-LOG_START>snapshot-RECORD_HEAD-LOG_START) ) return INDEX_UNSETTLED;
       return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
     }
     if( likely(acquire(&bucket[BUCKET_SLOTS-1])==0) ) break;

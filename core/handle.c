@@ -18,6 +18,7 @@
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static store *registry;
 unsigned handle_fork_count;
+uint64_t handle_quick = HANDLE_MAGIC;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 static void in_forked_child(void){
@@ -30,6 +31,7 @@ static void in_forked_child(void){
   }
   registry = NULL;
   __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&handle_quick, UINT64_C(1)<<32, __ATOMIC_RELAXED);
 }
 
 static void watch_forks(void){
@@ -473,6 +475,7 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   if( rc==MAPH_OK ){
     m->magic = HANDLE_MAGIC;
     m->fork_count = handle_forks();
+    m->quick = o.verify ? 0 : handle_quick;
     m->s = s;
     m->path = resolved;
     m->flags = flags;
@@ -504,6 +507,7 @@ int maph_close(maph *m){
   if( m->open_reads ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
   while( m->open_txns && m->fork_count==handle_forks() ) maph_txn_abort(m->open_txns);
   m->magic = 0;
+  m->quick = 0;
   release_retired(m);
   rc = store_release(m->s, writes(m));
   pthread_mutex_destroy(&m->mutex);

@@ -57,7 +57,7 @@ int header_read(store *s, const uint8_t *base, uint64_t size){
     return fail(MAPH_FORMAT, "%s: offset 16: the store uses features (%llx) that this library (%s) does not know: use a newer one", s->path,
                 (unsigned long long)copy.required, MAPH_VERSION);
   }
-  if( size<LOG_START+END_SIZE ) return fail_corrupt(s->path, size, "the file ends before its log begins");
+  if( size<LOG_START+END_SIZE+SEGMENT_SIZE ) return fail_corrupt(s->path, size, "the file ends before its log and index begin");
   memcpy(s->uuid, copy.uuid, 16);
   s->generation = copy.generation;
   s->hash_seed = copy.hash_seed;

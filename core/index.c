@@ -64,6 +64,7 @@ static inline int place_of(const view *v, uint64_t hash, place *p){
   }
   rc = view_reach(v, directory+((uint64_t)8<<depth));
   if( unlikely(rc!=MAPH_OK) ) return rc;
+  if( unlikely(root!=atomic_load_explicit(&v->s->good_root, memory_order_relaxed)) ) atomic_store_explicit(&v->s->good_root, root, memory_order_relaxed);
   p->root = root;
   p->directory_word = word_at(v->base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
   p->segment = acquire(p->directory_word);
@@ -414,6 +415,7 @@ static int fits(store *s, uint64_t segment, const pending *p, size_t n){
     }
   }
   for(i=0; i<n; i++){
+    if( i+6<n ) __builtin_prefetch(bucket_at(s->write_base, segment, home_of(p[i+6].hash)));
     if( is_new(&p[i]) && !place_on_paper(s, &x, p[i].hash, PROBE_BUCKETS) ) return 0;
   }
   return 1;

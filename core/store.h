@@ -52,6 +52,7 @@ typedef struct store {
 
   _Atomic(uint8_t *) base;       /* mapping for reads; set before size grows past an older one's length */
   _Atomic uint64_t   size;       /* file size last seen: nothing at or past it is touched */
+  _Atomic uint64_t   good_root;  /* the directory that this root names was seen to lie within size */
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
@@ -217,7 +218,7 @@ struct maph_txn {
   uint64_t version, operations, records, bytes, digest;
   tip      before, after;        /* what it continues, and what it is once decided */
   pending *pending;              /* one a key, in order of first use until index_reserve sorts them */
-  uint32_t *table;               /* hash -> 1 + place in pending; NULL while they are few */
+  uint64_t *table;               /* upper half of the hash, 1 + place in pending; NULL while they are few */
   size_t   pendings, pending_room, table_room;
   savepoint *savepoints;
   size_t   savepoint_count, savepoint_room;
@@ -237,9 +238,10 @@ int  recover_append_epoch(store *s, uint64_t at);                    /* after s-
 
 /* ---------------------------------------------------------------------------------------------------------- handle.c */
 struct maph {
+  uint64_t quick;                /* handle_quick: the hot path may be taken.  0: never (closed, or reads verify) */
+  _Atomic(store *) s;
   uint32_t magic;
   unsigned fork_count;
-  _Atomic(store *) s;
   char    *path;                 /* as it was opened, made absolute */
   int      flags;
   maph_options options;
@@ -261,6 +263,7 @@ struct maph_snapshot {
 enum { HANDLE_MAGIC = 0x6d617068, TXN_MAGIC = 0x7478, SNAPSHOT_MAGIC = 0x736e, CURSOR_MAGIC = 0x6375 };
 
 extern unsigned handle_fork_count;
+extern uint64_t handle_quick;                                        /* what a handle of this process says in `quick` */
 static inline unsigned handle_forks(void){ return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED); }                                          /* how often this process is the child of a fork */
 int  handle_store(maph *m, store **s);                               /* the generation to use now.  MISUSE CANTOPEN */
 int  handle_writer(maph *m, store **s);                              /* the same, and it may write.  READONLY */

@@ -20,12 +20,12 @@ enum { TABLE_FROM = 8, SPARE_MOST = 4096 };
 static void table_insert(struct maph_txn *t, size_t place){
   size_t i = t->pending[place].hash & (t->table_room-1);
   while( t->table[i] ) i = (i+1) & (t->table_room-1);
-  t->table[i] = (uint32_t)place+1;
+  t->table[i] = (t->pending[place].hash & ~(uint64_t)UINT32_MAX) | (place+1);
 }
 
 static int table_grow(struct maph_txn *t){
   size_t room = t->table_room ? t->table_room*2 : 64, i;
-  uint32_t *table;
+  uint64_t *table;
   while( room<2*(t->pendings+1) ) room *= 2;
   table = os_alloc(room*sizeof *table);
   if( table==NULL ) return MAPH_NOMEM;
@@ -72,8 +72,8 @@ static pending *find_pending(struct maph_txn *t, uint64_t hash, maph_slice key, 
     return NULL;
   }
   for(i=hash&(t->table_room-1); t->table[i]; i=(i+1)&(t->table_room-1)){
-    pending *p = &t->pending[t->table[i]-1];
-    if( is_entry_of(&v, p, hash, key, it) ) return p;
+    pending *p = &t->pending[(t->table[i] & UINT32_MAX)-1];
+    if( ((t->table[i]^hash)>>32)==0 && is_entry_of(&v, p, hash, key, it) ) return p;
   }
   return NULL;
 }

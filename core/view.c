@@ -91,13 +91,13 @@ static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, m
 
 /* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common to compose a sentence for. */
 __attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value){
-  if( likely(m!=NULL && value!=NULL && m->magic==HANDLE_MAGIC && m->fork_count==handle_forks() && !m->options.verify && key.size-1<KEY_MAX) ){
+  if( likely(m!=NULL && value!=NULL && m->quick==__atomic_load_n(&handle_quick, __ATOMIC_RELAXED) && key.size-1<KEY_MAX && key.data!=NULL) ){
     const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
     uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;
     const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
     snapshot = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
-    if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0 && snapshot<=size && snapshot>=LOG_START+END_SIZE && key.data!=NULL) ){
+    if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0 && snapshot-(LOG_START+END_SIZE)<=size-(LOG_START+END_SIZE)) ){
       int rc = index_get(s, base, size, snapshot, key, value);
       if( likely(rc==MAPH_OK) ) return rc;
       if( likely(rc==MAPH_NOTFOUND) ){
