@@ -112,6 +112,7 @@ proc capable {capability} {
     plain  {expr {$::sanitizer eq ""}}
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
+    spin   {expr {[auto_execok spin] ne ""}}
     default {error "no such capability: $capability"}
   }
 }
