@@ -12,7 +12,8 @@
 */
 #include "store.h"
 
-enum { GROW_LEAST = 64*1024, GROW_MOST = 64*1024*1024, GROW_MOST_IN_MEMORY = 16*1024*1024, POPULATE_MOST = 2*1024*1024 };
+/* No put should wait long for room: a step of 64 pages takes some tenths of a millisecond. */
+enum { GROW_LEAST = 64*1024, GROW_MOST = 64*1024*1024, GROW_MOST_IN_MEMORY = 16*1024*1024, POPULATE_MOST = 256*1024 };
 
 /* ------------------------------------------------------------------------------------------------- size and mappings */
 
