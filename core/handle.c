@@ -4,15 +4,10 @@
 ** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping for reads, one for writes, one lock file
 ** descriptor.  `references` counts handles and snapshots, `writers` the handles that may write; both under the registry's mutex.
 **
-** CREATING.  A store gets its name only when it is complete and on disk: it is built as PATH.new, under the lock on byte 2 of the lock file, so
-** that a PATH.new found there is a dead creator's; then renamed without replacing, then the folder is flushed.  Until that is done the header
-** says `unborn`: a writer that finds it, because the creator died, flushes the folder first.
-**
 ** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because unlocking would release the parent's lock.
 */
 #include "store.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -40,7 +35,7 @@ static void watch_forks(void){
 
 /* ------------------------------------------------------------------------------------------------------------ stores */
 
-static store *store_new(const char *path){
+store *store_new(const char *path){
   pthread_condattr_t monotonic;
   store *s = os_alloc(sizeof *s);
   if( s==NULL ) return NULL;
@@ -154,15 +149,6 @@ static int add_writer(store *s, os_file *f, int timeout_ms){
   return rc;
 }
 
-static int may_write_here(const os_file *f, const char *path){
-  if( f->file_system==OS_NETWORK ){
-    return fail(MAPH_CANTOPEN, "%s: on a network file system, where locks and mappings do not hold between machines: keep the store on a local "
-                "disk and write to it through maph-server", path);
-  }
-  if( f->links>1 ) return fail(MAPH_CANTOPEN, "%s: has %llu names (hard links), which would part at the next rewrite: keep one", path, (unsigned long long)f->links);
-  return MAPH_OK;
-}
-
 store *store_bare(const char *path, os_file *f){
   store *s = store_new(path);
   if( s==NULL ) return NULL;
@@ -190,8 +176,6 @@ static int store_load(const char *path, os_file *f, const maph_options *o, store
   return rc;
 }
 
-static int remove_files(const char *path, const os_file *model, int timeout_ms);
-
 /* A transaction ends where the header says that the log does, and in a clean file none is under way. */
 static int live_words_hold(store *s){
   const header *h = header_of(atomic_load(&s->base));
@@ -211,7 +195,7 @@ static int must_be_trusted(store *s, int writing, const maph_options *o){
   int rc;
   if( atomic_load(&h->state) & STATE_DELETED ){      /* and still here: who deleted it died over it */
     if( !writing ) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
-    rc = remove_files(s->path, &s->file, o->busy_timeout_ms);
+    rc = create_remove_files(s->path, &s->file, o->busy_timeout_ms);
     return rc==MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
   }
   if( header_trusted(s, h) ) return live_words_hold(s);
@@ -241,7 +225,7 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   rc = os_open(path, writing || ONE_MAPPING ? OS_WRITE : OS_READ, 0, &f);
   if( rc==MAPH_CANTOPEN && ONE_MAPPING && !writing ) rc = os_open(path, OS_READ, 0, &f);
   if( rc!=MAPH_OK ) return rc;
-  if( writing && (rc = may_write_here(&f, path))!=MAPH_OK ){
+  if( writing && (rc = create_may_write(&f, path))!=MAPH_OK ){
     os_close(&f);
     return rc;
   }
@@ -266,130 +250,6 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   rc = must_be_trusted(s, writing, o);
   if( rc!=MAPH_OK ) store_release(s, writing);
   else *out = s;
-  return rc;
-}
-
-/* ---------------------------------------------------------------------------------------------------------- creation */
-
-/* An empty log and index in an open, empty file. */
-static int store_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t version, uint64_t expected_keys){
-  header *h;
-  end_record e;
-  int rc;
-  rc = os_grow(&s->file, s->path, 64*1024);
-  if( rc==MAPH_OK ) rc = store_see_size(s, 0);
-  if( rc==MAPH_OK ) rc = store_map_for_writing(s);
-  if( rc==MAPH_OK ) rc = os_populate(s->write_base, 0, 64*1024);
-  if( rc!=MAPH_OK ) return rc;
-  h = header_of(s->write_base);
-  header_make(h, uuid, generation);
-  s->salt = header_salt(h);
-  s->hash_seed = h->hash_seed;
-  s->generation = generation;
-  memcpy(s->uuid, h->uuid, 16);
-  memset(&e, 0, sizeof e);
-  e.head.kind = KIND_EPOCH;
-  e.head.version_prev = version;
-  os_random(&e.start, sizeof e.start);
-  e.chain = record_chain(s->salt, 0, &e, 0);
-  rc = log_write_end(s, LOG_START, &e);
-  s->last = (tip){ LOG_START+END_SIZE, version, e.chain, 0, 0 };
-  s->space_end = s->last.end;
-  if( rc==MAPH_OK ) rc = index_create(s, expected_keys);
-  if( rc!=MAPH_OK ) return rc;
-  h = header_of(s->write_base);
-  store_word(s->write_base, &h->end, s->space_end);
-  store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->committed, s->last.end);
-  store_word(s->write_base, &h->clean, CLEAN_YES);
-  header_checkpoint(s, &s->last);
-  return MAPH_OK;
-}
-
-int store_build(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t version, store **out){
-  os_file f;
-  store *s;
-  int rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
-  *out = NULL;
-  if( rc==MAPH_EXISTS ){
-    os_remove(path);                       /* of a creator that died: the caller holds the lock for it */
-    rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
-  }
-  if( rc==MAPH_OK ) rc = may_write_here(&f, path);
-  if( rc!=MAPH_OK ){
-    if( rc!=MAPH_EXISTS && f.fd>=0 ){ os_close(&f); os_remove(path); }
-    return rc;
-  }
-  s = store_new(path);
-  if( s==NULL ) rc = MAPH_NOMEM;
-  if( rc==MAPH_OK ){
-    s->file = f;
-    s->lockless = 1;
-    header_place(s);
-    rc = store_format(s, uuid, generation, version, o->expected_keys);
-  }else{
-    os_close(&f);
-  }
-  if( rc!=MAPH_OK ){ store_free(s); os_remove(path); s = NULL; }
-  *out = s;
-  return rc;
-}
-
-char *handle_beside(const char *path, const char *suffix){
-  char *name = os_alloc(strlen(path)+strlen(suffix)+1);
-  if( name ) sprintf(name, "%s%s", path, suffix);
-  return name;
-}
-
-/* Lock byte 2 of the lock file that is at its path now (a deleted store's lock file may go while we wait). */
-int handle_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock){
-  char *name = handle_beside(path, ".lock");
-  uint64_t until = os_clock_ns()+(uint64_t)timeout_ms*1000000u, device = 0, inode = 0;
-  int rc, got = 0;
-  if( name==NULL ) return MAPH_NOMEM;
-  for(;;){
-    rc = os_open_lock(name, model, lock);
-    if( rc!=MAPH_OK ) break;
-    got = os_lock(lock, LOCK_REWRITE, 1);
-    if( got<0 ) rc = -got;
-    if( got==1 && os_identity(name, &device, &inode)==MAPH_OK && device==lock->device && inode==lock->inode ) break;
-    if( got==0 && os_clock_ns()>=until ) rc = fail(MAPH_BUSY, "%s: another process is creating or rewriting this store: try again", path);
-    os_close(lock);
-    if( rc!=MAPH_OK ) break;
-    os_sleep_us(500);
-  }
-  os_free(name);
-  return rc;
-}
-
-int store_create(const char *path, const maph_options *o){
-  os_file model, lock;
-  store *s = NULL;
-  char *temporary = handle_beside(path, ".new");
-  uint64_t device, inode;
-  int rc;
-  lock.fd = -1;
-  if( temporary==NULL ) return MAPH_NOMEM;
-  memset(&model, 0, sizeof model);
-  model.mode = (unsigned)o->mode;
-  model.owner = model.group = (unsigned)-1;
-  rc = handle_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
-  if( rc==MAPH_OK && os_identity(path, &device, &inode)==MAPH_OK ) rc = fail(MAPH_EXISTS, "%s: exists already", path);
-  if( rc==MAPH_OK ) rc = store_build(temporary, o, NULL, 1, 0, &s);
-  if( rc!=MAPH_OK ) goto done;
-  store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
-  store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
-  store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
-  store_word(s->write_base, &header_of(s->write_base)->unborn, 1);
-  rc = os_flush_file(&s->file, s->path);
-  if( rc==MAPH_OK ) rc = os_rename_new(temporary, path);
-  if( rc!=MAPH_OK ) os_remove(temporary);
-  else rc = os_flush_directory(path);
-  if( rc==MAPH_OK ) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
-done:
-  store_free(s);
-  os_close(&lock);
-  os_free(temporary);
   return rc;
 }
 
@@ -425,7 +285,7 @@ static int open_in_memory(const maph_options *o, store **out){
   if( s==NULL ) return MAPH_NOMEM;
   s->in_memory = s->lockless = 1;
   rc = os_open_memory(&s->file);
-  if( rc==MAPH_OK ) rc = store_format(s, NULL, 1, 0, o->expected_keys);
+  if( rc==MAPH_OK ) rc = create_format(s, NULL, 1, 0, o->expected_keys);
   if( rc==MAPH_OK ) s->writers = 1;
   if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
   *out = s;
@@ -436,13 +296,13 @@ static int open_or_create(const char *path, int flags, const maph_options *o, st
   int rc, tries;
   for(tries=0; ; tries++){
     if( flags&MAPH_EXCL ){
-      rc = store_create(path, o);
+      rc = create_store(path, o);
       if( rc!=MAPH_OK ) return rc;
       return store_open(path, 1, o, s);
     }
     rc = store_open(path, (flags&MAPH_RDWR)!=0, o, s);
     if( rc!=MAPH_NOTFOUND || !(flags&MAPH_CREATE) || tries>10 ) break;
-    rc = store_create(path, o);
+    rc = create_store(path, o);
     if( rc!=MAPH_OK && rc!=MAPH_EXISTS ) return rc;
   }
   if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: no such store: check the name, or open it with MAPH_RDWR|MAPH_CREATE", path);
@@ -604,23 +464,6 @@ int maph_sync(maph *m){
   return rc==MAPH_OK ? commit_sync(s) : rc;
 }
 
-/* Remove a store's two files, the store first: its lock file may be made anew at any time. */
-static int remove_files(const char *path, const os_file *model, int timeout_ms){
-  char *lock_name = handle_beside(path, ".lock");
-  uint64_t device = 0, inode = 0;
-  os_file rewrite;
-  int rc = lock_name ? handle_lock_rewrite(path, model, timeout_ms, &rewrite) : MAPH_NOMEM;
-  if( rc==MAPH_OK ){
-    rc = os_identity(path, &device, &inode);
-    if( rc==MAPH_OK && device==model->device && inode==model->inode ) rc = os_remove(path);
-    if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
-    if( rc==MAPH_OK ) rc = os_flush_directory(path);
-    os_close(&rewrite);
-  }
-  os_free(lock_name);
-  return rc;
-}
-
 int maph_destroy(const char *path, int busy_timeout_ms){
   maph_options o = MAPH_OPTIONS_INIT;
   word *state;
@@ -637,7 +480,7 @@ int maph_destroy(const char *path, int busy_timeout_ms){
     state = &header_of(s->write_base)->state;
     OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
     atomic_fetch_or(state, STATE_DELETED);
-    rc = remove_files(s->path, &s->file, o.busy_timeout_ms);
+    rc = create_remove_files(s->path, &s->file, o.busy_timeout_ms);
     if( rc!=MAPH_OK ) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
     lock_release(s);
     lock_give_turn(s);

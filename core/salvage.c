@@ -150,7 +150,7 @@ static int take_place(const char *path, const char *temporary, salvage *x){
   for(n=0; rc==MAPH_EXISTS && n<1000; n++){
     os_free(kept);
     if( n==0 ) snprintf(suffix, sizeof suffix, ".damaged"); else snprintf(suffix, sizeof suffix, ".damaged.%d", n);
-    kept = handle_beside(path, suffix);
+    kept = create_beside(path, suffix);
     if( kept==NULL ) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
@@ -191,7 +191,7 @@ static void seal(store *s, const os_file *lock){
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
 static int rebuild(const char *path, maph_report_fn report, void *arg){
   maph_options o = MAPH_OPTIONS_INIT;
-  char *temporary = handle_beside(path, ".new");
+  char *temporary = create_beside(path, ".new");
   salvage x;
   os_file lock;
   int rc, got;
@@ -200,7 +200,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
   x.arg = arg;
   lock.fd = -1;
   rc = temporary ? open_damaged(path, &x.from) : MAPH_NOMEM;
-  if( rc==MAPH_OK ) rc = handle_lock_rewrite(path, &x.from->file, o.busy_timeout_ms, &lock);
+  if( rc==MAPH_OK ) rc = create_lock_rewrite(path, &x.from->file, o.busy_timeout_ms, &lock);
   if( rc==MAPH_OK ){
     got = os_lock(&lock, LOCK_PRESENT, 1);
     if( got==1 ) got = os_lock(&lock, LOCK_WRITER, 1);
@@ -208,7 +208,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
     if( got==0 ) rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
   }
   o.mode = rc==MAPH_OK ? (int)x.from->file.mode : 0600;
-  if( rc==MAPH_OK ) rc = store_build(temporary, &o, x.from->uuid, x.from->generation+1, 0, &x.to);
+  if( rc==MAPH_OK ) rc = create_empty(temporary, &o, x.from->uuid, x.from->generation+1, 0, &x.to);
   if( rc==MAPH_OK ){
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     rc = salvage_log(&x);

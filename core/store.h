@@ -4,7 +4,7 @@
 ** A `store` is one file as this process sees it: shared by all handles on that file (handle.c keeps the registry), its mappings, its
 ** writer's state.  A `view` is what one read needs of it, loaded once.  Calls go down only:
 **
-**     handle  cursor  check  salvage        open and close, scans, walks
+**     handle  create  cursor  check  salvage    open and close, files, scans, walks
 **     txn  commit  lock  recover            one writer at a time
 **     view                                  a key's record at a snapshot
 **     index  log                            the two things the file holds
@@ -236,6 +236,15 @@ void txn_detach_snapshots(struct maph_txn *t, uint64_t kept);        /* those th
 int  recover_in_place(store *s);                                     /* with the lock: believe only the log */
 int  recover_append_epoch(store *s, uint64_t at);                    /* after s->last, at that offset; everything before it is flushed */
 
+/* ---------------------------------------------------------------------------------------------------------- create.c */
+int  create_store(const char *path, const maph_options *o);          /* EXISTS */
+int  create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t version, store **s);  /* empty, lockless, not registered */
+char *create_beside(const char *path, const char *suffix);           /* a name; NULL no memory; os_free it */
+int  create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);   /* byte 2 of its lock file */
+int  create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t version, uint64_t expected_keys);   /* an open, empty file becomes an empty store */
+int  create_may_write(const os_file *f, const char *path);           /* no network file system, no second name */
+int  create_remove_files(const char *path, const os_file *model, int timeout_ms);   /* the store, if it is still that file, and its lock file */
+
 /* ---------------------------------------------------------------------------------------------------------- handle.c */
 struct maph {
   uint64_t quick;                /* handle_quick: the hot path may be taken.  0: never (closed, or reads verify) */
@@ -271,11 +280,8 @@ void handle_count_read(maph *m, int by);
 void store_pin(store *s);
 void store_unpin(store *s);
 int  store_open(const char *path, int writing, const maph_options *o, store **s);
-int  store_create(const char *path, const maph_options *o);          /* EXISTS */
-int  store_build(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t version, store **s);  /* empty, lockless, not registered */
-char *handle_beside(const char *path, const char *suffix);           /* a name; NULL no memory; os_free it */
-int  handle_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);   /* byte 2 of its lock file */
 store *store_bare(const char *path, os_file *f);                       /* takes f over; nothing read, lockless, not registered.  NULL no memory */
+store *store_new(const char *path);                                  /* nothing open yet.  NULL no memory */
 void store_free(store *s);                                           /* one that is not registered */
 
 #endif
