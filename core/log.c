@@ -13,7 +13,8 @@
 #include "store.h"
 
 /* No put should wait long for room: a step of 64 pages takes some tenths of a millisecond. */
-enum { GROW_LEAST = 64*1024, GROW_MOST = 64*1024*1024, GROW_MOST_IN_MEMORY = 16*1024*1024, POPULATE_MOST = 256*1024 };
+enum { GROW_LEAST = 64*1024, GROW_MOST = 64*1024*1024, GROW_MOST_IN_MEMORY = 16*1024*1024, POPULATE_MOST = 256*1024,
+       BULK = 1024*1024, POPULATE_MOST_IN_BULK = 2*1024*1024 };
 
 /* ------------------------------------------------------------------------------------------------- size and mappings */
 
@@ -26,7 +27,10 @@ static uint64_t reserve_for(uint64_t size){
   return MAX(least, (16*size+4095)&~UINT64_C(4095));
 }
 
-/* Map at least `size` bytes; halve the reserve while the address space does not allow it, and then leave some of it to others. */
+/* The writable mapping does without read-ahead: for a page past the end of what was written it would be megabytes of zeroing at once, and large page-cache
+** folios that make each small flush a large one.
+**
+** Map at least `size` bytes; halve the reserve while the address space does not allow it, and then leave some of it to others. */
 static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, uint64_t *length){
   uint64_t want = reserve_for(size), least = MAX(size, (uint64_t)GROW_LEAST);
   int rc, scarce = 0;
@@ -41,7 +45,7 @@ static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, 
   }
   if( rc==MAPH_OK ){
     *length = want;
-    os_advise(*base, want, s->advice, s->huge_pages);
+    os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : s->advice, s->huge_pages);
   }
   return rc;
 }
@@ -133,15 +137,16 @@ done:
 
 int log_room(store *s, uint64_t to){
   uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead;
-  int rc;
+  int rc, bulk = to-s->space_end>BULK;           /* a large transaction trades waits for throughput */
   if( likely(to<=s->populated) ) return MAPH_OK;
   if( to>size ){
     rc = grow(s, to);
     if( rc!=MAPH_OK ) return rc;
     size = atomic_load_explicit(&s->size, memory_order_relaxed);
   }
-  ahead = MIN(to+MIN(MAX(size/16, (uint64_t)GROW_LEAST), (uint64_t)POPULATE_MOST), size);
+  ahead = MIN(to+MIN(MAX(size/16, (uint64_t)GROW_LEAST), (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)), size);
   if( s->populated<s->space_end ) s->populated = s->space_end;
+  if( bulk ) os_read_ahead(s->base, MIN(s->populated, to), ahead);
   rc = os_populate(s->write_base, MIN(s->populated, to), ahead);
   if( rc==MAPH_OK ) s->populated = ahead;
   return rc;

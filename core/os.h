@@ -38,6 +38,7 @@ int  os_populate(uint8_t *base, uint64_t from, uint64_t to);          /* fault p
 int  os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int  os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
+void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to); /* into the page cache, with all the kernel reads ahead */
 int  os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
 
 int  os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);  /* that range, to the disk, before returning */

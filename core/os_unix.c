@@ -303,6 +303,15 @@ void os_prefault(const uint8_t *base, uint64_t length){
 #endif
 }
 
+void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to){
+#ifdef MADV_POPULATE_READ
+  from &= ~(uint64_t)(PAGE-1);
+  madvise((void*)(uintptr_t)(base+from), to-from, MADV_POPULATE_READ);
+#else
+  (void)base; (void)from; (void)to;
+#endif
+}
+
 int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size){
   const uint8_t *p = data;
   while( size>0 ){

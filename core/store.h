@@ -178,7 +178,7 @@ int  index_walk(const view *v, index_visit_fn visit, void *arg);
 int  view_latest(store *s, view *v);
 int  view_at(store *s, uint64_t snapshot, view *v);
 int  view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it);     /* live at the snapshot; now 0: ask the clock if need be */
-void view_for_writing(store *s, uint64_t snapshot, view *v);         /* in the writable mapping; nothing is checked */
+void view_for_writing(store *s, uint64_t snapshot, view *v);         /* what a writer reads; nothing is checked */
 int  view_check_key(maph_slice key);
 int  item_expired(const item *it, uint64_t now);
 

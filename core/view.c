@@ -39,7 +39,7 @@ int view_at(store *s, uint64_t snapshot, view *v){
 void view_for_writing(store *s, uint64_t snapshot, view *v){
   v->s = s;
   v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = s->write_base;
+  v->base = s->base;
   v->snapshot = snapshot;
 }
 
