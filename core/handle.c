@@ -501,7 +501,7 @@ int maph_stat(maph *m, maph_stats *st){
   if( rc==MAPH_OK && st==NULL ) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
   if( rc==MAPH_OK ) rc = view_latest(s, &v);
   if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
-  if( rc==MAPH_OK ) rc = index_measure(&v, &shape, 0);
+  if( rc==MAPH_OK ) rc = index_measure(&v, &shape);
   if( rc==MAPH_OK ) rc = store_see_size(s, 0);
   if( rc!=MAPH_OK ) return rc;
   h = header_of(v.base);

@@ -613,7 +613,7 @@ static int each_segment(const view *v, uint64_t *depth_of_directory, segment_fn 
   return rc;
 }
 
-typedef struct measuring { index_shape *shape; int count_slots; index_visit_fn visit; void *arg; } measuring;
+typedef struct measuring { index_shape *shape; index_visit_fn visit; void *arg; } measuring;
 
 static int measure_segment(void *arg, const view *v, uint64_t segment, uint64_t hash, uint64_t depth){
   measuring *m = arg;
@@ -623,18 +623,17 @@ static int measure_segment(void *arg, const view *v, uint64_t segment, uint64_t 
   if( depth>HASH_BITS || depth>(acquire(&header_of(v->base)->root)&63) ) return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
   m->shape->segments++;
   m->shape->bytes += RECORD_HEAD+SEGMENT_SIZE+RECORD_HEAD;
-  if( !m->count_slots && !m->visit ) return MAPH_OK;
+  if( !m->visit ) return MAPH_OK;
   for(i=0; rc==MAPH_OK && i<SEGMENT_BUCKETS*BUCKET_SLOTS; i++){
     uint64_t slot = acquire(word_at(v->base, segment)+i);
     if( slot_free(slot, hash, depth) ) continue;
-    m->shape->slots_used++;
-    if( m->visit ) rc = m->visit(m->arg, segment+i*8, (unsigned)(i/BUCKET_SLOTS), slot);
+    rc = m->visit(m->arg, segment+i*8, (unsigned)(i/BUCKET_SLOTS), slot);
   }
   return rc;
 }
 
-int index_measure(const view *v, index_shape *shape, int count_slots){
-  measuring m = { shape, count_slots, NULL, NULL };
+int index_measure(const view *v, index_shape *shape){
+  measuring m = { shape, NULL, NULL };
   int rc;
   memset(shape, 0, sizeof *shape);
   rc = each_segment(v, &shape->depth, measure_segment, &m);
@@ -644,7 +643,7 @@ int index_measure(const view *v, index_shape *shape, int count_slots){
 
 int index_walk(const view *v, index_visit_fn visit, void *arg){
   index_shape shape;
-  measuring m = { &shape, 1, visit, arg };
+  measuring m = { &shape, visit, arg };
   memset(&shape, 0, sizeof shape);
   return each_segment(v, &shape.depth, measure_segment, &m);
 }

@@ -168,8 +168,8 @@ int  index_create(store *s, uint64_t expected_keys);                          /*
 int  index_reserve(store *s, pending *p, size_t n, pending *scratch);         /* sort p; split until all that is new has room.  FULL */
 int  index_publish(store *s, const pending *p, size_t n, int again);          /* slots lead to the new records; again: some may already */
 int  index_finish_split(store *s);                                            /* of a writer that died in it */
-typedef struct index_shape { uint64_t depth, segments, slots_used, bytes; } index_shape;
-int  index_measure(const view *v, index_shape *shape, int count_slots);
+typedef struct index_shape { uint64_t depth, segments, bytes; } index_shape;
+int  index_measure(const view *v, index_shape *shape);
 /* Each slot in use, where it lies, and in which bucket of its segment. */
 typedef int (*index_visit_fn)(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot);
 int  index_walk(const view *v, index_visit_fn visit, void *arg);
