@@ -70,7 +70,9 @@ enum {
   MAPH_FORMAT   = 11,  /* not a maph file, or of a format this library does not know */
   MAPH_RECOVER  = 12,  /* the file was not closed cleanly before a power loss, or is a copy of a live one; open it for writing once */
   MAPH_MISUSE   = 13,  /* the call itself is wrong: NULL, empty key, ended transaction, handle of another process */
-  MAPH_CANTOPEN = 14   /* cannot open: missing, permission, not a regular file, network file system, no lock file */
+  MAPH_CANTOPEN = 14,  /* cannot open: missing, permission, not a regular file, network file system, no lock file */
+  MAPH_COMPACTED = 15, /* the changes asked for are no longer in the file: read all of it, then go on from its version */
+  MAPH_CANCELLED = 16  /* a progress callback said stop: nothing was changed */
 };
 
 MAPH_API const char *maph_strerror(int rc);              /* "no such key"; never NULL, also for unknown codes */
@@ -108,6 +110,7 @@ enum {
 };
 enum { MAPH_SYNC_DEFAULT = 0, MAPH_SYNC_OFF = 1, MAPH_SYNC_NORMAL = 2, MAPH_SYNC_FULL = 3 };
 enum { MAPH_ADVISE_NORMAL = 0, MAPH_ADVISE_RANDOM = 1, MAPH_ADVISE_WILLNEED = 2 };
+enum { MAPH_PERFECT_DEFAULT = 0, MAPH_PERFECT_PILOT = 1, MAPH_PERFECT_CMPH = 2 };
 
 typedef struct maph_options {
   size_t   size;             /* sizeof(maph_options); what a shorter, older struct lacks takes its default */
@@ -120,8 +123,11 @@ typedef struct maph_options {
   int      advice;           /* MAPH_ADVISE_* */
   int      huge_pages;       /* ask for huge pages (useful from Linux 6.x on ext4, on tmpfs with huge=advise) */
   int      mode;             /* permission bits of a new store, before umask; default 0644 */
+  int      perfect_hash;     /* what maph_optimize builds: MAPH_PERFECT_*; default PILOT */
+  int      auto_compact;     /* a commit through this handle that leaves more than so many percent of the file dead compacts it before it returns,
+                             ** which takes as long as maph_compact; 0: never; at most 99 */
 } maph_options;
-#define MAPH_OPTIONS_INIT { sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644 }
+#define MAPH_OPTIONS_INIT { sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, MAPH_PERFECT_DEFAULT, 0 }
 
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m is NULL on failure.
 ** Cost for reading: under a millisecond whatever the size.  Opening for writing a file that a power loss or a copy left
@@ -157,6 +163,14 @@ typedef struct maph_stats {
   double   load_factor;    /* keys / index slots */
   uint8_t  uuid[16];       /* of the store */
   int      poisoned;       /* a flush failed: no more writing until maph_recover */
+  uint64_t oldest_version; /* changes since this one, and later, can be read */
+  int      perfect_hash;   /* MAPH_PERFECT_* that the last maph_optimize built; 0: none */
+  int      direct;         /* the perfect hash leads to records without a table */
+  uint64_t frozen_keys;    /* keys it covers */
+  uint64_t moved_keys;     /* of those, changed since, so that the ordinary index leads to them; after a writer's death perhaps off by one */
+  uint64_t later_keys;     /* keys that came later, deleted ones included, and those too large for it: only the ordinary index knows them */
+  uint64_t frozen_bytes;   /* of the perfect hash and its table; also in index_bytes */
+  double   perfect_bits;   /* of the function alone, a key */
 } maph_stats;
 MAPH_API int maph_stat(maph *m, maph_stats *stats);      /* cost: one pass over the index directory */
 
@@ -253,6 +267,63 @@ MAPH_API int maph_txn_commit(maph_txn *t);
 MAPH_API int maph_txn_abort(maph_txn *t);                                  /* NULL: no-op */
 MAPH_API uint64_t maph_txn_version(maph_txn *t);
 MAPH_API uint64_t maph_txn_operations(maph_txn *t);                        /* puts and deletes so far, not rolled back */
+
+/* -------------------------------------------------------------------------------------------------------- rewriting */
+/* compact, optimize and backup write a new file beside the old one.  Readers and writers, in any process, go on meanwhile; they are moved to the new file
+** at their next call, and what they hold of the old one (slices, snapshots, cursors) stays valid as LIFETIME says.  Writers wait only for the last
+** step: what was committed since the step before, and the change of names.  One rewrite of a store at a time: BUSY after the busy timeout.
+**
+** progress, when not NULL, is called some times a second, in the calling thread, outside every lock; nonzero stops the rewrite: CANCELLED, and
+** everything is as it was.  phase is "sweep" "read" "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */
+typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
+
+/* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are deleted first, by transactions like any other.
+** READONLY BUSY FULL NOMEM IOERR CORRUPT CANCELLED */
+MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
+
+/* The same, and freeze a perfect hash over all keys, which makes reading faster and the index smaller.  The store stays writable: later keys,
+** and frozen ones once they are changed, are found through the ordinary index, until the next optimize.  A scan then meets the entries in another order. */
+MAPH_API int maph_optimize(maph *m, maph_progress_fn progress, void *arg);
+
+/* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at path, where nothing may be yet: EXISTS.
+** m may be open for reading only. */
+MAPH_API int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg);
+
+typedef struct maph_rewrite {
+  uint64_t bytes_before, bytes_after;      /* size of the file */
+  uint64_t records;                        /* live entries copied */
+  uint64_t swept;                          /* expired entries deleted first */
+  uint64_t caught_up;                      /* transactions that others committed meanwhile and that were copied too */
+  uint64_t frozen_keys;
+  int      perfect_hash;                   /* MAPH_PERFECT_*; 0: none, see note */
+  int      direct;
+  double   perfect_bits;                   /* a key, of the function alone */
+  uint64_t took_ns, pause_ns;              /* in all; and for how long writers were locked out */
+  uint64_t memory_bytes;                   /* most that was allocated at one time, files and their mappings apart */
+  char     note[160];                      /* what did not go as asked, as when keys were too large to freeze; "": nothing */
+} maph_rewrite;
+/* What the last compact, optimize or backup through this handle did.  NOTFOUND: none succeeded yet. */
+MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
+
+/* ---------------------------------------------------------------------------------------------------------- changes */
+/* The puts and deletes since a version, in commit order, by any process that may read.  Feeds go on across rewrites.  A feed is for one
+** thread at a time; several may be open. */
+typedef struct maph_changes maph_changes;
+typedef struct maph_change {
+  maph_entry entry;          /* of a delete: the key, the version; expires when the entry had expired and was swept */
+  int        deleted;
+  int        last;           /* the transaction's last one: a place to resume from */
+} maph_change;
+
+/* Everything after the transaction of that version, whose number came from an entry, maph_stat, maph_snapshot_version or a change; 0: from the store's
+** creation.  COMPACTED: a rewrite dropped part of it, or this store never had that version. */
+MAPH_API int maph_changes_open(maph *m, uint64_t since, maph_changes **changes);
+
+/* The next change.  Waits up to timeout_ms for one (0: not at all; negative: without end), costing writers nothing: NOTFOUND when none came.
+** The slices are valid until the next call on this feed.   COMPACTED: it fell behind by two rewrites.  CORRUPT CANTOPEN */
+MAPH_API int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change);
+MAPH_API uint64_t maph_changes_version(maph_changes *c);                   /* resume with this: the last transaction that was returned whole */
+MAPH_API void maph_changes_close(maph_changes *c);                         /* NULL: no-op */
 
 /* ------------------------------------------------------------------------------------------------------- checking */
 /* Called for each problem with its place in the file and a sentence; return nonzero to stop. */
