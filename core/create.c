@@ -87,6 +87,12 @@ int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16]
   return rc;
 }
 
+/* Closing alone would leave it locked while a child of a fork has the descriptor too. */
+void create_unlock_rewrite(os_file *lock){
+  if( lock->fd>=0 ) os_unlock(lock, LOCK_REWRITE);
+  os_close(lock);
+}
+
 int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys, store **out){
   store *s = store_new(":memory:");
   int rc;
@@ -133,7 +139,7 @@ void create_remove_leftover(const char *path, const os_file *model){
   os_file lock;
   if( temporary && os_identity(temporary, &device, &inode)==MAPH_OK && create_lock_rewrite(path, model, 0, &lock)==MAPH_OK ){
     os_remove(temporary);
-    os_close(&lock);
+    create_unlock_rewrite(&lock);
   }
   os_free(temporary);
 }
@@ -164,7 +170,7 @@ int create_store(const char *path, const maph_options *o){
   if( rc==MAPH_OK ) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
 done:
   store_free(s);
-  os_close(&lock);
+  create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
 }
@@ -180,7 +186,7 @@ int create_remove_files(const char *path, const os_file *model, int timeout_ms){
     if( rc==MAPH_OK && device==model->device && inode==model->inode ) rc = os_remove(path);
     if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
     if( rc==MAPH_OK ) rc = os_flush_directory(path);
-    os_close(&rewrite);
+    create_unlock_rewrite(&rewrite);
   }
   os_free(lock_name);
   return rc;

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { BUCKET_MOST = 64, PILOTS = 256, RECENT = 16, TRIES = 10, TELL_EACH = 1<<16 };
+enum { BUCKET_MOST = 64, PILOTS = 256, RECENT = 16, TRIES = 10, TELL_EACH = 1<<16, LOOK_AHEAD = 8 };
 
 typedef struct building {
   const uint64_t *hash;
@@ -159,6 +159,10 @@ static int place_all(building *x, const uint32_t *order, perfect_progress_fn pro
   x->waiting_count = 0;
   while( left>0 || x->waiting_count>0 ){
     uint32_t b = x->waiting_count ? x->waiting[--x->waiting_count] : order[--left];
+    if( left>2*LOOK_AHEAD ){
+      __builtin_prefetch(&x->start[order[left-2*LOOK_AHEAD]]);
+      __builtin_prefetch(&x->hash[x->start[order[left-LOOK_AHEAD]]]);
+    }
     if( !place(x, b, (unsigned)placed) || ++placed>most ) return 0;
     if( progress && placed%TELL_EACH==0 && (rc = progress(arg, x->buckets-left, x->buckets))!=MAPH_OK ) return -rc;
   }

@@ -328,7 +328,7 @@ static int rewrite_in_place(maph *m, int freeze, maph_progress_fn progress, void
   if( rc==MAPH_OK ) rc = switch_over(&x, temporary ? &lock : NULL, temporary);
   if( rc!=MAPH_OK && x.to && temporary ) os_remove(temporary);
   finish(&x, rc, began);
-  os_close(&lock);
+  create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
 }
@@ -378,7 +378,7 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if( rc==MAPH_OK ) rc = name_backup(&x, temporary, resolved, &lock);
   if( rc!=MAPH_OK && x.to ) os_remove(temporary);
   finish(&x, rc, began);
-  os_close(&lock);
+  create_unlock_rewrite(&lock);
   os_free(temporary);
   free(resolved);
   return rc;

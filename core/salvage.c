@@ -260,7 +260,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
   else if( x.to ) os_remove(temporary);
   store_free(x.to);
   store_free(x.from);
-  os_close(&lock);
+  create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
 }
