@@ -270,8 +270,9 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *t);                        /* pu
 
 /* -------------------------------------------------------------------------------------------------------- rewriting */
 /* compact, optimize and backup write a new file beside the old one.  Readers and writers, in any process, go on meanwhile; they are moved to the new file
-** at their next call, and what they hold of the old one (slices, snapshots, cursors) stays valid as LIFETIME says.  Writers wait only for the last
-** step: what was committed since the step before, and the change of names.  One rewrite of a store at a time: BUSY after the busy timeout.
+** at their next call, and what they hold of the old one (slices, snapshots, cursors) stays valid as LIFETIME says: its space comes back when the last
+** handle that used it is refreshed or closed.  Writers wait only for the last step: what was committed since the step before, and the change of names.
+** One rewrite of a store at a time: BUSY after the busy timeout.
 **
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every lock; nonzero stops the rewrite: CANCELLED, and
 ** everything is as it was.  phase is "sweep" "read" "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */

@@ -352,6 +352,14 @@ static int name_backup(rewriting *x, const char *temporary, const char *path, co
   return rc;
 }
 
+/* No store came to that path: nor shall its lock file stay. */
+static void remove_lock_file(const char *path){
+  char *name = create_beside(path, ".lock");
+  uint64_t device, inode;
+  if( name && os_identity(path, &device, &inode)==MAPH_NOTFOUND ) os_remove(name);
+  os_free(name);
+}
+
 int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg){
   uint64_t began = os_clock_ns(), device, inode;
   char *resolved = NULL, *temporary = NULL;
@@ -377,6 +385,7 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if( rc==MAPH_OK ) rc = write_base(&x, 0, 0);
   if( rc==MAPH_OK ) rc = name_backup(&x, temporary, resolved, &lock);
   if( rc!=MAPH_OK && x.to ) os_remove(temporary);
+  if( rc!=MAPH_OK && lock.fd>=0 ) remove_lock_file(resolved);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);
