@@ -22,7 +22,7 @@ static int sound(const perfect_head *h, const uint8_t *payload, uint64_t payload
     case MAPH_PERFECT_CMPH:  if( !bdz_sound(payload+sizeof *h, h->function_size, h->keys) ) return 0; break;
     default: return 0;
   }
-  if( h->placement==PLACED_DIRECT ) return h->stride%8==0 && h->stride<=span && span/h->stride==h->keys && span%h->stride==0;
+  if( h->placement==PLACED_DIRECT ) return h->stride%8==0 && h->stride>=RECORD_HEAD && h->stride<=span && span/h->stride==h->keys && span%h->stride==0;
   return h->placement==PLACED_IN_GROUPS && h->groups%64==0 && h->groups>=sizeof *h+h->function_size && h->groups<=payload_size
       && (h->keys+GROUP_KEYS-1)/GROUP_KEYS<=(payload_size-h->groups)/sizeof(group_line);
 }
