@@ -137,6 +137,11 @@ static int role_of(const request *r, maph_slice name){
   return best;
 }
 
+bool auth_knows(const request *r){
+  static const maph_slice all = { "", 0 };
+  return auth_on() && role_of(r, all) >= 0;
+}
+
 bool auth_sees(const request *r, const char *name){
   return !auth_on() || role_of(r, maph_str(name)) >= ROLE_READ;
 }

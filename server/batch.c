@@ -192,13 +192,23 @@ static void batch_failed(batch *b, size_t i, int rc){
   }
 }
 
+/* Where preconditions are asked for, every put and delete has one. */
+static bool conditions_hold(batch *b){
+  for(size_t i = 0; option.conditional && i < b->count; i++){
+    if( b->operations[i].kind==OPERATION_GET || b->operations[i].condition.when!=MAPH_ALWAYS ) continue;
+    reply_problem(b->r, 428, "precondition_required", "operation %zu: a write here has if_version, if_absent or if_present", i);
+    return false;
+  }
+  return true;
+}
+
 static void run_transaction(batch *b, int durability){
   request *r = b->r;
   maph_txn *t = NULL;
   uint64_t version;
   size_t i;
   int rc;
-  if( !auth_allows(r, ROLE_WRITE, maph_str(r->store->name)) || !write_allowed(r) ) return;
+  if( !auth_allows(r, ROLE_WRITE, maph_str(r->store->name)) || !write_allowed(r) || !conditions_hold(b) ) return;
   r->body->size = 0;
   rc = maph_txn_begin(r->store->m, durability, &t);
   if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
@@ -221,17 +231,12 @@ static void run_transaction(batch *b, int durability){
   reply_send(r, answer_type(b), r->body->data, r->body->size);
 }
 
-static bool is_lines(const request *r){
-  const char *type = request_header(r, "Content-Type");
-  return type && (strcasestr(type, "ndjson") || strcasestr(type, "jsonl") || strcasestr(type, "json-lines"));
-}
-
 void batch_run(request *r){
-  batch b = { .r = r, .lines = is_lines(r) };
+  batch b = { .r = r };
   maph_slice body;
   uint64_t memory;
   int durability;
-  if( !query_durability(r, &durability) || !body_all(r, option.max_batch, &body) ) return;
+  if( !operation_media_type(r, &b.lines) || !query_durability(r, &durability) || !body_all(r, option.max_batch, &body) ) return;
   memory = (uint64_t)body.size*MEMORY_FACTOR;
   if( !memory_reserve(memory) ){
     reply_problem(r, 503, "busy", "too many large batches at once");
@@ -240,8 +245,12 @@ void batch_run(request *r){
   b.parsed = calloc(b.lines ? OPERATIONS_MAX : 1, sizeof *b.parsed);
   if( b.parsed==NULL ) reply_problem(r, 503, "no_memory", "out of memory for the batch");
   else if( b.lines ? parse_lines(&b, body) : parse_document(&b, body) ){
-    if( b.writes ) run_transaction(&b, durability);
-    else run_gets(&b);
+    if( !b.writes ) run_gets(&b);
+    else{
+      commit_enter();
+      run_transaction(&b, durability);
+      commit_leave();
+    }
   }
   for(size_t i = 0; i < b.parsed_count; i++) json_decref(b.parsed[i]);
   free(b.parsed);

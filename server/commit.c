@@ -20,7 +20,7 @@ static bool flusher_started;
 static bool flusher_stop;
 static pthread_mutex_t flusher_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t flusher_wake = PTHREAD_COND_INITIALIZER;
-static atomic_uint_fast64_t writes_made, durable_made, flushes_made, flushes_failed;
+static atomic_uint_fast64_t writes_made, durable_made, flushes_made, flushes_failed, writes_waiting;
 
 bool tags_match(const tag_list *tags, bool exists, uint64_t version){
   if( !exists ) return false;
@@ -87,14 +87,19 @@ void commit_note(store *s, int durability, uint64_t writes){
   atomic_fetch_add(&writes_made, writes);
 }
 
+void commit_enter(void){ atomic_fetch_add(&writes_waiting, 1); }
+void commit_leave(void){ atomic_fetch_sub(&writes_waiting, 1); }
+
 int commit_one(store *s, const write_request *w, maph_outcome *outcome){
   maph_condition c = w->entry;
   bool simple = as_condition(w, &c);
   int rc;
   memset(outcome, 0, sizeof *outcome);
   c.outcome = outcome;
+  commit_enter();
   if( !simple || w->durability!=MAPH_SYNC_DEFAULT ) rc = in_transaction(s, w, &c, simple, outcome);
   else rc = w->is_delete ? maph_delete_if(s->m, w->key, &c) : maph_put_if(s->m, w->key, w->value, &c);
+  commit_leave();
   if( rc==MAPH_OK ) commit_note(s, w->durability, 1);
   if( c.when==MAPH_IF_ABSENT && rc==MAPH_EXISTS ) rc = MAPH_CONFLICT;
   if( c.when==MAPH_IF_PRESENT && rc==MAPH_NOTFOUND ) rc = MAPH_CONFLICT;
@@ -124,6 +129,7 @@ static void *flusher_run(void *unused){
     pthread_cond_timedwait(&flusher_wake, &flusher_mutex, &until);
     pthread_mutex_unlock(&flusher_mutex);
     flush_written();
+    stores_renew();
     log_flush();
     pthread_mutex_lock(&flusher_mutex);
   }
@@ -147,6 +153,6 @@ void commit_stop(void){
 }
 
 commit_counts commit_count(void){
-  commit_counts n = { atomic_load(&writes_made), atomic_load(&durable_made), atomic_load(&flushes_made), atomic_load(&flushes_failed) };
+  commit_counts n = { atomic_load(&writes_made), atomic_load(&durable_made), atomic_load(&flushes_made), atomic_load(&flushes_failed), atomic_load(&writes_waiting) };
   return n;
 }

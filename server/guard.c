@@ -152,19 +152,27 @@ static bool same_origin(const char *origin, const char *host){
        || (strncasecmp(origin + 4, "s://", 4)==0 && strcasecmp(origin + 8, host)==0));
 }
 
+bool guard_foreign(const request *r){
+  const char *origin = request_header(r, "Origin"), *site = request_header(r, "Sec-Fetch-Site");
+  if( origin ) return !same_origin(origin, request_header(r, "Host")) && !guard_origin_allowed(origin);
+  return site && strcmp(site, "same-origin")!=0 && strcmp(site, "none")!=0;
+}
+
 /* A write that a browser makes for another site's page. */
 static bool guard_origin(request *r){
-  const char *origin = request_header(r, "Origin"), *site = request_header(r, "Sec-Fetch-Site");
-  if( r->method & (METHOD_GET|METHOD_HEAD|METHOD_OPTIONS) ) return true;
-  if( origin ){
-    if( same_origin(origin, request_header(r, "Host")) || guard_origin_allowed(origin) ) return true;
-  }else if( site==NULL || strcmp(site, "same-origin")==0 || strcmp(site, "none")==0 ){
-    return true;
-  }
+  if( r->method & (METHOD_GET|METHOD_HEAD|METHOD_OPTIONS) || !guard_foreign(r) ) return true;
   reply_problem(r, 403, "foreign_origin", "a page of another site may not write here; --origin URL allows one");
   return false;
 }
 
+/* A compressed body would be kept, or parsed, as it is. */
+static bool guard_encoding(request *r){
+  const char *encoding = request_header(r, "Content-Encoding");
+  if( encoding==NULL || strcasecmp(encoding, "identity")==0 ) return true;
+  reply_problem(r, 415, "bad_content_encoding", "bodies are taken as they are, without Content-Encoding");
+  return false;
+}
+
 bool guard_request(request *r){
-  return guard_size(r) && guard_framing(r) && guard_host(r) && guard_origin(r);
+  return guard_size(r) && guard_framing(r) && guard_host(r) && guard_origin(r) && guard_encoding(r);
 }

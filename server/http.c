@@ -6,7 +6,7 @@
 **
 **   FRESH    no request yet              civetweb's request timeout ends it
 **   IDLE     between two requests        shut when a worker is needed for a new connection, and at drain
-**   WORKING  a handler runs              never touched
+**   WORKING  a handler runs              never touched; a watcher (change feed, long poll) is one that lasts
 **   READING  a handler reads the body    deadline: stop receiving; the handler then answers 408
 **   WRITING  a handler writes            deadline: shut
 **
@@ -16,7 +16,8 @@
 ** Invariants:
 ** (1) A connection is in the list from init_connection until connection_close, which comes before its socket is closed.  Sockets are
 **     shut down only under the list's mutex: never a socket that has become somebody else's.
-** (2) One worker is kept free: whenever the last one gets a connection, an idle connection is shut.
+** (2) One worker is kept free: whenever the last one gets a connection, an idle connection is shut.  Watchers count apart: there are
+**     option.watchers workers more than option.threads, and never more watchers than that, so they take none from requests.
 ** (3) `running` is raised before `draining` is read, so drain never misses a request that will be served.
 ** (4) Nothing of civetweb that answers by itself is on: no files, no CORS preflights, no CGI, no digest authentication; paths are
 **     not decoded (its decoder cuts at %00 and its cleaned path folds `a.`, `a//b` and `..`: two keys would be one).
@@ -59,7 +60,7 @@ static pthread_mutex_t connections_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_t watchdog;
 static atomic_bool watchdog_runs;
 static atomic_bool draining, stopping;
-static atomic_uint_fast64_t connection_count, running, accepted, evicted, timed_out_count, next_id;
+static atomic_uint_fast64_t connection_count, watcher_count, running, accepted, evicted, timed_out_count, next_id;
 static uint64_t id_seed;
 static char first_address[64];
 static struct mg_server_port ports[8];
@@ -118,6 +119,12 @@ static void evict_one(void){
   atomic_fetch_add(&evicted, 1);
 }
 
+/* Whether connections that are not watched hold all their workers but one. */
+static bool workers_are_short(void){
+  uint64_t connected = atomic_load(&connection_count), watching = atomic_load(&watcher_count);
+  return connected >= option.threads + watching;
+}
+
 static int on_connection(const struct mg_connection *mg, void **data){
   connection *c = calloc(1, sizeof *c);
   if( c==NULL || (c->decoded = malloc(REQUEST_ROOM + 64))==NULL ){ free(c); *data = NULL; return 0; }
@@ -129,7 +136,8 @@ static int on_connection(const struct mg_connection *mg, void **data){
   c->next = connections;
   if( c->next ) c->next->previous = c;
   connections = c;
-  if( atomic_fetch_add(&connection_count, 1) + 1 >= option.threads ) evict_one();
+  atomic_fetch_add(&connection_count, 1);
+  if( workers_are_short() ) evict_one();
   pthread_mutex_unlock(&connections_mutex);
   atomic_fetch_add(&accepted, 1);
   *data = c;
@@ -162,7 +170,7 @@ static void check_deadlines(void){
     shutdown(c->socket, phase==READING ? SHUT_RD : SHUT_RDWR);
     atomic_fetch_add(&timed_out_count, 1);
   }
-  if( atomic_load(&connection_count) >= option.threads ) evict_one();
+  if( workers_are_short() ) evict_one();
   pthread_mutex_unlock(&connections_mutex);
 }
 
@@ -385,6 +393,27 @@ bool http_timed_out(const request *r){
 
 void http_disable_keep_alive(request *r){ mg_disable_connection_keep_alive(r->connection->mg); }
 
+/* -------------------------------------------------------------------------------------------------------- watchers */
+bool http_watch_begin(void){
+  if( atomic_fetch_add(&watcher_count, 1) < option.watchers ) return true;
+  atomic_fetch_sub(&watcher_count, 1);
+  return false;
+}
+void http_watch_end(void){ atomic_fetch_sub(&watcher_count, 1); }
+
+bool http_client_there(const request *r){
+  const connection *c = r->connection;
+  struct pollfd p = { .fd = c->socket, .events = POLLRDHUP };
+  return !r->broken && (c->socket < 0 || poll(&p, 1, 0) <= 0);
+}
+
+long http_receive(request *r, void *data, size_t size){
+  const connection *c = r->connection;
+  ssize_t n = c->socket < 0 ? 0 : recv(c->socket, data, size, MSG_DONTWAIT);
+  if( n > 0 || c->socket < 0 ) return n;
+  return n < 0 && (errno==EAGAIN || errno==EINTR) ? 0 : -1;
+}
+
 /* --------------------------------------------------------------------------------------------------- start and stop */
 /* Check one ADDRESS:PORT and append it for civetweb, whose own syntax allows more (TLS, redirects) than is wanted. */
 static bool add_listener(const char *text, size_t size){
@@ -409,6 +438,11 @@ static bool add_listener(const char *text, size_t size){
   if( first_address[0]==0 ) snprintf(first_address, sizeof first_address, "%s", host);
   return true;
 bad:
+  if( port_size > 1 && port[port_size-1]=='s' && strspn(port, "0123456789")==port_size - 1 ){
+    fprintf(stderr, "maph-server: cannot listen on \"%.*s\": this server does not speak TLS; put a proxy that does in front of it, as maph-server(8) shows\n",
+            (int)size, text);
+    return false;
+  }
   fprintf(stderr, "maph-server: cannot listen on \"%.*s\": say an IPv4 address and a port, such as 127.0.0.1:8080\n", (int)size, text);
   return false;
 }
@@ -428,7 +462,7 @@ static int listen_and_serve(void){
   };
   struct mg_error_data mistake = { 0, error, sizeof error };
   struct mg_init_data start = { &callbacks, NULL, settings };
-  snprintf(threads, sizeof threads, "%llu", (unsigned long long)option.threads);
+  snprintf(threads, sizeof threads, "%llu", (unsigned long long)(option.threads + option.watchers));
   snprintf(request_timeout, sizeof request_timeout, "%llu", (unsigned long long)option.request_timeout_ms);
   snprintf(idle_timeout, sizeof idle_timeout, "%llu", (unsigned long long)option.idle_timeout_ms);
   snprintf(room, sizeof room, "%d", REQUEST_ROOM);
@@ -496,6 +530,6 @@ void http_stop(void){
 
 http_counts http_count(void){
   http_counts n = { atomic_load(&connection_count), atomic_load(&running), atomic_load(&accepted), atomic_load(&evicted),
-                    atomic_load(&timed_out_count), option.threads };
+                    atomic_load(&timed_out_count), option.threads, atomic_load(&watcher_count) };
   return n;
 }

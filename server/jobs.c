@@ -1,24 +1,35 @@
 /*
 ** jobs.c - work that outlives its request: each job is a thread, listed under /jobs until many newer ones have come.
 **
-** POST /stores/NAME/check answers 202 with the job's place, or with ?wait=1 the finished job.  The job holds its store; a client that
-** goes away changes nothing.
+** POST /stores/NAME/check, /compact, /optimize or /backup answers 202 with the job's place, or with ?wait=1 waits for its end.  The job
+** holds its store; a client that goes away changes nothing.  GET /jobs/ID shows how far it is, DELETE /jobs/ID stops a rewrite, which then
+** leaves everything as it was, or takes a finished job off the list.
+**
+** A rewritten store is forgotten here, so that the next request opens the new file and the old one goes with its last user.
 */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "server.h"
 
-enum { KEPT = 64, RUNNING_MAX = 4, SENTENCES_MAX = 50 };
-enum state { RUNNING, DONE, FAILED };
+enum { KEPT = 64, RUNNING_MAX = 4, SENTENCES_MAX = 50, PATH_ROOM = 4096 };
+enum state { RUNNING, DONE, FAILED, CANCELLED };
+enum kind { CHECK, COMPACT, OPTIMIZE, BACKUP };
+static const char *const kind_names[] = { "check", "compact", "optimize", "backup" };
+static const char *const state_names[] = { "running", "done", "failed", "cancelled" };
 
 typedef struct job {
-  uint64_t id, started_ms, finished_ms, problems;
-  enum state state;
-  int      rc;
-  char     store_name[72], detail[512];
-  store   *store;
-  buffer   report;                  /* JSON of the first problems */
+  uint64_t     id, started_ms, finished_ms, problems, done, total;
+  enum kind    kind;
+  enum state   state;
+  bool         cancel_asked;
+  int          rc;
+  char         store_name[72], phase[24], detail[512], file[128];
+  store       *store;
+  buffer       report;              /* JSON of the first problems */
+  maph_rewrite result;
 } job;
 
 static job *jobs[KEPT];             /* newest last; jobs_mutex for all of it */
@@ -33,17 +44,35 @@ static void job_free(job *j){
   free(j);
 }
 
+static void job_remove(int i){
+  job_free(jobs[i]);
+  memmove(&jobs[i], &jobs[i+1], (size_t)(--job_count - i)*sizeof jobs[0]);
+}
+
 /* Room for one more: the oldest finished job goes. */
 static bool make_room(void){
-  for(int i = 0; job_count==KEPT && i < KEPT; i++){
-    if( jobs[i]->state==RUNNING ) continue;
-    job_free(jobs[i]);
-    memmove(&jobs[i], &jobs[i+1], (size_t)(KEPT - i - 1)*sizeof jobs[0]);
-    job_count--;
-  }
+  for(int i = 0; job_count==KEPT && i < KEPT; i++) if( jobs[i]->state!=RUNNING ) job_remove(i);
   return job_count < KEPT;
 }
 
+static int job_index(uint64_t id){
+  for(int i = 0; i < job_count; i++) if( jobs[i]->id==id ) return i;
+  return -1;
+}
+
+static job *job_find(uint64_t id){
+  int i = job_index(id);
+  return i < 0 ? NULL : jobs[i];
+}
+
+static const job *rewrite_of(const char *store_name){
+  for(int i = 0; i < job_count; i++){
+    if( jobs[i]->state==RUNNING && jobs[i]->kind!=CHECK && strcmp(jobs[i]->store_name, store_name)==0 ) return jobs[i];
+  }
+  return NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- the work */
 static int note_problem(void *arg, uint64_t offset, const char *sentence){
   job *j = arg;
   pthread_mutex_lock(&jobs_mutex);
@@ -56,14 +85,56 @@ static int note_problem(void *arg, uint64_t offset, const char *sentence){
   return atomic_load(&stop_asked);
 }
 
+static int note_progress(void *arg, const char *phase, uint64_t done, uint64_t total){
+  job *j = arg;
+  bool cancel;
+  pthread_mutex_lock(&jobs_mutex);
+  snprintf(j->phase, sizeof j->phase, "%s", phase);
+  j->done = done;
+  j->total = total;
+  cancel = j->cancel_asked;
+  pthread_mutex_unlock(&jobs_mutex);
+  return cancel || atomic_load(&stop_asked);
+}
+
+static const char *backup_folder(char *out, size_t room){
+  if( option.backups[0] ) snprintf(out, room, "%s", option.backups);
+  else snprintf(out, room, "%s/backups", option.data);
+  return out;
+}
+
+static void backup_path(char *out, const char *file){
+  char folder[PATH_ROOM - 200];
+  snprintf(out, PATH_ROOM, "%s/%s", backup_folder(folder, sizeof folder), file);
+}
+
+static int work(job *j, maph *m){
+  char path[PATH_ROOM];
+  switch( j->kind ){
+    case COMPACT:  return maph_compact(m, note_progress, j);
+    case OPTIMIZE: return maph_optimize(m, note_progress, j);
+    case BACKUP:   backup_path(path, j->file); return maph_backup(m, path, note_progress, j);
+    default:       return maph_check(m, note_problem, j);
+  }
+}
+
+static enum state outcome_of(const job *j, int rc){
+  if( rc==MAPH_OK || (j->kind==CHECK && rc==MAPH_CORRUPT) ) return DONE;
+  return rc==MAPH_CANCELLED ? CANCELLED : FAILED;
+}
+
 static void *job_run(void *arg){
   job *j = arg;
   store *s = j->store;
-  int rc = maph_check(s->m, note_problem, j);
+  maph_rewrite result = { 0 };
+  int rc = work(j, s->m);
+  bool rewritten = rc==MAPH_OK && j->kind!=CHECK && maph_rewritten(s->m, &result)==MAPH_OK;
+  if( rewritten && j->kind!=BACKUP ) store_forget(s);
   pthread_mutex_lock(&jobs_mutex);
   j->rc = rc;
   if( rc!=MAPH_OK ) snprintf(j->detail, sizeof j->detail, "%s", maph_errmsg(s->m));
-  j->state = rc==MAPH_OK || rc==MAPH_CORRUPT ? DONE : FAILED;
+  j->result = result;
+  j->state = outcome_of(j, rc);
   j->finished_ms = wall_ms();
   j->store = NULL;
   running_count--;
@@ -73,17 +144,19 @@ static void *job_run(void *arg){
   return NULL;
 }
 
-/* Begin a check; jobs_mutex is held.  NULL: too many, or no memory or thread. */
-static job *job_start(store *s){
+/* Begin a job; jobs_mutex is held.  NULL: too many, or no memory or thread. */
+static job *job_start(store *s, enum kind kind, const char *file){
   pthread_attr_t detached;
   pthread_t thread;
   job *j;
   bool started;
   if( running_count==RUNNING_MAX || !make_room() || (j = calloc(1, sizeof *j))==NULL ) return NULL;
   j->id = ++last_id;
+  j->kind = kind;
   j->started_ms = wall_ms();
   j->store = s;
   strcpy(j->store_name, s->name);
+  snprintf(j->file, sizeof j->file, "%s", file);
   store_hold(s);
   pthread_attr_init(&detached);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
@@ -95,67 +168,153 @@ static job *job_start(store *s){
   return j;
 }
 
+/* -------------------------------------------------------------------------------------------------------- descriptions */
+static void result_json(buffer *b, const maph_rewrite *w){
+  buffer_printf(b, ",\"result\":{\"bytes_before\":%llu,\"bytes_after\":%llu,\"records\":%llu,\"swept\":%llu,\"caught_up\":%llu,\"frozen_keys\":%llu,",
+                (unsigned long long)w->bytes_before, (unsigned long long)w->bytes_after, (unsigned long long)w->records,
+                (unsigned long long)w->swept, (unsigned long long)w->caught_up, (unsigned long long)w->frozen_keys);
+  buffer_printf(b, "\"perfect_hash\":\"%s\",\"direct\":%s,\"perfect_bits\":%.3f,\"took_ns\":%llu,\"pause_ns\":%llu,\"memory_bytes\":%llu,",
+                perfect_name(w->perfect_hash), w->direct ? "true" : "false", w->perfect_bits, (unsigned long long)w->took_ns,
+                (unsigned long long)w->pause_ns, (unsigned long long)w->memory_bytes);
+  emit_bytes(b, "note", "note_encoding", maph_str(w->note));
+  buffer_text(b, "}");
+}
+
 static void job_json(buffer *b, const job *j){
-  static const char *const states[] = { "running", "done", "failed" };
-  buffer_printf(b, "{\"id\":\"%llu\",\"kind\":\"check\",\"store\":\"%s\",\"state\":\"%s\",\"started_at\":%llu", (unsigned long long)j->id,
-                j->store_name, states[j->state], (unsigned long long)j->started_ms);
+  buffer_printf(b, "{\"id\":\"%llu\",\"kind\":\"%s\",\"store\":\"%s\",\"state\":\"%s\",\"started_at\":%llu", (unsigned long long)j->id,
+                kind_names[j->kind], j->store_name, state_names[j->state], (unsigned long long)j->started_ms);
   if( j->finished_ms ) buffer_printf(b, ",\"finished_at\":%llu", (unsigned long long)j->finished_ms);
+  if( j->phase[0] ) buffer_printf(b, ",\"phase\":\"%s\",\"done\":%llu,\"total\":%llu", j->phase, (unsigned long long)j->done, (unsigned long long)j->total);
+  if( j->file[0] ) buffer_printf(b, ",\"file\":\"%s\"", j->file);
   if( j->state!=RUNNING ) buffer_printf(b, ",\"success\":%s,\"code\":\"%s\"", j->rc==MAPH_OK ? "true" : "false", maph_code(j->rc));
   if( j->detail[0] ){
     buffer_text(b, ",");
     emit_bytes(b, "detail", "detail_encoding", maph_str(j->detail));
   }
-  buffer_printf(b, ",\"problems\":%llu,\"report\":[", (unsigned long long)j->problems);
-  if( !j->report.failed ) buffer_append(b, j->report.data, j->report.size);
-  buffer_text(b, "]}");
+  if( j->kind==CHECK ){
+    buffer_printf(b, ",\"problems\":%llu,\"report\":[", (unsigned long long)j->problems);
+    if( !j->report.failed ) buffer_append(b, j->report.data, j->report.size);
+    buffer_text(b, "]");
+  }else if( j->state==DONE ){
+    result_json(b, &j->result);
+  }
+  buffer_text(b, "}");
 }
 
-static job *job_find(uint64_t id){
-  for(int i = 0; i < job_count; i++) if( jobs[i]->id==id ) return jobs[i];
-  return NULL;
+static void reply_no_job(request *r){
+  reply_problem(r, 404, "job_not_found", "there is no such job, or many newer ones came since");
 }
 
-/* Answer with one job.  It may have gone while this request waited for it. */
-static void answer(request *r, int status, uint64_t id){
+/* Answer with one job, which may have gone meanwhile: 202 while it runs, if it was begun or stopped by this request.  Who waited for
+** a job that did not succeed gets its problem. */
+static void answer(request *r, uint64_t id, bool asked, bool waited){
+  char detail[512];
+  int rc = MAPH_OK, status = 200;
   job *j;
   r->body->size = 0;
   pthread_mutex_lock(&jobs_mutex);
-  if( (j = job_find(id))!=NULL ) job_json(r->body, j);
+  if( (j = job_find(id))!=NULL ){
+    job_json(r->body, j);
+    if( asked && j->state==RUNNING ) status = 202;
+    if( waited && (j->state==FAILED || j->state==CANCELLED) ) rc = j->rc;
+    strcpy(detail, j->detail);
+  }
   pthread_mutex_unlock(&jobs_mutex);
-  if( j==NULL ){ reply_problem(r, 404, "job_not_found", "there is no such job, or many newer ones came since"); return; }
+  if( j==NULL ){ reply_no_job(r); return; }
+  if( asked ) reply_extra(r, "Location: /jobs/%llu", (unsigned long long)id);
+  if( rc!=MAPH_OK ){ reply_problem(r, maph_status(rc), maph_code(rc), "%s", detail); return; }
   buffer_text(r->body, "\n");
   reply_start(r, status);
-  if( status==202 ) reply_header_number(r, "Location", "/jobs/", id, "");
   reply_json(r, status, r->body);
 }
 
-void store_check(request *r){
-  maph_slice wait;
-  uint64_t id;
-  bool ended;
-  job *j;
-  pthread_mutex_lock(&jobs_mutex);
-  j = job_start(r->store);
-  id = j ? j->id : 0;
-  if( j && request_query(r, "wait", &wait) && wait.size==1 && *(const char*)wait.data=='1' ){
-    while( (j = job_find(id))!=NULL && j->state==RUNNING && !http_draining() ){
-      struct timespec until;
-      clock_gettime(CLOCK_REALTIME, &until);
-      until.tv_sec++;
-      pthread_cond_timedwait(&job_ended, &jobs_mutex, &until);
-    }
+/* ------------------------------------------------------------------------------------------------------------ requests */
+/* Wait for the end of a job; jobs_mutex is held. */
+static void await(request *r, uint64_t id){
+  const job *j;
+  while( (j = job_find(id))!=NULL && j->state==RUNNING && !http_draining() && http_client_there(r) ){
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_cond_timedwait(&job_ended, &jobs_mutex, &until);
   }
-  ended = j && j->state!=RUNNING;
-  pthread_mutex_unlock(&jobs_mutex);
-  if( id==0 ) reply_problem(r, 429, "too_many_jobs", "at most %d jobs run at once", RUNNING_MAX);
-  else answer(r, ended ? 200 : 202, id);
 }
 
-void job_show(request *r){
+static void run_job(request *r, enum kind kind, const char *file){
+  maph_slice text;
+  const job *j, *other;
+  bool wait = request_query(r, "wait", &text) && text.size==1 && *(const char*)text.data=='1';
+  uint64_t id = 0;
+  pthread_mutex_lock(&jobs_mutex);
+  other = kind==CHECK ? NULL : rewrite_of(r->store->name);
+  j = other ? NULL : job_start(r->store, kind, file);
+  if( j ) id = j->id;
+  if( j && wait ) await(r, id);
+  pthread_mutex_unlock(&jobs_mutex);
+  if( other ) reply_problem(r, 409, "job_running", "a rewrite of %s is running", r->store->name);
+  else if( id==0 ) reply_problem(r, 429, "too_many_jobs", "at most %d jobs run at once", RUNNING_MAX);
+  else answer(r, id, true, wait);
+}
+
+void store_check(request *r){ run_job(r, CHECK, ""); }
+void store_compact(request *r){ if( write_allowed(r) ) run_job(r, COMPACT, ""); }
+void store_optimize(request *r){ if( write_allowed(r) ) run_job(r, OPTIMIZE, ""); }
+
+/* The backup's file: ?name=, else the store's name and the time. */
+static bool name_backup(request *r, char *file, size_t room){
+  maph_slice name;
+  char stamp[32];
+  time_t now = time(NULL);
+  struct tm tm;
+  if( request_query(r, "name", &name) ){
+    snprintf(file, room, "%.*s.maph", (int)(name.size < 80 ? name.size : 80), (const char*)name.data);
+    if( store_name_valid(name.data, name.size) ) return true;
+    reply_problem(r, 400, "bad_backup_name", "a backup's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+    return false;
+  }
+  gmtime_r(&now, &tm);
+  strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+  snprintf(file, room, "%s-%s.maph", r->store->name, stamp);
+  return true;
+}
+
+void store_backup(request *r){
+  char file[128], path[PATH_ROOM];
+  struct stat st;
+  if( !name_backup(r, file, sizeof file) ) return;
+  if( mkdir(backup_folder(path, sizeof path), 0700)!=0 && errno!=EEXIST ){
+    reply_problem(r, 500, "io_error", "the folder for backups cannot be made: %s", strerror(errno));
+    return;
+  }
+  backup_path(path, file);
+  if( lstat(path, &st)==0 ) reply_problem(r, 409, "backup_exists", "there is a backup of that name");
+  else run_job(r, BACKUP, file);
+}
+
+static uint64_t asked_id(const request *r){
   char digits[24] = "";
   maph_slice id = r->segments[0];
   if( id.size < sizeof digits ) memcpy(digits, id.data, id.size);
-  answer(r, 200, strtoull(digits, NULL, 10));
+  return strtoull(digits, NULL, 10);
+}
+
+void job_show(request *r){ answer(r, asked_id(r), false, false); }
+
+void job_cancel(request *r){
+  uint64_t id = asked_id(r);
+  int i;
+  enum { GONE, ASKED, REMOVED, REFUSED } did = GONE;
+  pthread_mutex_lock(&jobs_mutex);
+  if( (i = job_index(id)) >= 0 ){
+    if( jobs[i]->state!=RUNNING ){ job_remove(i); did = REMOVED; }
+    else if( jobs[i]->kind==CHECK ) did = REFUSED;
+    else{ jobs[i]->cancel_asked = true; did = ASKED; }
+  }
+  pthread_mutex_unlock(&jobs_mutex);
+  if( did==GONE ) reply_no_job(r);
+  else if( did==REMOVED ) reply_empty(r, 204);
+  else if( did==REFUSED ) reply_problem(r, 409, "not_cancellable", "a check changes nothing and runs to its end");
+  else answer(r, id, true, false);
 }
 
 void jobs_list(request *r){
@@ -169,6 +328,14 @@ void jobs_list(request *r){
   pthread_mutex_unlock(&jobs_mutex);
   buffer_text(r->body, "]\n");
   reply_json(r, 200, r->body);
+}
+
+uint64_t jobs_running(void){
+  int n;
+  pthread_mutex_lock(&jobs_mutex);
+  n = running_count;
+  pthread_mutex_unlock(&jobs_mutex);
+  return (uint64_t)n;
 }
 
 void jobs_stop(void){

@@ -96,6 +96,10 @@ int type_from_name(const char *name){
   return -1;
 }
 
+const char *perfect_name(int perfect_hash){
+  return perfect_hash==MAPH_PERFECT_PILOT ? "pilot" : perfect_hash==MAPH_PERFECT_CMPH ? "cmph" : "none";
+}
+
 void emit_entry(buffer *b, const maph_entry *entry, bool with_value){
   emit_bytes(b, "key", "key_encoding", entry->key);
   if( entry->key_type==MAPH_KEY_TEXT ) buffer_text(b, ",\"key_is_text\":true");

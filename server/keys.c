@@ -233,8 +233,11 @@ static void write_failed(request *r, int rc, const maph_outcome *outcome){
 static bool read_write(request *r, write_request *w){
   memset(w, 0, sizeof *w);
   w->key = r->segments[1];
-  return key_given(r) && write_allowed(r) && query_durability(r, &w->durability)
-      && read_tags(r, "If-Match", false, &w->if_match) && read_tags(r, "If-None-Match", true, &w->if_none_match);
+  if( !key_given(r) || !write_allowed(r) || !query_durability(r, &w->durability) ) return false;
+  if( !read_tags(r, "If-Match", false, &w->if_match) || !read_tags(r, "If-None-Match", true, &w->if_none_match) ) return false;
+  if( !option.conditional || w->if_match.present || w->if_none_match.present ) return true;
+  reply_problem(r, 428, "precondition_required", "a write here says what it replaces: If-Match, or If-None-Match: *");
+  return false;
 }
 
 void key_put(request *r){

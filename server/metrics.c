@@ -6,16 +6,17 @@
 */
 #include "server.h"
 
-enum { ROUTE_SLOTS = 64, CLASSES = 5, BUCKETS = 12 };
+enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 12 };
 static const uint64_t bucket_us[BUCKETS] = { 50, 100, 250, 500, 1000, 2500, 5000, 10000, 50000, 250000, 1000000, 5000000 };
 static struct {
-  atomic_uint_fast64_t classes[CLASSES], buckets[BUCKETS], count, sum_us, bytes_in, bytes_out;
+  atomic_uint_fast64_t statuses[STATUSES], buckets[BUCKETS], count, sum_us, bytes_in, bytes_out;
 } counters[ROUTE_SLOTS];
 
 void metrics_count(const request *r, uint64_t duration_us){
-  int i = route_index(r->route), class = r->status/100 - 1, b = 0;
+  int i = route_index(r->route), s = 0, b = 0;
   if( i >= ROUTE_SLOTS ) i = ROUTE_SLOTS - 1;
-  if( class >= 0 && class < CLASSES ) atomic_fetch_add(&counters[i].classes[class], 1);
+  while( s < STATUSES && status_at(s)!=0 && status_at(s)!=r->status ) s++;
+  if( s < STATUSES ) atomic_fetch_add(&counters[i].statuses[s], 1);
   while( b < BUCKETS && duration_us > bucket_us[b] ) b++;
   if( b < BUCKETS ) atomic_fetch_add(&counters[i].buckets[b], 1);
   atomic_fetch_add(&counters[i].count, 1);
@@ -49,11 +50,11 @@ static void one(buffer *b, const char *name, const char *type, const char *help,
 }
 
 static void show_requests(buffer *b){
-  head(b, "maph_http_requests_total", "counter", "Requests answered, by route and class of status.");
+  head(b, "maph_http_requests_total", "counter", "Requests answered, by route and status.");
   for(int i = 0; i <= routes_count() && i < ROUTE_SLOTS; i++){
-    for(int c = 0; c < CLASSES; c++){
-      uint64_t n = atomic_load(&counters[i].classes[c]);
-      if( n ) buffer_printf(b, "maph_http_requests_total{route=\"%s\",status=\"%dxx\"} %llu\n", route_name(i), c + 1, (unsigned long long)n);
+    for(int s = 0; s < STATUSES && status_at(s)!=0; s++){
+      uint64_t n = atomic_load(&counters[i].statuses[s]);
+      if( n ) buffer_printf(b, "maph_http_requests_total{route=\"%s\",status=\"%d\"} %llu\n", route_name(i), status_at(s), (unsigned long long)n);
     }
   }
 }
@@ -86,6 +87,10 @@ static void show_server(buffer *b){
   one(b, "maph_http_connections_accepted_total", "counter", "Connections accepted.", h.accepted);
   one(b, "maph_http_connections_evicted_total", "counter", "Idle connections closed to make room.", h.evicted);
   one(b, "maph_http_timeouts_total", "counter", "Bodies and answers that missed their deadline.", h.timed_out);
+  one(b, "maph_http_watchers", "gauge", "Of the requests in flight, those that wait for changes.", h.watchers);
+  one(b, "maph_http_watchers_max", "gauge", "How many may.", option.watchers);
+  one(b, "maph_jobs_running", "gauge", "Checks, rewrites and backups in progress.", jobs_running());
+  one(b, "maph_writes_waiting", "gauge", "Writes that wait for the writer's lock or for the disk.", c.waiting);
   one(b, "maph_writes_total", "counter", "Puts and deletes committed.", c.writes);
   one(b, "maph_durable_writes_total", "counter", "Of those, on disk before they were answered.", c.durable_writes);
   one(b, "maph_background_flushes_total", "counter", "Stores flushed by the background thread.", c.flushes);

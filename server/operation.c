@@ -42,6 +42,19 @@ json_t *operation_json(const char *text, size_t size, const char **mistake, char
   return NULL;
 }
 
+/* JSON by any name that says so, and by those that say nothing: curl -d sends a form's. */
+bool operation_media_type(request *r, bool *lines){
+  static const char *const silent[] = { "application/x-www-form-urlencoded", "application/octet-stream", "text/plain" };
+  const char *type = request_header(r, "Content-Type");
+  *lines = false;
+  if( type==NULL || *type==0 ) return true;
+  *lines = strcasestr(type, "ndjson") || strcasestr(type, "jsonl") || strcasestr(type, "json-lines");
+  if( *lines || strcasestr(type, "json") ) return true;
+  for(int i = 0; i < 3; i++) if( strncasecmp(type, silent[i], strlen(silent[i]))==0 ) return true;
+  reply_problem(r, 415, "bad_media_type", "the body is JSON (application/json) or a JSON text a line (application/x-ndjson)");
+  return false;
+}
+
 /* A string member as bytes, decoded when its encoding member says base64. */
 static const char *read_bytes(const json_t *value, const json_t *encoding, arena *a, maph_slice *bytes, bool *binary){
   size_t size = json_string_length(value), n;

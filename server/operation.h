@@ -20,6 +20,8 @@ void arena_free(arena *a);
 /* kind 0: the member "op" says it; else that one, and members of an exported entry that mean nothing to a put are let pass.
 ** NULL, or a sentence about what is wrong. */
 const char *operation_parse(const json_t *json, int kind, arena *a, operation *o);
+/* Whether the body may be JSON; false: 415 answered.  *lines: it is NDJSON. */
+bool operation_media_type(request *r, bool *lines);
 /* Parse one JSON text within the depth that a worker's stack bears; NULL with *mistake set. */
 json_t *operation_json(const char *text, size_t size, const char **mistake, char *room, size_t room_size);
 

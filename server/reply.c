@@ -37,11 +37,11 @@ int maph_status(int rc){ return rc >= 0 && rc < CORE_CODES ? core_codes[rc].stat
 const char *maph_code(int rc){ return rc >= 0 && rc < CORE_CODES ? core_codes[rc].code : "internal"; }
 
 static const struct { int status; const char *title; } titles[] = {
-  { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 206, "Partial Content" }, { 304, "Not Modified" },
+  { 101, "Switching Protocols" }, { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 206, "Partial Content" }, { 304, "Not Modified" },
   { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
   { 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" },
   { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 415, "Unsupported Media Type" }, { 416, "Range Not Satisfiable" },
-  { 417, "Expectation Failed" }, { 421, "Misdirected Request" }, { 428, "Precondition Required" }, { 429, "Too Many Requests" },
+  { 417, "Expectation Failed" }, { 421, "Misdirected Request" }, { 426, "Upgrade Required" }, { 428, "Precondition Required" }, { 429, "Too Many Requests" },
   { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" }, { 501, "Not Implemented" },
   { 503, "Service Unavailable" }, { 505, "HTTP Version Not Supported" }, { 507, "Insufficient Storage" },
 };
@@ -50,6 +50,8 @@ const char *status_title(int status){
   for(size_t i = 0; i < sizeof titles/sizeof titles[0]; i++) if( titles[i].status==status ) return titles[i].title;
   return "Unknown";
 }
+
+int status_at(int i){ return i >= 0 && (size_t)i < sizeof titles/sizeof titles[0] ? titles[i].status : 0; }
 
 /* ------------------------------------------------------------------------------------------------------------- the head */
 /* The Date header's value, made once a second in each thread. */
@@ -177,7 +179,7 @@ void reply_problem(request *r, int status, const char *code, const char *format,
   emit_bytes(b, "detail", "detail_encoding", maph_str(detail));
   buffer_printf(b, ",\"request_id\":\"%s\"}\n", r->id);
   reply_start(r, status);
-  if( status==503 ) reply_header(r, "Retry-After", "1");
+  if( status==503 || status==429 ) reply_header(r, "Retry-After", "1");
   if( b->failed ) reply_send(r, NULL, NULL, 0);
   else reply_send(r, "application/problem+json", b->data, b->size);
 }

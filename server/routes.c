@@ -19,10 +19,17 @@ static const route routes[] = {
   { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, ROLE_READ, true },
   { "export",       METHOD_GET,             "stores/NAME/export", store_export, ROLE_READ, true },
   { "import",       METHOD_POST,            "stores/NAME/import", store_import, ROLE_WRITE, true },
+  { "changes",      METHOD_GET,             "stores/NAME/changes", changes_show, ROLE_READ, true },
+  { "changes_ws",   METHOD_GET,             "stores/NAME/changes/ws", changes_socket, ROLE_READ, true },
   { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, ROLE_WRITE, true },
   { "check",        METHOD_POST,            "stores/NAME/check", store_check, ROLE_ADMIN, true },
+  { "compact",      METHOD_POST,            "stores/NAME/compact", store_compact, ROLE_ADMIN, true },
+  { "optimize",     METHOD_POST,            "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true },
+  { "backup",       METHOD_POST,            "stores/NAME/backup", store_backup, ROLE_ADMIN, true },
   { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ADMIN, false },
   { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ADMIN, false },
+  { "job_cancel",   METHOD_DELETE,          "jobs/ID", job_cancel, ROLE_ADMIN, false },
+  { "openapi",      METHOD_GET|METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false },
   { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false },
   { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false },
   { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false },
@@ -75,7 +82,7 @@ static void answer_options(request *r, int allowed){
   }
   if( request_header(r, "Access-Control-Request-Method") && strstr(r->extra, "Access-Control-Allow-Origin") ){
     reply_extra(r, "Access-Control-Allow-Methods: %s", list);
-    reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, If-None-Match, Range, X-Request-Id");
+    reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Range, X-Request-Id");
     reply_extra(r, "Access-Control-Max-Age: 600");
   }
   reply_empty(r, 204);
@@ -92,6 +99,7 @@ static void run(request *r){
   static const maph_slice all = { "", 0 };
   bool of_store = strncmp(r->route->pattern, "stores/", 7)==0;
   int rc;
+  if( r->route->role!=ROLE_NONE && !rate_allows(r) ) return;
   if( !auth_allows(r, r->route->role, of_store ? r->segments[0] : all) || !parse_query(r) ) return;
   if( r->route->needs_store ){
     r->store = store_acquire(r->segments[0].data, r->segments[0].size, &rc);

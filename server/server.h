@@ -5,12 +5,12 @@
 **
 **     main                    start, signals, drain
 **     routes                  which handler answers which path and method
-**     keys stores batch list transfer jobs metrics     the handlers
+**     keys stores batch list transfer changes jobs metrics openapi     the handlers
 **     commit store            how a write reaches a store; the stores that are open
 **     reply                   answers, problem+json, the table from maph's codes to HTTP's
 **     operation               one get, put or delete as JSON
-**     guard auth uri          what is refused before any handler runs; strict percent-decoding
-**     body http               request bodies; http.c alone knows civetweb
+**     guard auth rate uri     what is refused before any handler runs; strict percent-decoding
+**     body websocket http     request bodies; frames; http.c alone knows civetweb
 **     buffer json options log
 **
 ** One request is one thread's from begin to end.  Worker threads have 100 KB of stack: whatever is larger than a few
@@ -54,13 +54,14 @@ void emit_base64url(buffer *b, const void *data, size_t size);
 bool json_depth_within(const char *text, size_t size, int depth);             /* checked before a recursive parser sees it */
 const char *type_name(int type);                                              /* MAPH_TEXT -> "text" */
 int type_from_name(const char *name);                                         /* -1: no such type */
+const char *perfect_name(int perfect_hash);                                   /* MAPH_PERFECT_PILOT -> "pilot"; 0: "none" */
 
 /* ----------------------------------------------------------------------------------- Interface to code in options.c */
 typedef struct options {
-  char *data, *listen, *config, *host, *origin, *access_log, *spool, *tokens, *sync;
-  uint64_t threads, max_body, max_batch, spool_above, memory;
-  uint64_t request_timeout_ms, idle_timeout_ms, body_timeout_ms, busy_timeout_ms, drain_timeout_ms;
-  bool read_only, open_to_network;
+  char *data, *listen, *config, *host, *origin, *access_log, *spool, *tokens, *sync, *backups;
+  uint64_t threads, watchers, rate, max_body, max_batch, spool_above, memory;
+  uint64_t request_timeout_ms, idle_timeout_ms, body_timeout_ms, busy_timeout_ms, drain_timeout_ms, heartbeat_ms;
+  bool read_only, open_to_network, conditional;
 } options;
 extern options option;
 
@@ -130,7 +131,7 @@ void http_drain(void);                     /* new requests get 503; returns when
 void http_stop(void);
 bool http_draining(void);
 const char *http_address(void);            /* host:port for people, the first of them */
-typedef struct http_counts { uint64_t connections, requests_running, accepted, evicted, timed_out, workers; } http_counts;
+typedef struct http_counts { uint64_t connections, requests_running, accepted, evicted, timed_out, workers, watchers; } http_counts;
 http_counts http_count(void);
 uint64_t now_us(void);                     /* monotonic */
 uint64_t wall_ms(void);                    /* since 1970 */
@@ -140,6 +141,12 @@ uint64_t wall_ms(void);                    /* since 1970 */
 long http_read(request *r, void *data, size_t size);
 bool http_write(request *r, const void *data, size_t size);
 bool http_timed_out(const request *r);
+/* A handler that lasts takes a watcher's place first (false: all are taken) and gives it back.  Receive: bytes that the client sent after
+** its request; 0: none now; -1: it is gone. */
+bool http_watch_begin(void);
+void http_watch_end(void);
+bool http_client_there(const request *r);
+long http_receive(request *r, void *data, size_t size);
 void http_disable_keep_alive(request *r);  /* at once: without it civetweb goes on reading a body that nobody wants */
 
 /* -------------------------------------------------------------------------------------- Interface to code in body.c */
@@ -155,6 +162,7 @@ void body_release(request *r);
 bool guard_request(request *r);
 bool guard_setup(void);                    /* parse option.host and option.origin */
 bool guard_origin_allowed(const char *origin);  /* named by --origin */
+bool guard_foreign(const request *r);            /* a browser says that a page of another site made it */
 
 /* -------------------------------------------------------------------------------------- Interface to code in auth.c */
 enum { ROLE_NONE = 0, ROLE_READ = 1, ROLE_WRITE = 2, ROLE_ADMIN = 3, ROLE_ANY = -1 };  /* ANY: a good token, for anything at all */
@@ -162,6 +170,10 @@ bool auth_on(void);                        /* tokens are asked for */
 bool auth_load(void);                      /* read the tokens, again at SIGHUP; false: a mistake, and nothing changed */
 bool auth_allows(request *r, int role, maph_slice store);  /* store empty: all stores.  False: 401 or 403 answered */
 bool auth_sees(const request *r, const char *store);
+bool auth_knows(const request *r);         /* it has a good token */
+
+/* ------------------------------------------------------------------------------------- Interface to code in rate.c */
+bool rate_allows(request *r);              /* false: 429 answered */
 
 /* ------------------------------------------------------------------------------------- Interface to code in reply.c */
 /* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or stream. */
@@ -179,6 +191,7 @@ void reply_store(request *r, int rc);               /* the same for r->store, wh
 int  maph_status(int rc);
 const char *maph_code(int rc);
 const char *status_title(int status);
+int  status_at(int i);                     /* the i-th of the statuses that are answered; 0: there are fewer */
 /* A body of unknown length, after reply_start: chunked for HTTP/1.1, until the end of the connection for 1.0. */
 bool reply_stream(request *r, const char *content_type);
 bool reply_stream_write(request *r, const void *data, size_t size);
@@ -192,6 +205,8 @@ typedef struct store {
   atomic_uint   references;               /* the table's and the requests' */
   atomic_bool   written;                  /* since the last background sync */
   atomic_bool   sync_failed;              /* a background sync; said once */
+  uint64_t      generation;               /* of the file when it was opened */
+  atomic_bool   retired;                  /* no longer in the table: who holds it for long should acquire it anew */
   struct store *next;
 } store;
 
@@ -202,6 +217,7 @@ store *store_acquire(const char *name, size_t size, int *rc);
 void store_hold(store *s);
 void store_release(store *s);
 void store_forget(store *s);              /* its file is gone or another: the next acquire looks again */
+void stores_renew(void);                  /* forget those whose file was rewritten: the old file goes when its last user does */
 bool store_file_exists(const char *name, size_t size);
 store *store_next(store *after);          /* walks the open ones; releases `after`, acquires what it returns */
 
@@ -231,8 +247,10 @@ bool write_holds(request *r);
 int  commit_one(store *s, const write_request *w, maph_outcome *outcome);
 int  commit_start(void);                  /* the thread that flushes what was written, each second */
 void commit_stop(void);
-typedef struct commit_counts { uint64_t writes, durable_writes, flushes, flush_failures; } commit_counts;
+typedef struct commit_counts { uint64_t writes, durable_writes, flushes, flush_failures, waiting; } commit_counts;
 commit_counts commit_count(void);
+void commit_enter(void);                  /* around a transaction made elsewhere: how many are under way, for metrics */
+void commit_leave(void);
 void commit_note(store *s, int durability, uint64_t writes);  /* a transaction made elsewhere has committed */
 
 /* -------------------------------------------------------------------------------------- Interface to code in keys.c */
@@ -241,21 +259,38 @@ void key_put(request *r);
 void key_delete(request *r);
 bool query_durability(request *r, int *durability);   /* ?sync=; false: answered 400 */
 
-/* ------------------------------------------------------- Interface to code in list.c batch.c transfer.c jobs.c metrics.c */
+/* -------------------------------------------------------------------------------- Interface to code in websocket.c */
+typedef struct websocket { unsigned char input[132]; size_t size; } websocket;   /* what the client sent of a control frame */
+enum { WEBSOCKET_GOING_AWAY = 1001, WEBSOCKET_PROTOCOL_ERROR = 1002, WEBSOCKET_NO_DATA_TAKEN = 1003, WEBSOCKET_FAILED = 1011 };
+bool websocket_accept(request *r);                    /* false: it is no handshake, and that was answered */
+void websocket_text(buffer *b, const void *text, size_t size);   /* append a message */
+void websocket_ping(buffer *b);
+void websocket_close(request *r, int code);           /* say so; the connection ends with the request */
+bool websocket_take(request *r, websocket *w);        /* deal with what the client sent; false: it is over */
+
+/* --------------------------------------------- Interface to code in list.c batch.c transfer.c changes.c jobs.c metrics.c openapi.c */
 void keys_list(request *r);
 void batch_run(request *r);
 bool memory_reserve(uint64_t bytes);      /* of option.memory, shared by all requests */
 void memory_release(uint64_t bytes);
 void store_export(request *r);
 void store_import(request *r);
+void changes_show(request *r);
+void changes_socket(request *r);
 void store_check(request *r);
+void store_compact(request *r);
+void store_optimize(request *r);
+void store_backup(request *r);
 void jobs_list(request *r);
 void job_show(request *r);
+void job_cancel(request *r);
+uint64_t jobs_running(void);
 void jobs_stop(void);                     /* asks the running ones to stop, and waits */
 void metrics_show(request *r);
 void metrics_count(const request *r, uint64_t duration_us);
 void health_show(request *r);
 void ready_show(request *r);
+void openapi_show(request *r);
 
 /* ------------------------------------------------------------------------------------ Interface to code in routes.c */
 typedef struct route {

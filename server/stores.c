@@ -4,7 +4,7 @@
 ** A store is DIR/NAME.maph.  It is opened at its first use (at start for those there), once, for reading and writing with
 ** verified reads, and stays open; where it may only be read it is opened for reading.  The table holds one reference and
 ** each request one: a store that is deleted leaves the table at once, and its handle is closed by the last request that
-** uses it.
+** uses it.  A handle keeps what it mapped until it is closed, so a store whose file was rewritten is forgotten and opened anew.
 **
 ** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only regular files are opened,
 ** never what a link points to.
@@ -74,9 +74,11 @@ static int open_handle(const char *path, maph **m, bool *read_only){
 
 static store *new_store(const char *name, size_t size, maph *m, bool read_only){
   store *s = calloc(1, sizeof *s);
+  maph_stats stats;
   if( s==NULL ) return NULL;
   memcpy(s->name, name, size);
   s->m = m;
+  if( maph_stat(m, &stats)==MAPH_OK ) s->generation = stats.generation;
   s->read_only = read_only;
   atomic_init(&s->references, 1);
   return s;
@@ -135,7 +137,17 @@ void store_forget(store *s){
   found = *at==s;
   if( found ) *at = s->next;
   pthread_rwlock_unlock(&table_lock);
-  if( found ) store_release(s);
+  if( found ){
+    atomic_store(&s->retired, true);
+    store_release(s);
+  }
+}
+
+void stores_renew(void){
+  for(store *s = store_next(NULL); s; s = store_next(s)){
+    maph_stats stats;
+    if( maph_stat(s->m, &stats)==MAPH_OK && stats.generation!=s->generation ) store_forget(s);
+  }
 }
 
 store *store_next(store *after){
@@ -210,7 +222,11 @@ void store_stats_json(buffer *b, const char *name, const maph_stats *s, bool rea
                 (unsigned long long)s->version, (unsigned long long)s->generation, (unsigned long long)s->flushed_bytes,
                 (unsigned long long)s->segments, s->poisoned ? "true" : "false", read_only ? "true" : "false");
   for(int i = 0; i < 16; i++) buffer_printf(b, i==4 || i==6 || i==8 || i==10 ? "-%02x" : "%02x", s->uuid[i]);
-  buffer_text(b, "\"}");
+  buffer_printf(b, "\",\"oldest_version\":%llu,\"perfect_hash\":\"%s\",\"direct\":%s,\"frozen_keys\":%llu,\"moved_keys\":%llu,",
+                (unsigned long long)s->oldest_version, perfect_name(s->perfect_hash), s->direct ? "true" : "false",
+                (unsigned long long)s->frozen_keys, (unsigned long long)s->moved_keys);
+  buffer_printf(b, "\"later_keys\":%llu,\"frozen_bytes\":%llu,\"perfect_bits\":%.3f}", (unsigned long long)s->later_keys,
+                (unsigned long long)s->frozen_bytes, s->perfect_bits);
 }
 
 static void list_one(buffer *b, const char *name){

@@ -93,7 +93,9 @@ static void line_failed(import *i, uint64_t line, const char *code, const char *
 static bool put_group(import *i){
   maph_txn *t = NULL;
   uint64_t put = 0;
-  int rc = i->count ? maph_txn_begin(i->r->store->m, i->durability, &t) : MAPH_OK;
+  int rc;
+  commit_enter();
+  rc = i->count ? maph_txn_begin(i->r->store->m, i->durability, &t) : MAPH_OK;
   for(size_t k = 0; k < i->count && rc==MAPH_OK; k++){
     operation *o = &i->operations[k];
     rc = maph_txn_put_if(t, o->key, o->value, &o->condition);
@@ -112,6 +114,7 @@ static bool put_group(import *i){
     i->imported += put;
     commit_note(i->r->store, i->durability, put);
   }
+  commit_leave();
   for(size_t k = 0; k < i->count; k++) json_decref(i->parsed[k]);
   arena_free(&i->arena);
   i->count = i->bytes = 0;
@@ -172,7 +175,8 @@ static bool read_lines(import *i){
 void store_import(request *r){
   import *i;
   int durability;
-  if( !query_durability(r, &durability) || !write_allowed(r) ) return;
+  bool lines;
+  if( !operation_media_type(r, &lines) || !query_durability(r, &durability) || !write_allowed(r) ) return;
   i = calloc(1, sizeof *i);
   if( i==NULL ){ reply_problem(r, 503, "no_memory", "out of memory for the import"); return; }
   i->r = r;

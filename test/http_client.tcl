@@ -7,6 +7,8 @@
 #   raw_status BYTES             its status; "closed" when the server just closes
 #   closed CHANNEL               whether the server has closed it (waits until something is known)
 #   host                         a good Host line
+#   next_line CHANNEL            like gets and read, but an error when nothing comes for 20 s
+#   next_bytes CHANNEL SIZE
 #   json_field BODY NAME         the value of a member, good enough for flat answers
 #   curl ARGS                    curl's output; $url stands for the server
 
@@ -38,6 +40,28 @@ proc raw_reply {channel {no_body 0}} {
     }
   }
   dict create status $status headers $headers body $body
+}
+
+# With nothing to read for 20 s, an error; else what SCRIPT reads.
+proc patiently {channel script} {
+  set deadline [expr {[clock milliseconds]+20000}]
+  fconfigure $channel -blocking 0
+  while {[set result [uplevel 1 $script]] eq "later" && ![eof $channel]} {
+    if {[clock milliseconds]>$deadline} {error "nothing came for 20 s"}
+    after 1
+  }
+  fconfigure $channel -blocking 1
+  return $result
+}
+proc next_line {channel} {
+  set line {}
+  patiently $channel {expr {[gets $channel line]<0 ? "later" : "now"}}
+  return $line
+}
+proc next_bytes {channel size} {
+  set bytes {}
+  patiently $channel {append bytes [read $channel [expr {$size-[string length $bytes]}]]; expr {[string length $bytes]<$size ? "later" : "now"}}
+  return $bytes
 }
 
 proc raw {bytes} {

@@ -112,7 +112,8 @@ proc capable {capability} {
     plain  {expr {$::sanitizer eq ""}}
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
-    spin   {expr {[auto_execok spin] ne ""}}
+    nginx - openssl - perl - mandoc -
+    spin   {expr {[auto_execok $capability] ne ""}}
     default {error "no such capability: $capability"}
   }
 }
