@@ -8,6 +8,7 @@
 #   cli_end CHANNEL                     {STATUS OUTPUT}, once it ended
 #   write_file NAME BYTES  read_file NAME      in $dir, binary
 #   on_terminal ARG...                  what a terminal gets to see of it (standard output and error together)
+#   on_terminal_shell COMMAND           the same of a command for sh
 #   other_files                         what is in $dir but the names given: temporary files that stayed
 
 set maph $build/maph
@@ -72,8 +73,12 @@ proc cli_end {channel} {
 }
 
 proc on_terminal {args} {
-  set command [join [lmap word [list $::maph {*}$args] {string cat ' [string map {' '\\''} $word] '}] { }]
-  exec script -qec $command /dev/null </dev/null
+  on_terminal_shell [join [lmap word [list $::maph {*}$args] {string cat ' [string map {' '\\''} $word] '}] { }]
+}
+# The same of a command for sh.
+proc on_terminal_shell {command} {
+  catch {exec timeout 120 script -qec $command /dev/null </dev/null >$::dir/.out}
+  read_file .out
 }
 
 # Each byte as \xHH.

@@ -99,7 +99,7 @@ void  arena_free(arena *a);
 typedef struct row {
   maph_slice key, value, media_type;
   uint64_t   expires;
-  int        type, key_type;
+  int        type, key_type, when;     /* when: MAPH_ALWAYS ... */
 } row;
 const char *row_check(const row *r);                   /* NULL, or what is wrong with it */
 const char *row_ttl(uint64_t seconds, row *r);         /* the same */

@@ -42,11 +42,11 @@ static bool put_rows(import *i, maph_txn *t, uint64_t *put){
   *put = 0;
   for(size_t k = 0; k < i->n && rc==MAPH_OK; k++){
     const row *r = &i->rows[k];
-    maph_condition c = { .when = i->a->if_absent ? MAPH_IF_ABSENT : MAPH_ALWAYS, .expires = r->expires, .type = r->type,
+    maph_condition c = { .when = i->a->if_absent ? MAPH_IF_ABSENT : r->when, .expires = r->expires, .type = r->type,
                          .key_type = r->key_type, .media_type = r->media_type };
     rc = maph_txn_put_if(t, r->key, r->value, &c);
     if( rc==MAPH_OK ) ++*put;
-    if( rc==MAPH_EXISTS ){ i->skipped++; rc = MAPH_OK; }
+    if( rc==MAPH_EXISTS || rc==MAPH_NOTFOUND ){ i->skipped++; rc = MAPH_OK; }
     if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
   }
   if( rc!=MAPH_OK ) store_failed(i->a->operand[0], rc);
@@ -375,7 +375,7 @@ static int finish(import *i, bool ok){
                   (unsigned long long)i->put, (unsigned long long)i->skipped, (unsigned long long)i->wrong, (unsigned long long)i->transactions);
   }else if( ok && !i->a->quiet ){
     output_format(&standard_output, "imported %s", count_of(i->put, "key", put));
-    if( i->skipped ) output_format(&standard_output, ", left %s that were there", count_for_people(i->skipped, put));
+    if( i->skipped ) output_format(&standard_output, ", left out %s by its condition", count_of(i->skipped, "line", put));
     if( i->wrong ) output_format(&standard_output, ", left out %s that were wrong", count_of(i->wrong, "line", put));
     output_text(&standard_output, "\n");
   }

@@ -5,6 +5,7 @@
 **     {"key":"k", "value":{"price":29.99}}                 any other JSON: its text; type json
 **     {"key":"k", "value":"/w==", "encoding":"base64"}     bytes; type blob
 **     "key_encoding":"base64"  "key_is_text"  "type"  "media_type"  "ttl": seconds  "expires_at": ms since 1970
+**     "if_absent": true  "if_present": true
 **
 ** version and size mean nothing to a put.  A member that is not known is refused: an expiry with a slip of the pen must not become none.
 */
@@ -13,7 +14,8 @@
 #include "cli.h"
 
 typedef struct members {
-  const json_t *key, *key_encoding, *key_is_text, *value, *encoding, *type, *media_type, *media_type_encoding, *ttl, *expires_at, *ignored;
+  const json_t *key, *key_encoding, *key_is_text, *value, *encoding, *type, *media_type, *media_type_encoding, *ttl, *expires_at,
+               *if_absent, *if_present, *ignored;
 } members;
 
 static const struct { const char *name; size_t offset; } names[] = {
@@ -21,6 +23,7 @@ static const struct { const char *name; size_t offset; } names[] = {
   { "value", offsetof(members, value) }, { "encoding", offsetof(members, encoding) }, { "type", offsetof(members, type) },
   { "media_type", offsetof(members, media_type) }, { "media_type_encoding", offsetof(members, media_type_encoding) },
   { "ttl", offsetof(members, ttl) }, { "expires_at", offsetof(members, expires_at) },
+  { "if_absent", offsetof(members, if_absent) }, { "if_present", offsetof(members, if_present) },
   { "version", offsetof(members, ignored) }, { "size", offsetof(members, ignored) },
 };
 
@@ -97,6 +100,14 @@ static const char *read_expiry(const members *m, row *r){
   return NULL;
 }
 
+static const char *read_when(const members *m, row *r){
+  if( (m->if_absent && !json_is_boolean(m->if_absent)) || (m->if_present && !json_is_boolean(m->if_present)) ) return "if_absent and if_present are true or false";
+  if( json_is_true(m->if_absent) && json_is_true(m->if_present) ) return "if_absent or if_present, not both";
+  if( json_is_true(m->if_absent) ) r->when = MAPH_IF_ABSENT;
+  if( json_is_true(m->if_present) ) r->when = MAPH_IF_PRESENT;
+  return NULL;
+}
+
 static const char *read_row(json_t *json, arena *a, row *r, char *room, size_t room_size){
   const char *mistake;
   members m;
@@ -105,7 +116,7 @@ static const char *read_row(json_t *json, arena *a, row *r, char *room, size_t r
   if( m.key==NULL || !json_is_string(m.key) ) return "there is no key that is a string";
   if( (mistake = read_bytes(m.key, m.key_encoding, a, &r->key))!=NULL ) return mistake;
   if( (mistake = read_value(&m, a, r))!=NULL ) return mistake;
-  if( (mistake = read_types(&m, a, r))!=NULL ) return mistake;
+  if( (mistake = read_types(&m, a, r))!=NULL || (mistake = read_when(&m, r))!=NULL ) return mistake;
   return read_expiry(&m, r);
 }
 

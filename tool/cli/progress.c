@@ -87,18 +87,23 @@ int progress_callback(void *arg, const char *phase, uint64_t done, uint64_t tota
 }
 
 /* ------------------------------------------------------------------------------------------------------------- ticking */
+static void draw_time(void){
+  char text[128];
+  snprintf(text, sizeof text, "%s  %llu s", bar.verb, (unsigned long long)(now_ms() - bar.begin_ms)/1000);
+  draw(text);
+}
+
 static void *tick(void *arg){
   struct timespec until;
   (void)arg;
   pthread_mutex_lock(&mutex);
   clock_gettime(CLOCK_MONOTONIC, &until);
-  while( !bar.done ){
-    char text[128];
-    snprintf(text, sizeof text, "%s  %llu s", bar.verb, (unsigned long long)(now_ms() - bar.begin_ms)/1000);
-    draw(text);
+  for(;;){
     until.tv_nsec += TICK_MS*1000000L;
     if( until.tv_nsec >= 1000000000L ){ until.tv_nsec -= 1000000000L; until.tv_sec++; }
     while( !bar.done && pthread_cond_timedwait(&ended, &mutex, &until)==0 ){}
+    if( bar.done ) break;
+    draw_time();
   }
   pthread_mutex_unlock(&mutex);
   return NULL;
@@ -108,6 +113,7 @@ void progress_tick_start(const arguments *a, const char *verb){
   pthread_condattr_t monotonic;
   progress_start(a, verb);
   if( !bar.shown ) return;
+  draw_time();
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&ended, &monotonic);

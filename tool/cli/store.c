@@ -2,6 +2,7 @@
 ** store.c - how the commands open a store, and what they say when it fails.
 */
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include "cli.h"
 
@@ -15,6 +16,7 @@ maph *store_open(const arguments *a, const char *path, int flags){
   if( a->perfect_hash ) o.perfect_hash = strcmp(a->perfect_hash, "cmph")==0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
   if( a->mode!=NOT_GIVEN ) o.mode = (int)a->mode;
   if( path[0]==0 ){ complain("the path of the store is empty"); return NULL; }
+  if( strlen(path) >= PATH_MAX ){ complain("the path of the store is too long: %zu bytes", strlen(path)); return NULL; }
   if( strcmp(path, ":memory:")==0 ){ complain(":memory: is no file; ./:memory: is one of that name"); return NULL; }
   rc = maph_open(path, flags, &o, &m);
   if( rc!=MAPH_OK ) store_failed(path, rc);
