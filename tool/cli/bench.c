@@ -10,7 +10,7 @@
 #include <time.h>
 #include "cli.h"
 
-enum { SAMPLE_MOST = 100000, MANY = 256, SUB = 32, BUCKETS = 64*SUB, MISS_BYTES = 16 };
+enum { SAMPLE_MOST = 100000, MANY = 256, ROUND = 4096, SUB = 32, BUCKETS = 64*SUB, MISS_BYTES = 16 };
 
 typedef struct histogram {
   uint64_t count[BUCKETS], n, most;
@@ -148,12 +148,14 @@ static void get_round(bench *b, maph *m, const maph_slice *keys, size_t n, bool 
 
 static double rate(bench *b, maph *m, const maph_slice *keys, size_t n, bool many){
   uint64_t begin, end = 0, limit = b->a->time_ms*1000000, gets = 0;
+  size_t from = 0;
   get_round(b, m, keys, n, many);                   /* brings the pages in */
   begin = now_ns();
   do{
-    size_t some = n < 4096 ? n : 4096, from = n > some ? (size_t)random_below(b, n - some) : 0;
+    size_t some = n - from < ROUND ? n - from : ROUND;
     get_round(b, m, keys + from, some, many);
     gets += some;
+    from = from + some < n ? from + some : 0;
     end = now_ns();
     progress_show(end - begin < limit ? end - begin : limit, 0, false);
   }while( end - begin < limit && b->rc==MAPH_OK && !stop_asked() );

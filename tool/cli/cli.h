@@ -4,7 +4,7 @@
 ** The layers, each calling only downwards:
 **
 **     main                        descriptors, signals, which command
-**     keys scan import export stats check bench     the commands
+**     keys scan import export stats check rewrite watch bench     the commands
 **     command help                one table of commands and one of options: parsing, help and completion come from it
 **     store                       opening, and what to say when the store fails
 **     row json csv                an entry to be put, and the formats it is read from
@@ -78,6 +78,10 @@ int command_export(arguments *a);
 int command_stats(arguments *a);
 int command_check(arguments *a);
 int command_recover(arguments *a);
+int command_compact(arguments *a);
+int command_optimize(arguments *a);
+int command_backup(arguments *a);
+int command_watch(arguments *a);
 int command_bench(arguments *a);
 
 /* -------------------------------------------------------------------------------------- Interface to code in store.c */

@@ -44,6 +44,9 @@ static const option_entry option_entries[] = {
   { "keep-going", 'k', FLAG, AT(keep_going), NULL, 0, 0, "leave out what is wrong, say so, and go on" },
   { "max-line", 0, SIZE, AT(max_line), "SIZE", 1, (uint64_t)1<<40, "longest line or record to accept: 1G" },
   { "force", 0, FLAG, AT(force), NULL, 0, 0, "replace a file that is there" },
+  { "perfect-hash", 0, CHOICE, AT(perfect_hash), "pilot|cmph", 0, 0, "which one: pilot" },
+  { "since", 0, COUNT, AT(since), "VERSION", 0, UINT64_MAX - 1, "all that was committed after VERSION; 0: all there ever was; else from now on" },
+  { "timeout", 0, TIME, AT(timeout_ms), "TIME", 0, INT_MAX, "end when nothing came for TIME" },
   { "time", 0, TIME, AT(time_ms), "TIME", 1, 3600000, "how long each measurement lasts: 1" },
   { "quiet", 'q', FLAG, AT(quiet), NULL, 0, 0, "no progress, no remarks; errors are still said" },
   { "help", 'h', FLAG, AT(help), NULL, 0, 0, "this" },
@@ -85,7 +88,7 @@ const command commands[] = {
     "format no-header columns key-column value-column batch atomic keep-going if-absent ttl max-line create keys mode sync busy-timeout",
     "put what NDJSON, CSV, TSV or a store holds",
     "SOURCE is a file, or - for standard input, which is read when there is none.\n\n"
-    "  ndjson  a line is {\"key\":\"k\",\"value\":...}, as export and maph-server write it.\n"
+    "  ndjson  a line is {\"key\":\"k\",\"value\":...}, as export and the server write it.\n"
     "          A value that is a string is its bytes; any other is kept as JSON.\n"
     "          Also \"encoding\":\"base64\", type, media_type, ttl (in seconds) and\n"
     "          expires_at (ms since 1970).\n"
@@ -120,6 +123,25 @@ const command commands[] = {
     "is saved into a new file, which takes its place; the damaged one stays beside it as FILE.damaged. A sound store is left "
     "as it is. No other process may have the store open for writing.",
     "maph recover cache.maph\n" },
+  { "compact", command_compact, "FILE", 1, 1, "busy-timeout",
+    "give back the room of what was overwritten",
+    "A new file is written beside the old one and takes its name. Others read and write meanwhile, and are moved to the new one. "
+    "Entries that expired are deleted first. Ctrl-C leaves everything as it was.",
+    "maph compact cache.maph\n" },
+  { "optimize", command_optimize, "FILE", 1, 1, "perfect-hash busy-timeout",
+    "compact, and put keys under a perfect hash",
+    "Reading becomes faster and the index smaller. The store stays writable: what is put later is found through the ordinary index, until the "
+    "next optimize. Others read and write meanwhile. Ctrl-C leaves everything as it was.",
+    "maph optimize products.maph\n" },
+  { "backup", command_backup, "FILE TARGET", 2, 2, "busy-timeout",
+    "a compact, verified copy of the store",
+    "The copy is of one moment; others read and write meanwhile. Nothing may be at TARGET yet, and what is there at the end is whole.",
+    "maph backup cache.maph /backup/cache-$(date +%F).maph\n" },
+  { "watch", command_watch, "FILE", 1, 1, "since prefix escaped values limit timeout",
+    "follow the changes, whoever makes them",
+    "Each put and delete is a line as soon as it is committed: put or del, the version, the key and with --values the value, between tabs, "
+    "escaped as scan does it. With --json the last change of a transaction has \"last\":true: its version is a place to go on from with --since.",
+    "maph watch cache.maph\nmaph watch --json --values --since 1234 cache.maph\n" },
   { "bench", command_bench, "FILE", 1, 1, "time",
     "how fast this store answers on this machine",
     "Measures gets of keys in random order, misses, get_many and a scan, in one thread, changing nothing. The keys are a sample of at "

@@ -14,7 +14,7 @@ int help_overview(void){
                  "  maph create cache.maph\n"
                  "  maph set cache.maph hot_key 'some value'\n"
                  "  maph get cache.maph hot_key\n\n"
-                 "Exit status: 0 found, or done; 1 not found; 2 an error, which standard error names.\n");
+                 "Exit status: 0 found, or done; 1 not found; 2 an error, which is named.\n");
   return output_end(o) ? DONE : FAILED;
 }
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include "cli.h"
 
-enum { WIDTH = 64 };
+enum { WIDTH = 64, PARTS_MOST = 8 };
 
 typedef struct part {
   const char *name, *meaning;
@@ -12,19 +12,24 @@ typedef struct part {
   uint64_t    bytes;
 } part;
 
-/* One mark a part that is not empty, and the rest by size. */
+/* A mark for each part that is not empty; the others go, one by one, to the part that lacks most of what its size would give it. */
 static void draw_bar(output *o, const part *parts, int n, uint64_t total){
-  char bar[WIDTH + 1];
-  int at = 0;
-  uint64_t before = 0;
-  for(int i = 0; i < n; i++){
-    before += parts[i].bytes;
-    int until = total ? (int)((double)before/(double)total*WIDTH + 0.5) : 0;
-    if( parts[i].bytes && until <= at ) until = at + 1;
-    if( until > WIDTH - (n - 1 - i) && i < n - 1 && parts[n-1].bytes ) until = WIDTH - (n - 1 - i);
-    while( at < until && at < WIDTH ) bar[at++] = parts[i].mark;
+  char bar[WIDTH + 1], *at = bar;
+  int marks[PARTS_MOST], left = WIDTH;
+  for(int i = 0; i < n; i++) left -= marks[i] = parts[i].bytes > 0;
+  for(; left > 0; left--){
+    int most = 0;
+    double lacks = -WIDTH;
+    for(int i = 0; i < n; i++){
+      double lack = total ? (double)parts[i].bytes/(double)total*WIDTH - marks[i] : 0;
+      if( lack > lacks ){ lacks = lack; most = i; }
+    }
+    marks[most]++;
   }
-  while( at < WIDTH ) bar[at++] = parts[n-1].mark;
+  for(int i = 0; i < n; i++){
+    memset(at, parts[i].mark, (size_t)marks[i]);
+    at += marks[i];
+  }
   bar[WIDTH] = 0;
   output_format(o, "  [%s]\n", bar);
 }
