@@ -1,0 +1,69 @@
+/*
+** store.c - how the commands open a store, and what they say when it fails.
+*/
+#include <errno.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include "cli.h"
+
+maph *store_open(const arguments *a, const char *path, int flags){
+  maph_options o = MAPH_OPTIONS_INIT;
+  maph *m = NULL;
+  int rc;
+  o.verify = 1;
+  o.busy_timeout_ms = (int)a->busy_timeout_ms;
+  o.expected_keys = a->expect_keys==NOT_GIVEN ? 0 : a->expect_keys;
+  if( a->perfect_hash ) o.perfect_hash = strcmp(a->perfect_hash, "cmph")==0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
+  if( a->mode!=NOT_GIVEN ) o.mode = (int)a->mode;
+  if( path[0]==0 ){ complain("the path of the store is empty"); return NULL; }
+  if( strlen(path) >= PATH_MAX ){ complain("the path of the store is too long: %zu bytes", strlen(path)); return NULL; }
+  if( strcmp(path, ":memory:")==0 ){ complain(":memory: is no file; ./:memory: is one of that name"); return NULL; }
+  rc = maph_open(path, flags, &o, &m);
+  if( rc!=MAPH_OK ) store_failed(path, rc);
+  return m;
+}
+
+int store_failed(const char *path, int rc){
+  struct stat st;
+  if( rc==MAPH_CANCELLED || stop_asked() ) return FAILED;
+  if( file_cut_short() ) return complain("%s: it was cut short by another program while in use; restore a backup, or run `maph recover` on it", path);
+  if( rc==MAPH_CANTOPEN && stat(path, &st)!=0 && errno==ENOENT ) return complain("%s: no such store; `maph create` makes one", path);
+  return complain("%s", maph_errmsg(NULL));
+}
+
+int store_close(maph *m, const char *path, int status){
+  int rc = maph_close(m);
+  if( rc!=MAPH_OK && status!=FAILED ) return store_failed(path, rc);
+  if( file_cut_short() && status!=FAILED ) return store_failed(path, MAPH_IOERR);
+  return status;
+}
+
+int durability(const arguments *a){
+  static const char *const names[] = { "off", "normal", "full" };
+  for(int i = 0; a->sync && i < 3; i++) if( strcmp(a->sync, names[i])==0 ) return MAPH_SYNC_OFF + i;
+  return MAPH_SYNC_DEFAULT;
+}
+
+bool prefix_from(arguments *a, maph_slice *prefix){
+  const char *mistake = NULL;
+  *prefix = maph_str(a->prefix ? a->prefix : "");
+  if( a->escaped && a->prefix ) mistake = unescape(*prefix, a->prefix, &prefix->size);
+  if( mistake ) complain("--prefix: %s", mistake);
+  return mistake==NULL;
+}
+
+bool same_file(const char *path, int fd){
+  struct stat a, b;
+  return stat(path, &a)==0 && fstat(fd, &b)==0 && S_ISREG(a.st_mode) && a.st_dev==b.st_dev && a.st_ino==b.st_ino;
+}
+
+const char *format_of(const arguments *a, const char *path){
+  static const char *const endings[][2] = { { ".csv", "csv" }, { ".tsv", "tsv" }, { ".tab", "tsv" }, { ".maph", "maph" } };
+  size_t size = strlen(path);
+  if( a->format ) return a->format;
+  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
+    size_t n = strlen(endings[i][0]);
+    if( size > n && strcmp(path + size - n, endings[i][0])==0 ) return endings[i][1];
+  }
+  return "ndjson";
+}
