@@ -81,12 +81,7 @@ class ServerTest(unittest.TestCase):
         self.store = self.client.create_store(self.name)
 
 
-def needs_route(client, method, path):
-    """Skip unless the server knows that route (an answer that it does not is the only sign)."""
-    from maph_client import MaphError, UnsupportedError
-    try:
-        client._transport.request(method, path)
-    except UnsupportedError:
-        raise unittest.SkipTest(f"needs a server that answers {method} {path.rpartition('/')[2]}")
-    except MaphError:
-        pass
+def needs_route(pattern):
+    """Skip while the server has no such route in its table."""
+    if f'"{pattern}"' not in (TOP / "server" / "routes.c").read_text():
+        raise unittest.SkipTest(f"needs a server with {pattern}")

@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from support import Server, ServerTest
+from support import Server, ServerTest, needs_route
 
 import maph_client
 from maph_client import MaphClient
@@ -316,8 +316,8 @@ class Stores(ServerTest):
         self.client.ping()
 
     def test_maintenance(self):
-        from support import needs_route
-        needs_route(self.client, "POST", f"/stores/{self.name}/optimize")
+        needs_route("stores/NAME/optimize")
+        needs_route("stores/NAME/compact")
         self.store.update({str(n): "v" for n in range(1000)})
         self.store.clear()
         self.store.update({str(n): "w" for n in range(1000)})
