@@ -1,6 +1,6 @@
 """The change feed: server-sent events, taken up again where they broke off.
 
-Each event is one put or delete; the last of a transaction carries the event id, its version, and the feed resumes after the last id it
+Each event is one put or delete; the last of a transaction carries an event id, its version, and the feed resumes after the last id it
 saw.  So a connection that ends in the middle of a transaction brings that transaction again: every change comes at least once, in
 commit order, and none is left out.
 """
@@ -25,7 +25,7 @@ class Change:
     """One put or delete, with the version of its transaction."""
 
     key: Key
-    value: Optional[Value]                #: None for a delete
+    value: Optional[Value]                #: None: a delete, a value too large for the feed, or none were asked for
     version: int
     deleted: bool
     last: bool                            #: the last of its transaction
@@ -76,9 +76,10 @@ class Changes:
     CompactedError: the changes asked for are no longer in the store's file; read all of it, then go on from its version.
     """
 
-    def __init__(self, transport: Transport, path: str, since: int, reconnect: bool) -> None:
+    def __init__(self, transport: Transport, path: str, since: int, prefix: Key, values: bool, reconnect: bool) -> None:
         self._transport = transport
         self._path = path
+        self._query = {"prefix": prefix or None, "values": 1 if values else None}
         self._reconnect = reconnect
         self._closed = threading.Event()
         self._stream: Optional[Stream] = None
@@ -129,7 +130,8 @@ class Changes:
 
     def _connection(self) -> Iterator[Change]:
         """The changes of one connection, to its end."""
-        stream = self._transport.stream("GET", self._path, query={"since": self.version}, headers={"Accept": "text/event-stream"}, timeout=SILENCE)
+        stream = self._transport.stream("GET", self._path, query={"since": self.version, **self._query},
+                                        headers={"Accept": "text/event-stream"}, timeout=SILENCE)
         self._stream = stream
         try:
             if self._closed.is_set():
@@ -146,16 +148,14 @@ class Changes:
 
 
 def _change(event: Event) -> Optional[Change]:
-    """None: an event that is not a change, such as a heartbeat."""
-    if event.name == "error":
-        problem = json.loads(event.data)
-        raise from_problem(problem, int(problem.get("status", 500)), {})
-    if not event.data or event.name not in ("message", "put", "delete", "change"):
+    """None: an event that is not a change, such as one that only says how far the feed is."""
+    if not event.data:
         return None
     member: Dict[str, Any] = json.loads(event.data)
-    if "key" not in member:
+    if event.name == "problem":
+        raise from_problem(member, int(member.get("status", 500)), {})
+    deleted = member.get("op") == "delete"
+    if event.name != "message" or not deleted and member.get("op") != "put":
         return None
-    deleted = event.name == "delete" or member.get("op") == "delete" or member.get("deleted") is True
     entry = Entry.from_json(member)
-    version = entry.version or (int(event.id) if event.id and event.id.isdigit() else 0)
-    return Change(entry.key, None if deleted else entry.value, version, deleted, event.id is not None, entry)
+    return Change(entry.key, entry.value if "value" in member else None, entry.version, deleted, member.get("last") is True, entry)

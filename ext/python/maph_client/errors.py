@@ -122,7 +122,7 @@ class ServerError(MaphError):
 
 
 class JobFailedError(MaphError):
-    """A compact, optimize or backup failed; `problem` is the job."""
+    """A compact, optimize or backup failed or was cancelled; `problem` is the job."""
 
 
 class ImportFailedError(MaphError):

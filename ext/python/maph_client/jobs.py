@@ -14,7 +14,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
 
 
 class Job:
-    """A job as it was when last asked about: `state` is running, done or failed; `info` is all that the server says."""
+    """A job as it was when last asked about: `state` is running, done, failed or cancelled; `info` is all that the server says."""
 
     def __init__(self, transport: Transport, info: Mapping[str, Any]) -> None:
         self._transport = transport
@@ -36,6 +36,10 @@ class Job:
         self.info = json.loads(answer.body)
         return self
 
+    def cancel(self) -> None:
+        """Ask the server to stop it, which leaves everything as it was; wait() then raises JobFailedError."""
+        self._transport.request("DELETE", f"/jobs/{self.id}")
+
     def wait(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
         """Until it ended: what the server says of it.  JobFailedError when it failed; an exception of `progress` ends the wait alone."""
         pause = FIRST_PAUSE
@@ -45,8 +49,8 @@ class Job:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             self.refresh()
-        if self.state == "failed":
-            raise JobFailedError(str(self.info.get("detail") or f"job {self.id} failed"), code=str(self.info.get("code", "")), problem=self.info)
+        if self.state != "done":
+            raise JobFailedError(str(self.info.get("detail") or f"job {self.id}: {self.state}"), code=str(self.info.get("code", "")), problem=self.info)
         return self.info
 
 

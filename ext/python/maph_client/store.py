@@ -293,9 +293,9 @@ class MaphStore(MutableMapping[Key, Value]):
         """Put entries, (key, value) pairs or objects as JSON has them, streamed: by transactions of about a thousand, not one for all."""
         return self.import_lines(map(_line, entries), sync=sync)
 
-    def changes(self, since: Optional[int] = None, *, reconnect: bool = True) -> Changes:
+    def changes(self, since: Optional[int] = None, *, prefix: Key = "", values: bool = True, reconnect: bool = True) -> Changes:
         """Puts and deletes as they are committed, after version `since`; None: from now on; 0: from the store's creation.  See Changes."""
-        return Changes(self._transport, self._path + "/changes", self.stats().version if since is None else since, reconnect)
+        return Changes(self._transport, self._path + "/changes", self.stats().version if since is None else since, prefix, values, reconnect)
 
     # ---------------------------------------------------------------------------------------------------- the store
     def stats(self) -> StoreStats:

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import queue
+import re
 import threading
 import unittest
 
@@ -26,7 +27,7 @@ class Fake:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                outer.paths.append(self.path)
+                outer.paths.append(self.path if self.command == "GET" else f"{self.command} {self.path}")
                 status, headers, pieces = answer(self.command, self.path, len(outer.paths))
                 self.send_response(status)
                 for name, value in headers.items():
@@ -43,7 +44,7 @@ class Fake:
                 except OSError:
                     self.close_connection = True
 
-            do_POST = do_GET
+            do_POST = do_DELETE = do_GET
 
             def log_message(self, *_):
                 pass
@@ -59,12 +60,14 @@ class Fake:
         self.server.server_close()
 
 
-def event(version, key, value=None, last=True, name=None):
-    member = {"key": key, "version": version}
+def event(version, key, value=None, last=True):
+    """As the server writes it: a delete when there is no value."""
+    member = {"op": "delete" if value is None else "put", "key": key, "version": version}
     if value is not None:
         member["value"] = value
-    head = (f"event: {name}\n" if name else "") + (f"id: {version}\n" if last else "")
-    return f"{head}data: {json.dumps(member)}\n\n".encode()
+    if last:
+        member["last"] = True
+    return f"{f'id: {version}' if last else ':'}\ndata: {json.dumps(member)}\n\n".encode()
 
 
 SSE = {"Content-Type": "text/event-stream"}
@@ -98,19 +101,27 @@ class Feed(unittest.TestCase):
         self.addCleanup(fake.stop)
         client = MaphClient(fake.url)
         self.addCleanup(client.close)
-        changes = client.store("s").changes(since, **options)
+        changes = client.store("s").changes(since=since, **options)
         self.addCleanup(changes.close)
         return fake, changes
 
     def test_puts_and_deletes(self):
-        body = [FAST, b": heartbeat\n\n", event(1, "a", "1", last=False, name="put"), event(1, "b", "2", name="put"), event(2, "a", name="delete"),
-                b'id: 3\ndata: {"op":"delete","key":"/w==","key_encoding":"base64","version":3}\n\n', event(4, "c", "", name="put")]
+        body = [FAST, b": heartbeat\n\n", event(1, "a", "1", last=False), event(1, "b", "2"), event(2, "a"), b'event: later\ndata: {"op":"put","key":"x"}\n\n',
+                b'id: 3\ndata: {"op":"delete","key":"/w==","key_encoding":"base64","version":3,"last":true}\n\n', event(4, "c", "", last=False),
+                b'id: 4\ndata: {"op":"put","key":"d","version":4,"type":"blob","value_omitted":true,"last":true}\n\n', b"id: 9\n\n", event(10, "e")]
         fake, changes = self.feed(lambda *_: (200, SSE, itertools.chain(body, itertools.repeat(b":\n\n"))))
-        got = list(itertools.islice(changes, 5))
+        got = list(itertools.islice(changes, 6))
         self.assertEqual([(one.key, one.value, one.version, one.deleted, one.last) for one in got],
-                         [("a", "1", 1, False, False), ("b", "2", 1, False, True), ("a", None, 2, True, True), (b"\xff", None, 3, True, True), ("c", "", 4, False, True)])
-        self.assertEqual(changes.version, 3)        # the fifth may still be in work
-        self.assertEqual(fake.paths, ["/stores/s/changes?since=0"])
+                         [("a", "1", 1, False, False), ("b", "2", 1, False, True), ("a", None, 2, True, True), (b"\xff", None, 3, True, True),
+                          ("c", "", 4, False, False), ("d", None, 4, False, True)])
+        self.assertEqual(changes.version, 3)        # the one just given may still be in work
+        self.assertEqual((next(changes).key, changes.version), ("e", 9))
+        self.assertEqual(fake.paths, ["/stores/s/changes?since=0&values=1"])
+
+    def test_prefix_without_values(self):
+        fake, changes = self.feed(lambda *_: (200, SSE, [event(1, "a b", "1")]), since=7, prefix="a b", values=False)
+        next(changes)
+        self.assertEqual(fake.paths, ["/stores/s/changes?since=7&prefix=a+b"])
 
     def test_a_feed_that_breaks_is_taken_up_after_the_last_whole_transaction(self):
         def answer(method, path, number):
@@ -123,7 +134,7 @@ class Feed(unittest.TestCase):
             return 200, SSE, itertools.chain([event(7, "d", "1")], itertools.repeat(b":\n\n"))
         fake, changes = self.feed(answer, since=4)
         self.assertEqual([one.key for one in itertools.islice(changes, 5)], ["a", "b", "b", "c", "d"])
-        self.assertEqual([path.rpartition("=")[2] for path in fake.paths], ["4", "5", "5", "6"])
+        self.assertEqual([re.search(r"since=(\d+)", path).group(1) for path in fake.paths], ["4", "5", "5", "6"])
 
     def test_a_past_that_is_gone(self):
         fake, changes = self.feed(lambda *_: problem(410, "compacted"))
@@ -138,7 +149,7 @@ class Feed(unittest.TestCase):
             next(changes)
 
     def test_an_error_inside_the_feed(self):
-        fake, changes = self.feed(lambda *_: (200, SSE, [b'event: error\ndata: {"status":410,"code":"compacted","detail":"gone"}\n\n']))
+        fake, changes = self.feed(lambda *_: (200, SSE, [b'event: problem\ndata: {"op":"problem","status":410,"code":"compacted","detail":"gone"}\n\n']))
         with self.assertRaisesRegex(maph_client.CompactedError, "gone"):
             next(changes)
 
@@ -191,13 +202,22 @@ class Jobs(unittest.TestCase):
         seen = []
         self.assertEqual(store.optimize(progress=lambda job: seen.append(job.info["done"]))["done"], 3)
         self.assertEqual(seen, [0, 1, 2])
-        self.assertEqual(fake.paths, ["/stores/s/optimize", "/jobs/7", "/jobs/7", "/jobs/7"])
+        self.assertEqual(fake.paths, ["POST /stores/s/optimize", "/jobs/7", "/jobs/7", "/jobs/7"])
 
     def test_failure(self):
         fake, store = self.run_job([{"id": "7", "state": "running"}, {"id": "7", "state": "failed", "code": "full", "detail": "the disk is full"}])
         with self.assertRaisesRegex(maph_client.JobFailedError, "the disk is full") as caught:
             store.compact()
         self.assertEqual(caught.exception.code, "full")
+
+
+    def test_cancel(self):
+        fake, store = self.run_job([{"id": "7", "state": "running"}, {}, {"id": "7", "state": "cancelled", "code": "cancelled"}])
+        job = store.start("compact")
+        job.cancel()
+        with self.assertRaisesRegex(maph_client.JobFailedError, "cancelled"):
+            job.wait()
+        self.assertEqual(fake.paths[1:], ["DELETE /jobs/7", "/jobs/7"])
 
 
 class RealFeed(ServerTest):

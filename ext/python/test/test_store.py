@@ -512,7 +512,7 @@ class Layout(unittest.TestCase):
 
 class Loading(unittest.TestCase):
     def load(self, **environment):
-        return subprocess.run([sys.executable, "-c", "import maph; print(maph.library_version)"], capture_output=True, text=True,
+        return subprocess.run([sys.executable, "-c", "import maph; print(maph.library_version)"], capture_output=True, text=True, cwd="/",
                               env={**os.environ, "PYTHONPATH": str(ROOM), **environment})
 
     def test_a_library_that_is_not_there(self):
