@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .store import MaphStore
 
 OPERATIONS_MAX = 10000
-BYTES_MAX = 4 * 1024 * 1024
+BYTES_MAX = 2 * 1024 * 1024      # of characters: JSON makes up to six bytes of one, and the server takes 16 MiB
 
 
 @dataclass(frozen=True)
