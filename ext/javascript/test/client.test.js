@@ -1,0 +1,149 @@
+/* client.test.js - the client in Node against the real server. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import * as maph from "../maph-client/index.js";
+import tests, { later } from "./common.js";
+import { Server, lacking, room, top } from "./support.js";
+
+const check = (got, wanted) => assert.deepEqual(got, wanted);
+check.rejects = async (promise, Kind) => {
+  let error;
+  await assert.rejects(promise, (caught) => { error = caught; return caught instanceof Kind; });
+  return error;
+};
+
+describe("common", () => {
+  const server = new Server();
+  let client, number = 0;
+  before(async () => { client = new maph.MaphClient((await server.start()).url); });
+  after(() => server.stop());
+  for (const [name, run] of Object.entries(tests)) test(name, () => run(client, `s${number++}`, check));
+  for (const [name, [pattern, run]] of Object.entries(later)) {
+    test(name, async (t) => {
+      const why = await lacking(pattern);
+      if (why) t.skip(why);
+      else await run(client, `s${number++}`, check);
+    });
+  }
+});
+
+test("the client outlives a restart of the server", async () => {
+  const server = await new Server().start();
+  try {
+    const store = await new maph.MaphClient(server.url).createStore("s");
+    await store.set("k", "1");
+    await server.halt();
+    const error = await check.rejects(store.get("k"), maph.ConnectionLostError);
+    check(error.status, undefined);
+    await server.start();
+    check(await store.get("k"), "1");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("tokens", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "maph-javascript."));
+  await writeFile(path.join(folder, "tokens"), "reader-0123456789 read *\nadmin-01234567890 admin *\n", { mode: 0o600 });
+  const server = await new Server("--tokens", path.join(folder, "tokens")).start();
+  try {
+    await check.rejects(new maph.MaphClient(server.url).listStores(), maph.UnauthorizedError);
+    const store = await new maph.MaphClient(server.url, { token: "admin-01234567890" }).createStore("s");
+    await store.set("k", "v");
+    const reader = await new maph.MaphClient(server.url, { token: "reader-0123456789" }).getStore("s");
+    check(await reader.get("k"), "v");
+    await check.rejects(reader.set("k", "w"), maph.ForbiddenError);
+  } finally {
+    await server.stop();
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("limits and read-only", async () => {
+  const server = await new Server("--max-body", "1000").start();
+  try {
+    let store = await new maph.MaphClient(server.url).createStore("s");
+    await check.rejects(store.set("k", "x".repeat(1001)), maph.TooLargeError);
+    await store.set("k", "x".repeat(1000));
+    await server.halt();
+    server.args = ["--read-only"];
+    await server.start();
+    store = await new maph.MaphClient(server.url).getStore("s");
+    check((await store.get("k")).length, 1000);
+    await check.rejects(store.set("k", "v"), maph.ReadOnlyError);
+  } finally {
+    await server.stop();
+  }
+});
+
+test("a server that never answers", async () => {
+  const silent = createServer(() => {}).listen(0, "127.0.0.1");
+  await new Promise((resolve) => silent.once("listening", resolve));
+  try {
+    const client = new maph.MaphClient(`http://127.0.0.1:${silent.address().port}`, { timeout: 50 });
+    await check.rejects(client.listStores(), maph.TimedOutError);
+    await check.rejects(client.store("s").export().next(), maph.TimedOutError);
+  } finally {
+    silent.close();
+    silent.closeAllConnections?.();
+  }
+});
+
+test("URLs", () => {
+  for (const url of ["", "localhost", "ftp://x", "http://u:p@x", "http://x?y"]) assert.throws(() => new maph.MaphClient(url), TypeError);
+  check(new maph.MaphClient("https://h/base/").url, "https://h/base");
+});
+
+test("the types fit the module, and a program that uses them", async (t) => {
+  if (spawnSync("tsc", ["--version"]).error) { t.skip("needs tsc"); return; }
+  const folder = await mkdtemp(path.join(tmpdir(), "maph-javascript."));
+  try {
+    await cp(path.join(room, "maph-client"), path.join(folder, "node_modules", "maph-client"), { recursive: true });
+    const values = Object.keys(maph).map((name) => `void maph.${name};`).join("\n");
+    await writeFile(path.join(folder, "program.mts"), `
+import * as maph from "maph-client";
+${values}
+async function main(): Promise<void> {
+  const client = new maph.MaphClient("http://localhost:8080", { token: "t", timeout: 1000 });
+  const store: maph.MaphStore = await client.getStore("s");
+  const value: string | Uint8Array | undefined = await store.get("k");
+  const { version, created }: { version: number; created: boolean } = await store.set("k", new Uint8Array(3), { ifAbsent: true, sync: "full" });
+  await store.batch().set("a", "1", { ttl: 5 }).delete("b").commit();
+  for await (const [key, found] of store) console.log(key, found, value, version, created);
+  for await (const change of await store.changes({ since: version })) console.log(change.key, change.deleted);
+  await store.import([["a", "1"], { key: "b", value: "2" }]);
+  try { await store.optimize((job) => console.log(job.state)); } catch (error) { if (error instanceof maph.PreconditionFailedError) console.log(error.version); }
+  // @ts-expect-error: a number is no value
+  await store.set("k", 1);
+  // @ts-expect-error: an option with a slip of the pen
+  await store.set("k", "v", { ifabsent: true });
+}
+void main;
+`);
+    const done = spawnSync("tsc", ["--noEmit", "--strict", "--target", "es2022", "--module", "node16", "--moduleResolution", "node16", "--lib", "es2022,dom,dom.iterable", "program.mts"],
+                           { cwd: folder, encoding: "utf8" });
+    check(done.stdout + done.stderr, "");
+    const declared = await readFile(path.join(room, "maph-client", "index.d.ts"), "utf8");
+    const exported = [...declared.matchAll(/^export (?:class|function) (\w+)/gm)].map(([, name]) => name);
+    check(exported.sort(), Object.keys(maph).sort());
+    for (const name of exported) {
+      const body = new RegExp(`^export class ${name} [^\\n]*\\{\\n(.*?)^\\}`, "ms").exec(declared)?.[1] ?? "";
+      const methods = [...body.matchAll(/^  (\w+)\(/gm)].map(([, method]) => method).filter((method) => method !== "constructor");
+      const real = Object.getOwnPropertyNames(maph[name].prototype ?? {}).filter((method) => method !== "constructor" && !method.startsWith("_") && typeof Object.getOwnPropertyDescriptor(maph[name].prototype, method).value === "function");
+      if (typeof maph[name] === "function" && body) check([name, methods.sort()], [name, real.sort()]);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("one version, no dependency", async () => {
+  const { version, dependencies } = JSON.parse(await readFile(path.join(room, "maph-client", "package.json"), "utf8"));
+  check([version, dependencies], [(await readFile(path.join(top, "VERSION"), "utf8")).trim(), undefined]);
+  check([...(await readFile(path.join(room, "maph-client", "index.js"), "utf8")).matchAll(/^\s*import\b|await import\(|\brequire\(/gm)].length, 0);
+});

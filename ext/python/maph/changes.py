@@ -1,0 +1,97 @@
+"""Puts and deletes in commit order, as any process commits them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from ctypes import byref, c_void_p
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional
+
+from . import library
+from .library import failure, lib
+from .reader import NOTFOUND, Entry, as_entry, copy
+
+if TYPE_CHECKING:
+    from .store import Store
+
+STEP = 0.1        # seconds of one wait in the library: how soon close() and Ctrl-C are seen
+
+
+class Change(NamedTuple):
+    """One put, or a delete, whose entry has the key and the version alone."""
+
+    entry: Entry
+    deleted: bool
+    last: bool            #: of its transaction: a place to resume from
+
+
+class Changes(Iterator[Change]):
+    """Waits for the next change up to `timeout` seconds, without end when it is None; StopIteration when none came, and more may come later.
+
+    CompactedError: a rewrite dropped part of what was asked for.
+    """
+
+    def __init__(self, store: "Store", since: int, timeout: Optional[float]) -> None:
+        self._store, self._gate = store, store._gate
+        self._lock = threading.Lock()
+        self.timeout = timeout
+        opened = c_void_p()
+        handle = self._gate.enter()
+        try:
+            rc = lib.maph_changes_open(handle, since, byref(opened))
+            if rc:
+                raise failure(rc, handle)
+            self._token = self._gate.add(lib.maph_changes_close, opened.value or 0)
+        finally:
+            self._gate.leave()
+
+    def __iter__(self) -> "Changes":
+        return self
+
+    def __next__(self) -> Change:
+        ends = None if self.timeout is None else time.monotonic() + self.timeout
+        while True:
+            left = STEP if ends is None else min(STEP, max(0.0, ends - time.monotonic()))
+            found = self._next(int(left * 1000))
+            if found is not None:
+                return found
+            if ends is not None and time.monotonic() >= ends:
+                raise StopIteration
+
+    def _next(self, timeout_ms: int) -> Optional[Change]:
+        found = library.Change()
+        with self._lock:
+            handle = self._gate.enter()
+            try:
+                rc = lib.maph_changes_next(self._gate.pointer(self._token, "feed of changes"), timeout_ms, byref(found))
+                if rc == NOTFOUND:
+                    return None
+                if rc:
+                    raise failure(rc, handle)
+                return Change(as_entry(found.entry, copy(found.entry.value)), bool(found.deleted), bool(found.last))
+            finally:
+                self._gate.leave()
+
+    @property
+    def version(self) -> int:
+        """Resume with this: the last transaction that was returned whole."""
+        with self._lock:
+            self._gate.enter()
+            try:
+                return int(lib.maph_changes_version(self._gate.pointer(self._token, "feed of changes")))
+            finally:
+                self._gate.leave()
+
+    def close(self) -> None:
+        with self._lock:
+            self._gate.drop(self._token)
+
+    def __enter__(self) -> "Changes":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_token"):
+            self._gate.drop(self._token)

@@ -1,0 +1,92 @@
+"""Every live entry of a store or snapshot, in the order they were last put."""
+
+from __future__ import annotations
+
+import threading
+from ctypes import byref, c_void_p
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
+
+from . import library
+from .library import Slice, failure, lib
+from .reader import NOTFOUND, Entry, Key, as_entry, as_input, copy
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
+    from .store import Store
+
+
+class Cursor(Iterator[Entry]):
+    """An iterator of Entry.  Used by one thread at a time it runs; several are made to take turns."""
+
+    def __init__(self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool) -> None:
+        self._store, self._gate = store, store._gate
+        self._snapshot = snapshot              # stays open as long as the cursor
+        self._lock = threading.Lock()
+        self._value: Callable[[Slice], Any] = self._view if views else copy
+        opened = c_void_p()
+        handle = self._gate.enter()
+        try:
+            base = self._gate.pointer(snapshot._token, "snapshot") if snapshot is not None else None
+            rc = lib.maph_cursor_open(handle, base, as_input(prefix), byref(opened))
+            if rc:
+                raise failure(rc, handle)
+            self._token = self._gate.add(lib.maph_cursor_close, opened.value or 0)
+        finally:
+            self._gate.leave()
+
+    def _view(self, value: Slice) -> memoryview:
+        return self._gate.view(self._store, value.data, value.size)
+
+    def _without_values(self) -> "Cursor":
+        self._value = lambda value: b""
+        return self
+
+    def __iter__(self) -> "Cursor":
+        return self
+
+    def __next__(self) -> Entry:
+        found = library.Entry()
+        with self._lock:
+            handle = self._gate.enter()
+            try:
+                rc = lib.maph_cursor_next(self._gate.pointer(self._token, "cursor"), found)
+                if rc == NOTFOUND:
+                    raise StopIteration
+                if rc:
+                    raise failure(rc, handle)
+                return as_entry(found, self._value(found.value))
+            finally:
+                self._gate.leave()
+
+    def tell(self) -> int:
+        """A place to go on from later: seek() on a new cursor, as long as the store is of the same generation."""
+        with self._lock:
+            self._gate.enter()
+            try:
+                return int(lib.maph_cursor_tell(self._gate.pointer(self._token, "cursor")))
+            finally:
+                self._gate.leave()
+
+    def seek(self, place: int) -> None:
+        with self._lock:
+            handle = self._gate.enter()
+            try:
+                rc = lib.maph_cursor_seek(self._gate.pointer(self._token, "cursor"), place)
+                if rc:
+                    raise failure(rc, handle)
+            finally:
+                self._gate.leave()
+
+    def close(self) -> None:
+        with self._lock:
+            self._gate.drop(self._token)
+
+    def __enter__(self) -> "Cursor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_token"):
+            self._gate.drop(self._token)

@@ -1,0 +1,206 @@
+"""What can be read through a store, a snapshot and a transaction alike."""
+
+from __future__ import annotations
+
+from ctypes import c_char_p, c_size_t, c_void_p, cast, string_at
+from typing import TYPE_CHECKING, Any, Callable, ItemsView, Iterable, Iterator, KeysView, List, NamedTuple, Optional, Tuple, TypeVar, Union, ValuesView
+
+from . import library
+from .errors import NotFoundError
+from .gate import Gate
+from .library import Input, Slice, failure
+
+if TYPE_CHECKING:
+    from .cursor import Cursor
+
+Key = Union[str, bytes, bytearray, memoryview]
+Value = Union[str, bytes, bytearray, memoryview]
+T = TypeVar("T")
+NOTFOUND = NotFoundError.code
+TYPES = ("blob", "text", "json", "integer", "real", "null")
+
+
+class Entry(NamedTuple):
+    """A key and its value with what the store knows of them."""
+
+    key: bytes
+    value: Any                        #: bytes, or a memoryview where views were asked for
+    version: int                      #: of the transaction that put it
+    expires_at: Optional[int]         #: milliseconds since 1970; None: never
+    type: str                         #: blob, text, json, integer, real or null: what the writer said it was
+    media_type: str
+    key_is_text: Optional[bool]       #: what SQL said of the key; None: nobody said
+
+
+def as_bytes(data: Any) -> bytes:
+    """Text goes into a store as UTF-8."""
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode("utf-8")
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"keys and values are str or bytes, not {type(data).__name__}")
+
+
+def as_input(data: Any) -> Input:
+    raw = as_bytes(data)
+    return Input(raw, len(raw))
+
+
+def copy(piece: Slice) -> bytes:
+    return string_at(piece.data, piece.size) if piece.size else b""
+
+
+def as_entry(found: library.Entry, value: Any) -> Entry:
+    key_type = found.key_type
+    return Entry(copy(found.key), value, found.version, found.expires or None, TYPES[found.type] if 0 <= found.type < len(TYPES) else "blob",
+                 copy(found.media_type).decode("latin-1"), None if key_type == 0 else key_type == 1)
+
+
+class Reader:
+    """enter() gives the pointer that the functions named here take, until leave()."""
+
+    _gate: Gate
+    _lib_get: Callable[..., int]
+    _lib_get_entry: Callable[..., int]
+
+    def _owner(self) -> object:
+        """What a view keeps alive: the store."""
+        raise NotImplementedError
+
+    def _enter(self) -> int:
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        self._gate.leave()
+
+    def _fail(self, rc: int) -> Exception:
+        return failure(rc, None)
+
+    def __getitem__(self, key: Key) -> bytes:
+        name, value = as_input(key), Slice()
+        pointer = self._enter()
+        try:
+            rc = self._lib_get(pointer, name, value)
+            if rc == 0:
+                return string_at(value.data, value.size) if value.size else b""
+            if rc == NOTFOUND:
+                raise NotFoundError(key)
+            raise self._fail(rc)
+        finally:
+            self._leave()
+
+    def get(self, key: Key, default: Any = None) -> Any:
+        """The bytes stored under key, or default."""
+        try:
+            return self[key]
+        except NotFoundError:
+            return default
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (str, bytes, bytearray, memoryview)) and self._view(key) is not None
+
+    def view(self, key: Key) -> memoryview:
+        """The same bytes without a copy: a read-only memoryview of the mapped file.  While it, or a slice of it, is alive, the store can
+        be neither refreshed nor closed: BufferError.  NotFoundError."""
+        found = self._view(key)
+        if found is None:
+            raise NotFoundError(key)
+        return found
+
+    def _view(self, key: Key) -> Optional[memoryview]:
+        name, value = as_input(key), Slice()
+        pointer = self._enter()
+        try:
+            rc = self._lib_get(pointer, name, value)
+            if rc == 0:
+                return self._gate.view(self._owner(), value.data, value.size)
+            if rc == NOTFOUND:
+                return None
+            raise self._fail(rc)
+        finally:
+            self._leave()
+
+    def entry(self, key: Key) -> Entry:
+        """The value with its version, type and expiry.  NotFoundError."""
+        name, found = as_input(key), library.Entry()
+        pointer = self._enter()
+        try:
+            rc = self._lib_get_entry(pointer, name, found)
+            if rc == NOTFOUND:
+                raise NotFoundError(key)
+            if rc:
+                raise self._fail(rc)
+            return as_entry(found, copy(found.value))
+        finally:
+            self._leave()
+
+
+class ManyReader(Reader):
+    """Stores and snapshots read many keys at once, and all of them."""
+
+    _lib_get_many: Callable[..., int]
+
+    def get_many(self, keys: Iterable[Key]) -> List[Optional[bytes]]:
+        """The values of those keys, None for a missing one: one snapshot, and cache misses overlapped."""
+        return self._many(keys, lambda address, size: string_at(address, size) if size else b"")
+
+    def view_many(self, keys: Iterable[Key]) -> List[Optional[memoryview]]:
+        """The same without a copy; see view."""
+        return self._many(keys, lambda address, size: self._gate.view(self._owner(), address, size))
+
+    def _many(self, keys: Iterable[Key], make: Callable[[int, int], T]) -> List[Optional[T]]:
+        """The slices as plain words, since a ctypes struct for each takes longer than the read."""
+        raws = [as_bytes(key) for key in keys]
+        joined = b"".join(raws)
+        at = cast(c_char_p(joined), c_void_p).value or 0
+        words: List[int] = []
+        for raw in raws:
+            words += (at, len(raw))
+            at += len(raw)
+        inputs, values = (c_size_t * len(words))(*words), (c_size_t * len(words))()
+        pointer = self._enter()
+        try:
+            rc = self._lib_get_many(pointer, len(raws), inputs, values)
+            if rc:
+                raise self._fail(rc)
+            found = list(values)
+            return [make(address, size) if address else None for address, size in zip(found[::2], found[1::2])]
+        finally:
+            self._leave()
+
+    def cursor(self, prefix: Key = b"", *, views: bool = False) -> "Cursor":
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (entry.key for entry in self.cursor()._without_values())
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def keys(self) -> "KeysView[bytes]":
+        return _Keys(self)  # type: ignore[arg-type]
+
+    def items(self) -> "ItemsView[bytes, bytes]":
+        return _Items(self)  # type: ignore[arg-type]
+
+    def values(self) -> "ValuesView[bytes]":
+        return _Values(self)  # type: ignore[arg-type]
+
+
+class _Keys(KeysView[bytes]):
+    """As any keys view; __contains__ and __iter__ are the reader's."""
+
+
+class _Items(ItemsView[bytes, bytes]):
+    def __iter__(self) -> Iterator[Tuple[bytes, bytes]]:
+        return ((entry.key, entry.value) for entry in self._mapping.cursor())  # type: ignore[attr-defined]
+
+
+class _Values(ValuesView[bytes]):
+    def __iter__(self) -> Iterator[bytes]:
+        return (entry.value for entry in self._mapping.cursor())  # type: ignore[attr-defined]
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == one for one in self)

@@ -1,0 +1,276 @@
+"""A store: open, read, write, look after."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from ctypes import byref, c_void_p, sizeof
+from typing import Any, Callable, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, Union
+
+from . import library
+from .changes import Changes
+from .cursor import Cursor
+from .errors import CorruptError, NotFoundError
+from .gate import Gate
+from .library import ProgressFunction, ReportFunction, failure, lib
+from .reader import Key, ManyReader, Value
+from .snapshot import Snapshot
+from .transaction import Transaction, Writer, durability_code
+
+MODES = {"r": 1, "w": 2, "c": 2 | 4, "x": 2 | 4 | 8}
+ADVICE = {"normal": 0, "random": 1, "willneed": 2}
+PERFECT_HASH = {None: 0, "pilot": 1, "cmph": 2}
+
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+Progress = Callable[[str, int, int], Any]
+
+
+class Problem(NamedTuple):
+    """What a check or recovery found: its place in the file, and a sentence."""
+
+    offset: int
+    sentence: str
+
+
+def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_timeout: float = 5.0, expected_keys: int = 0, verify: bool = False,
+         prefault: bool = False, lock_memory: bool = False, advice: str = "normal", huge_pages: bool = False, permissions: int = 0o644,
+         perfect_hash: Optional[str] = None, auto_compact: int = 0) -> "Store":
+    """Open the store at path.  mode: r to read, w to write too, c to make it if it is missing, x to make it, ExistsError if it is there.
+
+    durability: off, normal or full.  busy_timeout: seconds that a write waits for another writer.  verify: reads check checksums.  The rest is
+    maph_options in maph.h."""
+    if mode not in MODES:
+        raise ValueError(f"mode is r, w, c or x, not {mode!r}")
+    if advice not in ADVICE or perfect_hash not in PERFECT_HASH:
+        raise ValueError("advice is normal, random or willneed; perfect_hash is None, pilot or cmph")
+    options = library.Options(size=sizeof(library.Options), durability=durability_code(durability), busy_timeout_ms=int(busy_timeout * 1000),
+                              expected_keys=expected_keys, verify=verify, prefault=prefault, lock_memory=lock_memory, advice=ADVICE[advice],
+                              huge_pages=huge_pages, mode=permissions, perfect_hash=PERFECT_HASH[perfect_hash], auto_compact=auto_compact)
+    handle, name = c_void_p(), os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("a path has no NUL byte")
+    rc = lib.maph_open(name, MODES[mode], byref(options), byref(handle))
+    if rc:
+        raise failure(rc, None)
+    return Store(handle.value or 0, os.fsdecode(name), mode)
+
+
+class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
+    """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use it; close() and refresh() wait for the others' calls.
+
+    What a read hands out as memoryview lies in the file itself, and never changes.
+    """
+
+    _lib_get = staticmethod(lib.maph_get)
+    _lib_get_entry = staticmethod(lib.maph_get_entry)
+    _lib_get_many = staticmethod(lib.maph_get_many)
+    _lib_put_if = staticmethod(lib.maph_put_if)
+    _lib_delete_if = staticmethod(lib.maph_delete_if)
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, handle: int, path: str, mode: str) -> None:
+        self._gate = Gate(handle)
+        self.path = path
+        self.mode = mode
+
+    def __repr__(self) -> str:
+        return f"<maph store {self.path!r}{', closed' if self.closed else ''}>"
+
+    def _owner(self) -> object:
+        return self
+
+    def _enter(self) -> int:
+        return self._gate.enter()
+
+    def _check(self, function: Callable[..., int], *arguments: Any) -> None:
+        handle = self._gate.enter()
+        try:
+            rc = function(handle, *arguments)
+            if rc:
+                raise failure(rc, handle)
+        finally:
+            self._gate.leave()
+
+    # -------------------------------------------------------------------------------------------------- open and close
+    @property
+    def closed(self) -> bool:
+        return self._gate.closed
+
+    def close(self) -> None:
+        """Close it, and what is open of it; transactions are aborted.  BufferError while a memoryview of it is alive.  The second time nothing happens."""
+        with self._gate.exclusive("close") as handle:
+            if handle is None:
+                return
+            while self._gate.opened:
+                _, (closer, pointer) = self._gate.opened.popitem()      # the youngest first: a cursor before its snapshot
+                closer(pointer)
+            self._gate.forget()
+            rc = lib.maph_close(handle)
+            if rc:
+                raise failure(rc, None)
+
+    def refresh(self) -> None:
+        """Let go of what older reads pinned and look at the path again: another file there is moved to.  BufferError while a memoryview is alive."""
+        with self._gate.exclusive("refresh") as handle:
+            if handle is not None:
+                rc = lib.maph_refresh(handle)
+                if rc:
+                    raise failure(rc, handle)
+                return
+        self._gate.enter()      # closed: says so
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_gate"):
+            self.close()
+
+    # ------------------------------------------------------------------------------------------------ reading and writing
+    def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
+        """The live entries whose key begins with prefix, as of now, in the order they were last put."""
+        return Cursor(self, None, prefix, views)
+
+    def snapshot(self) -> Snapshot:
+        """The store as it is now: `with store.snapshot() as s: ...`."""
+        return Snapshot(self, lib.maph_snapshot_open, None)
+
+    def transaction(self, durability: Optional[str] = None) -> Transaction:
+        """Many operations as one: `with store.transaction() as t: ...`.  BusyError when another writer does not end."""
+        return Transaction(self, durability)
+
+    def changes(self, since: Optional[int] = None, *, timeout: Optional[float] = None) -> Changes:
+        """Puts and deletes after version `since`; None: from now on; 0: from the store's creation."""
+        return Changes(self, self.stats()["version"] if since is None else since, timeout)
+
+    def __len__(self) -> int:
+        """Live keys; expired ones count until something overwrites or sweeps them."""
+        return int(self._stat().records)
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Put many, as one transaction."""
+        with self.transaction() as transaction:
+            pairs = other.items() if isinstance(other, Mapping) else ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other
+            for key, value in pairs:
+                transaction[key] = value
+            for name, value in more.items():
+                transaction[name] = value
+
+    def clear(self) -> None:
+        """Delete every key, as one transaction."""
+        with self.transaction() as transaction, transaction.snapshot() as all_of_it:
+            for key in all_of_it:
+                del transaction[key]
+
+    def pop(self, key: Key, *default: Any) -> Any:
+        """Take a key out, in a transaction: of several that try at once, one gets the value."""
+        with self.transaction() as transaction:
+            try:
+                value = transaction[key]
+                del transaction[key]
+                return value
+            except NotFoundError:
+                if default:
+                    return default[0]
+                raise
+
+    def setdefault(self, key: Key, default: Value = b"") -> bytes:
+        """The value, after putting `default` when there was none."""
+        with self.transaction() as transaction:
+            if key not in transaction:
+                transaction[key] = default
+            return transaction[key]
+
+    # ----------------------------------------------------------------------------------------------------- looking after
+    def _stat(self) -> library.Stats:
+        stats = library.Stats()
+        self._check(lib.maph_stat, byref(stats))
+        return stats
+
+    def stats(self) -> Dict[str, Any]:
+        """The members of maph_stats by name."""
+        result = _members(self._stat())
+        result["uuid"] = str(uuid.UUID(bytes=bytes(result["uuid"])))
+        return result
+
+    def sync(self) -> None:
+        """Everything committed so far is on disk when this returns."""
+        self._check(lib.maph_sync)
+
+    def compact(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
+        """Give back the room of what was overwritten and deleted.  progress(phase, done, total) is called now and then; True stops: CancelledError.
+        The result is the members of maph_rewrite."""
+        return self._rewrite(lib.maph_compact, (), progress)
+
+    def optimize(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
+        """The same, and freeze a perfect hash over all keys.  The store stays writable."""
+        return self._rewrite(lib.maph_optimize, (), progress)
+
+    def backup(self, path: Path, progress: Optional[Progress] = None) -> Dict[str, Any]:
+        """A compact, verified copy as a store of its own at path.  ExistsError when there is something."""
+        return self._rewrite(lib.maph_backup, (os.fsencode(path),), progress)
+
+    def _rewrite(self, function: Callable[..., int], arguments: Tuple[Any, ...], progress: Optional[Progress]) -> Dict[str, Any]:
+        raised: List[BaseException] = []
+
+        def call(_: Any, phase: bytes, done: int, total: int) -> int:
+            try:
+                return bool(progress and progress(phase.decode(), done, total))
+            except BaseException as error:
+                raised.append(error)
+                return 1
+        callback = ProgressFunction(call)
+        try:
+            self._check(function, *arguments, callback, None)
+        except Exception:
+            if raised:
+                raise raised[0]
+            raise
+        done = library.Rewrite()
+        self._check(lib.maph_rewritten, byref(done))
+        result = _members(done)
+        result["note"] = result["note"].decode("utf-8", "replace")
+        return result
+
+    def check(self) -> List[Problem]:
+        """Walk everything: what is wrong with the file; nothing, hopefully."""
+        problems, report = _reporter()
+        try:
+            self._check(lib.maph_check, report, None)
+        except CorruptError:
+            if not problems:
+                raise
+        return problems
+
+
+def _members(struct: Any) -> Dict[str, Any]:
+    return {name: getattr(struct, name) for name, *_ in struct._fields_}
+
+
+def _reporter() -> Tuple[List[Problem], Any]:
+    problems: List[Problem] = []
+
+    def report(_: Any, offset: int, sentence: bytes) -> int:
+        problems.append(Problem(offset, sentence.decode("utf-8", "replace")))
+        return 0
+    return problems, ReportFunction(report)
+
+
+def recover(path: Path) -> List[Problem]:
+    """Make the store at path usable again after a power loss, poisoning or damage; what was lost.  A sound store: nothing to do."""
+    problems, report = _reporter()
+    rc = lib.maph_recover(os.fsencode(path), report, None)
+    if rc:
+        raise failure(rc, None)
+    return problems
+
+
+def destroy(path: Path, *, busy_timeout: float = 5.0) -> None:
+    """Remove the store at path; its users find it deleted at their next call."""
+    rc = lib.maph_destroy(os.fsencode(path), int(busy_timeout * 1000))
+    if rc:
+        raise failure(rc, None)

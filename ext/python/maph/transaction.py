@@ -1,0 +1,209 @@
+"""Many operations that others see whole, or not at all; and what every write says of its value."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from contextlib import contextmanager
+from ctypes import byref, c_void_p, pointer
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Optional, Tuple
+
+from .errors import Error
+from .library import Condition, Input, Outcome, failure, lib
+from .reader import TYPES, Key, Reader, Value, as_bytes, as_input
+from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from .store import Store
+
+DURABILITY = {None: 0, "off": 1, "normal": 2, "full": 3}
+ALWAYS, IF_ABSENT, IF_PRESENT, IF_VERSION = range(4)
+
+
+class Written(NamedTuple):
+    """What a write did: the version it wrote, and whether the key was there before."""
+
+    version: int
+    existed: bool
+
+
+def durability_code(name: Optional[str]) -> int:
+    try:
+        return DURABILITY[name]
+    except KeyError:
+        raise ValueError(f"durability is off, normal or full, not {name!r}") from None
+
+
+def condition(if_version: Optional[int], if_absent: bool, if_present: bool) -> Tuple[Condition, Outcome]:
+    if (if_version is not None) + if_absent + if_present > 1:
+        raise ValueError("one of if_version, if_absent, if_present")
+    outcome = Outcome()
+    when = IF_VERSION if if_version is not None else IF_ABSENT if if_absent else IF_PRESENT if if_present else ALWAYS
+    return Condition(when=when, version=if_version or 0, outcome=pointer(outcome)), outcome
+
+
+def describe(one: Condition, value: Any, ttl: Optional[float], expires_at: Optional[int], kind: Optional[str], media_type: str) -> None:
+    if ttl is not None and expires_at is not None:
+        raise ValueError("ttl or expires_at, not both")
+    if kind is not None and kind not in TYPES:
+        raise ValueError(f"type is one of {', '.join(TYPES)}, not {kind!r}")
+    one.expires = int(time.time() * 1000 + ttl * 1000) if ttl is not None else expires_at or 0
+    one.type = TYPES.index(kind) if kind else TYPES.index("text" if isinstance(value, str) else "blob")
+    raw = media_type.encode("latin-1")
+    one.media_type = Input(raw, len(raw))
+
+
+class Writer(Reader):
+    """put and delete, alike for a store and a transaction."""
+
+    _lib_put_if: Callable[..., int]
+    _lib_delete_if: Callable[..., int]
+
+    def put(self, key: Key, value: Value, *, ttl: Optional[float] = None, expires_at: Optional[int] = None, type: Optional[str] = None, media_type: str = "",
+            if_version: Optional[int] = None, if_absent: bool = False, if_present: bool = False) -> Written:
+        """Store a value.  ttl: seconds to live, expires_at: milliseconds since 1970.  type: what SQL and HTTP shall take it for; text for a str, blob for bytes.
+        if_version: else ConflictError; if_absent: else ExistsError; if_present: else NotFoundError; `version` of the error is the one found."""
+        name, bytes_of_value = as_input(key), as_bytes(value)
+        one, outcome = condition(if_version, if_absent, if_present)
+        describe(one, value, ttl, expires_at, type, media_type)
+        return self._write(lambda to: self._lib_put_if(to, name, Input(bytes_of_value, len(bytes_of_value)), one), outcome)
+
+    def delete(self, key: Key, *, if_version: Optional[int] = None) -> Written:
+        """Remove a key.  NotFoundError when there is none; if_version: else ConflictError."""
+        name = as_input(key)
+        one, outcome = condition(if_version, False, False)
+        return self._write(lambda to: self._lib_delete_if(to, name, one), outcome)
+
+    def _write(self, call: Callable[[int], int], outcome: Outcome) -> Written:
+        to = self._enter()
+        try:
+            rc = call(to)
+            if rc:
+                error = self._fail(rc)
+                assert isinstance(error, Error)
+                error.version = outcome.version or None
+                raise error
+            return Written(outcome.version, bool(outcome.existed))
+        finally:
+            self._leave()
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        self.delete(key)
+
+
+class Transaction(Writer):
+    """Holds the store's writer lock until it ends.  As a context manager it commits at the end, and aborts after an exception.
+
+        with store.transaction() as transaction:
+            transaction["a"] = "1"
+            del transaction["b"]
+    """
+
+    _lib_get = staticmethod(lib.maph_txn_get)
+    _lib_get_entry = staticmethod(lib.maph_txn_get_entry)
+    _lib_put_if = staticmethod(lib.maph_txn_put_if)
+    _lib_delete_if = staticmethod(lib.maph_txn_delete_if)
+
+    def __init__(self, store: "Store", durability: Optional[str]) -> None:
+        self._store, self._gate = store, store._gate
+        self._lock = threading.RLock()
+        self._savepoints = itertools.count()
+        level, begun = durability_code(durability), c_void_p()
+        handle = self._gate.enter()
+        try:
+            rc = lib.maph_txn_begin(handle, level, byref(begun))
+            if rc:
+                raise failure(rc, handle)
+            self._token = self._gate.add(lib.maph_txn_abort, begun.value or 0)
+        finally:
+            self._gate.leave()
+
+    def _owner(self) -> object:
+        return self._store
+
+    def _enter(self) -> int:
+        self._lock.acquire()
+        try:
+            self._gate.enter()
+            try:
+                return self._gate.pointer(self._token, "transaction")
+            except BaseException:
+                self._gate.leave()
+                raise
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _leave(self) -> None:
+        self._gate.leave()
+        self._lock.release()
+
+    def _check(self, function: Callable[..., int], *arguments: Any) -> None:
+        to = self._enter()
+        try:
+            rc = function(to, *arguments)
+            if rc:
+                raise self._fail(rc)
+        finally:
+            self._leave()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is done inside is undone when an exception leaves it."""
+        n = next(self._savepoints)
+        self._check(lib.maph_txn_savepoint, n)
+        try:
+            yield
+        except BaseException:
+            self._check(lib.maph_txn_rollback_to, n)
+            raise
+        finally:
+            self._check(lib.maph_txn_release, n)
+
+    def snapshot(self) -> Snapshot:
+        """The store as the transaction sees it now; stays readable after the commit."""
+        def opener(_: int, result: Any) -> int:
+            return int(lib.maph_txn_snapshot(self._gate.pointer(self._token, "transaction"), result))
+        with self._lock:
+            return Snapshot(self._store, opener, self._lock)
+
+    @property
+    def version(self) -> int:
+        """What its entries have once committed."""
+        to = self._enter()
+        try:
+            return int(lib.maph_txn_version(to))
+        finally:
+            self._leave()
+
+    def commit(self) -> None:
+        """Everyone sees it when this returns; after a failure nothing of it is visible.  Either way the transaction is over."""
+        self._enter()
+        try:
+            rc = self._gate.drop(self._token, lib.maph_txn_commit)
+            if rc:
+                raise self._fail(rc)
+        finally:
+            self._leave()
+
+    def abort(self) -> None:
+        """Undo everything.  After the end of the transaction nothing happens."""
+        with self._lock:
+            self._gate.drop(self._token)
+
+    def __enter__(self) -> "Transaction":
+        return self
+
+    def __exit__(self, kind: Optional[type], *_: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_token"):
+            self._gate.drop(self._token)

@@ -1,0 +1,78 @@
+"""A maph server."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import List, Optional
+from urllib.parse import quote
+
+from . import jobs
+from .connection import Transport
+from .errors import StoreExistsError
+from .stats import StoreStats
+from .store import MaphStore
+
+
+class MaphClient:
+    """A server's stores.  One client is enough for a program: its threads share its connections, which are kept open.
+
+    timeout: seconds without an answer, for each request.  token: for a server that asks for one.  ssl_context: for https.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8080", *, token: Optional[str] = None, timeout: float = 30.0,
+                 ssl_context: Optional[ssl.SSLContext] = None) -> None:
+        self._transport = Transport(url, token, timeout, ssl_context)
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    def __repr__(self) -> str:
+        return f"<maph client of {self.url}>"
+
+    def __enter__(self) -> "MaphClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the kept connections.  The client stays usable: it would open new ones."""
+        self._transport.close()
+
+    def create_store(self, name: str, *, expected_keys: Optional[int] = None, exist_ok: bool = False) -> MaphStore:
+        """Make a store.  StoreExistsError, unless exist_ok; expected_keys: an index of that size at once."""
+        body = b"" if expected_keys is None else json.dumps({"expected_keys": expected_keys}).encode()
+        try:
+            self._transport.request("POST", "/stores/" + quote(name, safe=""), headers={"Content-Type": "application/json"} if body else {}, body=body)
+        except StoreExistsError:
+            if not exist_ok:
+                raise
+        return MaphStore(self._transport, name)
+
+    def get_store(self, name: str) -> MaphStore:
+        """A store that is there.  StoreNotFoundError."""
+        store = self.store(name)
+        store.stats()
+        return store
+
+    def store(self, name: str) -> MaphStore:
+        """The same without asking the server: a missing store shows at the first use."""
+        return MaphStore(self._transport, name)
+
+    def list_stores(self) -> List[StoreStats]:
+        """Every store that the token may read."""
+        return [StoreStats.from_json(one) for one in json.loads(self._transport.request("GET", "/stores", repeatable=True).body)]
+
+    def delete_store(self, name: str) -> None:
+        """Delete a store, with its file.  StoreNotFoundError."""
+        self._transport.request("DELETE", "/stores/" + quote(name, safe=""))
+
+    def jobs(self) -> List[jobs.Job]:
+        """The compacts, optimizes, backups and checks that run, and the last ones that ended."""
+        return [jobs.Job(self._transport, one) for one in json.loads(self._transport.request("GET", "/jobs", repeatable=True).body)]
+
+    def ping(self) -> None:
+        """An exception unless the server is there and well."""
+        self._transport.request("GET", "/readyz", repeatable=True)

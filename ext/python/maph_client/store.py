@@ -1,0 +1,392 @@
+"""A store on a server, as a mutable mapping.
+
+Iteration goes by pages: every key that stays is seen, and one that is put again meanwhile may be seen again; when the file is rewritten
+in between, the pages begin anew.  `export` is one snapshot instead: each entry exactly once.
+"""
+
+from __future__ import annotations
+
+import json
+from email.message import Message
+from itertools import chain, islice
+from typing import Any, Callable, Dict, ItemsView, Iterable, Iterator, KeysView, List, Mapping, MutableMapping, Optional, Tuple, TypeVar, Union, ValuesView
+from urllib.parse import quote
+
+from . import batch as batches
+from . import jobs
+from .changes import Changes
+from .connection import Answer, Transport
+from .entry import Entry, Key, Value, as_bytes, as_key, as_value, content_type_of, key_bytes, member_bytes
+from .errors import CompactedError, ImportFailedError, KeyNotFoundError, PreconditionFailedError
+from .stats import StoreStats
+
+T = TypeVar("T")
+LONGEST_PATH = 32768          # a request line has to fit; keys beyond that travel in a batch
+PAGE = 1000
+IMPORT_PIECE = 65536
+Importable = Union[Entry, Tuple[Key, Value], Mapping[str, Any]]
+
+
+class PutResult:
+    """What a put did: the `version` it wrote, and whether the key was `created` or replaced."""
+
+    __slots__ = ("version", "created")
+
+    def __init__(self, version: int, created: bool) -> None:
+        self.version = version
+        self.created = created
+
+    def __repr__(self) -> str:
+        return f"PutResult(version={self.version}, created={self.created})"
+
+
+class MaphStore(MutableMapping[Key, Value]):
+    """One store.  MaphClient makes it; any number of threads may use it."""
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        self._transport = transport
+        self._path = "/stores/" + quote(name, safe="")
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<maph store {self.name!r} at {self._transport.url}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MaphStore) and (self._transport.url, self.name) == (other._transport.url, other.name)
+
+    def __hash__(self) -> int:
+        return hash((self._transport.url, self.name))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _request(self, method: str, path: str, **more: Any) -> Answer:
+        return self._transport.request(method, self._path + path, **more)
+
+    def _run(self, operations: List[Dict[str, Any]], sync: Optional[str] = None) -> List[batches.Result]:
+        return batches.run(self, operations, sync)
+
+    # ---------------------------------------------------------------------------------------------------- one key
+    def entry(self, key: Key) -> Entry:
+        """The value with its version, type, media type and expiry.  KeyNotFoundError."""
+        path = _key_path(key)
+        if path is None:
+            return self._get_long(key)
+        answer = self._request("GET", path, repeatable=True)
+        headers = answer.headers
+        kind, media = headers.get("Maph-Type", ""), headers.get("Content-Type", "")
+        expires = headers.get("Maph-Expires-At")
+        return Entry(key=key, value=as_value(answer.body, kind, media), version=_version(headers), type=kind, media_type=media,
+                     expires_at=int(expires) if expires else None)
+
+    def _get_long(self, key: Key) -> Entry:
+        entry = self._run([batches.operation("get", key)])[0].entry
+        if entry is None:
+            raise KeyNotFoundError(f"there is no such key in {self.name}", status=404, code="key_not_found")
+        return entry
+
+    def put(self, key: Key, value: Value, *, ttl: Optional[int] = None, content_type: Optional[str] = None, if_version: Optional[int] = None,
+            if_absent: bool = False, if_present: bool = False, sync: Optional[str] = None) -> PutResult:
+        """Store a value.  ttl: seconds to live.  if_version, if_absent, if_present: else PreconditionFailedError, and nothing is written.
+        sync: off, normal or full (on disk before this returns); None: as the server was told."""
+        path = _key_path(key)
+        if path is None:
+            one = self._run([batches.put_operation(key, value, ttl=ttl, content_type=content_type, if_version=if_version, if_absent=if_absent,
+                                                   if_present=if_present)], sync)[0]
+            return PutResult(one.version or 0, one.status == 201)
+        raw = as_bytes(value)
+        headers = _conditions(if_version, if_absent, if_present)
+        kind = content_type or content_type_of(value)
+        if kind:
+            headers["Content-Type"] = kind
+        answer = self._request("PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw,
+                               repeatable=if_version is None and not if_absent)
+        return PutResult(_version(answer.headers), answer.status == 201)
+
+    def delete(self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None) -> None:
+        """Remove a key.  KeyNotFoundError; with if_version PreconditionFailedError."""
+        path = _key_path(key)
+        if path is not None:
+            self._request("DELETE", path, query={"sync": sync}, headers=_conditions(if_version, False, False))
+        elif not self._run([batches.operation("delete", key, if_version=if_version)], sync)[0].found:
+            raise KeyNotFoundError(f"there is no such key in {self.name}", status=404, code="key_not_found")
+
+    def __getitem__(self, key: Key) -> Value:
+        return self.entry(key).value
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        self.put(key, value)
+
+    def __delitem__(self, key: Key) -> None:
+        self.delete(key)
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, (str, bytes)):
+            return False
+        path = _key_path(key)
+        try:
+            if path is None:
+                self._get_long(key)
+            else:      # 304 when it is there, and unlike HEAD it says which is missing, the key or the store
+                self._request("GET", path, headers={"If-None-Match": "*"}, repeatable=True)
+        except KeyNotFoundError:
+            return False
+        return True
+
+    def pop(self, key: Key, *default: Any) -> Any:
+        """Take a key out: of several that try at once, one gets the value."""
+        while True:
+            try:
+                found = self.entry(key)
+                self.delete(key, if_version=found.version)
+                return found.value
+            except KeyNotFoundError:
+                if default:
+                    return default[0]
+                raise
+            except PreconditionFailedError:
+                continue
+
+    def setdefault(self, key: Key, default: Any = None) -> Any:
+        """The value, after putting `default` when there was none."""
+        while True:
+            try:
+                return self[key]
+            except KeyNotFoundError:
+                pass
+            try:
+                self.put(key, default, if_absent=True)
+                return default
+            except PreconditionFailedError:
+                continue
+
+    def modify(self, key: Key, change: Callable[[Optional[Value]], Value], **options: Any) -> PutResult:
+        """Put change(value), value None when the key is missing, and call it again whenever somebody else wrote in between."""
+        while True:
+            try:
+                found: Optional[Entry] = self.entry(key)
+            except KeyNotFoundError:
+                found = None
+            value = change(found.value if found else None)
+            try:
+                if found:
+                    return self.put(key, value, if_version=found.version, **options)
+                return self.put(key, value, if_absent=True, **options)
+            except PreconditionFailedError:
+                continue
+
+    # --------------------------------------------------------------------------------------------------- many keys
+    def batch(self, *, sync: Optional[str] = None) -> batches.Batch:
+        """Operations that are one transaction: `with store.batch() as batch: ...`."""
+        return batches.Batch(self, sync)
+
+    def get_many(self, keys: Iterable[Key]) -> Dict[Key, Value]:
+        """The values of those keys that are there; up to 10,000 keys are of one snapshot."""
+        found: Dict[Key, Value] = {}
+        source = iter(keys)
+        while piece := list(islice(source, batches.OPERATIONS_MAX)):
+            for key, one in zip(piece, self._run([batches.operation("get", key) for key in piece])):
+                if one.entry is not None:
+                    found[key] = one.entry.value
+        return found
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Put many: a transaction for each few megabytes or 10,000 keys, not one for all (`batch` is that)."""
+        pairs = other.items() if isinstance(other, Mapping) else ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other
+        source = chain(pairs, more.items())
+        while some := list(islice(source, PAGE)):
+            for piece in batches.pieces([batches.put_operation(key, value) for key, value in some if not self._put_large(key, value)]):
+                self._run(piece)
+
+    def _put_large(self, key: Key, value: Value) -> bool:
+        """What a batch should not carry goes by itself."""
+        if len(value) <= batches.BYTES_MAX or _key_path(key) is None:
+            return False
+        self.put(key, value)
+        return True
+
+    def clear(self) -> None:
+        """Delete every key there is, by transactions of up to a thousand."""
+        while members := self._page(None, "", False, PAGE)["keys"]:
+            self._run([batches.operation("delete", _member_key(member)) for member in members])
+
+    # ---------------------------------------------------------------------------------------------------- iteration
+    def __len__(self) -> int:
+        """Live keys; expired ones count until something overwrites or sweeps them."""
+        return self.stats().size
+
+    def __iter__(self) -> Iterator[Key]:
+        return (_member_key(member) for member in self._members("", False))
+
+    def scan(self, prefix: Key = "") -> Iterator[Entry]:
+        """Entries whose key begins with prefix, in the order they were last put, page by page."""
+        for member in self._members(prefix, True):
+            if not member.get("value_omitted"):
+                yield Entry.from_json(member)
+                continue
+            try:
+                yield self.entry(_member_key(member))
+            except KeyNotFoundError:
+                pass
+
+    def scan_keys(self, prefix: Key = "") -> Iterator[Key]:
+        """The keys that begin with prefix."""
+        return (_member_key(member) for member in self._members(prefix, False))
+
+    def keys(self) -> KeysView[Key]:
+        return _Keys(self)
+
+    def items(self) -> ItemsView[Key, Value]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[Value]:
+        return _Values(self)
+
+    def _page(self, after: Optional[str], prefix: Key, values: bool, limit: int) -> Dict[str, Any]:
+        query = {"prefix": prefix or None, "after": after, "limit": limit, "values": 1 if values else None}
+        page: Dict[str, Any] = json.loads(self._request("GET", "/keys", query=query, repeatable=True).body)
+        return page
+
+    def _members(self, prefix: Key, values: bool) -> Iterator[Dict[str, Any]]:
+        after: Optional[str] = None
+        while True:
+            try:
+                page = self._page(after, prefix, values, PAGE)
+            except CompactedError:
+                if after is None:
+                    raise
+                after = None
+                continue
+            yield from page["keys"]
+            after = page["next"]
+            if after is None:
+                return
+
+    # ------------------------------------------------------------------------------------------- export, import, changes
+    def export_lines(self, prefix: Key = "") -> Iterator[bytes]:
+        """The entries of one snapshot as lines of JSON, without their newline: to write into a file."""
+        stream = self._transport.stream("GET", self._path + "/export", query={"prefix": prefix or None})
+        ended = False
+        try:
+            yield from stream.lines()
+            ended = True
+        finally:
+            if not ended:
+                stream.close()
+
+    def export(self, prefix: Key = "") -> Iterator[Entry]:
+        """The entries of one snapshot, each exactly once, streamed."""
+        for line in self.export_lines(prefix):
+            yield Entry.from_json(json.loads(line))
+
+    def import_lines(self, lines: Iterable[bytes], *, sync: Optional[str] = None) -> int:
+        """Put what export_lines gave (a file opened in binary mode will do), streamed.  How many were put; ImportFailedError when some were refused."""
+        headers = {"Content-Type": "application/x-ndjson"}
+        summary = json.loads(self._request("POST", "/import", query={"sync": sync}, headers=headers, body=_joined(lines)).body)
+        if summary["failed"]:
+            first = summary["errors"][0]
+            raise ImportFailedError(f"{summary['failed']} lines refused, {summary['imported']} imported; line {first['line']}: {first['detail']}",
+                                    code=first["code"], problem=summary)
+        return int(summary["imported"])
+
+    def import_entries(self, entries: Iterable[Importable], *, sync: Optional[str] = None) -> int:
+        """Put entries, (key, value) pairs or objects as JSON has them, streamed: by transactions of about a thousand, not one for all."""
+        return self.import_lines(map(_line, entries), sync=sync)
+
+    def changes(self, since: Optional[int] = None, *, prefix: Key = "", values: bool = True, reconnect: bool = True) -> Changes:
+        """Puts and deletes as they are committed, after version `since`; None: from now on; 0: from the store's creation.  See Changes."""
+        return Changes(self._transport, self._path + "/changes", self.stats().version if since is None else since, prefix, values, reconnect)
+
+    # ---------------------------------------------------------------------------------------------------- the store
+    def stats(self) -> StoreStats:
+        return StoreStats.from_json(json.loads(self._request("GET", "/stats", repeatable=True).body))
+
+    def sync(self) -> None:
+        """Everything written so far is on disk when this returns."""
+        self._request("POST", "/sync")
+
+    def start(self, what: str, **options: Any) -> jobs.Job:
+        """Begin optimize, compact, backup or check, and do not wait for it."""
+        return jobs.start(self._transport, f"{self._path}/{what}", json.dumps(options).encode() if options else b"")
+
+    def optimize(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+        """Freeze a perfect hash over all keys: faster reads, a smaller index.  The store stays writable.  What the server did."""
+        return self.start("optimize").wait(progress)
+
+    def compact(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+        """Give back the room of what was overwritten and deleted."""
+        return self.start("compact").wait(progress)
+
+    def backup(self, progress: Optional[jobs.Progress] = None, **options: Any) -> Dict[str, Any]:
+        """A verified copy on the server's disk; the answer says where."""
+        return self.start("backup", **options).wait(progress)
+
+    def check(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+        """Walk the whole file: {"success", "problems", "report", ...}."""
+        return self.start("check").wait(progress)
+
+
+class _Keys(KeysView[Key]):
+    """As any keys view; __contains__ and __iter__ are the store's."""
+
+
+class _Items(ItemsView[Key, Value]):
+    _mapping: MaphStore
+
+    def __iter__(self) -> Iterator[Tuple[Key, Value]]:
+        return ((entry.key, entry.value) for entry in self._mapping.scan())
+
+
+class _Values(ValuesView[Value]):
+    _mapping: MaphStore
+
+    def __iter__(self) -> Iterator[Value]:
+        return (entry.value for entry in self._mapping.scan())
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == one for one in self)
+
+
+def _key_path(key: Key) -> Optional[str]:
+    """None: too long for a request line."""
+    path = "/keys/" + quote(key_bytes(key), safe="")
+    return path if len(path) <= LONGEST_PATH else None
+
+
+def _conditions(if_version: Optional[int], if_absent: bool, if_present: bool) -> Dict[str, str]:
+    if (if_version is not None) + if_absent + if_present > 1:
+        raise ValueError("one of if_version, if_absent, if_present")
+    if if_version is not None:
+        return {"If-Match": f'"{int(if_version)}"'}
+    return {"If-None-Match": "*"} if if_absent else {"If-Match": "*"} if if_present else {}
+
+
+def _version(headers: Message) -> int:
+    return int(headers.get("ETag", '"0"').strip('"'))
+
+
+def _member_key(member: Mapping[str, Any]) -> Key:
+    return as_key(member_bytes(member, "key", "key_encoding"))
+
+
+def _line(one: Importable) -> bytes:
+    if isinstance(one, Entry):
+        return one.to_line()
+    if isinstance(one, Mapping):
+        return json.dumps(dict(one), ensure_ascii=False).encode("utf-8")
+    key, value = one
+    return Entry(key, value, media_type="" if isinstance(value, bytes) else content_type_of(value) or "").to_line()
+
+
+def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces worth a write each."""
+    piece = bytearray()
+    for line in lines:
+        piece += line
+        if not line.endswith(b"\n"):
+            piece += b"\n"
+        if len(piece) >= IMPORT_PIECE:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)

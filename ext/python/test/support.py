@@ -1,0 +1,87 @@
+"""What the tests stand on: the products under test, a server on a port of its own, and skips that say what they need.
+
+MAPH_BUILD is the folder of the products (make test sets it), the top's build/ otherwise.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOM = HERE.parent
+TOP = ROOM.parent.parent
+BUILD = pathlib.Path(os.environ.get("MAPH_BUILD", TOP / "build"))
+SERVER = BUILD / "maph-server"
+os.environ.setdefault("MAPH_LIBRARY", str(BUILD / "libmaph.so.0"))
+sys.path.insert(0, str(ROOM))
+
+
+class Server:
+    """maph-server over a fresh folder, on a free port."""
+
+    def __init__(self, *arguments):
+        self.folder = tempfile.mkdtemp(prefix="maph-python.")
+        self.data = os.path.join(self.folder, "data")
+        os.mkdir(self.data)
+        self.process = None
+        self.port = 0
+        self.arguments = arguments
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([SERVER, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--access-log", "off", *self.arguments],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        said = b""
+        for line in self.process.stderr:
+            said += line
+            found = re.search(rb"127\.0\.0\.1:(\d+)", line)
+            if found:
+                self.port = int(found.group(1))
+                self.rest = threading.Thread(target=self.process.stderr.read, daemon=True)
+                self.rest.start()
+                return
+        raise RuntimeError(f"maph-server does not start: {said.decode()}")
+
+    def halt(self):
+        self.process.terminate()
+        self.process.wait(60)
+        self.rest.join()
+        self.process.stderr.close()
+
+    def stop(self):
+        self.halt()
+        shutil.rmtree(self.folder)
+
+    @property
+    def url(self):
+        return f"http://localhost:{self.port}"
+
+
+class ServerTest(unittest.TestCase):
+    """A test case with a server and a client of it."""
+
+    arguments = ()
+
+    @classmethod
+    def setUpClass(cls):
+        from maph_client import MaphClient
+        cls.server = Server(*cls.arguments)
+        cls.addClassCleanup(cls.server.stop)
+        cls.client = MaphClient(cls.server.url)
+        cls.addClassCleanup(cls.client.close)
+
+    def setUp(self):
+        self.name = re.sub(r"\W", "-", self.id().rpartition(".")[2])[:60]
+        self.store = self.client.create_store(self.name)
+
+
+def needs_route(pattern):
+    """Skip while the server has no such route in its table."""
+    if f'"{pattern}"' not in (TOP / "server" / "routes.c").read_text():
+        raise unittest.SkipTest(f"needs a server with {pattern}")

@@ -1,0 +1,452 @@
+"""MaphClient and MaphStore against the real server."""
+
+import json
+import os
+import tempfile
+import threading
+import time
+import unittest
+
+from support import Server, ServerTest, needs_route
+
+import maph_client
+from maph_client import MaphClient
+
+# Every kind of key that a URL, a path or JSON could spoil.
+KEYS = ["k", "a/b", "a//b", "/", "a?b", "a#b", "100%", "%2F", "%", "a b", "a+b", ".", "..", "a.", "../../etc", "é", "日本", "\U0001f600", '"', "'", "\\", "\n", "\0",
+        "\x7f", "a&b=c", ":", "@", "~", "<b>", b"\xff\xfe", b"\x00\xff", b"\x80"]
+
+
+class Mapping(ServerTest):
+    def test_a_value_comes_back_as_what_it_was_put(self):
+        for value in ["new_value", "", "é\n\"", "with\0nul", b"", b"bytes", b"\xff\x00", json.dumps({"price": 29.99}), "x" * 3000000, b"\xfe" * 3000000]:
+            self.store["k"] = value
+            self.assertEqual(self.store["k"], value)
+            self.assertIs(type(self.store["k"]), type(value))
+            self.assertEqual([entry.value for entry in self.store.scan()], [value])
+            self.assertEqual(self.store.get_many(["k"]), {"k": value})
+
+    def test_every_key_stays_itself(self):
+        for n, key in enumerate(KEYS):
+            self.store[key] = str(n)
+        self.assertEqual([self.store[key] for key in KEYS], [str(n) for n in range(len(KEYS))])
+        self.assertEqual(set(self.store), set(KEYS))
+        self.assertEqual(dict(self.store.items()), {key: str(n) for n, key in enumerate(KEYS)})
+        self.assertEqual(self.store.get_many(KEYS), {key: str(n) for n, key in enumerate(KEYS)})
+        self.assertEqual({entry.key: entry.value for entry in self.store.export()}, {key: str(n) for n, key in enumerate(KEYS)})
+        self.assertTrue(all(key in self.store for key in KEYS))
+        for key in KEYS:
+            del self.store[key]
+        self.assertEqual(len(self.store), 0)
+        self.assertFalse(any(key in self.store for key in KEYS))
+
+    def test_keys_too_long_for_a_url(self):
+        for key in ["x" * 30000, "é" * 32767, b"\xff" * 65535]:
+            version = self.store.put(key, "v", if_absent=True).version
+            self.assertEqual(self.store.entry(key).version, version)
+            self.assertIn(key, self.store)
+            with self.assertRaises(maph_client.PreconditionFailedError):
+                self.store.put(key, "w", if_version=version + 1)
+            self.assertFalse(self.store.put(key, b"w", if_version=version).created)
+            self.assertEqual(self.store[key], b"w")
+            del self.store[key]
+            self.assertNotIn(key, self.store)
+            with self.assertRaises(KeyError):
+                self.store[key]
+            with self.assertRaises(KeyError):
+                del self.store[key]
+        with self.assertRaises(maph_client.MaphError):
+            self.store["x" * 65536] = "v"
+
+    def test_the_rest_of_the_mapping(self):
+        store = self.store
+        store.update({"a": "1", "b": b"2"}, c="3")
+        self.assertEqual(len(store), 3)
+        self.assertEqual(sorted(store), ["a", "b", "c"])
+        self.assertEqual(sorted(store.keys()), ["a", "b", "c"])
+        self.assertIn("a", store.keys())
+        self.assertIn(("b", b"2"), store.items())
+        self.assertIn("3", store.values())
+        self.assertNotIn("4", store.values())
+        self.assertEqual(store.get("a"), "1")
+        self.assertIsNone(store.get("z"))
+        self.assertEqual(store.get("z", "d"), "d")
+        self.assertEqual(store.setdefault("a", "9"), "1")
+        self.assertEqual(store.setdefault("d", "9"), "9")
+        self.assertEqual(store.pop("d"), "9")
+        self.assertEqual(store.pop("d", None), None)
+        with self.assertRaises(KeyError):
+            store.pop("d")
+        self.assertNotIn(17, store)
+        key, value = store.popitem()
+        self.assertNotIn(key, store)
+        store.clear()
+        self.assertEqual(list(store), [])
+        self.assertTrue(store)
+        self.assertEqual(store, self.client.store(self.name))
+        self.assertIn(self.name, repr(store))
+        with self.assertRaises(KeyError):
+            store.popitem()
+
+    def test_update_takes_what_dict_takes(self):
+        self.store.update([("a", "1")])
+        self.store.update(iter([("b", "2")]), c="3")
+        self.store.update(self.store)
+        self.store.update(big=b"\xff" * 5000000)
+        self.assertEqual({key: len(value) for key, value in self.store.items()}, {"a": 1, "b": 1, "c": 1, "big": 5000000})
+
+    def test_what_is_no_key_or_value(self):
+        for key in ["", b""]:
+            with self.assertRaises(ValueError):
+                self.store[key] = "v"
+        for key in [1, None, 1.5, ("a",)]:
+            with self.assertRaises(TypeError):
+                self.store[key]
+        for value in [1, None, {"a": 1}, ["a"]]:
+            with self.assertRaisesRegex(TypeError, "json.dumps"):
+                self.store["k"] = value
+        self.assertEqual(len(self.store), 0)
+
+    def test_pages(self):
+        everything = {f"{'even' if n % 2 == 0 else 'odd'}{n}": str(n) for n in range(2500)}
+        self.store.update(everything)
+        self.assertEqual(dict(self.store.items()), everything)
+        self.assertEqual(len(list(self.store)), 2500)
+        self.assertEqual(sorted(self.store.scan_keys("odd")), sorted(key for key in everything if key.startswith("odd")))
+        self.assertEqual(len(list(self.store.scan("even"))), 1250)
+        self.assertEqual(list(self.store.scan_keys("none")), [])
+        self.store.clear()
+        self.assertEqual(len(self.store), 0)
+
+    def test_iteration_meets_every_key_that_stays(self):
+        self.store.update({f"k{n}": "0" for n in range(3000)})
+        seen = []
+        for n, key in enumerate(self.store):
+            seen.append(key)
+            if n % 10 == 0:
+                self.store[f"k{n}"] = "1"
+        self.assertEqual(set(seen), {f"k{n}" for n in range(3000)})
+
+
+class Conditions(ServerTest):
+    def test_versions(self):
+        first = self.store.put("k", "1")
+        self.assertTrue(first.created)
+        second = self.store.put("k", "2", if_version=first.version)
+        self.assertFalse(second.created)
+        self.assertGreater(second.version, first.version)
+        with self.assertRaises(maph_client.PreconditionFailedError) as caught:
+            self.store.put("k", "3", if_version=first.version)
+        self.assertEqual(caught.exception.version, second.version)
+        self.assertEqual(caught.exception.status, 412)
+        self.assertIsNone(caught.exception.operation)
+        with self.assertRaises(maph_client.PreconditionFailedError):
+            self.store.delete("k", if_version=first.version)
+        self.store.delete("k", if_version=second.version)
+        self.assertNotIn("k", self.store)
+
+    def test_absent_and_present(self):
+        with self.assertRaises(maph_client.PreconditionFailedError) as caught:
+            self.store.put("k", "1", if_present=True)
+        self.assertIsNone(caught.exception.version)
+        self.store.put("k", "1", if_absent=True)
+        with self.assertRaises(maph_client.PreconditionFailedError):
+            self.store.put("k", "2", if_absent=True)
+        self.store.put("k", "2", if_present=True)
+        self.assertEqual(self.store["k"], "2")
+        with self.assertRaises(ValueError):
+            self.store.put("k", "3", if_absent=True, if_present=True)
+
+    def test_counters_of_eight_threads(self):
+        def count():
+            for _ in range(20):
+                self.store.modify("n", lambda value: str(int(value or 0) + 1))
+        threads = [threading.Thread(target=count) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(self.store["n"], "160")
+
+    def test_each_pop_takes_another(self):
+        taken, lock = [], threading.Lock()
+        self.store.update({str(n): str(n) for n in range(40)})
+
+        def take():
+            for n in range(40):
+                value = self.store.pop(str(n), None)
+                with lock:
+                    taken.append(value)
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(sorted(int(value) for value in taken if value is not None), list(range(40)))
+
+    def test_expiry_and_type(self):
+        before = int(time.time() * 1000)
+        self.store.put("k", '{"a":1}', ttl=1000, content_type="application/json", sync="full")
+        entry = self.store.entry("k")
+        self.assertEqual((entry.type, entry.media_type, entry.value), ("json", "application/json", '{"a":1}'))
+        self.assertTrue(before + 999000 <= entry.expires_at <= before + 1100000)
+        self.assertEqual(list(self.store.scan()), [entry])
+
+
+class Batches(ServerTest):
+    def test_all_or_nothing(self):
+        self.store["b"] = "old"
+        with self.store.batch() as batch:
+            batch.put("a", "1", if_absent=True).put("b", b"\xff").get("b").delete("missing").get("missing")
+        self.assertEqual([one.status for one in batch.results], [201, 200, 200, 404, 404])
+        self.assertEqual([one.found for one in batch.results], [True, True, True, False, False])
+        self.assertEqual(batch.results[2].entry.value, b"\xff")
+        self.assertEqual(batch.results[0].version, self.store.entry("a").version)
+        with self.assertRaises(maph_client.PreconditionFailedError) as caught:
+            with self.store.batch(sync="full") as batch:
+                batch.put("c", "1").put("a", "2", if_absent=True)
+        self.assertEqual(caught.exception.operation, 1)
+        self.assertNotIn("c", self.store)
+
+    def test_an_exception_inside_sends_nothing(self):
+        with self.assertRaises(RuntimeError):
+            with self.store.batch() as batch:
+                batch.put("a", "1")
+                self.assertEqual(len(batch), 1)
+                raise RuntimeError
+        self.assertEqual(len(self.store), 0)
+
+    def test_empty(self):
+        self.assertEqual(self.store.batch().commit(), [])
+        self.assertEqual(self.store.get_many([]), {})
+
+    def test_get_many_of_more_than_a_request_takes(self):
+        self.store.update({f"k{n}": str(n) for n in range(0, 12000, 3)})
+        self.assertEqual(self.store.get_many(f"k{n}" for n in range(12000)), {f"k{n}": str(n) for n in range(0, 12000, 3)})
+
+    def test_what_the_server_refuses(self):
+        with self.assertRaises(maph_client.BadRequestError):
+            self.store.batch().put("k", "v", ttl=-1).commit()
+
+
+class Transfer(ServerTest):
+    def test_export_is_import(self):
+        self.store.update({key: str(n) for n, key in enumerate(KEYS)})
+        self.store.put("typed", b"\x01\x02", content_type="image/png", ttl=5000)
+        self.store["text"] = "é\0"
+        self.store["large"] = "y" * 2000000
+        copy = self.client.create_store(self.name + "-copy")
+        self.assertEqual(copy.import_lines(self.store.export_lines()), len(KEYS) + 3)
+        again = self.client.create_store(self.name + "-again")
+        self.assertEqual(again.import_entries(self.store.export()), len(KEYS) + 3)
+
+        def shape(store):
+            return {entry.key: (entry.value, entry.type, entry.media_type, entry.expires_at) for entry in store.export()}
+        self.assertEqual(shape(copy), shape(self.store))
+        self.assertEqual(shape(again), shape(self.store))
+
+    def test_pairs_and_objects(self):
+        self.assertEqual(self.store.import_entries([("a", "1"), (b"\xff", b"\xfe"), {"key": "c", "value": {"n": 1}}, ("nul", "\0")]), 4)
+        self.assertEqual(dict(self.store.items()), {"a": "1", b"\xff": b"\xfe", "c": '{"n":1}', "nul": "\0"})
+
+    def test_many_entries_stream_both_ways(self):
+        self.assertEqual(self.store.import_entries((f"k{n}", "v" * 100) for n in range(30000)), 30000)
+        self.assertEqual(sum(1 for _ in self.store.export()), 30000)
+        self.assertEqual(sum(1 for _ in self.store.export_lines("k1")), 11111)
+
+    def test_lines_refused_are_named_and_the_others_are_in(self):
+        with self.assertRaises(maph_client.ImportFailedError) as caught:
+            self.store.import_lines([b'{"key":"a","value":"1"}', b"nonsense", b'{"key":"b","value":"2"}\n'])
+        self.assertEqual((caught.exception.imported, caught.exception.failed), (2, 1))
+        self.assertEqual(caught.exception.errors[0]["line"], 2)
+        self.assertEqual(sorted(self.store), ["a", "b"])
+
+    def test_an_export_left_early_leaves_the_client_well(self):
+        self.store.update({f"k{n}": "v" * 1000 for n in range(5000)})
+        for _ in range(5):
+            for entry in self.store.export():
+                break
+            self.assertEqual(self.store[entry.key], entry.value)
+
+    def test_a_failing_source_imports_nothing_half(self):
+        def entries():
+            yield "a", "1"
+            raise RuntimeError("the source failed")
+        with self.assertRaisesRegex(RuntimeError, "source failed"):
+            self.store.import_entries(entries())
+        self.store["b"] = "2"
+        self.assertEqual(self.store["b"], "2")
+
+
+class Stores(ServerTest):
+    def test_create_get_list_delete(self):
+        client = self.client
+        store = client.create_store("one", expected_keys=1000)
+        with self.assertRaises(maph_client.StoreExistsError) as caught:
+            client.create_store("one")
+        self.assertEqual((caught.exception.status, caught.exception.code), (409, "store_exists"))
+        self.assertTrue(caught.exception.request_id)
+        self.assertEqual(client.create_store("one", exist_ok=True), store)
+        self.assertEqual(client.get_store("one"), store)
+        store["k"] = "v"
+        info = {one.name: one for one in client.list_stores()}["one"]
+        self.assertEqual((info.size, info.error), (1, ""))
+        client.delete_store("one")
+        for fails in [lambda: client.get_store("one"), lambda: client.delete_store("one"), lambda: store["k"], lambda: "k" in store, lambda: len(store)]:
+            self.assertRaises(maph_client.StoreNotFoundError, fails)
+        with self.assertRaises(maph_client.BadRequestError):
+            client.create_store("../etc")
+        with self.assertRaises(maph_client.BadRequestError):
+            client.store(".hidden")["k"]
+
+    def test_a_missing_store_is_no_missing_key(self):
+        with self.assertRaises(maph_client.StoreNotFoundError) as caught:
+            self.client.store("none").get("k")
+        self.assertNotIsInstance(caught.exception, KeyError)
+
+    def test_stats_sync_check(self):
+        self.store.update({str(n): "v" for n in range(100)})
+        stats = self.store.stats()
+        self.assertEqual((stats.name, stats.size), (self.name, 100))
+        self.assertTrue(0 < stats.load_factor <= 1 and stats.bytes > 0 and stats.raw["generation"] == 1)
+        self.store.sync()
+        done = self.store.check()
+        self.assertEqual((done["success"], done["problems"]), (True, 0))
+        self.assertTrue(any(job.info["store"] == self.name for job in self.client.jobs()))
+        self.client.ping()
+
+    def test_maintenance(self):
+        needs_route("stores/NAME/optimize")
+        needs_route("stores/NAME/compact")
+        self.store.update({str(n): "v" for n in range(1000)})
+        self.store.clear()
+        self.store.update({str(n): "w" for n in range(1000)})
+        self.store.optimize()
+        self.store.compact()
+        self.assertEqual(dict(self.store.items()), {str(n): "w" for n in range(1000)})
+
+
+class Connections(ServerTest):
+    def test_one_connection_serves_many_requests(self):
+        opened = []
+        client = MaphClient(self.server.url)
+        fresh = client._transport._fresh
+        client._transport._fresh = lambda timeout: opened.append(1) or fresh(timeout)
+        store = client.store(self.name)
+        for n in range(50):
+            store[str(n)] = "v"
+            self.assertEqual(store[str(n)], "v")
+        with self.assertRaises(KeyError):
+            store["missing"]
+        self.assertEqual(len(list(store.export())), 50)
+        self.assertEqual(len(opened), 1)
+        client.close()
+        self.assertEqual(store["1"], "v")
+        self.assertEqual(len(opened), 2)
+        client.close()
+
+    def test_threads_share_a_client(self):
+        failures = []
+
+        def work(me):
+            try:
+                for n in range(30):
+                    self.store[f"{me}-{n}"] = f"{me}:{n}" * 100
+                    if self.store[f"{me}-{n}"] != f"{me}:{n}" * 100:
+                        failures.append((me, n))
+            except Exception as error:
+                failures.append(error)
+        threads = [threading.Thread(target=work, args=(me,)) for me in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(len(self.store), 240)
+
+    def test_a_child_process_opens_its_own(self):
+        self.store["k"] = "v"
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if all(self.store["k"] == "v" for _ in range(20)) else 1)
+        same = all(self.store["k"] == "v" for _ in range(20))
+        self.assertEqual((os.waitpid(child, 0)[1], same), (0, True))
+
+
+class Restart(unittest.TestCase):
+    def test_the_client_outlives_a_restart(self):
+        server = Server()
+        self.addCleanup(server.stop)
+        with MaphClient(server.url) as client:
+            store = client.create_store("s")
+            store["k"] = "1"
+            server.halt()
+            with self.assertRaises(maph_client.ConnectionLostError) as caught:
+                store["k"]
+            self.assertIsInstance(caught.exception, ConnectionError)
+            self.assertIsNone(caught.exception.status)
+            server.start()
+            self.assertEqual(store["k"], "1")
+            store["k"] = "2"
+            server.halt()
+            server.start()
+            store.put("k", "3", if_version=store.entry("k").version)
+            self.assertEqual(store["k"], "3")
+
+
+class Refusals(unittest.TestCase):
+    def test_tokens(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        tokens = os.path.join(folder.name, "tokens")
+        with open(tokens, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write("reader-0123456789 read *\nadmin-01234567890 admin *\n")
+        server = Server("--tokens", tokens)
+        self.addCleanup(server.stop)
+        with self.assertRaises(maph_client.UnauthorizedError):
+            MaphClient(server.url).list_stores()
+        store = MaphClient(server.url, token="admin-01234567890").create_store("s")
+        store["k"] = "v"
+        reader = MaphClient(server.url, token="reader-0123456789").get_store("s")
+        self.assertEqual(reader["k"], "v")
+        with self.assertRaises(maph_client.ForbiddenError):
+            reader["k"] = "w"
+        with self.assertRaises(PermissionError):
+            del reader["k"]
+
+    def test_limits(self):
+        server = Server("--max-body", "1000", "--max-batch", "100000")
+        self.addCleanup(server.stop)
+        store = MaphClient(server.url).create_store("s")
+        for size in [1001, 20000000]:
+            with self.assertRaises(maph_client.TooLargeError):
+                store["k"] = "x" * size
+        store["k"] = "x" * 1000
+        with self.assertRaises(maph_client.TooLargeError):
+            store.import_entries([("k", "x" * 200000)] * 200)
+        self.assertEqual(len(store["k"]), 1000)
+
+    def test_read_only(self):
+        server = Server()
+        self.addCleanup(server.stop)
+        MaphClient(server.url).create_store("s")["k"] = "v"
+        server.halt()
+        server.arguments = ("--read-only",)
+        server.start()
+        store = MaphClient(server.url).get_store("s")
+        self.assertEqual(store["k"], "v")
+        with self.assertRaises(maph_client.ReadOnlyError):
+            store["k"] = "w"
+
+    def test_urls(self):
+        for url in ["", "ftp://x", "http://", "http://u:p@x", "http://x?y"]:
+            with self.assertRaises(ValueError):
+                MaphClient(url)
+        self.assertEqual(MaphClient("localhost:1").url, "http://localhost:1")
+        self.assertEqual(MaphClient("https://h/base/").url, "https://h/base")
+        with self.assertRaises(maph_client.ConnectionLostError):
+            MaphClient("http://127.0.0.1:1").list_stores()
+
+
+if __name__ == "__main__":
+    unittest.main()

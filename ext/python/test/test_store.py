@@ -1,0 +1,526 @@
+"""The package maph: a store in this process, through libmaph.so.0."""
+
+import gc
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+from support import BUILD, ROOM, TOP
+
+import maph
+
+
+class StoreTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="maph-python.")
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "s.maph")
+        self.store = maph.open(self.path, "c")
+        self.addCleanup(self.close)
+
+    def close(self):
+        gc.collect()
+        self.store.close()
+
+
+class Mapping(StoreTest):
+    def test_bytes_in_bytes_out(self):
+        for value in [b"", b"v", b"\0\xff", b"x" * 3000000, bytearray(b"a"), memoryview(b"b")]:
+            self.store["k"] = value
+            self.assertEqual(self.store["k"], bytes(value))
+            self.assertEqual(self.store.view("k"), bytes(value))
+            self.assertEqual(self.store.get_many(["k"]), [bytes(value)])
+        for key in [b"k2", "é", "\0", b"\xff", "x" * 65535, bytearray(b"b"), memoryview(b"m")]:
+            self.store[key] = "é"
+            self.assertEqual(self.store[key], "é".encode())
+            self.assertIn(key, self.store)
+        self.assertEqual(self.store.entry("é"), ("é".encode(), "é".encode(), self.store.entry("é").version, None, "text", "", None))
+
+    def test_as_a_mapping(self):
+        store = self.store
+        store.update({"a": "1", b"b": b"2"}, c="3")
+        store.update([("d", "4")])
+        self.assertEqual(len(store), 4)
+        self.assertEqual(sorted(store), [b"a", b"b", b"c", b"d"])
+        self.assertEqual(dict(store.items()), {b"a": b"1", b"b": b"2", b"c": b"3", b"d": b"4"})
+        self.assertEqual(sorted(store.values()), [b"1", b"2", b"3", b"4"])
+        self.assertIn(b"a", store.keys())
+        self.assertIn(("a", b"1"), store.items())
+        self.assertIn(b"4", store.values())
+        self.assertEqual((store.get("a"), store.get("z"), store.get("z", 7)), (b"1", None, 7))
+        self.assertEqual(store.setdefault("a", "9"), b"1")
+        self.assertEqual(store.setdefault("e", "9"), b"9")
+        self.assertEqual(store.pop("e"), b"9")
+        self.assertEqual(store.pop("e", 5), 5)
+        with self.assertRaises(KeyError):
+            store.pop("e")
+        self.assertNotIn(1, store)
+        store.popitem()
+        self.assertEqual(len(store), 3)
+        store.clear()
+        self.assertEqual((len(store), list(store)), (0, []))
+        other = maph.open(self.path)
+        self.assertNotEqual(store, other)
+        other.close()
+
+    def test_a_missing_key_is_a_keyerror(self):
+        for fails in [lambda: self.store["k"], lambda: self.store.view("k"), lambda: self.store.entry("k"), lambda: self.store.delete("k"),
+                      lambda: self.store.__delitem__("k")]:
+            with self.assertRaises(KeyError) as caught:
+                fails()
+            self.assertIsInstance(caught.exception, maph.NotFoundError)
+
+    def test_what_is_no_key_or_value(self):
+        for key in [1, None, ("a",)]:
+            self.assertRaises(TypeError, lambda: self.store[key])
+            self.assertRaises(TypeError, lambda: self.store.put("k", key))
+            self.assertRaises(TypeError, lambda: self.store.get_many([key]))
+        self.assertRaises(maph.MisuseError, lambda: self.store.put("", "v"))
+        self.assertRaises(maph.TooBigError, lambda: self.store.put("x" * 65536, "v"))
+
+    def test_types_and_expiry(self):
+        self.store.put("t", "x", ttl=1000)
+        self.store.put("j", "{}", type="json", media_type="application/json")
+        self.store.put("gone", "x", expires_at=1)
+        self.assertEqual((self.store.entry("j").type, self.store.entry("j").media_type), ("json", "application/json"))
+        self.assertGreater(self.store.entry("t").expires_at, 1700000000000)
+        self.assertNotIn("gone", self.store)
+        self.assertRaises(ValueError, lambda: self.store.put("k", "v", type="float"))
+        self.assertRaises(ValueError, lambda: self.store.put("k", "v", ttl=1, expires_at=1))
+
+    def test_many(self):
+        keys = [f"k{n}" for n in range(20000)]
+        self.store.update({key: key * 3 for key in keys[::2]})
+        want = [(key * 3).encode() if n % 2 == 0 else None for n, key in enumerate(keys)]
+        self.assertEqual(self.store.get_many(keys), want)
+        self.assertEqual(self.store.view_many(keys), want)
+        self.assertEqual(self.store.get_many([]), [])
+        self.assertEqual(len(list(self.store.cursor("k1"))), 5555)
+
+    def test_two_openings_share_the_file(self):
+        with maph.open(self.path) as reader:
+            self.store["k"] = "1"
+            self.assertEqual(reader["k"], b"1")
+            with self.assertRaises(maph.ReadOnlyError):
+                reader["k"] = "2"
+
+    def test_memory(self):
+        with maph.open(":memory:", "c") as store:
+            store["k"] = "v"
+            self.assertEqual(dict(store), {b"k": b"v"})
+
+    def test_opening(self):
+        self.assertRaises(maph.CantOpenError, lambda: maph.open(self.path + "-none"))
+        self.assertRaises(maph.ExistsError, lambda: maph.open(self.path, "x"))
+        self.assertRaises(maph.FormatError, lambda: maph.open(__file__))
+        for wrong in [dict(mode="q"), dict(durability="much"), dict(advice="some"), dict(perfect_hash="none")]:
+            self.assertRaises(ValueError, lambda: maph.open(self.path, **wrong))
+        self.assertRaises(ValueError, lambda: maph.open("a\0b"))
+        path = pathlib.Path(self.path + "2")
+        with maph.open(path, "x", durability="full", expected_keys=1000, verify=True, prefault=True, permissions=0o600) as store:
+            store["k"] = "v"
+            self.assertEqual(store["k"], b"v")
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        maph.destroy(path)
+        self.assertFalse(path.exists())
+
+
+class Conditions(StoreTest):
+    def test_conditions(self):
+        first = self.store.put("k", "1", if_absent=True)
+        self.assertEqual(first.existed, False)
+        with self.assertRaises(maph.ExistsError) as caught:
+            self.store.put("k", "2", if_absent=True)
+        self.assertEqual(caught.exception.version, first.version)
+        second = self.store.put("k", "2", if_version=first.version)
+        self.assertEqual(second.existed, True)
+        with self.assertRaises(maph.ConflictError) as caught:
+            self.store.put("k", "3", if_version=first.version)
+        self.assertEqual(caught.exception.version, second.version)
+        with self.assertRaises(maph.NotFoundError):
+            self.store.put("none", "3", if_present=True)
+        with self.assertRaises(maph.ConflictError):
+            self.store.delete("k", if_version=first.version)
+        self.assertEqual(self.store.delete("k", if_version=second.version).existed, True)
+        self.assertRaises(ValueError, lambda: self.store.put("k", "3", if_absent=True, if_version=2))
+
+
+class Transactions(StoreTest):
+    def test_whole_or_not_at_all(self):
+        with maph.open(self.path) as reader:
+            with self.store.transaction(durability="full") as transaction:
+                transaction["a"] = "1"
+                transaction.put("b", "2", if_absent=True)
+                self.assertEqual((transaction["a"], transaction.get("z"), "b" in transaction), (b"1", None, True))
+                self.assertNotIn("a", reader)
+                version = transaction.version
+            self.assertEqual((reader["a"], reader.entry("b").version), (b"1", version))
+        with self.assertRaises(RuntimeError):
+            with self.store.transaction() as transaction:
+                transaction["c"] = "1"
+                del transaction["a"]
+                raise RuntimeError
+        self.assertEqual(sorted(self.store), [b"a", b"b"])
+
+    def test_savepoints(self):
+        with self.store.transaction() as transaction:
+            transaction["a"] = "1"
+            with self.assertRaises(RuntimeError):
+                with transaction.savepoint():
+                    transaction["a"] = "2"
+                    with transaction.savepoint():
+                        transaction["b"] = "2"
+                    raise RuntimeError
+            with transaction.savepoint():
+                transaction["c"] = "3"
+        self.assertEqual(dict(self.store), {b"a": b"1", b"c": b"3"})
+
+    def test_a_transaction_ends_once(self):
+        transaction = self.store.transaction()
+        transaction["a"] = "1"
+        transaction.commit()
+        transaction.abort()
+        for fails in [transaction.commit, lambda: transaction["a"], lambda: transaction.put("b", "1"), transaction.snapshot, lambda: transaction.version]:
+            self.assertRaises(maph.MisuseError, fails)
+        self.assertEqual(dict(self.store), {b"a": b"1"})
+
+    def test_one_writer(self):
+        with maph.open(self.path, "w", busy_timeout=0) as other:
+            with self.store.transaction():
+                with self.assertRaises(maph.BusyError):
+                    other["k"] = "v"
+            other["k"] = "v"
+
+    def test_a_forgotten_transaction_is_aborted(self):
+        transaction = self.store.transaction()
+        transaction["a"] = "1"
+        del transaction
+        gc.collect()
+        self.store["b"] = "1"
+        self.assertEqual(list(self.store), [b"b"])
+
+    def test_a_snapshot_of_a_transaction(self):
+        self.store["a"] = "0"
+        with self.store.transaction() as transaction:
+            transaction["a"] = "1"
+            snapshot = transaction.snapshot()
+            transaction["a"] = "2"
+            self.assertEqual(snapshot["a"], b"1")
+        self.assertEqual((snapshot["a"], self.store["a"]), (b"1", b"2"))
+        snapshot.close()
+
+
+class Snapshots(StoreTest):
+    def test_a_snapshot_does_not_change(self):
+        self.store.update({"a": "1", "b": "2"})
+        with self.store.snapshot() as snapshot:
+            self.store.update({"a": "9", "c": "3"})
+            del self.store["b"]
+            self.assertEqual(dict(snapshot), {b"a": b"1", b"b": b"2"})
+            self.assertEqual((len(snapshot), snapshot["a"], snapshot.get("c"), "b" in snapshot), (2, b"1", None, True))
+            self.assertEqual(snapshot.get_many(["a", "c", "b"]), [b"1", None, b"2"])
+            self.assertEqual(snapshot.entry("a").version, snapshot.version)
+            self.assertEqual(list(snapshot.view_many(["a"])), [b"1"])
+            self.assertEqual([entry.key for entry in snapshot.cursor("b")], [b"b"])
+        for fails in [lambda: snapshot["a"], lambda: len(snapshot), lambda: list(snapshot), lambda: snapshot.version]:
+            self.assertRaises(maph.MisuseError, fails)
+        snapshot.close()
+        self.assertEqual(dict(self.store), {b"a": b"9", b"c": b"3"})
+
+    def test_a_cursor_outlives_the_name_of_its_snapshot(self):
+        self.store.update({str(n): "v" for n in range(100)})
+        self.assertEqual(sum(1 for _ in self.store.snapshot().cursor()), 100)
+
+    def test_a_cursor_goes_on_later(self):
+        self.store.update({str(n): "v" for n in range(10)})
+        with self.store.cursor() as cursor:
+            first = [next(cursor).key for _ in range(4)]
+            place = cursor.tell()
+        self.assertRaises(maph.MisuseError, lambda: next(cursor))
+        again = self.store.cursor()
+        again.seek(place)
+        self.assertEqual(sorted(first + [entry.key for entry in again], key=int), [str(n).encode() for n in range(10)])
+
+
+class Lifetime(StoreTest):
+    def test_a_view_is_the_file_and_keeps_it(self):
+        self.store["k"] = "x" * 5000
+        view = self.store.view("k")
+        self.assertEqual((view.readonly, view.format, view.nbytes, view.contiguous), (True, "B", 5000, True))
+        with self.assertRaises(TypeError):
+            view[0] = 1
+        self.store["k"] = "y"
+        piece = view[10:20]
+        del view
+        for refused in [self.store.close, self.store.refresh]:
+            with self.assertRaisesRegex(BufferError, "memoryviews of it are alive"):
+                refused()
+        self.assertEqual((piece, self.store["k"], self.store.closed), (b"x" * 10, b"y", False))
+        piece.release()
+        del piece
+        self.store.refresh()
+        self.store.close()
+        self.assertTrue(self.store.closed)
+
+    def test_a_view_keeps_a_store_that_has_lost_its_name(self):
+        with maph.open(self.path, "w") as store:
+            store["k"] = "x" * 100000
+        views = [maph.open(self.path).view("k"), maph.open(self.path).snapshot().view("k"), maph.open(self.path).view_many(["k"])[0],
+                 next(iter(maph.open(self.path).cursor(views=True))).value]
+        gc.collect()
+        self.assertTrue(all(bytes(view) == b"x" * 100000 for view in views))
+
+    def test_the_file_is_unmapped_with_the_last_view(self):
+        self.store["k"] = "x"
+        path = os.path.realpath(self.path)
+
+        def mapped():
+            with open("/proc/self/maps") as maps:
+                return sum(line.rstrip().endswith(path) for line in maps)
+        self.close()
+        self.assertEqual(mapped(), 0)
+        view = maph.open(self.path).view("k")
+        gc.collect()
+        self.assertGreater(mapped(), 0)
+        del view
+        gc.collect()
+        self.assertEqual(mapped(), 0)
+
+    def test_leaving_the_with_block_while_a_view_is_alive(self):
+        self.store["k"] = "x"
+        with self.assertRaises(BufferError):
+            with maph.open(self.path) as reader:
+                view = reader.view("k")
+        self.assertEqual(view, b"x")
+        view.release()
+        del view
+        reader.close()
+
+    def test_empty_values_pin_nothing(self):
+        self.store["k"] = ""
+        view = self.store.view("k")
+        self.store.close()
+        self.assertEqual(bytes(view), b"")
+
+    def test_closing_closes_what_is_open(self):
+        self.store.update({str(n): "v" for n in range(10)})
+        snapshot, cursor, transaction = self.store.snapshot(), self.store.cursor(), self.store.transaction()
+        inner, keys = snapshot.cursor(), iter(self.store)
+        next(cursor), next(keys)
+        transaction["lost"] = "1"
+        self.store.close()
+        self.store.close()
+        for fails in [lambda: snapshot["1"], lambda: next(cursor), lambda: next(inner), lambda: next(keys), lambda: transaction.put("a", "b"), transaction.commit,
+                      lambda: self.store["1"], lambda: self.store.put("a", "b"), self.store.refresh, self.store.snapshot, lambda: len(self.store), self.store.sync]:
+            with self.assertRaisesRegex(maph.MisuseError, "closed"):
+                fails()
+        for closes in [snapshot.close, cursor.close, transaction.abort]:
+            closes()
+        self.store = maph.open(self.path)
+        self.assertNotIn("lost", self.store)
+
+    def test_refresh_follows_another_file(self):
+        self.store["k"] = "old"
+        with maph.open(self.path) as reader:
+            self.assertEqual(reader["k"], b"old")
+            with self.store.snapshot() as snapshot:
+                reader.refresh()
+                self.assertEqual((reader["k"], snapshot["k"]), (b"old", b"old"))
+
+    def test_readers_and_a_thread_that_refreshes_and_closes(self):
+        self.store.update({str(n): str(n) for n in range(100)})
+        reader, failures, closed = maph.open(self.path), [], threading.Event()
+
+        def read():
+            try:
+                while True:
+                    for n in range(100):
+                        if reader[str(n)] != str(n).encode() or len(list(reader.snapshot().cursor("1"))) != 11:
+                            failures.append(n)
+            except maph.MisuseError:
+                if not closed.is_set():
+                    failures.append("closed early")
+            except Exception as error:
+                failures.append(error)
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(50):
+            reader.refresh()
+        closed.set()
+        reader.close()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+
+    def test_writing_threads(self):
+        def write(me):
+            for n in range(100):
+                with self.store.transaction() as transaction:
+                    transaction["n"] = str(int(transaction.get("n", b"0")) + 1)
+                self.store[f"{me}-{n}"] = "v"
+        threads = [threading.Thread(target=write, args=(me,)) for me in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((self.store["n"], len(self.store)), (b"400", 401))
+
+    def test_a_child_of_fork_may_only_close(self):
+        self.store["k"] = "v"
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                self.store["k"]
+            except maph.MisuseError:
+                self.store.close()
+                status = 0
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        self.assertEqual(self.store["k"], b"v")
+
+
+class Keeping(StoreTest):
+    def test_stats_sync_check(self):
+        self.store.update({str(n): "v" for n in range(100)})
+        stats = self.store.stats()
+        self.assertEqual((stats["records"], stats["generation"], len(stats["uuid"])), (100, 1, 36))
+        self.store.sync()
+        self.assertEqual(self.store.check(), [])
+
+    def test_damage_is_reported_and_recovered(self):
+        self.store.update({str(n): "v" * 100 for n in range(1000)})
+        self.store.close()
+        with open(self.path, "r+b") as file:
+            data = file.read()
+            file.seek(data.index(b"v" * 100) + 50)
+            file.write(b"X")
+        with maph.open(self.path) as damaged:
+            problems = damaged.check()
+            self.assertTrue(problems and problems[0].offset > 0 and problems[0].sentence)
+        self.assertTrue(maph.recover(self.path))
+        with maph.open(self.path, "w") as store:
+            self.assertEqual(store.check(), [])
+
+    def needs(self, function):
+        found = subprocess.run(["nm", "-D", "--defined-only", os.environ["MAPH_LIBRARY"]], capture_output=True, text=True).stdout
+        if not re.search(rf"\b{function}\b", found):
+            self.skipTest(f"needs a libmaph with {function}")
+
+    def test_a_library_without_a_function_says_so(self):
+        from maph.library import _missing
+        with self.assertRaisesRegex(NotImplementedError, "old.so has no maph_new"):
+            _missing("old.so", "maph_new")(1, 2)
+
+    def test_rewrites(self):
+        self.needs("maph_optimize")
+        for n in range(10):
+            self.store.update({str(key): str(n) * 100 for key in range(1000)})
+        phases = set()
+        done = self.store.compact(lambda phase, *_: phases.add(phase))
+        self.assertLess(done["bytes_after"], done["bytes_before"])
+        self.assertEqual(done["records"], 1000)
+        self.assertEqual(self.store.optimize()["frozen_keys"], 1000)
+        self.store.backup(self.path + "-copy")
+        self.assertRaises(maph.ExistsError, lambda: self.store.backup(self.path + "-copy"))
+        with maph.open(self.path + "-copy") as copy:
+            self.assertEqual(dict(copy), dict(self.store))
+
+    def test_progress_that_raises_stops_the_rewrite(self):
+        self.needs("maph_compact")
+        self.store.update({str(key): "v" * 1000 for key in range(1000)})
+
+        def fail(*_):
+            raise RuntimeError("stop")
+        try:
+            self.store.compact(fail)
+        except RuntimeError as error:
+            self.assertEqual(str(error), "stop")
+        self.assertEqual((len(self.store), self.store.check()), (1000, []))
+
+    def test_changes(self):
+        self.needs("maph_changes_open")
+        self.store["a"] = "1"
+        with self.store.transaction() as transaction:
+            transaction["b"] = "2"
+            del transaction["a"]
+        with self.store.changes(since=0, timeout=0) as changes:
+            self.assertEqual([(one.entry.key, one.entry.value, one.deleted, one.last) for one in changes],
+                             [(b"a", b"1", False, True), (b"b", b"2", False, False), (b"a", b"", True, True)])
+            self.store["c"] = "3"
+            self.assertEqual([one.entry.key for one in changes], [b"c"])
+            self.assertEqual(changes.version, self.store.stats()["version"])
+        with self.store.changes() as changes:
+            thread = threading.Thread(target=self.store.put, args=("d", "4"))
+            thread.start()
+            self.assertEqual(next(changes).entry.key, b"d")
+            thread.join()
+
+
+class Errors(unittest.TestCase):
+    def test_every_code_of_the_header_has_its_exception(self):
+        header = (TOP / "core" / "maph.h").read_text()
+        enum = re.search(r"MAPH_OK\s*=\s*0,.*?\};", header, re.S).group(0)
+        codes = {name: int(number) for name, number in re.findall(r"MAPH_(\w+)\s*=\s*(\d+)", enum)}
+        self.assertGreater(len(codes), 14)
+        del codes["OK"]
+        from maph.errors import CODES
+        self.assertEqual({kind.__name__[:-5].upper(): code for code, kind in CODES.items()}, codes)
+
+    def test_sentences_name_the_file(self):
+        with self.assertRaisesRegex(maph.CantOpenError, "/no/such.maph"):
+            maph.open("/no/such.maph")
+
+
+class Layout(unittest.TestCase):
+    def test_structs_are_those_of_the_header(self):
+        from maph.library import STRUCTS
+        makefile = (TOP / "Makefile").read_text()
+        compiler = re.search(r"^CC\s*=\s*(.*)$", makefile, re.M).group(1).split()
+        lines, want = [], []
+        for name, struct in STRUCTS:
+            lines.append(f'printf("%zu\\n", sizeof({name}));')
+            want.append(__import__("ctypes").sizeof(struct))
+            for field, *_ in struct._fields_:
+                lines.append(f'printf("%zu %zu\\n", offsetof({name}, {field}), sizeof((({name}*)0)->{field}));')
+                want.append((getattr(struct, field).offset, getattr(struct, field).size))
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, "layout.c")
+            with open(source, "w") as file:
+                file.write('#include <stdio.h>\n#include "maph.h"\nint main(void){\n' + "\n".join(lines) + "\nreturn 0; }\n")
+            subprocess.run([*compiler, "-I", TOP / "core", "-o", source[:-2], source], check=True)
+            said = subprocess.run([source[:-2]], check=True, capture_output=True, text=True).stdout
+        got = [tuple(map(int, line.split())) if " " in line else int(line) for line in said.splitlines()]
+        self.assertEqual(got, want)
+
+    def test_functions_are_declared_in_the_header(self):
+        from maph.library import FUNCTIONS
+        header = (TOP / "core" / "maph.h").read_text()
+        for name, _, arguments in FUNCTIONS:
+            found = re.search(rf"MAPH_API [\w *]*\b{name}\((.*?)\);", header)
+            self.assertIsNotNone(found, name)
+            declared = 0 if found.group(1) == "void" else found.group(1).count(",") + 1
+            self.assertEqual(len(arguments), declared, name)
+
+
+class Loading(unittest.TestCase):
+    def load(self, **environment):
+        return subprocess.run([sys.executable, "-c", "import maph; print(maph.library_version)"], capture_output=True, text=True, cwd="/",
+                              env={**os.environ, "PYTHONPATH": str(ROOM), **environment})
+
+    def test_a_library_that_is_not_there(self):
+        self.assertRegex(self.load(MAPH_LIBRARY="/no/libmaph.so.0").stderr, "ImportError: maph needs libmaph.so.0")
+
+    def test_where_the_loader_finds_it(self):
+        self.assertEqual(self.load(MAPH_LIBRARY="", LD_LIBRARY_PATH=str(BUILD)).stdout.strip(), maph.library_version)
+
+
+if __name__ == "__main__":
+    unittest.main()
