@@ -113,6 +113,7 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     spin   {expr {[auto_execok spin] ne ""}}
+    chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}
     default {error "no such capability: $capability"}
   }
 }
