@@ -14,7 +14,9 @@
 #   browser_size WIDTH HEIGHT           in CSS pixels
 #   browser_scheme light|dark
 #   browser_file SELECTOR FILE          choose a file
+#   downloaded FOLDER PATTERN           the bytes of what was saved there
 #   browser_shot FILE                   a PNG of what is seen
+#   browser_asked ?ACCEPT?              what alert, confirm and the like have asked since; whether they are answered with yes
 #   browser_names                       {role name ...} of everything a screen reader meets
 #   browser_said                        errors of the console and of the policy since the last call
 #
@@ -30,8 +32,11 @@ proc browser_start {} {
   set ::browser(pipe) [open "|[list env HOME=$::dir sh -c $run sh {*}$binary --headless=new --remote-debugging-pipe --user-data-dir=$profile \
     --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking --disable-component-update \
     --disable-sync --hide-scrollbars --force-color-profile=srgb --lang=en about:blank]" r+]
+  set f [open $::dir/browser.pid w]
+  puts $f [pid $::browser(pipe)]
+  close $f
   fconfigure $::browser(pipe) -translation binary -buffering none -blocking 1
-  array set ::browser {id 0 session {} said {} rest {}}
+  array set ::browser {id 0 session {} said {} rest {} asked {} accept true}
   sqlite3 ::browser_json :memory:
   set targets [browser_call Target.getTargets]
   set target [json_get $targets {$.targetInfos[0].targetId}]
@@ -43,6 +48,7 @@ proc browser_start {} {
 proc browser_stop {} {
   catch {browser_call Browser.close}
   catch {close $::browser(pipe)}
+  file delete $::dir/browser.pid
   browser_json close
 }
 
@@ -59,17 +65,23 @@ proc browser_message {} {
   set ::browser(rest) [string range $::browser(rest) $end+1 end]
   return $message
 }
-# What is there, at least a byte; nothing at the end.
+# What is there, at least a byte; nothing at the end.  A browser that is silent for a minute is stuck.
 proc read_some {channel} {
-  set first [read $channel 1]
   fconfigure $channel -blocking 0
-  append first [read $channel]
+  while {[set bytes [read $channel]] eq {} && ![eof $channel]} {
+    set ::browser(news) {}
+    set timer [after 60000 {set ::browser(news) silence}]
+    fileevent $channel readable {set ::browser(news) bytes}
+    vwait ::browser(news)
+    fileevent $channel readable {}
+    after cancel $timer
+    if {$::browser(news) eq "silence"} {error "chromium has been silent for a minute"}
+  }
   fconfigure $channel -blocking 1
-  return $first
+  return $bytes
 }
 
-# Call METHOD with NAME JSON ... and return the result's JSON.  Events that come meanwhile are looked at for complaints.
-proc browser_call {method args} {
+proc browser_send {method args} {
   set id [incr ::browser(id)]
   set members {}
   foreach {name value} $args {lappend members "\"$name\":$value"}
@@ -77,13 +89,21 @@ proc browser_call {method args} {
   set message "{\"id\":$id,\"method\":\"$method\",\"params\":{[join $members ,]}$session}"
   puts -nonewline $::browser(pipe) "[encoding convertto utf-8 $message]\0"
   flush $::browser(pipe)
+  return $id
+}
+# Call METHOD with NAME JSON ... and return the result's JSON.  Events that come meanwhile are looked at for complaints.
+proc browser_call {method args} {
+  set id [browser_send $method {*}$args]
   while 1 {
     set message [browser_message]
     if {[json_get $message {$.id}] eq $id} break
     switch [json_get $message {$.method}] {
       Log.entryAdded            {lappend ::browser(said) "[json_get $message {$.params.entry.source}]: [json_get $message {$.params.entry.text}]"}
       Runtime.exceptionThrown   {lappend ::browser(said) "exception: [json_get $message {$.params.exceptionDetails.exception.description}]"}
-      Page.javascriptDialogOpening {lappend ::browser(said) "dialog: [json_get $message {$.params.message}]"}
+      Page.javascriptDialogOpening {
+        lappend ::browser(asked) [json_get $message {$.params.message}]
+        browser_send Page.handleJavaScriptDialog accept $::browser(accept)
+      }
     }
   }
   if {[set trouble [json_get $message {$.error.message}]] ne {}} {error "$method: $trouble"}
@@ -94,6 +114,12 @@ proc browser_said {} {
   set said $::browser(said)
   set ::browser(said) {}
   return $said
+}
+
+proc browser_asked {{accept true}} {
+  set asked $::browser(asked)
+  array set ::browser [list asked {} accept $accept]
+  return $asked
 }
 
 proc browser_open {path} {
@@ -180,6 +206,18 @@ proc browser_file {selector file} {
   set root [json_get [browser_call DOM.getDocument] {$.root.nodeId}]
   set node [json_get [browser_call DOM.querySelector nodeId $root selector [json_text $selector]] {$.nodeId}]
   browser_call DOM.setFileInputFiles nodeId $node files "\[[json_text $file]]"
+}
+# The bytes of the one file of that name, once the browser has written it.
+proc downloaded {folder pattern} {
+  set deadline [expr {[clock milliseconds]+30000}]
+  while {[llength [set files [glob -nocomplain -directory $folder $pattern]]]!=1 || [file extension [lindex $files 0]] eq ".crdownload"} {
+    if {[clock milliseconds]>$deadline} {error "not downloaded: [glob -nocomplain -directory $folder *]"}
+    after 20
+  }
+  set f [open [lindex $files 0] rb]
+  set bytes [read $f]
+  close $f
+  return $bytes
 }
 proc browser_shot {file} {
   set png [json_get [browser_call Page.captureScreenshot] {$.data}]

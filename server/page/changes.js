@@ -96,14 +96,16 @@ export function changesView(place, route, signal) {
     if (last === null) last = (await top.first)?.version ?? null;
     if (last === null) { pause(); return; }
     while (running === own && !signal.aborted) {
+      let why = 'Connection lost; trying again';
       try {
         await read(own);
       } catch (problem) {
         if (problem.name === 'AbortError' || running !== own) return;
         if (problem.status && problem.status !== 503) { refused(problem); return; }
-        tell('bad', problem.status ? `${problem.message} Trying again.` : 'Connection lost; trying again');
+        if (problem.status) why = `${problem.message} Trying again.`;
       }
       if (running !== own) return;
+      tell('bad', why);
       await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
     }
   }

@@ -47,50 +47,57 @@ export function keysView(place, route, signal) {
     wrong.textContent = bytes ? '' : 'Hex is pairs of the digits 0-9 and a-f.';
     input.setAttribute('aria-invalid', bytes ? 'false' : 'true');
     if (!bytes) return;
+    search.abort();
+    search = new AbortController();
     prefix = bytes;
     next = null;
     shown.clear();
     show(list);
-    await exact();
-    await more();
+    const until = AbortSignal.any([signal, search.signal]);
+    await exact(until);
+    await more(until);
   }
 
   // The key that is the prefix itself stands first: a key can be opened without paging to it.
-  async function exact() {
+  async function exact(until) {
     if (!prefix.length) return;
+    const key = percent(prefix);
     try {
-      const key = percent(prefix);
-      if (addressable(key)) await api.request('HEAD', `stores/${name}/keys/${key}`, {signal});
+      if (addressable(key)) await api.request('HEAD', `stores/${name}/keys/${key}`, {signal: until});
       else await readAll(name, key);
-      put(key, 'this key');
-    } catch { /* no such key: the list says what there is */ }
+    } catch { return; }                         // no such key: the list says what there is
+    if (!until.aborted) put(key, 'this key');
   }
 
-  async function more() {
-    search.abort();
-    search = new AbortController();
-    const own = search;
+  async function more(until) {
+    if (until.aborted) return;                  // another search has begun
     show(foot, loading());
     let page;
     try {
-      page = await api.json('GET', `stores/${name}/keys?limit=${PAGE}&prefix=${percent(prefix)}${next ? `&after=${next}` : ''}`,
-        {signal: AbortSignal.any([signal, own.signal])});
+      page = await api.json('GET', `stores/${name}/keys?limit=${PAGE}&prefix=${percent(prefix)}${next ? `&after=${next}` : ''}`, {signal: until});
     } catch (problem) {
       if (problem.name === 'AbortError') return;
       show(foot, problem.code === 'cursor_gone'
         ? empty('The store was rewritten meanwhile', h('p', {}, button('Begin again', () => begin())))
-        : failure(problem, more));
+        : failure(problem, () => more(until)));
       return;
     }
     for (const entry of page.keys) put(percent(member(entry, 'key', 'key_encoding')), `${entry.type} · ${size(entry.size)}`);
     next = page.next;
-    tell();
+    tell(until);
   }
 
-  function tell() {
+  // Show the next page; the keyboard goes on at its first key.
+  async function onward(until) {
+    const last = list.lastElementChild;
+    await more(until);
+    last.nextElementSibling?.firstChild.focus();
+  }
+
+  function tell(until) {
     const n = shown.size;
     found.textContent = n ? `${plural(n, 'key')}${next ? ' so far' : ''}, the longest unchanged first` : '';
-    if (n) show(foot, next && button('Show more', () => { const last = list.lastElementChild; more().then(() => last?.nextElementSibling?.firstChild.focus()); }));
+    if (n) show(foot, next && button('Show more', () => onward(until)));
     else if (prefix.length) show(foot, empty('No key begins with that'));
     else show(foot, empty('No keys yet', h('p', {}, 'Add one here, import a file, or write with any client.')));
   }
@@ -114,14 +121,14 @@ export function keysView(place, route, signal) {
     saved(key, entry) {
       if (!shown.has(key)) put(key, '');
       shown.get(key).querySelector('.faint').textContent = `${entry.type} · ${size(entry.size)}`;
-      tell();
+      tell(AbortSignal.any([signal, search.signal]));
       top.refresh();
       location.hash = hrefOf(key);
     },
     deleted(key) {
       const gone = shown.get(key);
       if (gone) { gone.remove(); shown.delete(key); }
-      tell();
+      tell(AbortSignal.any([signal, search.signal]));
       top.refresh();
       location.hash = `#/stores/${name}`;
     },

@@ -72,12 +72,13 @@ export function manageView(place, route, signal) {
   const card = (title, ...rest) => h('section', {class: 'card'}, h('h2', {}, title), rest);
   show(place, head,
     h('div', {class: 'grid'},
-      card('Maintenance', trouble, h('ul', {class: 'work'}, WORK.map(([kind, text, why]) => {
-        const control = button(text, () => start(kind, text, control));
-        return h('li', {}, h('p', {}, h('strong', {}, text), h('br'), h('span', {class: 'faint'}, why)), control);
-      }))),
       h('div', {},
-        card('Jobs of this store', jobs),
+        card('Maintenance', trouble, h('ul', {class: 'work'}, WORK.map(([kind, text, why]) => {
+          const control = button(text, () => start(kind, text, control));
+          return h('li', {}, h('p', {}, h('strong', {}, text), h('br'), h('span', {class: 'faint'}, why)), control);
+        }))),
+        card('Jobs of this store', jobs)),
+      h('div', {},
         card('Export', h('p', {class: 'faint'}, 'Every entry of one moment, as NDJSON: one JSON object a line, bytes that are not text in base64.'),
           h('p', {}, button('Export', async () => {
             try { await api.download(`${path}/export`, `${name}.ndjson`); } catch (problem) { show(result, failure(problem)); }

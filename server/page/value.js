@@ -142,7 +142,9 @@ export function valuePane(place, store, key, changed, cancelled) {
   async function remove() {
     const done = await ask({
       title: 'Delete this key?', action: 'Delete', danger: true, body: h('p', {class: 'mono cut'}, h('bdi', {}, label(unpercent(key)))),
-      run: () => api.operation(store, {op: 'delete', ...keyMember(key), if_version: entry.version}),
+      run: () => api.operation(store, {op: 'delete', ...keyMember(key), if_version: entry.version}).catch(problem => {
+        throw problem.status === 412 ? new api.Problem(412, problem.code, 'Somebody changed this key meanwhile. Nothing was deleted.') : problem;
+      }),
     });
     if (done) { say('The key was deleted.'); changed.deleted(key); }
   }
