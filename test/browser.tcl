@@ -31,7 +31,7 @@ proc browser_start {} {
   set run "exec \"\$@\" 3<&0 4>&1 </dev/null >$::dir/chromium.log 2>&1"
   set ::browser(pipe) [open "|[list env HOME=$::dir sh -c $run sh {*}$binary --headless=new --remote-debugging-pipe --user-data-dir=$profile \
     --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking --disable-component-update \
-    --disable-sync --hide-scrollbars --force-color-profile=srgb --lang=en about:blank]" r+]
+    --disable-sync --disable-quic --hide-scrollbars --force-color-profile=srgb --lang=en about:blank]" r+]
   set f [open $::dir/browser.pid w]
   puts $f [pid $::browser(pipe)]
   close $f

@@ -109,6 +109,8 @@ export function seconds(s) {
   if (s === null || !isFinite(s)) return '–';
   if (s < 0.001) return `${brief(s * 1e6)} µs`;
   if (s < 1) return `${brief(s * 1000)} ms`;
-  return s < 60 ? `${brief(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
+  if (s < 60) return `${brief(s)} s`;
+  s = Math.round(s);
+  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
 }
 export const moment = ms => new Date(ms).toLocaleString('en-GB', {dateStyle: 'medium', timeStyle: 'medium'});

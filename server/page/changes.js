@@ -43,6 +43,12 @@ export function changesView(place, route, signal) {
 
   show(place, head, h('div', {class: 'row'}, status, toggle), note, table);
   signal.addEventListener('abort', () => pause());
+  // A tab that nobody sees holds no connection: browsers allow a server six, and the server has its own number of watchers.
+  let asleep = false;
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden && running) { pause(); asleep = true; }
+    else if (!document.hidden && asleep) { asleep = false; follow(); }
+  }, {signal});
 
   function tell(kind, text) {
     status.className = `state ${kind}`;

@@ -11,7 +11,7 @@ function outcome(job) {
   const r = job.result;
   if (!r) return job.file || '';
   return [`${plural(r.records, 'key')}, ${size(r.bytes_before)} became ${size(r.bytes_after)}`, job.file && `in ${job.file}`,
-    r.frozen_keys > 0 && `${count(r.frozen_keys)} keys in a perfect hash of ${r.perfect_bits.toFixed(2)} bits each`].filter(Boolean).join('; ');
+    r.frozen_keys > 0 && `${count(r.frozen_keys)} keys in a perfect hash of ${r.perfect_bits.toFixed(2)} bits each`, r.note].filter(Boolean).join('; ');
 }
 
 function jobNode(job, stop) {

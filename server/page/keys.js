@@ -96,7 +96,7 @@ export function keysView(place, route, signal) {
 
   function tell(until) {
     const n = shown.size;
-    found.textContent = n ? `${plural(n, 'key')}${next ? ' so far' : ''}, the longest unchanged first` : '';
+    found.textContent = n ? `${plural(n, 'key')}${next ? ' so far' : ''}` : '';
     if (n) show(foot, next && button('Show more', () => onward(until)));
     else if (prefix.length) show(foot, empty('No key begins with that'));
     else show(foot, empty('No keys yet', h('p', {}, 'Add one here, import a file, or write with any client.')));

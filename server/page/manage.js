@@ -7,10 +7,10 @@ import {jobList} from './jobs.js';
 import * as api from './api.js';
 
 const WORK = [
-  ['check', 'Check', 'Reads the whole file and verifies every record and index entry. Writers go on.'],
-  ['compact', 'Compact', 'Writes a new file without what was deleted and replaced. Writers wait meanwhile.'],
-  ['optimize', 'Optimize', 'Compacts, and builds a perfect hash: every read finds its key at the first look.'],
-  ['backup', 'Backup', 'Writes a copy as of this moment beside the store. Writers go on.'],
+  ['check', 'Check', 'Reads the whole file and verifies every record and index entry. Reading and writing go on.'],
+  ['compact', 'Compact', 'Gives the room of replaced and deleted records back. Reading and writing go on.'],
+  ['optimize', 'Optimize', 'Compacts, and freezes a perfect hash over all keys: faster reads, a smaller index. Reading and writing go on.'],
+  ['backup', 'Backup', 'Writes a compact, verified copy into the server’s folder of backups. Reading and writing go on.'],
   ['sync', 'Sync', 'Sees that everything written is on the disk now.'],
 ];
 
