@@ -33,6 +33,8 @@ static const route routes[] = {
   { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false },
   { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false },
   { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false },
+  { "page",         METHOD_GET|METHOD_HEAD, "", page_show, ROLE_NONE, false },
+  { "page_file",    METHOD_GET|METHOD_HEAD, "page/ID", page_file, ROLE_NONE, false },
 };
 enum { ROUTES = sizeof routes/sizeof routes[0] };
 enum match { NO, YES, MALFORMED };
@@ -46,6 +48,7 @@ static enum match match(request *r, const char *pattern){
   const char *path = r->path;
   char *out = r->decoded;
   r->segment_count = 0;
+  if( *pattern==0 && *path=='/' ) path++;
   while( *pattern ){
     size_t want = strcspn(pattern, "/"), have, n;
     if( *path++!='/' ) return NO;

@@ -5,7 +5,7 @@
 **
 **     main                    start, signals, drain
 **     routes                  which handler answers which path and method
-**     keys stores batch list transfer changes jobs metrics openapi     the handlers
+**     keys stores batch list transfer changes jobs metrics openapi page   the handlers
 **     commit store            how a write reaches a store; the stores that are open
 **     reply                   answers, problem+json, the table from maph's codes to HTTP's
 **     operation               one get, put or delete as JSON
@@ -291,6 +291,10 @@ void metrics_count(const request *r, uint64_t duration_us);
 void health_show(request *r);
 void ready_show(request *r);
 void openapi_show(request *r);
+
+/* -------------------------------------------------------------------------------------- Interface to code in page.c */
+void page_show(request *r);               /* the web page */
+void page_file(request *r);               /* its scripts and style */
 
 /* ------------------------------------------------------------------------------------ Interface to code in routes.c */
 typedef struct route {

@@ -83,14 +83,15 @@ proc collect {channel name started} {
   start_next
 }
 
-# What a test that ended early left: its server, by the pid it wrote down, and its folders.
+# What a test that ended early left: its server and browser, by the pids it wrote down, and its folders, which may be written to
+# until those have ended.
 proc sweep {name} {
-  foreach file [glob -nocomplain $::place/$name/*/server.pid] {
+  foreach file [glob -nocomplain $::place/$name/*/{server,browser}.pid] {
     set f [open $file]
     catch {exec sh -c "kill -KILL [read -nonewline $f]"}
     close $f
   }
-  file delete -force $::place/$name
+  for {set try 0} {$try<100 && [catch {file delete -force $::place/$name}]} {incr try} {after 20}
 }
 
 proc report {name output code seconds} {

@@ -114,6 +114,7 @@ proc capable {capability} {
     sql    {file exists $::build/maph.so}
     nginx - openssl - perl - mandoc -
     spin   {expr {[auto_execok $capability] ne ""}}
+    chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}
     default {error "no such capability: $capability"}
   }
 }

@@ -2,6 +2,8 @@
 packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev libjansson-dev"
 packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 python3"
+packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3"
+packages_browser="chromium"          # tests of the web page; skipped without it
 
 # set_up PURPOSE PACKAGE...: packages, configure, make; the details go to a log that is shown when something fails.
 set_up() {
