@@ -112,7 +112,7 @@ proc capable {capability} {
     plain  {expr {$::sanitizer eq ""}}
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
-    spin - g++ - clang++ - python3 - pkg-config - dpkg-deb - debootstrap {expr {[auto_execok $capability] ne ""}}
+    spin - g++ - clang++ - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man {expr {[auto_execok $capability] ne ""}}
     default {error "no such capability: $capability"}
   }
 }
