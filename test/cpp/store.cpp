@@ -53,7 +53,7 @@ static void opening(){
   maph::maph none;
   CHECK(!none && none.error()==maph::error::misuse);
   CHECK(none.get("k").error()==maph::error::misuse && none.set("k", "v").error()==maph::error::misuse && none.size()==0);
-  CHECK(!none.begin() && !none.snapshot() && !none.entries());
+  CHECK(!none.begin() && !none.snapshot() && !none.entries() && !none.changes(0));
 
   auto absent = maph::maph::open(folder + "/absent.maph", true);
   CHECK(!absent && absent.error()==maph::error::cannot_open);
@@ -215,6 +215,54 @@ static void checking(){
   CHECK(caught && db.check().error()==maph::error::corrupt);
 }
 
+static void rewrites(){
+  const std::string path = folder + "/rewritten.maph";
+  maph::config how;
+  how.perfect_hash = maph::perfect_hash::pilot;
+  auto db = maph::maph::create(path, how);
+  for( int i = 0; i<2000; i++ ) db.set("key" + std::to_string(i%1000), "value" + std::to_string(i));
+  auto held = db.get("key7");
+
+  bool called = false;
+  auto compacted = db.compact([&](std::string_view phase, std::uint64_t, std::uint64_t){ called = true; return !phase.empty(); });
+  CHECK(compacted && called && compacted->records==1000 && compacted->bytes_after<=compacted->bytes_before && *held=="value1007");
+  std::uint64_t generation = db.stats()->generation;
+  auto stopped = db.compact([](std::string_view, std::uint64_t, std::uint64_t){ return false; });
+  CHECK(!stopped && stopped.error()==maph::error::cancelled && db.stats()->generation==generation);
+  bool caught = false;
+  try { db.optimize([](std::string_view, std::uint64_t, std::uint64_t) -> bool { throw std::runtime_error("mine"); }); }
+  catch( const std::runtime_error &e ){ caught = e.what()=="mine"sv; }
+  CHECK(caught && db.stats()->generation==generation && db.set("after", "1"));
+
+  auto optimized = db.optimize();
+  CHECK(optimized && optimized->frozen_keys==1001 && db.stats()->frozen_keys==1001 && *db.get("key999")=="value1999");
+  auto copied = db.backup(folder + "/backup.maph");
+  CHECK(copied && copied->records==1001 && *maph::maph::open(folder + "/backup.maph", true).get("key0")=="value1000");
+  CHECK(db.backup(folder + "/backup.maph").error()==maph::error::exists);
+  CHECK(maph::maph::open(path, true).compact().error()==maph::error::readonly);
+  CHECK(*held=="value1007" && db.refresh() && *db.get("key7")=="value1007" && db.check());
+}
+
+static void feeds(){
+  auto db = maph::maph::create(folder + "/feed.maph");
+  db.set("a", "1");
+  auto feed = db.changes(db.stats()->version);
+  CHECK(feed && feed.next().error()==maph::error::not_found);
+  auto t = db.begin();
+  CHECK(t.set("b", "2") && t.remove("a") && t.commit());
+  auto first = feed.next(1s);
+  CHECK(first && first->entry.key=="b" && first->entry.value=="2" && !first->deleted && !first->last);
+  auto second = feed.next(1s);
+  CHECK(second && second->entry.key=="a" && second->deleted && second->last && feed.version()==db.stats()->version);
+  auto all = db.changes(0);
+  int seen = 0;
+  while( all.next() ) seen++;
+  CHECK(seen==3 && all.next().error()==maph::error::not_found);
+  maph::changes moved = std::move(all);
+  CHECK(!all && moved && all.next().error()==maph::error::misuse);
+  CHECK(db.changes(1u<<30).error()==maph::error::compacted);
+}
+
 static void figures(){
   auto db = maph::maph::create_memory();
   CHECK(db.load_factor()==0.0);
@@ -232,6 +280,8 @@ int main(int, char **argv){
   scans();
   transactions();
   checking();
+  rewrites();
+  feeds();
   figures();
   return finish();
 }
