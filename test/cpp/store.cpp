@@ -240,7 +240,12 @@ static void rewrites(){
   CHECK(copied && copied->records==1001 && *maph::maph::open(folder + "/backup.maph", true).get("key0")=="value1000");
   CHECK(db.backup(folder + "/backup.maph").error()==maph::error::exists);
   CHECK(maph::maph::open(path, true).compact().error()==maph::error::readonly);
-  CHECK(*held=="value1007" && db.refresh() && *db.get("key7")=="value1007" && db.check());
+  // Restored: the backup takes the store's place, and a reader is moved to it by its refresh.
+  auto reader = maph::maph::open(path, true);
+  CHECK(db.set("later", "1") && reader.contains("later") && *held=="value1007" && db.refresh() && *db.get("key7")=="value1007" && db.check() && db.close());
+  std::filesystem::rename(folder + "/backup.maph", path);
+  CHECK(reader.refresh() && !reader.contains("later") && *reader.get("key7")=="value1007");
+  CHECK(maph::maph::open(path).set("later", "2") && *reader.get("later")=="2");
 }
 
 static void feeds(){
