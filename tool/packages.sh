@@ -4,6 +4,7 @@ packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 python3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3"
 packages_browser="chromium"          # tests of the web page; skipped without it
+packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev"
 
 # set_up PURPOSE PACKAGE...: packages, configure, make; the details go to a log that is shown when something fails.
 set_up() {

@@ -1,0 +1,145 @@
+/*
+** web_catalogue.c - a web back end that reads its catalogue straight from a maph store, while maph-server, another user's process, writes it.
+**
+** usage: web_catalogue STORE PORT      GET /products/SKU answers the JSON under that key; PORT 0: any free one, which is printed
+**
+** Each thread has a handle of its own and refreshes it between requests, and each second without one: a value goes from the mapped file to the
+** socket without a copy, and after a compaction nobody holds on to the old file.
+*/
+#include <maph.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { THREADS = 4, REQUEST_MAX = 4096 };
+
+typedef struct back_end {
+  const char *store;
+  int         listener;
+} back_end;
+
+static int hex(char c){
+  return c>='0' && c<='9' ? c-'0' : c>='a' && c<='f' ? c-'a'+10 : c>='A' && c<='F' ? c-'A'+10 : -1;
+}
+
+/* "%2F" in a path is a slash of the key.  The key's size; 0 when it is empty or not well formed. */
+static size_t decode(char *text){
+  char *from = text, *to = text;
+  for(; *from; from++, to++){
+    *to = *from;
+    if( *from!='%' ) continue;
+    if( hex(from[1])<0 || hex(from[2])<0 ) return 0;
+    *to = (char)(hex(from[1])*16 + hex(from[2]));
+    from += 2;
+  }
+  return (size_t)(to - text);
+}
+
+/* All of both pieces, whatever the kernel takes at a time. */
+static void send_both(int s, struct iovec piece[2]){
+  while( piece[0].iov_len + piece[1].iov_len > 0 ){
+    ssize_t n = writev(s, piece, 2);
+    if( n<=0 ) return;
+    for(int i=0; i<2; i++){
+      size_t part = (size_t)n<piece[i].iov_len ? (size_t)n : piece[i].iov_len;
+      piece[i].iov_base = (char*)piece[i].iov_base + part;
+      piece[i].iov_len -= part;
+      n -= (ssize_t)part;
+    }
+  }
+}
+
+static void answer(int s, const char *status, maph_slice body){
+  char head[200];
+  int size = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+                      status, body.size);
+  struct iovec piece[2] = { { head, (size_t)size }, { (void*)body.data, body.size } };
+  send_both(s, piece);
+}
+
+static void answer_product(int s, maph *m, maph_slice sku){
+  maph_slice product;
+  int rc = maph_get(m, sku, &product);
+  if( rc==MAPH_OK ) answer(s, "200 OK", product);
+  else if( rc==MAPH_NOTFOUND ) answer(s, "404 Not Found", maph_str("{\"error\":\"no such product\"}"));
+  else answer(s, "500 Internal Server Error", maph_str("{\"error\":\"the catalogue cannot be read\"}"));
+}
+
+/* The head of one request, up to its empty line. */
+static void serve(int s, maph *m){
+  static const char prefix[] = "GET /products/";
+  char request[REQUEST_MAX + 1], *end;
+  size_t have = 0, size;
+  ssize_t n;
+  do{
+    n = read(s, request + have, REQUEST_MAX - have);
+    if( n<=0 ) return;
+    have += (size_t)n;
+    request[have] = 0;
+  }while( strstr(request, "\r\n\r\n")==NULL );
+  end = strstr(request, " HTTP/1.");
+  if( strncmp(request, prefix, strlen(prefix))==0 && end ){
+    char *sku = request + strlen(prefix);
+    *end = 0;
+    size = decode(sku);
+    if( size>0 ){ answer_product(s, m, maph_bytes(sku, size)); return; }
+  }
+  answer(s, "400 Bad Request", maph_str("{\"error\":\"GET /products/SKU\"}"));
+}
+
+static void *work(void *arg){
+  back_end *b = arg;
+  maph *m;
+  if( maph_open(b->store, MAPH_RDONLY, NULL, &m)!=MAPH_OK ){
+    fprintf(stderr, "web_catalogue: %s\n", maph_errmsg(NULL));
+    exit(1);
+  }
+  for(;;){
+    int s = accept(b->listener, NULL, NULL);
+    maph_refresh(m);
+    if( s<0 ) continue;                                    /* nobody came for a second */
+    serve(s, m);
+    close(s);
+  }
+  return NULL;
+}
+
+static int listen_on(int port){
+  struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+  struct timeval wait = { .tv_sec = 1 };
+  socklen_t size = sizeof address;
+  int s = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0), on = 1;
+  if( s<0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)!=0 || bind(s, (struct sockaddr*)&address, size)!=0 || listen(s, 64)!=0
+   || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait)!=0 || getsockname(s, (struct sockaddr*)&address, &size)!=0 ){
+    perror("web_catalogue");
+    exit(1);
+  }
+  printf("http://127.0.0.1:%d\n", ntohs(address.sin_port));
+  fflush(stdout);
+  return s;
+}
+
+int main(int argc, char **argv){
+  pthread_t thread[THREADS];
+  back_end b;
+  if( argc!=3 ){
+    fprintf(stderr, "usage: web_catalogue STORE PORT\n");
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  b.store = argv[1];
+  b.listener = listen_on(atoi(argv[2]));
+  for(int i=0; i<THREADS; i++){
+    if( pthread_create(&thread[i], NULL, work, &b)!=0 ) return 1;
+  }
+  pthread_join(thread[0], NULL);
+  return 0;
+}
