@@ -24,12 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int fail(char **message, int rc, char *sentence){
-  sqlite3_free(*message);
-  *message = sentence;
-  return sentence ? rc : SQLITE_NOMEM;
-}
-
 /* ------------------------------------------------------------------------------------------------------- words */
 
 /* A copy of z[0..n) without the blanks around it, and without the quotes if it is quoted.  NULL: no memory. */

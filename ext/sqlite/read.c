@@ -21,7 +21,7 @@ typedef struct bound {
 } bound;
 
 typedef struct row_cursor {
-  sqlite3_vtab_cursor base;
+  sqlite3_vtab_cursor base;    /* first: SQLite's part */
   sql_store   *store;          /* held */
   sql_view    *view;           /* from the first xFilter on */
   char        *file;           /* the argument of the table-valued form */
@@ -45,9 +45,10 @@ static sql_table *table_of(row_cursor *c){
 }
 
 int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor){
-  row_cursor *c = sqlite3_malloc64(sizeof(*c));
-  (void)vtab;
+  sql_table *t = (sql_table*)vtab;
+  row_cursor *c = t->spare ? t->spare : sqlite3_malloc64(sizeof(*c));
   if( c==NULL ) return SQLITE_NOMEM;
+  t->spare = NULL;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
   *cursor = &c->base;
@@ -80,8 +81,14 @@ int read_close(sqlite3_vtab_cursor *cursor){
   store_view_release(c->view);
   store_release(c->store);
   sqlite3_free(c->file);
-  sqlite3_free(c);
+  read_forget(table_of(c));
+  table_of(c)->spare = c;
   return SQLITE_OK;
+}
+
+void read_forget(sql_table *t){
+  sqlite3_free(t->spare);
+  t->spare = NULL;
 }
 
 static int core_error(row_cursor *c, int maph_rc){
@@ -95,9 +102,7 @@ static int use_file(row_cursor *c, sqlite3_value *v){
   char *resolved = NULL;
   int rc;
   if( file==NULL || strlen(file)!=(size_t)sqlite3_value_bytes(v) ){
-    sqlite3_free(t->base.zErrMsg);
-    t->base.zErrMsg = sqlite3_mprintf("maph: the argument is the name of a file, as in maph('cache.maph')");
-    return SQLITE_ERROR;
+    return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("maph: the argument is the name of a file, as in maph('cache.maph')"));
   }
   if( c->file && strcmp(c->file, file)==0 ) return SQLITE_OK;
   store_view_release(c->view);
@@ -384,9 +389,7 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
   cursor_reset(c);
   c->plan = plan;
   if( plan==PLAN_NOTHING ){
-    sqlite3_free(t->base.zErrMsg);
-    t->base.zErrMsg = sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')");
-    return SQLITE_ERROR;
+    return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')"));
   }
   rc = read_arguments(c, letters, argv, &impossible);
   if( rc==SQLITE_OK ) rc = cursor_begin(c);
