@@ -39,8 +39,9 @@ static int check_all(sql_table *t){
   sql_store *s = t->store;
   int rc = store_error(s->reader, maph_check(s->reader, note_problem, &p), &t->base.zErrMsg);
   if( rc==SQLITE_CORRUPT_VTAB && p.sentence ){
-    rc = fail(&t->base.zErrMsg, rc, sqlite3_mprintf("%s: %s (offset %lld; problems in all: %lld)", s->path, p.sentence,
-                                                    (long long)p.offset, (long long)p.count));
+    rc = fail(&t->base.zErrMsg, rc, strstr(p.sentence, s->path)
+              ? sqlite3_mprintf("%s (problems in all: %lld)", p.sentence, (long long)p.count)
+              : sqlite3_mprintf("%s: offset %lld: %s (problems in all: %lld)", s->path, (long long)p.offset, p.sentence, (long long)p.count));
   }
   sqlite3_free(p.sentence);
   return rc;

@@ -104,9 +104,9 @@ int store_begin(sql_store *store, int may, char **message);   /* OK also when th
 int store_prepare(sql_store *store, char **message);
 void store_commit(sql_store *store);
 void store_rollback(sql_store *store);
-int store_savepoint(sql_store *store, int n, char **message);
-int store_release_savepoint(sql_store *store, int n, char **message);
-int store_rollback_to(sql_store *store, int n, char **message);
+int store_savepoint(sql_store *store, int n);                 /* of these SQLite takes the code alone, no sentence */
+int store_release_savepoint(sql_store *store, int n);
+int store_rollback_to(sql_store *store, int n);
 void store_wrote(sql_store *store);                           /* cursors opened from now on see what was just written */
 
 int store_error(maph *m, int maph_rc, char **message);        /* the SQLite code for a core code, with core's sentence */

@@ -265,23 +265,23 @@ void store_rollback(sql_store *store){
   transaction_ended(store);
 }
 
-int store_savepoint(sql_store *store, int n, char **message){
+int store_savepoint(sql_store *store, int n){
   int rc;
   if( store->txn==NULL || n<store->depth ) return SQLITE_OK;   /* rule 2 */
-  rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), message);
+  rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), NULL);
   if( rc==SQLITE_OK ) store->depth = n+1;
   return rc;
 }
 
-int store_release_savepoint(sql_store *store, int n, char **message){
+int store_release_savepoint(sql_store *store, int n){
   if( store->txn==NULL || n>=store->depth ) return SQLITE_OK;
   store->depth = n;
-  return store_error(store->writer, maph_txn_release(store->txn, n), message);
+  return store_error(store->writer, maph_txn_release(store->txn, n), NULL);
 }
 
-int store_rollback_to(sql_store *store, int n, char **message){
+int store_rollback_to(sql_store *store, int n){
   if( store->txn==NULL ) return SQLITE_OK;
   store_wrote(store);
   if( store->depth>n+1 ) store->depth = n+1;
-  return store_error(store->writer, maph_txn_rollback_to(store->txn, n), message);
+  return store_error(store->writer, maph_txn_rollback_to(store->txn, n), NULL);
 }

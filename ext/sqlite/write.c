@@ -146,12 +146,12 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
 static int move_row(sql_table *t, maph_slice old_key, row *r){
   int replace = sqlite3_vtab_on_conflict(t->connection->db)==SQLITE_REPLACE;
   int n = t->store->depth;
-  int rc = store_savepoint(t->store, n, &t->base.zErrMsg);
+  int rc = store_savepoint(t->store, n);
   if( rc!=SQLITE_OK ) return rc;
   rc = put(t, r, replace);
   if( rc==SQLITE_OK ) rc = delete_key(t, old_key);
-  if( rc!=SQLITE_OK ) store_rollback_to(t->store, n, NULL);
-  store_release_savepoint(t->store, n, NULL);
+  if( rc!=SQLITE_OK ) store_rollback_to(t->store, n);
+  store_release_savepoint(t->store, n);
   return rc;
 }
 
@@ -242,15 +242,15 @@ int write_rollback(sqlite3_vtab *vtab){
 
 int write_savepoint(sqlite3_vtab *vtab, int n){
   sql_table *t = (sql_table*)vtab;
-  return t->store ? store_savepoint(t->store, n, &t->base.zErrMsg) : SQLITE_OK;
+  return t->store ? store_savepoint(t->store, n) : SQLITE_OK;
 }
 
 int write_release(sqlite3_vtab *vtab, int n){
   sql_table *t = (sql_table*)vtab;
-  return t->store ? store_release_savepoint(t->store, n, &t->base.zErrMsg) : SQLITE_OK;
+  return t->store ? store_release_savepoint(t->store, n) : SQLITE_OK;
 }
 
 int write_rollback_to(sqlite3_vtab *vtab, int n){
   sql_table *t = (sql_table*)vtab;
-  return t->store ? store_rollback_to(t->store, n, &t->base.zErrMsg) : SQLITE_OK;
+  return t->store ? store_rollback_to(t->store, n) : SQLITE_OK;
 }
