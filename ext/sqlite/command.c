@@ -1,19 +1,22 @@
 /*
-** command.c - work on the whole store, as FTS5 has it: INSERT INTO t(t) VALUES('check').
+** command.c - work on the whole store, as FTS5 has it: INSERT INTO t(t) VALUES('compact').
 **
 ** COMMANDS
 **     check       walk the whole store; the first problem is the error
 **     sync        everything committed is on disk when the statement ends, whatever sync= says
+**     compact     give the room of overwritten and deleted rows back
+**     optimize    the same, and freeze a perfect hash over all keys: faster to read, still writable
 ** They work on what is committed, so they are refused inside BEGIN ... COMMIT.  check reads only, and so runs on a table with mode=ro too.
 **
 ** EXAMPLE
-**     INSERT INTO products(products) VALUES('check');
-**     SELECT records, took_ns/1e9 AS seconds FROM maph_result('products.maph');
+**     INSERT INTO products(products) VALUES('compact');
+**     SELECT bytes_before - bytes_after AS given_back, records, took_ns/1e9 AS seconds FROM maph_result('products.maph');
 **
 ** What a command did is kept with the store of its connection (sql_store.result), until the next one or until no table or statement of
 ** the connection holds the store any more.
 **
-** LOCKING.  xBegin came first and took the writer lock; a command gives it back.
+** LOCKING.  xBegin came first and took the writer lock; a command gives it back.  compact and optimize let readers and writers go on, in this and in
+** other processes, and take it themselves for a moment; cursors that are open keep the file they began with.
 **
 ** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and quick_check no more than opens the store.
 */
@@ -72,13 +75,39 @@ static int command_sync(sql_table *t, maph_rewrite *figures){
   return rc==SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
 }
 
+/* sqlite3_interrupt() stops a rewrite where SQLite tells of it. */
+static int interrupted(void *db, const char *phase, uint64_t done, uint64_t total){
+  (void)db; (void)phase; (void)done; (void)total;
+#if SQLITE_VERSION_NUMBER>=3041000
+  if( sqlite3_libversion_number()>=3041000 ) return sqlite3_is_interrupted(db);
+#endif
+  return 0;
+}
+
+static int rewrite(sql_table *t, int (*how)(maph*, maph_progress_fn, void*), maph_rewrite *figures){
+  maph *m = t->store->writer;
+  int rc = how(m, interrupted, t->connection->db);
+  if( rc==MAPH_OK ) rc = maph_rewritten(m, figures);
+  return store_error(m, rc, &t->base.zErrMsg);
+}
+
+static int command_compact(sql_table *t, maph_rewrite *figures){
+  return rewrite(t, maph_compact, figures);
+}
+
+static int command_optimize(sql_table *t, maph_rewrite *figures){
+  return rewrite(t, maph_optimize, figures);
+}
+
 static const struct command {
   const char *name;
   int writes;                  /* store->writer is open when it runs */
   int (*run)(sql_table*, maph_rewrite *figures);
 } commands[] = {
-  { "check", 0, command_check },
-  { "sync",  1, command_sync },
+  { "check",    0, command_check },
+  { "sync",     1, command_sync },
+  { "compact",  1, command_compact },
+  { "optimize", 1, command_optimize },
 };
 
 static const struct command *find_command(const char *name){
@@ -118,7 +147,7 @@ int command_run(sql_table *t, sqlite3_value *word){
   c = find_command(name);
   if( c==NULL ){
     return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf(
-        "maph: no command \"%.100s\": there are check and sync, as in INSERT INTO %s(%s) VALUES('check')", name, t->name, t->name));
+        "maph: no command \"%.100s\": there are check, sync, compact and optimize, as in INSERT INTO %s(%s) VALUES('check')", name, t->name, t->name));
   }
   if( !sqlite3_get_autocommit(t->connection->db) || (s->txn && maph_txn_operations(s->txn)>0) ){
     return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf(

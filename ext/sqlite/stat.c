@@ -2,7 +2,7 @@
 ** stat.c - maph_stat('file') and maph_result('file'): figures as one row.  Table-valued functions, read-only, with no DDL:
 **
 **     SELECT records, file_bytes, dead_bytes*100/used_bytes AS percent_dead FROM maph_stat('products.maph');
-**     SELECT command, records, took_ns/1e9 AS seconds FROM maph_result('products.maph');
+**     SELECT command, records, bytes_before - bytes_after AS given_back FROM maph_result('products.maph');
 **
 ** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h.  maph_result tells what this connection's last command on the
 ** store did (command.c), or has no row: its columns are the command's name and the fields of maph_rewrite.

@@ -3,7 +3,7 @@
 **
 ** Every writing thread moves one from the row of one account to another's in a transaction of several statements, now and then rolls back, and now
 ** and then opens its connection anew.  The sum of all accounts stays what it was: each statement of each thread must see it so, by a scan, by IN
-** and by a join of the table with itself.  At the end the counters in the store are the commits that were made.
+** and by a join of the table with itself, while the first thread checks, compacts and optimizes the store now and then.  At the end the counters in the store are the commits that were made.
 */
 #include "sqltest.h"
 
@@ -82,12 +82,13 @@ static void move(worker *w, sqlite3 *db){
 }
 
 static void *work(void *arg){
+  static const char *const commands[] = { "INSERT INTO t(t) VALUES('check')", "INSERT INTO t(t) VALUES('compact')", "INSERT INTO t(t) VALUES('optimize')" };
   worker *w = arg;
   sqlite3 *db = connect();
   while( w->commits>0 ){
     move(w, db);
     look(db);
-    if( w->number==0 && w->commits%50==0 ) run(db, "INSERT INTO t(t) VALUES('check')");
+    if( w->number==0 && w->commits%10==0 ) run(db, commands[w->commits/10%3]);
     if( draw(w, 20)==0 ){
       sqlite3_close(db);
       db = connect();
