@@ -3,7 +3,7 @@
 **
 ** PLANS.  The table `plans` below is the whole choice: the first row whose needs are met is taken.
 **     KEY          one get                          key = x, key IS x
-**     KEYS         gets in batches                  key IN (...), key = x OR key = y
+**     KEYS         one get for each key             key IN (...), key = x OR key = y
 **     RANGE        a pass over the log              key >= x, > x, < y, <= y, BETWEEN, GLOB 'x*'
 **     NOCASE       the same                         the same COLLATE NOCASE, LIKE 'x%'
 **     SCAN         the same                         anything else
