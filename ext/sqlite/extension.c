@@ -9,6 +9,7 @@
 ** WHAT IT REGISTERS
 **     maph                    module, and table-valued function maph('file')       vtab.c
 **     maph_stat('file')       table-valued function: figures of a store             stat.c
+**     maph_result('file')     table-valued function: what the last command did      stat.c
 **     maph_get(file, key)     the value under key in the store at file, or NULL
 **     maph_version()          of the library
 ** All but the last open files that their arguments name: they are for top-level SQL only, not for views, triggers and the like
@@ -19,7 +20,6 @@
 */
 #define MAPH_SQL_MAIN 1
 #include "sql.h"
-SQLITE_EXTENSION_INIT1
 
 /* --------------------------------------------------------------------------------------------------- functions */
 
@@ -150,6 +150,7 @@ int sqlite3_maph_init(sqlite3 *db, char **message, const sqlite3_api_routines *a
   if( c==NULL ) return SQLITE_NOMEM;
   rc = sqlite3_create_module_v2(db, "maph", &vtab_module, c, connection_free);   /* frees c, also on failure */
   if( rc==SQLITE_OK ) rc = sqlite3_create_module_v2(db, "maph_stat", &stat_module, c, NULL);
+  if( rc==SQLITE_OK ) rc = sqlite3_create_module_v2(db, "maph_result", &stat_module, c, NULL);
   if( rc==SQLITE_OK ){
     rc = sqlite3_create_function_v2(db, "maph_get", 2, SQLITE_UTF8|SQLITE_DIRECTONLY, c, get_function, NULL, NULL, NULL);
   }

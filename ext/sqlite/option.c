@@ -24,12 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int fail(char **message, int rc, char *sentence){
-  sqlite3_free(*message);
-  *message = sentence;
-  return sentence ? rc : SQLITE_NOMEM;
-}
-
 /* ------------------------------------------------------------------------------------------------------- words */
 
 /* A copy of z[0..n) without the blanks around it, and without the quotes if it is quoted.  NULL: no memory. */
@@ -179,17 +173,17 @@ void option_clear(sql_options *o){
 /* Is path inside one of the folders that MAPH_SQL_ALLOW names? */
 static int allowed_by_environment(const char *path){
   const char *list = getenv("MAPH_SQL_ALLOW");
-  char *folder, *real;
-  size_t n;
+  char real[PATH_MAX], *folder;
+  size_t n, length;
   int found = 0;
   for(; list && *list && !found; list += n + (list[n]==':')){
     n = strcspn(list, ":");
-    if( list[0]!='/' ) continue;
-    folder = strndup(list, n);
-    real = folder ? realpath(folder, NULL) : NULL;
-    if( real ) found = strncmp(path, real, strlen(real))==0 && (path[strlen(real)]=='/' || real[1]==0);
-    free(real);
-    free(folder);
+    if( list[0]!='/' || (folder = sqlite3_mprintf("%.*s", (int)n, list))==NULL ) continue;
+    if( realpath(folder, real) ){
+      length = strlen(real);
+      found = strncmp(path, real, length)==0 && (path[length]=='/' || length==1);
+    }
+    sqlite3_free(folder);
   }
   return found;
 }
@@ -204,26 +198,30 @@ static int check_trust(sqlite3 *db, const char *path, char **message){
       path, defensive ? "is defensive" : "does not trust its schema"));
 }
 
-/* folder + "/" + name, with links in the folder, and the last one if it exists, followed.  malloc; NULL and errno on failure. */
-static char *real_name(const char *path){
+/* The one name of a path, in real[PATH_MAX]: links in its folder are followed, and it itself if it is one.  0, or an errno. */
+static int real_name(const char *path, char *real){
   const char *slash = strrchr(path, '/'), *name = slash ? slash+1 : path;
-  char *folder, *whole = NULL, *real = realpath(path, NULL);
-  if( real || errno!=ENOENT || name[0]==0 ) return real;
-  folder = slash ? strndup(path, (size_t)(name-path)) : strdup(".");
-  real = folder ? realpath(folder, NULL) : NULL;
-  free(folder);
-  if( real==NULL ) return NULL;
-  whole = malloc(strlen(real) + strlen(name) + 2);
-  if( whole ) sprintf(whole, "%s/%s", real[1] ? real : "", name);
-  free(real);
-  return whole;
+  char *folder;
+  size_t n;
+  int error = 0;
+  if( realpath(path, real) ) return 0;
+  if( errno!=ENOENT || name[0]==0 ) return errno;
+  folder = slash ? sqlite3_mprintf("%.*s", (int)(name-path), path) : sqlite3_mprintf(".");
+  if( folder==NULL ) return ENOMEM;
+  if( realpath(folder, real)==NULL ) error = errno;
+  sqlite3_free(folder);
+  if( error ) return error;
+  n = strlen(real);
+  if( strlen(name)>=PATH_MAX-1-n ) return ENAMETOOLONG;
+  sprintf(real+n, "%s%s", n>1 ? "/" : "", name);
+  return 0;
 }
 
 int option_resolve(sqlite3 *db, const char *path, char **resolved, char **message){
   const char *main_file = sqlite3_db_filename(db, "main");
   const char *slash = main_file ? strrchr(main_file, '/') : NULL;
   char *full, *real = NULL;
-  int rc = SQLITE_OK;
+  int rc = SQLITE_NOMEM, error;
   *resolved = NULL;
   if( strncmp(path, "file:", 5)==0 || path[0]==':' ){
     return fail(message, SQLITE_CANTOPEN, sqlite3_mprintf("maph: \"%.100s\" is no file name; write it plainly, as in 'cache.maph'", path));
@@ -233,16 +231,16 @@ int option_resolve(sqlite3 *db, const char *path, char **resolved, char **messag
   }else{
     full = sqlite3_mprintf("%.*s/%s", (int)(slash-main_file), main_file, path);
   }
-  if( full==NULL ) return SQLITE_NOMEM;
-  real = real_name(full);
-  if( real==NULL ){
-    rc = fail(message, SQLITE_CANTOPEN, sqlite3_mprintf("maph: cannot open \"%.1000s\": %s", full, strerror(errno)));
-    goto done;
+  if( full ) real = sqlite3_malloc(PATH_MAX);
+  if( real==NULL ) goto done;
+  error = real_name(full, real);
+  if( error==0 ){
+    rc = check_trust(db, real, message);
+  }else if( error!=ENOMEM ){
+    rc = fail(message, SQLITE_CANTOPEN, sqlite3_mprintf("maph: cannot open \"%.1000s\": %s", full, strerror(error)));
   }
-  rc = check_trust(db, real, message);
-  if( rc==SQLITE_OK && (*resolved = sqlite3_mprintf("%s", real))==NULL ) rc = SQLITE_NOMEM;
 done:
-  free(real);
   sqlite3_free(full);
+  if( rc==SQLITE_OK ) *resolved = real; else sqlite3_free(real);
   return rc;
 }

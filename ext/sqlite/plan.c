@@ -1,15 +1,14 @@
 /*
 ** plan.c - xBestIndex: which of a query's constraints are used, and how.
 **
-** PLANS
-**     plan      constraints used              rows read                     rows, cost told to the planner
-**     NOTHING   (a function without a file)   none                          refused
-**     KEY       key = x, key IS x             one get                       1, 5; unique
-**     KEYS      key IN (...), OR of equals    one batch of gets             10, 9: the length of the list is not known
-**     RANGE     key >= x, > x, < y, <= y      a pass over the log           a quarter or a sixteenth of all, a little less than SCAN
-**     NOCASE    the same, COLLATE NOCASE      a pass over the log           as RANGE
-**     SCAN      none                          a pass over the log           all
-** and beside each of KEY, KEYS, SCAN: LIMIT and OFFSET, if nothing else is asked of the rows.
+** PLANS.  The table `plans` below is the whole choice: the first row whose needs are met is taken.
+**     KEY          one get                          key = x, key IS x
+**     KEYS         one get for each key             key IN (...), key = x OR key = y
+**     RANGE        a pass over the log              key >= x, > x, < y, <= y, BETWEEN, GLOB 'x*'
+**     NOCASE       the same                         the same COLLATE NOCASE, LIKE 'x%'
+**     SCAN         the same                         anything else
+**     NOTHING      refused                          a function without its file
+** LIMIT and OFFSET go with KEY, KEYS and SCAN, if nothing else is asked of the rows.
 **
 ** The plan is idxNum.  idxStr names the arguments that xFilter gets, a letter each, in order (TERM_* in sql.h).
 **
@@ -21,6 +20,28 @@
 ** rows.  A constraint with another collation is not for us.
 */
 #include "sql.h"
+
+/* What the constraints of a query have for us. */
+enum { EQUAL = 1, LIST = 2, LOWER = 4, UPPER = 8, NO_CASE = 16 };
+
+static const struct plan {
+  int    number, needs;
+  int    omit;                         /* SQLite need not look at the rows again */
+  int    unique;                       /* at most one row */
+  double rows, rows_of_all;            /* told to the planner: rows + rows_of_all * records in the store */
+  double cost, cost_of_all;
+} plans[] = {
+  /*             needs                     omit unique   rows  of all     cost  of all */
+  { PLAN_KEY,    EQUAL,                    1,   1,       1,    0,         5,    0   },
+  { PLAN_KEYS,   LIST,                     1,   0,       10,   0,         9,    0   },   /* how long the list is, nobody tells */
+  { PLAN_NOCASE, LOWER | UPPER | NO_CASE,  0,   0,       1,    1/16.0,    10,   1.9 },
+  { PLAN_NOCASE, LOWER | NO_CASE,          0,   0,       1,    1/4.0,     10,   1.9 },
+  { PLAN_NOCASE, UPPER | NO_CASE,          0,   0,       1,    1/4.0,     10,   1.9 },
+  { PLAN_RANGE,  LOWER | UPPER,            0,   0,       1,    1/16.0,    10,   1.9 },
+  { PLAN_RANGE,  LOWER,                    0,   0,       1,    1/4.0,     10,   1.9 },
+  { PLAN_RANGE,  UPPER,                    0,   0,       1,    1/4.0,     10,   1.9 },
+  { PLAN_SCAN,   0,                        0,   0,       1,    1,         10,   2   },
+};
 
 typedef struct choice {
   int equal, lower, upper, file;       /* index of the constraint used, or -1 */
@@ -105,29 +126,31 @@ static void use(sqlite3_index_info *info, int i, int letter, int omit, char *let
   info->aConstraintUsage[i].omit = (unsigned char)omit;
 }
 
-static void use_key_terms(sqlite3_index_info *info, const choice *c, double records, char *letters){
-  if( c->equal>=0 && sqlite3_vtab_in(info, c->equal, 1) ){
-    use(info, c->equal, TERM_IN, 1, letters);
-    info->idxNum = PLAN_KEYS;
-    info->estimatedRows = 10;
-    info->estimatedCost = 9;
-  }else if( c->equal>=0 ){
-    use(info, c->equal, TERM_EQUAL, 1, letters);
-    info->idxNum = PLAN_KEY;
+static const struct plan *find_plan(sqlite3_index_info *info, const choice *c){
+  const struct plan *p = plans;
+  int has = 0;
+  if( c->equal>=0 ) has |= sqlite3_vtab_in(info, c->equal, -1) ? LIST : EQUAL;
+  if( c->lower>=0 ) has |= LOWER;
+  if( c->upper>=0 ) has |= UPPER;
+  if( c->no_case ) has |= NO_CASE;
+  while( (p->needs & has)!=p->needs ) p++;
+  return p;
+}
+
+static void use_key_terms(sqlite3_index_info *info, const choice *c, const struct plan *p, char *letters){
+  if( p->needs & LIST ) sqlite3_vtab_in(info, c->equal, 1);
+  if( p->needs & (EQUAL|LIST) ) use(info, c->equal, p->needs & LIST ? TERM_IN : TERM_EQUAL, p->omit, letters);
+  if( p->needs & LOWER ) use(info, c->lower, letter_of(info->aConstraint[c->lower].op), p->omit, letters);
+  if( p->needs & UPPER ) use(info, c->upper, letter_of(info->aConstraint[c->upper].op), p->omit, letters);
+}
+
+static void tell_planner(sqlite3_index_info *info, const struct plan *p, double records){
+  info->idxNum = p->number;
+  info->estimatedRows = (sqlite3_int64)(p->rows + p->rows_of_all*records);
+  info->estimatedCost = p->cost + p->cost_of_all*records;
+  if( p->unique ){
     info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
-    info->estimatedRows = 1;
-    info->estimatedCost = 5;
     info->orderByConsumed = 1;
-  }else if( c->lower>=0 || c->upper>=0 ){
-    if( c->lower>=0 ) use(info, c->lower, letter_of(info->aConstraint[c->lower].op), 0, letters);
-    if( c->upper>=0 ) use(info, c->upper, letter_of(info->aConstraint[c->upper].op), 0, letters);
-    info->idxNum = c->no_case ? PLAN_NOCASE : PLAN_RANGE;
-    info->estimatedRows = (sqlite3_int64)(records/(c->lower>=0 && c->upper>=0 ? 16 : 4)) + 1;
-    info->estimatedCost = records*1.9 + 10;
-  }else{
-    info->idxNum = PLAN_SCAN;
-    info->estimatedRows = (sqlite3_int64)records + 1;
-    info->estimatedCost = records*2 + 10;
   }
 }
 
@@ -149,6 +172,7 @@ done:
 
 int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   sql_table *t = (sql_table*)vtab;
+  const struct plan *p;
   char letters[8] = "";
   choice c;
   choose(t, info, &c);
@@ -159,7 +183,9 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
     return SQLITE_OK;
   }
   use(info, c.file, TERM_FILE, 1, letters);
-  use_key_terms(info, &c, records_of(t), letters);
+  p = find_plan(info, &c);
+  use_key_terms(info, &c, p, letters);
+  tell_planner(info, p, records_of(t));
   if( c.others==0 && c.limit>=0 && (info->nOrderBy==0 || info->orderByConsumed) ){
     use(info, c.limit, TERM_LIMIT, 0, letters);
     use(info, c.offset, TERM_OFFSET, 0, letters);

@@ -2,7 +2,7 @@
 ** read.c - the cursors of the virtual table: xFilter carries out the plan that plan.c chose.
 **
 **     KEY              one get
-**     KEYS             the list is copied, then looked up in batches with get_many, which overlaps the cache misses
+**     KEYS             the list is copied, then one get after the other
 **     RANGE, NOCASE    a core cursor, with the prefix if the range is one; what is out of range never becomes a row
 **     SCAN             a core cursor
 ** A cursor takes its snapshot at its first xFilter and keeps it for the later ones: in the inner loop of a join all of them read one
@@ -12,8 +12,6 @@
 #include "sql.h"
 #include <stdlib.h>
 
-#define BATCH 64               /* keys of an IN list looked up together: enough to overlap their cache misses */
-
 typedef struct bound {
   int   is_set, is_text;
   char *bytes;                 /* sqlite3_malloc */
@@ -21,21 +19,19 @@ typedef struct bound {
 } bound;
 
 typedef struct row_cursor {
-  sqlite3_vtab_cursor base;
+  sqlite3_vtab_cursor base;    /* first: SQLite's part */
   sql_store   *store;          /* held */
   sql_view    *view;           /* from the first xFilter on */
   char        *file;           /* the argument of the table-valued form */
   int          plan;
   int          at_end;
-  int          has_entry;      /* entry is that of the row; else only its key is known (KEYS) */
   sqlite3_int64 left;          /* rows that may still be wanted; -1: no bound known */
   maph_entry   entry;
   maph_cursor *scan;           /* SCAN, RANGE, NOCASE */
   bound        lower, upper;   /* RANGE, NOCASE: what the row's key must not be outside of */
   char        *arena;          /* KEYS: their bytes, */
-  maph_slice  *keys;           /* and themselves, */
-  maph_slice  *found;          /* and what was found for the present batch */
-  int          key_count, key_next, batch_end;
+  maph_slice  *keys;           /* and themselves */
+  int          key_count, key_next;
 } row_cursor;
 
 /* ----------------------------------------------------------------------------------------------------- cursors */
@@ -45,9 +41,10 @@ static sql_table *table_of(row_cursor *c){
 }
 
 int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor){
-  row_cursor *c = sqlite3_malloc64(sizeof(*c));
-  (void)vtab;
+  sql_table *t = (sql_table*)vtab;
+  row_cursor *c = t->spare ? t->spare : sqlite3_malloc64(sizeof(*c));
   if( c==NULL ) return SQLITE_NOMEM;
+  t->spare = NULL;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
   *cursor = &c->base;
@@ -59,7 +56,6 @@ static void cursor_reset(row_cursor *c){
   maph_cursor_close(c->scan);
   sqlite3_free(c->arena);
   sqlite3_free(c->keys);
-  sqlite3_free(c->found);
   sqlite3_free(c->lower.bytes);
   sqlite3_free(c->upper.bytes);
   memset(&c->lower, 0, sizeof(c->lower));
@@ -67,10 +63,8 @@ static void cursor_reset(row_cursor *c){
   c->scan = NULL;
   c->arena = NULL;
   c->keys = NULL;
-  c->found = NULL;
-  c->key_count = c->key_next = c->batch_end = 0;
+  c->key_count = c->key_next = 0;
   c->at_end = 1;
-  c->has_entry = 0;
   c->left = -1;
 }
 
@@ -80,8 +74,14 @@ int read_close(sqlite3_vtab_cursor *cursor){
   store_view_release(c->view);
   store_release(c->store);
   sqlite3_free(c->file);
-  sqlite3_free(c);
+  read_forget(table_of(c));
+  table_of(c)->spare = c;
   return SQLITE_OK;
+}
+
+void read_forget(sql_table *t){
+  sqlite3_free(t->spare);
+  t->spare = NULL;
 }
 
 static int core_error(row_cursor *c, int maph_rc){
@@ -95,9 +95,7 @@ static int use_file(row_cursor *c, sqlite3_value *v){
   char *resolved = NULL;
   int rc;
   if( file==NULL || strlen(file)!=(size_t)sqlite3_value_bytes(v) ){
-    sqlite3_free(t->base.zErrMsg);
-    t->base.zErrMsg = sqlite3_mprintf("maph: the argument is the name of a file, as in maph('cache.maph')");
-    return SQLITE_ERROR;
+    return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("maph: the argument is the name of a file, as in maph('cache.maph')"));
   }
   if( c->file && strcmp(c->file, file)==0 ) return SQLITE_OK;
   store_view_release(c->view);
@@ -146,7 +144,6 @@ static int find_key(row_cursor *c, sqlite3_value *v){
   rc = maph_snapshot_get_entry(c->view->snapshot, key, &c->entry);
   if( rc==MAPH_NOTFOUND ) return SQLITE_OK;
   c->at_end = 0;
-  c->has_entry = 1;
   return core_error(c, rc);
 }
 
@@ -185,8 +182,6 @@ static int gather_keys(row_cursor *c, sqlite3_value *list){
   size_t arena_size = 0, used = 0, keys_size = 0;
   sqlite3_value *v = NULL;
   int rc, i, types = 0;
-  c->found = sqlite3_malloc64(BATCH*sizeof(c->found[0]));
-  if( c->found==NULL ) return SQLITE_NOMEM;
   for(rc=sqlite3_vtab_in_first(list, &v); rc==SQLITE_OK && v; rc=sqlite3_vtab_in_next(list, &v)){
     maph_slice key;
     rc = value_lookup_key(v, &key);
@@ -207,35 +202,14 @@ static int gather_keys(row_cursor *c, sqlite3_value *list){
   return rc==SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* The next key of the list that is in the store, batch by batch. */
+/* The next key of the list that is in the store. */
 static int next_key(row_cursor *c){
-  int n, rc;
-  c->has_entry = 0;
-  for(;;){
-    for(; c->key_next<c->batch_end; c->key_next++){
-      if( c->found[c->key_next % BATCH].data ){
-        c->entry.key = c->keys[c->key_next++];
-        return SQLITE_OK;
-      }
-    }
-    n = c->key_count - c->batch_end;
-    if( n<=0 ) break;
-    if( n>BATCH ) n = BATCH;
-    rc = maph_snapshot_get_many(c->view->snapshot, (size_t)n, c->keys+c->batch_end, c->found);
-    if( rc!=MAPH_OK ) return core_error(c, rc);
-    c->batch_end += n;
+  int rc = MAPH_NOTFOUND;
+  while( rc==MAPH_NOTFOUND && c->key_next<c->key_count ){
+    rc = maph_snapshot_get_entry(c->view->snapshot, c->keys[c->key_next++], &c->entry);
   }
-  c->at_end = 1;
-  return SQLITE_OK;
-}
-
-/* get_many says which keys are there, not what SQL called their values: fetch that when a column is wanted. */
-static int load_entry(row_cursor *c){
-  int rc;
-  if( c->has_entry ) return SQLITE_OK;
-  rc = maph_snapshot_get_entry(c->view->snapshot, c->entry.key, &c->entry);
-  c->has_entry = rc==MAPH_OK;
-  return core_error(c, rc);
+  c->at_end = rc!=MAPH_OK;
+  return rc==MAPH_NOTFOUND ? SQLITE_OK : core_error(c, rc);
 }
 
 /* --------------------------------------------------------------------------------------------- scans and ranges */
@@ -313,7 +287,6 @@ static int next_entry(row_cursor *c){
   do{
     rc = maph_cursor_next(c->scan, &c->entry);
   }while( rc==MAPH_OK && c->plan!=PLAN_SCAN && !in_range(c, &c->entry) );
-  c->has_entry = rc==MAPH_OK;
   if( rc==MAPH_NOTFOUND ){
     c->at_end = 1;
     return SQLITE_OK;
@@ -384,9 +357,7 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
   cursor_reset(c);
   c->plan = plan;
   if( plan==PLAN_NOTHING ){
-    sqlite3_free(t->base.zErrMsg);
-    t->base.zErrMsg = sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')");
-    return SQLITE_ERROR;
+    return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')"));
   }
   rc = read_arguments(c, letters, argv, &impossible);
   if( rc==SQLITE_OK ) rc = cursor_begin(c);
@@ -397,9 +368,7 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
       return find_key(c, key);
     case PLAN_KEYS:
       rc = gather_keys(c, key);
-      if( rc!=SQLITE_OK ) return rc;
-      c->at_end = 0;
-      return next_key(c);
+      return rc==SQLITE_OK ? next_key(c) : rc;
     default:
       return start_scan(c, letters);
   }
@@ -411,10 +380,7 @@ int read_eof(sqlite3_vtab_cursor *cursor){
 
 int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column){
   row_cursor *c = (row_cursor*)cursor;
-  int rc;
   if( sqlite3_vtab_nochange(ctx) ) return SQLITE_OK;
-  rc = load_entry(c);
-  if( rc!=SQLITE_OK ) return rc;
   switch( column ){
     case COLUMN_KEY:     value_result_key(ctx, c->entry.key, value_key_is_text(&c->entry)); break;
     case COLUMN_VALUE:   value_result(ctx, &c->entry); break;

@@ -1,7 +1,7 @@
 /*
 ** sql.h - what the files of the SQLite extension know of each other.
 **
-** Calls go down: extension -> vtab, stat -> plan, read, write -> store -> option, values.  Nothing here is seen outside of
+** Calls go down: extension -> vtab, stat -> plan, read, write -> command -> store -> option, values.  Nothing here is seen outside of
 ** the extension; it knows maph.h and sqlite3ext.h and nothing else of the project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char **message` it leaves a sentence
@@ -12,13 +12,22 @@
 
 #include "maph.h"
 #include <sqlite3ext.h>
-#ifndef MAPH_SQL_MAIN          /* extension.c defines the pointer that the others use */
+#ifdef MAPH_SQL_MAIN           /* extension.c defines the pointer that the others use */
+SQLITE_EXTENSION_INIT1
+#else
 SQLITE_EXTENSION_INIT3
 #endif
 
 #if SQLITE_VERSION_NUMBER<3040000
 # error "the maph extension needs the headers of SQLite 3.40 or later"
 #endif
+
+/* Answer rc with a sentence; without the memory for one the answer is SQLITE_NOMEM. */
+static inline int fail(char **message, int rc, char *sentence){
+  sqlite3_free(*message);
+  *message = sentence;
+  return sentence ? rc : SQLITE_NOMEM;
+}
 
 /* ------------------------------------------------------------------------------------------------- option.c: words */
 enum { OPTION_RO = 1, OPTION_RW = 2, OPTION_RWC = 3, OPTION_RW_MADE = 4 };   /* the last: no mode given */
@@ -48,6 +57,12 @@ typedef struct sql_connection {
   sql_store *stores;           /* those that some table, cursor or function of this connection holds */
 } sql_connection;
 
+/* What the last command did (command.c). */
+typedef struct sql_result {
+  const char  *command;        /* NULL: there was none */
+  maph_rewrite figures;        /* of one that rewrites nothing: records, bytes_before==bytes_after, took_ns */
+} sql_result;
+
 struct sql_store {
   sql_connection *connection;
   sql_store  *next;
@@ -63,7 +78,9 @@ struct sql_store {
   int         views;           /* snapshots open */
   uint64_t    looked_ms;       /* when the path was last looked at; 0: look at the next use */
   sql_view   *view;            /* what a cursor that opens now may share, or NULL */
+  sql_view   *spare;           /* a released one, for the next statement */
   sqlite3_int64 records;       /* at the last snapshot, for the planner; -1: none yet */
+  sql_result  result;          /* of this connection's last command */
 };
 
 /* One snapshot, shared by the cursors that read the store as of one moment. */
@@ -87,9 +104,9 @@ int store_begin(sql_store *store, int may, char **message);   /* OK also when th
 int store_prepare(sql_store *store, char **message);
 void store_commit(sql_store *store);
 void store_rollback(sql_store *store);
-int store_savepoint(sql_store *store, int n, char **message);
-int store_release_savepoint(sql_store *store, int n, char **message);
-int store_rollback_to(sql_store *store, int n, char **message);
+int store_savepoint(sql_store *store, int n);                 /* of these SQLite takes the code alone, no sentence */
+int store_release_savepoint(sql_store *store, int n);
+int store_rollback_to(sql_store *store, int n);
 void store_wrote(sql_store *store);                           /* cursors opened from now on see what was just written */
 
 int store_error(maph *m, int maph_rc, char **message);        /* the SQLite code for a core code, with core's sentence */
@@ -123,6 +140,7 @@ typedef struct sql_table {
   int             is_fresh;    /* connected inside a write transaction of its schema: perhaps that of its own CREATE */
   sql_options     options;
   sql_store      *store;       /* NULL until first used */
+  struct row_cursor *spare;    /* a closed cursor, for the next statement (read.c) */
 } sql_table;
 
 extern const sqlite3_module vtab_module;
@@ -142,6 +160,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
 /* -------------------------------------------------------------------------------------------------- read.c: cursors */
 int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
 int read_close(sqlite3_vtab_cursor *cursor);
+void read_forget(sql_table *t);                               /* free what read_close kept */
 int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc, sqlite3_value **argv);
 int read_next(sqlite3_vtab_cursor *cursor);
 int read_eof(sqlite3_vtab_cursor *cursor);
@@ -158,7 +177,13 @@ int write_savepoint(sqlite3_vtab *vtab, int n);
 int write_release(sqlite3_vtab *vtab, int n);
 int write_rollback_to(sqlite3_vtab *vtab, int n);
 
-/* -------------------------------------------------------------------------------------- stat.c: maph_stat('file') */
-extern const sqlite3_module stat_module;
+/* --------------------------------------------------------------------------------- command.c: INSERT INTO t(t) VALUES(...) */
+int command_run(sql_table *t, sqlite3_value *word);
+#if SQLITE_VERSION_NUMBER>=3044000
+int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags, char **problem);
+#endif
+
+/* ----------------------------------------------------------------------- stat.c: maph_stat('file'), maph_result('file') */
+extern const sqlite3_module stat_module;                      /* of both: it looks at the name it is registered under */
 
 #endif

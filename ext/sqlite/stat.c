@@ -1,74 +1,119 @@
 /*
-** stat.c - maph_stat('file'): the figures of a store as one row.  A table-valued function, read-only, with no DDL:
+** stat.c - maph_stat('file') and maph_result('file'): figures as one row.  Table-valued functions, read-only, with no DDL:
 **
 **     SELECT records, file_bytes, dead_bytes*100/used_bytes AS percent_dead FROM maph_stat('products.maph');
+**     SELECT command, records, bytes_before - bytes_after AS given_back FROM maph_result('products.maph');
 **
-** The columns are the fields of maph_stats in maph.h.  It is also the smallest complete eponymous virtual table: one plan, one row.
+** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h.  maph_result tells what this connection's last command on the
+** store did (command.c), or has no row: its columns are the command's name and the fields of maph_rewrite.
+**
+** It is also the smallest complete eponymous virtual table: no xCreate, one plan, one row.
 */
 #include "sql.h"
 #include <stddef.h>
 
-enum { KIND_U64, KIND_INT, KIND_DOUBLE, KIND_UUID };
+enum kind { KIND_U64, KIND_INT, KIND_DOUBLE, KIND_UUID, KIND_TEXT, KIND_NAME };   /* TEXT: a char[]; NAME: a char* */
 
-static const struct figure {
+typedef struct figure {
   const char *name;
-  size_t offset;
-  int kind;
-} figures[] = {
-  { "records",       offsetof(maph_stats, records),       KIND_U64 },
-  { "live_bytes",    offsetof(maph_stats, live_bytes),    KIND_U64 },
-  { "dead_bytes",    offsetof(maph_stats, dead_bytes),    KIND_U64 },
-  { "index_bytes",   offsetof(maph_stats, index_bytes),   KIND_U64 },
-  { "used_bytes",    offsetof(maph_stats, used_bytes),    KIND_U64 },
-  { "file_bytes",    offsetof(maph_stats, file_bytes),    KIND_U64 },
-  { "version",       offsetof(maph_stats, version),       KIND_U64 },
-  { "generation",    offsetof(maph_stats, generation),    KIND_U64 },
-  { "flushed_bytes", offsetof(maph_stats, flushed_bytes), KIND_U64 },
-  { "segments",      offsetof(maph_stats, segments),      KIND_U64 },
-  { "load_factor",   offsetof(maph_stats, load_factor),   KIND_DOUBLE },
-  { "uuid",          offsetof(maph_stats, uuid),          KIND_UUID },
-  { "poisoned",      offsetof(maph_stats, poisoned),      KIND_INT },
+  size_t      offset;
+  enum kind   kind;
+} figure;
+
+#define STATS(field, kind) { #field, offsetof(maph_stats, field), kind }
+static const figure stats_figures[] = {
+  STATS(records,        KIND_U64),  STATS(live_bytes,   KIND_U64),  STATS(dead_bytes,    KIND_U64),    STATS(index_bytes,  KIND_U64),
+  STATS(used_bytes,     KIND_U64),  STATS(file_bytes,   KIND_U64),  STATS(version,       KIND_U64),    STATS(generation,   KIND_U64),
+  STATS(flushed_bytes,  KIND_U64),  STATS(segments,     KIND_U64),  STATS(load_factor,   KIND_DOUBLE), STATS(uuid,         KIND_UUID),
+  STATS(poisoned,       KIND_INT),  STATS(oldest_version, KIND_U64), STATS(perfect_hash, KIND_INT),    STATS(direct,       KIND_INT),
+  STATS(frozen_keys,    KIND_U64),  STATS(moved_keys,   KIND_U64),  STATS(later_keys,    KIND_U64),    STATS(frozen_bytes, KIND_U64),
+  STATS(perfect_bits,   KIND_DOUBLE),
 };
-#define FIGURE_COUNT ((int)(sizeof(figures)/sizeof(figures[0])))
+
+#define RESULT(field, kind) { #field, offsetof(sql_result, figures) + offsetof(maph_rewrite, field), kind }
+static const figure result_figures[] = {
+  { "command", offsetof(sql_result, command), KIND_NAME },
+  RESULT(bytes_before,  KIND_U64),  RESULT(bytes_after, KIND_U64),  RESULT(records,      KIND_U64),    RESULT(swept,        KIND_U64),
+  RESULT(caught_up,     KIND_U64),  RESULT(frozen_keys, KIND_U64),  RESULT(perfect_hash, KIND_INT),    RESULT(direct,       KIND_INT),
+  RESULT(perfect_bits,  KIND_DOUBLE), RESULT(took_ns,   KIND_U64),  RESULT(pause_ns,     KIND_U64),    RESULT(memory_bytes, KIND_U64),
+  RESULT(note,          KIND_TEXT),
+};
+
+/* What a row is made from. */
+typedef union facts {
+  maph_stats stats;
+  sql_result result;
+} facts;
+
+static int get_stats(sql_store *store, facts *f, int *has_row, char **message){
+  int rc = store_open_reader(store, 0, message);
+  *has_row = 1;
+  return rc==SQLITE_OK ? store_error(store->reader, maph_stat(store->reader, &f->stats), message) : rc;
+}
+
+static int get_result(sql_store *store, facts *f, int *has_row, char **message){
+  (void)message;
+  f->result = store->result;
+  *has_row = store->result.command!=NULL;
+  return SQLITE_OK;
+}
+
+#define COUNT(list) ((int)(sizeof(list)/sizeof((list)[0])))
+static const struct subject {
+  const char   *module;
+  const figure *figures;
+  int           count;           /* columns 0 .. count-1; the one after them is the argument */
+  int (*get)(sql_store *store, facts *f, int *has_row, char **message);
+} subjects[] = {
+  { "maph_stat",   stats_figures,  COUNT(stats_figures),  get_stats },
+  { "maph_result", result_figures, COUNT(result_figures), get_result },
+};
 
 typedef struct stat_table {
-  sqlite3_vtab    base;
-  sql_connection *connection;
+  sqlite3_vtab          base;    /* first: SQLite's part */
+  sql_connection       *connection;
+  const struct subject *subject;
 } stat_table;
 
 typedef struct stat_cursor {
-  sqlite3_vtab_cursor base;
-  int        at_end;
-  char      *file;
-  maph_stats stats;
+  sqlite3_vtab_cursor base;      /* first: SQLite's part */
+  int   at_end;
+  char *file;
+  facts facts;
 } stat_cursor;
 
-static int stat_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **vtab, char **message){
-  stat_table *t = sqlite3_malloc64(sizeof(*t));
+static const struct subject *subject_of(const sqlite3_vtab_cursor *cursor){
+  return ((const stat_table*)cursor->pVtab)->subject;
+}
+
+/* -------------------------------------------------------------------------------------------------- connecting */
+
+static int declare(sqlite3 *db, const struct subject *subject){
   char *sql = sqlite3_mprintf("CREATE TABLE x(");
-  int i, rc = SQLITE_NOMEM;
-  (void)argc; (void)argv; (void)message;
-  for(i=0; i<FIGURE_COUNT && sql; i++){
-    char *longer = sqlite3_mprintf("%s%s, ", sql, figures[i].name);
-    sqlite3_free(sql);
-    sql = longer;
-  }
-  if( sql ){
-    char *whole = sqlite3_mprintf("%sfile HIDDEN)", sql);
-    if( whole ) rc = sqlite3_declare_vtab(db, whole);
-    sqlite3_free(whole);
-  }
-  if( rc==SQLITE_OK ) rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
-  if( t==NULL ) rc = SQLITE_NOMEM;
-  if( rc==SQLITE_OK ){
-    memset(t, 0, sizeof(*t));
-    t->connection = aux;
-    *vtab = &t->base;
-  }else{
-    sqlite3_free(t);
-  }
+  int i, rc;
+  for(i=0; i<subject->count && sql; i++) sql = sqlite3_mprintf("%z%s, ", sql, subject->figures[i].name);     /* %z frees what it was given */
+  if( sql ) sql = sqlite3_mprintf("%zfile HIDDEN)", sql);
+  if( sql==NULL ) return SQLITE_NOMEM;
+  rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
-  return rc;
+  return rc==SQLITE_OK ? sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY) : rc;
+}
+
+static int stat_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **vtab, char **message){
+  stat_table *t;
+  const struct subject *subject = subjects;
+  int rc;
+  (void)argc; (void)message;
+  while( strcmp(subject->module, argv[0])!=0 ) subject++;
+  rc = declare(db, subject);
+  if( rc!=SQLITE_OK ) return rc;
+  t = sqlite3_malloc64(sizeof(*t));
+  if( t==NULL ) return SQLITE_NOMEM;
+  memset(t, 0, sizeof(*t));
+  t->connection = aux;
+  t->subject = subject;
+  *vtab = &t->base;
+  return SQLITE_OK;
 }
 
 static int stat_disconnect(sqlite3_vtab *vtab){
@@ -78,11 +123,10 @@ static int stat_disconnect(sqlite3_vtab *vtab){
 
 /* idxNum: 1 with the file, 0 without, which xFilter refuses. */
 static int stat_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
-  int i, asked = 0;
-  (void)vtab;
+  int i, asked = 0, argument = ((stat_table*)vtab)->subject->count;
   info->estimatedCost = 1e50;
   for(i=0; i<info->nConstraint; i++){
-    if( info->aConstraint[i].iColumn!=FIGURE_COUNT || info->aConstraint[i].op!=SQLITE_INDEX_CONSTRAINT_EQ ) continue;
+    if( info->aConstraint[i].iColumn!=argument || info->aConstraint[i].op!=SQLITE_INDEX_CONSTRAINT_EQ ) continue;
     asked = 1;
     if( !info->aConstraint[i].usable || info->idxNum ) continue;
     info->aConstraintUsage[i].argvIndex = 1;
@@ -93,6 +137,8 @@ static int stat_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   }
   return asked && info->idxNum==0 ? SQLITE_CONSTRAINT : SQLITE_OK;
 }
+
+/* ----------------------------------------------------------------------------------------------------- the row */
 
 static int stat_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor){
   stat_cursor *c = sqlite3_malloc64(sizeof(*c));
@@ -113,25 +159,22 @@ static int stat_close(sqlite3_vtab_cursor *cursor){
 static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc, sqlite3_value **argv){
   stat_cursor *c = (stat_cursor*)cursor;
   stat_table *t = (stat_table*)cursor->pVtab;
-  char *resolved = NULL;
+  char **message = &t->base.zErrMsg, *resolved = NULL;
   sql_store *store = NULL;
-  int rc;
+  int rc, has_row = 0;
   (void)letters; (void)argc;
   c->at_end = 1;
   sqlite3_free(c->file);
   c->file = NULL;
   if( plan==0 || sqlite3_value_type(argv[0])!=SQLITE_TEXT ){
-    sqlite3_free(t->base.zErrMsg);
-    t->base.zErrMsg = sqlite3_mprintf("maph_stat: name the file, as in SELECT * FROM maph_stat('cache.maph')");
-    return SQLITE_ERROR;
+    return fail(message, SQLITE_ERROR, sqlite3_mprintf("%s: name the file, as in SELECT * FROM %s('cache.maph')", t->subject->module, t->subject->module));
   }
   c->file = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
   if( c->file==NULL ) return SQLITE_NOMEM;
-  rc = option_resolve(t->connection->db, c->file, &resolved, &t->base.zErrMsg);
+  rc = option_resolve(t->connection->db, c->file, &resolved, message);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &store);
-  if( rc==SQLITE_OK ) rc = store_open_reader(store, 0, &t->base.zErrMsg);
-  if( rc==SQLITE_OK ) rc = store_error(store->reader, maph_stat(store->reader, &c->stats), &t->base.zErrMsg);
-  c->at_end = rc!=SQLITE_OK;
+  if( rc==SQLITE_OK ) rc = t->subject->get(store, &c->facts, &has_row, message);
+  c->at_end = rc!=SQLITE_OK || !has_row;
   store_release(store);
   sqlite3_free(resolved);
   return rc;
@@ -160,17 +203,20 @@ static void uuid_result(sqlite3_context *ctx, const uint8_t *uuid){
 
 static int stat_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column){
   stat_cursor *c = (stat_cursor*)cursor;
+  const struct subject *subject = subject_of(cursor);
   const void *field;
-  if( column>=FIGURE_COUNT ){
+  if( column>=subject->count ){
     sqlite3_result_text(ctx, c->file, -1, SQLITE_TRANSIENT);
     return SQLITE_OK;
   }
-  field = (const char*)&c->stats + figures[column].offset;
-  switch( figures[column].kind ){
+  field = (const char*)&c->facts + subject->figures[column].offset;
+  switch( subject->figures[column].kind ){
     case KIND_U64:    sqlite3_result_int64(ctx, (sqlite3_int64)*(const uint64_t*)field); break;
     case KIND_INT:    sqlite3_result_int(ctx, *(const int*)field); break;
     case KIND_DOUBLE: sqlite3_result_double(ctx, *(const double*)field); break;
-    default:          uuid_result(ctx, field); break;
+    case KIND_UUID:   uuid_result(ctx, field); break;
+    case KIND_TEXT:   sqlite3_result_text(ctx, field, -1, SQLITE_TRANSIENT); break;
+    case KIND_NAME:   sqlite3_result_text(ctx, *(const char *const*)field, -1, SQLITE_TRANSIENT); break;
   }
   return SQLITE_OK;
 }

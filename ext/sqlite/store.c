@@ -21,9 +21,13 @@
 ** written by this connection in between, share it: so every cursor of a statement reads the same moment, and a statement
 ** that starts while another is half way reads what that one reads, as two readers of one SQLite connection do.
 **
+** A statement that looks up one key is short: what it would allocate and free each time (here a sql_view, in read.c a cursor) is kept for
+** the next one.
+**
 ** LOCKING.  The writer lock of the store is held from store_begin to store_commit or store_rollback.  Reading holds none.
 */
 #include "sql.h"
+#include <time.h>
 
 /* ------------------------------------------------------------------------------------------------------ errors */
 
@@ -43,8 +47,11 @@ static const int codes[] = {
   [MAPH_RECOVER]  = SQLITE_READONLY_RECOVERY,      /* it must be written to once, and this table may only read */
   [MAPH_MISUSE]   = SQLITE_MISUSE,
   [MAPH_CANTOPEN] = SQLITE_CANTOPEN,
+  [MAPH_COMPACTED] = SQLITE_ERROR,                 /* only of feeds of changes, which SQL does not read */
+  [MAPH_CANCELLED] = SQLITE_INTERRUPT,
 };
-_Static_assert(sizeof(codes)/sizeof(codes[0])==MAPH_CANTOPEN+1, "every code of maph.h has its SQLite code");
+#define CODE_COUNT ((int)(sizeof(codes)/sizeof(codes[0])))
+_Static_assert(CODE_COUNT==MAPH_CANCELLED+1, "every code of maph.h has its SQLite code");
 
 int store_error(maph *m, int maph_rc, char **message){
   const char *sentence;
@@ -54,7 +61,7 @@ int store_error(maph *m, int maph_rc, char **message){
     sqlite3_free(*message);
     *message = sqlite3_mprintf("%s", sentence && sentence[0] ? sentence : maph_strerror(maph_rc));
   }
-  return maph_rc>0 && maph_rc<=MAPH_CANTOPEN ? codes[maph_rc] : SQLITE_ERROR;
+  return maph_rc>0 && maph_rc<CODE_COUNT ? codes[maph_rc] : SQLITE_ERROR;
 }
 
 /* ------------------------------------------------------------------------------------------------------- stores */
@@ -88,6 +95,7 @@ void store_release(sql_store *store){
   store_rollback(store);
   maph_close(store->reader);
   maph_close(store->writer);
+  sqlite3_free(store->spare);
   sqlite3_free(store);
 }
 
@@ -100,10 +108,17 @@ static int forget_handles(sql_store *store){
   return 1;
 }
 
+/* Some milliseconds behind, and cheap: each statement asks. */
+static uint64_t uptime_ms(void){
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec*1000 + (uint64_t)t.tv_nsec/1000000;
+}
+
 static void look_at_path(sql_store *store){
   uint64_t now;
   if( store->views>0 || store->txn ) return;
-  now = value_now_ms();
+  now = uptime_ms();
   if( now-store->looked_ms<100 ) return;
   store->looked_ms = now;
   if( (store->reader && maph_refresh(store->reader)!=MAPH_OK) || (store->writer && maph_refresh(store->writer)!=MAPH_OK) ){
@@ -174,14 +189,13 @@ int store_view(sql_store *store, int may, sql_view **view, char **message){
   int rc;
   *view = NULL;
   if( v==NULL ){
-    v = sqlite3_malloc64(sizeof(*v));
+    v = store->spare ? store->spare : sqlite3_malloc64(sizeof(*v));
     if( v==NULL ) return SQLITE_NOMEM;
     memset(v, 0, sizeof(*v));
+    store->spare = v;
     rc = open_snapshot(store, may, v, message);
-    if( rc!=SQLITE_OK ){
-      sqlite3_free(v);
-      return rc;
-    }
+    if( rc!=SQLITE_OK ) return rc;
+    store->spare = NULL;
     v->store = store;
     store->views++;
     store->holders++;
@@ -200,7 +214,7 @@ void store_view_release(sql_view *view){
   if( store->view==view ) store->view = NULL;
   maph_snapshot_close(view->snapshot);
   store->views--;
-  sqlite3_free(view);
+  if( store->spare==NULL ) store->spare = view; else sqlite3_free(view);
   store_release(store);
 }
 
@@ -251,23 +265,23 @@ void store_rollback(sql_store *store){
   transaction_ended(store);
 }
 
-int store_savepoint(sql_store *store, int n, char **message){
+int store_savepoint(sql_store *store, int n){
   int rc;
   if( store->txn==NULL || n<store->depth ) return SQLITE_OK;   /* rule 2 */
-  rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), message);
+  rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), NULL);
   if( rc==SQLITE_OK ) store->depth = n+1;
   return rc;
 }
 
-int store_release_savepoint(sql_store *store, int n, char **message){
+int store_release_savepoint(sql_store *store, int n){
   if( store->txn==NULL || n>=store->depth ) return SQLITE_OK;
   store->depth = n;
-  return store_error(store->writer, maph_txn_release(store->txn, n), message);
+  return store_error(store->writer, maph_txn_release(store->txn, n), NULL);
 }
 
-int store_rollback_to(sql_store *store, int n, char **message){
+int store_rollback_to(sql_store *store, int n){
   if( store->txn==NULL ) return SQLITE_OK;
   store_wrote(store);
   if( store->depth>n+1 ) store->depth = n+1;
-  return store_error(store->writer, maph_txn_rollback_to(store->txn, n), message);
+  return store_error(store->writer, maph_txn_rollback_to(store->txn, n), NULL);
 }

@@ -12,7 +12,7 @@
 **     INSERT OR REPLACE INTO products(key, value, expires_at) VALUES('session-7', 'ada', unixepoch()+3600);
 **     SELECT o.id, p.value ->> '$.price' FROM orders o JOIN products p ON p.key = o.sku;
 **     UPDATE products SET value = json_set(value, '$.price', 31) WHERE key = 'WIDGET-123' AND version = 17;
-**     INSERT INTO products(products) VALUES('check');                         commands: write.c
+**     INSERT INTO products(products) VALUES('check');                         commands: command.c
 **
 ** COLUMNS
 **     key          TEXT or BLOB, 1..65535 bytes, the primary key; the bytes alone make it: 'a' and x'61' are one key
@@ -62,6 +62,7 @@ static int declare(const sql_table *t, sqlite3 *db, char **message){
 static void table_free(sql_table *t){
   if( t==NULL ) return;
   store_release(t->store);
+  read_forget(t);
   option_clear(&t->options);
   sqlite3_free(t->name);
   sqlite3_free(t->schema);
@@ -130,7 +131,12 @@ int table_use(sql_table *t){
 }
 
 const sqlite3_module vtab_module = {
+#if SQLITE_VERSION_NUMBER>=3044000
+  .iVersion    = 4,
+  .xIntegrity  = command_integrity,
+#else
   .iVersion    = 2,
+#endif
   .xCreate     = table_connect,
   .xConnect    = table_connect,
   .xBestIndex  = plan_best_index,

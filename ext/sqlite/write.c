@@ -1,5 +1,5 @@
 /*
-** write.c - INSERT, UPDATE and DELETE, commands, and what SQLite tells a table of its transactions.
+** write.c - INSERT, UPDATE and DELETE, and what SQLite tells a table of its transactions.
 **
 ** ONE STATEMENT, CALL BY CALL
 **     xBegin        before the statement reads anything: takes the writer lock (or waits busy_timeout, then SQLITE_BUSY), so that
@@ -18,19 +18,8 @@
 ** CONFLICTS     A key that is there already, with sqlite3_vtab_on_conflict:
 **     REPLACE                         the row is overwritten
 **     IGNORE, FAIL, ABORT, ROLLBACK   SQLITE_CONSTRAINT before anything is changed; SQLite does the rest
-**
-** COMMANDS     INSERT INTO t(t) VALUES('check'), as FTS5 has them:
-**     check     walk the whole store; the first problem is the error
-**     sync      everything committed is on disk when the statement ends, whatever sync= says
-** They work on what is committed, so they are refused inside BEGIN ... COMMIT.
 */
 #include "sql.h"
-
-static int fail(sql_table *t, int rc, char *sentence){
-  sqlite3_free(t->base.zErrMsg);
-  t->base.zErrMsg = sentence;
-  return sentence ? rc : SQLITE_NOMEM;
-}
 
 static int core_error(sql_table *t, int maph_rc){
   return store_error(t->store->writer, maph_rc, &t->base.zErrMsg);
@@ -51,10 +40,10 @@ static int changed(sqlite3_value *v){
 static int read_key(sql_table *t, sqlite3_value *v, row *r){
   switch( sqlite3_value_type(v) ){
     case SQLITE_NULL:
-      return fail(t, SQLITE_CONSTRAINT_NOTNULL, sqlite3_mprintf("NOT NULL constraint failed: %s.key", t->name));
+      return fail(&t->base.zErrMsg, SQLITE_CONSTRAINT_NOTNULL, sqlite3_mprintf("NOT NULL constraint failed: %s.key", t->name));
     case SQLITE_INTEGER:
     case SQLITE_FLOAT:
-      return fail(t, SQLITE_MISMATCH, sqlite3_mprintf("datatype mismatch: %s.key is TEXT or BLOB, as in CAST(%s AS TEXT)",
+      return fail(&t->base.zErrMsg, SQLITE_MISMATCH, sqlite3_mprintf("datatype mismatch: %s.key is TEXT or BLOB, as in CAST(%s AS TEXT)",
                                                       t->name, sqlite3_value_text(v)));
     default:
       break;
@@ -62,7 +51,7 @@ static int read_key(sql_table *t, sqlite3_value *v, row *r){
   r->put.key_type = sqlite3_value_type(v)==SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   if( value_lookup_key(v, &r->key)!=SQLITE_OK ) return SQLITE_NOMEM;
   if( r->key.size==0 ){
-    return fail(t, SQLITE_CONSTRAINT_CHECK, sqlite3_mprintf("CHECK constraint failed: %s.key is empty", t->name));
+    return fail(&t->base.zErrMsg, SQLITE_CONSTRAINT_CHECK, sqlite3_mprintf("CHECK constraint failed: %s.key is empty", t->name));
   }
   return SQLITE_OK;
 }
@@ -82,7 +71,7 @@ static int read_expiry(sql_table *t, sqlite3_value *v, row *r){
 }
 
 static int duplicate_key(sql_table *t){
-  return fail(t, SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3_mprintf("UNIQUE constraint failed: %s.key", t->name));
+  return fail(&t->base.zErrMsg, SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3_mprintf("UNIQUE constraint failed: %s.key", t->name));
 }
 
 /* Put the row; another one under its key gives way only if `replace`. */
@@ -108,7 +97,7 @@ static int delete_row(sql_table *t, sqlite3_value *old){
 }
 
 static int refuse_version(sql_table *t){
-  return fail(t, SQLITE_ERROR, sqlite3_mprintf("%s.version is set by the store and cannot be written", t->name));
+  return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("%s.version is set by the store and cannot be written", t->name));
 }
 
 static int insert_row(sql_table *t, sqlite3_value **columns){
@@ -157,12 +146,12 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
 static int move_row(sql_table *t, maph_slice old_key, row *r){
   int replace = sqlite3_vtab_on_conflict(t->connection->db)==SQLITE_REPLACE;
   int n = t->store->depth;
-  int rc = store_savepoint(t->store, n, &t->base.zErrMsg);
+  int rc = store_savepoint(t->store, n);
   if( rc!=SQLITE_OK ) return rc;
   rc = put(t, r, replace);
   if( rc==SQLITE_OK ) rc = delete_key(t, old_key);
-  if( rc!=SQLITE_OK ) store_rollback_to(t->store, n, NULL);
-  store_release_savepoint(t->store, n, NULL);
+  if( rc!=SQLITE_OK ) store_rollback_to(t->store, n);
+  store_release_savepoint(t->store, n);
   return rc;
 }
 
@@ -181,72 +170,13 @@ static int update_row(sql_table *t, sqlite3_value *old_key, sqlite3_value **colu
   return move_row(t, key, &r);
 }
 
-/* --------------------------------------------------------------------------------------------------- commands */
-
-typedef struct problem { uint64_t offset, count; char *sentence; } problem;
-
-static int note_problem(void *arg, uint64_t offset, const char *sentence){
-  problem *p = arg;
-  if( p->count++==0 ){
-    p->offset = offset;
-    p->sentence = sqlite3_mprintf("%s", sentence);
-  }
-  return 0;
-}
-
-static int command_check(sql_table *t){
-  problem p = { 0, 0, NULL };
-  int rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
-  if( rc!=SQLITE_OK ) return rc;
-  rc = store_error(t->store->reader, maph_check(t->store->reader, note_problem, &p), &t->base.zErrMsg);
-  if( rc==SQLITE_CORRUPT_VTAB && p.sentence ){
-    rc = fail(t, rc, sqlite3_mprintf("%s: %s (offset %lld; problems in all: %lld)", t->store->path, p.sentence,
-                                     (long long)p.offset, (long long)p.count));
-  }
-  sqlite3_free(p.sentence);
-  return rc;
-}
-
-static int command_sync(sql_table *t){
-  int rc;
-  if( !(table_may(t) & STORE_MAY_WRITE) ) return fail(t, SQLITE_READONLY, sqlite3_mprintf("%s is read-only: sync writes", t->name));
-  rc = store_open_writer(t->store, table_may(t), &t->base.zErrMsg);
-  return rc==SQLITE_OK ? core_error(t, maph_sync(t->store->writer)) : rc;
-}
-
-static const struct command {
-  const char *name;
-  int (*run)(sql_table*);
-} commands[] = {
-  { "check", command_check },
-  { "sync",  command_sync },
-};
-
-/* xBegin took the writer lock; a command does not want it. */
-static int run_command(sql_table *t, sqlite3_value *word){
-  const char *name = (const char*)sqlite3_value_text(word);
-  sql_store *s = t->store;
-  size_t i;
-  if( name==NULL ) return SQLITE_NOMEM;
-  for(i=0; i<sizeof(commands)/sizeof(commands[0]) && sqlite3_stricmp(name, commands[i].name)!=0; i++){}
-  if( i==sizeof(commands)/sizeof(commands[0]) ){
-    return fail(t, SQLITE_ERROR, sqlite3_mprintf("maph: no command \"%.100s\": there are check and sync, as in INSERT INTO %s(%s) VALUES('check')",
-                                                 name, t->name, t->name));
-  }
-  if( !sqlite3_get_autocommit(t->connection->db) || (s->txn && maph_txn_operations(s->txn)>0) ){
-    return fail(t, SQLITE_ERROR, sqlite3_mprintf("maph: '%s' works on what is committed and cannot run inside a transaction", commands[i].name));
-  }
-  store_rollback(s);
-  return commands[i].run(t);
-}
-
 /* ---------------------------------------------------------------------------------------------------- xUpdate */
 
 static int refuse_write(sql_table *t){
   if( t->is_function ){
-    return fail(t, SQLITE_READONLY, sqlite3_mprintf("maph(...) is read-only; to write: CREATE VIRTUAL TABLE t USING maph('cache.maph')"));
+    return fail(&t->base.zErrMsg, SQLITE_READONLY, sqlite3_mprintf("maph(...) is read-only; to write: CREATE VIRTUAL TABLE t USING maph('cache.maph')"));
   }
-  return fail(t, SQLITE_READONLY, sqlite3_mprintf("attempt to write a read-only table: %s was made with mode=ro", t->name));
+  return fail(&t->base.zErrMsg, SQLITE_READONLY, sqlite3_mprintf("attempt to write a read-only table: %s was made with mode=ro", t->name));
 }
 
 /* argv: the old key or NULL; the new key; then the columns.  DELETE has the old key only. */
@@ -260,8 +190,8 @@ int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int
   if( t->is_function ) return refuse_write(t);
   rc = table_use(t);
   if( rc!=SQLITE_OK ) return rc;
-  if( is_command && is_insert ) return run_command(t, columns[COLUMN_COMMAND]);
-  if( is_command ) return fail(t, SQLITE_ERROR, sqlite3_mprintf("maph: a command is an INSERT, as in INSERT INTO %s(%s) VALUES('check')", t->name, t->name));
+  if( is_command && is_insert ) return command_run(t, columns[COLUMN_COMMAND]);
+  if( is_command ) return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("maph: a command is an INSERT, as in INSERT INTO %s(%s) VALUES('check')", t->name, t->name));
   if( !(table_may(t) & STORE_MAY_WRITE) ) return refuse_write(t);
   rc = store_begin(t->store, table_may(t), &t->base.zErrMsg);
   if( rc!=SQLITE_OK ) return rc;
@@ -312,15 +242,15 @@ int write_rollback(sqlite3_vtab *vtab){
 
 int write_savepoint(sqlite3_vtab *vtab, int n){
   sql_table *t = (sql_table*)vtab;
-  return t->store ? store_savepoint(t->store, n, &t->base.zErrMsg) : SQLITE_OK;
+  return t->store ? store_savepoint(t->store, n) : SQLITE_OK;
 }
 
 int write_release(sqlite3_vtab *vtab, int n){
   sql_table *t = (sql_table*)vtab;
-  return t->store ? store_release_savepoint(t->store, n, &t->base.zErrMsg) : SQLITE_OK;
+  return t->store ? store_release_savepoint(t->store, n) : SQLITE_OK;
 }
 
 int write_rollback_to(sqlite3_vtab *vtab, int n){
   sql_table *t = (sql_table*)vtab;
-  return t->store ? store_rollback_to(t->store, n, &t->base.zErrMsg) : SQLITE_OK;
+  return t->store ? store_rollback_to(t->store, n) : SQLITE_OK;
 }

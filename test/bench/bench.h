@@ -11,6 +11,7 @@
 **   peer_*.c          one store each, behind the functions of peer.h
 **   section_read.c    gets, latencies, misses, get_many, scan       section_write.c   loads, puts, their slowest
 **   section_reader.c  reading processes                             section_open.c    opening, bytes
+**   section_sql.c     the same SQL over a maph table and an ordinary one
 **   entrant.c         a peer's store: loaded, opened, checked       folder.c          data folders and the disk
 **   results.c         figures, medians, CSV                         report.c          tables and targets
 */
@@ -50,6 +51,7 @@ typedef enum metric {
   GET, GET_P50, GET_P99, GET_P999, DEPENDENT, MISS, MANY, ONE_READER, TWO_READERS, SCAN, SCAN_BYTES,
   PUT, PUT_FULL, UPDATE, DURABLE_PUT, DURABLE_BATCH, DURABLE_BATCH_FULL,
   OPEN, OPEN_SMALL, TAIL_P50, TAIL_P99, TAIL_P999, TAIL_P99999, TAIL_MAX, TAIL_SWITCHES, TAIL_KEPT_P99999, TAIL_KEPT_MAX,
+  SQL_SELECT, SQL_IN, SQL_JOIN, SQL_SUM, SQL_INSERT,
   METRICS
 } metric;
 
@@ -142,6 +144,7 @@ void measure_put_full(bench *b, entrant *e);
 void measure_batch_full(bench *b, entrant *e);
 void measure_open(bench *b, entrant *e);
 void measure_tail(bench *b, entrant *e);
+void measure_sql(bench *b, entrant *e);
 
 extern const section all_sections[];                       /* in the order they run; ends with a NULL name */
 

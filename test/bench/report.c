@@ -40,6 +40,11 @@ static const target targets[] = {
   { "slowest put, no flush",            TAIL_MAX,      NULL,          TAIL_MAX,      0, 50e6 },
   { "p99.999 of puts not interrupted",  TAIL_KEPT_P99999, NULL,       TAIL_KEPT_P99999, 0, 1e6 },
   { "slowest put not interrupted",      TAIL_KEPT_MAX, NULL,          TAIL_KEPT_MAX, 0, 50e6 },
+  { "SQL: SELECT by key",               SQL_SELECT,    &peer_sqlite,  SQL_SELECT,    1, 2.5 },
+  { "SQL: key IN (1000)",               SQL_IN,        &peer_sqlite,  SQL_IN,        1, 4 },
+  { "SQL: join on key",                 SQL_JOIN,      &peer_sqlite,  SQL_JOIN,      1, 2.7 },
+  { "SQL: sum of lengths",              SQL_SUM,       &peer_sqlite,  SQL_SUM,       1, 1 },
+  { "SQL: INSERT, one transaction",     SQL_INSERT,    &peer_sqlite,  SQL_INSERT,    1, 4 },
 };
 
 /* "7.21M", "319k", "2987", "412 ns", "1.3 ms" */

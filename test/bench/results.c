@@ -38,6 +38,11 @@ const metric_info metric_infos[METRICS] = {
   [TAIL_SWITCHES] = { "put_switches",      "lost the processor, times",      COUNT },
   [TAIL_KEPT_P99999] = { "put_kept_p99999", "put p99.999 but for those",    NANOSECONDS },
   [TAIL_KEPT_MAX] = { "put_kept_max",      "put, slowest but for those",     NANOSECONDS },
+  [SQL_SELECT]    = { "sql_select",        "SQL: SELECT by key",             PER_SECOND },
+  [SQL_IN]        = { "sql_in",            "SQL: key IN (1000), keys",       PER_SECOND },
+  [SQL_JOIN]      = { "sql_join",          "SQL: join on key, rows",         PER_SECOND },
+  [SQL_SUM]       = { "sql_sum",           "SQL: sum of lengths, rows",      PER_SECOND },
+  [SQL_INSERT]    = { "sql_insert",        "SQL: INSERT, one transaction",   PER_SECOND },
 };
 
 results *results_new(void){

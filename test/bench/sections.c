@@ -20,6 +20,7 @@ const section all_sections[] = {
   { "put-full",  0, measure_put_full,  "one new key a transaction into the full store, without flush" },
   { "update",    0, measure_update,    "one key that is there a transaction, without flush" },
   { "batch-full", 0, measure_batch_full, "1,000 new keys a transaction into the full store, flushed" },
+  { "sql",       0, measure_sql,       "SQL over a maph table and over an ordinary one WITHOUT ROWID (the peers maph and sqlite)" },
   { "open",      1, measure_open,      "opening for reading with a first get, this store and one of 1,000 keys" },
   { "tail",      1, measure_tail,      "the slowest of many puts without flush (meant for --keys 10000000)" },
   { NULL,        0, NULL,              NULL }
