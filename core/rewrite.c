@@ -26,8 +26,9 @@ int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total)
   uint64_t now;
   if( x->progress==NULL ) return MAPH_OK;
   now = os_clock_ns();
-  if( now-x->told_ns<TELL_EACH_NS && done<total ) return MAPH_OK;
+  if( now-x->told_ns<TELL_EACH_NS && done<total && x->phase && strcmp(phase, x->phase)==0 ) return MAPH_OK;
   x->told_ns = now;
+  x->phase = phase;
   return x->progress(x->arg, phase, done, total) ? fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", x->from->path) : MAPH_OK;
 }
 
