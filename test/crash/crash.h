@@ -76,6 +76,7 @@ typedef struct board {
   uint64_t top_version;                          /* the highest that anyone was told */
   uint32_t stamp;
   int      done;                                 /* the child ended its work */
+  int      expired;                              /* entries that nobody sees, at most: they count as records until they are swept */
   state    maybe;                                /* the state if what is under way counts */
   state    history[HISTORY_MAX];
   universe u;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STORM_WRITERS = 2, STORM_READERS = 4, STORM_KEYS = 600, VALUE_MOST = 900, MANY = 24 };
+enum { STORM_WRITERS = 2, STORM_READERS = 4, STORM_KEYS = 3000, VALUE_MOST = 900, MANY = 24 };
 
 /* The number of a key's last value, doubled; odd: it was deleted as that number. */
 static struct weather {
