@@ -378,6 +378,14 @@ int maph_close(maph *m){
 
 /* ------------------------------------------------------------------------------------------- the next generation, refresh */
 
+/* The handle writes to what replaced this store.  Other threads of it may be about to lock the old one, and have to find out by themselves: the lock file
+** stays open as long as the store, but nobody counts us as a writer of it any more. */
+static void leave_replaced(store *s){
+  pthread_mutex_lock(&registry_mutex);
+  if( !s->dead && --s->writers==0 ) lock_leave(s);
+  pthread_mutex_unlock(&registry_mutex);
+}
+
 /* The handle's next calls go to s; what it leaves stays mapped until refresh or close.  Under m->mutex. */
 static int move_to(maph *m, store *s){
   store *left = m->s, **retired = os_realloc(m->retired, (m->retired_count+1)*sizeof *retired);
@@ -385,7 +393,10 @@ static int move_to(maph *m, store *s){
   m->retired = retired;
   retired[m->retired_count++] = left;
   atomic_store_explicit(&m->s, s, memory_order_release);
-  if( writes(m) && !left->in_memory ) stop_writing(left);
+  if( writes(m) && !left->in_memory ){
+    uint64_t state = atomic_load(&header_of(atomic_load(&left->base))->state);
+    if( state & (STATE_SUPERSEDED|STATE_SWITCHING) ) leave_replaced(left); else stop_writing(left);
+  }
   return MAPH_OK;
 }
 

@@ -26,8 +26,9 @@ int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total)
   uint64_t now;
   if( x->progress==NULL ) return MAPH_OK;
   now = os_clock_ns();
-  if( now-x->told_ns<TELL_EACH_NS && done<total ) return MAPH_OK;
+  if( now-x->told_ns<TELL_EACH_NS && done<total && x->phase && strcmp(phase, x->phase)==0 ) return MAPH_OK;
   x->told_ns = now;
+  x->phase = phase;
   return x->progress(x->arg, phase, done, total) ? fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", x->from->path) : MAPH_OK;
 }
 
@@ -304,7 +305,7 @@ static void finish(rewriting *x, int rc, uint64_t began){
   if( rc==MAPH_OK ) handle_note_rewrite(x->handle, &x->result);
 }
 
-static int rewrite_in_place(maph *m, int freeze, maph_progress_fn progress, void *arg){
+static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn progress, void *arg){
   uint64_t began = os_clock_ns();
   char *temporary = NULL;
   rewriting x;
@@ -317,7 +318,7 @@ static int rewrite_in_place(maph *m, int freeze, maph_progress_fn progress, void
   lock.fd = -1;
   if( !s->in_memory ){
     temporary = create_beside(m->path, ".new");
-    rc = temporary ? create_lock_rewrite(m->path, &s->file, m->options.busy_timeout_ms, &lock) : MAPH_NOMEM;
+    rc = temporary ? create_lock_rewrite(m->path, &s->file, patient ? m->options.busy_timeout_ms : 0, &lock) : MAPH_NOMEM;
   }
   if( rc==MAPH_OK ) rc = handle_writer(m, &s);             /* another one may have rewritten it while we waited */
   if( rc==MAPH_OK ) rc = sweep(&x);
@@ -333,8 +334,8 @@ static int rewrite_in_place(maph *m, int freeze, maph_progress_fn progress, void
   return rc;
 }
 
-int maph_compact(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 0, progress, arg); }
-int maph_optimize(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 1, progress, arg); }
+int maph_compact(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 0, 1, progress, arg); }
+int maph_optimize(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 1, 1, progress, arg); }
 
 /* A backup becomes a store of its own: clean, with its own lock file. */
 static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock){
@@ -406,9 +407,9 @@ void rewrite_if_due(maph *m){
   maph_stats st;
   store *s = atomic_load(&m->s);
   uint64_t committed = atomic_load_explicit(&header_of(atomic_load(&s->base))->committed, memory_order_relaxed);
-  if( m->options.auto_compact==0 || (m->looked_at==s && committed<m->look_again) ) return;
-  m->looked_at = s;
-  m->look_again = committed+MAX(committed/16, (uint64_t)LOOK_EACH);
+  if( m->options.auto_compact==0 || (atomic_load(&m->looked_at)==s && committed<atomic_load(&m->look_again)) ) return;
+  atomic_store(&m->look_again, committed+MAX(committed/16, (uint64_t)LOOK_EACH));
+  atomic_store(&m->looked_at, s);
   if( maph_stat(m, &st)!=MAPH_OK || st.dead_bytes<LOOK_EACH || st.dead_bytes*100<=st.used_bytes*(uint64_t)m->options.auto_compact ) return;
-  maph_compact(m, NULL, NULL);               /* the commit stands whether this succeeds or not */
+  rewrite_in_place(m, 0, 0, NULL, NULL);     /* unless somebody is at it; and the commit stands whether it succeeds or not */
 }

@@ -14,12 +14,13 @@ typedef struct rewriting {
   uint64_t flushed;              /* the new file, up to here, is on disk */
   maph_progress_fn progress;
   void    *arg;
-  uint64_t told_ns;
+  uint64_t told_ns;              /* when progress was called last, */
+  const char *phase;             /* and of what */
   uint64_t memory;               /* allocated now */
   maph_rewrite result;
 } rewriting;
 
-int   rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);   /* at most some times a second.  CANCELLED */
+int   rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);   /* at most some times a second, but of each phase.  CANCELLED */
 void *rewrite_alloc(rewriting *x, uint64_t size);                                     /* counted */
 void  rewrite_free(rewriting *x, void *p, uint64_t size);
 

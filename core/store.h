@@ -283,8 +283,8 @@ struct maph {
   unsigned open_reads;           /* snapshots, cursors and feeds */
   int      rewrote;              /* `rewrite` tells what */
   maph_rewrite rewrite;
-  const store *looked_at;        /* auto_compact: not to be looked at again before committed is at look_again */
-  uint64_t look_again;
+  _Atomic(const store *) looked_at;      /* auto_compact: not to be looked at again before committed is at look_again */
+  _Atomic uint64_t look_again;
 };
 struct maph_snapshot {
   uint32_t magic;

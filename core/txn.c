@@ -232,7 +232,7 @@ int maph_txn_prepare(maph_txn *t){
 }
 
 int maph_txn_commit(maph_txn *t){
-  int rc = check(t, 0);
+  int rc = check(t, 0), sweeping;
   maph *m;
   if( rc!=MAPH_OK ) return rc;
   m = t->handle;
@@ -246,8 +246,9 @@ int maph_txn_commit(maph_txn *t){
     end_snapshots(t, t->start);
     commit_abort(t);
   }
+  sweeping = t->copying;                   /* part of a rewrite: none begins inside another */
   txn_free(t);
-  if( rc==MAPH_OK ) rewrite_if_due(m);
+  if( rc==MAPH_OK && !sweeping ) rewrite_if_due(m);
   return rc;
 }
 

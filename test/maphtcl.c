@@ -7,14 +7,17 @@
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   begin ?DURABILITY?   stat   sync   check   refresh   close
+**   $m compact ?CALLBACK?   optimize ?CALLBACK?   backup PATH ?CALLBACK?   rewritten   changes SINCE
 **   $t  (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot prepare version
 **                      operations commit abort
 **   $s  (snapshot)     get get_entry get_many cursor version records close
 **   $c  (cursor)       next tell seek close
+**   $f  (feed)         next ?TIMEOUT_MS? version close
 **   $v  (view)         read address close: a slice that a get handed out, read again later
 **
 ** Keys and values are byte arrays.  A failure is a Tcl error: the sentence of maph_errmsg, and errorCode {MAPH NAME CODE}.
 ** get_many answers a list: {} for a missing key, {VALUE} for a found one.  check and recover answer a list of {OFFSET SENTENCE}.
+** A CALLBACK is evaluated with phase, done and total; where it answers true, or fails, the rewrite stops.
 **
 ** Each object is a command; closing it, or deleting the command, closes it in C.  Objects of a handle hang on its list, so that
 ** deleting the handle's command closes them first.
@@ -28,8 +31,8 @@
 
 int Maphtcl_Init(Tcl_Interp *interp);
 
-enum { HANDLE, TXN, SNAPSHOT, CURSOR, VIEW };
-static const char *const kind_names[] = { "maph", "txn", "snapshot", "cursor", "view" };
+enum { HANDLE, TXN, SNAPSHOT, CURSOR, FEED, VIEW };
+static const char *const kind_names[] = { "maph", "txn", "snapshot", "cursor", "feed", "view" };
 
 typedef struct object {
   int            kind;
@@ -41,12 +44,13 @@ typedef struct object {
   maph_txn      *txn;
   maph_snapshot *snapshot;
   maph_cursor   *cursor;
+  maph_changes  *feed;
   maph_slice     view;
 } object;
 
 /* ------------------------------------------------------------------------------------------------------ results */
 static const char *const code_names[] = { "OK", "NOTFOUND", "EXISTS", "CONFLICT", "BUSY", "READONLY", "FULL", "TOOBIG", "NOMEM",
-  "IOERR", "CORRUPT", "FORMAT", "RECOVER", "MISUSE", "CANTOPEN" };
+  "IOERR", "CORRUPT", "FORMAT", "RECOVER", "MISUSE", "CANTOPEN", "COMPACTED", "CANCELLED" };
 
 static const char *code_name(int rc){
   return rc>=0 && rc<(int)(sizeof(code_names)/sizeof(code_names[0])) ? code_names[rc] : "UNKNOWN";
@@ -83,6 +87,8 @@ static void dict_put(Tcl_Obj *dict, const char *name, Tcl_Obj *value){
 
 static const char *const type_names[] = { "blob", "text", "json", "integer", "real", "null", NULL };
 static const char *const durability_names[] = { "default", "off", "normal", "full", NULL };
+static const char *const key_type_names[] = { "bytes", "text", "blob", NULL };
+static const char *const perfect_names[] = { "default", "pilot", "cmph", NULL };
 static const char *const advice_names[] = { "normal", "random", "willneed", NULL };
 static const char *const when_names[] = { "always", "absent", "present", "version", NULL };
 
@@ -94,6 +100,7 @@ static Tcl_Obj *entry_obj(const maph_entry *e){
   dict_put(dict, "expires", Tcl_NewWideIntObj((Tcl_WideInt)e->expires));
   dict_put(dict, "type", Tcl_NewStringObj(e->type>=0 && e->type<=MAPH_NULL ? type_names[e->type] : "?", -1));
   dict_put(dict, "key_is_text", Tcl_NewIntObj(e->key_type==MAPH_KEY_TEXT));
+  dict_put(dict, "key_type", Tcl_NewStringObj(e->key_type>=0 && e->key_type<=MAPH_KEY_BLOB ? key_type_names[e->key_type] : "?", -1));
   dict_put(dict, "media_type", obj_of(e->media_type));
   return dict;
 }
@@ -131,6 +138,7 @@ static void object_deleted(ClientData data){
   maph_txn_abort(o->txn);
   maph_snapshot_close(o->snapshot);
   maph_cursor_close(o->cursor);
+  maph_changes_close(o->feed);
   maph_close(o->m);
   ckfree((char*)o);
 }
@@ -167,7 +175,8 @@ static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *s, Tcl_
 /* --------------------------------------------------------------------------------------------- the shared verbs */
 /* The condition of put_if and delete_if: objv[0..objc) are its options. */
 static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_condition *c, Tcl_Obj **outcome_name){
-  static const char *const options[] = { "-when", "-version", "-expires", "-type", "-key_is_text", "-media_type", "-outcome", NULL };
+  static const char *const options[] = { "-when", "-version", "-expires", "-type", "-key_is_text", "-media_type", "-outcome",
+    "-key_type", NULL };
   int i, option;
   memset(c, 0, sizeof(*c));
   *outcome_name = NULL;
@@ -184,6 +193,7 @@ static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, m
       case 4: rc = Tcl_GetBooleanFromObj(interp, value, &c->key_type); break;
       case 5: c->media_type = slice_of(value); break;
       case 6: *outcome_name = value; break;
+      case 7: rc = Tcl_GetIndexFromObj(interp, value, key_type_names, "key type", 0, &c->key_type); break;
     }
     if( rc!=TCL_OK ) return rc;
   }
@@ -289,6 +299,10 @@ static int check_verb(object *o, Tcl_Interp *interp){
   return answer(interp, o->m, rc);
 }
 
+static Tcl_Obj *perfect_obj(int algorithm){
+  return Tcl_NewStringObj(algorithm==0 ? "none" : algorithm>0 && algorithm<=MAPH_PERFECT_CMPH ? perfect_names[algorithm] : "?", -1);
+}
+
 static int stat_verb(object *o, Tcl_Interp *interp){
   maph_stats s;
   Tcl_Obj *dict;
@@ -298,7 +312,10 @@ static int stat_verb(object *o, Tcl_Interp *interp){
 #define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)s.field))
   NUMBER(records); NUMBER(live_bytes); NUMBER(dead_bytes); NUMBER(index_bytes); NUMBER(used_bytes); NUMBER(file_bytes);
   NUMBER(version); NUMBER(generation); NUMBER(flushed_bytes); NUMBER(segments); NUMBER(poisoned);
+  NUMBER(oldest_version); NUMBER(direct); NUMBER(frozen_keys); NUMBER(moved_keys); NUMBER(later_keys); NUMBER(frozen_bytes);
 #undef NUMBER
+  dict_put(dict, "perfect_hash", perfect_obj(s.perfect_hash));
+  dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(s.perfect_bits));
   dict_put(dict, "load_factor", Tcl_NewDoubleObj(s.load_factor));
   dict_put(dict, "uuid", Tcl_NewByteArrayObj(s.uuid, 16));
   Tcl_SetObjResult(interp, dict);
@@ -337,6 +354,72 @@ static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *
   return new_cursor(interp, o, s, objc>2 ? objv[2] : NULL);
 }
 
+/* A rewrite tells a script how far it is.  A script that fails stops it too, and its error is the answer. */
+typedef struct listener { Tcl_Interp *interp; Tcl_Obj *script, *error; } listener;
+
+static int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total){
+  listener *l = arg;
+  Tcl_Obj *command = Tcl_DuplicateObj(l->script);
+  int rc, stop = 0;
+  Tcl_IncrRefCount(command);
+  rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewStringObj(phase, -1));
+  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
+  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
+  if( rc==TCL_OK ) rc = Tcl_EvalObjEx(l->interp, command, TCL_EVAL_GLOBAL);
+  if( rc==TCL_OK ) rc = Tcl_GetBooleanFromObj(l->interp, Tcl_GetObjResult(l->interp), &stop);
+  Tcl_DecrRefCount(command);
+  if( rc==TCL_OK ){ Tcl_ResetResult(l->interp); return stop; }
+  l->error = Tcl_GetObjResult(l->interp);
+  Tcl_IncrRefCount(l->error);
+  return 1;
+}
+
+/* compact, optimize and backup. */
+static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+  const char *verb = Tcl_GetString(objv[1]);
+  int fixed = verb[0]=='b' ? 3 : 2;
+  Tcl_Obj *script = objc>fixed ? objv[fixed] : NULL;
+  listener l = { interp, script, NULL };
+  maph_progress_fn tell = script ? tell_script : NULL;
+  maph *m = o->m;
+  int rc;
+  if( objc<fixed || objc>fixed+1 ) return usage(interp, objv, 2, fixed==3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
+  rc = verb[0]=='b' ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l) : verb[0]=='o' ? maph_optimize(m, tell, &l) : maph_compact(m, tell, &l);
+  if( l.error==NULL ) return answer(interp, m, rc);
+  Tcl_SetObjResult(interp, l.error);
+  Tcl_DecrRefCount(l.error);
+  return TCL_ERROR;
+}
+
+static int rewritten_verb(object *o, Tcl_Interp *interp){
+  maph_rewrite r;
+  Tcl_Obj *dict;
+  int rc = maph_rewritten(o->m, &r);
+  if( rc!=MAPH_OK ) return answer(interp, o->m, rc);
+  dict = Tcl_NewDictObj();
+#define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)r.field))
+  NUMBER(bytes_before); NUMBER(bytes_after); NUMBER(records); NUMBER(swept); NUMBER(caught_up); NUMBER(frozen_keys); NUMBER(direct);
+  NUMBER(took_ns); NUMBER(pause_ns); NUMBER(memory_bytes);
+#undef NUMBER
+  dict_put(dict, "perfect_hash", perfect_obj(r.perfect_hash));
+  dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(r.perfect_bits));
+  dict_put(dict, "note", Tcl_NewStringObj(r.note, -1));
+  Tcl_SetObjResult(interp, dict);
+  return TCL_OK;
+}
+
+static int changes_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+  maph_changes *feed;
+  uint64_t since;
+  int rc;
+  if( objc!=3 ) return usage(interp, objv, 2, "SINCE");
+  if( get_u64(interp, objv[2], &since)!=TCL_OK ) return TCL_ERROR;
+  rc = maph_changes_open(o->m, since, &feed);
+  if( rc!=MAPH_OK ) return answer(interp, o->m, rc);
+  object_new(interp, FEED, o)->feed = feed;
+  return TCL_OK;
+}
+
 /* Close: the transactions are aborted by maph_close, so their commands go without touching them. */
 static int close_handle(object *o, Tcl_Interp *interp){
   maph *m = o->m;
@@ -355,13 +438,13 @@ static int close_handle(object *o, Tcl_Interp *interp){
 
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   static const char *const verbs[] = { "get", "get_entry", "get_many", "exists", "view", "put", "put_if", "delete", "delete_if",
-    "snapshot", "cursor", "begin", "stat", "sync", "check", "refresh", "close", "errmsg", NULL };
-  enum { GET, GET_ENTRY, GET_MANY, EXISTS, VIEW_, PUT, PUT_IF, DELETE, DELETE_IF, SNAPSHOT_, CURSOR_, BEGIN, STAT, SYNC, CHECK,
-    REFRESH, CLOSE, ERRMSG };
+    "snapshot", "cursor", "begin", "compact", "optimize", "backup", "changes", "rewritten", "stat", "sync", "check", "refresh", "close", "errmsg", NULL };
+  enum { GET, GET_ENTRY, GET_MANY, EXISTS, VIEW_, PUT, PUT_IF, DELETE, DELETE_IF, SNAPSHOT_, CURSOR_, BEGIN, COMPACT, OPTIMIZE,
+    BACKUP, CHANGES, REWRITTEN, STAT, SYNC, CHECK, REFRESH, CLOSE, ERRMSG };
   maph_snapshot *s = NULL;
   int verb, rc;
   if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  if( verb>=STAT && objc!=2 ) return usage(interp, objv, 2, NULL);
+  if( verb>=REWRITTEN && objc!=2 ) return usage(interp, objv, 2, NULL);
   switch( verb ){
     case GET:       return get_verb(o, interp, objc, objv);
     case GET_ENTRY: return get_entry_verb(o, interp, objc, objv);
@@ -376,6 +459,9 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case SNAPSHOT_: rc = maph_snapshot_open(o->m, &s); return new_snapshot(interp, o, rc, s);
     case CURSOR_:   return cursor_verb(o, interp, objc, objv);
     case BEGIN:     return begin_verb(o, interp, objc, objv);
+    case COMPACT: case OPTIMIZE: case BACKUP: return rewrite_verb(o, interp, objc, objv);
+    case CHANGES:   return changes_verb(o, interp, objc, objv);
+    case REWRITTEN: return rewritten_verb(o, interp);
     case STAT:      return stat_verb(o, interp);
     case SYNC:      return answer(interp, o->m, maph_sync(o->m));
     case CHECK:     return check_verb(o, interp);
@@ -386,7 +472,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
   }
 }
 
-/* -------------------------------------------------------------------------- transaction, snapshot, cursor, view */
+/* -------------------------------------------------------------------------- transaction, snapshot, cursor, feed, view */
 static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   static const char *const verbs[] = { "get", "get_entry", "put", "put_if", "delete", "delete_if", "savepoint", "release", "rollback_to",
     "snapshot", "prepare", "version", "operations", "commit", "abort", NULL };
@@ -452,6 +538,30 @@ static int cursor_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
   }
 }
 
+static Tcl_Obj *change_obj(const maph_change *c){
+  Tcl_Obj *dict = entry_obj(&c->entry);
+  dict_put(dict, "deleted", Tcl_NewIntObj(c->deleted));
+  dict_put(dict, "last", Tcl_NewIntObj(c->last));
+  return dict;
+}
+
+static int feed_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+  static const char *const verbs[] = { "next", "version", "close", NULL };
+  maph_change change;
+  int verb, rc, timeout_ms = 0;
+  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
+  switch( verb ){
+    case 0:
+      if( objc>3 ) return usage(interp, objv, 2, "?TIMEOUT_MS?");
+      if( objc==3 && Tcl_GetIntFromObj(interp, objv[2], &timeout_ms)!=TCL_OK ) return TCL_ERROR;
+      rc = maph_changes_next(o->feed, timeout_ms, &change);
+      if( rc==MAPH_OK ) Tcl_SetObjResult(interp, change_obj(&change));
+      return answer(interp, o->handle->m, rc);
+    case 1: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_changes_version(o->feed))); return TCL_OK;
+    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+  }
+}
+
 static int view_cmd(object *o, Tcl_Interp *interp, Tcl_Obj *const *objv){
   static const char *const verbs[] = { "read", "address", "close", NULL };
   int verb;
@@ -471,6 +581,7 @@ static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *co
     case TXN:      return txn_cmd(o, interp, objc, objv);
     case SNAPSHOT: return snapshot_cmd(o, interp, objc, objv);
     case CURSOR:   return cursor_cmd(o, interp, objc, objv);
+    case FEED:     return feed_cmd(o, interp, objc, objv);
     default:       return view_cmd(o, interp, objv);
   }
 }
@@ -491,7 +602,7 @@ static int parse_flags(Tcl_Interp *interp, Tcl_Obj *obj, int *flags){
 
 static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   static const char *const names[] = { "-flags", "-durability", "-busy_timeout", "-expected_keys", "-verify", "-prefault", "-lock_memory",
-    "-advice", "-huge_pages", "-mode", "-size", "-options", NULL };
+    "-advice", "-huge_pages", "-mode", "-size", "-options", "-perfect_hash", "-auto_compact", NULL };
   maph_options options = MAPH_OPTIONS_INIT, *given = &options;
   maph *m = NULL;
   int flags = MAPH_RDWR|MAPH_CREATE, i, name, rc, n;
@@ -514,6 +625,8 @@ static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
       case 9: rc = Tcl_GetIntFromObj(interp, value, &options.mode); break;
       case 10: rc = get_u64(interp, value, &size); options.size = (size_t)size; break;
       case 11: given = NULL; break;
+      case 12: if( Tcl_GetIntFromObj(NULL, value, &options.perfect_hash)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, perfect_names, "algorithm", 0, &options.perfect_hash); break;
+      case 13: rc = Tcl_GetIntFromObj(interp, value, &options.auto_compact); break;
     }
     if( rc!=TCL_OK ) return rc;
   }
@@ -546,6 +659,9 @@ static Tcl_Obj *null_calls(void){
   maph_cursor *c = NULL;
   maph_txn *t = NULL;
   maph_stats stats;
+  maph_rewrite rewrite;
+  maph_changes *feed = NULL;
+  maph_change change;
   maph *m = NULL;
 #define CALL(name, call) dict_put(dict, name, Tcl_NewStringObj(code_name(call), -1))
   CALL("open path", maph_open(NULL, MAPH_RDONLY, NULL, &m));
@@ -586,9 +702,16 @@ static Tcl_Obj *null_calls(void){
   CALL("txn_prepare", maph_txn_prepare(NULL));
   CALL("txn_commit", maph_txn_commit(NULL));
   CALL("txn_abort", maph_txn_abort(NULL));
+  CALL("compact", maph_compact(NULL, NULL, NULL));
+  CALL("optimize", maph_optimize(NULL, NULL, NULL));
+  CALL("backup", maph_backup(NULL, "x", NULL, NULL));
+  CALL("rewritten", maph_rewritten(NULL, &rewrite));
+  CALL("changes_open", maph_changes_open(NULL, 0, &feed));
+  CALL("changes_next", maph_changes_next(NULL, 0, &change));
 #undef CALL
   maph_snapshot_close(NULL);
   maph_cursor_close(NULL);
+  maph_changes_close(NULL);
   return dict;
 }
 

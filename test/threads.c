@@ -1,11 +1,13 @@
 /*
 ** threads.c - one handle used by many threads at once, as a Tcl command for the _thread tests.
 **
-**   maph_threads PATH WRITERS READERS COMMITS DURABILITY      -> {first violation or nothing, reads, commits}
+**   maph_threads PATH WRITERS READERS COMMITS DURABILITY ?REWRITING AUTO_COMPACT?
+**                                              -> {first violation or nothing, reads, commits, rewrites, feeds fallen behind}
 **
 ** Each writer commits COMMITS transactions: it counts up "sum", and puts its own value under "left" and "right" and a growing
 ** number of other keys.  Readers look at all times for what must not be: left differing from right in one get_many, in one snapshot
 ** or in one cursor; a sum that goes back; a slice whose bytes change while it is held.
+** Where REWRITING is true, one more thread compacts and optimizes in turn, and one follows the changes.
 */
 #include "maph.h"
 #include <pthread.h>
@@ -22,7 +24,7 @@ typedef struct run {
   maph *m;
   int durability, commits;
   atomic_int  writers_left;
-  atomic_long violations, reads, committed;
+  atomic_long violations, reads, committed, rewrites, fell_behind;
   char first[256];               /* what the first violation was */
 } run;
 
@@ -117,17 +119,56 @@ static void *reader(void *arg){
   return NULL;
 }
 
+/* Rewrites, as long as somebody writes. */
+static void *rewriter(void *arg){
+  worker *w = arg;
+  int i;
+  for(i=0; atomic_load(&w->r->writers_left)>0; i++){
+    int rc = i%2 ? maph_optimize(w->r->m, NULL, NULL) : maph_compact(w->r->m, NULL, NULL);
+    if( rc!=MAPH_OK ){ violation(w->r, maph_errmsg(w->r->m)); break; }
+    atomic_fetch_add(&w->r->rewrites, 1);
+  }
+  return NULL;
+}
+
+/* A feed tells each commit once, in order. */
+static void *follower(void *arg){
+  worker *w = arg;
+  maph_changes *feed;
+  maph_change c;
+  uint64_t version = 0;
+  long sum = 0;
+  int rc = maph_changes_open(w->r->m, 0, &feed), left = 1;
+  if( rc==MAPH_COMPACTED ){ atomic_fetch_add(&w->r->fell_behind, 1); return NULL; }
+  if( rc!=MAPH_OK ){ violation(w->r, maph_errmsg(w->r->m)); return NULL; }
+  while( left ){
+    left = atomic_load(&w->r->writers_left)>0;
+    while( (rc = maph_changes_next(feed, left ? 1 : 0, &c))==MAPH_OK ){
+      if( c.entry.version<version ) violation(w->r, "a feed goes back");
+      version = c.entry.version;
+      if( c.entry.key.size!=3 || memcmp(c.entry.key.data, "sum", 3)!=0 ) continue;
+      if( number_of(c.entry.value)!=++sum ) violation(w->r, "a feed lacks a commit");
+    }
+    if( rc==MAPH_COMPACTED ){ atomic_fetch_add(&w->r->fell_behind, 1); break; }
+    if( rc!=MAPH_NOTFOUND ){ violation(w->r, maph_errmsg(w->r->m)); break; }
+  }
+  if( rc==MAPH_NOTFOUND && sum!=atomic_load(&w->r->committed) ) violation(w->r, "a feed lacks the last commits");
+  maph_changes_close(feed);
+  return NULL;
+}
+
 static int threads_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   run r = { .m = NULL };
   maph_options options = MAPH_OPTIONS_INIT;
   pthread_t ids[MAX_THREADS];
   worker workers[MAX_THREADS];
-  int writers, readers, i;
+  int writers, readers, rewriting = 0, all, i;
   (void)data;
-  if( objc!=6 ){ Tcl_WrongNumArgs(interp, 1, objv, "PATH WRITERS READERS COMMITS DURABILITY"); return TCL_ERROR; }
+  if( objc!=6 && objc!=8 ){ Tcl_WrongNumArgs(interp, 1, objv, "PATH WRITERS READERS COMMITS DURABILITY ?REWRITING? ?AUTO_COMPACT?"); return TCL_ERROR; }
   if( Tcl_GetIntFromObj(interp, objv[2], &writers)!=TCL_OK || Tcl_GetIntFromObj(interp, objv[3], &readers)!=TCL_OK
    || Tcl_GetIntFromObj(interp, objv[4], &r.commits)!=TCL_OK || Tcl_GetIntFromObj(interp, objv[5], &r.durability)!=TCL_OK ) return TCL_ERROR;
-  if( writers<0 || readers<0 || writers+readers>MAX_THREADS ){
+  if( objc==8 && (Tcl_GetBooleanFromObj(interp, objv[6], &rewriting)!=TCL_OK || Tcl_GetIntFromObj(interp, objv[7], &options.auto_compact)!=TCL_OK) ) return TCL_ERROR;
+  if( writers<0 || readers<0 || writers+readers+2>MAX_THREADS ){
     Tcl_SetResult(interp, (char*)"too many threads", TCL_STATIC);
     return TCL_ERROR;
   }
@@ -137,14 +178,15 @@ static int threads_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *c
     return TCL_ERROR;
   }
   atomic_store(&r.writers_left, writers);
-  for(i=0; i<writers+readers; i++){
+  all = writers+readers+(rewriting ? 2 : 0);
+  for(i=0; i<all; i++){
     workers[i].r = &r;
     workers[i].number = i;
-    if( pthread_create(&ids[i], NULL, i<writers ? writer : reader, &workers[i])!=0 ) Tcl_Panic("no thread");
+    if( pthread_create(&ids[i], NULL, i<writers ? writer : i<writers+readers ? reader : i<all-1 ? rewriter : follower, &workers[i])!=0 ) Tcl_Panic("no thread");
   }
-  for(i=0; i<writers+readers; i++) pthread_join(ids[i], NULL);
+  for(i=0; i<all; i++) pthread_join(ids[i], NULL);
   if( maph_close(r.m)!=MAPH_OK ) violation(&r, maph_errmsg(NULL));
-  Tcl_SetObjResult(interp, Tcl_ObjPrintf("{%s} %ld %ld", r.first, (long)r.reads, (long)r.committed));
+  Tcl_SetObjResult(interp, Tcl_ObjPrintf("{%s} %ld %ld %ld %ld", r.first, (long)r.reads, (long)r.committed, (long)r.rewrites, (long)r.fell_behind));
   return TCL_OK;
 }
 

@@ -11,6 +11,7 @@
 **     interleave.c  a reader at every step of a writer, and at every instruction of its own
 **     processes.c   several processes write and read by turns                rig.c     a real ext4 on a loop device, shut down
 **     order.c       calls that must come in an order
+**     storm.c       processes read and write while the store is rewritten again and again
 **
 ** Everything is driven by one seed, which is printed: MAPH_SEED replays.  Troubles are counted, printed, and make the exit status 1.
 */
@@ -75,6 +76,7 @@ typedef struct board {
   uint64_t top_version;                          /* the highest that anyone was told */
   uint32_t stamp;
   int      done;                                 /* the child ended its work */
+  int      expired;                              /* entries that nobody sees, at most: they count as records until they are swept */
   state    maybe;                                /* the state if what is under way counts */
   state    history[HISTORY_MAX];
   universe u;
@@ -109,6 +111,7 @@ int interleave_main(long count);
 int processes_main(long count);
 int rig_main(long count);
 int order_main(long count);
+int storm_main(long count);
 
 /* ----------------------------------------------------------------------------------------------------------- pages.c */
 void   pages_start(const char *path);            /* what is in the file is on the disk */

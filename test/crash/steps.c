@@ -105,6 +105,95 @@ static void act_create(const scenario *c){
   if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
+/* Entries that have expired, outside of the universe of keys: a rewrite sweeps them. */
+static void put_expired(maph *m, int n){
+  maph_condition expired;
+  char key[24];
+  int i;
+  memset(&expired, 0, sizeof expired);
+  expired.expires = 1000;
+  for(i=0; i<n; i++){
+    snprintf(key, sizeof key, "expired-%d", i);
+    the->expired++;
+    if( maph_put_if(m, maph_str(key), maph_str("x"), &expired)!=MAPH_OK ) trouble("it cannot be written: %s", maph_errmsg(m));
+  }
+}
+
+/* Somebody writes at each phase of a rewrite. */
+typedef struct meanwhile { writer *w; const scenario *c; int n; char phase[24]; } meanwhile;
+
+static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total){
+  meanwhile *x = arg;
+  script s;
+  (void)done;  (void)total;
+  if( strcmp(phase, x->phase)==0 || x->n>=6 ) return 0;
+  snprintf(x->phase, sizeof x->phase, "%s", phase);
+  script_of_puts(&s, x->c, 2*x->n++, 2);
+  s.ending = END_COMMIT;
+  if( x->n%3==0 ) s.ops[1].what = OP_DELETE;
+  run(x->w, &s);
+  return 0;
+}
+
+static void rewritten(int rc){
+  if( rc!=MAPH_OK ) trouble("it cannot be rewritten: %s", maph_errmsg(NULL));
+}
+
+/* Sweep, compact, and go on in the new file. */
+static void act_compact(const scenario *c){
+  meanwhile x = { NULL, c, 0, "" };
+  writer w;
+  script s;
+  opened(&w, MAPH_RDWR);
+  x.w = &w;
+  put_expired(w.m[c->durability], c->count);
+  rewritten(maph_compact(w.m[c->durability], write_meanwhile, &x));
+  script_of_puts(&s, c, 3, 1);
+  run(&w, &s);
+  if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+}
+
+/* Freeze, change some of what is frozen, freeze that, and thaw it. */
+static void act_optimize(const scenario *c){
+  meanwhile x = { NULL, c, 0, "" };
+  writer w;
+  script s;
+  int i;
+  opened(&w, MAPH_RDWR);
+  x.w = &w;
+  rewritten(maph_optimize(w.m[c->durability], write_meanwhile, &x));
+  for(i=0; i<c->count; i++){
+    script_of_puts(&s, c, i, 3);
+    s.ending = i%2 ? END_COMMIT : END_ABORT;
+    if( i%3==1 ) s.ops[0].what = OP_DELETE;
+    run(&w, &s);
+  }
+  rewritten(maph_optimize(w.m[c->durability], NULL, NULL));
+  script_of_puts(&s, c, 1, 1);
+  run(&w, &s);
+  rewritten(maph_compact(w.m[c->durability], NULL, NULL));
+}
+
+static char *copy_path;
+
+static void act_backup(const scenario *c){
+  writer w;
+  opened(&w, MAPH_RDWR);
+  put_expired(w.m[c->durability], 2);
+  rewritten(maph_backup(w.m[c->durability], copy_path, NULL, NULL));
+}
+
+/* A backup is there as a whole, or not at all, and then it can be made. */
+static void check_backup(writer *w){
+  int there = access(copy_path, F_OK)==0;
+  state got;
+  maph *m;
+  if( !there && maph_backup(w->m[MAPH_SYNC_OFF], copy_path, NULL, NULL)!=MAPH_OK ){ trouble("after a kill a backup cannot be made: %s", maph_errmsg(NULL)); return; }
+  if( maph_open(copy_path, MAPH_RDONLY, NULL, &m)!=MAPH_OK ){ trouble("a backup cannot be opened: %s", maph_errmsg(NULL)); return; }
+  if( content_read(m, &got)==0 && content_match(&got, 0, 0)<0 ) trouble("a backup holds none of the states");
+  maph_close(m);
+}
+
 static void act_rebuild(const scenario *c){
   (void)c;
   if( maph_recover(path, NULL, NULL)!=MAPH_OK ) trouble("maph_recover: %s", maph_errmsg(NULL));
@@ -153,12 +242,29 @@ static void write_on(writer *w, int accounts){
 
 static void clear_folder(void){
   char name[500];
-  static const char *const suffixes[] = { ".new", ".damaged", ".damaged.1", ".damaged.2" };
+  static const char *const suffixes[] = { ".new", ".damaged", ".damaged.1", ".damaged.2", ".copy", ".copy.new", ".copy.lock" };
   size_t i;
   for(i=0; i<sizeof suffixes/sizeof suffixes[0]; i++){
     snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
     unlink(name);
   }
+}
+
+/* Who opens the store for writing removes what a rewrite left. */
+static void check_folder(void){
+  char name[500];
+  snprintf(name, sizeof name, "%s.new", path);
+  if( access(name, F_OK)==0 ) trouble("a file that a dead process began is left beside the store");
+}
+
+/* After the next writer nothing says that the store is being replaced. */
+static void check_state(void){
+  size_t size;
+  uint8_t *bytes = file_read(path, &size);
+  uint64_t flags;
+  memcpy(&flags, bytes+offsetof(header, state), 8);
+  if( flags & (STATE_SWITCHING|STATE_SUPERSEDED) ) trouble("the store says that it is being replaced (%d), and is not", (int)(flags & STATE_FLAGS));
+  free(bytes);
 }
 
 static void poison(void){
@@ -189,10 +295,15 @@ static int kill_at(const scenario *c, long n, const board *start, uint64_t boot)
   runs++;
   if( n%3==0 && !(c->how & (CREATES|POISONED)) ) die_mending(n);
   if( c->how & POISONED && maph_recover(path, NULL, NULL)!=MAPH_OK ) trouble("maph_recover: %s", maph_errmsg(NULL));
-  if( own.m[MAPH_SYNC_OFF]==NULL ) opened(&own, MAPH_RDWR|(c->how & CREATES ? MAPH_CREATE : 0));
+  if( own.m[MAPH_SYNC_OFF]==NULL ){
+    opened(&own, MAPH_RDWR|(c->how & CREATES ? MAPH_CREATE : 0));
+    check_folder();
+  }
   if( board_settle(&own, "before anybody wrote")>=0 ){
     write_on(&own, !(c->how & CREATES));
     if( troubles==0 ) board_settle(&own, "after the next writer");
+    check_state();
+    if( c->act==act_backup && troubles==0 ) check_backup(&own);
   }
   if( writer_close(&own)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   clear_folder();
@@ -328,6 +439,12 @@ static const scenario scenarios[] = {
   { "recovery after a power loss", act_singles, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p', OTHER_BOOT },
   { "bias handed over", act_singles, MAPH_SYNC_OFF, END_ALONE, 10, 'p', OPEN_BEFORE },
   { "creation", act_create, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', CREATES },
+  { "compact", act_compact, MAPH_SYNC_OFF, END_ALONE, 3, 'p', PLAIN },
+  { "compact at full", act_compact, MAPH_SYNC_FULL, END_ALONE, 2, 'c', PLAIN },
+  { "compact beside a biased writer", act_compact, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p', OPEN_BEFORE },
+  { "optimize", act_optimize, MAPH_SYNC_OFF, END_COMMIT, 6, 'p', PLAIN },
+  { "optimize at full beside a biased writer", act_optimize, MAPH_SYNC_FULL, END_COMMIT, 3, 'c', OPEN_BEFORE },
+  { "backup", act_backup, MAPH_SYNC_NORMAL, END_ALONE, 0, 'p', PLAIN },
   { "recovery into a new file", act_rebuild, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', POISONED },
 };
 
@@ -342,6 +459,7 @@ int steps_main(long stride){
   size_t i;
   uint64_t clean = CLEAN_YES, boot = 1;
   path = file_named("steps.maph");
+  copy_path = file_named("steps.maph.copy");
   os_test.boot = boot;
   make_base();
   start = *the;
@@ -353,6 +471,7 @@ int steps_main(long stride){
   if( troubles==0 ){ os_test.boot = boot; every_step_of_group(stride<1 ? 1 : stride, &start); }
   printf("%zu scenarios, %ld steps, %ld kills\n", sizeof scenarios/sizeof scenarios[0]+1, steps, runs);
   free(path);
+  free(copy_path);
   free(base);
   return 0;
 }
