@@ -1,6 +1,7 @@
 /*
 ** chart.c - the medians as one SVG picture: small bar charts, each of one figure of one set, the peers always in the same order.  A bar's length is the
-** figure's part of the largest in its chart.
+** figure's part of the largest in its chart; a server, whose latencies would leave nothing to see of the others', does not count for
+** that, and its bar may end in a mark that says so.
 */
 #include "bench.h"
 
@@ -37,14 +38,14 @@ static const results *results_of(const set_results *sets, int n, const char *nam
   return NULL;
 }
 
-/* How many peers have the figure, and the largest. */
+/* How many peers have the figure, and the largest but for servers. */
 static int bars_of(const results *r, metric m, double *largest){
   int bars = 0;
   *largest = 0;
   for(int p = 0; r && p<r->peers; p++){
     double median = results_median(r, m, p);
     bars += !isnan(median);
-    if( median>*largest ) *largest = median;
+    if( median>*largest && !(r->peer[p]->traits & SERVER) ) *largest = median;
   }
   return *largest>0 ? bars : 0;
 }
@@ -56,9 +57,10 @@ static const char *colour_of(const peer *p){
 
 static void draw_bar(const peer *p, double median, double largest, unit u, int x, int y, FILE *out){
   char text[32];
+  double length = fmax(1, BARS*fmin(1, median/largest));
   fprintf(out, "<text x='%d' y='%d' text-anchor='end'>%s</text>", x + NAMES - 6, y + 11, p->name);
-  fprintf(out, "<rect x='%d' y='%d' width='%.1f' height='%d' fill='%s'/>", x + NAMES, y, fmax(1, BARS*median/largest), BAR, colour_of(p));
-  fprintf(out, "<text x='%.1f' y='%d'>%s</text>\n", x + NAMES + BARS*median/largest + 5, y + 11, format_value(median, u, text));
+  fprintf(out, "<rect x='%d' y='%d' width='%.1f' height='%d' fill='%s'/>", x + NAMES, y, length, BAR, colour_of(p));
+  fprintf(out, "<text x='%.1f' y='%d'>%s%s</text>\n", x + NAMES + length + 5, y + 11, median>largest ? "&#8230; " : "", format_value(median, u, text));
 }
 
 static void draw_panel(const results *r, const panel *d, double largest, int x, int y, FILE *out){
