@@ -38,7 +38,7 @@ static uint64_t space_end(const checking *c){
 
 /* Is there a word of the header's live part that format.h describes? */
 static int described(uint64_t at){
-  return (at>=256 && at<280) || (at>=320 && at<344) || (at>=384 && at<440) || (at>=448 && at<472) || (at>=512 && at<576) || (at>=1024 && at<1088);
+  return (at>=256 && at<280) || (at>=320 && at<360) || (at>=384 && at<440) || (at>=448 && at<472) || (at>=512 && at<576) || (at>=1024 && at<1088);
 }
 
 static int checkpoint_sound(const checking *c, const checkpoint *slot){
@@ -74,7 +74,7 @@ static int check_header(checking *c){
 static int check_data(checking *c, const item *it, uint64_t version){
   uint64_t link = atomic_load_explicit(word_at(c->v.base, it->offset), memory_order_acquire);
   item other;
-  if( it->version!=version ) problem(c, it->offset, "a record's version is not its transaction's");
+  if( it->version!=version && !(version==c->v.s->base_version && it->version<version && it->prev==0) ) problem(c, it->offset, "a record's version is not its transaction's");
   if( it->prev!=0 ){
     if( record_item(&c->v, it->prev, it->offset, &other)!=MAPH_OK ) return problem_said(c, it->offset);
     if( other.key_size!=it->key_size || memcmp(other.key, it->key, it->key_size)!=0 ) return problem(c, it->offset, "a record's prev leads to another key");
@@ -127,7 +127,7 @@ static int check_log(checking *c){
       e_back = ((e.head.version_prev>>48 & 0xFF)<<32 | e.head.back_low)*8;
       if( e.chain!=record_chain(c->v.s->salt, chain, &e, kind==KIND_END ? digest : 0) ) rc = problem(c, at, "a transaction's chained checksum does not fit");
       if( rc==MAPH_OK && e_back!=back ) rc = problem(c, at, "a transaction does not name the one before it");
-      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || e_version<=version || e.start!=from) ) rc = problem(c, at, "a transaction's count, version or start is wrong");
+      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || (e_version<=version && !(e_version==version && version==c->v.s->base_version)) || e.start!=from) ) rc = problem(c, at, "a transaction's count, version or start is wrong");
       if( rc==MAPH_OK && kind==KIND_EPOCH && at!=LOG_START && e_version<=version ) rc = problem(c, at, "an epoch's version is not above the one before");
       if( rc==MAPH_OK ) rc = check_transaction(c, from, at, &e);
       chain = e.chain;  version = e_version;  back = at;  digest = operations = 0;
@@ -189,6 +189,7 @@ int maph_check(maph *m, maph_report_fn report, void *arg){
   store_pin(s);
   rc = view_latest(s, &c.v);
   if( rc==MAPH_OK ) rc = check_header(&c);
+  if( rc==MAPH_OK && !c.stopped && perfect_verify(s, c.v.base)!=MAPH_OK ) rc = problem_said(&c, s->perfect.payload);
   if( rc==MAPH_OK && !c.stopped ) rc = check_log(&c);
   if( rc==MAPH_OK && !c.stopped ) rc = check_lookups(&c);
   if( rc==MAPH_OK && !c.stopped && index_walk(&c.v, check_slot, &c)!=MAPH_OK && !c.stopped ) problem_said(&c, 0);

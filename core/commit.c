@@ -95,12 +95,21 @@ static int decide(struct maph_txn *t){
   return MAPH_OK;
 }
 
+/* Who waits for the next commit said so in `watched`.  Not seeing it just then is no harm: they look again by themselves before long. */
+static void wake_watchers(store *s){
+  header *h = live(s);
+  if( likely(atomic_load_explicit(&h->watched, memory_order_relaxed)==0) ) return;
+  set(s, &h->watched, 0);
+  os_wake(&h->committed);
+}
+
 /* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else wrote the index: stop writing. */
 static int publish(struct maph_txn *t){
   store *s = t->s;
   int rc = index_publish(s, t->pending, t->pendings, 0);
   if( rc!=MAPH_OK ){ commit_poison(s); return rc; }
   set(s, &live(s)->committed, t->after.end);
+  wake_watchers(s);
   t->visible = 1;
   return MAPH_OK;
 }
@@ -371,6 +380,7 @@ static int finish_or_erase(store *s){
       if( rc==MAPH_OK ) rc = index_publish(s, t->pending, t->pendings, 1);
       if( rc==MAPH_OK ){
         set(s, &h->committed, after.end);
+        wake_watchers(s);
         raise_flushed(s, after.end);
         s->last = after;
       }
@@ -494,12 +504,6 @@ int commit_sync(store *s){
   return MAPH_OK;
 }
 
-static void trim(store *s){
-  os_trim(&s->file, (s->space_end+4095) & ~UINT64_C(4095));
-  s->populated = 0;
-  store_see_size(s, 0);
-}
-
 int commit_end_sessions(store *s){
   header *h = live(s);
   int rc = MAPH_OK;
@@ -515,7 +519,7 @@ int commit_end_sessions(store *s){
       set(s, &h->clean, CLEAN_YES);
       rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
       if( rc!=MAPH_OK ) commit_poison(s);
-      else if( s->space_end+4096<atomic_load(&s->size) ) trim(s);
+      else if( s->space_end+4096<atomic_load(&s->size) ) log_trim(s);
     }
   }
   lock_leave(s);

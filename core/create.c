@@ -21,8 +21,8 @@ int create_may_write(const os_file *f, const char *path){
   return MAPH_OK;
 }
 
-/* An empty log and index in an open, empty file. */
-int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t version, uint64_t expected_keys){
+/* An empty log and index in an open, empty file.  base_version: up to which another file's records will be copied here. */
+int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys){
   header *h;
   end_record e;
   int rc;
@@ -32,18 +32,20 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   if( rc==MAPH_OK ) rc = os_populate(s->write_base, 0, 64*1024);
   if( rc!=MAPH_OK ) return rc;
   h = header_of(s->write_base);
-  header_make(h, uuid, generation);
+  OS_TEST_STORE(s->write_base, 0, 256);
+  header_make(h, uuid, generation, base_version);
   s->salt = header_salt(h);
   s->hash_seed = h->hash_seed;
   s->generation = generation;
+  s->base_version = base_version;
   memcpy(s->uuid, h->uuid, 16);
   memset(&e, 0, sizeof e);
   e.head.kind = KIND_EPOCH;
-  e.head.version_prev = version;
+  e.head.version_prev = base_version;
   os_random(&e.start, sizeof e.start);
   e.chain = record_chain(s->salt, 0, &e, 0);
   rc = log_write_end(s, LOG_START, &e);
-  s->last = (tip){ LOG_START+END_SIZE, version, e.chain, 0, 0 };
+  s->last = (tip){ LOG_START+END_SIZE, base_version, e.chain, 0, 0 };
   s->space_end = s->last.end;
   if( rc==MAPH_OK ) rc = index_create(s, expected_keys);
   if( rc!=MAPH_OK ) return rc;
@@ -56,7 +58,7 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   return MAPH_OK;
 }
 
-int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t version, store **out){
+int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, store **out){
   os_file f;
   store *s;
   int rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
@@ -76,11 +78,24 @@ int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16]
     s->file = f;
     s->lockless = 1;
     header_place(s);
-    rc = create_format(s, uuid, generation, version, o->expected_keys);
+    rc = create_format(s, uuid, generation, base_version, o->expected_keys);
   }else{
     os_close(&f);
   }
   if( rc!=MAPH_OK ){ store_free(s); os_remove(path); s = NULL; }
+  *out = s;
+  return rc;
+}
+
+int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys, store **out){
+  store *s = store_new(":memory:");
+  int rc;
+  *out = NULL;
+  if( s==NULL ) return MAPH_NOMEM;
+  s->in_memory = s->lockless = 1;
+  rc = os_open_memory(&s->file);
+  if( rc==MAPH_OK ) rc = create_format(s, uuid, generation, base_version, expected_keys);
+  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
   *out = s;
   return rc;
 }
@@ -110,6 +125,17 @@ int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, 
   }
   os_free(name);
   return rc;
+}
+
+void create_remove_leftover(const char *path, const os_file *model){
+  char *temporary = create_beside(path, ".new");
+  uint64_t device, inode;
+  os_file lock;
+  if( temporary && os_identity(temporary, &device, &inode)==MAPH_OK && create_lock_rewrite(path, model, 0, &lock)==MAPH_OK ){
+    os_remove(temporary);
+    os_close(&lock);
+  }
+  os_free(temporary);
 }
 
 int create_store(const char *path, const maph_options *o){

@@ -51,6 +51,8 @@ const char *maph_strerror(int rc){
     [MAPH_RECOVER] = "needs recovery",
     [MAPH_MISUSE] = "misuse of the interface",
     [MAPH_CANTOPEN] = "cannot open",
+    [MAPH_COMPACTED] = "the changes asked for were compacted away",
+    [MAPH_CANCELLED] = "stopped on request",
   };
   if( rc<0 || rc>=(int)(sizeof names/sizeof *names) ) return "unknown result";
   return names[rc];

@@ -78,14 +78,54 @@ static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t sna
   return 1;
 }
 
+static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash){
+  unsigned pilot = base[f->function+pilot_bucket(hash, f->buckets)];
+  uint64_t n = pilot_slot(hash, pilot, f->multiplier, f->slots);
+  return likely(n<f->keys) ? n : ((const uint32_t*)(const void*)(base+f->remap))[n-f->keys];
+}
+
+/* Where the record of a frozen key with this hash lies; 0 or anything where no frozen key has it: whoever uses it looks at the key. */
+static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash){
+  const perfect *f = &s->perfect;
+  const group_line *line;
+  uint64_t n = likely(f->algorithm==MAPH_PERFECT_PILOT) ? pilot_number(f, base, hash) : bdz_find(base+f->function, hash);
+  if( unlikely(n>=f->keys) ) return 0;
+  if( likely(f->direct) ) return f->first+n*f->stride;
+  line = (const group_line*)(const void*)(base+f->groups)+n/GROUP_KEYS;
+  return line->fingerprint[n%GROUP_KEYS]==(uint8_t)hash ? line->first+(uint64_t)line->distance[n%GROUP_KEYS]*8 : 0;
+}
+
+static inline int is_frozen(const store *s, uint64_t offset){
+  return s->perfect.keys!=0 && offset>=s->perfect.first && offset<s->perfect.past;
+}
+
+/* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one, or changed since. */
+static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snapshot, maph_slice key, uint64_t hash, maph_slice *value){
+  uint64_t offset = perfect_place(s, base, hash), link;
+  if( offset==0 ) return MAPH_NOTFOUND;
+  if( unlikely(offset-LOG_START>snapshot-RECORD_HEAD-LOG_START || offset%8) ) return INDEX_UNSETTLED;
+  if( unlikely(!plain_match(base, offset, snapshot, key, value)) ){
+    return load64(base+offset+8)>>40 & (FLAG_EXPIRY|FLAG_ATTRIBUTES) ? INDEX_UNSETTLED : MAPH_NOTFOUND;
+  }
+  link = acquire(word_at(base, offset));
+  return likely(link==0 || link>=snapshot) ? MAPH_OK : MAPH_NOTFOUND;
+}
+
 /* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred instructions reaches, so that between two cold
 ** lines stand as few as possible: a bucket or the next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
 ** sound, is left to index_find. */
 static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value){
   const header *h = header_of(base);
-  uint64_t hash = index_hash(s, key), root = acquire(&h->root), directory = root & ~UINT64_C(63), depth = root & 63, segment, slot, offset;
+  uint64_t hash = index_hash(s, key), root, directory, depth, segment, slot, offset;
   const word *directory_word, *bucket;
   unsigned bits, i;
+  if( s->perfect.keys ){
+    int rc = perfect_get(s, base, snapshot, key, hash, value);
+    if( likely(rc!=MAPH_NOTFOUND) ) return rc;
+  }
+  root = acquire(&h->root);
+  directory = root & ~UINT64_C(63);
+  depth = root & 63;
   if( unlikely(root!=atomic_load_explicit(&s->good_root, memory_order_relaxed)) ) return INDEX_UNSETTLED;
   directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
   segment = acquire(directory_word) & ~UINT64_C(63);

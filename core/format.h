@@ -18,14 +18,15 @@
 **        0    8  magic: 6D 61 70 68 0D 0A 1A 0A ("maph" CR LF SUB LF: a transfer in text mode breaks it)
 **        8    4  format version: 1.  A reader refuses any other
 **       12    4  header size: 4096
-**       16    8  required feature bits: a reader that does not know one refuses the file.  None are defined yet
+**       16    8  required feature bits: a reader that does not know one refuses the file.  1: a perfect hash (section 4)
 **       24    8  optional feature bits: ignored where unknown.  None are defined yet
 **       32   16  uuid of the store, random.  A backup gets a new one
 **       48    8  generation: 1 at creation, one more in each rewritten file
 **       56    8  hash seed, random: keys come from the network
 **       64    8  creation time, nanoseconds since 1970
-**       72    8  oldest version of which the change history is whole in this file (0 in generation 1)
-**       80   24  perfect-hash section: {offset of its extent, size, algorithm}; zeros: none
+**       72    8  base version: the log begins with an epoch, and a transaction, of this version, which hold what the generation before
+**                 held then; changes since it can be read here.  0 in generation 1
+**       80   24  perfect hash: {offset of its extent's payload, its size, algorithm}; zeros: none
 **      104  144  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
@@ -37,6 +38,8 @@
 **      320    8  prepared    where the transaction being decided ends; else equal to committed
 **      328    8  end         all space ever handed out; appends start here
 **      336    8  flushed     end of the log known to be on disk; never above committed
+**      344    8  watched     1: somebody waits for the next commit in a futex on `committed`; the writer wakes it and stores 0
+**      352    8  moved       how many frozen keys (section 4) were changed since
 **      384    8  clean       1 clean, 2 opening, 3 dirty (a writer was at work)
 **      392    8  boot        identity of {boot, device, inode} for which a dirty file's live part and index hold; 0: none
 **      400   16  mount, space  the mount and the mount namespace in which that writer worked
@@ -57,7 +60,8 @@
 **        8    4  checksum    low 32 bits of XXH3-64 over bytes 12 .. end of the record (extents and pads: 12..31 only)
 **       12    1  kind        1 put, 2 delete, 3 end, 4 epoch, 5 pad, 6 extent
 **       13    1  flags       put: bits 0..2 value type (0 blob, 1 text, 2 json, 3 integer, 4 real, 5 null), 8 expiry present,
-**                            16 attributes present, 32 the writer called the key text, 64 a blob.  delete: 32, 64.  Others 0
+**                            16 attributes present, 32 the writer called the key text, 64 a blob.  delete: 32, 64; 8 where an expired
+**                            entry was swept.  Others 0
 **       14    2  key size    put, delete: 1..65535.  Others 0
 **
 ** PUT and DELETE:
@@ -65,10 +69,10 @@
 **       20    4  prev, low   prev = offset / 8 of the previous version of this key, 40 bits; 0: none.  Always below this record,
 **       24    6  version      also within one transaction
 **       30    1  prev, high
-**       31    1  0
+**       31    1  padding     further 8-byte units of zeros at the record's end, so that frozen records can be of one size; else 0
 **       32    8  expiry      only if flagged: milliseconds since 1970
 **        +    8  attributes size  only if flagged
-**        +    n  key, value, attributes; then zeros to a multiple of 8
+**        +    n  key, value, attributes; then zeros to a multiple of 8; then the padding
 **   link: offset of the record that superseded this one, or 0.  A put is live at snapshot S when its link is 0 or >= S.
 **   Attributes are {1 byte tag, 1 byte size, bytes} ...  Tag 1: media type.  Unknown tags are ignored.
 **   INTEGER and REAL values are decimal text; NULL has no bytes.
@@ -88,6 +92,8 @@
 **                            then d ^= its bytes 8..15; d starts at 0
 **   An end record is the decision: with it in place and chained, the transaction is committed.
 **   Where a damaged file was rewritten, versions skip those of the transactions that were lost.
+**   The base transaction of a rewritten file is the one of the header's base version.  Its records keep the versions that they were put at, below or at
+**   that, and have no prev; each is whole by itself.  Its end record may be missing when it has none.
 **
 ** PAD (space given up) and EXTENT (space for an index piece):
 **       16    8  size of the whole record, 32 at least
@@ -107,13 +113,34 @@
 **   bucket whose last slot is empty ends the search; after all 256 the overflow segment follows.  Slots whose top `depth` bits are not the
 **   segment's own were left behind by a split: dead for lookups, free for reuse.
 **
-** 4. MUTABLE WORDS, the complete list: the header's live part; record links; directory words; slots.  Each is one 8-byte atomic.
+** 4. THE PERFECT HASH, in a store that was optimized, covers keys of the base transaction, the frozen ones: their n records lie end to end in the
+**   order of its numbers.  It is written before the file has its name and never changes.  Its extent's payload (integers of 8 bytes, but the first two of 4):
 **
-** 5. READING AT A SNAPSHOT
+**   OFFSET SIZE
+**        0    8  algorithm (1 pilot, 2 cmph), placement (1 direct, 2 groups)
+**        8   32  n; offset of the first frozen record; offset past the last; direct: size of each record
+**       40   16  size of the function's data, which begins at 64; groups: where in the payload their lines begin, a multiple of 64
+**       56    8  checksum: XXH3-64 of the payload without these 8 bytes, in two parts: of 0..55 with seed SALT, then of 64..size with that as seed
+**   pilot: buckets b, slots m, odd multiplier c; b pilots of a byte; zeros to a multiple of 4; m - n remaps of 4 bytes.
+**        With h the key's hash and high(x, y) the upper half of the 128-bit product: q = pilot[high(h, b)],
+**        s = high((h ^ q * 0x9E3779B97F4A7C15) * c, m); the number is s where s < n, else remap[s - n].
+**   cmph: libcmph's packed BDZ over the 8 bytes of h.
+**   A group line, 64 bytes for 16 numbers: offset of the first record, 16 distances from it in 8-byte units (2 bytes each), 16 fingerprints (low byte of
+**   h), 8 zeros.
+**   A frozen key is looked up here first.  Where its record's link is 0 or >= S it is the one; else the index leads to its newest version, and if there
+**   is none (lost with the power) the frozen record stands.  A frozen record gets a slot only through its successor.
+**
+** 5. MUTABLE WORDS, the complete list: the header's live part; record links; directory words; slots.  Each is one 8-byte atomic.
+**
+** 6. READING AT A SNAPSHOT
 **   S = acquire(committed); o = the key's slot; while o >= S: o = prev(o); compare the whole key.  No slot: load root and the directory word
 **   again; if either changed, look again.  Directory words and root are release-stored before a left-behind slot is reused.
 **
-** 6. WHICH LOG IS BELIEVED.  While `boot` is this boot, device and inode, or `clean` is 1: `committed`, finished by what `prepared` says.
+** 7. A REWRITTEN FILE has the uuid of the one whose place it took, a generation one higher, and all its versions.  It is made as PATH.new by who has byte 2 of
+**   the lock file, and is flushed before it takes PATH.  Under the writer's lock, in this order: old state switching; rename; flush of the folder;
+**   new unborn = 0; old state superseded.  A writer that finds `switching` looks which file PATH is.  A PATH.new that nobody has byte 2 for is nobody's.
+**
+** 8. WHICH LOG IS BELIEVED.  While `boot` is this boot, device and inode, or `clean` is 1: `committed`, finished by what `prepared` says.
 **   Otherwise: from 4096, whole transactions in chain, up to the first that is not; the live part and the index are made anew.
 */
 #ifndef MAPH_FORMAT_H
@@ -140,6 +167,7 @@ enum {
   SEGMENT_SIZE    = 16384,
   SEGMENT_BUCKETS = 256,
   BUCKET_SLOTS    = 8,
+  GROUP_KEYS      = 16,
   HASH_BITS       = 23,             /* of the hash kept in a slot; so the deepest directory */
   KEY_MAX         = 65535,
   MEDIA_TYPE_MAX  = 255
@@ -153,6 +181,8 @@ enum { CLEAN_YES = 1, CLEAN_OPENING = 2, CLEAN_DIRTY = 3 };
 enum { KIND_PUT = 1, KIND_DELETE = 2, KIND_END = 3, KIND_EPOCH = 4, KIND_PAD = 5, KIND_EXTENT = 6 };
 enum { FLAG_TYPE = 7, FLAG_EXPIRY = 8, FLAG_ATTRIBUTES = 16, FLAG_TEXT_KEY = 32, FLAG_KEY_TYPE = 96 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
+enum { REQUIRED_PERFECT = 1 };
+enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
 enum { EXTENT_DIRECTORY = 1, EXTENT_SEGMENT = 2, EXTENT_PERFECT = 3 };
 
 typedef struct checkpoint {
@@ -164,13 +194,13 @@ typedef struct header {
   uint32_t format, header_size;
   uint64_t required, optional;
   uint8_t  uuid[16];
-  uint64_t generation, hash_seed, created_ns, oldest_version;
+  uint64_t generation, hash_seed, created_ns, base_version;
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
   uint8_t  reserved[144];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
-  word prepared, end, flushed, pad1[5];
+  word prepared, end, flushed, watched, moved, pad1[3];
   word clean, boot, mount, space, lock_device, lock_inode, unborn, pad2;
   word bias, busy, waiter, pad3[5];
   checkpoint checkpoint_a; uint8_t pad4[512 - sizeof(checkpoint)];
@@ -179,10 +209,10 @@ typedef struct header {
 
 _Static_assert(sizeof(checkpoint) == 64, "");
 _Static_assert(sizeof(header) == HEADER_SIZE, "");
-_Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56 && offsetof(header, oldest_version) == 72, "");
+_Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56 && offsetof(header, base_version) == 72, "");
 _Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, checksum) == 248, "");
 _Static_assert(offsetof(header, committed) == 256 && offsetof(header, root) == 272, "");
-_Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336, "");
+_Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336 && offsetof(header, moved) == 352, "");
 _Static_assert(offsetof(header, clean) == 384 && offsetof(header, boot) == 392 && offsetof(header, lock_device) == 416, "");
 _Static_assert(offsetof(header, unborn) == 432 && offsetof(header, bias) == 448 && offsetof(header, waiter) == 464, "");
 _Static_assert(offsetof(header, checkpoint_a) == 512 && offsetof(header, checkpoint_b) == 1024, "");
@@ -199,7 +229,7 @@ typedef struct record {
     uint64_t size;                                /* pad, extent */
   };
   union {
-    uint64_t version_prev;                        /* version | prev or back, high << 48 */
+    uint64_t version_prev;                        /* version | prev or back, high << 48 | put: padding << 56 */
     struct { uint8_t extent, depth; uint16_t zero; uint32_t prefix; };
   };
 } record;
@@ -210,6 +240,24 @@ typedef struct end_record {
   uint64_t records, bytes, chain;
 } end_record;
 
+/* The start of a perfect hash's payload. */
+typedef struct perfect_head {
+  uint32_t algorithm, placement;
+  uint64_t keys, first, past, stride;
+  uint64_t function_size, groups;
+  uint64_t checksum;
+} perfect_head;
+
+typedef struct pilot_head { uint64_t buckets, slots, multiplier; } pilot_head;
+
+typedef struct group_line {
+  uint64_t first;
+  uint16_t distance[GROUP_KEYS];
+  uint8_t  fingerprint[GROUP_KEYS];
+  uint64_t zero;
+} group_line;
+
+_Static_assert(sizeof(perfect_head) == 64 && sizeof(group_line) == 64, "");
 _Static_assert(sizeof(record) == RECORD_HEAD && sizeof(end_record) == END_SIZE, "");
 _Static_assert(offsetof(record, kind) == 12 && offsetof(record, value_size) == 16 && offsetof(record, version_prev) == 24, "");
 _Static_assert(offsetof(record, prefix) == 28 && offsetof(end_record, chain) == 56, "");

@@ -109,19 +109,23 @@ void store_unpin(store *s){
   if( last ) store_free(s);
 }
 
-/* Give a handle's hold on a store up; the last writer leaves the file clean.  The registry is held throughout, so that nobody opens the file
+/* A handle writes to this store no more; the last writer leaves the file clean.  The registry is held throughout, so that nobody opens the file
 ** for writing in this process meanwhile. */
-static int store_release(store *s, int writing){
-  int rc = MAPH_OK, last;
+static int stop_writing(store *s){
+  int rc = MAPH_OK;
   pthread_mutex_lock(&registry_mutex);
-  if( writing && !s->dead && --s->writers==0 ){
+  if( !s->dead && --s->writers==0 ){
     rc = commit_end_sessions(s);
     lock_close(s);
   }
-  last = --s->references==0;
-  if( last ) forget_store(s);
   pthread_mutex_unlock(&registry_mutex);
-  if( last ) store_free(s);
+  return rc;
+}
+
+/* Give a handle's hold on a store up. */
+static int store_release(store *s, int writing){
+  int rc = writing ? stop_writing(s) : MAPH_OK;
+  store_unpin(s);
   return rc;
 }
 
@@ -248,6 +252,7 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   os_close(&f);
   if( rc!=MAPH_OK ) return rc;
   rc = must_be_trusted(s, writing, o);
+  if( rc==MAPH_OK && writing ) create_remove_leftover(path, &s->file);
   if( rc!=MAPH_OK ) store_release(s, writing);
   else *out = s;
   return rc;
@@ -266,6 +271,8 @@ static int take_options(const maph_options *given, maph_options *o){
   if( o->durability<MAPH_SYNC_OFF || o->durability>MAPH_SYNC_FULL ) return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
   if( o->busy_timeout_ms<0 ) return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
   if( o->advice<MAPH_ADVISE_NORMAL || o->advice>MAPH_ADVISE_WILLNEED ) return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
+  if( o->perfect_hash<MAPH_PERFECT_DEFAULT || o->perfect_hash>MAPH_PERFECT_CMPH ) return fail(MAPH_MISUSE, "option perfect_hash is %d: use one of MAPH_PERFECT_*", o->perfect_hash);
+  if( o->auto_compact<0 || o->auto_compact>99 ) return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99", o->auto_compact);
   if( o->mode<=0 || o->mode>07777 ) return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
   return MAPH_OK;
 }
@@ -280,15 +287,8 @@ static int check_flags(int flags){
 }
 
 static int open_in_memory(const maph_options *o, store **out){
-  store *s = store_new(":memory:");
-  int rc;
-  if( s==NULL ) return MAPH_NOMEM;
-  s->in_memory = s->lockless = 1;
-  rc = os_open_memory(&s->file);
-  if( rc==MAPH_OK ) rc = create_format(s, NULL, 1, 0, o->expected_keys);
-  if( rc==MAPH_OK ) s->writers = 1;
-  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
-  *out = s;
+  int rc = create_in_memory(NULL, 1, 0, o->expected_keys, out);
+  if( rc==MAPH_OK ) (*out)->writers = 1;
   return rc;
 }
 
@@ -354,7 +354,7 @@ static int writes(const maph *m){
 
 static void release_retired(maph *m){
   size_t i;
-  for(i=0; i<m->retired_count; i++) store_release(m->retired[i], writes(m));
+  for(i=0; i<m->retired_count; i++) store_unpin(m->retired[i]);
   os_free(m->retired);
   m->retired = NULL;
   m->retired_count = 0;
@@ -378,19 +378,52 @@ int maph_close(maph *m){
 
 /* ------------------------------------------------------------------------------------------- the next generation, refresh */
 
-/* Move the handle to the file that is at its path now; what it leaves stays mapped until refresh or close.  Under m->mutex. */
+/* The handle's next calls go to s; what it leaves stays mapped until refresh or close.  Under m->mutex. */
+static int move_to(maph *m, store *s){
+  store *left = m->s, **retired = os_realloc(m->retired, (m->retired_count+1)*sizeof *retired);
+  if( retired==NULL ) return MAPH_NOMEM;
+  m->retired = retired;
+  retired[m->retired_count++] = left;
+  atomic_store_explicit(&m->s, s, memory_order_release);
+  if( writes(m) && !left->in_memory ) stop_writing(left);
+  return MAPH_OK;
+}
+
+/* Move the handle to the file that is at its path now. */
 static int move_to_current(maph *m){
-  store *s = NULL, **retired;
+  store *s = NULL;
   int rc = store_open(m->path, writes(m), &m->options, &s);
   if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
   if( rc!=MAPH_OK ) return rc;
-  if( s==m->s ){ store_release(s, writes(m)); return MAPH_OK; }
-  retired = os_realloc(m->retired, (m->retired_count+1)*sizeof *retired);
-  if( retired==NULL ){ store_release(s, writes(m)); return MAPH_NOMEM; }
-  m->retired = retired;
-  retired[m->retired_count++] = m->s;
-  atomic_store_explicit(&m->s, s, memory_order_release);
-  return MAPH_OK;
+  if( s!=m->s ) rc = move_to(m, s);
+  else{ store_release(s, writes(m)); return MAPH_OK; }
+  if( rc!=MAPH_OK ) store_release(s, writes(m));
+  return rc;
+}
+
+int handle_replace(maph *m, store *s){
+  int rc;
+  pthread_mutex_lock(&m->mutex);
+  s->writers = 1;
+  rc = move_to(m, s);
+  pthread_mutex_unlock(&m->mutex);
+  return rc;
+}
+
+void handle_note_rewrite(maph *m, const maph_rewrite *r){
+  pthread_mutex_lock(&m->mutex);
+  m->rewrite = *r;
+  m->rewrote = 1;
+  pthread_mutex_unlock(&m->mutex);
+}
+
+int handle_last_rewrite(maph *m, maph_rewrite *r){
+  int rc;
+  pthread_mutex_lock(&m->mutex);
+  *r = m->rewrite;
+  rc = m->rewrote ? MAPH_OK : fail(MAPH_NOTFOUND, "nothing was rewritten through this handle yet");
+  pthread_mutex_unlock(&m->mutex);
+  return rc;
 }
 
 /* The store says that it was, or is being, replaced or deleted. */
@@ -402,7 +435,7 @@ static int follow(maph *m, store **s){
   state = atomic_load(&header_of(atomic_load(&(*s)->base))->state);
   if( state & STATE_DELETED ){
     rc = fail(MAPH_CANTOPEN, "%s: the store was deleted: open it again if it was made anew", m->path);
-  }else if( state & (STATE_SUPERSEDED|STATE_SWITCHING) ){
+  }else if( (state & (STATE_SUPERSEDED|STATE_SWITCHING)) && !(*s)->in_memory ){
     rc = os_identity(m->path, &device, &inode);
     if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there", m->path);
     if( rc==MAPH_OK && (device!=(*s)->file.device || inode!=(*s)->file.inode) ) rc = move_to_current(m);
@@ -491,8 +524,33 @@ int maph_destroy(const char *path, int busy_timeout_ms){
 
 /* -------------------------------------------------------------------------------------------------------- statistics */
 
+static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot){
+  (void)slot_offset;  (void)bucket;  (void)slot;
+  ++*(uint64_t*)arg;
+  return MAPH_OK;
+}
+
+/* What the perfect hash covers, and what it does not any more or not yet. */
+static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots){
+  const perfect *p = &v->s->perfect;
+  int rc;
+  if( p->keys==0 ) return MAPH_OK;
+  *slots = 0;
+  rc = index_walk(v, count_slot, slots);
+  st->perfect_hash = p->algorithm;
+  st->direct = p->direct;
+  st->frozen_keys = p->keys;
+  st->moved_keys = atomic_load(&header_of(v->base)->moved);
+  st->later_keys = *slots-MIN(*slots, st->moved_keys);
+  st->frozen_bytes = p->size;
+  st->perfect_bits = (double)p->function_size*8/(double)p->keys;
+  st->index_bytes += p->size;
+  return rc;
+}
+
 int maph_stat(maph *m, maph_stats *st){
   index_shape shape;
+  uint64_t slots;
   end_record e;
   store *s;
   view v;
@@ -509,15 +567,18 @@ int maph_stat(maph *m, maph_stats *st){
   st->records = e.records;
   st->live_bytes = e.bytes;
   st->index_bytes = shape.bytes;
+  slots = e.records;
+  rc = stat_perfect(&v, st, &slots);
+  st->oldest_version = s->base_version;
   st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
   st->file_bytes = atomic_load(&s->size);
-  st->dead_bytes = st->used_bytes-MIN(st->used_bytes, HEADER_SIZE+e.bytes+shape.bytes);
+  st->dead_bytes = st->used_bytes-MIN(st->used_bytes, HEADER_SIZE+e.bytes+st->index_bytes);
   st->version = e.head.version_prev & VERSION_MAX;
   st->generation = s->generation;
   st->flushed_bytes = atomic_load(&h->flushed);
   st->segments = shape.segments;
-  st->load_factor = (double)e.records/((double)shape.segments*SEGMENT_BUCKETS*BUCKET_SLOTS);
+  st->load_factor = (double)slots/((double)shape.segments*SEGMENT_BUCKETS*BUCKET_SLOTS);
   memcpy(st->uuid, s->uuid, 16);
   st->poisoned = (atomic_load(&h->state) & STATE_POISONED)!=0;
-  return MAPH_OK;
+  return rc;
 }

@@ -18,7 +18,11 @@ uint64_t header_salt(const header *h){
   return XXH3_64bits(in, sizeof in);
 }
 
-void header_make(header *h, const uint8_t uuid[16], uint64_t generation){
+static void seal(header *h){
+  h->checksum = XXH3_64bits(h, offsetof(header, checksum));
+}
+
+void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_t base_version){
   memset(h, 0, sizeof *h);
   memcpy(h->magic, FORMAT_MAGIC, 8);
   h->format = FORMAT_VERSION;
@@ -27,7 +31,18 @@ void header_make(header *h, const uint8_t uuid[16], uint64_t generation){
   h->generation = generation;
   os_random(&h->hash_seed, 8);
   h->created_ns = os_time_ns();
-  h->checksum = XXH3_64bits(h, offsetof(header, checksum));
+  h->base_version = base_version;
+  seal(h);
+}
+
+void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm){
+  header *h = header_of(s->write_base);
+  OS_TEST_STORE(s->write_base, 0, 256);
+  h->required |= REQUIRED_PERFECT;
+  h->perfect_offset = offset;
+  h->perfect_size = size;
+  h->perfect_algorithm = (uint64_t)algorithm;
+  seal(h);
 }
 
 /* The identity of {boot, device, inode}; 0 where the boot is not known, which is trusted by nobody. */
@@ -40,6 +55,10 @@ static uint64_t place_hash(const os_file *f, const os_place *place){
   return XXH3_64bits(in, sizeof in)|1;
 }
 
+int header_sound(const header *h){
+  return h->checksum==XXH3_64bits(h, offsetof(header, checksum));
+}
+
 int header_read(store *s, const uint8_t *base, uint64_t size){
   header copy;
   if( size<HEADER_SIZE ){
@@ -50,20 +69,22 @@ int header_read(store *s, const uint8_t *base, uint64_t size){
   if( copy.format!=FORMAT_VERSION || copy.header_size!=HEADER_SIZE ){
     return fail(MAPH_FORMAT, "%s: offset 8: format version %u is not known to this library (%s): use a newer one", s->path, copy.format, MAPH_VERSION);
   }
-  if( copy.checksum!=XXH3_64bits(&copy, offsetof(header, checksum)) ){
+  if( !header_sound(&copy) ){
     return fail_corrupt(s->path, offsetof(header, checksum), "the header's checksum does not fit its bytes");
   }
-  if( copy.required!=0 ){
+  if( copy.required & ~(uint64_t)REQUIRED_PERFECT ){
     return fail(MAPH_FORMAT, "%s: offset 16: the store uses features (%llx) that this library (%s) does not know: use a newer one", s->path,
                 (unsigned long long)copy.required, MAPH_VERSION);
   }
+  if( copy.base_version>VERSION_MAX ) return fail_corrupt(s->path, offsetof(header, base_version), "a version is higher than can be");
   if( size<LOG_START+END_SIZE+SEGMENT_SIZE ) return fail_corrupt(s->path, size, "the file ends before its log and index begin");
   memcpy(s->uuid, copy.uuid, 16);
   s->generation = copy.generation;
+  s->base_version = copy.base_version;
   s->hash_seed = copy.hash_seed;
   s->salt = header_salt(&copy);
   header_place(s);
-  return MAPH_OK;
+  return perfect_open(s, base, size);
 }
 
 void header_place(store *s){

@@ -128,7 +128,8 @@ static int search(const view *v, const place *p, maph_slice key, uint64_t hash, 
   return found;
 }
 
-int index_find(const view *v, maph_slice key, uint64_t hash, item *it){
+/* By slots. */
+static int find_indexed(const view *v, maph_slice key, uint64_t hash, item *it){
   int rc = MAPH_OK, tries;
   place p;
   for(tries=0; tries<RETRY_MOST; tries++){
@@ -141,6 +142,18 @@ int index_find(const view *v, maph_slice key, uint64_t hash, item *it){
   return fail_corrupt(v->s->path, offsetof(header, root), "the index changes without end");
 }
 
+int index_find(const view *v, maph_slice key, uint64_t hash, item *it){
+  int rc = perfect_find(v, key, hash, it), indexed;
+  uint64_t link;
+  item later;
+  if( rc!=MAPH_OK ) return likely(rc==MAPH_NOTFOUND) ? find_indexed(v, key, hash, it) : rc;
+  link = acquire(word_at(v->base, it->offset));
+  if( likely(link==0 || link>=v->snapshot) ) return MAPH_OK;
+  indexed = find_indexed(v, key, hash, &later);
+  if( indexed==MAPH_OK ) *it = later;                      /* else its successor is lost, and recovery is about to find that out */
+  return indexed==MAPH_NOTFOUND ? MAPH_OK : indexed;
+}
+
 void index_prefetch(const view *v, uint64_t hash){
   uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63, segment;
   if( depth>HASH_BITS || directory>v->size || v->size-directory<(uint64_t)8<<depth ) return;
@@ -148,9 +161,36 @@ void index_prefetch(const view *v, uint64_t hash){
   if( segment<v->size ) __builtin_prefetch(v->base+segment+(uint64_t)home_of(hash)*64);
 }
 
+/* By the perfect hash: those that it settles lose their bit in `left`. */
+static uint32_t perfect_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
+  const perfect *f = &v->s->perfect;
+  uint64_t hash[INDEX_GROUP], at[INDEX_GROUP];
+  uint32_t left = 0;
+  size_t i;
+  for(i=0; i<n; i++){
+    hash[i] = index_hash(v->s, keys[i]);
+    if( f->algorithm==MAPH_PERFECT_PILOT ) __builtin_prefetch(v->base+f->function+pilot_bucket(hash[i], f->buckets));
+  }
+  if( !f->direct && f->algorithm==MAPH_PERFECT_PILOT ){
+    for(i=0; i<n; i++) __builtin_prefetch(v->base+f->groups+pilot_number(f, v->base, hash[i])/GROUP_KEYS*sizeof(group_line));
+  }
+  for(i=0; i<n; i++){
+    at[i] = perfect_place(v->s, v->base, hash[i]);
+    if( unlikely(at[i]<LOG_START || at[i]%8 || at[i]>v->snapshot-RECORD_HEAD) ) at[i] = 0;
+    __builtin_prefetch(v->base+at[i]);
+    __builtin_prefetch(v->base+at[i]+64);
+  }
+  for(i=0; i<n; i++){
+    uint64_t link = at[i] ? acquire(word_at(v->base, at[i])) : 0;
+    values[i] = maph_bytes(NULL, 0);
+    if( unlikely(at[i]==0 || (link!=0 && link<v->snapshot) || !plain_match(v->base, at[i], v->snapshot, keys[i], &values[i])) ) left |= UINT32_C(1)<<i;
+  }
+  return left;
+}
+
 /* Three passes over a group, so that the cache misses of its keys overlap: index lines, then records, then the comparing.  What the hot path would
 ** settle is settled; the others keep data NULL and get their bit in the returned mask. */
-uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
+static uint32_t indexed_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
   uint64_t hash[INDEX_GROUP], candidate[INDEX_GROUP], root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63), depth = root & 63;
   const word *bucket[INDEX_GROUP];
   uint32_t unsettled = 0;
@@ -175,6 +215,27 @@ uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_s
     if( unlikely(candidate[i]==0 || !plain_match(v->base, candidate[i], v->snapshot, keys[i], &values[i])) ) unsettled |= UINT32_C(1)<<i;
   }
   return unsettled;
+}
+
+uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
+  maph_slice rest_keys[INDEX_GROUP], rest_values[INDEX_GROUP];
+  uint32_t left, unsettled;
+  unsigned at[INDEX_GROUP];
+  size_t i, rest = 0;
+  if( v->s->perfect.keys==0 ) return indexed_get_group(v, n, keys, values);
+  left = perfect_get_group(v, n, keys, values);
+  if( likely(left==0) ) return 0;
+  for(i=0; i<n; i++){
+    if( (left>>i & 1)==0 ) continue;
+    rest_keys[rest] = keys[i];
+    at[rest++] = (unsigned)i;
+  }
+  unsettled = indexed_get_group(v, rest, rest_keys, rest_values);
+  for(i=0; i<rest; i++){
+    values[at[i]] = rest_values[i];
+    if( (unsettled>>i & 1)==0 ) left &= ~(UINT32_C(1)<<at[i]);
+  }
+  return left;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- writing */
@@ -399,7 +460,8 @@ static inline int same_segment(uint64_t a, uint64_t b, uint64_t depth){
   return depth==0 || ((a^b)>>(64-depth))==0;
 }
 
-static inline int is_new(const pending *p){ return p->newest!=0 && p->base==0; }
+/* Will it need a slot?  The first successor of a frozen record does. */
+static inline int is_new(const store *s, const pending *p){ return p->newest!=0 && (p->base==0 || is_frozen(s, p->base)); }
 
 /* Would the new keys of p[0..n), all of one segment, find room near home after those already decided but not yet published? */
 static int fits(store *s, uint64_t segment, const pending *p, size_t n){
@@ -411,12 +473,12 @@ static int fits(store *s, uint64_t segment, const pending *p, size_t n){
   memset(x.room, ROOM_UNKNOWN, sizeof x.room);
   for(t=s->decided_first; t!=NULL; t=t->next){
     for(i=0; i<t->pendings; i++){
-      if( is_new(&t->pending[i]) && same_segment(t->pending[i].hash, p->hash, x.depth) ) place_on_paper(s, &x, t->pending[i].hash, SEGMENT_BUCKETS);
+      if( is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, x.depth) ) place_on_paper(s, &x, t->pending[i].hash, SEGMENT_BUCKETS);
     }
   }
   for(i=0; i<n; i++){
     if( i+6<n ) __builtin_prefetch(bucket_at(s->write_base, segment, home_of(p[i+6].hash)));
-    if( is_new(&p[i]) && !place_on_paper(s, &x, p[i].hash, PROBE_BUCKETS) ) return 0;
+    if( is_new(s, &p[i]) && !place_on_paper(s, &x, p[i].hash, PROBE_BUCKETS) ) return 0;
   }
   return 1;
 }
@@ -428,9 +490,9 @@ static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t 
   size_t i;
   unsigned b;
   int rc = MAPH_OK;
-  for(i=0; i<n; i++) need += (uint64_t)is_new(&p[i]);
+  for(i=0; i<n; i++) need += (uint64_t)is_new(s, &p[i]);
   for(t=s->decided_first; t!=NULL; t=t->next){
-    for(i=0; i<t->pendings; i++) need += (uint64_t)(is_new(&t->pending[i]) && same_segment(t->pending[i].hash, p->hash, depth));
+    for(i=0; i<t->pendings; i++) need += (uint64_t)(is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, depth));
   }
   for(at=segment; at!=0; at=overflow_of(s->write_base, at)){
     for(b=0; b<SEGMENT_BUCKETS; b++) room += bucket_room(s->write_base, at, b, p->hash, depth);
@@ -539,14 +601,21 @@ static word *first_free_slot(store *s, uint64_t segment, uint64_t hash, uint64_t
   return NULL;
 }
 
+static void count_moved(store *s){
+  word *moved = &header_of(s->write_base)->moved;
+  store_word(s->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed)+1);
+}
+
 static int publish_one(store *s, const pending *p, int again){
   uint64_t segment, displaced = 0;
   word *slot = NULL;
   int rc = segment_now(s, p->hash, &segment);
   if( rc!=MAPH_OK ) return rc;
   if( again ) slot = slot_leading_to(s, segment, p->hash, p->newest);
-  if( slot==NULL && p->base==0 ) slot = first_free_slot(s, segment, p->hash, &displaced);
-  else{
+  if( slot==NULL && is_new(s, p) ){
+    slot = first_free_slot(s, segment, p->hash, &displaced);
+    if( p->base ) count_moved(s);
+  }else{
     if( slot==NULL ) slot = slot_leading_to(s, segment, p->hash, p->base);
     if( slot!=NULL ) displaced = atomic_load_explicit(slot, memory_order_relaxed) & SLOT_DISPLACED;
   }

@@ -156,7 +156,7 @@ static int take_byte(store *s, uint64_t deadline, int timeout_ms){
 static int enter_biased(store *s){
   header *h = header_of(s->write_base);
   uint64_t nobody = 0;
-  if( atomic_load_explicit(&h->bias, memory_order_relaxed)!=s->identity ) return 0;
+  if( atomic_load_explicit(&h->bias, memory_order_relaxed)!=s->identity || s->unbiased ) return 0;
   OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
   if( atomic_compare_exchange_strong(&h->busy, &nobody, s->identity) ){
     if( atomic_load(&h->bias)==s->identity ) return 1;
@@ -166,9 +166,27 @@ static int enter_biased(store *s){
   return 0;
 }
 
+/* Somebody who had the lock marked the store as being replaced, and has the lock no more: did the new file get the name? */
+static int finish_switch(store *s){
+  word *state = &header_of(s->write_base)->state;
+  uint64_t device = 0, inode = 0;
+  int rc = os_identity(s->path, &device, &inode);
+  if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) return rc;
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  if( rc==MAPH_OK && device==s->file.device && inode==s->file.inode ) atomic_fetch_and(state, ~(uint64_t)STATE_SWITCHING);
+  else atomic_fetch_or(state, STATE_SUPERSEDED);
+  return MAPH_OK;
+}
+
 /* The store may have been moved away, closed to writing, or left in the middle of something since this process last had the lock. */
 static int between_writers(store *s){
-  uint64_t state = atomic_load_explicit(&header_of(s->write_base)->state, memory_order_acquire);
+  word *word_of_state = &header_of(s->write_base)->state;
+  uint64_t state = atomic_load_explicit(word_of_state, memory_order_acquire);
+  if( (state & STATE_SWITCHING) && !(state & (STATE_SUPERSEDED|STATE_DELETED)) ){
+    int rc = finish_switch(s);
+    if( rc!=MAPH_OK ) return rc;
+    state = atomic_load_explicit(word_of_state, memory_order_acquire);
+  }
   if( state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED) ){
     return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path, state&STATE_DELETED ? "deleted" : "replaced");
   }
@@ -200,7 +218,7 @@ static void unlock_process(store *s){
     OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
     atomic_store_explicit(&h->busy, 0, memory_order_release);
   }else if( s->locked==LOCKED_BYTE && !s->lockless ){
-    if( s->streak>=BIAS_AFTER && !s->unsettled && atomic_load(&h->busy)==0 && !waiting(s, os_clock_ns()) ){
+    if( s->streak>=BIAS_AFTER && !s->unsettled && !s->unbiased && atomic_load(&h->busy)==0 && !waiting(s, os_clock_ns()) ){
       store_word(s->write_base, &h->bias, s->identity);
     }
     os_unlock(&s->lock, LOCK_WRITER);
@@ -247,7 +265,7 @@ void lock_give_turn(store *s){
 /* With group commit one thread after another would keep the lock for ever.  When another process waits, or the live words must be looked at before
 ** the next append, let it run out: nobody decides more while we have the turn. */
 static void let_lock_go(store *s){
-  if( s->decided_first==NULL || (!s->unsettled && (s->lockless || !waiting(s, os_clock_ns()))) ) return;
+  if( !s->unbiased && (s->decided_first==NULL || (!s->unsettled && (s->lockless || !waiting(s, os_clock_ns())))) ) return;
   commit_wait_visible(s);
   pthread_mutex_lock(&s->held_mutex);
   while( s->held>0 ) pthread_cond_wait(&s->released, &s->held_mutex);

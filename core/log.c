@@ -137,7 +137,7 @@ done:
 
 int log_room(store *s, uint64_t to){
   uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead;
-  int rc, bulk = to-s->space_end>BULK;           /* a large transaction trades waits for throughput */
+  int rc, bulk = s->bulk || to-s->space_end>BULK;           /* a large transaction trades waits for throughput */
   if( likely(to<=s->populated) ) return MAPH_OK;
   if( to>size ){
     rc = grow(s, to);
@@ -150,6 +150,12 @@ int log_room(store *s, uint64_t to){
   rc = os_populate(s->write_base, MIN(s->populated, to), ahead);
   if( rc==MAPH_OK ) s->populated = ahead;
   return rc;
+}
+
+void log_trim(store *s){
+  os_trim(&s->file, (s->space_end+4095) & ~UINT64_C(4095));
+  s->populated = 0;
+  store_see_size(s, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ records */
@@ -202,6 +208,33 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
   *size = n;
   *bytes_8_to_15 = load64(p+8);
   if( copy ) rc = put_bytes(s, offset, copy, n);
+  os_free(copy);
+  return rc;
+}
+
+/* The record at `from` again, as the first version of its key. */
+static void fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size){
+  record *r = (record*)(void*)p;
+  memcpy(p+8, from+8, needs-8);
+  memset(p+needs, 0, size-needs);
+  atomic_store_explicit(&r->link, 0, memory_order_relaxed);
+  r->prev_low = 0;
+  r->version_prev = (r->version_prev & VERSION_MAX) | (size-needs)/8<<56;
+}
+
+int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size, uint64_t *bytes_8_to_15){
+  uint8_t *p = s->write_base+offset, *copy = NULL;
+  int rc = MAPH_OK;
+  if( unlikely(s->file.file_system==OS_COPY_ON_WRITE) ){
+    p = copy = os_alloc(size);
+    if( copy==NULL ) return MAPH_NOMEM;
+  }else{
+    OS_TEST_STORE(s->write_base, offset, size);
+  }
+  fill_copy(p, from, record_needs(from, it), size);
+  ((record*)(void*)p)->checksum = record_checksum(s->salt, offset, p, size);
+  *bytes_8_to_15 = load64(p+8);
+  if( copy ) rc = put_bytes(s, offset, copy, size);
   os_free(copy);
   return rc;
 }

@@ -59,6 +59,8 @@ int  os_locked(const os_file *f, uint64_t byte);                             /* 
 /* Where and when this process runs: with the file's device and inode it tells whether memory survived since. */
 typedef struct os_place { uint8_t boot[64]; uint64_t mount, space; } os_place;   /* boot: zeros when the system does not tell */
 void     os_place_of(const os_file *f, os_place *place);
+void     os_wait(const void *at, uint32_t seen, uint64_t timeout_us);  /* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
+void     os_wake(const void *at);            /* all who wait there */
 uint64_t os_time_ms(void);                   /* since 1970 */
 uint64_t os_time_ns(void);                   /* since 1970 */
 uint64_t os_clock_ns(void);                  /* monotonic, the same for all processes */

@@ -18,6 +18,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#if defined(__linux__)
+# include <linux/futex.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -469,6 +472,25 @@ uint64_t os_time_ms(void){
   now += (uint64_t)os_test.time_ms;
 #endif
   return now;
+}
+
+/* A futex is found by file and place, so that waiting needs no more than a mapping for reads. */
+void os_wait(const void *at, uint32_t seen, uint64_t timeout_us){
+#if defined(__linux__)
+  struct timespec t = { (time_t)(timeout_us/1000000), (long)(timeout_us%1000000)*1000 };
+  if( SYS("futex", -1, syscall(SYS_futex, at, FUTEX_WAIT, seen, &t, NULL, 0))!=0 && errno!=EAGAIN && errno!=ETIMEDOUT && errno!=EINTR ) os_sleep_us((unsigned)timeout_us);
+#else
+  (void)at;  (void)seen;
+  os_sleep_us((unsigned)timeout_us);
+#endif
+}
+
+void os_wake(const void *at){
+#if defined(__linux__)
+  syscall(SYS_futex, at, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+#else
+  (void)at;
+#endif
 }
 
 void os_sleep_us(unsigned us){

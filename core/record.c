@@ -14,6 +14,10 @@ uint64_t record_size(int flags, uint64_t key_size, uint64_t value_size, uint64_t
   return (n+7) & ~UINT64_C(7);
 }
 
+uint64_t record_needs(const uint8_t *from, const item *it){
+  return ((uint64_t)(it->value-from)+it->value_size+it->attributes_size+7) & ~UINT64_C(7);
+}
+
 uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint64_t size){
   return (uint32_t)XXH3_64bits_withSeed(p+12, size-12, salt^offset);
 }
@@ -66,7 +70,7 @@ int record_item(const view *v, uint64_t offset, uint64_t limit, item *it){
   it->key = p+at;
   it->value = it->key+it->key_size;
   it->attributes_size = attributes;
-  it->size = (at+it->key_size+it->value_size+attributes+7) & ~UINT64_C(7);
+  it->size = ((at+it->key_size+it->value_size+attributes+7) & ~UINT64_C(7))+(w24>>56)*8;
   if( unlikely(it->size>limit-offset) ) return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
   return MAPH_OK;
 }

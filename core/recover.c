@@ -10,6 +10,8 @@
 **   2. a new index is built behind it; links are set right
 **   3. the live words, then the boot identity: from then on the file is trusted
 **
+** A perfect hash was flushed before the file got its name and never changes: it is summed, and its keys need no slots.
+**
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so versions go on at the next multiple of 2^32:
 ** an ETag that someone saw never names other bytes.
 */
@@ -120,7 +122,7 @@ static int each_record(store *s, uint64_t limit, int pass){
     rc = record_span(&v, at, limit, &kind, &size);
     if( rc==MAPH_OK && (kind==KIND_PUT || kind==KIND_DELETE) ){
       rc = record_item(&v, at, limit, &it);
-      if( rc==MAPH_OK && pass==0 ) rc = index_record(s, &it);
+      if( rc==MAPH_OK && pass==0 && !is_frozen(s, at) ) rc = index_record(s, &it);
       if( rc==MAPH_OK && pass==1 ) rc = mend_link(s, &v, &it);
     }
     at += size;
@@ -135,7 +137,8 @@ int recover_in_place(store *s){
   int rc = store_see_size(s, LOG_START+END_SIZE);
   if( rc!=MAPH_OK ) return rc;
   view_for_writing(s, 0, &v);
-  rc = walk_to_checkpoint(s, &v, &s->last);
+  rc = perfect_verify(s, v.base);
+  if( rc==MAPH_OK ) rc = walk_to_checkpoint(s, &v, &s->last);
   if( rc==MAPH_OK ) rc = walk_transactions(s, &v, &s->last);
   if( rc!=MAPH_OK ) return rc;
   limit = s->last.end;
@@ -145,7 +148,8 @@ int recover_in_place(store *s){
   if( rc!=MAPH_OK ) return rc;
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
   store_word(s->write_base, &header_of(s->write_base)->state, atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
-  rc = index_create(s, MIN(s->last.records, (limit-LOG_START)/RECORD_HEAD));
+  store_word(s->write_base, &header_of(s->write_base)->moved, 0);
+  rc = index_create(s, MIN(s->last.records-MIN(s->last.records, s->perfect.keys), (limit-LOG_START)/RECORD_HEAD));
   if( rc==MAPH_OK ) rc = each_record(s, limit, 0);
   if( rc==MAPH_OK ) rc = each_record(s, limit, 1);
   if( rc!=MAPH_OK ) return rc;

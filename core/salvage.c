@@ -4,7 +4,8 @@
 ** What a power loss left is repaired in place by opening it (recover.c).  When that will not do, because of damage or because a flush failed, the
 ** log is read as far as it can be: after a damaged stretch the next record is found by its checksum, which no other bytes have by accident.  Where
 ** the header can be trusted, nothing past `committed` is taken: a commit that failed stays failed.  Every transaction that is whole by itself is
-** written again, in order, with its version, to PATH.new; the old file gets the name PATH.damaged, the new one PATH.  Handles move over.
+** written again, in order, with its version, to PATH.new.  The records that the file got from the generation before are whole each by itself: of
+** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles move over.
 */
 #include "store.h"
 
@@ -16,8 +17,11 @@ typedef struct salvage {
   view     v;
   maph_report_fn report;
   void    *arg;
+  struct maph_txn *base;         /* copies of base records, not yet committed */
   uint64_t kept, lost, last_version;
 } salvage;
+
+enum { BASE_AT_ONCE = 65536 };
 
 static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, uint64_t b){
   char line[512];
@@ -25,17 +29,39 @@ static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, ui
   if( x->report ) x->report(x->arg, offset, line);
 }
 
-static int copy_operation(struct maph_txn *t, const item *it){
-  maph_entry e;
-  maph_condition c;
-  record_entry(it, &e);
-  memset(&c, 0, sizeof c);
-  c.expires = e.expires;
-  c.type = e.type<=MAPH_NULL ? e.type : MAPH_BLOB;
-  c.key_type = e.key_type<=MAPH_KEY_BLOB ? e.key_type : MAPH_KEY_BYTES;
-  c.media_type = e.media_type;
-  if( it->kind==KIND_PUT ) return maph_txn_put_if(t, e.key, e.value, &c);
-  return maph_txn_delete_if(t, e.key, &c);
+static int begin(salvage *x, struct maph_txn **t){
+  int rc = lock_take(x->to, 0);
+  *t = NULL;
+  if( rc!=MAPH_OK ) return rc;
+  *t = txn_new(x->to);
+  if( *t==NULL ){ lock_release(x->to); lock_give_turn(x->to); return MAPH_NOMEM; }
+  (*t)->durability = MAPH_SYNC_OFF;
+  return MAPH_OK;
+}
+
+static int end(struct maph_txn *t, int rc){
+  if( rc==MAPH_OK ) rc = commit_reserve(t);
+  if( rc==MAPH_OK ) rc = commit_finish(t); else commit_abort(t);
+  txn_free(t);
+  return rc;
+}
+
+static int end_base(salvage *x, int rc){
+  struct maph_txn *t = x->base;
+  if( t==NULL ) return rc;
+  x->base = NULL;
+  t->version = x->to->base_version;
+  return end(t, rc);
+}
+
+static int copy_base_record(salvage *x, const item *it){
+  int rc = x->base ? MAPH_OK : begin(x, &x->base);
+  item other;
+  if( rc!=MAPH_OK ) return rc;
+  if( txn_find(x->base, UINT64_MAX, maph_bytes(it->key, it->key_size), &other)==MAPH_OK ) return MAPH_OK;   /* met before */
+  x->base->version = it->version;
+  rc = txn_copy(x->base, it);
+  return rc!=MAPH_OK || x->base->operations>=BASE_AT_ONCE ? end_base(x, rc) : MAPH_OK;
 }
 
 /* Write the transaction [from, at) again, with its version. */
@@ -44,23 +70,19 @@ static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_re
   struct maph_txn *t;
   int rc, kind;
   if( version<=x->last_version && x->last_version!=0 ) return MAPH_OK;   /* met before: a copy of an old log page */
-  rc = lock_take(x->to, 0);
+  rc = end_base(x, MAPH_OK);
+  if( rc==MAPH_OK ) rc = begin(x, &t);
   if( rc!=MAPH_OK ) return rc;
-  t = txn_new(x->to);
-  if( t==NULL ){ lock_release(x->to); lock_give_turn(x->to); return MAPH_NOMEM; }
-  t->durability = MAPH_SYNC_OFF;
   t->version = version;
   while( rc==MAPH_OK && pos<at && record_span(&x->v, pos, at, &kind, &size)==MAPH_OK ){
     item it;
     if( (kind==KIND_PUT || kind==KIND_DELETE) && record_item(&x->v, pos, at, &it)==MAPH_OK ){
-      rc = copy_operation(t, &it);
+      rc = txn_copy(t, &it);
       if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;          /* a delete of what was lost */
     }
     pos += size;
   }
-  if( rc==MAPH_OK ) rc = commit_reserve(t);
-  if( rc==MAPH_OK ) rc = commit_finish(t); else commit_abort(t);
-  txn_free(t);
+  rc = end(t, rc);
   x->last_version = version;
   x->kept++;
   return rc;
@@ -69,6 +91,12 @@ static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_re
 /* Is a record with a fitting checksum here? */
 static int record_here(const view *v, uint64_t at, int *kind, uint64_t *size){
   return record_span(v, at, v->size, kind, size)==MAPH_OK && record_verify(v, at, *size)==MAPH_OK;
+}
+
+/* A record from the generation before, with no transaction of its own? */
+static int is_base(const salvage *x, uint64_t at, int kind){
+  const uint8_t *p = x->v.base+at;
+  return kind==KIND_PUT && x->to->base_version>0 && (load64(p+24) & VERSION_MAX)<=x->to->base_version && load64(p+16)>>32==0 && (load64(p+24)>>48 & 0xFF)==0;
 }
 
 static int salvage_log(salvage *x){
@@ -82,12 +110,19 @@ static int salvage_log(salvage *x){
       continue;
     }
     if( hole ){ tell(x, hole, "%llu bytes are damaged or were never part of the log", at-hole, 0); hole = 0; }
-    if( kind==KIND_PUT || kind==KIND_DELETE ){
+    if( is_base(x, at, kind) ){
+      item it;
+      rc = record_item(&x->v, at, x->v.size, &it);
+      if( rc==MAPH_OK ) rc = copy_base_record(x, &it);
+      damaged = 0;
+    }else if( kind==KIND_PUT || kind==KIND_DELETE ){
       operations++;
     }else if( kind==KIND_END || kind==KIND_EPOCH ){
       end_record e;
       memcpy(&e, x->v.base+at, sizeof e);
-      if( kind==KIND_END && (damaged || operations!=e.head.operations) ){
+      if( kind==KIND_END && x->base && (e.head.version_prev & VERSION_MAX)==x->to->base_version ){
+        rc = end_base(x, MAPH_OK);
+      }else if( kind==KIND_END && (damaged || operations!=e.head.operations) ){
         x->lost++;
         tell(x, at, "transaction %llu is lost: its records are damaged", e.head.version_prev & VERSION_MAX, 0);
       }else if( kind==KIND_END ){
@@ -100,7 +135,7 @@ static int salvage_log(salvage *x){
     at += size;
     if( operations==0 ) from = at;
   }
-  return rc;
+  return end_base(x, rc);
 }
 
 /* A lenient look at the header: only what the checksums of records need. */
@@ -128,6 +163,7 @@ static int open_damaged(const char *path, store **out){
       rc = fail(MAPH_CORRUPT, "%s: the header's identity and the log's first record do not fit each other: nothing in the file can be told from noise; "
                 "restore a backup", path);
     }
+    s->base_version = (header_sound(&copy) ? copy.base_version : load64(v.base+LOG_START+24)) & VERSION_MAX;   /* they should be one */
   }
   if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
   *out = s;
@@ -208,9 +244,10 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
     if( got==0 ) rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
   }
   o.mode = rc==MAPH_OK ? (int)x.from->file.mode : 0600;
-  if( rc==MAPH_OK ) rc = create_empty(temporary, &o, x.from->uuid, x.from->generation+1, 0, &x.to);
+  if( rc==MAPH_OK ) rc = create_empty(temporary, &o, x.from->uuid, x.from->generation+1, x.from->base_version, &x.to);
   if( rc==MAPH_OK ){
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
+    x.last_version = x.to->base_version;
     rc = salvage_log(&x);
   }
   if( rc==MAPH_OK ) rc = recover_append_epoch(x.to, x.to->space_end);

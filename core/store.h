@@ -5,9 +5,11 @@
 ** writer's state.  A `view` is what one read needs of it, loaded once.  Calls go down only:
 **
 **     handle  create  cursor  check  salvage    open and close, files, scans, walks
+**     rewrite  base  changes                new generations; feeds
 **     txn  commit  lock  recover            one writer at a time
 **     view                                  a key's record at a snapshot
-**     index  log                            the two things the file holds
+**     index  perfect  log                   what the file holds
+**     pilot  bdz                            perfect hash functions
 **     record  header                        bytes to fields and back
 **     os  error
 */
@@ -18,6 +20,7 @@
 #include "format.h"
 #include "maph.h"
 #include "os.h"
+#include "perfect.h"
 
 #include <pthread.h>
 
@@ -46,8 +49,9 @@ typedef struct store {
   os_file  file, lock;
   int      in_memory, lockless, dead;   /* lockless: nobody else can know of it.  dead: this is the child of a fork */
   int      unsettled;            /* an append failed midway: look at the live words before the next */
-  uint64_t generation, hash_seed, salt;
+  uint64_t generation, base_version, hash_seed, salt;
   uint8_t  uuid[16];
+  perfect  perfect;              /* of this file; keys 0: none */
   uint64_t boot, mount, space;   /* where this process sees the file; compare the header's words */
 
   _Atomic(uint8_t *) base;       /* mapping for reads; set before size grows past an older one's length */
@@ -58,6 +62,8 @@ typedef struct store {
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
   pthread_mutex_t mapping_mutex; /* the four above, and file.size */
   int      advice, huge_pages;
+  _Atomic int unbiased;          /* its lock is to be the byte, not the bias */
+  int      bulk;                 /* so much will be written that throughput counts, not the longest wait */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -127,25 +133,36 @@ int  record_item(const view *v, uint64_t offset, uint64_t limit, item *it);     
 int  record_verify(const view *v, uint64_t offset, uint64_t size);                             /* its checksum; CORRUPT */
 int  record_end(const view *v, uint64_t end, end_record *e);                                   /* the end or epoch record before `end` */
 void record_entry(const item *it, maph_entry *entry);
+uint64_t record_needs(const uint8_t *from, const item *it);                                    /* its size without padding */
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
 uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64_t digest);
 
 /* ---------------------------------------------------------------------------------------------------------- header.c */
 int  header_read(store *s, const uint8_t *base, uint64_t size);      /* static part checked and taken over.  FORMAT CORRUPT */
 void header_place(store *s);                                         /* where this process sees the file */
-void header_make(header *h, const uint8_t uuid[16], uint64_t generation);
+void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_t base_version);
+void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm);       /* before the file has its name */
+int  header_sound(const header *h);                                  /* does the static part's checksum fit? */
 uint64_t header_salt(const header *h);
 int  header_trusted(const store *s, const header *h);                /* may the live part and the index be believed here? */
 void header_checkpoint(store *s, const tip *t);                      /* all before t->end is on disk */
 int  header_checkpoint_fits(const store *s, const checkpoint *c);
 int  header_best_checkpoint(const store *s, const header *h, checkpoint *best);   /* 1 found */
 
+/* --------------------------------------------------------------------------------------------------------- perfect.c */
+int  perfect_open(store *s, const uint8_t *base, uint64_t size);     /* the header's static part was read.  CORRUPT */
+int  perfect_verify(const store *s, const uint8_t *base);            /* its checksum; reads all of it.  CORRUPT */
+uint64_t perfect_checksum(const store *s, const uint8_t *payload, uint64_t size);
+int  perfect_find(const view *v, maph_slice key, uint64_t hash, item *it);       /* the frozen record of this key, superseded or not.  NOTFOUND CORRUPT */
+
 /* ------------------------------------------------------------------------------------------------------------- log.c */
 int  store_see_size(store *s, uint64_t need);                        /* look at the file's size again; CORRUPT if need is past it */
 int  store_map_for_writing(store *s);
 int  log_room(store *s, uint64_t to);                                /* granted, mapped, faulted in.  FULL NOMEM IOERR */
+void log_trim(store *s);                                             /* give granted space that is not used back */
 typedef struct log_put { int kind, flags; maph_slice key, value, media_type; uint64_t expires, version, prev; } log_put;
 int  log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size, uint64_t *bytes_8_to_15);  /* after log_room */
+int  log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size, uint64_t *bytes_8_to_15);   /* after log_room; size: padding included */
 int  log_write_end(store *s, uint64_t offset, end_record *e);        /* seals e's checksum */
 int  log_write_pad(store *s, uint64_t from, uint64_t to);
 int  log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);  /* at space_end; moves `end` past it */
@@ -211,7 +228,7 @@ typedef struct savepoint { int n; uint64_t position, operations, records, bytes,
 enum { TXN_OPEN = 1, TXN_PREPARED = 2 };
 struct maph_txn {
   uint32_t magic;
-  int      state, durability, decided, visible, failed;
+  int      state, durability, decided, visible, failed, copying;
   maph    *handle;
   store   *s;
   uint64_t start, position;      /* its records: [start, position) */
@@ -229,6 +246,8 @@ struct maph_txn {
 struct maph_txn *txn_new(store *s);                                  /* empty, to start at s->space_end; with the turn */
 void txn_free(struct maph_txn *t);
 int  txn_adopt(struct maph_txn *t, const item *it);                  /* redo: note a record that is in the log already */
+int  txn_copy(struct maph_txn *t, const item *it);                   /* the same operation; NOTFOUND: a delete of what is not there */
+int  txn_sweep(struct maph_txn *t, maph_slice key, uint64_t now);    /* delete an expired entry; NOTFOUND: it is not (any more) */
 int  txn_find(struct maph_txn *t, uint64_t position, maph_slice key, item *it);   /* as it stood at that position; put or delete */
 void txn_detach_snapshots(struct maph_txn *t, uint64_t kept);        /* those that saw past `kept` are rolled back */
 
@@ -238,10 +257,12 @@ int  recover_append_epoch(store *s, uint64_t at);                    /* after s-
 
 /* ---------------------------------------------------------------------------------------------------------- create.c */
 int  create_store(const char *path, const maph_options *o);          /* EXISTS */
-int  create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t version, store **s);  /* empty, lockless, not registered */
+int  create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, store **s);  /* empty, lockless, not registered */
+int  create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys, store **s);
+void create_remove_leftover(const char *path, const os_file *model); /* of a rewrite that died */
 char *create_beside(const char *path, const char *suffix);           /* a name; NULL no memory; os_free it */
 int  create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);   /* byte 2 of its lock file */
-int  create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t version, uint64_t expected_keys);   /* an open, empty file becomes an empty store */
+int  create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys);   /* an open, empty file becomes an empty store */
 int  create_may_write(const os_file *f, const char *path);           /* no network file system, no second name */
 int  create_remove_files(const char *path, const os_file *model, int timeout_ms);   /* the store, if it is still that file, and its lock file */
 
@@ -258,7 +279,11 @@ struct maph {
   store  **retired;              /* generations this handle has left, pinned for the slices read from them */
   size_t   retired_count;
   struct maph_txn *open_txns;
-  unsigned open_reads;           /* snapshots and cursors */
+  unsigned open_reads;           /* snapshots, cursors and feeds */
+  int      rewrote;              /* `rewrite` tells what */
+  maph_rewrite rewrite;
+  const store *looked_at;        /* auto_compact: not to be looked at again before committed is at look_again */
+  uint64_t look_again;
 };
 struct maph_snapshot {
   uint32_t magic;
@@ -269,7 +294,7 @@ struct maph_snapshot {
   int      rolled_back;
   struct maph_snapshot *next;    /* of the transaction */
 };
-enum { HANDLE_MAGIC = 0x6d617068, TXN_MAGIC = 0x7478, SNAPSHOT_MAGIC = 0x736e, CURSOR_MAGIC = 0x6375 };
+enum { HANDLE_MAGIC = 0x6d617068, TXN_MAGIC = 0x7478, SNAPSHOT_MAGIC = 0x736e, CURSOR_MAGIC = 0x6375, CHANGES_MAGIC = 0x6368 };
 
 extern unsigned handle_fork_count;
 extern uint64_t handle_quick;                                        /* what a handle of this process says in `quick` */
@@ -277,6 +302,10 @@ static inline unsigned handle_forks(void){ return __atomic_load_n(&handle_fork_c
 int  handle_store(maph *m, store **s);                               /* the generation to use now.  MISUSE CANTOPEN */
 int  handle_writer(maph *m, store **s);                              /* the same, and it may write.  READONLY */
 void handle_count_read(maph *m, int by);
+int  handle_replace(maph *m, store *s);                              /* of a store in memory: by a rewritten one */
+void handle_note_rewrite(maph *m, const maph_rewrite *r);
+int  handle_last_rewrite(maph *m, maph_rewrite *r);                  /* NOTFOUND */
+void rewrite_if_due(maph *m);                                        /* after a commit: options.auto_compact */
 void store_pin(store *s);
 void store_unpin(store *s);
 int  store_open(const char *path, int writing, const maph_options *o, store **s);

@@ -6,6 +6,8 @@
 ** then to the index.  Records of one key are chained by prev also inside the transaction, so that a savepoint needs nothing but the
 ** position: rolling back walks the records that are cut off and sets each key's entry to the version before.  Abort is forgetting.
 **
+** A transaction that copies another one (txn_copy) repeats what was done once, whatever the time is now: an entry that has expired since is there for it.
+**
 ** A single put or delete is a transaction of one operation.
 **
 ** Locking: from begin to commit or abort the transaction owns the turn and the lock (lock.c).
@@ -231,7 +233,9 @@ int maph_txn_prepare(maph_txn *t){
 
 int maph_txn_commit(maph_txn *t){
   int rc = check(t, 0);
+  maph *m;
   if( rc!=MAPH_OK ) return rc;
+  m = t->handle;
   if( t->state==TXN_OPEN ) rc = commit_reserve(t);
   forget(t);
   if( rc==MAPH_OK && !t->failed ){
@@ -243,6 +247,7 @@ int maph_txn_commit(maph_txn *t){
     commit_abort(t);
   }
   txn_free(t);
+  if( rc==MAPH_OK ) rewrite_if_due(m);
   return rc;
 }
 
@@ -372,7 +377,7 @@ static int check_condition(const store *s, const maph_condition *c, const item *
   }
 }
 
-static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value, const maph_condition *c, uint64_t version){
+static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value, const maph_condition *c, uint64_t version, int copying){
   memset(put, 0, sizeof *put);
   put->kind = kind;
   put->key = key;
@@ -380,9 +385,9 @@ static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value, c
   if( kind==KIND_PUT ) put->value = value;
   if( c==NULL ) return;
   put->flags |= c->key_type*FLAG_TEXT_KEY;
+  if( c->expires && (kind==KIND_PUT || copying) ){ put->flags |= FLAG_EXPIRY; put->expires = c->expires; }
   if( kind!=KIND_PUT ) return;
   put->flags |= c->type;
-  if( c->expires ){ put->flags |= FLAG_EXPIRY; put->expires = c->expires; }
   if( c->media_type.size ){ put->flags |= FLAG_ATTRIBUTES; put->media_type = c->media_type; }
 }
 
@@ -412,11 +417,11 @@ static int write_one(struct maph_txn *t, int kind, maph_slice key, maph_slice va
   rc = txn_find(t, UINT64_MAX, key, &old);
   if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) return rc;
   found = rc==MAPH_OK;
-  is_live = found && old.kind==KIND_PUT && !item_expired(&old, 0);
+  is_live = found && old.kind==KIND_PUT && (t->copying || !item_expired(&old, 0));
   rc = check_condition(s, c, is_live ? &old : NULL);
   if( rc==MAPH_OK && kind==KIND_DELETE && !is_live ) rc = fail(MAPH_NOTFOUND, "%s: no such key", s->path);
   if( rc!=MAPH_OK ) return rc;
-  fill_put(&put, kind, key, value, c, t->version);
+  fill_put(&put, kind, key, value, c, t->version, t->copying);
   put.prev = found ? old.offset : 0;
   rc = log_write_put(s, t->position, &put, &size, &w8);
   if( rc!=MAPH_OK ) return rc;
@@ -444,6 +449,32 @@ int maph_txn_delete(maph_txn *t, maph_slice key){ return txn_write(t, KIND_DELET
 int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value, const maph_condition *c){ return txn_write(t, KIND_PUT, key, value, c); }
 int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *c){ return txn_write(t, KIND_DELETE, key, maph_bytes(NULL, 0), c); }
 
+int txn_copy(struct maph_txn *t, const item *it){
+  maph_entry e;
+  maph_condition c;
+  record_entry(it, &e);
+  memset(&c, 0, sizeof c);
+  c.expires = e.expires;
+  c.type = e.type<=MAPH_NULL ? e.type : MAPH_BLOB;
+  c.key_type = e.key_type<=MAPH_KEY_BLOB ? e.key_type : MAPH_KEY_BYTES;
+  c.media_type = e.media_type;
+  t->copying = 1;
+  return write_one(t, it->kind, e.key, e.value, &c);
+}
+
+int txn_sweep(struct maph_txn *t, maph_slice key, uint64_t now){
+  maph_condition c;
+  item it;
+  int rc = txn_find(t, UINT64_MAX, key, &it);
+  if( rc==MAPH_OK && (it.kind!=KIND_PUT || !item_expired(&it, now)) ) rc = MAPH_NOTFOUND;
+  if( rc!=MAPH_OK ) return rc;
+  memset(&c, 0, sizeof c);
+  c.expires = it.expires;
+  c.key_type = (it.flags & FLAG_KEY_TYPE)/FLAG_TEXT_KEY;
+  t->copying = 1;
+  return write_one(t, KIND_DELETE, key, maph_bytes(NULL, 0), &c);
+}
+
 /* One operation, one transaction. */
 static int write_alone(maph *m, int kind, maph_slice key, maph_slice value, const maph_condition *c){
   struct maph_txn *t;
@@ -457,11 +488,13 @@ static int write_alone(maph *m, int kind, maph_slice key, maph_slice value, cons
     lock_release(s);
     keep_spare(t);
     lock_give_turn(s);
+    if( rc==MAPH_OK ) rewrite_if_due(m);
     return rc;
   }
   if( rc==MAPH_OK ) rc = commit_finish(t);
   else commit_abort(t);
   txn_free(t);
+  if( rc==MAPH_OK ) rewrite_if_due(m);
   return rc;
 }
 

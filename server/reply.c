@@ -28,6 +28,8 @@ static const struct { int status; const char *code; } core_codes[] = {
   [MAPH_RECOVER]  = { 503, "needs_recovery" },
   [MAPH_MISUSE]   = { 400, "misuse" },
   [MAPH_CANTOPEN] = { 503, "cannot_open" },
+  [MAPH_COMPACTED] = { 410, "compacted" },
+  [MAPH_CANCELLED] = { 409, "cancelled" },
 };
 enum { CORE_CODES = sizeof core_codes/sizeof core_codes[0] };
 

@@ -1,0 +1,57 @@
+/*
+** perfect.h - a perfect hash over the keys of a rewritten file: what it is made of, and how a number is looked up.
+**
+** A function maps each of n frozen keys to a number below n of its own, and any other key to some number.  There are two, behind one interface: build
+** (rarely, at leisure) and find (at every get).  The frozen records lie in the order of the numbers, so that the number leads to the record:
+** by multiplication where all are of one size (direct), else through one line of offsets for each 16 numbers (groups).  format.h, section 4, is the layout.
+**
+** Both functions are over the 64-bit hash of the key that the index uses too: a get hashes once.
+*/
+#ifndef MAPH_PERFECT_H
+#define MAPH_PERFECT_H
+
+#include "format.h"
+
+/* As read from a file, and found to be possible: every place that a find touches lies inside the payload, whatever its bytes. */
+typedef struct perfect {
+  uint64_t keys;                 /* 0: the file has none */
+  int      algorithm, direct;
+  uint64_t first, past, stride;  /* the frozen records */
+  uint64_t buckets, slots, multiplier;             /* pilot */
+  uint64_t function, remap, groups;                /* offsets in the file */
+  uint64_t payload, size, function_size;
+} perfect;
+
+typedef int (*perfect_progress_fn)(void *arg, uint64_t done, uint64_t total);   /* MAPH_OK, or the code to give up with */
+
+/* A builder turns n different hashes, in ascending order, into the function's data, which the caller os_frees, and sets number[i] for hash[i].
+** NOTFOUND: it cannot do this set, with a sentence that says why.  *memory: most that was allocated. */
+typedef struct perfect_builder {
+  const char *name;
+  int (*build)(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **data, uint64_t *size, uint64_t *memory,
+               perfect_progress_fn progress, void *arg);
+} perfect_builder;
+extern const perfect_builder pilot_builder, bdz_builder;
+
+/* Is the data of a function for n keys one that find cannot be led astray by? */
+int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n);
+int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n);
+uint64_t bdz_find(const uint8_t *data, uint64_t hash);               /* a number, or n or more */
+
+static inline uint64_t upper_product(uint64_t a, uint64_t b){
+#if defined(__SIZEOF_INT128__)
+  return (uint64_t)(((unsigned __int128)a*b)>>64);
+#else
+  uint64_t al = a & 0xFFFFFFFFu, ah = a>>32, bl = b & 0xFFFFFFFFu, bh = b>>32, mid = ah*bl+(al*bl>>32);
+  return ah*bh+(mid>>32)+((al*bh+(mid & 0xFFFFFFFFu))>>32);
+#endif
+}
+
+static inline uint64_t pilot_bucket(uint64_t hash, uint64_t buckets){ return upper_product(hash, buckets); }
+static inline uint64_t pilot_slot(uint64_t hash, unsigned pilot, uint64_t multiplier, uint64_t slots){
+  return upper_product((hash ^ pilot*UINT64_C(0x9E3779B97F4A7C15))*multiplier, slots);
+}
+
+static inline uint64_t pilot_remap_at(uint64_t buckets){ return (sizeof(pilot_head)+buckets+3) & ~UINT64_C(3); }
+
+#endif
