@@ -97,7 +97,6 @@ static const char *maph_peer_version(void){
   return version;
 }
 
-#ifdef BENCH_REWRITE
 static void cost_of_rewrite(void *store, rewrite_cost *cost){
   maph_rewrite done;
   must(store, maph_rewritten(store, &done), "rewritten");
@@ -123,15 +122,11 @@ static void *pilot_create(const char *folder, level at){ return open_store(folde
 static void *pilot_open(const char *folder, level at){   return open_store(folder, at, OPEN(at), MAPH_PERFECT_PILOT); }
 static void *cmph_create(const char *folder, level at){  return open_store(folder, at, CREATE, MAPH_PERFECT_CMPH); }
 static void *cmph_open(const char *folder, level at){    return open_store(folder, at, OPEN(at), MAPH_PERFECT_CMPH); }
-# define COMPACT maph_peer_compact
-#else
-# define COMPACT NULL
-#endif
 
 #define READING_AND_WRITING .version = maph_peer_version, .close = maph_peer_close, \
   .get = maph_peer_get, .get_many = maph_peer_get_many, .put = maph_peer_put, .put_batch = maph_peer_put_batch, \
   .scan = maph_peer_scan, .used = maph_peer_used, .index_bytes = maph_peer_index_bytes, \
-  .compact = COMPACT, .open_with = maph_peer_open_with
+  .compact = maph_peer_compact, .open_with = maph_peer_open_with
 
 const peer peer_maph = {
   .name = "maph",
@@ -139,7 +134,6 @@ const peer peer_maph = {
   .create = maph_peer_create, .open = maph_peer_open, READING_AND_WRITING
 };
 
-#ifdef BENCH_REWRITE
 const peer peer_maph_pilot = {
   .name = "maph-pilot", .variant_of = &peer_maph,
   .settings = "after maph_optimize with MAPH_PERFECT_PILOT",
@@ -151,4 +145,3 @@ const peer peer_maph_cmph = {
   .settings = "after maph_optimize with MAPH_PERFECT_CMPH",
   .create = cmph_create, .open = cmph_open, .finish = maph_peer_freeze, .optimize = maph_peer_optimize, READING_AND_WRITING
 };
-#endif

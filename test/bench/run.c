@@ -1,7 +1,7 @@
 /*
 ** run.c - one set through all its runs.
 **
-** The order is group, run, section, peer.  A group is as many peers as fit into half of the memory with their stores and what they
+** The order is group, run, section, peer.  A group is as many peers as fit into two thirds of the memory with their stores and what they
 ** keep besides: normally all of them.  What reads a store finds it in the page cache then, whoever was measured before.
 */
 #include "bench.h"
@@ -32,11 +32,9 @@ static void add_peers(bench *b, const char *wanted){
   b->results->runs = b->runs;
 }
 
-/* How many peers fit side by side: a store takes about half as much again as its keys and values, two stores may exist, and some
-** peers keep a cache beside the file. */
+/* How many peers fit side by side.  The third that is left is for what only some need: a second store, a cache beside the file. */
 static int group_size(const bench *b){
-  uint64_t one = 2*(peer_hint.bytes + 64*peer_hint.keys), room = machine_memory()/2;
-  uint64_t n = room/one;
+  uint64_t one = (peer_hint.bytes + 64*peer_hint.keys)*7/5, n = machine_memory()/3*2/one;
   return n<1 ? 1 : n>(uint64_t)b->peers ? b->peers : (int)n;
 }
 
@@ -54,7 +52,7 @@ static void print_head(const bench *b, int group){
     printf("  %-10s %s: %s\n", p->name, p->version(), p->settings);
   }
   for(const known_peer *k = all_peers; k->name; k++){
-    if( !k->peer ) printf("  %-10s left out: this was built without %s\n", k->name, k->package[0] ? k->package : "it");
+    if( !k->peer ) printf("  %-10s left out: this was built without %s\n", k->name, k->package);
   }
   if( group<b->peers ) printf("  memory for %d of them side by side: they take part in groups of so many\n", group);
   if( folder_in_memory(b->folder) ) printf("  %s is in memory: the durable figures mean nothing\n", b->folder);
