@@ -1,10 +1,9 @@
 # packages.sh - the Debian packages of each purpose, and the set-up that quickstart and check share.  Read with ". tool/packages.sh".
 packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev libjansson-dev"
 packages_quickstart="curl sqlite3"
-packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 python3"
-packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3"
 packages_browser="chromium"          # tests of the web page; skipped without it
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev"
+packages_bench="liblmdb-dev libcdb-dev libtkrzw-dev libkyotocabinet-dev libleveldb-dev librocksdb-dev redis-server"
 
 # set_up PURPOSE PACKAGE...: packages, configure, make; the details go to a log that is shown when something fails.
 set_up() {

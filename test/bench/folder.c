@@ -48,6 +48,19 @@ void folder_settle(const char *folder){
   close(fd);
 }
 
+static int evict_one(const char *path, const struct stat *st, int kind, struct FTW *where){
+  (void)st; (void)where;
+  int fd = kind==FTW_F ? open(path, O_RDONLY|O_CLOEXEC) : -1;
+  if( fd<0 ) return 0;
+  if( fsync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) ) fail("cannot evict %s: %s", path, strerror(errno));
+  close(fd);
+  return 0;
+}
+
+void folder_evict(const char *folder){
+  nftw(folder, evict_one, 16, FTW_PHYS|FTW_MOUNT);
+}
+
 int folder_in_memory(const char *folder){
   enum { TMPFS = 0x01021994, RAMFS = 0x858458f6 };
   struct statfs fs;

@@ -1,6 +1,6 @@
 /*
 ** peer_sqlite.c - SQLite: one WITHOUT ROWID table in WAL mode, prepared statements, reads inside one transaction,
-** a page cache of 256 MiB (the default of 2 MiB halves its figures).  LEVEL_OFF is synchronous=off, LEVEL_FULL synchronous=full.
+** a page cache that holds everything (the default of 2 MiB halves its figures).  LEVEL_OFF is synchronous=off, LEVEL_FULL synchronous=full.
 */
 #include "bench.h"
 
@@ -9,7 +9,8 @@
 
 typedef struct sqlite_store {
   sqlite3      *db;
-  sqlite3_stmt *get, *put, *begin, *commit;
+  sqlite3_stmt *get, *put, *begin, *commit, *from;
+  char          folder[512];
 } sqlite_store;
 
 static void must(sqlite_store *s, int rc, const char *what){
@@ -39,17 +40,20 @@ static const char *sqlite_version(void){
 
 static void *sqlite_open(const char *folder, level at){
   sqlite_store *s = must_alloc(sizeof *s);
-  char path[600];
+  char path[600], cache[64];
+  snprintf(s->folder, sizeof s->folder, "%s", folder);
   snprintf(path, sizeof path, "%s/data.sqlite", folder);
   must(s, sqlite3_open(path, &s->db), "open");
   run(s, "PRAGMA journal_mode=WAL");
-  run(s, "PRAGMA cache_size=-262144");
+  snprintf(cache, sizeof cache, "PRAGMA cache_size=-%llu", (unsigned long long)(peer_cache_bytes()>>10));
+  run(s, cache);
   run(s, at==LEVEL_OFF ? "PRAGMA synchronous=off" : "PRAGMA synchronous=full");
   run(s, "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
   s->get = prepare(s, "SELECT v FROM kv WHERE k=?1");
   s->put = prepare(s, "INSERT OR REPLACE INTO kv VALUES(?1, ?2)");
   s->begin = prepare(s, "BEGIN IMMEDIATE");
   s->commit = prepare(s, "COMMIT");
+  s->from = prepare(s, "SELECT k, v FROM kv WHERE k>=?1 ORDER BY k LIMIT ?2");
   if( at==LEVEL_READ ) run(s, "BEGIN");
   return s;
 }
@@ -60,8 +64,14 @@ static void sqlite_close(void *store){
   sqlite3_finalize(s->put);
   sqlite3_finalize(s->begin);
   sqlite3_finalize(s->commit);
+  sqlite3_finalize(s->from);
   must(s, sqlite3_close(s->db), "close");
   free(s);
+}
+
+/* Another thread's view: a connection of its own. */
+static void *sqlite_reader(void *store){
+  return sqlite_open(((sqlite_store*)store)->folder, LEVEL_READ);
 }
 
 static int sqlite_get(void *store, slice key, slice *value){
@@ -78,6 +88,7 @@ static int sqlite_get(void *store, slice key, slice *value){
 
 static void sqlite_put(void *store, slice key, slice value){
   sqlite_store *s = store;
+  sqlite3_reset(s->get);                                   /* its value may go now */
   sqlite3_bind_blob(s->put, 1, key.data, (int)key.size, SQLITE_STATIC);
   sqlite3_bind_blob(s->put, 2, value.data, (int)value.size, SQLITE_STATIC);
   step_once(s, s->put, "put");
@@ -85,30 +96,45 @@ static void sqlite_put(void *store, slice key, slice value){
 
 static void sqlite_put_batch(void *store, size_t n, const slice *keys, const slice *values){
   sqlite_store *s = store;
+  sqlite3_reset(s->get);
   step_once(s, s->begin, "begin");
   for(size_t i = 0; i<n; i++) sqlite_put(s, keys[i], values[i]);
   step_once(s, s->commit, "commit");
+}
+
+static void count_rows(sqlite_store *s, sqlite3_stmt *rows, scan_total *total){
+  int rc;
+  while( (rc = sqlite3_step(rows))==SQLITE_ROW ){
+    slice key = maph_bytes(sqlite3_column_blob(rows, 0), 0), value = maph_bytes(sqlite3_column_blob(rows, 1), 0);
+    key.size = (size_t)sqlite3_column_bytes(rows, 0);
+    value.size = (size_t)sqlite3_column_bytes(rows, 1);
+    scan_count(total, key, value);
+  }
+  must(s, rc, "scan");
 }
 
 static void sqlite_scan(void *store, scan_total *total){
   sqlite_store *s = store;
   sqlite3_reset(s->get);
   sqlite3_stmt *all = prepare(s, "SELECT k, v FROM kv");
-  int rc;
-  while( (rc = sqlite3_step(all))==SQLITE_ROW ){
-    slice key = maph_bytes(sqlite3_column_blob(all, 0), 0), value = maph_bytes(sqlite3_column_blob(all, 1), 0);
-    key.size = (size_t)sqlite3_column_bytes(all, 0);
-    value.size = (size_t)sqlite3_column_bytes(all, 1);
-    scan_count(total, key, value);
-  }
-  must(s, rc, "scan");
+  count_rows(s, all, total);
   sqlite3_finalize(all);
+}
+
+static void sqlite_scan_from(void *store, slice key, uint32_t n, scan_total *total){
+  sqlite_store *s = store;
+  sqlite3_reset(s->get);
+  sqlite3_bind_blob(s->from, 1, key.data, (int)key.size, SQLITE_STATIC);
+  sqlite3_bind_int64(s->from, 2, n);
+  count_rows(s, s->from, total);
+  must(s, sqlite3_reset(s->from), "scan");
 }
 
 const peer peer_sqlite = {
   .name = "sqlite",
-  .settings = "WITHOUT ROWID, WAL, 256 MiB cache, prepared; gets in one transaction; no flush: synchronous=off; durable: full",
+  .settings = "WITHOUT ROWID, WAL, cache for everything, prepared; gets in one transaction; no flush: synchronous=off; durable: full",
   .version = sqlite_version,
   .create = sqlite_open, .open = sqlite_open, .close = sqlite_close,
-  .get = sqlite_get, .put = sqlite_put, .put_batch = sqlite_put_batch, .scan = sqlite_scan
+  .get = sqlite_get, .put = sqlite_put, .put_batch = sqlite_put_batch, .scan = sqlite_scan,
+  .scan_from = sqlite_scan_from, .reader = sqlite_reader, .reader_close = sqlite_close
 };

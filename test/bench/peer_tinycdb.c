@@ -2,6 +2,7 @@
 ** peer_tinycdb.c - tinycdb: built once with cdb_make, then read through its mapping with cdb_find.  It cannot be written
 ** after that.  A build at LEVEL_FULL ends with fsync; the library itself never flushes.
 */
+#ifdef BENCH_TINYCDB
 #include "bench.h"
 
 #include <cdb.h>
@@ -94,10 +95,19 @@ static void tinycdb_scan(void *store, scan_total *total){
   if( rc<0 ) fail("tinycdb: seqnext failed");
 }
 
+/* cdb_find keeps its place in the struct; the mapping under it may be shared. */
+static void *tinycdb_reader(void *store){
+  cdb_store *s = must_alloc(sizeof *s);
+  *s = *(cdb_store*)store;
+  return s;
+}
+
 const peer peer_tinycdb = {
   .name = "tinycdb",
   .settings = "cdb_make, then cdb_find in its mapping; durable load: one fsync at the end",
   .version = tinycdb_version,
   .create = tinycdb_create, .open = tinycdb_open, .close = tinycdb_close,
-  .get = tinycdb_get, .put_batch = tinycdb_put_batch, .finish = tinycdb_finish, .scan = tinycdb_scan
+  .get = tinycdb_get, .put_batch = tinycdb_put_batch, .finish = tinycdb_finish, .scan = tinycdb_scan,
+  .reader = tinycdb_reader, .reader_close = free
 };
+#endif

@@ -13,7 +13,8 @@ void measure_size(bench *b, entrant *e){
   entrant_need_reading(b, e);
   used = e->peer->used ? e->peer->used(e->store) : e->file_bytes;
   entrant_report(b, e, OVERHEAD, ((double)used - payload)/keys);
-  entrant_report(b, e, ON_DISK, ((double)e->disk_bytes - payload)/keys);
+  if( !(e->peer->traits & IN_MEMORY) ) entrant_report(b, e, ON_DISK, ((double)e->disk_bytes - payload)/keys);
+  if( e->peer->index_bytes ) entrant_report(b, e, INDEX_BYTES, e->peer->index_bytes(e->store));
 }
 
 /* Median nanoseconds of an open and one get: a store that puts the work of opening off would pay for it there. */
@@ -49,6 +50,7 @@ static double time_small_opens(bench *b, entrant *e){
 }
 
 void measure_open(bench *b, entrant *e){
+  if( e->peer->traits & (IN_MEMORY|SERVER) ) return;
   if( !e->loaded || e->changed ) entrant_load(b, e, LEVEL_OFF);
   entrant_close(e);
   entrant_report(b, e, OPEN, time_opens(e->peer, e->folder, &b->hits));

@@ -13,18 +13,17 @@
 
 enum { BLOCK = 2000 };   /* gets between two looks at the clock */
 
-static volatile uint64_t sink;      /* what the values add up to; keeps the reads from being left out */
+static _Thread_local volatile uint64_t sink;      /* what the values add up to; keeps the reads from being left out */
 
 static inline uint64_t read_value(slice value, touch how){
   if( how==TOUCH_NONE ) return 0;
   return how==TOUCH_FIRST ? *(const uint8_t*)value.data : read_bytes(value);
 }
 
-/* Gets a second.  TOUCH_NONE: every key must be missing; else every key must be found. */
-double rate_of_gets(const peer *p, void *store, const key_set *keys, touch how, double seconds){
+double rate_of_gets(const peer *p, void *store, const key_set *keys, uint32_t from, touch how, double seconds){
   uint64_t done = 0, found = 0, sum = 0, start = loop_ns(), elapsed;
   slice value = { "", 1 };
-  uint32_t at = 0;
+  uint32_t at = from;
   do{
     for(int i = 0; i<BLOCK; i++){
       found += (uint64_t)p->get(store, keys->keys[at], &value);
@@ -42,12 +41,12 @@ double rate_of_gets(const peer *p, void *store, const key_set *keys, touch how, 
 
 void measure_get(bench *b, entrant *e){
   entrant_need_reading(b, e);
-  entrant_report(b, e, GET, rate_of_gets(e->peer, e->store, &b->hits, b->touch, b->seconds));
+  entrant_report(b, e, GET, rate_of_gets(e->peer, e->store, &b->hits, 0, b->touch, b->seconds));
 }
 
 void measure_miss(bench *b, entrant *e){
   entrant_need_reading(b, e);
-  entrant_report(b, e, MISS, rate_of_gets(e->peer, e->store, &b->misses, TOUCH_NONE, b->seconds));
+  entrant_report(b, e, MISS, rate_of_gets(e->peer, e->store, &b->misses, 0, TOUCH_NONE, b->seconds));
 }
 
 static int compare_samples(const void *a, const void *b){
@@ -87,8 +86,7 @@ void measure_latency(bench *b, entrant *e){
 
 /* Nanoseconds a get when the processor cannot start one before the last one's value has arrived: its first eight bytes, mixed
 ** with the count of gets (so that the walk cannot close into a short circle), are the next key's number. */
-void measure_dependent(bench *b, entrant *e){
-  entrant_need_reading(b, e);
+double time_of_dependent(const bench *b, const peer *p, void *store){
   uint64_t done = 0, word = b->work.seed, start = loop_ns(), elapsed;
   slice value = { "", 1 };
   char text[KEY_ROOM];
@@ -96,25 +94,28 @@ void measure_dependent(bench *b, entrant *e){
     for(int i = 0; i<BLOCK; i++){
       word = (word ^ (done + (uint64_t)i))*0x9e3779b97f4a7c15u;
       uint32_t number = (uint32_t)(((word>>32)*b->work.keys)>>32);
-      if( !e->peer->get(e->store, workload_key(number, text), &value) ) fail("%s: key:%u is missing", e->peer->name, number);
+      if( !p->get(store, workload_key(number, text), &value) ) fail("%s: key:%u is missing", p->name, number);
       memcpy(&word, value.data, 8);
     }
     done += BLOCK;
     elapsed = loop_ns() - start;
   }while( (double)elapsed<b->seconds*1e9 );
-  entrant_report(b, e, DEPENDENT, (double)elapsed/(double)done);
+  return (double)elapsed/(double)done;
 }
 
-void measure_many(bench *b, entrant *e){
-  if( !e->peer->get_many ) return;
+void measure_dependent(bench *b, entrant *e){
   entrant_need_reading(b, e);
+  entrant_report(b, e, DEPENDENT, time_of_dependent(b, e->peer, e->store));
+}
+
+double rate_of_many(const bench *b, const peer *p, void *store){
   uint32_t size = b->batch<b->hits.n ? b->batch : b->hits.n, at = 0;
   slice *values = must_alloc(sizeof *values*size);
   uint64_t done = 0, sum = 0, start = loop_ns(), elapsed;
   do{
     for(uint32_t block = 0; block<BLOCK; block += size){
       if( at>b->hits.n - size ) at = 0;
-      e->peer->get_many(e->store, size, b->hits.keys + at, values);
+      p->get_many(store, size, b->hits.keys + at, values);
       for(uint32_t i = 0; i<size; i++) sum += read_value(values[i], b->touch);
       at += size;
       done += size;
@@ -123,7 +124,13 @@ void measure_many(bench *b, entrant *e){
   }while( (double)elapsed<b->seconds*1e9 );
   sink = sum;
   free(values);
-  entrant_report(b, e, MANY, (double)done/((double)elapsed*1e-9));
+  return (double)done/((double)elapsed*1e-9);
+}
+
+void measure_many(bench *b, entrant *e){
+  if( !e->peer->get_many ) return;
+  entrant_need_reading(b, e);
+  entrant_report(b, e, MANY, rate_of_many(b, e->peer, e->store));
 }
 
 void measure_scan(bench *b, entrant *e){

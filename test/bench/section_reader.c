@@ -1,14 +1,17 @@
 /*
-** section_reader.c - reading processes: this program started again, once or twice, on a store that nobody writes.
+** section_reader.c - readers side by side, of a store that nobody writes: 1, 2, 4 and so on up to as many as there are processors, as processes
+** and as threads.
 **
-** A reader makes its workload (the same store, another order of gets), opens the store, asks for each of its keys once and
+** A reading process is this program started again.  It makes its workload (the same store, another order of gets), opens the store, asks for each of its keys once and
 ** checks the answers, writes one byte to say that it is ready, waits for one byte to start, reads for the given time and
-** writes its gets a second.  As all start together and run equally long, the sum is their throughput side by side.
+** writes its gets a second.  A reading thread uses the store that is open, or its own view of it where the store asks for that, and begins
+** at its own place of the list.  As all start together and run equally long, the sum is their throughput side by side.
 */
 #include "bench.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -17,7 +20,12 @@
 
 extern char **environ;
 
-enum { READERS = 2 };
+int most_readers;
+
+int reader_count(int step){
+  int before = step ? 1<<(step-1) : 0, n = 1<<step;
+  return before>=most_readers ? 0 : n<most_readers ? n : most_readers;
+}
 
 typedef struct reader { pid_t pid; int to, from; } reader;
 
@@ -43,7 +51,7 @@ int reader_main(bench *b, const peer *p, const char *folder){
   check_hits(p, store, &expected);
   write_all(1, "r", 1);
   read_all(0, &go, 1, "the start");
-  double rate = rate_of_gets(p, store, &expected, b->touch, b->seconds);
+  double rate = rate_of_gets(p, store, &expected, 0, b->touch, b->seconds);
   write_all(1, &rate, sizeof rate);
   p->close(store);
   key_set_free(&expected);
@@ -89,21 +97,64 @@ static double reader_finish(reader *r){
   return rate;
 }
 
-/* Gets a second of n readers together. */
-static double rate_of_readers(const bench *b, const entrant *e, int n){
-  reader readers[READERS];
+/* Gets a second of n reading processes together. */
+static double rate_of_processes(const bench *b, const entrant *e, int n){
+  reader *readers = must_alloc(sizeof *readers*(size_t)n);
   double total = 0;
   char ready;
   for(int i = 0; i<n; i++) readers[i] = reader_start(b, e, 1 + i);
   for(int i = 0; i<n; i++) read_all(readers[i].from, &ready, 1, "it was ready");
   for(int i = 0; i<n; i++) write_all(readers[i].to, "g", 1);
   for(int i = 0; i<n; i++) total += reader_finish(&readers[i]);
+  free(readers);
+  return total;
+}
+
+typedef struct reading_thread {
+  pthread_t          thread;
+  const bench       *b;
+  const entrant     *e;
+  pthread_barrier_t *start;
+  uint32_t           from;         /* place in the list of keys */
+  double             rate;
+} reading_thread;
+
+static void *read_in_thread(void *arg){
+  reading_thread *t = arg;
+  const peer *p = t->e->peer;
+  void *view = p->reader ? p->reader(t->e->store) : t->e->store;
+  rate_of_gets(p, view, &t->b->hits, t->from, t->b->touch, 0);
+  pthread_barrier_wait(t->start);
+  t->rate = rate_of_gets(p, view, &t->b->hits, t->from, t->b->touch, t->b->seconds);
+  if( p->reader ) p->reader_close(view);
+  return NULL;
+}
+
+static double rate_of_threads(const bench *b, const entrant *e, int n){
+  reading_thread *threads = must_alloc(sizeof *threads*(size_t)n);
+  pthread_barrier_t start;
+  double total = 0;
+  pthread_barrier_init(&start, NULL, (unsigned)n);
+  for(int i = 0; i<n; i++){
+    reading_thread *t = &threads[i];
+    *t = (reading_thread){ .b = b, .e = e, .start = &start, .from = (uint32_t)((uint64_t)b->hits.n*(unsigned)i/(unsigned)n) };
+    if( pthread_create(&t->thread, NULL, read_in_thread, t) ) fail("cannot start a thread");
+  }
+  for(int i = 0; i<n; i++){
+    pthread_join(threads[i].thread, NULL);
+    total += threads[i].rate;
+  }
+  pthread_barrier_destroy(&start);
+  free(threads);
   return total;
 }
 
 void measure_readers(bench *b, entrant *e){
   entrant_need_reading(b, e);
   signal(SIGPIPE, SIG_IGN);
-  entrant_report(b, e, ONE_READER, rate_of_readers(b, e, 1));
-  entrant_report(b, e, TWO_READERS, rate_of_readers(b, e, READERS));
+  for(int step = 0; step<READER_STEPS && reader_count(step); step++){
+    int n = reader_count(step);
+    entrant_report(b, e, THREADS + (unsigned)step, rate_of_threads(b, e, n));
+    if( !(e->peer->traits & (IN_MEMORY|ONE_PROCESS)) ) entrant_report(b, e, PROCESSES + (unsigned)step, rate_of_processes(b, e, n));
+  }
 }

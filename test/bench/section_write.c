@@ -14,7 +14,7 @@
 enum { PUTS = 1000000, TAIL_PUTS = 5000000, BATCH = 1000 };
 
 void measure_bulk(bench *b, entrant *e){
-  entrant_report(b, e, BULK_FULL, b->work.keys/entrant_load(b, e, LEVEL_FULL));
+  if( !(e->peer->traits & IN_MEMORY) ) entrant_report(b, e, BULK_FULL, b->work.keys/entrant_load(b, e, LEVEL_FULL));
   entrant_report(b, e, BULK_OFF, b->work.keys/entrant_load(b, e, LEVEL_OFF));
 }
 
@@ -60,16 +60,21 @@ static void measure_puts(bench *b, entrant *e, metric m, void *store, const char
   key_set_free(&s);
 }
 
+static int can_put(const peer *p, level at){
+  return p->put && !(at==LEVEL_FULL && p->traits & IN_MEMORY);
+}
+
 static void into_new(bench *b, entrant *e, metric m, level at, uint32_t size){
-  if( !e->peer->put ) return;
+  if( !can_put(e->peer, at) || e->peer->variant_of ) return;
   folder_make(e->fresh);
   folder_settle(b->folder);
   measure_puts(b, e, m, e->peer->create(e->fresh, at), e->fresh, at, size, "");
+  if( e->peer->destroy ) e->peer->destroy(e->fresh);
   folder_remove(e->fresh);
 }
 
 static void into_full(bench *b, entrant *e, metric m, level at, uint32_t size, const char *suffix){
-  if( !e->peer->put ) return;
+  if( !can_put(e->peer, at) ) return;
   entrant_need_writing(b, e, at);
   void *store = e->store;
   e->store = NULL;
