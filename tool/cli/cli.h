@@ -137,6 +137,7 @@ void output_text(output *o, const char *text);
 void output_format(output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void output_number(output *o, uint64_t number);
 void output_flush(output *o);
+bool output_abandoned(output *o);                      /* has who read it gone?  Says so, and it has failed */
 bool output_end(output *o);                            /* flush, and give a file its name; false: said why, no file is left */
 void output_drop(output *o);                           /* forget the file */
 
@@ -188,6 +189,7 @@ void progress_end(void);                               /* take it away; also end
 /* ------------------------------------------------------------------------------------ Interface to code in message.c */
 int  complain(const char *format, ...) __attribute__((format(printf, 1, 2)));       /* "maph: ..." on standard error; FAILED */
 void note(const arguments *a, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* the same, but for --quiet */
+void note_typing(const arguments *a, const char *what);                /* that standard input is waited for, when it is a terminal */
 const char *bytes_for_people(uint64_t bytes, char room[32]);           /* "1.2 GB" */
 const char *count_for_people(uint64_t count, char room[32]);           /* "1,234,567" */
 const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key", "2 keys" */

@@ -9,6 +9,7 @@
 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,15 @@ void output_flush(output *o){
     }
   }
   o->size = 0;
+}
+
+bool output_abandoned(output *o){
+  struct pollfd p = { .fd = o->fd };
+  if( !o->failed && poll(&p, 1, 0)==1 && (p.revents & POLLERR) ){
+    complain("cannot write to %s: %s", name_of(o), strerror(EPIPE));
+    o->failed = true;
+  }
+  return o->failed;
 }
 
 void output_bytes(output *o, const void *data, size_t size){
