@@ -143,6 +143,7 @@ void output_drop(output *o);                           /* forget the file */
 
 void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH; the rest as it is */
 void output_shown(output *o, maph_slice bytes);        /* for a terminal: lines and tabs as they are, nothing that commands it */
+void output_exact(output *o, maph_slice bytes);        /* as they are; to a terminal as output_shown */
 void output_json_string(output *o, maph_slice utf8);
 /* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
 void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes);

@@ -231,9 +231,9 @@ static void answer(const arguments *a, const maph_entry *e){
   output *o = &standard_output;
   if( a->json ) output_json_entry(o, e, true);
   else if( a->null ){
-    output_bytes(o, e->key.data, e->key.size);
+    output_exact(o, e->key);
     output_bytes(o, "", 1);
-    output_bytes(o, e->value.data, e->value.size);
+    output_exact(o, e->value);
     output_bytes(o, "", 1);
   }else{
     output_escaped(o, e->key);

@@ -183,6 +183,10 @@ static void escape(output *o, maph_slice bytes, bool all){
 
 void output_escaped(output *o, maph_slice bytes){ escape(o, bytes, true); }
 void output_shown(output *o, maph_slice bytes){ escape(o, bytes, false); }
+void output_exact(output *o, maph_slice bytes){
+  if( o->terminal ) output_shown(o, bytes);
+  else output_bytes(o, bytes.data, bytes.size);
+}
 
 static void json_escape(output *o, unsigned char c){
   switch( c ){
@@ -281,12 +285,12 @@ void output_csv_field(output *o, maph_slice field){
   const char *p = field.data, *end = p + field.size;
   bool quoted = false;
   for(const char *q = p; q < end && !quoted; q++) quoted = *q==',' || *q=='"' || *q=='\r' || *q=='\n';
-  if( !quoted ){ output_bytes(o, p, field.size); return; }
+  if( !quoted ){ output_exact(o, field); return; }
   output_bytes(o, "\"", 1);
   while( p < end ){
     const char *quote = memchr(p, '"', (size_t)(end - p));
     size_t n = (size_t)((quote ? quote + 1 : end) - p);
-    output_bytes(o, p, n);
+    output_exact(o, maph_bytes(p, n));
     if( quote ) output_bytes(o, "\"", 1);
     p += n;
   }
