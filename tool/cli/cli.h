@@ -137,11 +137,13 @@ void output_text(output *o, const char *text);
 void output_format(output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void output_number(output *o, uint64_t number);
 void output_flush(output *o);
+bool output_abandoned(output *o);                      /* has who read it gone?  Says so, and it has failed */
 bool output_end(output *o);                            /* flush, and give a file its name; false: said why, no file is left */
 void output_drop(output *o);                           /* forget the file */
 
 void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH; the rest as it is */
 void output_shown(output *o, maph_slice bytes);        /* for a terminal: lines and tabs as they are, nothing that commands it */
+void output_exact(output *o, maph_slice bytes);        /* as they are; to a terminal as output_shown */
 void output_json_string(output *o, maph_slice utf8);
 /* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
 void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes);
@@ -188,6 +190,7 @@ void progress_end(void);                               /* take it away; also end
 /* ------------------------------------------------------------------------------------ Interface to code in message.c */
 int  complain(const char *format, ...) __attribute__((format(printf, 1, 2)));       /* "maph: ..." on standard error; FAILED */
 void note(const arguments *a, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* the same, but for --quiet */
+void note_typing(const arguments *a, const char *what);                /* that standard input is waited for, when it is a terminal */
 const char *bytes_for_people(uint64_t bytes, char room[32]);           /* "1.2 GB" */
 const char *count_for_people(uint64_t count, char room[32]);           /* "1,234,567" */
 const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key", "2 keys" */

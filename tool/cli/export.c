@@ -179,7 +179,7 @@ int command_export(arguments *a){
   if( names_store(path, target) ) return complain("%s is the store itself", target);
   s.table.tabs = strcmp(format, "tsv")==0;
   if( !choose_columns(&s.table, a->columns) || (m = store_open(a, path, MAPH_RDONLY))==NULL ) return FAILED;
-  progress_start(a, "export");
+  if( strcmp(target, "-")!=0 || !standard_output.terminal ) progress_start(a, "export");      /* a bar would stand among the entries */
   status = to_store ? export_to_store(&s, m, target) : export_to_file(&s, m, target);
   progress_end();
   return store_close(m, path, status);

@@ -409,6 +409,7 @@ int command_import(arguments *a){
   maph *from = NULL;
   input in;
   int status;
+  if( strcmp(source, "-")==0 ) note_typing(a, "the entries");
   if( !input_open(&in, source, (size_t)a->max_line) ) return FAILED;
   if( same_file(path, in.fd) ){
     input_close(&in);

@@ -4,7 +4,6 @@
 ** Keys come from the command line or, a line or a NUL-ended string each, from standard input.
 */
 #include <stdlib.h>
-#include <unistd.h>
 #include "cli.h"
 
 enum { KEY_LINE_MOST = 4*65535 + 1 };
@@ -44,6 +43,7 @@ static bool keys_open(key_source *k, const arguments *a){
   k->a = a;
   k->next = 1;
   k->reads = a->operands==1;
+  if( k->reads ) note_typing(a, "the keys");
   return !k->reads || input_open(&k->in, "-", KEY_LINE_MOST);
 }
 
@@ -108,7 +108,7 @@ static bool read_condition(const arguments *a, maph_condition *c){
 static bool read_value(const arguments *a, input *in, maph_slice *value){
   if( a->operands==3 && a->file ){ complain("a VALUE or --file, not both"); return false; }
   if( a->operands==3 ){ *value = maph_str(a->operand[2]); return true; }
-  if( a->file==NULL && isatty(STDIN_FILENO)==1 ) note(a, "the value is what you type now, up to Ctrl-D");
+  if( a->file==NULL || strcmp(a->file, "-")==0 ) note_typing(a, "the value");
   return input_open(in, a->file ? a->file : "-", VALUE_MOST) && input_all(in, VALUE_MOST, value);
 }
 
@@ -231,9 +231,9 @@ static void answer(const arguments *a, const maph_entry *e){
   output *o = &standard_output;
   if( a->json ) output_json_entry(o, e, true);
   else if( a->null ){
-    output_bytes(o, e->key.data, e->key.size);
+    output_exact(o, e->key);
     output_bytes(o, "", 1);
-    output_bytes(o, e->value.data, e->value.size);
+    output_exact(o, e->value);
     output_bytes(o, "", 1);
   }else{
     output_escaped(o, e->key);

@@ -53,6 +53,10 @@ void note(const arguments *a, const char *format, ...){
   va_end(ap);
 }
 
+void note_typing(const arguments *a, const char *what){
+  if( isatty(STDIN_FILENO)==1 ) note(a, "%s: what you type now, up to Ctrl-D", what);
+}
+
 const char *bytes_for_people(uint64_t bytes, char room[32]){
   static const char *const units[] = { "bytes", "KB", "MB", "GB", "TB", "PB", "EB" };
   double value = (double)bytes;

@@ -9,6 +9,7 @@
 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,15 @@ void output_flush(output *o){
     }
   }
   o->size = 0;
+}
+
+bool output_abandoned(output *o){
+  struct pollfd p = { .fd = o->fd };
+  if( !o->failed && poll(&p, 1, 0)==1 && (p.revents & POLLERR) ){
+    complain("cannot write to %s: %s", name_of(o), strerror(EPIPE));
+    o->failed = true;
+  }
+  return o->failed;
 }
 
 void output_bytes(output *o, const void *data, size_t size){
@@ -173,6 +183,10 @@ static void escape(output *o, maph_slice bytes, bool all){
 
 void output_escaped(output *o, maph_slice bytes){ escape(o, bytes, true); }
 void output_shown(output *o, maph_slice bytes){ escape(o, bytes, false); }
+void output_exact(output *o, maph_slice bytes){
+  if( o->terminal ) output_shown(o, bytes);
+  else output_bytes(o, bytes.data, bytes.size);
+}
 
 static void json_escape(output *o, unsigned char c){
   switch( c ){
@@ -271,12 +285,12 @@ void output_csv_field(output *o, maph_slice field){
   const char *p = field.data, *end = p + field.size;
   bool quoted = false;
   for(const char *q = p; q < end && !quoted; q++) quoted = *q==',' || *q=='"' || *q=='\r' || *q=='\n';
-  if( !quoted ){ output_bytes(o, p, field.size); return; }
+  if( !quoted ){ output_exact(o, field); return; }
   output_bytes(o, "\"", 1);
   while( p < end ){
     const char *quote = memchr(p, '"', (size_t)(end - p));
     size_t n = (size_t)((quote ? quote + 1 : end) - p);
-    output_bytes(o, p, n);
+    output_exact(o, maph_bytes(p, n));
     if( quote ) output_bytes(o, "\"", 1);
     p += n;
   }

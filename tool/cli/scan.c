@@ -8,10 +8,10 @@ static void show(const arguments *a, const maph_entry *e){
   output *o = &standard_output;
   if( a->json ){ output_json_entry(o, e, a->values); return; }
   if( a->null ){
-    output_bytes(o, e->key.data, e->key.size);
+    output_exact(o, e->key);
     output_bytes(o, "", 1);
     if( !a->values ) return;
-    output_bytes(o, e->value.data, e->value.size);
+    output_exact(o, e->value);
     output_bytes(o, "", 1);
     return;
   }

@@ -5,7 +5,7 @@
 */
 #include "cli.h"
 
-enum { LOOK_MS = 200 };                /* how long a signal may have to wait */
+enum { LOOK_MS = 200 };                /* how long a signal, or the reader's end, may have to wait */
 
 static void show_json(const arguments *a, const maph_change *c){
   output *o = &standard_output;
@@ -41,7 +41,7 @@ static int next(const arguments *a, maph_changes *feed, maph_change *c){
   uint64_t waited = 0;
   int rc = maph_changes_next(feed, 0, c);
   if( rc==MAPH_NOTFOUND ) output_flush(&standard_output);
-  while( rc==MAPH_NOTFOUND && !stop_asked() && !standard_output.failed && waited < a->timeout_ms ){
+  while( rc==MAPH_NOTFOUND && !stop_asked() && !output_abandoned(&standard_output) && waited < a->timeout_ms ){
     uint64_t step = a->timeout_ms - waited < LOOK_MS ? a->timeout_ms - waited : LOOK_MS;
     rc = maph_changes_next(feed, (int)step, c);
     waited += step;
