@@ -685,9 +685,13 @@ export class Changes {
   }
 
   next() { return this.#iterator.next(); }
-  return() { this.close(); return this.#iterator.return(); }
+  return() {
+    this.#stop.abort();
+    return this.#iterator.return();
+  }
   [Symbol.asyncIterator]() { return this; }
-  close() { this.#stop.abort(); }
+  /* End it, whether somebody waits for the next change or nobody asks any more. */
+  close() { this.return().catch(() => {}); }
 
   async *#run() {
     const stopped = this.#stop.signal;

@@ -140,6 +140,10 @@ const tests = {
     check(await collect(store.keys("odd")), pairs.map(([key]) => key).filter((key) => key.startsWith("odd")));
     check((await collect(store.scan("even"))).length, 1250);
     check(await collect(store.values("none")), []);
+    await store.setMany([[bytes(255, 0, 97), "1"], [bytes(255, 1), "2"], ["a b&c=d", "3"], ["a+b", "4"]]);
+    check(await collect(store.keys(bytes(255, 0))), [bytes(255, 0, 97)]);
+    check((await collect(store.export(bytes(255)))).map(({ value }) => value), ["1", "2"]);
+    check([await collect(store.keys("a ")), await collect(store.keys("a+")), await collect(store.keys("a b&c="))], [["a b&c=d"], ["a+b"], ["a b&c=d"]]);
     for await (const key of store.keys()) { check(key, "even0"); break; }
     await store.clear();
     check(await store.size(), 0);
