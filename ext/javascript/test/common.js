@@ -16,7 +16,8 @@ export const KEYS = ["k", "a/b", "a//b", "/", "a?b", "a#b", "100%", "%2F", "%2e"
 const tests = {
   async "a value comes back as what it was put as"(client, name, check) {
     const store = await client.createStore(name);
-    for (const value of ["new_value", "", "é\n\"", "\ufeffbom", "with\0nul", bytes(), bytes(97), bytes(255, 0), JSON.stringify({ price: 29.99 }), "x".repeat(3000000), new Uint8Array(3000000).fill(254)]) {
+    for (const value of ["new_value", "", "é\n\"", "\ufeffbom", "with\0nul", bytes(), bytes(97), bytes(255, 0), JSON.stringify({ price: 29.99 }),
+      "x".repeat(3000000), new Uint8Array(3000000).fill(254)]) {
       await store.set("k", value);
       check(await store.get("k"), value);
       check(await collect(store.values()), [value]);
