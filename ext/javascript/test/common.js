@@ -213,6 +213,8 @@ export const later = {
     await store.setMany(Array.from({ length: 1000 }, (_, n) => [String(n), "v"]));
     check((await store.optimize()).state, "done");
     check((await store.compact()).state, "done");
+    check((await store.backup(name)).file, `${name}.maph`);
+    await check.rejects(store.backup(name), maph.StoreExistsError);
     check((await collect(store)).length, 1000);
   }],
   changes: ["stores/NAME/changes", async (client, name, check) => {

@@ -317,6 +317,8 @@ class Stores(ServerTest):
         self.store.sync()
         done = self.store.check()
         self.assertEqual((done["success"], done["problems"]), (True, 0))
+        with self.assertRaises(maph_client.JobNotFoundError):
+            maph_client.Job(self.client._transport, {"id": "999999"}).refresh()
         self.assertTrue(any(job.info["store"] == self.name for job in self.client.jobs()))
         self.client.ping()
 
@@ -328,6 +330,9 @@ class Stores(ServerTest):
         self.store.update({str(n): "w" for n in range(1000)})
         self.store.optimize()
         self.store.compact()
+        self.assertEqual(self.store.backup(self.name)["file"], f"{self.name}.maph")
+        with self.assertRaises(maph_client.StoreExistsError):
+            self.store.backup(self.name)
         self.assertEqual(dict(self.store.items()), {str(n): "w" for n in range(1000)})
 
 
