@@ -115,6 +115,7 @@ export interface JobInfo {
   detail?: string;
   problems?: number;
   phase?: string;
+  file?: string;
   done?: number;
   total?: number;
   [more: string]: unknown;
@@ -162,10 +163,10 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   stats(): Promise<StoreStats>;
   size(): Promise<number>;
   sync(): Promise<void>;
-  start(what: "optimize" | "compact" | "backup" | "check", options?: object): Promise<Job>;
+  start(what: "optimize" | "compact" | "backup" | "check", options?: { name?: string }): Promise<Job>;
   optimize(progress?: Progress): Promise<JobInfo>;
   compact(progress?: Progress): Promise<JobInfo>;
-  backup(progress?: Progress, options?: object): Promise<JobInfo>;
+  backup(name?: string, progress?: Progress): Promise<JobInfo>;
   check(progress?: Progress): Promise<JobInfo>;
 }
 
@@ -225,6 +226,7 @@ export class CorruptError extends MaphError {}
 export class CompactedError extends MaphError {}
 export class UnsupportedError extends MaphError {}
 export class ServerError extends MaphError {}
+export class JobNotFoundError extends MaphError {}
 export class JobFailedError extends MaphError {}
 export class ImportFailedError extends MaphError {}
 export class BusyError extends MaphError {

@@ -52,6 +52,7 @@ export class CorruptError extends MaphError {}
 export class CompactedError extends MaphError {}           // what was asked for was rewritten away: read again from the start
 export class UnsupportedError extends MaphError {}         // an older server
 export class ServerError extends MaphError {}
+export class JobNotFoundError extends MaphError {}
 export class JobFailedError extends MaphError {}
 export class ImportFailedError extends MaphError {}        // problem: {imported, failed, errors}; the lines not refused are in
 export class BusyError extends MaphError {
@@ -74,6 +75,7 @@ export class PreconditionFailedError extends MaphError {
 const CODES = {
   store_not_found: StoreNotFoundError, store_exists: StoreExistsError, key_not_found: KeyNotFoundError, precondition_failed: PreconditionFailedError,
   unauthorized: UnauthorizedError, forbidden: ForbiddenError, foreign_origin: ForbiddenError, read_only: ReadOnlyError, busy: BusyError,
+  job_running: BusyError, job_not_found: JobNotFoundError, backup_exists: StoreExistsError, file_truncated: CorruptError,
   full: StoreFullError, corrupt: CorruptError, cursor_gone: CompactedError, compacted: CompactedError, no_such_path: UnsupportedError,
   method_not_allowed: UnsupportedError,
 };
@@ -627,14 +629,11 @@ export class MaphStore {
   async sync() { await this.#request("POST", "/sync"); }
 
   /* Begin optimize, compact, backup or check, and do not wait for it. */
-  async start(what, options) {
-    const body = options === undefined ? undefined : JSON.stringify(options);
-    const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-    return new Job(this.#transport, await this.#json("POST", `/${what}`, { headers, body }));
-  }
+  async start(what, options = {}) { return new Job(this.#transport, await this.#json("POST", `/${what}`, { query: options })); }
   async optimize(progress) { return (await this.start("optimize")).wait(progress); }
   async compact(progress) { return (await this.start("compact")).wait(progress); }
-  async backup(progress, options) { return (await this.start("backup", options)).wait(progress); }
+  /* A compact, verified copy in the server's folder for backups; the answer's `file` is its name. */
+  async backup(name, progress) { return (await this.start("backup", { name })).wait(progress); }
   async check(progress) { return (await this.start("check")).wait(progress); }
 }
 
@@ -685,9 +684,13 @@ export class Changes {
   }
 
   next() { return this.#iterator.next(); }
-  return() { this.close(); return this.#iterator.return(); }
+  return() {
+    this.#stop.abort();
+    return this.#iterator.return();
+  }
   [Symbol.asyncIterator]() { return this; }
-  close() { this.#stop.abort(); }
+  /* End it, whether somebody waits for the next change or nobody asks any more. */
+  close() { this.return().catch(() => {}); }
 
   async *#run() {
     const stopped = this.#stop.signal;

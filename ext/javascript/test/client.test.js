@@ -134,7 +134,8 @@ void main;
     for (const name of exported) {
       const body = new RegExp(`^export class ${name} [^\\n]*\\{\\n(.*?)^\\}`, "ms").exec(declared)?.[1] ?? "";
       const methods = [...body.matchAll(/^  (\w+)\(/gm)].map(([, method]) => method).filter((method) => method !== "constructor");
-      const real = Object.getOwnPropertyNames(maph[name].prototype ?? {}).filter((method) => method !== "constructor" && !method.startsWith("_") && typeof Object.getOwnPropertyDescriptor(maph[name].prototype, method).value === "function");
+      const shown = Object.entries(Object.getOwnPropertyDescriptors(maph[name].prototype ?? {}));
+      const real = shown.filter(([method, { value }]) => typeof value === "function" && method !== "constructor" && !method.startsWith("_")).map(([method]) => method);
       if (typeof maph[name] === "function" && body) check([name, methods.sort()], [name, real.sort()]);
     }
   } finally {

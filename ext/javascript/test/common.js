@@ -16,7 +16,8 @@ export const KEYS = ["k", "a/b", "a//b", "/", "a?b", "a#b", "100%", "%2F", "%2e"
 const tests = {
   async "a value comes back as what it was put as"(client, name, check) {
     const store = await client.createStore(name);
-    for (const value of ["new_value", "", "é\n\"", "\ufeffbom", "with\0nul", bytes(), bytes(97), bytes(255, 0), JSON.stringify({ price: 29.99 }), "x".repeat(3000000), new Uint8Array(3000000).fill(254)]) {
+    for (const value of ["new_value", "", "é\n\"", "\ufeffbom", "with\0nul", bytes(), bytes(97), bytes(255, 0), JSON.stringify({ price: 29.99 }),
+      "x".repeat(3000000), new Uint8Array(3000000).fill(254)]) {
       await store.set("k", value);
       check(await store.get("k"), value);
       check(await collect(store.values()), [value]);
@@ -140,6 +141,10 @@ const tests = {
     check(await collect(store.keys("odd")), pairs.map(([key]) => key).filter((key) => key.startsWith("odd")));
     check((await collect(store.scan("even"))).length, 1250);
     check(await collect(store.values("none")), []);
+    await store.setMany([[bytes(255, 0, 97), "1"], [bytes(255, 1), "2"], ["a b&c=d", "3"], ["a+b", "4"]]);
+    check(await collect(store.keys(bytes(255, 0))), [bytes(255, 0, 97)]);
+    check((await collect(store.export(bytes(255)))).map(({ value }) => value), ["1", "2"]);
+    check([await collect(store.keys("a ")), await collect(store.keys("a+")), await collect(store.keys("a b&c="))], [["a b&c=d"], ["a+b"], ["a b&c=d"]]);
     for await (const key of store.keys()) { check(key, "even0"); break; }
     await store.clear();
     check(await store.size(), 0);
@@ -208,6 +213,8 @@ export const later = {
     await store.setMany(Array.from({ length: 1000 }, (_, n) => [String(n), "v"]));
     check((await store.optimize()).state, "done");
     check((await store.compact()).state, "done");
+    check((await store.backup(name)).file, `${name}.maph`);
+    await check.rejects(store.backup(name), maph.StoreExistsError);
     check((await collect(store)).length, 1000);
   }],
   changes: ["stores/NAME/changes", async (client, name, check) => {

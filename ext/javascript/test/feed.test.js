@@ -154,6 +154,6 @@ describe("jobs", () => {
     const started = await other.store.start("backup", { name: "b" });
     await started.cancel();
     await assert.rejects(started.wait(), maph.JobFailedError);
-    check(other.asked, ["POST /stores/s/backup", "DELETE /jobs/7", "/jobs/7"]);
+    check(other.asked, ["POST /stores/s/backup?name=b", "DELETE /jobs/7", "/jobs/7"]);
   });
 });

@@ -100,7 +100,7 @@ class Library:
         try:
             loaded = ctypes.CDLL(path)
         except OSError as error:
-            raise ImportError(f"maph needs libmaph.so.0 (make install puts it in place; MAPH_LIBRARY names another): {error}") from error
+            raise ImportError(f"maph needs libmaph.so.0 (make install puts it in place, ldconfig makes it known, MAPH_LIBRARY names another): {error}") from error
         for name, result, arguments in FUNCTIONS:
             try:
                 function = getattr(loaded, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Generator, Iterator, List, Optional
 
 from .connection import Stream, Transport
 from .entry import Entry, Key, Value
@@ -104,11 +104,15 @@ class Changes:
         stream = self._stream
         if stream is not None:
             stream.interrupt()
+        try:
+            self._iterator.close()
+        except ValueError:
+            pass      # another thread waits in it, and wakes now
 
     def _set_retry(self, milliseconds: int) -> None:
         self._pause = min(milliseconds / 1000, LONGEST_PAUSE)
 
-    def _run(self) -> Iterator[Change]:
+    def _run(self) -> Generator[Change, None, None]:
         failures = 0
         connected = False
         while not self._closed.is_set():

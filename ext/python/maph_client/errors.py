@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping, Optional, Type
 
 __all__ = [
     "MaphError", "BadRequestError", "BusyError", "CompactedError", "ConnectionLostError", "CorruptError", "ForbiddenError", "ImportFailedError",
-    "JobFailedError", "KeyNotFoundError", "PreconditionFailedError", "ReadOnlyError", "ServerError", "StoreExistsError", "StoreFullError",
+    "JobFailedError", "JobNotFoundError", "KeyNotFoundError", "PreconditionFailedError", "ReadOnlyError", "ServerError", "StoreExistsError", "StoreFullError",
     "StoreNotFoundError", "TimedOutError", "TooLargeError", "UnauthorizedError", "UnsupportedError",
 ]
 
@@ -46,7 +46,7 @@ class StoreNotFoundError(MaphError, LookupError):
 
 
 class StoreExistsError(MaphError):
-    """There is a store of that name already."""
+    """There is a store, or a backup, of that name already."""
 
 
 class KeyNotFoundError(MaphError, KeyError):
@@ -121,6 +121,10 @@ class ServerError(MaphError):
     """The server failed in another way; see `code`."""
 
 
+class JobNotFoundError(MaphError, LookupError):
+    """There is no such job, or many newer ones came since."""
+
+
 class JobFailedError(MaphError):
     """A compact, optimize or backup failed or was cancelled; `problem` is the job."""
 
@@ -152,8 +156,12 @@ CODES: Dict[str, Type[MaphError]] = {
     "foreign_origin": ForbiddenError,
     "read_only": ReadOnlyError,
     "busy": BusyError,
+    "job_running": BusyError,
+    "job_not_found": JobNotFoundError,
+    "backup_exists": StoreExistsError,
     "full": StoreFullError,
     "corrupt": CorruptError,
+    "file_truncated": CorruptError,
     "cursor_gone": CompactedError,
     "compacted": CompactedError,
     "no_such_path": UnsupportedError,

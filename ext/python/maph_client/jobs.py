@@ -54,7 +54,6 @@ class Job:
         return self.info
 
 
-def start(transport: Transport, path: str, body: bytes = b"") -> Job:
-    """Begin what POST path asks for.  A server that did it at once answers as a finished job does."""
-    headers = {"Content-Type": "application/json"} if body else {}
-    return Job(transport, json.loads(transport.request("POST", path, headers=headers, body=body).body))
+def start(transport: Transport, path: str, options: Mapping[str, Any]) -> Job:
+    """Begin what POST path asks for."""
+    return Job(transport, json.loads(transport.request("POST", path, query=options).body))

@@ -307,7 +307,7 @@ class MaphStore(MutableMapping[Key, Value]):
 
     def start(self, what: str, **options: Any) -> jobs.Job:
         """Begin optimize, compact, backup or check, and do not wait for it."""
-        return jobs.start(self._transport, f"{self._path}/{what}", json.dumps(options).encode() if options else b"")
+        return jobs.start(self._transport, f"{self._path}/{what}", options)
 
     def optimize(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
         """Freeze a perfect hash over all keys: faster reads, a smaller index.  The store stays writable.  What the server did."""
@@ -317,9 +317,9 @@ class MaphStore(MutableMapping[Key, Value]):
         """Give back the room of what was overwritten and deleted."""
         return self.start("compact").wait(progress)
 
-    def backup(self, progress: Optional[jobs.Progress] = None, **options: Any) -> Dict[str, Any]:
-        """A verified copy on the server's disk; the answer says where."""
-        return self.start("backup", **options).wait(progress)
+    def backup(self, name: Optional[str] = None, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+        """A compact, verified copy in the server's folder for backups; the answer's "file" is its name.  StoreExistsError."""
+        return self.start("backup", name=name).wait(progress)
 
     def check(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
         """Walk the whole file: {"success", "problems", "report", ...}."""

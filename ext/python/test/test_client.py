@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 import unittest
+import warnings
 
 from support import Server, ServerTest, needs_route
 
@@ -115,6 +116,10 @@ class Mapping(ServerTest):
         self.assertEqual(sorted(self.store.scan_keys("odd")), sorted(key for key in everything if key.startswith("odd")))
         self.assertEqual(len(list(self.store.scan("even"))), 1250)
         self.assertEqual(list(self.store.scan_keys("none")), [])
+        self.store.update([(b"\xff\x00a", "1"), (b"\xff\x01", "2"), ("a b&c=d", "3"), ("a+b", "4")])
+        self.assertEqual(list(self.store.scan_keys(b"\xff\x00")), [b"\xff\x00a"])
+        self.assertEqual([entry.key for entry in self.store.export(b"\xff")], [b"\xff\x00a", b"\xff\x01"])
+        self.assertEqual([[*self.store.scan_keys(prefix)] for prefix in ["a ", "a+", "a b&c="]], [["a b&c=d"], ["a+b"], ["a b&c=d"]])
         self.store.clear()
         self.assertEqual(len(self.store), 0)
 
@@ -312,6 +317,8 @@ class Stores(ServerTest):
         self.store.sync()
         done = self.store.check()
         self.assertEqual((done["success"], done["problems"]), (True, 0))
+        with self.assertRaises(maph_client.JobNotFoundError):
+            maph_client.Job(self.client._transport, {"id": "999999"}).refresh()
         self.assertTrue(any(job.info["store"] == self.name for job in self.client.jobs()))
         self.client.ping()
 
@@ -323,6 +330,9 @@ class Stores(ServerTest):
         self.store.update({str(n): "w" for n in range(1000)})
         self.store.optimize()
         self.store.compact()
+        self.assertEqual(self.store.backup(self.name)["file"], f"{self.name}.maph")
+        with self.assertRaises(maph_client.StoreExistsError):
+            self.store.backup(self.name)
         self.assertEqual(dict(self.store.items()), {str(n): "w" for n in range(1000)})
 
 
@@ -366,7 +376,9 @@ class Connections(ServerTest):
 
     def test_a_child_process_opens_its_own(self):
         self.store["k"] = "v"
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)      # of fork beside threads: the only one reads the server's log
+            child = os.fork()
         if child == 0:
             os._exit(0 if all(self.store["k"] == "v" for _ in range(20)) else 1)
         same = all(self.store["k"] == "v" for _ in range(20))
