@@ -127,8 +127,10 @@ export function valuePane(place, store, key, changed, cancelled) {
   }
 
   async function copy() {
-    await navigator.clipboard.writeText(decode(entry.bytes));
-    say('Copied.');
+    try {
+      await navigator.clipboard.writeText(decode(entry.bytes));
+      say('Copied.');
+    } catch { say('The browser does not allow it.'); }
   }
 
   const fileName = () => label(unpercent(key)).replace(/[^\w.-]+/g, '_').slice(-80) || 'value';
