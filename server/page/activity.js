@@ -1,6 +1,6 @@
 // activity.js - what the server does: requests a second and their latency, from the difference of two readings of /metrics.
 
-import {empty, failure, h, loading, show, svg} from './dom.js';
+import {button, empty, failure, h, loading, show, svg} from './dom.js';
 import {brief, count, seconds, size} from './bytes.js';
 import * as api from './api.js';
 
@@ -101,8 +101,9 @@ function take(metrics) {
 
 export function activityView(place, route, signal) {
   const figures = h('dl', {class: 'figures'}), charts = h('div', {class: 'grid'}), table = h('div');
-  show(place, h('h1', {}, 'Activity'), figures, charts, table);
-  let failed = null;
+  let failed = null, paused = false;
+  const toggle = button('Pause', () => { paused = !paused; toggle.textContent = paused ? 'Go on' : 'Pause'; });
+  show(place, h('div', {class: 'row'}, h('h1', {}, 'Activity'), toggle), figures, charts, table);
   show(charts, loading());
 
   function draw({routes, value}) {
@@ -130,6 +131,7 @@ export function activityView(place, route, signal) {
   }
 
   const turn = api.repeat(EVERY_MS, signal, async () => {
+    if (paused) return;
     try {
       draw(take(parseMetrics(await (await api.request('GET', 'metrics', {signal})).text())));
       failed = null;

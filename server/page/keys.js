@@ -22,7 +22,7 @@ export function keysView(place, route, signal) {
     h('label', {for: input.id}, 'Prefix'), input, hexLabel, h('button', {type: 'submit'}, 'Search'));
 
   const browser = h('div', {class: 'browser'},
-    h('section', {class: 'side', 'aria-label': 'Browse'}, form, wrong, h('div', {class: 'row'}, found, button('New key', create)), list, foot),
+    h('section', {class: 'side', 'aria-label': 'Browse'}, form, wrong, h('div', {class: 'row'}, found, button('New key', create, {class: 'writes'})), list, foot),
     detail);
   const top = storeHead(head, name, 'Keys', signal);
   show(place, head, browser);

@@ -7,10 +7,10 @@ import * as api from './api.js';
 
 const TABS = [['Keys', ''], ['Changes', '/changes'], ['Manage', '/manage']];
 
-// Put the head into `place`.  refresh() reads the figures again; stats() are the last ones.
+// Put the head into `place`.  refresh() reads the figures again and returns them, null when it failed; `first` is the first time.
+// What follows the head is hidden while there is no store, and what has the class `writes` where the store is read-only.
 export function storeHead(place, name, tab, signal) {
   const figures = h('dl', {class: 'figures'}), trouble = h('div'), marks = h('span');
-  let stats = null;
   show(place,
     h('nav', {'aria-label': 'Breadcrumb', class: 'crumbs'}, link('Stores', '#/'), ' / ', name),
     h('h1', {class: 'mono'}, name, ' ', marks),
@@ -19,6 +19,7 @@ export function storeHead(place, name, tab, signal) {
       TABS.map(([text, path]) => link(text, `#/stores/${name}${path}`, {'aria-current': text === tab ? 'page' : null}))));
 
   async function refresh() {
+    let stats;
     try {
       stats = await api.json('GET', `stores/${name}/stats`, {signal});
     } catch (problem) {
@@ -30,6 +31,7 @@ export function storeHead(place, name, tab, signal) {
       return null;
     }
     place.classList.remove('broken');
+    place.classList.toggle('read-only', stats.read_only);
     show(trouble, stats.poisoned && failure({message: 'A write to the disk failed, so this store refuses further writes. Recover the file, then open it again.', title: 'Writes are refused'}));
     show(marks, flags(stats));
     const figure = (term, ...value) => h('div', {}, h('dt', {}, term), h('dd', {}, value));
@@ -41,5 +43,5 @@ export function storeHead(place, name, tab, signal) {
       figure('Version', count(stats.version)));
     return stats;
   }
-  return {refresh, stats: () => stats, first: refresh()};
+  return {refresh, first: refresh()};
 }

@@ -4,7 +4,7 @@
 // because that keeps type, media type and expiry, with the version that was read as its condition: nobody's write is lost unseen.
 
 import {ask, badge, button, checkbox, empty, failure, field, h, id, link, loading, say, show} from './dom.js';
-import {count, decode, decodePart, encode, fromBase64, fromHex, hex, hexDump, join, label, member, moment, percent, size, toBase64, unpercent} from './bytes.js';
+import {count, decode, decodePart, encode, fromHex, hex, hexDump, join, label, member, moment, percent, size, toBase64, unpercent} from './bytes.js';
 import {coloured, indent, isJson, jsonMistake} from './json.js';
 import * as api from './api.js';
 
@@ -81,10 +81,10 @@ export function valuePane(place, store, key, changed, cancelled) {
       h('div', {class: 'row'},
         Object.keys(ways).length > 1 ? choice('Show as', Object.keys(ways), way, name => { way = name; draw(); body.querySelector('input:checked').focus(); }) : h('span', {class: 'faint'}, 'Hex'),
         h('span', {class: 'buttons'},
-          entry.total <= EDIT_MAX && button('Edit', edit),
+          entry.total <= EDIT_MAX && button('Edit', edit, {class: 'writes'}),
           navigator.clipboard && !rest && decode(entry.bytes) !== null && button('Copy', copy),
           button('Download', save),
-          button('Delete', remove, {class: 'danger quiet'}))),
+          button('Delete', remove, {class: 'danger quiet writes'}))),
       entry.total ? pre : h('p', {class: 'box faint'}, entry.type === 'null' ? 'NULL' : 'An empty value.'),
       rest > 0 && h('p', {class: 'row'}, h('span', {class: 'faint'}, `The first ${size(entry.bytes.length)} of ${size(entry.total)}.`),
         h('span', {class: 'buttons'}, button(`Next ${size(Math.min(PART, rest))}`, () => more(PART)),
@@ -107,7 +107,7 @@ export function valuePane(place, store, key, changed, cancelled) {
     } catch (problem) {
       show(body);
       show(trouble, problem.code === 'key_not_found'
-        ? empty('There is no such key', h('p', {}, 'Or no longer.'), h('p', {}, button('Make it', () => { entry = null; edit(); })))
+        ? empty('There is no such key', h('p', {}, 'Or no longer.'), h('p', {}, button('Make it', () => { entry = null; edit(); }, {class: 'writes'})))
         : failure(problem, open));
       return;
     }
@@ -127,8 +127,10 @@ export function valuePane(place, store, key, changed, cancelled) {
   }
 
   async function copy() {
-    await navigator.clipboard.writeText(decode(entry.bytes));
-    say('Copied.');
+    try {
+      await navigator.clipboard.writeText(decode(entry.bytes));
+      say('Copied.');
+    } catch { say('The browser does not allow it.'); }
   }
 
   const fileName = () => label(unpercent(key)).replace(/[^\w.-]+/g, '_').slice(-80) || 'value';
