@@ -237,7 +237,7 @@ static void markdown_line(const results *r, const markdown_row *row, const resul
 
 void report_markdown(const set_results *sets, int n, FILE *out){
   const results *columns = sets[0].results;
-  fprintf(out, "%s.\n\n| |", machine_line());
+  fprintf(out, "%s; medians of %d run%s.\n\n| |", machine_line(), columns->runs, columns->runs==1 ? "" : "s");
   for(int p = 0; p<columns->peers; p++){
     const peer *who = columns->peer[p];
     fprintf(out, " %s |", who->variant_of || strcmp(who->name, "maph")==0 ? who->name : who->version());
