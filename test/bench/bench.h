@@ -71,6 +71,8 @@ typedef enum metric {
 typedef struct results {
   int    peers, runs;
   const  peer *peer[MAX_PEERS];
+  uint32_t keys;                                /* of the set */
+  size_t value_min, value_max;
   double value[METRICS][MAX_PEERS][MAX_RUNS];   /* NaN: not measured */
 } results;
 
@@ -90,8 +92,10 @@ void report_medians(const results *r, FILE *out);
 void report_ratios(const results *r, FILE *out);               /* how many times better maph is than each peer */
 void report_targets(const results *r, const char *set_name, FILE *out);         /* maph against each target that was measured */
 
-/* The chart and the README's table are made of the medians of one or more sets, in this order. */
+/* The chart and the README's table are made of the medians of one or more sets, the usual case first. */
 typedef struct set_results { const char *set; const results *results; } set_results;
+const results *results_of_set(const set_results *sets, int n, const char *name);   /* NULL: not among them */
+void results_say_set(const results *r, FILE *out);             /* "1000000 keys, values of 200 bytes" */
 void chart_write(const set_results *sets, int n, FILE *out);
 void report_markdown(const set_results *sets, int n, FILE *out);
 

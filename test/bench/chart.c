@@ -31,13 +31,6 @@ static const panel panels[] = {
 
 enum { PANELS = sizeof panels/sizeof *panels };
 
-static const results *results_of(const set_results *sets, int n, const char *name){
-  for(int i = 0; i<n; i++){
-    if( strcmp(sets[i].set, name)==0 ) return sets[i].results;
-  }
-  return NULL;
-}
-
 /* How many peers have the figure, and the largest but for servers. */
 static int bars_of(const results *r, metric m, double *largest){
   int bars = 0;
@@ -78,7 +71,7 @@ static void draw_panel(const results *r, const panel *d, double largest, int x, 
 static int draw_panels(const set_results *sets, int n, FILE *out){
   int y = TOP, row_height = 0, column = 0;
   for(int i = 0; i<PANELS; i++){
-    const results *r = results_of(sets, n, panels[i].set);
+    const results *r = results_of_set(sets, n, panels[i].set);
     double largest;
     int bars = bars_of(r, panels[i].metric, &largest), height = HEAD + bars*STEP + 8;
     if( bars==0 ) continue;
@@ -98,7 +91,9 @@ void chart_write(const set_results *sets, int n, FILE *out){
   fprintf(out, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' height='%d' font-family='sans-serif' font-size='11' "
                "fill='#111827'>\n<rect width='%d' height='%d' fill='#ffffff'/>\n", width, height, width, height, width, height);
   fprintf(out, "<text x='%d' y='28' font-size='16' font-weight='bold'>maph and other stores: medians of make bench</text>\n", MARGIN);
-  fprintf(out, "<text x='%d' y='48'>%s; where nothing else is said 1M keys, values of 200 bytes, warm cache</text>\n", MARGIN, machine_line());
+  fprintf(out, "<text x='%d' y='48'>%s; where nothing else is said ", MARGIN, machine_line());
+  results_say_set(sets[0].results, out);
+  fprintf(out, ", warm cache</text>\n");
   draw_panels(sets, n, out);
   fprintf(out, "</svg>\n");
 }

@@ -242,7 +242,9 @@ static void markdown_line(const results *r, const markdown_row *row, const resul
 
 void report_markdown(const set_results *sets, int n, FILE *out){
   const results *columns = sets[0].results;
-  fprintf(out, "%s.\n\n| |", machine_line());
+  fprintf(out, "%s; ", machine_line());
+  results_say_set(columns, out);
+  fprintf(out, "; medians of %d run%s.\n\n| |", columns->runs, columns->runs==1 ? "" : "s");
   for(int p = 0; p<columns->peers; p++){
     const peer *who = columns->peer[p];
     fprintf(out, " %s |", who->variant_of || strcmp(who->name, "maph")==0 ? who->name : who->version());
@@ -251,8 +253,7 @@ void report_markdown(const set_results *sets, int n, FILE *out){
   for(int p = 0; p<columns->peers; p++) fprintf(out, "---|");
   fprintf(out, "\n");
   for(size_t i = 0; i<sizeof rows/sizeof *rows; i++){
-    for(int k = 0; k<n; k++){
-      if( strcmp(sets[k].set, rows[i].set)==0 && is_measured(sets[k].results, rows[i].first) ) markdown_line(sets[k].results, &rows[i], columns, out);
-    }
+    const results *r = results_of_set(sets, n, rows[i].set);
+    if( r && is_measured(r, rows[i].first) ) markdown_line(r, &rows[i], columns, out);
   }
 }

@@ -149,6 +149,20 @@ int results_column(const results *r, const char *name){
   return -1;
 }
 
+/* "1M" is the usual case; in a run without it, whatever set came first. */
+const results *results_of_set(const set_results *sets, int n, const char *name){
+  for(int i = 0; i<n; i++){
+    if( strcmp(sets[i].set, name)==0 ) return sets[i].results;
+  }
+  return strcmp(name, "1M")==0 ? sets[0].results : NULL;
+}
+
+void results_say_set(const results *r, FILE *out){
+  fprintf(out, "%u keys, values of %zu", r->keys, r->value_min);
+  if( r->value_max!=r->value_min ) fprintf(out, "-%zu", r->value_max);
+  fprintf(out, " bytes");
+}
+
 void results_csv_head(FILE *out){
   fprintf(out, "# %s\nset,metric,unit,peer,run,value\n", machine_line());
 }

@@ -39,14 +39,12 @@ static int group_size(const bench *b){
 }
 
 static void print_head(const bench *b, int group){
-  const workload *w = &b->work;
   double load = 0;
   if( getloadavg(&load, 1)<1 ) load = 0;
   printf("%s, load average %.2f\n", machine_line(), load);
-  printf("%u keys, values of %zu", w->keys, w->value_min);
-  if( w->value_max!=w->value_min ) printf("-%zu", w->value_max);
-  printf(" bytes, gets read %s, seed %llu, median of %d runs%s\n", b->touch==TOUCH_ALL ? "all of it" : "its first byte",
-         (unsigned long long)w->seed, b->runs, b->cpu_time ? ", reading by processor time" : "");
+  results_say_set(b->results, stdout);
+  printf(", gets read %s, seed %llu, median of %d runs%s\n", b->touch==TOUCH_ALL ? "all of it" : "its first byte",
+         (unsigned long long)b->work.seed, b->runs, b->cpu_time ? ", reading by processor time" : "");
   for(int i = 0; i<b->peers; i++){
     const peer *p = b->entrants[i].peer;
     printf("  %-10s %s: %s\n", p->name, p->version(), p->settings);
@@ -82,6 +80,9 @@ static void run_group(bench *b, entrant *first, int n){
 void run_set(bench *b, const char *peers){
   const workload *w = &b->work;
   b->results = results_new();
+  b->results->keys = w->keys;
+  b->results->value_min = w->value_min;
+  b->results->value_max = w->value_max;
   add_peers(b, peers);
   key_set_init(&b->hits, w->gets, 0);
   key_set_fill(&b->hits, w, w->asked, w->gets, "", 0);
