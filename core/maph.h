@@ -299,7 +299,7 @@ typedef struct maph_rewrite {
   int      perfect_hash;                   /* MAPH_PERFECT_*; 0: none, see note */
   int      direct;
   double   perfect_bits;                   /* a key, of the function alone */
-  uint64_t took_ns, pause_ns;              /* in all; and for how long writers were locked out */
+  uint64_t took_ns, pause_ns;              /* in all; and the longest that writers were locked out at one time */
   uint64_t memory_bytes;                   /* most that was allocated at one time, files and their mappings apart */
   char     note[160];                      /* what did not go as asked, as when keys were too large to freeze; "": nothing */
 } maph_rewrite;

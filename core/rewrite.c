@@ -5,7 +5,8 @@
 **
 **   sweep      expired entries are deleted, by transactions like any other: feeds see them go
 **   base       a snapshot's live records are copied (base.c), each is looked up, and all is flushed
-**   catch up   the transactions committed since are copied, with their versions, again and again, until few are left; what was copied is flushed
+**   catch up   the transactions committed since are copied, with their versions, again and again, until few are left; what was copied is flushed.
+**              Where writers are faster than that, they are held up for some milliseconds at a time until it is not so
 **   switch     with the writer's lock: the last of them; flush; old state = switching; rename; flush of the folder; new unborn = 0; old state =
 **              superseded; the lock goes
 **
@@ -20,7 +21,8 @@
 
 #include <stdlib.h>
 
-enum { TELL_EACH_NS = 100000000, SWEEP_AT_ONCE = 256, ROUNDS_MOST = 40, LITTLE = 64*1024, PATIENCE = 12, LOOK_EACH = 64*1024 };
+enum { TELL_EACH_NS = 100000000, SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 1000,
+       LOOK_EACH = 64*1024 };
 
 int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total){
   uint64_t now;
@@ -124,8 +126,8 @@ static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t
   return rc;
 }
 
-/* Whatever was committed in the old file since it was last copied. */
-static int copy_tail(rewriting *x){
+/* Whatever was committed in the old file since it was last copied, as far as that can be done by `deadline`. */
+static int copy_tail(rewriting *x, uint64_t deadline){
   uint64_t at = x->copied, from = at, size;
   int rc, kind;
   view v;
@@ -137,6 +139,7 @@ static int copy_tail(rewriting *x){
       rc = copy_transaction(x, &v, from, at, load64(v.base+at+24) & VERSION_MAX);
       from = at+size;
       if( rc==MAPH_OK ) x->copied = from;
+      if( os_clock_ns()>=deadline ) break;
     }
     at += size;
   }
@@ -154,18 +157,44 @@ static int flush_new(rewriting *x){
   return rc;
 }
 
-/* Until little is left, or it does not get less: then somebody writes faster than this copies, and has to wait for the rest. */
+/* Until little is left, or it does not get much less. */
 static int catch_up(rewriting *x){
+  store *s = x->to;
   uint64_t left = left_to_copy(x), before;
-  int rc = MAPH_OK, rounds = 0;
+  int rc, rounds = 0;
   do{
     before = left;
-    if( rc==MAPH_OK ) rc = rewrite_tell(x, "catch up", 0, left);
-    if( rc==MAPH_OK ) rc = copy_tail(x);
-    if( rc==MAPH_OK ) rc = flush_new(x);
+    rc = rewrite_tell(x, "catch up", 0, left);
+    if( rc==MAPH_OK ) rc = copy_tail(x, UINT64_MAX);
+    if( rc==MAPH_OK && !s->in_memory ) os_start_writeback(&s->file, x->flushed, s->space_end);
     left = left_to_copy(x);
-  }while( rc==MAPH_OK && left>LITTLE && ++rounds<ROUNDS_MOST && (left<before || rounds<4) );
-  return rc;
+  }while( rc==MAPH_OK && left>LITTLE && left<before-before/4 && ++rounds<ROUNDS_MOST );
+  return rc==MAPH_OK ? flush_new(x) : rc;
+}
+
+/* Lock writers out and copy what is left.  Where that would take long, it is done by slices, between which they may write: they lose more time than this
+** takes for what they write then.  The lock is held when this succeeds. */
+static int catch_up_locked(rewriting *x, uint64_t *locked_ns){
+  store *s = x->from;
+  int rc, tries = 0, slices = 0;
+  for(;;){
+    rc = lock_take(s, x->handle->options.busy_timeout_ms);
+    if( rc==MAPH_BUSY && tries++<PATIENCE ){               /* a long transaction: it has to end some time */
+      rc = catch_up(x);
+      if( rc==MAPH_OK ) continue;
+    }
+    if( rc!=MAPH_OK ) return rc;
+    *locked_ns = os_clock_ns();
+    rc = commit_wait_visible(s);
+    if( rc==MAPH_OK ) rc = copy_tail(x, ++slices<SLICES_MOST ? *locked_ns+SLICE_NS : UINT64_MAX);
+    if( rc==MAPH_OK && left_to_copy(x)==0 ) return rc;
+    lock_release(s);
+    lock_give_turn(s);
+    x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns()-*locked_ns);
+    if( rc==MAPH_OK ) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
+    if( rc==MAPH_OK ) rc = flush_new(x);
+    if( rc!=MAPH_OK ) return rc;
+  }
 }
 
 /* --------------------------------------------------------------------------------------------------------------- switch */
@@ -226,19 +255,12 @@ static int take_handle(rewriting *x){
 
 static int switch_over(rewriting *x, const os_file *lock, const char *temporary){
   store *s = x->from;
-  uint64_t began;
-  int rc, tries;
+  uint64_t locked_ns;
+  int rc = catch_up(x);
+  if( rc!=MAPH_OK ) return rc;
   s->unbiased = 1;
-  for(tries=0; ; tries++){
-    rc = catch_up(x);
-    if( rc!=MAPH_OK ) break;
-    rc = lock_take(s, x->handle->options.busy_timeout_ms);
-    if( rc!=MAPH_BUSY || tries==PATIENCE ) break;          /* a long transaction: it has to end some time */
-  }
+  rc = catch_up_locked(x, &locked_ns);
   if( rc!=MAPH_OK ){ s->unbiased = 0; return rc; }
-  began = os_clock_ns();
-  rc = commit_wait_visible(s);
-  if( rc==MAPH_OK ) rc = copy_tail(x);
   if( rc==MAPH_OK && (atomic_load(&header_of(s->write_base)->state) & STATE_POISONED) ) rc = commit_poisoned(s);
   if( rc==MAPH_OK ) rc = seal(x, lock);
   x->result.bytes_after = atomic_load(&x->to->size);
@@ -246,7 +268,7 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
   os_wake(&header_of(s->write_base)->committed);
   lock_release(s);
   lock_give_turn(s);
-  x->result.pause_ns = os_clock_ns()-began;
+  x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns()-locked_ns);
   s->unbiased = 0;
   return rc;
 }
@@ -279,7 +301,6 @@ static int write_base(rewriting *x, int freeze, int keep_expired){
     rc = os_flush_file(&x->to->file, x->to->path);
   }
   x->flushed = x->to->space_end;
-  x->to->bulk = 0;
   return rc;
 }
 
