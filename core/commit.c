@@ -507,7 +507,7 @@ int commit_sync(store *s){
 int commit_end_sessions(store *s){
   header *h = live(s);
   int rc = MAPH_OK;
-  if( s->in_memory || s->lock.fd<0 || get(&h->clean)==CLEAN_YES || !header_trusted(s, h) || (get(&h->state) & STATE_FLAGS) ) return MAPH_OK;
+  if( s->in_memory || s->lock.fd<0 || get(&h->clean)==CLEAN_YES || !header_trusted(s, h) || (get(&h->state) & STATE_FLAGS & ~STATE_SWITCHING) ) return MAPH_OK;
   if( lock_take(s, LEAVE_WAIT_MS)!=MAPH_OK ) return MAPH_OK;     /* a writer is at work all the time: it will mark the file when it leaves */
   if( lock_alone(s) ){
     rc = os_flush_file(&s->file, s->path);

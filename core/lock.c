@@ -166,14 +166,15 @@ static int enter_biased(store *s){
   return 0;
 }
 
-/* Somebody who had the lock marked the store as being replaced, and has the lock no more: did the new file get the name? */
+/* Somebody who had the lock marked the store as being replaced, or as replaced, and has the lock no more: does the new file have the name?  Not if it died
+** before it renamed it; nor if the power failed before the folder was flushed, though this file's page was written. */
 static int finish_switch(store *s){
   word *state = &header_of(s->write_base)->state;
   uint64_t device = 0, inode = 0;
   int rc = os_identity(s->path, &device, &inode);
   if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) return rc;
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if( rc==MAPH_OK && device==s->file.device && inode==s->file.inode ) atomic_fetch_and(state, ~(uint64_t)STATE_SWITCHING);
+  if( rc==MAPH_OK && device==s->file.device && inode==s->file.inode ) atomic_fetch_and(state, ~(uint64_t)(STATE_SWITCHING|STATE_SUPERSEDED));
   else atomic_fetch_or(state, STATE_SUPERSEDED);
   return MAPH_OK;
 }
@@ -182,7 +183,7 @@ static int finish_switch(store *s){
 static int between_writers(store *s){
   word *word_of_state = &header_of(s->write_base)->state;
   uint64_t state = atomic_load_explicit(word_of_state, memory_order_acquire);
-  if( (state & STATE_SWITCHING) && !(state & (STATE_SUPERSEDED|STATE_DELETED)) ){
+  if( (state & (STATE_SWITCHING|STATE_SUPERSEDED)) && !(state & STATE_DELETED) ){
     int rc = finish_switch(s);
     if( rc!=MAPH_OK ) return rc;
     state = atomic_load_explicit(word_of_state, memory_order_acquire);

@@ -130,7 +130,10 @@ int os_open(const char *path, int how, unsigned mode, os_file *f){
     return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
   rc = take_identity(f, path);
-  if( rc!=MAPH_OK ) os_close(f);
+  if( rc!=MAPH_OK ){
+    os_close(f);
+    if( how&OS_NEW ) unlink(path);
+  }
   return rc;
 }
 

@@ -69,6 +69,7 @@ typedef struct script { int durability, ending, n; op ops[OPS_MAX]; } script;
 /* Shared between processes: what was acknowledged, what is under way. */
 typedef struct board {
   atomic_long step, kill_at;                     /* steps seen; the one to die at, 0: none */
+  long     kill_near_rename;                     /* die so many steps after the next rename begins, 0: no matter */
   int      n;                                    /* transactions acknowledged: history[n] is the state */
   int      durable;                              /* history[durable] and later ones may follow a power loss */
   enum { NOTHING, MAYBE, PROMISED } flight;      /* what is under way may be there after a crash; must be there */
@@ -116,8 +117,10 @@ int storm_main(long count);
 /* ----------------------------------------------------------------------------------------------------------- pages.c */
 void   pages_start(const char *path);            /* what is in the file is on the disk */
 void   pages_watch(const char *path);            /* in the process that writes: hooks that remember, count and die */
-double pages_images(int sectors);                /* how many a cut here may leave */
+void   pages_session_over(void);                 /* in the parent, when it is dead */
+int    pages_names(void);                        /* how many files the store's name may lead to after a cut here: 0 is the newest */
+double pages_images(int before, int sectors);    /* how many images of file `before` there may be */
 /* One of them: number 0.. if there are few, at random else.  To be freed. */
-uint8_t *pages_image(int sectors, long number, int random, size_t *size);
+uint8_t *pages_image(int before, int sectors, long number, int random, size_t *size);
 
 #endif

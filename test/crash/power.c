@@ -19,12 +19,12 @@ enum { DEEPEST = 3, IMAGES_A_CUT = 24 };
 static char *path, *image_path;
 static uint8_t *base;                            /* the store that first lives begin with */
 static size_t base_size;
-static long images, cuts, recovered, clean, lives, wanted;
+static long images, cuts, renamed, recovered, clean, lives, wanted;
 static uint16_t boots;
 
 /* ----------------------------------------------------------------------------------------------------------- a writer */
 
-typedef struct session { const char *path; int transactions, crowd, closes, syncs; uint64_t numbers; } session;
+typedef struct session { const char *path; int transactions, crowd, closes, syncs, rewrites; uint64_t numbers; } session;
 
 /* Which state did the one before leave?  Both are possible until somebody looked. */
 static void settle_quietly(writer *w){
@@ -39,6 +39,22 @@ static void settle_quietly(writer *w){
   the->flight_survives_power = 0;
 }
 
+/* Somebody writes at some phases of a rewrite. */
+static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total){
+  script s;
+  (void)phase;  (void)done;  (void)total;
+  if( below(2) ) return 0;
+  script_random(&s, 0);
+  if( script_run(arg, &s)!=MAPH_OK ) trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
+  return 0;
+}
+
+static void rewrite(writer *w){
+  maph *m = w->m[1+below(3)];
+  int rc = below(3) ? maph_optimize(m, write_meanwhile, w) : maph_compact(m, write_meanwhile, w);
+  if( rc!=MAPH_OK ) trouble("a writer cannot rewrite: %s", maph_errmsg(NULL));
+}
+
 static void work(void *arg){
   const session *x = arg;
   writer w;
@@ -51,6 +67,7 @@ static void work(void *arg){
   for(i=0; i<x->transactions && troubles==0; i++){
     script_random(&s, x->crowd && below(3)==0);
     if( script_run(&w, &s)!=MAPH_OK ) trouble("a writer cannot write: %s", maph_errmsg(NULL));
+    if( i==x->rewrites && troubles==0 ) rewrite(&w);
     if( x->syncs && below(4)==0 ){
       if( maph_sync(w.m[MAPH_SYNC_OFF])!=MAPH_OK ) trouble("maph_sync: %s", maph_errmsg(NULL));
       else the->durable = the->n;
@@ -69,10 +86,15 @@ static void one_session(const char *file, uint64_t numbers){
   x.crowd = below(3)==0;
   x.closes = below(3)==0;
   x.syncs = below(3)==0;
+  x.rewrites = below(2) ? (int)below(4) : -1;
+  if( x.rewrites>=x.transactions ) x.transactions = x.rewrites+1;
   x.numbers = numbers;
   atomic_store(&the->step, 0);
-  atomic_store(&the->kill_at, below(5) ? 1+(long)below(below(2) ? 40 : 400) : 0);
+  atomic_store(&the->kill_at, below(5) ? 1+(long)below(below(2) ? 40 : x.rewrites>=0 ? 900 : 400) : 0);
+  the->kill_near_rename = x.rewrites>=0 && below(2) ? 1+(long)below(8) : 0;
+  if( the->kill_near_rename ) atomic_store(&the->kill_at, 0);
   reap(spawn(work, &x));
+  pages_session_over();
 }
 
 /* ----------------------------------------------------------------------------------------------------------- an image */
@@ -142,16 +164,28 @@ static void live_on(const uint8_t *image, size_t size, int at, int depth, uint64
   free(file);
 }
 
+typedef struct image { uint8_t *bytes; size_t size; const char *how; } image;
+
+static int make_images(image *made, int before, int most){
+  int sectors = (int)below(3)==0, n, i;
+  double all = pages_images(before, sectors);
+  n = all<most ? (int)all : most;
+  for(i=0; i<n; i++){
+    made[i].bytes = pages_image(before, sectors, i, all>n, &made[i].size);
+    made[i].how = before ? "of the file before" : sectors ? "sectors" : "pages";
+  }
+  return n;
+}
+
 /* The images are made of a copy of what is known at the cut: a life that goes on begins a history of pages of its own. */
 static void cut(int depth, uint64_t numbers){
-  int sectors = (int)below(3)==0, n = 0, i;
-  double all = pages_images(sectors);
-  struct { uint8_t *bytes; size_t size; } made[IMAGES_A_CUT];
+  image made[2*IMAGES_A_CUT];
+  int n = 0, names = pages_names(), i;
+  for(i=0; i<names; i++) n += make_images(made+n, i, IMAGES_A_CUT>>(depth-1));
   cuts++;
-  n = all<IMAGES_A_CUT ? (int)all : IMAGES_A_CUT>>(depth-1);
-  for(i=0; i<n; i++) made[i].bytes = pages_image(sectors, i, all>n, &made[i].size);
+  renamed += names>1;
   for(i=0; i<n; i++){
-    int at = troubles ? -1 : judge_image(made[i].bytes, made[i].size, sectors ? "sectors" : "pages");
+    int at = troubles ? -1 : judge_image(made[i].bytes, made[i].size, made[i].how);
     if( at>=0 && depth<DEEPEST && below(8)==0 ) live_on(made[i].bytes, made[i].size, at, depth+1, below(2) ? numbers : rng() & UINT32_MAX);
     free(made[i].bytes);
   }
@@ -275,7 +309,8 @@ int power_main(long count){
       live(path, 1, rng() & UINT32_MAX);
     }
   }
-  printf("%ld images of %ld cuts in %ld lives, %ld recovered images lived on, %ld images were marked clean\n", images, cuts, lives, recovered, clean);
+  printf("%ld images of %ld cuts in %ld lives, %ld recovered images lived on, %ld images were marked clean, %ld cuts came between a rename and its flush\n",
+         images, cuts, lives, recovered, clean, renamed);
   free(path);
   free(image_path);
   free(base);
