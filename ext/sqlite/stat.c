@@ -82,6 +82,15 @@ typedef struct stat_cursor {
   facts facts;
 } stat_cursor;
 
+/* argv[0] of xConnect is the module as a schema spells it, which a stranger may have written. */
+static const struct subject *find_subject(const char *module){
+  int i;
+  for(i=0; i<COUNT(subjects); i++){
+    if( sqlite3_stricmp(module, subjects[i].module)==0 ) return &subjects[i];
+  }
+  return NULL;
+}
+
 static const struct subject *subject_of(const sqlite3_vtab_cursor *cursor){
   return ((const stat_table*)cursor->pVtab)->subject;
 }
@@ -101,11 +110,9 @@ static int declare(sqlite3 *db, const struct subject *subject){
 
 static int stat_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **vtab, char **message){
   stat_table *t;
-  const struct subject *subject = subjects;
-  int rc;
+  const struct subject *subject = find_subject(argv[0]);
+  int rc = subject ? declare(db, subject) : SQLITE_ERROR;
   (void)argc; (void)message;
-  while( strcmp(subject->module, argv[0])!=0 ) subject++;
-  rc = declare(db, subject);
   if( rc!=SQLITE_OK ) return rc;
   t = sqlite3_malloc64(sizeof(*t));
   if( t==NULL ) return SQLITE_NOMEM;

@@ -1,5 +1,5 @@
 /*
-** vtab.c - the virtual table: what it is to its user, and connecting.
+** vtab.c - the virtual table: what it is to its user, and connecting.  The user's manual is maph_sqlite.7.
 **
 ** USAGE
 **     .load ./maph
