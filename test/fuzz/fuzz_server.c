@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "server.h"
+#include "../../server/server.h"
 
 enum { ROOM = 1<<18, ANSWER_ROOM = 1<<22, RESTORED_EACH = 5000 };
 static buffer head, body, scratch;
@@ -158,13 +158,18 @@ static void restore(void){
 }
 
 static void set_up(void){
-  char *arguments[] = { "fuzz_server", "--data", folder, "--access-log", "off", "--max-body", "100000", "--max-batch", "100000", "--spool-above", "4096" };
-  if( mkdtemp(folder)==NULL || options_read(11, arguments)!=0 || !log_open() || !guard_setup() ) abort();
+  static const char *const settings[][2] = { { "MAPH_ACCESS_LOG", "off" }, { "MAPH_MAX_BODY", "100000" }, { "MAPH_MAX_BATCH", "100000" }, { "MAPH_SPOOL_ABOVE", "4096" } };
+  char name[] = "fuzz_server", *arguments[] = { name, NULL };
+  if( mkdtemp(folder)==NULL ) abort();
+  setenv("MAPH_DATA", folder, 1);
+  for(int i = 0; i < 4; i++) setenv(settings[i][0], settings[i][1], 1);
+  if( options_read(1, arguments)!=0 || !log_open() || !guard_setup() ) abort();
   atexit(clean);
   decoded = malloc(ROOM + 64);
   if( decoded==NULL ) abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size){
   static unsigned runs;
   static char text[ROOM];
