@@ -20,7 +20,8 @@
 #include <stdlib.h>
 #include "server.h"
 
-enum { SLICE_MS = 200, FLUSH_AT = 128*1024, VALUE_MAX = 1024*1024, LIMIT_STANDARD = 1000, LIMIT_MAX = 100000, WAIT_MAX_S = 300, RETRY_MS = 2000 };
+enum { SLICE_MS = 200, FLUSH_AT = 128*1024, VALUE_MAX = 1024*1024, LIMIT_STANDARD = 1000, LIMIT_MAX = 100000, WAIT_MAX_S = 300, RETRY_MS = 2000,
+       LOOK_EACH = 4096, SCAN_MAX = 1000000 };
 #define VERSION_MAX (((uint64_t)1<<48) - 1)
 
 typedef struct feed {
@@ -181,7 +182,7 @@ static int reopen(feed *f){
   return rc==MAPH_OK ? maph_changes_open(s->m, since, &f->changes) : rc;
 }
 
-/* Nothing new: pass the time.  False: the feed is over. */
+/* Nothing that is wanted, for now: say how far it is.  False: the feed is over. */
 static bool idle(feed *f){
   request *r = f->r;
   uint64_t reached = maph_changes_version(f->changes);
@@ -206,15 +207,24 @@ static bool goes_on(feed *f){
   return false;
 }
 
-static void watch(feed *f){
+/* Changes, until there is enough to send, or time to look up.  MAPH_NOTFOUND: there are no more. */
+static int take_some(feed *f){
   maph_change change;
+  int rc = MAPH_OK;
+  for(int n = 0; rc==MAPH_OK && n < LOOK_EACH && f->r->body->size < FLUSH_AT; n++){
+    rc = maph_changes_next(f->changes, f->r->body->size ? 0 : SLICE_MS, &change);
+    if( rc==MAPH_OK ) tell(f, &change);
+  }
+  return rc;
+}
+
+static void watch(feed *f){
   int rc = MAPH_OK;
   tell_reached(f);
   while( flush(f) && goes_on(f) ){
-    while( (rc = maph_changes_next(f->changes, f->r->body->size ? 0 : SLICE_MS, &change))==MAPH_OK && f->r->body->size < FLUSH_AT ) tell(f, &change);
-    if( rc==MAPH_OK ) tell(f, &change);
-    else if( rc!=MAPH_NOTFOUND || !idle(f) ) break;
-    else if( atomic_load(&f->r->store->retired) && (rc = reopen(f))!=MAPH_OK ) break;
+    rc = take_some(f);
+    if( (rc!=MAPH_OK && rc!=MAPH_NOTFOUND) || (f->r->body->size==0 && !idle(f)) ) break;
+    if( rc==MAPH_NOTFOUND && atomic_load(&f->r->store->retired) && (rc = reopen(f))!=MAPH_OK ) break;
   }
   if( rc==MAPH_OK || rc==MAPH_NOTFOUND || f->r->broken ) return;
   if( rc==MAPH_CANTOPEN ) end_with(f, 404, "store_not_found", "the store was deleted");
@@ -225,11 +235,12 @@ static void watch(feed *f){
 /* Wait for a change that is wanted.  MAPH_NOTFOUND: the time is over. */
 static int await(feed *f, uint64_t wait_ms, maph_change *change){
   uint64_t end = now_us() + wait_ms*1000;
-  for(;;){
+  for(int n = 1;; n++){
     uint64_t now = now_us(), left = now < end ? (end - now)/1000 + 1 : 0;
     int rc = maph_changes_next(f->changes, (int)(left < SLICE_MS ? left : SLICE_MS), change);
     if( rc==MAPH_OK && wanted(f, change) ) return rc;
-    if( rc!=MAPH_OK && (rc!=MAPH_NOTFOUND || left==0 || http_draining() || !http_client_there(f->r)) ) return rc;
+    if( rc!=MAPH_OK && (rc!=MAPH_NOTFOUND || left==0) ) return rc;
+    if( (rc!=MAPH_OK || n%LOOK_EACH==0) && (http_draining() || !http_client_there(f->r)) ) return MAPH_NOTFOUND;
   }
 }
 
@@ -242,12 +253,12 @@ static void poll_flush(feed *f, bool *streaming){
   flush(f);
 }
 
-/* Whole transactions, up to where there are `limit` changes. */
+/* Whole transactions, up to where there are `limit` changes, or so many were looked at that the client should ask again. */
 static void poll_once(feed *f, uint64_t wait_ms, uint64_t limit){
   request *r = f->r;
   maph_change change;
   bool streaming = false;
-  uint64_t n = 0;
+  uint64_t n = 0, seen = 0;
   int rc = await(f, wait_ms, &change);
   r->body->size = 0;
   buffer_text(r->body, "{\"changes\":[");
@@ -257,7 +268,7 @@ static void poll_once(feed *f, uint64_t wait_ms, uint64_t limit){
       change_json(r->body, &change, f->values);
       poll_flush(f, &streaming);
     }
-    if( change.last && n >= limit ) break;
+    if( change.last && (n >= limit || ++seen >= SCAN_MAX) ) break;
     rc = maph_changes_next(f->changes, 0, &change);
   }
   if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ){
