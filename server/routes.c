@@ -119,7 +119,7 @@ void routes_dispatch(request *r){
   if( origin && guard_origin_allowed(origin) ){
     reply_extra(r, "Access-Control-Allow-Origin: %s", origin);
     reply_extra(r, "Vary: Origin");
-    reply_extra(r, "Access-Control-Expose-Headers: ETag, Location, Maph-Expires-At, X-Request-Id");
+    reply_extra(r, "Access-Control-Expose-Headers: ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Type, Retry-After, X-Request-Id");
   }
   for(int i = 0; i < ROUTES; i++){
     enum match m = match(r, routes[i].pattern);
