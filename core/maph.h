@@ -192,6 +192,8 @@ MAPH_API int maph_snapshot_open(maph *m, maph_snapshot **snapshot);
 MAPH_API int maph_snapshot_get(maph_snapshot *s, maph_slice key, maph_slice *value);
 MAPH_API int maph_snapshot_get_entry(maph_snapshot *s, maph_slice key, maph_entry *entry);
 MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice *keys, maph_slice *values);
+/* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
+MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys, maph_entry *entries);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);                 /* live keys, expired ones included */
 MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op */

@@ -257,6 +257,20 @@ static int get_entry_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *cons
   return answer(interp, o->handle->m, rc);
 }
 
+/* maph_snapshot_get_entries has to say of each key what one get and get_many say. */
+static void compare_entries(object *o, int n, const maph_slice *keys, const maph_slice *values){
+  maph_entry *entries = (maph_entry*)ckalloc(sizeof(*entries)*(size_t)(n+1)), one;
+  int i;
+  if( maph_snapshot_get_entries(o->snapshot, (size_t)n, keys, entries)!=MAPH_OK ) Tcl_Panic("get_entries: %s", maph_errmsg(NULL));
+  for(i=0; i<n; i++){
+    int rc = maph_snapshot_get_entry(o->snapshot, keys[i], &one);
+    if( memcmp(&one, &entries[i], sizeof one)!=0 || (rc==MAPH_OK)!=(entries[i].key.data!=NULL) || values[i].data!=one.value.data ){
+      Tcl_Panic("get_entries, get_entry and get_many differ about key %d", i);
+    }
+  }
+  ckfree((char*)entries);
+}
+
 static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   Tcl_Obj **elements, *list;
   maph_slice *slices;
@@ -267,6 +281,7 @@ static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const
   for(i=0; i<n; i++) slices[i] = slice_of(elements[i]);
   rc = o->kind==SNAPSHOT ? maph_snapshot_get_many(o->snapshot, (size_t)n, slices, slices+n)
      : maph_get_many(o->m, (size_t)n, slices, slices+n);
+  if( rc==MAPH_OK && o->kind==SNAPSHOT ) compare_entries(o, n, slices, slices+n);
   if( rc==MAPH_OK ){
     list = Tcl_NewListObj(0, NULL);
     for(i=0; i<n; i++){
@@ -685,6 +700,7 @@ static Tcl_Obj *null_calls(void){
   CALL("snapshot_get", maph_snapshot_get(NULL, key, &value));
   CALL("snapshot_get_entry", maph_snapshot_get_entry(NULL, key, &entry));
   CALL("snapshot_get_many", maph_snapshot_get_many(NULL, 1, &key, &value));
+  CALL("snapshot_get_entries", maph_snapshot_get_entries(NULL, 1, &key, &entry));
   CALL("cursor_open", maph_cursor_open(NULL, NULL, key, &c));
   CALL("cursor_next", maph_cursor_next(NULL, &entry));
   CALL("cursor_seek", maph_cursor_seek(NULL, 0));

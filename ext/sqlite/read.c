@@ -2,7 +2,7 @@
 ** read.c - the cursors of the virtual table: xFilter carries out the plan that plan.c chose.
 **
 **     KEY              one get
-**     KEYS             the list is copied, then one get after the other
+**     KEYS             the list is copied, then looked up in batches, which overlaps the cache misses
 **     RANGE, NOCASE    a core cursor, with the prefix if the range is one; what is out of range never becomes a row
 **     SCAN             a core cursor
 ** A cursor takes its snapshot at its first xFilter and keeps it for the later ones: in the inner loop of a join all of them read one
@@ -11,6 +11,8 @@
 */
 #include "sql.h"
 #include <stdlib.h>
+
+#define BATCH 32               /* keys of an IN list looked up together: enough to overlap their cache misses */
 
 typedef struct bound {
   int   is_set, is_text;
@@ -30,8 +32,9 @@ typedef struct row_cursor {
   maph_cursor *scan;           /* SCAN, RANGE, NOCASE */
   bound        lower, upper;   /* RANGE, NOCASE: what the row's key must not be outside of */
   char        *arena;          /* KEYS: their bytes, */
-  maph_slice  *keys;           /* and themselves */
-  int          key_count, key_next;
+  maph_slice  *keys;           /* and themselves, */
+  maph_entry  *found;          /* and what was found for the present batch */
+  int          key_count, key_next, batch_end;
 } row_cursor;
 
 /* ----------------------------------------------------------------------------------------------------- cursors */
@@ -56,6 +59,7 @@ static void cursor_reset(row_cursor *c){
   maph_cursor_close(c->scan);
   sqlite3_free(c->arena);
   sqlite3_free(c->keys);
+  sqlite3_free(c->found);
   sqlite3_free(c->lower.bytes);
   sqlite3_free(c->upper.bytes);
   memset(&c->lower, 0, sizeof(c->lower));
@@ -63,7 +67,8 @@ static void cursor_reset(row_cursor *c){
   c->scan = NULL;
   c->arena = NULL;
   c->keys = NULL;
-  c->key_count = c->key_next = 0;
+  c->found = NULL;
+  c->key_count = c->key_next = c->batch_end = 0;
   c->at_end = 1;
   c->left = -1;
 }
@@ -182,6 +187,8 @@ static int gather_keys(row_cursor *c, sqlite3_value *list){
   size_t arena_size = 0, used = 0, keys_size = 0;
   sqlite3_value *v = NULL;
   int rc, i, types = 0;
+  c->found = sqlite3_malloc64(BATCH*sizeof(c->found[0]));
+  if( c->found==NULL ) return SQLITE_NOMEM;
   for(rc=sqlite3_vtab_in_first(list, &v); rc==SQLITE_OK && v; rc=sqlite3_vtab_in_next(list, &v)){
     maph_slice key;
     rc = value_lookup_key(v, &key);
@@ -202,14 +209,26 @@ static int gather_keys(row_cursor *c, sqlite3_value *list){
   return rc==SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* The next key of the list that is in the store. */
+/* The next key of the list that is in the store, batch by batch. */
 static int next_key(row_cursor *c){
-  int rc = MAPH_NOTFOUND;
-  while( rc==MAPH_NOTFOUND && c->key_next<c->key_count ){
-    rc = maph_snapshot_get_entry(c->view->snapshot, c->keys[c->key_next++], &c->entry);
+  int n, rc;
+  for(;;){
+    for(; c->key_next<c->batch_end; c->key_next++){
+      if( c->found[c->key_next % BATCH].key.data ){
+        c->entry = c->found[c->key_next++ % BATCH];
+        c->at_end = 0;
+        return SQLITE_OK;
+      }
+    }
+    n = c->key_count - c->batch_end;
+    if( n<=0 ) break;
+    if( n>BATCH ) n = BATCH;
+    rc = maph_snapshot_get_entries(c->view->snapshot, (size_t)n, c->keys+c->batch_end, c->found);
+    if( rc!=MAPH_OK ) return core_error(c, rc);
+    c->batch_end += n;
   }
-  c->at_end = rc!=MAPH_OK;
-  return rc==MAPH_NOTFOUND ? SQLITE_OK : core_error(c, rc);
+  c->at_end = 1;
+  return SQLITE_OK;
 }
 
 /* --------------------------------------------------------------------------------------------- scans and ranges */
