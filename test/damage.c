@@ -61,6 +61,7 @@ void __asan_on_error(void){ say_variant(); }
 
 static void watch_signals(void){
   signal(SIGALRM, on_signal);
+  signal(SIGABRT, on_signal);
 #if !defined(__SANITIZE_ADDRESS__)
   signal(SIGSEGV, on_signal);
   signal(SIGBUS, on_signal);
