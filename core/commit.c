@@ -440,7 +440,7 @@ static int check_live_words(store *s){
    || (committed|prepared|end)%8) ){
     rc = fail_corrupt(s->path, offsetof(header, committed), "the live words contradict each other");
   }
-  return rc;
+  return rc==MAPH_OK ? perfect_within(s, committed) : rc;
 }
 
 static int take_tip(store *s, uint64_t end){

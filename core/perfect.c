@@ -60,6 +60,13 @@ int perfect_open(store *s, const uint8_t *base, uint64_t size){
   return MAPH_OK;
 }
 
+/* A log that ends below would be continued over the perfect hash or its records. */
+int perfect_within(const store *s, uint64_t log_end){
+  const perfect *p = &s->perfect;
+  if( p->keys==0 || (log_end>=p->past && log_end>=p->payload+p->size) ) return MAPH_OK;
+  return fail_corrupt(s->path, log_end, "the log ends before what the perfect hash covers");
+}
+
 uint64_t perfect_checksum(const store *s, const uint8_t *payload, uint64_t size){
   uint64_t head = XXH3_64bits_withSeed(payload, offsetof(perfect_head, checksum), s->salt);
   return XXH3_64bits_withSeed(payload+sizeof(perfect_head), size-sizeof(perfect_head), head);

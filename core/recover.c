@@ -140,6 +140,7 @@ int recover_in_place(store *s){
   rc = perfect_verify(s, v.base);
   if( rc==MAPH_OK ) rc = walk_to_checkpoint(s, &v, &s->last);
   if( rc==MAPH_OK ) rc = walk_transactions(s, &v, &s->last);
+  if( rc==MAPH_OK ) rc = perfect_within(s, s->last.end);
   if( rc!=MAPH_OK ) return rc;
   limit = s->last.end;
   store_word(s->write_base, &header_of(s->write_base)->boot, 0);     /* until this is done nobody trusts what it leaves */

@@ -152,6 +152,7 @@ int  header_best_checkpoint(const store *s, const header *h, checkpoint *best); 
 /* --------------------------------------------------------------------------------------------------------- perfect.c */
 int  perfect_open(store *s, const uint8_t *base, uint64_t size);     /* the header's static part was read.  CORRUPT */
 int  perfect_verify(const store *s, const uint8_t *base);            /* its checksum; reads all of it.  CORRUPT */
+int  perfect_within(const store *s, uint64_t log_end);               /* does a log of that length hold all of it?  CORRUPT */
 uint64_t perfect_checksum(const store *s, const uint8_t *payload, uint64_t size);
 int  perfect_find(const view *v, maph_slice key, uint64_t hash, item *it);       /* the frozen record of this key, superseded or not.  NOTFOUND CORRUPT */
 

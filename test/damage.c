@@ -1,7 +1,7 @@
 /*
 ** damage.c - a store damaged in every way, each time opened, read, checked, written and recovered (exercise.c says what must hold).
 **
-**   maph_damage build PATH                       a small store of which everything is known
+**   maph_damage build PATH ?plain|pilot|cmph|direct?   a small store of which everything is known
 **   maph_damage flip  PATH FROM TO STEP EVERY    every STEPth bit from FROM to TO flipped
 **   maph_damage cut   PATH FROM TO STEP EVERY    the file cut off at every STEPth byte
 **   maph_damage noise PATH N SEED EVERY          random bytes over random ranges
@@ -61,6 +61,7 @@ void __asan_on_error(void){ say_variant(); }
 
 static void watch_signals(void){
   signal(SIGALRM, on_signal);
+  signal(SIGABRT, on_signal);
 #if !defined(__SANITIZE_ADDRESS__)
   signal(SIGSEGV, on_signal);
   signal(SIGBUS, on_signal);
@@ -239,8 +240,8 @@ static int result(Tcl_Interp *interp, tally *y){
   return TCL_OK;
 }
 
-static int build(Tcl_Interp *interp){
-  if( truth_build(path, &known)!=MAPH_OK || !read_file(path, pristine, &pristine_size) ){
+static int build(Tcl_Interp *interp, int kind){
+  if( truth_build(path, kind, &known)!=MAPH_OK || !read_file(path, pristine, &pristine_size) ){
     Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(NULL), -1));
     return TCL_ERROR;
   }
@@ -250,20 +251,22 @@ static int build(Tcl_Interp *interp){
 
 static int damage_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   static const char *const verbs[] = { "build", "flip", "cut", "noise", "forge", NULL };
+  static const char *const kinds[] = { "plain", "pilot", "cmph", "direct", NULL };
   static const int words[] = { 3, 7, 7, 6, 6 };
   uint64_t reserve = os_test.reserve;
   Tcl_WideInt a[4];
   tally y;
-  int verb, i;
+  int verb, i, kind = TRUTH_PLAIN;
   (void)data;
-  if( objc<3 || Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &verb)!=TCL_OK || objc!=words[verb] ){
+  if( objc<3 || Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &verb)!=TCL_OK || (objc!=words[verb] && (verb!=0 || objc!=4)) ){
     Tcl_WrongNumArgs(interp, 1, objv, "build|flip|cut|noise|forge PATH ?args?");
     return TCL_ERROR;
   }
   snprintf(path, sizeof path, "%s", Tcl_GetString(objv[2]));
   snprintf(copy, sizeof copy, "%s.copy", path);
+  if( verb==0 && objc==4 && Tcl_GetIndexFromObj(interp, objv[3], kinds, "kind", 0, &kind)!=TCL_OK ) return TCL_ERROR;
+  if( verb==0 ) return build(interp, kind);
   for(i=3; i<objc; i++) if( Tcl_GetWideIntFromObj(interp, objv[i], &a[i-3])!=TCL_OK ) return TCL_ERROR;
-  if( verb==0 ) return build(interp);
   memset(&y, 0, sizeof y);
   y.complaints = Tcl_NewListObj(0, NULL);
   y.unnoticed = Tcl_NewListObj(0, NULL);

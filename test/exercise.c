@@ -20,14 +20,16 @@ static unsigned mix(unsigned x){
   return x^(x>>16);
 }
 
+static int even_sizes;                                     /* of the store that was built last */
+
 maph_slice truth_key(int i, char *buffer){
-  size_t pad = mix((unsigned)i*2+1)%20;
+  size_t pad = even_sizes ? 10 : mix((unsigned)i*2+1)%20;
   int n = snprintf(buffer, TRUTH_KEY_MAX, "key-%d-%.*s", i, (int)pad, "abcdefghijklmnopqrstuvwxyz");
   return maph_bytes(buffer, (size_t)n);
 }
 
 maph_slice truth_value(int i, int revision, unsigned char *buffer){
-  unsigned seed = mix((unsigned)(i*64+revision+7)), size = seed%7==0 ? seed%TRUTH_VALUE_MAX : seed%90, k;
+  unsigned seed = mix((unsigned)(i*64+revision+7)), size = even_sizes ? 60 : seed%7==0 ? seed%TRUTH_VALUE_MAX : seed%90, k;
   for(k=0; k<size; k++) buffer[k] = (unsigned char)mix(seed+k);
   return maph_bytes(buffer, size);
 }
@@ -40,8 +42,8 @@ static int put_next(maph_txn *txn, truth *t, int i){
   memset(&c, 0, sizeof c);
   c.type = i%6==5 ? MAPH_BLOB : i%6;
   c.key_type = i%3;
-  if( i%5==0 ) c.media_type = maph_str("text/x-test");
-  if( i%7==0 ) c.expires = UINT64_C(1)<<44;               /* the year 2527 */
+  if( i%5==0 && !even_sizes ) c.media_type = maph_str("text/x-test");
+  if( i%7==0 && !even_sizes ) c.expires = UINT64_C(1)<<44;               /* the year 2527 */
   rc = maph_txn_put_if(txn, truth_key(i, key), truth_value(i, t->revisions[i], value), &c);
   if( rc==MAPH_OK ){ t->revisions[i]++; t->live[i] = 1; }
   return rc;
@@ -71,17 +73,28 @@ static int build_txn(maph *m, truth *t, unsigned round){
   return rc;
 }
 
-int truth_build(const char *path, truth *t){
+/* Freeze what is there, and change some of it. */
+static int freeze(maph *m, truth *t, unsigned round){
+  unsigned end = round+12;
+  int rc = maph_optimize(m, NULL, NULL);
+  while( rc==MAPH_OK && round<end ) rc = build_txn(m, t, round++);
+  return rc;
+}
+
+int truth_build(const char *path, int kind, truth *t){
   maph_options o = MAPH_OPTIONS_INIT;
   maph_stats st;
   maph *m;
   unsigned round = 0;
   int rc;
   memset(t, 0, sizeof *t);
+  even_sizes = kind==TRUTH_DIRECT;
+  o.perfect_hash = kind==TRUTH_CMPH ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
   o.expected_keys = 2000;                                   /* a directory of two segments */
   rc = maph_open(path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &o, &m);
   if( rc!=MAPH_OK ) return rc;
   while( (rc = maph_stat(m, &st))==MAPH_OK && st.used_bytes<63000 && rc==MAPH_OK ) rc = build_txn(m, t, round++);
+  if( rc==MAPH_OK && kind!=TRUTH_PLAIN ) rc = freeze(m, t, round);
   if( rc==MAPH_OK ) return maph_close(m);
   maph_close(m);
   return rc;
@@ -214,6 +227,22 @@ static void ask_snapshot(maph *m, const char *path, exercise *x){
   maph_snapshot_close(s);
 }
 
+/* All that a feed tells, from as far back as the file says that it can. */
+static void follow(maph *m, const char *path, exercise *x){
+  maph_changes *feed;
+  maph_change c;
+  maph_stats st;
+  int rc, n = 0;
+  if( judge(x, path, "stat", maph_stat(m, &st), READ_CODES)!=MAPH_OK ) return;
+  rc = judge(x, path, "changes_open", maph_changes_open(m, st.oldest_version, &feed), READ_CODES|1<<MAPH_COMPACTED);
+  if( rc!=MAPH_OK ) return;
+  while( (rc = judge(x, path, "changes_next", maph_changes_next(feed, 0, &c), READ_CODES|1<<MAPH_COMPACTED))==MAPH_OK ){
+    touch(c.entry.key);  touch(c.entry.value);  touch(c.entry.media_type);
+    if( ++n>100000 ){ exercise_complain(x, "changes: more than 100000"); break; }
+  }
+  maph_changes_close(feed);
+}
+
 static int count_problem(void *arg, uint64_t offset, const char *sentence){
   exercise *x = arg;
   (void)offset;
@@ -243,6 +272,7 @@ void exercise_read(const char *path, exercise *x){
     ask_many(plain, path, 0, x);
     scan(plain, path, 0, x);
     ask_snapshot(plain, path, x);
+    follow(plain, path, x);
     maph_close(plain);
   }
   ask_each_key(m, path, 1, x);
@@ -293,6 +323,7 @@ void exercise_write(const char *path, exercise *x){
   o.busy_timeout_ms = 100;
   if( judge(x, path, "open for writing", maph_open(path, MAPH_RDWR, &o, &m), WRITE_CODES)==MAPH_OK ){
     write_some(m, path, x);
+    if( judge(x, path, "optimize", maph_optimize(m, NULL, NULL), WRITE_CODES)==MAPH_OK ) judge(x, path, "compact", maph_compact(m, NULL, NULL), WRITE_CODES);
     judge(x, path, "close", maph_close(m), WRITE_CODES);
   }
   if( judge(x, path, "recover", maph_recover(path, NULL, NULL), WRITE_CODES)==MAPH_OK ) must_be_sound(path, x);

@@ -16,7 +16,10 @@ typedef struct truth { int revisions[TRUTH_KEYS], live[TRUTH_KEYS]; } truth;
 
 maph_slice truth_key(int i, char *buffer);
 maph_slice truth_value(int i, int revision, unsigned char *buffer);
-int truth_build(const char *path, truth *t);               /* 64 KiB, every kind of record; MAPH_* */
+/* What kind of store: an ordinary one; optimized with records of many sizes, by either algorithm; optimized with records of one size.  The optimized
+** ones were written to since. */
+enum { TRUTH_PLAIN, TRUTH_PILOT, TRUTH_CMPH, TRUTH_DIRECT };
+int truth_build(const char *path, int kind, truth *t);     /* 64 KiB, every kind of record; MAPH_* */
 
 /* What was found.  complaint: the first answer that must not be, or empty. */
 typedef struct exercise {

@@ -47,7 +47,7 @@ size_t forge_record(forge *f, uint64_t at){
     n += 8+size;
   }
   n += (flags&FLAG_EXPIRY ? 8u : 0u)+get(f, at+14, 2)+get(f, at+16, 4);
-  n = (n+7) & ~UINT64_C(7);
+  n = ((n+7) & ~UINT64_C(7))+(kind==KIND_PUT ? 8*get(f, at+31, 1) : 0);
   return n>left ? 0 : n;
 }
 
@@ -106,7 +106,7 @@ static void change_static(forge *f){
 
 static void change_record(forge *f){
   static const struct { const char *name; uint8_t at, size; } fields[] = { {"link", 0, 8}, {"checksum", 8, 4}, {"kind", 12, 1}, {"flags", 13, 1},
-    {"key size", 14, 2}, {"value size", 16, 4}, {"prev low", 20, 4}, {"version", 24, 6}, {"prev high", 30, 1}, {"size", 16, 8}, {"32", 32, 8}, {"40", 40, 8}, {"48", 48, 8} };
+    {"key size", 14, 2}, {"value size", 16, 4}, {"prev low", 20, 4}, {"version", 24, 6}, {"prev high", 30, 1}, {"padding", 31, 1}, {"size", 16, 8}, {"32", 32, 8}, {"40", 40, 8}, {"48", 48, 8} };
   unsigned i = (unsigned)forge_random(f, sizeof fields/sizeof *fields);
   uint64_t at = pick_record(f, forge_random(f, 7)), v = extreme(f);
   if( at==0 ) return;
@@ -127,6 +127,25 @@ static void change_extent(forge *f){
   if( i==3 ) v = forge_random(f, 66);
   put(f, at+fields[i].at, fields[i].size, v);
   snprintf(f->what, sizeof f->what, "extent %llu: %s = %llx", (unsigned long long)at, fields[i].name, (unsigned long long)v);
+}
+
+/* The perfect hash: where the header says that it is, the head of its payload, the start of its function, its group lines. */
+static void change_perfect(forge *f){
+  uint64_t payload = get(f, offsetof(header, perfect_offset), 8), size = get(f, offsetof(header, perfect_size), 8), at, v = extreme(f), span, field;
+  if( payload==0 || size<sizeof(perfect_head) ) return;
+  switch( forge_random(f, 4) ){
+    case 0:  at = offsetof(header, perfect_offset)+8*forge_random(f, 3); break;
+    case 1:  at = payload+8*forge_random(f, 8); break;
+    case 2:  at = payload+sizeof(perfect_head)+8*forge_random(f, 4); break;
+    default: at = payload+8*forge_random(f, size/8); break;
+  }
+  if( forge_random(f, 3)==0 ) v = get(f, at, 8) ^ UINT64_C(1)<<forge_random(f, 64);
+  if( forge_random(f, 3)==0 ) v = get(f, at, 8)+(forge_random(f, 9)-4)*(forge_random(f, 2) ? 8 : 1);
+  span = get(f, payload+24, 8)-get(f, payload+16, 8);
+  field = get(f, payload+8, 8);
+  if( at==payload+32 && field && forge_random(f, 2) ) v = span/field;
+  put(f, at, 8, v);
+  snprintf(f->what, sizeof f->what, "perfect hash: word at %llu = %llx", (unsigned long long)at, (unsigned long long)v);
 }
 
 static void change_directory(forge *f){
@@ -178,7 +197,7 @@ static void change_checkpoint(forge *f){
 
 void forge_change(forge *f){
   static void (*const changes[])(forge*) = { change_live_word, change_live_word, change_static, change_record, change_record, change_record, change_extent,
-    change_extent, change_directory, change_slots, change_slots, change_bytes, change_size, change_checkpoint };
+    change_extent, change_perfect, change_perfect, change_directory, change_slots, change_slots, change_bytes, change_size, change_checkpoint };
   snprintf(f->what, sizeof f->what, "nothing");
   changes[forge_random(f, sizeof changes/sizeof *changes)](f);
 }
@@ -217,11 +236,19 @@ static void repair_log(forge *f, uint64_t salt, int which){
   }
 }
 
+static void repair_perfect(forge *f, uint64_t salt){
+  uint64_t at = get(f, offsetof(header, perfect_offset), 8), size = get(f, offsetof(header, perfect_size), 8), sum;
+  if( at<LOG_START || at>f->size || size<sizeof(perfect_head) || size>f->size-at ) return;
+  sum = XXH3_64bits_withSeed(f->image+at, offsetof(perfect_head, checksum), salt);
+  put(f, at+offsetof(perfect_head, checksum), 8, XXH3_64bits_withSeed(f->image+at+sizeof(perfect_head), size-sizeof(perfect_head), sum));
+}
+
 void forge_repair(forge *f, int which){
   uint64_t salt, at;
   if( f->size<HEADER_SIZE ) return;
   if( which & REPAIR_HEADER ) put(f, 248, 8, XXH3_64bits(f->image, 248));
   salt = XXH3_64bits(f->image+32, 24);
   if( which & (REPAIR_RECORDS|REPAIR_CHAIN) ) repair_log(f, salt, which);
+  if( which & REPAIR_RECORDS ) repair_perfect(f, salt);
   for(at=512; at<=1024 && (which & REPAIR_CHECKPOINTS); at+=512) put(f, at+56, 8, XXH3_64bits_withSeed(f->image+at, 56, salt));
 }

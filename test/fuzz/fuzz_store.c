@@ -1,7 +1,7 @@
 /*
 ** fuzz_store.c - libFuzzer over the bytes of a store: make fuzz RUNS=n.
 **
-** An input is a whole file; an empty one stands for the sample store.  The mutator changes what matters (forge.c) and sets checksums right again, so
+** An input is a whole file; an empty one stands for a sample store, by turns an ordinary one and optimized ones.  The mutator changes what matters (forge.c) and sets checksums right again, so
 ** that what lies behind them is reached; one in eight times libFuzzer's own mutation is left as it is.  Each input is opened, read, checked,
 ** written to and recovered; a wrong code, a failure without a sentence, or a store that is not sound after recovery ends the run.
 **
@@ -28,8 +28,9 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 enum { FILE_MAX = 256*1024 };
 
 static char folder[200], path[240], copy[250];
-static uint8_t sample[FILE_MAX];
-static size_t sample_size;
+enum { SAMPLES = TRUTH_DIRECT+1 };
+static uint8_t samples[SAMPLES][FILE_MAX], *sample = samples[0];
+static size_t sample_sizes[SAMPLES], sample_size;
 static int flipping;
 
 static void give_up(const char *what){
@@ -61,18 +62,21 @@ static void clean_up(void){
 
 int LLVMFuzzerInitialize(int *argc, char ***argv){
   truth t;
-  int fd;
+  int fd, i;
   (void)argc;
   (void)argv;
   snprintf(folder, sizeof folder, "%s/maph-fuzz.XXXXXX", access("/dev/shm", W_OK)==0 ? "/dev/shm" : "/tmp");
   if( mkdtemp(folder)==NULL ) give_up("no folder");
   snprintf(path, sizeof path, "%s/s.maph", folder);
   snprintf(copy, sizeof copy, "%s.copy", path);
-  if( truth_build(path, &t)!=MAPH_OK ) give_up(maph_errmsg(NULL));
-  fd = open(path, O_RDONLY);
-  sample_size = (size_t)pread(fd, sample, sizeof sample, 0);
-  close(fd);
-  remove_all();
+  for(i=0; i<SAMPLES; i++){
+    if( truth_build(path, i, &t)!=MAPH_OK ) give_up(maph_errmsg(NULL));
+    fd = open(path, O_RDONLY);
+    sample_sizes[i] = (size_t)pread(fd, samples[i], FILE_MAX, 0);
+    close(fd);
+    remove_all();
+  }
+  sample_size = sample_sizes[0];
   atexit(clean_up);
   os_test.reserve = 1024*1024;
   flipping = getenv("MAPH_FUZZ_FLIP")!=NULL;
@@ -82,6 +86,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv){
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed){
   forge f = { .image = data, .size = size, .room = max_size, .state = seed };
   unsigned changes = 1+seed%3;
+  sample = samples[seed/8%SAMPLES];
+  sample_size = sample_sizes[seed/8%SAMPLES];
   if( size<8192 && max_size>=sample_size ){
     memcpy(data, sample, sample_size);
     f.size = sample_size;
