@@ -58,8 +58,8 @@ proc measure {name server connections url {lua {}}} {
   set used [expr {[cpu $server]-$before}]
   regexp {(\d+) requests in} $text -> requests
   regexp {Requests/sec:\s+([0-9.]+)} $text -> rate
-  regexp {50%\s+(\S+)} $text -> p50
-  regexp {99%\s+(\S+)} $text -> p99
+  regexp -line {^ +50% +(\S+)$} $text -> p50
+  regexp -line {^ +99% +(\S+)$} $text -> p99
   regexp {Non-2xx or 3xx responses: (\d+)} $text -> bad
   set result [dict create rate $rate cpu [expr {$used*1e6/max($requests,1)}] p50 [in_seconds $p50] p99 [in_seconds $p99]]
   puts [format "%-34s %9.0f/s  %7.1f us CPU   p50 %7.0f us   p99 %8.0f us%s" $name $rate [dict get $result cpu] \
