@@ -127,7 +127,8 @@ static int check_log(checking *c){
       e_back = ((e.head.version_prev>>48 & 0xFF)<<32 | e.head.back_low)*8;
       if( e.chain!=record_chain(c->v.s->salt, chain, &e, kind==KIND_END ? digest : 0) ) rc = problem(c, at, "a transaction's chained checksum does not fit");
       if( rc==MAPH_OK && e_back!=back ) rc = problem(c, at, "a transaction does not name the one before it");
-      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || (e_version<=version && !(e_version==version && version==c->v.s->base_version)) || e.start!=from) ) rc = problem(c, at, "a transaction's count, version or start is wrong");
+      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || e.start!=from || (e_version<=version &&
+         !(e_version==version && version==c->v.s->base_version))) ) rc = problem(c, at, "a transaction's count, version or start is wrong");
       if( rc==MAPH_OK && kind==KIND_EPOCH && at!=LOG_START && e_version<=version ) rc = problem(c, at, "an epoch's version is not above the one before");
       if( rc==MAPH_OK ) rc = check_transaction(c, from, at, &e);
       chain = e.chain;  version = e_version;  back = at;  digest = operations = 0;
