@@ -176,18 +176,13 @@ done:
 }
 
 /* Remove a store's two files, the store first: its lock file may be made anew at any time. */
-int create_remove_files(const char *path, const os_file *model, int timeout_ms){
+int create_remove_files(const char *path, const os_file *model){
   char *lock_name = create_beside(path, ".lock");
   uint64_t device = 0, inode = 0;
-  os_file rewrite;
-  int rc = lock_name ? create_lock_rewrite(path, model, timeout_ms, &rewrite) : MAPH_NOMEM;
-  if( rc==MAPH_OK ){
-    rc = os_identity(path, &device, &inode);
-    if( rc==MAPH_OK && device==model->device && inode==model->inode ) rc = os_remove(path);
-    if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
-    if( rc==MAPH_OK ) rc = os_flush_directory(path);
-    create_unlock_rewrite(&rewrite);
-  }
+  int rc = lock_name ? os_identity(path, &device, &inode) : MAPH_NOMEM;
+  if( rc==MAPH_OK && device==model->device && inode==model->inode ) rc = os_remove(path);
+  if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
+  if( rc==MAPH_OK ) rc = os_flush_directory(path);
   os_free(lock_name);
   return rc;
 }

@@ -196,10 +196,14 @@ static int live_words_hold(store *s){
 
 static int must_be_trusted(store *s, int writing, const maph_options *o){
   const header *h = header_of(atomic_load(&s->base));
+  os_file lock;
   int rc;
   if( atomic_load(&h->state) & STATE_DELETED ){      /* and still here: who deleted it died over it */
     if( !writing ) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
-    rc = create_remove_files(s->path, &s->file, o->busy_timeout_ms);
+    rc = create_lock_rewrite(s->path, &s->file, o->busy_timeout_ms, &lock);
+    if( rc!=MAPH_OK ) return rc;
+    rc = create_remove_files(s->path, &s->file);
+    create_unlock_rewrite(&lock);
     return rc==MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
   }
   if( header_trusted(s, h) ) return live_words_hold(s);
@@ -510,9 +514,20 @@ int maph_sync(maph *m){
   return rc==MAPH_OK ? commit_sync(s) : rc;
 }
 
+/* With byte 2 of the lock file and the lock: no rewrite is under way, and nobody writes. */
+static int destroy(store *s){
+  word *state = &header_of(s->write_base)->state;
+  int rc;
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  atomic_fetch_or(state, STATE_DELETED);
+  rc = create_remove_files(s->path, &s->file);
+  if( rc!=MAPH_OK ) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
+  return rc;
+}
+
 int maph_destroy(const char *path, int busy_timeout_ms){
   maph_options o = MAPH_OPTIONS_INIT;
-  word *state;
+  os_file rewrite;
   store *s;
   maph *m;
   int rc;
@@ -521,15 +536,16 @@ int maph_destroy(const char *path, int busy_timeout_ms){
   if( rc!=MAPH_OK ) return rc;
   s = m->s;
   if( s->in_memory ){ maph_close(m); return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed"); }
-  rc = lock_take(s, o.busy_timeout_ms);
+  rc = create_lock_rewrite(m->path, &s->file, o.busy_timeout_ms, &rewrite);
   if( rc==MAPH_OK ){
-    state = &header_of(s->write_base)->state;
-    OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-    atomic_fetch_or(state, STATE_DELETED);
-    rc = create_remove_files(s->path, &s->file, o.busy_timeout_ms);
-    if( rc!=MAPH_OK ) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
-    lock_release(s);
-    lock_give_turn(s);
+    rc = handle_writer(m, &s);             /* a rewrite may have ended just now */
+    if( rc==MAPH_OK ) rc = lock_take(s, o.busy_timeout_ms);
+    if( rc==MAPH_OK ){
+      rc = destroy(s);
+      lock_release(s);
+      lock_give_turn(s);
+    }
+    create_unlock_rewrite(&rewrite);
   }
   maph_close(m);
   return rc;

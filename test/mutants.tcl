@@ -1,12 +1,13 @@
 # mutants.tcl - take each rule that keeps data safe out of a copy of core, one at a time; a crash test must then fail.
 #
-#   MAPH_COMPILE='cc FLAGS' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
+#   MAPH_COMPILE='cc FLAGS' MAPH_LIBRARIES='-lcmph' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
 #
 # test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.  Text of core that is gone is an error: the rule
 # moved, and so must its mutant.
 
 set top [file dirname [file dirname [file normalize [info script]]]]
 set compile $env(MAPH_COMPILE)
+set libraries $env(MAPH_LIBRARIES)
 set work [exec mktemp -d -t maph-mutants.XXXXXX]
 set patterns [expr {[llength $argv] ? $argv : "*"}]
 
@@ -66,7 +67,7 @@ proc build_program {program changed} {
     }
     lappend objects $object
   }
-  exec {*}$::compile -o $program {*}$objects
+  exec {*}$::compile -o $program {*}$objects {*}$::libraries
 }
 
 proc restore_core {} {

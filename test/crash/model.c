@@ -344,7 +344,8 @@ int content_read(maph *m, state *got){
   if( sum!=0 && sum!=ACCOUNTS*OPENING_BALANCE ) trouble("the accounts sum up to %d", sum);
   if( maph_check(m, tell_problem, NULL)!=MAPH_OK && troubles==before ) trouble("maph_check: %s", maph_errmsg(m));
   read_by_cursor(m, got);
-  if( maph_stat(m, &st)!=MAPH_OK || st.records<present || st.records>present+(uint64_t)the->expired ) trouble("stat says %llu records, there are %llu", (unsigned long long)st.records, (unsigned long long)present);
+  if( maph_stat(m, &st)!=MAPH_OK || st.records<present || st.records>present+(uint64_t)the->expired )
+    trouble("stat says %llu records, there are %llu", (unsigned long long)st.records, (unsigned long long)present);
   return troubles!=before;
 }
 

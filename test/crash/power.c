@@ -116,6 +116,17 @@ static void check_versions(maph *m, int was_clean){
   if( !was_clean && version>>32<=the->top_version>>32 ) trouble("after recovery versions go on at %llu, not at the next multiple of 2^32", (unsigned long long)version);
 }
 
+/* No feed begins at a version that was lost, or never was. */
+static void check_feed(maph *m){
+  maph_changes *feed;
+  maph_stats st;
+  int rc;
+  if( maph_stat(m, &st)!=MAPH_OK ){ trouble("stat: %s", maph_errmsg(m)); return; }
+  rc = maph_changes_open(m, st.version-1, &feed);
+  if( rc!=MAPH_COMPACTED ) trouble("a feed begins at version %llu, which is in a gap (%d)", (unsigned long long)st.version-1, rc);
+  if( rc==MAPH_OK ) maph_changes_close(feed);
+}
+
 static void check_reader(int was_clean){
   maph *m;
   int rc = maph_open(image_path, MAPH_RDONLY, NULL, &m);
@@ -137,6 +148,7 @@ static int judge_image(const uint8_t *image, size_t size, const char *how){
     at = content_match(&got, the->durable, the->flight==PROMISED && the->flight_survives_power);
     if( at<0 ) trouble("what is recovered is no state from %d, the last at full, to %d (flight %d)", the->durable, the->n, (int)the->flight);
     else check_versions(m, was_clean);
+    if( !was_clean ) check_feed(m);
   }
   if( maph_close(m)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   images++;

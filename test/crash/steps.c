@@ -257,6 +257,16 @@ static void check_folder(void){
   if( access(name, F_OK)==0 ) trouble("a file that a dead process began is left beside the store");
 }
 
+/* Who was there before and who opens the store now see the same. */
+static void check_by_path(void){
+  state got;
+  maph *m;
+  if( troubles ) return;
+  if( maph_open(path, MAPH_RDONLY, NULL, &m)!=MAPH_OK ){ trouble("a reader cannot open it: %s", maph_errmsg(NULL)); return; }
+  if( content_read(m, &got)==0 && memcmp(got.content, the->history[the->n].content, sizeof got.content)!=0 ) trouble("who opens it now does not see the last state");
+  maph_close(m);
+}
+
 /* After the next writer nothing says that the store is being replaced. */
 static void check_state(void){
   size_t size;
@@ -303,6 +313,7 @@ static int kill_at(const scenario *c, long n, const board *start, uint64_t boot)
     write_on(&own, !(c->how & CREATES));
     if( troubles==0 ) board_settle(&own, "after the next writer");
     check_state();
+    check_by_path();
     if( c->act==act_backup && troubles==0 ) check_backup(&own);
   }
   if( writer_close(&own)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
