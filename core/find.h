@@ -88,7 +88,7 @@ static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint6
 static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash){
   const perfect *f = &s->perfect;
   const group_line *line;
-  uint64_t n = likely(f->algorithm==MAPH_PERFECT_PILOT) ? pilot_number(f, base, hash) : bdz_find(base+f->function, hash);
+  uint64_t n = likely(f->algorithm==MAPH_PERFECT_PILOT) ? pilot_number(f, base, hash) : bdz_find(&f->bdz, base+f->function, hash);
   if( unlikely(n>=f->keys) ) return 0;
   if( likely(f->direct) ) return f->first+n*f->stride;
   line = (const group_line*)(const void*)(base+f->groups)+n/GROUP_KEYS;

@@ -12,14 +12,14 @@ static int damaged(const store *s, uint64_t offset){
 }
 
 /* Does the function's data fit, and do the records and group lines lie where they can? */
-static int sound(const perfect_head *h, const uint8_t *payload, uint64_t payload_at, uint64_t payload_size, uint64_t size){
+static int sound(const perfect_head *h, const uint8_t *payload, uint64_t payload_at, uint64_t payload_size, uint64_t size, pilot_head *pilot, bdz *cmph){
   uint64_t left = payload_size-sizeof *h, span = h->past-h->first;
   if( h->keys==0 || h->keys>UINT32_MAX || h->function_size>left ) return 0;
   if( h->first<LOG_START || h->first%64 || h->past<h->first || h->past>size || span/RECORD_HEAD<h->keys ) return 0;
   if( h->first<payload_at && h->past>payload_at ) return 0;
   switch( h->algorithm ){
-    case MAPH_PERFECT_PILOT: if( !pilot_sound(payload+sizeof *h, h->function_size, h->keys) ) return 0; break;
-    case MAPH_PERFECT_CMPH:  if( !bdz_sound(payload+sizeof *h, h->function_size, h->keys) ) return 0; break;
+    case MAPH_PERFECT_PILOT: if( !pilot_sound(payload+sizeof *h, h->function_size, h->keys, pilot) ) return 0; break;
+    case MAPH_PERFECT_CMPH:  if( !bdz_sound(payload+sizeof *h, h->function_size, h->keys, cmph) ) return 0; break;
     default: return 0;
   }
   if( h->placement==PLACED_DIRECT ) return h->stride%8==0 && h->stride>=RECORD_HEAD && h->stride<=span && span/h->stride==h->keys && span%h->stride==0;
@@ -32,11 +32,13 @@ int perfect_open(store *s, const uint8_t *base, uint64_t size){
   uint64_t at = live->perfect_offset, n = live->perfect_size;
   perfect *p = &s->perfect;
   perfect_head h;
+  pilot_head f;
+  bdz cmph;
   memset(p, 0, sizeof *p);
   if( at==0 ) return MAPH_OK;
   if( at<LOG_START || at%64 || at>size || n>size-at || n<sizeof h ) return damaged(s, offsetof(header, perfect_offset));
   memcpy(&h, base+at, sizeof h);
-  if( h.algorithm!=live->perfect_algorithm || !sound(&h, base+at, at, n, size) ) return damaged(s, at);
+  if( h.algorithm!=live->perfect_algorithm || !sound(&h, base+at, at, n, size, &f, &cmph) ) return damaged(s, at);
   p->algorithm = (int)h.algorithm;
   p->direct = h.placement==PLACED_DIRECT;
   p->first = h.first;
@@ -48,13 +50,13 @@ int perfect_open(store *s, const uint8_t *base, uint64_t size){
   p->function_size = h.function_size;
   p->groups = at+h.groups;
   if( h.algorithm==MAPH_PERFECT_PILOT ){
-    pilot_head f;
-    memcpy(&f, base+p->function, sizeof f);
     p->buckets = f.buckets;
     p->slots = f.slots;
     p->multiplier = f.multiplier;
     p->remap = p->function+pilot_remap_at(f.buckets);
     p->function += sizeof f;
+  }else{
+    p->bdz = cmph;
   }
   p->keys = h.keys;
   return MAPH_OK;

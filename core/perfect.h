@@ -12,12 +12,20 @@
 
 #include "format.h"
 
+/* What a packed BDZ says of itself, read once.  Offsets in its data. */
+typedef struct bdz {
+  uint32_t seed, third;          /* of its hash; a third of its vertices */
+  unsigned shift;                /* one rank for 1 << shift vertices */
+  uint64_t ranks, vertices;      /* tables: 4 bytes a rank, 2 bits a vertex */
+} bdz;
+
 /* As read from a file, and found to be possible: every place that a find touches lies inside the payload, whatever its bytes. */
 typedef struct perfect {
   uint64_t keys;                 /* 0: the file has none */
   int      algorithm, direct;
   uint64_t first, past, stride;  /* the frozen records */
   uint64_t buckets, slots, multiplier;             /* pilot */
+  bdz      bdz;                                    /* cmph */
   uint64_t function, remap, groups;                /* offsets in the file */
   uint64_t payload, size, function_size;
 } perfect;
@@ -33,10 +41,10 @@ typedef struct perfect_builder {
 } perfect_builder;
 extern const perfect_builder pilot_builder, bdz_builder;
 
-/* Is the data of a function for n keys one that find cannot be led astray by? */
-int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n);
-int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n);
-uint64_t bdz_find(const uint8_t *data, uint64_t hash);               /* a number, or n or more */
+/* Is the data of a function for n keys one that find cannot be led astray by?  What it says of itself is taken over, once. */
+int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *f);
+int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *f);
+uint64_t bdz_find(const bdz *f, const uint8_t *data, uint64_t hash); /* a number, or n or more */
 
 static inline uint64_t upper_product(uint64_t a, uint64_t b){
 #if defined(__SIZEOF_INT128__)

@@ -239,9 +239,8 @@ static int build(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **d
 
 const perfect_builder pilot_builder = { "pilot", build };
 
-int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n){
-  pilot_head head;
-  if( size<sizeof head ) return 0;
-  memcpy(&head, data, sizeof head);
-  return head.buckets>0 && head.buckets<=size && head.slots>=n && head.slots-n<=size && pilot_remap_at(head.buckets)+(head.slots-n)*4==size;
+int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *f){
+  if( size<sizeof *f ) return 0;
+  memcpy(f, data, sizeof *f);
+  return f->buckets>0 && f->buckets<=size && f->slots>=n && f->slots-n<=size && pilot_remap_at(f->buckets)+(f->slots-n)*4==size;
 }
