@@ -21,8 +21,8 @@
 
 #include <stdlib.h>
 
-enum { TELL_EACH_NS = 100000000, SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 1000,
-       LOOK_EACH = 64*1024 };
+enum { TELL_EACH_NS = 100000000, SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 10000,
+       BETWEEN_SLICES_US = 2000, CHUNK_LEAST = 512*1024, CHUNK_MOST = 4*1024*1024, LOOK_EACH = 64*1024 };
 
 int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total){
   uint64_t now;
@@ -172,11 +172,24 @@ static int catch_up(rewriting *x){
   return rc==MAPH_OK ? flush_new(x) : rc;
 }
 
-/* Lock writers out and copy what is left.  Where that would take long, it is done by slices, between which they may write: they lose more time than this
-** takes for what they write then.  The lock is held when this succeeds. */
+/* Flush as much as takes about as long as writers may be made to wait. */
+static int flush_some(rewriting *x, uint64_t *chunk){
+  store *s = x->to;
+  uint64_t to = MIN(x->flushed+*chunk, s->space_end), began = os_clock_ns(), took;
+  int rc = s->in_memory ? MAPH_OK : os_flush(s->write_base, s->path, x->flushed, to);
+  if( rc==MAPH_OK ) x->flushed = to;
+  took = os_clock_ns()-began;
+  if( took<SLICE_NS ) *chunk = MIN(*chunk*2, (uint64_t)CHUNK_MOST);
+  if( took>2*SLICE_NS ) *chunk = MAX(*chunk/2, (uint64_t)CHUNK_LEAST);
+  return rc;
+}
+
+/* Lock writers out, copy and flush what is left.  Where that would take long it is done by slices, between which they may write, for less time than they
+** have to wait: so they cannot write more than a slice takes away.  The lock is held when this succeeds. */
 static int catch_up_locked(rewriting *x, uint64_t *locked_ns){
   store *s = x->from;
-  int rc, tries = 0, slices = 0;
+  uint64_t chunk = CHUNK_LEAST;
+  int rc, tries = 0, slices = 0, last;
   for(;;){
     rc = lock_take(s, x->handle->options.busy_timeout_ms);
     if( rc==MAPH_BUSY && tries++<PATIENCE ){               /* a long transaction: it has to end some time */
@@ -185,15 +198,17 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns){
     }
     if( rc!=MAPH_OK ) return rc;
     *locked_ns = os_clock_ns();
+    last = ++slices==SLICES_MOST;
     rc = commit_wait_visible(s);
-    if( rc==MAPH_OK ) rc = copy_tail(x, ++slices<SLICES_MOST ? *locked_ns+SLICE_NS : UINT64_MAX);
-    if( rc==MAPH_OK && left_to_copy(x)==0 ) return rc;
+    if( rc==MAPH_OK ) rc = copy_tail(x, last ? UINT64_MAX : *locked_ns+SLICE_NS);
+    if( rc==MAPH_OK && (last || (left_to_copy(x)==0 && x->to->space_end-x->flushed<=chunk)) ) return rc;
+    if( rc==MAPH_OK ) rc = flush_some(x, &chunk);
     lock_release(s);
     lock_give_turn(s);
     x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns()-*locked_ns);
     if( rc==MAPH_OK ) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
-    if( rc==MAPH_OK ) rc = flush_new(x);
     if( rc!=MAPH_OK ) return rc;
+    os_sleep_us(BETWEEN_SLICES_US);
   }
 }
 
