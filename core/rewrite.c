@@ -290,16 +290,28 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
 
 /* -------------------------------------------------------------------------------------------------------------- the calls */
 
+/* Its mode and owner may be others than when it was opened. */
+static int status_now(store *s, os_file *f){
+  int rc;
+  pthread_mutex_lock(&s->mapping_mutex);
+  *f = s->file;
+  rc = os_status(f, s->path);
+  pthread_mutex_unlock(&s->mapping_mutex);
+  return rc;
+}
+
 static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16], uint64_t generation, uint64_t expected_keys){
   maph_options o = MAPH_OPTIONS_INIT;
-  int rc;
-  o.mode = (int)x->from->file.mode;
+  os_file model;
+  int rc = status_now(x->from, &model);
+  if( rc!=MAPH_OK ) return rc;
+  o.mode = (int)model.mode;
   o.expected_keys = expected_keys;
   if( temporary==NULL ){
     rc = create_in_memory(uuid, generation, x->snapshot->version, expected_keys, &x->to);
   }else{
     rc = create_empty(temporary, &o, uuid, generation, x->snapshot->version, &x->to);
-    if( rc==MAPH_OK && uuid ) rc = os_take_owner(temporary, &x->to->file, &x->from->file);      /* a backup belongs to who makes it */
+    if( rc==MAPH_OK && uuid ) rc = os_take_owner(temporary, &x->to->file, &model);              /* a backup belongs to who makes it */
   }
   if( rc==MAPH_OK ) x->to->bulk = 1;
   return rc;
