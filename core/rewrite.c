@@ -243,10 +243,21 @@ static void mark_old(store *s, uint64_t flag, int on){
   if( on ) atomic_fetch_or(state, flag); else atomic_fetch_and(state, ~flag);
 }
 
+/* Somebody may have moved the store, or put another file, a backup perhaps, in its place: that is not ours to replace. */
+static int still_there(const store *s){
+  uint64_t device, inode;
+  int rc = os_identity(s->path, &device, &inode);
+  if( rc==MAPH_NOTFOUND || (rc==MAPH_OK && (device!=s->file.device || inode!=s->file.inode)) ){
+    rc = fail(MAPH_CANTOPEN, "%s: the store was moved or removed, or another file is in its place: open it again", s->path);
+  }
+  return rc;
+}
+
 /* The new file takes the old one's name. */
 static int take_name(rewriting *x, const char *temporary){
   const char *path = x->from->path;
-  int rc;
+  int rc = still_there(x->from);
+  if( rc!=MAPH_OK ) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);
   if( rc!=MAPH_OK ){
