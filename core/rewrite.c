@@ -433,7 +433,7 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   begin(&x, m, progress, arg);
   lock.fd = -1;
   temporary = create_beside(resolved, ".new");
-  if( temporary==NULL ) rc = MAPH_NOMEM;
+  rc = temporary ? create_may_be_named(resolved) : MAPH_NOMEM;
   if( rc==MAPH_OK ) rc = take_snapshot(&x);
   if( rc==MAPH_OK ){
     model = x.from->file;
