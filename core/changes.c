@@ -118,7 +118,7 @@ static int next_in_file(maph_changes *c, const view *v, maph_change *change){
   return MAPH_OK;
 }
 
-/* All of this file was read, and it was replaced. */
+/* All of this file was read, and it was replaced or is about to be: who died between the rename and its last word leaves it so. */
 static int move_on(maph_changes *c, const view *v){
   end_record e;
   store *s;
@@ -126,6 +126,7 @@ static int move_on(maph_changes *c, const view *v){
   int rc = record_end(v, v->snapshot, &e);
   if( rc==MAPH_OK ) rc = handle_store(c->handle, &s);
   if( rc==MAPH_OK && s==c->s ) return MAPH_OK;             /* the name is changing right now */
+  if( rc==MAPH_OK && atomic_load(&header_of(v->base)->committed)!=v->snapshot ) return MAPH_OK;   /* a switch was taken back, and another one made */
   if( rc==MAPH_OK ) rc = find_version(s, version_of(&e), &at);
   if( rc!=MAPH_OK ) return rc;
   store_pin(s);
@@ -155,7 +156,7 @@ int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change){
   if( rc==MAPH_OK && change==NULL ) rc = fail(MAPH_MISUSE, "maph_changes_next: no place for the change");
   while( rc==MAPH_OK ){
     uint64_t state = atomic_load_explicit(&header_of(atomic_load(&c->s->base))->state, memory_order_acquire);
-    replaced = (state & (STATE_SUPERSEDED|STATE_DELETED))!=0;      /* loaded before committed: then that is the last one */
+    replaced = (state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))!=0;      /* loaded before committed: then that is the last one */
     memset(change, 0, sizeof *change);
     rc = view_latest(c->s, &v);
     if( rc==MAPH_OK ) rc = next_in_file(c, &v, change);

@@ -21,6 +21,19 @@ int create_may_write(const os_file *f, const char *path){
   return MAPH_OK;
 }
 
+/* A store by the name of another one's unfinished file or lock file would be taken for that, and removed. */
+int create_may_be_named(const char *path){
+  static const char *const taken[] = { ".new", ".lock" };
+  size_t n = strlen(path), i;
+  for(i=0; i<sizeof taken/sizeof *taken; i++){
+    size_t length = strlen(taken[i]);
+    if( n>length && strcmp(path+n-length, taken[i])==0 ){
+      return fail(MAPH_CANTOPEN, "%s: names that end in %s are those of files beside a store: choose another", path, taken[i]);
+    }
+  }
+  return MAPH_OK;
+}
+
 /* An empty log and index in an open, empty file.  base_version: up to which another file's records will be copied here. */
 int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys){
   header *h;
@@ -149,13 +162,13 @@ int create_store(const char *path, const maph_options *o){
   store *s = NULL;
   char *temporary = create_beside(path, ".new");
   uint64_t device, inode;
-  int rc;
+  int rc = create_may_be_named(path);
   lock.fd = -1;
   if( temporary==NULL ) return MAPH_NOMEM;
   memset(&model, 0, sizeof model);
   model.mode = (unsigned)o->mode;
   model.owner = model.group = (unsigned)-1;
-  rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
+  if( rc==MAPH_OK ) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
   if( rc==MAPH_OK && os_identity(path, &device, &inode)==MAPH_OK ) rc = fail(MAPH_EXISTS, "%s: exists already", path);
   if( rc==MAPH_OK ) rc = create_empty(temporary, o, NULL, 1, 0, &s);
   if( rc!=MAPH_OK ) goto done;

@@ -130,6 +130,7 @@ typedef struct maph_options {
 #define MAPH_OPTIONS_INIT { sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, MAPH_PERFECT_DEFAULT, 0 }
 
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m is NULL on failure.
+** PATH.new and PATH.lock belong to the store at PATH: none is made whose name ends so.
 ** Cost for reading: under a millisecond whatever the size.  Opening for writing a file that a power loss or a copy left
 ** unclean recovers it, which reads the whole file.
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */

@@ -28,6 +28,7 @@ void os_close(os_file *f);                                            /* release
 int  os_resolve(const char *path, char **resolved);                   /* absolute, links followed; the last part may be missing.  Caller frees */
 int  os_identity(const char *path, uint64_t *device, uint64_t *inode);/* of the file now at path.  NOTFOUND CANTOPEN */
 int  os_size(const os_file *f, uint64_t *size);
+int  os_status(os_file *f, const char *path);                       /* size, links, mode and owner, as they are now */
 int  os_take_owner(const char *path, os_file *f, const os_file *model); /* give f the owner and mode of model */
 
 int  os_grow(os_file *f, const char *path, uint64_t to);              /* grant real space up to `to` bytes.  FULL IOERR */

@@ -102,7 +102,7 @@ static int above_standard(int fd){
   return high;
 }
 
-static int take_identity(os_file *f, const char *path){
+int os_status(os_file *f, const char *path){
   struct stat st;
   if( SYS("fstat", -1, fstat(f->fd, &st))!=0 ) return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
   if( !S_ISREG(st.st_mode) ){
@@ -129,7 +129,7 @@ int os_open(const char *path, int how, unsigned mode, os_file *f){
     }
     return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
-  rc = take_identity(f, path);
+  rc = os_status(f, path);
   if( rc!=MAPH_OK ){
     os_close(f);
     if( how&OS_NEW ) unlink(path);
@@ -143,7 +143,7 @@ int os_open_memory(os_file *f){
   f->fd = above_standard(SYS("memfd_create", -1, memfd_create("maph", MFD_CLOEXEC)));
   if( f->fd<0 ) return fail(errno==ENOMEM ? MAPH_NOMEM : MAPH_CANTOPEN, ":memory:: cannot make a file in memory: %s", strerror(errno));
   f->writable = 1;
-  rc = take_identity(f, ":memory:");
+  rc = os_status(f, ":memory:");
   if( rc!=MAPH_OK ) os_close(f);
   f->file_system = OS_MEMORY;
   return rc;
@@ -171,7 +171,7 @@ int os_open_lock(const char *path, const os_file *store, os_file *f){
                 "or open the store read-only", path, strerror(errno));
   }
   f->writable = 1;
-  rc = take_identity(f, path);
+  rc = os_status(f, path);
   if( rc==MAPH_OK && (f->links>1 || (f->owner!=store->owner && f->owner!=geteuid() && f->owner!=0)) ){
     rc = fail(MAPH_CANTOPEN, "%s: this lock file belongs to a stranger or has a second name: remove it while no writer runs", path);
   }

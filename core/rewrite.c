@@ -243,10 +243,21 @@ static void mark_old(store *s, uint64_t flag, int on){
   if( on ) atomic_fetch_or(state, flag); else atomic_fetch_and(state, ~flag);
 }
 
+/* Somebody may have moved the store, or put another file, a backup perhaps, in its place: that is not ours to replace. */
+static int still_there(const store *s){
+  uint64_t device, inode;
+  int rc = os_identity(s->path, &device, &inode);
+  if( rc==MAPH_NOTFOUND || (rc==MAPH_OK && (device!=s->file.device || inode!=s->file.inode)) ){
+    rc = fail(MAPH_CANTOPEN, "%s: the store was moved or removed, or another file is in its place: open it again", s->path);
+  }
+  return rc;
+}
+
 /* The new file takes the old one's name. */
 static int take_name(rewriting *x, const char *temporary){
   const char *path = x->from->path;
-  int rc;
+  int rc = still_there(x->from);
+  if( rc!=MAPH_OK ) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);
   if( rc!=MAPH_OK ){
@@ -290,16 +301,28 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
 
 /* -------------------------------------------------------------------------------------------------------------- the calls */
 
+/* Its mode and owner may be others than when it was opened. */
+static int status_now(store *s, os_file *f){
+  int rc;
+  pthread_mutex_lock(&s->mapping_mutex);
+  *f = s->file;
+  rc = os_status(f, s->path);
+  pthread_mutex_unlock(&s->mapping_mutex);
+  return rc;
+}
+
 static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16], uint64_t generation, uint64_t expected_keys){
   maph_options o = MAPH_OPTIONS_INIT;
-  int rc;
-  o.mode = (int)x->from->file.mode;
+  os_file model;
+  int rc = status_now(x->from, &model);
+  if( rc!=MAPH_OK ) return rc;
+  o.mode = (int)model.mode;
   o.expected_keys = expected_keys;
   if( temporary==NULL ){
     rc = create_in_memory(uuid, generation, x->snapshot->version, expected_keys, &x->to);
   }else{
     rc = create_empty(temporary, &o, uuid, generation, x->snapshot->version, &x->to);
-    if( rc==MAPH_OK && uuid ) rc = os_take_owner(temporary, &x->to->file, &x->from->file);      /* a backup belongs to who makes it */
+    if( rc==MAPH_OK && uuid ) rc = os_take_owner(temporary, &x->to->file, &model);              /* a backup belongs to who makes it */
   }
   if( rc==MAPH_OK ) x->to->bulk = 1;
   return rc;
@@ -410,7 +433,7 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   begin(&x, m, progress, arg);
   lock.fd = -1;
   temporary = create_beside(resolved, ".new");
-  if( temporary==NULL ) rc = MAPH_NOMEM;
+  rc = temporary ? create_may_be_named(resolved) : MAPH_NOMEM;
   if( rc==MAPH_OK ) rc = take_snapshot(&x);
   if( rc==MAPH_OK ){
     model = x.from->file;

@@ -19,6 +19,7 @@ typedef struct salvage {
   void    *arg;
   struct maph_txn *base;         /* copies of base records, not yet committed */
   uint64_t kept, lost, last_version;
+  uint64_t highest;              /* version ever seen, of what was lost too: none is given out again */
 } salvage;
 
 enum { BASE_AT_ONCE = 65536 };
@@ -99,6 +100,10 @@ static int is_base(const salvage *x, uint64_t at, int kind){
   return kind==KIND_PUT && x->to->base_version>0 && (load64(p+24) & VERSION_MAX)<=x->to->base_version && load64(p+16)>>32==0 && (load64(p+24)>>48 & 0xFF)==0;
 }
 
+static void note_version(salvage *x, uint64_t at, int kind){
+  if( kind!=KIND_PAD && kind!=KIND_EXTENT ) x->highest = MAX(x->highest, load64(x->v.base+at+24) & VERSION_MAX);
+}
+
 static int salvage_log(salvage *x){
   uint64_t at = LOG_START, from = LOG_START, operations = 0, size = 0, hole = 0;
   int rc = MAPH_OK, kind, damaged = 0;
@@ -110,6 +115,7 @@ static int salvage_log(salvage *x){
       continue;
     }
     if( hole ){ tell(x, hole, "%llu bytes are damaged or were never part of the log", at-hole, 0); hole = 0; }
+    note_version(x, at, kind);
     if( is_base(x, at, kind) ){
       item it;
       rc = record_item(&x->v, at, x->v.size, &it);
@@ -230,6 +236,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
   char *temporary = create_beside(path, ".new");
   salvage x;
   os_file lock;
+  checkpoint c;
   int rc, got;
   memset(&x, 0, sizeof x);
   x.report = report;
@@ -248,9 +255,13 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
   if( rc==MAPH_OK ){
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     x.last_version = x.to->base_version;
+    x.highest = header_best_checkpoint(x.from, header_of(x.v.base), &c) ? c.version : 0;
     rc = salvage_log(&x);
   }
-  if( rc==MAPH_OK ) rc = recover_append_epoch(x.to, x.to->space_end);
+  if( rc==MAPH_OK ){
+    x.to->last.version = MAX(x.to->last.version, x.highest);
+    rc = recover_append_epoch(x.to, x.to->space_end);
+  }
   if( rc==MAPH_OK ){
     seal(x.to, &lock);
     rc = os_take_owner(temporary, &x.to->file, &x.from->file);

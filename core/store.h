@@ -265,6 +265,7 @@ char *create_beside(const char *path, const char *suffix);           /* a name; 
 int  create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);   /* byte 2 of its lock file */
 void create_unlock_rewrite(os_file *lock);                            /* and close it */
 int  create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys);   /* an open, empty file becomes an empty store */
+int  create_may_be_named(const char *path);                          /* not as a file beside another store is */
 int  create_may_write(const os_file *f, const char *path);           /* no network file system, no second name */
 int  create_remove_files(const char *path, const os_file *model);    /* the store, if it is still that file, and its lock file; with byte 2 */
 
