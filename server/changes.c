@@ -240,6 +240,7 @@ static int await(feed *f, uint64_t wait_ms, maph_change *change){
     int rc = maph_changes_next(f->changes, (int)(left < SLICE_MS ? left : SLICE_MS), change);
     if( rc==MAPH_OK && wanted(f, change) ) return rc;
     if( rc!=MAPH_OK && (rc!=MAPH_NOTFOUND || left==0) ) return rc;
+    if( rc==MAPH_NOTFOUND && atomic_load(&f->r->store->retired) && (rc = reopen(f))!=MAPH_OK ) return rc;
     if( (rc!=MAPH_OK || n%LOOK_EACH==0) && (http_draining() || !http_client_there(f->r)) ) return MAPH_NOTFOUND;
   }
 }

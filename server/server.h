@@ -206,6 +206,7 @@ typedef struct store {
   atomic_bool   written;                  /* since the last background sync */
   atomic_bool   sync_failed;              /* a background sync; said once */
   uint64_t      generation;               /* of the file when it was opened */
+  uint64_t      device, inode;            /* what the name led to just before */
   atomic_bool   retired;                  /* no longer in the table: who holds it for long should acquire it anew */
   struct store *next;
 } store;
@@ -217,7 +218,7 @@ store *store_acquire(const char *name, size_t size, int *rc);
 void store_hold(store *s);
 void store_release(store *s);
 void store_forget(store *s);              /* its file is gone or another: the next acquire looks again */
-void stores_renew(void);                  /* forget those whose file was rewritten: the old file goes when its last user does */
+void stores_renew(void);                  /* forget those whose file was rewritten, replaced or removed: the old file goes when its last user does */
 bool store_file_exists(const char *name, size_t size);
 store *store_next(store *after);          /* walks the open ones; releases `after`, acquires what it returns */
 

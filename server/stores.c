@@ -4,7 +4,8 @@
 ** A store is DIR/NAME.maph.  It is opened at its first use (at start for those there), once, for reading and writing with
 ** verified reads, and stays open; where it may only be read it is opened for reading.  The table holds one reference and
 ** each request one: a store that is deleted leaves the table at once, and its handle is closed by the last request that
-** uses it.  A handle keeps what it mapped until it is closed, so a store whose file was rewritten is forgotten and opened anew.
+** uses it.  A handle keeps what it mapped until it is closed, so a store whose file was rewritten is forgotten and opened anew;
+** so is one whose name leads elsewhere, since rm, or mv of a backup, leaves no mark in the file.
 **
 ** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only regular files are opened,
 ** never what a link points to.
@@ -42,10 +43,14 @@ static bool path_of(char *out, size_t room, const char *name, size_t size){
 }
 
 /* A regular file, not a link to one. */
-bool store_file_exists(const char *name, size_t size){
+static bool look(const char *name, size_t size, struct stat *st){
   char path[4096];
+  return path_of(path, sizeof path, name, size) && lstat(path, st)==0 && S_ISREG(st->st_mode);
+}
+
+bool store_file_exists(const char *name, size_t size){
   struct stat st;
-  return path_of(path, sizeof path, name, size) && lstat(path, &st)==0 && S_ISREG(st.st_mode);
+  return look(name, size, &st);
 }
 
 /* ------------------------------------------------------------------------------------------------- open and close */
@@ -72,7 +77,7 @@ static int open_handle(const char *path, maph **m, bool *read_only){
   return rc;
 }
 
-static store *new_store(const char *name, size_t size, maph *m, bool read_only){
+static store *new_store(const char *name, size_t size, maph *m, bool read_only, const struct stat *file){
   store *s = calloc(1, sizeof *s);
   maph_stats stats;
   if( s==NULL ) return NULL;
@@ -80,6 +85,8 @@ static store *new_store(const char *name, size_t size, maph *m, bool read_only){
   s->m = m;
   if( maph_stat(m, &stats)==MAPH_OK ) s->generation = stats.generation;
   s->read_only = read_only;
+  s->device = file->st_dev;
+  s->inode = file->st_ino;
   atomic_init(&s->references, 1);
   return s;
 }
@@ -94,11 +101,12 @@ static void insert(store *s){
 static int open_store(const char *name, size_t size, store **result){
   char path[4096];
   maph *m = NULL;
+  struct stat st;
   bool read_only;
   int rc;
-  if( !path_of(path, sizeof path, name, size) || !store_file_exists(name, size) ) return MAPH_NOTFOUND;
+  if( !path_of(path, sizeof path, name, size) || !look(name, size, &st) ) return MAPH_NOTFOUND;
   if( (rc = open_handle(path, &m, &read_only))!=MAPH_OK ) return rc;
-  *result = new_store(name, size, m, read_only);
+  *result = new_store(name, size, m, read_only, &st);
   if( *result==NULL ){ maph_close(m); return MAPH_NOMEM; }
   insert(*result);
   return MAPH_OK;
@@ -143,11 +151,15 @@ void store_forget(store *s){
   }
 }
 
+static bool outdated(const store *s){
+  maph_stats stats;
+  struct stat st;
+  if( !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode ) return true;
+  return maph_stat(s->m, &stats)==MAPH_OK && stats.generation!=s->generation;
+}
+
 void stores_renew(void){
-  for(store *s = store_next(NULL); s; s = store_next(s)){
-    maph_stats stats;
-    if( maph_stat(s->m, &stats)==MAPH_OK && stats.generation!=s->generation ) store_forget(s);
-  }
+  for(store *s = store_next(NULL); s; s = store_next(s)) if( outdated(s) ) store_forget(s);
 }
 
 store *store_next(store *after){
@@ -304,10 +316,12 @@ static bool read_create_options(request *r, maph_options *o){
 static int create(const char *path, const char *name, size_t size, const maph_options *o){
   maph *m = NULL;
   store *s;
+  struct stat st = {0};
   int rc;
   pthread_rwlock_wrlock(&table_lock);
   rc = *find(name, size) ? MAPH_EXISTS : maph_open(path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, o, &m);
-  if( rc==MAPH_OK && (s = new_store(name, size, m, false))!=NULL ) insert(s);
+  if( rc==MAPH_OK ) look(name, size, &st);
+  if( rc==MAPH_OK && (s = new_store(name, size, m, false, &st))!=NULL ) insert(s);
   else if( rc==MAPH_OK ){ maph_close(m); rc = MAPH_NOMEM; }
   pthread_rwlock_unlock(&table_lock);
   return rc;
