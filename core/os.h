@@ -49,6 +49,7 @@ int  os_flush_directory(const char *path);                                   /* 
 int  os_rename_new(const char *from, const char *to);                        /* EXISTS if `to` is there */
 int  os_rename(const char *from, const char *to);
 int  os_link(const char *path, const char *other);                           /* a second name.  EXISTS */
+int  os_missing(const char *path);                                           /* nothing is there, for certain; leaves maph_errmsg alone */
 int  os_remove(const char *path);                                            /* OK when it is not there */
 
 /* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it, <0 failed (sentence set). */

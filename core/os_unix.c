@@ -397,6 +397,11 @@ int os_link(const char *path, const char *other){
   return MAPH_OK;
 }
 
+int os_missing(const char *path){
+  struct stat st;
+  return SYS("stat", -1, stat(path, &st))!=0 && errno==ENOENT;
+}
+
 int os_remove(const char *path){
   if( SYS("unlink", -1, unlink(path))!=0 && errno!=ENOENT ) return fail(open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
   return MAPH_OK;

@@ -412,11 +412,10 @@ static int name_backup(rewriting *x, const char *temporary, const char *path, co
   return rc;
 }
 
-/* No store came to that path: nor shall its lock file stay. */
+/* No store came to that path: nor shall its lock file stay.  Why it did not come is still to be told. */
 static void remove_lock_file(const char *path){
   char *name = create_beside(path, ".lock");
-  uint64_t device, inode;
-  if( name && os_identity(path, &device, &inode)==MAPH_NOTFOUND ) os_remove(name);
+  if( name && os_missing(path) ) os_remove(name);
   os_free(name);
 }
 

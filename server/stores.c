@@ -248,7 +248,7 @@ static void list_one(buffer *b, const char *name){
   if( s && (rc = maph_stat(s->m, &stats))==MAPH_OK ) store_stats_json(b, name, &stats, s->read_only);
   else{
     buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name, rc==MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
-    emit_bytes(b, "detail", "detail_encoding", maph_str(maph_errmsg(s ? s->m : NULL)));
+    emit_bytes(b, "detail", "detail_encoding", maph_str(rc==MAPH_NOTFOUND ? "not a regular file" : maph_errmsg(s ? s->m : NULL)));
     buffer_text(b, "}}");
     if( s && rc==MAPH_CANTOPEN ) store_forget(s);
   }

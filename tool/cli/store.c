@@ -19,7 +19,8 @@ maph *store_open(const arguments *a, const char *path, int flags){
   if( strlen(path) >= PATH_MAX ){ complain("the path of the store is too long: %zu bytes", strlen(path)); return NULL; }
   if( strcmp(path, ":memory:")==0 ){ complain(":memory: is no file; ./:memory: is one of that name"); return NULL; }
   rc = maph_open(path, flags, &o, &m);
-  if( rc!=MAPH_OK ) store_failed(path, rc);
+  if( rc==MAPH_CANTOPEN && (flags & MAPH_CREATE) ) complain("%s", maph_errmsg(NULL));
+  else if( rc!=MAPH_OK ) store_failed(path, rc);
   return m;
 }
 

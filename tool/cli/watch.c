@@ -37,7 +37,7 @@ static bool wanted(maph_slice prefix, const maph_change *c){
 }
 
 /* The next change, waited for in steps.  NOTFOUND: none came in time, or told to stop. */
-static int next(const arguments *a, maph_changes *feed, maph_change *c){
+static int next(const arguments *a, maph *m, maph_changes *feed, maph_change *c){
   uint64_t waited = 0;
   int rc = maph_changes_next(feed, 0, c);
   if( rc==MAPH_NOTFOUND ) output_flush(&standard_output);
@@ -45,15 +45,16 @@ static int next(const arguments *a, maph_changes *feed, maph_change *c){
     uint64_t step = a->timeout_ms - waited < LOOK_MS ? a->timeout_ms - waited : LOOK_MS;
     rc = maph_changes_next(feed, (int)step, c);
     waited += step;
+    if( rc==MAPH_NOTFOUND && (rc = maph_refresh(m))==MAPH_OK ) rc = MAPH_NOTFOUND;
   }
   return rc;
 }
 
-static int watch(const arguments *a, maph_changes *feed, maph_slice prefix){
+static int watch(const arguments *a, maph *m, maph_changes *feed, maph_slice prefix){
   maph_change c;
   uint64_t n = 0;
   int rc = MAPH_OK;
-  while( n < a->limit && !standard_output.failed && !stop_asked() && (rc = next(a, feed, &c))==MAPH_OK ){
+  while( n < a->limit && !standard_output.failed && !stop_asked() && (rc = next(a, m, feed, &c))==MAPH_OK ){
     if( !wanted(prefix, &c) ) continue;
     show(a, &c);
     n++;
@@ -85,7 +86,7 @@ int command_watch(arguments *a){
   if( rc!=MAPH_OK ) status = store_failed(path, rc);
   else{
     note(a, "changes of %s after version %llu; Ctrl-C ends it", path, (unsigned long long)since);
-    status = watch(a, feed, prefix);
+    status = watch(a, m, feed, prefix);
   }
   maph_changes_close(feed);
   return store_close(m, path, status);
