@@ -427,6 +427,29 @@ int handle_replace(maph *m, store *s){
   return rc;
 }
 
+size_t handle_pinned(maph *m){
+  size_t n;
+  pthread_mutex_lock(&m->mutex);
+  n = m->retired_count;
+  pthread_mutex_unlock(&m->mutex);
+  return n;
+}
+
+int handle_claim_rewrite(maph *m){
+  int taken;
+  pthread_mutex_lock(&m->mutex);
+  taken = m->rewriting;
+  m->rewriting = 1;
+  pthread_mutex_unlock(&m->mutex);
+  return taken;
+}
+
+void handle_end_rewrite(maph *m){
+  pthread_mutex_lock(&m->mutex);
+  m->rewriting = 0;
+  pthread_mutex_unlock(&m->mutex);
+}
+
 void handle_note_rewrite(maph *m, const maph_rewrite *r){
   pthread_mutex_lock(&m->mutex);
   m->rewrite = *r;

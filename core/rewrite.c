@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 enum { TELL_EACH_NS = 100000000, SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 10000,
-       BETWEEN_SLICES_US = 2000, CHUNK_LEAST = 512*1024, CHUNK_MOST = 4*1024*1024, LOOK_EACH = 64*1024 };
+       BETWEEN_SLICES_US = 2000, CHUNK_LEAST = 512*1024, CHUNK_MOST = 4*1024*1024, LOOK_EACH = 64*1024, PINNED_MOST = 8 };
 
 int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total){
   uint64_t now;
@@ -375,7 +375,9 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   begin(&x, m, progress, arg);
   x.from = s;
   lock.fd = -1;
-  if( !s->in_memory ){
+  if( s->in_memory ){
+    if( handle_claim_rewrite(m) ) return fail(MAPH_BUSY, "%s: another thread is rewriting this store: try again", s->path);
+  }else{
     temporary = create_beside(m->path, ".new");
     rc = temporary ? create_lock_rewrite(m->path, &s->file, patient ? m->options.busy_timeout_ms : 0, &lock) : MAPH_NOMEM;
   }
@@ -388,6 +390,7 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   if( rc==MAPH_OK ) rc = switch_over(&x, temporary ? &lock : NULL, temporary);
   if( rc!=MAPH_OK && x.to && temporary ) os_remove(temporary);
   finish(&x, rc, began);
+  if( s->in_memory ) handle_end_rewrite(m);
   create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
@@ -468,6 +471,7 @@ void rewrite_if_due(maph *m){
   if( m->options.auto_compact==0 || (atomic_load(&m->looked_at)==s && committed<atomic_load(&m->look_again)) ) return;
   atomic_store(&m->look_again, committed+MAX(committed/16, (uint64_t)LOOK_EACH));
   atomic_store(&m->looked_at, s);
+  if( handle_pinned(m)>=PINNED_MOST ) return;              /* each holds a file and its space */
   if( maph_stat(m, &st)!=MAPH_OK || st.dead_bytes<LOOK_EACH || st.dead_bytes*100<=st.used_bytes*(uint64_t)m->options.auto_compact ) return;
   rewrite_in_place(m, 0, 0, NULL, NULL);     /* unless somebody is at it; and the commit stands whether it succeeds or not */
 }

@@ -283,6 +283,7 @@ struct maph {
   size_t   retired_count;
   struct maph_txn *open_txns;
   unsigned open_reads;           /* snapshots, cursors and feeds */
+  int      rewriting;            /* a store in memory */
   int      rewrote;              /* `rewrite` tells what */
   maph_rewrite rewrite;
   _Atomic(const store *) looked_at;      /* auto_compact: not to be looked at again before committed is at look_again */
@@ -305,6 +306,9 @@ static inline unsigned handle_forks(void){ return __atomic_load_n(&handle_fork_c
 int  handle_store(maph *m, store **s);                               /* the generation to use now.  MISUSE CANTOPEN */
 int  handle_writer(maph *m, store **s);                              /* the same, and it may write.  READONLY */
 void handle_count_read(maph *m, int by);
+size_t handle_pinned(maph *m);                                       /* generations it has left and still pins */
+int  handle_claim_rewrite(maph *m);                                  /* of a store in memory, which has no lock file.  1: somebody else has it */
+void handle_end_rewrite(maph *m);
 int  handle_replace(maph *m, store *s);                              /* of a store in memory: by a rewritten one */
 void handle_note_rewrite(maph *m, const maph_rewrite *r);
 int  handle_last_rewrite(maph *m, maph_rewrite *r);                  /* NOTFOUND */
