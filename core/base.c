@@ -6,7 +6,7 @@
 **
 ** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file, each into the index.  Frozen: in the order of a perfect hash.  For that
 ** one pass collects the hash and place of each record, 16 bytes a key; these are sorted, the function is built, and the records are gathered from the
-** old file in the new order, prefetched ahead.  Memory: at most 32 bytes a key for the sort, or 20 and what the function's builder takes.
+** old file in the new order, prefetched ahead.  Memory: 32 bytes a key for the sort, then 28 and what the function's builder takes.
 **
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100 records do not exceed, and is used if padding all to
 ** it costs an eighth at most; else there are groups.  Records that fit neither (larger than the stride, than a group line can tell; two keys of one hash)

@@ -82,10 +82,8 @@ static inline int match_at_snapshot(const view *v, uint64_t offset, maph_slice k
     uint64_t before;
     *rc = view_reach(v, offset+RECORD_HEAD);
     if( *rc!=MAPH_OK ) return 0;
-    *rc = record_item(v, offset, v->size, it);
-    if( *rc!=MAPH_OK ) return 0;
-    before = it->prev;
-    if( before==0 ) return 0;
+    *rc = record_prev(v, offset, &before);
+    if( *rc!=MAPH_OK || before==0 ) return 0;
     offset = before;
   }
   *rc = record_item(v, offset, v->snapshot, it);

@@ -39,6 +39,18 @@ static uint64_t prev_of(uint64_t w16, uint64_t w24){
   return ((w16>>32) | ((w24>>48 & 0xFF)<<32)) * 8;
 }
 
+int record_prev(const view *v, uint64_t offset, uint64_t *prev){
+  const uint8_t *p = v->base+offset;
+  int kind;
+  if( unlikely(offset<LOG_START || offset%8) ) return fail_corrupt(v->s->path, offset, "a record's place is outside the log");
+  kind = (int)(load64(p+8)>>32 & 0xFF);
+  *prev = prev_of(load64(p+16), load64(p+24));
+  if( unlikely((kind!=KIND_PUT && kind!=KIND_DELETE) || *prev>=offset) ){
+    return fail_corrupt(v->s->path, offset, "no put or delete is where one should be");
+  }
+  return MAPH_OK;
+}
+
 int record_item(const view *v, uint64_t offset, uint64_t limit, item *it){
   const uint8_t *p = v->base+offset;
   uint64_t w8, w16, w24, at = RECORD_HEAD, left, attributes = 0;

@@ -130,6 +130,7 @@ uint64_t record_size(int flags, uint64_t key_size, uint64_t value_size, uint64_t
 uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint64_t size);
 int  record_span(const view *v, uint64_t offset, uint64_t limit, int *kind, uint64_t *size);  /* of any kind; CORRUPT */
 int  record_item(const view *v, uint64_t offset, uint64_t limit, item *it);                    /* of a put or delete; CORRUPT */
+int  record_prev(const view *v, uint64_t offset, uint64_t *prev);                              /* of a put or delete whose head is in the file; the rest may lie past its size last seen */
 int  record_verify(const view *v, uint64_t offset, uint64_t size);                             /* its checksum; CORRUPT */
 int  record_end(const view *v, uint64_t end, end_record *e);                                   /* the end or epoch record before `end` */
 void record_entry(const item *it, maph_entry *entry);

@@ -15,7 +15,7 @@
 #include "find.h"
 #include "store.h"
 
-enum { TABLE_FROM = 8, SPARE_MOST = 4096 };
+enum { TABLE_FROM = 8 };
 
 /* ----------------------------------------------------------------------------------------------------- pending keys */
 
