@@ -199,7 +199,7 @@ MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);                 /* live keys, expired ones included */
 MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op */
 
-/* Every live entry whose key begins with prefix, each once, in the order they were last put.  snapshot may be NULL: the cursor
+/* Every live entry whose key begins with prefix, each once, in the order they were last put (frozen ones first, in no order).  snapshot may be NULL: the cursor
 ** opens one and closes it.  A prefix (at most 65535 bytes: TOOBIG) narrows what is returned, not what is read: the cost is a pass over the log. */
 typedef struct maph_cursor maph_cursor;
 MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor);

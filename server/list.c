@@ -1,7 +1,7 @@
 /*
 ** list.c - GET /stores/NAME/keys: a page of keys, and where the next one begins.
 **
-** Keys come in the order they were last put.  A cursor is a place in the log of one generation of one store, so it costs the
+** Keys come in the order they were last put; frozen ones first, in no order.  A cursor is a place in the log of one generation of one store, so it costs the
 ** server nothing to keep: a key that is put again while somebody pages moves behind the cursor and is seen (again) there; a key that
 ** stays is never missed.  After the file was rewritten, or the store deleted and made anew, the place means nothing: 410.
 */
