@@ -130,6 +130,7 @@ static void *flusher_run(void *unused){
     pthread_mutex_unlock(&flusher_mutex);
     flush_written();
     stores_renew();
+    jobs_upkeep();
     log_flush();
     pthread_mutex_lock(&flusher_mutex);
   }

@@ -2,10 +2,12 @@
 ** jobs.c - work that outlives its request: each job is a thread, listed under /jobs until many newer ones have come.
 **
 ** POST /stores/NAME/check, /compact, /optimize or /backup answers 202 with the job's place, or with ?wait=1 waits for its end.  The job
-** holds its store; a client that goes away changes nothing.  GET /jobs/ID shows how far it is, DELETE /jobs/ID stops a rewrite, which then
+** holds its store; a client that goes away changes nothing.  GET /jobs/ID shows how far it is, DELETE /jobs/ID stops it, which then
 ** leaves everything as it was, or takes a finished job off the list.
 **
 ** A rewritten store is forgotten here, so that the next request opens the new file and the old one goes with its last user.
+**
+** With --auto-compact a job begins by itself where enough of a store is dead: optimize where it has a perfect hash, else compact.
 */
 #include <errno.h>
 #include <pthread.h>
@@ -14,7 +16,7 @@
 #include <time.h>
 #include "server.h"
 
-enum { KEPT = 64, RUNNING_MAX = 4, SENTENCES_MAX = 50, PATH_ROOM = 4096 };
+enum { KEPT = 64, RUNNING_MAX = 4, SENTENCES_MAX = 50, PATH_ROOM = 4096, LOOK_US = 5000000, RETRY_US = 600000000 };
 enum state { RUNNING, DONE, FAILED, CANCELLED };
 enum kind { CHECK, COMPACT, OPTIMIZE, BACKUP };
 static const char *const kind_names[] = { "check", "compact", "optimize", "backup" };
@@ -114,7 +116,7 @@ static int work(job *j, maph *m){
     case COMPACT:  return maph_compact(m, note_progress, j);
     case OPTIMIZE: return maph_optimize(m, note_progress, j);
     case BACKUP:   backup_path(path, j->file); return maph_backup(m, path, note_progress, j);
-    default:       return maph_check(m, note_problem, j);
+    default:       return maph_check_progress(m, note_problem, j, note_progress, j);
   }
 }
 
@@ -228,6 +230,32 @@ static void answer(request *r, uint64_t id, bool asked, bool waited){
   reply_json(r, status, r->body);
 }
 
+/* -------------------------------------------------------------------------------------------------------------- upkeep */
+/* Enough of it is dead, and it was not tried a short while ago? */
+static bool due(const store *s, const maph_stats *stats){
+  if( s->rewritten_us && now_us() - s->rewritten_us < RETRY_US ) return false;
+  return stats->dead_bytes >= option.auto_compact_above && stats->dead_bytes/100*100 >= stats->used_bytes/100*option.auto_compact;
+}
+
+static void compact_if_due(store *s){
+  maph_stats stats;
+  const job *begun = NULL;
+  if( s->read_only || maph_stat(s->m, &stats)!=MAPH_OK || stats.poisoned || !due(s, &stats) ) return;
+  pthread_mutex_lock(&jobs_mutex);
+  if( running_count==0 ) begun = job_start(s, stats.frozen_keys ? OPTIMIZE : COMPACT, "");
+  pthread_mutex_unlock(&jobs_mutex);
+  if( begun==NULL ) return;
+  s->rewritten_us = now_us();
+  log_line("%s: %llu of %llu bytes are dead: compacting it", s->name, (unsigned long long)stats.dead_bytes, (unsigned long long)stats.used_bytes);
+}
+
+void jobs_upkeep(void){
+  static uint64_t looked_us;
+  if( option.auto_compact==0 || http_draining() || now_us() - looked_us < LOOK_US ) return;
+  looked_us = now_us();
+  for(store *s = store_next(NULL); s; s = store_next(s)) compact_if_due(s);
+}
+
 /* ------------------------------------------------------------------------------------------------------------ requests */
 /* Wait for the end of a job; jobs_mutex is held. */
 static void await(request *r, uint64_t id){
@@ -303,17 +331,15 @@ void job_show(request *r){ answer(r, asked_id(r), false, false); }
 void job_cancel(request *r){
   uint64_t id = asked_id(r);
   int i;
-  enum { GONE, ASKED, REMOVED, REFUSED } did = GONE;
+  enum { GONE, ASKED, REMOVED } did = GONE;
   pthread_mutex_lock(&jobs_mutex);
   if( (i = job_index(id)) >= 0 ){
     if( jobs[i]->state!=RUNNING ){ job_remove(i); did = REMOVED; }
-    else if( jobs[i]->kind==CHECK ) did = REFUSED;
     else{ jobs[i]->cancel_asked = true; did = ASKED; }
   }
   pthread_mutex_unlock(&jobs_mutex);
   if( did==GONE ) reply_no_job(r);
   else if( did==REMOVED ) reply_empty(r, 204);
-  else if( did==REFUSED ) reply_problem(r, 409, "not_cancellable", "a check changes nothing and runs to its end");
   else answer(r, id, true, false);
 }
 

@@ -49,6 +49,8 @@ static const entry entries[] = {
   { "busy-timeout", TIME, &option.busy_timeout_ms, "5", 0, 3600*SECONDS, "SECONDS", "for another process that writes the store" },
   { "heartbeat", TIME, &option.heartbeat_ms, "15", 100, 3600*SECONDS, "SECONDS", "a change feed with nothing to tell says so this often" },
   { "drain-timeout", TIME, &option.drain_timeout_ms, "30", 0, 3600*SECONDS, "SECONDS", "for requests in flight when told to stop" },
+  { "auto-compact", COUNT, &option.auto_compact, "50", 0, 99, "PERCENT", "compact a store when so much of it is dead; 0: only when told to" },
+  { "auto-compact-above", SIZE, &option.auto_compact_above, "64M", 4096, UINT64_MAX/4, "SIZE", "and at least so much" },
   { "backups", TEXT, &option.backups, "", 0, 0, "DIR", "where backups are put; default: the folder backups in the data folder" },
   { "access-log", TEXT, &option.access_log, "-", 0, 0, "FILE", "one line a request; - is standard output, off is none" },
 };

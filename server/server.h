@@ -61,6 +61,7 @@ typedef struct options {
   char *data, *listen, *config, *host, *origin, *access_log, *spool, *tokens, *sync, *backups;
   uint64_t threads, watchers, rate, max_body, max_batch, spool_above, memory;
   uint64_t request_timeout_ms, idle_timeout_ms, body_timeout_ms, busy_timeout_ms, drain_timeout_ms, heartbeat_ms;
+  uint64_t auto_compact, auto_compact_above;
   bool read_only, open_to_network, conditional;
 } options;
 extern options option;
@@ -205,7 +206,7 @@ typedef struct store {
   atomic_uint   references;               /* the table's and the requests' */
   atomic_bool   written;                  /* since the last background sync */
   atomic_bool   sync_failed;              /* a background sync; said once */
-  uint64_t      generation;               /* of the file when it was opened */
+  uint64_t      rewritten_us;             /* when it was compacted by itself last, or that was tried; 0: never */
   uint64_t      device, inode;            /* what the name led to just before */
   atomic_bool   retired;                  /* no longer in the table: who holds it for long should acquire it anew */
   struct store *next;
@@ -286,6 +287,7 @@ void jobs_list(request *r);
 void job_show(request *r);
 void job_cancel(request *r);
 uint64_t jobs_running(void);
+void jobs_upkeep(void);                   /* begin the compactions that --auto-compact asks for */
 void jobs_stop(void);                     /* asks the running ones to stop, and waits */
 void metrics_show(request *r);
 void metrics_count(const request *r, uint64_t duration_us);

@@ -79,11 +79,9 @@ static int open_handle(const char *path, maph **m, bool *read_only){
 
 static store *new_store(const char *name, size_t size, maph *m, bool read_only, const struct stat *file){
   store *s = calloc(1, sizeof *s);
-  maph_stats stats;
   if( s==NULL ) return NULL;
   memcpy(s->name, name, size);
   s->m = m;
-  if( maph_stat(m, &stats)==MAPH_OK ) s->generation = stats.generation;
   s->read_only = read_only;
   s->device = file->st_dev;
   s->inode = file->st_ino;
@@ -151,11 +149,10 @@ void store_forget(store *s){
   }
 }
 
+/* A handle that moved on to a rewritten file still holds the old one, so that no other can have its inode. */
 static bool outdated(const store *s){
-  maph_stats stats;
   struct stat st;
-  if( !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode ) return true;
-  return maph_stat(s->m, &stats)==MAPH_OK && stats.generation!=s->generation;
+  return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
 }
 
 void stores_renew(void){

@@ -18,7 +18,7 @@ function outcome(job) {
 function jobItem(job, stop) {
   const state = h('span'), meter = h('progress', {'aria-label': `${job.kind} of ${job.store}`, max: 1}), facts = h('p', {class: 'faint'}), rest = h('div');
   const going = h('div', {class: 'row meter'}, meter,
-    job.kind !== 'check' && button('Stop', () => stop(job.id), {'aria-label': `Stop the ${job.kind} of ${job.store}`}));
+    button('Stop', () => stop(job.id), {'aria-label': `Stop the ${job.kind} of ${job.store}`}));
   const node = h('li', {class: 'job'},
     h('div', {class: 'row'}, h('span', {}, h('strong', {}, job.kind), ' of ', link(job.store, `#/stores/${job.store}/manage`, {class: 'mono'})), state),
     going, facts, rest);
