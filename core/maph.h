@@ -124,8 +124,8 @@ typedef struct maph_options {
   int      huge_pages;       /* ask for huge pages (useful from Linux 6.x on ext4, on tmpfs with huge=advise) */
   int      mode;             /* permission bits of a new store, before umask; default 0644 */
   int      perfect_hash;     /* what maph_optimize builds: MAPH_PERFECT_*; default PILOT */
-  int      auto_compact;     /* a commit through this handle that leaves more than so many percent of the file dead compacts it before it returns,
-                             ** which takes as long as maph_compact; 0: never; at most 99.  Each pins a file until maph_refresh: with 8 of them it waits for one */
+  int      auto_compact;     /* a commit through this handle that leaves more than so many percent of the file dead compacts it before it returns, or
+                             ** optimizes it if it has a perfect hash, which takes as long as that call; 0: never; at most 99.  Each pins a file until maph_refresh: with 8 of them it waits for one */
 } maph_options;
 #define MAPH_OPTIONS_INIT { sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, MAPH_PERFECT_DEFAULT, 0 }
 

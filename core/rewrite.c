@@ -416,8 +416,13 @@ static void remove_lock_file(const char *path){
   os_free(name);
 }
 
+static int must_be_free(const char *path){
+  uint64_t device, inode;
+  return os_identity(path, &device, &inode)==MAPH_OK ? fail(MAPH_EXISTS, "%s: exists already: name a new file for the backup", path) : MAPH_OK;
+}
+
 int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg){
-  uint64_t began = os_clock_ns(), device, inode;
+  uint64_t began = os_clock_ns();
   char *resolved = NULL, *temporary = NULL;
   rewriting x;
   os_file lock, model;
@@ -435,8 +440,9 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
     model = x.from->file;
     model.owner = model.group = (unsigned)-1;
   }
+  if( rc==MAPH_OK ) rc = must_be_free(resolved);
   if( rc==MAPH_OK ) rc = create_lock_rewrite(resolved, &model, m->options.busy_timeout_ms, &lock);
-  if( rc==MAPH_OK && os_identity(resolved, &device, &inode)==MAPH_OK ) rc = fail(MAPH_EXISTS, "%s: exists already: name a new file for the backup", resolved);
+  if( rc==MAPH_OK ) rc = must_be_free(resolved);           /* another backup may have come there while we waited */
   if( rc==MAPH_OK ) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
   if( rc==MAPH_OK ) rc = write_base(&x, 0, 0);
   if( rc==MAPH_OK ) rc = name_backup(&x, temporary, resolved, &lock);
@@ -467,5 +473,5 @@ void rewrite_if_due(maph *m){
   atomic_store(&m->looked_at, s);
   if( handle_pinned(m)>=PINNED_MOST ) return;              /* each holds a file and its space */
   if( maph_stat(m, &st)!=MAPH_OK || st.dead_bytes<LOOK_EACH || st.dead_bytes*100<=st.used_bytes*(uint64_t)m->options.auto_compact ) return;
-  rewrite_in_place(m, 0, 0, NULL, NULL);     /* unless somebody is at it; and the commit stands whether it succeeds or not */
+  rewrite_in_place(m, st.frozen_keys>0, 0, NULL, NULL);     /* unless somebody is at it; and the commit stands whether it succeeds or not */
 }
