@@ -106,7 +106,7 @@ bool auth_load(void){
 bool auth_on(void){ return option.tokens && option.tokens[0]; }
 
 static bool covers(const char *stores, maph_slice name){
-  if( strcmp(stores, "*")==0 ) return true;
+  if( name.data==NULL || strcmp(stores, "*")==0 ) return true;
   while( *stores && name.size > 0 ){
     size_t size = strcspn(stores, ",");
     if( size==name.size && memcmp(stores, name.data, size)==0 ) return true;
@@ -115,7 +115,7 @@ static bool covers(const char *stores, maph_slice name){
   return false;
 }
 
-/* The best role that the request's token has for the store (name size 0: for all stores).  -1: no such token. */
+/* The best role that the request's token has for the store (name size 0: for all stores, data NULL: for any).  -1: no such token. */
 static int role_of(const request *r, maph_slice name){
   const char *given = request_header(r, "Authorization");
   char token[TOKEN_MAX] = { 0 };
@@ -142,8 +142,15 @@ bool auth_knows(const request *r){
   return auth_on() && role_of(r, all) >= 0;
 }
 
-bool auth_sees(const request *r, const char *name){
-  return !auth_on() || role_of(r, maph_str(name)) >= ROLE_READ;
+const char *auth_role_name(const request *r, const char *name){
+  static const char *const role_names[] = { "none", "read", "write", "admin" };
+  static const maph_slice any = { NULL, 0 };
+  int role = auth_on() ? role_of(r, name ? maph_str(name) : any) : ROLE_ADMIN;
+  return role_names[role > 0 ? role : 0];
+}
+
+bool auth_holds(const request *r, int role, const char *name){
+  return !auth_on() || role_of(r, maph_str(name)) >= role;
 }
 
 bool auth_allows(request *r, int role, maph_slice name){

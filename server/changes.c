@@ -63,6 +63,11 @@ static bool read_since(request *r, const maph_stats *stats, uint64_t *since){
   return query_number(r, "since", VERSION_MAX, since) >= 0;
 }
 
+static void reply_ahead(request *r, uint64_t since, uint64_t version){
+  reply_problem(r, 410, maph_code(MAPH_COMPACTED), "%s is at version %llu and has no version %llu yet: it was made anew or restored since; "
+                "read all of it, then follow from its version", r->store->name, (unsigned long long)version, (unsigned long long)since);
+}
+
 /* A feed for the request, which holds a watcher's place.  False: answered, and there is none. */
 static bool feed_open(feed *f, request *r){
   maph_slice values;
@@ -81,7 +86,8 @@ static bool feed_open(feed *f, request *r){
   }
   if( (rc = maph_changes_open(r->store->m, f->told, &f->changes))==MAPH_OK ) return true;
   http_watch_end();
-  reply_store(r, rc);
+  if( rc==MAPH_COMPACTED && f->told > stats.version ) reply_ahead(r, f->told, stats.version);
+  else reply_store(r, rc);
   return false;
 }
 
@@ -150,8 +156,10 @@ static bool flush(feed *f){
 }
 
 /* The feed ends before its client wanted. */
-static void end_with(feed *f, int status, const char *code, const char *sentence){
+static void end_with(feed *f, int status, const char *code, const char *detail){
+  char sentence[SENTENCE_ROOM];
   buffer *b = f->framed ? f->r->scratch : f->r->body;
+  sentence_public(sentence, sizeof sentence, detail);
   b->size = 0;
   if( !f->framed ) buffer_text(b, "event: problem\ndata: ");
   buffer_printf(b, "{\"op\":\"problem\",\"status\":%d,\"code\":\"%s\",", status, code);
@@ -202,7 +210,7 @@ static bool goes_on(feed *f){
     if( f->framed ) websocket_close(r, WEBSOCKET_GOING_AWAY);
     return false;
   }
-  if( auth_sees(r, r->store->name) ) return true;
+  if( auth_holds(r, ROLE_READ, r->store->name) ) return true;
   end_with(f, 401, "unauthorized", "the token is no longer good");
   return false;
 }

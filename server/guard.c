@@ -4,7 +4,8 @@
 ** Against request smuggling and civetweb's leniency: exactly one decimal Content-Length, or exactly one `chunked`, never both;
 ** no more headers than civetweb kept; one Host.  Against a web page in somebody's browser: Host must be a name of this
 ** server (DNS rebinding ends here, for reads too), and a write that a browser marks as coming from elsewhere is refused.
-** A browser marks every cross-site write with Origin or Sec-Fetch-Site; curl sends neither and needs no special header.
+** A browser marks every cross-site write with Origin or Sec-Fetch-Site; curl sends neither and needs no special header.  Nor may a
+** stored value become a script, even of a page of this server: that is asked when its bytes are about to go out.
 */
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -118,8 +119,6 @@ static bool guard_framing(request *r){
     reply_problem(r, 400, "bad_transfer_encoding", "the only transfer encoding is chunked, in HTTP/1.1");
   }else if( expect && strcasecmp(expect, "100-continue")!=0 ){
     reply_problem(r, 417, "bad_expectation", "the only expectation is 100-continue");
-  }else if( r->method==METHOD_PUT && length==NULL && encoding==NULL ){
-    reply_problem(r, 411, "length_required", "a PUT says how long its body is: Content-Length, 0 for an empty one, or chunked");
   }else{
     r->close = false;
     r->content_length = encoding ? -1 : length ? strtoll(length, NULL, 10) : 0;
@@ -162,6 +161,17 @@ bool guard_foreign(const request *r){
 static bool guard_origin(request *r){
   if( r->method & (METHOD_GET|METHOD_HEAD|METHOD_OPTIONS) || !guard_foreign(r) ) return true;
   reply_problem(r, 403, "foreign_origin", "a page of another site may not write here; --origin URL allows one");
+  return false;
+}
+
+/* What stored bytes may become in a browser: data for a page's own code, a document of its own (keys.c sandboxes it), or a picture
+** or sound.  A browser that would make a script, a style, a worker or a part of a page of them says so in Sec-Fetch-Dest. */
+bool guard_destination(request *r){
+  static const char *const harmless[] = { "empty", "document", "image", "audio", "video" };
+  const char *destination = request_header(r, "Sec-Fetch-Dest");
+  if( destination==NULL ) return true;
+  for(int i = 0; i < 5; i++) if( strcmp(destination, harmless[i])==0 ) return true;
+  reply_problem(r, 403, "unsafe_destination", "a stored value is data: a browser may show or fetch it, and never run it or build a page of it");
   return false;
 }
 

@@ -5,6 +5,8 @@
 ** holds its store; a client that goes away changes nothing.  GET /jobs/ID shows how far it is, DELETE /jobs/ID stops it, which then
 ** leaves everything as it was, or takes a finished job off the list.
 **
+** Who is admin of a store sees and stops its jobs; to others there are none.
+**
 ** A rewritten store is forgotten here, so that the next request opens the new file and the old one goes with its last user.
 **
 ** With --auto-compact a job begins by itself where enough of a store is dead: optimize where it has a perfect hash, else compact.
@@ -62,6 +64,8 @@ static int job_index(uint64_t id){
   return -1;
 }
 
+static bool may_see(const request *r, const job *j){ return auth_holds(r, ROLE_ADMIN, j->store_name); }
+
 static job *job_find(uint64_t id){
   int i = job_index(id);
   return i < 0 ? NULL : jobs[i];
@@ -75,8 +79,10 @@ static const job *rewrite_of(const char *store_name){
 }
 
 /* ---------------------------------------------------------------------------------------------------------- the work */
-static int note_problem(void *arg, uint64_t offset, const char *sentence){
+static int note_problem(void *arg, uint64_t offset, const char *problem){
+  char sentence[SENTENCE_ROOM];
   job *j = arg;
+  sentence_public(sentence, sizeof sentence, problem);
   pthread_mutex_lock(&jobs_mutex);
   if( j->problems++ < SENTENCES_MAX ){
     buffer_printf(&j->report, "%s{\"offset\":%llu,", j->report.size ? "," : "", (unsigned long long)offset);
@@ -110,6 +116,25 @@ static void backup_path(char *out, const char *file){
   snprintf(out, PATH_ROOM, "%s/%s", backup_folder(folder, sizeof folder), file);
 }
 
+static bool backup_exists(const char *file){
+  char path[PATH_ROOM];
+  struct stat st;
+  backup_path(path, file);
+  return lstat(path, &st)==0;
+}
+
+/* A name that no backup has: the store's and the time, from the second one of a second on with its number.  jobs_mutex is held, and a
+** store has one rewrite at a time: until this one is done nobody else looks for a name of that beginning. */
+static void name_by_time(char *file, size_t room, const char *store_name){
+  char stamp[32];
+  time_t now = time(NULL);
+  struct tm tm;
+  gmtime_r(&now, &tm);
+  strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+  snprintf(file, room, "%s-%s.maph", store_name, stamp);
+  for(int i = 2; backup_exists(file); i++) snprintf(file, room, "%s-%s-%d.maph", store_name, stamp, i);
+}
+
 static int work(job *j, maph *m){
   char path[PATH_ROOM];
   switch( j->kind ){
@@ -134,7 +159,7 @@ static void *job_run(void *arg){
   if( rewritten && j->kind!=BACKUP ) store_forget(s);
   pthread_mutex_lock(&jobs_mutex);
   j->rc = rc;
-  if( rc!=MAPH_OK ) snprintf(j->detail, sizeof j->detail, "%s", maph_errmsg(s->m));
+  if( rc!=MAPH_OK && sentence_public(j->detail, sizeof j->detail, maph_errmsg(s->m)) ) log_line("job %llu: %s", (unsigned long long)j->id, maph_errmsg(s->m));
   j->result = result;
   j->state = outcome_of(j, rc);
   j->finished_ms = wall_ms();
@@ -146,7 +171,7 @@ static void *job_run(void *arg){
   return NULL;
 }
 
-/* Begin a job; jobs_mutex is held.  NULL: too many, or no memory or thread. */
+/* Begin a job, which names its backup itself where file is empty; jobs_mutex is held.  NULL: too many, or no memory or thread. */
 static job *job_start(store *s, enum kind kind, const char *file){
   pthread_attr_t detached;
   pthread_t thread;
@@ -158,7 +183,8 @@ static job *job_start(store *s, enum kind kind, const char *file){
   j->started_ms = wall_ms();
   j->store = s;
   strcpy(j->store_name, s->name);
-  snprintf(j->file, sizeof j->file, "%s", file);
+  if( kind==BACKUP && *file==0 ) name_by_time(j->file, sizeof j->file, s->name);
+  else snprintf(j->file, sizeof j->file, "%s", file);
   store_hold(s);
   pthread_attr_init(&detached);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
@@ -215,7 +241,8 @@ static void answer(request *r, uint64_t id, bool asked, bool waited){
   job *j;
   r->body->size = 0;
   pthread_mutex_lock(&jobs_mutex);
-  if( (j = job_find(id))!=NULL ){
+  if( (j = job_find(id))!=NULL && !may_see(r, j) ) j = NULL;
+  if( j ){
     job_json(r->body, j);
     if( asked && j->state==RUNNING ) status = 202;
     if( waited && (j->state==FAILED || j->state==CANCELLED) ) rc = j->rc;
@@ -288,34 +315,25 @@ void store_check(request *r){ run_job(r, CHECK, ""); }
 void store_compact(request *r){ if( write_allowed(r) ) run_job(r, COMPACT, ""); }
 void store_optimize(request *r){ if( write_allowed(r) ) run_job(r, OPTIMIZE, ""); }
 
-/* The backup's file: ?name=, else the store's name and the time. */
+/* The backup's file by ?name=; empty without it. */
 static bool name_backup(request *r, char *file, size_t room){
   maph_slice name;
-  char stamp[32];
-  time_t now = time(NULL);
-  struct tm tm;
-  if( request_query(r, "name", &name) ){
-    snprintf(file, room, "%.*s.maph", (int)(name.size < 80 ? name.size : 80), (const char*)name.data);
-    if( store_name_valid(name.data, name.size) ) return true;
-    reply_problem(r, 400, "bad_backup_name", "a backup's name is a letter or digit and then up to 63 of letters, digits, . _ -");
-    return false;
-  }
-  gmtime_r(&now, &tm);
-  strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
-  snprintf(file, room, "%s-%s.maph", r->store->name, stamp);
-  return true;
+  *file = 0;
+  if( !request_query(r, "name", &name) ) return true;
+  snprintf(file, room, "%.*s.maph", (int)(name.size < 80 ? name.size : 80), (const char*)name.data);
+  if( store_name_valid(name.data, name.size) ) return true;
+  reply_problem(r, 400, "bad_backup_name", "a backup's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+  return false;
 }
 
 void store_backup(request *r){
   char file[128], path[PATH_ROOM];
-  struct stat st;
   if( !name_backup(r, file, sizeof file) ) return;
   if( mkdir(backup_folder(path, sizeof path), 0700)!=0 && errno!=EEXIST ){
     reply_problem(r, 500, "io_error", "the folder for backups cannot be made: %s", strerror(errno));
     return;
   }
-  backup_path(path, file);
-  if( lstat(path, &st)==0 ) reply_problem(r, 409, "backup_exists", "there is a backup of that name");
+  if( *file && backup_exists(file) ) reply_problem(r, 409, "backup_exists", "there is a backup of that name");
   else run_job(r, BACKUP, file);
 }
 
@@ -333,7 +351,7 @@ void job_cancel(request *r){
   int i;
   enum { GONE, ASKED, REMOVED } did = GONE;
   pthread_mutex_lock(&jobs_mutex);
-  if( (i = job_index(id)) >= 0 ){
+  if( (i = job_index(id)) >= 0 && may_see(r, jobs[i]) ){
     if( jobs[i]->state!=RUNNING ){ job_remove(i); did = REMOVED; }
     else{ jobs[i]->cancel_asked = true; did = ASKED; }
   }
@@ -348,7 +366,8 @@ void jobs_list(request *r){
   buffer_text(r->body, "[");
   pthread_mutex_lock(&jobs_mutex);
   for(int i = 0; i < job_count; i++){
-    if( i ) buffer_text(r->body, ",\n");
+    if( !may_see(r, jobs[i]) ) continue;
+    if( r->body->size > 1 ) buffer_text(r->body, ",\n");
     job_json(r->body, jobs[i]);
   }
   pthread_mutex_unlock(&jobs_mutex);

@@ -4,8 +4,8 @@
 **     PUT /stores/NAME/keys/KEY        the body is the value, its Content-Type is kept
 **     GET /stores/NAME/keys/KEY        the same bytes; ETag is the version that C and SQL show too
 **
-** A value goes to the client from where it lies in the mapped file.  Stored values never run as script in a browser: nosniff,
-** and a sandbox policy for whatever type they claim.
+** A value goes to the client from where it lies in the mapped file.  Stored values never run as script in a browser: it may not
+** load them as one (guard.c), nosniff, and a sandbox policy for whatever type they claim.
 */
 #include <stdlib.h>
 #include "server.h"
@@ -175,6 +175,7 @@ static void send_raw(request *r, const maph_entry *e){
   uint64_t first = 0, last = 0;
   tag_list same;
   int range = 0;
+  if( !guard_destination(r) ) return;
   if( if_range ){
     memset(&same, 0, sizeof same);
     if( !parse_tag(&if_range, &same, false) || !tags_match(&same, true, e->version) ) if_range = "";
@@ -240,13 +241,20 @@ static bool read_write(request *r, write_request *w){
   return false;
 }
 
+static bool length_given(request *r){
+  if( r->content_length!=0 || request_header(r, "Content-Length") ) return true;
+  r->close = true;
+  reply_problem(r, 411, "length_required", "a PUT says how long its body is: Content-Length, 0 for an empty one, or chunked");
+  return false;
+}
+
 void key_put(request *r){
   write_request w;
   maph_outcome outcome;
   const char *media_type;
   buffer *b = r->body;
   int rc;
-  if( !read_write(r, &w) || !query_expiry(r, &w.entry.expires) || !read_media_type(r, &media_type) ) return;
+  if( !length_given(r) || !read_write(r, &w) || !query_expiry(r, &w.entry.expires) || !read_media_type(r, &media_type) ) return;
   if( !body_all(r, option.max_body, &w.value) ) return;
   w.entry.type = type_of_body(media_type, w.value);
   if( media_type ) w.entry.media_type = maph_str(media_type);

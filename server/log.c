@@ -33,6 +33,8 @@ bool log_open(void){
   return true;
 }
 
+bool log_in_file(void){ return access_file!=NULL && access_file!=stdout; }
+
 static void time_text(char *out, size_t size){
   struct timespec now;
   struct tm tm;

@@ -42,14 +42,20 @@ static void block_signals(sigset_t *set){
   signal(SIGXFSZ, SIG_IGN);
 }
 
+/* SIGHUP: the log's file may have been renamed, the tokens' changed. */
+static void reload(void){
+  const char *log = !log_open() ? "the access log stays as it was" : log_in_file() ? "reopened the access log" : "there is no file of an access log to reopen";
+  const char *tokens = !auth_load() ? "the tokens stay as they were" : auth_on() ? "read the tokens" : "no tokens are asked for";
+  log_line("SIGHUP: %s; %s", log, tokens);
+}
+
 /* Wait until it is time to stop. */
 static void wait_for_end(const sigset_t *set){
   int number = 0;
   for(;;){
     if( sigwait(set, &number)!=0 ) continue;
     if( number!=SIGHUP ) break;
-    log_open();
-    log_line(auth_load() ? "SIGHUP: reopened the access log and read the tokens" : "SIGHUP: reopened the access log; the tokens stay as they were");
+    reload();
   }
   log_line("%s: finishing the requests in flight", number==SIGTERM ? "SIGTERM" : "SIGINT");
 }
@@ -70,6 +76,7 @@ int main(int argc, char **argv){
   int rc = options_read(argc, argv);
   if( rc!=0 ) return rc - 1;
   block_signals(&set);
+  sentence_setup();
   if( !sigbus_guard() || !log_open() || !auth_load() || !stores_open_all() ) return 2;
   if( http_start()!=0 ){ stores_close_all(); return 2; }
   if( commit_start()!=0 ){

@@ -48,7 +48,6 @@ static void send_file(request *r, const struct file *f){
   reply_header(r, "Referrer-Policy", "no-referrer");
   reply_header(r, "X-Frame-Options", "DENY");
   reply_header(r, "Cross-Origin-Opener-Policy", "same-origin");
-  reply_header(r, "Cross-Origin-Resource-Policy", "same-origin");
   if( r->method==METHOD_HEAD ) reply_head_only(r, f->type, size);
   else reply_send(r, f->type, f->data, size);
 }

@@ -91,7 +91,7 @@ void reply_start(request *r, int status){
   buffer_text(b, date_text());
   buffer_text(b, "\r\nX-Request-Id: ");
   buffer_text(b, r->id);
-  buffer_text(b, "\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n");
+  buffer_text(b, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\nCache-Control: no-store\r\n");
   buffer_text(b, r->extra);
 }
 
@@ -177,15 +177,22 @@ void reply_problem(request *r, int status, const char *code, const char *format,
   b->failed = false;
   buffer_printf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",", status_title(status), status, code);
   emit_bytes(b, "detail", "detail_encoding", maph_str(detail));
-  buffer_printf(b, ",\"request_id\":\"%s\"}\n", r->id);
+  buffer_printf(b, "%s,\"request_id\":\"%s\"}\n", r->members, r->id);
   reply_start(r, status);
   if( status==503 || status==429 ) reply_header(r, "Retry-After", "1");
   if( b->failed ) reply_send(r, NULL, NULL, 0);
   else reply_send(r, "application/problem+json", b->data, b->size);
 }
 
+void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room){
+  bool has_path = sentence_public(out, room, maph_errmsg(m));
+  if( has_path && maph_status(rc) >= 500 && rc!=MAPH_BUSY ) log_line("request %s: %s", r->id, maph_errmsg(m));
+}
+
 void reply_maph(request *r, int rc, maph *m){
-  reply_problem(r, maph_status(rc), maph_code(rc), "%s", maph_errmsg(m));
+  char sentence[SENTENCE_ROOM];
+  reply_sentence(r, rc, m, sentence, sizeof sentence);
+  reply_problem(r, maph_status(rc), maph_code(rc), "%s", sentence);
 }
 
 void reply_store(request *r, int rc){

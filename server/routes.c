@@ -26,9 +26,9 @@ static const route routes[] = {
   { "compact",      METHOD_POST,            "stores/NAME/compact", store_compact, ROLE_ADMIN, true },
   { "optimize",     METHOD_POST,            "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true },
   { "backup",       METHOD_POST,            "stores/NAME/backup", store_backup, ROLE_ADMIN, true },
-  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ADMIN, false },
-  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ADMIN, false },
-  { "job_cancel",   METHOD_DELETE,          "jobs/ID", job_cancel, ROLE_ADMIN, false },
+  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ANY, false },
+  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ANY, false },
+  { "job_cancel",   METHOD_DELETE,          "jobs/ID", job_cancel, ROLE_ANY, false },
   { "openapi",      METHOD_GET|METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false },
   { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false },
   { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false },
@@ -119,7 +119,7 @@ void routes_dispatch(request *r){
   if( origin && guard_origin_allowed(origin) ){
     reply_extra(r, "Access-Control-Allow-Origin: %s", origin);
     reply_extra(r, "Vary: Origin");
-    reply_extra(r, "Access-Control-Expose-Headers: ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Type, Retry-After, X-Request-Id");
+    reply_extra(r, "Access-Control-Expose-Headers: ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, Retry-After, X-Request-Id");
   }
   for(int i = 0; i < ROUTES; i++){
     enum match m = match(r, routes[i].pattern);

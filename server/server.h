@@ -8,6 +8,7 @@
 **     keys stores batch list transfer changes jobs metrics openapi page   the handlers
 **     commit store            how a write reaches a store; the stores that are open
 **     reply                   answers, problem+json, the table from maph's codes to HTTP's
+**     sentence                the core's sentences without the folders' paths
 **     operation               one get, put or delete as JSON
 **     guard auth rate uri     what is refused before any handler runs; strict percent-decoding
 **     body websocket http     request bodies; frames; http.c alone knows civetweb
@@ -117,6 +118,7 @@ typedef struct request {
   bool         close;                      /* no keep-alive after this answer */
   bool         chunked, broken;            /* streaming answer; the client is gone */
   char         extra[512];                 /* header lines that the answer will carry, whichever it is */
+  char         members[96];                /* members that a problem will carry: how far an import came */
   buffer      *head, *body, *scratch;      /* the connection's: answer head, answer body, request body */
   char        *decoded;                    /* the connection's room for the decoded path and query */
   void        *spool;                      /* a body that waits in a file, mapped */
@@ -164,14 +166,16 @@ bool guard_request(request *r);
 bool guard_setup(void);                    /* parse option.host and option.origin */
 bool guard_origin_allowed(const char *origin);  /* named by --origin */
 bool guard_foreign(const request *r);            /* a browser says that a page of another site made it */
+bool guard_destination(request *r);              /* before stored bytes go out: false: a browser would run or apply them, and that was answered */
 
 /* -------------------------------------------------------------------------------------- Interface to code in auth.c */
 enum { ROLE_NONE = 0, ROLE_READ = 1, ROLE_WRITE = 2, ROLE_ADMIN = 3, ROLE_ANY = -1 };  /* ANY: a good token, for anything at all */
 bool auth_on(void);                        /* tokens are asked for */
 bool auth_load(void);                      /* read the tokens, again at SIGHUP; false: a mistake, and nothing changed */
 bool auth_allows(request *r, int role, maph_slice store);  /* store empty: all stores.  False: 401 or 403 answered */
-bool auth_sees(const request *r, const char *store);
+bool auth_holds(const request *r, int role, const char *store);   /* the same question, unanswered */
 bool auth_knows(const request *r);         /* it has a good token */
+const char *auth_role_name(const request *r, const char *name);  /* the most it may do there; NULL: anywhere */
 
 /* ------------------------------------------------------------------------------------- Interface to code in rate.c */
 bool rate_allows(request *r);              /* false: 429 answered */
@@ -188,6 +192,7 @@ void reply_json(request *r, int status, const buffer *json);
 void reply_head_only(request *r, const char *content_type, uint64_t size);     /* of a body of that size: HEAD */
 void reply_problem(request *r, int status, const char *code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void reply_maph(request *r, int rc, maph *m);       /* the core's code and sentence */
+void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room);   /* that sentence for the client; the log keeps the whole one of a failure */
 void reply_store(request *r, int rc);               /* the same for r->store, whose file may be gone */
 int  maph_status(int rc);
 const char *maph_code(int rc);
@@ -197,6 +202,11 @@ int  status_at(int i);                     /* the i-th of the statuses that are 
 bool reply_stream(request *r, const char *content_type);
 bool reply_stream_write(request *r, const void *data, size_t size);
 void reply_stream_end(request *r);
+
+/* ---------------------------------------------------------------------------------- Interface to code in sentence.c */
+enum { SENTENCE_ROOM = 1024 };
+void sentence_setup(void);                 /* after the options are read */
+bool sentence_public(char *out, size_t room, const char *sentence);   /* without the folders' paths; whether it had one */
 
 /* ------------------------------------------------------------------------------------ Interface to code in stores.c */
 typedef struct store {
@@ -213,6 +223,7 @@ typedef struct store {
 } store;
 
 bool stores_open_all(void);               /* false: no such folder; a store that cannot be opened is reported and tried again later */
+int  stores_folder_trouble(void);         /* why stores cannot be found or made now, as errno; 0: they can */
 void stores_close_all(void);
 /* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name) or why it cannot be opened. */
 store *store_acquire(const char *name, size_t size, int *rc);
@@ -319,6 +330,7 @@ bool sigbus_happened(void);                /* it did: no write may be acknowledg
 
 /* --------------------------------------------------------------------------------------- Interface to code in log.c */
 bool log_open(void);
+bool log_in_file(void);                    /* there is an access log that can be opened anew */
 void log_request(const request *r, uint64_t duration_us);
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));  /* to stderr, with the time */
 void log_flush(void);

@@ -15,6 +15,7 @@
 */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -197,6 +198,10 @@ static char **folder_names(size_t *count){
   return names;
 }
 
+int stores_folder_trouble(void){
+  return faccessat(AT_FDCWD, option.data, option.read_only ? R_OK|X_OK : R_OK|W_OK|X_OK, AT_EACCESS)==0 ? 0 : errno;
+}
+
 bool stores_open_all(void){
   size_t count;
   char **names = folder_names(&count);
@@ -239,13 +244,15 @@ void store_stats_json(buffer *b, const char *name, const maph_stats *s, bool rea
 }
 
 static void list_one(buffer *b, const char *name){
+  char sentence[SENTENCE_ROOM];
   maph_stats stats;
   int rc;
   store *s = store_acquire(name, strlen(name), &rc);
   if( s && (rc = maph_stat(s->m, &stats))==MAPH_OK ) store_stats_json(b, name, &stats, s->read_only);
   else{
     buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name, rc==MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
-    emit_bytes(b, "detail", "detail_encoding", maph_str(rc==MAPH_NOTFOUND ? "not a regular file" : maph_errmsg(s ? s->m : NULL)));
+    sentence_public(sentence, sizeof sentence, rc==MAPH_NOTFOUND ? "not a regular file" : maph_errmsg(s ? s->m : NULL));
+    emit_bytes(b, "detail", "detail_encoding", maph_str(sentence));
     buffer_text(b, "}}");
     if( s && rc==MAPH_CANTOPEN ) store_forget(s);
   }
@@ -260,10 +267,11 @@ void stores_list(request *r){
     reply_problem(r, 500, "io_error", "the folder of stores cannot be read: %s", strerror(errno));
     return;
   }
+  reply_extra(r, "Maph-Role: %s", option.read_only ? "read" : auth_role_name(r, NULL));
   b->size = 0;
   buffer_text(b, "[");
   for(size_t i = 0; i < count; i++){
-    if( auth_sees(r, names[i]) ){
+    if( auth_holds(r, ROLE_READ, names[i]) ){
       if( b->size > 1 ) buffer_text(b, ",\n");
       list_one(b, names[i]);
     }
@@ -278,6 +286,7 @@ void store_stats(request *r){
   maph_stats stats;
   int rc = maph_stat(r->store->m, &stats);
   if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
+  reply_extra(r, "Maph-Role: %s", auth_role_name(r, r->store->name));
   r->body->size = 0;
   store_stats_json(r->body, r->store->name, &stats, r->store->read_only);
   buffer_text(r->body, "\n");

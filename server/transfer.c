@@ -6,7 +6,8 @@
 **
 ** An import reads such lines (version and size are let pass) and puts them in transactions of up to a thousand lines or a
 ** megabyte; while it waits for the client no transaction is open.  A line that is wrong is reported with its number and the
-** others go on.  import(export) is the same store: keys, bytes, types, media types, expiry times; versions are new.
+** others go on.  An import that fails on the way says how many entries stayed and which line to begin again with: what was in the
+** group that failed is not in the store.  import(export) is the same store: keys, bytes, types, media types, expiry times; versions are new.
 */
 #include <stdlib.h>
 #include "operation.h"
@@ -80,6 +81,7 @@ typedef struct import {
   size_t    count, bytes;
   arena     arena;
   uint64_t  line, imported, failed;
+  uint64_t  next_line;                /* the first one that no committed group holds */
 } import;
 
 static void line_failed(import *i, uint64_t line, const char *code, const char *sentence){
@@ -87,6 +89,22 @@ static void line_failed(import *i, uint64_t line, const char *code, const char *
   buffer_printf(&i->errors, "%s{\"line\":%llu,\"code\":\"%s\",", i->errors.size ? ",\n" : "", (unsigned long long)line, code);
   emit_bytes(&i->errors, "detail", "detail_encoding", maph_str(sentence));
   buffer_text(&i->errors, "}");
+}
+
+/* Whatever problem ends the import from here on tells how far it came. */
+static void note_progress(import *i, uint64_t next_line){
+  i->next_line = next_line;
+  snprintf(i->r->members, sizeof i->r->members, ",\"imported\":%llu,\"next_line\":%llu", (unsigned long long)i->imported, (unsigned long long)next_line);
+}
+
+/* The store does not take the group. */
+static void group_failed(import *i, int rc){
+  char sentence[SENTENCE_ROOM];
+  request *r = i->r;
+  if( rc==MAPH_CANTOPEN ){ reply_store(r, rc); return; }
+  reply_sentence(r, rc, r->store->m, sentence, sizeof sentence);
+  reply_problem(r, maph_status(rc), maph_code(rc), "%s; %llu entries were imported and stay: begin again with line %llu", sentence,
+                (unsigned long long)i->imported, (unsigned long long)i->next_line);
 }
 
 /* Put the group's operations, as one transaction.  False: the store failed, and that was answered. */
@@ -106,12 +124,13 @@ static bool put_group(import *i){
     }
   }
   if( rc!=MAPH_OK ){
-    reply_store(i->r, rc);
+    group_failed(i, rc);
     maph_txn_abort(t);
   }
-  else if( t && (rc = maph_txn_commit(t))!=MAPH_OK ) reply_store(i->r, rc);
+  else if( t && (rc = maph_txn_commit(t))!=MAPH_OK ) group_failed(i, rc);
   else{
     i->imported += put;
+    note_progress(i, i->line + 1);
     commit_note(i->r->store, i->durability, put);
   }
   commit_leave();
@@ -161,7 +180,8 @@ static bool read_lines(import *i){
     if( from > option.max_batch || !buffer_reserve(&i->input, 65536) ){
       i->r->close = true;
       http_disable_keep_alive(i->r);
-      reply_problem(i->r, 413, "line_too_long", "line %llu is too long; %llu lines were imported", (unsigned long long)i->line + 1, (unsigned long long)i->imported);
+      reply_problem(i->r, 413, "line_too_long", "line %llu is too long; %llu entries were imported and stay: begin again with line %llu", (unsigned long long)i->line + 1,
+                    (unsigned long long)i->imported, (unsigned long long)i->next_line);
       return false;
     }
     n = body_some(i->r, i->input.data + from, i->input.capacity - from, UINT64_MAX);
@@ -180,6 +200,7 @@ void store_import(request *r){
   i = calloc(1, sizeof *i);
   if( i==NULL ){ reply_problem(r, 503, "no_memory", "out of memory for the import"); return; }
   i->r = r;
+  note_progress(i, 1);
   i->durability = durability;
   if( read_lines(i) && write_holds(r) ){
     r->body->size = 0;

@@ -54,6 +54,9 @@ export async function json(method, path, options) {
   return (await request(method, path, options)).json();
 }
 
+// What the server says that the token may do there.  A proxy may have taken that away: then all is offered, and refused if need be.
+export const roleOf = response => response.headers.get('Maph-Role') || 'admin';
+
 // Send a file and hear how far it is, which fetch does not tell.
 export function upload(method, path, file, headers, progress) {
   return new Promise((resolve, reject) => {

@@ -121,7 +121,7 @@ export function changesView(place, route, signal) {
     tell('', 'Not following');
     if (problem.code === 'no_such_path') show(note, empty('No change feed', h('p', {}, 'This server does not offer changes of a store; a newer one does.')));
     else if (problem.status === 410) {
-      show(note, empty('The past was compacted away', h('p', {}, 'What was written since the last event is no longer in the file.'),
+      show(note, empty('The changes since are not there', h('p', {}, problem.message),
         h('p', {}, button('Follow from now', async () => { last = (await top.refresh())?.version ?? null; follow(); }))));
     } else show(note, failure(problem, follow));
   }

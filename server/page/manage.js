@@ -6,13 +6,13 @@ import {storeHead} from './store.js';
 import {jobList} from './jobs.js';
 import * as api from './api.js';
 
-// What the server does, why, and whether it needs a store that may be written.
+// What the server does, why, and what it needs: an admin's token, a store that may be written.
 const WORK = [
-  ['check', 'Check', 'Reads the whole file and verifies every record and index entry. Reading and writing go on.', false],
-  ['compact', 'Compact', 'Gives the room of replaced and deleted records back. Reading and writing go on.', true],
-  ['optimize', 'Optimize', 'Compacts, and freezes a perfect hash over all keys: faster reads, a smaller index. Reading and writing go on.', true],
-  ['backup', 'Backup', 'Writes a compact, verified copy into the server’s folder of backups. Reading and writing go on.', false],
-  ['sync', 'Sync', 'Sees that everything written is on the disk now.', true],
+  ['check', 'Check', 'Reads the whole file and verifies every record and index entry. Reading and writing go on.', 'admins'],
+  ['compact', 'Compact', 'Gives the room of replaced and deleted records back. Reading and writing go on.', 'admins writes'],
+  ['optimize', 'Optimize', 'Compacts, and freezes a perfect hash over all keys: faster reads, a smaller index. Reading and writing go on.', 'admins writes'],
+  ['backup', 'Backup', 'Writes a compact, verified copy into the server’s folder of backups. Reading and writing go on.', 'admins'],
+  ['sync', 'Sync', 'Sees that everything written is on the disk now.', 'writes'],
 ];
 
 export function manageView(place, route, signal) {
@@ -74,17 +74,17 @@ export function manageView(place, route, signal) {
   show(place, head,
     h('div', {class: 'grid'},
       h('div', {},
-        card('Maintenance', trouble, h('ul', {class: 'work'}, WORK.map(([kind, text, why, writes]) => {
+        h('div', {class: 'works'}, card('Maintenance', trouble, h('ul', {class: 'work'}, WORK.map(([kind, text, why, needs]) => {
           const control = button(text, () => start(kind, text, control));
-          return h('li', {class: writes ? 'writes' : ''}, h('p', {}, h('strong', {}, text), h('br'), h('span', {class: 'faint'}, why)), control);
-        }))),
-        card('Jobs of this store', jobs)),
+          return h('li', {class: needs}, h('p', {}, h('strong', {}, text), h('br'), h('span', {class: 'faint'}, why)), control);
+        })))),
+        h('div', {class: 'admins'}, card('Jobs of this store', jobs))),
       h('div', {},
         card('Export', h('p', {class: 'faint'}, 'Every entry of one moment, as NDJSON: one JSON object a line, bytes that are not text in base64.'),
           h('p', {}, button('Export', async () => {
             try { await api.download(`${path}/export`, `${name}.ndjson`); } catch (problem) { show(unsent, failure(problem)); }
           })), unsent),
         h('div', {class: 'writes'}, card('Import', form, result)),
-        h('div', {class: 'writes'}, card('Delete', h('p', {class: 'faint'}, 'Removes the store and its file.'), h('p', {}, button('Delete the store…', remove, {class: 'danger'})))))));
+        h('div', {class: 'writes admins'}, card('Delete', h('p', {class: 'faint'}, 'Removes the store and its file.'), h('p', {}, button('Delete the store…', remove, {class: 'danger'})))))));
   refreshJobs = jobList(jobs, name, signal);
 }

@@ -8,7 +8,8 @@ import * as api from './api.js';
 const TABS = [['Keys', ''], ['Changes', '/changes'], ['Manage', '/manage']];
 
 // Put the head into `place`.  refresh() reads the figures again and returns them, null when it failed; `first` is the first time.
-// What follows the head is hidden while there is no store, and what has the class `writes` where the store is read-only.
+// What follows the head is hidden while there is no store, what has the class `writes` where the store is read-only or the token may
+// only read it, and what has the class `admins` where the token is not its admin.
 export function storeHead(place, name, tab, signal) {
   const figures = h('dl', {class: 'figures'}), trouble = h('div'), marks = h('span');
   show(place,
@@ -19,9 +20,11 @@ export function storeHead(place, name, tab, signal) {
       TABS.map(([text, path]) => link(text, `#/stores/${name}${path}`, {'aria-current': text === tab ? 'page' : null}))));
 
   async function refresh() {
-    let stats;
+    let stats, role;
     try {
-      stats = await api.json('GET', `stores/${name}/stats`, {signal});
+      const answer = await api.request('GET', `stores/${name}/stats`, {signal});
+      role = api.roleOf(answer);
+      stats = await answer.json();
     } catch (problem) {
       if (problem.name === 'AbortError') return null;
       place.classList.add('broken');
@@ -30,8 +33,7 @@ export function storeHead(place, name, tab, signal) {
         : failure(problem, () => refresh()));
       return null;
     }
-    place.classList.remove('broken');
-    place.classList.toggle('read-only', stats.read_only);
+    place.className = `role-${role}${stats.read_only ? ' read-only' : ''}`;
     show(trouble, stats.poisoned && failure({message: 'A write to the disk failed, so this store refuses further writes. Recover the file, then open it again.', title: 'Writes are refused'}));
     show(marks, flags(stats));
     const figure = (term, ...value) => h('div', {}, h('dt', {}, term), h('dd', {}, value));

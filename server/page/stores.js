@@ -50,17 +50,17 @@ async function create() {
 export function storesView(place, route, signal) {
   const summary = h('p', {class: 'faint'}), list = h('div', {}, loading());
   const filter = h('input', {type: 'search', 'aria-label': 'Filter by name', placeholder: 'Filter by name', oninput: () => draw()});
-  let stores = [];
-  show(place,
-    h('div', {class: 'title'}, h('div', {}, h('h1', {}, 'Stores'), summary), button('New store', create, {class: 'primary'})),
-    filter, list);
-  filter.hidden = true;
+  const make = button('New store', create, {class: 'primary'});
+  let stores = [], maker = false;
+  show(place, h('div', {class: 'title'}, h('div', {}, h('h1', {}, 'Stores'), summary), make), filter, list);
+  filter.hidden = make.hidden = true;
 
   function draw() {
     const found = stores.filter(s => s.name.includes(filter.value));
     if (!stores.length) {
-      show(list, empty('No stores yet', h('p', {}, 'A store is one file of keys and values. Make the first one here, or copy one into the server’s folder.'),
-        h('p', {}, button('New store', create, {class: 'primary'}))));
+      show(list, empty('No stores yet', maker
+        ? [h('p', {}, 'A store is one file of keys and values. Make the first one here, or copy one into the server’s folder.'), h('p', {}, button('New store', create, {class: 'primary'}))]
+        : h('p', {}, 'There is none here, or none that this token may read.')));
       return;
     }
     show(list,
@@ -74,7 +74,9 @@ export function storesView(place, route, signal) {
 
   async function load() {
     try {
-      stores = await api.json('GET', 'stores', {signal});
+      const answer = await api.request('GET', 'stores', {signal});
+      maker = api.roleOf(answer) === 'admin';
+      stores = await answer.json();
     } catch (problem) {
       if (problem.name !== 'AbortError') show(list, failure(problem, load));
       return;
@@ -82,6 +84,7 @@ export function storesView(place, route, signal) {
     const sum = name => stores.reduce((n, s) => n + (s[name] || 0), 0);
     summary.textContent = stores.length ? `${plural(stores.length, 'store')} · ${plural(sum('size'), 'key')} · ${size(sum('bytes'))} on disk` : '';
     filter.hidden = stores.length <= FILTER_ABOVE;
+    make.hidden = !maker;
     draw();
   }
   load();
