@@ -8,7 +8,8 @@
 **     command help                one table of commands and one of options: parsing, help and completion come from it
 **     store                       opening, and what to say when the store fails
 **     row json csv                an entry to be put, and the formats it is read from
-**     output input                standard output or a file that appears whole; bytes, lines and fields in bounded memory
+**     output input                standard output or a file; bytes, lines and fields in bounded memory
+**     beside                      a file that appears whole or not at all
 **     progress message            the terminal
 **     stop text                   signals; UTF-8, escapes, base64, numbers
 **
@@ -118,12 +119,22 @@ uint64_t wall_ms(void);
 /* One line of NDJSON as the server's export writes it.  NULL, or what is wrong with it. */
 const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_size);
 
+/* ------------------------------------------------------------------------------------- Interface to code in beside.c */
+typedef struct beside {
+  char *target, *path;             /* path: TARGET.maph-part, until it took its name */
+  int   fd;
+} beside;
+bool beside_open(beside *b, const char *target);       /* a new, empty file; false: said why */
+bool beside_take_name(beside *b, bool replace);        /* false: said why */
+void beside_drop(beside *b);                           /* close, and remove what took no name; harmless when not open */
+
 /* ------------------------------------------------------------------------------------- Interface to code in output.c */
 /* Errors stick: check output_end, or `failed` to stop early. */
 typedef struct output {
   int      fd;
   bool     failed, terminal;
-  char    *path, *temporary;       /* of a file that is to appear whole; NULL: standard output */
+  char    *path;                   /* NULL: standard output */
+  beside   file;                   /* one that is to appear whole */
   bool     replace;
   size_t   size;
   char     bytes[65536];
