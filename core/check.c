@@ -3,9 +3,10 @@
 **
 ** As of one snapshot: what writers do meanwhile lies past it, or shows only in links and slots, which are judged by what lies below it.
 ** First come the header's live words.  Pass 1 walks the log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the live records again and
-** looks each up through the index; pass 3 walks every slot and asks that it leads to a record of that hash.
+** looks each up through the index; pass 3 walks every slot and asks that it leads to a record of that hash.  They are the phases "log", "lookup", "index".
 */
 #include "find.h"
+#include "progress.h"
 #include "store.h"
 
 #include <stdio.h>
@@ -14,9 +15,13 @@ typedef struct checking {
   view v;
   maph_report_fn report;
   void *arg;
+  listener listener;
   int problems, stopped;
   uint64_t records, bytes;       /* live so far */
+  uint64_t slots;                /* visited so far */
 } checking;
+
+enum { TELL_EACH = 4096 };       /* records or slots */
 
 static int problem(checking *c, uint64_t offset, const char *sentence){
   c->problems++;
@@ -29,6 +34,10 @@ static int problem_said(checking *c, uint64_t offset){
   char copy[1024];
   snprintf(copy, sizeof copy, "%s", maph_errmsg(NULL));
   return problem(c, offset, copy);
+}
+
+static int tell(checking *c, const char *phase, uint64_t done, uint64_t total){
+  return progress_tell(&c->listener, c->v.s->path, phase, done, total);
 }
 
 /* Loaded after what is compared with it: writers raise it first. */
@@ -115,7 +124,7 @@ static int may_follow(const checking *c, uint64_t before, uint64_t version){
 }
 
 static int check_log(checking *c){
-  uint64_t at = LOG_START, from = LOG_START, chain = 0, digest = 0, operations = 0, version = 0, back = 0, size;
+  uint64_t at = LOG_START, from = LOG_START, chain = 0, digest = 0, operations = 0, version = 0, back = 0, n = 0, size;
   int rc = MAPH_OK, kind;
   while( rc==MAPH_OK && at<c->v.snapshot ){
     if( record_span(&c->v, at, c->v.snapshot, &kind, &size)!=MAPH_OK ) return problem_said(c, at), MAPH_CORRUPT;
@@ -143,13 +152,14 @@ static int check_log(checking *c){
       from = at+size;
     }
     at += size;
+    if( rc==MAPH_OK && ++n%TELL_EACH==0 ) rc = tell(c, "log", at, c->v.snapshot);
   }
   return rc;
 }
 
 /* Every key's newest version must be found by looking it up. */
 static int check_lookups(checking *c){
-  uint64_t at = LOG_START, live = 0, size;
+  uint64_t at = LOG_START, live = 0, n = 0, size;
   int rc = MAPH_OK, kind;
   item it, found;
   while( rc==MAPH_OK && at<c->v.snapshot ){
@@ -166,6 +176,7 @@ static int check_lookups(checking *c){
       }
     }
     at += size;
+    if( rc==MAPH_OK && ++n%TELL_EACH==0 ) rc = tell(c, "lookup", at, c->v.snapshot);
   }
   if( rc==MAPH_OK && c->problems==0 && live!=c->records ) rc = problem(c, c->v.snapshot-END_SIZE, "links say of some records that they were superseded, but they were not");
   return rc;
@@ -175,6 +186,7 @@ static int check_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t
   checking *c = arg;
   uint64_t offset = (slot & ((UINT64_C(1)<<40)-1))*8, hash;
   item it;
+  if( ++c->slots%TELL_EACH==0 && tell(c, "index", MIN(c->slots, c->records), c->records)!=MAPH_OK ) return MAPH_CANCELLED;
   if( offset>=c->v.snapshot && offset<space_end(c) ) return MAPH_OK;
   if( offset>=c->v.snapshot ) return problem(c, slot_offset, "an index slot leads past all space ever used");
   if( record_item(&c->v, offset, c->v.snapshot, &it)!=MAPH_OK ) return problem(c, slot_offset, "an index slot leads to no put or delete");
@@ -184,13 +196,23 @@ static int check_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t
   return MAPH_OK;
 }
 
-int maph_check(maph *m, maph_report_fn report, void *arg){
+/* Every slot leads to a record of its hash. */
+static int check_slots(checking *c){
+  int rc = index_walk(&c->v, check_slot, c);
+  if( rc==MAPH_OK || rc==MAPH_CANCELLED || c->stopped ) return rc==MAPH_CANCELLED ? rc : MAPH_OK;
+  problem_said(c, 0);
+  return MAPH_OK;
+}
+
+int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg){
   checking c;
   store *s;
   int rc;
   memset(&c, 0, sizeof c);
   c.report = report;
   c.arg = arg;
+  c.listener.tell = progress;
+  c.listener.arg = progress_arg;
   rc = handle_store(m, &s);
   if( rc!=MAPH_OK ) return rc;
   store_pin(s);
@@ -199,7 +221,8 @@ int maph_check(maph *m, maph_report_fn report, void *arg){
   if( rc==MAPH_OK && !c.stopped && perfect_verify(s, c.v.base)!=MAPH_OK ) rc = problem_said(&c, s->perfect.payload);
   if( rc==MAPH_OK && !c.stopped ) rc = check_log(&c);
   if( rc==MAPH_OK && !c.stopped ) rc = check_lookups(&c);
-  if( rc==MAPH_OK && !c.stopped && index_walk(&c.v, check_slot, &c)!=MAPH_OK && !c.stopped ) problem_said(&c, 0);
+  if( rc==MAPH_OK && !c.stopped ) rc = check_slots(&c);
+  if( rc==MAPH_OK && !c.stopped ) rc = tell(&c, "index", c.records, c.records);
   if( (rc==MAPH_OK || rc==MAPH_CORRUPT) && (c.problems || rc!=MAPH_OK) ){
     if( c.problems==0 ) problem_said(&c, 0);
     rc = fail(MAPH_CORRUPT, "%s: %d problem%s found; restore a backup, or run `maph recover` on it", s->path, c.problems, c.problems==1 ? " was" : "s were");
@@ -207,3 +230,5 @@ int maph_check(maph *m, maph_report_fn report, void *arg){
   store_unpin(s);
   return rc;
 }
+
+int maph_check(maph *m, maph_report_fn report, void *arg){ return maph_check_progress(m, report, arg, NULL, NULL); }

@@ -126,7 +126,7 @@ int header_best_checkpoint(const store *s, const header *h, checkpoint *best){
   for(i=0; i<2; i++){
     checkpoint c;
     memcpy(&c, slots[i], sizeof c);
-    if( !header_checkpoint_fits(s, &c) ) continue;
+    if( !header_checkpoint_fits(s, &c) || c.version>VERSION_MAX ) continue;   /* sums can be forged */
     if( !found || c.offset>best->offset ) *best = c;
     found = 1;
   }

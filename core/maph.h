@@ -337,10 +337,17 @@ typedef int (*maph_report_fn)(void *arg, uint64_t offset, const char *sentence);
 ** As of one snapshot; writers go on.  report may be NULL.  OK: no problem; CORRUPT: some.   Cost: reads the whole file. */
 MAPH_API int maph_check(maph *m, maph_report_fn report, void *arg);
 
+/* The same, telling how far it is; phase is "log" "lookup" "index".   CANCELLED */
+MAPH_API int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg);
+
 /* Make the store at path usable again.  A file left by a power loss is repaired in place, as the first write would.  A poisoned or
 ** damaged one is read as far as it can be, every whole transaction kept in order, into a new file that takes its place; the
 ** damaged one stays beside it as PATH.damaged (report tells, with what was lost).  A sound store: nothing to do, OK. */
 MAPH_API int maph_recover(const char *path, maph_report_fn report, void *arg);
+
+/* The same, telling how far it is; phase is one of check's, then "salvage" while a new file is written: here progress is called under the store's locks, so it
+** must not touch the store.   CANCELLED: nothing was changed, except that a repair in place stays done. */
+MAPH_API int maph_recover_progress(const char *path, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg);
 
 #ifdef __cplusplus
 }

@@ -21,17 +21,11 @@
 
 #include <stdlib.h>
 
-enum { TELL_EACH_NS = 100000000, SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 10000,
+enum { SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 10000,
        BETWEEN_SLICES_US = 2000, CHUNK_LEAST = 512*1024, CHUNK_MOST = 4*1024*1024, LOOK_EACH = 64*1024, PINNED_MOST = 8 };
 
 int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total){
-  uint64_t now;
-  if( x->progress==NULL ) return MAPH_OK;
-  now = os_clock_ns();
-  if( now-x->told_ns<TELL_EACH_NS && done<total && x->phase && strcmp(phase, x->phase)==0 ) return MAPH_OK;
-  x->told_ns = now;
-  x->phase = phase;
-  return x->progress(x->arg, phase, done, total) ? fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", x->from->path) : MAPH_OK;
+  return progress_tell(&x->listener, x->from->path, phase, done, total);
 }
 
 void *rewrite_alloc(rewriting *x, uint64_t size){
@@ -345,8 +339,8 @@ static int write_base(rewriting *x, int freeze, int keep_expired){
 static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg){
   memset(x, 0, sizeof *x);
   x->handle = m;
-  x->progress = progress;
-  x->arg = arg;
+  x->listener.tell = progress;
+  x->listener.arg = arg;
 }
 
 static int take_snapshot(rewriting *x){

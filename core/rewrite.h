@@ -4,6 +4,7 @@
 #ifndef MAPH_REWRITE_H
 #define MAPH_REWRITE_H
 
+#include "progress.h"
 #include "store.h"
 
 typedef struct rewriting {
@@ -12,15 +13,12 @@ typedef struct rewriting {
   maph_snapshot *snapshot;       /* of from: what the base is a copy of */
   uint64_t copied;               /* the log of from, up to here, is in to */
   uint64_t flushed;              /* the new file, up to here, is on disk */
-  maph_progress_fn progress;
-  void    *arg;
-  uint64_t told_ns;              /* when progress was called last, */
-  const char *phase;             /* and of what */
+  listener listener;
   uint64_t memory;               /* allocated now */
   maph_rewrite result;
 } rewriting;
 
-int   rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);   /* at most some times a second, but of each phase.  CANCELLED */
+int   rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);   /* CANCELLED */
 void *rewrite_alloc(rewriting *x, uint64_t size);                                     /* counted */
 void  rewrite_free(rewriting *x, void *p, uint64_t size);
 

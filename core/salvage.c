@@ -7,6 +7,7 @@
 ** written again, in order, with its version, to PATH.new.  The records that the file got from the generation before are whole each by itself: of
 ** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles move over.
 */
+#include "progress.h"
 #include "store.h"
 
 #include <stdio.h>
@@ -17,12 +18,13 @@ typedef struct salvage {
   view     v;
   maph_report_fn report;
   void    *arg;
+  listener listener;
   struct maph_txn *base;         /* copies of base records, not yet committed */
   uint64_t kept, lost, last_version;
   uint64_t highest;              /* version ever seen, of what was lost too: none is given out again */
 } salvage;
 
-enum { BASE_AT_ONCE = 65536 };
+enum { BASE_AT_ONCE = 65536, TELL_EACH = 256*1024 };
 
 static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, uint64_t b){
   char line[512];
@@ -105,9 +107,14 @@ static void note_version(salvage *x, uint64_t at, int kind){
 }
 
 static int salvage_log(salvage *x){
-  uint64_t at = LOG_START, from = LOG_START, operations = 0, size = 0, hole = 0;
+  uint64_t at = LOG_START, from = LOG_START, operations = 0, size = 0, hole = 0, look = LOG_START;
   int rc = MAPH_OK, kind, damaged = 0;
   while( rc==MAPH_OK && at<=x->v.size-RECORD_HEAD ){
+    if( at>=look ){
+      look = at+TELL_EACH;
+      rc = progress_tell(&x->listener, x->from->path, "salvage", at, x->v.size);
+      if( rc!=MAPH_OK ) break;
+    }
     if( !record_here(&x->v, at, &kind, &size) ){
       if( !hole ) hole = at;
       damaged = 1;
@@ -231,7 +238,7 @@ static void seal(store *s, const os_file *lock){
 }
 
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
-static int rebuild(const char *path, maph_report_fn report, void *arg){
+static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p){
   maph_options o = MAPH_OPTIONS_INIT;
   char *temporary = create_beside(path, ".new");
   salvage x;
@@ -241,6 +248,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg){
   memset(&x, 0, sizeof x);
   x.report = report;
   x.arg = arg;
+  x.listener = *p;
   lock.fd = -1;
   rc = temporary ? open_damaged(path, &x.from) : MAPH_NOMEM;
   if( rc==MAPH_OK ) rc = create_lock_rewrite(path, &x.from->file, o.busy_timeout_ms, &lock);
@@ -288,22 +296,31 @@ static int writable(maph *m){
   return rc==MAPH_OK || rc==MAPH_BUSY;
 }
 
-int maph_recover(const char *path, maph_report_fn report, void *arg){
+/* Opening it repairs what a power loss left.  Is it whole then, and does it take writes?   CANCELLED */
+static int open_and_look(const char *path, listener *p, int *sound){
   maph_options o = MAPH_OPTIONS_INIT;
   maph_stats st;
+  maph *m;
+  int rc = maph_open(path, MAPH_RDWR, &o, &m), checked = MAPH_CORRUPT;
+  *sound = 0;
+  if( rc!=MAPH_OK ) return rc;
+  if( writable(m) && maph_stat(m, &st)==MAPH_OK && !st.poisoned ) checked = maph_check_progress(m, NULL, NULL, p->tell, p->arg);
+  *sound = checked==MAPH_OK;
+  rc = maph_close(m);
+  return checked==MAPH_CANCELLED ? checked : rc;
+}
+
+int maph_recover(const char *path, maph_report_fn report, void *arg){ return maph_recover_progress(path, report, arg, NULL, NULL); }
+
+int maph_recover_progress(const char *path, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg){
+  listener p = { progress, progress_arg, 0, NULL };
   char *resolved;
-  maph *m = NULL;
-  int rc, sound = 0;
+  int rc, sound;
   if( path==NULL || path[0]==0 ) return fail(MAPH_MISUSE, "maph_recover: an empty path: name a store's file");
   rc = os_resolve(path, &resolved);
   if( rc!=MAPH_OK ) return rc;
-  rc = maph_open(resolved, MAPH_RDWR, &o, &m);
-  if( rc==MAPH_OK ){
-    sound = writable(m) && maph_stat(m, &st)==MAPH_OK && !st.poisoned && maph_check(m, NULL, NULL)==MAPH_OK;
-    rc = maph_close(m);
-  }
-  if( rc==MAPH_OK && sound ){ free(resolved); return MAPH_OK; }
-  if( rc==MAPH_OK || rc==MAPH_CORRUPT || rc==MAPH_IOERR || rc==MAPH_CANTOPEN ) rc = rebuild(resolved, report, arg);
+  rc = open_and_look(resolved, &p, &sound);
+  if( (rc==MAPH_OK && !sound) || rc==MAPH_CORRUPT || rc==MAPH_IOERR || rc==MAPH_CANTOPEN ) rc = rebuild(resolved, report, arg, &p);
   free(resolved);
   return rc;
 }

@@ -304,14 +304,48 @@ static int report_to_list(void *arg, uint64_t offset, const char *sentence){
   return 0;
 }
 
-static int check_verb(object *o, Tcl_Interp *interp){
-  Tcl_Obj *list = Tcl_NewListObj(0, NULL);
-  int n, rc = maph_check(o->m, report_to_list, list);
+/* Long work tells a script how far it is.  A script that fails stops it too, and its error is the answer. */
+typedef struct listener { Tcl_Interp *interp; Tcl_Obj *script, *error; } listener;
+
+static int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total){
+  listener *l = arg;
+  Tcl_Obj *command = Tcl_DuplicateObj(l->script);
+  int rc, stop = 0;
+  Tcl_IncrRefCount(command);
+  rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewStringObj(phase, -1));
+  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
+  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
+  if( rc==TCL_OK ) rc = Tcl_EvalObjEx(l->interp, command, TCL_EVAL_GLOBAL);
+  if( rc==TCL_OK ) rc = Tcl_GetBooleanFromObj(l->interp, Tcl_GetObjResult(l->interp), &stop);
+  Tcl_DecrRefCount(command);
+  if( rc==TCL_OK ){ Tcl_ResetResult(l->interp); return stop; }
+  l->error = Tcl_GetObjResult(l->interp);
+  Tcl_IncrRefCount(l->error);
+  return 1;
+}
+
+/* What was said of progress came to this: the script's own failure goes before the call's. */
+static int listened(Tcl_Interp *interp, maph *m, const listener *l, int rc){
+  if( l->error==NULL ) return answer(interp, m, rc);
+  Tcl_SetObjResult(interp, l->error);
+  Tcl_DecrRefCount(l->error);
+  return TCL_ERROR;
+}
+
+static int check_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+  Tcl_Obj *list;
+  listener l = { interp, objc>2 ? objv[2] : NULL, NULL };
+  int n, rc;
+  if( objc>3 ) return usage(interp, objv, 2, "?CALLBACK?");
+  list = Tcl_NewListObj(0, NULL);
+  Tcl_IncrRefCount(list);
+  rc = l.script ? maph_check_progress(o->m, report_to_list, list, tell_script, &l) : maph_check(o->m, report_to_list, list);
   Tcl_SetObjResult(interp, list);
+  Tcl_DecrRefCount(list);
   Tcl_ListObjLength(NULL, list, &n);
   if( rc==MAPH_CORRUPT && n>0 ) return TCL_OK;
   if( rc==MAPH_OK && n>0 ) Tcl_Panic("maph_check answers OK and reports problems");
-  return answer(interp, o->m, rc);
+  return listened(interp, o->m, &l, rc);
 }
 
 static Tcl_Obj *perfect_obj(int algorithm){
@@ -369,26 +403,6 @@ static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *
   return new_cursor(interp, o, s, objc>2 ? objv[2] : NULL);
 }
 
-/* A rewrite tells a script how far it is.  A script that fails stops it too, and its error is the answer. */
-typedef struct listener { Tcl_Interp *interp; Tcl_Obj *script, *error; } listener;
-
-static int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total){
-  listener *l = arg;
-  Tcl_Obj *command = Tcl_DuplicateObj(l->script);
-  int rc, stop = 0;
-  Tcl_IncrRefCount(command);
-  rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewStringObj(phase, -1));
-  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
-  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
-  if( rc==TCL_OK ) rc = Tcl_EvalObjEx(l->interp, command, TCL_EVAL_GLOBAL);
-  if( rc==TCL_OK ) rc = Tcl_GetBooleanFromObj(l->interp, Tcl_GetObjResult(l->interp), &stop);
-  Tcl_DecrRefCount(command);
-  if( rc==TCL_OK ){ Tcl_ResetResult(l->interp); return stop; }
-  l->error = Tcl_GetObjResult(l->interp);
-  Tcl_IncrRefCount(l->error);
-  return 1;
-}
-
 /* compact, optimize and backup. */
 static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   const char *verb = Tcl_GetString(objv[1]);
@@ -400,10 +414,7 @@ static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   int rc;
   if( objc<fixed || objc>fixed+1 ) return usage(interp, objv, 2, fixed==3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
   rc = verb[0]=='b' ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l) : verb[0]=='o' ? maph_optimize(m, tell, &l) : maph_compact(m, tell, &l);
-  if( l.error==NULL ) return answer(interp, m, rc);
-  Tcl_SetObjResult(interp, l.error);
-  Tcl_DecrRefCount(l.error);
-  return TCL_ERROR;
+  return listened(interp, m, &l, rc);
 }
 
 static int rewritten_verb(object *o, Tcl_Interp *interp){
@@ -453,9 +464,9 @@ static int close_handle(object *o, Tcl_Interp *interp){
 
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   static const char *const verbs[] = { "get", "get_entry", "get_many", "exists", "view", "put", "put_if", "delete", "delete_if",
-    "snapshot", "cursor", "begin", "compact", "optimize", "backup", "changes", "rewritten", "stat", "sync", "check", "refresh", "close", "errmsg", NULL };
+    "snapshot", "cursor", "begin", "compact", "optimize", "backup", "changes", "check", "rewritten", "stat", "sync", "refresh", "close", "errmsg", NULL };
   enum { GET, GET_ENTRY, GET_MANY, EXISTS, VIEW_, PUT, PUT_IF, DELETE, DELETE_IF, SNAPSHOT_, CURSOR_, BEGIN, COMPACT, OPTIMIZE,
-    BACKUP, CHANGES, REWRITTEN, STAT, SYNC, CHECK, REFRESH, CLOSE, ERRMSG };
+    BACKUP, CHANGES, CHECK, REWRITTEN, STAT, SYNC, REFRESH, CLOSE, ERRMSG };
   maph_snapshot *s = NULL;
   int verb, rc;
   if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
@@ -479,7 +490,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case REWRITTEN: return rewritten_verb(o, interp);
     case STAT:      return stat_verb(o, interp);
     case SYNC:      return answer(interp, o->m, maph_sync(o->m));
-    case CHECK:     return check_verb(o, interp);
+    case CHECK:     return check_verb(o, interp, objc, objv);
     case REFRESH:   return answer(interp, o->m, maph_refresh(o->m));
     case CLOSE:     return close_handle(o, interp);
     case ERRMSG:    Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
@@ -656,12 +667,17 @@ static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
 
 static int recover_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   Tcl_Obj *list;
+  listener l = { interp, objc>3 ? objv[3] : NULL, NULL };
+  const char *path;
   int rc;
-  if( objc!=3 ) return usage(interp, objv, 2, "PATH");
+  if( objc<3 || objc>4 ) return usage(interp, objv, 2, "PATH ?CALLBACK?");
+  path = Tcl_GetString(objv[2]);
   list = Tcl_NewListObj(0, NULL);
+  Tcl_IncrRefCount(list);
+  rc = l.script ? maph_recover_progress(path, report_to_list, list, tell_script, &l) : maph_recover(path, report_to_list, list);
   Tcl_SetObjResult(interp, list);
-  rc = maph_recover(Tcl_GetString(objv[2]), report_to_list, list);
-  return answer(interp, NULL, rc);
+  Tcl_DecrRefCount(list);
+  return listened(interp, NULL, &l, rc);
 }
 
 /* Every call with NULL where an object belongs: a dict of call and code.  None may crash. */

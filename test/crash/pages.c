@@ -41,6 +41,7 @@ static struct pages {
   side     sides[2];                             /* of the odd generations, of the even ones */
   int      named;                                /* the side whose file had the name when the session began */
   int      folder;                               /* FLUSHING: the flush of the folder is under way; FLUSHED: it was the last thing that happened to it */
+  int      settled;                              /* it was flushed in this session, whatever happened to it since */
   char     path[400], temporary[410];
   version  versions[VERSIONS_MAX];
 } *p;
@@ -79,13 +80,16 @@ void pages_start(const char *path){
   snprintf(p->path, sizeof p->path, "%s", path);
   snprintf(p->temporary, sizeof p->temporary, "%s.new", path);
   p->folder = FLUSHED;
+  p->settled = 0;
   named_before = -1;
   look_at_name();
 }
 
 void pages_session_over(void){
   int before = p->named;
-  if( p->folder==FLUSHED ) named_before = -1;
+  if( p->settled ) named_before = -1;             /* a rename that was begun after that, and never done, changes nothing */
+  p->settled = 0;
+  if( p->folder==FLUSHING ) p->folder = UNFLUSHED;                        /* who flushed it is dead: the next one's steps show nothing */
   look_at_name();
   if( before!=p->named && p->folder!=FLUSHED ) named_before = before;
 }
@@ -133,7 +137,9 @@ static void remember(side *d, const uint8_t *base, uint64_t page){
 
 /* What is done next shows that the flush of the folder was done. */
 static void folder_was_flushed(void){
-  if( p->folder==FLUSHING ) p->folder = FLUSHED;
+  if( p->folder!=FLUSHING ) return;
+  p->folder = FLUSHED;
+  p->settled = 1;
 }
 
 static void count_and_die(void){
