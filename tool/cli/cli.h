@@ -193,10 +193,10 @@ void record_free(record *r);
 /* ----------------------------------------------------------------------------------- Interface to code in progress.c */
 /* A bar on standard error, when that is a terminal. */
 void progress_start(const arguments *a, const char *verb);
-void progress_show(uint64_t done, uint64_t total, bool bytes);         /* total 0: not known */
-int  progress_callback(void *arg, const char *phase, uint64_t done, uint64_t total);  /* a maph_progress_fn: nonzero when told to stop */
-void progress_tick_start(const arguments *a, const char *verb);        /* for work that cannot say how far it is: the time it takes */
-void progress_end(void);                               /* take it away; also ends the ticking */
+enum amount { NUMBER, BYTES, NO_AMOUNT };              /* what is shown beside the bar */
+void progress_show(uint64_t done, uint64_t total, enum amount amount);       /* total 0: not known */
+int  progress_callback(void *none, const char *phase, uint64_t done, uint64_t total);  /* a maph_progress_fn: nonzero when told to stop */
+void progress_end(void);                               /* take it away */
 
 /* ------------------------------------------------------------------------------------ Interface to code in message.c */
 int  complain(const char *format, ...) __attribute__((format(printf, 1, 2)));       /* "maph: ..." on standard error; FAILED */
@@ -209,7 +209,6 @@ const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key
 /* --------------------------------------------------------------------------------------- Interface to code in stop.c */
 void stop_start(void);
 int  stop_asked(void);                                 /* the signal that asks to stop; 0: none */
-void stop_at_once(void);                               /* from here on there is nothing to tidy: signals end the program */
 void stop_removes(const char *path);                   /* a second signal removes this file on its way out; NULL: none */
 bool stop_wait_readable(int fd);                       /* false: told to stop while waiting */
 int  stop_status(int status);                          /* told to stop: end as that signal ends a program */

@@ -109,7 +109,7 @@ static bool give_all(sink *s, maph *m){
   }
   while( rc==MAPH_OK && ok && !stop_asked() && (rc = maph_cursor_next(c, &e))==MAPH_OK ){
     ok = give(s, &e)==MAPH_OK;
-    progress_show(++s->n, total, false);
+    progress_show(++s->n, total, NUMBER);
   }
   if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) store_failed(s->a->operand[0], rc);
   maph_cursor_close(c);
@@ -119,9 +119,8 @@ static bool give_all(sink *s, maph *m){
 
 /* -------------------------------------------------------------------------------------------------------- another store */
 static int back_up(sink *s, maph *from, const char *path, const char *target){
-  char verb[] = "export";
   maph_rewrite result;
-  int rc = maph_backup(from, target, progress_callback, verb);
+  int rc = maph_backup(from, target, progress_callback, NULL);
   if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
   if( rc==MAPH_OK ) rc = maph_rewritten(from, &result);
   if( rc!=MAPH_OK ) return store_failed(path, rc);
