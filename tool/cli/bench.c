@@ -22,7 +22,7 @@ typedef struct bench {
   maph_slice *keys, *misses;
   size_t      n, miss_count;
   arena       arena;
-  uint64_t    records, random, sum;
+  uint64_t    records, random, sum, steps, step;      /* steps: measurements, each as long as --time */
   double      share;               /* of the time measured in which this thread ran */
   int         rc;                  /* of a get that failed */
 } bench;
@@ -86,7 +86,7 @@ static bool draw_sample(bench *b){
   while( rc==MAPH_OK && !stop_asked() && (rc = maph_cursor_next(c, &e))==MAPH_OK ){
     uint64_t place = seen < SAMPLE_MOST ? seen : random_below(b, seen + 1);
     if( place < SAMPLE_MOST ) b->keys[place] = e.key;
-    progress_show(++seen, s.records, false);
+    progress_show(++seen, s.records, NUMBER);
   }
   maph_cursor_close(c);
   if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ){ store_failed(b->a->operand[0], rc); return false; }
@@ -148,6 +148,12 @@ static void get_round(bench *b, maph *m, const maph_slice *keys, size_t n, bool 
   }
 }
 
+/* How far it is, spent_ns into this step. */
+static void tell(bench *b, uint64_t spent_ns){
+  uint64_t limit = b->a->time_ms*1000000;
+  progress_show(b->step*limit + (spent_ns < limit ? spent_ns : limit), b->steps*limit, NO_AMOUNT);
+}
+
 static double rate(bench *b, maph *m, const maph_slice *keys, size_t n, bool many){
   uint64_t begin, end = 0, limit = b->a->time_ms*1000000, gets = 0;
   size_t from = 0;
@@ -159,8 +165,9 @@ static double rate(bench *b, maph *m, const maph_slice *keys, size_t n, bool man
     gets += some;
     from = from + some < n ? from + some : 0;
     end = now_ns();
-    progress_show(end - begin < limit ? end - begin : limit, 0, false);
+    tell(b, end - begin);
   }while( end - begin < limit && b->rc==MAPH_OK && !stop_asked() );
+  b->step++;
   return (double)gets*1e9/(double)(end - begin + 1);
 }
 
@@ -174,7 +181,11 @@ static void percentiles(bench *b, maph *m, const maph_slice *keys, size_t n, res
     after = now_ns();
     histogram_add(&h, after - before);
     before = after;
+    if( h.n%ROUND ) continue;
+    tell(b, after - begin);
+    before = now_ns();                              /* telling is no part of the next get */
   }
+  b->step++;
   r->p50 = histogram_at(&h, 0.5);
   r->p99 = histogram_at(&h, 0.99);
   r->p999 = histogram_at(&h, 0.999);
@@ -198,7 +209,9 @@ static void measure_scan(bench *b, result *r){
       entries++;
       bytes += e.key.size + e.value.size;
       read_value(b, e.value);
-      if( entries%1024==0 && ((end = now_ns()) - begin >= limit || stop_asked()) ) break;
+      if( entries%1024 ) continue;
+      tell(b, (end = now_ns()) - begin);
+      if( end - begin >= limit || stop_asked() ) break;
     }
     maph_cursor_close(c);
     if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) b->rc = rc;
@@ -265,6 +278,7 @@ static int measure(bench *b){
   int n = 0;
   progress_start(b->a, "bench: reading the keys");
   if( !draw_sample(b) || !make_misses(b) ) return FAILED;
+  b->steps = b->miss_count ? 9 : 7;
   progress_start(b->a, "bench: measuring");
   began = now_ns();
   ran = clock_ns(CLOCK_THREAD_CPUTIME_ID);

@@ -1,8 +1,7 @@
 /*
 ** check.c - check and recover: what is wrong with a store, and making it usable again.
 **
-** Neither can say how far it is, so on a terminal the time is shown.  A check changes nothing and may be ended at any point.  A recovery runs to
-** its end: a first signal is answered only then.  Killed on the way it leaves the store as it was, or repaired.
+** A signal stops both at the library's next word of progress.  A recovery that was stopped, or killed, leaves the store as it was, or repaired in place.
 */
 #include "cli.h"
 
@@ -46,12 +45,12 @@ int command_check(arguments *a){
   maph *m = store_open(a, path, MAPH_RDONLY);
   int rc;
   if( m==NULL ) return FAILED;
-  stop_at_once();
-  progress_tick_start(a, "check");
+  progress_start(a, "check");
   if( a->json ) output_text(&standard_output, "{\"problems\":[");
-  rc = maph_check(m, report, &f);
+  rc = maph_check_progress(m, report, &f, progress_callback, NULL);
   progress_end();
-  if( rc!=MAPH_OK && f.n==0 ) return store_close(m, path, store_failed(path, rc));
+  if( rc==MAPH_CANCELLED ) output_flush(&standard_output);      /* what was found until then */
+  if( rc==MAPH_CANCELLED || (rc!=MAPH_OK && f.n==0) ) return store_close(m, path, store_failed(path, rc));
   return store_close(m, path, show_sound(a, m, f.n));
 }
 
@@ -73,10 +72,11 @@ int command_recover(arguments *a){
   if( path[0]==0 ) return complain("the path of the store is empty");
   if( strcmp(path, ":memory:")==0 ) return complain(":memory: is no file; ./:memory: is one of that name");
   needed = needs_repair(path);
-  progress_tick_start(a, "recover");
+  progress_start(a, "recover");
   if( a->json ) output_text(o, "{\"report\":[");
-  rc = maph_recover(path, report, &f);
+  rc = maph_recover_progress(path, report, &f, progress_callback, NULL);
   progress_end();
+  if( rc==MAPH_CANCELLED ) note(a, "stopped: nothing was saved into a new file");
   if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
   if( a->json ) output_format(o, "],\"success\":%s,\"result\":\"%s\"}\n", rc==MAPH_OK ? "true" : "false",
                               rc!=MAPH_OK ? "failed" : f.n ? "saved" : needed ? "repaired" : "sound");

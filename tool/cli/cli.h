@@ -8,7 +8,8 @@
 **     command help                one table of commands and one of options: parsing, help and completion come from it
 **     store                       opening, and what to say when the store fails
 **     row json csv                an entry to be put, and the formats it is read from
-**     output input                standard output or a file that appears whole; bytes, lines and fields in bounded memory
+**     output input                standard output or a file; bytes, lines and fields in bounded memory
+**     beside                      a file that appears whole or not at all
 **     progress message            the terminal
 **     stop text                   signals; UTF-8, escapes, base64, numbers
 **
@@ -118,12 +119,22 @@ uint64_t wall_ms(void);
 /* One line of NDJSON as the server's export writes it.  NULL, or what is wrong with it. */
 const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_size);
 
+/* ------------------------------------------------------------------------------------- Interface to code in beside.c */
+typedef struct beside {
+  char *target, *path;             /* path: TARGET.maph-part, until it took its name */
+  int   fd;
+} beside;
+bool beside_open(beside *b, const char *target);       /* a new, empty file; false: said why */
+bool beside_take_name(beside *b, bool replace);        /* false: said why */
+void beside_drop(beside *b);                           /* close, and remove what took no name; harmless when not open */
+
 /* ------------------------------------------------------------------------------------- Interface to code in output.c */
 /* Errors stick: check output_end, or `failed` to stop early. */
 typedef struct output {
   int      fd;
   bool     failed, terminal;
-  char    *path, *temporary;       /* of a file that is to appear whole; NULL: standard output */
+  char    *path;                   /* NULL: standard output */
+  beside   file;                   /* one that is to appear whole */
   bool     replace;
   size_t   size;
   char     bytes[65536];
@@ -182,10 +193,10 @@ void record_free(record *r);
 /* ----------------------------------------------------------------------------------- Interface to code in progress.c */
 /* A bar on standard error, when that is a terminal. */
 void progress_start(const arguments *a, const char *verb);
-void progress_show(uint64_t done, uint64_t total, bool bytes);         /* total 0: not known */
-int  progress_callback(void *arg, const char *phase, uint64_t done, uint64_t total);  /* a maph_progress_fn: nonzero when told to stop */
-void progress_tick_start(const arguments *a, const char *verb);        /* for work that cannot say how far it is: the time it takes */
-void progress_end(void);                               /* take it away; also ends the ticking */
+enum amount { NUMBER, BYTES, NO_AMOUNT };              /* what is shown beside the bar */
+void progress_show(uint64_t done, uint64_t total, enum amount amount);       /* total 0: not known */
+int  progress_callback(void *none, const char *phase, uint64_t done, uint64_t total);  /* a maph_progress_fn: nonzero when told to stop */
+void progress_end(void);                               /* take it away */
 
 /* ------------------------------------------------------------------------------------ Interface to code in message.c */
 int  complain(const char *format, ...) __attribute__((format(printf, 1, 2)));       /* "maph: ..." on standard error; FAILED */
@@ -198,7 +209,6 @@ const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key
 /* --------------------------------------------------------------------------------------- Interface to code in stop.c */
 void stop_start(void);
 int  stop_asked(void);                                 /* the signal that asks to stop; 0: none */
-void stop_at_once(void);                               /* from here on there is nothing to tidy: signals end the program */
 void stop_removes(const char *path);                   /* a second signal removes this file on its way out; NULL: none */
 bool stop_wait_readable(int fd);                       /* false: told to stop while waiting */
 int  stop_status(int status);                          /* told to stop: end as that signal ends a program */

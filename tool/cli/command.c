@@ -15,7 +15,7 @@ enum { OPTIONS_MOST = 40, FIRST_LONG = 256 };
 
 static const option_entry option_entries[] = {
   { "json", 'j', FLAG, AT(json), NULL, 0, 0, "answer in JSON, one object a line" },
-  { "escaped", 'e', FLAG, AT(escaped), NULL, 0, 0, "keys are given with the escapes that scan shows" },
+  { "escaped", 'e', FLAG, AT(escaped), NULL, 0, 0, "keys and PREFIX are given with the escapes that scan shows" },
   { "null", '0', FLAG, AT(null), NULL, 0, 0, "keys and values end with a NUL byte, and nothing is escaped" },
   { "raw", 'r', FLAG, AT(raw), NULL, 0, 0, "the bytes as they are, also to a terminal" },
   { "prefix", 'p', TEXT, AT(prefix), "PREFIX", 0, 0, "only keys that begin with PREFIX" },
@@ -43,7 +43,7 @@ static const option_entry option_entries[] = {
   { "atomic", 0, FLAG, AT(atomic), NULL, 0, 0, "all of it in one transaction, or nothing" },
   { "keep-going", 'k', FLAG, AT(keep_going), NULL, 0, 0, "leave out what is wrong, say so, and go on" },
   { "max-line", 0, SIZE, AT(max_line), "SIZE", 1, (uint64_t)1<<40, "longest line or record to accept: 1G" },
-  { "force", 0, FLAG, AT(force), NULL, 0, 0, "replace a file that is there" },
+  { "force", 0, FLAG, AT(force), NULL, 0, 0, "NDJSON, CSV, TSV: replace a file that is there" },
   { "perfect-hash", 0, CHOICE, AT(perfect_hash), "pilot|cmph", 0, 0, "which one: pilot" },
   { "since", 0, COUNT, AT(since), "VERSION", 0, UINT64_MAX - 1, "all that was committed after VERSION; 0: all there ever was; else from now on" },
   { "timeout", 0, TIME, AT(timeout_ms), "TIME", 0, INT_MAX, "end when nothing came for TIME" },
@@ -101,7 +101,7 @@ const command commands[] = {
     "Entries are put in transactions of 10000 (--batch). Nothing is locked while it waits for input. A line that is wrong, or a signal, "
     "ends it: what was committed until then stays and is counted, the rest is not put. With --atomic nothing stays.",
     "maph import --create products.maph products.ndjson\nmaph import --key-column sku products.maph products.csv\nzcat dump.gz | maph import --atomic products.maph\n" },
-  { "export", command_export, "FILE [TARGET]", 1, 2, "format prefix no-header columns force",
+  { "export", command_export, "FILE [TARGET]", 1, 2, "format prefix escaped no-header columns force",
     "write all as NDJSON, CSV, TSV or a store",
     "TARGET is a file, which appears whole or not at all, or - for standard output. The entries are of one moment, and import puts them back "
     "as they were: keys, bytes, types, expiry. The columns of CSV and TSV are key, value, type, media_type, expires_at, key_type; "

@@ -1,8 +1,11 @@
 /*
-** export.c - export: the entries of a store as NDJSON, CSV or TSV, or into another store.
+** export.c - export: the entries of a store as NDJSON, CSV or TSV, or as another store.
 **
-** All is of one snapshot.  A file appears whole or not at all; a store that could not be filled is removed.
+** All is of one snapshot, and the target appears whole or not at all.  Another store is a backup, which gets its name as its last step.  With a prefix
+** the backup is one of a store beside the target that holds only those entries, and is removed afterwards.
 */
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -62,91 +65,121 @@ static void show_record(table *t, const maph_entry *e){
   end_record(t);
 }
 
-/* -------------------------------------------------------------------------------------------------------- another store */
-typedef struct copy {
-  maph     *to;
-  maph_txn *txn;
-  uint64_t  n;
-} copy;
-
-static int copy_entry(copy *c, const maph_entry *e){
-  maph_condition condition = { .expires = e->expires, .type = e->type, .key_type = e->key_type, .media_type = e->media_type };
-  int rc = c->txn ? MAPH_OK : maph_txn_begin(c->to, MAPH_SYNC_OFF, &c->txn);
-  if( rc==MAPH_OK ) rc = maph_txn_put_if(c->txn, e->key, e->value, &condition);
-  if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
-  if( rc!=MAPH_OK || ++c->n%GROUP ) return rc;
-  rc = maph_txn_commit(c->txn);
-  c->txn = NULL;
-  return rc;
-}
-
-static int copy_end(copy *c, int rc){
-  if( rc==MAPH_OK && c->txn ) rc = maph_txn_commit(c->txn);
-  else maph_txn_abort(c->txn);
-  if( rc==MAPH_OK ) rc = maph_sync(c->to);
-  return rc;
-}
-
-/* ----------------------------------------------------------------------------------------------------------- the command */
+/* ------------------------------------------------------------------------------------------------------------ every entry */
 typedef struct sink {
   const arguments *a;
-  output *o;                       /* NULL: a store */
-  bool    json;
-  table   table;
-  copy    copy;
+  maph_slice prefix;
+  uint64_t   n;
+  output    *o;                    /* NULL: a store */
+  bool       json;
+  table      table;
+  maph      *to;                   /* the store, its path, and the transaction that is open */
+  const char *path;
+  maph_txn  *txn;
 } sink;
 
+static int put(sink *s, const maph_entry *e){
+  maph_condition condition = { .expires = e->expires, .type = e->type, .key_type = e->key_type, .media_type = e->media_type };
+  int rc = s->txn ? MAPH_OK : maph_txn_begin(s->to, MAPH_SYNC_OFF, &s->txn);
+  if( rc==MAPH_OK ) rc = maph_txn_put_if(s->txn, e->key, e->value, &condition);
+  if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
+  if( rc==MAPH_OK && s->n%GROUP==GROUP - 1 ){ rc = maph_txn_commit(s->txn); s->txn = NULL; }
+  if( rc!=MAPH_OK ) store_failed(s->path, rc);
+  return rc;
+}
+
 static int give(sink *s, const maph_entry *e){
-  if( s->o==NULL ) return copy_entry(&s->copy, e);
+  if( s->o==NULL ) return put(s, e);
   if( s->json ) output_json_entry(s->o, e, true);
   else show_record(&s->table, e);
   return s->o->failed ? MAPH_CANCELLED : MAPH_OK;
 }
 
-/* Every entry into the sink.  MAPH_OK: all of them. */
-static int give_all(sink *s, maph *m, const char *failing){
+/* Every entry into the sink.  False: not all of them, and said why. */
+static bool give_all(sink *s, maph *m){
   maph_snapshot *snapshot = NULL;
   maph_cursor *c = NULL;
   maph_entry e;
-  uint64_t n = 0, total = 0;
+  uint64_t total = 0;
+  bool ok = true;
   int rc = maph_snapshot_open(m, &snapshot);
   if( rc==MAPH_OK ){
-    total = s->a->prefix ? 0 : maph_snapshot_records(snapshot);
-    rc = maph_cursor_open(m, snapshot, maph_str(s->a->prefix ? s->a->prefix : ""), &c);
+    total = s->prefix.size ? 0 : maph_snapshot_records(snapshot);
+    rc = maph_cursor_open(m, snapshot, s->prefix, &c);
   }
-  if( rc!=MAPH_OK ) store_failed(s->a->operand[0], rc);
-  while( rc==MAPH_OK ){
-    if( stop_asked() ){ rc = MAPH_CANCELLED; break; }
-    rc = maph_cursor_next(c, &e);
-    if( rc==MAPH_NOTFOUND ) break;
-    if( rc!=MAPH_OK ){ store_failed(s->a->operand[0], rc); break; }
-    if( (rc = give(s, &e))!=MAPH_OK ) store_failed(failing, rc);
-    progress_show(++n, total, false);
+  while( rc==MAPH_OK && ok && !stop_asked() && (rc = maph_cursor_next(c, &e))==MAPH_OK ){
+    ok = give(s, &e)==MAPH_OK;
+    progress_show(++s->n, total, NUMBER);
   }
+  if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) store_failed(s->a->operand[0], rc);
   maph_cursor_close(c);
   maph_snapshot_close(snapshot);
-  return rc==MAPH_NOTFOUND ? MAPH_OK : rc;
+  return ok && rc==MAPH_NOTFOUND;
 }
 
-static int export_to_store(sink *s, maph *m, const char *target){
-  int rc, status = DONE;
-  s->copy.to = store_open(s->a, target, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL);
-  if( s->copy.to==NULL ) return FAILED;
-  rc = give_all(s, m, target);
-  if( rc!=MAPH_OK ){ copy_end(&s->copy, rc); status = FAILED; }
-  else if( (rc = copy_end(&s->copy, rc))!=MAPH_OK ) status = store_failed(target, rc);
-  status = store_close(s->copy.to, target, status);
-  if( status!=DONE ) maph_destroy(target, 0);
+/* -------------------------------------------------------------------------------------------------------- another store */
+static int back_up(sink *s, maph *from, const char *path, const char *target){
+  maph_rewrite result;
+  int rc = maph_backup(from, target, progress_callback, NULL);
+  if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
+  if( rc==MAPH_OK ) rc = maph_rewritten(from, &result);
+  if( rc!=MAPH_OK ) return store_failed(path, rc);
+  s->n = result.records;
+  return DONE;
+}
+
+static bool fill(sink *s, maph *m){
+  bool ok = give_all(s, m);
+  int rc = MAPH_OK;
+  if( !ok ) maph_txn_abort(s->txn);
+  else if( s->txn && (rc = maph_txn_commit(s->txn))!=MAPH_OK ) store_failed(s->path, rc);
+  return ok && rc==MAPH_OK;
+}
+
+/* What a killed export may have left of it too. */
+static void remove_part(const char *path){
+  static const char *const endings[] = { "", ".lock", ".new" };
+  static char name[PATH_MAX + 32];
+  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
+    snprintf(name, sizeof name, "%s%s", path, endings[i]);
+    unlink(name);
+  }
+}
+
+/* The store of what has the prefix is TARGET.maph-part.store, and ours while we hold TARGET.maph-part. */
+static int export_part(sink *s, maph *m, const char *target){
+  static char path[PATH_MAX + 24];
+  arguments own = *s->a;
+  struct stat st;
+  beside b;
+  int status = FAILED;
+  if( !beside_open(&b, target) ) return FAILED;
+  snprintf(path, sizeof path, "%s.store", b.path);
+  remove_part(path);
+  own.mode = stat(own.operand[0], &st)==0 ? st.st_mode & 0777 : 0600;
+  s->path = path;
+  s->to = store_open(&own, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL);
+  if( s->to && fill(s, m) ) status = back_up(s, s->to, path, target);
+  maph_close(s->to);
+  remove_part(path);
+  beside_drop(&b);
   return status;
 }
 
+static int export_to_store(sink *s, maph *m, const char *target){
+  struct stat st;
+  if( lstat(target, &st)==0 ) return complain("%s is there already, and no store is replaced", target);
+  return s->prefix.size ? export_part(s, m, target) : back_up(s, m, s->a->operand[0], target);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- the command */
 static bool export_text(sink *s, maph *m){
   s->table.o = s->o;
   if( !s->json && !s->a->no_header ){
     for(size_t i = 0; i < s->table.columns; i++) show_field(&s->table, i, maph_str(column_names[s->table.column[i]]));
     end_record(&s->table);
   }
-  return give_all(s, m, s->a->operand[0])==MAPH_OK;
+  return give_all(s, m);
 }
 
 static int export_to_file(sink *s, maph *m, const char *target){
@@ -169,18 +202,27 @@ static bool names_store(const char *path, const char *target){
   return stat(path, &a)==0 && stat(target, &b)==0 && a.st_dev==b.st_dev && a.st_ino==b.st_ino;
 }
 
+static int show_exported(const arguments *a, uint64_t n){
+  char keys[40];
+  if( a->json ) output_format(&standard_output, "{\"success\":true,\"exported\":%llu}\n", (unsigned long long)n);
+  else if( !a->quiet ) output_format(&standard_output, "exported %s\n", count_of(n, "key", keys));
+  return output_end(&standard_output) ? DONE : FAILED;
+}
+
 int command_export(arguments *a){
   const char *path = a->operand[0], *target = a->operands > 1 ? a->operand[1] : "-", *format = format_of(a, target);
-  bool to_store = strcmp(format, "maph")==0;
+  bool to_store = strcmp(format, "maph")==0, to_file = strcmp(target, "-")!=0;
   sink s = { .a = a, .json = strcmp(format, "ndjson")==0 };
   maph *m;
   int status;
-  if( to_store && strcmp(target, "-")==0 ) return complain("a store is not written to standard output: name a TARGET");
+  if( target[0]==0 ) return complain("the path of the target is empty");
+  if( to_store && !to_file ) return complain("a store is not written to standard output: name a TARGET");
   if( names_store(path, target) ) return complain("%s is the store itself", target);
   s.table.tabs = strcmp(format, "tsv")==0;
-  if( !choose_columns(&s.table, a->columns) || (m = store_open(a, path, MAPH_RDONLY))==NULL ) return FAILED;
-  if( strcmp(target, "-")!=0 || !standard_output.terminal ) progress_start(a, "export");      /* a bar would stand among the entries */
+  if( !prefix_from(a, &s.prefix) || !choose_columns(&s.table, a->columns) || (m = store_open(a, path, MAPH_RDONLY))==NULL ) return FAILED;
+  if( to_file || !standard_output.terminal ) progress_start(a, "export");      /* a bar would stand among the entries */
   status = to_store ? export_to_store(&s, m, target) : export_to_file(&s, m, target);
   progress_end();
-  return store_close(m, path, status);
+  status = store_close(m, path, status);
+  return status==DONE && to_file ? show_exported(a, s.n) : status;
 }

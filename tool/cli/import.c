@@ -124,7 +124,7 @@ static bool import_ndjson(import *i, input *in){
     if( (r = new_row(i, in->line))==NULL ) return false;
     mistake = json_row(line, &i->arena, r, room, sizeof room);
     if( mistake ? !wrong_line(i, in->line, mistake) : !row_done(i) ) return false;
-    progress_show(in->taken, in->total, true);
+    progress_show(in->taken, in->total, BYTES);
   }
   return taken==AT_END;
 }
@@ -319,7 +319,7 @@ static bool import_records(import *i, input *in, enum taken (*next)(input*, reco
     if( !ok ) break;
     mistake = read_record(i, &rec, r, room, sizeof room);
     ok = mistake ? wrong_line(i, rec.line, mistake) : row_done(i);
-    progress_show(in->taken, in->total, true);
+    progress_show(in->taken, in->total, BYTES);
   }
   record_free(&rec);
   return ok && taken==AT_END;
@@ -341,7 +341,7 @@ static bool import_store(import *i, maph *from){
     if( !ok ) break;
     *r = (row){ .key = e.key, .value = e.value, .media_type = e.media_type, .expires = e.expires, .type = e.type, .key_type = e.key_type };
     ok = row_done(i);
-    progress_show(n, total, false);
+    progress_show(n, total, NUMBER);
   }
   if( ok && rc!=MAPH_OK && rc!=MAPH_NOTFOUND ){ store_failed(i->source, rc); ok = false; }
   if( ok && rc==MAPH_NOTFOUND ) ok = put_group(i);

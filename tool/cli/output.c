@@ -4,8 +4,7 @@
 ** Every byte passes through one buffer.  Before the buffer is written out it is asked whether a mapped file was cut short meanwhile: then what it
 ** holds may be zeros that were never stored, and it is not written.  A failure is said once and sticks.
 **
-** A file is written under a temporary name in its folder and renamed at the end; what is there already is replaced only when
-** that was asked for.  Devices and pipes are written to as they are.
+** What is there already is replaced only when that was asked for.  Devices and pipes are written to as they are.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -93,36 +92,30 @@ static bool open_directly(output *o, const char *path){
   return o->fd >= 0;
 }
 
-static bool open_temporary(output *o, const char *path){
-  size_t size = strlen(path) + 8;
+/* A file beside the one that a link leads to: the link stays.  Who may read what is replaced may read what replaces it, and nobody else. */
+static bool open_beside(output *o, const char *path, const struct stat *replaced){
+  char *resolved = replaced ? realpath(path, NULL) : NULL;
+  bool ok = beside_open(&o->file, resolved ? resolved : path);
   mode_t mask = umask(0);
   umask(mask);
-  o->temporary = malloc(size);
-  if( o->temporary==NULL ){ complain("out of memory"); return false; }
-  snprintf(o->temporary, size, "%s.XXXXXX", path);
-  o->fd = mkostemp(o->temporary, O_CLOEXEC);
-  if( o->fd < 0 ){
-    complain("cannot make a file beside %s: %s", path, strerror(errno));
-    free(o->temporary);
-    o->temporary = NULL;
-    return false;
-  }
-  stop_removes(o->temporary);
-  if( fchmod(o->fd, 0666 & ~mask)!=0 ) return true;      /* then it stays private */
-  return true;
+  free(resolved);
+  o->fd = o->file.fd;
+  if( ok && fchmod(o->fd, replaced ? replaced->st_mode & 0777 : 0666 & ~mask)!=0 ) return true;      /* then it stays private */
+  return ok;
 }
 
 bool output_open(output *o, const char *path, bool replace){
   struct stat there;
+  bool is_there = stat(path, &there)==0;
   memset(o, 0, offsetof(output, bytes));
   o->path = strdup(path);
   o->replace = replace;
   if( o->path==NULL ){ complain("out of memory"); return false; }
-  if( stat(path, &there)==0 && !S_ISREG(there.st_mode) ){
+  if( is_there && !S_ISREG(there.st_mode) ){
     if( open_directly(o, path) ) return true;
   }else if( !replace && lstat(path, &there)==0 ){
     complain("%s is there already; --force replaces it", path);
-  }else if( open_temporary(o, path) ){
+  }else if( open_beside(o, path, is_there ? &there : NULL) ){
     return true;
   }
   free(o->path);
@@ -130,36 +123,22 @@ bool output_open(output *o, const char *path, bool replace){
   return false;
 }
 
-static bool take_name(output *o){
-  int rc = o->replace ? rename(o->temporary, o->path) : renameat2(AT_FDCWD, o->temporary, AT_FDCWD, o->path, RENAME_NOREPLACE);
-  if( rc!=0 && !o->replace && errno==EINVAL && (rc = link(o->temporary, o->path))==0 ) unlink(o->temporary);   /* a file system without it */
-  if( rc!=0 ) complain("cannot give %s its name: %s", o->path, strerror(errno));
-  return rc==0;
-}
-
 void output_drop(output *o){
   if( o->path==NULL ) return;
-  close(o->fd);
-  if( o->temporary ){
-    stop_removes(NULL);
-    unlink(o->temporary);
-  }
-  free(o->temporary);
+  if( o->file.target ) beside_drop(&o->file);
+  else close(o->fd);
   free(o->path);
-  o->temporary = o->path = NULL;
+  o->path = NULL;
 }
 
 bool output_end(output *o){
   output_flush(o);
   if( o->path==NULL ) return !o->failed;
-  if( !o->failed && o->temporary && fsync(o->fd)!=0 ){
+  if( !o->failed && o->file.target && fsync(o->fd)!=0 ){
     complain("cannot write to %s: %s", name_of(o), strerror(errno));
     o->failed = true;
   }
-  if( !o->failed && o->temporary ){
-    if( take_name(o) ){ free(o->temporary); o->temporary = NULL; stop_removes(NULL); }
-    else o->failed = true;
-  }
+  if( !o->failed && o->file.target ) o->failed = !beside_take_name(&o->file, o->replace);
   output_drop(o);
   return !o->failed;
 }

@@ -6,19 +6,17 @@
 #include <stdio.h>
 #include "cli.h"
 
-typedef int (*rewrite_fn)(maph *m, const char *target, void *verb);
+typedef int (*rewrite_fn)(maph *m, const char *target);
 
-static int compact(maph *m, const char *target, void *verb){
+static int compact(maph *m, const char *target){
   (void)target;
-  return maph_compact(m, progress_callback, verb);
+  return maph_compact(m, progress_callback, NULL);
 }
-static int optimize(maph *m, const char *target, void *verb){
+static int optimize(maph *m, const char *target){
   (void)target;
-  return maph_optimize(m, progress_callback, verb);
+  return maph_optimize(m, progress_callback, NULL);
 }
-static int backup(maph *m, const char *target, void *verb){
-  return maph_backup(m, target, progress_callback, verb);
-}
+static int backup(maph *m, const char *target){ return maph_backup(m, target, progress_callback, NULL); }
 
 static const char *perfect_name(int perfect){
   return perfect==MAPH_PERFECT_CMPH ? "cmph" : perfect==MAPH_PERFECT_PILOT ? "pilot" : "none";
@@ -47,14 +45,14 @@ static void show(const maph_rewrite *r){
   if( r->note[0] ) output_format(o, "%s\n", r->note);
 }
 
-static int rewrite(arguments *a, int flags, rewrite_fn run, char *verb){
+static int rewrite(arguments *a, int flags, rewrite_fn run, const char *verb){
   const char *path = a->operand[0], *target = a->operands > 1 ? a->operand[1] : NULL;
   maph *m = store_open(a, path, flags);
   maph_rewrite result;
   int rc, status = DONE;
   if( m==NULL ) return FAILED;
   progress_start(a, verb);
-  rc = run(m, target, verb);
+  rc = run(m, target);
   progress_end();
   if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
   if( rc==MAPH_OK ) rc = maph_rewritten(m, &result);
@@ -69,18 +67,9 @@ static int rewrite(arguments *a, int flags, rewrite_fn run, char *verb){
   return output_end(&standard_output) ? status : FAILED;
 }
 
-int command_compact(arguments *a){
-  char verb[] = "compact";
-  return rewrite(a, MAPH_RDWR, compact, verb);
-}
-
-int command_optimize(arguments *a){
-  char verb[] = "optimize";
-  return rewrite(a, MAPH_RDWR, optimize, verb);
-}
-
+int command_compact(arguments *a){ return rewrite(a, MAPH_RDWR, compact, "compact"); }
+int command_optimize(arguments *a){ return rewrite(a, MAPH_RDWR, optimize, "optimize"); }
 int command_backup(arguments *a){
-  char verb[] = "backup";
   if( a->operand[1][0]==0 ) return complain("the path of the backup is empty");
-  return rewrite(a, MAPH_RDONLY, backup, verb);
+  return rewrite(a, MAPH_RDONLY, backup, "backup");
 }

@@ -65,14 +65,6 @@ void stop_start(void){
 
 int stop_asked(void){ return asked; }
 
-void stop_at_once(void){
-  for(size_t i = 0; i < sizeof asking/sizeof asking[0]; i++){
-    struct sigaction before;
-    if( sigaction(asking[i], NULL, &before)==0 && before.sa_handler==on_stop ) signal(asking[i], SIG_DFL);
-  }
-  if( asked ) raise(asked);
-}
-
 void stop_removes(const char *path){ atomic_store(&removed, path); }
 
 /* Signals are let in only while poll waits, so that none arrives between looking and waiting. */
