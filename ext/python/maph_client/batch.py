@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from .entry import Entry, Key, Value, content_type_of, put_member
+from .entry import Entry, Key, Value, content_type_of, key_bytes, put_member
 from .errors import MaphError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Result:
 
 def operation(op: str, key: Key, *, if_version: Optional[int] = None, if_absent: bool = False, if_present: bool = False) -> Dict[str, Any]:
     member: Dict[str, Any] = {"op": op}
+    key_bytes(key)
     put_member(member, "key", "key_encoding", key, "a key")
     if if_version is not None:
         member["if_version"] = if_version
@@ -56,11 +57,11 @@ def put_operation(key: Key, value: Value, *, ttl: Optional[int] = None, content_
     return member
 
 
-def result(member: Dict[str, Any]) -> Result:
+def result(member: Dict[str, Any], request: str) -> Result:
     status = int(member["status"])
     entry = Entry.from_json(member) if "value" in member else None
     if status >= 400 and status != 404:
-        raise MaphError(f"one operation of a batch failed with status {status}", status=status, code=str(member.get("code", "")), problem=member)
+        raise MaphError(f"one operation failed with status {status}", request=request, status=status, code=str(member.get("code", "")), problem=member)
     return Result(status, member.get("version"), entry)
 
 
@@ -114,7 +115,7 @@ def run(store: "MaphStore", operations: List[Dict[str, Any]], sync: Optional[str
     body = json.dumps({"operations": operations}, ensure_ascii=False).encode("utf-8")
     repeatable = all(one["op"] == "get" for one in operations)
     answer = store._request("POST", "/batch", query={"sync": sync}, headers={"Content-Type": "application/json"}, body=body, repeatable=repeatable)
-    return [result(one) for one in json.loads(answer.body)["results"]]
+    return [result(one, answer.request) for one in answer.json()["results"]]
 
 
 def size(member: Dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Generator, Iterator, List, Optional
 
 from .connection import Stream, Transport
 from .entry import Entry, Key, Value
-from .errors import BusyError, ConnectionLostError, from_problem
+from .errors import BusyError, ConnectionLostError, MaphError, ServerError, from_problem
 
 SILENCE = 60.0                # seconds without a byte; the server's heartbeat comes more often
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -84,6 +84,7 @@ class Changes:
         self._closed = threading.Event()
         self._stream: Optional[Stream] = None
         self._pause = PAUSE
+        self._failures: Optional[int] = None  #: since a connection last began; None: none began yet, and to fail then is an error
         self.version = since                  #: resume with this: the last transaction that came whole
         self._iterator = self._run()
 
@@ -113,35 +114,30 @@ class Changes:
         self._pause = min(milliseconds / 1000, LONGEST_PAUSE)
 
     def _run(self) -> Generator[Change, None, None]:
-        failures = 0
-        connected = False
         while not self._closed.is_set():
             pause = self._pause
             try:
-                for change in self._connection():
-                    failures, connected = 0, True
-                    yield change
-                failures, connected = 0, True
-            except (ConnectionLostError, BusyError) as error:
+                yield from self._connection()
+            except MaphError as error:
                 if self._closed.is_set():
                     return
-                if not connected or not self._reconnect:
+                if self._failures is None or not self._reconnect or not _passes(error):
                     raise
-                failures += 1
-                pause = error.retry_after if isinstance(error, BusyError) else min(pause * 2 ** (failures - 1), LONGEST_PAUSE)
+                pause = error.retry_after if isinstance(error, BusyError) else min(self._pause * 2 ** self._failures, LONGEST_PAUSE)
+                self._failures += 1
             if not self._reconnect or self._closed.wait(pause):
                 return
 
     def _connection(self) -> Iterator[Change]:
         """The changes of one connection, to its end."""
-        stream = self._transport.stream("GET", self._path, query={"since": self.version, **self._query},
-                                        headers={"Accept": "text/event-stream"}, timeout=SILENCE)
+        stream = self._transport.stream("GET", self._path, "text/event-stream", query={"since": self.version, **self._query}, timeout=SILENCE)
         self._stream = stream
+        self._failures = 0
         try:
             if self._closed.is_set():
                 return
             for event in events(stream.lines(), self._set_retry):
-                change = _change(event)
+                change = _change(event, stream.request)
                 if change is not None:
                     yield change
                 if event.id is not None and event.id.isdigit():
@@ -151,13 +147,18 @@ class Changes:
             stream.close()
 
 
-def _change(event: Event) -> Optional[Change]:
+def _passes(error: MaphError) -> bool:
+    """Whether it may be well again soon: nobody answers, or a proxy says that nobody does."""
+    return isinstance(error, (ConnectionLostError, BusyError)) or isinstance(error, ServerError) and error.status in (502, 504)
+
+
+def _change(event: Event, request: str) -> Optional[Change]:
     """None: an event that is not a change, such as one that only says how far the feed is."""
     if not event.data:
         return None
     member: Dict[str, Any] = json.loads(event.data)
     if event.name == "problem":
-        raise from_problem(member, int(member.get("status", 500)), {})
+        raise from_problem(member, request, int(member.get("status", 500)), {})
     deleted = member.get("op") == "delete"
     if event.name != "message" or not deleted and member.get("op") != "put":
         return None

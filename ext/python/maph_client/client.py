@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from . import jobs
 from .connection import Transport
-from .errors import StoreExistsError
+from .errors import StoreExistsError, no_answer_of_maph
 from .stats import StoreStats
 from .store import MaphStore
 
@@ -45,7 +45,7 @@ class MaphClient:
         """Make a store.  StoreExistsError, unless exist_ok; expected_keys: an index of that size at once."""
         body = b"" if expected_keys is None else json.dumps({"expected_keys": expected_keys}).encode()
         try:
-            self._transport.request("POST", "/stores/" + quote(name, safe=""), headers={"Content-Type": "application/json"} if body else {}, body=body)
+            self._transport.request("POST", "/stores/" + quote(name, safe=""), headers={"Content-Type": "application/json"} if body else {}, body=body).expect(201)
         except StoreExistsError:
             if not exist_ok:
                 raise
@@ -63,16 +63,18 @@ class MaphClient:
 
     def list_stores(self) -> List[StoreStats]:
         """Every store that the token may read."""
-        return [StoreStats.from_json(one) for one in json.loads(self._transport.request("GET", "/stores", repeatable=True).body)]
+        return [StoreStats.from_json(one) for one in self._transport.request("GET", "/stores", repeatable=True).json()]
 
     def delete_store(self, name: str) -> None:
         """Delete a store, with its file.  StoreNotFoundError."""
-        self._transport.request("DELETE", "/stores/" + quote(name, safe=""))
+        self._transport.request("DELETE", "/stores/" + quote(name, safe="")).expect(204)
 
     def jobs(self) -> List[jobs.Job]:
         """The compacts, optimizes, backups and checks that run, and the last ones that ended."""
-        return [jobs.Job(self._transport, one) for one in json.loads(self._transport.request("GET", "/jobs", repeatable=True).body)]
+        return [jobs.Job(self._transport, one) for one in self._transport.request("GET", "/jobs", repeatable=True).json()]
 
     def ping(self) -> None:
         """An exception unless the server is there and well."""
-        self._transport.request("GET", "/readyz", repeatable=True)
+        answer = self._transport.request("GET", "/readyz", repeatable=True)
+        if answer.body.strip() != b"ready":
+            raise no_answer_of_maph(answer.request, answer.status)

@@ -8,35 +8,59 @@ they were done; a connection that is seen to be closed is never used in the firs
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import select
 import ssl
-import threading
+from collections import deque
 from email.message import Message
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Deque, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 from urllib.parse import urlencode, urlsplit
 
-from .errors import ConnectionLostError, MaphError, TimedOutError, from_answer
+from .errors import ConnectionLostError, MaphError, TimedOutError, from_answer, no_answer_of_maph
 
 Body = Union[bytes, Iterable[bytes], None]
+NOT_MODIFIED = 304
 PIECE = 65536
 KEPT = 16
+EARLY = "the answer ended early"
 
 
 class Answer:
     """A complete answer."""
 
-    def __init__(self, status: int, headers: Message, body: bytes) -> None:
+    def __init__(self, request: str, status: int, headers: Message, body: bytes) -> None:
+        self.request = request
         self.status = status
         self.headers = headers
         self.body = body
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise no_answer_of_maph(self.request, self.status) from None
+
+    def expect(self, status: int) -> None:
+        if self.status != status:
+            raise no_answer_of_maph(self.request, self.status)
+
+    @property
+    def version(self) -> int:
+        """Of the entry that was read or written: the ETag, which a proxy that compresses answers makes a weak one."""
+        tag = self.headers.get("ETag", "")
+        number = tag[2 * tag.startswith("W/"):].strip('"')
+        if not number.isdigit():
+            raise no_answer_of_maph(self.request, self.status)
+        return int(number)
 
 
 class Stream:
     """An answer whose body is read while it comes.  Close it, or read it to its end."""
 
-    def __init__(self, transport: "Transport", connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+    def __init__(self, transport: "Transport", request: str, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         self._transport = transport
+        self.request = request
         self._connection = connection
         self._response = response
 
@@ -47,11 +71,11 @@ class Stream:
                 piece = self._response.read1(PIECE)
             except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
                 self.close()
-                raise _lost(error, "the answer ended early") from error
+                raise _lost(error, self.request, EARLY) from error
             if not piece:
                 if self._response.length:
                     self.close()
-                    raise ConnectionLostError("the answer ended early")
+                    raise ConnectionLostError(EARLY, request=self.request)
                 self._transport.give_back(self._connection, self._response)
                 return
             yield piece
@@ -86,19 +110,24 @@ class Transport:
     """The server's address, and the connections that wait for their next request."""
 
     def __init__(self, url: str, token: Optional[str], timeout: float, context: Optional[ssl.SSLContext]) -> None:
-        parts = urlsplit(url if "://" in url else "http://" + url)
+        try:
+            parts = urlsplit(url if "://" in url else "http://" + url)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"not the URL of a maph server: {url!r}: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
             raise ValueError(f"not the URL of a maph server: {url!r}; it looks like http://localhost:8080")
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ValueError("a token is printable ASCII without spaces; one read from a file may end in a newline: strip() it")
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
-        self._port = parts.port or (443 if self._secure else 80)
+        self._port = port or (443 if self._secure else 80)
         self._base = parts.path.rstrip("/")
         self._timeout = timeout
         self._context = context
         self._headers: Dict[str, str] = {"Authorization": f"Bearer {token}"} if token else {}
-        self._idle: List[http.client.HTTPConnection] = []
-        self._lock = threading.Lock()
+        self._idle: Deque[http.client.HTTPConnection] = deque()      # without a lock: a fork in another thread would leave it locked
         self._process = os.getpid()
 
     # ---------------------------------------------------------------------------------------------------- the pool
@@ -110,41 +139,42 @@ class Transport:
 
     def _take(self) -> Optional[http.client.HTTPConnection]:
         """A kept connection that is still open, the last used first."""
+        if self._process != os.getpid():      # the connections are our parent's, which uses them; our copies of the sockets close unnoticed
+            theirs, self._idle = self._idle, deque()
+            self._process = os.getpid()
+            for one in theirs:
+                one.close()
         while True:
-            with self._lock:
-                if self._process != os.getpid():      # the connections are our parent's; closing our copies of the sockets leaves them open
-                    self._process = os.getpid()
-                    theirs, self._idle = self._idle, []
-                    for one in theirs:
-                        one.close()
-                if not self._idle:
-                    return None
+            try:
                 connection = self._idle.pop()
+            except IndexError:
+                return None
             if connection.sock is not None and not _readable(connection.sock):
                 return connection
             connection.close()
 
     def give_back(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        if connection.sock is None or response.will_close:
+        if connection.sock is None or response.will_close or len(self._idle) >= KEPT or self._process != os.getpid():
             connection.close()
-            return
-        with self._lock:
-            if len(self._idle) < KEPT and self._process == os.getpid():
-                self._idle.append(connection)
-                return
-        connection.close()
+        else:
+            self._idle.append(connection)
 
     def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
 
     def __del__(self) -> None:
-        for connection in getattr(self, "_idle", []):
-            connection.close()
+        if hasattr(self, "_idle"):
+            self.close()
 
     # ------------------------------------------------------------------------------------------------------ requests
+    def _name(self, method: str, path: str) -> str:
+        """A request as errors call it."""
+        return f"{method} {self.url}{path}"
+
     def _begin(self, method: str, path: str, query: Optional[Mapping[str, object]], headers: Optional[Mapping[str, str]], body: Body,
                repeatable: bool, timeout: Optional[float]) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         target = self._base + path
@@ -164,7 +194,7 @@ class Transport:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if kept is None or not repeatable or isinstance(error, TimeoutError):
-                    raise _lost(error, f"{method} {self.url}{path}") from error
+                    raise _lost(error, self._name(method, path)) from error
                 kept = None
             except BaseException:
                 connection.close()
@@ -179,12 +209,12 @@ class Transport:
             pass      # the server may have refused the body, answered and closed, all before we had sent the rest
         return connection.getresponse()
 
-    def _read(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, what: str) -> bytes:
+    def _read(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, request: str) -> bytes:
         try:
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise _lost(error, f"{what}: the answer ended early") from error
+            raise _lost(error, request, EARLY) from error
         except BaseException:
             connection.close()
             raise
@@ -195,18 +225,23 @@ class Transport:
                 body: Body = None, repeatable: bool = False) -> Answer:
         """One request and its whole answer; an answer that is an error becomes its exception."""
         connection, response = self._begin(method, path, query, headers, body, repeatable, None)
-        data = self._read(connection, response, f"{method} {self.url}{path}")
-        if response.status >= 400:
-            raise from_answer(response.status, dict(response.headers), data)
-        return Answer(response.status, response.headers, data)
+        name = self._name(method, path)
+        data = self._read(connection, response, name)
+        if response.status >= 300 and response.status != NOT_MODIFIED:
+            raise from_answer(name, response.status, dict(response.headers), data)
+        return Answer(name, response.status, response.headers, data)
 
-    def stream(self, method: str, path: str, *, query: Optional[Mapping[str, object]] = None, headers: Optional[Mapping[str, str]] = None,
-               timeout: Optional[float] = None) -> Stream:
-        """One request whose answer is read while it comes.  A timeout is for each wait, on a connection of its own."""
-        connection, response = self._begin(method, path, query, headers, None, True, timeout)
-        if response.status >= 400:
-            raise from_answer(response.status, dict(response.headers), self._read(connection, response, f"{method} {self.url}{path}"))
-        return Stream(self, connection, response)
+    def stream(self, method: str, path: str, media_type: str, *, query: Optional[Mapping[str, object]] = None,
+               headers: Optional[Mapping[str, str]] = None, timeout: Optional[float] = None) -> Stream:
+        """One request whose answer, of that media type, is read while it comes.  A timeout is for each wait, on a connection of its own."""
+        connection, response = self._begin(method, path, query, {"Accept": media_type, **(headers or {})}, None, True, timeout)
+        name = self._name(method, path)
+        if response.status >= 300:
+            raise from_answer(name, response.status, dict(response.headers), self._read(connection, response, name))
+        if response.headers.get_content_type() != media_type:
+            connection.close()
+            raise no_answer_of_maph(name, response.status)
+        return Stream(self, name, connection, response)
 
 
 def _readable(sock: object) -> bool:
@@ -216,7 +251,10 @@ def _readable(sock: object) -> bool:
     return bool(poll.poll(0))
 
 
-def _lost(error: BaseException, where: str) -> ConnectionLostError:
+def _lost(error: BaseException, request: str, what: str = "") -> ConnectionLostError:
     if isinstance(error, TimeoutError):
-        return TimedOutError(f"{where}: no answer in time")
-    return ConnectionLostError(f"{where}: {error or type(error).__name__}")
+        return TimedOutError("no answer in time; the timeout of MaphClient says how long to wait", request=request)
+    why = str(error) or type(error).__name__
+    if isinstance(error, ConnectionRefusedError):
+        why += "; is maph-server running there?"
+    return ConnectionLostError(f"{what}: {why}" if what else why, request=request)

@@ -26,7 +26,11 @@ def key_bytes(key: Key) -> bytes:
 
 def as_bytes(data: Any, what: str = "a value") -> bytes:
     if isinstance(data, str):
-        return data.encode("utf-8")
+        try:
+            return data.encode("utf-8")
+        except UnicodeEncodeError as error:
+            error.reason = f"{what} has half a surrogate pair, so it is no text; os.fsencode() makes bytes of the name of a file"
+            raise
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     raise TypeError(f"{what} is str or bytes, not {type(data).__name__}; json.dumps() makes a str of most things")
@@ -63,10 +67,11 @@ def as_key(raw: bytes) -> Key:
 
 def put_member(json_object: Dict[str, Any], name: str, encoding: str, data: Any, what: str = "a value") -> None:
     """A member of bytes or text: as it is when it is text, else base64 and a member that says so."""
+    raw = as_bytes(data, what)
     if isinstance(data, str):
         json_object[name] = data
     else:
-        json_object[name] = base64.b64encode(as_bytes(data, what)).decode("ascii")
+        json_object[name] = base64.b64encode(raw).decode("ascii")
         json_object[encoding] = "base64"
 
 

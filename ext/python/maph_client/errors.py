@@ -16,13 +16,17 @@ __all__ = [
 ]
 
 
-class MaphError(Exception):
-    """Any failure.  `status` is None when there was no answer at all."""
+LONGEST_REQUEST = 200         # characters of it in a sentence: a key may have tens of thousands
 
-    def __init__(self, detail: str, *, status: Optional[int] = None, code: str = "", request_id: str = "",
+
+class MaphError(Exception):
+    """Any failure.  `request` is what was asked, as "GET http://..."; `status` is None when there was no answer at all."""
+
+    def __init__(self, detail: str, *, request: str = "", status: Optional[int] = None, code: str = "", request_id: str = "",
                  problem: Optional[Mapping[str, Any]] = None, headers: Optional[Mapping[str, str]] = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.request = request
         self.status = status
         self.code = code
         self.request_id = request_id
@@ -30,7 +34,8 @@ class MaphError(Exception):
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
 
     def __str__(self) -> str:
-        return self.detail if not self.code else f"{self.detail} ({self.code})"
+        request = self.request if len(self.request) <= LONGEST_REQUEST else self.request[:LONGEST_REQUEST] + "..."
+        return (f"{request}: " if request else "") + self.detail + (f" ({self.code})" if self.code else "")
 
 
 class ConnectionLostError(MaphError, ConnectionError):
@@ -173,17 +178,29 @@ STATUSES: Dict[int, Type[MaphError]] = {
 }
 
 
-def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> MaphError:
+def from_answer(request: str, status: int, headers: Mapping[str, str], body: bytes) -> MaphError:
     """The exception for an answer that is an error."""
     try:
         problem = json.loads(body)
     except ValueError:
         problem = None
-    return from_problem(problem if isinstance(problem, dict) else {}, status, headers)
+    return from_problem(problem if isinstance(problem, dict) else {}, request, status, headers)
 
 
-def from_problem(problem: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> MaphError:
+def from_problem(problem: Mapping[str, Any], request: str, status: int, headers: Mapping[str, str]) -> MaphError:
     code = str(problem.get("code", ""))
     kind = CODES.get(code) or STATUSES.get(status) or (BadRequestError if 400 <= status < 500 else ServerError)
-    detail = str(problem.get("detail") or problem.get("title") or f"HTTP status {status}")
-    return kind(detail, status=status, code=code, request_id=str(problem.get("request_id", "")), problem=problem, headers=headers)
+    detail = str(problem.get("detail") or problem.get("title") or _unexplained(status, headers))
+    return kind(detail, request=request, status=status, code=code, request_id=str(problem.get("request_id", "")), problem=problem, headers=headers)
+
+
+def _unexplained(status: int, headers: Mapping[str, str]) -> str:
+    """maph-server explains every error, so this answer came from something before it."""
+    place = {name.lower(): value for name, value in headers.items()}.get("location")
+    if 300 <= status < 400 and place:
+        return f"HTTP status {status}, which leads to {place}: a redirection is not followed, give MaphClient the address behind it"
+    return f"HTTP status {status} without a reason: not an answer of maph-server, look at what stands before it"
+
+
+def no_answer_of_maph(request: str, status: int) -> MaphError:
+    return ServerError(f"HTTP status {status}, but not an answer of maph-server: is this its address?", request=request, status=status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Callable, Dict, Mapping, Optional
 
@@ -32,8 +31,7 @@ class Job:
         return str(self.info.get("state", "done"))
 
     def refresh(self) -> "Job":
-        answer = self._transport.request("GET", f"/jobs/{self.id}", repeatable=True)
-        self.info = json.loads(answer.body)
+        self.info = self._transport.request("GET", f"/jobs/{self.id}", repeatable=True).json()
         return self
 
     def cancel(self) -> None:
@@ -50,10 +48,10 @@ class Job:
             pause = min(2 * pause, LONGEST_PAUSE)
             self.refresh()
         if self.state != "done":
-            raise JobFailedError(str(self.info.get("detail") or f"job {self.id}: {self.state}"), code=str(self.info.get("code", "")), problem=self.info)
+            raise JobFailedError(str(self.info.get("detail") or self.state), request=f"job {self.id} at {self._transport.url}", code=str(self.info.get("code", "")), problem=self.info)
         return self.info
 
 
 def start(transport: Transport, path: str, options: Mapping[str, Any]) -> Job:
     """Begin what POST path asks for."""
-    return Job(transport, json.loads(transport.request("POST", path, query=options).body))
+    return Job(transport, transport.request("POST", path, query=options).json())

@@ -7,7 +7,6 @@ in between, the pages begin anew.  `export` is one snapshot instead: each entry 
 from __future__ import annotations
 
 import json
-from email.message import Message
 from itertools import chain, islice
 from typing import Any, Callable, Dict, ItemsView, Iterable, Iterator, KeysView, List, Mapping, MutableMapping, Optional, Tuple, TypeVar, Union, ValuesView
 from urllib.parse import quote
@@ -22,8 +21,9 @@ from .stats import StoreStats
 
 T = TypeVar("T")
 LONGEST_PATH = 32768          # a request line has to fit; keys beyond that travel in a batch
-PAGE = 1000
+PAGE, SOME = 1000, 10
 IMPORT_PIECE = 65536
+NDJSON = "application/x-ndjson"
 Importable = Union[Entry, Tuple[Key, Value], Mapping[str, Any]]
 
 
@@ -76,7 +76,7 @@ class MaphStore(MutableMapping[Key, Value]):
         headers = answer.headers
         kind, media = headers.get("Maph-Type", ""), headers.get("Content-Type", "")
         expires = headers.get("Maph-Expires-At")
-        return Entry(key=key, value=as_value(answer.body, kind, media), version=_version(headers), type=kind, media_type=media,
+        return Entry(key=key, value=as_value(answer.body, kind, media), version=answer.version, type=kind, media_type=media,
                      expires_at=int(expires) if expires else None)
 
     def _get_long(self, key: Key) -> Entry:
@@ -101,13 +101,13 @@ class MaphStore(MutableMapping[Key, Value]):
             headers["Content-Type"] = kind
         answer = self._request("PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw,
                                repeatable=if_version is None and not if_absent)
-        return PutResult(_version(answer.headers), answer.status == 201)
+        return PutResult(answer.version, answer.status == 201)
 
     def delete(self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None) -> None:
         """Remove a key.  KeyNotFoundError; with if_version PreconditionFailedError."""
         path = _key_path(key)
         if path is not None:
-            self._request("DELETE", path, query={"sync": sync}, headers=_conditions(if_version, False, False))
+            self._request("DELETE", path, query={"sync": sync}, headers=_conditions(if_version, False, False)).expect(204)
         elif not self._run([batches.operation("delete", key, if_version=if_version)], sync)[0].found:
             raise KeyNotFoundError(f"there is no such key in {self.name}", status=404, code="key_not_found")
 
@@ -121,6 +121,8 @@ class MaphStore(MutableMapping[Key, Value]):
         self.delete(key)
 
     def __contains__(self, key: object) -> bool:
+        if isinstance(key, (bytearray, memoryview)):
+            key = bytes(key)
         if not isinstance(key, (str, bytes)):
             return False
         path = _key_path(key)
@@ -128,7 +130,7 @@ class MaphStore(MutableMapping[Key, Value]):
             if path is None:
                 self._get_long(key)
             else:      # 304 when it is there, and unlike HEAD it says which is missing, the key or the store
-                self._request("GET", path, headers={"If-None-Match": "*"}, repeatable=True)
+                self._request("GET", path, headers={"If-None-Match": "*"}, repeatable=True).expect(304)
         except KeyNotFoundError:
             return False
         return True
@@ -146,6 +148,16 @@ class MaphStore(MutableMapping[Key, Value]):
                 raise
             except PreconditionFailedError:
                 continue
+
+    def popitem(self) -> Tuple[Key, Value]:
+        """Take some entry out: of several that try at once, each gets another.  KeyError when there is none."""
+        while members := self._page(None, "", False, SOME)["keys"]:
+            for key in map(_member_key, members):
+                try:
+                    return key, self.pop(key)
+                except KeyNotFoundError:
+                    pass      # another was faster
+        raise KeyError(f"the store {self.name} is empty")
 
     def setdefault(self, key: Key, default: Any = None) -> Any:
         """The value, after putting `default` when there was none."""
@@ -200,7 +212,7 @@ class MaphStore(MutableMapping[Key, Value]):
 
     def _put_large(self, key: Key, value: Value) -> bool:
         """What a batch should not carry goes by itself."""
-        if len(value) <= batches.BYTES_MAX or _key_path(key) is None:
+        if not isinstance(value, (str, bytes, bytearray, memoryview)) or len(value) <= batches.BYTES_MAX or _key_path(key) is None:
             return False
         self.put(key, value)
         return True
@@ -244,7 +256,7 @@ class MaphStore(MutableMapping[Key, Value]):
 
     def _page(self, after: Optional[str], prefix: Key, values: bool, limit: int) -> Dict[str, Any]:
         query = {"prefix": prefix or None, "after": after, "limit": limit, "values": 1 if values else None}
-        page: Dict[str, Any] = json.loads(self._request("GET", "/keys", query=query, repeatable=True).body)
+        page: Dict[str, Any] = self._request("GET", "/keys", query=query, repeatable=True).json()
         return page
 
     def _members(self, prefix: Key, values: bool) -> Iterator[Dict[str, Any]]:
@@ -265,7 +277,7 @@ class MaphStore(MutableMapping[Key, Value]):
     # ------------------------------------------------------------------------------------------- export, import, changes
     def export_lines(self, prefix: Key = "") -> Iterator[bytes]:
         """The entries of one snapshot as lines of JSON, without their newline: to write into a file."""
-        stream = self._transport.stream("GET", self._path + "/export", query={"prefix": prefix or None})
+        stream = self._transport.stream("GET", self._path + "/export", NDJSON, query={"prefix": prefix or None})
         ended = False
         try:
             yield from stream.lines()
@@ -281,12 +293,12 @@ class MaphStore(MutableMapping[Key, Value]):
 
     def import_lines(self, lines: Iterable[bytes], *, sync: Optional[str] = None) -> int:
         """Put what export_lines gave (a file opened in binary mode will do), streamed.  How many were put; ImportFailedError when some were refused."""
-        headers = {"Content-Type": "application/x-ndjson"}
-        summary = json.loads(self._request("POST", "/import", query={"sync": sync}, headers=headers, body=_joined(lines)).body)
+        answer = self._request("POST", "/import", query={"sync": sync}, headers={"Content-Type": NDJSON}, body=_joined(lines))
+        summary = answer.json()
         if summary["failed"]:
             first = summary["errors"][0]
             raise ImportFailedError(f"{summary['failed']} lines refused, {summary['imported']} imported; line {first['line']}: {first['detail']}",
-                                    code=first["code"], problem=summary)
+                                    request=answer.request, code=first["code"], problem=summary)
         return int(summary["imported"])
 
     def import_entries(self, entries: Iterable[Importable], *, sync: Optional[str] = None) -> int:
@@ -299,11 +311,11 @@ class MaphStore(MutableMapping[Key, Value]):
 
     # ---------------------------------------------------------------------------------------------------- the store
     def stats(self) -> StoreStats:
-        return StoreStats.from_json(json.loads(self._request("GET", "/stats", repeatable=True).body))
+        return StoreStats.from_json(self._request("GET", "/stats", repeatable=True).json())
 
     def sync(self) -> None:
         """Everything written so far is on disk when this returns."""
-        self._request("POST", "/sync")
+        self._request("POST", "/sync").json()
 
     def start(self, what: str, **options: Any) -> jobs.Job:
         """Begin optimize, compact, backup or check, and do not wait for it."""
@@ -359,10 +371,6 @@ def _conditions(if_version: Optional[int], if_absent: bool, if_present: bool) ->
     if if_version is not None:
         return {"If-Match": f'"{int(if_version)}"'}
     return {"If-None-Match": "*"} if if_absent else {"If-Match": "*"} if if_present else {}
-
-
-def _version(headers: Message) -> int:
-    return int(headers.get("ETag", '"0"').strip('"'))
 
 
 def _member_key(member: Mapping[str, Any]) -> Key:

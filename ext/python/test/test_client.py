@@ -1,7 +1,10 @@
 """MaphClient and MaphStore against the real server."""
 
+import itertools
 import json
 import os
+import signal
+import socket
 import tempfile
 import threading
 import time
@@ -16,6 +19,14 @@ from maph_client import MaphClient
 # Every kind of key that a URL, a path or JSON could spoil.
 KEYS = ["k", "a/b", "a//b", "/", "a?b", "a#b", "100%", "%2F", "%", "a b", "a+b", ".", "..", "a.", "../../etc", "é", "日本", "\U0001f600", '"', "'", "\\", "\n", "\0",
         "\x7f", "a&b=c", ":", "@", "~", "<b>", b"\xff\xfe", b"\x00\xff", b"\x80"]
+
+
+def in_threads(n, work):
+    threads = [threading.Thread(target=work) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Mapping(ServerTest):
@@ -98,15 +109,50 @@ class Mapping(ServerTest):
 
     def test_what_is_no_key_or_value(self):
         for key in ["", b""]:
-            with self.assertRaises(ValueError):
-                self.store[key] = "v"
+            for fails in [lambda: self.store.put(key, "v"), lambda: self.store.batch().put(key, "v"), lambda: self.store.get_many([key]), lambda: self.store.update({key: "v"})]:
+                with self.assertRaisesRegex(ValueError, "at least one byte"):
+                    fails()
         for key in [1, None, 1.5, ("a",)]:
             with self.assertRaises(TypeError):
                 self.store[key]
         for value in [1, None, {"a": 1}, ["a"]]:
             with self.assertRaisesRegex(TypeError, "json.dumps"):
                 self.store["k"] = value
+            with self.assertRaisesRegex(TypeError, "json.dumps"):
+                self.store.update(k=value)
         self.assertEqual(len(self.store), 0)
+
+    def test_keys_of_every_byte(self):
+        keys = [bytes([n]) for n in range(256)] + [bytes(range(256)), bytes(range(255, -1, -1))]
+        for n, key in enumerate(keys):
+            self.store[key] = str(n)
+        self.assertEqual([self.store[key] for key in keys], [str(n) for n in range(len(keys))])
+        self.assertEqual({key if isinstance(key, bytes) else key.encode() for key in self.store}, set(keys))
+        self.assertEqual(self.store.get_many(keys), {key: str(n) for n, key in enumerate(keys)})
+        for kind in [bytearray, memoryview]:
+            self.assertTrue(kind(b"\xff") in self.store and kind(b"\xff\xfe\xfd") not in self.store)
+
+    def test_half_a_surrogate_pair_is_refused_at_once(self):
+        name = os.fsdecode(b"caf\xe9")
+        for fails in [lambda: self.store[name], lambda: self.store.put(name, "v"), lambda: self.store.put("k", name), lambda: self.store.batch().put(name, "v"),
+                      lambda: self.store.batch().put("k", name), lambda: self.store.batch().get(name), lambda: self.store.get_many([name]),
+                      lambda: self.store.update({name: "v"}), lambda: self.store.import_entries([(name, "v")])]:
+            with self.assertRaisesRegex(ValueError, "surrogate pair.*os.fsencode"):
+                fails()
+        self.store[os.fsencode(name)] = "v"
+        self.assertEqual([os.fsdecode(key) for key in self.store], [name])
+
+    def test_each_popitem_takes_another(self):
+        self.store.update({str(n): str(n) for n in range(40)})
+        taken = []
+
+        def take():
+            for _ in range(10):
+                taken.append(self.store.popitem())
+        in_threads(4, take)
+        self.assertEqual(sorted(taken), sorted((str(n), str(n)) for n in range(40)))
+        with self.assertRaisesRegex(KeyError, f"{self.name} is empty"):
+            self.store.popitem()
 
     def test_pages(self):
         everything = {f"{'even' if n % 2 == 0 else 'odd'}{n}": str(n) for n in range(2500)}
@@ -385,6 +431,86 @@ class Connections(ServerTest):
         self.assertEqual((os.waitpid(child, 0)[1], same), (0, True))
 
 
+    def test_children_of_a_program_whose_threads_use_the_client(self):
+        """Whatever the threads hold when the child is made, the child can go on."""
+        self.store["k"] = "v"
+        stop = threading.Event()
+
+        def work():
+            while not stop.is_set():
+                self.store["k"]
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for _ in range(20):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                os._exit(0 if self.store["k"] == "v" else 1)
+            children.append(os.waitpid(child, 0)[1])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(children, [0] * 20)
+
+
+class Kept(unittest.TestCase):
+    """A server that answers the first request of a connection and takes a second one, but closes instead of answering it."""
+
+    def setUp(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(self.listener.close)
+        self.asked = []
+        threading.Thread(target=self.serve, daemon=True).start()
+        self.client = MaphClient(f"http://127.0.0.1:{self.listener.getsockname()[1]}")
+        self.addCleanup(self.client.close)
+        self.store = self.client.store("s")
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as lines:
+                for number in range(2):
+                    head = list(itertools.takewhile(lambda line: line.strip(), lines))
+                    if not head:
+                        break
+                    size = [int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length:")]
+                    if any(b"chunked" in line for line in head):
+                        while lines.readline() != b"0\r\n":
+                            pass
+                        lines.readline()
+                    lines.read(sum(size))
+                    self.asked.append(head[0].split()[0].decode())
+                    if number == 0:
+                        status = b"204 No Content" if head[0].startswith(b"DELETE") else b"200 OK\r\nContent-Length: 2"
+                        connection.sendall(b'HTTP/1.1 %s\r\nETag: "1"\r\n\r\n' % status + (b"" if b"204" in status else b"{}"))
+
+    def after_a_first(self, call):
+        self.client.close()
+        self.store.entry("first")
+        del self.asked[:]
+        call()
+
+    def test_what_can_be_repeated_is(self):
+        for call, method in [(lambda: self.store.entry("k"), "GET"), (lambda: self.store.put("k", "v"), "PUT"), (lambda: self.store.put("k", "v", if_present=True), "PUT")]:
+            self.after_a_first(call)
+            self.assertEqual(self.asked, [method, method])
+
+    def test_what_may_have_been_done_is_not_done_again(self):
+        for call in [lambda: self.store.delete("k"), lambda: self.store.put("k", "v", if_absent=True), lambda: self.store.put("k", "v", if_version=1),
+                     self.store.batch().put("k", "v").commit, lambda: self.store.update({"k": "v"}), lambda: self.store.import_entries([("k", "v")]),
+                     lambda: self.store.start("compact"), lambda: self.client.create_store("s"), lambda: self.client.delete_store("s"), lambda: self.store.put("x" * 40000, "v")]:
+            with self.assertRaises(maph_client.ConnectionLostError):
+                self.after_a_first(call)
+            self.assertEqual(len(self.asked), 1)
+
+
 class Restart(unittest.TestCase):
     def test_the_client_outlives_a_restart(self):
         server = Server()
@@ -456,8 +582,16 @@ class Refusals(unittest.TestCase):
                 MaphClient(url)
         self.assertEqual(MaphClient("localhost:1").url, "http://localhost:1")
         self.assertEqual(MaphClient("https://h/base/").url, "https://h/base")
-        with self.assertRaises(maph_client.ConnectionLostError):
+        for url in ["http://[::1", "http://x:99999"]:
+            with self.assertRaisesRegex(ValueError, "not the URL of a maph server: 'http://"):
+                MaphClient(url)
+        with self.assertRaisesRegex(ValueError, r"strip\(\)") as caught:
+            MaphClient("http://x", token="secret\n")
+        self.assertNotIn("secret", str(caught.exception))
+        with self.assertRaisesRegex(maph_client.ConnectionLostError, "^GET http://127.0.0.1:1/stores: .*refused; is maph-server running there"):
             MaphClient("http://127.0.0.1:1").list_stores()
+        with self.assertRaisesRegex(maph_client.ConnectionLostError, r"^GET http://127.0.0.1:1/stores/s/keys/x{150,200}\.\.\.: "):
+            MaphClient("http://127.0.0.1:1").store("s")["x" * 3000]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,12 @@ class Fake:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
+                if self.headers.get("Transfer-Encoding"):
+                    while int(self.rfile.readline(), 16):
+                        while self.rfile.readline() != b"\r\n":
+                            pass
+                    self.rfile.readline()
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.paths.append(self.path if self.command == "GET" else f"{self.command} {self.path}")
                 status, headers, pieces = answer(self.command, self.path, len(outer.paths))
                 self.send_response(status)
@@ -44,7 +50,7 @@ class Fake:
                 except OSError:
                     self.close_connection = True
 
-            do_POST = do_DELETE = do_GET
+            do_POST = do_PUT = do_DELETE = do_GET
 
             def log_message(self, *_):
                 pass
@@ -137,6 +143,21 @@ class Feed(unittest.TestCase):
         self.assertEqual([one.key for one in itertools.islice(changes, 5)], ["a", "b", "b", "c", "d"])
         self.assertEqual([re.search(r"since=(\d+)", path).group(1) for path in fake.paths], ["4", "5", "5", "6"])
 
+    def test_a_quiet_feed_is_taken_up_too(self):
+        def answer(method, path, number):
+            if number == 1:
+                return 200, SSE, [FAST, b": nothing yet\n\n", None]
+            if number == 2:
+                return 502, {"Content-Type": "text/html"}, [b"<html>the server behind me is away"]
+            return 200, SSE, itertools.chain([event(1, "a", "1")], itertools.repeat(b":\n\n"))
+        fake, changes = self.feed(answer)
+        self.assertEqual((next(changes).key, len(fake.paths)), ("a", 3))
+
+    def test_what_is_no_feed_is_not_waited_on(self):
+        fake, changes = self.feed(lambda *_: (200, {"Content-Type": "text/html"}, [b"<html>welcome"]))
+        with self.assertRaisesRegex(maph_client.ServerError, f"^GET {fake.url}/stores/s/changes: .*not an answer of maph-server"):
+            next(changes)
+
     def test_a_past_that_is_gone(self):
         fake, changes = self.feed(lambda *_: problem(410, "compacted"))
         with self.assertRaises(maph_client.CompactedError):
@@ -189,6 +210,41 @@ class Feed(unittest.TestCase):
         self.assertEqual(list(changes), [])
 
 
+class Strangers(unittest.TestCase):
+    """Answers that are not of a maph-server: no call takes one for success."""
+
+    def calls(self, client):
+        store = client.store("s")
+        return [client.list_stores, client.jobs, client.ping, lambda: client.create_store("s"), lambda: client.get_store("s"), lambda: client.delete_store("s"),
+                lambda: store.put("k", "v"), lambda: store["k"], lambda: store.delete("k"), lambda: "k" in store, lambda: store.get_many(["k"]),
+                lambda: store.update({"k": "v"}), store.batch().put("k", "v").commit, lambda: list(store), lambda: list(store.scan()), lambda: list(store.export()),
+                lambda: store.import_entries([("k", "v")]), store.stats, store.sync, store.optimize, lambda: next(store.changes(0)), lambda: next(store.changes())]
+
+    def answer(self, status, headers, body, sentence):
+        fake = Fake(lambda *_: (status, headers, [body]))
+        self.addCleanup(fake.stop)
+        with MaphClient(fake.url) as client:
+            for n, call in enumerate(self.calls(client)):
+                with self.subTest(call=n), self.assertRaisesRegex(maph_client.ServerError, f"^(GET|PUT|POST|DELETE) {fake.url}/\\S+: .*{sentence}") as caught:
+                    call()
+                self.assertEqual(caught.exception.status, status)
+
+    def test_another_web_server(self):
+        self.answer(200, {"Content-Type": "text/html"}, b"<html>welcome", "not an answer of maph-server")
+
+    def test_a_proxy_that_redirects(self):
+        self.answer(301, {"Location": "https://elsewhere/"}, b"moved", "leads to https://elsewhere/: .*give MaphClient the address")
+
+    def test_a_proxy_without_its_server(self):
+        self.answer(502, {"Content-Type": "text/html"}, b"<html>bad gateway", "502 without a reason: not an answer of maph-server")
+
+    def test_the_etag_of_a_proxy_that_compresses(self):
+        fake = Fake(lambda *_: (200, {"ETag": 'W/"7"', "Maph-Type": "text"}, [b"v"]))
+        self.addCleanup(fake.stop)
+        with MaphClient(fake.url) as client:
+            self.assertEqual((client.store("s").entry("k").version, client.store("s").put("k", "v").version), (7, 7))
+
+
 class Jobs(unittest.TestCase):
     def run_job(self, states):
         states = iter(states)
@@ -210,7 +266,6 @@ class Jobs(unittest.TestCase):
         with self.assertRaisesRegex(maph_client.JobFailedError, "the disk is full") as caught:
             store.compact()
         self.assertEqual(caught.exception.code, "full")
-
 
     def test_cancel(self):
         fake, store = self.run_job([{"id": "7", "state": "running"}, {}, {"id": "7", "state": "cancelled", "code": "cancelled"}])
