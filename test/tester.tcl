@@ -9,6 +9,7 @@
 #   do_catchsql_test NAME SQL EXPECTED      {0 RESULT} or {1 MESSAGE}
 #   do_fault_test NAME ERRNO PATTERN PREPARE SCRIPT CHECK    SCRIPT with the 1st, 2nd, ... matching system call failing, until none does
 #   requires CAPABILITY NAME                whether this machine can; if not, NAME counts as skipped (root, plain, ...)
+#   lacks NAME PACKAGED REASON              a skip that the machine is the reason for; where CI is set, only when no package could help it
 #   skip NAME REASON                        a skip nobody expects: the run fails
 #   seed                                    start the random numbers; prints the seed; MAPH_SEED=N replays
 #   random N, random_bytes N                0..N-1; N bytes
@@ -30,6 +31,9 @@ if {[info exists argv0] && [file extension $argv0] eq ".test"} {
 array set count {passed 0 failed 0 skipped 0 unexpected 0}
 set suite [expr {[info exists env(MAPH_SUITE)] ? $env(MAPH_SUITE) : "test"}]
 set sanitizer [expr {[regexp {build-(\w+)$} $build -> name] ? $name : ""}]
+
+# Some programs that tests use lie where an ordinary user does not look.
+append env(PATH) :/usr/sbin:/sbin
 
 set dir [exec mktemp -d -t maph-$test_name.XXXXXX]
 file attributes $dir -permissions 0755
@@ -112,18 +116,22 @@ proc capable {capability} {
     plain  {expr {$::sanitizer eq ""}}
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
-    nginx - openssl - perl - mandoc -
+    nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers -
     spin - g++ - clang++ - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man {expr {[auto_execok $capability] ne ""}}
     chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}
     default {error "no such capability: $capability"}
   }
 }
 
+proc lacks {name packaged reason} {
+  incr ::count(skipped)
+  if {$packaged && [info exists ::env(CI)] && $::env(CI) ne {}} {incr ::count(unexpected)}
+  puts "- $::test_name: $name skipped: $reason"
+}
+
 proc requires {capability name} {
   if {[capable $capability]} {return 1}
-  incr ::count(skipped)
-  if {$capability in {server sql}} {incr ::count(unexpected)}
-  puts "- $::test_name: $name skipped: needs $capability"
+  if {$capability in {server sql}} {skip $name "needs $capability"} else {lacks $name [expr {$capability ni {root mount plain}}] "needs $capability"}
   return 0
 }
 
