@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include "operation.h"
 
-enum { OPERATIONS_MAX = 10000, FLUSH_AT = 128*1024, MEMORY_FACTOR = 8 };
+enum { OPERATIONS_MAX = 10000, MEMORY_FACTOR = 8 };
 #define ANSWER_MAX ((size_t)64*1024*1024)
 
 typedef struct batch {
@@ -22,7 +22,8 @@ typedef struct batch {
   arena      arena;
   json_t   **parsed;                 /* what the operations point into */
   size_t     parsed_count;
-  bool       streaming;
+  bool       streaming, refused;     /* refused: by us, and that was answered */
+  uint64_t   memory;                 /* reserved */
 } batch;
 
 static atomic_uint_fast64_t memory_used;
@@ -104,7 +105,8 @@ static void emit_get(batch *b, size_t i, int rc, maph_entry *e){
   if( rc==MAPH_OK ){
     e->key = b->operations[i].key;
     buffer_text(out, "{\"status\":200,");
-    emit_entry(out, e, true);
+    if( !b->streaming ) emit_entry(out, e, true);
+    else if( !reply_stream_entry(b->r, e) ) return;
     buffer_text(out, "}");
   }else{
     buffer_printf(out, "{\"status\":%d,\"code\":\"%s\",", maph_status(rc), maph_code(rc));
@@ -126,6 +128,12 @@ static void emit_write(batch *b, size_t i, int rc, const maph_outcome *outcome, 
 static const char *answer_type(const batch *b){ return b->lines ? "application/x-ndjson" : "application/json"; }
 
 /* --------------------------------------------------------------------------------------------------------- running */
+static void begin_stream(batch *b){
+  if( b->streaming ) return;
+  reply_start(b->r, 200);
+  b->streaming = reply_stream(b->r, answer_type(b));
+}
+
 /* Only gets: one snapshot, streamed once the answer is long. */
 static void run_gets(batch *b){
   request *r = b->r;
@@ -137,15 +145,12 @@ static void run_gets(batch *b){
   for(size_t i = 0; i < b->count && !r->broken; i++){
     maph_entry e;
     rc = maph_snapshot_get_entry(s, b->operations[i].key, &e);
+    if( rc==MAPH_OK && e.value.size > LONG_VALUE ) begin_stream(b);
     emit_get(b, i, rc, &e);
     if( r->body->failed ) break;
-    if( r->body->size < FLUSH_AT ) continue;
-    if( !b->streaming ){
-      reply_start(r, 200);
-      b->streaming = reply_stream(r, answer_type(b));
-    }
-    reply_stream_write(r, r->body->data, r->body->size);
-    r->body->size = 0;
+    if( r->body->size < STREAM_AT ) continue;
+    begin_stream(b);
+    reply_stream_body(r, 0);
   }
   maph_snapshot_close(s);
   if( !b->lines ) buffer_text(r->body, "\n]}\n");
@@ -161,6 +166,22 @@ static void run_gets(batch *b){
   }
 }
 
+static bool answer_too_large(batch *b){
+  b->refused = true;
+  reply_problem(b->r, 413, "answer_too_large", "the gets of a batch that writes answer at most %zu bytes; nothing was written", ANSWER_MAX);
+  return false;
+}
+
+/* An answer from inside a transaction is kept until that is committed: room for a long value in it.  False: answered. */
+static bool take_room(batch *b, size_t size){
+  if( size <= LONG_VALUE ) return true;
+  if( size > ANSWER_MAX - b->r->body->size ) return answer_too_large(b);
+  if( memory_reserve(2*size) ){ b->memory += 2*size; return true; }
+  b->refused = true;
+  reply_problem(b->r, 503, "busy", "too many large batches at once");
+  return false;
+}
+
 /* One operation inside the transaction; its result into the answer.  Not OK: the batch fails. */
 static int run_one(batch *b, maph_txn *t, size_t i){
   operation *o = &b->operations[i];
@@ -169,6 +190,7 @@ static int run_one(batch *b, maph_txn *t, size_t i){
   int rc;
   if( o->kind==OPERATION_GET ){
     rc = maph_txn_get_entry(t, o->key, &e);
+    if( rc==MAPH_OK && !take_room(b, e.value.size) ) return MAPH_CANCELLED;
     emit_get(b, i, rc, &e);
     return rc==MAPH_NOTFOUND ? MAPH_OK : rc;
   }
@@ -216,8 +238,8 @@ static void run_transaction(batch *b, int durability){
   if( !b->lines ) buffer_printf(r->body, "{\"success\":true,\"version\":%llu,\"results\":[", (unsigned long long)version);
   for(i = 0; i < b->count && rc==MAPH_OK && !r->body->failed && r->body->size < ANSWER_MAX; i++) rc = run_one(b, t, i);
   if( rc!=MAPH_OK || r->body->failed || r->body->size >= ANSWER_MAX ){
-    if( rc!=MAPH_OK ) batch_failed(b, i - 1, rc);
-    else reply_problem(r, 413, "answer_too_large", "the gets of a batch that writes answer at most %zu bytes; nothing was written", ANSWER_MAX);
+    if( rc!=MAPH_OK && !b->refused ) batch_failed(b, i - 1, rc);
+    else if( !b->refused ) answer_too_large(b);
     maph_txn_abort(t);
     return;
   }
@@ -234,11 +256,10 @@ static void run_transaction(batch *b, int durability){
 void batch_run(request *r){
   batch b = { .r = r };
   maph_slice body;
-  uint64_t memory;
   int durability;
   if( !operation_media_type(r, &b.lines) || !query_durability(r, &durability) || !body_all(r, option.max_batch, &body) ) return;
-  memory = (uint64_t)body.size*MEMORY_FACTOR;
-  if( !memory_reserve(memory) ){
+  b.memory = (uint64_t)body.size*MEMORY_FACTOR;
+  if( !memory_reserve(b.memory) ){
     reply_problem(r, 503, "busy", "too many large batches at once");
     return;
   }
@@ -256,5 +277,5 @@ void batch_run(request *r){
   free(b.parsed);
   free(b.operations);
   arena_free(&b.arena);
-  memory_release(memory);
+  memory_release(b.memory);
 }

@@ -60,7 +60,7 @@ long body_some(request *r, void *data, size_t size, uint64_t limit){
 }
 
 /* A file that nobody can open and that is gone with its descriptor. */
-static int spool_open(void){
+int spool_open(void){
   const char *folder = option.spool && option.spool[0] ? option.spool : option.data;
   char path[4096];
   int fd = open(folder, O_TMPFILE|O_RDWR|O_CLOEXEC|O_EXCL, 0600);
@@ -70,7 +70,7 @@ static int spool_open(void){
   return fd;
 }
 
-static bool spool_write(int fd, const char *data, size_t size){
+bool spool_write(int fd, const char *data, size_t size){
   while( size > 0 ){
     ssize_t n = write(fd, data, size);
     if( n < 0 && errno==EINTR ) continue;
@@ -81,7 +81,7 @@ static bool spool_write(int fd, const char *data, size_t size){
   return true;
 }
 
-static bool spool_failed(request *r, int fd){
+bool spool_failed(request *r, int fd){
   int error = errno;
   bool full = error==ENOSPC || error==EDQUOT || error==EFBIG;
   if( fd >= 0 ) close(fd);

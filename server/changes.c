@@ -64,8 +64,8 @@ static bool read_since(request *r, const maph_stats *stats, uint64_t *since){
 }
 
 static void reply_ahead(request *r, uint64_t since, uint64_t version){
-  reply_problem(r, 410, maph_code(MAPH_COMPACTED), "%s is at version %llu and has no version %llu yet: it was made anew or restored since; "
-                "read all of it, then follow from its version", r->store->name, (unsigned long long)version, (unsigned long long)since);
+  reply_problem(r, 410, maph_code(MAPH_COMPACTED), "the store is at version %llu and has no version %llu yet: it was made anew or restored since; "
+                "read all of it, then follow from its version", (unsigned long long)version, (unsigned long long)since);
 }
 
 /* A feed for the request, which holds a watcher's place.  False: answered, and there is none. */

@@ -157,8 +157,20 @@ static void entry_headers(request *r, const maph_entry *e){
   reply_header(r, "Maph-Type", type_name(e->type));
 }
 
+static void stream_envelope(request *r, const maph_entry *e){
+  r->body->size = 0;
+  reply_start(r, 200);
+  entry_headers(r, e);
+  if( !reply_stream(r, "application/json") ) return;
+  buffer_text(r->body, "{");
+  if( !reply_stream_entry(r, e) ) return;
+  buffer_text(r->body, "}\n");
+  if( reply_stream_body(r, 0) ) reply_stream_end(r);
+}
+
 static void send_envelope(request *r, const maph_entry *e){
   buffer *b = r->body;
+  if( e->value.size > LONG_VALUE ){ stream_envelope(r, e); return; }
   b->size = 0;
   buffer_text(b, "{");
   emit_entry(b, e, true);
@@ -222,10 +234,10 @@ void key_get(request *r){
 /* --------------------------------------------------------------------------------------------------- PUT and DELETE */
 
 /* Answer a write that did not happen. */
-static void write_failed(request *r, int rc, const maph_outcome *outcome){
+static void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome){
   if( rc==MAPH_CONFLICT ){
     if( outcome->version ) reply_extra(r, "ETag: \"%llu\"", (unsigned long long)outcome->version);
-    reply_problem(r, 412, "precondition_failed", outcome->version ? "the key is at another version" : "there is no such key");
+    reply_problem(r, 412, "precondition_failed", "%s", outcome->version==0 ? "there is no such key" : w->if_none_match.any ? "there is such a key already" : "the key is at another version");
   }
   else if( rc==MAPH_NOTFOUND ) reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
   else reply_store(r, rc);
@@ -259,7 +271,7 @@ void key_put(request *r){
   w.entry.type = type_of_body(media_type, w.value);
   if( media_type ) w.entry.media_type = maph_str(media_type);
   rc = commit_one(r->store, &w, &outcome);
-  if( rc!=MAPH_OK ){ write_failed(r, rc, &outcome); return; }
+  if( rc!=MAPH_OK ){ write_failed(r, rc, &w, &outcome); return; }
   if( !write_holds(r) ) return;
   b->size = 0;
   buffer_text(b, outcome.existed ? "{\"success\":true,\"created\":false,\"version\":" : "{\"success\":true,\"created\":true,\"version\":");
@@ -277,6 +289,6 @@ void key_delete(request *r){
   if( !read_write(r, &w) ) return;
   w.is_delete = true;
   rc = commit_one(r->store, &w, &outcome);
-  if( rc!=MAPH_OK ) write_failed(r, rc, &outcome);
+  if( rc!=MAPH_OK ) write_failed(r, rc, &w, &outcome);
   else if( write_holds(r) ) reply_empty(r, 204);
 }

@@ -228,6 +228,32 @@ bool reply_stream_write(request *r, const void *data, size_t size){
   return !r->broken && http_write(r, b->data, b->size);
 }
 
+bool reply_stream_body(request *r, size_t above){
+  if( r->body->failed ) r->broken = true;
+  if( r->body->size > above ){
+    reply_stream_write(r, r->body->data, r->body->size);
+    r->body->size = 0;
+  }
+  return !r->broken;
+}
+
+bool reply_stream_entry(request *r, const maph_entry *e){
+  const char *p = e->value.data;
+  bool is_long = e->value.size > LONG_VALUE, text;
+  emit_entry(r->body, e, !is_long);
+  if( !is_long ) return reply_stream_body(r, STREAM_AT);
+  text = utf8_valid(e->value.data, e->value.size);
+  buffer_text(r->body, ",\"value\":\"");
+  for(size_t done = 0; done < e->value.size; done += LONG_VALUE){
+    size_t n = e->value.size - done < LONG_VALUE ? e->value.size - done : LONG_VALUE;
+    if( text ) emit_escaped(r->body, p + done, n);
+    else emit_base64(r->body, p + done, n);
+    if( !reply_stream_body(r, STREAM_AT) ) return false;
+  }
+  buffer_text(r->body, text ? "\"" : "\",\"encoding\":\"base64\"");
+  return true;
+}
+
 /* Only a complete body gets its last chunk: a client of a broken one sees that it is. */
 void reply_stream_end(request *r){
   if( r->chunked && r->method!=METHOD_HEAD && !r->broken ) http_write(r, "0\r\n\r\n", 5);

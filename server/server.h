@@ -159,6 +159,9 @@ bool body_all(request *r, uint64_t limit, maph_slice *body);
 long body_some(request *r, void *data, size_t size, uint64_t limit);          /* the next bytes; 0: the end; -1: failed and answered */
 bool body_skip(request *r);                /* before an answer: read a small body nobody asked for; false: too much, close instead */
 void body_release(request *r);
+int  spool_open(void);                     /* a file without a name; -1: errno */
+bool spool_write(int fd, const char *data, size_t size);
+bool spool_failed(request *r, int fd);     /* answers why, by errno, and closes; false */
 
 /* ------------------------------------------------------------------------------------- Interface to code in guard.c */
 /* Refuse what must not reach a handler.  True: go on.  False: a problem has been answered. */
@@ -181,6 +184,9 @@ const char *auth_role_name(const request *r, const char *name);  /* the most it 
 bool rate_allows(request *r);              /* false: 429 answered */
 
 /* ------------------------------------------------------------------------------------- Interface to code in reply.c */
+/* A streamed answer is sent whenever so much of it is there; a value above LONG_VALUE (a multiple of 3, for base64) is never in memory as
+** a whole. */
+enum { STREAM_AT = 128*1024, LONG_VALUE = 96*1024 };
 /* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or stream. */
 void reply_start(request *r, int status);
 void reply_header(request *r, const char *name, const char *value);
@@ -202,6 +208,9 @@ int  status_at(int i);                     /* the i-th of the statuses that are 
 bool reply_stream(request *r, const char *content_type);
 bool reply_stream_write(request *r, const void *data, size_t size);
 void reply_stream_end(request *r);
+bool reply_stream_body(request *r, size_t above);    /* send what r->body holds when it is more than that, and empty it */
+/* An entry's members into r->body, its value in pieces that are sent on the way: whatever its size it costs no memory. */
+bool reply_stream_entry(request *r, const maph_entry *e);
 
 /* ---------------------------------------------------------------------------------- Interface to code in sentence.c */
 enum { SENTENCE_ROOM = 1024 };

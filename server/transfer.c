@@ -5,47 +5,22 @@
 ** stream that fails on the way ends without its last chunk, so that no client takes it for whole.
 **
 ** An import reads such lines (version and size are let pass) and puts them in transactions of up to a thousand lines or a
-** megabyte; while it waits for the client no transaction is open.  A line that is wrong is reported with its number and the
-** others go on.  An import that fails on the way says how many entries stayed and which line to begin again with: what was in the
-** group that failed is not in the store.  import(export) is the same store: keys, bytes, types, media types, expiry times; versions are new.
+** megabyte; while it waits for the client no transaction is open.  A long line's value waits in a file (longline.c) and is a
+** transaction of its own.  A line that is wrong is reported with its number and the others go on.  An import that fails on the
+** way says how many entries stayed and which line to begin again with: what was in the group that failed is not in the store.
+** import(export) is the same store: keys, bytes, types, media types, expiry times; versions are new.
 */
 #include <stdlib.h>
-#include "operation.h"
+#include "longline.h"
 
-enum { FLUSH_AT = 128*1024, PIECE = 96*1024, GROUP_LINES = 1000, GROUP_BYTES = 1024*1024, ERRORS_SHOWN = 100 };
+enum { GROUP_LINES = 1000, GROUP_BYTES = 1024*1024, LONG_LINE = 1024*1024, ERRORS_SHOWN = 100 };
 
 /* ---------------------------------------------------------------------------------------------------------- export */
-static bool flush(request *r, size_t above){
-  if( r->body->failed ) r->broken = true;
-  if( r->body->size > above ){
-    reply_stream_write(r, r->body->data, r->body->size);
-    r->body->size = 0;
-  }
-  return !r->broken;
-}
-
-/* A value longer than a piece, escaped or encoded piece by piece. */
-static bool export_long_value(request *r, maph_slice value){
-  const char *p = value.data;
-  bool text = utf8_valid(value.data, value.size);
-  buffer_text(r->body, ",\"value\":\"");
-  for(size_t done = 0; done < value.size; done += PIECE){
-    size_t n = value.size - done < PIECE ? value.size - done : PIECE;
-    if( text ) emit_escaped(r->body, p + done, n);
-    else emit_base64(r->body, p + done, n);
-    if( !flush(r, FLUSH_AT) ) return false;
-  }
-  buffer_text(r->body, text ? "\"" : "\",\"encoding\":\"base64\"");
-  return true;
-}
-
 static bool export_entry(request *r, const maph_entry *e){
-  bool is_long = e->value.size > PIECE;
   buffer_text(r->body, "{");
-  emit_entry(r->body, e, !is_long);
-  if( is_long && !export_long_value(r, e->value) ) return false;
+  if( !reply_stream_entry(r, e) ) return false;
   buffer_text(r->body, "}\n");
-  return flush(r, FLUSH_AT);
+  return true;
 }
 
 void store_export(request *r){
@@ -64,7 +39,7 @@ void store_export(request *r){
       log_line("export of %s stopped: %s", r->store->name, maph_errmsg(r->store->m));
       r->broken = true;
     }
-    if( flush(r, 0) ) reply_stream_end(r);
+    if( reply_stream_body(r, 0) ) reply_stream_end(r);
   }
   maph_cursor_close(c);
 }
@@ -75,6 +50,7 @@ typedef struct import {
   int       durability;
   buffer    input;                    /* the unfinished line, and what came after it */
   buffer    errors;                   /* JSON of the first of them */
+  long_line *long_line;               /* the line that comes in, when it is a long one */
   json_t   *parsed[GROUP_LINES];
   operation operations[GROUP_LINES];
   uint64_t  lines[GROUP_LINES];       /* their numbers */
@@ -89,6 +65,13 @@ static void line_failed(import *i, uint64_t line, const char *code, const char *
   buffer_printf(&i->errors, "%s{\"line\":%llu,\"code\":\"%s\",", i->errors.size ? ",\n" : "", (unsigned long long)line, code);
   emit_bytes(&i->errors, "detail", "detail_encoding", maph_str(sentence));
   buffer_text(&i->errors, "}");
+}
+
+static bool no_memory(request *r){
+  r->close = true;
+  http_disable_keep_alive(r);
+  reply_problem(r, 503, "no_memory", "out of memory for the import");
+  return false;
 }
 
 /* Whatever problem ends the import from here on tells how far it came. */
@@ -173,22 +156,79 @@ static bool take_lines(import *i, size_t from){
   return true;
 }
 
+static bool line_too_long(import *i){
+  request *r = i->r;
+  r->close = true;
+  http_disable_keep_alive(r);
+  reply_problem(r, 413, "line_too_long", "line %llu is too long; %llu entries were imported and stay: begin again with line %llu", (unsigned long long)i->line + 1,
+                (unsigned long long)i->imported, (unsigned long long)i->next_line);
+  return false;
+}
+
+/* ------------------------------------------------------------------------------------------------------- a long line */
+static bool feed_long_line(import *i, size_t size){
+  if( !long_line_take(i->long_line, i->input.data, size) ) return spool_failed(i->r, -1);
+  if( long_line_too_long(i->long_line) ) return line_too_long(i);
+  i->input.size -= size;
+  memmove(i->input.data, i->input.data + size, i->input.size);
+  return true;
+}
+
+/* Its end has come: put it, alone. */
+static bool end_long_line(import *i){
+  char room[200];
+  const char *mistake;
+  json_t *json;
+  bool ok = put_group(i);
+  if( ok && !long_line_end(i->long_line, &i->arena, &json, &i->operations[0], &mistake, room, sizeof room) ) ok = spool_failed(i->r, -1);
+  if( ok ){
+    i->line++;
+    if( mistake ) line_failed(i, i->line, "bad_entry", mistake);
+    else if( json ){
+      i->parsed[0] = json;
+      i->lines[0] = i->line;
+      i->count = 1;
+    }
+    ok = put_group(i);
+  }
+  long_line_free(i->long_line);
+  i->long_line = NULL;
+  return ok;
+}
+
+/* The input, from `from` on newly read, goes on with a long line. */
+static bool take_long_line(import *i, size_t from){
+  const char *newline = memchr(i->input.data + from, '\n', i->input.size - from);
+  if( newline==NULL ) return feed_long_line(i, i->input.size);
+  if( !feed_long_line(i, (size_t)(newline - i->input.data)) || !end_long_line(i) ) return false;
+  memmove(i->input.data, i->input.data + 1, --i->input.size);
+  return take_lines(i, 0);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- the stream */
+static bool take_input(import *i, size_t from){
+  if( i->long_line ) return take_long_line(i, from);
+  if( !take_lines(i, from) ) return false;
+  if( i->input.size < LONG_LINE && i->input.size <= option.max_batch ) return true;
+  i->long_line = long_line_begin(option.max_body, option.max_batch);
+  return i->long_line ? feed_long_line(i, i->input.size) : no_memory(i->r);
+}
+
+static bool take_end(import *i){
+  if( i->long_line ? !end_long_line(i) : !take_line(i, i->input.data, i->input.size) ) return false;
+  return put_group(i);
+}
+
 static bool read_lines(import *i){
   for(;;){
     size_t from = i->input.size;
     long n;
-    if( from > option.max_batch || !buffer_reserve(&i->input, 65536) ){
-      i->r->close = true;
-      http_disable_keep_alive(i->r);
-      reply_problem(i->r, 413, "line_too_long", "line %llu is too long; %llu entries were imported and stay: begin again with line %llu", (unsigned long long)i->line + 1,
-                    (unsigned long long)i->imported, (unsigned long long)i->next_line);
-      return false;
-    }
+    if( !buffer_reserve(&i->input, 65536) ) return no_memory(i->r);
     n = body_some(i->r, i->input.data + from, i->input.capacity - from, UINT64_MAX);
     if( n < 0 ) return false;
-    if( n==0 ) return take_line(i, i->input.data, i->input.size) && put_group(i);
+    if( n==0 ) return take_end(i);
     i->input.size += (size_t)n;
-    if( !take_lines(i, from) ) return false;
+    if( !take_input(i, from) ) return false;
   }
 }
 
@@ -212,6 +252,7 @@ void store_import(request *r){
   }
   for(size_t k = 0; k < i->count; k++) json_decref(i->parsed[k]);
   arena_free(&i->arena);
+  long_line_free(i->long_line);
   buffer_free(&i->input);
   buffer_free(&i->errors);
   free(i);

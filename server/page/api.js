@@ -20,7 +20,8 @@ export const token = {
 export const events = new EventTarget();
 const tell = name => events.dispatchEvent(new Event(name));
 
-const sentence = text => text ? text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.') : '';
+// A word gets a capital; a file's name, as in "shop.maph: no room", keeps its own.
+const sentence = text => text ? (/^[^\s.:]+[\s,]/.test(text) ? text[0].toUpperCase() : text[0]) + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.') : '';
 
 // The Problem that a failed answer tells.
 export function problemOf(status, text) {
