@@ -1,8 +1,8 @@
-# mutants.tcl - take each rule that keeps data safe out of a copy of core, one at a time; a crash test must then fail.
+# mutants.tcl - take each rule that keeps data safe out of a copy of core and server, one at a time; a crash test must then fail.
 #
-#   MAPH_COMPILE='cc FLAGS' MAPH_LIBRARIES='-lcmph' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
+#   MAPH_COMPILE='cc FLAGS' MAPH_LIBRARIES='-lcmph -lcivetweb -ljansson' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
 #
-# test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.  Text of core that is gone is an error: the rule
+# test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.  Text that is gone is an error: the rule
 # moved, and so must its mutant.
 
 set top [file dirname [file dirname [file normalize [info script]]]]
@@ -42,13 +42,14 @@ proc spit {file text} {
   close $f
 }
 
-# Replace OLD, which must be there once.
+# Replace OLD, which must be there once.  Files are named as in the source tree; core/ may be left out.
 proc mutate {name edits} {
   set files {}
   foreach {file old new} $edits {
-    set text [expr {[dict exists $files $file] ? [dict get $files $file] : [slurp $::top/core/$file]}]
+    if {![regexp / $file]} {set file core/$file}
+    set text [expr {[dict exists $files $file] ? [dict get $files $file] : [slurp $::top/$file]}]
     set first [string first $old $text]
-    if {$first<0 || $first!=[string last $old $text]} {error "$name: core/$file does not hold this text exactly once:\n$old"}
+    if {$first<0 || $first!=[string last $old $text]} {error "$name: $file does not hold this text exactly once:\n$old"}
     dict set files $file [string replace $text $first [expr {$first+[string length $old]-1}] $new]
   }
   return $files
@@ -57,9 +58,10 @@ proc mutate {name edits} {
 proc compile {source object} {
   exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -c -o $object $source 2>@1
 }
-proc build_program {program changed} {
+# The objects of some sources; those that did not change are there already.
+proc objects_of {sources changed} {
   set objects {}
-  foreach source [lsort [concat [glob $::work/core/*.c] [glob $::top/test/crash/*.c]]] {
+  foreach source [lsort $sources] {
     set object $::work/whole/[file tail [file dirname $source]]-[file rootname [file tail $source]].o
     if {$changed eq "all" || $source in $changed} {
       if {$changed ne "all"} {set object $::work/mutant/[file tail $object]}
@@ -67,12 +69,29 @@ proc build_program {program changed} {
     }
     lappend objects $object
   }
-  exec {*}$::compile -o $program {*}$objects {*}$::libraries
+  return $objects
+}
+# As in Makefile.in: the server is one object that shows server_main alone.
+proc server_object {changed} {
+  set object $::work/whole/server.o
+  if {$changed eq "all" || [lsearch -glob $changed $::work/server/*]>=0} {
+    set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
+    exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c] $changed]
+    exec objcopy --redefine-sym main=server_main $object.all
+    exec objcopy --keep-global-symbol=server_main $object.all $object
+  }
+  return $object
+}
+proc build_program {program changed} {
+  set objects [objects_of [concat [glob $::work/core/*.c] [glob $::top/test/crash/*.c]] $changed]
+  exec {*}$::compile -o $program {*}$objects [server_object $changed] {*}$::libraries
 }
 
-proc restore_core {} {
-  file delete -force $::work/core
-  file copy $::top/core $::work/core
+proc restore_sources {} {
+  foreach room {core server} {
+    file delete -force $::work/$room
+    file copy $::top/$room $::work/$room
+  }
 }
 
 # The status of a test.  A mutant may also loop: it is given up after some time, which counts as noticed.
@@ -84,13 +103,13 @@ proc status_of {program test} {
 }
 
 proc noticed {name files tests} {
-  restore_core
+  restore_sources
   file delete -force $::work/mutant
   file mkdir $::work/mutant
   set changed {}
   dict for {file text} $files {
-    spit $::work/core/$file $text
-    lappend changed $::work/core/$file
+    spit $::work/$file $text
+    lappend changed $::work/$file
   }
   if {[lsearch -glob $changed *.h]>=0} {set changed [glob $::work/core/*.c]}
   build_program $::work/maphcrash-mutant $changed
@@ -101,7 +120,7 @@ proc noticed {name files tests} {
 }
 
 file mkdir $work/whole
-restore_core
+restore_sources
 build_program $work/maphcrash all
 set mutants [read_mutants $top/test/mutants.list]
 set passed 0

@@ -84,8 +84,8 @@ void make_folder(void){
 }
 
 void remove_folder(void){
-  char command[400];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
+  char command[700];
+  snprintf(command, sizeof command, "umount -l '%s/mounted' 2>/dev/null; rm -rf '%s'", folder, folder);
   if( system(command)!=0 ) printf("! %s could not be removed\n", folder);
 }
 

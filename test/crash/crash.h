@@ -12,6 +12,7 @@
 **     processes.c   several processes write and read by turns                rig.c     a real ext4 on a loop device, shut down
 **     order.c       calls that must come in an order
 **     storm.c       processes read and write while the store is rewritten again and again
+**     http.c        the server, written to by many clients, killed or cut off: with http.h, client.c and asked.c
 **
 ** Everything is driven by one seed, which is printed: MAPH_SEED replays.  Troubles are counted, printed, and make the exit status 1.
 */
@@ -113,6 +114,9 @@ int processes_main(long count);
 int rig_main(long count);
 int order_main(long count);
 int storm_main(long count);
+int http_kill_main(long count);
+int http_power_main(long count);
+int http_rig_main(long count);
 
 /* ----------------------------------------------------------------------------------------------------------- pages.c */
 void   pages_start(const char *path);            /* what is in the file is on the disk */
@@ -122,5 +126,12 @@ int    pages_names(void);                        /* how many files the store's n
 double pages_images(int before, int sectors);    /* how many images of file `before` there may be */
 /* One of them: number 0.. if there are few, at random else.  To be freed. */
 uint8_t *pages_image(int before, int sectors, long number, int random, size_t *size);
+
+/* ------------------------------------------------------------------------------------------------------------- rig.c */
+int  rig_mount(const char *size);                /* a new ext4 at file_named("mounted"); 0: this machine cannot */
+void rig_write_back_some(const char *file);      /* random pages of the file reach the disk */
+int  rig_cut(void);                              /* nothing more does; 0: this machine cannot */
+void rig_mount_again(void);                      /* what is on the disk is there again, as after a power cut */
+void rig_unmount(void);
 
 #endif

@@ -14,7 +14,8 @@ board *the;
 static const struct { const char *name; int (*run)(long); long count; } tests[] = {
   { "kill", kill_main, 300 }, { "steps", steps_main, 1 }, { "power", power_main, 2000 },
   { "interleave", interleave_main, 1 }, { "processes", processes_main, 5000 }, { "rig", rig_main, 20 },
-  { "order", order_main, 1 }, { "storm", storm_main, 200 },
+  { "order", order_main, 1 }, { "storm", storm_main, 200 }, { "http-kill", http_kill_main, 40 }, { "http-power", http_power_main, 500 },
+  { "http-rig", http_rig_main, 10 },
 };
 enum { TESTS = sizeof tests/sizeof tests[0] };
 
@@ -25,7 +26,7 @@ int main(int argc, char **argv){
   int i, rc;
   for(i=0; i<TESTS && (argc<2 || strcmp(argv[1], tests[i].name)!=0); i++){}
   if( i==TESTS ){
-    fprintf(stderr, "usage: maphcrash kill|steps|power|interleave|processes|rig|order|storm ?COUNT?\n");
+    fprintf(stderr, "usage: maphcrash kill|steps|power|interleave|processes|rig|order|storm|http-kill|http-power|http-rig ?COUNT?\n");
     return 2;
   }
   gettimeofday(&now, NULL);

@@ -19,6 +19,7 @@
 #endif
 
 static char *place, *disk, *path;
+static int is_mounted;
 
 static int shell(const char *format, const char *a, const char *b){
   char command[1000], whole[1100];
@@ -27,8 +28,22 @@ static int shell(const char *format, const char *a, const char *b){
   return system(whole);
 }
 
-static int mounted(void){ return shell("mount -o loop '%s' '%s'", disk, place)==0; }
-static int unmounted(void){ return shell("umount '%s'%s", place, "")==0; }
+static int mounted(void){ return is_mounted = shell("mount -o loop '%s' '%s'", disk, place)==0; }
+static int unmounted(void){ return is_mounted && shell("umount '%s'%s", place, "")==0; }
+
+int rig_mount(const char *size){
+  place = file_named("mounted");
+  disk = file_named("disk");
+  return geteuid()==0 && shell("truncate -s %s '%s'", size, disk)==0 && shell("mkfs.ext4 -q -F '%s'%s", disk, "")==0 && shell("mkdir -p '%s'%s", place, "")==0 && mounted();
+}
+
+void rig_mount_again(void){
+  must(unmounted() && mounted(), "mounting again");
+}
+
+void rig_unmount(void){
+  unmounted();
+}
 
 static void work(void *arg){
   writer w;
@@ -42,18 +57,18 @@ static void work(void *arg){
   the->done = 1;
 }
 
-static void write_back_some(void){
-  int fd = open(path, O_RDONLY|O_CLOEXEC);
+void rig_write_back_some(const char *file){
+  int fd = open(file, O_RDONLY|O_CLOEXEC);
   struct stat st;
   off_t at;
-  must(fd>=0 && fstat(fd, &st)==0, path);
+  must(fd>=0 && fstat(fd, &st)==0, file);
   for(at=0; at<st.st_size; at+=4096){
     if( below(2) ) sync_file_range(fd, at, 4096, SYNC_FILE_RANGE_WAIT_BEFORE|SYNC_FILE_RANGE_WRITE|SYNC_FILE_RANGE_WAIT_AFTER);
   }
   close(fd);
 }
 
-static int cut(void){
+int rig_cut(void){
   int fd = open(place, O_RDONLY|O_DIRECTORY|O_CLOEXEC), rc;
   uint32_t no_log_flush = 2;
   must(fd>=0, place);
@@ -81,7 +96,7 @@ static void judge(long i){
 
 static int set_up(void){
   writer w;
-  if( geteuid()!=0 || shell("truncate -s 40M '%s' && mkfs.ext4 -q -F '%s'", disk, disk)!=0 || shell("mkdir -p '%s'%s", place, "")!=0 || !mounted() ) return 0;
+  if( !rig_mount("40M") ) return 0;
   must(writer_open(&w, path, MAPH_RDWR|MAPH_CREATE)==MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 100, 60, 30);
   board_accounts(&w);
@@ -92,8 +107,6 @@ static int set_up(void){
 int rig_main(long count){
   long i, transactions = 0;
   int can;
-  place = file_named("mounted");
-  disk = file_named("disk");
   path = file_named("mounted/rig.maph");
   can = set_up();
   for(i=0; can && i<count && troubles==0; i++){
@@ -102,12 +115,12 @@ int rig_main(long count){
     kill(child, SIGKILL);
     reap(child);
     transactions += the->n;
-    write_back_some();
-    if( !cut() ){ can = 0; break; }
-    must(unmounted() && mounted(), "mounting again");
+    rig_write_back_some(path);
+    if( !rig_cut() ){ can = 0; break; }
+    rig_mount_again();
     judge(i);
   }
-  unmounted();
+  rig_unmount();
   if( !can ) printf("this machine cannot mount and shut down an ext4\n");
   else printf("%ld cuts of a real file system, %ld transactions acknowledged\n", i, transactions);
   return can ? 0 : 77;
