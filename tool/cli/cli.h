@@ -87,6 +87,8 @@ int command_bench(arguments *a);
 
 /* -------------------------------------------------------------------------------------- Interface to code in store.c */
 maph *store_open(const arguments *a, const char *path, int flags);   /* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
+maph *store_open_or_make(const arguments *a, const char *path, bool *made);   /* for writing; with --create; made: it was not there */
+bool  store_is_new(maph *m);                           /* has nobody ever put anything there? */
 int   store_failed(const char *path, int rc);          /* say what the library said of its last failure; FAILED */
 int   store_close(maph *m, const char *path, int status);   /* status, or FAILED when closing failed */
 int   durability(const arguments *a);                  /* MAPH_SYNC_* of --sync */
@@ -147,6 +149,9 @@ void output_bytes(output *o, const void *data, size_t size);
 void output_text(output *o, const char *text);
 void output_format(output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void output_number(output *o, uint64_t number);
+/* Text in lines of at most width columns, and a line end; the first goes on at column `at`, the others are indented.  A line of the text that begins
+** with a space stays as it is. */
+void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at);
 void output_flush(output *o);
 bool output_abandoned(output *o);                      /* has who read it gone?  Says so, and it has failed */
 bool output_end(output *o);                            /* flush, and give a file its name; false: said why, no file is left */
@@ -197,6 +202,7 @@ enum amount { NUMBER, BYTES, NO_AMOUNT };              /* what is shown beside t
 void progress_show(uint64_t done, uint64_t total, enum amount amount);       /* total 0: not known */
 int  progress_callback(void *none, const char *phase, uint64_t done, uint64_t total);  /* a maph_progress_fn: nonzero when told to stop */
 void progress_end(void);                               /* take it away */
+size_t terminal_width(int fd);                         /* in columns; 80 when it is no terminal */
 
 /* ------------------------------------------------------------------------------------ Interface to code in message.c */
 int  complain(const char *format, ...) __attribute__((format(printf, 1, 2)));       /* "maph: ..." on standard error; FAILED */

@@ -2,13 +2,15 @@
 ** csv.c - records of comma-separated (RFC 4180) and of tab-separated text.
 **
 ** CSV: fields are separated by commas, records end with CRLF or LF.  A field that begins with a quote goes to the next lone quote and
-** may hold commas, line ends and doubled quotes, and any other byte.  A quote anywhere else is refused: it would be a guess.
+** may hold commas, line ends and doubled quotes, and any other byte.  A quote or a lone CR anywhere else is refused: it would be a guess.
 ** TSV: fields are separated by tabs, records by line ends; \t \n \r \0 \\ \xHH stand for what cannot be written as it is.
 **
 ** A record is found whole in the input's buffer first; its fields are then decoded in place.
 */
 #include <stdlib.h>
 #include "cli.h"
+
+static const char lone_cr[] = "a carriage return inside a line (lines end with LF or CR LF)";
 
 static bool add_field(record *r, const void *data, size_t size){
   if( r->fields==r->room ){
@@ -75,7 +77,10 @@ static const char *csv_split(record *r, char *p, const char *end){
       if( p==NULL ) return "a quoted field never ends";
       if( p < end && *p!=',' ) return "something follows the closing quote of a field";
     }else{
-      while( p < end && *p!=',' ) if( *p++=='"' ) return "a quote inside a field that is not quoted";
+      for(; p < end && *p!=','; p++){
+        if( *p=='"' ) return "a quote inside a field that is not quoted";
+        if( *p=='\r' ) return lone_cr;
+      }
       stop = p;
     }
     if( !add_field(r, start, (size_t)(stop - start)) ) return "out of memory";
@@ -119,6 +124,7 @@ enum taken tsv_record(input *in, record *r){
   if( end > p && end[-1]=='\r' ) end--;
   r->line = in->line;
   r->fields = 0;
+  if( end > p && memchr(p, '\r', (size_t)(end - p)) ) return mistaken(in, r, lone_cr);
   for(;;){
     char *tab = memchr(p, '\t', (size_t)(end - p)), *stop = tab ? tab : end;
     size_t size;

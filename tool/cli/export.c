@@ -202,6 +202,20 @@ static bool names_store(const char *path, const char *target){
   return stat(path, &a)==0 && stat(target, &b)==0 && a.st_dev==b.st_dev && a.st_ino==b.st_ino;
 }
 
+/* PATH.new and PATH.lock belong to a store at PATH: what stood there would be taken for that, and removed. */
+static bool is_beside_a_store(const char *target){
+  static const char *const endings[] = { ".new", ".lock" };
+  char store[PATH_MAX];
+  struct stat st;
+  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
+    size_t size = strlen(target), n = strlen(endings[i]);
+    if( size <= n || size >= sizeof store || strcmp(target + size - n, endings[i])!=0 ) continue;
+    snprintf(store, sizeof store, "%.*s", (int)(size - n), target);
+    if( stat(store, &st)==0 ) return true;
+  }
+  return false;
+}
+
 static int show_exported(const arguments *a, uint64_t n){
   char keys[40];
   if( a->json ) output_format(&standard_output, "{\"success\":true,\"exported\":%llu}\n", (unsigned long long)n);
@@ -218,6 +232,7 @@ int command_export(arguments *a){
   if( target[0]==0 ) return complain("the path of the target is empty");
   if( to_store && !to_file ) return complain("a store is not written to standard output: name a TARGET");
   if( names_store(path, target) ) return complain("%s is the store itself", target);
+  if( is_beside_a_store(target) ) return complain("%s: that name belongs to the store beside it: choose another", target);
   s.table.tabs = strcmp(format, "tsv")==0;
   if( !prefix_from(a, &s.prefix) || !choose_columns(&s.table, a->columns) || (m = store_open(a, path, MAPH_RDONLY))==NULL ) return FAILED;
   if( to_file || !standard_output.terminal ) progress_start(a, "export");      /* a bar would stand among the entries */

@@ -18,32 +18,6 @@ int help_overview(void){
   return output_end(o) ? DONE : FAILED;
 }
 
-/* Text in lines of at most WIDTH columns; the first one goes on at column `at`, the others are indented.  A line of the text that
-** begins with a space stays as it is. */
-static void wrap(output *o, const char *text, size_t indent, size_t at){
-  while( *text ){
-    size_t word = strcspn(text, " \n");
-    if( at > indent && at + 1 + word > WIDTH ){
-      output_format(o, "\n%*s", (int)indent, "");
-      at = indent;
-    }
-    if( at > indent ){ output_bytes(o, " ", 1); at++; }
-    output_bytes(o, text, word);
-    at += word;
-    text += word;
-    for(; *text==' '; text++){}
-    for(; *text=='\n'; text++){
-      output_bytes(o, "\n", 1);
-      at = 0;
-      if( text[1]!=' ' ) continue;
-      word = strcspn(text + 1, "\n");
-      output_bytes(o, text + 1, word);
-      text += word;
-    }
-  }
-  output_bytes(o, "\n", 1);
-}
-
 static void show_option(output *o, const option_entry *e){
   char left[128], letter[8] = "    ";
   int n;
@@ -51,7 +25,7 @@ static void show_option(output *o, const option_entry *e){
   n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, e->name, e->placeholder ? " " : "", e->placeholder ? e->placeholder : "");
   output_text(o, left);
   output_format(o, n < COLUMN - 1 ? "%*s" : "\n%*s", n < COLUMN - 1 ? COLUMN - n : COLUMN, "");
-  wrap(o, e->help, COLUMN, COLUMN);
+  output_wrapped(o, e->help, WIDTH, COLUMN, COLUMN);
 }
 
 static void show_options(output *o, const char *list){
@@ -70,7 +44,7 @@ static void show_examples(output *o, const char *examples){
 int help_command(const command *c){
   output *o = &standard_output;
   output_format(o, "maph %s - %s\n\n  maph %s [OPTION...] %s\n\n", c->name, c->summary, c->name, c->operands);
-  wrap(o, c->text, 0, 0);
+  output_wrapped(o, c->text, WIDTH, 0, 0);
   output_bytes(o, "\n", 1);
   show_options(o, c->options);
   show_options(o, "json quiet help");

@@ -11,7 +11,6 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "cli.h"
 
 enum { BYTES_MOST = 64*1024*1024, GROUP_ATOMIC = 10000 };
@@ -131,6 +130,7 @@ static bool import_ndjson(import *i, input *in){
 
 /* ------------------------------------------------------------------------------------------------------------ CSV, TSV */
 static bool add_column(import *i, maph_slice name){
+  if( name.size && memchr(name.data, 0, name.size) ){ complain("%s: a column's name holds a NUL byte: is it text in UTF-8?", i->source); return false; }
   column *more = realloc(i->columns, (i->column_count + 1)*sizeof *more);
   if( more ){
     i->columns = more;
@@ -194,6 +194,7 @@ static bool plan_columns(import *i, const record *header){
   if( key < 0 ){ complain("%s: no column is named %s; --key-column NAME says which is the key", i->source, key_name); return false; }
   if( value < 0 && i->a->value_column ){ complain("%s: no column is named %s", i->source, value_name); return false; }
   if( key==value ){ complain("%s: one column cannot be both key and value", i->source); return false; }
+  if( i->column_count==1 ){ complain("%s: there is no column but the key: nothing to put as its value", i->source); return false; }
   for(size_t k = 0; k < i->column_count; k++){
     column *c = &i->columns[k];
     if( (long)k==key ) c->meaning = KEY;
@@ -294,21 +295,12 @@ static const char *read_record(import *i, const record *rec, row *r, char *room,
   return row_check(r);
 }
 
-/* Spreadsheets begin a file with the mark U+FEFF. */
-static void skip_byte_order_mark(input *in){
-  while( in->end - in->at < 3 && input_fill(in) ){}
-  if( in->end - in->at < 3 || memcmp(in->data + in->at, "\xEF\xBB\xBF", 3)!=0 ) return;
-  in->at += 3;
-  in->taken += 3;
-}
-
 static bool import_records(import *i, input *in, enum taken (*next)(input*, record*)){
   record rec;
   char room[128];
   bool ok = true;
   enum taken taken = TAKEN;
   memset(&rec, 0, sizeof rec);
-  skip_byte_order_mark(in);
   if( !i->a->no_header ) taken = next(in, &rec);
   if( taken==TAKEN ) ok = plan_columns(i, i->a->no_header ? NULL : &rec);
   while( ok && taken==TAKEN && !stop_asked() && (taken = next(in, &rec))==TAKEN ){
@@ -351,7 +343,16 @@ static bool import_store(import *i, maph *from){
 }
 
 /* ----------------------------------------------------------------------------------------------------------- the command */
+/* Spreadsheets, and editors of Windows, begin a file with the mark U+FEFF. */
+static void skip_byte_order_mark(input *in){
+  while( in->end - in->at < 3 && input_fill(in) ){}
+  if( in->end - in->at < 3 || memcmp(in->data + in->at, "\xEF\xBB\xBF", 3)!=0 ) return;
+  in->at += 3;
+  in->taken += 3;
+}
+
 static bool import_text(import *i, const char *format, input *in){
+  skip_byte_order_mark(in);
   if( strcmp(format, "csv")==0 ) return import_records(i, in, csv_record);
   if( strcmp(format, "tsv")==0 ) return import_records(i, in, tsv_record);
   return import_ndjson(i, in);
@@ -384,14 +385,16 @@ static int finish(import *i, bool ok){
 
 static int import_into(import *i, const char *format, input *in, maph *from){
   const char *path = i->a->operand[0];
-  bool there = access(path, F_OK)==0, ok;
+  bool made, useless, ok;
   int status;
-  i->m = store_open(i->a, path, i->a->create ? MAPH_RDWR|MAPH_CREATE : MAPH_RDWR);
+  i->m = store_open_or_make(i->a, path, &made);
   if( i->m==NULL ) return FAILED;
   progress_start(i->a, "import");
   ok = from ? import_store(i, from) : import_text(i, format, in);
-  status = store_close(i->m, path, finish(i, ok && !stop_asked()));
-  if( status==FAILED && !there && i->transactions==0 ) maph_destroy(path, 0);
+  status = finish(i, ok && !stop_asked());
+  useless = made && status==FAILED && store_is_new(i->m);
+  status = store_close(i->m, path, status);
+  if( useless ) maph_destroy(path, 0);
   return status;
 }
 

@@ -8,14 +8,21 @@
 **     "if_absent": true  "if_present": true
 **
 ** version and size mean nothing to a put.  A member that is not known is refused: an expiry with a slip of the pen must not become none.
+**
+** jansson says whether the line is JSON, and what its strings are.  Its numbers are doubles, so a value that is no string, and every number, is taken
+** from the line as it stands there: 29.99 stays 29.99, and an identifier of 30 digits keeps them all.
 */
 #include <stdio.h>
 #include <jansson.h>
 #include "cli.h"
 
+typedef struct member {
+  const json_t *json;              /* NULL: it is not there */
+  maph_slice    text;              /* as it stands in the line, perhaps with blanks around it */
+} member;
+
 typedef struct members {
-  const json_t *key, *key_encoding, *key_is_text, *value, *encoding, *type, *media_type, *media_type_encoding, *ttl, *expires_at,
-               *if_absent, *if_present, *ignored;
+  member key, key_encoding, key_is_text, value, encoding, type, media_type, media_type_encoding, ttl, expires_at, if_absent, if_present, ignored;
 } members;
 
 static const struct { const char *name; size_t offset; } names[] = {
@@ -27,20 +34,68 @@ static const struct { const char *name; size_t offset; } names[] = {
   { "version", offsetof(members, ignored) }, { "size", offsetof(members, ignored) },
 };
 
-static const char *sort_members(json_t *json, members *m, char *room, size_t room_size){
-  const char *name;
+/* Where the name or value that begins at p ends, in text that is known to be JSON. */
+static const char *token_end(const char *p, const char *end){
+  size_t depth = 0;
+  bool quoted = false;
+  for(; p < end; p++){
+    if( quoted ){
+      if( *p=='\\' ) p++;
+      else if( *p=='"' ) quoted = false;
+      continue;
+    }
+    if( depth==0 && (*p==':' || *p==',' || *p=='}') ) break;
+    if( *p=='"' ) quoted = true;
+    if( *p=='{' || *p=='[' ) depth++;
+    if( *p=='}' || *p==']' ) depth--;
+  }
+  return p;
+}
+
+/* jansson hands members out in the order of the line, so the text is walked along with them. */
+static const char *sort_members(json_t *json, maph_slice line, members *m, char *room, size_t room_size){
+  const char *p = (const char*)memchr(line.data, '{', line.size) + 1, *end = (const char*)line.data + line.size, *name;
   json_t *value;
   memset(m, 0, sizeof *m);
   json_object_foreach(json, name, value){
+    member found = { value, { token_end(p, end) + 1, 0 } };
     size_t i = 0;
+    p = token_end(found.text.data, end);
+    found.text.size = (size_t)(p++ - (const char*)found.text.data);
     while( i < sizeof names/sizeof names[0] && strcmp(names[i].name, name)!=0 ) i++;
     if( i==sizeof names/sizeof names[0] ){
       snprintf(room, room_size, "there is a member \"%.60s\" that is not known", name);
       return room;
     }
-    memcpy((char*)m + names[i].offset, &value, sizeof value);
+    memcpy((char*)m + names[i].offset, &found, sizeof found);
   }
   return NULL;
+}
+
+/* JSON without the blanks between its tokens. */
+static const char *squeeze(maph_slice text, arena *a, maph_slice *out){
+  const char *p = text.data, *end = p + text.size;
+  char *start = arena_take(a, text.size), *to = start;
+  bool quoted = false;
+  if( start==NULL ) return "out of memory";
+  for(; p < end; p++){
+    if( !quoted && strchr(" \t\r\n", *p) ) continue;
+    if( *p=='"' ) quoted = !quoted;
+    if( *p=='\\' ) *to++ = *p++;
+    *to++ = *p;
+  }
+  *out = maph_bytes(start, (size_t)(to - start));
+  return NULL;
+}
+
+/* Digits, and nothing else. */
+static bool whole_number(const member *m, arena *a, uint64_t *number){
+  maph_slice digits;
+  char text[24];
+  if( squeeze(m->text, a, &digits)!=NULL || digits.size >= sizeof text ) return false;
+  memcpy(text, digits.data, digits.size);
+  text[digits.size] = 0;
+  return number_parse(text, COUNT, number);
 }
 
 /* A string member as bytes, decoded when its encoding member says base64. */
@@ -57,79 +112,70 @@ static const char *read_bytes(const json_t *value, const json_t *encoding, arena
 }
 
 static const char *read_value(const members *m, arena *a, row *r){
-  size_t size;
-  char *out;
-  if( m->value==NULL ) return "there is no value";
-  if( json_is_string(m->value) ){
-    const char *mistake = read_bytes(m->value, m->encoding, a, &r->value);
-    if( mistake==NULL ) r->type = m->encoding ? MAPH_BLOB : type_of_bytes(r->value);
+  if( m->value.json==NULL ) return "there is no value";
+  if( json_is_string(m->value.json) ){
+    const char *mistake = read_bytes(m->value.json, m->encoding.json, a, &r->value);
+    if( mistake==NULL ) r->type = m->encoding.json ? MAPH_BLOB : type_of_bytes(r->value);
     return mistake;
   }
-  if( m->encoding ) return "encoding is for a value that is a string";
-  size = json_dumpb(m->value, NULL, 0, JSON_COMPACT|JSON_ENCODE_ANY);
-  out = arena_take(a, size);
-  if( size==0 || out==NULL ) return "out of memory";
-  json_dumpb(m->value, out, size, JSON_COMPACT|JSON_ENCODE_ANY);
-  r->value = maph_bytes(out, size);
+  if( m->encoding.json ) return "encoding is for a value that is a string";
   r->type = MAPH_JSON;
-  return NULL;
+  return squeeze(m->value.text, a, &r->value);
 }
 
 static const char *read_types(const members *m, arena *a, row *r){
-  if( m->type ){
-    int type = json_is_string(m->type) ? type_from_name(json_string_value(m->type)) : -1;
+  if( m->type.json ){
+    int type = json_is_string(m->type.json) ? type_from_name(json_string_value(m->type.json)) : -1;
     if( type < 0 ) return "type is blob, text, json, integer, real or null";
     r->type = type;
   }
-  if( m->key_is_text ){
-    if( !json_is_boolean(m->key_is_text) ) return "key_is_text is true or false";
-    r->key_type = json_is_true(m->key_is_text) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
+  if( m->key_is_text.json ){
+    if( !json_is_boolean(m->key_is_text.json) ) return "key_is_text is true or false";
+    r->key_type = json_is_true(m->key_is_text.json) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   }
-  if( m->media_type==NULL ) return NULL;
-  if( !json_is_string(m->media_type) ) return "media_type is a string";
-  return read_bytes(m->media_type, m->media_type_encoding, a, &r->media_type);
+  if( m->media_type.json==NULL ) return NULL;
+  if( !json_is_string(m->media_type.json) ) return "media_type is a string";
+  return read_bytes(m->media_type.json, m->media_type_encoding.json, a, &r->media_type);
 }
 
-static const char *read_expiry(const members *m, row *r){
-  if( m->ttl && m->expires_at ) return "ttl or expires_at, not both";
-  if( m->ttl ) return row_ttl(json_is_integer(m->ttl) && json_integer_value(m->ttl) > 0 ? (uint64_t)json_integer_value(m->ttl) : 0, r);
-  if( m->expires_at ){
-    if( !json_is_integer(m->expires_at) || json_integer_value(m->expires_at) < 0 ) return "expires_at is milliseconds since 1970";
-    r->expires = (uint64_t)json_integer_value(m->expires_at);
-  }
+static const char *read_expiry(const members *m, arena *a, row *r){
+  uint64_t seconds;
+  if( m->ttl.json && m->expires_at.json ) return "ttl or expires_at, not both";
+  if( m->ttl.json ) return row_ttl(whole_number(&m->ttl, a, &seconds) ? seconds : 0, r);
+  if( m->expires_at.json && !whole_number(&m->expires_at, a, &r->expires) ) return "expires_at is milliseconds since 1970";
   return NULL;
 }
 
 static const char *read_when(const members *m, row *r){
-  if( (m->if_absent && !json_is_boolean(m->if_absent)) || (m->if_present && !json_is_boolean(m->if_present)) ) return "if_absent and if_present are true or false";
-  if( json_is_true(m->if_absent) && json_is_true(m->if_present) ) return "if_absent or if_present, not both";
-  if( json_is_true(m->if_absent) ) r->when = MAPH_IF_ABSENT;
-  if( json_is_true(m->if_present) ) r->when = MAPH_IF_PRESENT;
+  if( (m->if_absent.json && !json_is_boolean(m->if_absent.json)) || (m->if_present.json && !json_is_boolean(m->if_present.json)) ) return "if_absent and if_present are true or false";
+  if( json_is_true(m->if_absent.json) && json_is_true(m->if_present.json) ) return "if_absent or if_present, not both";
+  if( json_is_true(m->if_absent.json) ) r->when = MAPH_IF_ABSENT;
+  if( json_is_true(m->if_present.json) ) r->when = MAPH_IF_PRESENT;
   return NULL;
 }
 
-static const char *read_row(json_t *json, arena *a, row *r, char *room, size_t room_size){
+static const char *read_row(json_t *json, maph_slice line, arena *a, row *r, char *room, size_t room_size){
   const char *mistake;
   members m;
   if( !json_is_object(json) ) return "an entry is a JSON object with key and value";
-  if( (mistake = sort_members(json, &m, room, room_size))!=NULL ) return mistake;
-  if( m.key==NULL || !json_is_string(m.key) ) return "there is no key that is a string";
-  if( (mistake = read_bytes(m.key, m.key_encoding, a, &r->key))!=NULL ) return mistake;
+  if( (mistake = sort_members(json, line, &m, room, room_size))!=NULL ) return mistake;
+  if( m.key.json==NULL || !json_is_string(m.key.json) ) return "there is no key that is a string";
+  if( (mistake = read_bytes(m.key.json, m.key_encoding.json, a, &r->key))!=NULL ) return mistake;
   if( (mistake = read_value(&m, a, r))!=NULL ) return mistake;
   if( (mistake = read_types(&m, a, r))!=NULL || (mistake = read_when(&m, r))!=NULL ) return mistake;
-  return read_expiry(&m, r);
+  return read_expiry(&m, a, r);
 }
 
 const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_size){
   json_error_t error;
   const char *mistake;
-  json_t *json = json_loadb(line.data, line.size, JSON_ALLOW_NUL|JSON_REJECT_DUPLICATES|JSON_DECODE_ANY, &error);
+  json_t *json = json_loadb(line.data, line.size, JSON_ALLOW_NUL|JSON_REJECT_DUPLICATES|JSON_DECODE_ANY|JSON_DECODE_INT_AS_REAL, &error);
   memset(r, 0, sizeof *r);
   if( json==NULL ){
     snprintf(room, room_size, "not JSON: %s, at byte %d", error.text, error.position);
     return room;
   }
-  mistake = read_row(json, a, r, room, room_size);
+  mistake = read_row(json, line, a, r, room, room_size);
   json_decref(json);
   return mistake ? mistake : row_check(r);
 }

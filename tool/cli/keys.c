@@ -67,6 +67,13 @@ static int missing(const arguments *a, maph_slice key){
   return MISSING;
 }
 
+static void answer_missing(const arguments *a, maph_slice key){
+  if( !a->json ) return;
+  output_text(&standard_output, "{");
+  output_json_bytes(&standard_output, "key", "key_encoding", key);
+  output_text(&standard_output, ",\"found\":false}\n");
+}
+
 /* ----------------------------------------------------------------------------------------------------------------- get */
 static int show_value(const arguments *a, const maph_entry *e){
   output *o = &standard_output;
@@ -87,8 +94,13 @@ int command_get(arguments *a){
   int rc, status;
   if( !key_from(a, a->operand[1], strlen(a->operand[1]), &key) || (m = store_open(a, path, MAPH_RDONLY))==NULL ) return FAILED;
   rc = maph_get_entry(m, key, &e);
-  if( rc==MAPH_NOTFOUND ) status = file_cut_short() ? store_failed(path, rc) : missing(a, key);
-  else status = rc==MAPH_OK ? show_value(a, &e) : store_failed(path, rc);
+  if( rc==MAPH_NOTFOUND && !file_cut_short() ){
+    answer_missing(a, key);
+    status = missing(a, key);
+    if( !output_end(&standard_output) ) status = FAILED;
+  }else{
+    status = rc==MAPH_OK ? show_value(a, &e) : store_failed(path, rc);
+  }
   return store_close(m, path, status);
 }
 
@@ -241,13 +253,6 @@ static void answer(const arguments *a, const maph_entry *e){
     output_escaped(o, e->value);
     output_bytes(o, "\n", 1);
   }
-}
-
-static void answer_missing(const arguments *a, maph_slice key){
-  if( !a->json ) return;
-  output_text(&standard_output, "{");
-  output_json_bytes(&standard_output, "key", "key_encoding", key);
-  output_text(&standard_output, ",\"found\":false}\n");
 }
 
 static int get_keys(const arguments *a, maph *m, key_source *source){

@@ -25,6 +25,12 @@ void output_start(void){
   standard_output.terminal = isatty(STDOUT_FILENO)==1;
 }
 
+/* Somebody else who has this pipe open may have made it one that does not wait. */
+static void wait_writable(int fd){
+  struct pollfd p = { .fd = fd, .events = POLLOUT };
+  poll(&p, 1, -1);
+}
+
 void output_flush(output *o){
   size_t done = 0;
   if( o->size && !o->failed && file_cut_short() ){
@@ -34,12 +40,12 @@ void output_flush(output *o){
   while( done < o->size && !o->failed ){
     ssize_t n = write(o->fd, o->bytes + done, o->size - done);
     if( n >= 0 ) done += (size_t)n;
+    else if( errno==EAGAIN ) wait_writable(o->fd);
     else if( errno!=EINTR ){
       complain("cannot write to %s: %s", name_of(o), strerror(errno));
       o->failed = true;
-    }else if( stop_asked() ){
-      o->failed = true;
     }
+    if( n < 0 && stop_asked() ) o->failed = true;
   }
   o->size = 0;
 }
@@ -82,6 +88,30 @@ void output_number(output *o, uint64_t number){
   int n = 20;
   do{ digits[--n] = (char)('0' + number%10); number /= 10; }while( number );
   output_bytes(o, digits + n, (size_t)(20 - n));
+}
+
+void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at){
+  while( *text ){
+    size_t word = strcspn(text, " \n");
+    if( at > indent && at + 1 + word > width ){
+      output_format(o, "\n%*s", (int)indent, "");
+      at = indent;
+    }
+    if( at > indent ){ output_bytes(o, " ", 1); at++; }
+    output_bytes(o, text, word);
+    at += word;
+    text += word;
+    for(; *text==' '; text++){}
+    for(; *text=='\n'; text++){
+      output_bytes(o, "\n", 1);
+      at = 0;
+      if( text[1]!=' ' ) continue;
+      word = strcspn(text + 1, "\n");
+      output_bytes(o, text + 1, word);
+      text += word;
+    }
+  }
+  output_bytes(o, "\n", 1);
 }
 
 /* --------------------------------------------------------------------------------------------------- a file, whole or none */

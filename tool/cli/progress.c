@@ -23,14 +23,14 @@ static uint64_t now_ms(void){
   return (uint64_t)t.tv_sec*1000 + (uint64_t)t.tv_nsec/1000000;
 }
 
-static size_t terminal_width(void){
+size_t terminal_width(int fd){
   struct winsize w;
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &w)==0 && w.ws_col > 20 ? w.ws_col : WIDTH_UNKNOWN;
+  return ioctl(fd, TIOCGWINSZ, &w)==0 && w.ws_col > 1 ? w.ws_col : WIDTH_UNKNOWN;
 }
 
 static void draw(const char *text){
   char line[512];
-  int n = snprintf(line, sizeof line, "\r%.*s\x1b[K", (int)terminal_width() - 1, text);
+  int n = snprintf(line, sizeof line, "\r%.*s\x1b[K", (int)terminal_width(STDERR_FILENO) - 1, text);
   if( n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0 ) bar.shown = false;
   bar.drawn = true;
 }
@@ -65,7 +65,7 @@ void progress_show(uint64_t done, uint64_t total, enum amount amount){
   if( amount!=NO_AMOUNT ) memset(shown, ' ', 2);
   if( total ){
     double part = done < total ? (double)done/(double)total : 1;
-    size_t width = terminal_width(), most = width < 80 ? BAR_MOST*width/160 : BAR_MOST, full = (size_t)(part*(double)most);
+    size_t width = terminal_width(STDERR_FILENO), most = width < 80 ? BAR_MOST*width/160 : BAR_MOST, full = (size_t)(part*(double)most);
     memset(track, '.', most);
     memset(track, '#', full);
     track[most] = 0;

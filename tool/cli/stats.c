@@ -1,10 +1,11 @@
 /*
 ** stats.c - stats: what is in the file, drawn so that a person sees it.
 */
+#include <limits.h>
 #include <stdio.h>
 #include "cli.h"
 
-enum { WIDTH = 64, PARTS_MOST = 8 };
+enum { BAR_MOST = 64, BAR_LEAST = 10, PARTS_MOST = 8, MEANING_LEAST = 80, INDENT = 9 };
 
 typedef struct part {
   const char *name, *meaning;
@@ -12,16 +13,25 @@ typedef struct part {
   uint64_t    bytes;
 } part;
 
+/* A pipe is as wide as the longest line. */
+static int columns(const output *o){ return o->terminal ? (int)terminal_width(o->fd) : INT_MAX; }
+
+/* Marks between brackets. */
+static int bar_width(const output *o){
+  int width = columns(o) - 5;
+  return width < BAR_LEAST ? BAR_LEAST : width > BAR_MOST ? BAR_MOST : width;
+}
+
 /* A mark for each part that is not empty; the others go, one by one, to the part that lacks most of what its size would give it. */
 static void draw_bar(output *o, const part *parts, int n, uint64_t total){
-  char bar[WIDTH + 1], *at = bar;
-  int marks[PARTS_MOST], left = WIDTH;
+  char bar[BAR_MOST + 1], *at = bar;
+  int marks[PARTS_MOST], width = bar_width(o), left = width;
   for(int i = 0; i < n; i++) left -= marks[i] = parts[i].bytes > 0;
   for(; left > 0; left--){
     int most = 0;
-    double lacks = -WIDTH;
+    double lacks = -BAR_MOST;
     for(int i = 0; i < n; i++){
-      double lack = total ? (double)parts[i].bytes/(double)total*WIDTH - marks[i] : 0;
+      double lack = total ? (double)parts[i].bytes/(double)total*width - marks[i] : 0;
       if( lack > lacks ){ lacks = lack; most = i; }
     }
     marks[most]++;
@@ -30,7 +40,7 @@ static void draw_bar(output *o, const part *parts, int n, uint64_t total){
     memset(at, parts[i].mark, (size_t)marks[i]);
     at += marks[i];
   }
-  bar[WIDTH] = 0;
+  *at = 0;
   output_format(o, "  [%s]\n", bar);
 }
 
@@ -48,27 +58,48 @@ static void draw_file(output *o, const maph_stats *s){
   draw_bar(o, parts, PARTS, s->file_bytes);
   for(int i = 0; i < PARTS; i++){
     double percent = s->file_bytes ? 100.0*(double)parts[i].bytes/(double)s->file_bytes : 0;
-    output_format(o, "    %c %-6s %9s %5.1f %%   %s\n", parts[i].mark, parts[i].name, bytes_for_people(parts[i].bytes, room), percent, parts[i].meaning);
+    output_format(o, "    %c %-6s %9s %5.1f %%", parts[i].mark, parts[i].name, bytes_for_people(parts[i].bytes, room), percent);
+    output_format(o, columns(o) < MEANING_LEAST ? "\n" : "   %s\n", parts[i].meaning);
   }
 }
 
 static void draw_index(output *o, const maph_stats *s){
-  char keys[40], moved[32], later[32];
-  int full = (int)(s->load_factor*WIDTH/2 + 0.5);
-  if( full > WIDTH/2 ) full = WIDTH/2;
-  output_format(o, "\n  index  [%.*s%.*s] %.0f %% of its slots taken, in %s\n", full, "################################", WIDTH/2 - full,
-                "................................", 100*s->load_factor, count_of(s->segments, "piece", keys));
+  char bar[BAR_MOST/2 + 1], text[256], keys[40], moved[32], later[32];
+  int width = bar_width(o)/2, full = (int)(s->load_factor*width + 0.5);
+  if( full > width ) full = width;
+  memset(bar, '#', (size_t)full);
+  memset(bar + full, '.', (size_t)(width - full));
+  bar[width] = 0;
+  output_format(o, "\n  index  [%s]", bar);
+  snprintf(text, sizeof text, "%.0f %% of its slots taken, in %s", 100*s->load_factor, count_of(s->segments, "piece", keys));
+  output_wrapped(o, text, (size_t)columns(o), INDENT, (size_t)(INDENT + width + 2));
+  output_text(o, "  frozen ");
   if( s->perfect_hash ){
-    output_format(o, "  frozen %s under a perfect hash (%s%s, %.2f bits a key); %s of them changed since, %s came later\n",
-                  count_of(s->frozen_keys, "key", keys), s->perfect_hash==MAPH_PERFECT_CMPH ? "cmph" : "pilot", s->direct ? ", direct" : "",
-                  s->perfect_bits, count_for_people(s->moved_keys, moved), count_for_people(s->later_keys, later));
+    snprintf(text, sizeof text, "%s under a perfect hash (%s%s, %.2f bits a key); %s of them changed since, %s came later",
+             count_of(s->frozen_keys, "key", keys), s->perfect_hash==MAPH_PERFECT_CMPH ? "cmph" : "pilot", s->direct ? ", direct" : "",
+             s->perfect_bits, count_for_people(s->moved_keys, moved), count_for_people(s->later_keys, later));
   }else{
-    output_text(o, "  frozen no keys: `maph optimize` builds a perfect hash over all of them\n");
+    snprintf(text, sizeof text, "no keys: `maph optimize` builds a perfect hash over all of them");
   }
+  output_wrapped(o, text, (size_t)columns(o), INDENT, INDENT);
 }
 
-static void show_uuid(output *o, const uint8_t *uuid){
-  for(int i = 0; i < 16; i++) output_format(o, i==4 || i==6 || i==8 || i==10 ? "-%02x" : "%02x", uuid[i]);
+static const char *uuid_text(const uint8_t *uuid, char room[37]){
+  char *to = room;
+  for(int i = 0; i < 16; i++) to += snprintf(to, 4, i==4 || i==6 || i==8 || i==10 ? "-%02x" : "%02x", uuid[i]);
+  return room;
+}
+
+static void draw_history(output *o, const maph_stats *s){
+  char text[256], since[48] = "", uuid[37];
+  if( s->oldest_version ) snprintf(since, sizeof since, ", changes kept since %llu", (unsigned long long)s->oldest_version);
+  snprintf(text, sizeof text, "version %llu%s; generation %llu; store %s", (unsigned long long)s->version, since, (unsigned long long)s->generation,
+           uuid_text(s->uuid, uuid));
+  output_text(o, "\n  ");
+  output_wrapped(o, text, (size_t)columns(o), 2, 2);
+  if( !s->poisoned ) return;
+  output_text(o, "\n  ");
+  output_wrapped(o, "A flush to disk failed: the store takes no more writes until `maph recover`.", (size_t)columns(o), 2, 2);
 }
 
 static void show_picture(const arguments *a, const maph_stats *s){
@@ -79,29 +110,23 @@ static void show_picture(const arguments *a, const maph_stats *s){
   output_format(o, "%s\n\n", bytes_for_people(s->file_bytes, room));
   draw_file(o, s);
   draw_index(o, s);
-  output_format(o, "\n  version %llu", (unsigned long long)s->version);
-  if( s->oldest_version ) output_format(o, ", changes kept since %llu", (unsigned long long)s->oldest_version);
-  output_format(o, "; generation %llu; store ", (unsigned long long)s->generation);
-  show_uuid(o, s->uuid);
-  output_text(o, "\n");
-  if( s->poisoned ) output_text(o, "\n  A flush to disk failed: the store takes no more writes until `maph recover`.\n");
+  draw_history(o, s);
 }
 
 static void show_json(const maph_stats *s){
   static const char *const perfect[] = { "none", "pilot", "cmph" };
   output *o = &standard_output;
+  char uuid[37];
   output_format(o, "{\"size\":%llu,\"load_factor\":%.4f,\"bytes\":%llu,\"used_bytes\":%llu,\"live_bytes\":%llu,\"dead_bytes\":%llu,\"index_bytes\":%llu,",
                 (unsigned long long)s->records, s->load_factor, (unsigned long long)s->file_bytes, (unsigned long long)s->used_bytes,
                 (unsigned long long)s->live_bytes, (unsigned long long)s->dead_bytes, (unsigned long long)s->index_bytes);
   output_format(o, "\"version\":%llu,\"oldest_version\":%llu,\"generation\":%llu,\"flushed_bytes\":%llu,\"segments\":%llu,\"poisoned\":%s,",
                 (unsigned long long)s->version, (unsigned long long)s->oldest_version, (unsigned long long)s->generation,
                 (unsigned long long)s->flushed_bytes, (unsigned long long)s->segments, s->poisoned ? "true" : "false");
-  output_format(o, "\"perfect_hash\":\"%s\",\"direct\":%s,\"frozen_keys\":%llu,\"moved_keys\":%llu,\"later_keys\":%llu,\"frozen_bytes\":%llu,\"perfect_bits\":%.3f,\"uuid\":\"",
+  output_format(o, "\"perfect_hash\":\"%s\",\"direct\":%s,\"frozen_keys\":%llu,\"moved_keys\":%llu,\"later_keys\":%llu,\"frozen_bytes\":%llu,\"perfect_bits\":%.3f,\"uuid\":\"%s\"}\n",
                 perfect[s->perfect_hash==MAPH_PERFECT_PILOT || s->perfect_hash==MAPH_PERFECT_CMPH ? s->perfect_hash : 0], s->direct ? "true" : "false",
                 (unsigned long long)s->frozen_keys, (unsigned long long)s->moved_keys, (unsigned long long)s->later_keys,
-                (unsigned long long)s->frozen_bytes, s->perfect_bits);
-  show_uuid(o, s->uuid);
-  output_text(o, "\"}\n");
+                (unsigned long long)s->frozen_bytes, s->perfect_bits, uuid_text(s->uuid, uuid));
 }
 
 int command_stats(arguments *a){

@@ -6,22 +6,37 @@
 #include <sys/stat.h>
 #include "cli.h"
 
-maph *store_open(const arguments *a, const char *path, int flags){
+static int open_it(const arguments *a, const char *path, int flags, maph **m){
   maph_options o = MAPH_OPTIONS_INIT;
-  maph *m = NULL;
-  int rc;
   o.verify = 1;
   o.busy_timeout_ms = (int)a->busy_timeout_ms;
   o.expected_keys = a->expect_keys==NOT_GIVEN ? 0 : a->expect_keys;
   if( a->perfect_hash ) o.perfect_hash = strcmp(a->perfect_hash, "cmph")==0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
   if( a->mode!=NOT_GIVEN ) o.mode = (int)a->mode;
+  return maph_open(path, flags, &o, m);
+}
+
+maph *store_open(const arguments *a, const char *path, int flags){
+  maph *m = NULL;
+  int rc;
   if( path[0]==0 ){ complain("the path of the store is empty"); return NULL; }
   if( strlen(path) >= PATH_MAX ){ complain("the path of the store is too long: %zu bytes", strlen(path)); return NULL; }
   if( strcmp(path, ":memory:")==0 ){ complain(":memory: is no file; ./:memory: is one of that name"); return NULL; }
-  rc = maph_open(path, flags, &o, &m);
+  rc = open_it(a, path, flags, &m);
   if( rc==MAPH_CANTOPEN && (flags & MAPH_CREATE) ) complain("%s", maph_errmsg(NULL));
   else if( rc!=MAPH_OK ) store_failed(path, rc);
   return m;
+}
+
+maph *store_open_or_make(const arguments *a, const char *path, bool *made){
+  maph *m = NULL;
+  *made = a->create && path[0] && strcmp(path, ":memory:")!=0 && open_it(a, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &m)==MAPH_OK;
+  return m ? m : store_open(a, path, a->create ? MAPH_RDWR|MAPH_CREATE : MAPH_RDWR);
+}
+
+bool store_is_new(maph *m){
+  maph_stats s;
+  return maph_stat(m, &s)==MAPH_OK && s.version==0;
 }
 
 int store_failed(const char *path, int rc){

@@ -112,8 +112,7 @@ size_t base64_decode(const char *text, size_t size, void *out){
   unsigned char *o = out;
   uint32_t v = 0;
   int bits = 0;
-  if( size && text[size-1]=='=' ) size--;
-  if( size && text[size-1]=='=' ) size--;
+  if( size%4==0 && size && text[size-1]=='=' && text[--size - 1]=='=' ) size--;      /* padding fills the last four, or is left out */
   if( size%4==1 ) return SIZE_MAX;
   for(size_t i = 0; i < size; i++){
     int digit = base64_digit(text[i]);
