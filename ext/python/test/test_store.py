@@ -443,11 +443,23 @@ class Lifetime(StoreTest):
             thread.join()
         self.assertEqual((self.store["n"], len(self.store)), (b"400", 401))
 
+    def told_in_the_child(self, view, snapshot, cursor):
+        status = 0
+        for fails in [lambda: self.store["k"], lambda: self.store.put("a", "b"), lambda: snapshot["k"], lambda: next(cursor), self.store.transaction, self.store.refresh]:
+            try:
+                fails()
+                status = 1
+            except maph.MisuseError as error:
+                status |= 2 * (f"{self.path}: a store does not cross fork(): open it in the child" != str(error))
+        for closes in [cursor.close, snapshot.close, self.store.close]:
+            closes()
+        with maph.open(self.path) as mine:
+            return status | 4 * (mine["k"] != view or bytes(view) != b"v" * 1000)
+
     def test_a_child_of_a_program_whose_threads_use_the_store(self):
         """Whatever the threads hold when the child is made, the child is told, waits for nobody, and its views go on."""
         self.store["k"] = "v" * 1000
-        view, snapshot, cursor, transaction = self.store.view("k"), self.store.snapshot(), self.store.cursor(), None
-        stop = threading.Event()
+        view, snapshot, cursor, stop = self.store.view("k"), self.store.snapshot(), self.store.cursor(), threading.Event()
 
         def work():
             while not stop.is_set():
@@ -464,18 +476,11 @@ class Lifetime(StoreTest):
                 child = os.fork()
             if child == 0:
                 signal.alarm(60)
-                status = 0
-                for fails in [lambda: self.store["k"], lambda: self.store.put("a", "b"), lambda: snapshot["k"], lambda: next(cursor), self.store.transaction, self.store.refresh]:
-                    try:
-                        fails()
-                        status = 1
-                    except maph.MisuseError as error:
-                        status |= 2 * (f"{self.path}: a store does not cross fork(): open it in the child" != str(error))
-                for closes in [cursor.close, snapshot.close, self.store.close]:
-                    closes()
-                with maph.open(self.path) as mine:
-                    status |= 4 * (mine["k"] != view or bytes(view) != b"v" * 1000)
-                os._exit(status)
+                status = 8
+                try:
+                    status = self.told_in_the_child(view, snapshot, cursor)
+                finally:
+                    os._exit(status)
             children.append(os.waitpid(child, 0)[1])
         stop.set()
         for thread in threads:
