@@ -60,7 +60,7 @@ class Changes(Iterator[Change]):
 
     def _next(self, timeout_ms: int) -> Optional[Change]:
         found = library.Change()
-        with self._lock:
+        with self._gate.turn(self._lock):
             handle = self._gate.enter()
             try:
                 rc = lib.maph_changes_next(self._gate.pointer(self._token, "feed of changes"), timeout_ms, byref(found))
@@ -75,7 +75,7 @@ class Changes(Iterator[Change]):
     @property
     def version(self) -> int:
         """Resume with this: the last transaction that was returned whole."""
-        with self._lock:
+        with self._gate.turn(self._lock):
             self._gate.enter()
             try:
                 return int(lib.maph_changes_version(self._gate.pointer(self._token, "feed of changes")))
@@ -83,7 +83,7 @@ class Changes(Iterator[Change]):
                 self._gate.leave()
 
     def close(self) -> None:
-        with self._lock:
+        with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
     def __enter__(self) -> "Changes":

@@ -22,7 +22,8 @@ class Cursor(Iterator[Entry]):
         self._store, self._gate = store, store._gate
         self._snapshot = snapshot              # stays open as long as the cursor
         self._lock = threading.Lock()
-        self._value: Callable[[Slice], Any] = self._view if views else copy
+        window = (snapshot or store)._window
+        self._value: Callable[[Slice], Any] = (lambda value: window(value.data, value.size)) if views else copy
         opened = c_void_p()
         handle = self._gate.enter()
         try:
@@ -34,9 +35,6 @@ class Cursor(Iterator[Entry]):
         finally:
             self._gate.leave()
 
-    def _view(self, value: Slice) -> memoryview:
-        return self._gate.view(self._store, value.data, value.size)
-
     def _without_values(self) -> "Cursor":
         self._value = lambda value: b""
         return self
@@ -46,7 +44,7 @@ class Cursor(Iterator[Entry]):
 
     def __next__(self) -> Entry:
         found = library.Entry()
-        with self._lock:
+        with self._gate.turn(self._lock):
             handle = self._gate.enter()
             try:
                 rc = lib.maph_cursor_next(self._gate.pointer(self._token, "cursor"), found)
@@ -60,7 +58,7 @@ class Cursor(Iterator[Entry]):
 
     def tell(self) -> int:
         """A place to go on from later: seek() on a new cursor, as long as the store is of the same generation."""
-        with self._lock:
+        with self._gate.turn(self._lock):
             self._gate.enter()
             try:
                 return int(lib.maph_cursor_tell(self._gate.pointer(self._token, "cursor")))
@@ -68,7 +66,7 @@ class Cursor(Iterator[Entry]):
                 self._gate.leave()
 
     def seek(self, place: int) -> None:
-        with self._lock:
+        with self._gate.turn(self._lock):
             handle = self._gate.enter()
             try:
                 rc = lib.maph_cursor_seek(self._gate.pointer(self._token, "cursor"), place)
@@ -78,7 +76,7 @@ class Cursor(Iterator[Entry]):
                 self._gate.leave()
 
     def close(self) -> None:
-        with self._lock:
+        with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
     def __enter__(self) -> "Cursor":

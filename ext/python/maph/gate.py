@@ -6,17 +6,19 @@ maph_close and maph_refresh need the handle to themselves, and memory that was h
     handle away before it looks at the marks; so either the call sees no handle, or exclusive() sees the mark and waits.
 (2) Snapshots, cursors, transactions and feeds are in `opened` for as long as the library has them; whoever takes one out closes it.
 (3) A view of the file holds a Pin; while one lives, exclusive() refuses with BufferError.
+(4) A handle does not cross fork(), nor do the threads that left marks and hold locks: in the child the gate is shut, and nobody waits.  Views go on.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import weakref
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from ctypes import c_ubyte
-from typing import Any, Callable, Deque, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, ContextManager, Deque, Dict, Iterator, Optional, Tuple
 
 from .errors import BusyError, MisuseError
 
@@ -34,14 +36,27 @@ class Pin:
 
 
 class Gate:
-    def __init__(self, handle: int) -> None:
+    def __init__(self, handle: int, path: str) -> None:
         self._handle: Optional[int] = handle
+        self._path = path
         self._gone = False
+        self.foreign = False                        #: this process is a child of the one that opened the store
         self._calls: Deque[None] = deque()
         self._lock = threading.RLock()
         self._pin_lock = threading.Lock()
         self._pin: Callable[[], Optional[Pin]] = lambda: None
         self.opened: Dict[object, Tuple[Callable[[int], Any], int]] = {}
+        gates.add(self)
+
+    def forked(self) -> None:
+        """In the child, before anything else."""
+        self._handle = None      # what it maps stays mapped until the child ends
+        self.foreign = True
+        self._calls, self._lock, self._pin_lock = deque(), threading.RLock(), threading.Lock()
+
+    def turn(self, lock: "threading.Lock | threading.RLock") -> ContextManager[Any]:
+        """A lock that one of ours has; in the child whoever held it is not there to release it."""
+        return nullcontext() if self.foreign else lock
 
     @property
     def closed(self) -> bool:
@@ -58,7 +73,7 @@ class Gate:
             self._calls.pop()
             with self._lock:      # another thread refreshes: wait
                 if self._handle is None:
-                    raise MisuseError("the store is closed")
+                    raise MisuseError(f"{self._path}: " + ("a store does not cross fork(): open it in the child" if self.foreign else "the store is closed: open it again"))
 
     def leave(self) -> None:
         self._calls.pop()
@@ -72,7 +87,7 @@ class Gate:
                 if handle is not None:
                     self._wait(what)
                     if self._pin() is not None:
-                        raise BufferError(f"cannot {what} the store: memoryviews of it are alive")
+                        raise BufferError(f"{self._path}: cannot {what} the store: memoryviews of it are alive; release and delete them first")
                 yield handle
             finally:
                 if not self._gone:
@@ -82,7 +97,7 @@ class Gate:
         patience = time.monotonic() + GRACE
         while self._calls:
             if time.monotonic() > patience:
-                raise BusyError(f"cannot {what} the store: another thread is in a call on it")
+                raise BusyError(f"{self._path}: cannot {what} the store: another thread is in a call on it; wait for the thread first")
             time.sleep(0.0005)
 
     def forget(self) -> None:
@@ -99,7 +114,7 @@ class Gate:
         """Between enter() and leave()."""
         found = self.opened.get(token)
         if found is None:
-            raise MisuseError(f"the {what} is closed")
+            raise MisuseError(f"{self._path}: the {what} is closed")
         return found[1]
 
     def drop(self, token: object, closer: Optional[Callable[[int], Any]] = None) -> Any:
@@ -127,3 +142,14 @@ class Gate:
         window = Window.from_address(address)
         window.pin = pin  # type: ignore[attr-defined]
         return memoryview(window)[:size].cast("B").toreadonly()
+
+
+gates: "weakref.WeakSet[Gate]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for gate in gates:
+        gate.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -37,7 +37,11 @@ def as_bytes(data: Any) -> bytes:
     if isinstance(data, bytes):
         return data
     if isinstance(data, str):
-        return data.encode("utf-8")
+        try:
+            return data.encode("utf-8")
+        except UnicodeEncodeError as error:
+            error.reason = "half a surrogate pair is no text; os.fsencode() makes bytes of the name of a file"
+            raise
     if isinstance(data, (bytearray, memoryview)):
         return bytes(data)
     raise TypeError(f"keys and values are str or bytes, not {type(data).__name__}")
@@ -78,6 +82,10 @@ class Reader:
     def _fail(self, rc: int) -> Exception:
         return failure(rc, None)
 
+    def _window(self, address: Optional[int], size: int) -> memoryview:
+        """Between _enter() and _leave(): those bytes for as long as anybody looks at them."""
+        return self._gate.view(self._owner(), address, size)
+
     def __getitem__(self, key: Key) -> bytes:
         name, value = as_input(key), Slice()
         pointer = self._enter()
@@ -99,23 +107,23 @@ class Reader:
             return default
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (str, bytes, bytearray, memoryview)) and self._view(key) is not None
+        return isinstance(key, (str, bytes, bytearray, memoryview)) and self._find(key, lambda *_: True) is not None
 
     def view(self, key: Key) -> memoryview:
         """The same bytes without a copy: a read-only memoryview of the mapped file.  While it, or a slice of it, is alive, the store can
-        be neither refreshed nor closed: BufferError.  NotFoundError."""
-        found = self._view(key)
+        be neither refreshed nor closed: BufferError.  Of a transaction, it is a copy.  NotFoundError."""
+        found = self._find(key, self._window)
         if found is None:
             raise NotFoundError(key)
         return found
 
-    def _view(self, key: Key) -> Optional[memoryview]:
+    def _find(self, key: Key, make: Callable[[Optional[int], int], T]) -> Optional[T]:
         name, value = as_input(key), Slice()
         pointer = self._enter()
         try:
             rc = self._lib_get(pointer, name, value)
             if rc == 0:
-                return self._gate.view(self._owner(), value.data, value.size)
+                return make(value.data, value.size)
             if rc == NOTFOUND:
                 return None
             raise self._fail(rc)
@@ -148,7 +156,7 @@ class ManyReader(Reader):
 
     def view_many(self, keys: Iterable[Key]) -> List[Optional[memoryview]]:
         """The same without a copy; see view."""
-        return self._many(keys, lambda address, size: self._gate.view(self._owner(), address, size))
+        return self._many(keys, self._window)
 
     def _many(self, keys: Iterable[Key], make: Callable[[int, int], T]) -> List[Optional[T]]:
         """The slices as plain words, since a ctypes struct for each takes longer than the read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from ctypes import byref, c_void_p
+from ctypes import byref, c_void_p, string_at
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 from .cursor import Cursor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Snapshot(ManyReader, Mapping[Any, bytes]):
-    """A mapping that does not change.  It holds up no writer.  Views read through it pin the store, as all do."""
+    """A mapping that does not change.  It holds up no writer.  Views read through it pin the store, as all do; those of a transaction's snapshot are copies."""
 
     _lib_get = staticmethod(lib.maph_snapshot_get)
     _lib_get_entry = staticmethod(lib.maph_snapshot_get_entry)
@@ -27,6 +27,7 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
         """`opener(handle, result)` makes it; `lock` is of the transaction that the snapshot is of."""
         self._store, self._gate = store, store._gate
         self._lock = lock or threading.RLock()
+        self._settled = lock is None           # what a transaction has written so far may be undone
         opened = c_void_p()
         handle = self._gate.enter()
         try:
@@ -41,6 +42,8 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
         return self._store
 
     def _enter(self) -> int:
+        if self._gate.foreign:
+            self._gate.enter()      # says so
         self._lock.acquire()
         try:
             self._gate.enter()
@@ -56,6 +59,9 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
     def _leave(self) -> None:
         self._gate.leave()
         self._lock.release()
+
+    def _window(self, address: Optional[int], size: int) -> memoryview:
+        return super()._window(address, size) if self._settled else memoryview(string_at(address, size) if address and size else b"")
 
     def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
         """Its entries whose key begins with prefix."""
@@ -78,7 +84,7 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
             self._leave()
 
     def close(self) -> None:
-        with self._lock:
+        with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
     def __enter__(self) -> "Snapshot":

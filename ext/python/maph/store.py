@@ -32,6 +32,11 @@ class Problem(NamedTuple):
     sentence: str
 
 
+def milliseconds(seconds: float) -> int:
+    """As much as an int of C holds, which is over three weeks."""
+    return int(min(seconds * 1000, 2**31 - 1))
+
+
 def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_timeout: float = 5.0, expected_keys: int = 0, verify: bool = False,
          prefault: bool = False, lock_memory: bool = False, advice: str = "normal", huge_pages: bool = False, permissions: int = 0o644,
          perfect_hash: Optional[str] = None, auto_compact: int = 0) -> "Store":
@@ -43,7 +48,7 @@ def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_
         raise ValueError(f"mode is r, w, c or x, not {mode!r}")
     if advice not in ADVICE or perfect_hash not in PERFECT_HASH:
         raise ValueError("advice is normal, random or willneed; perfect_hash is None, pilot or cmph")
-    options = library.Options(size=sizeof(library.Options), durability=durability_code(durability), busy_timeout_ms=int(busy_timeout * 1000),
+    options = library.Options(size=sizeof(library.Options), durability=durability_code(durability), busy_timeout_ms=milliseconds(busy_timeout),
                               expected_keys=expected_keys, verify=verify, prefault=prefault, lock_memory=lock_memory, advice=ADVICE[advice],
                               huge_pages=huge_pages, mode=permissions, perfect_hash=PERFECT_HASH[perfect_hash], auto_compact=auto_compact)
     handle, name = c_void_p(), os.fsencode(path)
@@ -70,7 +75,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
     __hash__ = object.__hash__
 
     def __init__(self, handle: int, path: str, mode: str) -> None:
-        self._gate = Gate(handle)
+        self._gate = Gate(handle, path)
         self.path = path
         self.mode = mode
 
@@ -178,6 +183,14 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
                     return default[0]
                 raise
 
+    def popitem(self) -> Tuple[bytes, bytes]:
+        """Take some entry out, in a transaction: of several that try at once, each gets another.  KeyError when there is none."""
+        with self.transaction() as transaction, transaction.snapshot() as all_of_it, all_of_it.cursor() as cursor:
+            for entry in cursor:
+                del transaction[entry.key]
+                return entry.key, entry.value
+        raise KeyError(f"{self.path} is empty")
+
     def setdefault(self, key: Key, default: Value = b"") -> bytes:
         """The value, after putting `default` when there was none."""
         with self.transaction() as transaction:
@@ -271,6 +284,6 @@ def recover(path: Path) -> List[Problem]:
 
 def destroy(path: Path, *, busy_timeout: float = 5.0) -> None:
     """Remove the store at path; its users find it deleted at their next call."""
-    rc = lib.maph_destroy(os.fsencode(path), int(busy_timeout * 1000))
+    rc = lib.maph_destroy(os.fsencode(path), milliseconds(busy_timeout))
     if rc:
         raise failure(rc, None)

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from contextlib import contextmanager
-from ctypes import byref, c_void_p, pointer
+from ctypes import byref, c_void_p, pointer, string_at
 from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from .errors import Error
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 DURABILITY = {None: 0, "off": 1, "normal": 2, "full": 3}
+LATEST = 2**63 - 1
 ALWAYS, IF_ABSENT, IF_PRESENT, IF_VERSION = range(4)
 
 
@@ -48,7 +49,9 @@ def describe(one: Condition, value: Any, ttl: Optional[float], expires_at: Optio
         raise ValueError("ttl or expires_at, not both")
     if kind is not None and kind not in TYPES:
         raise ValueError(f"type is one of {', '.join(TYPES)}, not {kind!r}")
-    one.expires = int(time.time() * 1000 + ttl * 1000) if ttl is not None else expires_at or 0
+    if ttl is not None:
+        expires_at = int(time.time() * 1000 + ttl * 1000)
+    one.expires = 0 if expires_at is None else min(max(expires_at, 1), LATEST)      # 0 is never, and negative ones would be as good
     one.type = TYPES.index(kind) if kind else TYPES.index("text" if isinstance(value, str) else "blob")
     raw = media_type.encode("latin-1")
     one.media_type = Input(raw, len(raw))
@@ -126,6 +129,8 @@ class Transaction(Writer):
         return self._store
 
     def _enter(self) -> int:
+        if self._gate.foreign:
+            self._gate.enter()      # says so
         self._lock.acquire()
         try:
             self._gate.enter()
@@ -141,6 +146,10 @@ class Transaction(Writer):
     def _leave(self) -> None:
         self._gate.leave()
         self._lock.release()
+
+    def _window(self, address: Optional[int], size: int) -> memoryview:
+        """A copy: what the transaction has written is overwritten once it is undone."""
+        return memoryview(string_at(address, size) if address and size else b"")
 
     def _check(self, function: Callable[..., int], *arguments: Any) -> None:
         to = self._enter()
@@ -168,7 +177,7 @@ class Transaction(Writer):
         """The store as the transaction sees it now; stays readable after the commit."""
         def opener(_: int, result: Any) -> int:
             return int(lib.maph_txn_snapshot(self._gate.pointer(self._token, "transaction"), result))
-        with self._lock:
+        with self._gate.turn(self._lock):
             return Snapshot(self._store, opener, self._lock)
 
     @property
@@ -192,7 +201,7 @@ class Transaction(Writer):
 
     def abort(self) -> None:
         """Undo everything.  After the end of the transaction nothing happens."""
-        with self._lock:
+        with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
     def __enter__(self) -> "Transaction":

@@ -4,11 +4,13 @@ import gc
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import unittest
+import warnings
 
 from support import BUILD, ROOM, TOP
 
@@ -60,13 +62,39 @@ class Mapping(StoreTest):
         with self.assertRaises(KeyError):
             store.pop("e")
         self.assertNotIn(1, store)
-        store.popitem()
+        self.assertIn(store.popitem()[0], [b"a", b"b", b"c", b"d"])
         self.assertEqual(len(store), 3)
         store.clear()
+        with self.assertRaisesRegex(KeyError, f"{self.path} is empty"):
+            store.popitem()
         self.assertEqual((len(store), list(store)), (0, []))
         other = maph.open(self.path)
         self.assertNotEqual(store, other)
         other.close()
+
+    def test_each_popitem_takes_another(self):
+        self.store.update({str(n): str(n) for n in range(400)})
+        taken = []
+
+        def take():
+            for _ in range(100):
+                taken.append(self.store.popitem())
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(sorted(taken), sorted((str(n).encode(), str(n).encode()) for n in range(400)))
+
+    def test_keys_of_every_byte(self):
+        keys = [bytes([n]) for n in range(256)] + [bytes(range(256)), b".", b"..", b"/", b"%2F"]
+        self.store.update({key: key for key in keys})
+        self.assertEqual([self.store[key] for key in keys], keys)
+        self.assertEqual(set(self.store), set(keys))
+        name = os.fsdecode(b"caf\xe9")
+        with self.assertRaisesRegex(ValueError, "surrogate pair.*os.fsencode"):
+            self.store[name] = "v"
+        self.store[os.fsencode(name)] = "v"
 
     def test_a_missing_key_is_a_keyerror(self):
         for fails in [lambda: self.store["k"], lambda: self.store.view("k"), lambda: self.store.entry("k"), lambda: self.store.delete("k"),
@@ -92,6 +120,11 @@ class Mapping(StoreTest):
         self.assertNotIn("gone", self.store)
         self.assertRaises(ValueError, lambda: self.store.put("k", "v", type="float"))
         self.assertRaises(ValueError, lambda: self.store.put("k", "v", ttl=1, expires_at=1))
+        for past in [dict(expires_at=0), dict(expires_at=-1), dict(ttl=0), dict(ttl=-1e12)]:
+            self.store.put("gone", "x", **past)
+            self.assertNotIn("gone", self.store, past)
+        self.store.put("late", "x", ttl=1e15)
+        self.assertIn("late", self.store)
 
     def test_many(self):
         keys = [f"k{n}" for n in range(20000)]
@@ -121,6 +154,8 @@ class Mapping(StoreTest):
         for wrong in [dict(mode="q"), dict(durability="much"), dict(advice="some"), dict(perfect_hash="none")]:
             self.assertRaises(ValueError, lambda: maph.open(self.path, **wrong))
         self.assertRaises(ValueError, lambda: maph.open("a\0b"))
+        with maph.open(self.path, "w", busy_timeout=1e9) as patient:      # more milliseconds than an int holds
+            patient["k"] = "v"
         path = pathlib.Path(self.path + "2")
         with maph.open(path, "x", durability="full", expected_keys=1000, verify=True, prefault=True, permissions=0o600) as store:
             store["k"] = "v"
@@ -215,6 +250,25 @@ class Transactions(StoreTest):
         snapshot.close()
 
 
+    def test_views_outlive_what_is_undone(self):
+        """What a transaction wrote is overwritten once it is undone; a view of it is not."""
+        def rollback(transaction):
+            with self.assertRaises(RuntimeError), transaction.savepoint():
+                transaction["a"] = "1" * 5000
+                held.extend([transaction.view("a"), transaction.snapshot().view("a"), transaction.snapshot().view_many(["a"])[0],
+                             next(transaction.snapshot().cursor(views=True)).value])
+                raise RuntimeError
+        for end in ["abort", "commit"]:
+            held = []
+            transaction = self.store.transaction()
+            rollback(transaction)
+            getattr(transaction, end)()
+            self.store["b"] = "2" * 5000
+            self.assertEqual({bytes(view) for view in held}, {b"1" * 5000})
+            self.assertEqual((len(held), "a" in self.store), (4, False))
+            del self.store["b"]
+
+
 class Snapshots(StoreTest):
     def test_a_snapshot_does_not_change(self):
         self.store.update({"a": "1", "b": "2"})
@@ -258,7 +312,7 @@ class Lifetime(StoreTest):
         piece = view[10:20]
         del view
         for refused in [self.store.close, self.store.refresh]:
-            with self.assertRaisesRegex(BufferError, "memoryviews of it are alive"):
+            with self.assertRaisesRegex(BufferError, f"^{self.path}: .*memoryviews of it are alive; release"):
                 refused()
         self.assertEqual((piece, self.store["k"], self.store.closed), (b"x" * 10, b"y", False))
         piece.release()
@@ -266,6 +320,24 @@ class Lifetime(StoreTest):
         self.store.refresh()
         self.store.close()
         self.assertTrue(self.store.closed)
+
+    def test_a_view_while_the_store_grows_is_rewritten_and_replaced(self):
+        self.store["k"] = "x" * 5000
+        views = [self.store.view("k"), maph.open(self.path).view("k")]
+        for n in range(100):
+            self.store[str(n)] = "y" * 100000
+        self.store["k"] = "z"
+        for _ in range(2):
+            self.store.compact()
+            self.store.optimize()
+        with maph.open(self.path, "w") as other:
+            other.clear()
+            other.compact()
+        maph.destroy(self.path)
+        self.assertEqual([bytes(view) for view in views], [b"x" * 5000] * 2)
+        with maph.open(self.path, "c") as another:
+            another["k"] = "another"
+        self.assertEqual([bytes(view) for view in views], [b"x" * 5000] * 2)
 
     def test_a_view_keeps_a_store_that_has_lost_its_name(self):
         with maph.open(self.path, "w") as store:
@@ -317,7 +389,7 @@ class Lifetime(StoreTest):
         self.store.close()
         for fails in [lambda: snapshot["1"], lambda: next(cursor), lambda: next(inner), lambda: next(keys), lambda: transaction.put("a", "b"), transaction.commit,
                       lambda: self.store["1"], lambda: self.store.put("a", "b"), self.store.refresh, self.store.snapshot, lambda: len(self.store), self.store.sync]:
-            with self.assertRaisesRegex(maph.MisuseError, "closed"):
+            with self.assertRaisesRegex(maph.MisuseError, f"^{self.path}: the store is closed: open it again"):
                 fails()
         for closes in [snapshot.close, cursor.close, transaction.abort]:
             closes()
@@ -370,6 +442,51 @@ class Lifetime(StoreTest):
         for thread in threads:
             thread.join()
         self.assertEqual((self.store["n"], len(self.store)), (b"400", 401))
+
+    def told_in_the_child(self, view, snapshot, cursor):
+        status = 0
+        for fails in [lambda: self.store["k"], lambda: self.store.put("a", "b"), lambda: snapshot["k"], lambda: next(cursor), self.store.transaction, self.store.refresh]:
+            try:
+                fails()
+                status = 1
+            except maph.MisuseError as error:
+                status |= 2 * (f"{self.path}: a store does not cross fork(): open it in the child" != str(error))
+        for closes in [cursor.close, snapshot.close, self.store.close]:
+            closes()
+        with maph.open(self.path) as mine:
+            return status | 4 * (mine["k"] != view or bytes(view) != b"v" * 1000)
+
+    def test_a_child_of_a_program_whose_threads_use_the_store(self):
+        """Whatever the threads hold when the child is made, the child is told, waits for nobody, and its views go on."""
+        self.store["k"] = "v" * 1000
+        view, snapshot, cursor, stop = self.store.view("k"), self.store.snapshot(), self.store.cursor(), threading.Event()
+
+        def work():
+            while not stop.is_set():
+                self.store["c"] = "x"
+                with self.store.snapshot() as now, now.cursor() as all_of_it:
+                    snapshot["k"], list(all_of_it)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        children = []
+        for _ in range(30):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)      # of fork beside threads: that is what is tested
+                child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                status = 8
+                try:
+                    status = self.told_in_the_child(view, snapshot, cursor)
+                finally:
+                    os._exit(status)
+            children.append(os.waitpid(child, 0)[1])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((children, bytes(view)), ([0] * 30, b"v" * 1000))
+        snapshot.close()
 
     def test_a_child_of_fork_may_only_close(self):
         self.store["k"] = "v"
