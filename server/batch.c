@@ -168,15 +168,16 @@ static void run_gets(batch *b){
 
 static bool answer_too_large(batch *b){
   b->refused = true;
-  reply_problem(b->r, 413, "answer_too_large", "the gets of a batch that writes answer at most %zu bytes; nothing was written", ANSWER_MAX);
+  reply_problem(b->r, 413, "answer_too_large", "the gets of a batch that writes answer at most %llu bytes; nothing was written",
+                (unsigned long long)(option.memory < ANSWER_MAX ? option.memory : ANSWER_MAX));
   return false;
 }
 
 /* An answer from inside a transaction is kept until that is committed: room for a long value in it.  False: answered. */
 static bool take_room(batch *b, size_t size){
   if( size <= LONG_VALUE ) return true;
-  if( size > ANSWER_MAX - b->r->body->size ) return answer_too_large(b);
-  if( memory_reserve(2*size) ){ b->memory += 2*size; return true; }
+  if( size > ANSWER_MAX - b->r->body->size || b->memory + size > option.memory ) return answer_too_large(b);
+  if( memory_reserve(size) ){ b->memory += size; return true; }
   b->refused = true;
   reply_problem(b->r, 503, "busy", "too many large batches at once");
   return false;

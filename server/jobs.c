@@ -105,15 +105,15 @@ static int note_progress(void *arg, const char *phase, uint64_t done, uint64_t t
   return cancel || atomic_load(&stop_asked);
 }
 
-static const char *backup_folder(char *out, size_t room){
-  if( option.backups[0] ) snprintf(out, room, "%s", option.backups);
-  else snprintf(out, room, "%s/backups", option.data);
-  return out;
+static void backup_path(char *out, const char *file){
+  snprintf(out, PATH_ROOM, "%s%s%s%s", option.backups[0] ? option.backups : option.data, option.backups[0] ? "" : "/backups", *file ? "/" : "", file);
 }
 
-static void backup_path(char *out, const char *file){
-  char folder[PATH_ROOM - 200];
-  snprintf(out, PATH_ROOM, "%s/%s", backup_folder(folder, sizeof folder), file);
+/* Make the folder of backups, if need be; an errno. */
+static int backup_folder(void){
+  char path[PATH_ROOM];
+  backup_path(path, "");
+  return mkdir(path, 0700)==0 || errno==EEXIST ? 0 : errno;
 }
 
 static bool backup_exists(const char *file){
@@ -327,13 +327,11 @@ static bool name_backup(request *r, char *file, size_t room){
 }
 
 void store_backup(request *r){
-  char file[128], path[PATH_ROOM];
+  char file[128];
+  int trouble;
   if( !name_backup(r, file, sizeof file) ) return;
-  if( mkdir(backup_folder(path, sizeof path), 0700)!=0 && errno!=EEXIST ){
-    reply_problem(r, 500, "io_error", "the folder for backups cannot be made: %s", strerror(errno));
-    return;
-  }
-  if( *file && backup_exists(file) ) reply_problem(r, 409, "backup_exists", "there is a backup of that name");
+  if( (trouble = backup_folder())!=0 ) reply_problem(r, 500, "io_error", "the folder for backups cannot be made: %s", strerror(trouble));
+  else if( *file && backup_exists(file) ) reply_problem(r, 409, "backup_exists", "there is a backup of that name");
   else run_job(r, BACKUP, file);
 }
 
