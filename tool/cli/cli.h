@@ -124,11 +124,12 @@ const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_
 /* ------------------------------------------------------------------------------------- Interface to code in beside.c */
 typedef struct beside {
   char *target, *path;             /* path: TARGET.maph-part, until it took its name */
+  char *store;                     /* TARGET.maph-part.store, for a store that goes when the file is dropped */
   int   fd;
 } beside;
 bool beside_open(beside *b, const char *target);       /* a new, empty file; false: said why */
 bool beside_take_name(beside *b, bool replace);        /* false: said why */
-void beside_drop(beside *b);                           /* close, and remove what took no name; harmless when not open */
+void beside_drop(beside *b);                           /* close, and remove what took no name */
 
 /* ------------------------------------------------------------------------------------- Interface to code in output.c */
 /* Errors stick: check output_end, or `failed` to stop early. */
