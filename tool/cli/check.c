@@ -69,8 +69,7 @@ int command_recover(arguments *a){
   findings f = { a->json, 0 };
   bool needed;
   int rc;
-  if( path[0]==0 ) return complain("the path of the store is empty");
-  if( strcmp(path, ":memory:")==0 ) return complain(":memory: is no file; ./:memory: is one of that name");
+  if( !store_path(path) ) return FAILED;
   needed = needs_repair(path);
   progress_start(a, "recover");
   if( a->json ) output_text(o, "{\"report\":[");

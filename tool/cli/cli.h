@@ -86,6 +86,7 @@ int command_watch(arguments *a);
 int command_bench(arguments *a);
 
 /* -------------------------------------------------------------------------------------- Interface to code in store.c */
+bool  store_path(const char *path);                    /* may it be that of a store?  false: said why */
 maph *store_open(const arguments *a, const char *path, int flags);   /* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
 maph *store_open_or_make(const arguments *a, const char *path, bool *made);   /* for writing; with --create; made: it was not there */
 bool  store_is_new(maph *m);                           /* has nobody ever put anything there? */

@@ -174,11 +174,7 @@ static int export_to_file(sink *s, maph *m, const char *target){
   static output file;
   s->o = strcmp(target, "-")==0 ? &standard_output : &file;
   if( s->o==&file && !output_open(&file, target, s->a->force) ) return FAILED;
-  if( same_file(s->a->operand[0], s->o->fd) ){
-    complain("%s is the store itself", s->o==&file ? target : "standard output");
-    s->o->failed = true;
-  }
-  if( !s->o->failed && export_text(s, m) ) return output_end(s->o) ? DONE : FAILED;
+  if( export_text(s, m) ) return output_end(s->o) ? DONE : FAILED;
   if( s->o==&file ) output_drop(&file);
   else output_flush(&standard_output);
   return FAILED;
