@@ -3,7 +3,7 @@
 **
 ** The file being written for TARGET is TARGET.maph-part, and who writes it holds a lock (flock) on it.  The lock goes with its process: a
 ** TARGET.maph-part that nobody holds is what a killed export left, and the next one removes it.  Whoever has locked the file looks
-** whether the name still leads to it, since another may have removed it in between.
+** whether the name still leads to it, since another may have removed it in between.  The lock covers a store of the name TARGET.maph-part.store too.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,19 +42,37 @@ static int make(const char *path, const char *target){
   }
 }
 
-bool beside_open(beside *b, const char *target){
-  size_t size = strlen(target) + sizeof ".maph-part";
-  b->fd = -1;
-  b->target = strdup(target);
-  b->path = malloc(size);
-  if( b->target==NULL || b->path==NULL ) complain("out of memory");
-  else{
-    snprintf(b->path, size, "%s.maph-part", target);
-    b->fd = make(b->path, target);
+static char *with_ending(const char *target, const char *ending){
+  char *name = malloc(strlen(target) + strlen(ending) + 1);
+  if( name ) stpcpy(stpcpy(name, target), ending);
+  return name;
+}
+
+static void remove_store(const char *store){
+  static const char *const endings[] = { "", ".lock", ".new" };
+  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
+    char *name = with_ending(store, endings[i]);
+    if( name ) unlink(name);
+    free(name);
   }
-  if( b->fd >= 0 ) stop_removes(b->path);
-  else{ free(b->path); b->path = NULL; beside_drop(b); }
-  return b->path!=NULL;
+}
+
+bool beside_open(beside *b, const char *target){
+  b->target = strdup(target);
+  b->path = with_ending(target, ".maph-part");
+  b->store = with_ending(target, ".maph-part.store");
+  b->fd = -1;
+  if( b->target==NULL || b->path==NULL || b->store==NULL ) complain("out of memory");
+  else b->fd = make(b->path, target);
+  if( b->fd >= 0 ){
+    stop_removes(b->path);
+    remove_store(b->store);
+    return true;
+  }
+  free(b->path);
+  b->path = NULL;
+  beside_drop(b);
+  return false;
 }
 
 bool beside_take_name(beside *b, bool replace){
@@ -68,11 +86,12 @@ bool beside_take_name(beside *b, bool replace){
 }
 
 void beside_drop(beside *b){
-  if( b->target==NULL ) return;
   stop_removes(NULL);
+  if( b->path ) remove_store(b->store);
   if( b->path ) unlink(b->path);
   if( b->fd >= 0 ) close(b->fd);
-  free(b->path);
   free(b->target);
+  free(b->path);
+  free(b->store);
   memset(b, 0, sizeof *b);
 }

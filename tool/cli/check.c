@@ -33,7 +33,7 @@ static int show_sound(const arguments *a, maph *m, uint64_t problems){
   memset(&s, 0, sizeof s);
   if( a->json ) output_format(o, "],\"sound\":%s}\n", problems ? "false" : "true");
   else if( problems ) output_format(o, "%s; `maph recover` saves what can be read\n", count_of(problems, "problem", records));
-  else if( maph_stat(m, &s)==MAPH_OK ){
+  else if( !a->quiet && maph_stat(m, &s)==MAPH_OK ){
     output_format(o, "sound: %s, %s read\n", count_of(s.records, "key", records), bytes_for_people(s.used_bytes, bytes));
   }
   return output_end(o) && problems==0 ? DONE : FAILED;
@@ -69,8 +69,7 @@ int command_recover(arguments *a){
   findings f = { a->json, 0 };
   bool needed;
   int rc;
-  if( path[0]==0 ) return complain("the path of the store is empty");
-  if( strcmp(path, ":memory:")==0 ) return complain(":memory: is no file; ./:memory: is one of that name");
+  if( !store_path(path) ) return FAILED;
   needed = needs_repair(path);
   progress_start(a, "recover");
   if( a->json ) output_text(o, "{\"report\":[");
@@ -80,7 +79,7 @@ int command_recover(arguments *a){
   if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
   if( a->json ) output_format(o, "],\"success\":%s,\"result\":\"%s\"}\n", rc==MAPH_OK ? "true" : "false",
                               rc!=MAPH_OK ? "failed" : f.n ? "saved" : needed ? "repaired" : "sound");
-  else if( rc==MAPH_OK ) output_text(o, f.n ? "saved into a new file\n" : needed ? "repaired\n" : "sound: nothing to do\n");
+  else if( rc==MAPH_OK && !a->quiet ) output_text(o, f.n ? "saved into a new file\n" : needed ? "repaired\n" : "sound: nothing to do\n");
   if( rc!=MAPH_OK ){ output_flush(o); return store_failed(path, rc); }
   return output_end(o) ? DONE : FAILED;
 }

@@ -86,6 +86,7 @@ int command_watch(arguments *a);
 int command_bench(arguments *a);
 
 /* -------------------------------------------------------------------------------------- Interface to code in store.c */
+bool  store_path(const char *path);                    /* may it be that of a store?  false: said why */
 maph *store_open(const arguments *a, const char *path, int flags);   /* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
 maph *store_open_or_make(const arguments *a, const char *path, bool *made);   /* for writing; with --create; made: it was not there */
 bool  store_is_new(maph *m);                           /* has nobody ever put anything there? */
@@ -124,11 +125,12 @@ const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_
 /* ------------------------------------------------------------------------------------- Interface to code in beside.c */
 typedef struct beside {
   char *target, *path;             /* path: TARGET.maph-part, until it took its name */
+  char *store;                     /* TARGET.maph-part.store, for a store that goes when the file is dropped */
   int   fd;
 } beside;
 bool beside_open(beside *b, const char *target);       /* a new, empty file; false: said why */
 bool beside_take_name(beside *b, bool replace);        /* false: said why */
-void beside_drop(beside *b);                           /* close, and remove what took no name; harmless when not open */
+void beside_drop(beside *b);                           /* close, and remove what took no name */
 
 /* ------------------------------------------------------------------------------------- Interface to code in output.c */
 /* Errors stick: check output_end, or `failed` to stop early. */

@@ -67,7 +67,7 @@ const command commands[] = {
     "put a value from an argument, file or pipe",
     "Without VALUE and --file the value is what standard input gives until its end. Exit status 1: a condition (--if-...) did not "
     "hold, and nothing was written.",
-    "maph set cache.maph hot_key value\nmaph set --ttl 30m sessions.maph alice '{\"cart\":[]}' --type json\ncurl -s example.org | maph set pages.maph example.org "
+    "maph set cache.maph hot_key value\nmaph set --ttl 30m sessions.maph alice '{\"cart\":[]}' --type json\ncurl -s example.org | maph set pages.maph example.org\n"
     "maph set --if-version 17 config.maph limits 250\n" },
   { "del", command_del, "FILE [KEY...]", 1, INT_MAX, "escaped null if-version sync busy-timeout",
     "delete keys, in one transaction",
@@ -75,13 +75,13 @@ const command commands[] = {
     "maph del cache.maph hot_key\nmaph scan -0 --prefix tmp: cache.maph | maph del -0 cache.maph\n" },
   { "mget", command_mget, "FILE [KEY...]", 1, INT_MAX, "escaped null",
     "the values of many keys, a line each",
-    "Each answer is key, tab, value. Without KEY the keys are the lines of standard input, and each is answered as it comes. What would break a line is escaped, as scan\n"
+    "Each answer is key, tab, value. Without KEY the keys are the lines of standard input, and each is answered as it comes. What would break a line is escaped, as scan "
     "does it; --json and --null give the bytes exactly. Keys that are missing are left out (with --json: \"found\":false), and the exit "
     "status is then 1. The values are of one moment.",
     "maph mget cache.maph a b c\nmaph mget --json cache.maph <wanted\n" },
   { "scan", command_scan, "FILE", 1, 1, "prefix escaped values count limit null",
     "list the keys",
-    "Each key is listed once, in the order the keys were last put, as of one moment. Bytes that would break a line or command a terminal are "
+    "Each key is listed once, in the order the keys were last put (in none, where `maph optimize` has frozen them), as of one moment. Bytes that would break a line or command a terminal are "
     "written \\t \\n \\r \\\\ \\xHH; the commands that take keys understand that with --escaped.",
     "maph scan cache.maph\nmaph scan --values --prefix user: cache.maph\nmaph scan --json --values cache.maph | jq .\n" },
   { "import", command_import, "FILE [SOURCE]", 1, 2,
@@ -121,7 +121,7 @@ const command commands[] = {
     "make a damaged store usable again",
     "What a power loss left is repaired in place, as the first write would do it. From a damaged file every whole transaction that can be read "
     "is saved into a new file, which takes its place; the damaged one stays beside it as FILE.damaged. A sound store is left "
-    "as it is. No other process may have the store open for writing.",
+    "as it is. No other process may have the store open for writing. Ctrl-C leaves the store as it was, or repaired in place.",
     "maph recover cache.maph\n" },
   { "compact", command_compact, "FILE", 1, 1, "busy-timeout",
     "give back the room of what was overwritten",

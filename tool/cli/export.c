@@ -136,40 +136,28 @@ static bool fill(sink *s, maph *m){
   return ok && rc==MAPH_OK;
 }
 
-/* What a killed export may have left of it too. */
-static void remove_part(const char *path){
-  static const char *const endings[] = { "", ".lock", ".new" };
-  static char name[PATH_MAX + 32];
-  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
-    snprintf(name, sizeof name, "%s%s", path, endings[i]);
-    unlink(name);
-  }
-}
-
-/* The store of what has the prefix is TARGET.maph-part.store, and ours while we hold TARGET.maph-part. */
-static int export_part(sink *s, maph *m, const char *target){
-  static char path[PATH_MAX + 24];
+/* The store of what has the prefix, beside the target. */
+static int export_part(sink *s, maph *m, const char *path, const char *target){
   arguments own = *s->a;
   struct stat st;
-  beside b;
   int status = FAILED;
-  if( !beside_open(&b, target) ) return FAILED;
-  snprintf(path, sizeof path, "%s.store", b.path);
-  remove_part(path);
   own.mode = stat(own.operand[0], &st)==0 ? st.st_mode & 0777 : 0600;
   s->path = path;
   s->to = store_open(&own, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL);
   if( s->to && fill(s, m) ) status = back_up(s, s->to, path, target);
   maph_close(s->to);
-  remove_part(path);
-  beside_drop(&b);
   return status;
 }
 
 static int export_to_store(sink *s, maph *m, const char *target){
   struct stat st;
+  beside b;
+  int status;
   if( lstat(target, &st)==0 ) return complain("%s is there already, and no store is replaced", target);
-  return s->prefix.size ? export_part(s, m, target) : back_up(s, m, s->a->operand[0], target);
+  if( !beside_open(&b, target) ) return FAILED;
+  status = s->prefix.size ? export_part(s, m, b.store, target) : back_up(s, m, s->a->operand[0], target);
+  beside_drop(&b);
+  return status;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- the command */
@@ -186,11 +174,7 @@ static int export_to_file(sink *s, maph *m, const char *target){
   static output file;
   s->o = strcmp(target, "-")==0 ? &standard_output : &file;
   if( s->o==&file && !output_open(&file, target, s->a->force) ) return FAILED;
-  if( same_file(s->a->operand[0], s->o->fd) ){
-    complain("%s is the store itself", s->o==&file ? target : "standard output");
-    s->o->failed = true;
-  }
-  if( !s->o->failed && export_text(s, m) ) return output_end(s->o) ? DONE : FAILED;
+  if( export_text(s, m) ) return output_end(s->o) ? DONE : FAILED;
   if( s->o==&file ) output_drop(&file);
   else output_flush(&standard_output);
   return FAILED;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "cli.h"
 
 static int open_it(const arguments *a, const char *path, int flags, maph **m){
@@ -16,12 +17,19 @@ static int open_it(const arguments *a, const char *path, int flags, maph **m){
   return maph_open(path, flags, &o, m);
 }
 
+bool store_path(const char *path){
+  if( path[0]==0 ) complain("the path of the store is empty");
+  else if( strlen(path) >= PATH_MAX ) complain("the path of the store is too long: %zu bytes", strlen(path));
+  else if( strcmp(path, ":memory:")==0 ) complain(":memory: is no file; ./:memory: is one of that name");
+  else if( same_file(path, STDOUT_FILENO) ) complain("standard output is the store itself");
+  else return true;
+  return false;
+}
+
 maph *store_open(const arguments *a, const char *path, int flags){
   maph *m = NULL;
   int rc;
-  if( path[0]==0 ){ complain("the path of the store is empty"); return NULL; }
-  if( strlen(path) >= PATH_MAX ){ complain("the path of the store is too long: %zu bytes", strlen(path)); return NULL; }
-  if( strcmp(path, ":memory:")==0 ){ complain(":memory: is no file; ./:memory: is one of that name"); return NULL; }
+  if( !store_path(path) ) return NULL;
   rc = open_it(a, path, flags, &m);
   if( rc==MAPH_CANTOPEN && (flags & MAPH_CREATE) ) complain("%s", maph_errmsg(NULL));
   else if( rc!=MAPH_OK ) store_failed(path, rc);
@@ -30,7 +38,8 @@ maph *store_open(const arguments *a, const char *path, int flags){
 
 maph *store_open_or_make(const arguments *a, const char *path, bool *made){
   maph *m = NULL;
-  *made = a->create && path[0] && strcmp(path, ":memory:")!=0 && open_it(a, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &m)==MAPH_OK;
+  if( !store_path(path) ) return NULL;
+  *made = a->create && open_it(a, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &m)==MAPH_OK;
   return m ? m : store_open(a, path, a->create ? MAPH_RDWR|MAPH_CREATE : MAPH_RDWR);
 }
 

@@ -8,8 +8,13 @@ _maph_options() {
   "$1" "$2" --help 2>/dev/null | sed -n 's/^ *\(-., \)\{0,1\}\(--[a-z-]*\) \{0,1\}\([^ ]*\).*/\2 \3/p'
 }
 
+# The options of COMMAND that take a value, long and short.
+_maph_valued() {
+  "$1" "$2" --help 2>/dev/null | sed -n 's/^ *\(-.\), \(--[a-z-]*\) [^ ].*/\1 \2/p; s/^ *\(--[a-z-]*\) [^ ].*/\1/p' | tr '\n' ' '
+}
+
 _maph() {
-  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} program=${COMP_WORDS[0]} command=${COMP_WORDS[1]} words operand=0 i store
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} program=${COMP_WORDS[0]} command=${COMP_WORDS[1]} words valued operand=0 i store
   local IFS=$' \t\n'
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ] || { [ "$COMP_CWORD" -eq 2 ] && [ "$command" = help ]; }; then
@@ -29,8 +34,11 @@ _maph() {
     COMPREPLY=($(compgen -W "$(_maph_options "$program" "$command" | cut -d ' ' -f 1)" -- "$cur"))
     return
   fi
+  valued=" $(_maph_valued "$program" "$command")"
   for ((i=2; i<COMP_CWORD; i++)); do
-    if [[ ${COMP_WORDS[i]} != -* ]]; then
+    if [[ $valued == *" ${COMP_WORDS[i]} "* ]]; then
+      i=$((i+1))
+    elif [[ ${COMP_WORDS[i]} != -* ]]; then
       operand=$((operand+1))
       [ $operand -eq 1 ] && store=${COMP_WORDS[i]}
     fi
