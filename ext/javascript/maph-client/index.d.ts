@@ -105,6 +105,13 @@ export interface ClientOptions {
   fetch?: typeof fetch;
 }
 
+export interface RequestOptions {
+  /** Ends requests and streams, which then reject with its reason. */
+  signal?: AbortSignal;
+  /** Milliseconds for a whole answer. */
+  timeout?: number;
+}
+
 export interface JobInfo {
   id: string;
   kind?: string;
@@ -140,6 +147,7 @@ export class MaphClient {
 export class MaphStore implements AsyncIterable<[Key, Value]> {
   private constructor();
   readonly name: string;
+  with(options: RequestOptions): MaphStore;
   get(key: Key): Promise<Value | undefined>;
   getBytes(key: Key): Promise<Uint8Array | undefined>;
   getEntry(key: Key): Promise<Entry | undefined>;
@@ -204,6 +212,8 @@ export function parseEvents(lines: AnyIterable<string>, onRetry?: (milliseconds:
 
 export class MaphError extends Error {
   readonly detail: string;
+  /** What was asked: "GET http://...". */
+  readonly request: string;
   /** undefined: there was no answer. */
   readonly status: number | undefined;
   readonly code: string;

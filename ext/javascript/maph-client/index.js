@@ -21,15 +21,19 @@ const PATH_MAX = 32768;
 const PAGE = 1000;
 const SILENCE_MS = 60000;                 // the server's heartbeat comes more often
 const PAUSE_MS = 500, LONGEST_PAUSE_MS = 30000;
+const REQUEST_MAX = 200;                  // characters of it in a message
+const NDJSON = "application/x-ndjson";
 const TEXT_TYPES = ["text", "json", "integer", "real"];
 
 // ------------------------------------------------------------------------------------------------------------ errors
-/* Any failure: the server's status, its stable code, its sentence, and the id of the request in its log. */
+/* Any failure: what was asked ("GET http://..."), the server's status, its stable code, its sentence, and the id of the request in its log. */
 export class MaphError extends Error {
-  constructor(detail, { status, code = "", requestId = "", problem = {}, headers, cause } = {}) {
-    super(code ? `${detail} (${code})` : detail, cause === undefined ? undefined : { cause });
+  constructor(detail, { request = "", status, code = "", requestId = "", problem = {}, headers, cause } = {}) {
+    const asked = request.length > REQUEST_MAX ? `${request.slice(0, REQUEST_MAX)}...` : request;      // a key may have tens of thousands
+    super((asked && `${asked}: `) + detail + (code && ` (${code})`), cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     this.detail = detail;
+    this.request = request;
     this.status = status;
     this.code = code;
     this.requestId = requestId;
@@ -84,16 +88,21 @@ const STATUSES = {
   413: TooLargeError, 414: TooLargeError, 429: BusyError, 431: TooLargeError, 503: BusyError, 507: StoreFullError,
 };
 
-function problemError(problem, status, headers) {
+function problemError(problem, request, status, headers) {
   const Kind = CODES[problem.code] ?? STATUSES[status] ?? (status >= 400 && status < 500 ? BadRequestError : ServerError);
-  return new Kind(problem.detail ?? problem.title ?? `HTTP status ${status}`,
-                  { status, code: problem.code, requestId: problem.request_id, problem, headers });
+  return new Kind(problem.detail ?? problem.title ?? `HTTP status ${status} without a reason: not an answer of maph-server, look at what stands before it`,
+                  { request, status, code: problem.code, requestId: problem.request_id, problem, headers });
 }
 
-async function answerError(response) {
+async function answerError(response, request) {
   let problem;
   try { problem = await response.json(); } catch { problem = undefined; }
-  return problemError(problem !== null && typeof problem === "object" ? problem : {}, response.status, response.headers);
+  return problemError(problem !== null && typeof problem === "object" ? problem : {}, request, response.status, response.headers);
+}
+
+/* An answer that is not maph-server's is never a success. */
+function strange(request, { status }) {
+  return new ServerError(`HTTP status ${status}, but not an answer of maph-server: is this its address?`, { request, status });
 }
 
 // ------------------------------------------------------------------------------------------------- bytes, text and JSON
@@ -218,8 +227,8 @@ function putOperation(key, value, options = {}) {
   return member;
 }
 
-function batchResult(member) {
-  if (member.status >= 400 && member.status !== 404) throw problemError(member, member.status, new Headers());
+function batchResult(member, request) {
+  if (member.status >= 400 && member.status !== 404) throw problemError(member, request, member.status, new Headers());
   return { status: member.status, found: member.status < 400, version: member.version, entry: "value" in member ? memberEntry(member) : undefined };
 }
 
@@ -229,8 +238,11 @@ function conditionHeaders({ ifVersion, ifAbsent = false, ifPresent = false }) {
   return ifAbsent ? { "If-None-Match": "*" } : ifPresent ? { "If-Match": "*" } : {};
 }
 
-function versionOf(headers) {
-  return Number((headers.get("ETag") ?? "").replaceAll('"', "")) || 0;
+/* Of the entry that was read or written: the ETag, which a proxy that compresses answers makes a weak one. */
+function versionOf(answer) {
+  const tag = /^(?:W\/)?"(\d+)"$/.exec(answer.headers.get("ETag") ?? "");
+  if (!tag) throw strange(answer.request, answer);
+  return Number(tag[1]);
 }
 
 async function* piecesOf(items, sizeOf, countMax, sizeMax) {
@@ -260,12 +272,20 @@ function sleep(milliseconds, signal) {
 // ------------------------------------------------------------------------------------------------------------ requests
 class Transport {
   constructor(url, { token, timeout = 30000, fetch: given } = {}) {
-    const parsed = new URL(url);
-    if (!/^https?:$/.test(parsed.protocol) || parsed.search || parsed.hash || parsed.username) throw new TypeError(`not the URL of a maph server: ${url}`);
+    let parsed;
+    try { parsed = new URL(url); } catch { parsed = undefined; }
+    if (!parsed || !/^https?:$/.test(parsed.protocol) || parsed.search || parsed.hash || parsed.username) throw new TypeError(`not the URL of a maph server: ${url}; it looks like http://localhost:8080`);
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw new TypeError("a token is printable ASCII without spaces; one read from a file may end in a newline: trim() it");
     this.url = parsed.href.replace(/\/+$/, "");
     this.timeout = timeout;
     this.token = token;
+    this.signal = undefined;
     this.fetch = given ?? ((...all) => globalThis.fetch(...all));
+  }
+
+  /* The same server, asked under other conditions. */
+  with({ timeout = this.timeout, signal = this.signal }) {
+    return Object.assign(Object.create(Transport.prototype), this, { timeout, signal });
   }
 
   target(path, query = {}) {
@@ -274,54 +294,96 @@ class Transport {
     return this.url + path + (text && `?${text}`);
   }
 
-  /* Send, and hand out the answer before its body.  An error status becomes its exception. */
-  async send(method, path, { query, headers = {}, body }, signal) {
+  /* A request as errors call it. */
+  name(method, path) { return `${method} ${this.url}${path}`; }
+
+  /* Send, and hand out the answer before its body.  An error status becomes its exception.  `repeatable`: doing it twice is the same as doing it once;
+  ** then a kept connection that the server has just closed is no failure. */
+  async send(method, path, { query, headers = {}, body, repeatable = method === "GET" }, signal) {
     const all = this.token ? { Authorization: `Bearer ${this.token}`, ...headers } : headers;
-    let response;
-    try {
-      response = await this.fetch(this.target(path, query), { method, headers: all, body, signal, cache: "no-store", redirect: "error" });
-    } catch (error) {
-      throw lost(error, `${method} ${this.url}${path}`);
-    }
-    if (response.status < 400) return response;
-    throw await answerError(response);
+    const once = () => this.fetch(this.target(path, query), { method, headers: all, body, signal, cache: "no-store", redirect: "error" });
+    const response = await once().catch((error) => {
+      if (repeatable && CLOSED.includes(error?.cause?.code)) return once();
+      throw error;
+    });
+    if (response.status < 300 || response.status === 304) return response;
+    throw await answerError(response, this.name(method, path));
   }
 
   /* The answer that `read` makes of the response, within the time limit. */
   async request(method, path, options = {}, read = (response) => response.arrayBuffer()) {
-    const limit = this.timeout === Infinity ? undefined : AbortSignal.timeout(this.timeout);
-    const response = await this.send(method, path, options, limit);
+    const control = new AbortController(), unlink = link(this.signal, control), end = limit(this.timeout, control), request = this.name(method, path);
+    let early = "";
     try {
-      return { status: response.status, headers: response.headers, body: await read(response) };
+      const response = await this.send(method, path, options, control.signal);
+      early = "the answer ended early";
+      const answer = { request, status: response.status, headers: response.headers, body: await read(response) };
+      if (options.status !== undefined && answer.status !== options.status) throw strange(request, answer);
+      return answer;
     } catch (error) {
-      throw lost(error, `${method} ${this.url}${path}: the answer ended early`);
+      throw lost(error, request, this.signal, early);
+    } finally {
+      end();
+      unlink();
     }
   }
 
-  /* An answer whose body is read while it comes: the time limit is for its beginning, and after that `control` ends it. */
-  async open(method, path, options, control = new AbortController()) {
-    const late = () => control.abort(new DOMException("no answer", "TimeoutError"));
-    const timer = this.timeout === Infinity ? undefined : setTimeout(late, this.timeout);
+  /* An answer of that media type whose body is read while it comes: the time limit is for its beginning, and after that `control` ends it. */
+  async open(method, path, mediaType, options, control) {
+    const end = limit(this.timeout, control), request = this.name(method, path);
     try {
-      return await this.send(method, path, options, control.signal);
+      const response = await this.send(method, path, { ...options, headers: { Accept: mediaType } }, control.signal);
+      if (response.headers.get("Content-Type")?.split(";")[0].trim() === mediaType) return response;
+      control.abort();
+      throw strange(request, response);
+    } catch (error) {
+      throw lost(error, request, this.signal);
     } finally {
-      clearTimeout(timer);
+      end();
     }
   }
 
   async json(method, path, options) {
-    return (await this.request(method, path, options, (response) => response.json())).body;
+    return (await this.request(method, path, options, jsonOf(this.name(method, path)))).body;
   }
 }
 
-function lost(error, where) {
+/* What fetch in Node says of a connection that ended before any answer; browsers try again by themselves. */
+const CLOSED = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"];
+
+function jsonOf(request) {
+  return async (response) => {
+    const text = await response.text();
+    try { return JSON.parse(text); } catch { throw strange(request, response); }
+  };
+}
+
+/* Let `control` end with the caller's signal, until the answer of this is called. */
+function link(signal, control) {
+  if (!signal) return () => {};
+  const stop = () => control.abort(signal.reason);
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop);
+  return () => signal.removeEventListener("abort", stop);
+}
+
+function limit(milliseconds, control) {
+  if (milliseconds === Infinity) return () => {};
+  const timer = setTimeout(() => control.abort(new DOMException("no answer", "TimeoutError")), milliseconds);
+  return () => clearTimeout(timer);
+}
+
+/* What the caller is told: his own reason when it was he who ended it. */
+function lost(error, request, signal, early = "") {
   if (error instanceof MaphError) return error;
-  if (error?.name === "TimeoutError") return new TimedOutError(`${where}: no answer in time`, { cause: error });
-  return new ConnectionLostError(`${where}: ${error?.cause?.message || error?.message || error}`, { cause: error });
+  if (signal?.aborted) return signal.reason;
+  if (error?.name === "TimeoutError") return new TimedOutError("no answer in time; the option timeout says how long to wait", { request, cause: error });
+  const refused = error?.cause?.code === "ECONNREFUSED" ? "; is maph-server running there?" : "";
+  return new ConnectionLostError((early && `${early}: `) + (error?.cause?.message || error?.message || error) + refused, { request, cause: error });
 }
 
 /* The lines of a body while it comes, without their newlines.  A body that ends early throws. */
-async function* linesOf(response, onBytes = () => {}) {
+async function* linesOf(response, request, signal, onBytes = () => {}) {
   const reader = response.body.getReader(), decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let unfinished = [], ended = false;
   try {
@@ -340,7 +402,7 @@ async function* linesOf(response, onBytes = () => {}) {
     const last = unfinished.join("") + decoder.decode();
     if (last) yield last;
   } catch (error) {
-    throw lost(error, "the answer ended early");
+    throw lost(error, request, signal, "the answer ended early");
   } finally {
     if (!ended) await reader.cancel().catch(() => {});
   }
@@ -369,11 +431,11 @@ export class Job {
   async wait(progress) {
     for (let pause = 5; this.state === "running"; pause = Math.min(2 * pause, 500)) {
       progress?.(this);
-      await sleep(pause);
+      await sleep(pause, this.#transport.signal);
       await this.refresh();
     }
     if (this.state === "done") return this.info;
-    throw new JobFailedError(this.info.detail ?? `job ${this.id}: ${this.state}`, { code: this.info.code, problem: this.info });
+    throw new JobFailedError(this.info.detail ?? this.state, { request: `job ${this.id} at ${this.#transport.url}`, code: this.info.code, problem: this.info });
   }
 }
 
@@ -411,6 +473,9 @@ export class MaphStore {
     this.name = name;
   }
 
+  /* The same store, asked under other conditions: `timeout` in milliseconds, a `signal` that ends its requests, which then reject with the signal's reason. */
+  with(options) { return new MaphStore(this.#transport.with(options), this.name); }
+
   #request(method, path, options, read) { return this.#transport.request(method, this.#path + path, options, read); }
   #json(method, path, options) { return this.#transport.json(method, this.#path + path, options); }
 
@@ -421,12 +486,13 @@ export class MaphStore {
   }
 
   async _run(operations, sync) {
-    const answer = await this.#json("POST", "/batch", { query: { sync }, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ operations }) });
-    return answer.results.map(batchResult);
+    const answer = await this.#json("POST", "/batch", { query: { sync }, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ operations }),
+                                                        repeatable: operations.every(({ op }) => op === "get") });
+    return answer.results.map((one) => batchResult(one, this.#transport.name("POST", `${this.#path}/batch`)));
   }
 
-  async _create(options) { await this.#request("POST", "", options); }
-  async _delete() { await this.#request("DELETE", ""); }
+  async _create(options) { await this.#request("POST", "", { ...options, status: 201 }); }
+  async _delete() { await this.#request("DELETE", "", { status: 204 }); }
 
   // ------------------------------------------------------------------------------------------------------- one key
   /* The value with its version, type, media type and expiry; undefined: no such key. */
@@ -434,9 +500,9 @@ export class MaphStore {
     const path = this.#keyPath(key);
     if (path === undefined) return (await this._run([operation("get", key)]))[0].entry;
     try {
-      const { headers, body } = await this.#request("GET", path);
+      const answer = await this.#request("GET", path), { headers, body } = answer;
       const type = headers.get("Maph-Type") ?? "", mediaType = headers.get("Content-Type") ?? "", expires = headers.get("Maph-Expires-At");
-      const entry = { key, value: asValue(new Uint8Array(body), type, mediaType), version: versionOf(headers), type, mediaType };
+      const entry = { key, value: asValue(new Uint8Array(body), type, mediaType), version: versionOf(answer), type, mediaType };
       if (expires) entry.expiresAt = Number(expires);
       return entry;
     } catch (error) {
@@ -458,7 +524,7 @@ export class MaphStore {
     const path = this.#keyPath(key);
     if (path === undefined) return (await this.getEntry(key)) !== undefined;
     try {      // 304 when it is there, and unlike HEAD it says which is missing, the key or the store
-      await this.#request("GET", path, { headers: { "If-None-Match": "*" } });
+      await this.#request("GET", path, { headers: { "If-None-Match": "*" }, status: 304 });
       return true;
     } catch (error) {
       if (error instanceof KeyNotFoundError) return false;
@@ -475,8 +541,9 @@ export class MaphStore {
     }
     const contentType = options.contentType ?? contentTypeOf(value);
     if (contentType) headers["Content-Type"] = contentType;
-    const answer = await this.#request("PUT", path, { query: { ttl: options.ttl, sync: options.sync }, headers, body }, (response) => response.json());
-    return { version: answer.body.version, created: answer.body.created };
+    const repeatable = options.ifVersion === undefined && !options.ifAbsent;
+    const answer = await this.#request("PUT", path, { query: { ttl: options.ttl, sync: options.sync }, headers, body, repeatable });
+    return { version: versionOf(answer), created: answer.status === 201 };
   }
 
   /* Whether there was such a key.  With ifVersion: else PreconditionFailedError. */
@@ -484,7 +551,7 @@ export class MaphStore {
     const path = this.#keyPath(key);
     if (path === undefined) return (await this._run([operation("delete", key, { ifVersion })], sync))[0].found;
     try {
-      await this.#request("DELETE", path, { query: { sync }, headers: conditionHeaders({ ifVersion }) });
+      await this.#request("DELETE", path, { query: { sync }, headers: conditionHeaders({ ifVersion }), status: 204 });
       return true;
     } catch (error) {
       if (error instanceof KeyNotFoundError) return false;
@@ -585,8 +652,12 @@ export class MaphStore {
   // --------------------------------------------------------------------------------------- export, import, changes
   /* The entries of one snapshot as lines of JSON, streamed. */
   async *exportLines(prefix = "") {
-    const response = await this.#transport.open("GET", `${this.#path}/export`, { query: { prefix } });
-    yield* linesOf(response);
+    const { signal } = this.#transport, path = `${this.#path}/export`, control = new AbortController(), unlink = link(signal, control);
+    try {
+      yield* linesOf(await this.#transport.open("GET", path, NDJSON, { query: { prefix } }, control), this.#transport.name("GET", path), signal);
+    } finally {
+      unlink();
+    }
   }
 
   /* The entries of one snapshot, each exactly once, streamed. */
@@ -601,7 +672,7 @@ export class MaphStore {
     async function* lines() { for await (const one of source) yield importLine(one); }
     let before = 0;
     for await (const piece of piecesOf(lines(), (line) => line.length, Infinity, IMPORT_CHARACTERS)) {
-      const summary = await this.#json("POST", "/import", { query: { sync }, headers: { "Content-Type": "application/x-ndjson" }, body: piece.join("") });
+      const summary = await this.#json("POST", "/import", { query: { sync }, headers: { "Content-Type": NDJSON }, body: piece.join("") });
       total.imported += summary.imported;
       total.failed += summary.failed;
       for (const error of summary.errors) if (total.errors.length < 100) total.errors.push({ ...error, line: before + error.line });
@@ -610,7 +681,7 @@ export class MaphStore {
     if (total.failed === 0) return total.imported;
     const [first] = total.errors;
     throw new ImportFailedError(`${total.failed} lines refused, ${total.imported} imported; line ${first.line}: ${first.detail}`,
-                                { code: first.code, problem: total });
+                                { request: this.#transport.name("POST", `${this.#path}/import`), code: first.code, problem: total });
   }
 
   /* Puts and deletes as they are committed, after version `since`; without it: from now on; 0: from the store's creation.  See Changes. */
@@ -626,7 +697,7 @@ export class MaphStore {
   async size() { return (await this.stats()).size; }
 
   /* Everything written so far is on disk when this is done. */
-  async sync() { await this.#request("POST", "/sync"); }
+  async sync() { await this.#json("POST", "/sync"); }
 
   /* Begin optimize, compact, backup or check, and do not wait for it. */
   async start(what, options = {}) { return new Job(this.#transport, await this.#json("POST", `/${what}`, { query: options })); }
@@ -670,6 +741,7 @@ export class Changes {
   #reconnect;
   #stop = new AbortController();
   #pause = PAUSE_MS;
+  #failures;                                                 // since a connection last began; undefined: none began yet, and to fail then is an error
   #iterator;
 
   constructor(transport, path, since, query, reconnect, signal) {
@@ -694,23 +766,15 @@ export class Changes {
 
   async *#run() {
     const stopped = this.#stop.signal;
-    let failures = 0, connected = false;
     while (!stopped.aborted) {
       let pause = this.#pause;
       try {
-        for await (const change of this.#connection()) {
-          failures = 0;
-          connected = true;
-          yield change;
-        }
-        failures = 0;
-        connected = true;
+        yield* this.#connection();
       } catch (error) {
         if (stopped.aborted) return;
-        const passes = error instanceof ConnectionLostError || error instanceof BusyError;
-        if (!passes || !connected || !this.#reconnect) throw error;
-        failures++;
-        pause = error instanceof BusyError ? error.retryAfter : Math.min(pause * 2 ** (failures - 1), LONGEST_PAUSE_MS);
+        if (this.#failures === undefined || !this.#reconnect || !passes(error)) throw error;
+        pause = error instanceof BusyError ? error.retryAfter : Math.min(this.#pause * 2 ** this.#failures, LONGEST_PAUSE_MS);
+        this.#failures++;
       }
       if (!this.#reconnect) return;
       await sleep(pause, stopped);
@@ -719,8 +783,7 @@ export class Changes {
 
   /* The changes of one connection, to its end; after a long silence the connection is taken for dead. */
   async *#connection() {
-    const silence = new AbortController();
-    const stop = () => silence.abort();
+    const silence = new AbortController(), stop = () => silence.abort(), { signal } = this.#transport, unlink = link(signal, silence);
     let timer;
     const heard = () => {
       clearTimeout(timer);
@@ -729,26 +792,33 @@ export class Changes {
     this.#stop.signal.addEventListener("abort", stop);
     heard();
     try {
-      const response = await this.#transport.open("GET", this.#path, { query: { since: this.version, ...this.#query },
-                                                                       headers: { Accept: "text/event-stream" } }, silence);
-      for await (const event of parseEvents(linesOf(response, heard), (ms) => { this.#pause = Math.min(ms, LONGEST_PAUSE_MS); })) {
-        const change = changeOf(event);
+      const request = this.#transport.name("GET", this.#path);
+      const response = await this.#transport.open("GET", this.#path, "text/event-stream", { query: { since: this.version, ...this.#query } }, silence);
+      this.#failures = 0;
+      for await (const event of parseEvents(linesOf(response, request, signal, heard), (ms) => { this.#pause = Math.min(ms, LONGEST_PAUSE_MS); })) {
+        const change = changeOf(event, request);
         if (change) yield change;
         if (/^\d+$/.test(event.id ?? "")) this.version = Number(event.id);
       }
     } finally {
       clearTimeout(timer);
       this.#stop.signal.removeEventListener("abort", stop);
+      unlink();
       silence.abort();
     }
   }
 }
 
+/* Whether it may be well again soon: nobody answers, or a proxy says that nobody does. */
+function passes(error) {
+  return error instanceof ConnectionLostError || error instanceof BusyError || (error instanceof ServerError && [502, 504].includes(error.status));
+}
+
 /* undefined: an event that is not a change, such as one that only says how far the feed is. */
-function changeOf({ name, data }) {
+function changeOf({ name, data }, request) {
   if (data === "") return undefined;
   const member = JSON.parse(data);
-  if (name === "problem") throw problemError(member, member.status ?? 500, new Headers());
+  if (name === "problem") throw problemError(member, request, member.status ?? 500, new Headers());
   if (name !== "message" || (member.op !== "put" && member.op !== "delete")) return undefined;
   const entry = memberEntry(member);
   return { key: entry.key, value: entry.value, version: entry.version, deleted: member.op === "delete", last: member.last === true, entry };
@@ -794,5 +864,8 @@ export class MaphClient {
   async jobs() { return (await this.#transport.json("GET", "/jobs")).map((info) => new Job(this.#transport, info)); }
 
   /* An exception unless the server is there and well. */
-  async ping() { await this.#transport.request("GET", "/readyz"); }
+  async ping() {
+    const answer = await this.#transport.request("GET", "/readyz", {}, (response) => response.text());
+    if (answer.body.trim() !== "ready") throw strange(answer.request, answer);
+  }
 }

@@ -47,6 +47,52 @@ test("the client outlives a restart of the server", async () => {
   }
 });
 
+/* A server that takes a second request, but closes instead of answering it. */
+async function closer() {
+  const asked = [];
+  const server = createServer((socket) => {
+    socket.on("error", () => {}).on("data", (piece) => {
+      const method = /^(GET|PUT|POST|DELETE) /.exec(piece.toString("latin1"))?.[1];
+      if (!method) return;                                     // a body that came by itself
+      asked.push(method);
+      if (asked.length === 2) socket.destroy();
+      else socket.write("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 2\r\n\r\n{}");
+    });
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  return { asked, server, client: new maph.MaphClient(`http://127.0.0.1:${server.address().port}`) };
+}
+
+test("a kept connection that is closed: what can be repeated is, and nothing else", async () => {
+  const repeated = [(store) => store.get("k"), (store) => store.set("k", "v"), (store) => store.set("k", "v", { ifPresent: true })];
+  const once = [(store) => store.delete("k"), (store) => store.set("k", "v", { ifAbsent: true }), (store) => store.set("k", "v", { ifVersion: 1 }),
+    (store) => store.batch().set("k", "v").commit(), (store) => store.import([["k", "v"]]), (store) => store.start("compact"), (store, client) => client.deleteStore("s")];
+  for (const call of [...repeated, ...once]) {
+    const { asked, server, client } = await closer(), store = client.store("s");
+    try {
+      await store.get("first");
+      const result = await call(store, client).catch((error) => error);
+      const again = repeated.includes(call);
+      check([result instanceof maph.ConnectionLostError, asked.length], [!again, again ? 3 : 2]);
+    } finally {
+      server.close();
+    }
+  }
+});
+
+test("errors name the request", async () => {
+  const lost = await check.rejects(new maph.MaphClient("http://127.0.0.1:1").store("s").get("x".repeat(3000)), maph.ConnectionLostError);
+  assert.match(lost.message, /^GET http:\/\/127\.0\.0\.1:1\/stores\/s\/keys\/x{150,200}\.\.\.: /);
+  const server = await new Server().start();
+  try {
+    const missing = await check.rejects(new maph.MaphClient(server.url).getStore("none"), maph.StoreNotFoundError);
+    check(missing.message, `GET ${server.url}/stores/none/stats: ${missing.detail} (store_not_found)`);
+    check(missing.request, `GET ${server.url}/stores/none/stats`);
+  } finally {
+    await server.stop();
+  }
+});
+
 test("tokens", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "maph-javascript."));
   await writeFile(path.join(folder, "tokens"), "reader-0123456789 read *\nadmin-01234567890 admin *\n", { mode: 0o600 });
@@ -95,7 +141,10 @@ test("a server that never answers", async () => {
 });
 
 test("URLs", () => {
-  for (const url of ["", "localhost", "ftp://x", "http://u:p@x", "http://x?y"]) assert.throws(() => new maph.MaphClient(url), TypeError);
+  for (const url of ["", "localhost", "http://[::1", "ftp://x", "http://u:p@x", "http://x?y"]) {
+    assert.throws(() => new maph.MaphClient(url), { name: "TypeError", message: `not the URL of a maph server: ${url}; it looks like http://localhost:8080` });
+  }
+  assert.throws(() => new maph.MaphClient("http://h", { token: "secret\n" }), (error) => error instanceof TypeError && /trim\(\)/.test(error.message) && !/secret/.test(error.message));
   check(new maph.MaphClient("https://h/base/").url, "https://h/base");
 });
 

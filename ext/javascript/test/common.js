@@ -54,6 +54,28 @@ const tests = {
     check(await store.size(), 0);
   },
 
+  async "keys of every byte"(client, name, check) {
+    const store = await client.createStore(name);
+    const keys = [...Array.from({ length: 256 }, (_, n) => bytes(n)), Uint8Array.from({ length: 256 }, (_, n) => n)];
+    await store.setMany(keys.map((key, n) => [key, String(n)]));
+    for (const [n, key] of keys.entries()) check(await store.get(key), String(n));
+    const seen = (await collect(store.keys())).map((key) => typeof key === "string" ? new TextEncoder().encode(key) : key);
+    check(seen, keys);
+    check([...(await store.getMany(keys)).values()], keys.map((_, n) => String(n)));
+  },
+
+  async "a signal ends requests and streams with its reason"(client, name, check) {
+    const store = await client.createStore(name), control = new AbortController(), mine = store.with({ signal: control.signal }), reason = new Error("enough");
+    await mine.setMany(Array.from({ length: 5000 }, (_, n) => [`k${n}`, "v".repeat(1000)]));
+    const entries = mine.export(), feed = await mine.changes();
+    check((await entries.next()).done, false);
+    const waiting = feed.next().catch((error) => error);
+    control.abort(reason);
+    const all = [waiting, collect(entries), mine.get("k"), mine.has("k"), mine.set("k", "v"), mine.delete("k"), mine.clear(), collect(mine), mine.import([["a", "b"]]), mine.optimize()];
+    for (const one of all) check(await one.catch((error) => error) === reason, true);
+    check(await store.size(), 5000);
+  },
+
   async "keys too long for a URL"(client, name, check) {
     const store = await client.createStore(name);
     for (const key of ["x".repeat(40000), "é".repeat(32767), new Uint8Array(65535).fill(255)]) {

@@ -11,12 +11,14 @@ after(() => servers.forEach((server) => { server.closeAllConnections(); server.c
 
 /* answer(number) gives [status, headers, pieces]; the end of an endless answer is null, a connection that breaks undefined. */
 async function fake(answer) {
-  const asked = [];
+  const asked = [], open = new Set();
   const server = http.createServer((request, response) => {
     asked.push(request.method === "GET" ? request.url : `${request.method} ${request.url}`);
     const [status, headers, pieces] = answer(asked.length);
     response.writeHead(status, headers);
     response.flushHeaders();
+    open.add(response);
+    response.once("close", () => open.delete(response));
     for (const piece of pieces) {
       if (piece === null) return;
       if (piece === undefined) { setImmediate(() => response.destroy()); return; }
@@ -26,7 +28,8 @@ async function fake(answer) {
   }).listen(0, "127.0.0.1");
   servers.push(server);
   await once(server, "listening");
-  return { asked, store: new maph.MaphClient(`http://127.0.0.1:${server.address().port}`).store("s") };
+  const url = `http://127.0.0.1:${server.address().port}`, client = new maph.MaphClient(url);
+  return { asked, open, url, client, store: client.store("s") };
 }
 
 const SSE = { "Content-Type": "text/event-stream" }, FAST = "retry: 1\n\n";
@@ -95,6 +98,21 @@ describe("feed", () => {
     changes.close();
   });
 
+  test("a quiet feed is taken up too", async () => {
+    const { asked, store } = await fake((number) =>
+      number === 1 ? [200, SSE, [FAST, ": nothing yet\n\n", undefined]]
+      : number === 2 ? [502, { "Content-Type": "text/html" }, ["<html>the server behind me is away"]]
+      : [200, SSE, [event(1, "a", "1"), null]]);
+    const changes = await store.changes({ since: 0 });
+    check([(await changes.next()).value.key, asked.length], ["a", 3]);
+    changes.close();
+  });
+
+  test("what is no feed is not waited on", async () => {
+    const { store } = await fake(() => [200, { "Content-Type": "text/html" }, ["<html>welcome"]]);
+    await assert.rejects((await store.changes({ since: 0 })).next(), maph.ServerError);
+  });
+
   test("a past that is gone", async () => {
     const { asked, store } = await fake(() => problem(410, "compacted"));
     await assert.rejects((await store.changes({ since: 1 })).next(), maph.CompactedError);
@@ -134,6 +152,66 @@ describe("feed", () => {
       await ended;
     }
     check((await (await store.changes({ since: 0, signal: control.signal })).next()).done, true);
+  });
+});
+
+/* Until nobody is connected any more. */
+async function freed(open) {
+  while (open.size > 0) await new Promise(setImmediate);
+}
+
+test("who leaves an iteration frees its connection", { timeout: 60000 }, async () => {
+  const line = `${JSON.stringify({ key: "a", value: "1" })}\n`, endless = { "Content-Type": "application/x-ndjson" };
+  const { open, store } = await fake(() => [200, endless, [line, line, null]]);
+  for await (const { key } of store.export()) { check([key, open.size], ["a", 1]); break; }
+  await freed(open);
+  const lines = store.exportLines();
+  await lines.next();
+  await lines.return();
+  await freed(open);
+  const feeds = await fake(() => [200, SSE, [event(1, "a", "1"), null]]);
+  for await (const { key } of await feeds.store.changes({ since: 0 })) { check([key, feeds.open.size], ["a", 1]); break; }
+  await freed(feeds.open);
+});
+
+test("a signal frees the connection that waits", { timeout: 60000 }, async () => {
+  const silent = await fake(() => [200, { "Content-Type": "application/json" }, [null]]), control = new AbortController();
+  const waiting = silent.store.with({ signal: control.signal }).get("k").catch((error) => error);
+  while (silent.open.size === 0) await new Promise(setImmediate);
+  control.abort();
+  check((await waiting).name, "AbortError");
+  await freed(silent.open);
+  const late = silent.store.with({ timeout: 50 }).get("k");
+  await assert.rejects(late, maph.TimedOutError);
+  await freed(silent.open);
+});
+
+describe("answers that are not of a maph-server: no call takes one for success", () => {
+  const collect = async (iterable) => { for await (const one of iterable) void one; };
+  const calls = ({ client, store }) => [() => client.listStores(), () => client.jobs(), () => client.ping(), () => client.createStore("s"), () => client.getStore("s"),
+    () => client.deleteStore("s"), () => store.get("k"), () => store.has("k"), () => store.set("k", "v"), () => store.delete("k"), () => store.getMany(["k"]),
+    () => store.setMany([["k", "v"]]), () => store.batch().set("k", "v").commit(), () => store.clear(), () => collect(store), () => collect(store.export()),
+    () => store.import([["k", "v"]]), () => store.stats(), () => store.sync(), () => store.optimize(), () => store.changes(), async () => (await store.changes({ since: 0 })).next()];
+  const HTML = { "Content-Type": "text/html" };
+  for (const [name, answer, Kind, sentence] of [
+    ["another web server", [200, HTML, ["<html>welcome"]], maph.ServerError, /not an answer of maph-server/],
+    ["a proxy that redirects", [301, { Location: "https://elsewhere/" }, ["moved"]], maph.ConnectionLostError, /redirect/],
+    ["a proxy without its server", [502, HTML, ["<html>bad gateway"]], maph.ServerError, /502 without a reason: not an answer of maph-server/],
+  ]) {
+    test(name, async () => {
+      const from = await fake(() => answer);
+      for (const call of calls(from)) {
+        const error = await call().then(() => assert.fail(`${call} succeeded`), (caught) => caught);
+        assert.ok(error instanceof Kind, `${call}: ${error}`);
+        assert.match(error.message, sentence);
+        assert.match(error.request, new RegExp(`^(GET|PUT|POST|DELETE) ${from.url}/`));
+      }
+    });
+  }
+
+  test("the ETag of a proxy that compresses", async () => {
+    const { store } = await fake(() => [200, { "ETag": "W/\"7\"", "Maph-Type": "text" }, ["v"]]);
+    check([(await store.getEntry("k")).version, (await store.set("k", "v")).version], [7, 7]);
   });
 });
 
