@@ -24,8 +24,8 @@ const char *machine_line(void){
   processor_name(name);
   long processors = sysconf(_SC_NPROCESSORS_ONLN), page = sysconf(_SC_PAGESIZE);
   double memory = (double)sysconf(_SC_PHYS_PAGES)*(double)page/(1<<30);
-  snprintf(line, sizeof line, "%s, %ld processors, %.0f GiB, %s %s, pages of %ld KiB", name[0] ? name : host.machine, processors, memory,
-           host.sysname, host.release, page/1024);
+  snprintf(line, sizeof line, "%s, %ld processors, %.0f GiB, %s %.*s, pages of %ld KiB", name[0] ? name : host.machine, processors, memory,
+           host.sysname, (int)strcspn(host.release, "-"), host.release, page/1024);
   return line;
 }
 
