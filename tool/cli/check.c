@@ -23,6 +23,9 @@ static int report(void *arg, uint64_t offset, const char *sentence){
     output_text(o, "\n");
   }
   f->n++;
+  if( !o->terminal ) return o->failed;
+  progress_end();                                   /* the bar comes back below it */
+  output_flush(o);
   return o->failed;
 }
 

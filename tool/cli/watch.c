@@ -17,6 +17,7 @@ typedef struct watching {
   maph_changes *feed;
   maph_slice    prefix;
   struct stat   file;              /* at the path when the feed was opened */
+  uint64_t      generation;
   uint8_t       uuid[16];
 } watching;
 
@@ -49,26 +50,36 @@ static bool wanted(maph_slice prefix, const maph_change *c){
   return c->entry.key.size >= prefix.size && memcmp(c->entry.key.data, prefix.data, prefix.size)==0;
 }
 
-/* Is another file at the path?  NOTFOUND: no, or the feed goes on in it. */
-static int look(watching *w){
+/* In the file that is there now. */
+static int open_anew(watching *w, const struct stat *now, uint64_t generation){
+  maph_changes *fresh;
+  int rc = maph_changes_open(w->m, maph_changes_version(w->feed), &fresh);
+  if( rc!=MAPH_OK ) return rc;
+  maph_changes_close(w->feed);
+  w->feed = fresh;
+  w->file = *now;
+  w->generation = generation;
+  return MAPH_NOTFOUND;
+}
+
+/* Is another file at the path?  NOTFOUND: no, or the feed goes on in it; OK: and here is a change. */
+static int look(watching *w, maph_change *c){
   const char *path = w->a->operand[0];
-  maph_changes *fresh = NULL;
   maph_stats s;
   struct stat now;
   bool other = stat(path, &now)==0 && (now.st_dev!=w->file.st_dev || now.st_ino!=w->file.st_ino);
   int rc = maph_refresh(w->m);
   if( rc!=MAPH_OK || !other ) return rc==MAPH_OK ? MAPH_NOTFOUND : rc;
-  rc = maph_stat(w->m, &s);
-  if( rc==MAPH_OK && memcmp(s.uuid, w->uuid, sizeof s.uuid)!=0 ){
+  if( (rc = maph_stat(w->m, &s))!=MAPH_OK ) return rc;
+  if( memcmp(s.uuid, w->uuid, sizeof s.uuid)!=0 ){
     complain("%s: another store has taken its place", path);
     return MAPH_CANCELLED;
   }
-  if( rc==MAPH_OK ) rc = maph_changes_open(w->m, maph_changes_version(w->feed), &fresh);
-  if( rc!=MAPH_OK ) return rc;
-  maph_changes_close(w->feed);
-  w->feed = fresh;
-  w->file = now;
-  return MAPH_NOTFOUND;
+  rc = open_anew(w, &now, s.generation);
+  if( rc!=MAPH_COMPACTED ) return rc;
+  /* Perhaps a rewrite, just now: what came before it is in the old file, and the feed still has that. */
+  rc = maph_changes_next(w->feed, 0, c);
+  return rc==MAPH_NOTFOUND && s.generation <= w->generation ? open_anew(w, &now, s.generation) : rc;
 }
 
 /* The next change, waited for in steps.  NOTFOUND: none came in time, or told to stop. */
@@ -80,7 +91,7 @@ static int next(watching *w, maph_change *c){
     uint64_t step = most - waited < LOOK_MS ? most - waited : LOOK_MS;
     rc = maph_changes_next(w->feed, (int)step, c);
     waited += step;
-    if( rc==MAPH_NOTFOUND ) rc = look(w);
+    if( rc==MAPH_NOTFOUND ) rc = look(w, c);
   }
   return rc;
 }
@@ -107,6 +118,7 @@ static int begin(watching *w, uint64_t *since){
   if( rc==MAPH_OK ) rc = maph_stat(w->m, &s);
   if( rc!=MAPH_OK ) return rc;
   memcpy(w->uuid, s.uuid, sizeof w->uuid);
+  w->generation = s.generation;
   *since = w->a->since!=NOT_GIVEN ? w->a->since : s.version;
   return maph_changes_open(w->m, *since, &w->feed);
 }

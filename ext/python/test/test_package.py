@@ -35,20 +35,55 @@ class Package(unittest.TestCase):
             revealed = [line.partition('"')[2].rstrip('"') for line in done.stdout.splitlines() if "Revealed" in line]
             self.assertEqual(revealed, ["builtins.bytes", "builtins.memoryview", "Union[builtins.str, builtins.bytes]"], done.stdout)
 
+    def in_a_new_environment(self, folder, *arguments):
+        """A virtual environment that has nothing, and its python once pip has installed there, without a network."""
+        if subprocess.run([sys.executable, "-c", "import pip, venv"], capture_output=True).returncode:
+            self.skipTest("needs python3-pip")
+        place = os.path.join(folder, "environment")
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+        python = os.path.join(place, "bin", "python")
+        done = subprocess.run([sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet", "--no-index", *arguments],
+                              capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return python
+
+    def run_there(self, python, program):
+        return subprocess.run([python, "-c", program], cwd="/", capture_output=True, text=True, check=True,
+                              env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}).stdout.split()
+
     def test_pip_installs_both(self):
-        for module in ["pip", "setuptools", "wheel"]:
-            if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode:
-                self.skipTest(f"needs python3-{module}")
         with tempfile.TemporaryDirectory() as folder:
-            source, target = os.path.join(folder, "source"), os.path.join(folder, "target")
+            source = os.path.join(folder, "source")
             shutil.copytree(ROOM, source, ignore=shutil.ignore_patterns("__pycache__"))
-            done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check",
-                                   "--root-user-action=ignore", "--target", target, source], capture_output=True, text=True)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            said = subprocess.run([sys.executable, "-c", "import maph, maph_client, importlib.metadata as m; print(maph.__file__, maph_client.__file__, m.version('maph'))"],
-                                  cwd="/", env={**os.environ, "PYTHONPATH": target}, capture_output=True, text=True, check=True).stdout.split()
-            self.assertEqual(said, [f"{target}/maph/__init__.py", f"{target}/maph_client/__init__.py", maph.__version__])
-            self.assertTrue(all(os.path.exists(f"{target}/{package}/py.typed") for package in ["maph", "maph_client"]))
+            before = sorted(os.listdir(source))
+            python = self.in_a_new_environment(folder, source)
+            self.assertEqual(sorted(set(os.listdir(source)) - {"__pycache__"}), before)
+            shutil.rmtree(source)
+            program = ("import maph, maph_client, importlib.metadata as m, os, tempfile\n"
+                       "print(maph.__file__, maph_client.__file__, m.version('maph'), len(m.files('maph')))\n"
+                       "with tempfile.TemporaryDirectory() as folder, maph.open(folder + '/s.maph', 'c') as store: store['k'] = 'v'; print(store['k'].decode())")
+            *files, version, count, value = self.run_there(python, program)
+            self.assertTrue(all(file.startswith(os.path.join(folder, "environment") + os.sep) for file in files), files)
+            self.assertEqual((version, value), (maph.__version__, "v"))
+            self.assertGreater(int(count), 20)
+            if not shutil.which("mypy"):
+                self.skipTest("needs mypy")
+            pathlib.Path(folder, "program.py").write_text('import maph\nfrom maph_client import MaphClient\n'
+                                                          'def size(key: str) -> int:\n    return len(maph.open("x")[key]) + len(MaphClient().store("s")[key])\n')
+            checked = subprocess.run(["mypy", "--strict", "--python-executable", python, "--cache-dir", folder, "program.py"], cwd=folder, capture_output=True, text=True)
+            self.assertEqual(checked.returncode, 0, checked.stdout)
+
+    def test_pip_installs_a_folder_that_is_worked_on(self):
+        with tempfile.TemporaryDirectory() as folder:
+            python = self.in_a_new_environment(folder, "--editable", str(ROOM))
+            self.assertEqual(self.run_there(python, "import maph_client; print(maph_client.__file__)"), [str(ROOM / "maph_client" / "__init__.py")])
+
+    def test_pip_installs_what_was_packed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            packed = subprocess.run([sys.executable, "-c", "import pip_backend, sys; print(pip_backend.build_sdist(sys.argv[1]))", folder], cwd=ROOM, check=True,
+                                    capture_output=True, text=True).stdout.strip()
+            python = self.in_a_new_environment(folder, os.path.join(folder, packed))
+            self.assertEqual(self.run_there(python, "import maph; print(maph.__version__)"), [maph.__version__])
 
     def test_one_version(self):
         from maph.library import VERSION
