@@ -16,8 +16,9 @@
 ** Invariants:
 ** (1) A connection is in the list from init_connection until connection_close, which comes before its socket is closed.  Sockets are
 **     shut down only under the list's mutex: never a socket that has become somebody else's.
-** (2) One worker is kept free: whenever the last one gets a connection, an idle connection is shut.  Watchers count apart: there are
-**     option.watchers workers more than option.threads, and never more watchers than that, so they take none from requests.
+** (2) A worker is kept free: from option.threads connections on, one that has been idle for a moment is shut for each that comes, and
+**     while every worker has one the answers end theirs (`Connection: close`), which costs no client a request.  Watchers count apart:
+**     there are option.watchers workers more than option.threads, and never more watchers than that, so they take none from requests.
 ** (3) `running` is raised before `draining` is read, so drain never misses a request that will be served.
 ** (4) Nothing of civetweb that answers by itself is on: no files, no CORS preflights, no CGI, no digest authentication; paths are
 **     not decoded (its decoder cuts at %00 and its cleaned path folds `a.`, `a//b` and `..`: two keys would be one).
@@ -38,7 +39,7 @@
 #include "server.h"
 
 enum phase { FRESH, IDLE, WORKING, READING, WRITING };
-enum { MINIMUM_RATE = 16, REQUEST_ROOM = 65536, TICK_MS = 50, LINGER_MS = 8, KEPT_BUFFER = 256*1024 };
+enum { MINIMUM_RATE = 16, REQUEST_ROOM = 65536, TICK_MS = 50, IDLE_LEAST_MS = 250, LINGER_MS = 8, KEPT_BUFFER = 256*1024 };
 
 typedef struct connection {
   struct connection *next, *previous;
@@ -104,13 +105,15 @@ static int find_socket(const struct mg_request_info *info){
   return found;
 }
 
-/* Shut the connection that has waited longest for its next request; the mutex is held. */
+/* Shut the connection that has waited longest for its next request; the mutex is held.  Who asks again and again is let be: its next
+** request may be on the way. */
 static void evict_one(void){
+  uint64_t until = now_us() - IDLE_LEAST_MS*1000;
   connection *oldest = NULL;
   for(connection *c = connections; c; c = c->next){
     uint64_t since = atomic_load(&c->since_us);
     int phase = atomic_load(&c->phase);
-    if( phase!=IDLE || c->socket < 0 || atomic_load(&c->timed_out) ) continue;
+    if( phase!=IDLE || c->socket < 0 || since > until || atomic_load(&c->timed_out) ) continue;
     if( oldest==NULL || since < atomic_load(&oldest->since_us) ) oldest = c;
   }
   if( oldest==NULL ) return;
@@ -124,6 +127,8 @@ static bool workers_are_short(void){
   uint64_t connected = atomic_load(&connection_count), watching = atomic_load(&watcher_count);
   return connected >= option.threads + watching;
 }
+
+bool http_crowded(void){ return atomic_load(&connection_count) >= option.threads + option.watchers; }
 
 static int on_connection(const struct mg_connection *mg, void **data){
   connection *c = calloc(1, sizeof *c);

@@ -119,7 +119,7 @@ static bool client_keeps(const request *r){
 }
 
 static void end_head(request *r, const char *content_type){
-  if( http_draining() ) r->close = true;
+  if( http_draining() || http_crowded() ) r->close = true;
   if( !body_skip(r) ){
     r->close = true;
     http_disable_keep_alive(r);

@@ -133,6 +133,7 @@ int  http_start(void);                     /* listen as `option` says; 0 ok, els
 void http_drain(void);                     /* new requests get 503; returns when none is running or the drain timeout is over */
 void http_stop(void);
 bool http_draining(void);
+bool http_crowded(void);                   /* every worker has a connection: others may wait for one */
 const char *http_address(void);            /* host:port for people, the first of them */
 typedef struct http_counts { uint64_t connections, requests_running, accepted, evicted, timed_out, workers, watchers; } http_counts;
 http_counts http_count(void);

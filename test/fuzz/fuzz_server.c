@@ -57,6 +57,7 @@ void http_watch_end(void){ }
 bool http_timed_out(const request *r){ (void)r; return false; }
 void http_disable_keep_alive(request *r){ (void)r; }
 bool http_draining(void){ return false; }
+bool http_crowded(void){ return false; }
 http_counts http_count(void){ http_counts n = { 0 }; return n; }
 uint64_t now_us(void){ static uint64_t now; return now += 1000; }
 uint64_t wall_ms(void){ return 1800000000000u; }
