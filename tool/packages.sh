@@ -3,7 +3,7 @@ packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3
 packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 python3-pip pkgconf dpkg-dev nodejs openssl mandoc man-db"
 # Compilers, checkers and a browser of some hundred MB, and a server that Debian starts when it is installed: without them their tests are skipped.
-packages_ci="chromium clang debootstrap lintian mypy nginx-light node-typescript systemd zsh"
+packages_ci="chromium clang codespell debootstrap lintian mypy nginx-light node-typescript systemd zsh"
 packages_bench="liblmdb-dev libcdb-dev libtkrzw-dev libkyotocabinet-dev libleveldb-dev librocksdb-dev redis-server"
 
 # set_up PURPOSE PACKAGE...: packages, configure, make; the details go to a log that is shown when something fails.
