@@ -7,10 +7,12 @@
 #include "crash.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,10 +33,16 @@ static int shell(const char *format, const char *a, const char *b){
 static int mounted(void){ return is_mounted = shell("mount -o loop '%s' '%s'", disk, place)==0; }
 static int unmounted(void){ return is_mounted && shell("umount '%s'%s", place, "")==0; }
 
+/* In a mount namespace of our own: one that somebody else makes meanwhile would hold the file system, shut down as it is, and mounting the disk
+** again would find it. */
+static int alone(void){
+  return geteuid()==0 && unshare(CLONE_NEWNS)==0 && mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)==0;
+}
+
 int rig_mount(const char *size){
   place = file_named("mounted");
   disk = file_named("disk");
-  return geteuid()==0 && shell("truncate -s %s '%s'", size, disk)==0 && shell("mkfs.ext4 -q -F '%s'%s", disk, "")==0 && shell("mkdir -p '%s'%s", place, "")==0 && mounted();
+  return alone() && shell("truncate -s %s '%s'", size, disk)==0 && shell("mkfs.ext4 -q -F '%s'%s", disk, "")==0 && shell("mkdir -p '%s'%s", place, "")==0 && mounted();
 }
 
 void rig_mount_again(void){
