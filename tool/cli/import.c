@@ -169,19 +169,31 @@ static bool meaning_of(import *i, column *c, bool has_value){
     { "type", TYPE }, { "media_type", MEDIA_TYPE }, { "expires_at", EXPIRES_AT }, { "ttl", TTL }, { "key_type", KEY_TYPE },
     { "version", LET_PASS }, { "size", LET_PASS },
   };
-  if( !has_value ){
-    c->meaning = MEMBER;
-    return column_named(i, c->name)!=-2;
-  }
+  if( !has_value ){ c->meaning = MEMBER; return true; }
+  c->meaning = LET_PASS;
   for(size_t k = 0; k < sizeof known/sizeof known[0]; k++){
     if( strcmp(c->name, known[k].name)!=0 ) continue;
     c->meaning = known[k].meaning;
-    return column_named(i, c->name)!=-2;
+    return true;
   }
-  c->meaning = LET_PASS;
   if( i->a->value_column ) return true;
   complain("%s: there is no use for the column %s; --value-column value lets such columns be", i->source, c->name);
   return false;
+}
+
+static int by_name(const void *a, const void *b){ return strcmp(*(char *const*)a, *(char *const*)b); }
+
+/* Of the columns that are used. */
+static bool names_differ(const import *i){
+  char **names = malloc(i->column_count*sizeof *names), *twice = NULL;
+  size_t n = 0;
+  if( names==NULL ){ complain("out of memory"); return false; }
+  for(size_t k = 0; k < i->column_count; k++) if( i->columns[k].meaning!=LET_PASS ) names[n++] = i->columns[k].name;
+  qsort(names, n, sizeof *names, by_name);
+  for(size_t k = 1; k < n && twice==NULL; k++) if( strcmp(names[k-1], names[k])==0 ) twice = names[k];
+  if( twice ) complain("%s: two columns are named %s", i->source, twice);
+  free(names);
+  return twice==NULL;
 }
 
 static bool plan_columns(import *i, const record *header){
@@ -201,7 +213,7 @@ static bool plan_columns(import *i, const record *header){
     else if( (long)k==value ) c->meaning = VALUE;
     else if( !meaning_of(i, c, value >= 0) ) return false;
   }
-  return true;
+  return names_differ(i);
 }
 
 static const char *read_number(maph_slice field, uint64_t *number){
