@@ -459,7 +459,7 @@ int commit_begin_session(store *s){
   uint64_t end;
   int rc = MAPH_OK;
   s->unsettled = 1;                        /* until all of this has passed */
-  if( s->last.end==0 ){                    /* this process's first: the file may have been trimmed since it was opened */
+  if( s->last.end==0 || (!s->in_memory && get(&h->clean)!=CLEAN_DIRTY) ){     /* the file may have been trimmed since this process wrote last */
     s->populated = 0;
     rc = store_see_size(s, 0);
   }else if( get(&h->end)>atomic_load_explicit(&s->size, memory_order_relaxed) ) rc = store_see_size(s, 0);   /* another process let it grow */

@@ -146,6 +146,12 @@ int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, 
   return rc;
 }
 
+void create_remove_lock(const char *path){
+  char *name = create_beside(path, ".lock");
+  if( name && os_missing(path) ) os_remove(name);
+  os_free(name);
+}
+
 void create_remove_leftover(const char *path, const os_file *model){
   char *temporary = create_beside(path, ".new");
   uint64_t device, inode;
@@ -183,17 +189,22 @@ int create_store(const char *path, const maph_options *o){
   if( rc==MAPH_OK ) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
 done:
   store_free(s);
+  if( rc!=MAPH_OK && lock.fd>=0 ) create_remove_lock(path);
   create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
 }
 
-/* Remove a store's two files, the store first: its lock file may be made anew at any time. */
+/* Remove a store's two files, the store first: its lock file may be made anew at any time.  Not those of another store that has the name by now. */
 int create_remove_files(const char *path, const os_file *model){
   char *lock_name = create_beside(path, ".lock");
   uint64_t device = 0, inode = 0;
   int rc = lock_name ? os_identity(path, &device, &inode) : MAPH_NOMEM;
-  if( rc==MAPH_OK && device==model->device && inode==model->inode ) rc = os_remove(path);
+  if( rc==MAPH_OK && (device!=model->device || inode!=model->inode) ){
+    os_free(lock_name);
+    return MAPH_OK;
+  }
+  if( rc==MAPH_OK ) rc = os_remove(path);
   if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
   if( rc==MAPH_OK ) rc = os_flush_directory(path);
   os_free(lock_name);

@@ -6,7 +6,7 @@
 ** once, in the order of the log: as last put, but frozen ones first and in no order.  The log is read from start to end, so the hardware's prefetcher helps when it is
 ** given a head start.
 **
-** A cursor belongs to one thread at a time; it takes no lock, and writers go on.
+** A cursor belongs to one thread at a time; it takes no lock, and writers go on.  It keeps its snapshot until it is closed itself.
 */
 #include "store.h"
 
@@ -15,7 +15,6 @@ enum { AHEAD = 1024 };
 struct maph_cursor {
   uint32_t magic;
   maph_snapshot *snapshot;
-  int      owned;                /* the snapshot was opened for this cursor */
   uint64_t at;                   /* next record to look at */
   size_t   prefix_size;
   uint8_t  prefix[];
@@ -42,11 +41,12 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
   }
   c->magic = CURSOR_MAGIC;
   c->snapshot = snapshot;
-  c->owned = owned;
   c->at = LOG_START;
   c->prefix_size = prefix.size;
   if( prefix.size ) memcpy(c->prefix, prefix.data, prefix.size);
   handle_count_read(snapshot->handle, 1);
+  snapshot_hold(snapshot);
+  if( owned ) maph_snapshot_close(snapshot);
   *cursor = c;
   return MAPH_OK;
 }
@@ -55,7 +55,7 @@ void maph_cursor_close(maph_cursor *c){
   if( c==NULL || c->magic!=CURSOR_MAGIC ) return;
   c->magic = 0;
   handle_count_read(c->snapshot->handle, -1);
-  if( c->owned ) maph_snapshot_close(c->snapshot);
+  snapshot_let_go(c->snapshot);
   os_free(c);
 }
 

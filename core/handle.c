@@ -70,12 +70,7 @@ static void unmap_all(store *s){
   os_unmap(base, s->mapped);
 }
 
-void store_free(store *s){
-  if( s==NULL ) return;
-  unmap_all(s);
-  os_close(&s->file);
-  os_close(&s->lock);
-  txn_free(s->spare);
+static void destroy_mutexes(store *s){
   pthread_mutex_destroy(&s->mapping_mutex);
   pthread_mutex_destroy(&s->turn_mutex);
   pthread_mutex_destroy(&s->held_mutex);
@@ -84,6 +79,15 @@ void store_free(store *s){
   pthread_cond_destroy(&s->flush_done);
   pthread_cond_destroy(&s->turn_free);
   pthread_cond_destroy(&s->released);
+}
+
+void store_free(store *s){
+  if( s==NULL ) return;
+  unmap_all(s);
+  os_close(&s->file);
+  os_close(&s->lock);
+  txn_free(s->spare);
+  if( !s->dead ) destroy_mutexes(s);       /* in a child of fork they may wait for threads that it does not have */
   os_free(s->path);
   os_free(s);
 }
@@ -116,7 +120,7 @@ static int stop_writing(store *s){
   pthread_mutex_lock(&registry_mutex);
   if( !s->dead && --s->writers==0 ){
     rc = commit_end_sessions(s);
-    lock_close(s);
+    if( s->stayed ) lock_leave(s); else lock_close(s);
   }
   pthread_mutex_unlock(&registry_mutex);
   return rc;
@@ -144,7 +148,7 @@ static int add_writer(store *s, os_file *f, int timeout_ms){
     if( rc==MAPH_OK && !s->lockless && s->boot==0 ){
       rc = fail(MAPH_CANTOPEN, "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), so a power loss could go unnoticed: mount /proc", s->path);
     }
-    if( rc==MAPH_OK && !s->lockless && s->lock.fd<0 ) rc = lock_open(s, timeout_ms);
+    if( rc==MAPH_OK ) rc = lock_open(s, timeout_ms);
     s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
     s->streak = 0;
     s->unsettled = 1;
@@ -385,9 +389,10 @@ int maph_close(maph *m){
 /* ------------------------------------------------------------------------------------------- the next generation, refresh */
 
 /* The handle writes to what replaced this store.  Other threads of it may be about to lock the old one, and have to find out by themselves: the lock file
-** stays open as long as the store, but nobody counts us as a writer of it any more. */
+** stays open as long as the store, whoever else closes it, but nobody counts us as a writer of it any more. */
 static void leave_replaced(store *s){
   pthread_mutex_lock(&registry_mutex);
+  s->stayed = 1;
   if( !s->dead && --s->writers==0 ) lock_leave(s);
   pthread_mutex_unlock(&registry_mutex);
 }

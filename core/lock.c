@@ -30,32 +30,54 @@
 
 #include <errno.h>
 
-enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_US = 1000, WAITER_FRESH_NS = 5000000 };
+enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_US = 1000, WAITER_FRESH_NS = 5000000, LOCK_FILES_MOST = 100 };
 
 /* ------------------------------------------------------------------------------------------------------ the lock file */
 
+static int be_present(store *s, int timeout_ms){
+  uint64_t deadline = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
+  int got;
+  while( (got = os_lock(&s->lock, LOCK_PRESENT, 0))==0 && os_clock_ns()<deadline ) os_sleep_us(POLL_MOST_US);
+  if( got==0 ) return fail(MAPH_BUSY, "%s.lock: locked by a process that has the store to itself: try again", s->path);
+  return got<0 ? -got : MAPH_OK;
+}
+
+/* It may have gone with a store that was deleted, after it was opened and before it was locked. */
+static int still_named(const store *s, const char *name){
+  uint64_t device, inode;
+  return os_identity(name, &device, &inode)==MAPH_OK && device==s->lock.device && inode==s->lock.inode;
+}
+
+static int open_present(store *s, const char *name, int timeout_ms){
+  int rc, tries;
+  for(tries=0; ; tries++){
+    rc = os_open_lock(name, &s->file, &s->lock);
+    if( rc!=MAPH_OK ) return rc;
+    rc = be_present(s, timeout_ms);
+    if( rc==MAPH_OK && (still_named(s, name) || tries>=LOCK_FILES_MOST) ) return MAPH_OK;
+    os_close(&s->lock);
+    if( rc!=MAPH_OK ) return rc;
+  }
+}
+
 int lock_open(store *s, int timeout_ms){
   size_t n = strlen(s->path);
-  uint64_t deadline = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
   char *name;
   int rc, got;
-  s->lock.fd = -1;
   if( s->lockless ) return MAPH_OK;
+  if( s->lock.fd>=0 ) return be_present(s, timeout_ms);
   name = os_alloc(n+6);
   if( name==NULL ) return MAPH_NOMEM;
   memcpy(name, s->path, n);
   memcpy(name+n, ".lock", 6);
-  rc = os_open_lock(name, &s->file, &s->lock);
-  if( rc!=MAPH_OK ) goto done;
-  do os_random(&s->identity, sizeof s->identity); while( s->identity>>61!=1 );   /* a byte's offset: positive, never 0 */
-  while( (got = os_lock(&s->lock, LOCK_PRESENT, 0))==0 && os_clock_ns()<deadline ) os_sleep_us(POLL_MOST_US);
-  if( got==1 ) got = os_lock(&s->lock, LOCK_IDENTITY+s->identity, 1);
-  if( got<0 ) rc = -got;
-  if( got==0 ) rc = fail(MAPH_BUSY, "%s: locked by a process that has the store to itself: try again", name);
-  if( rc!=MAPH_OK ) os_close(&s->lock);
-done:
+  rc = open_present(s, name, timeout_ms);
   os_free(name);
-  return rc;
+  if( rc!=MAPH_OK ) return rc;
+  do os_random(&s->identity, sizeof s->identity); while( s->identity>>61!=1 );   /* a byte's offset: positive, never 0 */
+  got = os_lock(&s->lock, LOCK_IDENTITY+s->identity, 1);
+  if( got==1 ) return MAPH_OK;
+  os_close(&s->lock);
+  return got<0 ? -got : fail(MAPH_BUSY, "%s.lock: another writer has the same mark: try again", s->path);
 }
 
 void lock_close(store *s){

@@ -20,7 +20,8 @@
 **
 ** LIFETIME OF POINTERS.  A slice that a read hands out points into the mapped file.  It stays valid, and its bytes
 ** unchanged, until maph_refresh or maph_close of that handle (for a read through a snapshot or cursor: until that
-** is closed too, at least).  The file grows, is rewritten and recovered without moving what was handed out.
+** is closed too, at least).  The file grows, is rewritten and recovered without moving what was handed out.  What a transaction reads of its own
+** writes stays so only until they are undone: by rollback_to, abort or a failed commit.
 **
 ** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns MAPH_MISUSE.
 **
@@ -197,7 +198,7 @@ MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice
 MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys, maph_entry *entries);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);                 /* live keys, expired ones included */
-MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op */
+MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op.  Its cursors read on */
 
 /* Every live entry whose key begins with prefix, each once, in the order they were last put (frozen ones first, in no order).  snapshot may be NULL: the cursor
 ** opens one and closes it.  A prefix (at most 65535 bytes: TOOBIG) narrows what is returned, not what is read: the cost is a pass over the log. */

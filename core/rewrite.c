@@ -409,13 +409,6 @@ static int name_backup(rewriting *x, const char *temporary, const char *path, co
   return rc;
 }
 
-/* No store came to that path: nor shall its lock file stay.  Why it did not come is still to be told. */
-static void remove_lock_file(const char *path){
-  char *name = create_beside(path, ".lock");
-  if( name && os_missing(path) ) os_remove(name);
-  os_free(name);
-}
-
 static int must_be_free(const char *path){
   uint64_t device, inode;
   return os_identity(path, &device, &inode)==MAPH_OK ? fail(MAPH_EXISTS, "%s: exists already: name a new file for the backup", path) : MAPH_OK;
@@ -447,7 +440,7 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if( rc==MAPH_OK ) rc = write_base(&x, 0, 0);
   if( rc==MAPH_OK ) rc = name_backup(&x, temporary, resolved, &lock);
   if( rc!=MAPH_OK && x.to ) os_remove(temporary);
-  if( rc!=MAPH_OK && lock.fd>=0 ) remove_lock_file(resolved);
+  if( rc!=MAPH_OK && lock.fd>=0 ) create_remove_lock(resolved);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);

@@ -74,6 +74,7 @@ typedef struct store {
   pthread_cond_t  released;      /* held became 0 */
   unsigned held;                 /* reasons to hold the lock: the turn, and each transaction decided but not yet visible */
   int      locked;               /* byte 0 is locked */
+  int      stayed;               /* a handle moved on whose other threads may still ask for the lock: its file stays open as long as the store */
   uint64_t identity;             /* of this store object as a writer; its byte of the lock file is locked */
   unsigned streak;               /* times the lock was taken in a row with nobody waiting */
   uint64_t streak_began;
@@ -196,13 +197,15 @@ int  index_walk(const view *v, index_visit_fn visit, void *arg);
 /* ------------------------------------------------------------------------------------------------------------ view.c */
 int  view_latest(store *s, view *v);
 int  view_at(store *s, uint64_t snapshot, view *v);
+void snapshot_hold(maph_snapshot *x);                                /* as long as a cursor needs it */
+void snapshot_let_go(maph_snapshot *x);
 int  view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it);     /* live at the snapshot; now 0: ask the clock if need be */
 void view_for_writing(store *s, uint64_t snapshot, view *v);         /* what a writer reads; nothing is checked */
 int  view_check_key(maph_slice key);
 int  item_expired(const item *it, uint64_t now);
 
 /* ------------------------------------------------------------------------------------------------------------ lock.c */
-int  lock_open(store *s, int timeout_ms);                            /* the lock file, and this process's mark in it */
+int  lock_open(store *s, int timeout_ms);                            /* the lock file, and this process's mark in it: again, if it stayed open */
 void lock_close(store *s);
 int  lock_take(store *s, int timeout_ms);                            /* the turn and the lock; then the store is whole and `last` current */
 void lock_give_turn(store *s);
@@ -262,6 +265,7 @@ int  create_store(const char *path, const maph_options *o);          /* EXISTS *
 int  create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, store **s);  /* empty, lockless, not registered */
 int  create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys, store **s);
 void create_remove_leftover(const char *path, const os_file *model); /* of a rewrite that died */
+void create_remove_lock(const char *path);                           /* no store came to that path: nor shall its lock file stay.  Under byte 2 */
 char *create_beside(const char *path, const char *suffix);           /* a name; NULL no memory; os_free it */
 int  create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);   /* byte 2 of its lock file */
 void create_unlock_rewrite(os_file *lock);                            /* and close it */
@@ -298,6 +302,7 @@ struct maph_snapshot {
   struct maph_txn *txn;          /* while it is open */
   int      rolled_back;
   struct maph_snapshot *next;    /* of the transaction */
+  atomic_uint users;             /* its owner, until it is closed, and cursors */
 };
 enum { HANDLE_MAGIC = 0x6d617068, TXN_MAGIC = 0x7478, SNAPSHOT_MAGIC = 0x736e, CURSOR_MAGIC = 0x6375, CHANGES_MAGIC = 0x6368 };
 

@@ -339,6 +339,7 @@ int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot){
   x->records = t->records;
   x->now = os_time_ms();
   x->txn = t;
+  atomic_init(&x->users, 1);
   x->next = t->snapshots;
   t->snapshots = x;
   store_pin(t->s);

@@ -191,23 +191,32 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
   x->version = e.head.version_prev & VERSION_MAX;
   x->records = e.records;
   x->now = os_time_ms();
+  atomic_init(&x->users, 1);
   store_pin(s);
   handle_count_read(m, 1);
   *snapshot = x;
   return MAPH_OK;
 }
 
-void maph_snapshot_close(maph_snapshot *x){
-  if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return;
+void snapshot_hold(maph_snapshot *x){ atomic_fetch_add(&x->users, 1); }
+
+void snapshot_let_go(maph_snapshot *x){
+  if( atomic_fetch_sub(&x->users, 1)!=1 ) return;
   if( x->txn ){
     struct maph_snapshot **p = &x->txn->snapshots;
     while( *p && *p!=x ) p = &(*p)->next;
     if( *p ) *p = x->next;
   }
-  x->magic = 0;
-  handle_count_read(x->handle, -1);
   store_unpin(x->s);
   os_free(x);
+}
+
+/* Nothing more is asked of it but by its cursors, which keep it. */
+void maph_snapshot_close(maph_snapshot *x){
+  if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return;
+  x->magic = 0;
+  handle_count_read(x->handle, -1);
+  snapshot_let_go(x);
 }
 
 static int snapshot_view(maph_snapshot *x, view *v){
