@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -258,6 +259,15 @@ int os_grow(os_file *f, const char *path, uint64_t to){
   if( e ) return fail(space_code(e), "%s: cannot grow to %llu bytes: %s: make room and try again", path, (unsigned long long)to, strerror(e));
   f->size = to;
   return MAPH_OK;
+}
+
+int os_room(const os_file *f, const char *path, uint64_t bytes){
+  struct statvfs disk;
+  uint64_t room;
+  if( SYS("fstatvfs", -1, fstatvfs(f->fd, &disk))!=0 || disk.f_blocks==0 ) return MAPH_OK;      /* it will be found out, then */
+  room = (uint64_t)disk.f_bavail*disk.f_frsize;
+  if( room>=bytes ) return MAPH_OK;
+  return fail(MAPH_FULL, "%s: %llu bytes are needed, the disk has %llu: make room, or expect fewer keys", path, (unsigned long long)bytes, (unsigned long long)room);
 }
 
 void os_trim(os_file *f, uint64_t to){

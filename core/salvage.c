@@ -24,7 +24,7 @@ typedef struct salvage {
   uint64_t highest;              /* version ever seen, of what was lost too: none is given out again */
 } salvage;
 
-enum { BASE_AT_ONCE = 65536, TELL_EACH = 256*1024 };
+enum { DAMAGED_MOST = 1000, BASE_AT_ONCE = 65536, TELL_EACH = 256*1024 };
 
 static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, uint64_t b){
   char line[512];
@@ -192,14 +192,19 @@ static uint64_t believed(const store *s){
   return header_trusted(s, h) && record_end(&v, committed, &e)==MAPH_OK ? committed : size;
 }
 
+static char *damaged_name(const char *path, int n){
+  char suffix[32];
+  if( n==0 ) snprintf(suffix, sizeof suffix, ".damaged"); else snprintf(suffix, sizeof suffix, ".damaged.%d", n);
+  return create_beside(path, suffix);
+}
+
 /* Keep the damaged file beside, under the first free name, and give the new one its place. */
 static int take_place(const char *path, const char *temporary, salvage *x){
-  char *kept = NULL, suffix[32];
+  char *kept = NULL;
   int rc = MAPH_EXISTS, n;
-  for(n=0; rc==MAPH_EXISTS && n<1000; n++){
+  for(n=0; rc==MAPH_EXISTS && n<DAMAGED_MOST; n++){
     os_free(kept);
-    if( n==0 ) snprintf(suffix, sizeof suffix, ".damaged"); else snprintf(suffix, sizeof suffix, ".damaged.%d", n);
-    kept = create_beside(path, suffix);
+    kept = damaged_name(path, n);
     if( kept==NULL ) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
@@ -237,6 +242,22 @@ static void seal(store *s, const os_file *lock){
   store_word(s->write_base, &h->clean, CLEAN_YES);
 }
 
+/* Who died between the two names that take_place gives left the damaged file with both: it begins anew.  A second name that is not of its making would part
+** from the store. */
+static int must_have_one_name(const char *path, store *s){
+  char *kept;
+  int rc = MAPH_OK, n;
+  uint64_t device, inode;
+  for(n=0; rc==MAPH_OK && s->file.links>1 && n<DAMAGED_MOST; n++){
+    kept = damaged_name(path, n);
+    if( kept==NULL ) return MAPH_NOMEM;
+    if( os_identity(kept, &device, &inode)==MAPH_OK && device==s->file.device && inode==s->file.inode ) rc = os_remove(kept);
+    os_free(kept);
+    if( rc==MAPH_OK ) rc = os_status(&s->file, path);
+  }
+  return rc==MAPH_OK ? create_may_write(&s->file, path) : rc;
+}
+
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
 static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p){
   maph_options o = MAPH_OPTIONS_INIT;
@@ -257,6 +278,8 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     if( got==1 ) got = os_lock(&lock, LOCK_WRITER, 1);
     if( got<0 ) rc = -got;
     if( got==0 ) rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
+    if( rc==MAPH_OK ) rc = os_status(&x.from->file, path);
+    if( rc==MAPH_OK ) rc = must_have_one_name(path, x.from);
   }
   o.mode = rc==MAPH_OK ? (int)x.from->file.mode : 0600;
   if( rc==MAPH_OK ) rc = create_empty(temporary, &o, x.from->uuid, x.from->generation+1, x.from->base_version, &x.to);

@@ -8,13 +8,17 @@
 ** number of other keys.  Readers look at all times for what must not be: left differing from right in one get_many, in one snapshot
 ** or in one cursor; a sum that goes back; a slice whose bytes change while it is held.
 ** Where REWRITING is true, one more thread compacts and optimizes in turn, and one follows the changes.
+**
+**   maph_fork_close PATH N     -> how many of N children, forked while four threads write, did not get OK from maph_close within seconds
 */
 #include "maph.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <tcl.h>
+#include <unistd.h>
 
 int Maphthreads_Init(Tcl_Interp *interp);
 
@@ -190,7 +194,52 @@ static int threads_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *c
   return TCL_OK;
 }
 
+/* ---------------------------------------------------------------------------------------------------------- fork and close */
+typedef struct busy { maph *m; atomic_int stop; } busy;
+
+static void *keep_busy(void *arg){
+  busy *b = arg;
+  maph_snapshot *s;
+  while( !atomic_load(&b->stop) ){
+    if( maph_snapshot_open(b->m, &s)==MAPH_OK ) maph_snapshot_close(s);
+    maph_put(b->m, maph_str("counter"), maph_str("x"));
+  }
+  return NULL;
+}
+
+static int close_in_child(maph *m){
+  int status = 1;
+  pid_t pid = fork();
+  if( pid==0 ){
+    alarm(20);
+    _exit(maph_close(m));
+  }
+  return pid>0 && waitpid(pid, &status, 0)==pid && status==0;
+}
+
+static int fork_close_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+  enum { THREADS = 4 };
+  pthread_t threads[THREADS];
+  int n, i, failed = 0;
+  busy b;
+  (void)data;
+  if( objc!=3 || Tcl_GetIntFromObj(interp, objv[2], &n)!=TCL_OK ){ Tcl_WrongNumArgs(interp, 1, objv, "PATH N"); return TCL_ERROR; }
+  atomic_init(&b.stop, 0);
+  if( maph_open(Tcl_GetString(objv[1]), MAPH_RDWR|MAPH_CREATE, NULL, &b.m)!=MAPH_OK ){
+    Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(NULL), -1));
+    return TCL_ERROR;
+  }
+  for(i=0; i<THREADS; i++) if( pthread_create(&threads[i], NULL, keep_busy, &b)!=0 ) Tcl_Panic("no thread");
+  for(i=0; i<n && failed<2; i++) failed += !close_in_child(b.m);
+  atomic_store(&b.stop, 1);
+  for(i=0; i<THREADS; i++) pthread_join(threads[i], NULL);
+  maph_close(b.m);
+  Tcl_SetObjResult(interp, Tcl_NewIntObj(failed));
+  return TCL_OK;
+}
+
 int Maphthreads_Init(Tcl_Interp *interp){
+  Tcl_CreateObjCommand(interp, "maph_fork_close", fork_close_cmd, NULL, NULL);
   Tcl_CreateObjCommand(interp, "maph_threads", threads_cmd, NULL, NULL);
   return TCL_OK;
 }
