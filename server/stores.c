@@ -6,7 +6,7 @@
 ** stays open; where it may only be read it is opened for reading.  The table holds one reference and each request one: a store that is
 ** deleted leaves the table at once, and its handle is closed by the last request that uses it.  A handle keeps what it mapped until it is
 ** closed, so a store whose file was rewritten is forgotten and opened anew; so is one whose name leads elsewhere, since rm, or mv of a
-** backup, leaves no mark in the file.
+** backup, leaves no mark in the file: each request looks, and those that nobody asks for are looked at each second.
 **
 ** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only regular files are opened,
 ** never what a link points to.
@@ -159,13 +159,23 @@ static void opening_end(const opening *mine){
   pthread_mutex_unlock(&openings_mutex);
 }
 
+/* A handle that moved on to a rewritten file still holds the old one, so that no other can have its inode. */
+static bool outdated(const store *s){
+  struct stat st;
+  return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
+}
+
+/* The store as it is in the table, if its name still leads to its file: what a request writes goes where the next one reads. */
 static store *in_table(const char *name, size_t size){
   store *s;
   pthread_rwlock_rdlock(&table_lock);
   s = *find(name, size);
   if( s ) store_hold(s);
   pthread_rwlock_unlock(&table_lock);
-  return s;
+  if( s==NULL || !outdated(s) ) return s;
+  store_forget(s);
+  store_release(s);
+  return NULL;
 }
 
 store *store_acquire(const char *name, size_t size, int *rc){
@@ -205,12 +215,6 @@ void store_forget(store *s){
     atomic_store(&s->retired, true);
     store_release(s);
   }
-}
-
-/* A handle that moved on to a rewritten file still holds the old one, so that no other can have its inode. */
-static bool outdated(const store *s){
-  struct stat st;
-  return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
 }
 
 void stores_renew(void){
