@@ -3,7 +3,8 @@
 **
 ** A store is DIR/NAME.maph.  It is opened at its first use (those there at start by a thread of their own, so that one which must be
 ** recovered, or which another process has to itself, keeps nobody from the others), once, for reading and writing with verified reads, and
-** stays open; where it may only be read it is opened for reading.  The table holds one reference and each request one: a store that is
+** stays open; where it may only be read it is opened for reading, and for writing when what stood in the way is gone, which is tried each
+** second by the requests for it.  The table holds one reference and each request one: a store that is
 ** deleted leaves the table at once, and its handle is closed by the last request that uses it.  A handle keeps what it mapped until it is
 ** closed, so a store whose file was rewritten is forgotten and opened anew; so is one whose name leads elsewhere, since rm, or mv of a
 ** backup, leaves no mark in the file: each request looks, and those that nobody asks for are looked at each second.
@@ -26,7 +27,7 @@
 #include <unistd.h>
 #include "server.h"
 
-enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25, OPENING_LEAST_MS = 1000 };
+enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25, OPENING_LEAST_MS = 1000, RETRY_US = 1000000 };
 static store *table[BUCKETS];
 static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
 
@@ -76,27 +77,27 @@ static void fill_options(maph_options *o){
   o->durability = durability_from_name(option.sync, strlen(option.sync));
 }
 
-/* Open for writing; where that is not allowed, for reading. */
-static int open_handle(const char *path, maph **m, bool *read_only){
+/* Open for writing; where that is not allowed, for reading: then `obstacle` says why. */
+static int open_handle(const char *path, maph **m, char *obstacle, size_t room){
   maph_options o;
   int rc;
   fill_options(&o);
-  *read_only = option.read_only;
+  snprintf(obstacle, room, "%s", option.read_only ? "it was started with --read-only" : "");
   if( option.read_only ) return maph_open(path, MAPH_RDONLY, &o, m);
   rc = maph_open(path, MAPH_RDWR, &o, m);
-  if( (rc==MAPH_CANTOPEN || rc==MAPH_READONLY) && maph_open(path, MAPH_RDONLY, &o, m)==MAPH_OK ){
-    *read_only = true;
-    return MAPH_OK;
-  }
-  return rc;
+  if( rc!=MAPH_CANTOPEN && rc!=MAPH_READONLY ) return rc;
+  sentence_public(obstacle, room, maph_errmsg(NULL));
+  return maph_open(path, MAPH_RDONLY, &o, m)==MAPH_OK ? MAPH_OK : rc;
 }
 
-static store *new_store(const char *name, size_t size, maph *m, bool read_only, const struct stat *file){
+static store *new_store(const char *name, size_t size, maph *m, const char *obstacle, const struct stat *file){
   store *s = calloc(1, sizeof *s);
   if( s==NULL ) return NULL;
   memcpy(s->name, name, size);
   s->m = m;
-  s->read_only = read_only;
+  s->read_only = *obstacle!=0;
+  strcpy(s->obstacle, obstacle);
+  atomic_init(&s->tried_us, now_us());
   s->device = file->st_dev;
   s->inode = file->st_ino;
   atomic_init(&s->references, 1);
@@ -113,14 +114,13 @@ static void insert(store *s){
 
 /* Open it into the table; the name is in `openings`. */
 static int open_store(const char *name, size_t size, store **result){
-  char path[4096];
+  char path[4096], obstacle[sizeof (*result)->obstacle];
   maph *m = NULL;
   struct stat st;
-  bool read_only;
   int rc;
   if( !path_of(path, sizeof path, name, size) || !look(name, size, &st) ) return MAPH_NOTFOUND;
-  if( (rc = open_handle(path, &m, &read_only))!=MAPH_OK ) return rc;
-  *result = new_store(name, size, m, read_only, &st);
+  if( (rc = open_handle(path, &m, obstacle, sizeof obstacle))!=MAPH_OK ) return rc;
+  *result = new_store(name, size, m, obstacle, &st);
   if( *result==NULL ){ maph_close(m); return MAPH_NOMEM; }
   store_hold(*result);
   insert(*result);
@@ -165,6 +165,62 @@ static bool outdated(const store *s){
   return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
 }
 
+/* Put `better` where s is in the table.  False: it is not there any more. */
+static bool replace(store *s, store *better){
+  store **at;
+  bool found;
+  pthread_rwlock_wrlock(&table_lock);
+  at = find(s->name, strlen(s->name));
+  found = *at==s;
+  if( found ){
+    better->next = s->next;
+    *at = better;
+  }
+  pthread_rwlock_unlock(&table_lock);
+  return found;
+}
+
+void store_obstacle(const store *s, char *out, size_t room){
+  pthread_rwlock_rdlock(&table_lock);
+  snprintf(out, room, "%s", s->obstacle);
+  pthread_rwlock_unlock(&table_lock);
+}
+
+/* A store that could only be opened for reading, for writing: that, or s itself, with why not. */
+static store *open_for_writing(store *s){
+  char path[4096];
+  maph_options o;
+  maph *m = NULL;
+  struct stat st;
+  store *better;
+  fill_options(&o);
+  if( !path_of(path, sizeof path, s->name, strlen(s->name)) || !look(s->name, strlen(s->name), &st) ) return s;
+  if( maph_open(path, MAPH_RDWR, &o, &m)!=MAPH_OK ){
+    pthread_rwlock_wrlock(&table_lock);
+    sentence_public(s->obstacle, sizeof s->obstacle, maph_errmsg(NULL));
+    pthread_rwlock_unlock(&table_lock);
+    return s;
+  }
+  better = new_store(s->name, strlen(s->name), m, "", &st);
+  if( better==NULL ){ maph_close(m); return s; }
+  store_hold(better);
+  if( !replace(s, better) ){
+    store_release(better);
+    store_release(better);
+    return s;
+  }
+  atomic_store(&s->retired, true);
+  store_release(s);
+  store_release(s);
+  return better;
+}
+
+/* Whether it is time, and this request's turn, to try that. */
+static bool may_try(store *s){
+  uint64_t tried = atomic_load(&s->tried_us), now = now_us();
+  return s->read_only && !option.read_only && now - tried >= RETRY_US && atomic_compare_exchange_strong(&s->tried_us, &tried, now);
+}
+
 /* The store as it is in the table, if its name still leads to its file: what a request writes goes where the next one reads. */
 static store *in_table(const char *name, size_t size){
   store *s;
@@ -183,7 +239,7 @@ store *store_acquire(const char *name, size_t size, int *rc){
   store *s;
   *rc = MAPH_OK;
   if( !store_name_valid(name, size) ){ *rc = MAPH_MISUSE; return NULL; }
-  if( (s = in_table(name, size))!=NULL ) return s;
+  if( (s = in_table(name, size))!=NULL ) return may_try(s) ? open_for_writing(s) : s;
   if( !opening_begin(&mine) ){ *rc = STORE_OPENING; return NULL; }
   s = in_table(name, size);
   if( s==NULL ) *rc = open_store(name, size, &s);
