@@ -75,8 +75,10 @@ bool write_holds(request *r){
 }
 
 bool write_allowed(request *r){
+  char obstacle[sizeof r->store->obstacle];
   if( !r->store->read_only ) return write_holds(r);
-  reply_problem(r, 403, "read_only", "this server may only read %s", r->store->name);
+  store_obstacle(r->store, obstacle, sizeof obstacle);
+  reply_problem(r, 403, "read_only", "this server may only read %s: %s", r->store->name, obstacle);
   return false;
 }
 

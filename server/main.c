@@ -77,9 +77,8 @@ int main(int argc, char **argv){
   if( rc!=0 ) return rc - 1;
   block_signals(&set);
   sentence_setup();
-  if( !sigbus_guard() || !log_open() || !auth_load() || !stores_open_all() ) return 2;
-  if( http_start()!=0 ){ stores_close_all(); return 2; }
-  if( commit_start()!=0 ){
+  if( !sigbus_guard() || !log_open() || !auth_load() || !stores_find() || http_start()!=0 ) return 2;
+  if( stores_start()!=0 || commit_start()!=0 ){
     log_line("cannot start a thread: %s", strerror(errno));
     return 2;
   }

@@ -33,8 +33,17 @@ static const struct { int status; const char *code; } core_codes[] = {
 };
 enum { CORE_CODES = sizeof core_codes/sizeof core_codes[0] };
 
-int maph_status(int rc){ return rc >= 0 && rc < CORE_CODES ? core_codes[rc].status : 500; }
-const char *maph_code(int rc){ return rc >= 0 && rc < CORE_CODES ? core_codes[rc].code : "internal"; }
+static int of_core(int rc){ return rc==STORE_OPENING ? MAPH_BUSY : rc; }
+
+int maph_status(int rc){
+  rc = of_core(rc);
+  return rc >= 0 && rc < CORE_CODES ? core_codes[rc].status : 500;
+}
+
+const char *maph_code(int rc){
+  rc = of_core(rc);
+  return rc >= 0 && rc < CORE_CODES ? core_codes[rc].code : "internal";
+}
 
 static const struct { int status; const char *title; } titles[] = {
   { 101, "Switching Protocols" }, { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 206, "Partial Content" }, { 304, "Not Modified" },
@@ -185,7 +194,7 @@ void reply_problem(request *r, int status, const char *code, const char *format,
 }
 
 void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room){
-  bool has_path = sentence_public(out, room, maph_errmsg(m));
+  bool has_path = sentence_public(out, room, store_errmsg(rc, m));
   if( has_path && maph_status(rc) >= 500 && rc!=MAPH_BUSY ) log_line("request %s: %s", r->id, maph_errmsg(m));
 }
 

@@ -230,15 +230,22 @@ typedef struct store {
   atomic_bool   sync_failed;              /* a background sync; said once */
   uint64_t      rewritten_us;             /* when it was compacted by itself last, or that was tried; 0: never */
   uint64_t      device, inode;            /* what the name led to just before */
+  atomic_uint_fast64_t tried_us;          /* when it was opened, or, while it may only be read, that was tried again for writing */
+  char          obstacle[200];            /* why it may only be read; table_lock */
   atomic_bool   retired;                  /* no longer in the table: who holds it for long should acquire it anew */
   struct store *next;
 } store;
 
-bool stores_open_all(void);               /* false: no such folder; a store that cannot be opened is reported and tried again later */
+bool stores_find(void);                   /* at start: which there are; false: no such folder, which was said */
+int  stores_start(void);                  /* begin to open those; one that cannot be opened is reported and tried again at its first use */
 int  stores_folder_trouble(bool to_write); /* why stores cannot be found now, or made, as errno; 0: they can */
 void stores_close_all(void);
-/* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name) or why it cannot be opened. */
+/* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name), STORE_OPENING (another request opens
+** it for long already) or why it cannot be opened. */
+enum { STORE_OPENING = -1 };
 store *store_acquire(const char *name, size_t size, int *rc);
+void store_obstacle(const store *s, char *out, size_t room);   /* why it may only be read */
+const char *store_errmsg(int rc, maph *m);   /* maph_errmsg, or that it is being opened */
 void store_hold(store *s);
 void store_release(store *s);
 void store_forget(store *s);              /* its file is gone or another: the next acquire looks again */

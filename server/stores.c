@@ -1,17 +1,19 @@
 /*
 ** stores.c - the stores that are open, and making, deleting and describing them.
 **
-** A store is DIR/NAME.maph.  It is opened at its first use (at start for those there), once, for reading and writing with
-** verified reads, and stays open; where it may only be read it is opened for reading.  The table holds one reference and
-** each request one: a store that is deleted leaves the table at once, and its handle is closed by the last request that
-** uses it.  A handle keeps what it mapped until it is closed, so a store whose file was rewritten is forgotten and opened anew;
-** so is one whose name leads elsewhere, since rm, or mv of a backup, leaves no mark in the file.
+** A store is DIR/NAME.maph.  It is opened at its first use (those there at start by a thread of their own, so that one which must be
+** recovered, or which another process has to itself, keeps nobody from the others), once, for reading and writing with verified reads, and
+** stays open; where it may only be read it is opened for reading, and for writing when what stood in the way is gone, which is tried each
+** second by the requests for it.  The table holds one reference and each request one: a store that is
+** deleted leaves the table at once, and its handle is closed by the last request that uses it.  A handle keeps what it mapped until it is
+** closed, so a store whose file was rewritten is forgotten and opened anew; so is one whose name leads elsewhere, since rm, or mv of a
+** backup, leaves no mark in the file: each request looks, and those that nobody asks for are looked at each second.
 **
 ** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only regular files are opened,
 ** never what a link points to.
 **
-** Locking: table_lock for the table.  It is held while a store is opened (below a millisecond), never during input or output
-** for a client, and never while a handle is closed.
+** Locking: table_lock for the table, never held during input or output, nor while a handle is opened or closed.  Who opens a store says so
+** in `openings`, and only who wants that very store waits for it.
 */
 #include <dirent.h>
 #include <errno.h>
@@ -20,12 +22,24 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 #include "server.h"
 
-enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000 };
+enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25, OPENING_LEAST_MS = 1000, RETRY_US = 1000000 };
 static store *table[BUCKETS];
 static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
+
+/* A store that somebody opens just now; it lies on that thread's stack. */
+typedef struct opening {
+  const char *name;
+  size_t      size;
+  struct opening *next;
+} opening;
+static opening *openings;
+static pthread_mutex_t openings_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t opening_ended = PTHREAD_COND_INITIALIZER;
 
 static unsigned bucket_of(const char *name, size_t size){
   uint32_t h = 2166136261u;
@@ -63,69 +77,178 @@ static void fill_options(maph_options *o){
   o->durability = durability_from_name(option.sync, strlen(option.sync));
 }
 
-/* Open for writing; where that is not allowed, for reading. */
-static int open_handle(const char *path, maph **m, bool *read_only){
+/* Open for writing; where that is not allowed, for reading: then `obstacle` says why. */
+static int open_handle(const char *path, maph **m, char *obstacle, size_t room){
   maph_options o;
   int rc;
   fill_options(&o);
-  *read_only = option.read_only;
+  snprintf(obstacle, room, "%s", option.read_only ? "it was started with --read-only" : "");
   if( option.read_only ) return maph_open(path, MAPH_RDONLY, &o, m);
   rc = maph_open(path, MAPH_RDWR, &o, m);
-  if( (rc==MAPH_CANTOPEN || rc==MAPH_READONLY) && maph_open(path, MAPH_RDONLY, &o, m)==MAPH_OK ){
-    *read_only = true;
-    return MAPH_OK;
-  }
-  return rc;
+  if( rc!=MAPH_CANTOPEN && rc!=MAPH_READONLY ) return rc;
+  sentence_public(obstacle, room, maph_errmsg(NULL));
+  return maph_open(path, MAPH_RDONLY, &o, m)==MAPH_OK ? MAPH_OK : rc;
 }
 
-static store *new_store(const char *name, size_t size, maph *m, bool read_only, const struct stat *file){
+static store *new_store(const char *name, size_t size, maph *m, const char *obstacle, const struct stat *file){
   store *s = calloc(1, sizeof *s);
   if( s==NULL ) return NULL;
   memcpy(s->name, name, size);
   s->m = m;
-  s->read_only = read_only;
+  s->read_only = *obstacle!=0;
+  strcpy(s->obstacle, obstacle);
+  atomic_init(&s->tried_us, now_us());
   s->device = file->st_dev;
   s->inode = file->st_ino;
   atomic_init(&s->references, 1);
   return s;
 }
 
-/* Put it into the table; table_lock is held for writing. */
 static void insert(store *s){
   store **at = &table[bucket_of(s->name, strlen(s->name))];
+  pthread_rwlock_wrlock(&table_lock);
   s->next = *at;
   *at = s;
+  pthread_rwlock_unlock(&table_lock);
 }
 
+/* Open it into the table; the name is in `openings`. */
 static int open_store(const char *name, size_t size, store **result){
-  char path[4096];
+  char path[4096], obstacle[sizeof (*result)->obstacle];
   maph *m = NULL;
   struct stat st;
-  bool read_only;
   int rc;
   if( !path_of(path, sizeof path, name, size) || !look(name, size, &st) ) return MAPH_NOTFOUND;
-  if( (rc = open_handle(path, &m, &read_only))!=MAPH_OK ) return rc;
-  *result = new_store(name, size, m, read_only, &st);
+  if( (rc = open_handle(path, &m, obstacle, sizeof obstacle))!=MAPH_OK ) return rc;
+  *result = new_store(name, size, m, obstacle, &st);
   if( *result==NULL ){ maph_close(m); return MAPH_NOMEM; }
+  store_hold(*result);
   insert(*result);
   return MAPH_OK;
 }
 
+static bool is_being_opened(const char *name, size_t size){
+  const opening *o = openings;
+  while( o && (o->size!=size || memcmp(o->name, name, size)!=0) ) o = o->next;
+  return o!=NULL;
+}
+
+/* When nobody else opens that store any more, we do.  False: that lasts longer than one may wait. */
+static bool opening_begin(opening *mine){
+  uint64_t wait_ms = option.busy_timeout_ms > OPENING_LEAST_MS ? option.busy_timeout_ms : OPENING_LEAST_MS;
+  struct timespec until;
+  bool waits;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += (time_t)(wait_ms/1000);
+  pthread_mutex_lock(&openings_mutex);
+  while( (waits = is_being_opened(mine->name, mine->size)) && pthread_cond_timedwait(&opening_ended, &openings_mutex, &until)==0 );
+  if( !waits ){
+    mine->next = openings;
+    openings = mine;
+  }
+  pthread_mutex_unlock(&openings_mutex);
+  return !waits;
+}
+
+static void opening_end(const opening *mine){
+  opening **at = &openings;
+  pthread_mutex_lock(&openings_mutex);
+  while( *at!=mine ) at = &(*at)->next;
+  *at = mine->next;
+  pthread_cond_broadcast(&opening_ended);
+  pthread_mutex_unlock(&openings_mutex);
+}
+
+/* A handle that moved on to a rewritten file still holds the old one, so that no other can have its inode. */
+static bool outdated(const store *s){
+  struct stat st;
+  return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
+}
+
+/* Put `better` where s is in the table.  False: it is not there any more. */
+static bool replace(store *s, store *better){
+  store **at;
+  bool found;
+  pthread_rwlock_wrlock(&table_lock);
+  at = find(s->name, strlen(s->name));
+  found = *at==s;
+  if( found ){
+    better->next = s->next;
+    *at = better;
+  }
+  pthread_rwlock_unlock(&table_lock);
+  return found;
+}
+
+void store_obstacle(const store *s, char *out, size_t room){
+  pthread_rwlock_rdlock(&table_lock);
+  snprintf(out, room, "%s", s->obstacle);
+  pthread_rwlock_unlock(&table_lock);
+}
+
+/* A store that could only be opened for reading, for writing: that, or s itself, with why not. */
+static store *open_for_writing(store *s){
+  char path[4096];
+  maph_options o;
+  maph *m = NULL;
+  struct stat st;
+  store *better;
+  fill_options(&o);
+  if( !path_of(path, sizeof path, s->name, strlen(s->name)) || !look(s->name, strlen(s->name), &st) ) return s;
+  if( maph_open(path, MAPH_RDWR, &o, &m)!=MAPH_OK ){
+    pthread_rwlock_wrlock(&table_lock);
+    sentence_public(s->obstacle, sizeof s->obstacle, maph_errmsg(NULL));
+    pthread_rwlock_unlock(&table_lock);
+    return s;
+  }
+  better = new_store(s->name, strlen(s->name), m, "", &st);
+  if( better==NULL ){ maph_close(m); return s; }
+  store_hold(better);
+  if( !replace(s, better) ){
+    store_release(better);
+    store_release(better);
+    return s;
+  }
+  atomic_store(&s->retired, true);
+  store_release(s);
+  store_release(s);
+  return better;
+}
+
+/* Whether it is time, and this request's turn, to try that. */
+static bool may_try(store *s){
+  uint64_t tried = atomic_load(&s->tried_us), now = now_us();
+  return s->read_only && !option.read_only && now - tried >= RETRY_US && atomic_compare_exchange_strong(&s->tried_us, &tried, now);
+}
+
+/* The store as it is in the table, if its name still leads to its file: what a request writes goes where the next one reads. */
+static store *in_table(const char *name, size_t size){
+  store *s;
+  pthread_rwlock_rdlock(&table_lock);
+  s = *find(name, size);
+  if( s ) store_hold(s);
+  pthread_rwlock_unlock(&table_lock);
+  if( s==NULL || !outdated(s) ) return s;
+  store_forget(s);
+  store_release(s);
+  return NULL;
+}
+
 store *store_acquire(const char *name, size_t size, int *rc){
+  opening mine = { name, size, NULL };
   store *s;
   *rc = MAPH_OK;
   if( !store_name_valid(name, size) ){ *rc = MAPH_MISUSE; return NULL; }
-  pthread_rwlock_rdlock(&table_lock);
-  s = *find(name, size);
-  if( s ) atomic_fetch_add(&s->references, 1);
-  pthread_rwlock_unlock(&table_lock);
-  if( s ) return s;
-  pthread_rwlock_wrlock(&table_lock);
-  s = *find(name, size);
+  if( (s = in_table(name, size))!=NULL ) return may_try(s) ? open_for_writing(s) : s;
+  if( !opening_begin(&mine) ){ *rc = STORE_OPENING; return NULL; }
+  s = in_table(name, size);
   if( s==NULL ) *rc = open_store(name, size, &s);
-  if( s ) atomic_fetch_add(&s->references, 1);
-  pthread_rwlock_unlock(&table_lock);
+  opening_end(&mine);
   return s;
+}
+
+const char *store_errmsg(int rc, maph *m){
+  return rc==STORE_OPENING ? "the store is still being opened: it is recovered, or another process has it to itself" : maph_errmsg(m);
 }
 
 void store_hold(store *s){ atomic_fetch_add(&s->references, 1); }
@@ -148,12 +271,6 @@ void store_forget(store *s){
     atomic_store(&s->retired, true);
     store_release(s);
   }
-}
-
-/* A handle that moved on to a rewritten file still holds the old one, so that no other can have its inode. */
-static bool outdated(const store *s){
-  struct stat st;
-  return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
 }
 
 void stores_renew(void){
@@ -202,25 +319,40 @@ int stores_folder_trouble(bool to_write){
   return faccessat(AT_FDCWD, option.data, to_write ? R_OK|W_OK|X_OK : R_OK|X_OK, AT_EACCESS)==0 ? 0 : errno;
 }
 
-bool stores_open_all(void){
-  size_t count;
-  char **names = folder_names(&count);
-  if( names==NULL ){
-    fprintf(stderr, "maph-server: cannot read the folder %s: %s\n", option.data, strerror(errno));
-    return false;
-  }
-  for(size_t i = 0; i < count; i++){
-    int rc;
-    store *s = store_acquire(names[i], strlen(names[i]), &rc);
-    if( s==NULL && rc!=MAPH_NOTFOUND ) log_line("store %s cannot be opened: %s", names[i], maph_errmsg(NULL));
+static char **names_at_start;
+static size_t names_count;
+static pthread_t opener;
+static bool opener_started;
+static atomic_bool opener_stop;
+
+static void *open_all(void *unused){
+  (void)unused;
+  for(size_t i = 0; i < names_count; i++){
+    int rc = MAPH_NOTFOUND;
+    store *s = atomic_load(&opener_stop) ? NULL : store_acquire(names_at_start[i], strlen(names_at_start[i]), &rc);
+    if( s==NULL && rc!=MAPH_NOTFOUND ) log_line("store %s cannot be opened: %s", names_at_start[i], store_errmsg(rc, NULL));
     store_release(s);
-    free(names[i]);
+    free(names_at_start[i]);
   }
-  free(names);
-  return true;
+  free(names_at_start);
+  return NULL;
+}
+
+bool stores_find(void){
+  names_at_start = folder_names(&names_count);
+  if( names_at_start==NULL ) fprintf(stderr, "maph-server: cannot read the folder %s: %s\n", option.data, strerror(errno));
+  return names_at_start!=NULL;
+}
+
+int stores_start(void){
+  opener_started = pthread_create(&opener, NULL, open_all, NULL)==0;
+  return opener_started ? 0 : 1;
 }
 
 void stores_close_all(void){
+  atomic_store(&opener_stop, true);
+  if( opener_started ) pthread_join(opener, NULL);
+  opener_started = false;
   for(unsigned b = 0; b < BUCKETS; b++){
     while( table[b] ) store_forget(table[b]);
   }
@@ -251,7 +383,7 @@ static void list_one(buffer *b, const char *name){
   if( s && (rc = maph_stat(s->m, &stats))==MAPH_OK ) store_stats_json(b, name, &stats, s->read_only);
   else{
     buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name, rc==MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
-    sentence_public(sentence, sizeof sentence, rc==MAPH_NOTFOUND ? "not a regular file" : maph_errmsg(s ? s->m : NULL));
+    sentence_public(sentence, sizeof sentence, rc==MAPH_NOTFOUND ? "not a regular file" : store_errmsg(rc, s ? s->m : NULL));
     emit_bytes(b, "detail", "detail_encoding", maph_str(sentence));
     buffer_text(b, "}}");
     if( s && rc==MAPH_CANTOPEN ) store_forget(s);
@@ -312,25 +444,33 @@ static bool read_create_options(request *r, maph_options *o){
   if( !body_all(r, CREATE_BODY_MAX, &body) ) return false;
   if( body.size==0 ) return true;
   json = json_depth_within(body.data, body.size, 8) ? json_loadb(body.data, body.size, JSON_REJECT_DUPLICATES, &mistake) : NULL;
-  ok = json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I}", "expected_keys", &keys)==0 && keys >= 0 && keys <= 1ll<<40;
+  ok = json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I}", "expected_keys", &keys)==0 && keys >= 0 && keys <= EXPECTED_KEYS_MAX;
   json_decref(json);
-  if( !ok ) reply_problem(r, 400, "bad_options", "the body of a store's POST is empty or {\"expected_keys\": N}");
+  if( !ok ) reply_problem(r, 400, "bad_options", "the body of a store's POST is empty or {\"expected_keys\": N}, N at most %d", EXPECTED_KEYS_MAX);
   o->expected_keys = (uint64_t)keys;
   return ok;
 }
 
+/* An index that would fill the disk is not begun: while it grew, the writes of all other stores would fail.  False: answered. */
+static bool index_fits(request *r, uint64_t keys){
+  struct statvfs disk;
+  uint64_t free_bytes;
+  if( keys==0 || statvfs(option.data, &disk)!=0 ) return true;
+  free_bytes = (uint64_t)disk.f_bavail*disk.f_frsize;
+  if( keys*INDEX_BYTES_MOST <= free_bytes ) return true;
+  reply_problem(r, 507, "full", "an index of %llu keys may take %llu bytes, and %llu are free", (unsigned long long)keys,
+                (unsigned long long)keys*INDEX_BYTES_MOST, (unsigned long long)free_bytes);
+  return false;
+}
+
+/* The file system decides who makes it; then it is opened as any other is. */
 static int create(const char *path, const char *name, size_t size, const maph_options *o){
   maph *m = NULL;
-  store *s;
-  struct stat st = {0};
-  int rc;
-  pthread_rwlock_wrlock(&table_lock);
-  rc = *find(name, size) ? MAPH_EXISTS : maph_open(path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, o, &m);
-  if( rc==MAPH_OK ) look(name, size, &st);
-  if( rc==MAPH_OK && (s = new_store(name, size, m, false, &st))!=NULL ) insert(s);
-  else if( rc==MAPH_OK ){ maph_close(m); rc = MAPH_NOMEM; }
-  pthread_rwlock_unlock(&table_lock);
-  return rc;
+  int opened, rc = maph_open(path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, o, &m);
+  if( rc!=MAPH_OK ) return rc;
+  store_release(store_acquire(name, size, &opened));
+  maph_close(m);
+  return MAPH_OK;
 }
 
 static bool check_name(request *r, char *path, size_t room){
@@ -347,7 +487,7 @@ void store_create(request *r){
   int rc;
   if( !check_name(r, path, sizeof path) ) return;
   fill_options(&o);
-  if( !read_create_options(r, &o) ) return;
+  if( !read_create_options(r, &o) || !index_fits(r, o.expected_keys) ) return;
   rc = option.read_only ? MAPH_READONLY : create(path, name.data, name.size, &o);
   if( rc==MAPH_OK ){
     reply_start(r, 201);
@@ -368,7 +508,7 @@ void store_destroy(request *r){
   int rc;
   if( !check_name(r, path, sizeof path) ) return;
   if( option.read_only ){ reply_problem(r, 403, "read_only", "this server was started with --read-only"); return; }
-  s = store_acquire(name.data, name.size, &rc);
+  s = in_table(name.data, name.size);
   if( s ) store_forget(s);
   store_release(s);
   rc = store_file_exists(name.data, name.size) ? maph_destroy(path, (int)option.busy_timeout_ms) : MAPH_NOTFOUND;
