@@ -51,10 +51,15 @@ void long_line_free(long_line *l){
   free(l);
 }
 
-static const char value_too_long[] = "the value is longer than this server takes";
 static uint64_t base64_size(uint64_t size){ return size/3*4 + 4; }
 
 static void mistaken(long_line *l, const char *sentence){ if( l->mistake==NULL ) l->mistake = sentence; }
+
+static const char *too_long(long_line *l){
+  l->too_long = true;
+  mistaken(l, "the line is too long");
+  return l->mistake;
+}
 
 /* ----------------------------------------------------------------------------------------------------------- the value */
 static void write_out(long_line *l){
@@ -67,7 +72,7 @@ static void write_out(long_line *l){
 static void put_bytes(long_line *l, const char *bytes, size_t size){
   if( l->mistake || l->disk_failed ) return;
   l->value_size += size;
-  if( l->value_size > base64_size(l->value_most) ){ mistaken(l, value_too_long); return; }
+  if( l->value_size > base64_size(l->value_most) ){ too_long(l); return; }
   buffer_append(&l->out, bytes, size);
   if( l->out.failed ) mistaken(l, "out of memory");
   if( l->out.size >= PIECE ) write_out(l);
@@ -144,7 +149,7 @@ static void take_between(long_line *l, char c){
 }
 
 static void take_rest(long_line *l, char c){
-  if( l->rest.size >= l->rest_most || l->rest.failed ){ l->too_long = true; mistaken(l, "the line is too long"); return; }
+  if( l->rest.size >= l->rest_most || l->rest.failed ){ too_long(l); return; }
   buffer_append(&l->rest, &c, 1);
   if( l->where==BETWEEN ) take_between(l, c);
   else if( l->escaped ) l->escaped = false;
@@ -179,7 +184,7 @@ static const char *put_value(long_line *l, const json_t *json, operation *o){
   bool binary = json_object_get(json, "encoding")!=NULL;
   if( l->map==NULL ) return NULL;
   if( binary && (size = base64_decode(l->map, l->value_size, l->map))==SIZE_MAX ) return "that is not base64";
-  if( size > l->value_most ) return value_too_long;
+  if( size > l->value_most ) return too_long(l);
   o->value = maph_bytes(l->map, size);
   if( !binary && json_object_get(json, "type")==NULL && memchr(l->map, 0, size) ) o->condition.type = MAPH_BLOB;
   return NULL;

@@ -4,7 +4,6 @@
 ** Counters are atomic and never reset.  Latencies go into fixed buckets per route, so a scrape is a pass over an array.  What
 ** is known of stores is read from their headers at the scrape.
 */
-#include <string.h>
 #include "server.h"
 
 enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 12 };
@@ -33,13 +32,13 @@ void health_show(request *r){
 
 /* While draining a request does not get this far: it is answered 503 at once.  No store is asked: a probe costs two system calls. */
 void ready_show(request *r){
-  int trouble = stores_folder_trouble();
+  int trouble = stores_folder_trouble(!option.read_only);
   if( sigbus_happened() ){
     reply_problem(r, 503, "file_truncated", "somebody shortened the file of a store that is open; writes are refused until a restart");
     return;
   }
   if( trouble ){
-    reply_problem(r, 503, "folder_unusable", "the folder of stores cannot be %s: %s", option.read_only ? "read" : "read and written", strerror(trouble));
+    reply_no_folder(r, !option.read_only, trouble);
     return;
   }
   reply_start(r, 200);

@@ -195,11 +195,22 @@ void reply_maph(request *r, int rc, maph *m){
   reply_problem(r, maph_status(rc), maph_code(rc), "%s", sentence);
 }
 
+void reply_no_folder(request *r, bool to_write, int error){
+  reply_problem(r, 503, "folder_unusable", "the folder of stores cannot be %s: %s", to_write ? "read and written" : "read", strerror(error));
+}
+
+/* A store that is not there, unless nothing is: who takes a file system that is away for stores that were deleted would make them anew. */
+void reply_no_store(request *r, const char *sentence){
+  int trouble = stores_folder_trouble(false);
+  if( trouble ) reply_no_folder(r, false, trouble);
+  else reply_problem(r, 404, "store_not_found", "%s", sentence);
+}
+
 void reply_store(request *r, int rc){
   if( rc==MAPH_CANTOPEN ){
     store_forget(r->store);
     if( !store_file_exists(r->store->name, strlen(r->store->name)) ){
-      reply_problem(r, 404, "store_not_found", "the store was deleted meanwhile");
+      reply_no_store(r, "the store was deleted meanwhile");
       return;
     }
   }

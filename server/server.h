@@ -201,6 +201,8 @@ void reply_head_only(request *r, const char *content_type, uint64_t size);     /
 void reply_problem(request *r, int status, const char *code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void reply_maph(request *r, int rc, maph *m);       /* the core's code and sentence */
 void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room);   /* that sentence for the client; the log keeps the whole one of a failure */
+void reply_no_store(request *r, const char *sentence);   /* 404; 503 when the whole folder is away */
+void reply_no_folder(request *r, bool to_write, int error);
 void reply_store(request *r, int rc);               /* the same for r->store, whose file may be gone */
 int  maph_status(int rc);
 const char *maph_code(int rc);
@@ -234,7 +236,7 @@ typedef struct store {
 } store;
 
 bool stores_open_all(void);               /* false: no such folder; a store that cannot be opened is reported and tried again later */
-int  stores_folder_trouble(void);         /* why stores cannot be found or made now, as errno; 0: they can */
+int  stores_folder_trouble(bool to_write); /* why stores cannot be found now, or made, as errno; 0: they can */
 void stores_close_all(void);
 /* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name) or why it cannot be opened. */
 store *store_acquire(const char *name, size_t size, int *rc);

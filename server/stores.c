@@ -198,8 +198,8 @@ static char **folder_names(size_t *count){
   return names;
 }
 
-int stores_folder_trouble(void){
-  return faccessat(AT_FDCWD, option.data, option.read_only ? R_OK|X_OK : R_OK|W_OK|X_OK, AT_EACCESS)==0 ? 0 : errno;
+int stores_folder_trouble(bool to_write){
+  return faccessat(AT_FDCWD, option.data, to_write ? R_OK|W_OK|X_OK : R_OK|X_OK, AT_EACCESS)==0 ? 0 : errno;
 }
 
 bool stores_open_all(void){
@@ -264,7 +264,7 @@ void stores_list(request *r){
   char **names = folder_names(&count);
   buffer *b = r->body;
   if( names==NULL ){
-    reply_problem(r, 500, "io_error", "the folder of stores cannot be read: %s", strerror(errno));
+    reply_no_folder(r, false, errno);
     return;
   }
   reply_extra(r, "Maph-Role: %s", option.read_only ? "read" : auth_role_name(r, NULL));
@@ -373,6 +373,6 @@ void store_destroy(request *r){
   store_release(s);
   rc = store_file_exists(name.data, name.size) ? maph_destroy(path, (int)option.busy_timeout_ms) : MAPH_NOTFOUND;
   if( rc==MAPH_OK ) reply_empty(r, 204);
-  else if( rc==MAPH_NOTFOUND || !store_file_exists(name.data, name.size) ) reply_problem(r, 404, "store_not_found", "there is no store of that name");
+  else if( rc==MAPH_NOTFOUND || !store_file_exists(name.data, name.size) ) reply_no_store(r, "there is no store of that name");
   else reply_maph(r, rc, NULL);
 }

@@ -181,6 +181,7 @@ static bool end_long_line(import *i){
   json_t *json;
   bool ok = put_group(i);
   if( ok && !long_line_end(i->long_line, &i->arena, &json, &i->operations[0], &mistake, room, sizeof room) ) ok = spool_failed(i->r, -1);
+  else if( ok && long_line_too_long(i->long_line) ) ok = line_too_long(i);
   if( ok ){
     i->line++;
     if( mistake ) line_failed(i, i->line, "bad_entry", mistake);
@@ -210,7 +211,7 @@ static bool take_input(import *i, size_t from){
   if( i->long_line ) return take_long_line(i, from);
   if( !take_lines(i, from) ) return false;
   if( i->input.size < LONG_LINE && i->input.size <= option.max_batch ) return true;
-  i->long_line = long_line_begin(option.max_body, option.max_batch);
+  i->long_line = long_line_begin(option.max_body > option.max_batch ? option.max_body : option.max_batch, option.max_batch);
   return i->long_line ? feed_long_line(i, i->input.size) : no_memory(i->r);
 }
 

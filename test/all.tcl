@@ -34,6 +34,9 @@ proc chosen {name} {
   }
 }
 
+# The files are UTF-8, whatever the machine is set to.
+set env(LC_ALL) C.UTF-8
+
 set limit [expr {$suite eq "full" ? 3600 : 900}]
 set env(MAPH_SUITE) $suite
 if {![info exists env(ASAN_OPTIONS)]}  {set env(ASAN_OPTIONS) "detect_leaks=1:abort_on_error=0"}

@@ -17,13 +17,22 @@
 
 enum { TOKEN_BYTES = 16 };
 
-static uint64_t in_seconds(const char *seconds){
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return ((uint64_t)now.tv_sec + strtoull(seconds, NULL, 10))*1000 + (uint64_t)now.tv_nsec/1000000;
+enum { SECONDS_MAX = 1000000000 };      /* over thirty years */
+
+/* -1: not a number of seconds. */
+static long seconds_of(const char *text){
+  char *end;
+  long seconds = strtol(text, &end, 10);
+  return end!=text && *end==0 && seconds>=0 && seconds<=SECONDS_MAX ? seconds : -1;
 }
 
-static int login(maph *m, const char *user, const char *seconds){
+static uint64_t in_seconds(long seconds){
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return ((uint64_t)now.tv_sec + (uint64_t)seconds)*1000 + (uint64_t)now.tv_nsec/1000000;
+}
+
+static int login(maph *m, const char *user, long seconds){
   unsigned char random[TOKEN_BYTES];
   char token[2*TOKEN_BYTES + 1];
   maph_condition c = { .when = MAPH_IF_ABSENT, .expires = in_seconds(seconds), .type = MAPH_TEXT };
@@ -45,7 +54,7 @@ static int check(maph *m, const char *token){
 }
 
 /* The entry is written as it was, but for its end; if somebody logs out in between, the version differs and the session stays ended. */
-static int renew(maph *m, const char *token, const char *seconds){
+static int renew(maph *m, const char *token, long seconds){
   maph_entry e;
   int rc = maph_get_entry(m, maph_str(token), &e);
   if( rc!=MAPH_OK ) return rc;
@@ -70,14 +79,15 @@ static int usage(void){
 
 int main(int argc, char **argv){
   const char *command = argc>2 ? argv[2] : "";
+  long seconds = argc==5 ? seconds_of(argv[4]) : 0;
   maph *m;
   int rc;
-  if( argc<3 ) return usage();
+  if( argc<3 || seconds<0 ) return usage();
   rc = maph_open(argv[1], MAPH_RDWR|MAPH_CREATE, NULL, &m);
   if( rc==MAPH_OK ){
-    if( strcmp(command, "login")==0 && argc==5 ) rc = login(m, argv[3], argv[4]);
+    if( strcmp(command, "login")==0 && argc==5 ) rc = login(m, argv[3], seconds);
     else if( strcmp(command, "check")==0 && argc==4 ) rc = check(m, argv[3]);
-    else if( strcmp(command, "renew")==0 && argc==5 ) rc = renew(m, argv[3], argv[4]);
+    else if( strcmp(command, "renew")==0 && argc==5 ) rc = renew(m, argv[3], seconds);
     else if( strcmp(command, "logout")==0 && argc==4 ) rc = maph_delete(m, maph_str(argv[3]));
     else if( strcmp(command, "list")==0 && argc==3 ) rc = list(m);
     else { maph_close(m); return usage(); }

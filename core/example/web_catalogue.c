@@ -9,6 +9,7 @@
 #include <maph.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,10 +22,11 @@
 
 enum { THREADS = 4, REQUEST_MAX = 4096 };
 
-typedef struct back_end {
-  const char *store;
-  int         listener;
-} back_end;
+typedef struct worker {
+  pthread_t thread;
+  maph     *m;
+  int       listener;
+} worker;
 
 static int hex(char c){
   return c>='0' && c<='9' ? c-'0' : c>='a' && c<='f' ? c-'a'+10 : c>='A' && c<='F' ? c-'A'+10 : -1;
@@ -70,7 +72,10 @@ static void answer_product(int s, maph *m, maph_slice sku){
   int rc = maph_get(m, sku, &product);
   if( rc==MAPH_OK ) answer(s, "200 OK", product);
   else if( rc==MAPH_NOTFOUND ) answer(s, "404 Not Found", maph_str("{\"error\":\"no such product\"}"));
-  else answer(s, "500 Internal Server Error", maph_str("{\"error\":\"the catalogue cannot be read\"}"));
+  else{
+    fprintf(stderr, "web_catalogue: %s\n", maph_errmsg(m));
+    answer(s, "500 Internal Server Error", maph_str("{\"error\":\"the catalogue cannot be read\"}"));
+  }
 }
 
 /* The head of one request, up to its empty line. */
@@ -96,30 +101,25 @@ static void serve(int s, maph *m){
 }
 
 static void *work(void *arg){
-  back_end *b = arg;
-  maph *m;
-  if( maph_open(b->store, MAPH_RDONLY, NULL, &m)!=MAPH_OK ){
-    fprintf(stderr, "web_catalogue: %s\n", maph_errmsg(NULL));
-    exit(1);
-  }
+  worker *w = arg;
   for(;;){
-    int s = accept(b->listener, NULL, NULL);
-    maph_refresh(m);
+    int s = accept(w->listener, NULL, NULL);
+    maph_refresh(w->m);
     if( s<0 ) continue;                                    /* nobody came for a second */
-    serve(s, m);
+    serve(s, w->m);
     close(s);
   }
   return NULL;
 }
 
-static int listen_on(int port){
+static int listen_on(long port){
   struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
   struct timeval wait = { .tv_sec = 1 };
   socklen_t size = sizeof address;
   int s = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0), on = 1;
   if( s<0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)!=0 || bind(s, (struct sockaddr*)&address, size)!=0 || listen(s, 64)!=0
    || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait)!=0 || getsockname(s, (struct sockaddr*)&address, &size)!=0 ){
-    perror("web_catalogue");
+    fprintf(stderr, "web_catalogue: port %ld of 127.0.0.1: %s\n", port, strerror(errno));
     exit(1);
   }
   printf("http://127.0.0.1:%d\n", ntohs(address.sin_port));
@@ -128,18 +128,26 @@ static int listen_on(int port){
 }
 
 int main(int argc, char **argv){
-  pthread_t thread[THREADS];
-  back_end b;
-  if( argc!=3 ){
-    fprintf(stderr, "usage: web_catalogue STORE PORT\n");
+  worker w[THREADS];
+  char *end = NULL;
+  long port = argc==3 ? strtol(argv[2], &end, 10) : -1;
+  int listener;
+  if( port<0 || port>65535 || end==argv[2] || *end ){
+    fprintf(stderr, "usage: web_catalogue STORE PORT     (0 to 65535)\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
-  b.store = argv[1];
-  b.listener = listen_on(atoi(argv[2]));
   for(int i=0; i<THREADS; i++){
-    if( pthread_create(&thread[i], NULL, work, &b)!=0 ) return 1;
+    if( maph_open(argv[1], MAPH_RDONLY, NULL, &w[i].m)!=MAPH_OK ){
+      fprintf(stderr, "web_catalogue: %s\n", maph_errmsg(NULL));
+      return 1;
+    }
   }
-  pthread_join(thread[0], NULL);
+  listener = listen_on(port);
+  for(int i=0; i<THREADS; i++){
+    w[i].listener = listener;
+    if( pthread_create(&w[i].thread, NULL, work, &w[i])!=0 ) return 1;
+  }
+  pthread_join(w[0].thread, NULL);
   return 0;
 }

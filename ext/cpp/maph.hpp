@@ -11,7 +11,7 @@
 ** result, a range-for over entries that cannot be read to the end, and memory for a vector or path.
 **
 ** LIFETIME.  A view stays valid until refresh() or close() of its store (for one read through a snapshot or cursor: until that goes too, at
-** least).  Closing is also what the destructor does, and moving another store into a store.  A store must outlive its transactions,
+** least; of what a transaction itself wrote: until that is undone).  Closing is also what the destructor does, and moving another store into a store.  A store must outlive its transactions,
 ** snapshots, cursors and feeds.
 **
 ** THREADS.  As in maph.h: a store is for any thread at any time; the others are for one at a time; refresh, close and moving need it alone.
@@ -30,12 +30,14 @@
 #include "maph.h"
 #undef maph
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <functional>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -130,6 +132,14 @@ private:
   ::maph::error error_ = ::maph::error::none;
 };
 
+namespace detail {
+/* What C takes as an int, for as long as that lasts: over three weeks. */
+inline int milliseconds(std::chrono::milliseconds t) noexcept {
+  constexpr std::chrono::milliseconds most(std::numeric_limits<int>::max()), least(std::numeric_limits<int>::min());
+  return static_cast<int>(std::clamp(t, least, most).count());
+}
+}
+
 struct done {};                              /* what a call has that only succeeds or fails */
 
 /* ------------------------------------------------------------------------------------------------------ entries */
@@ -173,7 +183,11 @@ public:
 
   condition &expires_at(time t) noexcept { expires_ = t; return *this; }
   template<class Rep, class Period> condition &expires_in(std::chrono::duration<Rep, Period> d){
-    expires_ = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now()) + std::chrono::ceil<std::chrono::milliseconds>(d);
+    using real = std::chrono::duration<double, std::milli>;
+    const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+    if( real(d)>=real(time::max() - now) ) expires_ = time::max();                    /* what would overflow is never, or long ago */
+    else if( real(d)<real(-now.time_since_epoch()) ) expires_ = time::min();
+    else expires_ = now + std::chrono::ceil<std::chrono::milliseconds>(d);
     return *this;
   }
   condition &type(::maph::type t) noexcept { type_ = t; return *this; }
@@ -183,7 +197,7 @@ public:
     maph_condition result{};
     result.when = when_;
     result.version = version_;
-    result.expires = static_cast<std::uint64_t>(expires_.time_since_epoch().count());
+    result.expires = expires_<time{} ? 1 : static_cast<std::uint64_t>(expires_.time_since_epoch().count());      /* 0 is never */
     result.type = static_cast<int>(type_);
     result.media_type = maph_bytes(media_type_.data(), media_type_.size());
     result.outcome = o;
@@ -298,7 +312,7 @@ struct config {
   maph_options c() const noexcept {
     maph_options o = MAPH_OPTIONS_INIT;
     o.durability = enable_journal ? MAPH_SYNC_FULL : static_cast<int>(durability);
-    o.busy_timeout_ms = static_cast<int>(busy_timeout.count());
+    o.busy_timeout_ms = detail::milliseconds(busy_timeout);
     o.expected_keys = slots.value;
     o.verify = verify;
     o.prefault = prefault;
@@ -401,7 +415,7 @@ public:
   /* Waits that long for one: error::not_found when none came.  Negative: without end. */
   result<change> next(std::chrono::milliseconds timeout = std::chrono::milliseconds(0)) noexcept {
     maph_change c{};
-    int rc = maph_changes_next(handle(), static_cast<int>(timeout.count()), &c);
+    int rc = maph_changes_next(handle(), detail::milliseconds(timeout), &c);
     if( rc!=MAPH_OK ) return detail::code(rc);
     return change{detail::convert(c.entry), c.deleted!=0, c.last!=0};
   }
@@ -585,7 +599,7 @@ public:
     return reported(r, [&path](maph_report_fn f, void *arg){ return maph_recover(path.c_str(), f, arg); });
   }
   static result<done> destroy(const std::filesystem::path &path, std::chrono::milliseconds busy_timeout = std::chrono::milliseconds(5000)){
-    return detail::finish(maph_destroy(path.c_str(), static_cast<int>(busy_timeout.count())));
+    return detail::finish(maph_destroy(path.c_str(), detail::milliseconds(busy_timeout)));
   }
 
 private:

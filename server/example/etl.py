@@ -54,4 +54,11 @@ def load(store, key, rows):
 if __name__ == '__main__':
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    load(sys.argv[1], sys.argv[2], csv.DictReader(sys.stdin))
+    try:
+        load(sys.argv[1], sys.argv[2], csv.DictReader(sys.stdin))
+    except urllib.error.HTTPError as e:
+        sys.exit(f'etl: {e.url}: {e.read().decode()}')
+    except urllib.error.URLError as e:
+        sys.exit(f'etl: {sys.argv[1]}: {e.reason}; is maph-server running there?')
+    except KeyError as e:
+        sys.exit(f'etl: the first line of the CSV names no column {e}')

@@ -53,4 +53,9 @@ def field(argument):
 if __name__ == '__main__':
     if len(sys.argv) < 4:
         sys.exit(__doc__)
-    print(json.dumps(update(sys.argv[1], sys.argv[2], dict(map(field, sys.argv[3:])))))
+    try:
+        print(json.dumps(update(sys.argv[1], sys.argv[2], dict(map(field, sys.argv[3:])))))
+    except urllib.error.HTTPError as e:
+        sys.exit(f'update_catalogue: {e.url}: {e.read().decode()}')
+    except urllib.error.URLError as e:
+        sys.exit(f'update_catalogue: {sys.argv[1]}: {e.reason}; is maph-server running there?')

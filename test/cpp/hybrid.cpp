@@ -123,6 +123,30 @@ static void single_writer(){
   CHECK(db.remove("key1").error()==maph::error::not_found);
 }
 
+/* What a reader sees while the writer goes on: an old value or a new one, never a part of either, and never an older one again. */
+static void read_consistency(){
+  auto value_of = [](int n){ return std::string(20000, static_cast<char>('a' + n%26)) + std::to_string(n); };
+  put("mydb.maph", "turn", value_of(0));
+  std::atomic<bool> done{false};
+  std::thread readers[2];
+  for( std::thread &t : readers ) t = std::thread([&]{
+    auto db = maph::maph::open(data + "mydb.maph", true);
+    int seen = 0;
+    while( !done ){
+      std::string value(*db.get("turn"));
+      int n = std::stoi(value.substr(20000));
+      bool whole_and_no_older = value==value_of(n) && n>=seen;
+      CHECK(whole_and_no_older);
+      if( !whole_and_no_older ) break;
+      seen = n;
+    }
+  });
+  auto db = maph::maph::open(data + "mydb.maph");
+  for( int n = 1; n<=500; n++ ) CHECK(db.set("turn", value_of(n)));
+  done = true;
+  for( std::thread &t : readers ) t.join();
+}
+
 // ------------------------------------------------------------------------------------------------------ file locks
 // snippet
 class LockedMaphStore {
@@ -428,6 +452,7 @@ int main(){
   shared_configuration();
   order_processing();
   single_writer();
+  read_consistency();
   file_locking();
   read_write_locks();
   read_only_when_possible();

@@ -7,6 +7,7 @@
 #include <list>
 #include <set>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -100,6 +101,11 @@ static void conditions(){
   CHECK(page->expires>now + 59min && page->expires<now + 61min);
   CHECK(db.set("past", "x", condition::always().expires_at(maph::time(1ms))) && !db.contains("past"));
   CHECK(db.set("page", "<p>") && db.get_entry("page")->expires==maph::time{});
+  // Times that the file cannot hold: long ago and never, not the other way round.
+  for( auto past : {condition::always().expires_at(maph::time(-1h)), condition::always().expires_in(-24h*365*100), condition::always().expires_in(std::chrono::hours::min())} ){
+    CHECK(db.set("past", "x", past) && !db.contains("past"));
+  }
+  CHECK(db.set("late", "x", condition::always().expires_in(std::chrono::hours::max())) && db.contains("late"));
 }
 
 static void many(){
@@ -266,6 +272,14 @@ static void feeds(){
   maph::changes moved = std::move(all);
   CHECK(!all && moved && all.next().error()==maph::error::misuse);
   CHECK(db.changes(1u<<30).error()==maph::error::compacted);
+  // 2^32 milliseconds are more than an int holds: they are waited for, not taken for none.
+  std::thread writer([&]{ db.set("late", "1"); });
+  auto late = feed.next(std::chrono::milliseconds(std::int64_t(1)<<32));
+  writer.join();
+  CHECK(late && late->entry.key=="late");
+  maph::config patient;
+  patient.busy_timeout = 24h*30;
+  CHECK(maph::maph::create_memory(patient));
 }
 
 static void figures(){

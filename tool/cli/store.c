@@ -2,8 +2,11 @@
 ** store.c - how the commands open a store, and what they say when it fails.
 */
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "cli.h"
 
@@ -26,10 +29,25 @@ bool store_path(const char *path){
   return false;
 }
 
+/* The index of a new store is made at once, and it is not small: a slip in --keys must not fill the disk. */
+static bool room_for_keys(const arguments *a, const char *path){
+  enum { LEAST_EACH = 16 };
+  char need[32], left[32], *folder = strdup(path);
+  struct statvfs disk;
+  struct stat st;
+  bool known = folder && a->expect_keys!=NOT_GIVEN && stat(path, &st)!=0 && statvfs(dirname(folder), &disk)==0;
+  uint64_t room = known ? (uint64_t)disk.f_bavail*disk.f_frsize : 0;
+  free(folder);
+  if( !known || a->expect_keys <= room/LEAST_EACH ) return true;
+  complain("--keys %llu: their index takes at least %s, and the disk has room for %s", (unsigned long long)a->expect_keys,
+           bytes_for_people(a->expect_keys*LEAST_EACH, need), bytes_for_people(room, left));
+  return false;
+}
+
 maph *store_open(const arguments *a, const char *path, int flags){
   maph *m = NULL;
   int rc;
-  if( !store_path(path) ) return NULL;
+  if( !store_path(path) || ((flags & MAPH_CREATE) && !room_for_keys(a, path)) ) return NULL;
   rc = open_it(a, path, flags, &m);
   if( rc==MAPH_CANTOPEN && (flags & MAPH_CREATE) ) complain("%s", maph_errmsg(NULL));
   else if( rc!=MAPH_OK ) store_failed(path, rc);
@@ -38,7 +56,7 @@ maph *store_open(const arguments *a, const char *path, int flags){
 
 maph *store_open_or_make(const arguments *a, const char *path, bool *made){
   maph *m = NULL;
-  if( !store_path(path) ) return NULL;
+  if( !store_path(path) || (a->create && !room_for_keys(a, path)) ) return NULL;
   *made = a->create && open_it(a, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &m)==MAPH_OK;
   return m ? m : store_open(a, path, a->create ? MAPH_RDWR|MAPH_CREATE : MAPH_RDWR);
 }

@@ -40,11 +40,12 @@ static maph::error show(const maph::maph &config, std::string_view prefix, long 
 }
 
 int main(int argc, char **argv){
-  if( argc<3 ){
+  char *end = nullptr;
+  long left = argc>3 ? std::strtol(argv[3], &end, 10) : -1;
+  if( argc<3 || argc>4 || (end && (end==argv[3] || *end || left<0)) ){
     std::cerr << "usage: shared_config STORE PREFIX [COUNT]" << std::endl;
     return 2;
   }
-  long left = argc>3 ? std::atol(argv[3]) : -1;
   auto config = maph::maph::open(argv[1], true);
   maph::error why = config.error();
   if( config ){

@@ -8,8 +8,11 @@
 */
 #include <maph.hpp>
 
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -84,12 +87,7 @@ static void serve(const connection &c, const maph::maph &products){
   c.answer("500 Internal Server Error", R"({"error":"the catalogue cannot be read"})");
 }
 
-static void work(const std::string &path, int listener){
-  auto products = maph::maph::open(path, true);
-  if( !products ){
-    std::cerr << "web_catalogue: " << maph::message() << std::endl;
-    std::exit(1);
-  }
+static void work(maph::maph &products, int listener){
   for(;;){
     int s = accept(listener, nullptr, nullptr);
     products.refresh();
@@ -109,20 +107,35 @@ static int listen_on(int port){
   int s = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0), on = 1;
   if( s<0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)!=0 || bind(s, any, size)!=0 || listen(s, 64)!=0
    || setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait)!=0 || getsockname(s, any, &size)!=0 ){
-    std::perror("web_catalogue");
+    std::cerr << "web_catalogue: port " << port << " of 127.0.0.1: " << std::strerror(errno) << std::endl;
     std::exit(1);
   }
   std::cout << "http://127.0.0.1:" << ntohs(address.sin_port) << std::endl;
   return s;
 }
 
+/* -1: not the number of a port. */
+static int port_of(std::string_view text){
+  int port = -1;
+  auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return wrong==std::errc() && end==text.data() + text.size() && port<=65535 ? port : -1;
+}
+
 int main(int argc, char **argv){
-  if( argc!=3 ){
-    std::cerr << "usage: web_catalogue STORE PORT" << std::endl;
+  int port = argc==3 ? port_of(argv[2]) : -1;
+  if( port<0 ){
+    std::cerr << "usage: web_catalogue STORE PORT     (0 to 65535)" << std::endl;
     return 2;
   }
-  int listener = listen_on(std::atoi(argv[2]));
-  std::thread threads[3];
-  for( std::thread &t : threads ) t = std::thread(work, argv[1], listener);
-  work(argv[1], listener);
+  maph::maph stores[4];
+  for( maph::maph &products : stores ){
+    products = maph::maph::open(argv[1], true);
+    if( products ) continue;
+    std::cerr << "web_catalogue: " << maph::message() << std::endl;
+    return 1;
+  }
+  int listener = listen_on(port);
+  std::thread threads[4];
+  for( int i = 0; i<4; i++ ) threads[i] = std::thread(work, std::ref(stores[i]), listener);
+  threads[0].join();
 }
