@@ -2,7 +2,7 @@
 ** guard.c - what is refused before any handler runs, in one place.
 **
 ** Against request smuggling and civetweb's leniency: exactly one decimal Content-Length, or exactly one `chunked`, never both;
-** no more headers than civetweb kept; one Host.  Against a web page in somebody's browser: Host must be a name of this
+** no more headers than civetweb kept, and no line that made it drop those after it; one Host.  Against a web page in somebody's browser: Host must be a name of this
 ** server (DNS rebinding ends here, for reads too), and a write that a browser marks as coming from elsewhere is refused.
 ** A browser marks every cross-site write with Origin or Sec-Fetch-Site; curl sends neither and needs no special header.  Nor may a
 ** stored value become a script, even of a page of this server: that is asked when its bytes are about to go out.
@@ -129,6 +129,14 @@ static bool guard_framing(request *r){
   return false;
 }
 
+/* After a line that was not understood there may be others, which would have said how the request is to be taken. */
+static bool guard_lines(request *r){
+  if( !r->malformed_head ) return true;
+  r->close = true;
+  reply_problem(r, 400, "malformed_request", "a header is one line, NAME: VALUE, which ends in CR LF");
+  return false;
+}
+
 static bool guard_size(request *r){
   size_t bytes = 0;
   for(int i = 0; i < r->header_count; i++) bytes += strlen(r->headers[i].name) + strlen(r->headers[i].value) + 4;
@@ -184,5 +192,5 @@ static bool guard_encoding(request *r){
 }
 
 bool guard_request(request *r){
-  return guard_size(r) && guard_framing(r) && guard_host(r) && guard_origin(r) && guard_encoding(r);
+  return guard_lines(r) && guard_size(r) && guard_framing(r) && guard_host(r) && guard_origin(r) && guard_encoding(r);
 }

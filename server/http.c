@@ -238,6 +238,26 @@ static void choose_id(request *r){
   }
 }
 
+/* What follows a header's text, or the version's, once civetweb has put NULs over the end of its line; NULL: that was not CR LF. */
+static const char *line_after(const char *text){
+  const char *end = text + strlen(text);
+  return end[1]==0 ? end + 2 : NULL;
+}
+
+/* Whether the headers are all that was sent.  civetweb stops at the first line it cannot read (a folded one, a name with a byte above
+** 126, none at all) and tells neither of it nor of the lines after it, which may hold the body's length, or a condition.  So each name
+** must stand at the beginning of the line after the one before, end at its colon, and the last be followed by the empty line, whose LF
+** civetweb has made a NUL. */
+static bool head_is_whole(const struct mg_request_info *info){
+  const char *at = line_after(info->http_version);
+  for(int i = 0; i < info->num_headers && at; i++){
+    const char *name = info->http_headers[i].name, *value = info->http_headers[i].value, *colon = name + strlen(name);
+    if( name!=at || (colon[1]==0 && value > colon + 1) ) return false;
+    at = line_after(value);
+  }
+  return at && at[0]==(info->num_headers ? '\r' : 0) && at[1]==0;
+}
+
 static void request_begin(connection *c){
   const struct mg_request_info *info = mg_get_request_info(c->mg);
   request *r = &c->request;
@@ -258,6 +278,7 @@ static void request_begin(connection *c){
   r->version = info->http_version;
   r->remote = info->remote_addr;
   r->truncated_headers = info->num_headers >= HEADER_MAX;
+  r->malformed_head = !r->truncated_headers && !head_is_whole(info);
   r->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
   for(int i = 0; i < r->header_count; i++){
     r->headers[i].name = info->http_headers[i].name;

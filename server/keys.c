@@ -33,22 +33,30 @@ static bool parse_tag(const char **at, tag_list *tags, bool weak_counts){
   return true;
 }
 
-/* If-Match or If-None-Match.  False: answered 400. */
-static bool read_tags(request *r, const char *name, bool weak_counts, tag_list *tags){
-  const char *p = request_header(r, name);
-  memset(tags, 0, sizeof *tags);
-  if( p==NULL ) return true;
-  tags->present = true;
+/* One line of If-Match or If-None-Match.  False: malformed. */
+static bool parse_tags(const char *p, bool weak_counts, tag_list *tags){
+  bool first = !tags->present;
   p = skip_spaces(p);
-  if( *p=='*' && *skip_spaces(p + 1)==0 ){ tags->any = true; return true; }
-  while( parse_tag(&p, tags, weak_counts) ){
+  tags->present = true;
+  if( *p=='*' && *skip_spaces(p + 1)==0 ) return tags->any = first;
+  while( !tags->any && parse_tag(&p, tags, weak_counts) ){
     p = skip_spaces(p);
     if( *p==0 ) return true;
     if( *p++!=',' ) break;
     p = skip_spaces(p);
   }
-  reply_problem(r, 400, "bad_precondition", "%s is * or at most %d entity tags such as \"17\"", name, TAG_MAX);
   return false;
+}
+
+/* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
+static bool read_tags(request *r, const char *name, bool weak_counts, tag_list *tags){
+  memset(tags, 0, sizeof *tags);
+  for(int i = 0; i < r->header_count; i++){
+    if( strcasecmp(r->headers[i].name, name)!=0 || parse_tags(r->headers[i].value, weak_counts, tags) ) continue;
+    reply_problem(r, 400, "bad_precondition", "%s is * or at most %d entity tags such as \"17\"", name, TAG_MAX);
+    return false;
+  }
+  return true;
 }
 
 /* bytes=A-B, bytes=A- or bytes=-N of size bytes.  1: [*first, *last]; 0: ignore the header; -1: nothing of it exists. */
@@ -260,13 +268,20 @@ static bool length_given(request *r){
   return false;
 }
 
+/* A part of a value would be kept as the whole of it. */
+static bool whole_value_given(request *r){
+  if( request_header(r, "Content-Range")==NULL ) return true;
+  reply_problem(r, 400, "bad_content_range", "a PUT has the whole value, without Content-Range");
+  return false;
+}
+
 void key_put(request *r){
   write_request w;
   maph_outcome outcome;
   const char *media_type;
   buffer *b = r->body;
   int rc;
-  if( !length_given(r) || !read_write(r, &w) || !query_expiry(r, &w.entry.expires) || !read_media_type(r, &media_type) ) return;
+  if( !length_given(r) || !whole_value_given(r) || !read_write(r, &w) || !query_expiry(r, &w.entry.expires) || !read_media_type(r, &media_type) ) return;
   if( !body_all(r, option.max_body, &w.value) ) return;
   w.entry.type = type_of_body(media_type, w.value);
   if( media_type ) w.entry.media_type = maph_str(media_type);

@@ -101,6 +101,7 @@ typedef struct request {
   int          header_count;
   header       headers[HEADER_MAX];
   bool         truncated_headers;          /* civetweb kept 64 and dropped the rest */
+  bool         malformed_head;             /* a line of it could not be read: those after it are not among the headers */
   maph_slice   segments[SEGMENT_MAX];      /* decoded; the last one of a key route holds all that follows keys/ */
   int          segment_count;
   query_item   query[QUERY_MAX];
