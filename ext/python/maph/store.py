@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import uuid
 from contextlib import nullcontext
 from ctypes import byref, c_void_p, sizeof
@@ -239,17 +241,31 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
 
         def call(_: Any, phase: bytes, done: int, total: int) -> int:
             try:
-                return bool(progress and progress(phase.decode(), done, total))
+                return bool(raised or progress and progress(phase.decode(), done, total))
             except BaseException as error:
                 raised.append(error)
                 return 1
-        callback = ProgressFunction(call)
+
+        # Ctrl-C is mostly seen as `call` begins, before its try; what leaves it is handed to the hook and lost.
+        def hook(lost: "sys.UnraisableHookArgs") -> None:
+            if lost.exc_value and lost.exc_traceback and lost.exc_traceback.tb_frame.f_code is call.__code__:
+                raised.append(lost.exc_value)
+            else:
+                usual(lost)
+        callback, usual = ProgressFunction(call), sys.unraisablehook
+        in_main = threading.current_thread() is threading.main_thread()      # where signals are seen
         try:
+            if in_main:
+                sys.unraisablehook = hook
             self._check(function, *arguments, callback, None)
         except Exception:
-            if raised:
-                raise raised[0]
-            raise
+            if not raised:
+                raise
+        finally:
+            if in_main:
+                sys.unraisablehook = usual
+        if raised:
+            raise raised[0]
         done = library.Rewrite()
         self._check(lib.maph_rewritten, byref(done))
         result = _members(done)

@@ -603,6 +603,26 @@ class Interrupts(StoreTest):
                 break
         self.assertGreater(places, 5)
 
+    def test_a_rewrite_ends(self):
+        """Python sees a signal as the function that tells of the progress begins, whether somebody asked for it or not."""
+        def look(frame, event, argument):
+            if event == "call" and frame.f_code.co_name == "call":
+                raise KeyboardInterrupt
+        for progress in [(), (lambda *_: False,)]:
+            for rewrite in [self.store.compact, self.store.optimize, lambda *progress: self.store.backup(self.path + "-copy", *progress)]:
+                with self.assertRaises(KeyboardInterrupt):
+                    try:
+                        sys.setprofile(look)
+                        rewrite(*progress)
+                    finally:
+                        sys.setprofile(None)
+                self.is_well()
+                pathlib.Path(self.path + "-copy").unlink(missing_ok=True)
+        said = []
+        sys.unraisablehook = said.append
+        self.store.compact()
+        self.assertIs(sys.unraisablehook.__self__, said)
+
     @unittest.skipIf(sys.version_info < (3, 11), "Python 3.10 looks at signals where nothing can be done about it")
     def test_by_signals(self):
         fired = False
