@@ -42,6 +42,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 #if __has_include(<version>)
@@ -231,8 +232,24 @@ inline result<entry> finish(int rc, const maph_entry &e) noexcept {
 }
 inline outcome finish(int rc, const maph_outcome &o) noexcept { return {o.version, o.existed!=0, code(rc)}; }
 
-/* The slices of any range of what converts to a string_view. */
-template<class Keys> std::vector<maph_slice> slices(const Keys &keys){
+/* Whether what an iterator points at stays when it goes on: not what it makes for each step, nor what it reads from a stream or generator. */
+template<class Iterator, class = void> struct stays : std::false_type {};
+template<class Iterator> struct stays<Iterator, std::void_t<typename std::iterator_traits<Iterator>::iterator_category>> : std::bool_constant<
+  std::is_lvalue_reference_v<decltype(*std::declval<Iterator&>())>
+  && std::is_base_of_v<std::forward_iterator_tag, typename std::iterator_traits<Iterator>::iterator_category>> {};
+
+/* The keys themselves if they stay, else copies of them. */
+template<class Keys> decltype(auto) staying(Keys &keys){
+  if constexpr( stays<decltype(std::begin(keys))>::value ) return (keys);
+  else {
+    std::vector<std::string> copies;
+    for( auto &&key : keys ) copies.emplace_back(std::string_view(key));
+    return copies;
+  }
+}
+
+/* The slices of a range of what converts to a string_view. */
+template<class Keys> std::vector<maph_slice> slices(Keys &keys){
   std::vector<maph_slice> all;
   for( const auto &key : keys ) all.push_back(slice(key));
   return all;
@@ -345,8 +362,9 @@ public:
     int rc = maph_snapshot_get_entry(handle(), detail::slice(key), &e);
     return detail::finish(rc, e);
   }
-  template<class Keys> result<detail::values> get_many(const Keys &keys) const {
-    std::vector<maph_slice> slices = detail::slices(keys), found(slices.size());
+  template<class Keys> result<detail::values> get_many(Keys &&keys) const {
+    auto &&staying = detail::staying(keys);
+    std::vector<maph_slice> slices = detail::slices(staying), found(slices.size());
     int rc = maph_snapshot_get_many(handle(), slices.size(), slices.data(), found.data());
     return detail::finish(rc, found);
   }
@@ -523,9 +541,10 @@ public:
     int rc = maph_get_entry(handle(), detail::slice(key), &e);
     return detail::finish(rc, e);
   }
-  /* The values of any range of keys, at one snapshot, in their order; faster than one by one. */
-  template<class Keys> result<detail::values> get_many(const Keys &keys) const {
-    std::vector<maph_slice> slices = detail::slices(keys), found(slices.size());
+  /* The values of any range of keys, at one snapshot, in their order; faster than one by one.  Keys that the range makes as it goes are copied. */
+  template<class Keys> result<detail::values> get_many(Keys &&keys) const {
+    auto &&staying = detail::staying(keys);
+    std::vector<maph_slice> slices = detail::slices(staying), found(slices.size());
     int rc = maph_get_many(handle(), slices.size(), slices.data(), found.data());
     return detail::finish(rc, found);
   }
@@ -537,7 +556,10 @@ public:
     return {s, rc};
   }
   cursor entries(std::string_view prefix = {}) const noexcept { return entries(nullptr, prefix); }
-  cursor entries(const ::maph::snapshot &as_of, std::string_view prefix = {}) const noexcept { return entries(as_of.handle(), prefix); }
+  cursor entries(const ::maph::snapshot &as_of, std::string_view prefix = {}) const noexcept {
+    if( !as_of ) return {nullptr, static_cast<int>(as_of.get({}).error())};      /* maph.h would read the store as it is now */
+    return entries(as_of.handle(), prefix);
+  }
 
   /* Everything after the transaction of that version; 0: since the store's creation. */
   ::maph::changes changes(std::uint64_t since) const noexcept {

@@ -6,10 +6,14 @@
 
 #include <list>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <type_traits>
 #include <vector>
+#if __cplusplus>=202002L
+# include <ranges>
+#endif
 
 #include "check.hpp"
 
@@ -122,6 +126,45 @@ static void many(){
   CHECK(as_of.get_many(names)->at(0)=="1"sv && db.get_many(names)->at(0)=="2"sv);
 }
 
+/* Ranges whose keys last for one step only: made by value, or the stream's last word. */
+struct numbered {
+  struct iterator {
+    using iterator_category = std::random_access_iterator_tag;      // as many claim that make what they give
+    using value_type = std::string;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = std::string;
+    int n;
+    std::string operator*() const { return std::to_string(n) + " is a key that is too long to be kept inside of a string"; }
+    iterator &operator++(){ n++; return *this; }
+    bool operator!=(const iterator &other) const { return n!=other.n; }
+  };
+  iterator begin() const { return {0}; }
+  iterator end() const { return {3}; }
+};
+struct words {
+  std::istringstream in;
+  auto begin(){ return std::istream_iterator<std::string>(in); }
+  auto end(){ return std::istream_iterator<std::string>(); }
+};
+static void many_made(){
+  auto db = maph::maph::create_memory();
+  std::string value(1, '0');
+  for( const auto &key : numbered() ){
+    CHECK(db.set(key, value));
+    value[0]++;
+  }
+  const auto all_of_them = [](const auto &found){ return found && found->size()==3 && found->at(0)=="0"sv && found->at(1)=="1"sv && found->at(2)=="2"sv; };
+  CHECK(all_of_them(db.get_many(numbered())) && all_of_them(db.snapshot().get_many(numbered())));
+  for( const char *key : {"a", "b", "c"} ) CHECK(db.set(key, std::string(1, static_cast<char>(key[0] - 'a' + '0'))));
+  CHECK(all_of_them(db.get_many(words{std::istringstream("a b c")})));
+#if defined(__cpp_lib_ranges) && (!defined(__clang__) || __clang_major__>=16)      /* clang 14 does not compile the views of libstdc++ 12 */
+  const std::vector<int> numbers{0, 1, 2};
+  CHECK(all_of_them(db.get_many(numbers | std::views::transform([](int n){ return std::string(1, static_cast<char>('a' + n)); }))));
+  CHECK(all_of_them(db.get_many(numbers | std::views::filter([](int){ return true; }) | std::views::transform([](int n){ return "abc"sv.substr(static_cast<std::size_t>(n), 1); }))));
+#endif
+}
+
 static std::set<std::string> keys_of(maph::cursor entries){
   std::set<std::string> keys;
   for( const maph::entry &e : entries ) keys.insert(std::string(e.key));
@@ -137,6 +180,12 @@ static void scans(){
   CHECK(db.remove("user/1") && before.size()==3 && db.size()==2 && before.version()+1==db.snapshot().version());
   CHECK((keys_of(db.entries(before, "user/"))==std::set<std::string>{"user/1", "user/2"}));
   CHECK(before.get("user/1") && before.get_entry("user/1")->value=="v" && before.get("absent").error()==maph::error::not_found);
+  // A snapshot that is none is not the store of now.
+  auto moved = std::move(before);
+  CHECK(db.entries(moved, "user/") && !db.entries(before) && db.entries(before).error()==maph::error::misuse);
+  CHECK(thrown([&]{ keys_of(db.entries(before)); })==maph::error::misuse && maph::message().find("snapshot")!=std::string::npos);
+  moved.close();
+  CHECK(db.entries(moved, "user/").error()==maph::error::misuse);
   std::size_t seen = 0;
   for( const auto &e : db.entries() ) seen += e.value.size();
   CHECK(seen==2);
@@ -296,6 +345,7 @@ int main(int, char **argv){
   opening();
   conditions();
   many();
+  many_made();
   scans();
   transactions();
   checking();

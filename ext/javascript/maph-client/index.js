@@ -297,31 +297,35 @@ class Transport {
   /* A request as errors call it. */
   name(method, path) { return `${method} ${this.url}${path}`; }
 
-  /* Send, and hand out the answer before its body.  An error status becomes its exception.  `repeatable`: doing it twice is the same as doing it once;
-  ** then a kept connection that the server has just closed is no failure. */
-  async send(method, path, { query, headers = {}, body, repeatable = method === "GET" }, signal) {
-    const all = this.token ? { Authorization: `Bearer ${this.token}`, ...headers } : headers;
-    const once = () => this.fetch(this.target(path, query), { method, headers: all, body, signal, cache: "no-store", redirect: "error" });
-    const response = await once().catch((error) => {
-      if (repeatable && CLOSED.includes(error?.cause?.code)) return once();
-      throw error;
-    });
-    if (response.status < 300 || response.status === 304) return response;
-    throw await answerError(response, this.name(method, path));
+  /* A function that sends, and hands out the answer before its body; an error status becomes its exception.  What no request can hold, such as a header
+  ** with a line break, is a TypeError here already.  `repeatable`: it only reads, and a kept connection that the server has just closed is no failure.
+  ** Anything else is not sent twice, for a put without a condition too would undo what another client put in between. */
+  prepare(method, path, { query, headers, body, repeatable }) {
+    const all = new Headers({ ...(this.token && { Authorization: `Bearer ${this.token}` }), ...headers }), target = this.target(path, query);
+    return async (signal) => {
+      const once = () => this.fetch(target, { method, headers: all, body, signal, cache: "no-store", redirect: "error" });
+      const response = await once().catch((error) => {
+        if (repeatable && isClosed(error)) return once();
+        throw error;
+      });
+      if (response.status < 300 || response.status === 304) return response;
+      throw await answerError(response, this.name(method, path));
+    };
   }
 
   /* The answer that `read` makes of the response, within the time limit. */
   async request(method, path, options = {}, read = (response) => response.arrayBuffer()) {
+    const { repeatable = method === "GET" } = options, send = this.prepare(method, path, { ...options, repeatable });
     const control = new AbortController(), unlink = link(this.signal, control), end = limit(this.timeout, control), request = this.name(method, path);
     let early = "";
     try {
-      const response = await this.send(method, path, options, control.signal);
+      const response = await send(control.signal);
       early = "the answer ended early";
       const answer = { request, status: response.status, headers: response.headers, body: await read(response) };
       if (options.status !== undefined && answer.status !== options.status) throw strange(request, answer);
       return answer;
     } catch (error) {
-      throw lost(error, request, this.signal, early);
+      throw lost(error, request, this.signal, early, !early && !repeatable);
     } finally {
       end();
       unlink();
@@ -330,9 +334,10 @@ class Transport {
 
   /* An answer of that media type whose body is read while it comes: the time limit is for its beginning, and after that `control` ends it. */
   async open(method, path, mediaType, options, control) {
+    const send = this.prepare(method, path, { ...options, headers: { Accept: mediaType }, repeatable: true });
     const end = limit(this.timeout, control), request = this.name(method, path);
     try {
-      const response = await this.send(method, path, { ...options, headers: { Accept: mediaType } }, control.signal);
+      const response = await send(control.signal);
       if (response.headers.get("Content-Type")?.split(";")[0].trim() === mediaType) return response;
       control.abort();
       throw strange(request, response);
@@ -350,6 +355,7 @@ class Transport {
 
 /* What fetch in Node says of a connection that ended before any answer; browsers try again by themselves. */
 const CLOSED = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"];
+function isClosed(error) { return CLOSED.includes(error?.cause?.code); }
 
 function jsonOf(request) {
   return async (response) => {
@@ -373,13 +379,14 @@ function limit(milliseconds, control) {
   return () => clearTimeout(timer);
 }
 
-/* What the caller is told: his own reason when it was he who ended it. */
-function lost(error, request, signal, early = "") {
+/* What the caller is told: his own reason when it was he who ended it.  `writes`: without an answer it is in doubt what was done. */
+function lost(error, request, signal, early = "", writes = false) {
   if (error instanceof MaphError) return error;
   if (signal?.aborted) return signal.reason;
-  if (error?.name === "TimeoutError") return new TimedOutError("no answer in time; the option timeout says how long to wait", { request, cause: error });
-  const refused = error?.cause?.code === "ECONNREFUSED" ? "; is maph-server running there?" : "";
-  return new ConnectionLostError((early && `${early}: `) + (error?.cause?.message || error?.message || error) + refused, { request, cause: error });
+  const doubt = writes ? "; it may have been done or not" : "";
+  if (error?.name === "TimeoutError") return new TimedOutError(`no answer in time; the option timeout says how long to wait${doubt}`, { request, cause: error });
+  const more = error?.cause?.code === "ECONNREFUSED" ? "; is maph-server running there?" : isClosed(error) ? doubt : "";
+  return new ConnectionLostError((early && `${early}: `) + (error?.cause?.message || error?.message || error) + more, { request, cause: error });
 }
 
 /* The lines of a body while it comes, without their newlines.  A body that ends early throws. */
@@ -453,11 +460,17 @@ export class Batch {
   get(key) { this.#operations.push(operation("get", key)); return this; }
   set(key, value, options) { this.#operations.push(putOperation(key, value, options)); return this; }
   delete(key, { ifVersion, ifPresent } = {}) { this.#operations.push(operation("delete", key, { ifVersion, ifPresent })); return this; }
-  /* A result for each, in order.  PreconditionFailedError when a condition did not hold, and then nothing was written. */
+  /* A result for each, in order.  PreconditionFailedError when a condition did not hold, and then nothing was written.  After a failure the operations
+  ** are there as before: another commit() tries again. */
   async commit() {
     const operations = this.#operations;
     this.#operations = [];
-    return operations.length ? this.#store._run(operations, this.#sync) : [];
+    try {
+      return operations.length ? await this.#store._run(operations, this.#sync) : [];
+    } catch (error) {
+      this.#operations = operations.concat(this.#operations);
+      throw error;
+    }
   }
 }
 
@@ -541,8 +554,7 @@ export class MaphStore {
     }
     const contentType = options.contentType ?? contentTypeOf(value);
     if (contentType) headers["Content-Type"] = contentType;
-    const repeatable = options.ifVersion === undefined && !options.ifAbsent;
-    const answer = await this.#request("PUT", path, { query: { ttl: options.ttl, sync: options.sync }, headers, body, repeatable });
+    const answer = await this.#request("PUT", path, { query: { ttl: options.ttl, sync: options.sync }, headers, body });
     return { version: versionOf(answer), created: answer.status === 201 };
   }
 

@@ -64,8 +64,8 @@ async function closer() {
 }
 
 test("a kept connection that is closed: what can be repeated is, and nothing else", async () => {
-  const repeated = [(store) => store.get("k"), (store) => store.set("k", "v"), (store) => store.set("k", "v", { ifPresent: true })];
-  const once = [(store) => store.delete("k"), (store) => store.set("k", "v", { ifAbsent: true }), (store) => store.set("k", "v", { ifVersion: 1 }),
+  const repeated = [(store) => store.get("k"), (store) => store.has("k")];
+  const once = [(store) => store.set("k", "v"), (store) => store.set("k", "v", { ifPresent: true }), (store) => store.delete("k"), (store) => store.set("k", "v", { ifAbsent: true }), (store) => store.set("k", "v", { ifVersion: 1 }),
     (store) => store.batch().set("k", "v").commit(), (store) => store.import([["k", "v"]]), (store) => store.start("compact"), (store, client) => client.deleteStore("s")];
   for (const call of [...repeated, ...once]) {
     const { asked, server, client } = await closer(), store = client.store("s");
@@ -73,7 +73,7 @@ test("a kept connection that is closed: what can be repeated is, and nothing els
       await store.get("first");
       const result = await call(store, client).catch((error) => error);
       const again = repeated.includes(call);
-      check([result instanceof maph.ConnectionLostError, asked.length], [!again, again ? 3 : 2]);
+      check([result instanceof maph.ConnectionLostError, asked.length, /it may have been done or not/.test(result)], [!again, again ? 3 : 2, !again]);
     } finally {
       server.close();
     }

@@ -155,6 +155,26 @@ const tests = {
     check(await store.getMany([]), new Map());
   },
 
+  async "a batch that failed is still there"(client, name, check) {
+    const store = await client.createStore(name), batch = store.batch().set("a", "1").set("b", "2", { ifPresent: true });
+    for (let i = 0; i < 2; i++) {
+      await check.rejects(batch.commit(), maph.PreconditionFailedError);
+      check([batch.size, await store.size()], [2, 0]);
+    }
+    await store.set("b", "1");
+    check((await batch.commit()).map(({ status }) => status), [201, 200]);
+    check([batch.size, await batch.commit(), await store.get("a"), await store.get("b")], [0, [], "1", "2"]);
+  },
+
+  async "what no request can hold is a TypeError"(client, name, check) {
+    const store = await client.createStore(name);
+    for (const contentType of ["a\r\nb", "text/\u2603"]) await check.rejects(store.set("k", "v", { contentType }), TypeError);
+    for (const prefix of [null, {}]) await check.rejects(collect(store.keys(prefix)), TypeError);
+    await check.rejects(collect(store.export({})), TypeError);
+    await check.rejects((async () => (await store.changes({ prefix: {} })).next())(), TypeError);
+    check(await store.size(), 0);
+  },
+
   async "pages"(client, name, check) {
     const store = await client.createStore(name);
     const pairs = Array.from({ length: 2500 }, (_, n) => [`${n % 2 ? "odd" : "even"}${n}`, String(n)]);

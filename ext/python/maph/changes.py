@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from ctypes import byref, c_void_p
+from ctypes import byref
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional
 
 from . import library
-from .library import failure, lib
+from .gate import Opened
+from .library import failure, lib, whole
 from .reader import NOTFOUND, Entry, as_entry, copy
 
 if TYPE_CHECKING:
@@ -35,15 +36,9 @@ class Changes(Iterator[Change]):
         self._store, self._gate = store, store._gate
         self._lock = threading.Lock()
         self.timeout = timeout
-        opened = c_void_p()
-        handle = self._gate.enter()
-        try:
-            rc = lib.maph_changes_open(handle, since, byref(opened))
-            if rc:
-                raise failure(rc, handle)
-            self._token = self._gate.add(lib.maph_changes_close, opened.value or 0)
-        finally:
-            self._gate.leave()
+        after = whole("since", since)
+        self._token = Opened(lib.maph_changes_close)
+        self._gate.open(self._token, lambda handle, result: int(lib.maph_changes_open(handle, after, result)))
 
     def __iter__(self) -> "Changes":
         return self
@@ -59,10 +54,10 @@ class Changes(Iterator[Change]):
                 raise StopIteration
 
     def _next(self, timeout_ms: int) -> Optional[Change]:
-        found = library.Change()
+        found, call = library.Change(), object()
         with self._gate.turn(self._lock):
-            handle = self._gate.enter()
             try:
+                handle = self._gate.enter(call)
                 rc = lib.maph_changes_next(self._gate.pointer(self._token, "feed of changes"), timeout_ms, byref(found))
                 if rc == NOTFOUND:
                     return None
@@ -70,17 +65,18 @@ class Changes(Iterator[Change]):
                     raise failure(rc, handle)
                 return Change(as_entry(found.entry, copy(found.entry.value)), bool(found.deleted), bool(found.last))
             finally:
-                self._gate.leave()
+                self._gate.leave(call)
 
     @property
     def version(self) -> int:
         """Resume with this: the last transaction that was returned whole."""
+        call = object()
         with self._gate.turn(self._lock):
-            self._gate.enter()
             try:
+                self._gate.enter(call)
                 return int(lib.maph_changes_version(self._gate.pointer(self._token, "feed of changes")))
             finally:
-                self._gate.leave()
+                self._gate.leave(call)
 
     def close(self) -> None:
         with self._gate.turn(self._lock):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
 
 from . import library
-from .library import Slice, failure, lib
+from .gate import Opened
+from .library import Slice, failure, lib, whole
 from .reader import NOTFOUND, Entry, Key, as_entry, as_input, copy
 
 if TYPE_CHECKING:
@@ -24,16 +24,13 @@ class Cursor(Iterator[Entry]):
         self._lock = threading.Lock()
         window = (snapshot or store)._window
         self._value: Callable[[Slice], Any] = (lambda value: window(value.data, value.size)) if views else copy
-        opened = c_void_p()
-        handle = self._gate.enter()
-        try:
+        start = as_input(prefix)
+
+        def opener(handle: int, result: Any) -> int:
             base = self._gate.pointer(snapshot._token, "snapshot") if snapshot is not None else None
-            rc = lib.maph_cursor_open(handle, base, as_input(prefix), byref(opened))
-            if rc:
-                raise failure(rc, handle)
-            self._token = self._gate.add(lib.maph_cursor_close, opened.value or 0)
-        finally:
-            self._gate.leave()
+            return int(lib.maph_cursor_open(handle, base, start, result))
+        self._token = Opened(lib.maph_cursor_close)
+        self._gate.open(self._token, opener)
 
     def _without_values(self) -> "Cursor":
         self._value = lambda value: b""
@@ -43,10 +40,10 @@ class Cursor(Iterator[Entry]):
         return self
 
     def __next__(self) -> Entry:
-        found = library.Entry()
+        found, call = library.Entry(), object()
         with self._gate.turn(self._lock):
-            handle = self._gate.enter()
             try:
+                handle = self._gate.enter(call)
                 rc = lib.maph_cursor_next(self._gate.pointer(self._token, "cursor"), found)
                 if rc == NOTFOUND:
                     raise StopIteration
@@ -54,26 +51,28 @@ class Cursor(Iterator[Entry]):
                     raise failure(rc, handle)
                 return as_entry(found, self._value(found.value))
             finally:
-                self._gate.leave()
+                self._gate.leave(call)
 
     def tell(self) -> int:
         """A place to go on from later: seek() on a new cursor, as long as the store is of the same generation."""
+        call = object()
         with self._gate.turn(self._lock):
-            self._gate.enter()
             try:
+                self._gate.enter(call)
                 return int(lib.maph_cursor_tell(self._gate.pointer(self._token, "cursor")))
             finally:
-                self._gate.leave()
+                self._gate.leave(call)
 
     def seek(self, place: int) -> None:
+        call = object()
         with self._gate.turn(self._lock):
-            handle = self._gate.enter()
             try:
-                rc = lib.maph_cursor_seek(self._gate.pointer(self._token, "cursor"), place)
+                handle = self._gate.enter(call)
+                rc = lib.maph_cursor_seek(self._gate.pointer(self._token, "cursor"), whole("place", place))
                 if rc:
                     raise failure(rc, handle)
             finally:
-                self._gate.leave()
+                self._gate.leave(call)
 
     def close(self) -> None:
         with self._gate.turn(self._lock):

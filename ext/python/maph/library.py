@@ -65,6 +65,16 @@ STRUCTS: List[Tuple[str, Type[Structure]]] = [
     ("maph_condition", Condition), ("maph_rewrite", Rewrite), ("maph_change", Change),
 ]
 
+INT, UINT64 = 2**31 - 1, 2**64 - 1
+
+
+def whole(what: str, number: int, most: int = UINT64) -> int:
+    """For a field or argument that ctypes would cut to its size: a version of 2^64+7 is not version 7."""
+    if not 0 <= number <= most:
+        raise ValueError(f"{what} is from 0 to {most}, not {number}")
+    return number
+
+
 ProgressFunction = CFUNCTYPE(c_int, c_void_p, c_char_p, c_uint64, c_uint64)
 ReportFunction = CFUNCTYPE(c_int, c_void_p, c_uint64, c_char_p)
 

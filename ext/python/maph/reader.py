@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctypes import c_char_p, c_size_t, c_void_p, cast, string_at
-from typing import TYPE_CHECKING, Any, Callable, ItemsView, Iterable, Iterator, KeysView, List, NamedTuple, Optional, Tuple, TypeVar, Union, ValuesView
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, ItemsView, Iterable, Iterator, KeysView, List, NamedTuple, Optional, Tuple, TypeVar, Union, ValuesView
 
 from . import library
 from .errors import NotFoundError
@@ -63,7 +63,7 @@ def as_entry(found: library.Entry, value: Any) -> Entry:
 
 
 class Reader:
-    """enter() gives the pointer that the functions named here take, until leave()."""
+    """_enter(call) gives the pointer that the functions named here take, until the gate's leave(call); see Gate.enter.  All of it in one's turn."""
 
     _gate: Gate
     _lib_get: Callable[..., int]
@@ -73,31 +73,39 @@ class Reader:
         """What a view keeps alive: the store."""
         raise NotImplementedError
 
-    def _enter(self) -> int:
+    def _turn(self) -> ContextManager[Any]:
         raise NotImplementedError
 
-    def _leave(self) -> None:
-        self._gate.leave()
+    def _enter(self, call: object) -> int:
+        raise NotImplementedError
 
     def _fail(self, rc: int) -> Exception:
         return failure(rc, None)
 
+    def _ask(self, function: Callable[[int], int]) -> int:
+        call = object()
+        with self._turn():
+            try:
+                return int(function(self._enter(call)))
+            finally:
+                self._gate.leave(call)
+
     def _window(self, address: Optional[int], size: int) -> memoryview:
-        """Between _enter() and _leave(): those bytes for as long as anybody looks at them."""
+        """Between _enter() and leave(): those bytes for as long as anybody looks at them."""
         return self._gate.view(self._owner(), address, size)
 
     def __getitem__(self, key: Key) -> bytes:
-        name, value = as_input(key), Slice()
-        pointer = self._enter()
-        try:
-            rc = self._lib_get(pointer, name, value)
-            if rc == 0:
-                return string_at(value.data, value.size) if value.size else b""
-            if rc == NOTFOUND:
-                raise NotFoundError(key)
-            raise self._fail(rc)
-        finally:
-            self._leave()
+        name, value, call = as_input(key), Slice(), object()
+        with self._turn():
+            try:
+                rc = self._lib_get(self._enter(call), name, value)
+                if rc == 0:
+                    return string_at(value.data, value.size) if value.size else b""
+                if rc == NOTFOUND:
+                    raise NotFoundError(key)
+                raise self._fail(rc)
+            finally:
+                self._gate.leave(call)
 
     def get(self, key: Key, default: Any = None) -> Any:
         """The bytes stored under key, or default."""
@@ -118,31 +126,31 @@ class Reader:
         return found
 
     def _find(self, key: Key, make: Callable[[Optional[int], int], T]) -> Optional[T]:
-        name, value = as_input(key), Slice()
-        pointer = self._enter()
-        try:
-            rc = self._lib_get(pointer, name, value)
-            if rc == 0:
-                return make(value.data, value.size)
-            if rc == NOTFOUND:
-                return None
-            raise self._fail(rc)
-        finally:
-            self._leave()
+        name, value, call = as_input(key), Slice(), object()
+        with self._turn():
+            try:
+                rc = self._lib_get(self._enter(call), name, value)
+                if rc == 0:
+                    return make(value.data, value.size)
+                if rc == NOTFOUND:
+                    return None
+                raise self._fail(rc)
+            finally:
+                self._gate.leave(call)
 
     def entry(self, key: Key) -> Entry:
         """The value with its version, type and expiry.  NotFoundError."""
-        name, found = as_input(key), library.Entry()
-        pointer = self._enter()
-        try:
-            rc = self._lib_get_entry(pointer, name, found)
-            if rc == NOTFOUND:
-                raise NotFoundError(key)
-            if rc:
-                raise self._fail(rc)
-            return as_entry(found, copy(found.value))
-        finally:
-            self._leave()
+        name, found, call = as_input(key), library.Entry(), object()
+        with self._turn():
+            try:
+                rc = self._lib_get_entry(self._enter(call), name, found)
+                if rc == NOTFOUND:
+                    raise NotFoundError(key)
+                if rc:
+                    raise self._fail(rc)
+                return as_entry(found, copy(found.value))
+            finally:
+                self._gate.leave(call)
 
 
 class ManyReader(Reader):
@@ -167,16 +175,16 @@ class ManyReader(Reader):
         for raw in raws:
             words += (at, len(raw))
             at += len(raw)
-        inputs, values = (c_size_t * len(words))(*words), (c_size_t * len(words))()
-        pointer = self._enter()
-        try:
-            rc = self._lib_get_many(pointer, len(raws), inputs, values)
-            if rc:
-                raise self._fail(rc)
-            found = list(values)
-            return [make(address, size) if address else None for address, size in zip(found[::2], found[1::2])]
-        finally:
-            self._leave()
+        inputs, values, call = (c_size_t * len(words))(*words), (c_size_t * len(words))(), object()
+        with self._turn():
+            try:
+                rc = self._lib_get_many(self._enter(call), len(raws), inputs, values)
+                if rc:
+                    raise self._fail(rc)
+                found = list(values)
+                return [make(address, size) if address else None for address, size in zip(found[::2], found[1::2])]
+            finally:
+                self._gate.leave(call)
 
     def cursor(self, prefix: Key = b"", *, views: bool = False) -> "Cursor":
         raise NotImplementedError

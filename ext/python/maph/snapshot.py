@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from ctypes import byref, c_void_p, string_at
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
+from ctypes import string_at
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, Optional
 
 from .cursor import Cursor
-from .library import failure, lib
+from .gate import Opened
+from .library import lib
 from .reader import Key, ManyReader
 
 if TYPE_CHECKING:
@@ -28,37 +29,18 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
         self._store, self._gate = store, store._gate
         self._lock = lock or threading.RLock()
         self._settled = lock is None           # what a transaction has written so far may be undone
-        opened = c_void_p()
-        handle = self._gate.enter()
-        try:
-            rc = opener(handle, byref(opened))
-            if rc:
-                raise failure(rc, handle)
-            self._token = self._gate.add(lib.maph_snapshot_close, opened.value or 0)
-        finally:
-            self._gate.leave()
+        self._token = Opened(lib.maph_snapshot_close)
+        self._gate.open(self._token, opener)
 
     def _owner(self) -> object:
         return self._store
 
-    def _enter(self) -> int:
-        if self._gate.foreign:
-            self._gate.enter()      # says so
-        self._lock.acquire()
-        try:
-            self._gate.enter()
-            try:
-                return self._gate.pointer(self._token, "snapshot")
-            except BaseException:
-                self._gate.leave()
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
+    def _turn(self) -> ContextManager[Any]:
+        return self._gate.turn(self._lock)
 
-    def _leave(self) -> None:
-        self._gate.leave()
-        self._lock.release()
+    def _enter(self, call: object) -> int:
+        self._gate.enter(call)
+        return self._gate.pointer(self._token, "snapshot")
 
     def _window(self, address: Optional[int], size: int) -> memoryview:
         return super()._window(address, size) if self._settled else memoryview(string_at(address, size) if address and size else b"")
@@ -69,19 +51,11 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
 
     @property
     def version(self) -> int:
-        pointer = self._enter()
-        try:
-            return int(lib.maph_snapshot_version(pointer))
-        finally:
-            self._leave()
+        return self._ask(lib.maph_snapshot_version)
 
     def __len__(self) -> int:
         """Live keys, expired ones included."""
-        pointer = self._enter()
-        try:
-            return int(lib.maph_snapshot_records(pointer))
-        finally:
-            self._leave()
+        return self._ask(lib.maph_snapshot_records)
 
     def close(self) -> None:
         with self._gate.turn(self._lock):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import uuid
+from contextlib import nullcontext
 from ctypes import byref, c_void_p, sizeof
-from typing import Any, Callable, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, Union
 
 from . import library
 from .changes import Changes
 from .cursor import Cursor
 from .errors import CorruptError, NotFoundError
 from .gate import Gate
-from .library import ProgressFunction, ReportFunction, failure, lib
+from .library import INT, ProgressFunction, ReportFunction, failure, lib, whole
 from .reader import Key, ManyReader, Value
 from .snapshot import Snapshot
 from .transaction import Transaction, Writer, durability_code
 
+ALONE = nullcontext()      # a store's calls need not take turns
 MODES = {"r": 1, "w": 2, "c": 2 | 4, "x": 2 | 4 | 8}
 ADVICE = {"normal": 0, "random": 1, "willneed": 2}
 PERFECT_HASH = {None: 0, "pilot": 1, "cmph": 2}
@@ -34,7 +38,7 @@ class Problem(NamedTuple):
 
 def milliseconds(seconds: float) -> int:
     """As much as an int of C holds, which is over three weeks."""
-    return int(min(seconds * 1000, 2**31 - 1))
+    return int(max(-INT, min(seconds * 1000, INT)))
 
 
 def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_timeout: float = 5.0, expected_keys: int = 0, verify: bool = False,
@@ -49,8 +53,9 @@ def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_
     if advice not in ADVICE or perfect_hash not in PERFECT_HASH:
         raise ValueError("advice is normal, random or willneed; perfect_hash is None, pilot or cmph")
     options = library.Options(size=sizeof(library.Options), durability=durability_code(durability), busy_timeout_ms=milliseconds(busy_timeout),
-                              expected_keys=expected_keys, verify=verify, prefault=prefault, lock_memory=lock_memory, advice=ADVICE[advice],
-                              huge_pages=huge_pages, mode=permissions, perfect_hash=PERFECT_HASH[perfect_hash], auto_compact=auto_compact)
+                              expected_keys=whole("expected_keys", expected_keys), verify=bool(verify), prefault=bool(prefault),
+                              lock_memory=bool(lock_memory), advice=ADVICE[advice], huge_pages=bool(huge_pages), mode=whole("permissions", permissions, INT),
+                              perfect_hash=PERFECT_HASH[perfect_hash], auto_compact=whole("auto_compact", auto_compact, INT))
     handle, name = c_void_p(), os.fsencode(path)
     if b"\0" in name:
         raise ValueError("a path has no NUL byte")
@@ -85,17 +90,21 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
     def _owner(self) -> object:
         return self
 
-    def _enter(self) -> int:
-        return self._gate.enter()
+    def _turn(self) -> ContextManager[Any]:
+        return ALONE
+
+    def _enter(self, call: object) -> int:
+        return self._gate.enter(call)
 
     def _check(self, function: Callable[..., int], *arguments: Any) -> None:
-        handle = self._gate.enter()
+        call = object()
         try:
+            handle = self._gate.enter(call)
             rc = function(handle, *arguments)
             if rc:
                 raise failure(rc, handle)
         finally:
-            self._gate.leave()
+            self._gate.leave(call)
 
     # -------------------------------------------------------------------------------------------------- open and close
     @property
@@ -104,26 +113,26 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
 
     def close(self) -> None:
         """Close it, and what is open of it; transactions are aborted.  BufferError while a memoryview of it is alive.  The second time nothing happens."""
-        with self._gate.exclusive("close") as handle:
-            if handle is None:
-                return
-            while self._gate.opened:
-                _, (closer, pointer) = self._gate.opened.popitem()      # the youngest first: a cursor before its snapshot
-                closer(pointer)
-            self._gate.forget()
-            rc = lib.maph_close(handle)
-            if rc:
-                raise failure(rc, None)
+        self._gate.exclusive("close", self._close)
+
+    def _close(self, handle: Optional[int]) -> None:
+        if handle is None:
+            return
+        for token in reversed(list(self._gate.opened)):      # the youngest first: a cursor before its snapshot
+            self._gate.end(token, token.closer)
+        self._gate.gone = True
+        rc = lib.maph_close(handle)
+        if rc:
+            raise failure(rc, None)
 
     def refresh(self) -> None:
         """Let go of what older reads pinned and look at the path again: another file there is moved to.  BufferError while a memoryview is alive."""
-        with self._gate.exclusive("refresh") as handle:
-            if handle is not None:
-                rc = lib.maph_refresh(handle)
-                if rc:
-                    raise failure(rc, handle)
-                return
-        self._gate.enter()      # closed: says so
+        self._gate.exclusive("refresh", self._refresh)
+
+    def _refresh(self, handle: Optional[int]) -> None:
+        rc = lib.maph_refresh(handle) if handle is not None else self._gate.enter(None)      # which says that it is closed
+        if rc:
+            raise failure(rc, handle)
 
     def __enter__(self) -> "Store":
         return self
@@ -232,17 +241,31 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
 
         def call(_: Any, phase: bytes, done: int, total: int) -> int:
             try:
-                return bool(progress and progress(phase.decode(), done, total))
+                return bool(raised or progress and progress(phase.decode(), done, total))
             except BaseException as error:
                 raised.append(error)
                 return 1
-        callback = ProgressFunction(call)
+
+        # Ctrl-C is mostly seen as `call` begins, before its try; what leaves it is handed to the hook and lost.
+        def hook(lost: "sys.UnraisableHookArgs") -> None:
+            if lost.exc_value and lost.exc_traceback and lost.exc_traceback.tb_frame.f_code is call.__code__:
+                raised.append(lost.exc_value)
+            else:
+                usual(lost)
+        callback, usual = ProgressFunction(call), sys.unraisablehook
+        in_main = threading.current_thread() is threading.main_thread()      # where signals are seen
         try:
+            if in_main:
+                sys.unraisablehook = hook
             self._check(function, *arguments, callback, None)
         except Exception:
-            if raised:
-                raise raised[0]
-            raise
+            if not raised:
+                raise
+        finally:
+            if in_main:
+                sys.unraisablehook = usual
+        if raised:
+            raise raised[0]
         done = library.Rewrite()
         self._check(lib.maph_rewritten, byref(done))
         result = _members(done)

@@ -6,11 +6,12 @@ import itertools
 import threading
 import time
 from contextlib import contextmanager
-from ctypes import byref, c_void_p, pointer, string_at
-from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Optional, Tuple
+from ctypes import pointer, string_at
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, NamedTuple, Optional, Tuple
 
 from .errors import Error
-from .library import Condition, Input, Outcome, failure, lib
+from .gate import Opened
+from .library import Condition, Input, Outcome, lib, whole
 from .reader import TYPES, Key, Reader, Value, as_bytes, as_input
 from .snapshot import Snapshot
 
@@ -41,7 +42,7 @@ def condition(if_version: Optional[int], if_absent: bool, if_present: bool) -> T
         raise ValueError("one of if_version, if_absent, if_present")
     outcome = Outcome()
     when = IF_VERSION if if_version is not None else IF_ABSENT if if_absent else IF_PRESENT if if_present else ALWAYS
-    return Condition(when=when, version=if_version or 0, outcome=pointer(outcome)), outcome
+    return Condition(when=when, version=whole("if_version", if_version or 0), outcome=pointer(outcome)), outcome
 
 
 def describe(one: Condition, value: Any, ttl: Optional[float], expires_at: Optional[int], kind: Optional[str], media_type: str) -> None:
@@ -78,18 +79,19 @@ class Writer(Reader):
         one, outcome = condition(if_version, False, False)
         return self._write(lambda to: self._lib_delete_if(to, name, one), outcome)
 
-    def _write(self, call: Callable[[int], int], outcome: Outcome) -> Written:
-        to = self._enter()
-        try:
-            rc = call(to)
-            if rc:
-                error = self._fail(rc)
-                assert isinstance(error, Error)
-                error.version = outcome.version or None
-                raise error
-            return Written(outcome.version, bool(outcome.existed))
-        finally:
-            self._leave()
+    def _write(self, function: Callable[[int], int], outcome: Outcome) -> Written:
+        call = object()
+        with self._turn():
+            try:
+                rc = function(self._enter(call))
+                if rc:
+                    error = self._fail(rc)
+                    assert isinstance(error, Error)
+                    error.version = outcome.version or None
+                    raise error
+                return Written(outcome.version, bool(outcome.existed))
+            finally:
+                self._gate.leave(call)
 
     def __setitem__(self, key: Key, value: Value) -> None:
         self.put(key, value)
@@ -115,50 +117,33 @@ class Transaction(Writer):
         self._store, self._gate = store, store._gate
         self._lock = threading.RLock()
         self._savepoints = itertools.count()
-        level, begun = durability_code(durability), c_void_p()
-        handle = self._gate.enter()
-        try:
-            rc = lib.maph_txn_begin(handle, level, byref(begun))
-            if rc:
-                raise failure(rc, handle)
-            self._token = self._gate.add(lib.maph_txn_abort, begun.value or 0)
-        finally:
-            self._gate.leave()
+        level = durability_code(durability)
+        self._token = Opened(lib.maph_txn_abort)
+        self._gate.open(self._token, lambda handle, result: int(lib.maph_txn_begin(handle, level, result)))
 
     def _owner(self) -> object:
         return self._store
 
-    def _enter(self) -> int:
-        if self._gate.foreign:
-            self._gate.enter()      # says so
-        self._lock.acquire()
-        try:
-            self._gate.enter()
-            try:
-                return self._gate.pointer(self._token, "transaction")
-            except BaseException:
-                self._gate.leave()
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
+    def _turn(self) -> ContextManager[Any]:
+        return self._gate.turn(self._lock)
 
-    def _leave(self) -> None:
-        self._gate.leave()
-        self._lock.release()
+    def _enter(self, call: object) -> int:
+        self._gate.enter(call)
+        return self._gate.pointer(self._token, "transaction")
 
     def _window(self, address: Optional[int], size: int) -> memoryview:
         """A copy: what the transaction has written is overwritten once it is undone."""
         return memoryview(string_at(address, size) if address and size else b"")
 
     def _check(self, function: Callable[..., int], *arguments: Any) -> None:
-        to = self._enter()
-        try:
-            rc = function(to, *arguments)
-            if rc:
-                raise self._fail(rc)
-        finally:
-            self._leave()
+        call = object()
+        with self._turn():
+            try:
+                rc = function(self._enter(call), *arguments)
+                if rc:
+                    raise self._fail(rc)
+            finally:
+                self._gate.leave(call)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -183,21 +168,19 @@ class Transaction(Writer):
     @property
     def version(self) -> int:
         """What its entries have once committed."""
-        to = self._enter()
-        try:
-            return int(lib.maph_txn_version(to))
-        finally:
-            self._leave()
+        return self._ask(lib.maph_txn_version)
 
     def commit(self) -> None:
         """Everyone sees it when this returns; after a failure nothing of it is visible.  Either way the transaction is over."""
-        self._enter()
-        try:
-            rc = self._gate.drop(self._token, lib.maph_txn_commit)
-            if rc:
-                raise self._fail(rc)
-        finally:
-            self._leave()
+        call = object()
+        with self._turn():
+            try:
+                self._enter(call)
+                rc = self._gate.end(self._token, lib.maph_txn_commit)
+                if rc:
+                    raise self._fail(rc)
+            finally:
+                self._gate.leave(call)
 
     def abort(self) -> None:
         """Undo everything.  After the end of the transaction nothing happens."""

@@ -97,9 +97,14 @@ class Batch:
         return self
 
     def commit(self) -> List[Result]:
-        """Send them: a result for each, in order.  PreconditionFailedError when a condition did not hold, and then nothing was written."""
+        """Send them: a result for each, in order.  PreconditionFailedError when a condition did not hold, and then nothing was written.
+        After an exception the operations are there as before: another commit() tries again."""
         operations, self._operations = self._operations, []
-        self.results = self._store._run(operations, self._sync) if operations else []
+        try:
+            self.results = self._store._run(operations, self._sync) if operations else []
+        except BaseException:
+            self._operations = operations + self._operations
+            raise
         return self.results
 
     def __enter__(self) -> "Batch":

@@ -8,11 +8,12 @@ commit order, and none is left out.
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Generator, Iterator, List, Optional
 
-from .connection import Stream, Transport
+from .connection import Transport
 from .entry import Entry, Key, Value
 from .errors import BusyError, ConnectionLostError, MaphError, ServerError, from_problem
 
@@ -82,7 +83,7 @@ class Changes:
         self._query = {"prefix": prefix or None, "values": 1 if values else None}
         self._reconnect = reconnect
         self._closed = threading.Event()
-        self._stream: Optional[Stream] = None
+        self._socket: Optional[socket.socket] = None
         self._pause = PAUSE
         self._failures: Optional[int] = None  #: since a connection last began; None: none began yet, and to fail then is an error
         self.version = since                  #: resume with this: the last transaction that came whole
@@ -102,13 +103,24 @@ class Changes:
 
     def close(self) -> None:
         self._closed.set()
-        stream = self._stream
-        if stream is not None:
-            stream.interrupt()
+        self._wake()
         try:
             self._iterator.close()
         except ValueError:
             pass      # another thread waits in it, and wakes now
+
+    def _connected(self, sock: socket.socket) -> None:
+        self._socket = sock
+        if self._closed.is_set():
+            self._wake()
+
+    def _wake(self) -> None:
+        """End what a thread waits for on the connection, be it the answer's head or more of it."""
+        if (sock := self._socket) is not None:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)      # of TLS too the connection below: the thread is in the layer above
+            except OSError:
+                pass      # it has ended by itself
 
     def _set_retry(self, milliseconds: int) -> None:
         self._pause = min(milliseconds / 1000, LONGEST_PAUSE)
@@ -130,12 +142,10 @@ class Changes:
 
     def _connection(self) -> Iterator[Change]:
         """The changes of one connection, to its end."""
-        stream = self._transport.stream("GET", self._path, "text/event-stream", query={"since": self.version, **self._query}, timeout=SILENCE)
-        self._stream = stream
+        stream = self._transport.stream("GET", self._path, "text/event-stream", query={"since": self.version, **self._query}, timeout=SILENCE,
+                                        connected=self._connected)
         self._failures = 0
         try:
-            if self._closed.is_set():
-                return
             for event in events(stream.lines(), self._set_retry):
                 change = _change(event, stream.request)
                 if change is not None:
@@ -143,7 +153,7 @@ class Changes:
                 if event.id is not None and event.id.isdigit():
                     self.version = int(event.id)
         finally:
-            self._stream = None
+            self._socket = None
             stream.close()
 
 

@@ -1,8 +1,9 @@
 """Connections to one server: kept alive, shared by threads, each used by one request at a time.
 
-A request that goes out on a kept connection which the server has just closed is sent once more on a fresh one, but only if doing it
-twice is the same as doing it once (`repeatable`).  Other requests fail with ConnectionLostError, because nobody knows whether
-they were done; a connection that is seen to be closed is never used in the first place.
+A connection that is seen to be closed is not used.  A request that goes out on a kept connection which the server closes at that moment is
+sent once more on a fresh one, if that cannot be noticed: it only reads (`repeatable`), or it could not be sent to its end, so that the server cannot
+have done it.  Other requests fail with ConnectionLostError, because nobody knows whether they were done.  That holds for a put without a
+condition too: done twice, it would undo what another client put in between.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import http.client
 import json
 import os
 import select
+import socket
 import ssl
 from collections import deque
 from email.message import Message
-from typing import Any, Deque, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 from urllib.parse import urlencode, urlsplit
 
-from .errors import ConnectionLostError, MaphError, TimedOutError, from_answer, no_answer_of_maph
+from .errors import ConnectionLostError, TimedOutError, from_answer, no_answer_of_maph
 
 Body = Union[bytes, Iterable[bytes], None]
+Connected = Callable[[socket.socket], None]
 NOT_MODIFIED = 304
 PIECE = 65536
 KEPT = 16
@@ -91,15 +94,6 @@ class Stream:
                 unfinished = [others[-1]]
         if any(unfinished):
             yield b"".join(unfinished)
-
-    def interrupt(self) -> None:
-        """Wake a thread that waits in pieces(), from another one."""
-        sock = self._connection.sock
-        if sock is not None:
-            try:
-                sock.shutdown(2)
-            except OSError:
-                pass
 
     def close(self) -> None:
         self._response.close()
@@ -176,7 +170,7 @@ class Transport:
         return f"{method} {self.url}{path}"
 
     def _begin(self, method: str, path: str, query: Optional[Mapping[str, object]], headers: Optional[Mapping[str, str]], body: Body,
-               repeatable: bool, timeout: Optional[float]) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+               repeatable: bool, timeout: Optional[float], connected: Optional[Connected] = None) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         target = self._base + path
         if query:
             target += "?" + urlencode([(name, value) for name, value in query.items() if value is not None])
@@ -186,28 +180,31 @@ class Transport:
             all_headers["Transfer-Encoding"] = "chunked"
         kept = self._take() if timeout is None else None
         while True:
-            connection = kept or self._fresh(timeout)
+            connection, sent = kept or self._fresh(timeout), False
             try:
-                return connection, self._exchange(connection, method, target, all_headers, body, streamed)
-            except MaphError:
-                raise
+                if connected:
+                    connection.connect()
+                    connected(connection.sock)
+                sent = self._send(connection, method, target, all_headers, body, streamed)
+                return connection, connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if kept is None or not repeatable or isinstance(error, TimeoutError):
-                    raise _lost(error, self._name(method, path)) from error
+                in_doubt = sent and not repeatable
+                if kept is None or streamed or in_doubt or isinstance(error, TimeoutError):
+                    raise _lost(error, self._name(method, path), in_doubt=in_doubt) from error
                 kept = None
             except BaseException:
                 connection.close()
                 raise
 
     @staticmethod
-    def _exchange(connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str], body: Body,
-                  streamed: bool) -> http.client.HTTPResponse:
+    def _send(connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str], body: Body, streamed: bool) -> bool:
+        """Whether all of it was sent.  If not, the server may have refused the body, answered and closed, all before we had sent the rest."""
         try:
             connection.request(method, target, body=body, headers=dict(headers), encode_chunked=streamed)
         except (BrokenPipeError, ConnectionResetError):
-            pass      # the server may have refused the body, answered and closed, all before we had sent the rest
-        return connection.getresponse()
+            return False
+        return True
 
     def _read(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, request: str) -> bytes:
         try:
@@ -232,9 +229,10 @@ class Transport:
         return Answer(name, response.status, response.headers, data)
 
     def stream(self, method: str, path: str, media_type: str, *, query: Optional[Mapping[str, object]] = None,
-               headers: Optional[Mapping[str, str]] = None, timeout: Optional[float] = None) -> Stream:
-        """One request whose answer, of that media type, is read while it comes.  A timeout is for each wait, on a connection of its own."""
-        connection, response = self._begin(method, path, query, {"Accept": media_type, **(headers or {})}, None, True, timeout)
+               timeout: Optional[float] = None, connected: Optional[Connected] = None) -> Stream:
+        """One request whose answer, of that media type, is read while it comes.  A timeout is for each wait, on a connection of its own, whose
+        socket `connected` is given before anything is waited for."""
+        connection, response = self._begin(method, path, query, {"Accept": media_type}, None, True, timeout, connected)
         name = self._name(method, path)
         if response.status >= 300:
             raise from_answer(name, response.status, dict(response.headers), self._read(connection, response, name))
@@ -244,17 +242,18 @@ class Transport:
         return Stream(self, name, connection, response)
 
 
-def _readable(sock: object) -> bool:
+def _readable(sock: socket.socket) -> bool:
     """Whether something, which between requests can only be the end, waits on a socket."""
     poll = select.poll()
-    poll.register(sock, select.POLLIN)  # type: ignore[arg-type]
+    poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _lost(error: BaseException, request: str, what: str = "") -> ConnectionLostError:
+def _lost(error: BaseException, request: str, what: str = "", *, in_doubt: bool = False) -> ConnectionLostError:
+    doubt = "; it may have been done or not" if in_doubt else ""
     if isinstance(error, TimeoutError):
-        return TimedOutError("no answer in time; the timeout of MaphClient says how long to wait", request=request)
-    why = str(error) or type(error).__name__
+        return TimedOutError("no answer in time; the timeout of MaphClient says how long to wait" + doubt, request=request)
+    why = (str(error) or type(error).__name__) + doubt
     if isinstance(error, ConnectionRefusedError):
         why += "; is maph-server running there?"
     return ConnectionLostError(f"{what}: {why}" if what else why, request=request)

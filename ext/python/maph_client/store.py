@@ -99,8 +99,7 @@ class MaphStore(MutableMapping[Key, Value]):
         kind = content_type or content_type_of(value)
         if kind:
             headers["Content-Type"] = kind
-        answer = self._request("PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw,
-                               repeatable=if_version is None and not if_absent)
+        answer = self._request("PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw)
         return PutResult(answer.version, answer.status == 201)
 
     def delete(self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None) -> None:

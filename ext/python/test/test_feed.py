@@ -187,27 +187,46 @@ class Feed(unittest.TestCase):
         with self.assertRaises(maph_client.ConnectionLostError):
             next(MaphClient("http://127.0.0.1:1").store("s").changes(0))
 
-    def test_close_wakes_the_thread_that_waits(self):
-        hold = threading.Event()
-        self.addCleanup(hold.set)
-
-        def body():
-            yield event(1, "a", "1")
-            hold.wait()
-        fake, changes = self.feed(lambda *_: (200, SSE, body()))
+    def ends_when_closed(self, changes, first):
+        """A thread takes what comes; when it waits for more, close() ends it."""
         got = queue.Queue()
 
         def watch():
             for one in changes:
                 got.put(one.key)
             got.put("end")
-        thread = threading.Thread(target=watch)
+        thread = threading.Thread(target=watch, daemon=True)
         thread.start()
-        self.assertEqual(got.get(timeout=60), "a")
+        first(got)
         changes.close()
-        self.assertEqual(got.get(timeout=60), "end")
+        self.assertEqual(got.get(timeout=20), "end")
         thread.join()
         self.assertEqual(list(changes), [])
+
+    def test_close_wakes_the_thread_that_waits(self):
+        for headers in [SSE, {**SSE, "Connection": "close"}]:
+            for heartbeats in [False, True]:
+                with self.subTest(headers=headers, heartbeats=heartbeats):
+                    hold = threading.Event()
+                    self.addCleanup(hold.set)
+
+                    def body():
+                        yield event(1, "a", "1")
+                        while not hold.wait(0.01 if heartbeats else None):
+                            yield b": heartbeat\n\n"
+                    fake, changes = self.feed(lambda *_: (200, headers, body()))
+                    self.ends_when_closed(changes, lambda got: self.assertEqual(got.get(timeout=60), "a"))
+
+    def test_close_wakes_the_thread_that_waits_for_an_answer(self):
+        asked, hold = threading.Event(), threading.Event()
+        self.addCleanup(hold.set)
+
+        def answer(*_):
+            asked.set()
+            hold.wait()
+            return 200, SSE, []
+        fake, changes = self.feed(answer)
+        self.ends_when_closed(changes, lambda got: asked.wait())
 
 
 class Strangers(unittest.TestCase):
@@ -289,6 +308,14 @@ class RealFeed(ServerTest):
             self.assertEqual(next(changes).key, "d")
         with self.store.changes() as changes:
             self.assertEqual(changes.version, self.store.stats().version)
+
+    def test_close_wakes_the_thread_that_waits(self):
+        server = Server("--heartbeat", "1")
+        self.addCleanup(server.stop)
+        client = MaphClient(server.url)
+        self.addCleanup(client.close)
+        client.create_store("s")["a"] = "1"
+        Feed.ends_when_closed(self, client.store("s").changes(since=0), lambda got: self.assertEqual(got.get(timeout=60), "a"))
 
     def test_across_a_restart(self):
         needs_route("stores/NAME/changes")

@@ -1,6 +1,7 @@
 """The package maph: a store in this process, through libmaph.so.0."""
 
 import gc
+import itertools
 import os
 import pathlib
 import re
@@ -183,6 +184,20 @@ class Conditions(StoreTest):
             self.store.delete("k", if_version=first.version)
         self.assertEqual(self.store.delete("k", if_version=second.version).existed, True)
         self.assertRaises(ValueError, lambda: self.store.put("k", "3", if_absent=True, if_version=2))
+
+    def test_numbers_that_c_would_cut(self):
+        version = self.store.put("k", "1").version
+        for number in [2**64 + version, -1, 2**64]:
+            for fails in [lambda: self.store.put("k", "2", if_version=number), lambda: self.store.delete("k", if_version=number),
+                          lambda: self.store.changes(number, timeout=0), lambda: self.store.cursor().seek(number),
+                          lambda: maph.open(self.path, expected_keys=number)]:
+                with self.assertRaisesRegex(ValueError, f"^(if_version|since|place|expected_keys) is from 0 to 18446744073709551615, not {number}$"):
+                    fails()
+        for wrong in [dict(auto_compact=2**32 + 5), dict(permissions=2**32 + 0o600), dict(auto_compact=-1)]:
+            with self.assertRaisesRegex(ValueError, "^(auto_compact|permissions) is from 0 to 2147483647, not "):
+                maph.open(self.path, "w", **wrong)
+        self.assertEqual(dict(self.store), {b"k": b"1"})
+        self.assertRaises(maph.MisuseError, lambda: maph.open(self.path, busy_timeout=-2**32 / 1000))
 
 
 class Transactions(StoreTest):
@@ -502,6 +517,133 @@ class Lifetime(StoreTest):
                 os._exit(status)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
         self.assertEqual(self.store["k"], b"v")
+
+
+class Interrupts(StoreTest):
+    """A handler of signals that raises, as that of Ctrl-C does: what was being done ends, and nothing stays marked, locked or open."""
+
+    def setUp(self):
+        super().setUp()
+        for place, name, value in [(maph.gate, "GRACE", 0), (sys, "unraisablehook", lambda _: None)]:
+            self.addCleanup(setattr, place, name, getattr(place, name))
+            setattr(place, name, value)
+        self.store["k"] = "v"
+        self.other = maph.open(self.path, "w", busy_timeout=0)
+        self.addCleanup(self.other.close)
+        self.held = self.store.snapshot()
+        self.cursor = self.held.cursor()
+
+    def work(self):
+        store, held = self.store, self.held
+        store["k"] = "v"
+        store["k"], store.get("none"), store.entry("k"), store.view("k"), store.get_many(["k"]), "k" in store, store.stats()
+        held["k"], held.entry("k"), held.view("k"), len(held), self.cursor.tell()
+        with store.snapshot() as snapshot, snapshot.cursor(views=True) as cursor:
+            list(cursor)
+        with store.transaction() as transaction:
+            transaction["a"] = "1"
+            with transaction.savepoint(), transaction.snapshot() as inside:
+                inside["a"], transaction["a"], transaction.version
+        with store.changes(since=held.version, timeout=0) as changes:
+            next(changes), changes.version
+        store.refresh()
+
+    def comes_through(self, work, places):
+        """Whether it does when interrupted at the place after so many: where a function begins, or after a call of one written in C."""
+        def look(frame, event, argument):
+            nonlocal places
+            if event in ("call", "c_return"):
+                places -= 1
+                if places < 0:
+                    raise KeyboardInterrupt
+        try:
+            sys.setprofile(look)
+            work()
+            return True
+        except KeyboardInterrupt:
+            return False
+        finally:
+            sys.setprofile(None)
+
+    def is_well(self):
+        """Nobody is in a call, nobody holds the writer's lock, and no turn is taken: so another thread sees it."""
+        said = []
+
+        def look():
+            try:
+                self.store.refresh()
+                self.other["k"] = "w"
+                said.append((self.held["k"], self.cursor.tell() > 0))
+            except Exception as error:
+                said.append(error)
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        thread.join(60)
+        self.assertEqual(said, [(b"v", True)])
+
+    def test_at_every_beginning_of_a_function_and_after_every_call(self):
+        places = 0
+        while not self.comes_through(self.work, places):
+            self.is_well()
+            places += 1
+        self.assertGreater(places, 300)
+        self.is_well()
+
+    def test_closing_at_every_such_place(self):
+        for places in itertools.count():
+            store = maph.open(self.path, "w")
+            kept = [store.snapshot(), store.cursor(), store.transaction()]
+            done = self.comes_through(store.close, places)
+            if not store.closed:
+                self.assertEqual(store["k"], b"v")
+            store.close()
+            self.other["k"] = "v"
+            self.assertEqual((store.closed, len(kept)), (True, 3))
+            if done:
+                break
+        self.assertGreater(places, 5)
+
+    def test_a_rewrite_ends(self):
+        """Python sees a signal as the function that tells of the progress begins, whether somebody asked for it or not."""
+        def look(frame, event, argument):
+            if event == "call" and frame.f_code.co_name == "call":
+                raise KeyboardInterrupt
+        for progress in [(), (lambda *_: False,)]:
+            for rewrite in [self.store.compact, self.store.optimize, lambda *progress: self.store.backup(self.path + "-copy", *progress)]:
+                with self.assertRaises(KeyboardInterrupt):
+                    try:
+                        sys.setprofile(look)
+                        rewrite(*progress)
+                    finally:
+                        sys.setprofile(None)
+                self.is_well()
+                pathlib.Path(self.path + "-copy").unlink(missing_ok=True)
+        said = []
+        sys.unraisablehook = said.append
+        self.store.compact()
+        self.assertIs(sys.unraisablehook.__self__, said)
+
+    @unittest.skipIf(sys.version_info < (3, 11), "Python 3.10 looks at signals where nothing can be done about it")
+    def test_by_signals(self):
+        fired = False
+
+        def ring(*_):
+            nonlocal fired
+            fired = True
+            raise KeyboardInterrupt
+
+        def work_until_it_rings(delay):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            while not fired:
+                self.work()
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, ring))
+        for n in range(400):
+            fired = False
+            try:
+                work_until_it_rings(1e-5 * (1 + n))
+            except KeyboardInterrupt:
+                pass
+            self.is_well()
 
 
 class Keeping(StoreTest):
