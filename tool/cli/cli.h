@@ -163,7 +163,7 @@ bool output_abandoned(output *o);                      /* has who read it gone? 
 bool output_end(output *o);                            /* flush, and give a file its name; false: said why, no file is left */
 void output_drop(output *o);                           /* forget the file */
 
-void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH; the rest as it is */
+void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH, a U+FEFF at the beginning too; the rest as it is */
 void output_shown(output *o, maph_slice bytes);        /* for a terminal: lines and tabs as they are, nothing that commands it */
 void output_exact(output *o, maph_slice bytes);        /* as they are; to a terminal as output_shown */
 void output_json_string(output *o, maph_slice utf8);
