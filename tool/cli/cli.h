@@ -88,7 +88,11 @@ int command_bench(arguments *a);
 /* -------------------------------------------------------------------------------------- Interface to code in store.c */
 bool  store_path(const char *path);                    /* may it be that of a store?  false: said why */
 maph *store_open(const arguments *a, const char *path, int flags);   /* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
+maph *store_open_to_rewrite(const arguments *a, const char *path);   /* the same for writing, by calls that themselves wait for other writers */
 maph *store_open_or_make(const arguments *a, const char *path, bool *made);   /* for writing; with --create; made: it was not there */
+/* Of store_open's handle.  Waiting for another writer ends when the program is told to stop, and then nothing is committed. */
+maph_txn *store_begin(const arguments *a, maph *m, const char *path);   /* NULL: said why */
+int   store_commit(maph_txn *t);                       /* ends it; CANCELLED: told to stop */
 bool  store_is_new(maph *m);                           /* has nobody ever put anything there? */
 int   store_failed(const char *path, int rc);          /* say what the library said of its last failure; FAILED */
 int   store_close(maph *m, const char *path, int status);   /* status, or FAILED when closing failed */
@@ -159,7 +163,7 @@ bool output_abandoned(output *o);                      /* has who read it gone? 
 bool output_end(output *o);                            /* flush, and give a file its name; false: said why, no file is left */
 void output_drop(output *o);                           /* forget the file */
 
-void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH; the rest as it is */
+void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH, a U+FEFF at the beginning too; the rest as it is */
 void output_shown(output *o, maph_slice bytes);        /* for a terminal: lines and tabs as they are, nothing that commands it */
 void output_exact(output *o, maph_slice bytes);        /* as they are; to a terminal as output_shown */
 void output_json_string(output *o, maph_slice utf8);
@@ -218,6 +222,10 @@ const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key
 void stop_start(void);
 int  stop_asked(void);                                 /* the signal that asks to stop; 0: none */
 void stop_removes(const char *path);                   /* a second signal removes this file on its way out; NULL: none */
+/* Until NULL: a call of the library on this store is under way that may not hear of a signal.  One that comes while the library makes a file is then
+** the end, and that file is removed; with `anywhere` so is one that was not heard of for a second, wherever it came, and where a file was removed the sentence is
+** said (NULL: none). */
+void stop_hurries(const char *store, bool anywhere, const char *sentence);
 bool stop_wait_readable(int fd);                       /* false: told to stop while waiting */
 int  stop_status(int status);                          /* told to stop: end as that signal ends a program */
 bool file_cut_short(void);                             /* somebody shortened a mapped file: what was read since is not to be believed */

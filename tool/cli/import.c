@@ -53,7 +53,7 @@ static bool put_rows(import *i, maph_txn *t, uint64_t *put){
 }
 
 static bool commit(import *i, maph_txn *t){
-  int rc = maph_txn_commit(t);
+  int rc = store_commit(t);
   if( rc!=MAPH_OK ){ store_failed(i->a->operand[0], rc); return false; }
   i->transactions++;
   return true;
@@ -63,10 +63,9 @@ static bool commit(import *i, maph_txn *t){
 static bool put_group(import *i){
   maph_txn *t = i->txn;
   uint64_t put;
-  int rc = MAPH_OK;
   bool ok;
   if( i->n==0 ) return true;
-  if( t==NULL && (rc = maph_txn_begin(i->m, durability(i->a), &t))!=MAPH_OK ){ store_failed(i->a->operand[0], rc); return false; }
+  if( t==NULL && (t = store_begin(i->a, i->m, i->a->operand[0]))==NULL ) return false;
   if( i->a->atomic ) i->txn = t;
   ok = put_rows(i, t, &put);
   if( ok && !i->a->atomic ) ok = commit(i, t);

@@ -172,7 +172,8 @@ const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_
   json_t *json = json_loadb(line.data, line.size, JSON_ALLOW_NUL|JSON_REJECT_DUPLICATES|JSON_DECODE_ANY|JSON_DECODE_INT_AS_REAL, &error);
   memset(r, 0, sizeof *r);
   if( json==NULL ){
-    snprintf(room, room_size, "not JSON: %s, at byte %d", error.text, error.position);
+    if( json_error_code(&error)!=json_error_numeric_overflow ) snprintf(room, room_size, "not JSON: %s, at byte %d", error.text, error.position);
+    else snprintf(room, room_size, "a number beyond 1.8e308, which only a string can hold, at byte %d", error.position);
     return room;
   }
   mistake = read_row(json, line, a, r, room, room_size);

@@ -127,14 +127,12 @@ static bool read_value(const arguments *a, input *in, maph_slice *value){
 static int set_value(const arguments *a, maph *m, maph_slice key, maph_slice value, maph_condition *c){
   const char *path = a->operand[0];
   maph_outcome outcome = { 0, 0 };
-  maph_txn *t = NULL;
+  maph_txn *t;
   int rc;
   c->outcome = &outcome;
-  rc = maph_txn_begin(m, durability(a), &t);
-  if( rc!=MAPH_OK ) return store_failed(path, rc);
+  if( (t = store_begin(a, m, path))==NULL ) return FAILED;
   rc = maph_txn_put_if(t, key, value, c);
-  if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
-  if( rc==MAPH_OK ) rc = maph_txn_commit(t);
+  if( rc==MAPH_OK ) rc = store_commit(t);
   else maph_txn_abort(t);
   if( (rc==MAPH_EXISTS || rc==MAPH_NOTFOUND || rc==MAPH_CONFLICT) && c->when!=MAPH_ALWAYS ){
     if( a->json ) output_format(&standard_output, "{\"success\":false,\"version\":%llu}\n", (unsigned long long)outcome.version);
@@ -201,12 +199,11 @@ static bool keys_collect(const arguments *a, key_list *list){
 
 static int delete_keys(const arguments *a, maph *m, const key_list *list){
   maph_condition c;
-  maph_txn *t = NULL;
+  maph_txn *t;
   uint64_t deleted = 0;
-  int rc, status = DONE;
+  int rc = MAPH_OK, status = DONE;
   memset(&c, 0, sizeof c);
-  if( !read_condition(a, &c) ) return FAILED;
-  rc = maph_txn_begin(m, durability(a), &t);
+  if( !read_condition(a, &c) || (t = store_begin(a, m, a->operand[0]))==NULL ) return FAILED;
   for(size_t i = 0; i < list->n && rc==MAPH_OK && !stop_asked(); i++){
     rc = maph_txn_delete_if(t, list->key[i], &c);
     if( rc==MAPH_OK ) deleted++;
@@ -218,10 +215,9 @@ static int delete_keys(const arguments *a, maph *m, const key_list *list){
     }
     rc = MAPH_OK;
   }
-  if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
-  if( rc==MAPH_OK && !stop_asked() ) rc = maph_txn_commit(t);
+  if( rc==MAPH_OK ) rc = store_commit(t);
   else maph_txn_abort(t);
-  if( rc!=MAPH_OK || stop_asked() ) return store_failed(a->operand[0], rc);
+  if( rc!=MAPH_OK ) return store_failed(a->operand[0], rc);
   if( a->json ) output_format(&standard_output, "{\"deleted\":%llu,\"missing\":%llu}\n", (unsigned long long)deleted, (unsigned long long)(list->n - deleted));
   return output_end(&standard_output) ? status : FAILED;
 }

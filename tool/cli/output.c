@@ -174,13 +174,16 @@ bool output_end(output *o){
 }
 
 /* ------------------------------------------------------------------------------------------------------ shapes of bytes */
-/* Escape what is_control says, what is not UTF-8, and with `all` backslashes and line ends too. */
+/* U+FEFF: at the beginning of a text it would be taken for its byte order mark. */
+static bool begins_with_mark(maph_slice bytes){ return bytes.size >= 3 && memcmp(bytes.data, "\xEF\xBB\xBF", 3)==0; }
+
+/* Escape what is_control says, what is not UTF-8, and with `all` backslashes, line ends and a mark at the beginning too. */
 static void escape(output *o, maph_slice bytes, bool all){
-  const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p;
+  const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p, *mark = all && begins_with_mark(bytes) ? p + 3 : p;
   char room[4];
   while( p < end ){
     size_t sequence = utf8_sequence(p, end);
-    bool keep = sequence && !is_control(p, sequence) && !(all && *p=='\\');
+    bool keep = p >= mark && sequence && !is_control(p, sequence) && !(all && *p=='\\');
     if( !keep && !all && (*p=='\n' || *p=='\t') ) keep = true;
     if( keep ){ p += sequence; continue; }
     output_bytes(o, plain, (size_t)(p - plain));
@@ -292,7 +295,7 @@ void output_json_entry(output *o, const maph_entry *e, bool with_value){
 
 void output_csv_field(output *o, maph_slice field){
   const char *p = field.data, *end = p + field.size;
-  bool quoted = false;
+  bool quoted = begins_with_mark(field);
   for(const char *q = p; q < end && !quoted; q++) quoted = *q==',' || *q=='"' || *q=='\r' || *q=='\n';
   if( !quoted ){ output_exact(o, field); return; }
   output_bytes(o, "\"", 1);

@@ -1,7 +1,7 @@
 /*
 ** rewrite.c - compact, optimize, backup: the store written anew.
 **
-** Readers and writers go on meanwhile.  A signal stops the rewrite at the library's next word of progress, and all is as it was.
+** Readers and writers go on meanwhile.  A signal stops the rewrite at the library's next word of progress, or after a second without one, and all is as it was.
 */
 #include <stdio.h>
 #include "cli.h"
@@ -47,12 +47,14 @@ static void show(const maph_rewrite *r){
 
 static int rewrite(arguments *a, int flags, rewrite_fn run, const char *verb){
   const char *path = a->operand[0], *target = a->operands > 1 ? a->operand[1] : NULL;
-  maph *m = store_open(a, path, flags);
+  maph *m = flags==MAPH_RDWR ? store_open_to_rewrite(a, path) : store_open(a, path, flags);
   maph_rewrite result;
   int rc, status = DONE;
   if( m==NULL ) return FAILED;
   progress_start(a, verb);
+  stop_hurries(target ? target : path, true, a->quiet ? NULL : "maph: stopped: nothing was changed\n");
   rc = run(m, target);
+  stop_hurries(NULL, false, NULL);
   progress_end();
   if( rc==MAPH_OK && file_cut_short() ) rc = MAPH_IOERR;
   if( rc==MAPH_OK ) rc = maph_rewritten(m, &result);

@@ -1,5 +1,7 @@
 /*
 ** store.c - how the commands open a store, and what they say when it fails.
+**
+** The library waits for another writer in steps of STEP_MS, between which the program looks whether it was told to stop.
 */
 #include <errno.h>
 #include <libgen.h>
@@ -10,14 +12,38 @@
 #include <unistd.h>
 #include "cli.h"
 
-static int open_it(const arguments *a, const char *path, int flags, maph **m){
+enum { STEP_MS = 200 };
+
+/* After each step: is there another one? */
+static bool wait_goes_on(const arguments *a, int rc, uint64_t *waited_ms){
+  *waited_ms += STEP_MS;
+  return rc==MAPH_BUSY && *waited_ms < a->busy_timeout_ms && !stop_asked();
+}
+
+static int say_busy(const arguments *a, const char *path){
+  if( stop_asked() ) return FAILED;
+  return complain("%s: another writer held the store for all of %llu ms: try again, or raise --busy-timeout", path, (unsigned long long)a->busy_timeout_ms);
+}
+
+static int open_once(const arguments *a, const char *path, int flags, uint64_t wait_ms, bool anywhere, maph **m){
   maph_options o = MAPH_OPTIONS_INIT;
+  int rc;
   o.verify = 1;
-  o.busy_timeout_ms = (int)a->busy_timeout_ms;
+  o.busy_timeout_ms = (int)wait_ms;
   o.expected_keys = a->expect_keys==NOT_GIVEN ? 0 : a->expect_keys;
   if( a->perfect_hash ) o.perfect_hash = strcmp(a->perfect_hash, "cmph")==0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
   if( a->mode!=NOT_GIVEN ) o.mode = (int)a->mode;
-  return maph_open(path, flags, &o, m);
+  stop_hurries(path, anywhere, NULL);
+  rc = maph_open(path, flags, &o, m);
+  stop_hurries(NULL, false, NULL);
+  return rc;
+}
+
+static int open_it(const arguments *a, const char *path, int flags, maph **m){
+  uint64_t waited_ms = 0, step_ms = a->busy_timeout_ms < STEP_MS ? a->busy_timeout_ms : STEP_MS;
+  int rc;
+  do rc = open_once(a, path, flags, step_ms, false, m); while( wait_goes_on(a, rc, &waited_ms) );
+  return rc;
 }
 
 bool store_path(const char *path){
@@ -50,7 +76,17 @@ maph *store_open(const arguments *a, const char *path, int flags){
   if( !store_path(path) || ((flags & MAPH_CREATE) && !room_for_keys(a, path)) ) return NULL;
   rc = open_it(a, path, flags, &m);
   if( rc==MAPH_CANTOPEN && (flags & MAPH_CREATE) ) complain("%s", maph_errmsg(NULL));
+  else if( rc==MAPH_BUSY ) say_busy(a, path);
   else if( rc!=MAPH_OK ) store_failed(path, rc);
+  return m;
+}
+
+maph *store_open_to_rewrite(const arguments *a, const char *path){
+  maph *m = NULL;
+  int rc;
+  if( !store_path(path) ) return NULL;
+  rc = open_once(a, path, MAPH_RDWR, a->busy_timeout_ms, true, &m);
+  if( rc!=MAPH_OK ) store_failed(path, rc);
   return m;
 }
 
@@ -59,6 +95,22 @@ maph *store_open_or_make(const arguments *a, const char *path, bool *made){
   if( !store_path(path) || (a->create && !room_for_keys(a, path)) ) return NULL;
   *made = a->create && open_it(a, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &m)==MAPH_OK;
   return m ? m : store_open(a, path, a->create ? MAPH_RDWR|MAPH_CREATE : MAPH_RDWR);
+}
+
+maph_txn *store_begin(const arguments *a, maph *m, const char *path){
+  maph_txn *t = NULL;
+  uint64_t waited_ms = 0;
+  int rc;
+  do rc = maph_txn_begin(m, durability(a), &t); while( wait_goes_on(a, rc, &waited_ms) );
+  if( rc==MAPH_BUSY ) say_busy(a, path);
+  else if( rc!=MAPH_OK ) store_failed(path, rc);
+  return t;
+}
+
+int store_commit(maph_txn *t){
+  if( !stop_asked() && !file_cut_short() ) return maph_txn_commit(t);
+  maph_txn_abort(t);
+  return stop_asked() ? MAPH_CANCELLED : MAPH_IOERR;
 }
 
 bool store_is_new(maph *m){
