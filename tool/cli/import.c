@@ -31,7 +31,7 @@ typedef struct import {
   size_t      n, room;
   arena       arena;
   column     *columns;
-  size_t      column_count;
+  size_t      column_count, column_room;
   uint64_t    put, skipped, wrong, transactions, put_line;   /* put_line: the last one that was put */
 } import;
 
@@ -130,9 +130,11 @@ static bool import_ndjson(import *i, input *in){
 /* ------------------------------------------------------------------------------------------------------------ CSV, TSV */
 static bool add_column(import *i, maph_slice name){
   if( name.size && memchr(name.data, 0, name.size) ){ complain("%s: a column's name holds a NUL byte: is it text in UTF-8?", i->source); return false; }
-  column *more = realloc(i->columns, (i->column_count + 1)*sizeof *more);
+  size_t room = i->column_count < i->column_room ? i->column_room : 2*i->column_room + 16;
+  column *more = room==i->column_room ? i->columns : realloc(i->columns, room*sizeof *more);
   if( more ){
     i->columns = more;
+    i->column_room = room;
     more[i->column_count].name = strndup(name.data, name.size);
   }
   if( more==NULL || more[i->column_count].name==NULL ){ complain("out of memory"); return false; }
