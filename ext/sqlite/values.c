@@ -97,7 +97,7 @@ static int read_number(maph_slice bytes, int type, sqlite3_int64 *i, double *r){
   if( bytes.size==0 || bytes.size>=NUMBER_MAX ) return 0;
   memcpy(z, bytes.data, bytes.size);
   z[bytes.size] = 0;
-  if( !strchr("-0123456789", z[0]) || z[0]==0 ) return 0;
+  if( !strchr("-0123456789", z[0]) || strspn(z, "+-.0123456789Ee")!=bytes.size ) return 0;      /* no 0x10, no nan */
   errno = 0;
   if( type==MAPH_INTEGER ){
     *i = strtoll(z, &end, 10);

@@ -113,8 +113,9 @@ static int insert_row(sql_table *t, sqlite3_value **columns){
   return rc;
 }
 
+/* SQLite has no JSON of its own: what was read as text may be it. */
 static int is_same_value(const maph_entry *old, const row *r){
-  return r->put.type==old->type && r->value.bytes.size==old->value.size
+  return (r->put.type==old->type || (r->put.type==MAPH_TEXT && old->type==MAPH_JSON)) && r->value.bytes.size==old->value.size
       && memcmp(r->value.bytes.data, old->value.data, old->value.size)==0;
 }
 
@@ -134,7 +135,8 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
   if( changed(columns[COLUMN_KEY]) ) rc = read_key(t, columns[COLUMN_KEY], r);
   if( rc==SQLITE_OK && changed(columns[COLUMN_VALUE]) ){
     rc = read_value(columns[COLUMN_VALUE], r);
-    if( rc==SQLITE_OK && !is_same_value(old, r) ) r->put.media_type = maph_bytes(NULL, 0);
+    if( rc==SQLITE_OK && is_same_value(old, r) ) r->put.type = old->type;
+    else r->put.media_type = maph_bytes(NULL, 0);
   }
   if( rc==SQLITE_OK && changed(columns[COLUMN_EXPIRES]) ){
     rc = value_read_expiry(columns[COLUMN_EXPIRES], &r->put.expires, &t->base.zErrMsg);
