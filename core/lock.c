@@ -30,7 +30,7 @@
 
 #include <errno.h>
 
-enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_US = 1000, WAITER_FRESH_NS = 5000000, LOCK_FILES_MOST = 100 };
+enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_US = 1000, WAITER_FRESH_NS = 5000000, LOCK_FILES_MOST = 100, SPINS = 40 };
 
 /* ------------------------------------------------------------------------------------------------------ the lock file */
 
@@ -260,8 +260,15 @@ void lock_release(store *s){
 
 /* ------------------------------------------------------------------------------------------------------ in this process */
 
+/* A write takes about a microsecond; to sleep and be woken costs ten times that. */
+static void wait_awake(const store *s){
+  int i;
+  for(i=0; i<SPINS && atomic_load_explicit(&s->turn_taken, memory_order_relaxed); i++) os_relax();
+}
+
 static int wait_for_turn(store *s, uint64_t deadline, int timeout_ms){
   int rc = MAPH_OK;
+  wait_awake(s);
   pthread_mutex_lock(&s->turn_mutex);
   if( s->turn_taken ){
     struct timespec t = { (time_t)(deadline/1000000000u), (long)(deadline%1000000000u) };

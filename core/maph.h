@@ -228,6 +228,7 @@ typedef struct maph_outcome {
 } maph_outcome;
 typedef struct maph_condition {
   int           when;        /* MAPH_ALWAYS ... */
+  int           durability;  /* MAPH_SYNC_*; DEFAULT: the handle's.  In a transaction the transaction's counts */
   uint64_t      version;     /* for MAPH_IF_VERSION */
   uint64_t      expires;     /* milliseconds since 1970; 0: never.  In the past: the entry is never seen */
   int           type;        /* MAPH_BLOB ... */

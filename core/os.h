@@ -69,6 +69,13 @@ uint64_t os_time_ns(void);                   /* since 1970 */
 uint64_t os_clock_ns(void);                  /* monotonic, the same for all processes */
 uint64_t os_clock_coarse_ms(void);           /* monotonic, cheap, some milliseconds behind */
 void     os_sleep_us(unsigned us);
+static inline void os_relax(void){                                      /* in a loop that waits for another core */
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 void     os_random(void *data, size_t size);
 void     os_at_fork(void (*child)(void));
 

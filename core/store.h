@@ -69,7 +69,7 @@ typedef struct store {
   pthread_mutex_t turn_mutex;
   pthread_cond_t  turn_free;
   unsigned turn_waiters;
-  int      turn_taken;
+  _Atomic int turn_taken;
   pthread_mutex_t held_mutex;
   pthread_cond_t  released;      /* held became 0 */
   unsigned held;                 /* reasons to hold the lock: the turn, and each transaction decided but not yet visible */

@@ -171,6 +171,7 @@ static int begin(maph *m, int durability, struct maph_txn **out){
   store *s;
   int rc, tries;
   *out = NULL;
+  if( durability<MAPH_SYNC_DEFAULT || durability>MAPH_SYNC_FULL ) return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
   for(tries=0; ; tries++){
     rc = handle_writer(m, &s);
     if( rc!=MAPH_OK ) return rc;
@@ -217,7 +218,6 @@ int maph_txn_begin(maph *m, int durability, maph_txn **txn){
   int rc;
   if( txn==NULL ) return fail(MAPH_MISUSE, "maph_txn_begin: no place for the transaction");
   *txn = NULL;
-  if( durability<MAPH_SYNC_DEFAULT || durability>MAPH_SYNC_FULL ) return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
   rc = begin(m, durability, txn);
   if( rc==MAPH_OK ) remember(m, *txn);
   return rc;
@@ -480,7 +480,7 @@ int txn_sweep(struct maph_txn *t, maph_slice key, uint64_t now){
 /* One operation, one transaction. */
 static int write_alone(maph *m, int kind, maph_slice key, maph_slice value, const maph_condition *c){
   struct maph_txn *t;
-  int rc = begin(m, MAPH_SYNC_DEFAULT, &t);
+  int rc = begin(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
   if( rc!=MAPH_OK ) return rc;
   rc = write_one(t, kind, key, value, c);
   if( rc==MAPH_OK ) rc = commit_reserve(t);

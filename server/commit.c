@@ -57,11 +57,11 @@ static int judge(maph_txn *t, const write_request *w, maph_outcome *outcome){
   return MAPH_OK;
 }
 
-static int in_transaction(store *s, const write_request *w, const maph_condition *c, bool simple, maph_outcome *outcome){
+static int in_transaction(store *s, const write_request *w, const maph_condition *c, maph_outcome *outcome){
   maph_txn *t = NULL;
   int rc = maph_txn_begin(s->m, w->durability, &t);
   if( rc!=MAPH_OK ) return rc;
-  if( !simple ) rc = judge(t, w, outcome);
+  rc = judge(t, w, outcome);
   if( rc==MAPH_OK ) rc = w->is_delete ? maph_txn_delete_if(t, w->key, c) : maph_txn_put_if(t, w->key, w->value, c);
   if( rc!=MAPH_OK ){ maph_txn_abort(t); return rc; }
   outcome->version = maph_txn_version(t);
@@ -99,7 +99,8 @@ int commit_one(store *s, const write_request *w, maph_outcome *outcome){
   memset(outcome, 0, sizeof *outcome);
   c.outcome = outcome;
   commit_enter();
-  if( !simple || w->durability!=MAPH_SYNC_DEFAULT ) rc = in_transaction(s, w, &c, simple, outcome);
+  c.durability = w->durability;
+  if( !simple ) rc = in_transaction(s, w, &c, outcome);
   else rc = w->is_delete ? maph_delete_if(s->m, w->key, &c) : maph_put_if(s->m, w->key, w->value, &c);
   commit_leave();
   if( rc==MAPH_OK ) commit_note(s, w->durability, 1);

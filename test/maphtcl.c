@@ -176,7 +176,7 @@ static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *s, Tcl_
 /* The condition of put_if and delete_if: objv[0..objc) are its options. */
 static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_condition *c, Tcl_Obj **outcome_name){
   static const char *const options[] = { "-when", "-version", "-expires", "-type", "-key_is_text", "-media_type", "-outcome",
-    "-key_type", NULL };
+    "-key_type", "-durability", NULL };
   int i, option;
   memset(c, 0, sizeof(*c));
   *outcome_name = NULL;
@@ -194,6 +194,7 @@ static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, m
       case 5: c->media_type = slice_of(value); break;
       case 6: *outcome_name = value; break;
       case 7: rc = Tcl_GetIndexFromObj(interp, value, key_type_names, "key type", 0, &c->key_type); break;
+      case 8: if( Tcl_GetIntFromObj(NULL, value, &c->durability)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0, &c->durability); break;
     }
     if( rc!=TCL_OK ) return rc;
   }

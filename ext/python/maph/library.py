@@ -46,7 +46,7 @@ class Outcome(Structure):
 
 
 class Condition(Structure):
-    _fields_ = [("when", c_int), ("version", c_uint64), ("expires", c_uint64), ("type", c_int), ("key_type", c_int), ("media_type", Input),
+    _fields_ = [("when", c_int), ("durability", c_int), ("version", c_uint64), ("expires", c_uint64), ("type", c_int), ("key_type", c_int), ("media_type", Input),
                 ("outcome", POINTER(Outcome))]
 
 
