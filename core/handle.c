@@ -373,7 +373,7 @@ int maph_close(maph *m){
   int rc;
   if( m==NULL ) return MAPH_OK;
   if( m->magic!=HANDLE_MAGIC ) return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
-  if( m->open_reads ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
+  if( m->open_reads && m->fork_count==handle_forks() ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
   while( m->open_txns && m->fork_count==handle_forks() ) maph_txn_abort(m->open_txns);
   if( writes(m) ) handle_store(m, &now);                   /* if it was replaced: this may be the last writer of what replaced it */
   m->magic = 0;
