@@ -373,7 +373,7 @@ public:
   void close() noexcept { maph_snapshot_close(release()); }
 };
 
-/* Every live entry of one snapshot whose key begins with a prefix:
+/* Every live entry of one snapshot, which the cursor keeps though that is closed, whose key begins with a prefix:
 **     for( const maph::entry &e : db.entries("user/") ) std::cout << e.key << '\n';
 ** next() answers error::not_found at the end; the range-for throws a failure when it is something else. */
 class cursor : public detail::owner<maph_cursor> {

@@ -186,6 +186,16 @@ static void scans(){
   CHECK(thrown([&]{ keys_of(db.entries(before)); })==maph::error::misuse && maph::message().find("snapshot")!=std::string::npos);
   moved.close();
   CHECK(db.entries(moved, "user/").error()==maph::error::misuse);
+  // A cursor keeps its snapshot, whoever closes that.
+  auto last = db.snapshot();
+  auto kept = db.entries(last, "user/");
+  last.close();
+  CHECK(db.set("user/2", "later") && db.set("user/3", "later") && db.compact());
+  auto only = kept.next();
+  CHECK(only && only->key=="user/2" && only->value=="v" && kept.next().error()==maph::error::not_found);
+  CHECK(db.close().error()==maph::error::misuse && db);
+  kept.close();
+  CHECK(db.remove("user/3") && db.set("user/2", "v"));
   std::size_t seen = 0;
   for( const auto &e : db.entries() ) seen += e.value.size();
   CHECK(seen==2);

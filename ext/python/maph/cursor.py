@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 
 class Cursor(Iterator[Entry]):
-    """An iterator of Entry.  Used by one thread at a time it runs; several are made to take turns."""
+    """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at a time it runs; several are made to take turns."""
 
     def __init__(self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool) -> None:
         self._store, self._gate = store, store._gate
-        self._snapshot = snapshot              # stays open as long as the cursor
         self._lock = threading.Lock()
         window = (snapshot or store)._window
         self._value: Callable[[Slice], Any] = (lambda value: window(value.data, value.size)) if views else copy

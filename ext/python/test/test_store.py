@@ -305,6 +305,17 @@ class Snapshots(StoreTest):
         self.store.update({str(n): "v" for n in range(100)})
         self.assertEqual(sum(1 for _ in self.store.snapshot().cursor()), 100)
 
+    def test_a_cursor_reads_on_when_its_snapshot_is_closed(self):
+        self.store.update({"a": "1", "b": "2"})
+        snapshot = self.store.snapshot()
+        cursors = [snapshot.cursor(), snapshot.cursor(views=True)]
+        snapshot.close()
+        self.store.update({"a": "9", "c": "9"})
+        self.store.compact()
+        for cursor in cursors:
+            self.assertEqual([(bytes(entry.key), bytes(entry.value)) for entry in cursor], [(b"a", b"1"), (b"b", b"2")])
+        self.assertRaises(maph.MisuseError, lambda: snapshot["a"])
+
     def test_a_cursor_goes_on_later(self):
         self.store.update({str(n): "v" for n in range(10)})
         with self.store.cursor() as cursor:
