@@ -12,10 +12,12 @@
 ** With --auto-compact a job begins by itself where enough of a store is dead: optimize where it has a perfect hash, else compact.
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 #include "server.h"
 
 enum { KEPT = 64, RUNNING_MAX = 4, SENTENCES_MAX = 50, PATH_ROOM = 4096, LOOK_US = 5000000, RETRY_US = 600000000 };
@@ -109,11 +111,18 @@ static void backup_path(char *out, const char *file){
   snprintf(out, PATH_ROOM, "%s%s%s%s", option.backups[0] ? option.backups : option.data, option.backups[0] ? "" : "/backups", *file ? "/" : "", file);
 }
 
-/* Make the folder of backups, if need be; an errno. */
+/* Make the folder of backups, if need be, and have its name on disk: who made it may have died before.  A folder above that may not be read
+** cannot be flushed.  An errno. */
 static int backup_folder(void){
   char path[PATH_ROOM];
+  int parent, trouble = 0;
   backup_path(path, "");
-  return mkdir(path, 0700)==0 || errno==EEXIST ? 0 : errno;
+  if( mkdir(path, 0700)!=0 && errno!=EEXIST ) return errno;
+  backup_path(path, "..");
+  if( (parent = open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC)) < 0 ) return errno==EACCES ? 0 : errno;
+  if( fsync(parent)!=0 && errno!=EINVAL ) trouble = errno;
+  close(parent);
+  return trouble;
 }
 
 static bool backup_exists(const char *file){

@@ -74,6 +74,20 @@ static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool m
   buffer_text(r->body, "\"}\n");
 }
 
+/* A cursor and the generation that it reads: after a rewrite between the two its places would be taken for those of the new file. */
+static int open_cursor(store *s, maph_slice prefix, maph_cursor **c, maph_stats *stats){
+  uint64_t before;
+  int rc = maph_stat(s->m, stats);
+  do{
+    before = stats->generation;
+    if( rc!=MAPH_OK || (rc = maph_cursor_open(s->m, NULL, prefix, c))!=MAPH_OK ) return rc;
+    rc = maph_stat(s->m, stats);
+    if( rc==MAPH_OK && stats->generation==before ) return MAPH_OK;
+    maph_cursor_close(*c);
+  }while( rc==MAPH_OK );
+  return rc;
+}
+
 void keys_list(request *r){
   maph_cursor *c = NULL;
   maph_slice prefix, values;
@@ -84,8 +98,7 @@ void keys_list(request *r){
   if( !read_limit(r, &limit) ) return;
   request_query(r, "prefix", &prefix);
   if( request_query(r, "values", &values) && values.size==1 && *(const char*)values.data=='0' ) values.size = 0;
-  rc = maph_stat(r->store->m, &stats);
-  if( rc==MAPH_OK ) rc = maph_cursor_open(r->store->m, NULL, prefix, &c);
+  rc = open_cursor(r->store, prefix, &c, &stats);
   if( rc!=MAPH_OK ){ reply_store(r, rc); return; }
   if( resume(r, c, &stats) ){
     r->body->size = 0;

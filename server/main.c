@@ -5,15 +5,20 @@
 ** anything.  SIGTERM or SIGINT: /readyz turns 503 and new requests are refused, those in flight finish, then jobs stop, the stores
 ** are closed (the last writer marks them clean) and the process ends with 0.  A second signal while it waits ends it at once.
 ** SIGPIPE and SIGXFSZ are ignored: a client that is gone and a file-size limit are errors of a call.
+**
+** A store takes two open files, a connection one, or two while its body waits in one: as many are asked for as the system lets us have.
 */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "server.h"
+
+enum { FILES_BESIDE = 32 };                /* the logs, sockets to listen at, and what lasts a moment */
 
 /* Tell systemd (Type=notify), if it asked. */
 static void notify(const char *state){
@@ -40,6 +45,23 @@ static void block_signals(sigset_t *set){
   pthread_sigmask(SIG_BLOCK, set, NULL);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+}
+
+/* How many files may be open: as many as the hard limit says. */
+static uint64_t raise_file_limit(void){
+  struct rlimit limit = { 0, 0 }, wanted;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  wanted = limit;
+  wanted.rlim_cur = limit.rlim_max;
+  return setrlimit(RLIMIT_NOFILE, &wanted)==0 ? wanted.rlim_cur : limit.rlim_cur;
+}
+
+/* Say it when that may be too few. */
+static void judge_file_limit(uint64_t limit){
+  uint64_t stores = stores_found(), connections = option.threads + option.watchers, needed = FILES_BESIDE + 2*connections + 2*stores;
+  if( limit >= needed ) return;
+  log_line("%llu stores and %llu connections may need %llu open files, and %llu are allowed: raise that (ulimit -Hn, or LimitNOFILE= of the service)",
+           (unsigned long long)stores, (unsigned long long)connections, (unsigned long long)needed, (unsigned long long)limit);
 }
 
 /* SIGHUP: the log's file may have been renamed, the tokens' changed. */
@@ -73,12 +95,15 @@ static void stop(const sigset_t *set){
 
 int main(int argc, char **argv){
   sigset_t set;
+  uint64_t files;
   int rc = options_read(argc, argv);
   if( rc!=0 ) return rc - 1;
+  files = raise_file_limit();
   block_signals(&set);
   sentence_setup();
   if( !sigbus_guard() || !log_open() || !auth_load() || !stores_find() || http_start()!=0 ) return 2;
-  if( stores_start()!=0 || commit_start()!=0 ){
+  judge_file_limit(files);
+  if( stores_start(files/2)!=0 || commit_start()!=0 ){
     log_line("cannot start a thread: %s", strerror(errno));
     return 2;
   }

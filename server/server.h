@@ -238,7 +238,9 @@ typedef struct store {
 } store;
 
 bool stores_find(void);                   /* at start: which there are; false: no such folder, which was said */
-int  stores_start(void);                  /* begin to open those; one that cannot be opened is reported and tried again at its first use */
+size_t stores_found(void);                /* how many those were */
+int  stores_start(uint64_t files);        /* begin to open those, as many as that many open files allow; one that cannot be opened is reported and tried
+                                          ** again at its first use */
 int  stores_folder_trouble(bool to_write); /* why stores cannot be found now, or made, as errno; 0: they can */
 void stores_close_all(void);
 /* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name), STORE_OPENING (another request opens

@@ -2,7 +2,7 @@
 ** stores.c - the stores that are open, and making, deleting and describing them.
 **
 ** A store is DIR/NAME.maph.  It is opened at its first use (those there at start by a thread of their own, so that one which must be
-** recovered, or which another process has to itself, keeps nobody from the others), once, for reading and writing with verified reads, and
+** recovered, or which another process has to itself, keeps nobody from the others; at most half of the files that may be open go to them), once, for reading and writing with verified reads, and
 ** stays open; where it may only be read it is opened for reading, and for writing when what stood in the way is gone, which is tried each
 ** second by the requests for it.  The table holds one reference and each request one: a store that is
 ** deleted leaves the table at once, and its handle is closed by the last request that uses it.  A handle keeps what it mapped until it is
@@ -320,7 +320,7 @@ int stores_folder_trouble(bool to_write){
 }
 
 static char **names_at_start;
-static size_t names_count;
+static size_t names_count, names_to_open;
 static pthread_t opener;
 static bool opener_started;
 static atomic_bool opener_stop;
@@ -329,7 +329,7 @@ static void *open_all(void *unused){
   (void)unused;
   for(size_t i = 0; i < names_count; i++){
     int rc = MAPH_NOTFOUND;
-    store *s = atomic_load(&opener_stop) ? NULL : store_acquire(names_at_start[i], strlen(names_at_start[i]), &rc);
+    store *s = i >= names_to_open || atomic_load(&opener_stop) ? NULL : store_acquire(names_at_start[i], strlen(names_at_start[i]), &rc);
     if( s==NULL && rc!=MAPH_NOTFOUND ) log_line("store %s cannot be opened: %s", names_at_start[i], store_errmsg(rc, NULL));
     store_release(s);
     free(names_at_start[i]);
@@ -344,7 +344,10 @@ bool stores_find(void){
   return names_at_start!=NULL;
 }
 
-int stores_start(void){
+size_t stores_found(void){ return names_count; }
+
+int stores_start(uint64_t files){
+  names_to_open = files/2 < names_count ? (size_t)files/2 : names_count;
   opener_started = pthread_create(&opener, NULL, open_all, NULL)==0;
   return opener_started ? 0 : 1;
 }
