@@ -52,6 +52,16 @@ void emit_entry(buffer *b, const maph_entry *entry, bool with_value);         /*
 size_t base64_decode(const char *text, size_t size, void *out);               /* standard or url alphabet; SIZE_MAX: not base64 */
 void emit_base64(buffer *b, const void *data, size_t size);
 void emit_base64url(buffer *b, const void *data, size_t size);
+
+/* Reading: blanks are skipped before each thing, and after a mistake nothing is read.  `mistake` says what is wrong at p. */
+typedef struct json_reader { const char *p, *end, *mistake; } json_reader;
+bool reader_next(json_reader *r, char c);                                       /* take c if it is next */
+bool reader_expect(json_reader *r, char c);                                     /* it must be */
+bool reader_end(json_reader *r);                                                /* nothing more may come */
+bool reader_value(json_reader *r, int depth, maph_slice *text);                 /* any value: its text, with lists in it at most that deep */
+bool reader_string(json_reader *r, maph_slice *text);                           /* a string: its text with the quotes */
+size_t reader_unescape(maph_slice inner, char *out);                            /* what a string that was read means, without its quotes: not more than its size */
+size_t reader_squeeze(maph_slice text, char *out);                              /* a value that was read without the blanks between its tokens; out may be the text */
 bool json_depth_within(const char *text, size_t size, int depth);             /* checked before a recursive parser sees it */
 const char *type_name(int type);                                              /* MAPH_TEXT -> "text" */
 int type_from_name(const char *name);                                         /* -1: no such type */
