@@ -128,6 +128,7 @@ typedef struct request {
   uint64_t     bytes_out;
   bool         close;                      /* no keep-alive after this answer */
   bool         chunked, broken;            /* streaming answer; the client is gone */
+  const char  *origin;                     /* of a page that may see the answer; NULL: none */
   char         extra[512];                 /* header lines that the answer will carry, whichever it is */
   char         members[96];                /* members that a problem will carry: how far an import came */
   buffer      *head, *body, *scratch;      /* the connection's: answer head, answer body, request body */
@@ -190,6 +191,7 @@ bool auth_load(void);                      /* read the tokens, again at SIGHUP; 
 bool auth_allows(request *r, int role, maph_slice store);  /* store empty: all stores.  False: 401 or 403 answered */
 bool auth_holds(const request *r, int role, const char *store);   /* the same question, unanswered */
 bool auth_knows(const request *r);         /* it has a good token */
+const char *auth_token(const request *r);  /* what it gives as one; NULL: nothing */
 const char *auth_role_name(const request *r, const char *name);  /* the most it may do there; NULL: anywhere */
 
 /* ------------------------------------------------------------------------------------- Interface to code in rate.c */
