@@ -167,6 +167,7 @@ bool long_line_take(long_line *l, const char *bytes, size_t size){
   return !l->disk_failed;
 }
 
+size_t long_line_memory(const long_line *l){ return l->rest.size; }
 bool long_line_too_long(const long_line *l){ return l->too_long; }
 
 /* ------------------------------------------------------------------------------------------------------------- its end */

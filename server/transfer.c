@@ -51,6 +51,7 @@ typedef struct import {
   buffer    input;                    /* the unfinished line, and what came after it */
   buffer    errors;                   /* JSON of the first of them */
   long_line *long_line;               /* the line that comes in, when it is a long one */
+  uint64_t  memory;                   /* reserved for it */
   operation operations[GROUP_LINES];
   uint64_t  lines[GROUP_LINES];       /* their numbers */
   size_t    count, bytes;
@@ -159,9 +160,30 @@ static bool line_too_long(import *i){
 }
 
 /* ------------------------------------------------------------------------------------------------------- a long line */
+/* Room for what is in memory of it, twice while that grows and once for the value. */
+static bool take_room(import *i){
+  uint64_t needs = 3*(uint64_t)long_line_memory(i->long_line);
+  if( needs > option.memory ) return line_too_long(i);
+  if( needs <= i->memory ) return true;
+  if( memory_reserve(needs - i->memory) ){ i->memory = needs; return true; }
+  i->r->close = true;
+  http_disable_keep_alive(i->r);
+  reply_problem(i->r, 503, "busy", "too many large lines and batches at once; %llu entries were imported and stay: begin again with line %llu",
+                (unsigned long long)i->imported, (unsigned long long)i->next_line);
+  return false;
+}
+
+static void drop_long_line(import *i){
+  long_line_free(i->long_line);
+  i->long_line = NULL;
+  memory_release(i->memory);
+  i->memory = 0;
+}
+
 static bool feed_long_line(import *i, size_t size){
   if( !long_line_take(i->long_line, i->input.data, size) ) return spool_failed(i->r, -1);
   if( long_line_too_long(i->long_line) ) return line_too_long(i);
+  if( !take_room(i) ) return false;
   i->input.size -= size;
   memmove(i->input.data, i->input.data + size, i->input.size);
   return true;
@@ -183,8 +205,7 @@ static bool end_long_line(import *i){
     }
     ok = put_group(i);
   }
-  long_line_free(i->long_line);
-  i->long_line = NULL;
+  drop_long_line(i);
   return ok;
 }
 
@@ -243,7 +264,7 @@ void store_import(request *r){
     reply_json(r, 200, r->body);
   }
   arena_free(&i->arena);
-  long_line_free(i->long_line);
+  drop_long_line(i);
   buffer_free(&i->input);
   buffer_free(&i->errors);
   free(i);
