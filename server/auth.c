@@ -115,14 +115,19 @@ static bool covers(const char *stores, maph_slice name){
   return false;
 }
 
+const char *auth_token(const request *r){
+  const char *given = request_header(r, "Authorization");
+  if( given==NULL || strncasecmp(given, "Bearer ", 7)!=0 ) return NULL;
+  return given + 7 + strspn(given + 7, " ");
+}
+
 /* The best role that the request's token has for the store (name size 0: for all stores, data NULL: for any).  -1: no such token. */
 static int role_of(const request *r, maph_slice name){
-  const char *given = request_header(r, "Authorization");
+  const char *given = auth_token(r);
   char token[TOKEN_MAX] = { 0 };
   int best = -1;
   size_t size;
-  if( given==NULL || strncasecmp(given, "Bearer ", 7)!=0 ) return -1;
-  given += 7 + strspn(given + 7, " ");
+  if( given==NULL ) return -1;
   size = strlen(given);
   memcpy(token, given, size < TOKEN_MAX - 1 ? size : TOKEN_MAX - 1);
   pthread_rwlock_rdlock(&grants_lock);

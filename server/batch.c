@@ -6,7 +6,8 @@
 ** transaction, the gets see its writes, and a failed condition undoes everything; if there are only gets they are of one snapshot.
 **
 ** Everything is parsed before a transaction begins, so the writer's lock is held for the work alone.  What batches in flight
-** may take of memory together is bounded by option.memory; one that finds none left is told to come again.
+** may take of memory together is bounded by option.memory; one that finds none left is told to come again.  Beside its body a batch
+** takes what its strings mean, which is not more than they are, and an operation's size for each of a bounded number of them.
 */
 #include <stdlib.h>
 #include "operation.h"
@@ -20,8 +21,6 @@ typedef struct batch {
   size_t     count, room;
   bool       writes, lines;          /* lines: NDJSON in and out */
   arena      arena;
-  json_t   **parsed;                 /* what the operations point into */
-  size_t     parsed_count;
   bool       streaming, refused;     /* refused: by us, and that was answered */
   uint64_t   memory;                 /* reserved */
 } batch;
@@ -41,7 +40,15 @@ static bool mistaken(batch *b, const char *mistake){
   return false;
 }
 
-static bool add_operation(batch *b, const json_t *json){
+static bool not_json(batch *b, const json_reader *in, const char *start){
+  char room[200];
+  const char *sentence = reader_sentence(in, start, room, sizeof room);
+  if( b->lines ) return mistaken(b, sentence);
+  reply_problem(b->r, 400, "bad_json", "%s", sentence);
+  return false;
+}
+
+static bool add_operation(batch *b, json_reader *in, const char *start){
   const char *mistake;
   if( b->count==OPERATIONS_MAX ){
     reply_problem(b->r, 413, "too_many_operations", "a batch has at most %d operations", OPERATIONS_MAX);
@@ -54,7 +61,9 @@ static bool add_operation(batch *b, const json_t *json){
     b->operations = more;
     b->room = room;
   }
-  mistake = operation_parse(json, 0, &b->arena, &b->operations[b->count]);
+  mistake = operation_read(in, 0, &b->arena, &b->operations[b->count]);
+  if( mistake==NULL && b->lines ) reader_end(in);
+  if( in->mistake ) return not_json(b, in, start);
   if( mistake ) return mistaken(b, mistake);
   if( b->operations[b->count].kind!=OPERATION_GET ) b->writes = true;
   b->count++;
@@ -62,30 +71,37 @@ static bool add_operation(batch *b, const json_t *json){
 }
 
 static bool parse_document(batch *b, maph_slice body){
-  char room[200];
-  const char *mistake;
-  json_t *list, *one;
-  size_t i;
-  b->parsed[0] = operation_json(body.data, body.size, &mistake, room, sizeof room);
-  if( b->parsed[0]==NULL ){ reply_problem(b->r, 400, "bad_json", "%s", mistake); return false; }
-  b->parsed_count = 1;
-  list = json_is_object(b->parsed[0]) && json_object_size(b->parsed[0])==1 ? json_object_get(b->parsed[0], "operations") : b->parsed[0];
-  if( !json_is_array(list) ){ reply_problem(b->r, 400, "bad_batch", "a batch is {\"operations\":[...]} or an array"); return false; }
-  json_array_foreach(list, i, one) if( !add_operation(b, one) ) return false;
-  return true;
+  static const char shape[] = "a batch is {\"operations\":[...]} or an array";
+  json_reader in = { body.data, (const char*)body.data + body.size, NULL };
+  maph_slice name;
+  bool object = reader_next(&in, '{'), list = false, named;
+  if( object && reader_string(&in, &name) && reader_expect(&in, ':') ){
+    named = name.size==12 && memcmp(name.data, "\"operations\"", 12)==0;
+    list = named && reader_next(&in, '[');
+  }
+  else if( !object ) list = reader_next(&in, '[');
+  if( in.mistake==NULL && !list ){
+    if( !object && !reader_value(&in, 1, &name) ) return not_json(b, &in, body.data);
+    reply_problem(b->r, 400, "bad_batch", shape);
+    return false;
+  }
+  if( list && !reader_next(&in, ']') ){
+    do{ if( !add_operation(b, &in, body.data) ) return false; }while( reader_next(&in, ',') );
+    reader_expect(&in, ']');
+  }
+  if( object && reader_next(&in, ',') ){ reply_problem(b->r, 400, "bad_batch", shape); return false; }
+  if( object ) reader_expect(&in, '}');
+  return reader_end(&in) || not_json(b, &in, body.data);
 }
 
 static bool parse_lines(batch *b, maph_slice body){
-  const char *at = body.data, *end = at + body.size, *mistake;
-  char room[200];
+  const char *at = body.data, *end = at + body.size;
   while( at < end ){
     const char *newline = memchr(at, '\n', (size_t)(end - at)), *line_end = newline ? newline : end;
-    if( strspn(at, " \t\r") < (size_t)(line_end - at) ){
-      if( b->parsed_count==OPERATIONS_MAX ) return add_operation(b, NULL);
-      b->parsed[b->parsed_count] = operation_json(at, (size_t)(line_end - at), &mistake, room, sizeof room);
-      if( b->parsed[b->parsed_count]==NULL ) return mistaken(b, mistake);
-      b->parsed_count++;
-      if( !add_operation(b, b->parsed[b->parsed_count - 1]) ) return false;
+    json_reader in = { at, line_end, NULL };
+    if( !reader_end(&in) ){
+      in.mistake = NULL;
+      if( !add_operation(b, &in, at) ) return false;
     }
     at = line_end + 1;
   }
@@ -264,9 +280,7 @@ void batch_run(request *r){
     reply_problem(r, 503, "busy", "too many large batches at once");
     return;
   }
-  b.parsed = calloc(b.lines ? OPERATIONS_MAX : 1, sizeof *b.parsed);
-  if( b.parsed==NULL ) reply_problem(r, 503, "no_memory", "out of memory for the batch");
-  else if( b.lines ? parse_lines(&b, body) : parse_document(&b, body) ){
+  if( b.lines ? parse_lines(&b, body) : parse_document(&b, body) ){
     if( !b.writes ) run_gets(&b);
     else{
       commit_enter();
@@ -274,8 +288,6 @@ void batch_run(request *r){
       commit_leave();
     }
   }
-  for(size_t i = 0; i < b.parsed_count; i++) json_decref(b.parsed[i]);
-  free(b.parsed);
   free(b.operations);
   arena_free(&b.arena);
   memory_release(b.memory);

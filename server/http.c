@@ -10,7 +10,7 @@
 **   READING  a handler reads the body    deadline: stop receiving; the handler then answers 408
 **   WRITING  a handler writes            deadline: shut
 **
-** civetweb does not tell the socket; it is found at a connection's first request, by its peer's address.  Until then civetweb's own
+** civetweb does not tell the socket; it is found at a connection's first request, by its peer's address and our port.  Until then civetweb's own
 ** timeout for the head of a request holds.
 **
 ** Invariants:
@@ -39,17 +39,18 @@
 #include "server.h"
 
 enum phase { FRESH, IDLE, WORKING, READING, WRITING };
+enum { UNKNOWN = -1, GONE = -2, AMBIGUOUS = -3 };            /* in the place of a socket */
 enum { MINIMUM_RATE = 16, REQUEST_ROOM = 65536, TICK_MS = 50, IDLE_LEAST_MS = 250, LINGER_MS = 8, KEPT_BUFFER = 256*1024 };
 
 typedef struct connection {
   struct connection *next, *previous;
   struct mg_connection *mg;
-  int               socket;           /* -1: before the first request, or not found: no deadlines of ours */
+  int               socket;           /* < 0: before the first request, or not found: no deadlines of ours */
   bool              looked;
   atomic_int        phase;
   atomic_uint_fast64_t since_us, deadline_us;
   atomic_bool       timed_out;        /* the watchdog has shut it */
-  uint64_t          phase_started_us, phase_bytes;
+  uint64_t          phase_started_us, phase_bytes, read_us;   /* read_us: the last read's end; 0: none since the last write */
   buffer            head, body, scratch;
   char             *decoded;
   request           request;
@@ -81,7 +82,7 @@ uint64_t wall_ms(void){
 }
 
 /* ------------------------------------------------------------------------------------------------------ connections */
-/* Is this descriptor the socket between that peer and our port? */
+/* Is this descriptor a socket between that peer and our port? */
 static bool is_socket_of(int fd, const struct in_addr *address, int remote_port, int server_port){
   struct sockaddr_in peer, own;
   socklen_t size = sizeof peer;
@@ -91,15 +92,26 @@ static bool is_socket_of(int fd, const struct in_addr *address, int remote_port,
   return getsockname(fd, (struct sockaddr*)&own, &size)==0 && ntohs(own.sin_port)==server_port;
 }
 
+static bool is_taken(int fd){
+  bool taken = false;
+  pthread_mutex_lock(&connections_mutex);
+  for(connection *c = connections; c && !taken; c = c->next) taken = c->socket==fd;
+  pthread_mutex_unlock(&connections_mutex);
+  return taken;
+}
+
+/* The socket of a connection from that peer, which no other connection has: a peer may use one port of its own for connections to several of
+** our addresses, and civetweb tells the port alone.  GONE: it is a socket no more, its peer has reset it. */
 static int find_socket(const struct mg_request_info *info){
   struct in_addr address;
   struct dirent *e;
-  int found = -1;
+  int found = GONE;
   DIR *dir;
-  if( inet_pton(AF_INET, info->remote_addr, &address)!=1 || (dir = opendir("/proc/self/fd"))==NULL ) return -1;
-  while( found < 0 && (e = readdir(dir))!=NULL ){
+  if( inet_pton(AF_INET, info->remote_addr, &address)!=1 || (dir = opendir("/proc/self/fd"))==NULL ) return UNKNOWN;
+  while( found!=AMBIGUOUS && (e = readdir(dir))!=NULL ){
     int fd = atoi(e->d_name);
-    if( e->d_name[0]!='.' && is_socket_of(fd, &address, info->remote_port, info->server_port) ) found = fd;
+    if( e->d_name[0]=='.' || !is_socket_of(fd, &address, info->remote_port, info->server_port) || is_taken(fd) ) continue;
+    found = found==GONE ? fd : AMBIGUOUS;
   }
   closedir(dir);
   return found;
@@ -134,7 +146,7 @@ static int on_connection(const struct mg_connection *mg, void **data){
   connection *c = calloc(1, sizeof *c);
   if( c==NULL || (c->decoded = malloc(REQUEST_ROOM + 64))==NULL ){ free(c); *data = NULL; return 0; }
   c->mg = (struct mg_connection*)mg;
-  c->socket = -1;
+  c->socket = UNKNOWN;
   atomic_store(&c->phase, FRESH);
   atomic_store(&c->since_us, now_us());
   pthread_mutex_lock(&connections_mutex);
@@ -290,6 +302,7 @@ static void request_begin(connection *c){
   r->decoded = c->decoded;
   choose_id(r);
   atomic_store(&c->timed_out, false);
+  c->read_us = 0;
   atomic_store(&c->phase, WORKING);
 }
 
@@ -338,6 +351,9 @@ static int on_request(struct mg_connection *mg){
   if( atomic_load(&draining) ){
     r->close = true;
     reply_problem(r, 503, "draining", "the server is being stopped");
+  }else if( c->socket==AMBIGUOUS ){
+    r->close = true;
+    reply_problem(r, 503, "connection_unknown", "another connection from the same port has not sent its first request: connect again");
   }else if( guard_request(r) ){
     routes_dispatch(r);
   }
@@ -378,7 +394,8 @@ static int on_message(const struct mg_connection *mg, const char *message){
 /* ---------------------------------------------------------------------------------------------- reading and writing */
 static void enter(connection *c, enum phase phase){
   uint64_t now = now_us();
-  if( atomic_load(&c->phase)!=(int)phase ){
+  if( phase==READING && c->read_us ) c->phase_started_us += now - c->read_us;    /* what we took ourselves is not the client's */
+  else if( atomic_load(&c->phase)!=(int)phase ){
     c->phase_started_us = now;
     c->phase_bytes = 0;
   }
@@ -392,12 +409,15 @@ long http_read(request *r, void *data, size_t size){
   enter(c, READING);
   n = mg_read(c->mg, data, size);
   if( n > 0 ) c->phase_bytes += (uint64_t)n;
+  c->read_us = now_us();
+  atomic_store(&c->phase, WORKING);
   return n;
 }
 
 bool http_write(request *r, const void *data, size_t size){
   connection *c = r->connection;
   const char *p = data;
+  c->read_us = 0;
   while( size > 0 && !r->broken ){
     size_t part = size < 1024*1024 ? size : 1024*1024;
     int n;
@@ -430,12 +450,13 @@ void http_watch_end(void){ atomic_fetch_sub(&watcher_count, 1); }
 bool http_client_there(const request *r){
   const connection *c = r->connection;
   struct pollfd p = { .fd = c->socket, .events = POLLRDHUP };
-  return !r->broken && (c->socket < 0 || poll(&p, 1, 0) <= 0);
+  return !r->broken && c->socket!=GONE && (c->socket < 0 || poll(&p, 1, 0) <= 0);
 }
 
 long http_receive(request *r, void *data, size_t size){
   const connection *c = r->connection;
   ssize_t n = c->socket < 0 ? 0 : recv(c->socket, data, size, MSG_DONTWAIT);
+  if( c->socket==GONE ) return -1;
   if( n > 0 || c->socket < 0 ) return n;
   return n < 0 && (errno==EAGAIN || errno==EINTR) ? 0 : -1;
 }

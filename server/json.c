@@ -1,9 +1,15 @@
 /*
-** json.c - writing JSON and base64, and the checks made before jansson parses any.
+** json.c - writing JSON and base64; reading JSON where it lies.
 **
 ** Keys and values are bytes; JSON holds only UTF-8.  Bytes that are not UTF-8 go out as base64 with a member beside them
-** that says so.  jansson's parser recurses once a level, and a worker has 100 KB of stack: json_depth_within comes first.
+** that says so.
+**
+** The reader makes no tree: it tells where a value begins and ends, once it has seen that everything in it is JSON (RFC 8259, valid
+** UTF-8, no half of a surrogate pair, no number beyond a double).  So a text costs no memory, whatever it consists of, and a number
+** stays the digits that it is.  It recurses once a level, and a worker has 100 KB of stack: a depth bounds it.
 */
+#include <math.h>
+#include <stdlib.h>
 #include "server.h"
 
 /* --------------------------------------------------------------------------------------------------------------- UTF-8 */
@@ -123,6 +129,184 @@ void emit_entry(buffer *b, const maph_entry *entry, bool with_value){
     buffer_text(b, ",\"expires_at\":");
     buffer_number(b, entry->expires);
   }
+}
+
+/* ----------------------------------------------------------------------------------------------------------- reading */
+static bool wrong(json_reader *r, const char *mistake){
+  if( r->mistake==NULL ) r->mistake = mistake;
+  return false;
+}
+
+static void skip_blanks(json_reader *r){
+  while( r->p < r->end && (*r->p==' ' || *r->p=='\t' || *r->p=='\n' || *r->p=='\r') ) r->p++;
+}
+
+bool reader_next(json_reader *r, char c){
+  skip_blanks(r);
+  if( r->mistake || r->p==r->end || *r->p!=c ) return false;
+  r->p++;
+  return true;
+}
+
+bool reader_expect(json_reader *r, char c){
+  static const char *const sentences[] = { "a , is missing", "a : is missing", "a ] is missing", "a } is missing" };
+  return reader_next(r, c) || wrong(r, sentences[c==',' ? 0 : c==':' ? 1 : c==']' ? 2 : 3]);
+}
+
+bool reader_end(json_reader *r){
+  skip_blanks(r);
+  return r->mistake==NULL && (r->p==r->end || wrong(r, "there is more behind its end"));
+}
+
+/* The four digits at p; -1: they are not there. */
+static int unit_at(const char *p, const char *end){
+  int unit = 0;
+  if( end - p < 4 ) return -1;
+  for(int i = 0; i < 4; i++){
+    int c = p[i]|0x20, digit = p[i] >= '0' && p[i] <= '9' ? p[i] - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if( digit < 0 ) return -1;
+    unit = unit<<4 | digit;
+  }
+  return unit;
+}
+
+/* What follows a backslash. */
+static bool skip_escape(json_reader *r){
+  int unit;
+  if( r->p==r->end || *r->p==0 || strchr("\"\\/bfnrtu", *r->p)==NULL ) return wrong(r, "there is no such escape");
+  if( *r->p++!='u' ) return true;
+  if( (unit = unit_at(r->p, r->end)) < 0 ) return wrong(r, "\\u is followed by four hex digits");
+  r->p += 4;
+  if( unit < 0xD800 || unit > 0xDFFF ) return true;
+  if( unit > 0xDBFF || r->end - r->p < 6 || r->p[0]!='\\' || r->p[1]!='u' || (unit_at(r->p + 2, r->end) & ~0x3FF)!=0xDC00 ) return wrong(r, "half of a surrogate pair");
+  r->p += 6;
+  return true;
+}
+
+static bool skip_string(json_reader *r){
+  for(r->p++; r->p < r->end; ){
+    unsigned char c = (unsigned char)*r->p;
+    size_t n = 1;
+    if( c=='"' ){ r->p++; return true; }
+    if( c < 0x20 ) return wrong(r, "a control character in a string");
+    if( c >= 0x80 && (n = utf8_sequence((const unsigned char*)r->p, (const unsigned char*)r->end))==0 ) return wrong(r, "a string is not UTF-8");
+    r->p += n;
+    if( c=='\\' && !skip_escape(r) ) return false;
+  }
+  return wrong(r, "a string has no end");
+}
+
+static bool skip_digits(json_reader *r){
+  const char *first = r->p;
+  while( r->p < r->end && *r->p >= '0' && *r->p <= '9' ) r->p++;
+  return r->p > first || wrong(r, "a digit is missing");
+}
+
+static bool skip_number(json_reader *r){
+  const char *first = r->p;
+  if( *r->p=='-' ) r->p++;
+  if( r->p < r->end && *r->p=='0' ) r->p++;
+  else if( !skip_digits(r) ) return false;
+  if( r->p < r->end && *r->p=='.' ){ r->p++; if( !skip_digits(r) ) return false; }
+  if( r->p < r->end && (*r->p|0x20)=='e' ){
+    r->p++;
+    if( r->p < r->end && (*r->p=='+' || *r->p=='-') ) r->p++;
+    if( !skip_digits(r) ) return false;
+  }
+  else if( r->p - first < 300 ) return true;
+  return r->p==r->end || isfinite(strtod(first, NULL)) || wrong(r, "a number is too large");
+}
+
+static bool skip_word(json_reader *r){
+  static const char *const words[] = { "true", "false", "null" };
+  for(int i = 0; i < 3; i++){
+    size_t size = strlen(words[i]);
+    if( (size_t)(r->end - r->p) < size || memcmp(r->p, words[i], size)!=0 ) continue;
+    r->p += size;
+    return true;
+  }
+  return wrong(r, "a value is missing");
+}
+
+static bool skip_value(json_reader *r, int depth);
+
+static bool skip_list(json_reader *r, int depth){
+  bool object = *r->p++=='{';
+  if( depth==0 ) return wrong(r, "it is nested too deeply");
+  if( reader_next(r, object ? '}' : ']') ) return true;
+  do{
+    maph_slice name;
+    if( object && (!reader_string(r, &name) || !reader_expect(r, ':')) ) return false;
+    if( !skip_value(r, depth - 1) ) return false;
+  }while( reader_next(r, ',') );
+  return reader_expect(r, object ? '}' : ']');
+}
+
+static bool skip_value(json_reader *r, int depth){
+  skip_blanks(r);
+  if( r->mistake ) return false;
+  if( r->p==r->end ) return wrong(r, "it ends too early");
+  switch( *r->p ){
+    case '"': return skip_string(r);
+    case '{': case '[': return skip_list(r, depth);
+    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': return skip_number(r);
+    default: return skip_word(r);
+  }
+}
+
+bool reader_value(json_reader *r, int depth, maph_slice *text){
+  const char *first;
+  skip_blanks(r);
+  first = r->p;
+  if( !skip_value(r, depth) ) return false;
+  *text = maph_bytes(first, (size_t)(r->p - first));
+  return true;
+}
+
+bool reader_string(json_reader *r, maph_slice *text){
+  skip_blanks(r);
+  if( r->p==r->end || *r->p!='"' ) return wrong(r, "a string is missing");
+  return reader_value(r, 0, text);
+}
+
+static size_t put_character(char *to, unsigned c){
+  size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  for(size_t i = n; i-- > 1; c >>= 6) to[i] = (char)(0x80 | (c & 0x3F));
+  to[0] = (char)(n==1 ? c : n==2 ? 0xC0 | c : n==3 ? 0xE0 | c : 0xF0 | c);
+  return n;
+}
+
+size_t reader_unescape(maph_slice inner, char *out){
+  static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
+  const char *p = inner.data, *end = p + inner.size, *found;
+  char *to = out;
+  while( p < end ){
+    if( *p!='\\' ){ *to++ = *p++; continue; }
+    if( p[1]=='u' ){
+      unsigned unit = (unsigned)unit_at(p + 2, end);
+      bool pair = unit >= 0xD800 && unit <= 0xDBFF;
+      to += put_character(to, pair ? 0x10000 + ((unit - 0xD800)<<10) + ((unsigned)unit_at(p + 8, end) - 0xDC00) : unit);
+      p += pair ? 12 : 6;
+    }else{
+      found = strchr(letters, p[1]);
+      *to++ = found ? meanings[found - letters] : p[1];
+      p += 2;
+    }
+  }
+  return (size_t)(to - out);
+}
+
+size_t reader_squeeze(maph_slice text, char *out){
+  const char *p = text.data, *end = p + text.size;
+  bool quoted = false;
+  char *to = out;
+  for(; p < end; p++){
+    if( !quoted && (*p==' ' || *p=='\t' || *p=='\n' || *p=='\r') ) continue;
+    if( *p=='"' ) quoted = !quoted;
+    if( *p=='\\' ) *to++ = *p++;
+    *to++ = *p;
+  }
+  return (size_t)(to - out);
 }
 
 bool json_depth_within(const char *text, size_t size, int depth){

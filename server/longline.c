@@ -167,6 +167,7 @@ bool long_line_take(long_line *l, const char *bytes, size_t size){
   return !l->disk_failed;
 }
 
+size_t long_line_memory(const long_line *l){ return l->rest.size; }
 bool long_line_too_long(const long_line *l){ return l->too_long; }
 
 /* ------------------------------------------------------------------------------------------------------------- its end */
@@ -179,14 +180,13 @@ static const char *map_value(long_line *l){
 }
 
 /* The value in place of the empty one that the ordinary parser has seen. */
-static const char *put_value(long_line *l, const json_t *json, operation *o){
+static const char *put_value(long_line *l, operation *o){
   size_t size = l->value_size;
-  bool binary = json_object_get(json, "encoding")!=NULL;
   if( l->map==NULL ) return NULL;
-  if( binary && (size = base64_decode(l->map, l->value_size, l->map))==SIZE_MAX ) return "that is not base64";
+  if( o->binary && (size = base64_decode(l->map, l->value_size, l->map))==SIZE_MAX ) return "that is not base64";
   if( size > l->value_most ) return too_long(l);
   o->value = maph_bytes(l->map, size);
-  if( !binary && json_object_get(json, "type")==NULL && memchr(l->map, 0, size) ) o->condition.type = MAPH_BLOB;
+  if( !o->binary && !o->typed && memchr(l->map, 0, size) ) o->condition.type = MAPH_BLOB;
   return NULL;
 }
 
@@ -196,15 +196,13 @@ static bool is_blank(const long_line *l){
   return n==l->rest.size && l->mistake==NULL;
 }
 
-bool long_line_end(long_line *l, arena *a, json_t **json, operation *o, const char **mistake, char *room, size_t room_size){
-  *json = NULL;
+bool long_line_end(long_line *l, arena *a, operation *o, bool *blank, const char **mistake, char *room, size_t room_size){
+  bool json;
+  *mistake = NULL;
   if( l->mistake==NULL && l->where==VALUE ) mistaken(l, "not JSON: the line ends in its value");
-  if( is_blank(l) ){ *mistake = NULL; return true; }
+  if( (*blank = is_blank(l)) ) return true;
   if( (*mistake = l->mistake)!=NULL || (*mistake = map_value(l))!=NULL || l->disk_failed ) return !l->disk_failed;
-  *json = operation_json(l->rest.data, l->rest.size, mistake, room, room_size);
-  if( *json==NULL ) return true;
-  *mistake = operation_parse(*json, OPERATION_PUT, a, o);
-  if( *mistake==NULL ) *mistake = put_value(l, *json, o);
-  if( *mistake ){ json_decref(*json); *json = NULL; }
+  *mistake = operation_parse(maph_bytes(l->rest.data, l->rest.size), OPERATION_PUT, a, o, &json, room, room_size);
+  if( *mistake==NULL ) *mistake = put_value(l, o);
   return true;
 }

@@ -57,7 +57,7 @@ static bool take(uint64_t who){
 bool rate_allows(request *r){
   if( option.rate==0 ) return true;
   pthread_once(&seed_once, make_seed);
-  if( take(hash(auth_knows(r) ? request_header(r, "Authorization") : r->remote)) ) return true;
+  if( take(hash(auth_knows(r) ? auth_token(r) : r->remote)) ) return true;
   reply_problem(r, 429, "too_many_requests", "at most %llu requests a second are taken from one client", (unsigned long long)option.rate);
   return false;
 }

@@ -88,6 +88,13 @@ void reply_extra(request *r, const char *format, ...){
   else strcat(r->extra, "\r\n");
 }
 
+/* The page of an origin that --origin names may see the answer. */
+static void allow_origin(request *r){
+  reply_header(r, "Access-Control-Allow-Origin", r->origin);
+  reply_header(r, "Vary", "Origin");
+  reply_header(r, "Access-Control-Expose-Headers", "ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, Retry-After, X-Request-Id");
+}
+
 void reply_start(request *r, int status){
   buffer *b = r->head;
   r->status = status;
@@ -101,6 +108,7 @@ void reply_start(request *r, int status){
   buffer_text(b, "\r\nX-Request-Id: ");
   buffer_text(b, r->id);
   buffer_text(b, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\nCache-Control: no-store\r\n");
+  if( r->origin ) allow_origin(r);
   buffer_text(b, r->extra);
 }
 

@@ -83,7 +83,7 @@ static void answer_options(request *r, int allowed){
     reply_problem(r, 405, "method_not_allowed", "here are only %s", list);
     return;
   }
-  if( request_header(r, "Access-Control-Request-Method") && strstr(r->extra, "Access-Control-Allow-Origin") ){
+  if( request_header(r, "Access-Control-Request-Method") && r->origin ){
     reply_extra(r, "Access-Control-Allow-Methods: %s", list);
     reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Range, X-Request-Id");
     reply_extra(r, "Access-Control-Max-Age: 600");
@@ -116,11 +116,7 @@ static void run(request *r){
 void routes_dispatch(request *r){
   int allowed = 0;
   const char *origin = request_header(r, "Origin");
-  if( origin && guard_origin_allowed(origin) ){
-    reply_extra(r, "Access-Control-Allow-Origin: %s", origin);
-    reply_extra(r, "Vary: Origin");
-    reply_extra(r, "Access-Control-Expose-Headers: ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, Retry-After, X-Request-Id");
-  }
+  if( origin && guard_origin_allowed(origin) ) r->origin = origin;
   for(int i = 0; i < ROUTES; i++){
     enum match m = match(r, routes[i].pattern);
     if( m==NO ) continue;

@@ -52,6 +52,16 @@ void emit_entry(buffer *b, const maph_entry *entry, bool with_value);         /*
 size_t base64_decode(const char *text, size_t size, void *out);               /* standard or url alphabet; SIZE_MAX: not base64 */
 void emit_base64(buffer *b, const void *data, size_t size);
 void emit_base64url(buffer *b, const void *data, size_t size);
+
+/* Reading: blanks are skipped before each thing, and after a mistake nothing is read.  `mistake` says what is wrong at p. */
+typedef struct json_reader { const char *p, *end, *mistake; } json_reader;
+bool reader_next(json_reader *r, char c);                                       /* take c if it is next */
+bool reader_expect(json_reader *r, char c);                                     /* it must be */
+bool reader_end(json_reader *r);                                                /* nothing more may come */
+bool reader_value(json_reader *r, int depth, maph_slice *text);                 /* any value: its text, with lists in it at most that deep */
+bool reader_string(json_reader *r, maph_slice *text);                           /* a string: its text with the quotes */
+size_t reader_unescape(maph_slice inner, char *out);                            /* what a string that was read means, without its quotes: not more than its size */
+size_t reader_squeeze(maph_slice text, char *out);                              /* a value that was read without the blanks between its tokens; out may be the text */
 bool json_depth_within(const char *text, size_t size, int depth);             /* checked before a recursive parser sees it */
 const char *type_name(int type);                                              /* MAPH_TEXT -> "text" */
 int type_from_name(const char *name);                                         /* -1: no such type */
@@ -118,6 +128,7 @@ typedef struct request {
   uint64_t     bytes_out;
   bool         close;                      /* no keep-alive after this answer */
   bool         chunked, broken;            /* streaming answer; the client is gone */
+  const char  *origin;                     /* of a page that may see the answer; NULL: none */
   char         extra[512];                 /* header lines that the answer will carry, whichever it is */
   char         members[96];                /* members that a problem will carry: how far an import came */
   buffer      *head, *body, *scratch;      /* the connection's: answer head, answer body, request body */
@@ -180,6 +191,7 @@ bool auth_load(void);                      /* read the tokens, again at SIGHUP; 
 bool auth_allows(request *r, int role, maph_slice store);  /* store empty: all stores.  False: 401 or 403 answered */
 bool auth_holds(const request *r, int role, const char *store);   /* the same question, unanswered */
 bool auth_knows(const request *r);         /* it has a good token */
+const char *auth_token(const request *r);  /* what it gives as one; NULL: nothing */
 const char *auth_role_name(const request *r, const char *name);  /* the most it may do there; NULL: anywhere */
 
 /* ------------------------------------------------------------------------------------- Interface to code in rate.c */

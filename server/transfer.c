@@ -51,7 +51,7 @@ typedef struct import {
   buffer    input;                    /* the unfinished line, and what came after it */
   buffer    errors;                   /* JSON of the first of them */
   long_line *long_line;               /* the line that comes in, when it is a long one */
-  json_t   *parsed[GROUP_LINES];
+  uint64_t  memory;                   /* reserved for it */
   operation operations[GROUP_LINES];
   uint64_t  lines[GROUP_LINES];       /* their numbers */
   size_t    count, bytes;
@@ -117,30 +117,24 @@ static bool put_group(import *i){
     commit_note(i->r->store, i->durability, put);
   }
   commit_leave();
-  for(size_t k = 0; k < i->count; k++) json_decref(i->parsed[k]);
   arena_free(&i->arena);
   i->count = i->bytes = 0;
   return rc==MAPH_OK;
 }
 
 static bool take_line(import *i, const char *line, size_t size){
-  char room[200];
+  char room[200], *copy;
   const char *mistake;
-  json_t *json;
+  bool json;
   i->line++;
   while( size > 0 && (line[size-1]=='\r' || line[size-1]==' ') ) size--;
   if( size==0 ) return true;
-  json = operation_json(line, size, &mistake, room, sizeof room);
-  if( json==NULL ){ line_failed(i, i->line, "bad_json", mistake); return true; }
-  mistake = operation_parse(json, OPERATION_PUT, &i->arena, &i->operations[i->count]);
-  if( mistake ){
-    line_failed(i, i->line, "bad_entry", mistake);
-    json_decref(json);
-    return true;
-  }
-  i->parsed[i->count] = json;
-  i->lines[i->count++] = i->line;
+  if( (copy = arena_take(&i->arena, size))==NULL ) return no_memory(i->r);
+  memcpy(copy, line, size);
   i->bytes += size;
+  mistake = operation_parse(maph_bytes(copy, size), OPERATION_PUT, &i->arena, &i->operations[i->count], &json, room, sizeof room);
+  if( mistake ) line_failed(i, i->line, json ? "bad_entry" : "bad_json", mistake);
+  else i->lines[i->count++] = i->line;
   return (i->count < GROUP_LINES && i->bytes < GROUP_BYTES) || put_group(i);
 }
 
@@ -166,9 +160,30 @@ static bool line_too_long(import *i){
 }
 
 /* ------------------------------------------------------------------------------------------------------- a long line */
+/* Room for what is in memory of it, twice while that grows and once for the value. */
+static bool take_room(import *i){
+  uint64_t needs = 3*(uint64_t)long_line_memory(i->long_line);
+  if( needs > option.memory ) return line_too_long(i);
+  if( needs <= i->memory ) return true;
+  if( memory_reserve(needs - i->memory) ){ i->memory = needs; return true; }
+  i->r->close = true;
+  http_disable_keep_alive(i->r);
+  reply_problem(i->r, 503, "busy", "too many large lines and batches at once; %llu entries were imported and stay: begin again with line %llu",
+                (unsigned long long)i->imported, (unsigned long long)i->next_line);
+  return false;
+}
+
+static void drop_long_line(import *i){
+  long_line_free(i->long_line);
+  i->long_line = NULL;
+  memory_release(i->memory);
+  i->memory = 0;
+}
+
 static bool feed_long_line(import *i, size_t size){
   if( !long_line_take(i->long_line, i->input.data, size) ) return spool_failed(i->r, -1);
   if( long_line_too_long(i->long_line) ) return line_too_long(i);
+  if( !take_room(i) ) return false;
   i->input.size -= size;
   memmove(i->input.data, i->input.data + size, i->input.size);
   return true;
@@ -178,22 +193,19 @@ static bool feed_long_line(import *i, size_t size){
 static bool end_long_line(import *i){
   char room[200];
   const char *mistake;
-  json_t *json;
-  bool ok = put_group(i);
-  if( ok && !long_line_end(i->long_line, &i->arena, &json, &i->operations[0], &mistake, room, sizeof room) ) ok = spool_failed(i->r, -1);
+  bool blank, ok = put_group(i);
+  if( ok && !long_line_end(i->long_line, &i->arena, &i->operations[0], &blank, &mistake, room, sizeof room) ) ok = spool_failed(i->r, -1);
   else if( ok && long_line_too_long(i->long_line) ) ok = line_too_long(i);
   if( ok ){
     i->line++;
     if( mistake ) line_failed(i, i->line, "bad_entry", mistake);
-    else if( json ){
-      i->parsed[0] = json;
+    else if( !blank ){
       i->lines[0] = i->line;
       i->count = 1;
     }
     ok = put_group(i);
   }
-  long_line_free(i->long_line);
-  i->long_line = NULL;
+  drop_long_line(i);
   return ok;
 }
 
@@ -251,9 +263,8 @@ void store_import(request *r){
     buffer_text(r->body, "]}\n");
     reply_json(r, 200, r->body);
   }
-  for(size_t k = 0; k < i->count; k++) json_decref(i->parsed[k]);
   arena_free(&i->arena);
-  long_line_free(i->long_line);
+  drop_long_line(i);
   buffer_free(&i->input);
   buffer_free(&i->errors);
   free(i);

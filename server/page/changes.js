@@ -21,7 +21,7 @@ export async function* eventsOf(stream) {
     const lines = text.split(/\r\n|\n|\r(?!$)/);
     text = lines.pop();
     for (const line of lines) {
-      const [, name, rest] = /^([^:]*):? ?(.*)$/.exec(line);
+      const [, name, rest] = /^([^:]*):? ?(.*)$/s.exec(line);
       if (name === 'data') event.data.push(rest);
       else if (name === 'event') event.type = rest;
       else if (name === 'id') event.id = rest;

@@ -37,26 +37,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size){
   const char *text = (const char*)data + 1, *mistake = NULL, *long_mistake = NULL;
   arena a = { NULL }, b = { NULL };
   operation o, p;
-  json_t *json, *long_json;
+  bool json, is_blank;
   size_t piece, done = 0;
   long_line *l;
   if( size < 2 || memchr(text, '\n', size - 1) || blank(text, size - 1) ) return 0;
   piece = 1 + data[0]%64;
   size--;
-  json = operation_json(text, size, &mistake, room, sizeof room);
-  if( json ) mistake = operation_parse(json, OPERATION_PUT, &a, &o);
+  mistake = operation_parse(maph_bytes(text, size), OPERATION_PUT, &a, &o, &json, room, sizeof room);
   l = long_line_begin(1<<20, 1<<20);
   for(; done < size; done += piece) assert(long_line_take(l, text + done, size - done < piece ? size - done : piece));
-  assert(long_line_end(l, &b, &long_json, &p, &long_mistake, room, sizeof room));
-  assert((mistake==NULL)==(long_mistake==NULL) && (long_mistake==NULL)==(long_json!=NULL));
+  assert(long_line_end(l, &b, &p, &is_blank, &long_mistake, room, sizeof room));
+  assert(!is_blank && (mistake==NULL)==(long_mistake==NULL));
   if( mistake==NULL ){
     assert(equal(o.key, p.key) && equal(o.value, p.value) && equal(o.condition.media_type, p.condition.media_type));
     assert(o.condition.type==p.condition.type && o.condition.when==p.condition.when && o.condition.expires==p.condition.expires
            && o.condition.key_type==p.condition.key_type);
   }
   long_line_free(l);
-  json_decref(long_json);
-  json_decref(json);
   arena_free(&a);
   arena_free(&b);
   return 0;
