@@ -134,7 +134,7 @@ static int store_release(store *s, int writing){
 }
 
 /* Let a store be written to: a writable descriptor, a writable mapping, the lock file.  Under the registry's mutex. */
-static int add_writer(store *s, os_file *f, int timeout_ms){
+static int add_writer(store *s, os_file *f){
   int rc = MAPH_OK;
   if( s->writers==0 ){
     if( !s->file.writable ){
@@ -148,7 +148,7 @@ static int add_writer(store *s, os_file *f, int timeout_ms){
     if( rc==MAPH_OK && !s->lockless && s->boot==0 ){
       rc = fail(MAPH_CANTOPEN, "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), so a power loss could go unnoticed: mount /proc", s->path);
     }
-    if( rc==MAPH_OK ) rc = lock_open(s, timeout_ms);
+    if( rc==MAPH_OK ) rc = lock_open(s);
     s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
     s->streak = 0;
     s->unsettled = 1;
@@ -229,7 +229,8 @@ static store *registered(const os_file *f){
   return NULL;
 }
 
-int store_open(const char *path, int writing, const maph_options *o, store **out){
+/* The store of the file that is at path now, with a reference, and counted as a writer's.  Nobody is waited for here. */
+static int open_registered(const char *path, int writing, const maph_options *o, store **out){
   os_file f;
   store *s = NULL;
   int rc, found;
@@ -250,7 +251,7 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
     s->next = registry;
     registry = s;
   }
-  if( rc==MAPH_OK && writing ) rc = add_writer(s, &f, o->busy_timeout_ms);
+  if( rc==MAPH_OK && writing ) rc = add_writer(s, &f);
   if( rc!=MAPH_OK && s!=NULL && --s->references==0 ){
     forget_store(s);
     store_free(s);
@@ -258,6 +259,16 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   }
   pthread_mutex_unlock(&registry_mutex);
   os_close(&f);
+  if( rc==MAPH_OK ) *out = s;
+  return rc;
+}
+
+int store_open(const char *path, int writing, const maph_options *o, store **out){
+  uint64_t deadline = os_clock_ns()+(uint64_t)o->busy_timeout_ms*1000000u;
+  store *s;
+  int rc;
+  *out = NULL;
+  while( (rc = open_registered(path, writing, o, &s))==MAPH_BUSY && os_clock_ns()<deadline ) os_sleep_us(1000);   /* maph_recover has it to itself */
   if( rc!=MAPH_OK ) return rc;
   rc = must_be_trusted(s, writing, o);
   if( rc==MAPH_OK && writing ) create_remove_leftover(path, &s->file);

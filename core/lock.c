@@ -34,10 +34,8 @@ enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_U
 
 /* ------------------------------------------------------------------------------------------------------ the lock file */
 
-static int be_present(store *s, int timeout_ms){
-  uint64_t deadline = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
-  int got;
-  while( (got = os_lock(&s->lock, LOCK_PRESENT, 0))==0 && os_clock_ns()<deadline ) os_sleep_us(POLL_MOST_US);
+static int be_present(store *s){
+  int got = os_lock(&s->lock, LOCK_PRESENT, 0);
   if( got==0 ) return fail(MAPH_BUSY, "%s.lock: locked by a process that has the store to itself: try again", s->path);
   return got<0 ? -got : MAPH_OK;
 }
@@ -48,29 +46,29 @@ static int still_named(const store *s, const char *name){
   return os_identity(name, &device, &inode)==MAPH_OK && device==s->lock.device && inode==s->lock.inode;
 }
 
-static int open_present(store *s, const char *name, int timeout_ms){
+static int open_present(store *s, const char *name){
   int rc, tries;
   for(tries=0; ; tries++){
     rc = os_open_lock(name, &s->file, &s->lock);
     if( rc!=MAPH_OK ) return rc;
-    rc = be_present(s, timeout_ms);
+    rc = be_present(s);
     if( rc==MAPH_OK && (still_named(s, name) || tries>=LOCK_FILES_MOST) ) return MAPH_OK;
     os_close(&s->lock);
     if( rc!=MAPH_OK ) return rc;
   }
 }
 
-int lock_open(store *s, int timeout_ms){
+int lock_open(store *s){
   size_t n = strlen(s->path);
   char *name;
   int rc, got;
   if( s->lockless ) return MAPH_OK;
-  if( s->lock.fd>=0 ) return be_present(s, timeout_ms);
+  if( s->lock.fd>=0 ) return be_present(s);
   name = os_alloc(n+6);
   if( name==NULL ) return MAPH_NOMEM;
   memcpy(name, s->path, n);
   memcpy(name+n, ".lock", 6);
-  rc = open_present(s, name, timeout_ms);
+  rc = open_present(s, name);
   os_free(name);
   if( rc!=MAPH_OK ) return rc;
   do os_random(&s->identity, sizeof s->identity); while( s->identity>>61!=1 );   /* a byte's offset: positive, never 0 */

@@ -205,7 +205,7 @@ int  view_check_key(maph_slice key);
 int  item_expired(const item *it, uint64_t now);
 
 /* ------------------------------------------------------------------------------------------------------------ lock.c */
-int  lock_open(store *s, int timeout_ms);                            /* the lock file, and this process's mark in it: again, if it stayed open */
+int  lock_open(store *s);                                            /* the lock file, and this process's mark in it: again, if it stayed open.  BUSY at once */
 void lock_close(store *s);
 int  lock_take(store *s, int timeout_ms);                            /* the turn and the lock; then the store is whole and `last` current */
 void lock_give_turn(store *s);
