@@ -38,7 +38,7 @@ static const entry entries[] = {
   { "threads", COUNT, &option.threads, "128", 2, 4096, "N", "connections served at once" },
   { "max-body", SIZE, &option.max_body, "256M", 1, UINT32_MAX, "SIZE", "largest value in a PUT or an import" },
   { "max-batch", SIZE, &option.max_batch, "16M", 1, 1u<<30, "SIZE", "largest batch; of an import's line, all but its value" },
-  { "memory", SIZE, &option.memory, "256M", MIB, UINT64_MAX/4, "SIZE", "for all batches in flight together" },
+  { "memory", SIZE, &option.memory, "256M", MIB, UINT64_MAX/4, "SIZE", "for all batches and long lines of imports in flight together" },
   { "spool-above", SIZE, &option.spool_above, "1M", 4096, 64*MIB, "SIZE", "bodies above this wait in a file, not in memory" },
   { "spool", TEXT, &option.spool, NULL, 0, 0, "DIR", "where those files are (they have no name); default: the data folder" },
   { "watchers", COUNT, &option.watchers, "64", 0, 4096, "N", "further connections that may wait for changes at once" },
