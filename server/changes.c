@@ -179,7 +179,7 @@ static int reopen(feed *f){
   uint64_t since = maph_changes_version(f->changes);
   maph_stats stats;
   int rc;
-  store *s = store_acquire(r->store->name, strlen(r->store->name), &rc);
+  store *s = store_acquire(r->store->name, strlen(r->store->name), false, &rc);
   if( s==NULL ) return rc==MAPH_NOTFOUND ? MAPH_CANTOPEN : rc;
   maph_changes_close(f->changes);
   f->changes = NULL;

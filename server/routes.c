@@ -105,7 +105,7 @@ static void run(request *r){
   if( r->route->role!=ROLE_NONE && !rate_allows(r) ) return;
   if( !auth_allows(r, r->route->role, of_store ? r->segments[0] : all) || !parse_query(r) ) return;
   if( r->route->needs_store ){
-    r->store = store_acquire(r->segments[0].data, r->segments[0].size, &rc);
+    r->store = store_acquire(r->segments[0].data, r->segments[0].size, (r->method & (METHOD_GET|METHOD_HEAD))!=0, &rc);
     if( r->store==NULL ){ store_unavailable(r, rc); return; }
   }
   r->route->handler(r);

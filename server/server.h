@@ -243,6 +243,7 @@ typedef struct store {
   atomic_bool   sync_failed;              /* a background sync; said once */
   uint64_t      rewritten_us;             /* when it was compacted by itself last, or that was tried; 0: never */
   uint64_t      device, inode;            /* what the name led to just before */
+  atomic_uint_fast64_t looked_us;         /* when a request that reads looked whether it still does */
   atomic_uint_fast64_t tried_us;          /* when it was opened, or, while it may only be read, that was tried again for writing */
   char          obstacle[200];            /* why it may only be read; table_lock */
   atomic_bool   retired;                  /* no longer in the table: who holds it for long should acquire it anew */
@@ -258,7 +259,7 @@ void stores_close_all(void);
 /* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE (name), STORE_OPENING (another request opens
 ** it for long already) or why it cannot be opened. */
 enum { STORE_OPENING = -1 };
-store *store_acquire(const char *name, size_t size, int *rc);
+store *store_acquire(const char *name, size_t size, bool to_read, int *rc);
 void store_obstacle(const store *s, char *out, size_t room);   /* why it may only be read */
 const char *store_errmsg(int rc, maph *m);   /* maph_errmsg, or that it is being opened */
 void store_hold(store *s);

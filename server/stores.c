@@ -7,7 +7,7 @@
 ** second by the requests for it.  The table holds one reference and each request one: a store that is
 ** deleted leaves the table at once, and its handle is closed by the last request that uses it.  A handle keeps what it mapped until it is
 ** closed, so a store whose file was rewritten is forgotten and opened anew; so is one whose name leads elsewhere, since rm, or mv of a
-** backup, leaves no mark in the file: each request looks, and those that nobody asks for are looked at each second.
+** backup, leaves no mark in the file: each request that writes looks, those that read each 20 ms, and what nobody asks for is looked at each second.
 **
 ** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only regular files are opened,
 ** never what a link points to.
@@ -27,7 +27,7 @@
 #include <unistd.h>
 #include "server.h"
 
-enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25, OPENING_LEAST_MS = 1000, RETRY_US = 1000000 };
+enum { BUCKETS = 256, CREATE_BODY_MAX = 65536, NAMES_MAX = 100000, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25, OPENING_LEAST_MS = 1000, RETRY_US = 1000000, LOOK_US = 20000 };
 static store *table[BUCKETS];
 static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
 
@@ -165,6 +165,14 @@ static bool outdated(const store *s){
   return !look(s->name, strlen(s->name), &st) || st.st_dev!=s->device || st.st_ino!=s->inode;
 }
 
+/* A read may be of the file that had the name a moment ago, as it is for every process that maps it; a look costs as much as a get. */
+static bool found_outdated(store *s, bool to_read){
+  uint64_t now = to_read ? now_us() : 0;
+  if( to_read && now - atomic_load_explicit(&s->looked_us, memory_order_relaxed) < LOOK_US ) return false;
+  if( to_read ) atomic_store_explicit(&s->looked_us, now, memory_order_relaxed);
+  return outdated(s);
+}
+
 /* Put `better` where s is in the table.  False: it is not there any more. */
 static bool replace(store *s, store *better){
   store **at;
@@ -222,26 +230,26 @@ static bool may_try(store *s){
 }
 
 /* The store as it is in the table, if its name still leads to its file: what a request writes goes where the next one reads. */
-static store *in_table(const char *name, size_t size){
+static store *in_table(const char *name, size_t size, bool to_read){
   store *s;
   pthread_rwlock_rdlock(&table_lock);
   s = *find(name, size);
   if( s ) store_hold(s);
   pthread_rwlock_unlock(&table_lock);
-  if( s==NULL || !outdated(s) ) return s;
+  if( s==NULL || !found_outdated(s, to_read) ) return s;
   store_forget(s);
   store_release(s);
   return NULL;
 }
 
-store *store_acquire(const char *name, size_t size, int *rc){
+store *store_acquire(const char *name, size_t size, bool to_read, int *rc){
   opening mine = { name, size, NULL };
   store *s;
   *rc = MAPH_OK;
   if( !store_name_valid(name, size) ){ *rc = MAPH_MISUSE; return NULL; }
-  if( (s = in_table(name, size))!=NULL ) return may_try(s) ? open_for_writing(s) : s;
+  if( (s = in_table(name, size, to_read))!=NULL ) return may_try(s) ? open_for_writing(s) : s;
   if( !opening_begin(&mine) ){ *rc = STORE_OPENING; return NULL; }
-  s = in_table(name, size);
+  s = in_table(name, size, false);
   if( s==NULL ) *rc = open_store(name, size, &s);
   opening_end(&mine);
   return s;
@@ -329,7 +337,7 @@ static void *open_all(void *unused){
   (void)unused;
   for(size_t i = 0; i < names_count; i++){
     int rc = MAPH_NOTFOUND;
-    store *s = i >= names_to_open || atomic_load(&opener_stop) ? NULL : store_acquire(names_at_start[i], strlen(names_at_start[i]), &rc);
+    store *s = i >= names_to_open || atomic_load(&opener_stop) ? NULL : store_acquire(names_at_start[i], strlen(names_at_start[i]), false, &rc);
     if( s==NULL && rc!=MAPH_NOTFOUND ) log_line("store %s cannot be opened: %s", names_at_start[i], store_errmsg(rc, NULL));
     store_release(s);
     free(names_at_start[i]);
@@ -382,7 +390,7 @@ static void list_one(buffer *b, const char *name){
   char sentence[SENTENCE_ROOM];
   maph_stats stats;
   int rc;
-  store *s = store_acquire(name, strlen(name), &rc);
+  store *s = store_acquire(name, strlen(name), false, &rc);
   if( s && (rc = maph_stat(s->m, &stats))==MAPH_OK ) store_stats_json(b, name, &stats, s->read_only);
   else{
     buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name, rc==MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
@@ -471,7 +479,7 @@ static int create(const char *path, const char *name, size_t size, const maph_op
   maph *m = NULL;
   int opened, rc = maph_open(path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, o, &m);
   if( rc!=MAPH_OK ) return rc;
-  store_release(store_acquire(name, size, &opened));
+  store_release(store_acquire(name, size, false, &opened));
   maph_close(m);
   return MAPH_OK;
 }
@@ -511,7 +519,7 @@ void store_destroy(request *r){
   int rc;
   if( !check_name(r, path, sizeof path) ) return;
   if( option.read_only ){ reply_problem(r, 403, "read_only", "this server was started with --read-only"); return; }
-  s = in_table(name.data, name.size);
+  s = in_table(name.data, name.size, false);
   if( s ) store_forget(s);
   store_release(s);
   rc = store_file_exists(name.data, name.size) ? maph_destroy(path, (int)option.busy_timeout_ms) : MAPH_NOTFOUND;
