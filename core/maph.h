@@ -292,6 +292,7 @@ MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 MAPH_API int maph_optimize(maph *m, maph_progress_fn progress, void *arg);
 
 /* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at path, where nothing may be yet: EXISTS.
+** Entries keep their versions; the copy's own begin at the next multiple of 2^32, so that one put in the store's place gives none out again.
 ** m may be open for reading only. */
 MAPH_API int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg);
 

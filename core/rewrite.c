@@ -393,11 +393,25 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
 int maph_compact(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 0, 1, progress, arg); }
 int maph_optimize(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 1, 1, progress, arg); }
 
+/* The store it is a copy of goes on giving versions out.  Should the copy take its place one day, no ETag that somebody saw since may name other bytes, and
+** no feed go on where it left off: as after a recovery. */
+static int leave_versions(rewriting *x){
+  store *s = x->to;
+  int rc = recover_append_epoch(s, s->space_end);
+  if( rc!=MAPH_OK ) return rc;
+  set(s, &header_of(s->write_base)->end, s->space_end);
+  set(s, &header_of(s->write_base)->prepared, s->last.end);
+  set(s, &header_of(s->write_base)->committed, s->last.end);
+  return MAPH_OK;
+}
+
 /* A backup becomes a store of its own: clean, with its own lock file. */
 static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock){
   store *s = x->to;
-  header *h = header_of(s->write_base);
-  int rc = seal(x, lock);
+  header *h;
+  int rc = leave_versions(x);
+  h = header_of(s->write_base);
+  if( rc==MAPH_OK ) rc = seal(x, lock);
   if( rc!=MAPH_OK ) return rc;
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
