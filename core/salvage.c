@@ -96,10 +96,10 @@ static int record_here(const view *v, uint64_t at, int *kind, uint64_t *size){
   return record_span(v, at, v->size, kind, size)==MAPH_OK && record_verify(v, at, *size)==MAPH_OK;
 }
 
-/* A record from the generation before, with no transaction of its own? */
+/* A record from the generation before, with no transaction of its own?  They come before all others. */
 static int is_base(const salvage *x, uint64_t at, int kind){
   const uint8_t *p = x->v.base+at;
-  return kind==KIND_PUT && x->to->base_version>0 && (load64(p+24) & VERSION_MAX)<=x->to->base_version && load64(p+16)>>32==0 && (load64(p+24)>>48 & 0xFF)==0;
+  return kind==KIND_PUT && x->to->base_version>0 && x->last_version<=x->to->base_version && (load64(p+24) & VERSION_MAX)<=x->to->base_version && load64(p+16)>>32==0 && (load64(p+24)>>48 & 0xFF)==0;
 }
 
 static void note_version(salvage *x, uint64_t at, int kind){

@@ -476,7 +476,7 @@ class Kept(unittest.TestCase):
     def setUp(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.listener.close)
-        self.asked, self.closed = [], threading.Event()
+        self.asked, self.begun, self.ended = [], 0, threading.Semaphore(0)
         threading.Thread(target=self.serve, daemon=True).start()
         self.client = MaphClient(f"http://127.0.0.1:{self.listener.getsockname()[1]}")
         self.addCleanup(self.client.close)
@@ -488,6 +488,7 @@ class Kept(unittest.TestCase):
                 connection, _ = self.listener.accept()
             except OSError:
                 return
+            self.begun += 1
             with connection, connection.makefile("rb") as lines:
                 for number in range(1 if self.idle else 2):
                     head = list(itertools.takewhile(lambda line: line.strip(), lines))
@@ -506,14 +507,19 @@ class Kept(unittest.TestCase):
                     if number == 0:
                         status = b"204 No Content" if head[0].startswith(b"DELETE") else b"200 OK\r\nContent-Length: 14"
                         connection.sendall(b'HTTP/1.1 %s\r\nETag: "1"\r\n\r\n' % status + (b"" if b"204" in status else b'{"results":[]}'))
-            self.closed.set()
+            self.ended.release()
+
+    def all_ended(self):
+        for _ in range(self.begun):
+            self.ended.acquire()
+        self.begun = 0
 
     def after_a_first(self, call):
         self.client.close()
-        self.closed.clear()
+        self.all_ended()
         self.store.entry("first")
         if self.idle:
-            self.closed.wait()
+            self.all_ended()
         del self.asked[:]
         call()
 
