@@ -210,7 +210,9 @@ proc browser_file {selector file} {
 # The bytes of the one file of that name, once the browser has written it.
 proc downloaded {folder pattern} {
   set deadline [expr {[clock milliseconds]+30000}]
-  while {[llength [set files [glob -nocomplain -directory $folder $pattern]]]!=1 || [file extension [lindex $files 0]] eq ".crdownload"} {
+  # The name may be there before the bytes.
+  while {[llength [set files [glob -nocomplain -directory $folder $pattern]]]!=1 || [file size [lindex $files 0]]==0
+         || [llength [glob -nocomplain -directory $folder *.crdownload]]} {
     if {[clock milliseconds]>$deadline} {error "not downloaded: [glob -nocomplain -directory $folder *]"}
     after 20
   }
