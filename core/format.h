@@ -77,11 +77,11 @@
 **   Attributes are {1 byte tag, 1 byte size, bytes} ...  Tag 1: media type.  Unknown tags are ignored.
 **   INTEGER and REAL values are decimal text; NULL has no bytes.
 **
-** END, closing a transaction, and EPOCH, opening the log and each life after a recovery (64 bytes; the epoch has a transaction's shape
-** with no operations):
+** END, closing a transaction, and EPOCH, opening the log and each life after a recovery, and ending a backup (64 bytes; the epoch has a
+** transaction's shape with no operations):
 **       16    4  operations of the transaction (puts and deletes)
 **       20    4  back, low   back = offset / 8 of the previous end or epoch record, 40 bits; 0: none
-**       24    6  version     one transaction = one version, one higher than the last; an epoch after a power loss is at the
+**       24    6  version     one transaction = one version, one higher than the last; an epoch but the first is at the
 **       30    1  back, high   next multiple of 2^32, so that no version is ever given out twice
 **       31    1  0
 **       32    8  end: offset of the transaction's first record.  epoch: random nonce

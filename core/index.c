@@ -639,7 +639,7 @@ int index_create(store *s, uint64_t expected_keys){
   uint64_t depth = 0, i, directory, segment, most = SEGMENT_BUCKETS*BUCKET_SLOTS*13/20;
   int rc;
   while( depth<HASH_BITS && (most<<depth)<expected_keys ) depth++;
-  rc = depth>0 ? os_room(&s->file, s->path, (uint64_t)(SEGMENT_SIZE+RECORD_HEAD+8)<<depth) : MAPH_OK;
+  rc = depth>0 ? os_room(&s->file, s->path, s->space_end+((uint64_t)(SEGMENT_SIZE+RECORD_HEAD+8)<<depth)) : MAPH_OK;
   if( rc==MAPH_OK ) rc = log_extent(s, EXTENT_DIRECTORY, (int)depth, 0, (uint64_t)8<<depth, &directory);
   for(i=0; rc==MAPH_OK && i>>depth==0; i++){
     uint32_t prefix = (uint32_t)(depth ? i<<(HASH_BITS-depth) : 0);

@@ -31,7 +31,7 @@ int  os_size(const os_file *f, uint64_t *size);
 int  os_status(os_file *f, const char *path);                       /* size, links, mode and owner, as they are now */
 int  os_take_owner(const char *path, os_file *f, const os_file *model); /* give f the owner and mode of model */
 
-int      os_room(const os_file *f, const char *path, uint64_t bytes);   /* has the disk so many free?  FULL */
+int  os_room(const os_file *f, const char *path, uint64_t to);        /* has the disk what it takes to grow to `to` bytes?  FULL */
 int  os_grow(os_file *f, const char *path, uint64_t to);              /* grant real space up to `to` bytes.  FULL IOERR */
 void os_trim(os_file *f, uint64_t to);                                /* give unused space back; failing is harmless */
 int  os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base);

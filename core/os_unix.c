@@ -261,13 +261,14 @@ int os_grow(os_file *f, const char *path, uint64_t to){
   return MAPH_OK;
 }
 
-int os_room(const os_file *f, const char *path, uint64_t bytes){
+int os_room(const os_file *f, const char *path, uint64_t to){
   struct statvfs disk;
   uint64_t room;
-  if( SYS("fstatvfs", -1, fstatvfs(f->fd, &disk))!=0 || disk.f_blocks==0 ) return MAPH_OK;      /* it will be found out, then */
+  if( to<=f->size || SYS("fstatvfs", -1, fstatvfs(f->fd, &disk))!=0 || disk.f_blocks==0 ) return MAPH_OK;      /* growing it will tell */
   room = (uint64_t)disk.f_bavail*disk.f_frsize;
-  if( room>=bytes ) return MAPH_OK;
-  return fail(MAPH_FULL, "%s: %llu bytes are needed, the disk has %llu: make room, or expect fewer keys", path, (unsigned long long)bytes, (unsigned long long)room);
+  if( room>=to-f->size ) return MAPH_OK;
+  return fail(MAPH_FULL, "%s: cannot grow to %llu bytes: the disk has room for %llu more: make room and try again", path,
+              (unsigned long long)to, (unsigned long long)room);
 }
 
 void os_trim(os_file *f, uint64_t to){

@@ -2,7 +2,7 @@
 ** maphtcl.c - the C API of maph.h as Tcl commands.
 **
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...   -> a handle, a command
-**   maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version | codes | null | fork SCRIPT
+**   maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version | codes | fork SCRIPT
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
@@ -681,73 +681,6 @@ static int recover_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   return listened(interp, NULL, &l, rc);
 }
 
-/* Every call with NULL where an object belongs: a dict of call and code.  None may crash. */
-static Tcl_Obj *null_calls(void){
-  static const maph_slice key = { "k", 1 };
-  Tcl_Obj *dict = Tcl_NewDictObj();
-  maph_slice value;
-  maph_entry entry;
-  maph_snapshot *s = NULL;
-  maph_cursor *c = NULL;
-  maph_txn *t = NULL;
-  maph_stats stats;
-  maph_rewrite rewrite;
-  maph_changes *feed = NULL;
-  maph_change change;
-  maph *m = NULL;
-#define CALL(name, call) dict_put(dict, name, Tcl_NewStringObj(code_name(call), -1))
-  CALL("open path", maph_open(NULL, MAPH_RDONLY, NULL, &m));
-  CALL("open handle", maph_open("x", MAPH_RDONLY, NULL, NULL));
-  CALL("close", maph_close(NULL));
-  CALL("refresh", maph_refresh(NULL));
-  CALL("sync", maph_sync(NULL));
-  CALL("destroy", maph_destroy(NULL, 0));
-  CALL("recover", maph_recover(NULL, NULL, NULL));
-  CALL("stat", maph_stat(NULL, &stats));
-  CALL("check", maph_check(NULL, NULL, NULL));
-  CALL("get", maph_get(NULL, key, &value));
-  CALL("get_entry", maph_get_entry(NULL, key, &entry));
-  CALL("exists", maph_exists(NULL, key));
-  CALL("get_many", maph_get_many(NULL, 1, &key, &value));
-  CALL("put", maph_put(NULL, key, key));
-  CALL("put_if", maph_put_if(NULL, key, key, NULL));
-  CALL("delete", maph_delete(NULL, key));
-  CALL("delete_if", maph_delete_if(NULL, key, NULL));
-  CALL("snapshot_open", maph_snapshot_open(NULL, &s));
-  CALL("snapshot_get", maph_snapshot_get(NULL, key, &value));
-  CALL("snapshot_get_entry", maph_snapshot_get_entry(NULL, key, &entry));
-  CALL("snapshot_get_many", maph_snapshot_get_many(NULL, 1, &key, &value));
-  CALL("snapshot_get_entries", maph_snapshot_get_entries(NULL, 1, &key, &entry));
-  CALL("cursor_open", maph_cursor_open(NULL, NULL, key, &c));
-  CALL("cursor_next", maph_cursor_next(NULL, &entry));
-  CALL("cursor_seek", maph_cursor_seek(NULL, 0));
-  CALL("txn_begin", maph_txn_begin(NULL, 0, &t));
-  CALL("txn_put", maph_txn_put(NULL, key, key));
-  CALL("txn_put_if", maph_txn_put_if(NULL, key, key, NULL));
-  CALL("txn_delete", maph_txn_delete(NULL, key));
-  CALL("txn_delete_if", maph_txn_delete_if(NULL, key, NULL));
-  CALL("txn_get", maph_txn_get(NULL, key, &value));
-  CALL("txn_get_entry", maph_txn_get_entry(NULL, key, &entry));
-  CALL("txn_savepoint", maph_txn_savepoint(NULL, 0));
-  CALL("txn_release", maph_txn_release(NULL, 0));
-  CALL("txn_rollback_to", maph_txn_rollback_to(NULL, 0));
-  CALL("txn_snapshot", maph_txn_snapshot(NULL, &s));
-  CALL("txn_prepare", maph_txn_prepare(NULL));
-  CALL("txn_commit", maph_txn_commit(NULL));
-  CALL("txn_abort", maph_txn_abort(NULL));
-  CALL("compact", maph_compact(NULL, NULL, NULL));
-  CALL("optimize", maph_optimize(NULL, NULL, NULL));
-  CALL("backup", maph_backup(NULL, "x", NULL, NULL));
-  CALL("rewritten", maph_rewritten(NULL, &rewrite));
-  CALL("changes_open", maph_changes_open(NULL, 0, &feed));
-  CALL("changes_next", maph_changes_next(NULL, 0, &change));
-#undef CALL
-  maph_snapshot_close(NULL);
-  maph_cursor_close(NULL);
-  maph_changes_close(NULL);
-  return dict;
-}
-
 /* Evaluate the script in a forked child and answer what it answered. */
 static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
   Tcl_Obj *result;
@@ -776,7 +709,7 @@ static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
 }
 
 static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const verbs[] = { "open", "recover", "destroy", "strerror", "errmsg", "version", "codes", "null", "fork", NULL };
+  static const char *const verbs[] = { "open", "recover", "destroy", "strerror", "errmsg", "version", "codes", "fork", NULL };
   int verb, n = 5000;
   (void)data;
   if( objc<2 ) return usage(interp, objv, 1, "VERB ?args?");
@@ -797,7 +730,6 @@ static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
     case 6:
       for(n=0; n<(int)(sizeof(code_names)/sizeof(code_names[0])); n++) Tcl_AppendElement(interp, code_names[n]);
       return TCL_OK;
-    case 7: Tcl_SetObjResult(interp, null_calls()); return TCL_OK;
     default: return fork_verb(interp, objc, objv);
   }
 }

@@ -1,0 +1,89 @@
+/*
+** misuse.c - every call of maph.h with NULL where an object belongs, as a Tcl command: none may crash.
+**
+**   maph_null          -> a dict of call and the number of its code
+*/
+#include "maph.h"
+#include <tcl.h>
+
+int Maphmisuse_Init(Tcl_Interp *interp);
+
+static Tcl_Obj *null_calls(void){
+  static const maph_slice key = { "k", 1 };
+  Tcl_Obj *dict = Tcl_NewDictObj();
+  maph_slice value;
+  maph_entry entry;
+  maph_snapshot *s = NULL;
+  maph_cursor *c = NULL;
+  maph_txn *t = NULL;
+  maph_stats stats;
+  maph_rewrite rewrite;
+  maph_changes *feed = NULL;
+  maph_change change;
+  maph *m = NULL;
+#define CALL(name, call) Tcl_DictObjPut(NULL, dict, Tcl_NewStringObj(name, -1), Tcl_NewIntObj(call))
+  CALL("open path", maph_open(NULL, MAPH_RDONLY, NULL, &m));
+  CALL("open handle", maph_open("x", MAPH_RDONLY, NULL, NULL));
+  CALL("close", maph_close(NULL));
+  CALL("refresh", maph_refresh(NULL));
+  CALL("sync", maph_sync(NULL));
+  CALL("destroy", maph_destroy(NULL, 0));
+  CALL("recover", maph_recover(NULL, NULL, NULL));
+  CALL("stat", maph_stat(NULL, &stats));
+  CALL("check", maph_check(NULL, NULL, NULL));
+  CALL("check_progress", maph_check_progress(NULL, NULL, NULL, NULL, NULL));
+  CALL("recover_progress", maph_recover_progress(NULL, NULL, NULL, NULL, NULL));
+  CALL("get", maph_get(NULL, key, &value));
+  CALL("get_entry", maph_get_entry(NULL, key, &entry));
+  CALL("exists", maph_exists(NULL, key));
+  CALL("get_many", maph_get_many(NULL, 1, &key, &value));
+  CALL("put", maph_put(NULL, key, key));
+  CALL("put_if", maph_put_if(NULL, key, key, NULL));
+  CALL("delete", maph_delete(NULL, key));
+  CALL("delete_if", maph_delete_if(NULL, key, NULL));
+  CALL("snapshot_open", maph_snapshot_open(NULL, &s));
+  CALL("snapshot_get", maph_snapshot_get(NULL, key, &value));
+  CALL("snapshot_get_entry", maph_snapshot_get_entry(NULL, key, &entry));
+  CALL("snapshot_get_many", maph_snapshot_get_many(NULL, 1, &key, &value));
+  CALL("snapshot_get_entries", maph_snapshot_get_entries(NULL, 1, &key, &entry));
+  CALL("cursor_open", maph_cursor_open(NULL, NULL, key, &c));
+  CALL("cursor_next", maph_cursor_next(NULL, &entry));
+  CALL("cursor_seek", maph_cursor_seek(NULL, 0));
+  CALL("txn_begin", maph_txn_begin(NULL, 0, &t));
+  CALL("txn_put", maph_txn_put(NULL, key, key));
+  CALL("txn_put_if", maph_txn_put_if(NULL, key, key, NULL));
+  CALL("txn_delete", maph_txn_delete(NULL, key));
+  CALL("txn_delete_if", maph_txn_delete_if(NULL, key, NULL));
+  CALL("txn_get", maph_txn_get(NULL, key, &value));
+  CALL("txn_get_entry", maph_txn_get_entry(NULL, key, &entry));
+  CALL("txn_savepoint", maph_txn_savepoint(NULL, 0));
+  CALL("txn_release", maph_txn_release(NULL, 0));
+  CALL("txn_rollback_to", maph_txn_rollback_to(NULL, 0));
+  CALL("txn_snapshot", maph_txn_snapshot(NULL, &s));
+  CALL("txn_prepare", maph_txn_prepare(NULL));
+  CALL("txn_commit", maph_txn_commit(NULL));
+  CALL("txn_abort", maph_txn_abort(NULL));
+  CALL("compact", maph_compact(NULL, NULL, NULL));
+  CALL("optimize", maph_optimize(NULL, NULL, NULL));
+  CALL("backup", maph_backup(NULL, "x", NULL, NULL));
+  CALL("rewritten", maph_rewritten(NULL, &rewrite));
+  CALL("changes_open", maph_changes_open(NULL, 0, &feed));
+  CALL("changes_next", maph_changes_next(NULL, 0, &change));
+#undef CALL
+  maph_snapshot_close(NULL);
+  maph_cursor_close(NULL);
+  maph_changes_close(NULL);
+  return dict;
+}
+
+static int null_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+  (void)data;
+  if( objc!=1 ){ Tcl_WrongNumArgs(interp, 1, objv, NULL); return TCL_ERROR; }
+  Tcl_SetObjResult(interp, null_calls());
+  return TCL_OK;
+}
+
+int Maphmisuse_Init(Tcl_Interp *interp){
+  Tcl_CreateObjCommand(interp, "maph_null", null_cmd, NULL, NULL);
+  return TCL_OK;
+}
