@@ -25,7 +25,10 @@ proc wait_for_port {port} {
 }
 proc children {pid} {
   set all $pid
-  foreach file [glob -nocomplain /proc/$pid/task/*/children] {foreach child [exec cat $file] {lappend all {*}[children $child]}}
+  foreach file [glob -nocomplain /proc/$pid/task/*/children] {
+    if {[catch {exec cat $file} list]} continue     ;# that thread has ended
+    foreach child $list {lappend all {*}[children $child]}
+  }
   return $all
 }
 # CPU time so far of a server's processes, in seconds.
