@@ -507,8 +507,8 @@ static int listen_and_serve(void){
     .begin_request = on_request, .http_error = on_error, .log_message = on_message,
     .init_connection = on_connection, .connection_close = on_connection_close
   };
-  struct mg_error_data mistake = { 0, error, sizeof error };
-  struct mg_init_data start = { &callbacks, NULL, settings };
+  struct mg_error_data mistake = { .text = error, .text_buffer_size = sizeof error };
+  struct mg_init_data start = { .callbacks = &callbacks, .configuration_options = settings };
   snprintf(threads, sizeof threads, "%llu", (unsigned long long)(option.threads + option.watchers));
   snprintf(request_timeout, sizeof request_timeout, "%llu", (unsigned long long)option.request_timeout_ms);
   snprintf(idle_timeout, sizeof idle_timeout, "%llu", (unsigned long long)option.idle_timeout_ms);
