@@ -13,7 +13,7 @@
 */
 #include "exercise.h"
 #include "forge.h"
-#include "os.h"
+#include "os/os.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -6,7 +6,7 @@
 **   maph_fault disarm                                -> {calls seen, calls failed}
 */
 #include "maph.h"
-#include "os.h"
+#include "os/os.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <tcl.h>

@@ -46,7 +46,9 @@ proc spit {file text} {
 proc mutate {name edits} {
   set files {}
   foreach {file old new} $edits {
-    if {![regexp / $file]} {set file core/$file}
+    if {![regexp / $file]} {
+      set file [string range [glob $::top/core/*/$file] [string length $::top/] end]
+    }
     set text [expr {[dict exists $files $file] ? [dict get $files $file] : [slurp $::top/$file]}]
     set first [string first $old $text]
     if {$first<0 || $first!=[string last $old $text]} {error "$name: $file does not hold this text exactly once:\n$old"}
@@ -56,7 +58,13 @@ proc mutate {name edits} {
 }
 
 proc compile {source object} {
-  exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -c -o $object $source 2>@1
+  exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::work/server -I$::top/test -c -o $object $source 2>@1
+}
+proc core_sources {} {
+  lmap file [glob $::work/core/*/*.c] {
+    if {[string match */core/example/* $file]} continue
+    set file
+  }
 }
 # The objects of some sources; those that did not change are there already.
 proc objects_of {sources changed} {
@@ -76,14 +84,14 @@ proc server_object {changed} {
   set object $::work/whole/server.o
   if {$changed eq "all" || [lsearch -glob $changed $::work/server/*]>=0} {
     set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
-    exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c] $changed]
+    exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c $::work/server/*/*.c] $changed]
     exec objcopy --redefine-sym main=server_main $object.all
     exec objcopy --keep-global-symbol=server_main $object.all $object
   }
   return $object
 }
 proc build_program {program changed} {
-  set objects [objects_of [concat [glob $::work/core/*.c] [glob $::top/test/crash/*.c]] $changed]
+  set objects [objects_of [concat [core_sources] [glob $::top/test/crash/*.c]] $changed]
   exec {*}$::compile -o $program {*}$objects [server_object $changed] {*}$::libraries
 }
 
@@ -111,7 +119,7 @@ proc noticed {name files tests} {
     spit $::work/$file $text
     lappend changed $::work/$file
   }
-  if {[lsearch -glob $changed *.h]>=0} {set changed [glob $::work/core/*.c]}
+  if {[lsearch -glob $changed *.h]>=0} {set changed [core_sources]}
   build_program $::work/maphcrash-mutant $changed
   foreach test $tests {
     if {[status_of $::work/maphcrash-mutant $test]!=0} {return $test}

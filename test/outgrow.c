@@ -7,7 +7,7 @@
 ** Every third commit is a single put, every third a group commit at FULL, the others at OFF; each carries some KiB.
 */
 #include "maph.h"
-#include "os.h"
+#include "os/os.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

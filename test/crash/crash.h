@@ -19,7 +19,7 @@
 #ifndef MAPH_CRASH_H
 #define MAPH_CRASH_H
 
-#include "store.h"
+#include "file/store.h"
 
 #include <stdatomic.h>
 #include <stdint.h>

@@ -9,7 +9,7 @@
 */
 #include "../exercise.h"
 #include "../forge.h"
-#include "os.h"
+#include "os/os.h"
 
 #include <fcntl.h>
 #include <pthread.h>

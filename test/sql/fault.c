@@ -7,7 +7,7 @@
 ** those of after: after, if the statement said OK; before, if it is a single one and failed.
 */
 #include "sqltest.h"
-#include "os.h"
+#include "os/os.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #ifndef MAPH_FIND_H
 #define MAPH_FIND_H
 
-#include "store.h"
+#include "file/store.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>

@@ -26,7 +26,7 @@
 ** PRESENCE.  Every writer process holds a shared lock on byte 1; who can have it exclusively is alone.  The last one to leave marks the file
 ** clean.  A crash anywhere here leaves at most `bias` or `busy` naming a dead writer, which the next one finds out.
 */
-#include "store.h"
+#include "file/store.h"
 
 #include <errno.h>
 

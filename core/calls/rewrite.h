@@ -4,8 +4,8 @@
 #ifndef MAPH_REWRITE_H
 #define MAPH_REWRITE_H
 
-#include "progress.h"
-#include "store.h"
+#include "os/progress.h"
+#include "file/store.h"
 
 typedef struct rewriting {
   maph    *handle;

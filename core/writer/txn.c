@@ -12,8 +12,8 @@
 **
 ** Locking: from begin to commit or abort the transaction owns the turn and the lock (lock.c).
 */
-#include "find.h"
-#include "store.h"
+#include "index/find.h"
+#include "file/store.h"
 
 enum { TABLE_FROM = 8 };
 

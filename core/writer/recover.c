@@ -15,8 +15,8 @@
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so versions go on at the next multiple of 2^32:
 ** an ETag that someone saw never names other bytes.
 */
-#include "find.h"
-#include "store.h"
+#include "index/find.h"
+#include "file/store.h"
 
 
 /* An epoch record at `at` that continues chain. */

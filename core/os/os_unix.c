@@ -10,8 +10,8 @@
 **    the file does not drop them as it drops POSIX locks, and the kernel releases them when the process dies.
 **  - No descriptor is 0, 1 or 2: a program that closed those would print into the store.
 */
-#include "os.h"
-#include "error.h"
+#include "os/os.h"
+#include "os/error.h"
 #include "maph.h"
 
 #include <errno.h>

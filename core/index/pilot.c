@@ -9,10 +9,10 @@
 ** A find is two multiplications, a load of the pilot (3 bits a key: it stays in the processor's cache up to tens of millions of keys), two
 ** multiplications.  Nothing in it depends on a comparison but the rare remap.
 */
-#include "error.h"
+#include "os/error.h"
 #include "maph.h"
-#include "os.h"
-#include "perfect.h"
+#include "os/os.h"
+#include "index/perfect.h"
 
 #include <string.h>
 

@@ -7,8 +7,8 @@
 ** written again, in order, with its version, to PATH.new.  The records that the file got from the generation before are whole each by itself: of
 ** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles move over.
 */
-#include "progress.h"
-#include "store.h"
+#include "os/progress.h"
+#include "file/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>

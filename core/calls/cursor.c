@@ -8,7 +8,7 @@
 **
 ** A cursor belongs to one thread at a time; it takes no lock, and writers go on.  It keeps its snapshot until it is closed itself.
 */
-#include "store.h"
+#include "file/store.h"
 
 enum { AHEAD = 1024 };
 

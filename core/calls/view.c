@@ -4,8 +4,8 @@
 ** A read takes `committed` once (acquire), before it looks at root or a directory word, and believes nothing at or past it: that
 ** alone makes a transaction of many keys appear whole or not at all.  It takes no lock and stores nothing.
 */
-#include "find.h"
-#include "store.h"
+#include "index/find.h"
+#include "file/store.h"
 
 /* The live words are hostile until checked: `committed` must lie in the file, at a record's end. */
 static int view_make(store *s, uint64_t snapshot, view *v){

@@ -17,7 +17,7 @@
 ** The switch takes byte 0 of the lock file itself, never the bias, because the bias is a matter of one generation.  Readers see `switching` and
 ** look which file the path names; each handle moves at its next call (handle.c).
 */
-#include "rewrite.h"
+#include "calls/rewrite.h"
 
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
 ** A sentence belongs to the thread in which the call failed, so that threads sharing a handle do not overwrite each other's.
 ** It names the file, the place and what to do.  Callers above pass codes on untouched.
 */
-#include "error.h"
+#include "os/error.h"
 #include "maph.h"
 
 #include <stdarg.h>

@@ -12,8 +12,8 @@
 ** it costs an eighth at most; else there are groups.  Records that fit neither (larger than the stride, than a group line can tell; two keys of one hash)
 ** go behind the frozen ones, into the index.
 */
-#include "find.h"
-#include "rewrite.h"
+#include "index/find.h"
+#include "calls/rewrite.h"
 
 #include <stdlib.h>
 #include <stdio.h>

@@ -16,11 +16,11 @@
 #ifndef MAPH_STORE_H
 #define MAPH_STORE_H
 
-#include "error.h"
+#include "os/error.h"
 #include "format.h"
 #include "maph.h"
-#include "os.h"
-#include "perfect.h"
+#include "os/os.h"
+#include "index/perfect.h"
 
 #include <pthread.h>
 

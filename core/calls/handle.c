@@ -6,7 +6,7 @@
 **
 ** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because unlocking would release the parent's lock.
 */
-#include "store.h"
+#include "file/store.h"
 
 #include <stdlib.h>
 

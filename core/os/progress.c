@@ -1,9 +1,9 @@
 /*
 ** progress.c - see progress.h.
 */
-#include "progress.h"
-#include "error.h"
-#include "os.h"
+#include "os/progress.h"
+#include "os/error.h"
+#include "os/os.h"
 
 #include <string.h>
 

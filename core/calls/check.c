@@ -5,9 +5,9 @@
 ** First come the header's live words.  Pass 1 walks the log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the live records again and
 ** looks each up through the index; pass 3 walks every slot and asks that it leads to a record of that hash.  They are the phases "log", "lookup", "index".
 */
-#include "find.h"
-#include "progress.h"
-#include "store.h"
+#include "index/find.h"
+#include "os/progress.h"
+#include "file/store.h"
 
 #include <stdio.h>
 

@@ -10,7 +10,7 @@
 ** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes past `end`, which nobody reads, or
 ** past `committed`, which the next writer covers with a pad.
 */
-#include "store.h"
+#include "file/store.h"
 
 /* No put should wait long for room: a step of 64 pages takes some tenths of a millisecond. */
 enum { GROW_LEAST = 64*1024, GROW_MOST = 64*1024*1024, GROW_MOST_IN_MEMORY = 16*1024*1024, POPULATE_MOST = 256*1024,

@@ -8,7 +8,7 @@
 ** Who deletes a store marks it under the writer's lock first, so that its users find out; then the store's file goes, then its lock file.  One that is
 ** marked and still there belongs to a deleter that died: who opens it for writing removes it.
 */
-#include "store.h"
+#include "file/store.h"
 
 #include <stdio.h>
 

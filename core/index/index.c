@@ -23,9 +23,9 @@
 ** Colliding keys, which who can read the seed can make, would double the directory for ever: it stays at most 16 times the number of
 ** segments, and a full segment that may not split is given an overflow segment instead.
 */
-#include "store.h"
+#include "file/store.h"
 
-#include "find.h"
+#include "index/find.h"
 
 enum { RETRY_MOST = 10000 };
 
