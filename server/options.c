@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "server.h"
 
 options option;
@@ -121,7 +122,54 @@ static const entry *find(const char *name, size_t size){
   return NULL;
 }
 
+/* The option's name that is nearest to what was written, for the sentence that refuses it. */
+static const char *nearest_option(const char *name, size_t size){
+  static char names[1024], found[64];
+  const char *nearest;
+  names[0] = 0;
+  for(int i = 0; i < ENTRIES; i++){
+    if( i > 0 ) strcat(names, " ");
+    strcat(names, entries[i].name);
+  }
+  nearest = name_nearest(names, maph_bytes(name, size));
+  snprintf(found, sizeof found, "%.*s", (int)strcspn(nearest, " "), nearest);
+  return found;
+}
+
+/* MAPH_ names that are not ours but of the SQL extension and of the test suite. */
+static bool foreign_variable(const char *name, size_t size){
+  static const char *const others[] = {
+    "SQL_ALLOW", "BETWEEN", "BUILD", "COMPILE", "CRASH_ON_DISK", "FLUSHED", "FUZZ_FLIP",
+    "LIBRARIES", "LIBRARY", "REQUESTS", "SEED", "STATEMENTS", "SUITE",
+  };
+  for(size_t i = 0; i < sizeof others/sizeof others[0]; i++){
+    if( strlen(others[i])==size && memcmp(others[i], name, size)==0 ) return true;
+  }
+  return false;
+}
+
+/* MAPH_TOKEN instead of MAPH_TOKENS would be a server that asks nobody for a token. */
+static bool variable_known(const char *text){
+  char name[64], variable[64];
+  const char *nearest;
+  size_t size = strcspn(text, "="), k;
+  if( foreign_variable(text, size) ) return true;
+  for(k = 0; k < size && k + 1 < sizeof name; k++){
+    name[k] = text[k]=='_' ? '-' : (char)tolower((unsigned char)text[k]);
+  }
+  nearest = nearest_option(name, k);
+  snprintf(variable, sizeof variable, "%s", nearest);
+  for(char *p = variable; *p; p++) *p = *p=='-' ? '_' : (char)toupper((unsigned char)*p);
+  if( strlen(variable)==size && memcmp(variable, text, size)==0 ) return true;
+  fprintf(stderr, "maph-server: there is no option MAPH_%.*s; the nearest is MAPH_%s\n",
+          (int)size, text, variable);
+  return false;
+}
+
 static bool read_environment(void){
+  for(char **at = environ; *at; at++){
+    if( strncmp(*at, "MAPH_", 5)==0 && !variable_known(*at + 5) ) return false;
+  }
   for(int i = 0; i < ENTRIES; i++){
     char name[64];
     const char *value;
@@ -156,7 +204,11 @@ static bool read_config(const char *path){
     if( equals ) *equals = 0;
     name = trim(name);
     e = find(name, strlen(name));
-    if( e==NULL || e->target==&option.config || (equals==NULL && e->kind!=FLAG) ){
+    if( e==NULL ){
+      fprintf(stderr, "maph-server: %s: \"%s\" is not an option; the nearest is %s\n", place, name,
+              nearest_option(name, strlen(name)));
+      ok = false;
+    }else if( e->target==&option.config || (equals==NULL && e->kind!=FLAG) ){
       fprintf(stderr, "maph-server: %s: \"%s\" is not an option with a value\n", place, name);
       ok = false;
     }else{
@@ -196,7 +248,10 @@ static int read_arguments(int argc, char **argv, bool config_only){
     if( strcmp(name, "--version")==0 ){ printf("maph-server %s\n", maph_version()); return 1; }
     if( strncmp(name, "--", 2)==0 ) e = find(name + 2, equals ? (size_t)(equals - name - 2) : strlen(name + 2));
     if( e==NULL ){
-      fprintf(stderr, "maph-server: there is no option %s; see maph-server --help\n", name);
+      size_t size = strcspn(name, "="), dashes = strspn(name, "-");
+      if( dashes > size ) dashes = size;
+      fprintf(stderr, "maph-server: there is no option %.*s; the nearest is --%s; see maph-server --help\n",
+              (int)size, name, nearest_option(name + dashes, size - dashes));
       return 3;
     }
     if( equals ) value = equals + 1;

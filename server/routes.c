@@ -7,34 +7,34 @@
 #include "server.h"
 
 static const route routes[] = {
-  { "stores",       METHOD_GET|METHOD_HEAD, "stores", stores_list, ROLE_ANY, false },
-  { "store_create", METHOD_POST,            "stores/NAME", store_create, ROLE_ADMIN, false },
-  { "store_delete", METHOD_DELETE,          "stores/NAME", store_destroy, ROLE_ADMIN, false },
-  { "store",        METHOD_GET|METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true },
-  { "stats",        METHOD_GET|METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true },
-  { "key_get",      METHOD_GET|METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true },
-  { "key_put",      METHOD_PUT,             "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true },
-  { "key_delete",   METHOD_DELETE,          "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true },
-  { "keys",         METHOD_GET|METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true },
-  { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, ROLE_READ, true },
-  { "export",       METHOD_GET,             "stores/NAME/export", store_export, ROLE_READ, true },
-  { "import",       METHOD_POST,            "stores/NAME/import", store_import, ROLE_WRITE, true },
-  { "changes",      METHOD_GET,             "stores/NAME/changes", changes_show, ROLE_READ, true },
-  { "changes_ws",   METHOD_GET,             "stores/NAME/changes/ws", changes_socket, ROLE_READ, true },
-  { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, ROLE_WRITE, true },
-  { "check",        METHOD_POST,            "stores/NAME/check", store_check, ROLE_ADMIN, true },
-  { "compact",      METHOD_POST,            "stores/NAME/compact", store_compact, ROLE_ADMIN, true },
-  { "optimize",     METHOD_POST,            "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true },
-  { "backup",       METHOD_POST,            "stores/NAME/backup", store_backup, ROLE_ADMIN, true },
-  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ANY, false },
-  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ANY, false },
-  { "job_cancel",   METHOD_DELETE,          "jobs/ID", job_cancel, ROLE_ANY, false },
-  { "openapi",      METHOD_GET|METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false },
-  { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false },
-  { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false },
-  { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false },
-  { "page",         METHOD_GET|METHOD_HEAD, "", page_show, ROLE_NONE, false },
-  { "page_file",    METHOD_GET|METHOD_HEAD, "page/ID", page_file, ROLE_NONE, false },
+  { "stores",       METHOD_GET|METHOD_HEAD, "stores", stores_list, ROLE_ANY, false, "" },
+  { "store_create", METHOD_POST,            "stores/NAME", store_create, ROLE_ADMIN, false, "" },
+  { "store_delete", METHOD_DELETE,          "stores/NAME", store_destroy, ROLE_ADMIN, false, "" },
+  { "store",        METHOD_GET|METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true, "" },
+  { "stats",        METHOD_GET|METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true, "" },
+  { "key_get",      METHOD_GET|METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "" },
+  { "key_put",      METHOD_PUT,             "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true, "ttl sync" },
+  { "key_delete",   METHOD_DELETE,          "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
+  { "keys",         METHOD_GET|METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true, "prefix after limit values" },
+  { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
+  { "export",       METHOD_GET,             "stores/NAME/export", store_export, ROLE_READ, true, "prefix" },
+  { "import",       METHOD_POST,            "stores/NAME/import", store_import, ROLE_WRITE, true, "sync" },
+  { "changes",      METHOD_GET,             "stores/NAME/changes", changes_show, ROLE_READ, true, "since wait limit prefix values" },
+  { "changes_ws",   METHOD_GET,             "stores/NAME/changes/ws", changes_socket, ROLE_READ, true, "since prefix values" },
+  { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, ROLE_WRITE, true, "" },
+  { "check",        METHOD_POST,            "stores/NAME/check", store_check, ROLE_ADMIN, true, "wait" },
+  { "compact",      METHOD_POST,            "stores/NAME/compact", store_compact, ROLE_ADMIN, true, "wait" },
+  { "optimize",     METHOD_POST,            "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true, "wait" },
+  { "backup",       METHOD_POST,            "stores/NAME/backup", store_backup, ROLE_ADMIN, true, "wait name" },
+  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ANY, false, "" },
+  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ANY, false, "" },
+  { "job_cancel",   METHOD_DELETE,          "jobs/ID", job_cancel, ROLE_ANY, false, "" },
+  { "openapi",      METHOD_GET|METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false, "" },
+  { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false, "" },
+  { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false, "" },
+  { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false, "" },
+  { "page",         METHOD_GET|METHOD_HEAD, "", page_show, ROLE_NONE, false, NULL },
+  { "page_file",    METHOD_GET|METHOD_HEAD, "page/ID", page_file, ROLE_NONE, false, NULL },
 };
 enum { ROUTES = sizeof routes/sizeof routes[0] };
 enum match { NO, YES, MALFORMED };
@@ -67,9 +67,33 @@ static enum match match(request *r, const char *pattern){
   return *path==0 ? YES : NO;
 }
 
+/* Each name once, and none but the route's: a slip would be silence. */
+static bool known_query(request *r){
+  const char *known = r->route->query;
+  for(int i = 0; known && i < r->query_count; i++){
+    maph_slice name = r->query[i].name;
+    const char *nearest = name_nearest(known, name);
+    int size = (int)strcspn(nearest, " "), k = 0;
+    while( k < i && (r->query[k].name.size!=name.size
+                     || memcmp(r->query[k].name.data, name.data, name.size)!=0) ) k++;
+    if( size==0 ){
+      reply_problem(r, 400, "unknown_query", "this request takes no query parameters");
+    }else if( (size_t)size!=name.size || memcmp(nearest, name.data, name.size)!=0 ){
+      reply_problem(r, 400, "unknown_query", "there is no such query parameter here; the nearest is %.*s",
+                    size, nearest);
+    }else if( k < i ){
+      reply_problem(r, 400, "doubled_query", "%.*s is in the query twice", size, nearest);
+    }else{
+      continue;
+    }
+    return false;
+  }
+  return true;
+}
+
 static bool parse_query(request *r){
   r->query_count = query_parse(r->query_text, r->decoded + strlen(r->path), r->query);
-  if( r->query_count >= 0 ) return true;
+  if( r->query_count >= 0 ) return known_query(r);
   reply_problem(r, 400, "bad_query", r->query_count==-1 ? "%% in the query is followed by two hex digits" : "too many query parameters");
   return false;
 }

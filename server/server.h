@@ -20,10 +20,12 @@
 #ifndef MAPH_SERVER_H
 #define MAPH_SERVER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 #include "maph.h"
 
 /* ------------------------------------------------------------------------------------ Interface to code in buffer.c */
@@ -91,6 +93,8 @@ size_t percent_decode(const char *text, size_t size, char *out, bool plus_is_spa
 bool store_name_valid(const char *name, size_t size);
 /* Decode a query string into at most QUERY_MAX items, their bytes in out (room: strlen(query)).  -1: malformed; -2: too many. */
 int query_parse(const char *query, char *out, query_item *items);
+/* Which of the names (blanks between them) takes the fewest changes to become that one. */
+const char *name_nearest(const char *names, maph_slice name);
 
 /* ------------------------------------------------------------------------------------------------------ the request */
 enum method {
@@ -151,6 +155,9 @@ typedef struct http_counts { uint64_t connections, requests_running, accepted, e
 http_counts http_count(void);
 uint64_t now_us(void);                     /* monotonic */
 uint64_t wall_ms(void);                    /* since 1970 */
+/* Waits are on the monotonic clock: one that is set back must not stop them. */
+void clock_condition(pthread_cond_t *condition);   /* make one whose deadlines are of that clock */
+struct timespec clock_after(uint64_t seconds);     /* a deadline of it */
 
 /* Read body bytes: >0; 0 at the end of a chunked body, or after silence; <0 when the client is gone or broke the rules.
 ** Write: false when the client is gone.  Both have deadlines that move by progress of at least 16 KB/s. */
@@ -334,6 +341,7 @@ void job_show(request *r);
 void job_cancel(request *r);
 uint64_t jobs_running(void);
 void jobs_upkeep(void);                   /* begin the compactions that --auto-compact asks for */
+void jobs_start(void);                    /* before the first request */
 void jobs_stop(void);                     /* asks the running ones to stop, and waits */
 void metrics_show(request *r);
 void metrics_count(const request *r, uint64_t duration_us);
@@ -353,6 +361,7 @@ typedef struct route {
   void      (*handler)(request *r);
   int         role;                       /* that a token needs, for the store NAME or for all */
   bool        needs_store;                /* r->store is held while the handler runs */
+  const char *query;                      /* names it takes, blanks between; NULL: any */
 } route;
 void routes_dispatch(request *r);
 int  routes_count(void);
