@@ -19,7 +19,7 @@ static pthread_t flusher;
 static bool flusher_started;
 static bool flusher_stop;
 static pthread_mutex_t flusher_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t flusher_wake = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t flusher_wake;
 static atomic_uint_fast64_t writes_made, durable_made, flushes_made, flushes_failed, writes_waiting;
 
 bool tags_match(const tag_list *tags, bool exists, uint64_t version){
@@ -126,9 +126,7 @@ static void *flusher_run(void *unused){
   (void)unused;
   pthread_mutex_lock(&flusher_mutex);
   while( !flusher_stop ){
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
+    struct timespec until = clock_after(1);
     pthread_cond_timedwait(&flusher_wake, &flusher_mutex, &until);
     pthread_mutex_unlock(&flusher_mutex);
     flush_written();
@@ -142,6 +140,7 @@ static void *flusher_run(void *unused){
 }
 
 int commit_start(void){
+  clock_condition(&flusher_wake);
   flusher_started = pthread_create(&flusher, NULL, flusher_run, NULL)==0;
   return flusher_started ? 0 : 1;
 }

@@ -43,7 +43,7 @@ static int job_count, running_count;
 static uint64_t last_id;
 static atomic_bool stop_asked;
 static pthread_mutex_t jobs_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t job_ended = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t job_ended;
 
 static void job_free(job *j){
   buffer_free(&j->report);
@@ -297,9 +297,7 @@ void jobs_upkeep(void){
 static void await(request *r, uint64_t id){
   const job *j;
   while( (j = job_find(id))!=NULL && j->state==RUNNING && !http_draining() && http_client_there(r) ){
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec++;
+    struct timespec until = clock_after(1);
     pthread_cond_timedwait(&job_ended, &jobs_mutex, &until);
   }
 }
@@ -390,11 +388,11 @@ uint64_t jobs_running(void){
   return (uint64_t)n;
 }
 
+void jobs_start(void){ clock_condition(&job_ended); }
+
 void jobs_stop(void){
-  struct timespec until;
+  struct timespec until = clock_after(option.drain_timeout_ms/1000 + 1);
   atomic_store(&stop_asked, true);
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += (time_t)(option.drain_timeout_ms/1000) + 1;
   pthread_mutex_lock(&jobs_mutex);
   while( running_count > 0 && pthread_cond_timedwait(&job_ended, &jobs_mutex, &until)==0 );
   for(int i = 0; running_count==0 && i < job_count; i++) job_free(jobs[i]);

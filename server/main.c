@@ -101,6 +101,7 @@ int main(int argc, char **argv){
   files = raise_file_limit();
   block_signals(&set);
   sentence_setup();
+  jobs_start();
   if( !sigbus_guard() || !log_open() || !auth_load() || !stores_find() || http_start()!=0 ) return 2;
   judge_file_limit(files);
   if( stores_start(files/2)!=0 || commit_start()!=0 ){

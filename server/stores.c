@@ -39,7 +39,7 @@ typedef struct opening {
 } opening;
 static opening *openings;
 static pthread_mutex_t openings_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t opening_ended = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t opening_ended;
 
 static unsigned bucket_of(const char *name, size_t size){
   uint32_t h = 2166136261u;
@@ -136,10 +136,8 @@ static bool is_being_opened(const char *name, size_t size){
 /* When nobody else opens that store any more, we do.  False: that lasts longer than one may wait. */
 static bool opening_begin(opening *mine){
   uint64_t wait_ms = option.busy_timeout_ms > OPENING_LEAST_MS ? option.busy_timeout_ms : OPENING_LEAST_MS;
-  struct timespec until;
+  struct timespec until = clock_after(wait_ms/1000);
   bool waits;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += (time_t)(wait_ms/1000);
   pthread_mutex_lock(&openings_mutex);
   while( (waits = is_being_opened(mine->name, mine->size)) && pthread_cond_timedwait(&opening_ended, &openings_mutex, &until)==0 );
   if( !waits ){
@@ -347,6 +345,7 @@ static void *open_all(void *unused){
 }
 
 bool stores_find(void){
+  clock_condition(&opening_ended);
   names_at_start = folder_names(&names_count);
   if( names_at_start==NULL ) fprintf(stderr, "maph-server: cannot read the folder %s: %s\n", option.data, strerror(errno));
   return names_at_start!=NULL;
