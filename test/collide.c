@@ -5,8 +5,8 @@
 **
 ** They make the index split one segment in vain, until the directory's limit; then overflow segments carry them.
 */
-#include "index/find.h"
 #include "file/store.h"
+#include "index/find.h"
 
 #include <stdio.h>
 #include <tcl.h>

@@ -12,8 +12,19 @@
 ** it costs an eighth at most; else there are groups.  Records that fit neither (larger than the stride, than a group line can tell; two keys of one hash)
 ** go behind the frozen ones, into the index.
 */
-#include "index/find.h"
+#include "calls/handle.h"
 #include "calls/rewrite.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
+#include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/lookup.h"
+#include "index/perfect.h"
+#include "writer/commit.h"
+#include "writer/txn.h"
 
 #include <stdlib.h>
 #include <stdio.h>

@@ -11,7 +11,11 @@
 ** often, down to 100 times a second.  A handle that may write says in `watched` that it waits, and the next commit wakes all; then it needs to look
 ** only against the rare commit that did not see it.  Writers do nothing for either but load a word that is in their cache.
 */
+#include "calls/handle.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
 
 enum { WAIT_LEAST_US = 1000, WAIT_MOST_US = 10000, WAIT_WATCHED_US = 100000 };
 

@@ -5,9 +5,16 @@
 ** First come the header's live words.  Pass 1 walks the log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the live records again and
 ** looks each up through the index; pass 3 walks every slot and asks that it leads to a record of that hash.  They are the phases "log", "lookup", "index".
 */
-#include "index/find.h"
-#include "os/progress.h"
+#include "calls/handle.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/perfect.h"
+#include "os/progress.h"
 
 #include <stdio.h>
 

@@ -8,7 +8,13 @@
 **
 ** A cursor belongs to one thread at a time; it takes no lock, and writers go on.  It keeps its snapshot until it is closed itself.
 */
+#include "calls/handle.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/lookup.h"
+#include "writer/txn.h"
 
 enum { AHEAD = 1024 };
 

@@ -6,7 +6,19 @@
 **
 ** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because unlocking would release the parent's lock.
 */
+#include "calls/handle.h"
+#include "calls/rewrite.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "writer/commit.h"
+#include "writer/create.h"
+#include "writer/lock.h"
+#include "writer/txn.h"
 
 #include <stdlib.h>
 

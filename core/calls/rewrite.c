@@ -17,7 +17,20 @@
 ** The switch takes byte 0 of the lock file itself, never the bias, because the bias is a matter of one generation.  Readers see `switching` and
 ** look which file the path names; each handle moves at its next call (handle.c).
 */
+#include "calls/handle.h"
 #include "calls/rewrite.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
+#include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/lookup.h"
+#include "writer/commit.h"
+#include "writer/create.h"
+#include "writer/lock.h"
+#include "writer/recover.h"
+#include "writer/txn.h"
 
 #include <stdlib.h>
 

@@ -5,6 +5,7 @@
 #define MAPH_REWRITE_H
 
 #include "os/progress.h"
+#include "calls/handle.h"
 #include "file/store.h"
 
 typedef struct rewriting {
@@ -27,5 +28,7 @@ void  rewrite_free(rewriting *x, void *p, uint64_t size);
 int base_copy(rewriting *x, int keep_expired);
 int base_freeze(rewriting *x);
 int base_verify(rewriting *x);
+
+void rewrite_if_due(maph *m);   /* after a commit: options.auto_compact */
 
 #endif

@@ -7,8 +7,18 @@
 ** written again, in order, with its version, to PATH.new.  The records that the file got from the generation before are whole each by itself: of
 ** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles move over.
 */
-#include "os/progress.h"
+#include "calls/handle.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "index/find.h"
+#include "os/progress.h"
+#include "writer/commit.h"
+#include "writer/create.h"
+#include "writer/lock.h"
+#include "writer/recover.h"
+#include "writer/txn.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,9 @@
 ** and inode) and its file system was not unmounted in between (mount), as far as mounts can be compared: in another mount namespace,
 ** a container's say, they have other numbers, and boot, device and inode must do.
 */
+#include "file/header.h"
 #include "file/store.h"
+#include "index/perfect.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>

@@ -10,6 +10,8 @@
 ** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes past `end`, which nobody reads, or
 ** past `committed`, which the next writer covers with a pad.
 */
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
 
 /* No put should wait long for room: a step of 64 pages takes some tenths of a millisecond. */

@@ -4,6 +4,7 @@
 ** Nothing here trusts the file.  Every field is copied once (the file may change under a hostile hand) and each size is checked by
 ** subtraction from what is left before the limit, so that no sum can overflow.
 */
+#include "file/record.h"
 #include "file/store.h"
 
 #define XXH_INLINE_ALL

@@ -11,10 +11,11 @@
 ** A key's hash is three vertices, one in each third of the table; two bits at each, added up, choose one of the three, and its rank among the
 ** vertices in use is the key's number.  The hash is Jenkins's of 1996 ("lookup2").
 */
-#include "os/error.h"
-#include "maph.h"
-#include "os/os.h"
+#include "index/find.h"
 #include "index/perfect.h"
+#include "os/error.h"
+#include "os/os.h"
+#include "maph.h"
 
 #include <cmph.h>
 #include <pthread.h>

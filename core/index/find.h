@@ -7,6 +7,8 @@
 #define MAPH_FIND_H
 
 #include "file/store.h"
+#include "index/index.h"
+#include "index/perfect.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>

@@ -23,9 +23,15 @@
 ** Colliding keys, which who can read the seed can make, would double the directory for ever: it stays at most 16 times the number of
 ** segments, and a full segment that may not split is given an overflow segment instead.
 */
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
-
+#include "file/view.h"
 #include "index/find.h"
+#include "index/index.h"
+#include "index/perfect.h"
+#include "writer/txn.h"
+
 
 enum { RETRY_MOST = 10000 };
 

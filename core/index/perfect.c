@@ -4,8 +4,10 @@
 ** What a find relies on is looked at once, in perfect_open: after that no bytes of the payload can lead it outside the payload, and whatever number or
 ** offset it yields is bounded where it is used.
 */
-#include "index/find.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "index/find.h"
+#include "index/perfect.h"
 
 static int damaged(const store *s, uint64_t offset){
   return fail_corrupt(s->path, offset, "the perfect hash is not one that can be");

@@ -10,25 +10,8 @@
 #ifndef MAPH_PERFECT_H
 #define MAPH_PERFECT_H
 
-#include "format.h"
-
-/* What a packed BDZ says of itself, read once.  Offsets in its data. */
-typedef struct bdz {
-  uint32_t seed, third;          /* of its hash; a third of its vertices */
-  unsigned shift;                /* one rank for 1 << shift vertices */
-  uint64_t ranks, vertices;      /* tables: 4 bytes a rank, 2 bits a vertex */
-} bdz;
-
-/* As read from a file, and found to be possible: every place that a find touches lies inside the payload, whatever its bytes. */
-typedef struct perfect {
-  uint64_t keys;                 /* 0: the file has none */
-  int      algorithm, direct;
-  uint64_t first, past, stride;  /* the frozen records */
-  uint64_t buckets, slots, multiplier;             /* pilot */
-  bdz      bdz;                                    /* cmph */
-  uint64_t function, remap, groups;                /* offsets in the file */
-  uint64_t payload, size, function_size;
-} perfect;
+#include "file/record.h"
+#include "file/store.h"
 
 typedef int (*perfect_progress_fn)(void *arg, uint64_t done, uint64_t total);   /* MAPH_OK, or the code to give up with */
 
@@ -61,5 +44,11 @@ static inline uint64_t pilot_slot(uint64_t hash, unsigned pilot, uint64_t multip
 }
 
 static inline uint64_t pilot_remap_at(uint64_t buckets){ return (sizeof(pilot_head)+buckets+3) & ~UINT64_C(3); }
+
+int  perfect_open(store *s, const uint8_t *base, uint64_t size);     /* the header's static part was read.  CORRUPT */
+int  perfect_verify(const store *s, const uint8_t *base);            /* its checksum; reads all of it.  CORRUPT */
+int  perfect_within(const store *s, uint64_t log_end);               /* does a log of that length hold all of it?  CORRUPT */
+uint64_t perfect_checksum(const store *s, const uint8_t *payload, uint64_t size);
+int  perfect_find(const view *v, maph_slice key, uint64_t hash, item *it);       /* the frozen record of this key, superseded or not.  NOTFOUND CORRUPT */
 
 #endif

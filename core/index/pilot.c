@@ -9,10 +9,11 @@
 ** A find is two multiplications, a load of the pilot (3 bits a key: it stays in the processor's cache up to tens of millions of keys), two
 ** multiplications.  Nothing in it depends on a comparison but the rare remap.
 */
-#include "os/error.h"
-#include "maph.h"
-#include "os/os.h"
+#include "index/find.h"
 #include "index/perfect.h"
+#include "os/error.h"
+#include "os/os.h"
+#include "maph.h"
 
 #include <string.h>
 

@@ -24,7 +24,18 @@
 ** erase); `end` above `committed` (what lies between becomes a pad).  commit_begin_session mends these in this order; it
 ** may itself die anywhere and be repeated.
 */
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/perfect.h"
+#include "writer/commit.h"
+#include "writer/lock.h"
+#include "writer/recover.h"
+#include "writer/txn.h"
 
 enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8*1024*1024, CHECKPOINT_BYTES = 1024*1024, GROUP_KEYS_MOST = 64, LEAVE_WAIT_MS = 1000 };
 

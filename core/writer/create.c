@@ -8,7 +8,14 @@
 ** Who deletes a store marks it under the writer's lock first, so that its users find out; then the store's file goes, then its lock file.  One that is
 ** marked and still there belongs to a deleter that died: who opens it for writing removes it.
 */
+#include "calls/handle.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "writer/create.h"
 
 #include <stdio.h>
 

@@ -27,6 +27,9 @@
 ** clean.  A crash anywhere here leaves at most `bias` or `busy` naming a dead writer, which the next one finds out.
 */
 #include "file/store.h"
+#include "index/find.h"
+#include "writer/commit.h"
+#include "writer/lock.h"
 
 #include <errno.h>
 

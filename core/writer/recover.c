@@ -15,8 +15,17 @@
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so versions go on at the next multiple of 2^32:
 ** an ETag that someone saw never names other bytes.
 */
-#include "index/find.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/perfect.h"
+#include "writer/commit.h"
+#include "writer/recover.h"
+#include "writer/txn.h"
 
 
 /* An epoch record at `at` that continues chain. */

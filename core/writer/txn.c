@@ -12,8 +12,17 @@
 **
 ** Locking: from begin to commit or abort the transaction owns the turn and the lock (lock.c).
 */
-#include "index/find.h"
+#include "calls/handle.h"
+#include "calls/rewrite.h"
+#include "file/log.h"
+#include "file/record.h"
 #include "file/store.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/lookup.h"
+#include "writer/commit.h"
+#include "writer/lock.h"
+#include "writer/txn.h"
 
 enum { TABLE_FROM = 8 };
 

@@ -170,6 +170,12 @@ done:
   return records;
 }
 
+/* Before 3.46 SQLite hands LIMIT over and withholds terms whose other side is of the same table:
+** what looks like the whole WHERE is not, and rows that LIMIT leaves out may be those it asks for. */
+static int limit_is_sound(void){
+  return sqlite3_libversion_number()>=3046000;
+}
+
 int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   sql_table *t = (sql_table*)vtab;
   const struct plan *p;
@@ -186,7 +192,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   p = find_plan(info, &c);
   use_key_terms(info, &c, p, letters);
   tell_planner(info, p, records_of(t));
-  if( c.others==0 && c.limit>=0 && (info->nOrderBy==0 || info->orderByConsumed) ){
+  if( limit_is_sound() && c.others==0 && c.limit>=0 && (info->nOrderBy==0 || info->orderByConsumed) ){
     use(info, c.limit, TERM_LIMIT, 0, letters);
     use(info, c.offset, TERM_OFFSET, 0, letters);
   }

@@ -7,6 +7,10 @@
 ** first.  Some images live on: recovery itself is killed and cut, and what was done before is done again, so that stale pages have
 ** their chance.
 */
+#include "calls/handle.h"
+#include "file/record.h"
+#include "file/view.h"
+#include "index/lookup.h"
 #include "crash.h"
 
 #include <signal.h>

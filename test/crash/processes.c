@@ -1,6 +1,7 @@
 /*
 ** processes.c - several processes write and read by turns: no lost update, no half transaction, nobody is held up by the dead or the idle.
 */
+#include "calls/handle.h"
 #include "crash.h"
 
 #include <sched.h>

@@ -1,73 +1,14 @@
 /*
-** view.c - one read: what is believed, where it lies, whether it is live.
-**
-** A read takes `committed` once (acquire), before it looks at root or a directory word, and believes nothing at or past it: that
-** alone makes a transaction of many keys appear whole or not at all.  It takes no lock and stores nothing.
+** get.c - the public reads of keys: single gets, groups of them, and snapshots.
 */
-#include "index/find.h"
+#include "calls/handle.h"
+#include "file/record.h"
 #include "file/store.h"
-
-/* The live words are hostile until checked: `committed` must lie in the file, at a record's end. */
-static int view_make(store *s, uint64_t snapshot, view *v){
-  if( unlikely(snapshot>v->size) ){
-    int rc = store_see_size(s, snapshot);
-    if( rc!=MAPH_OK ) return rc;
-    v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-    v->base = atomic_load_explicit(&s->base, memory_order_acquire);
-  }
-  if( unlikely(snapshot<LOG_START+END_SIZE || snapshot%8) ){
-    return fail_corrupt(s->path, offsetof(header, committed), "the end of the visible log cannot be where this says");
-  }
-  v->snapshot = snapshot;
-  return MAPH_OK;
-}
-
-int view_latest(store *s, view *v){
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = atomic_load_explicit(&s->base, memory_order_acquire);
-  return view_make(s, atomic_load_explicit(&header_of(v->base)->committed, memory_order_acquire), v);
-}
-
-int view_at(store *s, uint64_t snapshot, view *v){
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = atomic_load_explicit(&s->base, memory_order_acquire);
-  return view_make(s, snapshot, v);
-}
-
-void view_for_writing(store *s, uint64_t snapshot, view *v){
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = s->base;
-  v->snapshot = snapshot;
-}
-
-int view_check_key(maph_slice key){
-  if( unlikely(key.size==0 || key.data==NULL) ) return fail(MAPH_MISUSE, "an empty key: keys have 1 to %d bytes", KEY_MAX);
-  if( unlikely(key.size>KEY_MAX) ) return fail(MAPH_TOOBIG, "a key of %zu bytes: keys have 1 to %d", key.size, KEY_MAX);
-  return MAPH_OK;
-}
-
-int item_expired(const item *it, uint64_t now){
-  return (it->flags&FLAG_EXPIRY) && it->expires<=(now ? now : os_time_ms());
-}
-
-/* Is this record whole, and the newest of its key? */
-static int verify_newest(const view *v, const item *it){
-  uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
-  if( link!=0 && link<v->snapshot ) return fail_corrupt(v->s->path, it->offset, "the index leads to a record that a later one superseded");
-  return record_verify(v, it->offset, it->size);
-}
-
-int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it){
-  int rc = view_check_key(key);
-  if( unlikely(rc!=MAPH_OK) ) return rc;
-  rc = index_find(v, key, index_hash(v->s, key), it);
-  if( rc==MAPH_OK && verify ) rc = verify_newest(v, it);
-  if( rc!=MAPH_OK ) return rc;
-  return it->kind!=KIND_PUT || item_expired(it, now) ? MAPH_NOTFOUND : MAPH_OK;
-}
+#include "file/view.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/lookup.h"
+#include "writer/txn.h"
 
 /* ------------------------------------------------------------------------------------------------------ public reads */
 
@@ -128,12 +69,14 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry){
   return rc;
 }
 
-/* For gets that verify: the misses of a group overlap in the index, in the records, and in what of the values a checksum reads first. */
+/* For gets that verify: the misses of a group overlap in the index, in the records, and in what of
+** the values a checksum reads first.  The values of unsettled keys are not set. */
 static void warm_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
   enum { SOON = 256 };
+  uint32_t unsettled = index_get_group(v, n, keys, values);
   size_t i, at;
-  index_get_group(v, n, keys, values);
   for(i=0; i<n; i++){
+    if( unsettled>>i & 1 ) continue;
     for(at=64; values[i].data && at<values[i].size && at<SOON; at+=64) __builtin_prefetch((const uint8_t*)values[i].data+at);
   }
 }

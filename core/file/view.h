@@ -1,0 +1,13 @@
+/*
+** view.h - what one read believes: the bytes below `committed`, within the size last seen.
+*/
+#ifndef MAPH_VIEW_H
+#define MAPH_VIEW_H
+
+#include "file/store.h"
+
+int  view_latest(store *s, view *v);
+int  view_at(store *s, uint64_t snapshot, view *v);
+void view_for_writing(store *s, uint64_t snapshot, view *v);         /* what a writer reads; nothing is checked */
+
+#endif

@@ -1,0 +1,14 @@
+/*
+** lookup.h - the live record of a key in a view: index, versions, expiry, checksum.
+*/
+#ifndef MAPH_LOOKUP_H
+#define MAPH_LOOKUP_H
+
+#include "file/record.h"
+#include "file/store.h"
+
+int  view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it);     /* live at the snapshot; now 0: ask the clock if need be */
+int  view_check_key(maph_slice key);
+int  item_expired(const item *it, uint64_t now);
+
+#endif
