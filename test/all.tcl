@@ -38,7 +38,7 @@ proc chosen {name} {
 set env(LC_ALL) C.UTF-8
 
 set limit [expr {$suite eq "full" ? 3600 : 900}]
-set env(MAPH_SUITE) $suite
+set env(MAPH_TEST_SUITE) $suite
 if {![info exists env(ASAN_OPTIONS)]}  {set env(ASAN_OPTIONS) "detect_leaks=1:abort_on_error=0"}
 if {![info exists env(UBSAN_OPTIONS)]} {set env(UBSAN_OPTIONS) "print_stacktrace=1"}
 if {![info exists env(TSAN_OPTIONS)]}  {set env(TSAN_OPTIONS) "halt_on_error=0:exitcode=66"}

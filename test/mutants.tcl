@@ -1,13 +1,13 @@
 # mutants.tcl - take each rule that keeps data safe out of a copy of core and server, one at a time; a crash test must then fail.
 #
-#   MAPH_COMPILE='cc FLAGS' MAPH_LIBRARIES='-lcmph -lcivetweb -ljansson' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
+#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb -ljansson' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
 #
 # test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.  Text that is gone is an error: the rule
 # moved, and so must its mutant.
 
 set top [file dirname [file dirname [file normalize [info script]]]]
-set compile $env(MAPH_COMPILE)
-set libraries $env(MAPH_LIBRARIES)
+set compile $env(MAPH_TEST_COMPILE)
+set libraries $env(MAPH_TEST_LIBRARIES)
 set work [exec mktemp -d -t maph-mutants.XXXXXX]
 set patterns [expr {[llength $argv] ? $argv : "*"}]
 

@@ -11,7 +11,7 @@
 #   requires CAPABILITY NAME                whether this machine can; if not, NAME counts as skipped (root, plain, ...)
 #   lacks NAME PACKAGED REASON              a skip that the machine is the reason for; where CI is set, only when no package could help it
 #   skip NAME REASON                        a skip nobody expects: the run fails
-#   seed                                    start the random numbers; prints the seed; MAPH_SEED=N replays
+#   seed                                    start the random numbers; prints the seed; MAPH_TEST_SEED=N replays
 #   random N, random_bytes N                0..N-1; N bytes
 #   scale TEST FULL                         the first in make test, the second in make fulltest
 #   contents STORE ?PREFIX?                 every entry through a cursor: {key value ...} sorted by key
@@ -29,7 +29,7 @@ if {[info exists argv0] && [file extension $argv0] eq ".test"} {
   set test_name [file rootname [file tail $argv0]]
 }
 array set count {passed 0 failed 0 skipped 0 unexpected 0}
-set suite [expr {[info exists env(MAPH_SUITE)] ? $env(MAPH_SUITE) : "test"}]
+set suite [expr {[info exists env(MAPH_TEST_SUITE)] ? $env(MAPH_TEST_SUITE) : "test"}]
 set sanitizer [expr {[regexp {build-(\w+)$} $build -> name] ? $name : ""}]
 
 # Some programs that tests use lie where an ordinary user does not look.
@@ -147,8 +147,8 @@ proc finish_test {} {
 
 # ------------------------------------------------------------------------------------------------------ random input
 proc seed {} {
-  set seed [expr {[info exists ::env(MAPH_SEED)] ? $::env(MAPH_SEED) : [clock microseconds] % 1000000007}]
-  puts "  $::test_name: seed $seed (replay with MAPH_SEED=$seed)"
+  set seed [expr {[info exists ::env(MAPH_TEST_SEED)] ? $::env(MAPH_TEST_SEED) : [clock microseconds] % 1000000007}]
+  puts "  $::test_name: seed $seed (replay with MAPH_TEST_SEED=$seed)"
   expr {srand($seed)}
   return $seed
 }

@@ -2,8 +2,8 @@
 ** between.c - what another process does between two calls of a request, and what a request flushes: linked into a server of its own,
 ** $build/between/maph-server.
 **
-** While the file that MAPH_BETWEEN names is there, the next cursor that the server opens comes after a compaction of the store whose path stands
-** in it; then that file is removed.  To the file that MAPH_FLUSHED names the path of each file and folder is appended that fsync succeeded for.
+** While the file that MAPH_TEST_BETWEEN names is there, the next cursor that the server opens comes after a compaction of the store whose path stands
+** in it; then that file is removed.  To the file that MAPH_TEST_FLUSHED names the path of each file and folder is appended that fsync succeeded for.
 */
 #include "maph.h"
 #include <fcntl.h>
@@ -17,7 +17,7 @@ int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 
 int __wrap_fsync(int fd){
-  const char *log = getenv("MAPH_FLUSHED");
+  const char *log = getenv("MAPH_TEST_FLUSHED");
   char link[40], line[4096];
   int rc = __real_fsync(fd), out;
   ssize_t n;
@@ -37,7 +37,7 @@ static void compact(const char *path){
 }
 
 int __wrap_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor){
-  const char *order = getenv("MAPH_BETWEEN");
+  const char *order = getenv("MAPH_TEST_BETWEEN");
   FILE *f = order ? fopen(order, "re") : NULL;
   char path[4096];
   if( f ){

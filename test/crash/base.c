@@ -66,7 +66,7 @@ void trouble(const char *format, ...){
   va_start(ap, format);
   vsnprintf(line, sizeof line, format, ap);
   va_end(ap);
-  if( troubles++<10 ) printf("! %s: %s  (MAPH_SEED=%llu)\n", where, line, (unsigned long long)seed);
+  if( troubles++<10 ) printf("! %s: %s  (MAPH_TEST_SEED=%llu)\n", where, line, (unsigned long long)seed);
   fflush(stdout);
 }
 
@@ -76,7 +76,7 @@ void make_folder(void){
   static char name[300];
   const char *place = getenv("TMPDIR");
   if( place==NULL || place[0]==0 ) place = "/tmp";
-  if( access("/dev/shm", W_OK)==0 && getenv("MAPH_CRASH_ON_DISK")==NULL ) place = "/dev/shm";
+  if( access("/dev/shm", W_OK)==0 && getenv("MAPH_TEST_CRASH_ON_DISK")==NULL ) place = "/dev/shm";
   snprintf(name, sizeof name, "%s/maphcrash.XXXXXX", place);
   must(mkdtemp(name)!=NULL, name);
   folder = name;
@@ -91,7 +91,7 @@ void remove_folder(void){
 
 void must(int ok, const char *what){
   if( ok ) return;
-  printf("! %s: %s: errno says %s, maph says %s  (MAPH_SEED=%llu)\n", where, what, strerror(errno), maph_errmsg(NULL), (unsigned long long)seed);
+  printf("! %s: %s: errno says %s, maph says %s  (MAPH_TEST_SEED=%llu)\n", where, what, strerror(errno), maph_errmsg(NULL), (unsigned long long)seed);
   fflush(stdout);
   if( getpid()==first_process ) remove_folder();
   _exit(2);

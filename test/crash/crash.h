@@ -14,7 +14,7 @@
 **     storm.c       processes read and write while the store is rewritten again and again
 **     http.c        the server, written to by many clients, killed or cut off: with http.h, client.c and asked.c
 **
-** Everything is driven by one seed, which is printed: MAPH_SEED replays.  Troubles are counted, printed, and make the exit status 1.
+** Everything is driven by one seed, which is printed: MAPH_TEST_SEED replays.  Troubles are counted, printed, and make the exit status 1.
 */
 #ifndef MAPH_CRASH_H
 #define MAPH_CRASH_H

@@ -20,7 +20,7 @@ static const struct { const char *name; int (*run)(long); long count; } tests[] 
 enum { TESTS = sizeof tests/sizeof tests[0] };
 
 int main(int argc, char **argv){
-  const char *given = getenv("MAPH_SEED");
+  const char *given = getenv("MAPH_TEST_SEED");
   struct timeval now;
   long count;
   int i, rc;
@@ -32,7 +32,7 @@ int main(int argc, char **argv){
   gettimeofday(&now, NULL);
   seed = given ? strtoull(given, NULL, 10) : (uint64_t)(now.tv_sec*1000000+now.tv_usec)%1000000007;
   count = argc>2 ? atol(argv[2]) : tests[i].count;
-  printf("  maphcrash %s %ld: seed %llu (replay with MAPH_SEED=%llu)\n", argv[1], count, (unsigned long long)seed, (unsigned long long)seed);
+  printf("  maphcrash %s %ld: seed %llu (replay with MAPH_TEST_SEED=%llu)\n", argv[1], count, (unsigned long long)seed, (unsigned long long)seed);
   fflush(stdout);
   make_folder();
   rng_start(1);

@@ -5,7 +5,7 @@
 ** that what lies behind them is reached; one in eight times libFuzzer's own mutation is left as it is.  Each input is opened, read, checked,
 ** written to and recovered; a wrong code, a failure without a sentence, or a store that is not sound after recovery ends the run.
 **
-** With MAPH_FUZZ_FLIP=1 in the environment a thread keeps changing bytes of the file while it is read: then any answer may be, but no crash.
+** With MAPH_TEST_FUZZ_FLIP=1 in the environment a thread keeps changing bytes of the file while it is read: then any answer may be, but no crash.
 */
 #include "../exercise.h"
 #include "../forge.h"
@@ -79,7 +79,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv){
   sample_size = sample_sizes[0];
   atexit(clean_up);
   os_test.reserve = 1024*1024;
-  flipping = getenv("MAPH_FUZZ_FLIP")!=NULL;
+  flipping = getenv("MAPH_TEST_FUZZ_FLIP")!=NULL;
   return 0;
 }
 

@@ -1,4 +1,4 @@
-/* support.js - a maph-server on a free port over a fresh folder; MAPH_BUILD is the folder of the products under test. */
+/* support.js - a maph-server on a free port over a fresh folder; MAPH_TEST_BUILD is the folder of the products under test. */
 import { spawn } from "node:child_process";
 import { mkdtemp, mkdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 export const room = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 export const top = path.dirname(path.dirname(room));
-export const build = process.env.MAPH_BUILD ?? path.join(top, "build");
+export const build = process.env.MAPH_TEST_BUILD ?? path.join(top, "build");
 
 export class Server {
   port = 0;

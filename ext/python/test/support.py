@@ -1,6 +1,6 @@
 """What the tests stand on: the products under test, a server on a port of its own, and skips that say what they need.
 
-MAPH_BUILD is the folder of the products (make test sets it), the top's build/ otherwise.
+MAPH_TEST_BUILD is the folder of the products (make test sets it), the top's build/ otherwise.
 """
 
 import os
@@ -16,7 +16,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 ROOM = HERE.parent
 TOP = ROOM.parent.parent
-BUILD = pathlib.Path(os.environ.get("MAPH_BUILD", TOP / "build"))
+BUILD = pathlib.Path(os.environ.get("MAPH_TEST_BUILD", TOP / "build"))
 SERVER = BUILD / "maph-server"
 os.environ.setdefault("MAPH_LIBRARY", str(BUILD / "libmaph.so.0"))
 sys.path.insert(0, str(ROOM))
