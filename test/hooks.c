@@ -1,7 +1,7 @@
 /*
 ** hooks.c - what a test puts between the store and the operating system (os_test in core/os.h), as Tcl commands.
 **
-**   maph_hook time_ms|boot|reserve|now_ns|random|file_system N     set one; the answer is what it was
+**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size N    set one; the answer is what it was
 **   maph_fault arm N ?ERRNO? ?PATTERN? ?PERSISTENT?  let the Nth call from now on whose name matches PATTERN fail; then all, if persistent
 **   maph_fault disarm                                -> {calls seen, calls failed}
 */
@@ -63,7 +63,8 @@ static int fault_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *con
 }
 
 static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const names[] = { "time_ms", "boot", "reserve", "now_ns", "random", "file_system", NULL };
+  static const char *const names[] = { "time_ms", "boot", "reserve", "now_ns", "random", "file_system",
+                                      "page_size", NULL };
   Tcl_WideInt value, old;
   int name;
   (void)data;
@@ -76,7 +77,8 @@ static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
     case 2:  old = (Tcl_WideInt)os_test.reserve; os_test.reserve = (uint64_t)value; break;
     case 3:  old = (Tcl_WideInt)os_test.now_ns; os_test.now_ns = (uint64_t)value; break;
     case 4:  old = (Tcl_WideInt)os_test.random; os_test.random = (uint64_t)value; break;
-    default: old = os_test.file_system; os_test.file_system = (int)value; break;
+    case 5:  old = os_test.file_system; os_test.file_system = (int)value; break;
+    default: old = (Tcl_WideInt)os_test.page_size; os_test.page_size = (uint64_t)value; break;
   }
   Tcl_SetObjResult(interp, Tcl_NewWideIntObj(old));
   return TCL_OK;

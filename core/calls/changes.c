@@ -22,6 +22,7 @@ enum { WAIT_LEAST_US = 1000, WAIT_MOST_US = 10000, WAIT_WATCHED_US = 100000 };
 struct maph_changes {
   uint32_t magic;
   maph    *handle;
+  unsigned fork_count;           /* of the process that opened it */
   store   *s;
   uint64_t at;                   /* next record */
   uint64_t version;              /* of the last transaction returned whole */
@@ -69,6 +70,7 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes){
   if( c==NULL ) return MAPH_NOMEM;
   c->magic = CHANGES_MAGIC;
   c->handle = m;
+  c->fork_count = handle_forks();
   c->s = s;
   c->at = at;
   c->version = since;
@@ -81,6 +83,7 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes){
 void maph_changes_close(maph_changes *c){
   if( c==NULL || c->magic!=CHANGES_MAGIC ) return;
   c->magic = 0;
+  if( c->fork_count!=handle_forks() ) return;
   handle_count_read(c->handle, -1);
   store_unpin(c->s);
   os_free(c);

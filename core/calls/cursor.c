@@ -60,6 +60,7 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
 void maph_cursor_close(maph_cursor *c){
   if( c==NULL || c->magic!=CURSOR_MAGIC ) return;
   c->magic = 0;
+  if( c->snapshot->fork_count!=handle_forks() ) return;
   handle_count_read(c->snapshot->handle, -1);
   snapshot_let_go(c->snapshot);
   os_free(c);

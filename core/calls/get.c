@@ -129,6 +129,7 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
   if( x==NULL ) return MAPH_NOMEM;
   x->magic = SNAPSHOT_MAGIC;
   x->handle = m;
+  x->fork_count = handle_forks();
   x->s = s;
   x->snapshot = v.snapshot;
   x->version = e.head.version_prev & VERSION_MAX;
@@ -158,6 +159,7 @@ void snapshot_let_go(maph_snapshot *x){
 void maph_snapshot_close(maph_snapshot *x){
   if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return;
   x->magic = 0;
+  if( x->fork_count!=handle_forks() ) return;      /* locks that another thread held are held for ever */
   handle_count_read(x->handle, -1);
   snapshot_let_go(x);
 }

@@ -32,6 +32,7 @@ struct maph_snapshot {
   uint64_t snapshot, now, version, records;
   struct maph_txn *txn;          /* while it is open */
   int      rolled_back;
+  unsigned fork_count;           /* of the process that opened it */
   struct maph_snapshot *next;    /* of the transaction */
   atomic_uint users;             /* its owner, until it is closed, and cursors */
 };

@@ -95,6 +95,7 @@ typedef struct os_test_hooks {
   uint64_t random;                                                       /* state of the random numbers instead of the system's */
   uint64_t reserve;                                                      /* address space to map for a file, instead of 64 GiB */
   int      file_system;                                                  /* OS_* + 1: pretend */
+  uint64_t page_size;                                                    /* instead of the system's */
 } os_test_hooks;
 extern os_test_hooks os_test;
 # define OS_TEST_STORE(base, offset, size) do{ if( os_test.store ) os_test.store((base), (offset), (size)); }while(0)

@@ -22,6 +22,7 @@
 # include <linux/futex.h>
 #endif
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -56,7 +57,23 @@ static int faulted(const char *call){
 # define SYS(name, bad, call) (call)
 #endif
 
-#define PAGE 4096u
+/* What mappings are advised, populated and flushed by: 4 KiB, on some arm64 machines 16 or 64. */
+static uint64_t page_size(void){
+  static _Atomic uint64_t known;
+  uint64_t size = atomic_load_explicit(&known, memory_order_relaxed);
+#ifdef MAPH_TEST
+  if( os_test.page_size ) return os_test.page_size;
+#endif
+  if( size==0 ){
+    long said = sysconf(_SC_PAGESIZE);
+    size = said>0 ? (uint64_t)said : 4096;
+    atomic_store_explicit(&known, size, memory_order_relaxed);
+  }
+  return size;
+}
+static uint64_t page_down(uint64_t offset){ return offset & ~(page_size()-1); }
+static uint64_t page_up(uint64_t offset){ return page_down(offset+page_size()-1); }
+
 
 /* ------------------------------------------------------------------------------------------------------- files */
 
@@ -294,8 +311,8 @@ void os_unmap(uint8_t *base, uint64_t length){
 }
 
 int os_populate(uint8_t *base, uint64_t from, uint64_t to){
-  from &= ~(uint64_t)(PAGE-1);
-  to = (to+PAGE-1) & ~(uint64_t)(PAGE-1);
+  from = page_down(from);
+  to = page_up(to);
   if( SYS("madvise", -1, madvise(base+from, to-from, MADV_POPULATE_WRITE))==0 || errno==EINVAL || errno==ENOSYS || errno==EINTR ) return MAPH_OK;
   return fail(errno==ENOMEM ? MAPH_NOMEM : MAPH_FULL, "cannot make %llu bytes of a store writable: %s: make room and try again",
               (unsigned long long)(to-from), strerror(errno));
@@ -322,7 +339,7 @@ void os_prefault(const uint8_t *base, uint64_t length){
 
 void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to){
 #ifdef MADV_POPULATE_READ
-  from &= ~(uint64_t)(PAGE-1);
+  from = page_down(from);
   madvise((void*)(uintptr_t)(base+from), to-from, MADV_POPULATE_READ);
 #else
   (void)base; (void)from; (void)to;
@@ -343,7 +360,7 @@ int os_write(const os_file *f, const char *path, uint64_t offset, const void *da
 /* ------------------------------------------------------------------------------------------------------ to the disk */
 
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to){
-  uint64_t first = from & ~(uint64_t)(PAGE-1), last = (to+PAGE-1) & ~(uint64_t)(PAGE-1);
+  uint64_t first = page_down(from), last = page_up(to);
   int r;
   do r = SYS("msync", -1, msync(base+first, last-first, MS_SYNC)); while( r!=0 && errno==EINTR );
   if( r!=0 ){
@@ -370,7 +387,7 @@ int os_flush_file(const os_file *f, const char *path){
 }
 
 void os_start_writeback(const os_file *f, uint64_t from, uint64_t to){
-  from &= ~(uint64_t)(PAGE-1);
+  from = page_down(from);
   sync_file_range(f->fd, (off_t)from, (off_t)(to-from), SYNC_FILE_RANGE_WRITE);
 }
 

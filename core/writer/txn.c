@@ -342,6 +342,7 @@ int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot){
   if( x==NULL ) return MAPH_NOMEM;
   x->magic = SNAPSHOT_MAGIC;
   x->handle = t->handle;
+  x->fork_count = handle_forks();
   x->s = t->s;
   x->snapshot = t->position;
   x->version = t->before.version;
