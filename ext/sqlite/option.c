@@ -217,9 +217,22 @@ static int real_name(const char *path, char *real){
   return 0;
 }
 
-int option_resolve(sqlite3 *db, const char *path, char **resolved, char **message){
-  const char *main_file = sqlite3_db_filename(db, "main");
-  const char *slash = main_file ? strrchr(main_file, '/') : NULL;
+/* The file of the database called schema, or NULL: the VFS memdb has names that are no files.  TEMP,
+** which has no file, belongs to main. */
+static const char *database_file(sqlite3 *db, const char *schema){
+  char *vfs = NULL;
+  int is_memory;
+  if( sqlite3_stricmp(schema, "temp")==0 ) schema = "main";
+  sqlite3_file_control(db, schema, SQLITE_FCNTL_VFSNAME, &vfs);
+  is_memory = vfs && strncmp(vfs, "memdb", 5)==0;
+  sqlite3_free(vfs);
+  return is_memory ? NULL : sqlite3_db_filename(db, schema);
+}
+
+int option_resolve(sqlite3 *db, const char *schema, const char *path, char **resolved,
+                   char **message){
+  const char *database = database_file(db, schema);
+  const char *slash = database ? strrchr(database, '/') : NULL;
   char *full, *real = NULL;
   int rc = SQLITE_NOMEM, error;
   *resolved = NULL;
@@ -229,7 +242,7 @@ int option_resolve(sqlite3 *db, const char *path, char **resolved, char **messag
   if( path[0]=='/' || slash==NULL ){
     full = sqlite3_mprintf("%s", path);
   }else{
-    full = sqlite3_mprintf("%.*s/%s", (int)(slash-main_file), main_file, path);
+    full = sqlite3_mprintf("%.*s/%s", (int)(slash-database), database, path);
   }
   if( full ) real = sqlite3_malloc(PATH_MAX);
   if( real==NULL ) goto done;

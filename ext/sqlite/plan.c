@@ -110,7 +110,7 @@ static void choose(const sql_table *t, sqlite3_index_info *info, choice *c){
       if( usable && c->file<0 ) c->file = i; else c->others++;
     }else{
       c->others++;
-      if( usable && column==COLUMN_KEY ) choose_key_term(info, i, c);
+      if( usable && (column==COLUMN_KEY || column==COLUMN_ROWID) ) choose_key_term(info, i, c);
     }
   }
   if( c->equal>=0 ) c->others--;

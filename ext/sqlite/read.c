@@ -109,7 +109,7 @@ static int use_file(row_cursor *c, sqlite3_value *v){
   c->view = NULL;
   c->store = NULL;
   c->file = NULL;
-  rc = option_resolve(t->connection->db, file, &resolved, &t->base.zErrMsg);
+  rc = option_resolve(t->connection->db, "main", file, &resolved, &t->base.zErrMsg);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &c->store);
   if( rc==SQLITE_OK && (c->file = sqlite3_mprintf("%s", file))==NULL ) rc = SQLITE_NOMEM;
   sqlite3_free(resolved);
@@ -401,7 +401,8 @@ int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column){
   row_cursor *c = (row_cursor*)cursor;
   if( sqlite3_vtab_nochange(ctx) ) return SQLITE_OK;
   switch( column ){
-    case COLUMN_KEY:     value_result_key(ctx, c->entry.key, value_key_is_text(&c->entry)); break;
+    case COLUMN_KEY:
+    case COLUMN_ROWID:   value_result_key(ctx, c->entry.key, value_key_is_text(&c->entry)); break;
     case COLUMN_VALUE:   value_result(ctx, &c->entry); break;
     case COLUMN_VERSION: sqlite3_result_int64(ctx, (sqlite3_int64)c->entry.version); break;
     case COLUMN_EXPIRES: value_result_expiry(ctx, c->entry.expires); break;

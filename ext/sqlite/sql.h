@@ -45,7 +45,8 @@ int option_parse(sql_options *options, int argc, const char *const *argv, char *
 void option_clear(sql_options *options);
 
 /* The one name of the file that `path` means in this connection, in *resolved (sqlite3_malloc), if the connection may open it. */
-int option_resolve(sqlite3 *db, const char *path, char **resolved, char **message);
+int option_resolve(sqlite3 *db, const char *schema, const char *path, char **resolved,
+                   char **message);
 
 /* ----------------------------------------------------------------------------------- store.c: stores and transactions */
 typedef struct sql_store sql_store;
@@ -130,7 +131,8 @@ uint64_t value_now_ms(void);                                /* since 1970 */
 /* ------------------------------------------------------------------------------------------------- vtab.c: the table */
 /* Columns, by position.  The third is the hidden column named as the table for commands, or, in the table-valued form, the
 ** hidden argument `file`; it comes before the other hidden ones because arguments are handed out in that order. */
-enum { COLUMN_KEY, COLUMN_VALUE, COLUMN_COMMAND, COLUMN_VERSION, COLUMN_EXPIRES, COLUMN_COUNT };
+enum { COLUMN_KEY, COLUMN_VALUE, COLUMN_COMMAND, COLUMN_VERSION, COLUMN_EXPIRES, COLUMN_ROWID,
+       COLUMN_COUNT };
 
 typedef struct sql_table {
   sqlite3_vtab    base;        /* first: SQLite's part */

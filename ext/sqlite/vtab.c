@@ -39,17 +39,25 @@
 
 /* ------------------------------------------------------------------------------------------------ connecting */
 
+/* The column named as the table takes commands.  _rowid_ is another name of the key: tools that edit
+** rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
+static int check_name(const char *name, char **message){
+  static const char *const columns[] = { "key", "value", "version", "expires_at", "_rowid_" };
+  size_t i;
+  for(i=0; i<sizeof(columns)/sizeof(columns[0]); i++){
+    if( sqlite3_stricmp(name, columns[i])!=0 ) continue;
+    return fail(message, SQLITE_ERROR, sqlite3_mprintf(
+        "maph: a table cannot be called \"%s\": that is one of its columns", name));
+  }
+  return SQLITE_OK;
+}
+
 static int declare(const sql_table *t, sqlite3 *db, char **message){
   char *sql;
-  int rc;
-  static const char *const columns[] = { "key", "value", "version", "expires_at" };
-  for(size_t i=0; i<sizeof(columns)/sizeof(columns[0]); i++){
-    if( sqlite3_stricmp(t->name, columns[i])==0 ){
-      *message = sqlite3_mprintf("maph: a table cannot be called \"%s\": that is one of its columns", t->name);
-      return SQLITE_ERROR;
-    }
-  }
-  sql = sqlite3_mprintf("CREATE TABLE x(key PRIMARY KEY NOT NULL, value, \"%w\" HIDDEN, version HIDDEN, expires_at HIDDEN) WITHOUT ROWID",
+  int rc = check_name(t->name, message);
+  if( rc!=SQLITE_OK ) return rc;
+  sql = sqlite3_mprintf("CREATE TABLE x(key PRIMARY KEY NOT NULL, value, \"%w\" HIDDEN, "
+                        "version HIDDEN, expires_at HIDDEN, _rowid_ HIDDEN) WITHOUT ROWID",
                         t->is_function ? "file" : t->name);
   if( sql==NULL ) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
@@ -101,9 +109,7 @@ static int table_destroy(sqlite3_vtab *vtab){
 }
 
 static int table_rename(sqlite3_vtab *vtab, const char *name){
-  (void)vtab;
-  (void)name;                  /* SQLite connects anew under the new name */
-  return SQLITE_OK;
+  return check_name(name, &vtab->zErrMsg);         /* SQLite connects anew under the new name */
 }
 
 int table_may(const sql_table *t){
@@ -120,7 +126,8 @@ int table_use(sql_table *t){
   char *resolved = NULL;
   int sync, rc;
   if( t->store ) return SQLITE_OK;
-  rc = option_resolve(t->connection->db, t->options.path, &resolved, &t->base.zErrMsg);
+  rc = option_resolve(t->connection->db, t->schema, t->options.path, &resolved,
+                      &t->base.zErrMsg);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &t->store);
   sqlite3_free(resolved);
   if( rc!=SQLITE_OK ) return rc;

@@ -100,12 +100,25 @@ static int refuse_version(sql_table *t){
   return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf("%s.version is set by the store and cannot be written", t->name));
 }
 
+static int refuse_rowid(sql_table *t){
+  return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf(
+      "%s._rowid_ is another name of the key and cannot be written: write %s.key", t->name, t->name));
+}
+
+/* Is this another key than old?  UPDATE ... FROM hands in what it does not change. */
+static int is_other_key(sqlite3_value *v, maph_slice old){
+  maph_slice key;
+  if( !changed(v) || value_lookup_key(v, &key)!=SQLITE_OK ) return 0;
+  return key.size!=old.size || memcmp(key.data, old.data, old.size)!=0;
+}
+
 static int insert_row(sql_table *t, sqlite3_value **columns){
   int replace = sqlite3_vtab_on_conflict(t->connection->db)==SQLITE_REPLACE;
   row r;
   int rc;
   memset(&r, 0, sizeof(r));
   if( sqlite3_value_type(columns[COLUMN_VERSION])!=SQLITE_NULL ) return refuse_version(t);
+  if( sqlite3_value_type(columns[COLUMN_ROWID])!=SQLITE_NULL ) return refuse_rowid(t);
   rc = read_key(t, columns[COLUMN_KEY], &r);
   if( rc==SQLITE_OK ) rc = read_value(columns[COLUMN_VALUE], &r);
   if( rc==SQLITE_OK ) rc = read_expiry(t, columns[COLUMN_EXPIRES], &r);
@@ -132,6 +145,7 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
   if( changed(columns[COLUMN_VERSION]) && sqlite3_value_int64(columns[COLUMN_VERSION])!=(sqlite3_int64)old->version ){
     return refuse_version(t);
   }
+  if( is_other_key(columns[COLUMN_ROWID], old->key) ) return refuse_rowid(t);
   if( changed(columns[COLUMN_KEY]) ) rc = read_key(t, columns[COLUMN_KEY], r);
   if( rc==SQLITE_OK && changed(columns[COLUMN_VALUE]) ){
     rc = read_value(columns[COLUMN_VALUE], r);
