@@ -57,7 +57,7 @@ static int argument_store(sqlite3_context *ctx, sqlite3_value *file, sql_store *
     *message = sqlite3_mprintf("maph_get: the first argument is the name of a file, as in maph_get('cache.maph', 'key')");
     return SQLITE_ERROR;
   }
-  rc = option_resolve(c->db, "main", path, &resolved, message);
+  rc = option_resolve(c->db, "main", 1, path, &resolved, message);
   if( rc==SQLITE_OK ) rc = store_hold(c, resolved, store);
   sqlite3_free(resolved);
   if( rc!=SQLITE_OK ) return rc;

@@ -145,7 +145,7 @@ int option_parse(sql_options *o, int argc, const char *const *argv, char **messa
   unsigned seen = 0;
   int i, rc = SQLITE_OK;
   memset(o, 0, sizeof(*o));
-  o->mode = OPTION_RW_MADE;
+  o->mode = OPTION_RWC;
   o->busy_timeout_ms = -1;
   if( argc<1 || word_of(argv[0], &value)>=0 ){
     return fail(message, SQLITE_ERROR, sqlite3_mprintf("maph: name the file first, as in USING maph('cache.maph')"));
@@ -170,32 +170,28 @@ void option_clear(sql_options *o){
 
 /* ------------------------------------------------------------------------------------------------------- paths */
 
+/* Is path, a real name, in that folder or below? */
+static int is_below(const char *path, const char *folder){
+  char real[PATH_MAX];
+  size_t length;
+  if( realpath(folder, real)==NULL ) return 0;
+  length = strlen(real);
+  return strncmp(path, real, length)==0 && (path[length]=='/' || length==1);
+}
+
 /* Is path inside one of the folders that MAPH_SQL_ALLOW names? */
 static int allowed_by_environment(const char *path){
   const char *list = getenv("MAPH_SQL_ALLOW");
-  char real[PATH_MAX], *folder;
-  size_t n, length;
+  char *folder;
+  size_t n;
   int found = 0;
   for(; list && *list && !found; list += n + (list[n]==':')){
     n = strcspn(list, ":");
     if( list[0]!='/' || (folder = sqlite3_mprintf("%.*s", (int)n, list))==NULL ) continue;
-    if( realpath(folder, real) ){
-      length = strlen(real);
-      found = strncmp(path, real, length)==0 && (path[length]=='/' || length==1);
-    }
+    found = is_below(path, folder);
     sqlite3_free(folder);
   }
   return found;
-}
-
-static int check_trust(sqlite3 *db, const char *path, char **message){
-  int defensive = 0, trusted = 1;
-  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, -1, &defensive);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1, &trusted);
-  if( (!defensive && trusted) || allowed_by_environment(path) ) return SQLITE_OK;
-  return fail(message, SQLITE_AUTH, sqlite3_mprintf(
-      "maph: \"%s\" may not be opened, since this connection %s; name its folder in the environment, as in MAPH_SQL_ALLOW=/srv/data",
-      path, defensive ? "is defensive" : "does not trust its schema"));
 }
 
 /* The one name of a path, in real[PATH_MAX]: links in its folder are followed, and it itself if it is one.  0, or an errno. */
@@ -229,7 +225,32 @@ static const char *database_file(sqlite3 *db, const char *schema){
   return is_memory ? NULL : sqlite3_db_filename(db, schema);
 }
 
-int option_resolve(sqlite3 *db, const char *schema, const char *path, char **resolved,
+/* In the folder of the database whose schema names the store, or below?  No file: the working directory. */
+static int is_beside_database(sqlite3 *db, const char *schema, const char *path){
+  const char *database = database_file(db, schema);
+  const char *slash = database ? strrchr(database, '/') : NULL;
+  char *folder = slash ? sqlite3_mprintf("%.*s/", (int)(slash-database), database) : sqlite3_mprintf(".");
+  int found = folder && is_below(path, folder);
+  sqlite3_free(folder);
+  return found;
+}
+
+/* TRUST.  What the application states itself is its own: CREATE VIRTUAL TABLE, the functions, and the
+** table-valued form, which SQLite keeps out of views and triggers.  A stored schema may come from a
+** stranger: where the connection does not trust it, it reaches the stores beside its database and those
+** in the folders that MAPH_SQL_ALLOW names.  DEFENSIVE is about the database file and refuses nothing. */
+static int check_trust(sqlite3 *db, const char *schema, const char *path, char **message){
+  int trusted = 1;
+  sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1, &trusted);
+  if( trusted || sqlite3_stricmp(schema, "temp")==0 || is_beside_database(db, schema, path)
+   || allowed_by_environment(path) ) return SQLITE_OK;
+  return fail(message, SQLITE_AUTH, sqlite3_mprintf(
+      "maph: \"%s\" may not be opened: it is not below the folder of the database whose schema names it, "
+      "and this connection does not trust its schema; if you do, use PRAGMA trusted_schema=on, or name "
+      "its folder in the environment, as in MAPH_SQL_ALLOW=/srv/data", path));
+}
+
+int option_resolve(sqlite3 *db, const char *schema, int is_own, const char *path, char **resolved,
                    char **message){
   const char *database = database_file(db, schema);
   const char *slash = database ? strrchr(database, '/') : NULL;
@@ -248,7 +269,7 @@ int option_resolve(sqlite3 *db, const char *schema, const char *path, char **res
   if( real==NULL ) goto done;
   error = real_name(full, real);
   if( error==0 ){
-    rc = check_trust(db, real, message);
+    rc = is_own ? SQLITE_OK : check_trust(db, schema, real, message);
   }else if( error!=ENOMEM ){
     rc = fail(message, SQLITE_CANTOPEN, sqlite3_mprintf("maph: cannot open \"%.1000s\": %s", full, strerror(error)));
   }

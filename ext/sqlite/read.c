@@ -109,7 +109,7 @@ static int use_file(row_cursor *c, sqlite3_value *v){
   c->view = NULL;
   c->store = NULL;
   c->file = NULL;
-  rc = option_resolve(t->connection->db, "main", file, &resolved, &t->base.zErrMsg);
+  rc = option_resolve(t->connection->db, "main", 1, file, &resolved, &t->base.zErrMsg);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &c->store);
   if( rc==SQLITE_OK && (c->file = sqlite3_mprintf("%s", file))==NULL ) rc = SQLITE_NOMEM;
   sqlite3_free(resolved);

@@ -30,7 +30,7 @@ static inline int fail(char **message, int rc, char *sentence){
 }
 
 /* ------------------------------------------------------------------------------------------------- option.c: words */
-enum { OPTION_RO = 1, OPTION_RW = 2, OPTION_RWC = 3, OPTION_RW_MADE = 4 };   /* the last: no mode given */
+enum { OPTION_RO = 1, OPTION_RW = 2, OPTION_RWC = 3 };
 
 typedef struct sql_options {
   char *path;                  /* as written; sqlite3_malloc */
@@ -45,8 +45,8 @@ int option_parse(sql_options *options, int argc, const char *const *argv, char *
 void option_clear(sql_options *options);
 
 /* The one name of the file that `path` means in this connection, in *resolved (sqlite3_malloc), if the connection may open it. */
-int option_resolve(sqlite3 *db, const char *schema, const char *path, char **resolved,
-                   char **message);
+int option_resolve(sqlite3 *db, const char *schema, int is_own, const char *path, char **resolved,
+                   char **message);   /* is_own: the application says so now, not a stored schema */
 
 /* ----------------------------------------------------------------------------------- store.c: stores and transactions */
 typedef struct sql_store sql_store;
@@ -139,7 +139,8 @@ typedef struct sql_table {
   sql_connection *connection;
   char           *name, *schema;
   int             is_function; /* maph('file'): read-only, the file is an argument */
-  int             is_fresh;    /* connected inside a write transaction of its schema: perhaps that of its own CREATE */
+  int             is_own;      /* made by a CREATE of this connection, not found in a schema */
+  int             is_fresh;    /* the transaction of that CREATE goes on */
   sql_options     options;
   sql_store      *store;       /* NULL until first used */
   struct row_cursor *spare;    /* a closed cursor, for the next statement (read.c) */

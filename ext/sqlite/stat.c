@@ -178,7 +178,7 @@ static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letter
   }
   c->file = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
   if( c->file==NULL ) return SQLITE_NOMEM;
-  rc = option_resolve(t->connection->db, "main", c->file, &resolved, message);
+  rc = option_resolve(t->connection->db, "main", 1, c->file, &resolved, message);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &store);
   if( rc==SQLITE_OK ) rc = t->subject->get(store, &c->facts, &has_row, message);
   c->at_end = rc!=SQLITE_OK || !has_row;

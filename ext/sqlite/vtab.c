@@ -77,6 +77,28 @@ static void table_free(sql_table *t){
   sqlite3_free(t);
 }
 
+/* Behind white space and comments. */
+static int first_word_is_create(const char *sql){
+  const char *end;
+  while( sql && *sql ){
+    if( strchr(" \t\n\f\r;", *sql) ) sql++;
+    else if( strncmp(sql, "--", 2)==0 ) sql += strcspn(sql, "\n");
+    else if( strncmp(sql, "/*", 2)==0 ) sql = (end = strstr(sql+2, "*/"))!=NULL ? end+2 : "";
+    else return sqlite3_strnicmp(sql, "CREATE", 6)==0;
+  }
+  return 0;
+}
+
+/* xCreate and xConnect are one function, as they must be for the table-valued form to exist.  What
+** tells them apart: xCreate is called while a CREATE runs, xConnect while a statement is prepared. */
+static int is_created_now(sqlite3 *db){
+  sqlite3_stmt *statement = NULL;
+  while( (statement = sqlite3_next_stmt(db, statement))!=NULL ){
+    if( sqlite3_stmt_busy(statement) && first_word_is_create(sqlite3_sql(statement)) ) return 1;
+  }
+  return 0;
+}
+
 /* xCreate and xConnect.  argv: module, schema, table, then the words between the parentheses. */
 static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **vtab, char **message){
   sql_table *t = sqlite3_malloc64(sizeof(*t));
@@ -85,7 +107,7 @@ static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
   memset(t, 0, sizeof(*t));
   t->connection = aux;
   t->is_function = argc==3 && sqlite3_stricmp(argv[0], argv[2])==0;
-  t->is_fresh = sqlite3_txn_state(db, argv[1])==SQLITE_TXN_WRITE;
+  t->is_own = t->is_fresh = is_created_now(db);
   t->schema = sqlite3_mprintf("%s", argv[1]);
   t->name = sqlite3_mprintf("%s", argv[2]);
   if( t->name==NULL || t->schema==NULL ) goto done;
@@ -115,8 +137,7 @@ static int table_rename(sqlite3_vtab *vtab, const char *name){
 int table_may(const sql_table *t){
   int mode = t->options.mode;
   if( t->is_function || mode==OPTION_RO ) return 0;
-  if( mode==OPTION_RWC ) return STORE_MAY_WRITE | STORE_MAY_CREATE;
-  if( mode==OPTION_RW_MADE && t->is_fresh && sqlite3_txn_state(t->connection->db, t->schema)==SQLITE_TXN_WRITE ){
+  if( mode==OPTION_RWC && t->is_fresh && sqlite3_txn_state(t->connection->db, t->schema)==SQLITE_TXN_WRITE ){
     return STORE_MAY_WRITE | STORE_MAY_CREATE;
   }
   return STORE_MAY_WRITE;
@@ -126,7 +147,7 @@ int table_use(sql_table *t){
   char *resolved = NULL;
   int sync, rc;
   if( t->store ) return SQLITE_OK;
-  rc = option_resolve(t->connection->db, t->schema, t->options.path, &resolved,
+  rc = option_resolve(t->connection->db, t->schema, t->is_own, t->options.path, &resolved,
                       &t->base.zErrMsg);
   if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &t->store);
   sqlite3_free(resolved);
