@@ -1,7 +1,7 @@
 # packages.sh - the Debian packages of each purpose, and the set-up that quickstart and check share.  Read with ". tool/packages.sh".
 packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev libjansson-dev"
 packages_quickstart="curl sqlite3"
-packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev"
+packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev procps"
 # Without these some tests are skipped.
 packages_wanted="man-db mandoc nodejs openssl python3-pip"
 # Compilers, checkers and a browser of some hundred MB, and a server that Debian starts when it is installed: without them their tests are skipped.

@@ -25,10 +25,10 @@
 
 /* ------------------------------------------------------------------------------------------------------- check */
 
-typedef struct problem { uint64_t offset, count; char *sentence; } problem;
+typedef struct finding { uint64_t offset, count; char *sentence; } finding;
 
 static int note_problem(void *arg, uint64_t offset, const char *sentence){
-  problem *p = arg;
+  finding *p = arg;
   if( p->count++==0 ){
     p->offset = offset;
     p->sentence = sqlite3_mprintf("%s", sentence);
@@ -38,7 +38,7 @@ static int note_problem(void *arg, uint64_t offset, const char *sentence){
 
 /* Walk the store that `reader` has open; the sentence tells of the first problem. */
 static int check_all(sql_table *t){
-  problem p = { 0, 0, NULL };
+  finding p = { 0, 0, NULL };
   sql_store *s = t->store;
   int rc = store_error(s->reader, maph_check(s->reader, note_problem, &p), &t->base.zErrMsg);
   if( rc==SQLITE_CORRUPT_VTAB && p.sentence ){

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import warnings
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOM = HERE.parent
@@ -20,6 +21,14 @@ BUILD = pathlib.Path(os.environ.get("MAPH_TEST_BUILD", TOP / "build"))
 SERVER = BUILD / "maph-server"
 os.environ.setdefault("MAPH_LIBRARY", str(BUILD / "libmaph.so.0"))
 sys.path.insert(0, str(ROOM))
+
+
+def fork():
+    """os.fork without Python's warning of fork beside threads: that is what is tested."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
 
 
 class Server:

@@ -9,9 +9,8 @@ import tempfile
 import threading
 import time
 import unittest
-import warnings
 
-from support import Server, ServerTest, needs_route
+from support import Server, ServerTest, fork, needs_route
 
 import maph_client
 from maph_client import MaphClient
@@ -432,9 +431,7 @@ class Connections(ServerTest):
 
     def test_a_child_process_opens_its_own(self):
         self.store["k"] = "v"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)      # of fork beside threads: the only one reads the server's log
-            child = os.fork()
+        child = fork()
         if child == 0:
             os._exit(0 if all(self.store["k"] == "v" for _ in range(20)) else 1)
         same = all(self.store["k"] == "v" for _ in range(20))
@@ -454,9 +451,7 @@ class Connections(ServerTest):
             thread.start()
         children = []
         for _ in range(20):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                child = os.fork()
+            child = fork()
             if child == 0:
                 signal.alarm(60)
                 os._exit(0 if self.store["k"] == "v" else 1)

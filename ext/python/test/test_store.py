@@ -11,9 +11,8 @@ import sys
 import tempfile
 import threading
 import unittest
-import warnings
 
-from support import BUILD, ROOM, TOP
+from support import BUILD, ROOM, TOP, fork
 
 import maph
 
@@ -497,9 +496,7 @@ class Lifetime(StoreTest):
             thread.start()
         children = []
         for _ in range(30):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)      # of fork beside threads: that is what is tested
-                child = os.fork()
+            child = fork()
             if child == 0:
                 signal.alarm(60)
                 status = 8
@@ -516,7 +513,7 @@ class Lifetime(StoreTest):
 
     def test_a_child_of_fork_may_only_close(self):
         self.store["k"] = "v"
-        child = os.fork()
+        child = fork()
         if child == 0:
             status = 1
             try:
