@@ -1,55 +1,71 @@
 /*
-** format.h - THE FILE FORMAT, version 1.  This comment is the authority; the structs below are fixed by static asserts.
+** format.h - THE FILE FORMAT, version 1.  This comment is the authority; the structs below are
+** fixed by static asserts.
 **
-** All integers are little-endian.  "Offset" is a byte offset from the start of the file, always a multiple of 8.  A store is
+** All integers are little-endian.  "Offset" is a byte offset from the start of the file, always a
+** multiple of 8.  A store is
 **
-**     [ header page, 4096 bytes ][ log of records, end to end ............ ][ granted space, content undefined ]
-**                                ^4096                       committed^   end^                            file size^
+**     [ header page, 4096 bytes ][ log of records, end to end ... ][ granted space, undefined ]
+**                                ^4096              committed^   end^                  file size^
 **
-** Writers append to the log and never change a published byte, save the mutable words listed below.  Readers map the file,
-** take one word (`committed`) as their snapshot and believe nothing at or past it.
+** Writers append to the log and never change a published byte, save the mutable words listed below.
+** Readers map the file, take one word (`committed`) as their snapshot and believe nothing at or
+** past it.
 **
-** CHECKSUMS are XXH3-64 (xxHash 0.8) with a seed.  Let SALT = XXH3-64 of the 24 bytes {uuid, generation} with seed 0.  A record at
-** offset o is summed with seed SALT ^ o, so that neither an old disk block nor a value that looks like a record passes for one.
+** CHECKSUMS are XXH3-64 (xxHash 0.8) with a seed.  Let SALT = XXH3-64 of the 24 bytes {uuid,
+** generation} with seed 0.  A record at offset o is summed with seed SALT ^ o, so that neither an
+** old disk block nor a value that looks like a record passes for one.
 **
 ** 1. HEADER PAGE
 **
 **   OFFSET SIZE  STATIC PART: written once, before the file has its name
-**        0    8  magic: 6D 61 70 68 0D 0A 1A 0A ("maph" CR LF SUB LF: a transfer in text mode breaks it)
+**        0    8  magic: 6D 61 70 68 0D 0A 1A 0A ("maph" CR LF SUB LF: a transfer in text mode
+**                breaks it)
 **        8    4  format version: 1.  A reader refuses any other
 **       12    4  header size: 4096
-**       16    8  required feature bits: a reader that does not know one refuses the file.  1: a perfect hash (section 4)
+**       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
+**                perfect hash (section 4)
 **       24    8  optional feature bits: ignored where unknown.  None are defined yet
 **       32   16  uuid of the store, random.  A backup gets a new one
 **       48    8  generation: 1 at creation, one more in each rewritten file
 **       56    8  hash seed, random: keys come from the network
 **       64    8  creation time, nanoseconds since 1970
-**       72    8  base version: the log begins with an epoch, and a transaction, of this version, which hold what the generation before
-**                 held then; changes since it can be read here.  0 in generation 1
+**       72    8  base version: the log begins with an epoch, and a transaction, of this version,
+**                which hold what the generation before held then; changes since it can be read
+**                here.  0 in generation 1
 **       80   24  perfect hash: {offset of its extent's payload, its size, algorithm}; zeros: none
 **      104  144  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
-**   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not described
-**      256    8  committed   end of the visible log.  The 64 bytes before it are an end or epoch record
-**      264    8  state       bits 0..5: 1 switching, 2 superseded, 4 deleted, 8 poisoned; the rest: offset of the segment
-**                            that a split under way has filled, or 0
-**      272    8  root        offset of the directory's words (a multiple of 64) | directory depth, 0..23
+**   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not
+**                described
+**      256    8  committed   end of the visible log.  The 64 bytes before it are an end or epoch
+**                            record
+**      264    8  state       bits 0..5: 1 switching, 2 superseded, 4 deleted, 8 poisoned; the rest:
+**                            offset of the segment that a split under way has filled, or 0
+**      272    8  root        offset of the directory's words (a multiple of 64) | directory depth,
+**                            0..23
 **      320    8  prepared    where the transaction being decided ends; else equal to committed
 **      328    8  end         all space ever handed out; appends start here
 **      336    8  flushed     end of the log known to be on disk; never above committed
-**      344    8  watched     1: somebody waits for the next commit in a futex on `committed`; the writer wakes it and stores 0
+**      344    8  watched     1: somebody waits for the next commit in a futex on `committed`; the
+**                            writer wakes it and stores 0
 **      352    8  moved       how many frozen keys (section 4) were changed since
 **      384    8  clean       1 clean, 2 opening, 3 dirty (a writer was at work)
-**      392    8  boot        identity of {boot, device, inode} for which a dirty file's live part and index hold; 0: none
+**      392    8  boot        identity of {boot, device, inode} for which a dirty file's live part
+**                            and index hold; 0: none
 **      400   16  mount, space  the mount and the mount namespace in which that writer worked
 **      416   16  lock file   its device and inode; 0: not yet known
-**      432    8  unborn      1: the directory entry of this file may not be on disk yet; flush the directory first
-**      448    8  bias        identity of the writer that may write without taking the lock, or 0.  See lock.c
+**      432    8  unborn      1: the directory entry of this file may not be on disk yet; flush the
+**                            directory first
+**      448    8  bias        identity of the writer that may write without taking the lock, or 0.
+**                            See lock.c
 **      456    8  busy        identity of the biased writer while it is writing, or 0
 **      464    8  waiter      CLOCK_MONOTONIC nanoseconds when a writer last waited
-**      512   64  checkpoint A  {offset, version, chain, records, bytes, 0, 0, checksum of those 56 bytes with seed SALT}:
-**     1024   64  checkpoint B   an end or epoch record ends at `offset`, and all before it was flushed before this was written
+**      512   64  checkpoint A  {offset, version, chain, records, bytes, 0, 0, checksum of those 56
+**                              bytes with seed SALT}:
+**     1024   64  checkpoint B   an end or epoch record ends at `offset`, and all before it was
+**                               flushed before this was written
 **
 ** 2. RECORDS
 **
@@ -57,91 +73,118 @@
 **
 **   OFFSET SIZE
 **        0    8  link        mutable, outside the checksum: see below
-**        8    4  checksum    low 32 bits of XXH3-64 over bytes 12 .. end of the record (extents and pads: 12..31 only)
+**        8    4  checksum    low 32 bits of XXH3-64 over bytes 12 .. end of the record (extents and
+**                            pads: 12..31 only)
 **       12    1  kind        1 put, 2 delete, 3 end, 4 epoch, 5 pad, 6 extent
-**       13    1  flags       put: bits 0..2 value type (0 blob, 1 text, 2 json, 3 integer, 4 real, 5 null), 8 expiry present,
-**                            16 attributes present, 32 the writer called the key text, 64 a blob.  delete: 32, 64; 8 where an expired
-**                            entry was swept.  Others 0
+**       13    1  flags       put: bits 0..2 value type (0 blob, 1 text, 2 json, 3 integer, 4 real,
+**                            5 null), 8 expiry present, 16 attributes present, 32 the writer called
+**                            the key text, 64 a blob.  delete: 32, 64; 8 where an expired entry was
+**                            swept.  Others 0
 **       14    2  key size    put, delete: 1..65535.  Others 0
 **
 ** PUT and DELETE:
 **       16    4  value size  (delete: 0)
-**       20    4  prev, low   prev = offset / 8 of the previous version of this key, 40 bits; 0: none.  Always below this record,
+**       20    4  prev, low   prev = offset / 8 of the previous version of this key, 40 bits; 0:
+**                            none.  Always below this record,
 **       24    6  version      also within one transaction
 **       30    1  prev, high
-**       31    1  padding     further 8-byte units of zeros at the record's end, so that frozen records can be of one size; else 0
+**       31    1  padding     further 8-byte units of zeros at the record's end, so that frozen
+**                            records can be of one size; else 0
 **       32    8  expiry      only if flagged: milliseconds since 1970
 **        +    8  attributes size  only if flagged
 **        +    n  key, value, attributes; then zeros to a multiple of 8; then the padding
-**   link: offset of the record that superseded this one, or 0.  A put is live at snapshot S when its link is 0 or >= S.
-**   Attributes are {1 byte tag, 1 byte size, bytes} ...  Tag 1: media type.  Unknown tags are ignored.
-**   INTEGER and REAL values are decimal text; NULL has no bytes.
+**   link: offset of the record that superseded this one, or 0.  A put is live at snapshot S when
+**   its link is 0 or >= S. Attributes are {1 byte tag, 1 byte size, bytes} ...  Tag 1: media type.
+**   Unknown tags are ignored. INTEGER and REAL values are decimal text; NULL has no bytes.
 **
-** END, closing a transaction, and EPOCH, opening the log and each life after a recovery, and ending a backup (64 bytes; the epoch has a
-** transaction's shape with no operations):
+** END, closing a transaction, and EPOCH, opening the log and each life after a recovery, and ending
+** a backup (64 bytes; the epoch has a transaction's shape with no operations):
 **       16    4  operations of the transaction (puts and deletes)
-**       20    4  back, low   back = offset / 8 of the previous end or epoch record, 40 bits; 0: none
-**       24    6  version     one transaction = one version, one higher than the last; an epoch but the first is at the
-**       30    1  back, high   next multiple of 2^32, so that no version is ever given out twice
+**       20    4  back, low   back = offset / 8 of the previous end or epoch record, 40 bits; 0:
+**                            none
+**       24    6  version     one transaction = one version, one higher than the last; an epoch
+**                            but the first is at the next multiple of 2^32, so that no version is
+**                            ever given out twice
+**       30    1  back, high
 **       31    1  0
 **       32    8  end: offset of the transaction's first record.  epoch: random nonce
 **       40    8  records of the whole store that are live after this
 **       48    8  bytes of those records
-**       56    8  chain       XXH3-64 over {previous chain (0 at first), this record's bytes 12..55, digest} with seed SALT, where digest
-**                            folds each put and delete in order: d = (d ^ offset) * 0x9E3779B97F4A7C15 rotated left by 29,
-**                            then d ^= its bytes 8..15; d starts at 0
+**       56    8  chain       XXH3-64 over {previous chain (0 at first), this record's bytes 12..55,
+**                            digest} with seed SALT, where digest folds each put and delete in
+**                            order: d = (d ^ offset) * 0x9E3779B97F4A7C15 rotated left by 29, then
+**                            d ^= its bytes 8..15; d starts at 0
 **   An end record is the decision: with it in place and chained, the transaction is committed.
 **   Where a damaged file was rewritten, versions skip those of the transactions that were lost.
-**   The base transaction of a rewritten file is the one of the header's base version.  Its records keep the versions that they were put at, below or at
-**   that, and have no prev; each is whole by itself.  Its end record may be missing when it has none.
+**   The base transaction of a rewritten file is the one of the header's base version.  Its records
+**   keep the versions that they were put at, below or at that, and have no prev; each is whole by
+**   itself.  Its end record may be missing when it has none.
 **
 ** PAD (space given up) and EXTENT (space for an index piece):
 **       16    8  size of the whole record, 32 at least
 **       24    1  extent: 1 directory, 2 segment, 3 perfect hash.  pad: 0
 **       25    1  segment: depth at birth.  directory: its depth
 **       26    2  0
-**       28    4  segment: the top 23 hash bits that its keys share (bits not shared are zero), at birth
-**   An extent's payload starts 32 bytes in, at a multiple of 64, and is index, not log: never checksummed.
-**   A segment's link: offset of an overflow segment's payload (a multiple of 64), or 0 | its present depth in bits 0..5.
+**       28    4  segment: the top 23 hash bits that its keys share (bits not shared are zero), at
+**                birth
+**   An extent's payload starts 32 bytes in, at a multiple of 64, and is index, not log: never
+**   checksummed. A segment's link: offset of an overflow segment's payload (a multiple of 64), or 0
+**   | its present depth in bits 0..5.
 **
-** 3. THE INDEX is derived: it can be rebuilt from the log.  hash = XXH3-64 of the key with the store's hash seed.
+** 3. THE INDEX is derived: it can be rebuilt from the log.  hash = XXH3-64 of the key with the
+**    store's hash seed.
 **
-**   Directory: 2^depth words, word i = offset of the payload of the segment for keys whose top `depth` hash bits are i.
-**   Segment: 256 buckets of 64 bytes; a key's bucket is the low 8 bits of its hash; a bucket is 8 slots.
-**   Slot: 0, or (top 23 hash bits) << 41 | displaced << 40 | (record offset / 8).  It leads to the newest version of the key, put or delete.
-**   A key is in the first of the buckets from its own on, wrapping at 256, that had room; `displaced` is 1 where that is not its own.  A
-**   bucket whose last slot is empty ends the search; after all 256 the overflow segment follows.  Slots whose top `depth` bits are not the
-**   segment's own were left behind by a split: dead for lookups, free for reuse.
+**   Directory: 2^depth words, word i = offset of the payload of the segment for keys whose top
+**   `depth` hash bits are i. Segment: 256 buckets of 64 bytes; a key's bucket is the low 8 bits of
+**   its hash; a bucket is 8 slots. Slot: 0, or (top 23 hash bits) << 41 | displaced << 40 | (record
+**   offset / 8).  It leads to the newest version of the key, put or delete. A key is in the first
+**   of the buckets from its own on, wrapping at 256, that had room; `displaced` is 1 where that is
+**   not its own.  A bucket whose last slot is empty ends the search; after all 256 the overflow
+**   segment follows.  Slots whose top `depth` bits are not the segment's own were left behind by a
+**   split: dead for lookups, free for reuse.
 **
-** 4. THE PERFECT HASH, in a store that was optimized, covers keys of the base transaction, the frozen ones: their n records lie end to end in the
-**   order of its numbers.  It is written before the file has its name and never changes.  Its extent's payload (integers of 8 bytes, but the first two of 4):
+** 4. THE PERFECT HASH, in a store that was optimized, covers keys of the base transaction, the
+**    frozen ones: their n records lie end to end in the order of its numbers.  It is written before
+**    the file has its name and never changes.  Its extent's payload (integers of 8 bytes, but the
+**    first two of 4):
 **
 **   OFFSET SIZE
 **        0    8  algorithm (1 pilot, 2 cmph), placement (1 direct, 2 groups)
-**        8   32  n; offset of the first frozen record; offset past the last; direct: size of each record
-**       40   16  size of the function's data, which begins at 64; groups: where in the payload their lines begin, a multiple of 64
-**       56    8  checksum: XXH3-64 of the payload without these 8 bytes, in two parts: of 0..55 with seed SALT, then of 64..size with that as seed
-**   pilot: buckets b, slots m, odd multiplier c; b pilots of a byte; zeros to a multiple of 4; m - n remaps of 4 bytes.
-**        With h the key's hash and high(x, y) the upper half of the 128-bit product: q = pilot[high(h, b)],
-**        s = high((h ^ q * 0x9E3779B97F4A7C15) * c, m); the number is s where s < n, else remap[s - n].
+**        8   32  n; offset of the first frozen record; offset past the last; direct: size of each
+**                record
+**       40   16  size of the function's data, which begins at 64; groups: where in the payload
+**                their lines begin, a multiple of 64
+**       56    8  checksum: XXH3-64 of the payload without these 8 bytes, in two parts: of 0..55
+**                with seed SALT, then of 64..size with that as seed
+**   pilot: buckets b, slots m, odd multiplier c; b pilots of a byte; zeros to a multiple of 4; m -
+**   n remaps of 4 bytes.
+**        With h the key's hash and high(x, y) the upper half of the 128-bit product: q =
+**        pilot[high(h, b)], s = high((h ^ q * 0x9E3779B97F4A7C15) * c, m); the number is s where s
+**        < n, else remap[s - n].
 **   cmph: libcmph's packed BDZ over the 8 bytes of h.
-**   A group line, 64 bytes for 16 numbers: offset of the first record, 16 distances from it in 8-byte units (2 bytes each), 16 fingerprints (low byte of
-**   h), 8 zeros.
-**   A frozen key is looked up here first.  Where its record's link is 0 or >= S it is the one; else the index leads to its newest version, and if there
-**   is none (lost with the power) the frozen record stands.  A frozen record gets a slot only through its successor.
+**   A group line, 64 bytes for 16 numbers: offset of the first record, 16 distances from it in
+**   8-byte units (2 bytes each), 16 fingerprints (low byte of h), 8 zeros.
+**   A frozen key is looked up here first.  Where its record's link is 0 or >= S it is the one; else
+**   the index leads to its newest version, and if there is none (lost with the power) the frozen
+**   record stands.  A frozen record gets a slot only through its successor.
 **
-** 5. MUTABLE WORDS, the complete list: the header's live part; record links; directory words; slots.  Each is one 8-byte atomic.
+** 5. MUTABLE WORDS, the complete list: the header's live part; record links; directory words;
+**    slots.  Each is one 8-byte atomic.
 **
 ** 6. READING AT A SNAPSHOT
-**   S = acquire(committed); o = the key's slot; while o >= S: o = prev(o); compare the whole key.  No slot: load root and the directory word
-**   again; if either changed, look again.  Directory words and root are release-stored before a left-behind slot is reused.
+**   S = acquire(committed); o = the key's slot; while o >= S: o = prev(o); compare the whole key.
+**   No slot: load root and the directory word again; if either changed, look again.  Directory
+**   words and root are release-stored before a left-behind slot is reused.
 **
-** 7. A REWRITTEN FILE has the uuid of the one whose place it took, a generation one higher, and all its versions.  It is made as PATH.new by who has byte 2 of
-**   the lock file, and is flushed before it takes PATH.  Under the writer's lock, in this order: old state switching; rename; flush of the folder;
-**   new unborn = 0; old state superseded.  A writer that finds `switching` looks which file PATH is.  A PATH.new that nobody has byte 2 for is nobody's.
+** 7. A REWRITTEN FILE has the uuid of the one whose place it took, a generation one higher, and all
+**    its versions.  It is made as PATH.new by who has byte 2 of the lock file, and is flushed
+**    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
+**    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
+**    looks which file PATH is.  A PATH.new that nobody has byte 2 for is nobody's.
 **
-** 8. WHICH LOG IS BELIEVED.  While `boot` is this boot, device and inode, or `clean` is 1: `committed`, finished by what `prepared` says.
-**   Otherwise: from 4096, whole transactions in chain, up to the first that is not; the live part and the index are made anew.
+** 8. WHICH LOG IS BELIEVED.  While `boot` is this boot, device and inode, or `clean` is 1:
+**    `committed`, finished by what `prepared` says. Otherwise: from 4096, whole transactions in
+**    chain, up to the first that is not; the live part and the index are made anew.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H
@@ -151,35 +194,47 @@
 #include <stdint.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-# error "the format is little-endian and used in place; this machine is not"
+#error "the format is little-endian and used in place; this machine is not"
 #endif
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the mutable words need lock-free 8-byte atomics");
 
 typedef _Atomic uint64_t word;
 
-#define FORMAT_MAGIC   "maph\r\n\x1a\n"
+#define FORMAT_MAGIC "maph\r\n\x1a\n"
 enum {
-  FORMAT_VERSION  = 1,
-  HEADER_SIZE     = 4096,
-  LOG_START       = HEADER_SIZE,
-  RECORD_HEAD     = 32,
-  END_SIZE        = 64,
-  SEGMENT_SIZE    = 16384,
+  FORMAT_VERSION = 1,
+  HEADER_SIZE = 4096,
+  LOG_START = HEADER_SIZE,
+  RECORD_HEAD = 32,
+  END_SIZE = 64,
+  SEGMENT_SIZE = 16384,
   SEGMENT_BUCKETS = 256,
-  BUCKET_SLOTS    = 8,
-  GROUP_KEYS      = 16,
-  HASH_BITS       = 23,             /* of the hash kept in a slot; so the deepest directory */
-  KEY_MAX         = 65535,
-  MEDIA_TYPE_MAX  = 255
+  BUCKET_SLOTS = 8,
+  GROUP_KEYS = 16,
+  HASH_BITS = 23, /* of the hash kept in a slot; so the deepest directory */
+  KEY_MAX = 65535,
+  MEDIA_TYPE_MAX = 255
 };
-#define VALUE_MAX   0xFFFFFFFFu
-#define OFFSET_MAX  (UINT64_C(1) << 43)
+#define VALUE_MAX 0xFFFFFFFFu
+#define OFFSET_MAX (UINT64_C(1) << 43)
 #define VERSION_MAX ((UINT64_C(1) << 48) - 1)
 
-enum { STATE_SWITCHING = 1, STATE_SUPERSEDED = 2, STATE_DELETED = 4, STATE_POISONED = 8, STATE_FLAGS = 63 };
+enum {
+  STATE_SWITCHING = 1,
+  STATE_SUPERSEDED = 2,
+  STATE_DELETED = 4,
+  STATE_POISONED = 8,
+  STATE_FLAGS = 63
+};
 enum { CLEAN_YES = 1, CLEAN_OPENING = 2, CLEAN_DIRTY = 3 };
 enum { KIND_PUT = 1, KIND_DELETE = 2, KIND_END = 3, KIND_EPOCH = 4, KIND_PAD = 5, KIND_EXTENT = 6 };
-enum { FLAG_TYPE = 7, FLAG_EXPIRY = 8, FLAG_ATTRIBUTES = 16, FLAG_TEXT_KEY = 32, FLAG_KEY_TYPE = 96 };
+enum {
+  FLAG_TYPE = 7,
+  FLAG_EXPIRY = 8,
+  FLAG_ATTRIBUTES = 16,
+  FLAG_TEXT_KEY = 32,
+  FLAG_KEY_TYPE = 96
+};
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
 enum { REQUIRED_PERFECT = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
@@ -190,53 +245,72 @@ typedef struct checkpoint {
 } checkpoint;
 
 typedef struct header {
-  uint8_t  magic[8];
+  uint8_t magic[8];
   uint32_t format, header_size;
   uint64_t required, optional;
-  uint8_t  uuid[16];
+  uint8_t uuid[16];
   uint64_t generation, hash_seed, created_ns, base_version;
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
-  uint8_t  reserved[144];
+  uint8_t reserved[144];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
   word prepared, end, flushed, watched, moved, pad1[3];
   word clean, boot, mount, space, lock_device, lock_inode, unborn, pad2;
   word bias, busy, waiter, pad3[5];
-  checkpoint checkpoint_a; uint8_t pad4[512 - sizeof(checkpoint)];
-  checkpoint checkpoint_b; uint8_t pad5[HEADER_SIZE - 1024 - sizeof(checkpoint)];
+  checkpoint checkpoint_a;
+  uint8_t pad4[512 - sizeof(checkpoint)];
+  checkpoint checkpoint_b;
+  uint8_t pad5[HEADER_SIZE - 1024 - sizeof(checkpoint)];
 } header;
 
 _Static_assert(sizeof(checkpoint) == 64, "");
 _Static_assert(sizeof(header) == HEADER_SIZE, "");
-_Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56 && offsetof(header, base_version) == 72, "");
+_Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
+                   && offsetof(header, base_version) == 72,
+               "");
 _Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, checksum) == 248, "");
 _Static_assert(offsetof(header, committed) == 256 && offsetof(header, root) == 272, "");
-_Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336 && offsetof(header, moved) == 352, "");
-_Static_assert(offsetof(header, clean) == 384 && offsetof(header, boot) == 392 && offsetof(header, lock_device) == 416, "");
-_Static_assert(offsetof(header, unborn) == 432 && offsetof(header, bias) == 448 && offsetof(header, waiter) == 464, "");
+_Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336
+                   && offsetof(header, moved) == 352,
+               "");
+_Static_assert(offsetof(header, clean) == 384 && offsetof(header, boot) == 392
+                   && offsetof(header, lock_device) == 416,
+               "");
+_Static_assert(offsetof(header, unborn) == 432 && offsetof(header, bias) == 448
+                   && offsetof(header, waiter) == 464,
+               "");
 _Static_assert(offsetof(header, checkpoint_a) == 512 && offsetof(header, checkpoint_b) == 1024, "");
 
 /* The first 32 bytes of every record. */
 typedef struct record {
-  word     link;
+  word link;
   uint32_t checksum;
-  uint8_t  kind, flags;
+  uint8_t kind, flags;
   uint16_t key_size;
   union {
-    struct { uint32_t value_size, prev_low; };    /* put, delete */
-    struct { uint32_t operations, back_low; };    /* end, epoch */
-    uint64_t size;                                /* pad, extent */
+    struct {
+      uint32_t value_size, prev_low;
+    }; /* put, delete */
+    struct {
+      uint32_t operations, back_low;
+    };             /* end, epoch */
+    uint64_t size; /* pad, extent */
   };
   union {
-    uint64_t version_prev;                        /* version | prev or back, high << 48 | put: padding << 56 */
-    struct { uint8_t extent, depth; uint16_t zero; uint32_t prefix; };
+    /* version | prev or back, high << 48 | put: padding << 56 */
+    uint64_t version_prev;
+    struct {
+      uint8_t extent, depth;
+      uint16_t zero;
+      uint32_t prefix;
+    };
   };
 } record;
 
 typedef struct end_record {
-  record   head;
-  uint64_t start;                                 /* epoch: nonce */
+  record head;
+  uint64_t start; /* epoch: nonce */
   uint64_t records, bytes, chain;
 } end_record;
 
@@ -248,18 +322,22 @@ typedef struct perfect_head {
   uint64_t checksum;
 } perfect_head;
 
-typedef struct pilot_head { uint64_t buckets, slots, multiplier; } pilot_head;
+typedef struct pilot_head {
+  uint64_t buckets, slots, multiplier;
+} pilot_head;
 
 typedef struct group_line {
   uint64_t first;
   uint16_t distance[GROUP_KEYS];
-  uint8_t  fingerprint[GROUP_KEYS];
+  uint8_t fingerprint[GROUP_KEYS];
   uint64_t zero;
 } group_line;
 
 _Static_assert(sizeof(perfect_head) == 64 && sizeof(group_line) == 64, "");
 _Static_assert(sizeof(record) == RECORD_HEAD && sizeof(end_record) == END_SIZE, "");
-_Static_assert(offsetof(record, kind) == 12 && offsetof(record, value_size) == 16 && offsetof(record, version_prev) == 24, "");
+_Static_assert(offsetof(record, kind) == 12 && offsetof(record, value_size) == 16
+                   && offsetof(record, version_prev) == 24,
+               "");
 _Static_assert(offsetof(record, prefix) == 28 && offsetof(end_record, chain) == 56, "");
 
 #endif

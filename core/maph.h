@@ -1,8 +1,9 @@
 /*
 ** maph.h - the public interface of libmaph, and its manual.
 **
-** maph is a key-value store in one memory-mapped file.  One writer at a time, in any process; any number of
-** readers in any processes, which take no lock, write nothing and need nothing but read permission on the file.
+** maph is a key-value store in one memory-mapped file.  One writer at a time, in any process; any
+** number of readers in any processes, which take no lock, write nothing and need nothing but read
+** permission on the file.
 **
 **     maph *m;  maph_slice v;
 **     if( maph_open("cache.maph", MAPH_RDWR|MAPH_CREATE, NULL, &m)==MAPH_OK ){
@@ -11,28 +12,33 @@
 **     }
 **     maph_close(m);
 **
-** RESULTS.  Every call that can fail returns MAPH_OK (0) or a positive, stable code.  maph_strerror(rc) names the
-** code; maph_errmsg(m) is one sentence about the last failure of the calling thread: the file, the place, what to do.
+** RESULTS.  Every call that can fail returns MAPH_OK (0) or a positive, stable code.
+** maph_strerror(rc) names the code; maph_errmsg(m) is one sentence about the last failure of the
+** calling thread: the file, the place, what to do.
 **
-** THREADS.  Unless a call says otherwise, any thread may use a handle at any time.  A transaction, a snapshot of a
-** transaction and a cursor are for one thread at a time, but not bound to one.  maph_refresh and maph_close need the
-** handle to themselves.
+** THREADS.  Unless a call says otherwise, any thread may use a handle at any time.  A transaction,
+** a snapshot of a transaction and a cursor are for one thread at a time, but not bound to one.
+** maph_refresh and maph_close need the handle to themselves.
 **
-** LIFETIME OF POINTERS.  A slice that a read hands out points into the mapped file.  It stays valid, and its bytes
-** unchanged, until maph_refresh or maph_close of that handle (for a read through a snapshot or cursor: until that
-** is closed too, at least).  The file grows, is rewritten and recovered without moving what was handed out.  What a transaction reads of its own
-** writes stays so only until they are undone: by rollback_to, abort or a failed commit.
+** LIFETIME OF POINTERS.  A slice that a read hands out points into the mapped file.  It stays
+** valid, and its bytes unchanged, until maph_refresh or maph_close of that handle (for a read
+** through a snapshot or cursor: until that is closed too, at least).  The file grows, is rewritten
+** and recovered without moving what was handed out.  What a transaction reads of its own writes
+** stays so only until they are undone: by rollback_to, abort or a failed commit.
 **
-** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns MAPH_MISUSE.
+** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns
+** MAPH_MISUSE.
 **
-** SIGNALS.  The library installs none.  A stranger who truncates a file that is mapped makes reads of the lost pages
-** raise SIGBUS, as for every mapping; no call of this library shortens a file that is in use below what is used.
+** SIGNALS.  The library installs none.  A stranger who truncates a file that is mapped makes reads
+** of the lost pages raise SIGBUS, as for every mapping; no call of this library shortens a file
+** that is in use below what is used.
 **
 ** DURABILITY, per handle or per transaction, named as SQLite names it:
-**   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut (then: some earlier commit).
+**   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut.
 **   MAPH_SYNC_NORMAL  the same, and writing to disk is started every second or 8 MiB of commits.
 **   MAPH_SYNC_FULL    a commit is on disk before the call returns and before anyone can see it.
-** Whatever the level, the file is consistent after a power cut: every durable commit, and of the others a prefix.
+** Whatever the level, the file is consistent after a power cut: it holds every durable commit, and
+** of the others a prefix.
 **
 ** LIMITS.  Keys 1..65535 bytes, values 0..4 GiB-1 bytes, any bytes; a store 8 TiB.
 */
@@ -48,113 +54,154 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-# define MAPH_API __attribute__((visibility("default")))
+#define MAPH_API __attribute__((visibility("default")))
 #else
-# define MAPH_API
+#define MAPH_API
 #endif
 
 #define MAPH_VERSION "0.1.0"
 
-/* ---------------------------------------------------------------------------------------------------- results */
+/* -------------------------------------------------------------------------------------- results */
 enum {
-  MAPH_OK       = 0,
-  MAPH_NOTFOUND = 1,   /* no such key (or it expired); a cursor's end */
-  MAPH_EXISTS   = 2,   /* the key or file is there already, and that was not wanted */
-  MAPH_CONFLICT = 3,   /* the key is not at the version asked for; a snapshot whose transaction was rolled back */
-  MAPH_BUSY     = 4,   /* another writer held the store for the whole busy timeout */
-  MAPH_READONLY = 5,   /* a write through a handle that may only read */
-  MAPH_FULL     = 6,   /* no room: disk, quota, file-size limit, or the format's 8 TiB */
-  MAPH_TOOBIG   = 7,   /* key, value or media type longer than the format holds */
-  MAPH_NOMEM    = 8,   /* out of memory or address space */
-  MAPH_IOERR    = 9,   /* the operating system failed a read, write or flush */
-  MAPH_CORRUPT  = 10,  /* the file contradicts itself at the place named */
-  MAPH_FORMAT   = 11,  /* not a maph file, or of a format this library does not know */
-  MAPH_RECOVER  = 12,  /* the file was not closed cleanly before a power loss, or is a copy of a live one; open it for writing once */
-  MAPH_MISUSE   = 13,  /* the call itself is wrong: NULL, empty key, ended transaction, handle of another process */
-  MAPH_CANTOPEN = 14,  /* cannot open: missing, permission, not a regular file, network file system, no lock file */
-  MAPH_COMPACTED = 15, /* the changes asked for are no longer in the file: read all of it, then go on from its version */
-  MAPH_CANCELLED = 16  /* a progress callback said stop: nothing was changed */
+  MAPH_OK = 0,
+  MAPH_NOTFOUND = 1, /* no such key (or it expired); a cursor's end */
+  MAPH_EXISTS = 2,   /* the key or file is there already, and that was not wanted */
+  /* the key is not at the version asked for; a snapshot whose transaction was rolled back */
+  MAPH_CONFLICT = 3,
+  MAPH_BUSY = 4,     /* another writer held the store for the whole busy timeout */
+  MAPH_READONLY = 5, /* a write through a handle that may only read */
+  MAPH_FULL = 6,     /* no room: disk, quota, file-size limit, or the format's 8 TiB */
+  MAPH_TOOBIG = 7,   /* key, value or media type longer than the format holds */
+  MAPH_NOMEM = 8,    /* out of memory or address space */
+  MAPH_IOERR = 9,    /* the operating system failed a read, write or flush */
+  MAPH_CORRUPT = 10, /* the file contradicts itself at the place named */
+  MAPH_FORMAT = 11,  /* not a maph file, or of a format this library does not know */
+  /* the file was not closed cleanly before a power loss, or is a copy of a live one; open it for
+  ** writing once */
+  MAPH_RECOVER = 12,
+  /* the call itself is wrong: NULL, empty key, ended transaction, handle of another process */
+  MAPH_MISUSE = 13,
+  /* cannot open: missing, permission, not a regular file, network file system, no lock file */
+  MAPH_CANTOPEN = 14,
+  /* the changes asked for are no longer in the file: read all of it, then go on from its version */
+  MAPH_COMPACTED = 15,
+  MAPH_CANCELLED = 16 /* a progress callback said stop: nothing was changed */
 };
 
-MAPH_API const char *maph_strerror(int rc);              /* "no such key"; never NULL, also for unknown codes */
+MAPH_API const char *maph_strerror(int rc); /* "no such key"; never NULL, also for unknown codes */
 typedef struct maph maph;
-MAPH_API const char *maph_errmsg(maph *m);               /* last failure in this thread, but for a miss of maph_get; m may be NULL; valid until the next failure */
-MAPH_API const char *maph_version(void);                 /* of the library that runs; compare with MAPH_VERSION */
+/* last failure in this thread, but for a miss of maph_get; m may be NULL; valid until the next
+** failure */
+MAPH_API const char *maph_errmsg(maph *m);
+/* of the library that runs; compare with MAPH_VERSION */
+MAPH_API const char *maph_version(void);
 
-/* ------------------------------------------------------------------------------------------------------ slices */
-typedef struct maph_slice { const void *data; size_t size; } maph_slice;
-static inline maph_slice maph_bytes(const void *data, size_t size){ maph_slice s; s.data = data; s.size = size; return s; }
-static inline maph_slice maph_str(const char *z){ return maph_bytes(z, strlen(z)); }
+/* --------------------------------------------------------------------------------------- slices */
+typedef struct maph_slice {
+  const void *data;
+  size_t size;
+} maph_slice;
+static inline maph_slice maph_bytes(const void *data, size_t size) {
+  maph_slice s;
+  s.data = data;
+  s.size = size;
+  return s;
+}
+static inline maph_slice maph_str(const char *z) { return maph_bytes(z, strlen(z)); }
 
-/* What SQL or HTTP said a value is.  C callers may ignore it: the bytes are what was put.  INTEGER and REAL values are
-** kept as their decimal text, NULL as no bytes. */
-enum { MAPH_BLOB = 0, MAPH_TEXT = 1, MAPH_JSON = 2, MAPH_INTEGER = 3, MAPH_REAL = 4, MAPH_NULL = 5 };
+/* What SQL or HTTP said a value is.  C callers may ignore it: the bytes are what was put.  INTEGER
+** and REAL values are kept as their decimal text, NULL as no bytes. */
+enum {
+  MAPH_BLOB = 0,
+  MAPH_TEXT = 1,
+  MAPH_JSON = 2,
+  MAPH_INTEGER = 3,
+  MAPH_REAL = 4,
+  MAPH_NULL = 5
+};
 
-/* SQL knows TEXT and BLOB keys and gets back which it was; who writes through C or HTTP need not say. */
+/* SQL knows TEXT and BLOB keys and gets back which it was; who writes through C or HTTP need not
+** say. */
 enum { MAPH_KEY_BYTES = 0, MAPH_KEY_TEXT = 1, MAPH_KEY_BLOB = 2 };
 
 typedef struct maph_entry {
   maph_slice key, value;
-  uint64_t   version;      /* of the transaction that put it: monotonic for the life of the store, below 2^48 */
-  uint64_t   expires;      /* milliseconds since 1970; 0: never */
-  int        type;         /* MAPH_BLOB ... MAPH_NULL */
-  int        key_type;     /* MAPH_KEY_*: what the writer said of the key; the bytes alone make the key */
-  maph_slice media_type;   /* what HTTP's Content-Type said, at most 255 bytes; size 0: nothing */
+  /* of the transaction that put it: monotonic for the life of the store, below 2^48 */
+  uint64_t version;
+  uint64_t expires; /* milliseconds since 1970; 0: never */
+  int type;         /* MAPH_BLOB ... MAPH_NULL */
+  /* MAPH_KEY_*: what the writer said of the key; the bytes alone make the key */
+  int key_type;
+  maph_slice media_type; /* what HTTP's Content-Type said, at most 255 bytes; size 0: nothing */
 } maph_entry;
 
-/* ------------------------------------------------------------------------------------------------ open and close */
+/* ------------------------------------------------------------------------------- open and close */
 enum {
-  MAPH_RDONLY = 1,         /* map for reading: no lock, and nothing in the file or beside it is changed */
-  MAPH_RDWR   = 2,         /* may write too; needs the lock file NAME.lock beside the store */
-  MAPH_CREATE = 4,         /* with RDWR: make the store if it is missing */
-  MAPH_EXCL   = 8          /* with CREATE: MAPH_EXISTS if it is there */
+  /* map for reading: no lock, and nothing in the file or beside it is changed */
+  MAPH_RDONLY = 1,
+  MAPH_RDWR = 2,   /* may write too; needs the lock file NAME.lock beside the store */
+  MAPH_CREATE = 4, /* with RDWR: make the store if it is missing */
+  MAPH_EXCL = 8    /* with CREATE: MAPH_EXISTS if it is there */
 };
 enum { MAPH_SYNC_DEFAULT = 0, MAPH_SYNC_OFF = 1, MAPH_SYNC_NORMAL = 2, MAPH_SYNC_FULL = 3 };
 enum { MAPH_ADVISE_NORMAL = 0, MAPH_ADVISE_RANDOM = 1, MAPH_ADVISE_WILLNEED = 2 };
 enum { MAPH_PERFECT_DEFAULT = 0, MAPH_PERFECT_PILOT = 1, MAPH_PERFECT_CMPH = 2 };
 
 typedef struct maph_options {
-  size_t   size;             /* sizeof(maph_options); what a shorter, older struct lacks takes its default */
-  int      durability;       /* MAPH_SYNC_*; default NORMAL */
-  int      busy_timeout_ms;  /* how long a write waits for another writer; default 5000, 0: not at all */
-  uint64_t expected_keys;    /* at creation: index of that size at once; 0: grow as needed */
-  int      verify;           /* reads verify the record's checksum: MAPH_CORRUPT, never wrong bytes */
-  int      prefault;         /* read the whole file in when opening */
-  int      lock_memory;      /* mlock the file's pages; MAPH_NOMEM if the limit forbids it */
-  int      advice;           /* MAPH_ADVISE_* */
-  int      huge_pages;       /* ask for huge pages (useful from Linux 6.x on ext4, on tmpfs with huge=advise) */
-  int      mode;             /* permission bits of a new store, before umask; default 0644 */
-  int      perfect_hash;     /* what maph_optimize builds: MAPH_PERFECT_*; default PILOT */
-  int      auto_compact;     /* a commit through this handle that leaves more than so many percent of the file dead compacts it before it returns, or
-                             ** optimizes it if it has a perfect hash, which takes as long as that call; 0: never; at most 99.  Each pins a file until maph_refresh: with 8 of them it waits for one */
+  /* sizeof(maph_options); what a shorter, older struct lacks takes its default */
+  size_t size;
+  int durability; /* MAPH_SYNC_*; default NORMAL */
+  /* how long a write waits for another writer; default 5000, 0: not at all */
+  int busy_timeout_ms;
+  uint64_t expected_keys; /* at creation: index of that size at once; 0: grow as needed */
+  int verify;             /* reads verify the record's checksum: MAPH_CORRUPT, never wrong bytes */
+  int prefault;           /* read the whole file in when opening */
+  int lock_memory;        /* mlock the file's pages; MAPH_NOMEM if the limit forbids it */
+  int advice;             /* MAPH_ADVISE_* */
+  /* ask for huge pages (useful from Linux 6.x on ext4, on tmpfs with huge=advise) */
+  int huge_pages;
+  int mode;         /* permission bits of a new store, before umask; default 0644 */
+  int perfect_hash; /* what maph_optimize builds: MAPH_PERFECT_*; default PILOT */
+  /* a commit through this handle that leaves more than so many percent of the file dead compacts it
+  ** before it returns, or optimizes it if it has a perfect hash, which takes as long as that call;
+  ** 0: never; at most 99.  Each pins a file until maph_refresh: with 8 of them it waits for one */
+  int auto_compact;
 } maph_options;
-#define MAPH_OPTIONS_INIT { sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, MAPH_PERFECT_DEFAULT, 0 }
+#define MAPH_OPTIONS_INIT                                                                  \
+  {                                                                                        \
+    sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, \
+        MAPH_PERFECT_DEFAULT, 0                                                            \
+  }
 
-/* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m is NULL on failure.
-** PATH.new and PATH.lock belong to the store at PATH: none is made whose name ends so.
-** Cost for reading: under a millisecond whatever the size.  Opening for writing a file that a power loss or a copy left
-** unclean recovers it, which reads the whole file.
+/* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m
+** is NULL on failure. PATH.new and PATH.lock belong to the store at PATH: none is made whose name
+** ends so. Cost for reading: under a millisecond whatever the size.  Opening for writing a file
+** that a power loss or a copy left unclean recovers it, which reads the whole file.
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 
-/* Close; NULL is a harmless no-op.  Closing with open transactions aborts them; open snapshots and cursors must be
-** closed first (MISUSE, and nothing is closed).  The last writer flushes everything and marks the file clean. */
+/* Close; NULL is a harmless no-op.  Closing with open transactions aborts them; open snapshots and
+** cursors must be closed first (MISUSE, and nothing is closed).  The last writer flushes everything
+** and marks the file clean. */
 MAPH_API int maph_close(maph *m);
 
-/* Let go of what older reads pinned and look at the path again: if another file is there now, move to it.
-** Invalidates every slice read through this handle outside a snapshot. */
+/* Let go of what older reads pinned and look at the path again: if another file is there now, move
+** to it. Invalidates every slice read through this handle outside a snapshot. */
 MAPH_API int maph_refresh(maph *m);
 
 /* Everything committed so far is on disk when this returns.  IOERR READONLY */
 MAPH_API int maph_sync(maph *m);
 
-/* Remove the store at path: its users find it deleted at their next call (CANTOPEN).  The lock file goes too.  BUSY ... */
+/* Remove the store at path: its users find it deleted at their next call (CANTOPEN).  The lock file
+** goes too.  BUSY ... */
 MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
 
 typedef struct maph_stats {
-  uint64_t records;        /* live keys (expired ones count until something overwrites them) */
-  uint64_t live_bytes;     /* their records, headers included */
-  uint64_t dead_bytes;     /* of overwritten and deleted records, transaction marks, replaced index pieces: what a rewrite frees */
+  uint64_t records;    /* live keys (expired ones count until something overwrites them) */
+  uint64_t live_bytes; /* their records, headers included */
+  /* of overwritten and deleted records, transaction marks, replaced index pieces: what a rewrite
+  ** frees */
+  uint64_t dead_bytes;
   uint64_t index_bytes;    /* of the index in use */
   uint64_t used_bytes;     /* of the file, header and index included */
   uint64_t file_bytes;     /* size of the file, room to grow included */
@@ -162,195 +209,244 @@ typedef struct maph_stats {
   uint64_t generation;     /* how often the file was rewritten, from 1 */
   uint64_t flushed_bytes;  /* log known to be on disk */
   uint64_t segments;       /* pieces of the index */
-  double   load_factor;    /* keys / index slots */
-  uint8_t  uuid[16];       /* of the store */
-  int      poisoned;       /* a flush failed: no more writing until maph_recover */
+  double load_factor;      /* keys / index slots */
+  uint8_t uuid[16];        /* of the store */
+  int poisoned;            /* a flush failed: no more writing until maph_recover */
   uint64_t oldest_version; /* changes since this one, and later, can be read */
-  int      perfect_hash;   /* MAPH_PERFECT_* that the last maph_optimize built; 0: none */
-  int      direct;         /* the perfect hash leads to records without a table */
+  int perfect_hash;        /* MAPH_PERFECT_* that the last maph_optimize built; 0: none */
+  int direct;              /* the perfect hash leads to records without a table */
   uint64_t frozen_keys;    /* keys it covers */
-  uint64_t moved_keys;     /* of those, changed since, so that the ordinary index leads to them; after a writer's death perhaps off by one */
-  uint64_t later_keys;     /* keys that came later, deleted ones included, and those too large for it: only the ordinary index knows them */
-  uint64_t frozen_bytes;   /* of the perfect hash and its table; also in index_bytes */
-  double   perfect_bits;   /* of the function alone, a key */
+  /* of those, changed since, so that the ordinary index leads to them; after a writer's death
+  ** perhaps off by one */
+  uint64_t moved_keys;
+  /* keys that came later, deleted ones included, and those too large for it: only the ordinary
+  ** index knows them */
+  uint64_t later_keys;
+  uint64_t frozen_bytes; /* of the perfect hash and its table; also in index_bytes */
+  double perfect_bits;   /* of the function alone, a key */
 } maph_stats;
-MAPH_API int maph_stat(maph *m, maph_stats *stats);      /* cost: one pass over the index directory */
+/* cost: one pass over the index directory */
+MAPH_API int maph_stat(maph *m, maph_stats *stats);
 
-/* ------------------------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 /* Point *value at the bytes stored under key, as of the last commit.  Threads: any, no lock.
 ** NOTFOUND with value->data NULL; CORRUPT.   Cost: two cache misses. */
 MAPH_API int maph_get(maph *m, maph_slice key, maph_slice *value);
-MAPH_API int maph_get_entry(maph *m, maph_slice key, maph_entry *entry);   /* the same, with version, type, expiry */
-MAPH_API int maph_exists(maph *m, maph_slice key);                         /* MAPH_OK or NOTFOUND */
+/* the same, with version, type, expiry */
+MAPH_API int maph_get_entry(maph *m, maph_slice key, maph_entry *entry);
+MAPH_API int maph_exists(maph *m, maph_slice key); /* MAPH_OK or NOTFOUND */
 
-/* n gets at one snapshot, their cache misses overlapped: three times faster than one by one.  values[i].data is NULL for a
-** missing key and never NULL for a found one.  OK also when some or all are missing. */
+/* n gets at one snapshot, their cache misses overlapped: three times faster than one by one.
+** values[i].data is NULL for a missing key and never NULL for a found one.  OK also when some or
+** all are missing. */
 MAPH_API int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values);
 
-/* A snapshot is the store as of one commit, for as long as it is open.  It costs an allocation, holds up nobody, and reads of
-** a key walk back over the versions put since.  Expiry is judged by the time the snapshot was opened. */
+/* A snapshot is the store as of one commit, for as long as it is open.  It costs an allocation,
+** holds up nobody, and reads of a key walk back over the versions put since.  Expiry is judged by
+** the time the snapshot was opened. */
 typedef struct maph_snapshot maph_snapshot;
 MAPH_API int maph_snapshot_open(maph *m, maph_snapshot **snapshot);
 MAPH_API int maph_snapshot_get(maph_snapshot *s, maph_slice key, maph_slice *value);
 MAPH_API int maph_snapshot_get_entry(maph_snapshot *s, maph_slice key, maph_entry *entry);
-MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice *keys, maph_slice *values);
+MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice *keys,
+                                    maph_slice *values);
 /* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
-MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys, maph_entry *entries);
+MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys,
+                                       maph_entry *entries);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
-MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);                 /* live keys, expired ones included */
-MAPH_API void maph_snapshot_close(maph_snapshot *s);                       /* NULL: no-op.  Its cursors read on */
+/* live keys, expired ones included */
+MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);
+/* NULL: no-op.  Its cursors read on */
+MAPH_API void maph_snapshot_close(maph_snapshot *s);
 
-/* Every live entry whose key begins with prefix, each once, in the order they were last put (frozen ones first, in no order).  snapshot may be NULL: the cursor
-** opens one and closes it.  A prefix (at most 65535 bytes: TOOBIG) narrows what is returned, not what is read: the cost is a pass over the log. */
+/* Every live entry whose key begins with prefix, each once, in the order they were last put (frozen
+** ones first, in no order).  snapshot may be NULL: the cursor opens one and closes it.  A prefix
+** (at most 65535 bytes: TOOBIG) narrows what is returned, not what is read: the cost is a pass over
+** the log. */
 typedef struct maph_cursor maph_cursor;
-MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor);
-MAPH_API int maph_cursor_next(maph_cursor *c, maph_entry *entry);          /* OK; NOTFOUND at the end; CORRUPT CONFLICT */
-/* A place to go on from later: cursor_seek on a new cursor of the same generation resumes after the entry last returned. */
+MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
+                              maph_cursor **cursor);
+/* OK; NOTFOUND at the end; CORRUPT CONFLICT */
+MAPH_API int maph_cursor_next(maph_cursor *c, maph_entry *entry);
+/* A place to go on from later: cursor_seek on a new cursor of the same generation resumes after the
+** entry last returned. */
 MAPH_API uint64_t maph_cursor_tell(maph_cursor *c);
-MAPH_API int maph_cursor_seek(maph_cursor *c, uint64_t place);             /* MISUSE if place cannot be one */
+/* MISUSE if place cannot be one */
+MAPH_API int maph_cursor_seek(maph_cursor *c, uint64_t place);
 MAPH_API void maph_cursor_close(maph_cursor *c);
 
-/* ------------------------------------------------------------------------------------------------------- writing */
-/* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK everyone sees it.
-** READONLY BUSY FULL TOOBIG NOMEM IOERR CORRUPT MISUSE */
+/* -------------------------------------------------------------------------------------- writing */
+/* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK
+** everyone sees it. READONLY BUSY FULL TOOBIG NOMEM IOERR CORRUPT MISUSE */
 MAPH_API int maph_put(maph *m, maph_slice key, maph_slice value);
-MAPH_API int maph_delete(maph *m, maph_slice key);                         /* NOTFOUND: nothing was written */
+MAPH_API int maph_delete(maph *m, maph_slice key); /* NOTFOUND: nothing was written */
 
 enum {
-  MAPH_ALWAYS     = 0,
-  MAPH_IF_ABSENT  = 1,     /* else MAPH_EXISTS; an expired key is absent */
-  MAPH_IF_PRESENT = 2,     /* else MAPH_NOTFOUND */
-  MAPH_IF_VERSION = 3      /* else MAPH_CONFLICT (also when the key is missing) */
+  MAPH_ALWAYS = 0,
+  MAPH_IF_ABSENT = 1,  /* else MAPH_EXISTS; an expired key is absent */
+  MAPH_IF_PRESENT = 2, /* else MAPH_NOTFOUND */
+  MAPH_IF_VERSION = 3  /* else MAPH_CONFLICT (also when the key is missing) */
 };
 typedef struct maph_outcome {
-  uint64_t version;        /* the version written, or, when a condition failed, the one found (0: none) */
-  int      existed;        /* the key was there before */
+  /* the version written, or, when a condition failed, the one found (0: none) */
+  uint64_t version;
+  int existed; /* the key was there before */
 } maph_outcome;
 typedef struct maph_condition {
-  int           when;        /* MAPH_ALWAYS ... */
-  int           durability;  /* MAPH_SYNC_*; DEFAULT: the handle's.  In a transaction the transaction's counts */
-  uint64_t      version;     /* for MAPH_IF_VERSION */
-  uint64_t      expires;     /* milliseconds since 1970; 0: never.  In the past: the entry is never seen */
-  int           type;        /* MAPH_BLOB ... */
-  int           key_type;    /* MAPH_KEY_* */
-  maph_slice    media_type;
-  maph_outcome *outcome;     /* filled when not NULL */
-} maph_condition;            /* all zero: a plain put */
-MAPH_API int maph_put_if(maph *m, maph_slice key, maph_slice value, const maph_condition *condition);
+  int when; /* MAPH_ALWAYS ... */
+  /* MAPH_SYNC_*; DEFAULT: the handle's.  In a transaction the transaction's counts */
+  int durability;
+  uint64_t version; /* for MAPH_IF_VERSION */
+  /* milliseconds since 1970; 0: never.  In the past: the entry is never seen */
+  uint64_t expires;
+  int type;     /* MAPH_BLOB ... */
+  int key_type; /* MAPH_KEY_* */
+  maph_slice media_type;
+  maph_outcome *outcome; /* filled when not NULL */
+} maph_condition;        /* all zero: a plain put */
+MAPH_API int maph_put_if(maph *m, maph_slice key, maph_slice value,
+                         const maph_condition *condition);
 MAPH_API int maph_delete_if(maph *m, maph_slice key, const maph_condition *condition);
 
-/* A transaction of many operations: seen by others whole, at its commit, or not at all.  It holds the store's writer lock from begin
-** to commit or abort (BUSY after the busy timeout), also against other transactions of the same thread.  It sees its own
-** writes.  A failed operation leaves the transaction as it was before that operation. */
+/* A transaction of many operations: seen by others whole, at its commit, or not at all.  It holds
+** the store's writer lock from begin to commit or abort (BUSY after the busy timeout), also against
+** other transactions of the same thread.  It sees its own writes.  A failed operation leaves the
+** transaction as it was before that operation. */
 typedef struct maph_txn maph_txn;
-MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);      /* MAPH_SYNC_*; DEFAULT: the handle's */
+/* MAPH_SYNC_*; DEFAULT: the handle's */
+MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);
 MAPH_API int maph_txn_put(maph_txn *t, maph_slice key, maph_slice value);
-MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value, const maph_condition *condition);
+MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value,
+                             const maph_condition *condition);
 MAPH_API int maph_txn_delete(maph_txn *t, maph_slice key);
 MAPH_API int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *condition);
 MAPH_API int maph_txn_get(maph_txn *t, maph_slice key, maph_slice *value);
 MAPH_API int maph_txn_get_entry(maph_txn *t, maph_slice key, maph_entry *entry);
 
-/* Savepoints are numbered by the caller from 0 up, as SQLite's xSavepoint does: opening number n forgets those >= n; rolling back to n
-** undoes everything since and keeps n; releasing n forgets it and those above.  Rolling back to a number never opened
-** undoes what came after the highest opened one below it, or everything. */
+/* Savepoints are numbered by the caller from 0 up, as SQLite's xSavepoint does: opening number n
+** forgets those >= n; rolling back to n undoes everything since and keeps n; releasing n forgets it
+** and those above.  Rolling back to a number never opened undoes what came after the highest opened
+** one below it, or everything. */
 MAPH_API int maph_txn_savepoint(maph_txn *t, int n);
 MAPH_API int maph_txn_release(maph_txn *t, int n);
 MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
 
-/* The store as this transaction sees it now, its own writes so far included.  Stays readable after commit.  After a rollback that takes
-** back something it saw, reading it gives MAPH_CONFLICT.  Serialised with the transaction. */
+/* The store as this transaction sees it now, its own writes so far included.  Stays readable after
+** commit.  After a rollback that takes back something it saw, reading it gives MAPH_CONFLICT.
+** Serialised with the transaction. */
 MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
 
-/* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its flush.  After OK only commit or abort
-** may follow, and commit cannot fail.  For two-phase commit; optional. */
+/* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its
+** flush.  After OK only commit or abort may follow, and commit cannot fail.  For two-phase commit;
+** optional. */
 MAPH_API int maph_txn_prepare(maph_txn *t);
 
-/* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it is visible.
-** Commit: FULL NOMEM IOERR CORRUPT.   Version: what its entries have once committed. */
+/* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
+** is visible. Commit: FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
 MAPH_API int maph_txn_commit(maph_txn *t);
-MAPH_API int maph_txn_abort(maph_txn *t);                                  /* NULL: no-op */
+MAPH_API int maph_txn_abort(maph_txn *t); /* NULL: no-op */
 MAPH_API uint64_t maph_txn_version(maph_txn *t);
-MAPH_API uint64_t maph_txn_operations(maph_txn *t);                        /* puts and deletes so far, not rolled back */
+/* puts and deletes so far, not rolled back */
+MAPH_API uint64_t maph_txn_operations(maph_txn *t);
 
-/* -------------------------------------------------------------------------------------------------------- rewriting */
-/* compact, optimize and backup write a new file beside the old one.  Readers and writers, in any process, go on meanwhile; they are moved to the new file
-** at their next call, and what they hold of the old one (slices, snapshots, cursors) stays valid as LIFETIME says: its space comes back when the last
-** handle that used it is refreshed or closed.  Writers wait only for the last step: what was committed since the step before, and the change of names.
-** One rewrite of a store at a time: BUSY after the busy timeout.
+/* ------------------------------------------------------------------------------------ rewriting */
+/* compact, optimize and backup write a new file beside the old one.  Readers and writers, in any
+** process, go on meanwhile; they are moved to the new file at their next call, and what they hold
+** of the old one (slices, snapshots, cursors) stays valid as LIFETIME says: its space comes back
+** when the last handle that used it is refreshed or closed.  Writers wait only for the last step:
+** what was committed since the step before, and the change of names. One rewrite of a store at a
+** time: BUSY after the busy timeout.
 **
-** progress, when not NULL, is called some times a second, in the calling thread, outside every lock; nonzero stops the rewrite: CANCELLED, and
-** everything is as it was.  phase is "sweep" "read" "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */
+** progress, when not NULL, is called some times a second, in the calling thread, outside every
+** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"
+** "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
-/* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are deleted first, by transactions like any other.
-** READONLY BUSY FULL NOMEM IOERR CORRUPT CANCELLED */
+/* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are
+** deleted first, by transactions like any other. READONLY BUSY FULL NOMEM IOERR CORRUPT CANCELLED
+*/
 MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 
-/* The same, and freeze a perfect hash over all keys, which makes reading faster and the index smaller.  The store stays writable: later keys,
-** and frozen ones once they are changed, are found through the ordinary index, until the next optimize.  A scan then meets the entries in another order. */
+/* The same, and freeze a perfect hash over all keys, which makes reading faster and the index
+** smaller.  The store stays writable: later keys, and frozen ones once they are changed, are found
+** through the ordinary index, until the next optimize.  A scan then meets the entries in another
+** order. */
 MAPH_API int maph_optimize(maph *m, maph_progress_fn progress, void *arg);
 
-/* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at path, where nothing may be yet: EXISTS.
-** Entries keep their versions; the copy's own begin at the next multiple of 2^32, so that one put in the store's place gives none out again.
-** m may be open for reading only. */
+/* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at
+** path, where nothing may be yet: EXISTS. Entries keep their versions; the copy's own begin at the
+** next multiple of 2^32, so that one put in the store's place gives none out again. m may be open
+** for reading only. */
 MAPH_API int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg);
 
 typedef struct maph_rewrite {
-  uint64_t bytes_before, bytes_after;      /* size of the file */
-  uint64_t records;                        /* live entries copied */
-  uint64_t swept;                          /* expired entries deleted first */
-  uint64_t caught_up;                      /* transactions that others committed meanwhile and that were copied too */
+  uint64_t bytes_before, bytes_after; /* size of the file */
+  uint64_t records;                   /* live entries copied */
+  uint64_t swept;                     /* expired entries deleted first */
+  /* transactions that others committed meanwhile and that were copied too */
+  uint64_t caught_up;
   uint64_t frozen_keys;
-  int      perfect_hash;                   /* MAPH_PERFECT_*; 0: none, see note */
-  int      direct;
-  double   perfect_bits;                   /* a key, of the function alone */
-  uint64_t took_ns, pause_ns;              /* in all; and the longest that writers were locked out at one time */
-  uint64_t memory_bytes;                   /* most that was allocated at one time, files and their mappings apart */
-  char     note[160];                      /* what did not go as asked, as when keys were too large to freeze; "": nothing */
+  int perfect_hash; /* MAPH_PERFECT_*; 0: none, see note */
+  int direct;
+  double perfect_bits; /* a key, of the function alone */
+  /* in all; and the longest that writers were locked out at one time */
+  uint64_t took_ns, pause_ns;
+  /* most that was allocated at one time, files and their mappings apart */
+  uint64_t memory_bytes;
+  char note[160]; /* what did not go as asked, as when keys were too large to freeze; "": nothing */
 } maph_rewrite;
-/* What the last compact, optimize or backup through this handle did.  NOTFOUND: none succeeded yet. */
+/* What the last compact, optimize or backup through this handle did.  NOTFOUND: none succeeded
+** yet. */
 MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 
-/* ---------------------------------------------------------------------------------------------------------- changes */
-/* The puts and deletes since a version, in commit order, by any process that may read.  Feeds go on across rewrites.  A feed is for one
-** thread at a time; several may be open. */
+/* -------------------------------------------------------------------------------------- changes */
+/* The puts and deletes since a version, in commit order, by any process that may read.  Feeds go on
+** across rewrites.  A feed is for one thread at a time; several may be open. */
 typedef struct maph_changes maph_changes;
 typedef struct maph_change {
-  maph_entry entry;          /* of a delete: the key, the version; expires when the entry had expired and was swept */
-  int        deleted;
-  int        last;           /* the transaction's last one: a place to resume from */
+  /* of a delete: the key, the version; expires when the entry had expired and was swept */
+  maph_entry entry;
+  int deleted;
+  int last; /* the transaction's last one: a place to resume from */
 } maph_change;
 
-/* Everything after the transaction of that version, whose number came from an entry, maph_stat, maph_snapshot_version or a change; 0: from the store's
-** creation.  COMPACTED: a rewrite dropped part of it, or this store never had that version. */
+/* Everything after the transaction of that version, whose number came from an entry, maph_stat,
+** maph_snapshot_version or a change; 0: from the store's creation.  COMPACTED: a rewrite dropped
+** part of it, or this store never had that version. */
 MAPH_API int maph_changes_open(maph *m, uint64_t since, maph_changes **changes);
 
-/* The next change.  Waits up to timeout_ms for one (0: not at all; negative: without end), costing writers nothing: NOTFOUND when none came.
-** The slices are valid until the next call on this feed.   COMPACTED: it fell behind by two rewrites.  CORRUPT CANTOPEN */
+/* The next change.  Waits up to timeout_ms for one (0: not at all; negative: without end), costing
+** writers nothing: NOTFOUND when none came. The slices are valid until the next call on this feed.
+** COMPACTED: it fell behind by two rewrites.  CORRUPT CANTOPEN */
 MAPH_API int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change);
-MAPH_API uint64_t maph_changes_version(maph_changes *c);                   /* resume with this: the last transaction that was returned whole */
-MAPH_API void maph_changes_close(maph_changes *c);                         /* NULL: no-op */
+/* resume with this: the last transaction that was returned whole */
+MAPH_API uint64_t maph_changes_version(maph_changes *c);
+MAPH_API void maph_changes_close(maph_changes *c); /* NULL: no-op */
 
-/* ------------------------------------------------------------------------------------------------------- checking */
+/* ------------------------------------------------------------------------------------- checking */
 /* Called for each problem with its place in the file and a sentence; return nonzero to stop. */
 typedef int (*maph_report_fn)(void *arg, uint64_t offset, const char *sentence);
 
-/* Walk everything: header, every record and checksum, the chain of transactions, totals, every index slot both ways.
-** As of one snapshot; writers go on.  report may be NULL.  OK: no problem; CORRUPT: some.   Cost: reads the whole file. */
+/* Walk everything: header, every record and checksum, the chain of transactions, totals, every
+** index slot both ways. As of one snapshot; writers go on.  report may be NULL.  OK: no problem;
+** CORRUPT: some.  Cost: reads the whole file. */
 MAPH_API int maph_check(maph *m, maph_report_fn report, void *arg);
 
 /* The same, telling how far it is; phase is "log" "lookup" "index".   CANCELLED */
-MAPH_API int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg);
+MAPH_API int maph_check_progress(maph *m, maph_report_fn report, void *arg,
+                                 maph_progress_fn progress, void *progress_arg);
 
-/* Make the store at path usable again.  A file left by a power loss is repaired in place, as the first write would.  A poisoned or
-** damaged one is read as far as it can be, every whole transaction kept in order, into a new file that takes its place; the
-** damaged one stays beside it as PATH.damaged (report tells, with what was lost).  A sound store: nothing to do, OK. */
+/* Make the store at path usable again.  A file left by a power loss is repaired in place, as the
+** first write would.  A poisoned or damaged one is read as far as it can be, every whole
+** transaction kept in order, into a new file that takes its place; the damaged one stays beside it
+** as PATH.damaged (report tells, with what was lost).  A sound store: nothing to do, OK. */
 MAPH_API int maph_recover(const char *path, maph_report_fn report, void *arg);
 
-/* The same, telling how far it is; phase is one of check's, then "salvage" while a new file is written: here progress is called under the store's locks, so it
-** must not touch the store.   CANCELLED: nothing was changed, except that a repair in place stays done. */
-MAPH_API int maph_recover_progress(const char *path, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg);
+/* The same, telling how far it is; phase is one of check's, then "salvage" while a new file is
+** written: here progress is called under the store's locks, so it must not touch the store.
+** CANCELLED: nothing was changed, except that a repair in place stays done. */
+MAPH_API int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
+                                   maph_progress_fn progress, void *progress_arg);
 
 #ifdef __cplusplus
 }

@@ -1,12 +1,14 @@
 /*
 ** main.c - start, signals, drain.
 **
-** All signals that matter are blocked in every thread and taken here, one at a time, by sigwait: no handler ever interrupts
-** anything.  SIGTERM or SIGINT: /readyz turns 503 and new requests are refused, those in flight finish, then jobs stop, the stores
-** are closed (the last writer marks them clean) and the process ends with 0.  A second signal while it waits ends it at once.
-** SIGPIPE and SIGXFSZ are ignored: a client that is gone and a file-size limit are errors of a call.
+** All signals that matter are blocked in every thread and taken here, one at a time, by sigwait: no
+** handler ever interrupts anything.  SIGTERM or SIGINT: /readyz turns 503 and new requests are
+** refused, those in flight finish, then jobs stop, the stores are closed (the last writer marks
+** them clean) and the process ends with 0.  A second signal while it waits ends it at once. SIGPIPE
+** and SIGXFSZ are ignored: a client that is gone and a file-size limit are errors of a call.
 **
-** A store takes two open files, a connection one, or two while its body waits in one: as many are asked for as the system lets us have.
+** A store takes two open files, a connection one, or two while its body waits in one: as many are
+** asked for as the system lets us have.
 */
 #include <errno.h>
 #include <pthread.h>
@@ -18,26 +20,28 @@
 #include <unistd.h>
 #include "server.h"
 
-enum { FILES_BESIDE = 32 };                /* the logs, sockets to listen at, and what lasts a moment */
+/* the logs, sockets to listen at, and what lasts a moment */
+enum { FILES_BESIDE = 32 };
 
 /* Tell systemd (Type=notify), if it asked. */
-static void notify(const char *state){
+static void notify(const char *state) {
   const char *path = getenv("NOTIFY_SOCKET");
   struct sockaddr_un to = { .sun_family = AF_UNIX };
   int fd;
-  if( path==NULL || strlen(path) >= sizeof to.sun_path || (*path!='/' && *path!='@') ) return;
+  if (path == NULL || strlen(path) >= sizeof to.sun_path || (*path != '/' && *path != '@')) return;
   strcpy(to.sun_path, path);
-  if( *path=='@' ) to.sun_path[0] = 0;
-  fd = socket(AF_UNIX, SOCK_DGRAM|SOCK_CLOEXEC, 0);
-  if( fd < 0 ) return;
-  if( sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr*)&to,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))) < 0 ){
+  if (*path == '@') to.sun_path[0] = 0;
+  fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)))
+      < 0) {
     log_line("cannot tell the service manager %s: %s", state, strerror(errno));
   }
   close(fd);
 }
 
-static void block_signals(sigset_t *set){
+static void block_signals(sigset_t *set) {
   sigemptyset(set);
   sigaddset(set, SIGTERM);
   sigaddset(set, SIGINT);
@@ -48,43 +52,51 @@ static void block_signals(sigset_t *set){
 }
 
 /* How many files may be open: as many as the hard limit says. */
-static uint64_t raise_file_limit(void){
+static uint64_t raise_file_limit(void) {
   struct rlimit limit = { 0, 0 }, wanted;
   getrlimit(RLIMIT_NOFILE, &limit);
   wanted = limit;
   wanted.rlim_cur = limit.rlim_max;
-  return setrlimit(RLIMIT_NOFILE, &wanted)==0 ? wanted.rlim_cur : limit.rlim_cur;
+  return setrlimit(RLIMIT_NOFILE, &wanted) == 0 ? wanted.rlim_cur : limit.rlim_cur;
 }
 
 /* Say it when that may be too few. */
-static void judge_file_limit(uint64_t limit){
-  uint64_t stores = stores_found(), connections = option.threads + option.watchers, needed = FILES_BESIDE + 2*connections + 2*stores;
-  if( limit >= needed ) return;
-  log_line("%llu stores and %llu connections may need %llu open files, and %llu are allowed: raise that (ulimit -Hn, or LimitNOFILE= of the service)",
-           (unsigned long long)stores, (unsigned long long)connections, (unsigned long long)needed, (unsigned long long)limit);
+static void judge_file_limit(uint64_t limit) {
+  uint64_t stores = stores_found(), connections = option.threads + option.watchers,
+           needed = FILES_BESIDE + 2 * connections + 2 * stores;
+  if (limit >= needed) return;
+  log_line("%llu stores and %llu connections may need %llu open files, and %llu are allowed: raise "
+           "that (ulimit -Hn, or LimitNOFILE= of the service)",
+           (unsigned long long)stores, (unsigned long long)connections, (unsigned long long)needed,
+           (unsigned long long)limit);
 }
 
 /* SIGHUP: the log's file may have been renamed, the tokens' changed. */
-static void reload(void){
-  const char *log = !log_open() ? "the access log stays as it was" : log_in_file() ? "reopened the access log" : "there is no file of an access log to reopen";
-  const char *tokens = !auth_load() ? "the tokens stay as they were" : auth_on() ? "read the tokens" : "no tokens are asked for";
+static void reload(void) {
+  const char *log = !log_open()     ? "the access log stays as it was"
+                    : log_in_file() ? "reopened the access log"
+                                    : "there is no file of an access log to reopen";
+  const char *tokens = !auth_load() ? "the tokens stay as they were"
+                       : auth_on()  ? "read the tokens"
+                                    : "no tokens are asked for";
   log_line("SIGHUP: %s; %s", log, tokens);
 }
 
 /* Wait until it is time to stop. */
-static void wait_for_end(const sigset_t *set){
+static void wait_for_end(const sigset_t *set) {
   int number = 0;
-  for(;;){
-    if( sigwait(set, &number)!=0 ) continue;
-    if( number!=SIGHUP ) break;
+  for (;;) {
+    if (sigwait(set, &number) != 0) continue;
+    if (number != SIGHUP) break;
     reload();
   }
-  log_line("%s: finishing the requests in flight", number==SIGTERM ? "SIGTERM" : "SIGINT");
+  log_line("%s: finishing the requests in flight", number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
-static void stop(const sigset_t *set){
+static void stop(const sigset_t *set) {
   notify("STOPPING=1");
-  pthread_sigmask(SIG_UNBLOCK, set, NULL);      /* from here on a second signal ends the process */
+  /* from here on a second signal ends the process */
+  pthread_sigmask(SIG_UNBLOCK, set, NULL);
   http_drain();
   jobs_stop();
   http_stop();
@@ -93,18 +105,19 @@ static void stop(const sigset_t *set){
   log_flush();
 }
 
-int main(int argc, char **argv){
+int main(int argc, char **argv) {
   sigset_t set;
   uint64_t files;
   int rc = options_read(argc, argv);
-  if( rc!=0 ) return rc - 1;
+  if (rc != 0) return rc - 1;
   files = raise_file_limit();
   block_signals(&set);
   sentence_setup();
   jobs_start();
-  if( !sigbus_guard() || !log_open() || !auth_load() || !stores_find() || http_start()!=0 ) return 2;
+  if (!sigbus_guard() || !log_open() || !auth_load() || !stores_find() || http_start() != 0)
+    return 2;
   judge_file_limit(files);
-  if( stores_start(files/2)!=0 || commit_start()!=0 ){
+  if (stores_start(files / 2) != 0 || commit_start() != 0) {
     log_line("cannot start a thread: %s", strerror(errno));
     return 2;
   }

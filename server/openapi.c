@@ -1,4 +1,5 @@
-/* openapi.c - GET /openapi.json: server/openapi.json, which describes every route, as it stood when this was assembled. */
+/* openapi.c - GET /openapi.json: server/openapi.json, which describes every route, as it stood when
+** this was assembled. */
 #include "server.h"
 
 __asm__(".section .rodata\n"
@@ -7,7 +8,7 @@ __asm__(".section .rodata\n"
         ".previous\n");
 extern const char openapi_json[], openapi_json_end[];
 
-void openapi_show(request *r){
+void openapi_show(request *r) {
   reply_start(r, 200);
   reply_send(r, "application/json", openapi_json, (size_t)(openapi_json_end - openapi_json));
 }

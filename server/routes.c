@@ -1,89 +1,95 @@
 /*
 ** routes.c - which handler answers which path and method.
 **
-** Paths are matched as they came: literals byte for byte, a trailing slash is another path, and what follows /keys/ is one
-** key whatever it holds.  NAME and KEY are percent-decoded once, into the connection's own room.
+** Paths are matched as they came: literals byte for byte, a trailing slash is another path, and
+** what follows /keys/ is one key whatever it holds.  NAME and KEY are percent-decoded once, into
+** the connection's own room.
 */
 #include "server.h"
 
 static const route routes[] = {
-  { "stores",       METHOD_GET|METHOD_HEAD, "stores", stores_list, ROLE_ANY, false, "" },
-  { "store_create", METHOD_POST,            "stores/NAME", store_create, ROLE_ADMIN, false, "" },
-  { "store_delete", METHOD_DELETE,          "stores/NAME", store_destroy, ROLE_ADMIN, false, "" },
-  { "store",        METHOD_GET|METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true, "" },
-  { "stats",        METHOD_GET|METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true, "" },
-  { "key_get",      METHOD_GET|METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "" },
-  { "key_put",      METHOD_PUT,             "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true, "ttl sync" },
-  { "key_delete",   METHOD_DELETE,          "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
-  { "keys",         METHOD_GET|METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true, "prefix after limit values" },
-  { "batch",        METHOD_POST,            "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
-  { "export",       METHOD_GET,             "stores/NAME/export", store_export, ROLE_READ, true, "prefix" },
-  { "import",       METHOD_POST,            "stores/NAME/import", store_import, ROLE_WRITE, true, "sync" },
-  { "changes",      METHOD_GET,             "stores/NAME/changes", changes_show, ROLE_READ, true, "since wait limit prefix values" },
-  { "changes_ws",   METHOD_GET,             "stores/NAME/changes/ws", changes_socket, ROLE_READ, true, "since prefix values" },
-  { "sync",         METHOD_POST,            "stores/NAME/sync", store_sync, ROLE_WRITE, true, "" },
-  { "check",        METHOD_POST,            "stores/NAME/check", store_check, ROLE_ADMIN, true, "wait" },
-  { "compact",      METHOD_POST,            "stores/NAME/compact", store_compact, ROLE_ADMIN, true, "wait" },
-  { "optimize",     METHOD_POST,            "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true, "wait" },
-  { "backup",       METHOD_POST,            "stores/NAME/backup", store_backup, ROLE_ADMIN, true, "wait name" },
-  { "jobs",         METHOD_GET|METHOD_HEAD, "jobs", jobs_list, ROLE_ANY, false, "" },
-  { "job",          METHOD_GET|METHOD_HEAD, "jobs/ID", job_show, ROLE_ANY, false, "" },
-  { "job_cancel",   METHOD_DELETE,          "jobs/ID", job_cancel, ROLE_ANY, false, "" },
-  { "openapi",      METHOD_GET|METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false, "" },
-  { "healthz",      METHOD_GET|METHOD_HEAD, "healthz", health_show, ROLE_NONE, false, "" },
-  { "readyz",       METHOD_GET|METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false, "" },
-  { "metrics",      METHOD_GET|METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false, "" },
-  { "page",         METHOD_GET|METHOD_HEAD, "", page_show, ROLE_NONE, false, NULL },
-  { "page_file",    METHOD_GET|METHOD_HEAD, "page/ID", page_file, ROLE_NONE, false, NULL },
+  { "stores", METHOD_GET | METHOD_HEAD, "stores", stores_list, ROLE_ANY, false, "" },
+  { "store_create", METHOD_POST, "stores/NAME", store_create, ROLE_ADMIN, false, "" },
+  { "store_delete", METHOD_DELETE, "stores/NAME", store_destroy, ROLE_ADMIN, false, "" },
+  { "store", METHOD_GET | METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true, "" },
+  { "stats", METHOD_GET | METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true, "" },
+  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "" },
+  { "key_put", METHOD_PUT, "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true, "ttl sync" },
+  { "key_delete", METHOD_DELETE, "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
+  { "keys", METHOD_GET | METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true,
+    "prefix after limit values" },
+  { "batch", METHOD_POST, "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
+  { "export", METHOD_GET, "stores/NAME/export", store_export, ROLE_READ, true, "prefix" },
+  { "import", METHOD_POST, "stores/NAME/import", store_import, ROLE_WRITE, true, "sync" },
+  { "changes", METHOD_GET, "stores/NAME/changes", changes_show, ROLE_READ, true,
+    "since wait limit prefix values" },
+  { "changes_ws", METHOD_GET, "stores/NAME/changes/ws", changes_socket, ROLE_READ, true,
+    "since prefix values" },
+  { "sync", METHOD_POST, "stores/NAME/sync", store_sync, ROLE_WRITE, true, "" },
+  { "check", METHOD_POST, "stores/NAME/check", store_check, ROLE_ADMIN, true, "wait" },
+  { "compact", METHOD_POST, "stores/NAME/compact", store_compact, ROLE_ADMIN, true, "wait" },
+  { "optimize", METHOD_POST, "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true, "wait" },
+  { "backup", METHOD_POST, "stores/NAME/backup", store_backup, ROLE_ADMIN, true, "wait name" },
+  { "jobs", METHOD_GET | METHOD_HEAD, "jobs", jobs_list, ROLE_ANY, false, "" },
+  { "job", METHOD_GET | METHOD_HEAD, "jobs/ID", job_show, ROLE_ANY, false, "" },
+  { "job_cancel", METHOD_DELETE, "jobs/ID", job_cancel, ROLE_ANY, false, "" },
+  { "openapi", METHOD_GET | METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false, "" },
+  { "healthz", METHOD_GET | METHOD_HEAD, "healthz", health_show, ROLE_NONE, false, "" },
+  { "readyz", METHOD_GET | METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false, "" },
+  { "metrics", METHOD_GET | METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false, "" },
+  { "page", METHOD_GET | METHOD_HEAD, "", page_show, ROLE_NONE, false, NULL },
+  { "page_file", METHOD_GET | METHOD_HEAD, "page/ID", page_file, ROLE_NONE, false, NULL },
 };
-enum { ROUTES = sizeof routes/sizeof routes[0] };
+enum { ROUTES = sizeof routes / sizeof routes[0] };
 enum match { NO, YES, MALFORMED };
 
-int routes_count(void){ return ROUTES; }
-const char *route_name(int i){ return i >= 0 && i < ROUTES ? routes[i].name : "none"; }
-int route_index(const route *one){ return one ? (int)(one - routes) : ROUTES; }
+int routes_count(void) { return ROUTES; }
+const char *route_name(int i) { return i >= 0 && i < ROUTES ? routes[i].name : "none"; }
+int route_index(const route *one) { return one ? (int)(one - routes) : ROUTES; }
 
 /* Compare the path with a pattern; the decoded NAME, ID or KEY become r->segments. */
-static enum match match(request *r, const char *pattern){
+static enum match match(request *r, const char *pattern) {
   const char *path = r->path;
   char *out = r->decoded;
   r->segment_count = 0;
-  if( *pattern==0 && *path=='/' ) path++;
-  while( *pattern ){
+  if (*pattern == 0 && *path == '/') path++;
+  while (*pattern) {
     size_t want = strcspn(pattern, "/"), have, n;
-    if( *path++!='/' ) return NO;
-    have = strncmp(pattern, "KEY", want)==0 && want==3 ? strlen(path) : strcspn(path, "/");
-    if( *pattern >= 'A' && *pattern <= 'Z' ){
+    if (*path++ != '/') return NO;
+    have = strncmp(pattern, "KEY", want) == 0 && want == 3 ? strlen(path) : strcspn(path, "/");
+    if (*pattern >= 'A' && *pattern <= 'Z') {
       n = percent_decode(path, have, out, false);
-      if( n==SIZE_MAX ) return MALFORMED;
+      if (n == SIZE_MAX) return MALFORMED;
       r->segments[r->segment_count++] = maph_bytes(out, n);
       out += n;
-    }else if( have!=want || memcmp(path, pattern, want)!=0 ){
+    } else if (have != want || memcmp(path, pattern, want) != 0) {
       return NO;
     }
     path += have;
-    pattern += want + (pattern[want]=='/');
+    pattern += want + (pattern[want] == '/');
   }
-  return *path==0 ? YES : NO;
+  return *path == 0 ? YES : NO;
 }
 
 /* Each name once, and none but the route's: a slip would be silence. */
-static bool known_query(request *r){
+static bool known_query(request *r) {
   const char *known = r->route->query;
-  for(int i = 0; known && i < r->query_count; i++){
+  for (int i = 0; known && i < r->query_count; i++) {
     maph_slice name = r->query[i].name;
     const char *nearest = name_nearest(known, name);
     int size = (int)strcspn(nearest, " "), k = 0;
-    while( k < i && (r->query[k].name.size!=name.size
-                     || memcmp(r->query[k].name.data, name.data, name.size)!=0) ) k++;
-    if( size==0 ){
+    while (k < i
+           && (r->query[k].name.size != name.size
+               || memcmp(r->query[k].name.data, name.data, name.size) != 0))
+      k++;
+    if (size == 0) {
       reply_problem(r, 400, "unknown_query", "this request takes no query parameters");
-    }else if( (size_t)size!=name.size || memcmp(nearest, name.data, name.size)!=0 ){
-      reply_problem(r, 400, "unknown_query", "there is no such query parameter here; the nearest is %.*s",
-                    size, nearest);
-    }else if( k < i ){
+    } else if ((size_t)size != name.size || memcmp(nearest, name.data, name.size) != 0) {
+      reply_problem(r, 400, "unknown_query",
+                    "there is no such query parameter here; the nearest is %.*s", size, nearest);
+    } else if (k < i) {
       reply_problem(r, 400, "doubled_query", "%.*s is in the query twice", size, nearest);
-    }else{
+    } else {
       continue;
     }
     return false;
@@ -91,67 +97,88 @@ static bool known_query(request *r){
   return true;
 }
 
-static bool parse_query(request *r){
+static bool parse_query(request *r) {
   r->query_count = query_parse(r->query_text, r->decoded + strlen(r->path), r->query);
-  if( r->query_count >= 0 ) return known_query(r);
-  reply_problem(r, 400, "bad_query", r->query_count==-1 ? "%% in the query is followed by two hex digits" : "too many query parameters");
+  if (r->query_count >= 0) return known_query(r);
+  reply_problem(r, 400, "bad_query",
+                r->query_count == -1 ? "%% in the query is followed by two hex digits"
+                                     : "too many query parameters");
   return false;
 }
 
-static void answer_options(request *r, int allowed){
+static void answer_options(request *r, int allowed) {
   static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE" };
   char list[64] = "OPTIONS";
-  for(int i = 0; i < 5; i++) if( allowed & 1<<i ){ strcat(list, ", "); strcat(list, names[i]); }
+  for (int i = 0; i < 5; i++)
+    if (allowed & 1 << i) {
+      strcat(list, ", ");
+      strcat(list, names[i]);
+    }
   reply_extra(r, "Allow: %s", list);
-  if( r->method!=METHOD_OPTIONS ){
+  if (r->method != METHOD_OPTIONS) {
     reply_problem(r, 405, "method_not_allowed", "here are only %s", list);
     return;
   }
-  if( request_header(r, "Access-Control-Request-Method") && r->origin ){
+  if (request_header(r, "Access-Control-Request-Method") && r->origin) {
     reply_extra(r, "Access-Control-Allow-Methods: %s", list);
-    reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Range, X-Request-Id");
+    reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, "
+                   "If-None-Match, Last-Event-ID, Range, X-Request-Id");
     reply_extra(r, "Access-Control-Max-Age: 600");
   }
   reply_empty(r, 204);
 }
 
-static void store_unavailable(request *r, int rc){
+static void store_unavailable(request *r, int rc) {
   maph_slice name = r->segments[0];
-  if( rc==MAPH_MISUSE ) reply_problem(r, 400, "bad_store_name", "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
-  else if( rc==MAPH_NOTFOUND || !store_file_exists(name.data, name.size) ) reply_no_store(r, "there is no store of that name; POST makes one");
-  else reply_maph(r, rc, NULL);
+  if (rc == MAPH_MISUSE)
+    reply_problem(
+        r, 400, "bad_store_name",
+        "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+  else if (rc == MAPH_NOTFOUND || !store_file_exists(name.data, name.size))
+    reply_no_store(r, "there is no store of that name; POST makes one");
+  else
+    reply_maph(r, rc, NULL);
 }
 
-static void run(request *r){
+static void run(request *r) {
   static const maph_slice all = { "", 0 };
-  bool of_store = strncmp(r->route->pattern, "stores/", 7)==0;
+  bool of_store = strncmp(r->route->pattern, "stores/", 7) == 0;
   int rc;
-  if( r->route->role!=ROLE_NONE && !rate_allows(r) ) return;
-  if( !auth_allows(r, r->route->role, of_store ? r->segments[0] : all) || !parse_query(r) ) return;
-  if( r->route->needs_store ){
-    r->store = store_acquire(r->segments[0].data, r->segments[0].size, (r->method & (METHOD_GET|METHOD_HEAD))!=0, &rc);
-    if( r->store==NULL ){ store_unavailable(r, rc); return; }
+  if (r->route->role != ROLE_NONE && !rate_allows(r)) return;
+  if (!auth_allows(r, r->route->role, of_store ? r->segments[0] : all) || !parse_query(r)) return;
+  if (r->route->needs_store) {
+    r->store = store_acquire(r->segments[0].data, r->segments[0].size,
+                             (r->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
+    if (r->store == NULL) {
+      store_unavailable(r, rc);
+      return;
+    }
   }
   r->route->handler(r);
   store_release(r->store);
   r->store = NULL;
 }
 
-void routes_dispatch(request *r){
+void routes_dispatch(request *r) {
   int allowed = 0;
   const char *origin = request_header(r, "Origin");
-  if( origin && guard_origin_allowed(origin) ) r->origin = origin;
-  for(int i = 0; i < ROUTES; i++){
+  if (origin && guard_origin_allowed(origin)) r->origin = origin;
+  for (int i = 0; i < ROUTES; i++) {
     enum match m = match(r, routes[i].pattern);
-    if( m==NO ) continue;
+    if (m == NO) continue;
     r->route = &routes[i];
-    if( m==MALFORMED ){
+    if (m == MALFORMED) {
       reply_problem(r, 400, "bad_path", "%% in a path is followed by two hex digits");
       return;
     }
     allowed |= routes[i].methods;
-    if( routes[i].methods & r->method ){ run(r); return; }
+    if (routes[i].methods & r->method) {
+      run(r);
+      return;
+    }
   }
-  if( allowed ) answer_options(r, allowed);
-  else reply_problem(r, 404, "no_such_path", "there is nothing at this path");
+  if (allowed)
+    answer_options(r, allowed);
+  else
+    reply_problem(r, 404, "no_such_path", "there is nothing at this path");
 }

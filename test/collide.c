@@ -1,9 +1,11 @@
 /*
 ** collide.c - keys made to collide, as who can read a store's hash seed could make them.
 **
-**   maph_colliding PATH COUNT BITS     COUNT keys whose hashes in that store have their top BITS bits 0
+**   maph_colliding PATH COUNT BITS  COUNT keys whose hashes in that store have their top BITS bits
+**   0
 **
-** They make the index split one segment in vain, until the directory's limit; then overflow segments carry them.
+** They make the index split one segment in vain, until the directory's limit; then overflow
+** segments carry them.
 */
 #include "file/store.h"
 #include "index/find.h"
@@ -14,35 +16,36 @@
 int Maphcollide_Init(Tcl_Interp *interp);
 
 /* The hash seed is in the header; the store need not be open. */
-static int read_seed(const char *path, store *s){
+static int read_seed(const char *path, store *s) {
   header h;
   FILE *f = fopen(path, "rb");
   size_t n = f ? fread(&h, sizeof h, 1, f) : 0;
-  if( f ) fclose(f);
+  if (f) fclose(f);
   memset(s, 0, sizeof *s);
   s->hash_seed = h.hash_seed;
-  return n==1;
+  return n == 1;
 }
 
-static int colliding(ClientData data, Tcl_Interp *interp, int argc, Tcl_Obj *const argv[]){
+static int colliding(ClientData data, Tcl_Interp *interp, int argc, Tcl_Obj *const argv[]) {
   Tcl_Obj *keys = Tcl_NewListObj(0, NULL);
   int count, bits, found = 0;
   uint64_t i;
   store s;
   (void)data;
-  if( argc!=4 || Tcl_GetIntFromObj(interp, argv[2], &count)!=TCL_OK || Tcl_GetIntFromObj(interp, argv[3], &bits)!=TCL_OK || bits<1 || bits>HASH_BITS ){
+  if (argc != 4 || Tcl_GetIntFromObj(interp, argv[2], &count) != TCL_OK
+      || Tcl_GetIntFromObj(interp, argv[3], &bits) != TCL_OK || bits < 1 || bits > HASH_BITS) {
     Tcl_WrongNumArgs(interp, 1, argv, "PATH COUNT BITS");
     return TCL_ERROR;
   }
-  if( !read_seed(Tcl_GetString(argv[1]), &s) ){
+  if (!read_seed(Tcl_GetString(argv[1]), &s)) {
     Tcl_SetObjResult(interp, Tcl_NewStringObj("cannot read the store's header", -1));
     return TCL_ERROR;
   }
-  for(i=0; found<count; i++){
+  for (i = 0; found < count; i++) {
     char key[256];
     int n = snprintf(key, sizeof key, "c%llu", (unsigned long long)i);
     uint64_t hash = index_hash(&s, maph_bytes(key, (size_t)n));
-    if( hash>>(64-bits)!=0 ) continue;
+    if (hash >> (64 - bits) != 0) continue;
     Tcl_ListObjAppendElement(interp, keys, Tcl_NewStringObj(key, n));
     found++;
   }
@@ -50,7 +53,7 @@ static int colliding(ClientData data, Tcl_Interp *interp, int argc, Tcl_Obj *con
   return TCL_OK;
 }
 
-int Maphcollide_Init(Tcl_Interp *interp){
+int Maphcollide_Init(Tcl_Interp *interp) {
   Tcl_CreateObjCommand(interp, "maph_colliding", colliding, NULL, NULL);
   return TCL_OK;
 }

@@ -1,5 +1,6 @@
 /*
-** forge.h - what a hostile hand would do to a store: change a field that matters, and set the checksums right again.
+** forge.h - what a hostile hand would do to a store: change a field that matters, and set the
+** checksums right again.
 */
 #ifndef MAPH_FORGE_H
 #define MAPH_FORGE_H
@@ -9,20 +10,28 @@
 
 typedef struct forge {
   uint8_t *image;
-  size_t   size, room;           /* room: bytes there are for it to grow into */
-  uint64_t state;                /* random numbers: the seed, then what follows */
-  char     what[200];            /* the last change, in words */
+  size_t size, room; /* room: bytes there are for it to grow into */
+  uint64_t state;    /* random numbers: the seed, then what follows */
+  char what[200];    /* the last change, in words */
 } forge;
 
-enum { REPAIR_HEADER = 1, REPAIR_RECORDS = 2, REPAIR_CHAIN = 4, REPAIR_CHECKPOINTS = 8, REPAIR_ALL = 15 };
+enum {
+  REPAIR_HEADER = 1,
+  REPAIR_RECORDS = 2,
+  REPAIR_CHAIN = 4,
+  REPAIR_CHECKPOINTS = 8,
+  REPAIR_ALL = 15
+};
 
 uint64_t forge_random(forge *f, uint64_t below);
-void forge_change(forge *f);                           /* one hostile change */
-void forge_repair(forge *f, int which);                /* checksums and chain made to fit the bytes */
-size_t forge_record(forge *f, uint64_t offset);        /* size of the record there, or 0 */
-void forge_dirty(forge *f, int trusted);               /* as a writer left it that died; untrusted: in another life of the machine */
+void forge_change(forge *f);                    /* one hostile change */
+void forge_repair(forge *f, int which);         /* checksums and chain made to fit the bytes */
+size_t forge_record(forge *f, uint64_t offset); /* size of the record there, or 0 */
+/* as a writer left it that died; untrusted: in another life of the machine */
+void forge_dirty(forge *f, int trusted);
 
-/* The live words that make this machine, now, believe a dirty image: copied from a store that is open at the file's place. */
+/* The live words that make this machine, now, believe a dirty image: copied from a store that is
+** open at the file's place. */
 enum { PLACE_FROM = 392, PLACE_TO = 432 };
 
 #endif

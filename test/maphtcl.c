@@ -1,26 +1,29 @@
 /*
 ** maphtcl.c - the C API of maph.h as Tcl commands.
 **
-**   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...   -> a handle, a command
-**   maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version | codes | fork SCRIPT
+**   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
+**   a handle, a command maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version |
+**   codes | fork SCRIPT
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
-**   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   begin ?DURABILITY?   stat   sync   check   refresh   close
-**   $m compact ?CALLBACK?   optimize ?CALLBACK?   backup PATH ?CALLBACK?   rewritten   changes SINCE
-**   $t  (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot prepare version
+**   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?  begin ?DURABILITY?  stat  sync  check  refresh  close
+**   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE $t
+**   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
+**   prepare version
 **                      operations commit abort
 **   $s  (snapshot)     get get_entry get_many cursor version records close
 **   $c  (cursor)       next tell seek close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
 **   $v  (view)         read address close: a slice that a get handed out, read again later
 **
-** Keys and values are byte arrays.  A failure is a Tcl error: the sentence of maph_errmsg, and errorCode {MAPH NAME CODE}.
-** get_many answers a list: {} for a missing key, {VALUE} for a found one.  check and recover answer a list of {OFFSET SENTENCE}.
-** A CALLBACK is evaluated with phase, done and total; where it answers true, or fails, the rewrite stops.
+** Keys and values are byte arrays.  A failure is a Tcl error: the sentence of maph_errmsg, and
+** errorCode {MAPH NAME CODE}. get_many answers a list: {} for a missing key, {VALUE} for a found
+** one.  check and recover answer a list of {OFFSET SENTENCE}. A CALLBACK is evaluated with phase,
+** done and total; where it answers true, or fails, the rewrite stops.
 **
-** Each object is a command; closing it, or deleting the command, closes it in C.  Objects of a handle hang on its list, so that
-** deleting the handle's command closes them first.
+** Each object is a command; closing it, or deleting the command, closes it in C.  Objects of a
+** handle hang on its list, so that deleting the handle's command closes them first.
 */
 #include "maph.h"
 #include <stdio.h>
@@ -35,53 +38,56 @@ enum { HANDLE, TXN, SNAPSHOT, CURSOR, FEED, VIEW };
 static const char *const kind_names[] = { "maph", "txn", "snapshot", "cursor", "feed", "view" };
 
 typedef struct object {
-  int            kind;
-  Tcl_Interp    *interp;
-  Tcl_Command    command;
-  struct object *handle;         /* the handle it belongs to; itself for a handle */
+  int kind;
+  Tcl_Interp *interp;
+  Tcl_Command command;
+  struct object *handle; /* the handle it belongs to; itself for a handle */
   struct object *children, *next;
-  maph          *m;
-  maph_txn      *txn;
+  maph *m;
+  maph_txn *txn;
   maph_snapshot *snapshot;
-  maph_cursor   *cursor;
-  maph_changes  *feed;
-  maph_slice     view;
+  maph_cursor *cursor;
+  maph_changes *feed;
+  maph_slice view;
 } object;
 
-/* ------------------------------------------------------------------------------------------------------ results */
-static const char *const code_names[] = { "OK", "NOTFOUND", "EXISTS", "CONFLICT", "BUSY", "READONLY", "FULL", "TOOBIG", "NOMEM",
-  "IOERR", "CORRUPT", "FORMAT", "RECOVER", "MISUSE", "CANTOPEN", "COMPACTED", "CANCELLED" };
+/* -------------------------------------------------------------------------------------- results */
+static const char *const code_names[] = {
+  "OK",    "NOTFOUND", "EXISTS", "CONFLICT", "BUSY",   "READONLY", "FULL",      "TOOBIG",   "NOMEM",
+  "IOERR", "CORRUPT",  "FORMAT", "RECOVER",  "MISUSE", "CANTOPEN", "COMPACTED", "CANCELLED"
+};
 
-static const char *code_name(int rc){
-  return rc>=0 && rc<(int)(sizeof(code_names)/sizeof(code_names[0])) ? code_names[rc] : "UNKNOWN";
+static const char *code_name(int rc) {
+  return rc >= 0 && rc < (int)(sizeof(code_names) / sizeof(code_names[0])) ? code_names[rc]
+                                                                           : "UNKNOWN";
 }
 
-/* The Tcl result of a call that returned rc: nothing, or the error.  A key that is not there is no failure and has no sentence. */
-static int answer(Tcl_Interp *interp, maph *m, int rc){
+/* The Tcl result of a call that returned rc: nothing, or the error.  A key that is not there is no
+** failure and has no sentence. */
+static int answer(Tcl_Interp *interp, maph *m, int rc) {
   char number[16];
-  if( rc==MAPH_OK ) return TCL_OK;
+  if (rc == MAPH_OK) return TCL_OK;
   snprintf(number, sizeof(number), "%d", rc);
-  Tcl_SetObjResult(interp, Tcl_NewStringObj(rc==MAPH_NOTFOUND ? maph_strerror(rc) : maph_errmsg(m), -1));
-  Tcl_SetErrorCode(interp, "MAPH", code_name(rc), number, (char*)NULL);
+  Tcl_SetObjResult(interp,
+                   Tcl_NewStringObj(rc == MAPH_NOTFOUND ? maph_strerror(rc) : maph_errmsg(m), -1));
+  Tcl_SetErrorCode(interp, "MAPH", code_name(rc), number, (char *)NULL);
   return TCL_ERROR;
 }
 
-static int usage(Tcl_Interp *interp, Tcl_Obj *const *objv, int n, const char *rest){
+static int usage(Tcl_Interp *interp, Tcl_Obj *const *objv, int n, const char *rest) {
   Tcl_WrongNumArgs(interp, n, objv, rest);
   return TCL_ERROR;
 }
 
-static maph_slice slice_of(Tcl_Obj *obj){
+static maph_slice slice_of(Tcl_Obj *obj) {
   int n;
   unsigned char *a = Tcl_GetByteArrayFromObj(obj, &n);
   return maph_bytes(a, (size_t)n);
 }
 
-static Tcl_Obj *obj_of(maph_slice s){
-  return Tcl_NewByteArrayObj(s.data, (int)s.size);
-}
+static Tcl_Obj *obj_of(maph_slice s) { return Tcl_NewByteArrayObj(s.data, (int)s.size); }
 
-static void dict_put(Tcl_Obj *dict, const char *name, Tcl_Obj *value){
+static void dict_put(Tcl_Obj *dict, const char *name, Tcl_Obj *value) {
   Tcl_DictObjPut(NULL, dict, Tcl_NewStringObj(name, -1), value);
 }
 
@@ -92,116 +98,147 @@ static const char *const perfect_names[] = { "default", "pilot", "cmph", NULL };
 static const char *const advice_names[] = { "normal", "random", "willneed", NULL };
 static const char *const when_names[] = { "always", "absent", "present", "version", NULL };
 
-static Tcl_Obj *entry_obj(const maph_entry *e){
+static Tcl_Obj *entry_obj(const maph_entry *e) {
   Tcl_Obj *dict = Tcl_NewDictObj();
   dict_put(dict, "key", obj_of(e->key));
   dict_put(dict, "value", obj_of(e->value));
   dict_put(dict, "version", Tcl_NewWideIntObj((Tcl_WideInt)e->version));
   dict_put(dict, "expires", Tcl_NewWideIntObj((Tcl_WideInt)e->expires));
-  dict_put(dict, "type", Tcl_NewStringObj(e->type>=0 && e->type<=MAPH_NULL ? type_names[e->type] : "?", -1));
-  dict_put(dict, "key_is_text", Tcl_NewIntObj(e->key_type==MAPH_KEY_TEXT));
-  dict_put(dict, "key_type", Tcl_NewStringObj(e->key_type>=0 && e->key_type<=MAPH_KEY_BLOB ? key_type_names[e->key_type] : "?", -1));
+  dict_put(dict, "type",
+           Tcl_NewStringObj(e->type >= 0 && e->type <= MAPH_NULL ? type_names[e->type] : "?", -1));
+  dict_put(dict, "key_is_text", Tcl_NewIntObj(e->key_type == MAPH_KEY_TEXT));
+  dict_put(dict, "key_type",
+           Tcl_NewStringObj(
+               e->key_type >= 0 && e->key_type <= MAPH_KEY_BLOB ? key_type_names[e->key_type] : "?",
+               -1));
   dict_put(dict, "media_type", obj_of(e->media_type));
   return dict;
 }
 
 /* A number below 2^64, also one with the top bit set. */
-static int get_u64(Tcl_Interp *interp, Tcl_Obj *obj, uint64_t *u){
+static int get_u64(Tcl_Interp *interp, Tcl_Obj *obj, uint64_t *u) {
   Tcl_WideInt w;
   char *end;
-  if( Tcl_GetWideIntFromObj(NULL, obj, &w)==TCL_OK ){ *u = (uint64_t)w; return TCL_OK; }
+  if (Tcl_GetWideIntFromObj(NULL, obj, &w) == TCL_OK) {
+    *u = (uint64_t)w;
+    return TCL_OK;
+  }
   *u = strtoull(Tcl_GetString(obj), &end, 0);
-  if( *end ){
+  if (*end) {
     Tcl_SetObjResult(interp, Tcl_ObjPrintf("expected a number: %s", Tcl_GetString(obj)));
     return TCL_ERROR;
   }
   return TCL_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------------ objects */
+/* -------------------------------------------------------------------------------------- objects */
 static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv);
 
-static void unlink_child(object *o){
+static void unlink_child(object *o) {
   object **pp;
-  if( o->handle==NULL || o->handle==o ) return;
-  for(pp = &o->handle->children; *pp; pp = &(*pp)->next){
-    if( *pp==o ){ *pp = o->next; break; }
+  if (o->handle == NULL || o->handle == o) return;
+  for (pp = &o->handle->children; *pp; pp = &(*pp)->next) {
+    if (*pp == o) {
+      *pp = o->next;
+      break;
+    }
   }
   o->handle = NULL;
 }
 
 /* The command goes away: close what it still holds. */
-static void object_deleted(ClientData data){
+static void object_deleted(ClientData data) {
   object *o = data;
-  while( o->children ) Tcl_DeleteCommandFromToken(o->interp, o->children->command);
+  while (o->children) Tcl_DeleteCommandFromToken(o->interp, o->children->command);
   unlink_child(o);
   maph_txn_abort(o->txn);
   maph_snapshot_close(o->snapshot);
   maph_cursor_close(o->cursor);
   maph_changes_close(o->feed);
   maph_close(o->m);
-  ckfree((char*)o);
+  ckfree((char *)o);
 }
 
-static object *object_new(Tcl_Interp *interp, int kind, object *handle){
+static object *object_new(Tcl_Interp *interp, int kind, object *handle) {
   static int serial;
   char name[40];
-  object *o = (object*)ckalloc(sizeof(*o));
+  object *o = (object *)ckalloc(sizeof(*o));
   memset(o, 0, sizeof(*o));
   o->kind = kind;
   o->interp = interp;
   o->handle = handle ? handle : o;
-  if( handle ){ o->next = handle->children; handle->children = o; }
+  if (handle) {
+    o->next = handle->children;
+    handle->children = o;
+  }
   snprintf(name, sizeof(name), "%s%d", kind_names[kind], ++serial);
   o->command = Tcl_CreateObjCommand(interp, name, object_cmd, o, object_deleted);
   Tcl_SetObjResult(interp, Tcl_NewStringObj(name, -1));
   return o;
 }
 
-static int new_snapshot(Tcl_Interp *interp, object *handle, int rc, maph_snapshot *s){
-  if( rc!=MAPH_OK ) return answer(interp, handle->m, rc);
+static int new_snapshot(Tcl_Interp *interp, object *handle, int rc, maph_snapshot *s) {
+  if (rc != MAPH_OK) return answer(interp, handle->m, rc);
   object_new(interp, SNAPSHOT, handle)->snapshot = s;
   return TCL_OK;
 }
 
-static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *s, Tcl_Obj *prefix){
+static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *s, Tcl_Obj *prefix) {
   maph_cursor *c;
   int rc = maph_cursor_open(handle->m, s, prefix ? slice_of(prefix) : maph_bytes("", 0), &c);
-  if( rc!=MAPH_OK ) return answer(interp, handle->m, rc);
+  if (rc != MAPH_OK) return answer(interp, handle->m, rc);
   object_new(interp, CURSOR, handle)->cursor = c;
   return TCL_OK;
 }
 
-/* --------------------------------------------------------------------------------------------- the shared verbs */
+/* ----------------------------------------------------------------------------- the shared verbs */
 /* The condition of put_if and delete_if: objv[0..objc) are its options. */
-static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_condition *c, Tcl_Obj **outcome_name){
-  static const char *const options[] = { "-when", "-version", "-expires", "-type", "-key_is_text", "-media_type", "-outcome",
-    "-key_type", "-durability", NULL };
+static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_condition *c,
+                           Tcl_Obj **outcome_name) {
+  static const char *const options[] = { "-when",        "-version",    "-expires", "-type",
+                                         "-key_is_text", "-media_type", "-outcome", "-key_type",
+                                         "-durability",  NULL };
   int i, option;
   memset(c, 0, sizeof(*c));
   *outcome_name = NULL;
-  if( objc%2 ){ Tcl_SetResult(interp, (char*)"an option lacks its value", TCL_STATIC); return TCL_ERROR; }
-  for(i=0; i<objc; i += 2){
-    Tcl_Obj *value = objv[i+1];
+  if (objc % 2) {
+    Tcl_SetResult(interp, (char *)"an option lacks its value", TCL_STATIC);
+    return TCL_ERROR;
+  }
+  for (i = 0; i < objc; i += 2) {
+    Tcl_Obj *value = objv[i + 1];
     int rc = TCL_OK;
-    if( Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option)!=TCL_OK ) return TCL_ERROR;
-    switch( option ){
-      case 0: if( Tcl_GetIntFromObj(NULL, value, &c->when)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, when_names, "when", 0, &c->when); break;
+    if (Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option) != TCL_OK)
+      return TCL_ERROR;
+    switch (option) {
+      case 0:
+        if (Tcl_GetIntFromObj(NULL, value, &c->when) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, when_names, "when", 0, &c->when);
+        break;
       case 1: rc = get_u64(interp, value, &c->version); break;
       case 2: rc = get_u64(interp, value, &c->expires); break;
-      case 3: if( Tcl_GetIntFromObj(NULL, value, &c->type)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, type_names, "type", 0, &c->type); break;
+      case 3:
+        if (Tcl_GetIntFromObj(NULL, value, &c->type) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, type_names, "type", 0, &c->type);
+        break;
       case 4: rc = Tcl_GetBooleanFromObj(interp, value, &c->key_type); break;
       case 5: c->media_type = slice_of(value); break;
       case 6: *outcome_name = value; break;
-      case 7: rc = Tcl_GetIndexFromObj(interp, value, key_type_names, "key type", 0, &c->key_type); break;
-      case 8: if( Tcl_GetIntFromObj(NULL, value, &c->durability)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0, &c->durability); break;
+      case 7:
+        rc = Tcl_GetIndexFromObj(interp, value, key_type_names, "key type", 0, &c->key_type);
+        break;
+      case 8:
+        if (Tcl_GetIntFromObj(NULL, value, &c->durability) != TCL_OK)
+          rc =
+              Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0, &c->durability);
+        break;
     }
-    if( rc!=TCL_OK ) return rc;
+    if (rc != TCL_OK) return rc;
   }
   return TCL_OK;
 }
 
-static void store_outcome(Tcl_Interp *interp, Tcl_Obj *name, const maph_outcome *outcome){
+static void store_outcome(Tcl_Interp *interp, Tcl_Obj *name, const maph_outcome *outcome) {
   Tcl_Obj *dict = Tcl_NewDictObj();
   dict_put(dict, "version", Tcl_NewWideIntObj((Tcl_WideInt)outcome->version));
   dict_put(dict, "existed", Tcl_NewIntObj(outcome->existed));
@@ -209,95 +246,108 @@ static void store_outcome(Tcl_Interp *interp, Tcl_Obj *name, const maph_outcome 
 }
 
 /* put, put_if, delete, delete_if of a handle or a transaction. */
-static int write_verb(object *o, Tcl_Interp *interp, const char *verb, int objc, Tcl_Obj *const *objv){
+static int write_verb(object *o, Tcl_Interp *interp, const char *verb, int objc,
+                      Tcl_Obj *const *objv) {
   maph *m = o->handle->m;
-  int is_put = verb[0]=='p', is_if = strchr(verb, '_')!=NULL, fixed = is_put ? 4 : 3, rc;
+  int is_put = verb[0] == 'p', is_if = strchr(verb, '_') != NULL, fixed = is_put ? 4 : 3, rc;
   maph_condition condition;
-  maph_outcome outcome = {0, 0};
+  maph_outcome outcome = { 0, 0 };
   Tcl_Obj *outcome_name = NULL;
-  maph_slice key, value = {NULL, 0};
+  maph_slice key, value = { NULL, 0 };
 
-  if( is_if ? objc<fixed : objc!=fixed ) return usage(interp, objv, 2, is_put ? "KEY VALUE ?options?" : "KEY ?options?");
-  if( is_if && parse_condition(interp, objc-fixed, objv+fixed, &condition, &outcome_name)!=TCL_OK ) return TCL_ERROR;
-  if( is_if ) condition.outcome = outcome_name ? &outcome : NULL;
+  if (is_if ? objc < fixed : objc != fixed)
+    return usage(interp, objv, 2, is_put ? "KEY VALUE ?options?" : "KEY ?options?");
+  if (is_if
+      && parse_condition(interp, objc - fixed, objv + fixed, &condition, &outcome_name) != TCL_OK)
+    return TCL_ERROR;
+  if (is_if) condition.outcome = outcome_name ? &outcome : NULL;
   key = slice_of(objv[2]);
-  if( is_put ) value = slice_of(objv[3]);
-  if( o->kind==TXN ){
-    rc = is_put ? (is_if ? maph_txn_put_if(o->txn, key, value, &condition) : maph_txn_put(o->txn, key, value))
-                : (is_if ? maph_txn_delete_if(o->txn, key, &condition) : maph_txn_delete(o->txn, key));
-  }else{
+  if (is_put) value = slice_of(objv[3]);
+  if (o->kind == TXN) {
+    rc = is_put
+             ? (is_if ? maph_txn_put_if(o->txn, key, value, &condition)
+                      : maph_txn_put(o->txn, key, value))
+             : (is_if ? maph_txn_delete_if(o->txn, key, &condition) : maph_txn_delete(o->txn, key));
+  } else {
     rc = is_put ? (is_if ? maph_put_if(m, key, value, &condition) : maph_put(m, key, value))
                 : (is_if ? maph_delete_if(m, key, &condition) : maph_delete(m, key));
   }
-  if( outcome_name ) store_outcome(interp, outcome_name, &outcome);
+  if (outcome_name) store_outcome(interp, outcome_name, &outcome);
   return answer(interp, m, rc);
 }
 
-static int get_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  maph_slice key, value = {NULL, 0};
+static int get_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  maph_slice key, value = { NULL, 0 };
   int rc;
-  if( objc!=3 && objc!=4 ) return usage(interp, objv, 2, "KEY ?DEFAULT?");
+  if (objc != 3 && objc != 4) return usage(interp, objv, 2, "KEY ?DEFAULT?");
   key = slice_of(objv[2]);
-  rc = o->kind==TXN ? maph_txn_get(o->txn, key, &value) : o->kind==SNAPSHOT ? maph_snapshot_get(o->snapshot, key, &value)
-     : maph_get(o->m, key, &value);
-  if( rc==MAPH_NOTFOUND && value.data!=NULL ) Tcl_Panic("a value beside NOTFOUND");
-  if( rc==MAPH_NOTFOUND && objc==4 ){ Tcl_SetObjResult(interp, objv[3]); return TCL_OK; }
-  if( rc==MAPH_OK ) Tcl_SetObjResult(interp, obj_of(value));
+  rc = o->kind == TXN        ? maph_txn_get(o->txn, key, &value)
+       : o->kind == SNAPSHOT ? maph_snapshot_get(o->snapshot, key, &value)
+                             : maph_get(o->m, key, &value);
+  if (rc == MAPH_NOTFOUND && value.data != NULL) Tcl_Panic("a value beside NOTFOUND");
+  if (rc == MAPH_NOTFOUND && objc == 4) {
+    Tcl_SetObjResult(interp, objv[3]);
+    return TCL_OK;
+  }
+  if (rc == MAPH_OK) Tcl_SetObjResult(interp, obj_of(value));
   return answer(interp, o->handle->m, rc);
 }
 
-static int get_entry_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int get_entry_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_slice key;
   maph_entry entry;
   int rc;
-  if( objc!=3 ) return usage(interp, objv, 2, "KEY");
+  if (objc != 3) return usage(interp, objv, 2, "KEY");
   key = slice_of(objv[2]);
-  rc = o->kind==TXN ? maph_txn_get_entry(o->txn, key, &entry) : o->kind==SNAPSHOT ? maph_snapshot_get_entry(o->snapshot, key, &entry)
-     : maph_get_entry(o->m, key, &entry);
-  if( rc==MAPH_OK ) Tcl_SetObjResult(interp, entry_obj(&entry));
+  rc = o->kind == TXN        ? maph_txn_get_entry(o->txn, key, &entry)
+       : o->kind == SNAPSHOT ? maph_snapshot_get_entry(o->snapshot, key, &entry)
+                             : maph_get_entry(o->m, key, &entry);
+  if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
   return answer(interp, o->handle->m, rc);
 }
 
 /* maph_snapshot_get_entries has to say of each key what one get and get_many say. */
-static void compare_entries(object *o, int n, const maph_slice *keys, const maph_slice *values){
-  maph_entry *entries = (maph_entry*)ckalloc(sizeof(*entries)*(size_t)(n+1)), one;
+static void compare_entries(object *o, int n, const maph_slice *keys, const maph_slice *values) {
+  maph_entry *entries = (maph_entry *)ckalloc(sizeof(*entries) * (size_t)(n + 1)), one;
   int i;
-  if( maph_snapshot_get_entries(o->snapshot, (size_t)n, keys, entries)!=MAPH_OK ) Tcl_Panic("get_entries: %s", maph_errmsg(NULL));
-  for(i=0; i<n; i++){
+  if (maph_snapshot_get_entries(o->snapshot, (size_t)n, keys, entries) != MAPH_OK)
+    Tcl_Panic("get_entries: %s", maph_errmsg(NULL));
+  for (i = 0; i < n; i++) {
     int rc = maph_snapshot_get_entry(o->snapshot, keys[i], &one);
-    if( memcmp(&one, &entries[i], sizeof one)!=0 || (rc==MAPH_OK)!=(entries[i].key.data!=NULL) || values[i].data!=one.value.data ){
+    if (memcmp(&one, &entries[i], sizeof one) != 0
+        || (rc == MAPH_OK) != (entries[i].key.data != NULL) || values[i].data != one.value.data) {
       Tcl_Panic("get_entries, get_entry and get_many differ about key %d", i);
     }
   }
-  ckfree((char*)entries);
+  ckfree((char *)entries);
 }
 
-static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj **elements, *list;
   maph_slice *slices;
   int i, n, rc;
-  if( objc!=3 ) return usage(interp, objv, 2, "KEYS");
-  if( Tcl_ListObjGetElements(interp, objv[2], &n, &elements)!=TCL_OK ) return TCL_ERROR;
-  slices = (maph_slice*)ckalloc(sizeof(*slices)*2*(size_t)(n+1));
-  for(i=0; i<n; i++) slices[i] = slice_of(elements[i]);
-  rc = o->kind==SNAPSHOT ? maph_snapshot_get_many(o->snapshot, (size_t)n, slices, slices+n)
-     : maph_get_many(o->m, (size_t)n, slices, slices+n);
-  if( rc==MAPH_OK && o->kind==SNAPSHOT ) compare_entries(o, n, slices, slices+n);
-  if( rc==MAPH_OK ){
+  if (objc != 3) return usage(interp, objv, 2, "KEYS");
+  if (Tcl_ListObjGetElements(interp, objv[2], &n, &elements) != TCL_OK) return TCL_ERROR;
+  slices = (maph_slice *)ckalloc(sizeof(*slices) * 2 * (size_t)(n + 1));
+  for (i = 0; i < n; i++) slices[i] = slice_of(elements[i]);
+  rc = o->kind == SNAPSHOT ? maph_snapshot_get_many(o->snapshot, (size_t)n, slices, slices + n)
+                           : maph_get_many(o->m, (size_t)n, slices, slices + n);
+  if (rc == MAPH_OK && o->kind == SNAPSHOT) compare_entries(o, n, slices, slices + n);
+  if (rc == MAPH_OK) {
     list = Tcl_NewListObj(0, NULL);
-    for(i=0; i<n; i++){
+    for (i = 0; i < n; i++) {
       Tcl_Obj *one = Tcl_NewListObj(0, NULL);
-      if( slices[n+i].data ) Tcl_ListObjAppendElement(NULL, one, obj_of(slices[n+i]));
+      if (slices[n + i].data) Tcl_ListObjAppendElement(NULL, one, obj_of(slices[n + i]));
       Tcl_ListObjAppendElement(NULL, list, one);
     }
     Tcl_SetObjResult(interp, list);
   }
-  ckfree((char*)slices);
+  ckfree((char *)slices);
   return answer(interp, o->handle->m, rc);
 }
 
-/* --------------------------------------------------------------------------------------------------- the handle */
-static int report_to_list(void *arg, uint64_t offset, const char *sentence){
+/* ----------------------------------------------------------------------------------- the handle */
+static int report_to_list(void *arg, uint64_t offset, const char *sentence) {
   Tcl_Obj *pair = Tcl_NewListObj(0, NULL);
   Tcl_ListObjAppendElement(NULL, pair, Tcl_NewWideIntObj((Tcl_WideInt)offset));
   Tcl_ListObjAppendElement(NULL, pair, Tcl_NewStringObj(sentence, -1));
@@ -305,64 +355,92 @@ static int report_to_list(void *arg, uint64_t offset, const char *sentence){
   return 0;
 }
 
-/* Long work tells a script how far it is.  A script that fails stops it too, and its error is the answer. */
-typedef struct listener { Tcl_Interp *interp; Tcl_Obj *script, *error; } listener;
+/* Long work tells a script how far it is.  A script that fails stops it too, and its error is the
+** answer. */
+typedef struct listener {
+  Tcl_Interp *interp;
+  Tcl_Obj *script, *error;
+} listener;
 
-static int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total){
+static int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total) {
   listener *l = arg;
   Tcl_Obj *command = Tcl_DuplicateObj(l->script);
   int rc, stop = 0;
   Tcl_IncrRefCount(command);
   rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewStringObj(phase, -1));
-  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
-  if( rc==TCL_OK ) rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
-  if( rc==TCL_OK ) rc = Tcl_EvalObjEx(l->interp, command, TCL_EVAL_GLOBAL);
-  if( rc==TCL_OK ) rc = Tcl_GetBooleanFromObj(l->interp, Tcl_GetObjResult(l->interp), &stop);
+  if (rc == TCL_OK)
+    rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
+  if (rc == TCL_OK)
+    rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
+  if (rc == TCL_OK) rc = Tcl_EvalObjEx(l->interp, command, TCL_EVAL_GLOBAL);
+  if (rc == TCL_OK) rc = Tcl_GetBooleanFromObj(l->interp, Tcl_GetObjResult(l->interp), &stop);
   Tcl_DecrRefCount(command);
-  if( rc==TCL_OK ){ Tcl_ResetResult(l->interp); return stop; }
+  if (rc == TCL_OK) {
+    Tcl_ResetResult(l->interp);
+    return stop;
+  }
   l->error = Tcl_GetObjResult(l->interp);
   Tcl_IncrRefCount(l->error);
   return 1;
 }
 
 /* What was said of progress came to this: the script's own failure goes before the call's. */
-static int listened(Tcl_Interp *interp, maph *m, const listener *l, int rc){
-  if( l->error==NULL ) return answer(interp, m, rc);
+static int listened(Tcl_Interp *interp, maph *m, const listener *l, int rc) {
+  if (l->error == NULL) return answer(interp, m, rc);
   Tcl_SetObjResult(interp, l->error);
   Tcl_DecrRefCount(l->error);
   return TCL_ERROR;
 }
 
-static int check_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int check_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj *list;
-  listener l = { interp, objc>2 ? objv[2] : NULL, NULL };
+  listener l = { interp, objc > 2 ? objv[2] : NULL, NULL };
   int n, rc;
-  if( objc>3 ) return usage(interp, objv, 2, "?CALLBACK?");
+  if (objc > 3) return usage(interp, objv, 2, "?CALLBACK?");
   list = Tcl_NewListObj(0, NULL);
   Tcl_IncrRefCount(list);
-  rc = l.script ? maph_check_progress(o->m, report_to_list, list, tell_script, &l) : maph_check(o->m, report_to_list, list);
+  rc = l.script ? maph_check_progress(o->m, report_to_list, list, tell_script, &l)
+                : maph_check(o->m, report_to_list, list);
   Tcl_SetObjResult(interp, list);
   Tcl_DecrRefCount(list);
   Tcl_ListObjLength(NULL, list, &n);
-  if( rc==MAPH_CORRUPT && n>0 ) return TCL_OK;
-  if( rc==MAPH_OK && n>0 ) Tcl_Panic("maph_check answers OK and reports problems");
+  if (rc == MAPH_CORRUPT && n > 0) return TCL_OK;
+  if (rc == MAPH_OK && n > 0) Tcl_Panic("maph_check answers OK and reports problems");
   return listened(interp, o->m, &l, rc);
 }
 
-static Tcl_Obj *perfect_obj(int algorithm){
-  return Tcl_NewStringObj(algorithm==0 ? "none" : algorithm>0 && algorithm<=MAPH_PERFECT_CMPH ? perfect_names[algorithm] : "?", -1);
+static Tcl_Obj *perfect_obj(int algorithm) {
+  return Tcl_NewStringObj(algorithm == 0 ? "none"
+                          : algorithm > 0 && algorithm <= MAPH_PERFECT_CMPH
+                              ? perfect_names[algorithm]
+                              : "?",
+                          -1);
 }
 
-static int stat_verb(object *o, Tcl_Interp *interp){
+static int stat_verb(object *o, Tcl_Interp *interp) {
   maph_stats s;
   Tcl_Obj *dict;
   int rc = maph_stat(o->m, &s);
-  if( rc!=MAPH_OK ) return answer(interp, o->m, rc);
+  if (rc != MAPH_OK) return answer(interp, o->m, rc);
   dict = Tcl_NewDictObj();
 #define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)s.field))
-  NUMBER(records); NUMBER(live_bytes); NUMBER(dead_bytes); NUMBER(index_bytes); NUMBER(used_bytes); NUMBER(file_bytes);
-  NUMBER(version); NUMBER(generation); NUMBER(flushed_bytes); NUMBER(segments); NUMBER(poisoned);
-  NUMBER(oldest_version); NUMBER(direct); NUMBER(frozen_keys); NUMBER(moved_keys); NUMBER(later_keys); NUMBER(frozen_bytes);
+  NUMBER(records);
+  NUMBER(live_bytes);
+  NUMBER(dead_bytes);
+  NUMBER(index_bytes);
+  NUMBER(used_bytes);
+  NUMBER(file_bytes);
+  NUMBER(version);
+  NUMBER(generation);
+  NUMBER(flushed_bytes);
+  NUMBER(segments);
+  NUMBER(poisoned);
+  NUMBER(oldest_version);
+  NUMBER(direct);
+  NUMBER(frozen_keys);
+  NUMBER(moved_keys);
+  NUMBER(later_keys);
+  NUMBER(frozen_bytes);
 #undef NUMBER
   dict_put(dict, "perfect_hash", perfect_obj(s.perfect_hash));
   dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(s.perfect_bits));
@@ -372,61 +450,75 @@ static int stat_verb(object *o, Tcl_Interp *interp){
   return TCL_OK;
 }
 
-static int begin_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int begin_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   int durability = MAPH_SYNC_DEFAULT, rc;
   maph_txn *txn;
-  if( objc>3 ) return usage(interp, objv, 2, "?DURABILITY?");
-  if( objc==3 && Tcl_GetIntFromObj(NULL, objv[2], &durability)!=TCL_OK
-   && Tcl_GetIndexFromObj(interp, objv[2], durability_names, "durability", 0, &durability)!=TCL_OK ) return TCL_ERROR;
+  if (objc > 3) return usage(interp, objv, 2, "?DURABILITY?");
+  if (objc == 3 && Tcl_GetIntFromObj(NULL, objv[2], &durability) != TCL_OK
+      && Tcl_GetIndexFromObj(interp, objv[2], durability_names, "durability", 0, &durability)
+             != TCL_OK)
+    return TCL_ERROR;
   rc = maph_txn_begin(o->m, durability, &txn);
-  if( rc!=MAPH_OK ) return answer(interp, o->m, rc);
+  if (rc != MAPH_OK) return answer(interp, o->m, rc);
   object_new(interp, TXN, o)->txn = txn;
   return TCL_OK;
 }
 
-static int view_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int view_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_slice value;
   int rc;
-  if( objc!=3 ) return usage(interp, objv, 2, "KEY");
+  if (objc != 3) return usage(interp, objv, 2, "KEY");
   rc = maph_get(o->m, slice_of(objv[2]), &value);
-  if( rc==MAPH_OK ) object_new(interp, VIEW, o)->view = value;
+  if (rc == MAPH_OK) object_new(interp, VIEW, o)->view = value;
   return answer(interp, o->m, rc);
 }
 
-static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_CmdInfo info;
   maph_snapshot *s = NULL;
-  if( objc>4 ) return usage(interp, objv, 2, "?PREFIX? ?SNAPSHOT?");
-  if( objc==4 ){
-    if( !Tcl_GetCommandInfo(interp, Tcl_GetString(objv[3]), &info) || info.objProc!=object_cmd ) return usage(interp, objv, 2, "?PREFIX? ?SNAPSHOT?");
-    s = ((object*)info.objClientData)->snapshot;
+  if (objc > 4) return usage(interp, objv, 2, "?PREFIX? ?SNAPSHOT?");
+  if (objc == 4) {
+    if (!Tcl_GetCommandInfo(interp, Tcl_GetString(objv[3]), &info) || info.objProc != object_cmd)
+      return usage(interp, objv, 2, "?PREFIX? ?SNAPSHOT?");
+    s = ((object *)info.objClientData)->snapshot;
   }
-  return new_cursor(interp, o, s, objc>2 ? objv[2] : NULL);
+  return new_cursor(interp, o, s, objc > 2 ? objv[2] : NULL);
 }
 
 /* compact, optimize and backup. */
-static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   const char *verb = Tcl_GetString(objv[1]);
-  int fixed = verb[0]=='b' ? 3 : 2;
-  Tcl_Obj *script = objc>fixed ? objv[fixed] : NULL;
+  int fixed = verb[0] == 'b' ? 3 : 2;
+  Tcl_Obj *script = objc > fixed ? objv[fixed] : NULL;
   listener l = { interp, script, NULL };
   maph_progress_fn tell = script ? tell_script : NULL;
   maph *m = o->m;
   int rc;
-  if( objc<fixed || objc>fixed+1 ) return usage(interp, objv, 2, fixed==3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
-  rc = verb[0]=='b' ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l) : verb[0]=='o' ? maph_optimize(m, tell, &l) : maph_compact(m, tell, &l);
+  if (objc < fixed || objc > fixed + 1)
+    return usage(interp, objv, 2, fixed == 3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
+  rc = verb[0] == 'b'   ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l)
+       : verb[0] == 'o' ? maph_optimize(m, tell, &l)
+                        : maph_compact(m, tell, &l);
   return listened(interp, m, &l, rc);
 }
 
-static int rewritten_verb(object *o, Tcl_Interp *interp){
+static int rewritten_verb(object *o, Tcl_Interp *interp) {
   maph_rewrite r;
   Tcl_Obj *dict;
   int rc = maph_rewritten(o->m, &r);
-  if( rc!=MAPH_OK ) return answer(interp, o->m, rc);
+  if (rc != MAPH_OK) return answer(interp, o->m, rc);
   dict = Tcl_NewDictObj();
 #define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)r.field))
-  NUMBER(bytes_before); NUMBER(bytes_after); NUMBER(records); NUMBER(swept); NUMBER(caught_up); NUMBER(frozen_keys); NUMBER(direct);
-  NUMBER(took_ns); NUMBER(pause_ns); NUMBER(memory_bytes);
+  NUMBER(bytes_before);
+  NUMBER(bytes_after);
+  NUMBER(records);
+  NUMBER(swept);
+  NUMBER(caught_up);
+  NUMBER(frozen_keys);
+  NUMBER(direct);
+  NUMBER(took_ns);
+  NUMBER(pause_ns);
+  NUMBER(memory_bytes);
 #undef NUMBER
   dict_put(dict, "perfect_hash", perfect_obj(r.perfect_hash));
   dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(r.perfect_bits));
@@ -435,26 +527,26 @@ static int rewritten_verb(object *o, Tcl_Interp *interp){
   return TCL_OK;
 }
 
-static int changes_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int changes_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_changes *feed;
   uint64_t since;
   int rc;
-  if( objc!=3 ) return usage(interp, objv, 2, "SINCE");
-  if( get_u64(interp, objv[2], &since)!=TCL_OK ) return TCL_ERROR;
+  if (objc != 3) return usage(interp, objv, 2, "SINCE");
+  if (get_u64(interp, objv[2], &since) != TCL_OK) return TCL_ERROR;
   rc = maph_changes_open(o->m, since, &feed);
-  if( rc!=MAPH_OK ) return answer(interp, o->m, rc);
+  if (rc != MAPH_OK) return answer(interp, o->m, rc);
   object_new(interp, FEED, o)->feed = feed;
   return TCL_OK;
 }
 
 /* Close: the transactions are aborted by maph_close, so their commands go without touching them. */
-static int close_handle(object *o, Tcl_Interp *interp){
+static int close_handle(object *o, Tcl_Interp *interp) {
   maph *m = o->m;
   object *child, *next;
   int rc = maph_close(m);
-  if( rc==MAPH_MISUSE ) return answer(interp, NULL, rc);
+  if (rc == MAPH_MISUSE) return answer(interp, NULL, rc);
   o->m = NULL;
-  for(child = o->children; child; child = next){
+  for (child = o->children; child; child = next) {
     next = child->next;
     child->txn = NULL;
     Tcl_DeleteCommandFromToken(interp, child->command);
@@ -463,278 +555,375 @@ static int close_handle(object *o, Tcl_Interp *interp){
   return answer(interp, NULL, rc);
 }
 
-static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const verbs[] = { "get", "get_entry", "get_many", "exists", "view", "put", "put_if", "delete", "delete_if",
-    "snapshot", "cursor", "begin", "compact", "optimize", "backup", "changes", "check", "rewritten", "stat", "sync", "refresh", "close", "errmsg", NULL };
-  enum { GET, GET_ENTRY, GET_MANY, EXISTS, VIEW_, PUT, PUT_IF, DELETE, DELETE_IF, SNAPSHOT_, CURSOR_, BEGIN, COMPACT, OPTIMIZE,
-    BACKUP, CHANGES, CHECK, REWRITTEN, STAT, SYNC, REFRESH, CLOSE, ERRMSG };
+static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = { "get",     "get_entry", "get_many",  "exists",    "view",
+                                       "put",     "put_if",    "delete",    "delete_if", "snapshot",
+                                       "cursor",  "begin",     "compact",   "optimize",  "backup",
+                                       "changes", "check",     "rewritten", "stat",      "sync",
+                                       "refresh", "close",     "errmsg",    NULL };
+  enum {
+    GET,
+    GET_ENTRY,
+    GET_MANY,
+    EXISTS,
+    VIEW_,
+    PUT,
+    PUT_IF,
+    DELETE,
+    DELETE_IF,
+    SNAPSHOT_,
+    CURSOR_,
+    BEGIN,
+    COMPACT,
+    OPTIMIZE,
+    BACKUP,
+    CHANGES,
+    CHECK,
+    REWRITTEN,
+    STAT,
+    SYNC,
+    REFRESH,
+    CLOSE,
+    ERRMSG
+  };
   maph_snapshot *s = NULL;
   int verb, rc;
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  if( verb>=REWRITTEN && objc!=2 ) return usage(interp, objv, 2, NULL);
-  switch( verb ){
-    case GET:       return get_verb(o, interp, objc, objv);
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  if (verb >= REWRITTEN && objc != 2) return usage(interp, objv, 2, NULL);
+  switch (verb) {
+    case GET: return get_verb(o, interp, objc, objv);
     case GET_ENTRY: return get_entry_verb(o, interp, objc, objv);
-    case GET_MANY:  return get_many_verb(o, interp, objc, objv);
-    case VIEW_:     return view_verb(o, interp, objc, objv);
+    case GET_MANY: return get_many_verb(o, interp, objc, objv);
+    case VIEW_: return view_verb(o, interp, objc, objv);
     case EXISTS:
-      if( objc!=3 ) return usage(interp, objv, 2, "KEY");
+      if (objc != 3) return usage(interp, objv, 2, "KEY");
       rc = maph_exists(o->m, slice_of(objv[2]));
-      if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) return answer(interp, o->m, rc);
-      Tcl_SetObjResult(interp, Tcl_NewIntObj(rc==MAPH_OK));
+      if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return answer(interp, o->m, rc);
+      Tcl_SetObjResult(interp, Tcl_NewIntObj(rc == MAPH_OK));
       return TCL_OK;
     case SNAPSHOT_: rc = maph_snapshot_open(o->m, &s); return new_snapshot(interp, o, rc, s);
-    case CURSOR_:   return cursor_verb(o, interp, objc, objv);
-    case BEGIN:     return begin_verb(o, interp, objc, objv);
-    case COMPACT: case OPTIMIZE: case BACKUP: return rewrite_verb(o, interp, objc, objv);
-    case CHANGES:   return changes_verb(o, interp, objc, objv);
+    case CURSOR_: return cursor_verb(o, interp, objc, objv);
+    case BEGIN: return begin_verb(o, interp, objc, objv);
+    case COMPACT:
+    case OPTIMIZE:
+    case BACKUP: return rewrite_verb(o, interp, objc, objv);
+    case CHANGES: return changes_verb(o, interp, objc, objv);
     case REWRITTEN: return rewritten_verb(o, interp);
-    case STAT:      return stat_verb(o, interp);
-    case SYNC:      return answer(interp, o->m, maph_sync(o->m));
-    case CHECK:     return check_verb(o, interp, objc, objv);
-    case REFRESH:   return answer(interp, o->m, maph_refresh(o->m));
-    case CLOSE:     return close_handle(o, interp);
-    case ERRMSG:    Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
-    default:        return write_verb(o, interp, verbs[verb], objc, objv);
+    case STAT: return stat_verb(o, interp);
+    case SYNC: return answer(interp, o->m, maph_sync(o->m));
+    case CHECK: return check_verb(o, interp, objc, objv);
+    case REFRESH: return answer(interp, o->m, maph_refresh(o->m));
+    case CLOSE: return close_handle(o, interp);
+    case ERRMSG: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
+    default: return write_verb(o, interp, verbs[verb], objc, objv);
   }
 }
 
-/* -------------------------------------------------------------------------- transaction, snapshot, cursor, feed, view */
-static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const verbs[] = { "get", "get_entry", "put", "put_if", "delete", "delete_if", "savepoint", "release", "rollback_to",
-    "snapshot", "prepare", "version", "operations", "commit", "abort", NULL };
-  enum { GET, GET_ENTRY, PUT, PUT_IF, DELETE, DELETE_IF, SAVEPOINT, RELEASE, ROLLBACK_TO, SNAPSHOT_, PREPARE, VERSION, OPERATIONS, COMMIT, ABORT };
+/* ---------------------------------------------------- transaction, snapshot, cursor, feed, view */
+static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = { "get",         "get_entry", "put",       "put_if",
+                                       "delete",      "delete_if", "savepoint", "release",
+                                       "rollback_to", "snapshot",  "prepare",   "version",
+                                       "operations",  "commit",    "abort",     NULL };
+  enum {
+    GET,
+    GET_ENTRY,
+    PUT,
+    PUT_IF,
+    DELETE,
+    DELETE_IF,
+    SAVEPOINT,
+    RELEASE,
+    ROLLBACK_TO,
+    SNAPSHOT_,
+    PREPARE,
+    VERSION,
+    OPERATIONS,
+    COMMIT,
+    ABORT
+  };
   maph *m = o->handle->m;
   maph_snapshot *s = NULL;
   int verb, n, rc;
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  if( verb>=SNAPSHOT_ && objc!=2 ) return usage(interp, objv, 2, NULL);
-  switch( verb ){
-    case GET:        return get_verb(o, interp, objc, objv);
-    case GET_ENTRY:  return get_entry_verb(o, interp, objc, objv);
-    case SAVEPOINT: case RELEASE: case ROLLBACK_TO:
-      if( objc!=3 ) return usage(interp, objv, 2, "N");
-      if( Tcl_GetIntFromObj(interp, objv[2], &n)!=TCL_OK ) return TCL_ERROR;
-      return answer(interp, m, verb==SAVEPOINT ? maph_txn_savepoint(o->txn, n) : verb==RELEASE ? maph_txn_release(o->txn, n)
-                             : maph_txn_rollback_to(o->txn, n));
-    case SNAPSHOT_:  rc = maph_txn_snapshot(o->txn, &s); return new_snapshot(interp, o->handle, rc, s);
-    case PREPARE:    return answer(interp, m, maph_txn_prepare(o->txn));
-    case VERSION:    Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_version(o->txn))); return TCL_OK;
-    case OPERATIONS: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_operations(o->txn))); return TCL_OK;
-    case COMMIT: case ABORT:
-      rc = verb==COMMIT ? maph_txn_commit(o->txn) : maph_txn_abort(o->txn);
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  if (verb >= SNAPSHOT_ && objc != 2) return usage(interp, objv, 2, NULL);
+  switch (verb) {
+    case GET: return get_verb(o, interp, objc, objv);
+    case GET_ENTRY: return get_entry_verb(o, interp, objc, objv);
+    case SAVEPOINT:
+    case RELEASE:
+    case ROLLBACK_TO:
+      if (objc != 3) return usage(interp, objv, 2, "N");
+      if (Tcl_GetIntFromObj(interp, objv[2], &n) != TCL_OK) return TCL_ERROR;
+      return answer(interp, m,
+                    verb == SAVEPOINT ? maph_txn_savepoint(o->txn, n)
+                    : verb == RELEASE ? maph_txn_release(o->txn, n)
+                                      : maph_txn_rollback_to(o->txn, n));
+    case SNAPSHOT_:
+      rc = maph_txn_snapshot(o->txn, &s);
+      return new_snapshot(interp, o->handle, rc, s);
+    case PREPARE: return answer(interp, m, maph_txn_prepare(o->txn));
+    case VERSION:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_version(o->txn)));
+      return TCL_OK;
+    case OPERATIONS:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_operations(o->txn)));
+      return TCL_OK;
+    case COMMIT:
+    case ABORT:
+      rc = verb == COMMIT ? maph_txn_commit(o->txn) : maph_txn_abort(o->txn);
       o->txn = NULL;
       Tcl_DeleteCommandFromToken(interp, o->command);
       return answer(interp, m, rc);
-    default:         return write_verb(o, interp, verbs[verb], objc, objv);
+    default: return write_verb(o, interp, verbs[verb], objc, objv);
   }
 }
 
-static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const verbs[] = { "get", "get_entry", "get_many", "cursor", "version", "records", "close", NULL };
+static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = { "get",     "get_entry", "get_many", "cursor",
+                                       "version", "records",   "close",    NULL };
   int verb;
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  switch( verb ){
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  switch (verb) {
     case 0: return get_verb(o, interp, objc, objv);
     case 1: return get_entry_verb(o, interp, objc, objv);
     case 2: return get_many_verb(o, interp, objc, objv);
-    case 3: return new_cursor(interp, o->handle, o->snapshot, objc>2 ? objv[2] : NULL);
-    case 4: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_version(o->snapshot))); return TCL_OK;
-    case 5: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot))); return TCL_OK;
+    case 3: return new_cursor(interp, o->handle, o->snapshot, objc > 2 ? objv[2] : NULL);
+    case 4:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_version(o->snapshot)));
+      return TCL_OK;
+    case 5:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
+      return TCL_OK;
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
 
-static int cursor_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int cursor_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "next", "tell", "seek", "close", NULL };
   maph_entry entry;
   uint64_t place;
   int verb, rc;
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  switch( verb ){
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  switch (verb) {
     case 0:
       rc = maph_cursor_next(o->cursor, &entry);
-      if( rc==MAPH_OK ) Tcl_SetObjResult(interp, entry_obj(&entry));
+      if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
       return answer(interp, o->handle->m, rc);
-    case 1: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_cursor_tell(o->cursor))); return TCL_OK;
+    case 1:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_cursor_tell(o->cursor)));
+      return TCL_OK;
     case 2:
-      if( objc!=3 ) return usage(interp, objv, 2, "PLACE");
-      if( get_u64(interp, objv[2], &place)!=TCL_OK ) return TCL_ERROR;
+      if (objc != 3) return usage(interp, objv, 2, "PLACE");
+      if (get_u64(interp, objv[2], &place) != TCL_OK) return TCL_ERROR;
       return answer(interp, o->handle->m, maph_cursor_seek(o->cursor, place));
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
 
-static Tcl_Obj *change_obj(const maph_change *c){
+static Tcl_Obj *change_obj(const maph_change *c) {
   Tcl_Obj *dict = entry_obj(&c->entry);
   dict_put(dict, "deleted", Tcl_NewIntObj(c->deleted));
   dict_put(dict, "last", Tcl_NewIntObj(c->last));
   return dict;
 }
 
-static int feed_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int feed_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "next", "version", "close", NULL };
   maph_change change;
   int verb, rc, timeout_ms = 0;
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  switch( verb ){
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  switch (verb) {
     case 0:
-      if( objc>3 ) return usage(interp, objv, 2, "?TIMEOUT_MS?");
-      if( objc==3 && Tcl_GetIntFromObj(interp, objv[2], &timeout_ms)!=TCL_OK ) return TCL_ERROR;
+      if (objc > 3) return usage(interp, objv, 2, "?TIMEOUT_MS?");
+      if (objc == 3 && Tcl_GetIntFromObj(interp, objv[2], &timeout_ms) != TCL_OK) return TCL_ERROR;
       rc = maph_changes_next(o->feed, timeout_ms, &change);
-      if( rc==MAPH_OK ) Tcl_SetObjResult(interp, change_obj(&change));
+      if (rc == MAPH_OK) Tcl_SetObjResult(interp, change_obj(&change));
       return answer(interp, o->handle->m, rc);
-    case 1: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_changes_version(o->feed))); return TCL_OK;
+    case 1:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_changes_version(o->feed)));
+      return TCL_OK;
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
 
-static int view_cmd(object *o, Tcl_Interp *interp, Tcl_Obj *const *objv){
+static int view_cmd(object *o, Tcl_Interp *interp, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "read", "address", "close", NULL };
   int verb;
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  switch( verb ){
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  switch (verb) {
     case 0: Tcl_SetObjResult(interp, obj_of(o->view)); return TCL_OK;
-    case 1: Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)(intptr_t)o->view.data)); return TCL_OK;
+    case 1:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)(intptr_t)o->view.data));
+      return TCL_OK;
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
 
-static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   object *o = data;
-  if( objc<2 ) return usage(interp, objv, 1, "VERB ?args?");
-  switch( o->kind ){
-    case HANDLE:   return handle_cmd(o, interp, objc, objv);
-    case TXN:      return txn_cmd(o, interp, objc, objv);
+  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
+  switch (o->kind) {
+    case HANDLE: return handle_cmd(o, interp, objc, objv);
+    case TXN: return txn_cmd(o, interp, objc, objv);
     case SNAPSHOT: return snapshot_cmd(o, interp, objc, objv);
-    case CURSOR:   return cursor_cmd(o, interp, objc, objv);
-    case FEED:     return feed_cmd(o, interp, objc, objv);
-    default:       return view_cmd(o, interp, objv);
+    case CURSOR: return cursor_cmd(o, interp, objc, objv);
+    case FEED: return feed_cmd(o, interp, objc, objv);
+    default: return view_cmd(o, interp, objv);
   }
 }
 
-/* ------------------------------------------------------------------------------------------------ the maph command */
-static int parse_flags(Tcl_Interp *interp, Tcl_Obj *obj, int *flags){
+/* ----------------------------------------------------------------------------- the maph command */
+static int parse_flags(Tcl_Interp *interp, Tcl_Obj *obj, int *flags) {
   static const char *const names[] = { "rdonly", "rdwr", "create", "excl", NULL };
   Tcl_Obj **elements;
   int i, n, bit;
-  if( Tcl_GetIntFromObj(NULL, obj, flags)==TCL_OK ) return TCL_OK;
-  if( Tcl_ListObjGetElements(interp, obj, &n, &elements)!=TCL_OK ) return TCL_ERROR;
-  for(*flags = 0, i = 0; i<n; i++){
-    if( Tcl_GetIndexFromObj(interp, elements[i], names, "flag", 0, &bit)!=TCL_OK ) return TCL_ERROR;
-    *flags |= 1<<bit;
+  if (Tcl_GetIntFromObj(NULL, obj, flags) == TCL_OK) return TCL_OK;
+  if (Tcl_ListObjGetElements(interp, obj, &n, &elements) != TCL_OK) return TCL_ERROR;
+  for (*flags = 0, i = 0; i < n; i++) {
+    if (Tcl_GetIndexFromObj(interp, elements[i], names, "flag", 0, &bit) != TCL_OK)
+      return TCL_ERROR;
+    *flags |= 1 << bit;
   }
   return TCL_OK;
 }
 
-static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const names[] = { "-flags", "-durability", "-busy_timeout", "-expected_keys", "-verify", "-prefault", "-lock_memory",
-    "-advice", "-huge_pages", "-mode", "-size", "-options", "-perfect_hash", "-auto_compact", NULL };
+static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const names[] = { "-flags",         "-durability",   "-busy_timeout",
+                                       "-expected_keys", "-verify",       "-prefault",
+                                       "-lock_memory",   "-advice",       "-huge_pages",
+                                       "-mode",          "-size",         "-options",
+                                       "-perfect_hash",  "-auto_compact", NULL };
   maph_options options = MAPH_OPTIONS_INIT, *given = &options;
   maph *m = NULL;
-  int flags = MAPH_RDWR|MAPH_CREATE, i, name, rc, n;
-  if( objc<3 || objc%2==0 ) return usage(interp, objv, 2, "PATH ?-option value ...?");
-  for(i=3; i<objc; i += 2){
-    Tcl_Obj *value = objv[i+1];
+  int flags = MAPH_RDWR | MAPH_CREATE, i, name, rc, n;
+  if (objc < 3 || objc % 2 == 0) return usage(interp, objv, 2, "PATH ?-option value ...?");
+  for (i = 3; i < objc; i += 2) {
+    Tcl_Obj *value = objv[i + 1];
     uint64_t size;
     rc = TCL_OK;
-    if( Tcl_GetIndexFromObj(interp, objv[i], names, "option", 0, &name)!=TCL_OK ) return TCL_ERROR;
-    switch( name ){
+    if (Tcl_GetIndexFromObj(interp, objv[i], names, "option", 0, &name) != TCL_OK) return TCL_ERROR;
+    switch (name) {
       case 0: rc = parse_flags(interp, value, &flags); break;
-      case 1: if( Tcl_GetIntFromObj(NULL, value, &options.durability)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0, &options.durability); break;
+      case 1:
+        if (Tcl_GetIntFromObj(NULL, value, &options.durability) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0,
+                                   &options.durability);
+        break;
       case 2: rc = Tcl_GetIntFromObj(interp, value, &options.busy_timeout_ms); break;
       case 3: rc = get_u64(interp, value, &options.expected_keys); break;
       case 4: rc = Tcl_GetBooleanFromObj(interp, value, &options.verify); break;
       case 5: rc = Tcl_GetBooleanFromObj(interp, value, &options.prefault); break;
       case 6: rc = Tcl_GetBooleanFromObj(interp, value, &options.lock_memory); break;
-      case 7: if( Tcl_GetIntFromObj(NULL, value, &options.advice)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, advice_names, "advice", 0, &options.advice); break;
+      case 7:
+        if (Tcl_GetIntFromObj(NULL, value, &options.advice) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, advice_names, "advice", 0, &options.advice);
+        break;
       case 8: rc = Tcl_GetBooleanFromObj(interp, value, &options.huge_pages); break;
       case 9: rc = Tcl_GetIntFromObj(interp, value, &options.mode); break;
-      case 10: rc = get_u64(interp, value, &size); options.size = (size_t)size; break;
+      case 10:
+        rc = get_u64(interp, value, &size);
+        options.size = (size_t)size;
+        break;
       case 11: given = NULL; break;
-      case 12: if( Tcl_GetIntFromObj(NULL, value, &options.perfect_hash)!=TCL_OK ) rc = Tcl_GetIndexFromObj(interp, value, perfect_names, "algorithm", 0, &options.perfect_hash); break;
+      case 12:
+        if (Tcl_GetIntFromObj(NULL, value, &options.perfect_hash) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, perfect_names, "algorithm", 0,
+                                   &options.perfect_hash);
+        break;
       case 13: rc = Tcl_GetIntFromObj(interp, value, &options.auto_compact); break;
     }
-    if( rc!=TCL_OK ) return rc;
+    if (rc != TCL_OK) return rc;
   }
   rc = maph_open(Tcl_GetStringFromObj(objv[2], &n), flags, given, &m);
-  if( rc!=MAPH_OK ){
-    if( m!=NULL ) Tcl_Panic("maph_open failed and left a handle");
+  if (rc != MAPH_OK) {
+    if (m != NULL) Tcl_Panic("maph_open failed and left a handle");
     return answer(interp, NULL, rc);
   }
   object_new(interp, HANDLE, NULL)->m = m;
   return TCL_OK;
 }
 
-static int recover_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int recover_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj *list;
-  listener l = { interp, objc>3 ? objv[3] : NULL, NULL };
+  listener l = { interp, objc > 3 ? objv[3] : NULL, NULL };
   const char *path;
   int rc;
-  if( objc<3 || objc>4 ) return usage(interp, objv, 2, "PATH ?CALLBACK?");
+  if (objc < 3 || objc > 4) return usage(interp, objv, 2, "PATH ?CALLBACK?");
   path = Tcl_GetString(objv[2]);
   list = Tcl_NewListObj(0, NULL);
   Tcl_IncrRefCount(list);
-  rc = l.script ? maph_recover_progress(path, report_to_list, list, tell_script, &l) : maph_recover(path, report_to_list, list);
+  rc = l.script ? maph_recover_progress(path, report_to_list, list, tell_script, &l)
+                : maph_recover(path, report_to_list, list);
   Tcl_SetObjResult(interp, list);
   Tcl_DecrRefCount(list);
   return listened(interp, NULL, &l, rc);
 }
 
 /* Evaluate the script in a forked child and answer what it answered. */
-static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj *result;
   char buffer[4096];
   ssize_t n;
   pid_t pid;
   int fds[2], status;
-  if( objc!=3 ) return usage(interp, objv, 2, "SCRIPT");
-  if( pipe(fds) || (pid = fork())<0 ){
+  if (objc != 3) return usage(interp, objv, 2, "SCRIPT");
+  if (pipe(fds) || (pid = fork()) < 0) {
     Tcl_SetObjResult(interp, Tcl_ObjPrintf("fork: %s", Tcl_PosixError(interp)));
     return TCL_ERROR;
   }
-  if( pid==0 ){
+  if (pid == 0) {
     int rc = Tcl_EvalObjEx(interp, objv[2], TCL_EVAL_GLOBAL), length;
     const char *z = Tcl_GetStringFromObj(Tcl_GetObjResult(interp), &length);
     n = write(fds[1], z, (size_t)length);
-    _exit(n!=length || rc!=TCL_OK);
+    _exit(n != length || rc != TCL_OK);
   }
   close(fds[1]);
   result = Tcl_NewObj();
-  while( (n = read(fds[0], buffer, sizeof(buffer)))>0 ) Tcl_AppendToObj(result, buffer, (int)n);
+  while ((n = read(fds[0], buffer, sizeof(buffer))) > 0) Tcl_AppendToObj(result, buffer, (int)n);
   close(fds[0]);
   waitpid(pid, &status, 0);
   Tcl_SetObjResult(interp, result);
-  return WIFEXITED(status) && WEXITSTATUS(status)==0 ? TCL_OK : TCL_ERROR;
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? TCL_OK : TCL_ERROR;
 }
 
-static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
-  static const char *const verbs[] = { "open", "recover", "destroy", "strerror", "errmsg", "version", "codes", "fork", NULL };
+static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = { "open",    "recover", "destroy", "strerror", "errmsg",
+                                       "version", "codes",   "fork",    NULL };
   int verb, n = 5000;
   (void)data;
-  if( objc<2 ) return usage(interp, objv, 1, "VERB ?args?");
-  if( Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb)!=TCL_OK ) return TCL_ERROR;
-  switch( verb ){
+  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  switch (verb) {
     case 0: return open_verb(interp, objc, objv);
     case 1: return recover_verb(interp, objc, objv);
     case 2:
-      if( objc!=3 && objc!=4 ) return usage(interp, objv, 2, "PATH ?MS?");
-      if( objc==4 && Tcl_GetIntFromObj(interp, objv[3], &n)!=TCL_OK ) return TCL_ERROR;
+      if (objc != 3 && objc != 4) return usage(interp, objv, 2, "PATH ?MS?");
+      if (objc == 4 && Tcl_GetIntFromObj(interp, objv[3], &n) != TCL_OK) return TCL_ERROR;
       return answer(interp, NULL, maph_destroy(Tcl_GetString(objv[2]), n));
     case 3:
-      if( objc!=3 || Tcl_GetIntFromObj(interp, objv[2], &n)!=TCL_OK ) return usage(interp, objv, 2, "CODE");
+      if (objc != 3 || Tcl_GetIntFromObj(interp, objv[2], &n) != TCL_OK)
+        return usage(interp, objv, 2, "CODE");
       Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_strerror(n), -1));
       return TCL_OK;
     case 4: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(NULL), -1)); return TCL_OK;
     case 5: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_version(), -1)); return TCL_OK;
     case 6:
-      for(n=0; n<(int)(sizeof(code_names)/sizeof(code_names[0])); n++) Tcl_AppendElement(interp, code_names[n]);
+      for (n = 0; n < (int)(sizeof(code_names) / sizeof(code_names[0])); n++)
+        Tcl_AppendElement(interp, code_names[n]);
       return TCL_OK;
     default: return fork_verb(interp, objc, objv);
   }
 }
 
-int Maphtcl_Init(Tcl_Interp *interp){
+int Maphtcl_Init(Tcl_Interp *interp) {
   Tcl_CreateObjCommand(interp, "maph", maph_cmd, NULL, NULL);
   return TCL_OK;
 }

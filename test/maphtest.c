@@ -1,8 +1,8 @@
 /*
 ** maphtest.c - a tclsh that knows maph: `build/maphtest SCRIPT ARGS...`
 **
-** The core inside is compiled with MAPH_TEST and with asserts; sanitizers watch it with the rest of the program, which a
-** package loaded into the system's tclsh would not give.
+** The core inside is compiled with MAPH_TEST and with asserts; sanitizers watch it with the rest of
+** the program, which a package loaded into the system's tclsh would not give.
 */
 #include <tcl.h>
 
@@ -14,15 +14,15 @@ int Maphoutgrow_Init(Tcl_Interp *interp);
 int Maphcollide_Init(Tcl_Interp *interp);
 int Maphmisuse_Init(Tcl_Interp *interp);
 
-static int app_init(Tcl_Interp *interp){
-  if( Tcl_Init(interp)!=TCL_OK ) return TCL_ERROR;
-  if( Maphtcl_Init(interp)!=TCL_OK || Maphhooks_Init(interp)!=TCL_OK ) return TCL_ERROR;
-  if( Maphthreads_Init(interp)!=TCL_OK || Maphdamage_Init(interp)!=TCL_OK ) return TCL_ERROR;
-  if( Maphcollide_Init(interp)!=TCL_OK || Maphmisuse_Init(interp)!=TCL_OK ) return TCL_ERROR;
+static int app_init(Tcl_Interp *interp) {
+  if (Tcl_Init(interp) != TCL_OK) return TCL_ERROR;
+  if (Maphtcl_Init(interp) != TCL_OK || Maphhooks_Init(interp) != TCL_OK) return TCL_ERROR;
+  if (Maphthreads_Init(interp) != TCL_OK || Maphdamage_Init(interp) != TCL_OK) return TCL_ERROR;
+  if (Maphcollide_Init(interp) != TCL_OK || Maphmisuse_Init(interp) != TCL_OK) return TCL_ERROR;
   return Maphoutgrow_Init(interp);
 }
 
-int main(int argc, char **argv){
+int main(int argc, char **argv) {
   Tcl_Main(argc, argv, app_init);
   return 0;
 }

@@ -1,5 +1,6 @@
 /*
-** misuse.c - every call of maph.h with NULL where an object belongs, as a Tcl command: none may crash.
+** misuse.c - every call of maph.h with NULL where an object belongs, as a Tcl command: none may
+** crash.
 **
 **   maph_null          -> a dict of call and the number of its code
 */
@@ -8,7 +9,7 @@
 
 int Maphmisuse_Init(Tcl_Interp *interp);
 
-static Tcl_Obj *null_calls(void){
+static Tcl_Obj *null_calls(void) {
   static const maph_slice key = { "k", 1 };
   Tcl_Obj *dict = Tcl_NewDictObj();
   maph_slice value;
@@ -76,14 +77,17 @@ static Tcl_Obj *null_calls(void){
   return dict;
 }
 
-static int null_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int null_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   (void)data;
-  if( objc!=1 ){ Tcl_WrongNumArgs(interp, 1, objv, NULL); return TCL_ERROR; }
+  if (objc != 1) {
+    Tcl_WrongNumArgs(interp, 1, objv, NULL);
+    return TCL_ERROR;
+  }
   Tcl_SetObjResult(interp, null_calls());
   return TCL_OK;
 }
 
-int Maphmisuse_Init(Tcl_Interp *interp){
+int Maphmisuse_Init(Tcl_Interp *interp) {
   Tcl_CreateObjCommand(interp, "maph_null", null_cmd, NULL, NULL);
   return TCL_OK;
 }

@@ -42,7 +42,14 @@ proc spit {file text} {
   close $f
 }
 
-# Replace OLD, which must be there once.  Files are named as in the source tree; core/ may be left out.
+# TEXT without its white space, and the place in TEXT of each character that is left.
+proc squeeze {text} {
+  set places [lmap range [regexp -all -inline -indices {\S} $text] {lindex $range 0}]
+  return [list [regsub -all {\s+} $text {}] $places]
+}
+
+# Replace OLD, which must be there once whatever its white space.  Files are named as in the source
+# tree; core/ may be left out.
 proc mutate {name edits} {
   set files {}
   foreach {file old new} $edits {
@@ -50,9 +57,15 @@ proc mutate {name edits} {
       set file [string range [glob $::top/core/*/$file] [string length $::top/] end]
     }
     set text [expr {[dict exists $files $file] ? [dict get $files $file] : [slurp $::top/$file]}]
-    set first [string first $old $text]
-    if {$first<0 || $first!=[string last $old $text]} {error "$name: $file does not hold this text exactly once:\n$old"}
-    dict set files $file [string replace $text $first [expr {$first+[string length $old]-1}] $new]
+    lassign [squeeze $text] squeezed places
+    set wanted [lindex [squeeze $old] 0]
+    set first [string first $wanted $squeezed]
+    if {$first<0 || $first!=[string last $wanted $squeezed]} {
+      error "$name: $file does not hold this text exactly once:\n$old"
+    }
+    set last [expr {$first+[string length $wanted]-1}]
+    dict set files $file \
+        [string replace $text [lindex $places $first] [lindex $places $last] $new]
   }
   return $files
 }

@@ -1,10 +1,13 @@
 /*
-** outgrow.c - threads on several handles of one file that grows past its mappings, as a Tcl command for the _thread tests.
+** outgrow.c - threads on several handles of one file that grows past its mappings, as a Tcl command
+** for the _thread tests.
 **
-**   maph_outgrow PATH HANDLES WRITERS READERS COMMITS RESERVE     -> {first violation or nothing, reads, bytes of the file}
+**   maph_outgrow PATH HANDLES WRITERS READERS COMMITS RESERVE  -> {first violation or nothing,
+**   reads, bytes of the file}
 **
-** RESERVE is the address space mapped at first (os_test.reserve): the file outgrows it while readers hold slices, a snapshot and a cursor.
-** Every third commit is a single put, every third a group commit at FULL, the others at OFF; each carries some KiB.
+** RESERVE is the address space mapped at first (os_test.reserve): the file outgrows it while
+** readers hold slices, a snapshot and a cursor. Every third commit is a single put, every third a
+** group commit at FULL, the others at OFF; each carries some KiB.
 */
 #include "maph.h"
 #include "os/os.h"
@@ -21,132 +24,162 @@ enum { MAX_HANDLES = 4, MAX_WORKERS = 24, VALUE_SIZE = 3000, HELD = 20 };
 
 typedef struct crowd {
   maph *handles[MAX_HANDLES];
-  int   handle_count, commits;
-  atomic_int  writers_left;
+  int handle_count, commits;
+  atomic_int writers_left;
   atomic_long violations, reads;
-  char  first[300];
+  char first[300];
 } crowd;
 
-typedef struct member { crowd *c; int number; } member;
+typedef struct member {
+  crowd *c;
+  int number;
+} member;
 
-static void violation(crowd *c, const char *what){
-  if( atomic_fetch_add(&c->violations, 1)==0 ) snprintf(c->first, sizeof c->first, "%s", what);
+static void violation(crowd *c, const char *what) {
+  if (atomic_fetch_add(&c->violations, 1) == 0) snprintf(c->first, sizeof c->first, "%s", what);
 }
 
-static maph_slice value_of(int writer, int i, char *buffer){
-  memset(buffer, 'a'+(writer*7+i)%26, VALUE_SIZE);
+static maph_slice value_of(int writer, int i, char *buffer) {
+  memset(buffer, 'a' + (writer * 7 + i) % 26, VALUE_SIZE);
   snprintf(buffer, 40, "writer %d commit %d", writer, i);
   return maph_bytes(buffer, VALUE_SIZE);
 }
 
-static int commit_one(maph *m, int writer, int i){
+static int commit_one(maph *m, int writer, int i) {
   char key[40], buffer[VALUE_SIZE];
   maph_slice value = value_of(writer, i, buffer);
   maph_txn *t;
   int rc;
   snprintf(key, sizeof key, "w%d-%d", writer, i);
-  if( i%3==0 ) return maph_put(m, maph_str(key), value);
-  rc = maph_txn_begin(m, i%3==1 ? MAPH_SYNC_FULL : MAPH_SYNC_OFF, &t);
-  if( rc!=MAPH_OK ) return rc;
+  if (i % 3 == 0) return maph_put(m, maph_str(key), value);
+  rc = maph_txn_begin(m, i % 3 == 1 ? MAPH_SYNC_FULL : MAPH_SYNC_OFF, &t);
+  if (rc != MAPH_OK) return rc;
   rc = maph_txn_put(t, maph_str(key), value);
-  if( rc==MAPH_OK ) rc = maph_txn_put(t, maph_str("shared"), value);
-  if( rc==MAPH_OK ) return maph_txn_commit(t);
+  if (rc == MAPH_OK) rc = maph_txn_put(t, maph_str("shared"), value);
+  if (rc == MAPH_OK) return maph_txn_commit(t);
   maph_txn_abort(t);
   return rc;
 }
 
-static void *writer(void *arg){
+static void *writer(void *arg) {
   member *w = arg;
-  maph *m = w->c->handles[w->number%w->c->handle_count];
+  maph *m = w->c->handles[w->number % w->c->handle_count];
   int i;
-  for(i=0; i<w->c->commits; i++){
-    if( commit_one(m, w->number, i)!=MAPH_OK ){ violation(w->c, maph_errmsg(m)); break; }
+  for (i = 0; i < w->c->commits; i++) {
+    if (commit_one(m, w->number, i) != MAPH_OK) {
+      violation(w->c, maph_errmsg(m));
+      break;
+    }
   }
   atomic_fetch_sub(&w->c->writers_left, 1);
   return NULL;
 }
 
 /* What a reader holds on to from its beginning: it must stay as it was. */
-typedef struct hold { maph_slice slice; char copy[64]; } hold;
+typedef struct hold {
+  maph_slice slice;
+  char copy[64];
+} hold;
 
-static void keep(hold *h, maph_slice s){
+static void keep(hold *h, maph_slice s) {
   h->slice = s;
   memcpy(h->copy, s.data, sizeof h->copy);
 }
 
-static void count_scan(crowd *c, maph *m, maph_snapshot *s){
+static void count_scan(crowd *c, maph *m, maph_snapshot *s) {
   uint64_t seen = 0;
   maph_cursor *cursor;
   maph_entry e;
   int rc = maph_cursor_open(m, s, maph_bytes(NULL, 0), &cursor);
-  if( rc!=MAPH_OK ){ violation(c, maph_errmsg(m)); return; }
-  while( (rc = maph_cursor_next(cursor, &e))==MAPH_OK ) seen++;
+  if (rc != MAPH_OK) {
+    violation(c, maph_errmsg(m));
+    return;
+  }
+  while ((rc = maph_cursor_next(cursor, &e)) == MAPH_OK) seen++;
   maph_cursor_close(cursor);
-  if( rc!=MAPH_NOTFOUND ) violation(c, maph_errmsg(m));
-  if( seen!=maph_snapshot_records(s) ) violation(c, "a scan and its snapshot differ");
+  if (rc != MAPH_NOTFOUND) violation(c, maph_errmsg(m));
+  if (seen != maph_snapshot_records(s)) violation(c, "a scan and its snapshot differ");
 }
 
-static void *reader(void *arg){
+static void *reader(void *arg) {
   member *r = arg;
-  maph *m = r->c->handles[r->number%r->c->handle_count];
+  maph *m = r->c->handles[r->number % r->c->handle_count];
   maph_snapshot *s;
   maph_slice v;
   hold held[HELD];
   int n = 0, i, round;
-  if( maph_snapshot_open(m, &s)!=MAPH_OK ){ violation(r->c, maph_errmsg(m)); return NULL; }
-  for(round=0; atomic_load(&r->c->writers_left)>0 || round==0; round++){
-    if( maph_get(m, maph_str("shared"), &v)==MAPH_OK && n<HELD && round%7==0 ) keep(&held[n++], v);
-    for(i=0; i<n; i++) if( memcmp(held[i].copy, held[i].slice.data, sizeof held[i].copy)!=0 ) violation(r->c, "a slice changed while it was held");
-    if( maph_snapshot_get(s, maph_str("before"), &v)!=MAPH_OK || v.size!=6 ) violation(r->c, "a snapshot lost what it showed");
-    if( round%16==0 ) count_scan(r->c, m, s);
+  if (maph_snapshot_open(m, &s) != MAPH_OK) {
+    violation(r->c, maph_errmsg(m));
+    return NULL;
+  }
+  for (round = 0; atomic_load(&r->c->writers_left) > 0 || round == 0; round++) {
+    if (maph_get(m, maph_str("shared"), &v) == MAPH_OK && n < HELD && round % 7 == 0)
+      keep(&held[n++], v);
+    for (i = 0; i < n; i++)
+      if (memcmp(held[i].copy, held[i].slice.data, sizeof held[i].copy) != 0)
+        violation(r->c, "a slice changed while it was held");
+    if (maph_snapshot_get(s, maph_str("before"), &v) != MAPH_OK || v.size != 6)
+      violation(r->c, "a snapshot lost what it showed");
+    if (round % 16 == 0) count_scan(r->c, m, s);
     atomic_fetch_add(&r->c->reads, 1);
   }
   maph_snapshot_close(s);
   return NULL;
 }
 
-static int run(crowd *c, int writers, int readers){
+static int run(crowd *c, int writers, int readers) {
   pthread_t ids[MAX_WORKERS];
   member members[MAX_WORKERS];
   int i;
   atomic_store(&c->writers_left, writers);
-  for(i=0; i<writers+readers; i++){
+  for (i = 0; i < writers + readers; i++) {
     members[i].c = c;
     members[i].number = i;
-    if( pthread_create(&ids[i], NULL, i<writers ? writer : reader, &members[i])!=0 ) return 0;
+    if (pthread_create(&ids[i], NULL, i < writers ? writer : reader, &members[i]) != 0) return 0;
   }
-  for(i=0; i<writers+readers; i++) pthread_join(ids[i], NULL);
+  for (i = 0; i < writers + readers; i++) pthread_join(ids[i], NULL);
   return 1;
 }
 
-static int outgrow_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv){
+static int outgrow_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   crowd c = { .handle_count = 0 };
   maph_options o = MAPH_OPTIONS_INIT;
   maph_stats st;
   int n[5], i;
   (void)data;
-  if( objc!=7 ){ Tcl_WrongNumArgs(interp, 1, objv, "PATH HANDLES WRITERS READERS COMMITS RESERVE"); return TCL_ERROR; }
-  for(i=0; i<5; i++) if( Tcl_GetIntFromObj(interp, objv[2+i], &n[i])!=TCL_OK ) return TCL_ERROR;
-  if( n[0]<1 || n[0]>MAX_HANDLES || n[1]+n[2]>MAX_WORKERS ) return TCL_ERROR;
+  if (objc != 7) {
+    Tcl_WrongNumArgs(interp, 1, objv, "PATH HANDLES WRITERS READERS COMMITS RESERVE");
+    return TCL_ERROR;
+  }
+  for (i = 0; i < 5; i++)
+    if (Tcl_GetIntFromObj(interp, objv[2 + i], &n[i]) != TCL_OK) return TCL_ERROR;
+  if (n[0] < 1 || n[0] > MAX_HANDLES || n[1] + n[2] > MAX_WORKERS) return TCL_ERROR;
   memset(&st, 0, sizeof st);
   o.busy_timeout_ms = 600000;
   os_test.reserve = (uint64_t)n[4];
-  for(; c.handle_count<n[0]; c.handle_count++){
-    if( maph_open(Tcl_GetString(objv[1]), MAPH_RDWR|MAPH_CREATE, &o, &c.handles[c.handle_count])!=MAPH_OK ) break;
+  for (; c.handle_count < n[0]; c.handle_count++) {
+    if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, &o, &c.handles[c.handle_count])
+        != MAPH_OK)
+      break;
   }
-  if( c.handle_count<n[0] || maph_put(c.handles[0], maph_str("before"), maph_str("before"))!=MAPH_OK ) violation(&c, maph_errmsg(NULL));
-  else{
+  if (c.handle_count < n[0]
+      || maph_put(c.handles[0], maph_str("before"), maph_str("before")) != MAPH_OK)
+    violation(&c, maph_errmsg(NULL));
+  else {
     c.commits = n[3];
-    if( !run(&c, n[1], n[2]) ) violation(&c, "no thread");
-    if( maph_check(c.handles[0], NULL, NULL)!=MAPH_OK || maph_stat(c.handles[0], &st)!=MAPH_OK ) violation(&c, maph_errmsg(NULL));
+    if (!run(&c, n[1], n[2])) violation(&c, "no thread");
+    if (maph_check(c.handles[0], NULL, NULL) != MAPH_OK || maph_stat(c.handles[0], &st) != MAPH_OK)
+      violation(&c, maph_errmsg(NULL));
   }
-  for(i=0; i<c.handle_count; i++) if( maph_close(c.handles[i])!=MAPH_OK ) violation(&c, maph_errmsg(NULL));
+  for (i = 0; i < c.handle_count; i++)
+    if (maph_close(c.handles[i]) != MAPH_OK) violation(&c, maph_errmsg(NULL));
   os_test.reserve = 0;
-  Tcl_SetObjResult(interp, Tcl_ObjPrintf("{%s} %ld %ld", c.first, (long)c.reads, (long)st.used_bytes));
+  Tcl_SetObjResult(interp,
+                   Tcl_ObjPrintf("{%s} %ld %ld", c.first, (long)c.reads, (long)st.used_bytes));
   return TCL_OK;
 }
 
-int Maphoutgrow_Init(Tcl_Interp *interp){
+int Maphoutgrow_Init(Tcl_Interp *interp) {
   Tcl_CreateObjCommand(interp, "maph_outgrow", outgrow_cmd, NULL, NULL);
   return TCL_OK;
 }

@@ -1,15 +1,20 @@
 /*
 ** changes.c - feeds: the puts and deletes since a version, in commit order, as the log has them.
 **
-** A feed is a place in the log.  It is found from the log's end, by the end records' links to those before, and has to be exactly the end of the transaction asked
-** for: a version that is not there was lost with the power, dropped by a rewrite, or another store's, and then what came after it cannot be told.
+** A feed is a place in the log.  It is found from the log's end, by the end records' links to those
+** before, and has to be exactly the end of the transaction asked for: a version that is not there
+** was lost with the power, dropped by a rewrite, or another store's, and then what came after it
+** cannot be told.
 **
-** REWRITES.  A feed keeps its file until it has read all of it, to the last commit before the switch, and then goes on in the new file after the same
-** version, which is there: it is the new file's base version or later.
+** REWRITES.  A feed keeps its file until it has read all of it, to the last commit before the
+** switch, and then goes on in the new file after the same version, which is there: it is the new
+** file's base version or later.
 **
-** WAITING.  Readers cannot write to the file, so they wait in a futex on `committed` for a short while at a time and look again, less and less
-** often, down to 100 times a second.  A handle that may write says in `watched` that it waits, and the next commit wakes all; then it needs to look
-** only against the rare commit that did not see it.  Writers do nothing for either but load a word that is in their cache.
+** WAITING.  Readers cannot write to the file, so they wait in a futex on `committed` for a short
+** while at a time and look again, less and less often, down to 100 times a second.  A handle that
+** may write says in `watched` that it waits, and the next commit wakes all; then it needs to look
+** only against the rare commit that did not see it.  Writers do nothing for either but load a word
+** that is in their cache.
 */
 #include "calls/handle.h"
 #include "file/record.h"
@@ -21,53 +26,63 @@ enum { WAIT_LEAST_US = 1000, WAIT_MOST_US = 10000, WAIT_WATCHED_US = 100000 };
 
 struct maph_changes {
   uint32_t magic;
-  maph    *handle;
-  unsigned fork_count;           /* of the process that opened it */
-  store   *s;
-  uint64_t at;                   /* next record */
-  uint64_t version;              /* of the last transaction returned whole */
+  maph *handle;
+  unsigned fork_count; /* of the process that opened it */
+  store *s;
+  uint64_t at;      /* next record */
+  uint64_t version; /* of the last transaction returned whole */
 };
 
-static uint64_t version_of(const end_record *e){ return e->head.version_prev & VERSION_MAX; }
-static uint64_t back_of(const end_record *e){ return ((e->head.version_prev>>48 & 0xFF)<<32 | e->head.back_low)*8; }
+static uint64_t version_of(const end_record *e) { return e->head.version_prev & VERSION_MAX; }
+static uint64_t back_of(const end_record *e) {
+  return ((e->head.version_prev >> 48 & 0xFF) << 32 | e->head.back_low) * 8;
+}
 
 /* Where the transaction of that version ends. */
-static int find_version(store *s, uint64_t version, uint64_t *at){
+static int find_version(store *s, uint64_t version, uint64_t *at) {
   end_record e;
   uint64_t end, back;
   view v;
   int rc = view_latest(s, &v);
   end = v.snapshot;
-  while( rc==MAPH_OK && (rc = record_end(&v, end, &e))==MAPH_OK ){
-    if( version_of(&e)==version ){ *at = end; return MAPH_OK; }
+  while (rc == MAPH_OK && (rc = record_end(&v, end, &e)) == MAPH_OK) {
+    if (version_of(&e) == version) {
+      *at = end;
+      return MAPH_OK;
+    }
     back = back_of(&e);
-    if( version_of(&e)<version || back==0 ) break;
-    if( back<LOG_START || back>end-2*END_SIZE ) return fail_corrupt(s->path, end-END_SIZE, "a transaction does not name the one before it");
-    end = back+END_SIZE;
+    if (version_of(&e) < version || back == 0) break;
+    if (back < LOG_START || back > end - 2 * END_SIZE)
+      return fail_corrupt(s->path, end - END_SIZE, "a transaction does not name the one before it");
+    end = back + END_SIZE;
   }
-  if( rc!=MAPH_OK ) return rc;
-  return fail(MAPH_COMPACTED, "%s: what changed since version %llu is no longer in the file: read all of it, then follow from its version", s->path,
-              (unsigned long long)version);
+  if (rc != MAPH_OK) return rc;
+  return fail(MAPH_COMPACTED,
+              "%s: what changed since version %llu is no longer in the file: read all of it, then "
+              "follow from its version",
+              s->path, (unsigned long long)version);
 }
 
-static int check(const maph_changes *c){
-  if( c==NULL || c->magic!=CHANGES_MAGIC ) return fail(MAPH_MISUSE, "this feed is closed, or never was open");
-  if( c->handle->fork_count!=handle_forks() ) return fail(MAPH_MISUSE, "%s: a feed does not cross fork()", c->s->path);
+static int check(const maph_changes *c) {
+  if (c == NULL || c->magic != CHANGES_MAGIC)
+    return fail(MAPH_MISUSE, "this feed is closed, or never was open");
+  if (c->handle->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a feed does not cross fork()", c->s->path);
   return MAPH_OK;
 }
 
-int maph_changes_open(maph *m, uint64_t since, maph_changes **changes){
+int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   maph_changes *c;
   store *s;
   uint64_t at;
   int rc;
-  if( changes==NULL ) return fail(MAPH_MISUSE, "maph_changes_open: no place for the feed");
+  if (changes == NULL) return fail(MAPH_MISUSE, "maph_changes_open: no place for the feed");
   *changes = NULL;
   rc = handle_store(m, &s);
-  if( rc==MAPH_OK ) rc = find_version(s, since, &at);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = find_version(s, since, &at);
+  if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c);
-  if( c==NULL ) return MAPH_NOMEM;
+  if (c == NULL) return MAPH_NOMEM;
   c->magic = CHANGES_MAGIC;
   c->handle = m;
   c->fork_count = handle_forks();
@@ -80,62 +95,62 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes){
   return MAPH_OK;
 }
 
-void maph_changes_close(maph_changes *c){
-  if( c==NULL || c->magic!=CHANGES_MAGIC ) return;
+void maph_changes_close(maph_changes *c) {
+  if (c == NULL || c->magic != CHANGES_MAGIC) return;
   c->magic = 0;
-  if( c->fork_count!=handle_forks() ) return;
+  if (c->fork_count != handle_forks()) return;
   handle_count_read(c->handle, -1);
   store_unpin(c->s);
   os_free(c);
 }
 
-uint64_t maph_changes_version(maph_changes *c){
-  return check(c)==MAPH_OK ? c->version : 0;
-}
+uint64_t maph_changes_version(maph_changes *c) { return check(c) == MAPH_OK ? c->version : 0; }
 
-/* Past pads, index pieces, ends and epochs, to the next put or delete: NOTFOUND when there is none below the view's end.  ends: how many
-** transactions ended on the way. */
-static int skip(const view *v, uint64_t *at, unsigned *ends){
+/* Past pads, index pieces, ends and epochs, to the next put or delete: NOTFOUND when there is none
+** below the view's end.  ends: how many transactions ended on the way. */
+static int skip(const view *v, uint64_t *at, unsigned *ends) {
   uint64_t size;
   int rc, kind;
   *ends = 0;
-  while( *at<v->snapshot ){
+  while (*at < v->snapshot) {
     rc = record_span(v, *at, v->snapshot, &kind, &size);
-    if( rc!=MAPH_OK || kind==KIND_PUT || kind==KIND_DELETE ) return rc;
-    *ends += kind==KIND_END;
+    if (rc != MAPH_OK || kind == KIND_PUT || kind == KIND_DELETE) return rc;
+    *ends += kind == KIND_END;
     *at += size;
   }
   return MAPH_NOTFOUND;
 }
 
-static int next_in_file(maph_changes *c, const view *v, maph_change *change){
+static int next_in_file(maph_changes *c, const view *v, maph_change *change) {
   unsigned ends;
   item it;
   int rc = skip(v, &c->at, &ends);
-  if( rc==MAPH_OK ) rc = record_item(v, c->at, v->snapshot, &it);
-  if( rc==MAPH_OK && c->handle->options.verify ) rc = record_verify(v, it.offset, it.size);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = record_item(v, c->at, v->snapshot, &it);
+  if (rc == MAPH_OK && c->handle->options.verify) rc = record_verify(v, it.offset, it.size);
+  if (rc != MAPH_OK) return rc;
   c->at += it.size;
   rc = skip(v, &c->at, &ends);
-  if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) return rc;
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
   record_entry(&it, &change->entry);
-  change->deleted = it.kind==KIND_DELETE;
-  change->last = ends>0;
-  if( change->last ) c->version = it.version;
+  change->deleted = it.kind == KIND_DELETE;
+  change->last = ends > 0;
+  if (change->last) c->version = it.version;
   return MAPH_OK;
 }
 
-/* All of this file was read, and it was replaced or is about to be: who died between the rename and its last word leaves it so. */
-static int move_on(maph_changes *c, const view *v){
+/* All of this file was read, and it was replaced or is about to be: who died between the rename and
+** its last word leaves it so. */
+static int move_on(maph_changes *c, const view *v) {
   end_record e;
   store *s;
   uint64_t at;
   int rc = record_end(v, v->snapshot, &e);
-  if( rc==MAPH_OK ) rc = handle_store(c->handle, &s);
-  if( rc==MAPH_OK && s==c->s ) return MAPH_OK;             /* the name is changing right now */
-  if( rc==MAPH_OK && atomic_load(&header_of(v->base)->committed)!=v->snapshot ) return MAPH_OK;   /* a switch was taken back, and another one made */
-  if( rc==MAPH_OK ) rc = find_version(s, version_of(&e), &at);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = handle_store(c->handle, &s);
+  if (rc == MAPH_OK && s == c->s) return MAPH_OK; /* the name is changing right now */
+  /* a switch was taken back, and another one made */
+  if (rc == MAPH_OK && atomic_load(&header_of(v->base)->committed) != v->snapshot) return MAPH_OK;
+  if (rc == MAPH_OK) rc = find_version(s, version_of(&e), &at);
+  if (rc != MAPH_OK) return rc;
   store_pin(s);
   store_unpin(c->s);
   c->s = s;
@@ -143,42 +158,46 @@ static int move_on(maph_changes *c, const view *v){
   return MAPH_OK;
 }
 
-static void wait(maph_changes *c, uint64_t seen, uint64_t *pause_us, uint64_t left_us){
+static void wait(maph_changes *c, uint64_t seen, uint64_t *pause_us, uint64_t left_us) {
   header *h = header_of(atomic_load(&c->s->base));
   uint8_t *write_base = atomic_load(&c->s->write_base);
   uint64_t us = *pause_us;
-  if( write_base ){
+  if (write_base) {
     store_word(write_base, &header_of(write_base)->watched, 1);
     us = WAIT_WATCHED_US;
   }
-  if( atomic_load(&h->committed)!=seen ) return;
+  if (atomic_load(&h->committed) != seen) return;
   os_wait(&h->committed, (uint32_t)seen, MIN(us, left_us));
-  *pause_us = MIN(*pause_us*2, (uint64_t)WAIT_MOST_US);
+  *pause_us = MIN(*pause_us * 2, (uint64_t)WAIT_MOST_US);
 }
 
-int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change){
+int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change) {
   uint64_t began = 0, pause = WAIT_LEAST_US, left = UINT64_MAX, now;
   int rc = check(c), replaced;
   view v;
-  if( rc==MAPH_OK && change==NULL ) rc = fail(MAPH_MISUSE, "maph_changes_next: no place for the change");
-  while( rc==MAPH_OK ){
-    uint64_t state = atomic_load_explicit(&header_of(atomic_load(&c->s->base))->state, memory_order_acquire);
-    replaced = (state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))!=0;      /* loaded before committed: then that is the last one */
+  if (rc == MAPH_OK && change == NULL)
+    rc = fail(MAPH_MISUSE, "maph_changes_next: no place for the change");
+  while (rc == MAPH_OK) {
+    uint64_t state =
+        atomic_load_explicit(&header_of(atomic_load(&c->s->base))->state, memory_order_acquire);
+    /* loaded before committed: then that is the last one */
+    replaced = (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) != 0;
     memset(change, 0, sizeof *change);
     rc = view_latest(c->s, &v);
-    if( rc==MAPH_OK ) rc = next_in_file(c, &v, change);
-    if( rc!=MAPH_NOTFOUND ) return rc;
+    if (rc == MAPH_OK) rc = next_in_file(c, &v, change);
+    if (rc != MAPH_NOTFOUND) return rc;
     rc = MAPH_OK;
-    if( replaced ){
+    if (replaced) {
       store *before = c->s;
       rc = move_on(c, &v);
-      if( rc!=MAPH_OK || c->s!=before ) continue;
+      if (rc != MAPH_OK || c->s != before) continue;
     }
-    if( timeout_ms>=0 ){
-      now = os_clock_ns()/1000;
-      if( began==0 ) began = now;
-      if( now-began>=(uint64_t)timeout_ms*1000 ) return fail(MAPH_NOTFOUND, "%s: nothing changed", c->s->path);
-      left = (uint64_t)timeout_ms*1000-(now-began);
+    if (timeout_ms >= 0) {
+      now = os_clock_ns() / 1000;
+      if (began == 0) began = now;
+      if (now - began >= (uint64_t)timeout_ms * 1000)
+        return fail(MAPH_NOTFOUND, "%s: nothing changed", c->s->path);
+      left = (uint64_t)timeout_ms * 1000 - (now - began);
     }
     wait(c, v.snapshot, &pause, left);
   }

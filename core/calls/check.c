@@ -1,9 +1,11 @@
 /*
 ** check.c - maph_check: believe nothing, walk everything, report each contradiction with its place.
 **
-** As of one snapshot: what writers do meanwhile lies past it, or shows only in links and slots, which are judged by what lies below it.
-** First come the header's live words.  Pass 1 walks the log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the live records again and
-** looks each up through the index; pass 3 walks every slot and asks that it leads to a record of that hash.  They are the phases "log", "lookup", "index".
+** As of one snapshot: what writers do meanwhile lies past it, or shows only in links and slots,
+** which are judged by what lies below it. First come the header's live words.  Pass 1 walks the
+** log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the
+** live records again and looks each up through the index; pass 3 walks every slot and asks that it
+** leads to a record of that hash.  They are the phases "log", "lookup", "index".
 */
 #include "calls/handle.h"
 #include "file/header.h"
@@ -24,194 +26,248 @@ typedef struct checking {
   void *arg;
   listener listener;
   int problems, stopped;
-  uint64_t records, bytes;       /* live so far */
-  uint64_t slots;                /* visited so far */
+  uint64_t records, bytes; /* live so far */
+  uint64_t slots;          /* visited so far */
 } checking;
 
-enum { TELL_EACH = 4096 };       /* records or slots */
+enum { TELL_EACH = 4096 }; /* records or slots */
 
-static int problem(checking *c, uint64_t offset, const char *sentence){
+static int problem(checking *c, uint64_t offset, const char *sentence) {
   c->problems++;
-  if( c->report && c->report(c->arg, offset, sentence) ) c->stopped = 1;
+  if (c->report && c->report(c->arg, offset, sentence)) c->stopped = 1;
   return c->stopped ? MAPH_CORRUPT : MAPH_OK;
 }
 
 /* A core call failed: what it said is the problem. */
-static int problem_said(checking *c, uint64_t offset){
+static int problem_said(checking *c, uint64_t offset) {
   char copy[1024];
   snprintf(copy, sizeof copy, "%s", maph_errmsg(NULL));
   return problem(c, offset, copy);
 }
 
-static int tell(checking *c, const char *phase, uint64_t done, uint64_t total){
+static int tell(checking *c, const char *phase, uint64_t done, uint64_t total) {
   return progress_tell(&c->listener, c->v.s->path, phase, done, total);
 }
 
 /* Loaded after what is compared with it: writers raise it first. */
-static uint64_t space_end(const checking *c){
+static uint64_t space_end(const checking *c) {
   return atomic_load_explicit(&header_of(c->v.base)->end, memory_order_acquire);
 }
 
 /* Is there a word of the header's live part that format.h describes? */
-static int described(uint64_t at){
-  return (at>=256 && at<280) || (at>=320 && at<360) || (at>=384 && at<440) || (at>=448 && at<472) || (at>=512 && at<576) || (at>=1024 && at<1088);
+static int described(uint64_t at) {
+  return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 440)
+         || (at >= 448 && at < 472) || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
 }
 
-static int checkpoint_sound(const checking *c, const checkpoint *slot){
+static int checkpoint_sound(const checking *c, const checkpoint *slot) {
   static const checkpoint none;
   checkpoint copy;
   memcpy(&copy, slot, sizeof copy);
-  return memcmp(&copy, &none, sizeof none)==0 || header_checkpoint_fits(c->v.s, &copy);
+  return memcmp(&copy, &none, sizeof none) == 0 || header_checkpoint_fits(c->v.s, &copy);
 }
 
-/* The live words, as far as they can be judged while writers work: each is loaded before the one that bounds it. */
-static int check_header(checking *c){
+/* The live words, as far as they can be judged while writers work: each is loaded before the one
+** that bounds it. */
+static int check_header(checking *c) {
   const header *h = header_of(c->v.base);
-  uint64_t clean = atomic_load(&h->clean), state = atomic_load(&h->state), mark = state & ~(uint64_t)STATE_FLAGS, flushed = atomic_load(&h->flushed);
-  uint64_t committed = atomic_load(&h->committed), prepared = atomic_load(&h->prepared), end = atomic_load(&h->end), at;
+  uint64_t clean = atomic_load(&h->clean), state = atomic_load(&h->state),
+           mark = state & ~(uint64_t)STATE_FLAGS, flushed = atomic_load(&h->flushed);
+  uint64_t committed = atomic_load(&h->committed), prepared = atomic_load(&h->prepared),
+           end = atomic_load(&h->end), at;
   int rc = MAPH_OK;
-  if( clean<CLEAN_YES || clean>CLEAN_DIRTY ) rc = problem(c, offsetof(header, clean), "the header's clean word is none that is known");
-  if( rc==MAPH_OK && mark && clean==CLEAN_YES && atomic_load(&h->state)==state && atomic_load(&h->clean)==CLEAN_YES ){
-    rc = problem(c, offsetof(header, state), "a split is said to be under way in a store that was closed cleanly");
+  if (clean < CLEAN_YES || clean > CLEAN_DIRTY)
+    rc = problem(c, offsetof(header, clean), "the header's clean word is none that is known");
+  if (rc == MAPH_OK && mark && clean == CLEAN_YES && atomic_load(&h->state) == state
+      && atomic_load(&h->clean) == CLEAN_YES) {
+    rc = problem(c, offsetof(header, state),
+                 "a split is said to be under way in a store that was closed cleanly");
   }
-  if( rc==MAPH_OK && ((state & STATE_FLAGS)>>4 || mark>=end || (mark && mark<LOG_START)) ) rc = problem(c, offsetof(header, state), "the header's state word is none that can be");
-  if( rc==MAPH_OK && (c->v.snapshot>prepared || prepared>end || prepared%8 || end%8) ) rc = problem(c, offsetof(header, prepared), "the live words contradict each other");
-  if( rc==MAPH_OK && flushed>committed ) rc = problem(c, offsetof(header, flushed), "more is flushed than is committed");
-  if( rc==MAPH_OK && end>c->v.size && store_see_size(c->v.s, end)!=MAPH_OK ) rc = problem_said(c, offsetof(header, end));
-  if( rc==MAPH_OK && clean==CLEAN_YES && !(checkpoint_sound(c, &h->checkpoint_a) && checkpoint_sound(c, &h->checkpoint_b)) && atomic_load(&h->clean)==CLEAN_YES ){
-    rc = problem(c, offsetof(header, checkpoint_a), "a checkpoint's checksum does not fit its bytes");
+  if (rc == MAPH_OK && ((state & STATE_FLAGS) >> 4 || mark >= end || (mark && mark < LOG_START)))
+    rc = problem(c, offsetof(header, state), "the header's state word is none that can be");
+  if (rc == MAPH_OK && (c->v.snapshot > prepared || prepared > end || prepared % 8 || end % 8))
+    rc = problem(c, offsetof(header, prepared), "the live words contradict each other");
+  if (rc == MAPH_OK && flushed > committed)
+    rc = problem(c, offsetof(header, flushed), "more is flushed than is committed");
+  if (rc == MAPH_OK && end > c->v.size && store_see_size(c->v.s, end) != MAPH_OK)
+    rc = problem_said(c, offsetof(header, end));
+  if (rc == MAPH_OK && clean == CLEAN_YES
+      && !(checkpoint_sound(c, &h->checkpoint_a) && checkpoint_sound(c, &h->checkpoint_b))
+      && atomic_load(&h->clean) == CLEAN_YES) {
+    rc = problem(c, offsetof(header, checkpoint_a),
+                 "a checkpoint's checksum does not fit its bytes");
   }
-  for(at=256; rc==MAPH_OK && at<HEADER_SIZE && h->optional==0; at+=8){
-    if( !described(at) && load64(c->v.base+at)!=0 ) rc = problem(c, at, "reserved bytes of the header are not zero");
+  for (at = 256; rc == MAPH_OK && at < HEADER_SIZE && h->optional == 0; at += 8) {
+    if (!described(at) && load64(c->v.base + at) != 0)
+      rc = problem(c, at, "reserved bytes of the header are not zero");
   }
   return rc;
 }
 
-static int check_data(checking *c, const item *it, uint64_t version){
+static int check_data(checking *c, const item *it, uint64_t version) {
   uint64_t link = atomic_load_explicit(word_at(c->v.base, it->offset), memory_order_acquire);
   item other;
-  if( it->version!=version && !(version==c->v.s->base_version && it->version<version && it->prev==0) ) problem(c, it->offset, "a record's version is not its transaction's");
-  if( it->prev!=0 ){
-    if( record_item(&c->v, it->prev, it->offset, &other)!=MAPH_OK ) return problem_said(c, it->offset);
-    if( other.key_size!=it->key_size || memcmp(other.key, it->key, it->key_size)!=0 ) return problem(c, it->offset, "a record's prev leads to another key");
-    if( atomic_load_explicit(word_at(c->v.base, it->prev), memory_order_acquire)!=it->offset ){
-      return problem(c, it->prev, "a superseded record's link does not lead to the record that names it as prev");
+  if (it->version != version
+      && !(version == c->v.s->base_version && it->version < version && it->prev == 0))
+    problem(c, it->offset, "a record's version is not its transaction's");
+  if (it->prev != 0) {
+    if (record_item(&c->v, it->prev, it->offset, &other) != MAPH_OK)
+      return problem_said(c, it->offset);
+    if (other.key_size != it->key_size || memcmp(other.key, it->key, it->key_size) != 0)
+      return problem(c, it->offset, "a record's prev leads to another key");
+    if (atomic_load_explicit(word_at(c->v.base, it->prev), memory_order_acquire) != it->offset) {
+      return problem(
+          c, it->prev,
+          "a superseded record's link does not lead to the record that names it as prev");
     }
-    if( other.kind==KIND_PUT ){ c->records--; c->bytes -= other.size; }
+    if (other.kind == KIND_PUT) {
+      c->records--;
+      c->bytes -= other.size;
+    }
   }
-  if( link!=0 && (link%8 || link>=space_end(c)) ) return problem(c, it->offset, "a record's link leads past all space ever used");
-  if( link!=0 && link<c->v.snapshot ){
-    if( record_item(&c->v, link, c->v.snapshot, &other)!=MAPH_OK || other.prev!=it->offset ) return problem(c, it->offset, "a record's link leads to no later version of its key");
+  if (link != 0 && (link % 8 || link >= space_end(c)))
+    return problem(c, it->offset, "a record's link leads past all space ever used");
+  if (link != 0 && link < c->v.snapshot) {
+    if (record_item(&c->v, link, c->v.snapshot, &other) != MAPH_OK || other.prev != it->offset)
+      return problem(c, it->offset, "a record's link leads to no later version of its key");
   }
-  if( it->kind==KIND_PUT ){ c->records++; c->bytes += it->size; }
-  if( it->kind==KIND_DELETE && it->prev==0 ) return problem(c, it->offset, "a delete of a key that was never put");
+  if (it->kind == KIND_PUT) {
+    c->records++;
+    c->bytes += it->size;
+  }
+  if (it->kind == KIND_DELETE && it->prev == 0)
+    return problem(c, it->offset, "a delete of a key that was never put");
   return MAPH_OK;
 }
 
 /* The transaction whose data records are [from, end record at `at`). */
-static int check_transaction(checking *c, uint64_t from, uint64_t at, const end_record *e){
+static int check_transaction(checking *c, uint64_t from, uint64_t at, const end_record *e) {
   uint64_t pos = from, size;
   int rc = MAPH_OK, kind;
   item it;
-  while( rc==MAPH_OK && pos<at ){
-    if( record_span(&c->v, pos, at, &kind, &size)!=MAPH_OK ) return problem_said(c, pos);
-    if( kind==KIND_PUT || kind==KIND_DELETE ){
-      if( record_item(&c->v, pos, at, &it)!=MAPH_OK ) return problem_said(c, pos);
+  while (rc == MAPH_OK && pos < at) {
+    if (record_span(&c->v, pos, at, &kind, &size) != MAPH_OK) return problem_said(c, pos);
+    if (kind == KIND_PUT || kind == KIND_DELETE) {
+      if (record_item(&c->v, pos, at, &it) != MAPH_OK) return problem_said(c, pos);
       rc = check_data(c, &it, e->head.version_prev & VERSION_MAX);
     }
     pos += size;
   }
-  if( rc==MAPH_OK && (e->records!=c->records || e->bytes!=c->bytes) ) rc = problem(c, at, "the totals of the store are wrong here");
+  if (rc == MAPH_OK && (e->records != c->records || e->bytes != c->bytes))
+    rc = problem(c, at, "the totals of the store are wrong here");
   return rc;
 }
 
 /* Versions rise; but the base of a rewritten file may be several transactions of one version. */
-static int may_follow(const checking *c, uint64_t before, uint64_t version){
-  return version>before || (version==before && version==c->v.s->base_version);
+static int may_follow(const checking *c, uint64_t before, uint64_t version) {
+  return version > before || (version == before && version == c->v.s->base_version);
 }
 
-static int check_log(checking *c){
-  uint64_t at = LOG_START, from = LOG_START, chain = 0, digest = 0, operations = 0, version = 0, back = 0, n = 0, size;
+static int check_log(checking *c) {
+  uint64_t at = LOG_START, from = LOG_START, chain = 0, digest = 0, operations = 0, version = 0,
+           back = 0, n = 0, size;
   int rc = MAPH_OK, kind;
-  while( rc==MAPH_OK && at<c->v.snapshot ){
-    if( record_span(&c->v, at, c->v.snapshot, &kind, &size)!=MAPH_OK ) return problem_said(c, at), MAPH_CORRUPT;
-    if( record_verify(&c->v, at, size)!=MAPH_OK ) rc = problem_said(c, at);
-    if( rc==MAPH_OK && (kind==KIND_PUT || kind==KIND_DELETE) ){
-      digest = record_digest(digest, at, load64(c->v.base+at+8));
+  while (rc == MAPH_OK && at < c->v.snapshot) {
+    if (record_span(&c->v, at, c->v.snapshot, &kind, &size) != MAPH_OK)
+      return problem_said(c, at), MAPH_CORRUPT;
+    if (record_verify(&c->v, at, size) != MAPH_OK) rc = problem_said(c, at);
+    if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
+      digest = record_digest(digest, at, load64(c->v.base + at + 8));
       operations++;
     }
-    if( rc==MAPH_OK && (kind==KIND_END || kind==KIND_EPOCH) ){
+    if (rc == MAPH_OK && (kind == KIND_END || kind == KIND_EPOCH)) {
       end_record e;
       uint64_t e_version, e_back;
-      memcpy(&e, c->v.base+at, sizeof e);
+      memcpy(&e, c->v.base + at, sizeof e);
       e_version = e.head.version_prev & VERSION_MAX;
-      e_back = ((e.head.version_prev>>48 & 0xFF)<<32 | e.head.back_low)*8;
-      if( e.chain!=record_chain(c->v.s->salt, chain, &e, kind==KIND_END ? digest : 0) ) rc = problem(c, at, "a transaction's chained checksum does not fit");
-      if( rc==MAPH_OK && e_back!=back ) rc = problem(c, at, "a transaction does not name the one before it");
-      if( rc==MAPH_OK && kind==KIND_END && (e.head.operations!=operations || e.start!=from || !may_follow(c, version, e_version)) ){
+      e_back = ((e.head.version_prev >> 48 & 0xFF) << 32 | e.head.back_low) * 8;
+      if (e.chain != record_chain(c->v.s->salt, chain, &e, kind == KIND_END ? digest : 0))
+        rc = problem(c, at, "a transaction's chained checksum does not fit");
+      if (rc == MAPH_OK && e_back != back)
+        rc = problem(c, at, "a transaction does not name the one before it");
+      if (rc == MAPH_OK && kind == KIND_END
+          && (e.head.operations != operations || e.start != from
+              || !may_follow(c, version, e_version))) {
         rc = problem(c, at, "a transaction's count, version or start is wrong");
       }
-      if( rc==MAPH_OK && kind==KIND_EPOCH && at!=LOG_START && e_version<=version ) rc = problem(c, at, "an epoch's version is not above the one before");
-      if( rc==MAPH_OK ) rc = check_transaction(c, from, at, &e);
-      chain = e.chain;  version = e_version;  back = at;  digest = operations = 0;
-      from = at+size;
-    }else if( rc==MAPH_OK && (kind==KIND_PAD || kind==KIND_EXTENT) && operations==0 ){
-      from = at+size;
+      if (rc == MAPH_OK && kind == KIND_EPOCH && at != LOG_START && e_version <= version)
+        rc = problem(c, at, "an epoch's version is not above the one before");
+      if (rc == MAPH_OK) rc = check_transaction(c, from, at, &e);
+      chain = e.chain;
+      version = e_version;
+      back = at;
+      digest = operations = 0;
+      from = at + size;
+    } else if (rc == MAPH_OK && (kind == KIND_PAD || kind == KIND_EXTENT) && operations == 0) {
+      from = at + size;
     }
     at += size;
-    if( rc==MAPH_OK && ++n%TELL_EACH==0 ) rc = tell(c, "log", at, c->v.snapshot);
+    if (rc == MAPH_OK && ++n % TELL_EACH == 0) rc = tell(c, "log", at, c->v.snapshot);
   }
   return rc;
 }
 
 /* Every key's newest version must be found by looking it up. */
-static int check_lookups(checking *c){
+static int check_lookups(checking *c) {
   uint64_t at = LOG_START, live = 0, n = 0, size;
   int rc = MAPH_OK, kind;
   item it, found;
-  while( rc==MAPH_OK && at<c->v.snapshot ){
+  while (rc == MAPH_OK && at < c->v.snapshot) {
     uint64_t link;
-    if( record_span(&c->v, at, c->v.snapshot, &kind, &size)!=MAPH_OK ) return MAPH_CORRUPT;
-    if( kind==KIND_PUT || kind==KIND_DELETE ){
+    if (record_span(&c->v, at, c->v.snapshot, &kind, &size) != MAPH_OK) return MAPH_CORRUPT;
+    if (kind == KIND_PUT || kind == KIND_DELETE) {
       link = atomic_load_explicit(word_at(c->v.base, at), memory_order_acquire);
-      if( (link==0 || link>=c->v.snapshot) && record_item(&c->v, at, c->v.snapshot, &it)==MAPH_OK ){
+      if ((link == 0 || link >= c->v.snapshot)
+          && record_item(&c->v, at, c->v.snapshot, &it) == MAPH_OK) {
         maph_slice key = maph_bytes(it.key, it.key_size);
         int got = index_find(&c->v, key, index_hash(c->v.s, key), &found);
-        if( got!=MAPH_OK && got!=MAPH_NOTFOUND ) rc = problem_said(c, at);
-        else if( got==MAPH_NOTFOUND || found.offset!=at ) rc = problem(c, at, "the index does not lead to this record, which is its key's newest");
-        live += kind==KIND_PUT;
+        if (got != MAPH_OK && got != MAPH_NOTFOUND)
+          rc = problem_said(c, at);
+        else if (got == MAPH_NOTFOUND || found.offset != at)
+          rc = problem(c, at, "the index does not lead to this record, which is its key's newest");
+        live += kind == KIND_PUT;
       }
     }
     at += size;
-    if( rc==MAPH_OK && ++n%TELL_EACH==0 ) rc = tell(c, "lookup", at, c->v.snapshot);
+    if (rc == MAPH_OK && ++n % TELL_EACH == 0) rc = tell(c, "lookup", at, c->v.snapshot);
   }
-  if( rc==MAPH_OK && c->problems==0 && live!=c->records ) rc = problem(c, c->v.snapshot-END_SIZE, "links say of some records that they were superseded, but they were not");
+  if (rc == MAPH_OK && c->problems == 0 && live != c->records)
+    rc = problem(c, c->v.snapshot - END_SIZE,
+                 "links say of some records that they were superseded, but they were not");
   return rc;
 }
 
-static int check_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot){
+static int check_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
   checking *c = arg;
-  uint64_t offset = (slot & ((UINT64_C(1)<<40)-1))*8, hash;
+  uint64_t offset = (slot & ((UINT64_C(1) << 40) - 1)) * 8, hash;
   item it;
-  if( ++c->slots%TELL_EACH==0 && tell(c, "index", MIN(c->slots, c->records), c->records)!=MAPH_OK ) return MAPH_CANCELLED;
-  if( offset>=c->v.snapshot && offset<space_end(c) ) return MAPH_OK;
-  if( offset>=c->v.snapshot ) return problem(c, slot_offset, "an index slot leads past all space ever used");
-  if( record_item(&c->v, offset, c->v.snapshot, &it)!=MAPH_OK ) return problem(c, slot_offset, "an index slot leads to no put or delete");
+  if (++c->slots % TELL_EACH == 0
+      && tell(c, "index", MIN(c->slots, c->records), c->records) != MAPH_OK)
+    return MAPH_CANCELLED;
+  if (offset >= c->v.snapshot && offset < space_end(c)) return MAPH_OK;
+  if (offset >= c->v.snapshot)
+    return problem(c, slot_offset, "an index slot leads past all space ever used");
+  if (record_item(&c->v, offset, c->v.snapshot, &it) != MAPH_OK)
+    return problem(c, slot_offset, "an index slot leads to no put or delete");
   hash = index_hash(c->v.s, maph_bytes(it.key, it.key_size));
-  if( hash>>(64-HASH_BITS) != slot>>(64-HASH_BITS) ) return problem(c, slot_offset, "an index slot leads to a record of another hash");
-  if( (hash%SEGMENT_BUCKETS!=bucket) != (slot>>40 & 1) ) return problem(c, slot_offset, "an index slot is wrong about being in its key's own bucket");
+  if (hash >> (64 - HASH_BITS) != slot >> (64 - HASH_BITS))
+    return problem(c, slot_offset, "an index slot leads to a record of another hash");
+  if ((hash % SEGMENT_BUCKETS != bucket) != (slot >> 40 & 1))
+    return problem(c, slot_offset, "an index slot is wrong about being in its key's own bucket");
   return MAPH_OK;
 }
 
 /* Every slot leads to a record of its hash. */
-static int check_slots(checking *c){
+static int check_slots(checking *c) {
   int rc = index_walk(&c->v, check_slot, c);
-  if( rc==MAPH_OK || rc==MAPH_CANCELLED || c->stopped ) return rc==MAPH_CANCELLED ? rc : MAPH_OK;
+  if (rc == MAPH_OK || rc == MAPH_CANCELLED || c->stopped)
+    return rc == MAPH_CANCELLED ? rc : MAPH_OK;
   problem_said(c, 0);
   return MAPH_OK;
 }
 
-int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg){
+int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress,
+                        void *progress_arg) {
   checking c;
   store *s;
   int rc;
@@ -221,21 +277,25 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
   c.listener.tell = progress;
   c.listener.arg = progress_arg;
   rc = handle_store(m, &s);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   store_pin(s);
   rc = view_latest(s, &c.v);
-  if( rc==MAPH_OK ) rc = check_header(&c);
-  if( rc==MAPH_OK && !c.stopped && perfect_verify(s, c.v.base)!=MAPH_OK ) rc = problem_said(&c, s->perfect.payload);
-  if( rc==MAPH_OK && !c.stopped ) rc = check_log(&c);
-  if( rc==MAPH_OK && !c.stopped ) rc = check_lookups(&c);
-  if( rc==MAPH_OK && !c.stopped ) rc = check_slots(&c);
-  if( rc==MAPH_OK && !c.stopped ) rc = tell(&c, "index", c.records, c.records);
-  if( (rc==MAPH_OK || rc==MAPH_CORRUPT) && (c.problems || rc!=MAPH_OK) ){
-    if( c.problems==0 ) problem_said(&c, 0);
-    rc = fail(MAPH_CORRUPT, "%s: %d problem%s found; restore a backup, or run `maph recover` on it", s->path, c.problems, c.problems==1 ? " was" : "s were");
+  if (rc == MAPH_OK) rc = check_header(&c);
+  if (rc == MAPH_OK && !c.stopped && perfect_verify(s, c.v.base) != MAPH_OK)
+    rc = problem_said(&c, s->perfect.payload);
+  if (rc == MAPH_OK && !c.stopped) rc = check_log(&c);
+  if (rc == MAPH_OK && !c.stopped) rc = check_lookups(&c);
+  if (rc == MAPH_OK && !c.stopped) rc = check_slots(&c);
+  if (rc == MAPH_OK && !c.stopped) rc = tell(&c, "index", c.records, c.records);
+  if ((rc == MAPH_OK || rc == MAPH_CORRUPT) && (c.problems || rc != MAPH_OK)) {
+    if (c.problems == 0) problem_said(&c, 0);
+    rc = fail(MAPH_CORRUPT, "%s: %d problem%s found; restore a backup, or run `maph recover` on it",
+              s->path, c.problems, c.problems == 1 ? " was" : "s were");
   }
   store_unpin(s);
   return rc;
 }
 
-int maph_check(maph *m, maph_report_fn report, void *arg){ return maph_check_progress(m, report, arg, NULL, NULL); }
+int maph_check(maph *m, maph_report_fn report, void *arg) {
+  return maph_check_progress(m, report, arg, NULL, NULL);
+}

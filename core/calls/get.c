@@ -10,38 +10,42 @@
 #include "index/lookup.h"
 #include "writer/txn.h"
 
-/* ------------------------------------------------------------------------------------------------------ public reads */
+/* --------------------------------------------------------------------------------- public reads */
 
-static int missing(const store *s, int rc){
-  return rc==MAPH_NOTFOUND ? fail(rc, "%s: no such key", s->path) : rc;
+static int missing(const store *s, int rc) {
+  return rc == MAPH_NOTFOUND ? fail(rc, "%s: no such key", s->path) : rc;
 }
 
-static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, maph_slice *value){
+static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, maph_slice *value) {
   store *s;
   view v;
   item it;
   int rc;
-  if( value==NULL ) return fail(MAPH_MISUSE, "maph_get: no place for the value");
+  if (value == NULL) return fail(MAPH_MISUSE, "maph_get: no place for the value");
   *value = maph_bytes(NULL, 0);
   rc = handle_store(m, &s);
-  if( rc==MAPH_OK ) rc = view_latest(s, &v);
-  if( rc==MAPH_OK ) rc = view_find(&v, key, 0, m->options.verify, &it);
-  if( rc==MAPH_OK ) *value = maph_bytes(it.value, it.value_size);
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc == MAPH_OK) rc = view_find(&v, key, 0, m->options.verify, &it);
+  if (rc == MAPH_OK) *value = maph_bytes(it.value, it.value_size);
   return rc;
 }
 
-/* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common to compose a sentence for. */
-__attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value){
-  if( likely(m!=NULL && value!=NULL && m->quick==__atomic_load_n(&handle_quick, __ATOMIC_RELAXED) && key.size-1<KEY_MAX && key.data!=NULL) ){
+/* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common
+** to compose a sentence for. */
+__attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value) {
+  if (likely(m != NULL && value != NULL
+             && m->quick == __atomic_load_n(&handle_quick, __ATOMIC_RELAXED)
+             && key.size - 1 < KEY_MAX && key.data != NULL)) {
     const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
     uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;
     const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
     snapshot = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
-    if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0 && snapshot-(LOG_START+END_SIZE)<=size-(LOG_START+END_SIZE)) ){
+    if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0
+               && snapshot - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE))) {
       int rc = index_get(s, base, size, snapshot, key, value);
-      if( likely(rc==MAPH_OK) ) return rc;
-      if( likely(rc==MAPH_NOTFOUND) ){
+      if (likely(rc == MAPH_OK)) return rc;
+      if (likely(rc == MAPH_NOTFOUND)) {
         *value = maph_bytes(NULL, 0);
         return rc;
       }
@@ -50,83 +54,89 @@ __attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value
   return get_slowly(m, key, value);
 }
 
-int maph_exists(maph *m, maph_slice key){
+int maph_exists(maph *m, maph_slice key) {
   maph_slice value;
   return maph_get(m, key, &value);
 }
 
-int maph_get_entry(maph *m, maph_slice key, maph_entry *entry){
+int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
   store *s;
   view v;
   item it;
   int rc;
-  if( entry==NULL ) return fail(MAPH_MISUSE, "maph_get_entry: no place for the entry");
+  if (entry == NULL) return fail(MAPH_MISUSE, "maph_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
   rc = handle_store(m, &s);
-  if( rc==MAPH_OK ) rc = view_latest(s, &v);
-  if( rc==MAPH_OK ) rc = missing(s, view_find(&v, key, 0, m->options.verify, &it));
-  if( rc==MAPH_OK ) record_entry(&it, entry);
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc == MAPH_OK) rc = missing(s, view_find(&v, key, 0, m->options.verify, &it));
+  if (rc == MAPH_OK) record_entry(&it, entry);
   return rc;
 }
 
 /* For gets that verify: the misses of a group overlap in the index, in the records, and in what of
 ** the values a checksum reads first.  The values of unsettled keys are not set. */
-static void warm_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values){
+static void warm_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values) {
   enum { SOON = 256 };
   uint32_t unsettled = index_get_group(v, n, keys, values);
   size_t i, at;
-  for(i=0; i<n; i++){
-    if( unsettled>>i & 1 ) continue;
-    for(at=64; values[i].data && at<values[i].size && at<SOON; at+=64) __builtin_prefetch((const uint8_t*)values[i].data+at);
+  for (i = 0; i < n; i++) {
+    if (unsettled >> i & 1) continue;
+    for (at = 64; values[i].data && at < values[i].size && at < SOON; at += 64)
+      __builtin_prefetch((const uint8_t *)values[i].data + at);
   }
 }
 
-static int get_many(const view *v, uint64_t now, int verify, size_t n, const maph_slice *keys, maph_slice *values){
+static int get_many(const view *v, uint64_t now, int verify, size_t n, const maph_slice *keys,
+                    maph_slice *values) {
   size_t done, i, group;
   int rc = MAPH_OK;
-  for(i=0; i<n && rc==MAPH_OK; i++) rc = view_check_key(keys[i]);
-  for(done=0; done<n && rc==MAPH_OK; done+=group){
+  for (i = 0; i < n && rc == MAPH_OK; i++) rc = view_check_key(keys[i]);
+  for (done = 0; done < n && rc == MAPH_OK; done += group) {
     uint32_t left = UINT32_MAX;
-    group = MIN(n-done, (size_t)INDEX_GROUP);
-    if( verify ) warm_group(v, group, keys+done, values+done);
-    else left = index_get_group(v, group, keys+done, values+done);
-    for(i=0; left!=0 && i<group && rc==MAPH_OK; i++, left>>=1){
+    group = MIN(n - done, (size_t)INDEX_GROUP);
+    if (verify)
+      warm_group(v, group, keys + done, values + done);
+    else
+      left = index_get_group(v, group, keys + done, values + done);
+    for (i = 0; left != 0 && i < group && rc == MAPH_OK; i++, left >>= 1) {
       item it;
-      if( (left&1)==0 ) continue;
-      rc = view_find(v, keys[done+i], now, verify, &it);
-      values[done+i] = rc==MAPH_OK ? maph_bytes(it.value, it.value_size) : maph_bytes(NULL, 0);
-      if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;
+      if ((left & 1) == 0) continue;
+      rc = view_find(v, keys[done + i], now, verify, &it);
+      values[done + i] = rc == MAPH_OK ? maph_bytes(it.value, it.value_size) : maph_bytes(NULL, 0);
+      if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
     }
   }
-  if( rc!=MAPH_OK ) for(i=0; i<n; i++) values[i] = maph_bytes(NULL, 0);
+  if (rc != MAPH_OK)
+    for (i = 0; i < n; i++) values[i] = maph_bytes(NULL, 0);
   return rc;
 }
 
-int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values){
+int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values) {
   store *s;
   view v;
   int rc = handle_store(m, &s);
-  if( rc==MAPH_OK && n>0 && (keys==NULL || values==NULL) ) rc = fail(MAPH_MISUSE, "maph_get_many: no keys or no place for the values");
-  if( rc==MAPH_OK ) rc = view_latest(s, &v);
-  return rc==MAPH_OK ? get_many(&v, 0, m->options.verify, n, keys, values) : rc;
+  if (rc == MAPH_OK && n > 0 && (keys == NULL || values == NULL))
+    rc = fail(MAPH_MISUSE, "maph_get_many: no keys or no place for the values");
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  return rc == MAPH_OK ? get_many(&v, 0, m->options.verify, n, keys, values) : rc;
 }
 
-/* --------------------------------------------------------------------------------------------------------- snapshots */
+/* ------------------------------------------------------------------------------------ snapshots */
 
-int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
+int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   maph_snapshot *x;
   end_record e;
   store *s;
   view v;
   int rc;
-  if( snapshot==NULL ) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
+  if (snapshot == NULL) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
   *snapshot = NULL;
   rc = handle_store(m, &s);
-  if( rc==MAPH_OK ) rc = view_latest(s, &v);
-  if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  if (rc != MAPH_OK) return rc;
   x = os_alloc(sizeof *x);
-  if( x==NULL ) return MAPH_NOMEM;
+  if (x == NULL) return MAPH_NOMEM;
   x->magic = SNAPSHOT_MAGIC;
   x->handle = m;
   x->fork_count = handle_forks();
@@ -142,107 +152,116 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot){
   return MAPH_OK;
 }
 
-void snapshot_hold(maph_snapshot *x){ atomic_fetch_add(&x->users, 1); }
+void snapshot_hold(maph_snapshot *x) { atomic_fetch_add(&x->users, 1); }
 
-void snapshot_let_go(maph_snapshot *x){
-  if( atomic_fetch_sub(&x->users, 1)!=1 ) return;
-  if( x->txn ){
+void snapshot_let_go(maph_snapshot *x) {
+  if (atomic_fetch_sub(&x->users, 1) != 1) return;
+  if (x->txn) {
     struct maph_snapshot **p = &x->txn->snapshots;
-    while( *p && *p!=x ) p = &(*p)->next;
-    if( *p ) *p = x->next;
+    while (*p && *p != x) p = &(*p)->next;
+    if (*p) *p = x->next;
   }
   store_unpin(x->s);
   os_free(x);
 }
 
 /* Nothing more is asked of it but by its cursors, which keep it. */
-void maph_snapshot_close(maph_snapshot *x){
-  if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return;
+void maph_snapshot_close(maph_snapshot *x) {
+  if (x == NULL || x->magic != SNAPSHOT_MAGIC) return;
   x->magic = 0;
-  if( x->fork_count!=handle_forks() ) return;      /* locks that another thread held are held for ever */
+  /* locks that another thread held are held for ever */
+  if (x->fork_count != handle_forks()) return;
   handle_count_read(x->handle, -1);
   snapshot_let_go(x);
 }
 
-static int snapshot_view(maph_snapshot *x, view *v){
-  if( x==NULL || x->magic!=SNAPSHOT_MAGIC ) return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
-  if( x->handle->fork_count!=handle_forks() ) return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
-  if( x->rolled_back ) return fail(MAPH_CONFLICT, "%s: the transaction that this snapshot shows was rolled back", x->s->path);
+static int snapshot_view(maph_snapshot *x, view *v) {
+  if (x == NULL || x->magic != SNAPSHOT_MAGIC)
+    return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
+  if (x->handle->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
+  if (x->rolled_back)
+    return fail(MAPH_CONFLICT, "%s: the transaction that this snapshot shows was rolled back",
+                x->s->path);
   return view_at(x->s, x->snapshot, v);
 }
 
 /* Live at the snapshot: through the open transaction it shows, if any. */
-static int snapshot_find(maph_snapshot *x, maph_slice key, item *it){
+static int snapshot_find(maph_snapshot *x, maph_slice key, item *it) {
   view v;
   int rc = snapshot_view(x, &v);
-  if( rc!=MAPH_OK ) return rc;
-  if( x->txn==NULL ) return missing(x->s, view_find(&v, key, x->now, x->handle->options.verify, it));
+  if (rc != MAPH_OK) return rc;
+  if (x->txn == NULL)
+    return missing(x->s, view_find(&v, key, x->now, x->handle->options.verify, it));
   rc = view_check_key(key);
-  if( rc==MAPH_OK ) rc = txn_find(x->txn, x->snapshot, key, it);
-  if( rc==MAPH_OK && (it->kind!=KIND_PUT || item_expired(it, x->now)) ) rc = MAPH_NOTFOUND;
-  if( rc==MAPH_OK && x->handle->options.verify ) rc = record_verify(&v, it->offset, it->size);
+  if (rc == MAPH_OK) rc = txn_find(x->txn, x->snapshot, key, it);
+  if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, x->now))) rc = MAPH_NOTFOUND;
+  if (rc == MAPH_OK && x->handle->options.verify) rc = record_verify(&v, it->offset, it->size);
   return missing(x->s, rc);
 }
 
-int maph_snapshot_get(maph_snapshot *x, maph_slice key, maph_slice *value){
+int maph_snapshot_get(maph_snapshot *x, maph_slice key, maph_slice *value) {
   item it;
   int rc;
-  if( value==NULL ) return fail(MAPH_MISUSE, "maph_snapshot_get: no place for the value");
+  if (value == NULL) return fail(MAPH_MISUSE, "maph_snapshot_get: no place for the value");
   *value = maph_bytes(NULL, 0);
   rc = snapshot_find(x, key, &it);
-  if( rc==MAPH_OK ) *value = maph_bytes(it.value, it.value_size);
+  if (rc == MAPH_OK) *value = maph_bytes(it.value, it.value_size);
   return rc;
 }
 
-int maph_snapshot_get_entry(maph_snapshot *x, maph_slice key, maph_entry *entry){
+int maph_snapshot_get_entry(maph_snapshot *x, maph_slice key, maph_entry *entry) {
   item it;
   int rc;
-  if( entry==NULL ) return fail(MAPH_MISUSE, "maph_snapshot_get_entry: no place for the entry");
+  if (entry == NULL) return fail(MAPH_MISUSE, "maph_snapshot_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
   rc = snapshot_find(x, key, &it);
-  if( rc==MAPH_OK ) record_entry(&it, entry);
+  if (rc == MAPH_OK) record_entry(&it, entry);
   return rc;
 }
 
-int maph_snapshot_get_many(maph_snapshot *x, size_t n, const maph_slice *keys, maph_slice *values){
+int maph_snapshot_get_many(maph_snapshot *x, size_t n, const maph_slice *keys, maph_slice *values) {
   view v;
   size_t i;
   int rc = snapshot_view(x, &v);
-  if( rc==MAPH_OK && n>0 && (keys==NULL || values==NULL) ) rc = fail(MAPH_MISUSE, "maph_snapshot_get_many: no keys or no place for the values");
-  if( rc!=MAPH_OK ) return rc;
-  if( x->txn==NULL ) return get_many(&v, x->now, x->handle->options.verify, n, keys, values);
-  for(i=0; i<n && rc==MAPH_OK; i++){
+  if (rc == MAPH_OK && n > 0 && (keys == NULL || values == NULL))
+    rc = fail(MAPH_MISUSE, "maph_snapshot_get_many: no keys or no place for the values");
+  if (rc != MAPH_OK) return rc;
+  if (x->txn == NULL) return get_many(&v, x->now, x->handle->options.verify, n, keys, values);
+  for (i = 0; i < n && rc == MAPH_OK; i++) {
     rc = maph_snapshot_get(x, keys[i], &values[i]);
-    if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;
+    if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
   }
   return rc;
 }
 
 /* One by one, as a single get does it, but with warm lines. */
-int maph_snapshot_get_entries(maph_snapshot *x, size_t n, const maph_slice *keys, maph_entry *entries){
+int maph_snapshot_get_entries(maph_snapshot *x, size_t n, const maph_slice *keys,
+                              maph_entry *entries) {
   maph_slice values[INDEX_GROUP];
   view v;
   size_t done, group, i;
   int rc = snapshot_view(x, &v);
-  if( rc==MAPH_OK && n>0 && (keys==NULL || entries==NULL) ) rc = fail(MAPH_MISUSE, "maph_snapshot_get_entries: no keys or no place for the entries");
-  if( rc!=MAPH_OK ) return rc;
-  memset(entries, 0, n*sizeof *entries);
-  for(i=0; i<n && rc==MAPH_OK; i++) rc = view_check_key(keys[i]);
-  for(done=0; done<n && rc==MAPH_OK; done+=group){
-    group = MIN(n-done, (size_t)INDEX_GROUP);
-    if( x->txn==NULL ) warm_group(&v, group, keys+done, values);
-    for(i=0; i<group && rc==MAPH_OK; i++){
-      rc = maph_snapshot_get_entry(x, keys[done+i], &entries[done+i]);
-      if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;
+  if (rc == MAPH_OK && n > 0 && (keys == NULL || entries == NULL))
+    rc = fail(MAPH_MISUSE, "maph_snapshot_get_entries: no keys or no place for the entries");
+  if (rc != MAPH_OK) return rc;
+  memset(entries, 0, n * sizeof *entries);
+  for (i = 0; i < n && rc == MAPH_OK; i++) rc = view_check_key(keys[i]);
+  for (done = 0; done < n && rc == MAPH_OK; done += group) {
+    group = MIN(n - done, (size_t)INDEX_GROUP);
+    if (x->txn == NULL) warm_group(&v, group, keys + done, values);
+    for (i = 0; i < group && rc == MAPH_OK; i++) {
+      rc = maph_snapshot_get_entry(x, keys[done + i], &entries[done + i]);
+      if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
     }
   }
   return rc;
 }
 
-uint64_t maph_snapshot_version(maph_snapshot *x){
-  return x && x->magic==SNAPSHOT_MAGIC ? x->version : 0;
+uint64_t maph_snapshot_version(maph_snapshot *x) {
+  return x && x->magic == SNAPSHOT_MAGIC ? x->version : 0;
 }
 
-uint64_t maph_snapshot_records(maph_snapshot *x){
-  return x && x->magic==SNAPSHOT_MAGIC ? x->records : 0;
+uint64_t maph_snapshot_records(maph_snapshot *x) {
+  return x && x->magic == SNAPSHOT_MAGIC ? x->records : 0;
 }

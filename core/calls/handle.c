@@ -1,10 +1,13 @@
 /*
-** handle.c - open, close, refresh, options, statistics; the registry of stores; following a store to its next generation.
+** handle.c - open, close, refresh, options, statistics; the registry of stores; following a store
+** to its next generation.
 **
-** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping for reads, one for writes, one lock file
-** descriptor.  `references` counts handles and snapshots, `writers` the handles that may write; both under the registry's mutex.
+** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping
+** for reads, one for writes, one lock file descriptor.  `references` counts handles and snapshots,
+** `writers` the handles that may write; both under the registry's mutex.
 **
-** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because unlocking would release the parent's lock.
+** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because
+** unlocking would release the parent's lock.
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
@@ -28,31 +31,32 @@ unsigned handle_fork_count;
 uint64_t handle_quick = HANDLE_MAGIC;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
-static void in_forked_child(void){
+static void in_forked_child(void) {
   store *s;
   static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
   registry_mutex = fresh;
-  for(s=registry; s!=NULL; s=s->next){
+  for (s = registry; s != NULL; s = s->next) {
     s->dead = 1;
     os_close(&s->lock);
   }
   registry = NULL;
   __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&handle_quick, UINT64_C(1)<<32, __ATOMIC_RELAXED);
+  __atomic_add_fetch(&handle_quick, UINT64_C(1) << 32, __ATOMIC_RELAXED);
 }
 
-static void watch_forks(void){
-  os_at_fork(in_forked_child);
-}
+static void watch_forks(void) { os_at_fork(in_forked_child); }
 
-/* ------------------------------------------------------------------------------------------------------------ stores */
+/* --------------------------------------------------------------------------------------- stores */
 
-store *store_new(const char *path){
+store *store_new(const char *path) {
   pthread_condattr_t monotonic;
   store *s = os_alloc(sizeof *s);
-  if( s==NULL ) return NULL;
-  s->path = os_alloc(strlen(path)+1);
-  if( s->path==NULL ){ os_free(s); return NULL; }
+  if (s == NULL) return NULL;
+  s->path = os_alloc(strlen(path) + 1);
+  if (s->path == NULL) {
+    os_free(s);
+    return NULL;
+  }
   strcpy(s->path, path);
   s->file.fd = s->lock.fd = -1;
   s->references = 1;
@@ -70,19 +74,19 @@ store *store_new(const char *path){
   return s;
 }
 
-static void unmap_all(store *s){
+static void unmap_all(store *s) {
   mapping *m, *next;
   uint8_t *base = atomic_load(&s->base), *write_base = atomic_load(&s->write_base);
-  for(m=s->outgrown; m!=NULL; m=next){
+  for (m = s->outgrown; m != NULL; m = next) {
     next = m->next;
     os_unmap(m->base, m->length);
     os_free(m);
   }
-  if( write_base!=base ) os_unmap(write_base, s->write_mapped);
+  if (write_base != base) os_unmap(write_base, s->write_mapped);
   os_unmap(base, s->mapped);
 }
 
-static void destroy_mutexes(store *s){
+static void destroy_mutexes(store *s) {
   pthread_mutex_destroy(&s->mapping_mutex);
   pthread_mutex_destroy(&s->turn_mutex);
   pthread_mutex_destroy(&s->held_mutex);
@@ -93,63 +97,68 @@ static void destroy_mutexes(store *s){
   pthread_cond_destroy(&s->released);
 }
 
-void store_free(store *s){
-  if( s==NULL ) return;
+void store_free(store *s) {
+  if (s == NULL) return;
   unmap_all(s);
   os_close(&s->file);
   os_close(&s->lock);
   txn_free(s->spare);
-  if( !s->dead ) destroy_mutexes(s);       /* in a child of fork they may wait for threads that it does not have */
+  /* in a child of fork they may wait for threads that it does not have */
+  if (!s->dead) destroy_mutexes(s);
   os_free(s->path);
   os_free(s);
 }
 
-void store_pin(store *s){
+void store_pin(store *s) {
   pthread_mutex_lock(&registry_mutex);
   s->references++;
   pthread_mutex_unlock(&registry_mutex);
 }
 
-static void forget_store(store *s){
+static void forget_store(store *s) {
   store **p = &registry;
-  while( *p && *p!=s ) p = &(*p)->next;
-  if( *p ) *p = s->next;
+  while (*p && *p != s) p = &(*p)->next;
+  if (*p) *p = s->next;
 }
 
-void store_unpin(store *s){
+void store_unpin(store *s) {
   int last;
   pthread_mutex_lock(&registry_mutex);
-  last = --s->references==0;
-  if( last ) forget_store(s);
+  last = --s->references == 0;
+  if (last) forget_store(s);
   pthread_mutex_unlock(&registry_mutex);
-  if( last ) store_free(s);
+  if (last) store_free(s);
 }
 
-/* A handle writes to this store no more; the last writer leaves the file clean.  The registry is held throughout, so that nobody opens the file
-** for writing in this process meanwhile. */
-static int stop_writing(store *s){
+/* A handle writes to this store no more; the last writer leaves the file clean.  The registry is
+** held throughout, so that nobody opens the file for writing in this process meanwhile. */
+static int stop_writing(store *s) {
   int rc = MAPH_OK;
   pthread_mutex_lock(&registry_mutex);
-  if( !s->dead && --s->writers==0 ){
+  if (!s->dead && --s->writers == 0) {
     rc = commit_end_sessions(s);
-    if( s->stayed ) lock_leave(s); else lock_close(s);
+    if (s->stayed)
+      lock_leave(s);
+    else
+      lock_close(s);
   }
   pthread_mutex_unlock(&registry_mutex);
   return rc;
 }
 
 /* Give a handle's hold on a store up. */
-static int store_release(store *s, int writing){
+static int store_release(store *s, int writing) {
   int rc = writing ? stop_writing(s) : MAPH_OK;
   store_unpin(s);
   return rc;
 }
 
-/* Let a store be written to: a writable descriptor, a writable mapping, the lock file.  Under the registry's mutex. */
-static int add_writer(store *s, os_file *f){
+/* Let a store be written to: a writable descriptor, a writable mapping, the lock file.  Under the
+** registry's mutex. */
+static int add_writer(store *s, os_file *f) {
   int rc = MAPH_OK;
-  if( s->writers==0 ){
-    if( !s->file.writable ){
+  if (s->writers == 0) {
+    if (!s->file.writable) {
       os_file old = s->file;
       pthread_mutex_lock(&s->mapping_mutex);
       s->file = *f;
@@ -157,21 +166,25 @@ static int add_writer(store *s, os_file *f){
       pthread_mutex_unlock(&s->mapping_mutex);
     }
     rc = store_map_for_writing(s);
-    if( rc==MAPH_OK && !s->lockless && s->boot==0 ){
-      rc = fail(MAPH_CANTOPEN, "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), so a power loss could go unnoticed: mount /proc", s->path);
+    if (rc == MAPH_OK && !s->lockless && s->boot == 0) {
+      rc =
+          fail(MAPH_CANTOPEN,
+               "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), "
+               "so a power loss could go unnoticed: mount /proc",
+               s->path);
     }
-    if( rc==MAPH_OK ) rc = lock_open(s);
+    if (rc == MAPH_OK) rc = lock_open(s);
     s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
     s->streak = 0;
     s->unsettled = 1;
   }
-  if( rc==MAPH_OK ) s->writers++;
+  if (rc == MAPH_OK) s->writers++;
   return rc;
 }
 
-store *store_bare(const char *path, os_file *f){
+store *store_bare(const char *path, os_file *f) {
   store *s = store_new(path);
-  if( s==NULL ) return NULL;
+  if (s == NULL) return NULL;
   s->file = *f;
   f->fd = -1;
   s->lockless = 1;
@@ -179,191 +192,232 @@ store *store_bare(const char *path, os_file *f){
 }
 
 /* A store of an open file: mapped and its header read. */
-static int store_load(const char *path, os_file *f, const maph_options *o, store **out){
+static int store_load(const char *path, os_file *f, const maph_options *o, store **out) {
   store *s = store_new(path);
   int rc = MAPH_OK;
-  if( s==NULL ) return MAPH_NOMEM;
+  if (s == NULL) return MAPH_NOMEM;
   s->file = *f;
   f->fd = -1;
   s->advice = o->advice;
   s->huge_pages = o->huge_pages;
   rc = store_see_size(s, 0);
-  if( rc==MAPH_OK ) rc = header_read(s, atomic_load(&s->base), atomic_load(&s->size));
-  if( rc==MAPH_OK && o->prefault ) os_prefault(atomic_load(&s->base), atomic_load(&s->size));
-  if( rc==MAPH_OK && o->lock_memory ) rc = os_lock_memory(atomic_load(&s->base), atomic_load(&s->size));
-  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
+  if (rc == MAPH_OK) rc = header_read(s, atomic_load(&s->base), atomic_load(&s->size));
+  if (rc == MAPH_OK && o->prefault) os_prefault(atomic_load(&s->base), atomic_load(&s->size));
+  if (rc == MAPH_OK && o->lock_memory)
+    rc = os_lock_memory(atomic_load(&s->base), atomic_load(&s->size));
+  if (rc != MAPH_OK) {
+    store_free(s);
+    s = NULL;
+  }
   *out = s;
   return rc;
 }
 
-/* A transaction ends where the header says that the log does, and in a clean file none is under way. */
-static int live_words_hold(store *s){
+/* A transaction ends where the header says that the log does, and in a clean file none is under
+** way. */
+static int live_words_hold(store *s) {
   const header *h = header_of(atomic_load(&s->base));
   end_record e;
   view v;
   int rc = view_latest(s, &v), tries;
-  if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
-  for(tries=0; rc==MAPH_OK && tries<3; tries++){      /* a writer may come and go meanwhile */
+  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  for (tries = 0; rc == MAPH_OK && tries < 3; tries++) { /* a writer may come and go meanwhile */
     uint64_t clean = atomic_load(&h->clean), committed = atomic_load(&h->committed);
-    if( atomic_load(&h->prepared)==committed || clean!=CLEAN_YES || atomic_load(&h->clean)!=CLEAN_YES ) return MAPH_OK;
+    if (atomic_load(&h->prepared) == committed || clean != CLEAN_YES
+        || atomic_load(&h->clean) != CLEAN_YES)
+      return MAPH_OK;
   }
-  return rc==MAPH_OK ? fail_corrupt(s->path, offsetof(header, prepared), "the store was closed cleanly, yet a transaction is under way") : rc;
+  return rc == MAPH_OK
+             ? fail_corrupt(s->path, offsetof(header, prepared),
+                            "the store was closed cleanly, yet a transaction is under way")
+             : rc;
 }
 
-static int must_be_trusted(store *s, int writing, const maph_options *o){
+static int must_be_trusted(store *s, int writing, const maph_options *o) {
   const header *h = header_of(atomic_load(&s->base));
   os_file lock;
   int rc;
-  if( atomic_load(&h->state) & STATE_DELETED ){      /* and still here: who deleted it died over it */
-    if( !writing ) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
+  /* and still here: who deleted it died over it */
+  if (atomic_load(&h->state) & STATE_DELETED) {
+    if (!writing) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
     rc = create_lock_rewrite(s->path, &s->file, o->busy_timeout_ms, &lock);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     rc = create_remove_files(s->path, &s->file);
     create_unlock_rewrite(&lock);
-    return rc==MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
+    return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
   }
-  if( header_trusted(s, h) ) return live_words_hold(s);
-  if( !writing ){
-    return fail(MAPH_RECOVER, "%s: was not closed cleanly before a power loss, or is a copy of a store in use: run `maph recover` on it, or open it "
-                "once for writing", s->path);
+  if (header_trusted(s, h)) return live_words_hold(s);
+  if (!writing) {
+    return fail(MAPH_RECOVER,
+                "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
+                "run `maph recover` on it, or open it "
+                "once for writing",
+                s->path);
   }
-  rc = lock_take(s, o->busy_timeout_ms);     /* the session begins with the recovery */
-  if( rc==MAPH_OK ){
+  rc = lock_take(s, o->busy_timeout_ms); /* the session begins with the recovery */
+  if (rc == MAPH_OK) {
     lock_release(s);
     lock_give_turn(s);
   }
   return rc;
 }
 
-static store *registered(const os_file *f){
+static store *registered(const os_file *f) {
   store *s;
-  for(s=registry; s!=NULL; s=s->next) if( s->file.device==f->device && s->file.inode==f->inode ) return s;
+  for (s = registry; s != NULL; s = s->next)
+    if (s->file.device == f->device && s->file.inode == f->inode) return s;
   return NULL;
 }
 
-/* The store of the file that is at path now, with a reference, and counted as a writer's.  Nobody is waited for here. */
-static int open_registered(const char *path, int writing, const maph_options *o, store **out){
+/* The store of the file that is at path now, with a reference, and counted as a writer's.  Nobody
+** is waited for here. */
+static int open_registered(const char *path, int writing, const maph_options *o, store **out) {
   os_file f;
   store *s = NULL;
   int rc, found;
   *out = NULL;
   rc = os_open(path, writing || ONE_MAPPING ? OS_WRITE : OS_READ, 0, &f);
-  if( rc==MAPH_CANTOPEN && ONE_MAPPING && !writing ) rc = os_open(path, OS_READ, 0, &f);
-  if( rc!=MAPH_OK ) return rc;
-  if( writing && (rc = create_may_write(&f, path))!=MAPH_OK ){
+  if (rc == MAPH_CANTOPEN && ONE_MAPPING && !writing) rc = os_open(path, OS_READ, 0, &f);
+  if (rc != MAPH_OK) return rc;
+  if (writing && (rc = create_may_write(&f, path)) != MAPH_OK) {
     os_close(&f);
     return rc;
   }
   pthread_mutex_lock(&registry_mutex);
   s = registered(&f);
-  found = s!=NULL;
-  if( !found ) rc = store_load(path, &f, o, &s);
-  else s->references++;
-  if( rc==MAPH_OK && !found ){
+  found = s != NULL;
+  if (!found)
+    rc = store_load(path, &f, o, &s);
+  else
+    s->references++;
+  if (rc == MAPH_OK && !found) {
     s->next = registry;
     registry = s;
   }
-  if( rc==MAPH_OK && writing ) rc = add_writer(s, &f);
-  if( rc!=MAPH_OK && s!=NULL && --s->references==0 ){
+  if (rc == MAPH_OK && writing) rc = add_writer(s, &f);
+  if (rc != MAPH_OK && s != NULL && --s->references == 0) {
     forget_store(s);
     store_free(s);
     s = NULL;
   }
   pthread_mutex_unlock(&registry_mutex);
   os_close(&f);
-  if( rc==MAPH_OK ) *out = s;
+  if (rc == MAPH_OK) *out = s;
   return rc;
 }
 
-int store_open(const char *path, int writing, const maph_options *o, store **out){
-  uint64_t deadline = os_clock_ns()+(uint64_t)o->busy_timeout_ms*1000000u;
+int store_open(const char *path, int writing, const maph_options *o, store **out) {
+  uint64_t deadline = os_clock_ns() + (uint64_t)o->busy_timeout_ms * 1000000u;
   store *s;
   int rc;
   *out = NULL;
-  while( (rc = open_registered(path, writing, o, &s))==MAPH_BUSY && os_clock_ns()<deadline ) os_sleep_us(1000);   /* maph_recover has it to itself */
-  if( rc!=MAPH_OK ) return rc;
+  /* maph_recover has it to itself */
+  while ((rc = open_registered(path, writing, o, &s)) == MAPH_BUSY && os_clock_ns() < deadline)
+    os_sleep_us(1000);
+  if (rc != MAPH_OK) return rc;
   rc = must_be_trusted(s, writing, o);
-  if( rc==MAPH_OK && writing ) create_remove_leftover(path, &s->file);
-  if( rc!=MAPH_OK ) store_release(s, writing);
-  else *out = s;
+  if (rc == MAPH_OK && writing) create_remove_leftover(path, &s->file);
+  if (rc != MAPH_OK)
+    store_release(s, writing);
+  else
+    *out = s;
   return rc;
 }
 
-/* ----------------------------------------------------------------------------------------------------- open and close */
+/* ------------------------------------------------------------------------------- open and close */
 
-static int take_options(const maph_options *given, maph_options *o){
+static int take_options(const maph_options *given, maph_options *o) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
   *o = defaults;
-  if( given==NULL ) return MAPH_OK;
-  if( given->size<sizeof given->size || given->size>4096 ) return fail(MAPH_MISUSE, "maph_options.size is %zu: initialise with MAPH_OPTIONS_INIT", given->size);
+  if (given == NULL) return MAPH_OK;
+  if (given->size < sizeof given->size || given->size > 4096)
+    return fail(MAPH_MISUSE, "maph_options.size is %zu: initialise with MAPH_OPTIONS_INIT",
+                given->size);
   memcpy(o, given, MIN(given->size, sizeof *o));
   o->size = sizeof *o;
-  if( o->durability==MAPH_SYNC_DEFAULT ) o->durability = MAPH_SYNC_NORMAL;
-  if( o->durability<MAPH_SYNC_OFF || o->durability>MAPH_SYNC_FULL ) return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
-  if( o->busy_timeout_ms<0 ) return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
-  if( o->advice<MAPH_ADVISE_NORMAL || o->advice>MAPH_ADVISE_WILLNEED ) return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
-  if( o->perfect_hash<MAPH_PERFECT_DEFAULT || o->perfect_hash>MAPH_PERFECT_CMPH ) return fail(MAPH_MISUSE, "option perfect_hash is %d: use one of MAPH_PERFECT_*", o->perfect_hash);
-  if( o->auto_compact<0 || o->auto_compact>99 ) return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99", o->auto_compact);
-  if( o->mode<=0 || o->mode>07777 ) return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
+  if (o->durability == MAPH_SYNC_DEFAULT) o->durability = MAPH_SYNC_NORMAL;
+  if (o->durability < MAPH_SYNC_OFF || o->durability > MAPH_SYNC_FULL)
+    return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
+  if (o->busy_timeout_ms < 0)
+    return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
+  if (o->advice < MAPH_ADVISE_NORMAL || o->advice > MAPH_ADVISE_WILLNEED)
+    return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
+  if (o->perfect_hash < MAPH_PERFECT_DEFAULT || o->perfect_hash > MAPH_PERFECT_CMPH)
+    return fail(MAPH_MISUSE, "option perfect_hash is %d: use one of MAPH_PERFECT_*",
+                o->perfect_hash);
+  if (o->auto_compact < 0 || o->auto_compact > 99)
+    return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
+                o->auto_compact);
+  if (o->mode <= 0 || o->mode > 07777)
+    return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
   return MAPH_OK;
 }
 
-static int check_flags(int flags){
-  int how = flags & (MAPH_RDONLY|MAPH_RDWR);
-  if( how!=MAPH_RDONLY && how!=MAPH_RDWR ) return fail(MAPH_MISUSE, "maph_open: say either MAPH_RDONLY or MAPH_RDWR");
-  if( flags & ~(MAPH_RDONLY|MAPH_RDWR|MAPH_CREATE|MAPH_EXCL) ) return fail(MAPH_MISUSE, "maph_open: unknown flags %x", (unsigned)flags);
-  if( (flags&MAPH_CREATE) && how!=MAPH_RDWR ) return fail(MAPH_MISUSE, "maph_open: MAPH_CREATE needs MAPH_RDWR");
-  if( (flags&MAPH_EXCL) && !(flags&MAPH_CREATE) ) return fail(MAPH_MISUSE, "maph_open: MAPH_EXCL needs MAPH_CREATE");
+static int check_flags(int flags) {
+  int how = flags & (MAPH_RDONLY | MAPH_RDWR);
+  if (how != MAPH_RDONLY && how != MAPH_RDWR)
+    return fail(MAPH_MISUSE, "maph_open: say either MAPH_RDONLY or MAPH_RDWR");
+  if (flags & ~(MAPH_RDONLY | MAPH_RDWR | MAPH_CREATE | MAPH_EXCL))
+    return fail(MAPH_MISUSE, "maph_open: unknown flags %x", (unsigned)flags);
+  if ((flags & MAPH_CREATE) && how != MAPH_RDWR)
+    return fail(MAPH_MISUSE, "maph_open: MAPH_CREATE needs MAPH_RDWR");
+  if ((flags & MAPH_EXCL) && !(flags & MAPH_CREATE))
+    return fail(MAPH_MISUSE, "maph_open: MAPH_EXCL needs MAPH_CREATE");
   return MAPH_OK;
 }
 
-static int open_in_memory(const maph_options *o, store **out){
+static int open_in_memory(const maph_options *o, store **out) {
   int rc = create_in_memory(NULL, 1, 0, o->expected_keys, out);
-  if( rc==MAPH_OK ) (*out)->writers = 1;
+  if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }
 
-static int open_or_create(const char *path, int flags, const maph_options *o, store **s){
+static int open_or_create(const char *path, int flags, const maph_options *o, store **s) {
   int rc, tries;
-  for(tries=0; ; tries++){
-    if( flags&MAPH_EXCL ){
+  for (tries = 0;; tries++) {
+    if (flags & MAPH_EXCL) {
       rc = create_store(path, o);
-      if( rc!=MAPH_OK ) return rc;
+      if (rc != MAPH_OK) return rc;
       return store_open(path, 1, o, s);
     }
-    rc = store_open(path, (flags&MAPH_RDWR)!=0, o, s);
-    if( rc!=MAPH_NOTFOUND || !(flags&MAPH_CREATE) || tries>10 ) break;
+    rc = store_open(path, (flags & MAPH_RDWR) != 0, o, s);
+    if (rc != MAPH_NOTFOUND || !(flags & MAPH_CREATE) || tries > 10) break;
     rc = create_store(path, o);
-    if( rc!=MAPH_OK && rc!=MAPH_EXISTS ) return rc;
+    if (rc != MAPH_OK && rc != MAPH_EXISTS) return rc;
   }
-  if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: no such store: check the name, or open it with MAPH_RDWR|MAPH_CREATE", path);
+  if (rc == MAPH_NOTFOUND)
+    rc = fail(MAPH_CANTOPEN,
+              "%s: no such store: check the name, or open it with MAPH_RDWR|MAPH_CREATE", path);
   return rc;
 }
 
-int maph_open(const char *path, int flags, const maph_options *options, maph **out){
+int maph_open(const char *path, int flags, const maph_options *options, maph **out) {
   maph *m = NULL;
   maph_options o;
   store *s = NULL;
   char *resolved = NULL;
   int rc;
-  if( out==NULL ) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
+  if (out == NULL) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
   *out = NULL;
-  if( path==NULL || path[0]==0 ) return fail(MAPH_MISUSE, "maph_open: an empty path: name a file, or \":memory:\"");
+  if (path == NULL || path[0] == 0)
+    return fail(MAPH_MISUSE, "maph_open: an empty path: name a file, or \":memory:\"");
   pthread_once(&fork_once, watch_forks);
   rc = check_flags(flags);
-  if( rc==MAPH_OK ) rc = take_options(options, &o);
-  if( rc!=MAPH_OK ) return rc;
-  if( strcmp(path, ":memory:")==0 ){
-    rc = flags&MAPH_RDWR ? open_in_memory(&o, &s) : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
-  }else{
+  if (rc == MAPH_OK) rc = take_options(options, &o);
+  if (rc != MAPH_OK) return rc;
+  if (strcmp(path, ":memory:") == 0) {
+    rc = flags & MAPH_RDWR
+             ? open_in_memory(&o, &s)
+             : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
+  } else {
     rc = os_resolve(path, &resolved);
-    if( rc==MAPH_OK ) rc = open_or_create(resolved, flags, &o, &s);
+    if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &s);
   }
-  if( rc==MAPH_OK && (m = os_alloc(sizeof *m))==NULL ){
-    store_release(s, (flags&MAPH_RDWR)!=0);
+  if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
+    store_release(s, (flags & MAPH_RDWR) != 0);
     rc = MAPH_NOMEM;
   }
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) {
     m->magic = HANDLE_MAGIC;
     m->fork_count = handle_forks();
     m->quick = o.verify ? 0 : handle_quick;
@@ -379,26 +433,28 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   return rc;
 }
 
-static int writes(const maph *m){
-  return (m->flags&MAPH_RDWR)!=0;
-}
+static int writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
 
-static void release_retired(maph *m){
+static void release_retired(maph *m) {
   size_t i;
-  for(i=0; i<m->retired_count; i++) store_unpin(m->retired[i]);
+  for (i = 0; i < m->retired_count; i++) store_unpin(m->retired[i]);
   os_free(m->retired);
   m->retired = NULL;
   m->retired_count = 0;
 }
 
-int maph_close(maph *m){
+int maph_close(maph *m) {
   store *now;
   int rc;
-  if( m==NULL ) return MAPH_OK;
-  if( m->magic!=HANDLE_MAGIC ) return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
-  if( m->open_reads && m->fork_count==handle_forks() ) return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first", atomic_load(&m->s)->path, m->open_reads);
-  while( m->open_txns && m->fork_count==handle_forks() ) maph_txn_abort(m->open_txns);
-  if( writes(m) ) handle_store(m, &now);                   /* if it was replaced: this may be the last writer of what replaced it */
+  if (m == NULL) return MAPH_OK;
+  if (m->magic != HANDLE_MAGIC)
+    return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
+  if (m->open_reads && m->fork_count == handle_forks())
+    return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first",
+                atomic_load(&m->s)->path, m->open_reads);
+  while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
+  /* if it was replaced: this may be the last writer of what replaced it */
+  if (writes(m)) handle_store(m, &now);
   m->magic = 0;
   m->quick = 0;
   release_retired(m);
@@ -409,44 +465,53 @@ int maph_close(maph *m){
   return rc;
 }
 
-/* ------------------------------------------------------------------------------------------- the next generation, refresh */
+/* ----------------------------------------------------------------- the next generation, refresh */
 
-/* The handle writes to what replaced this store.  Other threads of it may be about to lock the old one, and have to find out by themselves: the lock file
-** stays open as long as the store, whoever else closes it, but nobody counts us as a writer of it any more. */
-static void leave_replaced(store *s){
+/* The handle writes to what replaced this store.  Other threads of it may be about to lock the old
+** one, and have to find out by themselves: the lock file stays open as long as the store, whoever
+** else closes it, but nobody counts us as a writer of it any more. */
+static void leave_replaced(store *s) {
   pthread_mutex_lock(&registry_mutex);
   s->stayed = 1;
-  if( !s->dead && --s->writers==0 ) lock_leave(s);
+  if (!s->dead && --s->writers == 0) lock_leave(s);
   pthread_mutex_unlock(&registry_mutex);
 }
 
-/* The handle's next calls go to s; what it leaves stays mapped until refresh or close.  Under m->mutex. */
-static int move_to(maph *m, store *s){
-  store *left = m->s, **retired = os_realloc(m->retired, (m->retired_count+1)*sizeof *retired);
-  if( retired==NULL ) return MAPH_NOMEM;
+/* The handle's next calls go to s; what it leaves stays mapped until refresh or close.  Under
+** m->mutex. */
+static int move_to(maph *m, store *s) {
+  store *left = m->s, **retired = os_realloc(m->retired, (m->retired_count + 1) * sizeof *retired);
+  if (retired == NULL) return MAPH_NOMEM;
   m->retired = retired;
   retired[m->retired_count++] = left;
   atomic_store_explicit(&m->s, s, memory_order_release);
-  if( writes(m) && !left->in_memory ){
+  if (writes(m) && !left->in_memory) {
     uint64_t state = atomic_load(&header_of(atomic_load(&left->base))->state);
-    if( state & (STATE_SUPERSEDED|STATE_SWITCHING) ) leave_replaced(left); else stop_writing(left);
+    if (state & (STATE_SUPERSEDED | STATE_SWITCHING))
+      leave_replaced(left);
+    else
+      stop_writing(left);
   }
   return MAPH_OK;
 }
 
 /* Move the handle to the file that is at its path now. */
-static int move_to_current(maph *m){
+static int move_to_current(maph *m) {
   store *s = NULL;
   int rc = store_open(m->path, writes(m), &m->options, &s);
-  if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
-  if( rc!=MAPH_OK ) return rc;
-  if( s!=m->s ) rc = move_to(m, s);
-  else{ store_release(s, writes(m)); return MAPH_OK; }
-  if( rc!=MAPH_OK ) store_release(s, writes(m));
+  if (rc == MAPH_NOTFOUND) rc = fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
+  if (rc != MAPH_OK) return rc;
+  if (s != m->s)
+    rc = move_to(m, s);
+  else {
+    store_release(s, writes(m));
+    return MAPH_OK;
+  }
+  if (rc != MAPH_OK) store_release(s, writes(m));
   return rc;
 }
 
-int handle_replace(maph *m, store *s){
+int handle_replace(maph *m, store *s) {
   int rc;
   pthread_mutex_lock(&m->mutex);
   s->writers = 1;
@@ -455,7 +520,7 @@ int handle_replace(maph *m, store *s){
   return rc;
 }
 
-size_t handle_pinned(maph *m){
+size_t handle_pinned(maph *m) {
   size_t n;
   pthread_mutex_lock(&m->mutex);
   n = m->retired_count;
@@ -463,7 +528,7 @@ size_t handle_pinned(maph *m){
   return n;
 }
 
-int handle_claim_rewrite(maph *m){
+int handle_claim_rewrite(maph *m) {
   int taken;
   pthread_mutex_lock(&m->mutex);
   taken = m->rewriting;
@@ -472,20 +537,20 @@ int handle_claim_rewrite(maph *m){
   return taken;
 }
 
-void handle_end_rewrite(maph *m){
+void handle_end_rewrite(maph *m) {
   pthread_mutex_lock(&m->mutex);
   m->rewriting = 0;
   pthread_mutex_unlock(&m->mutex);
 }
 
-void handle_note_rewrite(maph *m, const maph_rewrite *r){
+void handle_note_rewrite(maph *m, const maph_rewrite *r) {
   pthread_mutex_lock(&m->mutex);
   m->rewrite = *r;
   m->rewrote = 1;
   pthread_mutex_unlock(&m->mutex);
 }
 
-int handle_last_rewrite(maph *m, maph_rewrite *r){
+int handle_last_rewrite(maph *m, maph_rewrite *r) {
   int rc;
   pthread_mutex_lock(&m->mutex);
   *r = m->rewrite;
@@ -495,88 +560,101 @@ int handle_last_rewrite(maph *m, maph_rewrite *r){
 }
 
 /* The store says that it was, or is being, replaced or deleted. */
-static int follow(maph *m, store **s){
+static int follow(maph *m, store **s) {
   uint64_t state, device = 0, inode = 0;
   int rc = MAPH_OK;
   pthread_mutex_lock(&m->mutex);
   *s = atomic_load(&m->s);
   state = atomic_load(&header_of(atomic_load(&(*s)->base))->state);
-  if( state & STATE_DELETED ){
-    rc = fail(MAPH_CANTOPEN, "%s: the store was deleted: open it again if it was made anew", m->path);
-  }else if( (state & (STATE_SUPERSEDED|STATE_SWITCHING)) && !(*s)->in_memory ){
+  if (state & STATE_DELETED) {
+    rc = fail(MAPH_CANTOPEN, "%s: the store was deleted: open it again if it was made anew",
+              m->path);
+  } else if ((state & (STATE_SUPERSEDED | STATE_SWITCHING)) && !(*s)->in_memory) {
     rc = os_identity(m->path, &device, &inode);
-    if( rc==MAPH_NOTFOUND ) rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there", m->path);
-    if( rc==MAPH_OK && (device!=(*s)->file.device || inode!=(*s)->file.inode) ) rc = move_to_current(m);
+    if (rc == MAPH_NOTFOUND)
+      rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there",
+                m->path);
+    if (rc == MAPH_OK && (device != (*s)->file.device || inode != (*s)->file.inode))
+      rc = move_to_current(m);
     *s = atomic_load(&m->s);
   }
   pthread_mutex_unlock(&m->mutex);
   return rc;
 }
 
-static int check_handle(const maph *m){
-  if( unlikely(m==NULL || m->magic!=HANDLE_MAGIC) ) return fail(MAPH_MISUSE, "this handle is NULL or closed");
-  if( unlikely(m->fork_count!=handle_forks()) ) return fail(MAPH_MISUSE, "%s: a handle does not cross fork(): open the store in the child", m->path ? m->path : ":memory:");
+static int check_handle(const maph *m) {
+  if (unlikely(m == NULL || m->magic != HANDLE_MAGIC))
+    return fail(MAPH_MISUSE, "this handle is NULL or closed");
+  if (unlikely(m->fork_count != handle_forks()))
+    return fail(MAPH_MISUSE, "%s: a handle does not cross fork(): open the store in the child",
+                m->path ? m->path : ":memory:");
   return MAPH_OK;
 }
 
-int handle_store(maph *m, store **s){
+int handle_store(maph *m, store **s) {
   uint64_t state;
   int rc = check_handle(m);
-  if( unlikely(rc!=MAPH_OK) ) return rc;
+  if (unlikely(rc != MAPH_OK)) return rc;
   *s = atomic_load_explicit(&m->s, memory_order_acquire);
-  state = atomic_load_explicit(&header_of(atomic_load_explicit(&(*s)->base, memory_order_acquire))->state, memory_order_acquire);
-  if( likely((state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED))==0) ) return MAPH_OK;
+  state = atomic_load_explicit(
+      &header_of(atomic_load_explicit(&(*s)->base, memory_order_acquire))->state,
+      memory_order_acquire);
+  if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) return MAPH_OK;
   return follow(m, s);
 }
 
-int handle_writer(maph *m, store **s){
+int handle_writer(maph *m, store **s) {
   int rc = handle_store(m, s);
-  if( rc==MAPH_OK && !writes(m) ) rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*s)->path);
+  if (rc == MAPH_OK && !writes(m))
+    rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*s)->path);
   return rc;
 }
 
-void handle_count_read(maph *m, int by){
+void handle_count_read(maph *m, int by) {
   pthread_mutex_lock(&m->mutex);
   m->open_reads += (unsigned)by;
   pthread_mutex_unlock(&m->mutex);
 }
 
-int maph_refresh(maph *m){
+int maph_refresh(maph *m) {
   uint64_t device, inode;
   store *s;
   int rc = check_handle(m);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   s = m->s;
-  if( m->open_txns ) return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
-  if( !s->in_memory ){
+  if (m->open_txns)
+    return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
+  if (!s->in_memory) {
     rc = os_identity(m->path, &device, &inode);
-    if( rc==MAPH_NOTFOUND ) return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
+    if (rc == MAPH_NOTFOUND)
+      return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
     pthread_mutex_lock(&m->mutex);
-    if( rc==MAPH_OK && (device!=s->file.device || inode!=s->file.inode) ) rc = move_to_current(m);
+    if (rc == MAPH_OK && (device != s->file.device || inode != s->file.inode))
+      rc = move_to_current(m);
     pthread_mutex_unlock(&m->mutex);
   }
-  if( rc==MAPH_OK ) release_retired(m);
+  if (rc == MAPH_OK) release_retired(m);
   return rc;
 }
 
-int maph_sync(maph *m){
+int maph_sync(maph *m) {
   store *s;
   int rc = handle_writer(m, &s);
-  return rc==MAPH_OK ? commit_sync(s) : rc;
+  return rc == MAPH_OK ? commit_sync(s) : rc;
 }
 
 /* With byte 2 of the lock file and the lock: no rewrite is under way, and nobody writes. */
-static int destroy(store *s){
+static int destroy(store *s) {
   word *state = &header_of(s->write_base)->state;
   int rc;
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
   atomic_fetch_or(state, STATE_DELETED);
   rc = create_remove_files(s->path, &s->file);
-  if( rc!=MAPH_OK ) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
+  if (rc != MAPH_OK) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
   return rc;
 }
 
-int maph_destroy(const char *path, int busy_timeout_ms){
+int maph_destroy(const char *path, int busy_timeout_ms) {
   maph_options o = MAPH_OPTIONS_INIT;
   os_file rewrite;
   store *s;
@@ -584,14 +662,17 @@ int maph_destroy(const char *path, int busy_timeout_ms){
   int rc;
   o.busy_timeout_ms = MAX(busy_timeout_ms, 0);
   rc = maph_open(path, MAPH_RDWR, &o, &m);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   s = m->s;
-  if( s->in_memory ){ maph_close(m); return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed"); }
+  if (s->in_memory) {
+    maph_close(m);
+    return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed");
+  }
   rc = create_lock_rewrite(m->path, &s->file, o.busy_timeout_ms, &rewrite);
-  if( rc==MAPH_OK ){
-    rc = handle_writer(m, &s);             /* a rewrite may have ended just now */
-    if( rc==MAPH_OK ) rc = lock_take(s, o.busy_timeout_ms);
-    if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) {
+    rc = handle_writer(m, &s); /* a rewrite may have ended just now */
+    if (rc == MAPH_OK) rc = lock_take(s, o.busy_timeout_ms);
+    if (rc == MAPH_OK) {
       rc = destroy(s);
       lock_release(s);
       lock_give_turn(s);
@@ -602,33 +683,35 @@ int maph_destroy(const char *path, int busy_timeout_ms){
   return rc;
 }
 
-/* -------------------------------------------------------------------------------------------------------- statistics */
+/* ----------------------------------------------------------------------------------- statistics */
 
-static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot){
-  (void)slot_offset;  (void)bucket;  (void)slot;
-  ++*(uint64_t*)arg;
+static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
+  (void)slot_offset;
+  (void)bucket;
+  (void)slot;
+  ++*(uint64_t *)arg;
   return MAPH_OK;
 }
 
 /* What the perfect hash covers, and what it does not any more or not yet. */
-static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots){
+static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots) {
   const perfect *p = &v->s->perfect;
   int rc;
-  if( p->keys==0 ) return MAPH_OK;
+  if (p->keys == 0) return MAPH_OK;
   *slots = 0;
   rc = index_walk(v, count_slot, slots);
   st->perfect_hash = p->algorithm;
   st->direct = p->direct;
   st->frozen_keys = p->keys;
   st->moved_keys = atomic_load(&header_of(v->base)->moved);
-  st->later_keys = *slots-MIN(*slots, st->moved_keys);
+  st->later_keys = *slots - MIN(*slots, st->moved_keys);
   st->frozen_bytes = p->size;
-  st->perfect_bits = (double)p->function_size*8/(double)p->keys;
+  st->perfect_bits = (double)p->function_size * 8 / (double)p->keys;
   st->index_bytes += p->size;
   return rc;
 }
 
-int maph_stat(maph *m, maph_stats *st){
+int maph_stat(maph *m, maph_stats *st) {
   index_shape shape;
   uint64_t slots;
   end_record e;
@@ -636,12 +719,12 @@ int maph_stat(maph *m, maph_stats *st){
   view v;
   const header *h;
   int rc = handle_store(m, &s);
-  if( rc==MAPH_OK && st==NULL ) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
-  if( rc==MAPH_OK ) rc = view_latest(s, &v);
-  if( rc==MAPH_OK ) rc = record_end(&v, v.snapshot, &e);
-  if( rc==MAPH_OK ) rc = index_measure(&v, &shape);
-  if( rc==MAPH_OK ) rc = store_see_size(s, 0);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  if (rc == MAPH_OK) rc = index_measure(&v, &shape);
+  if (rc == MAPH_OK) rc = store_see_size(s, 0);
+  if (rc != MAPH_OK) return rc;
   h = header_of(v.base);
   memset(st, 0, sizeof *st);
   st->records = e.records;
@@ -652,13 +735,13 @@ int maph_stat(maph *m, maph_stats *st){
   st->oldest_version = s->base_version;
   st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
   st->file_bytes = atomic_load(&s->size);
-  st->dead_bytes = st->used_bytes-MIN(st->used_bytes, HEADER_SIZE+e.bytes+st->index_bytes);
+  st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + e.bytes + st->index_bytes);
   st->version = e.head.version_prev & VERSION_MAX;
   st->generation = s->generation;
   st->flushed_bytes = atomic_load(&h->flushed);
   st->segments = shape.segments;
-  st->load_factor = (double)slots/((double)shape.segments*SEGMENT_BUCKETS*BUCKET_SLOTS);
+  st->load_factor = (double)slots / ((double)shape.segments * SEGMENT_BUCKETS * BUCKET_SLOTS);
   memcpy(st->uuid, s->uuid, 16);
-  st->poisoned = (atomic_load(&h->state) & STATE_POISONED)!=0;
+  st->poisoned = (atomic_load(&h->state) & STATE_POISONED) != 0;
   return rc;
 }

@@ -7,56 +7,70 @@
 #include "file/store.h"
 
 struct maph {
-  uint64_t quick;                /* handle_quick: the hot path may be taken.  0: never (closed, or reads verify) */
+  /* handle_quick: the hot path may be taken.  0: never (closed, or reads verify) */
+  uint64_t quick;
   _Atomic(store *) s;
   uint32_t magic;
   unsigned fork_count;
-  char    *path;                 /* as it was opened, made absolute */
-  int      flags;
+  char *path; /* as it was opened, made absolute */
+  int flags;
   maph_options options;
   pthread_mutex_t mutex;
-  store  **retired;              /* generations this handle has left, pinned for the slices read from them */
-  size_t   retired_count;
+  /* generations this handle has left, pinned for the slices read from them */
+  store **retired;
+  size_t retired_count;
   struct maph_txn *open_txns;
-  unsigned open_reads;           /* snapshots, cursors and feeds */
-  int      rewriting;            /* a store in memory */
-  int      rewrote;              /* `rewrite` tells what */
+  unsigned open_reads; /* snapshots, cursors and feeds */
+  int rewriting;       /* a store in memory */
+  int rewrote;         /* `rewrite` tells what */
   maph_rewrite rewrite;
-  _Atomic(const store *) looked_at;      /* auto_compact: not to be looked at again before committed is at look_again */
+  /* auto_compact: not to be looked at again before committed is at look_again */
+  _Atomic(const store *) looked_at;
   _Atomic uint64_t look_again;
 };
 struct maph_snapshot {
   uint32_t magic;
-  maph    *handle;
-  store   *s;
+  maph *handle;
+  store *s;
   uint64_t snapshot, now, version, records;
-  struct maph_txn *txn;          /* while it is open */
-  int      rolled_back;
-  unsigned fork_count;           /* of the process that opened it */
-  struct maph_snapshot *next;    /* of the transaction */
-  atomic_uint users;             /* its owner, until it is closed, and cursors */
+  struct maph_txn *txn; /* while it is open */
+  int rolled_back;
+  unsigned fork_count;        /* of the process that opened it */
+  struct maph_snapshot *next; /* of the transaction */
+  atomic_uint users;          /* its owner, until it is closed, and cursors */
 };
-enum { HANDLE_MAGIC = 0x6d617068, TXN_MAGIC = 0x7478, SNAPSHOT_MAGIC = 0x736e, CURSOR_MAGIC = 0x6375, CHANGES_MAGIC = 0x6368 };
+enum {
+  HANDLE_MAGIC = 0x6d617068,
+  TXN_MAGIC = 0x7478,
+  SNAPSHOT_MAGIC = 0x736e,
+  CURSOR_MAGIC = 0x6375,
+  CHANGES_MAGIC = 0x6368
+};
 
 extern unsigned handle_fork_count;
-extern uint64_t handle_quick;                                        /* what a handle of this process says in `quick` */
-static inline unsigned handle_forks(void){ return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED); }                                          /* how often this process is the child of a fork */
-int  handle_store(maph *m, store **s);                               /* the generation to use now.  MISUSE CANTOPEN */
-int  handle_writer(maph *m, store **s);                              /* the same, and it may write.  READONLY */
+extern uint64_t handle_quick; /* what a handle of this process says in `quick` */
+/* how often this process is the child of a fork */
+static inline unsigned handle_forks(void) {
+  return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED);
+}
+int handle_store(maph *m, store **s);  /* the generation to use now.  MISUSE CANTOPEN */
+int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
 void handle_count_read(maph *m, int by);
-size_t handle_pinned(maph *m);                                       /* generations it has left and still pins */
-int  handle_claim_rewrite(maph *m);                                  /* of a store in memory, which has no lock file.  1: somebody else has it */
+size_t handle_pinned(maph *m); /* generations it has left and still pins */
+/* of a store in memory, which has no lock file.  1: somebody else has it */
+int handle_claim_rewrite(maph *m);
 void handle_end_rewrite(maph *m);
-int  handle_replace(maph *m, store *s);                              /* of a store in memory: by a rewritten one */
+int handle_replace(maph *m, store *s); /* of a store in memory: by a rewritten one */
 void handle_note_rewrite(maph *m, const maph_rewrite *r);
-int  handle_last_rewrite(maph *m, maph_rewrite *r);                  /* NOTFOUND */
+int handle_last_rewrite(maph *m, maph_rewrite *r); /* NOTFOUND */
 void store_pin(store *s);
 void store_unpin(store *s);
-int  store_open(const char *path, int writing, const maph_options *o, store **s);
-store *store_bare(const char *path, os_file *f);                       /* takes f over; nothing read, lockless, not registered.  NULL no memory */
-store *store_new(const char *path);                                  /* nothing open yet.  NULL no memory */
-void store_free(store *s);                                           /* one that is not registered */
-void snapshot_hold(maph_snapshot *x);                                /* as long as a cursor needs it */
+int store_open(const char *path, int writing, const maph_options *o, store **s);
+/* takes f over; nothing read, lockless, not registered.  NULL no memory */
+store *store_bare(const char *path, os_file *f);
+store *store_new(const char *path);   /* nothing open yet.  NULL no memory */
+void store_free(store *s);            /* one that is not registered */
+void snapshot_hold(maph_snapshot *x); /* as long as a cursor needs it */
 void snapshot_let_go(maph_snapshot *x);
 
 #endif

@@ -1,21 +1,26 @@
 /*
-** rewrite.c - compact, optimize, backup: a new generation of the file beside the old one, and the change from one to the other.
+** rewrite.c - compact, optimize, backup: a new generation of the file beside the old one, and the
+** change from one to the other.
 **
-** The new file is PATH.new, made by who holds byte 2 of the lock file.  It grows in these steps; all but the last while writers go on:
+** The new file is PATH.new, made by who holds byte 2 of the lock file.  It grows in these steps;
+** all but the last while writers go on:
 **
 **   sweep      expired entries are deleted, by transactions like any other: feeds see them go
 **   base       a snapshot's live records are copied (base.c), each is looked up, and all is flushed
-**   catch up   the transactions committed since are copied, with their versions, again and again, until few are left; what was copied is flushed.
-**              Where writers are faster than that, they are held up for some milliseconds at a time until it is not so
-**   switch     with the writer's lock: the last of them; flush; old state = switching; rename; flush of the folder; new unborn = 0; old state =
-**              superseded; the lock goes
+**   catch up   the transactions committed since are copied, with their versions, again and again,
+**              until few are left; what was copied is flushed. Where writers are faster than that,
+**              they are held up for some milliseconds at a time until it is not so
+**   switch     with the writer's lock: the last of them; flush; old state = switching; rename;
+**              flush of the folder; new unborn = 0; old state = superseded; the lock goes
 **
-** Whoever dies before the rename leaves a PATH.new that the next opener for writing removes, and perhaps `switching`, which the next writer takes
-** back.  Who dies after it leaves the new file in place, unborn: its next writer flushes the folder before it writes.  Nobody acknowledges a commit in the new
-** file before its name is on disk.
+** Whoever dies before the rename leaves a PATH.new that the next opener for writing removes, and
+** perhaps `switching`, which the next writer takes back.  Who dies after it leaves the new file in
+** place, unborn: its next writer flushes the folder before it writes.  Nobody acknowledges a commit
+** in the new file before its name is on disk.
 **
-** The switch takes byte 0 of the lock file itself, never the bias, because the bias is a matter of one generation.  Readers see `switching` and
-** look which file the path names; each handle moves at its next call (handle.c).
+** The switch takes byte 0 of the lock file itself, never the bias, because the bias is a matter of
+** one generation.  Readers see `switching` and look which file the path names; each handle moves at
+** its next call (handle.c).
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
@@ -34,47 +39,61 @@
 
 #include <stdlib.h>
 
-enum { SWEEP_AT_ONCE = 256, ROUNDS_MOST = 20, LITTLE = 64*1024, PATIENCE = 12, SLICE_NS = 8000000, SLICES_MOST = 10000,
-       BETWEEN_SLICES_US = 2000, CHUNK_LEAST = 512*1024, CHUNK_MOST = 4*1024*1024, LOOK_EACH = 64*1024, PINNED_MOST = 8 };
+enum {
+  SWEEP_AT_ONCE = 256,
+  ROUNDS_MOST = 20,
+  LITTLE = 64 * 1024,
+  PATIENCE = 12,
+  SLICE_NS = 8000000,
+  SLICES_MOST = 10000,
+  BETWEEN_SLICES_US = 2000,
+  CHUNK_LEAST = 512 * 1024,
+  CHUNK_MOST = 4 * 1024 * 1024,
+  LOOK_EACH = 64 * 1024,
+  PINNED_MOST = 8
+};
 
-int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total){
+int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total) {
   return progress_tell(&x->listener, x->from->path, phase, done, total);
 }
 
-void *rewrite_alloc(rewriting *x, uint64_t size){
+void *rewrite_alloc(rewriting *x, uint64_t size) {
   void *p = os_alloc(size);
-  if( p==NULL ) return NULL;
+  if (p == NULL) return NULL;
   x->memory += size;
   x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory);
   return p;
 }
 
-void rewrite_free(rewriting *x, void *p, uint64_t size){
-  if( p==NULL ) return;
+void rewrite_free(rewriting *x, void *p, uint64_t size) {
+  if (p == NULL) return;
   x->memory -= size;
   os_free(p);
 }
 
-/* ---------------------------------------------------------------------------------------------------------------- sweep */
+/* ---------------------------------------------------------------------------------------- sweep */
 
-static int delete_swept(rewriting *x, maph_snapshot *now, const maph_slice *keys, size_t n){
+static int delete_swept(rewriting *x, maph_snapshot *now, const maph_slice *keys, size_t n) {
   maph_txn *t;
   uint64_t swept = 0;
   size_t i;
   int rc = maph_txn_begin(x->handle, MAPH_SYNC_DEFAULT, &t);
-  if( rc!=MAPH_OK ) return rc;
-  for(i=0; rc==MAPH_OK && i<n; i++){
+  if (rc != MAPH_OK) return rc;
+  for (i = 0; rc == MAPH_OK && i < n; i++) {
     rc = txn_sweep(t, keys[i], now->now);
-    if( rc==MAPH_OK ) swept++;
-    if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;                  /* somebody put it anew */
+    if (rc == MAPH_OK) swept++;
+    if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* somebody put it anew */
   }
-  if( rc!=MAPH_OK ){ maph_txn_abort(t); return rc; }
+  if (rc != MAPH_OK) {
+    maph_txn_abort(t);
+    return rc;
+  }
   rc = maph_txn_commit(t);
-  if( rc==MAPH_OK ) x->result.swept += swept;
+  if (rc == MAPH_OK) x->result.swept += swept;
   return rc;
 }
 
-static int sweep(rewriting *x){
+static int sweep(rewriting *x) {
   maph_slice keys[SWEEP_AT_ONCE];
   maph_snapshot *now;
   uint64_t at = LOG_START, size, n = 0;
@@ -82,153 +101,172 @@ static int sweep(rewriting *x){
   item it;
   view v;
   int rc = maph_snapshot_open(x->handle, &now), kind;
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   rc = view_at(now->s, now->snapshot, &v);
-  while( rc==MAPH_OK && at<v.snapshot ){
+  while (rc == MAPH_OK && at < v.snapshot) {
     rc = record_span(&v, at, v.snapshot, &kind, &size);
-    if( rc==MAPH_OK && kind==KIND_PUT && (load64(v.base+at+8)>>40 & FLAG_EXPIRY) ){
+    if (rc == MAPH_OK && kind == KIND_PUT && (load64(v.base + at + 8) >> 40 & FLAG_EXPIRY)) {
       uint64_t link = atomic_load_explicit(word_at(v.base, at), memory_order_acquire);
       rc = record_item(&v, at, v.snapshot, &it);
-      if( rc==MAPH_OK && link==0 && item_expired(&it, now->now) ) keys[found++] = maph_bytes(it.key, it.key_size);
-      if( found==SWEEP_AT_ONCE ){
+      if (rc == MAPH_OK && link == 0 && item_expired(&it, now->now))
+        keys[found++] = maph_bytes(it.key, it.key_size);
+      if (found == SWEEP_AT_ONCE) {
         rc = delete_swept(x, now, keys, found);
         found = 0;
       }
     }
     at += size;
-    if( rc==MAPH_OK && ++n%4096==0 ) rc = rewrite_tell(x, "sweep", at, v.snapshot);
+    if (rc == MAPH_OK && ++n % 4096 == 0) rc = rewrite_tell(x, "sweep", at, v.snapshot);
   }
-  if( rc==MAPH_OK && found ) rc = delete_swept(x, now, keys, found);
+  if (rc == MAPH_OK && found) rc = delete_swept(x, now, keys, found);
   maph_snapshot_close(now);
   return rc;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- catch up */
+/* ------------------------------------------------------------------------------------- catch up */
 
 /* One transaction of the old log again: its records are [from, end record at `at`). */
-static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t at, uint64_t version){
+static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t at,
+                            uint64_t version) {
   uint64_t size;
   struct maph_txn *t;
   int rc = lock_take(x->to, 0), kind;
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   t = txn_new(x->to);
-  if( t==NULL ){ lock_release(x->to); lock_give_turn(x->to); return MAPH_NOMEM; }
+  if (t == NULL) {
+    lock_release(x->to);
+    lock_give_turn(x->to);
+    return MAPH_NOMEM;
+  }
   t->durability = MAPH_SYNC_OFF;
   t->version = version;
-  while( rc==MAPH_OK && from<at ){
+  while (rc == MAPH_OK && from < at) {
     item it;
     rc = record_span(v, from, at, &kind, &size);
-    if( rc==MAPH_OK && (kind==KIND_PUT || kind==KIND_DELETE) ){
+    if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
       rc = record_verify(v, from, size);
-      if( rc==MAPH_OK ) rc = record_item(v, from, at, &it);
-      if( rc==MAPH_OK ) rc = txn_copy(t, &it);
-      if( rc==MAPH_NOTFOUND ) rc = fail_corrupt(v->s->path, from, "a delete of a key that was never put");
+      if (rc == MAPH_OK) rc = record_item(v, from, at, &it);
+      if (rc == MAPH_OK) rc = txn_copy(t, &it);
+      if (rc == MAPH_NOTFOUND)
+        rc = fail_corrupt(v->s->path, from, "a delete of a key that was never put");
     }
     from += size;
   }
-  if( rc==MAPH_OK ) rc = commit_reserve(t);
-  if( rc==MAPH_OK ) rc = commit_finish(t); else commit_abort(t);
+  if (rc == MAPH_OK) rc = commit_reserve(t);
+  if (rc == MAPH_OK)
+    rc = commit_finish(t);
+  else
+    commit_abort(t);
   txn_free(t);
   x->result.caught_up++;
   return rc;
 }
 
-/* Whatever was committed in the old file since it was last copied, as far as that can be done by `deadline`. */
-static int copy_tail(rewriting *x, uint64_t deadline){
+/* Whatever was committed in the old file since it was last copied, as far as that can be done by
+** `deadline`. */
+static int copy_tail(rewriting *x, uint64_t deadline) {
   uint64_t at = x->copied, from = at, size;
   int rc, kind;
   view v;
   rc = view_latest(x->from, &v);
-  while( rc==MAPH_OK && at<v.snapshot ){
+  while (rc == MAPH_OK && at < v.snapshot) {
     rc = record_span(&v, at, v.snapshot, &kind, &size);
-    if( rc==MAPH_OK && kind==KIND_EPOCH ) rc = fail(MAPH_BUSY, "%s: the store was recovered by another process meanwhile: try again", x->from->path);
-    if( rc==MAPH_OK && kind==KIND_END ){
-      rc = copy_transaction(x, &v, from, at, load64(v.base+at+24) & VERSION_MAX);
-      from = at+size;
-      if( rc==MAPH_OK ) x->copied = from;
-      if( os_clock_ns()>=deadline ) break;
+    if (rc == MAPH_OK && kind == KIND_EPOCH)
+      rc = fail(MAPH_BUSY, "%s: the store was recovered by another process meanwhile: try again",
+                x->from->path);
+    if (rc == MAPH_OK && kind == KIND_END) {
+      rc = copy_transaction(x, &v, from, at, load64(v.base + at + 24) & VERSION_MAX);
+      from = at + size;
+      if (rc == MAPH_OK) x->copied = from;
+      if (os_clock_ns() >= deadline) break;
     }
     at += size;
   }
   return rc;
 }
 
-static uint64_t left_to_copy(const rewriting *x){
-  return atomic_load_explicit(&header_of(atomic_load(&x->from->base))->committed, memory_order_acquire)-x->copied;
+static uint64_t left_to_copy(const rewriting *x) {
+  return atomic_load_explicit(&header_of(atomic_load(&x->from->base))->committed,
+                              memory_order_acquire)
+         - x->copied;
 }
 
-static int flush_new(rewriting *x){
+static int flush_new(rewriting *x) {
   store *s = x->to;
   int rc = s->in_memory ? MAPH_OK : os_flush(s->write_base, s->path, x->flushed, s->space_end);
-  if( rc==MAPH_OK ) x->flushed = s->space_end;
+  if (rc == MAPH_OK) x->flushed = s->space_end;
   return rc;
 }
 
 /* Until little is left, or it does not get much less. */
-static int catch_up(rewriting *x){
+static int catch_up(rewriting *x) {
   store *s = x->to;
   uint64_t left = left_to_copy(x), before;
   int rc, rounds = 0;
-  do{
+  do {
     before = left;
     rc = rewrite_tell(x, "catch up", 0, left);
-    if( rc==MAPH_OK ) rc = copy_tail(x, UINT64_MAX);
-    if( rc==MAPH_OK && !s->in_memory ) os_start_writeback(&s->file, x->flushed, s->space_end);
+    if (rc == MAPH_OK) rc = copy_tail(x, UINT64_MAX);
+    if (rc == MAPH_OK && !s->in_memory) os_start_writeback(&s->file, x->flushed, s->space_end);
     left = left_to_copy(x);
-  }while( rc==MAPH_OK && left>LITTLE && left<before-before/4 && ++rounds<ROUNDS_MOST );
-  return rc==MAPH_OK ? flush_new(x) : rc;
+  } while (rc == MAPH_OK && left > LITTLE && left < before - before / 4 && ++rounds < ROUNDS_MOST);
+  return rc == MAPH_OK ? flush_new(x) : rc;
 }
 
 /* Flush as much as takes about as long as writers may be made to wait. */
-static int flush_some(rewriting *x, uint64_t *chunk){
+static int flush_some(rewriting *x, uint64_t *chunk) {
   store *s = x->to;
-  uint64_t to = MIN(x->flushed+*chunk, s->space_end), began = os_clock_ns(), took;
+  uint64_t to = MIN(x->flushed + *chunk, s->space_end), began = os_clock_ns(), took;
   int rc = s->in_memory ? MAPH_OK : os_flush(s->write_base, s->path, x->flushed, to);
-  if( rc==MAPH_OK ) x->flushed = to;
-  took = os_clock_ns()-began;
-  if( took<SLICE_NS ) *chunk = MIN(*chunk*2, (uint64_t)CHUNK_MOST);
-  if( took>2*SLICE_NS ) *chunk = MAX(*chunk/2, (uint64_t)CHUNK_LEAST);
+  if (rc == MAPH_OK) x->flushed = to;
+  took = os_clock_ns() - began;
+  if (took < SLICE_NS) *chunk = MIN(*chunk * 2, (uint64_t)CHUNK_MOST);
+  if (took > 2 * SLICE_NS) *chunk = MAX(*chunk / 2, (uint64_t)CHUNK_LEAST);
   return rc;
 }
 
-/* Lock writers out, copy and flush what is left.  Where that would take long it is done by slices, between which they may write, for less time than they
-** have to wait: so they cannot write more than a slice takes away.  The lock is held when this succeeds. */
-static int catch_up_locked(rewriting *x, uint64_t *locked_ns){
+/* Lock writers out, copy and flush what is left.  Where that would take long it is done by slices,
+** between which they may write, for less time than they have to wait: so they cannot write more
+** than a slice takes away.  The lock is held when this succeeds. */
+static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
   store *s = x->from;
   uint64_t chunk = CHUNK_LEAST;
   int rc, tries = 0, slices = 0, last;
-  for(;;){
+  for (;;) {
     rc = lock_take(s, x->handle->options.busy_timeout_ms);
-    if( rc==MAPH_BUSY && tries++<PATIENCE ){               /* a long transaction: it has to end some time */
+    /* a long transaction: it has to end some time */
+    if (rc == MAPH_BUSY && tries++ < PATIENCE) {
       rc = catch_up(x);
-      if( rc==MAPH_OK ) continue;
+      if (rc == MAPH_OK) continue;
     }
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     *locked_ns = os_clock_ns();
-    last = ++slices==SLICES_MOST;
+    last = ++slices == SLICES_MOST;
     rc = commit_wait_visible(s);
-    if( rc==MAPH_OK ) rc = copy_tail(x, last ? UINT64_MAX : *locked_ns+SLICE_NS);
-    if( rc==MAPH_OK && (last || (left_to_copy(x)==0 && x->to->space_end-x->flushed<=chunk)) ) return rc;
-    if( rc==MAPH_OK ) rc = flush_some(x, &chunk);
+    if (rc == MAPH_OK) rc = copy_tail(x, last ? UINT64_MAX : *locked_ns + SLICE_NS);
+    if (rc == MAPH_OK && (last || (left_to_copy(x) == 0 && x->to->space_end - x->flushed <= chunk)))
+      return rc;
+    if (rc == MAPH_OK) rc = flush_some(x, &chunk);
     lock_release(s);
     lock_give_turn(s);
-    x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns()-*locked_ns);
-    if( rc==MAPH_OK ) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
-    if( rc!=MAPH_OK ) return rc;
+    x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - *locked_ns);
+    if (rc == MAPH_OK) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
+    if (rc != MAPH_OK) return rc;
     os_sleep_us(BETWEEN_SLICES_US);
   }
 }
 
-/* --------------------------------------------------------------------------------------------------------------- switch */
+/* --------------------------------------------------------------------------------------- switch */
 
-static void set(store *s, word *w, uint64_t value){ store_word(s->write_base, w, value); }
+static void set(store *s, word *w, uint64_t value) { store_word(s->write_base, w, value); }
 
-/* The new file's live words, as a writer in this boot would have left them, and all of it on disk. */
-static int seal(rewriting *x, const os_file *lock){
+/* The new file's live words, as a writer in this boot would have left them, and all of it on
+** disk. */
+static int seal(rewriting *x, const os_file *lock) {
   store *s = x->to;
   header *h = header_of(s->write_base);
   int rc;
-  if( lock ){
+  if (lock) {
     set(s, &h->lock_device, lock->device);
     set(s, &h->lock_inode, lock->inode);
   }
@@ -238,78 +276,89 @@ static int seal(rewriting *x, const os_file *lock){
   set(s, &h->unborn, 1);
   set(s, &h->clean, CLEAN_DIRTY);
   rc = flush_new(x);
-  if( rc!=MAPH_OK || s->in_memory ) return rc;
+  if (rc != MAPH_OK || s->in_memory) return rc;
   set(s, &h->flushed, s->last.end);
   header_checkpoint(s, &s->last);
   return os_flush(s->write_base, s->path, 0, HEADER_SIZE);
 }
 
-static void mark_old(store *s, uint64_t flag, int on){
+static void mark_old(store *s, uint64_t flag, int on) {
   word *state = &header_of(s->write_base)->state;
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if( on ) atomic_fetch_or(state, flag); else atomic_fetch_and(state, ~flag);
+  if (on)
+    atomic_fetch_or(state, flag);
+  else
+    atomic_fetch_and(state, ~flag);
 }
 
-/* Somebody may have moved the store, or put another file, a backup perhaps, in its place: that is not ours to replace. */
-static int still_there(const store *s){
+/* Somebody may have moved the store, or put another file, a backup perhaps, in its place: that is
+** not ours to replace. */
+static int still_there(const store *s) {
   uint64_t device, inode;
   int rc = os_identity(s->path, &device, &inode);
-  if( rc==MAPH_NOTFOUND || (rc==MAPH_OK && (device!=s->file.device || inode!=s->file.inode)) ){
-    rc = fail(MAPH_CANTOPEN, "%s: the store was moved or removed, or another file is in its place: open it again", s->path);
+  if (rc == MAPH_NOTFOUND
+      || (rc == MAPH_OK && (device != s->file.device || inode != s->file.inode))) {
+    rc = fail(MAPH_CANTOPEN,
+              "%s: the store was moved or removed, or another file is in its place: open it again",
+              s->path);
   }
   return rc;
 }
 
 /* The new file takes the old one's name. */
-static int take_name(rewriting *x, const char *temporary){
+static int take_name(rewriting *x, const char *temporary) {
   const char *path = x->from->path;
   int rc = still_there(x->from);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);
-  if( rc!=MAPH_OK ){
+  if (rc != MAPH_OK) {
     mark_old(x->from, STATE_SWITCHING, 0);
     return rc;
   }
   rc = os_flush_directory(path);
-  if( rc==MAPH_OK ) set(x->to, &header_of(x->to->write_base)->unborn, 0);
+  if (rc == MAPH_OK) set(x->to, &header_of(x->to->write_base)->unborn, 0);
   mark_old(x->from, STATE_SUPERSEDED, 1);
   return rc;
 }
 
 /* In memory there are no names: the handle, the only one there can be, takes the new store. */
-static int take_handle(rewriting *x){
+static int take_handle(rewriting *x) {
   int rc = handle_replace(x->handle, x->to);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SUPERSEDED, 1);
   x->to = NULL;
   return MAPH_OK;
 }
 
-static int switch_over(rewriting *x, const os_file *lock, const char *temporary){
+static int switch_over(rewriting *x, const os_file *lock, const char *temporary) {
   store *s = x->from;
   uint64_t locked_ns;
   int rc = catch_up(x);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   s->unbiased = 1;
   rc = catch_up_locked(x, &locked_ns);
-  if( rc!=MAPH_OK ){ s->unbiased = 0; return rc; }
-  if( rc==MAPH_OK && (atomic_load(&header_of(s->write_base)->state) & STATE_POISONED) ) rc = commit_poisoned(s);
-  if( rc==MAPH_OK ) rc = seal(x, lock);
+  if (rc != MAPH_OK) {
+    s->unbiased = 0;
+    return rc;
+  }
+  if (rc == MAPH_OK && (atomic_load(&header_of(s->write_base)->state) & STATE_POISONED))
+    rc = commit_poisoned(s);
+  if (rc == MAPH_OK) rc = seal(x, lock);
   x->result.bytes_after = atomic_load(&x->to->size);
-  if( rc==MAPH_OK ) rc = s->in_memory ? take_handle(x) : take_name(x, temporary);
+  if (rc == MAPH_OK) rc = s->in_memory ? take_handle(x) : take_name(x, temporary);
   os_wake(&header_of(s->write_base)->committed);
   lock_release(s);
   lock_give_turn(s);
-  x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns()-locked_ns);
+  x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - locked_ns);
   s->unbiased = 0;
   return rc;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- the calls */
+/* ------------------------------------------------------------------------------------ the calls */
 
 /* Its mode and owner may be others than when it was opened. */
-static int status_now(store *s, os_file *f){
+static int status_now(store *s, os_file *f) {
   int rc;
   pthread_mutex_lock(&s->mapping_mutex);
   *f = s->file;
@@ -318,30 +367,32 @@ static int status_now(store *s, os_file *f){
   return rc;
 }
 
-static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16], uint64_t generation, uint64_t expected_keys){
+static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16],
+                      uint64_t generation, uint64_t expected_keys) {
   maph_options o = MAPH_OPTIONS_INIT;
   os_file model;
   int rc = status_now(x->from, &model);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   o.mode = (int)model.mode;
   o.expected_keys = expected_keys;
-  if( temporary==NULL ){
+  if (temporary == NULL) {
     rc = create_in_memory(uuid, generation, x->snapshot->version, expected_keys, &x->to);
-  }else{
+  } else {
     rc = create_empty(temporary, &o, uuid, generation, x->snapshot->version, &x->to);
-    if( rc==MAPH_OK && uuid ) rc = os_take_owner(temporary, &x->to->file, &model);              /* a backup belongs to who makes it */
+    /* a backup belongs to who makes it */
+    if (rc == MAPH_OK && uuid) rc = os_take_owner(temporary, &x->to->file, &model);
   }
-  if( rc==MAPH_OK ) x->to->bulk = 1;
+  if (rc == MAPH_OK) x->to->bulk = 1;
   return rc;
 }
 
 /* The base, looked up and on disk. */
-static int write_base(rewriting *x, int freeze, int keep_expired){
+static int write_base(rewriting *x, int freeze, int keep_expired) {
   int rc = freeze ? base_freeze(x) : base_copy(x, keep_expired);
   x->copied = x->snapshot->snapshot;
-  if( rc==MAPH_OK ) rc = base_verify(x);
-  if( rc==MAPH_OK ) rc = rewrite_tell(x, "flush", 0, 1);
-  if( rc==MAPH_OK && !x->to->in_memory ){
+  if (rc == MAPH_OK) rc = base_verify(x);
+  if (rc == MAPH_OK) rc = rewrite_tell(x, "flush", 0, 1);
+  if (rc == MAPH_OK && !x->to->in_memory) {
     log_trim(x->to);
     rc = os_flush_file(&x->to->file, x->to->path);
   }
@@ -349,69 +400,82 @@ static int write_base(rewriting *x, int freeze, int keep_expired){
   return rc;
 }
 
-static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg){
+static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
   memset(x, 0, sizeof *x);
   x->handle = m;
   x->listener.tell = progress;
   x->listener.arg = arg;
 }
 
-static int take_snapshot(rewriting *x){
+static int take_snapshot(rewriting *x) {
   int rc = maph_snapshot_open(x->handle, &x->snapshot);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   x->from = x->snapshot->s;
   x->result.bytes_before = atomic_load(&x->from->size);
   return MAPH_OK;
 }
 
-static void finish(rewriting *x, int rc, uint64_t began){
-  x->result.took_ns = os_clock_ns()-began;
+static void finish(rewriting *x, int rc, uint64_t began) {
+  x->result.took_ns = os_clock_ns() - began;
   maph_snapshot_close(x->snapshot);
   store_free(x->to);
-  if( rc==MAPH_OK ) handle_note_rewrite(x->handle, &x->result);
+  if (rc == MAPH_OK) handle_note_rewrite(x->handle, &x->result);
 }
 
-static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn progress, void *arg){
+static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn progress,
+                            void *arg) {
   uint64_t began = os_clock_ns();
   char *temporary = NULL;
   rewriting x;
   os_file lock;
   store *s;
   int rc = handle_writer(m, &s);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   begin(&x, m, progress, arg);
   x.from = s;
   lock.fd = -1;
-  if( s->in_memory ){
-    if( handle_claim_rewrite(m) ) return fail(MAPH_BUSY, "%s: another thread is rewriting this store: try again", s->path);
-  }else{
+  if (s->in_memory) {
+    if (handle_claim_rewrite(m))
+      return fail(MAPH_BUSY, "%s: another thread is rewriting this store: try again", s->path);
+  } else {
     temporary = create_beside(m->path, ".new");
-    rc = temporary ? create_lock_rewrite(m->path, &s->file, patient ? m->options.busy_timeout_ms : 0, &lock) : MAPH_NOMEM;
+    rc = temporary ? create_lock_rewrite(m->path, &s->file,
+                                         patient ? m->options.busy_timeout_ms : 0, &lock)
+                   : MAPH_NOMEM;
   }
-  if( rc==MAPH_OK ) rc = handle_writer(m, &s);             /* another one may have rewritten it while we waited */
-  if( rc==MAPH_OK ) rc = sweep(&x);
-  if( rc==MAPH_OK ) rc = take_snapshot(&x);
-  if( rc==MAPH_OK && (atomic_load(&header_of(x.from->write_base)->state) & STATE_POISONED) ) rc = commit_poisoned(x.from);
-  if( rc==MAPH_OK ) rc = make_store(&x, temporary, x.from->uuid, x.from->generation+1, freeze ? 0 : x.snapshot->records);
-  if( rc==MAPH_OK ) rc = write_base(&x, freeze, 1);
-  if( rc==MAPH_OK ) rc = switch_over(&x, temporary ? &lock : NULL, temporary);
-  if( rc!=MAPH_OK && x.to && temporary ) os_remove(temporary);
+  /* another one may have rewritten it while we waited */
+  if (rc == MAPH_OK) rc = handle_writer(m, &s);
+  if (rc == MAPH_OK) rc = sweep(&x);
+  if (rc == MAPH_OK) rc = take_snapshot(&x);
+  if (rc == MAPH_OK && (atomic_load(&header_of(x.from->write_base)->state) & STATE_POISONED))
+    rc = commit_poisoned(x.from);
+  if (rc == MAPH_OK)
+    rc = make_store(&x, temporary, x.from->uuid, x.from->generation + 1,
+                    freeze ? 0 : x.snapshot->records);
+  if (rc == MAPH_OK) rc = write_base(&x, freeze, 1);
+  if (rc == MAPH_OK) rc = switch_over(&x, temporary ? &lock : NULL, temporary);
+  if (rc != MAPH_OK && x.to && temporary) os_remove(temporary);
   finish(&x, rc, began);
-  if( s->in_memory ) handle_end_rewrite(m);
+  if (s->in_memory) handle_end_rewrite(m);
   create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
 }
 
-int maph_compact(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 0, 1, progress, arg); }
-int maph_optimize(maph *m, maph_progress_fn progress, void *arg){ return rewrite_in_place(m, 1, 1, progress, arg); }
+int maph_compact(maph *m, maph_progress_fn progress, void *arg) {
+  return rewrite_in_place(m, 0, 1, progress, arg);
+}
+int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
+  return rewrite_in_place(m, 1, 1, progress, arg);
+}
 
-/* The store it is a copy of goes on giving versions out.  Should the copy take its place one day, no ETag that somebody saw since may name other bytes, and
-** no feed go on where it left off: as after a recovery. */
-static int leave_versions(rewriting *x){
+/* The store it is a copy of goes on giving versions out.  Should the copy take its place one day,
+** no ETag that somebody saw since may name other bytes, and no feed go on where it left off: as
+** after a recovery. */
+static int leave_versions(rewriting *x) {
   store *s = x->to;
   int rc = recover_append_epoch(s, s->space_end);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   set(s, &header_of(s->write_base)->end, s->space_end);
   set(s, &header_of(s->write_base)->prepared, s->last.end);
   set(s, &header_of(s->write_base)->committed, s->last.end);
@@ -419,55 +483,59 @@ static int leave_versions(rewriting *x){
 }
 
 /* A backup becomes a store of its own: clean, with its own lock file. */
-static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock){
+static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock) {
   store *s = x->to;
   header *h;
   int rc = leave_versions(x);
   h = header_of(s->write_base);
-  if( rc==MAPH_OK ) rc = seal(x, lock);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = seal(x, lock);
+  if (rc != MAPH_OK) return rc;
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
   set(s, &h->boot, 0);
   rc = os_flush_file(&s->file, s->path);
-  if( rc==MAPH_OK ) rc = os_rename_new(temporary, path);
-  if( rc==MAPH_OK ) rc = os_flush_directory(path);
-  if( rc==MAPH_OK ) set(s, &h->unborn, 0);
+  if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
+  if (rc == MAPH_OK) rc = os_flush_directory(path);
+  if (rc == MAPH_OK) set(s, &h->unborn, 0);
   return rc;
 }
 
-static int must_be_free(const char *path){
+static int must_be_free(const char *path) {
   uint64_t device, inode;
-  return os_identity(path, &device, &inode)==MAPH_OK ? fail(MAPH_EXISTS, "%s: exists already: name a new file for the backup", path) : MAPH_OK;
+  return os_identity(path, &device, &inode) == MAPH_OK
+             ? fail(MAPH_EXISTS, "%s: exists already: name a new file for the backup", path)
+             : MAPH_OK;
 }
 
-int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg){
+int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg) {
   uint64_t began = os_clock_ns();
   char *resolved = NULL, *temporary = NULL;
   rewriting x;
   os_file lock, model;
   store *s;
   int rc = handle_store(m, &s);
-  if( rc==MAPH_OK && (path==NULL || path[0]==0 || strcmp(path, ":memory:")==0) ) rc = fail(MAPH_MISUSE, "maph_backup: name the file that is to be made");
-  if( rc==MAPH_OK ) rc = os_resolve(path, &resolved);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK && (path == NULL || path[0] == 0 || strcmp(path, ":memory:") == 0))
+    rc = fail(MAPH_MISUSE, "maph_backup: name the file that is to be made");
+  if (rc == MAPH_OK) rc = os_resolve(path, &resolved);
+  if (rc != MAPH_OK) return rc;
   begin(&x, m, progress, arg);
   lock.fd = -1;
   temporary = create_beside(resolved, ".new");
   rc = temporary ? create_may_be_named(resolved) : MAPH_NOMEM;
-  if( rc==MAPH_OK ) rc = take_snapshot(&x);
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) rc = take_snapshot(&x);
+  if (rc == MAPH_OK) {
     model = x.from->file;
     model.owner = model.group = (unsigned)-1;
   }
-  if( rc==MAPH_OK ) rc = must_be_free(resolved);
-  if( rc==MAPH_OK ) rc = create_lock_rewrite(resolved, &model, m->options.busy_timeout_ms, &lock);
-  if( rc==MAPH_OK ) rc = must_be_free(resolved);           /* another backup may have come there while we waited */
-  if( rc==MAPH_OK ) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
-  if( rc==MAPH_OK ) rc = write_base(&x, 0, 0);
-  if( rc==MAPH_OK ) rc = name_backup(&x, temporary, resolved, &lock);
-  if( rc!=MAPH_OK && x.to ) os_remove(temporary);
-  if( rc!=MAPH_OK && lock.fd>=0 ) create_remove_lock(resolved);
+  if (rc == MAPH_OK) rc = must_be_free(resolved);
+  if (rc == MAPH_OK) rc = create_lock_rewrite(resolved, &model, m->options.busy_timeout_ms, &lock);
+  /* another backup may have come there while we waited */
+  if (rc == MAPH_OK) rc = must_be_free(resolved);
+  if (rc == MAPH_OK) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
+  if (rc == MAPH_OK) rc = write_base(&x, 0, 0);
+  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved, &lock);
+  if (rc != MAPH_OK && x.to) os_remove(temporary);
+  if (rc != MAPH_OK && lock.fd >= 0) create_remove_lock(resolved);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);
@@ -475,23 +543,30 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   return rc;
 }
 
-int maph_rewritten(maph *m, maph_rewrite *result){
+int maph_rewritten(maph *m, maph_rewrite *result) {
   store *s;
   int rc = handle_store(m, &s);
-  if( rc==MAPH_OK && result==NULL ) rc = fail(MAPH_MISUSE, "maph_rewritten: no place for the result");
-  return rc==MAPH_OK ? handle_last_rewrite(m, result) : rc;
+  if (rc == MAPH_OK && result == NULL)
+    rc = fail(MAPH_MISUSE, "maph_rewritten: no place for the result");
+  return rc == MAPH_OK ? handle_last_rewrite(m, result) : rc;
 }
 
-/* ------------------------------------------------------------------------------------------------- compaction by threshold */
+/* ---------------------------------------------------------------------- compaction by threshold */
 
-void rewrite_if_due(maph *m){
+void rewrite_if_due(maph *m) {
   maph_stats st;
   store *s = atomic_load(&m->s);
-  uint64_t committed = atomic_load_explicit(&header_of(atomic_load(&s->base))->committed, memory_order_relaxed);
-  if( m->options.auto_compact==0 || (atomic_load(&m->looked_at)==s && committed<atomic_load(&m->look_again)) ) return;
-  atomic_store(&m->look_again, committed+MAX(committed/16, (uint64_t)LOOK_EACH));
+  uint64_t committed =
+      atomic_load_explicit(&header_of(atomic_load(&s->base))->committed, memory_order_relaxed);
+  if (m->options.auto_compact == 0
+      || (atomic_load(&m->looked_at) == s && committed < atomic_load(&m->look_again)))
+    return;
+  atomic_store(&m->look_again, committed + MAX(committed / 16, (uint64_t)LOOK_EACH));
   atomic_store(&m->looked_at, s);
-  if( handle_pinned(m)>=PINNED_MOST ) return;              /* each holds a file and its space */
-  if( maph_stat(m, &st)!=MAPH_OK || st.dead_bytes<LOOK_EACH || st.dead_bytes*100<=st.used_bytes*(uint64_t)m->options.auto_compact ) return;
-  rewrite_in_place(m, st.frozen_keys>0, 0, NULL, NULL);     /* unless somebody is at it; and the commit stands whether it succeeds or not */
+  if (handle_pinned(m) >= PINNED_MOST) return; /* each holds a file and its space */
+  if (maph_stat(m, &st) != MAPH_OK || st.dead_bytes < LOOK_EACH
+      || st.dead_bytes * 100 <= st.used_bytes * (uint64_t)m->options.auto_compact)
+    return;
+  /* unless somebody is at it; and the commit stands whether it succeeds or not */
+  rewrite_in_place(m, st.frozen_keys > 0, 0, NULL, NULL);
 }

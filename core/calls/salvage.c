@@ -1,11 +1,14 @@
 /*
 ** salvage.c - maph_recover: a store made usable again.
 **
-** What a power loss left is repaired in place by opening it (recover.c).  When that will not do, because of damage or because a flush failed, the
-** log is read as far as it can be: after a damaged stretch the next record is found by its checksum, which no other bytes have by accident.  Where
-** the header can be trusted, nothing past `committed` is taken: a commit that failed stays failed.  Every transaction that is whole by itself is
-** written again, in order, with its version, to PATH.new.  The records that the file got from the generation before are whole each by itself: of
-** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles move over.
+** What a power loss left is repaired in place by opening it (recover.c).  When that will not do,
+** because of damage or because a flush failed, the log is read as far as it can be: after a damaged
+** stretch the next record is found by its checksum, which no other bytes have by accident.  Where
+** the header can be trusted, nothing past `committed` is taken: a commit that failed stays failed.
+** Every transaction that is whole by itself is written again, in order, with its version, to
+** PATH.new.  The records that the file got from the generation before are whole each by itself: of
+** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles
+** move over.
 */
 #include "calls/handle.h"
 #include "file/header.h"
@@ -24,74 +27,85 @@
 #include <stdlib.h>
 
 typedef struct salvage {
-  store   *from, *to;
-  view     v;
+  store *from, *to;
+  view v;
   maph_report_fn report;
-  void    *arg;
+  void *arg;
   listener listener;
-  struct maph_txn *base;         /* copies of base records, not yet committed */
+  struct maph_txn *base; /* copies of base records, not yet committed */
   uint64_t kept, lost, last_version;
-  uint64_t highest;              /* version ever seen, of what was lost too: none is given out again */
+  /* version ever seen, of what was lost too: none is given out again */
+  uint64_t highest;
 } salvage;
 
-enum { DAMAGED_MOST = 1000, BASE_AT_ONCE = 65536, TELL_EACH = 256*1024 };
+enum { DAMAGED_MOST = 1000, BASE_AT_ONCE = 65536, TELL_EACH = 256 * 1024 };
 
-static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, uint64_t b){
+static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, uint64_t b) {
   char line[512];
   snprintf(line, sizeof line, format, (unsigned long long)a, (unsigned long long)b);
-  if( x->report ) x->report(x->arg, offset, line);
+  if (x->report) x->report(x->arg, offset, line);
 }
 
-static int begin(salvage *x, struct maph_txn **t){
+static int begin(salvage *x, struct maph_txn **t) {
   int rc = lock_take(x->to, 0);
   *t = NULL;
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   *t = txn_new(x->to);
-  if( *t==NULL ){ lock_release(x->to); lock_give_turn(x->to); return MAPH_NOMEM; }
+  if (*t == NULL) {
+    lock_release(x->to);
+    lock_give_turn(x->to);
+    return MAPH_NOMEM;
+  }
   (*t)->durability = MAPH_SYNC_OFF;
   return MAPH_OK;
 }
 
-static int end(struct maph_txn *t, int rc){
-  if( rc==MAPH_OK ) rc = commit_reserve(t);
-  if( rc==MAPH_OK ) rc = commit_finish(t); else commit_abort(t);
+static int end(struct maph_txn *t, int rc) {
+  if (rc == MAPH_OK) rc = commit_reserve(t);
+  if (rc == MAPH_OK)
+    rc = commit_finish(t);
+  else
+    commit_abort(t);
   txn_free(t);
   return rc;
 }
 
-static int end_base(salvage *x, int rc){
+static int end_base(salvage *x, int rc) {
   struct maph_txn *t = x->base;
-  if( t==NULL ) return rc;
+  if (t == NULL) return rc;
   x->base = NULL;
   t->version = x->to->base_version;
   return end(t, rc);
 }
 
-static int copy_base_record(salvage *x, const item *it){
+static int copy_base_record(salvage *x, const item *it) {
   int rc = x->base ? MAPH_OK : begin(x, &x->base);
   item other;
-  if( rc!=MAPH_OK ) return rc;
-  if( txn_find(x->base, UINT64_MAX, maph_bytes(it->key, it->key_size), &other)==MAPH_OK ) return MAPH_OK;   /* met before */
+  if (rc != MAPH_OK) return rc;
+  /* met before */
+  if (txn_find(x->base, UINT64_MAX, maph_bytes(it->key, it->key_size), &other) == MAPH_OK)
+    return MAPH_OK;
   x->base->version = it->version;
   rc = txn_copy(x->base, it);
-  return rc!=MAPH_OK || x->base->operations>=BASE_AT_ONCE ? end_base(x, rc) : MAPH_OK;
+  return rc != MAPH_OK || x->base->operations >= BASE_AT_ONCE ? end_base(x, rc) : MAPH_OK;
 }
 
 /* Write the transaction [from, at) again, with its version. */
-static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_record *e){
+static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_record *e) {
   uint64_t pos = from, size, version = e->head.version_prev & VERSION_MAX;
   struct maph_txn *t;
   int rc, kind;
-  if( version<=x->last_version && x->last_version!=0 ) return MAPH_OK;   /* met before: a copy of an old log page */
+  /* met before: a copy of an old log page */
+  if (version <= x->last_version && x->last_version != 0) return MAPH_OK;
   rc = end_base(x, MAPH_OK);
-  if( rc==MAPH_OK ) rc = begin(x, &t);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = begin(x, &t);
+  if (rc != MAPH_OK) return rc;
   t->version = version;
-  while( rc==MAPH_OK && pos<at && record_span(&x->v, pos, at, &kind, &size)==MAPH_OK ){
+  while (rc == MAPH_OK && pos < at && record_span(&x->v, pos, at, &kind, &size) == MAPH_OK) {
     item it;
-    if( (kind==KIND_PUT || kind==KIND_DELETE) && record_item(&x->v, pos, at, &it)==MAPH_OK ){
+    if ((kind == KIND_PUT || kind == KIND_DELETE) && record_item(&x->v, pos, at, &it) == MAPH_OK) {
       rc = txn_copy(t, &it);
-      if( rc==MAPH_NOTFOUND ) rc = MAPH_OK;          /* a delete of what was lost */
+      if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* a delete of what was lost */
     }
     pos += size;
   }
@@ -102,144 +116,175 @@ static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_re
 }
 
 /* Is a record with a fitting checksum here? */
-static int record_here(const view *v, uint64_t at, int *kind, uint64_t *size){
-  return record_span(v, at, v->size, kind, size)==MAPH_OK && record_verify(v, at, *size)==MAPH_OK;
+static int record_here(const view *v, uint64_t at, int *kind, uint64_t *size) {
+  return record_span(v, at, v->size, kind, size) == MAPH_OK
+         && record_verify(v, at, *size) == MAPH_OK;
 }
 
-/* A record from the generation before, with no transaction of its own?  They come before all others. */
-static int is_base(const salvage *x, uint64_t at, int kind){
-  const uint8_t *p = x->v.base+at;
-  return kind==KIND_PUT && x->to->base_version>0 && x->last_version<=x->to->base_version && (load64(p+24) & VERSION_MAX)<=x->to->base_version && load64(p+16)>>32==0 && (load64(p+24)>>48 & 0xFF)==0;
+/* A record from the generation before, with no transaction of its own?  They come before all
+** others. */
+static int is_base(const salvage *x, uint64_t at, int kind) {
+  const uint8_t *p = x->v.base + at;
+  return kind == KIND_PUT && x->to->base_version > 0 && x->last_version <= x->to->base_version
+         && (load64(p + 24) & VERSION_MAX) <= x->to->base_version && load64(p + 16) >> 32 == 0
+         && (load64(p + 24) >> 48 & 0xFF) == 0;
 }
 
-static void note_version(salvage *x, uint64_t at, int kind){
-  if( kind!=KIND_PAD && kind!=KIND_EXTENT ) x->highest = MAX(x->highest, load64(x->v.base+at+24) & VERSION_MAX);
+static void note_version(salvage *x, uint64_t at, int kind) {
+  if (kind != KIND_PAD && kind != KIND_EXTENT)
+    x->highest = MAX(x->highest, load64(x->v.base + at + 24) & VERSION_MAX);
 }
 
-static int salvage_log(salvage *x){
+static int salvage_log(salvage *x) {
   uint64_t at = LOG_START, from = LOG_START, operations = 0, size = 0, hole = 0, look = LOG_START;
   int rc = MAPH_OK, kind, damaged = 0;
-  while( rc==MAPH_OK && at<=x->v.size-RECORD_HEAD ){
-    if( at>=look ){
-      look = at+TELL_EACH;
+  while (rc == MAPH_OK && at <= x->v.size - RECORD_HEAD) {
+    if (at >= look) {
+      look = at + TELL_EACH;
       rc = progress_tell(&x->listener, x->from->path, "salvage", at, x->v.size);
-      if( rc!=MAPH_OK ) break;
+      if (rc != MAPH_OK) break;
     }
-    if( !record_here(&x->v, at, &kind, &size) ){
-      if( !hole ) hole = at;
+    if (!record_here(&x->v, at, &kind, &size)) {
+      if (!hole) hole = at;
       damaged = 1;
       at += 8;
       continue;
     }
-    if( hole ){ tell(x, hole, "%llu bytes are damaged or were never part of the log", at-hole, 0); hole = 0; }
+    if (hole) {
+      tell(x, hole, "%llu bytes are damaged or were never part of the log", at - hole, 0);
+      hole = 0;
+    }
     note_version(x, at, kind);
-    if( is_base(x, at, kind) ){
+    if (is_base(x, at, kind)) {
       item it;
       rc = record_item(&x->v, at, x->v.size, &it);
-      if( rc==MAPH_OK ) rc = copy_base_record(x, &it);
+      if (rc == MAPH_OK) rc = copy_base_record(x, &it);
       damaged = 0;
-    }else if( kind==KIND_PUT || kind==KIND_DELETE ){
+    } else if (kind == KIND_PUT || kind == KIND_DELETE) {
       operations++;
-    }else if( kind==KIND_END || kind==KIND_EPOCH ){
+    } else if (kind == KIND_END || kind == KIND_EPOCH) {
       end_record e;
-      memcpy(&e, x->v.base+at, sizeof e);
-      if( kind==KIND_END && x->base && (e.head.version_prev & VERSION_MAX)==x->to->base_version ){
+      memcpy(&e, x->v.base + at, sizeof e);
+      if (kind == KIND_END && x->base
+          && (e.head.version_prev & VERSION_MAX) == x->to->base_version) {
         rc = end_base(x, MAPH_OK);
-      }else if( kind==KIND_END && (damaged || operations!=e.head.operations) ){
+      } else if (kind == KIND_END && (damaged || operations != e.head.operations)) {
         x->lost++;
-        tell(x, at, "transaction %llu is lost: its records are damaged", e.head.version_prev & VERSION_MAX, 0);
-      }else if( kind==KIND_END ){
+        tell(x, at, "transaction %llu is lost: its records are damaged",
+             e.head.version_prev & VERSION_MAX, 0);
+      } else if (kind == KIND_END) {
         rc = copy_transaction(x, from, at, &e);
       }
-      if( kind==KIND_EPOCH ) x->last_version = MAX(x->last_version, e.head.version_prev & VERSION_MAX);
+      if (kind == KIND_EPOCH)
+        x->last_version = MAX(x->last_version, e.head.version_prev & VERSION_MAX);
       operations = 0;
       damaged = 0;
     }
     at += size;
-    if( operations==0 ) from = at;
+    if (operations == 0) from = at;
   }
   return end_base(x, rc);
 }
 
 /* A lenient look at the header: only what the checksums of records need. */
-static int open_damaged(const char *path, store **out){
+static int open_damaged(const char *path, store **out) {
   os_file f;
   store *s;
   view v;
   header copy;
   int rc = os_open(path, OS_WRITE, 0, &f);
   *out = NULL;
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   s = store_bare(path, &f);
-  if( s==NULL ){ os_close(&f); return MAPH_NOMEM; }
+  if (s == NULL) {
+    os_close(&f);
+    return MAPH_NOMEM;
+  }
   rc = store_see_size(s, 0);
-  if( rc==MAPH_OK ) rc = store_map_for_writing(s);
-  if( rc==MAPH_OK && atomic_load(&s->size)<LOG_START+END_SIZE ) rc = fail(MAPH_FORMAT, "%s: too short to hold anything", path);
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) rc = store_map_for_writing(s);
+  if (rc == MAPH_OK && atomic_load(&s->size) < LOG_START + END_SIZE)
+    rc = fail(MAPH_FORMAT, "%s: too short to hold anything", path);
+  if (rc == MAPH_OK) {
     memcpy(&copy, atomic_load(&s->base), 256);
     memcpy(s->uuid, copy.uuid, 16);
     s->generation = copy.generation;
     s->salt = header_salt(&copy);
     header_place(s);
     v = (view){ atomic_load(&s->base), atomic_load(&s->size), 0, s };
-    if( record_verify(&v, LOG_START, END_SIZE)!=MAPH_OK ){
-      rc = fail(MAPH_CORRUPT, "%s: the header's identity and the log's first record do not fit each other: nothing in the file can be told from noise; "
-                "restore a backup", path);
+    if (record_verify(&v, LOG_START, END_SIZE) != MAPH_OK) {
+      rc = fail(MAPH_CORRUPT,
+                "%s: the header's identity and the log's first record do not fit each other: "
+                "nothing in the file can be told from noise; "
+                "restore a backup",
+                path);
     }
-    s->base_version = (header_sound(&copy) ? copy.base_version : load64(v.base+LOG_START+24)) & VERSION_MAX;   /* they should be one */
+    /* they should be one */
+    s->base_version =
+        (header_sound(&copy) ? copy.base_version : load64(v.base + LOG_START + 24)) & VERSION_MAX;
   }
-  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
+  if (rc != MAPH_OK) {
+    store_free(s);
+    s = NULL;
+  }
   *out = s;
   return rc;
 }
 
-/* How much of the log to read: up to `committed`, if the header can be trusted and says something possible; else all of it. */
-static uint64_t believed(const store *s){
+/* How much of the log to read: up to `committed`, if the header can be trusted and says something
+** possible; else all of it. */
+static uint64_t believed(const store *s) {
   const header *h = header_of(atomic_load(&s->base));
   uint64_t size = atomic_load(&s->size), committed = atomic_load(&h->committed);
-  view v = { atomic_load(&s->base), size, 0, (store*)(uintptr_t)s };
+  view v = { atomic_load(&s->base), size, 0, (store *)(uintptr_t)s };
   end_record e;
-  return header_trusted(s, h) && record_end(&v, committed, &e)==MAPH_OK ? committed : size;
+  return header_trusted(s, h) && record_end(&v, committed, &e) == MAPH_OK ? committed : size;
 }
 
-static char *damaged_name(const char *path, int n){
+static char *damaged_name(const char *path, int n) {
   char suffix[32];
-  if( n==0 ) snprintf(suffix, sizeof suffix, ".damaged"); else snprintf(suffix, sizeof suffix, ".damaged.%d", n);
+  if (n == 0)
+    snprintf(suffix, sizeof suffix, ".damaged");
+  else
+    snprintf(suffix, sizeof suffix, ".damaged.%d", n);
   return create_beside(path, suffix);
 }
 
 /* Keep the damaged file beside, under the first free name, and give the new one its place. */
-static int take_place(const char *path, const char *temporary, salvage *x){
+static int take_place(const char *path, const char *temporary, salvage *x) {
   char *kept = NULL;
   int rc = MAPH_EXISTS, n;
-  for(n=0; rc==MAPH_EXISTS && n<DAMAGED_MOST; n++){
+  for (n = 0; rc == MAPH_EXISTS && n < DAMAGED_MOST; n++) {
     os_free(kept);
     kept = damaged_name(path, n);
-    if( kept==NULL ) return MAPH_NOMEM;
+    if (kept == NULL) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
-  if( rc==MAPH_OK ){
-    atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SWITCHING);    /* readers look at the path from now on */
+  if (rc == MAPH_OK) {
+    /* readers look at the path from now on */
+    atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SWITCHING);
     rc = os_rename(temporary, path);
-    if( rc!=MAPH_OK ){                               /* all as it was */
+    if (rc != MAPH_OK) { /* all as it was */
       atomic_fetch_and(&header_of(x->from->write_base)->state, ~(uint64_t)STATE_SWITCHING);
       os_remove(kept);
     }
   }
-  if( rc==MAPH_OK ) rc = os_flush_directory(path);
-  if( rc==MAPH_OK ) store_word(x->to->write_base, &header_of(x->to->write_base)->unborn, 0);
-  if( rc==MAPH_OK ) atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SUPERSEDED);   /* readers move over */
-  if( rc==MAPH_OK && x->report ){
+  if (rc == MAPH_OK) rc = os_flush_directory(path);
+  if (rc == MAPH_OK) store_word(x->to->write_base, &header_of(x->to->write_base)->unborn, 0);
+  /* readers move over */
+  if (rc == MAPH_OK) atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SUPERSEDED);
+  if (rc == MAPH_OK && x->report) {
     char line[700];
-    snprintf(line, sizeof line, "%llu transactions kept, %llu lost; the damaged file is %.600s", (unsigned long long)x->kept, (unsigned long long)x->lost, kept);
+    snprintf(line, sizeof line, "%llu transactions kept, %llu lost; the damaged file is %.600s",
+             (unsigned long long)x->kept, (unsigned long long)x->lost, kept);
     x->report(x->arg, 0, line);
   }
   os_free(kept);
   return rc;
 }
 
-/* The finished file's live words: its last epoch is visible, it is on disk, and this is its lock file. */
-static void seal(store *s, const os_file *lock){
+/* The finished file's live words: its last epoch is visible, it is on disk, and this is its lock
+** file. */
+static void seal(store *s, const os_file *lock) {
   header *h = header_of(s->write_base);
   store_word(s->write_base, &h->lock_device, lock->device);
   store_word(s->write_base, &h->lock_inode, lock->inode);
@@ -252,24 +297,26 @@ static void seal(store *s, const os_file *lock){
   store_word(s->write_base, &h->clean, CLEAN_YES);
 }
 
-/* Who died between the two names that take_place gives left the damaged file with both: it begins anew.  A second name that is not of its making would part
-** from the store. */
-static int must_have_one_name(const char *path, store *s){
+/* Who died between the two names that take_place gives left the damaged file with both: it begins
+** anew.  A second name that is not of its making would part from the store. */
+static int must_have_one_name(const char *path, store *s) {
   char *kept;
   int rc = MAPH_OK, n;
   uint64_t device, inode;
-  for(n=0; rc==MAPH_OK && s->file.links>1 && n<DAMAGED_MOST; n++){
+  for (n = 0; rc == MAPH_OK && s->file.links > 1 && n < DAMAGED_MOST; n++) {
     kept = damaged_name(path, n);
-    if( kept==NULL ) return MAPH_NOMEM;
-    if( os_identity(kept, &device, &inode)==MAPH_OK && device==s->file.device && inode==s->file.inode ) rc = os_remove(kept);
+    if (kept == NULL) return MAPH_NOMEM;
+    if (os_identity(kept, &device, &inode) == MAPH_OK && device == s->file.device
+        && inode == s->file.inode)
+      rc = os_remove(kept);
     os_free(kept);
-    if( rc==MAPH_OK ) rc = os_status(&s->file, path);
+    if (rc == MAPH_OK) rc = os_status(&s->file, path);
   }
-  return rc==MAPH_OK ? create_may_write(&s->file, path) : rc;
+  return rc == MAPH_OK ? create_may_write(&s->file, path) : rc;
 }
 
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
-static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p){
+static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p) {
   maph_options o = MAPH_OPTIONS_INIT;
   char *temporary = create_beside(path, ".new");
   salvage x;
@@ -282,34 +329,39 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   x.listener = *p;
   lock.fd = -1;
   rc = temporary ? open_damaged(path, &x.from) : MAPH_NOMEM;
-  if( rc==MAPH_OK ) rc = create_lock_rewrite(path, &x.from->file, o.busy_timeout_ms, &lock);
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &x.from->file, o.busy_timeout_ms, &lock);
+  if (rc == MAPH_OK) {
     got = os_lock(&lock, LOCK_PRESENT, 1);
-    if( got==1 ) got = os_lock(&lock, LOCK_WRITER, 1);
-    if( got<0 ) rc = -got;
-    if( got==0 ) rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
-    if( rc==MAPH_OK ) rc = os_status(&x.from->file, path);
-    if( rc==MAPH_OK ) rc = must_have_one_name(path, x.from);
+    if (got == 1) got = os_lock(&lock, LOCK_WRITER, 1);
+    if (got < 0) rc = -got;
+    if (got == 0)
+      rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
+    if (rc == MAPH_OK) rc = os_status(&x.from->file, path);
+    if (rc == MAPH_OK) rc = must_have_one_name(path, x.from);
   }
-  o.mode = rc==MAPH_OK ? (int)x.from->file.mode : 0600;
-  if( rc==MAPH_OK ) rc = create_empty(temporary, &o, x.from->uuid, x.from->generation+1, x.from->base_version, &x.to);
-  if( rc==MAPH_OK ){
+  o.mode = rc == MAPH_OK ? (int)x.from->file.mode : 0600;
+  if (rc == MAPH_OK)
+    rc = create_empty(temporary, &o, x.from->uuid, x.from->generation + 1, x.from->base_version,
+                      &x.to);
+  if (rc == MAPH_OK) {
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     x.last_version = x.to->base_version;
     x.highest = header_best_checkpoint(x.from, header_of(x.v.base), &c) ? c.version : 0;
     rc = salvage_log(&x);
   }
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) {
     x.to->last.version = MAX(x.to->last.version, x.highest);
     rc = recover_append_epoch(x.to, x.to->space_end);
   }
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) {
     seal(x.to, &lock);
     rc = os_take_owner(temporary, &x.to->file, &x.from->file);
   }
-  if( rc==MAPH_OK ) rc = os_flush_file(&x.to->file, temporary);
-  if( rc==MAPH_OK ) rc = take_place(path, temporary, &x);
-  else if( x.to ) os_remove(temporary);
+  if (rc == MAPH_OK) rc = os_flush_file(&x.to->file, temporary);
+  if (rc == MAPH_OK)
+    rc = take_place(path, temporary, &x);
+  else if (x.to)
+    os_remove(temporary);
   store_free(x.to);
   store_free(x.from);
   create_unlock_rewrite(&lock);
@@ -318,42 +370,49 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
 }
 
 /* Can a writer begin?  While another one is at work it can. */
-static int writable(maph *m){
+static int writable(maph *m) {
   store *s;
   int rc = handle_writer(m, &s);
-  if( rc==MAPH_OK ) rc = lock_take(s, m->options.busy_timeout_ms);
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) rc = lock_take(s, m->options.busy_timeout_ms);
+  if (rc == MAPH_OK) {
     lock_release(s);
     lock_give_turn(s);
   }
-  return rc==MAPH_OK || rc==MAPH_BUSY;
+  return rc == MAPH_OK || rc == MAPH_BUSY;
 }
 
-/* Opening it repairs what a power loss left.  Is it whole then, and does it take writes?   CANCELLED */
-static int open_and_look(const char *path, listener *p, int *sound){
+/* Opening it repairs what a power loss left.  Is it whole then, and does it take writes?
+** CANCELLED */
+static int open_and_look(const char *path, listener *p, int *sound) {
   maph_options o = MAPH_OPTIONS_INIT;
   maph_stats st;
   maph *m;
   int rc = maph_open(path, MAPH_RDWR, &o, &m), checked = MAPH_CORRUPT;
   *sound = 0;
-  if( rc!=MAPH_OK ) return rc;
-  if( writable(m) && maph_stat(m, &st)==MAPH_OK && !st.poisoned ) checked = maph_check_progress(m, NULL, NULL, p->tell, p->arg);
-  *sound = checked==MAPH_OK;
+  if (rc != MAPH_OK) return rc;
+  if (writable(m) && maph_stat(m, &st) == MAPH_OK && !st.poisoned)
+    checked = maph_check_progress(m, NULL, NULL, p->tell, p->arg);
+  *sound = checked == MAPH_OK;
   rc = maph_close(m);
-  return checked==MAPH_CANCELLED ? checked : rc;
+  return checked == MAPH_CANCELLED ? checked : rc;
 }
 
-int maph_recover(const char *path, maph_report_fn report, void *arg){ return maph_recover_progress(path, report, arg, NULL, NULL); }
+int maph_recover(const char *path, maph_report_fn report, void *arg) {
+  return maph_recover_progress(path, report, arg, NULL, NULL);
+}
 
-int maph_recover_progress(const char *path, maph_report_fn report, void *arg, maph_progress_fn progress, void *progress_arg){
+int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
+                          maph_progress_fn progress, void *progress_arg) {
   listener p = { progress, progress_arg, 0, NULL };
   char *resolved;
   int rc, sound;
-  if( path==NULL || path[0]==0 ) return fail(MAPH_MISUSE, "maph_recover: an empty path: name a store's file");
+  if (path == NULL || path[0] == 0)
+    return fail(MAPH_MISUSE, "maph_recover: an empty path: name a store's file");
   rc = os_resolve(path, &resolved);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   rc = open_and_look(resolved, &p, &sound);
-  if( (rc==MAPH_OK && !sound) || rc==MAPH_CORRUPT || rc==MAPH_IOERR || rc==MAPH_CANTOPEN ) rc = rebuild(resolved, report, arg, &p);
+  if ((rc == MAPH_OK && !sound) || rc == MAPH_CORRUPT || rc == MAPH_IOERR || rc == MAPH_CANTOPEN)
+    rc = rebuild(resolved, report, arg, &p);
   free(resolved);
   return rc;
 }

@@ -1,5 +1,6 @@
 /*
-** frozen.h - what a store knows of the perfect hash in its file, once that was checked: index/perfect.h builds and looks up.
+** frozen.h - what a store knows of the perfect hash in its file, once that was checked:
+** index/perfect.h builds and looks up.
 */
 #ifndef MAPH_FROZEN_H
 #define MAPH_FROZEN_H
@@ -8,19 +9,20 @@
 
 /* What a packed BDZ says of itself, read once.  Offsets in its data. */
 typedef struct bdz {
-  uint32_t seed, third;          /* of its hash; a third of its vertices */
-  unsigned shift;                /* one rank for 1 << shift vertices */
-  uint64_t ranks, vertices;      /* tables: 4 bytes a rank, 2 bits a vertex */
+  uint32_t seed, third;     /* of its hash; a third of its vertices */
+  unsigned shift;           /* one rank for 1 << shift vertices */
+  uint64_t ranks, vertices; /* tables: 4 bytes a rank, 2 bits a vertex */
 } bdz;
 
-/* As read from a file, and found to be possible: every place that a find touches lies inside the payload, whatever its bytes. */
+/* As read from a file, and found to be possible: every place that a find touches lies inside the
+** payload, whatever its bytes. */
 typedef struct perfect {
-  uint64_t keys;                 /* 0: the file has none */
-  int      algorithm, direct;
-  uint64_t first, past, stride;  /* the frozen records */
-  uint64_t buckets, slots, multiplier;             /* pilot */
-  bdz      bdz;                                    /* cmph */
-  uint64_t function, remap, groups;                /* offsets in the file */
+  uint64_t keys; /* 0: the file has none */
+  int algorithm, direct;
+  uint64_t first, past, stride;        /* the frozen records */
+  uint64_t buckets, slots, multiplier; /* pilot */
+  bdz bdz;                             /* cmph */
+  uint64_t function, remap, groups;    /* offsets in the file */
   uint64_t payload, size, function_size;
 } perfect;
 

@@ -1,10 +1,12 @@
 /*
-** header.c - the header page: made once, checked at every open, and the question whether its live part may be believed.
+** header.c - the header page: made once, checked at every open, and the question whether its live
+** part may be believed.
 **
-** The live part and the index describe memory: page cache that survives the death of any process but not a power cut.  They hold
-** where the file is marked clean, or where the machine has not been restarted since (boot identity), the file is not a copy (device
-** and inode) and its file system was not unmounted in between (mount), as far as mounts can be compared: in another mount namespace,
-** a container's say, they have other numbers, and boot, device and inode must do.
+** The live part and the index describe memory: page cache that survives the death of any process
+** but not a power cut.  They hold where the file is marked clean, or where the machine has not been
+** restarted since (boot identity), the file is not a copy (device and inode) and its file system
+** was not unmounted in between (mount), as far as mounts can be compared: in another mount
+** namespace, a container's say, they have other numbers, and boot, device and inode must do.
 */
 #include "file/header.h"
 #include "file/store.h"
@@ -13,23 +15,24 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-uint64_t header_salt(const header *h){
+uint64_t header_salt(const header *h) {
   uint8_t in[24];
   memcpy(in, h->uuid, 16);
-  memcpy(in+16, &h->generation, 8);
+  memcpy(in + 16, &h->generation, 8);
   return XXH3_64bits(in, sizeof in);
 }
 
-static void seal(header *h){
-  h->checksum = XXH3_64bits(h, offsetof(header, checksum));
-}
+static void seal(header *h) { h->checksum = XXH3_64bits(h, offsetof(header, checksum)); }
 
-void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_t base_version){
+void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_t base_version) {
   memset(h, 0, sizeof *h);
   memcpy(h->magic, FORMAT_MAGIC, 8);
   h->format = FORMAT_VERSION;
   h->header_size = HEADER_SIZE;
-  if( uuid ) memcpy(h->uuid, uuid, 16); else os_random(h->uuid, 16);
+  if (uuid)
+    memcpy(h->uuid, uuid, 16);
+  else
+    os_random(h->uuid, 16);
   h->generation = generation;
   os_random(&h->hash_seed, 8);
   h->created_ns = os_time_ns();
@@ -37,7 +40,7 @@ void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_
   seal(h);
 }
 
-void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm){
+void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm) {
   header *h = header_of(s->write_base);
   OS_TEST_STORE(s->write_base, 0, 256);
   h->required |= REQUIRED_PERFECT;
@@ -47,39 +50,50 @@ void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm)
   seal(h);
 }
 
-/* The identity of {boot, device, inode}; 0 where the boot is not known, which is trusted by nobody. */
-static uint64_t place_hash(const os_file *f, const os_place *place){
-  uint8_t in[sizeof place->boot+16];
-  if( place->boot[0]==0 ) return 0;
+/* The identity of {boot, device, inode}; 0 where the boot is not known, which is trusted by
+** nobody. */
+static uint64_t place_hash(const os_file *f, const os_place *place) {
+  uint8_t in[sizeof place->boot + 16];
+  if (place->boot[0] == 0) return 0;
   memcpy(in, place->boot, sizeof place->boot);
-  memcpy(in+sizeof place->boot, &f->device, 8);
-  memcpy(in+sizeof place->boot+8, &f->inode, 8);
-  return XXH3_64bits(in, sizeof in)|1;
+  memcpy(in + sizeof place->boot, &f->device, 8);
+  memcpy(in + sizeof place->boot + 8, &f->inode, 8);
+  return XXH3_64bits(in, sizeof in) | 1;
 }
 
-int header_sound(const header *h){
-  return h->checksum==XXH3_64bits(h, offsetof(header, checksum));
+int header_sound(const header *h) {
+  return h->checksum == XXH3_64bits(h, offsetof(header, checksum));
 }
 
-int header_read(store *s, const uint8_t *base, uint64_t size){
+int header_read(store *s, const uint8_t *base, uint64_t size) {
   header copy;
-  if( size<HEADER_SIZE ){
-    return fail(MAPH_FORMAT, "%s: not a maph store: %llu bytes are too few to be one", s->path, (unsigned long long)size);
+  if (size < HEADER_SIZE) {
+    return fail(MAPH_FORMAT, "%s: not a maph store: %llu bytes are too few to be one", s->path,
+                (unsigned long long)size);
   }
   memcpy(&copy, base, 256);
-  if( memcmp(copy.magic, FORMAT_MAGIC, 8)!=0 ) return fail(MAPH_FORMAT, "%s: not a maph store: offset 0 does not hold its magic", s->path);
-  if( copy.format!=FORMAT_VERSION || copy.header_size!=HEADER_SIZE ){
-    return fail(MAPH_FORMAT, "%s: offset 8: format version %u is not known to this library (%s): use a newer one", s->path, copy.format, MAPH_VERSION);
+  if (memcmp(copy.magic, FORMAT_MAGIC, 8) != 0)
+    return fail(MAPH_FORMAT, "%s: not a maph store: offset 0 does not hold its magic", s->path);
+  if (copy.format != FORMAT_VERSION || copy.header_size != HEADER_SIZE) {
+    return fail(
+        MAPH_FORMAT,
+        "%s: offset 8: format version %u is not known to this library (%s): use a newer one",
+        s->path, copy.format, MAPH_VERSION);
   }
-  if( !header_sound(&copy) ){
-    return fail_corrupt(s->path, offsetof(header, checksum), "the header's checksum does not fit its bytes");
+  if (!header_sound(&copy)) {
+    return fail_corrupt(s->path, offsetof(header, checksum),
+                        "the header's checksum does not fit its bytes");
   }
-  if( copy.required & ~(uint64_t)REQUIRED_PERFECT ){
-    return fail(MAPH_FORMAT, "%s: offset 16: the store uses features (%llx) that this library (%s) does not know: use a newer one", s->path,
-                (unsigned long long)copy.required, MAPH_VERSION);
+  if (copy.required & ~(uint64_t)REQUIRED_PERFECT) {
+    return fail(MAPH_FORMAT,
+                "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
+                "know: use a newer one",
+                s->path, (unsigned long long)copy.required, MAPH_VERSION);
   }
-  if( copy.base_version>VERSION_MAX ) return fail_corrupt(s->path, offsetof(header, base_version), "a version is higher than can be");
-  if( size<LOG_START+END_SIZE+SEGMENT_SIZE ) return fail_corrupt(s->path, size, "the file ends before its log and index begin");
+  if (copy.base_version > VERSION_MAX)
+    return fail_corrupt(s->path, offsetof(header, base_version), "a version is higher than can be");
+  if (size < LOG_START + END_SIZE + SEGMENT_SIZE)
+    return fail_corrupt(s->path, size, "the file ends before its log and index begin");
   memcpy(s->uuid, copy.uuid, 16);
   s->generation = copy.generation;
   s->base_version = copy.base_version;
@@ -89,7 +103,7 @@ int header_read(store *s, const uint8_t *base, uint64_t size){
   return perfect_open(s, base, size);
 }
 
-void header_place(store *s){
+void header_place(store *s) {
   os_place place;
   os_place_of(&s->file, &place);
   s->boot = place_hash(&s->file, &place);
@@ -97,39 +111,46 @@ void header_place(store *s){
   s->space = place.space;
 }
 
-int header_trusted(const store *s, const header *h){
+int header_trusted(const store *s, const header *h) {
   uint64_t clean = atomic_load_explicit(&h->clean, memory_order_acquire);
-  if( s->in_memory || clean==CLEAN_YES ) return 1;
-  if( s->boot==0 || atomic_load_explicit(&h->boot, memory_order_acquire)!=s->boot ) return 0;
-  if( atomic_load_explicit(&h->space, memory_order_relaxed)!=s->space ) return 1;
-  return atomic_load_explicit(&h->mount, memory_order_relaxed)==s->mount;
+  if (s->in_memory || clean == CLEAN_YES) return 1;
+  if (s->boot == 0 || atomic_load_explicit(&h->boot, memory_order_acquire) != s->boot) return 0;
+  if (atomic_load_explicit(&h->space, memory_order_relaxed) != s->space) return 1;
+  return atomic_load_explicit(&h->mount, memory_order_relaxed) == s->mount;
 }
 
-int header_checkpoint_fits(const store *s, const checkpoint *c){
-  return c->checksum==XXH3_64bits_withSeed(c, offsetof(checkpoint, checksum), s->salt);
+int header_checkpoint_fits(const store *s, const checkpoint *c) {
+  return c->checksum == XXH3_64bits_withSeed(c, offsetof(checkpoint, checksum), s->salt);
 }
 
-void header_checkpoint(store *s, const tip *t){
+void header_checkpoint(store *s, const tip *t) {
   header *h = header_of(s->write_base);
   checkpoint *slot = &h->checkpoint_a, c;
-  if( !header_checkpoint_fits(s, &h->checkpoint_b) || h->checkpoint_b.offset<h->checkpoint_a.offset ) slot = &h->checkpoint_b;
-  if( !header_checkpoint_fits(s, &h->checkpoint_a) ) slot = &h->checkpoint_a;
+  if (!header_checkpoint_fits(s, &h->checkpoint_b)
+      || h->checkpoint_b.offset < h->checkpoint_a.offset)
+    slot = &h->checkpoint_b;
+  if (!header_checkpoint_fits(s, &h->checkpoint_a)) slot = &h->checkpoint_a;
   memset(&c, 0, sizeof c);
-  c.offset = t->end;  c.version = t->version;  c.chain = t->chain;  c.records = t->records;  c.bytes = t->bytes;
+  c.offset = t->end;
+  c.version = t->version;
+  c.chain = t->chain;
+  c.records = t->records;
+  c.bytes = t->bytes;
   c.checksum = XXH3_64bits_withSeed(&c, offsetof(checkpoint, checksum), s->salt);
-  OS_TEST_STORE(s->write_base, (uint64_t)((uint8_t*)slot-s->write_base), sizeof c);
+  OS_TEST_STORE(s->write_base, (uint64_t)((uint8_t *)slot - s->write_base), sizeof c);
   memcpy(slot, &c, sizeof c);
   s->checkpoint_end = t->end;
 }
 
-int header_best_checkpoint(const store *s, const header *h, checkpoint *best){
+int header_best_checkpoint(const store *s, const header *h, checkpoint *best) {
   const checkpoint *slots[2] = { &h->checkpoint_a, &h->checkpoint_b };
   int i, found = 0;
-  for(i=0; i<2; i++){
+  for (i = 0; i < 2; i++) {
     checkpoint c;
     memcpy(&c, slots[i], sizeof c);
-    if( !header_checkpoint_fits(s, &c) || c.version>VERSION_MAX ) continue;   /* sums can be forged */
-    if( !found || c.offset>best->offset ) *best = c;
+    /* sums can be forged */
+    if (!header_checkpoint_fits(s, &c) || c.version > VERSION_MAX) continue;
+    if (!found || c.offset > best->offset) *best = c;
     found = 1;
   }
   return found;

@@ -6,15 +6,19 @@
 
 #include "file/store.h"
 
-int  header_read(store *s, const uint8_t *base, uint64_t size);      /* static part checked and taken over.  FORMAT CORRUPT */
-void header_place(store *s);                                         /* where this process sees the file */
+/* static part checked and taken over.  FORMAT CORRUPT */
+int header_read(store *s, const uint8_t *base, uint64_t size);
+void header_place(store *s); /* where this process sees the file */
 void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_t base_version);
-void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm);       /* before the file has its name */
-int  header_sound(const header *h);                                  /* does the static part's checksum fit? */
+/* before the file has its name */
+void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm);
+int header_sound(const header *h); /* does the static part's checksum fit? */
 uint64_t header_salt(const header *h);
-int  header_trusted(const store *s, const header *h);                /* may the live part and the index be believed here? */
-void header_checkpoint(store *s, const tip *t);                      /* all before t->end is on disk */
-int  header_checkpoint_fits(const store *s, const checkpoint *c);
-int  header_best_checkpoint(const store *s, const header *h, checkpoint *best);   /* 1 found */
+/* may the live part and the index be believed here? */
+int header_trusted(const store *s, const header *h);
+void header_checkpoint(store *s, const tip *t); /* all before t->end is on disk */
+int header_checkpoint_fits(const store *s, const checkpoint *c);
+/* 1 found */
+int header_best_checkpoint(const store *s, const header *h, checkpoint *best);
 
 #endif

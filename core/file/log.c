@@ -1,115 +1,138 @@
 /*
 ** log.c - room at the end of the file, and the records that are written there.
 **
-** Nothing is stored into space that was not granted before (os_grow) and faulted in before (os_populate), so that a full disk is an
-** error code here and never a signal later.  The mapping reserves address space far past the end of the file: growth needs no new
-** mapping until it is outgrown, and then the old one is kept, because slices point into it.
+** Nothing is stored into space that was not granted before (os_grow) and faulted in before
+** (os_populate), so that a full disk is an error code here and never a signal later.  The mapping
+** reserves address space far past the end of the file: growth needs no new mapping until it is
+** outgrown, and then the old one is kept, because slices point into it.
 **
-** On copy-on-write file systems a grant is no promise: there the bytes of records go through pwrite, which can fail politely.
+** On copy-on-write file systems a grant is no promise: there the bytes of records go through
+** pwrite, which can fail politely.
 **
-** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes past `end`, which nobody reads, or
-** past `committed`, which the next writer covers with a pad.
+** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes
+** past `end`, which nobody reads, or past `committed`, which the next writer covers with a pad.
 */
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
 
 /* No put should wait long for room: a step of 64 pages takes some tenths of a millisecond. */
-enum { GROW_LEAST = 64*1024, GROW_MOST = 64*1024*1024, GROW_MOST_IN_MEMORY = 16*1024*1024, POPULATE_MOST = 256*1024,
-       BULK = 1024*1024, POPULATE_MOST_IN_BULK = 2*1024*1024 };
+enum {
+  GROW_LEAST = 64 * 1024,
+  GROW_MOST = 64 * 1024 * 1024,
+  GROW_MOST_IN_MEMORY = 16 * 1024 * 1024,
+  POPULATE_MOST = 256 * 1024,
+  BULK = 1024 * 1024,
+  POPULATE_MOST_IN_BULK = 2 * 1024 * 1024
+};
 
-/* ------------------------------------------------------------------------------------------------- size and mappings */
+/* ---------------------------------------------------------------------------- size and mappings */
 
-static uint64_t reserve_for(uint64_t size){
-  uint64_t least = UINT64_C(64)<<30;
+static uint64_t reserve_for(uint64_t size) {
+  uint64_t least = UINT64_C(64) << 30;
 #ifdef MAPH_TEST
-  if( os_test.reserve ) least = os_test.reserve;
-  if( os_test.reserve ) return MAX(least, (size+4095)&~UINT64_C(4095));
+  if (os_test.reserve) least = os_test.reserve;
+  if (os_test.reserve) return MAX(least, (size + 4095) & ~UINT64_C(4095));
 #endif
-  return MAX(least, (16*size+4095)&~UINT64_C(4095));
+  return MAX(least, (16 * size + 4095) & ~UINT64_C(4095));
 }
 
-/* The writable mapping does without read-ahead: for a page past the end of what was written it would be megabytes of zeroing at once, and large page-cache
-** folios that make each small flush a large one.
+/* The writable mapping does without read-ahead: for a page past the end of what was written it
+** would be megabytes of zeroing at once, and large page-cache folios that make each small flush a
+** large one.
 **
-** Map at least `size` bytes; halve the reserve while the address space does not allow it, and then leave some of it to others. */
-static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, uint64_t *length){
+** Map at least `size` bytes; halve the reserve while the address space does not allow it, and then
+** leave some of it to others. */
+static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, uint64_t *length) {
   uint64_t want = reserve_for(size), least = MAX(size, (uint64_t)GROW_LEAST);
   int rc, scarce = 0;
-  while( (rc = os_map(&s->file, s->path, want, writable, base))==MAPH_NOMEM && want/2>=least ){
+  while ((rc = os_map(&s->file, s->path, want, writable, base)) == MAPH_NOMEM
+         && want / 2 >= least) {
     want /= 2;
     scarce = 1;
   }
-  if( rc==MAPH_OK && scarce && want/8>=least ){
+  if (rc == MAPH_OK && scarce && want / 8 >= least) {
     os_unmap(*base, want);
     want /= 8;
     rc = os_map(&s->file, s->path, want, writable, base);
   }
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK) {
     *length = want;
-    os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : s->advice, s->huge_pages);
+    os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : s->advice,
+              s->huge_pages);
   }
   return rc;
 }
 
 /* Keep an outgrown mapping until the store is closed. */
-static int keep_outgrown(store *s, uint8_t *base, uint64_t length){
+static int keep_outgrown(store *s, uint8_t *base, uint64_t length) {
   mapping *old;
-  if( base==NULL ) return MAPH_OK;
+  if (base == NULL) return MAPH_OK;
   old = os_alloc(sizeof *old);
-  if( old==NULL ) return MAPH_NOMEM;
-  old->base = base;  old->length = length;  old->next = s->outgrown;
+  if (old == NULL) return MAPH_NOMEM;
+  old->base = base;
+  old->length = length;
+  old->next = s->outgrown;
   s->outgrown = old;
   return MAPH_OK;
 }
 
 /* Under mapping_mutex: make the mappings reach `size`. */
-static int map_to(store *s, uint64_t size){
+static int map_to(store *s, uint64_t size) {
   uint8_t *base;
   uint64_t length;
   int rc;
-  if( size>s->mapped || atomic_load(&s->base)==NULL ){
+  if (size > s->mapped || atomic_load(&s->base) == NULL) {
     rc = map_reserving(s, size, ONE_MAPPING && s->file.writable, &base, &length);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     rc = keep_outgrown(s, atomic_load(&s->base), s->mapped);
-    if( rc!=MAPH_OK ){ os_unmap(base, length); return rc; }
+    if (rc != MAPH_OK) {
+      os_unmap(base, length);
+      return rc;
+    }
     atomic_store_explicit(&s->base, base, memory_order_release);
     s->mapped = length;
-    if( ONE_MAPPING && s->file.writable ){ s->write_base = base; s->write_mapped = length; }
+    if (ONE_MAPPING && s->file.writable) {
+      s->write_base = base;
+      s->write_mapped = length;
+    }
   }
-  if( !ONE_MAPPING && s->write_base!=NULL && size>s->write_mapped ){
+  if (!ONE_MAPPING && s->write_base != NULL && size > s->write_mapped) {
     rc = map_reserving(s, size, 1, &base, &length);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     rc = keep_outgrown(s, s->write_base, s->write_mapped);
-    if( rc!=MAPH_OK ){ os_unmap(base, length); return rc; }
+    if (rc != MAPH_OK) {
+      os_unmap(base, length);
+      return rc;
+    }
     s->write_base = base;
     s->write_mapped = length;
   }
   return MAPH_OK;
 }
 
-int store_see_size(store *s, uint64_t need){
+int store_see_size(store *s, uint64_t need) {
   uint64_t size;
   int rc;
   pthread_mutex_lock(&s->mapping_mutex);
   rc = os_size(&s->file, &size);
-  if( rc==MAPH_OK && size>OFFSET_MAX ) size = OFFSET_MAX;
-  if( rc==MAPH_OK ) rc = map_to(s, size);
-  if( rc==MAPH_OK ){
+  if (rc == MAPH_OK && size > OFFSET_MAX) size = OFFSET_MAX;
+  if (rc == MAPH_OK) rc = map_to(s, size);
+  if (rc == MAPH_OK) {
     s->file.size = size;
     atomic_store_explicit(&s->size, size, memory_order_release);
-    if( need>size ) rc = fail_corrupt(s->path, need, "the file ends before a place that it names");
+    if (need > size) rc = fail_corrupt(s->path, need, "the file ends before a place that it names");
   }
   pthread_mutex_unlock(&s->mapping_mutex);
   return rc;
 }
 
-int store_map_for_writing(store *s){
+int store_map_for_writing(store *s) {
   uint64_t length = 0;
   uint8_t *base = NULL;
   int rc = MAPH_OK;
   pthread_mutex_lock(&s->mapping_mutex);
-  if( atomic_load(&s->write_base)==NULL ){
+  if (atomic_load(&s->write_base) == NULL) {
     rc = map_reserving(s, atomic_load(&s->size), 1, &base, &length);
     s->write_base = base;
     s->write_mapped = length;
@@ -118,163 +141,184 @@ int store_map_for_writing(store *s){
   return rc;
 }
 
-static int grow(store *s, uint64_t to){
-  uint64_t most = s->file.file_system==OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size, step;
+static int grow(store *s, uint64_t to) {
+  uint64_t most = s->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size, step;
   int rc;
   pthread_mutex_lock(&s->mapping_mutex);
   rc = os_size(&s->file, &size);
-  if( rc!=MAPH_OK ) goto done;
+  if (rc != MAPH_OK) goto done;
   s->file.size = size;
-  step = MIN(MAX(size/8, (uint64_t)GROW_LEAST), most);
-  to = (to+4095) & ~UINT64_C(4095);
-  if( to>OFFSET_MAX ){ rc = fail(MAPH_FULL, "%s: the format's limit of 8 TiB is reached: compact the store", s->path); goto done; }
-  if( size<to ) rc = os_grow(&s->file, s->path, MIN(MAX(to, size+step), OFFSET_MAX));   /* else another process let it grow */
-  if( rc==MAPH_FULL && size+step>to ) rc = os_grow(&s->file, s->path, to);
-  if( rc==MAPH_OK ) rc = map_to(s, s->file.size);
-  if( rc==MAPH_OK ) atomic_store_explicit(&s->size, s->file.size, memory_order_release);
+  step = MIN(MAX(size / 8, (uint64_t)GROW_LEAST), most);
+  to = (to + 4095) & ~UINT64_C(4095);
+  if (to > OFFSET_MAX) {
+    rc = fail(MAPH_FULL, "%s: the format's limit of 8 TiB is reached: compact the store", s->path);
+    goto done;
+  }
+  /* else another process let it grow */
+  if (size < to) rc = os_grow(&s->file, s->path, MIN(MAX(to, size + step), OFFSET_MAX));
+  if (rc == MAPH_FULL && size + step > to) rc = os_grow(&s->file, s->path, to);
+  if (rc == MAPH_OK) rc = map_to(s, s->file.size);
+  if (rc == MAPH_OK) atomic_store_explicit(&s->size, s->file.size, memory_order_release);
 done:
   pthread_mutex_unlock(&s->mapping_mutex);
   return rc;
 }
 
-int log_room(store *s, uint64_t to){
+int log_room(store *s, uint64_t to) {
   uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead;
-  int rc, bulk = s->bulk || to-s->space_end>BULK;           /* a large transaction trades waits for throughput */
-  if( likely(to<=s->populated) ) return MAPH_OK;
-  if( to>size ){
+  /* a large transaction trades waits for throughput */
+  int rc, bulk = s->bulk || to - s->space_end > BULK;
+  if (likely(to <= s->populated)) return MAPH_OK;
+  if (to > size) {
     rc = grow(s, to);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     size = atomic_load_explicit(&s->size, memory_order_relaxed);
   }
-  ahead = MIN(to+MIN(MAX(size/16, (uint64_t)GROW_LEAST), (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)), size);
-  if( s->populated<s->space_end ) s->populated = s->space_end;
-  if( bulk ) os_read_ahead(s->base, MIN(s->populated, to), ahead);
+  ahead = MIN(to
+                  + MIN(MAX(size / 16, (uint64_t)GROW_LEAST),
+                        (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)),
+              size);
+  if (s->populated < s->space_end) s->populated = s->space_end;
+  if (bulk) os_read_ahead(s->base, MIN(s->populated, to), ahead);
   rc = os_populate(s->write_base, MIN(s->populated, to), ahead);
-  if( rc==MAPH_OK ) s->populated = ahead;
+  if (rc == MAPH_OK) s->populated = ahead;
   return rc;
 }
 
-void log_trim(store *s){
-  os_trim(&s->file, (s->space_end+4095) & ~UINT64_C(4095));
+void log_trim(store *s) {
+  os_trim(&s->file, (s->space_end + 4095) & ~UINT64_C(4095));
   s->populated = 0;
   store_see_size(s, 0);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ records */
+/* -------------------------------------------------------------------------------------- records */
 
 /* Store bytes where no reader looks yet. */
-static int put_bytes(store *s, uint64_t offset, const void *data, uint64_t size){
+static int put_bytes(store *s, uint64_t offset, const void *data, uint64_t size) {
   OS_TEST_STORE(s->write_base, offset, size);
-  if( unlikely(s->file.file_system==OS_COPY_ON_WRITE) ) return os_write(&s->file, s->path, offset, data, size);
-  memcpy(s->write_base+offset, data, size);
+  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE))
+    return os_write(&s->file, s->path, offset, data, size);
+  memcpy(s->write_base + offset, data, size);
   return MAPH_OK;
 }
 
-static void fill_put(uint8_t *p, const log_put *put, uint64_t size){
-  record *r = (record*)(void*)p;
-  uint64_t prev = put->prev/8, attributes = put->media_type.size ? 2+put->media_type.size : 0, at = RECORD_HEAD;
+static void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
+  record *r = (record *)(void *)p;
+  uint64_t prev = put->prev / 8, attributes = put->media_type.size ? 2 + put->media_type.size : 0,
+           at = RECORD_HEAD;
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
   r->kind = (uint8_t)put->kind;
   r->flags = (uint8_t)put->flags;
   r->key_size = (uint16_t)put->key.size;
   r->value_size = (uint32_t)put->value.size;
   r->prev_low = (uint32_t)prev;
-  r->version_prev = put->version | (prev>>32)<<48;
-  if( put->flags&FLAG_EXPIRY ){ memcpy(p+at, &put->expires, 8); at += 8; }
-  if( put->flags&FLAG_ATTRIBUTES ){ memcpy(p+at, &attributes, 8); at += 8; }
-  memcpy(p+at, put->key.data, put->key.size);
+  r->version_prev = put->version | (prev >> 32) << 48;
+  if (put->flags & FLAG_EXPIRY) {
+    memcpy(p + at, &put->expires, 8);
+    at += 8;
+  }
+  if (put->flags & FLAG_ATTRIBUTES) {
+    memcpy(p + at, &attributes, 8);
+    at += 8;
+  }
+  memcpy(p + at, put->key.data, put->key.size);
   at += put->key.size;
-  if( put->value.size ) memcpy(p+at, put->value.data, put->value.size);
+  if (put->value.size) memcpy(p + at, put->value.data, put->value.size);
   at += put->value.size;
-  if( attributes ){
+  if (attributes) {
     p[at] = ATTRIBUTE_MEDIA_TYPE;
-    p[at+1] = (uint8_t)put->media_type.size;
-    memcpy(p+at+2, put->media_type.data, put->media_type.size);
+    p[at + 1] = (uint8_t)put->media_type.size;
+    memcpy(p + at + 2, put->media_type.data, put->media_type.size);
     at += attributes;
   }
-  memset(p+at, 0, size-at);
+  memset(p + at, 0, size - at);
 }
 
-int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size, uint64_t *bytes_8_to_15){
-  uint64_t n = record_size(put->flags, put->key.size, put->value.size, put->media_type.size ? 2+put->media_type.size : 0);
-  uint8_t *p = s->write_base+offset, *copy = NULL;
+int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
+                  uint64_t *bytes_8_to_15) {
+  uint64_t n = record_size(put->flags, put->key.size, put->value.size,
+                           put->media_type.size ? 2 + put->media_type.size : 0);
+  uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
-  if( unlikely(s->file.file_system==OS_COPY_ON_WRITE) ){
+  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
     p = copy = os_alloc(n);
-    if( copy==NULL ) return MAPH_NOMEM;
-  }else{
+    if (copy == NULL) return MAPH_NOMEM;
+  } else {
     OS_TEST_STORE(s->write_base, offset, n);
   }
   fill_put(p, put, n);
-  ((record*)(void*)p)->checksum = record_checksum(s->salt, offset, p, n);
+  ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, n);
   *size = n;
-  *bytes_8_to_15 = load64(p+8);
-  if( copy ) rc = put_bytes(s, offset, copy, n);
+  *bytes_8_to_15 = load64(p + 8);
+  if (copy) rc = put_bytes(s, offset, copy, n);
   os_free(copy);
   return rc;
 }
 
 /* The record at `from` again, as the first version of its key. */
-static void fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size){
-  record *r = (record*)(void*)p;
-  memcpy(p+8, from+8, needs-8);
-  memset(p+needs, 0, size-needs);
+static void fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
+  record *r = (record *)(void *)p;
+  memcpy(p + 8, from + 8, needs - 8);
+  memset(p + needs, 0, size - needs);
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
   r->prev_low = 0;
-  r->version_prev = (r->version_prev & VERSION_MAX) | (size-needs)/8<<56;
+  r->version_prev = (r->version_prev & VERSION_MAX) | (size - needs) / 8 << 56;
 }
 
-int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size, uint64_t *bytes_8_to_15){
-  uint8_t *p = s->write_base+offset, *copy = NULL;
+int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size,
+                 uint64_t *bytes_8_to_15) {
+  uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
-  if( unlikely(s->file.file_system==OS_COPY_ON_WRITE) ){
+  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
     p = copy = os_alloc(size);
-    if( copy==NULL ) return MAPH_NOMEM;
-  }else{
+    if (copy == NULL) return MAPH_NOMEM;
+  } else {
     OS_TEST_STORE(s->write_base, offset, size);
   }
   fill_copy(p, from, record_needs(from, it), size);
-  ((record*)(void*)p)->checksum = record_checksum(s->salt, offset, p, size);
-  *bytes_8_to_15 = load64(p+8);
-  if( copy ) rc = put_bytes(s, offset, copy, size);
+  ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, size);
+  *bytes_8_to_15 = load64(p + 8);
+  if (copy) rc = put_bytes(s, offset, copy, size);
   os_free(copy);
   return rc;
 }
 
-int log_write_end(store *s, uint64_t offset, end_record *e){
-  e->head.checksum = record_checksum(s->salt, offset, (const uint8_t*)e, END_SIZE);
+int log_write_end(store *s, uint64_t offset, end_record *e) {
+  e->head.checksum = record_checksum(s->salt, offset, (const uint8_t *)e, END_SIZE);
   return put_bytes(s, offset, e, END_SIZE);
 }
 
 /* A record head alone: pad or extent. */
-static int write_head(store *s, uint64_t offset, record *r){
-  r->checksum = record_checksum(s->salt, offset, (const uint8_t*)r, RECORD_HEAD);
+static int write_head(store *s, uint64_t offset, record *r) {
+  r->checksum = record_checksum(s->salt, offset, (const uint8_t *)r, RECORD_HEAD);
   return put_bytes(s, offset, r, sizeof *r);
 }
 
-int log_write_pad(store *s, uint64_t from, uint64_t to){
+int log_write_pad(store *s, uint64_t from, uint64_t to) {
   record r;
   memset(&r, 0, sizeof r);
   r.kind = KIND_PAD;
-  r.size = to-from;
+  r.size = to - from;
   return write_head(s, from, &r);
 }
 
-int log_erase_end(store *s, uint64_t offset){
+int log_erase_end(store *s, uint64_t offset) {
   static const uint8_t zeros[END_SIZE];
   return put_bytes(s, offset, zeros, END_SIZE);
 }
 
-/* The payload must start at a multiple of 64; a pad of 32 bytes or more comes before where it would not.  The extent ends 32 past a
-** multiple of 64, so that the next one needs no pad.  `end` covers it before anybody can point to it. */
-int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload){
-  uint64_t at = s->space_end, gap = (RECORD_HEAD-at) & 63, total = RECORD_HEAD+((size+63)&~UINT64_C(63))+RECORD_HEAD;
+/* The payload must start at a multiple of 64; a pad of 32 bytes or more comes before where it would
+** not.  The extent ends 32 past a multiple of 64, so that the next one needs no pad.  `end` covers
+** it before anybody can point to it. */
+int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload) {
+  uint64_t at = s->space_end, gap = (RECORD_HEAD - at) & 63,
+           total = RECORD_HEAD + ((size + 63) & ~UINT64_C(63)) + RECORD_HEAD;
   record r;
   int rc;
-  if( gap && gap<RECORD_HEAD ) gap += 64;
-  rc = log_room(s, at+gap+total+END_SIZE);
-  if( rc==MAPH_OK && gap ) rc = log_write_pad(s, at, at+gap);
-  if( rc!=MAPH_OK ) return rc;
+  if (gap && gap < RECORD_HEAD) gap += 64;
+  rc = log_room(s, at + gap + total + END_SIZE);
+  if (rc == MAPH_OK && gap) rc = log_write_pad(s, at, at + gap);
+  if (rc != MAPH_OK) return rc;
   at += gap;
   memset(&r, 0, sizeof r);
   r.kind = KIND_EXTENT;
@@ -282,13 +326,14 @@ int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, 
   r.extent = (uint8_t)extent;
   r.depth = (uint8_t)depth;
   r.prefix = prefix;
-  atomic_store_explicit(&r.link, extent==EXTENT_SEGMENT ? (uint64_t)depth : 0, memory_order_relaxed);
+  atomic_store_explicit(&r.link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
+                        memory_order_relaxed);
   rc = write_head(s, at, &r);
-  if( rc!=MAPH_OK ) return rc;
-  OS_TEST_STORE(s->write_base, at+RECORD_HEAD, total-RECORD_HEAD);
-  memset(s->write_base+at+RECORD_HEAD, 0, total-RECORD_HEAD);
-  s->space_end = at+total;
+  if (rc != MAPH_OK) return rc;
+  OS_TEST_STORE(s->write_base, at + RECORD_HEAD, total - RECORD_HEAD);
+  memset(s->write_base + at + RECORD_HEAD, 0, total - RECORD_HEAD);
+  s->space_end = at + total;
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  *payload = at+RECORD_HEAD;
+  *payload = at + RECORD_HEAD;
   return MAPH_OK;
 }

@@ -7,16 +7,27 @@
 #include "file/record.h"
 #include "file/store.h"
 
-int  store_see_size(store *s, uint64_t need);                        /* look at the file's size again; CORRUPT if need is past it */
-int  store_map_for_writing(store *s);
-int  log_room(store *s, uint64_t to);                                /* granted, mapped, faulted in.  FULL NOMEM IOERR */
-void log_trim(store *s);                                             /* give granted space that is not used back */
-typedef struct log_put { int kind, flags; maph_slice key, value, media_type; uint64_t expires, version, prev; } log_put;
-int  log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size, uint64_t *bytes_8_to_15);  /* after log_room */
-int  log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size, uint64_t *bytes_8_to_15);   /* after log_room; size: padding included */
-int  log_write_end(store *s, uint64_t offset, end_record *e);        /* seals e's checksum */
-int  log_write_pad(store *s, uint64_t from, uint64_t to);
-int  log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);  /* at space_end; moves `end` past it */
-int  log_erase_end(store *s, uint64_t offset);                       /* an end record that must not count */
+/* look at the file's size again; CORRUPT if need is past it */
+int store_see_size(store *s, uint64_t need);
+int store_map_for_writing(store *s);
+/* granted, mapped, faulted in.  FULL NOMEM IOERR */
+int log_room(store *s, uint64_t to);
+void log_trim(store *s); /* give granted space that is not used back */
+typedef struct log_put {
+  int kind, flags;
+  maph_slice key, value, media_type;
+  uint64_t expires, version, prev;
+} log_put;
+/* after log_room */
+int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
+                  uint64_t *bytes_8_to_15);
+/* after log_room; size: padding included */
+int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size,
+                 uint64_t *bytes_8_to_15);
+int log_write_end(store *s, uint64_t offset, end_record *e); /* seals e's checksum */
+int log_write_pad(store *s, uint64_t from, uint64_t to);
+/* at space_end; moves `end` past it */
+int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);
+int log_erase_end(store *s, uint64_t offset); /* an end record that must not count */
 
 #endif

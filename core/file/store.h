@@ -1,9 +1,9 @@
 /*
 ** store.h - the open store inside the library: one file as this process sees it.
 **
-** A `store` is shared by all handles on that file (calls/handle.c keeps the registry).  It holds the
-** mappings of the file and the state of this process as a writer.  A `view` is what one read needs
-** of a store, loaded once.
+** A `store` is shared by all handles on that file (calls/handle.c keeps the registry).  It holds
+** the mappings of the file and the state of this process as a writer.  A `view` is what one read
+** needs of a store, loaded once.
 **
 ** The floors of core are os, file, index, writer and calls.  A floor includes its own headers and
 ** those of the floors named before it.
@@ -20,94 +20,114 @@
 #include <pthread.h>
 
 #if defined(__SANITIZE_THREAD__)
-# define ONE_MAPPING 1           /* the race detector cannot see through two mappings of one page */
+#define ONE_MAPPING 1 /* the race detector cannot see through two mappings of one page */
 #else
-# define ONE_MAPPING 0
+#define ONE_MAPPING 0
 #endif
-#define likely(x)   __builtin_expect(!!(x), 1)
+#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define MIN(a, b) ((a)<(b) ? (a) : (b))
-#define MAX(a, b) ((a)>(b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-typedef struct mapping { struct mapping *next; uint8_t *base; uint64_t length; } mapping;
+typedef struct mapping {
+  struct mapping *next;
+  uint8_t *base;
+  uint64_t length;
+} mapping;
 
 /* The last transaction decided: what the next one continues. */
 typedef struct tip {
-  uint64_t end;                  /* of its end record */
+  uint64_t end; /* of its end record */
   uint64_t version, chain, records, bytes;
 } tip;
 
 typedef struct store {
-  struct store *next;            /* registry */
-  unsigned references, writers;  /* handles and snapshots; handles that may write.  Under the registry's mutex */
-  char    *path;                 /* resolved; of messages too */
-  os_file  file, lock;
-  int      in_memory, lockless, dead;   /* lockless: nobody else can know of it.  dead: this is the child of a fork */
-  int      unsettled;            /* an append failed midway: look at the live words before the next */
+  struct store *next; /* registry */
+  /* handles and snapshots; handles that may write.  Under the registry's mutex */
+  unsigned references, writers;
+  char *path; /* resolved; of messages too */
+  os_file file, lock;
+  /* lockless: nobody else can know of it.  dead: this is the child of a fork */
+  int in_memory, lockless, dead;
+  int unsettled; /* an append failed midway: look at the live words before the next */
   uint64_t generation, base_version, hash_seed, salt;
-  uint8_t  uuid[16];
-  perfect  perfect;              /* of this file; keys 0: none */
-  uint64_t boot, mount, space;   /* where this process sees the file; compare the header's words */
+  uint8_t uuid[16];
+  perfect perfect;             /* of this file; keys 0: none */
+  uint64_t boot, mount, space; /* where this process sees the file; compare the header's words */
 
-  _Atomic(uint8_t *) base;       /* mapping for reads; set before size grows past an older one's length */
-  _Atomic uint64_t   size;       /* file size last seen: nothing at or past it is touched */
-  _Atomic uint64_t   good_root;  /* the directory that this root names was seen to lie within size */
+  /* mapping for reads; set before size grows past an older one's length */
+  _Atomic(uint8_t *) base;
+  _Atomic uint64_t size; /* file size last seen: nothing at or past it is touched */
+  /* the directory that this root names was seen to lie within size */
+  _Atomic uint64_t good_root;
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
   pthread_mutex_t mapping_mutex; /* the four above, and file.size */
-  int      advice, huge_pages;
-  _Atomic int unbiased;          /* its lock is to be the byte, not the bias */
-  int      bulk;                 /* so much will be written that throughput counts, not the longest wait */
+  int advice, huge_pages;
+  _Atomic int unbiased; /* its lock is to be the byte, not the bias */
+  int bulk;             /* so much will be written that throughput counts, not the longest wait */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
-  pthread_cond_t  turn_free;
+  pthread_cond_t turn_free;
   unsigned turn_waiters;
   _Atomic int turn_taken;
   pthread_mutex_t held_mutex;
-  pthread_cond_t  released;      /* held became 0 */
-  unsigned held;                 /* reasons to hold the lock: the turn, and each transaction decided but not yet visible */
-  int      locked;               /* byte 0 is locked */
-  int      stayed;               /* a handle moved on whose other threads may still ask for the lock: its file stays open as long as the store */
-  uint64_t identity;             /* of this store object as a writer; its byte of the lock file is locked */
-  unsigned streak;               /* times the lock was taken in a row with nobody waiting */
+  pthread_cond_t released; /* held became 0 */
+  /* reasons to hold the lock: the turn, and each transaction decided but not yet visible */
+  unsigned held;
+  int locked; /* byte 0 is locked */
+  /* a handle moved on whose other threads may still ask for the lock: its file stays open as long
+  ** as the store */
+  int stayed;
+  /* of this store object as a writer; its byte of the lock file is locked */
+  uint64_t identity;
+  unsigned streak; /* times the lock was taken in a row with nobody waiting */
   uint64_t streak_began;
 
   /* commit.c, by the holder of the turn */
-  tip      last;                 /* decided last */
-  uint64_t space_end;            /* next free offset: the open transaction's records and index pieces go here */
-  uint64_t tail_checked;         /* `end` up to which a dead writer's leftovers are known to be covered */
-  uint64_t populated;            /* pages below are faulted in for writing */
+  tip last; /* decided last */
+  /* next free offset: the open transaction's records and index pieces go here */
+  uint64_t space_end;
+  /* `end` up to which a dead writer's leftovers are known to be covered */
+  uint64_t tail_checked;
+  uint64_t populated; /* pages below are faulted in for writing */
   uint64_t writeback_end, writeback_ms;
   uint64_t checkpoint_end;
 
-  pthread_mutex_t index_mutex;   /* stores to the index: publishing against splitting */
-  pthread_mutex_t flush_mutex;   /* the rest: group commit */
-  pthread_cond_t  flush_done;
-  int      flushing;
-  _Atomic int      flush_failed;
-  uint64_t flushed;              /* end of log this process knows to be on disk */
-  uint64_t decided;              /* end of the last transaction decided */
-  struct maph_txn *_Atomic decided_first;          /* decided at full, not yet visible, in order; stored under flush_mutex, */
-  struct maph_txn *decided_last;                   /* taken off under index_mutex as well */
+  pthread_mutex_t index_mutex; /* stores to the index: publishing against splitting */
+  pthread_mutex_t flush_mutex; /* the rest: group commit */
+  pthread_cond_t flush_done;
+  int flushing;
+  _Atomic int flush_failed;
+  uint64_t flushed; /* end of log this process knows to be on disk */
+  uint64_t decided; /* end of the last transaction decided */
+  /* decided at full, not yet visible, in order; stored under flush_mutex, */
+  struct maph_txn *_Atomic decided_first;
+  struct maph_txn *decided_last; /* taken off under index_mutex as well */
   struct maph_txn *spare;        /* kept for the next single put */
 } store;
 
 typedef struct view {
   const uint8_t *base;
-  uint64_t size;                 /* bytes that may be touched */
-  uint64_t snapshot;             /* bytes that are believed */
-  store   *s;
+  uint64_t size;     /* bytes that may be touched */
+  uint64_t snapshot; /* bytes that are believed */
+  store *s;
 } view;
 
-static inline header *header_of(const uint8_t *base){ return (header*)(uintptr_t)base; }
-static inline uint64_t load64(const void *p){ return __atomic_load_n((const uint64_t*)p, __ATOMIC_RELAXED); }
-static inline word *word_at(const uint8_t *base, uint64_t offset){ return (word*)(uintptr_t)(base+offset); }
+static inline header *header_of(const uint8_t *base) { return (header *)(uintptr_t)base; }
+static inline uint64_t load64(const void *p) {
+  return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+}
+static inline word *word_at(const uint8_t *base, uint64_t offset) {
+  return (word *)(uintptr_t)(base + offset);
+}
 
-/* Every store to a mutable word goes through here (and every other store to the file through log.c), so that a test build sees it. */
-static inline void store_word(uint8_t *base, word *w, uint64_t value){
-  OS_TEST_STORE(base, (uint64_t)((uint8_t*)w-base), sizeof *w);
+/* Every store to a mutable word goes through here (and every other store to the file through
+** log.c), so that a test build sees it. */
+static inline void store_word(uint8_t *base, word *w, uint64_t value) {
+  OS_TEST_STORE(base, (uint64_t)((uint8_t *)w - base), sizeof *w);
   (void)base;
   atomic_store_explicit(w, value, memory_order_release);
 }

@@ -13,149 +13,184 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #if defined(__SSE2__) && !ONE_MAPPING
-# include <emmintrin.h>
+#include <emmintrin.h>
 #endif
 
-#define SLOT_DISPLACED   (UINT64_C(1)<<40)
-#define SLOT_OFFSET_MASK (SLOT_DISPLACED-1)
-enum { PROBE_BUCKETS = 3 };   /* a key that finds no room in so many buckets makes its segment split */
+#define SLOT_DISPLACED (UINT64_C(1) << 40)
+#define SLOT_OFFSET_MASK (SLOT_DISPLACED - 1)
+/* a key that finds no room in so many buckets makes its segment split */
+enum { PROBE_BUCKETS = 3 };
 
-static inline uint32_t tag_of(uint64_t hash){ return (uint32_t)(hash>>(64-HASH_BITS)); }
-static inline uint64_t slot_tag(uint64_t slot){ return slot>>(64-HASH_BITS); }
-static inline uint64_t slot_offset(uint64_t slot){ return (slot & SLOT_OFFSET_MASK)*8; }
-static inline uint64_t make_slot(uint64_t hash, uint64_t offset){ return (uint64_t)tag_of(hash)<<(64-HASH_BITS) | offset/8; }
-static inline unsigned home_of(uint64_t hash){ return (unsigned)(hash & (SEGMENT_BUCKETS-1)); }
-static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket){
-  return word_at(base, segment+(uint64_t)bucket*64);
+static inline uint32_t tag_of(uint64_t hash) { return (uint32_t)(hash >> (64 - HASH_BITS)); }
+static inline uint64_t slot_tag(uint64_t slot) { return slot >> (64 - HASH_BITS); }
+static inline uint64_t slot_offset(uint64_t slot) { return (slot & SLOT_OFFSET_MASK) * 8; }
+static inline uint64_t make_slot(uint64_t hash, uint64_t offset) {
+  return (uint64_t)tag_of(hash) << (64 - HASH_BITS) | offset / 8;
 }
-static inline word *link_of(const uint8_t *base, uint64_t segment){ return word_at(base, segment-RECORD_HEAD); }
-static inline uint64_t acquire(const word *w){ return atomic_load_explicit(w, memory_order_acquire); }
+static inline unsigned home_of(uint64_t hash) { return (unsigned)(hash & (SEGMENT_BUCKETS - 1)); }
+static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket) {
+  return word_at(base, segment + (uint64_t)bucket * 64);
+}
+static inline word *link_of(const uint8_t *base, uint64_t segment) {
+  return word_at(base, segment - RECORD_HEAD);
+}
+static inline uint64_t acquire(const word *w) {
+  return atomic_load_explicit(w, memory_order_acquire);
+}
 
-static inline uint64_t index_hash(const store *s, maph_slice key){
+static inline uint64_t index_hash(const store *s, maph_slice key) {
   return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
 }
 
 /* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic. */
-static inline unsigned bucket_matches(const word *bucket, uint32_t tag){
+static inline unsigned bucket_matches(const word *bucket, uint32_t tag) {
 #if defined(__SSE2__) && !ONE_MAPPING
-  const __m128i *p = (const __m128i*)(const void*)bucket;
+  const __m128i *p = (const __m128i *)(const void *)bucket;
   __m128i want = _mm_set1_epi32((int)tag);
-  __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p+1));
-  __m128 c = _mm_castsi128_ps(_mm_load_si128(p+2)), d = _mm_castsi128_ps(_mm_load_si128(p+3));
-  __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3,1,3,1)));
-  __m128i hi = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3,1,3,1)));
-  lo = _mm_cmpeq_epi32(_mm_srli_epi32(lo, 32-HASH_BITS), want);
-  hi = _mm_cmpeq_epi32(_mm_srli_epi32(hi, 32-HASH_BITS), want);
+  __m128 a = _mm_castsi128_ps(_mm_load_si128(p)), b = _mm_castsi128_ps(_mm_load_si128(p + 1));
+  __m128 c = _mm_castsi128_ps(_mm_load_si128(p + 2)), d = _mm_castsi128_ps(_mm_load_si128(p + 3));
+  __m128i lo = _mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+  __m128i hi = _mm_castps_si128(_mm_shuffle_ps(c, d, _MM_SHUFFLE(3, 1, 3, 1)));
+  lo = _mm_cmpeq_epi32(_mm_srli_epi32(lo, 32 - HASH_BITS), want);
+  hi = _mm_cmpeq_epi32(_mm_srli_epi32(hi, 32 - HASH_BITS), want);
   return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(lo, hi), _mm_setzero_si128()));
 #else
   unsigned i, bits = 0;
-  for(i=0; i<BUCKET_SLOTS; i++) bits |= (unsigned)(slot_tag(atomic_load_explicit(&bucket[i], memory_order_relaxed))==tag)<<i;
+  for (i = 0; i < BUCKET_SLOTS; i++)
+    bits |= (unsigned)(slot_tag(atomic_load_explicit(&bucket[i], memory_order_relaxed)) == tag)
+            << i;
   return bits;
 #endif
 }
 
-static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b, size_t n){ return memcmp(a, b, n)==0; }
-
-/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
-static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n){
-  uint64_t x, y, u, w;
-  if( unlikely(n<8 || n>16) ) return same_long_bytes(a, b, n);
-  memcpy(&x, a, 8);  memcpy(&y, b, 8);
-  memcpy(&u, a+n-8, 8);  memcpy(&w, b+n-8, 8);
-  return ((x^y)|(u^w))==0;
+static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b,
+                                                             size_t n) {
+  return memcmp(a, b, n) == 0;
 }
 
-/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot: its value.  Compares kind, flags and key size in
-** one go. */
-static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t snapshot, maph_slice key, maph_slice *value){
-  const uint8_t *p = base+offset;
-  const uint64_t care = (UINT64_C(0xFFFF)<<16 | (uint64_t)(FLAG_EXPIRY|FLAG_ATTRIBUTES)<<8 | 0xFF) << 32;
+/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
+static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n) {
+  uint64_t x, y, u, w;
+  if (unlikely(n < 8 || n > 16)) return same_long_bytes(a, b, n);
+  memcpy(&x, a, 8);
+  memcpy(&y, b, 8);
+  memcpy(&u, a + n - 8, 8);
+  memcpy(&w, b + n - 8, 8);
+  return ((x ^ y) | (u ^ w)) == 0;
+}
+
+/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot:
+** its value.  Compares kind, flags and key size in one go. */
+static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t snapshot,
+                              maph_slice key, maph_slice *value) {
+  const uint8_t *p = base + offset;
+  const uint64_t care =
+      (UINT64_C(0xFFFF) << 16 | (uint64_t)(FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8 | 0xFF) << 32;
   uint64_t value_size;
-  __builtin_prefetch(p+64);              /* where the value begins, more often than not */
-  if( (load64(p+8) & care)!=((uint64_t)key.size<<48 | (uint64_t)KIND_PUT<<32) ) return 0;
-  value_size = load64(p+16) & VALUE_MAX;
-  if( RECORD_HEAD+key.size+value_size>snapshot-offset || !same_bytes(p+RECORD_HEAD, key.data, key.size) ) return 0;
-  value->data = p+RECORD_HEAD+key.size;
+  __builtin_prefetch(p + 64); /* where the value begins, more often than not */
+  if ((load64(p + 8) & care) != ((uint64_t)key.size << 48 | (uint64_t)KIND_PUT << 32)) return 0;
+  value_size = load64(p + 16) & VALUE_MAX;
+  if (RECORD_HEAD + key.size + value_size > snapshot - offset
+      || !same_bytes(p + RECORD_HEAD, key.data, key.size))
+    return 0;
+  value->data = p + RECORD_HEAD + key.size;
   value->size = value_size;
   return 1;
 }
 
-static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash){
-  unsigned pilot = base[f->function+pilot_bucket(hash, f->buckets)];
+static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash) {
+  unsigned pilot = base[f->function + pilot_bucket(hash, f->buckets)];
   uint64_t n = pilot_slot(hash, pilot, f->multiplier, f->slots);
-  return likely(n<f->keys) ? n : ((const uint32_t*)(const void*)(base+f->remap))[n-f->keys];
+  return likely(n < f->keys) ? n : ((const uint32_t *)(const void *)(base + f->remap))[n - f->keys];
 }
 
-/* Where the record of a frozen key with this hash lies; 0 or anything where no frozen key has it: whoever uses it looks at the key. */
-static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash){
+/* Where the record of a frozen key with this hash lies; 0 or anything where no frozen key has it:
+** whoever uses it looks at the key. */
+static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash) {
   const perfect *f = &s->perfect;
   const group_line *line;
-  uint64_t n = likely(f->algorithm==MAPH_PERFECT_PILOT) ? pilot_number(f, base, hash) : bdz_find(&f->bdz, base+f->function, hash);
-  if( unlikely(n>=f->keys) ) return 0;
-  if( likely(f->direct) ) return f->first+n*f->stride;
-  line = (const group_line*)(const void*)(base+f->groups)+n/GROUP_KEYS;
-  return line->fingerprint[n%GROUP_KEYS]==(uint8_t)hash ? line->first+(uint64_t)line->distance[n%GROUP_KEYS]*8 : 0;
+  uint64_t n = likely(f->algorithm == MAPH_PERFECT_PILOT)
+                   ? pilot_number(f, base, hash)
+                   : bdz_find(&f->bdz, base + f->function, hash);
+  if (unlikely(n >= f->keys)) return 0;
+  if (likely(f->direct)) return f->first + n * f->stride;
+  line = (const group_line *)(const void *)(base + f->groups) + n / GROUP_KEYS;
+  return line->fingerprint[n % GROUP_KEYS] == (uint8_t)hash
+             ? line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8
+             : 0;
 }
 
-static inline int is_frozen(const store *s, uint64_t offset){
-  return s->perfect.keys!=0 && offset>=s->perfect.first && offset<s->perfect.past;
+static inline int is_frozen(const store *s, uint64_t offset) {
+  return s->perfect.keys != 0 && offset >= s->perfect.first && offset < s->perfect.past;
 }
 
-/* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one, or changed since. */
-static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snapshot, maph_slice key, uint64_t hash, maph_slice *value){
+/* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one,
+** or changed since. */
+static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snapshot,
+                              maph_slice key, uint64_t hash, maph_slice *value) {
   uint64_t offset = perfect_place(s, base, hash), link;
-  if( offset==0 ) return MAPH_NOTFOUND;
-  if( unlikely(offset-LOG_START>snapshot-RECORD_HEAD-LOG_START || offset%8) ) return INDEX_UNSETTLED;
-  if( unlikely(!plain_match(base, offset, snapshot, key, value)) ){
-    return load64(base+offset+8)>>40 & (FLAG_EXPIRY|FLAG_ATTRIBUTES) ? INDEX_UNSETTLED : MAPH_NOTFOUND;
+  if (offset == 0) return MAPH_NOTFOUND;
+  if (unlikely(offset - LOG_START > snapshot - RECORD_HEAD - LOG_START || offset % 8))
+    return INDEX_UNSETTLED;
+  if (unlikely(!plain_match(base, offset, snapshot, key, value))) {
+    return load64(base + offset + 8) >> 40 & (FLAG_EXPIRY | FLAG_ATTRIBUTES) ? INDEX_UNSETTLED
+                                                                             : MAPH_NOTFOUND;
   }
   link = acquire(word_at(base, offset));
-  return likely(link==0 || link>=snapshot) ? MAPH_OK : MAPH_NOTFOUND;
+  return likely(link == 0 || link >= snapshot) ? MAPH_OK : MAPH_NOTFOUND;
 }
 
-/* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred instructions reaches, so that between two cold
-** lines stand as few as possible: a bucket or the next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
+/* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred
+** instructions reaches, so that between two cold lines stand as few as possible: a bucket or the
+** next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
 ** sound, is left to index_find.
 **
-** What a get touches, in a store too large for the processor's cache (shares measured at 1M keys of 200 bytes):
+** What a get touches, in a store too large for the processor's cache (shares measured at 1M keys of
+** 200 bytes):
 **   the header's first live line, the store's own fields     every get's: in the first-level cache
-**   the directory word                                       8 bytes a segment of some 1,300 keys: in the second-level cache
-**   the bucket's line                                        64 bytes for some 5 keys: memory, 37 % of the time; a neighbour's in 1 of 100
-**   the record's first line, and the value's                 memory, 58 %
+**   the directory word  8 bytes a segment of some 1,300 keys: in the second-level cache the
+**   bucket's line  64 bytes for some 5 keys: memory, 37 % of the time; a neighbour's in 1 of 100
+**   the record's first line, and the value's  memory, 58 %
 ** with a perfect hash:
-**   the pilot                                                3 bits a key: in the second-level cache, up to 10M keys in the third
-**   the group's line, where sizes differ                     4 bytes a key: in the third-level cache at 1M keys
-**   the record's first line, and the value's                 memory; then, for a key that changed or came later, all of the above */
-static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot, maph_slice key, maph_slice *value){
+**   the pilot  3 bits a key: in the second-level cache, up to 10M keys in the third
+**   the group's line, where sizes differ  4 bytes a key: in the third-level cache at 1M keys the
+**   record's first line, and the value's  memory; then, for a key that changed or came later, all
+**   of the above */
+static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot,
+                            maph_slice key, maph_slice *value) {
   const header *h = header_of(base);
   uint64_t hash = index_hash(s, key), root, directory, depth, segment, slot, offset;
   const word *directory_word, *bucket;
   unsigned bits, i;
-  if( s->perfect.keys ){
+  if (s->perfect.keys) {
     int rc = perfect_get(s, base, snapshot, key, hash, value);
-    if( likely(rc!=MAPH_NOTFOUND) ) return rc;
+    if (likely(rc != MAPH_NOTFOUND)) return rc;
   }
   root = acquire(&h->root);
   directory = root & ~UINT64_C(63);
   depth = root & 63;
-  if( unlikely(root!=atomic_load_explicit(&s->good_root, memory_order_relaxed)) ) return INDEX_UNSETTLED;
-  directory_word = word_at(base, directory)+(tag_of(hash)>>(HASH_BITS-depth));
+  if (unlikely(root != atomic_load_explicit(&s->good_root, memory_order_relaxed)))
+    return INDEX_UNSETTLED;
+  directory_word = word_at(base, directory) + (tag_of(hash) >> (HASH_BITS - depth));
   segment = acquire(directory_word) & ~UINT64_C(63);
-  if( unlikely(segment>size-SEGMENT_SIZE) ) return INDEX_UNSETTLED;
-  for(i=0; i<PROBE_BUCKETS; i++){
-    bucket = bucket_at(base, segment, (home_of(hash)+i)&(SEGMENT_BUCKETS-1));
+  if (unlikely(segment > size - SEGMENT_SIZE)) return INDEX_UNSETTLED;
+  for (i = 0; i < PROBE_BUCKETS; i++) {
+    bucket = bucket_at(base, segment, (home_of(hash) + i) & (SEGMENT_BUCKETS - 1));
     bits = bucket_matches(bucket, tag_of(hash));
-    if( likely(bits) ){
+    if (likely(bits)) {
       slot = acquire(&bucket[__builtin_ctz(bits)]);
       offset = slot_offset(slot);
-      if( unlikely(slot_tag(slot)!=tag_of(hash) || offset-LOG_START>snapshot-RECORD_HEAD-LOG_START) ) return INDEX_UNSETTLED;
+      if (unlikely(slot_tag(slot) != tag_of(hash)
+                   || offset - LOG_START > snapshot - RECORD_HEAD - LOG_START))
+        return INDEX_UNSETTLED;
       return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
     }
-    if( likely(acquire(&bucket[BUCKET_SLOTS-1])==0) ) break;
+    if (likely(acquire(&bucket[BUCKET_SLOTS - 1]) == 0)) break;
   }
-  if( unlikely(i==PROBE_BUCKETS) ) return INDEX_UNSETTLED;
+  if (unlikely(i == PROBE_BUCKETS)) return INDEX_UNSETTLED;
   atomic_thread_fence(memory_order_acquire);
-  return likely(acquire(&h->root)==root && acquire(directory_word)==segment) ? MAPH_NOTFOUND : INDEX_UNSETTLED;
+  return likely(acquire(&h->root) == root && acquire(directory_word) == segment) ? MAPH_NOTFOUND
+                                                                                 : INDEX_UNSETTLED;
 }
 
 #endif

@@ -10,23 +10,31 @@
 /* One key that a transaction changes. */
 typedef struct pending {
   uint64_t hash;
-  uint64_t newest;               /* its last record in the transaction; 0: rolled back, nothing */
-  uint64_t first;                /* its first */
-  uint64_t base;                 /* the record its slot leads to before; 0: it has no slot */
+  uint64_t newest; /* its last record in the transaction; 0: rolled back, nothing */
+  uint64_t first;  /* its first */
+  uint64_t base;   /* the record its slot leads to before; 0: it has no slot */
 } pending;
 
 void index_prefetch(const view *v, uint64_t hash);
-int  index_find(const view *v, maph_slice key, uint64_t hash, item *it);      /* at the snapshot, put or delete; NOTFOUND CORRUPT */
-enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };                              /* index_get and index_hash are in find.h */
-uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);  /* n <= INDEX_GROUP; mask of the unsettled */
-int  index_create(store *s, uint64_t expected_keys);                          /* a new empty index; root is stored last */
-int  index_reserve(store *s, pending *p, size_t n, pending *scratch);         /* sort p; split until all that is new has room.  FULL */
-int  index_publish(store *s, const pending *p, size_t n, int again);          /* slots lead to the new records; again: some may already */
-int  index_finish_split(store *s);                                            /* of a writer that died in it */
-typedef struct index_shape { uint64_t depth, segments, bytes; } index_shape;
-int  index_measure(const view *v, index_shape *shape);
+/* at the snapshot, put or delete; NOTFOUND CORRUPT */
+int index_find(const view *v, maph_slice key, uint64_t hash, item *it);
+/* index_get and index_hash are in find.h */
+enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };
+/* n <= INDEX_GROUP; mask of the unsettled */
+uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);
+/* a new empty index; root is stored last */
+int index_create(store *s, uint64_t expected_keys);
+/* sort p; split until all that is new has room.  FULL */
+int index_reserve(store *s, pending *p, size_t n, pending *scratch);
+/* slots lead to the new records; again: some may already */
+int index_publish(store *s, const pending *p, size_t n, int again);
+int index_finish_split(store *s); /* of a writer that died in it */
+typedef struct index_shape {
+  uint64_t depth, segments, bytes;
+} index_shape;
+int index_measure(const view *v, index_shape *shape);
 /* Each slot in use, where it lies, and in which bucket of its segment. */
 typedef int (*index_visit_fn)(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot);
-int  index_walk(const view *v, index_visit_fn visit, void *arg);
+int index_walk(const view *v, index_visit_fn visit, void *arg);
 
 #endif

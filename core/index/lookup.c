@@ -8,28 +8,32 @@
 #include "index/index.h"
 #include "index/lookup.h"
 
-int view_check_key(maph_slice key){
-  if( unlikely(key.size==0 || key.data==NULL) ) return fail(MAPH_MISUSE, "an empty key: keys have 1 to %d bytes", KEY_MAX);
-  if( unlikely(key.size>KEY_MAX) ) return fail(MAPH_TOOBIG, "a key of %zu bytes: keys have 1 to %d", key.size, KEY_MAX);
+int view_check_key(maph_slice key) {
+  if (unlikely(key.size == 0 || key.data == NULL))
+    return fail(MAPH_MISUSE, "an empty key: keys have 1 to %d bytes", KEY_MAX);
+  if (unlikely(key.size > KEY_MAX))
+    return fail(MAPH_TOOBIG, "a key of %zu bytes: keys have 1 to %d", key.size, KEY_MAX);
   return MAPH_OK;
 }
 
-int item_expired(const item *it, uint64_t now){
-  return (it->flags&FLAG_EXPIRY) && it->expires<=(now ? now : os_time_ms());
+int item_expired(const item *it, uint64_t now) {
+  return (it->flags & FLAG_EXPIRY) && it->expires <= (now ? now : os_time_ms());
 }
 
 /* Is this record whole, and the newest of its key? */
-static int verify_newest(const view *v, const item *it){
+static int verify_newest(const view *v, const item *it) {
   uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
-  if( link!=0 && link<v->snapshot ) return fail_corrupt(v->s->path, it->offset, "the index leads to a record that a later one superseded");
+  if (link != 0 && link < v->snapshot)
+    return fail_corrupt(v->s->path, it->offset,
+                        "the index leads to a record that a later one superseded");
   return record_verify(v, it->offset, it->size);
 }
 
-int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it){
+int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it) {
   int rc = view_check_key(key);
-  if( unlikely(rc!=MAPH_OK) ) return rc;
+  if (unlikely(rc != MAPH_OK)) return rc;
   rc = index_find(v, key, index_hash(v->s, key), it);
-  if( rc==MAPH_OK && verify ) rc = verify_newest(v, it);
-  if( rc!=MAPH_OK ) return rc;
-  return it->kind!=KIND_PUT || item_expired(it, now) ? MAPH_NOTFOUND : MAPH_OK;
+  if (rc == MAPH_OK && verify) rc = verify_newest(v, it);
+  if (rc != MAPH_OK) return rc;
+  return it->kind != KIND_PUT || item_expired(it, now) ? MAPH_NOTFOUND : MAPH_OK;
 }

@@ -1,9 +1,12 @@
 /*
-** perfect.h - a perfect hash over the keys of a rewritten file: what it is made of, and how a number is looked up.
+** perfect.h - a perfect hash over the keys of a rewritten file: what it is made of, and how a
+** number is looked up.
 **
-** A function maps each of n frozen keys to a number below n of its own, and any other key to some number.  There are two, behind one interface: build
-** (rarely, at leisure) and find (at every get).  The frozen records lie in the order of the numbers, so that the number leads to the record:
-** by multiplication where all are of one size (direct), else through one line of offsets for each 16 numbers (groups).  format.h, section 4, is the layout.
+** A function maps each of n frozen keys to a number below n of its own, and any other key to some
+** number.  There are two, behind one interface: build (rarely, at leisure) and find (at every get).
+** The frozen records lie in the order of the numbers, so that the number leads to the record: by
+** multiplication where all are of one size (direct), else through one line of offsets for each 16
+** numbers (groups).  format.h, section 4, is the layout.
 **
 ** Both functions are over the 64-bit hash of the key that the index uses too: a get hashes once.
 */
@@ -13,42 +16,56 @@
 #include "file/record.h"
 #include "file/store.h"
 
-typedef int (*perfect_progress_fn)(void *arg, uint64_t done, uint64_t total);   /* MAPH_OK, or the code to give up with */
+/* MAPH_OK, or the code to give up with */
+typedef int (*perfect_progress_fn)(void *arg, uint64_t done, uint64_t total);
 
-/* A builder turns n different hashes, in ascending order, into the function's data, which the caller os_frees, and sets number[i] for hash[i].
-** NOTFOUND: it cannot do this set, with a sentence that says why.  *memory: most that was allocated. */
+/* A builder turns n different hashes, in ascending order, into the function's data, which the
+** caller os_frees, and sets number[i] for hash[i]. NOTFOUND: it cannot do this set, with a sentence
+** that says why.  *memory: most that was allocated. */
 typedef struct perfect_builder {
   const char *name;
-  int (*build)(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **data, uint64_t *size, uint64_t *memory,
-               perfect_progress_fn progress, void *arg);
+  int (*build)(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **data, uint64_t *size,
+               uint64_t *memory, perfect_progress_fn progress, void *arg);
 } perfect_builder;
 extern const perfect_builder pilot_builder, bdz_builder;
 
-/* Is the data of a function for n keys one that find cannot be led astray by?  What it says of itself is taken over, once. */
+/* Is the data of a function for n keys one that find cannot be led astray by?  What it says of
+** itself is taken over, once. */
 int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *f);
 int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *f);
-uint64_t bdz_find(const bdz *f, const uint8_t *data, uint64_t hash); /* a number, or n or more */
+/* a number, or n or more */
+uint64_t bdz_find(const bdz *f, const uint8_t *data, uint64_t hash);
 
-static inline uint64_t upper_product(uint64_t a, uint64_t b){
+static inline uint64_t upper_product(uint64_t a, uint64_t b) {
 #if defined(__SIZEOF_INT128__)
-  return (uint64_t)(((unsigned __int128)a*b)>>64);
+  return (uint64_t)(((unsigned __int128)a * b) >> 64);
 #else
-  uint64_t al = a & 0xFFFFFFFFu, ah = a>>32, bl = b & 0xFFFFFFFFu, bh = b>>32, mid = ah*bl+(al*bl>>32);
-  return ah*bh+(mid>>32)+((al*bh+(mid & 0xFFFFFFFFu))>>32);
+  uint64_t al = a & 0xFFFFFFFFu, ah = a >> 32, bl = b & 0xFFFFFFFFu, bh = b >> 32,
+           mid = ah * bl + (al * bl >> 32);
+  return ah * bh + (mid >> 32) + ((al * bh + (mid & 0xFFFFFFFFu)) >> 32);
 #endif
 }
 
-static inline uint64_t pilot_bucket(uint64_t hash, uint64_t buckets){ return upper_product(hash, buckets); }
-static inline uint64_t pilot_slot(uint64_t hash, unsigned pilot, uint64_t multiplier, uint64_t slots){
-  return upper_product((hash ^ pilot*UINT64_C(0x9E3779B97F4A7C15))*multiplier, slots);
+static inline uint64_t pilot_bucket(uint64_t hash, uint64_t buckets) {
+  return upper_product(hash, buckets);
+}
+static inline uint64_t pilot_slot(uint64_t hash, unsigned pilot, uint64_t multiplier,
+                                  uint64_t slots) {
+  return upper_product((hash ^ pilot * UINT64_C(0x9E3779B97F4A7C15)) * multiplier, slots);
 }
 
-static inline uint64_t pilot_remap_at(uint64_t buckets){ return (sizeof(pilot_head)+buckets+3) & ~UINT64_C(3); }
+static inline uint64_t pilot_remap_at(uint64_t buckets) {
+  return (sizeof(pilot_head) + buckets + 3) & ~UINT64_C(3);
+}
 
-int  perfect_open(store *s, const uint8_t *base, uint64_t size);     /* the header's static part was read.  CORRUPT */
-int  perfect_verify(const store *s, const uint8_t *base);            /* its checksum; reads all of it.  CORRUPT */
-int  perfect_within(const store *s, uint64_t log_end);               /* does a log of that length hold all of it?  CORRUPT */
+/* the header's static part was read.  CORRUPT */
+int perfect_open(store *s, const uint8_t *base, uint64_t size);
+/* its checksum; reads all of it.  CORRUPT */
+int perfect_verify(const store *s, const uint8_t *base);
+/* does a log of that length hold all of it?  CORRUPT */
+int perfect_within(const store *s, uint64_t log_end);
 uint64_t perfect_checksum(const store *s, const uint8_t *payload, uint64_t size);
-int  perfect_find(const view *v, maph_slice key, uint64_t hash, item *it);       /* the frozen record of this key, superseded or not.  NOTFOUND CORRUPT */
+/* the frozen record of this key, superseded or not.  NOTFOUND CORRUPT */
+int perfect_find(const view *v, maph_slice key, uint64_t hash, item *it);
 
 #endif

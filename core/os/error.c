@@ -1,8 +1,9 @@
 /*
 ** error.c - result codes and their sentences.
 **
-** A sentence belongs to the thread in which the call failed, so that threads sharing a handle do not overwrite each other's.
-** It names the file, the place and what to do.  Callers above pass codes on untouched.
+** A sentence belongs to the thread in which the call failed, so that threads sharing a handle do
+** not overwrite each other's. It names the file, the place and what to do.  Callers above pass
+** codes on untouched.
 */
 #include "os/error.h"
 #include "maph.h"
@@ -12,7 +13,7 @@
 
 static _Thread_local char sentence[1024];
 
-int fail(int rc, const char *format, ...){
+int fail(int rc, const char *format, ...) {
   va_list ap;
   va_start(ap, format);
   vsnprintf(sentence, sizeof sentence, format, ap);
@@ -20,21 +21,22 @@ int fail(int rc, const char *format, ...){
   return rc;
 }
 
-void say_corrupt(const char *path, uint64_t offset, const char *what){
-  fail(MAPH_CORRUPT, "%s: offset %llu: %s; the file is damaged: restore a backup, or run `maph recover` on it",
-              path, (unsigned long long)offset, what);
+void say_corrupt(const char *path, uint64_t offset, const char *what) {
+  fail(MAPH_CORRUPT,
+       "%s: offset %llu: %s; the file is damaged: restore a backup, or run `maph recover` on it",
+       path, (unsigned long long)offset, what);
 }
 
-int fail_memory(uint64_t size){
+int fail_memory(uint64_t size) {
   return fail(MAPH_NOMEM, "no memory for %llu bytes", (unsigned long long)size);
 }
 
-const char *maph_errmsg(maph *m){
+const char *maph_errmsg(maph *m) {
   (void)m;
   return sentence[0] ? sentence : "no error";
 }
 
-const char *maph_strerror(int rc){
+const char *maph_strerror(int rc) {
   static const char *const names[] = {
     [MAPH_OK] = "ok",
     [MAPH_NOTFOUND] = "no such key",
@@ -54,10 +56,8 @@ const char *maph_strerror(int rc){
     [MAPH_COMPACTED] = "the changes asked for were compacted away",
     [MAPH_CANCELLED] = "stopped on request",
   };
-  if( rc<0 || rc>=(int)(sizeof names/sizeof *names) ) return "unknown result";
+  if (rc < 0 || rc >= (int)(sizeof names / sizeof *names)) return "unknown result";
   return names[rc];
 }
 
-const char *maph_version(void){
-  return MAPH_VERSION;
-}
+const char *maph_version(void) { return MAPH_VERSION; }

@@ -6,17 +6,20 @@
 
 #include <stdint.h>
 
-/* Set this thread's sentence and return rc, so that a failure reads `return fail(MAPH_FULL, "%s: ...", path)`. */
+/* Set this thread's sentence and return rc, so that a failure reads `return fail(MAPH_FULL, "%s:
+** ...", path)`. */
 int fail(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "no memory for N bytes" */
 int fail_memory(uint64_t size);
 
-/* The same for a place in a file that contradicts itself: "PATH: offset N: WHAT; the file is damaged: ...". */
+/* The same for a place in a file that contradicts itself: "PATH: offset N: WHAT; the file is
+** damaged: ...". */
 void say_corrupt(const char *path, uint64_t offset, const char *what) __attribute__((cold));
-static inline int fail_corrupt(const char *path, uint64_t offset, const char *what){
+static inline int fail_corrupt(const char *path, uint64_t offset, const char *what) {
   say_corrupt(path, offset, what);
-  return MAPH_CORRUPT;               /* a constant the compiler sees, where it follows the hot paths */
+  /* a constant the compiler sees, where it follows the hot paths */
+  return MAPH_CORRUPT;
 }
 
 #endif

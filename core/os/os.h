@@ -1,8 +1,10 @@
 /*
-** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks, memory.
+** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
+** memory.
 **
-** os_unix.c is the only file that includes the system's headers for these.  Calls that return int give MAPH_OK or a code whose
-** sentence is set.  Every call and every allocation can be made to fail by a test build (os_test below).
+** os_unix.c is the only file that includes the system's headers for these.  Calls that return int
+** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
+** fail by a test build (os_test below).
 */
 #ifndef MAPH_OS_H
 #define MAPH_OS_H
@@ -10,97 +12,123 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OS_READ = 1, OS_WRITE = 2, OS_NEW = 4 };                  /* os_open: how.  OS_NEW: must not exist, no link followed */
-enum { OS_LOCAL, OS_MEMORY, OS_COPY_ON_WRITE, OS_NETWORK };      /* what kind of file system */
+/* os_open: how.  OS_NEW: must not exist, no link followed */
+enum { OS_READ = 1, OS_WRITE = 2, OS_NEW = 4 };
+enum { OS_LOCAL, OS_MEMORY, OS_COPY_ON_WRITE, OS_NETWORK }; /* what kind of file system */
 
 typedef struct os_file {
-  int      fd;                   /* -1: none.  Never 0, 1 or 2 */
-  int      writable;
+  int fd; /* -1: none.  Never 0, 1 or 2 */
+  int writable;
   uint64_t device, inode, size, links;
   unsigned mode, owner, group;
-  int      file_system;          /* OS_LOCAL ... */
+  int file_system; /* OS_LOCAL ... */
 } os_file;
 
-int  os_open(const char *path, int how, unsigned mode, os_file *f);   /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
-int  os_open_memory(os_file *f);                                      /* an unnamed file in memory */
-int  os_open_lock(const char *path, const os_file *store, os_file *f);/* the lock file: made if missing, for those who may write store */
-void os_close(os_file *f);                                            /* releases its locks unless a fork shares them */
-int  os_resolve(const char *path, char **resolved);                   /* absolute, links followed; the last part may be missing.  Caller frees */
-int  os_identity(const char *path, uint64_t *device, uint64_t *inode);/* of the file now at path.  NOTFOUND CANTOPEN */
-int  os_size(const os_file *f, uint64_t *size);
-int  os_status(os_file *f, const char *path);                       /* size, links, mode and owner, as they are now */
-int  os_take_owner(const char *path, os_file *f, const os_file *model); /* give f the owner and mode of model */
+/* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
+int os_open(const char *path, int how, unsigned mode, os_file *f);
+int os_open_memory(os_file *f); /* an unnamed file in memory */
+int os_open_lock(const char *path, const os_file *store,
+                 os_file *f); /* the lock file: made if missing, for those who may write store */
+void os_close(os_file *f);    /* releases its locks unless a fork shares them */
+/* absolute, links followed; the last part may be missing.  Caller frees */
+int os_resolve(const char *path, char **resolved);
+int os_identity(const char *path, uint64_t *device,
+                uint64_t *inode); /* of the file now at path.  NOTFOUND CANTOPEN */
+int os_size(const os_file *f, uint64_t *size);
+/* size, links, mode and owner, as they are now */
+int os_status(os_file *f, const char *path);
+/* give f the owner and mode of model */
+int os_take_owner(const char *path, os_file *f, const os_file *model);
 
-int  os_room(const os_file *f, const char *path, uint64_t to);        /* has the disk what it takes to grow to `to` bytes?  FULL */
-int  os_grow(os_file *f, const char *path, uint64_t to);              /* grant real space up to `to` bytes.  FULL IOERR */
-void os_trim(os_file *f, uint64_t to);                                /* give unused space back; failing is harmless */
-int  os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base);
+/* has the disk what it takes to grow to `to` bytes?  FULL */
+int os_room(const os_file *f, const char *path, uint64_t to);
+/* grant real space up to `to` bytes.  FULL IOERR */
+int os_grow(os_file *f, const char *path, uint64_t to);
+/* give unused space back; failing is harmless */
+void os_trim(os_file *f, uint64_t to);
+int os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base);
 void os_unmap(uint8_t *base, uint64_t length);
-int  os_populate(uint8_t *base, uint64_t from, uint64_t to);          /* fault pages in for writing, beforehand; MAPH_FULL if they cannot be had */
-int  os_advise(uint8_t *base, uint64_t length, int advice, int huge);
-int  os_lock_memory(uint8_t *base, uint64_t length);
+/* fault pages in for writing, beforehand; MAPH_FULL if they cannot be had */
+int os_populate(uint8_t *base, uint64_t from, uint64_t to);
+int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
+int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
-void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to); /* into the page cache, with all the kernel reads ahead */
-int  os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
+/* into the page cache, with all the kernel reads ahead */
+void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
+int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
 
-int  os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);  /* that range, to the disk, before returning */
-int  os_flush_file(const os_file *f, const char *path);
+/* that range, to the disk, before returning */
+int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);
+int os_flush_file(const os_file *f, const char *path);
 void os_start_writeback(const os_file *f, uint64_t from, uint64_t to);
-int  os_flush_directory(const char *path);                                   /* of the file at path */
-int  os_rename_new(const char *from, const char *to);                        /* EXISTS if `to` is there */
-int  os_rename(const char *from, const char *to);
-int  os_link(const char *path, const char *other);                           /* a second name.  EXISTS */
-int  os_missing(const char *path);                                           /* nothing is there, for certain; leaves maph_errmsg alone */
-int  os_remove(const char *path);                                            /* OK when it is not there */
+int os_flush_directory(const char *path);            /* of the file at path */
+int os_rename_new(const char *from, const char *to); /* EXISTS if `to` is there */
+int os_rename(const char *from, const char *to);
+int os_link(const char *path, const char *other); /* a second name.  EXISTS */
+/* nothing is there, for certain; leaves maph_errmsg alone */
+int os_missing(const char *path);
+int os_remove(const char *path); /* OK when it is not there */
 
-/* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it, <0 failed (sentence set). */
+/* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it,
+** <0 failed (sentence set). */
 enum { LOCK_WRITER = 0, LOCK_PRESENT = 1, LOCK_REWRITE = 2, LOCK_IDENTITY = 16 };
-int  os_lock(const os_file *f, uint64_t byte, int exclusive);
+int os_lock(const os_file *f, uint64_t byte, int exclusive);
 void os_unlock(const os_file *f, uint64_t byte);
-int  os_locked(const os_file *f, uint64_t byte);                             /* does another descriptor hold it? */
+int os_locked(const os_file *f, uint64_t byte); /* does another descriptor hold it? */
 
-/* Where and when this process runs: with the file's device and inode it tells whether memory survived since. */
-typedef struct os_place { uint8_t boot[64]; uint64_t mount, space; } os_place;   /* boot: zeros when the system does not tell */
-void     os_place_of(const os_file *f, os_place *place);
-void     os_wait(const void *at, uint32_t seen, uint64_t timeout_us);  /* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
-void     os_wake(const void *at);            /* all who wait there */
-uint64_t os_time_ms(void);                   /* since 1970 */
-uint64_t os_time_ns(void);                   /* since 1970 */
-uint64_t os_clock_ns(void);                  /* monotonic, the same for all processes */
-uint64_t os_clock_coarse_ms(void);           /* monotonic, cheap, some milliseconds behind */
-void     os_sleep_us(unsigned us);
-static inline void os_relax(void){                                      /* in a loop that waits for another core */
+/* Where and when this process runs: with the file's device and inode it tells whether memory
+** survived since. */
+/* boot: zeros when the system does not tell */
+typedef struct os_place {
+  uint8_t boot[64];
+  uint64_t mount, space;
+} os_place;
+void os_place_of(const os_file *f, os_place *place);
+/* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
+void os_wait(const void *at, uint32_t seen, uint64_t timeout_us);
+void os_wake(const void *at);      /* all who wait there */
+uint64_t os_time_ms(void);         /* since 1970 */
+uint64_t os_time_ns(void);         /* since 1970 */
+uint64_t os_clock_ns(void);        /* monotonic, the same for all processes */
+uint64_t os_clock_coarse_ms(void); /* monotonic, cheap, some milliseconds behind */
+void os_sleep_us(unsigned us);
+static inline void os_relax(void) { /* in a loop that waits for another core */
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
 }
-void     os_random(void *data, size_t size);
-void     os_at_fork(void (*child)(void));
+void os_random(void *data, size_t size);
+void os_at_fork(void (*child)(void));
 
-void *os_alloc(size_t size);                 /* zeroed; NULL with MAPH_NOMEM's sentence set */
+void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
 void *os_realloc(void *p, size_t size);
-void  os_free(void *p);
+void os_free(void *p);
 
 #ifdef MAPH_TEST
 /* What a test build may put in the way.  All zero: nothing. */
 typedef struct os_test_hooks {
-  void   (*store)(const uint8_t *base, uint64_t offset, size_t size);    /* before a store to log, index or header */
-  void   (*flush)(const uint8_t *base, uint64_t from, uint64_t to);      /* after a flush that succeeded; base NULL: whole file, of `fd` in from */
-  int    (*fault)(const char *call);                                     /* errno to fail this call with, or 0 */
-  uint64_t boot;                                                         /* changes the identity of this boot */
-  int64_t  time_ms;                                                      /* added to the clock */
-  uint64_t now_ns;                                                       /* the time instead of the clock's */
-  uint64_t random;                                                       /* state of the random numbers instead of the system's */
-  uint64_t reserve;                                                      /* address space to map for a file, instead of 64 GiB */
-  int      file_system;                                                  /* OS_* + 1: pretend */
-  uint64_t page_size;                                                    /* instead of the system's */
+  /* before a store to log, index or header */
+  void (*store)(const uint8_t *base, uint64_t offset, size_t size);
+  /* after a flush that succeeded; base NULL: whole file, of `fd` in from */
+  void (*flush)(const uint8_t *base, uint64_t from, uint64_t to);
+  int (*fault)(const char *call); /* errno to fail this call with, or 0 */
+  uint64_t boot;                  /* changes the identity of this boot */
+  int64_t time_ms;                /* added to the clock */
+  uint64_t now_ns;                /* the time instead of the clock's */
+  uint64_t random;                /* state of the random numbers instead of the system's */
+  uint64_t reserve;               /* address space to map for a file, instead of 64 GiB */
+  int file_system;                /* OS_* + 1: pretend */
+  uint64_t page_size;             /* instead of the system's */
 } os_test_hooks;
 extern os_test_hooks os_test;
-# define OS_TEST_STORE(base, offset, size) do{ if( os_test.store ) os_test.store((base), (offset), (size)); }while(0)
+#define OS_TEST_STORE(base, offset, size)                       \
+  do {                                                          \
+    if (os_test.store) os_test.store((base), (offset), (size)); \
+  } while (0)
 #else
-# define OS_TEST_STORE(base, offset, size) ((void)0)
+#define OS_TEST_STORE(base, offset, size) ((void)0)
 #endif
 
 #endif

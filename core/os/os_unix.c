@@ -2,12 +2,14 @@
 ** os_unix.c - os.h for Linux and, where cheap, other POSIX systems.
 **
 ** Why these calls:
-**  - Space is granted with fallocate, never left sparse: a store into a hole of a full disk would be SIGBUS.  RLIMIT_FSIZE is looked
-**    at first, because running into it is a signal.
-**  - A range is flushed with msync(MS_SYNC): on Linux that is the file's fsync for that range, disk cache included;
-**    fdatasync would write every dirty page of the file, sync_file_range alone would leave the disk's cache.
-**  - Locks are open-file-description locks: a reader's descriptor cannot take the exclusive one, closing another descriptor of
-**    the file does not drop them as it drops POSIX locks, and the kernel releases them when the process dies.
+**  - Space is granted with fallocate, never left sparse: a store into a hole of a full disk would
+**    be SIGBUS.  RLIMIT_FSIZE is looked at first, because running into it is a signal.
+**  - A range is flushed with msync(MS_SYNC): on Linux that is the file's fsync for that range, disk
+**    cache included; fdatasync would write every dirty page of the file, sync_file_range alone
+**    would leave the disk's cache.
+**  - Locks are open-file-description locks: a reader's descriptor cannot take the exclusive one,
+**    closing another descriptor of the file does not drop them as it drops POSIX locks, and the
+**    kernel releases them when the process dies.
 **  - No descriptor is 0, 1 or 2: a program that closed those would print into the store.
 */
 #include "os/os.h"
@@ -19,7 +21,7 @@
 #include <limits.h>
 #include <pthread.h>
 #if defined(__linux__)
-# include <linux/futex.h>
+#include <linux/futex.h>
 #endif
 #include <stdio.h>
 #include <stdatomic.h>
@@ -36,188 +38,240 @@
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
-# define MADV_POPULATE_WRITE 23
+#define MADV_POPULATE_WRITE 23
 #endif
 #ifndef RENAME_NOREPLACE
-# define RENAME_NOREPLACE 1
+#define RENAME_NOREPLACE 1
 #endif
 #ifndef STATX_MNT_ID_UNIQUE
-# define STATX_MNT_ID_UNIQUE 0x4000U
+#define STATX_MNT_ID_UNIQUE 0x4000U
 #endif
 
 #ifdef MAPH_TEST
 os_test_hooks os_test;
-static int faulted(const char *call){
+static int faulted(const char *call) {
   int e = os_test.fault ? os_test.fault(call) : 0;
-  if( e ) errno = e;
+  if (e) errno = e;
   return e;
 }
-# define SYS(name, bad, call) (faulted(name) ? (bad) : (call))
+#define SYS(name, bad, call) (faulted(name) ? (bad) : (call))
 #else
-# define SYS(name, bad, call) (call)
+#define SYS(name, bad, call) (call)
 #endif
 
 /* What mappings are advised, populated and flushed by: 4 KiB, on some arm64 machines 16 or 64. */
-static uint64_t page_size(void){
+static uint64_t page_size(void) {
   static _Atomic uint64_t known;
   uint64_t size = atomic_load_explicit(&known, memory_order_relaxed);
 #ifdef MAPH_TEST
-  if( os_test.page_size ) return os_test.page_size;
+  if (os_test.page_size) return os_test.page_size;
 #endif
-  if( size==0 ){
+  if (size == 0) {
     long said = sysconf(_SC_PAGESIZE);
-    size = said>0 ? (uint64_t)said : 4096;
+    size = said > 0 ? (uint64_t)said : 4096;
     atomic_store_explicit(&known, size, memory_order_relaxed);
   }
   return size;
 }
-static uint64_t page_down(uint64_t offset){ return offset & ~(page_size()-1); }
-static uint64_t page_up(uint64_t offset){ return page_down(offset+page_size()-1); }
+static uint64_t page_down(uint64_t offset) { return offset & ~(page_size() - 1); }
+static uint64_t page_up(uint64_t offset) { return page_down(offset + page_size() - 1); }
 
 
-/* ------------------------------------------------------------------------------------------------------- files */
+/* ---------------------------------------------------------------------------------------- files */
 
 /* Which code an errno is, when a path is opened or renamed. */
-static int open_code(int e){
-  switch( e ){
+static int open_code(int e) {
+  switch (e) {
     case ENOENT: return MAPH_NOTFOUND;
     case EEXIST: return MAPH_EXISTS;
     case ENOMEM: return MAPH_NOMEM;
-    case ENOSPC: case EDQUOT: return MAPH_FULL;
-    case EIO:    return MAPH_IOERR;
-    default:     return MAPH_CANTOPEN;
+    case ENOSPC:
+    case EDQUOT: return MAPH_FULL;
+    case EIO: return MAPH_IOERR;
+    default: return MAPH_CANTOPEN;
   }
 }
 
-static int space_code(int e){
-  return e==ENOSPC || e==EDQUOT || e==EFBIG ? MAPH_FULL : e==ENOMEM ? MAPH_NOMEM : MAPH_IOERR;
+static int space_code(int e) {
+  return e == ENOSPC || e == EDQUOT || e == EFBIG ? MAPH_FULL
+         : e == ENOMEM                            ? MAPH_NOMEM
+                                                  : MAPH_IOERR;
 }
 
-static int file_system_of(int fd){
+static int file_system_of(int fd) {
   struct statfs b;
 #ifdef MAPH_TEST
-  if( os_test.file_system ) return os_test.file_system-1;
+  if (os_test.file_system) return os_test.file_system - 1;
 #endif
-  if( fstatfs(fd, &b)!=0 ) return OS_LOCAL;
-  switch( (unsigned long)b.f_type & 0xFFFFFFFFul ){
-    case 0x6969: case 0x517B: case 0xFF534D42: case 0xFE534D42: case 0x01021997: case 0x65735546: case 0x00C36400:
-    case 0x73757245: case 0x5346414F: case 0x6B414653: case 0x0BD00BD0: case 0x786F4256: case 0x47504653: case 0x7461636F:
-      return OS_NETWORK;       /* NFS SMB CIFS SMB2 9p FUSE Ceph Coda AFS AFS Lustre vboxsf GPFS OCFS2 */
-    case 0x9123683E: case 0x2FC12FC1: case 0xCA451A4E:
-      return OS_COPY_ON_WRITE; /* btrfs ZFS bcachefs */
-    case 0x01021994: case 0x858458F6: case 0x958458F6:
-      return OS_MEMORY;        /* tmpfs ramfs hugetlbfs */
+  if (fstatfs(fd, &b) != 0) return OS_LOCAL;
+  switch ((unsigned long)b.f_type & 0xFFFFFFFFul) {
+    case 0x6969:
+    case 0x517B:
+    case 0xFF534D42:
+    case 0xFE534D42:
+    case 0x01021997:
+    case 0x65735546:
+    case 0x00C36400:
+    case 0x73757245:
+    case 0x5346414F:
+    case 0x6B414653:
+    case 0x0BD00BD0:
+    case 0x786F4256:
+    case 0x47504653:
+    case 0x7461636F:
+      /* NFS SMB CIFS SMB2 9p FUSE Ceph Coda AFS AFS Lustre vboxsf GPFS OCFS2 */
+      return OS_NETWORK;
+    case 0x9123683E:
+    case 0x2FC12FC1:
+    case 0xCA451A4E: return OS_COPY_ON_WRITE; /* btrfs ZFS bcachefs */
+    case 0x01021994:
+    case 0x858458F6:
+    case 0x958458F6: return OS_MEMORY; /* tmpfs ramfs hugetlbfs */
     default: return OS_LOCAL;
   }
 }
 
 /* Move a descriptor above 2. */
-static int above_standard(int fd){
+static int above_standard(int fd) {
   int high;
-  if( fd<0 || fd>2 ) return fd;
+  if (fd < 0 || fd > 2) return fd;
   high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
   close(fd);
   return high;
 }
 
-int os_status(os_file *f, const char *path){
+int os_status(os_file *f, const char *path) {
   struct stat st;
-  if( SYS("fstat", -1, fstat(f->fd, &st))!=0 ) return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
-  if( !S_ISREG(st.st_mode) ){
-    return fail(MAPH_CANTOPEN, "%s: not a regular file (a directory, pipe or device): name a store's file", path);
+  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
+  if (!S_ISREG(st.st_mode)) {
+    return fail(MAPH_CANTOPEN,
+                "%s: not a regular file (a directory, pipe or device): name a store's file", path);
   }
-  f->device = st.st_dev;  f->inode = st.st_ino;  f->size = (uint64_t)st.st_size;  f->links = st.st_nlink;
-  f->mode = st.st_mode & 07777;  f->owner = st.st_uid;  f->group = st.st_gid;
+  f->device = st.st_dev;
+  f->inode = st.st_ino;
+  f->size = (uint64_t)st.st_size;
+  f->links = st.st_nlink;
+  f->mode = st.st_mode & 07777;
+  f->owner = st.st_uid;
+  f->group = st.st_gid;
   f->file_system = file_system_of(f->fd);
   return MAPH_OK;
 }
 
-int os_open(const char *path, int how, unsigned mode, os_file *f){
-  int rc, flags = O_CLOEXEC|O_NONBLOCK|O_NOCTTY|(how&OS_WRITE ? O_RDWR : O_RDONLY)|(how&OS_NEW ? O_CREAT|O_EXCL|O_NOFOLLOW : 0);
+int os_open(const char *path, int how, unsigned mode, os_file *f) {
+  int rc, flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (how & OS_WRITE ? O_RDWR : O_RDONLY)
+                  | (how & OS_NEW ? O_CREAT | O_EXCL | O_NOFOLLOW : 0);
   memset(f, 0, sizeof *f);
   f->fd = SYS("open", -1, open(path, flags, mode));
   f->fd = above_standard(f->fd);
-  f->writable = (how&OS_WRITE)!=0;
-  if( f->fd<0 ){
+  f->writable = (how & OS_WRITE) != 0;
+  if (f->fd < 0) {
     int e = errno;
-    if( e==EISDIR || e==ENXIO ) return fail(MAPH_CANTOPEN, "%s: not a regular file: name a store's file", path);
-    if( e==EACCES || e==EPERM || e==EROFS ){
-      return fail(MAPH_CANTOPEN, "%s: no permission to open it for %s (%s): change its mode or owner%s", path,
-                  how&OS_WRITE ? "writing" : "reading", strerror(e), how&OS_WRITE ? ", or open it read-only" : "");
+    if (e == EISDIR || e == ENXIO)
+      return fail(MAPH_CANTOPEN, "%s: not a regular file: name a store's file", path);
+    if (e == EACCES || e == EPERM || e == EROFS) {
+      return fail(MAPH_CANTOPEN,
+                  "%s: no permission to open it for %s (%s): change its mode or owner%s", path,
+                  how & OS_WRITE ? "writing" : "reading", strerror(e),
+                  how & OS_WRITE ? ", or open it read-only" : "");
     }
     return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
   rc = os_status(f, path);
-  if( rc!=MAPH_OK ){
+  if (rc != MAPH_OK) {
     os_close(f);
-    if( how&OS_NEW ) unlink(path);
+    if (how & OS_NEW) unlink(path);
   }
   return rc;
 }
 
-int os_open_memory(os_file *f){
+int os_open_memory(os_file *f) {
   int rc;
   memset(f, 0, sizeof *f);
   f->fd = above_standard(SYS("memfd_create", -1, memfd_create("maph", MFD_CLOEXEC)));
-  if( f->fd<0 ) return fail(errno==ENOMEM ? MAPH_NOMEM : MAPH_CANTOPEN, ":memory:: cannot make a file in memory: %s", strerror(errno));
+  if (f->fd < 0)
+    return fail(errno == ENOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
+                ":memory:: cannot make a file in memory: %s", strerror(errno));
   f->writable = 1;
   rc = os_status(f, ":memory:");
-  if( rc!=MAPH_OK ) os_close(f);
+  if (rc != MAPH_OK) os_close(f);
   f->file_system = OS_MEMORY;
   return rc;
 }
 
-/* Who may write the store may read and write the lock file, and nobody else: a reader's shared lock would stop writers. */
-static unsigned lock_mode(unsigned store_mode){
-  return 0600 | (store_mode&0020 ? 0060 : 0) | (store_mode&0002 ? 0006 : 0);
+/* Who may write the store may read and write the lock file, and nobody else: a reader's shared lock
+** would stop writers. */
+static unsigned lock_mode(unsigned store_mode) {
+  return 0600 | (store_mode & 0020 ? 0060 : 0) | (store_mode & 0002 ? 0006 : 0);
 }
 
-int os_open_lock(const char *path, const os_file *store, os_file *f){
+int os_open_lock(const char *path, const os_file *store, os_file *f) {
   int rc;
   unsigned mode = lock_mode(store->mode);
   memset(f, 0, sizeof *f);
-  f->fd = SYS("open", -1, open(path, O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC|O_NONBLOCK, mode));
-  if( f->fd>=0 ){
-    if( fchown(f->fd, store->owner, store->group)!=0 || fchmod(f->fd, mode)!=0 ){ /* not the store's owner: what umask gave will do */ }
-  }else if( errno==EEXIST ){
-    f->fd = SYS("open", -1, open(path, O_RDWR|O_NOFOLLOW|O_CLOEXEC|O_NONBLOCK));
+  f->fd = SYS("open", -1,
+              open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
+  if (f->fd >= 0) {
+    if (fchown(f->fd, store->owner, store->group) != 0
+        || fchmod(f->fd, mode) != 0) { /* not the store's owner: what umask gave will do */
+    }
+  } else if (errno == EEXIST) {
+    f->fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   }
   f->fd = above_standard(f->fd);
-  if( f->fd<0 ){
-    return fail(open_code(errno)==MAPH_NOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
-                "%s: cannot open the lock file, which every writer needs (%s): give this user write permission on it and its folder, "
-                "or open the store read-only", path, strerror(errno));
+  if (f->fd < 0) {
+    return fail(open_code(errno) == MAPH_NOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
+                "%s: cannot open the lock file, which every writer needs (%s): give this user "
+                "write permission on it and its folder, "
+                "or open the store read-only",
+                path, strerror(errno));
   }
   f->writable = 1;
   rc = os_status(f, path);
-  if( rc==MAPH_OK && (f->links>1 || (f->owner!=store->owner && f->owner!=geteuid() && f->owner!=0)) ){
-    rc = fail(MAPH_CANTOPEN, "%s: this lock file belongs to a stranger or has a second name: remove it while no writer runs", path);
+  if (rc == MAPH_OK
+      && (f->links > 1 || (f->owner != store->owner && f->owner != geteuid() && f->owner != 0))) {
+    rc = fail(MAPH_CANTOPEN,
+              "%s: this lock file belongs to a stranger or has a second name: remove it while no "
+              "writer runs",
+              path);
   }
-  if( rc!=MAPH_OK ) os_close(f);
+  if (rc != MAPH_OK) os_close(f);
   return rc;
 }
 
-void os_close(os_file *f){
-  if( f->fd>=0 ) close(f->fd);
+void os_close(os_file *f) {
+  if (f->fd >= 0) close(f->fd);
   f->fd = -1;
 }
 
-int os_resolve(const char *path, char **resolved){
+int os_resolve(const char *path, char **resolved) {
   char *full = SYS("realpath", NULL, realpath(path, NULL)), *folder = NULL, *joined = NULL;
-  const char *slash = strrchr(path, '/'), *name = slash ? slash+1 : path;
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
   int rc = MAPH_OK;
   *resolved = NULL;
-  if( full!=NULL ){ *resolved = full; return MAPH_OK; }
-  if( errno!=ENOENT || name[0]==0 ) return fail(open_code(errno)==MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno), "%s: cannot open: %s", path, strerror(errno));
-  folder = slash==NULL ? strdup(".") : slash==path ? strdup("/") : strndup(path, (size_t)(slash-path));
+  if (full != NULL) {
+    *resolved = full;
+    return MAPH_OK;
+  }
+  if (errno != ENOENT || name[0] == 0)
+    return fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
+                "%s: cannot open: %s", path, strerror(errno));
+  folder = slash == NULL   ? strdup(".")
+           : slash == path ? strdup("/")
+                           : strndup(path, (size_t)(slash - path));
   full = folder ? SYS("realpath", NULL, realpath(folder, NULL)) : NULL;
-  if( full==NULL ){
-    rc = fail(open_code(errno)==MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno), "%s: the folder cannot be opened: %s", path, strerror(errno));
+  if (full == NULL) {
+    rc = fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
+              "%s: the folder cannot be opened: %s", path, strerror(errno));
     goto done;
   }
-  joined = malloc(strlen(full)+strlen(name)+2);
-  if( joined==NULL ){ rc = fail_memory(strlen(full)+strlen(name)+2); goto done; }
-  sprintf(joined, "%s/%s", strcmp(full, "/")==0 ? "" : full, name);
+  joined = malloc(strlen(full) + strlen(name) + 2);
+  if (joined == NULL) {
+    rc = fail_memory(strlen(full) + strlen(name) + 2);
+    goto done;
+  }
+  sprintf(joined, "%s/%s", strcmp(full, "/") == 0 ? "" : full, name);
   *resolved = joined;
 done:
   free(folder);
@@ -225,79 +279,103 @@ done:
   return rc;
 }
 
-int os_identity(const char *path, uint64_t *device, uint64_t *inode){
+int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
   struct stat st;
-  if( SYS("stat", -1, stat(path, &st))!=0 ) return fail(open_code(errno), "%s: %s", path, strerror(errno));
+  if (SYS("stat", -1, stat(path, &st)) != 0)
+    return fail(open_code(errno), "%s: %s", path, strerror(errno));
   *device = st.st_dev;
   *inode = st.st_ino;
   return MAPH_OK;
 }
 
-int os_size(const os_file *f, uint64_t *size){
+int os_size(const os_file *f, uint64_t *size) {
   struct stat st;
-  if( SYS("fstat", -1, fstat(f->fd, &st))!=0 ) return fail(MAPH_IOERR, "cannot read a store's size: %s", strerror(errno));
+  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+    return fail(MAPH_IOERR, "cannot read a store's size: %s", strerror(errno));
   *size = (uint64_t)st.st_size;
   return MAPH_OK;
 }
 
-int os_take_owner(const char *path, os_file *f, const os_file *model){
-  if( (f->owner!=model->owner || f->group!=model->group) && SYS("fchown", -1, fchown(f->fd, model->owner, model->group))!=0 ){
-    return fail(MAPH_CANTOPEN, "%s: cannot give it the owner of the file it replaces (%s): run this as that owner or as root", path, strerror(errno));
+int os_take_owner(const char *path, os_file *f, const os_file *model) {
+  if ((f->owner != model->owner || f->group != model->group)
+      && SYS("fchown", -1, fchown(f->fd, model->owner, model->group)) != 0) {
+    return fail(MAPH_CANTOPEN,
+                "%s: cannot give it the owner of the file it replaces (%s): run this as that owner "
+                "or as root",
+                path, strerror(errno));
   }
-  if( SYS("fchmod", -1, fchmod(f->fd, model->mode))!=0 ) return fail(MAPH_IOERR, "%s: cannot set its mode: %s", path, strerror(errno));
+  if (SYS("fchmod", -1, fchmod(f->fd, model->mode)) != 0)
+    return fail(MAPH_IOERR, "%s: cannot set its mode: %s", path, strerror(errno));
   return MAPH_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------ space and mappings */
+/* --------------------------------------------------------------------------- space and mappings */
 
 /* For file systems without fallocate: write the zeros. */
-static int grow_by_writing(os_file *f, uint64_t from, uint64_t to){
+static int grow_by_writing(os_file *f, uint64_t from, uint64_t to) {
   static const uint8_t zeros[16384];
-  while( from<to ){
-    size_t n = to-from<sizeof zeros ? (size_t)(to-from) : sizeof zeros;
+  while (from < to) {
+    size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
     ssize_t w = SYS("pwrite", -1, pwrite(f->fd, zeros, n, (off_t)from));
-    if( w<0 && errno==EINTR ) continue;
-    if( w<=0 ) return w<0 ? errno : ENOSPC;
+    if (w < 0 && errno == EINTR) continue;
+    if (w <= 0) return w < 0 ? errno : ENOSPC;
     from += (uint64_t)w;
   }
   return 0;
 }
 
-int os_grow(os_file *f, const char *path, uint64_t to){
+int os_grow(os_file *f, const char *path, uint64_t to) {
   struct rlimit limit;
   int e = 0;
-  if( to<=f->size ) return MAPH_OK;
-  if( getrlimit(RLIMIT_FSIZE, &limit)==0 && limit.rlim_cur!=RLIM_INFINITY && to>limit.rlim_cur ){
-    return fail(MAPH_FULL, "%s: cannot grow to %llu bytes: the limit on file size is %llu (ulimit -f)", path,
+  if (to <= f->size) return MAPH_OK;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
+      && to > limit.rlim_cur) {
+    return fail(MAPH_FULL,
+                "%s: cannot grow to %llu bytes: the limit on file size is %llu (ulimit -f)", path,
                 (unsigned long long)to, (unsigned long long)limit.rlim_cur);
   }
-  do e = SYS("fallocate", -1, fallocate(f->fd, 0, (off_t)f->size, (off_t)(to-f->size)))!=0 ? errno : 0; while( e==EINTR );
-  if( e==EOPNOTSUPP || e==ENOSYS ) e = grow_by_writing(f, f->size, to);
-  if( e ) return fail(space_code(e), "%s: cannot grow to %llu bytes: %s: make room and try again", path, (unsigned long long)to, strerror(e));
+  do
+    e = SYS("fallocate", -1, fallocate(f->fd, 0, (off_t)f->size, (off_t)(to - f->size))) != 0
+            ? errno
+            : 0;
+  while (e == EINTR);
+  if (e == EOPNOTSUPP || e == ENOSYS) e = grow_by_writing(f, f->size, to);
+  if (e)
+    return fail(space_code(e), "%s: cannot grow to %llu bytes: %s: make room and try again", path,
+                (unsigned long long)to, strerror(e));
   f->size = to;
   return MAPH_OK;
 }
 
-int os_room(const os_file *f, const char *path, uint64_t to){
+int os_room(const os_file *f, const char *path, uint64_t to) {
   struct statvfs disk;
   uint64_t room;
-  if( to<=f->size || SYS("fstatvfs", -1, fstatvfs(f->fd, &disk))!=0 || disk.f_blocks==0 ) return MAPH_OK;      /* growing it will tell */
-  room = (uint64_t)disk.f_bavail*disk.f_frsize;
-  if( room>=to-f->size ) return MAPH_OK;
-  return fail(MAPH_FULL, "%s: cannot grow to %llu bytes: the disk has room for %llu more: make room and try again", path,
-              (unsigned long long)to, (unsigned long long)room);
+  /* growing it will tell */
+  if (to <= f->size || SYS("fstatvfs", -1, fstatvfs(f->fd, &disk)) != 0 || disk.f_blocks == 0)
+    return MAPH_OK;
+  room = (uint64_t)disk.f_bavail * disk.f_frsize;
+  if (room >= to - f->size) return MAPH_OK;
+  return fail(
+      MAPH_FULL,
+      "%s: cannot grow to %llu bytes: the disk has room for %llu more: make room and try again",
+      path, (unsigned long long)to, (unsigned long long)room);
 }
 
-void os_trim(os_file *f, uint64_t to){
-  if( to<f->size && SYS("ftruncate", -1, ftruncate(f->fd, (off_t)to))==0 ) f->size = to;
+void os_trim(os_file *f, uint64_t to) {
+  if (to < f->size && SYS("ftruncate", -1, ftruncate(f->fd, (off_t)to)) == 0) f->size = to;
 }
 
-int os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base){
-  void *p = SYS("mmap", MAP_FAILED, mmap(NULL, length, PROT_READ|(writable ? PROT_WRITE : 0), MAP_SHARED|MAP_NORESERVE, f->fd, 0));
+int os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base) {
+  void *p = SYS("mmap", MAP_FAILED,
+                mmap(NULL, length, PROT_READ | (writable ? PROT_WRITE : 0),
+                     MAP_SHARED | MAP_NORESERVE, f->fd, 0));
   *base = NULL;
-  if( p==MAP_FAILED ){
-    if( errno==ENODEV ) return fail(MAPH_CANTOPEN, "%s: this kind of file cannot be mapped into memory: name a store's file", path);
-    return fail(errno==ENOMEM || errno==EINVAL || errno==EAGAIN ? MAPH_NOMEM : MAPH_IOERR, "%s: cannot map %llu bytes: %s", path, (unsigned long long)length, strerror(errno));
+  if (p == MAP_FAILED) {
+    if (errno == ENODEV)
+      return fail(MAPH_CANTOPEN,
+                  "%s: this kind of file cannot be mapped into memory: name a store's file", path);
+    return fail(errno == ENOMEM || errno == EINVAL || errno == EAGAIN ? MAPH_NOMEM : MAPH_IOERR,
+                "%s: cannot map %llu bytes: %s", path, (unsigned long long)length, strerror(errno));
   }
 #ifdef MADV_DONTDUMP
   madvise(p, length, MADV_DONTDUMP);
@@ -306,138 +384,163 @@ int os_map(const os_file *f, const char *path, uint64_t length, int writable, ui
   return MAPH_OK;
 }
 
-void os_unmap(uint8_t *base, uint64_t length){
-  if( base!=NULL ) munmap(base, length);
+void os_unmap(uint8_t *base, uint64_t length) {
+  if (base != NULL) munmap(base, length);
 }
 
-int os_populate(uint8_t *base, uint64_t from, uint64_t to){
+int os_populate(uint8_t *base, uint64_t from, uint64_t to) {
   from = page_down(from);
   to = page_up(to);
-  if( SYS("madvise", -1, madvise(base+from, to-from, MADV_POPULATE_WRITE))==0 || errno==EINVAL || errno==ENOSYS || errno==EINTR ) return MAPH_OK;
-  return fail(errno==ENOMEM ? MAPH_NOMEM : MAPH_FULL, "cannot make %llu bytes of a store writable: %s: make room and try again",
-              (unsigned long long)(to-from), strerror(errno));
+  if (SYS("madvise", -1, madvise(base + from, to - from, MADV_POPULATE_WRITE)) == 0
+      || errno == EINVAL || errno == ENOSYS || errno == EINTR)
+    return MAPH_OK;
+  return fail(errno == ENOMEM ? MAPH_NOMEM : MAPH_FULL,
+              "cannot make %llu bytes of a store writable: %s: make room and try again",
+              (unsigned long long)(to - from), strerror(errno));
 }
 
-int os_advise(uint8_t *base, uint64_t length, int advice, int huge){
-  if( advice==MAPH_ADVISE_RANDOM ) madvise(base, length, MADV_RANDOM);
-  if( advice==MAPH_ADVISE_WILLNEED ) madvise(base, length, MADV_WILLNEED);
-  if( huge ) madvise(base, length, MADV_HUGEPAGE);
+int os_advise(uint8_t *base, uint64_t length, int advice, int huge) {
+  if (advice == MAPH_ADVISE_RANDOM) madvise(base, length, MADV_RANDOM);
+  if (advice == MAPH_ADVISE_WILLNEED) madvise(base, length, MADV_WILLNEED);
+  if (huge) madvise(base, length, MADV_HUGEPAGE);
   return MAPH_OK;
 }
 
-int os_lock_memory(uint8_t *base, uint64_t length){
-  if( SYS("mlock", -1, mlock(base, length))==0 ) return MAPH_OK;
-  return fail(MAPH_NOMEM, "cannot lock %llu bytes in memory: %s: raise the limit (ulimit -l)", (unsigned long long)length, strerror(errno));
+int os_lock_memory(uint8_t *base, uint64_t length) {
+  if (SYS("mlock", -1, mlock(base, length)) == 0) return MAPH_OK;
+  return fail(MAPH_NOMEM, "cannot lock %llu bytes in memory: %s: raise the limit (ulimit -l)",
+              (unsigned long long)length, strerror(errno));
 }
 
-void os_prefault(const uint8_t *base, uint64_t length){
-  madvise((void*)(uintptr_t)base, length, MADV_WILLNEED);
+void os_prefault(const uint8_t *base, uint64_t length) {
+  madvise((void *)(uintptr_t)base, length, MADV_WILLNEED);
 #ifdef MADV_POPULATE_READ
-  madvise((void*)(uintptr_t)base, length, MADV_POPULATE_READ);
+  madvise((void *)(uintptr_t)base, length, MADV_POPULATE_READ);
 #endif
 }
 
-void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to){
+void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to) {
 #ifdef MADV_POPULATE_READ
   from = page_down(from);
-  madvise((void*)(uintptr_t)(base+from), to-from, MADV_POPULATE_READ);
+  madvise((void *)(uintptr_t)(base + from), to - from, MADV_POPULATE_READ);
 #else
-  (void)base; (void)from; (void)to;
+  (void)base;
+  (void)from;
+  (void)to;
 #endif
 }
 
-int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size){
+int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size) {
   const uint8_t *p = data;
-  while( size>0 ){
+  while (size > 0) {
     ssize_t w = SYS("pwrite", -1, pwrite(f->fd, p, size, (off_t)offset));
-    if( w<0 && errno==EINTR ) continue;
-    if( w<=0 ) return fail(space_code(w<0 ? errno : ENOSPC), "%s: offset %llu: cannot write: %s", path, (unsigned long long)offset, strerror(w<0 ? errno : ENOSPC));
-    p += w;  offset += (uint64_t)w;  size -= (size_t)w;
+    if (w < 0 && errno == EINTR) continue;
+    if (w <= 0)
+      return fail(space_code(w < 0 ? errno : ENOSPC), "%s: offset %llu: cannot write: %s", path,
+                  (unsigned long long)offset, strerror(w < 0 ? errno : ENOSPC));
+    p += w;
+    offset += (uint64_t)w;
+    size -= (size_t)w;
   }
   return MAPH_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------------ to the disk */
+/* ---------------------------------------------------------------------------------- to the disk */
 
-int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to){
+int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to) {
   uint64_t first = page_down(from), last = page_up(to);
   int r;
-  do r = SYS("msync", -1, msync(base+first, last-first, MS_SYNC)); while( r!=0 && errno==EINTR );
-  if( r!=0 ){
-    return fail(MAPH_IOERR, "%s: bytes %llu to %llu could not be flushed to disk (%s): the store is closed to writing; "
-                "when the disk is sound again, run `maph recover`", path, (unsigned long long)from, (unsigned long long)to, strerror(errno));
+  do r = SYS("msync", -1, msync(base + first, last - first, MS_SYNC));
+  while (r != 0 && errno == EINTR);
+  if (r != 0) {
+    return fail(
+        MAPH_IOERR,
+        "%s: bytes %llu to %llu could not be flushed to disk (%s): the store is closed to writing; "
+        "when the disk is sound again, run `maph recover`",
+        path, (unsigned long long)from, (unsigned long long)to, strerror(errno));
   }
 #ifdef MAPH_TEST
-  if( os_test.flush ) os_test.flush(base, first, last);
+  if (os_test.flush) os_test.flush(base, first, last);
 #endif
   return MAPH_OK;
 }
 
-int os_flush_file(const os_file *f, const char *path){
+int os_flush_file(const os_file *f, const char *path) {
   int r;
-  do r = SYS("fdatasync", -1, fdatasync(f->fd)); while( r!=0 && errno==EINTR );
-  if( r!=0 ){
-    return fail(MAPH_IOERR, "%s: could not be flushed to disk (%s): the store is closed to writing; "
-                "when the disk is sound again, run `maph recover`", path, strerror(errno));
+  do r = SYS("fdatasync", -1, fdatasync(f->fd));
+  while (r != 0 && errno == EINTR);
+  if (r != 0) {
+    return fail(MAPH_IOERR,
+                "%s: could not be flushed to disk (%s): the store is closed to writing; "
+                "when the disk is sound again, run `maph recover`",
+                path, strerror(errno));
   }
 #ifdef MAPH_TEST
-  if( os_test.flush ) os_test.flush(NULL, (uint64_t)f->fd, 0);
+  if (os_test.flush) os_test.flush(NULL, (uint64_t)f->fd, 0);
 #endif
   return MAPH_OK;
 }
 
-void os_start_writeback(const os_file *f, uint64_t from, uint64_t to){
+void os_start_writeback(const os_file *f, uint64_t from, uint64_t to) {
   from = page_down(from);
-  sync_file_range(f->fd, (off_t)from, (off_t)(to-from), SYNC_FILE_RANGE_WRITE);
+  sync_file_range(f->fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
 }
 
-int os_flush_directory(const char *path){
+int os_flush_directory(const char *path) {
   const char *slash = strrchr(path, '/');
-  char *folder = slash==NULL ? strdup(".") : strndup(path, slash==path ? 1 : (size_t)(slash-path));
+  char *folder =
+      slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
   int fd, rc = MAPH_OK;
-  if( folder==NULL ) return fail_memory(strlen(path));
-  fd = SYS("open", -1, open(folder, O_RDONLY|O_DIRECTORY|O_CLOEXEC));
-  if( fd<0 || SYS("fsync", -1, fsync(fd))!=0 ){
-    rc = fail(MAPH_IOERR, "%s: the folder could not be flushed to disk: %s", folder, strerror(errno));
+  if (folder == NULL) return fail_memory(strlen(path));
+  fd = SYS("open", -1, open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd < 0 || SYS("fsync", -1, fsync(fd)) != 0) {
+    rc = fail(MAPH_IOERR, "%s: the folder could not be flushed to disk: %s", folder,
+              strerror(errno));
   }
-  if( fd>=0 ) close(fd);
+  if (fd >= 0) close(fd);
   free(folder);
   return rc;
 }
 
-int os_rename_new(const char *from, const char *to){
-  long r = SYS("rename", -1, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
-  if( r!=0 && (errno==EINVAL || errno==ENOSYS) ){
+int os_rename_new(const char *from, const char *to) {
+  long r =
+      SYS("rename", -1, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+  if (r != 0 && (errno == EINVAL || errno == ENOSYS)) {
     r = link(from, to);
-    if( r==0 ) unlink(from);
+    if (r == 0) unlink(from);
   }
-  if( r!=0 ) return fail(open_code(errno), "%s: cannot give the new store its name: %s", to, strerror(errno));
+  if (r != 0)
+    return fail(open_code(errno), "%s: cannot give the new store its name: %s", to,
+                strerror(errno));
   return MAPH_OK;
 }
 
-int os_rename(const char *from, const char *to){
-  if( SYS("rename", -1, rename(from, to))!=0 ) return fail(open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
+int os_rename(const char *from, const char *to) {
+  if (SYS("rename", -1, rename(from, to)) != 0)
+    return fail(open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
   return MAPH_OK;
 }
 
-int os_link(const char *path, const char *other){
-  if( SYS("link", -1, link(path, other))!=0 ) return fail(open_code(errno), "%s: cannot be kept as %s: %s", path, other, strerror(errno));
+int os_link(const char *path, const char *other) {
+  if (SYS("link", -1, link(path, other)) != 0)
+    return fail(open_code(errno), "%s: cannot be kept as %s: %s", path, other, strerror(errno));
   return MAPH_OK;
 }
 
-int os_missing(const char *path){
+int os_missing(const char *path) {
   struct stat st;
-  return SYS("stat", -1, stat(path, &st))!=0 && errno==ENOENT;
+  return SYS("stat", -1, stat(path, &st)) != 0 && errno == ENOENT;
 }
 
-int os_remove(const char *path){
-  if( SYS("unlink", -1, unlink(path))!=0 && errno!=ENOENT ) return fail(open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
+int os_remove(const char *path) {
+  if (SYS("unlink", -1, unlink(path)) != 0 && errno != ENOENT)
+    return fail(open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
   return MAPH_OK;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- locks */
+/* ---------------------------------------------------------------------------------------- locks */
 
-static struct flock byte_lock(short type, uint64_t byte){
+static struct flock byte_lock(short type, uint64_t byte) {
   struct flock l;
   memset(&l, 0, sizeof l);
   l.l_type = type;
@@ -447,63 +550,67 @@ static struct flock byte_lock(short type, uint64_t byte){
   return l;
 }
 
-int os_lock(const os_file *f, uint64_t byte, int exclusive){
+int os_lock(const os_file *f, uint64_t byte, int exclusive) {
   struct flock l = byte_lock(exclusive ? F_WRLCK : F_RDLCK, byte);
   int r;
-  do r = SYS("fcntl", -1, fcntl(f->fd, F_OFD_SETLK, &l)); while( r!=0 && errno==EINTR );
-  if( r==0 ) return 1;
-  if( errno==EAGAIN || errno==EACCES ) return 0;
-  return -fail(MAPH_IOERR, "the lock file's byte %llu cannot be locked: %s", (unsigned long long)byte, strerror(errno));
+  do r = SYS("fcntl", -1, fcntl(f->fd, F_OFD_SETLK, &l));
+  while (r != 0 && errno == EINTR);
+  if (r == 0) return 1;
+  if (errno == EAGAIN || errno == EACCES) return 0;
+  return -fail(MAPH_IOERR, "the lock file's byte %llu cannot be locked: %s",
+               (unsigned long long)byte, strerror(errno));
 }
 
-void os_unlock(const os_file *f, uint64_t byte){
+void os_unlock(const os_file *f, uint64_t byte) {
   struct flock l = byte_lock(F_UNLCK, byte);
   fcntl(f->fd, F_OFD_SETLK, &l);
 }
 
-int os_locked(const os_file *f, uint64_t byte){
+int os_locked(const os_file *f, uint64_t byte) {
   struct flock l = byte_lock(F_WRLCK, byte);
-  return fcntl(f->fd, F_OFD_GETLK, &l)!=0 || l.l_type!=F_UNLCK;
+  return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
-/* ---------------------------------------------------------------------------------------------------- place and time */
+/* ------------------------------------------------------------------------------- place and time */
 
-void os_place_of(const os_file *f, os_place *place){
+void os_place_of(const os_file *f, os_place *place) {
   struct stat ns;
-  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY|O_CLOEXEC);
-  ssize_t n = fd>=0 ? read(fd, place->boot, sizeof place->boot) : -1;
-  memset(place->boot+(n>0 ? n : 0), 0, sizeof place->boot-(size_t)(n>0 ? n : 0));
-  if( fd>=0 ) close(fd);
+  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, place->boot, sizeof place->boot) : -1;
+  memset(place->boot + (n > 0 ? n : 0), 0, sizeof place->boot - (size_t)(n > 0 ? n : 0));
+  if (fd >= 0) close(fd);
   place->mount = place->space = 0;
 #ifdef STATX_MNT_ID
   struct statx sx;
   memset(&sx, 0, sizeof sx);
-  if( statx(f->fd, "", AT_EMPTY_PATH, STATX_MNT_ID|STATX_MNT_ID_UNIQUE, &sx)==0 ) place->mount = sx.stx_mnt_id;
+  if (statx(f->fd, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) == 0)
+    place->mount = sx.stx_mnt_id;
 #endif
-  if( stat("/proc/self/ns/mnt", &ns)==0 ) place->space = ns.st_ino;
+  if (stat("/proc/self/ns/mnt", &ns) == 0) place->space = ns.st_ino;
 #ifdef MAPH_TEST
-  place->boot[1] ^= (uint8_t)os_test.boot;           /* not the first: a zero there says that the boot is unknown */
-  place->boot[2] ^= (uint8_t)(os_test.boot>>8);
+  /* not the first: a zero there says that the boot is unknown */
+  place->boot[1] ^= (uint8_t)os_test.boot;
+  place->boot[2] ^= (uint8_t)(os_test.boot >> 8);
 #endif
 }
 
-static uint64_t clock_of(clockid_t id){
+static uint64_t clock_of(clockid_t id) {
   struct timespec t;
   clock_gettime(id, &t);
-  return (uint64_t)t.tv_sec*1000000000u+(uint64_t)t.tv_nsec;
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t os_time_ns(void){
+uint64_t os_time_ns(void) {
 #ifdef MAPH_TEST
-  if( os_test.now_ns ) return os_test.now_ns;
+  if (os_test.now_ns) return os_test.now_ns;
 #endif
   return clock_of(CLOCK_REALTIME);
 }
-uint64_t os_clock_ns(void){ return clock_of(CLOCK_MONOTONIC); }
-uint64_t os_clock_coarse_ms(void){ return clock_of(CLOCK_MONOTONIC_COARSE)/1000000u; }
+uint64_t os_clock_ns(void) { return clock_of(CLOCK_MONOTONIC); }
+uint64_t os_clock_coarse_ms(void) { return clock_of(CLOCK_MONOTONIC_COARSE) / 1000000u; }
 
-uint64_t os_time_ms(void){
-  uint64_t now = os_time_ns()/1000000u;
+uint64_t os_time_ms(void) {
+  uint64_t now = os_time_ns() / 1000000u;
 #ifdef MAPH_TEST
   now += (uint64_t)os_test.time_ms;
 #endif
@@ -511,17 +618,20 @@ uint64_t os_time_ms(void){
 }
 
 /* A futex is found by file and place, so that waiting needs no more than a mapping for reads. */
-void os_wait(const void *at, uint32_t seen, uint64_t timeout_us){
+void os_wait(const void *at, uint32_t seen, uint64_t timeout_us) {
 #if defined(__linux__)
-  struct timespec t = { (time_t)(timeout_us/1000000), (long)(timeout_us%1000000)*1000 };
-  if( SYS("futex", -1, syscall(SYS_futex, at, FUTEX_WAIT, seen, &t, NULL, 0))!=0 && errno!=EAGAIN && errno!=ETIMEDOUT && errno!=EINTR ) os_sleep_us((unsigned)timeout_us);
+  struct timespec t = { (time_t)(timeout_us / 1000000), (long)(timeout_us % 1000000) * 1000 };
+  if (SYS("futex", -1, syscall(SYS_futex, at, FUTEX_WAIT, seen, &t, NULL, 0)) != 0
+      && errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
+    os_sleep_us((unsigned)timeout_us);
 #else
-  (void)at;  (void)seen;
+  (void)at;
+  (void)seen;
   os_sleep_us((unsigned)timeout_us);
 #endif
 }
 
-void os_wake(const void *at){
+void os_wake(const void *at) {
 #if defined(__linux__)
   syscall(SYS_futex, at, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 #else
@@ -529,43 +639,42 @@ void os_wake(const void *at){
 #endif
 }
 
-void os_sleep_us(unsigned us){
-  struct timespec t = { us/1000000u, (long)(us%1000000u)*1000 };
+void os_sleep_us(unsigned us) {
+  struct timespec t = { us / 1000000u, (long)(us % 1000000u) * 1000 };
   nanosleep(&t, NULL);
 }
 
-void os_random(void *data, size_t size){
+void os_random(void *data, size_t size) {
   uint8_t *p = data;
 #ifdef MAPH_TEST
-  for(; os_test.random && size>0; size--){
-    os_test.random = os_test.random*UINT64_C(6364136223846793005)+UINT64_C(1442695040888963407);
-    *p++ = (uint8_t)(os_test.random>>56);
+  for (; os_test.random && size > 0; size--) {
+    os_test.random = os_test.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    *p++ = (uint8_t)(os_test.random >> 56);
   }
 #endif
-  while( size>0 ){
+  while (size > 0) {
     ssize_t n = getrandom(p, size, 0);
-    if( n>0 ){ p += n; size -= (size_t)n; }
+    if (n > 0) {
+      p += n;
+      size -= (size_t)n;
+    }
   }
 }
 
-void os_at_fork(void (*child)(void)){
-  pthread_atfork(NULL, NULL, child);
-}
+void os_at_fork(void (*child)(void)) { pthread_atfork(NULL, NULL, child); }
 
-/* ---------------------------------------------------------------------------------------------------------- memory */
+/* --------------------------------------------------------------------------------------- memory */
 
-void *os_alloc(size_t size){
+void *os_alloc(size_t size) {
   void *p = SYS("malloc", NULL, calloc(1, size));
-  if( p==NULL ) fail_memory(size);
+  if (p == NULL) fail_memory(size);
   return p;
 }
 
-void *os_realloc(void *old, size_t size){
+void *os_realloc(void *old, size_t size) {
   void *p = SYS("malloc", NULL, realloc(old, size));
-  if( p==NULL ) fail_memory(size);
+  if (p == NULL) fail_memory(size);
   return p;
 }
 
-void os_free(void *p){
-  free(p);
-}
+void os_free(void *p) { free(p); }

@@ -1,5 +1,6 @@
 /*
-** progress.h - telling the caller how far long work is, often enough for a person and seldom enough for the work.
+** progress.h - telling the caller how far long work is, often enough for a person and seldom enough
+** for the work.
 */
 #ifndef MAPH_PROGRESS_H
 #define MAPH_PROGRESS_H
@@ -7,13 +8,14 @@
 #include "maph.h"
 
 typedef struct listener {
-  maph_progress_fn tell;         /* NULL: nobody listens */
-  void    *arg;
-  uint64_t told_ns;              /* when it was called last, */
-  const char *phase;             /* and of what */
+  maph_progress_fn tell; /* NULL: nobody listens */
+  void *arg;
+  uint64_t told_ns;  /* when it was called last, */
+  const char *phase; /* and of what */
 } listener;
 
-/* At most some times a second, but of each phase.  CANCELLED when the caller says stop: path is what the work was about. */
+/* At most some times a second, but of each phase.  CANCELLED when the caller says stop: path is
+** what the work was about. */
 int progress_tell(listener *p, const char *path, const char *phase, uint64_t done, uint64_t total);
 
 #endif

@@ -3,26 +3,34 @@
 **
 ** A commit passes these states; the words are the header's:
 **
-**   reserved   every split and allocation that publishing will need is done, from the end of the records on, into granted space
-**   decided    end, then prepared are stored, then the end record.  From here on it is committed, whatever dies
+**   reserved   every split and allocation that publishing will need is done, from the end of the
+**              records on, into granted space
+**   decided    end, then prepared are stored, then the end record.  From here on it is committed,
+**              whatever dies
 **   flushed    (full only) the log from min(flushed, its start) to its end is on disk
 **   published  slots and links lead to its records; readers step back over them
 **   visible    committed is stored (release); then flushed
 **
 ** Invariants:
-**  (1) Nothing below `end` is rewritten but mutable words and the heads of records that no transaction owns.  A pad may cover index pieces.
-**  (2) `flushed` is stored after `committed` and never above it; and the flush before a decision at full covers everything from it on, also
-**      what others committed at off: a hole would cut recovery's scan short.
-**  (3) An end record that must not count is erased, and the erasure flushed, before the abort returns.
+**  (1) Nothing below `end` is rewritten but mutable words and the heads of records that no
+**      transaction owns.  A pad may cover index pieces.
+**  (2) `flushed` is stored after `committed` and never above it; and the flush before a decision at
+**      full covers everything from it on, also what others committed at off: a hole would cut
+**      recovery's scan short.
+**  (3) An end record that must not count is erased, and the erasure flushed, before the abort
+**      returns.
 **  (4) Publication is in order of decision.
 **
-** GROUP COMMIT.  At full, who has decided gives the turn to the next one and waits for a flush.  One thread flushes for all that are decided by
-** then.  Transactions decided but not visible stand in a list; a later transaction that touches a key of theirs waits until they are
-** visible, and reserves room for their new keys as well as its own.  A failed flush poisons the store: all that wait fail.
+** GROUP COMMIT.  At full, who has decided gives the turn to the next one and waits for a flush.
+** One thread flushes for all that are decided by then.  Transactions decided but not visible stand
+** in a list; a later transaction that touches a key of theirs waits until they are visible, and
+** reserves room for their new keys as well as its own.  A failed flush poisons the store: all that
+** wait fail.
 **
-** A DEAD WRITER leaves: a split half done (state names it); `prepared` above `committed` (the end record tells whether that was decided; finish or
-** erase); `end` above `committed` (what lies between becomes a pad).  commit_begin_session mends these in this order; it
-** may itself die anywhere and be repeated.
+** A DEAD WRITER leaves: a split half done (state names it); `prepared` above `committed` (the end
+** record tells whether that was decided; finish or erase); `end` above `committed` (what lies
+** between becomes a pad).  commit_begin_session mends these in this order; it may itself die
+** anywhere and be repeated.
 */
 #include "file/header.h"
 #include "file/log.h"
@@ -37,37 +45,52 @@
 #include "writer/recover.h"
 #include "writer/txn.h"
 
-enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8*1024*1024, CHECKPOINT_BYTES = 1024*1024, GROUP_KEYS_MOST = 64, LEAVE_WAIT_MS = 1000 };
+enum {
+  WRITEBACK_MS = 1000,
+  WRITEBACK_BYTES = 8 * 1024 * 1024,
+  CHECKPOINT_BYTES = 1024 * 1024,
+  GROUP_KEYS_MOST = 64,
+  LEAVE_WAIT_MS = 1000
+};
 
-static header *live(const store *s){ return header_of(s->write_base); }
-static uint64_t get(const word *w){ return atomic_load_explicit(w, memory_order_acquire); }
-static void set(store *s, word *w, uint64_t value){ store_word(s->write_base, w, value); }
+static header *live(const store *s) { return header_of(s->write_base); }
+static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
+static void set(store *s, word *w, uint64_t value) { store_word(s->write_base, w, value); }
 
-int commit_poisoned(const store *s){
-  return fail(MAPH_IOERR, "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, then run `maph recover`", s->path);
+int commit_poisoned(const store *s) {
+  return fail(MAPH_IOERR,
+              "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
+              "then run `maph recover`",
+              s->path);
 }
 
-void commit_poison(store *s){
+void commit_poison(store *s) {
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
   atomic_fetch_or(&live(s)->state, STATE_POISONED);
 }
 
-/* ---------------------------------------------------------------------------------------------- reserve, decide, publish */
+/* --------------------------------------------------------------------- reserve, decide, publish */
 
-int commit_reserve(struct maph_txn *t){
+int commit_reserve(struct maph_txn *t) {
   store *s = t->s;
   pending *scratch = NULL;
   struct maph_txn *other;
-  int rc = MAPH_OK, large = t->pendings>GROUP_KEYS_MOST;
-  if( t->operations==0 ){ t->state = TXN_PREPARED; return MAPH_OK; }
-  if( get(&live(s)->state) & STATE_POISONED ) rc = commit_poisoned(s);
+  int rc = MAPH_OK, large = t->pendings > GROUP_KEYS_MOST;
+  if (t->operations == 0) {
+    t->state = TXN_PREPARED;
+    return MAPH_OK;
+  }
+  if (get(&live(s)->state) & STATE_POISONED) rc = commit_poisoned(s);
   pthread_mutex_lock(&s->flush_mutex);
-  for(other=s->decided_first; other!=NULL; other=other->next) large |= other->pendings>GROUP_KEYS_MOST;
+  for (other = s->decided_first; other != NULL; other = other->next)
+    large |= other->pendings > GROUP_KEYS_MOST;
   pthread_mutex_unlock(&s->flush_mutex);
-  if( rc==MAPH_OK && large ) rc = commit_wait_visible(s);
-  if( rc==MAPH_OK && t->pendings>1 && (scratch = os_alloc(t->pendings*sizeof *scratch))==NULL ) rc = MAPH_NOMEM;
-  if( rc==MAPH_OK ){
-    os_free(t->table);                     /* it names places that sorting changes */
+  if (rc == MAPH_OK && large) rc = commit_wait_visible(s);
+  if (rc == MAPH_OK && t->pendings > 1
+      && (scratch = os_alloc(t->pendings * sizeof *scratch)) == NULL)
+    rc = MAPH_NOMEM;
+  if (rc == MAPH_OK) {
+    os_free(t->table); /* it names places that sorting changes */
     t->table = NULL;
     t->table_room = 0;
     pthread_mutex_lock(&s->index_mutex);
@@ -75,50 +98,58 @@ int commit_reserve(struct maph_txn *t){
     rc = index_reserve(s, t->pending, t->pendings, scratch);
     pthread_mutex_unlock(&s->index_mutex);
   }
-  if( rc==MAPH_OK ) rc = log_room(s, s->space_end+END_SIZE);
+  if (rc == MAPH_OK) rc = log_room(s, s->space_end + END_SIZE);
   os_free(scratch);
-  if( rc==MAPH_OK ) t->state = TXN_PREPARED; else t->failed = 1;
+  if (rc == MAPH_OK)
+    t->state = TXN_PREPARED;
+  else
+    t->failed = 1;
   return rc;
 }
 
-static int decide(struct maph_txn *t){
+static int decide(struct maph_txn *t) {
   store *s = t->s;
-  uint64_t at = s->space_end, back = (s->last.end-END_SIZE)/8;
+  uint64_t at = s->space_end, back = (s->last.end - END_SIZE) / 8;
   end_record e;
   int rc;
   memset(&e, 0, sizeof e);
   e.head.kind = KIND_END;
   e.head.operations = (uint32_t)t->operations;
   e.head.back_low = (uint32_t)back;
-  e.head.version_prev = t->version | (back>>32)<<48;
+  e.head.version_prev = t->version | (back >> 32) << 48;
   e.start = t->start;
   e.records = t->records;
   e.bytes = t->bytes;
   e.chain = record_chain(s->salt, s->last.chain, &e, t->digest);
-  t->after = (tip){ at+END_SIZE, t->version, e.chain, t->records, t->bytes };
+  t->after = (tip){ at + END_SIZE, t->version, e.chain, t->records, t->bytes };
   set(s, &live(s)->end, t->after.end);
   set(s, &live(s)->prepared, t->after.end);
   rc = log_write_end(s, at, &e);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   s->space_end = t->after.end;
   s->last = t->after;
   t->decided = 1;
   return MAPH_OK;
 }
 
-/* Who waits for the next commit said so in `watched`.  Not seeing it just then is no harm: they look again by themselves before long. */
-static void wake_watchers(store *s){
+/* Who waits for the next commit said so in `watched`.  Not seeing it just then is no harm: they
+** look again by themselves before long. */
+static void wake_watchers(store *s) {
   header *h = live(s);
-  if( likely(atomic_load_explicit(&h->watched, memory_order_relaxed)==0) ) return;
+  if (likely(atomic_load_explicit(&h->watched, memory_order_relaxed) == 0)) return;
   set(s, &h->watched, 0);
   os_wake(&h->committed);
 }
 
-/* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else wrote the index: stop writing. */
-static int publish(struct maph_txn *t){
+/* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else
+** wrote the index: stop writing. */
+static int publish(struct maph_txn *t) {
   store *s = t->s;
   int rc = index_publish(s, t->pending, t->pendings, 0);
-  if( rc!=MAPH_OK ){ commit_poison(s); return rc; }
+  if (rc != MAPH_OK) {
+    commit_poison(s);
+    return rc;
+  }
   set(s, &live(s)->committed, t->after.end);
   wake_watchers(s);
   t->visible = 1;
@@ -126,40 +157,40 @@ static int publish(struct maph_txn *t){
 }
 
 /* Raise `flushed`, by whichever process is ahead. */
-static void raise_flushed(store *s, uint64_t to){
+static void raise_flushed(store *s, uint64_t to) {
   word *w = &live(s)->flushed;
   uint64_t old = get(w);
   OS_TEST_STORE(s->write_base, offsetof(header, flushed), 8);
-  while( old<to && !atomic_compare_exchange_weak(w, &old, to) ){}
+  while (old < to && !atomic_compare_exchange_weak(w, &old, to)) {}
 }
 
-static void note_flushed(store *s, const tip *t){
+static void note_flushed(store *s, const tip *t) {
   raise_flushed(s, t->end);
-  if( t->end-s->checkpoint_end>=CHECKPOINT_BYTES ) header_checkpoint(s, t);
+  if (t->end - s->checkpoint_end >= CHECKPOINT_BYTES) header_checkpoint(s, t);
 }
 
-static void start_writeback(store *s){
+static void start_writeback(store *s) {
   uint64_t end = s->last.end, now;
-  if( s->in_memory ) return;
-  if( end-s->writeback_end<WRITEBACK_BYTES ){
+  if (s->in_memory) return;
+  if (end - s->writeback_end < WRITEBACK_BYTES) {
     now = os_clock_coarse_ms();
-    if( now-s->writeback_ms<WRITEBACK_MS ) return;
+    if (now - s->writeback_ms < WRITEBACK_MS) return;
     s->writeback_ms = now;
   }
   os_start_writeback(&s->file, s->writeback_end, end);
   s->writeback_end = end;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- flushing */
+/* ------------------------------------------------------------------------------------- flushing */
 
 /* Wait until the log is on disk up to `upto`, flushing for everyone when nobody else is. */
-static int flush_to(store *s, uint64_t upto){
+static int flush_to(store *s, uint64_t upto) {
   int rc = MAPH_OK;
-  if( s->in_memory ) return MAPH_OK;
+  if (s->in_memory) return MAPH_OK;
   pthread_mutex_lock(&s->flush_mutex);
-  while( s->flushed<upto && !s->flush_failed ){
+  while (s->flushed < upto && !s->flush_failed) {
     uint64_t from = s->flushed, to = MAX(s->decided, upto);
-    if( s->flushing ){
+    if (s->flushing) {
       pthread_cond_wait(&s->flush_done, &s->flush_mutex);
       continue;
     }
@@ -168,129 +199,142 @@ static int flush_to(store *s, uint64_t upto){
     rc = os_flush(s->write_base, s->path, from, to);
     pthread_mutex_lock(&s->flush_mutex);
     s->flushing = 0;
-    if( rc!=MAPH_OK ){ s->flush_failed = 1; commit_poison(s); }
-    else s->flushed = to;
+    if (rc != MAPH_OK) {
+      s->flush_failed = 1;
+      commit_poison(s);
+    } else
+      s->flushed = to;
     pthread_cond_broadcast(&s->flush_done);
   }
-  if( rc==MAPH_OK && s->flushed<upto ) rc = commit_poisoned(s);
+  if (rc == MAPH_OK && s->flushed < upto) rc = commit_poisoned(s);
   pthread_mutex_unlock(&s->flush_mutex);
   return rc;
 }
 
-static void list_add(struct maph_txn *t){
+static void list_add(struct maph_txn *t) {
   store *s = t->s;
   pthread_mutex_lock(&s->flush_mutex);
   t->next = NULL;
-  if( s->decided_first ) s->decided_last->next = t; else s->decided_first = t;
+  if (s->decided_first)
+    s->decided_last->next = t;
+  else
+    s->decided_first = t;
   s->decided_last = t;
   s->decided = t->after.end;
   pthread_mutex_unlock(&s->flush_mutex);
 }
 
 /* Take t off the list.  Under index_mutex. */
-static void list_remove(struct maph_txn *t){
+static void list_remove(struct maph_txn *t) {
   store *s = t->s;
   struct maph_txn *before = NULL, *x;
   pthread_mutex_lock(&s->flush_mutex);
-  for(x=s->decided_first; x!=NULL && x!=t; x=x->next) before = x;
-  if( x!=NULL ){
-    if( before ) before->next = t->next; else s->decided_first = t->next;
-    if( s->decided_last==t ) s->decided_last = before;
+  for (x = s->decided_first; x != NULL && x != t; x = x->next) before = x;
+  if (x != NULL) {
+    if (before)
+      before->next = t->next;
+    else
+      s->decided_first = t->next;
+    if (s->decided_last == t) s->decided_last = before;
   }
   pthread_cond_broadcast(&s->flush_done);
   pthread_mutex_unlock(&s->flush_mutex);
 }
 
-int commit_wait_visible(store *s){
-  if( s->decided_first==NULL ) return MAPH_OK;
+int commit_wait_visible(store *s) {
+  if (s->decided_first == NULL) return MAPH_OK;
   pthread_mutex_lock(&s->flush_mutex);
-  while( s->decided_first ) pthread_cond_wait(&s->flush_done, &s->flush_mutex);
+  while (s->decided_first) pthread_cond_wait(&s->flush_done, &s->flush_mutex);
   pthread_mutex_unlock(&s->flush_mutex);
   return s->flush_failed ? commit_poisoned(s) : MAPH_OK;
 }
 
-int commit_conflicts(store *s, uint64_t hash){
+int commit_conflicts(store *s, uint64_t hash) {
   struct maph_txn *t;
   int found = 0;
   size_t i;
-  if( s->decided_first==NULL ) return 0;
+  if (s->decided_first == NULL) return 0;
   pthread_mutex_lock(&s->flush_mutex);
-  for(t=s->decided_first; t!=NULL && !found; t=t->next){
-    for(i=0; i<t->pendings && !found; i++) found = t->pending[i].hash==hash;
+  for (t = s->decided_first; t != NULL && !found; t = t->next) {
+    for (i = 0; i < t->pendings && !found; i++) found = t->pending[i].hash == hash;
   }
   pthread_mutex_unlock(&s->flush_mutex);
   return found;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 static int give_back(struct maph_txn *t);
 
-int commit_publish_now(struct maph_txn *t){
+int commit_publish_now(struct maph_txn *t) {
   store *s = t->s;
   int rc = commit_wait_visible(s);
-  if( rc==MAPH_OK ) rc = decide(t);
-  if( rc!=MAPH_OK ){
+  if (rc == MAPH_OK) rc = decide(t);
+  if (rc != MAPH_OK) {
     give_back(t);
     return rc;
   }
   pthread_mutex_lock(&s->index_mutex);
   rc = publish(t);
   pthread_mutex_unlock(&s->index_mutex);
-  if( rc==MAPH_OK && t->durability==MAPH_SYNC_NORMAL ) start_writeback(s);
+  if (rc == MAPH_OK && t->durability == MAPH_SYNC_NORMAL) start_writeback(s);
   return rc;
 }
 
-int commit_decide_early(struct maph_txn *t){
+int commit_decide_early(struct maph_txn *t) {
   store *s = t->s;
   int rc;
-  if( t->operations==0 ) return MAPH_OK;
+  if (t->operations == 0) return MAPH_OK;
   rc = commit_wait_visible(s);
-  if( rc==MAPH_OK ) rc = decide(t);
-  if( rc==MAPH_OK ) rc = flush_to(s, t->after.end);
-  if( rc!=MAPH_OK ) t->failed = 1;
+  if (rc == MAPH_OK) rc = decide(t);
+  if (rc == MAPH_OK) rc = flush_to(s, t->after.end);
+  if (rc != MAPH_OK) t->failed = 1;
   return rc;
 }
 
 /* Decided: the turn goes to the next, this one waits for the disk. */
-static int finish_in_group(struct maph_txn *t){
+static int finish_in_group(struct maph_txn *t) {
   store *s = t->s;
   int rc = decide(t);
-  if( rc!=MAPH_OK ){
+  if (rc != MAPH_OK) {
     commit_abort(t);
     return rc;
   }
   list_add(t);
-  lock_give_turn(s);                       /* the lock stays ours until this is visible */
+  lock_give_turn(s); /* the lock stays ours until this is visible */
   rc = flush_to(s, t->after.end);
   pthread_mutex_lock(&s->index_mutex);
-  while( rc==MAPH_OK && !t->visible ){
+  while (rc == MAPH_OK && !t->visible) {
     struct maph_txn *first = s->decided_first;
-    if( first==NULL || (get(&live(s)->state) & STATE_POISONED) ){ rc = commit_poisoned(s); break; }
+    if (first == NULL || (get(&live(s)->state) & STATE_POISONED)) {
+      rc = commit_poisoned(s);
+      break;
+    }
     rc = publish(first);
     list_remove(first);
-    if( rc==MAPH_OK ) note_flushed(s, &first->after);
+    if (rc == MAPH_OK) note_flushed(s, &first->after);
   }
-  if( !t->visible ){
+  if (!t->visible) {
     list_remove(t);
-    log_erase_end(s, t->after.end-END_SIZE);   /* the store is poisoned: nobody builds on it, and maph_recover must not find it */
+    /* the store is poisoned: nobody builds on it, and maph_recover must not find it */
+    log_erase_end(s, t->after.end - END_SIZE);
   }
   pthread_mutex_unlock(&s->index_mutex);
   lock_release(s);
   return rc;
 }
 
-int commit_finish(struct maph_txn *t){
+int commit_finish(struct maph_txn *t) {
   store *s = t->s;
   int rc = MAPH_OK;
-  if( t->operations>0 ){
-    if( t->durability==MAPH_SYNC_FULL && !t->decided && !s->in_memory ) return finish_in_group(t);
-    if( t->decided ){
+  if (t->operations > 0) {
+    if (t->durability == MAPH_SYNC_FULL && !t->decided && !s->in_memory) return finish_in_group(t);
+    if (t->decided) {
       pthread_mutex_lock(&s->index_mutex);
       rc = publish(t);
-      if( rc==MAPH_OK ) note_flushed(s, &t->after);
+      if (rc == MAPH_OK) note_flushed(s, &t->after);
       pthread_mutex_unlock(&s->index_mutex);
-    }else{
+    } else {
       rc = commit_publish_now(t);
     }
   }
@@ -299,41 +343,45 @@ int commit_finish(struct maph_txn *t){
   return rc;
 }
 
-/* A region that no transaction owns becomes one pad.  What was flushed of it says otherwise until the pad is. */
-static int cover(store *s, uint64_t from, uint64_t to){
+/* A region that no transaction owns becomes one pad.  What was flushed of it says otherwise until
+** the pad is. */
+static int cover(store *s, uint64_t from, uint64_t to) {
   pthread_mutex_lock(&s->flush_mutex);
-  if( s->flushed>from ) s->flushed = from;
+  if (s->flushed > from) s->flushed = from;
   pthread_mutex_unlock(&s->flush_mutex);
-  return from<to ? log_write_pad(s, from, to) : MAPH_OK;
+  return from < to ? log_write_pad(s, from, to) : MAPH_OK;
 }
 
-static int erase_decision(store *s, uint64_t end_record_at){
+static int erase_decision(store *s, uint64_t end_record_at) {
   int rc = log_erase_end(s, end_record_at);
-  if( rc==MAPH_OK && !s->in_memory ){
-    rc = os_flush(s->write_base, s->path, end_record_at, end_record_at+END_SIZE);
-    if( rc!=MAPH_OK ){ s->flush_failed = 1; commit_poison(s); }
+  if (rc == MAPH_OK && !s->in_memory) {
+    rc = os_flush(s->write_base, s->path, end_record_at, end_record_at + END_SIZE);
+    if (rc != MAPH_OK) {
+      s->flush_failed = 1;
+      commit_poison(s);
+    }
   }
   return rc;
 }
 
 /* Nothing of t remains: its decision is erased, what it used of the log becomes a pad. */
-static int give_back(struct maph_txn *t){
+static int give_back(struct maph_txn *t) {
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
   int rc = MAPH_OK;
-  if( get(&live(s)->prepared)!=t->before.end ){
-    rc = erase_decision(s, get(&live(s)->prepared)-END_SIZE);
-    if( rc==MAPH_OK ) set(s, &live(s)->prepared, t->before.end);
+  if (get(&live(s)->prepared) != t->before.end) {
+    rc = erase_decision(s, get(&live(s)->prepared) - END_SIZE);
+    if (rc == MAPH_OK) set(s, &live(s)->prepared, t->before.end);
     s->last = t->before;
     s->decided = t->before.end;
   }
-  if( rc==MAPH_OK && end>t->start ) rc = cover(s, t->start, end);
+  if (rc == MAPH_OK && end > t->start) rc = cover(s, t->start, end);
   s->space_end = end;
-  if( rc!=MAPH_OK ) s->unsettled = 1;
+  if (rc != MAPH_OK) s->unsettled = 1;
   return rc;
 }
 
-int commit_abort(struct maph_txn *t){
+int commit_abort(struct maph_txn *t) {
   store *s = t->s;
   int rc = give_back(t);
   lock_release(s);
@@ -341,55 +389,60 @@ int commit_abort(struct maph_txn *t){
   return rc;
 }
 
-/* -------------------------------------------------------------------------------------------------- after a dead writer */
+/* -------------------------------------------------------------------------- after a dead writer */
 
-int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after){
+int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after) {
   store *s = t->s;
   uint64_t at = from, size, digest = 0, operations = 0;
   view v;
   int kind;
   view_for_writing(s, limit, &v);
   t->start = t->position = from;
-  while( at<limit && record_span(&v, at, limit, &kind, &size)==MAPH_OK ){
-    if( record_verify(&v, at, size)!=MAPH_OK ) return 0;
-    if( kind==KIND_EPOCH ) return 0;
-    if( kind==KIND_END ){
+  while (at < limit && record_span(&v, at, limit, &kind, &size) == MAPH_OK) {
+    if (record_verify(&v, at, size) != MAPH_OK) return 0;
+    if (kind == KIND_EPOCH) return 0;
+    if (kind == KIND_END) {
       end_record e;
-      memcpy(&e, v.base+at, sizeof e);
-      if( e.head.operations!=operations || e.chain!=record_chain(s->salt, chain, &e, digest) ) return 0;
-      *after = (tip){ at+END_SIZE, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
+      memcpy(&e, v.base + at, sizeof e);
+      if (e.head.operations != operations || e.chain != record_chain(s->salt, chain, &e, digest))
+        return 0;
+      *after =
+          (tip){ at + END_SIZE, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
       t->operations = operations;
       t->position = at;
       return 1;
     }
-    if( kind==KIND_PUT || kind==KIND_DELETE ){
+    if (kind == KIND_PUT || kind == KIND_DELETE) {
       item it;
-      digest = record_digest(digest, at, load64(v.base+at+8));
+      digest = record_digest(digest, at, load64(v.base + at + 8));
       operations++;
-      if( record_item(&v, at, limit, &it)!=MAPH_OK ) return 0;
-      if( t->state==TXN_OPEN && txn_adopt(t, &it)!=MAPH_OK ) return -1;
+      if (record_item(&v, at, limit, &it) != MAPH_OK) return 0;
+      if (t->state == TXN_OPEN && txn_adopt(t, &it) != MAPH_OK) return -1;
     }
     at += size;
   }
   return 0;
 }
 
-/* Between committed and prepared: finish each whole transaction; the last one may have been killed before its decision. */
-static int finish_or_erase(store *s){
+/* Between committed and prepared: finish each whole transaction; the last one may have been killed
+** before its decision. */
+static int finish_or_erase(store *s) {
   header *h = live(s);
   uint64_t prepared = get(&h->prepared);
   int rc = MAPH_OK, whole = 1;
-  while( rc==MAPH_OK && whole>0 && s->last.end<prepared ){
+  while (rc == MAPH_OK && whole > 0 && s->last.end < prepared) {
     struct maph_txn *t = txn_new(s);
     tip after;
-    if( t==NULL ) return MAPH_NOMEM;
+    if (t == NULL) return MAPH_NOMEM;
     whole = commit_replay(t, s->last.end, prepared, s->last.chain, &after);
-    if( whole<0 ) rc = MAPH_NOMEM;
-    if( whole>0 ){
-      rc = s->in_memory ? MAPH_OK : os_flush(s->write_base, s->path, MIN(get(&h->flushed), s->last.end), after.end);
-      if( rc!=MAPH_OK ) commit_poison(s);
-      if( rc==MAPH_OK ) rc = index_publish(s, t->pending, t->pendings, 1);
-      if( rc==MAPH_OK ){
+    if (whole < 0) rc = MAPH_NOMEM;
+    if (whole > 0) {
+      rc = s->in_memory
+               ? MAPH_OK
+               : os_flush(s->write_base, s->path, MIN(get(&h->flushed), s->last.end), after.end);
+      if (rc != MAPH_OK) commit_poison(s);
+      if (rc == MAPH_OK) rc = index_publish(s, t->pending, t->pendings, 1);
+      if (rc == MAPH_OK) {
         set(s, &h->committed, after.end);
         wake_watchers(s);
         raise_flushed(s, after.end);
@@ -398,115 +451,134 @@ static int finish_or_erase(store *s){
     }
     txn_free(t);
   }
-  if( rc==MAPH_OK && s->last.end<prepared ){
-    rc = erase_decision(s, prepared-END_SIZE);
-    if( rc==MAPH_OK ) set(s, &h->prepared, s->last.end);
+  if (rc == MAPH_OK && s->last.end < prepared) {
+    rc = erase_decision(s, prepared - END_SIZE);
+    if (rc == MAPH_OK) set(s, &h->prepared, s->last.end);
   }
   return rc;
 }
 
-/* From committed to end nothing is a transaction's: what is not yet a pad or an index piece becomes one pad.  Index pieces inside it stay what they are:
-** the index leads to them, a walk of the log need not. */
-static int cover_leftovers(store *s, uint64_t from, uint64_t end){
+/* From committed to end nothing is a transaction's: what is not yet a pad or an index piece becomes
+** one pad.  Index pieces inside it stay what they are: the index leads to them, a walk of the log
+** need not. */
+static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
   uint64_t at = from, size;
   view v;
   int kind;
   view_for_writing(s, end, &v);
-  while( at<end && record_span(&v, at, end, &kind, &size)==MAPH_OK && (kind==KIND_PAD || kind==KIND_EXTENT) && record_verify(&v, at, size)==MAPH_OK ) at += size;
-  if( end-at>0 && end-at<RECORD_HEAD ) return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
+  while (at < end && record_span(&v, at, end, &kind, &size) == MAPH_OK
+         && (kind == KIND_PAD || kind == KIND_EXTENT) && record_verify(&v, at, size) == MAPH_OK)
+    at += size;
+  if (end - at > 0 && end - at < RECORD_HEAD)
+    return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
   s->tail_checked = end;
   return cover(s, at, end);
 }
 
 /* Before the first store of a session the disk must say that the live part may be stale. */
-static int mark_dirty(store *s){
+static int mark_dirty(store *s) {
   header *h = live(s);
   uint64_t clean = get(&h->clean);
   int rc;
-  if( !header_trusted(s, h) ) return recover_in_place(s);
-  if( clean==CLEAN_DIRTY ) return MAPH_OK;
+  if (!header_trusted(s, h)) return recover_in_place(s);
+  if (clean == CLEAN_DIRTY) return MAPH_OK;
   set(s, &h->boot, s->boot);
   set(s, &h->mount, s->mount);
   set(s, &h->space, s->space);
   set(s, &h->clean, CLEAN_OPENING);
   rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
-  if( rc!=MAPH_OK ){ commit_poison(s); return rc; }
+  if (rc != MAPH_OK) {
+    commit_poison(s);
+    return rc;
+  }
   set(s, &h->clean, CLEAN_DIRTY);
   return MAPH_OK;
 }
 
-static int flush_name(store *s){
+static int flush_name(store *s) {
   int rc = os_flush_directory(s->path);
-  if( rc==MAPH_OK ) set(s, &live(s)->unborn, 0);
+  if (rc == MAPH_OK) set(s, &live(s)->unborn, 0);
   return rc;
 }
 
 /* The live words must be in order before anything is built on them. */
-static int check_live_words(store *s){
+static int check_live_words(store *s) {
   header *h = live(s);
-  uint64_t committed = get(&h->committed), prepared = get(&h->prepared), end = get(&h->end), size = atomic_load(&s->size);
+  uint64_t committed = get(&h->committed), prepared = get(&h->prepared), end = get(&h->end),
+           size = atomic_load(&s->size);
   int rc = MAPH_OK;
-  if( end>size ) rc = store_see_size(s, end);
-  if( rc==MAPH_OK && (committed<LOG_START+END_SIZE || committed>prepared || (committed<prepared && prepared-committed<END_SIZE) || prepared>end
-   || (committed|prepared|end)%8) ){
+  if (end > size) rc = store_see_size(s, end);
+  if (rc == MAPH_OK
+      && (committed < LOG_START + END_SIZE || committed > prepared
+          || (committed < prepared && prepared - committed < END_SIZE) || prepared > end
+          || (committed | prepared | end) % 8)) {
     rc = fail_corrupt(s->path, offsetof(header, committed), "the live words contradict each other");
   }
-  return rc==MAPH_OK ? perfect_within(s, committed) : rc;
+  return rc == MAPH_OK ? perfect_within(s, committed) : rc;
 }
 
-static int take_tip(store *s, uint64_t end){
+static int take_tip(store *s, uint64_t end) {
   end_record e;
   view v;
   int rc;
-  if( s->last.end==end ) return MAPH_OK;
+  if (s->last.end == end) return MAPH_OK;
   view_for_writing(s, end, &v);
   rc = record_end(&v, end, &e);
-  if( rc==MAPH_OK ) s->last = (tip){ end, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
+  if (rc == MAPH_OK)
+    s->last = (tip){ end, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
   return rc;
 }
 
-int commit_begin_session(store *s){
+int commit_begin_session(store *s) {
   header *h = live(s);
   uint64_t end;
   int rc = MAPH_OK;
-  s->unsettled = 1;                        /* until all of this has passed */
-  if( s->last.end==0 || (!s->in_memory && get(&h->clean)!=CLEAN_DIRTY) ){     /* the file may have been trimmed since this process wrote last */
+  s->unsettled = 1; /* until all of this has passed */
+  /* the file may have been trimmed since this process wrote last */
+  if (s->last.end == 0 || (!s->in_memory && get(&h->clean) != CLEAN_DIRTY)) {
     s->populated = 0;
     rc = store_see_size(s, 0);
-  }else if( get(&h->end)>atomic_load_explicit(&s->size, memory_order_relaxed) ) rc = store_see_size(s, 0);   /* another process let it grow */
-  if( rc==MAPH_OK && !s->in_memory && (get(&h->clean)!=CLEAN_DIRTY || !header_trusted(s, h)) ) rc = mark_dirty(s);
-  if( rc==MAPH_OK && get(&h->unborn) ) rc = flush_name(s);
+    /* another process let it grow */
+  } else if (get(&h->end) > atomic_load_explicit(&s->size, memory_order_relaxed))
+    rc = store_see_size(s, 0);
+  if (rc == MAPH_OK && !s->in_memory && (get(&h->clean) != CLEAN_DIRTY || !header_trusted(s, h)))
+    rc = mark_dirty(s);
+  if (rc == MAPH_OK && get(&h->unborn)) rc = flush_name(s);
   h = live(s);
-  if( rc==MAPH_OK ) rc = check_live_words(s);
-  if( rc==MAPH_OK && (get(&h->state) & ~(uint64_t)STATE_FLAGS) ) rc = index_finish_split(s);
-  if( rc==MAPH_OK ) rc = take_tip(s, get(&h->committed));
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = check_live_words(s);
+  if (rc == MAPH_OK && (get(&h->state) & ~(uint64_t)STATE_FLAGS)) rc = index_finish_split(s);
+  if (rc == MAPH_OK) rc = take_tip(s, get(&h->committed));
+  if (rc != MAPH_OK) return rc;
   s->flushed = MIN(get(&h->flushed), s->last.end);
   s->space_end = get(&h->end);
-  if( get(&h->prepared)!=s->last.end ) rc = finish_or_erase(s);
+  if (get(&h->prepared) != s->last.end) rc = finish_or_erase(s);
   end = get(&h->end);
-  if( rc==MAPH_OK && end!=s->last.end && end!=s->tail_checked ) rc = cover_leftovers(s, s->last.end, end);
+  if (rc == MAPH_OK && end != s->last.end && end != s->tail_checked)
+    rc = cover_leftovers(s, s->last.end, end);
   s->space_end = end;
   s->decided = s->last.end;
-  s->unsettled = rc!=MAPH_OK;
-  if( rc==MAPH_OK && s->writeback_end==0 ) s->writeback_end = s->last.end;
-  if( rc==MAPH_OK && s->flushed==s->last.end && s->flushed-s->checkpoint_end>=CHECKPOINT_BYTES ) header_checkpoint(s, &s->last);
+  s->unsettled = rc != MAPH_OK;
+  if (rc == MAPH_OK && s->writeback_end == 0) s->writeback_end = s->last.end;
+  if (rc == MAPH_OK && s->flushed == s->last.end
+      && s->flushed - s->checkpoint_end >= CHECKPOINT_BYTES)
+    header_checkpoint(s, &s->last);
   return rc;
 }
 
-/* ------------------------------------------------------------------------------------------------------ sync and leave */
+/* ------------------------------------------------------------------------------- sync and leave */
 
-int commit_sync(store *s){
+int commit_sync(store *s) {
   uint64_t committed, flushed;
   int rc;
-  if( s->in_memory ) return MAPH_OK;
-  if( get(&live(s)->state) & STATE_POISONED ) return commit_poisoned(s);
+  if (s->in_memory) return MAPH_OK;
+  if (get(&live(s)->state) & STATE_POISONED) return commit_poisoned(s);
   committed = get(&live(s)->committed);
   flushed = get(&live(s)->flushed);
-  if( flushed>=committed ) return MAPH_OK;
-  if( committed>atomic_load(&s->size) && (rc = store_see_size(s, committed))!=MAPH_OK ) return rc;
+  if (flushed >= committed) return MAPH_OK;
+  if (committed > atomic_load(&s->size) && (rc = store_see_size(s, committed)) != MAPH_OK)
+    return rc;
   rc = os_flush(s->write_base, s->path, flushed, committed);
-  if( rc!=MAPH_OK ){
+  if (rc != MAPH_OK) {
     s->flush_failed = 1;
     commit_poison(s);
     return rc;
@@ -515,22 +587,27 @@ int commit_sync(store *s){
   return MAPH_OK;
 }
 
-int commit_end_sessions(store *s){
+int commit_end_sessions(store *s) {
   header *h = live(s);
   int rc = MAPH_OK;
-  if( s->in_memory || s->lock.fd<0 || get(&h->clean)==CLEAN_YES || !header_trusted(s, h) || (get(&h->state) & STATE_FLAGS & ~STATE_SWITCHING) ) return MAPH_OK;
-  if( lock_take(s, LEAVE_WAIT_MS)!=MAPH_OK ) return MAPH_OK;     /* a writer is at work all the time: it will mark the file when it leaves */
-  if( lock_alone(s) ){
+  if (s->in_memory || s->lock.fd < 0 || get(&h->clean) == CLEAN_YES || !header_trusted(s, h)
+      || (get(&h->state) & STATE_FLAGS & ~STATE_SWITCHING))
+    return MAPH_OK;
+  /* a writer is at work all the time: it will mark the file when it leaves */
+  if (lock_take(s, LEAVE_WAIT_MS) != MAPH_OK) return MAPH_OK;
+  if (lock_alone(s)) {
     rc = os_flush_file(&s->file, s->path);
-    if( rc!=MAPH_OK ) commit_poison(s);
-    if( rc==MAPH_OK ){
+    if (rc != MAPH_OK) commit_poison(s);
+    if (rc == MAPH_OK) {
       raise_flushed(s, s->last.end);
       header_checkpoint(s, &s->last);
       set(s, &h->bias, 0);
       set(s, &h->clean, CLEAN_YES);
       rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
-      if( rc!=MAPH_OK ) commit_poison(s);
-      else if( s->space_end+4096<atomic_load(&s->size) ) log_trim(s);
+      if (rc != MAPH_OK)
+        commit_poison(s);
+      else if (s->space_end + 4096 < atomic_load(&s->size))
+        log_trim(s);
     }
   }
   lock_leave(s);

@@ -1,12 +1,14 @@
 /*
 ** create.c - a store's files: made, locked for rewriting, removed.
 **
-** A store gets its name only when it is complete and on disk: it is built as PATH.new, under the lock on byte 2 of the lock file, so
-** that a PATH.new found there is a dead creator's; then renamed without replacing, then the folder is flushed.  Until that is done the header
-** says `unborn`: a writer that finds it, because the creator died, flushes the folder first.
+** A store gets its name only when it is complete and on disk: it is built as PATH.new, under the
+** lock on byte 2 of the lock file, so that a PATH.new found there is a dead creator's; then renamed
+** without replacing, then the folder is flushed.  Until that is done the header says `unborn`: a
+** writer that finds it, because the creator died, flushes the folder first.
 **
-** Who deletes a store marks it under the writer's lock first, so that its users find out; then the store's file goes, then its lock file.  One that is
-** marked and still there belongs to a deleter that died: who opens it for writing removes it.
+** Who deletes a store marks it under the writer's lock first, so that its users find out; then the
+** store's file goes, then its lock file.  One that is marked and still there belongs to a deleter
+** that died: who opens it for writing removes it.
 */
 #include "calls/handle.h"
 #include "file/header.h"
@@ -19,38 +21,49 @@
 
 #include <stdio.h>
 
-int create_may_write(const os_file *f, const char *path){
-  if( f->file_system==OS_NETWORK ){
-    return fail(MAPH_CANTOPEN, "%s: on a network file system, where locks and mappings do not hold between machines: keep the store on a local "
-                "disk and write to it through maph-server", path);
+int create_may_write(const os_file *f, const char *path) {
+  if (f->file_system == OS_NETWORK) {
+    return fail(MAPH_CANTOPEN,
+                "%s: on a network file system, where locks and mappings do not hold between "
+                "machines: keep the store on a local "
+                "disk and write to it through maph-server",
+                path);
   }
-  if( f->links>1 ) return fail(MAPH_CANTOPEN, "%s: has %llu names (hard links), which would part at the next rewrite: keep one", path, (unsigned long long)f->links);
+  if (f->links > 1)
+    return fail(MAPH_CANTOPEN,
+                "%s: has %llu names (hard links), which would part at the next rewrite: keep one",
+                path, (unsigned long long)f->links);
   return MAPH_OK;
 }
 
-/* A store by the name of another one's unfinished file or lock file would be taken for that, and removed. */
-int create_may_be_named(const char *path){
+/* A store by the name of another one's unfinished file or lock file would be taken for that, and
+** removed. */
+int create_may_be_named(const char *path) {
   static const char *const taken[] = { ".new", ".lock" };
   size_t n = strlen(path), i;
-  for(i=0; i<sizeof taken/sizeof *taken; i++){
+  for (i = 0; i < sizeof taken / sizeof *taken; i++) {
     size_t length = strlen(taken[i]);
-    if( n>length && strcmp(path+n-length, taken[i])==0 ){
-      return fail(MAPH_CANTOPEN, "%s: names that end in %s are those of files beside a store: choose another", path, taken[i]);
+    if (n > length && strcmp(path + n - length, taken[i]) == 0) {
+      return fail(MAPH_CANTOPEN,
+                  "%s: names that end in %s are those of files beside a store: choose another",
+                  path, taken[i]);
     }
   }
   return MAPH_OK;
 }
 
-/* An empty log and index in an open, empty file.  base_version: up to which another file's records will be copied here. */
-int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys){
+/* An empty log and index in an open, empty file.  base_version: up to which another file's records
+** will be copied here. */
+int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
+                  uint64_t expected_keys) {
   header *h;
   end_record e;
   int rc;
-  rc = os_grow(&s->file, s->path, 64*1024);
-  if( rc==MAPH_OK ) rc = store_see_size(s, 0);
-  if( rc==MAPH_OK ) rc = store_map_for_writing(s);
-  if( rc==MAPH_OK ) rc = os_populate(s->write_base, 0, 64*1024);
-  if( rc!=MAPH_OK ) return rc;
+  rc = os_grow(&s->file, s->path, 64 * 1024);
+  if (rc == MAPH_OK) rc = store_see_size(s, 0);
+  if (rc == MAPH_OK) rc = store_map_for_writing(s);
+  if (rc == MAPH_OK) rc = os_populate(s->write_base, 0, 64 * 1024);
+  if (rc != MAPH_OK) return rc;
   h = header_of(s->write_base);
   OS_TEST_STORE(s->write_base, 0, 256);
   header_make(h, uuid, generation, base_version);
@@ -65,10 +78,10 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   os_random(&e.start, sizeof e.start);
   e.chain = record_chain(s->salt, 0, &e, 0);
   rc = log_write_end(s, LOG_START, &e);
-  s->last = (tip){ LOG_START+END_SIZE, base_version, e.chain, 0, 0 };
+  s->last = (tip){ LOG_START + END_SIZE, base_version, e.chain, 0, 0 };
   s->space_end = s->last.end;
-  if( rc==MAPH_OK ) rc = index_create(s, expected_keys);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = index_create(s, expected_keys);
+  if (rc != MAPH_OK) return rc;
   h = header_of(s->write_base);
   store_word(s->write_base, &h->end, s->space_end);
   store_word(s->write_base, &h->prepared, s->last.end);
@@ -78,142 +91,164 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   return MAPH_OK;
 }
 
-int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16], uint64_t generation, uint64_t base_version, store **out){
+int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
+                 uint64_t generation, uint64_t base_version, store **out) {
   os_file f;
   store *s;
-  int rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
+  int rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)o->mode, &f);
   *out = NULL;
-  if( rc==MAPH_EXISTS ){
-    os_remove(path);                       /* of a creator that died: the caller holds the lock for it */
-    rc = os_open(path, OS_WRITE|OS_NEW, (unsigned)o->mode, &f);
+  if (rc == MAPH_EXISTS) {
+    os_remove(path); /* of a creator that died: the caller holds the lock for it */
+    rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)o->mode, &f);
   }
-  if( rc==MAPH_OK ) rc = create_may_write(&f, path);
-  if( rc!=MAPH_OK ){
-    if( rc!=MAPH_EXISTS && f.fd>=0 ){ os_close(&f); os_remove(path); }
+  if (rc == MAPH_OK) rc = create_may_write(&f, path);
+  if (rc != MAPH_OK) {
+    if (rc != MAPH_EXISTS && f.fd >= 0) {
+      os_close(&f);
+      os_remove(path);
+    }
     return rc;
   }
   s = store_new(path);
-  if( s==NULL ) rc = MAPH_NOMEM;
-  if( rc==MAPH_OK ){
+  if (s == NULL) rc = MAPH_NOMEM;
+  if (rc == MAPH_OK) {
     s->file = f;
     s->lockless = 1;
     header_place(s);
     rc = create_format(s, uuid, generation, base_version, o->expected_keys);
-  }else{
+  } else {
     os_close(&f);
   }
-  if( rc!=MAPH_OK ){ store_free(s); os_remove(path); s = NULL; }
+  if (rc != MAPH_OK) {
+    store_free(s);
+    os_remove(path);
+    s = NULL;
+  }
   *out = s;
   return rc;
 }
 
 /* Closing alone would leave it locked while a child of a fork has the descriptor too. */
-void create_unlock_rewrite(os_file *lock){
-  if( lock->fd>=0 ) os_unlock(lock, LOCK_REWRITE);
+void create_unlock_rewrite(os_file *lock) {
+  if (lock->fd >= 0) os_unlock(lock, LOCK_REWRITE);
   os_close(lock);
 }
 
-int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version, uint64_t expected_keys, store **out){
+int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
+                     uint64_t expected_keys, store **out) {
   store *s = store_new(":memory:");
   int rc;
   *out = NULL;
-  if( s==NULL ) return MAPH_NOMEM;
+  if (s == NULL) return MAPH_NOMEM;
   s->in_memory = s->lockless = 1;
   rc = os_open_memory(&s->file);
-  if( rc==MAPH_OK ) rc = create_format(s, uuid, generation, base_version, expected_keys);
-  if( rc!=MAPH_OK ){ store_free(s); s = NULL; }
+  if (rc == MAPH_OK) rc = create_format(s, uuid, generation, base_version, expected_keys);
+  if (rc != MAPH_OK) {
+    store_free(s);
+    s = NULL;
+  }
   *out = s;
   return rc;
 }
 
-char *create_beside(const char *path, const char *suffix){
-  char *name = os_alloc(strlen(path)+strlen(suffix)+1);
-  if( name ) sprintf(name, "%s%s", path, suffix);
+char *create_beside(const char *path, const char *suffix) {
+  char *name = os_alloc(strlen(path) + strlen(suffix) + 1);
+  if (name) sprintf(name, "%s%s", path, suffix);
   return name;
 }
 
-/* Lock byte 2 of the lock file that is at its path now (a deleted store's lock file may go while we wait). */
-int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock){
+/* Lock byte 2 of the lock file that is at its path now (a deleted store's lock file may go while we
+** wait). */
+int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock) {
   char *name = create_beside(path, ".lock");
-  uint64_t until = os_clock_ns()+(uint64_t)timeout_ms*1000000u, device = 0, inode = 0;
+  uint64_t until = os_clock_ns() + (uint64_t)timeout_ms * 1000000u, device = 0, inode = 0;
   int rc, got = 0;
-  if( name==NULL ) return MAPH_NOMEM;
-  for(;;){
+  if (name == NULL) return MAPH_NOMEM;
+  for (;;) {
     rc = os_open_lock(name, model, lock);
-    if( rc!=MAPH_OK ) break;
+    if (rc != MAPH_OK) break;
     got = os_lock(lock, LOCK_REWRITE, 1);
-    if( got<0 ) rc = -got;
-    if( got==1 && os_identity(name, &device, &inode)==MAPH_OK && device==lock->device && inode==lock->inode ) break;
-    if( got==0 && os_clock_ns()>=until ) rc = fail(MAPH_BUSY, "%s: another process is creating or rewriting this store: try again", path);
+    if (got < 0) rc = -got;
+    if (got == 1 && os_identity(name, &device, &inode) == MAPH_OK && device == lock->device
+        && inode == lock->inode)
+      break;
+    if (got == 0 && os_clock_ns() >= until)
+      rc = fail(MAPH_BUSY, "%s: another process is creating or rewriting this store: try again",
+                path);
     os_close(lock);
-    if( rc!=MAPH_OK ) break;
+    if (rc != MAPH_OK) break;
     os_sleep_us(500);
   }
   os_free(name);
   return rc;
 }
 
-void create_remove_lock(const char *path){
+void create_remove_lock(const char *path) {
   char *name = create_beside(path, ".lock");
-  if( name && os_missing(path) ) os_remove(name);
+  if (name && os_missing(path)) os_remove(name);
   os_free(name);
 }
 
-void create_remove_leftover(const char *path, const os_file *model){
+void create_remove_leftover(const char *path, const os_file *model) {
   char *temporary = create_beside(path, ".new");
   uint64_t device, inode;
   os_file lock;
-  if( temporary && os_identity(temporary, &device, &inode)==MAPH_OK && create_lock_rewrite(path, model, 0, &lock)==MAPH_OK ){
+  if (temporary && os_identity(temporary, &device, &inode) == MAPH_OK
+      && create_lock_rewrite(path, model, 0, &lock) == MAPH_OK) {
     os_remove(temporary);
     create_unlock_rewrite(&lock);
   }
   os_free(temporary);
 }
 
-int create_store(const char *path, const maph_options *o){
+int create_store(const char *path, const maph_options *o) {
   os_file model, lock;
   store *s = NULL;
   char *temporary = create_beside(path, ".new");
   uint64_t device, inode;
   int rc = create_may_be_named(path);
   lock.fd = -1;
-  if( temporary==NULL ) return MAPH_NOMEM;
+  if (temporary == NULL) return MAPH_NOMEM;
   memset(&model, 0, sizeof model);
   model.mode = (unsigned)o->mode;
   model.owner = model.group = (unsigned)-1;
-  if( rc==MAPH_OK ) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
-  if( rc==MAPH_OK && os_identity(path, &device, &inode)==MAPH_OK ) rc = fail(MAPH_EXISTS, "%s: exists already", path);
-  if( rc==MAPH_OK ) rc = create_empty(temporary, o, NULL, 1, 0, &s);
-  if( rc!=MAPH_OK ) goto done;
+  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
+  if (rc == MAPH_OK && os_identity(path, &device, &inode) == MAPH_OK)
+    rc = fail(MAPH_EXISTS, "%s: exists already", path);
+  if (rc == MAPH_OK) rc = create_empty(temporary, o, NULL, 1, 0, &s);
+  if (rc != MAPH_OK) goto done;
   store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
   store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
   store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
   store_word(s->write_base, &header_of(s->write_base)->unborn, 1);
   rc = os_flush_file(&s->file, s->path);
-  if( rc==MAPH_OK ) rc = os_rename_new(temporary, path);
-  if( rc!=MAPH_OK ) os_remove(temporary);
-  else rc = os_flush_directory(path);
-  if( rc==MAPH_OK ) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
+  if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
+  if (rc != MAPH_OK)
+    os_remove(temporary);
+  else
+    rc = os_flush_directory(path);
+  if (rc == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
 done:
   store_free(s);
-  if( rc!=MAPH_OK && lock.fd>=0 ) create_remove_lock(path);
+  if (rc != MAPH_OK && lock.fd >= 0) create_remove_lock(path);
   create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
 }
 
-/* Remove a store's two files, the store first: its lock file may be made anew at any time.  Not those of another store that has the name by now. */
-int create_remove_files(const char *path, const os_file *model){
+/* Remove a store's two files, the store first: its lock file may be made anew at any time.  Not
+** those of another store that has the name by now. */
+int create_remove_files(const char *path, const os_file *model) {
   char *lock_name = create_beside(path, ".lock");
   uint64_t device = 0, inode = 0;
   int rc = lock_name ? os_identity(path, &device, &inode) : MAPH_NOMEM;
-  if( rc==MAPH_OK && (device!=model->device || inode!=model->inode) ){
+  if (rc == MAPH_OK && (device != model->device || inode != model->inode)) {
     os_free(lock_name);
     return MAPH_OK;
   }
-  if( rc==MAPH_OK ) rc = os_remove(path);
-  if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) rc = os_remove(lock_name);
-  if( rc==MAPH_OK ) rc = os_flush_directory(path);
+  if (rc == MAPH_OK) rc = os_remove(path);
+  if (rc == MAPH_OK || rc == MAPH_NOTFOUND) rc = os_remove(lock_name);
+  if (rc == MAPH_OK) rc = os_flush_directory(path);
   os_free(lock_name);
   return rc;
 }

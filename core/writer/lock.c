@@ -1,30 +1,38 @@
 /*
-** lock.c - one writer at a time: among the threads and handles of this process (the turn), and among processes (the lock).
+** lock.c - one writer at a time: among the threads and handles of this process (the turn), and
+** among processes (the lock).
 **
 ** THE TURN is a flag with a condition variable.  A transaction owns it, not a thread.
 **
-** THE LOCK is byte 0 of the lock file NAME.lock, locked through an open file description: only who may write the store can take it, and
-** the kernel releases it when the process dies.  Waiting for it cannot time out, so waiters poll, and stamp the time in the header's
-** `waiter` word.  A writer that has had the lock for a while leaves it alone for a moment when the stamp is fresh, so that a bulk
-** loader starves nobody.
+** THE LOCK is byte 0 of the lock file NAME.lock, locked through an open file description: only who
+** may write the store can take it, and the kernel releases it when the process dies.  Waiting for
+** it cannot time out, so waiters poll, and stamp the time in the header's `waiter` word.  A writer
+** that has had the lock for a while leaves it alone for a moment when the stamp is fresh, so that a
+** bulk loader starves nobody.
 **
-** BIAS.  Taking and releasing the lock costs two system calls, several times a put.  A writer that took it some times in a row with nobody
-** waiting makes the store biased to itself: it stores its identity in `bias`, releases the lock, and from then on writes by
+** BIAS.  Taking and releasing the lock costs two system calls, several times a put.  A writer that
+** took it some times in a row with nobody waiting makes the store biased to itself: it stores its
+** identity in `bias`, releases the lock, and from then on writes by
 **
-**     if( bias==me && compare-and-swap busy 0 -> me ) { if( bias==me ) write;  busy = 0 }   else take the lock
+**     if( bias==me && compare-and-swap busy 0 -> me ) { if( bias==me ) write;  busy = 0 }  else
+**     take the lock
 **
 ** Who takes the lock revokes the bias and waits for the write under way, if any:
 **
-**     bias = 0;  while( busy!=0 ) if the writer it names is dead, compare-and-swap busy -> 0, else wait
+**     bias = 0;  while( busy!=0 ) if the writer it names is dead, compare-and-swap busy -> 0, else
+**     wait
 **
-** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/lock.pml is its model.)  Of two that store and then load,
-** one sees the other's store, so either the biased writer sees the revocation or the revoker sees `busy`.  Both changes of `busy` are
-** compare-and-swap, because a writer that was stopped between its load of `bias` and its claim may wake up late.  An idle biased writer
-** holds up nobody and needs no thread.  A writer lives while its own byte of the lock file, LOCK_IDENTITY + identity, is locked: the
-** kernel unlocks it when it dies.
+** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/lock.pml is
+** its model.)  Of two that store and then load, one sees the other's store, so either the biased
+** writer sees the revocation or the revoker sees `busy`.  Both changes of `busy` are
+** compare-and-swap, because a writer that was stopped between its load of `bias` and its claim may
+** wake up late.  An idle biased writer holds up nobody and needs no thread.  A writer lives while
+** its own byte of the lock file, LOCK_IDENTITY + identity, is locked: the kernel unlocks it when it
+** dies.
 **
-** PRESENCE.  Every writer process holds a shared lock on byte 1; who can have it exclusively is alone.  The last one to leave marks the file
-** clean.  A crash anywhere here leaves at most `bias` or `busy` naming a dead writer, which the next one finds out.
+** PRESENCE.  Every writer process holds a shared lock on byte 1; who can have it exclusively is
+** alone.  The last one to leave marks the file clean.  A crash anywhere here leaves at most `bias`
+** or `busy` naming a dead writer, which the next one finds out.
 */
 #include "file/store.h"
 #include "index/find.h"
@@ -33,58 +41,72 @@
 
 #include <errno.h>
 
-enum { BIAS_AFTER = 3, STREAK_MOST_NS = 1000000, POLL_LEAST_US = 50, POLL_MOST_US = 1000, WAITER_FRESH_NS = 5000000, LOCK_FILES_MOST = 100, SPINS = 40 };
+enum {
+  BIAS_AFTER = 3,
+  STREAK_MOST_NS = 1000000,
+  POLL_LEAST_US = 50,
+  POLL_MOST_US = 1000,
+  WAITER_FRESH_NS = 5000000,
+  LOCK_FILES_MOST = 100,
+  SPINS = 40
+};
 
-/* ------------------------------------------------------------------------------------------------------ the lock file */
+/* -------------------------------------------------------------------------------- the lock file */
 
-static int be_present(store *s){
+static int be_present(store *s) {
   int got = os_lock(&s->lock, LOCK_PRESENT, 0);
-  if( got==0 ) return fail(MAPH_BUSY, "%s.lock: locked by a process that has the store to itself: try again", s->path);
-  return got<0 ? -got : MAPH_OK;
+  if (got == 0)
+    return fail(MAPH_BUSY, "%s.lock: locked by a process that has the store to itself: try again",
+                s->path);
+  return got < 0 ? -got : MAPH_OK;
 }
 
 /* It may have gone with a store that was deleted, after it was opened and before it was locked. */
-static int still_named(const store *s, const char *name){
+static int still_named(const store *s, const char *name) {
   uint64_t device, inode;
-  return os_identity(name, &device, &inode)==MAPH_OK && device==s->lock.device && inode==s->lock.inode;
+  return os_identity(name, &device, &inode) == MAPH_OK && device == s->lock.device
+         && inode == s->lock.inode;
 }
 
-static int open_present(store *s, const char *name){
+static int open_present(store *s, const char *name) {
   int rc, tries;
-  for(tries=0; ; tries++){
+  for (tries = 0;; tries++) {
     rc = os_open_lock(name, &s->file, &s->lock);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     rc = be_present(s);
-    if( rc==MAPH_OK && (still_named(s, name) || tries>=LOCK_FILES_MOST) ) return MAPH_OK;
+    if (rc == MAPH_OK && (still_named(s, name) || tries >= LOCK_FILES_MOST)) return MAPH_OK;
     os_close(&s->lock);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
   }
 }
 
-int lock_open(store *s){
+int lock_open(store *s) {
   size_t n = strlen(s->path);
   char *name;
   int rc, got;
-  if( s->lockless ) return MAPH_OK;
-  if( s->lock.fd>=0 ) return be_present(s);
-  name = os_alloc(n+6);
-  if( name==NULL ) return MAPH_NOMEM;
+  if (s->lockless) return MAPH_OK;
+  if (s->lock.fd >= 0) return be_present(s);
+  name = os_alloc(n + 6);
+  if (name == NULL) return MAPH_NOMEM;
   memcpy(name, s->path, n);
-  memcpy(name+n, ".lock", 6);
+  memcpy(name + n, ".lock", 6);
   rc = open_present(s, name);
   os_free(name);
-  if( rc!=MAPH_OK ) return rc;
-  do os_random(&s->identity, sizeof s->identity); while( s->identity>>61!=1 );   /* a byte's offset: positive, never 0 */
-  got = os_lock(&s->lock, LOCK_IDENTITY+s->identity, 1);
-  if( got==1 ) return MAPH_OK;
+  if (rc != MAPH_OK) return rc;
+  /* a byte's offset: positive, never 0 */
+  do os_random(&s->identity, sizeof s->identity);
+  while (s->identity >> 61 != 1);
+  got = os_lock(&s->lock, LOCK_IDENTITY + s->identity, 1);
+  if (got == 1) return MAPH_OK;
   os_close(&s->lock);
-  return got<0 ? -got : fail(MAPH_BUSY, "%s.lock: another writer has the same mark: try again", s->path);
+  return got < 0 ? -got
+                 : fail(MAPH_BUSY, "%s.lock: another writer has the same mark: try again", s->path);
 }
 
-void lock_close(store *s){
+void lock_close(store *s) {
   header *h = s->write_base ? header_of(s->write_base) : NULL;
-  if( s->lockless || s->lock.fd<0 ) return;
-  if( h && atomic_load(&h->bias)==s->identity ){
+  if (s->lockless || s->lock.fd < 0) return;
+  if (h && atomic_load(&h->bias) == s->identity) {
     uint64_t mine = s->identity;
     OS_TEST_STORE(s->write_base, offsetof(header, bias), 8);
     atomic_compare_exchange_strong(&h->bias, &mine, 0);
@@ -92,157 +114,175 @@ void lock_close(store *s){
   os_close(&s->lock);
 }
 
-int lock_alone(store *s){
-  return s->lockless || !os_locked(&s->lock, LOCK_PRESENT);
+int lock_alone(store *s) { return s->lockless || !os_locked(&s->lock, LOCK_PRESENT); }
+
+void lock_leave(store *s) {
+  if (!s->lockless) os_unlock(&s->lock, LOCK_PRESENT);
 }
 
-void lock_leave(store *s){
-  if( !s->lockless ) os_unlock(&s->lock, LOCK_PRESENT);
-}
-
-/* The header names the lock file, so that a writer with a new file of that name does not write beside one that holds the old. */
-static int check_lock_file(store *s){
+/* The header names the lock file, so that a writer with a new file of that name does not write
+** beside one that holds the old. */
+static int check_lock_file(store *s) {
   header *h = header_of(s->write_base);
   uint64_t device = atomic_load(&h->lock_device), inode = atomic_load(&h->lock_inode);
-  if( device==s->lock.device && inode==s->lock.inode ) return MAPH_OK;
-  if( (device|inode)!=0 && atomic_load(&h->clean)!=CLEAN_YES && atomic_load(&h->boot)==s->boot ){
-    return fail(MAPH_CANTOPEN, "%s.lock: this is not the lock file that the store's writers use: it was removed or replaced since the last write; "
-                "stop all writers and run `maph recover` on the store", s->path);
+  if (device == s->lock.device && inode == s->lock.inode) return MAPH_OK;
+  if ((device | inode) != 0 && atomic_load(&h->clean) != CLEAN_YES
+      && atomic_load(&h->boot) == s->boot) {
+    return fail(MAPH_CANTOPEN,
+                "%s.lock: this is not the lock file that the store's writers use: it was removed "
+                "or replaced since the last write; "
+                "stop all writers and run `maph recover` on the store",
+                s->path);
   }
   store_word(s->write_base, &h->lock_device, s->lock.device);
   store_word(s->write_base, &h->lock_inode, s->lock.inode);
   return MAPH_OK;
 }
 
-/* --------------------------------------------------------------------------------------------------- between processes */
+/* ---------------------------------------------------------------------------- between processes */
 
-static int waiting(store *s, uint64_t now){
+static int waiting(store *s, uint64_t now) {
   uint64_t stamp = atomic_load_explicit(&header_of(s->write_base)->waiter, memory_order_relaxed);
-  return stamp!=0 && now-stamp<WAITER_FRESH_NS;
+  return stamp != 0 && now - stamp < WAITER_FRESH_NS;
 }
 
-static int say_busy(store *s, int timeout_ms){
-  return fail(MAPH_BUSY, "%s: another writer held the store for all of %d ms: try again, or raise the busy timeout", s->path, timeout_ms);
+static int say_busy(store *s, int timeout_ms) {
+  return fail(
+      MAPH_BUSY,
+      "%s: another writer held the store for all of %d ms: try again, or raise the busy timeout",
+      s->path, timeout_ms);
 }
 
 /* With byte 0: nobody may go on writing by bias. */
-static int revoke_bias(store *s, uint64_t deadline, int timeout_ms){
+static int revoke_bias(store *s, uint64_t deadline, int timeout_ms) {
   header *h = header_of(s->write_base);
   uint64_t busy, dead;
   unsigned pause = 0;
-  if( atomic_load(&h->bias)!=0 ){
+  if (atomic_load(&h->bias) != 0) {
     OS_TEST_STORE(s->write_base, offsetof(header, bias), 8);
     atomic_store(&h->bias, 0);
   }
   atomic_thread_fence(memory_order_seq_cst);
-  while( (busy = atomic_load(&h->busy))!=0 && busy!=s->identity ){
-    if( busy>>61!=1 || !os_locked(&s->lock, LOCK_IDENTITY+busy) ){
+  while ((busy = atomic_load(&h->busy)) != 0 && busy != s->identity) {
+    if (busy >> 61 != 1 || !os_locked(&s->lock, LOCK_IDENTITY + busy)) {
       OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
       dead = busy;
       atomic_compare_exchange_strong(&h->busy, &dead, 0);
       continue;
     }
-    if( os_clock_ns()>=deadline ) return say_busy(s, timeout_ms);
+    if (os_clock_ns() >= deadline) return say_busy(s, timeout_ms);
     store_word(s->write_base, &h->waiter, os_clock_ns());
-    if( pause ) os_sleep_us(pause);
-    pause = pause ? MIN(pause*2, (unsigned)POLL_MOST_US) : 1;
+    if (pause) os_sleep_us(pause);
+    pause = pause ? MIN(pause * 2, (unsigned)POLL_MOST_US) : 1;
   }
   return MAPH_OK;
 }
 
-static int take_byte(store *s, uint64_t deadline, int timeout_ms){
+static int take_byte(store *s, uint64_t deadline, int timeout_ms) {
   uint64_t now = os_clock_ns();
   unsigned pause = POLL_LEAST_US;
   int got;
-  if( s->streak>0 && now-s->streak_began>STREAK_MOST_NS && waiting(s, now) && timeout_ms>0 ){
-    os_sleep_us(POLL_MOST_US);                       /* others had no chance for a while */
+  if (s->streak > 0 && now - s->streak_began > STREAK_MOST_NS && waiting(s, now)
+      && timeout_ms > 0) {
+    os_sleep_us(POLL_MOST_US); /* others had no chance for a while */
     s->streak = 0;
     now = os_clock_ns();
   }
-  while( (got = os_lock(&s->lock, LOCK_WRITER, 1))==0 ){
+  while ((got = os_lock(&s->lock, LOCK_WRITER, 1)) == 0) {
     s->streak = 0;
     store_word(s->write_base, &header_of(s->write_base)->waiter, now);
-    if( now>=deadline ) return say_busy(s, timeout_ms);
+    if (now >= deadline) return say_busy(s, timeout_ms);
     os_sleep_us(pause);
-    pause = MIN(pause+pause/2, (unsigned)POLL_MOST_US);
+    pause = MIN(pause + pause / 2, (unsigned)POLL_MOST_US);
     now = os_clock_ns();
   }
-  if( got<0 ) return -got;
-  if( s->streak++==0 ) s->streak_began = now;
-  got = check_lock_file(s);                          /* first: another file would say that every writer is dead */
-  if( got==MAPH_OK ) got = revoke_bias(s, deadline, timeout_ms);
-  if( got!=MAPH_OK ) os_unlock(&s->lock, LOCK_WRITER);
+  if (got < 0) return -got;
+  if (s->streak++ == 0) s->streak_began = now;
+  /* first: another file would say that every writer is dead */
+  got = check_lock_file(s);
+  if (got == MAPH_OK) got = revoke_bias(s, deadline, timeout_ms);
+  if (got != MAPH_OK) os_unlock(&s->lock, LOCK_WRITER);
   return got;
 }
 
 /* Write by bias, if it is ours and nobody revoked it.  1: locked so. */
-static int enter_biased(store *s){
+static int enter_biased(store *s) {
   header *h = header_of(s->write_base);
   uint64_t nobody = 0;
-  if( atomic_load_explicit(&h->bias, memory_order_relaxed)!=s->identity || s->unbiased ) return 0;
+  if (atomic_load_explicit(&h->bias, memory_order_relaxed) != s->identity || s->unbiased) return 0;
   OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
-  if( atomic_compare_exchange_strong(&h->busy, &nobody, s->identity) ){
-    if( atomic_load(&h->bias)==s->identity ) return 1;
+  if (atomic_compare_exchange_strong(&h->busy, &nobody, s->identity)) {
+    if (atomic_load(&h->bias) == s->identity) return 1;
     atomic_store_explicit(&h->busy, 0, memory_order_release);
   }
   s->streak = 0;
   return 0;
 }
 
-/* Somebody who had the lock marked the store as being replaced, or as replaced, and has the lock no more: does the new file have the name?  Not if it died
-** before it renamed it; nor if the power failed before the folder was flushed, though this file's page was written. */
-static int finish_switch(store *s){
+/* Somebody who had the lock marked the store as being replaced, or as replaced, and has the lock no
+** more: does the new file have the name?  Not if it died before it renamed it; nor if the power
+** failed before the folder was flushed, though this file's page was written. */
+static int finish_switch(store *s) {
   word *state = &header_of(s->write_base)->state;
   uint64_t device = 0, inode = 0;
   int rc = os_identity(s->path, &device, &inode);
-  if( rc!=MAPH_OK && rc!=MAPH_NOTFOUND ) return rc;
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if( rc==MAPH_OK && device==s->file.device && inode==s->file.inode ) atomic_fetch_and(state, ~(uint64_t)(STATE_SWITCHING|STATE_SUPERSEDED));
-  else atomic_fetch_or(state, STATE_SUPERSEDED);
+  if (rc == MAPH_OK && device == s->file.device && inode == s->file.inode)
+    atomic_fetch_and(state, ~(uint64_t)(STATE_SWITCHING | STATE_SUPERSEDED));
+  else
+    atomic_fetch_or(state, STATE_SUPERSEDED);
   return MAPH_OK;
 }
 
-/* The store may have been moved away, closed to writing, or left in the middle of something since this process last had the lock. */
-static int between_writers(store *s){
+/* The store may have been moved away, closed to writing, or left in the middle of something since
+** this process last had the lock. */
+static int between_writers(store *s) {
   word *word_of_state = &header_of(s->write_base)->state;
   uint64_t state = atomic_load_explicit(word_of_state, memory_order_acquire);
-  if( (state & (STATE_SWITCHING|STATE_SUPERSEDED)) && !(state & STATE_DELETED) ){
+  if ((state & (STATE_SWITCHING | STATE_SUPERSEDED)) && !(state & STATE_DELETED)) {
     int rc = finish_switch(s);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     state = atomic_load_explicit(word_of_state, memory_order_acquire);
   }
-  if( state & (STATE_SWITCHING|STATE_SUPERSEDED|STATE_DELETED) ){
-    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path, state&STATE_DELETED ? "deleted" : "replaced");
+  if (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) {
+    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path,
+                state & STATE_DELETED ? "deleted" : "replaced");
   }
-  if( state & STATE_POISONED ) return commit_poisoned(s);
+  if (state & STATE_POISONED) return commit_poisoned(s);
   return commit_begin_session(s);
 }
 
 enum { LOCKED_BYTE = 1, LOCKED_BIASED = 2 };
 
 /* Under held_mutex, held was 0. */
-static int lock_process(store *s, uint64_t deadline, int timeout_ms){
+static int lock_process(store *s, uint64_t deadline, int timeout_ms) {
   int rc = MAPH_OK;
-  if( s->lockless ){
+  if (s->lockless) {
     s->locked = LOCKED_BYTE;
-  }else if( enter_biased(s) ){
+  } else if (enter_biased(s)) {
     s->locked = LOCKED_BIASED;
-    if( likely(!s->unsettled && (atomic_load_explicit(&header_of(s->write_base)->state, memory_order_relaxed) & STATE_FLAGS)==0) ) return MAPH_OK;
-  }else{
+    if (likely(!s->unsettled
+               && (atomic_load_explicit(&header_of(s->write_base)->state, memory_order_relaxed)
+                   & STATE_FLAGS)
+                      == 0))
+      return MAPH_OK;
+  } else {
     rc = take_byte(s, deadline, timeout_ms);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     s->locked = LOCKED_BYTE;
   }
   return between_writers(s);
 }
 
-static void unlock_process(store *s){
+static void unlock_process(store *s) {
   header *h = header_of(s->write_base);
-  if( s->locked==LOCKED_BIASED ){
+  if (s->locked == LOCKED_BIASED) {
     OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
     atomic_store_explicit(&h->busy, 0, memory_order_release);
-  }else if( s->locked==LOCKED_BYTE && !s->lockless ){
-    if( s->streak>=BIAS_AFTER && !s->unsettled && !s->unbiased && atomic_load(&h->busy)==0 && !waiting(s, os_clock_ns()) ){
+  } else if (s->locked == LOCKED_BYTE && !s->lockless) {
+    if (s->streak >= BIAS_AFTER && !s->unsettled && !s->unbiased && atomic_load(&h->busy) == 0
+        && !waiting(s, os_clock_ns())) {
       store_word(s->write_base, &h->bias, s->identity);
     }
     os_unlock(&s->lock, LOCK_WRITER);
@@ -250,69 +290,80 @@ static void unlock_process(store *s){
   s->locked = 0;
 }
 
-void lock_release(store *s){
+void lock_release(store *s) {
   pthread_mutex_lock(&s->held_mutex);
-  if( --s->held==0 ){
+  if (--s->held == 0) {
     unlock_process(s);
     pthread_cond_broadcast(&s->released);
   }
   pthread_mutex_unlock(&s->held_mutex);
 }
 
-/* ------------------------------------------------------------------------------------------------------ in this process */
+/* ------------------------------------------------------------------------------ in this process */
 
 /* A write takes about a microsecond; to sleep and be woken costs ten times that. */
-static void wait_awake(const store *s){
+static void wait_awake(const store *s) {
   int i;
-  for(i=0; i<SPINS && atomic_load_explicit(&s->turn_taken, memory_order_relaxed); i++) os_relax();
+  for (i = 0; i < SPINS && atomic_load_explicit(&s->turn_taken, memory_order_relaxed); i++)
+    os_relax();
 }
 
-static int wait_for_turn(store *s, uint64_t deadline, int timeout_ms){
+static int wait_for_turn(store *s, uint64_t deadline, int timeout_ms) {
   int rc = MAPH_OK;
   wait_awake(s);
   pthread_mutex_lock(&s->turn_mutex);
-  if( s->turn_taken ){
-    struct timespec t = { (time_t)(deadline/1000000000u), (long)(deadline%1000000000u) };
+  if (s->turn_taken) {
+    struct timespec t = { (time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u) };
     s->turn_waiters++;
-    while( s->turn_taken && rc==MAPH_OK ){
-      if( timeout_ms==0 || pthread_cond_timedwait(&s->turn_free, &s->turn_mutex, &t)==ETIMEDOUT ) rc = MAPH_BUSY;
+    while (s->turn_taken && rc == MAPH_OK) {
+      if (timeout_ms == 0 || pthread_cond_timedwait(&s->turn_free, &s->turn_mutex, &t) == ETIMEDOUT)
+        rc = MAPH_BUSY;
     }
     s->turn_waiters--;
-    if( !s->turn_taken ) rc = MAPH_OK;
+    if (!s->turn_taken) rc = MAPH_OK;
   }
-  if( rc==MAPH_OK ) s->turn_taken = 1;
+  if (rc == MAPH_OK) s->turn_taken = 1;
   pthread_mutex_unlock(&s->turn_mutex);
-  return rc==MAPH_OK ? rc : fail(MAPH_BUSY, "%s: another transaction of this process held the store for all of %d ms: end it, or raise the busy timeout",
-                                 s->path, timeout_ms);
+  return rc == MAPH_OK ? rc
+                       : fail(MAPH_BUSY,
+                              "%s: another transaction of this process held the store for all of "
+                              "%d ms: end it, or raise the busy timeout",
+                              s->path, timeout_ms);
 }
 
-void lock_give_turn(store *s){
+void lock_give_turn(store *s) {
   pthread_mutex_lock(&s->turn_mutex);
   s->turn_taken = 0;
-  if( s->turn_waiters ) pthread_cond_signal(&s->turn_free);
+  if (s->turn_waiters) pthread_cond_signal(&s->turn_free);
   pthread_mutex_unlock(&s->turn_mutex);
 }
 
-/* With group commit one thread after another would keep the lock for ever.  When another process waits, or the live words must be looked at before
-** the next append, let it run out: nobody decides more while we have the turn. */
-static void let_lock_go(store *s){
-  if( !s->unbiased && (s->decided_first==NULL || (!s->unsettled && (s->lockless || !waiting(s, os_clock_ns())))) ) return;
+/* With group commit one thread after another would keep the lock for ever.  When another process
+** waits, or the live words must be looked at before the next append, let it run out: nobody decides
+** more while we have the turn. */
+static void let_lock_go(store *s) {
+  if (!s->unbiased
+      && (s->decided_first == NULL
+          || (!s->unsettled && (s->lockless || !waiting(s, os_clock_ns())))))
+    return;
   commit_wait_visible(s);
   pthread_mutex_lock(&s->held_mutex);
-  while( s->held>0 ) pthread_cond_wait(&s->released, &s->held_mutex);
+  while (s->held > 0) pthread_cond_wait(&s->released, &s->held_mutex);
   pthread_mutex_unlock(&s->held_mutex);
 }
 
-int lock_take(store *s, int timeout_ms){
-  uint64_t deadline = os_clock_ns()+(uint64_t)timeout_ms*1000000u;
+int lock_take(store *s, int timeout_ms) {
+  uint64_t deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
   int rc = wait_for_turn(s, deadline, timeout_ms);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   let_lock_go(s);
   pthread_mutex_lock(&s->held_mutex);
-  if( s->held==0 ) rc = lock_process(s, deadline, timeout_ms);
-  if( rc==MAPH_OK ) s->held++;
-  else if( s->held==0 && s->locked ) unlock_process(s);
+  if (s->held == 0) rc = lock_process(s, deadline, timeout_ms);
+  if (rc == MAPH_OK)
+    s->held++;
+  else if (s->held == 0 && s->locked)
+    unlock_process(s);
   pthread_mutex_unlock(&s->held_mutex);
-  if( rc!=MAPH_OK ) lock_give_turn(s);
+  if (rc != MAPH_OK) lock_give_turn(s);
   return rc;
 }

@@ -6,12 +6,15 @@
 
 #include "file/store.h"
 
-int  lock_open(store *s);                                            /* the lock file, and this process's mark in it: again, if it stayed open.  BUSY at once */
+/* the lock file, and this process's mark in it: again, if it stayed open.  BUSY at once */
+int lock_open(store *s);
 void lock_close(store *s);
-int  lock_take(store *s, int timeout_ms);                            /* the turn and the lock; then the store is whole and `last` current */
+/* the turn and the lock; then the store is whole and `last` current */
+int lock_take(store *s, int timeout_ms);
 void lock_give_turn(store *s);
-void lock_release(store *s);                                         /* one reason less to keep the lock */
-int  lock_alone(store *s);                                           /* no other process has the store open for writing; only with the lock */
-void lock_leave(store *s);                                           /* count as one of them no longer; with the lock */
+void lock_release(store *s); /* one reason less to keep the lock */
+/* no other process has the store open for writing; only with the lock */
+int lock_alone(store *s);
+void lock_leave(store *s); /* count as one of them no longer; with the lock */
 
 #endif

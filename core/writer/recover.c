@@ -1,19 +1,21 @@
 /*
 ** recover.c - after a power loss: believe only the log.
 **
-** The next writer's first act, under the lock.  Pages reach the disk in any order, so of a file that was
-** not closed cleanly only the log is believed: whole transactions whose checksums chain, from the start, up to the first that is not
-** whole.  Up to the newest good checkpoint, which was on disk before it was written, records are walked but not summed.  Then:
+** The next writer's first act, under the lock.  Pages reach the disk in any order, so of a file
+** that was not closed cleanly only the log is believed: whole transactions whose checksums chain,
+** from the start, up to the first that is not whole.  Up to the newest good checkpoint, which was
+** on disk before it was written, records are walked but not summed.  Then:
 **
-**   1. an epoch record with a random nonce is appended and flushed with all before it: stale pages of the life before, even of the same
-**      work done again, never chain to it
+**   1. an epoch record with a random nonce is appended and flushed with all before it: stale pages
+**      of the life before, even of the same work done again, never chain to it
 **   2. a new index is built behind it; links are set right
 **   3. the live words, then the boot identity: from then on the file is trusted
 **
-** A perfect hash was flushed before the file got its name and never changes: it is summed, and its keys need no slots.
+** A perfect hash was flushed before the file got its name and never changes: it is summed, and its
+** keys need no slots.
 **
-** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so versions go on at the next multiple of 2^32:
-** an ETag that someone saw never names other bytes.
+** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so
+** versions go on at the next multiple of 2^32: an ETag that someone saw never names other bytes.
 */
 #include "file/header.h"
 #include "file/log.h"
@@ -29,25 +31,27 @@
 
 
 /* An epoch record at `at` that continues chain. */
-static int epoch_follows(const view *v, uint64_t at, uint64_t chain, tip *t){
+static int epoch_follows(const view *v, uint64_t at, uint64_t chain, tip *t) {
   end_record e;
-  memcpy(&e, v->base+at, sizeof e);
-  if( record_verify(v, at, END_SIZE)!=MAPH_OK || e.chain!=record_chain(v->s->salt, chain, &e, 0) ) return 0;
-  *t = (tip){ at+END_SIZE, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
+  memcpy(&e, v->base + at, sizeof e);
+  if (record_verify(v, at, END_SIZE) != MAPH_OK
+      || e.chain != record_chain(v->s->salt, chain, &e, 0))
+    return 0;
+  *t = (tip){ at + END_SIZE, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
   return 1;
 }
 
 /* Walk, without summing, to the newest checkpoint. */
-static int walk_to_checkpoint(store *s, const view *v, tip *t){
+static int walk_to_checkpoint(store *s, const view *v, tip *t) {
   checkpoint c;
   uint64_t at = LOG_START, size;
   int kind;
   memset(t, 0, sizeof *t);
   t->end = LOG_START;
-  if( !header_best_checkpoint(s, header_of(v->base), &c) || c.offset>v->size ) return MAPH_OK;
-  while( at<c.offset ){
+  if (!header_best_checkpoint(s, header_of(v->base), &c) || c.offset > v->size) return MAPH_OK;
+  while (at < c.offset) {
     int rc = record_span(v, at, c.offset, &kind, &size);
-    if( rc!=MAPH_OK ) return rc;
+    if (rc != MAPH_OK) return rc;
     at += size;
   }
   *t = (tip){ c.offset, c.version, c.chain, c.records, c.bytes };
@@ -55,114 +59,122 @@ static int walk_to_checkpoint(store *s, const view *v, tip *t){
 }
 
 /* From a tip on: as many whole transactions as follow in chain. */
-static int walk_transactions(store *s, const view *v, tip *t){
+static int walk_transactions(store *s, const view *v, tip *t) {
   uint64_t at = t->end, size;
   struct maph_txn scratch;
   int kind;
   memset(&scratch, 0, sizeof scratch);
   scratch.s = s;
-  scratch.state = TXN_PREPARED;           /* look, adopt nothing */
-  while( at<v->size && record_span(v, at, v->size, &kind, &size)==MAPH_OK ){
-    if( kind==KIND_EPOCH ){
-      if( !epoch_follows(v, at, t->chain, t) ) break;
+  scratch.state = TXN_PREPARED; /* look, adopt nothing */
+  while (at < v->size && record_span(v, at, v->size, &kind, &size) == MAPH_OK) {
+    if (kind == KIND_EPOCH) {
+      if (!epoch_follows(v, at, t->chain, t)) break;
       at = t->end;
-    }else if( kind==KIND_PAD || kind==KIND_EXTENT ){
-      if( record_verify(v, at, size)!=MAPH_OK ) break;
+    } else if (kind == KIND_PAD || kind == KIND_EXTENT) {
+      if (record_verify(v, at, size) != MAPH_OK) break;
       at += size;
-    }else{
-      if( commit_replay(&scratch, at, v->size, t->chain, t)!=1 ) break;
+    } else {
+      if (commit_replay(&scratch, at, v->size, t->chain, t) != 1) break;
       at = t->end;
     }
   }
-  if( t->end<LOG_START+END_SIZE ) return fail_corrupt(s->path, LOG_START, "the log does not begin with the record that opens it");
+  if (t->end < LOG_START + END_SIZE)
+    return fail_corrupt(s->path, LOG_START, "the log does not begin with the record that opens it");
   return MAPH_OK;
 }
 
-int recover_append_epoch(store *s, uint64_t at){
-  uint64_t back = (s->last.end-END_SIZE)/8, version = (s->last.version|UINT32_MAX)+1;
+int recover_append_epoch(store *s, uint64_t at) {
+  uint64_t back = (s->last.end - END_SIZE) / 8, version = (s->last.version | UINT32_MAX) + 1;
   end_record e;
   int rc;
-  if( version>VERSION_MAX ) return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
+  if (version > VERSION_MAX)
+    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
   memset(&e, 0, sizeof e);
   e.head.kind = KIND_EPOCH;
   e.head.back_low = (uint32_t)back;
-  e.head.version_prev = version | (back>>32)<<48;
+  e.head.version_prev = version | (back >> 32) << 48;
   os_random(&e.start, sizeof e.start);
   e.records = s->last.records;
   e.bytes = s->last.bytes;
   e.chain = record_chain(s->salt, s->last.chain, &e, 0);
   s->space_end = at;
   s->populated = 0;
-  rc = log_room(s, at+END_SIZE);
-  if( rc==MAPH_OK ) rc = log_write_end(s, at, &e);
-  if( rc==MAPH_OK ) rc = os_flush(s->write_base, s->path, LOG_START, at+END_SIZE);
-  if( rc!=MAPH_OK ) return rc;
-  s->last = (tip){ at+END_SIZE, version, e.chain, e.records, e.bytes };
+  rc = log_room(s, at + END_SIZE);
+  if (rc == MAPH_OK) rc = log_write_end(s, at, &e);
+  if (rc == MAPH_OK) rc = os_flush(s->write_base, s->path, LOG_START, at + END_SIZE);
+  if (rc != MAPH_OK) return rc;
+  s->last = (tip){ at + END_SIZE, version, e.chain, e.records, e.bytes };
   s->space_end = s->last.end;
   return MAPH_OK;
 }
 
-static int index_record(store *s, const item *it){
-  pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset, it->prev };
+static int index_record(store *s, const item *it) {
+  pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
+                it->prev };
   int rc = index_reserve(s, &p, 1, NULL);
-  return rc==MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
+  return rc == MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
 }
 
-/* The newest record of a key has no successor: a link in it was stored for a transaction that is lost, whose bytes may still lie there,
-** whole, under a pad or an index piece.  All others' links were stored when their successors went into the index. */
-static int mend_link(store *s, const view *v, const item *it){
+/* The newest record of a key has no successor: a link in it was stored for a transaction that is
+** lost, whose bytes may still lie there, whole, under a pad or an index piece.  All others' links
+** were stored when their successors went into the index. */
+static int mend_link(store *s, const view *v, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
   item newest;
   int rc;
-  if( atomic_load(word_at(v->base, it->offset))==0 ) return MAPH_OK;
+  if (atomic_load(word_at(v->base, it->offset)) == 0) return MAPH_OK;
   rc = index_find(v, key, index_hash(s, key), &newest);
-  if( rc==MAPH_OK && newest.offset==it->offset ) store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+  if (rc == MAPH_OK && newest.offset == it->offset)
+    store_word(s->write_base, word_at(s->write_base, it->offset), 0);
   return rc;
 }
 
 /* Each put and delete below limit: into the index (pass 0), then its link (pass 1). */
-static int each_record(store *s, uint64_t limit, int pass){
+static int each_record(store *s, uint64_t limit, int pass) {
   uint64_t at = LOG_START, size;
   int rc = MAPH_OK, kind;
   view v;
   item it;
-  while( rc==MAPH_OK && at<limit ){
+  while (rc == MAPH_OK && at < limit) {
     view_for_writing(s, limit, &v);
     rc = record_span(&v, at, limit, &kind, &size);
-    if( rc==MAPH_OK && (kind==KIND_PUT || kind==KIND_DELETE) ){
+    if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
       rc = record_item(&v, at, limit, &it);
-      if( rc==MAPH_OK && pass==0 && !is_frozen(s, at) ) rc = index_record(s, &it);
-      if( rc==MAPH_OK && pass==1 ) rc = mend_link(s, &v, &it);
+      if (rc == MAPH_OK && pass == 0 && !is_frozen(s, at)) rc = index_record(s, &it);
+      if (rc == MAPH_OK && pass == 1) rc = mend_link(s, &v, &it);
     }
     at += size;
   }
   return rc;
 }
 
-int recover_in_place(store *s){
+int recover_in_place(store *s) {
   header *h;
   uint64_t limit;
   view v;
-  int rc = store_see_size(s, LOG_START+END_SIZE);
-  if( rc!=MAPH_OK ) return rc;
+  int rc = store_see_size(s, LOG_START + END_SIZE);
+  if (rc != MAPH_OK) return rc;
   view_for_writing(s, 0, &v);
   rc = perfect_verify(s, v.base);
-  if( rc==MAPH_OK ) rc = walk_to_checkpoint(s, &v, &s->last);
-  if( rc==MAPH_OK ) rc = walk_transactions(s, &v, &s->last);
-  if( rc==MAPH_OK ) rc = perfect_within(s, s->last.end);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc == MAPH_OK) rc = walk_to_checkpoint(s, &v, &s->last);
+  if (rc == MAPH_OK) rc = walk_transactions(s, &v, &s->last);
+  if (rc == MAPH_OK) rc = perfect_within(s, s->last.end);
+  if (rc != MAPH_OK) return rc;
   limit = s->last.end;
-  store_word(s->write_base, &header_of(s->write_base)->boot, 0);     /* until this is done nobody trusts what it leaves */
+  /* until this is done nobody trusts what it leaves */
+  store_word(s->write_base, &header_of(s->write_base)->boot, 0);
   store_word(s->write_base, &header_of(s->write_base)->end, limit);
   rc = recover_append_epoch(s, limit);
-  if( rc!=MAPH_OK ) return rc;
+  if (rc != MAPH_OK) return rc;
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  store_word(s->write_base, &header_of(s->write_base)->state, atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
+  store_word(s->write_base, &header_of(s->write_base)->state,
+             atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
   store_word(s->write_base, &header_of(s->write_base)->moved, 0);
-  rc = index_create(s, MIN(s->last.records-MIN(s->last.records, s->perfect.keys), (limit-LOG_START)/RECORD_HEAD));
-  if( rc==MAPH_OK ) rc = each_record(s, limit, 0);
-  if( rc==MAPH_OK ) rc = each_record(s, limit, 1);
-  if( rc!=MAPH_OK ) return rc;
+  rc = index_create(s, MIN(s->last.records - MIN(s->last.records, s->perfect.keys),
+                           (limit - LOG_START) / RECORD_HEAD));
+  if (rc == MAPH_OK) rc = each_record(s, limit, 0);
+  if (rc == MAPH_OK) rc = each_record(s, limit, 1);
+  if (rc != MAPH_OK) return rc;
   h = header_of(s->write_base);
   store_word(s->write_base, &h->flushed, 0);
   store_word(s->write_base, &h->committed, s->last.end);

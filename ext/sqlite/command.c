@@ -6,30 +6,37 @@
 **     sync        everything committed is on disk when the statement ends, whatever sync= says
 **     compact     give the room of overwritten and deleted rows back
 **     optimize    the same, and freeze a perfect hash over all keys: faster to read, still writable
-** They work on what is committed, so they are refused inside BEGIN ... COMMIT.  check reads only, and so runs on a table with mode=ro too.
+** They work on what is committed, so they are refused inside BEGIN ... COMMIT.  check reads only,
+** and so runs on a table with mode=ro too.
 **
 ** EXAMPLE
 **     INSERT INTO products(products) VALUES('compact');
-**     SELECT bytes_before - bytes_after AS given_back, records, took_ns/1e9 AS seconds FROM maph_result('products.maph');
+**     SELECT bytes_before - bytes_after AS given_back, records, took_ns/1e9 AS seconds FROM
+**     maph_result('products.maph');
 **
-** What a command did is kept with the store of its connection (sql_store.result), until the next one or until no table or statement of
-** the connection holds the store any more.
+** What a command did is kept with the store of its connection (sql_store.result), until the next
+** one or until no table or statement of the connection holds the store any more.
 **
-** LOCKING.  xBegin came first and took the writer lock; a command gives it back.  compact and optimize let readers and writers go on, in this and in
-** other processes, and take it themselves for a moment; cursors that are open keep the file they began with.
+** LOCKING.  xBegin came first and took the writer lock; a command gives it back.  compact and
+** optimize let readers and writers go on, in this and in other processes, and take it themselves
+** for a moment; cursors that are open keep the file they began with.
 **
-** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and quick_check no more than opens the store.
+** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and
+** quick_check no more than opens the store.
 */
 #include "sql.h"
 #include <time.h>
 
-/* ------------------------------------------------------------------------------------------------------- check */
+/* ---------------------------------------------------------------------------------------- check */
 
-typedef struct finding { uint64_t offset, count; char *sentence; } finding;
+typedef struct finding {
+  uint64_t offset, count;
+  char *sentence;
+} finding;
 
-static int note_problem(void *arg, uint64_t offset, const char *sentence){
+static int note_problem(void *arg, uint64_t offset, const char *sentence) {
   finding *p = arg;
-  if( p->count++==0 ){
+  if (p->count++ == 0) {
     p->offset = offset;
     p->sentence = sqlite3_mprintf("%s", sentence);
   }
@@ -37,139 +44,153 @@ static int note_problem(void *arg, uint64_t offset, const char *sentence){
 }
 
 /* Walk the store that `reader` has open; the sentence tells of the first problem. */
-static int check_all(sql_table *t){
+static int check_all(sql_table *t) {
   finding p = { 0, 0, NULL };
   sql_store *s = t->store;
   int rc = store_error(s->reader, maph_check(s->reader, note_problem, &p), &t->base.zErrMsg);
-  if( rc==SQLITE_CORRUPT_VTAB && p.sentence ){
-    rc = fail(&t->base.zErrMsg, rc, strstr(p.sentence, s->path)
-              ? sqlite3_mprintf("%s (problems in all: %lld)", p.sentence, (long long)p.count)
-              : sqlite3_mprintf("%s: offset %lld: %s (problems in all: %lld)", s->path, (long long)p.offset, p.sentence, (long long)p.count));
+  if (rc == SQLITE_CORRUPT_VTAB && p.sentence) {
+    rc = fail(&t->base.zErrMsg, rc,
+              strstr(p.sentence, s->path)
+                  ? sqlite3_mprintf("%s (problems in all: %lld)", p.sentence, (long long)p.count)
+                  : sqlite3_mprintf("%s: offset %lld: %s (problems in all: %lld)", s->path,
+                                    (long long)p.offset, p.sentence, (long long)p.count));
   }
   sqlite3_free(p.sentence);
   return rc;
 }
 
-/* ---------------------------------------------------------------------------------------------------- commands */
+/* ------------------------------------------------------------------------------------- commands */
 
 /* Of a command that rewrites nothing: what it looked at. */
-static int note_size(sql_store *s, maph *m, maph_rewrite *figures, char **message){
+static int note_size(sql_store *s, maph *m, maph_rewrite *figures, char **message) {
   maph_stats stats;
   int rc = store_error(m, maph_stat(m, &stats), message);
-  if( rc!=SQLITE_OK ) return rc;
+  if (rc != SQLITE_OK) return rc;
   figures->records = stats.records;
   figures->bytes_before = figures->bytes_after = stats.file_bytes;
   s->records = (sqlite3_int64)stats.records;
   return rc;
 }
 
-static int command_check(sql_table *t, maph_rewrite *figures){
+static int command_check(sql_table *t, maph_rewrite *figures) {
   int rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
-  if( rc==SQLITE_OK ) rc = note_size(t->store, t->store->reader, figures, &t->base.zErrMsg);
-  return rc==SQLITE_OK ? check_all(t) : rc;
+  if (rc == SQLITE_OK) rc = note_size(t->store, t->store->reader, figures, &t->base.zErrMsg);
+  return rc == SQLITE_OK ? check_all(t) : rc;
 }
 
-static int command_sync(sql_table *t, maph_rewrite *figures){
+static int command_sync(sql_table *t, maph_rewrite *figures) {
   maph *m = t->store->writer;
   int rc = store_error(m, maph_sync(m), &t->base.zErrMsg);
-  return rc==SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
+  return rc == SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
 }
 
 /* sqlite3_interrupt() stops a rewrite where SQLite tells of it. */
-static int interrupted(void *db, const char *phase, uint64_t done, uint64_t total){
-  (void)db; (void)phase; (void)done; (void)total;
-#if SQLITE_VERSION_NUMBER>=3041000
-  if( sqlite3_libversion_number()>=3041000 ) return sqlite3_is_interrupted(db);
+static int interrupted(void *db, const char *phase, uint64_t done, uint64_t total) {
+  (void)db;
+  (void)phase;
+  (void)done;
+  (void)total;
+#if SQLITE_VERSION_NUMBER >= 3041000
+  if (sqlite3_libversion_number() >= 3041000) return sqlite3_is_interrupted(db);
 #endif
   return 0;
 }
 
-static int rewrite(sql_table *t, int (*how)(maph*, maph_progress_fn, void*), maph_rewrite *figures){
+static int rewrite(sql_table *t, int (*how)(maph *, maph_progress_fn, void *),
+                   maph_rewrite *figures) {
   maph *m = t->store->writer;
   int rc = how(m, interrupted, t->connection->db);
-  if( rc==MAPH_OK ) rc = maph_rewritten(m, figures);
+  if (rc == MAPH_OK) rc = maph_rewritten(m, figures);
   return store_error(m, rc, &t->base.zErrMsg);
 }
 
-static int command_compact(sql_table *t, maph_rewrite *figures){
+static int command_compact(sql_table *t, maph_rewrite *figures) {
   return rewrite(t, maph_compact, figures);
 }
 
-static int command_optimize(sql_table *t, maph_rewrite *figures){
+static int command_optimize(sql_table *t, maph_rewrite *figures) {
   return rewrite(t, maph_optimize, figures);
 }
 
 static const struct command {
   const char *name;
-  int writes;                  /* store->writer is open when it runs */
-  int (*run)(sql_table*, maph_rewrite *figures);
+  int writes; /* store->writer is open when it runs */
+  int (*run)(sql_table *, maph_rewrite *figures);
 } commands[] = {
-  { "check",    0, command_check },
-  { "sync",     1, command_sync },
-  { "compact",  1, command_compact },
+  { "check", 0, command_check },
+  { "sync", 1, command_sync },
+  { "compact", 1, command_compact },
   { "optimize", 1, command_optimize },
 };
 
-static const struct command *find_command(const char *name){
+static const struct command *find_command(const char *name) {
   size_t i;
-  for(i=0; i<sizeof(commands)/sizeof(commands[0]); i++){
-    if( sqlite3_stricmp(name, commands[i].name)==0 ) return &commands[i];
+  for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+    if (sqlite3_stricmp(name, commands[i].name) == 0) return &commands[i];
   }
   return NULL;
 }
 
-static uint64_t clock_ns(void){
+static uint64_t clock_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec*1000000000 + (uint64_t)t.tv_nsec;
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static int run(sql_table *t, const struct command *c){
+static int run(sql_table *t, const struct command *c) {
   sql_result result = { c->name, { 0 } };
   uint64_t started = clock_ns();
   int rc = SQLITE_OK;
-  if( c->writes && !(table_may(t) & STORE_MAY_WRITE) ){
-    return fail(&t->base.zErrMsg, SQLITE_READONLY, sqlite3_mprintf("%s is read-only: %s writes", t->name, c->name));
+  if (c->writes && !(table_may(t) & STORE_MAY_WRITE)) {
+    return fail(&t->base.zErrMsg, SQLITE_READONLY,
+                sqlite3_mprintf("%s is read-only: %s writes", t->name, c->name));
   }
-  if( c->writes ) rc = store_open_writer(t->store, table_may(t), &t->base.zErrMsg);
-  if( rc==SQLITE_OK ) rc = c->run(t, &result.figures);
-  if( rc!=SQLITE_OK ) return rc;
-  if( result.figures.took_ns==0 ) result.figures.took_ns = clock_ns()-started;
+  if (c->writes) rc = store_open_writer(t->store, table_may(t), &t->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = c->run(t, &result.figures);
+  if (rc != SQLITE_OK) return rc;
+  if (result.figures.took_ns == 0) result.figures.took_ns = clock_ns() - started;
   t->store->result = result;
   return SQLITE_OK;
 }
 
-int command_run(sql_table *t, sqlite3_value *word){
-  const char *name = (const char*)sqlite3_value_text(word);
+int command_run(sql_table *t, sqlite3_value *word) {
+  const char *name = (const char *)sqlite3_value_text(word);
   const struct command *c;
   sql_store *s = t->store;
-  if( name==NULL ) return SQLITE_NOMEM;
+  if (name == NULL) return SQLITE_NOMEM;
   c = find_command(name);
-  if( c==NULL ){
-    return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf(
-        "maph: no command \"%.100s\": there are check, sync, compact and optimize, as in INSERT INTO %s(%s) VALUES('check')", name, t->name, t->name));
+  if (c == NULL) {
+    return fail(&t->base.zErrMsg, SQLITE_ERROR,
+                sqlite3_mprintf("maph: no command \"%.100s\": there are check, sync, compact and "
+                                "optimize, as in INSERT INTO %s(%s) VALUES('check')",
+                                name, t->name, t->name));
   }
-  if( !sqlite3_get_autocommit(t->connection->db) || (s->txn && maph_txn_operations(s->txn)>0) ){
-    return fail(&t->base.zErrMsg, SQLITE_ERROR, sqlite3_mprintf(
-        "maph: '%s' works on what is committed and cannot run inside a transaction", c->name));
+  if (!sqlite3_get_autocommit(t->connection->db) || (s->txn && maph_txn_operations(s->txn) > 0)) {
+    return fail(
+        &t->base.zErrMsg, SQLITE_ERROR,
+        sqlite3_mprintf("maph: '%s' works on what is committed and cannot run inside a transaction",
+                        c->name));
   }
   store_rollback(s);
   return run(t, c);
 }
 
-/* ------------------------------------------------------------------------------------------ PRAGMA integrity_check */
+/* ----------------------------------------------------------------------- PRAGMA integrity_check */
 
-#if SQLITE_VERSION_NUMBER>=3044000
-/* What is wrong with the store is a row of the pragma's answer, in *problem; only a lack of memory is an error. */
-int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags, char **problem){
-  sql_table *t = (sql_table*)vtab;
+#if SQLITE_VERSION_NUMBER >= 3044000
+/* What is wrong with the store is a row of the pragma's answer, in *problem; only a lack of memory
+** is an error. */
+int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
+                      char **problem) {
+  sql_table *t = (sql_table *)vtab;
   int quick = flags & 1, rc;
-  if( t->is_function ) return SQLITE_OK;
+  if (t->is_function) return SQLITE_OK;
   rc = table_use(t);
-  if( rc==SQLITE_OK ) rc = store_open_reader(t->store, 0, &vtab->zErrMsg);
-  if( rc==SQLITE_OK && !quick ) rc = check_all(t);
-  if( rc!=SQLITE_OK && rc!=SQLITE_NOMEM ){
-    *problem = sqlite3_mprintf("maph table %s.%s: %s", schema, name, vtab->zErrMsg ? vtab->zErrMsg : sqlite3_errstr(rc));
+  if (rc == SQLITE_OK) rc = store_open_reader(t->store, 0, &vtab->zErrMsg);
+  if (rc == SQLITE_OK && !quick) rc = check_all(t);
+  if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
+    *problem = sqlite3_mprintf("maph table %s.%s: %s", schema, name,
+                               vtab->zErrMsg ? vtab->zErrMsg : sqlite3_errstr(rc));
     rc = *problem ? SQLITE_OK : SQLITE_NOMEM;
   }
   sqlite3_free(vtab->zErrMsg);

@@ -2,21 +2,24 @@
 ** option.c - the words of USING maph('file', option=word, ...), and which file a path means.
 **
 **     word                        default    meaning
-**     mode=ro                                read only: no lock, no write, whatever the permissions of the file
+**     mode=ro  read only: no lock, no write, whatever the permissions of the file
 **     mode=rw                                read and write a store that exists
 **     mode=rwc                               the same; made by the first write if it is missing
-**                                 (none)     rw, and CREATE VIRTUAL TABLE makes the store if it is missing
+**                                 (none)  rw, and CREATE VIRTUAL TABLE makes the store if it is
+**                                   missing
 **     sync=off|normal|full        normal     what a COMMIT waits for; see maph.h, DURABILITY
-**     busy_timeout=MILLISECONDS   5000       how long a write waits for another writer before SQLITE_BUSY
-**     ttl=SECONDS                 none       default of expires_at: a row put now is gone after so many seconds
+**     busy_timeout=MILLISECONDS  5000  how long a write waits for another writer before SQLITE_BUSY
+**     ttl=SECONDS  none  default of expires_at: a row put now is gone after so many seconds
 **
-** PATHS.  A relative path starts at the folder of the main database, so that the two files may move together; without one
-** (":memory:") at the current folder.  Links are followed here, once: what is opened, shared between tables and compared with
-** the allowed folders is the resolved name.
+** PATHS.  A relative path starts at the folder of the main database, so that the two files may move
+** together; without one (":memory:") at the current folder.  Links are followed here, once: what is
+** opened, shared between tables and compared with the allowed folders is the resolved name.
 **
-** TRUST.  A database file from a stranger may hold CREATE VIRTUAL TABLE notes USING maph('/home/you/private.maph').  So connecting to a
-** table opens nothing, and on a connection that is defensive (SQLITE_DBCONFIG_DEFENSIVE) or does not trust its schema (PRAGMA
-** trusted_schema=off) only files below the folders in the environment's MAPH_SQL_ALLOW are opened: "/srv/data:/var/cache/app".
+** TRUST.  A database file from a stranger may hold CREATE VIRTUAL TABLE notes USING
+** maph('/home/you/private.maph').  So connecting to a table opens nothing, and on a connection that
+** is defensive (SQLITE_DBCONFIG_DEFENSIVE) or does not trust its schema (PRAGMA trusted_schema=off)
+** only files below the folders in the environment's MAPH_SQL_ALLOW are opened:
+** "/srv/data:/var/cache/app".
 */
 #include "sql.h"
 #include <errno.h>
@@ -24,257 +27,288 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ------------------------------------------------------------------------------------------------------- words */
+/* ---------------------------------------------------------------------------------------- words */
 
-/* A copy of z[0..n) without the blanks around it, and without the quotes if it is quoted.  NULL: no memory. */
-static char *unquoted(const char *z, int n){
+/* A copy of z[0..n) without the blanks around it, and without the quotes if it is quoted.  NULL: no
+** memory. */
+static char *unquoted(const char *z, int n) {
   char *copy, close, *out;
-  while( n>0 && (z[0]==' ' || z[0]=='\t' || z[0]=='\n' || z[0]=='\r') ){ z++; n--; }
-  while( n>0 && (z[n-1]==' ' || z[n-1]=='\t' || z[n-1]=='\n' || z[n-1]=='\r') ) n--;
-  copy = out = sqlite3_malloc(n+1);
-  if( copy==NULL ) return NULL;
-  close = n>=2 && strchr("'\"`[", z[0]) ? (z[0]=='[' ? ']' : z[0]) : 0;
-  if( close==0 || z[n-1]!=close ){
+  while (n > 0 && (z[0] == ' ' || z[0] == '\t' || z[0] == '\n' || z[0] == '\r')) {
+    z++;
+    n--;
+  }
+  while (n > 0 && (z[n - 1] == ' ' || z[n - 1] == '\t' || z[n - 1] == '\n' || z[n - 1] == '\r'))
+    n--;
+  copy = out = sqlite3_malloc(n + 1);
+  if (copy == NULL) return NULL;
+  close = n >= 2 && strchr("'\"`[", z[0]) ? (z[0] == '[' ? ']' : z[0]) : 0;
+  if (close == 0 || z[n - 1] != close) {
     memcpy(copy, z, (size_t)n);
     copy[n] = 0;
     return copy;
   }
-  for(z++, n-=2; n>0; n--, z++){
+  for (z++, n -= 2; n > 0; n--, z++) {
     *out++ = *z;
-    if( *z==close && n>1 && z[1]==close ){ z++; n--; }
+    if (*z == close && n > 1 && z[1] == close) {
+      z++;
+      n--;
+    }
   }
   *out = 0;
   return copy;
 }
 
 /* A whole number from 0 to max, or -1. */
-static sqlite3_int64 whole_number(const char *z, sqlite3_int64 max){
+static sqlite3_int64 whole_number(const char *z, sqlite3_int64 max) {
   sqlite3_int64 n = 0;
-  if( z[0]==0 ) return -1;
-  for(; *z; z++){
-    if( *z<'0' || *z>'9' ) return -1;
-    n = n*10 + (*z - '0');
-    if( n>max ) return -1;
+  if (z[0] == 0) return -1;
+  for (; *z; z++) {
+    if (*z < '0' || *z > '9') return -1;
+    n = n * 10 + (*z - '0');
+    if (n > max) return -1;
   }
   return n;
 }
 
 /* The place of word among the NULL-ended words, or -1. */
-static int place_among(const char *word, const char *const *words){
+static int place_among(const char *word, const char *const *words) {
   int i;
-  for(i=0; words[i]; i++){
-    if( sqlite3_stricmp(word, words[i])==0 ) return i;
+  for (i = 0; words[i]; i++) {
+    if (sqlite3_stricmp(word, words[i]) == 0) return i;
   }
   return -1;
 }
 
-static int set_mode(sql_options *o, const char *word){
+static int set_mode(sql_options *o, const char *word) {
   static const char *const words[] = { "ro", "rw", "rwc", NULL };
   static const int modes[] = { OPTION_RO, OPTION_RW, OPTION_RWC };
   int i = place_among(word, words);
-  if( i<0 ) return 0;
+  if (i < 0) return 0;
   o->mode = modes[i];
   return 1;
 }
 
-static int set_sync(sql_options *o, const char *word){
+static int set_sync(sql_options *o, const char *word) {
   static const char *const words[] = { "off", "normal", "full", NULL };
   static const int levels[] = { MAPH_SYNC_OFF, MAPH_SYNC_NORMAL, MAPH_SYNC_FULL };
   int i = place_among(word, words);
-  if( i<0 ) return 0;
+  if (i < 0) return 0;
   o->sync = levels[i];
   return 1;
 }
 
-static int set_busy_timeout(sql_options *o, const char *word){
+static int set_busy_timeout(sql_options *o, const char *word) {
   o->busy_timeout_ms = (int)whole_number(word, INT_MAX);
-  return o->busy_timeout_ms>=0;
+  return o->busy_timeout_ms >= 0;
 }
 
-static int set_ttl(sql_options *o, const char *word){
-  o->ttl_ms = whole_number(word, (sqlite3_int64)100*366*24*3600)*1000;
-  return o->ttl_ms>0;
+static int set_ttl(sql_options *o, const char *word) {
+  o->ttl_ms = whole_number(word, (sqlite3_int64)100 * 366 * 24 * 3600) * 1000;
+  return o->ttl_ms > 0;
 }
 
 static const struct word {
   const char *name, *example, *choices;
-  int (*set)(sql_options*, const char*);
+  int (*set)(sql_options *, const char *);
 } words[] = {
-  { "mode",         "mode=ro",           "ro, rw or rwc",                             set_mode },
-  { "sync",         "sync=full",         "off, normal or full",                       set_sync },
-  { "busy_timeout", "busy_timeout=5000", "milliseconds, 0 or more",                   set_busy_timeout },
-  { "ttl",          "ttl=3600",          "whole seconds, at least 1, at most a century", set_ttl },
+  { "mode", "mode=ro", "ro, rw or rwc", set_mode },
+  { "sync", "sync=full", "off, normal or full", set_sync },
+  { "busy_timeout", "busy_timeout=5000", "milliseconds, 0 or more", set_busy_timeout },
+  { "ttl", "ttl=3600", "whole seconds, at least 1, at most a century", set_ttl },
 };
-#define WORD_COUNT ((int)(sizeof(words)/sizeof(words[0])))
+#define WORD_COUNT ((int)(sizeof(words) / sizeof(words[0])))
 
 /* Which option the text sets: the index in words, -1 if none.  *value: behind its '='. */
-static int word_of(const char *text, const char **value){
+static int word_of(const char *text, const char **value) {
   const char *equals = strchr(text, '=');
   int i, n;
-  if( equals==NULL || strchr("'\"`[", text[0]) ) return -1;
-  for(n=(int)(equals-text); n>0 && text[n-1]==' '; n--){}
-  *value = equals+1;
-  for(i=0; i<WORD_COUNT; i++){
-    if( n==(int)strlen(words[i].name) && sqlite3_strnicmp(text, words[i].name, n)==0 ) return i;
+  if (equals == NULL || strchr("'\"`[", text[0])) return -1;
+  for (n = (int)(equals - text); n > 0 && text[n - 1] == ' '; n--) {}
+  *value = equals + 1;
+  for (i = 0; i < WORD_COUNT; i++) {
+    if (n == (int)strlen(words[i].name) && sqlite3_strnicmp(text, words[i].name, n) == 0) return i;
   }
   return -1;
 }
 
-static int parse_word(sql_options *o, const char *text, unsigned *seen, char **message){
+static int parse_word(sql_options *o, const char *text, unsigned *seen, char **message) {
   const char *value = "";
   char *word;
   int rc = SQLITE_OK, i = word_of(text, &value);
-  if( i<0 ){
-    return fail(message, SQLITE_ERROR, sqlite3_mprintf(
-        "maph: unknown option \"%.100s\": there are mode, sync, busy_timeout and ttl, as in maph('cache.maph', mode=ro)", text));
+  if (i < 0) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: unknown option \"%.100s\": there are mode, sync, "
+                                "busy_timeout and ttl, as in maph('cache.maph', mode=ro)",
+                                text));
   }
-  if( *seen & (1u<<i) ) return fail(message, SQLITE_ERROR, sqlite3_mprintf("maph: option %s is given twice", words[i].name));
-  *seen |= 1u<<i;
+  if (*seen & (1u << i))
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: option %s is given twice", words[i].name));
+  *seen |= 1u << i;
   word = unquoted(value, (int)strlen(value));
-  if( word==NULL ) return SQLITE_NOMEM;
-  if( !words[i].set(o, word) ){
-    rc = fail(message, SQLITE_ERROR, sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"",
-                                                     words[i].name, words[i].choices, words[i].example, word));
+  if (word == NULL) return SQLITE_NOMEM;
+  if (!words[i].set(o, word)) {
+    rc = fail(message, SQLITE_ERROR,
+              sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"", words[i].name,
+                              words[i].choices, words[i].example, word));
   }
   sqlite3_free(word);
   return rc;
 }
 
-int option_parse(sql_options *o, int argc, const char *const *argv, char **message){
+int option_parse(sql_options *o, int argc, const char *const *argv, char **message) {
   const char *value;
   unsigned seen = 0;
   int i, rc = SQLITE_OK;
   memset(o, 0, sizeof(*o));
   o->mode = OPTION_RWC;
   o->busy_timeout_ms = -1;
-  if( argc<1 || word_of(argv[0], &value)>=0 ){
-    return fail(message, SQLITE_ERROR, sqlite3_mprintf("maph: name the file first, as in USING maph('cache.maph')"));
+  if (argc < 1 || word_of(argv[0], &value) >= 0) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: name the file first, as in USING maph('cache.maph')"));
   }
   o->path = unquoted(argv[0], (int)strlen(argv[0]));
-  if( o->path==NULL ) return SQLITE_NOMEM;
-  if( o->path[0]==0 ){
-    return fail(message, SQLITE_ERROR, sqlite3_mprintf("maph: the file has no name; write USING maph('cache.maph')"));
+  if (o->path == NULL) return SQLITE_NOMEM;
+  if (o->path[0] == 0) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: the file has no name; write USING maph('cache.maph')"));
   }
-  for(i=1; i<argc && rc==SQLITE_OK; i++) rc = parse_word(o, argv[i], &seen, message);
-  if( rc==SQLITE_OK && o->mode==OPTION_RO && (o->ttl_ms || o->sync) ){
-    rc = fail(message, SQLITE_ERROR, sqlite3_mprintf("maph: option %s is about writing, and mode=ro writes nothing",
-                                                     o->ttl_ms ? "ttl" : "sync"));
+  for (i = 1; i < argc && rc == SQLITE_OK; i++) rc = parse_word(o, argv[i], &seen, message);
+  if (rc == SQLITE_OK && o->mode == OPTION_RO && (o->ttl_ms || o->sync)) {
+    rc = fail(message, SQLITE_ERROR,
+              sqlite3_mprintf("maph: option %s is about writing, and mode=ro writes nothing",
+                              o->ttl_ms ? "ttl" : "sync"));
   }
   return rc;
 }
 
-void option_clear(sql_options *o){
+void option_clear(sql_options *o) {
   sqlite3_free(o->path);
   o->path = NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------------- paths */
+/* ---------------------------------------------------------------------------------------- paths */
 
 /* Is path, a real name, in that folder or below? */
-static int is_below(const char *path, const char *folder){
+static int is_below(const char *path, const char *folder) {
   char real[PATH_MAX];
   size_t length;
-  if( realpath(folder, real)==NULL ) return 0;
+  if (realpath(folder, real) == NULL) return 0;
   length = strlen(real);
-  return strncmp(path, real, length)==0 && (path[length]=='/' || length==1);
+  return strncmp(path, real, length) == 0 && (path[length] == '/' || length == 1);
 }
 
 /* Is path inside one of the folders that MAPH_SQL_ALLOW names? */
-static int allowed_by_environment(const char *path){
+static int allowed_by_environment(const char *path) {
   const char *list = getenv("MAPH_SQL_ALLOW");
   char *folder;
   size_t n;
   int found = 0;
-  for(; list && *list && !found; list += n + (list[n]==':')){
+  for (; list && *list && !found; list += n + (list[n] == ':')) {
     n = strcspn(list, ":");
-    if( list[0]!='/' || (folder = sqlite3_mprintf("%.*s", (int)n, list))==NULL ) continue;
+    if (list[0] != '/' || (folder = sqlite3_mprintf("%.*s", (int)n, list)) == NULL) continue;
     found = is_below(path, folder);
     sqlite3_free(folder);
   }
   return found;
 }
 
-/* The one name of a path, in real[PATH_MAX]: links in its folder are followed, and it itself if it is one.  0, or an errno. */
-static int real_name(const char *path, char *real){
-  const char *slash = strrchr(path, '/'), *name = slash ? slash+1 : path;
+/* The one name of a path, in real[PATH_MAX]: links in its folder are followed, and it itself if it
+** is one.  0, or an errno. */
+static int real_name(const char *path, char *real) {
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
   char *folder;
   size_t n;
   int error = 0;
-  if( realpath(path, real) ) return 0;
-  if( errno!=ENOENT || name[0]==0 ) return errno;
-  folder = slash ? sqlite3_mprintf("%.*s", (int)(name-path), path) : sqlite3_mprintf(".");
-  if( folder==NULL ) return ENOMEM;
-  if( realpath(folder, real)==NULL ) error = errno;
+  if (realpath(path, real)) return 0;
+  if (errno != ENOENT || name[0] == 0) return errno;
+  folder = slash ? sqlite3_mprintf("%.*s", (int)(name - path), path) : sqlite3_mprintf(".");
+  if (folder == NULL) return ENOMEM;
+  if (realpath(folder, real) == NULL) error = errno;
   sqlite3_free(folder);
-  if( error ) return error;
+  if (error) return error;
   n = strlen(real);
-  if( strlen(name)>=PATH_MAX-1-n ) return ENAMETOOLONG;
-  sprintf(real+n, "%s%s", n>1 ? "/" : "", name);
+  if (strlen(name) >= PATH_MAX - 1 - n) return ENAMETOOLONG;
+  sprintf(real + n, "%s%s", n > 1 ? "/" : "", name);
   return 0;
 }
 
-/* The file of the database called schema, or NULL: the VFS memdb has names that are no files.  TEMP,
-** which has no file, belongs to main. */
-static const char *database_file(sqlite3 *db, const char *schema){
+/* The file of the database called schema, or NULL: the VFS memdb has names that are no files.
+** TEMP, which has no file, belongs to main. */
+static const char *database_file(sqlite3 *db, const char *schema) {
   char *vfs = NULL;
   int is_memory;
-  if( sqlite3_stricmp(schema, "temp")==0 ) schema = "main";
+  if (sqlite3_stricmp(schema, "temp") == 0) schema = "main";
   sqlite3_file_control(db, schema, SQLITE_FCNTL_VFSNAME, &vfs);
-  is_memory = vfs && strncmp(vfs, "memdb", 5)==0;
+  is_memory = vfs && strncmp(vfs, "memdb", 5) == 0;
   sqlite3_free(vfs);
   return is_memory ? NULL : sqlite3_db_filename(db, schema);
 }
 
-/* In the folder of the database whose schema names the store, or below?  No file: the working directory. */
-static int is_beside_database(sqlite3 *db, const char *schema, const char *path){
+/* In the folder of the database whose schema names the store, or below?  No file: the working
+** directory. */
+static int is_beside_database(sqlite3 *db, const char *schema, const char *path) {
   const char *database = database_file(db, schema);
   const char *slash = database ? strrchr(database, '/') : NULL;
-  char *folder = slash ? sqlite3_mprintf("%.*s/", (int)(slash-database), database) : sqlite3_mprintf(".");
+  char *folder =
+      slash ? sqlite3_mprintf("%.*s/", (int)(slash - database), database) : sqlite3_mprintf(".");
   int found = folder && is_below(path, folder);
   sqlite3_free(folder);
   return found;
 }
 
-/* TRUST.  What the application states itself is its own: CREATE VIRTUAL TABLE, the functions, and the
-** table-valued form, which SQLite keeps out of views and triggers.  A stored schema may come from a
-** stranger: where the connection does not trust it, it reaches the stores beside its database and those
-** in the folders that MAPH_SQL_ALLOW names.  DEFENSIVE is about the database file and refuses nothing. */
-static int check_trust(sqlite3 *db, const char *schema, const char *path, char **message){
+/* TRUST.  What the application states itself is its own: CREATE VIRTUAL TABLE, the functions, and
+** the table-valued form, which SQLite keeps out of views and triggers.  A stored schema may come
+** from a stranger: where the connection does not trust it, it reaches the stores beside its
+** database and those in the folders that MAPH_SQL_ALLOW names.  DEFENSIVE is about the database
+** file and refuses nothing. */
+static int check_trust(sqlite3 *db, const char *schema, const char *path, char **message) {
   int trusted = 1;
   sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, -1, &trusted);
-  if( trusted || sqlite3_stricmp(schema, "temp")==0 || is_beside_database(db, schema, path)
-   || allowed_by_environment(path) ) return SQLITE_OK;
-  return fail(message, SQLITE_AUTH, sqlite3_mprintf(
-      "maph: \"%s\" may not be opened: it is not below the folder of the database whose schema names it, "
-      "and this connection does not trust its schema; if you do, use PRAGMA trusted_schema=on, or name "
-      "its folder in the environment, as in MAPH_SQL_ALLOW=/srv/data", path));
+  if (trusted || sqlite3_stricmp(schema, "temp") == 0 || is_beside_database(db, schema, path)
+      || allowed_by_environment(path))
+    return SQLITE_OK;
+  return fail(message, SQLITE_AUTH,
+              sqlite3_mprintf("maph: \"%s\" may not be opened: it is not below the folder of the "
+                              "database whose schema names it, "
+                              "and this connection does not trust its schema; if you do, use "
+                              "PRAGMA trusted_schema=on, or name "
+                              "its folder in the environment, as in MAPH_SQL_ALLOW=/srv/data",
+                              path));
 }
 
 int option_resolve(sqlite3 *db, const char *schema, int is_own, const char *path, char **resolved,
-                   char **message){
+                   char **message) {
   const char *database = database_file(db, schema);
   const char *slash = database ? strrchr(database, '/') : NULL;
   char *full, *real = NULL;
   int rc = SQLITE_NOMEM, error;
   *resolved = NULL;
-  if( strncmp(path, "file:", 5)==0 || path[0]==':' ){
-    return fail(message, SQLITE_CANTOPEN, sqlite3_mprintf("maph: \"%.100s\" is no file name; write it plainly, as in 'cache.maph'", path));
+  if (strncmp(path, "file:", 5) == 0 || path[0] == ':') {
+    return fail(
+        message, SQLITE_CANTOPEN,
+        sqlite3_mprintf("maph: \"%.100s\" is no file name; write it plainly, as in 'cache.maph'",
+                        path));
   }
-  if( path[0]=='/' || slash==NULL ){
+  if (path[0] == '/' || slash == NULL) {
     full = sqlite3_mprintf("%s", path);
-  }else{
-    full = sqlite3_mprintf("%.*s/%s", (int)(slash-database), database, path);
+  } else {
+    full = sqlite3_mprintf("%.*s/%s", (int)(slash - database), database, path);
   }
-  if( full ) real = sqlite3_malloc(PATH_MAX);
-  if( real==NULL ) goto done;
+  if (full) real = sqlite3_malloc(PATH_MAX);
+  if (real == NULL) goto done;
   error = real_name(full, real);
-  if( error==0 ){
+  if (error == 0) {
     rc = is_own ? SQLITE_OK : check_trust(db, schema, real, message);
-  }else if( error!=ENOMEM ){
-    rc = fail(message, SQLITE_CANTOPEN, sqlite3_mprintf("maph: cannot open \"%.1000s\": %s", full, strerror(error)));
+  } else if (error != ENOMEM) {
+    rc = fail(message, SQLITE_CANTOPEN,
+              sqlite3_mprintf("maph: cannot open \"%.1000s\": %s", full, strerror(error)));
   }
 done:
   sqlite3_free(full);
-  if( rc==SQLITE_OK ) *resolved = real; else sqlite3_free(real);
+  if (rc == SQLITE_OK)
+    *resolved = real;
+  else
+    sqlite3_free(real);
   return rc;
 }

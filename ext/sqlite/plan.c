@@ -10,14 +10,17 @@
 **     NOTHING      refused                          a function without its file
 ** LIMIT and OFFSET go with KEY, KEYS and SCAN, if nothing else is asked of the rows.
 **
-** The plan is idxNum.  idxStr names the arguments that xFilter gets, a letter each, in order (TERM_* in sql.h).
+** The plan is idxNum.  idxStr names the arguments that xFilter gets, a letter each, in order
+** (TERM_* in sql.h).
 **
-** EXACT OR NOT.  A store is a hash table: it has no order, and a key is its bytes, whether TEXT or BLOB.  KEY and KEYS answer
-** by bytes and tell SQLite not to look again (omit).  RANGE only keeps rows from reaching SQLite that cannot be wanted; SQLite still
-** compares each row that does.  GLOB 'user:*' arrives here as a RANGE, LIKE 'user:%' as a NOCASE; when the two ends of a RANGE are those
-** of a prefix, xFilter gives the prefix to the store.  LIMIT is never taken out of SQLite's hands either: in a compound SELECT it is given the
-** registers of the whole, so that a table that skipped OFFSET rows itself would skip too few or too many.  We only stop after LIMIT+OFFSET
-** rows.  A constraint with another collation is not for us.
+** EXACT OR NOT.  A store is a hash table: it has no order, and a key is its bytes, whether TEXT or
+** BLOB.  KEY and KEYS answer by bytes and tell SQLite not to look again (omit).  RANGE only keeps
+** rows from reaching SQLite that cannot be wanted; SQLite still compares each row that does.  GLOB
+** 'user:*' arrives here as a RANGE, LIKE 'user:%' as a NOCASE; when the two ends of a RANGE are
+** those of a prefix, xFilter gives the prefix to the store.  LIMIT is never taken out of SQLite's
+** hands either: in a compound SELECT it is given the registers of the whole, so that a table that
+** skipped OFFSET rows itself would skip too few or too many.  We only stop after LIMIT+OFFSET rows.
+** A constraint with another collation is not for us.
 */
 #include "sql.h"
 
@@ -25,144 +28,161 @@
 enum { EQUAL = 1, LIST = 2, LOWER = 4, UPPER = 8, NO_CASE = 16 };
 
 static const struct plan {
-  int    number, needs;
-  int    omit;                         /* SQLite need not look at the rows again */
-  int    unique;                       /* at most one row */
-  double rows, rows_of_all;            /* told to the planner: rows + rows_of_all * records in the store */
+  int number, needs;
+  int omit;   /* SQLite need not look at the rows again */
+  int unique; /* at most one row */
+  /* told to the planner: rows + rows_of_all * records in the store */
+  double rows, rows_of_all;
   double cost, cost_of_all;
 } plans[] = {
   /*             needs                     omit unique   rows  of all     cost  of all */
-  { PLAN_KEY,    EQUAL,                    1,   1,       1,    0,         5,    0   },
-  { PLAN_KEYS,   LIST,                     1,   0,       10,   0,         9,    0   },   /* how long the list is, nobody tells */
-  { PLAN_NOCASE, LOWER | UPPER | NO_CASE,  0,   0,       1,    1/16.0,    10,   1.9 },
-  { PLAN_NOCASE, LOWER | NO_CASE,          0,   0,       1,    1/4.0,     10,   1.9 },
-  { PLAN_NOCASE, UPPER | NO_CASE,          0,   0,       1,    1/4.0,     10,   1.9 },
-  { PLAN_RANGE,  LOWER | UPPER,            0,   0,       1,    1/16.0,    10,   1.9 },
-  { PLAN_RANGE,  LOWER,                    0,   0,       1,    1/4.0,     10,   1.9 },
-  { PLAN_RANGE,  UPPER,                    0,   0,       1,    1/4.0,     10,   1.9 },
-  { PLAN_SCAN,   0,                        0,   0,       1,    1,         10,   2   },
+  { PLAN_KEY, EQUAL, 1, 1, 1, 0, 5, 0 },
+  { PLAN_KEYS, LIST, 1, 0, 10, 0, 9, 0 }, /* how long the list is, nobody tells */
+  { PLAN_NOCASE, LOWER | UPPER | NO_CASE, 0, 0, 1, 1 / 16.0, 10, 1.9 },
+  { PLAN_NOCASE, LOWER | NO_CASE, 0, 0, 1, 1 / 4.0, 10, 1.9 },
+  { PLAN_NOCASE, UPPER | NO_CASE, 0, 0, 1, 1 / 4.0, 10, 1.9 },
+  { PLAN_RANGE, LOWER | UPPER, 0, 0, 1, 1 / 16.0, 10, 1.9 },
+  { PLAN_RANGE, LOWER, 0, 0, 1, 1 / 4.0, 10, 1.9 },
+  { PLAN_RANGE, UPPER, 0, 0, 1, 1 / 4.0, 10, 1.9 },
+  { PLAN_SCAN, 0, 0, 0, 1, 1, 10, 2 },
 };
 
 typedef struct choice {
-  int equal, lower, upper, file;       /* index of the constraint used, or -1 */
-  int no_case;                         /* lower and upper compare with NOCASE */
+  int equal, lower, upper, file; /* index of the constraint used, or -1 */
+  int no_case;                   /* lower and upper compare with NOCASE */
   int limit, offset;
-  int others;                          /* constraints that none of KEY and KEYS answers */
-  int file_asked;                      /* there is a file, though perhaps not usable in this order of tables */
+  int others; /* constraints that none of KEY and KEYS answers */
+  /* there is a file, though perhaps not usable in this order of tables */
+  int file_asked;
 } choice;
 
-static const struct term { int op; unsigned char letter; } terms[] = {
+static const struct term {
+  int op;
+  unsigned char letter;
+} terms[] = {
   { SQLITE_INDEX_CONSTRAINT_EQ, TERM_EQUAL }, { SQLITE_INDEX_CONSTRAINT_IS, TERM_EQUAL },
   { SQLITE_INDEX_CONSTRAINT_GT, TERM_ABOVE }, { SQLITE_INDEX_CONSTRAINT_GE, TERM_FROM },
   { SQLITE_INDEX_CONSTRAINT_LT, TERM_BELOW }, { SQLITE_INDEX_CONSTRAINT_LE, TERM_UPTO },
 };
 
-static int letter_of(int op){
+static int letter_of(int op) {
   size_t i;
-  for(i=0; i<sizeof(terms)/sizeof(terms[0]); i++){
-    if( terms[i].op==op ) return terms[i].letter;
+  for (i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
+    if (terms[i].op == op) return terms[i].letter;
   }
   return 0;
 }
 
-static int has_collation(sqlite3_index_info *info, int i, const char *name){
+static int has_collation(sqlite3_index_info *info, int i, const char *name) {
   const char *collation = sqlite3_vtab_collation(info, i);
-  return sqlite3_stricmp(collation ? collation : "BINARY", name)==0;
+  return sqlite3_stricmp(collation ? collation : "BINARY", name) == 0;
 }
 
 /* A plain key=x is better than IN; of two alike the first. */
-static void choose_equal(sqlite3_index_info *info, int i, choice *c){
-  if( c->equal<0 || (sqlite3_vtab_in(info, c->equal, -1) && !sqlite3_vtab_in(info, i, -1)) ) c->equal = i;
+static void choose_equal(sqlite3_index_info *info, int i, choice *c) {
+  if (c->equal < 0 || (sqlite3_vtab_in(info, c->equal, -1) && !sqlite3_vtab_in(info, i, -1)))
+    c->equal = i;
 }
 
 /* The first bound decides about the collation of both. */
-static void choose_bound(sqlite3_index_info *info, int i, int *bound, choice *c){
+static void choose_bound(sqlite3_index_info *info, int i, int *bound, choice *c) {
   int no_case = has_collation(info, i, "NOCASE");
-  if( *bound>=0 || (!no_case && !has_collation(info, i, "BINARY")) ) return;
-  if( (c->lower>=0 || c->upper>=0) && c->no_case!=no_case ) return;
+  if (*bound >= 0 || (!no_case && !has_collation(info, i, "BINARY"))) return;
+  if ((c->lower >= 0 || c->upper >= 0) && c->no_case != no_case) return;
   *bound = i;
   c->no_case = no_case;
 }
 
-static void choose_key_term(sqlite3_index_info *info, int i, choice *c){
-  switch( letter_of(info->aConstraint[i].op) ){
-    case TERM_EQUAL: if( has_collation(info, i, "BINARY") ) choose_equal(info, i, c); break;
+static void choose_key_term(sqlite3_index_info *info, int i, choice *c) {
+  switch (letter_of(info->aConstraint[i].op)) {
+    case TERM_EQUAL:
+      if (has_collation(info, i, "BINARY")) choose_equal(info, i, c);
+      break;
     case TERM_ABOVE:
-    case TERM_FROM:  choose_bound(info, i, &c->lower, c); break;
+    case TERM_FROM: choose_bound(info, i, &c->lower, c); break;
     case TERM_BELOW:
-    case TERM_UPTO:  choose_bound(info, i, &c->upper, c); break;
-    default:         break;
+    case TERM_UPTO: choose_bound(info, i, &c->upper, c); break;
+    default: break;
   }
 }
 
-static void choose(const sql_table *t, sqlite3_index_info *info, choice *c){
+static void choose(const sql_table *t, sqlite3_index_info *info, choice *c) {
   int i;
   memset(c, 0xff, sizeof(*c));
   c->others = c->file_asked = c->no_case = 0;
-  for(i=0; i<info->nConstraint; i++){
-    int op = info->aConstraint[i].op, column = info->aConstraint[i].iColumn, usable = info->aConstraint[i].usable;
-    if( op==SQLITE_INDEX_CONSTRAINT_LIMIT || op==SQLITE_INDEX_CONSTRAINT_OFFSET ){
-      if( usable && op==SQLITE_INDEX_CONSTRAINT_LIMIT ) c->limit = i;
-      if( usable && op==SQLITE_INDEX_CONSTRAINT_OFFSET ) c->offset = i;
-      if( !usable ) c->others++;
-    }else if( t->is_function && column==COLUMN_COMMAND && op==SQLITE_INDEX_CONSTRAINT_EQ ){
+  for (i = 0; i < info->nConstraint; i++) {
+    int op = info->aConstraint[i].op, column = info->aConstraint[i].iColumn,
+        usable = info->aConstraint[i].usable;
+    if (op == SQLITE_INDEX_CONSTRAINT_LIMIT || op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
+      if (usable && op == SQLITE_INDEX_CONSTRAINT_LIMIT) c->limit = i;
+      if (usable && op == SQLITE_INDEX_CONSTRAINT_OFFSET) c->offset = i;
+      if (!usable) c->others++;
+    } else if (t->is_function && column == COLUMN_COMMAND && op == SQLITE_INDEX_CONSTRAINT_EQ) {
       c->file_asked = 1;
-      if( usable && c->file<0 ) c->file = i; else c->others++;
-    }else{
+      if (usable && c->file < 0)
+        c->file = i;
+      else
+        c->others++;
+    } else {
       c->others++;
-      if( usable && (column==COLUMN_KEY || column==COLUMN_ROWID) ) choose_key_term(info, i, c);
+      if (usable && (column == COLUMN_KEY || column == COLUMN_ROWID)) choose_key_term(info, i, c);
     }
   }
-  if( c->equal>=0 ) c->others--;
+  if (c->equal >= 0) c->others--;
 }
 
 /* Hand constraint i to xFilter as its next argument. */
-static void use(sqlite3_index_info *info, int i, int letter, int omit, char *letters){
+static void use(sqlite3_index_info *info, int i, int letter, int omit, char *letters) {
   int n = (int)strlen(letters);
-  if( i<0 ) return;
+  if (i < 0) return;
   letters[n] = (char)letter;
-  letters[n+1] = 0;
-  info->aConstraintUsage[i].argvIndex = n+1;
+  letters[n + 1] = 0;
+  info->aConstraintUsage[i].argvIndex = n + 1;
   info->aConstraintUsage[i].omit = (unsigned char)omit;
 }
 
-static const struct plan *find_plan(sqlite3_index_info *info, const choice *c){
+static const struct plan *find_plan(sqlite3_index_info *info, const choice *c) {
   const struct plan *p = plans;
   int has = 0;
-  if( c->equal>=0 ) has |= sqlite3_vtab_in(info, c->equal, -1) ? LIST : EQUAL;
-  if( c->lower>=0 ) has |= LOWER;
-  if( c->upper>=0 ) has |= UPPER;
-  if( c->no_case ) has |= NO_CASE;
-  while( (p->needs & has)!=p->needs ) p++;
+  if (c->equal >= 0) has |= sqlite3_vtab_in(info, c->equal, -1) ? LIST : EQUAL;
+  if (c->lower >= 0) has |= LOWER;
+  if (c->upper >= 0) has |= UPPER;
+  if (c->no_case) has |= NO_CASE;
+  while ((p->needs & has) != p->needs) p++;
   return p;
 }
 
-static void use_key_terms(sqlite3_index_info *info, const choice *c, const struct plan *p, char *letters){
-  if( p->needs & LIST ) sqlite3_vtab_in(info, c->equal, 1);
-  if( p->needs & (EQUAL|LIST) ) use(info, c->equal, p->needs & LIST ? TERM_IN : TERM_EQUAL, p->omit, letters);
-  if( p->needs & LOWER ) use(info, c->lower, letter_of(info->aConstraint[c->lower].op), p->omit, letters);
-  if( p->needs & UPPER ) use(info, c->upper, letter_of(info->aConstraint[c->upper].op), p->omit, letters);
+static void use_key_terms(sqlite3_index_info *info, const choice *c, const struct plan *p,
+                          char *letters) {
+  if (p->needs & LIST) sqlite3_vtab_in(info, c->equal, 1);
+  if (p->needs & (EQUAL | LIST))
+    use(info, c->equal, p->needs & LIST ? TERM_IN : TERM_EQUAL, p->omit, letters);
+  if (p->needs & LOWER)
+    use(info, c->lower, letter_of(info->aConstraint[c->lower].op), p->omit, letters);
+  if (p->needs & UPPER)
+    use(info, c->upper, letter_of(info->aConstraint[c->upper].op), p->omit, letters);
 }
 
-static void tell_planner(sqlite3_index_info *info, const struct plan *p, double records){
+static void tell_planner(sqlite3_index_info *info, const struct plan *p, double records) {
   info->idxNum = p->number;
-  info->estimatedRows = (sqlite3_int64)(p->rows + p->rows_of_all*records);
-  info->estimatedCost = p->cost + p->cost_of_all*records;
-  if( p->unique ){
+  info->estimatedRows = (sqlite3_int64)(p->rows + p->rows_of_all * records);
+  info->estimatedCost = p->cost + p->cost_of_all * records;
+  if (p->unique) {
     info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
     info->orderByConsumed = 1;
   }
 }
 
-/* How many records the planner should believe in.  Looking costs an open for reading, which leaves no trace. */
-static double records_of(sql_table *t){
+/* How many records the planner should believe in.  Looking costs an open for reading, which leaves
+** no trace. */
+static double records_of(sql_table *t) {
   sql_view *view = NULL;
   char *message = NULL;
   double records = 100000;
-  if( t->is_function || table_use(t)!=SQLITE_OK ) goto done;
-  if( t->store->records<0 ) store_view(t->store, 0, &view, &message);
+  if (t->is_function || table_use(t) != SQLITE_OK) goto done;
+  if (t->store->records < 0) store_view(t->store, 0, &view, &message);
   store_view_release(view);
-  if( t->store->records>=0 ) records = (double)t->store->records;
+  if (t->store->records >= 0) records = (double)t->store->records;
 done:
   sqlite3_free(message);
   sqlite3_free(t->base.zErrMsg);
@@ -171,20 +191,19 @@ done:
 }
 
 /* Before 3.46 SQLite hands LIMIT over and withholds terms whose other side is of the same table:
-** what looks like the whole WHERE is not, and rows that LIMIT leaves out may be those it asks for. */
-static int limit_is_sound(void){
-  return sqlite3_libversion_number()>=3046000;
-}
+** what looks like the whole WHERE is not, and rows that LIMIT leaves out may be those it asks for.
+*/
+static int limit_is_sound(void) { return sqlite3_libversion_number() >= 3046000; }
 
-int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
-  sql_table *t = (sql_table*)vtab;
+int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
+  sql_table *t = (sql_table *)vtab;
   const struct plan *p;
   char letters[8] = "";
   choice c;
   choose(t, info, &c);
-  if( t->is_function && c.file<0 ){
-    if( c.file_asked ) return SQLITE_CONSTRAINT;     /* not in this order of tables */
-    info->idxNum = PLAN_NOTHING;                     /* xFilter says what is missing */
+  if (t->is_function && c.file < 0) {
+    if (c.file_asked) return SQLITE_CONSTRAINT; /* not in this order of tables */
+    info->idxNum = PLAN_NOTHING;                /* xFilter says what is missing */
     info->estimatedCost = 1e50;
     return SQLITE_OK;
   }
@@ -192,7 +211,8 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   p = find_plan(info, &c);
   use_key_terms(info, &c, p, letters);
   tell_planner(info, p, records_of(t));
-  if( limit_is_sound() && c.others==0 && c.limit>=0 && (info->nOrderBy==0 || info->orderByConsumed) ){
+  if (limit_is_sound() && c.others == 0 && c.limit >= 0
+      && (info->nOrderBy == 0 || info->orderByConsumed)) {
     use(info, c.limit, TERM_LIMIT, 0, letters);
     use(info, c.offset, TERM_OFFSET, 0, letters);
   }

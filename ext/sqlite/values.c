@@ -1,20 +1,24 @@
 /*
 ** values.c - SQL values as bytes, and back.
 **
-** A store keeps bytes and one word that says what they are.  So that the same record reads sensibly from C and over HTTP, a
-** number is kept as its decimal text:
+** A store keeps bytes and one word that says what they are.  So that the same record reads sensibly
+** from C and over HTTP, a number is kept as its decimal text:
 **
 **     SQL        type            bytes
 **     NULL       MAPH_NULL       none
 **     42         MAPH_INTEGER    "42"
-**     0.1        MAPH_REAL       "0.1": the fewest digits that read back as the same double; 1.0 is "1.0"
-**     'abc'      MAPH_TEXT       its UTF-8, zero bytes and broken sequences as they are; MAPH_JSON if SQL made it as JSON
+**     0.1        MAPH_REAL  "0.1": the fewest digits that read back as the same double; 1.0 is
+**                "1.0"
+**     'abc'      MAPH_TEXT  its UTF-8, zero bytes and broken sequences as they are; MAPH_JSON if
+**                SQL made it as JSON
 **     x'00ff'    MAPH_BLOB       itself
 **
-** A C program may write a type that the bytes do not bear out (INTEGER with "abc"): such a value reads as TEXT.
+** A C program may write a type that the bytes do not bear out (INTEGER with "abc"): such a value
+** reads as TEXT.
 **
-** KEYS are TEXT or BLOB; the bytes alone make the key and the record remembers which it was.  A key is looked up by its bytes, a
-** number by its decimal text, so that a join on an INTEGER column finds the keys that a program wrote as digits.
+** KEYS are TEXT or BLOB; the bytes alone make the key and the record remembers which it was.  A key
+** is looked up by its bytes, a number by its decimal text, so that a join on an INTEGER column
+** finds the keys that a program wrote as digits.
 **
 ** Numbers are written and read with '.' whatever the locale of the program that loaded us.
 */
@@ -26,42 +30,42 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define NUMBER_MAX 40          /* bytes of value_bytes.number, the final zero included */
+#define NUMBER_MAX 40 /* bytes of value_bytes.number, the final zero included */
 
-static char decimal_point(void){
+static char decimal_point(void) {
   const struct lconv *l = localeconv();
   return l && l->decimal_point && l->decimal_point[0] ? l->decimal_point[0] : '.';
 }
 
-static void replace_char(char *z, char from, char to){
-  char *found = from==to ? NULL : strchr(z, from);
-  if( found ) *found = to;
+static void replace_char(char *z, char from, char to) {
+  char *found = from == to ? NULL : strchr(z, from);
+  if (found) *found = to;
 }
 
 /* strtod of a text with '.', however the locale writes it.  z is changed. */
-static double number_from_text(char *z, char **end){
+static double number_from_text(char *z, char **end) {
   replace_char(z, '.', decimal_point());
   return strtod(z, end);
 }
 
-static void real_to_text(double r, char *z){
+static void real_to_text(double r, char *z) {
   int digits;
-  if( isinf(r) ){
-    strcpy(z, r<0 ? "-9e999" : "9e999");
+  if (isinf(r)) {
+    strcpy(z, r < 0 ? "-9e999" : "9e999");
     return;
   }
-  for(digits=15; digits<=17; digits++){
-    snprintf(z, NUMBER_MAX-2, "%.*g", digits, r);
-    if( strtod(z, NULL)==r ) break;
+  for (digits = 15; digits <= 17; digits++) {
+    snprintf(z, NUMBER_MAX - 2, "%.*g", digits, r);
+    if (strtod(z, NULL) == r) break;
   }
   replace_char(z, decimal_point(), '.');
-  if( !strpbrk(z, ".en") ) strcat(z, ".0");
+  if (!strpbrk(z, ".en")) strcat(z, ".0");
 }
 
-int value_read(sqlite3_value *v, value_bytes *out){
+int value_read(sqlite3_value *v, value_bytes *out) {
   static const unsigned char nothing[1];
   const void *data = nothing;
-  switch( sqlite3_value_type(v) ){
+  switch (sqlite3_value_type(v)) {
     case SQLITE_NULL:
       out->type = MAPH_NULL;
       out->bytes = maph_bytes(nothing, 0);
@@ -77,124 +81,137 @@ int value_read(sqlite3_value *v, value_bytes *out){
       out->bytes = maph_str(out->number);
       return SQLITE_OK;
     case SQLITE_TEXT:
-      out->type = sqlite3_value_subtype(v)=='J' ? MAPH_JSON : MAPH_TEXT;
+      out->type = sqlite3_value_subtype(v) == 'J' ? MAPH_JSON : MAPH_TEXT;
       data = sqlite3_value_text(v);
-      if( data==NULL ) return SQLITE_NOMEM;
+      if (data == NULL) return SQLITE_NOMEM;
       break;
     default:
       out->type = MAPH_BLOB;
       data = sqlite3_value_blob(v);
-      if( data==NULL && sqlite3_value_bytes(v)>0 ) return SQLITE_NOMEM;
-      if( data==NULL ) data = nothing;
+      if (data == NULL && sqlite3_value_bytes(v) > 0) return SQLITE_NOMEM;
+      if (data == NULL) data = nothing;
   }
   out->bytes = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
   return SQLITE_OK;
 }
 
 /* The number that the bytes spell, all of them; 0 if they do not. */
-static int read_number(maph_slice bytes, int type, sqlite3_int64 *i, double *r){
+static int read_number(maph_slice bytes, int type, sqlite3_int64 *i, double *r) {
   char z[NUMBER_MAX], *end = z;
-  if( bytes.size==0 || bytes.size>=NUMBER_MAX ) return 0;
+  if (bytes.size == 0 || bytes.size >= NUMBER_MAX) return 0;
   memcpy(z, bytes.data, bytes.size);
   z[bytes.size] = 0;
-  if( !strchr("-0123456789", z[0]) || strspn(z, "+-.0123456789Ee")!=bytes.size ) return 0;      /* no 0x10, no nan */
+  /* no 0x10, no nan */
+  if (!strchr("-0123456789", z[0]) || strspn(z, "+-.0123456789Ee") != bytes.size) return 0;
   errno = 0;
-  if( type==MAPH_INTEGER ){
+  if (type == MAPH_INTEGER) {
     *i = strtoll(z, &end, 10);
-    if( errno==ERANGE ) return 0;
-  }else{
+    if (errno == ERANGE) return 0;
+  } else {
     *r = number_from_text(z, &end);
   }
-  return end==z+bytes.size;
+  return end == z + bytes.size;
 }
 
-void value_result(sqlite3_context *ctx, const maph_entry *entry){
+void value_result(sqlite3_context *ctx, const maph_entry *entry) {
   sqlite3_int64 i = 0;
   double r = 0;
-  switch( entry->type ){
-    case MAPH_NULL:
-      sqlite3_result_null(ctx);
-      return;
+  switch (entry->type) {
+    case MAPH_NULL: sqlite3_result_null(ctx); return;
     case MAPH_INTEGER:
-      if( !read_number(entry->value, MAPH_INTEGER, &i, &r) ) break;
+      if (!read_number(entry->value, MAPH_INTEGER, &i, &r)) break;
       sqlite3_result_int64(ctx, i);
       return;
     case MAPH_REAL:
-      if( !read_number(entry->value, MAPH_REAL, &i, &r) ) break;
+      if (!read_number(entry->value, MAPH_REAL, &i, &r)) break;
       sqlite3_result_double(ctx, r);
       return;
     case MAPH_BLOB:
-      sqlite3_result_blob64(ctx, entry->value.size ? entry->value.data : "", entry->value.size, SQLITE_TRANSIENT);
+      sqlite3_result_blob64(ctx, entry->value.size ? entry->value.data : "", entry->value.size,
+                            SQLITE_TRANSIENT);
       return;
-    default:
-      break;
+    default: break;
   }
-  sqlite3_result_text64(ctx, entry->value.size ? entry->value.data : "", entry->value.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+  sqlite3_result_text64(ctx, entry->value.size ? entry->value.data : "", entry->value.size,
+                        SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-/* How many bytes a character of UTF-8 (RFC 3629) takes here; 0: none is here.  NUL counts as none: text ends there for many. */
-static size_t utf8_character(const unsigned char *p, size_t left){
-  size_t n = p[0]>0 && p[0]<0x80 ? 1 : p[0]>=0xC2 && p[0]<0xE0 ? 2 : p[0]>=0xE0 && p[0]<0xF0 ? 3 : p[0]>=0xF0 && p[0]<0xF5 ? 4 : 0, i;
-  if( n==0 || n>left ) return 0;
-  for(i=1; i<n; i++) if( (p[i] & 0xC0)!=0x80 ) return 0;
-  if( (p[0]==0xE0 && p[1]<0xA0) || (p[0]==0xED && p[1]>0x9F) || (p[0]==0xF0 && p[1]<0x90) || (p[0]==0xF4 && p[1]>0x8F) ) return 0;
+/* How many bytes a character of UTF-8 (RFC 3629) takes here; 0: none is here.  NUL counts as none:
+** text ends there for many. */
+static size_t utf8_character(const unsigned char *p, size_t left) {
+  size_t n = p[0] > 0 && p[0] < 0x80       ? 1
+             : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
+             : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
+             : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
+                                           : 0,
+         i;
+  if (n == 0 || n > left) return 0;
+  for (i = 1; i < n; i++)
+    if ((p[i] & 0xC0) != 0x80) return 0;
+  if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F)
+      || (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+    return 0;
   return n;
 }
 
-int value_key_is_text(const maph_entry *e){
+int value_key_is_text(const maph_entry *e) {
   const unsigned char *p = e->key.data;
   size_t left = e->key.size, n;
-  if( e->key_type!=MAPH_KEY_BYTES ) return e->key_type==MAPH_KEY_TEXT;
-  for(; left>0; p+=n, left-=n) if( (n = utf8_character(p, left))==0 ) return 0;
+  if (e->key_type != MAPH_KEY_BYTES) return e->key_type == MAPH_KEY_TEXT;
+  for (; left > 0; p += n, left -= n)
+    if ((n = utf8_character(p, left)) == 0) return 0;
   return 1;
 }
 
-void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text){
-  if( is_text ){
+void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text) {
+  if (is_text) {
     sqlite3_result_text64(ctx, key.data, key.size, SQLITE_TRANSIENT, SQLITE_UTF8);
-  }else{
+  } else {
     sqlite3_result_blob64(ctx, key.data, key.size, SQLITE_TRANSIENT);
   }
 }
 
-int value_lookup_key(sqlite3_value *v, maph_slice *key){
+int value_lookup_key(sqlite3_value *v, maph_slice *key) {
   const void *data;
   int type = sqlite3_value_type(v);
   *key = maph_bytes("", 0);
-  if( type==SQLITE_NULL ) return SQLITE_OK;
-  data = type==SQLITE_BLOB ? sqlite3_value_blob(v) : (const void*)sqlite3_value_text(v);
-  if( data==NULL ) return type==SQLITE_BLOB && sqlite3_value_bytes(v)==0 ? SQLITE_OK : SQLITE_NOMEM;
+  if (type == SQLITE_NULL) return SQLITE_OK;
+  data = type == SQLITE_BLOB ? sqlite3_value_blob(v) : (const void *)sqlite3_value_text(v);
+  if (data == NULL)
+    return type == SQLITE_BLOB && sqlite3_value_bytes(v) == 0 ? SQLITE_OK : SQLITE_NOMEM;
   *key = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
   return SQLITE_OK;
 }
 
-/* expires_at is seconds since 1970, as unixepoch() gives them; a fraction holds the milliseconds that the store keeps. */
-int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message){
+/* expires_at is seconds since 1970, as unixepoch() gives them; a fraction holds the milliseconds
+** that the store keeps. */
+int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message) {
   double seconds;
   *expires = 0;
-  if( sqlite3_value_type(v)==SQLITE_NULL ) return SQLITE_OK;
+  if (sqlite3_value_type(v) == SQLITE_NULL) return SQLITE_OK;
   seconds = sqlite3_value_double(v);
-  if( (sqlite3_value_type(v)!=SQLITE_INTEGER && sqlite3_value_type(v)!=SQLITE_FLOAT) || !(seconds>0 && seconds<1e12) ){
+  if ((sqlite3_value_type(v) != SQLITE_INTEGER && sqlite3_value_type(v) != SQLITE_FLOAT)
+      || !(seconds > 0 && seconds < 1e12)) {
     sqlite3_free(*message);
     *message = sqlite3_mprintf("expires_at is seconds since 1970 or NULL, as in unixepoch()+3600");
     return SQLITE_MISMATCH;
   }
-  *expires = (uint64_t)(seconds*1000.0 + 0.5);
-  if( *expires==0 ) *expires = 1;
+  *expires = (uint64_t)(seconds * 1000.0 + 0.5);
+  if (*expires == 0) *expires = 1;
   return SQLITE_OK;
 }
 
-void value_result_expiry(sqlite3_context *ctx, uint64_t expires){
-  if( expires==0 ) return;
-  if( expires%1000==0 ){
-    sqlite3_result_int64(ctx, (sqlite3_int64)(expires/1000));
-  }else{
-    sqlite3_result_double(ctx, (double)expires/1000.0);
+void value_result_expiry(sqlite3_context *ctx, uint64_t expires) {
+  if (expires == 0) return;
+  if (expires % 1000 == 0) {
+    sqlite3_result_int64(ctx, (sqlite3_int64)(expires / 1000));
+  } else {
+    sqlite3_result_double(ctx, (double)expires / 1000.0);
   }
 }
 
-uint64_t value_now_ms(void){
+uint64_t value_now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
-  return (uint64_t)t.tv_sec*1000 + (uint64_t)t.tv_nsec/1000000;
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }

@@ -1,74 +1,85 @@
 /*
-** vtab.c - the virtual table: what it is to its user, and connecting.  The user's manual is maph_sqlite.7.
+** vtab.c - the virtual table: what it is to its user, and connecting.  The user's manual is
+** maph_sqlite.7.
 **
 ** USAGE
 **     .load ./maph
 **     CREATE VIRTUAL TABLE products USING maph('products.maph');      options: option.c
-**     CREATE VIRTUAL TABLE temp.p USING maph('products.maph', mode=ro);       leaves no trace in the database
-**     SELECT * FROM maph('products.maph') WHERE key = 'WIDGET-123';           needs no table at all; read-only
+**     CREATE VIRTUAL TABLE temp.p USING maph('products.maph', mode=ro);  leaves no trace in the
+**     database SELECT * FROM maph('products.maph') WHERE key = 'WIDGET-123';  needs no table at
+**     all; read-only
 **
 ** EXAMPLE
 **     INSERT INTO products VALUES('WIDGET-123', '{"price":29.99}');
-**     INSERT OR REPLACE INTO products(key, value, expires_at) VALUES('session-7', 'ada', unixepoch()+3600);
-**     SELECT o.id, p.value ->> '$.price' FROM orders o JOIN products p ON p.key = o.sku;
-**     UPDATE products SET value = json_set(value, '$.price', 31) WHERE key = 'WIDGET-123' AND version = 17;
-**     INSERT INTO products(products) VALUES('check');                         commands: command.c
+**     INSERT OR REPLACE INTO products(key, value, expires_at) VALUES('session-7', 'ada',
+**     unixepoch()+3600); SELECT o.id, p.value ->> '$.price' FROM orders o JOIN products p ON p.key
+**     = o.sku; UPDATE products SET value = json_set(value, '$.price', 31) WHERE key = 'WIDGET-123'
+**     AND version = 17; INSERT INTO products(products) VALUES('check');  commands: command.c
 **
 ** COLUMNS
-**     key          TEXT or BLOB, 1..65535 bytes, the primary key; the bytes alone make it: 'a' and x'61' are one key
+**     key          TEXT or BLOB, 1..65535 bytes, the primary key; the bytes alone make it: 'a' and
+**                  x'61' are one key
 **     value        anything; comes back as it went in
-**     version      hidden, read-only: the transaction that put the row; grows for the life of the store, the ETag of HTTP
+**     version      hidden, read-only: the transaction that put the row; grows for the life of the
+**                  store, the ETag of HTTP
 **     expires_at   hidden: seconds since 1970 when the row ends, or NULL
 **
-** PLANS     plan.c: key = and key IN are gets, everything else is one pass over the store, LIKE 'x%' and ranges filtered on the way.
+** PLANS     plan.c: key = and key IN are gets, everything else is one pass over the store, LIKE
+**           'x%' and ranges filtered on the way.
 **
-** LOCKING   Reading takes no lock.  The writer lock of the store is held from the first write statement of a transaction to its end
-**     (write.c).  All cursors of a statement read one snapshot (store.c).  There is no snapshot from one SELECT to the next inside
-**     BEGIN ... COMMIT until something was written: SQLite does not tell virtual tables when a read transaction begins.  To change
-**     what was read before, name the version: UPDATE ... WHERE key = ? AND version = ?.
+** LOCKING   Reading takes no lock.  The writer lock of the store is held from the first write
+**           statement of a transaction to its end (write.c).  All cursors of a statement read one
+**           snapshot (store.c).  There is no snapshot from one SELECT to the next inside BEGIN ...
+**           COMMIT until something was written: SQLite does not tell virtual tables when a read
+**           transaction begins.  To change what was read before, name the version: UPDATE ... WHERE
+**           key = ? AND version = ?.
 **
-** WHAT A VIRTUAL TABLE CANNOT DO in SQLite: UPSERT (use INSERT OR REPLACE, OR IGNORE), RETURNING on UPDATE and DELETE (and
-** on INSERT OR IGNORE it also returns what was ignored), triggers and indexes on it, ADD COLUMN, and rows in .dump, VACUUM INTO and the backup API (they copy the database, not the store).
+** WHAT A VIRTUAL TABLE CANNOT DO in SQLite: UPSERT (use INSERT OR REPLACE, OR IGNORE), RETURNING on
+** UPDATE and DELETE (and on INSERT OR IGNORE it also returns what was ignored), triggers and
+** indexes on it, ADD COLUMN, and rows in .dump, VACUUM INTO and the backup API (they copy the
+** database, not the store).
 **
-** A TABLE OPENS NOTHING UNTIL IT IS USED: listing the tables of a database from a stranger must be harmless (option.c, TRUST).  xCreate is the same
-** function as xConnect, which is what makes the table-valued form exist.  The store itself is made by the first use in the
-** transaction of CREATE VIRTUAL TABLE, at the latest by its xSync, so that a wrong path makes CREATE fail.  DROP TABLE forgets
-** the table and leaves the store alone.
+** A TABLE OPENS NOTHING UNTIL IT IS USED: listing the tables of a database from a stranger must be
+** harmless (option.c, TRUST).  xCreate is the same function as xConnect, which is what makes the
+** table-valued form exist.  The store itself is made by the first use in the transaction of CREATE
+** VIRTUAL TABLE, at the latest by its xSync, so that a wrong path makes CREATE fail.  DROP TABLE
+** forgets the table and leaves the store alone.
 */
 #include "sql.h"
 
-/* ------------------------------------------------------------------------------------------------ connecting */
+/* ----------------------------------------------------------------------------------- connecting */
 
-/* The column named as the table takes commands.  _rowid_ is another name of the key: tools that edit
-** rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
-static int check_name(const char *name, char **message){
+/* The column named as the table takes commands.  _rowid_ is another name of the key: tools that
+** edit rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
+static int check_name(const char *name, char **message) {
   static const char *const columns[] = { "key", "value", "version", "expires_at", "_rowid_" };
   size_t i;
-  for(i=0; i<sizeof(columns)/sizeof(columns[0]); i++){
-    if( sqlite3_stricmp(name, columns[i])!=0 ) continue;
-    return fail(message, SQLITE_ERROR, sqlite3_mprintf(
-        "maph: a table cannot be called \"%s\": that is one of its columns", name));
+  for (i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+    if (sqlite3_stricmp(name, columns[i]) != 0) continue;
+    return fail(
+        message, SQLITE_ERROR,
+        sqlite3_mprintf("maph: a table cannot be called \"%s\": that is one of its columns", name));
   }
   return SQLITE_OK;
 }
 
-static int declare(const sql_table *t, sqlite3 *db, char **message){
+static int declare(const sql_table *t, sqlite3 *db, char **message) {
   char *sql;
   int rc = check_name(t->name, message);
-  if( rc!=SQLITE_OK ) return rc;
+  if (rc != SQLITE_OK) return rc;
   sql = sqlite3_mprintf("CREATE TABLE x(key PRIMARY KEY NOT NULL, value, \"%w\" HIDDEN, "
                         "version HIDDEN, expires_at HIDDEN, _rowid_ HIDDEN) WITHOUT ROWID",
                         t->is_function ? "file" : t->name);
-  if( sql==NULL ) return SQLITE_NOMEM;
+  if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
-  if( rc==SQLITE_OK ) rc = sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
-  if( rc==SQLITE_OK ) rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
+  if (rc == SQLITE_OK) rc = sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
+  if (rc == SQLITE_OK) rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
   return rc;
 }
 
-static void table_free(sql_table *t){
-  if( t==NULL ) return;
+static void table_free(sql_table *t) {
+  if (t == NULL) return;
   store_release(t->store);
   read_forget(t);
   option_clear(&t->options);
@@ -78,112 +89,123 @@ static void table_free(sql_table *t){
 }
 
 /* Behind white space and comments. */
-static int first_word_is_create(const char *sql){
+static int first_word_is_create(const char *sql) {
   const char *end;
-  while( sql && *sql ){
-    if( strchr(" \t\n\f\r;", *sql) ) sql++;
-    else if( strncmp(sql, "--", 2)==0 ) sql += strcspn(sql, "\n");
-    else if( strncmp(sql, "/*", 2)==0 ) sql = (end = strstr(sql+2, "*/"))!=NULL ? end+2 : "";
-    else return sqlite3_strnicmp(sql, "CREATE", 6)==0;
+  while (sql && *sql) {
+    if (strchr(" \t\n\f\r;", *sql))
+      sql++;
+    else if (strncmp(sql, "--", 2) == 0)
+      sql += strcspn(sql, "\n");
+    else if (strncmp(sql, "/*", 2) == 0)
+      sql = (end = strstr(sql + 2, "*/")) != NULL ? end + 2 : "";
+    else
+      return sqlite3_strnicmp(sql, "CREATE", 6) == 0;
   }
   return 0;
 }
 
 /* xCreate and xConnect are one function, as they must be for the table-valued form to exist.  What
-** tells them apart: xCreate is called while a CREATE runs, xConnect while a statement is prepared. */
-static int is_created_now(sqlite3 *db){
+** tells them apart: xCreate is called while a CREATE runs, xConnect while a statement is prepared.
+*/
+static int is_created_now(sqlite3 *db) {
   sqlite3_stmt *statement = NULL;
-  while( (statement = sqlite3_next_stmt(db, statement))!=NULL ){
-    if( sqlite3_stmt_busy(statement) && first_word_is_create(sqlite3_sql(statement)) ) return 1;
+  while ((statement = sqlite3_next_stmt(db, statement)) != NULL) {
+    if (sqlite3_stmt_busy(statement) && first_word_is_create(sqlite3_sql(statement))) return 1;
   }
   return 0;
 }
 
 /* xCreate and xConnect.  argv: module, schema, table, then the words between the parentheses. */
-static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **vtab, char **message){
+static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                         sqlite3_vtab **vtab, char **message) {
   sql_table *t = sqlite3_malloc64(sizeof(*t));
   int rc = SQLITE_NOMEM;
-  if( t==NULL ) return SQLITE_NOMEM;
+  if (t == NULL) return SQLITE_NOMEM;
   memset(t, 0, sizeof(*t));
   t->connection = aux;
-  t->is_function = argc==3 && sqlite3_stricmp(argv[0], argv[2])==0;
+  t->is_function = argc == 3 && sqlite3_stricmp(argv[0], argv[2]) == 0;
   t->is_own = t->is_fresh = is_created_now(db);
   t->schema = sqlite3_mprintf("%s", argv[1]);
   t->name = sqlite3_mprintf("%s", argv[2]);
-  if( t->name==NULL || t->schema==NULL ) goto done;
-  rc = t->is_function ? SQLITE_OK : option_parse(&t->options, argc-3, argv+3, message);
-  if( rc==SQLITE_OK ) rc = declare(t, db, message);
+  if (t->name == NULL || t->schema == NULL) goto done;
+  rc = t->is_function ? SQLITE_OK : option_parse(&t->options, argc - 3, argv + 3, message);
+  if (rc == SQLITE_OK) rc = declare(t, db, message);
 done:
-  if( rc==SQLITE_OK ) *vtab = &t->base; else table_free(t);
+  if (rc == SQLITE_OK)
+    *vtab = &t->base;
+  else
+    table_free(t);
   return rc;
 }
 
-static int table_disconnect(sqlite3_vtab *vtab){
-  table_free((sql_table*)vtab);
+static int table_disconnect(sqlite3_vtab *vtab) {
+  table_free((sql_table *)vtab);
   return SQLITE_OK;
 }
 
-/* DROP TABLE.  SQLite tells a dropped table nothing of the end of the transaction, so what it wrote must be committed first. */
-static int table_destroy(sqlite3_vtab *vtab){
-  sql_table *t = (sql_table*)vtab;
-  if( t->store && t->store->txn && maph_txn_operations(t->store->txn)>0 ) return SQLITE_LOCKED;
+/* DROP TABLE.  SQLite tells a dropped table nothing of the end of the transaction, so what it wrote
+** must be committed first. */
+static int table_destroy(sqlite3_vtab *vtab) {
+  sql_table *t = (sql_table *)vtab;
+  if (t->store && t->store->txn && maph_txn_operations(t->store->txn) > 0) return SQLITE_LOCKED;
   return table_disconnect(vtab);
 }
 
-static int table_rename(sqlite3_vtab *vtab, const char *name){
-  return check_name(name, &vtab->zErrMsg);         /* SQLite connects anew under the new name */
+static int table_rename(sqlite3_vtab *vtab, const char *name) {
+  return check_name(name, &vtab->zErrMsg); /* SQLite connects anew under the new name */
 }
 
-int table_may(const sql_table *t){
+int table_may(const sql_table *t) {
   int mode = t->options.mode;
-  if( t->is_function || mode==OPTION_RO ) return 0;
-  if( mode==OPTION_RWC && t->is_fresh && sqlite3_txn_state(t->connection->db, t->schema)==SQLITE_TXN_WRITE ){
+  if (t->is_function || mode == OPTION_RO) return 0;
+  if (mode == OPTION_RWC && t->is_fresh
+      && sqlite3_txn_state(t->connection->db, t->schema) == SQLITE_TXN_WRITE) {
     return STORE_MAY_WRITE | STORE_MAY_CREATE;
   }
   return STORE_MAY_WRITE;
 }
 
-int table_use(sql_table *t){
+int table_use(sql_table *t) {
   char *resolved = NULL;
   int sync, rc;
-  if( t->store ) return SQLITE_OK;
+  if (t->store) return SQLITE_OK;
   rc = option_resolve(t->connection->db, t->schema, t->is_own, t->options.path, &resolved,
                       &t->base.zErrMsg);
-  if( rc==SQLITE_OK ) rc = store_hold(t->connection, resolved, &t->store);
+  if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &t->store);
   sqlite3_free(resolved);
-  if( rc!=SQLITE_OK ) return rc;
+  if (rc != SQLITE_OK) return rc;
   sync = t->options.sync ? t->options.sync : MAPH_SYNC_NORMAL;
-  if( t->options.mode!=OPTION_RO && sync>t->store->sync ) t->store->sync = sync;
-  if( t->options.busy_timeout_ms>=0 ) t->store->busy_timeout_ms = t->options.busy_timeout_ms;
+  if (t->options.mode != OPTION_RO && sync > t->store->sync) t->store->sync = sync;
+  if (t->options.busy_timeout_ms >= 0) t->store->busy_timeout_ms = t->options.busy_timeout_ms;
   return SQLITE_OK;
 }
 
 const sqlite3_module vtab_module = {
-#if SQLITE_VERSION_NUMBER>=3044000
-  .iVersion    = 4,
-  .xIntegrity  = command_integrity,
+#if SQLITE_VERSION_NUMBER >= 3044000
+  .iVersion = 4,
+  .xIntegrity = command_integrity,
 #else
-  .iVersion    = 2,
+  .iVersion = 2,
 #endif
-  .xCreate     = table_connect,
-  .xConnect    = table_connect,
-  .xBestIndex  = plan_best_index,
+  .xCreate = table_connect,
+  .xConnect = table_connect,
+  .xBestIndex = plan_best_index,
   .xDisconnect = table_disconnect,
-  .xDestroy    = table_destroy,
-  .xOpen       = read_open,
-  .xClose      = read_close,
-  .xFilter     = read_filter,
-  .xNext       = read_next,
-  .xEof        = read_eof,
-  .xColumn     = read_column,
-  .xRowid      = read_rowid,
-  .xUpdate     = write_update,
-  .xBegin      = write_begin,
-  .xSync       = write_sync,
-  .xCommit     = write_commit,
-  .xRollback   = write_rollback,
-  .xRename     = table_rename,
-  .xSavepoint  = write_savepoint,
-  .xRelease    = write_release,
+  .xDestroy = table_destroy,
+  .xOpen = read_open,
+  .xClose = read_close,
+  .xFilter = read_filter,
+  .xNext = read_next,
+  .xEof = read_eof,
+  .xColumn = read_column,
+  .xRowid = read_rowid,
+  .xUpdate = write_update,
+  .xBegin = write_begin,
+  .xSync = write_sync,
+  .xCommit = write_commit,
+  .xRollback = write_rollback,
+  .xRename = table_rename,
+  .xSavepoint = write_savepoint,
+  .xRelease = write_release,
   .xRollbackTo = write_rollback_to,
 };

@@ -1,147 +1,167 @@
 /*
-** peer_maph.c - maph, as a program that has only maph.h would use it; and the same store after maph_optimize, with each of its
-** perfect hashes, as peers of their own: their figures stand beside those of the plain store in one run.
+** peer_maph.c - maph, as a program that has only maph.h would use it; and the same store after
+** maph_optimize, with each of its perfect hashes, as peers of their own: their figures stand beside
+** those of the plain store in one run.
 */
 #include "bench.h"
 
 #include <stdlib.h>
 
-static void must(maph *m, int rc, const char *what){
-  if( rc!=MAPH_OK ) fail("maph: %s: %s: %s", what, maph_strerror(rc), maph_errmsg(m));
+static void must(maph *m, int rc, const char *what) {
+  if (rc != MAPH_OK) fail("maph: %s: %s: %s", what, maph_strerror(rc), maph_errmsg(m));
 }
 
-static maph *open_store(const char *folder, level at, int flags, int perfect_hash){
+static maph *open_store(const char *folder, level at, int flags, int perfect_hash) {
   maph_options options = MAPH_OPTIONS_INIT;
   char path[600];
   maph *m;
-  options.durability = at==LEVEL_FULL ? MAPH_SYNC_FULL : MAPH_SYNC_OFF;
+  options.durability = at == LEVEL_FULL ? MAPH_SYNC_FULL : MAPH_SYNC_OFF;
   options.perfect_hash = perfect_hash;
   snprintf(path, sizeof path, "%s/data.maph", folder);
   must(NULL, maph_open(path, flags, &options, &m), "open");
   return m;
 }
 
-#define CREATE (MAPH_RDWR|MAPH_CREATE|MAPH_EXCL)
-#define OPEN(level) ((level)==LEVEL_READ ? MAPH_RDONLY : MAPH_RDWR)
+#define CREATE (MAPH_RDWR | MAPH_CREATE | MAPH_EXCL)
+#define OPEN(level) ((level) == LEVEL_READ ? MAPH_RDONLY : MAPH_RDWR)
 
-static void *maph_peer_create(const char *folder, level at){ return open_store(folder, at, CREATE, MAPH_PERFECT_DEFAULT); }
-static void *maph_peer_open(const char *folder, level at){   return open_store(folder, at, OPEN(at), MAPH_PERFECT_DEFAULT); }
+static void *maph_peer_create(const char *folder, level at) {
+  return open_store(folder, at, CREATE, MAPH_PERFECT_DEFAULT);
+}
+static void *maph_peer_open(const char *folder, level at) {
+  return open_store(folder, at, OPEN(at), MAPH_PERFECT_DEFAULT);
+}
 
 /* A limit on locked memory may forbid one of the options: then there is no store, and no figure. */
-static void *maph_peer_open_with(const char *folder, int option){
+static void *maph_peer_open_with(const char *folder, int option) {
   maph_options options = MAPH_OPTIONS_INIT;
   char path[600];
   maph *m;
-  options.prefault = option==OPEN_PREFAULT;
-  options.lock_memory = option==OPEN_LOCKED;
-  options.advice = option==OPEN_RANDOM ? MAPH_ADVISE_RANDOM : MAPH_ADVISE_NORMAL;
-  options.huge_pages = option==OPEN_HUGE;
+  options.prefault = option == OPEN_PREFAULT;
+  options.lock_memory = option == OPEN_LOCKED;
+  options.advice = option == OPEN_RANDOM ? MAPH_ADVISE_RANDOM : MAPH_ADVISE_NORMAL;
+  options.huge_pages = option == OPEN_HUGE;
   snprintf(path, sizeof path, "%s/data.maph", folder);
   int rc = maph_open(path, MAPH_RDONLY, &options, &m);
-  if( rc==MAPH_NOMEM && option==OPEN_LOCKED ) return NULL;
+  if (rc == MAPH_NOMEM && option == OPEN_LOCKED) return NULL;
   must(NULL, rc, "open");
   return m;
 }
 
-static void maph_peer_close(void *store){
-  must(store, maph_close(store), "close");
-}
+static void maph_peer_close(void *store) { must(store, maph_close(store), "close"); }
 
-static int maph_peer_get(void *store, slice key, slice *value){
+static int maph_peer_get(void *store, slice key, slice *value) {
   int rc = maph_get(store, key, value);
-  if( rc==MAPH_NOTFOUND ) return 0;
+  if (rc == MAPH_NOTFOUND) return 0;
   must(store, rc, "get");
   return 1;
 }
 
-static void maph_peer_get_many(void *store, size_t n, const slice *keys, slice *values){
+static void maph_peer_get_many(void *store, size_t n, const slice *keys, slice *values) {
   must(store, maph_get_many(store, n, keys, values), "get_many");
 }
 
-static void maph_peer_put(void *store, slice key, slice value){
+static void maph_peer_put(void *store, slice key, slice value) {
   must(store, maph_put(store, key, value), "put");
 }
 
-static void maph_peer_put_batch(void *store, size_t n, const slice *keys, const slice *values){
+static void maph_peer_put_batch(void *store, size_t n, const slice *keys, const slice *values) {
   maph_txn *txn;
   must(store, maph_txn_begin(store, MAPH_SYNC_DEFAULT, &txn), "begin");
-  for(size_t i = 0; i<n; i++) must(store, maph_txn_put(txn, keys[i], values[i]), "put");
+  for (size_t i = 0; i < n; i++) must(store, maph_txn_put(txn, keys[i], values[i]), "put");
   must(store, maph_txn_commit(txn), "commit");
 }
 
-static void maph_peer_scan(void *store, scan_total *total){
+static void maph_peer_scan(void *store, scan_total *total) {
   maph_cursor *cursor;
   maph_entry entry;
   int rc;
   must(store, maph_cursor_open(store, NULL, maph_bytes(NULL, 0), &cursor), "cursor_open");
-  while( (rc = maph_cursor_next(cursor, &entry))==MAPH_OK ) scan_count(total, entry.key, entry.value);
-  if( rc!=MAPH_NOTFOUND ) must(store, rc, "cursor_next");
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK)
+    scan_count(total, entry.key, entry.value);
+  if (rc != MAPH_NOTFOUND) must(store, rc, "cursor_next");
   maph_cursor_close(cursor);
 }
 
-static uint64_t maph_peer_used(void *store){
+static uint64_t maph_peer_used(void *store) {
   maph_stats stats;
   must(store, maph_stat(store, &stats), "stat");
   return stats.used_bytes;
 }
 
-static double maph_peer_index_bytes(void *store){
+static double maph_peer_index_bytes(void *store) {
   maph_stats stats;
   must(store, maph_stat(store, &stats), "stat");
-  return (double)stats.index_bytes/(double)stats.records;
+  return (double)stats.index_bytes / (double)stats.records;
 }
 
-static const char *maph_peer_version(void){
+static const char *maph_peer_version(void) {
   static char version[32];
   snprintf(version, sizeof version, "maph %s", maph_version());
   return version;
 }
 
-static void cost_of_rewrite(void *store, rewrite_cost *cost){
+static void cost_of_rewrite(void *store, rewrite_cost *cost) {
   maph_rewrite done;
   must(store, maph_rewritten(store, &done), "rewritten");
-  if( done.note[0] ) fail("maph: %s", done.note);
+  if (done.note[0]) fail("maph: %s", done.note);
   *cost = (rewrite_cost){ done.took_ns, done.pause_ns, done.memory_bytes, done.perfect_bits };
 }
 
-static void maph_peer_compact(void *store, rewrite_cost *cost){
+static void maph_peer_compact(void *store, rewrite_cost *cost) {
   must(store, maph_compact(store, NULL, NULL), "compact");
   cost_of_rewrite(store, cost);
 }
 
-static void maph_peer_optimize(void *store, rewrite_cost *cost){
+static void maph_peer_optimize(void *store, rewrite_cost *cost) {
   must(store, maph_optimize(store, NULL, NULL), "optimize");
   cost_of_rewrite(store, cost);
 }
 
-static void maph_peer_freeze(void *store){
+static void maph_peer_freeze(void *store) {
   must(store, maph_optimize(store, NULL, NULL), "optimize");
 }
 
-static void *pilot_create(const char *folder, level at){ return open_store(folder, at, CREATE, MAPH_PERFECT_PILOT); }
-static void *pilot_open(const char *folder, level at){   return open_store(folder, at, OPEN(at), MAPH_PERFECT_PILOT); }
-static void *cmph_create(const char *folder, level at){  return open_store(folder, at, CREATE, MAPH_PERFECT_CMPH); }
-static void *cmph_open(const char *folder, level at){    return open_store(folder, at, OPEN(at), MAPH_PERFECT_CMPH); }
+static void *pilot_create(const char *folder, level at) {
+  return open_store(folder, at, CREATE, MAPH_PERFECT_PILOT);
+}
+static void *pilot_open(const char *folder, level at) {
+  return open_store(folder, at, OPEN(at), MAPH_PERFECT_PILOT);
+}
+static void *cmph_create(const char *folder, level at) {
+  return open_store(folder, at, CREATE, MAPH_PERFECT_CMPH);
+}
+static void *cmph_open(const char *folder, level at) {
+  return open_store(folder, at, OPEN(at), MAPH_PERFECT_CMPH);
+}
 
-#define READING_AND_WRITING .version = maph_peer_version, .close = maph_peer_close, \
-  .get = maph_peer_get, .get_many = maph_peer_get_many, .put = maph_peer_put, .put_batch = maph_peer_put_batch, \
-  .scan = maph_peer_scan, .used = maph_peer_used, .index_bytes = maph_peer_index_bytes, \
+#define READING_AND_WRITING                                                               \
+  .version = maph_peer_version, .close = maph_peer_close, .get = maph_peer_get,           \
+  .get_many = maph_peer_get_many, .put = maph_peer_put, .put_batch = maph_peer_put_batch, \
+  .scan = maph_peer_scan, .used = maph_peer_used, .index_bytes = maph_peer_index_bytes,   \
   .compact = maph_peer_compact, .open_with = maph_peer_open_with
 
-const peer peer_maph = {
-  .name = "maph",
-  .settings = "default options; no flush: MAPH_SYNC_OFF; durable: MAPH_SYNC_FULL",
-  .create = maph_peer_create, .open = maph_peer_open, READING_AND_WRITING
-};
+const peer peer_maph = { .name = "maph",
+                         .settings =
+                             "default options; no flush: MAPH_SYNC_OFF; durable: MAPH_SYNC_FULL",
+                         .create = maph_peer_create,
+                         .open = maph_peer_open,
+                         READING_AND_WRITING };
 
-const peer peer_maph_pilot = {
-  .name = "maph-pilot", .variant_of = &peer_maph,
-  .settings = "after maph_optimize with MAPH_PERFECT_PILOT",
-  .create = pilot_create, .open = pilot_open, .finish = maph_peer_freeze, .optimize = maph_peer_optimize, READING_AND_WRITING
-};
+const peer peer_maph_pilot = { .name = "maph-pilot",
+                               .variant_of = &peer_maph,
+                               .settings = "after maph_optimize with MAPH_PERFECT_PILOT",
+                               .create = pilot_create,
+                               .open = pilot_open,
+                               .finish = maph_peer_freeze,
+                               .optimize = maph_peer_optimize,
+                               READING_AND_WRITING };
 
-const peer peer_maph_cmph = {
-  .name = "maph-cmph", .variant_of = &peer_maph,
-  .settings = "after maph_optimize with MAPH_PERFECT_CMPH",
-  .create = cmph_create, .open = cmph_open, .finish = maph_peer_freeze, .optimize = maph_peer_optimize, READING_AND_WRITING
-};
+const peer peer_maph_cmph = { .name = "maph-cmph",
+                              .variant_of = &peer_maph,
+                              .settings = "after maph_optimize with MAPH_PERFECT_CMPH",
+                              .create = cmph_create,
+                              .open = cmph_open,
+                              .finish = maph_peer_freeze,
+                              .optimize = maph_peer_optimize,
+                              READING_AND_WRITING };

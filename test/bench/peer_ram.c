@@ -1,9 +1,10 @@
 /*
-** peer_ram.c - no store at all: a hash map in this process's memory, as a program that needs neither a file nor a second process
-** would write it.  The floor that stores are measured against.
+** peer_ram.c - no store at all: a hash map in this process's memory, as a program that needs
+** neither a file nor a second process would write it.  The floor that stores are measured against.
 **
-** Open addressing over 8-byte slots of 24 bits of XXH3 and a 40-bit offset into an arena (1 TiB); the arena holds each entry as two sizes,
-** key, value.  Keys are compared.  The map outlives its close, until its folder goes.
+** Open addressing over 8-byte slots of 24 bits of XXH3 and a 40-bit offset into an arena (1 TiB);
+** the arena holds each entry as two sizes, key, value.  Keys are compared.  The map outlives its
+** close, until its folder goes.
 */
 #include "bench.h"
 
@@ -13,133 +14,137 @@
 #include <xxhash.h>
 
 enum { OFFSET_BITS = 40, MAPS = 2, GROUP = 32 };
-#define ARENA_ROOM ((size_t)1<<36)
+#define ARENA_ROOM ((size_t)1 << 36)
 
-typedef struct entry { uint32_t key_size, value_size; char bytes[]; } entry;
+typedef struct entry {
+  uint32_t key_size, value_size;
+  char bytes[];
+} entry;
 
 typedef struct ram_map {
-  char      folder[512];           /* its name */
-  uint64_t *slots, mask;           /* 0: empty */
-  char     *arena;                 /* address space; memory comes as it is used */
-  size_t    end;
-  uint64_t  count;
+  char folder[512];      /* its name */
+  uint64_t *slots, mask; /* 0: empty */
+  char *arena;           /* address space; memory comes as it is used */
+  size_t end;
+  uint64_t count;
 } ram_map;
 
-static ram_map maps[MAPS];         /* a benchmark's full store and its fresh one */
+static ram_map maps[MAPS]; /* a benchmark's full store and its fresh one */
 
-static void ram_destroy(const char *folder){
-  for(int i = 0; i<MAPS; i++){
+static void ram_destroy(const char *folder) {
+  for (int i = 0; i < MAPS; i++) {
     ram_map *m = &maps[i];
-    if( m->slots==NULL || strcmp(m->folder, folder)!=0 ) continue;
+    if (m->slots == NULL || strcmp(m->folder, folder) != 0) continue;
     free(m->slots);
     munmap(m->arena, ARENA_ROOM);
     m->slots = NULL;
   }
 }
 
-static uint64_t *new_slots(uint64_t n){
+static uint64_t *new_slots(uint64_t n) {
   uint64_t *slots = calloc(n, sizeof *slots);
-  if( !slots ) fail("ram: out of memory for %llu slots", (unsigned long long)n);
+  if (!slots) fail("ram: out of memory for %llu slots", (unsigned long long)n);
   return slots;
 }
 
-static void *ram_open(const char *folder, level at){
+static void *ram_open(const char *folder, level at) {
   (void)at;
-  for(int i = 0; i<MAPS; i++){
-    if( maps[i].slots && strcmp(maps[i].folder, folder)==0 ) return &maps[i];
+  for (int i = 0; i < MAPS; i++) {
+    if (maps[i].slots && strcmp(maps[i].folder, folder) == 0) return &maps[i];
   }
   fail("ram: nothing was made for %s", folder);
 }
 
-static void *ram_create(const char *folder, level at){
+static void *ram_create(const char *folder, level at) {
   ram_destroy(folder);
   ram_map *m = maps;
-  while( m<maps+MAPS && m->slots ) m++;
-  if( m==maps+MAPS ) fail("ram: more than %d maps", MAPS);
+  while (m < maps + MAPS && m->slots) m++;
+  if (m == maps + MAPS) fail("ram: more than %d maps", MAPS);
   snprintf(m->folder, sizeof m->folder, "%s", folder);
   m->mask = 1023;
   m->slots = new_slots(m->mask + 1);
-  m->arena = mmap(NULL, ARENA_ROOM, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0);
-  if( m->arena==MAP_FAILED ) fail("ram: no address space");
-  m->end = 8;                      /* so that no slot in use is 0 */
+  m->arena = mmap(NULL, ARENA_ROOM, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (m->arena == MAP_FAILED) fail("ram: no address space");
+  m->end = 8; /* so that no slot in use is 0 */
   m->count = 0;
   return ram_open(folder, at);
 }
 
-static void ram_close(void *store){
-  (void)store;
-}
+static void ram_close(void *store) { (void)store; }
 
-static inline entry *entry_of(const ram_map *m, uint64_t slot){
-  return (entry*)(m->arena + (slot & (((uint64_t)1<<OFFSET_BITS) - 1)));
+static inline entry *entry_of(const ram_map *m, uint64_t slot) {
+  return (entry *)(m->arena + (slot & (((uint64_t)1 << OFFSET_BITS) - 1)));
 }
 
 /* The slot of the key, or the empty one where it belongs. */
-static inline uint64_t *slot_of(const ram_map *m, uint64_t hash, slice key){
-  for(uint64_t i = hash & m->mask; ; i = (i + 1) & m->mask){
+static inline uint64_t *slot_of(const ram_map *m, uint64_t hash, slice key) {
+  for (uint64_t i = hash & m->mask;; i = (i + 1) & m->mask) {
     uint64_t slot = m->slots[i];
-    if( slot==0 ) return &m->slots[i];
-    if( (slot ^ hash)>>OFFSET_BITS ) continue;
+    if (slot == 0) return &m->slots[i];
+    if ((slot ^ hash) >> OFFSET_BITS) continue;
     entry *e = entry_of(m, slot);
-    if( e->key_size==key.size && memcmp(e->bytes, key.data, key.size)==0 ) return &m->slots[i];
+    if (e->key_size == key.size && memcmp(e->bytes, key.data, key.size) == 0) return &m->slots[i];
   }
 }
 
-static inline int value_in(const ram_map *m, const uint64_t *slot, slice *value){
+static inline int value_in(const ram_map *m, const uint64_t *slot, slice *value) {
   *value = maph_bytes(NULL, 0);
-  if( *slot==0 ) return 0;
+  if (*slot == 0) return 0;
   entry *e = entry_of(m, *slot);
   *value = maph_bytes(e->bytes + e->key_size, e->value_size);
   return 1;
 }
 
-static int ram_get(void *store, slice key, slice *value){
+static int ram_get(void *store, slice key, slice *value) {
   ram_map *m = store;
   return value_in(m, slot_of(m, XXH3_64bits(key.data, key.size), key), value);
 }
 
-/* Hashes first, then the entries that the slots point to, then the comparing: each step's cache misses overlap. */
-static void get_group(const ram_map *m, size_t n, const slice *keys, slice *values){
+/* Hashes first, then the entries that the slots point to, then the comparing: each step's cache
+** misses overlap. */
+static void get_group(const ram_map *m, size_t n, const slice *keys, slice *values) {
   uint64_t hash[GROUP];
-  for(size_t i = 0; i<n; i++){
+  for (size_t i = 0; i < n; i++) {
     hash[i] = XXH3_64bits(keys[i].data, keys[i].size);
     __builtin_prefetch(&m->slots[hash[i] & m->mask]);
   }
-  for(size_t i = 0; i<n; i++){
+  for (size_t i = 0; i < n; i++) {
     uint64_t slot = m->slots[hash[i] & m->mask];
-    const char *e = (const char*)entry_of(m, slot);
-    if( slot==0 ) continue;
+    const char *e = (const char *)entry_of(m, slot);
+    if (slot == 0) continue;
     __builtin_prefetch(e);
     __builtin_prefetch(e + 64);
   }
-  for(size_t i = 0; i<n; i++) value_in(m, slot_of(m, hash[i], keys[i]), &values[i]);
+  for (size_t i = 0; i < n; i++) value_in(m, slot_of(m, hash[i], keys[i]), &values[i]);
 }
 
-static void ram_get_many(void *store, size_t n, const slice *keys, slice *values){
-  for(size_t at = 0; at<n; at += GROUP) get_group(store, n-at<GROUP ? n-at : GROUP, keys + at, values + at);
+static void ram_get_many(void *store, size_t n, const slice *keys, slice *values) {
+  for (size_t at = 0; at < n; at += GROUP)
+    get_group(store, n - at < GROUP ? n - at : GROUP, keys + at, values + at);
 }
 
-static void grow(ram_map *m){
+static void grow(ram_map *m) {
   uint64_t *old = m->slots, n = m->mask + 1;
-  m->mask = 2*n - 1;
-  m->slots = new_slots(2*n);
-  for(uint64_t i = 0; i<n; i++){
-    if( old[i]==0 ) continue;
+  m->mask = 2 * n - 1;
+  m->slots = new_slots(2 * n);
+  for (uint64_t i = 0; i < n; i++) {
+    if (old[i] == 0) continue;
     entry *e = entry_of(m, old[i]);
     *slot_of(m, XXH3_64bits(e->bytes, e->key_size), maph_bytes(e->bytes, e->key_size)) = old[i];
   }
   free(old);
 }
 
-static void ram_put(void *store, slice key, slice value){
+static void ram_put(void *store, slice key, slice value) {
   ram_map *m = store;
-  if( m->count*2>m->mask ) grow(m);
+  if (m->count * 2 > m->mask) grow(m);
   uint64_t hash = XXH3_64bits(key.data, key.size), *slot = slot_of(m, hash, key);
   entry *e = *slot ? entry_of(m, *slot) : NULL;
-  if( !e || e->value_size!=value.size ){
-    if( ARENA_ROOM - m->end<sizeof *e + key.size + value.size + 8 ) fail("ram: the arena is full");
-    m->count += *slot==0;
-    *slot = hash>>OFFSET_BITS<<OFFSET_BITS | m->end;
+  if (!e || e->value_size != value.size) {
+    if (ARENA_ROOM - m->end < sizeof *e + key.size + value.size + 8) fail("ram: the arena is full");
+    m->count += *slot == 0;
+    *slot = hash >> OFFSET_BITS << OFFSET_BITS | m->end;
     e = entry_of(m, *slot);
     e->key_size = (uint32_t)key.size;
     e->value_size = (uint32_t)value.size;
@@ -149,32 +154,39 @@ static void ram_put(void *store, slice key, slice value){
   memcpy(e->bytes + e->key_size, value.data, value.size);
 }
 
-static void ram_put_batch(void *store, size_t n, const slice *keys, const slice *values){
-  for(size_t i = 0; i<n; i++) ram_put(store, keys[i], values[i]);
+static void ram_put_batch(void *store, size_t n, const slice *keys, const slice *values) {
+  for (size_t i = 0; i < n; i++) ram_put(store, keys[i], values[i]);
 }
 
-static void ram_scan(void *store, scan_total *total){
+static void ram_scan(void *store, scan_total *total) {
   ram_map *m = store;
-  for(size_t at = 8; at<m->end; ){
-    entry *e = (entry*)(m->arena + at);
-    scan_count(total, maph_bytes(e->bytes, e->key_size), maph_bytes(e->bytes + e->key_size, e->value_size));
+  for (size_t at = 8; at < m->end;) {
+    entry *e = (entry *)(m->arena + at);
+    scan_count(total, maph_bytes(e->bytes, e->key_size),
+               maph_bytes(e->bytes + e->key_size, e->value_size));
     at += (sizeof *e + e->key_size + e->value_size + 7) & ~(size_t)7;
   }
 }
 
-static uint64_t ram_used(void *store){
+static uint64_t ram_used(void *store) {
   ram_map *m = store;
-  return m->end + (m->mask + 1)*sizeof *m->slots;
+  return m->end + (m->mask + 1) * sizeof *m->slots;
 }
 
-static const char *ram_version(void){
-  return "RAM map, ours";
-}
+static const char *ram_version(void) { return "RAM map, ours"; }
 
-const peer peer_ram = {
-  .name = "ram", .traits = IN_MEMORY,
-  .settings = "no store: a hash map in this process, XXH3, 8-byte slots, arena; nothing durable, nothing shared",
-  .version = ram_version,
-  .create = ram_create, .open = ram_open, .close = ram_close, .destroy = ram_destroy,
-  .get = ram_get, .get_many = ram_get_many, .put = ram_put, .put_batch = ram_put_batch, .scan = ram_scan, .used = ram_used
-};
+const peer peer_ram = { .name = "ram",
+                        .traits = IN_MEMORY,
+                        .settings = "no store: a hash map in this process, XXH3, 8-byte slots, "
+                                    "arena; nothing durable, nothing shared",
+                        .version = ram_version,
+                        .create = ram_create,
+                        .open = ram_open,
+                        .close = ram_close,
+                        .destroy = ram_destroy,
+                        .get = ram_get,
+                        .get_many = ram_get_many,
+                        .put = ram_put,
+                        .put_batch = ram_put_batch,
+                        .scan = ram_scan,
+                        .used = ram_used };

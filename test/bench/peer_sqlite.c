@@ -1,7 +1,8 @@
 /*
-** peer_sqlite.c - SQLite: one table in WAL mode, prepared statements, reads inside one transaction, a page cache that holds everything
-** (the default of 2 MiB halves its figures).  The table is WITHOUT ROWID where rows are short; SQLite's manual advises against it
-** for long ones.  LEVEL_OFF is synchronous=off, LEVEL_FULL synchronous=full.
+** peer_sqlite.c - SQLite: one table in WAL mode, prepared statements, reads inside one transaction,
+** a page cache that holds everything (the default of 2 MiB halves its figures).  The table is
+** WITHOUT ROWID where rows are short; SQLite's manual advises against it for long ones.  LEVEL_OFF
+** is synchronous=off, LEVEL_FULL synchronous=full.
 */
 #include "bench.h"
 
@@ -11,58 +12,61 @@
 enum { LONG_ROW = 400 };
 
 typedef struct sqlite_store {
-  sqlite3      *db;
+  sqlite3 *db;
   sqlite3_stmt *get, *put, *begin, *commit, *from;
-  char          folder[512];
+  char folder[512];
 } sqlite_store;
 
-static void must(sqlite_store *s, int rc, const char *what){
-  if( rc!=SQLITE_OK && rc!=SQLITE_DONE && rc!=SQLITE_ROW ) fail("sqlite: %s: %s", what, sqlite3_errmsg(s->db));
+static void must(sqlite_store *s, int rc, const char *what) {
+  if (rc != SQLITE_OK && rc != SQLITE_DONE && rc != SQLITE_ROW)
+    fail("sqlite: %s: %s", what, sqlite3_errmsg(s->db));
 }
 
-static void run(sqlite_store *s, const char *sql){
+static void run(sqlite_store *s, const char *sql) {
   must(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL), sql);
 }
 
-static sqlite3_stmt *prepare(sqlite_store *s, const char *sql){
+static sqlite3_stmt *prepare(sqlite_store *s, const char *sql) {
   sqlite3_stmt *statement;
   must(s, sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL), sql);
   return statement;
 }
 
-static void step_once(sqlite_store *s, sqlite3_stmt *statement, const char *what){
+static void step_once(sqlite_store *s, sqlite3_stmt *statement, const char *what) {
   must(s, sqlite3_step(statement), what);
   must(s, sqlite3_reset(statement), what);
 }
 
-static const char *sqlite_version(void){
+static const char *sqlite_version(void) {
   static char version[32];
   snprintf(version, sizeof version, "SQLite %s", sqlite3_libversion());
   return version;
 }
 
-static void *sqlite_open(const char *folder, level at){
+static void *sqlite_open(const char *folder, level at) {
   sqlite_store *s = must_alloc(sizeof *s);
   char path[600], cache[64];
   snprintf(s->folder, sizeof s->folder, "%s", folder);
   snprintf(path, sizeof path, "%s/data.sqlite", folder);
   must(s, sqlite3_open(path, &s->db), "open");
   run(s, "PRAGMA journal_mode=WAL");
-  snprintf(cache, sizeof cache, "PRAGMA cache_size=-%llu", (unsigned long long)(peer_cache_bytes()>>10));
+  snprintf(cache, sizeof cache, "PRAGMA cache_size=-%llu",
+           (unsigned long long)(peer_cache_bytes() >> 10));
   run(s, cache);
-  run(s, at==LEVEL_OFF ? "PRAGMA synchronous=off" : "PRAGMA synchronous=full");
-  run(s, peer_hint.bytes>LONG_ROW*peer_hint.keys ? "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB)"
-                                                 : "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
+  run(s, at == LEVEL_OFF ? "PRAGMA synchronous=off" : "PRAGMA synchronous=full");
+  run(s, peer_hint.bytes > LONG_ROW * peer_hint.keys
+             ? "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB)"
+             : "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
   s->get = prepare(s, "SELECT v FROM kv WHERE k=?1");
   s->put = prepare(s, "INSERT OR REPLACE INTO kv VALUES(?1, ?2)");
   s->begin = prepare(s, "BEGIN IMMEDIATE");
   s->commit = prepare(s, "COMMIT");
   s->from = prepare(s, "SELECT k, v FROM kv WHERE k>=?1 ORDER BY k LIMIT ?2");
-  if( at==LEVEL_READ ) run(s, "BEGIN");
+  if (at == LEVEL_READ) run(s, "BEGIN");
   return s;
 }
 
-static void sqlite_close(void *store){
+static void sqlite_close(void *store) {
   sqlite_store *s = store;
   sqlite3_finalize(s->get);
   sqlite3_finalize(s->put);
@@ -74,42 +78,43 @@ static void sqlite_close(void *store){
 }
 
 /* Another thread's view: a connection of its own. */
-static void *sqlite_reader(void *store){
-  return sqlite_open(((sqlite_store*)store)->folder, LEVEL_READ);
+static void *sqlite_reader(void *store) {
+  return sqlite_open(((sqlite_store *)store)->folder, LEVEL_READ);
 }
 
-static int sqlite_get(void *store, slice key, slice *value){
+static int sqlite_get(void *store, slice key, slice *value) {
   sqlite_store *s = store;
   sqlite3_reset(s->get);
   sqlite3_bind_blob(s->get, 1, key.data, (int)key.size, SQLITE_STATIC);
   int rc = sqlite3_step(s->get);
   must(s, rc, "get");
-  if( rc!=SQLITE_ROW ) return 0;
+  if (rc != SQLITE_ROW) return 0;
   const void *data = sqlite3_column_blob(s->get, 0);
   *value = maph_bytes(data, (size_t)sqlite3_column_bytes(s->get, 0));
   return 1;
 }
 
-static void sqlite_put(void *store, slice key, slice value){
+static void sqlite_put(void *store, slice key, slice value) {
   sqlite_store *s = store;
-  sqlite3_reset(s->get);                                   /* its value may go now */
+  sqlite3_reset(s->get); /* its value may go now */
   sqlite3_bind_blob(s->put, 1, key.data, (int)key.size, SQLITE_STATIC);
   sqlite3_bind_blob(s->put, 2, value.data, (int)value.size, SQLITE_STATIC);
   step_once(s, s->put, "put");
 }
 
-static void sqlite_put_batch(void *store, size_t n, const slice *keys, const slice *values){
+static void sqlite_put_batch(void *store, size_t n, const slice *keys, const slice *values) {
   sqlite_store *s = store;
   sqlite3_reset(s->get);
   step_once(s, s->begin, "begin");
-  for(size_t i = 0; i<n; i++) sqlite_put(s, keys[i], values[i]);
+  for (size_t i = 0; i < n; i++) sqlite_put(s, keys[i], values[i]);
   step_once(s, s->commit, "commit");
 }
 
-static void count_rows(sqlite_store *s, sqlite3_stmt *rows, scan_total *total){
+static void count_rows(sqlite_store *s, sqlite3_stmt *rows, scan_total *total) {
   int rc;
-  while( (rc = sqlite3_step(rows))==SQLITE_ROW ){
-    slice key = maph_bytes(sqlite3_column_blob(rows, 0), 0), value = maph_bytes(sqlite3_column_blob(rows, 1), 0);
+  while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
+    slice key = maph_bytes(sqlite3_column_blob(rows, 0), 0),
+          value = maph_bytes(sqlite3_column_blob(rows, 1), 0);
     key.size = (size_t)sqlite3_column_bytes(rows, 0);
     value.size = (size_t)sqlite3_column_bytes(rows, 1);
     scan_count(total, key, value);
@@ -117,7 +122,7 @@ static void count_rows(sqlite_store *s, sqlite3_stmt *rows, scan_total *total){
   must(s, rc, "scan");
 }
 
-static void sqlite_scan(void *store, scan_total *total){
+static void sqlite_scan(void *store, scan_total *total) {
   sqlite_store *s = store;
   sqlite3_reset(s->get);
   sqlite3_stmt *all = prepare(s, "SELECT k, v FROM kv");
@@ -125,7 +130,7 @@ static void sqlite_scan(void *store, scan_total *total){
   sqlite3_finalize(all);
 }
 
-static void sqlite_scan_from(void *store, slice key, uint32_t n, scan_total *total){
+static void sqlite_scan_from(void *store, slice key, uint32_t n, scan_total *total) {
   sqlite_store *s = store;
   sqlite3_reset(s->get);
   sqlite3_bind_blob(s->from, 1, key.data, (int)key.size, SQLITE_STATIC);
@@ -136,9 +141,17 @@ static void sqlite_scan_from(void *store, slice key, uint32_t n, scan_total *tot
 
 const peer peer_sqlite = {
   .name = "sqlite",
-  .settings = "WITHOUT ROWID (values of 400 bytes and more: with), WAL, cache for everything, prepared; gets in one transaction; no flush: synchronous=off; durable: full",
+  .settings = "WITHOUT ROWID (values of 400 bytes and more: with), WAL, cache for everything, "
+              "prepared; gets in one transaction; no flush: synchronous=off; durable: full",
   .version = sqlite_version,
-  .create = sqlite_open, .open = sqlite_open, .close = sqlite_close,
-  .get = sqlite_get, .put = sqlite_put, .put_batch = sqlite_put_batch, .scan = sqlite_scan,
-  .scan_from = sqlite_scan_from, .reader = sqlite_reader, .reader_close = sqlite_close
+  .create = sqlite_open,
+  .open = sqlite_open,
+  .close = sqlite_close,
+  .get = sqlite_get,
+  .put = sqlite_put,
+  .put_batch = sqlite_put_batch,
+  .scan = sqlite_scan,
+  .scan_from = sqlite_scan_from,
+  .reader = sqlite_reader,
+  .reader_close = sqlite_close
 };

@@ -1,259 +1,299 @@
 /*
-** report.c - what a person reads: the table of medians, the ratios, the targets with what was reached, the table of the README.
+** report.c - what a person reads: the table of medians, the ratios, the targets with what was
+** reached, the table of the README.
 */
 #include "bench.h"
 
 #include <math.h>
 
-/* Our figure over theirs must be at least, or at most, the limit; with nobody named as theirs, our figure itself. */
+/* Our figure over theirs must be at least, or at most, the limit; with nobody named as theirs, our
+** figure itself. */
 typedef struct target {
   const char *text;
-  const char *set;           /* where it counts; a set of the user's own meets them all */
+  const char *set; /* where it counts; a set of the user's own meets them all */
   const char *ours;
-  metric      our_metric;
+  metric our_metric;
   const char *theirs;
-  metric      their_metric;
-  int         at_least;
-  double      limit;
+  metric their_metric;
+  int at_least;
+  double limit;
 } target;
 
 #define HUGE_PAGES(m) ((metric)((m) + OPEN_HUGE))
-#define TWO(m)        ((metric)((m) + 1))
+#define TWO(m) ((metric)((m) + 1))
 
 static const target targets[] = {
-  { "get, tight loop",                  "1M",    "maph",       GET,           "lmdb",    GET,           1, 9 },
-  { "get, tight loop",                  "1M",    "maph",       GET,           "tinycdb", GET,           1, 3 },
-  { "get p50",                          "1M",    "maph",       GET_P50,       "tinycdb", GET_P50,       0, 0.7 },
-  { "miss inside the key range",        "1M",    "maph",       MISS,          "lmdb",    MISS,          1, 12 },
-  { "miss inside the key range",        "1M",    "maph",       MISS,          "tinycdb", MISS,          1, 2.5 },
-  { "get_many against single gets",     "1M",    "maph",       MANY,          "lmdb",    GET,           1, 25 },
-  { "second reading process",           "1M",    "maph",       TWO(PROCESSES), "maph",   PROCESSES,     1, 1.8 },
-  { "bulk load, no flush",              "1M",    "maph",       BULK_OFF,      "lmdb",    BULK_OFF,      1, 5 },
-  { "bulk load, durable",               "1M",    "maph",       BULK_FULL,     "lmdb",    BULK_FULL,     1, 5 },
-  { "bulk load, no flush",              "1M",    "maph",       BULK_OFF,      "tinycdb", BULK_OFF,      1, 0.6 },
-  { "put, no flush",                    "1M",    "maph",       PUT,           "lmdb",    PUT,           1, 4 },
-  { "put into the full store",          "1M",    "maph",       PUT_FULL,      "lmdb",    PUT_FULL,      1, 4 },
-  { "put of an old key there",          "1M",    "maph",       UPDATE,        "lmdb",    UPDATE,        1, 4 },
-  { "put, durable",                     "1M",    "maph",       DURABLE_PUT,   "lmdb",    DURABLE_PUT,   1, 1.2 },
-  { "put, durable batches of 1000",     "1M",    "maph",       DURABLE_BATCH, "lmdb",    DURABLE_BATCH, 1, 4 },
-  { "the same into the full store",     "1M",    "maph",       DURABLE_BATCH_FULL, "lmdb", DURABLE_BATCH_FULL, 1, 4 },
-  { "scan, entries",                    "1M",    "maph",       SCAN,          "lmdb",    SCAN,          1, 4 },
-  { "bytes used above key and value",   "1M",    "maph",       OVERHEAD,      NULL,      OVERHEAD,      0, 56 },
-  { "open for reading, first get",      "1M",    "maph",       OPEN,          NULL,      OPEN,          0, 1e6 },
-  { "open against a store of 1,000",    "1M",    "maph",       OPEN,          "maph",    OPEN_SMALL,    0, 2 },
-  { "put p99.999, no flush",            "10M",   "maph",       TAIL_P99999,   NULL,      TAIL_P99999,   0, 1e6 },
-  { "slowest put, no flush",            "10M",   "maph",       TAIL_MAX,      NULL,      TAIL_MAX,      0, 50e6 },
-  { "p99.999 of puts not interrupted",  "10M",   "maph",       TAIL_KEPT_P99999, NULL,   TAIL_KEPT_P99999, 0, 1e6 },
-  { "slowest put not interrupted",      "10M",   "maph",       TAIL_KEPT_MAX, NULL,      TAIL_KEPT_MAX, 0, 50e6 },
-  { "optimized: dependent get",         "1M",    "maph-pilot", DEPENDENT,     "maph",    DEPENDENT,     0, 1/1.6 },
-  { "optimized: get, tight loop",       "1M",    "maph-pilot", GET,           "maph",    GET,           1, 1.2 },
-  { "optimized: get p50",               "1M",    "maph-pilot", GET_P50,       "tinycdb", GET_P50,       0, 0.5 },
-  { "optimized: get_many",              "1M",    "maph-pilot", MANY,          "maph",    MANY,          1, 1 },
-  { "optimized: index bytes a key",     "1M",    "maph-pilot", INDEX_BYTES,   NULL,      INDEX_BYTES,   0, 1 },
-  { "optimized, mixed: dependent get",  "mixed", "maph-pilot", DEPENDENT,     "maph",    DEPENDENT,     0, 1 },
-  { "optimized, mixed: get_many",       "mixed", "maph-pilot", MANY,          "maph",    MANY,          1, 1 },
-  { "optimized, mixed: index B a key",  "mixed", "maph-pilot", INDEX_BYTES,   NULL,      INDEX_BYTES,   0, 6 },
-  { "optimized, 10M: get_many",         "10M",   "maph-pilot", MANY,          "maph",    MANY,          1, 1 },
-  { "the same, huge pages: dependent",  "10M",   "maph-pilot", HUGE_PAGES(OPTION_DEPENDENT), "maph", HUGE_PAGES(OPTION_DEPENDENT), 0, 1/1.15 },
-  { "the same, huge pages: tight loop", "10M",   "maph-pilot", HUGE_PAGES(OPTION_GET), "maph", HUGE_PAGES(OPTION_GET), 1, 1 },
-  { "optimize of 10M keys",             "10M",   "maph-pilot", OPTIMIZE_TIME, NULL,      OPTIMIZE_TIME, 0, 20e9 },
-  { "optimize of 10M keys, memory",     "10M",   "maph-pilot", OPTIMIZE_MEMORY, NULL,    OPTIMIZE_MEMORY, 0, 537 },
-  { "optimize, writers wait",           "10M",   "maph-pilot", OPTIMIZE_PAUSE, NULL,     OPTIMIZE_PAUSE, 0, 50e6 },
-  { "compact, writers wait",            "10M",   "maph",       COMPACT_PAUSE, NULL,      COMPACT_PAUSE, 0, 50e6 },
-  { "SQL: SELECT by key",               "1M",    "maph",       SQL_SELECT,    "sqlite",  SQL_SELECT,    1, 2.5 },
-  { "SQL: key IN (1000)",               "1M",    "maph",       SQL_IN,        "sqlite",  SQL_IN,        1, 4 },
-  { "SQL: join on key",                 "1M",    "maph",       SQL_JOIN,      "sqlite",  SQL_JOIN,      1, 2.7 },
-  { "SQL: sum of lengths",              "1M",    "maph",       SQL_SUM,       "sqlite",  SQL_SUM,       1, 1 },
-  { "SQL: INSERT, one transaction",     "1M",    "maph",       SQL_INSERT,    "sqlite",  SQL_INSERT,    1, 4 },
+  { "get, tight loop", "1M", "maph", GET, "lmdb", GET, 1, 9 },
+  { "get, tight loop", "1M", "maph", GET, "tinycdb", GET, 1, 3 },
+  { "get p50", "1M", "maph", GET_P50, "tinycdb", GET_P50, 0, 0.7 },
+  { "miss inside the key range", "1M", "maph", MISS, "lmdb", MISS, 1, 12 },
+  { "miss inside the key range", "1M", "maph", MISS, "tinycdb", MISS, 1, 2.5 },
+  { "get_many against single gets", "1M", "maph", MANY, "lmdb", GET, 1, 25 },
+  { "second reading process", "1M", "maph", TWO(PROCESSES), "maph", PROCESSES, 1, 1.8 },
+  { "bulk load, no flush", "1M", "maph", BULK_OFF, "lmdb", BULK_OFF, 1, 5 },
+  { "bulk load, durable", "1M", "maph", BULK_FULL, "lmdb", BULK_FULL, 1, 5 },
+  { "bulk load, no flush", "1M", "maph", BULK_OFF, "tinycdb", BULK_OFF, 1, 0.6 },
+  { "put, no flush", "1M", "maph", PUT, "lmdb", PUT, 1, 4 },
+  { "put into the full store", "1M", "maph", PUT_FULL, "lmdb", PUT_FULL, 1, 4 },
+  { "put of an old key there", "1M", "maph", UPDATE, "lmdb", UPDATE, 1, 4 },
+  { "put, durable", "1M", "maph", DURABLE_PUT, "lmdb", DURABLE_PUT, 1, 1.2 },
+  { "put, durable batches of 1000", "1M", "maph", DURABLE_BATCH, "lmdb", DURABLE_BATCH, 1, 4 },
+  { "the same into the full store", "1M", "maph", DURABLE_BATCH_FULL, "lmdb", DURABLE_BATCH_FULL, 1,
+    4 },
+  { "scan, entries", "1M", "maph", SCAN, "lmdb", SCAN, 1, 4 },
+  { "bytes used above key and value", "1M", "maph", OVERHEAD, NULL, OVERHEAD, 0, 56 },
+  { "open for reading, first get", "1M", "maph", OPEN, NULL, OPEN, 0, 1e6 },
+  { "open against a store of 1,000", "1M", "maph", OPEN, "maph", OPEN_SMALL, 0, 2 },
+  { "put p99.999, no flush", "10M", "maph", TAIL_P99999, NULL, TAIL_P99999, 0, 1e6 },
+  { "slowest put, no flush", "10M", "maph", TAIL_MAX, NULL, TAIL_MAX, 0, 50e6 },
+  { "p99.999 of puts not interrupted", "10M", "maph", TAIL_KEPT_P99999, NULL, TAIL_KEPT_P99999, 0,
+    1e6 },
+  { "slowest put not interrupted", "10M", "maph", TAIL_KEPT_MAX, NULL, TAIL_KEPT_MAX, 0, 50e6 },
+  { "optimized: dependent get", "1M", "maph-pilot", DEPENDENT, "maph", DEPENDENT, 0, 1 / 1.6 },
+  { "optimized: get, tight loop", "1M", "maph-pilot", GET, "maph", GET, 1, 1.2 },
+  { "optimized: get p50", "1M", "maph-pilot", GET_P50, "tinycdb", GET_P50, 0, 0.5 },
+  { "optimized: get_many", "1M", "maph-pilot", MANY, "maph", MANY, 1, 1 },
+  { "optimized: index bytes a key", "1M", "maph-pilot", INDEX_BYTES, NULL, INDEX_BYTES, 0, 1 },
+  { "optimized, mixed: dependent get", "mixed", "maph-pilot", DEPENDENT, "maph", DEPENDENT, 0, 1 },
+  { "optimized, mixed: get_many", "mixed", "maph-pilot", MANY, "maph", MANY, 1, 1 },
+  { "optimized, mixed: index B a key", "mixed", "maph-pilot", INDEX_BYTES, NULL, INDEX_BYTES, 0,
+    6 },
+  { "optimized, 10M: get_many", "10M", "maph-pilot", MANY, "maph", MANY, 1, 1 },
+  { "the same, huge pages: dependent", "10M", "maph-pilot", HUGE_PAGES(OPTION_DEPENDENT), "maph",
+    HUGE_PAGES(OPTION_DEPENDENT), 0, 1 / 1.15 },
+  { "the same, huge pages: tight loop", "10M", "maph-pilot", HUGE_PAGES(OPTION_GET), "maph",
+    HUGE_PAGES(OPTION_GET), 1, 1 },
+  { "optimize of 10M keys", "10M", "maph-pilot", OPTIMIZE_TIME, NULL, OPTIMIZE_TIME, 0, 20e9 },
+  { "optimize of 10M keys, memory", "10M", "maph-pilot", OPTIMIZE_MEMORY, NULL, OPTIMIZE_MEMORY, 0,
+    537 },
+  { "optimize, writers wait", "10M", "maph-pilot", OPTIMIZE_PAUSE, NULL, OPTIMIZE_PAUSE, 0, 50e6 },
+  { "compact, writers wait", "10M", "maph", COMPACT_PAUSE, NULL, COMPACT_PAUSE, 0, 50e6 },
+  { "SQL: SELECT by key", "1M", "maph", SQL_SELECT, "sqlite", SQL_SELECT, 1, 2.5 },
+  { "SQL: key IN (1000)", "1M", "maph", SQL_IN, "sqlite", SQL_IN, 1, 4 },
+  { "SQL: join on key", "1M", "maph", SQL_JOIN, "sqlite", SQL_JOIN, 1, 2.7 },
+  { "SQL: sum of lengths", "1M", "maph", SQL_SUM, "sqlite", SQL_SUM, 1, 1 },
+  { "SQL: INSERT, one transaction", "1M", "maph", SQL_INSERT, "sqlite", SQL_INSERT, 1, 4 },
 };
 
 /* "7.21M", "319k", "2987", "412 ns", "1.3 ms" */
-const char *format_value(double value, unit u, char text[32]){
-  if( isnan(value) )                       snprintf(text, 32, "-");
-  else if( u==GIGABYTES_PER_SECOND )       snprintf(text, 32, "%.1f", value);
-  else if( u==BYTES )                      snprintf(text, 32, "%.1f", value);
-  else if( u==BITS )                       snprintf(text, 32, "%.2f", value);
-  else if( u==MEGABYTES )                  snprintf(text, 32, "%.0f", value);
-  else if( u==COUNT )                      snprintf(text, 32, "%.0f", value);
-  else if( u==NANOSECONDS && value>=1e9 )  snprintf(text, 32, "%.2f s", value*1e-9);
-  else if( u==NANOSECONDS && value>=1e6 )  snprintf(text, 32, "%.2f ms", value*1e-6);
-  else if( u==NANOSECONDS && value>=1e4 )  snprintf(text, 32, "%.1f us", value*1e-3);
-  else if( u==NANOSECONDS )                snprintf(text, 32, "%.0f ns", value);
-  else if( value>=1e6 )                    snprintf(text, 32, "%.2fM", value*1e-6);
-  else if( value>=1e4 )                    snprintf(text, 32, "%.0fk", value*1e-3);
-  else                                     snprintf(text, 32, "%.0f", value);
+const char *format_value(double value, unit u, char text[32]) {
+  if (isnan(value))
+    snprintf(text, 32, "-");
+  else if (u == GIGABYTES_PER_SECOND)
+    snprintf(text, 32, "%.1f", value);
+  else if (u == BYTES)
+    snprintf(text, 32, "%.1f", value);
+  else if (u == BITS)
+    snprintf(text, 32, "%.2f", value);
+  else if (u == MEGABYTES)
+    snprintf(text, 32, "%.0f", value);
+  else if (u == COUNT)
+    snprintf(text, 32, "%.0f", value);
+  else if (u == NANOSECONDS && value >= 1e9)
+    snprintf(text, 32, "%.2f s", value * 1e-9);
+  else if (u == NANOSECONDS && value >= 1e6)
+    snprintf(text, 32, "%.2f ms", value * 1e-6);
+  else if (u == NANOSECONDS && value >= 1e4)
+    snprintf(text, 32, "%.1f us", value * 1e-3);
+  else if (u == NANOSECONDS)
+    snprintf(text, 32, "%.0f ns", value);
+  else if (value >= 1e6)
+    snprintf(text, 32, "%.2fM", value * 1e-6);
+  else if (value >= 1e4)
+    snprintf(text, 32, "%.0fk", value * 1e-3);
+  else
+    snprintf(text, 32, "%.0f", value);
   return text;
 }
 
-static const char *unit_title(unit u){
-  switch( u ){
-    case PER_SECOND:           return "/s";
-    case NANOSECONDS:          return "";
-    case BYTES:                return "B/key";
-    case BITS:                 return "b/key";
-    case MEGABYTES:            return "MB";
+static const char *unit_title(unit u) {
+  switch (u) {
+    case PER_SECOND: return "/s";
+    case NANOSECONDS: return "";
+    case BYTES: return "B/key";
+    case BITS: return "b/key";
+    case MEGABYTES: return "MB";
     case GIGABYTES_PER_SECOND: return "GB/s";
-    case COUNT:                return "";
+    case COUNT: return "";
   }
   return "";
 }
 
-static int is_measured(const results *r, metric m){
-  for(int p = 0; p<r->peers; p++){
-    if( !isnan(results_median(r, m, p)) ) return 1;
+static int is_measured(const results *r, metric m) {
+  for (int p = 0; p < r->peers; p++) {
+    if (!isnan(results_median(r, m, p))) return 1;
   }
   return 0;
 }
 
-static void print_names(const results *r, FILE *out){
-  for(int p = 0; p<r->peers; p++) fprintf(out, " %10s", r->peer[p]->name);
+static void print_names(const results *r, FILE *out) {
+  for (int p = 0; p < r->peers; p++) fprintf(out, " %10s", r->peer[p]->name);
   fprintf(out, "\n");
 }
 
-void report_medians(const results *r, FILE *out){
+void report_medians(const results *r, FILE *out) {
   char text[32];
   fprintf(out, "%-32s %-5s", "", "");
   print_names(r, out);
-  for(int m = 0; m<METRICS; m++){
-    if( !is_measured(r, (metric)m) ) continue;
+  for (int m = 0; m < METRICS; m++) {
+    if (!is_measured(r, (metric)m)) continue;
     const metric_info *info = metric_about((metric)m);
     fprintf(out, "%-32s %-5s", info->title, unit_title(info->unit));
-    for(int p = 0; p<r->peers; p++){
+    for (int p = 0; p < r->peers; p++) {
       fprintf(out, " %10s", format_value(results_median(r, (metric)m, p), info->unit, text));
     }
     fprintf(out, "\n");
   }
 }
 
-/* How many times better the first figure is; NaN where one is missing or the question makes no sense. */
-static double times_better(double ours, double theirs, unit u){
-  if( isnan(ours) || isnan(theirs) || ours<=0 || theirs<=0 || u==COUNT ) return NAN;
-  return more_is_better(u) ? ours/theirs : theirs/ours;
+/* How many times better the first figure is; NaN where one is missing or the question makes no
+** sense. */
+static double times_better(double ours, double theirs, unit u) {
+  if (isnan(ours) || isnan(theirs) || ours <= 0 || theirs <= 0 || u == COUNT) return NAN;
+  return more_is_better(u) ? ours / theirs : theirs / ours;
 }
 
-static void print_ratios(const results *r, metric m, int ours, FILE *out){
+static void print_ratios(const results *r, metric m, int ours, FILE *out) {
   const metric_info *info = metric_about(m);
   fprintf(out, "%-38s", info->title);
-  for(int p = 0; p<r->peers; p++){
-    double ratio = p==ours ? NAN : times_better(results_median(r, m, ours), results_median(r, m, p), info->unit);
-    if( isnan(ratio) ) fprintf(out, " %10s", "-");
-    else fprintf(out, " %9.*fx", ratio<100 ? 2 : 0, ratio);
+  for (int p = 0; p < r->peers; p++) {
+    double ratio =
+        p == ours ? NAN
+                  : times_better(results_median(r, m, ours), results_median(r, m, p), info->unit);
+    if (isnan(ratio))
+      fprintf(out, " %10s", "-");
+    else
+      fprintf(out, " %9.*fx", ratio < 100 ? 2 : 0, ratio);
   }
   fprintf(out, "\n");
 }
 
-void report_ratios(const results *r, FILE *out){
+void report_ratios(const results *r, FILE *out) {
   int ours = results_column(r, "maph");
-  if( ours<0 || r->peers<2 ) return;
+  if (ours < 0 || r->peers < 2) return;
   fprintf(out, "\n%-38s", "maph is so many times better than");
   print_names(r, out);
-  for(int m = 0; m<METRICS; m++){
+  for (int m = 0; m < METRICS; m++) {
     unit u = metric_about((metric)m)->unit;
     int rows = 0;
-    for(int p = 0; p<r->peers; p++){
-      rows += p!=ours && !isnan(times_better(results_median(r, (metric)m, ours), results_median(r, (metric)m, p), u));
+    for (int p = 0; p < r->peers; p++) {
+      rows += p != ours
+              && !isnan(times_better(results_median(r, (metric)m, ours),
+                                     results_median(r, (metric)m, p), u));
     }
-    if( rows ) print_ratios(r, (metric)m, ours, out);
+    if (rows) print_ratios(r, (metric)m, ours, out);
   }
 }
 
 /* NaN: not measured, or nobody of that name took part. */
-static double figure(const results *r, const char *name, metric m){
+static double figure(const results *r, const char *name, metric m) {
   int column = results_column(r, name);
-  return column<0 ? NAN : results_median(r, m, column);
+  return column < 0 ? NAN : results_median(r, m, column);
 }
 
-static void report_target(const target *t, double ours, double theirs, FILE *out){
-  int absolute = t->theirs==NULL;
-  double reached = ours/theirs;
-  int pass = t->at_least ? reached>=t->limit : reached<=t->limit;
+static void report_target(const target *t, double ours, double theirs, FILE *out) {
+  int absolute = t->theirs == NULL;
+  double reached = ours / theirs;
+  int pass = t->at_least ? reached >= t->limit : reached <= t->limit;
   unit u = metric_about(t->our_metric)->unit;
   char a[32], b[32], c[32], d[32];
-  if( absolute ){
+  if (absolute) {
     format_value(reached, u, c);
     format_value(t->limit, u, d);
-  }else{
+  } else {
     snprintf(c, sizeof c, "%.2fx", reached);
     snprintf(d, sizeof d, "%.3gx", t->limit);
   }
   fprintf(out, "%-33s %10s %-8s %10s %10s   %s %-9s %s\n", t->text, format_value(ours, u, a),
-          absolute ? "" : strcmp(t->theirs, t->ours)==0 ? "itself" : t->theirs,
-          absolute ? "" : format_value(theirs, metric_about(t->their_metric)->unit, b), c, t->at_least ? ">=" : "<=", d, pass ? "pass" : "FAIL");
+          absolute                          ? ""
+          : strcmp(t->theirs, t->ours) == 0 ? "itself"
+                                            : t->theirs,
+          absolute ? "" : format_value(theirs, metric_about(t->their_metric)->unit, b), c,
+          t->at_least ? ">=" : "<=", d, pass ? "pass" : "FAIL");
 }
 
-void report_targets(const results *r, const char *set_name, FILE *out){
-  int headed = 0, own = strcmp(set_name, "own")==0;
-  for(size_t i = 0; i<sizeof targets/sizeof *targets; i++){
+void report_targets(const results *r, const char *set_name, FILE *out) {
+  int headed = 0, own = strcmp(set_name, "own") == 0;
+  for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
     const target *t = &targets[i];
-    double ours = figure(r, t->ours, t->our_metric), theirs = t->theirs ? figure(r, t->theirs, t->their_metric) : 1;
-    if( isnan(ours) || isnan(theirs) || !(own || strcmp(set_name, t->set)==0) ) continue;
-    if( !headed++ ) fprintf(out, "\n%-33s %10s %-8s %10s %10s   %s\n", "target", "ours", "against", "", "reached", "wanted");
+    double ours = figure(r, t->ours, t->our_metric),
+           theirs = t->theirs ? figure(r, t->theirs, t->their_metric) : 1;
+    if (isnan(ours) || isnan(theirs) || !(own || strcmp(set_name, t->set) == 0)) continue;
+    if (!headed++)
+      fprintf(out, "\n%-33s %10s %-8s %10s %10s   %s\n", "target", "ours", "against", "", "reached",
+              "wanted");
     report_target(t, ours, theirs, out);
   }
 }
 
-/* -------------------------------------------------------------------------------------------- the README's table */
+/* --------------------------------------------------------------------------- the README's table */
 /* A row of the set's figures, the second one behind a slash where there is one. */
 typedef struct markdown_row {
   const char *set, *title;
-  metric      first, second;       /* METRICS: none */
+  metric first, second; /* METRICS: none */
 } markdown_row;
 
 static const markdown_row rows[] = {
-  { "1M", "get, tight loop",                     GET,           METRICS },
-  { "1M", "get, p50 / p99.9",                    GET_P50,       GET_P999 },
-  { "1M", "dependent get",                       DEPENDENT,     METRICS },
-  { "1M", "get_many, keys",                      MANY,          METRICS },
-  { "1M", "miss inside the key range",           MISS,          METRICS },
-  { "1M", "two reading threads / processes",     TWO(THREADS),  TWO(PROCESSES) },
-  { "1M", "scan, entries",                       SCAN,          METRICS },
-  { "1M", "bulk load",                           BULK_OFF,      METRICS },
-  { "1M", "one put a transaction, no flush",     PUT,           METRICS },
-  { "1M", "one put a transaction, on disk",      DURABLE_PUT,   METRICS },
-  { "1M", "1000 puts a transaction, on disk",    DURABLE_BATCH, METRICS },
-  { "1M", "YCSB A / B",                          YCSB_A,        YCSB_B },
-  { "1M", "YCSB C / D",                          YCSB_C,        YCSB_D },
-  { "1M", "YCSB E / F",                          YCSB_E,        YCSB_F },
-  { "1M", "bytes a key above key and value",     OVERHEAD,      METRICS },
-  { "mixed", "values of 20-2000 bytes: get / dependent", GET,   DEPENDENT },
-  { "10M", "10M keys: get / dependent",          GET,           DEPENDENT },
+  { "1M", "get, tight loop", GET, METRICS },
+  { "1M", "get, p50 / p99.9", GET_P50, GET_P999 },
+  { "1M", "dependent get", DEPENDENT, METRICS },
+  { "1M", "get_many, keys", MANY, METRICS },
+  { "1M", "miss inside the key range", MISS, METRICS },
+  { "1M", "two reading threads / processes", TWO(THREADS), TWO(PROCESSES) },
+  { "1M", "scan, entries", SCAN, METRICS },
+  { "1M", "bulk load", BULK_OFF, METRICS },
+  { "1M", "one put a transaction, no flush", PUT, METRICS },
+  { "1M", "one put a transaction, on disk", DURABLE_PUT, METRICS },
+  { "1M", "1000 puts a transaction, on disk", DURABLE_BATCH, METRICS },
+  { "1M", "YCSB A / B", YCSB_A, YCSB_B },
+  { "1M", "YCSB C / D", YCSB_C, YCSB_D },
+  { "1M", "YCSB E / F", YCSB_E, YCSB_F },
+  { "1M", "bytes a key above key and value", OVERHEAD, METRICS },
+  { "mixed", "values of 20-2000 bytes: get / dependent", GET, DEPENDENT },
+  { "10M", "10M keys: get / dependent", GET, DEPENDENT },
 };
 
-static void markdown_cell(const results *r, metric m, int column, char text[40]){
-  unit u = m==METRICS ? COUNT : metric_about(m)->unit;
+static void markdown_cell(const results *r, metric m, int column, char text[40]) {
+  unit u = m == METRICS ? COUNT : metric_about(m)->unit;
   char value[32];
-  double median = m==METRICS ? NAN : results_median(r, m, column);
-  snprintf(text, 40, "%s%s", format_value(median, u, value), isnan(median) || u!=PER_SECOND ? "" : "/s");
+  double median = m == METRICS ? NAN : results_median(r, m, column);
+  snprintf(text, 40, "%s%s", format_value(median, u, value),
+           isnan(median) || u != PER_SECOND ? "" : "/s");
 }
 
-static void markdown_line(const results *r, const markdown_row *row, const results *columns, FILE *out){
+static void markdown_line(const results *r, const markdown_row *row, const results *columns,
+                          FILE *out) {
   fprintf(out, "| %s |", row->title);
-  for(int p = 0; p<columns->peers; p++){
+  for (int p = 0; p < columns->peers; p++) {
     int column = results_column(r, columns->peer[p]->name);
     char first[40] = "-", second[40] = "-";
-    if( column>=0 ) markdown_cell(r, row->first, column, first);
-    if( column>=0 ) markdown_cell(r, row->second, column, second);
-    if( strcmp(first, "-")==0 && strcmp(second, "-")==0 ) fprintf(out, " - |");
-    else if( row->second==METRICS ) fprintf(out, " %s |", first);
-    else fprintf(out, " %s / %s |", first, second);
+    if (column >= 0) markdown_cell(r, row->first, column, first);
+    if (column >= 0) markdown_cell(r, row->second, column, second);
+    if (strcmp(first, "-") == 0 && strcmp(second, "-") == 0)
+      fprintf(out, " - |");
+    else if (row->second == METRICS)
+      fprintf(out, " %s |", first);
+    else
+      fprintf(out, " %s / %s |", first, second);
   }
   fprintf(out, "\n");
 }
 
-void report_markdown(const set_results *sets, int n, FILE *out){
+void report_markdown(const set_results *sets, int n, FILE *out) {
   const results *columns = sets[0].results;
   fprintf(out, "%s; ", machine_line());
   results_say_set(columns, out);
-  fprintf(out, "; medians of %d run%s.\n\n| |", columns->runs, columns->runs==1 ? "" : "s");
-  for(int p = 0; p<columns->peers; p++){
+  fprintf(out, "; medians of %d run%s.\n\n| |", columns->runs, columns->runs == 1 ? "" : "s");
+  for (int p = 0; p < columns->peers; p++) {
     const peer *who = columns->peer[p];
-    fprintf(out, " %s |", who->variant_of || strcmp(who->name, "maph")==0 ? who->name : who->version());
+    fprintf(out, " %s |",
+            who->variant_of || strcmp(who->name, "maph") == 0 ? who->name : who->version());
   }
   fprintf(out, "\n|---|");
-  for(int p = 0; p<columns->peers; p++) fprintf(out, "---|");
+  for (int p = 0; p < columns->peers; p++) fprintf(out, "---|");
   fprintf(out, "\n");
-  for(size_t i = 0; i<sizeof rows/sizeof *rows; i++){
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     const results *r = results_of_set(sets, n, rows[i].set);
-    if( r && is_measured(r, rows[i].first) ) markdown_line(r, &rows[i], columns, out);
+    if (r && is_measured(r, rows[i].first)) markdown_line(r, &rows[i], columns, out);
   }
 }

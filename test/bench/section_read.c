@@ -1,75 +1,80 @@
 /*
 ** section_read.c - gets and scans by one thread of a warm store that is open for reading.
 **
-** The keys' texts lie ready in the order they are asked for.  Every byte of each value is read, as a caller would (--touch first:
-** only its first byte, which leaves the store's own part of the time; what is said of a store by one does not hold for the other,
-** so each run names its choice).  Loops run by the clock, which is read once every BLOCK gets, and start the list of keys over
-** when it ends.
+** The keys' texts lie ready in the order they are asked for.  Every byte of each value is read, as
+** a caller would (--touch first: only its first byte, which leaves the store's own part of the
+** time; what is said of a store by one does not hold for the other, so each run names its choice).
+** Loops run by the clock, which is read once every BLOCK gets, and start the list of keys over when
+** it ends.
 */
 #include "bench.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 2000 };   /* gets between two looks at the clock */
+enum { BLOCK = 2000 }; /* gets between two looks at the clock */
 
-static _Thread_local volatile uint64_t sink;      /* what the values add up to; keeps the reads from being left out */
+/* what the values add up to; keeps the reads from being left out */
+static _Thread_local volatile uint64_t sink;
 
-static inline uint64_t read_value(slice value, touch how){
-  if( how==TOUCH_NONE ) return 0;
-  return how==TOUCH_FIRST ? *(const uint8_t*)value.data : read_bytes(value);
+static inline uint64_t read_value(slice value, touch how) {
+  if (how == TOUCH_NONE) return 0;
+  return how == TOUCH_FIRST ? *(const uint8_t *)value.data : read_bytes(value);
 }
 
-double rate_of_gets(const peer *p, void *store, const key_set *keys, uint32_t from, touch how, double seconds){
+double rate_of_gets(const peer *p, void *store, const key_set *keys, uint32_t from, touch how,
+                    double seconds) {
   uint64_t done = 0, found = 0, sum = 0, start = loop_ns(), elapsed;
   slice value = { "", 1 };
   uint32_t at = from;
-  do{
-    for(int i = 0; i<BLOCK; i++){
+  do {
+    for (int i = 0; i < BLOCK; i++) {
       found += (uint64_t)p->get(store, keys->keys[at], &value);
       sum += read_value(value, how);
-      if( ++at==keys->n ) at = 0;
+      if (++at == keys->n) at = 0;
     }
     done += BLOCK;
     elapsed = loop_ns() - start;
-  }while( (double)elapsed<seconds*1e9 );
-  if( found!=(how==TOUCH_NONE ? 0 : done) ) fail("%s: %llu of %llu gets found their key", p->name,
-                                                   (unsigned long long)found, (unsigned long long)done);
+  } while ((double)elapsed < seconds * 1e9);
+  if (found != (how == TOUCH_NONE ? 0 : done))
+    fail("%s: %llu of %llu gets found their key", p->name, (unsigned long long)found,
+         (unsigned long long)done);
   sink = sum;
-  return (double)done/((double)elapsed*1e-9);
+  return (double)done / ((double)elapsed * 1e-9);
 }
 
-void measure_get(bench *b, entrant *e){
+void measure_get(bench *b, entrant *e) {
   entrant_need_reading(b, e);
   entrant_report(b, e, GET, rate_of_gets(e->peer, e->store, &b->hits, 0, b->touch, b->seconds));
 }
 
-void measure_miss(bench *b, entrant *e){
+void measure_miss(bench *b, entrant *e) {
   entrant_need_reading(b, e);
-  entrant_report(b, e, MISS, rate_of_gets(e->peer, e->store, &b->misses, 0, TOUCH_NONE, b->seconds));
+  entrant_report(b, e, MISS,
+                 rate_of_gets(e->peer, e->store, &b->misses, 0, TOUCH_NONE, b->seconds));
 }
 
-static int compare_samples(const void *a, const void *b){
-  uint32_t x = *(const uint32_t*)a, y = *(const uint32_t*)b;
-  return (x>y) - (x<y);
+static int compare_samples(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
 }
 
-void sort_samples(uint32_t *samples, size_t n){
+void sort_samples(uint32_t *samples, size_t n) {
   qsort(samples, n, sizeof *samples, compare_samples);
 }
 
-uint32_t percentile(const uint32_t *sorted, size_t n, double part){
-  size_t rank = (size_t)ceil(part*(double)n);
-  return sorted[rank>0 ? rank-1 : 0];
+uint32_t percentile(const uint32_t *sorted, size_t n, double part) {
+  size_t rank = (size_t)ceil(part * (double)n);
+  return sorted[rank > 0 ? rank - 1 : 0];
 }
 
 /* The cost of reading the clock is in every sample, for every peer. */
-void measure_latency(bench *b, entrant *e){
+void measure_latency(bench *b, entrant *e) {
   entrant_need_reading(b, e);
-  uint32_t *sample = must_alloc(sizeof *sample*b->hits.n), n = 0;
-  uint64_t sum = 0, deadline = now_ns() + (uint64_t)(2e9*b->seconds), before, after = 0;
+  uint32_t *sample = must_alloc(sizeof *sample * b->hits.n), n = 0;
+  uint64_t sum = 0, deadline = now_ns() + (uint64_t)(2e9 * b->seconds), before, after = 0;
   slice value = { "", 1 };
-  for(; n<b->hits.n && after<deadline; n++){
+  for (; n < b->hits.n && after < deadline; n++) {
     before = now_ns();
     e->peer->get(e->store, b->hits.keys[n], &value);
     sum += read_value(value, b->touch);
@@ -84,64 +89,66 @@ void measure_latency(bench *b, entrant *e){
   free(sample);
 }
 
-/* Nanoseconds a get when the processor cannot start one before the last one's value has arrived: its first eight bytes, mixed
-** with the count of gets (so that the walk cannot close into a short circle), are the next key's number. */
-double time_of_dependent(const bench *b, const peer *p, void *store){
+/* Nanoseconds a get when the processor cannot start one before the last one's value has arrived:
+** its first eight bytes, mixed with the count of gets (so that the walk cannot close into a short
+** circle), are the next key's number. */
+double time_of_dependent(const bench *b, const peer *p, void *store) {
   uint64_t done = 0, word = b->work.seed, start = loop_ns(), elapsed;
   slice value = { "", 1 };
   char text[KEY_ROOM];
-  do{
-    for(int i = 0; i<BLOCK; i++){
-      word = (word ^ (done + (uint64_t)i))*0x9e3779b97f4a7c15u;
-      uint32_t number = (uint32_t)(((word>>32)*b->work.keys)>>32);
-      if( !p->get(store, workload_key(number, text), &value) ) fail("%s: key:%u is missing", p->name, number);
+  do {
+    for (int i = 0; i < BLOCK; i++) {
+      word = (word ^ (done + (uint64_t)i)) * 0x9e3779b97f4a7c15u;
+      uint32_t number = (uint32_t)(((word >> 32) * b->work.keys) >> 32);
+      if (!p->get(store, workload_key(number, text), &value))
+        fail("%s: key:%u is missing", p->name, number);
       memcpy(&word, value.data, 8);
     }
     done += BLOCK;
     elapsed = loop_ns() - start;
-  }while( (double)elapsed<b->seconds*1e9 );
-  return (double)elapsed/(double)done;
+  } while ((double)elapsed < b->seconds * 1e9);
+  return (double)elapsed / (double)done;
 }
 
-void measure_dependent(bench *b, entrant *e){
+void measure_dependent(bench *b, entrant *e) {
   entrant_need_reading(b, e);
   entrant_report(b, e, DEPENDENT, time_of_dependent(b, e->peer, e->store));
 }
 
-double rate_of_many(const bench *b, const peer *p, void *store){
-  uint32_t size = b->batch<b->hits.n ? b->batch : b->hits.n, at = 0;
-  slice *values = must_alloc(sizeof *values*size);
+double rate_of_many(const bench *b, const peer *p, void *store) {
+  uint32_t size = b->batch < b->hits.n ? b->batch : b->hits.n, at = 0;
+  slice *values = must_alloc(sizeof *values * size);
   uint64_t done = 0, sum = 0, start = loop_ns(), elapsed;
-  do{
-    for(uint32_t block = 0; block<BLOCK; block += size){
-      if( at>b->hits.n - size ) at = 0;
+  do {
+    for (uint32_t block = 0; block < BLOCK; block += size) {
+      if (at > b->hits.n - size) at = 0;
       p->get_many(store, size, b->hits.keys + at, values);
-      for(uint32_t i = 0; i<size; i++) sum += read_value(values[i], b->touch);
+      for (uint32_t i = 0; i < size; i++) sum += read_value(values[i], b->touch);
       at += size;
       done += size;
     }
     elapsed = loop_ns() - start;
-  }while( (double)elapsed<b->seconds*1e9 );
+  } while ((double)elapsed < b->seconds * 1e9);
   sink = sum;
   free(values);
-  return (double)done/((double)elapsed*1e-9);
+  return (double)done / ((double)elapsed * 1e-9);
 }
 
-void measure_many(bench *b, entrant *e){
-  if( !e->peer->get_many ) return;
+void measure_many(bench *b, entrant *e) {
+  if (!e->peer->get_many) return;
   entrant_need_reading(b, e);
   entrant_report(b, e, MANY, rate_of_many(b, e->peer, e->store));
 }
 
-void measure_scan(bench *b, entrant *e){
+void measure_scan(bench *b, entrant *e) {
   entrant_need_reading(b, e);
   scan_total total = { 0, 0, 0 };
   uint64_t start = loop_ns(), elapsed;
-  do{
+  do {
     e->peer->scan(e->store, &total);
     elapsed = loop_ns() - start;
-  }while( (double)elapsed<b->seconds*1e9 );
+  } while ((double)elapsed < b->seconds * 1e9);
   sink = total.sum;
-  entrant_report(b, e, SCAN, (double)total.entries/((double)elapsed*1e-9));
-  entrant_report(b, e, SCAN_BYTES, (double)total.bytes/(double)elapsed);
+  entrant_report(b, e, SCAN, (double)total.entries / ((double)elapsed * 1e-9));
+  entrant_report(b, e, SCAN_BYTES, (double)total.bytes / (double)elapsed);
 }

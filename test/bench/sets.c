@@ -1,9 +1,11 @@
 /*
-** sets.c - the sets of keys and values that "make bench" goes through, and what it measures with each.
+** sets.c - the sets of keys and values that "make bench" goes through, and what it measures with
+** each.
 **
-** 1M is the usual case, and measures everything; mixed asks what values of all sizes change; 100k fits into the processor's caches;
-** 10M is far beyond them, and beyond what its translation buffers cover; it is loaded but once.  quick is all of it in less than two minutes, for a look,
-** not for figures to quote.
+** 1M is the usual case, and measures everything; mixed asks what values of all sizes change; 100k
+** fits into the processor's caches; 10M is far beyond them, and beyond what its translation buffers
+** cover; it is loaded but once.  quick is all of it in less than two minutes, for a look, not for
+** figures to quote.
 */
 #include "bench.h"
 
@@ -11,20 +13,23 @@
 #define YCSB ",ycsb-a,ycsb-b,ycsb-c,ycsb-d,ycsb-e,ycsb-f"
 
 const set all_sets[] = {
-  { "1M",    1000000,  200, 200,  NULL,                                0, 0,    "1,000,000 keys, values of 200 bytes: everything" },
-  { "mixed", 1000000,  20,  2000, READING ",bulk,put,update,rewrite" YCSB, 0, 0,    "the same with values of 20 to 2000 bytes" },
-  { "100k",  100000,   200, 200,  READING,                             0, 0,    "100,000 keys: reading, in the processor's caches" },
-  { "10M",   10000000, 200, 200,  READING ",rewrite,options",          0, 0,    "10,000,000 keys: reading, rewriting, huge pages" },
-  { "quick", 100000,   200, 200,  READING ",bulk,readers,put,durable,batch,put-full,update,rewrite" YCSB, 1, 0.1,
+  { "1M", 1000000, 200, 200, NULL, 0, 0, "1,000,000 keys, values of 200 bytes: everything" },
+  { "mixed", 1000000, 20, 2000, READING ",bulk,put,update,rewrite" YCSB, 0, 0,
+    "the same with values of 20 to 2000 bytes" },
+  { "100k", 100000, 200, 200, READING, 0, 0, "100,000 keys: reading, in the processor's caches" },
+  { "10M", 10000000, 200, 200, READING ",rewrite,options", 0, 0,
+    "10,000,000 keys: reading, rewriting, huge pages" },
+  { "quick", 100000, 200, 200,
+    READING ",bulk,readers,put,durable,batch,put-full,update,rewrite" YCSB, 1, 0.1,
     "100,000 keys, one short run; not part of all" },
   { NULL, 0, 0, 0, NULL, 0, 0, NULL }
 };
 
-int list_has(const char *list, const char *name){
+int list_has(const char *list, const char *name) {
   size_t size = strlen(name);
-  for(const char *p = list; p && *p; p += *p==','){
+  for (const char *p = list; p && *p; p += *p == ',') {
     size_t n = strcspn(p, ",");
-    if( n==size && memcmp(p, name, n)==0 ) return 1;
+    if (n == size && memcmp(p, name, n) == 0) return 1;
     p += n;
   }
   return 0;

@@ -1,9 +1,11 @@
 /*
-** between.c - what another process does between two calls of a request, and what a request flushes: linked into a server of its own,
-** $build/between/maph-server.
+** between.c - what another process does between two calls of a request, and what a request flushes:
+** linked into a server of its own, $build/between/maph-server.
 **
-** While the file that MAPH_TEST_BETWEEN names is there, the next cursor that the server opens comes after a compaction of the store whose path stands
-** in it; then that file is removed.  To the file that MAPH_TEST_FLUSHED names the path of each file and folder is appended that fsync succeeded for.
+** While the file that MAPH_TEST_BETWEEN names is there, the next cursor that the server opens comes
+** after a compaction of the store whose path stands in it; then that file is removed.  To the file
+** that MAPH_TEST_FLUSHED names the path of each file and folder is appended that fsync succeeded
+** for.
 */
 #include "maph.h"
 #include <fcntl.h>
@@ -11,37 +13,41 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int __real_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor);
-int __wrap_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor);
+int __real_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
+                            maph_cursor **cursor);
+int __wrap_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
+                            maph_cursor **cursor);
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 
-int __wrap_fsync(int fd){
+int __wrap_fsync(int fd) {
   const char *log = getenv("MAPH_TEST_FLUSHED");
   char link[40], line[4096];
   int rc = __real_fsync(fd), out;
   ssize_t n;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  if( rc!=0 || log==NULL || (n = readlink(link, line, sizeof line - 1)) < 0 ) return rc;
+  if (rc != 0 || log == NULL || (n = readlink(link, line, sizeof line - 1)) < 0) return rc;
   line[n] = '\n';
-  out = open(log, O_WRONLY|O_CREAT|O_APPEND|O_CLOEXEC, 0600);
-  if( out < 0 || write(out, line, (size_t)n + 1)!=n + 1 ) abort();
+  out = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (out < 0 || write(out, line, (size_t)n + 1) != n + 1) abort();
   close(out);
   return rc;
 }
 
-static void compact(const char *path){
+static void compact(const char *path) {
   maph *m;
-  if( maph_open(path, MAPH_RDWR, NULL, &m)!=MAPH_OK || maph_compact(m, NULL, NULL)!=MAPH_OK ) abort();
+  if (maph_open(path, MAPH_RDWR, NULL, &m) != MAPH_OK || maph_compact(m, NULL, NULL) != MAPH_OK)
+    abort();
   maph_close(m);
 }
 
-int __wrap_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_cursor **cursor){
+int __wrap_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
+                            maph_cursor **cursor) {
   const char *order = getenv("MAPH_TEST_BETWEEN");
   FILE *f = order ? fopen(order, "re") : NULL;
   char path[4096];
-  if( f ){
-    if( fscanf(f, "%4095s", path)!=1 || unlink(order)!=0 ) abort();
+  if (f) {
+    if (fscanf(f, "%4095s", path) != 1 || unlink(order) != 0) abort();
     fclose(f);
     compact(path);
   }

@@ -1,8 +1,8 @@
 /*
 ** client.c - HTTP clients of a server that may die at any moment: many connections, one thread.
 **
-** Each connection has at most one request under way.  An answer counts when all of it has come, also when it was still on its way as the server
-** died: what the server sent is sent.
+** Each connection has at most one request under way.  An answer counts when all of it has come,
+** also when it was still on its way as the server died: what the server sent is sent.
 */
 #include "http.h"
 
@@ -15,113 +15,129 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-typedef struct client { int fd; char *out, *in; size_t out_size, out_done, in_size, in_room; int waiting; } client;
+typedef struct client {
+  int fd;
+  char *out, *in;
+  size_t out_size, out_done, in_size, in_room;
+  int waiting;
+} client;
 static client clients[CLIENTS_MAX];
 static int client_count;
 
-int clients_connect(int port, int n){
+int clients_connect(int port, int n) {
   struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  for(client_count=0; client_count<n; client_count++){
+  for (client_count = 0; client_count < n; client_count++) {
     client *c = &clients[client_count];
-    c->fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
-    must(c->fd>=0, "socket");
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(c->fd >= 0, "socket");
     c->out_size = c->out_done = c->in_size = 0;
     c->waiting = 0;
-    if( connect(c->fd, (struct sockaddr*)&to, sizeof to)!=0 ){ close(c->fd); return 0; }
+    if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0) {
+      close(c->fd);
+      return 0;
+    }
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
   }
   return 1;
 }
 
-void clients_close(void){
+void clients_close(void) {
   int i;
-  for(i=0; i<client_count; i++) if( clients[i].fd>=0 ) close(clients[i].fd);
+  for (i = 0; i < client_count; i++)
+    if (clients[i].fd >= 0) close(clients[i].fd);
   client_count = 0;
 }
 
-static void hang_up(client *c){
+static void hang_up(client *c) {
   close(c->fd);
   c->fd = -1;
 }
 
-static void send_some(client *c){
-  while( c->fd>=0 && c->out_done<c->out_size ){
-    ssize_t n = send(c->fd, c->out+c->out_done, c->out_size-c->out_done, MSG_NOSIGNAL);
-    if( n<0 && errno==EAGAIN ) return;
-    if( n<0 && errno==EINTR ) continue;
-    if( n<=0 ) return;                           /* the server is gone; what it answered before is still to be read */
+static void send_some(client *c) {
+  while (c->fd >= 0 && c->out_done < c->out_size) {
+    ssize_t n = send(c->fd, c->out + c->out_done, c->out_size - c->out_done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0 && errno == EINTR) continue;
+    /* the server is gone; what it answered before is still to be read */
+    if (n <= 0) return;
     c->out_done += (size_t)n;
   }
 }
 
-void client_send(int i, const char *head, const char *body, size_t body_size){
+void client_send(int i, const char *head, const char *body, size_t body_size) {
   client *c = &clients[i];
   size_t head_size = strlen(head);
-  c->out_size = head_size+body_size;
+  c->out_size = head_size + body_size;
   c->out_done = 0;
   c->out = realloc(c->out, c->out_size);
-  must(c->out!=NULL, "memory");
+  must(c->out != NULL, "memory");
   memcpy(c->out, head, head_size);
-  memcpy(c->out+head_size, body, body_size);
+  memcpy(c->out + head_size, body, body_size);
   c->waiting = 1;
   send_some(c);
 }
 
-int client_is_free(int i){ return clients[i].fd>=0 && !clients[i].waiting; }
+int client_is_free(int i) { return clients[i].fd >= 0 && !clients[i].waiting; }
 
-/* ---------------------------------------------------------------------------------------------------------- answers */
+/* -------------------------------------------------------------------------------------- answers */
 
 /* The value of a header, or NULL.  The head ends with a zero. */
-static const char *header_value(const char *head, const char *name){
+static const char *header_value(const char *head, const char *name) {
   const char *at = strcasestr(head, name);
-  return at ? at+strlen(name) : NULL;
+  return at ? at + strlen(name) : NULL;
 }
 
 /* Chunks become one body, in place.  -1: not all is there. */
-static ssize_t unchunk(char *body, size_t size){
+static ssize_t unchunk(char *body, size_t size) {
   size_t at = 0, to = 0;
-  for(;;){
-    char *line_end = memmem(body+at, size-at, "\r\n", 2);
+  for (;;) {
+    char *line_end = memmem(body + at, size - at, "\r\n", 2);
     size_t chunk;
-    if( line_end==NULL ) return -1;
-    chunk = strtoul(body+at, NULL, 16);
-    at = (size_t)(line_end-body)+2;
-    if( size-at<chunk+2 ) return -1;
-    if( chunk==0 ) return (ssize_t)to;
-    memmove(body+to, body+at, chunk);
+    if (line_end == NULL) return -1;
+    chunk = strtoul(body + at, NULL, 16);
+    at = (size_t)(line_end - body) + 2;
+    if (size - at < chunk + 2) return -1;
+    if (chunk == 0) return (ssize_t)to;
+    memmove(body + to, body + at, chunk);
     to += chunk;
-    at += chunk+2;
+    at += chunk + 2;
   }
 }
 
-static const char *find_version(const char *head, const char *body){
+static const char *find_version(const char *head, const char *body) {
   const char *at = header_value(head, "\r\nETag: \"");
-  if( at==NULL && (at = strstr(body, "{\"success\":true,\"version\":"))!=NULL ) at += 26;
-  if( at==NULL && (at = strstr(body, "\"version\":"))!=NULL ) at += 10;
+  if (at == NULL && (at = strstr(body, "{\"success\":true,\"version\":")) != NULL) at += 26;
+  if (at == NULL && (at = strstr(body, "\"version\":")) != NULL) at += 10;
   return at;
 }
 
 /* Is the answer whole?  It is taken apart in a copy. */
-static int answer_whole(const client *c, answer *a, char **copy){
+static int answer_whole(const client *c, answer *a, char **copy) {
   char *end = memmem(c->in, c->in_size, "\r\n\r\n", 4), *body;
   const char *length, *version;
   ssize_t size;
-  if( end==NULL ) return 0;
-  *copy = malloc(c->in_size+1);
-  must(*copy!=NULL, "memory");
+  if (end == NULL) return 0;
+  *copy = malloc(c->in_size + 1);
+  must(*copy != NULL, "memory");
   memcpy(*copy, c->in, c->in_size);
   (*copy)[c->in_size] = 0;
-  end = *copy+(end-c->in);
+  end = *copy + (end - c->in);
   end[2] = 0;
-  body = end+4;
-  size = (ssize_t)(c->in_size-(size_t)(body-*copy));
-  a->status = atoi(*copy+9);
+  body = end + 4;
+  size = (ssize_t)(c->in_size - (size_t)(body - *copy));
+  a->status = atoi(*copy + 9);
   length = header_value(*copy, "\r\nContent-Length: ");
-  if( header_value(*copy, "\r\nTransfer-Encoding: chunked") ) size = unchunk(body, (size_t)size);
-  else if( a->status==204 || a->status==304 ) size = 0;
-  else if( length==NULL || (size_t)size<strtoul(length, NULL, 10) ) size = -1;
-  if( size<0 ){ free(*copy); return 0; }
+  if (header_value(*copy, "\r\nTransfer-Encoding: chunked"))
+    size = unchunk(body, (size_t)size);
+  else if (a->status == 204 || a->status == 304)
+    size = 0;
+  else if (length == NULL || (size_t)size < strtoul(length, NULL, 10))
+    size = -1;
+  if (size < 0) {
+    free(*copy);
+    return 0;
+  }
   body[size] = 0;
   a->body = body;
   a->body_size = (size_t)size;
@@ -130,40 +146,46 @@ static int answer_whole(const client *c, answer *a, char **copy){
   return 1;
 }
 
-static void receive(int i, void (*answered)(int, const answer *)){
+static void receive(int i, void (*answered)(int, const answer *)) {
   client *c = &clients[i];
   char *copy;
   answer a;
-  for(;;){
+  for (;;) {
     ssize_t n;
-    if( c->in_room-c->in_size<65536 && (c->in = realloc(c->in, c->in_room = c->in_size+131072))==NULL ) must(0, "memory");
-    n = recv(c->fd, c->in+c->in_size, c->in_room-c->in_size, 0);
-    if( n<0 && errno==EINTR ) continue;
-    if( n<0 && errno==EAGAIN ) return;
-    if( n<=0 ){ hang_up(c); return; }
+    if (c->in_room - c->in_size < 65536
+        && (c->in = realloc(c->in, c->in_room = c->in_size + 131072)) == NULL)
+      must(0, "memory");
+    n = recv(c->fd, c->in + c->in_size, c->in_room - c->in_size, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) {
+      hang_up(c);
+      return;
+    }
     c->in_size += (size_t)n;
-    if( !c->waiting || !answer_whole(c, &a, &copy) ) continue;
+    if (!c->waiting || !answer_whole(c, &a, &copy)) continue;
     c->in_size = 0;
     c->waiting = 0;
     answered(i, &a);
     free(copy);
-    if( c->fd>=0 && c->waiting ) return;         /* the next request is out; its answer comes with the next poll */
+    /* the next request is out; its answer comes with the next poll */
+    if (c->fd >= 0 && c->waiting) return;
   }
 }
 
-int clients_poll(int timeout_ms, void (*answered)(int, const answer *)){
+int clients_poll(int timeout_ms, void (*answered)(int, const answer *)) {
   struct pollfd p[CLIENTS_MAX];
   int who[CLIENTS_MAX], n = 0, i;
-  for(i=0; i<client_count; i++){
-    if( clients[i].fd<0 ) continue;
+  for (i = 0; i < client_count; i++) {
+    if (clients[i].fd < 0) continue;
     p[n].fd = clients[i].fd;
-    p[n].events = (short)(POLLIN | (clients[i].out_done<clients[i].out_size ? POLLOUT : 0));
+    p[n].events = (short)(POLLIN | (clients[i].out_done < clients[i].out_size ? POLLOUT : 0));
     who[n++] = i;
   }
-  if( n==0 || poll(p, (nfds_t)n, timeout_ms)<=0 ) return n;
-  for(i=0; i<n; i++){
-    if( p[i].revents & POLLOUT ) send_some(&clients[who[i]]);
-    if( p[i].revents & ~POLLOUT ) receive(who[i], answered);
+  if (n == 0 || poll(p, (nfds_t)n, timeout_ms) <= 0) return n;
+  for (i = 0; i < n; i++) {
+    if (p[i].revents & POLLOUT) send_some(&clients[who[i]]);
+    if (p[i].revents & ~POLLOUT) receive(who[i], answered);
   }
   return n;
 }

@@ -1,14 +1,17 @@
 /*
-** model.c - random transactions, run and foretold; is this store one of the states that it may be in?
+** model.c - random transactions, run and foretold; is this store one of the states that it may be
+** in?
 **
-** The history of states is on the board, in memory that outlives the process that writes.  A transaction is foretold in `maybe` before it runs;
-** `flight` says what a crash at this moment may make of it:
+** The history of states is on the board, in memory that outlives the process that writes.  A
+** transaction is foretold in `maybe` before it runs; `flight` says what a crash at this moment may
+** make of it:
 **
 **     NOTHING    nothing of it may be seen: no commit was asked for, or it was aborted
 **     MAYBE      whole or not at all
 **     PROMISED   whole: maph_txn_prepare at full said so
 **
-** Acknowledging is one store, of n.  Transfers between accounts keep their sum, so that half a transaction shows even where the model is wrong.
+** Acknowledging is one store, of n.  Transfers between accounts keep their sum, so that half a
+** transaction shows even where the model is wrong.
 */
 #include "crash.h"
 
@@ -22,113 +25,137 @@
 
 enum { VALUE_BYTES = 6200 };
 
-/* ----------------------------------------------------------------------------------------------------------- keys */
+/* ----------------------------------------------------------------------------------------- keys */
 
-uint64_t store_hash_seed(const char *path){
+uint64_t store_hash_seed(const char *path) {
   size_t size;
   uint8_t *bytes = file_read(path, &size);
   uint64_t hash_seed;
-  must(size>=HEADER_SIZE, path);
-  memcpy(&hash_seed, bytes+offsetof(header, hash_seed), 8);
+  must(size >= HEADER_SIZE, path);
+  memcpy(&hash_seed, bytes + offsetof(header, hash_seed), 8);
   free(bytes);
   return hash_seed;
 }
 
-static void name_key(universe *u, const char *format, uint64_t hash_seed, uint64_t mask, uint64_t want, unsigned *next){
+static void name_key(universe *u, const char *format, uint64_t hash_seed, uint64_t mask,
+                     uint64_t want, unsigned *next) {
   char *name = u->name[u->keys];
   do snprintf(name, sizeof u->name[0], format, (*next)++);
-  while( (XXH3_64bits_withSeed(name, strlen(name), hash_seed) & mask)!=want );
+  while ((XXH3_64bits_withSeed(name, strlen(name), hash_seed) & mask) != want);
   u->keys++;
 }
 
-void universe_make(universe *u, uint64_t hash_seed, int plain, int crowded, int twins){
+void universe_make(universe *u, uint64_t hash_seed, int plain, int crowded, int twins) {
   unsigned next = 0;
   int i;
   memset(u, 0, sizeof *u);
-  u->plain = plain;  u->crowded = crowded;  u->twins = twins;
-  for(i=0; i<plain; i++) name_key(u, "plain-%u", hash_seed, 0, 0, &next);
-  for(i=0; i<crowded; i++) name_key(u, "crowded-%u", hash_seed, 0xFF, 0x42, &next);
-  for(i=0; i<twins; i++) name_key(u, "twin-%u", hash_seed, UINT64_C(0xFF000000000000FF), UINT64_C(0xA700000000000042), &next);
+  u->plain = plain;
+  u->crowded = crowded;
+  u->twins = twins;
+  for (i = 0; i < plain; i++) name_key(u, "plain-%u", hash_seed, 0, 0, &next);
+  for (i = 0; i < crowded; i++) name_key(u, "crowded-%u", hash_seed, 0xFF, 0x42, &next);
+  for (i = 0; i < twins; i++)
+    name_key(u, "twin-%u", hash_seed, UINT64_C(0xFF000000000000FF), UINT64_C(0xA700000000000042),
+             &next);
 }
 
-static maph_slice key_of(int key){ return maph_str(the->u.name[key]); }
+static maph_slice key_of(int key) { return maph_str(the->u.name[key]); }
 
-/* ---------------------------------------------------------------------------------------------------------- values */
+/* --------------------------------------------------------------------------------------- values */
 
-static size_t value_size(uint64_t h){
-  switch( h%32 ){
-    case 0:  return 0;
-    case 1:  return 4000+h/32%2000;
-    case 2: case 3: case 4: return 200+h/32%500;
-    default: return 1+h/32%60;
+static size_t value_size(uint64_t h) {
+  switch (h % 32) {
+    case 0: return 0;
+    case 1: return 4000 + h / 32 % 2000;
+    case 2:
+    case 3:
+    case 4: return 200 + h / 32 % 500;
+    default: return 1 + h / 32 % 60;
   }
 }
 
-static maph_slice value_make(int key, uint32_t stamp, uint8_t *bytes){
-  uint64_t h = mix((uint64_t)key+1, stamp);
+static maph_slice value_make(int key, uint32_t stamp, uint8_t *bytes) {
+  uint64_t h = mix((uint64_t)key + 1, stamp);
   size_t size = value_size(h), i;
-  for(i=0; i<size; i+=8){
+  for (i = 0; i < size; i += 8) {
     uint64_t w = mix(h, i);
-    memcpy(bytes+i, &w, 8);
+    memcpy(bytes + i, &w, 8);
   }
   return maph_bytes(bytes, size);
 }
 
-static maph_slice balance_make(int balance, uint8_t *bytes){
-  return maph_bytes(bytes, (size_t)snprintf((char*)bytes, 16, "%d", balance));
+static maph_slice balance_make(int balance, uint8_t *bytes) {
+  return maph_bytes(bytes, (size_t)snprintf((char *)bytes, 16, "%d", balance));
 }
 
-uint64_t value_digest(maph_slice value){
-  return XXH3_64bits(value.data, value.size)|1;
-}
+uint64_t value_digest(maph_slice value) { return XXH3_64bits(value.data, value.size) | 1; }
 
-/* --------------------------------------------------------------------------------------------------------- scripts */
+/* -------------------------------------------------------------------------------------- scripts */
 
-static int random_key(int crowd){
+static int random_key(int crowd) {
   const universe *u = &the->u;
-  if( crowd && u->crowded && below(4)!=0 ) return u->plain+(int)below((uint32_t)(u->crowded+u->twins));
-  return ACCOUNTS+(int)below((uint32_t)(u->keys-ACCOUNTS));
+  if (crowd && u->crowded && below(4) != 0)
+    return u->plain + (int)below((uint32_t)(u->crowded + u->twins));
+  return ACCOUNTS + (int)below((uint32_t)(u->keys - ACCOUNTS));
 }
 
-static op random_op(const script *s, int i, int crowd, int *savepoints){
+static op random_op(const script *s, int i, int crowd, int *savepoints) {
   op o;
   memset(&o, 0, sizeof o);
   o.key = random_key(crowd);
   o.stamp = ++the->stamp;
-  switch( s->ending==END_ALONE ? below(2)*7 : below(10) ){
+  switch (s->ending == END_ALONE ? below(2) * 7 : below(10)) {
     case 0: o.what = crowd && below(4) ? OP_PUT : OP_DELETE; break;
-    case 1: o.what = OP_SAVEPOINT;  o.amount = (*savepoints)++; break;
-    case 2: if( *savepoints==0 || i==0 ) break;
-            o.what = OP_ROLLBACK;  o.amount = (int)below((uint32_t)*savepoints);  *savepoints = o.amount+1; break;
-    case 3: case 4: if( s->ending==END_ALONE ) break;
-            o.what = OP_TRANSFER;  o.key = (int)below(ACCOUNTS);  o.to = (int)below(ACCOUNTS);  o.amount = (int)below(100); break;
+    case 1:
+      o.what = OP_SAVEPOINT;
+      o.amount = (*savepoints)++;
+      break;
+    case 2:
+      if (*savepoints == 0 || i == 0) break;
+      o.what = OP_ROLLBACK;
+      o.amount = (int)below((uint32_t)*savepoints);
+      *savepoints = o.amount + 1;
+      break;
+    case 3:
+    case 4:
+      if (s->ending == END_ALONE) break;
+      o.what = OP_TRANSFER;
+      o.key = (int)below(ACCOUNTS);
+      o.to = (int)below(ACCOUNTS);
+      o.amount = (int)below(100);
+      break;
     default: break;
   }
   return o;
 }
 
-void script_random(script *s, int crowd){
-  static const int endings[16] = { END_ALONE, END_ALONE, END_ALONE, END_ALONE, END_ALONE, END_COMMIT, END_COMMIT, END_COMMIT, END_COMMIT, END_COMMIT,
-                                   END_COMMIT, END_ABORT, END_PREPARE_COMMIT, END_PREPARE_COMMIT, END_PREPARE_ABORT, END_PREPARE_ABORT };
+void script_random(script *s, int crowd) {
+  static const int endings[16] = { END_ALONE,          END_ALONE,          END_ALONE,
+                                   END_ALONE,          END_ALONE,          END_COMMIT,
+                                   END_COMMIT,         END_COMMIT,         END_COMMIT,
+                                   END_COMMIT,         END_COMMIT,         END_ABORT,
+                                   END_PREPARE_COMMIT, END_PREPARE_COMMIT, END_PREPARE_ABORT,
+                                   END_PREPARE_ABORT };
   int savepoints = 0, i;
   memset(s, 0, sizeof *s);
-  s->durability = MAPH_SYNC_OFF+(int)below(3);
+  s->durability = MAPH_SYNC_OFF + (int)below(3);
   s->ending = endings[below(16)];
-  s->n = s->ending==END_ALONE ? 1 : crowd ? 8+(int)below(OPS_MAX-8) : 1+(int)below(8);
-  for(i=0; i<s->n; i++) s->ops[i] = random_op(s, i, crowd, &savepoints);
+  s->n = s->ending == END_ALONE ? 1 : crowd ? 8 + (int)below(OPS_MAX - 8) : 1 + (int)below(8);
+  for (i = 0; i < s->n; i++) s->ops[i] = random_op(s, i, crowd, &savepoints);
 }
 
-void script_apply(const script *s, state *after){
+void script_apply(const script *s, state *after) {
   static state saved[OPS_MAX];
   uint8_t bytes[VALUE_BYTES];
   int i;
-  for(i=0; i<s->n; i++){
+  for (i = 0; i < s->n; i++) {
     const op *o = &s->ops[i];
-    if( o->what==OP_PUT ) after->content[o->key] = value_digest(value_make(o->key, o->stamp, bytes));
-    if( o->what==OP_DELETE ) after->content[o->key] = 0;
-    if( o->what==OP_SAVEPOINT ) saved[o->amount] = *after;
-    if( o->what==OP_ROLLBACK ) *after = saved[o->amount];
-    if( o->what==OP_TRANSFER ){
+    if (o->what == OP_PUT)
+      after->content[o->key] = value_digest(value_make(o->key, o->stamp, bytes));
+    if (o->what == OP_DELETE) after->content[o->key] = 0;
+    if (o->what == OP_SAVEPOINT) saved[o->amount] = *after;
+    if (o->what == OP_ROLLBACK) *after = saved[o->amount];
+    if (o->what == OP_TRANSFER) {
       after->balance[o->key] -= o->amount;
       after->balance[o->to] += o->amount;
       after->content[o->key] = value_digest(balance_make(after->balance[o->key], bytes));
@@ -137,84 +164,82 @@ void script_apply(const script *s, state *after){
   }
 }
 
-/* ---------------------------------------------------------------------------------------------------- running them */
+/* --------------------------------------------------------------------------------- running them */
 
-int writer_open(writer *w, const char *path, int flags){
+int writer_open(writer *w, const char *path, int flags) {
   maph_options options = MAPH_OPTIONS_INIT;
   int d, rc = MAPH_OK;
   memset(w, 0, sizeof *w);
-  for(d=MAPH_SYNC_OFF; d<=MAPH_SYNC_FULL && rc==MAPH_OK; d++){
+  for (d = MAPH_SYNC_OFF; d <= MAPH_SYNC_FULL && rc == MAPH_OK; d++) {
     options.durability = d;
     rc = maph_open(path, flags, &options, &w->m[d]);
   }
   return rc;
 }
 
-int writer_close(writer *w){
+int writer_close(writer *w) {
   int d, rc = MAPH_OK;
-  for(d=MAPH_SYNC_OFF; d<=MAPH_SYNC_FULL; d++){
+  for (d = MAPH_SYNC_OFF; d <= MAPH_SYNC_FULL; d++) {
     int closed = maph_close(w->m[d]);
-    if( rc==MAPH_OK ) rc = closed;
+    if (rc == MAPH_OK) rc = closed;
   }
   return rc;
 }
 
-static int transfer(maph_txn *t, const op *o){
+static int transfer(maph_txn *t, const op *o) {
   uint8_t from_bytes[16], to_bytes[16];
   maph_slice from, to;
   char text[16];
   int rc = maph_txn_get(t, key_of(o->key), &from), balance;
-  if( rc==MAPH_OK ){
-    snprintf(text, sizeof text, "%.*s", (int)from.size, (const char*)from.data);
-    balance = atoi(text)-o->amount;
+  if (rc == MAPH_OK) {
+    snprintf(text, sizeof text, "%.*s", (int)from.size, (const char *)from.data);
+    balance = atoi(text) - o->amount;
     rc = maph_txn_put(t, key_of(o->key), balance_make(balance, from_bytes));
   }
-  if( rc==MAPH_OK ) rc = maph_txn_get(t, key_of(o->to), &to);
-  if( rc==MAPH_OK ){
-    snprintf(text, sizeof text, "%.*s", (int)to.size, (const char*)to.data);
-    balance = atoi(text)+o->amount;
+  if (rc == MAPH_OK) rc = maph_txn_get(t, key_of(o->to), &to);
+  if (rc == MAPH_OK) {
+    snprintf(text, sizeof text, "%.*s", (int)to.size, (const char *)to.data);
+    balance = atoi(text) + o->amount;
     rc = maph_txn_put(t, key_of(o->to), balance_make(balance, to_bytes));
   }
   return rc;
 }
 
-static int run_op(maph_txn *t, const op *o){
+static int run_op(maph_txn *t, const op *o) {
   uint8_t bytes[VALUE_BYTES];
   int rc;
-  switch( o->what ){
-    case OP_PUT:       return maph_txn_put(t, key_of(o->key), value_make(o->key, o->stamp, bytes));
+  switch (o->what) {
+    case OP_PUT: return maph_txn_put(t, key_of(o->key), value_make(o->key, o->stamp, bytes));
     case OP_SAVEPOINT: return maph_txn_savepoint(t, o->amount);
-    case OP_ROLLBACK:  return maph_txn_rollback_to(t, o->amount);
-    case OP_TRANSFER:  return transfer(t, o);
-    default:
-      rc = maph_txn_delete(t, key_of(o->key));
-      return rc==MAPH_NOTFOUND ? MAPH_OK : rc;
+    case OP_ROLLBACK: return maph_txn_rollback_to(t, o->amount);
+    case OP_TRANSFER: return transfer(t, o);
+    default: rc = maph_txn_delete(t, key_of(o->key)); return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
   }
 }
 
-static void told(uint64_t version){
-  if( version>the->top_version ) the->top_version = version;
+static void told(uint64_t version) {
+  if (version > the->top_version) the->top_version = version;
 }
 
 /* It returned: what is under way is history now, or never was. */
-static void acknowledge(int committed, int durable){
-  must(the->n+1<HISTORY_MAX, "more transactions than the board holds");
-  the->history[the->n+1] = committed ? the->maybe : the->history[the->n];
+static void acknowledge(int committed, int durable) {
+  must(the->n + 1 < HISTORY_MAX, "more transactions than the board holds");
+  the->history[the->n + 1] = committed ? the->maybe : the->history[the->n];
   atomic_signal_fence(memory_order_seq_cst);
   the->n++;
   atomic_signal_fence(memory_order_seq_cst);
   the->flight = NOTHING;
   the->flight_survives_power = 0;
-  if( durable ) the->durable = the->n;
+  if (durable) the->durable = the->n;
 }
 
-static void under_way(int flight, int survives_power){
+static void under_way(int flight, int survives_power) {
   the->flight_survives_power = survives_power;
   the->flight = flight;
   atomic_signal_fence(memory_order_seq_cst);
 }
 
-static int run_alone(writer *w, const script *s){
+static int run_alone(writer *w, const script *s) {
   const op *o = &s->ops[0];
   uint8_t bytes[VALUE_BYTES];
   maph_outcome outcome = { 0, 0 };
@@ -223,51 +248,62 @@ static int run_alone(writer *w, const script *s){
   memset(&condition, 0, sizeof condition);
   condition.outcome = &outcome;
   under_way(MAYBE, 0);
-  if( o->what==OP_DELETE ) rc = maph_delete_if(w->m[s->durability], key_of(o->key), &condition);
-  else rc = maph_put_if(w->m[s->durability], key_of(o->key), value_make(o->key, o->stamp, bytes), &condition);
-  if( rc==MAPH_OK ) told(outcome.version);
-  if( rc==MAPH_OK || rc==MAPH_NOTFOUND ) acknowledge(1, rc==MAPH_OK && s->durability==MAPH_SYNC_FULL);
-  return rc==MAPH_NOTFOUND ? MAPH_OK : rc;
+  if (o->what == OP_DELETE)
+    rc = maph_delete_if(w->m[s->durability], key_of(o->key), &condition);
+  else
+    rc = maph_put_if(w->m[s->durability], key_of(o->key), value_make(o->key, o->stamp, bytes),
+                     &condition);
+  if (rc == MAPH_OK) told(outcome.version);
+  if (rc == MAPH_OK || rc == MAPH_NOTFOUND)
+    acknowledge(1, rc == MAPH_OK && s->durability == MAPH_SYNC_FULL);
+  return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
 
-static int end_txn(maph_txn *t, const script *s){
-  int full = s->durability==MAPH_SYNC_FULL, prepares = s->ending==END_PREPARE_COMMIT || s->ending==END_PREPARE_ABORT, rc = MAPH_OK;
+static int end_txn(maph_txn *t, const script *s) {
+  int full = s->durability == MAPH_SYNC_FULL,
+      prepares = s->ending == END_PREPARE_COMMIT || s->ending == END_PREPARE_ABORT, rc = MAPH_OK;
   uint64_t version = maph_txn_version(t), operations = maph_txn_operations(t);
-  if( prepares ){
-    if( full ) under_way(MAYBE, 0);
+  if (prepares) {
+    if (full) under_way(MAYBE, 0);
     rc = maph_txn_prepare(t);
-    if( rc==MAPH_OK && full ) under_way(PROMISED, operations>0);
+    if (rc == MAPH_OK && full) under_way(PROMISED, operations > 0);
   }
-  if( rc!=MAPH_OK ){ maph_txn_abort(t); return rc; }
-  if( s->ending==END_ABORT || s->ending==END_PREPARE_ABORT ){
-    under_way(prepares && full ? MAYBE : NOTHING, 0);
-    rc = maph_txn_abort(t);
-    if( rc==MAPH_OK ) acknowledge(0, 0);
+  if (rc != MAPH_OK) {
+    maph_txn_abort(t);
     return rc;
   }
-  if( !(prepares && full) ) under_way(MAYBE, 0);
+  if (s->ending == END_ABORT || s->ending == END_PREPARE_ABORT) {
+    under_way(prepares && full ? MAYBE : NOTHING, 0);
+    rc = maph_txn_abort(t);
+    if (rc == MAPH_OK) acknowledge(0, 0);
+    return rc;
+  }
+  if (!(prepares && full)) under_way(MAYBE, 0);
   rc = maph_txn_commit(t);
-  if( rc==MAPH_OK && operations>0 ) told(version);
-  if( rc==MAPH_OK ) acknowledge(1, full && operations>0);
+  if (rc == MAPH_OK && operations > 0) told(version);
+  if (rc == MAPH_OK) acknowledge(1, full && operations > 0);
   return rc;
 }
 
-int script_run(writer *w, const script *s){
+int script_run(writer *w, const script *s) {
   maph_txn *t;
   int rc, i;
   the->maybe = the->history[the->n];
   script_apply(s, &the->maybe);
-  if( s->ending==END_ALONE ) return run_alone(w, s);
+  if (s->ending == END_ALONE) return run_alone(w, s);
   rc = maph_txn_begin(w->m[s->durability], s->durability, &t);
-  if( rc!=MAPH_OK ) return rc;
-  for(i=0; i<s->n && rc==MAPH_OK; i++) rc = run_op(t, &s->ops[i]);
-  if( rc!=MAPH_OK ){ maph_txn_abort(t); return rc; }
+  if (rc != MAPH_OK) return rc;
+  for (i = 0; i < s->n && rc == MAPH_OK; i++) rc = run_op(t, &s->ops[i]);
+  if (rc != MAPH_OK) {
+    maph_txn_abort(t);
+    return rc;
+  }
   return end_txn(t, s);
 }
 
-/* ------------------------------------------------------------------------------------------------------- the board */
+/* ------------------------------------------------------------------------------------ the board */
 
-void board_start(void){
+void board_start(void) {
   state now = the->history[the->n];
   the->history[0] = now;
   the->n = the->durable = 0;
@@ -276,111 +312,146 @@ void board_start(void){
   the->done = 0;
 }
 
-void board_accounts(writer *w){
+void board_accounts(writer *w) {
   uint8_t bytes[16];
   maph_txn *t;
   int i, rc = maph_txn_begin(w->m[MAPH_SYNC_FULL], MAPH_SYNC_FULL, &t);
   memset(&the->history[0], 0, sizeof the->history[0]);
   the->n = 0;
-  for(i=0; i<ACCOUNTS && rc==MAPH_OK; i++){
+  for (i = 0; i < ACCOUNTS && rc == MAPH_OK; i++) {
     the->history[0].balance[i] = OPENING_BALANCE;
     the->history[0].content[i] = value_digest(balance_make(OPENING_BALANCE, bytes));
     rc = maph_txn_put(t, key_of(i), balance_make(OPENING_BALANCE, bytes));
   }
-  if( rc==MAPH_OK ) told(maph_txn_version(t));
-  if( rc==MAPH_OK ) rc = maph_txn_commit(t);
-  must(rc==MAPH_OK, "opening the accounts");
+  if (rc == MAPH_OK) told(maph_txn_version(t));
+  if (rc == MAPH_OK) rc = maph_txn_commit(t);
+  must(rc == MAPH_OK, "opening the accounts");
   board_start();
 }
 
-/* --------------------------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
-static int tell_problem(void *arg, uint64_t offset, const char *sentence){
+static int tell_problem(void *arg, uint64_t offset, const char *sentence) {
   (void)arg;
   trouble("maph_check: offset %llu: %s", (unsigned long long)offset, sentence);
   return 1;
 }
 
-static int read_by_cursor(maph *m, const state *got){
+static int read_by_cursor(maph *m, const state *got) {
   maph_cursor *c;
   maph_entry e;
   int rc = maph_cursor_open(m, NULL, maph_bytes("", 0), &c), seen = 0, i, present = 0;
-  if( rc!=MAPH_OK ){ trouble("cursor: %s", maph_errmsg(m)); return 1; }
-  while( (rc = maph_cursor_next(c, &e))==MAPH_OK ){
-    for(i=0; i<the->u.keys && (e.key.size!=strlen(the->u.name[i]) || memcmp(e.key.data, the->u.name[i], e.key.size)!=0); i++){}
-    if( i==the->u.keys || got->content[i]!=value_digest(e.value) ){
-      trouble("the cursor meets %.*s, which get %s", (int)e.key.size, (const char*)e.key.data, i<the->u.keys ? "sees differently" : "should not know");
+  if (rc != MAPH_OK) {
+    trouble("cursor: %s", maph_errmsg(m));
+    return 1;
+  }
+  while ((rc = maph_cursor_next(c, &e)) == MAPH_OK) {
+    for (i = 0; i < the->u.keys
+                && (e.key.size != strlen(the->u.name[i])
+                    || memcmp(e.key.data, the->u.name[i], e.key.size) != 0);
+         i++) {}
+    if (i == the->u.keys || got->content[i] != value_digest(e.value)) {
+      trouble("the cursor meets %.*s, which get %s", (int)e.key.size, (const char *)e.key.data,
+              i < the->u.keys ? "sees differently" : "should not know");
     }
     seen++;
   }
-  if( rc!=MAPH_NOTFOUND ) trouble("cursor: %s", maph_errmsg(m));
+  if (rc != MAPH_NOTFOUND) trouble("cursor: %s", maph_errmsg(m));
   maph_cursor_close(c);
-  for(i=0; i<the->u.keys; i++) present += got->content[i]!=0;
-  if( seen!=present ) trouble("the cursor meets %d entries, get finds %d", seen, present);
-  return rc!=MAPH_NOTFOUND || seen!=present;
+  for (i = 0; i < the->u.keys; i++) present += got->content[i] != 0;
+  if (seen != present) trouble("the cursor meets %d entries, get finds %d", seen, present);
+  return rc != MAPH_NOTFOUND || seen != present;
 }
 
-int content_read(maph *m, state *got){
+int content_read(maph *m, state *got) {
   static maph_slice keys[KEYS_MAX], values[KEYS_MAX];
   maph_slice value;
   maph_stats st;
   int i, rc, sum = 0, before = troubles;
   uint64_t present = 0;
   memset(got, 0, sizeof *got);
-  for(i=0; i<the->u.keys; i++) keys[i] = key_of(i);
+  for (i = 0; i < the->u.keys; i++) keys[i] = key_of(i);
   rc = maph_get_many(m, (size_t)the->u.keys, keys, values);
-  if( rc!=MAPH_OK ){ trouble("get_many: %s", maph_errmsg(m)); return 1; }
-  for(i=0; i<the->u.keys; i++){
+  if (rc != MAPH_OK) {
+    trouble("get_many: %s", maph_errmsg(m));
+    return 1;
+  }
+  for (i = 0; i < the->u.keys; i++) {
     got->content[i] = values[i].data ? value_digest(values[i]) : 0;
-    present += values[i].data!=NULL;
+    present += values[i].data != NULL;
     rc = maph_get(m, keys[i], &value);
-    if( rc!=(values[i].data ? MAPH_OK : MAPH_NOTFOUND) || value.data!=values[i].data || value.size!=values[i].size ) trouble("get and get_many differ about %s", the->u.name[i]);
-    if( i<ACCOUNTS && values[i].data ){
+    if (rc != (values[i].data ? MAPH_OK : MAPH_NOTFOUND) || value.data != values[i].data
+        || value.size != values[i].size)
+      trouble("get and get_many differ about %s", the->u.name[i]);
+    if (i < ACCOUNTS && values[i].data) {
       char text[16];
-      snprintf(text, sizeof text, "%.*s", (int)values[i].size, (const char*)values[i].data);
+      snprintf(text, sizeof text, "%.*s", (int)values[i].size, (const char *)values[i].data);
       sum += got->balance[i] = atoi(text);
     }
   }
-  if( sum!=0 && sum!=ACCOUNTS*OPENING_BALANCE ) trouble("the accounts sum up to %d", sum);
-  if( maph_check(m, tell_problem, NULL)!=MAPH_OK && troubles==before ) trouble("maph_check: %s", maph_errmsg(m));
+  if (sum != 0 && sum != ACCOUNTS * OPENING_BALANCE) trouble("the accounts sum up to %d", sum);
+  if (maph_check(m, tell_problem, NULL) != MAPH_OK && troubles == before)
+    trouble("maph_check: %s", maph_errmsg(m));
   read_by_cursor(m, got);
-  if( maph_stat(m, &st)!=MAPH_OK || st.records<present || st.records>present+(uint64_t)the->expired )
-    trouble("stat says %llu records, there are %llu", (unsigned long long)st.records, (unsigned long long)present);
-  return troubles!=before;
+  if (maph_stat(m, &st) != MAPH_OK || st.records < present
+      || st.records > present + (uint64_t)the->expired)
+    trouble("stat says %llu records, there are %llu", (unsigned long long)st.records,
+            (unsigned long long)present);
+  return troubles != before;
 }
 
-int content_match(const state *got, int from, int promised){
+int content_match(const state *got, int from, int promised) {
   int i;
-  if( the->flight!=NOTHING && memcmp(got->content, the->maybe.content, sizeof got->content)==0 ) return the->n+1;
-  if( promised ) return -1;
-  for(i=the->n; i>=from; i--) if( memcmp(got->content, the->history[i].content, sizeof got->content)==0 ) return i;
+  if (the->flight != NOTHING && memcmp(got->content, the->maybe.content, sizeof got->content) == 0)
+    return the->n + 1;
+  if (promised) return -1;
+  for (i = the->n; i >= from; i--)
+    if (memcmp(got->content, the->history[i].content, sizeof got->content) == 0) return i;
   return -1;
 }
 
-static void tell_difference(const state *got, const char *when){
+static void tell_difference(const state *got, const char *when) {
   const state *last = &the->history[the->n];
   int i, n = 0, first = -1;
-  for(i=0; i<the->u.keys; i++) if( got->content[i]!=last->content[i] ){ n++; if( first<0 ) first = i; }
-  trouble("%s: the store is in none of the states it may be in (%d acknowledged, flight %d); %d keys differ from the last, first %s %s", when, the->n, (int)the->flight,
-          n, first>=0 ? the->u.name[first] : "-", first<0 ? "" : got->content[first]==0 ? "is missing" : last->content[first]==0 ? "is extra" : "has another value");
+  for (i = 0; i < the->u.keys; i++)
+    if (got->content[i] != last->content[i]) {
+      n++;
+      if (first < 0) first = i;
+    }
+  trouble("%s: the store is in none of the states it may be in (%d acknowledged, flight %d); %d "
+          "keys differ from the last, first %s %s",
+          when, the->n, (int)the->flight, n, first >= 0 ? the->u.name[first] : "-",
+          first < 0                   ? ""
+          : got->content[first] == 0  ? "is missing"
+          : last->content[first] == 0 ? "is extra"
+                                      : "has another value");
 }
 
 /* Readers may see the state before until the next writer finishes what was decided. */
-int board_settle(writer *w, const char *when){
+int board_settle(writer *w, const char *when) {
   maph *m = w->m[MAPH_SYNC_OFF];
   state got;
   maph_txn *t;
   int at;
-  if( content_read(m, &got)!=0 ) return -1;
+  if (content_read(m, &got) != 0) return -1;
   at = content_match(&got, the->n, 0);
-  if( at<0 ){ tell_difference(&got, when); return -1; }
-  if( maph_txn_begin(m, MAPH_SYNC_OFF, &t)!=MAPH_OK ){ trouble("%s: the next writer cannot begin: %s", when, maph_errmsg(m)); return -1; }
+  if (at < 0) {
+    tell_difference(&got, when);
+    return -1;
+  }
+  if (maph_txn_begin(m, MAPH_SYNC_OFF, &t) != MAPH_OK) {
+    trouble("%s: the next writer cannot begin: %s", when, maph_errmsg(m));
+    return -1;
+  }
   maph_txn_abort(t);
-  if( content_read(m, &got)!=0 ) return -1;
-  at = content_match(&got, the->n, the->flight==PROMISED);
-  if( at<0 ){ tell_difference(&got, when); return -1; }
-  if( at==the->n+1 ){
-    must(the->n+1<HISTORY_MAX, "more transactions than the board holds");
+  if (content_read(m, &got) != 0) return -1;
+  at = content_match(&got, the->n, the->flight == PROMISED);
+  if (at < 0) {
+    tell_difference(&got, when);
+    return -1;
+  }
+  if (at == the->n + 1) {
+    must(the->n + 1 < HISTORY_MAX, "more transactions than the board holds");
     the->history[++the->n] = the->maybe;
   }
   the->flight = NOTHING;
@@ -388,22 +459,35 @@ int board_settle(writer *w, const char *when){
   return at;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- hooks */
+/* ---------------------------------------------------------------------------------------- hooks */
 
-static void step(void){
-  if( atomic_fetch_add(&the->step, 1)+1==atomic_load(&the->kill_at) ) kill(getpid(), SIGKILL);
+static void step(void) {
+  if (atomic_fetch_add(&the->step, 1) + 1 == atomic_load(&the->kill_at)) kill(getpid(), SIGKILL);
 }
-static void step_at_store(const uint8_t *base, uint64_t offset, size_t size){ (void)base; (void)offset; (void)size; step(); }
-static void step_at_flush(const uint8_t *base, uint64_t from, uint64_t to){ (void)base; (void)from; (void)to; step(); }
-static int  step_at_call(const char *call){ if( strcmp(call, "malloc")!=0 ) step(); return 0; }
+static void step_at_store(const uint8_t *base, uint64_t offset, size_t size) {
+  (void)base;
+  (void)offset;
+  (void)size;
+  step();
+}
+static void step_at_flush(const uint8_t *base, uint64_t from, uint64_t to) {
+  (void)base;
+  (void)from;
+  (void)to;
+  step();
+}
+static int step_at_call(const char *call) {
+  if (strcmp(call, "malloc") != 0) step();
+  return 0;
+}
 
-void hooks_count(void){
+void hooks_count(void) {
   os_test.store = step_at_store;
   os_test.flush = step_at_flush;
   os_test.fault = step_at_call;
 }
 
-void hooks_none(void){
+void hooks_none(void) {
   os_test.store = NULL;
   os_test.flush = NULL;
   os_test.fault = NULL;

@@ -1,5 +1,6 @@
 /*
-** order.c - calls that must come in an order which no crash of a process shows: of creating, of a name that may not be on disk yet, of leaving.
+** order.c - calls that must come in an order which no crash of a process shows: of creating, of a
+** name that may not be on disk yet, of leaving.
 */
 #include "crash.h"
 
@@ -11,31 +12,36 @@
 static char *path, calls[4000];
 static const char *refused;
 
-static void note(const char *what){
-  if( strlen(calls)+strlen(what)+2<sizeof calls ){ strcat(calls, what); strcat(calls, " "); }
+static void note(const char *what) {
+  if (strlen(calls) + strlen(what) + 2 < sizeof calls) {
+    strcat(calls, what);
+    strcat(calls, " ");
+  }
 }
 
-static int note_call(const char *call){
+static int note_call(const char *call) {
   static const char *const interesting[] = { "msync", "fdatasync", "fsync", "rename", "link" };
   size_t i;
-  for(i=0; i<sizeof interesting/sizeof interesting[0]; i++) if( strcmp(call, interesting[i])==0 ) note(call);
-  return refused && strcmp(call, refused)==0 ? EIO : 0;
+  for (i = 0; i < sizeof interesting / sizeof interesting[0]; i++)
+    if (strcmp(call, interesting[i]) == 0) note(call);
+  return refused && strcmp(call, refused) == 0 ? EIO : 0;
 }
 
-static void note_store(const uint8_t *at, uint64_t offset, size_t size){
+static void note_store(const uint8_t *at, uint64_t offset, size_t size) {
   (void)size;
-  if( offset==offsetof(header, clean) ) note(header_of(at)->clean==CLEAN_OPENING ? "dirty" : "mark");
-  if( offset==offsetof(header, unborn) ) note("born");
-  if( offset>=LOG_START ) note("log");
+  if (offset == offsetof(header, clean))
+    note(header_of(at)->clean == CLEAN_OPENING ? "dirty" : "mark");
+  if (offset == offsetof(header, unborn)) note("born");
+  if (offset >= LOG_START) note("log");
 }
 
-static void expect(const char *what, const char *before, const char *after){
-  const char *a = strstr(calls, before), *b = a ? strstr(a+strlen(before), after) : NULL;
+static void expect(const char *what, const char *before, const char *after) {
+  const char *a = strstr(calls, before), *b = a ? strstr(a + strlen(before), after) : NULL;
   context("order, %s", what);
-  if( b==NULL ) trouble("%s must come before %s, but the order is: %.300s", before, after, calls);
+  if (b == NULL) trouble("%s must come before %s, but the order is: %.300s", before, after, calls);
 }
 
-static void watch(const char *refuse){
+static void watch(const char *refuse) {
   calls[0] = 0;
   refused = refuse;
   os_test.fault = note_call;
@@ -43,47 +49,48 @@ static void watch(const char *refuse){
 }
 
 /* Mark the store as one whose name may not be on disk. */
-static void make_unborn(void){
+static void make_unborn(void) {
   uint64_t yes = 1;
   size_t size;
   uint8_t *bytes = file_read(path, &size);
-  memcpy(bytes+offsetof(header, unborn), &yes, 8);
+  memcpy(bytes + offsetof(header, unborn), &yes, 8);
   file_restore(path, bytes, size);
   free(bytes);
 }
 
-static void a_name_is_flushed_first(void){
+static void a_name_is_flushed_first(void) {
   maph *m;
   make_unborn();
-  must(maph_open(path, MAPH_RDWR, NULL, &m)==MAPH_OK, "opening a store");
+  must(maph_open(path, MAPH_RDWR, NULL, &m) == MAPH_OK, "opening a store");
   watch("fsync");
   context("order, the folder's flush fails");
-  if( maph_put(m, maph_str("k"), maph_str("v"))!=MAPH_IOERR ) trouble("a put succeeds though the store's name cannot be flushed");
-  if( strstr(calls, "born") ) trouble("the name counts as flushed though it was not");
+  if (maph_put(m, maph_str("k"), maph_str("v")) != MAPH_IOERR)
+    trouble("a put succeeds though the store's name cannot be flushed");
+  if (strstr(calls, "born")) trouble("the name counts as flushed though it was not");
   watch(NULL);
-  if( maph_put(m, maph_str("k"), maph_str("v"))!=MAPH_OK ) trouble("put: %s", maph_errmsg(m));
+  if (maph_put(m, maph_str("k"), maph_str("v")) != MAPH_OK) trouble("put: %s", maph_errmsg(m));
   expect("a name that may not be on disk", "fsync", "born");
   expect("a name that may not be on disk", "born", "log");
   hooks_none();
   maph_close(m);
 }
 
-int order_main(long count){
+int order_main(long count) {
   maph *m;
   (void)count;
   path = file_named("order.maph");
   watch(NULL);
-  must(maph_open(path, MAPH_RDWR|MAPH_CREATE, NULL, &m)==MAPH_OK, "creating a store");
+  must(maph_open(path, MAPH_RDWR | MAPH_CREATE, NULL, &m) == MAPH_OK, "creating a store");
   expect("creating", "log", "fdatasync");
   expect("creating", "fdatasync", "rename");
   expect("creating", "rename", "fsync");
   watch(NULL);
-  if( maph_put(m, maph_str("k"), maph_str("v"))!=MAPH_OK ) trouble("put: %s", maph_errmsg(m));
+  if (maph_put(m, maph_str("k"), maph_str("v")) != MAPH_OK) trouble("put: %s", maph_errmsg(m));
   expect("a session's first write", "mark", "msync");
   expect("a session's first write", "msync", "dirty");
   expect("a session's first write", "dirty", "log");
   watch(NULL);
-  if( maph_close(m)!=MAPH_OK ) trouble("close: %s", maph_errmsg(NULL));
+  if (maph_close(m) != MAPH_OK) trouble("close: %s", maph_errmsg(NULL));
   expect("leaving", "fdatasync", "mark");
   expect("leaving", "mark", "msync");
   hooks_none();

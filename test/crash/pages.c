@@ -1,16 +1,19 @@
 /*
 ** pages.c - which versions of a page a power cut may leave.
 **
-** The kernel may write any page at any time, and only a flush makes it.  So after a cut a page may hold any content that it had since the last
-** flush that covered it, each page for itself; in the second mode each sector of 512 bytes for itself.  The file may have any size that
-** it had since the last flush of any of it, because a flush takes the size with it.
+** The kernel may write any page at any time, and only a flush makes it.  So after a cut a page may
+** hold any content that it had since the last flush that covered it, each page for itself; in the
+** second mode each sector of 512 bytes for itself.  The file may have any size that it had since
+** the last flush of any of it, because a flush takes the size with it.
 **
-** A rewrite makes a second file and gives it the store's name.  Each of the two has pages of its own; which file a store is to, the generation in its
-** header tells: odd and even ones take turns, and a file without a header yet is the new one.  Until a flush of the folder has succeeded the name may
-** still be, on the disk, that of the file before.
+** A rewrite makes a second file and gives it the store's name.  Each of the two has pages of its
+** own; which file a store is to, the generation in its header tells: odd and even ones take turns,
+** and a file without a header yet is the new one.  Until a flush of the folder has succeeded the
+** name may still be, on the disk, that of the file before.
 **
-** The hooks run before each store: what the page holds then is a version that ends with this store.  A flush that began after a version had
-** ended makes it impossible.  (Between its begin, seen by the fault hook, and its end other threads may store: those versions stay.)
+** The hooks run before each store: what the page holds then is a version that ends with this store.
+** A flush that began after a version had ended makes it impossible.  (Between its begin, seen by
+** the fault hook, and its end other threads may store: those versions stay.)
 **
 ** The memory is shared: writers are processes that die.
 */
@@ -25,53 +28,65 @@
 
 enum { PAGE = 4096, SECTOR = 512, PAGES_MAX = 1024, VERSIONS_MAX = 16000, SIZES_MAX = 64 };
 
-typedef struct version { uint32_t next; uint64_t until; uint8_t bytes[PAGE]; } version;
+typedef struct version {
+  uint32_t next;
+  uint64_t until;
+  uint8_t bytes[PAGE];
+} version;
 
 typedef struct side {
-  uint32_t newest[PAGES_MAX];                    /* place of the version that ended last, 0: none */
-  struct { uint64_t size, until; } sizes[SIZES_MAX];
-  int      size_count;
+  uint32_t newest[PAGES_MAX]; /* place of the version that ended last, 0: none */
+  struct {
+    uint64_t size, until;
+  } sizes[SIZES_MAX];
+  int size_count;
   uint64_t inode;
 } side;
 
 static struct pages {
   atomic_int lock;
-  uint64_t now;                                  /* stores so far */
+  uint64_t now; /* stores so far */
   uint32_t spare, used;
-  side     sides[2];                             /* of the odd generations, of the even ones */
-  int      named;                                /* the side whose file had the name when the session began */
-  int      folder;                               /* FLUSHING: the flush of the folder is under way; FLUSHED: it was the last thing that happened to it */
-  int      settled;                              /* it was flushed in this session, whatever happened to it since */
-  char     path[400], temporary[410];
-  version  versions[VERSIONS_MAX];
-} *p;
+  side sides[2]; /* of the odd generations, of the even ones */
+  int named;     /* the side whose file had the name when the session began */
+  /* FLUSHING: the flush of the folder is under way; FLUSHED: it was the last thing that happened to
+  ** it */
+  int folder;
+  int settled; /* it was flushed in this session, whatever happened to it since */
+  char path[400], temporary[410];
+  version versions[VERSIONS_MAX];
+} * p;
 enum { UNFLUSHED, FLUSHING, FLUSHED };
-static int named_before = -1;                    /* in the parent: the file that had the name before, as far as it may have it still */
-static int files[2] = { -1, -1 };                /* in the parent: both, open, so that they can be read when they have no name */
+/* in the parent: the file that had the name before, as far as it may have it still */
+static int named_before = -1;
+/* in the parent: both, open, so that they can be read when they have no name */
+static int files[2] = { -1, -1 };
 
 static _Thread_local uint64_t flush_began;
 
-static void enter(void){ while( atomic_exchange(&p->lock, 1) ){} }
-static void leave(void){ atomic_store(&p->lock, 0); }
+static void enter(void) {
+  while (atomic_exchange(&p->lock, 1)) {}
+}
+static void leave(void) { atomic_store(&p->lock, 0); }
 
-static uint64_t inode_of(const char *path){
+static uint64_t inode_of(const char *path) {
   struct stat st;
-  return stat(path, &st)==0 ? st.st_ino : 0;
+  return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
 /* Which side has the name now? */
-static void look_at_name(void){
+static void look_at_name(void) {
   uint64_t generation;
-  int fd = open(p->path, O_RDONLY|O_CLOEXEC);
-  must(fd>=0 && pread(fd, &generation, 8, offsetof(header, generation))==8, p->path);
+  int fd = open(p->path, O_RDONLY | O_CLOEXEC);
+  must(fd >= 0 && pread(fd, &generation, 8, offsetof(header, generation)) == 8, p->path);
   p->named = (int)(generation & 1);
   p->sides[p->named].inode = inode_of(p->path);
-  if( files[p->named]>=0 ) close(files[p->named]);
+  if (files[p->named] >= 0) close(files[p->named]);
   files[p->named] = fd;
 }
 
-void pages_start(const char *path){
-  if( p==NULL ) p = shared(sizeof *p);
+void pages_start(const char *path) {
+  if (p == NULL) p = shared(sizeof *p);
   p->lock = 0;
   p->now = 0;
   p->spare = 0;
@@ -85,49 +100,59 @@ void pages_start(const char *path){
   look_at_name();
 }
 
-void pages_session_over(void){
+void pages_session_over(void) {
   int before = p->named;
-  if( p->settled ) named_before = -1;             /* a rename that was begun after that, and never done, changes nothing */
+  /* a rename that was begun after that, and never done, changes nothing */
+  if (p->settled) named_before = -1;
   p->settled = 0;
-  if( p->folder==FLUSHING ) p->folder = UNFLUSHED;                        /* who flushed it is dead: the next one's steps show nothing */
+  /* who flushed it is dead: the next one's steps show nothing */
+  if (p->folder == FLUSHING) p->folder = UNFLUSHED;
   look_at_name();
-  if( before!=p->named && p->folder!=FLUSHED ) named_before = before;
+  if (before != p->named && p->folder != FLUSHED) named_before = before;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- hooks */
+/* ---------------------------------------------------------------------------------------- hooks */
 
 /* A new file begins: what is known of its side is of one that is gone. */
-static int new_side(void){
+static int new_side(void) {
   uint64_t inode = inode_of(p->temporary);
   int i = !p->named;
-  if( p->sides[p->named].inode!=inode_of(p->path) ) i = p->named;        /* the one made in this session has the name already */
-  if( p->sides[i].inode!=inode ){
+  /* the one made in this session has the name already */
+  if (p->sides[p->named].inode != inode_of(p->path)) i = p->named;
+  if (p->sides[i].inode != inode) {
     memset(&p->sides[i], 0, sizeof p->sides[i]);
     p->sides[i].inode = inode;
   }
   return i;
 }
 
-static int side_of_base(const uint8_t *base){
+static int side_of_base(const uint8_t *base) {
   uint64_t generation = header_of(base)->generation;
   return generation ? (int)(generation & 1) : new_side();
 }
 
-static int side_of_file(int fd){
+static int side_of_file(int fd) {
   struct stat st;
-  must(fstat(fd, &st)==0, "fstat");
-  if( st.st_ino==p->sides[0].inode || st.st_ino==p->sides[1].inode ) return st.st_ino==p->sides[1].inode;
+  must(fstat(fd, &st) == 0, "fstat");
+  if (st.st_ino == p->sides[0].inode || st.st_ino == p->sides[1].inode)
+    return st.st_ino == p->sides[1].inode;
   return new_side();
 }
 
-static void remember(side *d, const uint8_t *base, uint64_t page){
-  const uint8_t *bytes = base+page*PAGE;
+static void remember(side *d, const uint8_t *base, uint64_t page) {
+  const uint8_t *bytes = base + page * PAGE;
   uint32_t at = d->newest[page];
   version *v;
-  if( at!=0 && memcmp(p->versions[at].bytes, bytes, PAGE)==0 ){ p->versions[at].until = p->now; return; }
+  if (at != 0 && memcmp(p->versions[at].bytes, bytes, PAGE) == 0) {
+    p->versions[at].until = p->now;
+    return;
+  }
   at = p->spare;
-  if( at!=0 ) p->spare = p->versions[at].next; else at = p->used++;
-  must(at<VERSIONS_MAX, "more versions of pages than there is room for");
+  if (at != 0)
+    p->spare = p->versions[at].next;
+  else
+    at = p->used++;
+  must(at < VERSIONS_MAX, "more versions of pages than there is room for");
   v = &p->versions[at];
   memcpy(v->bytes, bytes, PAGE);
   v->until = p->now;
@@ -136,92 +161,105 @@ static void remember(side *d, const uint8_t *base, uint64_t page){
 }
 
 /* What is done next shows that the flush of the folder was done. */
-static void folder_was_flushed(void){
-  if( p->folder!=FLUSHING ) return;
+static void folder_was_flushed(void) {
+  if (p->folder != FLUSHING) return;
   p->folder = FLUSHED;
   p->settled = 1;
 }
 
-static void count_and_die(void){
-  if( atomic_fetch_add(&the->step, 1)+1==atomic_load(&the->kill_at) ){ leave(); kill(getpid(), SIGKILL); }
+static void count_and_die(void) {
+  if (atomic_fetch_add(&the->step, 1) + 1 == atomic_load(&the->kill_at)) {
+    leave();
+    kill(getpid(), SIGKILL);
+  }
 }
 
-static void before_store(const uint8_t *base, uint64_t offset, size_t size){
+static void before_store(const uint8_t *base, uint64_t offset, size_t size) {
   uint64_t page;
-  if( size==0 ) return;
+  if (size == 0) return;
   enter();
   folder_was_flushed();
   p->now++;
-  for(page=offset/PAGE; page<=(offset+size-1)/PAGE && page<PAGES_MAX; page++) remember(&p->sides[side_of_base(base)], base, page);
-  must(page<PAGES_MAX, "the store is larger than the test thought");
+  for (page = offset / PAGE; page <= (offset + size - 1) / PAGE && page < PAGES_MAX; page++)
+    remember(&p->sides[side_of_base(base)], base, page);
+  must(page < PAGES_MAX, "the store is larger than the test thought");
   count_and_die();
   leave();
 }
 
 /* The versions of a page that ended before a flush began are gone. */
-static void forget(side *d, uint64_t page, uint64_t began){
+static void forget(side *d, uint64_t page, uint64_t began) {
   uint32_t *at = &d->newest[page];
-  while( *at!=0 ){
+  while (*at != 0) {
     version *v = &p->versions[*at];
-    if( v->until<=began ){
+    if (v->until <= began) {
       uint32_t gone = *at;
       *at = v->next;
       v->next = p->spare;
       p->spare = gone;
-    }else{
+    } else {
       at = &v->next;
     }
   }
 }
 
-static void after_flush(const uint8_t *base, uint64_t from, uint64_t to){
+static void after_flush(const uint8_t *base, uint64_t from, uint64_t to) {
   uint64_t page;
   int i, n = 0;
   side *d;
   enter();
   d = &p->sides[base ? side_of_base(base) : side_of_file((int)from)];
-  if( base==NULL ){ from = 0; to = (uint64_t)PAGES_MAX*PAGE; }
-  for(page=from/PAGE; page<to/PAGE && page<PAGES_MAX; page++) forget(d, page, flush_began);
-  for(i=0; i<d->size_count; i++) if( d->sizes[i].until>flush_began ) d->sizes[n++] = d->sizes[i];
+  if (base == NULL) {
+    from = 0;
+    to = (uint64_t)PAGES_MAX * PAGE;
+  }
+  for (page = from / PAGE; page < to / PAGE && page < PAGES_MAX; page++)
+    forget(d, page, flush_began);
+  for (i = 0; i < d->size_count; i++)
+    if (d->sizes[i].until > flush_began) d->sizes[n++] = d->sizes[i];
   d->size_count = n;
   count_and_die();
   leave();
 }
 
 /* Some file's size will change: of each the one that it has. */
-static void remember_size(const char *path){
+static void remember_size(const char *path) {
   struct stat st;
   side *d;
   int i;
-  if( stat(path, &st)!=0 ) return;
-  for(i=0; i<2 && p->sides[i].inode!=st.st_ino; i++){}
-  if( i==2 ) return;
+  if (stat(path, &st) != 0) return;
+  for (i = 0; i < 2 && p->sides[i].inode != st.st_ino; i++) {}
+  if (i == 2) return;
   d = &p->sides[i];
-  if( d->size_count>0 && d->sizes[d->size_count-1].size==(uint64_t)st.st_size ){ d->sizes[d->size_count-1].until = ++p->now; return; }
-  must(d->size_count<SIZES_MAX, "more sizes than there is room for");
+  if (d->size_count > 0 && d->sizes[d->size_count - 1].size == (uint64_t)st.st_size) {
+    d->sizes[d->size_count - 1].until = ++p->now;
+    return;
+  }
+  must(d->size_count < SIZES_MAX, "more sizes than there is room for");
   d->sizes[d->size_count].size = (uint64_t)st.st_size;
   d->sizes[d->size_count++].until = ++p->now;
 }
 
-static int before_call(const char *call){
+static int before_call(const char *call) {
   enter();
   folder_was_flushed();
-  if( strcmp(call, "rename")==0 ){
+  if (strcmp(call, "rename") == 0) {
     p->folder = UNFLUSHED;
-    if( the->kill_near_rename ) atomic_store(&the->kill_at, atomic_load(&the->step)+the->kill_near_rename);
+    if (the->kill_near_rename)
+      atomic_store(&the->kill_at, atomic_load(&the->step) + the->kill_near_rename);
   }
-  if( strcmp(call, "fsync")==0 ) p->folder = FLUSHING;                    /* of nothing else */
-  if( strcmp(call, "msync")==0 || strcmp(call, "fdatasync")==0 ) flush_began = p->now;
-  if( strcmp(call, "fallocate")==0 || strcmp(call, "ftruncate")==0 ){
+  if (strcmp(call, "fsync") == 0) p->folder = FLUSHING; /* of nothing else */
+  if (strcmp(call, "msync") == 0 || strcmp(call, "fdatasync") == 0) flush_began = p->now;
+  if (strcmp(call, "fallocate") == 0 || strcmp(call, "ftruncate") == 0) {
     remember_size(p->path);
     remember_size(p->temporary);
   }
-  if( strcmp(call, "malloc")!=0 ) count_and_die();
+  if (strcmp(call, "malloc") != 0) count_and_die();
   leave();
   return 0;
 }
 
-void pages_watch(const char *path){
+void pages_watch(const char *path) {
   (void)path;
   atomic_store(&p->lock, 0);
   os_test.store = before_store;
@@ -229,76 +267,83 @@ void pages_watch(const char *path){
   os_test.fault = before_call;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- images */
+/* --------------------------------------------------------------------------------------- images */
 
 /* The distinct bytes [at, at+size) that a page may hold, its content now last. */
-static int choices(const side *d, uint64_t page, const uint8_t *now, int at, int size, const uint8_t **out){
+static int choices(const side *d, uint64_t page, const uint8_t *now, int at, int size,
+                   const uint8_t **out) {
   uint32_t v;
   int n = 0, i;
-  for(v=d->newest[page]; v!=0; v=p->versions[v].next){
-    const uint8_t *bytes = p->versions[v].bytes+at;
-    for(i=0; i<n && memcmp(out[i], bytes, (size_t)size)!=0; i++){}
-    if( i==n && memcmp(bytes, now+at, (size_t)size)!=0 ) out[n++] = bytes;
+  for (v = d->newest[page]; v != 0; v = p->versions[v].next) {
+    const uint8_t *bytes = p->versions[v].bytes + at;
+    for (i = 0; i < n && memcmp(out[i], bytes, (size_t)size) != 0; i++) {}
+    if (i == n && memcmp(bytes, now + at, (size_t)size) != 0) out[n++] = bytes;
   }
-  out[n++] = now+at;
+  out[n++] = now + at;
   return n;
 }
 
-int pages_names(void){ return named_before>=0 ? 2 : 1; }
+int pages_names(void) { return named_before >= 0 ? 2 : 1; }
 
 /* The file that the name leads to: 0 the one that has it now, 1 the one that had it before. */
-static const side *side_named(int before, uint8_t **now, size_t *size){
+static const side *side_named(int before, uint8_t **now, size_t *size) {
   int i = before ? named_before : p->named;
   struct stat st;
-  must(fstat(files[i], &st)==0, "fstat");
+  must(fstat(files[i], &st) == 0, "fstat");
   *size = (size_t)st.st_size;
-  *now = malloc(*size+1);
-  must(*now!=NULL && pread(files[i], *now, *size, 0)==st.st_size, "reading a file");
+  *now = malloc(*size + 1);
+  must(*now != NULL && pread(files[i], *now, *size, 0) == st.st_size, "reading a file");
   return &p->sides[i];
 }
 
-double pages_images(int before, int sectors){
+double pages_images(int before, int sectors) {
   static const uint8_t *out[VERSIONS_MAX];
   size_t size;
   uint8_t *now;
   const side *d = side_named(before, &now, &size);
-  double product = 1+d->size_count;
+  double product = 1 + d->size_count;
   int unit = sectors ? SECTOR : PAGE, at;
   uint64_t page;
-  for(page=0; page<size/PAGE; page++) for(at=0; at<PAGE && d->newest[page]!=0; at+=unit) product *= choices(d, page, now+page*PAGE, at, unit, out);
+  for (page = 0; page < size / PAGE; page++)
+    for (at = 0; at < PAGE && d->newest[page] != 0; at += unit)
+      product *= choices(d, page, now + page * PAGE, at, unit, out);
   free(now);
   return product;
 }
 
 /* How a random image is inclined: to the newest content, to the oldest, or not. */
-static int pick(int n, long *number, int random, int inclined){
+static int pick(int n, long *number, int random, int inclined) {
   int i;
-  if( !random ){ i = (int)(*number%n); *number /= n; return i; }
-  switch( inclined ){
-    case 0:  return (int)below((uint32_t)n);
-    case 1:  return below(4) ? n-1 : (int)below((uint32_t)n);
-    case 2:  return n>1 && below(4) ? n-2 : (int)below((uint32_t)n);
-    default: return below(2) ? n-1 : 0;
+  if (!random) {
+    i = (int)(*number % n);
+    *number /= n;
+    return i;
+  }
+  switch (inclined) {
+    case 0: return (int)below((uint32_t)n);
+    case 1: return below(4) ? n - 1 : (int)below((uint32_t)n);
+    case 2: return n > 1 && below(4) ? n - 2 : (int)below((uint32_t)n);
+    default: return below(2) ? n - 1 : 0;
   }
 }
 
-uint8_t *pages_image(int before, int sectors, long number, int random, size_t *size){
+uint8_t *pages_image(int before, int sectors, long number, int random, size_t *size) {
   static const uint8_t *out[VERSIONS_MAX];
   uint8_t *now, *image;
   const side *d = side_named(before, &now, size);
   int unit = sectors ? SECTOR : PAGE, inclined = random ? (int)below(4) : 0, at, i;
   uint64_t page;
-  image = malloc(*size+1);
-  must(image!=NULL, "memory");
+  image = malloc(*size + 1);
+  must(image != NULL, "memory");
   memcpy(image, now, *size);
-  for(page=0; page<*size/PAGE; page++){
-    for(at=0; at<PAGE && d->newest[page]!=0; at+=unit){
-      int n = choices(d, page, now+page*PAGE, at, unit, out);
-      memcpy(image+page*PAGE+at, out[pick(n, &number, random, inclined)], (size_t)unit);
+  for (page = 0; page < *size / PAGE; page++) {
+    for (at = 0; at < PAGE && d->newest[page] != 0; at += unit) {
+      int n = choices(d, page, now + page * PAGE, at, unit, out);
+      memcpy(image + page * PAGE + at, out[pick(n, &number, random, inclined)], (size_t)unit);
     }
   }
-  i = pick(d->size_count+1, &number, random, 1);
-  if( i<d->size_count && d->sizes[i].size<*size ) *size = d->sizes[i].size;
+  i = pick(d->size_count + 1, &number, random, 1);
+  if (i < d->size_count && d->sizes[i].size < *size) *size = d->sizes[i].size;
   free(now);
   return image;
 }

@@ -1,11 +1,12 @@
 /*
 ** power.c - lives, cuts, recoveries.
 **
-** A LIFE is one to three writers, one after the other, on one store; each is killed at a random step or ends.  Then the power is CUT: images are made
-** of what pages.c says the disk may hold, and each is opened as after a new boot.  It must hold a state of the history, not before the last
-** that was acknowledged at full; be sound; and give out only versions above all that anybody saw.  A read-only open says MAPH_RECOVER
-** first.  Some images live on: recovery itself is killed and cut, and what was done before is done again, so that stale pages have
-** their chance.
+** A LIFE is one to three writers, one after the other, on one store; each is killed at a random
+** step or ends.  Then the power is CUT: images are made of what pages.c says the disk may hold, and
+** each is opened as after a new boot.  It must hold a state of the history, not before the last
+** that was acknowledged at full; be sound; and give out only versions above all that anybody saw.
+** A read-only open says MAPH_RECOVER first.  Some images live on: recovery itself is killed and
+** cut, and what was done before is done again, so that stale pages have their chance.
 */
 #include "calls/handle.h"
 #include "file/record.h"
@@ -21,155 +22,202 @@
 enum { DEEPEST = 3, IMAGES_A_CUT = 24 };
 
 static char *path, *image_path;
-static uint8_t *base;                            /* the store that first lives begin with */
+static uint8_t *base; /* the store that first lives begin with */
 static size_t base_size;
 static long images, cuts, renamed, recovered, clean, lives, wanted;
 static uint16_t boots;
 
-/* ----------------------------------------------------------------------------------------------------------- a writer */
+/* ------------------------------------------------------------------------------------- a writer */
 
-typedef struct session { const char *path; int transactions, crowd, closes, syncs, rewrites; uint64_t numbers; } session;
+typedef struct session {
+  const char *path;
+  int transactions, crowd, closes, syncs, rewrites;
+  uint64_t numbers;
+} session;
 
 /* Which state did the one before leave?  Both are possible until somebody looked. */
-static void settle_quietly(writer *w){
+static void settle_quietly(writer *w) {
   state got;
   maph_txn *t;
-  if( maph_txn_begin(w->m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t)!=MAPH_OK ){ trouble("a writer cannot begin: %s", maph_errmsg(NULL)); return; }
+  if (maph_txn_begin(w->m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t) != MAPH_OK) {
+    trouble("a writer cannot begin: %s", maph_errmsg(NULL));
+    return;
+  }
   maph_txn_abort(t);
-  if( content_read(w->m[MAPH_SYNC_OFF], &got)!=0 ) return;
-  if( content_match(&got, the->n, the->flight==PROMISED)<0 ){ trouble("a writer finds the store in none of its states (%d, flight %d)", the->n, (int)the->flight); return; }
-  if( memcmp(got.content, the->history[the->n].content, sizeof got.content)!=0 ) the->history[++the->n] = the->maybe;
+  if (content_read(w->m[MAPH_SYNC_OFF], &got) != 0) return;
+  if (content_match(&got, the->n, the->flight == PROMISED) < 0) {
+    trouble("a writer finds the store in none of its states (%d, flight %d)", the->n,
+            (int)the->flight);
+    return;
+  }
+  if (memcmp(got.content, the->history[the->n].content, sizeof got.content) != 0)
+    the->history[++the->n] = the->maybe;
   the->flight = NOTHING;
   the->flight_survives_power = 0;
 }
 
 /* Somebody writes at some phases of a rewrite. */
-static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total){
+static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total) {
   script s;
-  (void)phase;  (void)done;  (void)total;
-  if( below(2) ) return 0;
+  (void)phase;
+  (void)done;
+  (void)total;
+  if (below(2)) return 0;
   script_random(&s, 0);
-  if( script_run(arg, &s)!=MAPH_OK ) trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
+  if (script_run(arg, &s) != MAPH_OK)
+    trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
   return 0;
 }
 
-static void rewrite(writer *w){
-  maph *m = w->m[1+below(3)];
+static void rewrite(writer *w) {
+  maph *m = w->m[1 + below(3)];
   int rc = below(3) ? maph_optimize(m, write_meanwhile, w) : maph_compact(m, write_meanwhile, w);
-  if( rc!=MAPH_OK ) trouble("a writer cannot rewrite: %s", maph_errmsg(NULL));
+  if (rc != MAPH_OK) trouble("a writer cannot rewrite: %s", maph_errmsg(NULL));
 }
 
-static void work(void *arg){
+static void work(void *arg) {
   const session *x = arg;
   writer w;
   script s;
   int i;
   pages_watch(x->path);
   rng_again(x->numbers);
-  if( writer_open(&w, x->path, MAPH_RDWR)!=MAPH_OK ){ trouble("a writer cannot open the store: %s", maph_errmsg(NULL)); return; }
+  if (writer_open(&w, x->path, MAPH_RDWR) != MAPH_OK) {
+    trouble("a writer cannot open the store: %s", maph_errmsg(NULL));
+    return;
+  }
   settle_quietly(&w);
-  for(i=0; i<x->transactions && troubles==0; i++){
-    script_random(&s, x->crowd && below(3)==0);
-    if( script_run(&w, &s)!=MAPH_OK ) trouble("a writer cannot write: %s", maph_errmsg(NULL));
-    if( i==x->rewrites && troubles==0 ) rewrite(&w);
-    if( x->syncs && below(4)==0 ){
-      if( maph_sync(w.m[MAPH_SYNC_OFF])!=MAPH_OK ) trouble("maph_sync: %s", maph_errmsg(NULL));
-      else the->durable = the->n;
+  for (i = 0; i < x->transactions && troubles == 0; i++) {
+    script_random(&s, x->crowd && below(3) == 0);
+    if (script_run(&w, &s) != MAPH_OK) trouble("a writer cannot write: %s", maph_errmsg(NULL));
+    if (i == x->rewrites && troubles == 0) rewrite(&w);
+    if (x->syncs && below(4) == 0) {
+      if (maph_sync(w.m[MAPH_SYNC_OFF]) != MAPH_OK)
+        trouble("maph_sync: %s", maph_errmsg(NULL));
+      else
+        the->durable = the->n;
     }
   }
-  if( x->closes ){
-    if( writer_close(&w)!=MAPH_OK ) trouble("a writer cannot close: %s", maph_errmsg(NULL));
-    else the->durable = the->n;
+  if (x->closes) {
+    if (writer_close(&w) != MAPH_OK)
+      trouble("a writer cannot close: %s", maph_errmsg(NULL));
+    else
+      the->durable = the->n;
   }
 }
 
-static void one_session(const char *file, uint64_t numbers){
+static void one_session(const char *file, uint64_t numbers) {
   session x;
   x.path = file;
   x.transactions = (int)below(7);
-  x.crowd = below(3)==0;
-  x.closes = below(3)==0;
-  x.syncs = below(3)==0;
+  x.crowd = below(3) == 0;
+  x.closes = below(3) == 0;
+  x.syncs = below(3) == 0;
   x.rewrites = below(2) ? (int)below(4) : -1;
-  if( x.rewrites>=x.transactions ) x.transactions = x.rewrites+1;
+  if (x.rewrites >= x.transactions) x.transactions = x.rewrites + 1;
   x.numbers = numbers;
   atomic_store(&the->step, 0);
-  atomic_store(&the->kill_at, below(5) ? 1+(long)below(below(2) ? 40 : x.rewrites>=0 ? 900 : 400) : 0);
-  the->kill_near_rename = x.rewrites>=0 && below(2) ? 1+(long)below(8) : 0;
-  if( the->kill_near_rename ) atomic_store(&the->kill_at, 0);
+  atomic_store(&the->kill_at, below(5) ? 1
+                                             + (long)below(below(2)          ? 40
+                                                           : x.rewrites >= 0 ? 900
+                                                                             : 400)
+                                       : 0);
+  the->kill_near_rename = x.rewrites >= 0 && below(2) ? 1 + (long)below(8) : 0;
+  if (the->kill_near_rename) atomic_store(&the->kill_at, 0);
   reap(spawn(work, &x));
   pages_session_over();
 }
 
-/* ----------------------------------------------------------------------------------------------------------- an image */
+/* ------------------------------------------------------------------------------------- an image */
 
 /* What the header says of itself. */
-static uint64_t word_of(const uint8_t *bytes, size_t at){
+static uint64_t word_of(const uint8_t *bytes, size_t at) {
   uint64_t w;
-  memcpy(&w, bytes+at, 8);
+  memcpy(&w, bytes + at, 8);
   return w;
 }
 
-static void check_versions(maph *m, int was_clean){
+static void check_versions(maph *m, int was_clean) {
   maph_txn *t;
   uint64_t version;
-  if( maph_txn_begin(m, MAPH_SYNC_OFF, &t)!=MAPH_OK ){ trouble("after recovery a transaction cannot begin: %s", maph_errmsg(m)); return; }
+  if (maph_txn_begin(m, MAPH_SYNC_OFF, &t) != MAPH_OK) {
+    trouble("after recovery a transaction cannot begin: %s", maph_errmsg(m));
+    return;
+  }
   version = maph_txn_version(t);
   maph_txn_abort(t);
-  if( version<=the->top_version ) trouble("version %llu is given out, and somebody saw %llu", (unsigned long long)version, (unsigned long long)the->top_version);
-  if( !was_clean && version>>32<=the->top_version>>32 ) trouble("after recovery versions go on at %llu, not at the next multiple of 2^32", (unsigned long long)version);
+  if (version <= the->top_version)
+    trouble("version %llu is given out, and somebody saw %llu", (unsigned long long)version,
+            (unsigned long long)the->top_version);
+  if (!was_clean && version >> 32 <= the->top_version >> 32)
+    trouble("after recovery versions go on at %llu, not at the next multiple of 2^32",
+            (unsigned long long)version);
 }
 
 /* No feed begins at a version that was lost, or never was. */
-static void check_feed(maph *m){
+static void check_feed(maph *m) {
   maph_changes *feed;
   maph_stats st;
   int rc;
-  if( maph_stat(m, &st)!=MAPH_OK ){ trouble("stat: %s", maph_errmsg(m)); return; }
-  rc = maph_changes_open(m, st.version-1, &feed);
-  if( rc!=MAPH_COMPACTED ) trouble("a feed begins at version %llu, which is in a gap (%d)", (unsigned long long)st.version-1, rc);
-  if( rc==MAPH_OK ) maph_changes_close(feed);
+  if (maph_stat(m, &st) != MAPH_OK) {
+    trouble("stat: %s", maph_errmsg(m));
+    return;
+  }
+  rc = maph_changes_open(m, st.version - 1, &feed);
+  if (rc != MAPH_COMPACTED)
+    trouble("a feed begins at version %llu, which is in a gap (%d)",
+            (unsigned long long)st.version - 1, rc);
+  if (rc == MAPH_OK) maph_changes_close(feed);
 }
 
-static void check_reader(int was_clean){
+static void check_reader(int was_clean) {
   maph *m;
   int rc = maph_open(image_path, MAPH_RDONLY, NULL, &m);
-  if( rc!=(was_clean ? MAPH_OK : MAPH_RECOVER) ) trouble("a reader's open of what a power cut left gives %d: %s", rc, maph_errmsg(NULL));
+  if (rc != (was_clean ? MAPH_OK : MAPH_RECOVER))
+    trouble("a reader's open of what a power cut left gives %d: %s", rc, maph_errmsg(NULL));
   maph_close(m);
 }
 
 /* The state that this image recovers to, or -1. */
-static int judge_image(const uint8_t *image, size_t size, const char *how){
-  int was_clean = size>=HEADER_SIZE && word_of(image, offsetof(header, clean))==CLEAN_YES, at = -1, before = troubles;
+static int judge_image(const uint8_t *image, size_t size, const char *how) {
+  int was_clean = size >= HEADER_SIZE && word_of(image, offsetof(header, clean)) == CLEAN_YES,
+      at = -1, before = troubles;
   state got;
   maph *m;
   file_restore(image_path, image, size);
   os_test.boot = ++boots;
   context("power, life %ld, image %ld, %s", lives, images, how);
   check_reader(was_clean);
-  if( maph_open(image_path, MAPH_RDWR, NULL, &m)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); return -1; }
-  if( content_read(m, &got)==0 ){
-    at = content_match(&got, the->durable, the->flight==PROMISED && the->flight_survives_power);
-    if( at<0 ) trouble("what is recovered is no state from %d, the last at full, to %d (flight %d)", the->durable, the->n, (int)the->flight);
-    else check_versions(m, was_clean);
-    if( !was_clean ) check_feed(m);
+  if (maph_open(image_path, MAPH_RDWR, NULL, &m) != MAPH_OK) {
+    trouble("it cannot be opened: %s", maph_errmsg(NULL));
+    return -1;
   }
-  if( maph_close(m)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  if (content_read(m, &got) == 0) {
+    at = content_match(&got, the->durable, the->flight == PROMISED && the->flight_survives_power);
+    if (at < 0)
+      trouble("what is recovered is no state from %d, the last at full, to %d (flight %d)",
+              the->durable, the->n, (int)the->flight);
+    else
+      check_versions(m, was_clean);
+    if (!was_clean) check_feed(m);
+  }
+  if (maph_close(m) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   images++;
   clean += was_clean;
-  return troubles==before ? at : -1;
+  return troubles == before ? at : -1;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- lives */
+/* ---------------------------------------------------------------------------------------- lives */
 
 static void live(const char *file, int depth, uint64_t numbers);
 
-/* An image lives on: its recovery and what comes after is a life of its own.  Sometimes the same work is done again. */
-static void live_on(const uint8_t *image, size_t size, int at, int depth, uint64_t numbers){
-  static board kept[DEEPEST+1];
-  char *file = file_named(depth==2 ? "second.maph" : "third.maph");
+/* An image lives on: its recovery and what comes after is a life of its own.  Sometimes the same
+** work is done again. */
+static void live_on(const uint8_t *image, size_t size, int at, int depth, uint64_t numbers) {
+  static board kept[DEEPEST + 1];
+  char *file = file_named(depth == 2 ? "second.maph" : "third.maph");
   kept[depth] = *the;
-  if( at==the->n+1 ) the->history[at] = the->maybe;
+  if (at == the->n + 1) the->history[at] = the->maybe;
   the->n = at;
   board_start();
   file_restore(file, image, size);
@@ -180,53 +228,62 @@ static void live_on(const uint8_t *image, size_t size, int at, int depth, uint64
   free(file);
 }
 
-typedef struct image { uint8_t *bytes; size_t size; const char *how; } image;
+typedef struct image {
+  uint8_t *bytes;
+  size_t size;
+  const char *how;
+} image;
 
-static int make_images(image *made, int before, int most){
-  int sectors = (int)below(3)==0, n, i;
+static int make_images(image *made, int before, int most) {
+  int sectors = (int)below(3) == 0, n, i;
   double all = pages_images(before, sectors);
-  n = all<most ? (int)all : most;
-  for(i=0; i<n; i++){
-    made[i].bytes = pages_image(before, sectors, i, all>n, &made[i].size);
+  n = all < most ? (int)all : most;
+  for (i = 0; i < n; i++) {
+    made[i].bytes = pages_image(before, sectors, i, all > n, &made[i].size);
     made[i].how = before ? "of the file before" : sectors ? "sectors" : "pages";
   }
   return n;
 }
 
-/* The images are made of a copy of what is known at the cut: a life that goes on begins a history of pages of its own. */
-static void cut(int depth, uint64_t numbers){
-  image made[2*IMAGES_A_CUT];
+/* The images are made of a copy of what is known at the cut: a life that goes on begins a history
+** of pages of its own. */
+static void cut(int depth, uint64_t numbers) {
+  image made[2 * IMAGES_A_CUT];
   int n = 0, names = pages_names(), i;
-  for(i=0; i<names; i++) n += make_images(made+n, i, IMAGES_A_CUT>>(depth-1));
+  for (i = 0; i < names; i++) n += make_images(made + n, i, IMAGES_A_CUT >> (depth - 1));
   cuts++;
-  renamed += names>1;
-  for(i=0; i<n; i++){
+  renamed += names > 1;
+  for (i = 0; i < n; i++) {
     int at = troubles ? -1 : judge_image(made[i].bytes, made[i].size, made[i].how);
-    if( at>=0 && depth<DEEPEST && below(8)==0 ) live_on(made[i].bytes, made[i].size, at, depth+1, below(2) ? numbers : rng() & UINT32_MAX);
+    if (at >= 0 && depth < DEEPEST && below(8) == 0)
+      live_on(made[i].bytes, made[i].size, at, depth + 1, below(2) ? numbers : rng() & UINT32_MAX);
     free(made[i].bytes);
   }
 }
 
-static void live(const char *file, int depth, uint64_t numbers){
-  int n = 1+(int)below(depth==1 ? 3 : 2), i;
+static void live(const char *file, int depth, uint64_t numbers) {
+  int n = 1 + (int)below(depth == 1 ? 3 : 2), i;
   pages_start(file);
   lives++;
   context("power, life %ld", lives);
-  for(i=0; i<n && troubles==0; i++) one_session(file, mix(numbers, (uint64_t)i) & UINT32_MAX);
-  if( troubles==0 ) cut(depth, numbers);
+  for (i = 0; i < n && troubles == 0; i++)
+    one_session(file, mix(numbers, (uint64_t)i) & UINT32_MAX);
+  if (troubles == 0) cut(depth, numbers);
 }
 
 /* A long log, so that each writer's first commit at full writes a checkpoint. */
-static void lengthen(maph *m){
-  size_t size = (1<<20)+(1<<16);
+static void lengthen(maph *m) {
+  size_t size = (1 << 20) + (1 << 16);
   void *filler = calloc(1, size);
-  must(filler!=NULL, "memory");
-  must(maph_put(m, maph_str("filler"), maph_bytes(filler, size))==MAPH_OK && maph_delete(m, maph_str("filler"))==MAPH_OK, "a filler");
+  must(filler != NULL, "memory");
+  must(maph_put(m, maph_str("filler"), maph_bytes(filler, size)) == MAPH_OK
+           && maph_delete(m, maph_str("filler")) == MAPH_OK,
+       "a filler");
   free(filler);
 }
 
 /* A store about to split, with something in it, closed or not. */
-static void make_base(int round){
+static void make_base(int round) {
   writer w;
   script s;
   int i, leave_clean;
@@ -234,41 +291,44 @@ static void make_base(int round){
   hooks_none();
   os_test.boot = ++boots;
   the->top_version = 0;
-  must(writer_open(&w, path, MAPH_RDWR|MAPH_CREATE)==MAPH_OK, "creating a store");
-  universe_make(&the->u, store_hash_seed(path), 20, 40, round%2 ? 30 : 0);
+  must(writer_open(&w, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
+  universe_make(&the->u, store_hash_seed(path), 20, 40, round % 2 ? 30 : 0);
   board_accounts(&w);
-  if( round%4==1 ) lengthen(w.m[MAPH_SYNC_OFF]);
-  for(i=0; i<6; i++){
-    script_random(&s, i%2);
-    must(script_run(&w, &s)==MAPH_OK, "filling a store");
+  if (round % 4 == 1) lengthen(w.m[MAPH_SYNC_OFF]);
+  for (i = 0; i < 6; i++) {
+    script_random(&s, i % 2);
+    must(script_run(&w, &s) == MAPH_OK, "filling a store");
   }
   board_start();
   leave_clean = (int)below(3);
-  if( leave_clean ) must(writer_close(&w)==MAPH_OK, "closing a store");
-  else must(maph_sync(w.m[MAPH_SYNC_OFF])==MAPH_OK, "flushing a store");
+  if (leave_clean)
+    must(writer_close(&w) == MAPH_OK, "closing a store");
+  else
+    must(maph_sync(w.m[MAPH_SYNC_OFF]) == MAPH_OK, "flushing a store");
   free(base);
   base = file_read(path, &base_size);
-  if( !leave_clean ) must(writer_close(&w)==MAPH_OK, "closing a store");
+  if (!leave_clean) must(writer_close(&w) == MAPH_OK, "closing a store");
 }
 
-/* ------------------------------------------------------------------------------------------------------- a found case */
+/* --------------------------------------------------------------------------------- a found case */
 
-static uint64_t place_of_key(maph *m, const char *key){
+static uint64_t place_of_key(maph *m, const char *key) {
   view v;
   item it;
-  must(view_latest(m->s, &v)==MAPH_OK && view_find(&v, maph_str(key), 0, 0, &it)==MAPH_OK, key);
+  must(view_latest(m->s, &v) == MAPH_OK && view_find(&v, maph_str(key), 0, 0, &it) == MAPH_OK, key);
   return it.offset;
 }
 
-static void power_off(maph *m, uint8_t **bytes, size_t *size){
-  *bytes = file_read(path, size);                /* as it is on disk if every page was written */
-  must(maph_close(m)==MAPH_OK, "closing a store");
+static void power_off(maph *m, uint8_t **bytes, size_t *size) {
+  *bytes = file_read(path, size); /* as it is on disk if every page was written */
+  must(maph_close(m) == MAPH_OK, "closing a store");
   os_test.boot = ++boots;
 }
 
-/* A transaction that superseded a record is lost, the record's link is not; recovery takes the link back, but that page does not reach the
-** disk before the next cut, nor does the index piece that lies over the lost transaction.  The record lives. */
-static void a_lost_successor_stays_lost(void){
+/* A transaction that superseded a record is lost, the record's link is not; recovery takes the link
+** back, but that page does not reach the disk before the next cut, nor does the index piece that
+** lies over the lost transaction.  The record lives. */
+static void a_lost_successor_stays_lost(void) {
   uint8_t *first, *second;
   size_t first_size, second_size;
   uint64_t old, lost;
@@ -280,32 +340,44 @@ static void a_lost_successor_stays_lost(void){
   context("power, a lost successor");
   unlink(path);
   os_test.boot = ++boots;
-  must(maph_open(path, MAPH_RDWR|MAPH_CREATE, NULL, &m)==MAPH_OK && maph_put(m, maph_str("k"), maph_str("1"))==MAPH_OK, "a put");
+  must(maph_open(path, MAPH_RDWR | MAPH_CREATE, NULL, &m) == MAPH_OK
+           && maph_put(m, maph_str("k"), maph_str("1")) == MAPH_OK,
+       "a put");
   old = place_of_key(m, "k");
-  must(maph_txn_begin(m, MAPH_SYNC_OFF, &t)==MAPH_OK && maph_txn_put(t, maph_str("other"), maph_str("first"))==MAPH_OK, "a put");
-  for(i=0; i<40; i++) must(maph_txn_put(t, maph_str("other"), maph_str("a record before the lost one"))==MAPH_OK, "a put");
-  must(maph_txn_put(t, maph_str("k"), maph_str("2"))==MAPH_OK && maph_txn_commit(t)==MAPH_OK, "a commit");
+  must(maph_txn_begin(m, MAPH_SYNC_OFF, &t) == MAPH_OK
+           && maph_txn_put(t, maph_str("other"), maph_str("first")) == MAPH_OK,
+       "a put");
+  for (i = 0; i < 40; i++)
+    must(maph_txn_put(t, maph_str("other"), maph_str("a record before the lost one")) == MAPH_OK,
+         "a put");
+  must(maph_txn_put(t, maph_str("k"), maph_str("2")) == MAPH_OK && maph_txn_commit(t) == MAPH_OK,
+       "a commit");
   lost = place_of_key(m, "k");
   power_off(m, &first, &first_size);
-  memset(first+word_of(first, offsetof(header, committed))-END_SIZE, 0, END_SIZE);
+  memset(first + word_of(first, offsetof(header, committed)) - END_SIZE, 0, END_SIZE);
   file_restore(path, first, first_size);
-  must(maph_open(path, MAPH_RDWR, NULL, &m)==MAPH_OK && maph_put(m, maph_str("next"), maph_str("3"))==MAPH_OK, "recovery");
+  must(maph_open(path, MAPH_RDWR, NULL, &m) == MAPH_OK
+           && maph_put(m, maph_str("next"), maph_str("3")) == MAPH_OK,
+       "recovery");
   power_off(m, &second, &second_size);
-  memcpy(second+old, first+old, 8);
-  memcpy(second+lost, first+lost, 40);
+  memcpy(second + old, first + old, 8);
+  memcpy(second + lost, first + lost, 40);
   file_restore(path, second, second_size);
-  must(maph_open(path, MAPH_RDWR, NULL, &m)==MAPH_OK && maph_cursor_open(m, NULL, maph_str("k"), &c)==MAPH_OK, "recovery");
-  while( maph_cursor_next(c, &e)==MAPH_OK ) seen++;
+  must(maph_open(path, MAPH_RDWR, NULL, &m) == MAPH_OK
+           && maph_cursor_open(m, NULL, maph_str("k"), &c) == MAPH_OK,
+       "recovery");
+  while (maph_cursor_next(c, &e) == MAPH_OK) seen++;
   maph_cursor_close(c);
-  if( word_of(second, old)!=lost || lost>=word_of(second, offsetof(header, committed)) ) trouble("the case is not what it was");
-  if( seen!=1 ) trouble("a scan does not see a record whose successor was lost");
-  if( maph_check(m, NULL, NULL)!=MAPH_OK ) trouble("maph_check: %s", maph_errmsg(m));
-  must(maph_close(m)==MAPH_OK, "closing a store");
+  if (word_of(second, old) != lost || lost >= word_of(second, offsetof(header, committed)))
+    trouble("the case is not what it was");
+  if (seen != 1) trouble("a scan does not see a record whose successor was lost");
+  if (maph_check(m, NULL, NULL) != MAPH_OK) trouble("maph_check: %s", maph_errmsg(m));
+  must(maph_close(m) == MAPH_OK, "closing a store");
   free(first);
   free(second);
 }
 
-int power_main(long count){
+int power_main(long count) {
   static board start;
   uint16_t boot_of_base;
   int round = 0;
@@ -313,19 +385,20 @@ int power_main(long count){
   image_path = file_named("image.maph");
   wanted = count;
   a_lost_successor_stays_lost();
-  while( images<wanted && troubles==0 ){
+  while (images < wanted && troubles == 0) {
     int i;
     make_base(round++);
     boot_of_base = boots;
     start = *the;
-    for(i=0; i<40 && images<wanted && troubles==0; i++){
+    for (i = 0; i < 40 && images < wanted && troubles == 0; i++) {
       *the = start;
       file_restore(path, base, base_size);
       os_test.boot = boot_of_base;
       live(path, 1, rng() & UINT32_MAX);
     }
   }
-  printf("%ld images of %ld cuts in %ld lives, %ld recovered images lived on, %ld images were marked clean, %ld cuts came between a rename and its flush\n",
+  printf("%ld images of %ld cuts in %ld lives, %ld recovered images lived on, %ld images were "
+         "marked clean, %ld cuts came between a rename and its flush\n",
          images, cuts, lives, recovered, clean, renamed);
   free(path);
   free(image_path);

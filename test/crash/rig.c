@@ -1,8 +1,10 @@
 /*
-** rig.c - a real ext4 on a loop device, shut down in the middle: what the kernel does, not a model of it.
+** rig.c - a real ext4 on a loop device, shut down in the middle: what the kernel does, not a model
+** of it.
 **
-** sync_file_range on random pages lets some of what was not flushed reach the disk; FS_IOC_SHUTDOWN without a log flush drops the rest;
-** the file system is unmounted and mounted again.  Then the rules of power.c hold.  Needs root, loop devices and mkfs.ext4.
+** sync_file_range on random pages lets some of what was not flushed reach the disk; FS_IOC_SHUTDOWN
+** without a log flush drops the rest; the file system is unmounted and mounted again.  Then the
+** rules of power.c hold.  Needs root, loop devices and mkfs.ext4.
 */
 #include "crash.h"
 
@@ -17,119 +19,138 @@
 #include <unistd.h>
 
 #ifndef FS_IOC_SHUTDOWN
-# define FS_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+#define FS_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
 #endif
 
 static char *place, *disk, *path;
 static int is_mounted;
 
-static int shell(const char *format, const char *a, const char *b){
+static int shell(const char *format, const char *a, const char *b) {
   char command[1000], whole[1100];
   snprintf(command, sizeof command, format, a, b);
   snprintf(whole, sizeof whole, "{ %s; } >/dev/null 2>&1", command);
   return system(whole);
 }
 
-static int mounted(void){ return is_mounted = shell("mount -o loop '%s' '%s'", disk, place)==0; }
-static int unmounted(void){ return is_mounted && shell("umount '%s'%s", place, "")==0; }
+static int mounted(void) { return is_mounted = shell("mount -o loop '%s' '%s'", disk, place) == 0; }
+static int unmounted(void) { return is_mounted && shell("umount '%s'%s", place, "") == 0; }
 
-/* In a mount namespace of our own: one that somebody else makes meanwhile would hold the file system, shut down as it is, and mounting the disk
-** again would find it. */
-static int alone(void){
-  return geteuid()==0 && unshare(CLONE_NEWNS)==0 && mount(NULL, "/", NULL, MS_REC|MS_PRIVATE, NULL)==0;
+/* In a mount namespace of our own: one that somebody else makes meanwhile would hold the file
+** system, shut down as it is, and mounting the disk again would find it. */
+static int alone(void) {
+  return geteuid() == 0 && unshare(CLONE_NEWNS) == 0
+         && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
-int rig_mount(const char *size){
+int rig_mount(const char *size) {
   place = file_named("mounted");
   disk = file_named("disk");
-  return alone() && shell("truncate -s %s '%s'", size, disk)==0 && shell("mkfs.ext4 -q -F '%s'%s", disk, "")==0 && shell("mkdir -p '%s'%s", place, "")==0 && mounted();
+  return alone() && shell("truncate -s %s '%s'", size, disk) == 0
+         && shell("mkfs.ext4 -q -F '%s'%s", disk, "") == 0
+         && shell("mkdir -p '%s'%s", place, "") == 0 && mounted();
 }
 
-void rig_mount_again(void){
-  must(unmounted() && mounted(), "mounting again");
-}
+void rig_mount_again(void) { must(unmounted() && mounted(), "mounting again"); }
 
-void rig_unmount(void){
-  unmounted();
-}
+void rig_unmount(void) { unmounted(); }
 
-static void work(void *arg){
+static void work(void *arg) {
   writer w;
   script s;
   (void)arg;
-  if( writer_open(&w, path, MAPH_RDWR)!=MAPH_OK ){ trouble("a writer cannot open the store: %s", maph_errmsg(NULL)); return; }
-  while( the->n<HISTORY_MAX-2 ){
-    script_random(&s, below(6)==0);
-    if( script_run(&w, &s)!=MAPH_OK ){ trouble("a writer cannot write: %s", maph_errmsg(NULL)); return; }
+  if (writer_open(&w, path, MAPH_RDWR) != MAPH_OK) {
+    trouble("a writer cannot open the store: %s", maph_errmsg(NULL));
+    return;
+  }
+  while (the->n < HISTORY_MAX - 2) {
+    script_random(&s, below(6) == 0);
+    if (script_run(&w, &s) != MAPH_OK) {
+      trouble("a writer cannot write: %s", maph_errmsg(NULL));
+      return;
+    }
   }
   the->done = 1;
 }
 
-void rig_write_back_some(const char *file){
-  int fd = open(file, O_RDONLY|O_CLOEXEC);
+void rig_write_back_some(const char *file) {
+  int fd = open(file, O_RDONLY | O_CLOEXEC);
   struct stat st;
   off_t at;
-  must(fd>=0 && fstat(fd, &st)==0, file);
-  for(at=0; at<st.st_size; at+=4096){
-    if( below(2) ) sync_file_range(fd, at, 4096, SYNC_FILE_RANGE_WAIT_BEFORE|SYNC_FILE_RANGE_WRITE|SYNC_FILE_RANGE_WAIT_AFTER);
+  must(fd >= 0 && fstat(fd, &st) == 0, file);
+  for (at = 0; at < st.st_size; at += 4096) {
+    if (below(2))
+      sync_file_range(fd, at, 4096,
+                      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE
+                          | SYNC_FILE_RANGE_WAIT_AFTER);
   }
   close(fd);
 }
 
-int rig_cut(void){
-  int fd = open(place, O_RDONLY|O_DIRECTORY|O_CLOEXEC), rc;
+int rig_cut(void) {
+  int fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
   uint32_t no_log_flush = 2;
-  must(fd>=0, place);
+  must(fd >= 0, place);
   rc = ioctl(fd, FS_IOC_SHUTDOWN, &no_log_flush);
   close(fd);
-  return rc==0;
+  return rc == 0;
 }
 
-static void judge(long i){
+static void judge(long i) {
   writer w;
   state got;
   int at;
   context("rig, cut %ld", i);
-  if( writer_open(&w, path, MAPH_RDWR)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); return; }
-  if( content_read(w.m[MAPH_SYNC_OFF], &got)==0 ){
-    at = content_match(&got, the->durable, the->flight==PROMISED && the->flight_survives_power);
-    if( at<0 ) trouble("what is recovered is no state from %d, the last at full, to %d", the->durable, the->n);
-    else if( at==the->n+1 ) the->history[at] = the->maybe;
-    if( at>=0 ) the->n = at;
-    if( at>=0 ) memcpy(the->history[at].balance, got.balance, sizeof got.balance);
+  if (writer_open(&w, path, MAPH_RDWR) != MAPH_OK) {
+    trouble("it cannot be opened: %s", maph_errmsg(NULL));
+    return;
+  }
+  if (content_read(w.m[MAPH_SYNC_OFF], &got) == 0) {
+    at = content_match(&got, the->durable, the->flight == PROMISED && the->flight_survives_power);
+    if (at < 0)
+      trouble("what is recovered is no state from %d, the last at full, to %d", the->durable,
+              the->n);
+    else if (at == the->n + 1)
+      the->history[at] = the->maybe;
+    if (at >= 0) the->n = at;
+    if (at >= 0) memcpy(the->history[at].balance, got.balance, sizeof got.balance);
   }
   board_start();
-  if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
-static int set_up(void){
+static int set_up(void) {
   writer w;
-  if( !rig_mount("40M") ) return 0;
-  must(writer_open(&w, path, MAPH_RDWR|MAPH_CREATE)==MAPH_OK, "creating a store");
+  if (!rig_mount("40M")) return 0;
+  must(writer_open(&w, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 100, 60, 30);
   board_accounts(&w);
-  must(writer_close(&w)==MAPH_OK, "closing a store");
+  must(writer_close(&w) == MAPH_OK, "closing a store");
   return 1;
 }
 
-int rig_main(long count){
+int rig_main(long count) {
   long i, transactions = 0;
   int can;
   path = file_named("mounted/rig.maph");
   can = set_up();
-  for(i=0; can && i<count && troubles==0; i++){
+  for (i = 0; can && i < count && troubles == 0; i++) {
     pid_t child = spawn(work, NULL);
     usleep(below(20000));
     kill(child, SIGKILL);
     reap(child);
     transactions += the->n;
     rig_write_back_some(path);
-    if( !rig_cut() ){ can = 0; break; }
+    if (!rig_cut()) {
+      can = 0;
+      break;
+    }
     rig_mount_again();
     judge(i);
   }
   rig_unmount();
-  if( !can ) printf("this machine cannot mount and shut down an ext4\n");
-  else printf("%ld cuts of a real file system, %ld transactions acknowledged\n", i, transactions);
+  if (!can)
+    printf("this machine cannot mount and shut down an ext4\n");
+  else
+    printf("%ld cuts of a real file system, %ld transactions acknowledged\n", i, transactions);
   return can ? 0 : 77;
 }

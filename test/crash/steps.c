@@ -1,9 +1,10 @@
 /*
 ** steps.c - kill -9 at every step.
 **
-** A step is a store to log, index or header, a flush that succeeded, or a system call.  Each scenario runs once for each step, killed there, on
-** the same bytes of the same file.  Then, in every third run, one or two more writers are killed while they mend that; then a writer
-** goes on with records of other sizes, and everything is checked before and after.
+** A step is a store to log, index or header, a flush that succeeded, or a system call.  Each
+** scenario runs once for each step, killed there, on the same bytes of the same file.  Then, in
+** every third run, one or two more writers are killed while they mend that; then a writer goes on
+** with records of other sizes, and everything is checked before and after.
 */
 #include "crash.h"
 
@@ -16,7 +17,8 @@
 typedef struct scenario {
   const char *name;
   void (*act)(const struct scenario *);
-  int  durability, ending, count, keys;          /* count operations or transactions; keys: 'p'lain, 'c'rowded, 't'wins */
+  /* count operations or transactions; keys: 'p'lain, 'c'rowded, 't'wins */
+  int durability, ending, count, keys;
   enum { PLAIN = 0, OTHER_BOOT = 1, CREATES = 2, OPEN_BEFORE = 4, POISONED = 8, CROSSED = 16 } how;
 } scenario;
 
@@ -25,42 +27,48 @@ static uint8_t *base;
 static size_t base_size;
 static long runs, steps;
 
-/* ------------------------------------------------------------------------------------------------------- the actions */
+/* ---------------------------------------------------------------------------------- the actions */
 
-static int key_in(int kind, int i){
+static int key_in(int kind, int i) {
   const universe *u = &the->u;
-  if( kind=='c' ) return u->plain+i%u->crowded;
-  if( kind=='t' ) return u->plain+u->crowded+i%u->twins;
-  return ACCOUNTS+i%(u->plain-ACCOUNTS);
+  if (kind == 'c') return u->plain + i % u->crowded;
+  if (kind == 't') return u->plain + u->crowded + i % u->twins;
+  return ACCOUNTS + i % (u->plain - ACCOUNTS);
 }
 
-static void script_of_puts(script *s, const scenario *c, int from, int n){
+static void script_of_puts(script *s, const scenario *c, int from, int n) {
   int i;
   memset(s, 0, sizeof *s);
   s->durability = c->durability;
   s->ending = c->ending;
   s->n = n;
-  for(i=0; i<n; i++){
-    s->ops[i].key = key_in(c->keys, from+i);
-    s->ops[i].stamp = (uint32_t)(1000+from+i);
+  for (i = 0; i < n; i++) {
+    s->ops[i].key = key_in(c->keys, from + i);
+    s->ops[i].stamp = (uint32_t)(1000 + from + i);
   }
 }
 
-static void opened(writer *w, int flags){
-  if( writer_open(w, path, flags)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); _exit(3); }
+static void opened(writer *w, int flags) {
+  if (writer_open(w, path, flags) != MAPH_OK) {
+    trouble("it cannot be opened: %s", maph_errmsg(NULL));
+    _exit(3);
+  }
 }
 
-static void run(writer *w, const script *s){
-  if( script_run(w, s)!=MAPH_OK ){ trouble("it cannot be written: %s", maph_errmsg(NULL)); _exit(3); }
+static void run(writer *w, const script *s) {
+  if (script_run(w, s) != MAPH_OK) {
+    trouble("it cannot be written: %s", maph_errmsg(NULL));
+    _exit(3);
+  }
 }
 
 /* One transaction of many puts, a transfer and a savepoint rolled back. */
-static void act_transaction(const scenario *c){
+static void act_transaction(const scenario *c) {
   writer w;
   script s;
   opened(&w, MAPH_RDWR);
   script_of_puts(&s, c, 0, c->count);
-  if( c->count>=6 ){
+  if (c->count >= 6) {
     s.ops[1] = (op){ OP_TRANSFER, 0, 1, 7, 0 };
     s.ops[2] = (op){ OP_SAVEPOINT, 0, 0, 0, 0 };
     s.ops[3].what = OP_DELETE;
@@ -70,77 +78,84 @@ static void act_transaction(const scenario *c){
 }
 
 /* Single puts, replacing each other, and deletes. */
-static void act_singles(const scenario *c){
+static void act_singles(const scenario *c) {
   writer w;
   script s;
   int i;
   opened(&w, MAPH_RDWR);
-  for(i=0; i<c->count; i++){
-    script_of_puts(&s, c, c->keys=='p' ? i/2 : i, 1);
+  for (i = 0; i < c->count; i++) {
+    script_of_puts(&s, c, c->keys == 'p' ? i / 2 : i, 1);
     s.ops[0].stamp += (uint32_t)i;
-    if( c->keys=='p' && i%4==3 ) s.ops[0].what = OP_DELETE;
+    if (c->keys == 'p' && i % 4 == 3) s.ops[0].what = OP_DELETE;
     run(&w, &s);
   }
 }
 
 /* Open, write, leave: dirty and clean marks. */
-static void act_sessions(const scenario *c){
+static void act_sessions(const scenario *c) {
   writer w;
   script s;
   int i;
-  for(i=0; i<c->count; i++){
+  for (i = 0; i < c->count; i++) {
     opened(&w, MAPH_RDWR);
     script_of_puts(&s, c, i, 1);
     run(&w, &s);
-    if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+    if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   }
 }
 
-static void act_create(const scenario *c){
+static void act_create(const scenario *c) {
   writer w;
   script s;
-  opened(&w, MAPH_RDWR|MAPH_CREATE);
+  opened(&w, MAPH_RDWR | MAPH_CREATE);
   script_of_puts(&s, c, 0, 1);
   run(&w, &s);
-  if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
 /* Entries that have expired, outside of the universe of keys: a rewrite sweeps them. */
-static void put_expired(maph *m, int n){
+static void put_expired(maph *m, int n) {
   maph_condition expired;
   char key[24];
   int i;
   memset(&expired, 0, sizeof expired);
   expired.expires = 1000;
-  for(i=0; i<n; i++){
+  for (i = 0; i < n; i++) {
     snprintf(key, sizeof key, "expired-%d", i);
     the->expired++;
-    if( maph_put_if(m, maph_str(key), maph_str("x"), &expired)!=MAPH_OK ) trouble("it cannot be written: %s", maph_errmsg(m));
+    if (maph_put_if(m, maph_str(key), maph_str("x"), &expired) != MAPH_OK)
+      trouble("it cannot be written: %s", maph_errmsg(m));
   }
 }
 
 /* Somebody writes at each phase of a rewrite. */
-typedef struct meanwhile { writer *w; const scenario *c; int n; char phase[24]; } meanwhile;
+typedef struct meanwhile {
+  writer *w;
+  const scenario *c;
+  int n;
+  char phase[24];
+} meanwhile;
 
-static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total){
+static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total) {
   meanwhile *x = arg;
   script s;
-  (void)done;  (void)total;
-  if( strcmp(phase, x->phase)==0 || x->n>=6 ) return 0;
+  (void)done;
+  (void)total;
+  if (strcmp(phase, x->phase) == 0 || x->n >= 6) return 0;
   snprintf(x->phase, sizeof x->phase, "%s", phase);
-  script_of_puts(&s, x->c, 2*x->n++, 2);
+  script_of_puts(&s, x->c, 2 * x->n++, 2);
   s.ending = END_COMMIT;
-  if( x->n%3==0 ) s.ops[1].what = OP_DELETE;
+  if (x->n % 3 == 0) s.ops[1].what = OP_DELETE;
   run(x->w, &s);
   return 0;
 }
 
-static void rewritten(int rc){
-  if( rc!=MAPH_OK ) trouble("it cannot be rewritten: %s", maph_errmsg(NULL));
+static void rewritten(int rc) {
+  if (rc != MAPH_OK) trouble("it cannot be rewritten: %s", maph_errmsg(NULL));
 }
 
 /* Sweep, compact, and go on in the new file. */
-static void act_compact(const scenario *c){
+static void act_compact(const scenario *c) {
   meanwhile x = { NULL, c, 0, "" };
   writer w;
   script s;
@@ -150,11 +165,11 @@ static void act_compact(const scenario *c){
   rewritten(maph_compact(w.m[c->durability], write_meanwhile, &x));
   script_of_puts(&s, c, 3, 1);
   run(&w, &s);
-  if( writer_close(&w)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
 /* Freeze, change some of what is frozen, freeze that, and thaw it. */
-static void act_optimize(const scenario *c){
+static void act_optimize(const scenario *c) {
   meanwhile x = { NULL, c, 0, "" };
   writer w;
   script s;
@@ -162,10 +177,10 @@ static void act_optimize(const scenario *c){
   opened(&w, MAPH_RDWR);
   x.w = &w;
   rewritten(maph_optimize(w.m[c->durability], write_meanwhile, &x));
-  for(i=0; i<c->count; i++){
+  for (i = 0; i < c->count; i++) {
     script_of_puts(&s, c, i, 3);
-    s.ending = i%2 ? END_COMMIT : END_ABORT;
-    if( i%3==1 ) s.ops[0].what = OP_DELETE;
+    s.ending = i % 2 ? END_COMMIT : END_ABORT;
+    if (i % 3 == 1) s.ops[0].what = OP_DELETE;
     run(&w, &s);
   }
   rewritten(maph_optimize(w.m[c->durability], NULL, NULL));
@@ -176,7 +191,7 @@ static void act_optimize(const scenario *c){
 
 static char *copy_path;
 
-static void act_backup(const scenario *c){
+static void act_backup(const scenario *c) {
   writer w;
   opened(&w, MAPH_RDWR);
   put_expired(w.m[c->durability], 2);
@@ -184,24 +199,31 @@ static void act_backup(const scenario *c){
 }
 
 /* A backup is there as a whole, or not at all, and then it can be made. */
-static void check_backup(writer *w){
-  int there = access(copy_path, F_OK)==0;
+static void check_backup(writer *w) {
+  int there = access(copy_path, F_OK) == 0;
   state got;
   maph *m;
-  if( !there && maph_backup(w->m[MAPH_SYNC_OFF], copy_path, NULL, NULL)!=MAPH_OK ){ trouble("after a kill a backup cannot be made: %s", maph_errmsg(NULL)); return; }
-  if( maph_open(copy_path, MAPH_RDONLY, NULL, &m)!=MAPH_OK ){ trouble("a backup cannot be opened: %s", maph_errmsg(NULL)); return; }
-  if( content_read(m, &got)==0 && content_match(&got, 0, 0)<0 ) trouble("a backup holds none of the states");
+  if (!there && maph_backup(w->m[MAPH_SYNC_OFF], copy_path, NULL, NULL) != MAPH_OK) {
+    trouble("after a kill a backup cannot be made: %s", maph_errmsg(NULL));
+    return;
+  }
+  if (maph_open(copy_path, MAPH_RDONLY, NULL, &m) != MAPH_OK) {
+    trouble("a backup cannot be opened: %s", maph_errmsg(NULL));
+    return;
+  }
+  if (content_read(m, &got) == 0 && content_match(&got, 0, 0) < 0)
+    trouble("a backup holds none of the states");
   maph_close(m);
 }
 
-static void act_rebuild(const scenario *c){
+static void act_rebuild(const scenario *c) {
   (void)c;
-  if( maph_recover(path, NULL, NULL)!=MAPH_OK ) trouble("maph_recover: %s", maph_errmsg(NULL));
+  if (maph_recover(path, NULL, NULL) != MAPH_OK) trouble("maph_recover: %s", maph_errmsg(NULL));
 }
 
-/* ------------------------------------------------------------------------------------------------------- each step */
+/* ------------------------------------------------------------------------------------ each step */
 
-static void act(void *arg){
+static void act(void *arg) {
   const scenario *c = arg;
   hooks_count();
   c->act(c);
@@ -209,136 +231,157 @@ static void act(void *arg){
   the->done = 1;
 }
 
-static void mend(void *arg){
+static void mend(void *arg) {
   writer w;
   maph_txn *t;
   (void)arg;
   hooks_count();
   opened(&w, MAPH_RDWR);
-  if( maph_txn_begin(w.m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t)!=MAPH_OK ) trouble("a mending writer cannot begin: %s", maph_errmsg(NULL));
-  else maph_txn_abort(t);
+  if (maph_txn_begin(w.m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t) != MAPH_OK)
+    trouble("a mending writer cannot begin: %s", maph_errmsg(NULL));
+  else
+    maph_txn_abort(t);
   hooks_none();
 }
 
-static void die_mending(long n){
+static void die_mending(long n) {
   int i;
-  for(i=0; i<2; i++){
+  for (i = 0; i < 2; i++) {
     atomic_store(&the->step, 0);
-    atomic_store(&the->kill_at, 1+(n*7+i*13)%60);
+    atomic_store(&the->kill_at, 1 + (n * 7 + i * 13) % 60);
     reap(spawn(mend, NULL));
   }
 }
 
 /* A writer with records of other sizes, as small and as large as the dead one's and not. */
-static void write_on(writer *w, int accounts){
+static void write_on(writer *w, int accounts) {
   scenario puts = { "puts", NULL, MAPH_SYNC_OFF, END_COMMIT, 3, 'p', PLAIN };
   script s;
   int i;
-  for(i=0; i<4 && troubles==0; i++){
-    if( accounts ) script_random(&s, i==2); else script_of_puts(&s, &puts, 3*i, 3);
-    if( script_run(w, &s)!=MAPH_OK ) trouble("the next writer fails: %s", maph_errmsg(NULL));
+  for (i = 0; i < 4 && troubles == 0; i++) {
+    if (accounts)
+      script_random(&s, i == 2);
+    else
+      script_of_puts(&s, &puts, 3 * i, 3);
+    if (script_run(w, &s) != MAPH_OK) trouble("the next writer fails: %s", maph_errmsg(NULL));
   }
 }
 
-static void clear_folder(void){
+static void clear_folder(void) {
   char name[500];
-  static const char *const suffixes[] = { ".new", ".damaged", ".damaged.1", ".damaged.2", ".copy", ".copy.new", ".copy.lock" };
+  static const char *const suffixes[] = { ".new",  ".damaged",  ".damaged.1", ".damaged.2",
+                                          ".copy", ".copy.new", ".copy.lock" };
   size_t i;
-  for(i=0; i<sizeof suffixes/sizeof suffixes[0]; i++){
+  for (i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
     snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
     unlink(name);
   }
 }
 
 /* Who opens the store for writing removes what a rewrite left. */
-static void check_folder(void){
+static void check_folder(void) {
   char name[500];
   snprintf(name, sizeof name, "%s.new", path);
-  if( access(name, F_OK)==0 ) trouble("a file that a dead process began is left beside the store");
+  if (access(name, F_OK) == 0) trouble("a file that a dead process began is left beside the store");
 }
 
 /* Who was there before and who opens the store now see the same. */
-static void check_by_path(void){
+static void check_by_path(void) {
   state got;
   maph *m;
-  if( troubles ) return;
-  if( maph_open(path, MAPH_RDONLY, NULL, &m)!=MAPH_OK ){ trouble("a reader cannot open it: %s", maph_errmsg(NULL)); return; }
-  if( content_read(m, &got)==0 && memcmp(got.content, the->history[the->n].content, sizeof got.content)!=0 ) trouble("who opens it now does not see the last state");
+  if (troubles) return;
+  if (maph_open(path, MAPH_RDONLY, NULL, &m) != MAPH_OK) {
+    trouble("a reader cannot open it: %s", maph_errmsg(NULL));
+    return;
+  }
+  if (content_read(m, &got) == 0
+      && memcmp(got.content, the->history[the->n].content, sizeof got.content) != 0)
+    trouble("who opens it now does not see the last state");
   maph_close(m);
 }
 
 /* After the next writer nothing says that the store is being replaced. */
-static void check_state(void){
+static void check_state(void) {
   size_t size;
   uint8_t *bytes = file_read(path, &size);
   uint64_t flags;
-  memcpy(&flags, bytes+offsetof(header, state), 8);
-  if( flags & (STATE_SWITCHING|STATE_SUPERSEDED) ) trouble("the store says that it is being replaced (%d), and is not", (int)(flags & STATE_FLAGS));
+  memcpy(&flags, bytes + offsetof(header, state), 8);
+  if (flags & (STATE_SWITCHING | STATE_SUPERSEDED))
+    trouble("the store says that it is being replaced (%d), and is not",
+            (int)(flags & STATE_FLAGS));
   free(bytes);
 }
 
-static void poison(void){
+static void poison(void) {
   uint64_t poisoned = STATE_POISONED;
   uint8_t *bytes = malloc(base_size);
-  must(bytes!=NULL, "memory");
+  must(bytes != NULL, "memory");
   memcpy(bytes, base, base_size);
-  memcpy(bytes+offsetof(header, state), &poisoned, 8);
+  memcpy(bytes + offsetof(header, state), &poisoned, 8);
   file_restore(path, bytes, base_size);
   free(bytes);
 }
 
 /* 1: the scenario ended before step n came. */
-static int kill_at(const scenario *c, long n, const board *start, uint64_t boot){
+static int kill_at(const scenario *c, long n, const board *start, uint64_t boot) {
   writer own;
   pid_t child;
   memset(&own, 0, sizeof own);
   *the = *start;
   context("steps, scenario %s, step %ld", c->name, n);
   os_test.boot = boot + (c->how & OTHER_BOOT ? 1 : 0);
-  if( c->how & CREATES ) unlink(path); else file_restore(path, base, base_size);
-  if( c->how & POISONED ) poison();
-  if( c->how & OPEN_BEFORE ){ opened(&own, MAPH_RDWR); write_on(&own, 1); }      /* biased, most likely */
+  if (c->how & CREATES)
+    unlink(path);
+  else
+    file_restore(path, base, base_size);
+  if (c->how & POISONED) poison();
+  /* biased, most likely */
+  if (c->how & OPEN_BEFORE) {
+    opened(&own, MAPH_RDWR);
+    write_on(&own, 1);
+  }
   atomic_store(&the->step, 0);
   atomic_store(&the->kill_at, n);
-  child = spawn(act, (void*)(uintptr_t)c);
+  child = spawn(act, (void *)(uintptr_t)c);
   reap(child);
   runs++;
-  if( n%3==0 && !(c->how & (CREATES|POISONED)) ) die_mending(n);
-  if( c->how & POISONED && maph_recover(path, NULL, NULL)!=MAPH_OK ) trouble("maph_recover: %s", maph_errmsg(NULL));
-  if( own.m[MAPH_SYNC_OFF]==NULL ){
-    opened(&own, MAPH_RDWR|(c->how & CREATES ? MAPH_CREATE : 0));
+  if (n % 3 == 0 && !(c->how & (CREATES | POISONED))) die_mending(n);
+  if (c->how & POISONED && maph_recover(path, NULL, NULL) != MAPH_OK)
+    trouble("maph_recover: %s", maph_errmsg(NULL));
+  if (own.m[MAPH_SYNC_OFF] == NULL) {
+    opened(&own, MAPH_RDWR | (c->how & CREATES ? MAPH_CREATE : 0));
     check_folder();
   }
-  if( board_settle(&own, "before anybody wrote")>=0 ){
+  if (board_settle(&own, "before anybody wrote") >= 0) {
     write_on(&own, !(c->how & CREATES));
-    if( troubles==0 ) board_settle(&own, "after the next writer");
+    if (troubles == 0) board_settle(&own, "after the next writer");
     check_state();
     check_by_path();
-    if( c->act==act_backup && troubles==0 ) check_backup(&own);
+    if (c->act == act_backup && troubles == 0) check_backup(&own);
   }
-  if( writer_close(&own)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  if (writer_close(&own) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   clear_folder();
   return the->done;
 }
 
-static void every_step(const scenario *c, long stride, const board *start, uint64_t boot){
+static void every_step(const scenario *c, long stride, const board *start, uint64_t boot) {
   static board empty;
-  long n = 1+(long)below((uint32_t)stride);
+  long n = 1 + (long)below((uint32_t)stride);
   empty = *start;
-  if( c->how & CREATES ){
+  if (c->how & CREATES) {
     memset(empty.history, 0, sizeof empty.history[0]);
     empty.stamp = 1;
   }
-  while( troubles==0 && !kill_at(c, n, c->how & CREATES ? &empty : start, boot) ) n += stride;
+  while (troubles == 0 && !kill_at(c, n, c->how & CREATES ? &empty : start, boot)) n += stride;
   steps += n;
 }
 
-static void make_base(void){
+static void make_base(void) {
   scenario fill = { "fill", NULL, MAPH_SYNC_OFF, END_COMMIT, 24, 'c', PLAIN };
   writer w;
   script s;
   unlink(path);
-  opened(&w, MAPH_RDWR|MAPH_CREATE);
+  opened(&w, MAPH_RDWR | MAPH_CREATE);
   universe_make(&the->u, store_hash_seed(path), 30, 60, 40);
   board_accounts(&w);
   script_of_puts(&s, &fill, 36, 24);
@@ -347,69 +390,79 @@ static void make_base(void){
   script_of_puts(&s, &fill, 0, 8);
   run(&w, &s);
   board_start();
-  must(writer_close(&w)==MAPH_OK, "closing a store");
+  must(writer_close(&w) == MAPH_OK, "closing a store");
   free(base);
   base = file_read(path, &base_size);
 }
 
-/* ------------------------------------------------------------------------------------------------- threads, one handle */
+/* -------------------------------------------------------------------------- threads, one handle */
 
 enum { THREADS = 4, GROUP_COMMITS = 6 };
-static struct group { atomic_int begun[THREADS], acknowledged[THREADS]; } *group;
+static struct group { atomic_int begun[THREADS], acknowledged[THREADS]; } * group;
 static maph *group_handle;
 
-static maph_slice group_key(int thread, int copy){ return maph_str(the->u.name[ACCOUNTS+2*thread+copy]); }
+static maph_slice group_key(int thread, int copy) {
+  return maph_str(the->u.name[ACCOUNTS + 2 * thread + copy]);
+}
 
-static void *group_writer(void *arg){
+static void *group_writer(void *arg) {
   int me = (int)(intptr_t)arg, i;
-  for(i=1; i<=GROUP_COMMITS; i++){
+  for (i = 1; i <= GROUP_COMMITS; i++) {
     char text[16];
     maph_txn *t;
     int rc;
     snprintf(text, sizeof text, "%d", i);
     atomic_store(&group->begun[me], i);
     rc = maph_txn_begin(group_handle, MAPH_SYNC_FULL, &t);
-    if( rc==MAPH_OK ) rc = maph_txn_put(t, group_key(me, 0), maph_str(text));
-    if( rc==MAPH_OK ) rc = maph_txn_put(t, group_key(me, 1), maph_str(text));
-    if( rc==MAPH_OK ) rc = maph_txn_commit(t);
-    if( rc!=MAPH_OK ){ trouble("a thread cannot commit: %s", maph_errmsg(NULL)); return NULL; }
+    if (rc == MAPH_OK) rc = maph_txn_put(t, group_key(me, 0), maph_str(text));
+    if (rc == MAPH_OK) rc = maph_txn_put(t, group_key(me, 1), maph_str(text));
+    if (rc == MAPH_OK) rc = maph_txn_commit(t);
+    if (rc != MAPH_OK) {
+      trouble("a thread cannot commit: %s", maph_errmsg(NULL));
+      return NULL;
+    }
     atomic_store(&group->acknowledged[me], i);
   }
   return NULL;
 }
 
-static void act_group(const scenario *c){
+static void act_group(const scenario *c) {
   pthread_t ids[THREADS];
   int i;
   (void)c;
-  if( maph_open(path, MAPH_RDWR, NULL, &group_handle)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); return; }
-  for(i=0; i<THREADS; i++) must(pthread_create(&ids[i], NULL, group_writer, (void*)(intptr_t)i)==0, "a thread");
-  for(i=0; i<THREADS; i++) pthread_join(ids[i], NULL);
+  if (maph_open(path, MAPH_RDWR, NULL, &group_handle) != MAPH_OK) {
+    trouble("it cannot be opened: %s", maph_errmsg(NULL));
+    return;
+  }
+  for (i = 0; i < THREADS; i++)
+    must(pthread_create(&ids[i], NULL, group_writer, (void *)(intptr_t)i) == 0, "a thread");
+  for (i = 0; i < THREADS; i++) pthread_join(ids[i], NULL);
 }
 
-static void check_group(maph *m){
+static void check_group(maph *m) {
   int i, copy, got[2];
-  for(i=0; i<THREADS; i++){
-    for(copy=0; copy<2; copy++){
+  for (i = 0; i < THREADS; i++) {
+    for (copy = 0; copy < 2; copy++) {
       maph_slice value;
       char text[16];
       got[copy] = 0;
-      if( maph_get(m, group_key(i, copy), &value)!=MAPH_OK ) continue;
-      snprintf(text, sizeof text, "%.*s", (int)value.size, (const char*)value.data);
+      if (maph_get(m, group_key(i, copy), &value) != MAPH_OK) continue;
+      snprintf(text, sizeof text, "%.*s", (int)value.size, (const char *)value.data);
       got[copy] = atoi(text);
     }
-    if( got[0]!=got[1] || got[0]<group->acknowledged[i] || got[0]>group->begun[i] ){
-      trouble("thread %d began %d, was acknowledged %d, and %d and %d are there", i, group->begun[i], group->acknowledged[i], got[0], got[1]);
+    if (got[0] != got[1] || got[0] < group->acknowledged[i] || got[0] > group->begun[i]) {
+      trouble("thread %d began %d, was acknowledged %d, and %d and %d are there", i,
+              group->begun[i], group->acknowledged[i], got[0], got[1]);
     }
   }
-  if( maph_check(m, NULL, NULL)!=MAPH_OK ) trouble("maph_check: %s", maph_errmsg(m));
+  if (maph_check(m, NULL, NULL) != MAPH_OK) trouble("maph_check: %s", maph_errmsg(m));
 }
 
-static void every_step_of_group(long stride, const board *start){
+static void every_step_of_group(long stride, const board *start) {
   static const scenario c = { "group", act_group, MAPH_SYNC_FULL, END_COMMIT, 0, 'p', PLAIN };
   long n = 1;
   group = shared(sizeof *group);
-  for(*the = *start; troubles==0 && !the->done; n+=stride){
+  for (*the = *start; troubles == 0 && !the->done; n += stride) {
     maph *m;
     *the = *start;
     memset(group, 0, sizeof *group);
@@ -417,18 +470,22 @@ static void every_step_of_group(long stride, const board *start){
     file_restore(path, base, base_size);
     atomic_store(&the->step, 0);
     atomic_store(&the->kill_at, n);
-    reap(spawn(act, (void*)(uintptr_t)&c));
+    reap(spawn(act, (void *)(uintptr_t)&c));
     runs++;
-    if( maph_open(path, MAPH_RDWR, NULL, &m)!=MAPH_OK ){ trouble("it cannot be opened: %s", maph_errmsg(NULL)); return; }
+    if (maph_open(path, MAPH_RDWR, NULL, &m) != MAPH_OK) {
+      trouble("it cannot be opened: %s", maph_errmsg(NULL));
+      return;
+    }
     check_group(m);
-    if( maph_put(m, maph_str("after"), maph_str("the group"))!=MAPH_OK ) trouble("the next writer fails: %s", maph_errmsg(m));
+    if (maph_put(m, maph_str("after"), maph_str("the group")) != MAPH_OK)
+      trouble("the next writer fails: %s", maph_errmsg(m));
     check_group(m);
-    if( maph_close(m)!=MAPH_OK ) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+    if (maph_close(m) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   }
   steps += n;
 }
 
-/* ------------------------------------------------------------------------------------------------------ the scenarios */
+/* -------------------------------------------------------------------------------- the scenarios */
 
 static const scenario scenarios[] = {
   { "one put at off", act_transaction, MAPH_SYNC_OFF, END_ALONE, 1, 'p', PLAIN },
@@ -442,30 +499,35 @@ static const scenario scenarios[] = {
   { "a transaction that splits", act_transaction, MAPH_SYNC_FULL, END_COMMIT, 36, 'c', PLAIN },
   { "a transaction that overflows", act_transaction, MAPH_SYNC_OFF, END_COMMIT, 40, 't', PLAIN },
   { "abort after splits", act_transaction, MAPH_SYNC_OFF, END_ABORT, 20, 'c', PLAIN },
-  { "prepare and commit at off", act_transaction, MAPH_SYNC_OFF, END_PREPARE_COMMIT, 8, 'p', PLAIN },
-  { "prepare and commit at full", act_transaction, MAPH_SYNC_FULL, END_PREPARE_COMMIT, 20, 'c', PLAIN },
+  { "prepare and commit at off", act_transaction, MAPH_SYNC_OFF, END_PREPARE_COMMIT, 8, 'p',
+    PLAIN },
+  { "prepare and commit at full", act_transaction, MAPH_SYNC_FULL, END_PREPARE_COMMIT, 20, 'c',
+    PLAIN },
   { "prepare and abort at off", act_transaction, MAPH_SYNC_OFF, END_PREPARE_ABORT, 8, 'p', PLAIN },
-  { "prepare and abort at full", act_transaction, MAPH_SYNC_FULL, END_PREPARE_ABORT, 20, 'c', PLAIN },
+  { "prepare and abort at full", act_transaction, MAPH_SYNC_FULL, END_PREPARE_ABORT, 20, 'c',
+    PLAIN },
   { "sessions", act_sessions, MAPH_SYNC_NORMAL, END_ALONE, 3, 'p', PLAIN },
   { "recovery after a power loss", act_singles, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p', OTHER_BOOT },
   { "bias handed over", act_singles, MAPH_SYNC_OFF, END_ALONE, 10, 'p', OPEN_BEFORE },
   { "creation", act_create, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', CREATES },
   { "compact", act_compact, MAPH_SYNC_OFF, END_ALONE, 3, 'p', PLAIN },
   { "compact at full", act_compact, MAPH_SYNC_FULL, END_ALONE, 2, 'c', PLAIN },
-  { "compact beside a biased writer", act_compact, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p', OPEN_BEFORE },
+  { "compact beside a biased writer", act_compact, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p',
+    OPEN_BEFORE },
   { "optimize", act_optimize, MAPH_SYNC_OFF, END_COMMIT, 6, 'p', PLAIN },
-  { "optimize at full beside a biased writer", act_optimize, MAPH_SYNC_FULL, END_COMMIT, 3, 'c', OPEN_BEFORE },
+  { "optimize at full beside a biased writer", act_optimize, MAPH_SYNC_FULL, END_COMMIT, 3, 'c',
+    OPEN_BEFORE },
   { "backup", act_backup, MAPH_SYNC_NORMAL, END_ALONE, 0, 'p', PLAIN },
   { "recovery into a new file", act_rebuild, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', POISONED },
 };
 
 /* The base of the recovery scenario was left open. */
-static void dirty_base(void){
+static void dirty_base(void) {
   uint64_t dirty = CLEAN_DIRTY;
-  memcpy(base+offsetof(header, clean), &dirty, 8);
+  memcpy(base + offsetof(header, clean), &dirty, 8);
 }
 
-int steps_main(long stride){
+int steps_main(long stride) {
   static board start;
   size_t i;
   uint64_t clean = CLEAN_YES, boot = 1;
@@ -474,13 +536,17 @@ int steps_main(long stride){
   os_test.boot = boot;
   make_base();
   start = *the;
-  for(i=0; i<sizeof scenarios/sizeof scenarios[0] && troubles==0; i++){
-    if( scenarios[i].how & OTHER_BOOT ) dirty_base();
-    every_step(&scenarios[i], stride<1 ? 1 : stride, &start, boot);
-    memcpy(base+offsetof(header, clean), &clean, 8);
+  for (i = 0; i < sizeof scenarios / sizeof scenarios[0] && troubles == 0; i++) {
+    if (scenarios[i].how & OTHER_BOOT) dirty_base();
+    every_step(&scenarios[i], stride < 1 ? 1 : stride, &start, boot);
+    memcpy(base + offsetof(header, clean), &clean, 8);
   }
-  if( troubles==0 ){ os_test.boot = boot; every_step_of_group(stride<1 ? 1 : stride, &start); }
-  printf("%zu scenarios, %ld steps, %ld kills\n", sizeof scenarios/sizeof scenarios[0]+1, steps, runs);
+  if (troubles == 0) {
+    os_test.boot = boot;
+    every_step_of_group(stride < 1 ? 1 : stride, &start);
+  }
+  printf("%zu scenarios, %ld steps, %ld kills\n", sizeof scenarios / sizeof scenarios[0] + 1, steps,
+         runs);
   free(path);
   free(copy_path);
   free(base);

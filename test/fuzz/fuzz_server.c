@@ -1,9 +1,11 @@
 /*
-** fuzz_server.c - the whole server but for civetweb, under libFuzzer: guard, routes, parsers and handlers over a real store.
+** fuzz_server.c - the whole server but for civetweb, under libFuzzer: guard, routes, parsers and
+** handlers over a real store.
 **
-** An input is a request as it stands on the wire; its body comes to the handlers in pieces whose size the input chooses.  This file stands in
-** for http.c.  Whatever the input, there must be exactly one answer that is well-formed, nothing may be left allocated, and the store must
-** stay sound.
+** An input is a request as it stands on the wire; its body comes to the handlers in pieces whose
+** size the input chooses.  This file stands in for http.c.  Whatever the input, there must be
+** exactly one answer that is well-formed, nothing may be left allocated, and the store must stay
+** sound.
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -11,7 +13,7 @@
 #include <unistd.h>
 #include "../../server/server.h"
 
-enum { ROOM = 1<<18, ANSWER_ROOM = 1<<22, RESTORED_EACH = 5000 };
+enum { ROOM = 1 << 18, ANSWER_ROOM = 1 << 22, RESTORED_EACH = 5000 };
 static buffer head, body, scratch;
 static char *decoded;
 static char answer[4096];
@@ -19,82 +21,102 @@ static size_t answer_size, total_sent;
 static const uint8_t *input;
 static size_t input_size, piece;
 
-/* ------------------------------------------------------------------------------------------- in the place of http.c */
-const char *request_header(const request *r, const char *name){
-  for(int i = 0; i < r->header_count; i++) if( strcasecmp(r->headers[i].name, name)==0 ) return r->headers[i].value;
+/* ----------------------------------------------------------------------- in the place of http.c */
+const char *request_header(const request *r, const char *name) {
+  for (int i = 0; i < r->header_count; i++)
+    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
   return NULL;
 }
-bool request_query(const request *r, const char *name, maph_slice *value){
+bool request_query(const request *r, const char *name, maph_slice *value) {
   size_t size = strlen(name);
-  for(int i = 0; i < r->query_count; i++){
-    if( r->query[i].name.size==size && memcmp(r->query[i].name.data, name, size)==0 ){ *value = r->query[i].value; return true; }
+  for (int i = 0; i < r->query_count; i++) {
+    if (r->query[i].name.size == size && memcmp(r->query[i].name.data, name, size) == 0) {
+      *value = r->query[i].value;
+      return true;
+    }
   }
   *value = maph_bytes("", 0);
   return false;
 }
-long http_read(request *r, void *data, size_t size){
+long http_read(request *r, void *data, size_t size) {
   size_t n = size < piece ? size : piece;
   (void)r;
-  if( n > input_size ) n = input_size;
+  if (n > input_size) n = input_size;
   memcpy(data, input, n);
   input += n;
   input_size -= n;
   return (long)n;
 }
-bool http_write(request *r, const void *data, size_t size){
+bool http_write(request *r, const void *data, size_t size) {
   size_t keep = size < sizeof answer - answer_size ? size : sizeof answer - answer_size;
   memcpy(answer + answer_size, data, keep);
   answer_size += keep;
   total_sent += size;
   r->bytes_out += size;
-  if( total_sent > ANSWER_ROOM ) r->broken = true;
+  if (total_sent > ANSWER_ROOM) r->broken = true;
   return !r->broken;
 }
-long http_receive(request *r, void *data, size_t size){ return input_size ? http_read(r, data, size) : -1; }
-bool http_client_there(const request *r){ (void)r; return false; }
-bool http_watch_begin(void){ return true; }
-void http_watch_end(void){ }
-bool http_timed_out(const request *r){ (void)r; return false; }
-void http_disable_keep_alive(request *r){ (void)r; }
-bool http_draining(void){ return false; }
-bool http_crowded(void){ return false; }
-http_counts http_count(void){ http_counts n = { 0 }; return n; }
-uint64_t now_us(void){ static uint64_t now; return now += 1000; }
-uint64_t wall_ms(void){ return 1800000000000u; }
+long http_receive(request *r, void *data, size_t size) {
+  return input_size ? http_read(r, data, size) : -1;
+}
+bool http_client_there(const request *r) {
+  (void)r;
+  return false;
+}
+bool http_watch_begin(void) { return true; }
+void http_watch_end(void) {}
+bool http_timed_out(const request *r) {
+  (void)r;
+  return false;
+}
+void http_disable_keep_alive(request *r) { (void)r; }
+bool http_draining(void) { return false; }
+bool http_crowded(void) { return false; }
+http_counts http_count(void) {
+  http_counts n = { 0 };
+  return n;
+}
+uint64_t now_us(void) {
+  static uint64_t now;
+  return now += 1000;
+}
+uint64_t wall_ms(void) { return 1800000000000u; }
 
-/* ------------------------------------------------------------------------------------------------------------- a request */
-static int method_of(const char *name){
+/* ------------------------------------------------------------------------------------ a request */
+static int method_of(const char *name) {
   static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS" };
-  for(int i = 0; i < 6; i++) if( strcmp(name, names[i])==0 ) return 1<<i;
+  for (int i = 0; i < 6; i++)
+    if (strcmp(name, names[i]) == 0) return 1 << i;
   return METHOD_OTHER;
 }
 
-static char *cut(char **text, const char *at){
+static char *cut(char **text, const char *at) {
   char *start = *text, *end = start + strcspn(start, at);
   *text = *end ? end + 1 : end;
   *end = 0;
   return start;
 }
 
-static void read_headers(request *r, char **text){
-  while( **text && **text!='\n' && r->header_count < HEADER_MAX ){
+static void read_headers(request *r, char **text) {
+  while (**text && **text != '\n' && r->header_count < HEADER_MAX) {
     char *line = cut(text, "\n"), *value = strchr(line, ':');
-    if( value==NULL ) continue;
+    if (value == NULL) continue;
     *value++ = 0;
     r->headers[r->header_count].name = line;
     r->headers[r->header_count++].value = value + strspn(value, " ");
   }
-  r->truncated_headers = r->header_count==HEADER_MAX;
+  r->truncated_headers = r->header_count == HEADER_MAX;
 }
 
 /* Jobs run in threads of their own and long polls wait: their handlers have tests of their own. */
-static bool left_out(const char *path, const char *query){
+static bool left_out(const char *path, const char *query) {
   static const char *const words[] = { "/check", "/compact", "/optimize", "/backup", "/sync" };
-  for(int i = 0; i < 5; i++) if( strstr(path, words[i]) ) return true;
+  for (int i = 0; i < 5; i++)
+    if (strstr(path, words[i])) return true;
   return strstr(path, "/changes") && query && strstr(query, "wait");
 }
 
-static void dispatch(char *text, size_t size){
+static void dispatch(char *text, size_t size) {
   static request r;
   char *at = text, *target, *query;
   memset(&r, 0, sizeof r);
@@ -102,14 +124,14 @@ static void dispatch(char *text, size_t size){
   r.method = method_of(r.method_name);
   target = cut(&at, " ");
   query = strchr(target, '?');
-  if( query ) *query++ = 0;
+  if (query) *query++ = 0;
   r.path = target;
   r.query_text = query;
-  r.version = *cut(&at, "\n")=='0' ? "1.0" : "1.1";
+  r.version = *cut(&at, "\n") == '0' ? "1.0" : "1.1";
   r.remote = "127.0.0.1";
   read_headers(&r, &at);
-  if( *at=='\n' ) at++;
-  input = (const uint8_t*)at;
+  if (*at == '\n') at++;
+  input = (const uint8_t *)at;
   input_size = size - (size_t)(at - text);
   r.head = &head;
   r.body = &body;
@@ -117,40 +139,40 @@ static void dispatch(char *text, size_t size){
   r.decoded = decoded;
   strcpy(r.id, "fuzz");
   answer_size = total_sent = 0;
-  if( left_out(r.path, r.query_text) ) return;
-  if( guard_request(&r) ) routes_dispatch(&r);
-  assert(r.status >= 101 && r.status < 600 && strcmp(status_title(r.status), "Unknown")!=0);
-  assert(r.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9)==0));
-  assert(r.store==NULL);
+  if (left_out(r.path, r.query_text)) return;
+  if (guard_request(&r)) routes_dispatch(&r);
+  assert(r.status >= 101 && r.status < 600 && strcmp(status_title(r.status), "Unknown") != 0);
+  assert(r.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0));
+  assert(r.store == NULL);
   body_release(&r);
   buffer_reset(&head, 65536);
   buffer_reset(&body, 65536);
   buffer_reset(&scratch, 65536);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- the store */
+/* ------------------------------------------------------------------------------------ the store */
 static char folder[64] = "/dev/shm/maph-fuzz-XXXXXX";
 
-static void clean(void){
+static void clean(void) {
   char command[128];
   stores_close_all();
   snprintf(command, sizeof command, "rm -rf %s", folder);
-  if( system(command)!=0 ) fprintf(stderr, "cannot remove %s\n", folder);
+  if (system(command) != 0) fprintf(stderr, "cannot remove %s\n", folder);
 }
 
-static void text_request(const char *text){
+static void text_request(const char *text) {
   char copy[256];
   snprintf(copy, sizeof copy, "%s", text);
   dispatch(copy, strlen(copy));
 }
 
 /* A sound store with one key, whatever was done to the one before. */
-static void restore(void){
+static void restore(void) {
   maph *m = NULL;
   char path[128];
   snprintf(path, sizeof path, "%s/s.maph", folder);
-  if( access(path, F_OK)==0 && maph_open(path, MAPH_RDONLY, NULL, &m)==MAPH_OK ){
-    assert(maph_check(m, NULL, NULL)==MAPH_OK);
+  if (access(path, F_OK) == 0 && maph_open(path, MAPH_RDONLY, NULL, &m) == MAPH_OK) {
+    assert(maph_check(m, NULL, NULL) == MAPH_OK);
     maph_close(m);
   }
   text_request("DELETE /stores/s HTTP/1.1\nHost: localhost\n\n");
@@ -158,28 +180,31 @@ static void restore(void){
   text_request("PUT /stores/s/keys/k HTTP/1.1\nHost: localhost\nContent-Length: 5\n\nvalue");
 }
 
-static void set_up(void){
-  static const char *const settings[][2] = { { "MAPH_ACCESS_LOG", "off" }, { "MAPH_MAX_BODY", "100000" }, { "MAPH_MAX_BATCH", "100000" }, { "MAPH_SPOOL_ABOVE", "4096" } };
+static void set_up(void) {
+  static const char *const settings[][2] = { { "MAPH_ACCESS_LOG", "off" },
+                                             { "MAPH_MAX_BODY", "100000" },
+                                             { "MAPH_MAX_BATCH", "100000" },
+                                             { "MAPH_SPOOL_ABOVE", "4096" } };
   char name[] = "fuzz_server", *arguments[] = { name, NULL };
-  if( mkdtemp(folder)==NULL ) abort();
+  if (mkdtemp(folder) == NULL) abort();
   setenv("MAPH_DATA", folder, 1);
-  for(int i = 0; i < 4; i++) setenv(settings[i][0], settings[i][1], 1);
-  if( options_read(1, arguments)!=0 || !log_open() || !guard_setup() ) abort();
+  for (int i = 0; i < 4; i++) setenv(settings[i][0], settings[i][1], 1);
+  if (options_read(1, arguments) != 0 || !log_open() || !guard_setup()) abort();
   atexit(clean);
   decoded = malloc(ROOM + 64);
-  if( decoded==NULL ) abort();
+  if (decoded == NULL) abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size){
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static unsigned runs;
   static char text[ROOM];
-  if( size < 2 || size >= ROOM ) return 0;
-  if( decoded==NULL ) set_up();
-  if( runs++%RESTORED_EACH==0 ) restore();
-  piece = 1 + (size_t)data[0]*16;
+  if (size < 2 || size >= ROOM) return 0;
+  if (decoded == NULL) set_up();
+  if (runs++ % RESTORED_EACH == 0) restore();
+  piece = 1 + (size_t)data[0] * 16;
   memcpy(text, data + 1, size - 1);
-  text[size-1] = 0;
+  text[size - 1] = 0;
   dispatch(text, size - 1);
   return 0;
 }

@@ -1,12 +1,14 @@
 /*
-** send_requests.c - requests with bytes changed, cut out and doubled, over sockets: send_requests PORT COUNT SEED FOLDER
+** send_requests.c - requests with bytes changed, cut out and doubled, over sockets: send_requests
+** PORT COUNT SEED FOLDER
 **
-** FOLDER holds requests to begin with, a file each: a byte that is skipped, then the request with \n for line ends in its head.  Eight threads send
-** COUNT requests in all, some after one another on a connection, and read until the server closes.  Each thread's random numbers come from SEED and
-** its own number, so a run can be made again, but for how the threads' requests mix.
+** FOLDER holds requests to begin with, a file each: a byte that is skipped, then the request with
+** \n for line ends in its head.  Eight threads send COUNT requests in all, some after one another
+** on a connection, and read until the server closes.  Each thread's random numbers come from SEED
+** and its own number, so a run can be made again, but for how the threads' requests mix.
 **
-** Prints how many were sent and how many connections brought an answer.  Exit status 1: the server took no connection any more, or kept one
-** open that it should have closed.
+** Prints how many were sent and how many connections brought an answer.  Exit status 1: the server
+** took no connection any more, or kept one open that it should have closed.
 */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -22,8 +24,18 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { THREADS = 8, SEEDS_MAX = 64, ROOM = 1<<16, EACH_AT_MOST = 8, SILENCE_S = 30, ATTEMPTS = 200 };
-typedef struct text { char data[ROOM]; size_t size; } text;
+enum {
+  THREADS = 8,
+  SEEDS_MAX = 64,
+  ROOM = 1 << 16,
+  EACH_AT_MOST = 8,
+  SILENCE_S = 30,
+  ATTEMPTS = 200
+};
+typedef struct text {
+  char data[ROOM];
+  size_t size;
+} text;
 static text seeds[SEEDS_MAX];
 static int seed_count, port;
 static uint64_t seed;
@@ -32,42 +44,68 @@ static atomic_llong left;
 static atomic_ullong sent, answered;
 static atomic_bool failed;
 
-/* ---------------------------------------------------------------------------------------------------------- mutations */
-static uint64_t next(uint64_t *state){
-  *state ^= *state<<13;
-  *state ^= *state>>7;
-  *state ^= *state<<17;
+/* ------------------------------------------------------------------------------------ mutations */
+static uint64_t next(uint64_t *state) {
+  *state ^= *state << 13;
+  *state ^= *state >> 7;
+  *state ^= *state << 17;
   return *state;
 }
-static size_t below(uint64_t *state, size_t n){ return n ? (size_t)(next(state)>>11)%n : 0; }
+static size_t below(uint64_t *state, size_t n) { return n ? (size_t)(next(state) >> 11) % n : 0; }
 
-static void insert(text *t, size_t at, const char *bytes, size_t size){
-  if( t->size + size > ROOM ) return;
+static void insert(text *t, size_t at, const char *bytes, size_t size) {
+  if (t->size + size > ROOM) return;
   memmove(t->data + at + size, t->data + at, t->size - at);
   memcpy(t->data + at, bytes, size);
   t->size += size;
 }
 
-static void take_out(text *t, size_t at, size_t size){
-  if( size > t->size - at ) size = t->size - at;
+static void take_out(text *t, size_t at, size_t size) {
+  if (size > t->size - at) size = t->size - at;
   memmove(t->data + at, t->data + at + size, t->size - at - size);
   t->size -= size;
 }
 
-static void double_from(text *t, size_t at){
+static void double_from(text *t, size_t at) {
   size_t size = t->size - at;
-  if( size > ROOM - t->size ) return;
+  if (size > ROOM - t->size) return;
   memcpy(t->data + t->size, t->data + at, size);
   t->size += size;
 }
 
-static void mutate(text *t, uint64_t *state){
-  static const char *const pieces[] = { "%", "%00", "%2f", "\"", "\\", "\r\n", "\xff", "[", "{", ":", ",", "/", "..", "0", "-1", "99999999999999999999",
-    "chunked", "100-continue", "Content-Length: 3\r\n", "Host: x\r\n", "Transfer-Encoding: chunked\r\n", "\r\n\r\n", "?since=0", "&wait=0", "keep-alive", "Upgrade" };
+static void mutate(text *t, uint64_t *state) {
+  static const char *const pieces[] = { "%",
+                                        "%00",
+                                        "%2f",
+                                        "\"",
+                                        "\\",
+                                        "\r\n",
+                                        "\xff",
+                                        "[",
+                                        "{",
+                                        ":",
+                                        ",",
+                                        "/",
+                                        "..",
+                                        "0",
+                                        "-1",
+                                        "99999999999999999999",
+                                        "chunked",
+                                        "100-continue",
+                                        "Content-Length: 3\r\n",
+                                        "Host: x\r\n",
+                                        "Transfer-Encoding: chunked\r\n",
+                                        "\r\n\r\n",
+                                        "?since=0",
+                                        "&wait=0",
+                                        "keep-alive",
+                                        "Upgrade" };
   size_t at = below(state, t->size);
-  const char *piece = pieces[below(state, sizeof pieces/sizeof pieces[0])];
-  switch( below(state, 5) ){
-    case 0: if( t->size ) t->data[at] = (char)next(state); break;
+  const char *piece = pieces[below(state, sizeof pieces / sizeof pieces[0])];
+  switch (below(state, 5)) {
+    case 0:
+      if (t->size) t->data[at] = (char)next(state);
+      break;
     case 1: take_out(t, at, 1 + below(state, 20)); break;
     case 2: insert(t, at, piece, strlen(piece)); break;
     case 3: double_from(t, at); break;
@@ -75,54 +113,58 @@ static void mutate(text *t, uint64_t *state){
   }
 }
 
-/* ---------------------------------------------------------------------------------------------------------- connections */
+/* ---------------------------------------------------------------------------------- connections */
 /* A connected socket, from one of many loopback addresses, so that ports do not run out. */
-static int connect_to_server(uint64_t *state){
-  struct sockaddr_in from = { .sin_family = AF_INET }, to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+static int connect_to_server(uint64_t *state) {
+  struct sockaddr_in from = { .sin_family = AF_INET },
+                     to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
   struct timeval silence = { .tv_sec = SILENCE_S };
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  for(int i = 0; i < ATTEMPTS; i++){
-    int fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
+  for (int i = 0; i < ATTEMPTS; i++) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     from.sin_addr.s_addr = htonl(0x7F000000u | (uint32_t)(1 + below(state, 0xFFFFF0)));
-    if( fd >= 0 && bind(fd, (struct sockaddr*)&from, sizeof from)==0 && connect(fd, (struct sockaddr*)&to, sizeof to)==0 ){
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&from, sizeof from) == 0
+        && connect(fd, (struct sockaddr *)&to, sizeof to) == 0) {
       setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &silence, sizeof silence);
       setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
       return fd;
     }
-    if( fd >= 0 ) close(fd);
+    if (fd >= 0) close(fd);
     usleep(10000);
   }
   return -1;
 }
 
-static void send_all(int fd, const char *data, size_t size){
-  while( size > 0 ){
+static void send_all(int fd, const char *data, size_t size) {
+  while (size > 0) {
     ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-    if( n <= 0 ) return;                              /* the server may close in the middle of nonsense */
+    if (n <= 0) return; /* the server may close in the middle of nonsense */
     data += n;
     size -= (size_t)n;
   }
 }
 
 /* Read to the end.  False: the server neither answers nor closes. */
-static bool read_all(int fd, bool *got){
+static bool read_all(int fd, bool *got) {
   char waste[4096];
-  for(;;){
+  for (;;) {
     ssize_t n = recv(fd, waste, sizeof waste, 0);
-    if( n > 0 ) *got = true;
-    else return n==0 || (errno!=EAGAIN && errno!=EWOULDBLOCK);
+    if (n > 0)
+      *got = true;
+    else
+      return n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
   }
 }
 
-static bool one_connection(uint64_t *state, text *t){
+static bool one_connection(uint64_t *state, text *t) {
   size_t requests = 1 + below(state, EACH_AT_MOST);
   int fd = connect_to_server(state);
   struct linger at_once = { 1, 0 };
   bool got = false, ended;
-  if( fd < 0 ) return false;
-  for(size_t i = 0; i < requests; i++){
+  if (fd < 0) return false;
+  for (size_t i = 0; i < requests; i++) {
     memcpy(t, &seeds[below(state, (size_t)seed_count)], sizeof *t);
-    for(size_t k = below(state, 5); k > 0; k--) mutate(t, state);
+    for (size_t k = below(state, 5); k > 0; k--) mutate(t, state);
     send_all(fd, t->data, t->size);
   }
   shutdown(fd, SHUT_WR);
@@ -131,61 +173,74 @@ static bool one_connection(uint64_t *state, text *t){
   close(fd);
   atomic_fetch_add(&sent, requests);
   atomic_fetch_sub(&left, (long long)requests);
-  if( got ) atomic_fetch_add(&answered, 1);
+  if (got) atomic_fetch_add(&answered, 1);
   return ended;
 }
 
-static void *run(void *number){
-  uint64_t state = (seed + 1)*0x9E3779B97F4A7C15u + (uint64_t)(uintptr_t)number*0xBF58476D1CE4E5B9u;
+static void *run(void *number) {
+  uint64_t state =
+      (seed + 1) * 0x9E3779B97F4A7C15u + (uint64_t)(uintptr_t)number * 0xBF58476D1CE4E5B9u;
   text *t = malloc(sizeof *t);
-  if( state==0 ) state = 1;
-  while( t && atomic_load(&left) > 0 && !atomic_load(&failed) ) if( !one_connection(&state, t) ) atomic_store(&failed, true);
+  if (state == 0) state = 1;
+  while (t && atomic_load(&left) > 0 && !atomic_load(&failed))
+    if (!one_connection(&state, t)) atomic_store(&failed, true);
   free(t);
   return NULL;
 }
 
-/* ----------------------------------------------------------------------------------------------------------------- start */
+/* ---------------------------------------------------------------------------------------- start */
 /* The head's \n become \r\n; Host is what the server goes by. */
-static void read_seed(const char *path, text *t){
+static void read_seed(const char *path, text *t) {
   FILE *f = fopen(path, "rb");
   int c, last = 0;
   bool in_head = true;
-  if( f==NULL ) return;
+  if (f == NULL) return;
   fgetc(f);
-  while( (c = fgetc(f))!=EOF && t->size < ROOM/2 ){
-    if( in_head && c=='\n' ) t->data[t->size++] = '\r';
-    if( c=='\n' && last=='\n' ) in_head = false;
+  while ((c = fgetc(f)) != EOF && t->size < ROOM / 2) {
+    if (in_head && c == '\n') t->data[t->size++] = '\r';
+    if (c == '\n' && last == '\n') in_head = false;
     t->data[t->size++] = (char)c;
     last = c;
   }
   fclose(f);
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b){ return strcmp((*a)->d_name, (*b)->d_name); }
-
-static void read_seeds(const char *folder){
-  struct dirent **entries;
-  int n = scandir(folder, &entries, NULL, by_name);
-  for(int i = 0; i < n; i++){
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
-    if( entries[i]->d_name[0]!='.' && seed_count < SEEDS_MAX ) read_seed(path, &seeds[seed_count++]);
-    free(entries[i]);
-  }
-  if( n >= 0 ) free(entries);
+static int by_name(const struct dirent **a, const struct dirent **b) {
+  return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-int main(int argc, char **argv){
+static void read_seeds(const char *folder) {
+  struct dirent **entries;
+  int n = scandir(folder, &entries, NULL, by_name);
+  for (int i = 0; i < n; i++) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+    if (entries[i]->d_name[0] != '.' && seed_count < SEEDS_MAX)
+      read_seed(path, &seeds[seed_count++]);
+    free(entries[i]);
+  }
+  if (n >= 0) free(entries);
+}
+
+int main(int argc, char **argv) {
   pthread_t threads[THREADS];
-  if( argc!=5 ){ fprintf(stderr, "send_requests PORT COUNT SEED FOLDER\n"); return 2; }
+  if (argc != 5) {
+    fprintf(stderr, "send_requests PORT COUNT SEED FOLDER\n");
+    return 2;
+  }
   port = atoi(argv[1]);
   atomic_store(&left, atoll(argv[2]));
   seed = strtoull(argv[3], NULL, 10);
   memset(filler, 'a', sizeof filler);
   read_seeds(argv[4]);
-  if( seed_count==0 ){ fprintf(stderr, "no requests in %s\n", argv[4]); return 2; }
-  for(int i = 0; i < THREADS; i++) if( pthread_create(&threads[i], NULL, run, (void*)(uintptr_t)(i + 1))!=0 ) return 2;
-  for(int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
-  printf("%llu requests, %llu connections answered\n", (unsigned long long)atomic_load(&sent), (unsigned long long)atomic_load(&answered));
+  if (seed_count == 0) {
+    fprintf(stderr, "no requests in %s\n", argv[4]);
+    return 2;
+  }
+  for (int i = 0; i < THREADS; i++)
+    if (pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)(i + 1)) != 0) return 2;
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  printf("%llu requests, %llu connections answered\n", (unsigned long long)atomic_load(&sent),
+         (unsigned long long)atomic_load(&answered));
   return atomic_load(&failed);
 }

@@ -1,9 +1,12 @@
 /*
-** beside.c - a file written beside the name that it is to have, so that it appears whole or not at all.
+** beside.c - a file written beside the name that it is to have, so that it appears whole or not at
+** all.
 **
-** The file being written for TARGET is TARGET.maph-part, and who writes it holds a lock (flock) on it.  The lock goes with its process: a
-** TARGET.maph-part that nobody holds is what a killed export left, and the next one removes it.  Whoever has locked the file looks
-** whether the name still leads to it, since another may have removed it in between.  The lock covers a store of the name TARGET.maph-part.store too.
+** The file being written for TARGET is TARGET.maph-part, and who writes it holds a lock (flock) on
+** it.  The lock goes with its process: a TARGET.maph-part that nobody holds is what a killed export
+** left, and the next one removes it.  Whoever has locked the file looks whether the name still
+** leads to it, since another may have removed it in between.  The lock covers a store of the name
+** TARGET.maph-part.store too.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,57 +17,65 @@
 #include <unistd.h>
 #include "cli.h"
 
-static bool leads_to(const char *path, int fd){
+static bool leads_to(const char *path, int fd) {
   struct stat a, b;
-  return lstat(path, &a)==0 && fstat(fd, &b)==0 && a.st_dev==b.st_dev && a.st_ino==b.st_ino;
+  return lstat(path, &a) == 0 && fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 /* Remove what a dead one left.  False: said why it stays. */
-static bool remove_leftover(const char *path, const char *target){
-  int fd = open(path, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
-  bool gone = fd < 0 && errno==ENOENT;
-  if( fd >= 0 && flock(fd, LOCK_EX|LOCK_NB)==0 ) gone = !leads_to(path, fd) || unlink(path)==0;
-  if( !gone && fd >= 0 && errno==EWOULDBLOCK ) complain("%s: another export is writing it", target);
-  else if( !gone ) complain("cannot remove %s, where %s is to be written: %s", path, target, strerror(errno));
-  if( fd >= 0 ) close(fd);
+static bool remove_leftover(const char *path, const char *target) {
+  int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  bool gone = fd < 0 && errno == ENOENT;
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) gone = !leads_to(path, fd) || unlink(path) == 0;
+  if (!gone && fd >= 0 && errno == EWOULDBLOCK)
+    complain("%s: another export is writing it", target);
+  else if (!gone)
+    complain("cannot remove %s, where %s is to be written: %s", path, target, strerror(errno));
+  if (fd >= 0) close(fd);
   return gone;
 }
 
 /* The descriptor of a new file that is locked; -1: said why. */
-static int make(const char *path, const char *target){
-  for(;;){
-    int fd = open(path, O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
-    if( fd >= 0 && flock(fd, LOCK_EX|LOCK_NB)==0 && leads_to(path, fd) ) return fd;
-    if( fd >= 0 ) close(fd);            /* another took it for a leftover before it was locked */
-    else if( errno!=EEXIST ){ complain("cannot make a file beside %s: %s", target, strerror(errno)); return -1; }
-    else if( !remove_leftover(path, target) ) return -1;
-    if( stop_asked() ) return -1;
+static int make(const char *path, const char *target) {
+  for (;;) {
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && leads_to(path, fd)) return fd;
+    if (fd >= 0)
+      close(fd); /* another took it for a leftover before it was locked */
+    else if (errno != EEXIST) {
+      complain("cannot make a file beside %s: %s", target, strerror(errno));
+      return -1;
+    } else if (!remove_leftover(path, target))
+      return -1;
+    if (stop_asked()) return -1;
   }
 }
 
-static char *with_ending(const char *target, const char *ending){
+static char *with_ending(const char *target, const char *ending) {
   char *name = malloc(strlen(target) + strlen(ending) + 1);
-  if( name ) stpcpy(stpcpy(name, target), ending);
+  if (name) stpcpy(stpcpy(name, target), ending);
   return name;
 }
 
-static void remove_store(const char *store){
+static void remove_store(const char *store) {
   static const char *const endings[] = { "", ".lock", ".new" };
-  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
+  for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
     char *name = with_ending(store, endings[i]);
-    if( name ) unlink(name);
+    if (name) unlink(name);
     free(name);
   }
 }
 
-bool beside_open(beside *b, const char *target){
+bool beside_open(beside *b, const char *target) {
   b->target = strdup(target);
   b->path = with_ending(target, ".maph-part");
   b->store = with_ending(target, ".maph-part.store");
   b->fd = -1;
-  if( b->target==NULL || b->path==NULL || b->store==NULL ) complain("out of memory");
-  else b->fd = make(b->path, target);
-  if( b->fd >= 0 ){
+  if (b->target == NULL || b->path == NULL || b->store == NULL)
+    complain("out of memory");
+  else
+    b->fd = make(b->path, target);
+  if (b->fd >= 0) {
     stop_removes(b->path);
     remove_store(b->store);
     return true;
@@ -75,21 +86,27 @@ bool beside_open(beside *b, const char *target){
   return false;
 }
 
-bool beside_take_name(beside *b, bool replace){
-  int rc = replace ? rename(b->path, b->target) : renameat2(AT_FDCWD, b->path, AT_FDCWD, b->target, RENAME_NOREPLACE);
-  if( rc!=0 && !replace && errno==EINVAL && (rc = link(b->path, b->target))==0 ) unlink(b->path);   /* a file system without it */
-  if( rc!=0 ){ complain("cannot give %s its name: %s", b->target, strerror(errno)); return false; }
+bool beside_take_name(beside *b, bool replace) {
+  int rc = replace ? rename(b->path, b->target)
+                   : renameat2(AT_FDCWD, b->path, AT_FDCWD, b->target, RENAME_NOREPLACE);
+  /* a file system without it */
+  if (rc != 0 && !replace && errno == EINVAL && (rc = link(b->path, b->target)) == 0)
+    unlink(b->path);
+  if (rc != 0) {
+    complain("cannot give %s its name: %s", b->target, strerror(errno));
+    return false;
+  }
   stop_removes(NULL);
   free(b->path);
   b->path = NULL;
   return true;
 }
 
-void beside_drop(beside *b){
+void beside_drop(beside *b) {
   stop_removes(NULL);
-  if( b->path ) remove_store(b->store);
-  if( b->path ) unlink(b->path);
-  if( b->fd >= 0 ) close(b->fd);
+  if (b->path) remove_store(b->store);
+  if (b->path) unlink(b->path);
+  if (b->fd >= 0) close(b->fd);
   free(b->target);
   free(b->path);
   free(b->store);

@@ -5,15 +5,17 @@
 **
 **     main                        descriptors, signals, which command
 **     keys scan import export stats check rewrite watch bench     the commands
-**     command help                one table of commands and one of options: parsing, help and completion come from it
+**     command help  one table of commands and one of options: parsing, help and completion come
+**       from it
 **     store                       opening, and what to say when the store fails
 **     row json csv                an entry to be put, and the formats it is read from
-**     output input                standard output or a file; bytes, lines and fields in bounded memory
+**     output input  standard output or a file; bytes, lines and fields in bounded memory
 **     beside                      a file that appears whole or not at all
 **     progress message            the terminal
 **     stop text                   signals; UTF-8, escapes, base64, numbers
 **
-** A command returns DONE, MISSING or FAILED, which is the exit status; whoever returns FAILED has said why on standard error.
+** A command returns DONE, MISSING or FAILED, which is the exit status; whoever returns FAILED has
+** said why on standard error.
 */
 #ifndef MAPH_CLI_H
 #define MAPH_CLI_H
@@ -26,48 +28,53 @@
 enum status { DONE = 0, MISSING = 1, FAILED = 2 };
 #define NOT_GIVEN UINT64_MAX
 
-/* ------------------------------------------------------------------------------------ Interface to code in command.c */
+/* --------------------------------------------------------------- Interface to code in command.c */
 typedef struct arguments {
-  char  **operand;                 /* FILE first */
-  int     operands;
-  bool    help, json, quiet, escaped, null, raw, values, count, create, force, if_absent, if_present, no_header, atomic, keep_going;
-  char   *file, *prefix, *type, *media_type, *sync, *format, *columns, *key_column, *value_column, *perfect_hash;
-  uint64_t if_version, since, ttl_ms, limit, batch, max_line, expect_keys, mode, busy_timeout_ms, timeout_ms, time_ms;
+  char **operand; /* FILE first */
+  int operands;
+  bool help, json, quiet, escaped, null, raw, values, count, create, force, if_absent, if_present,
+      no_header, atomic, keep_going;
+  char *file, *prefix, *type, *media_type, *sync, *format, *columns, *key_column, *value_column,
+      *perfect_hash;
+  uint64_t if_version, since, ttl_ms, limit, batch, max_line, expect_keys, mode, busy_timeout_ms,
+      timeout_ms, time_ms;
 } arguments;
 
 typedef struct command {
   const char *name;
-  int       (*run)(arguments *a);
-  const char *operands;            /* as the usage line shows them */
-  int         least, most;         /* how many */
-  const char *options;             /* names, separated by spaces */
-  const char *summary;             /* one line for the overview */
-  const char *text;                /* what its own help says */
+  int (*run)(arguments *a);
+  const char *operands; /* as the usage line shows them */
+  int least, most;      /* how many */
+  const char *options;  /* names, separated by spaces */
+  const char *summary;  /* one line for the overview */
+  const char *text;     /* what its own help says */
   const char *examples;
 } command;
 
 enum kind { FLAG, TEXT, CHOICE, COUNT, SIZE, TIME, OCTAL };
 typedef struct option_entry {
   const char *name;
-  char        letter;              /* 0: none */
-  enum kind   kind;
-  size_t      offset;              /* in arguments */
-  const char *placeholder;         /* of a CHOICE: the words, separated by | */
-  uint64_t    least, most;
+  char letter; /* 0: none */
+  enum kind kind;
+  size_t offset;           /* in arguments */
+  const char *placeholder; /* of a CHOICE: the words, separated by | */
+  uint64_t least, most;
   const char *help;
 } option_entry;
 
-extern const command commands[];                       /* ends with name NULL */
+extern const command commands[]; /* ends with name NULL */
 const command *command_find(const char *name);
-const char *command_like(const char *name);            /* what somebody who typed that may have meant; NULL */
+/* what somebody who typed that may have meant; NULL */
+const char *command_like(const char *name);
 const option_entry *option_named(const char *name, size_t size);
-bool arguments_parse(const command *c, int argc, char **argv, arguments *a);   /* argv[0] is the command; false: said why */
+/* argv[0] is the command; false: said why */
+bool arguments_parse(const command *c, int argc, char **argv, arguments *a);
 
-/* --------------------------------------------------------------------------------------- Interface to code in help.c */
+/* ------------------------------------------------------------------ Interface to code in help.c */
 int help_overview(void);
 int help_command(const command *c);
 
-/* -------------------------------------------------------------------------------------- the commands, by their files */
+/* ----------------------------------------------------------------- the commands, by their files */
 int command_create(arguments *a);
 int command_get(arguments *a);
 int command_set(arguments *a);
@@ -85,158 +92,194 @@ int command_backup(arguments *a);
 int command_watch(arguments *a);
 int command_bench(arguments *a);
 
-/* -------------------------------------------------------------------------------------- Interface to code in store.c */
-bool  store_path(const char *path);                    /* may it be that of a store?  false: said why */
-maph *store_open(const arguments *a, const char *path, int flags);   /* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
-maph *store_open_to_rewrite(const arguments *a, const char *path);   /* the same for writing, by calls that themselves wait for other writers */
-maph *store_open_or_make(const arguments *a, const char *path, bool *made);   /* for writing; with --create; made: it was not there */
-/* Of store_open's handle.  Waiting for another writer ends when the program is told to stop, and then nothing is committed. */
-maph_txn *store_begin(const arguments *a, maph *m, const char *path);   /* NULL: said why */
-int   store_commit(maph_txn *t);                       /* ends it; CANCELLED: told to stop */
-bool  store_is_new(maph *m);                           /* has nobody ever put anything there? */
-int   store_failed(const char *path, int rc);          /* say what the library said of its last failure; FAILED */
-int   store_close(maph *m, const char *path, int status);   /* status, or FAILED when closing failed */
-int   durability(const arguments *a);                  /* MAPH_SYNC_* of --sync */
-const char *format_of(const arguments *a, const char *path);   /* --format, or what the name ends in */
-bool  prefix_from(arguments *a, maph_slice *prefix);    /* --prefix; false: said why */
-bool  same_file(const char *path, int fd);             /* is fd the file at path? */
+/* ----------------------------------------------------------------- Interface to code in store.c */
+bool store_path(const char *path); /* may it be that of a store?  false: said why */
+/* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
+maph *store_open(const arguments *a, const char *path, int flags);
+/* the same for writing, by calls that themselves wait for other writers */
+maph *store_open_to_rewrite(const arguments *a, const char *path);
+/* for writing; with --create; made: it was not there */
+maph *store_open_or_make(const arguments *a, const char *path, bool *made);
+/* Of store_open's handle.  Waiting for another writer ends when the program is told to stop, and
+** then nothing is committed. */
+maph_txn *store_begin(const arguments *a, maph *m, const char *path); /* NULL: said why */
+int store_commit(maph_txn *t); /* ends it; CANCELLED: told to stop */
+bool store_is_new(maph *m);    /* has nobody ever put anything there? */
+/* say what the library said of its last failure; FAILED */
+int store_failed(const char *path, int rc);
+/* status, or FAILED when closing failed */
+int store_close(maph *m, const char *path, int status);
+int durability(const arguments *a); /* MAPH_SYNC_* of --sync */
+/* --format, or what the name ends in */
+const char *format_of(const arguments *a, const char *path);
+bool prefix_from(arguments *a, maph_slice *prefix); /* --prefix; false: said why */
+bool same_file(const char *path, int fd);           /* is fd the file at path? */
 
-/* ---------------------------------------------------------------------------------------- Interface to code in row.c */
+/* ------------------------------------------------------------------- Interface to code in row.c */
 /* An entry to be put, with its bytes in an arena. */
-typedef struct arena { struct arena_block *first; size_t bytes; } arena;
-void *arena_take(arena *a, size_t size);               /* NULL: no memory */
-bool  arena_copy(arena *a, maph_slice from, maph_slice *to);
-void  arena_free(arena *a);
+typedef struct arena {
+  struct arena_block *first;
+  size_t bytes;
+} arena;
+void *arena_take(arena *a, size_t size); /* NULL: no memory */
+bool arena_copy(arena *a, maph_slice from, maph_slice *to);
+void arena_free(arena *a);
 
 typedef struct row {
   maph_slice key, value, media_type;
-  uint64_t   expires;
-  int        type, key_type, when;     /* when: MAPH_ALWAYS ... */
+  uint64_t expires;
+  int type, key_type, when; /* when: MAPH_ALWAYS ... */
 } row;
-const char *row_check(const row *r);                   /* NULL, or what is wrong with it */
-const char *row_ttl(uint64_t seconds, row *r);         /* the same */
-int   type_of_bytes(maph_slice value);                 /* MAPH_TEXT or MAPH_BLOB */
-int   type_from_name(const char *name);                /* -1: no such type */
+const char *row_check(const row *r);           /* NULL, or what is wrong with it */
+const char *row_ttl(uint64_t seconds, row *r); /* the same */
+int type_of_bytes(maph_slice value);           /* MAPH_TEXT or MAPH_BLOB */
+int type_from_name(const char *name);          /* -1: no such type */
 const char *type_name(int type);
-int   key_type_from_name(const char *name);
+int key_type_from_name(const char *name);
 const char *key_type_name(int type);
 uint64_t wall_ms(void);
 
-/* --------------------------------------------------------------------------------------- Interface to code in json.c */
+/* ------------------------------------------------------------------ Interface to code in json.c */
 /* One line of NDJSON as the server's export writes it.  NULL, or what is wrong with it. */
 const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_size);
 
-/* ------------------------------------------------------------------------------------- Interface to code in beside.c */
+/* ---------------------------------------------------------------- Interface to code in beside.c */
 typedef struct beside {
-  char *target, *path;             /* path: TARGET.maph-part, until it took its name */
-  char *store;                     /* TARGET.maph-part.store, for a store that goes when the file is dropped */
-  int   fd;
+  char *target, *path; /* path: TARGET.maph-part, until it took its name */
+  /* TARGET.maph-part.store, for a store that goes when the file is dropped */
+  char *store;
+  int fd;
 } beside;
-bool beside_open(beside *b, const char *target);       /* a new, empty file; false: said why */
-bool beside_take_name(beside *b, bool replace);        /* false: said why */
-void beside_drop(beside *b);                           /* close, and remove what took no name */
+bool beside_open(beside *b, const char *target); /* a new, empty file; false: said why */
+bool beside_take_name(beside *b, bool replace);  /* false: said why */
+void beside_drop(beside *b);                     /* close, and remove what took no name */
 
-/* ------------------------------------------------------------------------------------- Interface to code in output.c */
+/* ---------------------------------------------------------------- Interface to code in output.c */
 /* Errors stick: check output_end, or `failed` to stop early. */
 typedef struct output {
-  int      fd;
-  bool     failed, terminal;
-  char    *path;                   /* NULL: standard output */
-  beside   file;                   /* one that is to appear whole */
-  bool     replace;
-  size_t   size;
-  char     bytes[65536];
+  int fd;
+  bool failed, terminal;
+  char *path;  /* NULL: standard output */
+  beside file; /* one that is to appear whole */
+  bool replace;
+  size_t size;
+  char bytes[65536];
 } output;
 
 extern output standard_output;
-void output_start(void);                               /* standard output */
-bool output_open(output *o, const char *path, bool replace);   /* false: said why */
+void output_start(void);                                     /* standard output */
+bool output_open(output *o, const char *path, bool replace); /* false: said why */
 void output_bytes(output *o, const void *data, size_t size);
 void output_text(output *o, const char *text);
 void output_format(output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void output_number(output *o, uint64_t number);
-/* Text in lines of at most width columns, and a line end; the first goes on at column `at`, the others are indented.  A line of the text that begins
-** with a space stays as it is. */
+/* Text in lines of at most width columns, and a line end; the first goes on at column `at`, the
+** others are indented.  A line of the text that begins with a space stays as it is. */
 void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at);
 void output_flush(output *o);
-bool output_abandoned(output *o);                      /* has who read it gone?  Says so, and it has failed */
-bool output_end(output *o);                            /* flush, and give a file its name; false: said why, no file is left */
-void output_drop(output *o);                           /* forget the file */
+/* has who read it gone?  Says so, and it has failed */
+bool output_abandoned(output *o);
+/* flush, and give a file its name; false: said why, no file is left */
+bool output_end(output *o);
+void output_drop(output *o); /* forget the file */
 
-void output_escaped(output *o, maph_slice bytes);      /* \t \n \r \\ \xHH, a U+FEFF at the beginning too; the rest as it is */
-void output_shown(output *o, maph_slice bytes);        /* for a terminal: lines and tabs as they are, nothing that commands it */
-void output_exact(output *o, maph_slice bytes);        /* as they are; to a terminal as output_shown */
+/* \t \n \r \\ \xHH, a U+FEFF at the beginning too; the rest as it is */
+void output_escaped(output *o, maph_slice bytes);
+/* for a terminal: lines and tabs as they are, nothing that commands it */
+void output_shown(output *o, maph_slice bytes);
+/* as they are; to a terminal as output_shown */
+void output_exact(output *o, maph_slice bytes);
 void output_json_string(output *o, maph_slice utf8);
 /* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
 void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes);
-void output_json_entry(output *o, const maph_entry *e, bool with_value);   /* {...}, as the server writes one */
-void output_json_members(output *o, const maph_entry *e, bool with_value); /* without the braces */
+/* {...}, as the server writes one */
+void output_json_entry(output *o, const maph_entry *e, bool with_value);
+/* without the braces */
+void output_json_members(output *o, const maph_entry *e, bool with_value);
 void output_csv_field(output *o, maph_slice field);
 
-/* -------------------------------------------------------------------------------------- Interface to code in input.c */
+/* ----------------------------------------------------------------- Interface to code in input.c */
 typedef struct input {
-  int      fd;
-  const char *name;                /* for messages */
-  char    *data;                   /* bytes read and not yet taken: [at, end) */
-  size_t   at, end, room, most;    /* most: longest line or record */
-  uint64_t taken, total, line;     /* bytes taken so far; of the whole, 0: not known; lines taken */
-  bool     ended, failed;
+  int fd;
+  const char *name;            /* for messages */
+  char *data;                  /* bytes read and not yet taken: [at, end) */
+  size_t at, end, room, most;  /* most: longest line or record */
+  uint64_t taken, total, line; /* bytes taken so far; of the whole, 0: not known; lines taken */
+  bool ended, failed;
 } input;
 
 enum taken { TAKEN, AT_END, TAKE_FAILED };
-bool input_open(input *in, const char *path, size_t most);     /* "-" is standard input; false: said why */
+bool input_open(input *in, const char *path,
+                size_t most); /* "-" is standard input; false: said why */
 void input_close(input *in);
-/* The next line without its newline, or up to a NUL byte; valid until the next call.  Failing says why, with the line. */
+/* The next line without its newline, or up to a NUL byte; valid until the next call.  Failing says
+** why, with the line. */
 enum taken input_line(input *in, char separator, maph_slice *line);
-bool input_fill(input *in);                            /* more bytes behind [at, end); false at the end or when it failed */
-bool input_all(input *in, size_t most, maph_slice *bytes);     /* everything; false: said why */
+/* more bytes behind [at, end); false at the end or when it failed */
+bool input_fill(input *in);
+/* everything; false: said why */
+bool input_all(input *in, size_t most, maph_slice *bytes);
 
-/* ---------------------------------------------------------------------------------------- Interface to code in csv.c */
+/* ------------------------------------------------------------------- Interface to code in csv.c */
 typedef struct record {
   maph_slice *field;
-  size_t      fields, room;
-  uint64_t    line;                /* where it begins */
+  size_t fields, room;
+  uint64_t line; /* where it begins */
 } record;
-enum taken csv_record(input *in, record *r);           /* RFC 4180; failing says why, with the line */
-enum taken tsv_record(input *in, record *r);           /* fields with the escapes of output_escaped */
+/* RFC 4180; failing says why, with the line */
+enum taken csv_record(input *in, record *r);
+/* fields with the escapes of output_escaped */
+enum taken tsv_record(input *in, record *r);
 void record_free(record *r);
 
-/* ----------------------------------------------------------------------------------- Interface to code in progress.c */
+/* -------------------------------------------------------------- Interface to code in progress.c */
 /* A bar on standard error, when that is a terminal. */
 void progress_start(const arguments *a, const char *verb);
-enum amount { NUMBER, BYTES, NO_AMOUNT };              /* what is shown beside the bar */
-void progress_show(uint64_t done, uint64_t total, enum amount amount);       /* total 0: not known */
-int  progress_callback(void *none, const char *phase, uint64_t done, uint64_t total);  /* a maph_progress_fn: nonzero when told to stop */
-void progress_end(void);                               /* take it away */
-size_t terminal_width(int fd);                         /* in columns; 80 when it is no terminal */
+enum amount { NUMBER, BYTES, NO_AMOUNT }; /* what is shown beside the bar */
+/* total 0: not known */
+void progress_show(uint64_t done, uint64_t total, enum amount amount);
+/* a maph_progress_fn: nonzero when told to stop */
+int progress_callback(void *none, const char *phase, uint64_t done, uint64_t total);
+void progress_end(void);       /* take it away */
+size_t terminal_width(int fd); /* in columns; 80 when it is no terminal */
 
-/* ------------------------------------------------------------------------------------ Interface to code in message.c */
-int  complain(const char *format, ...) __attribute__((format(printf, 1, 2)));       /* "maph: ..." on standard error; FAILED */
-void note(const arguments *a, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* the same, but for --quiet */
-void note_typing(const arguments *a, const char *what);                /* that standard input is waited for, when it is a terminal */
+/* --------------------------------------------------------------- Interface to code in message.c */
+int complain(const char *format, ...)
+    __attribute__((format(printf, 1, 2))); /* "maph: ..." on standard error; FAILED */
+/* the same, but for --quiet */
+void note(const arguments *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* that standard input is waited for, when it is a terminal */
+void note_typing(const arguments *a, const char *what);
 const char *bytes_for_people(uint64_t bytes, char room[32]);           /* "1.2 GB" */
 const char *count_for_people(uint64_t count, char room[32]);           /* "1,234,567" */
 const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key", "2 keys" */
 
-/* --------------------------------------------------------------------------------------- Interface to code in stop.c */
+/* ------------------------------------------------------------------ Interface to code in stop.c */
 void stop_start(void);
-int  stop_asked(void);                                 /* the signal that asks to stop; 0: none */
-void stop_removes(const char *path);                   /* a second signal removes this file on its way out; NULL: none */
-/* Until NULL: a call of the library on this store is under way that may not hear of a signal.  One that comes while the library makes a file is then
-** the end, and that file is removed; with `anywhere` so is one that was not heard of for a second, wherever it came, and where a file was removed the sentence is
-** said (NULL: none). */
+int stop_asked(void); /* the signal that asks to stop; 0: none */
+/* a second signal removes this file on its way out; NULL: none */
+void stop_removes(const char *path);
+/* Until NULL: a call of the library on this store is under way that may not hear of a signal.  One
+** that comes while the library makes a file is then the end, and that file is removed; with
+** `anywhere` so is one that was not heard of for a second, wherever it came, and where a file was
+** removed the sentence is said (NULL: none). */
 void stop_hurries(const char *store, bool anywhere, const char *sentence);
-bool stop_wait_readable(int fd);                       /* false: told to stop while waiting */
-int  stop_status(int status);                          /* told to stop: end as that signal ends a program */
-bool file_cut_short(void);                             /* somebody shortened a mapped file: what was read since is not to be believed */
+bool stop_wait_readable(int fd); /* false: told to stop while waiting */
+int stop_status(int status);     /* told to stop: end as that signal ends a program */
+/* somebody shortened a mapped file: what was read since is not to be believed */
+bool file_cut_short(void);
 
-/* --------------------------------------------------------------------------------------- Interface to code in text.c */
-size_t utf8_sequence(const unsigned char *p, const unsigned char *end);  /* bytes of the sequence at p; 0: it is not one */
-bool   utf8_valid(maph_slice bytes);
-bool   is_control(const unsigned char *p, size_t sequence);             /* would a terminal take it for a command? */
-size_t escape_byte(unsigned char c, char room[4]);                      /* as \n or \xHH */
-const char *unescape(maph_slice from, char *to, size_t *size);          /* in place is fine; NULL, or what is wrong */
-size_t base64_decode(const char *text, size_t size, void *out);         /* SIZE_MAX: it is not base64 */
-bool   number_parse(const char *text, enum kind kind, uint64_t *number);
+/* ------------------------------------------------------------------ Interface to code in text.c */
+/* bytes of the sequence at p; 0: it is not one */
+size_t utf8_sequence(const unsigned char *p, const unsigned char *end);
+bool utf8_valid(maph_slice bytes);
+/* would a terminal take it for a command? */
+bool is_control(const unsigned char *p, size_t sequence);
+size_t escape_byte(unsigned char c, char room[4]); /* as \n or \xHH */
+/* in place is fine; NULL, or what is wrong */
+const char *unescape(maph_slice from, char *to, size_t *size);
+/* SIZE_MAX: it is not base64 */
+size_t base64_decode(const char *text, size_t size, void *out);
+bool number_parse(const char *text, enum kind kind, uint64_t *number);
 
 #endif

@@ -1,8 +1,10 @@
 /*
-** command.c - the commands and their options, in two tables that the parser, the help and so the completion are made from.
+** command.c - the commands and their options, in two tables that the parser, the help and so the
+** completion are made from.
 **
-** getopt_long does the parsing: options may stand anywhere, may be shortened while they are unambiguous, and -- ends them.  Its own messages
-** are off, because they would print what was typed as it is.
+** getopt_long does the parsing: options may stand anywhere, may be shortened while they are
+** unambiguous, and -- ends them.  Its own messages are off, because they would print what was typed
+** as it is.
 */
 #include <getopt.h>
 #include <limits.h>
@@ -15,77 +17,106 @@ enum { OPTIONS_MOST = 40, FIRST_LONG = 256 };
 
 static const option_entry option_entries[] = {
   { "json", 'j', FLAG, AT(json), NULL, 0, 0, "answer in JSON, one object a line" },
-  { "escaped", 'e', FLAG, AT(escaped), NULL, 0, 0, "keys and PREFIX are given with the escapes that scan shows" },
-  { "null", '0', FLAG, AT(null), NULL, 0, 0, "keys and values end with a NUL byte, and nothing is escaped" },
+  { "escaped", 'e', FLAG, AT(escaped), NULL, 0, 0,
+    "keys and PREFIX are given with the escapes that scan shows" },
+  { "null", '0', FLAG, AT(null), NULL, 0, 0,
+    "keys and values end with a NUL byte, and nothing is escaped" },
   { "raw", 'r', FLAG, AT(raw), NULL, 0, 0, "the bytes as they are, also to a terminal" },
   { "prefix", 'p', TEXT, AT(prefix), "PREFIX", 0, 0, "only keys that begin with PREFIX" },
   { "values", 'v', FLAG, AT(values), NULL, 0, 0, "each value too, behind a tab" },
   { "count", 'c', FLAG, AT(count), NULL, 0, 0, "only how many there are" },
   { "limit", 'n', COUNT, AT(limit), "N", 0, UINT64_MAX - 1, "stop after N" },
-  { "file", 'f', TEXT, AT(file), "PATH", 0, 0, "the value is what is in the file PATH (-: standard input)" },
-  { "ttl", 't', TIME, AT(ttl_ms), "TIME", 1, 100000000000000u, "expires after TIME: seconds, or 500ms 10m 12h 30d" },
-  { "type", 0, CHOICE, AT(type), "blob|text|json|integer|real|null", 0, 0, "what SQL takes the value for; else text if it is UTF-8, or blob" },
-  { "media-type", 0, TEXT, AT(media_type), "TYPE", 0, 0, "the Content-Type it has over HTTP, such as image/png" },
+  { "file", 'f', TEXT, AT(file), "PATH", 0, 0,
+    "the value is what is in the file PATH (-: standard input)" },
+  { "ttl", 't', TIME, AT(ttl_ms), "TIME", 1, 100000000000000u,
+    "expires after TIME: seconds, or 500ms 10m 12h 30d" },
+  { "type", 0, CHOICE, AT(type), "blob|text|json|integer|real|null", 0, 0,
+    "what SQL takes the value for; else text if it is UTF-8, or blob" },
+  { "media-type", 0, TEXT, AT(media_type), "TYPE", 0, 0,
+    "the Content-Type it has over HTTP, such as image/png" },
   { "if-absent", 0, FLAG, AT(if_absent), NULL, 0, 0, "put it only where no such key is" },
   { "if-present", 0, FLAG, AT(if_present), NULL, 0, 0, "put it only where the key is" },
-  { "if-version", 0, COUNT, AT(if_version), "N", 0, UINT64_MAX - 1, "only if the key is at version N" },
+  { "if-version", 0, COUNT, AT(if_version), "N", 0, UINT64_MAX - 1,
+    "only if the key is at version N" },
   { "create", 0, FLAG, AT(create), NULL, 0, 0, "make the store if it is missing" },
-  { "keys", 0, COUNT, AT(expect_keys), "N", 0, (uint64_t)1<<40, "make a new store's index for N keys at once" },
-  { "mode", 0, OCTAL, AT(mode), "MODE", 0, 0777, "permission bits of a new store, before umask: 0644" },
-  { "sync", 0, CHOICE, AT(sync), "off|normal|full", 0, 0, "full: on disk when the command ends; else normal" },
-  { "busy-timeout", 0, TIME, AT(busy_timeout_ms), "TIME", 0, INT_MAX, "how long to wait for another writer: 5" },
-  { "format", 0, CHOICE, AT(format), "ndjson|csv|tsv|maph", 0, 0, "else by the name's ending, else ndjson" },
-  { "no-header", 0, FLAG, AT(no_header), NULL, 0, 0, "CSV, TSV: no first line with the names of columns" },
+  { "keys", 0, COUNT, AT(expect_keys), "N", 0, (uint64_t)1 << 40,
+    "make a new store's index for N keys at once" },
+  { "mode", 0, OCTAL, AT(mode), "MODE", 0, 0777,
+    "permission bits of a new store, before umask: 0644" },
+  { "sync", 0, CHOICE, AT(sync), "off|normal|full", 0, 0,
+    "full: on disk when the command ends; else normal" },
+  { "busy-timeout", 0, TIME, AT(busy_timeout_ms), "TIME", 0, INT_MAX,
+    "how long to wait for another writer: 5" },
+  { "format", 0, CHOICE, AT(format), "ndjson|csv|tsv|maph", 0, 0,
+    "else by the name's ending, else ndjson" },
+  { "no-header", 0, FLAG, AT(no_header), NULL, 0, 0,
+    "CSV, TSV: no first line with the names of columns" },
   { "columns", 0, TEXT, AT(columns), "NAME,...", 0, 0, "CSV, TSV: which columns, in order" },
-  { "key-column", 0, TEXT, AT(key_column), "NAME", 0, 0, "CSV, TSV: the column that is the key; else key" },
-  { "value-column", 0, TEXT, AT(value_column), "NAME", 0, 0, "CSV, TSV: the column that is the value; else value, or the other columns as JSON" },
+  { "key-column", 0, TEXT, AT(key_column), "NAME", 0, 0,
+    "CSV, TSV: the column that is the key; else key" },
+  { "value-column", 0, TEXT, AT(value_column), "NAME", 0, 0,
+    "CSV, TSV: the column that is the value; else value, or the other columns as JSON" },
   { "batch", 0, COUNT, AT(batch), "N", 1, 1000000000, "entries a transaction: 10000" },
   { "atomic", 0, FLAG, AT(atomic), NULL, 0, 0, "all of it in one transaction, or nothing" },
-  { "keep-going", 'k', FLAG, AT(keep_going), NULL, 0, 0, "leave out what is wrong, say so, and go on" },
-  { "max-line", 0, SIZE, AT(max_line), "SIZE", 1, (uint64_t)1<<40, "longest line or record to accept: 1G" },
+  { "keep-going", 'k', FLAG, AT(keep_going), NULL, 0, 0,
+    "leave out what is wrong, say so, and go on" },
+  { "max-line", 0, SIZE, AT(max_line), "SIZE", 1, (uint64_t)1 << 40,
+    "longest line or record to accept: 1G" },
   { "force", 0, FLAG, AT(force), NULL, 0, 0, "NDJSON, CSV, TSV: replace a file that is there" },
   { "perfect-hash", 0, CHOICE, AT(perfect_hash), "pilot|cmph", 0, 0, "which one: pilot" },
-  { "since", 0, COUNT, AT(since), "VERSION", 0, UINT64_MAX - 1, "all that was committed after VERSION; 0: all there ever was; else from now on" },
+  { "since", 0, COUNT, AT(since), "VERSION", 0, UINT64_MAX - 1,
+    "all that was committed after VERSION; 0: all there ever was; else from now on" },
   { "timeout", 0, TIME, AT(timeout_ms), "TIME", 0, INT_MAX, "end when nothing came for TIME" },
   { "time", 0, TIME, AT(time_ms), "TIME", 1, 3600000, "how long each measurement lasts: 1" },
   { "quiet", 'q', FLAG, AT(quiet), NULL, 0, 0, "no progress, no remarks; errors are still said" },
   { "help", 'h', FLAG, AT(help), NULL, 0, 0, "this" },
 };
-enum { OPTION_ENTRIES = sizeof option_entries/sizeof option_entries[0] };
+enum { OPTION_ENTRIES = sizeof option_entries / sizeof option_entries[0] };
 
 const command commands[] = {
-  { "create", command_create, "FILE", 1, 1, "keys mode",
-    "make an empty store",
-    "A store grows by itself; --keys only saves the growing. If FILE is there already nothing is changed and the exit status is 2.",
+  { "create", command_create, "FILE", 1, 1, "keys mode", "make an empty store",
+    "A store grows by itself; --keys only saves the growing. If FILE is there already nothing is "
+    "changed and the exit status is 2.",
     "maph create cache.maph\n" },
   { "get", command_get, "FILE KEY", 2, 2, "escaped raw",
     "write the value of a key to standard output",
-    "The bytes come out as they were put, with nothing added. On a terminal, bytes that could command it are shown as \\xHH; --raw "
+    "The bytes come out as they were put, with nothing added. On a terminal, bytes that could "
+    "command it are shown as \\xHH; --raw "
     "shows them as they are. Exit status 1: there is no such key.",
-    "maph get cache.maph hot_key\nmaph get --json cache.maph hot_key\nmaph get images.maph logo >logo.png\n" },
-  { "set", command_set, "FILE KEY [VALUE]", 2, 3, "escaped file ttl type media-type if-absent if-present if-version create sync busy-timeout",
+    "maph get cache.maph hot_key\nmaph get --json cache.maph hot_key\nmaph get images.maph logo "
+    ">logo.png\n" },
+  { "set", command_set, "FILE KEY [VALUE]", 2, 3,
+    "escaped file ttl type media-type if-absent if-present if-version create sync busy-timeout",
     "put a value from an argument, file or pipe",
-    "Without VALUE and --file the value is what standard input gives until its end. Exit status 1: a condition (--if-...) did not "
+    "Without VALUE and --file the value is what standard input gives until its end. Exit status 1: "
+    "a condition (--if-...) did not "
     "hold, and nothing was written.",
-    "maph set cache.maph hot_key value\nmaph set --ttl 30m sessions.maph alice '{\"cart\":[]}' --type json\ncurl -s example.org | maph set pages.maph example.org\n"
+    "maph set cache.maph hot_key value\nmaph set --ttl 30m sessions.maph alice '{\"cart\":[]}' "
+    "--type json\ncurl -s example.org | maph set pages.maph example.org\n"
     "maph set --if-version 17 config.maph limits 250\n" },
   { "del", command_del, "FILE [KEY...]", 1, INT_MAX, "escaped null if-version sync busy-timeout",
     "delete keys, in one transaction",
-    "Without KEY the keys are the lines of standard input. Exit status 1: some were not there; the others are deleted all the same.",
-    "maph del cache.maph hot_key\nmaph scan -0 --prefix tmp: cache.maph | maph del -0 cache.maph\n" },
+    "Without KEY the keys are the lines of standard input. Exit status 1: some were not there; the "
+    "others are deleted all the same.",
+    "maph del cache.maph hot_key\nmaph scan -0 --prefix tmp: cache.maph | maph del -0 "
+    "cache.maph\n" },
   { "mget", command_mget, "FILE [KEY...]", 1, INT_MAX, "escaped null",
     "the values of many keys, a line each",
-    "Each answer is key, tab, value. Without KEY the keys are the lines of standard input, and each is answered as it comes. What would break a line is escaped, as scan "
-    "does it; --json and --null give the bytes exactly. Keys that are missing are left out (with --json: \"found\":false), and the exit "
+    "Each answer is key, tab, value. Without KEY the keys are the lines of standard input, and "
+    "each is answered as it comes. What would break a line is escaped, as scan "
+    "does it; --json and --null give the bytes exactly. Keys that are missing are left out (with "
+    "--json: \"found\":false), and the exit "
     "status is then 1. The values are of one moment.",
     "maph mget cache.maph a b c\nmaph mget --json cache.maph <wanted\n" },
-  { "scan", command_scan, "FILE", 1, 1, "prefix escaped values count limit null",
-    "list the keys",
-    "Each key is listed once, in the order the keys were last put (in none, where `maph optimize` has frozen them), as of one moment. Bytes that would break a line or command a terminal are "
+  { "scan", command_scan, "FILE", 1, 1, "prefix escaped values count limit null", "list the keys",
+    "Each key is listed once, in the order the keys were last put (in none, where `maph optimize` "
+    "has frozen them), as of one moment. Bytes that would break a line or command a terminal are "
     "written \\t \\n \\r \\\\ \\xHH; the commands that take keys understand that with --escaped.",
-    "maph scan cache.maph\nmaph scan --values --prefix user: cache.maph\nmaph scan --json --values cache.maph | jq .\n" },
+    "maph scan cache.maph\nmaph scan --values --prefix user: cache.maph\nmaph scan --json --values "
+    "cache.maph | jq .\n" },
   { "import", command_import, "FILE [SOURCE]", 1, 2,
-    "format no-header columns key-column value-column batch atomic keep-going if-absent ttl max-line create keys mode sync busy-timeout",
+    "format no-header columns key-column value-column batch atomic keep-going if-absent ttl "
+    "max-line create keys mode sync busy-timeout",
     "put what NDJSON, CSV, TSV or a store holds",
     "SOURCE is a file, or - for standard input, which is read when there is none.\n\n"
     "  ndjson  a line is {\"key\":\"k\",\"value\":...}, as export and the server write it.\n"
@@ -98,73 +129,90 @@ const command commands[] = {
     "  tsv     the same with tabs; \\t \\n \\r \\0 \\\\ \\xHH stand for what a field\n"
     "          cannot hold\n"
     "  maph    another store\n\n"
-    "Entries are put in transactions of 10000 (--batch). Nothing is locked while it waits for input. A line that is wrong, or a signal, "
-    "ends it: what was committed until then stays and is counted, the rest is not put. With --atomic nothing stays.",
-    "maph import --create products.maph products.ndjson\nmaph import --key-column sku products.maph products.csv\nzcat dump.gz | maph import --atomic products.maph\n" },
-  { "export", command_export, "FILE [TARGET]", 1, 2, "format prefix escaped no-header columns force",
-    "write all as NDJSON, CSV, TSV or a store",
-    "TARGET is a file, which appears whole or not at all, or - for standard output. The entries are of one moment, and import puts them back "
-    "as they were: keys, bytes, types, expiry. The columns of CSV and TSV are key, value, type, media_type, expires_at, key_type; "
+    "Entries are put in transactions of 10000 (--batch). Nothing is locked while it waits for "
+    "input. A line that is wrong, or a signal, "
+    "ends it: what was committed until then stays and is counted, the rest is not put. With "
+    "--atomic nothing stays.",
+    "maph import --create products.maph products.ndjson\nmaph import --key-column sku "
+    "products.maph products.csv\nzcat dump.gz | maph import --atomic products.maph\n" },
+  { "export", command_export, "FILE [TARGET]", 1, 2,
+    "format prefix escaped no-header columns force", "write all as NDJSON, CSV, TSV or a store",
+    "TARGET is a file, which appears whole or not at all, or - for standard output. The entries "
+    "are of one moment, and import puts them back "
+    "as they were: keys, bytes, types, expiry. The columns of CSV and TSV are key, value, type, "
+    "media_type, expires_at, key_type; "
     "--columns chooses from these, version and size.",
-    "maph export products.maph products.ndjson\nmaph export --format csv --columns key,value products.maph\nmaph export products.maph copy.maph\n" },
-  { "stats", command_stats, "FILE", 1, 1, "",
-    "what is in the file, as a picture",
-    "Live are the records that a get can find; dead are overwritten and deleted ones, which `maph compact` gives back; room is space "
-    "the file has set aside to grow into. Expired entries count as live until a write, or compact, meets them.",
+    "maph export products.maph products.ndjson\nmaph export --format csv --columns key,value "
+    "products.maph\nmaph export products.maph copy.maph\n" },
+  { "stats", command_stats, "FILE", 1, 1, "", "what is in the file, as a picture",
+    "Live are the records that a get can find; dead are overwritten and deleted ones, which `maph "
+    "compact` gives back; room is space "
+    "the file has set aside to grow into. Expired entries count as live until a write, or compact, "
+    "meets them.",
     "maph stats cache.maph\nmaph stats --json cache.maph\n" },
-  { "check", command_check, "FILE", 1, 1, "",
-    "read everything and report what is wrong",
-    "Every record, checksum, transaction and index slot is looked at, as of one moment, while others may write. It changes nothing. Exit "
+  { "check", command_check, "FILE", 1, 1, "", "read everything and report what is wrong",
+    "Every record, checksum, transaction and index slot is looked at, as of one moment, while "
+    "others may write. It changes nothing. Exit "
     "status 2: something is wrong, and each finding is a line with its place in the file.",
     "maph check cache.maph\n" },
-  { "recover", command_recover, "FILE", 1, 1, "",
-    "make a damaged store usable again",
-    "What a power loss left is repaired in place, as the first write would do it. From a damaged file every whole transaction that can be read "
-    "is saved into a new file, which takes its place; the damaged one stays beside it as FILE.damaged. A sound store is left "
-    "as it is. No other process may have the store open for writing. Ctrl-C leaves the store as it was, or repaired in place.",
+  { "recover", command_recover, "FILE", 1, 1, "", "make a damaged store usable again",
+    "What a power loss left is repaired in place, as the first write would do it. From a damaged "
+    "file every whole transaction that can be read "
+    "is saved into a new file, which takes its place; the damaged one stays beside it as "
+    "FILE.damaged. A sound store is left "
+    "as it is. No other process may have the store open for writing. Ctrl-C leaves the store as it "
+    "was, or repaired in place.",
     "maph recover cache.maph\n" },
   { "compact", command_compact, "FILE", 1, 1, "busy-timeout",
     "give back the room of what was overwritten",
-    "A new file is written beside the old one and takes its name. Others read and write meanwhile, and are moved to the new one. "
+    "A new file is written beside the old one and takes its name. Others read and write meanwhile, "
+    "and are moved to the new one. "
     "Entries that expired are deleted first. Ctrl-C leaves everything as it was.",
     "maph compact cache.maph\n" },
   { "optimize", command_optimize, "FILE", 1, 1, "perfect-hash busy-timeout",
     "compact, and put keys under a perfect hash",
-    "Reading becomes faster and the index smaller. The store stays writable: what is put later is found through the ordinary index, until the "
+    "Reading becomes faster and the index smaller. The store stays writable: what is put later is "
+    "found through the ordinary index, until the "
     "next optimize. Others read and write meanwhile. Ctrl-C leaves everything as it was.",
     "maph optimize products.maph\n" },
   { "backup", command_backup, "FILE TARGET", 2, 2, "busy-timeout",
     "a compact, verified copy of the store",
-    "The copy is of one moment; others read and write meanwhile. Nothing may be at TARGET yet, and what is there at the end is whole.",
+    "The copy is of one moment; others read and write meanwhile. Nothing may be at TARGET yet, and "
+    "what is there at the end is whole.",
     "maph backup cache.maph /backup/cache-$(date +%F).maph\n" },
   { "watch", command_watch, "FILE", 1, 1, "since prefix escaped values limit timeout",
     "follow the changes, whoever makes them",
-    "Each put and delete is a line as soon as it is committed: put or del, the version, the key and with --values the value, between tabs, "
-    "escaped as scan does it. With --json the last change of a transaction has \"last\":true: its version is a place to go on from with --since.",
+    "Each put and delete is a line as soon as it is committed: put or del, the version, the key "
+    "and with --values the value, between tabs, "
+    "escaped as scan does it. With --json the last change of a transaction has \"last\":true: its "
+    "version is a place to go on from with --since.",
     "maph watch cache.maph\nmaph watch --json --values --since 1234 cache.maph\n" },
-  { "bench", command_bench, "FILE", 1, 1, "time",
-    "how fast this store answers on this machine",
-    "Measures gets of keys in random order, misses, get_many and a scan, in one thread, changing nothing. The keys are a sample of at "
-    "most 100000. The first round brings their pages into memory and is not counted: these are figures of a warm cache.",
+  { "bench", command_bench, "FILE", 1, 1, "time", "how fast this store answers on this machine",
+    "Measures gets of keys in random order, misses, get_many and a scan, in one thread, changing "
+    "nothing. The keys are a sample of at "
+    "most 100000. The first round brings their pages into memory and is not counted: these are "
+    "figures of a warm cache.",
     "maph bench cache.maph\n" },
   { NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL }
 };
 
-const command *command_find(const char *name){
-  for(const command *c = commands; c->name; c++) if( strcmp(c->name, name)==0 ) return c;
+const command *command_find(const char *name) {
+  for (const command *c = commands; c->name; c++)
+    if (strcmp(c->name, name) == 0) return c;
   return NULL;
 }
 
 /* How many letters to change, add or leave out to make b of a. */
-static size_t distance(const char *a, const char *b){
+static size_t distance(const char *a, const char *b) {
   enum { MOST = 16 };
   size_t cost[MOST + 1], n = strlen(b);
-  if( strlen(a) > MOST || n > MOST ) return MOST;
-  for(size_t j = 0; j <= n; j++) cost[j] = j;
-  for(; *a; a++){
+  if (strlen(a) > MOST || n > MOST) return MOST;
+  for (size_t j = 0; j <= n; j++) cost[j] = j;
+  for (; *a; a++) {
     size_t diagonal = cost[0]++;
-    for(size_t j = 1; j <= n; j++){
-      size_t changed = diagonal + (*a!=b[j-1]), least = cost[j] < cost[j-1] ? cost[j] + 1 : cost[j-1] + 1;
+    for (size_t j = 1; j <= n; j++) {
+      size_t changed = diagonal + (*a != b[j - 1]),
+             least = cost[j] < cost[j - 1] ? cost[j] + 1 : cost[j - 1] + 1;
       diagonal = cost[j];
       cost[j] = changed < least ? changed : least;
     }
@@ -172,120 +220,151 @@ static size_t distance(const char *a, const char *b){
   return cost[n];
 }
 
-const char *command_like(const char *name){
+const char *command_like(const char *name) {
   static const char *const other[][2] = {
-    { "put", "set" }, { "remove", "del" }, { "delete", "del" }, { "rm", "del" }, { "list", "scan" }, { "ls", "scan" }, { "keys", "scan" },
-    { "stat", "stats" }, { "info", "stats" }, { "dump", "export" }, { "load", "import" }, { "repair", "recover" }, { "verify", "check" },
-    { "new", "create" }, { "init", "create" }, { "vacuum", "compact" }, { "copy", "backup" }, { "changes", "watch" }, { "follow", "watch" },
+    { "put", "set" },      { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
+    { "list", "scan" },    { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
+    { "info", "stats" },   { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
+    { "verify", "check" }, { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
+    { "copy", "backup" },  { "changes", "watch" }, { "follow", "watch" },
   };
   const char *best = NULL;
   size_t least = 3;
-  for(size_t i = 0; i < sizeof other/sizeof other[0]; i++){
-    if( strcmp(name, other[i][0])==0 && command_find(other[i][1]) ) return other[i][1];
+  for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+    if (strcmp(name, other[i][0]) == 0 && command_find(other[i][1])) return other[i][1];
   }
-  for(const command *c = commands; c->name; c++){
+  for (const command *c = commands; c->name; c++) {
     size_t d = distance(name, c->name);
-    if( d < least ){ least = d; best = c->name; }
+    if (d < least) {
+      least = d;
+      best = c->name;
+    }
   }
   return best;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- parsing */
-const option_entry *option_named(const char *name, size_t size){
-  for(int i = 0; i < OPTION_ENTRIES; i++){
-    if( strlen(option_entries[i].name)==size && memcmp(option_entries[i].name, name, size)==0 ) return &option_entries[i];
+/* -------------------------------------------------------------------------------------- parsing */
+const option_entry *option_named(const char *name, size_t size) {
+  for (int i = 0; i < OPTION_ENTRIES; i++) {
+    if (strlen(option_entries[i].name) == size && memcmp(option_entries[i].name, name, size) == 0)
+      return &option_entries[i];
   }
   return NULL;
 }
 
-/* The options of a command as getopt_long wants them; val is FIRST_LONG plus the place in option_entries. */
-static void options_of(const command *c, struct option *longs, char *letters){
+/* The options of a command as getopt_long wants them; val is FIRST_LONG plus the place in
+** option_entries. */
+static void options_of(const command *c, struct option *longs, char *letters) {
   const char *lists[] = { c->options, "json quiet help" };
   int n = 0;
   *letters++ = ':';
-  for(int k = 0; k < 2; k++){
-    for(const char *p = lists[k]; *p && n < OPTIONS_MOST - 1; p += strspn(p, " ")){
+  for (int k = 0; k < 2; k++) {
+    for (const char *p = lists[k]; *p && n < OPTIONS_MOST - 1; p += strspn(p, " ")) {
       size_t size = strcspn(p, " ");
       const option_entry *e = option_named(p, size);
       p += size;
-      longs[n++] = (struct option){ e->name, e->kind==FLAG ? no_argument : required_argument, NULL, FIRST_LONG + (int)(e - option_entries) };
-      if( e->letter ) *letters++ = e->letter;
-      if( e->letter && e->kind!=FLAG ) *letters++ = ':';
+      longs[n++] = (struct option){ e->name, e->kind == FLAG ? no_argument : required_argument,
+                                    NULL, FIRST_LONG + (int)(e - option_entries) };
+      if (e->letter) *letters++ = e->letter;
+      if (e->letter && e->kind != FLAG) *letters++ = ':';
     }
   }
   longs[n] = (struct option){ NULL, 0, NULL, 0 };
   *letters = 0;
 }
 
-static bool one_of(const char *text, const char *choices){
+static bool one_of(const char *text, const char *choices) {
   size_t size = strlen(text);
-  for(const char *p = choices; *p; p += strspn(p, "|")){
+  for (const char *p = choices; *p; p += strspn(p, "|")) {
     size_t n = strcspn(p, "|");
-    if( n==size && memcmp(p, text, n)==0 ) return true;
+    if (n == size && memcmp(p, text, n) == 0) return true;
     p += n;
   }
   return false;
 }
 
-static bool set_option(const option_entry *e, char *text, arguments *a){
-  static const char *const examples[] = { [COUNT] = "a whole number", [SIZE] = "a size such as 64M", [TIME] = "a time such as 30, 500ms or 2h",
+static bool set_option(const option_entry *e, char *text, arguments *a) {
+  static const char *const examples[] = { [COUNT] = "a whole number",
+                                          [SIZE] = "a size such as 64M",
+                                          [TIME] = "a time such as 30, 500ms or 2h",
                                           [OCTAL] = "permission bits such as 0640" };
-  void *target = (char*)a + e->offset;
+  void *target = (char *)a + e->offset;
   uint64_t number;
-  switch( e->kind ){
-    case FLAG: *(bool*)target = true; return true;
-    case TEXT: *(char**)target = text; return true;
+  switch (e->kind) {
+    case FLAG: *(bool *)target = true; return true;
+    case TEXT: *(char **)target = text; return true;
     case CHOICE:
-      if( !one_of(text, e->placeholder) ){ complain("--%s %s: it is one of %s", e->name, text, e->placeholder); return false; }
-      *(char**)target = text;
+      if (!one_of(text, e->placeholder)) {
+        complain("--%s %s: it is one of %s", e->name, text, e->placeholder);
+        return false;
+      }
+      *(char **)target = text;
       return true;
     default:
-      if( !number_parse(text, e->kind, &number) ){ complain("--%s %s: that is not %s", e->name, text, examples[e->kind]); return false; }
-      if( number < e->least || number > e->most ){ complain("--%s %s: out of range", e->name, text); return false; }
-      *(uint64_t*)target = number;
+      if (!number_parse(text, e->kind, &number)) {
+        complain("--%s %s: that is not %s", e->name, text, examples[e->kind]);
+        return false;
+      }
+      if (number < e->least || number > e->most) {
+        complain("--%s %s: out of range", e->name, text);
+        return false;
+      }
+      *(uint64_t *)target = number;
       return true;
   }
 }
 
-static const option_entry *option_of(int value){
-  if( value >= FIRST_LONG ) return &option_entries[value - FIRST_LONG];
-  for(int i = 0; i < OPTION_ENTRIES; i++) if( option_entries[i].letter==value ) return &option_entries[i];
+static const option_entry *option_of(int value) {
+  if (value >= FIRST_LONG) return &option_entries[value - FIRST_LONG];
+  for (int i = 0; i < OPTION_ENTRIES; i++)
+    if (option_entries[i].letter == value) return &option_entries[i];
   return NULL;
 }
 
-/* What getopt_long did not like.  optopt is the letter, or 0 or a value of ours for a long option. */
-static bool unknown_option(const command *c, char **argv, int answer){
-  if( answer==':' ) complain("%s %s needs a value; see maph %s --help", c->name, argv[optind-1], c->name);
-  else if( optopt >= FIRST_LONG ) complain("%s --%s takes no value", c->name, option_entries[optopt - FIRST_LONG].name);
-  else if( optopt ) complain("%s has no option -%c (write -- before what begins with - and is none); see maph %s --help", c->name, optopt, c->name);
-  else complain("%s has no option %s (write -- before what begins with - and is none); see maph %s --help", c->name, argv[optind-1], c->name);
+/* What getopt_long did not like.  optopt is the letter, or 0 or a value of ours for a long
+** option. */
+static bool unknown_option(const command *c, char **argv, int answer) {
+  if (answer == ':')
+    complain("%s %s needs a value; see maph %s --help", c->name, argv[optind - 1], c->name);
+  else if (optopt >= FIRST_LONG)
+    complain("%s --%s takes no value", c->name, option_entries[optopt - FIRST_LONG].name);
+  else if (optopt)
+    complain(
+        "%s has no option -%c (write -- before what begins with - and is none); see maph %s --help",
+        c->name, optopt, c->name);
+  else
+    complain(
+        "%s has no option %s (write -- before what begins with - and is none); see maph %s --help",
+        c->name, argv[optind - 1], c->name);
   return false;
 }
 
-bool arguments_parse(const command *c, int argc, char **argv, arguments *a){
+bool arguments_parse(const command *c, int argc, char **argv, arguments *a) {
   struct option longs[OPTIONS_MOST];
-  char letters[3*OPTIONS_MOST + 2];
+  char letters[3 * OPTIONS_MOST + 2];
   int answer;
   memset(a, 0, sizeof *a);
-  a->if_version = a->ttl_ms = a->limit = a->expect_keys = a->mode = a->since = a->timeout_ms = NOT_GIVEN;
+  a->if_version = a->ttl_ms = a->limit = a->expect_keys = a->mode = a->since = a->timeout_ms =
+      NOT_GIVEN;
   a->batch = 10000;
-  a->max_line = (uint64_t)1<<30;
+  a->max_line = (uint64_t)1 << 30;
   a->busy_timeout_ms = 5000;
   a->time_ms = 1000;
   options_of(c, longs, letters);
   opterr = 0;
-  while( (answer = getopt_long(argc, argv, letters, longs, NULL))!=-1 ){
+  while ((answer = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
     const option_entry *e;
-    if( answer=='?' || answer==':' ) return unknown_option(c, argv, answer);
+    if (answer == '?' || answer == ':') return unknown_option(c, argv, answer);
     e = option_of(answer);
-    if( !set_option(e, optarg, a) ) return false;
+    if (!set_option(e, optarg, a)) return false;
   }
   a->operand = argv + optind;
   a->operands = argc - optind;
-  if( a->help ) return true;
-  if( a->operands < c->least || a->operands > c->most ){
-    complain("%s: usage: maph %s [OPTION...] %s; see maph %s --help", a->operands < c->least ? "something is missing" : "too much is given",
-             c->name, c->operands, c->name);
+  if (a->help) return true;
+  if (a->operands < c->least || a->operands > c->most) {
+    complain("%s: usage: maph %s [OPTION...] %s; see maph %s --help",
+             a->operands < c->least ? "something is missing" : "too much is given", c->name,
+             c->operands, c->name);
     return false;
   }
   return true;

@@ -1,10 +1,12 @@
 /*
 ** output.c - where answers go: standard output, or a file that appears whole or not at all.
 **
-** Every byte passes through one buffer.  Before the buffer is written out it is asked whether a mapped file was cut short meanwhile: then what it
-** holds may be zeros that were never stored, and it is not written.  A failure is said once and sticks.
+** Every byte passes through one buffer.  Before the buffer is written out it is asked whether a
+** mapped file was cut short meanwhile: then what it holds may be zeros that were never stored, and
+** it is not written.  A failure is said once and sticks.
 **
-** What is there already is replaced only when that was asked for.  Devices and pipes are written to as they are.
+** What is there already is replaced only when that was asked for.  Devices and pipes are written to
+** as they are.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,94 +20,103 @@
 
 output standard_output;
 
-static const char *name_of(const output *o){ return o->path ? o->path : "standard output"; }
+static const char *name_of(const output *o) { return o->path ? o->path : "standard output"; }
 
-void output_start(void){
+void output_start(void) {
   standard_output.fd = STDOUT_FILENO;
-  standard_output.terminal = isatty(STDOUT_FILENO)==1;
+  standard_output.terminal = isatty(STDOUT_FILENO) == 1;
 }
 
 /* Somebody else who has this pipe open may have made it one that does not wait. */
-static void wait_writable(int fd){
+static void wait_writable(int fd) {
   struct pollfd p = { .fd = fd, .events = POLLOUT };
   poll(&p, 1, -1);
 }
 
-void output_flush(output *o){
+void output_flush(output *o) {
   size_t done = 0;
-  if( o->size && !o->failed && file_cut_short() ){
-    complain("the store was cut short by another program while it was read; what was not written yet is not written");
+  if (o->size && !o->failed && file_cut_short()) {
+    complain("the store was cut short by another program while it was read; what was not written "
+             "yet is not written");
     o->failed = true;
   }
-  while( done < o->size && !o->failed ){
+  while (done < o->size && !o->failed) {
     ssize_t n = write(o->fd, o->bytes + done, o->size - done);
-    if( n >= 0 ) done += (size_t)n;
-    else if( errno==EAGAIN ) wait_writable(o->fd);
-    else if( errno!=EINTR ){
+    if (n >= 0)
+      done += (size_t)n;
+    else if (errno == EAGAIN)
+      wait_writable(o->fd);
+    else if (errno != EINTR) {
       complain("cannot write to %s: %s", name_of(o), strerror(errno));
       o->failed = true;
     }
-    if( n < 0 && stop_asked() ) o->failed = true;
+    if (n < 0 && stop_asked()) o->failed = true;
   }
   o->size = 0;
 }
 
-bool output_abandoned(output *o){
+bool output_abandoned(output *o) {
   struct pollfd p = { .fd = o->fd };
-  if( !o->failed && poll(&p, 1, 0)==1 && (p.revents & POLLERR) ){
+  if (!o->failed && poll(&p, 1, 0) == 1 && (p.revents & POLLERR)) {
     complain("cannot write to %s: %s", name_of(o), strerror(EPIPE));
     o->failed = true;
   }
   return o->failed;
 }
 
-void output_bytes(output *o, const void *data, size_t size){
+void output_bytes(output *o, const void *data, size_t size) {
   const char *p = data;
-  while( size > 0 && !o->failed ){
+  while (size > 0 && !o->failed) {
     size_t room = sizeof o->bytes - o->size, n = size < room ? size : room;
     memcpy(o->bytes + o->size, p, n);
     o->size += n;
     p += n;
     size -= n;
-    if( o->size==sizeof o->bytes ) output_flush(o);
+    if (o->size == sizeof o->bytes) output_flush(o);
   }
 }
 
-void output_text(output *o, const char *text){ output_bytes(o, text, strlen(text)); }
+void output_text(output *o, const char *text) { output_bytes(o, text, strlen(text)); }
 
-void output_format(output *o, const char *format, ...){
+void output_format(output *o, const char *format, ...) {
   char text[1024];
   va_list ap;
   int n;
   va_start(ap, format);
   n = vsnprintf(text, sizeof text, format, ap);
   va_end(ap);
-  if( n > 0 ) output_bytes(o, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  if (n > 0) output_bytes(o, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-void output_number(output *o, uint64_t number){
+void output_number(output *o, uint64_t number) {
   char digits[20];
   int n = 20;
-  do{ digits[--n] = (char)('0' + number%10); number /= 10; }while( number );
+  do {
+    digits[--n] = (char)('0' + number % 10);
+    number /= 10;
+  } while (number);
   output_bytes(o, digits + n, (size_t)(20 - n));
 }
 
-void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at){
-  while( *text ){
+void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at) {
+  while (*text) {
     size_t word = strcspn(text, " \n");
-    if( at > indent && at + 1 + word > width ){
+    if (at > indent && at + 1 + word > width) {
       output_format(o, "\n%*s", (int)indent, "");
       at = indent;
     }
-    if( at > indent ){ output_bytes(o, " ", 1); at++; }
+    if (at > indent) {
+      output_bytes(o, " ", 1);
+      at++;
+    }
     output_bytes(o, text, word);
     at += word;
     text += word;
-    for(; *text==' '; text++){}
-    for(; *text=='\n'; text++){
+    for (; *text == ' '; text++) {}
+    for (; *text == '\n'; text++) {
       output_bytes(o, "\n", 1);
       at = 0;
-      if( text[1]!=' ' ) continue;
+      if (text[1] != ' ') continue;
       word = strcspn(text + 1, "\n");
       output_bytes(o, text + 1, word);
       text += word;
@@ -114,38 +125,43 @@ void output_wrapped(output *o, const char *text, size_t width, size_t indent, si
   output_bytes(o, "\n", 1);
 }
 
-/* --------------------------------------------------------------------------------------------------- a file, whole or none */
+/* ------------------------------------------------------------------------ a file, whole or none */
 /* Something that is no file: written to directly. */
-static bool open_directly(output *o, const char *path){
-  o->fd = open(path, O_WRONLY|O_CLOEXEC|O_NOCTTY);
-  if( o->fd < 0 ) complain("cannot write to %s: %s", path, strerror(errno));
+static bool open_directly(output *o, const char *path) {
+  o->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  if (o->fd < 0) complain("cannot write to %s: %s", path, strerror(errno));
   return o->fd >= 0;
 }
 
-/* A file beside the one that a link leads to: the link stays.  Who may read what is replaced may read what replaces it, and nobody else. */
-static bool open_beside(output *o, const char *path, const struct stat *replaced){
+/* A file beside the one that a link leads to: the link stays.  Who may read what is replaced may
+** read what replaces it, and nobody else. */
+static bool open_beside(output *o, const char *path, const struct stat *replaced) {
   char *resolved = replaced ? realpath(path, NULL) : NULL;
   bool ok = beside_open(&o->file, resolved ? resolved : path);
   mode_t mask = umask(0);
   umask(mask);
   free(resolved);
   o->fd = o->file.fd;
-  if( ok && fchmod(o->fd, replaced ? replaced->st_mode & 0777 : 0666 & ~mask)!=0 ) return true;      /* then it stays private */
+  /* then it stays private */
+  if (ok && fchmod(o->fd, replaced ? replaced->st_mode & 0777 : 0666 & ~mask) != 0) return true;
   return ok;
 }
 
-bool output_open(output *o, const char *path, bool replace){
+bool output_open(output *o, const char *path, bool replace) {
   struct stat there;
-  bool is_there = stat(path, &there)==0;
+  bool is_there = stat(path, &there) == 0;
   memset(o, 0, offsetof(output, bytes));
   o->path = strdup(path);
   o->replace = replace;
-  if( o->path==NULL ){ complain("out of memory"); return false; }
-  if( is_there && !S_ISREG(there.st_mode) ){
-    if( open_directly(o, path) ) return true;
-  }else if( !replace && lstat(path, &there)==0 ){
+  if (o->path == NULL) {
+    complain("out of memory");
+    return false;
+  }
+  if (is_there && !S_ISREG(there.st_mode)) {
+    if (open_directly(o, path)) return true;
+  } else if (!replace && lstat(path, &there) == 0) {
     complain("%s is there already; --force replaces it", path);
-  }else if( open_beside(o, path, is_there ? &there : NULL) ){
+  } else if (open_beside(o, path, is_there ? &there : NULL)) {
     return true;
   }
   free(o->path);
@@ -153,122 +169,145 @@ bool output_open(output *o, const char *path, bool replace){
   return false;
 }
 
-void output_drop(output *o){
-  if( o->path==NULL ) return;
-  if( o->file.target ) beside_drop(&o->file);
-  else close(o->fd);
+void output_drop(output *o) {
+  if (o->path == NULL) return;
+  if (o->file.target)
+    beside_drop(&o->file);
+  else
+    close(o->fd);
   free(o->path);
   o->path = NULL;
 }
 
-bool output_end(output *o){
+bool output_end(output *o) {
   output_flush(o);
-  if( o->path==NULL ) return !o->failed;
-  if( !o->failed && o->file.target && fsync(o->fd)!=0 ){
+  if (o->path == NULL) return !o->failed;
+  if (!o->failed && o->file.target && fsync(o->fd) != 0) {
     complain("cannot write to %s: %s", name_of(o), strerror(errno));
     o->failed = true;
   }
-  if( !o->failed && o->file.target ) o->failed = !beside_take_name(&o->file, o->replace);
+  if (!o->failed && o->file.target) o->failed = !beside_take_name(&o->file, o->replace);
   output_drop(o);
   return !o->failed;
 }
 
-/* ------------------------------------------------------------------------------------------------------ shapes of bytes */
+/* ------------------------------------------------------------------------------ shapes of bytes */
 /* U+FEFF: at the beginning of a text it would be taken for its byte order mark. */
-static bool begins_with_mark(maph_slice bytes){ return bytes.size >= 3 && memcmp(bytes.data, "\xEF\xBB\xBF", 3)==0; }
+static bool begins_with_mark(maph_slice bytes) {
+  return bytes.size >= 3 && memcmp(bytes.data, "\xEF\xBB\xBF", 3) == 0;
+}
 
-/* Escape what is_control says, what is not UTF-8, and with `all` backslashes, line ends and a mark at the beginning too. */
-static void escape(output *o, maph_slice bytes, bool all){
-  const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p, *mark = all && begins_with_mark(bytes) ? p + 3 : p;
+/* Escape what is_control says, what is not UTF-8, and with `all` backslashes, line ends and a mark
+** at the beginning too. */
+static void escape(output *o, maph_slice bytes, bool all) {
+  const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p,
+                      *mark = all && begins_with_mark(bytes) ? p + 3 : p;
   char room[4];
-  while( p < end ){
+  while (p < end) {
     size_t sequence = utf8_sequence(p, end);
-    bool keep = p >= mark && sequence && !is_control(p, sequence) && !(all && *p=='\\');
-    if( !keep && !all && (*p=='\n' || *p=='\t') ) keep = true;
-    if( keep ){ p += sequence; continue; }
+    bool keep = p >= mark && sequence && !is_control(p, sequence) && !(all && *p == '\\');
+    if (!keep && !all && (*p == '\n' || *p == '\t')) keep = true;
+    if (keep) {
+      p += sequence;
+      continue;
+    }
     output_bytes(o, plain, (size_t)(p - plain));
     output_bytes(o, room, escape_byte(*p++, room));
     plain = p;
   }
-  if( end > plain ) output_bytes(o, plain, (size_t)(end - plain));
+  if (end > plain) output_bytes(o, plain, (size_t)(end - plain));
 }
 
-void output_escaped(output *o, maph_slice bytes){ escape(o, bytes, true); }
-void output_shown(output *o, maph_slice bytes){ escape(o, bytes, false); }
-void output_exact(output *o, maph_slice bytes){
-  if( o->terminal ) output_shown(o, bytes);
-  else output_bytes(o, bytes.data, bytes.size);
+void output_escaped(output *o, maph_slice bytes) { escape(o, bytes, true); }
+void output_shown(output *o, maph_slice bytes) { escape(o, bytes, false); }
+void output_exact(output *o, maph_slice bytes) {
+  if (o->terminal)
+    output_shown(o, bytes);
+  else
+    output_bytes(o, bytes.data, bytes.size);
 }
 
-static void json_escape(output *o, unsigned char c){
-  switch( c ){
-    case '"':  output_bytes(o, "\\\"", 2); break;
+static void json_escape(output *o, unsigned char c) {
+  switch (c) {
+    case '"': output_bytes(o, "\\\"", 2); break;
     case '\\': output_bytes(o, "\\\\", 2); break;
     case '\n': output_bytes(o, "\\n", 2); break;
     case '\r': output_bytes(o, "\\r", 2); break;
     case '\t': output_bytes(o, "\\t", 2); break;
-    default:   output_format(o, "\\u%04x", c); break;
+    default: output_format(o, "\\u%04x", c); break;
   }
 }
 
 /* On a terminal what would command it goes out as \u too. */
-static size_t json_control(output *o, const unsigned char *p, const unsigned char *end){
+static size_t json_control(output *o, const unsigned char *p, const unsigned char *end) {
   size_t n = o->terminal ? utf8_sequence(p, end) : 1;
   uint32_t code;
-  if( n < 2 || !is_control(p, n) ) return 0;
-  code = n==2 ? (uint32_t)(p[0] & 31)<<6 | (p[1] & 63) : (uint32_t)(p[0] & 15)<<12 | (uint32_t)(p[1] & 63)<<6 | (p[2] & 63);
+  if (n < 2 || !is_control(p, n)) return 0;
+  code = n == 2 ? (uint32_t)(p[0] & 31) << 6 | (p[1] & 63)
+                : (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);
   output_format(o, "\\u%04x", code);
   return n;
 }
 
-void output_json_string(output *o, maph_slice utf8){
+void output_json_string(output *o, maph_slice utf8) {
   const unsigned char *p = utf8.data, *end = p + utf8.size, *plain = p;
   output_bytes(o, "\"", 1);
-  while( p < end ){
-    bool one = *p < 0x20 || *p=='"' || *p=='\\' || *p==0x7F;
+  while (p < end) {
+    bool one = *p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7F;
     size_t n = 0;
-    if( !one && !(o->terminal && *p >= 0xC2) ){ p++; continue; }
+    if (!one && !(o->terminal && *p >= 0xC2)) {
+      p++;
+      continue;
+    }
     output_bytes(o, plain, (size_t)(p - plain));
     plain = p;
-    if( one ){ json_escape(o, *p); n = 1; }
-    else n = json_control(o, p, end);
+    if (one) {
+      json_escape(o, *p);
+      n = 1;
+    } else
+      n = json_control(o, p, end);
     p += n;
     plain = p;
-    if( n==0 ) p++;
+    if (n == 0) p++;
   }
-  if( end > plain ) output_bytes(o, plain, (size_t)(end - plain));
+  if (end > plain) output_bytes(o, plain, (size_t)(end - plain));
   output_bytes(o, "\"", 1);
 }
 
-static void base64(output *o, maph_slice bytes){
+static void base64(output *o, maph_slice bytes) {
   static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const unsigned char *p = bytes.data;
   size_t left = bytes.size;
-  for(; left >= 3; left -= 3, p += 3){
-    uint32_t v = (uint32_t)p[0]<<16 | (uint32_t)p[1]<<8 | p[2];
-    char four[4] = { alphabet[v>>18], alphabet[v>>12 & 63], alphabet[v>>6 & 63], alphabet[v & 63] };
+  for (; left >= 3; left -= 3, p += 3) {
+    uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+    char four[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63],
+                     alphabet[v & 63] };
     output_bytes(o, four, 4);
   }
-  if( left ){
-    uint32_t v = (uint32_t)p[0]<<16 | (left==2 ? (uint32_t)p[1]<<8 : 0);
-    char four[4] = { alphabet[v>>18], alphabet[v>>12 & 63], left==2 ? alphabet[v>>6 & 63] : '=', '=' };
+  if (left) {
+    uint32_t v = (uint32_t)p[0] << 16 | (left == 2 ? (uint32_t)p[1] << 8 : 0);
+    char four[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63],
+                     left == 2 ? alphabet[v >> 6 & 63] : '=', '=' };
     output_bytes(o, four, 4);
   }
 }
 
-void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes){
+void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes) {
   output_format(o, "\"%s\":", name);
-  if( utf8_valid(bytes) ){ output_json_string(o, bytes); return; }
+  if (utf8_valid(bytes)) {
+    output_json_string(o, bytes);
+    return;
+  }
   output_bytes(o, "\"", 1);
   base64(o, bytes);
   output_format(o, "\",\"%s\":\"base64\"", encoding_name);
 }
 
-void output_json_members(output *o, const maph_entry *e, bool with_value){
+void output_json_members(output *o, const maph_entry *e, bool with_value) {
   output_json_bytes(o, "key", "key_encoding", e->key);
-  if( e->key_type==MAPH_KEY_TEXT ) output_text(o, ",\"key_is_text\":true");
-  if( e->key_type==MAPH_KEY_BLOB ) output_text(o, ",\"key_is_text\":false");
-  if( with_value ){
+  if (e->key_type == MAPH_KEY_TEXT) output_text(o, ",\"key_is_text\":true");
+  if (e->key_type == MAPH_KEY_BLOB) output_text(o, ",\"key_is_text\":false");
+  if (with_value) {
     output_bytes(o, ",", 1);
     output_json_bytes(o, "value", "encoding", e->value);
   }
@@ -277,33 +316,37 @@ void output_json_members(output *o, const maph_entry *e, bool with_value){
   output_text(o, ",\"size\":");
   output_number(o, e->value.size);
   output_format(o, ",\"type\":\"%s\"", type_name(e->type));
-  if( e->media_type.size ){
+  if (e->media_type.size) {
     output_bytes(o, ",", 1);
     output_json_bytes(o, "media_type", "media_type_encoding", e->media_type);
   }
-  if( e->expires ){
+  if (e->expires) {
     output_text(o, ",\"expires_at\":");
     output_number(o, e->expires);
   }
 }
 
-void output_json_entry(output *o, const maph_entry *e, bool with_value){
+void output_json_entry(output *o, const maph_entry *e, bool with_value) {
   output_bytes(o, "{", 1);
   output_json_members(o, e, with_value);
   output_bytes(o, "}\n", 2);
 }
 
-void output_csv_field(output *o, maph_slice field){
+void output_csv_field(output *o, maph_slice field) {
   const char *p = field.data, *end = p + field.size;
   bool quoted = begins_with_mark(field);
-  for(const char *q = p; q < end && !quoted; q++) quoted = *q==',' || *q=='"' || *q=='\r' || *q=='\n';
-  if( !quoted ){ output_exact(o, field); return; }
+  for (const char *q = p; q < end && !quoted; q++)
+    quoted = *q == ',' || *q == '"' || *q == '\r' || *q == '\n';
+  if (!quoted) {
+    output_exact(o, field);
+    return;
+  }
   output_bytes(o, "\"", 1);
-  while( p < end ){
+  while (p < end) {
     const char *quote = memchr(p, '"', (size_t)(end - p));
     size_t n = (size_t)((quote ? quote + 1 : end) - p);
     output_exact(o, maph_bytes(p, n));
-    if( quote ) output_bytes(o, "\"", 1);
+    if (quote) output_bytes(o, "\"", 1);
     p += n;
   }
   output_bytes(o, "\"", 1);

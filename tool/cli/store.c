@@ -1,7 +1,8 @@
 /*
 ** store.c - how the commands open a store, and what they say when it fails.
 **
-** The library waits for another writer in steps of STEP_MS, between which the program looks whether it was told to stop.
+** The library waits for another writer in steps of STEP_MS, between which the program looks whether
+** it was told to stop.
 */
 #include <errno.h>
 #include <libgen.h>
@@ -15,150 +16,177 @@
 enum { STEP_MS = 200 };
 
 /* After each step: is there another one? */
-static bool wait_goes_on(const arguments *a, int rc, uint64_t *waited_ms){
+static bool wait_goes_on(const arguments *a, int rc, uint64_t *waited_ms) {
   *waited_ms += STEP_MS;
-  return rc==MAPH_BUSY && *waited_ms < a->busy_timeout_ms && !stop_asked();
+  return rc == MAPH_BUSY && *waited_ms < a->busy_timeout_ms && !stop_asked();
 }
 
-static int say_busy(const arguments *a, const char *path){
-  if( stop_asked() ) return FAILED;
-  return complain("%s: another writer held the store for all of %llu ms: try again, or raise --busy-timeout", path, (unsigned long long)a->busy_timeout_ms);
+static int say_busy(const arguments *a, const char *path) {
+  if (stop_asked()) return FAILED;
+  return complain(
+      "%s: another writer held the store for all of %llu ms: try again, or raise --busy-timeout",
+      path, (unsigned long long)a->busy_timeout_ms);
 }
 
-static int open_once(const arguments *a, const char *path, int flags, uint64_t wait_ms, bool anywhere, maph **m){
+static int open_once(const arguments *a, const char *path, int flags, uint64_t wait_ms,
+                     bool anywhere, maph **m) {
   maph_options o = MAPH_OPTIONS_INIT;
   int rc;
   o.verify = 1;
   o.busy_timeout_ms = (int)wait_ms;
-  o.expected_keys = a->expect_keys==NOT_GIVEN ? 0 : a->expect_keys;
-  if( a->perfect_hash ) o.perfect_hash = strcmp(a->perfect_hash, "cmph")==0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
-  if( a->mode!=NOT_GIVEN ) o.mode = (int)a->mode;
+  o.expected_keys = a->expect_keys == NOT_GIVEN ? 0 : a->expect_keys;
+  if (a->perfect_hash)
+    o.perfect_hash = strcmp(a->perfect_hash, "cmph") == 0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
+  if (a->mode != NOT_GIVEN) o.mode = (int)a->mode;
   stop_hurries(path, anywhere, NULL);
   rc = maph_open(path, flags, &o, m);
   stop_hurries(NULL, false, NULL);
   return rc;
 }
 
-static int open_it(const arguments *a, const char *path, int flags, maph **m){
+static int open_it(const arguments *a, const char *path, int flags, maph **m) {
   uint64_t waited_ms = 0, step_ms = a->busy_timeout_ms < STEP_MS ? a->busy_timeout_ms : STEP_MS;
   int rc;
-  do rc = open_once(a, path, flags, step_ms, false, m); while( wait_goes_on(a, rc, &waited_ms) );
+  do rc = open_once(a, path, flags, step_ms, false, m);
+  while (wait_goes_on(a, rc, &waited_ms));
   return rc;
 }
 
-bool store_path(const char *path){
-  if( path[0]==0 ) complain("the path of the store is empty");
-  else if( strlen(path) >= PATH_MAX ) complain("the path of the store is too long: %zu bytes", strlen(path));
-  else if( strcmp(path, ":memory:")==0 ) complain(":memory: is no file; ./:memory: is one of that name");
-  else if( same_file(path, STDOUT_FILENO) ) complain("standard output is the store itself");
-  else return true;
+bool store_path(const char *path) {
+  if (path[0] == 0)
+    complain("the path of the store is empty");
+  else if (strlen(path) >= PATH_MAX)
+    complain("the path of the store is too long: %zu bytes", strlen(path));
+  else if (strcmp(path, ":memory:") == 0)
+    complain(":memory: is no file; ./:memory: is one of that name");
+  else if (same_file(path, STDOUT_FILENO))
+    complain("standard output is the store itself");
+  else
+    return true;
   return false;
 }
 
-/* The index of a new store is made at once, and it is not small: a slip in --keys must not fill the disk. */
-static bool room_for_keys(const arguments *a, const char *path){
+/* The index of a new store is made at once, and it is not small: a slip in --keys must not fill the
+** disk. */
+static bool room_for_keys(const arguments *a, const char *path) {
   enum { LEAST_EACH = 16 };
   char need[32], left[32], *folder = strdup(path);
   struct statvfs disk;
   struct stat st;
-  bool known = folder && a->expect_keys!=NOT_GIVEN && stat(path, &st)!=0 && statvfs(dirname(folder), &disk)==0;
-  uint64_t room = known ? (uint64_t)disk.f_bavail*disk.f_frsize : 0;
+  bool known = folder && a->expect_keys != NOT_GIVEN && stat(path, &st) != 0
+               && statvfs(dirname(folder), &disk) == 0;
+  uint64_t room = known ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
   free(folder);
-  if( !known || a->expect_keys <= room/LEAST_EACH ) return true;
-  complain("--keys %llu: their index takes at least %s, and the disk has room for %s", (unsigned long long)a->expect_keys,
-           bytes_for_people(a->expect_keys*LEAST_EACH, need), bytes_for_people(room, left));
+  if (!known || a->expect_keys <= room / LEAST_EACH) return true;
+  complain("--keys %llu: their index takes at least %s, and the disk has room for %s",
+           (unsigned long long)a->expect_keys, bytes_for_people(a->expect_keys * LEAST_EACH, need),
+           bytes_for_people(room, left));
   return false;
 }
 
-maph *store_open(const arguments *a, const char *path, int flags){
+maph *store_open(const arguments *a, const char *path, int flags) {
   maph *m = NULL;
   int rc;
-  if( !store_path(path) || ((flags & MAPH_CREATE) && !room_for_keys(a, path)) ) return NULL;
+  if (!store_path(path) || ((flags & MAPH_CREATE) && !room_for_keys(a, path))) return NULL;
   rc = open_it(a, path, flags, &m);
-  if( rc==MAPH_CANTOPEN && (flags & MAPH_CREATE) ) complain("%s", maph_errmsg(NULL));
-  else if( rc==MAPH_BUSY ) say_busy(a, path);
-  else if( rc!=MAPH_OK ) store_failed(path, rc);
+  if (rc == MAPH_CANTOPEN && (flags & MAPH_CREATE))
+    complain("%s", maph_errmsg(NULL));
+  else if (rc == MAPH_BUSY)
+    say_busy(a, path);
+  else if (rc != MAPH_OK)
+    store_failed(path, rc);
   return m;
 }
 
-maph *store_open_to_rewrite(const arguments *a, const char *path){
+maph *store_open_to_rewrite(const arguments *a, const char *path) {
   maph *m = NULL;
   int rc;
-  if( !store_path(path) ) return NULL;
+  if (!store_path(path)) return NULL;
   rc = open_once(a, path, MAPH_RDWR, a->busy_timeout_ms, true, &m);
-  if( rc!=MAPH_OK ) store_failed(path, rc);
+  if (rc != MAPH_OK) store_failed(path, rc);
   return m;
 }
 
-maph *store_open_or_make(const arguments *a, const char *path, bool *made){
+maph *store_open_or_make(const arguments *a, const char *path, bool *made) {
   maph *m = NULL;
-  if( !store_path(path) || (a->create && !room_for_keys(a, path)) ) return NULL;
-  *made = a->create && open_it(a, path, MAPH_RDWR|MAPH_CREATE|MAPH_EXCL, &m)==MAPH_OK;
-  return m ? m : store_open(a, path, a->create ? MAPH_RDWR|MAPH_CREATE : MAPH_RDWR);
+  if (!store_path(path) || (a->create && !room_for_keys(a, path))) return NULL;
+  *made = a->create && open_it(a, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &m) == MAPH_OK;
+  return m ? m : store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
 }
 
-maph_txn *store_begin(const arguments *a, maph *m, const char *path){
+maph_txn *store_begin(const arguments *a, maph *m, const char *path) {
   maph_txn *t = NULL;
   uint64_t waited_ms = 0;
   int rc;
-  do rc = maph_txn_begin(m, durability(a), &t); while( wait_goes_on(a, rc, &waited_ms) );
-  if( rc==MAPH_BUSY ) say_busy(a, path);
-  else if( rc!=MAPH_OK ) store_failed(path, rc);
+  do rc = maph_txn_begin(m, durability(a), &t);
+  while (wait_goes_on(a, rc, &waited_ms));
+  if (rc == MAPH_BUSY)
+    say_busy(a, path);
+  else if (rc != MAPH_OK)
+    store_failed(path, rc);
   return t;
 }
 
-int store_commit(maph_txn *t){
-  if( !stop_asked() && !file_cut_short() ) return maph_txn_commit(t);
+int store_commit(maph_txn *t) {
+  if (!stop_asked() && !file_cut_short()) return maph_txn_commit(t);
   maph_txn_abort(t);
   return stop_asked() ? MAPH_CANCELLED : MAPH_IOERR;
 }
 
-bool store_is_new(maph *m){
+bool store_is_new(maph *m) {
   maph_stats s;
-  return maph_stat(m, &s)==MAPH_OK && s.version==0;
+  return maph_stat(m, &s) == MAPH_OK && s.version == 0;
 }
 
-int store_failed(const char *path, int rc){
+int store_failed(const char *path, int rc) {
   struct stat st;
-  if( rc==MAPH_CANCELLED || stop_asked() ) return FAILED;
-  if( file_cut_short() ) return complain("%s: it was cut short by another program while in use; restore a backup, or run `maph recover` on it", path);
-  if( rc==MAPH_CANTOPEN && stat(path, &st)!=0 && errno==ENOENT ) return complain("%s: no such store; `maph create` makes one", path);
+  if (rc == MAPH_CANCELLED || stop_asked()) return FAILED;
+  if (file_cut_short())
+    return complain("%s: it was cut short by another program while in use; restore a backup, or "
+                    "run `maph recover` on it",
+                    path);
+  if (rc == MAPH_CANTOPEN && stat(path, &st) != 0 && errno == ENOENT)
+    return complain("%s: no such store; `maph create` makes one", path);
   return complain("%s", maph_errmsg(NULL));
 }
 
-int store_close(maph *m, const char *path, int status){
+int store_close(maph *m, const char *path, int status) {
   int rc = maph_close(m);
-  if( rc!=MAPH_OK && status!=FAILED ) return store_failed(path, rc);
-  if( file_cut_short() && status!=FAILED ) return store_failed(path, MAPH_IOERR);
+  if (rc != MAPH_OK && status != FAILED) return store_failed(path, rc);
+  if (file_cut_short() && status != FAILED) return store_failed(path, MAPH_IOERR);
   return status;
 }
 
-int durability(const arguments *a){
+int durability(const arguments *a) {
   static const char *const names[] = { "off", "normal", "full" };
-  for(int i = 0; a->sync && i < 3; i++) if( strcmp(a->sync, names[i])==0 ) return MAPH_SYNC_OFF + i;
+  for (int i = 0; a->sync && i < 3; i++)
+    if (strcmp(a->sync, names[i]) == 0) return MAPH_SYNC_OFF + i;
   return MAPH_SYNC_DEFAULT;
 }
 
-bool prefix_from(arguments *a, maph_slice *prefix){
+bool prefix_from(arguments *a, maph_slice *prefix) {
   const char *mistake = NULL;
   *prefix = maph_str(a->prefix ? a->prefix : "");
-  if( a->escaped && a->prefix ) mistake = unescape(*prefix, a->prefix, &prefix->size);
-  if( mistake ) complain("--prefix: %s", mistake);
-  return mistake==NULL;
+  if (a->escaped && a->prefix) mistake = unescape(*prefix, a->prefix, &prefix->size);
+  if (mistake) complain("--prefix: %s", mistake);
+  return mistake == NULL;
 }
 
-bool same_file(const char *path, int fd){
+bool same_file(const char *path, int fd) {
   struct stat a, b;
-  return stat(path, &a)==0 && fstat(fd, &b)==0 && S_ISREG(a.st_mode) && a.st_dev==b.st_dev && a.st_ino==b.st_ino;
+  return stat(path, &a) == 0 && fstat(fd, &b) == 0 && S_ISREG(a.st_mode) && a.st_dev == b.st_dev
+         && a.st_ino == b.st_ino;
 }
 
-const char *format_of(const arguments *a, const char *path){
-  static const char *const endings[][2] = { { ".csv", "csv" }, { ".tsv", "tsv" }, { ".tab", "tsv" }, { ".maph", "maph" } };
+const char *format_of(const arguments *a, const char *path) {
+  static const char *const endings[][2] = {
+    { ".csv", "csv" }, { ".tsv", "tsv" }, { ".tab", "tsv" }, { ".maph", "maph" }
+  };
   size_t size = strlen(path);
-  if( a->format ) return a->format;
-  for(size_t i = 0; i < sizeof endings/sizeof endings[0]; i++){
+  if (a->format) return a->format;
+  for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
     size_t n = strlen(endings[i][0]);
-    if( size > n && strcmp(path + size - n, endings[i][0])==0 ) return endings[i][1];
+    if (size > n && strcmp(path + size - n, endings[i][0]) == 0) return endings[i][1];
   }
   return "ndjson";
 }

@@ -1,94 +1,99 @@
 /*
 ** text.c - UTF-8, escapes, base64, and numbers as people write them.
 **
-** Keys and values are any bytes.  Where a line must hold one, bytes that would break the line or command a terminal are written as
-** \t \n \r \\ or \xHH, so that what is shown can be typed back, and read back, exactly.
+** Keys and values are any bytes.  Where a line must hold one, bytes that would break the line or
+** command a terminal are written as \t \n \r \\ or \xHH, so that what is shown can be typed back,
+** and read back, exactly.
 */
 #include <ctype.h>
 #include <stdlib.h>
 #include "cli.h"
 
-/* --------------------------------------------------------------------------------------------------------------- UTF-8 */
-size_t utf8_sequence(const unsigned char *p, const unsigned char *end){
+/* ---------------------------------------------------------------------------------------- UTF-8 */
+size_t utf8_sequence(const unsigned char *p, const unsigned char *end) {
   size_t left = (size_t)(end - p);
-  if( p[0] < 0x80 ) return 1;
-  if( p[0] < 0xC2 || p[0] > 0xF4 || left < 2 || (p[1] & 0xC0)!=0x80 ) return 0;
-  if( p[0] < 0xE0 ) return 2;
-  if( left < 3 || (p[2] & 0xC0)!=0x80 ) return 0;
-  if( p[0] < 0xF0 ) return (p[0]==0xE0 && p[1] < 0xA0) || (p[0]==0xED && p[1] > 0x9F) ? 0 : 3;
-  if( left < 4 || (p[3] & 0xC0)!=0x80 ) return 0;
-  return (p[0]==0xF0 && p[1] < 0x90) || (p[0]==0xF4 && p[1] > 0x8F) ? 0 : 4;
+  if (p[0] < 0x80) return 1;
+  if (p[0] < 0xC2 || p[0] > 0xF4 || left < 2 || (p[1] & 0xC0) != 0x80) return 0;
+  if (p[0] < 0xE0) return 2;
+  if (left < 3 || (p[2] & 0xC0) != 0x80) return 0;
+  if (p[0] < 0xF0) return (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ? 0 : 3;
+  if (left < 4 || (p[3] & 0xC0) != 0x80) return 0;
+  return (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F) ? 0 : 4;
 }
 
-bool utf8_valid(maph_slice bytes){
+bool utf8_valid(maph_slice bytes) {
   const unsigned char *p = bytes.data, *end = p + bytes.size;
-  while( p < end ){
+  while (p < end) {
     size_t n;
     uint64_t word;
-    while( end - p >= 8 ){
+    while (end - p >= 8) {
       memcpy(&word, p, 8);
-      if( word & 0x8080808080808080u ) break;
+      if (word & 0x8080808080808080u) break;
       p += 8;
     }
-    if( p==end ) break;
+    if (p == end) break;
     n = utf8_sequence(p, end);
-    if( n==0 ) return false;
+    if (n == 0) return false;
     p += n;
   }
   return true;
 }
 
-/* C0 and DEL; C1 (U+0080 to U+009F); the marks that turn the direction of text (U+202A to U+202E, U+2066 to U+2069). */
-bool is_control(const unsigned char *p, size_t sequence){
-  if( sequence==1 ) return p[0] < 0x20 || p[0]==0x7F;
-  if( sequence==2 ) return p[0]==0xC2 && p[1] < 0xA0;
-  if( sequence==3 && p[0]==0xE2 ) return (p[1]==0x80 && p[2] >= 0xAA && p[2] <= 0xAE) || (p[1]==0x81 && p[2] >= 0xA6 && p[2] <= 0xA9);
+/* C0 and DEL; C1 (U+0080 to U+009F); the marks that turn the direction of text (U+202A to U+202E,
+** U+2066 to U+2069). */
+bool is_control(const unsigned char *p, size_t sequence) {
+  if (sequence == 1) return p[0] < 0x20 || p[0] == 0x7F;
+  if (sequence == 2) return p[0] == 0xC2 && p[1] < 0xA0;
+  if (sequence == 3 && p[0] == 0xE2)
+    return (p[1] == 0x80 && p[2] >= 0xAA && p[2] <= 0xAE)
+           || (p[1] == 0x81 && p[2] >= 0xA6 && p[2] <= 0xA9);
   return false;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- escapes */
-size_t escape_byte(unsigned char c, char room[4]){
+/* -------------------------------------------------------------------------------------- escapes */
+size_t escape_byte(unsigned char c, char room[4]) {
   static const char digits[] = "0123456789abcdef";
   room[0] = '\\';
-  switch( c ){
+  switch (c) {
     case '\t': room[1] = 't'; return 2;
     case '\n': room[1] = 'n'; return 2;
     case '\r': room[1] = 'r'; return 2;
     case '\\': room[1] = '\\'; return 2;
   }
   room[1] = 'x';
-  room[2] = digits[c>>4];
+  room[2] = digits[c >> 4];
   room[3] = digits[c & 15];
   return 4;
 }
 
-static int hex_digit(char c){
-  if( c >= '0' && c <= '9' ) return c - '0';
-  if( c >= 'a' && c <= 'f' ) return c - 'a' + 10;
-  if( c >= 'A' && c <= 'F' ) return c - 'A' + 10;
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
 }
 
-const char *unescape(maph_slice from, char *to, size_t *size){
+const char *unescape(maph_slice from, char *to, size_t *size) {
   const char *p = from.data, *end = p + from.size;
   char *out = to;
-  while( p < end ){
+  while (p < end) {
     const char *backslash = memchr(p, '\\', (size_t)(end - p));
     size_t plain = (size_t)((backslash ? backslash : end) - p);
     memmove(out, p, plain);
     out += plain;
     p += plain;
-    if( p==end ) break;
-    if( ++p==end ) return "a backslash at its end escapes nothing";
-    switch( *p++ ){
-      case 't':  *out++ = '\t'; break;
-      case 'n':  *out++ = '\n'; break;
-      case 'r':  *out++ = '\r'; break;
-      case '0':  *out++ = 0; break;
+    if (p == end) break;
+    if (++p == end) return "a backslash at its end escapes nothing";
+    switch (*p++) {
+      case 't': *out++ = '\t'; break;
+      case 'n': *out++ = '\n'; break;
+      case 'r': *out++ = '\r'; break;
+      case '0': *out++ = 0; break;
       case '\\': *out++ = '\\'; break;
       case 'x':
-        if( end - p < 2 || hex_digit(p[0]) < 0 || hex_digit(p[1]) < 0 ) return "two hexadecimal digits follow \\x";
-        *out++ = (char)(hex_digit(p[0])<<4 | hex_digit(p[1]));
+        if (end - p < 2 || hex_digit(p[0]) < 0 || hex_digit(p[1]) < 0)
+          return "two hexadecimal digits follow \\x";
+        *out++ = (char)(hex_digit(p[0]) << 4 | hex_digit(p[1]));
         p += 2;
         break;
       default: return "the escapes are \\t \\n \\r \\0 \\\\ and \\xHH";
@@ -98,57 +103,68 @@ const char *unescape(maph_slice from, char *to, size_t *size){
   return NULL;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- base64 */
-static int base64_digit(char c){
-  if( c >= 'A' && c <= 'Z' ) return c - 'A';
-  if( c >= 'a' && c <= 'z' ) return c - 'a' + 26;
-  if( c >= '0' && c <= '9' ) return c - '0' + 52;
-  if( c=='+' || c=='-' ) return 62;
-  if( c=='/' || c=='_' ) return 63;
+/* --------------------------------------------------------------------------------------- base64 */
+static int base64_digit(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+' || c == '-') return 62;
+  if (c == '/' || c == '_') return 63;
   return -1;
 }
 
-size_t base64_decode(const char *text, size_t size, void *out){
+size_t base64_decode(const char *text, size_t size, void *out) {
   unsigned char *o = out;
   uint32_t v = 0;
   int bits = 0;
-  if( size%4==0 && size && text[size-1]=='=' && text[--size - 1]=='=' ) size--;      /* padding fills the last four, or is left out */
-  if( size%4==1 ) return SIZE_MAX;
-  for(size_t i = 0; i < size; i++){
+  /* padding fills the last four, or is left out */
+  if (size % 4 == 0 && size && text[size - 1] == '=' && text[--size - 1] == '=') size--;
+  if (size % 4 == 1) return SIZE_MAX;
+  for (size_t i = 0; i < size; i++) {
     int digit = base64_digit(text[i]);
-    if( digit < 0 ) return SIZE_MAX;
-    v = v<<6 | (uint32_t)digit;
+    if (digit < 0) return SIZE_MAX;
+    v = v << 6 | (uint32_t)digit;
     bits += 6;
-    if( bits >= 8 ){ bits -= 8; *o++ = (unsigned char)(v>>bits); v &= (1u<<bits) - 1; }
+    if (bits >= 8) {
+      bits -= 8;
+      *o++ = (unsigned char)(v >> bits);
+      v &= (1u << bits) - 1;
+    }
   }
-  return v==0 ? (size_t)(o - (unsigned char*)out) : SIZE_MAX;
+  return v == 0 ? (size_t)(o - (unsigned char *)out) : SIZE_MAX;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- numbers */
+/* -------------------------------------------------------------------------------------- numbers */
 /* What one of the unit is worth; 0: there is no such unit. */
-static uint64_t unit_worth(const char *unit, enum kind kind){
-  static const struct { const char *name; enum kind kind; uint64_t worth; } units[] = {
-    { "", COUNT, 1 },
-    { "", SIZE, 1 }, { "K", SIZE, 1u<<10 }, { "M", SIZE, 1u<<20 }, { "G", SIZE, 1u<<30 }, { "T", SIZE, (uint64_t)1<<40 },
-    { "", TIME, 1000 }, { "ms", TIME, 1 }, { "s", TIME, 1000 }, { "m", TIME, 60000 }, { "h", TIME, 3600000 }, { "d", TIME, 86400000 },
+static uint64_t unit_worth(const char *unit, enum kind kind) {
+  static const struct {
+    const char *name;
+    enum kind kind;
+    uint64_t worth;
+  } units[] = {
+    { "", COUNT, 1 },        { "", SIZE, 1 },         { "K", SIZE, 1u << 10 },
+    { "M", SIZE, 1u << 20 }, { "G", SIZE, 1u << 30 }, { "T", SIZE, (uint64_t)1 << 40 },
+    { "", TIME, 1000 },      { "ms", TIME, 1 },       { "s", TIME, 1000 },
+    { "m", TIME, 60000 },    { "h", TIME, 3600000 },  { "d", TIME, 86400000 },
   };
-  for(size_t i = 0; i < sizeof units/sizeof units[0]; i++){
-    if( units[i].kind==kind && strcmp(units[i].name, unit)==0 ) return units[i].worth;
+  for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    if (units[i].kind == kind && strcmp(units[i].name, unit) == 0) return units[i].worth;
   }
   return 0;
 }
 
-/* Decimal digits and a unit (octal digits, for a mode): no sign, no exponent, no other base, nothing that overflows. */
-bool number_parse(const char *text, enum kind kind, uint64_t *number){
-  uint64_t base = kind==OCTAL ? 8 : 10, value = 0, worth;
-  if( !isdigit((unsigned char)*text) ) return false;
-  for(; isdigit((unsigned char)*text); text++){
+/* Decimal digits and a unit (octal digits, for a mode): no sign, no exponent, no other base,
+** nothing that overflows. */
+bool number_parse(const char *text, enum kind kind, uint64_t *number) {
+  uint64_t base = kind == OCTAL ? 8 : 10, value = 0, worth;
+  if (!isdigit((unsigned char)*text)) return false;
+  for (; isdigit((unsigned char)*text); text++) {
     uint64_t digit = (uint64_t)(*text - '0');
-    if( digit >= base || value > (UINT64_MAX - digit)/base ) return false;
-    value = value*base + digit;
+    if (digit >= base || value > (UINT64_MAX - digit) / base) return false;
+    value = value * base + digit;
   }
-  worth = kind==OCTAL ? *text==0 : unit_worth(text, kind);
-  if( worth==0 || value > UINT64_MAX/worth ) return false;
-  *number = value*worth;
+  worth = kind == OCTAL ? *text == 0 : unit_worth(text, kind);
+  if (worth == 0 || value > UINT64_MAX / worth) return false;
+  *number = value * worth;
   return true;
 }

@@ -771,7 +771,7 @@ class Layout(unittest.TestCase):
         from maph.library import FUNCTIONS
         header = (TOP / "core" / "maph.h").read_text()
         for name, _, arguments in FUNCTIONS:
-            found = re.search(rf"MAPH_API [\w *]*\b{name}\((.*?)\);", header)
+            found = re.search(rf"MAPH_API [\w *]*\b{name}\((.*?)\);", header, re.DOTALL)
             self.assertIsNotNone(found, name)
             declared = 0 if found.group(1) == "void" else found.group(1).count(",") + 1
             self.assertEqual(len(arguments), declared, name)
