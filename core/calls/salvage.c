@@ -315,6 +315,16 @@ static int must_have_one_name(const char *path, store *s) {
   return rc == MAPH_OK ? create_may_write(&s->file, path) : rc;
 }
 
+/* Owner, mode, access control list and the rest of the damaged file, as they are now. */
+static int keep_attributes(salvage *x, const char *temporary, int last) {
+  char note[160] = "";
+  int rc = os_status(&x->from->file, x->from->path);
+  if (rc == MAPH_OK)
+    rc = os_keep_attributes(temporary, &x->to->file, &x->from->file, note, sizeof note);
+  if (rc == MAPH_OK && note[0] && last && x->report) x->report(x->arg, 0, note);
+  return rc;
+}
+
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
 static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p) {
   maph_options o = MAPH_OPTIONS_INIT;
@@ -339,10 +349,11 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     if (rc == MAPH_OK) rc = os_status(&x.from->file, path);
     if (rc == MAPH_OK) rc = must_have_one_name(path, x.from);
   }
-  o.mode = rc == MAPH_OK ? (int)x.from->file.mode : 0600;
+  o.mode = 0600;
   if (rc == MAPH_OK)
     rc = create_empty(temporary, &o, x.from->uuid, x.from->generation + 1, x.from->base_version,
                       &x.to);
+  if (rc == MAPH_OK) rc = keep_attributes(&x, temporary, 0);
   if (rc == MAPH_OK) {
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     x.last_version = x.to->base_version;
@@ -355,7 +366,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   }
   if (rc == MAPH_OK) {
     seal(x.to, &lock);
-    rc = os_take_owner(temporary, &x.to->file, &x.from->file);
+    rc = keep_attributes(&x, temporary, 1);
   }
   if (rc == MAPH_OK) rc = os_flush_file(&x.to->file, temporary);
   if (rc == MAPH_OK)

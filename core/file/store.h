@@ -58,8 +58,6 @@ typedef struct store {
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
   _Atomic uint64_t size; /* file size last seen: nothing at or past it is touched */
-  /* the directory that this root names was seen to lie within size */
-  _Atomic uint64_t good_root;
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
