@@ -122,6 +122,11 @@ static inline word *word_at(const uint8_t *base, uint64_t offset) {
   return (word *)(uintptr_t)(base + offset);
 }
 
+store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
+/* Takes f over; nothing is read, and nobody else can know of it.  NULL: no memory */
+store *store_bare(const char *path, os_file *f);
+void store_free(store *s); /* of which nobody else knows any more; NULL: no-op */
+
 /* Every store to a mutable word goes through here (and every other store to the file through
 ** log.c), so that a test build sees it. */
 static inline void store_word(uint8_t *base, word *w, uint64_t value) {
