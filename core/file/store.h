@@ -97,6 +97,8 @@ typedef struct store {
   uint64_t writeback_end, writeback_ms;
   uint64_t checkpoint_end;
 
+  int beside; /* an index is being built that nobody is shown yet, at beside_root */
+  word beside_root;
   pthread_mutex_t index_mutex; /* stores to the index: publishing against splitting */
   pthread_mutex_t flush_mutex; /* the rest: group commit */
   pthread_cond_t flush_done;
@@ -126,6 +128,11 @@ static inline uint64_t load64(const void *p) {
 static inline word *word_at(const uint8_t *base, uint64_t offset) {
   return (word *)(uintptr_t)(base + offset);
 }
+
+store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
+/* Takes f over; nothing is read, and nobody else can know of it.  NULL: no memory */
+store *store_bare(const char *path, os_file *f);
+void store_free(store *s); /* of which nobody else knows any more; NULL: no-op */
 
 /* Every store to a mutable word goes through here (and every other store to the file through
 ** log.c), so that a test build sees it. */

@@ -10,7 +10,6 @@
 ** store's file goes, then its lock file.  One that is marked and still there belongs to a deleter
 ** that died: who opens it for writing removes it.
 */
-#include "calls/handle.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
