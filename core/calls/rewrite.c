@@ -24,6 +24,7 @@
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -33,8 +34,8 @@
 #include "index/lookup.h"
 #include "writer/commit.h"
 #include "writer/create.h"
-#include "writer/lock.h"
 #include "writer/recover.h"
+#include "writer/session.h"
 #include "writer/txn.h"
 
 #include <stdlib.h>
@@ -130,12 +131,11 @@ static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t
                             uint64_t version) {
   uint64_t size;
   struct maph_txn *t;
-  int rc = lock_take(x->to, 0), kind;
+  int rc = session_begin(x->to, 0), kind;
   if (rc != MAPH_OK) return rc;
   t = txn_new(x->to);
   if (t == NULL) {
-    lock_release(x->to);
-    lock_give_turn(x->to);
+    session_end(x->to);
     return MAPH_NOMEM;
   }
   t->durability = MAPH_SYNC_OFF;
@@ -154,9 +154,9 @@ static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t
   }
   if (rc == MAPH_OK) rc = commit_reserve(t);
   if (rc == MAPH_OK)
-    rc = commit_finish(t);
+    rc = session_commit(t);
   else
-    commit_abort(t);
+    session_abort(t);
   txn_free(t);
   x->result.caught_up++;
   return rc;
@@ -233,7 +233,7 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
   uint64_t chunk = CHUNK_LEAST;
   int rc, tries = 0, slices = 0, last;
   for (;;) {
-    rc = lock_take(s, x->handle->options.busy_timeout_ms);
+    rc = session_begin(s, x->handle->options.busy_timeout_ms);
     /* a long transaction: it has to end some time */
     if (rc == MAPH_BUSY && tries++ < PATIENCE) {
       rc = catch_up(x);
@@ -247,8 +247,7 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
     if (rc == MAPH_OK && (last || (left_to_copy(x) == 0 && x->to->space_end - x->flushed <= chunk)))
       return rc;
     if (rc == MAPH_OK) rc = flush_some(x, &chunk);
-    lock_release(s);
-    lock_give_turn(s);
+    session_end(s);
     x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - *locked_ns);
     if (rc == MAPH_OK) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
     if (rc != MAPH_OK) return rc;
@@ -328,6 +327,7 @@ static int take_name(rewriting *x, const char *temporary) {
   const char *path = x->from->path;
   int rc = still_there(x->from);
   if (rc == MAPH_OK) rc = keep_attributes(x, temporary); /* they may have been changed meanwhile */
+  if (rc == MAPH_OK) rc = grant_header(x->from);
   if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);
@@ -367,8 +367,7 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
   x->result.bytes_after = atomic_load(&x->to->size);
   if (rc == MAPH_OK) rc = s->in_memory ? take_handle(x) : take_name(x, temporary);
   os_wake(&header_of(s->write_base)->committed);
-  lock_release(s);
-  lock_give_turn(s);
+  session_end(s);
   x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - locked_ns);
   s->unbiased = 0;
   return rc;

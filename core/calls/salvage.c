@@ -11,6 +11,7 @@
 ** move over.
 */
 #include "calls/handle.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -19,8 +20,8 @@
 #include "os/progress.h"
 #include "writer/commit.h"
 #include "writer/create.h"
-#include "writer/lock.h"
 #include "writer/recover.h"
+#include "writer/session.h"
 #include "writer/txn.h"
 
 #include <stdio.h>
@@ -47,13 +48,12 @@ static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, ui
 }
 
 static int begin(salvage *x, struct maph_txn **t) {
-  int rc = lock_take(x->to, 0);
+  int rc = session_begin(x->to, 0);
   *t = NULL;
   if (rc != MAPH_OK) return rc;
   *t = txn_new(x->to);
   if (*t == NULL) {
-    lock_release(x->to);
-    lock_give_turn(x->to);
+    session_end(x->to);
     return MAPH_NOMEM;
   }
   (*t)->durability = MAPH_SYNC_OFF;
@@ -63,9 +63,9 @@ static int begin(salvage *x, struct maph_txn **t) {
 static int end(struct maph_txn *t, int rc) {
   if (rc == MAPH_OK) rc = commit_reserve(t);
   if (rc == MAPH_OK)
-    rc = commit_finish(t);
+    rc = session_commit(t);
   else
-    commit_abort(t);
+    session_abort(t);
   txn_free(t);
   return rc;
 }
@@ -259,6 +259,7 @@ static int take_place(const char *path, const char *temporary, salvage *x) {
     if (kept == NULL) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
+  if (rc == MAPH_OK && (rc = grant_header(x->from)) != MAPH_OK) os_remove(kept);
   if (rc == MAPH_OK) {
     /* readers look at the path from now on */
     atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SWITCHING);
@@ -384,11 +385,8 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
 static int writable(maph *m) {
   store *s;
   int rc = handle_writer(m, &s);
-  if (rc == MAPH_OK) rc = lock_take(s, m->options.busy_timeout_ms);
-  if (rc == MAPH_OK) {
-    lock_release(s);
-    lock_give_turn(s);
-  }
+  if (rc == MAPH_OK) rc = session_begin(s, m->options.busy_timeout_ms);
+  if (rc == MAPH_OK) session_end(s);
   return rc == MAPH_OK || rc == MAPH_BUSY;
 }
 
