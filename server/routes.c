@@ -21,7 +21,7 @@ static const route routes[] = {
   { "store_delete", METHOD_DELETE, "stores/NAME", store_destroy, ROLE_ADMIN, false, "" },
   { "store", METHOD_GET | METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true, "" },
   { "stats", METHOD_GET | METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true, "" },
-  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "" },
+  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "entry" },
   { "key_put", METHOD_PUT, "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true, "ttl sync" },
   { "key_delete", METHOD_DELETE, "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
   { "keys", METHOD_GET | METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true,

@@ -127,7 +127,6 @@ void reply_extra(request *r, const char *format, ...) {
 /* The page of an origin that --origin names may see the answer. */
 static void allow_origin(request *r) {
   reply_header(r, "Access-Control-Allow-Origin", r->origin);
-  reply_header(r, "Vary", "Origin");
   reply_header(r, "Access-Control-Expose-Headers",
                "ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
                "Retry-After, X-Request-Id");
@@ -146,8 +145,14 @@ void reply_start(request *r, int status) {
   buffer_text(b, "\r\nX-Request-Id: ");
   buffer_text(b, r->id);
   buffer_text(b, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
-                 "same-origin\r\nCache-Control: no-store\r\n");
+                 "same-origin\r\nCache-Control: ");
+  buffer_text(b, r->may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
   if (r->origin) allow_origin(r);
+  if (r->varies_by_accept || r->origin)
+    reply_header(r, "Vary",
+                 !r->origin            ? "Accept"
+                 : r->varies_by_accept ? "Accept, Origin"
+                                       : "Origin");
   buffer_text(b, r->extra);
 }
 
@@ -234,6 +239,7 @@ void reply_problem(request *r, int status, const char *code, const char *format,
   va_end(ap);
   b->size = 0;
   b->failed = false;
+  r->may_be_kept = false;
   buffer_printf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",",
                 status_title(status), status, code);
   emit_bytes(b, "detail", "detail_encoding", maph_str(detail));

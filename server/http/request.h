@@ -58,6 +58,8 @@ typedef struct request {
   uint64_t bytes_out;
   bool close;                    /* no keep-alive after this answer */
   bool chunked, broken;          /* streaming answer; the client is gone */
+  bool may_be_kept;              /* by a browser, which asks whether it still holds */
+  bool varies_by_accept;         /* another Accept may get another answer */
   const char *origin;            /* of a page that may see the answer; NULL: none */
   char extra[512];               /* header lines that the answer will carry, whichever it is */
   char members[96];              /* members that a problem will carry: how far an import came */
