@@ -174,11 +174,19 @@ static void read_target(request *r, const struct mg_request_info *info) {
   r->path = target[scheme + size] ? target + scheme + size : "/";
 }
 
+/* Civetweb ends a connection that asks for another protocol, but for HTTP/2. */
+static bool ends_for_upgrade(const request *r) {
+  const char *connection = request_header(r, "Connection"), *to = request_header(r, "Upgrade");
+  if (connection == NULL || strcasestr(connection, "upgrade") == NULL) return false;
+  return to == NULL || strcasestr(to, "websocket") || strcasestr(to, "h2") == NULL;
+}
+
 /* HTTP/1.1 goes on unless the client says close; civetweb goes on only if it says keep-alive, or
 ** nothing: it is told so. */
 static void read_persistence(request *r, const struct mg_request_info *info) {
   bool newer = strcmp(r->version, "1.1") == 0, closes = request_lists(r, "Connection", "close");
-  r->close = closes || (!newer && !request_lists(r, "Connection", "keep-alive"));
+  r->close = closes || ends_for_upgrade(r)
+             || (!newer && !request_lists(r, "Connection", "keep-alive"));
   for (int i = 0; i < info->num_headers && !r->close; i++)
     if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
       ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
@@ -242,10 +250,12 @@ static void request_end(request *r) {
   if (atomic_load(&draining)) http_disable_keep_alive(r); /* invariant (2) */
 }
 
-static int serve(connection *c, const struct mg_request_info *info) {
+/* last: civetweb ends the connection after it, whatever the client wants. */
+static int serve(connection *c, const struct mg_request_info *info, bool last) {
   request *r;
   atomic_fetch_add(&running, 1); /* invariant (1) */
   r = request_read(c, info);
+  if (last) r->close = true;
   if (atomic_load(&draining)) {
     r->close = true;
     reply_problem(r, 503, "draining", "the server is being stopped");
@@ -259,7 +269,7 @@ static int serve(connection *c, const struct mg_request_info *info) {
 }
 
 static int on_request(struct mg_connection *mg) {
-  return serve(connection_of(mg), mg_get_request_info(mg));
+  return serve(connection_of(mg), mg_get_request_info(mg), false);
 }
 
 /* What civetweb refuses before there is a request: its page becomes a problem. */
@@ -270,7 +280,7 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
   if (c == NULL) return 1;
   c->refused = true;
   if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
-    serve(c, info);
+    serve(c, info, true);
     return 0;
   }
   r = request_begin(c);
@@ -286,7 +296,7 @@ static void on_connection_close(const struct mg_connection *mg) {
   const struct mg_request_info *info = mg_get_request_info(mg);
   connection *c = connection_of(mg);
   if (c == NULL) return;
-  if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info);
+  if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info, true);
   connection_end(c, false);
 }
 

@@ -362,13 +362,16 @@ void changes_show(request *r) {
   feed f;
   if (polls < 0 || query_number(r, "limit", LIMIT_MAX, &limit) < 0 || !feed_open(&f, r)) return;
   r->body->size = 0;
-  if (polls)
+  if (polls && r->method == METHOD_HEAD) {
+    reply_start(r, 200);
+    reply_stream(r, "application/json");
+  } else if (polls)
     poll_once(&f, wait_s * 1000, limit);
   else {
     r->close = true;
     reply_start(r, 200);
     reply_header(r, "X-Accel-Buffering", "no"); /* nginx would keep events back */
-    if (reply_stream(r, "text/event-stream")) {
+    if (reply_stream(r, "text/event-stream") && r->method != METHOD_HEAD) {
       buffer_printf(r->body, "retry: %d\n", RETRY_MS);
       watch(&f);
       reply_stream_end(r);

@@ -49,7 +49,9 @@ void store_export(request *r) {
   r->body->size = 0;
   reply_start(r, 200);
   if (reply_stream(r, "application/x-ndjson")) {
-    while ((rc = maph_cursor_next(c, &e)) == MAPH_OK && export_entry(r, &e))
+    rc = MAPH_NOTFOUND; /* the end: HEAD reads nothing */
+    while (r->method == METHOD_GET && (rc = maph_cursor_next(c, &e)) == MAPH_OK
+           && export_entry(r, &e))
       ;
     if (rc != MAPH_NOTFOUND && rc != MAPH_OK) {
       log_line("export of %s stopped: %s", r->store->name, maph_errmsg(r->store->m));
