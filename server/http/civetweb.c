@@ -37,12 +37,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/waits.h"
 #include "http/arrivals.h"
 #include "http/body.h"
 #include "http/connection.h"
 #include "http/reply.h"
 
-enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024, ONE_WRITE_MAX = 1024 * 1024 };
+enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024 };
 
 static struct mg_context *context;
 static http_callbacks callbacks;
@@ -176,8 +177,8 @@ static void read_target(request *r, const struct mg_request_info *info) {
 
 /* Civetweb ends a connection that asks for another protocol, but for HTTP/2. */
 static bool ends_for_upgrade(const request *r) {
-  const char *connection = request_header(r, "Connection"), *to = request_header(r, "Upgrade");
-  if (connection == NULL || strcasestr(connection, "upgrade") == NULL) return false;
+  const char *wishes = request_header(r, "Connection"), *to = request_header(r, "Upgrade");
+  if (wishes == NULL || strcasestr(wishes, "upgrade") == NULL) return false;
   return to == NULL || strcasestr(to, "websocket") || strcasestr(to, "h2") == NULL;
 }
 
@@ -185,8 +186,8 @@ static bool ends_for_upgrade(const request *r) {
 ** nothing: it is told so. */
 static void read_persistence(request *r, const struct mg_request_info *info) {
   bool newer = strcmp(r->version, "1.1") == 0, closes = request_lists(r, "Connection", "close");
-  r->close = closes || ends_for_upgrade(r)
-             || (!newer && !request_lists(r, "Connection", "keep-alive"));
+  r->close =
+      closes || ends_for_upgrade(r) || (!newer && !request_lists(r, "Connection", "keep-alive"));
   for (int i = 0; i < info->num_headers && !r->close; i++)
     if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
       ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
@@ -329,27 +330,37 @@ long http_read(request *r, void *data, size_t size) {
   return n;
 }
 
+/* Wait until the client has read something.  False: it is gone, too slow, or one of too many that
+** do not read.  A watcher waits in a place of its own. */
+static bool room_comes(connection *c, bool *waits) {
+  struct pollfd p = { .fd = c->socket, .events = POLLOUT };
+  if (!*waits && !c->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
+  return poll(&p, 1, (int)option.request_timeout_ms) != 0;
+}
+
 bool http_write(request *r, const void *data, size_t size) {
   connection *c = r->connection;
   const char *p = data;
+  bool waits = false;
   if (c->mg == NULL) { /* no worker has it: as much as the socket takes at once */
     r->broken = send(c->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size;
     return !r->broken;
   }
   c->read_us = 0;
   while (size > 0 && !r->broken) {
-    size_t part = size < ONE_WRITE_MAX ? size : ONE_WRITE_MAX;
-    int n;
+    ssize_t n;
     connection_enter(c, WRITING);
-    n = mg_write(c->mg, p, part);
+    n = send(c->socket, p, size, MSG_NOSIGNAL);
     if (n > 0) {
       r->bytes_out += (uint64_t)n;
       c->phase_bytes += (uint64_t)n;
+      p += n;
+      size -= (size_t)n;
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(c, &waits)) {
+      r->broken = true;
     }
-    if (n < (int)part) r->broken = true;
-    p += part;
-    size -= part;
   }
+  if (waits) waits_leave(WAIT_ANSWER, NULL);
   if (!r->broken) atomic_store(&c->phase, WORKING);
   return !r->broken;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/json.h"
+#include "base/waits.h"
 #include "http/body.h"
 #include "http/http.h"
 #include "http/reply.h"
@@ -202,6 +203,10 @@ static void send_all(request *r, const void *body, size_t size) {
 }
 
 void reply_send(request *r, const char *content_type, const void *body, size_t size) {
+  if (size > ONE_WRITE && r->method == METHOD_GET && waits_full(WAIT_ANSWER)) {
+    reply_problem(r, 503, "busy", "too many clients read their answers slowly: come again");
+    return;
+  }
   end_head(r, content_type);
   reply_header_number(r, "Content-Length", "", size, "");
   send_all(r, body, r->method == METHOD_HEAD ? 0 : size);

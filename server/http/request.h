@@ -48,8 +48,9 @@ typedef struct request {
   int query_count;
   struct store *store; /* held for the request by the route, when it has one */
 
-  int64_t content_length; /* -1: chunked */
-  uint64_t body_read;     /* bytes taken so far */
+  int64_t content_length;       /* -1: chunked */
+  uint64_t body_read;           /* bytes taken so far */
+  bool waits_for_body, hurries; /* it has a place among those who wait; it has none, and a moment */
   bool body_done, body_failed, continue_sent, expects_continue;
 
   char id[72]; /* X-Request-Id, theirs when it is sane, else ours */

@@ -109,7 +109,7 @@ static void group_failed(import *i, int rc) {
     return;
   }
   reply_sentence(r, rc, r->store->m, sentence, sizeof sentence);
-  reply_problem(r, maph_status(rc), maph_code(rc),
+  reply_problem(r, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
                 "%s; %llu entries were imported and stay: begin again with line %llu", sentence,
                 (unsigned long long)i->imported, (unsigned long long)i->next_line);
 }
@@ -120,7 +120,10 @@ static bool put_group(import *i) {
   maph_txn *t = NULL;
   uint64_t put = 0;
   int rc;
-  commit_enter();
+  if (!commit_enter(i->r->store)) {
+    group_failed(i, STORE_CROWDED);
+    return false;
+  }
   rc = i->count ? maph_txn_begin(i->r->store->m, i->durability, &t) : MAPH_OK;
   for (size_t k = 0; k < i->count && rc == MAPH_OK; k++) {
     operation *o = &i->operations[k];
@@ -142,7 +145,7 @@ static bool put_group(import *i) {
     note_progress(i, i->line + 1);
     commit_note(i->r->store, i->durability, put);
   }
-  commit_leave();
+  commit_leave(i->r->store);
   arena_free(&i->arena);
   i->count = i->bytes = 0;
   return rc == MAPH_OK;
