@@ -364,21 +364,45 @@ static int erase_decision(store *s, uint64_t end_record_at) {
   return rc;
 }
 
+/* If t is decided: not any more. */
+static int undecide(struct maph_txn *t) {
+  store *s = t->s;
+  uint64_t prepared = get(&live(s)->prepared);
+  int rc;
+  if (prepared == t->before.end) return MAPH_OK;
+  rc = erase_decision(s, prepared - END_SIZE);
+  if (rc == MAPH_OK) set(s, &live(s)->prepared, t->before.end);
+  s->last = t->before;
+  s->decided = t->before.end;
+  return rc;
+}
+
 /* Nothing of t remains: its decision is erased, what it used of the log becomes a pad. */
 static int give_back(struct maph_txn *t) {
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
-  int rc = MAPH_OK;
-  if (get(&live(s)->prepared) != t->before.end) {
-    rc = erase_decision(s, get(&live(s)->prepared) - END_SIZE);
-    if (rc == MAPH_OK) set(s, &live(s)->prepared, t->before.end);
-    s->last = t->before;
-    s->decided = t->before.end;
-  }
+  int rc = undecide(t);
   if (rc == MAPH_OK && end > t->start) rc = cover(s, t->start, end);
   s->space_end = end;
   if (rc != MAPH_OK) s->unsettled = 1;
   return rc;
+}
+
+/* The index pieces that commit_reserve made are in use and stay, and so does all before them. */
+int commit_reopen(struct maph_txn *t) {
+  store *s = t->s;
+  uint64_t records_end = t->position, erased = t->decided ? END_SIZE : 0;
+  int rc = t->operations ? undecide(t) : MAPH_OK;
+  if (rc == MAPH_OK && erased) rc = cover(s, s->space_end - erased, s->space_end);
+  if (rc != MAPH_OK) {
+    t->failed = 1;
+    s->unsettled = 1;
+    return rc;
+  }
+  if (t->operations && s->space_end > records_end) t->floor = t->position = s->space_end;
+  t->decided = 0;
+  t->state = TXN_OPEN;
+  return MAPH_OK;
 }
 
 int commit_abort(struct maph_txn *t) {

@@ -19,6 +19,8 @@ int commit_publish_now(struct maph_txn *t);
 /* gives the turn and the lock up; visible when OK */
 int commit_finish(struct maph_txn *t);
 int commit_abort(struct maph_txn *t); /* the same, and nothing of it remains */
+/* take commit_reserve and commit_decide_early back */
+int commit_reopen(struct maph_txn *t);
 /* 1: a whole, chained transaction is there */
 int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after);
 int commit_wait_visible(store *s); /* until nothing decided is invisible */

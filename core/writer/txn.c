@@ -238,9 +238,10 @@ static int check(maph_txn *t, int writing) {
   if (t->handle && t->handle->fork_count != handle_forks())
     return fail(MAPH_MISUSE, "%s: a transaction does not cross fork()", t->s->path);
   if (writing && (t->state != TXN_OPEN || t->failed))
-    return fail(MAPH_MISUSE,
-                "%s: the transaction is prepared, or failed to prepare: commit or abort it",
-                t->s->path);
+    return fail(
+        MAPH_MISUSE,
+        "%s: the transaction is prepared, or failed to prepare: commit, unprepare or abort it",
+        t->s->path);
   return MAPH_OK;
 }
 
@@ -259,6 +260,15 @@ int maph_txn_prepare(maph_txn *t) {
   rc = commit_reserve(t);
   if (rc == MAPH_OK && t->durability == MAPH_SYNC_FULL) rc = commit_decide_early(t);
   return rc;
+}
+
+int maph_txn_unprepare(maph_txn *t) {
+  int rc = check(t, 0);
+  if (rc != MAPH_OK || (t->state == TXN_OPEN && !t->failed)) return rc;
+  if (t->failed)
+    return fail(MAPH_MISUSE, "%s: the transaction failed to prepare and can only be aborted",
+                t->s->path);
+  return commit_reopen(t);
 }
 
 int maph_txn_commit(maph_txn *t) {
@@ -633,7 +643,13 @@ static int cut_pending(struct maph_txn *t, uint64_t position) {
   item it, newest;
   own_view(t, &v);
   while (at < t->position) {
-    int rc = record_item(&v, at, t->position, &it);
+    uint64_t size;
+    int kind, rc = record_span(&v, at, t->position, &kind, &size);
+    if (rc == MAPH_OK && kind != KIND_PUT && kind != KIND_DELETE) {
+      at += size; /* what a prepare that was taken back left */
+      continue;
+    }
+    if (rc == MAPH_OK) rc = record_item(&v, at, t->position, &it);
     if (rc != MAPH_OK) return rc;
     if (it.prev < position) {
       maph_slice key = maph_bytes(it.key, it.key_size);
@@ -661,13 +677,15 @@ int maph_txn_rollback_to(maph_txn *t, int n) {
     whole.bytes = t->before.bytes;
   }
   rc = cut_pending(t, p->position);
+  if (rc == MAPH_OK && p->position < t->floor) rc = commit_cover(t->s, p->position, t->floor);
   if (rc != MAPH_OK) return rc;
-  t->position = p->position;
+  if (p->position <= t->start) t->start = MAX(t->start, t->floor); /* pads belong to nobody */
+  t->position = MAX(p->position, t->floor);
   t->operations = p->operations;
   t->records = p->records;
   t->bytes = p->bytes;
   t->digest = p->digest;
   t->savepoint_count = (size_t)(at + 1);
-  txn_detach_snapshots(t, t->position);
+  txn_detach_snapshots(t, p->position);
   return MAPH_OK;
 }

@@ -19,6 +19,8 @@ struct maph_txn {
   maph *handle;
   store *s;
   uint64_t start, position; /* its records: [start, position) */
+  uint64_t
+      floor; /* what lies before it stays: a prepare that was taken back left index pieces there */
   uint64_t version, operations, records, bytes, digest;
   tip before, after; /* what it continues, and what it is once decided */
   /* one a key, in order of first use until index_reserve sorts them */

@@ -43,11 +43,21 @@ static int note_problem(void *arg, uint64_t offset, const char *sentence) {
   return 0;
 }
 
+/* sqlite3_interrupt() and the progress handler stop what takes long. */
+static int should_stop(void *connection, const char *phase, uint64_t done, uint64_t total) {
+  (void)phase;
+  (void)done;
+  (void)total;
+  return pulse_tick(connection) != SQLITE_OK;
+}
+
 /* Walk the store that `reader` has open; the sentence tells of the first problem. */
 static int check_all(sql_table *t) {
   finding p = { 0, 0, NULL };
   sql_store *s = t->store;
-  int rc = store_error(s->reader, maph_check(s->reader, note_problem, &p), &t->base.zErrMsg);
+  int rc = maph_check_progress(s->reader, note_problem, &p, should_stop, t->connection);
+  pulse_rest(t->connection);
+  rc = store_error(s->reader, rc, &t->base.zErrMsg);
   if (rc == SQLITE_CORRUPT_VTAB && p.sentence) {
     rc = fail(&t->base.zErrMsg, rc,
               strstr(p.sentence, s->path)
@@ -84,24 +94,17 @@ static int command_sync(sql_table *t, maph_rewrite *figures) {
   return rc == SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
 }
 
-/* sqlite3_interrupt() stops a rewrite where SQLite tells of it. */
-static int interrupted(void *db, const char *phase, uint64_t done, uint64_t total) {
-  (void)db;
-  (void)phase;
-  (void)done;
-  (void)total;
-#if SQLITE_VERSION_NUMBER >= 3041000
-  if (sqlite3_libversion_number() >= 3041000) return sqlite3_is_interrupted(db);
-#endif
-  return 0;
-}
-
+/* Through a handle of its own, which waits for the lock as long as the store's options say. */
 static int rewrite(sql_table *t, int (*how)(maph *, maph_progress_fn, void *),
                    maph_rewrite *figures) {
-  maph *m = t->store->writer;
-  int rc = how(m, interrupted, t->connection->db);
-  if (rc == MAPH_OK) rc = maph_rewritten(m, figures);
-  return store_error(m, rc, &t->base.zErrMsg);
+  maph *m = NULL;
+  int rc = store_open_patient(t->store, &m, &t->base.zErrMsg);
+  if (rc != SQLITE_OK) return rc;
+  rc = store_error(m, how(m, should_stop, t->connection), &t->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &t->base.zErrMsg);
+  maph_close(m);
+  pulse_rest(t->connection);
+  return rc;
 }
 
 static int command_compact(sql_table *t, maph_rewrite *figures) {
@@ -177,7 +180,6 @@ int command_run(sql_table *t, sqlite3_value *word) {
 
 /* ----------------------------------------------------------------------- PRAGMA integrity_check */
 
-#if SQLITE_VERSION_NUMBER >= 3044000
 /* What is wrong with the store is a row of the pragma's answer, in *problem; only a lack of memory
 ** is an error. */
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
@@ -197,4 +199,3 @@ int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, 
   vtab->zErrMsg = NULL;
   return rc;
 }
-#endif
