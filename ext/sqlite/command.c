@@ -6,8 +6,8 @@
 **     sync        everything committed is on disk when the statement ends, whatever sync= says
 **     compact     give the room of overwritten and deleted rows back
 **     optimize    the same, and freeze a perfect hash over all keys: faster to read, still writable
-** They work on what is committed, so they are refused inside BEGIN ... COMMIT.  check reads only,
-** and so runs on a table with mode=ro too.
+** They work on what is committed, so they are refused in a transaction that wrote to the store, and
+** no rollback takes them back.  check reads only, and so runs on a table with mode=ro too.
 **
 ** EXAMPLE
 **     INSERT INTO products(products) VALUES('compact');
@@ -20,6 +20,8 @@
 ** LOCKING.  xBegin came first and took the writer lock; a command gives it back.  compact and
 ** optimize let readers and writers go on, in this and in other processes, and take it themselves
 ** for a moment; cursors that are open keep the file they began with.
+**
+** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).
 **
 ** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and
 ** quick_check no more than opens the store.
@@ -168,11 +170,10 @@ int command_run(sql_table *t, sqlite3_value *word) {
                                 "optimize, as in INSERT INTO %s(%s) VALUES('check')",
                                 name, t->name, t->name));
   }
-  if (!sqlite3_get_autocommit(t->connection->db) || (s->txn && maph_txn_operations(s->txn) > 0)) {
-    return fail(
-        &t->base.zErrMsg, SQLITE_ERROR,
-        sqlite3_mprintf("maph: '%s' works on what is committed and cannot run inside a transaction",
-                        c->name));
+  if (s->txn && maph_txn_operations(s->txn) > 0) {
+    return fail(&t->base.zErrMsg, SQLITE_ERROR,
+                sqlite3_mprintf("maph: '%s' works on what is committed, and this transaction wrote to "
+                                "the store: COMMIT first", c->name));
   }
   store_rollback(s);
   return run(t, c);
@@ -181,7 +182,7 @@ int command_run(sql_table *t, sqlite3_value *word) {
 /* ----------------------------------------------------------------------- PRAGMA integrity_check */
 
 /* What is wrong with the store is a row of the pragma's answer, in *problem; only a lack of memory
-** is an error. */
+** and an interrupt are errors.  A store that this connection may not open has nothing to say. */
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
                       char **problem) {
   sql_table *t = (sql_table *)vtab;
@@ -190,7 +191,8 @@ int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, 
   rc = table_use(t);
   if (rc == SQLITE_OK) rc = store_open_reader(t->store, 0, &vtab->zErrMsg);
   if (rc == SQLITE_OK && !quick) rc = check_all(t);
-  if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
+  if (rc == SQLITE_AUTH) rc = SQLITE_OK; /* it may be healthy */
+  if (rc != SQLITE_OK && rc != SQLITE_NOMEM && rc != SQLITE_INTERRUPT) {
     *problem = sqlite3_mprintf("maph table %s.%s: %s", schema, name,
                                vtab->zErrMsg ? vtab->zErrMsg : sqlite3_errstr(rc));
     rc = *problem ? SQLITE_OK : SQLITE_NOMEM;

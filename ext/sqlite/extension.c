@@ -32,6 +32,7 @@ static const struct routine {
   const char *name;
   size_t offset;
 } routines[] = {
+  { "sqlite3_snprintf", offsetof(sqlite3_api_routines, xsnprintf) },
   ROUTINE(column_int),
   ROUTINE(create_function_v2),
   ROUTINE(create_module_v2),

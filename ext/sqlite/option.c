@@ -1,25 +1,28 @@
 /*
 ** option.c - the words of USING maph('file', option=word, ...), and which file a path means.
 **
-**     word                        default    meaning
-**     mode=ro  read only: no lock, no write, whatever the permissions of the file
-**     mode=rw                                read and write a store that exists
-**     mode=rwc                               the same; made by the first write if it is missing
-**                                 (none)  rw, and CREATE VIRTUAL TABLE makes the store if it is
-**                                   missing
-**     sync=off|normal|full        normal     what a COMMIT waits for; see maph.h, DURABILITY
-**     busy_timeout=MILLISECONDS  5000  how long a write waits for another writer before SQLITE_BUSY
-**     ttl=SECONDS  none  default of expires_at: a row put now is gone after so many seconds
+**     word                   default     meaning
+**     mode=ro                            read only: no lock, no write, whatever the file permits
+**     mode=rw                            read and write a store that exists
+**     mode=rwc               the default the same, and CREATE VIRTUAL TABLE makes a missing store
+**     sync=off|normal|full   normal      what a COMMIT waits for; see maph.h, DURABILITY
+**     busy_timeout=MS        the         how long a write waits for another writer before
+**                            connection's SQLITE_BUSY (pulse.c)
+**     ttl=SECONDS            none        default of expires_at: the life of a row that is put now
 **
-** PATHS.  A relative path starts at the folder of the main database, so that the two files may move
-** together; without one (":memory:") at the current folder.  Links are followed here, once: what is
-** opened, shared between tables and compared with the allowed folders is the resolved name.
+** THE NAME comes first and is one word in quotes.  Without quotes it has a dot or a slash, and nothing
+** that makes it an expression, a keyword or a parameter of SQL: a forgotten comma, a missing quote or
+** a word from another module's manual must not become the name of a file that is then made.
+**
+** PATHS.  A relative path starts at the folder of the database whose schema names the table, so that
+** the two files may move together; without one (":memory:") at the current folder.  Links are
+** followed here, once: what is opened, shared between tables and compared with the allowed folders
+** is the resolved name.
 **
 ** TRUST.  A database file from a stranger may hold CREATE VIRTUAL TABLE notes USING
-** maph('/home/you/private.maph').  So connecting to a table opens nothing, and on a connection that
-** is defensive (SQLITE_DBCONFIG_DEFENSIVE) or does not trust its schema (PRAGMA trusted_schema=off)
-** only files below the folders in the environment's MAPH_SQL_ALLOW are opened:
-** "/srv/data:/var/cache/app".
+** maph('/home/you/private.maph').  So connecting to a table opens nothing, and where the connection
+** does not trust its schema (PRAGMA trusted_schema=off), a stored schema reaches only what
+** check_trust lets it reach.
 */
 #include "sql.h"
 #include <errno.h>
