@@ -120,6 +120,18 @@ int header_trusted(const store *s, const header *h) {
   return atomic_load_explicit(&h->mount, memory_order_relaxed) == s->mount;
 }
 
+int header_say_poisoned(const store *s) {
+  return fail(MAPH_IOERR,
+              "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
+              "then run `maph recover`",
+              s->path);
+}
+
+void header_poison(store *s) {
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  atomic_fetch_or(&header_of(s->write_base)->state, STATE_POISONED);
+}
+
 int header_checkpoint_fits(const store *s, const checkpoint *c) {
   return c->checksum == XXH3_64bits_withSeed(c, offsetof(checkpoint, checksum), s->salt);
 }

@@ -57,7 +57,7 @@ typedef struct store {
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
-  _Atomic uint64_t size; /* file size last seen: nothing at or past it is touched */
+  _Atomic uint64_t size;         /* file size last seen: nothing at or past it is touched */
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
@@ -101,10 +101,9 @@ typedef struct store {
   _Atomic int flush_failed;
   uint64_t flushed; /* end of log this process knows to be on disk */
   uint64_t decided; /* end of the last transaction decided */
-  /* decided at full, not yet visible, in order; stored under flush_mutex, */
-  struct maph_txn *_Atomic decided_first;
-  struct maph_txn *decided_last; /* taken off under index_mutex as well */
-  struct maph_txn *spare;        /* kept for the next single put */
+  /* decided at full, not yet visible, in order: see decided.c */
+  struct changed_keys *_Atomic decided_first;
+  struct changed_keys *decided_last;
 } store;
 
 typedef struct view {
