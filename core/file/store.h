@@ -94,6 +94,8 @@ typedef struct store {
   uint64_t writeback_end, writeback_ms;
   uint64_t checkpoint_end;
 
+  int beside; /* an index is being built that nobody is shown yet, at beside_root */
+  word beside_root;
   pthread_mutex_t index_mutex; /* stores to the index: publishing against splitting */
   pthread_mutex_t flush_mutex; /* the rest: group commit */
   pthread_cond_t flush_done;

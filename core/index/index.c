@@ -69,9 +69,8 @@ static inline int segment_sound(const view *v, uint64_t segment) {
   return view_reach(v, segment + SEGMENT_SIZE);
 }
 
-static inline int place_of(const view *v, uint64_t hash, place *p) {
-  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63),
-           depth = root & 63;
+static inline int place_of(const view *v, uint64_t root, uint64_t hash, place *p) {
+  uint64_t directory = root & ~UINT64_C(63), depth = root & 63;
   int rc;
   if (unlikely(depth > HASH_BITS || directory < LOG_START + RECORD_HEAD
                || directory > OFFSET_MAX)) {
@@ -150,7 +149,7 @@ static int find_indexed(const view *v, maph_slice key, uint64_t hash, item *it) 
   int rc = MAPH_OK, tries;
   place p;
   for (tries = 0; tries < RETRY_MOST; tries++) {
-    rc = place_of(v, hash, &p);
+    rc = place_of(v, acquire(&header_of(v->base)->root), hash, &p);
     if (unlikely(rc != MAPH_OK)) return rc;
     if (likely(search(v, &p, key, hash, it, &rc))) return MAPH_OK;
     if (unlikely(rc != MAPH_OK)) return rc;
@@ -280,6 +279,18 @@ uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_s
 /* -------------------------------------------------------------------------------------- writing */
 /* From here on: the holder of the turn, or of index_mutex, in the writable mapping. */
 
+/* The root that is written to: of the index that readers see, or of one that is built beside it. */
+static uint64_t root_now(store *s) {
+  return acquire(s->beside ? &s->beside_root : &header_of(s->write_base)->root);
+}
+
+static void set_root(store *s, uint64_t root) {
+  if (s->beside)
+    atomic_store(&s->beside_root, root);
+  else
+    store_word(s->write_base, &header_of(s->write_base)->root, root);
+}
+
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
   return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & 63;
 }
@@ -314,8 +325,7 @@ static uint64_t directory_segments(const view *v, uint64_t root) {
 
 /* A directory twice as long: each word twice. */
 static int double_directory(store *s) {
-  header *h = header_of(s->write_base);
-  uint64_t root = acquire(&h->root), old = root & ~UINT64_C(63), depth = root & 63,
+  uint64_t root = root_now(s), old = root & ~UINT64_C(63), depth = root & 63,
            n = UINT64_C(1) << depth, i, fresh;
   int rc = log_extent(s, EXTENT_DIRECTORY, (int)depth + 1, 0, 16 * n, &fresh);
   if (rc != MAPH_OK) return rc;
@@ -324,14 +334,14 @@ static int double_directory(store *s) {
     atomic_store_explicit(word_at(s->write_base, fresh) + 2 * i, segment, memory_order_relaxed);
     atomic_store_explicit(word_at(s->write_base, fresh) + 2 * i + 1, segment, memory_order_relaxed);
   }
-  store_word(s->write_base, &header_of(s->write_base)->root, fresh | (depth + 1));
+  set_root(s, fresh | (depth + 1));
+  store_word(s->write_base, link_of(s->write_base, old), fresh);
   return MAPH_OK;
 }
 
 /* May the segment for this hash split, or must it overflow? */
 static int may_split(store *s, uint64_t segment) {
-  uint64_t root = acquire(&header_of(s->write_base)->root),
-           depth = depth_of(s->write_base, segment);
+  uint64_t root = root_now(s), depth = depth_of(s->write_base, segment);
   view v;
   if (overflow_of(s->write_base, segment) != 0 || depth >= HASH_BITS) return 0;
   if (depth < (root & 63)) return 1;
@@ -341,7 +351,7 @@ static int may_split(store *s, uint64_t segment) {
 
 /* Directory words of all keys that share `depth` leading bits with prefix. */
 static void point_directory(store *s, uint32_t prefix, uint64_t depth, uint64_t segment) {
-  uint64_t root = acquire(&header_of(s->write_base)->root), bits = root & 63;
+  uint64_t root = root_now(s), bits = root & 63;
   word *d = word_at(s->write_base, root & ~UINT64_C(63));
   uint64_t first = bits ? (uint64_t)prefix >> (HASH_BITS - bits) : 0,
            n = UINT64_C(1) << (bits - depth), i;
@@ -357,6 +367,7 @@ static void set_depth(store *s, uint64_t segment, uint64_t depth) {
 static void set_mark(store *s, uint64_t segment) {
   word *state = &header_of(s->write_base)->state;
   uint64_t old = atomic_load_explicit(state, memory_order_relaxed);
+  if (s->beside) return; /* who dies now leaves an index that nobody was shown */
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
   /* a failed flush may poison meanwhile */
   while (!atomic_compare_exchange_weak(state, &old, (old & STATE_FLAGS) | segment)) {}
@@ -427,7 +438,7 @@ static int split(store *s, uint64_t segment, uint64_t hash) {
   /* the upper half moves */
   uint32_t upper = ((tag_of(hash) >> shift) | 1) << shift, lower = upper ^ (UINT32_C(1) << shift);
   int rc = MAPH_OK;
-  if (depth == (acquire(&header_of(s->write_base)->root) & 63)) rc = double_directory(s);
+  if (depth == (root_now(s) & 63)) rc = double_directory(s);
   if (rc == MAPH_OK)
     rc = log_extent(s, EXTENT_SEGMENT, (int)depth + 1, upper, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
@@ -442,7 +453,7 @@ static int split(store *s, uint64_t segment, uint64_t hash) {
 
 int index_finish_split(store *s) {
   uint64_t state = acquire(&header_of(s->write_base)->state),
-           fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling;
+           fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling, hash;
   record head;
   place p;
   view v;
@@ -453,7 +464,7 @@ int index_finish_split(store *s) {
       || (rc = record_verify(&v, fresh - RECORD_HEAD, RECORD_HEAD)) != MAPH_OK)
     return rc;
   memcpy(&head, v.base + fresh - RECORD_HEAD, sizeof head);
-  root = acquire(&header_of(s->write_base)->root);
+  root = root_now(s);
   bits = root & 63;
   if (head.kind != KIND_EXTENT || head.extent != EXTENT_SEGMENT || head.depth == 0
       || head.depth > bits || bits > HASH_BITS || head.prefix >> HASH_BITS
@@ -461,9 +472,8 @@ int index_finish_split(store *s) {
       || (head.prefix >> (HASH_BITS - head.depth) & 1) == 0) {
     return fail_corrupt(s->path, fresh, "a split was under way, but its segment is not there");
   }
-  rc = place_of(
-      &v, (uint64_t)(head.prefix ^ (UINT32_C(1) << (HASH_BITS - head.depth))) << (64 - HASH_BITS),
-      &p);
+  hash = (uint64_t)(head.prefix ^ (UINT32_C(1) << (HASH_BITS - head.depth))) << (64 - HASH_BITS);
+  rc = place_of(&v, root, hash, &p);
   if (rc != MAPH_OK) return rc;
   sibling = p.segment;
   point_directory(s, head.prefix, head.depth, fresh);
@@ -616,7 +626,7 @@ static int segment_now(store *s, uint64_t hash, uint64_t *segment) {
   view v;
   int rc;
   view_for_writing(s, 0, &v);
-  rc = place_of(&v, hash, &p);
+  rc = place_of(&v, root_now(s), hash, &p);
   *segment = rc == MAPH_OK ? p.segment : 0;
   return likely(rc == MAPH_OK) ? chain_sound(&v, p.segment, p.root & 63) : rc;
 }
@@ -756,9 +766,22 @@ int index_create(store *s, uint64_t expected_keys) {
     rc = log_extent(s, EXTENT_SEGMENT, (int)depth, prefix, SEGMENT_SIZE, &segment);
     if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, directory) + i, segment);
   }
-  if (rc == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->root, directory | depth);
+  if (rc == MAPH_OK) set_root(s, directory | depth);
   return rc;
 }
+
+int index_create_beside(store *s, uint64_t expected_keys) {
+  s->beside = 1;
+  return index_create(s, expected_keys);
+}
+
+void index_show(store *s) {
+  header *h = header_of(s->write_base);
+  s->beside = 0;
+  store_word(s->write_base, &h->root, atomic_load(&s->beside_root));
+}
+
+void index_drop_beside(store *s) { s->beside = 0; }
 
 /* The distinct segments of the directory, overflow included, each once. */
 typedef int (*segment_fn)(void *arg, const view *v, uint64_t segment, uint64_t hash,

@@ -31,7 +31,12 @@ enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };
 uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);
 /* a new empty index; root is stored last */
 int index_create(store *s, uint64_t expected_keys);
-/* sort p; split until all that is new has room, after what is decided and not yet published.  FULL */
+/* the same, and what is reserved and published from now on goes there, unseen until index_show */
+int index_create_beside(store *s, uint64_t expected_keys);
+void index_show(store *s);        /* readers find what was built beside, all at once */
+void index_drop_beside(store *s); /* or never will */
+/* sort p; split until all that is new has room, after what is decided and not yet published.
+** FULL */
 int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided);
 /* slots lead to the new records; again: some may already */
 int index_publish(store *s, const pending *p, size_t n, int again);
