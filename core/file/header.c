@@ -9,6 +9,7 @@
 ** namespace, a container's say, they have other numbers, and boot, device and inode must do.
 */
 #include "file/header.h"
+#include "file/grant.h"
 #include "file/store.h"
 
 #define XXH_INLINE_ALL
@@ -129,7 +130,8 @@ int header_say_poisoned(const store *s) {
 
 void header_poison(store *s) {
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  atomic_fetch_or(&header_of(s->write_base)->state, STATE_POISONED);
+  s->flush_failed = 1;
+  if (grant_header(s) == MAPH_OK) atomic_fetch_or(&header_of(s->write_base)->state, STATE_POISONED);
 }
 
 int header_checkpoint_fits(const store *s, const checkpoint *c) {

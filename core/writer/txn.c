@@ -14,6 +14,7 @@
 ** Locking: all calls are made in a session (session.c), which lasts as long as the transaction.
 */
 #include "writer/txn.h"
+#include "file/grant.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -23,6 +24,8 @@
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
+  /* where pages of the log may need room again since they were had */
+  if (grant_needed(s)) s->populated = MIN(s->populated, s->space_end);
   memset(t, 0, offsetof(txn, few));
   t->changed.key = t->few;
   t->changed_room = TXN_FEW;
