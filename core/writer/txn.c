@@ -13,7 +13,6 @@
 **
 ** Locking: all calls are made in a session (session.c), which lasts as long as the transaction.
 */
-#include "writer/commit.h"
 #include "writer/txn.h"
 #include "file/grant.h"
 #include "file/log.h"
@@ -22,6 +21,7 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
+#include "writer/commit.h"
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
