@@ -124,13 +124,13 @@ proc schema_check {document schema value {place {}}} {
         }]
         if {!$ok} {lappend wrong "$place: a $kind, not $want"}
       }
-      enum       {if {[list $kind $content] ni $want} {lappend wrong "$place: $content is none of \
+      enum       {if {[list $kind $content] ni $want} {lappend wrong "$place: $content is none of\
           $want"}}
-      pattern    {if {![regexp -- $want $content]} {lappend wrong "$place: $content does not match \
+      pattern    {if {![regexp -- $want $content]} {lappend wrong "$place: $content does not match\
           $want"}}
-      minimum    {if {$kind eq "number" && $content<$want} {lappend wrong "$place: $content is \
+      minimum    {if {$kind eq "number" && $content<$want} {lappend wrong "$place: $content is\
           below $want"}}
-      maximum    {if {$kind eq "number" && $content>$want} {lappend wrong "$place: $content is \
+      maximum    {if {$kind eq "number" && $content>$want} {lappend wrong "$place: $content is\
           above $want"}}
       minLength  {if {[string length $content]<$want} {lappend wrong "$place: too short"}}
       maxItems   {if {[llength $content]>$want} {lappend wrong "$place: too many items"}}

@@ -58,7 +58,7 @@ file attributes $dir -permissions 0755
 # ------------------------------------------------------------------------------------- the verdicts
 proc shorten {text} {
   regsub -all {[^\x20-\x7e\n]} $text {?} text
-  expr {[string length $text]>500 ? "[string range $text 0 499]... ([string length $text] \
+  expr {[string length $text]>500 ? "[string range $text 0 499]... ([string length $text]\
       characters)" : $text}
 }
 

@@ -24,6 +24,7 @@
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -326,6 +327,7 @@ static int take_name(rewriting *x, const char *temporary) {
   const char *path = x->from->path;
   int rc = still_there(x->from);
   if (rc == MAPH_OK) rc = keep_attributes(x, temporary); /* they may have been changed meanwhile */
+  if (rc == MAPH_OK) rc = grant_header(x->from);
   if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);

@@ -11,6 +11,7 @@
 ** move over.
 */
 #include "calls/handle.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -258,6 +259,7 @@ static int take_place(const char *path, const char *temporary, salvage *x) {
     if (kept == NULL) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
+  if (rc == MAPH_OK && (rc = grant_header(x->from)) != MAPH_OK) os_remove(kept);
   if (rc == MAPH_OK) {
     /* readers look at the path from now on */
     atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SWITCHING);

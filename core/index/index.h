@@ -30,6 +30,8 @@ void index_show(store *s);        /* readers find what was built beside, all at 
 void index_drop_beside(store *s); /* or never will */
 /* sort p; split until all that is new has room.  FULL */
 int index_reserve(store *s, pending *p, size_t n, pending *scratch);
+/* let index_publish store into what is there already.  FULL IOERR */
+int index_grant(store *s, const pending *p, size_t n);
 /* slots lead to the new records; again: some may already */
 int index_publish(store *s, const pending *p, size_t n, int again);
 int index_finish_split(store *s); /* of a writer that died in it */

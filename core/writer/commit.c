@@ -27,6 +27,7 @@
 ** reserves room for their new keys as well as its own.  A failed flush poisons the store: all that
 ** wait fail.
 */
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -51,10 +52,21 @@ int commit_poisoned(const store *s) {
 
 void commit_poison(store *s) {
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  atomic_fetch_or(&live(s)->state, STATE_POISONED);
+  s->flush_failed = 1;
+  if (grant_header(s) == MAPH_OK) atomic_fetch_or(&live(s)->state, STATE_POISONED);
 }
 
 /* --------------------------------------------------------------------- reserve, decide, publish */
+
+/* Everything that deciding and publishing t will store to. */
+static int grant_for(struct maph_txn *t) {
+  store *s = t->s;
+  int rc;
+  if (likely(!grant_needed(s))) return MAPH_OK;
+  rc = index_grant(s, t->pending, t->pendings);
+  if (rc != MAPH_OK || s->file.file_system == OS_COPY_ON_WRITE) return rc;
+  return grant_pages(s, s->space_end, s->space_end + END_SIZE);
+}
 
 int commit_reserve(struct maph_txn *t) {
   store *s = t->s;
@@ -84,6 +96,7 @@ int commit_reserve(struct maph_txn *t) {
     pthread_mutex_unlock(&s->index_mutex);
   }
   if (rc == MAPH_OK) rc = log_room(s, s->space_end + END_SIZE);
+  if (rc == MAPH_OK) rc = grant_for(t);
   os_free(scratch);
   if (rc == MAPH_OK)
     t->state = TXN_PREPARED;
@@ -92,11 +105,19 @@ int commit_reserve(struct maph_txn *t) {
   return rc;
 }
 
+/* A transaction was decided and could not be published, because the disk became full in between. */
+static int group_full(const store *s) {
+  return fail(MAPH_FULL,
+              "%s: the disk became full while a commit was under way: make room and try again",
+              s->path);
+}
+
 static int decide(struct maph_txn *t) {
   store *s = t->s;
   uint64_t at = s->space_end, back = (s->last.end - END_SIZE) / 8;
   end_record e;
   int rc;
+  if (s->group_failed) return group_full(s);
   memset(&e, 0, sizeof e);
   e.head.kind = KIND_END;
   e.head.operations = (uint32_t)t->operations;
@@ -130,12 +151,17 @@ static void wake_watchers(store *s) {
 ** wrote the index: stop writing. */
 static int publish(struct maph_txn *t) {
   store *s = t->s;
-  int rc = index_publish(s, t->pending, t->pendings, 0);
+  int rc = grant_for(t);
+  if (rc != MAPH_OK) return rc; /* nothing was stored */
+  rc = index_publish(s, t->pending, t->pendings, 0);
+  if (rc == MAPH_OK) {
+    set(s, &live(s)->committed, t->after.end);
+    if (!grant_reached(s, offsetof(header, committed))) rc = commit_poisoned(s);
+  }
   if (rc != MAPH_OK) {
     commit_poison(s);
     return rc;
   }
-  set(s, &live(s)->committed, t->after.end);
   wake_watchers(s);
   t->visible = 1;
   return MAPH_OK;
@@ -260,6 +286,7 @@ int commit_publish_now(struct maph_txn *t) {
   pthread_mutex_lock(&s->index_mutex);
   rc = publish(t);
   pthread_mutex_unlock(&s->index_mutex);
+  if (rc != MAPH_OK && !s->flush_failed) commit_give_back(t);
   if (rc == MAPH_OK && t->durability == MAPH_SYNC_NORMAL) start_writeback(s);
   return rc;
 }
@@ -295,14 +322,22 @@ int commit_publish_in_group(struct maph_txn *t) {
       rc = commit_poisoned(s);
       break;
     }
+    if (s->group_failed) {
+      rc = group_full(s);
+      break;
+    }
     rc = publish(first);
+    if (rc != MAPH_OK) s->group_failed = 1; /* all that follow in the list build on it */
     list_remove(first);
     if (rc == MAPH_OK) note_flushed(s, &first->after);
   }
   if (!t->visible) {
     list_remove(t);
-    /* the store is poisoned: nobody builds on it, and maph_recover must not find it */
-    log_erase_end(s, t->after.end - END_SIZE);
+    /* nobody builds on it, and whoever recovers the store must not find it */
+    if (s->flush_failed)
+      log_erase_end(s, t->after.end - END_SIZE);
+    else if (commit_erase(s, t->after.end - END_SIZE) != MAPH_OK)
+      commit_poison(s);
   }
   pthread_mutex_unlock(&s->index_mutex);
   return rc;
@@ -317,19 +352,24 @@ int commit_publish(struct maph_txn *t) {
   rc = publish(t);
   if (rc == MAPH_OK) note_flushed(s, &t->after);
   pthread_mutex_unlock(&s->index_mutex);
+  if (rc != MAPH_OK && !s->flush_failed) commit_give_back(t);
   return rc;
 }
 
 /* What was flushed of the region says otherwise until the pad is on disk too. */
 int commit_cover(store *s, uint64_t from, uint64_t to) {
+  int rc;
   pthread_mutex_lock(&s->flush_mutex);
   if (s->flushed > from) s->flushed = from;
   pthread_mutex_unlock(&s->flush_mutex);
-  return from < to ? log_write_pad(s, from, to) : MAPH_OK;
+  if (from >= to) return MAPH_OK;
+  rc = grant_pages(s, from, from + RECORD_HEAD);
+  return rc == MAPH_OK ? log_write_pad(s, from, to) : rc;
 }
 
 int commit_erase(store *s, uint64_t end_record_at) {
-  int rc = log_erase_end(s, end_record_at);
+  int rc = grant_pages(s, end_record_at, end_record_at + END_SIZE);
+  if (rc == MAPH_OK) rc = log_erase_end(s, end_record_at);
   if (rc == MAPH_OK && !s->in_memory) {
     rc = os_flush(s->write_base, s->path, end_record_at, end_record_at + END_SIZE);
     if (rc != MAPH_OK) {
@@ -398,6 +438,7 @@ int commit_redo(struct maph_txn *t, const tip *after) {
   if (!s->in_memory)
     rc = os_flush(s->write_base, s->path, MIN(get(&h->flushed), s->last.end), after->end);
   if (rc != MAPH_OK) commit_poison(s);
+  if (rc == MAPH_OK) rc = index_grant(s, t->pending, t->pendings);
   if (rc == MAPH_OK) rc = index_publish(s, t->pending, t->pendings, 1);
   if (rc != MAPH_OK) return rc;
   set(s, &h->committed, after->end);
@@ -425,6 +466,7 @@ int commit_sync(store *s) {
     commit_poison(s);
     return rc;
   }
-  commit_raise_flushed(s, committed);
+  /* the flush holds without it */
+  if (grant_header(s) == MAPH_OK) commit_raise_flushed(s, committed);
   return MAPH_OK;
 }

@@ -21,6 +21,7 @@
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so
 ** versions go on at the next multiple of 2^32: an ETag that someone saw never names other bytes.
 */
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -116,6 +117,7 @@ static int index_record(store *s, const item *it) {
   pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
                 it->prev };
   int rc = index_reserve(s, &p, 1, NULL);
+  if (rc == MAPH_OK) rc = index_grant(s, &p, 1);
   return rc == MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
 }
 
@@ -128,8 +130,9 @@ static int mend_link(store *s, const view *v, const item *it) {
   int rc;
   if (atomic_load(word_at(v->base, it->offset)) == 0) return MAPH_OK;
   rc = index_find(v, key, index_hash(s, key), &newest);
-  if (rc == MAPH_OK && newest.offset == it->offset)
-    store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+  if (rc != MAPH_OK || newest.offset != it->offset) return rc;
+  rc = grant_pages(s, it->offset, it->offset + sizeof(word));
+  if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, it->offset), 0);
   return rc;
 }
 

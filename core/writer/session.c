@@ -26,6 +26,7 @@
 ** them.  The last one to leave flushes the file and marks it clean.
 */
 #include "writer/session.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -87,10 +88,12 @@ static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
 /* Before the first store of a session the disk must say that the live part may be stale. */
 static int mark_dirty(store *s) {
   header *h = live(s);
-  uint64_t clean = get(&h->clean);
-  int rc;
-  if (!header_trusted(s, h)) return recover_in_place(s);
-  if (clean == CLEAN_DIRTY) return MAPH_OK;
+  uint64_t clean = get(&h->clean), size = atomic_load(&s->size);
+  int rc, trusted = header_trusted(s, h);
+  if (trusted && clean == CLEAN_DIRTY) return MAPH_OK;
+  rc = grant_file(s, trusted ? MIN(get(&h->end), size) : size);
+  if (rc != MAPH_OK) return rc;
+  if (!trusted) return recover_in_place(s);
   set(s, &h->boot, s->boot);
   set(s, &h->mount, s->mount);
   set(s, &h->space, s->space);
@@ -144,6 +147,7 @@ static int look_again(store *s) {
   uint64_t end;
   int rc = MAPH_OK;
   s->unsettled = 1; /* until all of this has passed */
+  s->group_failed = 0;
   /* the file may have been trimmed since this process wrote last */
   if (s->last.end == 0 || (!s->in_memory && get(&h->clean) != CLEAN_DIRTY)) {
     s->populated = 0;
@@ -211,7 +215,7 @@ static int between_writers(store *s) {
 /* May the store be as this process left it?  found: by lock_take. */
 static int is_as_left(store *s, int found) {
   if (found == LOCK_WAS_HELD) return 1;
-  if (found == LOCK_WAS_FREE || s->unsettled) return 0;
+  if (found == LOCK_WAS_FREE || s->unsettled || s->group_failed) return 0;
   return (atomic_load_explicit(&live(s)->state, memory_order_relaxed) & STATE_FLAGS) == 0;
 }
 
@@ -219,7 +223,9 @@ static int is_as_left(store *s, int found) {
 ** waits, or the live words must be looked at before the next append, let it run out: nobody decides
 ** more while we have the turn. */
 static void let_lock_go(store *s) {
-  if (!s->unbiased && (s->decided_first == NULL || (!s->unsettled && !lock_wanted(s)))) return;
+  if (!s->unbiased && !s->group_failed
+      && (s->decided_first == NULL || (!s->unsettled && !lock_wanted(s))))
+    return;
   commit_wait_visible(s);
   lock_wait_released(s);
 }

@@ -17,6 +17,7 @@
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
+#include "file/grant.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -133,6 +134,8 @@ struct maph_txn *txn_new(store *s) {
     t = os_alloc(sizeof *t);
     if (t == NULL) return NULL;
   }
+  /* where pages of the log may need room again since they were had */
+  if (grant_needed(s)) s->populated = MIN(s->populated, s->space_end);
   t->magic = TXN_MAGIC;
   t->state = TXN_OPEN;
   t->s = s;
