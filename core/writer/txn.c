@@ -22,6 +22,7 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
+#include "writer/commit.h"
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
@@ -365,7 +366,8 @@ static int cut_pending(txn *t, uint64_t position) {
     maph_slice key = maph_bytes(w.it.key, w.it.key_size);
     item newest;
     pending *p;
-    if (w.it.prev >= position) continue;
+    /* what a prepare that was taken back left is no data */
+    if (!walk_is_data(&w) || w.it.prev >= position) continue;
     p = find_pending(t, index_hash(t->s, key), key, &newest);
     if (p) p->newest = w.it.prev >= t->start ? w.it.prev : 0;
     if (w.it.prev >= t->start) link_within(t, w.it.prev, 0);
@@ -373,7 +375,7 @@ static int cut_pending(txn *t, uint64_t position) {
   return rc;
 }
 
-int txn_rollback_to(txn *t, int n) {
+int txn_rollback_to(txn *t, int n, uint64_t *kept) {
   savepoint whole;
   const savepoint *p = &whole;
   int rc, at = savepoint_at(t, n);
@@ -386,8 +388,12 @@ int txn_rollback_to(txn *t, int n) {
     whole.bytes = t->before.bytes;
   }
   rc = cut_pending(t, p->position);
+  if (rc == MAPH_OK && p->position < t->floor) rc = commit_cover(t->s, p->position, t->floor);
   if (rc != MAPH_OK) return rc;
-  t->position = p->position;
+  /* pads belong to nobody */
+  if (p->position <= t->start) t->start = MAX(t->start, t->floor);
+  t->position = MAX(p->position, t->floor);
+  *kept = p->position;
   t->operations = p->operations;
   t->records = p->records;
   t->bytes = p->bytes;
