@@ -19,7 +19,8 @@
 #include <strings.h>
 #include "access/guard.h"
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/emit.h"
+#include "entry/utf8.h"
 #include "base/options.h"
 #include "http/accept.h"
 #include "http/body.h"
@@ -169,7 +170,7 @@ static int type_of_body(const char *media_type, maph_slice value) {
               || (size > 5 && strncasecmp(media_type + size - 5, "+json", 5) == 0);
   bool text = size == 0 || strncasecmp(media_type, "text/", 5) == 0;
   if (!json && !text) return MAPH_BLOB;
-  if (!utf8_valid(value.data, value.size) || memchr(value.data, 0, value.size)) return MAPH_BLOB;
+  if (!utf8_is_text(value)) return MAPH_BLOB;
   return json ? MAPH_JSON : MAPH_TEXT;
 }
 
@@ -214,7 +215,7 @@ static void start_entry(request *r, int status, const maph_entry *e, bool entry)
   reply_start(r, status);
   reply_header_number(r, "ETag", "\"", e->version, entry ? "-entry\"" : "\"");
   if (e->expires) reply_header_number(r, "Maph-Expires-At", "", e->expires, "");
-  reply_header(r, "Maph-Type", type_name(e->type));
+  reply_header(r, "Maph-Type", entry_type_name(e->type));
 }
 
 /* An application that asks by the query reads JSON; who names the type gets it. */
