@@ -109,10 +109,9 @@ typedef struct store {
       group_failed; /* what is decided and not visible must not become so; nor what follows */
   uint64_t flushed; /* end of log this process knows to be on disk */
   uint64_t decided; /* end of the last transaction decided */
-  /* decided at full, not yet visible, in order; stored under flush_mutex, */
-  struct maph_txn *_Atomic decided_first;
-  struct maph_txn *decided_last; /* taken off under index_mutex as well */
-  struct maph_txn *spare;        /* kept for the next single put */
+  /* decided at full, not yet visible, in order: see decided.c */
+  struct changed_keys *_Atomic decided_first;
+  struct changed_keys *decided_last;
 } store;
 
 typedef struct view {

@@ -39,7 +39,6 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/perfect.h"
-#include "writer/txn.h"
 
 
 enum { RETRY_MOST = 10000 };
@@ -580,17 +579,18 @@ static inline int is_new(const store *s, const pending *p) {
 
 /* Would the new keys of p[0..n), all of one segment, find room near home after those already
 ** decided but not yet published? */
-static int fits(store *s, uint64_t segment, const pending *p, size_t n) {
-  struct maph_txn *t;
+static int fits(store *s, uint64_t segment, const pending *p, size_t n,
+                const changed_keys *decided) {
+  const changed_keys *c;
   size_t i;
   paper x;
   x.segment = segment;
   x.depth = depth_of(s->write_base, segment);
   memset(x.room, ROOM_UNKNOWN, sizeof x.room);
-  for (t = s->decided_first; t != NULL; t = t->next) {
-    for (i = 0; i < t->pendings; i++) {
-      if (is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, x.depth))
-        place_on_paper(s, &x, t->pending[i].hash, SEGMENT_BUCKETS);
+  for (c = decided; c != NULL; c = c->next) {
+    for (i = 0; i < c->count; i++) {
+      if (is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, x.depth))
+        place_on_paper(s, &x, c->key[i].hash, SEGMENT_BUCKETS);
     }
   }
   for (i = 0; i < n; i++) {
@@ -602,17 +602,17 @@ static int fits(store *s, uint64_t segment, const pending *p, size_t n) {
 
 /* A segment that may not split: overflow segments until all its new keys have room anywhere in the
 ** chain. */
-static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n) {
+static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n,
+                           const changed_keys *decided) {
   uint64_t depth = depth_of(s->write_base, segment), room = 0, need = 0, at;
-  struct maph_txn *t;
+  const changed_keys *c;
   size_t i;
   unsigned b;
   int rc = MAPH_OK;
   for (i = 0; i < n; i++) need += (uint64_t)is_new(s, &p[i]);
-  for (t = s->decided_first; t != NULL; t = t->next) {
-    for (i = 0; i < t->pendings; i++)
-      need +=
-          (uint64_t)(is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, depth));
+  for (c = decided; c != NULL; c = c->next) {
+    for (i = 0; i < c->count; i++)
+      need += (uint64_t)(is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, depth));
   }
   for (at = segment; at != 0; at = overflow_of(s->write_base, at)) {
     for (b = 0; b < SEGMENT_BUCKETS; b++) room += bucket_room(s->write_base, at, b, p->hash, depth);
@@ -668,13 +668,14 @@ static int group_at(store *s, const pending *p, size_t n, size_t i, uint64_t *se
 /* Split, once each, the segments from *from on whose new keys do not fit; *from moves to the first
 ** of them.  Once each, because a directory that only one of its segments makes long looks like an
 ** attack to may_split. */
-static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *splits) {
+static int split_pass(store *s, const pending *p, size_t n, const changed_keys *decided,
+                      size_t *from, int *splits) {
   size_t i = *from, end, first = n;
   uint64_t segment;
   int rc = MAPH_OK;
   *splits = 0;
   while (i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i)) {
+    if (!fits(s, segment, p + i, end - i, decided)) {
       if (first == n) first = i;
       if (may_split(s, segment)) {
         rc = split(s, segment, p[i].hash);
@@ -688,15 +689,16 @@ static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *s
   return rc;
 }
 
-int index_reserve(store *s, pending *p, size_t n, pending *scratch) {
+int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided) {
   size_t i = 0, end;
   uint64_t segment;
   int rc, splits;
   sort_by_segment(p, n, scratch);
-  do rc = split_pass(s, p, n, &i, &splits);
+  do rc = split_pass(s, p, n, decided, &i, &splits);
   while (rc == MAPH_OK && i < n && splits > 0);
   while (rc == MAPH_OK && i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i)) rc = fit_by_overflow(s, segment, p + i, end - i);
+    if (!fits(s, segment, p + i, end - i, decided))
+      rc = fit_by_overflow(s, segment, p + i, end - i, decided);
     i = end;
   }
   return rc;

@@ -66,7 +66,7 @@ static int walk_to_checkpoint(store *s, const view *v, tip *t) {
 /* From a tip on: as many whole transactions as follow in chain. */
 static int walk_transactions(store *s, const view *v, tip *t) {
   uint64_t at = t->end, size;
-  struct maph_txn scratch;
+  txn scratch;
   int kind;
   memset(&scratch, 0, sizeof scratch);
   scratch.s = s;
@@ -116,7 +116,7 @@ int recover_append_epoch(store *s, uint64_t at) {
 static int index_record(store *s, const item *it) {
   pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
                 it->prev };
-  int rc = index_reserve(s, &p, 1, NULL);
+  int rc = index_reserve(s, &p, 1, NULL, NULL);
   if (rc == MAPH_OK) rc = index_grant(s, &p, 1);
   return rc == MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
 }

@@ -1,7 +1,8 @@
 /*
 ** session.c - the begin and the end of a writer.
 **
-** A SESSION is what a process does between taking the lock and giving it up.  To begin one, a writer
+** A SESSION is what a process does between taking the lock and giving it up.  To begin one, a
+** writer
 **
 **   takes the turn, which is the writer mutex of this process, and then the lock (lock.c);
 **   finds out whether the store is still the one at its path, and may be written to;
@@ -34,6 +35,7 @@
 #include "index/index.h"
 #include "index/perfect.h"
 #include "writer/commit.h"
+#include "writer/decided.h"
 #include "writer/lock.h"
 #include "writer/recover.h"
 #include "writer/txn.h"
@@ -52,13 +54,13 @@ static int finish_or_erase(store *s) {
   uint64_t prepared = get(&live(s)->prepared);
   int rc = MAPH_OK, whole = 1;
   while (rc == MAPH_OK && whole > 0 && s->last.end < prepared) {
-    struct maph_txn *t = txn_new(s);
+    txn t;
     tip after;
-    if (t == NULL) return MAPH_NOMEM;
-    whole = commit_replay(t, s->last.end, prepared, s->last.chain, &after);
+    txn_start(&t, s);
+    whole = commit_replay(&t, s->last.end, prepared, s->last.chain, &after);
     if (whole < 0) rc = MAPH_NOMEM;
-    if (whole > 0) rc = commit_redo(t, &after);
-    txn_free(t);
+    if (whole > 0) rc = commit_redo(&t, &after);
+    txn_clear(&t);
   }
   if (rc == MAPH_OK && s->last.end < prepared) {
     rc = commit_erase(s, prepared - END_SIZE);
@@ -99,7 +101,7 @@ static int mark_dirty(store *s) {
   set(s, &h->clean, CLEAN_OPENING);
   rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
   if (rc != MAPH_OK) {
-    commit_poison(s);
+    header_poison(s);
     return rc;
   }
   set(s, &h->clean, CLEAN_DIRTY);
@@ -207,7 +209,7 @@ static int between_writers(store *s) {
     return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path,
                 state & STATE_DELETED ? "deleted" : "replaced");
   }
-  if (state & STATE_POISONED) return commit_poisoned(s);
+  if (state & STATE_POISONED) return header_say_poisoned(s);
   return look_again(s);
 }
 
@@ -225,7 +227,7 @@ static void let_lock_go(store *s) {
   if (!s->unbiased && !s->group_failed
       && (s->decided_first == NULL || (!s->unsettled && !lock_wanted(s))))
     return;
-  commit_wait_visible(s);
+  decided_wait(s);
   lock_wait_released(s);
 }
 
@@ -248,7 +250,7 @@ void session_end(store *s) {
   lock_give_turn(s);
 }
 
-int session_commit(struct maph_txn *t) {
+int session_commit(txn *t) {
   store *s = t->s;
   int rc;
   if (!commit_joins_group(t)) {
@@ -261,13 +263,24 @@ int session_commit(struct maph_txn *t) {
     session_abort(t);
     return rc;
   }
-  lock_give_turn(s); /* the next session may begin; the lock stays ours until this is visible */
+  /* the next session may begin; the lock stays ours until this is visible */
+  lock_give_turn(s);
   rc = commit_publish_in_group(t);
   lock_release(s);
   return rc;
 }
 
-int session_abort(struct maph_txn *t) {
+int session_finish(txn *t, int rc) {
+  if (rc == MAPH_OK) rc = commit_reserve(t);
+  if (rc == MAPH_OK)
+    rc = session_commit(t);
+  else
+    session_abort(t);
+  txn_clear(t);
+  return rc;
+}
+
+int session_abort(txn *t) {
   store *s = t->s;
   int rc = commit_give_back(t);
   session_end(s);
@@ -303,7 +316,7 @@ static int mark_clean(store *s) {
     rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
   }
   if (rc != MAPH_OK)
-    commit_poison(s);
+    header_poison(s);
   else if (s->space_end + 4096 < atomic_load(&s->size))
     log_trim(s);
   return rc;
