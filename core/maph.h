@@ -357,14 +357,20 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *t);
 ** what was committed since the step before, and the change of names. One rewrite of a store at a
 ** time: BUSY after the busy timeout.
 **
+** The new file has the old one's owner, mode, access control list, labels, extended attributes and
+** flags, as they are when it takes its place.  Where one that decides about access cannot be kept
+** the call fails with CANTOPEN and nothing is replaced; the loss of another is told in
+** maph_rewrite.note.  A backup belongs to who makes it, has the store's mode, and grants nothing
+** that the store's access control list does not.
+**
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every
 ** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"
 ** "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
 /* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are
-** deleted first, by transactions like any other. READONLY BUSY FULL NOMEM IOERR CORRUPT CANCELLED
-*/
+** deleted first, by transactions like any other. READONLY BUSY FULL NOMEM IOERR
+** CANTOPEN CORRUPT CANCELLED */
 MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 
 /* The same, and freeze a perfect hash over all keys, which makes reading faster and the index

@@ -8,19 +8,26 @@
 ** RESERVE is the address space mapped at first (os_test.reserve): the file outgrows it while
 ** readers hold slices, a snapshot and a cursor. Every third commit is a single put, every third a
 ** group commit at FULL, the others at OFF; each carries some KiB.
+**
+**   maph_outgrow_get PATH PUTS RESERVE  -> {code of the puts, code of a get, its value}
+**
+** One thread is stopped in maph_get between its loads of the visible end and of the index's root,
+** until the file has outgrown its mapping, the directory has moved, and others have read by it.
 */
 #include "maph.h"
 #include "os/os.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <tcl.h>
 
 int Maphoutgrow_Init(Tcl_Interp *interp);
 
-enum { MAX_HANDLES = 4, MAX_WORKERS = 24, VALUE_SIZE = 3000, HELD = 20 };
+enum { MAX_HANDLES = 4, MAX_WORKERS = 24, VALUE_SIZE = 3000, HELD = 20, GUARD_SIZE = 1 << 30 };
 
 typedef struct crowd {
   maph *handles[MAX_HANDLES];
@@ -141,6 +148,81 @@ static int run(crowd *c, int writers, int readers) {
   return 1;
 }
 
+/* ------------------------------------------------------------------- a get that is interrupted */
+
+typedef struct interrupted {
+  maph *m;
+  atomic_int inside, go;
+  int rc;
+  char value[16];
+} interrupted;
+
+static interrupted *stopped;
+static _Thread_local int slow;
+
+static void stop_here(const char *where) {
+  if (!slow || strcmp(where, "get") != 0) return;
+  slow = 0;
+  atomic_store(&stopped->inside, 1);
+  while (!atomic_load(&stopped->go)) sched_yield();
+}
+
+static void *get_slowly(void *arg) {
+  interrupted *x = arg;
+  maph_slice v;
+  slow = 1;
+  x->rc = maph_get(x->m, maph_str("first"), &v);
+  if (x->rc == MAPH_OK) snprintf(x->value, sizeof x->value, "%.*s", (int)v.size, (char *)v.data);
+  return NULL;
+}
+
+static int outgrow_meanwhile(interrupted *x, int puts) {
+  char key[40], buffer[VALUE_SIZE];
+  maph_slice v;
+  int i, rc = MAPH_OK;
+  for (i = 0; rc == MAPH_OK && i < puts; i++) {
+    snprintf(key, sizeof key, "key%d", i);
+    rc = maph_put(x->m, maph_str(key), value_of(0, i, buffer));
+    if (rc == MAPH_OK) rc = maph_get(x->m, maph_str(key), &v);
+  }
+  return rc;
+}
+
+static int outgrow_get_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  interrupted x = { .rc = -1 };
+  pthread_t id;
+  void *guard;
+  int puts, reserve, rc;
+  (void)data;
+  if (objc != 4) {
+    Tcl_WrongNumArgs(interp, 1, objv, "PATH PUTS RESERVE");
+    return TCL_ERROR;
+  }
+  if (Tcl_GetIntFromObj(interp, objv[2], &puts) != TCL_OK
+      || Tcl_GetIntFromObj(interp, objv[3], &reserve) != TCL_OK)
+    return TCL_ERROR;
+  os_test.reserve = (uint64_t)reserve;
+  /* the next mapping comes below this, so that whatever is read past its end is a signal */
+  guard = mmap(NULL, GUARD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  rc = maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &x.m);
+  if (rc == MAPH_OK) rc = maph_put(x.m, maph_str("first"), maph_str("value"));
+  if (rc == MAPH_OK) {
+    stopped = &x;
+    os_test.pause = stop_here;
+    if (pthread_create(&id, NULL, get_slowly, &x) != 0) Tcl_Panic("no thread");
+    while (!atomic_load(&x.inside)) sched_yield();
+    rc = outgrow_meanwhile(&x, puts);
+    atomic_store(&x.go, 1);
+    pthread_join(id, NULL);
+    os_test.pause = NULL;
+  }
+  os_test.reserve = 0;
+  maph_close(x.m);
+  munmap(guard, GUARD_SIZE);
+  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%d %d %s", rc, x.rc, x.value));
+  return TCL_OK;
+}
+
 static int outgrow_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   crowd c = { .handle_count = 0 };
   maph_options o = MAPH_OPTIONS_INIT;
@@ -181,5 +263,6 @@ static int outgrow_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *c
 
 int Maphoutgrow_Init(Tcl_Interp *interp) {
   Tcl_CreateObjCommand(interp, "maph_outgrow", outgrow_cmd, NULL, NULL);
+  Tcl_CreateObjCommand(interp, "maph_outgrow_get", outgrow_get_cmd, NULL, NULL);
   return TCL_OK;
 }

@@ -41,6 +41,7 @@ __attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value
     const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
     snapshot = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
+    OS_TEST_PAUSE("get");
     if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0
                && snapshot - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE))) {
       int rc = index_get(s, base, size, snapshot, key, value);

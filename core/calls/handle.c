@@ -18,9 +18,10 @@
 #include "file/view.h"
 #include "index/find.h"
 #include "index/index.h"
+#include "index/perfect.h"
 #include "writer/commit.h"
 #include "writer/create.h"
-#include "writer/lock.h"
+#include "writer/session.h"
 #include "writer/txn.h"
 
 #include <stdlib.h>
@@ -48,67 +49,6 @@ static void watch_forks(void) { os_at_fork(in_forked_child); }
 
 /* --------------------------------------------------------------------------------------- stores */
 
-store *store_new(const char *path) {
-  pthread_condattr_t monotonic;
-  store *s = os_alloc(sizeof *s);
-  if (s == NULL) return NULL;
-  s->path = os_alloc(strlen(path) + 1);
-  if (s->path == NULL) {
-    os_free(s);
-    return NULL;
-  }
-  strcpy(s->path, path);
-  s->file.fd = s->lock.fd = -1;
-  s->references = 1;
-  pthread_mutex_init(&s->mapping_mutex, NULL);
-  pthread_mutex_init(&s->turn_mutex, NULL);
-  pthread_mutex_init(&s->held_mutex, NULL);
-  pthread_mutex_init(&s->index_mutex, NULL);
-  pthread_mutex_init(&s->flush_mutex, NULL);
-  pthread_cond_init(&s->flush_done, NULL);
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&s->turn_free, &monotonic);
-  pthread_cond_init(&s->released, NULL);
-  pthread_condattr_destroy(&monotonic);
-  return s;
-}
-
-static void unmap_all(store *s) {
-  mapping *m, *next;
-  uint8_t *base = atomic_load(&s->base), *write_base = atomic_load(&s->write_base);
-  for (m = s->outgrown; m != NULL; m = next) {
-    next = m->next;
-    os_unmap(m->base, m->length);
-    os_free(m);
-  }
-  if (write_base != base) os_unmap(write_base, s->write_mapped);
-  os_unmap(base, s->mapped);
-}
-
-static void destroy_mutexes(store *s) {
-  pthread_mutex_destroy(&s->mapping_mutex);
-  pthread_mutex_destroy(&s->turn_mutex);
-  pthread_mutex_destroy(&s->held_mutex);
-  pthread_mutex_destroy(&s->index_mutex);
-  pthread_mutex_destroy(&s->flush_mutex);
-  pthread_cond_destroy(&s->flush_done);
-  pthread_cond_destroy(&s->turn_free);
-  pthread_cond_destroy(&s->released);
-}
-
-void store_free(store *s) {
-  if (s == NULL) return;
-  unmap_all(s);
-  os_close(&s->file);
-  os_close(&s->lock);
-  txn_free(s->spare);
-  /* in a child of fork they may wait for threads that it does not have */
-  if (!s->dead) destroy_mutexes(s);
-  os_free(s->path);
-  os_free(s);
-}
-
 void store_pin(store *s) {
   pthread_mutex_lock(&registry_mutex);
   s->references++;
@@ -127,7 +67,10 @@ void store_unpin(store *s) {
   last = --s->references == 0;
   if (last) forget_store(s);
   pthread_mutex_unlock(&registry_mutex);
-  if (last) store_free(s);
+  if (last) {
+    txn_drop_spare(s);
+    store_free(s);
+  }
 }
 
 /* A handle writes to this store no more; the last writer leaves the file clean.  The registry is
@@ -135,13 +78,7 @@ void store_unpin(store *s) {
 static int stop_writing(store *s) {
   int rc = MAPH_OK;
   pthread_mutex_lock(&registry_mutex);
-  if (!s->dead && --s->writers == 0) {
-    rc = commit_end_sessions(s);
-    if (s->stayed)
-      lock_leave(s);
-    else
-      lock_close(s);
-  }
+  if (!s->dead && --s->writers == 0) rc = session_leave(s);
   pthread_mutex_unlock(&registry_mutex);
   return rc;
 }
@@ -153,8 +90,7 @@ static int store_release(store *s, int writing) {
   return rc;
 }
 
-/* Let a store be written to: a writable descriptor, a writable mapping, the lock file.  Under the
-** registry's mutex. */
+/* Let a store be written to.  f: of the file, writable.  Under the registry's mutex. */
 static int add_writer(store *s, os_file *f) {
   int rc = MAPH_OK;
   if (s->writers == 0) {
@@ -165,30 +101,10 @@ static int add_writer(store *s, os_file *f) {
       *f = old;
       pthread_mutex_unlock(&s->mapping_mutex);
     }
-    rc = store_map_for_writing(s);
-    if (rc == MAPH_OK && !s->lockless && s->boot == 0) {
-      rc =
-          fail(MAPH_CANTOPEN,
-               "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), "
-               "so a power loss could go unnoticed: mount /proc",
-               s->path);
-    }
-    if (rc == MAPH_OK) rc = lock_open(s);
-    s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
-    s->streak = 0;
-    s->unsettled = 1;
+    rc = session_join(s);
   }
   if (rc == MAPH_OK) s->writers++;
   return rc;
-}
-
-store *store_bare(const char *path, os_file *f) {
-  store *s = store_new(path);
-  if (s == NULL) return NULL;
-  s->file = *f;
-  f->fd = -1;
-  s->lockless = 1;
-  return s;
 }
 
 /* A store of an open file: mapped and its header read. */
@@ -202,6 +118,7 @@ static int store_load(const char *path, os_file *f, const maph_options *o, store
   s->huge_pages = o->huge_pages;
   rc = store_see_size(s, 0);
   if (rc == MAPH_OK) rc = header_read(s, atomic_load(&s->base), atomic_load(&s->size));
+  if (rc == MAPH_OK) rc = perfect_open(s, atomic_load(&s->base), atomic_load(&s->size));
   if (rc == MAPH_OK && o->prefault) os_prefault(atomic_load(&s->base), atomic_load(&s->size));
   if (rc == MAPH_OK && o->lock_memory)
     rc = os_lock_memory(atomic_load(&s->base), atomic_load(&s->size));
@@ -254,11 +171,8 @@ static int must_be_trusted(store *s, int writing, const maph_options *o) {
                 "once for writing",
                 s->path);
   }
-  rc = lock_take(s, o->busy_timeout_ms); /* the session begins with the recovery */
-  if (rc == MAPH_OK) {
-    lock_release(s);
-    lock_give_turn(s);
-  }
+  rc = session_begin(s, o->busy_timeout_ms); /* the session begins with the recovery */
+  if (rc == MAPH_OK) session_end(s);
   return rc;
 }
 
@@ -473,7 +387,7 @@ int maph_close(maph *m) {
 static void leave_replaced(store *s) {
   pthread_mutex_lock(&registry_mutex);
   s->stayed = 1;
-  if (!s->dead && --s->writers == 0) lock_leave(s);
+  if (!s->dead && --s->writers == 0) session_withdraw(s);
   pthread_mutex_unlock(&registry_mutex);
 }
 
@@ -671,11 +585,10 @@ int maph_destroy(const char *path, int busy_timeout_ms) {
   rc = create_lock_rewrite(m->path, &s->file, o.busy_timeout_ms, &rewrite);
   if (rc == MAPH_OK) {
     rc = handle_writer(m, &s); /* a rewrite may have ended just now */
-    if (rc == MAPH_OK) rc = lock_take(s, o.busy_timeout_ms);
+    if (rc == MAPH_OK) rc = session_begin(s, o.busy_timeout_ms);
     if (rc == MAPH_OK) {
       rc = destroy(s);
-      lock_release(s);
-      lock_give_turn(s);
+      session_end(s);
     }
     create_unlock_rewrite(&rewrite);
   }

@@ -66,10 +66,6 @@ int handle_last_rewrite(maph *m, maph_rewrite *r); /* NOTFOUND */
 void store_pin(store *s);
 void store_unpin(store *s);
 int store_open(const char *path, int writing, const maph_options *o, store **s);
-/* takes f over; nothing read, lockless, not registered.  NULL no memory */
-store *store_bare(const char *path, os_file *f);
-store *store_new(const char *path);   /* nothing open yet.  NULL no memory */
-void store_free(store *s);            /* one that is not registered */
 void snapshot_hold(maph_snapshot *x); /* as long as a cursor needs it */
 void snapshot_let_go(maph_snapshot *x);
 

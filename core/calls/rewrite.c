@@ -33,8 +33,8 @@
 #include "index/lookup.h"
 #include "writer/commit.h"
 #include "writer/create.h"
-#include "writer/lock.h"
 #include "writer/recover.h"
+#include "writer/session.h"
 #include "writer/txn.h"
 
 #include <stdlib.h>
@@ -130,12 +130,11 @@ static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t
                             uint64_t version) {
   uint64_t size;
   struct maph_txn *t;
-  int rc = lock_take(x->to, 0), kind;
+  int rc = session_begin(x->to, 0), kind;
   if (rc != MAPH_OK) return rc;
   t = txn_new(x->to);
   if (t == NULL) {
-    lock_release(x->to);
-    lock_give_turn(x->to);
+    session_end(x->to);
     return MAPH_NOMEM;
   }
   t->durability = MAPH_SYNC_OFF;
@@ -154,9 +153,9 @@ static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t
   }
   if (rc == MAPH_OK) rc = commit_reserve(t);
   if (rc == MAPH_OK)
-    rc = commit_finish(t);
+    rc = session_commit(t);
   else
-    commit_abort(t);
+    session_abort(t);
   txn_free(t);
   x->result.caught_up++;
   return rc;
@@ -233,7 +232,7 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
   uint64_t chunk = CHUNK_LEAST;
   int rc, tries = 0, slices = 0, last;
   for (;;) {
-    rc = lock_take(s, x->handle->options.busy_timeout_ms);
+    rc = session_begin(s, x->handle->options.busy_timeout_ms);
     /* a long transaction: it has to end some time */
     if (rc == MAPH_BUSY && tries++ < PATIENCE) {
       rc = catch_up(x);
@@ -247,8 +246,7 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
     if (rc == MAPH_OK && (last || (left_to_copy(x) == 0 && x->to->space_end - x->flushed <= chunk)))
       return rc;
     if (rc == MAPH_OK) rc = flush_some(x, &chunk);
-    lock_release(s);
-    lock_give_turn(s);
+    session_end(s);
     x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - *locked_ns);
     if (rc == MAPH_OK) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
     if (rc != MAPH_OK) return rc;
@@ -305,10 +303,29 @@ static int still_there(const store *s) {
   return rc;
 }
 
+/* Its mode and owner may be others than when it was opened. */
+static int status_now(store *s, os_file *f) {
+  int rc;
+  pthread_mutex_lock(&s->mapping_mutex);
+  *f = s->file;
+  rc = os_status(f, s->path);
+  pthread_mutex_unlock(&s->mapping_mutex);
+  return rc;
+}
+
+/* What the replaced file carries beside its bytes, as it is now. */
+static int keep_attributes(rewriting *x, const char *temporary) {
+  os_file model;
+  int rc = status_now(x->from, &model);
+  if (rc != MAPH_OK) return rc;
+  return os_keep_attributes(temporary, &x->to->file, &model, x->result.note, sizeof x->result.note);
+}
+
 /* The new file takes the old one's name. */
 static int take_name(rewriting *x, const char *temporary) {
   const char *path = x->from->path;
   int rc = still_there(x->from);
+  if (rc == MAPH_OK) rc = keep_attributes(x, temporary); /* they may have been changed meanwhile */
   if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);
@@ -348,8 +365,7 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
   x->result.bytes_after = atomic_load(&x->to->size);
   if (rc == MAPH_OK) rc = s->in_memory ? take_handle(x) : take_name(x, temporary);
   os_wake(&header_of(s->write_base)->committed);
-  lock_release(s);
-  lock_give_turn(s);
+  session_end(s);
   x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - locked_ns);
   s->unbiased = 0;
   return rc;
@@ -357,30 +373,20 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
 
 /* ------------------------------------------------------------------------------------ the calls */
 
-/* Its mode and owner may be others than when it was opened. */
-static int status_now(store *s, os_file *f) {
-  int rc;
-  pthread_mutex_lock(&s->mapping_mutex);
-  *f = s->file;
-  rc = os_status(f, s->path);
-  pthread_mutex_unlock(&s->mapping_mutex);
-  return rc;
-}
-
+/* uuid: of the store that is rewritten; NULL: a backup, which belongs to who makes it. */
 static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16],
                       uint64_t generation, uint64_t expected_keys) {
   maph_options o = MAPH_OPTIONS_INIT;
   os_file model;
   int rc = status_now(x->from, &model);
   if (rc != MAPH_OK) return rc;
-  o.mode = (int)model.mode;
+  o.mode = uuid ? 0600 : (int)os_plain_mode(&model);
   o.expected_keys = expected_keys;
   if (temporary == NULL) {
     rc = create_in_memory(uuid, generation, x->snapshot->version, expected_keys, &x->to);
   } else {
     rc = create_empty(temporary, &o, uuid, generation, x->snapshot->version, &x->to);
-    /* a backup belongs to who makes it */
-    if (rc == MAPH_OK && uuid) rc = os_take_owner(temporary, &x->to->file, &model);
+    if (rc == MAPH_OK && uuid) rc = keep_attributes(x, temporary);
   }
   if (rc == MAPH_OK) x->to->bulk = 1;
   return rc;
@@ -490,6 +496,7 @@ static int name_backup(rewriting *x, const char *temporary, const char *path, co
   h = header_of(s->write_base);
   if (rc == MAPH_OK) rc = seal(x, lock);
   if (rc != MAPH_OK) return rc;
+  os_lock_like(lock, &s->file);
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
   set(s, &h->boot, 0);
@@ -525,6 +532,8 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if (rc == MAPH_OK) rc = take_snapshot(&x);
   if (rc == MAPH_OK) {
     model = x.from->file;
+    model.mode = os_plain_mode(&model);
+    model.fd = -1;
     model.owner = model.group = (unsigned)-1;
   }
   if (rc == MAPH_OK) rc = must_be_free(resolved);

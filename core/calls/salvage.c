@@ -19,8 +19,8 @@
 #include "os/progress.h"
 #include "writer/commit.h"
 #include "writer/create.h"
-#include "writer/lock.h"
 #include "writer/recover.h"
+#include "writer/session.h"
 #include "writer/txn.h"
 
 #include <stdio.h>
@@ -47,13 +47,12 @@ static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, ui
 }
 
 static int begin(salvage *x, struct maph_txn **t) {
-  int rc = lock_take(x->to, 0);
+  int rc = session_begin(x->to, 0);
   *t = NULL;
   if (rc != MAPH_OK) return rc;
   *t = txn_new(x->to);
   if (*t == NULL) {
-    lock_release(x->to);
-    lock_give_turn(x->to);
+    session_end(x->to);
     return MAPH_NOMEM;
   }
   (*t)->durability = MAPH_SYNC_OFF;
@@ -63,9 +62,9 @@ static int begin(salvage *x, struct maph_txn **t) {
 static int end(struct maph_txn *t, int rc) {
   if (rc == MAPH_OK) rc = commit_reserve(t);
   if (rc == MAPH_OK)
-    rc = commit_finish(t);
+    rc = session_commit(t);
   else
-    commit_abort(t);
+    session_abort(t);
   txn_free(t);
   return rc;
 }
@@ -315,6 +314,16 @@ static int must_have_one_name(const char *path, store *s) {
   return rc == MAPH_OK ? create_may_write(&s->file, path) : rc;
 }
 
+/* Owner, mode, access control list and the rest of the damaged file, as they are now. */
+static int keep_attributes(salvage *x, const char *temporary, int last) {
+  char note[160] = "";
+  int rc = os_status(&x->from->file, x->from->path);
+  if (rc == MAPH_OK)
+    rc = os_keep_attributes(temporary, &x->to->file, &x->from->file, note, sizeof note);
+  if (rc == MAPH_OK && note[0] && last && x->report) x->report(x->arg, 0, note);
+  return rc;
+}
+
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
 static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p) {
   maph_options o = MAPH_OPTIONS_INIT;
@@ -339,10 +348,11 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     if (rc == MAPH_OK) rc = os_status(&x.from->file, path);
     if (rc == MAPH_OK) rc = must_have_one_name(path, x.from);
   }
-  o.mode = rc == MAPH_OK ? (int)x.from->file.mode : 0600;
+  o.mode = 0600;
   if (rc == MAPH_OK)
     rc = create_empty(temporary, &o, x.from->uuid, x.from->generation + 1, x.from->base_version,
                       &x.to);
+  if (rc == MAPH_OK) rc = keep_attributes(&x, temporary, 0);
   if (rc == MAPH_OK) {
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     x.last_version = x.to->base_version;
@@ -355,7 +365,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   }
   if (rc == MAPH_OK) {
     seal(x.to, &lock);
-    rc = os_take_owner(temporary, &x.to->file, &x.from->file);
+    rc = keep_attributes(&x, temporary, 1);
   }
   if (rc == MAPH_OK) rc = os_flush_file(&x.to->file, temporary);
   if (rc == MAPH_OK)
@@ -373,11 +383,8 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
 static int writable(maph *m) {
   store *s;
   int rc = handle_writer(m, &s);
-  if (rc == MAPH_OK) rc = lock_take(s, m->options.busy_timeout_ms);
-  if (rc == MAPH_OK) {
-    lock_release(s);
-    lock_give_turn(s);
-  }
+  if (rc == MAPH_OK) rc = session_begin(s, m->options.busy_timeout_ms);
+  if (rc == MAPH_OK) session_end(s);
   return rc == MAPH_OK || rc == MAPH_BUSY;
 }
 

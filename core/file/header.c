@@ -10,10 +10,11 @@
 */
 #include "file/header.h"
 #include "file/store.h"
-#include "index/perfect.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+enum { CHECKPOINT_BYTES = 1024 * 1024 };
 
 uint64_t header_salt(const header *h) {
   uint8_t in[24];
@@ -100,7 +101,7 @@ int header_read(store *s, const uint8_t *base, uint64_t size) {
   s->hash_seed = copy.hash_seed;
   s->salt = header_salt(&copy);
   header_place(s);
-  return perfect_open(s, base, size);
+  return MAPH_OK;
 }
 
 void header_place(store *s) {
@@ -140,6 +141,10 @@ void header_checkpoint(store *s, const tip *t) {
   OS_TEST_STORE(s->write_base, (uint64_t)((uint8_t *)slot - s->write_base), sizeof c);
   memcpy(slot, &c, sizeof c);
   s->checkpoint_end = t->end;
+}
+
+void header_checkpoint_if_due(store *s, const tip *t) {
+  if (t->end - s->checkpoint_end >= CHECKPOINT_BYTES) header_checkpoint(s, t);
 }
 
 int header_best_checkpoint(const store *s, const header *h, checkpoint *best) {

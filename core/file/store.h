@@ -58,8 +58,6 @@ typedef struct store {
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
   _Atomic uint64_t size; /* file size last seen: nothing at or past it is touched */
-  /* the directory that this root names was seen to lie within size */
-  _Atomic uint64_t good_root;
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
@@ -123,6 +121,11 @@ static inline uint64_t load64(const void *p) {
 static inline word *word_at(const uint8_t *base, uint64_t offset) {
   return (word *)(uintptr_t)(base + offset);
 }
+
+store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
+/* Takes f over; nothing is read, and nobody else can know of it.  NULL: no memory */
+store *store_bare(const char *path, os_file *f);
+void store_free(store *s); /* of which nobody else knows any more; NULL: no-op */
 
 /* Every store to a mutable word goes through here (and every other store to the file through
 ** log.c), so that a test build sees it. */

@@ -145,6 +145,9 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
 ** next, one candidate, one plain record; a miss that these settle.  Whatever is not that, or not
 ** sound, is left to index_find.
 **
+** Another thread may let the file grow, and map it anew, at any moment.  base is a mapping of size
+** bytes at least: whatever is touched is bounded by that size, never by one that is loaded later.
+**
 ** What a get touches, in a store too large for the processor's cache (shares measured at 1M keys of
 ** 200 bytes):
 **   the header's first live line, the store's own fields     every get's: in the first-level cache
@@ -159,7 +162,7 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
 static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot,
                             maph_slice key, maph_slice *value) {
   const header *h = header_of(base);
-  uint64_t hash = index_hash(s, key), root, directory, depth, segment, slot, offset;
+  uint64_t hash = index_hash(s, key), root, at, depth, segment, slot, offset;
   const word *directory_word, *bucket;
   unsigned bits, i;
   if (s->perfect.keys) {
@@ -167,11 +170,11 @@ static inline int index_get(const store *s, const uint8_t *base, uint64_t size, 
     if (likely(rc != MAPH_NOTFOUND)) return rc;
   }
   root = acquire(&h->root);
-  directory = root & ~UINT64_C(63);
   depth = root & 63;
-  if (unlikely(root != atomic_load_explicit(&s->good_root, memory_order_relaxed)))
-    return INDEX_UNSETTLED;
-  directory_word = word_at(base, directory) + (tag_of(hash) >> (HASH_BITS - depth));
+  if (unlikely(depth > HASH_BITS)) return INDEX_UNSETTLED;
+  at = (root & ~UINT64_C(63)) + (uint64_t)(tag_of(hash) >> (HASH_BITS - depth)) * sizeof(word);
+  if (unlikely(at - LOG_START > size - sizeof(word) - LOG_START)) return INDEX_UNSETTLED;
+  directory_word = word_at(base, at);
   segment = acquire(directory_word) & ~UINT64_C(63);
   if (unlikely(segment > size - SEGMENT_SIZE)) return INDEX_UNSETTLED;
   for (i = 0; i < PROBE_BUCKETS; i++) {

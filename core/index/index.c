@@ -80,8 +80,6 @@ static inline int place_of(const view *v, uint64_t hash, place *p) {
   }
   rc = view_reach(v, directory + ((uint64_t)8 << depth));
   if (unlikely(rc != MAPH_OK)) return rc;
-  if (unlikely(root != atomic_load_explicit(&v->s->good_root, memory_order_relaxed)))
-    atomic_store_explicit(&v->s->good_root, root, memory_order_relaxed);
   p->root = root;
   p->directory_word = word_at(v->base, directory) + (tag_of(hash) >> (HASH_BITS - depth));
   p->segment = acquire(p->directory_word);

@@ -2,7 +2,7 @@
 ** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
 ** memory.
 **
-** os_unix.c is the only file that includes the system's headers for these.  Calls that return int
+** os_unix.c and attributes.c alone include the system's headers for these.  Calls that return int
 ** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
 ** fail by a test build (os_test below).
 */
@@ -37,8 +37,17 @@ int os_identity(const char *path, uint64_t *device,
 int os_size(const os_file *f, uint64_t *size);
 /* size, links, mode and owner, as they are now */
 int os_status(os_file *f, const char *path);
-/* give f the owner and mode of model */
-int os_take_owner(const char *path, os_file *f, const os_file *model);
+/* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes and
+** flags of `from`.  What decides about access is kept or the call fails: CANTOPEN FULL.  The rest is
+** kept or said in note, unless there is one already. */
+int os_keep_attributes(const char *path, os_file *to, const os_file *from, char *note,
+                       size_t note_size);
+/* its mode where an access control list does not apply: never wider than the list */
+unsigned os_plain_mode(const os_file *f);
+/* the mode of the lock file of such a store */
+unsigned os_lock_mode(const os_file *store);
+/* let those who may write the store, and nobody else, lock it.  store->fd -1: its mode alone counts */
+void os_lock_like(const os_file *lock, const os_file *store);
 
 /* has the disk what it takes to grow to `to` bytes?  FULL */
 int os_room(const os_file *f, const char *path, uint64_t to);
@@ -121,14 +130,21 @@ typedef struct os_test_hooks {
   uint64_t reserve;               /* address space to map for a file, instead of 64 GiB */
   int file_system;                /* OS_* + 1: pretend */
   uint64_t page_size;             /* instead of the system's */
+  /* at a place of that name, where another thread may come first */
+  void (*pause)(const char *where);
 } os_test_hooks;
 extern os_test_hooks os_test;
 #define OS_TEST_STORE(base, offset, size)                       \
   do {                                                          \
     if (os_test.store) os_test.store((base), (offset), (size)); \
   } while (0)
+#define OS_TEST_PAUSE(where)                 \
+  do {                                       \
+    if (os_test.pause) os_test.pause(where); \
+  } while (0)
 #else
 #define OS_TEST_STORE(base, offset, size) ((void)0)
+#define OS_TEST_PAUSE(where) ((void)0)
 #endif
 
 #endif

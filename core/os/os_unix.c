@@ -14,6 +14,7 @@
 */
 #include "os/os.h"
 #include "os/error.h"
+#include "os/fault.h"
 #include "maph.h"
 
 #include <errno.h>
@@ -49,14 +50,11 @@
 
 #ifdef MAPH_TEST
 os_test_hooks os_test;
-static int faulted(const char *call) {
+int os_faulted(const char *call) {
   int e = os_test.fault ? os_test.fault(call) : 0;
   if (e) errno = e;
   return e;
 }
-#define SYS(name, bad, call) (faulted(name) ? (bad) : (call))
-#else
-#define SYS(name, bad, call) (call)
 #endif
 
 /* What mappings are advised, populated and flushed by: 4 KiB, on some arm64 machines 16 or 64. */
@@ -200,15 +198,9 @@ int os_open_memory(os_file *f) {
   return rc;
 }
 
-/* Who may write the store may read and write the lock file, and nobody else: a reader's shared lock
-** would stop writers. */
-static unsigned lock_mode(unsigned store_mode) {
-  return 0600 | (store_mode & 0020 ? 0060 : 0) | (store_mode & 0002 ? 0006 : 0);
-}
-
 int os_open_lock(const char *path, const os_file *store, os_file *f) {
   int rc;
-  unsigned mode = lock_mode(store->mode);
+  unsigned mode = os_lock_mode(store);
   memset(f, 0, sizeof *f);
   f->fd = SYS("open", -1,
               open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
@@ -216,6 +208,7 @@ int os_open_lock(const char *path, const os_file *store, os_file *f) {
     if (fchown(f->fd, store->owner, store->group) != 0
         || fchmod(f->fd, mode) != 0) { /* not the store's owner: what umask gave will do */
     }
+    os_lock_like(f, store);
   } else if (errno == EEXIST) {
     f->fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   }
@@ -293,19 +286,6 @@ int os_size(const os_file *f, uint64_t *size) {
   if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
     return fail(MAPH_IOERR, "cannot read a store's size: %s", strerror(errno));
   *size = (uint64_t)st.st_size;
-  return MAPH_OK;
-}
-
-int os_take_owner(const char *path, os_file *f, const os_file *model) {
-  if ((f->owner != model->owner || f->group != model->group)
-      && SYS("fchown", -1, fchown(f->fd, model->owner, model->group)) != 0) {
-    return fail(MAPH_CANTOPEN,
-                "%s: cannot give it the owner of the file it replaces (%s): run this as that owner "
-                "or as root",
-                path, strerror(errno));
-  }
-  if (SYS("fchmod", -1, fchmod(f->fd, model->mode)) != 0)
-    return fail(MAPH_IOERR, "%s: cannot set its mode: %s", path, strerror(errno));
   return MAPH_OK;
 }
 

@@ -26,32 +26,17 @@
 ** in a list; a later transaction that touches a key of theirs waits until they are visible, and
 ** reserves room for their new keys as well as its own.  A failed flush poisons the store: all that
 ** wait fail.
-**
-** A DEAD WRITER leaves: a split half done (state names it); `prepared` above `committed` (the end
-** record tells whether that was decided; finish or erase); `end` above `committed` (what lies
-** between becomes a pad).  commit_begin_session mends these in this order; it may itself die
-** anywhere and be repeated.
 */
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
-#include "index/find.h"
 #include "index/index.h"
-#include "index/perfect.h"
 #include "writer/commit.h"
-#include "writer/lock.h"
-#include "writer/recover.h"
 #include "writer/txn.h"
 
-enum {
-  WRITEBACK_MS = 1000,
-  WRITEBACK_BYTES = 8 * 1024 * 1024,
-  CHECKPOINT_BYTES = 1024 * 1024,
-  GROUP_KEYS_MOST = 64,
-  LEAVE_WAIT_MS = 1000
-};
+enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8 * 1024 * 1024, GROUP_KEYS_MOST = 64 };
 
 static header *live(const store *s) { return header_of(s->write_base); }
 static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
@@ -156,8 +141,8 @@ static int publish(struct maph_txn *t) {
   return MAPH_OK;
 }
 
-/* Raise `flushed`, by whichever process is ahead. */
-static void raise_flushed(store *s, uint64_t to) {
+/* Whichever process is ahead raises it. */
+void commit_raise_flushed(store *s, uint64_t to) {
   word *w = &live(s)->flushed;
   uint64_t old = get(w);
   OS_TEST_STORE(s->write_base, offsetof(header, flushed), 8);
@@ -165,8 +150,8 @@ static void raise_flushed(store *s, uint64_t to) {
 }
 
 static void note_flushed(store *s, const tip *t) {
-  raise_flushed(s, t->end);
-  if (t->end - s->checkpoint_end >= CHECKPOINT_BYTES) header_checkpoint(s, t);
+  commit_raise_flushed(s, t->end);
+  header_checkpoint_if_due(s, t);
 }
 
 static void start_writeback(store *s) {
@@ -264,14 +249,12 @@ int commit_conflicts(store *s, uint64_t hash) {
 
 /* -------------------------------------------------------------------------------------- the end */
 
-static int give_back(struct maph_txn *t);
-
 int commit_publish_now(struct maph_txn *t) {
   store *s = t->s;
   int rc = commit_wait_visible(s);
   if (rc == MAPH_OK) rc = decide(t);
   if (rc != MAPH_OK) {
-    give_back(t);
+    commit_give_back(t);
     return rc;
   }
   pthread_mutex_lock(&s->index_mutex);
@@ -292,17 +275,19 @@ int commit_decide_early(struct maph_txn *t) {
   return rc;
 }
 
-/* Decided: the turn goes to the next, this one waits for the disk. */
-static int finish_in_group(struct maph_txn *t) {
-  store *s = t->s;
+int commit_joins_group(const struct maph_txn *t) {
+  return t->operations > 0 && t->durability == MAPH_SYNC_FULL && !t->decided && !t->s->in_memory;
+}
+
+int commit_decide_in_group(struct maph_txn *t) {
   int rc = decide(t);
-  if (rc != MAPH_OK) {
-    commit_abort(t);
-    return rc;
-  }
-  list_add(t);
-  lock_give_turn(s); /* the lock stays ours until this is visible */
-  rc = flush_to(s, t->after.end);
+  if (rc == MAPH_OK) list_add(t);
+  return rc;
+}
+
+int commit_publish_in_group(struct maph_txn *t) {
+  store *s = t->s;
+  int rc = flush_to(s, t->after.end);
   pthread_mutex_lock(&s->index_mutex);
   while (rc == MAPH_OK && !t->visible) {
     struct maph_txn *first = s->decided_first;
@@ -320,39 +305,30 @@ static int finish_in_group(struct maph_txn *t) {
     log_erase_end(s, t->after.end - END_SIZE);
   }
   pthread_mutex_unlock(&s->index_mutex);
-  lock_release(s);
   return rc;
 }
 
-int commit_finish(struct maph_txn *t) {
+int commit_publish(struct maph_txn *t) {
   store *s = t->s;
-  int rc = MAPH_OK;
-  if (t->operations > 0) {
-    if (t->durability == MAPH_SYNC_FULL && !t->decided && !s->in_memory) return finish_in_group(t);
-    if (t->decided) {
-      pthread_mutex_lock(&s->index_mutex);
-      rc = publish(t);
-      if (rc == MAPH_OK) note_flushed(s, &t->after);
-      pthread_mutex_unlock(&s->index_mutex);
-    } else {
-      rc = commit_publish_now(t);
-    }
-  }
-  lock_release(s);
-  lock_give_turn(s);
+  int rc;
+  if (t->operations == 0) return MAPH_OK;
+  if (!t->decided) return commit_publish_now(t);
+  pthread_mutex_lock(&s->index_mutex);
+  rc = publish(t);
+  if (rc == MAPH_OK) note_flushed(s, &t->after);
+  pthread_mutex_unlock(&s->index_mutex);
   return rc;
 }
 
-/* A region that no transaction owns becomes one pad.  What was flushed of it says otherwise until
-** the pad is. */
-static int cover(store *s, uint64_t from, uint64_t to) {
+/* What was flushed of the region says otherwise until the pad is on disk too. */
+int commit_cover(store *s, uint64_t from, uint64_t to) {
   pthread_mutex_lock(&s->flush_mutex);
   if (s->flushed > from) s->flushed = from;
   pthread_mutex_unlock(&s->flush_mutex);
   return from < to ? log_write_pad(s, from, to) : MAPH_OK;
 }
 
-static int erase_decision(store *s, uint64_t end_record_at) {
+int commit_erase(store *s, uint64_t end_record_at) {
   int rc = log_erase_end(s, end_record_at);
   if (rc == MAPH_OK && !s->in_memory) {
     rc = os_flush(s->write_base, s->path, end_record_at, end_record_at + END_SIZE);
@@ -364,28 +340,19 @@ static int erase_decision(store *s, uint64_t end_record_at) {
   return rc;
 }
 
-/* Nothing of t remains: its decision is erased, what it used of the log becomes a pad. */
-static int give_back(struct maph_txn *t) {
+int commit_give_back(struct maph_txn *t) {
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
   int rc = MAPH_OK;
   if (get(&live(s)->prepared) != t->before.end) {
-    rc = erase_decision(s, get(&live(s)->prepared) - END_SIZE);
+    rc = commit_erase(s, get(&live(s)->prepared) - END_SIZE);
     if (rc == MAPH_OK) set(s, &live(s)->prepared, t->before.end);
     s->last = t->before;
     s->decided = t->before.end;
   }
-  if (rc == MAPH_OK && end > t->start) rc = cover(s, t->start, end);
+  if (rc == MAPH_OK && end > t->start) rc = commit_cover(s, t->start, end);
   s->space_end = end;
   if (rc != MAPH_OK) s->unsettled = 1;
-  return rc;
-}
-
-int commit_abort(struct maph_txn *t) {
-  store *s = t->s;
-  int rc = give_back(t);
-  lock_release(s);
-  lock_give_turn(s);
   return rc;
 }
 
@@ -424,148 +391,23 @@ int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t ch
   return 0;
 }
 
-/* Between committed and prepared: finish each whole transaction; the last one may have been killed
-** before its decision. */
-static int finish_or_erase(store *s) {
+int commit_redo(struct maph_txn *t, const tip *after) {
+  store *s = t->s;
   header *h = live(s);
-  uint64_t prepared = get(&h->prepared);
-  int rc = MAPH_OK, whole = 1;
-  while (rc == MAPH_OK && whole > 0 && s->last.end < prepared) {
-    struct maph_txn *t = txn_new(s);
-    tip after;
-    if (t == NULL) return MAPH_NOMEM;
-    whole = commit_replay(t, s->last.end, prepared, s->last.chain, &after);
-    if (whole < 0) rc = MAPH_NOMEM;
-    if (whole > 0) {
-      rc = s->in_memory
-               ? MAPH_OK
-               : os_flush(s->write_base, s->path, MIN(get(&h->flushed), s->last.end), after.end);
-      if (rc != MAPH_OK) commit_poison(s);
-      if (rc == MAPH_OK) rc = index_publish(s, t->pending, t->pendings, 1);
-      if (rc == MAPH_OK) {
-        set(s, &h->committed, after.end);
-        wake_watchers(s);
-        raise_flushed(s, after.end);
-        s->last = after;
-      }
-    }
-    txn_free(t);
-  }
-  if (rc == MAPH_OK && s->last.end < prepared) {
-    rc = erase_decision(s, prepared - END_SIZE);
-    if (rc == MAPH_OK) set(s, &h->prepared, s->last.end);
-  }
-  return rc;
-}
-
-/* From committed to end nothing is a transaction's: what is not yet a pad or an index piece becomes
-** one pad.  Index pieces inside it stay what they are: the index leads to them, a walk of the log
-** need not. */
-static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
-  uint64_t at = from, size;
-  view v;
-  int kind;
-  view_for_writing(s, end, &v);
-  while (at < end && record_span(&v, at, end, &kind, &size) == MAPH_OK
-         && (kind == KIND_PAD || kind == KIND_EXTENT) && record_verify(&v, at, size) == MAPH_OK)
-    at += size;
-  if (end - at > 0 && end - at < RECORD_HEAD)
-    return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
-  s->tail_checked = end;
-  return cover(s, at, end);
-}
-
-/* Before the first store of a session the disk must say that the live part may be stale. */
-static int mark_dirty(store *s) {
-  header *h = live(s);
-  uint64_t clean = get(&h->clean);
-  int rc;
-  if (!header_trusted(s, h)) return recover_in_place(s);
-  if (clean == CLEAN_DIRTY) return MAPH_OK;
-  set(s, &h->boot, s->boot);
-  set(s, &h->mount, s->mount);
-  set(s, &h->space, s->space);
-  set(s, &h->clean, CLEAN_OPENING);
-  rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
-  if (rc != MAPH_OK) {
-    commit_poison(s);
-    return rc;
-  }
-  set(s, &h->clean, CLEAN_DIRTY);
+  int rc = MAPH_OK;
+  if (!s->in_memory)
+    rc = os_flush(s->write_base, s->path, MIN(get(&h->flushed), s->last.end), after->end);
+  if (rc != MAPH_OK) commit_poison(s);
+  if (rc == MAPH_OK) rc = index_publish(s, t->pending, t->pendings, 1);
+  if (rc != MAPH_OK) return rc;
+  set(s, &h->committed, after->end);
+  wake_watchers(s);
+  commit_raise_flushed(s, after->end);
+  s->last = *after;
   return MAPH_OK;
 }
 
-static int flush_name(store *s) {
-  int rc = os_flush_directory(s->path);
-  if (rc == MAPH_OK) set(s, &live(s)->unborn, 0);
-  return rc;
-}
-
-/* The live words must be in order before anything is built on them. */
-static int check_live_words(store *s) {
-  header *h = live(s);
-  uint64_t committed = get(&h->committed), prepared = get(&h->prepared), end = get(&h->end),
-           size = atomic_load(&s->size);
-  int rc = MAPH_OK;
-  if (end > size) rc = store_see_size(s, end);
-  if (rc == MAPH_OK
-      && (committed < LOG_START + END_SIZE || committed > prepared
-          || (committed < prepared && prepared - committed < END_SIZE) || prepared > end
-          || (committed | prepared | end) % 8)) {
-    rc = fail_corrupt(s->path, offsetof(header, committed), "the live words contradict each other");
-  }
-  return rc == MAPH_OK ? perfect_within(s, committed) : rc;
-}
-
-static int take_tip(store *s, uint64_t end) {
-  end_record e;
-  view v;
-  int rc;
-  if (s->last.end == end) return MAPH_OK;
-  view_for_writing(s, end, &v);
-  rc = record_end(&v, end, &e);
-  if (rc == MAPH_OK)
-    s->last = (tip){ end, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
-  return rc;
-}
-
-int commit_begin_session(store *s) {
-  header *h = live(s);
-  uint64_t end;
-  int rc = MAPH_OK;
-  s->unsettled = 1; /* until all of this has passed */
-  /* the file may have been trimmed since this process wrote last */
-  if (s->last.end == 0 || (!s->in_memory && get(&h->clean) != CLEAN_DIRTY)) {
-    s->populated = 0;
-    rc = store_see_size(s, 0);
-    /* another process let it grow */
-  } else if (get(&h->end) > atomic_load_explicit(&s->size, memory_order_relaxed))
-    rc = store_see_size(s, 0);
-  if (rc == MAPH_OK && !s->in_memory && (get(&h->clean) != CLEAN_DIRTY || !header_trusted(s, h)))
-    rc = mark_dirty(s);
-  if (rc == MAPH_OK && get(&h->unborn)) rc = flush_name(s);
-  h = live(s);
-  if (rc == MAPH_OK) rc = check_live_words(s);
-  if (rc == MAPH_OK && (get(&h->state) & ~(uint64_t)STATE_FLAGS)) rc = index_finish_split(s);
-  if (rc == MAPH_OK) rc = take_tip(s, get(&h->committed));
-  if (rc != MAPH_OK) return rc;
-  s->flushed = MIN(get(&h->flushed), s->last.end);
-  s->space_end = get(&h->end);
-  if (get(&h->prepared) != s->last.end) rc = finish_or_erase(s);
-  end = get(&h->end);
-  if (rc == MAPH_OK && end != s->last.end && end != s->tail_checked)
-    rc = cover_leftovers(s, s->last.end, end);
-  s->space_end = end;
-  s->decided = s->last.end;
-  s->unsettled = rc != MAPH_OK;
-  if (rc == MAPH_OK && s->writeback_end == 0) s->writeback_end = s->last.end;
-  if (rc == MAPH_OK && s->flushed == s->last.end
-      && s->flushed - s->checkpoint_end >= CHECKPOINT_BYTES)
-    header_checkpoint(s, &s->last);
-  return rc;
-}
-
-/* ------------------------------------------------------------------------------- sync and leave */
+/* ----------------------------------------------------------------------------------------- sync */
 
 int commit_sync(store *s) {
   uint64_t committed, flushed;
@@ -583,35 +425,6 @@ int commit_sync(store *s) {
     commit_poison(s);
     return rc;
   }
-  raise_flushed(s, committed);
+  commit_raise_flushed(s, committed);
   return MAPH_OK;
-}
-
-int commit_end_sessions(store *s) {
-  header *h = live(s);
-  int rc = MAPH_OK;
-  if (s->in_memory || s->lock.fd < 0 || get(&h->clean) == CLEAN_YES || !header_trusted(s, h)
-      || (get(&h->state) & STATE_FLAGS & ~STATE_SWITCHING))
-    return MAPH_OK;
-  /* a writer is at work all the time: it will mark the file when it leaves */
-  if (lock_take(s, LEAVE_WAIT_MS) != MAPH_OK) return MAPH_OK;
-  if (lock_alone(s)) {
-    rc = os_flush_file(&s->file, s->path);
-    if (rc != MAPH_OK) commit_poison(s);
-    if (rc == MAPH_OK) {
-      raise_flushed(s, s->last.end);
-      header_checkpoint(s, &s->last);
-      set(s, &h->bias, 0);
-      set(s, &h->clean, CLEAN_YES);
-      rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
-      if (rc != MAPH_OK)
-        commit_poison(s);
-      else if (s->space_end + 4096 < atomic_load(&s->size))
-        log_trim(s);
-    }
-  }
-  lock_leave(s);
-  lock_release(s);
-  lock_give_turn(s);
-  return rc;
 }

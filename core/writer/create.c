@@ -10,7 +10,6 @@
 ** store's file goes, then its lock file.  One that is marked and still there belongs to a deleter
 ** that died: who opens it for writing removes it.
 */
-#include "calls/handle.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -212,11 +211,13 @@ int create_store(const char *path, const maph_options *o) {
   memset(&model, 0, sizeof model);
   model.mode = (unsigned)o->mode;
   model.owner = model.group = (unsigned)-1;
+  model.fd = -1;
   if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
   if (rc == MAPH_OK && os_identity(path, &device, &inode) == MAPH_OK)
     rc = fail(MAPH_EXISTS, "%s: exists already", path);
   if (rc == MAPH_OK) rc = create_empty(temporary, o, NULL, 1, 0, &s);
   if (rc != MAPH_OK) goto done;
+  os_lock_like(&lock, &s->file);
   store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
   store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
   store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);

@@ -34,10 +34,8 @@
 ** alone.  The last one to leave marks the file clean.  A crash anywhere here leaves at most `bias`
 ** or `busy` naming a dead writer, which the next one finds out.
 */
-#include "file/store.h"
-#include "index/find.h"
-#include "writer/commit.h"
 #include "writer/lock.h"
+#include "file/store.h"
 
 #include <errno.h>
 
@@ -146,15 +144,15 @@ static int waiting(store *s, uint64_t now) {
   return stamp != 0 && now - stamp < WAITER_FRESH_NS;
 }
 
-static int say_busy(store *s, int timeout_ms) {
+static int say_busy(const store *s, const lock_patience *p) {
   return fail(
       MAPH_BUSY,
       "%s: another writer held the store for all of %d ms: try again, or raise the busy timeout",
-      s->path, timeout_ms);
+      s->path, p->timeout_ms);
 }
 
 /* With byte 0: nobody may go on writing by bias. */
-static int revoke_bias(store *s, uint64_t deadline, int timeout_ms) {
+static int revoke_bias(store *s, const lock_patience *p) {
   header *h = header_of(s->write_base);
   uint64_t busy, dead;
   unsigned pause = 0;
@@ -170,7 +168,7 @@ static int revoke_bias(store *s, uint64_t deadline, int timeout_ms) {
       atomic_compare_exchange_strong(&h->busy, &dead, 0);
       continue;
     }
-    if (os_clock_ns() >= deadline) return say_busy(s, timeout_ms);
+    if (os_clock_ns() >= p->deadline_ns) return say_busy(s, p);
     store_word(s->write_base, &h->waiter, os_clock_ns());
     if (pause) os_sleep_us(pause);
     pause = pause ? MIN(pause * 2, (unsigned)POLL_MOST_US) : 1;
@@ -178,12 +176,12 @@ static int revoke_bias(store *s, uint64_t deadline, int timeout_ms) {
   return MAPH_OK;
 }
 
-static int take_byte(store *s, uint64_t deadline, int timeout_ms) {
+static int take_byte(store *s, const lock_patience *p) {
   uint64_t now = os_clock_ns();
   unsigned pause = POLL_LEAST_US;
   int got;
   if (s->streak > 0 && now - s->streak_began > STREAK_MOST_NS && waiting(s, now)
-      && timeout_ms > 0) {
+      && p->timeout_ms > 0) {
     os_sleep_us(POLL_MOST_US); /* others had no chance for a while */
     s->streak = 0;
     now = os_clock_ns();
@@ -191,7 +189,7 @@ static int take_byte(store *s, uint64_t deadline, int timeout_ms) {
   while ((got = os_lock(&s->lock, LOCK_WRITER, 1)) == 0) {
     s->streak = 0;
     store_word(s->write_base, &header_of(s->write_base)->waiter, now);
-    if (now >= deadline) return say_busy(s, timeout_ms);
+    if (now >= p->deadline_ns) return say_busy(s, p);
     os_sleep_us(pause);
     pause = MIN(pause + pause / 2, (unsigned)POLL_MOST_US);
     now = os_clock_ns();
@@ -200,7 +198,7 @@ static int take_byte(store *s, uint64_t deadline, int timeout_ms) {
   if (s->streak++ == 0) s->streak_began = now;
   /* first: another file would say that every writer is dead */
   got = check_lock_file(s);
-  if (got == MAPH_OK) got = revoke_bias(s, deadline, timeout_ms);
+  if (got == MAPH_OK) got = revoke_bias(s, p);
   if (got != MAPH_OK) os_unlock(&s->lock, LOCK_WRITER);
   return got;
 }
@@ -219,60 +217,21 @@ static int enter_biased(store *s) {
   return 0;
 }
 
-/* Somebody who had the lock marked the store as being replaced, or as replaced, and has the lock no
-** more: does the new file have the name?  Not if it died before it renamed it; nor if the power
-** failed before the folder was flushed, though this file's page was written. */
-static int finish_switch(store *s) {
-  word *state = &header_of(s->write_base)->state;
-  uint64_t device = 0, inode = 0;
-  int rc = os_identity(s->path, &device, &inode);
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if (rc == MAPH_OK && device == s->file.device && inode == s->file.inode)
-    atomic_fetch_and(state, ~(uint64_t)(STATE_SWITCHING | STATE_SUPERSEDED));
-  else
-    atomic_fetch_or(state, STATE_SUPERSEDED);
-  return MAPH_OK;
-}
-
-/* The store may have been moved away, closed to writing, or left in the middle of something since
-** this process last had the lock. */
-static int between_writers(store *s) {
-  word *word_of_state = &header_of(s->write_base)->state;
-  uint64_t state = atomic_load_explicit(word_of_state, memory_order_acquire);
-  if ((state & (STATE_SWITCHING | STATE_SUPERSEDED)) && !(state & STATE_DELETED)) {
-    int rc = finish_switch(s);
-    if (rc != MAPH_OK) return rc;
-    state = atomic_load_explicit(word_of_state, memory_order_acquire);
-  }
-  if (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) {
-    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path,
-                state & STATE_DELETED ? "deleted" : "replaced");
-  }
-  if (state & STATE_POISONED) return commit_poisoned(s);
-  return commit_begin_session(s);
-}
-
 enum { LOCKED_BYTE = 1, LOCKED_BIASED = 2 };
 
 /* Under held_mutex, held was 0. */
-static int lock_process(store *s, uint64_t deadline, int timeout_ms) {
-  int rc = MAPH_OK;
+static int lock_process(store *s, const lock_patience *p) {
+  int rc;
   if (s->lockless) {
     s->locked = LOCKED_BYTE;
   } else if (enter_biased(s)) {
     s->locked = LOCKED_BIASED;
-    if (likely(!s->unsettled
-               && (atomic_load_explicit(&header_of(s->write_base)->state, memory_order_relaxed)
-                   & STATE_FLAGS)
-                      == 0))
-      return MAPH_OK;
   } else {
-    rc = take_byte(s, deadline, timeout_ms);
+    rc = take_byte(s, p);
     if (rc != MAPH_OK) return rc;
     s->locked = LOCKED_BYTE;
   }
-  return between_writers(s);
+  return MAPH_OK;
 }
 
 static void unlock_process(store *s) {
@@ -290,6 +249,19 @@ static void unlock_process(store *s) {
   s->locked = 0;
 }
 
+int lock_take(store *s, const lock_patience *p, int *found) {
+  int rc = MAPH_OK;
+  pthread_mutex_lock(&s->held_mutex);
+  *found = LOCK_WAS_HELD;
+  if (s->held == 0) {
+    rc = lock_process(s, p);
+    *found = s->locked == LOCKED_BIASED ? LOCK_WAS_OURS : LOCK_WAS_FREE;
+  }
+  if (rc == MAPH_OK) s->held++;
+  pthread_mutex_unlock(&s->held_mutex);
+  return rc;
+}
+
 void lock_release(store *s) {
   pthread_mutex_lock(&s->held_mutex);
   if (--s->held == 0) {
@@ -299,7 +271,19 @@ void lock_release(store *s) {
   pthread_mutex_unlock(&s->held_mutex);
 }
 
+void lock_wait_released(store *s) {
+  pthread_mutex_lock(&s->held_mutex);
+  while (s->held > 0) pthread_cond_wait(&s->released, &s->held_mutex);
+  pthread_mutex_unlock(&s->held_mutex);
+}
+
+int lock_wanted(store *s) { return !s->lockless && waiting(s, os_clock_ns()); }
+
 /* ------------------------------------------------------------------------------ in this process */
+
+lock_patience lock_patience_of(int timeout_ms) {
+  return (lock_patience){ os_clock_ns() + (uint64_t)timeout_ms * 1000000u, timeout_ms };
+}
 
 /* A write takes about a microsecond; to sleep and be woken costs ten times that. */
 static void wait_awake(const store *s) {
@@ -308,15 +292,17 @@ static void wait_awake(const store *s) {
     os_relax();
 }
 
-static int wait_for_turn(store *s, uint64_t deadline, int timeout_ms) {
+int lock_take_turn(store *s, const lock_patience *p) {
   int rc = MAPH_OK;
   wait_awake(s);
   pthread_mutex_lock(&s->turn_mutex);
   if (s->turn_taken) {
-    struct timespec t = { (time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u) };
+    struct timespec t = { (time_t)(p->deadline_ns / 1000000000u),
+                          (long)(p->deadline_ns % 1000000000u) };
     s->turn_waiters++;
     while (s->turn_taken && rc == MAPH_OK) {
-      if (timeout_ms == 0 || pthread_cond_timedwait(&s->turn_free, &s->turn_mutex, &t) == ETIMEDOUT)
+      if (p->timeout_ms == 0
+          || pthread_cond_timedwait(&s->turn_free, &s->turn_mutex, &t) == ETIMEDOUT)
         rc = MAPH_BUSY;
     }
     s->turn_waiters--;
@@ -328,7 +314,7 @@ static int wait_for_turn(store *s, uint64_t deadline, int timeout_ms) {
                        : fail(MAPH_BUSY,
                               "%s: another transaction of this process held the store for all of "
                               "%d ms: end it, or raise the busy timeout",
-                              s->path, timeout_ms);
+                              s->path, p->timeout_ms);
 }
 
 void lock_give_turn(store *s) {
@@ -336,34 +322,4 @@ void lock_give_turn(store *s) {
   s->turn_taken = 0;
   if (s->turn_waiters) pthread_cond_signal(&s->turn_free);
   pthread_mutex_unlock(&s->turn_mutex);
-}
-
-/* With group commit one thread after another would keep the lock for ever.  When another process
-** waits, or the live words must be looked at before the next append, let it run out: nobody decides
-** more while we have the turn. */
-static void let_lock_go(store *s) {
-  if (!s->unbiased
-      && (s->decided_first == NULL
-          || (!s->unsettled && (s->lockless || !waiting(s, os_clock_ns())))))
-    return;
-  commit_wait_visible(s);
-  pthread_mutex_lock(&s->held_mutex);
-  while (s->held > 0) pthread_cond_wait(&s->released, &s->held_mutex);
-  pthread_mutex_unlock(&s->held_mutex);
-}
-
-int lock_take(store *s, int timeout_ms) {
-  uint64_t deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
-  int rc = wait_for_turn(s, deadline, timeout_ms);
-  if (rc != MAPH_OK) return rc;
-  let_lock_go(s);
-  pthread_mutex_lock(&s->held_mutex);
-  if (s->held == 0) rc = lock_process(s, deadline, timeout_ms);
-  if (rc == MAPH_OK)
-    s->held++;
-  else if (s->held == 0 && s->locked)
-    unlock_process(s);
-  pthread_mutex_unlock(&s->held_mutex);
-  if (rc != MAPH_OK) lock_give_turn(s);
-  return rc;
 }

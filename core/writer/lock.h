@@ -1,20 +1,37 @@
 /*
-** lock.h - who may write: the turn among the threads of this process, and the lock among processes.
+** lock.h - the locks of writers: the turn, which is the writer mutex of this process, and the lock
+** among processes.  What a writer has to do once it holds them is session.c's.
 */
 #ifndef MAPH_LOCK_H
 #define MAPH_LOCK_H
 
 #include "file/store.h"
 
-/* the lock file, and this process's mark in it: again, if it stayed open.  BUSY at once */
+/* How long to wait for both. */
+typedef struct lock_patience {
+  uint64_t deadline_ns; /* of os_clock_ns */
+  int timeout_ms;       /* the time given, for messages; 0: do not wait */
+} lock_patience;
+lock_patience lock_patience_of(int timeout_ms);
+
+/* The lock file, and this process's mark in it: again, if it stayed open.  BUSY at once. */
 int lock_open(store *s);
 void lock_close(store *s);
-/* the turn and the lock; then the store is whole and `last` current */
-int lock_take(store *s, int timeout_ms);
-void lock_give_turn(store *s);
-void lock_release(store *s); /* one reason less to keep the lock */
-/* no other process has the store open for writing; only with the lock */
-int lock_alone(store *s);
+int lock_alone(
+    store *s); /* does no other process have the store open for writing?  With the lock */
 void lock_leave(store *s); /* count as one of them no longer; with the lock */
+
+int lock_take_turn(store *s, const lock_patience *p); /* BUSY */
+void lock_give_turn(store *s);
+
+/* What lock_take found: a reason of this process to hold the lock; a bias to this process, so that
+** no other wrote since; or neither. */
+enum { LOCK_WAS_HELD, LOCK_WAS_OURS, LOCK_WAS_FREE };
+
+/* With the turn: one reason more to hold the lock.  BUSY CANTOPEN IOERR */
+int lock_take(store *s, const lock_patience *p, int *found);
+void lock_release(store *s);       /* one reason less; the last one unlocks */
+void lock_wait_released(store *s); /* with the turn, so that no reason is added */
+int lock_wanted(store *s);         /* does another process wait for it? */
 
 #endif

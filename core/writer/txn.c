@@ -24,7 +24,7 @@
 #include "index/index.h"
 #include "index/lookup.h"
 #include "writer/commit.h"
-#include "writer/lock.h"
+#include "writer/session.h"
 #include "writer/txn.h"
 
 enum { TABLE_FROM = 8 };
@@ -159,6 +159,11 @@ static void keep_spare(struct maph_txn *t) {
   s->spare = t;
 }
 
+void txn_drop_spare(store *s) {
+  txn_free(s->spare);
+  s->spare = NULL;
+}
+
 void txn_free(struct maph_txn *t) {
   if (t == NULL) return;
   t->magic = 0;
@@ -196,7 +201,7 @@ static int begin(maph *m, int durability, struct maph_txn **out) {
   for (tries = 0;; tries++) {
     rc = handle_writer(m, &s);
     if (rc != MAPH_OK) return rc;
-    rc = lock_take(s, m->options.busy_timeout_ms);
+    rc = session_begin(s, m->options.busy_timeout_ms);
     if (rc == MAPH_OK) break;
     if (rc != MAPH_CANTOPEN || tries >= 3) return rc;
   }
@@ -204,8 +209,7 @@ static int begin(maph *m, int durability, struct maph_txn **out) {
     rc = fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
   if (rc == MAPH_OK && (*out = txn_new(s)) == NULL) rc = MAPH_NOMEM;
   if (rc != MAPH_OK) {
-    lock_release(s);
-    lock_give_turn(s);
+    session_end(s);
     return rc;
   }
   (*out)->handle = m;
@@ -269,14 +273,14 @@ int maph_txn_commit(maph_txn *t) {
   if (t->state == TXN_OPEN) rc = commit_reserve(t);
   forget(t);
   if (rc == MAPH_OK && !t->failed) {
-    rc = commit_finish(t);
+    rc = session_commit(t);
     end_snapshots(t, rc == MAPH_OK ? UINT64_MAX : t->start);
   } else {
     if (rc == MAPH_OK)
       rc = fail(MAPH_MISUSE, "%s: the transaction failed to prepare and can only be aborted",
                 t->s->path);
     end_snapshots(t, t->start);
-    commit_abort(t);
+    session_abort(t);
   }
   sweeping = t->copying; /* part of a rewrite: none begins inside another */
   txn_free(t);
@@ -291,7 +295,7 @@ int maph_txn_abort(maph_txn *t) {
   if (rc != MAPH_OK) return rc;
   forget(t);
   end_snapshots(t, t->start);
-  rc = commit_abort(t);
+  rc = session_abort(t);
   txn_free(t);
   return rc;
 }
@@ -559,16 +563,15 @@ static int write_alone(maph *m, int kind, maph_slice key, maph_slice value,
   if (rc == MAPH_OK && t->durability != MAPH_SYNC_FULL) {
     store *s = t->s;
     rc = commit_publish_now(t);
-    lock_release(s);
     keep_spare(t);
-    lock_give_turn(s);
+    session_end(s);
     if (rc == MAPH_OK) rewrite_if_due(m);
     return rc;
   }
   if (rc == MAPH_OK)
-    rc = commit_finish(t);
+    rc = session_commit(t);
   else
-    commit_abort(t);
+    session_abort(t);
   txn_free(t);
   if (rc == MAPH_OK) rewrite_if_due(m);
   return rc;

@@ -35,6 +35,7 @@ struct maph_txn {
 /* empty, to start at s->space_end; with the turn */
 struct maph_txn *txn_new(store *s);
 void txn_free(struct maph_txn *t);
+void txn_drop_spare(store *s); /* before the store is freed */
 /* redo: note a record that is in the log already */
 int txn_adopt(struct maph_txn *t, const item *it);
 /* the same operation; NOTFOUND: a delete of what is not there */

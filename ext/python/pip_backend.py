@@ -1,7 +1,9 @@
-"""pip_backend.py - what pip asks for a wheel of this folder: nothing but the standard library, so that an installation needs no network.
+"""pip_backend.py - what pip asks for a wheel of this folder: nothing but the standard library, so
+that an installation needs no network.
 
-A wheel is a zip file of the packages, of METADATA, which says what they are, and of RECORD, which lists every file with its digest.  An editable
-one has a .pth file in place of the packages: the folder goes on sys.path.
+A wheel is a zip file of the packages, of METADATA, which says what they are, and of RECORD, which
+lists every file with its digest.  An editable one has a .pth file in place of the packages: the
+folder goes on sys.path.
 """
 
 import base64
@@ -14,12 +16,15 @@ import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 PACKAGES = ["maph", "maph_client"]
-VERSION = re.search(r'^__version__ = "(.*)"$', (HERE / "maph_client" / "__init__.py").read_text(), re.M).group(1)
+VERSION = re.search(
+    r'^__version__ = "(.*)"$', (HERE / "maph_client" / "__init__.py").read_text(), re.M
+).group(1)
 NAME = f"maph-{VERSION}"
 METADATA = f"""Metadata-Version: 2.1
 Name: maph
 Version: {VERSION}
-Summary: maph, a key-value store in one mmap file: an HTTP client, and bindings that read the file itself
+Summary: maph, a key-value store in one mmap file: an HTTP client, and bindings that read the file
+itself
 License: MIT
 Requires-Python: >=3.10
 Classifier: Programming Language :: Python :: 3
@@ -33,7 +38,12 @@ WHEEL = "Wheel-Version: 1.0\nGenerator: maph\nRoot-Is-Purelib: true\nTag: py3-no
 
 
 def sources():
-    return [path for package in PACKAGES for path in sorted((HERE / package).iterdir()) if path.suffix == ".py" or path.name == "py.typed"]
+    return [
+        path
+        for package in PACKAGES
+        for path in sorted((HERE / package).iterdir())
+        if path.suffix == ".py" or path.name == "py.typed"
+    ]
 
 
 def wheel(folder, files):
@@ -48,12 +58,17 @@ def wheel(folder, files):
     file = f"{NAME}-py3-none-any.whl"
     with zipfile.ZipFile(pathlib.Path(folder, file), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)      # whose date is always the same
+            archive.writestr(
+                zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED
+            )  # whose date is always the same
     return file
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
-    return wheel(wheel_directory, {path.relative_to(HERE).as_posix(): path.read_bytes() for path in sources()})
+    return wheel(
+        wheel_directory,
+        {path.relative_to(HERE).as_posix(): path.read_bytes() for path in sources()},
+    )
 
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
@@ -63,7 +78,10 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 def build_sdist(sdist_directory, config_settings=None):
     file = f"{NAME}.tar.gz"
     with tarfile.open(pathlib.Path(sdist_directory, file), "w:gz") as archive:
-        for path in [*sources(), *(HERE / name for name in ["README.md", "pyproject.toml", "pip_backend.py"])]:
+        for path in [
+            *sources(),
+            *(HERE / name for name in ["README.md", "pyproject.toml", "pip_backend.py"]),
+        ]:
             archive.add(path, f"{NAME}/{path.relative_to(HERE)}")
         about = tarfile.TarInfo(f"{NAME}/PKG-INFO")
         about.size = len(METADATA.encode())

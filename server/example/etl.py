@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """Load a catalogue from CSV into a store, then freeze a perfect hash over its keys.
 
-usage: etl.py http://localhost:8080/stores/products sku < catalogue.csv     (sku: the column whose values are the keys)
+usage: etl.py http://localhost:8080/stores/products sku < catalogue.csv     (sku: the column whose
+values are the keys)
 
-The rows are streamed: the file may be larger than memory.  Readers of the store go on meanwhile, and after it.
+The rows are streamed: the file may be larger than memory.  Readers of the store go on meanwhile,
+and after it.
 """
 import csv
 import json
@@ -13,7 +15,9 @@ import urllib.request
 
 
 def post(url, body=None):
-    request = urllib.request.Request(url, body, {'Content-Type': 'application/x-ndjson'} if body else {}, method='POST')
+    request = urllib.request.Request(
+        url, body, {'Content-Type': 'application/x-ndjson'} if body else {}, method='POST'
+    )
     with urllib.request.urlopen(request) as answer:
         return json.loads(answer.read())
 
@@ -29,7 +33,9 @@ def typed(text):
 def lines(rows, key):
     for row in rows:
         product = {name: typed(text) for name, text in row.items()}
-        yield json.dumps({'key': row[key], 'value': json.dumps(product), 'type': 'json'}).encode() + b'\n'
+        yield json.dumps(
+            {'key': row[key], 'value': json.dumps(product), 'type': 'json'}
+        ).encode() + b'\n'
 
 
 def create(store):

@@ -3,8 +3,8 @@
 
 usage: update_catalogue.py http://localhost:8080/stores/products SKU FIELD=VALUE...
 
-The product is read with its version and written only if nobody changed it in between; otherwise it is read again.
-VALUE is JSON, or else a string.
+The product is read with its version and written only if nobody changed it in between; otherwise it
+is read again. VALUE is JSON, or else a string.
 """
 import json
 import sys
@@ -14,7 +14,9 @@ import urllib.request
 
 
 def request(method, url, body=None, headers={}):
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method)) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, body, headers, method=method)
+    ) as answer:
         return answer.read(), answer.headers
 
 
@@ -35,7 +37,12 @@ def update(store, sku, fields):
         product, condition = product_at(url)
         product.update(fields)
         try:
-            request('PUT', url, json.dumps(product).encode(), {'Content-Type': 'application/json', **condition})
+            request(
+                'PUT',
+                url,
+                json.dumps(product).encode(),
+                {'Content-Type': 'application/json', **condition},
+            )
             return product
         except urllib.error.HTTPError as e:
             if e.code != 412:

@@ -1,49 +1,87 @@
-// store.js - the head of a store's views: its name, its figures, and the way between its keys, changes and maintenance.
+// store.js - the head of a store's views: its name, its figures, and the way between its keys,
+// changes and maintenance.
 
-import {empty, failure, h, link, show} from './dom.js';
-import {brief, count, size} from './bytes.js';
-import {flags, spaceBar} from './stores.js';
-import * as api from './api.js';
+import { empty, failure, h, link, show } from "./dom.js";
+import { brief, count, size } from "./bytes.js";
+import { flags, spaceBar } from "./stores.js";
+import * as api from "./api.js";
 
-const TABS = [['Keys', ''], ['Changes', '/changes'], ['Manage', '/manage']];
+const TABS = [
+  ["Keys", ""],
+  ["Changes", "/changes"],
+  ["Manage", "/manage"]
+];
 
-// Put the head into `place`.  refresh() reads the figures again and returns them, null when it failed; `first` is the first time.
-// What follows the head is hidden while there is no store, what has the class `writes` where the store is read-only or the token may
+// Put the head into `place`.  refresh() reads the figures again and returns them, null when it
+// failed; `first` is the first time.
+// What follows the head is hidden while there is no store, what has the class `writes` where the
+// store is read-only or the token may
 // only read it, and what has the class `admins` where the token is not its admin.
 export function storeHead(place, name, tab, signal) {
-  const figures = h('dl', {class: 'figures'}), trouble = h('div'), marks = h('span');
-  show(place,
-    h('nav', {'aria-label': 'Breadcrumb', class: 'crumbs'}, link('Stores', '#/'), ' / ', name),
-    h('h1', {class: 'mono'}, name, ' ', marks),
-    trouble, figures,
-    h('nav', {class: 'tabs', 'aria-label': `Of ${name}`},
-      TABS.map(([text, path]) => link(text, `#/stores/${name}${path}`, {'aria-current': text === tab ? 'page' : null}))));
+  const figures = h("dl", { class: "figures" }),
+    trouble = h("div"),
+    marks = h("span");
+  show(
+    place,
+    h("nav", { "aria-label": "Breadcrumb", class: "crumbs" }, link("Stores", "#/"), " / ", name),
+    h("h1", { class: "mono" }, name, " ", marks),
+    trouble,
+    figures,
+    h(
+      "nav",
+      { class: "tabs", "aria-label": `Of ${name}` },
+      TABS.map(([text, path]) =>
+        link(text, `#/stores/${name}${path}`, { "aria-current": text === tab ? "page" : null })
+      )
+    )
+  );
 
   async function refresh() {
     let stats, role;
     try {
-      const answer = await api.request('GET', `stores/${name}/stats`, {signal});
+      const answer = await api.request("GET", `stores/${name}/stats`, { signal });
       role = api.roleOf(answer);
       stats = await answer.json();
     } catch (problem) {
-      if (problem.name === 'AbortError') return null;
-      place.classList.add('broken');
-      show(trouble, problem.code === 'store_not_found'
-        ? empty('There is no such store', h('p', {}, 'It may have been deleted. ', link('See all stores', '#/')))
-        : failure(problem, () => refresh()));
+      if (problem.name === "AbortError") return null;
+      place.classList.add("broken");
+      show(
+        trouble,
+        problem.code === "store_not_found"
+          ? empty(
+              "There is no such store",
+              h("p", {}, "It may have been deleted. ", link("See all stores", "#/"))
+            )
+          : failure(problem, () => refresh())
+      );
       return null;
     }
-    place.className = `role-${role}${stats.read_only ? ' read-only' : ''}`;
-    show(trouble, stats.poisoned && failure({message: 'A write to the disk failed, so this store refuses further writes. Recover the file, then open it again.', title: 'Writes are refused'}));
+    place.className = `role-${role}${stats.read_only ? " read-only" : ""}`;
+    show(
+      trouble,
+      stats.poisoned &&
+        failure({
+          message:
+            "A write to the disk failed, so this store refuses further writes. Recover the file, " +
+            "then open it again.",
+          title: "Writes are refused"
+        })
+    );
     show(marks, flags(stats));
-    const figure = (term, ...value) => h('div', {}, h('dt', {}, term), h('dd', {}, value));
-    show(figures,
-      figure('Keys', count(stats.size)),
-      figure('On disk', size(stats.bytes)),
-      figure('Live and dead', `${size(stats.live_bytes)} + ${size(stats.dead_bytes)}`, spaceBar(stats)),
-      figure('Load', `${brief(stats.load_factor * 100)} %`),
-      figure('Version', count(stats.version)));
+    const figure = (term, ...value) => h("div", {}, h("dt", {}, term), h("dd", {}, value));
+    show(
+      figures,
+      figure("Keys", count(stats.size)),
+      figure("On disk", size(stats.bytes)),
+      figure(
+        "Live and dead",
+        `${size(stats.live_bytes)} + ${size(stats.dead_bytes)}`,
+        spaceBar(stats)
+      ),
+      figure("Load", `${brief(stats.load_factor * 100)} %`),
+      figure("Version", count(stats.version))
+    );
     return stats;
   }
-  return {refresh, first: refresh()};
+  return { refresh, first: refresh() };
 }

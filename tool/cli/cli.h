@@ -8,11 +8,11 @@
 **     command help  one table of commands and one of options: parsing, help and completion come
 **       from it
 **     store                       opening, and what to say when the store fails
-**     row json csv                an entry to be put, and the formats it is read from
+**     row ndjson csv              an entry to be put, and the formats it is read from
 **     output input  standard output or a file; bytes, lines and fields in bounded memory
 **     beside                      a file that appears whole or not at all
 **     progress message            the terminal
-**     stop text                   signals; UTF-8, escapes, base64, numbers
+**     stop text                   signals; escapes, numbers
 **
 ** A command returns DONE, MISSING or FAILED, which is the exit status; whoever returns FAILED has
 ** said why on standard error.
@@ -23,6 +23,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "entry/entry.h"
+#include "entry/utf8.h"
 #include "maph.h"
 
 enum status { DONE = 0, MISSING = 1, FAILED = 2 };
@@ -117,14 +119,6 @@ bool same_file(const char *path, int fd);           /* is fd the file at path? *
 
 /* ------------------------------------------------------------------- Interface to code in row.c */
 /* An entry to be put, with its bytes in an arena. */
-typedef struct arena {
-  struct arena_block *first;
-  size_t bytes;
-} arena;
-void *arena_take(arena *a, size_t size); /* NULL: no memory */
-bool arena_copy(arena *a, maph_slice from, maph_slice *to);
-void arena_free(arena *a);
-
 typedef struct row {
   maph_slice key, value, media_type;
   uint64_t expires;
@@ -132,16 +126,11 @@ typedef struct row {
 } row;
 const char *row_check(const row *r);           /* NULL, or what is wrong with it */
 const char *row_ttl(uint64_t seconds, row *r); /* the same */
-int type_of_bytes(maph_slice value);           /* MAPH_TEXT or MAPH_BLOB */
-int type_from_name(const char *name);          /* -1: no such type */
-const char *type_name(int type);
-int key_type_from_name(const char *name);
-const char *key_type_name(int type);
 uint64_t wall_ms(void);
 
-/* ------------------------------------------------------------------ Interface to code in json.c */
-/* One line of NDJSON as the server's export writes it.  NULL, or what is wrong with it. */
-const char *json_row(maph_slice line, arena *a, row *r, char *room, size_t room_size);
+/* ---------------------------------------------------------------- Interface to code in ndjson.c */
+/* One line of NDJSON.  NULL, or what is wrong with it. */
+const char *ndjson_row(maph_slice line, arena *a, row *r, char *room, size_t room_size);
 
 /* ---------------------------------------------------------------- Interface to code in beside.c */
 typedef struct beside {
@@ -189,13 +178,12 @@ void output_escaped(output *o, maph_slice bytes);
 void output_shown(output *o, maph_slice bytes);
 /* as they are; to a terminal as output_shown */
 void output_exact(output *o, maph_slice bytes);
-void output_json_string(output *o, maph_slice utf8);
+/* Begin JSON, which any json_write_ and entry_write_ goes on with and json_write_end ends. */
+void output_json(output *o, json_writer *out);
+/* {...} and a line end */
+void output_json_entry(output *o, const maph_entry *entry, bool with_value);
 /* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
 void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes);
-/* {...}, as the server writes one */
-void output_json_entry(output *o, const maph_entry *e, bool with_value);
-/* without the braces */
-void output_json_members(output *o, const maph_entry *e, bool with_value);
 void output_csv_field(output *o, maph_slice field);
 
 /* ----------------------------------------------------------------- Interface to code in input.c */
@@ -272,16 +260,9 @@ int stop_status(int status);     /* told to stop: end as that signal ends a prog
 bool file_cut_short(void);
 
 /* ------------------------------------------------------------------ Interface to code in text.c */
-/* bytes of the sequence at p; 0: it is not one */
-size_t utf8_sequence(const unsigned char *p, const unsigned char *end);
-bool utf8_valid(maph_slice bytes);
-/* would a terminal take it for a command? */
-bool is_control(const unsigned char *p, size_t sequence);
 size_t escape_byte(unsigned char c, char room[4]); /* as \n or \xHH */
 /* in place is fine; NULL, or what is wrong */
 const char *unescape(maph_slice from, char *to, size_t *size);
-/* SIZE_MAX: it is not base64 */
-size_t base64_decode(const char *text, size_t size, void *out);
 bool number_parse(const char *text, enum kind kind, uint64_t *number);
 
 #endif

@@ -76,7 +76,7 @@ static void show_record(table *t, const maph_entry *e) {
     switch (t->column[i]) {
       case KEY: show_field(t, i, e->key); break;
       case VALUE: show_field(t, i, e->value); break;
-      case TYPE: show_field(t, i, maph_str(type_name(e->type))); break;
+      case TYPE: show_field(t, i, maph_str(entry_type_name(e->type))); break;
       case MEDIA_TYPE: show_field(t, i, e->media_type); break;
       case EXPIRES_AT:
         if (e->expires)
@@ -84,7 +84,7 @@ static void show_record(table *t, const maph_entry *e) {
         else
           show_field(t, i, maph_str(""));
         break;
-      case KEY_TYPE: show_field(t, i, maph_str(key_type_name(e->key_type))); break;
+      case KEY_TYPE: show_field(t, i, maph_str(entry_key_type_name(e->key_type))); break;
       case VERSION: show_number(t, i, e->version); break;
       default: show_number(t, i, e->value.size); break;
     }

@@ -9,7 +9,6 @@
 ** Rows of CSV and TSV: what a column means comes from its name (plan_columns).  With no column for
 ** the value, the other columns of the row become a JSON object of strings.
 */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "cli.h"
@@ -130,14 +129,13 @@ static bool wrong_line(import *i, uint64_t line, const char *mistake) {
 static bool import_ndjson(import *i, input *in) {
   enum taken taken;
   maph_slice line;
-  char room[256];
+  char room[320];
   while ((taken = input_line(in, '\n', &line)) == TAKEN && !stop_asked()) {
-    const char *mistake, *text = line.data;
+    const char *mistake;
     row *r;
-    while (line.size && isspace((unsigned char)text[line.size - 1])) line.size--;
-    if (line.size == 0) continue;
+    if (json_is_blank(line)) continue;
     if ((r = new_row(i, in->line)) == NULL) return false;
-    mistake = json_row(line, &i->arena, r, room, sizeof room);
+    mistake = ndjson_row(line, &i->arena, r, room, sizeof room);
     if (mistake ? !wrong_line(i, in->line, mistake) : !row_done(i)) return false;
     progress_show(in->taken, in->total, BYTES);
   }
@@ -288,9 +286,9 @@ static const char *read_name(maph_slice field, int (*from_name)(const char *), i
   char text[16] = "";
   if (field.size < sizeof text) memcpy(text, field.data, field.size);
   *type = from_name(text);
-  return *type >= 0                    ? NULL
-         : from_name == type_from_name ? "type is blob, text, json, integer, real or null"
-                                       : "key_type is bytes, text or blob";
+  return *type >= 0                          ? NULL
+         : from_name == entry_type_from_name ? "type is blob, text, json, integer, real or null"
+                                             : "key_type is bytes, text or blob";
 }
 
 static const char *read_field(import *i, enum meaning meaning, maph_slice field, row *r) {
@@ -301,8 +299,8 @@ static const char *read_field(import *i, enum meaning meaning, maph_slice field,
     case KEY: return arena_copy(&i->arena, field, &r->key) ? NULL : "out of memory";
     case VALUE: return arena_copy(&i->arena, field, &r->value) ? NULL : "out of memory";
     case MEDIA_TYPE: return arena_copy(&i->arena, field, &r->media_type) ? NULL : "out of memory";
-    case TYPE: return read_name(field, type_from_name, &r->type);
-    case KEY_TYPE: return read_name(field, key_type_from_name, &r->key_type);
+    case TYPE: return read_name(field, entry_type_from_name, &r->type);
+    case KEY_TYPE: return read_name(field, entry_key_type_from_name, &r->key_type);
     case EXPIRES_AT: return read_number(field, &r->expires);
     case TTL: mistake = read_number(field, &number); return mistake ? mistake : row_ttl(number, r);
     default: return NULL;
@@ -369,7 +367,7 @@ static const char *read_record(import *i, const record *rec, row *r, char *room,
   }
   if (mistake == NULL && members) mistake = make_object(i, rec, r);
   if (mistake) return mistake;
-  if (r->type < 0) r->type = type_of_bytes(r->value);
+  if (r->type < 0) r->type = entry_type_of_bytes(r->value);
   return row_check(r);
 }
 
@@ -435,10 +433,10 @@ static bool import_store(import *i, maph *from) {
 /* ---------------------------------------------------------------------------------- the command */
 /* Spreadsheets, and editors of Windows, begin a file with the mark U+FEFF. */
 static void skip_byte_order_mark(input *in) {
-  while (in->end - in->at < 3 && input_fill(in)) {}
-  if (in->end - in->at < 3 || memcmp(in->data + in->at, "\xEF\xBB\xBF", 3) != 0) return;
-  in->at += 3;
-  in->taken += 3;
+  while (in->end - in->at < UTF8_MARK_SIZE && input_fill(in)) {}
+  if (!utf8_begins_with_mark(maph_bytes(in->data + in->at, in->end - in->at))) return;
+  in->at += UTF8_MARK_SIZE;
+  in->taken += UTF8_MARK_SIZE;
 }
 
 static bool import_text(import *i, const char *format, input *in) {

@@ -187,7 +187,7 @@ int command_set(arguments *a) {
   if (!key_from(a, a->operand[1], strlen(a->operand[1]), &key) || !read_condition(a, &c))
     return FAILED;
   if (read_value(a, &in, &value)) {
-    c.type = a->type ? type_from_name(a->type) : type_of_bytes(value);
+    c.type = a->type ? entry_type_from_name(a->type) : entry_type_of_bytes(value);
     if (a->media_type) c.media_type = maph_str(a->media_type);
     if (a->ttl_ms != NOT_GIVEN) c.expires = wall_ms() + a->ttl_ms;
     m = store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);

@@ -20,7 +20,7 @@ static void say(const char *format, va_list ap) {
   size = 6;
   while (p < end) {
     size_t sequence = utf8_sequence(p, end);
-    if (sequence && !is_control(p, sequence)) {
+    if (sequence && !utf8_is_control(p, sequence)) {
       memcpy(line + size, p, sequence);
       size += sequence;
       p += sequence;

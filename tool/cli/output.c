@@ -196,20 +196,15 @@ bool output_end(output *o) {
 }
 
 /* ------------------------------------------------------------------------------ shapes of bytes */
-/* U+FEFF: at the beginning of a text it would be taken for its byte order mark. */
-static bool begins_with_mark(maph_slice bytes) {
-  return bytes.size >= 3 && memcmp(bytes.data, "\xEF\xBB\xBF", 3) == 0;
-}
-
-/* Escape what is_control says, what is not UTF-8, and with `all` backslashes, line ends and a mark
+/* Escape what utf8_is_control says, what is not UTF-8, and with `all` backslashes, line ends and a mark
 ** at the beginning too. */
 static void escape(output *o, maph_slice bytes, bool all) {
   const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p,
-                      *mark = all && begins_with_mark(bytes) ? p + 3 : p;
+                      *mark = all && utf8_begins_with_mark(bytes) ? p + 3 : p;
   char room[4];
   while (p < end) {
     size_t sequence = utf8_sequence(p, end);
-    bool keep = p >= mark && sequence && !is_control(p, sequence) && !(all && *p == '\\');
+    bool keep = p >= mark && sequence && !utf8_is_control(p, sequence) && !(all && *p == '\\');
     if (!keep && !all && (*p == '\n' || *p == '\t')) keep = true;
     if (keep) {
       p += sequence;
@@ -231,114 +226,37 @@ void output_exact(output *o, maph_slice bytes) {
     output_bytes(o, bytes.data, bytes.size);
 }
 
-static void json_escape(output *o, unsigned char c) {
-  switch (c) {
-    case '"': output_bytes(o, "\\\"", 2); break;
-    case '\\': output_bytes(o, "\\\\", 2); break;
-    case '\n': output_bytes(o, "\\n", 2); break;
-    case '\r': output_bytes(o, "\\r", 2); break;
-    case '\t': output_bytes(o, "\\t", 2); break;
-    default: output_format(o, "\\u%04x", c); break;
-  }
+/* A json_put. */
+static bool put_json(void *to, const void *bytes, size_t size) {
+  output *o = to;
+  output_bytes(o, bytes, size);
+  return !o->failed;
 }
 
-/* On a terminal what would command it goes out as \u too. */
-static size_t json_control(output *o, const unsigned char *p, const unsigned char *end) {
-  size_t n = o->terminal ? utf8_sequence(p, end) : 1;
-  uint32_t code;
-  if (n < 2 || !is_control(p, n)) return 0;
-  code = n == 2 ? (uint32_t)(p[0] & 31) << 6 | (p[1] & 63)
-                : (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);
-  output_format(o, "\\u%04x", code);
-  return n;
+void output_json(output *o, json_writer *out) {
+  json_write_begin(out, put_json, o);
+  out->for_terminal = o->terminal;
 }
 
-void output_json_string(output *o, maph_slice utf8) {
-  const unsigned char *p = utf8.data, *end = p + utf8.size, *plain = p;
-  output_bytes(o, "\"", 1);
-  while (p < end) {
-    bool one = *p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7F;
-    size_t n = 0;
-    if (!one && !(o->terminal && *p >= 0xC2)) {
-      p++;
-      continue;
-    }
-    output_bytes(o, plain, (size_t)(p - plain));
-    plain = p;
-    if (one) {
-      json_escape(o, *p);
-      n = 1;
-    } else
-      n = json_control(o, p, end);
-    p += n;
-    plain = p;
-    if (n == 0) p++;
-  }
-  if (end > plain) output_bytes(o, plain, (size_t)(end - plain));
-  output_bytes(o, "\"", 1);
-}
-
-static void base64(output *o, maph_slice bytes) {
-  static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const unsigned char *p = bytes.data;
-  size_t left = bytes.size;
-  for (; left >= 3; left -= 3, p += 3) {
-    uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
-    char four[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63], alphabet[v >> 6 & 63],
-                     alphabet[v & 63] };
-    output_bytes(o, four, 4);
-  }
-  if (left) {
-    uint32_t v = (uint32_t)p[0] << 16 | (left == 2 ? (uint32_t)p[1] << 8 : 0);
-    char four[4] = { alphabet[v >> 18], alphabet[v >> 12 & 63],
-                     left == 2 ? alphabet[v >> 6 & 63] : '=', '=' };
-    output_bytes(o, four, 4);
-  }
+void output_json_entry(output *o, const maph_entry *entry, bool with_value) {
+  json_writer out;
+  output_json(o, &out);
+  json_write_text(&out, "{");
+  entry_write(&out, entry, with_value);
+  json_write_text(&out, "}\n");
+  json_write_end(&out);
 }
 
 void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes) {
-  output_format(o, "\"%s\":", name);
-  if (utf8_valid(bytes)) {
-    output_json_string(o, bytes);
-    return;
-  }
-  output_bytes(o, "\"", 1);
-  base64(o, bytes);
-  output_format(o, "\",\"%s\":\"base64\"", encoding_name);
-}
-
-void output_json_members(output *o, const maph_entry *e, bool with_value) {
-  output_json_bytes(o, "key", "key_encoding", e->key);
-  if (e->key_type == MAPH_KEY_TEXT) output_text(o, ",\"key_is_text\":true");
-  if (e->key_type == MAPH_KEY_BLOB) output_text(o, ",\"key_is_text\":false");
-  if (with_value) {
-    output_bytes(o, ",", 1);
-    output_json_bytes(o, "value", "encoding", e->value);
-  }
-  output_text(o, ",\"version\":");
-  output_number(o, e->version);
-  output_text(o, ",\"size\":");
-  output_number(o, e->value.size);
-  output_format(o, ",\"type\":\"%s\"", type_name(e->type));
-  if (e->media_type.size) {
-    output_bytes(o, ",", 1);
-    output_json_bytes(o, "media_type", "media_type_encoding", e->media_type);
-  }
-  if (e->expires) {
-    output_text(o, ",\"expires_at\":");
-    output_number(o, e->expires);
-  }
-}
-
-void output_json_entry(output *o, const maph_entry *e, bool with_value) {
-  output_bytes(o, "{", 1);
-  output_json_members(o, e, with_value);
-  output_bytes(o, "}\n", 2);
+  json_writer out;
+  output_json(o, &out);
+  json_write_bytes(&out, name, encoding_name, bytes);
+  json_write_end(&out);
 }
 
 void output_csv_field(output *o, maph_slice field) {
   const char *p = field.data, *end = p + field.size;
-  bool quoted = begins_with_mark(field);
+  bool quoted = utf8_begins_with_mark(field);
   for (const char *q = p; q < end && !quoted; q++)
     quoted = *q == ',' || *q == '"' || *q == '\r' || *q == '\n';
   if (!quoted) {

@@ -21,26 +21,13 @@ static int backup(maph *m, const char *target) {
   return maph_backup(m, target, progress_callback, NULL);
 }
 
-static const char *perfect_name(int perfect) {
-  return perfect == MAPH_PERFECT_CMPH ? "cmph" : perfect == MAPH_PERFECT_PILOT ? "pilot" : "none";
-}
-
 static void show_json(const maph_rewrite *r) {
-  output *o = &standard_output;
-  output_format(o,
-                "{\"bytes_before\":%llu,\"bytes_after\":%llu,\"records\":%llu,\"swept\":%llu,"
-                "\"caught_up\":%llu,\"frozen_keys\":%llu,\"perfect_hash\":\"%s\",",
-                (unsigned long long)r->bytes_before, (unsigned long long)r->bytes_after,
-                (unsigned long long)r->records, (unsigned long long)r->swept,
-                (unsigned long long)r->caught_up, (unsigned long long)r->frozen_keys,
-                perfect_name(r->perfect_hash));
-  output_format(o,
-                "\"direct\":%s,\"perfect_bits\":%.3f,\"took_ns\":%llu,\"pause_ns\":%llu,\"memory_"
-                "bytes\":%llu,\"note\":",
-                r->direct ? "true" : "false", r->perfect_bits, (unsigned long long)r->took_ns,
-                (unsigned long long)r->pause_ns, (unsigned long long)r->memory_bytes);
-  output_json_string(o, maph_str(r->note));
-  output_text(o, "}\n");
+  json_writer out;
+  output_json(&standard_output, &out);
+  json_write_text(&out, "{");
+  entry_write_rewrite(&out, r);
+  json_write_text(&out, "}\n");
+  json_write_end(&out);
 }
 
 static void show(const maph_rewrite *r) {
@@ -50,7 +37,7 @@ static void show(const maph_rewrite *r) {
   output_format(o, "%s, %s", bytes_for_people(r->bytes_after, a), count_of(r->records, "key", b));
   if (r->frozen_keys)
     output_format(o, ", %s of them under a perfect hash (%s, %.2f bits a key)",
-                  count_for_people(r->frozen_keys, a), perfect_name(r->perfect_hash),
+                  count_for_people(r->frozen_keys, a), entry_perfect_name(r->perfect_hash),
                   r->perfect_bits);
   if (r->swept) output_format(o, ", %s swept", count_of(r->swept, "expired key", a));
   if (r->caught_up)

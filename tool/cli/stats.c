@@ -96,21 +96,14 @@ static void draw_index(output *o, const maph_stats *s) {
   output_wrapped(o, text, (size_t)columns(o), INDENT, INDENT);
 }
 
-static const char *uuid_text(const uint8_t *uuid, char room[37]) {
-  char *to = room;
-  for (int i = 0; i < 16; i++)
-    to += snprintf(to, 4, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
-  return room;
-}
-
 static void draw_history(output *o, const maph_stats *s) {
-  char text[256], since[48] = "", uuid[37];
+  char text[256], since[48] = "", uuid[ENTRY_UUID_SIZE];
   if (s->oldest_version)
     snprintf(since, sizeof since, ", changes kept since %llu",
              (unsigned long long)s->oldest_version);
   snprintf(text, sizeof text, "version %llu%s; generation %llu; store %s",
            (unsigned long long)s->version, since, (unsigned long long)s->generation,
-           uuid_text(s->uuid, uuid));
+           entry_uuid_text(s->uuid, uuid));
   output_text(o, "\n  ");
   output_wrapped(o, text, (size_t)columns(o), 2, 2);
   if (!s->poisoned) return;
@@ -131,31 +124,12 @@ static void show_picture(const arguments *a, const maph_stats *s) {
 }
 
 static void show_json(const maph_stats *s) {
-  static const char *const perfect[] = { "none", "pilot", "cmph" };
-  output *o = &standard_output;
-  char uuid[37];
-  output_format(o,
-                "{\"size\":%llu,\"load_factor\":%.4f,\"bytes\":%llu,\"used_bytes\":%llu,\"live_"
-                "bytes\":%llu,\"dead_bytes\":%llu,\"index_bytes\":%llu,",
-                (unsigned long long)s->records, s->load_factor, (unsigned long long)s->file_bytes,
-                (unsigned long long)s->used_bytes, (unsigned long long)s->live_bytes,
-                (unsigned long long)s->dead_bytes, (unsigned long long)s->index_bytes);
-  output_format(o,
-                "\"version\":%llu,\"oldest_version\":%llu,\"generation\":%llu,\"flushed_bytes\":%"
-                "llu,\"segments\":%llu,\"poisoned\":%s,",
-                (unsigned long long)s->version, (unsigned long long)s->oldest_version,
-                (unsigned long long)s->generation, (unsigned long long)s->flushed_bytes,
-                (unsigned long long)s->segments, s->poisoned ? "true" : "false");
-  output_format(
-      o,
-      "\"perfect_hash\":\"%s\",\"direct\":%s,\"frozen_keys\":%llu,\"moved_keys\":%llu,\"later_"
-      "keys\":%llu,\"frozen_bytes\":%llu,\"perfect_bits\":%.3f,\"uuid\":\"%s\"}\n",
-      perfect[s->perfect_hash == MAPH_PERFECT_PILOT || s->perfect_hash == MAPH_PERFECT_CMPH
-                  ? s->perfect_hash
-                  : 0],
-      s->direct ? "true" : "false", (unsigned long long)s->frozen_keys,
-      (unsigned long long)s->moved_keys, (unsigned long long)s->later_keys,
-      (unsigned long long)s->frozen_bytes, s->perfect_bits, uuid_text(s->uuid, uuid));
+  json_writer out;
+  output_json(&standard_output, &out);
+  json_write_text(&out, "{");
+  entry_write_stats(&out, s);
+  json_write_text(&out, "}\n");
+  json_write_end(&out);
 }
 
 int command_stats(arguments *a) {

@@ -1,5 +1,5 @@
 /*
-** text.c - UTF-8, escapes, base64, and numbers as people write them.
+** text.c - escapes, and numbers as people write them.
 **
 ** Keys and values are any bytes.  Where a line must hold one, bytes that would break the line or
 ** command a terminal are written as \t \n \r \\ or \xHH, so that what is shown can be typed back,
@@ -8,47 +8,6 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include "cli.h"
-
-/* ---------------------------------------------------------------------------------------- UTF-8 */
-size_t utf8_sequence(const unsigned char *p, const unsigned char *end) {
-  size_t left = (size_t)(end - p);
-  if (p[0] < 0x80) return 1;
-  if (p[0] < 0xC2 || p[0] > 0xF4 || left < 2 || (p[1] & 0xC0) != 0x80) return 0;
-  if (p[0] < 0xE0) return 2;
-  if (left < 3 || (p[2] & 0xC0) != 0x80) return 0;
-  if (p[0] < 0xF0) return (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ? 0 : 3;
-  if (left < 4 || (p[3] & 0xC0) != 0x80) return 0;
-  return (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F) ? 0 : 4;
-}
-
-bool utf8_valid(maph_slice bytes) {
-  const unsigned char *p = bytes.data, *end = p + bytes.size;
-  while (p < end) {
-    size_t n;
-    uint64_t word;
-    while (end - p >= 8) {
-      memcpy(&word, p, 8);
-      if (word & 0x8080808080808080u) break;
-      p += 8;
-    }
-    if (p == end) break;
-    n = utf8_sequence(p, end);
-    if (n == 0) return false;
-    p += n;
-  }
-  return true;
-}
-
-/* C0 and DEL; C1 (U+0080 to U+009F); the marks that turn the direction of text (U+202A to U+202E,
-** U+2066 to U+2069). */
-bool is_control(const unsigned char *p, size_t sequence) {
-  if (sequence == 1) return p[0] < 0x20 || p[0] == 0x7F;
-  if (sequence == 2) return p[0] == 0xC2 && p[1] < 0xA0;
-  if (sequence == 3 && p[0] == 0xE2)
-    return (p[1] == 0x80 && p[2] >= 0xAA && p[2] <= 0xAE)
-           || (p[1] == 0x81 && p[2] >= 0xA6 && p[2] <= 0xA9);
-  return false;
-}
 
 /* -------------------------------------------------------------------------------------- escapes */
 size_t escape_byte(unsigned char c, char room[4]) {
@@ -101,37 +60,6 @@ const char *unescape(maph_slice from, char *to, size_t *size) {
   }
   *size = (size_t)(out - to);
   return NULL;
-}
-
-/* --------------------------------------------------------------------------------------- base64 */
-static int base64_digit(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+' || c == '-') return 62;
-  if (c == '/' || c == '_') return 63;
-  return -1;
-}
-
-size_t base64_decode(const char *text, size_t size, void *out) {
-  unsigned char *o = out;
-  uint32_t v = 0;
-  int bits = 0;
-  /* padding fills the last four, or is left out */
-  if (size % 4 == 0 && size && text[size - 1] == '=' && text[--size - 1] == '=') size--;
-  if (size % 4 == 1) return SIZE_MAX;
-  for (size_t i = 0; i < size; i++) {
-    int digit = base64_digit(text[i]);
-    if (digit < 0) return SIZE_MAX;
-    v = v << 6 | (uint32_t)digit;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      *o++ = (unsigned char)(v >> bits);
-      v &= (1u << bits) - 1;
-    }
-  }
-  return v == 0 ? (size_t)(o - (unsigned char *)out) : SIZE_MAX;
 }
 
 /* -------------------------------------------------------------------------------------- numbers */

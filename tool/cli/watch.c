@@ -25,16 +25,12 @@ typedef struct watching {
 } watching;
 
 static void show_json(const arguments *a, const maph_change *c) {
-  output *o = &standard_output;
-  output_format(o, "{\"op\":\"%s\",", c->deleted ? "delete" : "put");
-  if (c->deleted) {
-    output_json_bytes(o, "key", "key_encoding", c->entry.key);
-    output_format(o, ",\"version\":%llu", (unsigned long long)c->entry.version);
-    if (c->entry.expires) output_text(o, ",\"expired\":true");
-  } else {
-    output_json_members(o, &c->entry, a->values);
-  }
-  output_text(o, c->last ? ",\"last\":true}\n" : "}\n");
+  json_writer out;
+  output_json(&standard_output, &out);
+  json_write_text(&out, "{");
+  entry_write_change(&out, c, a->values);
+  json_write_text(&out, c->last ? ",\"last\":true}\n" : "}\n");
+  json_write_end(&out);
 }
 
 static void show(const arguments *a, const maph_change *c) {

@@ -129,13 +129,17 @@ export interface JobInfo {
 }
 
 export type Progress = (job: Job) => void;
-export type Importable = string | [Key, Input] | (Partial<Omit<Entry, "value">> & { key: Key; value: Input });
+export type Importable =
+  string | [Key, Input] | (Partial<Omit<Entry, "value">> & { key: Key; value: Input });
 export type AnyIterable<T> = Iterable<T> | AsyncIterable<T>;
 
 export class MaphClient {
   constructor(url?: string, options?: ClientOptions);
   readonly url: string;
-  createStore(name: string, options?: { expectedKeys?: number; existOk?: boolean }): Promise<MaphStore>;
+  createStore(
+    name: string,
+    options?: { expectedKeys?: number; existOk?: boolean }
+  ): Promise<MaphStore>;
   getStore(name: string): Promise<MaphStore>;
   store(name: string): MaphStore;
   listStores(): Promise<StoreStats[]>;
@@ -154,7 +158,11 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   has(key: Key): Promise<boolean>;
   set(key: Key, value: Input, options?: SetOptions): Promise<SetResult>;
   delete(key: Key, options?: { ifVersion?: number; sync?: Durability }): Promise<boolean>;
-  modify(key: Key, change: (value: Value | undefined) => Input | Promise<Input>, options?: { ttl?: number; contentType?: string; sync?: Durability }): Promise<SetResult>;
+  modify(
+    key: Key,
+    change: (value: Value | undefined) => Input | Promise<Input>,
+    options?: { ttl?: number; contentType?: string; sync?: Durability }
+  ): Promise<SetResult>;
   batch(options?: { sync?: Durability }): Batch;
   getMany(keys: AnyIterable<Key>): Promise<Map<Key, Value>>;
   setMany(pairs: AnyIterable<[Key, Input]> | Record<string, Input>): Promise<void>;
@@ -171,7 +179,10 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   stats(): Promise<StoreStats>;
   size(): Promise<number>;
   sync(): Promise<void>;
-  start(what: "optimize" | "compact" | "backup" | "check", options?: { name?: string }): Promise<Job>;
+  start(
+    what: "optimize" | "compact" | "backup" | "check",
+    options?: { name?: string }
+  ): Promise<Job>;
   optimize(progress?: Progress): Promise<JobInfo>;
   compact(progress?: Progress): Promise<JobInfo>;
   backup(name?: string, progress?: Progress): Promise<JobInfo>;
@@ -207,8 +218,15 @@ export class Job {
   wait(progress?: Progress): Promise<JobInfo>;
 }
 
-export interface ServerSentEvent { name: string; data: string; id: string | undefined }
-export function parseEvents(lines: AnyIterable<string>, onRetry?: (milliseconds: number) => void): AsyncGenerator<ServerSentEvent, void, undefined>;
+export interface ServerSentEvent {
+  name: string;
+  data: string;
+  id: string | undefined;
+}
+export function parseEvents(
+  lines: AnyIterable<string>,
+  onRetry?: (milliseconds: number) => void
+): AsyncGenerator<ServerSentEvent, void, undefined>;
 
 export class MaphError extends Error {
   readonly detail: string;

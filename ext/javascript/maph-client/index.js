@@ -1,36 +1,47 @@
 /*
-** maph-client - stores on a maph-server, from a browser or Node, with nothing but fetch.
-**
-**     import { MaphClient } from "maph-client";
-**     const client = new MaphClient("http://localhost:8080");
-**     const cache = await client.getStore("cache");
-**     await cache.set("hot_key", "new_value");
-**     await cache.get("hot_key");                          // "new_value"
-**
-** A store holds bytes.  What was put as a string comes back as a string, what was put as bytes (Uint8Array, ArrayBuffer, any view) as a Uint8Array,
-** because the server keeps each value's type.  Keys are strings, or bytes where they are not UTF-8.
-**
-** A URL cannot carry every key: fetch folds the paths "." and "..", however they are escaped, and servers limit a path's length.  Such keys travel
-** in a batch of one operation.
-*/
+ * maph-client - stores on a maph-server, from a browser or Node, with nothing but fetch.
+ *
+ *     import { MaphClient } from "maph-client";
+ *     const client = new MaphClient("http://localhost:8080");
+ *     const cache = await client.getStore("cache");
+ *     await cache.set("hot_key", "new_value");
+ *     await cache.get("hot_key");                          // "new_value"
+ *
+ * A store holds bytes.  What was put as a string comes back as a string, what was put as bytes
+ * (Uint8Array, ArrayBuffer, any view) as a Uint8Array, because the server keeps each value's type.
+ * Keys are strings, or bytes where they are not UTF-8.
+ *
+ * A URL cannot carry every key: fetch folds the paths "." and "..", however they are escaped, and
+ * servers limit a path's length.  Such keys travel in a batch of one operation.
+ */
 
 const OPERATIONS_MAX = 10000;
-const BATCH_CHARACTERS = 2 * 1024 * 1024;      // JSON makes up to six of one, and the server takes 16 MiB
+// JSON makes up to six of one, and the server takes 16 MiB
+const BATCH_CHARACTERS = 2 * 1024 * 1024;
 const IMPORT_CHARACTERS = 1024 * 1024;
 const PATH_MAX = 32768;
 const PAGE = 1000;
-const SILENCE_MS = 60000;                 // the server's heartbeat comes more often
-const PAUSE_MS = 500, LONGEST_PAUSE_MS = 30000;
-const REQUEST_MAX = 200;                  // characters of it in a message
+const SILENCE_MS = 60000; // the server's heartbeat comes more often
+const PAUSE_MS = 500,
+  LONGEST_PAUSE_MS = 30000;
+const REQUEST_MAX = 200; // characters of it in a message
 const NDJSON = "application/x-ndjson";
 const TEXT_TYPES = ["text", "json", "integer", "real"];
 
-// ------------------------------------------------------------------------------------------------------------ errors
-/* Any failure: what was asked ("GET http://..."), the server's status, its stable code, its sentence, and the id of the request in its log. */
+// ---------------------------------------------------------------------------------------- errors
+/* Any failure: what was asked ("GET http://..."), the server's status, its stable code, its
+ * sentence, and the id of the request in its log. */
 export class MaphError extends Error {
-  constructor(detail, { request = "", status, code = "", requestId = "", problem = {}, headers, cause } = {}) {
-    const asked = request.length > REQUEST_MAX ? `${request.slice(0, REQUEST_MAX)}...` : request;      // a key may have tens of thousands
-    super((asked && `${asked}: `) + detail + (code && ` (${code})`), cause === undefined ? undefined : { cause });
+  constructor(
+    detail,
+    { request = "", status, code = "", requestId = "", problem = {}, headers, cause } = {}
+  ) {
+    // a key may have tens of thousands
+    const asked = request.length > REQUEST_MAX ? `${request.slice(0, REQUEST_MAX)}...` : request;
+    super(
+      (asked && `${asked}: `) + detail + (code && ` (${code})`),
+      cause === undefined ? undefined : { cause }
+    );
     this.name = new.target.name;
     this.detail = detail;
     this.request = request;
@@ -41,7 +52,8 @@ export class MaphError extends Error {
     this.headers = headers ?? new Headers();
   }
 }
-export class ConnectionLostError extends MaphError {}      // no answer, or half of one: a write may have happened or not
+// no answer, or half of one: a write may have happened or not
+export class ConnectionLostError extends MaphError {}
 export class TimedOutError extends ConnectionLostError {}
 export class StoreNotFoundError extends MaphError {}
 export class StoreExistsError extends MaphError {}
@@ -53,15 +65,19 @@ export class BadRequestError extends MaphError {}
 export class TooLargeError extends MaphError {}
 export class StoreFullError extends MaphError {}
 export class CorruptError extends MaphError {}
-export class CompactedError extends MaphError {}           // what was asked for was rewritten away: read again from the start
-export class UnsupportedError extends MaphError {}         // an older server
+// what was asked for was rewritten away: read again from the start
+export class CompactedError extends MaphError {}
+export class UnsupportedError extends MaphError {} // an older server
 export class ServerError extends MaphError {}
 export class JobNotFoundError extends MaphError {}
 export class JobFailedError extends MaphError {}
-export class ImportFailedError extends MaphError {}        // problem: {imported, failed, errors}; the lines not refused are in
+// problem: {imported, failed, errors}; the lines not refused are in
+export class ImportFailedError extends MaphError {}
 export class BusyError extends MaphError {
   /* Milliseconds that the server asks to wait. */
-  get retryAfter() { return 1000 * (Number(this.headers.get("Retry-After")) || 1); }
+  get retryAfter() {
+    return 1000 * (Number(this.headers.get("Retry-After")) || 1);
+  }
 }
 export class PreconditionFailedError extends MaphError {
   /* The version that the key is at; undefined: missing, or not told. */
@@ -71,57 +87,111 @@ export class PreconditionFailedError extends MaphError {
   }
   /* Which operation of a batch failed, from 0. */
   get operation() {
-    const number = this.headers.get("Maph-Failed-Operation") ?? /^operation (\d+):/.exec(this.detail)?.[1];
+    const number =
+      this.headers.get("Maph-Failed-Operation") ?? /^operation (\d+):/.exec(this.detail)?.[1];
     return number === undefined ? undefined : Number(number);
   }
 }
 
 const CODES = {
-  store_not_found: StoreNotFoundError, store_exists: StoreExistsError, key_not_found: KeyNotFoundError, precondition_failed: PreconditionFailedError,
-  unauthorized: UnauthorizedError, forbidden: ForbiddenError, foreign_origin: ForbiddenError, read_only: ReadOnlyError, busy: BusyError,
-  job_running: BusyError, job_not_found: JobNotFoundError, backup_exists: StoreExistsError, file_truncated: CorruptError,
-  full: StoreFullError, corrupt: CorruptError, cursor_gone: CompactedError, compacted: CompactedError, no_such_path: UnsupportedError,
-  method_not_allowed: UnsupportedError,
+  store_not_found: StoreNotFoundError,
+  store_exists: StoreExistsError,
+  key_not_found: KeyNotFoundError,
+  precondition_failed: PreconditionFailedError,
+  unauthorized: UnauthorizedError,
+  forbidden: ForbiddenError,
+  foreign_origin: ForbiddenError,
+  read_only: ReadOnlyError,
+  busy: BusyError,
+  job_running: BusyError,
+  job_not_found: JobNotFoundError,
+  backup_exists: StoreExistsError,
+  file_truncated: CorruptError,
+  full: StoreFullError,
+  corrupt: CorruptError,
+  cursor_gone: CompactedError,
+  compacted: CompactedError,
+  no_such_path: UnsupportedError,
+  method_not_allowed: UnsupportedError
 };
 const STATUSES = {
-  401: UnauthorizedError, 403: ForbiddenError, 404: UnsupportedError, 405: UnsupportedError, 410: CompactedError, 412: PreconditionFailedError,
-  413: TooLargeError, 414: TooLargeError, 429: BusyError, 431: TooLargeError, 503: BusyError, 507: StoreFullError,
+  401: UnauthorizedError,
+  403: ForbiddenError,
+  404: UnsupportedError,
+  405: UnsupportedError,
+  410: CompactedError,
+  412: PreconditionFailedError,
+  413: TooLargeError,
+  414: TooLargeError,
+  429: BusyError,
+  431: TooLargeError,
+  503: BusyError,
+  507: StoreFullError
 };
 
 function problemError(problem, request, status, headers) {
-  const Kind = CODES[problem.code] ?? STATUSES[status] ?? (status >= 400 && status < 500 ? BadRequestError : ServerError);
-  return new Kind(problem.detail ?? problem.title ?? `HTTP status ${status} without a reason: not an answer of maph-server, look at what stands before it`,
-                  { request, status, code: problem.code, requestId: problem.request_id, problem, headers });
+  const Kind =
+    CODES[problem.code] ??
+    STATUSES[status] ??
+    (status >= 400 && status < 500 ? BadRequestError : ServerError);
+  return new Kind(
+    problem.detail ??
+      problem.title ??
+      `HTTP status ${status} without a reason: not an answer of maph-server, look at what stands ` +
+        "before it",
+    { request, status, code: problem.code, requestId: problem.request_id, problem, headers }
+  );
 }
 
 async function answerError(response, request) {
   let problem;
-  try { problem = await response.json(); } catch { problem = undefined; }
-  return problemError(problem !== null && typeof problem === "object" ? problem : {}, request, response.status, response.headers);
+  try {
+    problem = await response.json();
+  } catch {
+    problem = undefined;
+  }
+  return problemError(
+    problem !== null && typeof problem === "object" ? problem : {},
+    request,
+    response.status,
+    response.headers
+  );
 }
 
 /* An answer that is not maph-server's is never a success. */
 function strange(request, { status }) {
-  return new ServerError(`HTTP status ${status}, but not an answer of maph-server: is this its address?`, { request, status });
+  return new ServerError(
+    `HTTP status ${status}, but not an answer of maph-server: is this its address?`,
+    { request, status }
+  );
 }
 
-// ------------------------------------------------------------------------------------------------- bytes, text and JSON
+// -------------------------------------------------------------------------- bytes, text and JSON
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function asBytes(data, what = "a value") {
   if (typeof data === "string") {
-    if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(data)) throw new TypeError(`${what} has half a surrogate pair: it is no text`);
+    if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(data))
+      throw new TypeError(`${what} has half a surrogate pair: it is no text`);
     return encoder.encode(data);
   }
   if (data instanceof Uint8Array) return data;
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (ArrayBuffer.isView(data))
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  throw new TypeError(`${what} is a string or bytes, not ${data === null ? "null" : typeof data}; JSON.stringify() makes a string of most things`);
+  throw new TypeError(
+    `${what} is a string or bytes, not ${data === null ? "null" : typeof data}; JSON.stringify() ` +
+      "makes a string of most things"
+  );
 }
 
 function asText(bytes) {
-  try { return strictDecoder.decode(bytes); } catch { return undefined; }
+  try {
+    return strictDecoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 function keyBytes(key) {
@@ -132,12 +202,14 @@ function keyBytes(key) {
 
 function toBase64(bytes) {
   let text = "";
-  for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+  for (let i = 0; i < bytes.length; i += 32768)
+    text += String.fromCharCode(...bytes.subarray(i, i + 32768));
   return btoa(text);
 }
 
 function fromBase64(text) {
-  const raw = atob(text), bytes = new Uint8Array(raw.length);
+  const raw = atob(text),
+    bytes = new Uint8Array(raw.length);
   for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
   return bytes;
 }
@@ -150,7 +222,12 @@ function percentEncode(bytes) {
 
 function isText(type, mediaType) {
   const media = mediaType.split(";")[0].trim().toLowerCase();
-  return TEXT_TYPES.includes(type) || media.startsWith("text/") || media === "application/json" || media.endsWith("+json");
+  return (
+    TEXT_TYPES.includes(type) ||
+    media.startsWith("text/") ||
+    media === "application/json" ||
+    media.endsWith("+json")
+  );
 }
 
 /* The bytes as what they were put as. */
@@ -158,7 +235,8 @@ function asValue(bytes, type, mediaType) {
   return (isText(type, mediaType) ? asText(bytes) : undefined) ?? bytes;
 }
 
-/* What must be said at a put for the value to come back as the kind it is; undefined: the server sees that it is text. */
+/* What must be said at a put for the value to come back as the kind it is; undefined: the server
+ * sees that it is text. */
 function contentTypeOf(value) {
   if (typeof value !== "string") return "application/octet-stream";
   return value.includes("\0") ? "text/plain; charset=utf-8" : undefined;
@@ -171,7 +249,9 @@ function putMember(object, name, encoding, data, what) {
 }
 
 function memberBytes(object, name, encoding) {
-  return object[encoding] === "base64" ? fromBase64(object[name]) : encoder.encode(object[name] ?? "");
+  return object[encoding] === "base64"
+    ? fromBase64(object[name])
+    : encoder.encode(object[name] ?? "");
 }
 
 function memberKey(member) {
@@ -180,11 +260,20 @@ function memberKey(member) {
 
 function memberEntry(member) {
   const type = member.type ?? ("encoding" in member ? "" : "text");
-  const mediaType = member.media_type_encoding === "base64" ? atob(member.media_type) : member.media_type ?? "";
-  const entry = { key: memberKey(member), value: undefined, version: member.version ?? 0, type, mediaType };
+  const mediaType =
+    member.media_type_encoding === "base64" ? atob(member.media_type) : (member.media_type ?? "");
+  const entry = {
+    key: memberKey(member),
+    value: undefined,
+    version: member.version ?? 0,
+    type,
+    mediaType
+  };
   if ("value" in member) {
     const plain = member.encoding !== "base64" && isText(type, mediaType);
-    entry.value = plain ? member.value : asValue(memberBytes(member, "value", "encoding"), type, mediaType);
+    entry.value = plain
+      ? member.value
+      : asValue(memberBytes(member, "value", "encoding"), type, mediaType);
   }
   if (member.expires_at !== undefined) entry.expiresAt = member.expires_at;
   if (member.key_is_text !== undefined) entry.keyIsText = member.key_is_text;
@@ -198,10 +287,18 @@ function importLine(one) {
   const member = {};
   putMember(member, "key", "key_encoding", entry.key, "a key");
   putMember(member, "value", "encoding", entry.value);
-  const mediaType = entry.mediaType || (typeof entry.value === "string" && !entry.type ? contentTypeOf(entry.value) : "");
+  const mediaType =
+    entry.mediaType ||
+    (typeof entry.value === "string" && !entry.type ? contentTypeOf(entry.value) : "");
   if (entry.type) member.type = entry.type;
   // What is not ASCII came as bytes read one a character: so it goes back.
-  if (mediaType) Object.assign(member, /^[\x00-\x7f]*$/.test(mediaType) ? { media_type: mediaType } : { media_type: btoa(mediaType), media_type_encoding: "base64" });
+  if (mediaType)
+    Object.assign(
+      member,
+      /^[\x00-\x7f]*$/.test(mediaType)
+        ? { media_type: mediaType }
+        : { media_type: btoa(mediaType), media_type_encoding: "base64" }
+    );
   if (entry.expiresAt !== undefined) member.expires_at = entry.expiresAt;
   if (entry.keyIsText !== undefined) member.key_is_text = entry.keyIsText;
   return JSON.stringify(member) + "\n";
@@ -221,24 +318,33 @@ function putOperation(key, value, options = {}) {
   const member = operation("put", key, options);
   putMember(member, "value", "encoding", value);
   if (options.ttl !== undefined) member.ttl = options.ttl;
-  const mediaType = options.contentType ?? (typeof value === "string" ? contentTypeOf(value) : undefined);
+  const mediaType =
+    options.contentType ?? (typeof value === "string" ? contentTypeOf(value) : undefined);
   if (mediaType !== undefined) member.media_type = mediaType;
   if (typeof value === "string" && options.contentType?.includes("json")) member.type = "json";
   return member;
 }
 
 function batchResult(member, request) {
-  if (member.status >= 400 && member.status !== 404) throw problemError(member, request, member.status, new Headers());
-  return { status: member.status, found: member.status < 400, version: member.version, entry: "value" in member ? memberEntry(member) : undefined };
+  if (member.status >= 400 && member.status !== 404)
+    throw problemError(member, request, member.status, new Headers());
+  return {
+    status: member.status,
+    found: member.status < 400,
+    version: member.version,
+    entry: "value" in member ? memberEntry(member) : undefined
+  };
 }
 
 function conditionHeaders({ ifVersion, ifAbsent = false, ifPresent = false }) {
-  if ((ifVersion !== undefined) + ifAbsent + ifPresent > 1) throw new TypeError("one of ifVersion, ifAbsent, ifPresent");
+  if ((ifVersion !== undefined) + ifAbsent + ifPresent > 1)
+    throw new TypeError("one of ifVersion, ifAbsent, ifPresent");
   if (ifVersion !== undefined) return { "If-Match": `"${ifVersion}"` };
   return ifAbsent ? { "If-None-Match": "*" } : ifPresent ? { "If-Match": "*" } : {};
 }
 
-/* Of the entry that was read or written: the ETag, which a proxy that compresses answers makes a weak one. */
+/* Of the entry that was read or written: the ETag, which a proxy that compresses answers makes a
+ * weak one. */
 function versionOf(answer) {
   const tag = /^(?:W\/)?"(\d+)"$/.exec(answer.headers.get("ETag") ?? "");
   if (!tag) throw strange(answer.request, answer);
@@ -246,7 +352,8 @@ function versionOf(answer) {
 }
 
 async function* piecesOf(items, sizeOf, countMax, sizeMax) {
-  let piece = [], size = 0;
+  let piece = [],
+    size = 0;
   for await (const item of items) {
     const needed = sizeOf(item);
     if (piece.length === countMax || (piece.length > 0 && size + needed > sizeMax)) {
@@ -262,20 +369,44 @@ async function* piecesOf(items, sizeOf, countMax, sizeMax) {
 
 function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
-    if (signal?.aborted) { resolve(); return; }
-    const done = () => { clearTimeout(timer); signal?.removeEventListener("abort", done); resolve(); };
+    if (signal?.aborted) {
+      resolve();
+      return;
+    }
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
     const timer = setTimeout(done, milliseconds);
     signal?.addEventListener("abort", done);
   });
 }
 
-// ------------------------------------------------------------------------------------------------------------ requests
+// -------------------------------------------------------------------------------------- requests
 class Transport {
   constructor(url, { token, timeout = 30000, fetch: given } = {}) {
     let parsed;
-    try { parsed = new URL(url); } catch { parsed = undefined; }
-    if (!parsed || !/^https?:$/.test(parsed.protocol) || parsed.search || parsed.hash || parsed.username) throw new TypeError(`not the URL of a maph server: ${url}; it looks like http://localhost:8080`);
-    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) throw new TypeError("a token is printable ASCII without spaces; one read from a file may end in a newline: trim() it");
+    try {
+      parsed = new URL(url);
+    } catch {
+      parsed = undefined;
+    }
+    if (
+      !parsed ||
+      !/^https?:$/.test(parsed.protocol) ||
+      parsed.search ||
+      parsed.hash ||
+      parsed.username
+    )
+      throw new TypeError(
+        `not the URL of a maph server: ${url}; it looks like http://localhost:8080`
+      );
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token))
+      throw new TypeError(
+        "a token is printable ASCII without spaces; one read from a file may end in a newline: " +
+          "trim() it"
+      );
     this.url = parsed.href.replace(/\/+$/, "");
     this.timeout = timeout;
     this.token = token;
@@ -290,20 +421,41 @@ class Transport {
 
   target(path, query = {}) {
     const asked = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
-    const text = asked.map(([name, value]) => `${name}=${percentEncode(asBytes(typeof value === "number" ? String(value) : value))}`).join("&");
+    const text = asked
+      .map(
+        ([name, value]) =>
+          `${name}=${percentEncode(asBytes(typeof value === "number" ? String(value) : value))}`
+      )
+      .join("&");
     return this.url + path + (text && `?${text}`);
   }
 
   /* A request as errors call it. */
-  name(method, path) { return `${method} ${this.url}${path}`; }
+  name(method, path) {
+    return `${method} ${this.url}${path}`;
+  }
 
-  /* A function that sends, and hands out the answer before its body; an error status becomes its exception.  What no request can hold, such as a header
-  ** with a line break, is a TypeError here already.  `repeatable`: it only reads, and a kept connection that the server has just closed is no failure.
-  ** Anything else is not sent twice, for a put without a condition too would undo what another client put in between. */
+  /* A function that sends, and hands out the answer before its body; an error status becomes its
+   * exception.  What no request can hold, such as a header with a line break, is a TypeError here
+   * already.  `repeatable`: it only reads, and a kept connection that the server has just closed is
+   * no failure. Anything else is not sent twice, for a put without a condition too would undo what
+   * another client put in between. */
   prepare(method, path, { query, headers, body, repeatable }) {
-    const all = new Headers({ ...(this.token && { Authorization: `Bearer ${this.token}` }), ...headers }), target = this.target(path, query);
+    const all = new Headers({
+        ...(this.token && { Authorization: `Bearer ${this.token}` }),
+        ...headers
+      }),
+      target = this.target(path, query);
     return async (signal) => {
-      const once = () => this.fetch(target, { method, headers: all, body, signal, cache: "no-store", redirect: "error" });
+      const once = () =>
+        this.fetch(target, {
+          method,
+          headers: all,
+          body,
+          signal,
+          cache: "no-store",
+          redirect: "error"
+        });
       const response = await once().catch((error) => {
         if (repeatable && isClosed(error)) return once();
         throw error;
@@ -315,14 +467,24 @@ class Transport {
 
   /* The answer that `read` makes of the response, within the time limit. */
   async request(method, path, options = {}, read = (response) => response.arrayBuffer()) {
-    const { repeatable = method === "GET" } = options, send = this.prepare(method, path, { ...options, repeatable });
-    const control = new AbortController(), unlink = link(this.signal, control), end = limit(this.timeout, control), request = this.name(method, path);
+    const { repeatable = method === "GET" } = options,
+      send = this.prepare(method, path, { ...options, repeatable });
+    const control = new AbortController(),
+      unlink = link(this.signal, control),
+      end = limit(this.timeout, control),
+      request = this.name(method, path);
     let early = "";
     try {
       const response = await send(control.signal);
       early = "the answer ended early";
-      const answer = { request, status: response.status, headers: response.headers, body: await read(response) };
-      if (options.status !== undefined && answer.status !== options.status) throw strange(request, answer);
+      const answer = {
+        request,
+        status: response.status,
+        headers: response.headers,
+        body: await read(response)
+      };
+      if (options.status !== undefined && answer.status !== options.status)
+        throw strange(request, answer);
       return answer;
     } catch (error) {
       throw lost(error, request, this.signal, early, !early && !repeatable);
@@ -332,10 +494,16 @@ class Transport {
     }
   }
 
-  /* An answer of that media type whose body is read while it comes: the time limit is for its beginning, and after that `control` ends it. */
+  /* An answer of that media type whose body is read while it comes: the time limit is for its
+   * beginning, and after that `control` ends it. */
   async open(method, path, mediaType, options, control) {
-    const send = this.prepare(method, path, { ...options, headers: { Accept: mediaType }, repeatable: true });
-    const end = limit(this.timeout, control), request = this.name(method, path);
+    const send = this.prepare(method, path, {
+      ...options,
+      headers: { Accept: mediaType },
+      repeatable: true
+    });
+    const end = limit(this.timeout, control),
+      request = this.name(method, path);
     try {
       const response = await send(control.signal);
       if (response.headers.get("Content-Type")?.split(";")[0].trim() === mediaType) return response;
@@ -353,14 +521,21 @@ class Transport {
   }
 }
 
-/* What fetch in Node says of a connection that ended before any answer; browsers try again by themselves. */
+/* What fetch in Node says of a connection that ended before any answer; browsers try again by
+ * themselves. */
 const CLOSED = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"];
-function isClosed(error) { return CLOSED.includes(error?.cause?.code); }
+function isClosed(error) {
+  return CLOSED.includes(error?.cause?.code);
+}
 
 function jsonOf(request) {
   return async (response) => {
     const text = await response.text();
-    try { return JSON.parse(text); } catch { throw strange(request, response); }
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw strange(request, response);
+    }
   };
 }
 
@@ -375,24 +550,42 @@ function link(signal, control) {
 
 function limit(milliseconds, control) {
   if (milliseconds === Infinity) return () => {};
-  const timer = setTimeout(() => control.abort(new DOMException("no answer", "TimeoutError")), milliseconds);
+  const timer = setTimeout(
+    () => control.abort(new DOMException("no answer", "TimeoutError")),
+    milliseconds
+  );
   return () => clearTimeout(timer);
 }
 
-/* What the caller is told: his own reason when it was he who ended it.  `writes`: without an answer it is in doubt what was done. */
+/* What the caller is told: his own reason when it was he who ended it.  `writes`: without an answer
+ * it is in doubt what was done. */
 function lost(error, request, signal, early = "", writes = false) {
   if (error instanceof MaphError) return error;
   if (signal?.aborted) return signal.reason;
   const doubt = writes ? "; it may have been done or not" : "";
-  if (error?.name === "TimeoutError") return new TimedOutError(`no answer in time; the option timeout says how long to wait${doubt}`, { request, cause: error });
-  const more = error?.cause?.code === "ECONNREFUSED" ? "; is maph-server running there?" : isClosed(error) ? doubt : "";
-  return new ConnectionLostError((early && `${early}: `) + (error?.cause?.message || error?.message || error) + more, { request, cause: error });
+  if (error?.name === "TimeoutError")
+    return new TimedOutError(
+      `no answer in time; the option timeout says how long to wait${doubt}`,
+      { request, cause: error }
+    );
+  const more =
+    error?.cause?.code === "ECONNREFUSED"
+      ? "; is maph-server running there?"
+      : isClosed(error)
+        ? doubt
+        : "";
+  return new ConnectionLostError(
+    (early && `${early}: `) + (error?.cause?.message || error?.message || error) + more,
+    { request, cause: error }
+  );
 }
 
 /* The lines of a body while it comes, without their newlines.  A body that ends early throws. */
 async function* linesOf(response, request, signal, onBytes = () => {}) {
-  const reader = response.body.getReader(), decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  let unfinished = [], ended = false;
+  const reader = response.body.getReader(),
+    decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let unfinished = [],
+    ended = false;
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -415,16 +608,21 @@ async function* linesOf(response, request, signal, onBytes = () => {}) {
   }
 }
 
-// ---------------------------------------------------------------------------------------------------------------- jobs
-/* Work that outlives its request.  state: running, done, failed or cancelled, when last asked; info: all that the server says. */
+// ------------------------------------------------------------------------------------------ jobs
+/* Work that outlives its request.  state: running, done, failed or cancelled, when last asked;
+ * info: all that the server says. */
 export class Job {
   #transport;
   constructor(transport, info) {
     this.#transport = transport;
     this.info = info;
   }
-  get id() { return this.info.id; }
-  get state() { return this.info.state ?? "done"; }
+  get id() {
+    return this.info.id;
+  }
+  get state() {
+    return this.info.state ?? "done";
+  }
 
   async refresh() {
     this.info = await this.#transport.json("GET", `/jobs/${this.id}`);
@@ -442,11 +640,15 @@ export class Job {
       await this.refresh();
     }
     if (this.state === "done") return this.info;
-    throw new JobFailedError(this.info.detail ?? this.state, { request: `job ${this.id} at ${this.#transport.url}`, code: this.info.code, problem: this.info });
+    throw new JobFailedError(this.info.detail ?? this.state, {
+      request: `job ${this.id} at ${this.#transport.url}`,
+      code: this.info.code,
+      problem: this.info
+    });
   }
 }
 
-// --------------------------------------------------------------------------------------------------------------- batch
+// ----------------------------------------------------------------------------------------- batch
 /* Many operations in one request: if any of them writes, all are one transaction. */
 export class Batch {
   #store;
@@ -456,12 +658,24 @@ export class Batch {
     this.#store = store;
     this.#sync = sync;
   }
-  get size() { return this.#operations.length; }
-  get(key) { this.#operations.push(operation("get", key)); return this; }
-  set(key, value, options) { this.#operations.push(putOperation(key, value, options)); return this; }
-  delete(key, { ifVersion, ifPresent } = {}) { this.#operations.push(operation("delete", key, { ifVersion, ifPresent })); return this; }
-  /* A result for each, in order.  PreconditionFailedError when a condition did not hold, and then nothing was written.  After a failure the operations
-  ** are there as before: another commit() tries again. */
+  get size() {
+    return this.#operations.length;
+  }
+  get(key) {
+    this.#operations.push(operation("get", key));
+    return this;
+  }
+  set(key, value, options) {
+    this.#operations.push(putOperation(key, value, options));
+    return this;
+  }
+  delete(key, { ifVersion, ifPresent } = {}) {
+    this.#operations.push(operation("delete", key, { ifVersion, ifPresent }));
+    return this;
+  }
+  /* A result for each, in order.  PreconditionFailedError when a condition did not hold, and then
+   * nothing was written.  After a failure the operations are there as before: another commit()
+   * tries again. */
   async commit() {
     const operations = this.#operations;
     this.#operations = [];
@@ -474,48 +688,79 @@ export class Batch {
   }
 }
 
-// --------------------------------------------------------------------------------------------------------------- store
-/* A store on a server: a Map whose methods answer promises, and whose iterators are asynchronous. */
+// ----------------------------------------------------------------------------------------- store
+/* A store on a server: a Map whose methods answer promises, and whose iterators are
+ * asynchronous. */
 export class MaphStore {
   #transport;
   #path;
   constructor(transport, name) {
-    if (/^\.{0,2}$/.test(name)) throw new BadRequestError(`no store has the name "${name}"`, { code: "bad_store_name" });      // nor can a URL
+    if (/^\.{0,2}$/.test(name))
+      // nor can a URL
+      throw new BadRequestError(`no store has the name "${name}"`, { code: "bad_store_name" });
     this.#transport = transport;
     this.#path = `/stores/${encodeURIComponent(name)}`;
     this.name = name;
   }
 
-  /* The same store, asked under other conditions: `timeout` in milliseconds, a `signal` that ends its requests, which then reject with the signal's reason. */
-  with(options) { return new MaphStore(this.#transport.with(options), this.name); }
+  /* The same store, asked under other conditions: `timeout` in milliseconds, a `signal` that ends
+   * its requests, which then reject with the signal's reason. */
+  with(options) {
+    return new MaphStore(this.#transport.with(options), this.name);
+  }
 
-  #request(method, path, options, read) { return this.#transport.request(method, this.#path + path, options, read); }
-  #json(method, path, options) { return this.#transport.json(method, this.#path + path, options); }
+  #request(method, path, options, read) {
+    return this.#transport.request(method, this.#path + path, options, read);
+  }
+  #json(method, path, options) {
+    return this.#transport.json(method, this.#path + path, options);
+  }
 
   /* undefined: a key that no URL can carry. */
   #keyPath(key) {
     const encoded = percentEncode(keyBytes(key));
-    return encoded === "." || encoded === ".." || encoded.length > PATH_MAX ? undefined : `/keys/${encoded}`;
+    return encoded === "." || encoded === ".." || encoded.length > PATH_MAX
+      ? undefined
+      : `/keys/${encoded}`;
   }
 
   async _run(operations, sync) {
-    const answer = await this.#json("POST", "/batch", { query: { sync }, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ operations }),
-                                                        repeatable: operations.every(({ op }) => op === "get") });
-    return answer.results.map((one) => batchResult(one, this.#transport.name("POST", `${this.#path}/batch`)));
+    const answer = await this.#json("POST", "/batch", {
+      query: { sync },
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ operations }),
+      repeatable: operations.every(({ op }) => op === "get")
+    });
+    return answer.results.map((one) =>
+      batchResult(one, this.#transport.name("POST", `${this.#path}/batch`))
+    );
   }
 
-  async _create(options) { await this.#request("POST", "", { ...options, status: 201 }); }
-  async _delete() { await this.#request("DELETE", "", { status: 204 }); }
+  async _create(options) {
+    await this.#request("POST", "", { ...options, status: 201 });
+  }
+  async _delete() {
+    await this.#request("DELETE", "", { status: 204 });
+  }
 
-  // ------------------------------------------------------------------------------------------------------- one key
+  // ------------------------------------------------------------------------------------- one key
   /* The value with its version, type, media type and expiry; undefined: no such key. */
   async getEntry(key) {
     const path = this.#keyPath(key);
     if (path === undefined) return (await this._run([operation("get", key)]))[0].entry;
     try {
-      const answer = await this.#request("GET", path), { headers, body } = answer;
-      const type = headers.get("Maph-Type") ?? "", mediaType = headers.get("Content-Type") ?? "", expires = headers.get("Maph-Expires-At");
-      const entry = { key, value: asValue(new Uint8Array(body), type, mediaType), version: versionOf(answer), type, mediaType };
+      const answer = await this.#request("GET", path),
+        { headers, body } = answer;
+      const type = headers.get("Maph-Type") ?? "",
+        mediaType = headers.get("Content-Type") ?? "",
+        expires = headers.get("Maph-Expires-At");
+      const entry = {
+        key,
+        value: asValue(new Uint8Array(body), type, mediaType),
+        version: versionOf(answer),
+        type,
+        mediaType
+      };
       if (expires) entry.expiresAt = Number(expires);
       return entry;
     } catch (error) {
@@ -525,7 +770,9 @@ export class MaphStore {
   }
 
   /* The value; undefined: no such key. */
-  async get(key) { return (await this.getEntry(key))?.value; }
+  async get(key) {
+    return (await this.getEntry(key))?.value;
+  }
 
   /* The value as bytes, whatever it was put as. */
   async getBytes(key) {
@@ -536,7 +783,8 @@ export class MaphStore {
   async has(key) {
     const path = this.#keyPath(key);
     if (path === undefined) return (await this.getEntry(key)) !== undefined;
-    try {      // 304 when it is there, and unlike HEAD it says which is missing, the key or the store
+    try {
+      // 304 when it is there, and unlike HEAD it says which is missing, the key or the store
       await this.#request("GET", path, { headers: { "If-None-Match": "*" }, status: 304 });
       return true;
     } catch (error) {
@@ -545,25 +793,37 @@ export class MaphStore {
     }
   }
 
-  /* Store a value: {version, created}.  ttl: seconds to live.  ifVersion, ifAbsent, ifPresent: else PreconditionFailedError.  sync: off, normal or full. */
+  /* Store a value: {version, created}.  ttl: seconds to live.  ifVersion, ifAbsent, ifPresent: else
+   * PreconditionFailedError.  sync: off, normal or full. */
   async set(key, value, options = {}) {
-    const path = this.#keyPath(key), body = asBytes(value), headers = conditionHeaders(options);
+    const path = this.#keyPath(key),
+      body = asBytes(value),
+      headers = conditionHeaders(options);
     if (path === undefined) {
       const [one] = await this._run([putOperation(key, value, options)], options.sync);
       return { version: one.version, created: one.status === 201 };
     }
     const contentType = options.contentType ?? contentTypeOf(value);
     if (contentType) headers["Content-Type"] = contentType;
-    const answer = await this.#request("PUT", path, { query: { ttl: options.ttl, sync: options.sync }, headers, body });
+    const answer = await this.#request("PUT", path, {
+      query: { ttl: options.ttl, sync: options.sync },
+      headers,
+      body
+    });
     return { version: versionOf(answer), created: answer.status === 201 };
   }
 
   /* Whether there was such a key.  With ifVersion: else PreconditionFailedError. */
   async delete(key, { ifVersion, sync } = {}) {
     const path = this.#keyPath(key);
-    if (path === undefined) return (await this._run([operation("delete", key, { ifVersion })], sync))[0].found;
+    if (path === undefined)
+      return (await this._run([operation("delete", key, { ifVersion })], sync))[0].found;
     try {
-      await this.#request("DELETE", path, { query: { sync }, headers: conditionHeaders({ ifVersion }), status: 204 });
+      await this.#request("DELETE", path, {
+        query: { sync },
+        headers: conditionHeaders({ ifVersion }),
+        status: 204
+      });
       return true;
     } catch (error) {
       if (error instanceof KeyNotFoundError) return false;
@@ -571,37 +831,48 @@ export class MaphStore {
     }
   }
 
-  /* Put what change(value) says (value undefined: no such key), and call it again whenever somebody else wrote in between. */
+  /* Put what change(value) says (value undefined: no such key), and call it again whenever somebody
+   * else wrote in between. */
   async modify(key, change, options = {}) {
     for (;;) {
       const found = await this.getEntry(key);
       const value = await change(found?.value);
       try {
-        return await this.set(key, value, { ...options, ...(found ? { ifVersion: found.version } : { ifAbsent: true }) });
+        return await this.set(key, value, {
+          ...options,
+          ...(found ? { ifVersion: found.version } : { ifAbsent: true })
+        });
       } catch (error) {
         if (!(error instanceof PreconditionFailedError)) throw error;
       }
     }
   }
 
-  // ----------------------------------------------------------------------------------------------------- many keys
+  // ----------------------------------------------------------------------------------- many keys
   /* Operations that are one transaction: await store.batch().set("a", "1").delete("b").commit(). */
-  batch({ sync } = {}) { return new Batch(this, sync); }
+  batch({ sync } = {}) {
+    return new Batch(this, sync);
+  }
 
   /* A Map of those keys that are there; up to 10,000 keys are of one snapshot. */
   async getMany(keys) {
     const found = new Map();
     for await (const piece of piecesOf(keys, () => 1, OPERATIONS_MAX, Infinity)) {
       const results = await this._run(piece.map((key) => operation("get", key)));
-      results.forEach((one, i) => { if (one.entry) found.set(piece[i], one.entry.value); });
+      results.forEach((one, i) => {
+        if (one.entry) found.set(piece[i], one.entry.value);
+      });
     }
     return found;
   }
 
-  /* Put many [key, value] pairs: a transaction for each few megabytes or 10,000 keys, not one for all (batch is that). */
+  /* Put many [key, value] pairs: a transaction for each few megabytes or 10,000 keys, not one for
+   * all (batch is that). */
   async setMany(pairs) {
-    const source = Symbol.iterator in pairs || Symbol.asyncIterator in pairs ? pairs : Object.entries(pairs);
-    const sizeOf = ([key, value]) => 64 + (key.length ?? key.byteLength) + (value.length ?? value.byteLength ?? 0);
+    const source =
+      Symbol.iterator in pairs || Symbol.asyncIterator in pairs ? pairs : Object.entries(pairs);
+    const sizeOf = ([key, value]) =>
+      64 + (key.length ?? key.byteLength) + (value.length ?? value.byteLength ?? 0);
     for await (const piece of piecesOf(source, sizeOf, OPERATIONS_MAX, BATCH_CHARACTERS)) {
       const [key, value] = piece[0];
       if (piece.length === 1 && sizeOf(piece[0]) > BATCH_CHARACTERS) await this.set(key, value);
@@ -618,8 +889,10 @@ export class MaphStore {
     }
   }
 
-  // ----------------------------------------------------------------------------------------------------- iteration
-  #page(query) { return this.#json("GET", "/keys", { query }); }
+  // ----------------------------------------------------------------------------------- iteration
+  #page(query) {
+    return this.#json("GET", "/keys", { query });
+  }
 
   async *#members(prefix, values) {
     let after;
@@ -629,7 +902,7 @@ export class MaphStore {
         page = await this.#page({ prefix, after, limit: PAGE, values: values ? 1 : undefined });
       } catch (error) {
         if (!(error instanceof CompactedError) || after === undefined) throw error;
-        after = undefined;                                   // the file was rewritten: the pages begin anew
+        after = undefined; // the file was rewritten: the pages begin anew
         continue;
       }
       yield* page.keys;
@@ -646,7 +919,9 @@ export class MaphStore {
   /* Entries {key, value, version, type, mediaType, expiresAt}, by pages. */
   async *scan(prefix = "") {
     for await (const member of this.#members(prefix, true)) {
-      const entry = member.value_omitted ? await this.getEntry(memberKey(member)) : memberEntry(member);
+      const entry = member.value_omitted
+        ? await this.getEntry(memberKey(member))
+        : memberEntry(member);
       if (entry !== undefined) yield entry;
     }
   }
@@ -659,14 +934,23 @@ export class MaphStore {
     for await (const { value } of this.scan(prefix)) yield value;
   }
 
-  [Symbol.asyncIterator]() { return this.entries(); }
+  [Symbol.asyncIterator]() {
+    return this.entries();
+  }
 
-  // --------------------------------------------------------------------------------------- export, import, changes
+  // --------------------------------------------------------------------- export, import, changes
   /* The entries of one snapshot as lines of JSON, streamed. */
   async *exportLines(prefix = "") {
-    const { signal } = this.#transport, path = `${this.#path}/export`, control = new AbortController(), unlink = link(signal, control);
+    const { signal } = this.#transport,
+      path = `${this.#path}/export`,
+      control = new AbortController(),
+      unlink = link(signal, control);
     try {
-      yield* linesOf(await this.#transport.open("GET", path, NDJSON, { query: { prefix } }, control), this.#transport.name("GET", path), signal);
+      yield* linesOf(
+        await this.#transport.open("GET", path, NDJSON, { query: { prefix } }, control),
+        this.#transport.name("GET", path),
+        signal
+      );
     } finally {
       unlink();
     }
@@ -677,57 +961,106 @@ export class MaphStore {
     for await (const line of this.exportLines(prefix)) yield memberEntry(JSON.parse(line));
   }
 
-  /* Put entries, [key, value] pairs or lines of an export, from any iterable, by transactions of about a thousand.  How many; ImportFailedError
-  ** when some were refused.  The pieces are requests of their own: browsers cannot stream a body. */
+  /* Put entries, [key, value] pairs or lines of an export, from any iterable, by transactions of
+   * about a thousand.  How many; ImportFailedError when some were refused.  The pieces are requests
+   * of their own: browsers cannot stream a body. */
   async import(source, { sync } = {}) {
     const total = { imported: 0, failed: 0, errors: [] };
-    async function* lines() { for await (const one of source) yield importLine(one); }
+    async function* lines() {
+      for await (const one of source) yield importLine(one);
+    }
     let before = 0;
-    for await (const piece of piecesOf(lines(), (line) => line.length, Infinity, IMPORT_CHARACTERS)) {
-      const summary = await this.#json("POST", "/import", { query: { sync }, headers: { "Content-Type": NDJSON }, body: piece.join("") });
+    for await (const piece of piecesOf(
+      lines(),
+      (line) => line.length,
+      Infinity,
+      IMPORT_CHARACTERS
+    )) {
+      const summary = await this.#json("POST", "/import", {
+        query: { sync },
+        headers: { "Content-Type": NDJSON },
+        body: piece.join("")
+      });
       total.imported += summary.imported;
       total.failed += summary.failed;
-      for (const error of summary.errors) if (total.errors.length < 100) total.errors.push({ ...error, line: before + error.line });
+      for (const error of summary.errors)
+        if (total.errors.length < 100) total.errors.push({ ...error, line: before + error.line });
       before += piece.length;
     }
     if (total.failed === 0) return total.imported;
     const [first] = total.errors;
-    throw new ImportFailedError(`${total.failed} lines refused, ${total.imported} imported; line ${first.line}: ${first.detail}`,
-                                { request: this.#transport.name("POST", `${this.#path}/import`), code: first.code, problem: total });
+    throw new ImportFailedError(
+      `${total.failed} lines refused, ${total.imported} imported; line ${first.line}: ` +
+        `${first.detail}`,
+      {
+        request: this.#transport.name("POST", `${this.#path}/import`),
+        code: first.code,
+        problem: total
+      }
+    );
   }
 
-  /* Puts and deletes as they are committed, after version `since`; without it: from now on; 0: from the store's creation.  See Changes. */
+  /* Puts and deletes as they are committed, after version `since`; without it: from now on; 0: from
+   * the store's creation.  See Changes. */
   async changes({ since, prefix = "", values = true, reconnect = true, signal } = {}) {
     const from = since ?? (await this.stats()).version;
-    return new Changes(this.#transport, `${this.#path}/changes`, from, { prefix, values: values ? 1 : undefined }, reconnect, signal);
+    return new Changes(
+      this.#transport,
+      `${this.#path}/changes`,
+      from,
+      { prefix, values: values ? 1 : undefined },
+      reconnect,
+      signal
+    );
   }
 
-  // ----------------------------------------------------------------------------------------------------- the store
-  stats() { return this.#json("GET", "/stats"); }
+  // ----------------------------------------------------------------------------------- the store
+  stats() {
+    return this.#json("GET", "/stats");
+  }
 
   /* The number of live keys; expired ones count until something overwrites or sweeps them. */
-  async size() { return (await this.stats()).size; }
+  async size() {
+    return (await this.stats()).size;
+  }
 
   /* Everything written so far is on disk when this is done. */
-  async sync() { await this.#json("POST", "/sync"); }
+  async sync() {
+    await this.#json("POST", "/sync");
+  }
 
   /* Begin optimize, compact, backup or check, and do not wait for it. */
-  async start(what, options = {}) { return new Job(this.#transport, await this.#json("POST", `/${what}`, { query: options })); }
-  async optimize(progress) { return (await this.start("optimize")).wait(progress); }
-  async compact(progress) { return (await this.start("compact")).wait(progress); }
-  /* A compact, verified copy in the server's folder for backups; the answer's `file` is its name. */
-  async backup(name, progress) { return (await this.start("backup", { name })).wait(progress); }
-  async check(progress) { return (await this.start("check")).wait(progress); }
+  async start(what, options = {}) {
+    return new Job(this.#transport, await this.#json("POST", `/${what}`, { query: options }));
+  }
+  async optimize(progress) {
+    return (await this.start("optimize")).wait(progress);
+  }
+  async compact(progress) {
+    return (await this.start("compact")).wait(progress);
+  }
+  /* A compact, verified copy in the server's folder for backups; the answer's `file` is its
+   * name. */
+  async backup(name, progress) {
+    return (await this.start("backup", { name })).wait(progress);
+  }
+  async check(progress) {
+    return (await this.start("check")).wait(progress);
+  }
 }
 
-// ------------------------------------------------------------------------------------------------------------- changes
-/* Server-sent events (HTML, section 9.2) of a stream of lines, which may end in CR: {name, data, id}.  An unfinished event is dropped. */
+// --------------------------------------------------------------------------------------- changes
+/* Server-sent events (HTML, section 9.2) of a stream of lines, which may end in CR: {name, data,
+ * id}.  An unfinished event is dropped. */
 export async function* parseEvents(lines, onRetry = () => {}) {
-  let name = "", data = [], id;
+  let name = "",
+    data = [],
+    id;
   for await (const raw of lines) {
     const line = raw.endsWith("\r") ? raw.slice(0, -1) : raw;
     if (line === "") {
-      if (data.length > 0 || id !== undefined) yield { name: name || "message", data: data.join("\n"), id };
+      if (data.length > 0 || id !== undefined)
+        yield { name: name || "message", data: data.join("\n"), id };
       name = "";
       data = [];
       id = undefined;
@@ -743,9 +1076,11 @@ export async function* parseEvents(lines, onRetry = () => {}) {
   }
 }
 
-/* The feed of a store: an asynchronous iterator of {key, value, version, deleted, last, entry} that waits for the next change, reconnects by itself
-** and ends at close().  Each change comes at least once, in commit order: a connection that ends inside a transaction brings that transaction again.
-** CompactedError: the past that was asked for is gone; read all of the store, then go on from its version. */
+/* The feed of a store: an asynchronous iterator of {key, value, version, deleted, last, entry} that
+ * waits for the next change, reconnects by itself and ends at close().  Each change comes at least
+ * once, in commit order: a connection that ends inside a transaction brings that transaction again.
+ * CompactedError: the past that was asked for is gone; read all of the store, then go on from its
+ * version. */
 export class Changes {
   #transport;
   #path;
@@ -753,7 +1088,8 @@ export class Changes {
   #reconnect;
   #stop = new AbortController();
   #pause = PAUSE_MS;
-  #failures;                                                 // since a connection last began; undefined: none began yet, and to fail then is an error
+  // since a connection last began; undefined: none began yet, and to fail then is an error
+  #failures;
   #iterator;
 
   constructor(transport, path, since, query, reconnect, signal) {
@@ -761,20 +1097,29 @@ export class Changes {
     this.#path = path;
     this.#query = query;
     this.#reconnect = reconnect;
-    this.version = since;                                    // resume with this: the last transaction that came whole
+    this.version = since; // resume with this: the last transaction that came whole
     if (signal?.aborted) this.#stop.abort();
-    signal?.addEventListener("abort", () => this.close(), { once: true, signal: this.#stop.signal });
+    signal?.addEventListener("abort", () => this.close(), {
+      once: true,
+      signal: this.#stop.signal
+    });
     this.#iterator = this.#run();
   }
 
-  next() { return this.#iterator.next(); }
+  next() {
+    return this.#iterator.next();
+  }
   return() {
     this.#stop.abort();
     return this.#iterator.return();
   }
-  [Symbol.asyncIterator]() { return this; }
+  [Symbol.asyncIterator]() {
+    return this;
+  }
   /* End it, whether somebody waits for the next change or nobody asks any more. */
-  close() { this.return().catch(() => {}); }
+  close() {
+    this.return().catch(() => {});
+  }
 
   async *#run() {
     const stopped = this.#stop.signal;
@@ -785,7 +1130,10 @@ export class Changes {
       } catch (error) {
         if (stopped.aborted) return;
         if (this.#failures === undefined || !this.#reconnect || !passes(error)) throw error;
-        pause = error instanceof BusyError ? error.retryAfter : Math.min(this.#pause * 2 ** this.#failures, LONGEST_PAUSE_MS);
+        pause =
+          error instanceof BusyError
+            ? error.retryAfter
+            : Math.min(this.#pause * 2 ** this.#failures, LONGEST_PAUSE_MS);
         this.#failures++;
       }
       if (!this.#reconnect) return;
@@ -793,21 +1141,36 @@ export class Changes {
     }
   }
 
-  /* The changes of one connection, to its end; after a long silence the connection is taken for dead. */
+  /* The changes of one connection, to its end; after a long silence the connection is taken for
+   * dead. */
   async *#connection() {
-    const silence = new AbortController(), stop = () => silence.abort(), { signal } = this.#transport, unlink = link(signal, silence);
+    const silence = new AbortController(),
+      stop = () => silence.abort(),
+      { signal } = this.#transport,
+      unlink = link(signal, silence);
     let timer;
     const heard = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => silence.abort(new DOMException("the feed is silent", "TimeoutError")), SILENCE_MS);
+      timer = setTimeout(
+        () => silence.abort(new DOMException("the feed is silent", "TimeoutError")),
+        SILENCE_MS
+      );
     };
     this.#stop.signal.addEventListener("abort", stop);
     heard();
     try {
       const request = this.#transport.name("GET", this.#path);
-      const response = await this.#transport.open("GET", this.#path, "text/event-stream", { query: { since: this.version, ...this.#query } }, silence);
+      const response = await this.#transport.open(
+        "GET",
+        this.#path,
+        "text/event-stream",
+        { query: { since: this.version, ...this.#query } },
+        silence
+      );
       this.#failures = 0;
-      for await (const event of parseEvents(linesOf(response, request, signal, heard), (ms) => { this.#pause = Math.min(ms, LONGEST_PAUSE_MS); })) {
+      for await (const event of parseEvents(linesOf(response, request, signal, heard), (ms) => {
+        this.#pause = Math.min(ms, LONGEST_PAUSE_MS);
+      })) {
         const change = changeOf(event, request);
         if (change) yield change;
         if (/^\d+$/.test(event.id ?? "")) this.version = Number(event.id);
@@ -823,7 +1186,11 @@ export class Changes {
 
 /* Whether it may be well again soon: nobody answers, or a proxy says that nobody does. */
 function passes(error) {
-  return error instanceof ConnectionLostError || error instanceof BusyError || (error instanceof ServerError && [502, 504].includes(error.status));
+  return (
+    error instanceof ConnectionLostError ||
+    error instanceof BusyError ||
+    (error instanceof ServerError && [502, 504].includes(error.status))
+  );
 }
 
 /* undefined: an event that is not a change, such as one that only says how far the feed is. */
@@ -833,21 +1200,34 @@ function changeOf({ name, data }, request) {
   if (name === "problem") throw problemError(member, request, member.status ?? 500, new Headers());
   if (name !== "message" || (member.op !== "put" && member.op !== "delete")) return undefined;
   const entry = memberEntry(member);
-  return { key: entry.key, value: entry.value, version: entry.version, deleted: member.op === "delete", last: member.last === true, entry };
+  return {
+    key: entry.key,
+    value: entry.value,
+    version: entry.version,
+    deleted: member.op === "delete",
+    last: member.last === true,
+    entry
+  };
 }
 
-// -------------------------------------------------------------------------------------------------------------- client
-/* A server's stores.  token: for a server that asks for one.  timeout: milliseconds for a whole answer; streams have none. */
+// ---------------------------------------------------------------------------------------- client
+/* A server's stores.  token: for a server that asks for one.  timeout: milliseconds for a whole
+ * answer; streams have none. */
 export class MaphClient {
   #transport;
   constructor(url = "http://127.0.0.1:8080", options = {}) {
     this.#transport = new Transport(url, options);
   }
-  get url() { return this.#transport.url; }
+  get url() {
+    return this.#transport.url;
+  }
 
-  /* Make a store.  StoreExistsError, unless existOk; expectedKeys: an index of that size at once. */
+  /* Make a store.  StoreExistsError, unless existOk; expectedKeys: an index of that size at
+   * once. */
   async createStore(name, { expectedKeys, existOk = false } = {}) {
-    const store = this.store(name), body = expectedKeys === undefined ? undefined : JSON.stringify({ expected_keys: expectedKeys });
+    const store = this.store(name),
+      body =
+        expectedKeys === undefined ? undefined : JSON.stringify({ expected_keys: expectedKeys });
     try {
       await store._create({ headers: body ? { "Content-Type": "application/json" } : {}, body });
     } catch (error) {
@@ -864,20 +1244,32 @@ export class MaphClient {
   }
 
   /* The same without asking the server: a missing store shows at the first use. */
-  store(name) { return new MaphStore(this.#transport, name); }
+  store(name) {
+    return new MaphStore(this.#transport, name);
+  }
 
   /* Figures of every store that the token may read. */
-  listStores() { return this.#transport.json("GET", "/stores"); }
+  listStores() {
+    return this.#transport.json("GET", "/stores");
+  }
 
   /* Delete a store, with its file.  StoreNotFoundError. */
-  async deleteStore(name) { await this.store(name)._delete(); }
+  async deleteStore(name) {
+    await this.store(name)._delete();
+  }
 
   /* The jobs that run, and the last ones that ended. */
-  async jobs() { return (await this.#transport.json("GET", "/jobs")).map((info) => new Job(this.#transport, info)); }
+  async jobs() {
+    return (await this.#transport.json("GET", "/jobs")).map(
+      (info) => new Job(this.#transport, info)
+    );
+  }
 
   /* An exception unless the server is there and well. */
   async ping() {
-    const answer = await this.#transport.request("GET", "/readyz", {}, (response) => response.text());
+    const answer = await this.#transport.request("GET", "/readyz", {}, (response) =>
+      response.text()
+    );
     if (answer.body.trim() !== "ready") throw strange(answer.request, answer);
   }
 }

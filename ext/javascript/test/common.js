@@ -1,23 +1,76 @@
 /*
-** common.js - the tests that Node and a browser both run: [name, async (client, name, check) => ...] against a real server.
-**
-** check(got, wanted) compares deeply; check.rejects(promise, Kind) answers the error.
-*/
+ * common.js - the tests that Node and a browser both run: [name, async (client, name, check) =>
+ * ...] against a real server.
+ *
+ * check(got, wanted) compares deeply; check.rejects(promise, Kind) answers the error.
+ */
 import * as maph from "../maph-client/index.js";
 
 const bytes = (...all) => new Uint8Array(all);
-const collect = async (iterable) => { const all = []; for await (const one of iterable) all.push(one); return all; };
-const shown = (key) => typeof key === "string" ? key : `bytes ${Array.from(key)}`;
+const collect = async (iterable) => {
+  const all = [];
+  for await (const one of iterable) all.push(one);
+  return all;
+};
+const shown = (key) => (typeof key === "string" ? key : `bytes ${Array.from(key)}`);
 
 // Every kind of key that a URL, a path or JSON could spoil.
-export const KEYS = ["k", "a/b", "a//b", "/", "a?b", "a#b", "100%", "%2F", "%2e", "%", "a b", "a+b", ".", "..", "...", "a.", "./a", "../../etc", "é", "日本", "\u{1f600}", "\ufeffbom",
-  "\"", "'", "\\", "\n", "\t", "\0", "\x7f", "a&b=c", ":", "@", "~", "<b>", bytes(255, 254), bytes(0, 255), bytes(128)];
+export const KEYS = [
+  "k",
+  "a/b",
+  "a//b",
+  "/",
+  "a?b",
+  "a#b",
+  "100%",
+  "%2F",
+  "%2e",
+  "%",
+  "a b",
+  "a+b",
+  ".",
+  "..",
+  "...",
+  "a.",
+  "./a",
+  "../../etc",
+  "é",
+  "日本",
+  "\u{1f600}",
+  "\ufeffbom",
+  '"',
+  "'",
+  "\\",
+  "\n",
+  "\t",
+  "\0",
+  "\x7f",
+  "a&b=c",
+  ":",
+  "@",
+  "~",
+  "<b>",
+  bytes(255, 254),
+  bytes(0, 255),
+  bytes(128)
+];
 
 const tests = {
   async "a value comes back as what it was put as"(client, name, check) {
     const store = await client.createStore(name);
-    for (const value of ["new_value", "", "é\n\"", "\ufeffbom", "with\0nul", bytes(), bytes(97), bytes(255, 0), JSON.stringify({ price: 29.99 }),
-      "x".repeat(3000000), new Uint8Array(3000000).fill(254)]) {
+    for (const value of [
+      "new_value",
+      "",
+      'é\n"',
+      "\ufeffbom",
+      "with\0nul",
+      bytes(),
+      bytes(97),
+      bytes(255, 0),
+      JSON.stringify({ price: 29.99 }),
+      "x".repeat(3000000),
+      new Uint8Array(3000000).fill(254)
+    ]) {
       await store.set("k", value);
       check(await store.get("k"), value);
       check(await collect(store.values()), [value]);
@@ -44,7 +97,10 @@ const tests = {
     }
     check(new Map((await collect(store)).map(([key, value]) => [shown(key), value])), wanted);
     check((await collect(store.keys())).map(shown), KEYS.map(shown));
-    check(new Map((await collect(store.export())).map(({ key, value }) => [shown(key), value])), wanted);
+    check(
+      new Map((await collect(store.export())).map(({ key, value }) => [shown(key), value])),
+      wanted
+    );
     check([...(await store.getMany(KEYS)).keys()].length, KEYS.length);
     for (const key of KEYS) {
       check(await store.delete(key), true);
@@ -56,23 +112,46 @@ const tests = {
 
   async "keys of every byte"(client, name, check) {
     const store = await client.createStore(name);
-    const keys = [...Array.from({ length: 256 }, (_, n) => bytes(n)), Uint8Array.from({ length: 256 }, (_, n) => n)];
+    const keys = [
+      ...Array.from({ length: 256 }, (_, n) => bytes(n)),
+      Uint8Array.from({ length: 256 }, (_, n) => n)
+    ];
     await store.setMany(keys.map((key, n) => [key, String(n)]));
     for (const [n, key] of keys.entries()) check(await store.get(key), String(n));
-    const seen = (await collect(store.keys())).map((key) => typeof key === "string" ? new TextEncoder().encode(key) : key);
+    const seen = (await collect(store.keys())).map((key) =>
+      typeof key === "string" ? new TextEncoder().encode(key) : key
+    );
     check(seen, keys);
-    check([...(await store.getMany(keys)).values()], keys.map((_, n) => String(n)));
+    check(
+      [...(await store.getMany(keys)).values()],
+      keys.map((_, n) => String(n))
+    );
   },
 
   async "a signal ends requests and streams with its reason"(client, name, check) {
-    const store = await client.createStore(name), control = new AbortController(), mine = store.with({ signal: control.signal }), reason = new Error("enough");
+    const store = await client.createStore(name),
+      control = new AbortController(),
+      mine = store.with({ signal: control.signal }),
+      reason = new Error("enough");
     await mine.setMany(Array.from({ length: 5000 }, (_, n) => [`k${n}`, "v".repeat(1000)]));
-    const entries = mine.export(), feed = await mine.changes();
+    const entries = mine.export(),
+      feed = await mine.changes();
     check((await entries.next()).done, false);
     const waiting = feed.next().catch((error) => error);
     control.abort(reason);
-    const all = [waiting, collect(entries), mine.get("k"), mine.has("k"), mine.set("k", "v"), mine.delete("k"), mine.clear(), collect(mine), mine.import([["a", "b"]]), mine.optimize()];
-    for (const one of all) check(await one.catch((error) => error) === reason, true);
+    const all = [
+      waiting,
+      collect(entries),
+      mine.get("k"),
+      mine.has("k"),
+      mine.set("k", "v"),
+      mine.delete("k"),
+      mine.clear(),
+      collect(mine),
+      mine.import([["a", "b"]]),
+      mine.optimize()
+    ];
+    for (const one of all) check((await one.catch((error) => error)) === reason, true);
     check(await store.size(), 5000);
   },
 
@@ -82,7 +161,10 @@ const tests = {
       const { version, created } = await store.set(key, "v", { ifAbsent: true });
       check(created, true);
       check((await store.getEntry(key)).version, version);
-      await check.rejects(store.set(key, "w", { ifVersion: version + 1 }), maph.PreconditionFailedError);
+      await check.rejects(
+        store.set(key, "w", { ifVersion: version + 1 }),
+        maph.PreconditionFailedError
+      );
       await store.set(key, bytes(1), { ifVersion: version });
       check(await store.get(key), bytes(1));
       check(await store.delete(key), true);
@@ -97,7 +179,8 @@ const tests = {
       await check.rejects(store.get(key), TypeError);
       await check.rejects((async () => store.batch().get(key))(), TypeError);
     }
-    for (const value of [1, null, undefined, { a: 1 }, ["a"], true, "\udc00"]) await check.rejects(store.set("k", value), TypeError);
+    for (const value of [1, null, undefined, { a: 1 }, ["a"], true, "\udc00"])
+      await check.rejects(store.set("k", value), TypeError);
     check(await store.size(), 0);
     for (const wrong of ["", ".", "..", "../etc", ".hidden", "a b"]) {
       await check.rejects(client.createStore(wrong), maph.BadRequestError);
@@ -105,16 +188,25 @@ const tests = {
     }
   },
 
-  async "versions"(client, name, check) {
+  async versions(client, name, check) {
     const store = await client.createStore(name);
     const first = await store.set("k", "1");
     check(first.created, true);
     const second = await store.set("k", "2", { ifVersion: first.version });
     check([second.created, second.version > first.version], [false, true]);
-    const error = await check.rejects(store.set("k", "3", { ifVersion: first.version }), maph.PreconditionFailedError);
-    check([error.version, error.status, error.code, error.operation], [second.version, 412, "precondition_failed", undefined]);
+    const error = await check.rejects(
+      store.set("k", "3", { ifVersion: first.version }),
+      maph.PreconditionFailedError
+    );
+    check(
+      [error.version, error.status, error.code, error.operation],
+      [second.version, 412, "precondition_failed", undefined]
+    );
     check(typeof error.requestId, "string");
-    await check.rejects(store.delete("k", { ifVersion: first.version }), maph.PreconditionFailedError);
+    await check.rejects(
+      store.delete("k", { ifVersion: first.version }),
+      maph.PreconditionFailedError
+    );
     await check.rejects(store.set("k", "3", { ifAbsent: true }), maph.PreconditionFailedError);
     await check.rejects(store.set("none", "3", { ifPresent: true }), maph.PreconditionFailedError);
     await check.rejects(store.set("k", "3", { ifPresent: true, ifAbsent: true }), TypeError);
@@ -124,31 +216,56 @@ const tests = {
 
   async "counters that many change at once"(client, name, check) {
     const store = await client.createStore(name);
-    await Promise.all(Array.from({ length: 5 }, async () => {
-      for (let i = 0; i < 10; i++) await store.modify("n", (value = "0") => String(Number(value) + 1));
-    }));
+    await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        for (let i = 0; i < 10; i++)
+          await store.modify("n", (value = "0") => String(Number(value) + 1));
+      })
+    );
     check(await store.get("n"), "50");
   },
 
   async "expiry and type"(client, name, check) {
-    const store = await client.createStore(name), before = Date.now();
-    await store.set("k", "{\"a\":1}", { ttl: 1000, contentType: "application/json", sync: "full" });
+    const store = await client.createStore(name),
+      before = Date.now();
+    await store.set("k", '{"a":1}', { ttl: 1000, contentType: "application/json", sync: "full" });
     const entry = await store.getEntry("k");
-    check([entry.value, entry.mediaType], ["{\"a\":1}", "application/json"]);
+    check([entry.value, entry.mediaType], ['{"a":1}', "application/json"]);
     check(entry.expiresAt >= before + 999000 && entry.expiresAt < before + 1100000, true);
-    check((await collect(store.scan())).map(({ value, type, mediaType }) => [value, type, mediaType]), [["{\"a\":1}", "json", "application/json"]]);
+    check(
+      (await collect(store.scan())).map(({ value, type, mediaType }) => [value, type, mediaType]),
+      [['{"a":1}', "json", "application/json"]]
+    );
   },
 
   async "a batch is all or nothing"(client, name, check) {
     const store = await client.createStore(name);
     await store.set("b", "old");
-    const batch = store.batch().set("a", "1", { ifAbsent: true }).set("b", bytes(255)).get("b").delete("none").get("none");
+    const batch = store
+      .batch()
+      .set("a", "1", { ifAbsent: true })
+      .set("b", bytes(255))
+      .get("b")
+      .delete("none")
+      .get("none");
     check(batch.size, 5);
     const results = await batch.commit();
-    check(results.map(({ status, found }) => [status, found]), [[201, true], [200, true], [200, true], [404, false], [404, false]]);
+    check(
+      results.map(({ status, found }) => [status, found]),
+      [
+        [201, true],
+        [200, true],
+        [200, true],
+        [404, false],
+        [404, false]
+      ]
+    );
     check(results[2].entry.value, bytes(255));
     check(results[0].version, (await store.getEntry("a")).version);
-    const error = await check.rejects(store.batch({ sync: "full" }).set("c", "1").set("a", "2", { ifAbsent: true }).commit(), maph.PreconditionFailedError);
+    const error = await check.rejects(
+      store.batch({ sync: "full" }).set("c", "1").set("a", "2", { ifAbsent: true }).commit(),
+      maph.PreconditionFailedError
+    );
     check(error.operation, 1);
     check(await store.has("c"), false);
     check(await store.batch().commit(), []);
@@ -156,48 +273,88 @@ const tests = {
   },
 
   async "a batch that failed is still there"(client, name, check) {
-    const store = await client.createStore(name), batch = store.batch().set("a", "1").set("b", "2", { ifPresent: true });
+    const store = await client.createStore(name),
+      batch = store.batch().set("a", "1").set("b", "2", { ifPresent: true });
     for (let i = 0; i < 2; i++) {
       await check.rejects(batch.commit(), maph.PreconditionFailedError);
       check([batch.size, await store.size()], [2, 0]);
     }
     await store.set("b", "1");
-    check((await batch.commit()).map(({ status }) => status), [201, 200]);
-    check([batch.size, await batch.commit(), await store.get("a"), await store.get("b")], [0, [], "1", "2"]);
+    check(
+      (await batch.commit()).map(({ status }) => status),
+      [201, 200]
+    );
+    check(
+      [batch.size, await batch.commit(), await store.get("a"), await store.get("b")],
+      [0, [], "1", "2"]
+    );
   },
 
   async "what no request can hold is a TypeError"(client, name, check) {
     const store = await client.createStore(name);
-    for (const contentType of ["a\r\nb", "text/\u2603"]) await check.rejects(store.set("k", "v", { contentType }), TypeError);
+    for (const contentType of ["a\r\nb", "text/\u2603"])
+      await check.rejects(store.set("k", "v", { contentType }), TypeError);
     for (const prefix of [null, {}]) await check.rejects(collect(store.keys(prefix)), TypeError);
     await check.rejects(collect(store.export({})), TypeError);
     await check.rejects((async () => (await store.changes({ prefix: {} })).next())(), TypeError);
     check(await store.size(), 0);
   },
 
-  async "pages"(client, name, check) {
+  async pages(client, name, check) {
     const store = await client.createStore(name);
-    const pairs = Array.from({ length: 2500 }, (_, n) => [`${n % 2 ? "odd" : "even"}${n}`, String(n)]);
+    const pairs = Array.from({ length: 2500 }, (_, n) => [
+      `${n % 2 ? "odd" : "even"}${n}`,
+      String(n)
+    ]);
     await store.setMany(pairs);
     check(await collect(store), pairs);
-    check(await collect(store.keys("odd")), pairs.map(([key]) => key).filter((key) => key.startsWith("odd")));
+    check(
+      await collect(store.keys("odd")),
+      pairs.map(([key]) => key).filter((key) => key.startsWith("odd"))
+    );
     check((await collect(store.scan("even"))).length, 1250);
     check(await collect(store.values("none")), []);
-    await store.setMany([[bytes(255, 0, 97), "1"], [bytes(255, 1), "2"], ["a b&c=d", "3"], ["a+b", "4"]]);
+    await store.setMany([
+      [bytes(255, 0, 97), "1"],
+      [bytes(255, 1), "2"],
+      ["a b&c=d", "3"],
+      ["a+b", "4"]
+    ]);
     check(await collect(store.keys(bytes(255, 0))), [bytes(255, 0, 97)]);
-    check((await collect(store.export(bytes(255)))).map(({ value }) => value), ["1", "2"]);
-    check([await collect(store.keys("a ")), await collect(store.keys("a+")), await collect(store.keys("a b&c="))], [["a b&c=d"], ["a+b"], ["a b&c=d"]]);
-    for await (const key of store.keys()) { check(key, "even0"); break; }
+    check(
+      (await collect(store.export(bytes(255)))).map(({ value }) => value),
+      ["1", "2"]
+    );
+    check(
+      [
+        await collect(store.keys("a ")),
+        await collect(store.keys("a+")),
+        await collect(store.keys("a b&c="))
+      ],
+      [["a b&c=d"], ["a+b"], ["a b&c=d"]]
+    );
+    for await (const key of store.keys()) {
+      check(key, "even0");
+      break;
+    }
     await store.clear();
     check(await store.size(), 0);
     await store.setMany({ a: "1", b: "2" });
-    check(await collect(store), [["a", "1"], ["b", "2"]]);
-    await store.setMany([["big", new Uint8Array(5000000)], ["small", "s"]]);
+    check(await collect(store), [
+      ["a", "1"],
+      ["b", "2"]
+    ]);
+    await store.setMany([
+      ["big", new Uint8Array(5000000)],
+      ["small", "s"]
+    ]);
     check((await store.get("big")).length, 5000000);
   },
 
   async "export is import"(client, name, check) {
-    const store = await client.createStore(name), copy = await client.createStore(`${name}-copy`), again = await client.createStore(`${name}-again`);
+    const store = await client.createStore(name),
+      copy = await client.createStore(`${name}-copy`),
+      again = await client.createStore(`${name}-again`);
     await store.setMany(KEYS.map((key, n) => [key, String(n)]));
     await store.set("typed", bytes(1, 2), { contentType: "image/png", ttl: 5000 });
     await store.set("text", "é\0");
@@ -211,22 +368,40 @@ const tests = {
 
   async "an import in pieces names the lines it refuses"(client, name, check) {
     const store = await client.createStore(name);
-    check(await store.import((function* () { for (let n = 0; n < 20000; n++) yield [`k${n}`, "v".repeat(100)]; })()), 20000);
+    check(
+      await store.import(
+        (function* () {
+          for (let n = 0; n < 20000; n++) yield [`k${n}`, "v".repeat(100)];
+        })()
+      ),
+      20000
+    );
     check(await store.size(), 20000);
-    const lines = ["{\"key\":\"a\",\"value\":\"1\"}", "nonsense", ...Array.from({ length: 15000 }, () => ["z", "v".repeat(100)]), "{\"key\":\"b\"}"];
+    const lines = [
+      '{"key":"a","value":"1"}',
+      "nonsense",
+      ...Array.from({ length: 15000 }, () => ["z", "v".repeat(100)]),
+      '{"key":"b"}'
+    ];
     const error = await check.rejects(store.import(lines), maph.ImportFailedError);
-    check([error.problem.imported, error.problem.failed, error.problem.errors.map(({ line }) => line)], [15001, 2, [2, 15003]]);
+    check(
+      [error.problem.imported, error.problem.failed, error.problem.errors.map(({ line }) => line)],
+      [15001, 2, [2, 15003]]
+    );
   },
 
   async "an export left early leaves the client well"(client, name, check) {
     const store = await client.createStore(name);
     await store.setMany(Array.from({ length: 5000 }, (_, n) => [`k${n}`, "v".repeat(1000)]));
     for (let i = 0; i < 3; i++) {
-      for await (const { key } of store.export()) { check(await store.has(key), true); break; }
+      for await (const { key } of store.export()) {
+        check(await store.has(key), true);
+        break;
+      }
     }
   },
 
-  async "stores"(client, name, check) {
+  async stores(client, name, check) {
     const store = await client.createStore(name, { expectedKeys: 1000 });
     const error = await check.rejects(client.createStore(name), maph.StoreExistsError);
     check([error.status, error.code, error.name], [409, "store_exists", "StoreExistsError"]);
@@ -238,40 +413,64 @@ const tests = {
     await store.sync();
     const checked = await store.check();
     check([checked.success, checked.problems], [true, 0]);
-    check((await client.jobs()).some((job) => job.info.store === name && job.state === "done"), true);
+    check(
+      (await client.jobs()).some((job) => job.info.store === name && job.state === "done"),
+      true
+    );
     await client.ping();
     await client.deleteStore(name);
-    for (const fails of [() => client.getStore(name), () => client.deleteStore(name), () => store.get("k"), () => store.has("k"), () => store.set("k", "v"),
-                         () => store.delete("k"), () => store.size(), () => collect(store)]) {
+    for (const fails of [
+      () => client.getStore(name),
+      () => client.deleteStore(name),
+      () => store.get("k"),
+      () => store.has("k"),
+      () => store.set("k", "v"),
+      () => store.delete("k"),
+      () => store.size(),
+      () => collect(store)
+    ]) {
       await check.rejects(fails(), maph.StoreNotFoundError);
     }
-  },
+  }
 };
 
 // Those that need routes of the server which it may not have yet.
 export const later = {
-  optimize: ["stores/NAME/optimize", async (client, name, check) => {
-    const store = await client.createStore(name);
-    await store.setMany(Array.from({ length: 1000 }, (_, n) => [String(n), "v"]));
-    check((await store.optimize()).state, "done");
-    check((await store.compact()).state, "done");
-    check((await store.backup(name)).file, `${name}.maph`);
-    await check.rejects(store.backup(name), maph.StoreExistsError);
-    check((await collect(store)).length, 1000);
-  }],
-  changes: ["stores/NAME/changes", async (client, name, check) => {
-    const store = await client.createStore(name);
-    await store.set("a", "1");
-    await store.batch().set("b", "2").set("c", bytes(255)).delete("a").commit();
-    const changes = await store.changes({ since: 0 }), got = [];
-    for await (const { key, value, deleted, last } of changes) if (got.push([key, value, deleted, last]) === 4) break;
-    check(got, [["a", "1", false, true], ["b", "2", false, false], ["c", bytes(255), false, false], ["a", undefined, true, true]]);
-    const from = await store.changes();
-    await store.set("d", "4");
-    check((await from.next()).value.key, "d");
-    from.close();
-    check((await from.next()).done, true);
-  }],
+  optimize: [
+    "stores/NAME/optimize",
+    async (client, name, check) => {
+      const store = await client.createStore(name);
+      await store.setMany(Array.from({ length: 1000 }, (_, n) => [String(n), "v"]));
+      check((await store.optimize()).state, "done");
+      check((await store.compact()).state, "done");
+      check((await store.backup(name)).file, `${name}.maph`);
+      await check.rejects(store.backup(name), maph.StoreExistsError);
+      check((await collect(store)).length, 1000);
+    }
+  ],
+  changes: [
+    "stores/NAME/changes",
+    async (client, name, check) => {
+      const store = await client.createStore(name);
+      await store.set("a", "1");
+      await store.batch().set("b", "2").set("c", bytes(255)).delete("a").commit();
+      const changes = await store.changes({ since: 0 }),
+        got = [];
+      for await (const { key, value, deleted, last } of changes)
+        if (got.push([key, value, deleted, last]) === 4) break;
+      check(got, [
+        ["a", "1", false, true],
+        ["b", "2", false, false],
+        ["c", bytes(255), false, false],
+        ["a", undefined, true, true]
+      ]);
+      const from = await store.changes();
+      await store.set("d", "4");
+      check((await from.next()).value.key, "d");
+      from.close();
+      check((await from.next()).done, true);
+    }
+  ]
 };
 
 export default tests;

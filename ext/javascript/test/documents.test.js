@@ -1,4 +1,5 @@
-/* documents.test.js - README.md is run: its statements in order, and an expression with a comment behind it has to be what the comment says. */
+/* documents.test.js - README.md is run: its statements in order, and an expression with a comment
+ * behind it has to be what the comment says. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { cp, readFile, writeFile } from "node:fs/promises";
@@ -13,25 +14,47 @@ async function snippets() {
 
 /* expression;   // value   becomes a check, when the comment is a value and not a remark. */
 function checked(source) {
-  return source.replace(/^( *)((?:await |error ).*);\s+\/\/ (.+)$/gm, (line, indent, expression, comment) => {
-    try { new Function(`return (${comment})`)(); } catch { return line; }
-    return `${indent}$check(${expression}, ${comment});`;
-  });
+  return source.replace(
+    /^( *)((?:await |error ).*);\s+\/\/ (.+)$/gm,
+    (line, indent, expression, comment) => {
+      try {
+        new Function(`return (${comment})`)();
+      } catch {
+        return line;
+      }
+      return `${indent}$check(${expression}, ${comment});`;
+    }
+  );
 }
 
 async function run(server, source) {
-  await cp(path.join(room, "maph-client"), path.join(server.folder, "node_modules", "maph-client"), { recursive: true });
+  await cp(
+    path.join(room, "maph-client"),
+    path.join(server.folder, "node_modules", "maph-client"),
+    { recursive: true }
+  );
   const file = path.join(server.folder, "readme.mjs");
-  await writeFile(file, `import $assert from "node:assert/strict";\nlet $checks = 0;\nconst $check = (got, wanted) => { $assert.deepEqual(got, wanted); $checks++; };\n`
-                  + checked(source).replaceAll("http://localhost:8080", server.url) + "\nprocess.stdout.write(`${$checks} checks\\n`);\n");
-  const { stdout, stderr } = spawnSync(process.execPath, [file], { encoding: "utf8", timeout: 60000 });
+  await writeFile(
+    file,
+    `import $assert from "node:assert/strict";\nlet $checks = 0;\n` +
+    `const $check = (got, wanted) => { $assert.deepEqual(got, wanted); $checks++; };\n` +
+      checked(source).replaceAll("http://localhost:8080", server.url) +
+      "\nprocess.stdout.write(`${$checks} checks\\n`);\n"
+  );
+  const { stdout, stderr } = spawnSync(process.execPath, [file], {
+    encoding: "utf8",
+    timeout: 60000
+  });
   return stdout + stderr;
 }
 
 test("README.md", async () => {
   const server = await new Server().start();
   try {
-    assert.equal(await run(server, (await snippets()).join("\n")), "hot_key new_value\na 1\nb 2\n9 checks\n");
+    assert.equal(
+      await run(server, (await snippets()).join("\n")),
+      "hot_key new_value\na 1\nb 2\n9 checks\n"
+    );
   } finally {
     await server.stop();
   }
@@ -39,13 +62,23 @@ test("README.md", async () => {
 
 test("README.md: the feed", async (t) => {
   const why = await lacking("stores/NAME/changes");
-  if (why) { t.skip(why); return; }
+  if (why) {
+    t.skip(why);
+    return;
+  }
   const server = await new Server().start();
   try {
-    const said = await run(server, `${(await snippets()).join("\n")}
-await Promise.race([follow(copy, 0), new Promise((resolve) => { const log = console.log; console.log = (...all) => { log("feed", ...all); resolve(); }; })]);
+    const said = await run(
+      server,
+      `${(await snippets()).join("\n")}
+const shown = new Promise((resolve) => {
+  const log = console.log;
+  console.log = (...all) => { log("feed", ...all); resolve(); };
+});
+await Promise.race([follow(copy, 0), shown]);
 process.exitCode = 0;
-setImmediate(() => process.exit());`);
+setImmediate(() => process.exit());`
+    );
     assert.match(said, /^feed hot_key new_value$/m);
   } finally {
     await server.stop();

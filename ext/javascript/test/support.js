@@ -1,4 +1,5 @@
-/* support.js - a maph-server on a free port over a fresh folder; MAPH_TEST_BUILD is the folder of the products under test. */
+/* support.js - a maph-server on a free port over a fresh folder; MAPH_TEST_BUILD is the folder of
+ * the products under test. */
 import { spawn } from "node:child_process";
 import { mkdtemp, mkdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,14 +12,26 @@ export const build = process.env.MAPH_TEST_BUILD ?? path.join(top, "build");
 
 export class Server {
   port = 0;
-  constructor(...args) { this.args = args; }
+  constructor(...args) {
+    this.args = args;
+  }
 
   async start() {
     this.folder ??= await mkdtemp(path.join(tmpdir(), "maph-javascript."));
     this.data = path.join(this.folder, "data");
     await mkdir(this.data, { recursive: true });
-    const all = ["--data", this.data, "--listen", `127.0.0.1:${this.port}`, "--access-log", "off", ...this.args];
-    this.process = spawn(path.join(build, "maph-server"), all, { stdio: ["ignore", "ignore", "pipe"] });
+    const all = [
+      "--data",
+      this.data,
+      "--listen",
+      `127.0.0.1:${this.port}`,
+      "--access-log",
+      "off",
+      ...this.args
+    ];
+    this.process = spawn(path.join(build, "maph-server"), all, {
+      stdio: ["ignore", "ignore", "pipe"]
+    });
     this.ended = new Promise((resolve) => this.process.once("exit", resolve));
     this.port = await new Promise((resolve, reject) => {
       let said = "";
@@ -31,7 +44,9 @@ export class Server {
     });
     return this;
   }
-  get url() { return `http://127.0.0.1:${this.port}`; }
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
   async halt() {
     this.process.kill("SIGTERM");
     await this.ended;

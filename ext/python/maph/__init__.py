@@ -6,7 +6,8 @@
         store["hot_key"]                 # bytes
         store.view("hot_key")            # the same without a copy
 
-The library's calls release the interpreter lock.  Errors are exceptions named after the library's codes.
+The library's calls release the interpreter lock.  Errors are exceptions named after the library's
+codes.
 """
 
 from .changes import Change, Changes
@@ -21,7 +22,22 @@ from .transaction import Transaction, Written
 
 __version__ = "0.1.0"
 library_version = _lib.version
-__all__ = ["Change", "Changes", "Cursor", "Entry", "Key", "Problem", "Snapshot", "Store", "Transaction", "Value", "Written", "destroy", "library_version",
-           "open", "recover"]
+__all__ = [
+    "Change",
+    "Changes",
+    "Cursor",
+    "Entry",
+    "Key",
+    "Problem",
+    "Snapshot",
+    "Store",
+    "Transaction",
+    "Value",
+    "Written",
+    "destroy",
+    "library_version",
+    "open",
+    "recover",
+]
 __all__ += _errors
 del _errors, _lib

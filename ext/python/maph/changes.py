@@ -15,7 +15,7 @@ from .reader import NOTFOUND, Entry, as_entry, copy
 if TYPE_CHECKING:
     from .store import Store
 
-STEP = 0.1        # seconds of one wait in the library: how soon close() and Ctrl-C are seen
+STEP = 0.1  # seconds of one wait in the library: how soon close() and Ctrl-C are seen
 
 
 class Change(NamedTuple):
@@ -23,11 +23,12 @@ class Change(NamedTuple):
 
     entry: Entry
     deleted: bool
-    last: bool            #: of its transaction: a place to resume from
+    last: bool  #: of its transaction: a place to resume from
 
 
 class Changes(Iterator[Change]):
-    """Waits for the next change up to `timeout` seconds, without end when it is None; StopIteration when none came, and more may come later.
+    """Waits for the next change up to `timeout` seconds, without end when it is None; StopIteration
+    when none came, and more may come later.
 
     CompactedError: a rewrite dropped part of what was asked for.
     """
@@ -38,7 +39,9 @@ class Changes(Iterator[Change]):
         self.timeout = timeout
         after = whole("since", since)
         self._token = Opened(lib.maph_changes_close)
-        self._gate.open(self._token, lambda handle, result: int(lib.maph_changes_open(handle, after, result)))
+        self._gate.open(
+            self._token, lambda handle, result: int(lib.maph_changes_open(handle, after, result))
+        )
 
     def __iter__(self) -> "Changes":
         return self
@@ -58,12 +61,18 @@ class Changes(Iterator[Change]):
         with self._gate.turn(self._lock):
             try:
                 handle = self._gate.enter(call)
-                rc = lib.maph_changes_next(self._gate.pointer(self._token, "feed of changes"), timeout_ms, byref(found))
+                rc = lib.maph_changes_next(
+                    self._gate.pointer(self._token, "feed of changes"), timeout_ms, byref(found)
+                )
                 if rc == NOTFOUND:
                     return None
                 if rc:
                     raise failure(rc, handle)
-                return Change(as_entry(found.entry, copy(found.entry.value)), bool(found.deleted), bool(found.last))
+                return Change(
+                    as_entry(found.entry, copy(found.entry.value)),
+                    bool(found.deleted),
+                    bool(found.last),
+                )
             finally:
                 self._gate.leave(call)
 
@@ -74,7 +83,9 @@ class Changes(Iterator[Change]):
         with self._gate.turn(self._lock):
             try:
                 self._gate.enter(call)
-                return int(lib.maph_changes_version(self._gate.pointer(self._token, "feed of changes")))
+                return int(
+                    lib.maph_changes_version(self._gate.pointer(self._token, "feed of changes"))
+                )
             finally:
                 self._gate.leave(call)
 

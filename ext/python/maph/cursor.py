@@ -16,18 +16,24 @@ if TYPE_CHECKING:
 
 
 class Cursor(Iterator[Entry]):
-    """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at a time it runs; several are made to take turns."""
+    """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at
+    a time it runs; several are made to take turns."""
 
-    def __init__(self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool) -> None:
+    def __init__(
+        self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool
+    ) -> None:
         self._store, self._gate = store, store._gate
         self._lock = threading.Lock()
         window = (snapshot or store)._window
-        self._value: Callable[[Slice], Any] = (lambda value: window(value.data, value.size)) if views else copy
+        self._value: Callable[[Slice], Any] = (
+            (lambda value: window(value.data, value.size)) if views else copy
+        )
         start = as_input(prefix)
 
         def opener(handle: int, result: Any) -> int:
             base = self._gate.pointer(snapshot._token, "snapshot") if snapshot is not None else None
             return int(lib.maph_cursor_open(handle, base, start, result))
+
         self._token = Opened(lib.maph_cursor_close)
         self._gate.open(self._token, opener)
 
@@ -53,7 +59,8 @@ class Cursor(Iterator[Entry]):
                 self._gate.leave(call)
 
     def tell(self) -> int:
-        """A place to go on from later: seek() on a new cursor, as long as the store is of the same generation."""
+        """A place to go on from later: seek() on a new cursor, as long as the store is of the same
+        generation."""
         call = object()
         with self._gate.turn(self._lock):
             try:
@@ -67,7 +74,9 @@ class Cursor(Iterator[Entry]):
         with self._gate.turn(self._lock):
             try:
                 handle = self._gate.enter(call)
-                rc = lib.maph_cursor_seek(self._gate.pointer(self._token, "cursor"), whole("place", place))
+                rc = lib.maph_cursor_seek(
+                    self._gate.pointer(self._token, "cursor"), whole("place", place)
+                )
                 if rc:
                     raise failure(rc, handle)
             finally:

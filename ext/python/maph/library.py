@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_int, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char,
+    c_char_p,
+    c_double,
+    c_int,
+    c_size_t,
+    c_uint8,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any, List, Sequence, Tuple, Type
 
 from .errors import CODES, Error
 
-VERSION = "0.1.0"             # of the maph.h that this file follows
+VERSION = "0.1.0"  # of the maph.h that this file follows
 
 
 class Slice(Structure):
@@ -20,25 +32,65 @@ class Slice(Structure):
 
 
 class Input(Structure):
-    """A maph_slice for the library to read: it takes a bytes object as it is, and keeps it alive."""
+    """A maph_slice for the library to read: it takes a bytes object as it is, and keeps it
+    alive."""
+
     _fields_ = [("data", c_char_p), ("size", c_size_t)]
 
 
 class Entry(Structure):
-    _fields_ = [("key", Slice), ("value", Slice), ("version", c_uint64), ("expires", c_uint64), ("type", c_int), ("key_type", c_int), ("media_type", Slice)]
+    _fields_ = [
+        ("key", Slice),
+        ("value", Slice),
+        ("version", c_uint64),
+        ("expires", c_uint64),
+        ("type", c_int),
+        ("key_type", c_int),
+        ("media_type", Slice),
+    ]
 
 
 class Options(Structure):
-    _fields_ = [("size", c_size_t), ("durability", c_int), ("busy_timeout_ms", c_int), ("expected_keys", c_uint64), ("verify", c_int), ("prefault", c_int),
-                ("lock_memory", c_int), ("advice", c_int), ("huge_pages", c_int), ("mode", c_int), ("perfect_hash", c_int), ("auto_compact", c_int)]
+    _fields_ = [
+        ("size", c_size_t),
+        ("durability", c_int),
+        ("busy_timeout_ms", c_int),
+        ("expected_keys", c_uint64),
+        ("verify", c_int),
+        ("prefault", c_int),
+        ("lock_memory", c_int),
+        ("advice", c_int),
+        ("huge_pages", c_int),
+        ("mode", c_int),
+        ("perfect_hash", c_int),
+        ("auto_compact", c_int),
+    ]
 
 
 class Stats(Structure):
-    _fields_ = [("records", c_uint64), ("live_bytes", c_uint64), ("dead_bytes", c_uint64), ("index_bytes", c_uint64), ("used_bytes", c_uint64),
-                ("file_bytes", c_uint64), ("version", c_uint64), ("generation", c_uint64), ("flushed_bytes", c_uint64), ("segments", c_uint64),
-                ("load_factor", c_double), ("uuid", c_uint8 * 16), ("poisoned", c_int), ("oldest_version", c_uint64), ("perfect_hash", c_int),
-                ("direct", c_int), ("frozen_keys", c_uint64), ("moved_keys", c_uint64), ("later_keys", c_uint64), ("frozen_bytes", c_uint64),
-                ("perfect_bits", c_double)]
+    _fields_ = [
+        ("records", c_uint64),
+        ("live_bytes", c_uint64),
+        ("dead_bytes", c_uint64),
+        ("index_bytes", c_uint64),
+        ("used_bytes", c_uint64),
+        ("file_bytes", c_uint64),
+        ("version", c_uint64),
+        ("generation", c_uint64),
+        ("flushed_bytes", c_uint64),
+        ("segments", c_uint64),
+        ("load_factor", c_double),
+        ("uuid", c_uint8 * 16),
+        ("poisoned", c_int),
+        ("oldest_version", c_uint64),
+        ("perfect_hash", c_int),
+        ("direct", c_int),
+        ("frozen_keys", c_uint64),
+        ("moved_keys", c_uint64),
+        ("later_keys", c_uint64),
+        ("frozen_bytes", c_uint64),
+        ("perfect_bits", c_double),
+    ]
 
 
 class Outcome(Structure):
@@ -46,14 +98,34 @@ class Outcome(Structure):
 
 
 class Condition(Structure):
-    _fields_ = [("when", c_int), ("durability", c_int), ("version", c_uint64), ("expires", c_uint64), ("type", c_int), ("key_type", c_int), ("media_type", Input),
-                ("outcome", POINTER(Outcome))]
+    _fields_ = [
+        ("when", c_int),
+        ("durability", c_int),
+        ("version", c_uint64),
+        ("expires", c_uint64),
+        ("type", c_int),
+        ("key_type", c_int),
+        ("media_type", Input),
+        ("outcome", POINTER(Outcome)),
+    ]
 
 
 class Rewrite(Structure):
-    _fields_ = [("bytes_before", c_uint64), ("bytes_after", c_uint64), ("records", c_uint64), ("swept", c_uint64), ("caught_up", c_uint64),
-                ("frozen_keys", c_uint64), ("perfect_hash", c_int), ("direct", c_int), ("perfect_bits", c_double), ("took_ns", c_uint64),
-                ("pause_ns", c_uint64), ("memory_bytes", c_uint64), ("note", c_char * 160)]
+    _fields_ = [
+        ("bytes_before", c_uint64),
+        ("bytes_after", c_uint64),
+        ("records", c_uint64),
+        ("swept", c_uint64),
+        ("caught_up", c_uint64),
+        ("frozen_keys", c_uint64),
+        ("perfect_hash", c_int),
+        ("direct", c_int),
+        ("perfect_bits", c_double),
+        ("took_ns", c_uint64),
+        ("pause_ns", c_uint64),
+        ("memory_bytes", c_uint64),
+        ("note", c_char * 160),
+    ]
 
 
 class Change(Structure):
@@ -61,15 +133,23 @@ class Change(Structure):
 
 
 STRUCTS: List[Tuple[str, Type[Structure]]] = [
-    ("maph_slice", Slice), ("maph_slice", Input), ("maph_entry", Entry), ("maph_options", Options), ("maph_stats", Stats), ("maph_outcome", Outcome),
-    ("maph_condition", Condition), ("maph_rewrite", Rewrite), ("maph_change", Change),
+    ("maph_slice", Slice),
+    ("maph_slice", Input),
+    ("maph_entry", Entry),
+    ("maph_options", Options),
+    ("maph_stats", Stats),
+    ("maph_outcome", Outcome),
+    ("maph_condition", Condition),
+    ("maph_rewrite", Rewrite),
+    ("maph_change", Change),
 ]
 
 INT, UINT64 = 2**31 - 1, 2**64 - 1
 
 
 def whole(what: str, number: int, most: int = UINT64) -> int:
-    """For a field or argument that ctypes would cut to its size: a version of 2^64+7 is not version 7."""
+    """For a field or argument that ctypes would cut to its size: a version of 2^64+7 is not version
+    7."""
     if not 0 <= number <= most:
         raise ValueError(f"{what} is from 0 to {most}, not {number}")
     return number
@@ -80,26 +160,55 @@ ReportFunction = CFUNCTYPE(c_int, c_void_p, c_uint64, c_char_p)
 
 P, I, U, K, S = c_void_p, c_int, c_uint64, Input, Slice
 FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
-    ("maph_errmsg", c_char_p, [P]), ("maph_strerror", c_char_p, [I]), ("maph_version", c_char_p, []),
-    ("maph_open", I, [c_char_p, I, POINTER(Options), POINTER(P)]), ("maph_close", I, [P]), ("maph_refresh", I, [P]), ("maph_sync", I, [P]),
-    ("maph_destroy", I, [c_char_p, I]), ("maph_stat", I, [P, POINTER(Stats)]),
-    ("maph_get", I, [P, K, POINTER(S)]), ("maph_get_entry", I, [P, K, POINTER(Entry)]),
+    ("maph_errmsg", c_char_p, [P]),
+    ("maph_strerror", c_char_p, [I]),
+    ("maph_version", c_char_p, []),
+    ("maph_open", I, [c_char_p, I, POINTER(Options), POINTER(P)]),
+    ("maph_close", I, [P]),
+    ("maph_refresh", I, [P]),
+    ("maph_sync", I, [P]),
+    ("maph_destroy", I, [c_char_p, I]),
+    ("maph_stat", I, [P, POINTER(Stats)]),
+    ("maph_get", I, [P, K, POINTER(S)]),
+    ("maph_get_entry", I, [P, K, POINTER(Entry)]),
     ("maph_get_many", I, [P, c_size_t, P, P]),
-    ("maph_snapshot_open", I, [P, POINTER(P)]), ("maph_snapshot_get", I, [P, K, POINTER(S)]), ("maph_snapshot_get_entry", I, [P, K, POINTER(Entry)]),
-    ("maph_snapshot_get_many", I, [P, c_size_t, P, P]), ("maph_snapshot_version", U, [P]), ("maph_snapshot_records", U, [P]),
+    ("maph_snapshot_open", I, [P, POINTER(P)]),
+    ("maph_snapshot_get", I, [P, K, POINTER(S)]),
+    ("maph_snapshot_get_entry", I, [P, K, POINTER(Entry)]),
+    ("maph_snapshot_get_many", I, [P, c_size_t, P, P]),
+    ("maph_snapshot_version", U, [P]),
+    ("maph_snapshot_records", U, [P]),
     ("maph_snapshot_close", None, [P]),
-    ("maph_cursor_open", I, [P, P, K, POINTER(P)]), ("maph_cursor_next", I, [P, POINTER(Entry)]), ("maph_cursor_tell", U, [P]),
-    ("maph_cursor_seek", I, [P, U]), ("maph_cursor_close", None, [P]),
-    ("maph_put_if", I, [P, K, K, POINTER(Condition)]), ("maph_delete_if", I, [P, K, POINTER(Condition)]),
-    ("maph_txn_begin", I, [P, I, POINTER(P)]), ("maph_txn_put_if", I, [P, K, K, POINTER(Condition)]),
-    ("maph_txn_delete_if", I, [P, K, POINTER(Condition)]), ("maph_txn_get", I, [P, K, POINTER(S)]), ("maph_txn_get_entry", I, [P, K, POINTER(Entry)]),
-    ("maph_txn_savepoint", I, [P, I]), ("maph_txn_release", I, [P, I]), ("maph_txn_rollback_to", I, [P, I]), ("maph_txn_snapshot", I, [P, POINTER(P)]),
-    ("maph_txn_commit", I, [P]), ("maph_txn_abort", I, [P]), ("maph_txn_version", U, [P]), ("maph_txn_operations", U, [P]),
-    ("maph_compact", I, [P, ProgressFunction, P]), ("maph_optimize", I, [P, ProgressFunction, P]),
-    ("maph_backup", I, [P, c_char_p, ProgressFunction, P]), ("maph_rewritten", I, [P, POINTER(Rewrite)]),
-    ("maph_changes_open", I, [P, U, POINTER(P)]), ("maph_changes_next", I, [P, I, POINTER(Change)]), ("maph_changes_version", U, [P]),
+    ("maph_cursor_open", I, [P, P, K, POINTER(P)]),
+    ("maph_cursor_next", I, [P, POINTER(Entry)]),
+    ("maph_cursor_tell", U, [P]),
+    ("maph_cursor_seek", I, [P, U]),
+    ("maph_cursor_close", None, [P]),
+    ("maph_put_if", I, [P, K, K, POINTER(Condition)]),
+    ("maph_delete_if", I, [P, K, POINTER(Condition)]),
+    ("maph_txn_begin", I, [P, I, POINTER(P)]),
+    ("maph_txn_put_if", I, [P, K, K, POINTER(Condition)]),
+    ("maph_txn_delete_if", I, [P, K, POINTER(Condition)]),
+    ("maph_txn_get", I, [P, K, POINTER(S)]),
+    ("maph_txn_get_entry", I, [P, K, POINTER(Entry)]),
+    ("maph_txn_savepoint", I, [P, I]),
+    ("maph_txn_release", I, [P, I]),
+    ("maph_txn_rollback_to", I, [P, I]),
+    ("maph_txn_snapshot", I, [P, POINTER(P)]),
+    ("maph_txn_commit", I, [P]),
+    ("maph_txn_abort", I, [P]),
+    ("maph_txn_version", U, [P]),
+    ("maph_txn_operations", U, [P]),
+    ("maph_compact", I, [P, ProgressFunction, P]),
+    ("maph_optimize", I, [P, ProgressFunction, P]),
+    ("maph_backup", I, [P, c_char_p, ProgressFunction, P]),
+    ("maph_rewritten", I, [P, POINTER(Rewrite)]),
+    ("maph_changes_open", I, [P, U, POINTER(P)]),
+    ("maph_changes_next", I, [P, I, POINTER(Change)]),
+    ("maph_changes_version", U, [P]),
     ("maph_changes_close", None, [P]),
-    ("maph_check", I, [P, ReportFunction, P]), ("maph_recover", I, [c_char_p, ReportFunction, P]),
+    ("maph_check", I, [P, ReportFunction, P]),
+    ("maph_recover", I, [c_char_p, ReportFunction, P]),
 ]
 
 
@@ -110,7 +219,10 @@ class Library:
         try:
             loaded = ctypes.CDLL(path)
         except OSError as error:
-            raise ImportError(f"maph needs libmaph.so.0 (make install puts it in place, ldconfig makes it known, MAPH_LIBRARY names another): {error}") from error
+            raise ImportError(
+                "maph needs libmaph.so.0 (make install puts it in place, ldconfig makes it known, "
+                f"MAPH_LIBRARY names another): {error}"
+            ) from error
         for name, result, arguments in FUNCTIONS:
             try:
                 function = getattr(loaded, name)
@@ -131,6 +243,7 @@ class Library:
 def _missing(path: str, name: str) -> Any:
     def absent(*_: object) -> int:
         raise NotImplementedError(f"{path} has no {name}: it is older than this package")
+
     return absent
 
 
@@ -138,6 +251,7 @@ lib = Library(os.environ.get("MAPH_LIBRARY") or "libmaph.so.0")
 
 
 def failure(rc: int, handle: Any) -> Error:
-    """The exception for a code, with the library's sentence about the calling thread's last failure."""
+    """The exception for a code, with the library's sentence about the calling thread's last
+    failure."""
     sentence = lib.maph_errmsg(handle) or lib.maph_strerror(rc)
     return CODES.get(rc, Error)(sentence.decode("utf-8", "replace"))

@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from ctypes import c_char_p, c_size_t, c_void_p, cast, string_at
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, ItemsView, Iterable, Iterator, KeysView, List, NamedTuple, Optional, Tuple, TypeVar, Union, ValuesView
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ContextManager,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    ValuesView,
+)
 
 from . import library
 from .errors import NotFoundError
@@ -24,12 +40,12 @@ class Entry(NamedTuple):
     """A key and its value with what the store knows of them."""
 
     key: bytes
-    value: Any                        #: bytes, or a memoryview where views were asked for
-    version: int                      #: of the transaction that put it
-    expires_at: Optional[int]         #: milliseconds since 1970; None: never
-    type: str                         #: blob, text, json, integer, real or null: what the writer said it was
+    value: Any  #: bytes, or a memoryview where views were asked for
+    version: int  #: of the transaction that put it
+    expires_at: Optional[int]  #: milliseconds since 1970; None: never
+    type: str  #: blob, text, json, integer, real or null: what the writer said it was
     media_type: str
-    key_is_text: Optional[bool]       #: what SQL said of the key; None: nobody said
+    key_is_text: Optional[bool]  #: what SQL said of the key; None: nobody said
 
 
 def as_bytes(data: Any) -> bytes:
@@ -40,7 +56,9 @@ def as_bytes(data: Any) -> bytes:
         try:
             return data.encode("utf-8")
         except UnicodeEncodeError as error:
-            error.reason = "half a surrogate pair is no text; os.fsencode() makes bytes of the name of a file"
+            error.reason = (
+                "half a surrogate pair is no text; os.fsencode() makes bytes of the name of a file"
+            )
             raise
     if isinstance(data, (bytearray, memoryview)):
         return bytes(data)
@@ -58,12 +76,20 @@ def copy(piece: Slice) -> bytes:
 
 def as_entry(found: library.Entry, value: Any) -> Entry:
     key_type = found.key_type
-    return Entry(copy(found.key), value, found.version, found.expires or None, TYPES[found.type] if 0 <= found.type < len(TYPES) else "blob",
-                 copy(found.media_type).decode("latin-1"), None if key_type == 0 else key_type == 1)
+    return Entry(
+        copy(found.key),
+        value,
+        found.version,
+        found.expires or None,
+        TYPES[found.type] if 0 <= found.type < len(TYPES) else "blob",
+        copy(found.media_type).decode("latin-1"),
+        None if key_type == 0 else key_type == 1,
+    )
 
 
 class Reader:
-    """_enter(call) gives the pointer that the functions named here take, until the gate's leave(call); see Gate.enter.  All of it in one's turn."""
+    """_enter(call) gives the pointer that the functions named here take, until the gate's
+    leave(call); see Gate.enter.  All of it in one's turn."""
 
     _gate: Gate
     _lib_get: Callable[..., int]
@@ -115,11 +141,16 @@ class Reader:
             return default
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (str, bytes, bytearray, memoryview)) and self._find(key, lambda *_: True) is not None
+        return (
+            isinstance(key, (str, bytes, bytearray, memoryview))
+            and self._find(key, lambda *_: True) is not None
+        )
 
     def view(self, key: Key) -> memoryview:
-        """The same bytes without a copy: a read-only memoryview of the mapped file.  While it, or a slice of it, is alive, the store can
-        be neither refreshed nor closed: BufferError.  Of a transaction, it is a copy.  NotFoundError."""
+        """The same bytes without a copy: a read-only memoryview of the mapped file.  While it, or a
+        slice of it, is alive, the store can be neither refreshed nor closed: BufferError.  Of a
+        transaction, it is a copy.  NotFoundError.
+        """
         found = self._find(key, self._window)
         if found is None:
             raise NotFoundError(key)
@@ -159,7 +190,8 @@ class ManyReader(Reader):
     _lib_get_many: Callable[..., int]
 
     def get_many(self, keys: Iterable[Key]) -> List[Optional[bytes]]:
-        """The values of those keys, None for a missing one: one snapshot, and cache misses overlapped."""
+        """The values of those keys, None for a missing one: one snapshot, and cache misses
+        overlapped."""
         return self._many(keys, lambda address, size: string_at(address, size) if size else b"")
 
     def view_many(self, keys: Iterable[Key]) -> List[Optional[memoryview]]:
@@ -182,7 +214,10 @@ class ManyReader(Reader):
                 if rc:
                     raise self._fail(rc)
                 found = list(values)
-                return [make(address, size) if address else None for address, size in zip(found[::2], found[1::2])]
+                return [
+                    make(address, size) if address else None
+                    for address, size in zip(found[::2], found[1::2])
+                ]
             finally:
                 self._gate.leave(call)
 
@@ -211,7 +246,8 @@ class _Keys(KeysView[bytes]):
 
 class _Items(ItemsView[bytes, bytes]):
     def __iter__(self) -> Iterator[Tuple[bytes, bytes]]:
-        return ((entry.key, entry.value) for entry in self._mapping.cursor())  # type: ignore[attr-defined]
+        cursor = self._mapping.cursor()  # type: ignore[attr-defined]
+        return ((entry.key, entry.value) for entry in cursor)
 
 
 class _Values(ValuesView[bytes]):

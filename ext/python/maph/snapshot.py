@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Snapshot(ManyReader, Mapping[Any, bytes]):
-    """A mapping that does not change.  It holds up no writer.  Views read through it pin the store, as all do; those of a transaction's snapshot are copies."""
+    """A mapping that does not change.  It holds up no writer.  Views read through it pin the store,
+    as all do; those of a transaction's snapshot are copies."""
 
     _lib_get = staticmethod(lib.maph_snapshot_get)
     _lib_get_entry = staticmethod(lib.maph_snapshot_get_entry)
@@ -24,11 +25,14 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __init__(self, store: "Store", opener: Callable[[int, Any], int], lock: Optional[threading.RLock]) -> None:
-        """`opener(handle, result)` makes it; `lock` is of the transaction that the snapshot is of."""
+    def __init__(
+        self, store: "Store", opener: Callable[[int, Any], int], lock: Optional[threading.RLock]
+    ) -> None:
+        """`opener(handle, result)` makes it; `lock` is of the transaction that the snapshot is
+        of."""
         self._store, self._gate = store, store._gate
         self._lock = lock or threading.RLock()
-        self._settled = lock is None           # what a transaction has written so far may be undone
+        self._settled = lock is None  # what a transaction has written so far may be undone
         self._token = Opened(lib.maph_snapshot_close)
         self._gate.open(self._token, opener)
 
@@ -43,7 +47,11 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
         return self._gate.pointer(self._token, "snapshot")
 
     def _window(self, address: Optional[int], size: int) -> memoryview:
-        return super()._window(address, size) if self._settled else memoryview(string_at(address, size) if address and size else b"")
+        return (
+            super()._window(address, size)
+            if self._settled
+            else memoryview(string_at(address, size) if address and size else b"")
+        )
 
     def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
         """Its entries whose key begins with prefix."""

@@ -8,7 +8,19 @@ import threading
 import uuid
 from contextlib import nullcontext
 from ctypes import byref, c_void_p, sizeof
-from typing import Any, Callable, ContextManager, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    List,
+    Mapping,
+    MutableMapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 from . import library
 from .changes import Changes
@@ -20,7 +32,7 @@ from .reader import Key, ManyReader, Value
 from .snapshot import Snapshot
 from .transaction import Transaction, Writer, durability_code
 
-ALONE = nullcontext()      # a store's calls need not take turns
+ALONE = nullcontext()  # a store's calls need not take turns
 MODES = {"r": 1, "w": 2, "c": 2 | 4, "x": 2 | 4 | 8}
 ADVICE = {"normal": 0, "random": 1, "willneed": 2}
 PERFECT_HASH = {None: 0, "pilot": 1, "cmph": 2}
@@ -41,21 +53,48 @@ def milliseconds(seconds: float) -> int:
     return int(max(-INT, min(seconds * 1000, INT)))
 
 
-def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_timeout: float = 5.0, expected_keys: int = 0, verify: bool = False,
-         prefault: bool = False, lock_memory: bool = False, advice: str = "normal", huge_pages: bool = False, permissions: int = 0o644,
-         perfect_hash: Optional[str] = None, auto_compact: int = 0) -> "Store":
-    """Open the store at path.  mode: r to read, w to write too, c to make it if it is missing, x to make it, ExistsError if it is there.
+def open(
+    path: Path,
+    mode: str = "r",
+    *,
+    durability: Optional[str] = None,
+    busy_timeout: float = 5.0,
+    expected_keys: int = 0,
+    verify: bool = False,
+    prefault: bool = False,
+    lock_memory: bool = False,
+    advice: str = "normal",
+    huge_pages: bool = False,
+    permissions: int = 0o644,
+    perfect_hash: Optional[str] = None,
+    auto_compact: int = 0,
+) -> "Store":
+    """Open the store at path.  mode: r to read, w to write too, c to make it if it is missing, x to
+    make it, ExistsError if it is there.
 
-    durability: off, normal or full.  busy_timeout: seconds that a write waits for another writer.  verify: reads check checksums.  The rest is
+    durability: off, normal or full.  busy_timeout: seconds that a write waits for another writer.
+    verify: reads check checksums.  The rest is
     maph_options in maph.h."""
     if mode not in MODES:
         raise ValueError(f"mode is r, w, c or x, not {mode!r}")
     if advice not in ADVICE or perfect_hash not in PERFECT_HASH:
-        raise ValueError("advice is normal, random or willneed; perfect_hash is None, pilot or cmph")
-    options = library.Options(size=sizeof(library.Options), durability=durability_code(durability), busy_timeout_ms=milliseconds(busy_timeout),
-                              expected_keys=whole("expected_keys", expected_keys), verify=bool(verify), prefault=bool(prefault),
-                              lock_memory=bool(lock_memory), advice=ADVICE[advice], huge_pages=bool(huge_pages), mode=whole("permissions", permissions, INT),
-                              perfect_hash=PERFECT_HASH[perfect_hash], auto_compact=whole("auto_compact", auto_compact, INT))
+        raise ValueError(
+            "advice is normal, random or willneed; perfect_hash is None, pilot or cmph"
+        )
+    options = library.Options(
+        size=sizeof(library.Options),
+        durability=durability_code(durability),
+        busy_timeout_ms=milliseconds(busy_timeout),
+        expected_keys=whole("expected_keys", expected_keys),
+        verify=bool(verify),
+        prefault=bool(prefault),
+        lock_memory=bool(lock_memory),
+        advice=ADVICE[advice],
+        huge_pages=bool(huge_pages),
+        mode=whole("permissions", permissions, INT),
+        perfect_hash=PERFECT_HASH[perfect_hash],
+        auto_compact=whole("auto_compact", auto_compact, INT),
+    )
     handle, name = c_void_p(), os.fsencode(path)
     if b"\0" in name:
         raise ValueError("a path has no NUL byte")
@@ -66,7 +105,8 @@ def open(path: Path, mode: str = "r", *, durability: Optional[str] = None, busy_
 
 
 class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
-    """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use it; close() and refresh() wait for the others' calls.
+    """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use
+    it; close() and refresh() wait for the others' calls.
 
     What a read hands out as memoryview lies in the file itself, and never changes.
     """
@@ -106,19 +146,22 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         finally:
             self._gate.leave(call)
 
-    # -------------------------------------------------------------------------------------------------- open and close
+    # ------------------------------------------------------------------------------- open and close
     @property
     def closed(self) -> bool:
         return self._gate.closed
 
     def close(self) -> None:
-        """Close it, and what is open of it; transactions are aborted.  BufferError while a memoryview of it is alive.  The second time nothing happens."""
+        """Close it, and what is open of it; transactions are aborted.  BufferError while a
+        memoryview of it is alive.  The second time nothing happens."""
         self._gate.exclusive("close", self._close)
 
     def _close(self, handle: Optional[int]) -> None:
         if handle is None:
             return
-        for token in reversed(list(self._gate.opened)):      # the youngest first: a cursor before its snapshot
+        for token in reversed(
+            list(self._gate.opened)
+        ):  # the youngest first: a cursor before its snapshot
             self._gate.end(token, token.closer)
         self._gate.gone = True
         rc = lib.maph_close(handle)
@@ -126,11 +169,14 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
             raise failure(rc, None)
 
     def refresh(self) -> None:
-        """Let go of what older reads pinned and look at the path again: another file there is moved to.  BufferError while a memoryview is alive."""
+        """Let go of what older reads pinned and look at the path again: another file there is moved
+        to.  BufferError while a memoryview is alive."""
         self._gate.exclusive("refresh", self._refresh)
 
     def _refresh(self, handle: Optional[int]) -> None:
-        rc = lib.maph_refresh(handle) if handle is not None else self._gate.enter(None)      # which says that it is closed
+        rc = (
+            lib.maph_refresh(handle) if handle is not None else self._gate.enter(None)
+        )  # which says that it is closed
         if rc:
             raise failure(rc, handle)
 
@@ -144,9 +190,10 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         if hasattr(self, "_gate"):
             self.close()
 
-    # ------------------------------------------------------------------------------------------------ reading and writing
+    # -------------------------------------------------------------------------- reading and writing
     def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
-        """The live entries whose key begins with prefix, as of now, in the order they were last put."""
+        """The live entries whose key begins with prefix, as of now, in the order they were last
+        put."""
         return Cursor(self, None, prefix, views)
 
     def snapshot(self) -> Snapshot:
@@ -154,11 +201,13 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         return Snapshot(self, lib.maph_snapshot_open, None)
 
     def transaction(self, durability: Optional[str] = None) -> Transaction:
-        """Many operations as one: `with store.transaction() as t: ...`.  BusyError when another writer does not end."""
+        """Many operations as one: `with store.transaction() as t: ...`.  BusyError when another
+        writer does not end."""
         return Transaction(self, durability)
 
     def changes(self, since: Optional[int] = None, *, timeout: Optional[float] = None) -> Changes:
-        """Puts and deletes after version `since`; None: from now on; 0: from the store's creation."""
+        """Puts and deletes after version `since`; None: from now on; 0: from the store's
+        creation."""
         return Changes(self, self.stats()["version"] if since is None else since, timeout)
 
     def __len__(self) -> int:
@@ -168,7 +217,13 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Put many, as one transaction."""
         with self.transaction() as transaction:
-            pairs = other.items() if isinstance(other, Mapping) else ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other
+            pairs = (
+                other.items()
+                if isinstance(other, Mapping)
+                else ((key, other[key]) for key in other.keys())
+                if hasattr(other, "keys")
+                else other
+            )
             for key, value in pairs:
                 transaction[key] = value
             for name, value in more.items():
@@ -193,8 +248,13 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
                 raise
 
     def popitem(self) -> Tuple[bytes, bytes]:
-        """Take some entry out, in a transaction: of several that try at once, each gets another.  KeyError when there is none."""
-        with self.transaction() as transaction, transaction.snapshot() as all_of_it, all_of_it.cursor() as cursor:
+        """Take some entry out, in a transaction: of several that try at once, each gets another.
+        KeyError when there is none."""
+        with (
+            self.transaction() as transaction,
+            transaction.snapshot() as all_of_it,
+            all_of_it.cursor() as cursor,
+        ):
             for entry in cursor:
                 del transaction[entry.key]
                 return entry.key, entry.value
@@ -207,7 +267,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
                 transaction[key] = default
             return transaction[key]
 
-    # ----------------------------------------------------------------------------------------------------- looking after
+    # -------------------------------------------------------------------------------- looking after
     def _stat(self) -> library.Stats:
         stats = library.Stats()
         self._check(lib.maph_stat, byref(stats))
@@ -224,7 +284,8 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         self._check(lib.maph_sync)
 
     def compact(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
-        """Give back the room of what was overwritten and deleted.  progress(phase, done, total) is called now and then; True stops: CancelledError.
+        """Give back the room of what was overwritten and deleted.  progress(phase, done, total) is
+        called now and then; True stops: CancelledError.
         The result is the members of maph_rewrite."""
         return self._rewrite(lib.maph_compact, (), progress)
 
@@ -233,10 +294,13 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         return self._rewrite(lib.maph_optimize, (), progress)
 
     def backup(self, path: Path, progress: Optional[Progress] = None) -> Dict[str, Any]:
-        """A compact, verified copy as a store of its own at path.  ExistsError when there is something."""
+        """A compact, verified copy as a store of its own at path.  ExistsError when there is
+        something."""
         return self._rewrite(lib.maph_backup, (os.fsencode(path),), progress)
 
-    def _rewrite(self, function: Callable[..., int], arguments: Tuple[Any, ...], progress: Optional[Progress]) -> Dict[str, Any]:
+    def _rewrite(
+        self, function: Callable[..., int], arguments: Tuple[Any, ...], progress: Optional[Progress]
+    ) -> Dict[str, Any]:
         raised: List[BaseException] = []
 
         def call(_: Any, phase: bytes, done: int, total: int) -> int:
@@ -246,14 +310,20 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
                 raised.append(error)
                 return 1
 
-        # Ctrl-C is mostly seen as `call` begins, before its try; what leaves it is handed to the hook and lost.
+        # Ctrl-C is mostly seen as `call` begins, before its try; what leaves it is handed to the
+        # hook and lost.
         def hook(lost: "sys.UnraisableHookArgs") -> None:
-            if lost.exc_value and lost.exc_traceback and lost.exc_traceback.tb_frame.f_code is call.__code__:
+            if (
+                lost.exc_value
+                and lost.exc_traceback
+                and lost.exc_traceback.tb_frame.f_code is call.__code__
+            ):
                 raised.append(lost.exc_value)
             else:
                 usual(lost)
+
         callback, usual = ProgressFunction(call), sys.unraisablehook
-        in_main = threading.current_thread() is threading.main_thread()      # where signals are seen
+        in_main = threading.current_thread() is threading.main_thread()  # where signals are seen
         try:
             if in_main:
                 sys.unraisablehook = hook
@@ -293,11 +363,13 @@ def _reporter() -> Tuple[List[Problem], Any]:
     def report(_: Any, offset: int, sentence: bytes) -> int:
         problems.append(Problem(offset, sentence.decode("utf-8", "replace")))
         return 0
+
     return problems, ReportFunction(report)
 
 
 def recover(path: Path) -> List[Problem]:
-    """Make the store at path usable again after a power loss, poisoning or damage; what was lost.  A sound store: nothing to do."""
+    """Make the store at path usable again after a power loss, poisoning or damage; what was lost.
+    A sound store: nothing to do."""
     problems, report = _reporter()
     rc = lib.maph_recover(os.fsencode(path), report, None)
     if rc:

@@ -7,7 +7,16 @@ import threading
 import time
 from contextlib import contextmanager
 from ctypes import pointer, string_at
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, NamedTuple, Optional, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    ContextManager,
+    Iterator,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 from .errors import Error
 from .gate import Opened
@@ -37,23 +46,49 @@ def durability_code(name: Optional[str]) -> int:
         raise ValueError(f"durability is off, normal or full, not {name!r}") from None
 
 
-def condition(if_version: Optional[int], if_absent: bool, if_present: bool) -> Tuple[Condition, Outcome]:
+def condition(
+    if_version: Optional[int], if_absent: bool, if_present: bool
+) -> Tuple[Condition, Outcome]:
     if (if_version is not None) + if_absent + if_present > 1:
         raise ValueError("one of if_version, if_absent, if_present")
     outcome = Outcome()
-    when = IF_VERSION if if_version is not None else IF_ABSENT if if_absent else IF_PRESENT if if_present else ALWAYS
-    return Condition(when=when, version=whole("if_version", if_version or 0), outcome=pointer(outcome)), outcome
+    when = (
+        IF_VERSION
+        if if_version is not None
+        else IF_ABSENT
+        if if_absent
+        else IF_PRESENT
+        if if_present
+        else ALWAYS
+    )
+    return (
+        Condition(
+            when=when, version=whole("if_version", if_version or 0), outcome=pointer(outcome)
+        ),
+        outcome,
+    )
 
 
-def describe(one: Condition, value: Any, ttl: Optional[float], expires_at: Optional[int], kind: Optional[str], media_type: str) -> None:
+def describe(
+    one: Condition,
+    value: Any,
+    ttl: Optional[float],
+    expires_at: Optional[int],
+    kind: Optional[str],
+    media_type: str,
+) -> None:
     if ttl is not None and expires_at is not None:
         raise ValueError("ttl or expires_at, not both")
     if kind is not None and kind not in TYPES:
         raise ValueError(f"type is one of {', '.join(TYPES)}, not {kind!r}")
     if ttl is not None:
         expires_at = int(time.time() * 1000 + ttl * 1000)
-    one.expires = 0 if expires_at is None else min(max(expires_at, 1), LATEST)      # 0 is never, and negative ones would be as good
-    one.type = TYPES.index(kind) if kind else TYPES.index("text" if isinstance(value, str) else "blob")
+    one.expires = (
+        0 if expires_at is None else min(max(expires_at, 1), LATEST)
+    )  # 0 is never, and negative ones would be as good
+    one.type = (
+        TYPES.index(kind) if kind else TYPES.index("text" if isinstance(value, str) else "blob")
+    )
     raw = media_type.encode("latin-1")
     one.media_type = Input(raw, len(raw))
 
@@ -64,14 +99,31 @@ class Writer(Reader):
     _lib_put_if: Callable[..., int]
     _lib_delete_if: Callable[..., int]
 
-    def put(self, key: Key, value: Value, *, ttl: Optional[float] = None, expires_at: Optional[int] = None, type: Optional[str] = None, media_type: str = "",
-            if_version: Optional[int] = None, if_absent: bool = False, if_present: bool = False) -> Written:
-        """Store a value.  ttl: seconds to live, expires_at: milliseconds since 1970.  type: what SQL and HTTP shall take it for; text for a str, blob for bytes.
-        if_version: else ConflictError; if_absent: else ExistsError; if_present: else NotFoundError; `version` of the error is the one found."""
+    def put(
+        self,
+        key: Key,
+        value: Value,
+        *,
+        ttl: Optional[float] = None,
+        expires_at: Optional[int] = None,
+        type: Optional[str] = None,
+        media_type: str = "",
+        if_version: Optional[int] = None,
+        if_absent: bool = False,
+        if_present: bool = False,
+    ) -> Written:
+        """Store a value.  ttl: seconds to live, expires_at: milliseconds since 1970.  type: what
+        SQL and HTTP shall take it for; text for a str, blob for bytes.
+        if_version: else ConflictError; if_absent: else ExistsError; if_present: else NotFoundError;
+        `version` of the error is the one found.
+        """
         name, bytes_of_value = as_input(key), as_bytes(value)
         one, outcome = condition(if_version, if_absent, if_present)
         describe(one, value, ttl, expires_at, type, media_type)
-        return self._write(lambda to: self._lib_put_if(to, name, Input(bytes_of_value, len(bytes_of_value)), one), outcome)
+        return self._write(
+            lambda to: self._lib_put_if(to, name, Input(bytes_of_value, len(bytes_of_value)), one),
+            outcome,
+        )
 
     def delete(self, key: Key, *, if_version: Optional[int] = None) -> Written:
         """Remove a key.  NotFoundError when there is none; if_version: else ConflictError."""
@@ -101,11 +153,12 @@ class Writer(Reader):
 
 
 class Transaction(Writer):
-    """Holds the store's writer lock until it ends.  As a context manager it commits at the end, and aborts after an exception.
+    """Holds the store's writer lock until it ends.  As a context manager it commits at the end, and
+    aborts after an exception.
 
-        with store.transaction() as transaction:
-            transaction["a"] = "1"
-            del transaction["b"]
+    with store.transaction() as transaction:
+        transaction["a"] = "1"
+        del transaction["b"]
     """
 
     _lib_get = staticmethod(lib.maph_txn_get)
@@ -119,7 +172,9 @@ class Transaction(Writer):
         self._savepoints = itertools.count()
         level = durability_code(durability)
         self._token = Opened(lib.maph_txn_abort)
-        self._gate.open(self._token, lambda handle, result: int(lib.maph_txn_begin(handle, level, result)))
+        self._gate.open(
+            self._token, lambda handle, result: int(lib.maph_txn_begin(handle, level, result))
+        )
 
     def _owner(self) -> object:
         return self._store
@@ -160,8 +215,12 @@ class Transaction(Writer):
 
     def snapshot(self) -> Snapshot:
         """The store as the transaction sees it now; stays readable after the commit."""
+
         def opener(_: int, result: Any) -> int:
-            return int(lib.maph_txn_snapshot(self._gate.pointer(self._token, "transaction"), result))
+            return int(
+                lib.maph_txn_snapshot(self._gate.pointer(self._token, "transaction"), result)
+            )
+
         with self._gate.turn(self._lock):
             return Snapshot(self._store, opener, self._lock)
 
@@ -171,7 +230,8 @@ class Transaction(Writer):
         return self._ask(lib.maph_txn_version)
 
     def commit(self) -> None:
-        """Everyone sees it when this returns; after a failure nothing of it is visible.  Either way the transaction is over."""
+        """Everyone sees it when this returns; after a failure nothing of it is visible.  Either way
+        the transaction is over."""
         call = object()
         with self._turn():
             try:

@@ -18,5 +18,18 @@ from .stats import StoreStats
 from .store import MaphStore, PutResult
 
 __version__ = "0.1.0"
-__all__ = ["MaphClient", "MaphStore", "Batch", "Change", "Changes", "Entry", "Job", "Key", "PutResult", "Result", "StoreStats", "Value"]
+__all__ = [
+    "MaphClient",
+    "MaphStore",
+    "Batch",
+    "Change",
+    "Changes",
+    "Entry",
+    "Job",
+    "Key",
+    "PutResult",
+    "Result",
+    "StoreStats",
+    "Value",
+]
 __all__ += _errors

@@ -1,4 +1,5 @@
-"""Many operations in one request; if any of them writes, all are one transaction: everything or nothing."""
+"""Many operations in one request; if any of them writes, all are one transaction: everything or
+nothing."""
 
 from __future__ import annotations
 
@@ -13,23 +14,33 @@ if TYPE_CHECKING:
     from .store import MaphStore
 
 OPERATIONS_MAX = 10000
-BYTES_MAX = 2 * 1024 * 1024      # of characters: JSON makes up to six bytes of one, and the server takes 16 MiB
+BYTES_MAX = (
+    2 * 1024 * 1024
+)  # of characters: JSON makes up to six bytes of one, and the server takes 16 MiB
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one operation.  status: 200 found or replaced, 201 created, 204 deleted, 404 no such key."""
+    """Of one operation.  status: 200 found or replaced, 201 created, 204 deleted, 404 no such
+    key."""
 
     status: int
     version: Optional[int] = None
-    entry: Optional[Entry] = None         #: of a get that found something
+    entry: Optional[Entry] = None  #: of a get that found something
 
     @property
     def found(self) -> bool:
         return self.status < 400
 
 
-def operation(op: str, key: Key, *, if_version: Optional[int] = None, if_absent: bool = False, if_present: bool = False) -> Dict[str, Any]:
+def operation(
+    op: str,
+    key: Key,
+    *,
+    if_version: Optional[int] = None,
+    if_absent: bool = False,
+    if_present: bool = False,
+) -> Dict[str, Any]:
     member: Dict[str, Any] = {"op": op}
     key_bytes(key)
     put_member(member, "key", "key_encoding", key, "a key")
@@ -42,9 +53,19 @@ def operation(op: str, key: Key, *, if_version: Optional[int] = None, if_absent:
     return member
 
 
-def put_operation(key: Key, value: Value, *, ttl: Optional[int] = None, content_type: Optional[str] = None, if_version: Optional[int] = None,
-                  if_absent: bool = False, if_present: bool = False) -> Dict[str, Any]:
-    member = operation("put", key, if_version=if_version, if_absent=if_absent, if_present=if_present)
+def put_operation(
+    key: Key,
+    value: Value,
+    *,
+    ttl: Optional[int] = None,
+    content_type: Optional[str] = None,
+    if_version: Optional[int] = None,
+    if_absent: bool = False,
+    if_present: bool = False,
+) -> Dict[str, Any]:
+    member = operation(
+        "put", key, if_version=if_version, if_absent=if_absent, if_present=if_present
+    )
     put_member(member, "value", "encoding", value)
     if ttl is not None:
         member["ttl"] = ttl
@@ -61,17 +82,24 @@ def result(member: Dict[str, Any], request: str) -> Result:
     status = int(member["status"])
     entry = Entry.from_json(member) if "value" in member else None
     if status >= 400 and status != 404:
-        raise MaphError(f"one operation failed with status {status}", request=request, status=status, code=str(member.get("code", "")), problem=member)
+        raise MaphError(
+            f"one operation failed with status {status}",
+            request=request,
+            status=status,
+            code=str(member.get("code", "")),
+            problem=member,
+        )
     return Result(status, member.get("version"), entry)
 
 
 class Batch:
-    """Collects operations; commit() sends them.  As a context manager it commits at the end, and not at all after an exception.
+    """Collects operations; commit() sends them.  As a context manager it commits at the end, and
+    not at all after an exception.
 
-        with store.batch() as batch:
-            batch.put("a", "1", if_absent=True)
-            batch.delete("b")
-        batch.results[0].version
+    with store.batch() as batch:
+        batch.put("a", "1", if_absent=True)
+        batch.delete("b")
+    batch.results[0].version
     """
 
     def __init__(self, store: "MaphStore", sync: Optional[str]) -> None:
@@ -87,17 +115,41 @@ class Batch:
         self._operations.append(operation("get", key))
         return self
 
-    def put(self, key: Key, value: Value, *, ttl: Optional[int] = None, content_type: Optional[str] = None, if_version: Optional[int] = None,
-            if_absent: bool = False, if_present: bool = False) -> "Batch":
-        self._operations.append(put_operation(key, value, ttl=ttl, content_type=content_type, if_version=if_version, if_absent=if_absent, if_present=if_present))
+    def put(
+        self,
+        key: Key,
+        value: Value,
+        *,
+        ttl: Optional[int] = None,
+        content_type: Optional[str] = None,
+        if_version: Optional[int] = None,
+        if_absent: bool = False,
+        if_present: bool = False,
+    ) -> "Batch":
+        self._operations.append(
+            put_operation(
+                key,
+                value,
+                ttl=ttl,
+                content_type=content_type,
+                if_version=if_version,
+                if_absent=if_absent,
+                if_present=if_present,
+            )
+        )
         return self
 
-    def delete(self, key: Key, *, if_version: Optional[int] = None, if_present: bool = False) -> "Batch":
-        self._operations.append(operation("delete", key, if_version=if_version, if_present=if_present))
+    def delete(
+        self, key: Key, *, if_version: Optional[int] = None, if_present: bool = False
+    ) -> "Batch":
+        self._operations.append(
+            operation("delete", key, if_version=if_version, if_present=if_present)
+        )
         return self
 
     def commit(self) -> List[Result]:
-        """Send them: a result for each, in order.  PreconditionFailedError when a condition did not hold, and then nothing was written.
+        """Send them: a result for each, in order.  PreconditionFailedError when a condition did not
+        hold, and then nothing was written.
         After an exception the operations are there as before: another commit() tries again."""
         operations, self._operations = self._operations, []
         try:
@@ -119,7 +171,14 @@ def run(store: "MaphStore", operations: List[Dict[str, Any]], sync: Optional[str
     """One request."""
     body = json.dumps({"operations": operations}, ensure_ascii=False).encode("utf-8")
     repeatable = all(one["op"] == "get" for one in operations)
-    answer = store._request("POST", "/batch", query={"sync": sync}, headers={"Content-Type": "application/json"}, body=body, repeatable=repeatable)
+    answer = store._request(
+        "POST",
+        "/batch",
+        query={"sync": sync},
+        headers={"Content-Type": "application/json"},
+        body=body,
+        repeatable=repeatable,
+    )
     return [result(one, answer.request) for one in answer.json()["results"]]
 
 

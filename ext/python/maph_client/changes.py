@@ -1,8 +1,9 @@
 """The change feed: server-sent events, taken up again where they broke off.
 
-Each event is one put or delete; the last of a transaction carries an event id, its version, and the feed resumes after the last id it
-saw.  So a connection that ends in the middle of a transaction brings that transaction again: every change comes at least once, in
-commit order, and none is left out.
+Each event is one put or delete; the last of a transaction carries an event id, its version, and the
+feed resumes after the last id it saw.  So a connection that ends in the middle of a transaction
+brings that transaction again: every change comes at least once, in commit order, and none is left
+out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .connection import Transport
 from .entry import Entry, Key, Value
 from .errors import BusyError, ConnectionLostError, MaphError, ServerError, from_problem
 
-SILENCE = 60.0                # seconds without a byte; the server's heartbeat comes more often
+SILENCE = 60.0  # seconds without a byte; the server's heartbeat comes more often
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -26,10 +27,12 @@ class Change:
     """One put or delete, with the version of its transaction."""
 
     key: Key
-    value: Optional[Value]                #: None: a delete, a value too large for the feed, or none were asked for
+    value: Optional[
+        Value
+    ]  #: None: a delete, a value too large for the feed, or none were asked for
     version: int
     deleted: bool
-    last: bool                            #: the last of its transaction
+    last: bool  #: the last of its transaction
     entry: Entry
 
 
@@ -45,7 +48,8 @@ class Event:
 
 
 def events(lines: Iterator[bytes], on_retry: Callable[[int], None]) -> Iterator[Event]:
-    """Parse a stream of server-sent events (HTML, section 9.2) from its lines, which may end in CR.  An unfinished event is dropped."""
+    """Parse a stream of server-sent events (HTML, section 9.2) from its lines, which may end in CR.
+     An unfinished event is dropped."""
     name, data, event_id = "", [], None  # type: str, List[str], Optional[str]
     for raw in lines:
         line = raw.rstrip(b"\r").decode("utf-8", "replace")
@@ -67,17 +71,27 @@ def events(lines: Iterator[bytes], on_retry: Callable[[int], None]) -> Iterator[
 
 
 class Changes:
-    """An iterator of Change.  It waits for the next one, reconnects by itself, and ends when it is closed (from any thread).
+    """An iterator of Change.  It waits for the next one, reconnects by itself, and ends when it is
+    closed (from any thread).
 
         with store.changes(since=0) as changes:
             for change in changes:
                 ...
         store.changes(since=changes.version)         # goes on later
 
-    CompactedError: the changes asked for are no longer in the store's file; read all of it, then go on from its version.
+    CompactedError: the changes asked for are no longer in the store's file; read all of it, then go
+    on from its version.
     """
 
-    def __init__(self, transport: Transport, path: str, since: int, prefix: Key, values: bool, reconnect: bool) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        path: str,
+        since: int,
+        prefix: Key,
+        values: bool,
+        reconnect: bool,
+    ) -> None:
         self._transport = transport
         self._path = path
         self._query = {"prefix": prefix or None, "values": 1 if values else None}
@@ -85,8 +99,9 @@ class Changes:
         self._closed = threading.Event()
         self._socket: Optional[socket.socket] = None
         self._pause = PAUSE
-        self._failures: Optional[int] = None  #: since a connection last began; None: none began yet, and to fail then is an error
-        self.version = since                  #: resume with this: the last transaction that came whole
+        #: since a connection last began; None: none began yet, and to fail then is an error
+        self._failures: Optional[int] = None
+        self.version = since  #: resume with this: the last transaction that came whole
         self._iterator = self._run()
 
     def __iter__(self) -> Iterator[Change]:
@@ -107,7 +122,7 @@ class Changes:
         try:
             self._iterator.close()
         except ValueError:
-            pass      # another thread waits in it, and wakes now
+            pass  # another thread waits in it, and wakes now
 
     def _connected(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -118,9 +133,11 @@ class Changes:
         """End what a thread waits for on the connection, be it the answer's head or more of it."""
         if (sock := self._socket) is not None:
             try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)      # of TLS too the connection below: the thread is in the layer above
+                socket.socket.shutdown(
+                    sock, socket.SHUT_RDWR
+                )  # of TLS too the connection below: the thread is in the layer above
             except OSError:
-                pass      # it has ended by itself
+                pass  # it has ended by itself
 
     def _set_retry(self, milliseconds: int) -> None:
         self._pause = min(milliseconds / 1000, LONGEST_PAUSE)
@@ -135,15 +152,25 @@ class Changes:
                     return
                 if self._failures is None or not self._reconnect or not _passes(error):
                     raise
-                pause = error.retry_after if isinstance(error, BusyError) else min(self._pause * 2 ** self._failures, LONGEST_PAUSE)
+                pause = (
+                    error.retry_after
+                    if isinstance(error, BusyError)
+                    else min(self._pause * 2**self._failures, LONGEST_PAUSE)
+                )
                 self._failures += 1
             if not self._reconnect or self._closed.wait(pause):
                 return
 
     def _connection(self) -> Iterator[Change]:
         """The changes of one connection, to its end."""
-        stream = self._transport.stream("GET", self._path, "text/event-stream", query={"since": self.version, **self._query}, timeout=SILENCE,
-                                        connected=self._connected)
+        stream = self._transport.stream(
+            "GET",
+            self._path,
+            "text/event-stream",
+            query={"since": self.version, **self._query},
+            timeout=SILENCE,
+            connected=self._connected,
+        )
         self._failures = 0
         try:
             for event in events(stream.lines(), self._set_retry):
@@ -159,7 +186,11 @@ class Changes:
 
 def _passes(error: MaphError) -> bool:
     """Whether it may be well again soon: nobody answers, or a proxy says that nobody does."""
-    return isinstance(error, (ConnectionLostError, BusyError)) or isinstance(error, ServerError) and error.status in (502, 504)
+    return (
+        isinstance(error, (ConnectionLostError, BusyError))
+        or isinstance(error, ServerError)
+        and error.status in (502, 504)
+    )
 
 
 def _change(event: Event, request: str) -> Optional[Change]:
@@ -173,4 +204,11 @@ def _change(event: Event, request: str) -> Optional[Change]:
     if event.name != "message" or not deleted and member.get("op") != "put":
         return None
     entry = Entry.from_json(member)
-    return Change(entry.key, entry.value if "value" in member else None, entry.version, deleted, member.get("last") is True, entry)
+    return Change(
+        entry.key,
+        entry.value if "value" in member else None,
+        entry.version,
+        deleted,
+        member.get("last") is True,
+        entry,
+    )

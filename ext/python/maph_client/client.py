@@ -15,13 +15,21 @@ from .store import MaphStore
 
 
 class MaphClient:
-    """A server's stores.  One client is enough for a program: its threads share its connections, which are kept open.
+    """A server's stores.  One client is enough for a program: its threads share its connections,
+    which are kept open.
 
-    timeout: seconds without an answer, for each request.  token: for a server that asks for one.  ssl_context: for https.
+    timeout: seconds without an answer, for each request.  token: for a server that asks for one.
+    ssl_context: for https.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8080", *, token: Optional[str] = None, timeout: float = 30.0,
-                 ssl_context: Optional[ssl.SSLContext] = None) -> None:
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        token: Optional[str] = None,
+        timeout: float = 30.0,
+        ssl_context: Optional[ssl.SSLContext] = None,
+    ) -> None:
         self._transport = Transport(url, token, timeout, ssl_context)
 
     @property
@@ -41,11 +49,21 @@ class MaphClient:
         """Close the kept connections.  The client stays usable: it would open new ones."""
         self._transport.close()
 
-    def create_store(self, name: str, *, expected_keys: Optional[int] = None, exist_ok: bool = False) -> MaphStore:
-        """Make a store.  StoreExistsError, unless exist_ok; expected_keys: an index of that size at once."""
-        body = b"" if expected_keys is None else json.dumps({"expected_keys": expected_keys}).encode()
+    def create_store(
+        self, name: str, *, expected_keys: Optional[int] = None, exist_ok: bool = False
+    ) -> MaphStore:
+        """Make a store.  StoreExistsError, unless exist_ok; expected_keys: an index of that size at
+        once."""
+        body = (
+            b"" if expected_keys is None else json.dumps({"expected_keys": expected_keys}).encode()
+        )
         try:
-            self._transport.request("POST", "/stores/" + quote(name, safe=""), headers={"Content-Type": "application/json"} if body else {}, body=body).expect(201)
+            self._transport.request(
+                "POST",
+                "/stores/" + quote(name, safe=""),
+                headers={"Content-Type": "application/json"} if body else {},
+                body=body,
+            ).expect(201)
         except StoreExistsError:
             if not exist_ok:
                 raise
@@ -63,7 +81,10 @@ class MaphClient:
 
     def list_stores(self) -> List[StoreStats]:
         """Every store that the token may read."""
-        return [StoreStats.from_json(one) for one in self._transport.request("GET", "/stores", repeatable=True).json()]
+        return [
+            StoreStats.from_json(one)
+            for one in self._transport.request("GET", "/stores", repeatable=True).json()
+        ]
 
     def delete_store(self, name: str) -> None:
         """Delete a store, with its file.  StoreNotFoundError."""
@@ -71,7 +92,10 @@ class MaphClient:
 
     def jobs(self) -> List[jobs.Job]:
         """The compacts, optimizes, backups and checks that run, and the last ones that ended."""
-        return [jobs.Job(self._transport, one) for one in self._transport.request("GET", "/jobs", repeatable=True).json()]
+        return [
+            jobs.Job(self._transport, one)
+            for one in self._transport.request("GET", "/jobs", repeatable=True).json()
+        ]
 
     def ping(self) -> None:
         """An exception unless the server is there and well."""

@@ -1,9 +1,11 @@
 """Connections to one server: kept alive, shared by threads, each used by one request at a time.
 
-A connection that is seen to be closed is not used.  A request that goes out on a kept connection which the server closes at that moment is
-sent once more on a fresh one, if that cannot be noticed: it only reads (`repeatable`), or it could not be sent to its end, so that the server cannot
-have done it.  Other requests fail with ConnectionLostError, because nobody knows whether they were done.  That holds for a put without a
-condition too: done twice, it would undo what another client put in between.
+A connection that is seen to be closed is not used.  A request that goes out on a kept connection
+which the server closes at that moment is sent once more on a fresh one, if that cannot be noticed:
+it only reads (`repeatable`), or it could not be sent to its end, so that the server cannot have
+done it.  Other requests fail with ConnectionLostError, because nobody knows whether they were done.
+ That holds for a put without a condition too: done twice, it would undo what another client put in
+between.
 """
 
 from __future__ import annotations
@@ -16,7 +18,19 @@ import socket
 import ssl
 from collections import deque
 from email.message import Message
-from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    Union,
+)
 from urllib.parse import urlencode, urlsplit
 
 from .errors import ConnectionLostError, TimedOutError, from_answer, no_answer_of_maph
@@ -50,9 +64,10 @@ class Answer:
 
     @property
     def version(self) -> int:
-        """Of the entry that was read or written: the ETag, which a proxy that compresses answers makes a weak one."""
+        """Of the entry that was read or written: the ETag, which a proxy that compresses answers
+        makes a weak one."""
         tag = self.headers.get("ETag", "")
-        number = tag[2 * tag.startswith("W/"):].strip('"')
+        number = tag[2 * tag.startswith("W/") :].strip('"')
         if not number.isdigit():
             raise no_answer_of_maph(self.request, self.status)
         return int(number)
@@ -61,14 +76,21 @@ class Answer:
 class Stream:
     """An answer whose body is read while it comes.  Close it, or read it to its end."""
 
-    def __init__(self, transport: "Transport", request: str, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self,
+        transport: "Transport",
+        request: str,
+        connection: http.client.HTTPConnection,
+        response: http.client.HTTPResponse,
+    ) -> None:
         self._transport = transport
         self.request = request
         self._connection = connection
         self._response = response
 
     def pieces(self) -> Iterator[bytes]:
-        """The body as it arrives.  One that ends before its end is an error, never a short success."""
+        """The body as it arrives.  One that ends before its end is an error, never a short
+        success."""
         while True:
             try:
                 piece = self._response.read1(PIECE)
@@ -103,16 +125,29 @@ class Stream:
 class Transport:
     """The server's address, and the connections that wait for their next request."""
 
-    def __init__(self, url: str, token: Optional[str], timeout: float, context: Optional[ssl.SSLContext]) -> None:
+    def __init__(
+        self, url: str, token: Optional[str], timeout: float, context: Optional[ssl.SSLContext]
+    ) -> None:
         try:
             parts = urlsplit(url if "://" in url else "http://" + url)
             port = parts.port
         except ValueError as error:
             raise ValueError(f"not the URL of a maph server: {url!r}: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-            raise ValueError(f"not the URL of a maph server: {url!r}; it looks like http://localhost:8080")
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
+            raise ValueError(
+                f"not the URL of a maph server: {url!r}; it looks like http://localhost:8080"
+            )
         if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-            raise ValueError("a token is printable ASCII without spaces; one read from a file may end in a newline: strip() it")
+            raise ValueError(
+                "a token is printable ASCII without spaces; one read from a file may end in a "
+                "newline: strip() it"
+            )
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
@@ -121,19 +156,27 @@ class Transport:
         self._timeout = timeout
         self._context = context
         self._headers: Dict[str, str] = {"Authorization": f"Bearer {token}"} if token else {}
-        self._idle: Deque[http.client.HTTPConnection] = deque()      # without a lock: a fork in another thread would leave it locked
+        self._idle: Deque[
+            http.client.HTTPConnection
+        ] = deque()  # without a lock: a fork in another thread would leave it locked
         self._process = os.getpid()
 
-    # ---------------------------------------------------------------------------------------------------- the pool
+    # ------------------------------------------------------------------------------------- the pool
     def _fresh(self, timeout: Optional[float]) -> http.client.HTTPConnection:
         seconds = self._timeout if timeout is None else timeout
         if self._secure:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=self._context)
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=seconds, context=self._context
+            )
         return http.client.HTTPConnection(self._host, self._port, timeout=seconds)
 
     def _take(self) -> Optional[http.client.HTTPConnection]:
         """A kept connection that is still open, the last used first."""
-        if self._process != os.getpid():      # the connections are our parent's, which uses them; our copies of the sockets close unnoticed
+        if (
+            self._process != os.getpid()
+        # the connections are our parent's, which uses them; our copies of the sockets close
+        # unnoticed
+        ):
             theirs, self._idle = self._idle, deque()
             self._process = os.getpid()
             for one in theirs:
@@ -147,8 +190,15 @@ class Transport:
                 return connection
             connection.close()
 
-    def give_back(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        if connection.sock is None or response.will_close or len(self._idle) >= KEPT or self._process != os.getpid():
+    def give_back(
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> None:
+        if (
+            connection.sock is None
+            or response.will_close
+            or len(self._idle) >= KEPT
+            or self._process != os.getpid()
+        ):
             connection.close()
         else:
             self._idle.append(connection)
@@ -164,16 +214,27 @@ class Transport:
         if hasattr(self, "_idle"):
             self.close()
 
-    # ------------------------------------------------------------------------------------------------------ requests
+    # ------------------------------------------------------------------------------------- requests
     def _name(self, method: str, path: str) -> str:
         """A request as errors call it."""
         return f"{method} {self.url}{path}"
 
-    def _begin(self, method: str, path: str, query: Optional[Mapping[str, object]], headers: Optional[Mapping[str, str]], body: Body,
-               repeatable: bool, timeout: Optional[float], connected: Optional[Connected] = None) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _begin(
+        self,
+        method: str,
+        path: str,
+        query: Optional[Mapping[str, object]],
+        headers: Optional[Mapping[str, str]],
+        body: Body,
+        repeatable: bool,
+        timeout: Optional[float],
+        connected: Optional[Connected] = None,
+    ) -> Tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         target = self._base + path
         if query:
-            target += "?" + urlencode([(name, value) for name, value in query.items() if value is not None])
+            target += "?" + urlencode(
+                [(name, value) for name, value in query.items() if value is not None]
+            )
         all_headers = {**self._headers, **(headers or {})}
         streamed = body is not None and not isinstance(body, bytes)
         if streamed:
@@ -198,15 +259,30 @@ class Transport:
                 raise
 
     @staticmethod
-    def _send(connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str], body: Body, streamed: bool) -> bool:
-        """Whether all of it was sent.  If not, the server may have refused the body, answered and closed, all before we had sent the rest."""
+    def _send(
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body,
+        streamed: bool,
+    ) -> bool:
+        """Whether all of it was sent.  If not, the server may have refused the body, answered and
+        closed, all before we had sent the rest."""
         try:
-            connection.request(method, target, body=body, headers=dict(headers), encode_chunked=streamed)
+            connection.request(
+                method, target, body=body, headers=dict(headers), encode_chunked=streamed
+            )
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True
 
-    def _read(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, request: str) -> bytes:
+    def _read(
+        self,
+        connection: http.client.HTTPConnection,
+        response: http.client.HTTPResponse,
+        request: str,
+    ) -> bytes:
         try:
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -218,8 +294,16 @@ class Transport:
         self.give_back(connection, response)
         return data
 
-    def request(self, method: str, path: str, *, query: Optional[Mapping[str, object]] = None, headers: Optional[Mapping[str, str]] = None,
-                body: Body = None, repeatable: bool = False) -> Answer:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Optional[Mapping[str, object]] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        body: Body = None,
+        repeatable: bool = False,
+    ) -> Answer:
         """One request and its whole answer; an answer that is an error becomes its exception."""
         connection, response = self._begin(method, path, query, headers, body, repeatable, None)
         name = self._name(method, path)
@@ -228,14 +312,30 @@ class Transport:
             raise from_answer(name, response.status, dict(response.headers), data)
         return Answer(name, response.status, response.headers, data)
 
-    def stream(self, method: str, path: str, media_type: str, *, query: Optional[Mapping[str, object]] = None,
-               timeout: Optional[float] = None, connected: Optional[Connected] = None) -> Stream:
-        """One request whose answer, of that media type, is read while it comes.  A timeout is for each wait, on a connection of its own, whose
+    def stream(
+        self,
+        method: str,
+        path: str,
+        media_type: str,
+        *,
+        query: Optional[Mapping[str, object]] = None,
+        timeout: Optional[float] = None,
+        connected: Optional[Connected] = None,
+    ) -> Stream:
+        """One request whose answer, of that media type, is read while it comes.  A timeout is for
+        each wait, on a connection of its own, whose
         socket `connected` is given before anything is waited for."""
-        connection, response = self._begin(method, path, query, {"Accept": media_type}, None, True, timeout, connected)
+        connection, response = self._begin(
+            method, path, query, {"Accept": media_type}, None, True, timeout, connected
+        )
         name = self._name(method, path)
         if response.status >= 300:
-            raise from_answer(name, response.status, dict(response.headers), self._read(connection, response, name))
+            raise from_answer(
+                name,
+                response.status,
+                dict(response.headers),
+                self._read(connection, response, name),
+            )
         if response.headers.get_content_type() != media_type:
             connection.close()
             raise no_answer_of_maph(name, response.status)
@@ -249,10 +349,15 @@ def _readable(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _lost(error: BaseException, request: str, what: str = "", *, in_doubt: bool = False) -> ConnectionLostError:
+def _lost(
+    error: BaseException, request: str, what: str = "", *, in_doubt: bool = False
+) -> ConnectionLostError:
     doubt = "; it may have been done or not" if in_doubt else ""
     if isinstance(error, TimeoutError):
-        return TimedOutError("no answer in time; the timeout of MaphClient says how long to wait" + doubt, request=request)
+        return TimedOutError(
+            "no answer in time; the timeout of MaphClient says how long to wait" + doubt,
+            request=request,
+        )
     why = (str(error) or type(error).__name__) + doubt
     if isinstance(error, ConnectionRefusedError):
         why += "; is maph-server running there?"

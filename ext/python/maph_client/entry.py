@@ -1,7 +1,8 @@
 """Keys, values and entries, and how JSON carries them.
 
-A store holds bytes.  What was put as str comes back as str, what was put as bytes as bytes, because the server keeps each
-value's type; what C wrote is bytes, what SQL wrote as TEXT is str.  In JSON, bytes that are not UTF-8 travel as base64.
+A store holds bytes.  What was put as str comes back as str, what was put as bytes as bytes, because
+the server keeps each value's type; what C wrote is bytes, what SQL wrote as TEXT is str.  In JSON,
+bytes that are not UTF-8 travel as base64.
 """
 
 from __future__ import annotations
@@ -29,16 +30,27 @@ def as_bytes(data: Any, what: str = "a value") -> bytes:
         try:
             return data.encode("utf-8")
         except UnicodeEncodeError as error:
-            error.reason = f"{what} has half a surrogate pair, so it is no text; os.fsencode() makes bytes of the name of a file"
+            error.reason = (
+                f"{what} has half a surrogate pair, so it is no text; "
+                "os.fsencode() makes bytes of the name of a file"
+            )
             raise
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
-    raise TypeError(f"{what} is str or bytes, not {type(data).__name__}; json.dumps() makes a str of most things")
+    raise TypeError(
+        f"{what} is str or bytes, not {type(data).__name__}; json.dumps() makes a str of most "
+        "things"
+    )
 
 
 def is_text(kind: str, media_type: str) -> bool:
     media = media_type.partition(";")[0].strip().lower()
-    return kind in TEXT_TYPES or media.startswith("text/") or media == "application/json" or media.endswith("+json")
+    return (
+        kind in TEXT_TYPES
+        or media.startswith("text/")
+        or media == "application/json"
+        or media.endswith("+json")
+    )
 
 
 def as_value(raw: bytes, kind: str, media_type: str) -> Value:
@@ -52,7 +64,8 @@ def as_value(raw: bytes, kind: str, media_type: str) -> Value:
 
 
 def content_type_of(value: Any) -> Optional[str]:
-    """What must be said at a put for the value to come back as the kind it is; None: nothing, the server sees that it is text."""
+    """What must be said at a put for the value to come back as the kind it is; None: nothing, the
+    server sees that it is text."""
     if isinstance(value, str):
         return "text/plain; charset=utf-8" if "\0" in value else None
     return "application/octet-stream"
@@ -65,8 +78,11 @@ def as_key(raw: bytes) -> Key:
         return raw
 
 
-def put_member(json_object: Dict[str, Any], name: str, encoding: str, data: Any, what: str = "a value") -> None:
-    """A member of bytes or text: as it is when it is text, else base64 and a member that says so."""
+def put_member(
+    json_object: Dict[str, Any], name: str, encoding: str, data: Any, what: str = "a value"
+) -> None:
+    """A member of bytes or text: as it is when it is text, else base64 and a member that says
+    so."""
     raw = as_bytes(data, what)
     if isinstance(data, str):
         json_object[name] = data
@@ -77,7 +93,11 @@ def put_member(json_object: Dict[str, Any], name: str, encoding: str, data: Any,
 
 def member_bytes(json_object: Mapping[str, Any], name: str, encoding: str) -> bytes:
     text = json_object.get(name, "")
-    return base64.b64decode(text) if json_object.get(encoding) == "base64" else str(text).encode("utf-8")
+    return (
+        base64.b64decode(text)
+        if json_object.get(encoding) == "base64"
+        else str(text).encode("utf-8")
+    )
 
 
 @dataclass(frozen=True)
@@ -86,20 +106,25 @@ class Entry:
 
     key: Key
     value: Value
-    version: int = 0                      #: of the transaction that put it
-    type: str = ""                        #: blob, text, json, integer, real or null; "" lets the value decide
-    media_type: str = ""                  #: the Content-Type it was put with
-    expires_at: Optional[int] = None      #: milliseconds since 1970
-    key_is_text: Optional[bool] = None    #: what SQL said of the key; None: nobody said
+    version: int = 0  #: of the transaction that put it
+    type: str = ""  #: blob, text, json, integer, real or null; "" lets the value decide
+    media_type: str = ""  #: the Content-Type it was put with
+    expires_at: Optional[int] = None  #: milliseconds since 1970
+    key_is_text: Optional[bool] = None  #: what SQL said of the key; None: nobody said
 
     @classmethod
     def from_json(cls, member: Mapping[str, Any]) -> "Entry":
         kind = str(member.get("type", "" if "encoding" in member else "text"))
         media = member_bytes(member, "media_type", "media_type_encoding").decode("latin-1")
-        return cls(key=as_key(member_bytes(member, "key", "key_encoding")),
-                   value=as_value(member_bytes(member, "value", "encoding"), kind, media),
-                   version=int(member.get("version", 0)), type=kind, media_type=media,
-                   expires_at=member.get("expires_at"), key_is_text=member.get("key_is_text"))
+        return cls(
+            key=as_key(member_bytes(member, "key", "key_encoding")),
+            value=as_value(member_bytes(member, "value", "encoding"), kind, media),
+            version=int(member.get("version", 0)),
+            type=kind,
+            media_type=media,
+            expires_at=member.get("expires_at"),
+            key_is_text=member.get("key_is_text"),
+        )
 
     def to_json(self) -> Dict[str, Any]:
         """As export writes it and import reads it."""

@@ -1,7 +1,8 @@
 """What can go wrong, as exceptions that name it.
 
-The server answers an error with a stable code (RFC 9457); CODES maps each to its class.  Every one of them is a MaphError
-with the status, the code, the server's sentence and the id of the request, which the server's log shows too.
+The server answers an error with a stable code (RFC 9457); CODES maps each to its class.  Every one
+of them is a MaphError with the status, the code, the server's sentence and the id of the request,
+which the server's log shows too.
 """
 
 from __future__ import annotations
@@ -10,20 +11,48 @@ import json
 from typing import Any, Dict, Mapping, Optional, Type
 
 __all__ = [
-    "MaphError", "BadRequestError", "BusyError", "CompactedError", "ConnectionLostError", "CorruptError", "ForbiddenError", "ImportFailedError",
-    "JobFailedError", "JobNotFoundError", "KeyNotFoundError", "PreconditionFailedError", "ReadOnlyError", "ServerError", "StoreExistsError", "StoreFullError",
-    "StoreNotFoundError", "TimedOutError", "TooLargeError", "UnauthorizedError", "UnsupportedError",
+    "MaphError",
+    "BadRequestError",
+    "BusyError",
+    "CompactedError",
+    "ConnectionLostError",
+    "CorruptError",
+    "ForbiddenError",
+    "ImportFailedError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "KeyNotFoundError",
+    "PreconditionFailedError",
+    "ReadOnlyError",
+    "ServerError",
+    "StoreExistsError",
+    "StoreFullError",
+    "StoreNotFoundError",
+    "TimedOutError",
+    "TooLargeError",
+    "UnauthorizedError",
+    "UnsupportedError",
 ]
 
 
-LONGEST_REQUEST = 200         # characters of it in a sentence: a key may have tens of thousands
+LONGEST_REQUEST = 200  # characters of it in a sentence: a key may have tens of thousands
 
 
 class MaphError(Exception):
-    """Any failure.  `request` is what was asked, as "GET http://..."; `status` is None when there was no answer at all."""
+    """Any failure.  `request` is what was asked, as "GET http://..."; `status` is None when there
+    was no answer at all."""
 
-    def __init__(self, detail: str, *, request: str = "", status: Optional[int] = None, code: str = "", request_id: str = "",
-                 problem: Optional[Mapping[str, Any]] = None, headers: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        request: str = "",
+        status: Optional[int] = None,
+        code: str = "",
+        request_id: str = "",
+        problem: Optional[Mapping[str, Any]] = None,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.request = request
@@ -34,8 +63,16 @@ class MaphError(Exception):
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
 
     def __str__(self) -> str:
-        request = self.request if len(self.request) <= LONGEST_REQUEST else self.request[:LONGEST_REQUEST] + "..."
-        return (f"{request}: " if request else "") + self.detail + (f" ({self.code})" if self.code else "")
+        request = (
+            self.request
+            if len(self.request) <= LONGEST_REQUEST
+            else self.request[:LONGEST_REQUEST] + "..."
+        )
+        return (
+            (f"{request}: " if request else "")
+            + self.detail
+            + (f" ({self.code})" if self.code else "")
+        )
 
 
 class ConnectionLostError(MaphError, ConnectionError):
@@ -63,7 +100,8 @@ class PreconditionFailedError(MaphError):
 
     @property
     def version(self) -> Optional[int]:
-        """The version the key is at, when the server says so; None: it says nothing, or the key is missing."""
+        """The version the key is at, when the server says so; None: it says nothing, or the key is
+        missing."""
         tag = self.headers.get("etag", "").strip('"')
         return int(tag) if tag.isdigit() else None
 
@@ -87,7 +125,8 @@ class ReadOnlyError(MaphError):
 
 
 class BadRequestError(MaphError, ValueError):
-    """The request makes no sense to the server: an empty key, a bad store name, a malformed entry."""
+    """The request makes no sense to the server: an empty key, a bad store name, a malformed
+    entry."""
 
 
 class TooLargeError(MaphError, ValueError):
@@ -95,7 +134,8 @@ class TooLargeError(MaphError, ValueError):
 
 
 class BusyError(MaphError):
-    """Another writer held the store for the whole busy timeout, or the server has no room for this now; try again."""
+    """Another writer held the store for the whole busy timeout, or the server has no room for this
+    now; try again."""
 
     @property
     def retry_after(self) -> float:
@@ -115,7 +155,8 @@ class CorruptError(MaphError):
 
 
 class CompactedError(MaphError):
-    """What was asked for was rewritten away: the changes since that version, or the page after that cursor.  Read again from the start."""
+    """What was asked for was rewritten away: the changes since that version, or the page after that
+    cursor.  Read again from the start."""
 
 
 class UnsupportedError(MaphError):
@@ -135,7 +176,8 @@ class JobFailedError(MaphError):
 
 
 class ImportFailedError(MaphError):
-    """Some lines of an import were refused, the others are in; `problem` is the server's summary."""
+    """Some lines of an import were refused, the others are in; `problem` is the server's
+    summary."""
 
     @property
     def imported(self) -> int:
@@ -173,8 +215,18 @@ CODES: Dict[str, Type[MaphError]] = {
     "method_not_allowed": UnsupportedError,
 }
 STATUSES: Dict[int, Type[MaphError]] = {
-    401: UnauthorizedError, 403: ForbiddenError, 404: UnsupportedError, 405: UnsupportedError, 410: CompactedError, 412: PreconditionFailedError,
-    413: TooLargeError, 414: TooLargeError, 429: BusyError, 431: TooLargeError, 503: BusyError, 507: StoreFullError,
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: UnsupportedError,
+    405: UnsupportedError,
+    410: CompactedError,
+    412: PreconditionFailedError,
+    413: TooLargeError,
+    414: TooLargeError,
+    429: BusyError,
+    431: TooLargeError,
+    503: BusyError,
+    507: StoreFullError,
 }
 
 
@@ -187,20 +239,44 @@ def from_answer(request: str, status: int, headers: Mapping[str, str], body: byt
     return from_problem(problem if isinstance(problem, dict) else {}, request, status, headers)
 
 
-def from_problem(problem: Mapping[str, Any], request: str, status: int, headers: Mapping[str, str]) -> MaphError:
+def from_problem(
+    problem: Mapping[str, Any], request: str, status: int, headers: Mapping[str, str]
+) -> MaphError:
     code = str(problem.get("code", ""))
-    kind = CODES.get(code) or STATUSES.get(status) or (BadRequestError if 400 <= status < 500 else ServerError)
+    kind = (
+        CODES.get(code)
+        or STATUSES.get(status)
+        or (BadRequestError if 400 <= status < 500 else ServerError)
+    )
     detail = str(problem.get("detail") or problem.get("title") or _unexplained(status, headers))
-    return kind(detail, request=request, status=status, code=code, request_id=str(problem.get("request_id", "")), problem=problem, headers=headers)
+    return kind(
+        detail,
+        request=request,
+        status=status,
+        code=code,
+        request_id=str(problem.get("request_id", "")),
+        problem=problem,
+        headers=headers,
+    )
 
 
 def _unexplained(status: int, headers: Mapping[str, str]) -> str:
     """maph-server explains every error, so this answer came from something before it."""
     place = {name.lower(): value for name, value in headers.items()}.get("location")
     if 300 <= status < 400 and place:
-        return f"HTTP status {status}, which leads to {place}: a redirection is not followed, give MaphClient the address behind it"
-    return f"HTTP status {status} without a reason: not an answer of maph-server, look at what stands before it"
+        return (
+            f"HTTP status {status}, which leads to {place}: a redirection is not followed, "
+            "give MaphClient the address behind it"
+        )
+    return (
+        f"HTTP status {status} without a reason: not an answer of maph-server, "
+        "look at what stands before it"
+    )
 
 
 def no_answer_of_maph(request: str, status: int) -> MaphError:
-    return ServerError(f"HTTP status {status}, but not an answer of maph-server: is this its address?", request=request, status=status)
+    return ServerError(
+        f"HTTP status {status}, but not an answer of maph-server: is this its address?",
+        request=request,
+        status=status,
+    )

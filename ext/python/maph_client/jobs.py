@@ -1,4 +1,5 @@
-"""Work that outlives its request: compact, optimize, backup and check run on the server, which tells how far they are."""
+"""Work that outlives its request: compact, optimize, backup and check run on the server, which
+tells how far they are."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
 
 
 class Job:
-    """A job as it was when last asked about: `state` is running, done, failed or cancelled; `info` is all that the server says."""
+    """A job as it was when last asked about: `state` is running, done, failed or cancelled; `info`
+    is all that the server says."""
 
     def __init__(self, transport: Transport, info: Mapping[str, Any]) -> None:
         self._transport = transport
@@ -35,11 +37,13 @@ class Job:
         return self
 
     def cancel(self) -> None:
-        """Ask the server to stop it, which leaves everything as it was; wait() then raises JobFailedError."""
+        """Ask the server to stop it, which leaves everything as it was; wait() then raises
+        JobFailedError."""
         self._transport.request("DELETE", f"/jobs/{self.id}")
 
     def wait(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
-        """Until it ended: what the server says of it.  JobFailedError when it failed; an exception of `progress` ends the wait alone."""
+        """Until it ended: what the server says of it.  JobFailedError when it failed; an exception
+        of `progress` ends the wait alone."""
         pause = FIRST_PAUSE
         while self.state == "running":
             if progress:
@@ -48,7 +52,12 @@ class Job:
             pause = min(2 * pause, LONGEST_PAUSE)
             self.refresh()
         if self.state != "done":
-            raise JobFailedError(str(self.info.get("detail") or self.state), request=f"job {self.id} at {self._transport.url}", code=str(self.info.get("code", "")), problem=self.info)
+            raise JobFailedError(
+                str(self.info.get("detail") or self.state),
+                request=f"job {self.id} at {self._transport.url}",
+                code=str(self.info.get("code", "")),
+                problem=self.info,
+            )
         return self.info
 
 

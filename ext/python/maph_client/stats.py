@@ -8,7 +8,8 @@ from typing import Any, Dict, Mapping
 
 @dataclass(frozen=True)
 class StoreStats:
-    """`size` is the number of live keys, `bytes` that of the file.  `raw` holds everything the server said."""
+    """`size` is the number of live keys, `bytes` that of the file.  `raw` holds everything the
+    server said."""
 
     name: str
     size: int = 0
@@ -22,11 +23,15 @@ class StoreStats:
     generation: int = 0
     read_only: bool = False
     uuid: str = ""
-    error: str = ""                       #: why the server cannot open it (in list_stores)
+    error: str = ""  #: why the server cannot open it (in list_stores)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_json(cls, member: Mapping[str, Any]) -> "StoreStats":
         known = {one.name for one in fields(cls)} - {"error", "raw"}
         error = member.get("error") or {}
-        return cls(**{name: value for name, value in member.items() if name in known}, error=str(error.get("detail", "")), raw=dict(member))
+        return cls(
+            **{name: value for name, value in member.items() if name in known},
+            error=str(error.get("detail", "")),
+            raw=dict(member),
+        )

@@ -1,26 +1,53 @@
 """A store on a server, as a mutable mapping.
 
-Iteration goes by pages: every key that stays is seen, and one that is put again meanwhile may be seen again; when the file is rewritten
-in between, the pages begin anew.  `export` is one snapshot instead: each entry exactly once.
+Iteration goes by pages: every key that stays is seen, and one that is put again meanwhile may be
+seen again; when the file is rewritten in between, the pages begin anew.  `export` is one snapshot
+instead: each entry exactly once.
 """
 
 from __future__ import annotations
 
 import json
 from itertools import chain, islice
-from typing import Any, Callable, Dict, ItemsView, Iterable, Iterator, KeysView, List, Mapping, MutableMapping, Optional, Tuple, TypeVar, Union, ValuesView
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    List,
+    Mapping,
+    MutableMapping,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    ValuesView,
+)
 from urllib.parse import quote
 
 from . import batch as batches
 from . import jobs
 from .changes import Changes
 from .connection import Answer, Transport
-from .entry import Entry, Key, Value, as_bytes, as_key, as_value, content_type_of, key_bytes, member_bytes
+from .entry import (
+    Entry,
+    Key,
+    Value,
+    as_bytes,
+    as_key,
+    as_value,
+    content_type_of,
+    key_bytes,
+    member_bytes,
+)
 from .errors import CompactedError, ImportFailedError, KeyNotFoundError, PreconditionFailedError
 from .stats import StoreStats
 
 T = TypeVar("T")
-LONGEST_PATH = 32768          # a request line has to fit; keys beyond that travel in a batch
+LONGEST_PATH = 32768  # a request line has to fit; keys beyond that travel in a batch
 PAGE, SOME = 1000, 10
 IMPORT_PIECE = 65536
 NDJSON = "application/x-ndjson"
@@ -52,7 +79,10 @@ class MaphStore(MutableMapping[Key, Value]):
         return f"<maph store {self.name!r} at {self._transport.url}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MaphStore) and (self._transport.url, self.name) == (other._transport.url, other.name)
+        return isinstance(other, MaphStore) and (self._transport.url, self.name) == (
+            other._transport.url,
+            other.name,
+        )
 
     def __hash__(self) -> int:
         return hash((self._transport.url, self.name))
@@ -63,10 +93,12 @@ class MaphStore(MutableMapping[Key, Value]):
     def _request(self, method: str, path: str, **more: Any) -> Answer:
         return self._transport.request(method, self._path + path, **more)
 
-    def _run(self, operations: List[Dict[str, Any]], sync: Optional[str] = None) -> List[batches.Result]:
+    def _run(
+        self, operations: List[Dict[str, Any]], sync: Optional[str] = None
+    ) -> List[batches.Result]:
         return batches.run(self, operations, sync)
 
-    # ---------------------------------------------------------------------------------------------------- one key
+    # -------------------------------------------------------------------------------------- one key
     def entry(self, key: Key) -> Entry:
         """The value with its version, type, media type and expiry.  KeyNotFoundError."""
         path = _key_path(key)
@@ -76,39 +108,80 @@ class MaphStore(MutableMapping[Key, Value]):
         headers = answer.headers
         kind, media = headers.get("Maph-Type", ""), headers.get("Content-Type", "")
         expires = headers.get("Maph-Expires-At")
-        return Entry(key=key, value=as_value(answer.body, kind, media), version=answer.version, type=kind, media_type=media,
-                     expires_at=int(expires) if expires else None)
+        return Entry(
+            key=key,
+            value=as_value(answer.body, kind, media),
+            version=answer.version,
+            type=kind,
+            media_type=media,
+            expires_at=int(expires) if expires else None,
+        )
 
     def _get_long(self, key: Key) -> Entry:
         entry = self._run([batches.operation("get", key)])[0].entry
         if entry is None:
-            raise KeyNotFoundError(f"there is no such key in {self.name}", status=404, code="key_not_found")
+            raise KeyNotFoundError(
+                f"there is no such key in {self.name}", status=404, code="key_not_found"
+            )
         return entry
 
-    def put(self, key: Key, value: Value, *, ttl: Optional[int] = None, content_type: Optional[str] = None, if_version: Optional[int] = None,
-            if_absent: bool = False, if_present: bool = False, sync: Optional[str] = None) -> PutResult:
-        """Store a value.  ttl: seconds to live.  if_version, if_absent, if_present: else PreconditionFailedError, and nothing is written.
+    def put(
+        self,
+        key: Key,
+        value: Value,
+        *,
+        ttl: Optional[int] = None,
+        content_type: Optional[str] = None,
+        if_version: Optional[int] = None,
+        if_absent: bool = False,
+        if_present: bool = False,
+        sync: Optional[str] = None,
+    ) -> PutResult:
+        """Store a value.  ttl: seconds to live.  if_version, if_absent, if_present: else
+        PreconditionFailedError, and nothing is written.
         sync: off, normal or full (on disk before this returns); None: as the server was told."""
         path = _key_path(key)
         if path is None:
-            one = self._run([batches.put_operation(key, value, ttl=ttl, content_type=content_type, if_version=if_version, if_absent=if_absent,
-                                                   if_present=if_present)], sync)[0]
+            one = self._run(
+                [
+                    batches.put_operation(
+                        key,
+                        value,
+                        ttl=ttl,
+                        content_type=content_type,
+                        if_version=if_version,
+                        if_absent=if_absent,
+                        if_present=if_present,
+                    )
+                ],
+                sync,
+            )[0]
             return PutResult(one.version or 0, one.status == 201)
         raw = as_bytes(value)
         headers = _conditions(if_version, if_absent, if_present)
         kind = content_type or content_type_of(value)
         if kind:
             headers["Content-Type"] = kind
-        answer = self._request("PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw)
+        answer = self._request(
+            "PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw
+        )
         return PutResult(answer.version, answer.status == 201)
 
-    def delete(self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None) -> None:
+    def delete(
+        self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None
+    ) -> None:
         """Remove a key.  KeyNotFoundError; with if_version PreconditionFailedError."""
         path = _key_path(key)
         if path is not None:
-            self._request("DELETE", path, query={"sync": sync}, headers=_conditions(if_version, False, False)).expect(204)
-        elif not self._run([batches.operation("delete", key, if_version=if_version)], sync)[0].found:
-            raise KeyNotFoundError(f"there is no such key in {self.name}", status=404, code="key_not_found")
+            self._request(
+                "DELETE", path, query={"sync": sync}, headers=_conditions(if_version, False, False)
+            ).expect(204)
+        elif not self._run([batches.operation("delete", key, if_version=if_version)], sync)[
+            0
+        ].found:
+            raise KeyNotFoundError(
+                f"there is no such key in {self.name}", status=404, code="key_not_found"
+            )
 
     def __getitem__(self, key: Key) -> Value:
         return self.entry(key).value
@@ -128,8 +201,11 @@ class MaphStore(MutableMapping[Key, Value]):
         try:
             if path is None:
                 self._get_long(key)
-            else:      # 304 when it is there, and unlike HEAD it says which is missing, the key or the store
-                self._request("GET", path, headers={"If-None-Match": "*"}, repeatable=True).expect(304)
+            # 304 when it is there, and unlike HEAD it says which is missing, the key or the store
+            else:
+                self._request("GET", path, headers={"If-None-Match": "*"}, repeatable=True).expect(
+                    304
+                )
         except KeyNotFoundError:
             return False
         return True
@@ -149,13 +225,14 @@ class MaphStore(MutableMapping[Key, Value]):
                 continue
 
     def popitem(self) -> Tuple[Key, Value]:
-        """Take some entry out: of several that try at once, each gets another.  KeyError when there is none."""
+        """Take some entry out: of several that try at once, each gets another.  KeyError when there
+        is none."""
         while members := self._page(None, "", False, SOME)["keys"]:
             for key in map(_member_key, members):
                 try:
                     return key, self.pop(key)
                 except KeyNotFoundError:
-                    pass      # another was faster
+                    pass  # another was faster
         raise KeyError(f"the store {self.name} is empty")
 
     def setdefault(self, key: Key, default: Any = None) -> Any:
@@ -171,8 +248,11 @@ class MaphStore(MutableMapping[Key, Value]):
             except PreconditionFailedError:
                 continue
 
-    def modify(self, key: Key, change: Callable[[Optional[Value]], Value], **options: Any) -> PutResult:
-        """Put change(value), value None when the key is missing, and call it again whenever somebody else wrote in between."""
+    def modify(
+        self, key: Key, change: Callable[[Optional[Value]], Value], **options: Any
+    ) -> PutResult:
+        """Put change(value), value None when the key is missing, and call it again whenever
+        somebody else wrote in between."""
         while True:
             try:
                 found: Optional[Entry] = self.entry(key)
@@ -186,7 +266,7 @@ class MaphStore(MutableMapping[Key, Value]):
             except PreconditionFailedError:
                 continue
 
-    # --------------------------------------------------------------------------------------------------- many keys
+    # ------------------------------------------------------------------------------------ many keys
     def batch(self, *, sync: Optional[str] = None) -> batches.Batch:
         """Operations that are one transaction: `with store.batch() as batch: ...`."""
         return batches.Batch(self, sync)
@@ -202,16 +282,33 @@ class MaphStore(MutableMapping[Key, Value]):
         return found
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        """Put many: a transaction for each few megabytes or 10,000 keys, not one for all (`batch` is that)."""
-        pairs = other.items() if isinstance(other, Mapping) else ((key, other[key]) for key in other.keys()) if hasattr(other, "keys") else other
+        """Put many: a transaction for each few megabytes or 10,000 keys, not one for all (`batch`
+        is that)."""
+        pairs = (
+            other.items()
+            if isinstance(other, Mapping)
+            else ((key, other[key]) for key in other.keys())
+            if hasattr(other, "keys")
+            else other
+        )
         source = chain(pairs, more.items())
         while some := list(islice(source, PAGE)):
-            for piece in batches.pieces([batches.put_operation(key, value) for key, value in some if not self._put_large(key, value)]):
+            for piece in batches.pieces(
+                [
+                    batches.put_operation(key, value)
+                    for key, value in some
+                    if not self._put_large(key, value)
+                ]
+            ):
                 self._run(piece)
 
     def _put_large(self, key: Key, value: Value) -> bool:
         """What a batch should not carry goes by itself."""
-        if not isinstance(value, (str, bytes, bytearray, memoryview)) or len(value) <= batches.BYTES_MAX or _key_path(key) is None:
+        if (
+            not isinstance(value, (str, bytes, bytearray, memoryview))
+            or len(value) <= batches.BYTES_MAX
+            or _key_path(key) is None
+        ):
             return False
         self.put(key, value)
         return True
@@ -221,7 +318,7 @@ class MaphStore(MutableMapping[Key, Value]):
         while members := self._page(None, "", False, PAGE)["keys"]:
             self._run([batches.operation("delete", _member_key(member)) for member in members])
 
-    # ---------------------------------------------------------------------------------------------------- iteration
+    # ------------------------------------------------------------------------------------ iteration
     def __len__(self) -> int:
         """Live keys; expired ones count until something overwrites or sweeps them."""
         return self.stats().size
@@ -254,7 +351,12 @@ class MaphStore(MutableMapping[Key, Value]):
         return _Values(self)
 
     def _page(self, after: Optional[str], prefix: Key, values: bool, limit: int) -> Dict[str, Any]:
-        query = {"prefix": prefix or None, "after": after, "limit": limit, "values": 1 if values else None}
+        query = {
+            "prefix": prefix or None,
+            "after": after,
+            "limit": limit,
+            "values": 1 if values else None,
+        }
         page: Dict[str, Any] = self._request("GET", "/keys", query=query, repeatable=True).json()
         return page
 
@@ -273,10 +375,13 @@ class MaphStore(MutableMapping[Key, Value]):
             if after is None:
                 return
 
-    # ------------------------------------------------------------------------------------------- export, import, changes
+    # ---------------------------------------------------------------------- export, import, changes
     def export_lines(self, prefix: Key = "") -> Iterator[bytes]:
-        """The entries of one snapshot as lines of JSON, without their newline: to write into a file."""
-        stream = self._transport.stream("GET", self._path + "/export", NDJSON, query={"prefix": prefix or None})
+        """The entries of one snapshot as lines of JSON, without their newline: to write into a
+        file."""
+        stream = self._transport.stream(
+            "GET", self._path + "/export", NDJSON, query={"prefix": prefix or None}
+        )
         ended = False
         try:
             yield from stream.lines()
@@ -291,24 +396,52 @@ class MaphStore(MutableMapping[Key, Value]):
             yield Entry.from_json(json.loads(line))
 
     def import_lines(self, lines: Iterable[bytes], *, sync: Optional[str] = None) -> int:
-        """Put what export_lines gave (a file opened in binary mode will do), streamed.  How many were put; ImportFailedError when some were refused."""
-        answer = self._request("POST", "/import", query={"sync": sync}, headers={"Content-Type": NDJSON}, body=_joined(lines))
+        """Put what export_lines gave (a file opened in binary mode will do), streamed.  How many
+        were put; ImportFailedError when some were refused."""
+        answer = self._request(
+            "POST",
+            "/import",
+            query={"sync": sync},
+            headers={"Content-Type": NDJSON},
+            body=_joined(lines),
+        )
         summary = answer.json()
         if summary["failed"]:
             first = summary["errors"][0]
-            raise ImportFailedError(f"{summary['failed']} lines refused, {summary['imported']} imported; line {first['line']}: {first['detail']}",
-                                    request=answer.request, code=first["code"], problem=summary)
+            raise ImportFailedError(
+                f"{summary['failed']} lines refused, {summary['imported']} imported; line "
+                f"{first['line']}: {first['detail']}",
+                request=answer.request,
+                code=first["code"],
+                problem=summary,
+            )
         return int(summary["imported"])
 
     def import_entries(self, entries: Iterable[Importable], *, sync: Optional[str] = None) -> int:
-        """Put entries, (key, value) pairs or objects as JSON has them, streamed: by transactions of about a thousand, not one for all."""
+        """Put entries, (key, value) pairs or objects as JSON has them, streamed: by transactions of
+        about a thousand, not one for all."""
         return self.import_lines(map(_line, entries), sync=sync)
 
-    def changes(self, since: Optional[int] = None, *, prefix: Key = "", values: bool = True, reconnect: bool = True) -> Changes:
-        """Puts and deletes as they are committed, after version `since`; None: from now on; 0: from the store's creation.  See Changes."""
-        return Changes(self._transport, self._path + "/changes", self.stats().version if since is None else since, prefix, values, reconnect)
+    def changes(
+        self,
+        since: Optional[int] = None,
+        *,
+        prefix: Key = "",
+        values: bool = True,
+        reconnect: bool = True,
+    ) -> Changes:
+        """Puts and deletes as they are committed, after version `since`; None: from now on; 0: from
+        the store's creation.  See Changes."""
+        return Changes(
+            self._transport,
+            self._path + "/changes",
+            self.stats().version if since is None else since,
+            prefix,
+            values,
+            reconnect,
+        )
 
-    # ---------------------------------------------------------------------------------------------------- the store
+    # ------------------------------------------------------------------------------------ the store
     def stats(self) -> StoreStats:
         return StoreStats.from_json(self._request("GET", "/stats", repeatable=True).json())
 
@@ -321,15 +454,19 @@ class MaphStore(MutableMapping[Key, Value]):
         return jobs.start(self._transport, f"{self._path}/{what}", options)
 
     def optimize(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
-        """Freeze a perfect hash over all keys: faster reads, a smaller index.  The store stays writable.  What the server did."""
+        """Freeze a perfect hash over all keys: faster reads, a smaller index.  The store stays
+        writable.  What the server did."""
         return self.start("optimize").wait(progress)
 
     def compact(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
         """Give back the room of what was overwritten and deleted."""
         return self.start("compact").wait(progress)
 
-    def backup(self, name: Optional[str] = None, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
-        """A compact, verified copy in the server's folder for backups; the answer's "file" is its name.  StoreExistsError."""
+    def backup(
+        self, name: Optional[str] = None, progress: Optional[jobs.Progress] = None
+    ) -> Dict[str, Any]:
+        """A compact, verified copy in the server's folder for backups; the answer's "file" is its
+        name.  StoreExistsError."""
         return self.start("backup", name=name).wait(progress)
 
     def check(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
@@ -382,7 +519,9 @@ def _line(one: Importable) -> bytes:
     if isinstance(one, Mapping):
         return json.dumps(dict(one), ensure_ascii=False).encode("utf-8")
     key, value = one
-    return Entry(key, value, media_type="" if isinstance(value, bytes) else content_type_of(value) or "").to_line()
+    return Entry(
+        key, value, media_type="" if isinstance(value, bytes) else content_type_of(value) or ""
+    ).to_line()
 
 
 def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,4 +1,5 @@
-"""Run the Python of a document: every statement, and an expression with a comment behind it has to be what the comment says."""
+"""Run the Python of a document: every statement, and an expression with a comment behind it has to
+be what the comment says."""
 
 import ast
 import re
@@ -15,14 +16,17 @@ def run(source, names, case):
 
     class Check(ast.NodeTransformer):
         def visit_Expr(self, node):
-            comment = lines[node.end_lineno - 1][node.end_col_offset:].strip().lstrip("#").strip()
+            comment = lines[node.end_lineno - 1][node.end_col_offset :].strip().lstrip("#").strip()
             try:
                 ast.literal_eval(comment)
             except (ValueError, SyntaxError):
                 return node
             checked.append(comment)
             expected = ast.parse(comment, mode="eval").body
-            return ast.copy_location(ast.Expr(ast.Call(ast.Name("_check", ast.Load()), [node.value, expected], [])), node)
+            return ast.copy_location(
+                ast.Expr(ast.Call(ast.Name("_check", ast.Load()), [node.value, expected], [])), node
+            )
+
     checked = []
     tree = ast.fix_missing_locations(Check().visit(tree))
     names["_check"] = case.assertEqual

@@ -1,4 +1,5 @@
-"""run.py [MODULE...] - run the tests, one line of result each: `ok NAME`, `skip NAME: REASON`, `fail NAME` and then the story, indented.
+"""run.py [MODULE...] - run the tests, one line of result each: `ok NAME`, `skip NAME: REASON`,
+`fail NAME` and then the story, indented.
 
 The last line is `ran N`: a run that broke off lacks it.
 """

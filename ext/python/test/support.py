@@ -1,4 +1,5 @@
-"""What the tests stand on: the products under test, a server on a port of its own, and skips that say what they need.
+"""What the tests stand on: the products under test, a server on a port of its own, and skips that
+say what they need.
 
 MAPH_TEST_BUILD is the folder of the products (make test sets it), the top's build/ otherwise.
 """
@@ -30,7 +31,6 @@ def fork():
         return os.fork()
 
 
-
 class Server:
     """maph-server over a fresh folder, on a free port."""
 
@@ -44,8 +44,20 @@ class Server:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([SERVER, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", "--access-log", "off", *self.arguments],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [
+                SERVER,
+                "--data",
+                self.data,
+                "--listen",
+                f"127.0.0.1:{self.port}",
+                "--access-log",
+                "off",
+                *self.arguments,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         said = b""
         for line in self.process.stderr:
             said += line
@@ -80,6 +92,7 @@ class ServerTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         from maph_client import MaphClient
+
         cls.server = Server(*cls.arguments)
         cls.addClassCleanup(cls.server.stop)
         cls.client = MaphClient(cls.server.url)

@@ -16,8 +16,40 @@ import maph_client
 from maph_client import MaphClient
 
 # Every kind of key that a URL, a path or JSON could spoil.
-KEYS = ["k", "a/b", "a//b", "/", "a?b", "a#b", "100%", "%2F", "%", "a b", "a+b", ".", "..", "a.", "../../etc", "é", "日本", "\U0001f600", '"', "'", "\\", "\n", "\0",
-        "\x7f", "a&b=c", ":", "@", "~", "<b>", b"\xff\xfe", b"\x00\xff", b"\x80"]
+KEYS = [
+    "k",
+    "a/b",
+    "a//b",
+    "/",
+    "a?b",
+    "a#b",
+    "100%",
+    "%2F",
+    "%",
+    "a b",
+    "a+b",
+    ".",
+    "..",
+    "a.",
+    "../../etc",
+    "é",
+    "日本",
+    "\U0001f600",
+    '"',
+    "'",
+    "\\",
+    "\n",
+    "\0",
+    "\x7f",
+    "a&b=c",
+    ":",
+    "@",
+    "~",
+    "<b>",
+    b"\xff\xfe",
+    b"\x00\xff",
+    b"\x80",
+]
 
 
 def in_threads(n, work):
@@ -30,7 +62,18 @@ def in_threads(n, work):
 
 class Mapping(ServerTest):
     def test_a_value_comes_back_as_what_it_was_put(self):
-        for value in ["new_value", "", "é\n\"", "with\0nul", b"", b"bytes", b"\xff\x00", json.dumps({"price": 29.99}), "x" * 3000000, b"\xfe" * 3000000]:
+        for value in [
+            "new_value",
+            "",
+            "é\n\"",
+            "with\0nul",
+            b"",
+            b"bytes",
+            b"\xff\x00",
+            json.dumps({"price": 29.99}),
+            "x" * 3000000,
+            b"\xfe" * 3000000,
+        ]:
             self.store["k"] = value
             self.assertEqual(self.store["k"], value)
             self.assertIs(type(self.store["k"]), type(value))
@@ -44,7 +87,10 @@ class Mapping(ServerTest):
         self.assertEqual(set(self.store), set(KEYS))
         self.assertEqual(dict(self.store.items()), {key: str(n) for n, key in enumerate(KEYS)})
         self.assertEqual(self.store.get_many(KEYS), {key: str(n) for n, key in enumerate(KEYS)})
-        self.assertEqual({entry.key: entry.value for entry in self.store.export()}, {key: str(n) for n, key in enumerate(KEYS)})
+        self.assertEqual(
+            {entry.key: entry.value for entry in self.store.export()},
+            {key: str(n) for n, key in enumerate(KEYS)},
+        )
         self.assertTrue(all(key in self.store for key in KEYS))
         for key in KEYS:
             del self.store[key]
@@ -104,11 +150,19 @@ class Mapping(ServerTest):
         self.store.update(iter([("b", "2")]), c="3")
         self.store.update(self.store)
         self.store.update(big=b"\xff" * 5000000)
-        self.assertEqual({key: len(value) for key, value in self.store.items()}, {"a": 1, "b": 1, "c": 1, "big": 5000000})
+        self.assertEqual(
+            {key: len(value) for key, value in self.store.items()},
+            {"a": 1, "b": 1, "c": 1, "big": 5000000},
+        )
 
     def test_what_is_no_key_or_value(self):
         for key in ["", b""]:
-            for fails in [lambda: self.store.put(key, "v"), lambda: self.store.batch().put(key, "v"), lambda: self.store.get_many([key]), lambda: self.store.update({key: "v"})]:
+            for fails in [
+                lambda: self.store.put(key, "v"),
+                lambda: self.store.batch().put(key, "v"),
+                lambda: self.store.get_many([key]),
+                lambda: self.store.update({key: "v"}),
+            ]:
                 with self.assertRaisesRegex(ValueError, "at least one byte"):
                     fails()
         for key in [1, None, 1.5, ("a",)]:
@@ -126,16 +180,26 @@ class Mapping(ServerTest):
         for n, key in enumerate(keys):
             self.store[key] = str(n)
         self.assertEqual([self.store[key] for key in keys], [str(n) for n in range(len(keys))])
-        self.assertEqual({key if isinstance(key, bytes) else key.encode() for key in self.store}, set(keys))
+        self.assertEqual(
+            {key if isinstance(key, bytes) else key.encode() for key in self.store}, set(keys)
+        )
         self.assertEqual(self.store.get_many(keys), {key: str(n) for n, key in enumerate(keys)})
         for kind in [bytearray, memoryview]:
             self.assertTrue(kind(b"\xff") in self.store and kind(b"\xff\xfe\xfd") not in self.store)
 
     def test_half_a_surrogate_pair_is_refused_at_once(self):
         name = os.fsdecode(b"caf\xe9")
-        for fails in [lambda: self.store[name], lambda: self.store.put(name, "v"), lambda: self.store.put("k", name), lambda: self.store.batch().put(name, "v"),
-                      lambda: self.store.batch().put("k", name), lambda: self.store.batch().get(name), lambda: self.store.get_many([name]),
-                      lambda: self.store.update({name: "v"}), lambda: self.store.import_entries([(name, "v")])]:
+        for fails in [
+            lambda: self.store[name],
+            lambda: self.store.put(name, "v"),
+            lambda: self.store.put("k", name),
+            lambda: self.store.batch().put(name, "v"),
+            lambda: self.store.batch().put("k", name),
+            lambda: self.store.batch().get(name),
+            lambda: self.store.get_many([name]),
+            lambda: self.store.update({name: "v"}),
+            lambda: self.store.import_entries([(name, "v")]),
+        ]:
             with self.assertRaisesRegex(ValueError, "surrogate pair.*os.fsencode"):
                 fails()
         self.store[os.fsencode(name)] = "v"
@@ -148,6 +212,7 @@ class Mapping(ServerTest):
         def take():
             for _ in range(10):
                 taken.append(self.store.popitem())
+
         in_threads(4, take)
         self.assertEqual(sorted(taken), sorted((str(n), str(n)) for n in range(40)))
         with self.assertRaisesRegex(KeyError, f"{self.name} is empty"):
@@ -158,13 +223,21 @@ class Mapping(ServerTest):
         self.store.update(everything)
         self.assertEqual(dict(self.store.items()), everything)
         self.assertEqual(len(list(self.store)), 2500)
-        self.assertEqual(sorted(self.store.scan_keys("odd")), sorted(key for key in everything if key.startswith("odd")))
+        self.assertEqual(
+            sorted(self.store.scan_keys("odd")),
+            sorted(key for key in everything if key.startswith("odd")),
+        )
         self.assertEqual(len(list(self.store.scan("even"))), 1250)
         self.assertEqual(list(self.store.scan_keys("none")), [])
         self.store.update([(b"\xff\x00a", "1"), (b"\xff\x01", "2"), ("a b&c=d", "3"), ("a+b", "4")])
         self.assertEqual(list(self.store.scan_keys(b"\xff\x00")), [b"\xff\x00a"])
-        self.assertEqual([entry.key for entry in self.store.export(b"\xff")], [b"\xff\x00a", b"\xff\x01"])
-        self.assertEqual([[*self.store.scan_keys(prefix)] for prefix in ["a ", "a+", "a b&c="]], [["a b&c=d"], ["a+b"], ["a b&c=d"]])
+        self.assertEqual(
+            [entry.key for entry in self.store.export(b"\xff")], [b"\xff\x00a", b"\xff\x01"]
+        )
+        self.assertEqual(
+            [[*self.store.scan_keys(prefix)] for prefix in ["a ", "a+", "a b&c="]],
+            [["a b&c=d"], ["a+b"], ["a b&c=d"]],
+        )
         self.store.clear()
         self.assertEqual(len(self.store), 0)
 
@@ -211,6 +284,7 @@ class Conditions(ServerTest):
         def count():
             for _ in range(20):
                 self.store.modify("n", lambda value: str(int(value or 0) + 1))
+
         threads = [threading.Thread(target=count) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -227,18 +301,23 @@ class Conditions(ServerTest):
                 value = self.store.pop(str(n), None)
                 with lock:
                     taken.append(value)
+
         threads = [threading.Thread(target=take) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual(sorted(int(value) for value in taken if value is not None), list(range(40)))
+        self.assertEqual(
+            sorted(int(value) for value in taken if value is not None), list(range(40))
+        )
 
     def test_expiry_and_type(self):
         before = int(time.time() * 1000)
         self.store.put("k", '{"a":1}', ttl=1000, content_type="application/json", sync="full")
         entry = self.store.entry("k")
-        self.assertEqual((entry.type, entry.media_type, entry.value), ("json", "application/json", '{"a":1}'))
+        self.assertEqual(
+            (entry.type, entry.media_type, entry.value), ("json", "application/json", '{"a":1}')
+        )
         self.assertTrue(before + 999000 <= entry.expires_at <= before + 1100000)
         self.assertEqual(list(self.store.scan()), [entry])
 
@@ -247,7 +326,9 @@ class Batches(ServerTest):
     def test_all_or_nothing(self):
         self.store["b"] = "old"
         with self.store.batch() as batch:
-            batch.put("a", "1", if_absent=True).put("b", b"\xff").get("b").delete("missing").get("missing")
+            batch.put("a", "1", if_absent=True).put("b", b"\xff").get("b").delete("missing").get(
+                "missing"
+            )
         self.assertEqual([one.status for one in batch.results], [201, 200, 200, 404, 404])
         self.assertEqual([one.found for one in batch.results], [True, True, True, False, False])
         self.assertEqual(batch.results[2].entry.value, b"\xff")
@@ -274,7 +355,9 @@ class Batches(ServerTest):
             self.assertEqual((len(batch), len(self.store)), (2, 0))
         self.store["b"] = "1"
         self.assertEqual([one.status for one in batch.commit()], [201, 200])
-        self.assertEqual((len(batch), batch.commit(), dict(self.store)), (0, [], {"a": "1", "b": "2"}))
+        self.assertEqual(
+            (len(batch), batch.commit(), dict(self.store)), (0, [], {"a": "1", "b": "2"})
+        )
 
     def test_empty(self):
         self.assertEqual(self.store.batch().commit(), [])
@@ -282,7 +365,10 @@ class Batches(ServerTest):
 
     def test_get_many_of_more_than_a_request_takes(self):
         self.store.update({f"k{n}": str(n) for n in range(0, 12000, 3)})
-        self.assertEqual(self.store.get_many(f"k{n}" for n in range(12000)), {f"k{n}": str(n) for n in range(0, 12000, 3)})
+        self.assertEqual(
+            self.store.get_many(f"k{n}" for n in range(12000)),
+            {f"k{n}": str(n) for n in range(0, 12000, 3)},
+        )
 
     def test_what_the_server_refuses(self):
         with self.assertRaises(maph_client.BadRequestError):
@@ -301,22 +387,37 @@ class Transfer(ServerTest):
         self.assertEqual(again.import_entries(self.store.export()), len(KEYS) + 3)
 
         def shape(store):
-            return {entry.key: (entry.value, entry.type, entry.media_type, entry.expires_at) for entry in store.export()}
+            return {
+                entry.key: (entry.value, entry.type, entry.media_type, entry.expires_at)
+                for entry in store.export()
+            }
+
         self.assertEqual(shape(copy), shape(self.store))
         self.assertEqual(shape(again), shape(self.store))
 
     def test_pairs_and_objects(self):
-        self.assertEqual(self.store.import_entries([("a", "1"), (b"\xff", b"\xfe"), {"key": "c", "value": {"n": 1}}, ("nul", "\0")]), 4)
-        self.assertEqual(dict(self.store.items()), {"a": "1", b"\xff": b"\xfe", "c": '{"n":1}', "nul": "\0"})
+        self.assertEqual(
+            self.store.import_entries(
+                [("a", "1"), (b"\xff", b"\xfe"), {"key": "c", "value": {"n": 1}}, ("nul", "\0")]
+            ),
+            4,
+        )
+        self.assertEqual(
+            dict(self.store.items()), {"a": "1", b"\xff": b"\xfe", "c": '{"n":1}', "nul": "\0"}
+        )
 
     def test_many_entries_stream_both_ways(self):
-        self.assertEqual(self.store.import_entries((f"k{n}", "v" * 100) for n in range(30000)), 30000)
+        self.assertEqual(
+            self.store.import_entries((f"k{n}", "v" * 100) for n in range(30000)), 30000
+        )
         self.assertEqual(sum(1 for _ in self.store.export()), 30000)
         self.assertEqual(sum(1 for _ in self.store.export_lines("k1")), 11111)
 
     def test_lines_refused_are_named_and_the_others_are_in(self):
         with self.assertRaises(maph_client.ImportFailedError) as caught:
-            self.store.import_lines([b'{"key":"a","value":"1"}', b"nonsense", b'{"key":"b","value":"2"}\n'])
+            self.store.import_lines(
+                [b'{"key":"a","value":"1"}', b"nonsense", b'{"key":"b","value":"2"}\n']
+            )
         self.assertEqual((caught.exception.imported, caught.exception.failed), (2, 1))
         self.assertEqual(caught.exception.errors[0]["line"], 2)
         self.assertEqual(sorted(self.store), ["a", "b"])
@@ -332,6 +433,7 @@ class Transfer(ServerTest):
         def entries():
             yield "a", "1"
             raise RuntimeError("the source failed")
+
         with self.assertRaisesRegex(RuntimeError, "source failed"):
             self.store.import_entries(entries())
         self.store["b"] = "2"
@@ -352,7 +454,13 @@ class Stores(ServerTest):
         info = {one.name: one for one in client.list_stores()}["one"]
         self.assertEqual((info.size, info.error), (1, ""))
         client.delete_store("one")
-        for fails in [lambda: client.get_store("one"), lambda: client.delete_store("one"), lambda: store["k"], lambda: "k" in store, lambda: len(store)]:
+        for fails in [
+            lambda: client.get_store("one"),
+            lambda: client.delete_store("one"),
+            lambda: store["k"],
+            lambda: "k" in store,
+            lambda: len(store),
+        ]:
             self.assertRaises(maph_client.StoreNotFoundError, fails)
         with self.assertRaises(maph_client.BadRequestError):
             client.create_store("../etc")
@@ -368,7 +476,9 @@ class Stores(ServerTest):
         self.store.update({str(n): "v" for n in range(100)})
         stats = self.store.stats()
         self.assertEqual((stats.name, stats.size), (self.name, 100))
-        self.assertTrue(0 < stats.load_factor <= 1 and stats.bytes > 0 and stats.raw["generation"] == 1)
+        self.assertTrue(
+            0 < stats.load_factor <= 1 and stats.bytes > 0 and stats.raw["generation"] == 1
+        )
         self.store.sync()
         done = self.store.check()
         self.assertEqual((done["success"], done["problems"]), (True, 0))
@@ -421,6 +531,7 @@ class Connections(ServerTest):
                         failures.append((me, n))
             except Exception as error:
                 failures.append(error)
+
         threads = [threading.Thread(target=work, args=(me,)) for me in range(8)]
         for thread in threads:
             thread.start()
@@ -437,7 +548,6 @@ class Connections(ServerTest):
         same = all(self.store["k"] == "v" for _ in range(20))
         self.assertEqual((os.waitpid(child, 0)[1], same), (0, True))
 
-
     def test_children_of_a_program_whose_threads_use_the_client(self):
         """Whatever the threads hold when the child is made, the child can go on."""
         self.store["k"] = "v"
@@ -446,6 +556,7 @@ class Connections(ServerTest):
         def work():
             while not stop.is_set():
                 self.store["k"]
+
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -463,8 +574,10 @@ class Connections(ServerTest):
 
 
 class Kept(unittest.TestCase):
-    """A server that answers the first request of a connection and takes a second one, but closes instead of answering it.
-    `hasty`: it closes when it has read the second one's head; `idle`: it closes after its first answer."""
+    """A server that answers the first request of a connection and takes a second one, but closes
+    instead of answering it. `hasty`: it closes when it has read the second one's head; `idle`: it
+    closes after its first answer.
+    """
 
     hasty = idle = False
 
@@ -492,7 +605,11 @@ class Kept(unittest.TestCase):
                     if number and self.hasty:
                         self.asked.append(head[0].split()[0].decode())
                         break
-                    size = [int(line.split(b":")[1]) for line in head if line.lower().startswith(b"content-length:")]
+                    size = [
+                        int(line.split(b":")[1])
+                        for line in head
+                        if line.lower().startswith(b"content-length:")
+                    ]
                     if any(b"chunked" in line for line in head):
                         while lines.readline() != b"0\r\n":
                             pass
@@ -500,8 +617,15 @@ class Kept(unittest.TestCase):
                     lines.read(sum(size))
                     self.asked.append(head[0].split()[0].decode())
                     if number == 0:
-                        status = b"204 No Content" if head[0].startswith(b"DELETE") else b"200 OK\r\nContent-Length: 14"
-                        connection.sendall(b'HTTP/1.1 %s\r\nETag: "1"\r\n\r\n' % status + (b"" if b"204" in status else b'{"results":[]}'))
+                        status = (
+                            b"204 No Content"
+                            if head[0].startswith(b"DELETE")
+                            else b"200 OK\r\nContent-Length: 14"
+                        )
+                        connection.sendall(
+                            b'HTTP/1.1 %s\r\nETag: "1"\r\n\r\n' % status
+                            + (b"" if b"204" in status else b'{"results":[]}')
+                        )
             self.ended.release()
 
     def all_ended(self):
@@ -519,29 +643,52 @@ class Kept(unittest.TestCase):
         call()
 
     def test_what_can_be_repeated_is(self):
-        for call, method in [(lambda: self.store.entry("k"), "GET"), (lambda: self.store.get_many(["k"]), "POST")]:
+        for call, method in [
+            (lambda: self.store.entry("k"), "GET"),
+            (lambda: self.store.get_many(["k"]), "POST"),
+        ]:
             self.after_a_first(call)
             self.assertEqual(self.asked, [method, method])
 
     def test_what_was_not_sent_to_its_end_is_sent_again(self):
-        """The kept connection ends between the look at it and the last byte of the request: nobody can have done that."""
+        """The kept connection ends between the look at it and the last byte of the request: nobody
+        can have done that."""
         self.hasty = True
-        for call in [lambda: self.store.put("k", "v" * 20000000), lambda: self.store.put("k", "v" * 20000000, if_absent=True)]:
+        for call in [
+            lambda: self.store.put("k", "v" * 20000000),
+            lambda: self.store.put("k", "v" * 20000000, if_absent=True),
+        ]:
             self.after_a_first(call)
             self.assertEqual(self.asked, ["PUT", "PUT"])
 
     def test_what_may_have_been_done_is_not_done_again(self):
-        for call in [lambda: self.store.delete("k"), lambda: self.store.put("k", "v"), lambda: self.store.put("k", "v", if_present=True),
-                     lambda: self.store.put("k", "v", if_absent=True), lambda: self.store.put("k", "v", if_version=1),
-                     self.store.batch().put("k", "v").commit, lambda: self.store.update({"k": "v"}), lambda: self.store.import_entries([("k", "v")]),
-                     lambda: self.store.start("compact"), lambda: self.client.create_store("s"), lambda: self.client.delete_store("s"), lambda: self.store.put("x" * 40000, "v")]:
-            with self.assertRaisesRegex(maph_client.ConnectionLostError, "it may have been done or not"):
+        for call in [
+            lambda: self.store.delete("k"),
+            lambda: self.store.put("k", "v"),
+            lambda: self.store.put("k", "v", if_present=True),
+            lambda: self.store.put("k", "v", if_absent=True),
+            lambda: self.store.put("k", "v", if_version=1),
+            self.store.batch().put("k", "v").commit,
+            lambda: self.store.update({"k": "v"}),
+            lambda: self.store.import_entries([("k", "v")]),
+            lambda: self.store.start("compact"),
+            lambda: self.client.create_store("s"),
+            lambda: self.client.delete_store("s"),
+            lambda: self.store.put("x" * 40000, "v"),
+        ]:
+            with self.assertRaisesRegex(
+                maph_client.ConnectionLostError, "it may have been done or not"
+            ):
                 self.after_a_first(call)
             self.assertEqual(len(self.asked), 1)
 
     def test_a_connection_that_the_server_closed_while_it_was_idle_is_not_used(self):
         self.idle = True
-        for call in [lambda: self.store.put("k", "v"), lambda: self.store.delete("k"), lambda: self.store.entry("k")]:
+        for call in [
+            lambda: self.store.put("k", "v"),
+            lambda: self.store.delete("k"),
+            lambda: self.store.entry("k"),
+        ]:
             self.after_a_first(call)
             self.assertEqual(len(self.asked), 1)
 
@@ -623,9 +770,15 @@ class Refusals(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, r"strip\(\)") as caught:
             MaphClient("http://x", token="secret\n")
         self.assertNotIn("secret", str(caught.exception))
-        with self.assertRaisesRegex(maph_client.ConnectionLostError, "^GET http://127.0.0.1:1/stores: .*refused; is maph-server running there"):
+        with self.assertRaisesRegex(
+            maph_client.ConnectionLostError,
+            "^GET http://127.0.0.1:1/stores: .*refused; is maph-server running there",
+        ):
             MaphClient("http://127.0.0.1:1").list_stores()
-        with self.assertRaisesRegex(maph_client.ConnectionLostError, r"^GET http://127.0.0.1:1/stores/s/keys/x{150,200}\.\.\.: "):
+        with self.assertRaisesRegex(
+            maph_client.ConnectionLostError,
+            r"^GET http://127.0.0.1:1/stores/s/keys/x{150,200}\.\.\.: ",
+        ):
             MaphClient("http://127.0.0.1:1").store("s")["x" * 3000]
 
 

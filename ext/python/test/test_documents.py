@@ -1,4 +1,5 @@
-"""What the documents show is run: README.md, and the uses of Python that the project's first description has."""
+"""What the documents show is run: README.md, and the uses of Python that the project's first
+description has."""
 
 import json
 import threading
@@ -66,7 +67,13 @@ class Snippets(unittest.TestCase):
         self.addCleanup(self.client.close)
 
     def run_here(self, source, names):
-        return documents.run(source.replace("http://localhost:8080", self.server.url).replace("/var/lib/maph/data", self.server.data), names, self)
+        return documents.run(
+            source.replace("http://localhost:8080", self.server.url).replace(
+                "/var/lib/maph/data", self.server.data
+            ),
+            names,
+            self,
+        )
 
     def test_readme(self):
         names, checked = {}, 0
@@ -80,7 +87,14 @@ class Snippets(unittest.TestCase):
     def test_readme_feed(self):
         needs_route("stores/NAME/changes")
         names = {}
-        self.run_here([one for one in documents.snippets((ROOM / "README.md").read_text()) if "def follow" in one][0], names)
+        self.run_here(
+            [
+                one
+                for one in documents.snippets((ROOM / "README.md").read_text())
+                if "def follow" in one
+            ][0],
+            names,
+        )
         store, said, done = self.client.create_store("s"), [], threading.Event()
         names["print"] = lambda *what: (said.append(what), done.set())
 
@@ -90,12 +104,13 @@ class Snippets(unittest.TestCase):
             except Exception as error:
                 said.append(error)
                 done.set()
+
         thread = threading.Thread(target=follow, daemon=True)
         store["k"] = "v"
         thread.start()
         self.assertTrue(done.wait(60))
         self.assertEqual(said, [("k", "v")])
-        self.client.delete_store("s")      # the feed has nothing to follow any more
+        self.client.delete_store("s")  # the feed has nothing to follow any more
 
     def test_the_cache_writer_and_a_reader_of_the_file(self):
         self.client.create_store("cache")
@@ -111,7 +126,10 @@ class Snippets(unittest.TestCase):
         self.run_here(ADMIN_TOOL, names)
         names["client"].close()
         with maph.open(f"{self.server.data}/products.maph") as reader:
-            self.assertEqual(json.loads(reader["WIDGET-123"]), {"name": "Super Widget", "price": 29.99, "stock": 100})
+            self.assertEqual(
+                json.loads(reader["WIDGET-123"]),
+                {"name": "Super Widget", "price": 29.99, "stock": 100},
+            )
 
     def test_the_catalogue(self):
         catalogue = [{"sku": f"WIDGET-{n}", "price": n} for n in range(500)]
@@ -127,7 +145,10 @@ class TwoDoors(ServerTest):
     def test_what_one_door_puts_the_other_sees_with_its_type(self):
         with maph.open(f"{self.server.data}/{self.name}.maph", "w") as file:
             self.store["text"], self.store["bytes"] = "t", b"b"
-            self.assertEqual((file.entry("text").type, file.entry("bytes").type, file.entry("bytes").media_type), ("text", "blob", "application/octet-stream"))
+            self.assertEqual(
+                (file.entry("text").type, file.entry("bytes").type, file.entry("bytes").media_type),
+                ("text", "blob", "application/octet-stream"),
+            )
             file["from file"], file[b"\xff"] = "t", b"b"
             self.assertEqual((self.store["from file"], self.store[b"\xff"]), ("t", b"b"))
             self.assertEqual(self.store.entry("from file").version, file.entry("from file").version)

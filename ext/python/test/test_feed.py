@@ -1,4 +1,5 @@
-"""The change feed and jobs: against a server that says exactly what a test wants, and against the real one where it has them."""
+"""The change feed and jobs: against a server that says exactly what a test wants, and against the
+real one where it has them."""
 
 import http.server
 import io
@@ -17,7 +18,8 @@ from maph_client.changes import events
 
 
 class Fake:
-    """An HTTP server that answers each request with what `answer(method, path, number)` gives: (status, headers, pieces of the body)."""
+    """An HTTP server that answers each request with what `answer(method, path, number)` gives:
+    (status, headers, pieces of the body)."""
 
     def __init__(self, answer):
         outer = self
@@ -33,7 +35,9 @@ class Fake:
                             pass
                     self.rfile.readline()
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.paths.append(self.path if self.command == "GET" else f"{self.command} {self.path}")
+                outer.paths.append(
+                    self.path if self.command == "GET" else f"{self.command} {self.path}"
+                )
                 status, headers, pieces = answer(self.command, self.path, len(outer.paths))
                 self.send_response(status)
                 for name, value in headers.items():
@@ -42,7 +46,7 @@ class Fake:
                 self.end_headers()
                 try:
                     for piece in pieces:
-                        if piece is None:       # a connection that breaks
+                        if piece is None:  # a connection that breaks
                             self.close_connection = True
                             return
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -54,10 +58,13 @@ class Fake:
 
             def log_message(self, *_):
                 pass
+
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None      # a client that closes is no news
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.server.handle_error = lambda *_: None  # a client that closes is no news
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -82,21 +89,46 @@ FAST = b"retry: 1\n\n"
 
 
 def problem(status, code):
-    return status, {"Content-Type": "application/problem+json"}, [json.dumps({"status": status, "code": code, "detail": "because"}).encode()]
+    return (
+        status,
+        {"Content-Type": "application/problem+json"},
+        [json.dumps({"status": status, "code": code, "detail": "because"}).encode()],
+    )
 
 
 class Parser(unittest.TestCase):
     def parse(self, text):
         retries = []
-        got = [(one.name, one.data, one.id) for one in events((line.rstrip(b"\n") for line in io.BytesIO(text)), retries.append)]
+        got = [
+            (one.name, one.data, one.id)
+            for one in events((line.rstrip(b"\n") for line in io.BytesIO(text)), retries.append)
+        ]
         return got, retries
 
     def test_the_standards_examples(self):
-        self.assertEqual(self.parse(b"data: YHOO\ndata: +2\ndata: 10\n\n")[0], [("message", "YHOO\n+2\n10", None)])
-        self.assertEqual(self.parse(b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n")[0],
-                         [("message", "first event", "1"), ("message", "second event", ""), ("message", " third event", None)])
-        self.assertEqual(self.parse(b"data\n\ndata\ndata\n\ndata:")[0], [("message", "", None), ("message", "\n", None)])
-        self.assertEqual(self.parse(b"event: x\r\ndata:a\r\n\r\nretry: 10\nretry: x\n\nid: 1\0\ndata: b\n\n"), ([("x", "a", None), ("message", "b", None)], [10]))
+        self.assertEqual(
+            self.parse(b"data: YHOO\ndata: +2\ndata: 10\n\n")[0],
+            [("message", "YHOO\n+2\n10", None)],
+        )
+        self.assertEqual(
+            self.parse(
+                b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  "
+                b"third event\n\n"
+            )[0],
+            [
+                ("message", "first event", "1"),
+                ("message", "second event", ""),
+                ("message", " third event", None),
+            ],
+        )
+        self.assertEqual(
+            self.parse(b"data\n\ndata\ndata\n\ndata:")[0],
+            [("message", "", None), ("message", "\n", None)],
+        )
+        self.assertEqual(
+            self.parse(b"event: x\r\ndata:a\r\n\r\nretry: 10\nretry: x\n\nid: 1\0\ndata: b\n\n"),
+            ([("x", "a", None), ("message", "b", None)], [10]),
+        )
 
     def test_an_unfinished_event_is_dropped(self):
         self.assertEqual(self.parse(b"data: a\n\ndata: b\nid: 2\n")[0], [("message", "a", None)])
@@ -113,20 +145,45 @@ class Feed(unittest.TestCase):
         return fake, changes
 
     def test_puts_and_deletes(self):
-        body = [FAST, b": heartbeat\n\n", event(1, "a", "1", last=False), event(1, "b", "2"), event(2, "a"), b'event: later\ndata: {"op":"put","key":"x"}\n\n',
-                b'id: 3\ndata: {"op":"delete","key":"/w==","key_encoding":"base64","version":3,"last":true}\n\n', event(4, "c", "", last=False),
-                b'id: 4\ndata: {"op":"put","key":"d","version":4,"type":"blob","value_omitted":true,"last":true}\n\n', b"id: 9\n\n", event(10, "e")]
-        fake, changes = self.feed(lambda *_: (200, SSE, itertools.chain(body, itertools.repeat(b":\n\n"))))
+        body = [
+            FAST,
+            b": heartbeat\n\n",
+            event(1, "a", "1", last=False),
+            event(1, "b", "2"),
+            event(2, "a"),
+            b'event: later\ndata: {"op":"put","key":"x"}\n\n',
+            b'id: 3\ndata: '
+            b'{"op":"delete","key":"/w==","key_encoding":"base64","version":3,"last":true}\n\n',
+            event(4, "c", "", last=False),
+            b'id: 4\ndata: '
+            b'{"op":"put","key":"d","version":4,"type":"blob","value_omitted":true,'
+            b'"last":true}\n\n',
+            b"id: 9\n\n",
+            event(10, "e"),
+        ]
+        fake, changes = self.feed(
+            lambda *_: (200, SSE, itertools.chain(body, itertools.repeat(b":\n\n")))
+        )
         got = list(itertools.islice(changes, 6))
-        self.assertEqual([(one.key, one.value, one.version, one.deleted, one.last) for one in got],
-                         [("a", "1", 1, False, False), ("b", "2", 1, False, True), ("a", None, 2, True, True), (b"\xff", None, 3, True, True),
-                          ("c", "", 4, False, False), ("d", None, 4, False, True)])
-        self.assertEqual(changes.version, 3)        # the one just given may still be in work
+        self.assertEqual(
+            [(one.key, one.value, one.version, one.deleted, one.last) for one in got],
+            [
+                ("a", "1", 1, False, False),
+                ("b", "2", 1, False, True),
+                ("a", None, 2, True, True),
+                (b"\xff", None, 3, True, True),
+                ("c", "", 4, False, False),
+                ("d", None, 4, False, True),
+            ],
+        )
+        self.assertEqual(changes.version, 3)  # the one just given may still be in work
         self.assertEqual((next(changes).key, changes.version), ("e", 9))
         self.assertEqual(fake.paths, ["/stores/s/changes?since=0&values=1"])
 
     def test_prefix_without_values(self):
-        fake, changes = self.feed(lambda *_: (200, SSE, [event(1, "a b", "1")]), since=7, prefix="a b", values=False)
+        fake, changes = self.feed(
+            lambda *_: (200, SSE, [event(1, "a b", "1")]), since=7, prefix="a b", values=False
+        )
         next(changes)
         self.assertEqual(fake.paths, ["/stores/s/changes?since=7&prefix=a+b"])
 
@@ -137,11 +194,20 @@ class Feed(unittest.TestCase):
             if number == 2:
                 return problem(503, "busy")
             if number == 3:
-                return 200, SSE, [event(6, "b", "1", last=False), event(6, "c", "1"), event(7, "d", "1")[:-9]]
+                return (
+                    200,
+                    SSE,
+                    [event(6, "b", "1", last=False), event(6, "c", "1"), event(7, "d", "1")[:-9]],
+                )
             return 200, SSE, itertools.chain([event(7, "d", "1")], itertools.repeat(b":\n\n"))
+
         fake, changes = self.feed(answer, since=4)
-        self.assertEqual([one.key for one in itertools.islice(changes, 5)], ["a", "b", "b", "c", "d"])
-        self.assertEqual([re.search(r"since=(\d+)", path).group(1) for path in fake.paths], ["4", "5", "5", "6"])
+        self.assertEqual(
+            [one.key for one in itertools.islice(changes, 5)], ["a", "b", "b", "c", "d"]
+        )
+        self.assertEqual(
+            [re.search(r"since=(\d+)", path).group(1) for path in fake.paths], ["4", "5", "5", "6"]
+        )
 
     def test_a_quiet_feed_is_taken_up_too(self):
         def answer(method, path, number):
@@ -150,12 +216,18 @@ class Feed(unittest.TestCase):
             if number == 2:
                 return 502, {"Content-Type": "text/html"}, [b"<html>the server behind me is away"]
             return 200, SSE, itertools.chain([event(1, "a", "1")], itertools.repeat(b":\n\n"))
+
         fake, changes = self.feed(answer)
         self.assertEqual((next(changes).key, len(fake.paths)), ("a", 3))
 
     def test_what_is_no_feed_is_not_waited_on(self):
-        fake, changes = self.feed(lambda *_: (200, {"Content-Type": "text/html"}, [b"<html>welcome"]))
-        with self.assertRaisesRegex(maph_client.ServerError, f"^GET {fake.url}/stores/s/changes: .*not an answer of maph-server"):
+        fake, changes = self.feed(
+            lambda *_: (200, {"Content-Type": "text/html"}, [b"<html>welcome"])
+        )
+        with self.assertRaisesRegex(
+            maph_client.ServerError,
+            f"^GET {fake.url}/stores/s/changes: .*not an answer of maph-server",
+        ):
             next(changes)
 
     def test_a_past_that_is_gone(self):
@@ -165,20 +237,35 @@ class Feed(unittest.TestCase):
         self.assertEqual(len(fake.paths), 1)
 
     def test_a_past_that_goes_while_away(self):
-        fake, changes = self.feed(lambda method, path, number: (200, SSE, [FAST, event(1, "a", "1")]) if number == 1 else problem(410, "compacted"))
+        fake, changes = self.feed(
+            lambda method, path, number: (200, SSE, [FAST, event(1, "a", "1")])
+            if number == 1
+            else problem(410, "compacted")
+        )
         self.assertEqual(next(changes).key, "a")
         with self.assertRaises(maph_client.CompactedError):
             next(changes)
 
     def test_an_error_inside_the_feed(self):
-        fake, changes = self.feed(lambda *_: (200, SSE, [b'event: problem\ndata: {"op":"problem","status":410,"code":"compacted","detail":"gone"}\n\n']))
+        fake, changes = self.feed(
+            lambda *_: (
+                200,
+                SSE,
+                [
+                    b'event: problem\ndata: '
+                    b'{"op":"problem","status":410,"code":"compacted","detail":"gone"}\n\n'
+                ],
+            )
+        )
         with self.assertRaisesRegex(maph_client.CompactedError, "gone"):
             next(changes)
 
     def test_without_reconnecting_the_end_is_the_end(self):
         fake, changes = self.feed(lambda *_: (200, SSE, [event(1, "a", "1")]), reconnect=False)
         self.assertEqual([one.key for one in changes], ["a"])
-        fake, changes = self.feed(lambda *_: (200, SSE, [event(1, "a", "1"), None]), reconnect=False)
+        fake, changes = self.feed(
+            lambda *_: (200, SSE, [event(1, "a", "1"), None]), reconnect=False
+        )
         self.assertEqual(next(changes).key, "a")
         with self.assertRaises(maph_client.ConnectionLostError):
             next(changes)
@@ -195,6 +282,7 @@ class Feed(unittest.TestCase):
             for one in changes:
                 got.put(one.key)
             got.put("end")
+
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
         first(got)
@@ -214,8 +302,11 @@ class Feed(unittest.TestCase):
                         yield event(1, "a", "1")
                         while not hold.wait(0.01 if heartbeats else None):
                             yield b": heartbeat\n\n"
+
                     fake, changes = self.feed(lambda *_: (200, headers, body()))
-                    self.ends_when_closed(changes, lambda got: self.assertEqual(got.get(timeout=60), "a"))
+                    self.ends_when_closed(
+                        changes, lambda got: self.assertEqual(got.get(timeout=60), "a")
+                    )
 
     def test_close_wakes_the_thread_that_waits_for_an_answer(self):
         asked, hold = threading.Event(), threading.Event()
@@ -225,6 +316,7 @@ class Feed(unittest.TestCase):
             asked.set()
             hold.wait()
             return 200, SSE, []
+
         fake, changes = self.feed(answer)
         self.ends_when_closed(changes, lambda got: asked.wait())
 
@@ -234,60 +326,119 @@ class Strangers(unittest.TestCase):
 
     def calls(self, client):
         store = client.store("s")
-        return [client.list_stores, client.jobs, client.ping, lambda: client.create_store("s"), lambda: client.get_store("s"), lambda: client.delete_store("s"),
-                lambda: store.put("k", "v"), lambda: store["k"], lambda: store.delete("k"), lambda: "k" in store, lambda: store.get_many(["k"]),
-                lambda: store.update({"k": "v"}), store.batch().put("k", "v").commit, lambda: list(store), lambda: list(store.scan()), lambda: list(store.export()),
-                lambda: store.import_entries([("k", "v")]), store.stats, store.sync, store.optimize, lambda: next(store.changes(0)), lambda: next(store.changes())]
+        return [
+            client.list_stores,
+            client.jobs,
+            client.ping,
+            lambda: client.create_store("s"),
+            lambda: client.get_store("s"),
+            lambda: client.delete_store("s"),
+            lambda: store.put("k", "v"),
+            lambda: store["k"],
+            lambda: store.delete("k"),
+            lambda: "k" in store,
+            lambda: store.get_many(["k"]),
+            lambda: store.update({"k": "v"}),
+            store.batch().put("k", "v").commit,
+            lambda: list(store),
+            lambda: list(store.scan()),
+            lambda: list(store.export()),
+            lambda: store.import_entries([("k", "v")]),
+            store.stats,
+            store.sync,
+            store.optimize,
+            lambda: next(store.changes(0)),
+            lambda: next(store.changes()),
+        ]
 
     def answer(self, status, headers, body, sentence):
         fake = Fake(lambda *_: (status, headers, [body]))
         self.addCleanup(fake.stop)
         with MaphClient(fake.url) as client:
             for n, call in enumerate(self.calls(client)):
-                with self.subTest(call=n), self.assertRaisesRegex(maph_client.ServerError, f"^(GET|PUT|POST|DELETE) {fake.url}/\\S+: .*{sentence}") as caught:
+                with self.subTest(call=n), self.assertRaisesRegex(
+                    maph_client.ServerError, f"^(GET|PUT|POST|DELETE) {fake.url}/\\S+: .*{sentence}"
+                ) as caught:
                     call()
                 self.assertEqual(caught.exception.status, status)
 
     def test_another_web_server(self):
-        self.answer(200, {"Content-Type": "text/html"}, b"<html>welcome", "not an answer of maph-server")
+        self.answer(
+            200, {"Content-Type": "text/html"}, b"<html>welcome", "not an answer of maph-server"
+        )
 
     def test_a_proxy_that_redirects(self):
-        self.answer(301, {"Location": "https://elsewhere/"}, b"moved", "leads to https://elsewhere/: .*give MaphClient the address")
+        self.answer(
+            301,
+            {"Location": "https://elsewhere/"},
+            b"moved",
+            "leads to https://elsewhere/: .*give MaphClient the address",
+        )
 
     def test_a_proxy_without_its_server(self):
-        self.answer(502, {"Content-Type": "text/html"}, b"<html>bad gateway", "502 without a reason: not an answer of maph-server")
+        self.answer(
+            502,
+            {"Content-Type": "text/html"},
+            b"<html>bad gateway",
+            "502 without a reason: not an answer of maph-server",
+        )
 
     def test_the_etag_of_a_proxy_that_compresses(self):
         fake = Fake(lambda *_: (200, {"ETag": 'W/"7"', "Maph-Type": "text"}, [b"v"]))
         self.addCleanup(fake.stop)
         with MaphClient(fake.url) as client:
-            self.assertEqual((client.store("s").entry("k").version, client.store("s").put("k", "v").version), (7, 7))
+            self.assertEqual(
+                (client.store("s").entry("k").version, client.store("s").put("k", "v").version),
+                (7, 7),
+            )
 
 
 class Jobs(unittest.TestCase):
     def run_job(self, states):
         states = iter(states)
-        fake = Fake(lambda method, path, number: (202 if number == 1 else 200, {"Content-Type": "application/json"}, [json.dumps(next(states)).encode()]))
+        fake = Fake(
+            lambda method, path, number: (
+                202 if number == 1 else 200,
+                {"Content-Type": "application/json"},
+                [json.dumps(next(states)).encode()],
+            )
+        )
         self.addCleanup(fake.stop)
         client = MaphClient(fake.url)
         self.addCleanup(client.close)
         return fake, client.store("s")
 
     def test_progress_until_done(self):
-        fake, store = self.run_job([{"id": "7", "state": "running", "done": n} for n in range(3)] + [{"id": "7", "state": "done", "done": 3}])
+        fake, store = self.run_job(
+            [{"id": "7", "state": "running", "done": n} for n in range(3)]
+            + [{"id": "7", "state": "done", "done": 3}]
+        )
         seen = []
-        self.assertEqual(store.optimize(progress=lambda job: seen.append(job.info["done"]))["done"], 3)
+        self.assertEqual(
+            store.optimize(progress=lambda job: seen.append(job.info["done"]))["done"], 3
+        )
         self.assertEqual(seen, [0, 1, 2])
         self.assertEqual(fake.paths, ["POST /stores/s/optimize", "/jobs/7", "/jobs/7", "/jobs/7"])
 
     def test_failure(self):
-        fake, store = self.run_job([{"id": "7", "state": "running"}, {"id": "7", "state": "failed", "code": "full", "detail": "the disk is full"}])
+        fake, store = self.run_job(
+            [
+                {"id": "7", "state": "running"},
+                {"id": "7", "state": "failed", "code": "full", "detail": "the disk is full"},
+            ]
+        )
         with self.assertRaisesRegex(maph_client.JobFailedError, "the disk is full") as caught:
             store.compact()
         self.assertEqual(caught.exception.code, "full")
 
     def test_cancel(self):
-        fake, store = self.run_job([{"id": "7", "state": "running"}, {}, {"id": "7", "state": "cancelled", "code": "cancelled"}])
+        fake, store = self.run_job(
+            [
+                {"id": "7", "state": "running"},
+                {},
+                {"id": "7", "state": "cancelled", "code": "cancelled"},
+            ]
+        )
         job = store.start("compact")
         job.cancel()
         with self.assertRaisesRegex(maph_client.JobFailedError, "cancelled"):
@@ -302,8 +453,18 @@ class RealFeed(ServerTest):
         with self.store.batch() as batch:
             batch.put("b", "2").put("c", b"\xff").delete("a")
         with self.store.changes(since=0) as changes:
-            got = [(one.key, one.value, one.deleted, one.last) for one in itertools.islice(changes, 4)]
-            self.assertEqual(got, [("a", "1", False, True), ("b", "2", False, False), ("c", b"\xff", False, False), ("a", None, True, True)])
+            got = [
+                (one.key, one.value, one.deleted, one.last) for one in itertools.islice(changes, 4)
+            ]
+            self.assertEqual(
+                got,
+                [
+                    ("a", "1", False, True),
+                    ("b", "2", False, False),
+                    ("c", b"\xff", False, False),
+                    ("a", None, True, True),
+                ],
+            )
             self.store["d"] = "4"
             self.assertEqual(next(changes).key, "d")
         with self.store.changes() as changes:
@@ -315,7 +476,11 @@ class RealFeed(ServerTest):
         client = MaphClient(server.url)
         self.addCleanup(client.close)
         client.create_store("s")["a"] = "1"
-        Feed.ends_when_closed(self, client.store("s").changes(since=0), lambda got: self.assertEqual(got.get(timeout=60), "a"))
+        Feed.ends_when_closed(
+            self,
+            client.store("s").changes(since=0),
+            lambda got: self.assertEqual(got.get(timeout=60), "a"),
+        )
 
     def test_across_a_restart(self):
         needs_route("stores/NAME/changes")

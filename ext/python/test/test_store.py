@@ -41,7 +41,10 @@ class Mapping(StoreTest):
             self.store[key] = "é"
             self.assertEqual(self.store[key], "é".encode())
             self.assertIn(key, self.store)
-        self.assertEqual(self.store.entry("é"), ("é".encode(), "é".encode(), self.store.entry("é").version, None, "text", "", None))
+        self.assertEqual(
+            self.store.entry("é"),
+            ("é".encode(), "é".encode(), self.store.entry("é").version, None, "text", "", None),
+        )
 
     def test_as_a_mapping(self):
         store = self.store
@@ -79,12 +82,15 @@ class Mapping(StoreTest):
         def take():
             for _ in range(100):
                 taken.append(self.store.popitem())
+
         threads = [threading.Thread(target=take) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.assertEqual(sorted(taken), sorted((str(n).encode(), str(n).encode()) for n in range(400)))
+        self.assertEqual(
+            sorted(taken), sorted((str(n).encode(), str(n).encode()) for n in range(400))
+        )
 
     def test_keys_of_every_byte(self):
         keys = [bytes([n]) for n in range(256)] + [bytes(range(256)), b".", b"..", b"/", b"%2F"]
@@ -97,8 +103,13 @@ class Mapping(StoreTest):
         self.store[os.fsencode(name)] = "v"
 
     def test_a_missing_key_is_a_keyerror(self):
-        for fails in [lambda: self.store["k"], lambda: self.store.view("k"), lambda: self.store.entry("k"), lambda: self.store.delete("k"),
-                      lambda: self.store.__delitem__("k")]:
+        for fails in [
+            lambda: self.store["k"],
+            lambda: self.store.view("k"),
+            lambda: self.store.entry("k"),
+            lambda: self.store.delete("k"),
+            lambda: self.store.__delitem__("k"),
+        ]:
             with self.assertRaises(KeyError) as caught:
                 fails()
             self.assertIsInstance(caught.exception, maph.NotFoundError)
@@ -115,7 +126,10 @@ class Mapping(StoreTest):
         self.store.put("t", "x", ttl=1000)
         self.store.put("j", "{}", type="json", media_type="application/json")
         self.store.put("gone", "x", expires_at=1)
-        self.assertEqual((self.store.entry("j").type, self.store.entry("j").media_type), ("json", "application/json"))
+        self.assertEqual(
+            (self.store.entry("j").type, self.store.entry("j").media_type),
+            ("json", "application/json"),
+        )
         self.assertGreater(self.store.entry("t").expires_at, 1700000000000)
         self.assertNotIn("gone", self.store)
         self.assertRaises(ValueError, lambda: self.store.put("k", "v", type="float"))
@@ -151,13 +165,28 @@ class Mapping(StoreTest):
         self.assertRaises(maph.CantOpenError, lambda: maph.open(self.path + "-none"))
         self.assertRaises(maph.ExistsError, lambda: maph.open(self.path, "x"))
         self.assertRaises(maph.FormatError, lambda: maph.open(__file__))
-        for wrong in [dict(mode="q"), dict(durability="much"), dict(advice="some"), dict(perfect_hash="none")]:
+        for wrong in [
+            dict(mode="q"),
+            dict(durability="much"),
+            dict(advice="some"),
+            dict(perfect_hash="none"),
+        ]:
             self.assertRaises(ValueError, lambda: maph.open(self.path, **wrong))
         self.assertRaises(ValueError, lambda: maph.open("a\0b"))
-        with maph.open(self.path, "w", busy_timeout=1e9) as patient:      # more milliseconds than an int holds
+        with maph.open(
+            self.path, "w", busy_timeout=1e9
+        ) as patient:  # more milliseconds than an int holds
             patient["k"] = "v"
         path = pathlib.Path(self.path + "2")
-        with maph.open(path, "x", durability="full", expected_keys=1000, verify=True, prefault=True, permissions=0o600) as store:
+        with maph.open(
+            path,
+            "x",
+            durability="full",
+            expected_keys=1000,
+            verify=True,
+            prefault=True,
+            permissions=0o600,
+        ) as store:
             store["k"] = "v"
             self.assertEqual(store["k"], b"v")
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
@@ -182,21 +211,39 @@ class Conditions(StoreTest):
         with self.assertRaises(maph.ConflictError):
             self.store.delete("k", if_version=first.version)
         self.assertEqual(self.store.delete("k", if_version=second.version).existed, True)
-        self.assertRaises(ValueError, lambda: self.store.put("k", "3", if_absent=True, if_version=2))
+        self.assertRaises(
+            ValueError, lambda: self.store.put("k", "3", if_absent=True, if_version=2)
+        )
 
     def test_numbers_that_c_would_cut(self):
         version = self.store.put("k", "1").version
         for number in [2**64 + version, -1, 2**64]:
-            for fails in [lambda: self.store.put("k", "2", if_version=number), lambda: self.store.delete("k", if_version=number),
-                          lambda: self.store.changes(number, timeout=0), lambda: self.store.cursor().seek(number),
-                          lambda: maph.open(self.path, expected_keys=number)]:
-                with self.assertRaisesRegex(ValueError, f"^(if_version|since|place|expected_keys) is from 0 to 18446744073709551615, not {number}$"):
+            for fails in [
+                lambda: self.store.put("k", "2", if_version=number),
+                lambda: self.store.delete("k", if_version=number),
+                lambda: self.store.changes(number, timeout=0),
+                lambda: self.store.cursor().seek(number),
+                lambda: maph.open(self.path, expected_keys=number),
+            ]:
+                with self.assertRaisesRegex(
+                    ValueError,
+                    "^(if_version|since|place|expected_keys) is from 0 to 18446744073709551615, "
+                    f"not {number}$",
+                ):
                     fails()
-        for wrong in [dict(auto_compact=2**32 + 5), dict(permissions=2**32 + 0o600), dict(auto_compact=-1)]:
-            with self.assertRaisesRegex(ValueError, "^(auto_compact|permissions) is from 0 to 2147483647, not "):
+        for wrong in [
+            dict(auto_compact=2**32 + 5),
+            dict(permissions=2**32 + 0o600),
+            dict(auto_compact=-1),
+        ]:
+            with self.assertRaisesRegex(
+                ValueError, "^(auto_compact|permissions) is from 0 to 2147483647, not "
+            ):
                 maph.open(self.path, "w", **wrong)
         self.assertEqual(dict(self.store), {b"k": b"1"})
-        self.assertRaises(maph.MisuseError, lambda: maph.open(self.path, busy_timeout=-2**32 / 1000))
+        self.assertRaises(
+            maph.MisuseError, lambda: maph.open(self.path, busy_timeout=-(2**32) / 1000)
+        )
 
 
 class Transactions(StoreTest):
@@ -205,7 +252,9 @@ class Transactions(StoreTest):
             with self.store.transaction(durability="full") as transaction:
                 transaction["a"] = "1"
                 transaction.put("b", "2", if_absent=True)
-                self.assertEqual((transaction["a"], transaction.get("z"), "b" in transaction), (b"1", None, True))
+                self.assertEqual(
+                    (transaction["a"], transaction.get("z"), "b" in transaction), (b"1", None, True)
+                )
                 self.assertNotIn("a", reader)
                 version = transaction.version
             self.assertEqual((reader["a"], reader.entry("b").version), (b"1", version))
@@ -234,7 +283,13 @@ class Transactions(StoreTest):
         transaction["a"] = "1"
         transaction.commit()
         transaction.abort()
-        for fails in [transaction.commit, lambda: transaction["a"], lambda: transaction.put("b", "1"), transaction.snapshot, lambda: transaction.version]:
+        for fails in [
+            transaction.commit,
+            lambda: transaction["a"],
+            lambda: transaction.put("b", "1"),
+            transaction.snapshot,
+            lambda: transaction.version,
+        ]:
             self.assertRaises(maph.MisuseError, fails)
         self.assertEqual(dict(self.store), {b"a": b"1"})
 
@@ -263,15 +318,22 @@ class Transactions(StoreTest):
         self.assertEqual((snapshot["a"], self.store["a"]), (b"1", b"2"))
         snapshot.close()
 
-
     def test_views_outlive_what_is_undone(self):
         """What a transaction wrote is overwritten once it is undone; a view of it is not."""
+
         def rollback(transaction):
             with self.assertRaises(RuntimeError), transaction.savepoint():
                 transaction["a"] = "1" * 5000
-                held.extend([transaction.view("a"), transaction.snapshot().view("a"), transaction.snapshot().view_many(["a"])[0],
-                             next(transaction.snapshot().cursor(views=True)).value])
+                held.extend(
+                    [
+                        transaction.view("a"),
+                        transaction.snapshot().view("a"),
+                        transaction.snapshot().view_many(["a"])[0],
+                        next(transaction.snapshot().cursor(views=True)).value,
+                    ]
+                )
                 raise RuntimeError
+
         for end in ["abort", "commit"]:
             held = []
             transaction = self.store.transaction()
@@ -290,12 +352,20 @@ class Snapshots(StoreTest):
             self.store.update({"a": "9", "c": "3"})
             del self.store["b"]
             self.assertEqual(dict(snapshot), {b"a": b"1", b"b": b"2"})
-            self.assertEqual((len(snapshot), snapshot["a"], snapshot.get("c"), "b" in snapshot), (2, b"1", None, True))
+            self.assertEqual(
+                (len(snapshot), snapshot["a"], snapshot.get("c"), "b" in snapshot),
+                (2, b"1", None, True),
+            )
             self.assertEqual(snapshot.get_many(["a", "c", "b"]), [b"1", None, b"2"])
             self.assertEqual(snapshot.entry("a").version, snapshot.version)
             self.assertEqual(list(snapshot.view_many(["a"])), [b"1"])
             self.assertEqual([entry.key for entry in snapshot.cursor("b")], [b"b"])
-        for fails in [lambda: snapshot["a"], lambda: len(snapshot), lambda: list(snapshot), lambda: snapshot.version]:
+        for fails in [
+            lambda: snapshot["a"],
+            lambda: len(snapshot),
+            lambda: list(snapshot),
+            lambda: snapshot.version,
+        ]:
             self.assertRaises(maph.MisuseError, fails)
         snapshot.close()
         self.assertEqual(dict(self.store), {b"a": b"9", b"c": b"3"})
@@ -312,7 +382,10 @@ class Snapshots(StoreTest):
         self.store.update({"a": "9", "c": "9"})
         self.store.compact()
         for cursor in cursors:
-            self.assertEqual([(bytes(entry.key), bytes(entry.value)) for entry in cursor], [(b"a", b"1"), (b"b", b"2")])
+            self.assertEqual(
+                [(bytes(entry.key), bytes(entry.value)) for entry in cursor],
+                [(b"a", b"1"), (b"b", b"2")],
+            )
         self.assertRaises(maph.MisuseError, lambda: snapshot["a"])
 
     def test_a_cursor_goes_on_later(self):
@@ -323,21 +396,28 @@ class Snapshots(StoreTest):
         self.assertRaises(maph.MisuseError, lambda: next(cursor))
         again = self.store.cursor()
         again.seek(place)
-        self.assertEqual(sorted(first + [entry.key for entry in again], key=int), [str(n).encode() for n in range(10)])
+        self.assertEqual(
+            sorted(first + [entry.key for entry in again], key=int),
+            [str(n).encode() for n in range(10)],
+        )
 
 
 class Lifetime(StoreTest):
     def test_a_view_is_the_file_and_keeps_it(self):
         self.store["k"] = "x" * 5000
         view = self.store.view("k")
-        self.assertEqual((view.readonly, view.format, view.nbytes, view.contiguous), (True, "B", 5000, True))
+        self.assertEqual(
+            (view.readonly, view.format, view.nbytes, view.contiguous), (True, "B", 5000, True)
+        )
         with self.assertRaises(TypeError):
             view[0] = 1
         self.store["k"] = "y"
         piece = view[10:20]
         del view
         for refused in [self.store.close, self.store.refresh]:
-            with self.assertRaisesRegex(BufferError, f"^{self.path}: .*memoryviews of it are alive; release"):
+            with self.assertRaisesRegex(
+                BufferError, f"^{self.path}: .*memoryviews of it are alive; release"
+            ):
                 refused()
         self.assertEqual((piece, self.store["k"], self.store.closed), (b"x" * 10, b"y", False))
         piece.release()
@@ -367,8 +447,12 @@ class Lifetime(StoreTest):
     def test_a_view_keeps_a_store_that_has_lost_its_name(self):
         with maph.open(self.path, "w") as store:
             store["k"] = "x" * 100000
-        views = [maph.open(self.path).view("k"), maph.open(self.path).snapshot().view("k"), maph.open(self.path).view_many(["k"])[0],
-                 next(iter(maph.open(self.path).cursor(views=True))).value]
+        views = [
+            maph.open(self.path).view("k"),
+            maph.open(self.path).snapshot().view("k"),
+            maph.open(self.path).view_many(["k"])[0],
+            next(iter(maph.open(self.path).cursor(views=True))).value,
+        ]
         gc.collect()
         self.assertTrue(all(bytes(view) == b"x" * 100000 for view in views))
 
@@ -379,6 +463,7 @@ class Lifetime(StoreTest):
         def mapped():
             with open("/proc/self/maps") as maps:
                 return sum(line.rstrip().endswith(path) for line in maps)
+
         self.close()
         self.assertEqual(mapped(), 0)
         view = maph.open(self.path).view("k")
@@ -406,15 +491,33 @@ class Lifetime(StoreTest):
 
     def test_closing_closes_what_is_open(self):
         self.store.update({str(n): "v" for n in range(10)})
-        snapshot, cursor, transaction = self.store.snapshot(), self.store.cursor(), self.store.transaction()
+        snapshot, cursor, transaction = (
+            self.store.snapshot(),
+            self.store.cursor(),
+            self.store.transaction(),
+        )
         inner, keys = snapshot.cursor(), iter(self.store)
         next(cursor), next(keys)
         transaction["lost"] = "1"
         self.store.close()
         self.store.close()
-        for fails in [lambda: snapshot["1"], lambda: next(cursor), lambda: next(inner), lambda: next(keys), lambda: transaction.put("a", "b"), transaction.commit,
-                      lambda: self.store["1"], lambda: self.store.put("a", "b"), self.store.refresh, self.store.snapshot, lambda: len(self.store), self.store.sync]:
-            with self.assertRaisesRegex(maph.MisuseError, f"^{self.path}: the store is closed: open it again"):
+        for fails in [
+            lambda: snapshot["1"],
+            lambda: next(cursor),
+            lambda: next(inner),
+            lambda: next(keys),
+            lambda: transaction.put("a", "b"),
+            transaction.commit,
+            lambda: self.store["1"],
+            lambda: self.store.put("a", "b"),
+            self.store.refresh,
+            self.store.snapshot,
+            lambda: len(self.store),
+            self.store.sync,
+        ]:
+            with self.assertRaisesRegex(
+                maph.MisuseError, f"^{self.path}: the store is closed: open it again"
+            ):
                 fails()
         for closes in [snapshot.close, cursor.close, transaction.abort]:
             closes()
@@ -437,13 +540,17 @@ class Lifetime(StoreTest):
             try:
                 while True:
                     for n in range(100):
-                        if reader[str(n)] != str(n).encode() or len(list(reader.snapshot().cursor("1"))) != 11:
+                        if (
+                            reader[str(n)] != str(n).encode()
+                            or len(list(reader.snapshot().cursor("1"))) != 11
+                        ):
                             failures.append(n)
             except maph.MisuseError:
                 if not closed.is_set():
                     failures.append("closed early")
             except Exception as error:
                 failures.append(error)
+
         threads = [threading.Thread(target=read) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -461,6 +568,7 @@ class Lifetime(StoreTest):
                 with self.store.transaction() as transaction:
                     transaction["n"] = str(int(transaction.get("n", b"0")) + 1)
                 self.store[f"{me}-{n}"] = "v"
+
         threads = [threading.Thread(target=write, args=(me,)) for me in range(4)]
         for thread in threads:
             thread.start()
@@ -470,27 +578,44 @@ class Lifetime(StoreTest):
 
     def told_in_the_child(self, view, snapshot, cursor):
         status = 0
-        for fails in [lambda: self.store["k"], lambda: self.store.put("a", "b"), lambda: snapshot["k"], lambda: next(cursor), self.store.transaction, self.store.refresh]:
+        for fails in [
+            lambda: self.store["k"],
+            lambda: self.store.put("a", "b"),
+            lambda: snapshot["k"],
+            lambda: next(cursor),
+            self.store.transaction,
+            self.store.refresh,
+        ]:
             try:
                 fails()
                 status = 1
             except maph.MisuseError as error:
-                status |= 2 * (f"{self.path}: a store does not cross fork(): open it in the child" != str(error))
+                status |= 2 * (
+                    f"{self.path}: a store does not cross fork(): open it in the child"
+                    != str(error)
+                )
         for closes in [cursor.close, snapshot.close, self.store.close]:
             closes()
         with maph.open(self.path) as mine:
             return status | 4 * (mine["k"] != view or bytes(view) != b"v" * 1000)
 
     def test_a_child_of_a_program_whose_threads_use_the_store(self):
-        """Whatever the threads hold when the child is made, the child is told, waits for nobody, and its views go on."""
+        """Whatever the threads hold when the child is made, the child is told, waits for nobody,
+        and its views go on."""
         self.store["k"] = "v" * 1000
-        view, snapshot, cursor, stop = self.store.view("k"), self.store.snapshot(), self.store.cursor(), threading.Event()
+        view, snapshot, cursor, stop = (
+            self.store.view("k"),
+            self.store.snapshot(),
+            self.store.cursor(),
+            threading.Event(),
+        )
 
         def work():
             while not stop.is_set():
                 self.store["c"] = "x"
                 with self.store.snapshot() as now, now.cursor() as all_of_it:
                     snapshot["k"], list(all_of_it)
+
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -528,11 +653,15 @@ class Lifetime(StoreTest):
 
 
 class Interrupts(StoreTest):
-    """A handler of signals that raises, as that of Ctrl-C does: what was being done ends, and nothing stays marked, locked or open."""
+    """A handler of signals that raises, as that of Ctrl-C does: what was being done ends, and
+    nothing stays marked, locked or open."""
 
     def setUp(self):
         super().setUp()
-        for place, name, value in [(maph.gate, "GRACE", 0), (sys, "unraisablehook", lambda _: None)]:
+        for place, name, value in [
+            (maph.gate, "GRACE", 0),
+            (sys, "unraisablehook", lambda _: None),
+        ]:
             self.addCleanup(setattr, place, name, getattr(place, name))
             setattr(place, name, value)
         self.store["k"] = "v"
@@ -544,7 +673,9 @@ class Interrupts(StoreTest):
     def work(self):
         store, held = self.store, self.held
         store["k"] = "v"
-        store["k"], store.get("none"), store.entry("k"), store.view("k"), store.get_many(["k"]), "k" in store, store.stats()
+        store["k"], store.get("none"), store.entry("k"), store.view("k"), store.get_many(
+            ["k"]
+        ), "k" in store, store.stats()
         held["k"], held.entry("k"), held.view("k"), len(held), self.cursor.tell()
         with store.snapshot() as snapshot, snapshot.cursor(views=True) as cursor:
             list(cursor)
@@ -557,13 +688,16 @@ class Interrupts(StoreTest):
         store.refresh()
 
     def comes_through(self, work, places):
-        """Whether it does when interrupted at the place after so many: where a function begins, or after a call of one written in C."""
+        """Whether it does when interrupted at the place after so many: where a function begins, or
+        after a call of one written in C."""
+
         def look(frame, event, argument):
             nonlocal places
             if event in ("call", "c_return"):
                 places -= 1
                 if places < 0:
                     raise KeyboardInterrupt
+
         try:
             sys.setprofile(look)
             work()
@@ -574,7 +708,8 @@ class Interrupts(StoreTest):
             sys.setprofile(None)
 
     def is_well(self):
-        """Nobody is in a call, nobody holds the writer's lock, and no turn is taken: so another thread sees it."""
+        """Nobody is in a call, nobody holds the writer's lock, and no turn is taken: so another
+        thread sees it."""
         said = []
 
         def look():
@@ -584,6 +719,7 @@ class Interrupts(StoreTest):
                 said.append((self.held["k"], self.cursor.tell() > 0))
             except Exception as error:
                 said.append(error)
+
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         thread.join(60)
@@ -612,12 +748,19 @@ class Interrupts(StoreTest):
         self.assertGreater(places, 5)
 
     def test_a_rewrite_ends(self):
-        """Python sees a signal as the function that tells of the progress begins, whether somebody asked for it or not."""
+        """Python sees a signal as the function that tells of the progress begins, whether somebody
+        asked for it or not."""
+
         def look(frame, event, argument):
             if event == "call" and frame.f_code.co_name == "call":
                 raise KeyboardInterrupt
+
         for progress in [(), (lambda *_: False,)]:
-            for rewrite in [self.store.compact, self.store.optimize, lambda *progress: self.store.backup(self.path + "-copy", *progress)]:
+            for rewrite in [
+                self.store.compact,
+                self.store.optimize,
+                lambda *progress: self.store.backup(self.path + "-copy", *progress),
+            ]:
                 with self.assertRaises(KeyboardInterrupt):
                     try:
                         sys.setprofile(look)
@@ -631,7 +774,10 @@ class Interrupts(StoreTest):
         self.store.compact()
         self.assertIs(sys.unraisablehook.__self__, said)
 
-    @unittest.skipIf(sys.version_info < (3, 11), "Python 3.10 looks at signals where nothing can be done about it")
+    @unittest.skipIf(
+        sys.version_info < (3, 11),
+        "Python 3.10 looks at signals where nothing can be done about it",
+    )
     def test_by_signals(self):
         fired = False
 
@@ -644,6 +790,7 @@ class Interrupts(StoreTest):
             signal.setitimer(signal.ITIMER_REAL, delay)
             while not fired:
                 self.work()
+
         self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, ring))
         for n in range(400):
             fired = False
@@ -677,12 +824,17 @@ class Keeping(StoreTest):
             self.assertEqual(store.check(), [])
 
     def needs(self, function):
-        found = subprocess.run(["nm", "-D", "--defined-only", os.environ["MAPH_LIBRARY"]], capture_output=True, text=True).stdout
+        found = subprocess.run(
+            ["nm", "-D", "--defined-only", os.environ["MAPH_LIBRARY"]],
+            capture_output=True,
+            text=True,
+        ).stdout
         if not re.search(rf"\b{function}\b", found):
             self.skipTest(f"needs a libmaph with {function}")
 
     def test_a_library_without_a_function_says_so(self):
         from maph.library import _missing
+
         with self.assertRaisesRegex(NotImplementedError, "old.so has no maph_new"):
             _missing("old.so", "maph_new")(1, 2)
 
@@ -706,6 +858,7 @@ class Keeping(StoreTest):
 
         def fail(*_):
             raise RuntimeError("stop")
+
         try:
             self.store.compact(fail)
         except RuntimeError as error:
@@ -719,8 +872,10 @@ class Keeping(StoreTest):
             transaction["b"] = "2"
             del transaction["a"]
         with self.store.changes(since=0, timeout=0) as changes:
-            self.assertEqual([(one.entry.key, one.entry.value, one.deleted, one.last) for one in changes],
-                             [(b"a", b"1", False, True), (b"b", b"2", False, False), (b"a", b"", True, True)])
+            self.assertEqual(
+                [(one.entry.key, one.entry.value, one.deleted, one.last) for one in changes],
+                [(b"a", b"1", False, True), (b"b", b"2", False, False), (b"a", b"", True, True)],
+            )
             self.store["c"] = "3"
             self.assertEqual([one.entry.key for one in changes], [b"c"])
             self.assertEqual(changes.version, self.store.stats()["version"])
@@ -739,6 +894,7 @@ class Errors(unittest.TestCase):
         self.assertGreater(len(codes), 14)
         del codes["OK"]
         from maph.errors import CODES
+
         self.assertEqual({kind.__name__[:-5].upper(): code for code, kind in CODES.items()}, codes)
 
     def test_sentences_name_the_file(self):
@@ -749,6 +905,7 @@ class Errors(unittest.TestCase):
 class Layout(unittest.TestCase):
     def test_structs_are_those_of_the_header(self):
         from maph.library import STRUCTS
+
         makefile = (TOP / "Makefile").read_text()
         compiler = re.search(r"^CC\s*=\s*(.*)$", makefile, re.M).group(1).split()
         lines, want = [], []
@@ -756,19 +913,30 @@ class Layout(unittest.TestCase):
             lines.append(f'printf("%zu\\n", sizeof({name}));')
             want.append(__import__("ctypes").sizeof(struct))
             for field, *_ in struct._fields_:
-                lines.append(f'printf("%zu %zu\\n", offsetof({name}, {field}), sizeof((({name}*)0)->{field}));')
+                lines.append(
+                    f'printf("%zu %zu\\n", offsetof({name}, {field}), '
+                    f'sizeof((({name}*)0)->{field}));'
+                )
                 want.append((getattr(struct, field).offset, getattr(struct, field).size))
         with tempfile.TemporaryDirectory() as folder:
             source = os.path.join(folder, "layout.c")
             with open(source, "w") as file:
-                file.write('#include <stdio.h>\n#include "maph.h"\nint main(void){\n' + "\n".join(lines) + "\nreturn 0; }\n")
+                file.write(
+                    '#include <stdio.h>\n#include "maph.h"\nint main(void){\n'
+                    + "\n".join(lines)
+                    + "\nreturn 0; }\n"
+                )
             subprocess.run([*compiler, "-I", TOP / "core", "-o", source[:-2], source], check=True)
             said = subprocess.run([source[:-2]], check=True, capture_output=True, text=True).stdout
-        got = [tuple(map(int, line.split())) if " " in line else int(line) for line in said.splitlines()]
+        got = [
+            tuple(map(int, line.split())) if " " in line else int(line)
+            for line in said.splitlines()
+        ]
         self.assertEqual(got, want)
 
     def test_functions_are_declared_in_the_header(self):
         from maph.library import FUNCTIONS
+
         header = (TOP / "core" / "maph.h").read_text()
         for name, _, arguments in FUNCTIONS:
             found = re.search(rf"MAPH_API [\w *]*\b{name}\((.*?)\);", header, re.DOTALL)
@@ -779,14 +947,25 @@ class Layout(unittest.TestCase):
 
 class Loading(unittest.TestCase):
     def load(self, **environment):
-        return subprocess.run([sys.executable, "-c", "import maph; print(maph.library_version)"], capture_output=True, text=True, cwd="/",
-                              env={**os.environ, "PYTHONPATH": str(ROOM), **environment})
+        return subprocess.run(
+            [sys.executable, "-c", "import maph; print(maph.library_version)"],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": str(ROOM), **environment},
+        )
 
     def test_a_library_that_is_not_there(self):
-        self.assertRegex(self.load(MAPH_LIBRARY="/no/libmaph.so.0").stderr, "ImportError: maph needs libmaph.so.0")
+        self.assertRegex(
+            self.load(MAPH_LIBRARY="/no/libmaph.so.0").stderr,
+            "ImportError: maph needs libmaph.so.0",
+        )
 
     def test_where_the_loader_finds_it(self):
-        self.assertEqual(self.load(MAPH_LIBRARY="", LD_LIBRARY_PATH=str(BUILD)).stdout.strip(), maph.library_version)
+        self.assertEqual(
+            self.load(MAPH_LIBRARY="", LD_LIBRARY_PATH=str(BUILD)).stdout.strip(),
+            maph.library_version,
+        )
 
 
 if __name__ == "__main__":

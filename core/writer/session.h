@@ -1,0 +1,30 @@
+/*
+** session.h - the begin and the end of a writer: the only way to write to a store, and out again.
+*/
+#ifndef MAPH_SESSION_H
+#define MAPH_SESSION_H
+
+#include "file/store.h"
+
+struct maph_txn;
+
+/* This process will write to the store: mapped for writing, its mark in the lock file.  Under the
+** mutex that counts the store's writers.  BUSY at once, CANTOPEN NOMEM IOERR */
+int session_join(store *s);
+/* It will not any more.  If no other process writes, all is flushed and the file is marked clean. */
+int session_leave(store *s);
+/* It writes to what replaced the store.  Other threads may still try to begin a session here, so
+** the lock file stays open: set `stayed` first. */
+void session_withdraw(store *s);
+
+/* The turn and the lock, and what a dead writer left is finished or discarded: then the store is
+** whole, `last` and `space_end` are current, and nobody else writes.  BUSY: not in that time.
+** CANTOPEN: the store was replaced or deleted.  IOERR CORRUPT NOMEM FULL */
+int session_begin(store *s, int timeout_ms);
+void session_end(store *s);
+
+/* The same end, of a session that a transaction was made in. */
+int session_commit(struct maph_txn *t); /* after commit_reserve; visible when OK */
+int session_abort(struct maph_txn *t);  /* nothing of it remains */
+
+#endif

@@ -1,0 +1,21 @@
+/*
+** arena.h - memory for what was read, given back all at once.
+*/
+#ifndef MAPH_ENTRY_ARENA_H
+#define MAPH_ENTRY_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "maph.h"
+
+/* All zero: an empty one. */
+typedef struct arena {
+  struct arena_block *first;
+  size_t bytes; /* that were taken */
+} arena;
+
+void *arena_take(arena *a, size_t size); /* NULL: no memory */
+bool arena_copy(arena *a, maph_slice from, maph_slice *to);
+void arena_free(arena *a);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+** ndjson.c - a line of NDJSON as an entry to be put; entry.h says what may stand on it.
+**
+** The line lies in the buffer of its input, which the next line will overwrite.  So what the reader
+** took from where it lies is copied.
+*/
+#include "cli.h"
+
+/* Into the arena, unless it is there already. */
+static bool keep(maph_slice line, maph_slice bytes, arena *a, maph_slice *kept) {
+  uintptr_t start = (uintptr_t)line.data, at = (uintptr_t)bytes.data;
+  *kept = bytes;
+  return at < start || at >= start + line.size || arena_copy(a, bytes, kept);
+}
+
+const char *ndjson_row(maph_slice line, arena *a, row *r, char *room, size_t room_size) {
+  static const entry_rules rules = { ENTRY_PUT, wall_ms };
+  json_reader in = json_begin(line);
+  entry_operation put;
+  const maph_condition *condition = &put.condition;
+  memset(r, 0, sizeof *r);
+  if (!entry_read_line(&in, &rules, a, &put)) {
+    json_sentence(&in, room, room_size);
+    return room;
+  }
+  if (!keep(line, put.key, a, &r->key) || !keep(line, put.value, a, &r->value)
+      || !keep(line, condition->media_type, a, &r->media_type))
+    return "out of memory";
+  r->expires = condition->expires;
+  r->type = condition->type;
+  r->key_type = condition->key_type;
+  r->when = condition->when;
+  return NULL;
+}
