@@ -129,7 +129,8 @@
 **                birth
 **   An extent's payload starts 32 bytes in, at a multiple of 64, and is index, not log: never
 **   checksummed. A segment's link: offset of an overflow segment's payload (a multiple of 64), or 0
-**   | its present depth in bits 0..5.
+**   | its present depth in bits 0..5.  A directory's link: payload of the directory, twice as long,
+**   that took its place, or 0.
 **
 ** 3. THE INDEX is derived: it can be rebuilt from the log.  hash = XXH3-64 of the key with the
 **    store's hash seed.

@@ -9,6 +9,7 @@
 ** namespace, a container's say, they have other numbers, and boot, device and inode must do.
 */
 #include "file/header.h"
+#include "file/grant.h"
 #include "file/store.h"
 
 #define XXH_INLINE_ALL
@@ -118,6 +119,19 @@ int header_trusted(const store *s, const header *h) {
   if (s->boot == 0 || atomic_load_explicit(&h->boot, memory_order_acquire) != s->boot) return 0;
   if (atomic_load_explicit(&h->space, memory_order_relaxed) != s->space) return 1;
   return atomic_load_explicit(&h->mount, memory_order_relaxed) == s->mount;
+}
+
+int header_say_poisoned(const store *s) {
+  return fail(MAPH_IOERR,
+              "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
+              "then run `maph recover`",
+              s->path);
+}
+
+void header_poison(store *s) {
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  s->flush_failed = 1;
+  if (grant_header(s) == MAPH_OK) atomic_fetch_or(&header_of(s->write_base)->state, STATE_POISONED);
 }
 
 int header_checkpoint_fits(const store *s, const checkpoint *c) {

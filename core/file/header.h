@@ -18,6 +18,8 @@ uint64_t header_salt(const header *h);
 int header_trusted(const store *s, const header *h);
 void header_checkpoint(store *s, const tip *t);        /* all before t->end is on disk */
 void header_checkpoint_if_due(store *s, const tip *t); /* where the last one is far behind */
+void header_poison(store *s);            /* a flush failed: nothing more may be written */
+int header_say_poisoned(const store *s); /* IOERR, with the sentence */
 int header_checkpoint_fits(const store *s, const checkpoint *c);
 /* 1 found */
 int header_best_checkpoint(const store *s, const header *h, checkpoint *best);

@@ -57,14 +57,17 @@ typedef struct store {
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
-  _Atomic uint64_t size; /* file size last seen: nothing at or past it is touched */
+  _Atomic uint64_t size;         /* file size last seen: nothing at or past it is touched */
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
   pthread_mutex_t mapping_mutex; /* the four above, and file.size */
   int advice, huge_pages;
   _Atomic int unbiased; /* its lock is to be the byte, not the bias */
-  int bulk;             /* so much will be written that throughput counts, not the longest wait */
+  /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
+  _Atomic int scarce;
+  _Atomic uint64_t room_looked_ms;
+  int bulk; /* so much will be written that throughput counts, not the longest wait */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -94,17 +97,20 @@ typedef struct store {
   uint64_t writeback_end, writeback_ms;
   uint64_t checkpoint_end;
 
+  int beside; /* an index is being built that nobody is shown yet, at beside_root */
+  word beside_root;
   pthread_mutex_t index_mutex; /* stores to the index: publishing against splitting */
   pthread_mutex_t flush_mutex; /* the rest: group commit */
   pthread_cond_t flush_done;
   int flushing;
   _Atomic int flush_failed;
+  _Atomic int
+      group_failed; /* what is decided and not visible must not become so; nor what follows */
   uint64_t flushed; /* end of log this process knows to be on disk */
   uint64_t decided; /* end of the last transaction decided */
-  /* decided at full, not yet visible, in order; stored under flush_mutex, */
-  struct maph_txn *_Atomic decided_first;
-  struct maph_txn *decided_last; /* taken off under index_mutex as well */
-  struct maph_txn *spare;        /* kept for the next single put */
+  /* decided at full, not yet visible, in order: see decided.c */
+  struct changed_keys *_Atomic decided_first;
+  struct changed_keys *decided_last;
 } store;
 
 typedef struct view {

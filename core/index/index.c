@@ -31,6 +31,7 @@
 ** stays at most 16 times the number of segments, and a full segment that may not split is given an
 ** overflow segment instead.
 */
+#include "file/grant.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -38,7 +39,6 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/perfect.h"
-#include "writer/txn.h"
 
 
 enum { RETRY_MOST = 10000 };
@@ -70,9 +70,8 @@ static inline int segment_sound(const view *v, uint64_t segment) {
   return view_reach(v, segment + SEGMENT_SIZE);
 }
 
-static inline int place_of(const view *v, uint64_t hash, place *p) {
-  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63),
-           depth = root & 63;
+static inline int place_of(const view *v, uint64_t root, uint64_t hash, place *p) {
+  uint64_t directory = root & ~UINT64_C(63), depth = root & 63;
   int rc;
   if (unlikely(depth > HASH_BITS || directory < LOG_START + RECORD_HEAD
                || directory > OFFSET_MAX)) {
@@ -151,7 +150,7 @@ static int find_indexed(const view *v, maph_slice key, uint64_t hash, item *it) 
   int rc = MAPH_OK, tries;
   place p;
   for (tries = 0; tries < RETRY_MOST; tries++) {
-    rc = place_of(v, hash, &p);
+    rc = place_of(v, acquire(&header_of(v->base)->root), hash, &p);
     if (unlikely(rc != MAPH_OK)) return rc;
     if (likely(search(v, &p, key, hash, it, &rc))) return MAPH_OK;
     if (unlikely(rc != MAPH_OK)) return rc;
@@ -281,6 +280,18 @@ uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_s
 /* -------------------------------------------------------------------------------------- writing */
 /* From here on: the holder of the turn, or of index_mutex, in the writable mapping. */
 
+/* The root that is written to: of the index that readers see, or of one that is built beside it. */
+static uint64_t root_now(store *s) {
+  return acquire(s->beside ? &s->beside_root : &header_of(s->write_base)->root);
+}
+
+static void set_root(store *s, uint64_t root) {
+  if (s->beside)
+    atomic_store(&s->beside_root, root);
+  else
+    store_word(s->write_base, &header_of(s->write_base)->root, root);
+}
+
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
   return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & 63;
 }
@@ -315,8 +326,7 @@ static uint64_t directory_segments(const view *v, uint64_t root) {
 
 /* A directory twice as long: each word twice. */
 static int double_directory(store *s) {
-  header *h = header_of(s->write_base);
-  uint64_t root = acquire(&h->root), old = root & ~UINT64_C(63), depth = root & 63,
+  uint64_t root = root_now(s), old = root & ~UINT64_C(63), depth = root & 63,
            n = UINT64_C(1) << depth, i, fresh;
   int rc = log_extent(s, EXTENT_DIRECTORY, (int)depth + 1, 0, 16 * n, &fresh);
   if (rc != MAPH_OK) return rc;
@@ -325,14 +335,14 @@ static int double_directory(store *s) {
     atomic_store_explicit(word_at(s->write_base, fresh) + 2 * i, segment, memory_order_relaxed);
     atomic_store_explicit(word_at(s->write_base, fresh) + 2 * i + 1, segment, memory_order_relaxed);
   }
-  store_word(s->write_base, &header_of(s->write_base)->root, fresh | (depth + 1));
+  set_root(s, fresh | (depth + 1));
+  store_word(s->write_base, link_of(s->write_base, old), fresh);
   return MAPH_OK;
 }
 
 /* May the segment for this hash split, or must it overflow? */
 static int may_split(store *s, uint64_t segment) {
-  uint64_t root = acquire(&header_of(s->write_base)->root),
-           depth = depth_of(s->write_base, segment);
+  uint64_t root = root_now(s), depth = depth_of(s->write_base, segment);
   view v;
   if (overflow_of(s->write_base, segment) != 0 || depth >= HASH_BITS) return 0;
   if (depth < (root & 63)) return 1;
@@ -342,11 +352,26 @@ static int may_split(store *s, uint64_t segment) {
 
 /* Directory words of all keys that share `depth` leading bits with prefix. */
 static void point_directory(store *s, uint32_t prefix, uint64_t depth, uint64_t segment) {
-  uint64_t root = acquire(&header_of(s->write_base)->root), bits = root & 63;
+  uint64_t root = root_now(s), bits = root & 63;
   word *d = word_at(s->write_base, root & ~UINT64_C(63));
   uint64_t first = bits ? (uint64_t)prefix >> (HASH_BITS - bits) : 0,
            n = UINT64_C(1) << (bits - depth), i;
   for (i = 0; i < n; i++) store_word(s->write_base, &d[first + i], segment);
+}
+
+/* A segment, and the words of the directory that lead to it: all that a split stores to. */
+static int grant_segment(store *s, uint64_t segment, uint64_t hash, uint64_t depth) {
+  uint64_t root, bits, words, first;
+  int rc;
+  if (!grant_needed(s)) return MAPH_OK;
+  root = root_now(s);
+  bits = root & 63;
+  words = UINT64_C(1) << (bits - depth);
+  first = (bits ? (uint64_t)tag_of(hash) >> (HASH_BITS - bits) : 0) & ~(words - 1);
+  first = (root & ~UINT64_C(63)) + first * sizeof(word);
+  rc = grant_header(s);
+  if (rc == MAPH_OK) rc = grant_pages(s, first, first + words * sizeof(word));
+  return rc == MAPH_OK ? grant_pages(s, segment - RECORD_HEAD, segment + SEGMENT_SIZE) : rc;
 }
 
 static void set_depth(store *s, uint64_t segment, uint64_t depth) {
@@ -358,6 +383,7 @@ static void set_depth(store *s, uint64_t segment, uint64_t depth) {
 static void set_mark(store *s, uint64_t segment) {
   word *state = &header_of(s->write_base)->state;
   uint64_t old = atomic_load_explicit(state, memory_order_relaxed);
+  if (s->beside) return; /* who dies now leaves an index that nobody was shown */
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
   /* a failed flush may poison meanwhile */
   while (!atomic_compare_exchange_weak(state, &old, (old & STATE_FLAGS) | segment)) {}
@@ -428,7 +454,8 @@ static int split(store *s, uint64_t segment, uint64_t hash) {
   /* the upper half moves */
   uint32_t upper = ((tag_of(hash) >> shift) | 1) << shift, lower = upper ^ (UINT32_C(1) << shift);
   int rc = MAPH_OK;
-  if (depth == (acquire(&header_of(s->write_base)->root) & 63)) rc = double_directory(s);
+  if (depth == (root_now(s) & 63)) rc = double_directory(s);
+  if (rc == MAPH_OK) rc = grant_segment(s, segment, hash, depth);
   if (rc == MAPH_OK)
     rc = log_extent(s, EXTENT_SEGMENT, (int)depth + 1, upper, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
@@ -443,7 +470,7 @@ static int split(store *s, uint64_t segment, uint64_t hash) {
 
 int index_finish_split(store *s) {
   uint64_t state = acquire(&header_of(s->write_base)->state),
-           fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling;
+           fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling, hash;
   record head;
   place p;
   view v;
@@ -454,7 +481,7 @@ int index_finish_split(store *s) {
       || (rc = record_verify(&v, fresh - RECORD_HEAD, RECORD_HEAD)) != MAPH_OK)
     return rc;
   memcpy(&head, v.base + fresh - RECORD_HEAD, sizeof head);
-  root = acquire(&header_of(s->write_base)->root);
+  root = root_now(s);
   bits = root & 63;
   if (head.kind != KIND_EXTENT || head.extent != EXTENT_SEGMENT || head.depth == 0
       || head.depth > bits || bits > HASH_BITS || head.prefix >> HASH_BITS
@@ -462,11 +489,12 @@ int index_finish_split(store *s) {
       || (head.prefix >> (HASH_BITS - head.depth) & 1) == 0) {
     return fail_corrupt(s->path, fresh, "a split was under way, but its segment is not there");
   }
-  rc = place_of(
-      &v, (uint64_t)(head.prefix ^ (UINT32_C(1) << (HASH_BITS - head.depth))) << (64 - HASH_BITS),
-      &p);
+  hash = (uint64_t)(head.prefix ^ (UINT32_C(1) << (HASH_BITS - head.depth))) << (64 - HASH_BITS);
+  rc = place_of(&v, root, hash, &p);
   if (rc != MAPH_OK) return rc;
   sibling = p.segment;
+  rc = grant_segment(s, sibling, (uint64_t)head.prefix << (64 - HASH_BITS), head.depth);
+  if (rc != MAPH_OK) return rc;
   point_directory(s, head.prefix, head.depth, fresh);
   if (sibling != fresh) set_depth(s, sibling, head.depth);
   set_mark(s, 0);
@@ -479,6 +507,8 @@ static int add_overflow(store *s, uint64_t segment) {
   int rc = log_extent(s, EXTENT_SEGMENT, (int)depth, 0, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
   while ((next = overflow_of(s->write_base, segment)) != 0) segment = next;
+  rc = grant_pages(s, segment - RECORD_HEAD, segment);
+  if (rc != MAPH_OK) return rc;
   link = link_of(s->write_base, segment);
   store_word(s->write_base, link, fresh | (atomic_load_explicit(link, memory_order_relaxed) & 63));
   return MAPH_OK;
@@ -549,17 +579,18 @@ static inline int is_new(const store *s, const pending *p) {
 
 /* Would the new keys of p[0..n), all of one segment, find room near home after those already
 ** decided but not yet published? */
-static int fits(store *s, uint64_t segment, const pending *p, size_t n) {
-  struct maph_txn *t;
+static int fits(store *s, uint64_t segment, const pending *p, size_t n,
+                const changed_keys *decided) {
+  const changed_keys *c;
   size_t i;
   paper x;
   x.segment = segment;
   x.depth = depth_of(s->write_base, segment);
   memset(x.room, ROOM_UNKNOWN, sizeof x.room);
-  for (t = s->decided_first; t != NULL; t = t->next) {
-    for (i = 0; i < t->pendings; i++) {
-      if (is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, x.depth))
-        place_on_paper(s, &x, t->pending[i].hash, SEGMENT_BUCKETS);
+  for (c = decided; c != NULL; c = c->next) {
+    for (i = 0; i < c->count; i++) {
+      if (is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, x.depth))
+        place_on_paper(s, &x, c->key[i].hash, SEGMENT_BUCKETS);
     }
   }
   for (i = 0; i < n; i++) {
@@ -571,17 +602,17 @@ static int fits(store *s, uint64_t segment, const pending *p, size_t n) {
 
 /* A segment that may not split: overflow segments until all its new keys have room anywhere in the
 ** chain. */
-static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n) {
+static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n,
+                           const changed_keys *decided) {
   uint64_t depth = depth_of(s->write_base, segment), room = 0, need = 0, at;
-  struct maph_txn *t;
+  const changed_keys *c;
   size_t i;
   unsigned b;
   int rc = MAPH_OK;
   for (i = 0; i < n; i++) need += (uint64_t)is_new(s, &p[i]);
-  for (t = s->decided_first; t != NULL; t = t->next) {
-    for (i = 0; i < t->pendings; i++)
-      need +=
-          (uint64_t)(is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, depth));
+  for (c = decided; c != NULL; c = c->next) {
+    for (i = 0; i < c->count; i++)
+      need += (uint64_t)(is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, depth));
   }
   for (at = segment; at != 0; at = overflow_of(s->write_base, at)) {
     for (b = 0; b < SEGMENT_BUCKETS; b++) room += bucket_room(s->write_base, at, b, p->hash, depth);
@@ -616,7 +647,7 @@ static int segment_now(store *s, uint64_t hash, uint64_t *segment) {
   view v;
   int rc;
   view_for_writing(s, 0, &v);
-  rc = place_of(&v, hash, &p);
+  rc = place_of(&v, root_now(s), hash, &p);
   *segment = rc == MAPH_OK ? p.segment : 0;
   return likely(rc == MAPH_OK) ? chain_sound(&v, p.segment, p.root & 63) : rc;
 }
@@ -637,13 +668,14 @@ static int group_at(store *s, const pending *p, size_t n, size_t i, uint64_t *se
 /* Split, once each, the segments from *from on whose new keys do not fit; *from moves to the first
 ** of them.  Once each, because a directory that only one of its segments makes long looks like an
 ** attack to may_split. */
-static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *splits) {
+static int split_pass(store *s, const pending *p, size_t n, const changed_keys *decided,
+                      size_t *from, int *splits) {
   size_t i = *from, end, first = n;
   uint64_t segment;
   int rc = MAPH_OK;
   *splits = 0;
   while (i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i)) {
+    if (!fits(s, segment, p + i, end - i, decided)) {
       if (first == n) first = i;
       if (may_split(s, segment)) {
         rc = split(s, segment, p[i].hash);
@@ -657,15 +689,16 @@ static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *s
   return rc;
 }
 
-int index_reserve(store *s, pending *p, size_t n, pending *scratch) {
+int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided) {
   size_t i = 0, end;
   uint64_t segment;
   int rc, splits;
   sort_by_segment(p, n, scratch);
-  do rc = split_pass(s, p, n, &i, &splits);
+  do rc = split_pass(s, p, n, decided, &i, &splits);
   while (rc == MAPH_OK && i < n && splits > 0);
   while (rc == MAPH_OK && i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i)) rc = fit_by_overflow(s, segment, p + i, end - i);
+    if (!fits(s, segment, p + i, end - i, decided))
+      rc = fit_by_overflow(s, segment, p + i, end - i, decided);
     i = end;
   }
   return rc;
@@ -725,7 +758,32 @@ static int publish_one(store *s, const pending *p, int again) {
     return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
   if (p->base) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
   store_word(s->write_base, slot, make_slot(p->hash, p->newest) | displaced);
-  return MAPH_OK;
+  return likely(grant_reached(s, (uint64_t)((uint8_t *)slot - s->write_base)))
+             ? MAPH_OK
+             : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file", s->path,
+                    (unsigned long long)segment);
+}
+
+/* A key's segment, with those that it overflows to, and the link of the record before. */
+static int grant_one(store *s, const pending *p, uint64_t *granted) {
+  uint64_t segment, at;
+  int rc = segment_now(s, p->hash, &segment);
+  for (at = segment; rc == MAPH_OK && at != 0 && segment != *granted;
+       at = overflow_of(s->write_base, at))
+    rc = grant_pages(s, at, at + SEGMENT_SIZE);
+  *granted = segment;
+  return rc == MAPH_OK && p->base ? grant_pages(s, p->base, p->base + sizeof(word)) : rc;
+}
+
+int index_grant(store *s, const pending *p, size_t n) {
+  uint64_t granted = 0;
+  size_t i;
+  int rc;
+  if (likely(!grant_needed(s))) return MAPH_OK;
+  rc = grant_header(s);
+  for (i = 0; rc == MAPH_OK && i < n; i++)
+    if (p[i].newest) rc = grant_one(s, &p[i], &granted);
+  return rc;
 }
 
 int index_publish(store *s, const pending *p, size_t n, int again) {
@@ -754,9 +812,22 @@ int index_create(store *s, uint64_t expected_keys) {
     rc = log_extent(s, EXTENT_SEGMENT, (int)depth, prefix, SEGMENT_SIZE, &segment);
     if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, directory) + i, segment);
   }
-  if (rc == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->root, directory | depth);
+  if (rc == MAPH_OK) set_root(s, directory | depth);
   return rc;
 }
+
+int index_create_beside(store *s, uint64_t expected_keys) {
+  s->beside = 1;
+  return index_create(s, expected_keys);
+}
+
+void index_show(store *s) {
+  header *h = header_of(s->write_base);
+  s->beside = 0;
+  store_word(s->write_base, &h->root, atomic_load(&s->beside_root));
+}
+
+void index_drop_beside(store *s) { s->beside = 0; }
 
 /* The distinct segments of the directory, overflow included, each once. */
 typedef int (*segment_fn)(void *arg, const view *v, uint64_t segment, uint64_t hash,

@@ -8,8 +8,12 @@
 **
 **   1. an epoch record with a random nonce is appended and flushed with all before it: stale pages
 **      of the life before, even of the same work done again, never chain to it
-**   2. a new index is built behind it; links are set right
+**   2. a new index is built behind it.  When it is whole, root leads there; links are set right
 **   3. the live words, then the boot identity: from then on the file is trusted
+**
+** Readers may be at work all the while: with a living kernel nothing that they see is lost.  So the
+** epoch and the new index lie behind all that was handed out, and `root` is stored last: a reader
+** has the old index or the new one, both whole, and `committed` only ever rises for it.
 **
 ** A perfect hash was flushed before the file got its name and never changes: it is summed, and its
 ** keys need no slots.
@@ -17,6 +21,7 @@
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so
 ** versions go on at the next multiple of 2^32: an ETag that someone saw never names other bytes.
 */
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -61,7 +66,7 @@ static int walk_to_checkpoint(store *s, const view *v, tip *t) {
 /* From a tip on: as many whole transactions as follow in chain. */
 static int walk_transactions(store *s, const view *v, tip *t) {
   uint64_t at = t->end, size;
-  struct maph_txn scratch;
+  txn scratch;
   int kind;
   memset(&scratch, 0, sizeof scratch);
   scratch.s = s;
@@ -111,7 +116,8 @@ int recover_append_epoch(store *s, uint64_t at) {
 static int index_record(store *s, const item *it) {
   pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
                 it->prev };
-  int rc = index_reserve(s, &p, 1, NULL);
+  int rc = index_reserve(s, &p, 1, NULL, NULL);
+  if (rc == MAPH_OK) rc = index_grant(s, &p, 1);
   return rc == MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
 }
 
@@ -124,8 +130,9 @@ static int mend_link(store *s, const view *v, const item *it) {
   int rc;
   if (atomic_load(word_at(v->base, it->offset)) == 0) return MAPH_OK;
   rc = index_find(v, key, index_hash(s, key), &newest);
-  if (rc == MAPH_OK && newest.offset == it->offset)
-    store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+  if (rc != MAPH_OK || newest.offset != it->offset) return rc;
+  rc = grant_pages(s, it->offset, it->offset + sizeof(word));
+  if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, it->offset), 0);
   return rc;
 }
 
@@ -148,9 +155,68 @@ static int each_record(store *s, uint64_t limit, int pass) {
   return rc;
 }
 
+/* Where the new epoch goes.  A reader may be at work with the old index, whose pieces lie as far as
+** `end`: they stay, and what is not one of them becomes a pad. */
+static int pass_over_old_index(store *s, uint64_t limit, uint64_t *at) {
+  uint64_t end = atomic_load(&header_of(s->write_base)->end), size;
+  view v;
+  int kind;
+  *at = limit;
+  if (end % 8 || end <= limit || end > atomic_load(&s->size)) return MAPH_OK;
+  view_for_writing(s, end, &v);
+  while (*at < end && record_span(&v, *at, end, &kind, &size) == MAPH_OK
+         && (kind == KIND_PAD || kind == KIND_EXTENT) && record_verify(&v, *at, size) == MAPH_OK)
+    *at += size;
+  if (*at == end) return MAPH_OK;
+  end = MAX(end, *at + RECORD_HEAD);
+  s->space_end = s->populated = 0;
+  int rc = log_room(s, end);
+  if (rc == MAPH_OK) rc = log_write_pad(s, *at, end);
+  *at = end;
+  return rc;
+}
+
+/* A new index of all that lies below limit, and links that lead nowhere past it.  Readers find the
+** old one until the new one is whole. */
+static int rebuild_index(store *s, uint64_t limit) {
+  uint64_t keys = s->last.records - MIN(s->last.records, s->perfect.keys);
+  int rc = index_create_beside(s, MIN(keys, (limit - LOG_START) / RECORD_HEAD));
+  if (rc == MAPH_OK) rc = each_record(s, limit, 0);
+  if (rc != MAPH_OK) {
+    index_drop_beside(s);
+    return rc;
+  }
+  index_show(s);
+  store_word(s->write_base, &header_of(s->write_base)->state,
+             atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
+  return each_record(s, limit, 1);
+}
+
+/* Nobody trusts what a recovery leaves that dies: neither in memory nor, where the disk says that
+** the file is clean, there. */
+static int begin_untrusted(store *s) {
+  header *h = header_of(s->write_base);
+  int was_clean = atomic_load(&h->clean) == CLEAN_YES;
+  store_word(s->write_base, &h->boot, 0);
+  store_word(s->write_base, &h->clean, CLEAN_DIRTY);
+  return was_clean ? os_flush(s->write_base, s->path, 0, HEADER_SIZE) : MAPH_OK;
+}
+
+static void show_log(store *s) {
+  header *h = header_of(s->write_base);
+  store_word(s->write_base, &h->flushed, 0);
+  if (s->last.end >= atomic_load(&h->prepared))
+    store_word(s->write_base, &h->prepared, s->last.end);
+  store_word(s->write_base, &h->committed, s->last.end);
+  store_word(s->write_base, &h->prepared, s->last.end);
+  store_word(s->write_base, &h->flushed, s->last.end);
+  store_word(s->write_base, &h->bias, 0);
+  store_word(s->write_base, &h->busy, 0);
+}
+
 int recover_in_place(store *s) {
   header *h;
-  uint64_t limit;
+  uint64_t limit, at;
   view v;
   int rc = store_see_size(s, LOG_START + END_SIZE);
   if (rc != MAPH_OK) return rc;
@@ -159,33 +225,21 @@ int recover_in_place(store *s) {
   if (rc == MAPH_OK) rc = walk_to_checkpoint(s, &v, &s->last);
   if (rc == MAPH_OK) rc = walk_transactions(s, &v, &s->last);
   if (rc == MAPH_OK) rc = perfect_within(s, s->last.end);
+  if (rc == MAPH_OK) rc = begin_untrusted(s);
   if (rc != MAPH_OK) return rc;
   limit = s->last.end;
-  /* until this is done nobody trusts what it leaves */
-  store_word(s->write_base, &header_of(s->write_base)->boot, 0);
-  store_word(s->write_base, &header_of(s->write_base)->end, limit);
-  rc = recover_append_epoch(s, limit);
+  rc = pass_over_old_index(s, limit, &at);
+  if (rc == MAPH_OK) rc = recover_append_epoch(s, at);
   if (rc != MAPH_OK) return rc;
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  store_word(s->write_base, &header_of(s->write_base)->state,
-             atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
   store_word(s->write_base, &header_of(s->write_base)->moved, 0);
-  rc = index_create(s, MIN(s->last.records - MIN(s->last.records, s->perfect.keys),
-                           (limit - LOG_START) / RECORD_HEAD));
-  if (rc == MAPH_OK) rc = each_record(s, limit, 0);
-  if (rc == MAPH_OK) rc = each_record(s, limit, 1);
+  rc = rebuild_index(s, limit);
   if (rc != MAPH_OK) return rc;
-  h = header_of(s->write_base);
-  store_word(s->write_base, &h->flushed, 0);
-  store_word(s->write_base, &h->committed, s->last.end);
-  store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->flushed, s->last.end);
-  store_word(s->write_base, &h->bias, 0);
-  store_word(s->write_base, &h->busy, 0);
+  show_log(s);
   header_checkpoint(s, &s->last);
+  h = header_of(s->write_base);
   store_word(s->write_base, &h->mount, s->mount);
   store_word(s->write_base, &h->space, s->space);
-  store_word(s->write_base, &h->clean, CLEAN_DIRTY);
   store_word(s->write_base, &h->boot, s->boot);
   s->tail_checked = 0;
   return MAPH_OK;
