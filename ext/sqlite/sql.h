@@ -112,6 +112,7 @@ struct sql_store {
   int prepared;          /* xSync went well: only commit or rollback may follow */
   int depth;             /* savepoints 0..depth-1 are open */
   int views;             /* snapshots open */
+  int was_pending;                      /* at the last look: a commit was decided, not visible */
   uint64_t looked_ms;    /* when the path was last looked at; 0: look at the next use */
   sql_view *view;        /* what a cursor that opens now may share, or NULL */
   sql_view *spare;       /* a released one, for the next statement */

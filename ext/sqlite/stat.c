@@ -6,7 +6,7 @@
 **     maph_stat('products.maph'); SELECT command, records, bytes_before - bytes_after AS given_back
 **     FROM maph_result('products.maph');
 **
-** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h.  maph_result
+** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h, and maph_pending.  maph_result
 ** tells what this connection's last command on the store did (command.c), or has no row: its
 ** columns are the command's name and the fields of maph_rewrite.
 **
@@ -24,6 +24,12 @@ typedef struct figure {
   enum kind kind;
 } figure;
 
+/* What a row of maph_stat is made from. */
+typedef struct store_facts {
+  maph_stats stats; /* first: the figures' offsets are its */
+  int pending;
+} store_facts;
+
 #define STATS(field, kind) \
   { #field, offsetof(maph_stats, field), kind }
 static const figure stats_figures[] = {
@@ -34,6 +40,7 @@ static const figure stats_figures[] = {
   STATS(poisoned, KIND_INT),    STATS(oldest_version, KIND_U64), STATS(perfect_hash, KIND_INT),
   STATS(direct, KIND_INT),      STATS(frozen_keys, KIND_U64),    STATS(moved_keys, KIND_U64),
   STATS(later_keys, KIND_U64),  STATS(frozen_bytes, KIND_U64),   STATS(perfect_bits, KIND_DOUBLE),
+  { "pending", offsetof(store_facts, pending), KIND_INT },
 };
 
 #define RESULT(field, kind) \
@@ -57,15 +64,16 @@ static const figure result_figures[] = {
 
 /* What a row is made from. */
 typedef union facts {
-  maph_stats stats;
+  store_facts store;
   sql_result result;
 } facts;
 
 static int get_stats(sql_store *store, facts *f, int *has_row, char **message) {
   int rc = store_open_reader(store, 0, message);
   *has_row = 1;
-  return rc == SQLITE_OK ? store_error(store->reader, maph_stat(store->reader, &f->stats), message)
-                         : rc;
+  if (rc != SQLITE_OK) return rc;
+  f->store.pending = maph_pending(store->reader);
+  return store_error(store->reader, maph_stat(store->reader, &f->store.stats), message);
 }
 
 static int get_result(sql_store *store, facts *f, int *has_row, char **message) {
