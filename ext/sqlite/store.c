@@ -162,7 +162,8 @@ static int open_handle(sql_store *store, int flags, int timeout_ms, maph **m, ch
 }
 
 /* A commit may be decided and not visible because its writer was killed just then: an empty
-** transaction shows it.  Whoever may not write, or finds the store locked, reads what is visible. */
+** transaction shows it.  Whoever may not write, or finds the store locked, reads what is visible.
+*/
 static void show_pending(sql_store *store) {
   maph_txn *txn = NULL;
   maph *m = NULL;
