@@ -54,6 +54,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#if UINTPTR_MAX != UINT64_MAX
+#error "maph needs a machine of 64 bits: it maps files of up to 8 TiB"
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "maph needs a little-endian machine: so are the integers in its files"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
