@@ -53,11 +53,11 @@ typedef struct store {
   uint64_t generation, base_version, hash_seed, salt;
   uint8_t uuid[16];
   perfect perfect;             /* of this file; keys 0: none */
-  uint64_t boot, mount, space; /* where this process sees the file; compare the header's words */
+  uint64_t boot, mount, place; /* where this process sees the file; compare the header's words */
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
-  _Atomic uint64_t size; /* file size last seen: nothing at or past it is touched */
+  _Atomic uint64_t size;         /* file size last seen: nothing at or past it is touched */
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
@@ -93,6 +93,11 @@ typedef struct store {
   uint64_t populated; /* pages below are faulted in for writing */
   uint64_t writeback_end, writeback_ms;
   uint64_t checkpoint_end;
+
+  /* trust.c */
+  pthread_mutex_t trust_mutex;
+  _Atomic int vouched; /* this process holds the byte `living` of the file: its words hold */
+  uint64_t living;
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;
