@@ -29,9 +29,10 @@
 ** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns
 ** MAPH_MISUSE.
 **
-** SIGNALS.  The library installs none.  A stranger who truncates a file that is mapped makes reads
-** of the lost pages raise SIGBUS, as for every mapping; no call of this library shortens a file
-** that is in use below what is used.
+** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
+** where the file shares its blocks with a copy or was copied with holes.  A stranger who truncates
+** a file that is mapped makes reads of the lost pages raise SIGBUS, as for every mapping; no call
+** of this library shortens a file that is in use below what is used.
 **
 ** DURABILITY, per handle or per transaction, named as SQLite names it:
 **   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut.

@@ -14,11 +14,23 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "server.h"
+#include "access/auth.h"
+#include "access/guard.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/sentence.h"
+#include "base/sigbus.h"
+#include "http/access_log.h"
+#include "http/http.h"
+#include "routes/jobs.h"
+#include "serve.h"
+#include "store/stores.h"
+#include "upkeep.h"
 
 /* the logs, sockets to listen at, and what lasts a moment */
 enum { FILES_BESIDE = 32 };
@@ -73,9 +85,9 @@ static void judge_file_limit(uint64_t limit) {
 
 /* SIGHUP: the log's file may have been renamed, the tokens' changed. */
 static void reload(void) {
-  const char *log = !log_open()     ? "the access log stays as it was"
-                    : log_in_file() ? "reopened the access log"
-                                    : "there is no file of an access log to reopen";
+  const char *log = !access_log_open()     ? "the access log stays as it was"
+                    : access_log_in_file() ? "reopened the access log"
+                                           : "there is no file of an access log to reopen";
   const char *tokens = !auth_load() ? "the tokens stay as they were"
                        : auth_on()  ? "read the tokens"
                                     : "no tokens are asked for";
@@ -100,28 +112,31 @@ static void stop(const sigset_t *set) {
   http_drain();
   jobs_stop();
   http_stop();
-  commit_stop();
+  upkeep_stop();
   stores_close_all();
-  log_flush();
+  access_log_flush();
 }
 
 int main(int argc, char **argv) {
   sigset_t set;
   uint64_t files;
+  char addresses[1024];
   int rc = options_read(argc, argv);
   if (rc != 0) return rc - 1;
   files = raise_file_limit();
   block_signals(&set);
   sentence_setup();
   jobs_start();
-  if (!sigbus_guard() || !log_open() || !auth_load() || !stores_find() || http_start() != 0)
+  if (!sigbus_guard() || !access_log_open() || !auth_load() || !stores_find() || !guard_setup()
+      || http_start(serve_callbacks()) != 0)
     return 2;
   judge_file_limit(files);
-  if (stores_start(files / 2) != 0 || commit_start() != 0) {
+  if (stores_start(files / 2) != 0 || upkeep_start() != 0) {
     log_line("cannot start a thread: %s", strerror(errno));
     return 2;
   }
-  log_line("%s serves %s on http://%s", maph_version(), option.data, http_address());
+  http_addresses(addresses, sizeof addresses);
+  log_line("%s serves %s on %s", maph_version(), option.data, addresses);
   notify("READY=1");
   wait_for_end(&set);
   stop(&set);

@@ -5,7 +5,15 @@
 ** what follows /keys/ is one key whatever it holds.  NAME and KEY are percent-decoded once, into
 ** the connection's own room.
 */
-#include "server.h"
+#include <string.h>
+#include "access/auth.h"
+#include "access/guard.h"
+#include "access/rate.h"
+#include "base/uri.h"
+#include "http/reply.h"
+#include "routes/answer.h"
+#include "routes/handlers.h"
+#include "routes.h"
 
 static const route routes[] = {
   { "stores", METHOD_GET | METHOD_HEAD, "stores", stores_list, ROLE_ANY, false, "" },
@@ -43,10 +51,6 @@ static const route routes[] = {
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 enum match { NO, YES, MALFORMED };
 
-int routes_count(void) { return ROUTES; }
-const char *route_name(int i) { return i >= 0 && i < ROUTES ? routes[i].name : "none"; }
-int route_index(const route *one) { return one ? (int)(one - routes) : ROUTES; }
-
 /* Compare the path with a pattern; the decoded NAME, ID or KEY become r->segments. */
 static enum match match(request *r, const char *pattern) {
   const char *path = r->path;
@@ -72,8 +76,8 @@ static enum match match(request *r, const char *pattern) {
 }
 
 /* Each name once, and none but the route's: a slip would be silence. */
-static bool known_query(request *r) {
-  const char *known = r->route->query;
+static bool known_query(request *r, const route *to) {
+  const char *known = to->query;
   for (int i = 0; known && i < r->query_count; i++) {
     maph_slice name = r->query[i].name;
     const char *nearest = name_nearest(known, name);
@@ -97,9 +101,9 @@ static bool known_query(request *r) {
   return true;
 }
 
-static bool parse_query(request *r) {
+static bool parse_query(request *r, const route *to) {
   r->query_count = query_parse(r->query_text, r->decoded + strlen(r->path), r->query);
-  if (r->query_count >= 0) return known_query(r);
+  if (r->query_count >= 0) return known_query(r, to);
   reply_problem(r, 400, "bad_query",
                 r->query_count == -1 ? "%% in the query is followed by two hex digits"
                                      : "too many query parameters");
@@ -140,13 +144,13 @@ static void store_unavailable(request *r, int rc) {
     reply_maph(r, rc, NULL);
 }
 
-static void run(request *r) {
+static void run(request *r, const route *to) {
   static const maph_slice all = { "", 0 };
-  bool of_store = strncmp(r->route->pattern, "stores/", 7) == 0;
+  bool of_store = strncmp(to->pattern, "stores/", 7) == 0;
   int rc;
-  if (r->route->role != ROLE_NONE && !rate_allows(r)) return;
-  if (!auth_allows(r, r->route->role, of_store ? r->segments[0] : all) || !parse_query(r)) return;
-  if (r->route->needs_store) {
+  if (to->role != ROLE_NONE && !rate_allows(r)) return;
+  if (!auth_allows(r, to->role, of_store ? r->segments[0] : all) || !parse_query(r, to)) return;
+  if (to->needs_store) {
     r->store = store_acquire(r->segments[0].data, r->segments[0].size,
                              (r->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
     if (r->store == NULL) {
@@ -154,7 +158,7 @@ static void run(request *r) {
       return;
     }
   }
-  r->route->handler(r);
+  to->handler(r);
   store_release(r->store);
   r->store = NULL;
 }
@@ -166,14 +170,15 @@ void routes_dispatch(request *r) {
   for (int i = 0; i < ROUTES; i++) {
     enum match m = match(r, routes[i].pattern);
     if (m == NO) continue;
-    r->route = &routes[i];
+    r->route = i;
+    r->route_name = routes[i].name;
     if (m == MALFORMED) {
       reply_problem(r, 400, "bad_path", "%% in a path is followed by two hex digits");
       return;
     }
     allowed |= routes[i].methods;
     if (routes[i].methods & r->method) {
-      run(r);
+      run(r, &routes[i]);
       return;
     }
   }

@@ -2,8 +2,8 @@
 ** hooks.c - what a test puts between the store and the operating system (os_test in core/os.h), as
 ** Tcl commands.
 **
-**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size|hint N    set one; the
-**   answer is what it was
+**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size|free_room|hint N
+**   set one; the answer is what it was
 **   maph_fault arm N ?ERRNO? ?PATTERN? ?PERSISTENT?  let the Nth call from now on whose
 **   name matches PATTERN fail; then all, if persistent
 **   maph_fault disarm                                -> {calls seen, calls failed}
@@ -75,8 +75,8 @@ static int fault_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *con
 }
 
 static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const names[] = { "time_ms",     "boot",      "reserve", "now_ns", "random",
-                                       "file_system", "page_size", "hint",    NULL };
+  static const char *const names[] = { "time_ms",     "boot",      "reserve",   "now_ns", "random",
+                                       "file_system", "page_size", "free_room", "hint",   NULL };
   Tcl_WideInt value, old;
   int name;
   (void)data;
@@ -112,6 +112,10 @@ static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
       os_test.file_system = (int)value;
       break;
     case 7:
+      old = (Tcl_WideInt)os_test.free_room;
+      os_test.free_room = (uint64_t)value;
+      break;
+    case 8:
       old = os_test.hint;
       os_test.hint = (int)value;
       break;

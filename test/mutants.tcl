@@ -99,7 +99,7 @@ proc server_object {changed} {
     set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
     exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c $::work/server/*/*.c] $changed]
     exec objcopy --redefine-sym main=server_main $object.all
-    exec objcopy --keep-global-symbol=server_main $object.all $object
+    exec objcopy --keep-global-symbol=server_main --keep-global-symbol=accept $object.all $object
   }
   return $object
 }

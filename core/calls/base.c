@@ -70,7 +70,7 @@ static int index_batch(copying *c) {
   store *s = c->x->to;
   int rc = MAPH_OK;
   s->space_end = c->at;
-  if (c->batched) rc = index_reserve(s, c->batch, c->batched, c->scratch);
+  if (c->batched) rc = index_reserve(s, c->batch, c->batched, c->scratch, NULL);
   if (rc == MAPH_OK) rc = index_publish(s, c->batch, c->batched, 0);
   c->batched = 0;
   c->at = s->space_end;
@@ -84,22 +84,21 @@ static int index_batch(copying *c) {
 /* A base transaction ends here. */
 static int seal(copying *c) {
   store *s = c->x->to;
-  struct maph_txn *t;
+  txn t;
   int rc = index_batch(c);
   if (rc != MAPH_OK || c->operations == 0) return rc;
   rc = log_room(s, s->space_end + END_SIZE);
   if (rc != MAPH_OK) return rc;
-  t = txn_new(s);
-  if (t == NULL) return MAPH_NOMEM;
-  t->durability = MAPH_SYNC_OFF;
-  t->version = s->base_version;
-  t->start = c->start;
-  t->operations = c->operations;
-  t->records = c->records;
-  t->bytes = c->bytes;
-  t->digest = c->digest;
-  rc = commit_publish_now(t);
-  txn_free(t);
+  txn_start(&t, s);
+  t.durability = MAPH_SYNC_OFF;
+  t.version = s->base_version;
+  t.start = c->start;
+  t.operations = c->operations;
+  t.records = c->records;
+  t.bytes = c->bytes;
+  t.digest = c->digest;
+  rc = commit_publish_now(&t);
+  txn_clear(&t);
   c->at = c->start = s->space_end;
   c->operations = c->digest = 0;
   return rc;

@@ -17,6 +17,7 @@
 ** that is in their cache.
 */
 #include "calls/handle.h"
+#include "file/grant.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
@@ -162,7 +163,7 @@ static void wait(maph_changes *c, uint64_t seen, uint64_t *pause_us, uint64_t le
   header *h = header_of(atomic_load(&c->s->base));
   uint8_t *write_base = atomic_load(&c->s->write_base);
   uint64_t us = *pause_us;
-  if (write_base) {
+  if (write_base && grant_header(c->s) == MAPH_OK) {
     store_word(write_base, &header_of(write_base)->watched, 1);
     us = WAIT_WATCHED_US;
   }

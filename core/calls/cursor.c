@@ -11,12 +11,12 @@
 ** snapshot until it is closed itself.
 */
 #include "calls/handle.h"
+#include "calls/transaction.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "index/find.h"
 #include "index/lookup.h"
-#include "writer/txn.h"
 
 enum { AHEAD = 1024 };
 
@@ -77,8 +77,9 @@ void maph_cursor_close(maph_cursor *c) {
 static int superseded_in_txn(maph_cursor *c, const item *it) {
   maph_snapshot *x = c->snapshot;
   item newest;
-  if (x->txn == NULL || it->offset >= x->txn->start) return 0;
-  return txn_find(x->txn, x->snapshot, maph_bytes(it->key, it->key_size), &newest) == MAPH_OK
+  if (x->within == NULL || it->offset >= x->within->txn.start) return 0;
+  return txn_find(&x->within->txn, x->snapshot, maph_bytes(it->key, it->key_size), &newest)
+             == MAPH_OK
          && newest.offset != it->offset;
 }
 

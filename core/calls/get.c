@@ -2,13 +2,13 @@
 ** get.c - the public reads of keys: single gets, groups of them, and snapshots.
 */
 #include "calls/handle.h"
+#include "calls/transaction.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
-#include "writer/txn.h"
 
 /* --------------------------------------------------------------------------------- public reads */
 
@@ -157,8 +157,8 @@ void snapshot_hold(maph_snapshot *x) { atomic_fetch_add(&x->users, 1); }
 
 void snapshot_let_go(maph_snapshot *x) {
   if (atomic_fetch_sub(&x->users, 1) != 1) return;
-  if (x->txn) {
-    struct maph_snapshot **p = &x->txn->snapshots;
+  if (x->within) {
+    struct maph_snapshot **p = &x->within->snapshots;
     while (*p && *p != x) p = &(*p)->next;
     if (*p) *p = x->next;
   }
@@ -192,10 +192,10 @@ static int snapshot_find(maph_snapshot *x, maph_slice key, item *it) {
   view v;
   int rc = snapshot_view(x, &v);
   if (rc != MAPH_OK) return rc;
-  if (x->txn == NULL)
+  if (x->within == NULL)
     return missing(x->s, view_find(&v, key, x->now, x->handle->options.verify, it));
   rc = view_check_key(key);
-  if (rc == MAPH_OK) rc = txn_find(x->txn, x->snapshot, key, it);
+  if (rc == MAPH_OK) rc = txn_find(&x->within->txn, x->snapshot, key, it);
   if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, x->now))) rc = MAPH_NOTFOUND;
   if (rc == MAPH_OK && x->handle->options.verify) rc = record_verify(&v, it->offset, it->size);
   return missing(x->s, rc);
@@ -228,7 +228,7 @@ int maph_snapshot_get_many(maph_snapshot *x, size_t n, const maph_slice *keys, m
   if (rc == MAPH_OK && n > 0 && (keys == NULL || values == NULL))
     rc = fail(MAPH_MISUSE, "maph_snapshot_get_many: no keys or no place for the values");
   if (rc != MAPH_OK) return rc;
-  if (x->txn == NULL) return get_many(&v, x->now, x->handle->options.verify, n, keys, values);
+  if (x->within == NULL) return get_many(&v, x->now, x->handle->options.verify, n, keys, values);
   for (i = 0; i < n && rc == MAPH_OK; i++) {
     rc = maph_snapshot_get(x, keys[i], &values[i]);
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
@@ -250,7 +250,7 @@ int maph_snapshot_get_entries(maph_snapshot *x, size_t n, const maph_slice *keys
   for (i = 0; i < n && rc == MAPH_OK; i++) rc = view_check_key(keys[i]);
   for (done = 0; done < n && rc == MAPH_OK; done += group) {
     group = MIN(n - done, (size_t)INDEX_GROUP);
-    if (x->txn == NULL) warm_group(&v, group, keys + done, values);
+    if (x->within == NULL) warm_group(&v, group, keys + done, values);
     for (i = 0; i < group && rc == MAPH_OK; i++) {
       rc = maph_snapshot_get_entry(x, keys[done + i], &entries[done + i]);
       if (rc == MAPH_NOTFOUND) rc = MAPH_OK;

@@ -23,7 +23,6 @@
 #include "writer/create.h"
 #include "writer/session.h"
 #include "writer/trust.h"
-#include "writer/txn.h"
 
 #include <stdlib.h>
 
@@ -69,10 +68,7 @@ void store_unpin(store *s) {
   last = --s->references == 0;
   if (last) forget_store(s);
   pthread_mutex_unlock(&registry_mutex);
-  if (last) {
-    txn_drop_spare(s);
-    store_free(s);
-  }
+  if (last) store_free(s);
 }
 
 /* A handle writes to this store no more; the last writer leaves the file clean.  The registry is

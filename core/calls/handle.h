@@ -33,7 +33,7 @@ struct maph_snapshot {
   maph *handle;
   store *s;
   uint64_t snapshot, now, version, records;
-  struct maph_txn *txn; /* while it is open */
+  struct maph_txn *within; /* the transaction that it shows, while that is open */
   int rolled_back;
   unsigned fork_count;        /* of the process that opened it */
   struct maph_snapshot *next; /* of the transaction */

@@ -24,6 +24,8 @@
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
+#include "calls/transaction.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -33,6 +35,7 @@
 #include "index/lookup.h"
 #include "writer/commit.h"
 #include "writer/create.h"
+#include "writer/decided.h"
 #include "writer/recover.h"
 #include "writer/trust.h"
 #include "writer/session.h"
@@ -74,42 +77,39 @@ void rewrite_free(rewriting *x, void *p, uint64_t size) {
 
 /* ---------------------------------------------------------------------------------------- sweep */
 
-static int delete_swept(rewriting *x, maph_snapshot *now, const maph_slice *keys, size_t n) {
-  maph_txn *t;
+static int delete_swept(rewriting *x, uint64_t now, const maph_slice *keys, size_t n) {
+  txn t;
   uint64_t swept = 0;
   size_t i;
-  int rc = maph_txn_begin(x->handle, MAPH_SYNC_DEFAULT, &t);
+  int rc = transaction_start(x->handle, MAPH_SYNC_DEFAULT, &t);
   if (rc != MAPH_OK) return rc;
   for (i = 0; rc == MAPH_OK && i < n; i++) {
-    rc = txn_sweep(t, keys[i], now->now);
+    rc = txn_sweep(&t, keys[i], now);
     if (rc == MAPH_OK) swept++;
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* somebody put it anew */
   }
-  if (rc != MAPH_OK) {
-    maph_txn_abort(t);
-    return rc;
-  }
-  rc = maph_txn_commit(t);
+  rc = session_finish(&t, rc);
   if (rc == MAPH_OK) x->result.swept += swept;
   return rc;
 }
 
 static int sweep(rewriting *x) {
   maph_slice keys[SWEEP_AT_ONCE];
-  maph_snapshot *now;
-  uint64_t at = LOG_START, size, n = 0;
+  uint64_t at = LOG_START, size, n = 0, now = os_time_ms();
   size_t found = 0;
   item it;
   view v;
-  int rc = maph_snapshot_open(x->handle, &now), kind;
+  store *s;
+  int rc = handle_writer(x->handle, &s), kind;
   if (rc != MAPH_OK) return rc;
-  rc = view_at(now->s, now->snapshot, &v);
+  store_pin(s); /* another process may replace it meanwhile */
+  rc = view_latest(s, &v);
   while (rc == MAPH_OK && at < v.snapshot) {
     rc = record_span(&v, at, v.snapshot, &kind, &size);
     if (rc == MAPH_OK && kind == KIND_PUT && (load64(v.base + at + 8) >> 40 & FLAG_EXPIRY)) {
       uint64_t link = atomic_load_explicit(word_at(v.base, at), memory_order_acquire);
       rc = record_item(&v, at, v.snapshot, &it);
-      if (rc == MAPH_OK && link == 0 && item_expired(&it, now->now))
+      if (rc == MAPH_OK && link == 0 && item_expired(&it, now))
         keys[found++] = maph_bytes(it.key, it.key_size);
       if (found == SWEEP_AT_ONCE) {
         rc = delete_swept(x, now, keys, found);
@@ -120,7 +120,7 @@ static int sweep(rewriting *x) {
     if (rc == MAPH_OK && ++n % 4096 == 0) rc = rewrite_tell(x, "sweep", at, v.snapshot);
   }
   if (rc == MAPH_OK && found) rc = delete_swept(x, now, keys, found);
-  maph_snapshot_close(now);
+  store_unpin(s);
   return rc;
 }
 
@@ -130,34 +130,25 @@ static int sweep(rewriting *x) {
 static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t at,
                             uint64_t version) {
   uint64_t size;
-  struct maph_txn *t;
+  txn t;
   int rc = session_begin(x->to, 0), kind;
   if (rc != MAPH_OK) return rc;
-  t = txn_new(x->to);
-  if (t == NULL) {
-    session_end(x->to);
-    return MAPH_NOMEM;
-  }
-  t->durability = MAPH_SYNC_OFF;
-  t->version = version;
+  txn_start(&t, x->to);
+  t.durability = MAPH_SYNC_OFF;
+  t.version = version;
   while (rc == MAPH_OK && from < at) {
     item it;
     rc = record_span(v, from, at, &kind, &size);
     if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
       rc = record_verify(v, from, size);
       if (rc == MAPH_OK) rc = record_item(v, from, at, &it);
-      if (rc == MAPH_OK) rc = txn_copy(t, &it);
+      if (rc == MAPH_OK) rc = txn_copy(&t, &it);
       if (rc == MAPH_NOTFOUND)
         rc = fail_corrupt(v->s->path, from, "a delete of a key that was never put");
     }
     from += size;
   }
-  if (rc == MAPH_OK) rc = commit_reserve(t);
-  if (rc == MAPH_OK)
-    rc = session_commit(t);
-  else
-    session_abort(t);
-  txn_free(t);
+  rc = session_finish(&t, rc);
   x->result.caught_up++;
   return rc;
 }
@@ -242,7 +233,7 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
     if (rc != MAPH_OK) return rc;
     *locked_ns = os_clock_ns();
     last = ++slices == SLICES_MOST;
-    rc = commit_wait_visible(s);
+    rc = decided_wait(s);
     if (rc == MAPH_OK) rc = copy_tail(x, last ? UINT64_MAX : *locked_ns + SLICE_NS);
     if (rc == MAPH_OK && (last || (left_to_copy(x) == 0 && x->to->space_end - x->flushed <= chunk)))
       return rc;
@@ -325,6 +316,7 @@ static int take_name(rewriting *x, const char *temporary) {
   const char *path = x->from->path;
   int rc = still_there(x->from);
   if (rc == MAPH_OK) rc = keep_attributes(x, temporary); /* they may have been changed meanwhile */
+  if (rc == MAPH_OK) rc = grant_header(x->from);
   if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);
   rc = os_rename(temporary, path);
@@ -359,7 +351,7 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
     return rc;
   }
   if (rc == MAPH_OK && (atomic_load(&header_of(s->write_base)->state) & STATE_POISONED))
-    rc = commit_poisoned(s);
+    rc = header_say_poisoned(s);
   if (rc == MAPH_OK) rc = seal(x, lock);
   x->result.bytes_after = atomic_load(&x->to->size);
   if (rc == MAPH_OK) rc = s->in_memory ? take_handle(x) : take_name(x, temporary);
@@ -453,7 +445,7 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   if (rc == MAPH_OK) rc = sweep(&x);
   if (rc == MAPH_OK) rc = take_snapshot(&x);
   if (rc == MAPH_OK && (atomic_load(&header_of(x.from->write_base)->state) & STATE_POISONED))
-    rc = commit_poisoned(x.from);
+    rc = header_say_poisoned(x.from);
   if (rc == MAPH_OK)
     rc = make_store(&x, temporary, x.from->uuid, x.from->generation + 1,
                     freeze ? 0 : x.snapshot->records);

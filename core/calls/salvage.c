@@ -11,13 +11,13 @@
 ** move over.
 */
 #include "calls/handle.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "index/find.h"
 #include "os/progress.h"
-#include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/recover.h"
 #include "writer/trust.h"
@@ -33,7 +33,8 @@ typedef struct salvage {
   maph_report_fn report;
   void *arg;
   listener listener;
-  struct maph_txn *base; /* copies of base records, not yet committed */
+  txn base; /* copies of base records, not yet committed */
+  int in_base;
   uint64_t kept, lost, last_version;
   /* version ever seen, of what was lost too: none is given out again */
   uint64_t highest;
@@ -47,69 +48,54 @@ static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, ui
   if (x->report) x->report(x->arg, offset, line);
 }
 
-static int begin(salvage *x, struct maph_txn **t) {
+static int begin(salvage *x, txn *t) {
   int rc = session_begin(x->to, 0);
-  *t = NULL;
   if (rc != MAPH_OK) return rc;
-  *t = txn_new(x->to);
-  if (*t == NULL) {
-    session_end(x->to);
-    return MAPH_NOMEM;
-  }
-  (*t)->durability = MAPH_SYNC_OFF;
+  txn_start(t, x->to);
+  t->durability = MAPH_SYNC_OFF;
   return MAPH_OK;
 }
 
-static int end(struct maph_txn *t, int rc) {
-  if (rc == MAPH_OK) rc = commit_reserve(t);
-  if (rc == MAPH_OK)
-    rc = session_commit(t);
-  else
-    session_abort(t);
-  txn_free(t);
-  return rc;
-}
-
 static int end_base(salvage *x, int rc) {
-  struct maph_txn *t = x->base;
-  if (t == NULL) return rc;
-  x->base = NULL;
-  t->version = x->to->base_version;
-  return end(t, rc);
+  if (!x->in_base) return rc;
+  x->in_base = 0;
+  x->base.version = x->to->base_version;
+  return session_finish(&x->base, rc);
 }
 
 static int copy_base_record(salvage *x, const item *it) {
-  int rc = x->base ? MAPH_OK : begin(x, &x->base);
+  int rc = x->in_base ? MAPH_OK : begin(x, &x->base);
   item other;
   if (rc != MAPH_OK) return rc;
+  x->in_base = 1;
   /* met before */
-  if (txn_find(x->base, UINT64_MAX, maph_bytes(it->key, it->key_size), &other) == MAPH_OK)
+  if (txn_find(&x->base, UINT64_MAX, maph_bytes(it->key, it->key_size), &other) == MAPH_OK)
     return MAPH_OK;
-  x->base->version = it->version;
-  rc = txn_copy(x->base, it);
-  return rc != MAPH_OK || x->base->operations >= BASE_AT_ONCE ? end_base(x, rc) : MAPH_OK;
+  x->base.version = it->version;
+  rc = txn_copy(&x->base, it);
+  return rc != MAPH_OK || x->base.operations >= BASE_AT_ONCE ? end_base(x, rc) : MAPH_OK;
 }
 
 /* Write the transaction [from, at) again, with its version. */
 static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_record *e) {
   uint64_t pos = from, size, version = e->head.version_prev & VERSION_MAX;
-  struct maph_txn *t;
+  txn t;
   int rc, kind;
   /* met before: a copy of an old log page */
   if (version <= x->last_version && x->last_version != 0) return MAPH_OK;
   rc = end_base(x, MAPH_OK);
   if (rc == MAPH_OK) rc = begin(x, &t);
   if (rc != MAPH_OK) return rc;
-  t->version = version;
+  t.version = version;
   while (rc == MAPH_OK && pos < at && record_span(&x->v, pos, at, &kind, &size) == MAPH_OK) {
     item it;
     if ((kind == KIND_PUT || kind == KIND_DELETE) && record_item(&x->v, pos, at, &it) == MAPH_OK) {
-      rc = txn_copy(t, &it);
+      rc = txn_copy(&t, &it);
       if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* a delete of what was lost */
     }
     pos += size;
   }
-  rc = end(t, rc);
+  rc = session_finish(&t, rc);
   x->last_version = version;
   x->kept++;
   return rc;
@@ -165,7 +151,7 @@ static int salvage_log(salvage *x) {
     } else if (kind == KIND_END || kind == KIND_EPOCH) {
       end_record e;
       memcpy(&e, x->v.base + at, sizeof e);
-      if (kind == KIND_END && x->base
+      if (kind == KIND_END && x->in_base
           && (e.head.version_prev & VERSION_MAX) == x->to->base_version) {
         rc = end_base(x, MAPH_OK);
       } else if (kind == KIND_END && (damaged || operations != e.head.operations)) {
@@ -259,6 +245,7 @@ static int take_place(const char *path, const char *temporary, salvage *x) {
     if (kept == NULL) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
+  if (rc == MAPH_OK && (rc = grant_header(x->from)) != MAPH_OK) os_remove(kept);
   if (rc == MAPH_OK) {
     /* readers look at the path from now on */
     atomic_fetch_or(&header_of(x->from->write_base)->state, STATE_SWITCHING);

@@ -2,6 +2,7 @@
 ** header.c - the header page: made once, checked at every open.
 */
 #include "file/header.h"
+#include "file/grant.h"
 #include "file/store.h"
 
 #define XXH_INLINE_ALL
@@ -93,6 +94,19 @@ void header_place(store *s) {
   s->boot = place.boot[0] ? XXH3_64bits(place.boot, sizeof place.boot) | 1 : 0;
   s->place = XXH3_64bits(file, sizeof file) | 1;
   s->mount = place.mount;
+}
+
+int header_say_poisoned(const store *s) {
+  return fail(MAPH_IOERR,
+              "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
+              "then run `maph recover`",
+              s->path);
+}
+
+void header_poison(store *s) {
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  s->flush_failed = 1;
+  if (grant_header(s) == MAPH_OK) atomic_fetch_or(&header_of(s->write_base)->state, STATE_POISONED);
 }
 
 int header_checkpoint_fits(const store *s, const checkpoint *c) {

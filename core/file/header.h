@@ -16,6 +16,8 @@ int header_sound(const header *h); /* does the static part's checksum fit? */
 uint64_t header_salt(const header *h);
 void header_checkpoint(store *s, const tip *t);        /* all before t->end is on disk */
 void header_checkpoint_if_due(store *s, const tip *t); /* where the last one is far behind */
+void header_poison(store *s);            /* a flush failed: nothing more may be written */
+int header_say_poisoned(const store *s); /* IOERR, with the sentence */
 int header_checkpoint_fits(const store *s, const checkpoint *c);
 /* 1 found */
 int header_best_checkpoint(const store *s, const header *h, checkpoint *best);

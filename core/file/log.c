@@ -180,7 +180,7 @@ int log_room(store *s, uint64_t to) {
               size);
   if (s->populated < s->space_end) s->populated = s->space_end;
   if (bulk) os_read_ahead(s->base, MIN(s->populated, to), ahead);
-  rc = os_populate(s->write_base, MIN(s->populated, to), ahead);
+  rc = os_populate(&s->file, s->path, s->write_base, MIN(s->populated, to), ahead);
   if (rc == MAPH_OK) s->populated = ahead;
   return rc;
 }

@@ -64,7 +64,10 @@ typedef struct store {
   pthread_mutex_t mapping_mutex; /* the four above, and file.size */
   int advice, huge_pages;
   _Atomic int unbiased; /* its lock is to be the byte, not the bias */
-  int bulk;             /* so much will be written that throughput counts, not the longest wait */
+  /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
+  _Atomic int scarce;
+  _Atomic uint64_t room_looked_ms;
+  int bulk; /* so much will be written that throughput counts, not the longest wait */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -106,12 +109,13 @@ typedef struct store {
   pthread_cond_t flush_done;
   int flushing;
   _Atomic int flush_failed;
+  _Atomic int
+      group_failed; /* what is decided and not visible must not become so; nor what follows */
   uint64_t flushed; /* end of log this process knows to be on disk */
   uint64_t decided; /* end of the last transaction decided */
-  /* decided at full, not yet visible, in order; stored under flush_mutex, */
-  struct maph_txn *_Atomic decided_first;
-  struct maph_txn *decided_last; /* taken off under index_mutex as well */
-  struct maph_txn *spare;        /* kept for the next single put */
+  /* decided at full, not yet visible, in order: see decided.c */
+  struct changed_keys *_Atomic decided_first;
+  struct changed_keys *decided_last;
 } store;
 
 typedef struct view {

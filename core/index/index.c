@@ -31,6 +31,7 @@
 ** stays at most 16 times the number of segments, and a full segment that may not split is given an
 ** overflow segment instead.
 */
+#include "file/grant.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -38,7 +39,6 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/perfect.h"
-#include "writer/txn.h"
 
 
 enum { RETRY_MOST = 10000 };
@@ -359,6 +359,21 @@ static void point_directory(store *s, uint32_t prefix, uint64_t depth, uint64_t 
   for (i = 0; i < n; i++) store_word(s->write_base, &d[first + i], segment);
 }
 
+/* A segment, and the words of the directory that lead to it: all that a split stores to. */
+static int grant_segment(store *s, uint64_t segment, uint64_t hash, uint64_t depth) {
+  uint64_t root, bits, words, first;
+  int rc;
+  if (!grant_needed(s)) return MAPH_OK;
+  root = root_now(s);
+  bits = root & 63;
+  words = UINT64_C(1) << (bits - depth);
+  first = (bits ? (uint64_t)tag_of(hash) >> (HASH_BITS - bits) : 0) & ~(words - 1);
+  first = (root & ~UINT64_C(63)) + first * sizeof(word);
+  rc = grant_header(s);
+  if (rc == MAPH_OK) rc = grant_pages(s, first, first + words * sizeof(word));
+  return rc == MAPH_OK ? grant_pages(s, segment - RECORD_HEAD, segment + SEGMENT_SIZE) : rc;
+}
+
 static void set_depth(store *s, uint64_t segment, uint64_t depth) {
   word *link = link_of(s->write_base, segment);
   store_word(s->write_base, link,
@@ -440,6 +455,7 @@ static int split(store *s, uint64_t segment, uint64_t hash) {
   uint32_t upper = ((tag_of(hash) >> shift) | 1) << shift, lower = upper ^ (UINT32_C(1) << shift);
   int rc = MAPH_OK;
   if (depth == (root_now(s) & 63)) rc = double_directory(s);
+  if (rc == MAPH_OK) rc = grant_segment(s, segment, hash, depth);
   if (rc == MAPH_OK)
     rc = log_extent(s, EXTENT_SEGMENT, (int)depth + 1, upper, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
@@ -477,6 +493,8 @@ int index_finish_split(store *s) {
   rc = place_of(&v, root, hash, &p);
   if (rc != MAPH_OK) return rc;
   sibling = p.segment;
+  rc = grant_segment(s, sibling, (uint64_t)head.prefix << (64 - HASH_BITS), head.depth);
+  if (rc != MAPH_OK) return rc;
   point_directory(s, head.prefix, head.depth, fresh);
   if (sibling != fresh) set_depth(s, sibling, head.depth);
   set_mark(s, 0);
@@ -489,6 +507,8 @@ static int add_overflow(store *s, uint64_t segment) {
   int rc = log_extent(s, EXTENT_SEGMENT, (int)depth, 0, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
   while ((next = overflow_of(s->write_base, segment)) != 0) segment = next;
+  rc = grant_pages(s, segment - RECORD_HEAD, segment);
+  if (rc != MAPH_OK) return rc;
   link = link_of(s->write_base, segment);
   store_word(s->write_base, link, fresh | (atomic_load_explicit(link, memory_order_relaxed) & 63));
   return MAPH_OK;
@@ -559,17 +579,18 @@ static inline int is_new(const store *s, const pending *p) {
 
 /* Would the new keys of p[0..n), all of one segment, find room near home after those already
 ** decided but not yet published? */
-static int fits(store *s, uint64_t segment, const pending *p, size_t n) {
-  struct maph_txn *t;
+static int fits(store *s, uint64_t segment, const pending *p, size_t n,
+                const changed_keys *decided) {
+  const changed_keys *c;
   size_t i;
   paper x;
   x.segment = segment;
   x.depth = depth_of(s->write_base, segment);
   memset(x.room, ROOM_UNKNOWN, sizeof x.room);
-  for (t = s->decided_first; t != NULL; t = t->next) {
-    for (i = 0; i < t->pendings; i++) {
-      if (is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, x.depth))
-        place_on_paper(s, &x, t->pending[i].hash, SEGMENT_BUCKETS);
+  for (c = decided; c != NULL; c = c->next) {
+    for (i = 0; i < c->count; i++) {
+      if (is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, x.depth))
+        place_on_paper(s, &x, c->key[i].hash, SEGMENT_BUCKETS);
     }
   }
   for (i = 0; i < n; i++) {
@@ -581,17 +602,17 @@ static int fits(store *s, uint64_t segment, const pending *p, size_t n) {
 
 /* A segment that may not split: overflow segments until all its new keys have room anywhere in the
 ** chain. */
-static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n) {
+static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n,
+                           const changed_keys *decided) {
   uint64_t depth = depth_of(s->write_base, segment), room = 0, need = 0, at;
-  struct maph_txn *t;
+  const changed_keys *c;
   size_t i;
   unsigned b;
   int rc = MAPH_OK;
   for (i = 0; i < n; i++) need += (uint64_t)is_new(s, &p[i]);
-  for (t = s->decided_first; t != NULL; t = t->next) {
-    for (i = 0; i < t->pendings; i++)
-      need +=
-          (uint64_t)(is_new(s, &t->pending[i]) && same_segment(t->pending[i].hash, p->hash, depth));
+  for (c = decided; c != NULL; c = c->next) {
+    for (i = 0; i < c->count; i++)
+      need += (uint64_t)(is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, depth));
   }
   for (at = segment; at != 0; at = overflow_of(s->write_base, at)) {
     for (b = 0; b < SEGMENT_BUCKETS; b++) room += bucket_room(s->write_base, at, b, p->hash, depth);
@@ -647,13 +668,14 @@ static int group_at(store *s, const pending *p, size_t n, size_t i, uint64_t *se
 /* Split, once each, the segments from *from on whose new keys do not fit; *from moves to the first
 ** of them.  Once each, because a directory that only one of its segments makes long looks like an
 ** attack to may_split. */
-static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *splits) {
+static int split_pass(store *s, const pending *p, size_t n, const changed_keys *decided,
+                      size_t *from, int *splits) {
   size_t i = *from, end, first = n;
   uint64_t segment;
   int rc = MAPH_OK;
   *splits = 0;
   while (i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i)) {
+    if (!fits(s, segment, p + i, end - i, decided)) {
       if (first == n) first = i;
       if (may_split(s, segment)) {
         rc = split(s, segment, p[i].hash);
@@ -667,15 +689,16 @@ static int split_pass(store *s, const pending *p, size_t n, size_t *from, int *s
   return rc;
 }
 
-int index_reserve(store *s, pending *p, size_t n, pending *scratch) {
+int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided) {
   size_t i = 0, end;
   uint64_t segment;
   int rc, splits;
   sort_by_segment(p, n, scratch);
-  do rc = split_pass(s, p, n, &i, &splits);
+  do rc = split_pass(s, p, n, decided, &i, &splits);
   while (rc == MAPH_OK && i < n && splits > 0);
   while (rc == MAPH_OK && i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i)) rc = fit_by_overflow(s, segment, p + i, end - i);
+    if (!fits(s, segment, p + i, end - i, decided))
+      rc = fit_by_overflow(s, segment, p + i, end - i, decided);
     i = end;
   }
   return rc;
@@ -735,7 +758,32 @@ static int publish_one(store *s, const pending *p, int again) {
     return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
   if (p->base) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
   store_word(s->write_base, slot, make_slot(p->hash, p->newest) | displaced);
-  return MAPH_OK;
+  return likely(grant_reached(s, (uint64_t)((uint8_t *)slot - s->write_base)))
+             ? MAPH_OK
+             : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file", s->path,
+                    (unsigned long long)segment);
+}
+
+/* A key's segment, with those that it overflows to, and the link of the record before. */
+static int grant_one(store *s, const pending *p, uint64_t *granted) {
+  uint64_t segment, at;
+  int rc = segment_now(s, p->hash, &segment);
+  for (at = segment; rc == MAPH_OK && at != 0 && segment != *granted;
+       at = overflow_of(s->write_base, at))
+    rc = grant_pages(s, at, at + SEGMENT_SIZE);
+  *granted = segment;
+  return rc == MAPH_OK && p->base ? grant_pages(s, p->base, p->base + sizeof(word)) : rc;
+}
+
+int index_grant(store *s, const pending *p, size_t n) {
+  uint64_t granted = 0;
+  size_t i;
+  int rc;
+  if (likely(!grant_needed(s))) return MAPH_OK;
+  rc = grant_header(s);
+  for (i = 0; rc == MAPH_OK && i < n; i++)
+    if (p[i].newest) rc = grant_one(s, &p[i], &granted);
+  return rc;
 }
 
 int index_publish(store *s, const pending *p, size_t n, int again) {

@@ -15,6 +15,13 @@ typedef struct pending {
   uint64_t base;   /* the record its slot leads to before; 0: it has no slot */
 } pending;
 
+/* The keys that one transaction changes, and those of the transaction decided after it. */
+typedef struct changed_keys {
+  struct changed_keys *next;
+  pending *key; /* each once, in order of first use until index_reserve sorts them */
+  size_t count;
+} changed_keys;
+
 void index_prefetch(const view *v, uint64_t hash);
 /* at the snapshot, put or delete; NOTFOUND CORRUPT */
 int index_find(const view *v, maph_slice key, uint64_t hash, item *it);
@@ -28,8 +35,11 @@ int index_create(store *s, uint64_t expected_keys);
 int index_create_beside(store *s, uint64_t expected_keys);
 void index_show(store *s);        /* readers find what was built beside, all at once */
 void index_drop_beside(store *s); /* or never will */
-/* sort p; split until all that is new has room.  FULL */
-int index_reserve(store *s, pending *p, size_t n, pending *scratch);
+/* sort p; split until all that is new has room, after what is decided and not yet published.
+** FULL */
+int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided);
+/* let index_publish store into what is there already.  FULL IOERR */
+int index_grant(store *s, const pending *p, size_t n);
 /* slots lead to the new records; again: some may already */
 int index_publish(store *s, const pending *p, size_t n, int again);
 int index_finish_split(store *s); /* of a writer that died in it */

@@ -14,7 +14,9 @@
 
 /* os_open: how.  OS_NEW: must not exist, no link followed */
 enum { OS_READ = 1, OS_WRITE = 2, OS_NEW = 4 };
-enum { OS_LOCAL, OS_MEMORY, OS_COPY_ON_WRITE, OS_NETWORK }; /* what kind of file system */
+/* What kind of file system.  OS_SHARING: files may share blocks, or it is not known; until a page is
+** written anew a store into it needs room. */
+enum { OS_LOCAL, OS_MEMORY, OS_COPY_ON_WRITE, OS_NETWORK, OS_SHARING };
 
 typedef struct os_file {
   int fd; /* -1: none.  Never 0, 1 or 2 */
@@ -57,8 +59,11 @@ int os_grow(os_file *f, const char *path, uint64_t to);
 void os_trim(os_file *f, uint64_t to);
 int os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base);
 void os_unmap(uint8_t *base, uint64_t length);
-/* fault pages in for writing, beforehand; MAPH_FULL if they cannot be had */
-int os_populate(uint8_t *base, uint64_t from, uint64_t to);
+/* fault pages of the file, mapped at base, in for writing, beforehand.  FULL NOMEM IOERR */
+int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to);
+int os_fill_holes(const os_file *f, const char *path, uint64_t to); /* below `to`.  FULL IOERR */
+/* of its disk, in bytes; 0 if that cannot be read; UINT64_MAX: it does not tell */
+uint64_t os_free_room(const os_file *f);
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
@@ -135,6 +140,7 @@ typedef struct os_test_hooks {
   uint64_t reserve;               /* address space to map for a file, instead of 64 GiB */
   int file_system;                /* OS_* + 1: pretend */
   uint64_t page_size;             /* instead of the system's */
+  uint64_t free_room;             /* of the disk, instead of what it says */
   /* at a place of that name, where another thread may come first */
   void (*pause)(const char *where);
 } os_test_hooks;

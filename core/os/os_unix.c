@@ -122,7 +122,8 @@ static int file_system_of(int fd) {
     case 0x01021994:
     case 0x858458F6:
     case 0x958458F6: return OS_MEMORY; /* tmpfs ramfs hugetlbfs */
-    default: return OS_LOCAL;
+    case 0xEF53: return OS_LOCAL;      /* ext2 ext3 ext4 */
+    default: return OS_SHARING;        /* XFS, overlays of it, and what is not known */
   }
 }
 
@@ -365,15 +366,55 @@ void os_unmap(uint8_t *base, uint64_t length) {
   if (base != NULL) munmap(base, length);
 }
 
-int os_populate(uint8_t *base, uint64_t from, uint64_t to) {
-  from = page_down(from);
-  to = page_up(to);
-  if (SYS("madvise", -1, madvise(base + from, to - from, MADV_POPULATE_WRITE)) == 0
+/* The disk is full, or gone: a page of the file cannot be made writable. */
+static int page_refused(const os_file *f, const char *path, uint64_t from, uint64_t to, int e) {
+  struct statvfs disk;
+  struct stat st;
+  uint8_t byte;
+  if (e == ENOMEM) return fail_memory(to - from);
+  if (fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < to)
+    return fail(MAPH_IOERR, "%s: the file ends at %llu: somebody shortened it", path,
+                (unsigned long long)st.st_size);
+  if (pread(f->fd, &byte, 1, (off_t)from) != 1)
+    return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s: check the disk", path,
+                (unsigned long long)from, strerror(errno));
+  if (fstatvfs(f->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
+    return fail(MAPH_IOERR, "%s: its file system became read-only: check the disk", path);
+  return fail(MAPH_FULL,
+              "%s: the disk has no room to write bytes %llu to %llu: make room and try again", path,
+              (unsigned long long)from, (unsigned long long)to);
+}
+
+int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to) {
+  uint64_t first = page_down(from), last = page_up(to);
+  if (SYS("madvise", -1, madvise(base + first, last - first, MADV_POPULATE_WRITE)) == 0
       || errno == EINVAL || errno == ENOSYS || errno == EINTR)
     return MAPH_OK;
-  return fail(errno == ENOMEM ? MAPH_NOMEM : MAPH_FULL,
-              "cannot make %llu bytes of a store writable: %s: make room and try again",
-              (unsigned long long)(to - from), strerror(errno));
+  return page_refused(f, path, from, to, errno);
+}
+
+int os_fill_holes(const os_file *f, const char *path, uint64_t to) {
+  int e;
+#ifdef SEEK_HOLE
+  off_t hole = lseek(f->fd, 0, SEEK_HOLE);
+  if (hole >= 0 && (uint64_t)hole >= to) return MAPH_OK;
+#endif
+  do e = SYS("fallocate", -1, fallocate(f->fd, 0, 0, (off_t)to)) != 0 ? errno : 0;
+  while (e == EINTR);
+  if (e == 0 || e == EOPNOTSUPP || e == ENOSYS) return MAPH_OK;
+  return fail(space_code(e), "%s: cannot fill the holes of this copy: %s: make room and try again",
+              path, strerror(e));
+}
+
+uint64_t os_free_room(const os_file *f) {
+  struct statvfs disk;
+  uint8_t byte;
+#ifdef MAPH_TEST
+  if (os_test.free_room) return os_test.free_room;
+#endif
+  if (pread(f->fd, &byte, 1, 0) < 0) return 0;
+  if (fstatvfs(f->fd, &disk) != 0 || disk.f_blocks == 0) return UINT64_MAX;
+  return (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge) {

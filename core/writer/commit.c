@@ -27,6 +27,7 @@
 ** reserves room for their new keys as well as its own.  A failed flush poisons the store: all that
 ** wait fail.
 */
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -34,6 +35,7 @@
 #include "file/view.h"
 #include "index/index.h"
 #include "writer/commit.h"
+#include "writer/decided.h"
 #include "writer/txn.h"
 
 enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8 * 1024 * 1024, GROUP_KEYS_MOST = 64 };
@@ -42,37 +44,31 @@ static header *live(const store *s) { return header_of(s->write_base); }
 static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
 static void set(store *s, word *w, uint64_t value) { store_word(s->write_base, w, value); }
 
-int commit_poisoned(const store *s) {
-  return fail(MAPH_IOERR,
-              "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
-              "then run `maph recover`",
-              s->path);
-}
-
-void commit_poison(store *s) {
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  atomic_fetch_or(&live(s)->state, STATE_POISONED);
-}
-
 /* --------------------------------------------------------------------- reserve, decide, publish */
 
-int commit_reserve(struct maph_txn *t) {
+/* Everything that deciding and publishing t will store to. */
+static int grant_for(txn *t) {
+  store *s = t->s;
+  int rc;
+  if (likely(!grant_needed(s))) return MAPH_OK;
+  rc = index_grant(s, t->changed.key, t->changed.count);
+  if (rc != MAPH_OK || s->file.file_system == OS_COPY_ON_WRITE) return rc;
+  return grant_pages(s, s->space_end, s->space_end + END_SIZE);
+}
+
+int commit_reserve(txn *t) {
   store *s = t->s;
   pending *scratch = NULL;
-  struct maph_txn *other;
-  int rc = MAPH_OK, large = t->pendings > GROUP_KEYS_MOST;
+  int rc = MAPH_OK, large = t->changed.count > GROUP_KEYS_MOST;
   if (t->operations == 0) {
     t->state = TXN_PREPARED;
     return MAPH_OK;
   }
-  if (get(&live(s)->state) & STATE_POISONED) rc = commit_poisoned(s);
-  pthread_mutex_lock(&s->flush_mutex);
-  for (other = s->decided_first; other != NULL; other = other->next)
-    large |= other->pendings > GROUP_KEYS_MOST;
-  pthread_mutex_unlock(&s->flush_mutex);
-  if (rc == MAPH_OK && large) rc = commit_wait_visible(s);
-  if (rc == MAPH_OK && t->pendings > 1
-      && (scratch = os_alloc(t->pendings * sizeof *scratch)) == NULL)
+  if (get(&live(s)->state) & STATE_POISONED) rc = header_say_poisoned(s);
+  large |= decided_has_more_than(s, GROUP_KEYS_MOST);
+  if (rc == MAPH_OK && large) rc = decided_wait(s);
+  if (rc == MAPH_OK && t->changed.count > 1
+      && (scratch = os_alloc(t->changed.count * sizeof *scratch)) == NULL)
     rc = MAPH_NOMEM;
   if (rc == MAPH_OK) {
     os_free(t->table); /* it names places that sorting changes */
@@ -80,10 +76,11 @@ int commit_reserve(struct maph_txn *t) {
     t->table_room = 0;
     pthread_mutex_lock(&s->index_mutex);
     s->space_end = t->position;
-    rc = index_reserve(s, t->pending, t->pendings, scratch);
+    rc = index_reserve(s, t->changed.key, t->changed.count, scratch, s->decided_first);
     pthread_mutex_unlock(&s->index_mutex);
   }
   if (rc == MAPH_OK) rc = log_room(s, s->space_end + END_SIZE);
+  if (rc == MAPH_OK) rc = grant_for(t);
   os_free(scratch);
   if (rc == MAPH_OK)
     t->state = TXN_PREPARED;
@@ -92,11 +89,19 @@ int commit_reserve(struct maph_txn *t) {
   return rc;
 }
 
-static int decide(struct maph_txn *t) {
+/* A transaction was decided and could not be published, because the disk became full in between. */
+static int group_full(const store *s) {
+  return fail(MAPH_FULL,
+              "%s: the disk became full while a commit was under way: make room and try again",
+              s->path);
+}
+
+static int decide(txn *t) {
   store *s = t->s;
   uint64_t at = s->space_end, back = (s->last.end - END_SIZE) / 8;
   end_record e;
   int rc;
+  if (s->group_failed) return group_full(s);
   memset(&e, 0, sizeof e);
   e.head.kind = KIND_END;
   e.head.operations = (uint32_t)t->operations;
@@ -128,14 +133,19 @@ static void wake_watchers(store *s) {
 
 /* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else
 ** wrote the index: stop writing. */
-static int publish(struct maph_txn *t) {
+static int publish(txn *t) {
   store *s = t->s;
-  int rc = index_publish(s, t->pending, t->pendings, 0);
+  int rc = grant_for(t);
+  if (rc != MAPH_OK) return rc; /* nothing was stored */
+  rc = index_publish(s, t->changed.key, t->changed.count, 0);
+  if (rc == MAPH_OK) {
+    set(s, &live(s)->committed, t->after.end);
+    if (!grant_reached(s, offsetof(header, committed))) rc = header_say_poisoned(s);
+  }
   if (rc != MAPH_OK) {
-    commit_poison(s);
+    header_poison(s);
     return rc;
   }
-  set(s, &live(s)->committed, t->after.end);
   wake_watchers(s);
   t->visible = 1;
   return MAPH_OK;
@@ -186,72 +196,21 @@ static int flush_to(store *s, uint64_t upto) {
     s->flushing = 0;
     if (rc != MAPH_OK) {
       s->flush_failed = 1;
-      commit_poison(s);
+      header_poison(s);
     } else
       s->flushed = to;
     pthread_cond_broadcast(&s->flush_done);
   }
-  if (rc == MAPH_OK && s->flushed < upto) rc = commit_poisoned(s);
+  if (rc == MAPH_OK && s->flushed < upto) rc = header_say_poisoned(s);
   pthread_mutex_unlock(&s->flush_mutex);
   return rc;
 }
 
-static void list_add(struct maph_txn *t) {
-  store *s = t->s;
-  pthread_mutex_lock(&s->flush_mutex);
-  t->next = NULL;
-  if (s->decided_first)
-    s->decided_last->next = t;
-  else
-    s->decided_first = t;
-  s->decided_last = t;
-  s->decided = t->after.end;
-  pthread_mutex_unlock(&s->flush_mutex);
-}
-
-/* Take t off the list.  Under index_mutex. */
-static void list_remove(struct maph_txn *t) {
-  store *s = t->s;
-  struct maph_txn *before = NULL, *x;
-  pthread_mutex_lock(&s->flush_mutex);
-  for (x = s->decided_first; x != NULL && x != t; x = x->next) before = x;
-  if (x != NULL) {
-    if (before)
-      before->next = t->next;
-    else
-      s->decided_first = t->next;
-    if (s->decided_last == t) s->decided_last = before;
-  }
-  pthread_cond_broadcast(&s->flush_done);
-  pthread_mutex_unlock(&s->flush_mutex);
-}
-
-int commit_wait_visible(store *s) {
-  if (s->decided_first == NULL) return MAPH_OK;
-  pthread_mutex_lock(&s->flush_mutex);
-  while (s->decided_first) pthread_cond_wait(&s->flush_done, &s->flush_mutex);
-  pthread_mutex_unlock(&s->flush_mutex);
-  return s->flush_failed ? commit_poisoned(s) : MAPH_OK;
-}
-
-int commit_conflicts(store *s, uint64_t hash) {
-  struct maph_txn *t;
-  int found = 0;
-  size_t i;
-  if (s->decided_first == NULL) return 0;
-  pthread_mutex_lock(&s->flush_mutex);
-  for (t = s->decided_first; t != NULL && !found; t = t->next) {
-    for (i = 0; i < t->pendings && !found; i++) found = t->pending[i].hash == hash;
-  }
-  pthread_mutex_unlock(&s->flush_mutex);
-  return found;
-}
-
 /* -------------------------------------------------------------------------------------- the end */
 
-int commit_publish_now(struct maph_txn *t) {
+int commit_publish_now(txn *t) {
   store *s = t->s;
-  int rc = commit_wait_visible(s);
+  int rc = decided_wait(s);
   if (rc == MAPH_OK) rc = decide(t);
   if (rc != MAPH_OK) {
     commit_give_back(t);
@@ -260,55 +219,64 @@ int commit_publish_now(struct maph_txn *t) {
   pthread_mutex_lock(&s->index_mutex);
   rc = publish(t);
   pthread_mutex_unlock(&s->index_mutex);
+  if (rc != MAPH_OK && !s->flush_failed) commit_give_back(t);
   if (rc == MAPH_OK && t->durability == MAPH_SYNC_NORMAL) start_writeback(s);
   return rc;
 }
 
-int commit_decide_early(struct maph_txn *t) {
+int commit_decide_early(txn *t) {
   store *s = t->s;
   int rc;
   if (t->operations == 0) return MAPH_OK;
-  rc = commit_wait_visible(s);
+  rc = decided_wait(s);
   if (rc == MAPH_OK) rc = decide(t);
   if (rc == MAPH_OK) rc = flush_to(s, t->after.end);
   if (rc != MAPH_OK) t->failed = 1;
   return rc;
 }
 
-int commit_joins_group(const struct maph_txn *t) {
+int commit_joins_group(const txn *t) {
   return t->operations > 0 && t->durability == MAPH_SYNC_FULL && !t->decided && !t->s->in_memory;
 }
 
-int commit_decide_in_group(struct maph_txn *t) {
+int commit_decide_in_group(txn *t) {
   int rc = decide(t);
-  if (rc == MAPH_OK) list_add(t);
+  if (rc == MAPH_OK) decided_add(t->s, &t->changed, t->after.end);
   return rc;
 }
 
-int commit_publish_in_group(struct maph_txn *t) {
+int commit_publish_in_group(txn *t) {
   store *s = t->s;
   int rc = flush_to(s, t->after.end);
   pthread_mutex_lock(&s->index_mutex);
   while (rc == MAPH_OK && !t->visible) {
-    struct maph_txn *first = s->decided_first;
+    txn *first = (txn *)s->decided_first;
     if (first == NULL || (get(&live(s)->state) & STATE_POISONED)) {
-      rc = commit_poisoned(s);
+      rc = header_say_poisoned(s);
+      break;
+    }
+    if (s->group_failed) {
+      rc = group_full(s);
       break;
     }
     rc = publish(first);
-    list_remove(first);
+    if (rc != MAPH_OK) s->group_failed = 1; /* all that follow in the list build on it */
+    decided_remove(s, &first->changed);
     if (rc == MAPH_OK) note_flushed(s, &first->after);
   }
   if (!t->visible) {
-    list_remove(t);
-    /* the store is poisoned: nobody builds on it, and maph_recover must not find it */
-    log_erase_end(s, t->after.end - END_SIZE);
+    decided_remove(s, &t->changed);
+    /* nobody builds on it, and whoever recovers the store must not find it */
+    if (s->flush_failed)
+      log_erase_end(s, t->after.end - END_SIZE);
+    else if (commit_erase(s, t->after.end - END_SIZE) != MAPH_OK)
+      header_poison(s);
   }
   pthread_mutex_unlock(&s->index_mutex);
   return rc;
 }
 
-int commit_publish(struct maph_txn *t) {
+int commit_publish(txn *t) {
   store *s = t->s;
   int rc;
   if (t->operations == 0) return MAPH_OK;
@@ -317,30 +285,35 @@ int commit_publish(struct maph_txn *t) {
   rc = publish(t);
   if (rc == MAPH_OK) note_flushed(s, &t->after);
   pthread_mutex_unlock(&s->index_mutex);
+  if (rc != MAPH_OK && !s->flush_failed) commit_give_back(t);
   return rc;
 }
 
 /* What was flushed of the region says otherwise until the pad is on disk too. */
 int commit_cover(store *s, uint64_t from, uint64_t to) {
+  int rc;
   pthread_mutex_lock(&s->flush_mutex);
   if (s->flushed > from) s->flushed = from;
   pthread_mutex_unlock(&s->flush_mutex);
-  return from < to ? log_write_pad(s, from, to) : MAPH_OK;
+  if (from >= to) return MAPH_OK;
+  rc = grant_pages(s, from, from + RECORD_HEAD);
+  return rc == MAPH_OK ? log_write_pad(s, from, to) : rc;
 }
 
 int commit_erase(store *s, uint64_t end_record_at) {
-  int rc = log_erase_end(s, end_record_at);
+  int rc = grant_pages(s, end_record_at, end_record_at + END_SIZE);
+  if (rc == MAPH_OK) rc = log_erase_end(s, end_record_at);
   if (rc == MAPH_OK && !s->in_memory) {
     rc = os_flush(s->write_base, s->path, end_record_at, end_record_at + END_SIZE);
     if (rc != MAPH_OK) {
       s->flush_failed = 1;
-      commit_poison(s);
+      header_poison(s);
     }
   }
   return rc;
 }
 
-int commit_give_back(struct maph_txn *t) {
+int commit_give_back(txn *t) {
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
   int rc = MAPH_OK;
@@ -358,7 +331,7 @@ int commit_give_back(struct maph_txn *t) {
 
 /* -------------------------------------------------------------------------- after a dead writer */
 
-int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after) {
+int commit_replay(txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after) {
   store *s = t->s;
   uint64_t at = from, size, digest = 0, operations = 0;
   view v;
@@ -391,14 +364,15 @@ int commit_replay(struct maph_txn *t, uint64_t from, uint64_t limit, uint64_t ch
   return 0;
 }
 
-int commit_redo(struct maph_txn *t, const tip *after) {
+int commit_redo(txn *t, const tip *after) {
   store *s = t->s;
   header *h = live(s);
   int rc = MAPH_OK;
   if (!s->in_memory)
     rc = os_flush(s->write_base, s->path, MIN(get(&h->flushed), s->last.end), after->end);
-  if (rc != MAPH_OK) commit_poison(s);
-  if (rc == MAPH_OK) rc = index_publish(s, t->pending, t->pendings, 1);
+  if (rc != MAPH_OK) header_poison(s);
+  if (rc == MAPH_OK) rc = index_grant(s, t->changed.key, t->changed.count);
+  if (rc == MAPH_OK) rc = index_publish(s, t->changed.key, t->changed.count, 1);
   if (rc != MAPH_OK) return rc;
   set(s, &h->committed, after->end);
   wake_watchers(s);
@@ -413,7 +387,7 @@ int commit_sync(store *s) {
   uint64_t committed, flushed;
   int rc;
   if (s->in_memory) return MAPH_OK;
-  if (get(&live(s)->state) & STATE_POISONED) return commit_poisoned(s);
+  if (get(&live(s)->state) & STATE_POISONED) return header_say_poisoned(s);
   committed = get(&live(s)->committed);
   flushed = get(&live(s)->flushed);
   if (flushed >= committed) return MAPH_OK;
@@ -422,9 +396,10 @@ int commit_sync(store *s) {
   rc = os_flush(s->write_base, s->path, flushed, committed);
   if (rc != MAPH_OK) {
     s->flush_failed = 1;
-    commit_poison(s);
+    header_poison(s);
     return rc;
   }
-  commit_raise_flushed(s, committed);
+  /* the flush holds without it */
+  if (grant_header(s) == MAPH_OK) commit_raise_flushed(s, committed);
   return MAPH_OK;
 }

@@ -61,7 +61,7 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   rc = os_grow(&s->file, s->path, 64 * 1024);
   if (rc == MAPH_OK) rc = store_see_size(s, 0);
   if (rc == MAPH_OK) rc = store_map_for_writing(s);
-  if (rc == MAPH_OK) rc = os_populate(s->write_base, 0, 64 * 1024);
+  if (rc == MAPH_OK) rc = os_populate(&s->file, s->path, s->write_base, 0, 64 * 1024);
   if (rc != MAPH_OK) return rc;
   h = header_of(s->write_base);
   OS_TEST_STORE(s->write_base, 0, 256);

@@ -35,6 +35,7 @@
 ** or `busy` naming a dead writer, which the next one finds out.
 */
 #include "writer/lock.h"
+#include "file/grant.h"
 #include "file/store.h"
 #include "writer/trust.h"
 
@@ -105,7 +106,7 @@ int lock_open(store *s) {
 void lock_close(store *s) {
   header *h = s->write_base ? header_of(s->write_base) : NULL;
   if (s->lockless || s->lock.fd < 0) return;
-  if (h && atomic_load(&h->bias) == s->identity) {
+  if (h && atomic_load(&h->bias) == s->identity && grant_header(s) == MAPH_OK) {
     uint64_t mine = s->identity;
     OS_TEST_STORE(s->write_base, offsetof(header, bias), 8);
     atomic_compare_exchange_strong(&h->bias, &mine, 0);
@@ -147,6 +148,11 @@ static int say_busy(const store *s, const lock_patience *p) {
       s->path, p->timeout_ms);
 }
 
+/* Say that somebody waits.  Where the disk has no room for that, who has the lock finds out late. */
+static void stamp_waiter(store *s, uint64_t now) {
+  if (grant_header(s) == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->waiter, now);
+}
+
 /* With byte 0: nobody may go on writing by bias. */
 static int revoke_bias(store *s, const lock_patience *p) {
   header *h = header_of(s->write_base);
@@ -165,7 +171,7 @@ static int revoke_bias(store *s, const lock_patience *p) {
       continue;
     }
     if (os_clock_ns() >= p->deadline_ns) return say_busy(s, p);
-    store_word(s->write_base, &h->waiter, os_clock_ns());
+    stamp_waiter(s, os_clock_ns());
     if (pause) os_sleep_us(pause);
     pause = pause ? MIN(pause * 2, (unsigned)POLL_MOST_US) : 1;
   }
@@ -184,13 +190,18 @@ static int take_byte(store *s, const lock_patience *p) {
   }
   while ((got = os_lock(&s->lock, LOCK_WRITER, 1)) == 0) {
     s->streak = 0;
-    store_word(s->write_base, &header_of(s->write_base)->waiter, now);
+    stamp_waiter(s, now);
     if (now >= p->deadline_ns) return say_busy(s, p);
     os_sleep_us(pause);
     pause = MIN(pause + pause / 2, (unsigned)POLL_MOST_US);
     now = os_clock_ns();
   }
   if (got < 0) return -got;
+  got = grant_header(s);
+  if (got != MAPH_OK) {
+    os_unlock(&s->lock, LOCK_WRITER);
+    return got;
+  }
   if (s->streak++ == 0) s->streak_began = now;
   /* first: another file would say that every writer is dead */
   got = check_lock_file(s);
@@ -203,7 +214,9 @@ static int take_byte(store *s, const lock_patience *p) {
 static int enter_biased(store *s) {
   header *h = header_of(s->write_base);
   uint64_t nobody = 0;
-  if (atomic_load_explicit(&h->bias, memory_order_relaxed) != s->identity || s->unbiased) return 0;
+  if (atomic_load_explicit(&h->bias, memory_order_relaxed) != s->identity || s->unbiased
+      || grant_needed(s))
+    return 0;
   OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
   if (atomic_compare_exchange_strong(&h->busy, &nobody, s->identity)) {
     if (atomic_load(&h->bias) == s->identity) return 1;
@@ -236,8 +249,8 @@ static void unlock_process(store *s) {
     OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
     atomic_store_explicit(&h->busy, 0, memory_order_release);
   } else if (s->locked == LOCKED_BYTE && !s->lockless) {
-    if (s->streak >= BIAS_AFTER && !s->unsettled && !s->unbiased && atomic_load(&h->busy) == 0
-        && !waiting(s, os_clock_ns())) {
+    if (s->streak >= BIAS_AFTER && !s->unsettled && !s->unbiased && !grant_needed(s)
+        && atomic_load(&h->busy) == 0 && !waiting(s, os_clock_ns())) {
       store_word(s->write_base, &h->bias, s->identity);
     }
     os_unlock(&s->lock, LOCK_WRITER);

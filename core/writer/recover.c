@@ -21,6 +21,7 @@
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so
 ** versions go on at the next multiple of 2^32: an ETag that someone saw never names other bytes.
 */
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -66,7 +67,7 @@ static int walk_to_checkpoint(store *s, const view *v, tip *t) {
 /* From a tip on: as many whole transactions as follow in chain. */
 static int walk_transactions(store *s, const view *v, tip *t) {
   uint64_t at = t->end, size;
-  struct maph_txn scratch;
+  txn scratch;
   int kind;
   memset(&scratch, 0, sizeof scratch);
   scratch.s = s;
@@ -116,7 +117,8 @@ int recover_append_epoch(store *s, uint64_t at) {
 static int index_record(store *s, const item *it) {
   pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
                 it->prev };
-  int rc = index_reserve(s, &p, 1, NULL);
+  int rc = index_reserve(s, &p, 1, NULL, NULL);
+  if (rc == MAPH_OK) rc = index_grant(s, &p, 1);
   return rc == MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
 }
 
@@ -129,8 +131,9 @@ static int mend_link(store *s, const view *v, const item *it) {
   int rc;
   if (atomic_load(word_at(v->base, it->offset)) == 0) return MAPH_OK;
   rc = index_find(v, key, index_hash(s, key), &newest);
-  if (rc == MAPH_OK && newest.offset == it->offset)
-    store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+  if (rc != MAPH_OK || newest.offset != it->offset) return rc;
+  rc = grant_pages(s, it->offset, it->offset + sizeof(word));
+  if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, it->offset), 0);
   return rc;
 }
 

@@ -25,6 +25,7 @@
 ** them.  The last one to leave flushes the file and marks it clean.
 */
 #include "writer/session.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -33,6 +34,7 @@
 #include "index/index.h"
 #include "index/perfect.h"
 #include "writer/commit.h"
+#include "writer/decided.h"
 #include "writer/lock.h"
 #include "writer/trust.h"
 #include "writer/txn.h"
@@ -51,13 +53,13 @@ static int finish_or_erase(store *s) {
   uint64_t prepared = get(&live(s)->prepared);
   int rc = MAPH_OK, whole = 1;
   while (rc == MAPH_OK && whole > 0 && s->last.end < prepared) {
-    struct maph_txn *t = txn_new(s);
+    txn t;
     tip after;
-    if (t == NULL) return MAPH_NOMEM;
-    whole = commit_replay(t, s->last.end, prepared, s->last.chain, &after);
+    txn_start(&t, s);
+    whole = commit_replay(&t, s->last.end, prepared, s->last.chain, &after);
     if (whole < 0) rc = MAPH_NOMEM;
-    if (whole > 0) rc = commit_redo(t, &after);
-    txn_free(t);
+    if (whole > 0) rc = commit_redo(&t, &after);
+    txn_clear(&t);
   }
   if (rc == MAPH_OK && s->last.end < prepared) {
     rc = commit_erase(s, prepared - END_SIZE);
@@ -86,14 +88,15 @@ static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
 /* Before the first store of a session the disk must say that the live part may be stale. */
 static int mark_dirty(store *s) {
   header *h = live(s);
-  uint64_t clean = get(&h->clean);
   int rc;
-  if (clean == CLEAN_DIRTY) return MAPH_OK;
+  if (get(&h->clean) == CLEAN_DIRTY) return MAPH_OK;
+  rc = grant_file(s, MIN(get(&h->end), atomic_load(&s->size)));
+  if (rc != MAPH_OK) return rc;
   trust_mark(s);
   set(s, &h->clean, CLEAN_OPENING);
   rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
   if (rc != MAPH_OK) {
-    commit_poison(s);
+    header_poison(s);
     return rc;
   }
   set(s, &h->clean, CLEAN_DIRTY);
@@ -140,6 +143,7 @@ static int look_again(store *s, const lock_patience *p) {
   uint64_t end;
   int rc = MAPH_OK;
   s->unsettled = 1; /* until all of this has passed */
+  s->group_failed = 0;
   /* the file may have been trimmed since this process wrote last */
   if (s->last.end == 0 || (!s->in_memory && get(&h->clean) != CLEAN_DIRTY)) {
     s->populated = 0;
@@ -200,14 +204,14 @@ static int between_writers(store *s, const lock_patience *p) {
     return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path,
                 state & STATE_DELETED ? "deleted" : "replaced");
   }
-  if (state & STATE_POISONED) return commit_poisoned(s);
+  if (state & STATE_POISONED) return header_say_poisoned(s);
   return look_again(s, p);
 }
 
 /* May the store be as this process left it?  found: by lock_take. */
 static int is_as_left(store *s, int found) {
   if (found == LOCK_WAS_HELD) return 1;
-  if (found == LOCK_WAS_FREE || s->unsettled) return 0;
+  if (found == LOCK_WAS_FREE || s->unsettled || s->group_failed) return 0;
   return (atomic_load_explicit(&live(s)->state, memory_order_relaxed) & STATE_FLAGS) == 0;
 }
 
@@ -215,8 +219,10 @@ static int is_as_left(store *s, int found) {
 ** waits, or the live words must be looked at before the next append, let it run out: nobody decides
 ** more while we have the turn. */
 static void let_lock_go(store *s) {
-  if (!s->unbiased && (s->decided_first == NULL || (!s->unsettled && !lock_wanted(s)))) return;
-  commit_wait_visible(s);
+  if (!s->unbiased && !s->group_failed
+      && (s->decided_first == NULL || (!s->unsettled && !lock_wanted(s))))
+    return;
+  decided_wait(s);
   lock_wait_released(s);
 }
 
@@ -239,7 +245,7 @@ void session_end(store *s) {
   lock_give_turn(s);
 }
 
-int session_commit(struct maph_txn *t) {
+int session_commit(txn *t) {
   store *s = t->s;
   int rc;
   if (!commit_joins_group(t)) {
@@ -258,7 +264,17 @@ int session_commit(struct maph_txn *t) {
   return rc;
 }
 
-int session_abort(struct maph_txn *t) {
+int session_finish(txn *t, int rc) {
+  if (rc == MAPH_OK) rc = commit_reserve(t);
+  if (rc == MAPH_OK)
+    rc = session_commit(t);
+  else
+    session_abort(t);
+  txn_clear(t);
+  return rc;
+}
+
+int session_abort(txn *t) {
   store *s = t->s;
   int rc = commit_give_back(t);
   session_end(s);
@@ -288,7 +304,7 @@ static int mark_clean(store *s) {
     rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
   }
   if (rc != MAPH_OK)
-    commit_poison(s);
+    header_poison(s);
   else
     trust_unmark(s);
   if (rc == MAPH_OK && s->space_end + 4096 < atomic_load(&s->size)) log_trim(s);

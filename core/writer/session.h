@@ -5,8 +5,7 @@
 #define MAPH_SESSION_H
 
 #include "file/store.h"
-
-struct maph_txn;
+#include "writer/txn.h"
 
 /* This process will write to the store: mapped for writing, its mark in the lock file.  Under the
 ** mutex that counts the store's writers.  BUSY at once, CANTOPEN NOMEM IOERR */
@@ -23,8 +22,11 @@ void session_withdraw(store *s);
 int session_begin(store *s, int timeout_ms);
 void session_end(store *s);
 
-/* The same end, of a session that a transaction was made in. */
-int session_commit(struct maph_txn *t); /* after commit_reserve; visible when OK */
-int session_abort(struct maph_txn *t);  /* nothing of it remains */
+/* The same end, of a session that a transaction was made in.  session_finish does all of it: where
+** rc is MAPH_OK it reserves and commits, else it aborts; then it clears the transaction.  It returns
+** rc, or what failed. */
+int session_finish(txn *t, int rc);
+int session_commit(txn *t); /* after commit_reserve; visible when OK */
+int session_abort(txn *t);  /* nothing of it remains */
 
 #endif

@@ -31,6 +31,7 @@
 ** for reading, could take OPENING or all of LIVING: then writers go on without, by their lock file.
 */
 #include "writer/trust.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -241,11 +242,13 @@ static void give_opening(store *s) {
 }
 
 /* With OPENING: the words are known to hold, and no other lock file is in use. */
-static void vouch(store *s) {
+static int vouch(store *s) {
   header *h = header_of(s->write_base);
   uint32_t number;
   int i;
   if (!lock_file_ours(s) || atomic_load(&h->lock_inode) == 0) {
+    int rc = grant_header(s);
+    if (rc != MAPH_OK) return rc;
     store_word(s->write_base, &h->lock_device, s->lock.device);
     store_word(s->write_base, &h->lock_inode, s->lock.inode);
   }
@@ -255,6 +258,7 @@ static void vouch(store *s) {
     if (os_lock(&s->file, s->living, 1) == 1) break;
   }
   s->vouched = 1;
+  return MAPH_OK;
 }
 
 static int refuse(const store *s) {
@@ -282,7 +286,7 @@ int trust_writer(store *s, const lock_patience *p, int *begin) {
     if (verdict == TRUST_REFUSE) rc = refuse(s);
     *begin = verdict == TRUST_RECOVER || (verdict == TRUST_FINISH && undecided(s));
     if (verdict == TRUST_BELIEVE || verdict == TRUST_FINISH) rc = live_words_hold(s);
-    if (rc == MAPH_OK && verdict != TRUST_RECOVER) vouch(s);
+    if (rc == MAPH_OK && verdict != TRUST_RECOVER) rc = vouch(s);
   }
   give_opening(s);
   return rc;
@@ -296,8 +300,9 @@ int trust_begin(store *s, const lock_patience *p) {
   if (rc != MAPH_OK) return rc;
   verdict = verdict_now(s);
   if (verdict == TRUST_REFUSE) rc = refuse(s);
-  if (verdict == TRUST_RECOVER) rc = recover_in_place(s);
-  if (rc == MAPH_OK) vouch(s);
+  if (verdict == TRUST_RECOVER) rc = grant_file(s, atomic_load(&s->size));
+  if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover_in_place(s);
+  if (rc == MAPH_OK) rc = vouch(s);
   give_opening(s);
   return rc;
 }

@@ -1,5 +1,6 @@
 /*
-** txn.h - a transaction: its records in the log past `end`, and the keys that they change.
+** txn.h - a transaction on a store: its records in the log past `end`, and the keys that they
+** change.  All calls are made in a session.
 */
 #ifndef MAPH_TXN_H
 #define MAPH_TXN_H
@@ -13,38 +14,42 @@ typedef struct savepoint {
   uint64_t position, operations, records, bytes, digest;
 } savepoint;
 enum { TXN_OPEN = 1, TXN_PREPARED = 2 };
-struct maph_txn {
-  uint32_t magic;
-  int state, durability, decided, visible, failed, copying;
-  maph *handle;
+enum { TXN_FEW = 8 }; /* keys that need no memory of their own, and no table */
+
+typedef struct txn {
+  changed_keys changed; /* first: a list of decided transactions is a list of these */
   store *s;
+  int state, durability, decided, visible, failed;
   uint64_t start, position; /* its records: [start, position) */
   uint64_t version, operations, records, bytes, digest;
   tip before, after; /* what it continues, and what it is once decided */
-  /* one a key, in order of first use until index_reserve sorts them */
-  pending *pending;
-  /* upper half of the hash, 1 + place in pending; NULL while they are few */
+  /* upper half of the hash, 1 + place among the changed keys; NULL while they are few */
   uint64_t *table;
-  size_t pendings, pending_room, table_room;
+  size_t changed_room, table_room;
   savepoint *savepoints;
   size_t savepoint_count, savepoint_room;
-  struct maph_snapshot *snapshots;
-  struct maph_txn *next;                      /* decided, not yet visible */
-  struct maph_txn *next_open, *previous_open; /* of the handle */
-};
-/* empty, to start at s->space_end; with the turn */
-struct maph_txn *txn_new(store *s);
-void txn_free(struct maph_txn *t);
-void txn_drop_spare(store *s); /* before the store is freed */
-/* redo: note a record that is in the log already */
-int txn_adopt(struct maph_txn *t, const item *it);
-/* the same operation; NOTFOUND: a delete of what is not there */
-int txn_copy(struct maph_txn *t, const item *it);
+  pending few[TXN_FEW];
+} txn;
+
+void txn_start(txn *t, store *s); /* empty, to begin at s->space_end.  It may not be moved */
+void txn_clear(txn *t);           /* frees what it allocated; the session is ended apart */
+
+/* c: NULL, or as in maph_put_if.  NOTFOUND: a delete of what is not there.  EXISTS CONFLICT TOOBIG
+** MISUSE FULL NOMEM IOERR CORRUPT */
+int txn_write(txn *t, int kind, maph_slice key, maph_slice value, const maph_condition *c);
+/* the same operation as that record; NOTFOUND: a delete of what is not there */
+int txn_copy(txn *t, const item *it);
 /* delete an expired entry; NOTFOUND: it is not (any more) */
-int txn_sweep(struct maph_txn *t, maph_slice key, uint64_t now);
+int txn_sweep(txn *t, maph_slice key, uint64_t now);
+/* redo: note a record that is in the log already */
+int txn_adopt(txn *t, const item *it);
+
 /* as it stood at that position; put or delete */
-int txn_find(struct maph_txn *t, uint64_t position, maph_slice key, item *it);
-/* those that saw past `kept` are rolled back */
-void txn_detach_snapshots(struct maph_txn *t, uint64_t kept);
+int txn_find(txn *t, uint64_t position, maph_slice key, item *it);
+void txn_view(txn *t, view *v); /* of its own records too */
+
+int txn_savepoint(txn *t, int n);   /* as maph_txn_savepoint */
+void txn_release(txn *t, int n);    /* as maph_txn_release */
+int txn_rollback_to(txn *t, int n); /* as maph_txn_rollback_to */
 
 #endif

@@ -70,9 +70,10 @@ bool json_member(json_reader *in, bool *first, maph_slice *name, maph_slice *val
 
 /* Note a mistake about what begins at `at`, unless there is one already; false. */
 bool json_wrong(json_reader *in, const char *at, enum json_fault fault, const char *sentence);
-/* The whole sentence about the mistake: what it is, what to do, and in which column. */
-void json_sentence(const json_reader *in, char *room, size_t size);
-/* The column of the mistake, as editors count: characters from 1. */
+/* The whole sentence about the mistake: what it is, what to do, and where. */
+#define JSON_SENTENCE_ROOM 320
+void json_sentence(const json_reader *in, char room[JSON_SENTENCE_ROOM]);
+/* The column of the mistake, as editors count: characters from 1, in its line. */
 uint64_t json_column(const json_reader *in);
 
 /* The first byte of a string's text that is more than an ordinary letter: a quote, a backslash, a

@@ -39,27 +39,42 @@ static bool not_json(json_reader *in, const char *sentence) {
 uint64_t json_column(const json_reader *in) {
   uint64_t column = 1;
   if (in->column) return in->column;
-  for (const char *p = in->start; p < in->p; p++) column += ((unsigned char)*p & 0xC0) != 0x80;
+  for (const char *p = in->start; p < in->p; p++) {
+    column += ((unsigned char)*p & 0xC0) != 0x80;
+    if (*p == '\n') column = 1;
+  }
   return column;
 }
 
-void json_sentence(const json_reader *in, char *room, size_t size) {
-  enum { QUOTED_MOST = 60 };
+static uint64_t line_of(const json_reader *in) {
+  uint64_t line = 1;
+  for (const char *p = in->start; p < in->p; p++) line += *p == '\n';
+  return line;
+}
+
+/* Of a name that may be long: what is shown of it, and what goes after that. */
+static const char *shorten(maph_slice *quoted) {
+  enum { MOST = 60 };
+  const unsigned char *text = quoted->data;
+  if (quoted->size <= MOST) return "";
+  quoted->size = MOST;
+  while ((text[quoted->size] & 0xC0) == 0x80) quoted->size--;
+  return "...\"";
+}
+
+void json_sentence(const json_reader *in, char room[JSON_SENTENCE_ROOM]) {
+  const size_t size = JSON_SENTENCE_ROOM;
+  unsigned long long line = line_of(in), column = json_column(in);
   maph_slice quoted = in->quoted;
-  const char *before = in->fault == JSON_GRAMMAR ? "not JSON: " : "";
-  uint64_t column = json_column(in);
-  if (quoted.size == 0) {
-    snprintf(room, size, "%s%s, at column %llu", before, in->mistake, (unsigned long long)column);
-    return;
+  const char *rest = shorten(&quoted);
+  int n = snprintf(room, size, "%s", in->fault == JSON_GRAMMAR ? "not JSON: " : "");
+  if (quoted.size > 0) {
+    n += snprintf(room + n, size - (size_t)n, "there is a member %.*s%s ", (int)quoted.size,
+                  (const char *)quoted.data, rest);
   }
-  if (quoted.size > QUOTED_MOST) {
-    const unsigned char *text = quoted.data;
-    quoted.size = QUOTED_MOST;
-    while ((text[quoted.size] & 0xC0) == 0x80) quoted.size--;
-  }
-  snprintf(room, size, "%sthere is a member %.*s%s %s, at column %llu", before, (int)quoted.size,
-           (const char *)quoted.data, quoted.size < in->quoted.size ? "...\"" : "", in->mistake,
-           (unsigned long long)column);
+  n += snprintf(room + n, size - (size_t)n, "%s, at ", in->mistake);
+  if (line > 1) n += snprintf(room + n, size - (size_t)n, "line %llu, ", line);
+  snprintf(room + n, size - (size_t)n, "column %llu", column);
 }
 
 /* -------------------------------------------------------------------------------------- tokens */

@@ -23,6 +23,7 @@
 ** Numbers are written and read with '.' whatever the locale of the program that loaded us.
 */
 #include "sql.h"
+#include "entry/utf8.h"
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
@@ -136,31 +137,11 @@ void value_result(sqlite3_context *ctx, const maph_entry *entry) {
                         SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-/* How many bytes a character of UTF-8 (RFC 3629) takes here; 0: none is here.  NUL counts as none:
-** text ends there for many. */
-static size_t utf8_character(const unsigned char *p, size_t left) {
-  size_t n = p[0] > 0 && p[0] < 0x80       ? 1
-             : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
-             : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
-             : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
-                                           : 0,
-         i;
-  if (n == 0 || n > left) return 0;
-  for (i = 1; i < n; i++)
-    if ((p[i] & 0xC0) != 0x80) return 0;
-  if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F)
-      || (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
-    return 0;
-  return n;
-}
-
+/* A key whose type nobody said is text if it may be one: UTF-8, without the zero byte at which text
+** ends for many. */
 int value_key_is_text(const maph_entry *e) {
-  const unsigned char *p = e->key.data;
-  size_t left = e->key.size, n;
   if (e->key_type != MAPH_KEY_BYTES) return e->key_type == MAPH_KEY_TEXT;
-  for (; left > 0; p += n, left -= n)
-    if ((n = utf8_character(p, left)) == 0) return 0;
-  return 1;
+  return utf8_is_text(e->key);
 }
 
 void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text) {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../../server/longline.h"
+#include "routes/longline.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,15 +3,25 @@
 ** handlers over a real store.
 **
 ** An input is a request as it stands on the wire; its body comes to the handlers in pieces whose
-** size the input chooses.  This file stands in for http.c.  Whatever the input, there must be
+** size the input chooses.  This file stands in for civetweb.c and the clock.  Whatever the input, there must be
 ** exactly one answer that is well-formed, nothing may be left allocated, and the store must stay
 ** sound.
 */
 #include <assert.h>
 #include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "../../server/server.h"
+#include "access/guard.h"
+#include "base/clock.h"
+#include "base/options.h"
+#include "http/access_log.h"
+#include "http/body.h"
+#include "http/http.h"
+#include "http/reply.h"
+#include "serve.h"
+#include "store/stores.h"
 
 enum { ROOM = 1 << 18, ANSWER_ROOM = 1 << 22, RESTORED_EACH = 5000 };
 static buffer head, body, scratch;
@@ -21,23 +31,7 @@ static size_t answer_size, total_sent;
 static const uint8_t *input;
 static size_t input_size, piece;
 
-/* ----------------------------------------------------------------------- in the place of http.c */
-const char *request_header(const request *r, const char *name) {
-  for (int i = 0; i < r->header_count; i++)
-    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
-  return NULL;
-}
-bool request_query(const request *r, const char *name, maph_slice *value) {
-  size_t size = strlen(name);
-  for (int i = 0; i < r->query_count; i++) {
-    if (r->query[i].name.size == size && memcmp(r->query[i].name.data, name, size) == 0) {
-      *value = r->query[i].value;
-      return true;
-    }
-  }
-  *value = maph_bytes("", 0);
-  return false;
-}
+/* ----------------------------------------------------------------------- in the place of civetweb.c */
 long http_read(request *r, void *data, size_t size) {
   size_t n = size < piece ? size : piece;
   (void)r;
@@ -81,15 +75,12 @@ uint64_t now_us(void) {
   return now += 1000;
 }
 uint64_t wall_ms(void) { return 1800000000000u; }
-
-/* ------------------------------------------------------------------------------------ a request */
-static int method_of(const char *name) {
-  static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS" };
-  for (int i = 0; i < 6; i++)
-    if (strcmp(name, names[i]) == 0) return 1 << i;
-  return METHOD_OTHER;
+void clock_condition(pthread_cond_t *condition) { pthread_cond_init(condition, NULL); }
+struct timespec clock_after(uint64_t seconds) {
+  return (struct timespec){ (time_t)seconds, 0 };
 }
 
+/* ------------------------------------------------------------------------------------ a request */
 static char *cut(char **text, const char *at) {
   char *start = *text, *end = start + strcspn(start, at);
   *text = *end ? end + 1 : end;
@@ -121,7 +112,7 @@ static void dispatch(char *text, size_t size) {
   char *at = text, *target, *query;
   memset(&r, 0, sizeof r);
   r.method_name = cut(&at, " ");
-  r.method = method_of(r.method_name);
+  r.method = method_from_name(r.method_name);
   target = cut(&at, " ");
   query = strchr(target, '?');
   if (query) *query++ = 0;
@@ -140,7 +131,7 @@ static void dispatch(char *text, size_t size) {
   strcpy(r.id, "fuzz");
   answer_size = total_sent = 0;
   if (left_out(r.path, r.query_text)) return;
-  if (guard_request(&r)) routes_dispatch(&r);
+  serve_callbacks().answer(&r);
   assert(r.status >= 101 && r.status < 600 && strcmp(status_title(r.status), "Unknown") != 0);
   assert(r.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0));
   assert(r.store == NULL);
@@ -189,7 +180,7 @@ static void set_up(void) {
   if (mkdtemp(folder) == NULL) abort();
   setenv("MAPH_DATA", folder, 1);
   for (int i = 0; i < 4; i++) setenv(settings[i][0], settings[i][1], 1);
-  if (options_read(1, arguments) != 0 || !log_open() || !guard_setup()) abort();
+  if (options_read(1, arguments) != 0 || !access_log_open() || !guard_setup()) abort();
   atexit(clean);
   decoded = malloc(ROOM + 64);
   if (decoded == NULL) abort();

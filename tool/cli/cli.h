@@ -130,7 +130,7 @@ uint64_t wall_ms(void);
 
 /* ---------------------------------------------------------------- Interface to code in ndjson.c */
 /* One line of NDJSON.  NULL, or what is wrong with it. */
-const char *ndjson_row(maph_slice line, arena *a, row *r, char *room, size_t room_size);
+const char *ndjson_row(maph_slice line, arena *a, row *r, char room[JSON_SENTENCE_ROOM]);
 
 /* ---------------------------------------------------------------- Interface to code in beside.c */
 typedef struct beside {

@@ -129,13 +129,13 @@ static bool wrong_line(import *i, uint64_t line, const char *mistake) {
 static bool import_ndjson(import *i, input *in) {
   enum taken taken;
   maph_slice line;
-  char room[320];
+  char room[JSON_SENTENCE_ROOM];
   while ((taken = input_line(in, '\n', &line)) == TAKEN && !stop_asked()) {
     const char *mistake;
     row *r;
     if (json_is_blank(line)) continue;
     if ((r = new_row(i, in->line)) == NULL) return false;
-    mistake = ndjson_row(line, &i->arena, r, room, sizeof room);
+    mistake = ndjson_row(line, &i->arena, r, room);
     if (mistake ? !wrong_line(i, in->line, mistake) : !row_done(i)) return false;
     progress_show(in->taken, in->total, BYTES);
   }

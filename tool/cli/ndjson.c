@@ -13,14 +13,14 @@ static bool keep(maph_slice line, maph_slice bytes, arena *a, maph_slice *kept) 
   return at < start || at >= start + line.size || arena_copy(a, bytes, kept);
 }
 
-const char *ndjson_row(maph_slice line, arena *a, row *r, char *room, size_t room_size) {
+const char *ndjson_row(maph_slice line, arena *a, row *r, char room[JSON_SENTENCE_ROOM]) {
   static const entry_rules rules = { ENTRY_PUT, wall_ms };
   json_reader in = json_begin(line);
   entry_operation put;
   const maph_condition *condition = &put.condition;
   memset(r, 0, sizeof *r);
   if (!entry_read_line(&in, &rules, a, &put)) {
-    json_sentence(&in, room, room_size);
+    json_sentence(&in, room);
     return room;
   }
   if (!keep(line, put.key, a, &r->key) || !keep(line, put.value, a, &r->value)

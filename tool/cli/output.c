@@ -192,8 +192,8 @@ bool output_end(output *o) {
 }
 
 /* ------------------------------------------------------------------------------ shapes of bytes */
-/* Escape what utf8_is_control says, what is not UTF-8, and with `all` backslashes, line ends and a mark
-** at the beginning too. */
+/* Escape what utf8_is_control says, what is not UTF-8, and with `all` backslashes, line ends and a
+** mark at the beginning too. */
 static void escape(output *o, maph_slice bytes, bool all) {
   const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p,
                       *mark = all && utf8_begins_with_mark(bytes) ? p + 3 : p;

@@ -1,0 +1,46 @@
+/*
+** put.c - single puts and deletes: each is a transaction of one operation.
+**
+** Where it need not wait for the disk, its end is spelled out here: session_commit would find the
+** same, by some calls more.
+*/
+#include "calls/handle.h"
+#include "calls/rewrite.h"
+#include "calls/transaction.h"
+#include "format.h"
+#include "writer/commit.h"
+#include "writer/session.h"
+#include "writer/txn.h"
+
+static int write_alone(maph *m, int kind, maph_slice key, maph_slice value,
+                       const maph_condition *c) {
+  txn t;
+  int rc = transaction_start(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
+  if (rc != MAPH_OK) return rc;
+  rc = txn_write(&t, kind, key, value, c);
+  if (rc == MAPH_OK) rc = commit_reserve(&t);
+  if (rc == MAPH_OK && t.durability != MAPH_SYNC_FULL) {
+    rc = commit_publish_now(&t);
+    session_end(t.s);
+  } else if (rc == MAPH_OK) {
+    rc = session_commit(&t);
+  } else {
+    session_abort(&t);
+  }
+  txn_clear(&t);
+  if (rc == MAPH_OK) rewrite_if_due(m);
+  return rc;
+}
+
+int maph_put(maph *m, maph_slice key, maph_slice value) {
+  return write_alone(m, KIND_PUT, key, value, NULL);
+}
+int maph_delete(maph *m, maph_slice key) {
+  return write_alone(m, KIND_DELETE, key, maph_bytes(NULL, 0), NULL);
+}
+int maph_put_if(maph *m, maph_slice key, maph_slice value, const maph_condition *c) {
+  return write_alone(m, KIND_PUT, key, value, c);
+}
+int maph_delete_if(maph *m, maph_slice key, const maph_condition *c) {
+  return write_alone(m, KIND_DELETE, key, maph_bytes(NULL, 0), c);
+}

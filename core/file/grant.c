@@ -1,0 +1,48 @@
+/*
+** grant.c - room for stores into pages that the file has had for long: the header, the index, links.
+**
+** A store into a mapped page can need new blocks although the file was granted its space:
+**
+**   - in a copy that left holes (cp --sparse): everywhere
+**   - in a file whose blocks are shared with a copy (cp on XFS and btrfs, snapshots): once a page
+**   - where each write goes to a new place (btrfs, ZFS, bcachefs): again and again
+**
+** Where the disk is full such a store is SIGBUS.  So holes are filled when a session begins.  On
+** file systems of the other two kinds the pages that a commit is going to store to are made
+** writable before it is decided (madvise, which fails politely), and once more when a flush came
+** between the decision and the stores.  While the disk has plenty of room this is skipped: one look
+** each hundredth of a second costs nothing, and no disk fills that much faster.  A disk that cannot
+** be read any more, because its file system was shut down, counts as full: then the error is found.
+**
+** What remains: a page that is written back in the microseconds between grant and store.  A handler
+** of SIGBUS that puts a page of zeros there, as servers have, must not make a commit of it:
+** grant_reached asks the other mapping.
+*/
+#include "file/grant.h"
+
+enum { LOOK_EACH_MS = 10 };
+#define PLENTY (UINT64_C(1) << 30)
+#define PLENTY_DELAYED (UINT64_C(8) << 30) /* where free room is told late, as on btrfs */
+
+int grant_needed(store *s) {
+  int kind = s->file.file_system;
+  uint64_t now;
+  if (likely(kind == OS_LOCAL || kind == OS_MEMORY || s->in_memory)) return 0;
+  now = os_clock_coarse_ms();
+  if (now - atomic_load_explicit(&s->room_looked_ms, memory_order_relaxed) >= LOOK_EACH_MS) {
+    uint64_t plenty = kind == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
+    atomic_store_explicit(&s->scarce, os_free_room(&s->file) < plenty, memory_order_relaxed);
+    atomic_store_explicit(&s->room_looked_ms, now, memory_order_relaxed);
+  }
+  return atomic_load_explicit(&s->scarce, memory_order_relaxed);
+}
+
+int grant_pages(store *s, uint64_t from, uint64_t to) {
+  if (likely(!grant_needed(s))) return MAPH_OK;
+  return os_populate(&s->file, s->path, s->write_base, from, to);
+}
+
+int grant_file(store *s, uint64_t to) {
+  if (s->in_memory) return MAPH_OK;
+  return os_fill_holes(&s->file, s->path, to);
+}

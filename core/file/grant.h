@@ -1,0 +1,26 @@
+/*
+** grant.h - room for stores into pages that the file has had for long: the header, the index, links.
+*/
+#ifndef MAPH_GRANT_H
+#define MAPH_GRANT_H
+
+#include "file/store.h"
+
+/* No holes below `to`: before the first store of a session.  FULL IOERR */
+int grant_file(store *s, uint64_t to);
+/* Stores into these bytes, made at once, cannot fail.  FULL IOERR */
+int grant_pages(store *s, uint64_t from, uint64_t to);
+/* May such stores fail at all here, and is the disk nearly full? */
+int grant_needed(store *s);
+
+static inline int grant_header(store *s) { return grant_pages(s, 0, HEADER_SIZE); }
+
+/* Did a word that was just stored reach the file?  A handler of SIGBUS may have put another page
+** there. */
+static inline int grant_reached(const store *s, uint64_t offset) {
+  const uint8_t *base = atomic_load_explicit(&s->base, memory_order_relaxed);
+  const uint8_t *write_base = atomic_load_explicit(&s->write_base, memory_order_relaxed);
+  return load64(base + offset) == load64(write_base + offset);
+}
+
+#endif

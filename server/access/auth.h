@@ -1,0 +1,22 @@
+/*
+** auth.h - bearer tokens: who may do what with which store.
+*/
+#ifndef MAPH_ACCESS_AUTH_H
+#define MAPH_ACCESS_AUTH_H
+
+#include "http/request.h"
+
+/* ANY: a good token, for anything at all. */
+enum { ROLE_NONE = 0, ROLE_READ = 1, ROLE_WRITE = 2, ROLE_ADMIN = 3, ROLE_ANY = -1 };
+bool auth_on(void); /* tokens are asked for */
+/* read the tokens, again at SIGHUP; false: a mistake, and nothing changed */
+bool auth_load(void);
+/* Store empty: all stores.  False: 401 or 403 answered. */
+bool auth_allows(request *r, int role, maph_slice store);
+bool auth_holds(const request *r, int role, const char *store); /* the same, unanswered */
+bool auth_knows(const request *r);                              /* it has a good token */
+const char *auth_token(const request *r); /* what it gives as one; NULL: nothing */
+/* The most it may do there; NULL: anywhere. */
+const char *auth_role_name(const request *r, const char *name);
+
+#endif

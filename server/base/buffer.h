@@ -1,0 +1,28 @@
+/*
+** buffer.h - bytes that grow.
+*/
+#ifndef MAPH_BASE_BUFFER_H
+#define MAPH_BASE_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* After an allocation failed `failed` stays set and appends do nothing: check it once, at the
+** end. */
+typedef struct buffer {
+  char *data;
+  size_t size, capacity;
+  bool failed;
+} buffer;
+
+bool buffer_reserve(buffer *b, size_t more); /* room for that many more bytes */
+void buffer_append(buffer *b, const void *data, size_t size);
+void buffer_text(buffer *b, const char *text);
+void buffer_number(buffer *b, uint64_t number);
+void buffer_printf(buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* empty it; give memory above that size back */
+void buffer_reset(buffer *b, size_t keep_at_most);
+void buffer_free(buffer *b);
+
+#endif

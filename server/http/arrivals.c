@@ -1,0 +1,245 @@
+/*
+** arrivals.c - the thread that accepts connections and keeps them until they have sent a head.
+**
+** A connection costs a worker only once its first request's head is there, whole: who connects and
+** is silent, or sends a head byte by byte, keeps nobody from being served.  The bytes are looked at
+** and left in the socket (MSG_PEEK), so that civetweb reads the request from its beginning.
+**
+** Those without a head are at most a sixteenth of the descriptors that may be open.  One more, or
+** a descriptor that cannot be had, ends the one of them that has been there longest.
+**
+** The same thread looks each TICK_MS at the deadlines of all connections.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "http/arrivals.h"
+#include "http/connection.h"
+
+/* What an event is of: a listener by its number, the alarm, or else a connection. */
+enum { ALARM = LISTENERS_MAX, OTHERS };
+enum { EVENTS = 64, ACCEPTS_AT_ONCE = 64, ARRIVING_LEAST = 64, ARRIVING_MOST = 16384 };
+
+static int poller = -1, alarm_bell = -1;
+static pthread_t thread;
+static bool started, paused;
+static atomic_bool ring_for_end, stopping;
+static size_t arriving_most;
+static char peeked[REQUEST_ROOM];
+
+/* ---------------------------------------------------------------------------------- a head */
+enum look { INCOMPLETE, WHOLE, TOO_LARGE, GONE };
+
+/* What civetweb will make of these bytes: it ends a head at the first empty line, and refuses it
+** at the first byte that is no text; both are its business. */
+static bool ends_head(const char *bytes, size_t size, size_t from) {
+  for (size_t i = from; i < size; i++) {
+    unsigned char c = (unsigned char)bytes[i];
+    if (c == '\n' && i >= 1 && bytes[i - 1] == '\n') return true;
+    if (c == '\n' && i >= 3 && memcmp(bytes + i - 3, "\r\n\r\n", 4) == 0) return true;
+    if ((c < 32 && c != '\r' && c != '\n') || c == 127) return true;
+  }
+  return false;
+}
+
+static enum look look_at(connection *c, bool ended) {
+  ssize_t n = recv(c->socket, peeked, sizeof peeked, MSG_PEEK | MSG_DONTWAIT);
+  size_t from = c->looked_at;
+  if (n == 0) return GONE;
+  if (n < 0) return errno == EAGAIN || errno == EINTR ? INCOMPLETE : GONE;
+  c->looked_at = (size_t)n;
+  if (ended || ends_head(peeked, (size_t)n, from)) return WHOLE;
+  return (size_t)n == sizeof peeked ? TOO_LARGE : INCOMPLETE;
+}
+
+/* Answer without a worker. */
+static void refuse(connection *c, int status, const char *code, const char *detail) {
+  while (recv(c->socket, peeked, sizeof peeked, MSG_DONTWAIT) > 0)
+    ;
+  http_refuse(c, status, code, detail);
+  shutdown(c->socket, SHUT_WR);
+}
+
+static void refuse_size(connection *c) {
+  connection_leaves(c);
+  if (memchr(peeked, '\n', sizeof peeked))
+    refuse(c, 431, "headers_too_large", "a head of at most 65536 bytes, and 16384 of headers");
+  else
+    refuse(c, 414, "uri_too_long",
+           "a path and query of at most 49152 bytes; a batch takes longer keys");
+}
+
+static void forget(connection *c) {
+  epoll_ctl(poller, EPOLL_CTL_DEL, c->socket, NULL);
+  connection_end(c, true);
+}
+
+static void heard_from(connection *c, uint32_t events) {
+  if (atomic_load(&c->phase) == LEAVING) {
+    ssize_t n;
+    do n = recv(c->socket, peeked, sizeof peeked, MSG_DONTWAIT);
+    while (n > 0);
+    if (n == 0 || (errno != EAGAIN && errno != EINTR)) forget(c);
+    return;
+  }
+  if (atomic_load(&c->phase) != ARRIVING) return;
+  switch (look_at(c, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)) {
+    case GONE: forget(c); break;
+    case TOO_LARGE: refuse_size(c); break;
+    case WHOLE:
+      epoll_ctl(poller, EPOLL_CTL_DEL, c->socket, NULL);
+      connection_is_ready(c);
+      break;
+    default: break;
+  }
+}
+
+/* ------------------------------------------------------------------------------- accepting */
+/* Of those without a head the one that has been there longest ends.  False: there is none. */
+static bool end_oldest(void) {
+  connection *oldest = connection_oldest(ARRIVING, 0);
+  if (oldest == NULL) return false;
+  connection_count_eviction();
+  forget(oldest);
+  return true;
+}
+
+static void pause_accepting(bool yes) {
+  for (int i = 0; i < listen_count(); i++) {
+    struct epoll_event e = { .events = yes ? 0 : EPOLLIN, .data.u64 = (uint64_t)i };
+    epoll_ctl(poller, EPOLL_CTL_MOD, listen_descriptor(i), &e);
+  }
+  paused = yes;
+}
+
+static void welcome(int fd, const struct sockaddr *peer) {
+  struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
+  int on = 1;
+  connection *c = connection_arrives(fd, peer);
+  if (c == NULL) return;
+  if (peer->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  e.data.ptr = c;
+  if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e) != 0)
+    connection_end(c, true);
+  else
+    heard_from(c, 0);
+}
+
+static void accept_from(int listener) {
+  for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+    struct sockaddr_storage peer = { .ss_family = AF_UNIX };
+    socklen_t size = sizeof peer;
+    int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+      if (end_oldest()) continue;
+      connections_make_room();
+      pause_accepting(true);
+      return;
+    }
+    if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
+    if (fd < 0) return;
+    if (connections_arriving() >= arriving_most) end_oldest();
+    welcome(fd, (struct sockaddr *)&peer);
+  }
+}
+
+/* ------------------------------------------------------------------------------ each moment */
+static void end_those_too_late(void) {
+  uint64_t now = now_us();
+  connection *c;
+  while ((c = connection_oldest(LEAVING, now)) != NULL) forget(c);
+  while ((c = connection_oldest(ARRIVING, now)) != NULL) {
+    connection_count_timeout();
+    if (c->looked_at == 0) {
+      forget(c);
+      continue;
+    }
+    connection_leaves(c);
+    refuse(c, 408, "head_timeout", "the head of the request did not come in time");
+  }
+  while ((c = connection_given_up(now)) != NULL) {
+    struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = c };
+    refuse(c, 503, "busy", "every worker is busy: come again");
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, c->socket, &e) != 0) connection_end(c, true);
+  }
+}
+
+static void *run(void *unused) {
+  struct epoll_event events[EVENTS];
+  uint64_t looked_us = now_us(), rung;
+  (void)unused;
+  while (!atomic_load(&stopping)) {
+    bool tick = connections_exist() || atomic_load(&ring_for_end);
+    int n = epoll_wait(poller, events, EVENTS, tick ? TICK_MS : -1);
+    /* Those that have come before are heard first: what accepting ends is then none of these. */
+    for (int i = 0; i < n; i++)
+      if (events[i].data.u64 >= OTHERS) heard_from(events[i].data.ptr, events[i].events);
+    for (int i = 0; i < n; i++) {
+      if (events[i].data.u64 == ALARM) (void)!read(alarm_bell, &rung, sizeof rung);
+      if (events[i].data.u64 < ALARM) accept_from(listen_descriptor((int)events[i].data.u64));
+    }
+    if (now_us() - looked_us < TICK_MS * 1000) continue;
+    looked_us = now_us();
+    end_those_too_late();
+    connections_tend();
+    if (paused) pause_accepting(false);
+    if (atomic_load(&ring_for_end)) {
+      connections_shut(true);
+      bell_ring();
+    }
+  }
+  return NULL;
+}
+
+bool arrivals_start(void) {
+  struct rlimit files = { 1024, 1024 };
+  struct epoll_event alarm = { .events = EPOLLIN, .data.u64 = ALARM };
+  getrlimit(RLIMIT_NOFILE, &files);
+  arriving_most = files.rlim_cur / 16 > ARRIVING_MOST ? ARRIVING_MOST : files.rlim_cur / 16;
+  if (arriving_most < ARRIVING_LEAST) arriving_most = ARRIVING_LEAST;
+  poller = epoll_create1(EPOLL_CLOEXEC);
+  alarm_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (poller < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, alarm_bell, &alarm) != 0) return false;
+  for (int i = 0; i < listen_count(); i++) {
+    struct epoll_event e = { .events = EPOLLIN, .data.u64 = (uint64_t)i };
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, listen_descriptor(i), &e) != 0) return false;
+  }
+  started = pthread_create(&thread, NULL, run, NULL) == 0;
+  return started;
+}
+
+/* From now on the thread looks up at each tick. */
+static void wake(void) {
+  uint64_t one = 1;
+  (void)!write(alarm_bell, &one, sizeof one);
+}
+
+void arrivals_ring_for_end(void) {
+  atomic_store(&ring_for_end, true);
+  wake();
+}
+
+void arrivals_stop(void) {
+  connection *c;
+  if (!started) return;
+  atomic_store(&stopping, true);
+  wake();
+  pthread_join(thread, NULL);
+  started = false;
+  while ((c = connection_oldest(ARRIVING, 0)) != NULL) connection_end(c, true);
+  while ((c = connection_oldest(READY, 0)) != NULL) connection_end(c, true);
+  while ((c = connection_oldest(LEAVING, 0)) != NULL) connection_end(c, true);
+  listen_close();
+  close(poller);
+  close(alarm_bell);
+}

@@ -1,0 +1,451 @@
+/*
+** civetweb.c - the only file that knows civetweb: requests are read, bodies too, answers written.
+**
+** Civetweb serves a connection by one worker thread from its first byte to its end, and has no
+** deadline for a client that trickles.  So it does not listen: it is given connections that have
+** sent a head (arrivals.c), and none that has to wait for a worker (connection.c).
+**
+** This is how.  Civetweb opens one socket of its own, on a free port of loopback.  Before it looks
+** at it the first time the bell (connection.h) is put in its place, and the socket is gone.  When
+** the bell rings, civetweb calls accept() on it, and that is the one below: the library's calls are
+** bound to the program's own symbols first.  What it returns as the peer's address is the place
+** that the connection has in our table, and so each callback knows whose it is; the real address
+** is there too.  Civetweb 1.15 and 1.16 do the same here.
+**
+** Invariants:
+** (1) `running` is raised before `draining` is read, so drain never misses a request that will be
+**     served.
+** (2) A connection becomes IDLE before it reads `draining`, and drain sets that before it looks
+**     for IDLE ones: one of the two closes it.
+** (3) Nothing of civetweb that answers by itself is on: no files, no CORS preflights, no CGI, no
+**     digest authentication; paths are not decoded (its decoder cuts at %00 and its cleaned path
+**     folds `a.`, `a//b` and `..`: two keys would be one).
+** (4) What civetweb drops without a callback, * and URLs that it takes for another server's, is
+**     answered when it says that it closes the connection.
+*/
+#include <arpa/inet.h>
+#include <civetweb.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "http/arrivals.h"
+#include "http/body.h"
+#include "http/connection.h"
+#include "http/reply.h"
+
+enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024, ONE_WRITE_MAX = 1024 * 1024 };
+
+static struct mg_context *context;
+static http_callbacks callbacks;
+static int bell_copy = -1; /* what civetweb takes for its socket */
+static atomic_bool draining;
+static atomic_uint_fast64_t running, next_id;
+static uint64_t id_seed;
+
+/* ------------------------------------------------------------------------------ connections */
+/* Civetweb's accept(): see above.  Any other is the system's. */
+int accept_for_civetweb(int listener, struct sockaddr *peer, socklen_t *size) __asm__("accept")
+    __attribute__((visibility("default")));
+
+int accept_for_civetweb(int listener, struct sockaddr *peer, socklen_t *size) {
+  struct sockaddr_in place = { .sin_family = AF_INET };
+  connection *c;
+  if (listener != bell_copy) return accept4(listener, peer, size, 0);
+  c = connection_for_worker();
+  if (c == NULL) {
+    errno = EAGAIN;
+    return -1;
+  }
+  place.sin_port = htons((uint16_t)c->slot);
+  memcpy(peer, &place, sizeof place);
+  *size = sizeof place;
+  return c->socket;
+}
+
+/* Whose civetweb's connection is. */
+static connection *connection_of(const struct mg_connection *mg) {
+  const struct mg_request_info *info = mg_get_request_info(mg);
+  connection *c = mg_get_user_connection_data(mg);
+  if (c || info == NULL || (c = connection_at((unsigned)info->remote_port)) == NULL) return c;
+  c->mg = (struct mg_connection *)mg;
+  mg_set_user_connection_data(c->mg, c);
+  return c;
+}
+
+/* The socket that civetweb listens at: one of few descriptors. */
+static int civetwebs_socket(unsigned port) {
+  for (int fd = 0; fd < 65536; fd++) {
+    struct sockaddr_in own;
+    int listens = 0;
+    socklen_t size = sizeof own, flag_size = sizeof listens;
+    if (getsockname(fd, (struct sockaddr *)&own, &size) != 0 || own.sin_family != AF_INET) continue;
+    if (ntohs(own.sin_port) != port || own.sin_addr.s_addr != htonl(INADDR_LOOPBACK)) continue;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &flag_size) == 0 && listens) return fd;
+  }
+  return -1;
+}
+
+/* Called when civetweb has its socket and no thread yet. */
+static void on_context(const struct mg_context *made) {
+  struct mg_server_port port;
+  int fd = mg_get_server_ports(made, 1, &port) == 1 ? civetwebs_socket((unsigned)port.port) : -1;
+  if (fd >= 0 && dup3(bell, fd, O_CLOEXEC) == fd) bell_copy = fd;
+}
+
+/* ------------------------------------------------------------------------------- a request */
+/* A request id of theirs is kept when it can be logged and echoed as it is. */
+static void choose_id(request *r) {
+  static const char sane[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  const char *theirs = request_header(r, "X-Request-Id");
+  size_t size = theirs ? strlen(theirs) : 0;
+  if (size > 0 && size <= 64 && strspn(theirs, sane) == size) {
+    memcpy(r->id, theirs, size + 1);
+  } else {
+    uint64_t id = id_seed + atomic_fetch_add(&next_id, 1) * 0x9E3779B97F4A7C15u;
+    for (int i = 15; i >= 0; i--, id >>= 4) r->id[i] = "0123456789abcdef"[id & 15];
+    r->id[16] = 0;
+  }
+}
+
+/* What follows a header's text, or the version's, once civetweb has put NULs over the end of its
+** line; NULL: that was not CR LF. */
+static const char *line_after(const char *text) {
+  const char *end = text + strlen(text);
+  return end[1] == 0 ? end + 2 : NULL;
+}
+
+/* Whether the headers are all that was sent.  civetweb stops at the first line it cannot read (a
+** folded one, a name with a byte above 126, none at all) and tells neither of it nor of the lines
+** after it, which may hold the body's length, or a condition.  So each name must stand at the
+** beginning of the line after the one before, end at its colon, and the last be followed by the
+** empty line, whose LF civetweb has made a NUL. */
+static bool head_is_whole(const struct mg_request_info *info) {
+  const char *at = line_after(info->http_version);
+  for (int i = 0; i < info->num_headers && at; i++) {
+    const char *name = info->http_headers[i].name, *value = info->http_headers[i].value;
+    const char *colon = name + strlen(name);
+    if (name != at || (colon[1] == 0 && value > colon + 1)) return false;
+    at = line_after(value);
+  }
+  return at && at[0] == (info->num_headers ? '\r' : 0) && at[1] == 0;
+}
+
+static void read_headers(request *r, const struct mg_request_info *info) {
+  r->truncated_headers = info->num_headers >= HEADER_MAX;
+  r->malformed_head = !r->truncated_headers && !head_is_whole(info);
+  r->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
+  for (int i = 0; i < r->header_count; i++) {
+    r->headers[i].name = info->http_headers[i].name;
+    r->headers[i].value = info->http_headers[i].value;
+  }
+}
+
+static size_t scheme_size(const char *target) {
+  if (strncasecmp(target, "http://", 7) == 0) return 7;
+  return strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+}
+
+/* The target: /path?query, *, or a whole URL, whose host then counts and not the header's. */
+static void read_target(request *r, const struct mg_request_info *info) {
+  char *target = (char *)(info->request_uri ? info->request_uri : "");
+  char *mark = info->query_string ? NULL : strchr(target, '?');
+  size_t scheme = scheme_size(target), size;
+  r->query_text = info->query_string;
+  if (mark) {
+    *mark = 0;
+    r->query_text = mark + 1;
+  }
+  r->path = target;
+  if (scheme == 0) return;
+  size = strcspn(target + scheme, "/");
+  if (size == 0 || size >= sizeof r->authority)
+    r->malformed_head = true;
+  else
+    memcpy(r->authority, target + scheme, size);
+  r->path = target[scheme + size] ? target + scheme + size : "/";
+}
+
+/* HTTP/1.1 goes on unless the client says close; civetweb goes on only if it says keep-alive, or
+** nothing: it is told so. */
+static void read_persistence(request *r, const struct mg_request_info *info) {
+  bool newer = strcmp(r->version, "1.1") == 0, closes = request_lists(r, "Connection", "close");
+  r->close = closes || (!newer && !request_lists(r, "Connection", "keep-alive"));
+  for (int i = 0; i < info->num_headers && !r->close; i++)
+    if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
+      ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
+}
+
+static request *request_begin(connection *c) {
+  request *r = c->request;
+  memset(r, 0, sizeof *r);
+  r->started_us = now_us();
+  r->connection = c;
+  r->remote = c->remote;
+  r->version = "1.1";
+  r->method = METHOD_GET;
+  r->head = &c->head;
+  r->body = &c->body;
+  r->scratch = &c->scratch;
+  r->decoded = c->decoded;
+  return r;
+}
+
+static request *request_read(connection *c, const struct mg_request_info *info) {
+  request *r = request_begin(c);
+  r->method_name = info->request_method;
+  r->method = method_from_name(info->request_method);
+  r->version = info->http_version;
+  read_headers(r, info);
+  read_target(r, info);
+  read_persistence(r, info);
+  choose_id(r);
+  atomic_store(&c->timed_out, false);
+  c->read_us = 0;
+  atomic_store(&c->phase, WORKING);
+  return r;
+}
+
+/* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its way:
+** send the end first, and take what is coming for a moment. */
+static void linger(connection *c) {
+  char waste[4096];
+  uint64_t end = now_us() + LINGER_MS * 1000;
+  shutdown(c->socket, SHUT_WR);
+  for (;;) {
+    struct pollfd p = { .fd = c->socket, .events = POLLIN };
+    uint64_t now = now_us();
+    if (now >= end || poll(&p, 1, (int)((end - now) / 1000) + 1) <= 0) break;
+    if (recv(c->socket, waste, sizeof waste, MSG_DONTWAIT) <= 0) break;
+  }
+}
+
+static void request_end(request *r) {
+  connection *c = r->connection;
+  if (r->close && !r->body_done && !r->broken) linger(c);
+  if (r->close || r->broken) http_disable_keep_alive(r);
+  body_release(r);
+  buffer_reset(r->head, KEPT_BUFFER);
+  buffer_reset(r->body, KEPT_BUFFER);
+  buffer_reset(r->scratch, KEPT_BUFFER);
+  callbacks.answered(r, now_us() - r->started_us);
+  atomic_store(&c->since_us, now_us());
+  atomic_store(&c->phase, IDLE);
+  if (atomic_load(&draining)) http_disable_keep_alive(r); /* invariant (2) */
+}
+
+static int serve(connection *c, const struct mg_request_info *info) {
+  request *r;
+  atomic_fetch_add(&running, 1); /* invariant (1) */
+  r = request_read(c, info);
+  if (atomic_load(&draining)) {
+    r->close = true;
+    reply_problem(r, 503, "draining", "the server is being stopped");
+  } else {
+    callbacks.answer(r);
+  }
+  if (r->status == 0) reply_problem(r, 500, "internal", "no answer was made");
+  request_end(r);
+  atomic_fetch_sub(&running, 1);
+  return r->status;
+}
+
+static int on_request(struct mg_connection *mg) {
+  return serve(connection_of(mg), mg_get_request_info(mg));
+}
+
+/* What civetweb refuses before there is a request: its page becomes a problem. */
+static int on_error(struct mg_connection *mg, int status, const char *message) {
+  const struct mg_request_info *info = mg_get_request_info(mg);
+  connection *c = connection_of(mg);
+  request *r;
+  if (c == NULL) return 1;
+  c->refused = true;
+  if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
+    serve(c, info);
+    return 0;
+  }
+  r = request_begin(c);
+  r->close = true;
+  choose_id(r);
+  reply_problem(r, status == 413 ? 431 : status, status == 411 ? "bad_length" : "malformed_request",
+                "the request cannot be understood: %s", message);
+  request_end(r);
+  return 0;
+}
+
+static void on_connection_close(const struct mg_connection *mg) {
+  const struct mg_request_info *info = mg_get_request_info(mg);
+  connection *c = connection_of(mg);
+  if (c == NULL) return;
+  if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info);
+  connection_end(c, false);
+}
+
+static int on_message(const struct mg_connection *mg, const char *message) {
+  (void)mg;
+  log_line("%s", message);
+  return 1;
+}
+
+void http_refuse(connection *c, int status, const char *code, const char *detail) {
+  request r = { 0 };
+  c->request = &r;
+  request_begin(c);
+  c->request = NULL;
+  r.close = r.body_done = true;
+  choose_id(&r);
+  reply_problem(&r, status, code, "%s", detail);
+  callbacks.answered(&r, now_us() - r.started_us);
+}
+
+/* -------------------------------------------------------------------- reading and writing */
+long http_read(request *r, void *data, size_t size) {
+  connection *c = r->connection;
+  long n;
+  connection_enter(c, READING);
+  n = mg_read(c->mg, data, size);
+  if (n > 0) c->phase_bytes += (uint64_t)n;
+  c->read_us = now_us();
+  atomic_store(&c->phase, WORKING);
+  return n;
+}
+
+bool http_write(request *r, const void *data, size_t size) {
+  connection *c = r->connection;
+  const char *p = data;
+  if (c->mg == NULL) { /* no worker has it: as much as the socket takes at once */
+    r->broken = send(c->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size;
+    return !r->broken;
+  }
+  c->read_us = 0;
+  while (size > 0 && !r->broken) {
+    size_t part = size < ONE_WRITE_MAX ? size : ONE_WRITE_MAX;
+    int n;
+    connection_enter(c, WRITING);
+    n = mg_write(c->mg, p, part);
+    if (n > 0) {
+      r->bytes_out += (uint64_t)n;
+      c->phase_bytes += (uint64_t)n;
+    }
+    if (n < (int)part) r->broken = true;
+    p += part;
+    size -= part;
+  }
+  if (!r->broken) atomic_store(&c->phase, WORKING);
+  return !r->broken;
+}
+
+bool http_timed_out(const request *r) {
+  const connection *c = r->connection;
+  return atomic_load(&c->timed_out) || now_us() >= atomic_load(&c->deadline_us);
+}
+
+void http_disable_keep_alive(request *r) {
+  if (r->connection->mg) mg_disable_connection_keep_alive(r->connection->mg);
+}
+
+bool http_client_there(const request *r) {
+  struct pollfd p = { .fd = r->connection->socket, .events = POLLRDHUP };
+  return !r->broken && poll(&p, 1, 0) <= 0;
+}
+
+long http_receive(request *r, void *data, size_t size) {
+  ssize_t n = recv(r->connection->socket, data, size, MSG_DONTWAIT);
+  if (n > 0) return n;
+  return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+/* --------------------------------------------------------------------------- start and stop */
+static int start_civetweb(void) {
+  char threads[24], request_timeout[24], idle_timeout[24], room[24], error[256] = "";
+  const char *settings[] = { "listening_ports",
+                             "127.0.0.1:0",
+                             "num_threads",
+                             threads,
+                             "request_timeout_ms",
+                             request_timeout,
+                             "keep_alive_timeout_ms",
+                             idle_timeout,
+                             "max_request_size",
+                             room,
+                             "enable_keep_alive",
+                             "yes",
+                             "decode_url",
+                             "no",
+                             "enable_directory_listing",
+                             "no",
+                             "enable_auth_domain_check",
+                             "no",
+                             "access_control_allow_origin",
+                             "",
+                             "access_control_allow_methods",
+                             "",
+                             "access_control_allow_headers",
+                             "",
+                             "cgi_pattern",
+                             "",
+                             "ssi_pattern",
+                             "",
+                             NULL };
+  struct mg_callbacks civetwebs = { .begin_request = on_request,
+                                    .http_error = on_error,
+                                    .log_message = on_message,
+                                    .init_context = on_context,
+                                    .connection_close = on_connection_close };
+  struct mg_error_data mistake = { .text = error, .text_buffer_size = sizeof error };
+  struct mg_init_data start = { .callbacks = &civetwebs, .configuration_options = settings };
+  snprintf(threads, sizeof threads, "%llu", (unsigned long long)(option.threads + option.watchers));
+  snprintf(request_timeout, sizeof request_timeout, "%llu",
+           (unsigned long long)option.request_timeout_ms);
+  snprintf(idle_timeout, sizeof idle_timeout, "%llu", (unsigned long long)option.idle_timeout_ms);
+  snprintf(room, sizeof room, "%d", REQUEST_ROOM);
+  mg_init_library(0);
+  context = mg_start2(&start, &mistake);
+  if (context && bell_copy >= 0) return 0;
+  fprintf(stderr, "maph-server: cannot serve: %s\n", error[0] ? error : strerror(errno));
+  return 1;
+}
+
+int http_start(http_callbacks given) {
+  callbacks = given;
+  if (getrandom(&id_seed, sizeof id_seed, GRND_NONBLOCK) < 0) id_seed = now_us();
+  connections_start();
+  if (!listen_open() || start_civetweb() != 0) return 1;
+  if (arrivals_start()) return 0;
+  fprintf(stderr, "maph-server: cannot take connections: %s\n", strerror(errno));
+  return 1;
+}
+
+void http_addresses(char *out, size_t room) { listen_addresses(out, room); }
+bool http_draining(void) { return atomic_load(&draining); }
+uint64_t http_running(void) { return atomic_load(&running); }
+
+void http_drain(void) {
+  struct timespec pause = { 0, 2000000 };
+  uint64_t end = now_us() + option.drain_timeout_ms * 1000;
+  atomic_store(&draining, true);
+  connections_shut(false);
+  while (atomic_load(&running) > 0 && now_us() < end) nanosleep(&pause, NULL);
+  if (atomic_load(&running) > 0)
+    log_line("%llu requests were still running after the drain timeout",
+             (unsigned long long)atomic_load(&running));
+}
+
+/* Civetweb looks at its stop flag when somebody rings, which it does not until it is stopping. */
+void http_stop(void) {
+  arrivals_ring_for_end();
+  connections_shut(true);
+  mg_stop(context);
+  arrivals_stop();
+  context = NULL;
+  mg_exit_library();
+}

@@ -1,0 +1,81 @@
+/*
+** connection.h - the connections: who waits, who is served, whose time is over.
+**
+** For the files of http/ alone.
+*/
+#ifndef MAPH_HTTP_CONNECTION_H
+#define MAPH_HTTP_CONNECTION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/buffer.h"
+#include "http/http.h"
+#include "http/listen.h"
+#include "http/request.h"
+
+enum phase { ARRIVING, READY, LEAVING, IDLE, WORKING, READING, WRITING };
+enum { REQUEST_ROOM = 65536, TICK_MS = 50, LEAVING_MS = 500, READY_MS = 10000 };
+
+typedef struct connection {
+  struct connection *next, *previous; /* in the queue of its kind; connections_mutex */
+  struct mg_connection *mg;           /* NULL: civetweb has not got it */
+  int socket;
+  unsigned slot;    /* its place among those that civetweb has; 0: it has not got it */
+  size_t looked_at; /* bytes of its first head that were seen */
+  char remote[PEER_ROOM];
+  atomic_int phase;
+  atomic_uint_fast64_t since_us, deadline_us;
+  atomic_bool timed_out; /* its time was over, or its place was needed: the socket is shut */
+  uint64_t phase_started_us, phase_bytes;
+  uint64_t read_us; /* the last read's end; 0: none since the last write */
+  buffer head, body, scratch;
+  char *decoded;
+  bool refused;     /* by civetweb: that was answered */
+  request *request; /* with `decoded` from when civetweb gets it */
+} connection;
+
+extern pthread_mutex_t connections_mutex;
+
+void connections_start(void);
+
+/* A connection that has come and sent nothing yet; it owns the socket.  NULL: no memory, closed. */
+connection *connection_arrives(int socket, const struct sockaddr *peer);
+/* Its first head is there: civetweb gets it as soon as a worker is free. */
+void connection_is_ready(connection *c);
+/* It was refused: from now on what it sends is thrown away, until it ends or its time is over. */
+void connection_leaves(connection *c);
+/* Out of all lists, and freed; close: the socket too, unless civetweb does that. */
+void connection_end(connection *c, bool close);
+/* The oldest that has not sent a whole head; NULL: none.  Past deadline alone, if now is not 0. */
+connection *connection_oldest(enum phase phase, uint64_t now);
+
+/* The oldest READY one past its deadline, which leaves; NULL: none. */
+connection *connection_given_up(uint64_t now);
+void connection_count_eviction(void);
+void connection_count_timeout(void);
+/* Whether there is any at all. */
+bool connections_exist(void);
+
+/* Shut those whose deadline is over, and as many idle ones as others wait for a worker. */
+void connections_tend(void);
+/* Shut an idle one, whose descriptor is then soon free. */
+void connections_make_room(void);
+/* Shut the idle ones, or all. */
+void connections_shut(bool all);
+size_t connections_arriving(void);
+
+/* The next for civetweb; NULL: none, or no worker is free.  connection_at: that of a slot. */
+connection *connection_for_worker(void);
+connection *connection_at(unsigned slot);
+
+/* The bell is a descriptor that can be read while there is one for civetweb to take. */
+extern int bell;
+void bell_ring(void);
+
+/* A phase with a deadline begins, or goes on. */
+void connection_enter(connection *c, enum phase phase);
+
+/* In civetweb.c: answer one that no worker has, as far as its socket takes it at once. */
+void http_refuse(connection *c, int status, const char *code, const char *detail);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+** reply.h - answers.
+*/
+#ifndef MAPH_HTTP_REPLY_H
+#define MAPH_HTTP_REPLY_H
+
+#include "http/request.h"
+
+/* A streamed answer is sent whenever so much of it is there; a value above LONG_VALUE (a multiple
+** of 3, for base64) is never in memory as a whole. */
+enum { STREAM_AT = 128 * 1024, LONG_VALUE = 96 * 1024 };
+/* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or
+** stream. */
+void reply_start(request *r, int status);
+void reply_header(request *r, const char *name, const char *value);
+void reply_header_number(request *r, const char *name, const char *before, uint64_t number,
+                         const char *after);
+/* A line for any answer to come. */
+void reply_extra(request *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Content type NULL: none. */
+void reply_send(request *r, const char *content_type, const void *body, size_t size);
+void reply_empty(request *r, int status);
+void reply_json(request *r, int status, const buffer *json);
+/* of a body that large */
+void reply_head_only(request *r, const char *content_type, uint64_t size);
+void reply_problem(request *r, int status, const char *code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+int maph_status(int rc); /* the core's code as HTTP's */
+const char *maph_code(int rc);
+const char *status_title(int status);
+int status_at(int i); /* the i-th of the statuses that are answered; 0: there are fewer */
+/* A body of unknown length, after reply_start: chunked for HTTP/1.1, until the end of the
+** connection for 1.0. */
+bool reply_stream(request *r, const char *content_type);
+bool reply_stream_write(request *r, const void *data, size_t size);
+void reply_stream_end(request *r);
+/* Send what r->body holds when it is more than that, and empty it. */
+bool reply_stream_body(request *r, size_t above);
+/* An entry's members into r->body, its value in pieces that are sent on the way: whatever its size
+** it costs no memory. */
+bool reply_stream_entry(request *r, const maph_entry *e);
+
+#endif

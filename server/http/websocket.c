@@ -1,0 +1,173 @@
+/*
+** websocket.c - the server's side of RFC 6455, for feeds that only send.
+**
+** civetweb's own WebSocket code is not used: 1.15 allocates too little for what a client sends.
+** Here a client may send control frames alone, which hold at most 125 bytes, so the input is one
+** small array; a data frame ends the connection with 1003. The bytes come straight from the socket:
+** a client may not send any before the handshake is answered.
+*/
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "base/json.h"
+#include "http/http.h"
+#include "http/reply.h"
+#include "http/websocket.h"
+
+enum { CONTINUATION = 0, TEXT = 1, CLOSE = 8, PING = 9, PONG = 10 };
+enum {
+  FIN = 0x80,
+  MASKED = 0x80,
+  CONTROL = 8,
+  CONTROL_MAX = 125,
+  MASK_SIZE = 4,
+  ROUNDS = 16,
+  KEY_SIZE = 24
+};
+
+/* ---------------------------------------------------------------------------------------- SHA-1 */
+/* Only the handshake wants it, of one short text; nothing secret rests on it. */
+static uint32_t rotate(uint32_t x, int n) { return x << n | x >> (32 - n); }
+
+static void sha1_block(uint32_t h[5], const unsigned char *p) {
+  uint32_t w[80], a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+  for (int i = 0; i < 16; i++, p += 4)
+    w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+  for (int i = 16; i < 80; i++) w[i] = rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+  for (int i = 0; i < 80; i++) {
+    uint32_t f = i < 20              ? (b & c) | (~b & d)
+                 : i < 40 || i >= 60 ? b ^ c ^ d
+                                     : (b & c) | (b & d) | (c & d);
+    uint32_t k = i < 20 ? 0x5A827999 : i < 40 ? 0x6ED9EBA1 : i < 60 ? 0x8F1BBCDC : 0xCA62C1D6;
+    uint32_t next = rotate(a, 5) + f + e + k + w[i];
+    e = d;
+    d = c;
+    c = rotate(b, 30);
+    b = a;
+    a = next;
+  }
+  h[0] += a;
+  h[1] += b;
+  h[2] += c;
+  h[3] += d;
+  h[4] += e;
+}
+
+/* Of at most 119 bytes: two blocks with the padding. */
+static void sha1(const char *text, size_t size, unsigned char digest[20]) {
+  uint32_t h[5] = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 };
+  unsigned char blocks[128] = { 0 };
+  size_t end = size < 56 ? 64 : 128;
+  memcpy(blocks, text, size);
+  blocks[size] = 0x80;
+  blocks[end - 2] = (unsigned char)(size * 8 >> 8);
+  blocks[end - 1] = (unsigned char)(size * 8);
+  for (size_t at = 0; at < end; at += 64) sha1_block(h, blocks + at);
+  for (int i = 0; i < 20; i++) digest[i] = (unsigned char)(h[i / 4] >> (24 - i % 4 * 8));
+}
+
+/* ------------------------------------------------------------------------------------ handshake */
+static bool asks_for_it(const request *r) {
+  const char *connection = request_header(r, "Connection"), *upgrade = request_header(r, "Upgrade");
+  const char *version = request_header(r, "Sec-WebSocket-Version");
+  return connection && strcasestr(connection, "upgrade") && upgrade
+         && strcasecmp(upgrade, "websocket") == 0 && version && strcmp(version, "13") == 0;
+}
+
+bool websocket_accept(request *r) {
+  const char *key = request_header(r, "Sec-WebSocket-Key");
+  char text[KEY_SIZE + 37], nonce[KEY_SIZE];
+  unsigned char digest[20];
+  if (!asks_for_it(r)) {
+    reply_extra(r, "Upgrade: websocket");
+    reply_extra(r, "Sec-WebSocket-Version: 13");
+    reply_problem(r, 426, "upgrade_required", "this path speaks WebSocket, version 13");
+    return false;
+  }
+  if (key == NULL || strlen(key) != KEY_SIZE || base64_decode(key, KEY_SIZE, nonce) != 16) {
+    reply_problem(r, 400, "bad_websocket_key", "Sec-WebSocket-Key is 16 bytes in base64");
+    return false;
+  }
+  snprintf(text, sizeof text, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
+  sha1(text, strlen(text), digest);
+  r->close = true;
+  r->status = 101;
+  r->head->size = 0;
+  buffer_printf(r->head,
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+                "Upgrade\r\nX-Request-Id: %s\r\nSec-WebSocket-Accept: ",
+                r->id);
+  emit_base64(r->head, digest, sizeof digest);
+  buffer_text(r->head, "\r\n\r\n");
+  if (r->head->failed) r->broken = true;
+  return !r->broken && http_write(r, r->head->data, r->head->size);
+}
+
+/* --------------------------------------------------------------------------------------- frames */
+static void frame(buffer *b, int opcode, const void *payload, size_t size) {
+  unsigned char head[10] = { (unsigned char)(FIN | opcode) };
+  int extended = size <= 125 ? 0 : size <= 65535 ? 2 : 8;
+  head[1] = (unsigned char)(extended == 0 ? size : extended == 2 ? 126 : 127);
+  for (int i = 0; i < extended; i++)
+    head[2 + i] = (unsigned char)((uint64_t)size >> 8 * (extended - 1 - i));
+  buffer_append(b, head, 2 + (size_t)extended);
+  buffer_append(b, payload, size);
+}
+
+void websocket_text(buffer *b, const void *text, size_t size) { frame(b, TEXT, text, size); }
+void websocket_ping(buffer *b) { frame(b, PING, NULL, 0); }
+
+static void send_control(request *r, int opcode, const void *payload, size_t size) {
+  r->head->size = 0;
+  frame(r->head, opcode, payload, size);
+  if (r->head->failed)
+    r->broken = true;
+  else
+    http_write(r, r->head->data, r->head->size);
+}
+
+void websocket_close(request *r, int code) {
+  unsigned char bytes[2] = { (unsigned char)(code >> 8), (unsigned char)code };
+  send_control(r, CLOSE, bytes, sizeof bytes);
+}
+
+/* One frame of the client's, at the start of w->input.  Its size; 0: not all of it is there; -1:
+** the connection is over. */
+static int take_frame(request *r, websocket *w) {
+  unsigned char *p = w->input, *payload = p + 2 + MASK_SIZE;
+  int opcode = p[0] & 15, size = p[1] & 127;
+  if (w->size < 2) return 0;
+  if ((p[1] & MASKED) == 0 || (opcode >= CONTROL && ((p[0] & FIN) == 0 || size > CONTROL_MAX))
+      || (p[0] & 0x70)) {
+    websocket_close(r, WEBSOCKET_PROTOCOL_ERROR);
+    return -1;
+  }
+  if (opcode < CONTROL) {
+    websocket_close(r, WEBSOCKET_NO_DATA_TAKEN);
+    return -1;
+  }
+  if (w->size < 2 + MASK_SIZE + (size_t)size) return 0;
+  for (int i = 0; i < size; i++) payload[i] ^= p[2 + i % MASK_SIZE];
+  if (opcode == CLOSE) {
+    send_control(r, CLOSE, payload, size >= 2 ? 2 : 0);
+    return -1;
+  }
+  if (opcode == PING) send_control(r, PONG, payload, (size_t)size);
+  return 2 + MASK_SIZE + size;
+}
+
+bool websocket_take(request *r, websocket *w) {
+  for (int round = 0; round < ROUNDS && !r->broken; round++) {
+    long n = http_receive(r, w->input + w->size, sizeof w->input - w->size);
+    int used;
+    if (n < 0) return false;
+    if (n == 0) return true;
+    w->size += (size_t)n;
+    while ((used = take_frame(r, w)) > 0) {
+      w->size -= (size_t)used;
+      memmove(w->input, w->input + used, w->size);
+    }
+    if (used < 0) return false;
+  }
+  return !r->broken;
+}

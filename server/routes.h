@@ -1,0 +1,20 @@
+/*
+** routes.h - which handler answers which path and method.
+*/
+#ifndef MAPH_ROUTES_H
+#define MAPH_ROUTES_H
+
+#include "http/request.h"
+
+typedef struct route {
+  const char *name; /* for logs and metrics */
+  int methods;
+  const char *pattern; /* segments; NAME a store, ID one segment, KEY all the rest */
+  void (*handler)(request *r);
+  int role;          /* that a token needs, for the store NAME or for all */
+  bool needs_store;  /* r->store is held while the handler runs */
+  const char *query; /* names it takes, blanks between; NULL: any */
+} route;
+void routes_dispatch(request *r);
+
+#endif

@@ -1,0 +1,364 @@
+/*
+** keys.c - GET, HEAD, PUT and DELETE of one key.
+**
+**     PUT /stores/NAME/keys/KEY        the body is the value, its Content-Type is kept
+**     GET /stores/NAME/keys/KEY        the same bytes; ETag is the version that C and SQL show too
+**
+** A value goes to the client from where it lies in the mapped file.  Stored values never run as
+** script in a browser: it may not load them as one (guard.c), nosniff, and a sandbox policy for
+** whatever type they claim.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "access/guard.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "http/body.h"
+#include "routes/answer.h"
+#include "routes/handlers.h"
+
+enum { MEDIA_TYPE_MAX = 255 };
+#define TTL_MAX 100000000000u
+
+/* --------------------------------------------------------------------------- the headers' lists */
+static const char *skip_spaces(const char *p) { return p + strspn(p, " \t"); }
+
+/* One entity tag at *at: its version into the list, when it can be one of ours.  False:
+** malformed. */
+static bool parse_tag(const char **at, tag_list *tags, bool weak_counts) {
+  const char *p = *at, *digits, *end;
+  bool weak = strncmp(p, "W/", 2) == 0, quoted;
+  if (weak) p += 2;
+  quoted = *p == '"';
+  digits = p + quoted;
+  end = digits + (quoted ? strcspn(digits, "\"") : strspn(digits, "0123456789"));
+  if ((quoted && *end != '"') || (!quoted && (end == digits || weak))) return false;
+  if ((!weak || weak_counts) && end > digits && end - digits <= 18
+      && strspn(digits, "0123456789") == (size_t)(end - digits)) {
+    if (tags->count == TAG_MAX) return false;
+    tags->versions[tags->count++] = strtoull(digits, NULL, 10);
+  }
+  *at = end + quoted;
+  return true;
+}
+
+/* One line of If-Match or If-None-Match.  False: malformed. */
+static bool parse_tags(const char *p, bool weak_counts, tag_list *tags) {
+  bool first = !tags->present;
+  p = skip_spaces(p);
+  tags->present = true;
+  if (*p == '*' && *skip_spaces(p + 1) == 0) return tags->any = first;
+  while (!tags->any && parse_tag(&p, tags, weak_counts)) {
+    p = skip_spaces(p);
+    if (*p == 0) return true;
+    if (*p++ != ',') break;
+    p = skip_spaces(p);
+  }
+  return false;
+}
+
+/* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
+static bool read_tags(request *r, const char *name, bool weak_counts, tag_list *tags) {
+  memset(tags, 0, sizeof *tags);
+  for (int i = 0; i < r->header_count; i++) {
+    if (strcasecmp(r->headers[i].name, name) != 0
+        || parse_tags(r->headers[i].value, weak_counts, tags))
+      continue;
+    reply_problem(r, 400, "bad_precondition", "%s is * or at most %d entity tags such as \"17\"",
+                  name, TAG_MAX);
+    return false;
+  }
+  return true;
+}
+
+/* bytes=A-B, bytes=A- or bytes=-N of size bytes.  1: [*first, *last]; 0: ignore the header; -1:
+** nothing of it exists. */
+static int parse_range(const char *text, uint64_t size, uint64_t *first, uint64_t *last) {
+  char *end;
+  if (text == NULL || strncmp(text, "bytes=", 6) != 0
+      || strspn(text + 6, "0123456789-") != strlen(text + 6))
+    return 0;
+  text += 6;
+  if (strlen(text) > 38 || strchr(text, '-') == NULL || strchr(text, '-') != strrchr(text, '-'))
+    return 0;
+  if (*text == '-') {
+    uint64_t n = strtoull(text + 1, &end, 10);
+    if (text[1] == 0) return 0;
+    if (n == 0 || size == 0) return -1;
+    *first = n < size ? size - n : 0;
+    *last = size - 1;
+    return 1;
+  }
+  *first = strtoull(text, &end, 10);
+  *last = end[1] ? strtoull(end + 1, NULL, 10) : UINT64_MAX;
+  if (*last < *first) return 0;
+  if (*first >= size) return -1;
+  if (*last >= size) *last = size - 1;
+  return 1;
+}
+
+static bool query_expiry(request *r, uint64_t *expires) {
+  char digits[16];
+  maph_slice value;
+  uint64_t ttl = 0;
+  *expires = 0;
+  if (!request_query(r, "ttl", &value)) return true;
+  if (value.size < sizeof digits) {
+    memcpy(digits, value.data, value.size);
+    digits[value.size] = 0;
+    if (strspn(digits, "0123456789") == value.size && value.size > 0)
+      ttl = strtoull(digits, NULL, 10);
+  }
+  if (ttl >= 1 && ttl <= TTL_MAX) {
+    *expires = wall_ms() + ttl * 1000;
+    return true;
+  }
+  reply_problem(r, 400, "bad_ttl", "ttl is a whole number of seconds from 1 up");
+  return false;
+}
+
+/* ---------------------------------------------------------------------------------------- types */
+static bool header_safe(maph_slice text) {
+  const unsigned char *p = text.data;
+  for (size_t i = 0; i < text.size; i++)
+    if (p[i] < 0x20 || p[i] > 0x7E) return false;
+  return text.size > 0;
+}
+
+/* The Content-Type to answer with: what was said at the PUT, else what the value's type implies. */
+static void value_content_type(const maph_entry *e, char *out) {
+  if (e->media_type.size <= MEDIA_TYPE_MAX && header_safe(e->media_type)) {
+    memcpy(out, e->media_type.data, e->media_type.size);
+    out[e->media_type.size] = 0;
+  } else if (e->type == MAPH_JSON)
+    strcpy(out, "application/json");
+  else if (e->type == MAPH_TEXT || e->type == MAPH_INTEGER || e->type == MAPH_REAL)
+    strcpy(out, "text/plain; charset=utf-8");
+  else
+    strcpy(out, "application/octet-stream");
+}
+
+/* What the Content-Type says about the bytes.  Nothing, or the form type that curl -d sends
+** unasked, says nothing: then text is what is valid text.  Text and JSON that are not UTF-8 are
+** bytes to SQL, whatever they are called. */
+static int type_of_body(const char *media_type, maph_slice value) {
+  size_t size = media_type ? strcspn(media_type, "; \t") : 0;
+  bool json = (size == 16 && strncasecmp(media_type, "application/json", 16) == 0)
+              || (size > 5 && strncasecmp(media_type + size - 5, "+json", 5) == 0);
+  bool text = size == 0 || strncasecmp(media_type, "text/", 5) == 0;
+  if (!json && !text) return MAPH_BLOB;
+  if (!utf8_valid(value.data, value.size) || memchr(value.data, 0, value.size)) return MAPH_BLOB;
+  return json ? MAPH_JSON : MAPH_TEXT;
+}
+
+static bool read_media_type(request *r, const char **media_type) {
+  const char *text = request_header(r, "Content-Type");
+  *media_type = NULL;
+  if (text == NULL || *text == 0 || strncasecmp(text, "application/x-www-form-urlencoded", 33) == 0)
+    return true;
+  *media_type = text;
+  if (strlen(text) <= MEDIA_TYPE_MAX && header_safe(maph_str(text))) return true;
+  reply_problem(r, 400, "bad_content_type",
+                "a Content-Type of at most %d printable characters is kept with a value",
+                MEDIA_TYPE_MAX);
+  return false;
+}
+
+static bool key_given(request *r) {
+  if (r->segments[1].size > 0) return true;
+  reply_problem(r, 400, "empty_key", "a key has at least one byte");
+  return false;
+}
+
+/* ------------------------------------------------------------------------------------------ GET */
+static bool wants_envelope(const request *r) {
+  const char *accept = request_header(r, "Accept");
+  return accept && strcasestr(accept, "application/json") != NULL;
+}
+
+static void entry_headers(request *r, const maph_entry *e) {
+  reply_header_number(r, "ETag", "\"", e->version, "\"");
+  if (e->expires) reply_header_number(r, "Maph-Expires-At", "", e->expires, "");
+  reply_header(r, "Maph-Type", type_name(e->type));
+}
+
+static void stream_envelope(request *r, const maph_entry *e) {
+  r->body->size = 0;
+  reply_start(r, 200);
+  entry_headers(r, e);
+  if (!reply_stream(r, "application/json")) return;
+  buffer_text(r->body, "{");
+  if (!reply_stream_entry(r, e)) return;
+  buffer_text(r->body, "}\n");
+  if (reply_stream_body(r, 0)) reply_stream_end(r);
+}
+
+static void send_envelope(request *r, const maph_entry *e) {
+  buffer *b = r->body;
+  if (e->value.size > LONG_VALUE) {
+    stream_envelope(r, e);
+    return;
+  }
+  b->size = 0;
+  buffer_text(b, "{");
+  emit_entry(b, e, true);
+  buffer_text(b, "}\n");
+  if (b->failed) {
+    reply_problem(r, 503, "no_memory",
+                  "out of memory for the answer; ask without Accept: application/json");
+    return;
+  }
+  reply_start(r, 200);
+  entry_headers(r, e);
+  reply_send(r, "application/json", b->data, b->size);
+}
+
+static void send_raw(request *r, const maph_entry *e) {
+  char type[MEDIA_TYPE_MAX + 1];
+  const char *data = e->value.data, *if_range = request_header(r, "If-Range");
+  uint64_t first = 0, last = 0;
+  tag_list same;
+  int range = 0;
+  if (!guard_destination(r)) return;
+  if (if_range) {
+    memset(&same, 0, sizeof same);
+    if (!parse_tag(&if_range, &same, false) || !tags_match(&same, true, e->version))
+      if_range = "";
+    else
+      if_range = NULL;
+  }
+  if (r->method == METHOD_GET && if_range == NULL)
+    range = parse_range(request_header(r, "Range"), e->value.size, &first, &last);
+  if (range < 0) {
+    reply_extra(r, "Content-Range: bytes */%llu", (unsigned long long)e->value.size);
+    reply_problem(r, 416, "bad_range", "the value has %llu bytes",
+                  (unsigned long long)e->value.size);
+    return;
+  }
+  value_content_type(e, type);
+  reply_start(r, range ? 206 : 200);
+  entry_headers(r, e);
+  reply_header(r, "Accept-Ranges", "bytes");
+  reply_header(r, "Content-Security-Policy", "sandbox; default-src 'none'");
+  if (range) {
+    buffer_printf(r->head, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)first,
+                  (unsigned long long)last, (unsigned long long)e->value.size);
+    reply_send(r, type, data + first, (size_t)(last - first + 1));
+  } else if (r->method == METHOD_HEAD)
+    reply_head_only(r, type, e->value.size);
+  else
+    reply_send(r, type, data, e->value.size);
+}
+
+void key_get(request *r) {
+  tag_list if_match, if_none_match;
+  maph_entry e;
+  int rc;
+  if (!key_given(r) || !read_tags(r, "If-Match", false, &if_match)
+      || !read_tags(r, "If-None-Match", true, &if_none_match))
+    return;
+  rc = maph_get_entry(r->store->m, r->segments[1], &e);
+  /* an index page that was lost knows no key */
+  if (rc == MAPH_NOTFOUND && !write_holds(r)) return;
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND)
+    reply_store(r, rc);
+  else if (if_match.present && !tags_match(&if_match, rc == MAPH_OK, e.version))
+    reply_problem(r, 412, "precondition_failed", "the key is not at that version");
+  else if (rc == MAPH_NOTFOUND)
+    reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
+  else if (if_none_match.present && tags_match(&if_none_match, true, e.version)) {
+    reply_start(r, 304);
+    entry_headers(r, &e);
+    reply_empty(r, 304);
+  } else if (wants_envelope(r))
+    send_envelope(r, &e);
+  else
+    send_raw(r, &e);
+}
+
+/* ------------------------------------------------------------------------------- PUT and DELETE */
+
+/* Answer a write that did not happen. */
+static void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome) {
+  if (rc == MAPH_CONFLICT) {
+    if (outcome->version) reply_extra(r, "ETag: \"%llu\"", (unsigned long long)outcome->version);
+    reply_problem(r, 412, "precondition_failed", "%s",
+                  outcome->version == 0  ? "there is no such key"
+                  : w->if_none_match.any ? "there is such a key already"
+                                         : "the key is at another version");
+  } else if (rc == MAPH_NOTFOUND)
+    reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
+  else
+    reply_store(r, rc);
+}
+
+static bool read_write(request *r, write_request *w) {
+  memset(w, 0, sizeof *w);
+  w->key = r->segments[1];
+  if (!key_given(r) || !write_allowed(r) || !query_durability(r, &w->durability)) return false;
+  if (!read_tags(r, "If-Match", false, &w->if_match)
+      || !read_tags(r, "If-None-Match", true, &w->if_none_match))
+    return false;
+  if (!option.conditional || w->if_match.present || w->if_none_match.present) return true;
+  reply_problem(r, 428, "precondition_required",
+                "a write here says what it replaces: If-Match, or If-None-Match: *");
+  return false;
+}
+
+static bool length_given(request *r) {
+  if (r->content_length != 0 || request_header(r, "Content-Length")) return true;
+  r->close = true;
+  reply_problem(r, 411, "length_required",
+                "a PUT says how long its body is: Content-Length, 0 for an empty one, or chunked");
+  return false;
+}
+
+/* A part of a value would be kept as the whole of it. */
+static bool whole_value_given(request *r) {
+  if (request_header(r, "Content-Range") == NULL) return true;
+  reply_problem(r, 400, "bad_content_range", "a PUT has the whole value, without Content-Range");
+  return false;
+}
+
+void key_put(request *r) {
+  write_request w;
+  maph_outcome outcome;
+  const char *media_type;
+  buffer *b = r->body;
+  int rc;
+  if (!length_given(r) || !whole_value_given(r) || !read_write(r, &w)
+      || !query_expiry(r, &w.entry.expires) || !read_media_type(r, &media_type))
+    return;
+  if (!body_all(r, option.max_body, &w.value)) return;
+  w.entry.type = type_of_body(media_type, w.value);
+  if (media_type) w.entry.media_type = maph_str(media_type);
+  rc = commit_one(r->store, &w, &outcome);
+  if (rc != MAPH_OK) {
+    write_failed(r, rc, &w, &outcome);
+    return;
+  }
+  if (!write_holds(r)) return;
+  b->size = 0;
+  buffer_text(b, outcome.existed ? "{\"success\":true,\"created\":false,\"version\":"
+                                 : "{\"success\":true,\"created\":true,\"version\":");
+  buffer_number(b, outcome.version);
+  buffer_text(b, "}\n");
+  reply_start(r, outcome.existed ? 200 : 201);
+  reply_header_number(r, "ETag", "\"", outcome.version, "\"");
+  reply_json(r, outcome.existed ? 200 : 201, b);
+}
+
+void key_delete(request *r) {
+  write_request w;
+  maph_outcome outcome;
+  int rc;
+  if (!read_write(r, &w)) return;
+  w.is_delete = true;
+  rc = commit_one(r->store, &w, &outcome);
+  if (rc != MAPH_OK)
+    write_failed(r, rc, &w, &outcome);
+  else if (write_holds(r))
+    reply_empty(r, 204);
+}

@@ -1,0 +1,143 @@
+/*
+** list.c - GET /stores/NAME/keys: a page of keys, and where the next one begins.
+**
+** Keys come in the order they were last put; frozen ones first, in no order.  A cursor is a place
+** in the log of one generation of one store, so it costs the server nothing to keep: a key that is
+** put again while somebody pages moves behind the cursor and is seen (again) there; a key that
+** stays is never missed.  After the file was rewritten, or the store deleted and made anew, the
+** place means nothing: 410.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include "base/json.h"
+#include "routes/answer.h"
+#include "routes/handlers.h"
+
+enum {
+  LIMIT_STANDARD = 100,
+  LIMIT_MAX = 1000,
+  TOKEN_SIZE = 24,
+  PAGE_BYTES = 4 * 1024 * 1024,
+  VALUE_MAX = 1024 * 1024
+};
+typedef struct token {
+  uint64_t generation, place;
+  uint8_t store[8];
+} token;
+_Static_assert(sizeof(token) == TOKEN_SIZE, "a token is what base64 carries");
+
+static bool read_limit(request *r, uint64_t *limit) {
+  char digits[8] = "";
+  maph_slice value;
+  *limit = LIMIT_STANDARD;
+  if (!request_query(r, "limit", &value)) return true;
+  if (value.size > 0 && value.size < sizeof digits) memcpy(digits, value.data, value.size);
+  *limit = strspn(digits, "0123456789") == value.size ? strtoull(digits, NULL, 10) : 0;
+  if (*limit >= 1 && *limit <= LIMIT_MAX) return true;
+  reply_problem(r, 400, "bad_limit", "limit is from 1 to %d", LIMIT_MAX);
+  return false;
+}
+
+/* Go to where `after` says.  False: answered. */
+static bool resume(request *r, maph_cursor *c, const maph_stats *stats) {
+  maph_slice text;
+  char bytes[TOKEN_SIZE + 8];
+  token t;
+  int rc;
+  if (!request_query(r, "after", &text) || text.size == 0) return true;
+  if (text.size != TOKEN_SIZE / 3 * 4 || base64_decode(text.data, text.size, bytes) != TOKEN_SIZE) {
+    reply_problem(r, 400, "bad_cursor", "after is the `next` of an earlier page");
+    return false;
+  }
+  memcpy(&t, bytes, sizeof t);
+  if (t.generation != stats->generation || memcmp(t.store, stats->uuid, sizeof t.store) != 0) {
+    reply_problem(r, 410, "cursor_gone",
+                  "the store was rewritten since that page: begin again without after");
+    return false;
+  }
+  if ((rc = maph_cursor_seek(c, t.place)) == MAPH_OK) return true;
+  if (rc == MAPH_MISUSE)
+    reply_problem(r, 400, "bad_cursor", "after is the `next` of an earlier page");
+  else
+    reply_store(r, rc);
+  return false;
+}
+
+/* Entries into the page until it is full; *more: there may be further ones. */
+static int fill_page(request *r, maph_cursor *c, uint64_t limit, bool values, bool *more) {
+  buffer *b = r->body;
+  maph_entry e;
+  int rc = MAPH_OK;
+  *more = true;
+  for (uint64_t n = 0; n < limit && b->size < PAGE_BYTES; n++) {
+    rc = maph_cursor_next(c, &e);
+    if (rc == MAPH_NOTFOUND) {
+      *more = false;
+      return MAPH_OK;
+    }
+    if (rc != MAPH_OK) return rc;
+    buffer_text(b, n ? ",\n{" : "\n{");
+    emit_entry(b, &e, values && e.value.size <= VALUE_MAX);
+    buffer_text(b, values && e.value.size > VALUE_MAX ? ",\"value_omitted\":true}" : "}");
+  }
+  return rc;
+}
+
+static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool more) {
+  token t;
+  if (!more) {
+    buffer_text(r->body, "\n],\"next\":null}\n");
+    return;
+  }
+  t.generation = stats->generation;
+  t.place = maph_cursor_tell(c);
+  memcpy(t.store, stats->uuid, sizeof t.store);
+  buffer_text(r->body, "\n],\"next\":\"");
+  emit_base64url(r->body, &t, sizeof t);
+  buffer_text(r->body, "\"}\n");
+}
+
+/* A cursor and the generation that it reads: after a rewrite between the two its places would be
+** taken for those of the new file. */
+static int open_cursor(store *s, maph_slice prefix, maph_cursor **c, maph_stats *stats) {
+  uint64_t before;
+  int rc = maph_stat(s->m, stats);
+  do {
+    before = stats->generation;
+    if (rc != MAPH_OK || (rc = maph_cursor_open(s->m, NULL, prefix, c)) != MAPH_OK) return rc;
+    rc = maph_stat(s->m, stats);
+    if (rc == MAPH_OK && stats->generation == before) return MAPH_OK;
+    maph_cursor_close(*c);
+  } while (rc == MAPH_OK);
+  return rc;
+}
+
+void keys_list(request *r) {
+  maph_cursor *c = NULL;
+  maph_slice prefix, values;
+  maph_stats stats;
+  uint64_t limit;
+  bool more;
+  int rc;
+  if (!read_limit(r, &limit)) return;
+  request_query(r, "prefix", &prefix);
+  if (request_query(r, "values", &values) && values.size == 1 && *(const char *)values.data == '0')
+    values.size = 0;
+  rc = open_cursor(r->store, prefix, &c, &stats);
+  if (rc != MAPH_OK) {
+    reply_store(r, rc);
+    return;
+  }
+  if (resume(r, c, &stats)) {
+    r->body->size = 0;
+    buffer_text(r->body, "{\"keys\":[");
+    rc = fill_page(r, c, limit, values.size > 0, &more);
+    if (rc != MAPH_OK)
+      reply_store(r, rc);
+    else {
+      end_page(r, c, &stats, more);
+      reply_json(r, 200, r->body);
+    }
+  }
+  maph_cursor_close(c);
+}

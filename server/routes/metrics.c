@@ -1,0 +1,183 @@
+/*
+** metrics.c - /healthz, /readyz, and /metrics in Prometheus' text format.
+**
+** Counters are atomic and never reset.  Latencies go into fixed buckets per route, so a scrape is a
+** pass over an array.  What is known of stores is read from their headers at the scrape.
+*/
+#include <stdatomic.h>
+#include <string.h>
+#include "base/options.h"
+#include "base/sigbus.h"
+#include "http/http.h"
+#include "routes/answer.h"
+#include "routes/handlers.h"
+#include "routes/jobs.h"
+#include "routes/metrics.h"
+
+enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 12 };
+static const uint64_t bucket_us[BUCKETS] = { 50,   100,   250,   500,    1000,    2500,
+                                             5000, 10000, 50000, 250000, 1000000, 5000000 };
+static struct {
+  _Atomic(const char *) name; /* of the route; NULL: none */
+  atomic_uint_fast64_t statuses[STATUSES], buckets[BUCKETS], count, sum_us, bytes_in, bytes_out;
+} counters[ROUTE_SLOTS];
+
+void metrics_count(const request *r, uint64_t duration_us) {
+  int i = r->route_name && r->route < ROUTE_SLOTS - 1 ? r->route : ROUTE_SLOTS - 1, s = 0, b = 0;
+  while (s < STATUSES && status_at(s) != 0 && status_at(s) != r->status) s++;
+  if (r->route_name) atomic_store(&counters[i].name, r->route_name);
+  if (s < STATUSES) atomic_fetch_add(&counters[i].statuses[s], 1);
+  while (b < BUCKETS && duration_us > bucket_us[b]) b++;
+  if (b < BUCKETS) atomic_fetch_add(&counters[i].buckets[b], 1);
+  atomic_fetch_add(&counters[i].count, 1);
+  atomic_fetch_add(&counters[i].sum_us, duration_us);
+  atomic_fetch_add(&counters[i].bytes_in, r->body_read);
+  atomic_fetch_add(&counters[i].bytes_out, r->bytes_out);
+}
+
+/* The name of a slot: the last is of requests that had no route. */
+static const char *route_name(int i) {
+  const char *name = atomic_load(&counters[i].name);
+  return name ? name : "none";
+}
+
+void health_show(request *r) {
+  reply_start(r, 200);
+  reply_send(r, "text/plain; charset=utf-8", "ok\n", 3);
+}
+
+/* While draining a request does not get this far: it is answered 503 at once.  No store is asked: a
+** probe costs two system calls. */
+void ready_show(request *r) {
+  int trouble = stores_folder_trouble(!option.read_only);
+  if (sigbus_happened()) {
+    reply_problem(
+        r, 503, "file_truncated",
+        "somebody shortened the file of a store that is open; writes are refused until a restart");
+    return;
+  }
+  if (trouble) {
+    reply_no_folder(r, !option.read_only, trouble);
+    return;
+  }
+  reply_start(r, 200);
+  reply_send(r, "text/plain; charset=utf-8", "ready\n", 6);
+}
+
+static void head(buffer *b, const char *name, const char *type, const char *help) {
+  buffer_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void one(buffer *b, const char *name, const char *type, const char *help, uint64_t value) {
+  head(b, name, type, help);
+  buffer_printf(b, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void show_requests(buffer *b) {
+  head(b, "maph_http_requests_total", "counter", "Requests answered, by route and status.");
+  for (int i = 0; i < ROUTE_SLOTS; i++) {
+    for (int s = 0; s < STATUSES && status_at(s) != 0; s++) {
+      uint64_t n = atomic_load(&counters[i].statuses[s]);
+      if (n)
+        buffer_printf(b, "maph_http_requests_total{route=\"%s\",status=\"%d\"} %llu\n",
+                      route_name(i), status_at(s), (unsigned long long)n);
+    }
+  }
+}
+
+static void show_latency(buffer *b) {
+  head(b, "maph_http_request_seconds", "histogram",
+       "From the request's head read to the answer written.");
+  for (int i = 0; i < ROUTE_SLOTS; i++) {
+    uint64_t so_far = 0, count = atomic_load(&counters[i].count);
+    if (count == 0) continue;
+    for (int k = 0; k < BUCKETS; k++) {
+      so_far += atomic_load(&counters[i].buckets[k]);
+      buffer_printf(b, "maph_http_request_seconds_bucket{route=\"%s\",le=\"%g\"} %llu\n",
+                    route_name(i), (double)bucket_us[k] / 1e6, (unsigned long long)so_far);
+    }
+    buffer_printf(b, "maph_http_request_seconds_bucket{route=\"%s\",le=\"+Inf\"} %llu\n",
+                  route_name(i), (unsigned long long)count);
+    buffer_printf(b,
+                  "maph_http_request_seconds_sum{route=\"%s\"} "
+                  "%.6f\nmaph_http_request_seconds_count{route=\"%s\"} %llu\n",
+                  route_name(i), (double)atomic_load(&counters[i].sum_us) / 1e6, route_name(i),
+                  (unsigned long long)count);
+  }
+}
+
+static void show_server(buffer *b) {
+  http_counts h = http_count();
+  commit_counts c = commit_count();
+  uint64_t in = 0, out = 0;
+  for (int i = 0; i < ROUTE_SLOTS; i++) {
+    in += atomic_load(&counters[i].bytes_in);
+    out += atomic_load(&counters[i].bytes_out);
+  }
+  one(b, "maph_http_received_bytes_total", "counter", "Bytes of request bodies.", in);
+  one(b, "maph_http_sent_bytes_total", "counter", "Bytes of answers.", out);
+  one(b, "maph_http_connections", "gauge", "Open connections.", h.connections);
+  one(b, "maph_http_connections_max", "gauge", "Connections that can be served at once.",
+      h.workers);
+  one(b, "maph_http_requests_running", "gauge", "Requests in flight.", h.requests_running);
+  one(b, "maph_http_connections_accepted_total", "counter", "Connections accepted.", h.accepted);
+  one(b, "maph_http_connections_evicted_total", "counter", "Idle connections closed to make room.",
+      h.evicted);
+  one(b, "maph_http_timeouts_total", "counter", "Bodies and answers that missed their deadline.",
+      h.timed_out);
+  one(b, "maph_http_watchers", "gauge", "Of the requests in flight, those that wait for changes.",
+      h.watchers);
+  one(b, "maph_http_watchers_max", "gauge", "How many may.", option.watchers);
+  one(b, "maph_jobs_running", "gauge", "Checks, rewrites and backups in progress.", jobs_running());
+  one(b, "maph_writes_waiting", "gauge", "Writes that wait for the writer's lock or for the disk.",
+      c.waiting);
+  one(b, "maph_writes_total", "counter", "Puts and deletes committed.", c.writes);
+  one(b, "maph_durable_writes_total", "counter", "Of those, on disk before they were answered.",
+      c.durable_writes);
+  one(b, "maph_background_flushes_total", "counter", "Stores flushed by the background thread.",
+      c.flushes);
+  one(b, "maph_background_flush_failures_total", "counter", "Background flushes that failed.",
+      c.flush_failures);
+}
+
+/* Series of one name must stand together, so the stores are walked once a name. */
+static void show_stores(buffer *b) {
+  static const struct {
+    const char *name, *help;
+    size_t offset;
+  } rows[] = {
+    { "maph_store_records", "Live keys.", offsetof(maph_stats, records) },
+    { "maph_store_live_bytes", "Bytes of live records.", offsetof(maph_stats, live_bytes) },
+    { "maph_store_dead_bytes", "Bytes that a rewrite frees.", offsetof(maph_stats, dead_bytes) },
+    { "maph_store_file_bytes", "Size of the file.", offsetof(maph_stats, file_bytes) },
+    { "maph_store_version", "Version of the last transaction.", offsetof(maph_stats, version) },
+    { "maph_store_flushed_bytes", "Log known to be on disk.", offsetof(maph_stats, flushed_bytes) },
+    { "maph_store_generation", "How often the file was rewritten.",
+      offsetof(maph_stats, generation) },
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    head(b, rows[i].name, "gauge", rows[i].help);
+    for (store *s = store_next(NULL); s; s = store_next(s)) {
+      maph_stats stats;
+      uint64_t value;
+      if (maph_stat(s->m, &stats) != MAPH_OK) continue;
+      memcpy(&value, (const char *)&stats + rows[i].offset, sizeof value);
+      buffer_printf(b, "%s{store=\"%s\"} %llu\n", rows[i].name, s->name, (unsigned long long)value);
+    }
+  }
+}
+
+void metrics_show(request *r) {
+  buffer *b = r->body;
+  b->size = 0;
+  show_requests(b);
+  show_latency(b);
+  show_server(b);
+  show_stores(b);
+  if (b->failed) {
+    reply_problem(r, 503, "no_memory", "out of memory for the answer");
+    return;
+  }
+  reply_start(r, 200);
+  reply_send(r, "text/plain; version=0.0.4; charset=utf-8", b->data, b->size);
+}

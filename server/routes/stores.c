@@ -1,0 +1,198 @@
+/*
+** stores.c - the stores of the folder: listing, describing, making, deleting them.
+*/
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include "access/auth.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "base/sentence.h"
+#include "base/uri.h"
+#include "http/body.h"
+#include "routes/answer.h"
+#include "routes/handlers.h"
+
+enum { CREATE_BODY_MAX = 65536, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25 };
+
+/* --------------------------------------------------------------------------------- descriptions */
+static void store_stats_json(buffer *b, const char *name, const maph_stats *s, bool read_only) {
+  buffer_printf(b,
+                "{\"name\":\"%s\",\"size\":%llu,\"load_factor\":%.4f,\"bytes\":%llu,\"used_bytes\":"
+                "%llu,\"live_bytes\":%llu,"
+                "\"dead_bytes\":%llu,\"index_bytes\":%llu,",
+                name, (unsigned long long)s->records, s->load_factor,
+                (unsigned long long)s->file_bytes, (unsigned long long)s->used_bytes,
+                (unsigned long long)s->live_bytes, (unsigned long long)s->dead_bytes,
+                (unsigned long long)s->index_bytes);
+  buffer_printf(b,
+                "\"version\":%llu,\"generation\":%llu,\"flushed_bytes\":%llu,\"segments\":%llu,"
+                "\"poisoned\":%s,\"read_only\":%s,\"uuid\":\"",
+                (unsigned long long)s->version, (unsigned long long)s->generation,
+                (unsigned long long)s->flushed_bytes, (unsigned long long)s->segments,
+                s->poisoned ? "true" : "false", read_only ? "true" : "false");
+  for (int i = 0; i < 16; i++)
+    buffer_printf(b, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", s->uuid[i]);
+  buffer_printf(b,
+                "\",\"oldest_version\":%llu,\"perfect_hash\":\"%s\",\"direct\":%s,\"frozen_keys\":%"
+                "llu,\"moved_keys\":%llu,",
+                (unsigned long long)s->oldest_version, perfect_name(s->perfect_hash),
+                s->direct ? "true" : "false", (unsigned long long)s->frozen_keys,
+                (unsigned long long)s->moved_keys);
+  buffer_printf(b, "\"later_keys\":%llu,\"frozen_bytes\":%llu,\"perfect_bits\":%.3f}",
+                (unsigned long long)s->later_keys, (unsigned long long)s->frozen_bytes,
+                s->perfect_bits);
+}
+
+static void list_one(buffer *b, const char *name) {
+  char sentence[SENTENCE_ROOM];
+  maph_stats stats;
+  int rc;
+  store *s = store_acquire(name, strlen(name), false, &rc);
+  if (s && (rc = maph_stat(s->m, &stats)) == MAPH_OK)
+    store_stats_json(b, name, &stats, s->read_only);
+  else {
+    buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name,
+                  rc == MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
+    sentence_public(sentence, sizeof sentence,
+                    rc == MAPH_NOTFOUND ? "not a regular file" : store_errmsg(rc, s ? s->m : NULL));
+    emit_bytes(b, "detail", "detail_encoding", maph_str(sentence));
+    buffer_text(b, "}}");
+    if (s && rc == MAPH_CANTOPEN) store_forget(s);
+  }
+  store_release(s);
+}
+
+void stores_list(request *r) {
+  size_t count;
+  char **names = stores_names(&count);
+  buffer *b = r->body;
+  if (names == NULL) {
+    reply_no_folder(r, false, errno);
+    return;
+  }
+  reply_extra(r, "Maph-Role: %s", option.read_only ? "read" : auth_role_name(r, NULL));
+  b->size = 0;
+  buffer_text(b, "[");
+  for (size_t i = 0; i < count; i++) {
+    if (auth_holds(r, ROLE_READ, names[i])) {
+      if (b->size > 1) buffer_text(b, ",\n");
+      list_one(b, names[i]);
+    }
+    free(names[i]);
+  }
+  free(names);
+  buffer_text(b, "]\n");
+  reply_json(r, 200, b);
+}
+
+void store_stats(request *r) {
+  maph_stats stats;
+  int rc = maph_stat(r->store->m, &stats);
+  if (rc != MAPH_OK) {
+    reply_store(r, rc);
+    return;
+  }
+  reply_extra(r, "Maph-Role: %s", auth_role_name(r, r->store->name));
+  r->body->size = 0;
+  store_stats_json(r->body, r->store->name, &stats, r->store->read_only);
+  buffer_text(r->body, "\n");
+  reply_json(r, 200, r->body);
+}
+
+void store_sync(request *r) {
+  int rc = maph_sync(r->store->m);
+  if (rc != MAPH_OK) {
+    reply_store(r, rc);
+    return;
+  }
+  r->body->size = 0;
+  buffer_text(r->body, "{\"success\":true}\n");
+  reply_json(r, 200, r->body);
+}
+
+/* -------------------------------------------------------------------------- making and deleting */
+/* The optional body of a POST: {"expected_keys": N}.  False: answered. */
+static bool read_create_options(request *r, uint64_t *expected) {
+  maph_slice body;
+  json_error_t mistake;
+  json_t *json;
+  long long keys = 0;
+  bool ok;
+  if (!body_all(r, CREATE_BODY_MAX, &body)) return false;
+  if (body.size == 0) return true;
+  json = json_depth_within(body.data, body.size, 8)
+             ? json_loadb(body.data, body.size, JSON_REJECT_DUPLICATES, &mistake)
+             : NULL;
+  ok = json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I}", "expected_keys", &keys) == 0
+       && keys >= 0 && keys <= EXPECTED_KEYS_MAX;
+  json_decref(json);
+  if (!ok)
+    reply_problem(r, 400, "bad_options",
+                  "the body of a store's POST is empty or {\"expected_keys\": N}, N at most %d",
+                  EXPECTED_KEYS_MAX);
+  *expected = (uint64_t)keys;
+  return ok;
+}
+
+/* An index that would fill the disk is not begun: while it grew, the writes of all other stores
+** would fail.  False: answered. */
+static bool index_fits(request *r, uint64_t keys) {
+  struct statvfs disk;
+  uint64_t free_bytes;
+  if (keys == 0 || statvfs(option.data, &disk) != 0) return true;
+  free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+  if (keys * INDEX_BYTES_MOST <= free_bytes) return true;
+  reply_problem(r, 507, "full", "an index of %llu keys may take %llu bytes, and %llu are free",
+                (unsigned long long)keys, (unsigned long long)keys * INDEX_BYTES_MOST,
+                (unsigned long long)free_bytes);
+  return false;
+}
+
+static bool check_name(request *r) {
+  maph_slice name = r->segments[0];
+  if (store_name_valid(name.data, name.size)) return true;
+  reply_problem(r, 400, "bad_store_name",
+                "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+  return false;
+}
+
+void store_create(request *r) {
+  maph_slice name = r->segments[0];
+  uint64_t keys = 0;
+  int rc;
+  if (!check_name(r) || !read_create_options(r, &keys) || !index_fits(r, keys)) return;
+  rc = option.read_only ? MAPH_READONLY : store_make(name.data, name.size, keys);
+  if (rc == MAPH_OK) {
+    reply_start(r, 201);
+    buffer_printf(r->head, "Location: /stores/%.*s\r\n", (int)name.size, (const char *)name.data);
+    r->body->size = 0;
+    buffer_printf(r->body, "{\"success\":true,\"name\":\"%.*s\"}\n", (int)name.size,
+                  (const char *)name.data);
+    reply_json(r, 201, r->body);
+  } else if (rc == MAPH_EXISTS)
+    reply_problem(r, 409, "store_exists", "there is a store of that name");
+  else if (option.read_only)
+    reply_problem(r, 403, "read_only", "this server was started with --read-only");
+  else
+    reply_maph(r, rc, NULL);
+}
+
+void store_destroy(request *r) {
+  maph_slice name = r->segments[0];
+  int rc;
+  if (!check_name(r)) return;
+  if (option.read_only) {
+    reply_problem(r, 403, "read_only", "this server was started with --read-only");
+    return;
+  }
+  rc = store_delete(name.data, name.size);
+  if (rc == MAPH_OK)
+    reply_empty(r, 204);
+  else if (rc == MAPH_NOTFOUND || !store_file_exists(name.data, name.size))
+    reply_no_store(r, "there is no store of that name");
+  else
+    reply_maph(r, rc, NULL);
+}

@@ -1,0 +1,38 @@
+/*
+** commit.h - how a write reaches a store.
+*/
+#ifndef MAPH_STORE_COMMIT_H
+#define MAPH_STORE_COMMIT_H
+
+#include "store/stores.h"
+
+enum { TAG_MAX = 32 };
+/* If-Match, If-None-Match. */
+typedef struct tag_list {
+  bool present, any;
+  int count;
+  uint64_t versions[TAG_MAX];
+} tag_list;
+typedef struct write_request {
+  maph_slice key, value;
+  bool is_delete;
+  int durability; /* MAPH_SYNC_* */
+  tag_list if_match, if_none_match;
+  maph_condition entry; /* expires, type, media type; outcome is ours */
+} write_request;
+
+bool tags_match(const tag_list *tags, bool exists, uint64_t version);
+/* Do one write under its preconditions, as one transaction.  MAPH_CONFLICT: one of them failed. */
+int commit_one(store *s, const write_request *w, maph_outcome *outcome);
+void commit_flush(void); /* what was written since the last time */
+typedef struct commit_counts {
+  uint64_t writes, durable_writes, flushes, flush_failures, waiting;
+} commit_counts;
+commit_counts commit_count(void);
+/* Around a transaction made elsewhere: how many are under way, for metrics. */
+void commit_enter(void);
+void commit_leave(void);
+/* A transaction made elsewhere has committed. */
+void commit_note(store *s, int durability, uint64_t writes);
+
+#endif

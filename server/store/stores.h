@@ -1,0 +1,62 @@
+/*
+** stores.h - the stores that are open, and making and deleting them.
+*/
+#ifndef MAPH_STORE_STORES_H
+#define MAPH_STORE_STORES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "maph.h"
+
+typedef struct store {
+  char name[72];
+  maph *m;
+  bool read_only;
+  atomic_uint references;  /* the table's and the requests' */
+  atomic_bool written;     /* since the last background sync */
+  atomic_bool sync_failed; /* a background sync; said once */
+  uint64_t rewritten_us;   /* when it was compacted by itself last, or that was tried; 0: never */
+  uint64_t device, inode;  /* what the name led to just before */
+  atomic_uint_fast64_t looked_us; /* when a request that reads looked whether it still does */
+  /* When it was opened, or, while it may only be read, that was tried again for writing. */
+  atomic_uint_fast64_t tried_us;
+  char obstacle[200];  /* why it may only be read; table_lock */
+  atomic_bool retired; /* no longer in the table: who holds it for long should acquire it anew */
+  struct store *next;
+} store;
+
+/* At start: which there are; false: no such folder, which was said. */
+bool stores_find(void);
+size_t stores_found(void); /* how many those were */
+/* Begin to open those, as many as that many open files allow; one that cannot be opened is reported
+** and tried again at its first use. */
+int stores_start(uint64_t files);
+/* Why stores cannot be found now, or made, as errno; 0: they can. */
+int stores_folder_trouble(bool to_write);
+void stores_close_all(void);
+/* The names of the stores in the folder, sorted; NULL when it cannot be read (errno).  Free each,
+** and the array. */
+char **stores_names(size_t *count);
+/* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE
+** (name), STORE_OPENING (another request opens it for long already) or why it cannot be opened. */
+enum { STORE_OPENING = -1 };
+store *store_acquire(const char *name, size_t size, bool to_read, int *rc);
+void store_obstacle(const store *s, char *out, size_t room); /* why it may only be read */
+const char *store_errmsg(int rc, maph *m); /* maph_errmsg, or that it is being opened */
+void store_hold(store *s);
+void store_release(store *s);
+/* its file is gone or another: the next acquire looks again */
+void store_forget(store *s);
+/* Forget those whose file was rewritten, replaced or removed: the old file goes when its last user
+** does. */
+void stores_renew(void);
+bool store_file_exists(const char *name, size_t size);
+/* Walks the open ones; releases `after`, acquires what it returns. */
+store *store_next(store *after);
+/* Make one, with an index for so many keys; delete one. */
+int store_make(const char *name, size_t size, uint64_t expected_keys);
+int store_delete(const char *name, size_t size);
+
+#endif
