@@ -338,9 +338,15 @@ MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
 MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
 
 /* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its
-** flush.  After OK only commit or abort may follow, and commit cannot fail.  For two-phase commit;
-** optional. */
+** flush.  After OK only commit, abort or unprepare may follow, and commit cannot fail.  For
+** two-phase commit; optional. */
 MAPH_API int maph_txn_prepare(maph_txn *t);
+
+/* Take prepare back, as when another party of a two-phase commit has to wait: the transaction goes
+** on, with its savepoints.  At FULL the decision is erased, and that is on disk, before this
+** returns. OK where nothing was prepared.  After an error the transaction can only be aborted.
+** IOERR MISUSE */
+MAPH_API int maph_txn_unprepare(maph_txn *t);
 
 /* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
 ** is visible. Commit: FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */

@@ -1,10 +1,12 @@
-# all.tcl - run the suite: build/maphtest test/all.tcl ?-suite smoke|test|full? ?-jobs N? ?PATTERN...?
+# all.tcl - run the suite: build/maphtest test/all.tcl ?-suite smoke|test|full? ?-jobs N?
+# ?PATTERN...?
 #
-# Each test/*.test runs in a process of its own with a time limit.  The suffix of a name says what it is:
-# _fault _crash _power _fuzz _thread _slow.  smoke leaves out all of these, test leaves out _slow, full leaves out none
-# and lets the others run longer.  PATTERN (core_get, sql*) picks files whatever their suffix.
-# The last line is "N passed, N failed", with ", N skipped" when a machine cannot do something.  The exit status is 1 when a test failed,
-# or was skipped without a reason that the machine gives.
+# Each test/*.test runs in a process of its own with a time limit.  The suffix of a name says what
+# it is: _fault _crash _power _fuzz _thread _slow.  smoke leaves out all of these, test leaves out
+# _slow, full leaves out none and lets the others run longer.  PATTERN (core_get, sql*) picks files
+# whatever their suffix. The last line is "N passed, N failed", with ", N skipped" when a machine
+# cannot do something.  The exit status is 1 when a test failed, or was skipped without a reason
+# that the machine gives.
 
 set here [file dirname [file normalize [info script]]]
 set suite test
@@ -51,7 +53,9 @@ file attributes $place -permissions 0755
 set waiting {}
 foreach file [lsort [glob -nocomplain $here/*.test]] {
   set name [file rootname [file tail $file]]
-  if {[chosen $name]} {lappend waiting [list [regexp {_(fault|crash|power|fuzz|thread|slow)$} $name] $name $file]}
+  if {[chosen $name]} {
+    lappend waiting [list [regexp {_(fault|crash|power|fuzz|thread|slow)$} $name] $name $file]
+  }
 }
 set waiting [lmap item [lsort -index 0 -integer -decreasing $waiting] {lrange $item 1 end}]
 
@@ -64,7 +68,9 @@ proc start_next {} {
     set ::waiting [lassign $::waiting next]
     lassign $next name file
     file mkdir $::place/$name
-    set channel [open "|[list env TMPDIR=$::place/$name timeout --kill-after=5 $::limit [info nameofexecutable] $file 2>@1]" r]
+    set channel [open \
+        "|[list env TMPDIR=$::place/$name timeout --kill-after=5 $::limit [info nameofexecutable]\
+        $file 2>@1]" r]
     fconfigure $channel -blocking 0 -translation binary
     set ::output($channel) {}
     fileevent $channel readable [list collect $channel $name [clock milliseconds]]
@@ -86,8 +92,8 @@ proc collect {channel name started} {
   start_next
 }
 
-# What a test that ended early left: its server and browser, by the pids it wrote down, and its folders, which may be written to
-# until those have ended.
+# What a test that ended early left: its server and browser, by the pids it wrote down, and its
+# folders, which may be written to until those have ended.
 proc sweep {name} {
   foreach file [glob -nocomplain $::place/$name/*/{server,browser}.pid] {
     set f [open $file]
@@ -114,7 +120,8 @@ proc report {name output code seconds} {
     }
   } else {
     incr ::total(failed)
-    set why [expr {[lindex $code 2]==124 || [lindex $code 2]==137 ? "took over $::limit s" : "ended early ($code)"}]
+    set why [expr {[lindex $code 2]==124 || [lindex $code 2]==137 ? "took over $::limit s" : \
+        "ended early ($code)"}]
     set verdict "failed: $why"
   }
   puts [format "%-28s %s  (%.1f s)" $name $verdict $seconds]
@@ -125,5 +132,6 @@ proc report {name output code seconds} {
 start_next
 if {![info exists finished]} {vwait finished}
 file delete -force $place
-puts "$total(passed) passed, $total(failed) failed[expr {$total(skipped) ? ", $total(skipped) skipped" : ""}]"
+puts "$total(passed) passed, $total(failed) failed[expr {$total(skipped) ? ", $total(skipped)\
+    skipped" : ""}]"
 exit [expr {$total(failed)>0 || $total(unexpected)>0 || $total(passed)==0}]

@@ -1,4 +1,5 @@
-# child.tcl - the other end of child_start: reads "LENGTH\nSCRIPT", answers "LENGTH\n{code result errorcode}" until its input ends.
+# child.tcl - the other end of child_start: reads "LENGTH\nSCRIPT", answers "LENGTH\n{code result
+# errorcode}" until its input ends.
 fconfigure stdin -translation binary
 fconfigure stdout -translation binary -buffering full
 while {[gets stdin length]>=0} {

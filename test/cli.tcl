@@ -1,15 +1,15 @@
 # cli.tcl - the program maph, run as a shell would run it.
 #
-#   cli ARG... ?-in BYTES? ?-to FILE?   run it: {STATUS OUTPUT}; $err is what it said on standard error.  A signal is a STATUS such as SIGINT.
-#   status ARG...                       its exit status
+#   cli ARG... ?-in BYTES? ?-to FILE?  run it: {STATUS OUTPUT}; $err is what it said on standard
+#   error.  A signal is a STATUS such as SIGINT. status ARG...  its exit status
 #   said RE                             whether $err matches
 #   shell SCRIPT                        the same through sh, where $maph is the program
 #   cli_start CHANNEL-MODE ARG...       started with a pipe; the channel
 #   cli_end CHANNEL                     {STATUS OUTPUT}, once it ended
 #   write_file NAME BYTES  read_file NAME      in $dir, binary
-#   on_terminal ARG...                  what a terminal gets to see of it (standard output and error together)
+#   on_terminal ARG...  what a terminal gets to see of it (standard output and error together)
 #   on_terminal_shell COMMAND           the same of a command for sh
-#   other_files                         what is in $dir but the names given: temporary files that stayed
+#   other_files  what is in $dir but the names given: temporary files that stayed
 
 set maph $build/maph
 set env(maph) $maph
@@ -41,8 +41,14 @@ proc ended {failed options} {
 proc cli {args} {
   set in {}
   set to .out
-  while {[set i [lsearch -exact $args -in]]>=0} {set in [lindex $args $i+1]; set args [lreplace $args $i $i+1]}
-  while {[set i [lsearch -exact $args -to]]>=0} {set to [lindex $args $i+1]; set args [lreplace $args $i $i+1]}
+  while {[set i [lsearch -exact $args -in]]>=0} {
+    set in [lindex $args $i+1]
+    set args [lreplace $args $i $i+1]
+  }
+  while {[set i [lsearch -exact $args -to]]>=0} {
+    set to [lindex $args $i+1]
+    set args [lreplace $args $i $i+1]
+  }
   write_file .in $in
   set failed [catch {exec -- $::maph {*}$args <$::dir/.in >$::dir/$to 2>$::dir/.err} result options]
   set ::err [read_file .err]
@@ -73,7 +79,8 @@ proc cli_end {channel} {
 }
 
 proc on_terminal {args} {
-  on_terminal_shell [join [lmap word [list $::maph {*}$args] {string cat ' [string map {' '\\''} $word] '}] { }]
+  on_terminal_shell \
+      [join [lmap word [list $::maph {*}$args] {string cat ' [string map {' '\\''} $word] '}] { }]
 }
 # The same of a command for sh.
 proc on_terminal_shell {command} {

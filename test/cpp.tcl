@@ -1,10 +1,12 @@
 # cpp.tcl - C++ programs over ext/cpp/maph.hpp, for the tests.
 #
-#   cpp_compilers                       g++ and clang++, those there are; each that is not counts as skipped
-#   cpp_variants                        {compiler standard ...}: each compiler with its C++17 and C++23
-#   cpp_build COMPILER STANDARD NAME SOURCES ?FROM TO ...?     $dir/NAME, warnings as errors; in the sources FROM is replaced by TO
+#   cpp_compilers  g++ and clang++, those there are; each that is not counts as skipped
+#   cpp_variants  {compiler standard ...}: each compiler with its C++17 and C++23
+#   cpp_build COMPILER STANDARD NAME SOURCES ?FROM TO ...?  $dir/NAME, warnings as errors; in the
+#   sources FROM is replaced by TO
 
-set cpp_warnings {-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wnon-virtual-dtor -Werror}
+set cpp_warnings {-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion\
+    -Wold-style-cast -Wnon-virtual-dtor -Werror}
 
 proc cpp_compilers {} {
   lmap compiler {g++ clang++} {
@@ -28,7 +30,8 @@ proc cpp_build {compiler standard name sources args} {
   }
   # The optimizer sees more to warn of; once is enough.
   set level [expr {"$compiler $standard" eq "g++ c++17" ? "-O2" : "-O0"}]
-  exec $compiler -std=$standard $level {*}$::cpp_warnings -I$::top/ext/cpp -I$::top/core -I$::top/test/cpp -o $::dir/$name {*}$copies \
+  exec $compiler -std=$standard $level {*}$::cpp_warnings -I$::top/ext/cpp -I$::top/core \
+      -I$::top/test/cpp -o $::dir/$name {*}$copies \
     $::build/libmaph.a {*}[core_libraries] -pthread 2>@1
 }
 # What a program that links libmaph.a statically needs besides, as the pkg-config file says it.

@@ -1,7 +1,8 @@
 # golden.tcl - make test/data/golden-1.maph: build/maphtest test/golden.tcl FILE
 #
-# Every kind of record, small, the same bytes on every machine: random numbers and time come from hooks, and the words that name this machine are
-# cleared.  A file of a release is never made again: a change of the format gets a file of its own beside it.
+# Every kind of record, small, the same bytes on every machine: random numbers and time come from
+# hooks, and the words that name this machine are cleared.  A file of a release is never made again:
+# a change of the format gets a file of its own beside it.
 lassign $argv file
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
@@ -16,13 +17,16 @@ proc transaction {script} {
 foreach n {1 2 3 4 8 9 16 17 64 129 241 1100} {$m put [string repeat k $n] "value of $n"}
 $m put empty {}
 $m put "\0\xff\r\n" "\0binary\xff"
-foreach {type value} {blob b text {text in UTF-8} json {{"a":[1,2,null]}} integer -42 real 2.5 null {}} {
+foreach {type value} {blob b text {text in UTF-8} json {{"a":[1,2,null]}} integer -42 real 2.5 \
+    null {}} {
   $m put_if type-$type $value -type $type -key_is_text 1
 }
-$m put_if typed-and-dated [string repeat 0123456789 30] -type json -expires 4102444800000 -media_type application/json
+$m put_if typed-and-dated [string repeat 0123456789 30] -type json -expires 4102444800000 \
+    -media_type application/json
 $m put_if expired gone -expires 1000000000000
 $m put_if media x -media_type text/plain
-transaction {for {set i 0} {$i<4} {incr i} {$::t put several $i}; $::t delete several; $::t put several last}
+transaction {for {set i 0} {$i<4} {incr i} {$::t put several $i}; $::t delete several; $::t put\
+    several last}
 transaction {$::t put kept 1; $::t savepoint 0; $::t put rolled-back 1; $::t rollback_to 0}
 $m put changed before
 $m put changed after

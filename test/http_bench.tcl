@@ -1,15 +1,20 @@
-# http_bench.tcl - maph-server against nginx (a static file) and webdis with redis, under wrk: make bench-http
+# http_bench.tcl - maph-server against nginx (a static file) and webdis with redis, under wrk: make
+# bench-http
 #
 #   build/maphtest test/http_bench.tcl ?SECONDS a measurement, 3? ?PATTERN of their names?
 #
-# 200-byte values, keep-alive, everything on this machine.  Each line has requests a second, the server's CPU time a request (all of its
-# processes, from /proc), and wrk's 50th and 99th percentile.  nginx and webdis are left out where they are not installed.
-# Nothing here judges: the last lines say how the figures stand to each other.
+# 200-byte values, keep-alive, everything on this machine.  Each line has requests a second, the
+# server's CPU time a request (all of its processes, from /proc), and wrk's 50th and 99th
+# percentile.  nginx and webdis are left out where they are not installed. Nothing here judges: the
+# last lines say how the figures stand to each other.
 
 source [file dirname [info script]]/tester.tcl
 source [file dirname [info script]]/http_client.tcl
 fconfigure stdout -buffering line
-if {[auto_execok wrk] eq {}} {puts "make bench-http needs: apt-get install wrk (nginx, redis-server and webdis to compare)"; exit 2}
+if {[auto_execok wrk] eq {}} {
+  puts "make bench-http needs: apt-get install wrk (nginx, redis-server and webdis to compare)"
+  exit 2
+}
 lassign $argv seconds pattern
 if {![string is double -strict $seconds]} {set seconds 3}
 if {$pattern eq {}} {set pattern *}
@@ -43,7 +48,9 @@ proc cpu {name} {
   expr {$ticks/100.0}
 }
 proc in_seconds {text} {
-  if {![regexp {^([0-9.]+)(us|ms|s|m)$} $text -> number unit]} {error "wrk says $text where a time should be"}
+  if {![regexp {^([0-9.]+)(us|ms|s|m)$} $text -> number unit]} {
+    error "wrk says $text where a time should be"
+  }
   expr {$number*[dict get {us 1e-6 ms 1e-3 s 1 m 60} $unit]}
 }
 
@@ -57,29 +64,35 @@ proc measure {name server connections url {lua {}}} {
   }
   exec wrk -t1 -c$connections -d1s {*}$script $url
   set before [cpu $server]
-  set text [exec wrk -t[expr {min(2, $connections)}] -c$connections -d${::seconds}s --latency {*}$script $url]
+  set text [exec wrk -t[expr {min(2, $connections)}] -c$connections -d${::seconds}s --latency \
+      {*}$script $url]
   set used [expr {[cpu $server]-$before}]
   regexp {(\d+) requests in} $text -> requests
   regexp {Requests/sec:\s+([0-9.]+)} $text -> rate
   regexp -line {^ +50% +(\S+)$} $text -> p50
   regexp -line {^ +99% +(\S+)$} $text -> p99
   regexp {Non-2xx or 3xx responses: (\d+)} $text -> bad
-  set result [dict create rate $rate cpu [expr {$used*1e6/max($requests,1)}] p50 [in_seconds $p50] p99 [in_seconds $p99]]
-  puts [format "%-34s %9.0f/s  %7.1f us CPU   p50 %7.0f us   p99 %8.0f us%s" $name $rate [dict get $result cpu] \
-        [expr {[dict get $result p50]*1e6}] [expr {[dict get $result p99]*1e6}] [expr {[info exists bad] ? "   $bad ANSWERS WERE ERRORS" : ""}]]
+  set result [dict create rate $rate cpu [expr {$used*1e6/max($requests,1)}] p50 [in_seconds $p50] \
+      p99 [in_seconds $p99]]
+  puts [format "%-34s %9.0f/s  %7.1f us CPU   p50 %7.0f us   p99 %8.0f us%s" $name $rate \
+      [dict get $result cpu] \
+        [expr {[dict get $result p50]*1e6}] [expr {[dict get $result p99]*1e6}] \
+        [expr {[info exists bad] ? "   $bad ANSWERS WERE ERRORS" : ""}]]
   return $result
 }
 proc ratio {label one other member} {
   if {$one eq {} || $other eq {} || [dict get $other $member]==0} return
-  puts [format "%-70s %6.2f" $label [expr {[dict get $one $member]/double([dict get $other $member])}]]
+  puts [format "%-70s %6.2f" $label \
+      [expr {[dict get $one $member]/double([dict get $other $member])}]]
 }
 proc put_script {path} {
   return "wrk.method = 'PUT'; wrk.body = '$::value'
 local n = math.random(1, 1000000)
-request = function() n = (n + 7919)%100000; return wrk.format(nil, (string.gsub('$path', 'KEY', n))) end"
+request = function() n = (n + 7919)%100000
+return wrk.format(nil, (string.gsub('$path', 'KEY', n))) end"
 }
 
-# ------------------------------------------------------------------------------------------------------------ the servers
+# -------------------------------------------------------------------------------------- the servers
 set failed [catch {
   start_server --access-log off
   set pids(maph) $server(pid)
@@ -95,9 +108,14 @@ set failed [catch {
     file mkdir $dir/root
     set f [open $dir/root/key w]; puts -nonewline $f $value; close $f
     set f [open $dir/nginx.conf w]
-    puts $f "daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes [exec nproc]; [expr {[capable root] ? "user root;" : ""}]
+    puts $f "daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes\
+        [exec nproc]; [expr {[capable root] ? "user root;" : ""}]
   events { worker_connections 1024; }
-  http { access_log off; keepalive_requests 1000000000; client_body_temp_path $dir/1; proxy_temp_path $dir/2; fastcgi_temp_path $dir/3; uwsgi_temp_path $dir/4; scgi_temp_path $dir/5;
+  http { access_log off; keepalive_requests 1000000000; client_body_temp_path $dir/1;\
+      proxy_temp_path $dir/2
+      fastcgi_temp_path $dir/3
+      uwsgi_temp_path $dir/4
+      scgi_temp_path $dir/5
   server { listen 127.0.0.1:$nginx_port; root $dir/root; } }"
     close $f
     set pids(nginx) [exec nginx -p $dir -c $dir/nginx.conf -e $dir/error.log >& $dir/nginx.log &]
@@ -105,7 +123,8 @@ set failed [catch {
   }
   if {[auto_execok webdis] ne {} && [auto_execok redis-server] ne {}} {
     set redis_port [free_port]
-    set pids(redis) [exec redis-server --port $redis_port --bind 127.0.0.1 --save {} --appendonly no --dir $dir >& $dir/redis.log &]
+    set pids(redis) [exec redis-server --port $redis_port --bind 127.0.0.1 --save {} --appendonly \
+        no --dir $dir >& $dir/redis.log &]
     wait_for_port $redis_port
     set webdis_port [free_port]
     set f [open $dir/webdis.json w]
@@ -117,24 +136,36 @@ set failed [catch {
     exec curl -s -X PUT -d $value http://127.0.0.1:$webdis_port/SET/key
   }
 
-# -------------------------------------------------------------------------------------------------------------- the figures
+# -------------------------------------------------------------------------------------- the figures
   puts "$seconds s each, [exec nproc] cores, [exec uname -r]"
   foreach c {1 8 64} {
     set get($c) [measure get-maph-$c maph $c $maph/stores/b/keys/key]
     set nginx_get($c) {}
     set webdis_get($c) {}
-    if {[info exists pids(nginx)]} {set nginx_get($c) [measure get-nginx-$c nginx $c http://127.0.0.1:$nginx_port/key]}
-    if {[info exists pids(webdis)]} {set webdis_get($c) [measure get-webdis-$c webdis $c http://127.0.0.1:$webdis_port/GET/key]}
+    if {[info exists pids(nginx)]} {
+      set nginx_get($c) [measure get-nginx-$c nginx $c http://127.0.0.1:$nginx_port/key]
+    }
+    if {[info exists pids(webdis)]} {
+      set webdis_get($c) [measure get-webdis-$c webdis $c http://127.0.0.1:$webdis_port/GET/key]
+    }
   }
   foreach c {1 8 64} {
     set put($c) [measure put-off-maph-$c maph $c $maph [put_script /stores/b/keys/KEY?sync=off]]
     set webdis_put($c) {}
-    if {[info exists pids(webdis)]} {set webdis_put($c) [measure put-webdis-$c webdis $c http://127.0.0.1:$webdis_port [put_script /SET/KEY]]}
+    if {[info exists pids(webdis)]} {
+      set webdis_put($c) [measure put-webdis-$c webdis $c http://127.0.0.1:$webdis_port \
+          [put_script /SET/KEY]]
+    }
   }
-  foreach c {1 8 64} {set full($c) [measure put-full-maph-$c maph $c $maph [put_script /stores/b/keys/KEY?sync=full]]}
+  foreach c {1 8 64} {
+    set full($c) [measure put-full-maph-$c maph $c $maph [put_script /stores/b/keys/KEY?sync=full]]
+  }
   set operations {}
-  for {set i 0} {$i<1000} {incr i} {lappend operations "{\"op\":\"get\",\"key\":\"[expr {$i*97%100000}]\"}"}
-  set batch [measure batch-1000-gets-maph-1 maph 1 $maph/stores/b/batch "wrk.method = 'POST'; wrk.body = '\[[join $operations ,]\]'"]
+  for {set i 0} {$i<1000} {incr i} {
+    lappend operations "{\"op\":\"get\",\"key\":\"[expr {$i*97%100000}]\"}"
+  }
+  set batch [measure batch-1000-gets-maph-1 maph 1 $maph/stores/b/batch \
+      "wrk.method = 'POST'; wrk.body = '\[[join $operations ,]\]'"]
 
   puts {}
   ratio "CPU a GET, maph to nginx, 8 connections" $get(8) $nginx_get(8) cpu
@@ -144,9 +175,14 @@ set failed [catch {
   ratio "PUT a second with sync=off, maph to webdis, 8 connections" $put(8) $webdis_put(8) rate
   ratio "CPU a PUT with sync=off, maph to webdis, 64 connections" $put(64) $webdis_put(64) cpu
   ratio "PUT a second with sync=full, 64 connections to one (group commit)" $full(64) $full(1) rate
-  if {$batch ne {}} {puts [format "%-70s %6.0f" "keys a second of one core, batches of 1000 gets" [expr {1000/[dict get $batch cpu]*1e6}]]}
+  if {$batch ne {}} {
+    puts [format "%-70s %6.0f" "keys a second of one core, batches of 1000 gets" \
+        [expr {1000/[dict get $batch cpu]*1e6}]]
+  }
 } message options]
-foreach name [array names pids] {if {$name ne "maph"} {foreach pid $pids($name) {catch {send_signal TERM $pid}}}}
+foreach name [array names pids] {
+  if {$name ne "maph"} {foreach pid $pids($name) {catch {send_signal TERM $pid}}}
+}
 stop_server
 file delete -force $dir
 if {$failed} {return -options $options $message}

@@ -1,8 +1,10 @@
-# http_client.tcl - raw connections to the server that start_server began, for what `http` of tester.tcl cannot say.
+# http_client.tcl - raw connections to the server that start_server began, for what `http` of
+# tester.tcl cannot say.
 #
 #   raw_open                     a connection that stays
 #   raw_send CHANNEL BYTES       exactly these bytes
-#   raw_reply CHANNEL ?HEAD?     the next answer: {status N headers {..} body B}; HEAD 1: an answer without a body
+#   raw_reply CHANNEL ?HEAD?  the next answer: {status N headers {..} body B}; HEAD 1: an answer
+#   without a body
 #   raw BYTES                    open, send, one answer, close
 #   raw_status BYTES             its status; "closed" when the server just closes
 #   closed CHANNEL               whether the server has closed it (waits until something is known)
@@ -24,7 +26,9 @@ proc raw_send {channel bytes} {puts -nonewline $channel $bytes}
 
 proc raw_reply {channel {no_body 0}} {
   set line [gets $channel]
-  if {![regexp {^HTTP/1\.1 (\d+)} $line -> status]} {return [dict create status closed headers {} body $line]}
+  if {![regexp {^HTTP/1\.1 (\d+)} $line -> status]} {
+    return [dict create status closed headers {} body $line]
+  }
   set headers {}
   while {[set line [string trimright [gets $channel] \r]] ne {}} {
     regexp {^([^:]+): ?(.*)$} $line -> name value
@@ -33,7 +37,10 @@ proc raw_reply {channel {no_body 0}} {
   set body {}
   if {!$no_body && $status!=204 && $status!=304 && $status!=100} {
     if {[dict exists $headers transfer-encoding]} {
-      while {[scan [gets $channel] %x size]==1 && $size>0} {append body [read $channel $size]; gets $channel}
+      while {[scan [gets $channel] %x size]==1 && $size>0} {
+        append body [read $channel $size]
+        gets $channel
+      }
       gets $channel
     } else {
       set body [read $channel [dict get $headers content-length]]
@@ -60,7 +67,8 @@ proc next_line {channel} {
 }
 proc next_bytes {channel size} {
   set bytes {}
-  patiently $channel {append bytes [read $channel [expr {$size-[string length $bytes]}]]; expr {[string length $bytes]<$size ? "later" : "now"}}
+  patiently $channel {append bytes [read $channel [expr {$size-[string length $bytes]}]]; expr\
+      {[string length $bytes]<$size ? "later" : "now"}}
   return $bytes
 }
 
@@ -83,6 +91,8 @@ proc json_field {body name} {
   if {[regexp $string $body -> value] || [regexp $other $body -> value]} {return $value}
   return {}
 }
-proc header {reply name} {expr {[dict exists $reply headers $name] ? [dict get $reply headers $name] : {}}}
+proc header {reply name} {
+  expr {[dict exists $reply headers $name] ? [dict get $reply headers $name] : {}}
+}
 proc code {reply} {json_field [dict get $reply body] code}
 proc curl {args} {exec curl -s --max-time 60 {*}$args}

@@ -622,10 +622,11 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
 
 /* ---------------------------------------------------- transaction, snapshot, cursor, feed, view */
 static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",         "get_entry", "put",       "put_if",
-                                       "delete",      "delete_if", "savepoint", "release",
-                                       "rollback_to", "snapshot",  "prepare",   "version",
-                                       "operations",  "commit",    "abort",     NULL };
+  static const char *const verbs[] = { "get",         "get_entry",  "put",       "put_if",
+                                       "delete",      "delete_if",  "savepoint", "release",
+                                       "rollback_to", "snapshot",   "prepare",   "unprepare",
+                                       "version",     "operations", "commit",    "abort",
+                                       NULL };
   enum {
     GET,
     GET_ENTRY,
@@ -638,6 +639,7 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
     ROLLBACK_TO,
     SNAPSHOT_,
     PREPARE,
+    UNPREPARE,
     VERSION,
     OPERATIONS,
     COMMIT,
@@ -665,6 +667,7 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
       rc = maph_txn_snapshot(o->txn, &s);
       return new_snapshot(interp, o->handle, rc, s);
     case PREPARE: return answer(interp, m, maph_txn_prepare(o->txn));
+    case UNPREPARE: return answer(interp, m, maph_txn_unprepare(o->txn));
     case VERSION:
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_version(o->txn)));
       return TCL_OK;

@@ -1,9 +1,11 @@
-# mutants.tcl - take each rule that keeps data safe out of a copy of core and server, one at a time; a crash test must then fail.
+# mutants.tcl - take each rule that keeps data safe out of a copy of core and server, one at a time;
+# a crash test must then fail.
 #
-#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb -ljansson' build/maphtest test/mutants.tcl ?PATTERN...?      make mutants does this
+#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb -ljansson' build/maphtest
+#   test/mutants.tcl ?PATTERN...?  make mutants does this
 #
-# test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.  Text that is gone is an error: the rule
-# moved, and so must its mutant.
+# test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.
+# Text that is gone is an error: the rule moved, and so must its mutant.
 
 set top [file dirname [file dirname [file normalize [info script]]]]
 set compile $env(MAPH_TEST_COMPILE)
@@ -16,7 +18,8 @@ proc read_mutants {file} {
   foreach line [split [slurp $file] \n] {
     set rest [string range $line 1 end]
     switch -glob -- $line {
-      "mutant *" {lappend mutants {*}[expr {[info exists name] ? [list [list $name $edits $tests]] : {}}]; set name [string range $line 7 end]; set edits {}; set tests {}}
+      "mutant *" {lappend mutants {*}[expr {[info exists name] ? [list [list $name $edits $tests]] \
+          : {}}]; set name [string range $line 7 end]; set edits {}; set tests {}}
       "in *"     {lappend edits [string range $line 3 end] {} {}}
       "by *"     {lappend tests [string range $line 3 end]}
       "-*"       {lset edits end-1 [join [concat [list_of [lindex $edits end-1]] [list $rest]] \n]}
@@ -27,7 +30,7 @@ proc read_mutants {file} {
 }
 proc list_of {text} {expr {$text eq {} ? {} : [split $text \n]}}
 
-# ------------------------------------------------------------------------------------------------------------------- the work
+# ----------------------------------------------------------------------------------------- the work
 proc slurp {file} {
   set f [open $file]
   fconfigure $f -translation binary
@@ -71,7 +74,8 @@ proc mutate {name edits} {
 }
 
 proc compile {source object} {
-  exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::work/server -I$::top/test -c -o $object $source 2>@1
+  exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::work/server -I$::top/test \
+      -c -o $object $source 2>@1
 }
 proc core_sources {} {
   lmap file [glob $::work/core/*/*.c] {
@@ -83,7 +87,8 @@ proc core_sources {} {
 proc objects_of {sources changed} {
   set objects {}
   foreach source [lsort $sources] {
-    set object $::work/whole/[file tail [file dirname $source]]-[file rootname [file tail $source]].o
+    set object $::work/whole/[file tail [file dirname $source]]-[file rootname \
+        [file tail $source]].o
     if {$changed eq "all" || $source in $changed} {
       if {$changed ne "all"} {set object $::work/mutant/[file tail $object]}
       compile $source $object
@@ -97,7 +102,8 @@ proc server_object {changed} {
   set object $::work/whole/server.o
   if {$changed eq "all" || [lsearch -glob $changed $::work/server/*]>=0} {
     set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
-    exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c $::work/server/*/*.c] $changed]
+    exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c $::work/server/*/*.c] \
+        $changed]
     exec objcopy --redefine-sym main=server_main $object.all
     exec objcopy --keep-global-symbol=server_main --keep-global-symbol=accept $object.all $object
   }
@@ -115,9 +121,12 @@ proc restore_sources {} {
   }
 }
 
-# The status of a test.  A mutant may also loop: it is given up after some time, which counts as noticed.
+# The status of a test.  A mutant may also loop: it is given up after some time, which counts as
+# noticed.
 proc status_of {program test} {
-  if {![catch {exec -ignorestderr timeout -s KILL 300 $program {*}$test 2>@1} output options]} {return 0}
+  if {![catch {exec -ignorestderr timeout -s KILL 300 $program {*}$test 2>@1} output options]} {
+    return 0
+  }
   set code [dict get $options -errorcode]
   set ::last_output $output
   expr {[lindex $code 0] eq "CHILDSTATUS" ? [lindex $code 2] : 137}
@@ -149,7 +158,8 @@ set failed 0
 set every {}
 foreach mutant $mutants {
   lassign $mutant name edits tests
-  if {![llength [lsearch -all -inline -glob -not [lmap p $patterns {string match *$p* $name}] 0]]} continue
+  if {![llength [lsearch -all -inline -glob -not [lmap p $patterns {string match *$p* $name}] 0]]} \
+      continue
   lappend every {*}$tests
   set started [clock milliseconds]
   if {[catch {noticed $name [mutate $name $edits] $tests} by]} {
@@ -159,7 +169,8 @@ foreach mutant $mutants {
     puts "! not noticed: $name ($tests)"
     incr failed
   } else {
-    puts [format "noticed by %-18s %s (%.0f s)" $by $name [expr {([clock milliseconds]-$started)/1000.0}]]
+    puts [format "noticed by %-18s %s (%.0f s)" $by $name \
+        [expr {([clock milliseconds]-$started)/1000.0}]]
     incr passed
   }
   flush stdout

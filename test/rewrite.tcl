@@ -1,6 +1,8 @@
-# rewrite.tcl - what the tests of rewrites share: stores with everything in them, and what must be the same afterwards.
+# rewrite.tcl - what the tests of rewrites share: stores with everything in them, and what must be
+# the same afterwards.
 
-# All that a store says of its entries, by every way of reading; sorted by key.  A key that one way finds and another does not is an error.
+# All that a store says of its entries, by every way of reading; sorted by key.  A key that one way
+# finds and another does not is an error.
 proc picture {store} {
   set all {}
   foreach entry [entries [$store cursor]] {
@@ -12,7 +14,9 @@ proc picture {store} {
   set keys [dict keys $all]
   foreach key $keys found [$store get_many $keys] {
     set value [dict get $all $key value]
-    if {$found ne [list $value] || [$store get $key] ne $value} {error "get, get_many and a scan differ: $key"}
+    if {$found ne [list $value] || [$store get $key] ne $value} {
+      error "get, get_many and a scan differ: $key"
+    }
   }
   lsort -stride 2 -index 0 $all
 }
@@ -25,10 +29,13 @@ proc put_of_all_kinds {store} {
   set later [expr {[clock milliseconds]+3600000}]
   foreach type {blob text json integer real null} {
     foreach key_type {bytes text blob} {
-      set value [dict get {blob "\x00\xff bytes" text words json {{"a":1}} integer -42 real 2.5 null {}} $type]
+      set value [dict get {blob "\x00\xff bytes" text words json {{"a":1}} integer -42 real 2.5\
+          null {}} $type]
       $store put_if kind-$type-$key_type $value -type $type -key_type $key_type
-      $store put_if dated-$type-$key_type $value -type $type -key_type $key_type -expires $later -media_type x/$type
-      $store put_if media-$type-$key_type $value -type $type -key_type $key_type -media_type [string repeat m 255]
+      $store put_if dated-$type-$key_type $value -type $type -key_type $key_type -expires $later \
+          -media_type x/$type
+      $store put_if media-$type-$key_type $value -type $type -key_type $key_type -media_type \
+          [string repeat m 255]
     }
   }
   $store put empty {}

@@ -3,24 +3,41 @@
 # and ends with
 #     finish_test
 #
-#   do_test NAME SCRIPT EXPECTED            the script's result is EXPECTED; /RE/ matches, ~/RE/ does not match
-#   do_error_test NAME SCRIPT CODE ?RE?     the script fails with that maph code (NOTFOUND ...) and a sentence matching RE
-#   do_execsql_test NAME SQL EXPECTED       on the connection "db"
-#   do_catchsql_test NAME SQL EXPECTED      {0 RESULT} or {1 MESSAGE}
-#   do_fault_test NAME ERRNO PATTERN PREPARE SCRIPT CHECK    SCRIPT with the 1st, 2nd, ... matching system call failing, until none does
-#   requires CAPABILITY NAME                whether this machine can; if not, NAME counts as skipped (root, plain, ...)
-#   lacks NAME PACKAGED REASON              a skip that the machine is the reason for; where CI is set, only when no package could help it
-#   skip NAME REASON                        a skip nobody expects: the run fails
-#   seed                                    start the random numbers; prints the seed; MAPH_TEST_SEED=N replays
-#   random N, random_bytes N                0..N-1; N bytes
-#   scale TEST FULL                         the first in make test, the second in make fulltest
-#   contents STORE ?PREFIX?                 every entry through a cursor: {key value ...} sorted by key
-#   child_start ?PREFIX?  child_eval  child_send  child_receive  child_stop  child_kill      another process with the binding
+#   do_test NAME SCRIPT EXPECTED
+#       The script's result is EXPECTED; /RE/ matches, ~/RE/ does not match.
+#   do_error_test NAME SCRIPT CODE ?RE?
+#       The script fails with that maph code (NOTFOUND ...) and a sentence matching RE.
+#   do_execsql_test NAME SQL EXPECTED
+#       On the connection "db".
+#   do_catchsql_test NAME SQL EXPECTED
+#       {0 RESULT} or {1 MESSAGE}.
+#   do_fault_test NAME ERRNO PATTERN PREPARE SCRIPT CHECK
+#       SCRIPT with the 1st, 2nd, ... matching system call failing, until none does.
+#   requires CAPABILITY NAME
+#       Whether this machine can (root, plain, ...); if not, NAME counts as skipped.
+#   lacks NAME PACKAGED REASON
+#       A skip that the machine is the reason for; where CI is set, only when no package could
+#       help it.
+#   skip NAME REASON
+#       A skip that nobody expects: the run fails.
+#   seed
+#       Start the random numbers; it prints the seed, and MAPH_TEST_SEED=N replays it.
+#   random N, random_bytes N
+#       0..N-1; N bytes.
+#   scale TEST FULL
+#       The first in make test, the second in make fulltest.
+#   contents STORE ?PREFIX?
+#       Every entry through a cursor: {key value ...} sorted by key.
+#   child_start ?PREFIX?, child_eval, child_send, child_receive, child_stop, child_kill
+#       Another process with the binding.
 #   send_signal SIGNAL PID
-#   start_server ?ARGS?  stop_server  http METHOD PATH ?-body B? ?-headers {N V ...}?    maph-server on a free port
-#   open_sqlite ?FILE?                      the connection "db" with maph.so loaded
+#   start_server ?ARGS?, stop_server, http METHOD PATH ?-body B? ?-headers {N V ...}?
+#       maph-server on a free port.
+#   open_sqlite ?FILE?
+#       The connection "db" with maph.so loaded.
 #
-# $dir is a fresh folder, gone at the end.  $build is the folder of the products under test, $top the source's.
+# $dir is a fresh folder, gone at the end.  $build is the folder of the products under test, $top
+# the source's.
 
 set top [file dirname [file dirname [file normalize [info script]]]]
 set build [file dirname [file normalize [info nameofexecutable]]]
@@ -38,10 +55,11 @@ append env(PATH) :/usr/sbin:/sbin
 set dir [exec mktemp -d -t maph-$test_name.XXXXXX]
 file attributes $dir -permissions 0755
 
-# ----------------------------------------------------------------------------------------------------- the verdicts
+# ------------------------------------------------------------------------------------- the verdicts
 proc shorten {text} {
   regsub -all {[^\x20-\x7e\n]} $text {?} text
-  expr {[string length $text]>500 ? "[string range $text 0 499]... ([string length $text] characters)" : $text}
+  expr {[string length $text]>500 ? "[string range $text 0 499]... ([string length $text]\
+      characters)" : $text}
 }
 
 proc verdict {name ok got expected} {
@@ -70,7 +88,8 @@ proc do_test {name script expected} {
 proc do_error_test {name script code {re {}}} {
   if {[catch {uplevel #0 $script} got options]} {
     set found [dict get $options -errorcode]
-    set ok [expr {[lindex $found 0] eq "MAPH" && [lindex $found 1] eq $code && [regexp -- $re $got]}]
+    set ok [expr {[lindex $found 0] eq "MAPH" && [lindex $found 1] eq $code \
+        && [regexp -- $re $got]}]
     verdict $name $ok "$found $got" "MAPH $code, a sentence like: $re"
   } else {
     verdict $name 0 "no error, but: $got" "MAPH $code"
@@ -83,10 +102,12 @@ proc do_execsql_test {name sql expected} {
 
 proc do_catchsql_test {name sql expected} {
   set failed [catch {uplevel #0 [list db eval $sql]} got]
-  verdict $name [expr {[lindex $expected 0]==$failed && [matches $got [lindex $expected 1]]}] [list $failed $got] $expected
+  verdict $name [expr {[lindex $expected 0]==$failed && [matches $got [lindex $expected 1]]}] \
+      [list $failed $got] $expected
 }
 
-# Before each round PREPARE runs; after it CHECK, which sees $code (OK or a maph code) and answers 1 when all is well.
+# Before each round PREPARE runs; after it CHECK, which sees $code (OK or a maph code) and answers 1
+# when all is well.
 proc do_fault_test {name error pattern prepare script check} {
   for {set n 1} {$n<10000} {incr n} {
     uplevel #0 $prepare
@@ -117,7 +138,8 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
-    spin - g++ - clang++ - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man {expr {[auto_execok $capability] ne ""}}
+    spin - g++ - clang++ - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man \
+        {expr {[auto_execok $capability] ne ""}}
     chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}
     default {error "no such capability: $capability"}
   }
@@ -131,7 +153,9 @@ proc lacks {name packaged reason} {
 
 proc requires {capability name} {
   if {[capable $capability]} {return 1}
-  if {$capability in {server sql}} {skip $name "needs $capability"} else {lacks $name [expr {$capability ni {root mount plain}}] "needs $capability"}
+  if {$capability in {server sql}} {skip $name "needs $capability"} else {
+    lacks $name [expr {$capability ni {root mount plain}}] "needs $capability"
+  }
   return 0
 }
 
@@ -145,9 +169,10 @@ proc finish_test {} {
   exit [expr {$::count(failed)>0 || $::count(unexpected)>0}]
 }
 
-# ------------------------------------------------------------------------------------------------------ random input
+# ------------------------------------------------------------------------------------- random input
 proc seed {} {
-  set seed [expr {[info exists ::env(MAPH_TEST_SEED)] ? $::env(MAPH_TEST_SEED) : [clock microseconds] % 1000000007}]
+  set seed [expr {[info exists ::env(MAPH_TEST_SEED)] ? $::env(MAPH_TEST_SEED) : \
+      [clock microseconds] % 1000000007}]
   puts "  $::test_name: seed $seed (replay with MAPH_TEST_SEED=$seed)"
   expr {srand($seed)}
   return $seed
@@ -160,7 +185,7 @@ proc random_bytes {n} {
 }
 proc scale {test full} {expr {$::suite eq "full" ? $full : $test}}
 
-# ------------------------------------------------------------------------------------------------------------ stores
+# ------------------------------------------------------------------------------------------- stores
 proc entries {cursor} {
   set all {}
   while {![catch {$cursor next} entry options]} {lappend all $entry}
@@ -170,7 +195,9 @@ proc entries {cursor} {
 }
 proc contents {store {prefix {}}} {
   set pairs {}
-  foreach entry [entries [$store cursor $prefix]] {lappend pairs [list [dict get $entry key] [dict get $entry value]]}
+  foreach entry [entries [$store cursor $prefix]] {
+    lappend pairs [list [dict get $entry key] [dict get $entry value]]
+  }
   concat {*}[lsort -index 0 $pairs]
 }
 proc keys_in_order {cursor} {
@@ -184,7 +211,7 @@ proc code_of {script} {
   lindex $code 1
 }
 
-# --------------------------------------------------------------------------------------------------- other processes
+# ---------------------------------------------------------------------------------- other processes
 # A child reads scripts and answers results; child_send and child_receive let it work meanwhile.
 proc child_start {args} {
   set channel [open "|[list {*}$args [info nameofexecutable] $::top/test/child.tcl]" r+]
@@ -221,7 +248,7 @@ proc child_kill {channel} {
   catch {close $channel}
 }
 
-# -------------------------------------------------------------------------------------------------------- the server
+# --------------------------------------------------------------------------------------- the server
 proc free_port {} {
   set listener [socket -server {apply {args {}}} -myaddr 127.0.0.1 0]
   set port [lindex [fconfigure $listener -sockname] 2]
@@ -235,10 +262,13 @@ proc start_server {args} {
   for {set try 0} {$try<5} {incr try} {
     set port [free_port]
     set ::server(log) $::dir/server-$port.log
-    set pid [exec $::build/maph-server --data $::server(data) --listen 127.0.0.1:$port {*}$args >& $::server(log) &]
+    set pid [exec $::build/maph-server --data $::server(data) --listen 127.0.0.1:$port {*}$args >& \
+        $::server(log) &]
     set deadline [expr {[clock milliseconds]+30000}]
-    while {[clock milliseconds]<$deadline && [file exists /proc/$pid/stat] && ![process_ended $pid]} {
-      if {[string match "* on http://127.0.0.1:$port*" [server_log]]} {     ;# a socket that connects may have met itself
+    while {[clock milliseconds]<$deadline && [file exists /proc/$pid/stat] \
+        && ![process_ended $pid]} {
+      if {[string match "* on http://127.0.0.1:$port*" [server_log]]} {     ;# a socket that \
+          connects may have met itself
         set ::server(port) $port
         set ::server(pid) $pid
         set f [open $::dir/server.pid w]
@@ -282,7 +312,8 @@ proc stop_server {{signal TERM}} {
   }
 }
 
-# One request on a connection of its own: {status N headers {name value ...} body B}, header names in lower case.
+# One request on a connection of its own: {status N headers {name value ...} body B}, header names
+# in lower case.
 proc http {method path args} {
   array set option {-body {} -headers {}}
   array set option $args
@@ -290,7 +321,9 @@ proc http {method path args} {
   fconfigure $channel -translation binary -buffering full
   set request "$method $path HTTP/1.1\r\nHost: 127.0.0.1:$::server(port)\r\nConnection: close\r\n"
   foreach {name value} $option(-headers) {append request "$name: $value\r\n"}
-  if {$option(-body) ne {} || $method in {PUT POST}} {append request "Content-Length: [string length $option(-body)]\r\n"}
+  if {$option(-body) ne {} || $method in {PUT POST}} {
+    append request "Content-Length: [string length $option(-body)]\r\n"
+  }
   # A server that refuses a body may answer and close before it is all written.
   catch {
     puts -nonewline $channel "$request\r\n$option(-body)"
@@ -298,10 +331,14 @@ proc http {method path args} {
   }
   set reply [read $channel]
   close $channel
-  if {![regexp {^HTTP/1\.\d (\d+)[^\r\n]*\r\n(.*?)\r\n\r\n(.*)$} $reply -> status head body]} {error "no HTTP answer: $reply"}
+  if {![regexp {^HTTP/1\.\d (\d+)[^\r\n]*\r\n(.*?)\r\n\r\n(.*)$} $reply -> status head body]} {
+    error "no HTTP answer: $reply"
+  }
   set headers {}
   foreach line [split [string map {\r\n \n} $head] \n] {
-    if {[regexp {^([^:]+):\s*(.*)$} $line -> name value]} {dict set headers [string tolower $name] $value}
+    if {[regexp {^([^:]+):\s*(.*)$} $line -> name value]} {
+      dict set headers [string tolower $name] $value
+    }
   }
   if {[dict exists $headers transfer-encoding]} {set body [unchunk $body]}
   dict create status $status headers $headers body $body
@@ -320,7 +357,7 @@ proc unchunk {body} {
 proc http_status {args} {dict get [http {*}$args] status}
 proc http_body {args} {dict get [http {*}$args] body}
 
-# ------------------------------------------------------------------------------------------------------------ SQLite
+# ------------------------------------------------------------------------------------------- SQLite
 proc open_sqlite {{file :memory:}} {
   package require sqlite3
   sqlite3 db $file

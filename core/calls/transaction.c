@@ -79,9 +79,10 @@ static int check(maph_txn *t, int writing) {
   if (t->handle->fork_count != handle_forks())
     return fail(MAPH_MISUSE, "%s: a transaction does not cross fork()", t->txn.s->path);
   if (writing && (t->txn.state != TXN_OPEN || t->txn.failed))
-    return fail(MAPH_MISUSE,
-                "%s: the transaction is prepared, or failed to prepare: commit or abort it",
-                t->txn.s->path);
+    return fail(
+        MAPH_MISUSE,
+        "%s: the transaction is prepared, or failed to prepare: commit, unprepare or abort it",
+        t->txn.s->path);
   return MAPH_OK;
 }
 
@@ -116,6 +117,15 @@ int maph_txn_prepare(maph_txn *t) {
   rc = commit_reserve(&t->txn);
   if (rc == MAPH_OK && t->txn.durability == MAPH_SYNC_FULL) rc = commit_decide_early(&t->txn);
   return rc;
+}
+
+int maph_txn_unprepare(maph_txn *t) {
+  int rc = check(t, 0);
+  if (rc != MAPH_OK || (t->txn.state == TXN_OPEN && !t->txn.failed)) return rc;
+  if (t->txn.failed)
+    return fail(MAPH_MISUSE, "%s: the transaction failed to prepare and can only be aborted",
+                t->txn.s->path);
+  return commit_reopen(&t->txn);
 }
 
 int maph_txn_commit(maph_txn *t) {
@@ -250,7 +260,8 @@ int maph_txn_release(maph_txn *t, int n) {
 
 int maph_txn_rollback_to(maph_txn *t, int n) {
   int rc = check(t, 1);
-  if (rc == MAPH_OK) rc = txn_rollback_to(&t->txn, n);
-  if (rc == MAPH_OK) detach_snapshots(t, t->txn.position);
+  uint64_t kept;
+  if (rc == MAPH_OK) rc = txn_rollback_to(&t->txn, n, &kept);
+  if (rc == MAPH_OK) detach_snapshots(t, kept);
   return rc;
 }

@@ -30,8 +30,9 @@ typedef struct os_file {
 int os_open(const char *path, int how, unsigned mode, os_file *f);
 int os_open_memory(os_file *f); /* an unnamed file in memory */
 int os_open_lock(const char *path, const os_file *store,
-                 os_file *f); /* the lock file: made if missing, for those who may write store */
-void os_close(os_file *f);    /* releases its locks unless a fork shares them */
+                 /* the lock file: made if missing, for those who may write store */
+                 os_file *f);
+void os_close(os_file *f); /* releases its locks unless a fork shares them */
 /* absolute, links followed; the last part may be missing.  Caller frees */
 int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
@@ -39,16 +40,17 @@ int os_identity(const char *path, uint64_t *device,
 int os_size(const os_file *f, uint64_t *size);
 /* size, links, mode and owner, as they are now */
 int os_status(os_file *f, const char *path);
-/* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes and
-** flags of `from`.  What decides about access is kept or the call fails: CANTOPEN FULL.  The rest is
-** kept or said in note, unless there is one already. */
+/* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes
+** and flags of `from`.  What decides about access is kept or the call fails: CANTOPEN FULL.  The
+** rest is kept or said in note, unless there is one already. */
 int os_keep_attributes(const char *path, os_file *to, const os_file *from, char *note,
                        size_t note_size);
 /* its mode where an access control list does not apply: never wider than the list */
 unsigned os_plain_mode(const os_file *f);
 /* the mode of the lock file of such a store */
 unsigned os_lock_mode(const os_file *store);
-/* let those who may write the store, and nobody else, lock it.  store->fd -1: its mode alone counts */
+/* let those who may write the store, and nobody else, lock it.  store->fd -1: its mode alone
+** counts */
 void os_lock_like(const os_file *lock, const os_file *store);
 
 /* has the disk what it takes to grow to `to` bytes?  FULL */

@@ -313,20 +313,47 @@ int commit_erase(store *s, uint64_t end_record_at) {
   return rc;
 }
 
+/* If t is decided: not any more. */
+static int undecide(txn *t) {
+  store *s = t->s;
+  uint64_t prepared = get(&live(s)->prepared);
+  int rc;
+  if (prepared == t->before.end) return MAPH_OK;
+  rc = commit_erase(s, prepared - END_SIZE);
+  if (rc == MAPH_OK) set(s, &live(s)->prepared, t->before.end);
+  s->last = t->before;
+  s->decided = t->before.end;
+  return rc;
+}
+
 int commit_give_back(txn *t) {
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
-  int rc = MAPH_OK;
-  if (get(&live(s)->prepared) != t->before.end) {
-    rc = commit_erase(s, get(&live(s)->prepared) - END_SIZE);
-    if (rc == MAPH_OK) set(s, &live(s)->prepared, t->before.end);
-    s->last = t->before;
-    s->decided = t->before.end;
-  }
+  int rc = undecide(t);
   if (rc == MAPH_OK && end > t->start) rc = commit_cover(s, t->start, end);
   s->space_end = end;
   if (rc != MAPH_OK) s->unsettled = 1;
   return rc;
+}
+
+/* The index pieces that commit_reserve made are in use and stay, and so does all before them. */
+int commit_reopen(txn *t) {
+  store *s = t->s;
+  uint64_t records_end = t->position, erased = t->decided ? END_SIZE : 0;
+  int rc = t->operations ? undecide(t) : MAPH_OK;
+  if (rc == MAPH_OK && erased) rc = commit_cover(s, s->space_end - erased, s->space_end);
+  if (rc != MAPH_OK) {
+    t->failed = 1;
+    s->unsettled = 1;
+    return rc;
+  }
+  if (t->operations && s->space_end > records_end)
+    t->floor = t->position = s->space_end;
+  else
+    s->space_end = MAX(t->start, t->floor);
+  t->decided = 0;
+  t->state = TXN_OPEN;
+  return MAPH_OK;
 }
 
 /* -------------------------------------------------------------------------- after a dead writer */

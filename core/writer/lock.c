@@ -148,7 +148,8 @@ static int say_busy(const store *s, const lock_patience *p) {
       s->path, p->timeout_ms);
 }
 
-/* Say that somebody waits.  Where the disk has no room for that, who has the lock finds out late. */
+/* Say that somebody waits.  Where the disk has no room for that, who has the lock finds out
+** late. */
 static void stamp_waiter(store *s, uint64_t now) {
   if (grant_header(s) == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->waiter, now);
 }

@@ -1,7 +1,8 @@
 /*
 ** session.c - the begin and the end of a writer.
 **
-** A SESSION is what a process does between taking the lock and giving it up.  To begin one, a writer
+** A SESSION is what a process does between taking the lock and giving it up.  To begin one, a
+** writer
 **
 **   takes the turn, which is the writer mutex of this process, and then the lock (lock.c);
 **   finds out whether the store is still the one at its path, and may be written to;
@@ -258,7 +259,8 @@ int session_commit(txn *t) {
     session_abort(t);
     return rc;
   }
-  lock_give_turn(s); /* the next session may begin; the lock stays ours until this is visible */
+  /* the next session may begin; the lock stays ours until this is visible */
+  lock_give_turn(s);
   rc = commit_publish_in_group(t);
   lock_release(s);
   return rc;

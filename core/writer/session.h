@@ -10,7 +10,8 @@
 /* This process will write to the store: mapped for writing, its mark in the lock file.  Under the
 ** mutex that counts the store's writers.  BUSY at once, CANTOPEN NOMEM IOERR */
 int session_join(store *s);
-/* It will not any more.  If no other process writes, all is flushed and the file is marked clean. */
+/* It will not any more.  If no other process writes, all is flushed and the file is marked
+** clean. */
 int session_leave(store *s);
 /* It writes to what replaced the store.  Other threads may still try to begin a session here, so
 ** the lock file stays open: set `stayed` first. */

@@ -21,6 +21,7 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
+#include "writer/commit.h"
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
@@ -361,7 +362,13 @@ static int cut_pending(txn *t, uint64_t position) {
   item it, newest;
   txn_view(t, &v);
   while (at < t->position) {
-    int rc = record_item(&v, at, t->position, &it);
+    uint64_t size;
+    int kind, rc = record_span(&v, at, t->position, &kind, &size);
+    if (rc == MAPH_OK && kind != KIND_PUT && kind != KIND_DELETE) {
+      at += size; /* what a prepare that was taken back left */
+      continue;
+    }
+    if (rc == MAPH_OK) rc = record_item(&v, at, t->position, &it);
     if (rc != MAPH_OK) return rc;
     if (it.prev < position) {
       maph_slice key = maph_bytes(it.key, it.key_size);
@@ -374,7 +381,7 @@ static int cut_pending(txn *t, uint64_t position) {
   return MAPH_OK;
 }
 
-int txn_rollback_to(txn *t, int n) {
+int txn_rollback_to(txn *t, int n, uint64_t *kept) {
   savepoint whole;
   const savepoint *p = &whole;
   int rc, at = savepoint_at(t, n);
@@ -387,8 +394,12 @@ int txn_rollback_to(txn *t, int n) {
     whole.bytes = t->before.bytes;
   }
   rc = cut_pending(t, p->position);
+  if (rc == MAPH_OK && p->position < t->floor) rc = commit_cover(t->s, p->position, t->floor);
   if (rc != MAPH_OK) return rc;
-  t->position = p->position;
+  /* pads belong to nobody */
+  if (p->position <= t->start) t->start = MAX(t->start, t->floor);
+  t->position = MAX(p->position, t->floor);
+  *kept = p->position;
   t->operations = p->operations;
   t->records = p->records;
   t->bytes = p->bytes;

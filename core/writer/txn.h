@@ -21,6 +21,8 @@ typedef struct txn {
   store *s;
   int state, durability, decided, visible, failed;
   uint64_t start, position; /* its records: [start, position) */
+  /* what lies before stays: a prepare that was taken back left index pieces there */
+  uint64_t floor;
   uint64_t version, operations, records, bytes, digest;
   tip before, after; /* what it continues, and what it is once decided */
   /* upper half of the hash, 1 + place among the changed keys; NULL while they are few */
@@ -31,8 +33,9 @@ typedef struct txn {
   pending few[TXN_FEW];
 } txn;
 
-void txn_start(txn *t, store *s); /* empty, to begin at s->space_end.  It may not be moved */
-void txn_clear(txn *t);           /* frees what it allocated; the session is ended apart */
+/* empty, to begin at s->space_end.  It may not be moved */
+void txn_start(txn *t, store *s);
+void txn_clear(txn *t); /* frees what it allocated; the session is ended apart */
 
 /* c: NULL, or as in maph_put_if.  NOTFOUND: a delete of what is not there.  EXISTS CONFLICT TOOBIG
 ** MISUSE FULL NOMEM IOERR CORRUPT */
@@ -48,8 +51,9 @@ int txn_adopt(txn *t, const item *it);
 int txn_find(txn *t, uint64_t position, maph_slice key, item *it);
 void txn_view(txn *t, view *v); /* of its own records too */
 
-int txn_savepoint(txn *t, int n);   /* as maph_txn_savepoint */
-void txn_release(txn *t, int n);    /* as maph_txn_release */
-int txn_rollback_to(txn *t, int n); /* as maph_txn_rollback_to */
+int txn_savepoint(txn *t, int n); /* as maph_txn_savepoint */
+void txn_release(txn *t, int n);  /* as maph_txn_release */
+/* as maph_txn_rollback_to; what saw the log past *kept saw what is undone */
+int txn_rollback_to(txn *t, int n, uint64_t *kept);
 
 #endif

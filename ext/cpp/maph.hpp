@@ -613,6 +613,7 @@ public:
   std::uint64_t operations() const noexcept { return maph_txn_operations(handle()); }
 
   result<done> prepare() noexcept { return detail::finish(maph_txn_prepare(handle())); }
+  result<done> unprepare() noexcept { return detail::finish(maph_txn_unprepare(handle())); }
   result<done> commit() noexcept { return detail::finish(maph_txn_commit(release())); }
   void abort() noexcept { maph_txn_abort(release()); }
 };

@@ -6,8 +6,8 @@
 **     sync        everything committed is on disk when the statement ends, whatever sync= says
 **     compact     give the room of overwritten and deleted rows back
 **     optimize    the same, and freeze a perfect hash over all keys: faster to read, still writable
-** They work on what is committed, so they are refused inside BEGIN ... COMMIT.  check reads only,
-** and so runs on a table with mode=ro too.
+** They work on what is committed, so they are refused in a transaction that wrote to the store, and
+** no rollback takes them back.  check reads only, and so runs on a table with mode=ro too.
 **
 ** EXAMPLE
 **     INSERT INTO products(products) VALUES('compact');
@@ -20,6 +20,8 @@
 ** LOCKING.  xBegin came first and took the writer lock; a command gives it back.  compact and
 ** optimize let readers and writers go on, in this and in other processes, and take it themselves
 ** for a moment; cursors that are open keep the file they began with.
+**
+** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).
 **
 ** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and
 ** quick_check no more than opens the store.
@@ -43,11 +45,21 @@ static int note_problem(void *arg, uint64_t offset, const char *sentence) {
   return 0;
 }
 
+/* sqlite3_interrupt() and the progress handler stop what takes long. */
+static int should_stop(void *connection, const char *phase, uint64_t done, uint64_t total) {
+  (void)phase;
+  (void)done;
+  (void)total;
+  return pulse_tick(connection) != SQLITE_OK;
+}
+
 /* Walk the store that `reader` has open; the sentence tells of the first problem. */
 static int check_all(sql_table *t) {
   finding p = { 0, 0, NULL };
   sql_store *s = t->store;
-  int rc = store_error(s->reader, maph_check(s->reader, note_problem, &p), &t->base.zErrMsg);
+  int rc = maph_check_progress(s->reader, note_problem, &p, should_stop, t->connection);
+  pulse_rest(t->connection);
+  rc = store_error(s->reader, rc, &t->base.zErrMsg);
   if (rc == SQLITE_CORRUPT_VTAB && p.sentence) {
     rc = fail(&t->base.zErrMsg, rc,
               strstr(p.sentence, s->path)
@@ -84,24 +96,17 @@ static int command_sync(sql_table *t, maph_rewrite *figures) {
   return rc == SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
 }
 
-/* sqlite3_interrupt() stops a rewrite where SQLite tells of it. */
-static int interrupted(void *db, const char *phase, uint64_t done, uint64_t total) {
-  (void)db;
-  (void)phase;
-  (void)done;
-  (void)total;
-#if SQLITE_VERSION_NUMBER >= 3041000
-  if (sqlite3_libversion_number() >= 3041000) return sqlite3_is_interrupted(db);
-#endif
-  return 0;
-}
-
+/* Through a handle of its own, which waits for the lock as long as the store's options say. */
 static int rewrite(sql_table *t, int (*how)(maph *, maph_progress_fn, void *),
                    maph_rewrite *figures) {
-  maph *m = t->store->writer;
-  int rc = how(m, interrupted, t->connection->db);
-  if (rc == MAPH_OK) rc = maph_rewritten(m, figures);
-  return store_error(m, rc, &t->base.zErrMsg);
+  maph *m = NULL;
+  int rc = store_open_patient(t->store, &m, &t->base.zErrMsg);
+  if (rc != SQLITE_OK) return rc;
+  rc = store_error(m, how(m, should_stop, t->connection), &t->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &t->base.zErrMsg);
+  maph_close(m);
+  pulse_rest(t->connection);
+  return rc;
 }
 
 static int command_compact(sql_table *t, maph_rewrite *figures) {
@@ -165,11 +170,10 @@ int command_run(sql_table *t, sqlite3_value *word) {
                                 "optimize, as in INSERT INTO %s(%s) VALUES('check')",
                                 name, t->name, t->name));
   }
-  if (!sqlite3_get_autocommit(t->connection->db) || (s->txn && maph_txn_operations(s->txn) > 0)) {
-    return fail(
-        &t->base.zErrMsg, SQLITE_ERROR,
-        sqlite3_mprintf("maph: '%s' works on what is committed and cannot run inside a transaction",
-                        c->name));
+  if (s->txn && maph_txn_operations(s->txn) > 0) {
+    return fail(&t->base.zErrMsg, SQLITE_ERROR,
+                sqlite3_mprintf("maph: '%s' works on what is committed, and this transaction wrote to "
+                                "the store: COMMIT first", c->name));
   }
   store_rollback(s);
   return run(t, c);
@@ -177,9 +181,8 @@ int command_run(sql_table *t, sqlite3_value *word) {
 
 /* ----------------------------------------------------------------------- PRAGMA integrity_check */
 
-#if SQLITE_VERSION_NUMBER >= 3044000
 /* What is wrong with the store is a row of the pragma's answer, in *problem; only a lack of memory
-** is an error. */
+** and an interrupt are errors.  A store that this connection may not open has nothing to say. */
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
                       char **problem) {
   sql_table *t = (sql_table *)vtab;
@@ -188,7 +191,8 @@ int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, 
   rc = table_use(t);
   if (rc == SQLITE_OK) rc = store_open_reader(t->store, 0, &vtab->zErrMsg);
   if (rc == SQLITE_OK && !quick) rc = check_all(t);
-  if (rc != SQLITE_OK && rc != SQLITE_NOMEM) {
+  if (rc == SQLITE_AUTH) rc = SQLITE_OK; /* it may be healthy */
+  if (rc != SQLITE_OK && rc != SQLITE_NOMEM && rc != SQLITE_INTERRUPT) {
     *problem = sqlite3_mprintf("maph table %s.%s: %s", schema, name,
                                vtab->zErrMsg ? vtab->zErrMsg : sqlite3_errstr(rc));
     rc = *problem ? SQLITE_OK : SQLITE_NOMEM;
@@ -197,4 +201,3 @@ int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, 
   vtab->zErrMsg = NULL;
   return rc;
 }
-#endif

@@ -1,132 +1,148 @@
 /*
-** extension.c - the SQLite extension maph.so: its entry, and its scalar functions.
+** extension.c - the SQLite extension maph.so: its entry.
 **
 ** USAGE
 **     .load ./maph                                          the sqlite3 shell
 **     SELECT load_extension('./maph')                       where loading is enabled
-**     sqlite3_auto_extension((void(*)(void))sqlite3_maph_init)  linked in, with -DSQLITE_CORE:
-**     every connection has it
+**     sqlite3_auto_extension((void(*)(void))sqlite3_maph_init)
+**                                      linked in, with -DSQLITE_CORE: every connection has it
 **
 ** WHAT IT REGISTERS
 **     maph                    module, and table-valued function maph('file')       vtab.c
 **     maph_stat('file')       table-valued function: figures of a store             stat.c
 **     maph_result('file')     table-valued function: what the last command did      stat.c
-**     maph_get(file, key)     the value under key in the store at file, or NULL
-**     maph_version()          of the library
-** All but the last open files that their arguments name: they are for top-level SQL only, not for
-** views, triggers and the like (SQLITE_DIRECTONLY).
+**     maph_get, maph_put, maph_delete, maph_version                                 function.c
 **
-** Each connection has one sql_connection, found again if the extension is loaded into it twice,
-** freed with the module.  The library stays loaded when the connection closes, since mappings and
-** fork handlers of core may outlive it.
+** Modules and functions each hold the sql_connection (connection.c).  The library stays loaded when
+** the connection closes, since mappings and fork handlers of core may outlive it.
+**
+** A SQLite may be built without a routine that is used here: its pointer is NULL then.  So the
+** table below names them all, and an extension that would miss one is not loaded.
 */
 #define MAPH_SQL_MAIN 1
 #include "sql.h"
+#include <stddef.h>
 
-/* ------------------------------------------------------------------------------------ functions */
+/* ------------------------------------------------------------------------------ what SQLite has */
 
-static void version_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
-  (void)argc;
-  (void)argv;
-  sqlite3_result_text(ctx, maph_version(), -1, SQLITE_TRANSIENT);
-}
+#ifndef SQLITE_CORE
+#define ROUTINE(name) \
+  { "sqlite3_" #name, offsetof(sqlite3_api_routines, name) }
+static const struct routine {
+  const char *name;
+  size_t offset;
+} routines[] = {
+  { "sqlite3_snprintf", offsetof(sqlite3_api_routines, xsnprintf) },
+  ROUTINE(column_int),
+  ROUTINE(create_function_v2),
+  ROUTINE(create_module_v2),
+  ROUTINE(db_config),
+  ROUTINE(db_filename),
+  ROUTINE(declare_vtab),
+  ROUTINE(errstr),
+  ROUTINE(file_control),
+  ROUTINE(finalize),
+  ROUTINE(free),
+  ROUTINE(get_auxdata),
+  ROUTINE(libversion),
+  ROUTINE(malloc),
+  ROUTINE(malloc64),
+  ROUTINE(mprintf),
+  ROUTINE(next_stmt),
+  ROUTINE(prepare_v2),
+  ROUTINE(realloc64),
+  ROUTINE(reset),
+  ROUTINE(result_blob64),
+  ROUTINE(result_double),
+  ROUTINE(result_error),
+  ROUTINE(result_error_code),
+  ROUTINE(result_error_nomem),
+  ROUTINE(result_int),
+  ROUTINE(result_int64),
+  ROUTINE(result_null),
+  ROUTINE(result_text),
+  ROUTINE(result_text64),
+  ROUTINE(set_auxdata),
+  ROUTINE(sql),
+  ROUTINE(step),
+  ROUTINE(stmt_busy),
+  ROUTINE(stricmp),
+  ROUTINE(strnicmp),
+  ROUTINE(txn_state),
+  ROUTINE(user_data),
+  ROUTINE(value_blob),
+  ROUTINE(value_bytes),
+  ROUTINE(value_double),
+  ROUTINE(value_encoding),
+  ROUTINE(value_int64),
+  ROUTINE(value_nochange),
+  ROUTINE(value_subtype),
+  ROUTINE(value_text),
+  ROUTINE(value_type),
+  ROUTINE(vtab_collation),
+  ROUTINE(vtab_config),
+  ROUTINE(vtab_in),
+  ROUTINE(vtab_in_first),
+  ROUTINE(vtab_in_next),
+  ROUTINE(vtab_nochange),
+  ROUTINE(vtab_on_conflict),
+  ROUTINE(vtab_rhs_value),
+};
 
-static void release_store(void *store) { store_release(store); }
-
-static void result_failure(sqlite3_context *ctx, int rc, const char *message) {
-  if (rc == SQLITE_NOMEM) {
-    sqlite3_result_error_nomem(ctx);
-  } else {
-    sqlite3_result_error(ctx, message ? message : sqlite3_errstr(rc), -1);
-    sqlite3_result_error_code(ctx, rc);
+static int check_routines(const sqlite3_api_routines *api, char **message) {
+  size_t i;
+  void (*routine)(void);
+  for (i = 0; i < sizeof(routines) / sizeof(routines[0]); i++) {
+    memcpy(&routine, (const char *)api + routines[i].offset, sizeof(routine));
+    if (routine) continue;
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph needs %s(), and this SQLite %s was built without it",
+                                routines[i].name, sqlite3_libversion()));
   }
-}
-
-/* The store that argument 0 names, held for the caller; while the argument stays the same, the
-** statement keeps it open. */
-static int argument_store(sqlite3_context *ctx, sqlite3_value *file, sql_store **store,
-                          char **message) {
-  sql_connection *c = sqlite3_user_data(ctx);
-  const char *path;
-  char *resolved = NULL;
-  int rc;
-  *store = sqlite3_get_auxdata(ctx, 0);
-  if (*store) {
-    (*store)->holders++;
-    return SQLITE_OK;
-  }
-  path = (const char *)sqlite3_value_text(file);
-  if (path == NULL || strlen(path) != (size_t)sqlite3_value_bytes(file)) {
-    *message = sqlite3_mprintf(
-        "maph_get: the first argument is the name of a file, as in maph_get('cache.maph', 'key')");
-    return SQLITE_ERROR;
-  }
-  rc = option_resolve(c->db, "main", 1, path, &resolved, message);
-  if (rc == SQLITE_OK) rc = store_hold(c, resolved, store);
-  sqlite3_free(resolved);
-  if (rc != SQLITE_OK) return rc;
-  (*store)->holders++;
-  sqlite3_set_auxdata(ctx, 0, *store, release_store);
   return SQLITE_OK;
 }
+#endif
 
-static void get_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
-  sql_store *store = NULL;
-  sql_view *view = NULL;
-  char *message = NULL;
-  maph_entry entry;
-  maph_slice key;
-  int found, rc = argument_store(ctx, argv[0], &store, &message);
-  (void)argc;
-  if (rc == SQLITE_OK) rc = value_lookup_key(argv[1], &key);
-  if (rc != SQLITE_OK || key.size == 0 || key.size > 65535) goto done;
-  rc = store_view(store, 0, &view, &message);
-  if (rc != SQLITE_OK) goto done;
-  found = maph_snapshot_get_entry(view->snapshot, key, &entry);
-  if (found == MAPH_NOTFOUND) goto done;
-  rc = store_error(view->handle, found, &message);
-  if (rc == SQLITE_OK) value_result(ctx, &entry);
-done:
-  if (rc != SQLITE_OK) result_failure(ctx, rc, message);
-  store_view_release(view);
-  store_release(store);
-  sqlite3_free(message);
+static int check_sqlite(const sqlite3_api_routines *api, char **message) {
+  if (sqlite3_libversion_number() < 3040000) {
+    return fail(
+        message, SQLITE_ERROR,
+        sqlite3_mprintf("maph needs SQLite 3.40 or later, and this is %s", sqlite3_libversion()));
+  }
+#ifndef SQLITE_CORE
+  return check_routines(api, message);
+#else
+  (void)api;
+  return SQLITE_OK;
+#endif
 }
 
-/* ---------------------------------------------------------------------------------- connections */
+/* ---------------------------------------------------------------------------------- registering */
 
-static sql_connection *connections; /* of the process; SQLITE_MUTEX_STATIC_APP1 */
+static const struct module {
+  const char *name;
+  const sqlite3_module *module;
+} modules[] = {
+  { "maph", (const sqlite3_module *)&vtab_module },
+  { "maph_stat", &stat_module },
+  { "maph_result", &stat_module },
+};
+enum { MODULE_COUNT = sizeof(modules) / sizeof(modules[0]) };
 
-static sql_connection *connection_of(sqlite3 *db) {
-  sql_connection *c;
-  sqlite3_mutex *mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
-  sqlite3_mutex_enter(mutex);
-  for (c = connections; c && c->db != db; c = c->next) {}
-  sqlite3_mutex_leave(mutex);
-  return c;
+/* Also by sqlite3_drop_modules(). */
+static void module_gone(void *connection) {
+  ((sql_connection *)connection)->modules--;
+  connection_release(connection);
 }
 
-static sql_connection *connection_new(sqlite3 *db) {
-  sqlite3_mutex *mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
-  sql_connection *c = sqlite3_malloc64(sizeof(*c));
-  if (c == NULL) return NULL;
-  memset(c, 0, sizeof(*c));
-  c->db = db;
-  sqlite3_mutex_enter(mutex);
-  c->next = connections;
-  connections = c;
-  sqlite3_mutex_leave(mutex);
-  return c;
-}
-
-static void connection_free(void *connection) {
-  sqlite3_mutex *mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
-  sql_connection **at;
-  sqlite3_mutex_enter(mutex);
-  for (at = &connections; *at && *at != connection; at = &(*at)->next) {}
-  if (*at) *at = (*at)->next;
-  sqlite3_mutex_leave(mutex);
-  sqlite3_free(connection);
+static int register_modules(sql_connection *c) {
+  int i, rc = SQLITE_OK;
+  for (i = 0; i < MODULE_COUNT && rc == SQLITE_OK; i++) {
+    c->modules++;
+    rc = sqlite3_create_module_v2(c->db, modules[i].name, modules[i].module, connection_hold(c),
+                                  module_gone); /* which is called on failure too */
+  }
+  return rc;
 }
 
 /* ---------------------------------------------------------------------------------------- entry */
@@ -143,29 +159,16 @@ MAPH_API int sqlite3_extension_init(sqlite3 *db, char **message, const sqlite3_a
 int sqlite3_maph_init(sqlite3 *db, char **message, const sqlite3_api_routines *api) {
   sql_connection *c;
   int rc;
-  (void)api;
   SQLITE_EXTENSION_INIT2(api);
-  if (sqlite3_libversion_number() < 3040000) {
-    *message =
-        sqlite3_mprintf("maph needs SQLite 3.40 or later, and this is %s", sqlite3_libversion());
-    return SQLITE_ERROR;
-  }
-  if (connection_of(db)) return LOADED;
-  c = connection_new(db);
+  rc = check_sqlite(api, message);
+  if (rc == SQLITE_OK) rc = value_start();
+  if (rc != SQLITE_OK) return rc;
+  c = connection_of(db);
+  if (c == NULL) c = connection_new(db);
   if (c == NULL) return SQLITE_NOMEM;
-  /* frees c, also on failure */
-  rc = sqlite3_create_module_v2(db, "maph", &vtab_module, c, connection_free);
-  if (rc == SQLITE_OK) rc = sqlite3_create_module_v2(db, "maph_stat", &stat_module, c, NULL);
-  if (rc == SQLITE_OK) rc = sqlite3_create_module_v2(db, "maph_result", &stat_module, c, NULL);
-  if (rc == SQLITE_OK) {
-    rc = sqlite3_create_function_v2(db, "maph_get", 2, SQLITE_UTF8 | SQLITE_DIRECTONLY, c,
-                                    get_function, NULL, NULL, NULL);
-  }
-  if (rc == SQLITE_OK) {
-    rc = sqlite3_create_function_v2(db, "maph_version", 0,
-                                    SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL,
-                                    version_function, NULL, NULL, NULL);
-  }
+  if (c->modules < MODULE_COUNT) rc = register_modules(c);
+  if (rc == SQLITE_OK && !c->has_functions) rc = function_register(c);
+  connection_release(c);
   return rc == SQLITE_OK ? LOADED : rc;
 }
 

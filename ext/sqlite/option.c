@@ -1,25 +1,28 @@
 /*
 ** option.c - the words of USING maph('file', option=word, ...), and which file a path means.
 **
-**     word                        default    meaning
-**     mode=ro  read only: no lock, no write, whatever the permissions of the file
-**     mode=rw                                read and write a store that exists
-**     mode=rwc                               the same; made by the first write if it is missing
-**                                 (none)  rw, and CREATE VIRTUAL TABLE makes the store if it is
-**                                   missing
-**     sync=off|normal|full        normal     what a COMMIT waits for; see maph.h, DURABILITY
-**     busy_timeout=MILLISECONDS  5000  how long a write waits for another writer before SQLITE_BUSY
-**     ttl=SECONDS  none  default of expires_at: a row put now is gone after so many seconds
+**     word                   default     meaning
+**     mode=ro                            read only: no lock, no write, whatever the file permits
+**     mode=rw                            read and write a store that exists
+**     mode=rwc               the default the same, and CREATE VIRTUAL TABLE makes a missing store
+**     sync=off|normal|full   normal      what a COMMIT waits for; see maph.h, DURABILITY
+**     busy_timeout=MS        the         how long a write waits for another writer before
+**                            connection's SQLITE_BUSY (pulse.c)
+**     ttl=SECONDS            none        default of expires_at: the life of a row that is put now
 **
-** PATHS.  A relative path starts at the folder of the main database, so that the two files may move
-** together; without one (":memory:") at the current folder.  Links are followed here, once: what is
-** opened, shared between tables and compared with the allowed folders is the resolved name.
+** THE NAME comes first and is one word in quotes.  Without quotes it has a dot or a slash, and nothing
+** that makes it an expression, a keyword or a parameter of SQL: a forgotten comma, a missing quote or
+** a word from another module's manual must not become the name of a file that is then made.
+**
+** PATHS.  A relative path starts at the folder of the database whose schema names the table, so that
+** the two files may move together; without one (":memory:") at the current folder.  Links are
+** followed here, once: what is opened, shared between tables and compared with the allowed folders
+** is the resolved name.
 **
 ** TRUST.  A database file from a stranger may hold CREATE VIRTUAL TABLE notes USING
-** maph('/home/you/private.maph').  So connecting to a table opens nothing, and on a connection that
-** is defensive (SQLITE_DBCONFIG_DEFENSIVE) or does not trust its schema (PRAGMA trusted_schema=off)
-** only files below the folders in the environment's MAPH_SQL_ALLOW are opened:
-** "/srv/data:/var/cache/app".
+** maph('/home/you/private.maph').  So connecting to a table opens nothing, and where the connection
+** does not trust its schema (PRAGMA trusted_schema=off), a stored schema reaches only what
+** check_trust lets it reach.
 */
 #include "sql.h"
 #include <errno.h>
@@ -29,32 +32,42 @@
 
 /* ---------------------------------------------------------------------------------------- words */
 
-/* A copy of z[0..n) without the blanks around it, and without the quotes if it is quoted.  NULL: no
-** memory. */
-static char *unquoted(const char *z, int n) {
-  char *copy, close, *out;
-  while (n > 0 && (z[0] == ' ' || z[0] == '\t' || z[0] == '\n' || z[0] == '\r')) {
+static int is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f'; }
+
+/* The quote that closes what z opens, or 0 where z opens nothing. */
+static char closing_quote(char z) {
+  if (z == '[') return ']';
+  return z == '\'' || z == '"' || z == '`' ? z : 0;
+}
+
+/* A copy of z without the blanks around it, and without its quotes if it is one quoted word; a
+** quote doubled within is one quote.  *is_quoted tells.  Text behind the closing quote leaves it as
+** it is. NULL: no memory. */
+static char *unquoted(const char *z, int *is_quoted) {
+  size_t n = strlen(z), i, used = 0;
+  char *copy, close;
+  *is_quoted = 0;
+  while (n > 0 && is_blank(z[0])) {
     z++;
     n--;
   }
-  while (n > 0 && (z[n - 1] == ' ' || z[n - 1] == '\t' || z[n - 1] == '\n' || z[n - 1] == '\r'))
-    n--;
-  copy = out = sqlite3_malloc(n + 1);
+  while (n > 0 && is_blank(z[n - 1])) n--;
+  copy = sqlite3_malloc64(n + 1);
   if (copy == NULL) return NULL;
-  close = n >= 2 && strchr("'\"`[", z[0]) ? (z[0] == '[' ? ']' : z[0]) : 0;
-  if (close == 0 || z[n - 1] != close) {
-    memcpy(copy, z, (size_t)n);
-    copy[n] = 0;
-    return copy;
+  close = n >= 2 ? closing_quote(z[0]) : 0;
+  for (i = 1; close && i < n; i++) {
+    if (z[i] == close && close != ']' && i + 1 < n && z[i + 1] == close)
+      i++;
+    else if (z[i] == close)
+      break;
+    copy[used++] = z[i];
   }
-  for (z++, n -= 2; n > 0; n--, z++) {
-    *out++ = *z;
-    if (*z == close && n > 1 && z[1] == close) {
-      z++;
-      n--;
-    }
+  *is_quoted = close && i == n - 1;
+  if (!*is_quoted) {
+    memcpy(copy, z, n);
+    used = n;
   }
-  *out = 0;
+  copy[used] = 0;
   return copy;
 }
 
@@ -134,45 +147,106 @@ static int word_of(const char *text, const char **value) {
 static int parse_word(sql_options *o, const char *text, unsigned *seen, char **message) {
   const char *value = "";
   char *word;
-  int rc = SQLITE_OK, i = word_of(text, &value);
+  int rc = SQLITE_OK, is_quoted, i = word_of(text, &value);
   if (i < 0) {
-    return fail(message, SQLITE_ERROR,
-                sqlite3_mprintf("maph: unknown option \"%.100s\": there are mode, sync, "
-                                "busy_timeout and ttl, as in maph('cache.maph', mode=ro)",
-                                text));
+    return fail(
+        message, SQLITE_ERROR,
+        sqlite3_mprintf(
+            "maph: unknown option \"%.100s\": there are mode, sync, busy_timeout and ttl, as in "
+            "maph('cache.maph', mode=ro)",
+            text));
   }
-  if (*seen & (1u << i))
+  if (*seen & (1u << i)) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("maph: option %s is given twice", words[i].name));
+  }
   *seen |= 1u << i;
-  word = unquoted(value, (int)strlen(value));
+  word = unquoted(value, &is_quoted);
   if (word == NULL) return SQLITE_NOMEM;
   if (!words[i].set(o, word)) {
     rc = fail(message, SQLITE_ERROR,
-              sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"", words[i].name,
-                              words[i].choices, words[i].example, word));
+              sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"%s", words[i].name,
+                              words[i].choices, words[i].example, word,
+                              strchr(word, '=') ? ": a comma goes between two options" : ""));
   }
   sqlite3_free(word);
   return rc;
 }
 
-int option_parse(sql_options *o, int argc, const char *const *argv, char **message) {
+/* A name that can stand without quotes: nothing that SQL reads as an expression, a keyword or a
+** parameter.  It has a dot or a slash, as file names do. */
+static int is_bare_name(const char *z) {
+  int i, has_mark = 0, has_letter = 0;
+  for (i = 0; z[i]; i++) {
+    unsigned char c = (unsigned char)z[i];
+    int is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c >= 0x80;
+    if (!is_letter && (c == 0 || !strchr("0123456789_-./", c))) return 0;
+    has_letter |= is_letter;
+    has_mark |= c == '.' || c == '/';
+  }
+  return has_letter && has_mark && strncmp(z, "--", 2) != 0;
+}
+
+/* Two words side by side, as in "key TEXT". */
+static int is_column(const char *z) {
+  size_t n = strspn(z, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+  return n > 0 && is_blank(z[n]) && z[n + strspn(z + n, " \t\r\n\f")] != '=';
+}
+
+/* What was written where the file's name belongs, and how to write it. */
+static int refuse_name(const char *text, char **message) {
+  const char *equals = strchr(text, '=');
+  if (closing_quote(text[0])) {
+    return fail(
+        message, SQLITE_ERROR,
+        sqlite3_mprintf(
+            "maph: the file's name is one word in quotes and an option comes behind a comma, as in "
+            "USING maph('cache.maph', mode=ro); not %.200s",
+            text));
+  }
+  if (equals) {
+    return fail(
+        message, SQLITE_ERROR,
+        sqlite3_mprintf(
+            "maph: name the file first, and without \"%.*s\", as in USING maph('cache.maph')",
+            equals - text < 60 ? (int)(equals - text) + 1 : 60, text));
+  }
+  if (is_column(text)) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: \"%.100s\" declares a column, and a maph table has the "
+                                "columns key and value: name "
+                                "the file, as in USING maph('cache.maph')",
+                                text));
+  }
+  return fail(message, SQLITE_ERROR,
+              sqlite3_mprintf("maph: \"%.100s\" is no file name: write the name in quotes, as in "
+                              "USING maph('cache.maph')",
+                              text));
+}
+
+static int parse_name(sql_options *o, int argc, const char *const *argv, char **message) {
   const char *value;
-  unsigned seen = 0;
-  int i, rc = SQLITE_OK;
-  memset(o, 0, sizeof(*o));
-  o->mode = OPTION_RWC;
-  o->busy_timeout_ms = -1;
-  if (argc < 1 || word_of(argv[0], &value) >= 0) {
+  char *name;
+  int is_quoted;
+  if (argc < 1 || argv[0][strspn(argv[0], " \t\r\n\f")] == 0 || word_of(argv[0], &value) >= 0) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("maph: name the file first, as in USING maph('cache.maph')"));
   }
-  o->path = unquoted(argv[0], (int)strlen(argv[0]));
-  if (o->path == NULL) return SQLITE_NOMEM;
-  if (o->path[0] == 0) {
-    return fail(message, SQLITE_ERROR,
-                sqlite3_mprintf("maph: the file has no name; write USING maph('cache.maph')"));
-  }
+  name = o->path = unquoted(argv[0], &is_quoted);
+  if (name == NULL) return SQLITE_NOMEM;
+  if (!is_quoted && !is_bare_name(name)) return refuse_name(name, message);
+  if (name[0]) return SQLITE_OK;
+  return fail(message, SQLITE_ERROR,
+              sqlite3_mprintf("maph: the file has no name; write USING maph('cache.maph')"));
+}
+
+int option_parse(sql_options *o, int argc, const char *const *argv, char **message) {
+  unsigned seen = 0;
+  int i, rc;
+  memset(o, 0, sizeof(*o));
+  o->mode = OPTION_RWC;
+  o->busy_timeout_ms = -1;
+  rc = parse_name(o, argc, argv, message);
   for (i = 1; i < argc && rc == SQLITE_OK; i++) rc = parse_word(o, argv[i], &seen, message);
   if (rc == SQLITE_OK && o->mode == OPTION_RO && (o->ttl_ms || o->sync)) {
     rc = fail(message, SQLITE_ERROR,
@@ -180,6 +254,12 @@ int option_parse(sql_options *o, int argc, const char *const *argv, char **messa
                               o->ttl_ms ? "ttl" : "sync"));
   }
   return rc;
+}
+
+const char *option_file(sqlite3_value *v) {
+  const char *name =
+      sqlite3_value_type(v) == SQLITE_TEXT ? (const char *)sqlite3_value_text(v) : NULL;
+  return name && name[0] && strlen(name) == (size_t)sqlite3_value_bytes(v) ? name : NULL;
 }
 
 void option_clear(sql_options *o) {

@@ -13,14 +13,14 @@
 ** The plan is idxNum.  idxStr names the arguments that xFilter gets, a letter each, in order
 ** (TERM_* in sql.h).
 **
-** EXACT OR NOT.  A store is a hash table: it has no order, and a key is its bytes, whether TEXT or
-** BLOB.  KEY and KEYS answer by bytes and tell SQLite not to look again (omit).  RANGE only keeps
-** rows from reaching SQLite that cannot be wanted; SQLite still compares each row that does.  GLOB
-** 'user:*' arrives here as a RANGE, LIKE 'user:%' as a NOCASE; when the two ends of a RANGE are
-** those of a prefix, xFilter gives the prefix to the store.  LIMIT is never taken out of SQLite's
-** hands either: in a compound SELECT it is given the registers of the whole, so that a table that
-** skipped OFFSET rows itself would skip too few or too many.  We only stop after LIMIT+OFFSET rows.
-** A constraint with another collation is not for us.
+** EXACT OR NOT.  A store is a hash table: it has no order, and a key is its bytes, TEXT or BLOB.
+** KEY answers by bytes, and where the statement spells the key out as TEXT or BLOB it tells SQLite
+** not to look again (omit).  Any other key may turn out a number, which may equal several keys
+** (numbers.c): SQLite looks again then.  So it does for KEYS.  RANGE and NOCASE only keep rows from
+** reaching SQLite that cannot be wanted.  GLOB 'user:*' arrives here as a RANGE, LIKE 'user:%' as a
+** NOCASE.  LIMIT is never taken out of SQLite's hands either: in a compound SELECT it is given the
+** registers of the whole, so that a table that skipped OFFSET rows itself would skip too few or too
+** many.  We only stop after LIMIT+OFFSET rows.  A constraint with another collation is not for us.
 */
 #include "sql.h"
 
@@ -37,7 +37,7 @@ static const struct plan {
 } plans[] = {
   /*             needs                     omit unique   rows  of all     cost  of all */
   { PLAN_KEY, EQUAL, 1, 1, 1, 0, 5, 0 },
-  { PLAN_KEYS, LIST, 1, 0, 10, 0, 9, 0 }, /* how long the list is, nobody tells */
+  { PLAN_KEYS, LIST, 0, 0, 10, 0, 9, 0 }, /* how long the list is, nobody tells */
   { PLAN_NOCASE, LOWER | UPPER | NO_CASE, 0, 0, 1, 1 / 16.0, 10, 1.9 },
   { PLAN_NOCASE, LOWER | NO_CASE, 0, 0, 1, 1 / 4.0, 10, 1.9 },
   { PLAN_NOCASE, UPPER | NO_CASE, 0, 0, 1, 1 / 4.0, 10, 1.9 },
@@ -49,6 +49,7 @@ static const struct plan {
 
 typedef struct choice {
   int equal, lower, upper, file; /* index of the constraint used, or -1 */
+  int is_literal;                /* equal: to TEXT or BLOB that the statement spells out */
   int no_case;                   /* lower and upper compare with NOCASE */
   int limit, offset;
   int others; /* constraints that none of KEY and KEYS answers */
@@ -106,10 +107,19 @@ static void choose_key_term(sqlite3_index_info *info, int i, choice *c) {
   }
 }
 
+/* A number may equal several keys, by an affinity that SQLite alone knows (numbers.c). */
+static int is_literal(sqlite3_index_info *info, int i) {
+  sqlite3_value *v = NULL;
+  int type;
+  if (sqlite3_vtab_rhs_value(info, i, &v) != SQLITE_OK || v == NULL) return 0;
+  type = sqlite3_value_type(v);
+  return type == SQLITE_TEXT || type == SQLITE_BLOB;
+}
+
 static void choose(const sql_table *t, sqlite3_index_info *info, choice *c) {
   int i;
   memset(c, 0xff, sizeof(*c));
-  c->others = c->file_asked = c->no_case = 0;
+  c->others = c->file_asked = c->no_case = c->is_literal = 0;
   for (i = 0; i < info->nConstraint; i++) {
     int op = info->aConstraint[i].op, column = info->aConstraint[i].iColumn,
         usable = info->aConstraint[i].usable;
@@ -128,7 +138,9 @@ static void choose(const sql_table *t, sqlite3_index_info *info, choice *c) {
       if (usable && (column == COLUMN_KEY || column == COLUMN_ROWID)) choose_key_term(info, i, c);
     }
   }
-  if (c->equal >= 0) c->others--;
+  if (c->equal < 0) return;
+  c->others--;
+  c->is_literal = is_literal(info, c->equal);
 }
 
 /* Hand constraint i to xFilter as its next argument. */
@@ -155,19 +167,23 @@ static const struct plan *find_plan(sqlite3_index_info *info, const choice *c) {
 static void use_key_terms(sqlite3_index_info *info, const choice *c, const struct plan *p,
                           char *letters) {
   if (p->needs & LIST) sqlite3_vtab_in(info, c->equal, 1);
-  if (p->needs & (EQUAL | LIST))
-    use(info, c->equal, p->needs & LIST ? TERM_IN : TERM_EQUAL, p->omit, letters);
+  if (p->needs & LIST) use(info, c->equal, TERM_IN, p->omit, letters);
+  if (p->needs & EQUAL) {
+    use(info, c->equal, c->is_literal ? TERM_SPELLED : TERM_EQUAL, p->omit && c->is_literal,
+        letters);
+  }
   if (p->needs & LOWER)
     use(info, c->lower, letter_of(info->aConstraint[c->lower].op), p->omit, letters);
   if (p->needs & UPPER)
     use(info, c->upper, letter_of(info->aConstraint[c->upper].op), p->omit, letters);
 }
 
-static void tell_planner(sqlite3_index_info *info, const struct plan *p, double records) {
+static void tell_planner(sqlite3_index_info *info, const choice *c, const struct plan *p,
+                         double records) {
   info->idxNum = p->number;
   info->estimatedRows = (sqlite3_int64)(p->rows + p->rows_of_all * records);
   info->estimatedCost = p->cost + p->cost_of_all * records;
-  if (p->unique) {
+  if (p->unique && c->is_literal) {
     info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
     info->orderByConsumed = 1;
   }
@@ -210,7 +226,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
   use(info, c.file, TERM_FILE, 1, letters);
   p = find_plan(info, &c);
   use_key_terms(info, &c, p, letters);
-  tell_planner(info, p, records_of(t));
+  tell_planner(info, &c, p, records_of(t));
   if (limit_is_sound() && c.others == 0 && c.limit >= 0
       && (info->nOrderBy == 0 || info->orderByConsumed)) {
     use(info, c.limit, TERM_LIMIT, 0, letters);

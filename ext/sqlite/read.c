@@ -12,7 +12,6 @@
 ** column, so count(*) and key-only queries touch no value beyond the checksum that core verifies.
 */
 #include "sql.h"
-#include <stdlib.h>
 
 #define BATCH 32 /* keys of an IN list looked up together: enough to overlap their cache misses */
 
@@ -33,10 +32,10 @@ typedef struct row_cursor {
   maph_entry entry;
   maph_cursor *scan;  /* SCAN, RANGE, NOCASE */
   bound lower, upper; /* RANGE, NOCASE: what the row's key must not be outside of */
-  char *arena;        /* KEYS: their bytes, */
-  maph_slice *keys;   /* and themselves, */
+  int sought;         /* the type by which the row was sought; 0: the key shows its own */
+  key_list list;      /* KEYS: what to look up, */
   maph_entry *found;  /* and what was found for the present batch */
-  int key_count, key_next, batch_end;
+  size_t key_next, batch_end;
 } row_cursor;
 
 /* -------------------------------------------------------------------------------------- cursors */
@@ -57,18 +56,16 @@ int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
 /* Forget the rows, not the snapshot. */
 static void cursor_reset(row_cursor *c) {
   maph_cursor_close(c->scan);
-  sqlite3_free(c->arena);
-  sqlite3_free(c->keys);
+  keys_clear(&c->list);
   sqlite3_free(c->found);
   sqlite3_free(c->lower.bytes);
   sqlite3_free(c->upper.bytes);
   memset(&c->lower, 0, sizeof(c->lower));
   memset(&c->upper, 0, sizeof(c->upper));
   c->scan = NULL;
-  c->arena = NULL;
-  c->keys = NULL;
   c->found = NULL;
-  c->key_count = c->key_next = c->batch_end = 0;
+  c->key_next = c->batch_end = 0;
+  c->sought = 0;
   c->at_end = 1;
   c->left = -1;
 }
@@ -79,6 +76,7 @@ int read_close(sqlite3_vtab_cursor *cursor) {
   store_view_release(c->view);
   store_release(c->store);
   sqlite3_free(c->file);
+  pulse_rest(table_of(c)->connection);
   read_forget(table_of(c));
   table_of(c)->spare = c;
   return SQLITE_OK;
@@ -96,10 +94,10 @@ static int core_error(row_cursor *c, int maph_rc) {
 /* The table-valued form: hold the store that the argument names, in place of the one before. */
 static int use_file(row_cursor *c, sqlite3_value *v) {
   sql_table *t = table_of(c);
-  const char *file = (const char *)sqlite3_value_text(v);
+  const char *file = option_file(v);
   char *resolved = NULL;
   int rc;
-  if (file == NULL || strlen(file) != (size_t)sqlite3_value_bytes(v)) {
+  if (file == NULL) {
     return fail(
         &t->base.zErrMsg, SQLITE_ERROR,
         sqlite3_mprintf("maph: the argument is the name of a file, as in maph('cache.maph')"));
@@ -142,99 +140,75 @@ static int cursor_begin(row_cursor *c) {
 
 /* ----------------------------------------------------------------------------- key = and key IN */
 
-static int can_be_key(maph_slice key) { return key.size > 0 && key.size <= 65535; }
-
-static int find_key(row_cursor *c, sqlite3_value *v) {
-  maph_slice key;
-  int rc = value_lookup_key(v, &key);
-  if (rc != SQLITE_OK || !can_be_key(key)) return rc;
+static int find_key(row_cursor *c, maph_slice key) {
+  int rc;
+  if (!keys_possible(key)) return SQLITE_OK;
   rc = maph_snapshot_get_entry(c->view->snapshot, key, &c->entry);
   if (rc == MAPH_NOTFOUND) return SQLITE_OK;
   c->at_end = 0;
   return core_error(c, rc);
 }
 
-/* Grow a buffer to at least `need` bytes, doubling.  The buffer stays as it was on failure. */
-static int grow(void *buffer, size_t *have, size_t need) {
-  void *old, *larger;
-  size_t size = *have ? *have : 1024;
-  if (need <= *have) return SQLITE_OK;
-  while (size < need) size *= 2;
-  memcpy(&old, buffer, sizeof(old));
-  larger = sqlite3_realloc64(old, size);
-  if (larger == NULL) return SQLITE_NOMEM;
-  memcpy(buffer, &larger, sizeof(larger));
-  *have = size;
-  return SQLITE_OK;
-}
-
-static int compare_keys(const void *a, const void *b) {
-  const maph_slice *x = a, *y = b;
-  int order = memcmp(x->data, y->data, x->size < y->size ? x->size : y->size);
-  return order ? order : (x->size > y->size) - (x->size < y->size);
-}
-
-/* SQLite lists each value once, but 'a' and x'61' are two values and one key. */
-static void drop_twins(row_cursor *c) {
-  int i, n = 0;
-  qsort(c->keys, (size_t)c->key_count, sizeof(c->keys[0]), compare_keys);
-  for (i = 0; i < c->key_count; i++) {
-    if (n == 0 || compare_keys(&c->keys[n - 1], &c->keys[i]) != 0) c->keys[n++] = c->keys[i];
-  }
-  c->key_count = n;
-}
-
-/* Copy the keys of an IN list.  Their bytes move while the arena grows, so they become pointers at
-** the end. */
-static int gather_keys(row_cursor *c, sqlite3_value *list) {
-  size_t arena_size = 0, used = 0, keys_size = 0;
-  sqlite3_value *v = NULL;
-  int rc, i, types = 0;
-  c->found = sqlite3_malloc64(BATCH * sizeof(c->found[0]));
-  if (c->found == NULL) return SQLITE_NOMEM;
-  for (rc = sqlite3_vtab_in_first(list, &v); rc == SQLITE_OK && v;
-       rc = sqlite3_vtab_in_next(list, &v)) {
-    maph_slice key;
-    rc = value_lookup_key(v, &key);
-    if (rc == SQLITE_OK && can_be_key(key)) {
-      rc = grow(&c->arena, &arena_size, used + key.size);
-      if (rc == SQLITE_OK)
-        rc = grow(&c->keys, &keys_size, (size_t)(c->key_count + 1) * sizeof(c->keys[0]));
-      if (rc == SQLITE_OK) {
-        memcpy(c->arena + used, key.data, key.size);
-        c->keys[c->key_count++] = maph_bytes(NULL, key.size);
-        used += key.size;
-        types |= 1 << sqlite3_value_type(v);
-      }
-    }
-    if (rc != SQLITE_OK) return rc;
-  }
-  for (i = 0, used = 0; i < c->key_count; used += c->keys[i++].size)
-    c->keys[i].data = c->arena + used;
-  if (types & (types - 1)) drop_twins(c);
-  return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
 /* The next key of the list that is in the store, batch by batch. */
 static int next_key(row_cursor *c) {
-  int n, rc;
+  size_t n;
+  int rc;
   for (;;) {
     for (; c->key_next < c->batch_end; c->key_next++) {
+      rc = pulse_beat(c->store->connection);
+      if (rc != SQLITE_OK) return rc;
       if (c->found[c->key_next % BATCH].key.data) {
+        c->sought = keys_sought(c->list.keys[c->key_next]);
         c->entry = c->found[c->key_next++ % BATCH];
         c->at_end = 0;
         return SQLITE_OK;
       }
     }
-    n = c->key_count - c->batch_end;
-    if (n <= 0) break;
+    n = c->list.count - c->batch_end;
+    if (n == 0) break;
     if (n > BATCH) n = BATCH;
-    rc = maph_snapshot_get_entries(c->view->snapshot, (size_t)n, c->keys + c->batch_end, c->found);
+    rc = maph_snapshot_get_entries(c->view->snapshot, n, c->list.keys + c->batch_end, c->found);
     if (rc != MAPH_OK) return core_error(c, rc);
     c->batch_end += n;
   }
   c->at_end = 1;
   return SQLITE_OK;
+}
+
+/* Each row but one key's is asked for by its number, and there are more rows than LIMIT counts. */
+static int start_keys(row_cursor *c) {
+  c->found = sqlite3_malloc64(BATCH * sizeof(c->found[0]));
+  if (c->found == NULL) return SQLITE_NOMEM;
+  keys_finish(&c->list);
+  if (c->list.sought & 1) c->left = -1;
+  return next_key(c);
+}
+
+/* key IN (...) */
+static int find_keys(row_cursor *c, sqlite3_value *list) {
+  char **message = &table_of(c)->base.zErrMsg;
+  sqlite3_value *v = NULL;
+  int rc;
+  for (rc = sqlite3_vtab_in_first(list, &v); rc == SQLITE_OK && v;
+       rc = sqlite3_vtab_in_next(list, &v)) {
+    rc = keys_add(&c->list, c->view, v, message);
+    if (rc != SQLITE_OK) return rc;
+  }
+  return rc == SQLITE_OK || rc == SQLITE_DONE ? start_keys(c) : rc;
+}
+
+/* key = x */
+static int find_equal(row_cursor *c, sqlite3_value *v, int shows_sought) {
+  int type = sqlite3_value_type(v), rc;
+  maph_slice key;
+  if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) {
+    c->plan = PLAN_KEYS;
+    rc = keys_add(&c->list, c->view, v, &table_of(c)->base.zErrMsg);
+    return rc == SQLITE_OK ? start_keys(c) : rc;
+  }
+  rc = value_lookup_key(v, &key);
+  if (shows_sought) c->sought = type;
+  return rc == SQLITE_OK ? find_key(c, key) : rc;
 }
 
 /* ----------------------------------------------------------------------------- scans and ranges */
@@ -257,13 +231,13 @@ static int compare_no_case(const maph_slice *x, const maph_slice *y) {
 static int compare_bound(const row_cursor *c, maph_slice key, const bound *b) {
   maph_slice other = maph_bytes(b->bytes, b->size);
   return c->plan == PLAN_NOCASE && b->is_text ? compare_no_case(&key, &other)
-                                              : compare_keys(&key, &other);
+                                              : keys_compare(&key, &other);
 }
 
 /* May SQLite want this key?  TEXT sorts before BLOB.  But bounds made from LIKE and GLOB hold for
 ** BLOB keys by their bytes, and cannot be told from others: where in doubt the row goes to SQLite,
 ** which looks again. */
-static int in_range(const row_cursor *c, const maph_entry *e) {
+static int is_within(const row_cursor *c, const maph_entry *e) {
   const bound *lower = &c->lower, *upper = &c->upper;
   if (value_key_is_text(e)) {
     if (lower->is_set && (!lower->is_text || compare_bound(c, e->key, lower) < 0)) return 0;
@@ -273,6 +247,13 @@ static int in_range(const row_cursor *c, const maph_entry *e) {
   if (!lower->is_set) return 1;
   if (lower->is_text && !(upper->is_set && upper->is_text)) return 1;
   return compare_bound(c, e->key, lower) >= 0;
+}
+
+/* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any
+** TEXT. */
+static int in_range(const row_cursor *c, const maph_entry *e) {
+  if (is_within(c, e)) return 1;
+  return c->upper.is_set && !(c->lower.is_set && c->lower.is_text) && numbers_spelled(e->key);
 }
 
 /* Numbers bound nothing: any TEXT or BLOB is above them, unless an affinity turns it into a number,
@@ -295,24 +276,14 @@ static int set_bound(bound *b, sqlite3_value *v, int *impossible) {
   return SQLITE_OK;
 }
 
-/* key >= 'user:' AND key < 'user;' is the prefix 'user:'. */
-static maph_slice prefix_of(const row_cursor *c, const char *letters) {
-  const bound *lower = &c->lower, *upper = &c->upper;
-  size_t n = lower->size;
-  if (c->plan == PLAN_RANGE && strchr(letters, TERM_FROM) && strchr(letters, TERM_BELOW)
-      && lower->is_text && upper->is_text && n > 0 && n == upper->size
-      && memcmp(lower->bytes, upper->bytes, n - 1) == 0
-      && (unsigned char)lower->bytes[n - 1] + 1 == (unsigned char)upper->bytes[n - 1]) {
-    return maph_bytes(lower->bytes, n);
-  }
-  return maph_bytes("", 0);
-}
-
 static int next_entry(row_cursor *c) {
   int rc;
-  do {
+  for (;;) {
     rc = maph_cursor_next(c->scan, &c->entry);
-  } while (rc == MAPH_OK && c->plan != PLAN_SCAN && !in_range(c, &c->entry));
+    if (rc != MAPH_OK || c->plan == PLAN_SCAN || in_range(c, &c->entry)) break;
+    rc = pulse_beat(c->store->connection);
+    if (rc != SQLITE_OK) return rc;
+  }
   if (rc == MAPH_NOTFOUND) {
     c->at_end = 1;
     return SQLITE_OK;
@@ -320,8 +291,10 @@ static int next_entry(row_cursor *c) {
   return core_error(c, rc);
 }
 
-static int start_scan(row_cursor *c, const char *letters) {
-  int rc = maph_cursor_open(c->view->handle, c->view->snapshot, prefix_of(c, letters), &c->scan);
+/* The store would look for a prefix by the same pass, and meanwhile hear nobody who wants it to
+** stop. */
+static int start_scan(row_cursor *c) {
+  int rc = maph_cursor_open(c->view->handle, c->view->snapshot, maph_bytes("", 0), &c->scan);
   if (rc != MAPH_OK) return core_error(c, rc);
   c->at_end = 0;
   return next_entry(c);
@@ -389,20 +362,25 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
   if (rc != SQLITE_OK || impossible) return rc;
   key = argc > 0 ? argv[t->is_function ? argc > 1 : 0] : NULL;
   switch (plan) {
-    case PLAN_KEY: return find_key(c, key);
-    case PLAN_KEYS: rc = gather_keys(c, key); return rc == SQLITE_OK ? next_key(c) : rc;
-    default: return start_scan(c, letters);
+    case PLAN_KEY: return find_equal(c, key, strchr(letters, TERM_EQUAL) != NULL);
+    case PLAN_KEYS: return find_keys(c, key);
+    default: return start_scan(c);
   }
 }
 
 int read_eof(sqlite3_vtab_cursor *cursor) { return ((row_cursor *)cursor)->at_end; }
+
+static int shows_text(const row_cursor *c) {
+  if (c->sought == SQLITE_TEXT || c->sought == SQLITE_BLOB) return c->sought == SQLITE_TEXT;
+  return value_key_is_text(&c->entry);
+}
 
 int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column) {
   row_cursor *c = (row_cursor *)cursor;
   if (sqlite3_vtab_nochange(ctx)) return SQLITE_OK;
   switch (column) {
     case COLUMN_KEY:
-    case COLUMN_ROWID: value_result_key(ctx, c->entry.key, value_key_is_text(&c->entry)); break;
+    case COLUMN_ROWID: value_result_key(ctx, c->entry.key, shows_text(c)); break;
     case COLUMN_VALUE: value_result(ctx, &c->entry); break;
     case COLUMN_VERSION: sqlite3_result_int64(ctx, (sqlite3_int64)c->entry.version); break;
     case COLUMN_EXPIRES: value_result_expiry(ctx, c->entry.expires); break;

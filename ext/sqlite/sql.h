@@ -26,6 +26,10 @@ SQLITE_EXTENSION_INIT3
 
 /* Answer rc with a sentence; without the memory for one the answer is SQLITE_NOMEM. */
 static inline int fail(char **message, int rc, char *sentence) {
+  if (message == NULL) {
+    sqlite3_free(sentence);
+    return rc;
+  }
   sqlite3_free(*message);
   *message = sentence;
   return sentence ? rc : SQLITE_NOMEM;
@@ -47,6 +51,8 @@ typedef struct sql_options {
 int option_parse(sql_options *options, int argc, const char *const *argv, char **message);
 void option_clear(sql_options *options);
 
+const char *option_file(sqlite3_value *v); /* a file's name, or NULL if v is none */
+
 /* The one name of the file that `path` means in this connection, in *resolved (sqlite3_malloc), if
 ** the connection may open it. */
 int option_resolve(sqlite3 *db, const char *schema, int is_own, const char *path, char **resolved,
@@ -58,11 +64,14 @@ typedef struct sql_store sql_store;
 typedef struct sql_view sql_view;
 
 typedef struct sql_connection {
-  /* all of the process, so that loading twice into one connection is harmless */
-  struct sql_connection *next;
+  struct sql_connection *next; /* all of the process, so that loading twice is harmless */
   sqlite3 *db;
-  /* those that some table, cursor or function of this connection holds */
-  sql_store *stores;
+  int holders; /* modules, functions, tables and stores: at none it is freed */
+  int modules; /* registered and not dropped */
+  int has_functions;
+  sql_store *stores;    /* those that some table, cursor or function of this connection holds */
+  sqlite3_stmt *ticker; /* pulse.c */
+  unsigned beats;
 } sql_connection;
 
 /* What the last command did (command.c). */
@@ -71,6 +80,23 @@ typedef struct sql_result {
   /* of one that rewrites nothing: records, bytes_before==bytes_after, took_ns */
   maph_rewrite figures;
 } sql_result;
+
+/* A key that spells a number in another way than SQLite writes it (numbers.c). */
+typedef struct odd_key {
+  double number;
+  size_t at, size; /* its bytes, in the arena */
+} odd_key;
+
+typedef struct sql_numbers {
+  int is_made, is_sorted;
+  uint64_t version; /* of the store, up to which the list is complete */
+  uint64_t serial;  /* of the newest view that was passed over: an older one sees other keys */
+  uint64_t device, inode; /* of the file that was passed over */
+  odd_key *odd;
+  size_t count, odd_room; /* odd_room, arena_room: in bytes */
+  char *arena;
+  size_t arena_size, arena_room;
+} sql_numbers;
 
 struct sql_store {
   sql_connection *connection;
@@ -91,6 +117,8 @@ struct sql_store {
   sql_view *spare;       /* a released one, for the next statement */
   sqlite3_int64 records; /* at the last snapshot, for the planner; -1: none yet */
   sql_result result;     /* of this connection's last command */
+  sql_numbers numbers;
+  uint64_t serial; /* of the last view */
 };
 
 /* One snapshot, shared by the cursors that read the store as of one moment. */
@@ -99,7 +127,15 @@ struct sql_view {
   maph *handle; /* that the snapshot belongs to */
   maph_snapshot *snapshot;
   int holders;
+  uint64_t serial;   /* views of a store are numbered in the order in which they opened */
+  int knows_numbers; /* the store's list has the odd keys of this view */
 };
+
+/* ----------------------------------------------------------- connection.c: one for each sqlite3 */
+sql_connection *connection_of(sqlite3 *db);         /* held for the caller; NULL: none */
+sql_connection *connection_new(sqlite3 *db);        /* held for the caller; NULL: no memory */
+sql_connection *connection_hold(sql_connection *c); /* answers c */
+void connection_release(void *connection);          /* NULL: no-op */
 
 /* opens nothing; SQLITE_NOMEM */
 int store_hold(sql_connection *c, const char *resolved, sql_store **store);
@@ -108,6 +144,9 @@ void store_release(sql_store *store); /* NULL: no-op */
 enum { STORE_MAY_WRITE = 1, STORE_MAY_CREATE = 2 };
 int store_open_reader(sql_store *store, int may, char **message);
 int store_open_writer(sql_store *store, int may, char **message);
+int store_open_patient(sql_store *store, maph **m,
+                       /* to write, for a long call; the caller closes it */
+                       char **message);
 int store_view(sql_store *store, int may, sql_view **view, char **message);
 void store_view_release(sql_view *view); /* NULL: no-op */
 
@@ -120,6 +159,10 @@ void store_rollback(sql_store *store);
 int store_savepoint(sql_store *store, int n);
 int store_release_savepoint(sql_store *store, int n);
 int store_rollback_to(sql_store *store, int n);
+/* One put or delete: of this connection's transaction on the store, or one of its own. */
+int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *put,
+              char **message);
+int store_delete(sql_store *store, maph_slice key, int *existed, char **message);
 /* cursors opened from now on see what was just written */
 void store_wrote(sql_store *store);
 
@@ -133,6 +176,8 @@ typedef struct value_bytes {
   char number[40]; /* where the text of an INTEGER or REAL lies */
 } value_bytes;
 
+int value_start(void);                              /* once, before the others; SQLITE_NOMEM */
+double value_real_of(const char *text);             /* a number with '.', as strtod reads it */
 int value_read(sqlite3_value *v, value_bytes *out); /* SQL to bytes; SQLITE_NOMEM */
 /* the value of an entry, as it went in */
 void value_result(sqlite3_context *ctx, const maph_entry *entry);
@@ -141,9 +186,48 @@ int value_key_is_text(const maph_entry *e);
 void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text);
 /* what to look up for key=v; size 0: no key equals it */
 int value_lookup_key(sqlite3_value *v, maph_slice *key);
+/* seconds from now; NULL: for ever */
+int value_read_ttl(sqlite3_value *v, uint64_t *expires, char **message);
 int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message);
 void value_result_expiry(sqlite3_context *ctx, uint64_t expires);
 uint64_t value_now_ms(void); /* since 1970 */
+
+/* ------------------------------------------------------- pulse.c: who wants a long call to stop */
+/* SQLITE_INTERRUPT: sqlite3_interrupt() or the progress handler says so */
+int pulse_tick(sql_connection *c);
+void pulse_rest(sql_connection *c);      /* the long call has ended */
+int pulse_timeout_ms(sql_connection *c); /* how long the connection waits for a lock */
+
+/* Once for each record that SQLite does not get to see. */
+static inline int pulse_beat(sql_connection *c) {
+  return ++c->beats % 1000 ? SQLITE_OK : pulse_tick(c);
+}
+
+/* ------------------------------------------------------------------ keys.c: the keys to look up */
+typedef struct key_list {
+  char *arena; /* their bytes, each behind the type that was sought */
+  size_t arena_size, arena_room;
+  maph_slice *keys;
+  size_t count, room; /* room: in bytes */
+  int sought;         /* a bit for each type */
+} key_list;
+
+/* the keys that v may equal */
+int keys_add(key_list *list, sql_view *view, sqlite3_value *v, char **message);
+void keys_finish(key_list *list); /* each key once; nothing may be added then */
+int keys_sought(maph_slice key);  /* SQLITE_TEXT, SQLITE_BLOB, or 0: a number was sought */
+void keys_clear(key_list *list);
+int keys_possible(maph_slice key);
+int keys_compare(const void *a, const void *b); /* by bytes; of two maph_slice */
+/* to at least need, doubling; as it was on failure */
+int bytes_grow(void *buffer, size_t *have, size_t need);
+
+/* ----------------------------------------------------- numbers.c: keys that spell numbers oddly */
+int numbers_find(sql_view *view, double number, size_t *first, size_t *count, char **message);
+maph_slice numbers_key(const sql_store *store, size_t i); /* of those found */
+int numbers_note(sql_store *store, maph_slice key);       /* this connection puts it */
+int numbers_spelled(maph_slice key);                      /* does the key spell a number? */
+void numbers_clear(sql_numbers *numbers);
 
 /* ---------------------------------------------------------------------------- vtab.c: the table */
 /* Columns, by position.  The third is the hidden column named as the table for commands, or, in the
@@ -171,9 +255,18 @@ typedef struct sql_table {
   struct row_cursor *spare; /* a closed cursor, for the next statement (read.c) */
 } sql_table;
 
-extern const sqlite3_module vtab_module;
 int table_may(const sql_table *t); /* STORE_MAY_* */
 int table_use(sql_table *t);       /* resolve the path, hold the store; message in zErrMsg */
+
+/* A module as SQLite 3.44 knows it: it has xIntegrity, with the headers of an older one too. */
+typedef struct sql_module {
+  sqlite3_module module;
+#if SQLITE_VERSION_NUMBER < 3044000
+  int (*xIntegrity)(sqlite3_vtab *, const char *schema, const char *name, int flags,
+                    char **problem);
+#endif
+} sql_module;
+extern const sql_module vtab_module;
 
 /* --------------------------------------------------------------------------- plan.c: xBestIndex */
 enum {
@@ -185,10 +278,12 @@ enum {
   PLAN_NOTHING = 5
 };
 
-/* idxStr has one letter for each argument of xFilter, in order. */
+/* idxStr has one letter for each argument of xFilter, in order.  SPELLED: the statement spells the
+** key out. */
 enum {
   TERM_FILE = 'f',
-  TERM_EQUAL = '=',
+  TERM_EQUAL = 'e',
+  TERM_SPELLED = '=',
   TERM_IN = 'i',
   TERM_ABOVE = '>',
   TERM_FROM = 'g',
@@ -222,10 +317,11 @@ int write_rollback_to(sqlite3_vtab *vtab, int n);
 
 /* ------------------------------------------------------ command.c: INSERT INTO t(t) VALUES(...) */
 int command_run(sql_table *t, sqlite3_value *word);
-#if SQLITE_VERSION_NUMBER >= 3044000
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
                       char **problem);
-#endif
+
+/* ----------------------------------------------------------------- function.c: scalar functions */
+int function_register(sql_connection *c);
 
 /* ----------------------------------------------- stat.c: maph_stat('file'), maph_result('file') */
 /* of both: it looks at the name it is registered under */

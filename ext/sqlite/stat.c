@@ -138,13 +138,14 @@ static int stat_connect(sqlite3 *db, void *aux, int argc, const char *const *arg
   t = sqlite3_malloc64(sizeof(*t));
   if (t == NULL) return SQLITE_NOMEM;
   memset(t, 0, sizeof(*t));
-  t->connection = aux;
+  t->connection = connection_hold(aux);
   t->subject = subject;
   *vtab = &t->base;
   return SQLITE_OK;
 }
 
 static int stat_disconnect(sqlite3_vtab *vtab) {
+  connection_release(((stat_table *)vtab)->connection);
   sqlite3_free(vtab);
   return SQLITE_OK;
 }
@@ -198,12 +199,12 @@ static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letter
   c->at_end = 1;
   sqlite3_free(c->file);
   c->file = NULL;
-  if (plan == 0 || sqlite3_value_type(argv[0]) != SQLITE_TEXT) {
+  if (plan == 0 || option_file(argv[0]) == NULL) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("%s: name the file, as in SELECT * FROM %s('cache.maph')",
                                 t->subject->module, t->subject->module));
   }
-  c->file = sqlite3_mprintf("%s", sqlite3_value_text(argv[0]));
+  c->file = sqlite3_mprintf("%s", option_file(argv[0]));
   if (c->file == NULL) return SQLITE_NOMEM;
   rc = option_resolve(t->connection->db, "main", 1, c->file, &resolved, message);
   if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &store);

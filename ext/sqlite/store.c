@@ -37,6 +37,8 @@
 #include "sql.h"
 #include <time.h>
 
+enum { SLICE_MS = 50 }; /* that core waits for another writer before we listen */
+
 /* --------------------------------------------------------------------------------------- errors */
 
 static const int codes[] = {
@@ -64,13 +66,36 @@ static const int codes[] = {
 #define CODE_COUNT ((int)(sizeof(codes) / sizeof(codes[0])))
 _Static_assert(CODE_COUNT == MAPH_CANCELLED + 1, "every code of maph.h has its SQLite code");
 
+/* Core speaks of its own flags; what a user of SQL writes instead. */
+static char *in_sql(const char *sentence) {
+  static const char *const words[][2] = {
+    { "open it with MAPH_RDWR|MAPH_CREATE", "make it with CREATE VIRTUAL TABLE and mode=rwc" },
+    { "open it with MAPH_RDWR", "open it with mode=rw" },
+    { "MAPH_RDWR|MAPH_CREATE", "mode=rwc" },
+    { "MAPH_RDONLY", "mode=ro" },
+    { "MAPH_RDWR", "mode=rw" },
+  };
+  char *text = sqlite3_mprintf("%s", sentence), *old;
+  const char *found;
+  size_t i;
+  for (i = 0; text && i < sizeof(words) / sizeof(words[0]); i++) {
+    found = strstr(text, words[i][0]);
+    if (found == NULL) continue;
+    old = text;
+    text = sqlite3_mprintf("%.*s%s%s", (int)(found - old), old, words[i][1],
+                           found + strlen(words[i][0]));
+    sqlite3_free(old);
+  }
+  return text;
+}
+
 int store_error(maph *m, int maph_rc, char **message) {
   const char *sentence;
   if (maph_rc == MAPH_OK) return SQLITE_OK;
   if (message) {
     sentence = maph_errmsg(m);
     sqlite3_free(*message);
-    *message = sqlite3_mprintf("%s", sentence && sentence[0] ? sentence : maph_strerror(maph_rc));
+    *message = in_sql(sentence && sentence[0] ? sentence : maph_strerror(maph_rc));
   }
   return maph_rc > 0 && maph_rc < CODE_COUNT ? codes[maph_rc] : SQLITE_ERROR;
 }
@@ -86,7 +111,7 @@ int store_hold(sql_connection *c, const char *resolved, sql_store **store) {
     if (s == NULL) return SQLITE_NOMEM;
     memset(s, 0, sizeof(*s));
     s->path = memcpy(s + 1, resolved, n);
-    s->connection = c;
+    s->connection = connection_hold(c);
     s->busy_timeout_ms = -1;
     s->records = -1;
     s->next = c->stores;
@@ -106,7 +131,9 @@ void store_release(sql_store *store) {
   store_rollback(store);
   maph_close(store->reader);
   maph_close(store->writer);
+  numbers_clear(&store->numbers);
   sqlite3_free(store->spare);
+  connection_release(store->connection);
   sqlite3_free(store);
 }
 
@@ -139,36 +166,81 @@ static void look_at_path(sql_store *store) {
   }
 }
 
-static int open_handle(sql_store *store, int flags, maph **m, char **message) {
+static int open_handle(sql_store *store, int flags, int timeout_ms, maph **m, char **message) {
   maph_options options = MAPH_OPTIONS_INIT;
   options.verify = 1;
-  if (store->busy_timeout_ms >= 0) options.busy_timeout_ms = store->busy_timeout_ms;
+  options.busy_timeout_ms = timeout_ms;
   return store_error(NULL, maph_open(store->path, flags, &options, m), message);
+}
+
+/* -------------------------------------------------------------------------------------- waiting */
+
+static int timeout_ms(sql_store *store) {
+  return store->busy_timeout_ms >= 0 ? store->busy_timeout_ms : pulse_timeout_ms(store->connection);
+}
+
+/* Do what may have to wait for another writer until it does not answer BUSY, the time is up, or the
+** application wants the statement to stop.  Core waits for a slice of the time, then we listen. */
+static int patiently(sql_store *store, int (*attempt)(sql_store *, int may, char **), int may,
+                     char **message) {
+  uint64_t started = uptime_ms();
+  int rc, timeout = -1;
+  while ((rc = attempt(store, may, message)) == SQLITE_BUSY) {
+    if (timeout < 0) timeout = timeout_ms(store);
+    if (uptime_ms() - started >= (uint64_t)timeout) {
+      rc = fail(message, SQLITE_BUSY,
+                sqlite3_mprintf("%s: another writer held the store for all of %d ms: try again, or "
+                                "raise busy_timeout",
+                                store->path, timeout));
+      break;
+    }
+    rc = pulse_tick(store->connection);
+    if (rc == SQLITE_OK) continue;
+    rc = fail(message, rc,
+              sqlite3_mprintf("%s: interrupted while another writer held the store", store->path));
+    break;
+  }
+  pulse_rest(store->connection);
+  return rc;
+}
+
+static int try_open_writer(sql_store *store, int may, char **message) {
+  int slice = store->busy_timeout_ms >= 0 && store->busy_timeout_ms < SLICE_MS
+                  ? store->busy_timeout_ms
+                  : SLICE_MS;
+  return open_handle(store, MAPH_RDWR | (may & STORE_MAY_CREATE ? MAPH_CREATE : 0), slice,
+                     &store->writer, message);
 }
 
 int store_open_writer(sql_store *store, int may, char **message) {
   look_at_path(store);
-  if (store->writer) return SQLITE_OK;
-  return open_handle(store, MAPH_RDWR | (may & STORE_MAY_CREATE ? MAPH_CREATE : 0), &store->writer,
-                     message);
+  return store->writer ? SQLITE_OK : patiently(store, try_open_writer, may, message);
+}
+
+int store_open_patient(sql_store *store, maph **m, char **message) {
+  return open_handle(store, MAPH_RDWR, timeout_ms(store), m, message);
+}
+
+static int try_recover(sql_store *store, int may, char **message) {
+  maph_txn *txn = NULL;
+  int rc;
+  (void)may;
+  rc = store_error(store->writer, maph_txn_begin(store->writer, MAPH_SYNC_DEFAULT, &txn), message);
+  maph_txn_abort(txn);
+  return rc;
 }
 
 /* An empty write transaction: what a power loss left is put in order by its begin. */
 static int recover_by_writing(sql_store *store, char **message) {
-  maph_txn *txn = NULL;
   int rc = store_open_writer(store, 0, message);
-  if (rc == SQLITE_OK)
-    rc =
-        store_error(store->writer, maph_txn_begin(store->writer, MAPH_SYNC_DEFAULT, &txn), message);
-  maph_txn_abort(txn);
-  return rc;
+  return rc == SQLITE_OK ? patiently(store, try_recover, 0, message) : rc;
 }
 
 int store_open_reader(sql_store *store, int may, char **message) {
   int rc;
   look_at_path(store);
   if (store->reader) return SQLITE_OK;
-  rc = open_handle(store, MAPH_RDONLY, &store->reader, message);
+  rc = open_handle(store, MAPH_RDONLY, 0, &store->reader, message);
   if (rc == SQLITE_READONLY_RECOVERY && (may & STORE_MAY_WRITE) && store->txn == NULL) {
     rc = recover_by_writing(store, message);
   } else if (rc == SQLITE_CANTOPEN && (may & STORE_MAY_CREATE)) {
@@ -179,7 +251,7 @@ int store_open_reader(sql_store *store, int may, char **message) {
   if (rc != SQLITE_OK) return rc;
   sqlite3_free(*message);
   *message = NULL;
-  return open_handle(store, MAPH_RDONLY, &store->reader, message);
+  return open_handle(store, MAPH_RDONLY, 0, &store->reader, message);
 }
 
 /* ------------------------------------------------------------------------------------ snapshots */
@@ -213,6 +285,7 @@ int store_view(sql_store *store, int may, sql_view **view, char **message) {
     if (rc != SQLITE_OK) return rc;
     store->spare = NULL;
     v->store = store;
+    v->serial = ++store->serial;
     store->views++;
     store->holders++;
     store->view = v;
@@ -241,7 +314,17 @@ void store_wrote(sql_store *store) { store->view = NULL; }
 
 /* --------------------------------------------------------------------------------- transactions */
 
-int store_begin(sql_store *store, int may, char **message) {
+/* SQLite may refuse a COMMIT after all tables prepared for it, as when another connection reads the
+** database: the transaction goes on then, and this is its next statement. */
+static int reopen(sql_store *store, char **message) {
+  int rc;
+  if (!store->prepared) return SQLITE_OK;
+  rc = store_error(store->writer, maph_txn_unprepare(store->txn), message);
+  store->prepared = 0;
+  return rc;
+}
+
+static int try_begin(sql_store *store, int may, char **message) {
   int rc = SQLITE_OK, tries;
   for (tries = 0; tries < 2 && store->txn == NULL; tries++) {
     rc = store_open_writer(store, may, message);
@@ -252,6 +335,13 @@ int store_begin(sql_store *store, int may, char **message) {
     store->txn = NULL;
     if (rc != SQLITE_CANTOPEN || !forget_handles(store)) break;
   }
+  return rc;
+}
+
+int store_begin(sql_store *store, int may, char **message) {
+  int rc;
+  if (store->txn) return reopen(store, message);
+  rc = patiently(store, try_begin, may, message);
   if (rc == SQLITE_OK) store_wrote(store);
   return rc;
 }
@@ -262,6 +352,43 @@ int store_prepare(sql_store *store, char **message) {
   rc = store_error(store->writer, maph_txn_prepare(store->txn), message);
   store->prepared = rc == SQLITE_OK;
   return rc;
+}
+
+/* ---------------------------------------------------------------------------- one put or delete */
+
+typedef struct write {
+  maph_slice key, value;
+  const maph_condition *put; /* NULL: a delete */
+} write;
+
+static int write_in(maph_txn *txn, const write *w) {
+  return w->put ? maph_txn_put_if(txn, w->key, w->value, w->put) : maph_txn_delete(txn, w->key);
+}
+
+/* Of this connection's transaction on the store, or of one of its own. */
+static int write_once(sql_store *store, const write *w, int *existed, char **message) {
+  int is_own = store->txn == NULL, rc = store_begin(store, STORE_MAY_WRITE, message), found;
+  if (rc != SQLITE_OK) return rc;
+  found = write_in(store->txn, w);
+  *existed = found == MAPH_OK;
+  if (found != MAPH_NOTFOUND) rc = store_error(store->writer, found, message);
+  if (rc == SQLITE_OK && is_own) rc = store_prepare(store, message);
+  if (is_own && rc == SQLITE_OK) store_commit(store);
+  if (is_own && rc != SQLITE_OK) store_rollback(store);
+  store_wrote(store);
+  return rc;
+}
+
+int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *put,
+              char **message) {
+  write w = { key, value, put };
+  int existed, rc = numbers_note(store, key);
+  return rc == SQLITE_OK ? write_once(store, &w, &existed, message) : rc;
+}
+
+int store_delete(sql_store *store, maph_slice key, int *existed, char **message) {
+  write w = { key, { NULL, 0 }, NULL };
+  return write_once(store, &w, existed, message);
 }
 
 static void transaction_ended(sql_store *store) {
@@ -286,20 +413,26 @@ void store_rollback(sql_store *store) {
 int store_savepoint(sql_store *store, int n) {
   int rc;
   if (store->txn == NULL || n < store->depth) return SQLITE_OK; /* rule 2 */
-  rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), NULL);
+  rc = reopen(store, NULL);
+  if (rc == SQLITE_OK) rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), NULL);
   if (rc == SQLITE_OK) store->depth = n + 1;
   return rc;
 }
 
 int store_release_savepoint(sql_store *store, int n) {
+  int rc;
   if (store->txn == NULL || n >= store->depth) return SQLITE_OK;
+  rc = reopen(store, NULL);
   store->depth = n;
-  return store_error(store->writer, maph_txn_release(store->txn, n), NULL);
+  return rc == SQLITE_OK ? store_error(store->writer, maph_txn_release(store->txn, n), NULL) : rc;
 }
 
 int store_rollback_to(sql_store *store, int n) {
+  int rc;
   if (store->txn == NULL) return SQLITE_OK;
   store_wrote(store);
+  rc = reopen(store, NULL);
   if (store->depth > n + 1) store->depth = n + 1;
-  return store_error(store->writer, maph_txn_rollback_to(store->txn, n), NULL);
+  return rc == SQLITE_OK ? store_error(store->writer, maph_txn_rollback_to(store->txn, n), NULL)
+                         : rc;
 }

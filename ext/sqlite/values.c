@@ -20,46 +20,52 @@
 ** is looked up by its bytes, a number by its decimal text, so that a join on an INTEGER column
 ** finds the keys that a program wrote as digits.
 **
-** Numbers are written and read with '.' whatever the locale of the program that loaded us.
+** Numbers are written and read in the "C" locale, whatever that of the program that loaded us is.
 */
 #include "sql.h"
 #include "entry/utf8.h"
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #define NUMBER_MAX 40 /* bytes of value_bytes.number, the final zero included */
 
-static char decimal_point(void) {
-  const struct lconv *l = localeconv();
-  return l && l->decimal_point && l->decimal_point[0] ? l->decimal_point[0] : '.';
+static locale_t plain; /* the "C" locale */
+static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
+
+static void make_plain(void) { plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
+
+int value_start(void) {
+  pthread_once(&plain_once, make_plain);
+  return plain == (locale_t)0 ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-static void replace_char(char *z, char from, char to) {
-  char *found = from == to ? NULL : strchr(z, from);
-  if (found) *found = to;
+static double real_of(const char *z, char **end) {
+  locale_t programs = uselocale(plain);
+  double r = strtod(z, end);
+  uselocale(programs);
+  return r;
 }
 
-/* strtod of a text with '.', however the locale writes it.  z is changed. */
-static double number_from_text(char *z, char **end) {
-  replace_char(z, '.', decimal_point());
-  return strtod(z, end);
-}
+double value_real_of(const char *z) { return real_of(z, NULL); }
 
 static void real_to_text(double r, char *z) {
+  locale_t programs;
   int digits;
   if (isinf(r)) {
     strcpy(z, r < 0 ? "-9e999" : "9e999");
     return;
   }
+  programs = uselocale(plain);
   for (digits = 15; digits <= 17; digits++) {
     snprintf(z, NUMBER_MAX - 2, "%.*g", digits, r);
     if (strtod(z, NULL) == r) break;
   }
-  replace_char(z, decimal_point(), '.');
+  uselocale(programs);
   if (!strpbrk(z, ".en")) strcat(z, ".0");
 }
 
@@ -109,7 +115,7 @@ static int read_number(maph_slice bytes, int type, sqlite3_int64 *i, double *r) 
     *i = strtoll(z, &end, 10);
     if (errno == ERANGE) return 0;
   } else {
-    *r = number_from_text(z, &end);
+    *r = real_of(z, &end);
   }
   return end == z + bytes.size;
 }
@@ -179,6 +185,22 @@ int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message) {
   }
   *expires = (uint64_t)(seconds * 1000.0 + 0.5);
   if (*expires == 0) *expires = 1;
+  return SQLITE_OK;
+}
+
+int value_read_ttl(sqlite3_value *v, uint64_t *expires, char **message) {
+  double seconds;
+  *expires = 0;
+  if (sqlite3_value_type(v) == SQLITE_NULL) return SQLITE_OK;
+  seconds = sqlite3_value_double(v);
+  if ((sqlite3_value_type(v) != SQLITE_INTEGER && sqlite3_value_type(v) != SQLITE_FLOAT)
+      || !(seconds > 0 && seconds < 1e11)) {
+    return fail(
+        message, SQLITE_MISMATCH,
+        sqlite3_mprintf(
+            "ttl is seconds, more than 0, that the row lives from now on, or NULL, as in 3600"));
+  }
+  *expires = value_now_ms() + (uint64_t)(seconds * 1000.0 + 0.5);
   return SQLITE_OK;
 }
 

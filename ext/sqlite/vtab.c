@@ -46,6 +46,7 @@
 ** forgets the table and leaves the store alone.
 */
 #include "sql.h"
+#include <stddef.h>
 
 /* ----------------------------------------------------------------------------------- connecting */
 
@@ -67,9 +68,11 @@ static int declare(const sql_table *t, sqlite3 *db, char **message) {
   char *sql;
   int rc = check_name(t->name, message);
   if (rc != SQLITE_OK) return rc;
-  sql = sqlite3_mprintf("CREATE TABLE x(key PRIMARY KEY NOT NULL, value, \"%w\" HIDDEN, "
-                        "version HIDDEN, expires_at HIDDEN, _rowid_ HIDDEN) WITHOUT ROWID",
-                        t->is_function ? "file" : t->name);
+  sql = sqlite3_mprintf(
+      "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, value ANY BLOB, \"%w\" TEXT HIDDEN, "
+      "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN) "
+      "WITHOUT ROWID",
+      t->is_function ? "file" : t->name);
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
@@ -85,6 +88,7 @@ static void table_free(sql_table *t) {
   option_clear(&t->options);
   sqlite3_free(t->name);
   sqlite3_free(t->schema);
+  connection_release(t->connection);
   sqlite3_free(t);
 }
 
@@ -122,7 +126,7 @@ static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
   int rc = SQLITE_NOMEM;
   if (t == NULL) return SQLITE_NOMEM;
   memset(t, 0, sizeof(*t));
-  t->connection = aux;
+  t->connection = connection_hold(aux);
   t->is_function = argc == 3 && sqlite3_stricmp(argv[0], argv[2]) == 0;
   t->is_own = t->is_fresh = is_created_now(db);
   t->schema = sqlite3_mprintf("%s", argv[1]);
@@ -180,32 +184,38 @@ int table_use(sql_table *t) {
   return SQLITE_OK;
 }
 
-const sqlite3_module vtab_module = {
+/* A later SQLite reads xIntegrity behind the others, an earlier one not so far. */
+_Static_assert(SQLITE_VERSION_NUMBER >= 3044000
+                   || offsetof(sql_module, module.xShadowName) + sizeof(void *)
+                          == sizeof(sqlite3_module),
+               "xIntegrity comes behind xShadowName");
+
+const sql_module vtab_module = {
+  .module.iVersion = 4,
 #if SQLITE_VERSION_NUMBER >= 3044000
-  .iVersion = 4,
-  .xIntegrity = command_integrity,
+  .module.xIntegrity = command_integrity,
 #else
-  .iVersion = 2,
+  .xIntegrity = command_integrity,
 #endif
-  .xCreate = table_connect,
-  .xConnect = table_connect,
-  .xBestIndex = plan_best_index,
-  .xDisconnect = table_disconnect,
-  .xDestroy = table_destroy,
-  .xOpen = read_open,
-  .xClose = read_close,
-  .xFilter = read_filter,
-  .xNext = read_next,
-  .xEof = read_eof,
-  .xColumn = read_column,
-  .xRowid = read_rowid,
-  .xUpdate = write_update,
-  .xBegin = write_begin,
-  .xSync = write_sync,
-  .xCommit = write_commit,
-  .xRollback = write_rollback,
-  .xRename = table_rename,
-  .xSavepoint = write_savepoint,
-  .xRelease = write_release,
-  .xRollbackTo = write_rollback_to,
+  .module.xCreate = table_connect,
+  .module.xConnect = table_connect,
+  .module.xBestIndex = plan_best_index,
+  .module.xDisconnect = table_disconnect,
+  .module.xDestroy = table_destroy,
+  .module.xOpen = read_open,
+  .module.xClose = read_close,
+  .module.xFilter = read_filter,
+  .module.xNext = read_next,
+  .module.xEof = read_eof,
+  .module.xColumn = read_column,
+  .module.xRowid = read_rowid,
+  .module.xUpdate = write_update,
+  .module.xBegin = write_begin,
+  .module.xSync = write_sync,
+  .module.xCommit = write_commit,
+  .module.xRollback = write_rollback,
+  .module.xRename = table_rename,
+  .module.xSavepoint = write_savepoint,
+  .module.xRelease = write_release,
+  .module.xRollbackTo = write_rollback_to,
 };

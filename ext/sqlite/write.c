@@ -84,6 +84,7 @@ static int duplicate_key(sql_table *t) {
 static int put(sql_table *t, row *r, int replace) {
   int rc;
   r->put.when = replace ? MAPH_ALWAYS : MAPH_IF_ABSENT;
+  if (numbers_note(t->store, r->key) != SQLITE_OK) return SQLITE_NOMEM;
   rc = maph_txn_put_if(t->store->txn, r->key, r->value.bytes, &r->put);
   if (rc == MAPH_EXISTS) return duplicate_key(t);
   return core_error(t, rc);

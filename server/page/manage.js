@@ -30,8 +30,8 @@ const WORK = [
   [
     "backup",
     "Backup",
-    "Writes a compact, verified copy into the server’s folder of backups. Reading and writing go " +
-      "on.",
+    "Writes a compact, verified copy into the server’s folder of backups. Reading and writing " +
+      "go on.",
     "admins"
   ],
   ["sync", "Sync", "Sees that everything written is on the disk now.", "writes"]

@@ -3,9 +3,9 @@
 ** handlers over a real store.
 **
 ** An input is a request as it stands on the wire; its body comes to the handlers in pieces whose
-** size the input chooses.  This file stands in for civetweb.c and the clock.  Whatever the input, there must be
-** exactly one answer that is well-formed, nothing may be left allocated, and the store must stay
-** sound.
+** size the input chooses.  This file stands in for civetweb.c and the clock.  Whatever the input,
+** there must be exactly one answer that is well-formed, nothing may be left allocated, and the
+** store must stay sound.
 */
 #include <assert.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static size_t answer_size, total_sent;
 static const uint8_t *input;
 static size_t input_size, piece;
 
-/* ----------------------------------------------------------------------- in the place of civetweb.c */
+/* ------------------------------------------------------------------- in the place of civetweb.c */
 long http_read(request *r, void *data, size_t size) {
   size_t n = size < piece ? size : piece;
   (void)r;

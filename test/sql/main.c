@@ -3,8 +3,10 @@
 ** test hooks below it.
 **
 **     maphsql memory STATEMENT...  each allocation of SQLite, the extension and core fails in turn
-**     (fault.c) maphsql io STATEMENT...  each system call of core and each write of SQLite maphsql
-**     threads N COMMITS  a connection each for N threads (threads.c)
+**                                  (fault.c)
+**     maphsql io STATEMENT...      each system call of core and each write of SQLite
+**     maphsql threads N COMMITS    a connection each for N threads (threads.c)
+**     maphsql host MAPH.SO         a SQLite that lacks a routine, modules dropped while in use (host.c)
 **
 ** Works in the current folder.  The last line is "N bad"; what was bad is told before.
 */
@@ -31,10 +33,13 @@ int main(int argc, char **argv) {
     fault_memory(argv + 2);
   else if (argc > 2 && strcmp(argv[1], "io") == 0)
     fault_io(argv + 2);
+  else if (argc == 3 && strcmp(argv[1], "host") == 0)
+    host_run(argv[2]);
   else if (argc == 4 && strcmp(argv[1], "threads") == 0)
     threads_run(atoi(argv[2]), atoi(argv[3]));
   else
-    bad("usage: maphsql memory|io STATEMENT... or maphsql threads N COMMITS");
+    bad("usage: maphsql memory|io STATEMENT... or maphsql threads N COMMITS or maphsql host "
+        "MAPH.SO");
   printf("%d bad\n", bad_count);
   return bad_count > 0;
 }

@@ -1,0 +1,217 @@
+/*
+** function.c - the scalar functions.
+**
+**     maph_get(file, key)                     the value under key in the store at file, or NULL
+**     maph_put(file, key, value [, ttl])      the version that the row has now; ttl: seconds
+**     maph_delete(file, key)                  1, or 0 where there was no such key
+**     maph_version()                          of the library
+** All but the last use files that their arguments name, so they are for the statements of the
+** application alone, not for views, triggers and the like (SQLITE_DIRECTONLY).  None makes a file.
+**
+** ONE STATEMENT, ONE SNAPSHOT.  SQLite tells a function nothing of the statement's end, but it
+** frees the auxiliary data then.  What is set for an argument number below 0 belongs to the
+** statement as a whole (SQLite's own JSON functions keep their cache so): there each statement
+** keeps the views that its functions opened, and the cursors of its tables share them (store.c).
+**
+** A WRITE joins the transaction that this connection has on the store, if a table began one, and
+** ends with it.  Else it is a transaction of its own, committed when the function returns; and what
+** the statement reads of the store from then on is what was committed.
+*/
+#include "sql.h"
+
+/* -------------------------------------------------------------------------------- the statement */
+
+enum { STATEMENT_DATA = -0x6d617068 }; /* no argument's number */
+
+typedef struct held_view {
+  struct held_view *next;
+  sql_view *view;
+} held_view;
+
+static void release_views(void *list) {
+  held_view *h = list, *next;
+  for (; h; h = next) {
+    next = h->next;
+    store_view_release(h->view);
+    sqlite3_free(h);
+  }
+}
+
+/* Keep the view for the statement.  The list's first link stays where it is: it is the auxiliary
+** data. */
+static int hold_view(sqlite3_context *ctx, sql_view *view) {
+  held_view *first = sqlite3_get_auxdata(ctx, STATEMENT_DATA), *h;
+  for (h = first; h; h = h->next) {
+    if (h->view == view) return SQLITE_OK;
+  }
+  h = sqlite3_malloc64(sizeof(*h));
+  if (h == NULL) return SQLITE_NOMEM;
+  h->view = view;
+  h->next = first ? first->next : NULL;
+  view->holders++;
+  if (first)
+    first->next = h;
+  else
+    sqlite3_set_auxdata(ctx, STATEMENT_DATA, h, release_views);
+  return SQLITE_OK;
+}
+
+/* ------------------------------------------------------------------------------------ arguments */
+
+static void result_failure(sqlite3_context *ctx, int rc, const char *message) {
+  if (rc == SQLITE_NOMEM) {
+    sqlite3_result_error_nomem(ctx);
+  } else {
+    sqlite3_result_error(ctx, message ? message : sqlite3_errstr(rc), -1);
+    sqlite3_result_error_code(ctx, rc);
+  }
+}
+
+static void release_store(void *store) { store_release(store); }
+
+/* The store that argument 0 names, held for the caller; while the argument stays the same, the
+** statement keeps it open. */
+static int argument_store(sqlite3_context *ctx, sqlite3_value *file, const char *function,
+                          sql_store **store, char **message) {
+  sql_connection *c = sqlite3_user_data(ctx);
+  const char *path;
+  char *resolved = NULL;
+  int rc;
+  *store = sqlite3_get_auxdata(ctx, 0);
+  if (*store) {
+    (*store)->holders++;
+    return SQLITE_OK;
+  }
+  path = option_file(file);
+  if (path == NULL) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf(
+                    "%s: the first argument is the name of a file, as in %s('cache.maph', 'key')",
+                    function, function));
+  }
+  rc = option_resolve(c->db, "main", 1, path, &resolved, message);
+  if (rc == SQLITE_OK) rc = store_hold(c, resolved, store);
+  sqlite3_free(resolved);
+  if (rc != SQLITE_OK) return rc;
+  (*store)->holders++;
+  sqlite3_set_auxdata(ctx, 0, *store, release_store);
+  return SQLITE_OK;
+}
+
+/* A key that is written: TEXT or BLOB, and not empty. */
+static int argument_key(sqlite3_value *v, const char *function, maph_slice *key, char **message) {
+  int type = sqlite3_value_type(v);
+  int rc = value_lookup_key(v, key);
+  if (rc != SQLITE_OK) return rc;
+  if ((type == SQLITE_TEXT || type == SQLITE_BLOB) && key->size > 0) return SQLITE_OK;
+  return fail(
+      message, SQLITE_MISMATCH,
+      sqlite3_mprintf("%s: the key is TEXT or BLOB and not empty, as in %s('cache.maph', 'key')",
+                      function, function));
+}
+
+/* ------------------------------------------------------------------------------------- maph_get */
+
+static int get_value(sqlite3_context *ctx, sql_store *store, maph_slice key, char **message) {
+  sql_view *view = NULL;
+  maph_entry entry;
+  int rc, found;
+  rc = store_view(store, 0, &view, message);
+  if (rc == SQLITE_OK) rc = hold_view(ctx, view);
+  if (rc == SQLITE_OK) {
+    found = maph_snapshot_get_entry(view->snapshot, key, &entry);
+    if (found != MAPH_NOTFOUND) rc = store_error(view->handle, found, message);
+    if (found == MAPH_OK) value_result(ctx, &entry);
+  }
+  store_view_release(view);
+  return rc;
+}
+
+static void get_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  sql_store *store = NULL;
+  char *message = NULL;
+  maph_slice key;
+  int rc = argument_store(ctx, argv[0], "maph_get", &store, &message);
+  (void)argc;
+  if (rc == SQLITE_OK) rc = value_lookup_key(argv[1], &key);
+  if (rc == SQLITE_OK && keys_possible(key)) rc = get_value(ctx, store, key, &message);
+  if (rc != SQLITE_OK) result_failure(ctx, rc, message);
+  store_release(store);
+  sqlite3_free(message);
+}
+
+/* ------------------------------------------------------------------------ maph_put, maph_delete */
+
+static void put_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  sql_store *store = NULL;
+  char *message = NULL;
+  maph_outcome outcome = { 0, 0 };
+  maph_condition put;
+  value_bytes value;
+  maph_slice key;
+  int rc = argument_store(ctx, argv[0], "maph_put", &store, &message);
+  memset(&put, 0, sizeof(put));
+  put.outcome = &outcome;
+  if (rc == SQLITE_OK) rc = argument_key(argv[1], "maph_put", &key, &message);
+  if (rc == SQLITE_OK) rc = value_read(argv[2], &value);
+  if (rc == SQLITE_OK && argc == 4) rc = value_read_ttl(argv[3], &put.expires, &message);
+  if (rc == SQLITE_OK) {
+    put.type = value.type;
+    put.key_type = sqlite3_value_type(argv[1]) == SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
+    rc = store_put(store, key, value.bytes, &put, &message);
+  }
+  if (rc == SQLITE_OK)
+    sqlite3_result_int64(ctx, (sqlite3_int64)outcome.version);
+  else
+    result_failure(ctx, rc, message);
+  store_release(store);
+  sqlite3_free(message);
+}
+
+static void delete_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  sql_store *store = NULL;
+  char *message = NULL;
+  maph_slice key;
+  int existed = 0, rc = argument_store(ctx, argv[0], "maph_delete", &store, &message);
+  (void)argc;
+  if (rc == SQLITE_OK) rc = value_lookup_key(argv[1], &key);
+  if (rc == SQLITE_OK && keys_possible(key)) rc = store_delete(store, key, &existed, &message);
+  if (rc == SQLITE_OK)
+    sqlite3_result_int(ctx, existed);
+  else
+    result_failure(ctx, rc, message);
+  store_release(store);
+  sqlite3_free(message);
+}
+
+static void version_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  (void)argc;
+  (void)argv;
+  sqlite3_result_text(ctx, maph_version(), -1, SQLITE_TRANSIENT);
+}
+
+/* ---------------------------------------------------------------------------------- registering */
+
+static const struct function {
+  const char *name;
+  int arguments, flags;
+  void (*run)(sqlite3_context *, int, sqlite3_value **);
+} functions[] = {
+  { "maph_get", 2, SQLITE_DIRECTONLY, get_function },
+  { "maph_put", 3, SQLITE_DIRECTONLY, put_function },
+  { "maph_put", 4, SQLITE_DIRECTONLY, put_function },
+  { "maph_delete", 2, SQLITE_DIRECTONLY, delete_function },
+  { "maph_version", 0, SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, version_function },
+};
+
+int function_register(sql_connection *c) {
+  size_t i;
+  int rc = SQLITE_OK;
+  for (i = 0; i < sizeof(functions) / sizeof(functions[0]) && rc == SQLITE_OK; i++) {
+    rc = sqlite3_create_function_v2(c->db, functions[i].name, functions[i].arguments,
+                                    SQLITE_UTF8 | functions[i].flags, connection_hold(c),
+                                    functions[i].run, NULL, NULL, connection_release);
+  }
+  c->has_functions = rc == SQLITE_OK;
+  return rc;
+}
