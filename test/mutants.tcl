@@ -1,7 +1,7 @@
 # mutants.tcl - take each rule that keeps data safe out of a copy of core and server, one at a time;
 # a crash test must then fail.
 #
-#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb -ljansson' build/maphtest
+#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb' build/maphtest
 #   test/mutants.tcl ?PATTERN...?  make mutants does this
 #
 # test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.
@@ -74,8 +74,8 @@ proc mutate {name edits} {
 }
 
 proc compile {source object} {
-  exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::work/server -I$::top/test \
-      -c -o $object $source 2>@1
+  exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::top/ext -I$::work/server \
+      -I$::top/test -c -o $object $source 2>@1
 }
 proc core_sources {} {
   lmap file [glob $::work/core/*/*.c] {
@@ -102,8 +102,8 @@ proc server_object {changed} {
   set object $::work/whole/server.o
   if {$changed eq "all" || [lsearch -glob $changed $::work/server/*]>=0} {
     set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
-    exec ld -r -o $object.all {*}[objects_of [glob $::work/server/*.c $::work/server/*/*.c] \
-        $changed]
+    set sources [glob $::work/server/*.c $::work/server/*/*.c $::top/ext/entry/*.c]
+    exec ld -r -o $object.all {*}[objects_of $sources $changed]
     exec objcopy --redefine-sym main=server_main $object.all
     exec objcopy --keep-global-symbol=server_main --keep-global-symbol=accept $object.all $object
   }

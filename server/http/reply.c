@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "base/json.h"
+#include "base/emit.h"
 #include "http/body.h"
 #include "http/http.h"
 #include "http/reply.h"
@@ -277,23 +277,18 @@ bool reply_stream_body(request *r, size_t above) {
   return !r->broken;
 }
 
+/* A json_put. */
+static bool put_entry(void *to, const void *bytes, size_t size) {
+  request *r = to;
+  buffer_append(r->body, bytes, size);
+  return reply_stream_body(r, STREAM_AT);
+}
+
 bool reply_stream_entry(request *r, const maph_entry *e) {
-  const char *p = e->value.data;
-  bool is_long = e->value.size > LONG_VALUE, text;
-  emit_entry(r->body, e, !is_long);
-  if (!is_long) return reply_stream_body(r, STREAM_AT);
-  text = utf8_valid(e->value.data, e->value.size);
-  buffer_text(r->body, ",\"value\":\"");
-  for (size_t done = 0; done < e->value.size; done += LONG_VALUE) {
-    size_t n = e->value.size - done < LONG_VALUE ? e->value.size - done : LONG_VALUE;
-    if (text)
-      emit_escaped(r->body, p + done, n);
-    else
-      emit_base64(r->body, p + done, n);
-    if (!reply_stream_body(r, STREAM_AT)) return false;
-  }
-  buffer_text(r->body, text ? "\"" : "\",\"encoding\":\"base64\"");
-  return true;
+  json_writer out;
+  json_write_begin(&out, put_entry, r);
+  entry_write(&out, e, true);
+  return json_write_end(&out);
 }
 
 /* Only a complete body gets its last chunk: a client of a broken one sees that it is. */

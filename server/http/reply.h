@@ -6,8 +6,8 @@
 
 #include "http/request.h"
 
-/* A streamed answer is sent whenever so much of it is there; a value above LONG_VALUE (a multiple
-** of 3, for base64) is never in memory as a whole. */
+/* A streamed answer is sent whenever so much of it is there; a value above LONG_VALUE is never in
+** memory as a whole. */
 enum { STREAM_AT = 128 * 1024, LONG_VALUE = 96 * 1024 };
 /* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or
 ** stream. */

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include "base/json.h"
+#include "base/emit.h"
+#include "entry/base64.h"
 #include "http/http.h"
 #include "http/reply.h"
 #include "http/websocket.h"

@@ -84,3 +84,20 @@ bool write_allowed(request *r) {
   reply_problem(r, 403, "read_only", "this server may only read %s: %s", r->store->name, obstacle);
   return false;
 }
+
+/* JSON by any name that says so, and by those that say nothing: curl -d sends a form's. */
+bool body_is_json(request *r, bool *lines) {
+  static const char *const silent[] = { "application/x-www-form-urlencoded",
+                                        "application/octet-stream", "text/plain" };
+  const char *type = request_header(r, "Content-Type");
+  *lines = false;
+  if (type == NULL || *type == 0) return true;
+  *lines =
+      strcasestr(type, "ndjson") || strcasestr(type, "jsonl") || strcasestr(type, "json-lines");
+  if (*lines || strcasestr(type, "json")) return true;
+  for (int i = 0; i < 3; i++)
+    if (strncasecmp(type, silent[i], strlen(silent[i])) == 0) return true;
+  reply_problem(r, 415, "bad_media_type",
+                "the body is JSON (application/json) or a JSON text a line (application/x-ndjson)");
+  return false;
+}

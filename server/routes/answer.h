@@ -18,6 +18,8 @@ void reply_store(request *r, int rc); /* the same for r->store, whose file may b
 bool write_allowed(request *r);
 bool write_holds(request *r);
 bool query_durability(request *r, int *durability); /* ?sync=; false: answered 400 */
+/* Whether the body may be JSON; false: 415 answered.  *lines: it is NDJSON. */
+bool body_is_json(request *r, bool *lines);
 /* Of option.memory, shared by all requests. */
 bool memory_reserve(uint64_t bytes);
 void memory_release(uint64_t bytes);

@@ -2,8 +2,8 @@
 ** batch.c - POST /stores/NAME/batch: many gets, puts and deletes in one request.
 **
 ** The body is {"operations":[...]}, or that array alone, or with a Content-Type of
-** application/x-ndjson one operation a line (operation.c says how one looks).  Operations are done
-** in order.  If there is a put or delete among them all are one transaction, the gets see its
+** application/x-ndjson one operation a line (ext/entry/entry.h says how one looks).  Operations are
+** done in order.  If there is a put or delete among them all are one transaction, the gets see its
 ** writes, and a failed condition undoes everything; if there are only gets they are of one
 ** snapshot.
 **
@@ -16,19 +16,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include "access/auth.h"
+#include "base/emit.h"
 #include "base/options.h"
+#include "base/clock.h"
 #include "base/sigbus.h"
 #include "http/body.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
-#include "routes/operation.h"
 
 enum { OPERATIONS_MAX = 10000, MEMORY_FACTOR = 8 };
 #define ANSWER_MAX ((size_t)64 * 1024 * 1024)
 
 typedef struct batch {
   request *r;
-  operation *operations;
+  entry_operation *operations;
   size_t count, room;
   bool writes, lines; /* lines: NDJSON in and out */
   arena arena;
@@ -37,21 +38,25 @@ typedef struct batch {
 } batch;
 
 /* -------------------------------------------------------------------------------------- parsing */
-static bool mistaken(batch *b, const char *mistake) {
-  reply_problem(b->r, 400, "bad_batch", "operation %zu: %s", b->count, mistake);
+static bool no_memory(batch *b) {
+  reply_problem(b->r, 503, "no_memory", "out of memory for the batch");
   return false;
 }
 
-static bool not_json(batch *b, const json_reader *in, const char *start) {
-  char room[200];
-  const char *sentence = reader_sentence(in, start, room, sizeof room);
-  if (b->lines) return mistaken(b, sentence);
-  reply_problem(b->r, 400, "bad_json", "%s", sentence);
+/* What is wrong with the operation that was being read, or around it. */
+static bool mistaken(batch *b, const json_reader *in) {
+  char sentence[JSON_SENTENCE_ROOM];
+  if (in->fault == JSON_NO_MEMORY) return no_memory(b);
+  json_sentence(in, sentence);
+  if (b->lines || in->fault == JSON_MEANING)
+    reply_problem(b->r, 400, "bad_batch", "operation %zu: %s", b->count, sentence);
+  else
+    reply_problem(b->r, 400, "bad_json", "%s", sentence);
   return false;
 }
 
-static bool add_operation(batch *b, json_reader *in, const char *start) {
-  const char *mistake;
+static bool add_operation(batch *b, json_reader *in) {
+  static const entry_rules rules = { ENTRY_ANY, wall_ms };
   if (b->count == OPERATIONS_MAX) {
     reply_problem(b->r, 413, "too_many_operations", "a batch has at most %d operations",
                   OPERATIONS_MAX);
@@ -59,61 +64,53 @@ static bool add_operation(batch *b, json_reader *in, const char *start) {
   }
   if (b->count == b->room) {
     size_t room = b->room ? 2 * b->room : 64;
-    operation *more = realloc(b->operations, room * sizeof *more);
-    if (more == NULL) {
-      reply_problem(b->r, 503, "no_memory", "out of memory for the batch");
-      return false;
-    }
+    entry_operation *more = realloc(b->operations, room * sizeof *more);
+    if (more == NULL) return no_memory(b);
     b->operations = more;
     b->room = room;
   }
-  mistake = operation_read(in, 0, &b->arena, &b->operations[b->count]);
-  if (mistake == NULL && b->lines) reader_end(in);
-  if (in->mistake) return not_json(b, in, start);
-  if (mistake) return mistaken(b, mistake);
-  if (b->operations[b->count].kind != OPERATION_GET) b->writes = true;
+  if (!(b->lines ? entry_read_line : entry_read)(in, &rules, &b->arena, &b->operations[b->count]))
+    return mistaken(b, in);
+  if (b->operations[b->count].kind != ENTRY_GET) b->writes = true;
   b->count++;
   return true;
 }
 
+static bool parse_list(batch *b, json_reader *in) {
+  if (json_next(in, ']')) return true;
+  do {
+    if (!add_operation(b, in)) return false;
+  } while (json_next(in, ','));
+  return json_expect(in, ']') || mistaken(b, in);
+}
+
 static bool parse_document(batch *b, maph_slice body) {
   static const char shape[] = "a batch is {\"operations\":[...]} or an array";
-  json_reader in = { body.data, (const char *)body.data + body.size, NULL };
+  json_reader in = json_begin(json_skip_mark(body));
+  bool object = json_next(&in, '{'), list = false;
   maph_slice name;
-  bool object = reader_next(&in, '{'), list = false, named;
-  if (object && reader_string(&in, &name) && reader_expect(&in, ':')) {
-    named = name.size == 12 && memcmp(name.data, "\"operations\"", 12) == 0;
-    list = named && reader_next(&in, '[');
-  } else if (!object)
-    list = reader_next(&in, '[');
-  if (in.mistake == NULL && !list) {
-    if (!object && !reader_value(&in, 1, &name)) return not_json(b, &in, body.data);
+  if (!object)
+    list = json_next(&in, '[');
+  else if (json_string(&in, &name) && json_expect(&in, ':'))
+    list = name.size == 12 && memcmp(name.data, "\"operations\"", 12) == 0 && json_next(&in, '[');
+  if (!list && !object) json_value(&in, &name);
+  if (in.mistake) return mistaken(b, &in);
+  if (list && !parse_list(b, &in)) return false;
+  if (!list || (object && json_next(&in, ','))) {
     reply_problem(b->r, 400, "bad_batch", shape);
     return false;
   }
-  if (list && !reader_next(&in, ']')) {
-    do {
-      if (!add_operation(b, &in, body.data)) return false;
-    } while (reader_next(&in, ','));
-    reader_expect(&in, ']');
-  }
-  if (object && reader_next(&in, ',')) {
-    reply_problem(b->r, 400, "bad_batch", shape);
-    return false;
-  }
-  if (object) reader_expect(&in, '}');
-  return reader_end(&in) || not_json(b, &in, body.data);
+  return (!object || json_expect(&in, '}')) && json_end(&in) ? true : mistaken(b, &in);
 }
 
 static bool parse_lines(batch *b, maph_slice body) {
-  const char *at = body.data, *end = at + body.size;
-  while (at < end) {
+  const char *at, *end = (const char *)body.data + body.size;
+  body = json_skip_mark(body);
+  for (at = body.data; at < end;) {
     const char *newline = memchr(at, '\n', (size_t)(end - at)), *line_end = newline ? newline : end;
-    json_reader in = { at, line_end, NULL };
-    if (!reader_end(&in)) {
-      in.mistake = NULL;
-      if (!add_operation(b, &in, at)) return false;
-    }
+    maph_slice line = maph_bytes(at, (size_t)(line_end - at));
+    json_reader in = json_begin(line);
+    if (!json_is_blank(line) && !add_operation(b, &in)) return false;
     at = line_end + 1;
   }
   return true;
@@ -148,7 +145,7 @@ static void emit_get(batch *b, size_t i, int rc, maph_entry *e) {
 }
 
 static void emit_write(batch *b, size_t i, int rc, const maph_outcome *outcome, uint64_t version) {
-  bool put = b->operations[i].kind == OPERATION_PUT;
+  bool put = b->operations[i].kind == ENTRY_PUT;
   begin_result(b, i);
   if (rc == MAPH_NOTFOUND)
     buffer_text(b->r->body, "{\"status\":404,\"code\":\"key_not_found\"}");
@@ -232,20 +229,20 @@ static bool take_room(batch *b, size_t size) {
 
 /* One operation inside the transaction; its result into the answer.  Not OK: the batch fails. */
 static int run_one(batch *b, maph_txn *t, size_t i) {
-  operation *o = &b->operations[i];
+  entry_operation *o = &b->operations[i];
   maph_outcome outcome = { 0, 0 };
   maph_entry e;
   int rc;
-  if (o->kind == OPERATION_GET) {
+  if (o->kind == ENTRY_GET) {
     rc = maph_txn_get_entry(t, o->key, &e);
     if (rc == MAPH_OK && !take_room(b, e.value.size)) return MAPH_CANCELLED;
     emit_get(b, i, rc, &e);
     return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
   }
   o->condition.outcome = &outcome;
-  rc = o->kind == OPERATION_PUT ? maph_txn_put_if(t, o->key, o->value, &o->condition)
-                                : maph_txn_delete_if(t, o->key, &o->condition);
-  if (rc == MAPH_NOTFOUND && o->kind == OPERATION_DELETE && o->condition.when == MAPH_ALWAYS) {
+  rc = o->kind == ENTRY_PUT ? maph_txn_put_if(t, o->key, o->value, &o->condition)
+                            : maph_txn_delete_if(t, o->key, &o->condition);
+  if (rc == MAPH_NOTFOUND && o->kind == ENTRY_DELETE && o->condition.when == MAPH_ALWAYS) {
     emit_write(b, i, rc, &outcome, 0);
     return MAPH_OK;
   }
@@ -267,7 +264,7 @@ static void batch_failed(batch *b, size_t i, int rc) {
 /* Where preconditions are asked for, every put and delete has one. */
 static bool conditions_hold(batch *b) {
   for (size_t i = 0; option.conditional && i < b->count; i++) {
-    if (b->operations[i].kind == OPERATION_GET || b->operations[i].condition.when != MAPH_ALWAYS)
+    if (b->operations[i].kind == ENTRY_GET || b->operations[i].condition.when != MAPH_ALWAYS)
       continue;
     reply_problem(b->r, 428, "precondition_required",
                   "operation %zu: a write here has if_version, if_absent or if_present", i);
@@ -324,7 +321,7 @@ void batch_run(request *r) {
   batch b = { .r = r };
   maph_slice body;
   int durability;
-  if (!operation_media_type(r, &b.lines) || !query_durability(r, &durability)
+  if (!body_is_json(r, &b.lines) || !query_durability(r, &durability)
       || !body_all(r, option.max_batch, &body))
     return;
   b.memory = (uint64_t)body.size * MEMORY_FACTOR;

@@ -27,7 +27,7 @@
 #include "access/auth.h"
 #include "access/guard.h"
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/emit.h"
 #include "base/options.h"
 #include "base/sentence.h"
 #include "http/http.h"
@@ -138,17 +138,10 @@ static void feed_close(feed *f) {
 
 /* -------------------------------------------------------------------------------------- answers */
 static void change_json(buffer *b, const maph_change *change, bool values) {
-  const maph_entry *e = &change->entry;
-  if (change->deleted) {
-    buffer_text(b, "{\"op\":\"delete\",");
-    emit_bytes(b, "key", "key_encoding", e->key);
-    buffer_printf(b, ",\"version\":%llu%s", (unsigned long long)e->version,
-                  e->expires ? ",\"expired\":true" : "");
-  } else {
-    buffer_text(b, "{\"op\":\"put\",");
-    emit_entry(b, e, values && e->value.size <= VALUE_MAX);
-    if (values && e->value.size > VALUE_MAX) buffer_text(b, ",\"value_omitted\":true");
-  }
+  bool omitted = values && !change->deleted && change->entry.value.size > VALUE_MAX;
+  buffer_text(b, "{");
+  emit_change(b, change, values && !omitted);
+  if (omitted) buffer_text(b, ",\"value_omitted\":true");
   buffer_text(b, change->last ? ",\"last\":true}" : "}");
 }
 

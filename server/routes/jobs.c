@@ -27,7 +27,7 @@
 #include <unistd.h>
 #include "access/auth.h"
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/emit.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/sentence.h"
@@ -251,19 +251,8 @@ static job *job_start(store *s, enum kind kind, const char *file) {
 
 /* --------------------------------------------------------------------------------- descriptions */
 static void result_json(buffer *b, const maph_rewrite *w) {
-  buffer_printf(b,
-                ",\"result\":{\"bytes_before\":%llu,\"bytes_after\":%llu,\"records\":%llu,"
-                "\"swept\":%llu,\"caught_up\":%llu,\"frozen_keys\":%llu,",
-                (unsigned long long)w->bytes_before, (unsigned long long)w->bytes_after,
-                (unsigned long long)w->records, (unsigned long long)w->swept,
-                (unsigned long long)w->caught_up, (unsigned long long)w->frozen_keys);
-  buffer_printf(b,
-                "\"perfect_hash\":\"%s\",\"direct\":%s,\"perfect_bits\":%.3f,\"took_ns\":%llu,"
-                "\"pause_ns\":%llu,\"memory_bytes\":%llu,",
-                perfect_name(w->perfect_hash), w->direct ? "true" : "false", w->perfect_bits,
-                (unsigned long long)w->took_ns, (unsigned long long)w->pause_ns,
-                (unsigned long long)w->memory_bytes);
-  emit_bytes(b, "note", "note_encoding", maph_str(w->note));
+  buffer_text(b, ",\"result\":{");
+  emit_rewrite(b, w);
   buffer_text(b, "}");
 }
 

@@ -13,7 +13,8 @@
 #include <strings.h>
 #include "access/guard.h"
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/emit.h"
+#include "entry/utf8.h"
 #include "base/options.h"
 #include "http/body.h"
 #include "routes/answer.h"
@@ -149,7 +150,7 @@ static int type_of_body(const char *media_type, maph_slice value) {
               || (size > 5 && strncasecmp(media_type + size - 5, "+json", 5) == 0);
   bool text = size == 0 || strncasecmp(media_type, "text/", 5) == 0;
   if (!json && !text) return MAPH_BLOB;
-  if (!utf8_valid(value.data, value.size) || memchr(value.data, 0, value.size)) return MAPH_BLOB;
+  if (!utf8_is_text(value)) return MAPH_BLOB;
   return json ? MAPH_JSON : MAPH_TEXT;
 }
 
@@ -181,7 +182,7 @@ static bool wants_envelope(const request *r) {
 static void entry_headers(request *r, const maph_entry *e) {
   reply_header_number(r, "ETag", "\"", e->version, "\"");
   if (e->expires) reply_header_number(r, "Maph-Expires-At", "", e->expires, "");
-  reply_header(r, "Maph-Type", type_name(e->type));
+  reply_header(r, "Maph-Type", entry_type_name(e->type));
 }
 
 static void stream_envelope(request *r, const maph_entry *e) {

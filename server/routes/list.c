@@ -9,7 +9,8 @@
 */
 #include <stdlib.h>
 #include <string.h>
-#include "base/json.h"
+#include "base/emit.h"
+#include "entry/base64.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
 

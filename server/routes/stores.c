@@ -2,12 +2,11 @@
 ** stores.c - the stores of the folder: listing, describing, making, deleting them.
 */
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include "access/auth.h"
-#include "base/json.h"
+#include "base/emit.h"
 #include "base/options.h"
 #include "base/sentence.h"
 #include "base/uri.h"
@@ -19,31 +18,9 @@ enum { CREATE_BODY_MAX = 65536, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST =
 
 /* --------------------------------------------------------------------------------- descriptions */
 static void store_stats_json(buffer *b, const char *name, const maph_stats *s, bool read_only) {
-  buffer_printf(b,
-                "{\"name\":\"%s\",\"size\":%llu,\"load_factor\":%.4f,\"bytes\":%llu,\"used_bytes\":"
-                "%llu,\"live_bytes\":%llu,"
-                "\"dead_bytes\":%llu,\"index_bytes\":%llu,",
-                name, (unsigned long long)s->records, s->load_factor,
-                (unsigned long long)s->file_bytes, (unsigned long long)s->used_bytes,
-                (unsigned long long)s->live_bytes, (unsigned long long)s->dead_bytes,
-                (unsigned long long)s->index_bytes);
-  buffer_printf(b,
-                "\"version\":%llu,\"generation\":%llu,\"flushed_bytes\":%llu,\"segments\":%llu,"
-                "\"poisoned\":%s,\"read_only\":%s,\"uuid\":\"",
-                (unsigned long long)s->version, (unsigned long long)s->generation,
-                (unsigned long long)s->flushed_bytes, (unsigned long long)s->segments,
-                s->poisoned ? "true" : "false", read_only ? "true" : "false");
-  for (int i = 0; i < 16; i++)
-    buffer_printf(b, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", s->uuid[i]);
-  buffer_printf(b,
-                "\",\"oldest_version\":%llu,\"perfect_hash\":\"%s\",\"direct\":%s,\"frozen_keys\":%"
-                "llu,\"moved_keys\":%llu,",
-                (unsigned long long)s->oldest_version, perfect_name(s->perfect_hash),
-                s->direct ? "true" : "false", (unsigned long long)s->frozen_keys,
-                (unsigned long long)s->moved_keys);
-  buffer_printf(b, "\"later_keys\":%llu,\"frozen_bytes\":%llu,\"perfect_bits\":%.3f}",
-                (unsigned long long)s->later_keys, (unsigned long long)s->frozen_bytes,
-                s->perfect_bits);
+  buffer_printf(b, "{\"name\":\"%s\",", name);
+  emit_stats(b, s);
+  buffer_text(b, read_only ? ",\"read_only\":true}" : ",\"read_only\":false}");
 }
 
 static void list_one(buffer *b, const char *name) {
@@ -116,25 +93,25 @@ void store_sync(request *r) {
 /* -------------------------------------------------------------------------- making and deleting */
 /* The optional body of a POST: {"expected_keys": N}.  False: answered. */
 static bool read_create_options(request *r, uint64_t *expected) {
-  maph_slice body;
-  json_error_t mistake;
-  json_t *json;
-  long long keys = 0;
-  bool ok;
+  static const char member[] = "\"expected_keys\"";
+  maph_slice body, name, value;
+  json_reader in;
+  bool first = true, given = false, ok;
+  *expected = 0;
   if (!body_all(r, CREATE_BODY_MAX, &body)) return false;
   if (body.size == 0) return true;
-  json = json_depth_within(body.data, body.size, 8)
-             ? json_loadb(body.data, body.size, JSON_REJECT_DUPLICATES, &mistake)
-             : NULL;
-  ok = json && json_unpack_ex(json, NULL, JSON_STRICT, "{s?I}", "expected_keys", &keys) == 0
-       && keys >= 0 && keys <= EXPECTED_KEYS_MAX;
-  json_decref(json);
-  if (!ok)
-    reply_problem(r, 400, "bad_options",
-                  "the body of a store's POST is empty or {\"expected_keys\": N}, N at most %d",
-                  EXPECTED_KEYS_MAX);
-  *expected = (uint64_t)keys;
-  return ok;
+  in = json_begin(json_skip_mark(body));
+  ok = json_next(&in, '{');
+  while (ok && json_member(&in, &first, &name, &value)) {
+    ok = !given && name.size == sizeof member - 1 && memcmp(name.data, member, name.size) == 0
+         && json_whole_number(value, EXPECTED_KEYS_MAX, expected);
+    given = true;
+  }
+  if (ok && json_end(&in)) return true;
+  reply_problem(r, 400, "bad_options",
+                "the body of a store's POST is empty or {\"expected_keys\": N}, N at most %d",
+                EXPECTED_KEYS_MAX);
+  return false;
 }
 
 /* An index that would fill the disk is not begun: while it grew, the writes of all other stores

@@ -16,9 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/clock.h"
+#include "base/emit.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/sentence.h"
+#include "entry/utf8.h"
 #include "http/body.h"
 #include "http/http.h"
 #include "routes/answer.h"
@@ -66,9 +69,10 @@ typedef struct import {
   int durability;
   buffer input;         /* the unfinished line, and what came after it */
   buffer errors;        /* JSON of the first of them */
+  bool begun;           /* the place of a byte order mark is passed */
   long_line *long_line; /* the line that comes in, when it is a long one */
   uint64_t memory;      /* reserved for it */
-  operation operations[GROUP_LINES];
+  entry_operation operations[GROUP_LINES];
   uint64_t lines[GROUP_LINES]; /* their numbers */
   size_t count, bytes;
   arena arena;
@@ -76,10 +80,16 @@ typedef struct import {
   uint64_t next_line; /* the first one that no committed group holds */
 } import;
 
-static void line_failed(import *i, uint64_t line, const char *code, const char *sentence) {
+static const entry_rules rules = { ENTRY_PUT, wall_ms };
+
+/* column 0: the mistake has none. */
+static void line_failed(import *i, uint64_t line, uint64_t column, const char *code,
+                        const char *sentence) {
   if (i->failed++ >= ERRORS_SHOWN) return;
-  buffer_printf(&i->errors, "%s{\"line\":%llu,\"code\":\"%s\",", i->errors.size ? ",\n" : "",
-                (unsigned long long)line, code);
+  buffer_printf(&i->errors, "%s{\"line\":%llu,", i->errors.size ? ",\n" : "",
+                (unsigned long long)line);
+  if (column) buffer_printf(&i->errors, "\"column\":%llu,", (unsigned long long)column);
+  buffer_printf(&i->errors, "\"code\":\"%s\",", code);
   emit_bytes(&i->errors, "detail", "detail_encoding", maph_str(sentence));
   buffer_text(&i->errors, "}");
 }
@@ -89,6 +99,16 @@ static bool no_memory(request *r) {
   http_disable_keep_alive(r);
   reply_problem(r, 503, "no_memory", "out of memory for the import");
   return false;
+}
+
+/* The line that was read last is wrong.  False: memory is, and that was answered. */
+static bool line_mistaken(import *i, const json_reader *in) {
+  char sentence[JSON_SENTENCE_ROOM];
+  if (in->fault == JSON_NO_MEMORY) return no_memory(i->r);
+  json_sentence(in, sentence);
+  line_failed(i, i->line, json_column(in), in->fault == JSON_MEANING ? "bad_entry" : "bad_json",
+              sentence);
+  return true;
 }
 
 /* Whatever problem ends the import from here on tells how far it came. */
@@ -121,12 +141,12 @@ static bool put_group(import *i) {
   commit_enter();
   rc = i->count ? maph_txn_begin(i->r->store->m, i->durability, &t) : MAPH_OK;
   for (size_t k = 0; k < i->count && rc == MAPH_OK; k++) {
-    operation *o = &i->operations[k];
+    entry_operation *o = &i->operations[k];
     rc = maph_txn_put_if(t, o->key, o->value, &o->condition);
     if (rc == MAPH_OK)
       put++;
     else if (rc == MAPH_EXISTS || rc == MAPH_NOTFOUND || rc == MAPH_TOOBIG || rc == MAPH_MISUSE) {
-      line_failed(i, i->lines[k], maph_code(rc), maph_strerror(rc));
+      line_failed(i, i->lines[k], 0, maph_code(rc), maph_strerror(rc));
       rc = MAPH_OK;
     }
   }
@@ -146,22 +166,18 @@ static bool put_group(import *i) {
   return rc == MAPH_OK;
 }
 
-static bool take_line(import *i, const char *line, size_t size) {
-  char room[200], *copy;
-  const char *mistake;
-  bool json;
+static bool take_line(import *i, const char *text, size_t size) {
+  maph_slice line = maph_bytes(text, size);
+  json_reader in;
   i->line++;
-  while (size > 0 && (line[size - 1] == '\r' || line[size - 1] == ' ')) size--;
-  if (size == 0) return true;
-  if ((copy = arena_take(&i->arena, size)) == NULL) return no_memory(i->r);
-  memcpy(copy, line, size);
+  if (json_is_blank(line)) return true;
+  if (!arena_copy(&i->arena, line, &line)) return no_memory(i->r);
   i->bytes += size;
-  mistake = operation_parse(maph_bytes(copy, size), OPERATION_PUT, &i->arena,
-                            &i->operations[i->count], &json, room, sizeof room);
-  if (mistake)
-    line_failed(i, i->line, json ? "bad_entry" : "bad_json", mistake);
-  else
+  in = json_begin(line);
+  if (entry_read_line(&in, &rules, &i->arena, &i->operations[i->count]))
     i->lines[i->count++] = i->line;
+  else if (!line_mistaken(i, &in))
+    return false;
   return (i->count < GROUP_LINES && i->bytes < GROUP_BYTES) || put_group(i);
 }
 
@@ -226,27 +242,29 @@ static bool feed_long_line(import *i, size_t size) {
   return true;
 }
 
+/* It is complete: read it. */
+static bool read_long_line(import *i) {
+  json_reader in;
+  i->line++;
+  if (long_line_is_blank(i->long_line)) return true;
+  if (!long_line_read(i->long_line, &i->arena, &i->operations[0], &in)) {
+    return line_mistaken(i, &in);
+  }
+  if (long_line_too_long(i->long_line)) {
+    i->line--;
+    return line_too_long(i);
+  }
+  i->lines[0] = i->line;
+  i->count = 1;
+  return true;
+}
+
 /* Its end has come: put it, alone. */
 static bool end_long_line(import *i) {
-  char room[200];
-  const char *mistake;
-  bool blank, ok = put_group(i);
-  if (ok
-      && !long_line_end(i->long_line, &i->arena, &i->operations[0], &blank, &mistake, room,
-                        sizeof room))
-    ok = spool_failed(i->r, -1);
-  else if (ok && long_line_too_long(i->long_line))
-    ok = line_too_long(i);
-  if (ok) {
-    i->line++;
-    if (mistake)
-      line_failed(i, i->line, "bad_entry", mistake);
-    else if (!blank) {
-      i->lines[0] = i->line;
-      i->count = 1;
-    }
-    ok = put_group(i);
-  }
+  bool ok = put_group(i);
+  if (ok && !long_line_end(i->long_line)) ok = spool_failed(i->r, -1);
+  if (ok && long_line_too_long(i->long_line)) ok = line_too_long(i);
+  ok = ok && read_long_line(i) && put_group(i);
   drop_long_line(i);
   return ok;
 }
@@ -262,12 +280,27 @@ static bool take_long_line(import *i, size_t from) {
 
 /* ----------------------------------------------------------------------------------- the stream */
 static bool take_input(import *i, size_t from) {
+  const pieces_limits limits = {
+    .value = option.max_body > option.max_batch ? option.max_body : option.max_batch,
+    .rest = option.max_batch,
+  };
   if (i->long_line) return take_long_line(i, from);
   if (!take_lines(i, from)) return false;
   if (i->input.size < LONG_LINE && i->input.size <= option.max_batch) return true;
-  i->long_line = long_line_begin(
-      option.max_body > option.max_batch ? option.max_body : option.max_batch, option.max_batch);
+  i->long_line = long_line_begin(&limits, &rules);
   return i->long_line ? feed_long_line(i, i->input.size) : no_memory(i->r);
+}
+
+/* The byte order mark that the text may begin with.  False: what came may be a part of one. */
+static bool skip_mark(import *i) {
+  maph_slice rest, input = maph_bytes(i->input.data, i->input.size);
+  if (i->begun) return true;
+  if (input.size < UTF8_MARK_SIZE && memcmp(input.data, UTF8_MARK, input.size) == 0) return false;
+  i->begun = true;
+  rest = json_skip_mark(input);
+  memmove(i->input.data, rest.data, rest.size);
+  i->input.size = rest.size;
+  return true;
 }
 
 static bool take_end(import *i) {
@@ -284,7 +317,8 @@ static bool read_lines(import *i) {
     if (n < 0) return false;
     if (n == 0) return take_end(i);
     i->input.size += (size_t)n;
-    if (!take_input(i, from)) return false;
+    if (!i->begun) from = 0;
+    if (skip_mark(i) && !take_input(i, from)) return false;
   }
 }
 
@@ -292,8 +326,7 @@ void store_import(request *r) {
   import *i;
   int durability;
   bool lines;
-  if (!operation_media_type(r, &lines) || !query_durability(r, &durability) || !write_allowed(r))
-    return;
+  if (!body_is_json(r, &lines) || !query_durability(r, &durability) || !write_allowed(r)) return;
   i = calloc(1, sizeof *i);
   if (i == NULL) {
     reply_problem(r, 503, "no_memory", "out of memory for the import");

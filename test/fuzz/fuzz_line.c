@@ -1,77 +1,106 @@
 /*
-** fuzz_line.c - the parser for long lines of an import against the ordinary one, under libFuzzer.
+** fuzz_line.c - the reader of an entry whole (entry_read.c) and in pieces (pieces.c), under
+** libFuzzer.
 **
-** An input is a line; it goes to longline.c in pieces whose size its first byte chooses.  Both
-** parsers must say the same of it: refused, or the same key, value, type and condition.
+** An input is a line; it is read in pieces whose size its first byte chooses.  Both readers must
+** say the same of it: refused, in the same words, or the same key, value, type and condition.  What
+** is taken is written, and read again the same.
 */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include "routes/longline.h"
+#include "entry/pieces.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* ------------------------------------------------------------ in the place of http.c and body.c */
-const char *request_header(const request *r, const char *name) {
-  (void)r;
-  (void)name;
-  return NULL;
+typedef struct text {
+  char *data;
+  size_t size;
+} text;
+
+/* A json_put. */
+static bool append(void *to, const void *bytes, size_t size) {
+  text *t = to;
+  t->data = realloc(t->data, t->size + size);
+  assert(t->data);
+  memcpy(t->data + t->size, bytes, size);
+  t->size += size;
+  return true;
 }
-void reply_problem(request *r, int status, const char *code, const char *format, ...) {
-  (void)r;
-  (void)status;
-  (void)code;
-  (void)format;
-}
-uint64_t wall_ms(void) { return 1800000000000u; }
-int spool_open(void) {
-  char path[] = "/dev/shm/maph-fuzz-XXXXXX";
-  int fd = mkstemp(path);
-  assert(fd >= 0);
-  unlink(path);
-  return fd;
-}
-bool spool_write(int fd, const char *bytes, size_t size) {
-  return write(fd, bytes, size) == (ssize_t)size;
-}
+
+static uint64_t clock_ms(void) { return 1800000000000u; }
+static const entry_rules rules = { ENTRY_PUT, clock_ms };
 
 static bool equal(maph_slice a, maph_slice b) {
   return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static bool blank(const char *line, size_t size) {
-  while (size > 0 && (line[size - 1] == '\r' || line[size - 1] == ' ')) size--;
-  return size == 0;
+static void check_same(const entry_operation *a, const entry_operation *b) {
+  assert(equal(a->key, b->key) && equal(a->value, b->value));
+  assert(equal(a->condition.media_type, b->condition.media_type));
+  assert(a->condition.type == b->condition.type && a->condition.key_type == b->condition.key_type);
+  assert(a->condition.expires == b->condition.expires);
+}
+
+static void check_pieces(maph_slice line, size_t piece, const json_reader *in,
+                         const entry_operation *whole) {
+  const pieces_limits limits = { 1 << 20, 1 << 20 };
+  const char *bytes = line.data;
+  char sentence[JSON_SENTENCE_ROOM], other[JSON_SENTENCE_ROOM];
+  text value = { NULL, 0 };
+  entry_operation operation;
+  json_reader again;
+  arena a = { 0 };
+  pieces *p = pieces_begin(&limits, &rules, append, &value);
+  for (size_t done = 0; done < line.size; done += piece) {
+    assert(pieces_take(p, bytes + done, line.size - done < piece ? line.size - done : piece));
+  }
+  assert(pieces_end(p) && !pieces_is_blank(p) && pieces_value_size(p) == value.size);
+  assert(pieces_read(p, value.data, &a, &operation, &again) == (in->mistake == NULL));
+  if (in->mistake) {
+    json_sentence(in, sentence);
+    json_sentence(&again, other);
+    assert(strcmp(sentence, other) == 0 && in->fault == again.fault);
+  } else {
+    check_same(whole, &operation);
+    assert(whole->condition.when == operation.condition.when);
+  }
+  pieces_free(p);
+  arena_free(&a);
+  free(value.data);
+}
+
+static void check_written(const entry_operation *o) {
+  maph_entry entry = { .key = o->key, .value = o->value, .expires = o->condition.expires };
+  text line = { NULL, 0 };
+  entry_operation again;
+  json_writer out;
+  json_reader in;
+  arena a = { 0 };
+  entry.type = o->condition.type;
+  entry.key_type = o->condition.key_type;
+  entry.media_type = o->condition.media_type;
+  json_write_begin(&out, append, &line);
+  json_write_text(&out, "{");
+  entry_write(&out, &entry, true);
+  json_write_text(&out, "}");
+  assert(json_write_end(&out));
+  in = json_begin(maph_bytes(line.data, line.size));
+  assert(entry_read_line(&in, &rules, &a, &again));
+  check_same(o, &again);
+  arena_free(&a);
+  free(line.data);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  char room[200];
-  const char *text = (const char *)data + 1, *mistake = NULL, *long_mistake = NULL;
-  arena a = { NULL }, b = { NULL };
-  operation o, p;
-  bool json, is_blank;
-  size_t piece, done = 0;
-  long_line *l;
-  if (size < 2 || memchr(text, '\n', size - 1) || blank(text, size - 1)) return 0;
-  piece = 1 + data[0] % 64;
-  size--;
-  mistake =
-      operation_parse(maph_bytes(text, size), OPERATION_PUT, &a, &o, &json, room, sizeof room);
-  l = long_line_begin(1 << 20, 1 << 20);
-  for (; done < size; done += piece)
-    assert(long_line_take(l, text + done, size - done < piece ? size - done : piece));
-  assert(long_line_end(l, &b, &p, &is_blank, &long_mistake, room, sizeof room));
-  assert(!is_blank && (mistake == NULL) == (long_mistake == NULL));
-  if (mistake == NULL) {
-    assert(equal(o.key, p.key) && equal(o.value, p.value)
-           && equal(o.condition.media_type, p.condition.media_type));
-    assert(o.condition.type == p.condition.type && o.condition.when == p.condition.when
-           && o.condition.expires == p.condition.expires
-           && o.condition.key_type == p.condition.key_type);
-  }
-  long_line_free(l);
+  maph_slice line = maph_bytes(data + 1, size - 1);
+  entry_operation operation;
+  arena a = { 0 };
+  json_reader in;
+  if (size < 2 || memchr(line.data, '\n', line.size) || json_is_blank(line)) return 0;
+  in = json_begin(line);
+  if (entry_read_line(&in, &rules, &a, &operation)) check_written(&operation);
+  check_pieces(line, 1 + data[0] % 64, &in, &operation);
   arena_free(&a);
-  arena_free(&b);
   return 0;
 }
