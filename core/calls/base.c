@@ -24,6 +24,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
@@ -130,7 +131,7 @@ static int copy_record(copying *c, const item *it, uint64_t size) {
 
 static int copy_indexed(copying *c, const item *it) {
   uint64_t hash = index_hash(c->x->to, maph_bytes(it->key, it->key_size)), at = c->at;
-  int rc = copy_record(c, it, record_needs(c->v.base + it->offset, it));
+  int rc = copy_record(c, it, it->needs);
   if (rc != MAPH_OK) return rc;
   c->batch[c->batched++] = (pending){ hash, at, at, 0 };
   if (c->batched == BATCH) rc = index_batch(c);
@@ -144,23 +145,14 @@ typedef int (*live_fn)(void *arg, const item *it);
 
 /* Each put that is live at the snapshot, in the order of the log. */
 static int each_live(rewriting *x, const char *phase, live_fn each, void *arg) {
-  uint64_t at = LOG_START, size, n = 0;
-  int rc, kind;
-  item it;
+  uint64_t n = 0;
   view v;
-  rc = view_at(x->from, x->snapshot->snapshot, &v);
-  while (rc == MAPH_OK && at < v.snapshot) {
-    rc = record_span(&v, at, v.snapshot, &kind, &size);
-    if (rc == MAPH_OK && kind == KIND_PUT) {
-      uint64_t link = atomic_load_explicit(word_at(v.base, at), memory_order_acquire);
-      __builtin_prefetch(v.base + MIN(at + size + 1024, v.snapshot - 1));
-      if (link == 0 || link >= v.snapshot) {
-        rc = record_item(&v, at, v.snapshot, &it);
-        if (rc == MAPH_OK) rc = each(arg, &it);
-      }
-    }
-    at += size;
-    if (rc == MAPH_OK && ++n % BATCH == 0) rc = rewrite_tell(x, phase, at, v.snapshot);
+  walk w;
+  int rc = view_at(x->from, x->snapshot->snapshot, &v);
+  w = walk_from(&v, LOG_START, v.snapshot);
+  while (walk_next(&w, &rc)) {
+    if (w.it.kind == KIND_PUT && record_newest(&v, w.it.offset)) rc = each(arg, &w.it);
+    if (rc == MAPH_OK && ++n % BATCH == 0) rc = rewrite_tell(x, phase, w.at, v.snapshot);
   }
   return rc;
 }
@@ -227,16 +219,13 @@ static int leave_out(frozen *f, uint64_t where) {
 
 static int collect(void *arg, const item *it) {
   frozen *f = arg;
-  uint64_t needs = record_needs(it->key - (it->flags & FLAG_EXPIRY ? 8 : 0)
-                                    - (it->flags & FLAG_ATTRIBUTES ? 8 : 0) - RECORD_HEAD,
-                                it);
-  if (needs > FROZEN_MOST) return leave_out(f, it->offset / 8);
+  if (it->needs > FROZEN_MOST) return leave_out(f, it->offset / 8);
   if (f->n == f->room)
     return fail_corrupt(f->x->from->path, it->offset,
                         "there are more live records than the store's total says");
   f->found[f->n].hash = index_hash(f->x->to, maph_bytes(it->key, it->key_size));
-  f->found[f->n++].where = where_of(it, needs);
-  f->count[needs / 8]++;
+  f->found[f->n++].where = where_of(it, it->needs);
+  f->count[it->needs / 8]++;
   return MAPH_OK;
 }
 
@@ -539,26 +528,23 @@ static int verify_group(const view *v, const item *it, const maph_slice *keys, s
 }
 
 int base_verify(rewriting *x) {
-  uint64_t at = LOG_START, size;
   item it[INDEX_GROUP];
   maph_slice keys[INDEX_GROUP];
   size_t n = 0;
-  int rc = MAPH_OK, kind;
+  int rc = MAPH_OK;
   view v;
+  walk w;
   view_for_writing(x->to, x->to->last.end, &v);
   v.base = x->to->write_base;
-  while (rc == MAPH_OK && at < v.snapshot) {
-    rc = record_span(&v, at, v.snapshot, &kind, &size);
-    if (rc == MAPH_OK && kind == KIND_PUT
-        && (rc = record_item(&v, at, v.snapshot, &it[n])) == MAPH_OK) {
-      keys[n] = maph_bytes(it[n].key, it[n].key_size);
-      if (++n == INDEX_GROUP) {
-        rc = verify_group(&v, it, keys, n);
-        n = 0;
-        if (rc == MAPH_OK) rc = rewrite_tell(x, "verify", at, v.snapshot);
-      }
-    }
-    at += size;
+  w = walk_from(&v, LOG_START, v.snapshot);
+  while (walk_next(&w, &rc)) {
+    if (w.it.kind != KIND_PUT) continue;
+    it[n] = w.it;
+    keys[n] = maph_bytes(w.it.key, w.it.key_size);
+    if (++n < INDEX_GROUP) continue;
+    rc = verify_group(&v, it, keys, n);
+    n = 0;
+    if (rc == MAPH_OK) rc = rewrite_tell(x, "verify", w.it.offset, v.snapshot);
   }
   return rc == MAPH_OK && n > 0 ? verify_group(&v, it, keys, n) : rc;
 }

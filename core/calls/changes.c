@@ -21,6 +21,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 
 enum { WAIT_LEAST_US = 1000, WAIT_MOST_US = 10000, WAIT_WATCHED_US = 100000 };
@@ -34,11 +35,6 @@ struct maph_changes {
   uint64_t version; /* of the last transaction returned whole */
 };
 
-static uint64_t version_of(const end_record *e) { return e->head.version_prev & VERSION_MAX; }
-static uint64_t back_of(const end_record *e) {
-  return ((e->head.version_prev >> 48 & 0xFF) << 32 | e->head.back_low) * 8;
-}
-
 /* Where the transaction of that version ends. */
 static int find_version(store *s, uint64_t version, uint64_t *at) {
   end_record e;
@@ -47,12 +43,12 @@ static int find_version(store *s, uint64_t version, uint64_t *at) {
   int rc = view_latest(s, &v);
   end = v.snapshot;
   while (rc == MAPH_OK && (rc = record_end(&v, end, &e)) == MAPH_OK) {
-    if (version_of(&e) == version) {
+    if (record_version(&e.head) == version) {
       *at = end;
       return MAPH_OK;
     }
-    back = back_of(&e);
-    if (version_of(&e) < version || back == 0) break;
+    back = record_back(&e);
+    if (record_version(&e.head) < version || back == 0) break;
     if (back < LOG_START || back > end - 2 * END_SIZE)
       return fail_corrupt(s->path, end - END_SIZE, "a transaction does not name the one before it");
     end = back + END_SIZE;
@@ -107,31 +103,33 @@ void maph_changes_close(maph_changes *c) {
 
 uint64_t maph_changes_version(maph_changes *c) { return check(c) == MAPH_OK ? c->version : 0; }
 
-/* Past pads, index pieces, ends and epochs, to the next put or delete: NOTFOUND when there is none
-** below the view's end.  ends: how many transactions ended on the way. */
-static int skip(const view *v, uint64_t *at, unsigned *ends) {
-  uint64_t size;
-  int rc, kind;
+/* To the next put or delete, past what else there is.  NOTFOUND: there is none below the view's
+** end.  *ends: how many transactions ended on the way. */
+static int next_data(walk *w, unsigned *ends) {
+  int rc = MAPH_OK;
   *ends = 0;
-  while (*at < v->snapshot) {
-    rc = record_span(v, *at, v->snapshot, &kind, &size);
-    if (rc != MAPH_OK || kind == KIND_PUT || kind == KIND_DELETE) return rc;
-    *ends += kind == KIND_END;
-    *at += size;
+  while (walk_next(w, &rc)) {
+    if (walk_is_data(w)) return MAPH_OK;
+    *ends += w->it.kind == KIND_END;
   }
-  return MAPH_NOTFOUND;
+  return rc == MAPH_OK ? MAPH_NOTFOUND : rc;
 }
 
 static int next_in_file(maph_changes *c, const view *v, maph_change *change) {
+  walk w = walk_from(v, c->at, v->snapshot);
   unsigned ends;
   item it;
-  int rc = skip(v, &c->at, &ends);
-  if (rc == MAPH_OK) rc = record_item(v, c->at, v->snapshot, &it);
-  if (rc == MAPH_OK && c->handle->options.verify) rc = record_verify(v, it.offset, it.size);
+  int rc = next_data(&w, &ends);
+  c->at = rc == MAPH_OK ? w.it.offset : w.at;
+  if (rc == MAPH_OK && c->handle->options.verify) rc = record_verify(v, w.it.offset, w.it.size);
   if (rc != MAPH_OK) return rc;
-  c->at += it.size;
-  rc = skip(v, &c->at, &ends);
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
+  it = w.it;
+  rc = next_data(&w, &ends);
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) {
+    c->at = w.at;
+    return rc;
+  }
+  c->at = rc == MAPH_OK ? w.it.offset : w.at;
   record_entry(&it, &change->entry);
   change->deleted = it.kind == KIND_DELETE;
   change->last = ends > 0;
@@ -150,7 +148,7 @@ static int move_on(maph_changes *c, const view *v) {
   if (rc == MAPH_OK && s == c->s) return MAPH_OK; /* the name is changing right now */
   /* a switch was taken back, and another one made */
   if (rc == MAPH_OK && atomic_load(&header_of(v->base)->committed) != v->snapshot) return MAPH_OK;
-  if (rc == MAPH_OK) rc = find_version(s, version_of(&e), &at);
+  if (rc == MAPH_OK) rc = find_version(s, record_version(&e.head), &at);
   if (rc != MAPH_OK) return rc;
   store_pin(s);
   store_unpin(c->s);

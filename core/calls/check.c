@@ -13,9 +13,11 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "index/index.h"
 #include "index/perfect.h"
+#include "index/slot.h"
 #include "os/progress.h"
 
 #include <stdio.h>
@@ -105,7 +107,7 @@ static int check_header(checking *c) {
 }
 
 static int check_data(checking *c, const item *it, uint64_t version) {
-  uint64_t link = atomic_load_explicit(word_at(c->v.base, it->offset), memory_order_acquire);
+  uint64_t link = record_link(&c->v, it->offset);
   item other;
   if (it->version != version
       && !(version == c->v.s->base_version && it->version < version && it->prev == 0))
@@ -115,7 +117,7 @@ static int check_data(checking *c, const item *it, uint64_t version) {
       return problem_said(c, it->offset);
     if (other.key_size != it->key_size || memcmp(other.key, it->key, it->key_size) != 0)
       return problem(c, it->offset, "a record's prev leads to another key");
-    if (atomic_load_explicit(word_at(c->v.base, it->prev), memory_order_acquire) != it->offset) {
+    if (record_link(&c->v, it->prev) != it->offset) {
       return problem(
           c, it->prev,
           "a superseded record's link does not lead to the record that names it as prev");
@@ -142,20 +144,14 @@ static int check_data(checking *c, const item *it, uint64_t version) {
 
 /* The transaction whose data records are [from, end record at `at`). */
 static int check_transaction(checking *c, uint64_t from, uint64_t at, const end_record *e) {
-  uint64_t pos = from, size;
-  int rc = MAPH_OK, kind;
-  item it;
-  while (rc == MAPH_OK && pos < at) {
-    if (record_span(&c->v, pos, at, &kind, &size) != MAPH_OK) return problem_said(c, pos);
-    if (kind == KIND_PUT || kind == KIND_DELETE) {
-      if (record_item(&c->v, pos, at, &it) != MAPH_OK) return problem_said(c, pos);
-      rc = check_data(c, &it, e->head.version_prev & VERSION_MAX);
-    }
-    pos += size;
-  }
-  if (rc == MAPH_OK && (e->records != c->records || e->bytes != c->bytes))
-    rc = problem(c, at, "the totals of the store are wrong here");
-  return rc;
+  walk w = walk_from(&c->v, from, at);
+  int rc = MAPH_OK, said = MAPH_OK;
+  while (said == MAPH_OK && walk_next(&w, &rc))
+    if (walk_is_data(&w)) said = check_data(c, &w.it, record_version(&e->head));
+  if (rc != MAPH_OK) return problem_said(c, w.at);
+  if (said == MAPH_OK && (e->records != c->records || e->bytes != c->bytes))
+    said = problem(c, at, "the totals of the store are wrong here");
+  return said;
 }
 
 /* Versions rise; but the base of a rewritten file may be several transactions of one version. */
@@ -163,73 +159,77 @@ static int may_follow(const checking *c, uint64_t before, uint64_t version) {
   return version > before || (version == before && version == c->v.s->base_version);
 }
 
-static int check_log(checking *c) {
-  uint64_t at = LOG_START, from = LOG_START, chain = 0, digest = 0, operations = 0, version = 0,
-           back = 0, n = 0, size;
-  int rc = MAPH_OK, kind;
-  while (rc == MAPH_OK && at < c->v.snapshot) {
-    if (record_span(&c->v, at, c->v.snapshot, &kind, &size) != MAPH_OK)
-      return problem_said(c, at), MAPH_CORRUPT;
-    if (record_verify(&c->v, at, size) != MAPH_OK) rc = problem_said(c, at);
-    if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
-      digest = record_digest(digest, at, load64(c->v.base + at + 8));
-      operations++;
-    }
-    if (rc == MAPH_OK && (kind == KIND_END || kind == KIND_EPOCH)) {
-      end_record e;
-      uint64_t e_version, e_back;
-      memcpy(&e, c->v.base + at, sizeof e);
-      e_version = e.head.version_prev & VERSION_MAX;
-      e_back = ((e.head.version_prev >> 48 & 0xFF) << 32 | e.head.back_low) * 8;
-      if (e.chain != record_chain(c->v.s->salt, chain, &e, kind == KIND_END ? digest : 0))
-        rc = problem(c, at, "a transaction's chained checksum does not fit");
-      if (rc == MAPH_OK && e_back != back)
-        rc = problem(c, at, "a transaction does not name the one before it");
-      if (rc == MAPH_OK && kind == KIND_END
-          && (e.head.operations != operations || e.start != from
-              || !may_follow(c, version, e_version))) {
-        rc = problem(c, at, "a transaction's count, version or start is wrong");
-      }
-      if (rc == MAPH_OK && kind == KIND_EPOCH && at != LOG_START && e_version <= version)
-        rc = problem(c, at, "an epoch's version is not above the one before");
-      if (rc == MAPH_OK) rc = check_transaction(c, from, at, &e);
-      chain = e.chain;
-      version = e_version;
-      back = at;
-      digest = operations = 0;
-      from = at + size;
-    } else if (rc == MAPH_OK && (kind == KIND_PAD || kind == KIND_EXTENT) && operations == 0) {
-      from = at + size;
-    }
-    at += size;
-    if (rc == MAPH_OK && ++n % TELL_EACH == 0) rc = tell(c, "log", at, c->v.snapshot);
-  }
+/* What the records of the log have to agree with as the walk goes on. */
+typedef struct log_state {
+  uint64_t from;                 /* the transaction under way begins here */
+  uint64_t chain, version, back; /* of the end or epoch record before */
+  uint64_t digest, operations;   /* of the transaction under way */
+} log_state;
+
+static int check_end(checking *c, log_state *s, const item *it) {
+  uint64_t at = it->offset;
+  end_record e;
+  int rc = MAPH_OK;
+  memcpy(&e, c->v.base + at, sizeof e);
+  if (e.chain != record_chain(c->v.s->salt, s->chain, &e, it->kind == KIND_END ? s->digest : 0))
+    rc = problem(c, at, "a transaction's chained checksum does not fit");
+  if (rc == MAPH_OK && record_back(&e) != s->back)
+    rc = problem(c, at, "a transaction does not name the one before it");
+  if (rc == MAPH_OK && it->kind == KIND_END
+      && (e.head.operations != s->operations || e.start != s->from
+          || !may_follow(c, s->version, it->version)))
+    rc = problem(c, at, "a transaction's count, version or start is wrong");
+  if (rc == MAPH_OK && it->kind == KIND_EPOCH && at != LOG_START && it->version <= s->version)
+    rc = problem(c, at, "an epoch's version is not above the one before");
+  if (rc == MAPH_OK) rc = check_transaction(c, s->from, at, &e);
+  *s = (log_state){ at + it->size, e.chain, it->version, at, 0, 0 };
   return rc;
 }
 
-/* Every key's newest version must be found by looking it up. */
-static int check_lookups(checking *c) {
-  uint64_t at = LOG_START, live = 0, n = 0, size;
-  int rc = MAPH_OK, kind;
-  item it, found;
-  while (rc == MAPH_OK && at < c->v.snapshot) {
-    uint64_t link;
-    if (record_span(&c->v, at, c->v.snapshot, &kind, &size) != MAPH_OK) return MAPH_CORRUPT;
-    if (kind == KIND_PUT || kind == KIND_DELETE) {
-      link = atomic_load_explicit(word_at(c->v.base, at), memory_order_acquire);
-      if ((link == 0 || link >= c->v.snapshot)
-          && record_item(&c->v, at, c->v.snapshot, &it) == MAPH_OK) {
-        maph_slice key = maph_bytes(it.key, it.key_size);
-        int got = index_find(&c->v, key, index_hash(c->v.s, key), &found);
-        if (got != MAPH_OK && got != MAPH_NOTFOUND)
-          rc = problem_said(c, at);
-        else if (got == MAPH_NOTFOUND || found.offset != at)
-          rc = problem(c, at, "the index does not lead to this record, which is its key's newest");
-        live += kind == KIND_PUT;
-      }
+static int check_log(checking *c) {
+  walk w = walk_from(&c->v, LOG_START, c->v.snapshot);
+  log_state s = { LOG_START, 0, 0, 0, 0, 0 };
+  uint64_t n = 0;
+  int rc = MAPH_OK, said = MAPH_OK;
+  while (said == MAPH_OK && walk_next(&w, &rc)) {
+    if (record_verify(&c->v, w.it.offset, w.it.size) != MAPH_OK)
+      said = problem_said(c, w.it.offset);
+    if (said == MAPH_OK && walk_is_data(&w)) {
+      s.digest = record_digest(s.digest, w.it.offset, w.it.bytes_8_to_15);
+      s.operations++;
+    } else if (said == MAPH_OK && (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH)) {
+      said = check_end(c, &s, &w.it);
+    } else if (said == MAPH_OK && s.operations == 0) {
+      s.from = w.at;
     }
-    at += size;
-    if (rc == MAPH_OK && ++n % TELL_EACH == 0) rc = tell(c, "lookup", at, c->v.snapshot);
+    if (said == MAPH_OK && ++n % TELL_EACH == 0) said = tell(c, "log", w.at, c->v.snapshot);
+  }
+  if (rc == MAPH_OK) return said;
+  problem_said(c, w.at);
+  return MAPH_CORRUPT;
+}
+
+/* Every key's newest version must be found by looking it up. */
+static int check_lookup(checking *c, const item *it) {
+  maph_slice key = maph_bytes(it->key, it->key_size);
+  item found;
+  int got = index_find(&c->v, key, index_hash(c->v.s, key), &found);
+  if (got != MAPH_OK && got != MAPH_NOTFOUND) return problem_said(c, it->offset);
+  if (got == MAPH_OK && found.offset == it->offset) return MAPH_OK;
+  return problem(c, it->offset,
+                 "the index does not lead to this record, which is its key's newest");
+}
+
+static int check_lookups(checking *c) {
+  walk w = walk_from(&c->v, LOG_START, c->v.snapshot);
+  uint64_t live = 0, n = 0;
+  int rc = MAPH_OK;
+  while (walk_next(&w, &rc)) {
+    if (walk_is_data(&w) && record_newest(&c->v, w.it.offset)) {
+      rc = check_lookup(c, &w.it);
+      live += w.it.kind == KIND_PUT;
+    }
+    if (rc == MAPH_OK && ++n % TELL_EACH == 0) rc = tell(c, "lookup", w.at, c->v.snapshot);
   }
   if (rc == MAPH_OK && c->problems == 0 && live != c->records)
     rc = problem(c, c->v.snapshot - END_SIZE,
@@ -237,23 +237,23 @@ static int check_lookups(checking *c) {
   return rc;
 }
 
-static int check_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
+static int check_slot(void *arg, uint64_t slot_at, unsigned bucket, uint64_t slot) {
   checking *c = arg;
-  uint64_t offset = (slot & ((UINT64_C(1) << 40) - 1)) * 8, hash;
+  uint64_t offset = slot_offset(slot), hash;
   item it;
   if (++c->slots % TELL_EACH == 0
       && tell(c, "index", MIN(c->slots, c->records), c->records) != MAPH_OK)
     return MAPH_CANCELLED;
   if (offset >= c->v.snapshot && offset < space_end(c)) return MAPH_OK;
   if (offset >= c->v.snapshot)
-    return problem(c, slot_offset, "an index slot leads past all space ever used");
+    return problem(c, slot_at, "an index slot leads past all space ever used");
   if (record_item(&c->v, offset, c->v.snapshot, &it) != MAPH_OK)
-    return problem(c, slot_offset, "an index slot leads to no put or delete");
+    return problem(c, slot_at, "an index slot leads to no put or delete");
   hash = index_hash(c->v.s, maph_bytes(it.key, it.key_size));
-  if (hash >> (64 - HASH_BITS) != slot >> (64 - HASH_BITS))
-    return problem(c, slot_offset, "an index slot leads to a record of another hash");
-  if ((hash % SEGMENT_BUCKETS != bucket) != (slot >> 40 & 1))
-    return problem(c, slot_offset, "an index slot is wrong about being in its key's own bucket");
+  if (tag_of(hash) != slot_tag(slot))
+    return problem(c, slot_at, "an index slot leads to a record of another hash");
+  if ((home_of(hash) != bucket) != slot_displaced(slot))
+    return problem(c, slot_at, "an index slot is wrong about being in its key's own bucket");
   return MAPH_OK;
 }
 

@@ -15,10 +15,9 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "index/lookup.h"
-
-enum { AHEAD = 1024 };
 
 struct maph_cursor {
   uint32_t magic;
@@ -88,15 +87,10 @@ static int wanted(maph_cursor *c, const item *it) {
   return !item_expired(it, c->snapshot->now) && !superseded_in_txn(c, it);
 }
 
-static inline int superseded(const view *v, uint64_t at) {
-  uint64_t link = atomic_load_explicit(word_at(v->base, at), memory_order_acquire);
-  return link != 0 && link < v->snapshot;
-}
-
 /* With options.verify: the record is whole, and if its link says that it was superseded, what it
 ** leads to says so too. */
 static int confirm(const view *v, const item *it) {
-  uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
+  uint64_t link = record_link(v, it->offset);
   item later;
   if (link != 0 && link < v->snapshot
       && (record_item(v, link, v->snapshot, &later) != MAPH_OK || later.prev != it->offset)) {
@@ -109,6 +103,7 @@ static int confirm(const view *v, const item *it) {
 int maph_cursor_next(maph_cursor *c, maph_entry *entry) {
   maph_snapshot *x;
   view v;
+  walk w;
   int rc = check(c);
   if (rc != MAPH_OK) return rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_cursor_next: no place for the entry");
@@ -119,27 +114,17 @@ int maph_cursor_next(maph_cursor *c, maph_entry *entry) {
     return fail(MAPH_CONFLICT, "%s: the transaction that this cursor reads was rolled back",
                 x->s->path);
   rc = view_at(x->s, x->snapshot, &v);
-  while (rc == MAPH_OK && c->at < v.snapshot) {
-    uint64_t at = c->at, size;
-    int kind = v.snapshot - at >= RECORD_HEAD ? (int)(load64(v.base + at + 8) >> 32 & 0xFF) : 0;
-    item it;
-    if (likely(kind == KIND_PUT)) {
-      rc = record_item(&v, at, v.snapshot, &it);
-      if (rc != MAPH_OK) break;
-      size = it.size;
-      if (likely(at + AHEAD + size < v.snapshot)) __builtin_prefetch(v.base + at + AHEAD + size);
-    } else {
-      rc = record_span(&v, at, v.snapshot, &kind, &size);
-      /* a wrong size would lead the scan astray */
-      if (rc == MAPH_OK && x->handle->options.verify) rc = record_verify(&v, at, size);
-      if (rc != MAPH_OK) break;
+  walk_begin(&w, &v, c->at, v.snapshot);
+  while (walk_next(&w, &rc)) {
+    if (w.it.kind != KIND_PUT) { /* a wrong size would lead the scan astray */
+      if (x->handle->options.verify) rc = record_verify(&v, w.it.offset, w.it.size);
+      if (rc == MAPH_OK) c->at = w.at;
+      continue;
     }
-    c->at = at + size;
-    if (kind == KIND_PUT && unlikely(x->handle->options.verify)
-        && (rc = confirm(&v, &it)) != MAPH_OK)
-      break;
-    if (kind != KIND_PUT || superseded(&v, at) || !wanted(c, &it)) continue;
-    record_entry(&it, entry);
+    c->at = w.at;
+    if (unlikely(x->handle->options.verify) && (rc = confirm(&v, &w.it)) != MAPH_OK) break;
+    if (!record_newest(&v, w.it.offset) || !wanted(c, &w.it)) continue;
+    record_entry(&w.it, entry);
     return MAPH_OK;
   }
   if (rc == MAPH_OK) rc = MAPH_NOTFOUND;
@@ -153,20 +138,14 @@ uint64_t maph_cursor_tell(maph_cursor *c) { return check(c) == MAPH_OK ? c->at :
 ** caller pays for itself. */
 int maph_cursor_seek(maph_cursor *c, uint64_t place) {
   view v;
-  uint64_t size;
-  int rc = check(c), kind;
+  walk w;
+  int rc = check(c);
   if (rc == MAPH_OK) rc = view_at(c->snapshot->s, c->snapshot->snapshot, &v);
   if (rc != MAPH_OK) return rc;
-  if (place == v.snapshot) {
-    c->at = place;
-    return MAPH_OK;
-  }
-  if (place < LOG_START || place > v.snapshot || place % 8
-      || record_span(&v, place, v.snapshot, &kind, &size) != MAPH_OK
-      || record_verify(&v, place, size) != MAPH_OK) {
+  w = walk_from(&v, place, v.snapshot);
+  if (place != v.snapshot && !walk_sound(&w))
     return fail(MAPH_MISUSE, "%s: %llu is not a place of a cursor", c->snapshot->s->path,
                 (unsigned long long)place);
-  }
   c->at = place;
   return MAPH_OK;
 }

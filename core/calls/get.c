@@ -143,7 +143,7 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   x->fork_count = handle_forks();
   x->s = s;
   x->snapshot = v.snapshot;
-  x->version = e.head.version_prev & VERSION_MAX;
+  x->version = record_version(&e.head);
   x->records = e.records;
   x->now = os_time_ms();
   atomic_init(&x->users, 1);

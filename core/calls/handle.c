@@ -623,7 +623,7 @@ int maph_stat(maph *m, maph_stats *st) {
   st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
   st->file_bytes = atomic_load(&s->size);
   st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + e.bytes + st->index_bytes);
-  st->version = e.head.version_prev & VERSION_MAX;
+  st->version = record_version(&e.head);
   st->generation = s->generation;
   st->flushed_bytes = atomic_load(&h->flushed);
   st->segments = shape.segments;

@@ -31,6 +31,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "index/lookup.h"
 #include "writer/commit.h"
@@ -95,29 +96,25 @@ static int delete_swept(rewriting *x, uint64_t now, const maph_slice *keys, size
 
 static int sweep(rewriting *x) {
   maph_slice keys[SWEEP_AT_ONCE];
-  uint64_t at = LOG_START, size, n = 0, now = os_time_ms();
+  uint64_t n = 0, now = os_time_ms();
   size_t found = 0;
-  item it;
-  view v;
   store *s;
-  int rc = handle_writer(x->handle, &s), kind;
+  view v;
+  walk w;
+  int rc = handle_writer(x->handle, &s);
   if (rc != MAPH_OK) return rc;
   store_pin(s); /* another process may replace it meanwhile */
   rc = view_latest(s, &v);
-  while (rc == MAPH_OK && at < v.snapshot) {
-    rc = record_span(&v, at, v.snapshot, &kind, &size);
-    if (rc == MAPH_OK && kind == KIND_PUT && (load64(v.base + at + 8) >> 40 & FLAG_EXPIRY)) {
-      uint64_t link = atomic_load_explicit(word_at(v.base, at), memory_order_acquire);
-      rc = record_item(&v, at, v.snapshot, &it);
-      if (rc == MAPH_OK && link == 0 && item_expired(&it, now))
-        keys[found++] = maph_bytes(it.key, it.key_size);
-      if (found == SWEEP_AT_ONCE) {
-        rc = delete_swept(x, now, keys, found);
-        found = 0;
-      }
+  w = walk_from(&v, LOG_START, v.snapshot);
+  while (walk_next(&w, &rc)) {
+    if (w.it.kind == KIND_PUT && (w.it.flags & FLAG_EXPIRY) && item_expired(&w.it, now)
+        && record_link(&v, w.it.offset) == 0)
+      keys[found++] = maph_bytes(w.it.key, w.it.key_size);
+    if (found == SWEEP_AT_ONCE) {
+      rc = delete_swept(x, now, keys, found);
+      found = 0;
     }
-    at += size;
-    if (rc == MAPH_OK && ++n % 4096 == 0) rc = rewrite_tell(x, "sweep", at, v.snapshot);
+    if (rc == MAPH_OK && ++n % 4096 == 0) rc = rewrite_tell(x, "sweep", w.at, v.snapshot);
   }
   if (rc == MAPH_OK && found) rc = delete_swept(x, now, keys, found);
   store_unpin(s);
@@ -129,24 +126,19 @@ static int sweep(rewriting *x) {
 /* One transaction of the old log again: its records are [from, end record at `at`). */
 static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t at,
                             uint64_t version) {
-  uint64_t size;
+  walk w = walk_from(v, from, at);
   txn t;
-  int rc = session_begin(x->to, 0), kind;
+  int rc = session_begin(x->to, 0);
   if (rc != MAPH_OK) return rc;
   txn_start(&t, x->to);
   t.durability = MAPH_SYNC_OFF;
   t.version = version;
-  while (rc == MAPH_OK && from < at) {
-    item it;
-    rc = record_span(v, from, at, &kind, &size);
-    if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
-      rc = record_verify(v, from, size);
-      if (rc == MAPH_OK) rc = record_item(v, from, at, &it);
-      if (rc == MAPH_OK) rc = txn_copy(&t, &it);
-      if (rc == MAPH_NOTFOUND)
-        rc = fail_corrupt(v->s->path, from, "a delete of a key that was never put");
-    }
-    from += size;
+  while (walk_next(&w, &rc)) {
+    if (!walk_is_data(&w)) continue;
+    rc = record_verify(v, w.it.offset, w.it.size);
+    if (rc == MAPH_OK) rc = txn_copy(&t, &w.it);
+    if (rc == MAPH_NOTFOUND)
+      rc = fail_corrupt(v->s->path, w.it.offset, "a delete of a key that was never put");
   }
   rc = session_finish(&t, rc);
   x->result.caught_up++;
@@ -156,22 +148,20 @@ static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t
 /* Whatever was committed in the old file since it was last copied, as far as that can be done by
 ** `deadline`. */
 static int copy_tail(rewriting *x, uint64_t deadline) {
-  uint64_t at = x->copied, from = at, size;
-  int rc, kind;
+  uint64_t from = x->copied;
   view v;
-  rc = view_latest(x->from, &v);
-  while (rc == MAPH_OK && at < v.snapshot) {
-    rc = record_span(&v, at, v.snapshot, &kind, &size);
-    if (rc == MAPH_OK && kind == KIND_EPOCH)
+  walk w;
+  int rc = view_latest(x->from, &v);
+  w = walk_from(&v, from, v.snapshot);
+  while (walk_next(&w, &rc)) {
+    if (w.it.kind == KIND_EPOCH)
       rc = fail(MAPH_BUSY, "%s: the store was recovered by another process meanwhile: try again",
                 x->from->path);
-    if (rc == MAPH_OK && kind == KIND_END) {
-      rc = copy_transaction(x, &v, from, at, load64(v.base + at + 24) & VERSION_MAX);
-      from = at + size;
-      if (rc == MAPH_OK) x->copied = from;
-      if (os_clock_ns() >= deadline) break;
-    }
-    at += size;
+    if (w.it.kind != KIND_END) continue;
+    rc = copy_transaction(x, &v, from, w.it.offset, w.it.version);
+    from = w.at;
+    if (rc == MAPH_OK) x->copied = from;
+    if (os_clock_ns() >= deadline) break;
   }
   return rc;
 }

@@ -16,6 +16,7 @@
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "os/progress.h"
 #include "writer/create.h"
@@ -77,23 +78,20 @@ static int copy_base_record(salvage *x, const item *it) {
 }
 
 /* Write the transaction [from, at) again, with its version. */
-static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_record *e) {
-  uint64_t pos = from, size, version = e->head.version_prev & VERSION_MAX;
+static int copy_transaction(salvage *x, uint64_t from, uint64_t at, uint64_t version) {
+  walk w = walk_from(&x->v, from, at);
   txn t;
-  int rc, kind;
+  int rc, whole = MAPH_OK;
   /* met before: a copy of an old log page */
   if (version <= x->last_version && x->last_version != 0) return MAPH_OK;
   rc = end_base(x, MAPH_OK);
   if (rc == MAPH_OK) rc = begin(x, &t);
   if (rc != MAPH_OK) return rc;
   t.version = version;
-  while (rc == MAPH_OK && pos < at && record_span(&x->v, pos, at, &kind, &size) == MAPH_OK) {
-    item it;
-    if ((kind == KIND_PUT || kind == KIND_DELETE) && record_item(&x->v, pos, at, &it) == MAPH_OK) {
-      rc = txn_copy(&t, &it);
-      if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* a delete of what was lost */
-    }
-    pos += size;
+  while (rc == MAPH_OK && walk_next(&w, &whole)) {
+    if (!walk_is_data(&w)) continue;
+    rc = txn_copy(&t, &w.it);
+    if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* a delete of what was lost */
   }
   rc = session_finish(&t, rc);
   x->last_version = version;
@@ -101,73 +99,57 @@ static int copy_transaction(salvage *x, uint64_t from, uint64_t at, const end_re
   return rc;
 }
 
-/* Is a record with a fitting checksum here? */
-static int record_here(const view *v, uint64_t at, int *kind, uint64_t *size) {
-  return record_span(v, at, v->size, kind, size) == MAPH_OK
-         && record_verify(v, at, *size) == MAPH_OK;
-}
-
 /* A record from the generation before, with no transaction of its own?  They come before all
 ** others. */
-static int is_base(const salvage *x, uint64_t at, int kind) {
-  const uint8_t *p = x->v.base + at;
-  return kind == KIND_PUT && x->to->base_version > 0 && x->last_version <= x->to->base_version
-         && (load64(p + 24) & VERSION_MAX) <= x->to->base_version && load64(p + 16) >> 32 == 0
-         && (load64(p + 24) >> 48 & 0xFF) == 0;
+static int is_base(const salvage *x, const item *it) {
+  return it->kind == KIND_PUT && x->to->base_version > 0 && x->last_version <= x->to->base_version
+         && it->version <= x->to->base_version && it->prev == 0;
 }
 
-static void note_version(salvage *x, uint64_t at, int kind) {
-  if (kind != KIND_PAD && kind != KIND_EXTENT)
-    x->highest = MAX(x->highest, load64(x->v.base + at + 24) & VERSION_MAX);
+/* The end of a transaction whose data records were met from `from` on.  whole: all of them. */
+static int salvage_end(salvage *x, const item *it, uint64_t from, int whole) {
+  if (x->in_base && it->version == x->to->base_version) return end_base(x, MAPH_OK);
+  if (whole) return copy_transaction(x, from, it->offset, it->version);
+  x->lost++;
+  tell(x, it->offset, "transaction %llu is lost: its records are damaged", it->version, 0);
+  return MAPH_OK;
 }
 
 static int salvage_log(salvage *x) {
-  uint64_t at = LOG_START, from = LOG_START, operations = 0, size = 0, hole = 0, look = LOG_START;
-  int rc = MAPH_OK, kind, damaged = 0;
-  while (rc == MAPH_OK && at <= x->v.size - RECORD_HEAD) {
-    if (at >= look) {
-      look = at + TELL_EACH;
-      rc = progress_tell(&x->listener, x->from->path, "salvage", at, x->v.size);
+  walk w = walk_from(&x->v, LOG_START, x->v.size);
+  uint64_t from = LOG_START, operations = 0, hole = 0, look = LOG_START;
+  int rc = MAPH_OK, damaged = 0;
+  while (rc == MAPH_OK && w.at <= w.limit - RECORD_HEAD) {
+    if (w.at >= look) {
+      look = w.at + TELL_EACH;
+      rc = progress_tell(&x->listener, x->from->path, "salvage", w.at, w.limit);
       if (rc != MAPH_OK) break;
     }
-    if (!record_here(&x->v, at, &kind, &size)) {
-      if (!hole) hole = at;
+    if (!walk_sound(&w)) {
+      if (!hole) hole = w.at;
       damaged = 1;
-      at += 8;
+      w.at += 8;
       continue;
     }
     if (hole) {
-      tell(x, hole, "%llu bytes are damaged or were never part of the log", at - hole, 0);
+      tell(x, hole, "%llu bytes are damaged or were never part of the log", w.it.offset - hole, 0);
       hole = 0;
     }
-    note_version(x, at, kind);
-    if (is_base(x, at, kind)) {
-      item it;
-      rc = record_item(&x->v, at, x->v.size, &it);
-      if (rc == MAPH_OK) rc = copy_base_record(x, &it);
+    x->highest = MAX(x->highest, w.it.version);
+    if (is_base(x, &w.it)) {
+      rc = copy_base_record(x, &w.it);
       damaged = 0;
-    } else if (kind == KIND_PUT || kind == KIND_DELETE) {
+    } else if (walk_is_data(&w)) {
       operations++;
-    } else if (kind == KIND_END || kind == KIND_EPOCH) {
-      end_record e;
-      memcpy(&e, x->v.base + at, sizeof e);
-      if (kind == KIND_END && x->in_base
-          && (e.head.version_prev & VERSION_MAX) == x->to->base_version) {
-        rc = end_base(x, MAPH_OK);
-      } else if (kind == KIND_END && (damaged || operations != e.head.operations)) {
-        x->lost++;
-        tell(x, at, "transaction %llu is lost: its records are damaged",
-             e.head.version_prev & VERSION_MAX, 0);
-      } else if (kind == KIND_END) {
-        rc = copy_transaction(x, from, at, &e);
-      }
-      if (kind == KIND_EPOCH)
-        x->last_version = MAX(x->last_version, e.head.version_prev & VERSION_MAX);
+    } else if (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH) {
+      if (w.it.kind == KIND_END)
+        rc = salvage_end(x, &w.it, from, !damaged && operations == w.it.operations);
+      else
+        x->last_version = MAX(x->last_version, w.it.version);
       operations = 0;
       damaged = 0;
     }
-    at += size;
-    if (operations == 0) from = at;
+    if (operations == 0) from = w.at;
   }
   return end_base(x, rc);
 }
@@ -178,6 +160,7 @@ static int open_damaged(const char *path, store **out) {
   store *s;
   view v;
   header copy;
+  end_record first;
   int rc = os_open(path, OS_WRITE, 0, &f);
   *out = NULL;
   if (rc != MAPH_OK) return rc;
@@ -197,16 +180,15 @@ static int open_damaged(const char *path, store **out) {
     s->salt = header_salt(&copy);
     header_place(s);
     v = (view){ atomic_load(&s->base), atomic_load(&s->size), 0, s };
-    if (record_verify(&v, LOG_START, END_SIZE) != MAPH_OK) {
+    if (record_end(&v, LOG_START + END_SIZE, &first) != MAPH_OK)
       rc = fail(MAPH_CORRUPT,
                 "%s: the header's identity and the log's first record do not fit each other: "
                 "nothing in the file can be told from noise; "
                 "restore a backup",
                 path);
-    }
     /* they should be one */
     s->base_version =
-        (header_sound(&copy) ? copy.base_version : load64(v.base + LOG_START + 24)) & VERSION_MAX;
+        header_sound(&copy) ? copy.base_version & VERSION_MAX : record_version(&first.head);
   }
   if (rc != MAPH_OK) {
     store_free(s);

@@ -204,15 +204,13 @@ static int put_bytes(store *s, uint64_t offset, const void *data, uint64_t size)
 
 static void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
   record *r = (record *)(void *)p;
-  uint64_t prev = put->prev / 8, attributes = put->media_type.size ? 2 + put->media_type.size : 0,
-           at = RECORD_HEAD;
+  uint64_t attributes = put->media_type.size ? 2 + put->media_type.size : 0, at = RECORD_HEAD;
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
   r->kind = (uint8_t)put->kind;
   r->flags = (uint8_t)put->flags;
   r->key_size = (uint16_t)put->key.size;
   r->value_size = (uint32_t)put->value.size;
-  r->prev_low = (uint32_t)prev;
-  r->version_prev = put->version | (prev >> 32) << 48;
+  record_set_version(r, put->version, put->prev, 0);
   if (put->flags & FLAG_EXPIRY) {
     memcpy(p + at, &put->expires, 8);
     at += 8;
@@ -261,8 +259,7 @@ static void fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t 
   memcpy(p + 8, from + 8, needs - 8);
   memset(p + needs, 0, size - needs);
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
-  r->prev_low = 0;
-  r->version_prev = (r->version_prev & VERSION_MAX) | (size - needs) / 8 << 56;
+  record_set_version(r, record_version(r), 0, size - needs);
 }
 
 int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size,
@@ -275,7 +272,7 @@ int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it,
   } else {
     OS_TEST_STORE(s->write_base, offset, size);
   }
-  fill_copy(p, from, record_needs(from, it), size);
+  fill_copy(p, from, it->needs, size);
   ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, size);
   *bytes_8_to_15 = load64(p + 8);
   if (copy) rc = put_bytes(s, offset, copy, size);

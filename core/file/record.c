@@ -11,14 +11,18 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* Of the words at 8, 16 and 24. */
+static inline int kind_of(uint64_t w8) { return (int)(w8 >> 32 & 0xFF); }
+static inline int flags_of(uint64_t w8) { return (int)(w8 >> 40 & 0xFF); }
+static inline uint64_t prev_of(uint64_t w16, uint64_t w24) {
+  return ((w16 >> 32) | ((w24 >> 48 & 0xFF) << 32)) * 8;
+}
+static inline uint64_t padding_of(uint64_t w24) { return (w24 >> 56) * 8; }
+
 uint64_t record_size(int flags, uint64_t key_size, uint64_t value_size, uint64_t attributes_size) {
   uint64_t n = RECORD_HEAD + (flags & FLAG_EXPIRY ? 8 : 0) + (flags & FLAG_ATTRIBUTES ? 8 : 0)
                + key_size + value_size + attributes_size;
   return (n + 7) & ~UINT64_C(7);
-}
-
-uint64_t record_needs(const uint8_t *from, const item *it) {
-  return ((uint64_t)(it->value - from) + it->value_size + it->attributes_size + 7) & ~UINT64_C(7);
 }
 
 uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint64_t size) {
@@ -38,49 +42,58 @@ uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64
   return XXH3_64bits_withSeed(in, sizeof in, salt);
 }
 
-static uint64_t prev_of(uint64_t w16, uint64_t w24) {
-  return ((w16 >> 32) | ((w24 >> 48 & 0xFF) << 32)) * 8;
+void record_fill_end(end_record *e, int kind, uint64_t version, uint64_t before) {
+  memset(e, 0, sizeof *e);
+  e->head.kind = (uint8_t)kind;
+  record_set_version(&e->head, version, before, 0);
 }
+
+static int misplaced(const view *v, uint64_t offset) {
+  return fail_corrupt(v->s->path, offset, "a record's place is outside the log");
+}
+
+static int no_data(const view *v, uint64_t offset) {
+  return fail_corrupt(v->s->path, offset, "no put or delete is where one should be");
+}
+
+static int too_long(const view *v, uint64_t offset) {
+  return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
+}
+
+static inline int has_place(uint64_t offset, uint64_t limit) {
+  return offset >= LOG_START && limit >= RECORD_HEAD && offset <= limit - RECORD_HEAD
+         && offset % 8 == 0;
+}
+
+static inline int is_data(int kind) { return kind == KIND_PUT || kind == KIND_DELETE; }
 
 int record_prev(const view *v, uint64_t offset, uint64_t *prev) {
   const uint8_t *p = v->base + offset;
-  int kind;
-  if (unlikely(offset < LOG_START || offset % 8))
-    return fail_corrupt(v->s->path, offset, "a record's place is outside the log");
-  kind = (int)(load64(p + 8) >> 32 & 0xFF);
+  if (unlikely(offset < LOG_START || offset % 8)) return misplaced(v, offset);
   *prev = prev_of(load64(p + 16), load64(p + 24));
-  if (unlikely((kind != KIND_PUT && kind != KIND_DELETE) || *prev >= offset)) {
-    return fail_corrupt(v->s->path, offset, "no put or delete is where one should be");
-  }
+  if (unlikely(!is_data(record_kind(v->base, offset)) || *prev >= offset))
+    return no_data(v, offset);
   return MAPH_OK;
 }
 
-int record_item(const view *v, uint64_t offset, uint64_t limit, item *it) {
+/* A put or delete, where a record's head has place.  w8: its bytes 8..15, copied once. */
+static inline __attribute__((always_inline)) int read_data(const view *v, uint64_t offset,
+                                                           uint64_t limit, uint64_t w8, item *it) {
   const uint8_t *p = v->base + offset;
-  uint64_t w8, w16, w24, at = RECORD_HEAD, left, attributes = 0;
-  if (unlikely(offset < LOG_START || limit < RECORD_HEAD || offset > limit - RECORD_HEAD
-               || offset % 8)) {
-    return fail_corrupt(v->s->path, offset, "a record's place is outside the log");
-  }
-  w8 = load64(p + 8);
-  w16 = load64(p + 16);
-  w24 = load64(p + 24);
+  uint64_t w16 = load64(p + 16), w24 = load64(p + 24);
+  uint64_t at = RECORD_HEAD, left = limit - offset, attributes = 0;
   it->offset = offset;
-  it->kind = (int)(w8 >> 32 & 0xFF);
-  it->flags = (int)(w8 >> 40 & 0xFF);
+  it->bytes_8_to_15 = w8;
+  it->kind = kind_of(w8);
+  it->flags = flags_of(w8);
   it->key_size = (uint32_t)(w8 >> 48);
   it->value_size = (uint32_t)w16;
   it->prev = prev_of(w16, w24);
   it->version = w24 & VERSION_MAX;
   it->expires = 0;
-  left = limit - offset;
-  if (unlikely((it->kind != KIND_PUT && it->kind != KIND_DELETE) || it->key_size == 0
-               || it->prev >= offset)) {
-    return fail_corrupt(v->s->path, offset, "no put or delete is where one should be");
-  }
+  if (unlikely(it->key_size == 0 || it->prev >= offset)) return no_data(v, offset);
   if (it->flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) {
-    if (left < RECORD_HEAD + 16)
-      return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
+    if (left < RECORD_HEAD + 16) return too_long(v, offset);
     if (it->flags & FLAG_EXPIRY) {
       it->expires = load64(p + at);
       at += 8;
@@ -92,49 +105,59 @@ int record_item(const view *v, uint64_t offset, uint64_t limit, item *it) {
   }
   left -= at;
   if (unlikely(it->key_size > left || it->value_size > left - it->key_size
-               || attributes > left - it->key_size - it->value_size)) {
-    return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
-  }
+               || attributes > left - it->key_size - it->value_size))
+    return too_long(v, offset);
   it->key = p + at;
   it->value = it->key + it->key_size;
   it->attributes_size = attributes;
-  it->size =
-      ((at + it->key_size + it->value_size + attributes + 7) & ~UINT64_C(7)) + (w24 >> 56) * 8;
-  if (unlikely(it->size > limit - offset))
-    return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
-  return MAPH_OK;
+  it->needs = (at + it->key_size + it->value_size + attributes + 7) & ~UINT64_C(7);
+  it->size = it->needs + padding_of(w24);
+  return likely(it->size <= limit - offset) ? MAPH_OK : too_long(v, offset);
 }
 
-int record_span(const view *v, uint64_t offset, uint64_t limit, int *kind, uint64_t *size) {
-  item it;
-  if (offset < LOG_START || limit < RECORD_HEAD || offset > limit - RECORD_HEAD || offset % 8) {
-    return fail_corrupt(v->s->path, offset, "a record's place is outside the log");
-  }
-  *kind = (int)(load64(v->base + offset + 8) >> 32 & 0xFF);
-  switch (*kind) {
-    case KIND_PUT:
-    case KIND_DELETE: {
-      int rc = record_item(v, offset, limit, &it);
-      *size = it.size;
-      return rc;
-    }
+/* Of a kind that holds no key. */
+static int read_other(const view *v, uint64_t offset, uint64_t limit, uint64_t w8, item *it) {
+  const uint8_t *p = v->base + offset;
+  it->offset = offset;
+  it->bytes_8_to_15 = w8;
+  it->kind = kind_of(w8);
+  it->version = 0;
+  switch (it->kind) {
     case KIND_END:
-    case KIND_EPOCH: *size = END_SIZE; break;
+    case KIND_EPOCH:
+      it->size = END_SIZE;
+      it->operations = (uint32_t)load64(p + 16);
+      it->version = load64(p + 24) & VERSION_MAX;
+      break;
     case KIND_PAD:
-    case KIND_EXTENT: *size = load64(v->base + offset + 16); break;
+    case KIND_EXTENT: it->size = load64(p + 16); break;
     default:
       return fail_corrupt(v->s->path, offset, "no record of a known kind is where one should be");
   }
-  if (*size < RECORD_HEAD || *size % 8 || *size > limit - offset) {
-    return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
-  }
+  if (it->size < RECORD_HEAD || it->size % 8 || it->size > limit - offset)
+    return too_long(v, offset);
   return MAPH_OK;
+}
+
+int record_item(const view *v, uint64_t offset, uint64_t limit, item *it) {
+  uint64_t w8;
+  if (unlikely(!has_place(offset, limit))) return misplaced(v, offset);
+  w8 = load64(v->base + offset + 8);
+  return likely(is_data(kind_of(w8))) ? read_data(v, offset, limit, w8, it) : no_data(v, offset);
+}
+
+int record_read(const view *v, uint64_t offset, uint64_t limit, item *it) {
+  uint64_t w8;
+  if (unlikely(!has_place(offset, limit))) return misplaced(v, offset);
+  w8 = load64(v->base + offset + 8);
+  return likely(is_data(kind_of(w8))) ? read_data(v, offset, limit, w8, it)
+                                      : read_other(v, offset, limit, w8, it);
 }
 
 int record_verify(const view *v, uint64_t offset, uint64_t size) {
   const uint8_t *p = v->base + offset;
   uint64_t w8 = load64(p + 8);
-  int kind = (int)(w8 >> 32 & 0xFF);
+  int kind = kind_of(w8);
   uint64_t summed = kind == KIND_PAD || kind == KIND_EXTENT ? RECORD_HEAD : size;
   if ((uint32_t)w8 != record_checksum(v->s->salt, offset, p, summed)) {
     return fail_corrupt(v->s->path, offset, "a record's checksum does not fit its bytes");

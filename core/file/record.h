@@ -1,24 +1,34 @@
 /*
 ** record.h - records of the log as fields: sizes, checksums, what a put or delete says.
+**
+** Only record.c and this header know where in a record's words a field lies.
 */
 #ifndef MAPH_RECORD_H
 #define MAPH_RECORD_H
 
 #include "file/store.h"
 
-/* A put or delete, taken apart.  Pointers into the view's mapping. */
+#include <string.h>
+
+/* A record, taken apart.  Pointers into the view's mapping. */
 typedef struct item {
   uint64_t offset, size; /* of the whole record */
-  int kind, flags;
+  int kind;
+  uint32_t operations;    /* end, epoch: of the transaction that it closes */
+  uint64_t version;       /* pad, extent: 0 */
+  uint64_t bytes_8_to_15; /* of the record: what the digest folds */
+  /* Of a put or delete alone: */
+  int flags;
   uint32_t key_size, value_size;
-  uint64_t prev, version, expires, attributes_size;
+  uint64_t needs; /* its size without padding */
+  uint64_t prev, expires, attributes_size;
   const uint8_t *key, *value;
 } item;
 
 uint64_t record_size(int flags, uint64_t key_size, uint64_t value_size, uint64_t attributes_size);
 uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint64_t size);
 /* of any kind; CORRUPT */
-int record_span(const view *v, uint64_t offset, uint64_t limit, int *kind, uint64_t *size);
+int record_read(const view *v, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete; CORRUPT */
 int record_item(const view *v, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete whose head is in the file; the rest may lie past its size last seen */
@@ -28,9 +38,82 @@ int record_verify(const view *v, uint64_t offset, uint64_t size);
 /* the end or epoch record before `end` */
 int record_end(const view *v, uint64_t end, end_record *e);
 void record_entry(const item *it, maph_entry *entry);
-/* its size without padding */
-uint64_t record_needs(const uint8_t *from, const item *it);
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
 uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64_t digest);
+/* zeros, but for its kind, its version and where the end or epoch record before it lies */
+void record_fill_end(end_record *e, int kind, uint64_t version, uint64_t before);
+
+/* ------------------------------------------------------------------------------- fields in words */
+
+static inline int record_kind(const uint8_t *base, uint64_t offset) {
+  return (int)(load64(base + offset + 8) >> 32 & 0xFF);
+}
+static inline int record_flags(const uint8_t *base, uint64_t offset) {
+  return (int)(load64(base + offset + 8) >> 40 & 0xFF);
+}
+
+/* before: the record before, of the key or of the transactions; 0: none.  padding: in bytes. */
+static inline void record_set_version(record *r, uint64_t version, uint64_t before,
+                                      uint64_t padding) {
+  r->prev_low = (uint32_t)(before / 8);
+  r->version_prev = version | (before / 8 >> 32) << 48 | padding / 8 << 56;
+}
+static inline uint64_t record_version(const record *r) { return r->version_prev & VERSION_MAX; }
+
+/* Where the end or epoch record before this one lies; 0: none does. */
+static inline uint64_t record_back(const end_record *e) {
+  return ((e->head.version_prev >> 48 & 0xFF) << 32 | e->head.back_low) * 8;
+}
+/* What the transaction after this one continues.  end: of the record. */
+static inline tip record_tip(const end_record *e, uint64_t end) {
+  return (tip){ end, record_version(&e->head), e->chain, e->records, e->bytes };
+}
+
+/* The word that only later records change: where the record lies that superseded this one. */
+static inline uint64_t record_link(const view *v, uint64_t offset) {
+  return atomic_load_explicit(word_at(v->base, offset), memory_order_acquire);
+}
+/* Is the record of a key the newest one at the snapshot? */
+static inline int record_newest(const view *v, uint64_t offset) {
+  uint64_t link = record_link(v, offset);
+  return link == 0 || link >= v->snapshot;
+}
+
+/* ----------------------------------------------------------------------------------- the hot path */
+
+static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b,
+                                                             size_t n) {
+  return memcmp(a, b, n) == 0;
+}
+
+/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
+static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n) {
+  uint64_t x, y, u, w;
+  if (unlikely(n < 8 || n > 16)) return same_long_bytes(a, b, n);
+  memcpy(&x, a, 8);
+  memcpy(&y, b, 8);
+  memcpy(&u, a + n - 8, 8);
+  memcpy(&w, b + n - 8, 8);
+  return ((x ^ y) | (u ^ w)) == 0;
+}
+
+/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot:
+** its value.  Compares kind, flags and key size in one go. */
+static inline int record_plain(const uint8_t *base, uint64_t offset, uint64_t snapshot,
+                               maph_slice key, maph_slice *value) {
+  const uint8_t *p = base + offset;
+  const uint64_t care =
+      (UINT64_C(0xFFFF) << 16 | (uint64_t)(FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8 | 0xFF) << 32;
+  uint64_t value_size;
+  __builtin_prefetch(p + 64); /* where the value begins, more often than not */
+  if ((load64(p + 8) & care) != ((uint64_t)key.size << 48 | (uint64_t)KIND_PUT << 32)) return 0;
+  value_size = load64(p + 16) & VALUE_MAX;
+  if (RECORD_HEAD + key.size + value_size > snapshot - offset
+      || !same_bytes(p + RECORD_HEAD, key.data, key.size))
+    return 0;
+  value->data = p + RECORD_HEAD + key.size;
+  value->size = value_size;
+  return 1;
+}
 
 #endif

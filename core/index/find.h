@@ -9,6 +9,7 @@
 #include "file/store.h"
 #include "index/index.h"
 #include "index/perfect.h"
+#include "index/slot.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -16,27 +17,8 @@
 #include <emmintrin.h>
 #endif
 
-#define SLOT_DISPLACED (UINT64_C(1) << 40)
-#define SLOT_OFFSET_MASK (SLOT_DISPLACED - 1)
 /* a key that finds no room in so many buckets makes its segment split */
 enum { PROBE_BUCKETS = 3 };
-
-static inline uint32_t tag_of(uint64_t hash) { return (uint32_t)(hash >> (64 - HASH_BITS)); }
-static inline uint64_t slot_tag(uint64_t slot) { return slot >> (64 - HASH_BITS); }
-static inline uint64_t slot_offset(uint64_t slot) { return (slot & SLOT_OFFSET_MASK) * 8; }
-static inline uint64_t make_slot(uint64_t hash, uint64_t offset) {
-  return (uint64_t)tag_of(hash) << (64 - HASH_BITS) | offset / 8;
-}
-static inline unsigned home_of(uint64_t hash) { return (unsigned)(hash & (SEGMENT_BUCKETS - 1)); }
-static inline word *bucket_at(const uint8_t *base, uint64_t segment, unsigned bucket) {
-  return word_at(base, segment + (uint64_t)bucket * 64);
-}
-static inline word *link_of(const uint8_t *base, uint64_t segment) {
-  return word_at(base, segment - RECORD_HEAD);
-}
-static inline uint64_t acquire(const word *w) {
-  return atomic_load_explicit(w, memory_order_acquire);
-}
 
 static inline uint64_t index_hash(const store *s, maph_slice key) {
   return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
@@ -61,41 +43,6 @@ static inline unsigned bucket_matches(const word *bucket, uint32_t tag) {
             << i;
   return bits;
 #endif
-}
-
-static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b,
-                                                             size_t n) {
-  return memcmp(a, b, n) == 0;
-}
-
-/* Do n bytes agree?  Keys are short: two overlapping words settle most, without a call. */
-static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n) {
-  uint64_t x, y, u, w;
-  if (unlikely(n < 8 || n > 16)) return same_long_bytes(a, b, n);
-  memcpy(&x, a, 8);
-  memcpy(&y, b, 8);
-  memcpy(&u, a + n - 8, 8);
-  memcpy(&w, b + n - 8, 8);
-  return ((x ^ y) | (u ^ w)) == 0;
-}
-
-/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot:
-** its value.  Compares kind, flags and key size in one go. */
-static inline int plain_match(const uint8_t *base, uint64_t offset, uint64_t snapshot,
-                              maph_slice key, maph_slice *value) {
-  const uint8_t *p = base + offset;
-  const uint64_t care =
-      (UINT64_C(0xFFFF) << 16 | (uint64_t)(FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8 | 0xFF) << 32;
-  uint64_t value_size;
-  __builtin_prefetch(p + 64); /* where the value begins, more often than not */
-  if ((load64(p + 8) & care) != ((uint64_t)key.size << 48 | (uint64_t)KIND_PUT << 32)) return 0;
-  value_size = load64(p + 16) & VALUE_MAX;
-  if (RECORD_HEAD + key.size + value_size > snapshot - offset
-      || !same_bytes(p + RECORD_HEAD, key.data, key.size))
-    return 0;
-  value->data = p + RECORD_HEAD + key.size;
-  value->size = value_size;
-  return 1;
 }
 
 static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash) {
@@ -132,9 +79,9 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
   if (offset == 0) return MAPH_NOTFOUND;
   if (unlikely(offset - LOG_START > snapshot - RECORD_HEAD - LOG_START || offset % 8))
     return INDEX_UNSETTLED;
-  if (unlikely(!plain_match(base, offset, snapshot, key, value))) {
-    return load64(base + offset + 8) >> 40 & (FLAG_EXPIRY | FLAG_ATTRIBUTES) ? INDEX_UNSETTLED
-                                                                             : MAPH_NOTFOUND;
+  if (unlikely(!record_plain(base, offset, snapshot, key, value))) {
+    return record_flags(base, offset) & (FLAG_EXPIRY | FLAG_ATTRIBUTES) ? INDEX_UNSETTLED
+                                                                        : MAPH_NOTFOUND;
   }
   link = acquire(word_at(base, offset));
   return likely(link == 0 || link >= snapshot) ? MAPH_OK : MAPH_NOTFOUND;
@@ -150,15 +97,22 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
 **
 ** What a get touches, in a store too large for the processor's cache (shares measured at 1M keys of
 ** 200 bytes):
-**   the header's first live line, the store's own fields     every get's: in the first-level cache
-**   the directory word  8 bytes a segment of some 1,300 keys: in the second-level cache the
-**   bucket's line  64 bytes for some 5 keys: memory, 37 % of the time; a neighbour's in 1 of 100
-**   the record's first line, and the value's  memory, 58 %
+**   the header's first live line, the store's own fields
+**       every get's: in the first-level cache
+**   the directory word
+**       8 bytes a segment of some 1,300 keys: in the second-level cache
+**   the bucket's line
+**       64 bytes for some 5 keys: memory, 37 % of the time; a neighbour's in 1 of 100
+**   the record's first line, and the value's
+**       memory, 58 %
 ** with a perfect hash:
-**   the pilot  3 bits a key: in the second-level cache, up to 10M keys in the third
-**   the group's line, where sizes differ  4 bytes a key: in the third-level cache at 1M keys the
-**   record's first line, and the value's  memory; then, for a key that changed or came later, all
-**   of the above */
+**   the pilot
+**       3 bits a key: in the second-level cache, up to 10M keys in the third
+**   the group's line, where sizes differ
+**       4 bytes a key: in the third-level cache at 1M keys
+**   the record's first line, and the value's
+**       memory; then, for a key that changed or came later, all of the above
+*/
 static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot,
                             maph_slice key, maph_slice *value) {
   const header *h = header_of(base);
@@ -170,12 +124,12 @@ static inline int index_get(const store *s, const uint8_t *base, uint64_t size, 
     if (likely(rc != MAPH_NOTFOUND)) return rc;
   }
   root = acquire(&h->root);
-  depth = root & 63;
+  depth = word_depth(root);
   if (unlikely(depth > HASH_BITS)) return INDEX_UNSETTLED;
-  at = (root & ~UINT64_C(63)) + (uint64_t)(tag_of(hash) >> (HASH_BITS - depth)) * sizeof(word);
+  at = word_place(root) + (uint64_t)(tag_of(hash) >> (HASH_BITS - depth)) * sizeof(word);
   if (unlikely(at - LOG_START > size - sizeof(word) - LOG_START)) return INDEX_UNSETTLED;
   directory_word = word_at(base, at);
-  segment = acquire(directory_word) & ~UINT64_C(63);
+  segment = word_place(acquire(directory_word));
   if (unlikely(segment > size - SEGMENT_SIZE)) return INDEX_UNSETTLED;
   for (i = 0; i < PROBE_BUCKETS; i++) {
     bucket = bucket_at(base, segment, (home_of(hash) + i) & (SEGMENT_BUCKETS - 1));
@@ -186,7 +140,7 @@ static inline int index_get(const store *s, const uint8_t *base, uint64_t size, 
       if (unlikely(slot_tag(slot) != tag_of(hash)
                    || offset - LOG_START > snapshot - RECORD_HEAD - LOG_START))
         return INDEX_UNSETTLED;
-      return likely(plain_match(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
+      return likely(record_plain(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
     }
     if (likely(acquire(&bucket[BUCKET_SLOTS - 1]) == 0)) break;
   }

@@ -71,7 +71,7 @@ static inline int segment_sound(const view *v, uint64_t segment) {
 }
 
 static inline int place_of(const view *v, uint64_t root, uint64_t hash, place *p) {
-  uint64_t directory = root & ~UINT64_C(63), depth = root & 63;
+  uint64_t directory = word_place(root), depth = word_depth(root);
   int rc;
   if (unlikely(depth > HASH_BITS || directory < LOG_START + RECORD_HEAD
                || directory > OFFSET_MAX)) {
@@ -130,7 +130,7 @@ static int search(const view *v, const place *p, maph_slice key, uint64_t hash, 
   uint64_t segment = p->segment, next;
   int found = search_segment(v, segment, key, hash, it, rc);
   while (unlikely(found < 0)) {
-    next = acquire(link_of(v->base, segment)) & ~UINT64_C(63);
+    next = word_place(acquire(link_of(v->base, segment)));
     if (next == 0) return 0;
     if (next < segment + SEGMENT_SIZE) {
       *rc = fail_corrupt(v->s->path, segment,
@@ -173,8 +173,8 @@ int index_find(const view *v, maph_slice key, uint64_t hash, item *it) {
 }
 
 void index_prefetch(const view *v, uint64_t hash) {
-  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63),
-           depth = root & 63, segment;
+  uint64_t root = acquire(&header_of(v->base)->root), directory = word_place(root),
+           depth = word_depth(root), segment;
   if (depth > HASH_BITS || directory > v->size || v->size - directory < (uint64_t)8 << depth)
     return;
   segment = acquire(word_at(v->base, directory) + (tag_of(hash) >> (HASH_BITS - depth)));
@@ -208,7 +208,7 @@ static uint32_t perfect_get_group(const view *v, size_t n, const maph_slice *key
     uint64_t link = at[i] ? acquire(word_at(v->base, at[i])) : 0;
     values[i] = maph_bytes(NULL, 0);
     if (unlikely(at[i] == 0 || (link != 0 && link < v->snapshot)
-                 || !plain_match(v->base, at[i], v->snapshot, keys[i], &values[i])))
+                 || !record_plain(v->base, at[i], v->snapshot, keys[i], &values[i])))
       left |= UINT32_C(1) << i;
   }
   return left;
@@ -220,8 +220,8 @@ static uint32_t perfect_get_group(const view *v, size_t n, const maph_slice *key
 static uint32_t indexed_get_group(const view *v, size_t n, const maph_slice *keys,
                                   maph_slice *values) {
   uint64_t hash[INDEX_GROUP], candidate[INDEX_GROUP], root = acquire(&header_of(v->base)->root),
-                                                      directory = root & ~UINT64_C(63),
-                                                      depth = root & 63;
+                                                      directory = word_place(root),
+                                                      depth = word_depth(root);
   const word *bucket[INDEX_GROUP];
   uint32_t unsettled = 0;
   size_t i;
@@ -250,7 +250,7 @@ static uint32_t indexed_get_group(const view *v, size_t n, const maph_slice *key
   for (i = 0; i < n; i++) {
     values[i] = maph_bytes(NULL, 0);
     if (unlikely(candidate[i] == 0
-                 || !plain_match(v->base, candidate[i], v->snapshot, keys[i], &values[i])))
+                 || !record_plain(v->base, candidate[i], v->snapshot, keys[i], &values[i])))
       unsettled |= UINT32_C(1) << i;
   }
   return unsettled;
@@ -293,11 +293,11 @@ static void set_root(store *s, uint64_t root) {
 }
 
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
-  return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & 63;
+  return word_depth(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }
 
 static inline uint64_t overflow_of(const uint8_t *base, uint64_t segment) {
-  return atomic_load_explicit(link_of(base, segment), memory_order_relaxed) & ~UINT64_C(63);
+  return word_place(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }
 
 /* Is this slot empty, or left behind by a split of a segment of that depth, as seen by a hash that
@@ -316,8 +316,8 @@ static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned buck
 }
 
 static uint64_t directory_segments(const view *v, uint64_t root) {
-  const word *d = word_at(v->base, root & ~UINT64_C(63));
-  uint64_t i, n = UINT64_C(1) << (root & 63), distinct = 1;
+  const word *d = word_at(v->base, word_place(root));
+  uint64_t i, n = UINT64_C(1) << word_depth(root), distinct = 1;
   for (i = 1; i < n; i++)
     distinct += atomic_load_explicit(&d[i], memory_order_relaxed)
                 != atomic_load_explicit(&d[i - 1], memory_order_relaxed);
@@ -326,7 +326,7 @@ static uint64_t directory_segments(const view *v, uint64_t root) {
 
 /* A directory twice as long: each word twice. */
 static int double_directory(store *s) {
-  uint64_t root = root_now(s), old = root & ~UINT64_C(63), depth = root & 63,
+  uint64_t root = root_now(s), old = word_place(root), depth = word_depth(root),
            n = UINT64_C(1) << depth, i, fresh;
   int rc = log_extent(s, EXTENT_DIRECTORY, (int)depth + 1, 0, 16 * n, &fresh);
   if (rc != MAPH_OK) return rc;
@@ -345,15 +345,15 @@ static int may_split(store *s, uint64_t segment) {
   uint64_t root = root_now(s), depth = depth_of(s->write_base, segment);
   view v;
   if (overflow_of(s->write_base, segment) != 0 || depth >= HASH_BITS) return 0;
-  if (depth < (root & 63)) return 1;
+  if (depth < word_depth(root)) return 1;
   view_for_writing(s, 0, &v);
   return (UINT64_C(2) << depth) <= 16 * directory_segments(&v, root);
 }
 
 /* Directory words of all keys that share `depth` leading bits with prefix. */
 static void point_directory(store *s, uint32_t prefix, uint64_t depth, uint64_t segment) {
-  uint64_t root = root_now(s), bits = root & 63;
-  word *d = word_at(s->write_base, root & ~UINT64_C(63));
+  uint64_t root = root_now(s), bits = word_depth(root);
+  word *d = word_at(s->write_base, word_place(root));
   uint64_t first = bits ? (uint64_t)prefix >> (HASH_BITS - bits) : 0,
            n = UINT64_C(1) << (bits - depth), i;
   for (i = 0; i < n; i++) store_word(s->write_base, &d[first + i], segment);
@@ -365,10 +365,10 @@ static int grant_segment(store *s, uint64_t segment, uint64_t hash, uint64_t dep
   int rc;
   if (!grant_needed(s)) return MAPH_OK;
   root = root_now(s);
-  bits = root & 63;
+  bits = word_depth(root);
   words = UINT64_C(1) << (bits - depth);
   first = (bits ? (uint64_t)tag_of(hash) >> (HASH_BITS - bits) : 0) & ~(words - 1);
-  first = (root & ~UINT64_C(63)) + first * sizeof(word);
+  first = (word_place(root)) + first * sizeof(word);
   rc = grant_header(s);
   if (rc == MAPH_OK) rc = grant_pages(s, first, first + words * sizeof(word));
   return rc == MAPH_OK ? grant_pages(s, segment - RECORD_HEAD, segment + SEGMENT_SIZE) : rc;
@@ -377,7 +377,7 @@ static int grant_segment(store *s, uint64_t segment, uint64_t hash, uint64_t dep
 static void set_depth(store *s, uint64_t segment, uint64_t depth) {
   word *link = link_of(s->write_base, segment);
   store_word(s->write_base, link,
-             (atomic_load_explicit(link, memory_order_relaxed) & ~UINT64_C(63)) | depth);
+             word_place(atomic_load_explicit(link, memory_order_relaxed)) | depth);
 }
 
 static void set_mark(store *s, uint64_t segment) {
@@ -454,7 +454,7 @@ static int split(store *s, uint64_t segment, uint64_t hash) {
   /* the upper half moves */
   uint32_t upper = ((tag_of(hash) >> shift) | 1) << shift, lower = upper ^ (UINT32_C(1) << shift);
   int rc = MAPH_OK;
-  if (depth == (root_now(s) & 63)) rc = double_directory(s);
+  if (depth == word_depth(root_now(s))) rc = double_directory(s);
   if (rc == MAPH_OK) rc = grant_segment(s, segment, hash, depth);
   if (rc == MAPH_OK)
     rc = log_extent(s, EXTENT_SEGMENT, (int)depth + 1, upper, SEGMENT_SIZE, &fresh);
@@ -482,7 +482,7 @@ int index_finish_split(store *s) {
     return rc;
   memcpy(&head, v.base + fresh - RECORD_HEAD, sizeof head);
   root = root_now(s);
-  bits = root & 63;
+  bits = word_depth(root);
   if (head.kind != KIND_EXTENT || head.extent != EXTENT_SEGMENT || head.depth == 0
       || head.depth > bits || bits > HASH_BITS || head.prefix >> HASH_BITS
       || head.prefix << (32 - HASH_BITS) << head.depth != 0
@@ -510,7 +510,8 @@ static int add_overflow(store *s, uint64_t segment) {
   rc = grant_pages(s, segment - RECORD_HEAD, segment);
   if (rc != MAPH_OK) return rc;
   link = link_of(s->write_base, segment);
-  store_word(s->write_base, link, fresh | (atomic_load_explicit(link, memory_order_relaxed) & 63));
+  store_word(s->write_base, link,
+             fresh | word_depth(atomic_load_explicit(link, memory_order_relaxed)));
   return MAPH_OK;
 }
 
@@ -649,7 +650,7 @@ static int segment_now(store *s, uint64_t hash, uint64_t *segment) {
   view_for_writing(s, 0, &v);
   rc = place_of(&v, root_now(s), hash, &p);
   *segment = rc == MAPH_OK ? p.segment : 0;
-  return likely(rc == MAPH_OK) ? chain_sound(&v, p.segment, p.root & 63) : rc;
+  return likely(rc == MAPH_OK) ? chain_sound(&v, p.segment, word_depth(p.root)) : rc;
 }
 
 /* The keys of p from i on that share p[i]'s segment end where? */
@@ -833,8 +834,8 @@ void index_drop_beside(store *s) { s->beside = 0; }
 typedef int (*segment_fn)(void *arg, const view *v, uint64_t segment, uint64_t hash,
                           uint64_t depth);
 static int each_segment(const view *v, uint64_t *depth_of_directory, segment_fn each, void *arg) {
-  uint64_t root = acquire(&header_of(v->base)->root), directory = root & ~UINT64_C(63),
-           depth = root & 63, i, last = 0, seen = 0;
+  uint64_t root = acquire(&header_of(v->base)->root), directory = word_place(root),
+           depth = word_depth(root), i, last = 0, seen = 0;
   int rc = MAPH_OK;
   if (depth > HASH_BITS || directory < LOG_START + RECORD_HEAD || directory > OFFSET_MAX) {
     return fail_corrupt(v->s->path, offsetof(header, root), "the index's root is damaged");
@@ -881,7 +882,7 @@ static int measure_segment(void *arg, const view *v, uint64_t segment, uint64_t 
   int rc = MAPH_OK;
   /* root is stored before depth when the directory grows */
   atomic_thread_fence(memory_order_acquire);
-  if (depth > HASH_BITS || depth > (acquire(&header_of(v->base)->root) & 63))
+  if (depth > HASH_BITS || depth > word_depth(acquire(&header_of(v->base)->root)))
     return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
   m->shape->segments++;
   m->shape->bytes += RECORD_HEAD + SEGMENT_SIZE + RECORD_HEAD;

@@ -33,6 +33,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/index.h"
 #include "writer/commit.h"
 #include "writer/decided.h"
@@ -98,20 +99,17 @@ static int group_full(const store *s) {
 
 static int decide(txn *t) {
   store *s = t->s;
-  uint64_t at = s->space_end, back = (s->last.end - END_SIZE) / 8;
+  uint64_t at = s->space_end;
   end_record e;
   int rc;
   if (s->group_failed) return group_full(s);
-  memset(&e, 0, sizeof e);
-  e.head.kind = KIND_END;
+  record_fill_end(&e, KIND_END, t->version, s->last.end - END_SIZE);
   e.head.operations = (uint32_t)t->operations;
-  e.head.back_low = (uint32_t)back;
-  e.head.version_prev = t->version | (back >> 32) << 48;
   e.start = t->start;
   e.records = t->records;
   e.bytes = t->bytes;
   e.chain = record_chain(s->salt, s->last.chain, &e, t->digest);
-  t->after = (tip){ at + END_SIZE, t->version, e.chain, t->records, t->bytes };
+  t->after = record_tip(&e, at + END_SIZE);
   set(s, &live(s)->end, t->after.end);
   set(s, &live(s)->prepared, t->after.end);
   rc = log_write_end(s, at, &e);
@@ -360,33 +358,29 @@ int commit_reopen(txn *t) {
 
 int commit_replay(txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after) {
   store *s = t->s;
-  uint64_t at = from, size, digest = 0, operations = 0;
+  uint64_t digest = 0, operations = 0;
   view v;
-  int kind;
+  walk w;
+  int rc = MAPH_OK;
   view_for_writing(s, limit, &v);
   t->start = t->position = from;
-  while (at < limit && record_span(&v, at, limit, &kind, &size) == MAPH_OK) {
-    if (record_verify(&v, at, size) != MAPH_OK) return 0;
-    if (kind == KIND_EPOCH) return 0;
-    if (kind == KIND_END) {
+  w = walk_from(&v, from, limit);
+  while (walk_next(&w, &rc)) {
+    if (w.it.kind == KIND_EPOCH || record_verify(&v, w.it.offset, w.it.size) != MAPH_OK) return 0;
+    if (w.it.kind == KIND_END) {
       end_record e;
-      memcpy(&e, v.base + at, sizeof e);
+      memcpy(&e, v.base + w.it.offset, sizeof e);
       if (e.head.operations != operations || e.chain != record_chain(s->salt, chain, &e, digest))
         return 0;
-      *after =
-          (tip){ at + END_SIZE, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
+      *after = record_tip(&e, w.at);
       t->operations = operations;
-      t->position = at;
+      t->position = w.it.offset;
       return 1;
     }
-    if (kind == KIND_PUT || kind == KIND_DELETE) {
-      item it;
-      digest = record_digest(digest, at, load64(v.base + at + 8));
-      operations++;
-      if (record_item(&v, at, limit, &it) != MAPH_OK) return 0;
-      if (t->state == TXN_OPEN && txn_adopt(t, &it) != MAPH_OK) return -1;
-    }
-    at += size;
+    if (!walk_is_data(&w)) continue;
+    digest = record_digest(digest, w.it.offset, w.it.bytes_8_to_15);
+    operations++;
+    if (t->state == TXN_OPEN && txn_adopt(t, &w.it) != MAPH_OK) return -1;
   }
   return 0;
 }

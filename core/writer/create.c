@@ -71,13 +71,11 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   s->generation = generation;
   s->base_version = base_version;
   memcpy(s->uuid, h->uuid, 16);
-  memset(&e, 0, sizeof e);
-  e.head.kind = KIND_EPOCH;
-  e.head.version_prev = base_version;
+  record_fill_end(&e, KIND_EPOCH, base_version, 0);
   os_random(&e.start, sizeof e.start);
   e.chain = record_chain(s->salt, 0, &e, 0);
   rc = log_write_end(s, LOG_START, &e);
-  s->last = (tip){ LOG_START + END_SIZE, base_version, e.chain, 0, 0 };
+  s->last = record_tip(&e, LOG_START + END_SIZE);
   s->space_end = s->last.end;
   if (rc == MAPH_OK) rc = index_create(s, expected_keys);
   if (rc != MAPH_OK) return rc;

@@ -27,6 +27,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "index/index.h"
 #include "index/perfect.h"
@@ -43,45 +44,40 @@ static int epoch_follows(const view *v, uint64_t at, uint64_t chain, tip *t) {
   if (record_verify(v, at, END_SIZE) != MAPH_OK
       || e.chain != record_chain(v->s->salt, chain, &e, 0))
     return 0;
-  *t = (tip){ at + END_SIZE, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
+  *t = record_tip(&e, at + END_SIZE);
   return 1;
 }
 
 /* Walk, without summing, to the newest checkpoint. */
 static int walk_to_checkpoint(store *s, const view *v, tip *t) {
   checkpoint c;
-  uint64_t at = LOG_START, size;
-  int kind;
+  walk w;
+  int rc = MAPH_OK;
   memset(t, 0, sizeof *t);
   t->end = LOG_START;
   if (!header_best_checkpoint(s, header_of(v->base), &c) || c.offset > v->size) return MAPH_OK;
-  while (at < c.offset) {
-    int rc = record_span(v, at, c.offset, &kind, &size);
-    if (rc != MAPH_OK) return rc;
-    at += size;
-  }
-  *t = (tip){ c.offset, c.version, c.chain, c.records, c.bytes };
-  return MAPH_OK;
+  w = walk_from(v, LOG_START, c.offset);
+  while (walk_next(&w, &rc)) {}
+  if (rc == MAPH_OK) *t = (tip){ c.offset, c.version, c.chain, c.records, c.bytes };
+  return rc;
 }
 
 /* From a tip on: as many whole transactions as follow in chain. */
 static int walk_transactions(store *s, const view *v, tip *t) {
-  uint64_t at = t->end, size;
+  walk w = walk_from(v, t->end, v->size);
   txn scratch;
-  int kind;
-  memset(&scratch, 0, sizeof scratch);
-  scratch.s = s;
+  int rc = MAPH_OK;
+  txn_start(&scratch, s);
   scratch.state = TXN_PREPARED; /* look, adopt nothing */
-  while (at < v->size && record_span(v, at, v->size, &kind, &size) == MAPH_OK) {
-    if (kind == KIND_EPOCH) {
-      if (!epoch_follows(v, at, t->chain, t)) break;
-      at = t->end;
-    } else if (kind == KIND_PAD || kind == KIND_EXTENT) {
-      if (record_verify(v, at, size) != MAPH_OK) break;
-      at += size;
+  while (walk_next(&w, &rc)) {
+    uint64_t at = w.it.offset;
+    if (w.it.kind == KIND_PAD || w.it.kind == KIND_EXTENT) {
+      if (record_verify(v, at, w.it.size) != MAPH_OK) break;
     } else {
-      if (commit_replay(&scratch, at, v->size, t->chain, t) != 1) break;
-      at = t->end;
+      if (w.it.kind == KIND_EPOCH ? !epoch_follows(v, at, t->chain, t)
+                                  : commit_replay(&scratch, at, v->size, t->chain, t) != 1)
+        break;
+      w.at = t->end;
     }
   }
   if (t->end < LOG_START + END_SIZE)
@@ -90,15 +86,12 @@ static int walk_transactions(store *s, const view *v, tip *t) {
 }
 
 int recover_append_epoch(store *s, uint64_t at) {
-  uint64_t back = (s->last.end - END_SIZE) / 8, version = (s->last.version | UINT32_MAX) + 1;
+  uint64_t version = (s->last.version | UINT32_MAX) + 1;
   end_record e;
   int rc;
   if (version > VERSION_MAX)
     return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
-  memset(&e, 0, sizeof e);
-  e.head.kind = KIND_EPOCH;
-  e.head.back_low = (uint32_t)back;
-  e.head.version_prev = version | (back >> 32) << 48;
+  record_fill_end(&e, KIND_EPOCH, version, s->last.end - END_SIZE);
   os_random(&e.start, sizeof e.start);
   e.records = s->last.records;
   e.bytes = s->last.bytes;
@@ -109,7 +102,7 @@ int recover_append_epoch(store *s, uint64_t at) {
   if (rc == MAPH_OK) rc = log_write_end(s, at, &e);
   if (rc == MAPH_OK) rc = os_flush(s->write_base, s->path, LOG_START, at + END_SIZE);
   if (rc != MAPH_OK) return rc;
-  s->last = (tip){ at + END_SIZE, version, e.chain, e.records, e.bytes };
+  s->last = record_tip(&e, at + END_SIZE);
   s->space_end = s->last.end;
   return MAPH_OK;
 }
@@ -139,19 +132,15 @@ static int mend_link(store *s, const view *v, const item *it) {
 
 /* Each put and delete below limit: into the index (pass 0), then its link (pass 1). */
 static int each_record(store *s, uint64_t limit, int pass) {
-  uint64_t at = LOG_START, size;
-  int rc = MAPH_OK, kind;
+  int rc = MAPH_OK;
   view v;
-  item it;
-  while (rc == MAPH_OK && at < limit) {
-    view_for_writing(s, limit, &v);
-    rc = record_span(&v, at, limit, &kind, &size);
-    if (rc == MAPH_OK && (kind == KIND_PUT || kind == KIND_DELETE)) {
-      rc = record_item(&v, at, limit, &it);
-      if (rc == MAPH_OK && pass == 0 && !is_frozen(s, at)) rc = index_record(s, &it);
-      if (rc == MAPH_OK && pass == 1) rc = mend_link(s, &v, &it);
-    }
-    at += size;
+  walk w = walk_from(&v, LOG_START, limit);
+  view_for_writing(s, limit, &v);
+  while (walk_next(&w, &rc)) {
+    if (!walk_is_data(&w)) continue;
+    if (pass == 0 && !is_frozen(s, w.it.offset)) rc = index_record(s, &w.it);
+    if (pass == 1) rc = mend_link(s, &v, &w.it);
+    view_for_writing(s, limit, &v); /* the index may have outgrown the mapping */
   }
   return rc;
 }
@@ -159,19 +148,17 @@ static int each_record(store *s, uint64_t limit, int pass) {
 /* Where the new epoch goes.  A reader may be at work with the old index, whose pieces lie as far as
 ** `end`: they stay, and what is not one of them becomes a pad. */
 static int pass_over_old_index(store *s, uint64_t limit, uint64_t *at) {
-  uint64_t end = atomic_load(&header_of(s->write_base)->end), size;
+  uint64_t end = atomic_load(&header_of(s->write_base)->end);
   view v;
-  int kind;
+  int rc;
   *at = limit;
   if (end % 8 || end <= limit || end > atomic_load(&s->size)) return MAPH_OK;
   view_for_writing(s, end, &v);
-  while (*at < end && record_span(&v, *at, end, &kind, &size) == MAPH_OK
-         && (kind == KIND_PAD || kind == KIND_EXTENT) && record_verify(&v, *at, size) == MAPH_OK)
-    *at += size;
+  *at = walk_past_spaces(&v, limit, end);
   if (*at == end) return MAPH_OK;
   end = MAX(end, *at + RECORD_HEAD);
   s->space_end = s->populated = 0;
-  int rc = log_room(s, end);
+  rc = log_room(s, end);
   if (rc == MAPH_OK) rc = log_write_pad(s, *at, end);
   *at = end;
   return rc;

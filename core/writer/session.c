@@ -32,6 +32,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/index.h"
 #include "index/perfect.h"
 #include "writer/commit.h"
@@ -73,13 +74,10 @@ static int finish_or_erase(store *s) {
 ** one pad.  Index pieces inside it stay what they are: the index leads to them, a walk of the log
 ** need not. */
 static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
-  uint64_t at = from, size;
+  uint64_t at;
   view v;
-  int kind;
   view_for_writing(s, end, &v);
-  while (at < end && record_span(&v, at, end, &kind, &size) == MAPH_OK
-         && (kind == KIND_PAD || kind == KIND_EXTENT) && record_verify(&v, at, size) == MAPH_OK)
-    at += size;
+  at = walk_past_spaces(&v, from, end);
   if (end - at > 0 && end - at < RECORD_HEAD)
     return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
   s->tail_checked = end;
@@ -133,8 +131,7 @@ static int take_tip(store *s, uint64_t end) {
   if (s->last.end == end) return MAPH_OK;
   view_for_writing(s, end, &v);
   rc = record_end(&v, end, &e);
-  if (rc == MAPH_OK)
-    s->last = (tip){ end, e.head.version_prev & VERSION_MAX, e.chain, e.records, e.bytes };
+  if (rc == MAPH_OK) s->last = record_tip(&e, end);
   return rc;
 }
 

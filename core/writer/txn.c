@@ -18,6 +18,7 @@
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
@@ -357,28 +358,21 @@ void txn_release(txn *t, int n) { t->savepoint_count = (size_t)(savepoint_at(t, 
 
 /* Each key changed past `position` goes back to its version before. */
 static int cut_pending(txn *t, uint64_t position) {
-  uint64_t at = position;
+  int rc = MAPH_OK;
   view v;
-  item it, newest;
+  walk w = walk_from(&v, position, t->position);
   txn_view(t, &v);
-  while (at < t->position) {
-    uint64_t size;
-    int kind, rc = record_span(&v, at, t->position, &kind, &size);
-    if (rc == MAPH_OK && kind != KIND_PUT && kind != KIND_DELETE) {
-      at += size; /* what a prepare that was taken back left */
-      continue;
-    }
-    if (rc == MAPH_OK) rc = record_item(&v, at, t->position, &it);
-    if (rc != MAPH_OK) return rc;
-    if (it.prev < position) {
-      maph_slice key = maph_bytes(it.key, it.key_size);
-      pending *p = find_pending(t, index_hash(t->s, key), key, &newest);
-      if (p) p->newest = it.prev >= t->start ? it.prev : 0;
-      if (it.prev >= t->start) link_within(t, it.prev, 0);
-    }
-    at += it.size;
+  while (walk_next(&w, &rc)) {
+    maph_slice key = maph_bytes(w.it.key, w.it.key_size);
+    item newest;
+    pending *p;
+    /* what a prepare that was taken back left is no data */
+    if (!walk_is_data(&w) || w.it.prev >= position) continue;
+    p = find_pending(t, index_hash(t->s, key), key, &newest);
+    if (p) p->newest = w.it.prev >= t->start ? w.it.prev : 0;
+    if (w.it.prev >= t->start) link_within(t, w.it.prev, 0);
   }
-  return MAPH_OK;
+  return rc;
 }
 
 int txn_rollback_to(txn *t, int n, uint64_t *kept) {
