@@ -37,6 +37,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "writer/lock.h"
 #include "writer/recover.h"
@@ -93,20 +94,20 @@ static int continues(const view *v, const end_record *e, uint64_t chain, uint64_
 
 /* Is there a whole transaction of this log past `prepared`?  Its writer stored that word first. */
 static int transaction_past(const view *v, uint64_t prepared) {
-  uint64_t at = v->snapshot, limit = MIN(v->size, at + LOOK_PAST), size, digest = 0, operations = 0;
-  uint64_t chain;
+  walk w = walk_from(v, v->snapshot, MIN(v->size, v->snapshot + LOOK_PAST));
+  uint64_t digest = 0, operations = 0, chain;
+  int rc = MAPH_OK;
   end_record e;
-  int kind;
-  if (record_end(v, at, &e) != MAPH_OK) return 0;
+  if (record_end(v, v->snapshot, &e) != MAPH_OK) return 0;
   chain = e.chain;
-  for (; at < limit && record_span(v, at, limit, &kind, &size) == MAPH_OK; at += size) {
-    if (kind == KIND_PUT || kind == KIND_DELETE) {
-      digest = record_digest(digest, at, load64(v->base + at + 8));
+  while (walk_next(&w, &rc)) {
+    if (walk_is_data(&w)) {
+      digest = record_digest(digest, w.it.offset, w.it.bytes_8_to_15);
       operations++;
-    } else if (kind == KIND_END || kind == KIND_EPOCH) {
-      memcpy(&e, v->base + at, sizeof e);
+    } else if (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH) {
+      memcpy(&e, v->base + w.it.offset, sizeof e);
       if (!continues(v, &e, chain, digest, operations)) return 0;
-      if (at + size > prepared) return 1;
+      if (w.at > prepared) return 1;
       chain = e.chain;
       digest = operations = 0;
     }
