@@ -26,6 +26,10 @@
 ** and recovered without moving what was handed out.  What a transaction reads of its own writes
 ** stays so only until they are undone: by rollback_to, abort or a failed commit.
 **
+** So a handle keeps each file that it read a slice from outside snapshots, also after a rewrite put
+** another in its place, until maph_refresh or maph_close.  A file that it only wrote to, or read
+** through snapshots, cursors and feeds, goes a second after the last of these is closed.
+**
 ** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns
 ** MAPH_MISUSE.
 **
@@ -49,6 +53,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#if UINTPTR_MAX != UINT64_MAX
+#error "maph needs a machine of 64 bits: it maps files of up to 8 TiB"
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "maph needs a little-endian machine: so are the integers in its files"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -165,7 +176,8 @@ typedef struct maph_options {
   int perfect_hash; /* what maph_optimize builds: MAPH_PERFECT_*; default PILOT */
   /* a commit through this handle that leaves more than so many percent of the file dead compacts it
   ** before it returns, or optimizes it if it has a perfect hash, which takes as long as that call;
-  ** 0: never; at most 99.  Each pins a file until maph_refresh: with 8 of them it waits for one */
+  ** 0: never; at most 99.  With 8 files kept for slices (LIFETIME) it waits for maph_refresh: who
+  ** reads through this handle and never refreshes it reads through snapshots */
   int auto_compact;
 } maph_options;
 #define MAPH_OPTIONS_INIT                                                                  \
@@ -186,8 +198,8 @@ MAPH_API int maph_open(const char *path, int flags, const maph_options *options,
 ** and marks the file clean. */
 MAPH_API int maph_close(maph *m);
 
-/* Let go of what older reads pinned and look at the path again: if another file is there now, move
-** to it. Invalidates every slice read through this handle outside a snapshot. */
+/* Let go of the files that older reads keep and look at the path again: if another file is there
+** now, move to it. Invalidates every slice read through this handle outside a snapshot. */
 MAPH_API int maph_refresh(maph *m);
 
 /* Everything committed so far is on disk when this returns.  IOERR READONLY */

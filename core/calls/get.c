@@ -23,7 +23,7 @@ static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, m
   int rc;
   if (value == NULL) return fail(MAPH_MISUSE, "maph_get: no place for the value");
   *value = maph_bytes(NULL, 0);
-  rc = handle_store(m, &s);
+  rc = handle_reader(m, &s);
   if (rc == MAPH_OK) rc = view_latest(s, &v);
   if (rc == MAPH_OK) rc = view_find(&v, key, 0, m->options.verify, &it);
   if (rc == MAPH_OK) *value = maph_bytes(it.value, it.value_size);
@@ -33,10 +33,9 @@ static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, m
 /* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common
 ** to compose a sentence for. */
 __attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value) {
-  if (likely(m != NULL && value != NULL
-             && m->quick == __atomic_load_n(&handle_quick, __ATOMIC_RELAXED)
-             && key.size - 1 < KEY_MAX && key.data != NULL)) {
-    const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
+  const store *s = NULL;
+  if (likely(m != NULL && value != NULL)) s = atomic_load_explicit(&m->s, memory_order_acquire);
+  if (likely(s != NULL && handle_is_quick(m, s) && key.size - 1 < KEY_MAX && key.data != NULL)) {
     uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;
     const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
@@ -67,7 +66,7 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
   int rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
-  rc = handle_store(m, &s);
+  rc = handle_reader(m, &s);
   if (rc == MAPH_OK) rc = view_latest(s, &v);
   if (rc == MAPH_OK) rc = missing(s, view_find(&v, key, 0, m->options.verify, &it));
   if (rc == MAPH_OK) record_entry(&it, entry);
@@ -115,7 +114,7 @@ static int get_many(const view *v, uint64_t now, int verify, size_t n, const map
 int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values) {
   store *s;
   view v;
-  int rc = handle_store(m, &s);
+  int rc = handle_reader(m, &s);
   if (rc == MAPH_OK && n > 0 && (keys == NULL || values == NULL))
     rc = fail(MAPH_MISUSE, "maph_get_many: no keys or no place for the values");
   if (rc == MAPH_OK) rc = view_latest(s, &v);

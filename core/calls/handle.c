@@ -4,7 +4,10 @@
 **
 ** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping
 ** for reads, one for writes, one lock file descriptor.  `references` counts handles and snapshots,
-** `writers` the handles that may write; both under the registry's mutex.
+** under the registry's mutex, which nobody holds while anything is waited for.  `writers` counts the
+** handles that may write, under the store's own door: loading the store, joining its writers and
+** leaving them, which may take a flush, happen one at a time and hold up no other store.  The door
+** comes before the registry.
 **
 ** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because
 ** unlocking would release the parent's lock.
@@ -31,6 +34,8 @@ static store *registry;
 unsigned handle_fork_count;
 uint64_t handle_quick = HANDLE_MAGIC;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+enum { GRACE_MS = 1000 };
 
 static void in_forked_child(void) {
   store *s;
@@ -71,13 +76,13 @@ void store_unpin(store *s) {
   if (last) store_free(s);
 }
 
-/* A handle writes to this store no more; the last writer leaves the file clean.  The registry is
-** held throughout, so that nobody opens the file for writing in this process meanwhile. */
+/* A handle writes to this store no more; the last writer leaves the file clean. */
 static int stop_writing(store *s) {
   int rc = MAPH_OK;
-  pthread_mutex_lock(&registry_mutex);
-  if (!s->dead && --s->writers == 0) rc = session_leave(s);
-  pthread_mutex_unlock(&registry_mutex);
+  if (s->dead) return MAPH_OK;
+  pthread_mutex_lock(&s->door);
+  if (--s->writers == 0) rc = session_leave(s);
+  pthread_mutex_unlock(&s->door);
   return rc;
 }
 
@@ -88,16 +93,18 @@ static int store_release(store *s, int writing) {
   return rc;
 }
 
-/* Let a store be written to.  f: of the file, writable.  Under the registry's mutex. */
+/* Let a store be written to.  f: of the file, writable.  At the door. */
 static int add_writer(store *s, os_file *f) {
   int rc = MAPH_OK;
   if (s->writers == 0) {
     if (!s->file.writable) {
       os_file old = s->file;
+      pthread_mutex_lock(&registry_mutex);
       pthread_mutex_lock(&s->mapping_mutex);
       s->file = *f;
       *f = old;
       pthread_mutex_unlock(&s->mapping_mutex);
+      pthread_mutex_unlock(&registry_mutex);
     }
     rc = session_join(s);
   }
@@ -105,13 +112,9 @@ static int add_writer(store *s, os_file *f) {
   return rc;
 }
 
-/* A store of an open file: mapped and its header read. */
-static int store_load(const char *path, os_file *f, const maph_options *o, store **out) {
-  store *s = store_new(path);
-  int rc = MAPH_OK;
-  if (s == NULL) return MAPH_NOMEM;
-  s->file = *f;
-  f->fd = -1;
+/* Map an open file and read its header.  At the door. */
+static int load_store(store *s, const maph_options *o) {
+  int rc;
   s->advice = o->advice;
   s->huge_pages = o->huge_pages;
   rc = store_see_size(s, 0);
@@ -120,11 +123,7 @@ static int store_load(const char *path, os_file *f, const maph_options *o, store
   if (rc == MAPH_OK && o->prefault) os_prefault(atomic_load(&s->base), atomic_load(&s->size));
   if (rc == MAPH_OK && o->lock_memory)
     rc = os_lock_memory(atomic_load(&s->base), atomic_load(&s->size));
-  if (rc != MAPH_OK) {
-    store_free(s);
-    s = NULL;
-  }
-  *out = s;
+  s->loaded = rc == MAPH_OK;
   return rc;
 }
 
@@ -157,12 +156,29 @@ static store *registered(const os_file *f) {
   return NULL;
 }
 
-/* The store of the file that is at path now, with a reference, and counted as a writer's.  Nobody
-** is waited for here. */
+/* The store of an open file, with a reference: that which is registered, else a new one, which takes
+** f over.  NULL: no memory. */
+static store *find_or_register(const char *path, os_file *f) {
+  store *s;
+  pthread_mutex_lock(&registry_mutex);
+  s = registered(f);
+  if (s != NULL) {
+    s->references++;
+  } else if ((s = store_new(path)) != NULL) {
+    s->file = *f;
+    f->fd = -1;
+    s->next = registry;
+    registry = s;
+  }
+  pthread_mutex_unlock(&registry_mutex);
+  return s;
+}
+
+/* The store of the file that is at path now, with a reference, and counted as a writer's. */
 static int open_registered(const char *path, int writing, const maph_options *o, store **out) {
   os_file f;
-  store *s = NULL;
-  int rc, found;
+  store *s;
+  int rc;
   *out = NULL;
   rc = os_open(path, writing || ONE_MAPPING ? OS_WRITE : OS_READ, 0, &f);
   if (rc == MAPH_CANTOPEN && ONE_MAPPING && !writing) rc = os_open(path, OS_READ, 0, &f);
@@ -171,26 +187,20 @@ static int open_registered(const char *path, int writing, const maph_options *o,
     os_close(&f);
     return rc;
   }
-  pthread_mutex_lock(&registry_mutex);
-  s = registered(&f);
-  found = s != NULL;
-  if (!found)
-    rc = store_load(path, &f, o, &s);
-  else
-    s->references++;
-  if (rc == MAPH_OK && !found) {
-    s->next = registry;
-    registry = s;
+  s = find_or_register(path, &f);
+  if (s == NULL) {
+    os_close(&f);
+    return MAPH_NOMEM;
   }
+  pthread_mutex_lock(&s->door);
+  if (!s->loaded) rc = load_store(s, o);
   if (rc == MAPH_OK && writing) rc = add_writer(s, &f);
-  if (rc != MAPH_OK && s != NULL && --s->references == 0) {
-    forget_store(s);
-    store_free(s);
-    s = NULL;
-  }
-  pthread_mutex_unlock(&registry_mutex);
+  pthread_mutex_unlock(&s->door);
   os_close(&f);
-  if (rc == MAPH_OK) *out = s;
+  if (rc != MAPH_OK)
+    store_unpin(s);
+  else
+    *out = s;
   return rc;
 }
 
@@ -308,7 +318,6 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   if (rc == MAPH_OK) {
     m->magic = HANDLE_MAGIC;
     m->fork_count = handle_forks();
-    m->quick = o.verify ? 0 : handle_quick;
     m->s = s;
     m->path = resolved;
     m->flags = flags;
@@ -321,14 +330,19 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   return rc;
 }
 
+static void set_quick(maph *m, uint64_t quick) {
+  __atomic_store_n(&m->quick, quick, __ATOMIC_RELAXED);
+}
+
 static int writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
 
 static void release_retired(maph *m) {
   size_t i;
-  for (i = 0; i < m->retired_count; i++) store_unpin(m->retired[i]);
+  for (i = 0; i < m->retired_count; i++) store_unpin(m->retired[i].s);
   os_free(m->retired);
   m->retired = NULL;
   m->retired_count = 0;
+  atomic_store(&m->release_ms, 0);
 }
 
 int maph_close(maph *m) {
@@ -344,7 +358,7 @@ int maph_close(maph *m) {
   /* if it was replaced: this may be the last writer of what replaced it */
   if (writes(m)) handle_store(m, &now);
   m->magic = 0;
-  m->quick = 0;
+  set_quick(m, 0);
   release_retired(m);
   rc = store_release(m->s, writes(m));
   pthread_mutex_destroy(&m->mutex);
@@ -359,20 +373,50 @@ int maph_close(maph *m) {
 ** one, and have to find out by themselves: the lock file stays open as long as the store, whoever
 ** else closes it, but nobody counts us as a writer of it any more. */
 static void leave_replaced(store *s) {
-  pthread_mutex_lock(&registry_mutex);
+  if (s->dead) return;
+  pthread_mutex_lock(&s->door);
   s->stayed = 1;
-  if (!s->dead && --s->writers == 0) session_withdraw(s);
-  pthread_mutex_unlock(&registry_mutex);
+  if (--s->writers == 0) session_withdraw(s);
+  pthread_mutex_unlock(&s->door);
 }
 
-/* The handle's next calls go to s; what it leaves stays mapped until refresh or close.  Under
-** m->mutex. */
+/* A generation that this handle read no slice from outside snapshots is pinned by nothing but calls
+** of other threads that were under way when it was left: they have GRACE_MS.  Under m->mutex. */
+static void release_due(maph *m) {
+  uint64_t now = os_clock_coarse_ms(), next = 0;
+  size_t i, kept = 0;
+  for (i = 0; i < m->retired_count; i++) {
+    retired *r = &m->retired[i];
+    if (!r->lent && now - r->left_ms >= GRACE_MS) {
+      store_unpin(r->s);
+      continue;
+    }
+    if (!r->lent && next == 0) next = r->left_ms + GRACE_MS;
+    m->retired[kept++] = *r;
+  }
+  m->retired_count = kept;
+  atomic_store_explicit(&m->release_ms, next, memory_order_relaxed);
+}
+
+static void release_if_due(maph *m) {
+  uint64_t at = atomic_load_explicit(&m->release_ms, memory_order_relaxed);
+  if (likely(at == 0) || os_clock_coarse_ms() < at) return;
+  pthread_mutex_lock(&m->mutex);
+  release_due(m);
+  pthread_mutex_unlock(&m->mutex);
+}
+
+/* The handle's next calls go to s.  Under m->mutex. */
 static int move_to(maph *m, store *s) {
-  store *left = m->s, **retired = os_realloc(m->retired, (m->retired_count + 1) * sizeof *retired);
-  if (retired == NULL) return MAPH_NOMEM;
-  m->retired = retired;
-  retired[m->retired_count++] = left;
+  store *left = m->s;
+  retired *more = os_realloc(m->retired, (m->retired_count + 1) * sizeof *more);
+  if (more == NULL) return MAPH_NOMEM;
+  m->retired = more;
+  more[m->retired_count++] = (retired){ left, os_clock_coarse_ms(), atomic_load(&m->lent) == left };
+  set_quick(m, 0);
+  atomic_store(&m->lent, NULL);
   atomic_store_explicit(&m->s, s, memory_order_release);
+  release_due(m);
   if (writes(m) && !left->in_memory) {
     uint64_t state = atomic_load(&header_of(atomic_load(&left->base))->state);
     if (state & (STATE_SUPERSEDED | STATE_SWITCHING))
@@ -408,12 +452,12 @@ int handle_replace(maph *m, store *s) {
   return rc;
 }
 
-size_t handle_pinned(maph *m) {
-  size_t n;
+void handle_pinned(maph *m, size_t *lent, size_t *others) {
+  size_t i;
   pthread_mutex_lock(&m->mutex);
-  n = m->retired_count;
+  for (*lent = i = 0; i < m->retired_count; i++) *lent += (size_t)m->retired[i].lent;
+  *others = m->retired_count - *lent;
   pthread_mutex_unlock(&m->mutex);
-  return n;
 }
 
 int handle_claim_rewrite(maph *m) {
@@ -483,12 +527,30 @@ int handle_store(maph *m, store **s) {
   uint64_t state;
   int rc = check_handle(m);
   if (unlikely(rc != MAPH_OK)) return rc;
+  release_if_due(m);
   *s = atomic_load_explicit(&m->s, memory_order_acquire);
   state = atomic_load_explicit(
       &header_of(atomic_load_explicit(&(*s)->base, memory_order_acquire))->state,
       memory_order_acquire);
   if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) return MAPH_OK;
   return follow(m, s);
+}
+
+void handle_lend(maph *m, const store *s) {
+  if (likely(atomic_load(&m->lent) == s)) return;
+  pthread_mutex_lock(&m->mutex);
+  if (m->s == s) {
+    atomic_store(&m->lent, s);
+    if (!m->options.verify) set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)s);
+  }
+  pthread_mutex_unlock(&m->mutex);
+}
+
+/* Another thread may move the handle between the two: then what it moved to is lent. */
+int handle_reader(maph *m, store **s) {
+  int rc;
+  while ((rc = handle_store(m, s)) == MAPH_OK && atomic_load(&m->lent) != *s) handle_lend(m, *s);
+  return rc;
 }
 
 int handle_writer(maph *m, store **s) {

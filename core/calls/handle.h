@@ -6,8 +6,16 @@
 
 #include "file/store.h"
 
+/* A generation that a handle has left. */
+typedef struct retired {
+  store *s;
+  uint64_t left_ms;
+  int lent; /* slices were read from it outside snapshots: it stays until refresh or close */
+} retired;
+
 struct maph {
-  /* handle_quick: the hot path may be taken.  0: never (closed, or reads verify) */
+  /* handle_quick, mixed with s: the hot path may be taken and slices of that store handed out.  0:
+  ** not (closed, or reads verify, or this generation was not read from yet) */
   uint64_t quick;
   _Atomic(store *) s;
   uint32_t magic;
@@ -16,9 +24,10 @@ struct maph {
   int flags;
   maph_options options;
   pthread_mutex_t mutex;
-  /* generations this handle has left, pinned for the slices read from them */
-  store **retired;
+  _Atomic(const store *) lent; /* s, once a slice was read from it outside snapshots */
+  retired *retired;            /* oldest first */
   size_t retired_count;
+  _Atomic uint64_t release_ms; /* when to look at those again; 0: there are none to release */
   struct maph_txn *open_txns;
   unsigned open_reads; /* snapshots, cursors and feeds */
   int rewriting;       /* a store in memory */
@@ -49,14 +58,21 @@ enum {
 
 extern unsigned handle_fork_count;
 extern uint64_t handle_quick; /* what a handle of this process says in `quick` */
+static inline int handle_is_quick(const maph *m, const store *s) {
+  return (__atomic_load_n(&m->quick, __ATOMIC_RELAXED) ^ (uint64_t)(uintptr_t)s)
+         == __atomic_load_n(&handle_quick, __ATOMIC_RELAXED);
+}
 /* how often this process is the child of a fork */
 static inline unsigned handle_forks(void) {
   return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED);
 }
 int handle_store(maph *m, store **s);  /* the generation to use now.  MISUSE CANTOPEN */
+int handle_reader(maph *m, store **s); /* the same, to hand out slices of it outside snapshots */
 int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
+void handle_lend(maph *m, const store *s); /* a slice of it is handed out */
 void handle_count_read(maph *m, int by);
-size_t handle_pinned(maph *m); /* generations it has left and still pins */
+/* How many of the generations that it has left it still pins, until refresh and for a while. */
+void handle_pinned(maph *m, size_t *lent, size_t *others);
 /* of a store in memory, which has no lock file.  1: somebody else has it */
 int handle_claim_rewrite(maph *m);
 void handle_end_rewrite(maph *m);

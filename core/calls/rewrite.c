@@ -55,7 +55,8 @@ enum {
   CHUNK_LEAST = 512 * 1024,
   CHUNK_MOST = 4 * 1024 * 1024,
   LOOK_EACH = 64 * 1024,
-  PINNED_MOST = 8
+  LENT_MOST = 8,
+  LEFT_MOST = 64
 };
 
 int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total) {
@@ -546,6 +547,7 @@ int maph_rewritten(maph *m, maph_rewrite *result) {
 void rewrite_if_due(maph *m) {
   maph_stats st;
   store *s = atomic_load(&m->s);
+  size_t lent, others;
   uint64_t committed =
       atomic_load_explicit(&header_of(atomic_load(&s->base))->committed, memory_order_relaxed);
   if (m->options.auto_compact == 0
@@ -553,7 +555,8 @@ void rewrite_if_due(maph *m) {
     return;
   atomic_store(&m->look_again, committed + MAX(committed / 16, (uint64_t)LOOK_EACH));
   atomic_store(&m->looked_at, s);
-  if (handle_pinned(m) >= PINNED_MOST) return; /* each holds a file and its space */
+  handle_pinned(m, &lent, &others); /* each holds a file and its space */
+  if (lent >= LENT_MOST || others >= LEFT_MOST) return;
   if (maph_stat(m, &st) != MAPH_OK || st.dead_bytes < LOOK_EACH
       || st.dead_bytes * 100 <= st.used_bytes * (uint64_t)m->options.auto_compact)
     return;

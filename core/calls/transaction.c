@@ -194,6 +194,7 @@ int maph_txn_get_entry(maph_txn *t, maph_slice key, maph_entry *entry) {
   memset(entry, 0, sizeof *entry);
   rc = check(t, 0);
   if (rc == MAPH_OK) rc = live(t, key, &it);
+  if (rc == MAPH_OK) handle_lend(t->handle, t->txn.s);
   if (rc == MAPH_OK) record_entry(&it, entry);
   return rc == MAPH_NOTFOUND ? fail(rc, "%s: no such key", t->txn.s->path) : rc;
 }

@@ -4,7 +4,6 @@
 #include "file/store.h"
 
 store *store_new(const char *path) {
-  pthread_condattr_t monotonic;
   store *s = os_alloc(sizeof *s);
   if (s == NULL) return NULL;
   s->path = os_alloc(strlen(path) + 1);
@@ -15,6 +14,7 @@ store *store_new(const char *path) {
   strcpy(s->path, path);
   s->file.fd = s->lock.fd = -1;
   s->references = 1;
+  pthread_mutex_init(&s->door, NULL);
   pthread_mutex_init(&s->mapping_mutex, NULL);
   pthread_mutex_init(&s->turn_mutex, NULL);
   pthread_mutex_init(&s->held_mutex, NULL);
@@ -22,11 +22,7 @@ store *store_new(const char *path) {
   pthread_mutex_init(&s->flush_mutex, NULL);
   pthread_mutex_init(&s->trust_mutex, NULL);
   pthread_cond_init(&s->flush_done, NULL);
-  pthread_condattr_init(&monotonic);
-  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&s->turn_free, &monotonic);
   pthread_cond_init(&s->released, NULL);
-  pthread_condattr_destroy(&monotonic);
   return s;
 }
 
@@ -52,6 +48,7 @@ static void unmap_all(store *s) {
 }
 
 static void destroy_mutexes(store *s) {
+  pthread_mutex_destroy(&s->door);
   pthread_mutex_destroy(&s->mapping_mutex);
   pthread_mutex_destroy(&s->turn_mutex);
   pthread_mutex_destroy(&s->held_mutex);
@@ -59,7 +56,6 @@ static void destroy_mutexes(store *s) {
   pthread_mutex_destroy(&s->flush_mutex);
   pthread_mutex_destroy(&s->trust_mutex);
   pthread_cond_destroy(&s->flush_done);
-  pthread_cond_destroy(&s->turn_free);
   pthread_cond_destroy(&s->released);
 }
 

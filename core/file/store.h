@@ -42,10 +42,12 @@ typedef struct tip {
 } tip;
 
 typedef struct store {
-  struct store *next; /* registry */
-  /* handles and snapshots; handles that may write.  Under the registry's mutex */
-  unsigned references, writers;
-  char *path; /* resolved; of messages too */
+  struct store *next;   /* registry */
+  unsigned references;  /* handles and snapshots, under the registry's mutex */
+  pthread_mutex_t door; /* loading, and joining and leaving the writers: calls/handle.c */
+  int loaded;           /* mapped, its header read */
+  unsigned writers;     /* handles that may write */
+  char *path;           /* resolved; of messages too */
   os_file file, lock;
   /* lockless: nobody else can know of it.  dead: this is the child of a fork */
   int in_memory, lockless, dead;
@@ -71,8 +73,7 @@ typedef struct store {
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
-  pthread_cond_t turn_free;
-  unsigned turn_waiters;
+  struct turn_waiter *turn_first, *turn_last; /* in line */
   _Atomic int turn_taken;
   pthread_mutex_t held_mutex;
   pthread_cond_t released; /* held became 0 */

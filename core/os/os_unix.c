@@ -610,7 +610,13 @@ uint64_t os_time_ns(void) {
   return clock_of(CLOCK_REALTIME);
 }
 uint64_t os_clock_ns(void) { return clock_of(CLOCK_MONOTONIC); }
-uint64_t os_clock_coarse_ms(void) { return clock_of(CLOCK_MONOTONIC_COARSE) / 1000000u; }
+uint64_t os_clock_coarse_ms(void) {
+  uint64_t now = clock_of(CLOCK_MONOTONIC_COARSE) / 1000000u;
+#ifdef MAPH_TEST
+  now += os_test.coarse_ms;
+#endif
+  return now;
+}
 
 uint64_t os_time_ms(void) {
   uint64_t now = os_time_ns() / 1000000u;
