@@ -35,6 +35,7 @@ unsigned handle_fork_count;
 uint64_t handle_quick = HANDLE_MAGIC;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
+#define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
 enum { GRACE_MS = 1000 };
 
 static void in_forked_child(void) {
@@ -246,6 +247,9 @@ static int take_options(const maph_options *given, maph_options *o) {
   if (o->auto_compact < 0 || o->auto_compact > 99)
     return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
                 o->auto_compact);
+  if (o->after_version > AFTER_VERSION_MAX)
+    return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
+                (unsigned long long)o->after_version, (unsigned long long)AFTER_VERSION_MAX);
   if (o->mode <= 0 || o->mode > 07777)
     return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
   return MAPH_OK;
@@ -265,7 +269,7 @@ static int check_flags(int flags) {
 }
 
 static int open_in_memory(const maph_options *o, store **out) {
-  int rc = create_in_memory(NULL, 1, 0, o->expected_keys, out);
+  int rc = create_in_memory(NULL, 1, o->after_version, o->expected_keys, out);
   if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }
