@@ -81,7 +81,7 @@ static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
   if (end - at > 0 && end - at < RECORD_HEAD)
     return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
   s->tail_checked = end;
-  return commit_cover(s, at, end);
+  return log_cover(s, at, end);
 }
 
 /* Before the first store of a session the disk must say that the live part may be stale. */
