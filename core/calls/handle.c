@@ -24,6 +24,7 @@
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/session.h"
+#include "writer/trust.h"
 
 #include <stdlib.h>
 
@@ -42,6 +43,7 @@ static void in_forked_child(void) {
   for (s = registry; s != NULL; s = s->next) {
     s->dead = 1;
     os_close(&s->lock);
+    os_close(&s->file); /* its locks say that a writer lives */
   }
   registry = NULL;
   __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
@@ -85,7 +87,7 @@ static int stop_writing(store *s) {
   return rc;
 }
 
-int store_release(store *s, int writing) {
+int store_let_go(store *s, int writing) {
   int rc = writing ? stop_writing(s) : MAPH_OK;
   store_unpin(s);
   return rc;
@@ -125,30 +127,11 @@ static int load_store(store *s, const maph_options *o) {
   return rc;
 }
 
-/* A transaction ends where the header says that the log does, and in a clean file none is under
-** way. */
-static int live_words_hold(store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  end_record e;
-  view v;
-  int rc = view_latest(s, &v), tries;
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
-  for (tries = 0; rc == MAPH_OK && tries < 3; tries++) { /* a writer may come and go meanwhile */
-    uint64_t clean = atomic_load(&h->clean), committed = atomic_load(&h->committed);
-    if (atomic_load(&h->prepared) == committed || clean != CLEAN_YES
-        || atomic_load(&h->clean) != CLEAN_YES)
-      return MAPH_OK;
-  }
-  return rc == MAPH_OK
-             ? fail_corrupt(s->path, offsetof(header, prepared),
-                            "the store was closed cleanly, yet a transaction is under way")
-             : rc;
-}
-
 static int must_be_trusted(store *s, int writing, const maph_options *o) {
   const header *h = header_of(atomic_load(&s->base));
+  lock_patience patience = lock_patience_of(o->busy_timeout_ms);
   os_file lock;
-  int rc;
+  int rc, begin;
   /* and still here: who deleted it died over it */
   if (atomic_load(&h->state) & STATE_DELETED) {
     if (!writing) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
@@ -158,17 +141,12 @@ static int must_be_trusted(store *s, int writing, const maph_options *o) {
     create_unlock_rewrite(&lock);
     return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
   }
-  if (header_trusted(s, h)) return live_words_hold(s);
-  if (!writing) {
-    return fail(MAPH_RECOVER,
-                "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
-                "run `maph recover` on it, or open it "
-                "once for writing",
-                s->path);
-  }
-  rc = session_begin(s, o->busy_timeout_ms); /* the session begins with the recovery */
+  if (!writing) return trust_reader(s, o->busy_timeout_ms);
+  rc = trust_writer(s, &patience, &begin);
+  if (rc != MAPH_OK || !begin) return rc;
+  rc = session_begin(s, s->vouched ? 0 : o->busy_timeout_ms);
   if (rc == MAPH_OK) session_end(s);
-  return rc;
+  return rc == MAPH_BUSY && s->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
 static store *registered(const os_file *f) {
@@ -238,7 +216,7 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   rc = must_be_trusted(s, writing, o);
   if (rc == MAPH_OK && writing) create_remove_leftover(path, &s->file);
   if (rc != MAPH_OK)
-    store_release(s, writing);
+    store_let_go(s, writing);
   else
     *out = s;
   return rc;
@@ -326,10 +304,10 @@ static int move_to_current(maph *m) {
   if (s != m->s)
     rc = move_to(m, s);
   else {
-    store_release(s, handle_writes(m));
+    store_let_go(s, handle_writes(m));
     return MAPH_OK;
   }
-  if (rc != MAPH_OK) store_release(s, handle_writes(m));
+  if (rc != MAPH_OK) store_let_go(s, handle_writes(m));
   return rc;
 }
 

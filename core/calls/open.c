@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
+
 static int take_options(const maph_options *given, maph_options *o) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
   *o = defaults;
@@ -31,6 +33,9 @@ static int take_options(const maph_options *given, maph_options *o) {
   if (o->auto_compact < 0 || o->auto_compact > 99)
     return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
                 o->auto_compact);
+  if (o->after_version > AFTER_VERSION_MAX)
+    return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
+                (unsigned long long)o->after_version, (unsigned long long)AFTER_VERSION_MAX);
   if (o->mode <= 0 || o->mode > 07777)
     return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
   return MAPH_OK;
@@ -50,7 +55,7 @@ static int check_flags(int flags) {
 }
 
 static int open_in_memory(const maph_options *o, store **out) {
-  int rc = create_in_memory(NULL, 1, 0, o->expected_keys, out);
+  int rc = create_in_memory(NULL, 1, o->after_version, o->expected_keys, out);
   if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }
@@ -97,7 +102,7 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
     if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &s);
   }
   if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
-    store_release(s, (flags & MAPH_RDWR) != 0);
+    store_let_go(s, (flags & MAPH_RDWR) != 0);
     rc = MAPH_NOMEM;
   }
   if (rc == MAPH_OK) {
@@ -130,7 +135,7 @@ int maph_close(maph *m) {
   m->magic = 0;
   handle_set_quick(m, 0);
   handle_release_retired(m);
-  rc = store_release(m->s, handle_writes(m));
+  rc = store_let_go(m->s, handle_writes(m));
   pthread_mutex_destroy(&m->mutex);
   free(m->path);
   os_free(m);

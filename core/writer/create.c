@@ -213,7 +213,7 @@ int create_store(const char *path, const maph_options *o) {
   if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
   if (rc == MAPH_OK && os_identity(path, &device, &inode) == MAPH_OK)
     rc = fail(MAPH_EXISTS, "%s: exists already", path);
-  if (rc == MAPH_OK) rc = create_empty(temporary, o, NULL, 1, 0, &s);
+  if (rc == MAPH_OK) rc = create_empty(temporary, o, NULL, 1, o->after_version, &s);
   if (rc != MAPH_OK) goto done;
   os_lock_like(&lock, &s->file);
   store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
