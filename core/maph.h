@@ -54,6 +54,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#if UINTPTR_MAX != UINT64_MAX
+#error "maph needs a machine of 64 bits: it maps files of up to 8 TiB"
+#endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "maph needs a little-endian machine: so are the integers in its files"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -232,6 +239,10 @@ typedef struct maph_stats {
   double perfect_bits;   /* of the function alone, a key */
 } maph_stats;
 /* cost: one pass over the index directory */
+/* 1: a commit at full is decided, on disk, and not visible.  Its writer is about to show it, or was
+** killed before it could: then the next who writes shows it, an empty transaction too.  0: there is
+** none, or the handle cannot tell.  Cost: two loads */
+MAPH_API int maph_pending(maph *m);
 MAPH_API int maph_stat(maph *m, maph_stats *stats);
 
 /* -------------------------------------------------------------------------------------- reading */

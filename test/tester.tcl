@@ -138,8 +138,7 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
-    spin - g++ - clang++ - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man \
-        {expr {[auto_execok $capability] ne ""}}
+    spin - g++ - clang++ - cmake - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man {expr {[auto_execok $capability] ne ""}}
     chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}
     default {error "no such capability: $capability"}
   }

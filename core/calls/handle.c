@@ -682,6 +682,15 @@ static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots) {
   return rc;
 }
 
+int maph_pending(maph *m) {
+  store *s;
+  view v;
+  const header *h;
+  if (handle_store(m, &s) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 0;
+  h = header_of(v.base);
+  return atomic_load(&h->prepared) > atomic_load(&h->committed);
+}
+
 int maph_stat(maph *m, maph_stats *st) {
   index_shape shape;
   uint64_t slots;

@@ -3,11 +3,14 @@
 #include "http/reply.h"
 #include "routes/handlers.h"
 
-__asm__(".section .rodata\n"
+/* Global names, and hidden ones: link-time optimization may move the code away from here. */
+extern const char openapi_json[], openapi_json_end[];
+__asm__(".pushsection .rodata\n"
+        ".globl openapi_json, openapi_json_end\n"
+        ".hidden openapi_json, openapi_json_end\n"
         "openapi_json: .incbin \"server/openapi.json\"\n"
         "openapi_json_end: .byte 0\n"
-        ".previous\n");
-extern const char openapi_json[], openapi_json_end[];
+        ".popsection\n");
 
 void openapi_show(request *r) {
   reply_start(r, 200);

@@ -36,6 +36,7 @@
 #include "base/options.h"
 #include "base/sentence.h"
 #include "base/uri.h"
+#include "base/waits.h"
 #include "store/stores.h"
 
 enum {
@@ -161,9 +162,9 @@ static bool opening_begin(opening *mine) {
   uint64_t wait_ms =
       option.busy_timeout_ms > OPENING_LEAST_MS ? option.busy_timeout_ms : OPENING_LEAST_MS;
   struct timespec until = clock_after(wait_ms / 1000);
-  bool waits;
+  bool waits, may_wait = waits_enter(WAIT_OPEN, NULL);
   pthread_mutex_lock(&openings_mutex);
-  while ((waits = is_being_opened(mine->name, mine->size))
+  while ((waits = is_being_opened(mine->name, mine->size)) && may_wait
          && pthread_cond_timedwait(&opening_ended, &openings_mutex, &until) == 0)
     ;
   if (!waits) {
@@ -171,6 +172,7 @@ static bool opening_begin(opening *mine) {
     openings = mine;
   }
   pthread_mutex_unlock(&openings_mutex);
+  if (may_wait) waits_leave(WAIT_OPEN, NULL);
   return !waits;
 }
 
@@ -295,10 +297,14 @@ store *store_acquire(const char *name, size_t size, bool to_read, int *rc) {
 }
 
 const char *store_errmsg(int rc, maph *m) {
-  return rc == STORE_OPENING ? "the store is still being opened: it is recovered, or another "
-                               "process has it to itself"
-                             : maph_errmsg(m);
+  if (rc == STORE_OPENING)
+    return "the store is still being opened: it is recovered, or another process has it to itself";
+  if (rc == STORE_CROWDED)
+    return "so many writers wait for this store that no more may: come again";
+  return maph_errmsg(m);
 }
+
+int store_core_code(int rc) { return rc == STORE_OPENING || rc == STORE_CROWDED ? MAPH_BUSY : rc; }
 
 void store_hold(store *s) { atomic_fetch_add(&s->references, 1); }
 

@@ -245,6 +245,8 @@ const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key
 /* ------------------------------------------------------------------ Interface to code in stop.c */
 void stop_start(void);
 int stop_asked(void); /* the signal that asks to stop; 0: none */
+/* Nobody reads what is written any more: stop without a word.  False: that is to be said. */
+bool stop_at_closed_pipe(void);
 /* a second signal removes this file on its way out; NULL: none */
 void stop_removes(const char *path);
 /* Until NULL: a call of the library on this store is under way that may not hear of a signal.  One

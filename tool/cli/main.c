@@ -36,12 +36,9 @@ static int version(void) {
   return output_end(&standard_output) ? DONE : FAILED;
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
   static arguments a;
   const command *c;
-  hold_standard_descriptors();
-  stop_start();
-  output_start();
   if (argc < 2) return complain("which command? maph --help names them");
   if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
     return help(argc, argv);
@@ -49,5 +46,12 @@ int main(int argc, char **argv) {
   if ((c = command_find(argv[1])) == NULL) return no_command(argv[1]);
   if (!arguments_parse(c, argc - 1, argv + 1, &a)) return FAILED;
   if (a.help) return help_command(c);
-  return stop_status(c->run(&a));
+  return c->run(&a);
+}
+
+int main(int argc, char **argv) {
+  hold_standard_descriptors();
+  stop_start();
+  output_start();
+  return stop_status(run(argc, argv));
 }

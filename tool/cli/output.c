@@ -33,6 +33,13 @@ static void wait_writable(int fd) {
   poll(&p, 1, -1);
 }
 
+/* A reader that has gone has what it wanted: the program ends as SIGPIPE ends one, without a word. */
+static void write_failed(output *o, int error) {
+  if (error != EPIPE || !stop_at_closed_pipe())
+    complain("cannot write to %s: %s", name_of(o), strerror(error));
+  o->failed = true;
+}
+
 void output_flush(output *o) {
   size_t done = 0;
   if (o->size && !o->failed && file_cut_short()) {
@@ -46,10 +53,8 @@ void output_flush(output *o) {
       done += (size_t)n;
     else if (errno == EAGAIN)
       wait_writable(o->fd);
-    else if (errno != EINTR) {
-      complain("cannot write to %s: %s", name_of(o), strerror(errno));
-      o->failed = true;
-    }
+    else if (errno != EINTR)
+      write_failed(o, errno);
     if (n < 0 && stop_asked()) o->failed = true;
   }
   o->size = 0;
@@ -58,8 +63,7 @@ void output_flush(output *o) {
 bool output_abandoned(output *o) {
   struct pollfd p = { .fd = o->fd };
   if (!o->failed && poll(&p, 1, 0) == 1 && (p.revents & POLLERR)) {
-    complain("cannot write to %s: %s", name_of(o), strerror(EPIPE));
-    o->failed = true;
+    write_failed(o, EPIPE);
   }
   return o->failed;
 }

@@ -13,8 +13,10 @@
 ** library holds the lock under which that file is made.  So its lock file may go with it where
 ** there is no store yet, and no other process can have begun another one in between.
 **
-** SIGPIPE and SIGXFSZ are ignored: a reader that is gone and a file-size limit are errors of a
-** call.
+** SIGPIPE and SIGXFSZ are ignored while the program runs: a reader that is gone and a file-size
+** limit are errors of a call.  A reader that is gone then counts as a signal that asks to stop: the
+** command ends in order, says nothing, and the program ends by SIGPIPE, as one does that never
+** heard of it.  Who started the program with SIGPIPE ignored is told of the error instead.
 **
 ** SIGBUS is what touching a page raises after a stranger shortened the mapped file.  The handler
 ** puts a page of zeros there, so that the command reads something that fails its checksum, and
@@ -36,6 +38,7 @@ static const int asking[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile sig_atomic_t asked;
 static _Atomic(const char *) removed;
 static atomic_bool cut_short;
+static bool ends_by_sigpipe;
 static uintptr_t page_mask;
 
 enum { GRACE_SECONDS = 1, DESCRIPTORS = 64, SUFFIX = 8 };
@@ -124,7 +127,7 @@ void stop_start(void) {
   action.sa_handler = on_alarm;
   action.sa_flags = SA_RESTART;
   sigaction(SIGALRM, &action, NULL);
-  signal(SIGPIPE, SIG_IGN);
+  ends_by_sigpipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
   signal(SIGXFSZ, SIG_IGN);
   page_mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
   memset(&action, 0, sizeof action);
@@ -134,6 +137,11 @@ void stop_start(void) {
 }
 
 int stop_asked(void) { return asked; }
+
+bool stop_at_closed_pipe(void) {
+  if (ends_by_sigpipe && !asked) asked = SIGPIPE;
+  return ends_by_sigpipe;
+}
 
 void stop_removes(const char *path) { atomic_store(&removed, path); }
 
