@@ -180,11 +180,14 @@ typedef struct maph_options {
   ** 0: never; at most 99.  With 8 files kept for slices (LIFETIME) it waits for maph_refresh: who
   ** reads through this handle and never refreshes it reads through snapshots */
   int auto_compact;
+  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Who makes stores anew
+  ** under names that others know gives one that no earlier store of that name can have reached */
+  uint64_t after_version;
 } maph_options;
 #define MAPH_OPTIONS_INIT                                                                  \
   {                                                                                        \
     sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, \
-        MAPH_PERFECT_DEFAULT, 0                                                            \
+        MAPH_PERFECT_DEFAULT, 0, 0                                                         \
   }
 
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m

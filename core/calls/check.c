@@ -58,8 +58,8 @@ static uint64_t space_end(const checking *c) {
 
 /* Is there a word of the header's live part that format.h describes? */
 static int described(uint64_t at) {
-  return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 440)
-         || (at >= 448 && at < 472) || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
+  return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 472)
+         || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
 }
 
 static int checkpoint_sound(const checking *c, const checkpoint *slot) {

@@ -21,6 +21,7 @@
 #include "os/progress.h"
 #include "writer/create.h"
 #include "writer/recover.h"
+#include "writer/trust.h"
 #include "writer/session.h"
 #include "writer/txn.h"
 
@@ -239,12 +240,12 @@ static int open_damaged(const char *path, store **out) {
 
 /* How much of the log to read: up to `committed`, if the header can be trusted and says something
 ** possible; else all of it. */
-static uint64_t believed(const store *s) {
+static uint64_t believed(store *s) {
   const header *h = header_of(atomic_load(&s->base));
   uint64_t size = atomic_load(&s->size), committed = atomic_load(&h->committed);
-  view v = { atomic_load(&s->base), size, 0, (store *)(uintptr_t)s };
+  view v = { atomic_load(&s->base), size, 0, s };
   end_record e;
-  return header_trusted(s, h) && record_end(&v, committed, &e) == MAPH_OK ? committed : size;
+  return trust_words(s) && record_end(&v, committed, &e) == MAPH_OK ? committed : size;
 }
 
 static char *damaged_name(const char *path, int n) {
@@ -352,7 +353,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     got = os_lock(&lock, LOCK_PRESENT, 1);
     if (got == 1) got = os_lock(&lock, LOCK_WRITER, 1);
     if (got < 0) rc = -got;
-    if (got == 0)
+    if (got == 0 || (got == 1 && trust_living(x.from)))
       rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
     if (rc == MAPH_OK) rc = os_status(&x.from->file, path);
     if (rc == MAPH_OK) rc = must_have_one_name(path, x.from);

@@ -252,7 +252,7 @@ int create_store(const char *path, const maph_options *options, int over_empty) 
   if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o.busy_timeout_ms, &lock);
   if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty);
   if (empty.fd >= 0) o.mode = 0600;
-  if (rc == MAPH_OK) rc = create_empty(temporary, &o, NULL, 1, 0, &s);
+  if (rc == MAPH_OK) rc = create_empty(temporary, &o, NULL, 1, o.after_version, &s);
   if (rc != MAPH_OK) goto done;
   if (empty.fd >= 0) rc = os_keep_attributes(temporary, &s->file, &empty, note, sizeof note);
   os_lock_like(&lock, &s->file);
