@@ -21,15 +21,15 @@ static const route routes[] = {
   { "store_delete", METHOD_DELETE, "stores/NAME", store_destroy, ROLE_ADMIN, false, "" },
   { "store", METHOD_GET | METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true, "" },
   { "stats", METHOD_GET | METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true, "" },
-  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "" },
+  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "entry" },
   { "key_put", METHOD_PUT, "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true, "ttl sync" },
   { "key_delete", METHOD_DELETE, "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
   { "keys", METHOD_GET | METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true,
     "prefix after limit values" },
   { "batch", METHOD_POST, "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
-  { "export", METHOD_GET, "stores/NAME/export", store_export, ROLE_READ, true, "prefix" },
+  { "export", METHOD_GET | METHOD_HEAD, "stores/NAME/export", store_export, ROLE_READ, true, "prefix" },
   { "import", METHOD_POST, "stores/NAME/import", store_import, ROLE_WRITE, true, "sync" },
-  { "changes", METHOD_GET, "stores/NAME/changes", changes_show, ROLE_READ, true,
+  { "changes", METHOD_GET | METHOD_HEAD, "stores/NAME/changes", changes_show, ROLE_READ, true,
     "since wait limit prefix values" },
   { "changes_ws", METHOD_GET, "stores/NAME/changes/ws", changes_socket, ROLE_READ, true,
     "since prefix values" },
@@ -184,6 +184,8 @@ void routes_dispatch(request *r) {
   }
   if (allowed)
     answer_options(r, allowed);
+  else if (strcmp(r->path, "*") == 0 && r->method == METHOD_OPTIONS) /* of the whole server */
+    answer_options(r, METHOD_GET | METHOD_HEAD | METHOD_PUT | METHOD_POST | METHOD_DELETE);
   else
     reply_problem(r, 404, "no_such_path", "there is nothing at this path");
 }

@@ -62,6 +62,7 @@ static Tcl_Obj *null_calls(void) {
   CALL("txn_rollback_to", maph_txn_rollback_to(NULL, 0));
   CALL("txn_snapshot", maph_txn_snapshot(NULL, &s));
   CALL("txn_prepare", maph_txn_prepare(NULL));
+  if (maph_pending(NULL)) printf("pending\n");
   CALL("txn_unprepare", maph_txn_unprepare(NULL));
   CALL("txn_commit", maph_txn_commit(NULL));
   CALL("txn_abort", maph_txn_abort(NULL));

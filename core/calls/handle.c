@@ -25,6 +25,7 @@
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/session.h"
+#include "writer/trust.h"
 
 #include <stdlib.h>
 
@@ -34,6 +35,7 @@ unsigned handle_fork_count;
 uint64_t handle_quick = HANDLE_MAGIC;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
+#define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
 enum { GRACE_MS = 1000 };
 
 static void in_forked_child(void) {
@@ -43,6 +45,7 @@ static void in_forked_child(void) {
   for (s = registry; s != NULL; s = s->next) {
     s->dead = 1;
     os_close(&s->lock);
+    os_close(&s->file); /* its locks say that a writer lives */
   }
   registry = NULL;
   __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
@@ -125,30 +128,11 @@ static int load_store(store *s, const maph_options *o) {
   return rc;
 }
 
-/* A transaction ends where the header says that the log does, and in a clean file none is under
-** way. */
-static int live_words_hold(store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  end_record e;
-  view v;
-  int rc = view_latest(s, &v), tries;
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
-  for (tries = 0; rc == MAPH_OK && tries < 3; tries++) { /* a writer may come and go meanwhile */
-    uint64_t clean = atomic_load(&h->clean), committed = atomic_load(&h->committed);
-    if (atomic_load(&h->prepared) == committed || clean != CLEAN_YES
-        || atomic_load(&h->clean) != CLEAN_YES)
-      return MAPH_OK;
-  }
-  return rc == MAPH_OK
-             ? fail_corrupt(s->path, offsetof(header, prepared),
-                            "the store was closed cleanly, yet a transaction is under way")
-             : rc;
-}
-
 static int must_be_trusted(store *s, int writing, const maph_options *o) {
   const header *h = header_of(atomic_load(&s->base));
+  lock_patience patience = lock_patience_of(o->busy_timeout_ms);
   os_file lock;
-  int rc;
+  int rc, begin;
   /* and still here: who deleted it died over it */
   if (atomic_load(&h->state) & STATE_DELETED) {
     if (!writing) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
@@ -158,17 +142,12 @@ static int must_be_trusted(store *s, int writing, const maph_options *o) {
     create_unlock_rewrite(&lock);
     return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
   }
-  if (header_trusted(s, h)) return live_words_hold(s);
-  if (!writing) {
-    return fail(MAPH_RECOVER,
-                "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
-                "run `maph recover` on it, or open it "
-                "once for writing",
-                s->path);
-  }
-  rc = session_begin(s, o->busy_timeout_ms); /* the session begins with the recovery */
+  if (!writing) return trust_reader(s, o->busy_timeout_ms);
+  rc = trust_writer(s, &patience, &begin);
+  if (rc != MAPH_OK || !begin) return rc;
+  rc = session_begin(s, s->vouched ? 0 : o->busy_timeout_ms);
   if (rc == MAPH_OK) session_end(s);
-  return rc;
+  return rc == MAPH_BUSY && s->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
 static store *registered(const os_file *f) {
@@ -268,6 +247,9 @@ static int take_options(const maph_options *given, maph_options *o) {
   if (o->auto_compact < 0 || o->auto_compact > 99)
     return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
                 o->auto_compact);
+  if (o->after_version > AFTER_VERSION_MAX)
+    return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
+                (unsigned long long)o->after_version, (unsigned long long)AFTER_VERSION_MAX);
   if (o->mode <= 0 || o->mode > 07777)
     return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
   return MAPH_OK;
@@ -287,7 +269,7 @@ static int check_flags(int flags) {
 }
 
 static int open_in_memory(const maph_options *o, store **out) {
-  int rc = create_in_memory(NULL, 1, 0, o->expected_keys, out);
+  int rc = create_in_memory(NULL, 1, o->after_version, o->expected_keys, out);
   if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }
@@ -296,13 +278,14 @@ static int open_or_create(const char *path, int flags, const maph_options *o, st
   int rc, tries;
   for (tries = 0;; tries++) {
     if (flags & MAPH_EXCL) {
-      rc = create_store(path, o);
+      rc = create_store(path, o, 0);
       if (rc != MAPH_OK) return rc;
       return store_open(path, 1, o, s);
     }
     rc = store_open(path, (flags & MAPH_RDWR) != 0, o, s);
-    if (rc != MAPH_NOTFOUND || !(flags & MAPH_CREATE) || tries > 10) break;
-    rc = create_store(path, o);
+    if (!(flags & MAPH_CREATE) || tries > 10) break;
+    if (rc != MAPH_NOTFOUND && (rc != MAPH_FORMAT || !create_is_empty(path))) break;
+    rc = create_store(path, o, rc == MAPH_FORMAT);
     if (rc != MAPH_OK && rc != MAPH_EXISTS) return rc;
   }
   if (rc == MAPH_NOTFOUND)
@@ -680,6 +663,15 @@ static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots) {
   st->perfect_bits = (double)p->function_size * 8 / (double)p->keys;
   st->index_bytes += p->size;
   return rc;
+}
+
+int maph_pending(maph *m) {
+  store *s;
+  view v;
+  const header *h;
+  if (handle_store(m, &s) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 0;
+  h = header_of(v.base);
+  return atomic_load(&h->prepared) > atomic_load(&h->committed);
 }
 
 int maph_stat(maph *m, maph_stats *st) {

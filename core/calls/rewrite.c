@@ -38,6 +38,7 @@
 #include "writer/create.h"
 #include "writer/decided.h"
 #include "writer/recover.h"
+#include "writer/trust.h"
 #include "writer/session.h"
 #include "writer/txn.h"
 
@@ -250,9 +251,7 @@ static int seal(rewriting *x, const os_file *lock) {
     set(s, &h->lock_device, lock->device);
     set(s, &h->lock_inode, lock->inode);
   }
-  set(s, &h->boot, s->boot);
-  set(s, &h->mount, s->mount);
-  set(s, &h->space, s->space);
+  trust_mark(s);
   set(s, &h->unborn, 1);
   set(s, &h->clean, CLEAN_DIRTY);
   rc = flush_new(x);
@@ -482,7 +481,7 @@ static int name_backup(rewriting *x, const char *temporary, const char *path, co
   os_lock_like(lock, &s->file);
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
-  set(s, &h->boot, 0);
+  trust_unmark(s);
   rc = os_flush_file(&s->file, s->path);
   if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
   if (rc == MAPH_OK) rc = os_flush_directory(path);

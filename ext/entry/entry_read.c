@@ -130,9 +130,11 @@ static bool read_members(reading *r) {
   bool first = true;
   if (!json_next(r->in, '{')) {
     if (!json_value(r->in, &value)) return false;
-    return wrong(r, value,
-                 where == IMPORT ? "an entry is a JSON object with key and value"
-                                 : "an operation is a JSON object with op and key");
+    return wrong(
+        r, value,
+        where == IMPORT
+            ? "an entry is a JSON object with key and value: {\"key\":\"k\",\"value\":\"v\"}"
+            : "an operation is a JSON object with op and key: {\"op\":\"get\",\"key\":\"k\"}");
   }
   r->members.start = r->in->p - 1;
   while (json_member(r->in, &first, &name, &value)) {
@@ -230,7 +232,7 @@ static bool read_kind(reading *r) {
 }
 
 static bool read_key(reading *r) {
-  static const char no_key[] = "there is no key that is a string";
+  static const char no_key[] = "there is no key that is a string: write \"key\":\"...\"";
   const members *m = &r->members;
   entry_operation *o = r->operation;
   if (!is_given(m->key)) return lacks(r, no_key);
@@ -272,7 +274,7 @@ static bool read_value(reading *r) {
   const members *m = &r->members;
   entry_operation *o = r->operation;
   int type = MAPH_JSON;
-  if (!is_given(m->value)) return lacks(r, "there is no value to put");
+  if (!is_given(m->value)) return lacks(r, "there is no value to put: write \"value\":...");
   if (!check_encoding(r, m->encoding, m->value, "encoding is for a value that is a string")) {
     return false;
   }

@@ -108,7 +108,7 @@ bool json_expect(json_reader *in, char c) {
 bool json_end(json_reader *in) {
   skip_blanks(in);
   if (in->mistake == NULL && in->p == in->end) return true;
-  return not_json(in, "there is more behind its end");
+  return not_json(in, "there is more behind its end: remove it, or begin a line with it");
 }
 
 /* The four digits at p; -1: they are not there. */
@@ -251,7 +251,7 @@ static long read_exponent(const char *p, const char *end) {
 static const char *need_digits(json_reader *in, const char *p) {
   const char *end = skip_digits(p, in->end);
   if (end > p) return end;
-  json_wrong(in, p, JSON_GRAMMAR, "a digit is missing");
+  json_wrong(in, p, JSON_GRAMMAR, "a digit is missing: a number looks like -12.5e3");
   return NULL;
 }
 
@@ -295,7 +295,7 @@ static bool no_value(json_reader *in) {
   if (rest.size >= 2 && ((p[0] == 0xFF && p[1] == 0xFE) || (p[0] == 0xFE && p[1] == 0xFF))) {
     return not_json(in, "it is UTF-16: convert it to UTF-8");
   }
-  return not_json(in, "a value is missing");
+  return not_json(in, "a value is missing: a string, a number, true, false, null, [ or {");
 }
 
 static bool skip_word(json_reader *in) {
@@ -385,7 +385,7 @@ bool json_value(json_reader *in, maph_slice *text) {
 bool json_string(json_reader *in, maph_slice *text) {
   skip_blanks(in);
   if (in->mistake == NULL && (in->p == in->end || *in->p != '"')) {
-    return not_json(in, "a string is missing");
+    return not_json(in, "a string in quotes is missing");
   }
   return json_value(in, text);
 }

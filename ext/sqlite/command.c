@@ -6,8 +6,10 @@
 **     sync        everything committed is on disk when the statement ends, whatever sync= says
 **     compact     give the room of overwritten and deleted rows back
 **     optimize    the same, and freeze a perfect hash over all keys: faster to read, still writable
+**     backup      a compact, verified copy at the path that `value` names, where nothing may be yet
 ** They work on what is committed, so they are refused in a transaction that wrote to the store, and
-** no rollback takes them back.  check reads only, and so runs on a table with mode=ro too.
+** no rollback takes them back.  check and backup read only, and so
+** run on a table with mode=ro too.
 **
 ** EXAMPLE
 **     INSERT INTO products(products) VALUES('compact');
@@ -84,15 +86,19 @@ static int note_size(sql_store *s, maph *m, maph_rewrite *figures, char **messag
   return rc;
 }
 
-static int command_check(sql_table *t, maph_rewrite *figures) {
-  int rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
+static int command_check(sql_table *t, const char *operand, maph_rewrite *figures) {
+  int rc;
+  (void)operand;
+  rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
   if (rc == SQLITE_OK) rc = note_size(t->store, t->store->reader, figures, &t->base.zErrMsg);
   return rc == SQLITE_OK ? check_all(t) : rc;
 }
 
-static int command_sync(sql_table *t, maph_rewrite *figures) {
+static int command_sync(sql_table *t, const char *operand, maph_rewrite *figures) {
   maph *m = t->store->writer;
-  int rc = store_error(m, maph_sync(m), &t->base.zErrMsg);
+  int rc;
+  (void)operand;
+  rc = store_error(m, maph_sync(m), &t->base.zErrMsg);
   return rc == SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
 }
 
@@ -109,23 +115,43 @@ static int rewrite(sql_table *t, int (*how)(maph *, maph_progress_fn, void *),
   return rc;
 }
 
-static int command_compact(sql_table *t, maph_rewrite *figures) {
+static int command_compact(sql_table *t, const char *operand, maph_rewrite *figures) {
+  (void)operand;
   return rewrite(t, maph_compact, figures);
 }
 
-static int command_optimize(sql_table *t, maph_rewrite *figures) {
+static int command_optimize(sql_table *t, const char *operand, maph_rewrite *figures) {
+  (void)operand;
   return rewrite(t, maph_optimize, figures);
+}
+
+/* The path means what it means in CREATE VIRTUAL TABLE, and the application says it now. */
+static int command_backup(sql_table *t, const char *operand, maph_rewrite *figures) {
+  char *path = NULL;
+  maph *m;
+  int rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
+  if (rc == SQLITE_OK)
+    rc = option_resolve(t->connection->db, t->schema, 1, operand, &path, &t->base.zErrMsg);
+  if (rc != SQLITE_OK) return rc;
+  m = t->store->reader;
+  rc = store_error(m, maph_backup(m, path, should_stop, t->connection), &t->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &t->base.zErrMsg);
+  sqlite3_free(path);
+  pulse_rest(t->connection);
+  return rc;
 }
 
 static const struct command {
   const char *name;
-  int writes; /* store->writer is open when it runs */
-  int (*run)(sql_table *, maph_rewrite *figures);
+  int writes;          /* store->writer is open when it runs */
+  const char *operand; /* what it needs as the value, or NULL */
+  int (*run)(sql_table *, const char *operand, maph_rewrite *figures);
 } commands[] = {
-  { "check", 0, command_check },
-  { "sync", 1, command_sync },
-  { "compact", 1, command_compact },
-  { "optimize", 1, command_optimize },
+  { "check", 0, NULL, command_check },
+  { "sync", 1, NULL, command_sync },
+  { "compact", 1, NULL, command_compact },
+  { "optimize", 1, NULL, command_optimize },
+  { "backup", 0, "the file to make", command_backup },
 };
 
 static const struct command *find_command(const char *name) {
@@ -142,7 +168,7 @@ static uint64_t clock_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static int run(sql_table *t, const struct command *c) {
+static int run(sql_table *t, const struct command *c, const char *operand) {
   sql_result result = { c->name, { 0 } };
   uint64_t started = clock_ns();
   int rc = SQLITE_OK;
@@ -151,32 +177,57 @@ static int run(sql_table *t, const struct command *c) {
                 sqlite3_mprintf("%s is read-only: %s writes", t->name, c->name));
   }
   if (c->writes) rc = store_open_writer(t->store, table_may(t), &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = c->run(t, &result.figures);
+  if (rc == SQLITE_OK) rc = c->run(t, operand, &result.figures);
   if (rc != SQLITE_OK) return rc;
   if (result.figures.took_ns == 0) result.figures.took_ns = clock_ns() - started;
   t->store->result = result;
   return SQLITE_OK;
 }
 
-int command_run(sql_table *t, sqlite3_value *word) {
+/* The words of a command: its name, and its operand where it needs one. */
+static int find_words(sql_table *t, sqlite3_value *word, sqlite3_value *value,
+                      const struct command **command, const char **operand) {
   const char *name = (const char *)sqlite3_value_text(word);
-  const struct command *c;
-  sql_store *s = t->store;
+  const struct command *c = name ? find_command(name) : NULL;
+  char **message = &t->base.zErrMsg;
   if (name == NULL) return SQLITE_NOMEM;
-  c = find_command(name);
   if (c == NULL) {
-    return fail(&t->base.zErrMsg, SQLITE_ERROR,
-                sqlite3_mprintf("maph: no command \"%.100s\": there are check, sync, compact and "
-                                "optimize, as in INSERT INTO %s(%s) VALUES('check')",
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: no command \"%.100s\": there are check, sync, compact, "
+                                "optimize and backup, as in INSERT INTO %s(%s) VALUES('check')",
                                 name, t->name, t->name));
   }
+  *command = c;
+  *operand = option_file(value);
+  if (c->operand && *operand == NULL) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: '%s' needs %s as the value, as in INSERT INTO %s(%s, value) "
+                                "VALUES('%s', 'copy.maph')",
+                                c->name, c->operand, t->name, t->name, c->name));
+  }
+  if (c->operand == NULL && sqlite3_value_type(value) != SQLITE_NULL) {
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: '%s' takes no value, as in INSERT INTO %s(%s) VALUES('%s')",
+                                c->name, t->name, t->name, c->name));
+  }
+  return SQLITE_OK;
+}
+
+int command_run(sql_table *t, sqlite3_value *word, sqlite3_value *value) {
+  const struct command *c;
+  const char *operand;
+  sql_store *s = t->store;
+  int rc = find_words(t, word, value, &c, &operand);
+  if (rc != SQLITE_OK) return rc;
   if (s->txn && maph_txn_operations(s->txn) > 0) {
-    return fail(&t->base.zErrMsg, SQLITE_ERROR,
-                sqlite3_mprintf("maph: '%s' works on what is committed, and this transaction wrote to "
-                                "the store: COMMIT first", c->name));
+    return fail(
+        &t->base.zErrMsg, SQLITE_ERROR,
+        sqlite3_mprintf("maph: '%s' works on what is committed, and this transaction wrote to "
+                        "the store: COMMIT first",
+                        c->name));
   }
   store_rollback(s);
-  return run(t, c);
+  return run(t, c, operand);
 }
 
 /* ----------------------------------------------------------------------- PRAGMA integrity_check */

@@ -11,6 +11,8 @@
 **     maph                    module, and table-valued function maph('file')       vtab.c
 **     maph_stat('file')       table-valued function: figures of a store             stat.c
 **     maph_result('file')     table-valued function: what the last command did      stat.c
+**     maph_changes('file', since)     table-valued function: puts and deletes        form.c
+**     maph_list('folder')     table-valued function: the stores in a folder         form.c
 **     maph_get, maph_put, maph_delete, maph_version                                 function.c
 **
 ** Modules and functions each hold the sql_connection (connection.c).  The library stays loaded when
@@ -126,6 +128,8 @@ static const struct module {
   { "maph", (const sqlite3_module *)&vtab_module },
   { "maph_stat", &stat_module },
   { "maph_result", &stat_module },
+  { "maph_changes", &form_module },
+  { "maph_list", &form_module },
 };
 enum { MODULE_COUNT = sizeof(modules) / sizeof(modules[0]) };
 

@@ -10,12 +10,13 @@
 **                            connection's SQLITE_BUSY (pulse.c)
 **     ttl=SECONDS            none        default of expires_at: the life of a row that is put now
 **
-** THE NAME comes first and is one word in quotes.  Without quotes it has a dot or a slash, and nothing
-** that makes it an expression, a keyword or a parameter of SQL: a forgotten comma, a missing quote or
-** a word from another module's manual must not become the name of a file that is then made.
+** THE NAME comes first and is one word in quotes.  Without quotes it has a dot or a slash, and
+** nothing that makes it an expression, a keyword or a parameter of SQL: a forgotten comma, a
+** missing quote or a word from another module's manual must not become the name of a file that is
+** then made.
 **
-** PATHS.  A relative path starts at the folder of the database whose schema names the table, so that
-** the two files may move together; without one (":memory:") at the current folder.  Links are
+** PATHS.  A relative path starts at the folder of the database whose schema names the table, so
+** that the two files may move together; without one (":memory:") at the current folder.  Links are
 ** followed here, once: what is opened, shared between tables and compared with the allowed folders
 ** is the resolved name.
 **

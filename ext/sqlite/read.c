@@ -384,6 +384,7 @@ int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column) {
     case COLUMN_VALUE: value_result(ctx, &c->entry); break;
     case COLUMN_VERSION: sqlite3_result_int64(ctx, (sqlite3_int64)c->entry.version); break;
     case COLUMN_EXPIRES: value_result_expiry(ctx, c->entry.expires); break;
+    case COLUMN_TTL: break; /* it was turned into expires_at */
     default:
       if (c->file) sqlite3_result_text(ctx, c->file, -1, SQLITE_TRANSIENT);
   }

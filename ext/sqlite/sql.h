@@ -112,6 +112,7 @@ struct sql_store {
   int prepared;          /* xSync went well: only commit or rollback may follow */
   int depth;             /* savepoints 0..depth-1 are open */
   int views;             /* snapshots open */
+  int was_pending;       /* at the last look: a commit was decided, not visible */
   uint64_t looked_ms;    /* when the path was last looked at; 0: look at the next use */
   sql_view *view;        /* what a cursor that opens now may share, or NULL */
   sql_view *spare;       /* a released one, for the next statement */
@@ -240,6 +241,7 @@ enum {
   COLUMN_VERSION,
   COLUMN_EXPIRES,
   COLUMN_ROWID,
+  COLUMN_TTL,
   COLUMN_COUNT
 };
 
@@ -316,9 +318,15 @@ int write_release(sqlite3_vtab *vtab, int n);
 int write_rollback_to(sqlite3_vtab *vtab, int n);
 
 /* ------------------------------------------------------ command.c: INSERT INTO t(t) VALUES(...) */
-int command_run(sql_table *t, sqlite3_value *word);
+int command_run(sql_table *t, sqlite3_value *word, sqlite3_value *value);
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
                       char **problem);
+
+/* ---------------------------------------------------- form.c: maph_changes(...), maph_list(...) */
+extern const sqlite3_module form_module; /* of both, as stat_module */
+/* xBestIndex of a table-valued form whose arguments are the `count` hidden columns from `first` on.
+** idxNum: a bit for each that xFilter gets, in order.  Without the first there is no plan. */
+int form_best_index(sqlite3_index_info *info, int first, int count);
 
 /* ----------------------------------------------------------------- function.c: scalar functions */
 int function_register(sql_connection *c);

@@ -6,9 +6,9 @@
 **     maph_stat('products.maph'); SELECT command, records, bytes_before - bytes_after AS given_back
 **     FROM maph_result('products.maph');
 **
-** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h.  maph_result
-** tells what this connection's last command on the store did (command.c), or has no row: its
-** columns are the command's name and the fields of maph_rewrite.
+** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h, and maph_pending.
+** maph_result tells what this connection's last command on the store did (command.c), or has no
+** row: its columns are the command's name and the fields of maph_rewrite.
 **
 ** It is also the smallest complete eponymous virtual table: no xCreate, one plan, one row.
 */
@@ -24,16 +24,26 @@ typedef struct figure {
   enum kind kind;
 } figure;
 
+/* What a row of maph_stat is made from. */
+typedef struct store_facts {
+  maph_stats stats; /* first: the figures' offsets are its */
+  int pending;
+} store_facts;
+
 #define STATS(field, kind) \
   { #field, offsetof(maph_stats, field), kind }
 static const figure stats_figures[] = {
-  STATS(records, KIND_U64),     STATS(live_bytes, KIND_U64),     STATS(dead_bytes, KIND_U64),
-  STATS(index_bytes, KIND_U64), STATS(used_bytes, KIND_U64),     STATS(file_bytes, KIND_U64),
-  STATS(version, KIND_U64),     STATS(generation, KIND_U64),     STATS(flushed_bytes, KIND_U64),
-  STATS(segments, KIND_U64),    STATS(load_factor, KIND_DOUBLE), STATS(uuid, KIND_UUID),
-  STATS(poisoned, KIND_INT),    STATS(oldest_version, KIND_U64), STATS(perfect_hash, KIND_INT),
-  STATS(direct, KIND_INT),      STATS(frozen_keys, KIND_U64),    STATS(moved_keys, KIND_U64),
-  STATS(later_keys, KIND_U64),  STATS(frozen_bytes, KIND_U64),   STATS(perfect_bits, KIND_DOUBLE),
+  STATS(records, KIND_U64),         STATS(live_bytes, KIND_U64),
+  STATS(dead_bytes, KIND_U64),      STATS(index_bytes, KIND_U64),
+  STATS(used_bytes, KIND_U64),      STATS(file_bytes, KIND_U64),
+  STATS(version, KIND_U64),         STATS(generation, KIND_U64),
+  STATS(flushed_bytes, KIND_U64),   STATS(segments, KIND_U64),
+  STATS(load_factor, KIND_DOUBLE),  STATS(uuid, KIND_UUID),
+  STATS(poisoned, KIND_INT),        STATS(oldest_version, KIND_U64),
+  STATS(perfect_hash, KIND_INT),    STATS(direct, KIND_INT),
+  STATS(frozen_keys, KIND_U64),     STATS(moved_keys, KIND_U64),
+  STATS(later_keys, KIND_U64),      STATS(frozen_bytes, KIND_U64),
+  STATS(perfect_bits, KIND_DOUBLE), { "pending", offsetof(store_facts, pending), KIND_INT },
 };
 
 #define RESULT(field, kind) \
@@ -57,15 +67,16 @@ static const figure result_figures[] = {
 
 /* What a row is made from. */
 typedef union facts {
-  maph_stats stats;
+  store_facts store;
   sql_result result;
 } facts;
 
 static int get_stats(sql_store *store, facts *f, int *has_row, char **message) {
   int rc = store_open_reader(store, 0, message);
   *has_row = 1;
-  return rc == SQLITE_OK ? store_error(store->reader, maph_stat(store->reader, &f->stats), message)
-                         : rc;
+  if (rc != SQLITE_OK) return rc;
+  f->store.pending = maph_pending(store->reader);
+  return store_error(store->reader, maph_stat(store->reader, &f->store.stats), message);
 }
 
 static int get_result(sql_store *store, facts *f, int *has_row, char **message) {
@@ -150,23 +161,8 @@ static int stat_disconnect(sqlite3_vtab *vtab) {
   return SQLITE_OK;
 }
 
-/* idxNum: 1 with the file, 0 without, which xFilter refuses. */
 static int stat_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
-  int i, asked = 0, argument = ((stat_table *)vtab)->subject->count;
-  info->estimatedCost = 1e50;
-  for (i = 0; i < info->nConstraint; i++) {
-    if (info->aConstraint[i].iColumn != argument
-        || info->aConstraint[i].op != SQLITE_INDEX_CONSTRAINT_EQ)
-      continue;
-    asked = 1;
-    if (!info->aConstraint[i].usable || info->idxNum) continue;
-    info->aConstraintUsage[i].argvIndex = 1;
-    info->aConstraintUsage[i].omit = 1;
-    info->idxNum = 1;
-    info->estimatedRows = 1;
-    info->estimatedCost = 10;
-  }
-  return asked && info->idxNum == 0 ? SQLITE_CONSTRAINT : SQLITE_OK;
+  return form_best_index(info, ((stat_table *)vtab)->subject->count, 1);
 }
 
 /* -------------------------------------------------------------------------------------- the row */

@@ -154,7 +154,34 @@ static uint64_t uptime_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static void look_at_path(sql_store *store) {
+static int open_handle(sql_store *store, int flags, int timeout_ms, maph **m, char **message) {
+  maph_options options = MAPH_OPTIONS_INIT;
+  options.verify = 1;
+  options.busy_timeout_ms = timeout_ms;
+  return store_error(NULL, maph_open(store->path, flags, &options, m), message);
+}
+
+/* A commit may be decided and not visible because its writer was killed just then: an empty
+** transaction shows it.  Whoever may not write, or finds the store locked, reads what is visible.
+*/
+static void show_pending(sql_store *store) {
+  maph_txn *txn = NULL;
+  maph *m = NULL;
+  if (open_handle(store, MAPH_RDWR, 0, &m, NULL) == SQLITE_OK
+      && maph_txn_begin(m, MAPH_SYNC_DEFAULT, &txn) == MAPH_OK)
+    maph_txn_abort(txn);
+  maph_close(m);
+}
+
+/* At its first look a reader shows what is pending; later only what was so at two looks, because a
+** living writer's commit is pending for a moment. */
+static void look_for_pending(sql_store *store, int may, int is_first) {
+  int pending = store->reader && maph_pending(store->reader);
+  if (pending && (may & STORE_MAY_WRITE) && (is_first || store->was_pending)) show_pending(store);
+  store->was_pending = pending;
+}
+
+static void look_at_path(sql_store *store, int may) {
   uint64_t now;
   if (store->views > 0 || store->txn) return;
   now = uptime_ms();
@@ -164,13 +191,7 @@ static void look_at_path(sql_store *store) {
       || (store->writer && maph_refresh(store->writer) != MAPH_OK)) {
     forget_handles(store);
   }
-}
-
-static int open_handle(sql_store *store, int flags, int timeout_ms, maph **m, char **message) {
-  maph_options options = MAPH_OPTIONS_INIT;
-  options.verify = 1;
-  options.busy_timeout_ms = timeout_ms;
-  return store_error(NULL, maph_open(store->path, flags, &options, m), message);
+  look_for_pending(store, may, 0);
 }
 
 /* -------------------------------------------------------------------------------------- waiting */
@@ -213,7 +234,7 @@ static int try_open_writer(sql_store *store, int may, char **message) {
 }
 
 int store_open_writer(sql_store *store, int may, char **message) {
-  look_at_path(store);
+  look_at_path(store, may);
   return store->writer ? SQLITE_OK : patiently(store, try_open_writer, may, message);
 }
 
@@ -238,7 +259,7 @@ static int recover_by_writing(sql_store *store, char **message) {
 
 int store_open_reader(sql_store *store, int may, char **message) {
   int rc;
-  look_at_path(store);
+  look_at_path(store, may);
   if (store->reader) return SQLITE_OK;
   rc = open_handle(store, MAPH_RDONLY, 0, &store->reader, message);
   if (rc == SQLITE_READONLY_RECOVERY && (may & STORE_MAY_WRITE) && store->txn == NULL) {
@@ -246,6 +267,7 @@ int store_open_reader(sql_store *store, int may, char **message) {
   } else if (rc == SQLITE_CANTOPEN && (may & STORE_MAY_CREATE)) {
     rc = store_open_writer(store, may, message);
   } else {
+    if (rc == SQLITE_OK) look_for_pending(store, may, 1);
     return rc;
   }
   if (rc != SQLITE_OK) return rc;

@@ -23,6 +23,9 @@
 **     version      hidden, read-only: the transaction that put the row; grows for the life of the
 **                  store, the ETag of HTTP
 **     expires_at   hidden: seconds since 1970 when the row ends, or NULL
+**     _rowid_      hidden, read-only: the key, for programs that edit rows
+**     ttl          hidden, write-only: seconds that the row lives from now on, in place of
+**                  expires_at
 **
 ** PLANS     plan.c: key = and key IN are gets, everything else is one pass over the store, LIKE
 **           'x%' and ranges filtered on the way.
@@ -53,7 +56,9 @@
 /* The column named as the table takes commands.  _rowid_ is another name of the key: tools that
 ** edit rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
 static int check_name(const char *name, char **message) {
-  static const char *const columns[] = { "key", "value", "version", "expires_at", "_rowid_" };
+  static const char *const columns[] = {
+    "key", "value", "version", "expires_at", "_rowid_", "ttl"
+  };
   size_t i;
   for (i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
     if (sqlite3_stricmp(name, columns[i]) != 0) continue;
@@ -70,9 +75,9 @@ static int declare(const sql_table *t, sqlite3 *db, char **message) {
   if (rc != SQLITE_OK) return rc;
   sql = sqlite3_mprintf(
       "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, value ANY BLOB, \"%w\" TEXT HIDDEN, "
-      "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN) "
+      "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) "
       "WITHOUT ROWID",
-      t->is_function ? "file" : t->name);
+      t->is_function ? "file" : t->name, t->is_function ? "" : ", ttl REAL HIDDEN");
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);

@@ -67,7 +67,17 @@ static int read_value(sqlite3_value *v, row *r) {
   return rc;
 }
 
-static int read_expiry(sql_table *t, sqlite3_value *v, row *r) {
+/* expires_at and ttl say the same thing; the table's own ttl counts where neither does. */
+static int read_expiry(sql_table *t, sqlite3_value *v, sqlite3_value *ttl, row *r) {
+  if (changed(ttl) && sqlite3_value_type(ttl) != SQLITE_NULL) {
+    if (sqlite3_value_type(v) != SQLITE_NULL) {
+      return fail(
+          &t->base.zErrMsg, SQLITE_ERROR,
+          sqlite3_mprintf("maph: %s.ttl and %s.expires_at both say when the row ends: give one",
+                          t->name, t->name));
+    }
+    return value_read_ttl(ttl, &r->put.expires, &t->base.zErrMsg);
+  }
   if (sqlite3_value_type(v) == SQLITE_NULL && t->options.ttl_ms) {
     r->put.expires = value_now_ms() + (uint64_t)t->options.ttl_ms;
     return SQLITE_OK;
@@ -132,7 +142,7 @@ static int insert_row(sql_table *t, sqlite3_value **columns) {
   if (sqlite3_value_type(columns[COLUMN_ROWID]) != SQLITE_NULL) return refuse_rowid(t);
   rc = read_key(t, columns[COLUMN_KEY], &r);
   if (rc == SQLITE_OK) rc = read_value(columns[COLUMN_VALUE], &r);
-  if (rc == SQLITE_OK) rc = read_expiry(t, columns[COLUMN_EXPIRES], &r);
+  if (rc == SQLITE_OK) rc = read_expiry(t, columns[COLUMN_EXPIRES], columns[COLUMN_TTL], &r);
   if (rc == SQLITE_OK) rc = put(t, &r, replace);
   return rc;
 }
@@ -170,6 +180,10 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
   }
   if (rc == SQLITE_OK && changed(columns[COLUMN_EXPIRES])) {
     rc = value_read_expiry(columns[COLUMN_EXPIRES], &r->put.expires, &t->base.zErrMsg);
+  }
+  if (rc == SQLITE_OK && changed(columns[COLUMN_TTL])
+      && sqlite3_value_type(columns[COLUMN_TTL]) != SQLITE_NULL) {
+    rc = value_read_ttl(columns[COLUMN_TTL], &r->put.expires, &t->base.zErrMsg);
   }
   return rc;
 }
@@ -228,7 +242,8 @@ int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int
   if (t->is_function) return refuse_write(t);
   rc = table_use(t);
   if (rc != SQLITE_OK) return rc;
-  if (is_command && is_insert) return command_run(t, columns[COLUMN_COMMAND]);
+  if (is_command && is_insert)
+    return command_run(t, columns[COLUMN_COMMAND], columns[COLUMN_VALUE]);
   if (is_command)
     return fail(
         &t->base.zErrMsg, SQLITE_ERROR,

@@ -29,8 +29,10 @@ static bool take(atomic_uint *count, unsigned most) {
   return false;
 }
 
+/* Of option.threads, in eighths; of all kinds together six. */
+static const unsigned eighths[WAIT_KINDS] = { 4, 4, 5, 2 };
+
 static bool try_enter(enum wait_kind kind, atomic_uint *of_store) {
-  static const unsigned eighths[WAIT_KINDS] = { 4, 4, 5, 2 };
   if (of_store && !take(of_store, part(4))) return false;
   if (take(&of_kind[kind], part(eighths[kind]))) {
     if (take(&all, part(6))) return true;
@@ -49,10 +51,16 @@ bool waits_enter(enum wait_kind kind, atomic_uint *of_store) {
   return try_enter(kind, of_store);
 }
 
+bool waits_try(enum wait_kind kind) { return try_enter(kind, NULL); }
+
 void waits_leave(enum wait_kind kind, atomic_uint *of_store) {
   atomic_fetch_sub(&all, 1);
   atomic_fetch_sub(&of_kind[kind], 1);
   if (of_store) atomic_fetch_sub(of_store, 1);
+}
+
+bool waits_full(enum wait_kind kind) {
+  return atomic_load(&of_kind[kind]) >= part(eighths[kind]) || atomic_load(&all) >= part(6);
 }
 
 unsigned waits_count(enum wait_kind kind) { return atomic_load(&of_kind[kind]); }

@@ -14,7 +14,11 @@ enum wait_kind { WAIT_BODY, WAIT_ANSWER, WAIT_WRITE, WAIT_OPEN, WAIT_KINDS };
 /* Begin to wait, of one store too if `of_store` is given.  False: so many wait already, for a
 ** while, that no more may. */
 bool waits_enter(enum wait_kind kind, atomic_uint *of_store);
+/* The same without waiting for room. */
+bool waits_try(enum wait_kind kind);
 void waits_leave(enum wait_kind kind, atomic_uint *of_store);
+/* No more of that kind may now. */
+bool waits_full(enum wait_kind kind);
 unsigned waits_count(enum wait_kind kind);
 
 #endif

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "base/options.h"
+#include "base/waits.h"
 #include "http/body.h"
 #include "http/http.h"
 #include "http/reply.h"
@@ -28,11 +29,26 @@ static bool refuse_size(request *r, uint64_t limit) {
   return false;
 }
 
+static void end_wait(request *r) {
+  if (r->waits_for_body) waits_leave(WAIT_BODY, NULL);
+  r->waits_for_body = false;
+}
+
+/* Who waits for a body has one of the places for it until the body has come.  Where all are taken
+** the client has a moment, or what it takes at the least rate: most bodies are there already. */
+static long read_more(request *r, void *data, size_t size) {
+  if (!r->waits_for_body) r->waits_for_body = waits_try(WAIT_BODY);
+  r->hurries = !r->waits_for_body;
+  return http_read(r, data, size);
+}
+
 /* The client is slow, gone, or does not speak HTTP. */
 static long fail(request *r, long n) {
   r->close = r->body_failed = true;
   http_disable_keep_alive(r);
-  if (http_timed_out(r) || n == 0) {
+  if (r->hurries && (http_timed_out(r) || n == 0)) {
+    reply_problem(r, 503, "busy", "too many bodies are on their way already: come again");
+  } else if (http_timed_out(r) || n == 0) {
     reply_problem(r, 408, "body_timeout", "the body did not come in time");
   } else {
     reply_problem(r, 400, "body_incomplete", "the body ended early or its chunks are malformed");
@@ -62,11 +78,12 @@ long body_some(request *r, void *data, size_t size, uint64_t limit) {
   if (size > PIECE) size = PIECE;
   if (r->content_length >= 0 && size > (uint64_t)r->content_length - r->body_read)
     size = (size_t)((uint64_t)r->content_length - r->body_read);
-  n = http_read(r, data, size);
+  n = read_more(r, data, size);
   if (n < 0 || (n == 0 && r->content_length >= 0)) return fail(r, n);
   r->body_read += (uint64_t)n;
   if (n == 0 || (r->content_length >= 0 && r->body_read == (uint64_t)r->content_length))
     r->body_done = true;
+  if (r->body_done) end_wait(r);
   if (r->body_read > limit) {
     r->body_failed = true;
     refuse_size(r, limit);
@@ -171,7 +188,7 @@ bool body_skip(request *r) {
     return false;
   while (!r->body_done) {
     size_t left = (size_t)((uint64_t)r->content_length - r->body_read);
-    long n = http_read(r, waste, left < sizeof waste ? left : sizeof waste);
+    long n = read_more(r, waste, left < sizeof waste ? left : sizeof waste);
     if (n <= 0) {
       r->body_failed = true;
       return false;
@@ -183,6 +200,7 @@ bool body_skip(request *r) {
 }
 
 void body_release(request *r) {
+  end_wait(r);
   if (r->spool) munmap(r->spool, r->spool_size);
   r->spool = NULL;
 }

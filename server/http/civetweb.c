@@ -37,12 +37,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/waits.h"
 #include "http/arrivals.h"
 #include "http/body.h"
 #include "http/connection.h"
 #include "http/reply.h"
 
-enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024, ONE_WRITE_MAX = 1024 * 1024 };
+enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024 };
 
 static struct mg_context *context;
 static http_callbacks callbacks;
@@ -174,11 +175,19 @@ static void read_target(request *r, const struct mg_request_info *info) {
   r->path = target[scheme + size] ? target + scheme + size : "/";
 }
 
+/* Civetweb ends a connection that asks for another protocol, but for HTTP/2. */
+static bool ends_for_upgrade(const request *r) {
+  const char *wishes = request_header(r, "Connection"), *to = request_header(r, "Upgrade");
+  if (wishes == NULL || strcasestr(wishes, "upgrade") == NULL) return false;
+  return to == NULL || strcasestr(to, "websocket") || strcasestr(to, "h2") == NULL;
+}
+
 /* HTTP/1.1 goes on unless the client says close; civetweb goes on only if it says keep-alive, or
 ** nothing: it is told so. */
 static void read_persistence(request *r, const struct mg_request_info *info) {
   bool newer = strcmp(r->version, "1.1") == 0, closes = request_lists(r, "Connection", "close");
-  r->close = closes || (!newer && !request_lists(r, "Connection", "keep-alive"));
+  r->close =
+      closes || ends_for_upgrade(r) || (!newer && !request_lists(r, "Connection", "keep-alive"));
   for (int i = 0; i < info->num_headers && !r->close; i++)
     if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
       ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
@@ -242,10 +251,12 @@ static void request_end(request *r) {
   if (atomic_load(&draining)) http_disable_keep_alive(r); /* invariant (2) */
 }
 
-static int serve(connection *c, const struct mg_request_info *info) {
+/* last: civetweb ends the connection after it, whatever the client wants. */
+static int serve(connection *c, const struct mg_request_info *info, bool last) {
   request *r;
   atomic_fetch_add(&running, 1); /* invariant (1) */
   r = request_read(c, info);
+  if (last) r->close = true;
   if (atomic_load(&draining)) {
     r->close = true;
     reply_problem(r, 503, "draining", "the server is being stopped");
@@ -259,7 +270,7 @@ static int serve(connection *c, const struct mg_request_info *info) {
 }
 
 static int on_request(struct mg_connection *mg) {
-  return serve(connection_of(mg), mg_get_request_info(mg));
+  return serve(connection_of(mg), mg_get_request_info(mg), false);
 }
 
 /* What civetweb refuses before there is a request: its page becomes a problem. */
@@ -270,7 +281,7 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
   if (c == NULL) return 1;
   c->refused = true;
   if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
-    serve(c, info);
+    serve(c, info, true);
     return 0;
   }
   r = request_begin(c);
@@ -286,7 +297,7 @@ static void on_connection_close(const struct mg_connection *mg) {
   const struct mg_request_info *info = mg_get_request_info(mg);
   connection *c = connection_of(mg);
   if (c == NULL) return;
-  if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info);
+  if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info, true);
   connection_end(c, false);
 }
 
@@ -319,27 +330,37 @@ long http_read(request *r, void *data, size_t size) {
   return n;
 }
 
+/* Wait until the client has read something.  False: it is gone, too slow, or one of too many that
+** do not read.  A watcher waits in a place of its own. */
+static bool room_comes(connection *c, bool *waits) {
+  struct pollfd p = { .fd = c->socket, .events = POLLOUT };
+  if (!*waits && !c->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
+  return poll(&p, 1, (int)option.request_timeout_ms) != 0;
+}
+
 bool http_write(request *r, const void *data, size_t size) {
   connection *c = r->connection;
   const char *p = data;
+  bool waits = false;
   if (c->mg == NULL) { /* no worker has it: as much as the socket takes at once */
     r->broken = send(c->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size;
     return !r->broken;
   }
   c->read_us = 0;
   while (size > 0 && !r->broken) {
-    size_t part = size < ONE_WRITE_MAX ? size : ONE_WRITE_MAX;
-    int n;
+    ssize_t n;
     connection_enter(c, WRITING);
-    n = mg_write(c->mg, p, part);
+    n = send(c->socket, p, size, MSG_NOSIGNAL);
     if (n > 0) {
       r->bytes_out += (uint64_t)n;
       c->phase_bytes += (uint64_t)n;
+      p += n;
+      size -= (size_t)n;
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(c, &waits)) {
+      r->broken = true;
     }
-    if (n < (int)part) r->broken = true;
-    p += part;
-    size -= part;
   }
+  if (waits) waits_leave(WAIT_ANSWER, NULL);
   if (!r->broken) atomic_store(&c->phase, WORKING);
   return !r->broken;
 }

@@ -34,7 +34,7 @@
 #include "base/options.h"
 #include "http/connection.h"
 
-enum { MINIMUM_RATE = 16, IDLE_LEAST_MS = 250, SLOTS = 16384 };
+enum { MINIMUM_RATE = 16, IDLE_LEAST_MS = 250, SLOTS = 16384, HURRY_MS = 100 };
 
 typedef struct queue {
   connection *first, *last;
@@ -291,19 +291,21 @@ void connection_count_eviction(void) { atomic_fetch_add(&evicted, 1); }
 void connection_count_timeout(void) { atomic_fetch_add(&timed_out, 1); }
 
 /* ------------------------------------------------------------------------------- watchers */
-bool http_watch_begin(void) {
+bool http_watch_begin(request *r) {
   bool room;
   pthread_mutex_lock(&connections_mutex);
   room = watching < option.watchers;
   if (room) watching++;
+  r->connection->watches = room;
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   return room;
 }
 
-void http_watch_end(void) {
+void http_watch_end(request *r) {
   pthread_mutex_lock(&connections_mutex);
   watching--;
+  r->connection->watches = false;
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
 }
@@ -327,7 +329,8 @@ http_counts http_count(void) {
 
 /* ------------------------------------------------------------------------------ deadlines */
 void connection_enter(connection *c, enum phase phase) {
-  uint64_t now = now_us();
+  bool hurries = phase == READING && c->request->hurries;
+  uint64_t now = now_us(), time_ms = hurries ? HURRY_MS : option.body_timeout_ms;
   /* What we took ourselves between two reads is not the client's time. */
   if (phase == READING && c->read_us)
     c->phase_started_us += now - c->read_us;
@@ -335,7 +338,7 @@ void connection_enter(connection *c, enum phase phase) {
     c->phase_started_us = now;
     c->phase_bytes = 0;
   }
-  atomic_store(&c->deadline_us, c->phase_started_us + option.body_timeout_ms * 1000
-                                    + c->phase_bytes * 1000 / MINIMUM_RATE);
+  atomic_store(&c->deadline_us,
+               c->phase_started_us + time_ms * 1000 + c->phase_bytes * 1000 / MINIMUM_RATE);
   atomic_store(&c->phase, phase);
 }

@@ -30,6 +30,7 @@ typedef struct connection {
   uint64_t read_us; /* the last read's end; 0: none since the last write */
   buffer head, body, scratch;
   char *decoded;
+  bool watches;     /* its request holds a watcher's place */
   bool refused;     /* by civetweb: that was answered */
   request *request; /* with `decoded` from when civetweb gets it */
 } connection;

@@ -40,8 +40,8 @@ bool http_write(request *r, const void *data, size_t size);
 bool http_timed_out(const request *r);
 
 /* A handler that lasts takes a watcher's place first (false: all are taken) and gives it back. */
-bool http_watch_begin(void);
-void http_watch_end(void);
+bool http_watch_begin(request *r);
+void http_watch_end(request *r);
 bool http_client_there(const request *r);
 /* Bytes that the client sent after its request; 0: none now; -1: it is gone. */
 long http_receive(request *r, void *data, size_t size);

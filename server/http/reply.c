@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/emit.h"
+#include "base/waits.h"
 #include "http/body.h"
 #include "http/http.h"
 #include "http/reply.h"
@@ -127,7 +128,6 @@ void reply_extra(request *r, const char *format, ...) {
 /* The page of an origin that --origin names may see the answer. */
 static void allow_origin(request *r) {
   reply_header(r, "Access-Control-Allow-Origin", r->origin);
-  reply_header(r, "Vary", "Origin");
   reply_header(r, "Access-Control-Expose-Headers",
                "ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
                "Retry-After, X-Request-Id");
@@ -146,8 +146,14 @@ void reply_start(request *r, int status) {
   buffer_text(b, "\r\nX-Request-Id: ");
   buffer_text(b, r->id);
   buffer_text(b, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
-                 "same-origin\r\nCache-Control: no-store\r\n");
+                 "same-origin\r\nCache-Control: ");
+  buffer_text(b, r->may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
   if (r->origin) allow_origin(r);
+  if (r->varies_by_accept || r->origin)
+    reply_header(r, "Vary",
+                 !r->origin            ? "Accept"
+                 : r->varies_by_accept ? "Accept, Origin"
+                                       : "Origin");
   buffer_text(b, r->extra);
 }
 
@@ -197,6 +203,10 @@ static void send_all(request *r, const void *body, size_t size) {
 }
 
 void reply_send(request *r, const char *content_type, const void *body, size_t size) {
+  if (size > ONE_WRITE && r->method == METHOD_GET && waits_full(WAIT_ANSWER)) {
+    reply_problem(r, 503, "busy", "too many clients read their answers slowly: come again");
+    return;
+  }
   end_head(r, content_type);
   reply_header_number(r, "Content-Length", "", size, "");
   send_all(r, body, r->method == METHOD_HEAD ? 0 : size);
@@ -234,6 +244,7 @@ void reply_problem(request *r, int status, const char *code, const char *format,
   va_end(ap);
   b->size = 0;
   b->failed = false;
+  r->may_be_kept = false;
   buffer_printf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",",
                 status_title(status), status, code);
   emit_bytes(b, "detail", "detail_encoding", maph_str(detail));

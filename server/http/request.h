@@ -35,6 +35,7 @@ typedef struct request {
   int route; /* its place in the table; its name there, NULL: none of it */
   const char *route_name;
   const char *method_name, *path, *query_text, *version, *remote;
+  char client[48]; /* whom a named proxy says it asks for: `remote`, then */
   int method;
   int header_count;
   header headers[HEADER_MAX];
@@ -48,8 +49,9 @@ typedef struct request {
   int query_count;
   struct store *store; /* held for the request by the route, when it has one */
 
-  int64_t content_length; /* -1: chunked */
-  uint64_t body_read;     /* bytes taken so far */
+  int64_t content_length;       /* -1: chunked */
+  uint64_t body_read;           /* bytes taken so far */
+  bool waits_for_body, hurries; /* it has a place among those who wait; it has none, and a moment */
   bool body_done, body_failed, continue_sent, expects_continue;
 
   char id[72]; /* X-Request-Id, theirs when it is sane, else ours */
@@ -58,6 +60,8 @@ typedef struct request {
   uint64_t bytes_out;
   bool close;                    /* no keep-alive after this answer */
   bool chunked, broken;          /* streaming answer; the client is gone */
+  bool may_be_kept;              /* by a browser, which asks whether it still holds */
+  bool varies_by_accept;         /* another Accept may get another answer */
   const char *origin;            /* of a page that may see the answer; NULL: none */
   char extra[512];               /* header lines that the answer will carry, whichever it is */
   char members[96];              /* members that a problem will carry: how far an import came */

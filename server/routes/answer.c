@@ -18,19 +18,17 @@ bool memory_reserve(uint64_t bytes) {
 }
 void memory_release(uint64_t bytes) { atomic_fetch_sub(&memory_used, bytes); }
 
-/* A store that another request opens for long is busy, as far as codes go. */
-static int of_core(int rc) { return rc == STORE_OPENING ? MAPH_BUSY : rc; }
-
 void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room) {
   bool has_path = sentence_public(out, room, store_errmsg(rc, m));
-  if (has_path && maph_status(of_core(rc)) >= 500 && rc != MAPH_BUSY && rc != STORE_OPENING)
+  if (has_path && maph_status(store_core_code(rc)) >= 500 && rc != MAPH_BUSY && rc >= 0)
     log_line("request %s: %s", r->id, maph_errmsg(m));
 }
 
 void reply_maph(request *r, int rc, maph *m) {
   char sentence[SENTENCE_ROOM];
   reply_sentence(r, rc, m, sentence, sizeof sentence);
-  reply_problem(r, maph_status(of_core(rc)), maph_code(of_core(rc)), "%s", sentence);
+  reply_problem(r, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)), "%s",
+                sentence);
 }
 
 void reply_no_folder(request *r, bool to_write, int error) {

@@ -333,9 +333,12 @@ void batch_run(request *r) {
     if (!b.writes)
       run_gets(&b);
     else {
-      commit_enter();
-      run_transaction(&b, durability);
-      commit_leave();
+      if (commit_enter(r->store)) {
+        run_transaction(&b, durability);
+        commit_leave(r->store);
+      } else {
+        reply_store(r, STORE_CROWDED);
+      }
     }
   }
   free(b.operations);

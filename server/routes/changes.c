@@ -116,14 +116,14 @@ static bool feed_open(feed *f, request *r) {
   }
   memcpy(f->uuid, stats.uuid, sizeof f->uuid);
   if (!read_since(r, &stats, &f->told)) return false;
-  if (!http_watch_begin()) {
+  if (!http_watch_begin(r)) {
     reply_problem(r, 503, "too_many_watchers",
                   "all %llu places of those who wait for changes are taken",
                   (unsigned long long)option.watchers);
     return false;
   }
   if ((rc = maph_changes_open(r->store->m, f->told, &f->changes)) == MAPH_OK) return true;
-  http_watch_end();
+  http_watch_end(r);
   if (rc == MAPH_COMPACTED && f->told > stats.version)
     reply_ahead(r, f->told, stats.version);
   else
@@ -133,7 +133,7 @@ static bool feed_open(feed *f, request *r) {
 
 static void feed_close(feed *f) {
   maph_changes_close(f->changes);
-  http_watch_end();
+  http_watch_end(f->r);
 }
 
 /* -------------------------------------------------------------------------------------- answers */
@@ -286,7 +286,8 @@ static void watch(feed *f) {
   if (rc == MAPH_CANTOPEN)
     end_with(f, 404, "store_not_found", "the store was deleted");
   else
-    end_with(f, maph_status(rc), maph_code(rc), maph_errmsg(f->r->store->m));
+    end_with(f, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
+             store_errmsg(rc, f->r->store->m));
 }
 
 /* ------------------------------------------------------------------------------------ long poll */
@@ -355,13 +356,16 @@ void changes_show(request *r) {
   feed f;
   if (polls < 0 || query_number(r, "limit", LIMIT_MAX, &limit) < 0 || !feed_open(&f, r)) return;
   r->body->size = 0;
-  if (polls)
+  if (polls && r->method == METHOD_HEAD) {
+    reply_start(r, 200);
+    reply_stream(r, "application/json");
+  } else if (polls)
     poll_once(&f, wait_s * 1000, limit);
   else {
     r->close = true;
     reply_start(r, 200);
     reply_header(r, "X-Accel-Buffering", "no"); /* nginx would keep events back */
-    if (reply_stream(r, "text/event-stream")) {
+    if (reply_stream(r, "text/event-stream") && r->method != METHOD_HEAD) {
       buffer_printf(r->body, "retry: %d\n", RETRY_MS);
       watch(&f);
       reply_stream_end(r);

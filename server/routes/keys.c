@@ -3,6 +3,12 @@
 **
 **     PUT /stores/NAME/keys/KEY        the body is the value, its Content-Type is kept
 **     GET /stores/NAME/keys/KEY        the same bytes; ETag is the version that C and SQL show too
+**     GET /stores/NAME/keys/KEY?entry=1    the entry: key, value, version and type as JSON
+**
+** What was put is what comes back, whatever Accept says: most clients send application/json with
+** every request.  The entry is a representation of its own with a tag of its own, "17-entry", and
+** comes where Accept names its type, application/vnd.maph.entry+json, and likes it no less than the
+** value's.
 **
 ** A value goes to the client from where it lies in the mapped file.  Stored values never run as
 ** script in a browser: it may not load them as one (guard.c), nosniff, and a sandbox policy for
@@ -16,42 +22,55 @@
 #include "base/emit.h"
 #include "entry/utf8.h"
 #include "base/options.h"
+#include "http/accept.h"
 #include "http/body.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
 
 enum { MEDIA_TYPE_MAX = 255 };
+static const char entry_type[] = "application/vnd.maph.entry+json";
+/* Whose tags count: those of the value, those of the entry, or, for a write, both. */
+enum tag_kind { VALUE_TAGS = 1, ENTRY_TAGS = 2, ALL_TAGS = 3 };
 #define TTL_MAX 100000000000u
 
 /* --------------------------------------------------------------------------- the headers' lists */
 static const char *skip_spaces(const char *p) { return p + strspn(p, " \t"); }
 
+/* The version in a tag of one of these kinds; 0: it is none. */
+static uint64_t version_in_tag(const char *text, size_t size, enum tag_kind kinds) {
+  size_t digits = strspn(text, "0123456789");
+  bool of_entry = size == digits + 6 && memcmp(text + digits, "-entry", 6) == 0;
+  if (digits == 0 || digits > 18 || (!of_entry && size != digits)) return 0;
+  return kinds & (of_entry ? ENTRY_TAGS : VALUE_TAGS) ? strtoull(text, NULL, 10) : 0;
+}
+
 /* One entity tag at *at: its version into the list, when it can be one of ours.  False:
 ** malformed. */
-static bool parse_tag(const char **at, tag_list *tags, bool weak_counts) {
+static bool parse_tag(const char **at, tag_list *tags, bool weak_counts, enum tag_kind kinds) {
   const char *p = *at, *digits, *end;
+  uint64_t version;
   bool weak = strncmp(p, "W/", 2) == 0, quoted;
   if (weak) p += 2;
   quoted = *p == '"';
   digits = p + quoted;
   end = digits + (quoted ? strcspn(digits, "\"") : strspn(digits, "0123456789"));
   if ((quoted && *end != '"') || (!quoted && (end == digits || weak))) return false;
-  if ((!weak || weak_counts) && end > digits && end - digits <= 18
-      && strspn(digits, "0123456789") == (size_t)(end - digits)) {
+  version = version_in_tag(digits, (size_t)(end - digits), kinds);
+  if (version && (!weak || weak_counts)) {
     if (tags->count == TAG_MAX) return false;
-    tags->versions[tags->count++] = strtoull(digits, NULL, 10);
+    tags->versions[tags->count++] = version;
   }
   *at = end + quoted;
   return true;
 }
 
 /* One line of If-Match or If-None-Match.  False: malformed. */
-static bool parse_tags(const char *p, bool weak_counts, tag_list *tags) {
+static bool parse_tags(const char *p, bool weak_counts, enum tag_kind kinds, tag_list *tags) {
   bool first = !tags->present;
   p = skip_spaces(p);
   tags->present = true;
   if (*p == '*' && *skip_spaces(p + 1) == 0) return tags->any = first;
-  while (!tags->any && parse_tag(&p, tags, weak_counts)) {
+  while (!tags->any && parse_tag(&p, tags, weak_counts, kinds)) {
     p = skip_spaces(p);
     if (*p == 0) return true;
     if (*p++ != ',') break;
@@ -61,11 +80,12 @@ static bool parse_tags(const char *p, bool weak_counts, tag_list *tags) {
 }
 
 /* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
-static bool read_tags(request *r, const char *name, bool weak_counts, tag_list *tags) {
+static bool read_tags(request *r, const char *name, enum tag_kind kinds, tag_list *tags) {
+  bool weak_counts = strcmp(name, "If-None-Match") == 0;
   memset(tags, 0, sizeof *tags);
   for (int i = 0; i < r->header_count; i++) {
     if (strcasecmp(r->headers[i].name, name) != 0
-        || parse_tags(r->headers[i].value, weak_counts, tags))
+        || parse_tags(r->headers[i].value, weak_counts, kinds, tags))
       continue;
     reply_problem(r, 400, "bad_precondition", "%s is * or at most %d entity tags such as \"17\"",
                   name, TAG_MAX);
@@ -174,46 +194,57 @@ static bool key_given(request *r) {
 }
 
 /* ------------------------------------------------------------------------------------------ GET */
-static bool wants_envelope(const request *r) {
-  const char *accept = request_header(r, "Accept");
-  return accept && strcasestr(accept, "application/json") != NULL;
+/* ?entry=1 or 0, or what Accept says of the two.  False: answered 400. */
+static bool wants_entry(request *r, const maph_entry *e, bool *entry) {
+  char type[MEDIA_TYPE_MAX + 1];
+  maph_slice asked;
+  bool named, value_named;
+  int quality = accept_quality(r, entry_type, &named);
+  value_content_type(e, type);
+  *entry = named && quality > 0 && quality >= accept_quality(r, type, &value_named);
+  if (!request_query(r, "entry", &asked)) return true;
+  *entry = asked.size == 1 && *(const char *)asked.data == '1';
+  if (*entry || (asked.size == 1 && *(const char *)asked.data == '0')) return true;
+  reply_problem(r, 400, "bad_entry", "entry is 1 for key, value, version and type as JSON, or 0");
+  return false;
 }
 
-static void entry_headers(request *r, const maph_entry *e) {
-  reply_header_number(r, "ETag", "\"", e->version, "\"");
+/* Begin an answer of one of the two representations. */
+static void start_entry(request *r, int status, const maph_entry *e, bool entry) {
+  r->may_be_kept = true;
+  reply_start(r, status);
+  reply_header_number(r, "ETag", "\"", e->version, entry ? "-entry\"" : "\"");
   if (e->expires) reply_header_number(r, "Maph-Expires-At", "", e->expires, "");
   reply_header(r, "Maph-Type", entry_type_name(e->type));
 }
 
-static void stream_envelope(request *r, const maph_entry *e) {
-  r->body->size = 0;
-  reply_start(r, 200);
-  entry_headers(r, e);
-  if (!reply_stream(r, "application/json")) return;
-  buffer_text(r->body, "{");
-  if (!reply_stream_entry(r, e)) return;
-  buffer_text(r->body, "}\n");
-  if (reply_stream_body(r, 0)) reply_stream_end(r);
+/* An application that asks by the query reads JSON; who names the type gets it. */
+static const char *type_of_entry(const request *r) {
+  maph_slice asked;
+  return request_query(r, "entry", &asked) ? "application/json" : entry_type;
 }
 
-static void send_envelope(request *r, const maph_entry *e) {
+static void send_entry(request *r, const maph_entry *e) {
   buffer *b = r->body;
+  b->size = 0;
   if (e->value.size > LONG_VALUE) {
-    stream_envelope(r, e);
+    start_entry(r, 200, e, true);
+    if (!reply_stream(r, type_of_entry(r))) return;
+    buffer_text(b, "{");
+    if (!reply_stream_entry(r, e)) return;
+    buffer_text(b, "}\n");
+    if (reply_stream_body(r, 0)) reply_stream_end(r);
     return;
   }
-  b->size = 0;
   buffer_text(b, "{");
   emit_entry(b, e, true);
   buffer_text(b, "}\n");
   if (b->failed) {
-    reply_problem(r, 503, "no_memory",
-                  "out of memory for the answer; ask without Accept: application/json");
+    reply_problem(r, 503, "no_memory", "out of memory for the answer; ask for the value alone");
     return;
   }
-  reply_start(r, 200);
-  entry_headers(r, e);
-  reply_send(r, "application/json", b->data, b->size);
+  start_entry(r, 200, e, true);
+  reply_send(r, type_of_entry(r), b->data, b->size);
 }
 
 static void send_raw(request *r, const maph_entry *e) {
@@ -225,7 +256,7 @@ static void send_raw(request *r, const maph_entry *e) {
   if (!guard_destination(r)) return;
   if (if_range) {
     memset(&same, 0, sizeof same);
-    if (!parse_tag(&if_range, &same, false) || !tags_match(&same, true, e->version))
+    if (!parse_tag(&if_range, &same, false, VALUE_TAGS) || !tags_match(&same, true, e->version))
       if_range = "";
     else
       if_range = NULL;
@@ -239,8 +270,7 @@ static void send_raw(request *r, const maph_entry *e) {
     return;
   }
   value_content_type(e, type);
-  reply_start(r, range ? 206 : 200);
-  entry_headers(r, e);
+  start_entry(r, range ? 206 : 200, e, false);
   reply_header(r, "Accept-Ranges", "bytes");
   reply_header(r, "Content-Security-Policy", "sandbox; default-src 'none'");
   if (range) {
@@ -253,30 +283,38 @@ static void send_raw(request *r, const maph_entry *e) {
     reply_send(r, type, data, e->value.size);
 }
 
-void key_get(request *r) {
+static void answer_get(request *r, int rc, const maph_entry *e) {
   tag_list if_match, if_none_match;
-  maph_entry e;
-  int rc;
-  if (!key_given(r) || !read_tags(r, "If-Match", false, &if_match)
-      || !read_tags(r, "If-None-Match", true, &if_none_match))
+  bool entry = false;
+  if (rc == MAPH_OK && !wants_entry(r, e, &entry)) return;
+  if (!read_tags(r, "If-Match", entry ? ENTRY_TAGS : VALUE_TAGS, &if_match)
+      || !read_tags(r, "If-None-Match", entry ? ENTRY_TAGS : VALUE_TAGS, &if_none_match))
     return;
-  rc = maph_get_entry(r->store->m, r->segments[1], &e);
-  /* an index page that was lost knows no key */
-  if (rc == MAPH_NOTFOUND && !write_holds(r)) return;
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND)
-    reply_store(r, rc);
-  else if (if_match.present && !tags_match(&if_match, rc == MAPH_OK, e.version))
+  if (if_match.present && !tags_match(&if_match, rc == MAPH_OK, e->version))
     reply_problem(r, 412, "precondition_failed", "the key is not at that version");
   else if (rc == MAPH_NOTFOUND)
     reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
-  else if (if_none_match.present && tags_match(&if_none_match, true, e.version)) {
-    reply_start(r, 304);
-    entry_headers(r, &e);
+  else if (if_none_match.present && tags_match(&if_none_match, true, e->version)) {
+    start_entry(r, 304, e, entry);
     reply_empty(r, 304);
-  } else if (wants_envelope(r))
-    send_envelope(r, &e);
+  } else if (entry)
+    send_entry(r, e);
   else
-    send_raw(r, &e);
+    send_raw(r, e);
+}
+
+void key_get(request *r) {
+  maph_entry e = { 0 };
+  int rc;
+  if (!key_given(r)) return;
+  r->varies_by_accept = true;
+  rc = maph_get_entry(r->store->m, r->segments[1], &e);
+  /* An index page that was lost knows no key. */
+  if (rc == MAPH_NOTFOUND && !write_holds(r)) return;
+  if (rc == MAPH_OK || rc == MAPH_NOTFOUND)
+    answer_get(r, rc, &e);
+  else
+    reply_store(r, rc);
 }
 
 /* ------------------------------------------------------------------------------- PUT and DELETE */
@@ -299,8 +337,8 @@ static bool read_write(request *r, write_request *w) {
   memset(w, 0, sizeof *w);
   w->key = r->segments[1];
   if (!key_given(r) || !write_allowed(r) || !query_durability(r, &w->durability)) return false;
-  if (!read_tags(r, "If-Match", false, &w->if_match)
-      || !read_tags(r, "If-None-Match", true, &w->if_none_match))
+  if (!read_tags(r, "If-Match", ALL_TAGS, &w->if_match)
+      || !read_tags(r, "If-None-Match", ALL_TAGS, &w->if_none_match))
     return false;
   if (!option.conditional || w->if_match.present || w->if_none_match.present) return true;
   reply_problem(r, 428, "precondition_required",

@@ -32,7 +32,7 @@ static void list_one(buffer *b, const char *name) {
     store_stats_json(b, name, &stats, s->read_only);
   else {
     buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name,
-                  rc == MAPH_NOTFOUND ? "store_not_found" : maph_code(rc));
+                  rc == MAPH_NOTFOUND ? "store_not_found" : maph_code(store_core_code(rc)));
     sentence_public(sentence, sizeof sentence,
                     rc == MAPH_NOTFOUND ? "not a regular file" : store_errmsg(rc, s ? s->m : NULL));
     emit_bytes(b, "detail", "detail_encoding", maph_str(sentence));

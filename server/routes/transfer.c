@@ -52,7 +52,9 @@ void store_export(request *r) {
   r->body->size = 0;
   reply_start(r, 200);
   if (reply_stream(r, "application/x-ndjson")) {
-    while ((rc = maph_cursor_next(c, &e)) == MAPH_OK && export_entry(r, &e))
+    rc = MAPH_NOTFOUND; /* the end: HEAD reads nothing */
+    while (r->method == METHOD_GET && (rc = maph_cursor_next(c, &e)) == MAPH_OK
+           && export_entry(r, &e))
       ;
     if (rc != MAPH_NOTFOUND && rc != MAPH_OK) {
       log_line("export of %s stopped: %s", r->store->name, maph_errmsg(r->store->m));
@@ -127,7 +129,7 @@ static void group_failed(import *i, int rc) {
     return;
   }
   reply_sentence(r, rc, r->store->m, sentence, sizeof sentence);
-  reply_problem(r, maph_status(rc), maph_code(rc),
+  reply_problem(r, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
                 "%s; %llu entries were imported and stay: begin again with line %llu", sentence,
                 (unsigned long long)i->imported, (unsigned long long)i->next_line);
 }
@@ -138,7 +140,10 @@ static bool put_group(import *i) {
   maph_txn *t = NULL;
   uint64_t put = 0;
   int rc;
-  commit_enter();
+  if (!commit_enter(i->r->store)) {
+    group_failed(i, STORE_CROWDED);
+    return false;
+  }
   rc = i->count ? maph_txn_begin(i->r->store->m, i->durability, &t) : MAPH_OK;
   for (size_t k = 0; k < i->count && rc == MAPH_OK; k++) {
     entry_operation *o = &i->operations[k];
@@ -160,7 +165,7 @@ static bool put_group(import *i) {
     note_progress(i, i->line + 1);
     commit_note(i->r->store, i->durability, put);
   }
-  commit_leave();
+  commit_leave(i->r->store);
   arena_free(&i->arena);
   i->count = i->bytes = 0;
   return rc == MAPH_OK;

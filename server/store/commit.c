@@ -18,9 +18,10 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/options.h"
+#include "base/waits.h"
 #include "store/commit.h"
 
-static atomic_uint_fast64_t writes_made, durable_made, flushes_made, flushes_failed, writes_waiting;
+static atomic_uint_fast64_t writes_made, durable_made, flushes_made, flushes_failed;
 
 bool tags_match(const tag_list *tags, bool exists, uint64_t version) {
   if (!exists) return false;
@@ -91,8 +92,8 @@ void commit_note(store *s, int durability, uint64_t writes) {
   atomic_fetch_add(&writes_made, writes);
 }
 
-void commit_enter(void) { atomic_fetch_add(&writes_waiting, 1); }
-void commit_leave(void) { atomic_fetch_sub(&writes_waiting, 1); }
+bool commit_enter(store *s) { return waits_enter(WAIT_WRITE, &s->waiting); }
+void commit_leave(store *s) { waits_leave(WAIT_WRITE, &s->waiting); }
 
 int commit_one(store *s, const write_request *w, maph_outcome *outcome) {
   maph_condition c = w->entry;
@@ -100,13 +101,13 @@ int commit_one(store *s, const write_request *w, maph_outcome *outcome) {
   int rc;
   memset(outcome, 0, sizeof *outcome);
   c.outcome = outcome;
-  commit_enter();
+  if (!commit_enter(s)) return STORE_CROWDED;
   c.durability = w->durability;
   if (!simple)
     rc = in_transaction(s, w, &c, outcome);
   else
     rc = w->is_delete ? maph_delete_if(s->m, w->key, &c) : maph_put_if(s->m, w->key, w->value, &c);
-  commit_leave();
+  commit_leave(s);
   if (rc == MAPH_OK) commit_note(s, w->durability, 1);
   if (c.when == MAPH_IF_ABSENT && rc == MAPH_EXISTS) rc = MAPH_CONFLICT;
   if (c.when == MAPH_IF_PRESENT && rc == MAPH_NOTFOUND) rc = MAPH_CONFLICT;
@@ -130,6 +131,6 @@ void commit_flush(void) {
 commit_counts commit_count(void) {
   commit_counts n = { atomic_load(&writes_made), atomic_load(&durable_made),
                       atomic_load(&flushes_made), atomic_load(&flushes_failed),
-                      atomic_load(&writes_waiting) };
+                      waits_count(WAIT_WRITE) };
   return n;
 }

@@ -29,9 +29,9 @@ typedef struct commit_counts {
   uint64_t writes, durable_writes, flushes, flush_failures, waiting;
 } commit_counts;
 commit_counts commit_count(void);
-/* Around a transaction made elsewhere: how many are under way, for metrics. */
-void commit_enter(void);
-void commit_leave(void);
+/* Around a transaction made elsewhere.  False: so many writers wait that this one may not. */
+bool commit_enter(store *s);
+void commit_leave(store *s);
 /* A transaction made elsewhere has committed. */
 void commit_note(store *s, int durability, uint64_t writes);
 

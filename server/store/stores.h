@@ -15,6 +15,7 @@ typedef struct store {
   maph *m;
   bool read_only;
   atomic_uint references;  /* the table's and the requests' */
+  atomic_uint waiting;     /* writers, for their turn or the disk */
   atomic_bool written;     /* since the last background sync */
   atomic_bool sync_failed; /* a background sync; said once */
   uint64_t rewritten_us;   /* when it was compacted by itself last, or that was tried; 0: never */
@@ -41,10 +42,11 @@ void stores_close_all(void);
 char **stores_names(size_t *count);
 /* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE
 ** (name), STORE_OPENING (another request opens it for long already) or why it cannot be opened. */
-enum { STORE_OPENING = -1 };
+enum { STORE_OPENING = -1, STORE_CROWDED = -2 }; /* the latter: so many writers wait for it */
 store *store_acquire(const char *name, size_t size, bool to_read, int *rc);
 void store_obstacle(const store *s, char *out, size_t room); /* why it may only be read */
-const char *store_errmsg(int rc, maph *m); /* maph_errmsg, or that it is being opened */
+const char *store_errmsg(int rc, maph *m); /* maph_errmsg, or what our own codes mean */
+int store_core_code(int rc);               /* ours as the core's */
 void store_hold(store *s);
 void store_release(store *s);
 /* its file is gone or another: the next acquire looks again */
