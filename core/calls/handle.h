@@ -34,6 +34,7 @@ struct maph {
   int rewrote;         /* `rewrite` tells what */
   maph_rewrite rewrite;
   /* auto_compact: not to be looked at again before committed is at look_again */
+  _Atomic uint64_t looked_ms; /* when, in a layered file system, the path was last looked at */
   _Atomic(const store *) looked_at;
   _Atomic uint64_t look_again;
 };
@@ -66,7 +67,10 @@ static inline int handle_is_quick(const maph *m, const store *s) {
 static inline unsigned handle_forks(void) {
   return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED);
 }
-int handle_store(maph *m, store **s);  /* the generation to use now.  MISUSE CANTOPEN */
+int handle_store(maph *m, store **s); /* the generation to use now.  MISUSE CANTOPEN */
+/* The same for a read that many more will not follow within the millisecond: what only a look at the
+** path can tell is looked at, and a handle that may write finishes what a dead writer decided. */
+int handle_store_now(maph *m, store **s);
 int handle_reader(maph *m, store **s); /* the same, to hand out slices of it outside snapshots */
 int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
 void handle_lend(maph *m, const store *s); /* a slice of it is handed out */
