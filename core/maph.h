@@ -42,6 +42,7 @@
 **   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut.
 **   MAPH_SYNC_NORMAL  the same, and writing to disk is started every second or 8 MiB of commits.
 **   MAPH_SYNC_FULL    a commit is on disk before the call returns and before anyone can see it.
+** The file's time of modification tells of a commit at once, to the tick of the system's clock.
 ** Whatever the level, the file is consistent after a power cut: it holds every durable commit, and
 ** of the others a prefix.
 **
@@ -152,7 +153,7 @@ enum {
   /* map for reading: no lock, and nothing in the file or beside it is changed */
   MAPH_RDONLY = 1,
   MAPH_RDWR = 2,   /* may write too; needs the lock file NAME.lock beside the store */
-  MAPH_CREATE = 4, /* with RDWR: make the store if it is missing */
+  MAPH_CREATE = 4, /* with RDWR: make the store if it is missing, or of an empty file */
   MAPH_EXCL = 8    /* with CREATE: MAPH_EXISTS if it is there */
 };
 enum { MAPH_SYNC_DEFAULT = 0, MAPH_SYNC_OFF = 1, MAPH_SYNC_NORMAL = 2, MAPH_SYNC_FULL = 3 };

@@ -280,13 +280,14 @@ static int open_or_create(const char *path, int flags, const maph_options *o, st
   int rc, tries;
   for (tries = 0;; tries++) {
     if (flags & MAPH_EXCL) {
-      rc = create_store(path, o);
+      rc = create_store(path, o, 0);
       if (rc != MAPH_OK) return rc;
       return store_open(path, 1, o, s);
     }
     rc = store_open(path, (flags & MAPH_RDWR) != 0, o, s);
-    if (rc != MAPH_NOTFOUND || !(flags & MAPH_CREATE) || tries > 10) break;
-    rc = create_store(path, o);
+    if (!(flags & MAPH_CREATE) || tries > 10) break;
+    if (rc != MAPH_NOTFOUND && (rc != MAPH_FORMAT || !create_is_empty(path))) break;
+    rc = create_store(path, o, rc == MAPH_FORMAT);
     if (rc != MAPH_OK && rc != MAPH_EXISTS) return rc;
   }
   if (rc == MAPH_NOTFOUND)

@@ -51,6 +51,10 @@ int header_sound(const header *h) {
 
 int header_read(store *s, const uint8_t *base, uint64_t size) {
   header copy;
+  if (size == 0)
+    return fail(MAPH_FORMAT,
+                "%s: an empty file: open it with MAPH_RDWR|MAPH_CREATE to make it a store",
+                s->path);
   if (size < HEADER_SIZE) {
     return fail(MAPH_FORMAT, "%s: not a maph store: %llu bytes are too few to be one", s->path,
                 (unsigned long long)size);

@@ -96,6 +96,7 @@ typedef struct store {
   uint64_t tail_checked;
   uint64_t populated; /* pages below are faulted in for writing */
   uint64_t writeback_end, writeback_ms;
+  uint64_t told_ms; /* when the file's time of modification was set */
   uint64_t checkpoint_end;
   _Atomic uint64_t reached_ms; /* when it was last seen to be the file at its path */
 

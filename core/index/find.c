@@ -16,13 +16,21 @@ static inline int place_unchanged(const view *v, const place *p) {
   return acquire(&header_of(v->base)->root) == p->root && acquire(p->directory_word) == p->segment;
 }
 
+/* The chains that slots lead to share no record, and those past the snapshot lie in the file: a
+** search steps back over each once at most.  (A slot may be met in two places while it is moved.) */
+static uint64_t steps_most(const view *v) {
+  return 2 * (v->size - MIN(v->size, v->snapshot)) / RECORD_HEAD;
+}
+
 /* Step back from a slot's record to the version of the snapshot and compare the key.  1: found, 0:
 ** not this key's or nothing then. */
 static inline int match_at_snapshot(const view *v, uint64_t offset, maph_slice key, item *it,
-                                    int *rc) {
+                                    uint64_t *steps, int *rc) {
   while (unlikely(offset >= v->snapshot)) {
     uint64_t before;
     *rc = view_reach(v, offset + RECORD_HEAD);
+    if (*rc == MAPH_OK && ++*steps > steps_most(v))
+      *rc = fail_corrupt(v->s->path, offset, "slots of several keys lead to the same records");
     if (*rc != MAPH_OK) return 0;
     *rc = record_prev(v, offset, &before);
     if (*rc != MAPH_OK || before == 0) return 0;
@@ -35,7 +43,7 @@ static inline int match_at_snapshot(const view *v, uint64_t offset, maph_slice k
 /* Search one segment from the key's bucket on.  1 found, 0 ended or failed (*rc), -1 all its
 ** buckets are full. */
 static inline int search_segment(const view *v, uint64_t segment, maph_slice key, uint64_t hash,
-                                 item *it, int *rc) {
+                                 item *it, uint64_t *steps, int *rc) {
   unsigned i, home = home_of(hash);
   uint32_t tag = tag_of(hash);
   for (i = 0; i < SEGMENT_BUCKETS; i++) {
@@ -44,7 +52,7 @@ static inline int search_segment(const view *v, uint64_t segment, maph_slice key
     for (; bits; bits &= bits - 1) {
       uint64_t slot = acquire(&bucket[__builtin_ctz(bits)]);
       if (slot == 0 || slot_tag(slot) != tag) continue;
-      if (match_at_snapshot(v, slot_offset(slot), key, it, rc)) return 1;
+      if (match_at_snapshot(v, slot_offset(slot), key, it, steps, rc)) return 1;
       if (*rc != MAPH_OK) return 0;
     }
     if (likely(acquire(&bucket[BUCKET_SLOTS - 1]) == 0)) return 0;
@@ -53,8 +61,8 @@ static inline int search_segment(const view *v, uint64_t segment, maph_slice key
 }
 
 static int search(const view *v, const place *p, maph_slice key, uint64_t hash, item *it, int *rc) {
-  uint64_t segment = p->segment, next;
-  int found = search_segment(v, segment, key, hash, it, rc);
+  uint64_t segment = p->segment, steps = 0, next;
+  int found = search_segment(v, segment, key, hash, it, &steps, rc);
   while (unlikely(found < 0)) {
     next = word_place(acquire(link_of(v->base, segment)));
     if (next == 0) return 0;
@@ -66,7 +74,7 @@ static int search(const view *v, const place *p, maph_slice key, uint64_t hash, 
     *rc = segment_sound(v, next);
     if (*rc != MAPH_OK) return 0;
     segment = next;
-    found = search_segment(v, segment, key, hash, it, rc);
+    found = search_segment(v, segment, key, hash, it, &steps, rc);
   }
   return found;
 }

@@ -73,6 +73,8 @@ int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
 /* into the page cache, with all the kernel reads ahead */
 void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
+/* set its time of modification: that byte is there already */
+void os_touch(const os_file *f, uint64_t offset, char byte);
 int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
 
 /* that range, to the disk, before returning */

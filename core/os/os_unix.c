@@ -496,6 +496,10 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to) {
 #endif
 }
 
+void os_touch(const os_file *f, uint64_t offset, char byte) {
+  if (pwrite(f->fd, &byte, 1, (off_t)offset) != 1) return; /* it stays as it was */
+}
+
 int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size) {
   const uint8_t *p = data;
   while (size > 0) {

@@ -129,6 +129,17 @@ static void wake_watchers(store *s) {
   os_wake(&h->committed);
 }
 
+/* Stores into a mapping change the file's time of modification late, on tmpfs never, and backup
+** programs go by that.  A write of a byte as it is there does, to the tick of the system's clock. */
+static void tell_time(store *s) {
+  uint64_t now;
+  if (s->in_memory) return;
+  now = os_clock_coarse_ms();
+  if (now == s->told_ms) return;
+  s->told_ms = now;
+  os_touch(&s->file, 0, FORMAT_MAGIC[0]);
+}
+
 /* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else
 ** wrote the index: stop writing. */
 static int publish(txn *t) {
@@ -145,6 +156,7 @@ static int publish(txn *t) {
     return rc;
   }
   wake_watchers(s);
+  tell_time(s);
   t->visible = 1;
   return MAPH_OK;
 }
