@@ -18,7 +18,8 @@
 ** of one hash) go behind the frozen ones, into the index.
 */
 #include "calls/handle.h"
-#include "calls/rewrite.h"
+#include "calls/base.h"
+#include "calls/rewriting.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"

@@ -23,8 +23,9 @@
 ** its next call (handle.c).
 */
 #include "calls/handle.h"
+#include "calls/base.h"
 #include "calls/rewrite.h"
-#include "calls/transaction.h"
+#include "calls/rewriting.h"
 #include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
@@ -59,31 +60,13 @@ enum {
   LEFT_MOST = 64
 };
 
-int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total) {
-  return progress_tell(&x->listener, x->from->path, phase, done, total);
-}
-
-void *rewrite_alloc(rewriting *x, uint64_t size) {
-  void *p = os_alloc(size);
-  if (p == NULL) return NULL;
-  x->memory += size;
-  x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory);
-  return p;
-}
-
-void rewrite_free(rewriting *x, void *p, uint64_t size) {
-  if (p == NULL) return;
-  x->memory -= size;
-  os_free(p);
-}
-
 /* ---------------------------------------------------------------------------------------- sweep */
 
 static int delete_swept(rewriting *x, uint64_t now, const maph_slice *keys, size_t n) {
   txn t;
   uint64_t swept = 0;
   size_t i;
-  int rc = transaction_start(x->handle, MAPH_SYNC_DEFAULT, &t);
+  int rc = handle_begin(x->handle, MAPH_SYNC_DEFAULT, &t);
   if (rc != MAPH_OK) return rc;
   for (i = 0; rc == MAPH_OK && i < n; i++) {
     rc = txn_sweep(&t, keys[i], now);

@@ -296,10 +296,6 @@ int lock_wanted(store *s) { return !s->lockless && waiting(s, os_clock_ns()); }
 
 /* ------------------------------------------------------------------------------ in this process */
 
-lock_patience lock_patience_of(int timeout_ms) {
-  return (lock_patience){ os_clock_ns() + (uint64_t)timeout_ms * 1000000u, timeout_ms };
-}
-
 /* A write takes about a microsecond; to sleep and be woken costs ten times that. */
 static void wait_awake(const store *s) {
   int i;

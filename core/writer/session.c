@@ -38,6 +38,7 @@
 #include "writer/commit.h"
 #include "writer/decided.h"
 #include "writer/lock.h"
+#include "writer/recover.h"
 #include "writer/trust.h"
 #include "writer/txn.h"
 
@@ -81,7 +82,7 @@ static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
   if (end - at > 0 && end - at < RECORD_HEAD)
     return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
   s->tail_checked = end;
-  return commit_cover(s, at, end);
+  return log_cover(s, at, end);
 }
 
 /* Before the first store of a session the disk must say that the live part may be stale. */
@@ -149,7 +150,7 @@ static int look_again(store *s, const lock_patience *p) {
     /* another process let it grow */
   } else if (get(&h->end) > atomic_load_explicit(&s->size, memory_order_relaxed))
     rc = store_see_size(s, 0);
-  if (rc == MAPH_OK) rc = trust_begin(s, p);
+  if (rc == MAPH_OK) rc = trust_begin(s, p, recover_in_place);
   if (rc == MAPH_OK && !s->in_memory && get(&h->clean) != CLEAN_DIRTY) rc = mark_dirty(s);
   if (rc == MAPH_OK && get(&h->unborn)) rc = flush_name(s);
   h = live(s);

@@ -39,8 +39,7 @@
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/find.h"
-#include "writer/lock.h"
-#include "writer/recover.h"
+#include "index/slot.h"
 
 #define OPENING (UINT64_C(1) << 62)
 #define LIVING (OPENING + (UINT64_C(1) << 32))
@@ -118,7 +117,7 @@ static int transaction_past(const view *v, uint64_t prepared) {
 /* Has another directory taken the place of the one that root names? */
 static int directory_replaced(const view *v) {
   const word *root = &header_of(v->base)->root;
-  uint64_t was = acquire(root), directory = was & ~UINT64_C(63);
+  uint64_t was = acquire(root), directory = word_place(was);
   if (directory < LOG_START + RECORD_HEAD || directory > v->size) return 0;
   return acquire(link_of(v->base, directory)) != 0 && acquire(root) == was;
 }
@@ -293,7 +292,7 @@ int trust_writer(store *s, const lock_patience *p, int *begin) {
   return rc;
 }
 
-int trust_begin(store *s, const lock_patience *p) {
+int trust_begin(store *s, const lock_patience *p, int (*recover)(store *s)) {
   trust_verdict verdict;
   int rc;
   if (words_are_ours(s)) return MAPH_OK;
@@ -302,7 +301,7 @@ int trust_begin(store *s, const lock_patience *p) {
   verdict = verdict_now(s);
   if (verdict == TRUST_REFUSE) rc = refuse(s);
   if (verdict == TRUST_RECOVER) rc = grant_file(s, atomic_load(&s->size));
-  if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover_in_place(s);
+  if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover(s);
   if (rc == MAPH_OK) rc = vouch(s);
   give_opening(s);
   return rc;

@@ -5,7 +5,7 @@
 #define MAPH_TRUST_H
 
 #include "file/store.h"
-#include "writer/lock.h"
+#include "writer/patience.h"
 
 /* What is known of a file that is to be opened.  Each is a question with yes or no. */
 typedef struct trust_evidence {
@@ -35,8 +35,8 @@ int trust_reader(store *s, int timeout_ms);
 ** finishes what a dead writer left, or recovers the store.  Else this process vouches for the words
 ** from now on.  BUSY CANTOPEN CORRUPT */
 int trust_writer(store *s, const lock_patience *p, int *begin);
-/* The same, in that session: believed or recovered, and vouched for. */
-int trust_begin(store *s, const lock_patience *p);
+/* The same, in that session: believed or recovered, and vouched for.  recover: recover_in_place */
+int trust_begin(store *s, const lock_patience *p, int (*recover)(store *s));
 /* The process writes no more. */
 void trust_leave(store *s);
 int trust_living(const store *s); /* does another process vouch for the words? */

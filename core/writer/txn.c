@@ -22,7 +22,6 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
-#include "writer/commit.h"
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
@@ -408,7 +407,7 @@ int txn_rollback_to(txn *t, int n, uint64_t *kept) {
     whole.bytes = t->before.bytes;
   }
   rc = cut_pending(t, p->position);
-  if (rc == MAPH_OK && p->position < t->floor) rc = commit_cover(t->s, p->position, t->floor);
+  if (rc == MAPH_OK && p->position < t->floor) rc = log_cover(t->s, p->position, t->floor);
   if (rc != MAPH_OK) return rc;
   /* pads belong to nobody */
   if (p->position <= t->start) t->start = MAX(t->start, t->floor);
