@@ -52,12 +52,15 @@
 **                            writer wakes it and stores 0
 **      352    8  moved       how many frozen keys (section 4) were changed since
 **      384    8  clean       1 clean, 2 opening, 3 dirty (a writer was at work)
-**      392    8  boot        identity of {boot, device, inode} for which a dirty file's live part
-**                            and index hold; 0: none
-**      400   16  mount, space  the mount and the mount namespace in which that writer worked
+**      392    8  boot        of a dirty file: identity of the boot in which it was marked; 0: not
+**                            known
+**      400    8  place       identity of {device, inode} of the file that was marked; 0: a recovery
+**                            is under way
+**      408    8  hinted      1: its inode was given the write hint, see section 8
 **      416   16  lock file   its device and inode; 0: not yet known
 **      432    8  unborn      1: the directory entry of this file may not be on disk yet; flush the
 **                            directory first
+**      440    8  mount       of the writer that marked it dirty
 **      448    8  bias        identity of the writer that may write without taking the lock, or 0.
 **                            See lock.c
 **      456    8  busy        identity of the biased writer while it is writing, or 0
@@ -183,9 +186,13 @@
 **    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
 **    looks which file PATH is.  A PATH.new that nobody has byte 2 for is nobody's.
 **
-** 8. WHICH LOG IS BELIEVED.  While `boot` is this boot, device and inode, or `clean` is 1:
-**    `committed`, finished by what `prepared` says. Otherwise: from 4096, whole transactions in
-**    chain, up to the first that is not; the live part and the index are made anew.
+** 8. WHICH LOG IS BELIEVED.  `committed`, finished by what `prepared` says: while a writer lives;
+**    where `clean` is 1; and where the file is the one that was marked dirty, and its inode was never
+**    out of the kernel's memory since.  Not where the content is newer than these words.  Otherwise:
+**    from 4096, whole transactions in chain, up to the first that is not; the live part and the index
+**    are made anew.  A living writer holds an exclusive lock on one byte of [2^62 + 2^32, 2^62 + 2^33)
+**    of the file; who opens it for writing, or recovers it, on byte 2^62 until then.  The inode's
+**    write hint (F_SET_RW_HINT) is 1 while the file is dirty.  core/writer/trust.c has the table.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H
@@ -257,7 +264,7 @@ typedef struct header {
 
   word committed, state, root, pad0[5];
   word prepared, end, flushed, watched, moved, pad1[3];
-  word clean, boot, mount, space, lock_device, lock_inode, unborn, pad2;
+  word clean, boot, place, hinted, lock_device, lock_inode, unborn, mount;
   word bias, busy, waiter, pad3[5];
   checkpoint checkpoint_a;
   uint8_t pad4[512 - sizeof(checkpoint)];

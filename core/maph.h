@@ -42,6 +42,7 @@
 **   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut.
 **   MAPH_SYNC_NORMAL  the same, and writing to disk is started every second or 8 MiB of commits.
 **   MAPH_SYNC_FULL    a commit is on disk before the call returns and before anyone can see it.
+** The file's time of modification tells of a commit at once, to the tick of the system's clock.
 ** Whatever the level, the file is consistent after a power cut: it holds every durable commit, and
 ** of the others a prefix.
 **
@@ -152,7 +153,7 @@ enum {
   /* map for reading: no lock, and nothing in the file or beside it is changed */
   MAPH_RDONLY = 1,
   MAPH_RDWR = 2,   /* may write too; needs the lock file NAME.lock beside the store */
-  MAPH_CREATE = 4, /* with RDWR: make the store if it is missing */
+  MAPH_CREATE = 4, /* with RDWR: make the store if it is missing, or of an empty file */
   MAPH_EXCL = 8    /* with CREATE: MAPH_EXISTS if it is there */
 };
 enum { MAPH_SYNC_DEFAULT = 0, MAPH_SYNC_OFF = 1, MAPH_SYNC_NORMAL = 2, MAPH_SYNC_FULL = 3 };
@@ -179,11 +180,14 @@ typedef struct maph_options {
   ** 0: never; at most 99.  With 8 files kept for slices (LIFETIME) it waits for maph_refresh: who
   ** reads through this handle and never refreshes it reads through snapshots */
   int auto_compact;
+  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Who makes stores anew
+  ** under names that others know gives one that no earlier store of that name can have reached */
+  uint64_t after_version;
 } maph_options;
 #define MAPH_OPTIONS_INIT                                                                  \
   {                                                                                        \
     sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, \
-        MAPH_PERFECT_DEFAULT, 0                                                            \
+        MAPH_PERFECT_DEFAULT, 0, 0                                                         \
   }
 
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m

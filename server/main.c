@@ -20,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "access/auth.h"
+#include "access/client.h"
 #include "access/guard.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -128,7 +129,7 @@ int main(int argc, char **argv) {
   sentence_setup();
   jobs_start();
   if (!sigbus_guard() || !access_log_open() || !auth_load() || !stores_find() || !guard_setup()
-      || http_start(serve_callbacks()) != 0)
+      || !client_setup() || http_start(serve_callbacks()) != 0)
     return 2;
   judge_file_limit(files);
   if (stores_start(files / 2) != 0 || upkeep_start() != 0) {

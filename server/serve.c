@@ -2,6 +2,7 @@
 ** serve.c - the life of a request between its head and its answer: guarded, routed, counted,
 ** logged.
 */
+#include "access/client.h"
 #include "access/guard.h"
 #include "http/access_log.h"
 #include "routes.h"
@@ -9,6 +10,7 @@
 #include "serve.h"
 
 static void answer(request *r) {
+  client_find(r);
   if (guard_request(r)) routes_dispatch(r);
 }
 

@@ -151,6 +151,7 @@ static void try_variant(tally *y, size_t size, const truth *t, long place, int h
   exercise x;
   double began;
   alarm(LIMIT_SECONDS);
+  os_test.hint = how == DIRTY ? 2 : 0;
   memset(&x, 0, sizeof x);
   x.t = t;
   if (how == DIRTY) adopt_place(path);

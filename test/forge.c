@@ -280,7 +280,7 @@ void forge_change(forge *f) {
 
 void forge_dirty(forge *f, int trusted) {
   put(f, offsetof(header, clean), 8, CLEAN_DIRTY);
-  if (!trusted) put(f, offsetof(header, boot), 8, 0);
+  if (!trusted) put(f, offsetof(header, place), 8, 0);
 }
 
 /* --------------------------------------------------------------------------------------- repair */

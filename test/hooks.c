@@ -2,8 +2,9 @@
 ** hooks.c - what a test puts between the store and the operating system (os_test in core/os.h), as
 ** Tcl commands.
 **
-**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size|free_room|coarse_ms N  set one; the answer is
-**   what it was maph_fault arm N ?ERRNO? ?PATTERN? ?PERSISTENT?  let the Nth call from now on whose
+**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size|free_room|coarse_ms|hint N
+**   set one; the answer is what it was
+**   maph_fault arm N ?ERRNO? ?PATTERN? ?PERSISTENT?  let the Nth call from now on whose
 **   name matches PATTERN fail; then all, if persistent
 **   maph_fault disarm                                -> {calls seen, calls failed}
 */
@@ -75,7 +76,8 @@ static int fault_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *con
 
 static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const names[] = { "time_ms",     "boot",      "reserve",   "now_ns", "random",
-                                       "file_system", "page_size", "free_room", "coarse_ms", NULL };
+                                       "file_system", "page_size", "free_room", "coarse_ms",
+                                       "hint",        NULL };
   Tcl_WideInt value, old;
   int name;
   (void)data;
@@ -117,6 +119,10 @@ static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
     case 8:
       old = (Tcl_WideInt)os_test.coarse_ms;
       os_test.coarse_ms = (uint64_t)value;
+      break;
+    case 9:
+      old = os_test.hint;
+      os_test.hint = (int)value;
       break;
     default:
       old = (Tcl_WideInt)os_test.page_size;

@@ -112,10 +112,10 @@ set failed [catch {
         [exec nproc]; [expr {[capable root] ? "user root;" : ""}]
   events { worker_connections 1024; }
   http { access_log off; keepalive_requests 1000000000; client_body_temp_path $dir/1;\
-      proxy_temp_path $dir/2
-      fastcgi_temp_path $dir/3
-      uwsgi_temp_path $dir/4
-      scgi_temp_path $dir/5
+      proxy_temp_path $dir/2;
+      fastcgi_temp_path $dir/3;
+      uwsgi_temp_path $dir/4;
+      scgi_temp_path $dir/5;
   server { listen 127.0.0.1:$nginx_port; root $dir/root; } }"
     close $f
     set pids(nginx) [exec nginx -p $dir -c $dir/nginx.conf -e $dir/error.log >& $dir/nginx.log &]

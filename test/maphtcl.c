@@ -802,7 +802,8 @@ static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
                                        "-expected_keys", "-verify",       "-prefault",
                                        "-lock_memory",   "-advice",       "-huge_pages",
                                        "-mode",          "-size",         "-options",
-                                       "-perfect_hash",  "-auto_compact", NULL };
+                                       "-perfect_hash",  "-auto_compact",
+                                       "-after_version", NULL };
   maph_options options = MAPH_OPTIONS_INIT, *given = &options;
   maph *m = NULL;
   int flags = MAPH_RDWR | MAPH_CREATE, i, name, rc, n;
@@ -841,6 +842,9 @@ static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
                                    &options.perfect_hash);
         break;
       case 13: rc = Tcl_GetIntFromObj(interp, value, &options.auto_compact); break;
+      case 14:
+        rc = Tcl_GetWideIntFromObj(interp, value, (Tcl_WideInt *)&options.after_version);
+        break;
     }
     if (rc != TCL_OK) return rc;
   }

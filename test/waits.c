@@ -1,5 +1,5 @@
 /*
-** waits.c - who waits for whom among the threads of a process, as Tcl commands for the _thread tests.
+** waits.c - who waits for whom among the threads of a process, as Tcl commands for _thread tests.
 **
 **   maph_waits_close PATH OTHER THIRD
 **
@@ -7,7 +7,8 @@
 ** opens and closes snapshots of the store at OTHER, and opens, writes and closes the one at THIRD.
 ** The answer is "free", or what kept it waiting.
 **
-**   maph_waits_turn PATH HOGS HOLD_MS TURNS       -> {BUSY answers, most turns of others in a wait}
+**   maph_waits_turn PATH HOGS HOLD_MS TURNS       -> {failures, most turns of others in a wait, what
+**   a failure said}
 **
 ** HOGS threads commit transactions of HOLD_MS back to back; one more puts a key TURNS times.  How
 ** many of their transactions end while it waits for one put?
@@ -106,6 +107,7 @@ typedef struct line {
   int hold_ms;
   atomic_int stop;
   atomic_long turns, busy;
+  char said[300];
 } line;
 
 static void *hog(void *arg) {
@@ -115,6 +117,7 @@ static void *hog(void *arg) {
     maph_txn *t;
     if (maph_txn_begin(l->m, MAPH_SYNC_OFF, &t) != MAPH_OK) {
       atomic_fetch_add(&l->busy, 1);
+      snprintf(l->said, sizeof l->said, "%s", maph_errmsg(NULL));
       continue;
     }
     began = now_ms();
@@ -154,7 +157,7 @@ static int turn_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
   atomic_store(&l.stop, 1);
   for (i = 0; i < hogs; i++) pthread_join(ids[i], NULL);
   maph_close(l.m);
-  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%ld %ld", (long)l.busy, most));
+  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%ld %ld {%s}", (long)l.busy, most, l.said));
   return TCL_OK;
 }
 

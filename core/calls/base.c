@@ -18,7 +18,8 @@
 ** of one hash) go behind the frozen ones, into the index.
 */
 #include "calls/handle.h"
-#include "calls/rewrite.h"
+#include "calls/base.h"
+#include "calls/rewriting.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -37,6 +38,7 @@
 
 enum {
   BATCH = 4096,                /* records between looks at the index and the clock */
+  LARGE = 65536,               /* a record after which the clock is looked at too */
   AHEAD = 12,                  /* records prefetched */
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
   SIZE_SHIFT = 40,             /* where: size of the record in units of 8 << 40 | its offset / 8 */
@@ -152,7 +154,8 @@ static int each_live(rewriting *x, const char *phase, live_fn each, void *arg) {
   w = walk_from(&v, LOG_START, v.snapshot);
   while (walk_next(&w, &rc)) {
     if (w.it.kind == KIND_PUT && record_newest(&v, w.it.offset)) rc = each(arg, &w.it);
-    if (rc == MAPH_OK && ++n % BATCH == 0) rc = rewrite_tell(x, phase, w.at, v.snapshot);
+    if (rc == MAPH_OK && (++n % BATCH == 0 || w.it.size > LARGE))
+      rc = rewrite_tell(x, phase, w.at, v.snapshot);
   }
   return rc;
 }
@@ -450,7 +453,7 @@ static int write_rest(frozen *f, copying *c) {
   for (i = 0; rc == MAPH_OK && i < f->rests; i++) {
     rc = record_item(&c->v, offset_at(f->rest[i]), c->v.snapshot, &it);
     if (rc == MAPH_OK) rc = copy_indexed(c, &it);
-    if (rc == MAPH_OK && (i + 1) % BATCH == 0)
+    if (rc == MAPH_OK && ((i + 1) % BATCH == 0 || it.size > LARGE))
       rc = rewrite_tell(f->x, "write", f->n + i + 1, f->n + f->rests);
   }
   return rc;

@@ -60,6 +60,15 @@ static int find_version(store *s, uint64_t version, uint64_t *at) {
               s->path, (unsigned long long)version);
 }
 
+/* Where a store begins whose versions need not begin at 0: no records stand before its first
+** transaction, as those of the base of a rewritten file do. */
+static int find_creation(store *s, uint64_t *version, uint64_t *at) {
+  int rc = find_version(s, s->base_version, at);
+  if (rc != MAPH_OK || *at != LOG_START + END_SIZE) return find_version(s, 0, at);
+  *version = s->base_version;
+  return MAPH_OK;
+}
+
 static int check(const maph_changes *c) {
   if (c == NULL || c->magic != CHANGES_MAGIC)
     return fail(MAPH_MISUSE, "this feed is closed, or never was open");
@@ -76,7 +85,10 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   if (changes == NULL) return fail(MAPH_MISUSE, "maph_changes_open: no place for the feed");
   *changes = NULL;
   rc = handle_store(m, &s);
-  if (rc == MAPH_OK) rc = find_version(s, since, &at);
+  if (rc == MAPH_OK && since == 0)
+    rc = find_creation(s, &since, &at);
+  else if (rc == MAPH_OK)
+    rc = find_version(s, since, &at);
   if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c);
   if (c == NULL) return MAPH_NOMEM;

@@ -32,7 +32,7 @@ typedef struct checking {
   uint64_t slots;          /* visited so far */
 } checking;
 
-enum { TELL_EACH = 4096 }; /* records or slots */
+enum { TELL_EACH = 4096, LARGE = 65536 }; /* records or slots; bytes of one */
 
 static int problem(checking *c, uint64_t offset, const char *sentence) {
   c->problems++;
@@ -58,8 +58,8 @@ static uint64_t space_end(const checking *c) {
 
 /* Is there a word of the header's live part that format.h describes? */
 static int described(uint64_t at) {
-  return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 440)
-         || (at >= 448 && at < 472) || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
+  return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 472)
+         || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
 }
 
 static int checkpoint_sound(const checking *c, const checkpoint *slot) {
@@ -202,7 +202,8 @@ static int check_log(checking *c) {
     } else if (said == MAPH_OK && s.operations == 0) {
       s.from = w.at;
     }
-    if (said == MAPH_OK && ++n % TELL_EACH == 0) said = tell(c, "log", w.at, c->v.snapshot);
+    if (said == MAPH_OK && (++n % TELL_EACH == 0 || w.it.size > LARGE))
+      said = tell(c, "log", w.at, c->v.snapshot);
   }
   if (rc == MAPH_OK) return said;
   problem_said(c, w.at);

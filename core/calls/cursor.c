@@ -11,7 +11,6 @@
 ** snapshot until it is closed itself.
 */
 #include "calls/handle.h"
-#include "calls/transaction.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"

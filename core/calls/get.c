@@ -2,7 +2,6 @@
 ** get.c - the public reads of keys: single gets, groups of them, and snapshots.
 */
 #include "calls/handle.h"
-#include "calls/transaction.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"

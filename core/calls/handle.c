@@ -1,6 +1,6 @@
 /*
-** handle.c - open, close, refresh, options, statistics; the registry of stores; following a store
-** to its next generation.
+** handle.c - the registry of open stores, and what a handle does with them: finding the store to
+** read or to write now, and following it to its next generation.
 **
 ** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping
 ** for reads, one for writes, one lock file descriptor.  `references` counts handles and snapshots,
@@ -13,7 +13,6 @@
 ** unlocking would release the parent's lock.
 */
 #include "calls/handle.h"
-#include "calls/rewrite.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -25,6 +24,7 @@
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/session.h"
+#include "writer/trust.h"
 
 #include <stdlib.h>
 
@@ -43,13 +43,16 @@ static void in_forked_child(void) {
   for (s = registry; s != NULL; s = s->next) {
     s->dead = 1;
     os_close(&s->lock);
+    os_close(&s->file); /* its locks say that a writer lives */
   }
   registry = NULL;
   __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
   __atomic_add_fetch(&handle_quick, UINT64_C(1) << 32, __ATOMIC_RELAXED);
 }
 
-static void watch_forks(void) { os_at_fork(in_forked_child); }
+static void watch(void) { os_at_fork(in_forked_child); }
+
+void handle_watch_forks(void) { pthread_once(&fork_once, watch); }
 
 /* --------------------------------------------------------------------------------------- stores */
 
@@ -84,8 +87,7 @@ static int stop_writing(store *s) {
   return rc;
 }
 
-/* Give a handle's hold on a store up. */
-static int store_release(store *s, int writing) {
+int store_let_go(store *s, int writing) {
   int rc = writing ? stop_writing(s) : MAPH_OK;
   store_unpin(s);
   return rc;
@@ -125,30 +127,11 @@ static int load_store(store *s, const maph_options *o) {
   return rc;
 }
 
-/* A transaction ends where the header says that the log does, and in a clean file none is under
-** way. */
-static int live_words_hold(store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  end_record e;
-  view v;
-  int rc = view_latest(s, &v), tries;
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
-  for (tries = 0; rc == MAPH_OK && tries < 3; tries++) { /* a writer may come and go meanwhile */
-    uint64_t clean = atomic_load(&h->clean), committed = atomic_load(&h->committed);
-    if (atomic_load(&h->prepared) == committed || clean != CLEAN_YES
-        || atomic_load(&h->clean) != CLEAN_YES)
-      return MAPH_OK;
-  }
-  return rc == MAPH_OK
-             ? fail_corrupt(s->path, offsetof(header, prepared),
-                            "the store was closed cleanly, yet a transaction is under way")
-             : rc;
-}
-
 static int must_be_trusted(store *s, int writing, const maph_options *o) {
   const header *h = header_of(atomic_load(&s->base));
+  lock_patience patience = lock_patience_of(o->busy_timeout_ms);
   os_file lock;
-  int rc;
+  int rc, begin;
   /* and still here: who deleted it died over it */
   if (atomic_load(&h->state) & STATE_DELETED) {
     if (!writing) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
@@ -158,17 +141,12 @@ static int must_be_trusted(store *s, int writing, const maph_options *o) {
     create_unlock_rewrite(&lock);
     return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
   }
-  if (header_trusted(s, h)) return live_words_hold(s);
-  if (!writing) {
-    return fail(MAPH_RECOVER,
-                "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
-                "run `maph recover` on it, or open it "
-                "once for writing",
-                s->path);
-  }
-  rc = session_begin(s, o->busy_timeout_ms); /* the session begins with the recovery */
+  if (!writing) return trust_reader(s, o->busy_timeout_ms);
+  rc = trust_writer(s, &patience, &begin);
+  if (rc != MAPH_OK || !begin) return rc;
+  rc = session_begin(s, s->vouched ? 0 : o->busy_timeout_ms);
   if (rc == MAPH_OK) session_end(s);
-  return rc;
+  return rc == MAPH_BUSY && s->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
 static store *registered(const os_file *f) {
@@ -238,127 +216,19 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   rc = must_be_trusted(s, writing, o);
   if (rc == MAPH_OK && writing) create_remove_leftover(path, &s->file);
   if (rc != MAPH_OK)
-    store_release(s, writing);
+    store_let_go(s, writing);
   else
     *out = s;
   return rc;
 }
 
-/* ------------------------------------------------------------------------------- open and close */
+/* ----------------------------------------------------------------- the next generation, refresh */
 
-static int take_options(const maph_options *given, maph_options *o) {
-  static const maph_options defaults = MAPH_OPTIONS_INIT;
-  *o = defaults;
-  if (given == NULL) return MAPH_OK;
-  if (given->size < sizeof given->size || given->size > 4096)
-    return fail(MAPH_MISUSE, "maph_options.size is %zu: initialise with MAPH_OPTIONS_INIT",
-                given->size);
-  memcpy(o, given, MIN(given->size, sizeof *o));
-  o->size = sizeof *o;
-  if (o->durability == MAPH_SYNC_DEFAULT) o->durability = MAPH_SYNC_NORMAL;
-  if (o->durability < MAPH_SYNC_OFF || o->durability > MAPH_SYNC_FULL)
-    return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
-  if (o->busy_timeout_ms < 0)
-    return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
-  if (o->advice < MAPH_ADVISE_NORMAL || o->advice > MAPH_ADVISE_WILLNEED)
-    return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
-  if (o->perfect_hash < MAPH_PERFECT_DEFAULT || o->perfect_hash > MAPH_PERFECT_CMPH)
-    return fail(MAPH_MISUSE, "option perfect_hash is %d: use one of MAPH_PERFECT_*",
-                o->perfect_hash);
-  if (o->auto_compact < 0 || o->auto_compact > 99)
-    return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
-                o->auto_compact);
-  if (o->mode <= 0 || o->mode > 07777)
-    return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
-  return MAPH_OK;
-}
-
-static int check_flags(int flags) {
-  int how = flags & (MAPH_RDONLY | MAPH_RDWR);
-  if (how != MAPH_RDONLY && how != MAPH_RDWR)
-    return fail(MAPH_MISUSE, "maph_open: say either MAPH_RDONLY or MAPH_RDWR");
-  if (flags & ~(MAPH_RDONLY | MAPH_RDWR | MAPH_CREATE | MAPH_EXCL))
-    return fail(MAPH_MISUSE, "maph_open: unknown flags %x", (unsigned)flags);
-  if ((flags & MAPH_CREATE) && how != MAPH_RDWR)
-    return fail(MAPH_MISUSE, "maph_open: MAPH_CREATE needs MAPH_RDWR");
-  if ((flags & MAPH_EXCL) && !(flags & MAPH_CREATE))
-    return fail(MAPH_MISUSE, "maph_open: MAPH_EXCL needs MAPH_CREATE");
-  return MAPH_OK;
-}
-
-static int open_in_memory(const maph_options *o, store **out) {
-  int rc = create_in_memory(NULL, 1, 0, o->expected_keys, out);
-  if (rc == MAPH_OK) (*out)->writers = 1;
-  return rc;
-}
-
-static int open_or_create(const char *path, int flags, const maph_options *o, store **s) {
-  int rc, tries;
-  for (tries = 0;; tries++) {
-    if (flags & MAPH_EXCL) {
-      rc = create_store(path, o);
-      if (rc != MAPH_OK) return rc;
-      return store_open(path, 1, o, s);
-    }
-    rc = store_open(path, (flags & MAPH_RDWR) != 0, o, s);
-    if (rc != MAPH_NOTFOUND || !(flags & MAPH_CREATE) || tries > 10) break;
-    rc = create_store(path, o);
-    if (rc != MAPH_OK && rc != MAPH_EXISTS) return rc;
-  }
-  if (rc == MAPH_NOTFOUND)
-    rc = fail(MAPH_CANTOPEN,
-              "%s: no such store: check the name, or open it with MAPH_RDWR|MAPH_CREATE", path);
-  return rc;
-}
-
-int maph_open(const char *path, int flags, const maph_options *options, maph **out) {
-  maph *m = NULL;
-  maph_options o;
-  store *s = NULL;
-  char *resolved = NULL;
-  int rc;
-  if (out == NULL) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
-  *out = NULL;
-  if (path == NULL || path[0] == 0)
-    return fail(MAPH_MISUSE, "maph_open: an empty path: name a file, or \":memory:\"");
-  pthread_once(&fork_once, watch_forks);
-  rc = check_flags(flags);
-  if (rc == MAPH_OK) rc = take_options(options, &o);
-  if (rc != MAPH_OK) return rc;
-  if (strcmp(path, ":memory:") == 0) {
-    rc = flags & MAPH_RDWR
-             ? open_in_memory(&o, &s)
-             : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
-  } else {
-    rc = os_resolve(path, &resolved);
-    if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &s);
-  }
-  if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
-    store_release(s, (flags & MAPH_RDWR) != 0);
-    rc = MAPH_NOMEM;
-  }
-  if (rc == MAPH_OK) {
-    m->magic = HANDLE_MAGIC;
-    m->fork_count = handle_forks();
-    m->s = s;
-    m->path = resolved;
-    m->flags = flags;
-    m->options = o;
-    pthread_mutex_init(&m->mutex, NULL);
-    *out = m;
-    resolved = NULL;
-  }
-  free(resolved);
-  return rc;
-}
-
-static void set_quick(maph *m, uint64_t quick) {
+void handle_set_quick(maph *m, uint64_t quick) {
   __atomic_store_n(&m->quick, quick, __ATOMIC_RELAXED);
 }
 
-static int writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
-
-static void release_retired(maph *m) {
+void handle_release_retired(maph *m) {
   size_t i;
   for (i = 0; i < m->retired_count; i++) store_unpin(m->retired[i].s);
   os_free(m->retired);
@@ -366,30 +236,6 @@ static void release_retired(maph *m) {
   m->retired_count = 0;
   atomic_store(&m->release_ms, 0);
 }
-
-int maph_close(maph *m) {
-  store *now;
-  int rc;
-  if (m == NULL) return MAPH_OK;
-  if (m->magic != HANDLE_MAGIC)
-    return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
-  if (m->open_reads && m->fork_count == handle_forks())
-    return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first",
-                atomic_load(&m->s)->path, m->open_reads);
-  while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
-  /* if it was replaced: this may be the last writer of what replaced it */
-  if (writes(m)) handle_store(m, &now);
-  m->magic = 0;
-  set_quick(m, 0);
-  release_retired(m);
-  rc = store_release(m->s, writes(m));
-  pthread_mutex_destroy(&m->mutex);
-  free(m->path);
-  os_free(m);
-  return rc;
-}
-
-/* ----------------------------------------------------------------- the next generation, refresh */
 
 /* The handle writes to what replaced this store.  Other threads of it may be about to lock the old
 ** one, and have to find out by themselves: the lock file stays open as long as the store, whoever
@@ -435,11 +281,11 @@ static int move_to(maph *m, store *s) {
   if (more == NULL) return MAPH_NOMEM;
   m->retired = more;
   more[m->retired_count++] = (retired){ left, os_clock_coarse_ms(), atomic_load(&m->lent) == left };
-  set_quick(m, 0);
+  handle_set_quick(m, 0);
   atomic_store(&m->lent, NULL);
   atomic_store_explicit(&m->s, s, memory_order_release);
   release_due(m);
-  if (writes(m) && !left->in_memory) {
+  if (handle_writes(m) && !left->in_memory) {
     uint64_t state = atomic_load(&header_of(atomic_load(&left->base))->state);
     if (state & (STATE_SUPERSEDED | STATE_SWITCHING))
       leave_replaced(left);
@@ -452,16 +298,16 @@ static int move_to(maph *m, store *s) {
 /* Move the handle to the file that is at its path now. */
 static int move_to_current(maph *m) {
   store *s = NULL;
-  int rc = store_open(m->path, writes(m), &m->options, &s);
+  int rc = store_open(m->path, handle_writes(m), &m->options, &s);
   if (rc == MAPH_NOTFOUND) rc = fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
   if (rc != MAPH_OK) return rc;
   if (s != m->s)
     rc = move_to(m, s);
   else {
-    store_release(s, writes(m));
+    store_let_go(s, handle_writes(m));
     return MAPH_OK;
   }
-  if (rc != MAPH_OK) store_release(s, writes(m));
+  if (rc != MAPH_OK) store_let_go(s, handle_writes(m));
   return rc;
 }
 
@@ -563,7 +409,7 @@ void handle_lend(maph *m, const store *s) {
   pthread_mutex_lock(&m->mutex);
   if (m->s == s) {
     atomic_store(&m->lent, s);
-    if (!m->options.verify) set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)s);
+    if (!m->options.verify) handle_set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)s);
   }
   pthread_mutex_unlock(&m->mutex);
 }
@@ -577,9 +423,30 @@ int handle_reader(maph *m, store **s) {
 
 int handle_writer(maph *m, store **s) {
   int rc = handle_store(m, s);
-  if (rc == MAPH_OK && !writes(m))
+  if (rc == MAPH_OK && !handle_writes(m))
     rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*s)->path);
   return rc;
+}
+
+int handle_begin(maph *m, int durability, txn *t) {
+  store *s;
+  int rc, tries;
+  if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
+    return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
+  for (tries = 0;; tries++) {
+    rc = handle_writer(m, &s);
+    if (rc != MAPH_OK) return rc;
+    rc = session_begin(s, m->options.busy_timeout_ms);
+    if (rc == MAPH_OK) break;
+    if (rc != MAPH_CANTOPEN || tries >= 3) return rc;
+  }
+  if (s->last.version >= VERSION_MAX) {
+    session_end(s);
+    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
+  }
+  txn_start(t, s);
+  t->durability = durability == MAPH_SYNC_DEFAULT ? m->options.durability : durability;
+  return MAPH_OK;
 }
 
 void handle_count_read(maph *m, int by) {
@@ -605,7 +472,7 @@ int maph_refresh(maph *m) {
       rc = move_to_current(m);
     pthread_mutex_unlock(&m->mutex);
   }
-  if (rc == MAPH_OK) release_retired(m);
+  if (rc == MAPH_OK) handle_release_retired(m);
   return rc;
 }
 
@@ -613,115 +480,4 @@ int maph_sync(maph *m) {
   store *s;
   int rc = handle_writer(m, &s);
   return rc == MAPH_OK ? commit_sync(s) : rc;
-}
-
-/* With byte 2 of the lock file and the lock: no rewrite is under way, and nobody writes. */
-static int destroy(store *s) {
-  word *state = &header_of(s->write_base)->state;
-  int rc;
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  atomic_fetch_or(state, STATE_DELETED);
-  rc = create_remove_files(s->path, &s->file);
-  if (rc != MAPH_OK) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
-  return rc;
-}
-
-int maph_destroy(const char *path, int busy_timeout_ms) {
-  maph_options o = MAPH_OPTIONS_INIT;
-  os_file rewrite;
-  store *s;
-  maph *m;
-  int rc;
-  o.busy_timeout_ms = MAX(busy_timeout_ms, 0);
-  rc = maph_open(path, MAPH_RDWR, &o, &m);
-  if (rc != MAPH_OK) return rc;
-  s = m->s;
-  if (s->in_memory) {
-    maph_close(m);
-    return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed");
-  }
-  rc = create_lock_rewrite(m->path, &s->file, o.busy_timeout_ms, &rewrite);
-  if (rc == MAPH_OK) {
-    rc = handle_writer(m, &s); /* a rewrite may have ended just now */
-    if (rc == MAPH_OK) rc = session_begin(s, o.busy_timeout_ms);
-    if (rc == MAPH_OK) {
-      rc = destroy(s);
-      session_end(s);
-    }
-    create_unlock_rewrite(&rewrite);
-  }
-  maph_close(m);
-  return rc;
-}
-
-/* ----------------------------------------------------------------------------------- statistics */
-
-static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
-  (void)slot_offset;
-  (void)bucket;
-  (void)slot;
-  ++*(uint64_t *)arg;
-  return MAPH_OK;
-}
-
-/* What the perfect hash covers, and what it does not any more or not yet. */
-static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots) {
-  const perfect *p = &v->s->perfect;
-  int rc;
-  if (p->keys == 0) return MAPH_OK;
-  *slots = 0;
-  rc = index_walk(v, count_slot, slots);
-  st->perfect_hash = p->algorithm;
-  st->direct = p->direct;
-  st->frozen_keys = p->keys;
-  st->moved_keys = atomic_load(&header_of(v->base)->moved);
-  st->later_keys = *slots - MIN(*slots, st->moved_keys);
-  st->frozen_bytes = p->size;
-  st->perfect_bits = (double)p->function_size * 8 / (double)p->keys;
-  st->index_bytes += p->size;
-  return rc;
-}
-
-int maph_pending(maph *m) {
-  store *s;
-  view v;
-  const header *h;
-  if (handle_store(m, &s) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 0;
-  h = header_of(v.base);
-  return atomic_load(&h->prepared) > atomic_load(&h->committed);
-}
-
-int maph_stat(maph *m, maph_stats *st) {
-  index_shape shape;
-  uint64_t slots;
-  end_record e;
-  store *s;
-  view v;
-  const header *h;
-  int rc = handle_store(m, &s);
-  if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
-  if (rc == MAPH_OK) rc = index_measure(&v, &shape);
-  if (rc == MAPH_OK) rc = store_see_size(s, 0);
-  if (rc != MAPH_OK) return rc;
-  h = header_of(v.base);
-  memset(st, 0, sizeof *st);
-  st->records = e.records;
-  st->live_bytes = e.bytes;
-  st->index_bytes = shape.bytes;
-  slots = e.records;
-  rc = stat_perfect(&v, st, &slots);
-  st->oldest_version = s->base_version;
-  st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
-  st->file_bytes = atomic_load(&s->size);
-  st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + e.bytes + st->index_bytes);
-  st->version = record_version(&e.head);
-  st->generation = s->generation;
-  st->flushed_bytes = atomic_load(&h->flushed);
-  st->segments = shape.segments;
-  st->load_factor = (double)slots / ((double)shape.segments * SEGMENT_BUCKETS * BUCKET_SLOTS);
-  memcpy(st->uuid, s->uuid, 16);
-  st->poisoned = (atomic_load(&h->state) & STATE_POISONED) != 0;
-  return rc;
 }

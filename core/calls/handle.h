@@ -1,10 +1,11 @@
 /*
-** handle.h - what `maph` and `maph_snapshot` are, and the registry of open stores.
+** handle.h - what `maph`, `maph_txn` and `maph_snapshot` are, and the registry of open stores.
 */
 #ifndef MAPH_HANDLE_H
 #define MAPH_HANDLE_H
 
 #include "file/store.h"
+#include "writer/txn.h"
 
 /* A generation that a handle has left. */
 typedef struct retired {
@@ -37,6 +38,15 @@ struct maph {
   _Atomic(const store *) looked_at;
   _Atomic uint64_t look_again;
 };
+/* A transaction on a store, begun through a handle. */
+struct maph_txn {
+  uint32_t magic;
+  maph *handle;
+  txn txn;
+  struct maph_snapshot *snapshots;            /* those that show it */
+  struct maph_txn *next_open, *previous_open; /* of the handle */
+};
+
 struct maph_snapshot {
   uint32_t magic;
   maph *handle;
@@ -66,9 +76,16 @@ static inline int handle_is_quick(const maph *m, const store *s) {
 static inline unsigned handle_forks(void) {
   return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED);
 }
+void handle_watch_forks(void); /* before the first handle is made */
+void handle_set_quick(maph *m, uint64_t quick);
+void handle_release_retired(maph *m); /* all generations that it has left */
+static inline int handle_writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
 int handle_store(maph *m, store **s);  /* the generation to use now.  MISUSE CANTOPEN */
 int handle_reader(maph *m, store **s); /* the same, to hand out slices of it outside snapshots */
 int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
+/* A session in the store that the handle writes to now, and an empty transaction in it.  If the
+** store was replaced meanwhile, it is the one that is there now.  MISUSE READONLY BUSY FULL ... */
+int handle_begin(maph *m, int durability, txn *t);
 void handle_lend(maph *m, const store *s); /* a slice of it is handed out */
 void handle_count_read(maph *m, int by);
 /* How many of the generations that it has left it still pins, until refresh and for a while. */
@@ -82,7 +99,8 @@ int handle_last_rewrite(maph *m, maph_rewrite *r); /* NOTFOUND */
 void store_pin(store *s);
 void store_unpin(store *s);
 int store_open(const char *path, int writing, const maph_options *o, store **s);
-void snapshot_hold(maph_snapshot *x); /* as long as a cursor needs it */
+int store_let_go(store *s, int writing); /* give a handle's hold on it up */
+void snapshot_hold(maph_snapshot *x);     /* as long as a cursor needs it */
 void snapshot_let_go(maph_snapshot *x);
 
 #endif

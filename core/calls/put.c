@@ -6,7 +6,6 @@
 */
 #include "calls/handle.h"
 #include "calls/rewrite.h"
-#include "calls/transaction.h"
 #include "format.h"
 #include "writer/commit.h"
 #include "writer/session.h"
@@ -15,7 +14,7 @@
 static int write_alone(maph *m, int kind, maph_slice key, maph_slice value,
                        const maph_condition *c) {
   txn t;
-  int rc = transaction_start(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
+  int rc = handle_begin(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
   if (rc != MAPH_OK) return rc;
   rc = txn_write(&t, kind, key, value, c);
   if (rc == MAPH_OK) rc = commit_reserve(&t);

@@ -23,8 +23,9 @@
 ** its next call (handle.c).
 */
 #include "calls/handle.h"
+#include "calls/base.h"
 #include "calls/rewrite.h"
-#include "calls/transaction.h"
+#include "calls/rewriting.h"
 #include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
@@ -38,6 +39,7 @@
 #include "writer/create.h"
 #include "writer/decided.h"
 #include "writer/recover.h"
+#include "writer/trust.h"
 #include "writer/session.h"
 #include "writer/txn.h"
 
@@ -58,31 +60,13 @@ enum {
   LEFT_MOST = 64
 };
 
-int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total) {
-  return progress_tell(&x->listener, x->from->path, phase, done, total);
-}
-
-void *rewrite_alloc(rewriting *x, uint64_t size) {
-  void *p = os_alloc(size);
-  if (p == NULL) return NULL;
-  x->memory += size;
-  x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory);
-  return p;
-}
-
-void rewrite_free(rewriting *x, void *p, uint64_t size) {
-  if (p == NULL) return;
-  x->memory -= size;
-  os_free(p);
-}
-
 /* ---------------------------------------------------------------------------------------- sweep */
 
 static int delete_swept(rewriting *x, uint64_t now, const maph_slice *keys, size_t n) {
   txn t;
   uint64_t swept = 0;
   size_t i;
-  int rc = transaction_start(x->handle, MAPH_SYNC_DEFAULT, &t);
+  int rc = handle_begin(x->handle, MAPH_SYNC_DEFAULT, &t);
   if (rc != MAPH_OK) return rc;
   for (i = 0; rc == MAPH_OK && i < n; i++) {
     rc = txn_sweep(&t, keys[i], now);
@@ -250,9 +234,7 @@ static int seal(rewriting *x, const os_file *lock) {
     set(s, &h->lock_device, lock->device);
     set(s, &h->lock_inode, lock->inode);
   }
-  set(s, &h->boot, s->boot);
-  set(s, &h->mount, s->mount);
-  set(s, &h->space, s->space);
+  trust_mark(s);
   set(s, &h->unborn, 1);
   set(s, &h->clean, CLEAN_DIRTY);
   rc = flush_new(x);
@@ -482,7 +464,7 @@ static int name_backup(rewriting *x, const char *temporary, const char *path, co
   os_lock_like(lock, &s->file);
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
-  set(s, &h->boot, 0);
+  trust_unmark(s);
   rc = os_flush_file(&s->file, s->path);
   if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
   if (rc == MAPH_OK) rc = os_flush_directory(path);

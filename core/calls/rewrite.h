@@ -1,34 +1,10 @@
 /*
-** rewrite.h - a new generation of a store while it is made: what base.c and rewrite.c share.
+** rewrite.h - compaction by threshold; compact, optimize and backup are in maph.h.
 */
 #ifndef MAPH_REWRITE_H
 #define MAPH_REWRITE_H
 
-#include "os/progress.h"
-#include "calls/handle.h"
-#include "file/store.h"
-
-typedef struct rewriting {
-  maph *handle;
-  store *from, *to;        /* to: nobody else knows of it yet */
-  maph_snapshot *snapshot; /* of from: what the base is a copy of */
-  uint64_t copied;         /* the log of from, up to here, is in to */
-  uint64_t flushed;        /* the new file, up to here, is on disk */
-  listener listener;
-  uint64_t memory; /* allocated now */
-  maph_rewrite result;
-} rewriting;
-
-/* CANCELLED */
-int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);
-void *rewrite_alloc(rewriting *x, uint64_t size); /* counted */
-void rewrite_free(rewriting *x, void *p, uint64_t size);
-
-/* Copy the snapshot's live records to x->to as its base, in the order of the log; or frozen: in the
-** order of a perfect hash, where one can be had.  Then everything is looked up. */
-int base_copy(rewriting *x, int keep_expired);
-int base_freeze(rewriting *x);
-int base_verify(rewriting *x);
+#include "maph.h"
 
 void rewrite_if_due(maph *m); /* after a commit: options.auto_compact */
 

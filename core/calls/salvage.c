@@ -21,6 +21,7 @@
 #include "os/progress.h"
 #include "writer/create.h"
 #include "writer/recover.h"
+#include "writer/trust.h"
 #include "writer/session.h"
 #include "writer/txn.h"
 
@@ -38,9 +39,17 @@ typedef struct salvage {
   uint64_t kept, lost, last_version;
   /* version ever seen, of what was lost too: none is given out again */
   uint64_t highest;
+  uint64_t tried, told_tried; /* bytes summed in damaged stretches; when that was told last */
 } salvage;
 
-enum { DAMAGED_MOST = 1000, BASE_AT_ONCE = 65536, TELL_EACH = 256 * 1024 };
+enum {
+  DAMAGED_MOST = 1000,
+  BASE_AT_ONCE = 65536,
+  TELL_EACH = 256 * 1024,
+  TELL_TRIED = 16 * 1024 * 1024,
+  TRIED_TIMES = 8, /* the file's size */
+  SMALL = 4096
+};
 
 static void tell(salvage *x, uint64_t offset, const char *format, uint64_t a, uint64_t b) {
   char line[512];
@@ -114,17 +123,49 @@ static int salvage_end(salvage *x, const item *it, uint64_t from, int whole) {
   return MAPH_OK;
 }
 
+/* Does another record, or space that was never used, follow? */
+static int is_followed(const walk *w) {
+  uint64_t at = w->at + w->it.size;
+  item next;
+  if (at > w->limit - RECORD_HEAD || load64(w->v->base + at + 8) == 0) return 1;
+  return record_read(w->v, at, w->limit, &next) == MAPH_OK;
+}
+
+/* In a damaged stretch every eighth byte may look like the head of a record, and only a checksum
+** tells.  Bytes can be made, or be by chance, so that each costs a pass over the file: once that was
+** a few times the file's size, a large record has to be followed by another, and later none is
+** looked for there. */
+static int worth_summing(salvage *x, const walk *w) {
+  uint64_t most = TRIED_TIMES * x->v.size;
+  if (w->it.size > SMALL && x->tried > most && (x->tried > 2 * most || !is_followed(w))) return 0;
+  x->tried += w->it.size;
+  return 1;
+}
+
+/* As walk_sound, at a place where the log may be damaged. */
+static int sound_here(salvage *x, walk *w, int in_hole) {
+  uint64_t kind = load64(w->v->base + w->at + 8) >> 32 & 0xFF;
+  if (kind < KIND_PUT || kind > KIND_EXTENT) return 0;
+  if (!in_hole) return walk_sound(w);
+  if (record_read(w->v, w->at, w->limit, &w->it) != MAPH_OK) return 0;
+  return worth_summing(x, w) && walk_sound(w);
+}
+
+static int tell_place(salvage *x, uint64_t at, uint64_t *look) {
+  if (at < *look && x->tried - x->told_tried < TELL_TRIED) return MAPH_OK;
+  *look = at + TELL_EACH;
+  x->told_tried = x->tried;
+  return progress_tell(&x->listener, x->from->path, "salvage", at, x->v.size);
+}
+
 static int salvage_log(salvage *x) {
   walk w = walk_from(&x->v, LOG_START, x->v.size);
   uint64_t from = LOG_START, operations = 0, hole = 0, look = LOG_START;
   int rc = MAPH_OK, damaged = 0;
   while (rc == MAPH_OK && w.at <= w.limit - RECORD_HEAD) {
-    if (w.at >= look) {
-      look = w.at + TELL_EACH;
-      rc = progress_tell(&x->listener, x->from->path, "salvage", w.at, w.limit);
-      if (rc != MAPH_OK) break;
-    }
-    if (!walk_sound(&w)) {
+    rc = tell_place(x, w.at, &look);
+    if (rc != MAPH_OK) break;
+    if (!sound_here(x, &w, hole != 0)) {
       if (!hole) hole = w.at;
       damaged = 1;
       w.at += 8;
@@ -199,12 +240,12 @@ static int open_damaged(const char *path, store **out) {
 
 /* How much of the log to read: up to `committed`, if the header can be trusted and says something
 ** possible; else all of it. */
-static uint64_t believed(const store *s) {
+static uint64_t believed(store *s) {
   const header *h = header_of(atomic_load(&s->base));
   uint64_t size = atomic_load(&s->size), committed = atomic_load(&h->committed);
-  view v = { atomic_load(&s->base), size, 0, (store *)(uintptr_t)s };
+  view v = { atomic_load(&s->base), size, 0, s };
   end_record e;
-  return header_trusted(s, h) && record_end(&v, committed, &e) == MAPH_OK ? committed : size;
+  return trust_words(s) && record_end(&v, committed, &e) == MAPH_OK ? committed : size;
 }
 
 static char *damaged_name(const char *path, int n) {
@@ -312,7 +353,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     got = os_lock(&lock, LOCK_PRESENT, 1);
     if (got == 1) got = os_lock(&lock, LOCK_WRITER, 1);
     if (got < 0) rc = -got;
-    if (got == 0)
+    if (got == 0 || (got == 1 && trust_living(x.from)))
       rc = fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first", path);
     if (rc == MAPH_OK) rc = os_status(&x.from->file, path);
     if (rc == MAPH_OK) rc = must_have_one_name(path, x.from);

@@ -2,7 +2,6 @@
 ** transaction.c - the public transactions: a transaction on a store (writer/txn.c), its handle, and
 ** the snapshots that show it while it is open.
 */
-#include "calls/transaction.h"
 #include "calls/handle.h"
 #include "calls/rewrite.h"
 #include "file/record.h"
@@ -31,27 +30,6 @@ static void end_snapshots(struct maph_txn *t, uint64_t kept) {
     x->next = NULL;
   }
   t->snapshots = NULL;
-}
-
-int transaction_start(maph *m, int durability, txn *t) {
-  store *s;
-  int rc, tries;
-  if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
-    return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
-  for (tries = 0;; tries++) {
-    rc = handle_writer(m, &s);
-    if (rc != MAPH_OK) return rc;
-    rc = session_begin(s, m->options.busy_timeout_ms);
-    if (rc == MAPH_OK) break;
-    if (rc != MAPH_CANTOPEN || tries >= 3) return rc;
-  }
-  if (s->last.version >= VERSION_MAX) {
-    session_end(s);
-    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
-  }
-  txn_start(t, s);
-  t->durability = durability == MAPH_SYNC_DEFAULT ? m->options.durability : durability;
-  return MAPH_OK;
 }
 
 static void remember(maph *m, struct maph_txn *t) {
@@ -93,7 +71,7 @@ int maph_txn_begin(maph *m, int durability, maph_txn **transaction) {
   *transaction = NULL;
   t = os_alloc(sizeof *t);
   if (t == NULL) return MAPH_NOMEM;
-  rc = transaction_start(m, durability, &t->txn);
+  rc = handle_begin(m, durability, &t->txn);
   if (rc != MAPH_OK) {
     os_free(t);
     return rc;

@@ -24,21 +24,17 @@ enum { LOOK_EACH_MS = 10 };
 #define PLENTY (UINT64_C(1) << 30)
 #define PLENTY_DELAYED (UINT64_C(8) << 30) /* where free room is told late, as on btrfs */
 
-int grant_needed(store *s) {
-  int kind = s->file.file_system;
-  uint64_t now;
-  if (likely(kind == OS_LOCAL || kind == OS_MEMORY || s->in_memory)) return 0;
-  now = os_clock_coarse_ms();
+int grant_scarce(store *s) {
+  uint64_t now = os_clock_coarse_ms();
   if (now - atomic_load_explicit(&s->room_looked_ms, memory_order_relaxed) >= LOOK_EACH_MS) {
-    uint64_t plenty = kind == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
+    uint64_t plenty = s->file.file_system == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
     atomic_store_explicit(&s->scarce, os_free_room(&s->file) < plenty, memory_order_relaxed);
     atomic_store_explicit(&s->room_looked_ms, now, memory_order_relaxed);
   }
   return atomic_load_explicit(&s->scarce, memory_order_relaxed);
 }
 
-int grant_pages(store *s, uint64_t from, uint64_t to) {
-  if (likely(!grant_needed(s))) return MAPH_OK;
+int grant_now(store *s, uint64_t from, uint64_t to) {
   return os_populate(&s->file, s->path, s->write_base, from, to);
 }
 

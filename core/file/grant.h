@@ -8,10 +8,19 @@
 
 /* No holes below `to`: before the first store of a session.  FULL IOERR */
 int grant_file(store *s, uint64_t to);
+int grant_scarce(store *s); /* where a store may need room: is the disk nearly full? */
+int grant_now(store *s, uint64_t from, uint64_t to);
+
+/* May stores into old pages fail at all here, and is the disk nearly full? */
+static inline int grant_needed(store *s) {
+  int kind = s->file.file_system;
+  return unlikely(kind != OS_LOCAL && kind != OS_MEMORY && !s->in_memory) && grant_scarce(s);
+}
+
 /* Stores into these bytes, made at once, cannot fail.  FULL IOERR */
-int grant_pages(store *s, uint64_t from, uint64_t to);
-/* May such stores fail at all here, and is the disk nearly full? */
-int grant_needed(store *s);
+static inline int grant_pages(store *s, uint64_t from, uint64_t to) {
+  return likely(!grant_needed(s)) ? MAPH_OK : grant_now(s, from, to);
+}
 
 static inline int grant_header(store *s) { return grant_pages(s, 0, HEADER_SIZE); }
 

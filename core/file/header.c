@@ -1,12 +1,5 @@
 /*
-** header.c - the header page: made once, checked at every open, and the question whether its live
-** part may be believed.
-**
-** The live part and the index describe memory: page cache that survives the death of any process
-** but not a power cut.  They hold where the file is marked clean, or where the machine has not been
-** restarted since (boot identity), the file is not a copy (device and inode) and its file system
-** was not unmounted in between (mount), as far as mounts can be compared: in another mount
-** namespace, a container's say, they have other numbers, and boot, device and inode must do.
+** header.c - the header page: made once, checked at every open.
 */
 #include "file/header.h"
 #include "file/grant.h"
@@ -52,23 +45,16 @@ void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm)
   seal(h);
 }
 
-/* The identity of {boot, device, inode}; 0 where the boot is not known, which is trusted by
-** nobody. */
-static uint64_t place_hash(const os_file *f, const os_place *place) {
-  uint8_t in[sizeof place->boot + 16];
-  if (place->boot[0] == 0) return 0;
-  memcpy(in, place->boot, sizeof place->boot);
-  memcpy(in + sizeof place->boot, &f->device, 8);
-  memcpy(in + sizeof place->boot + 8, &f->inode, 8);
-  return XXH3_64bits(in, sizeof in) | 1;
-}
-
 int header_sound(const header *h) {
   return h->checksum == XXH3_64bits(h, offsetof(header, checksum));
 }
 
 int header_read(store *s, const uint8_t *base, uint64_t size) {
   header copy;
+  if (size == 0)
+    return fail(MAPH_FORMAT,
+                "%s: an empty file: open it with MAPH_RDWR|MAPH_CREATE to make it a store",
+                s->path);
   if (size < HEADER_SIZE) {
     return fail(MAPH_FORMAT, "%s: not a maph store: %llu bytes are too few to be one", s->path,
                 (unsigned long long)size);
@@ -107,18 +93,11 @@ int header_read(store *s, const uint8_t *base, uint64_t size) {
 
 void header_place(store *s) {
   os_place place;
+  uint64_t file[2] = { s->file.device, s->file.inode };
   os_place_of(&s->file, &place);
-  s->boot = place_hash(&s->file, &place);
+  s->boot = place.boot[0] ? XXH3_64bits(place.boot, sizeof place.boot) | 1 : 0;
+  s->place = XXH3_64bits(file, sizeof file) | 1;
   s->mount = place.mount;
-  s->space = place.space;
-}
-
-int header_trusted(const store *s, const header *h) {
-  uint64_t clean = atomic_load_explicit(&h->clean, memory_order_acquire);
-  if (s->in_memory || clean == CLEAN_YES) return 1;
-  if (s->boot == 0 || atomic_load_explicit(&h->boot, memory_order_acquire) != s->boot) return 0;
-  if (atomic_load_explicit(&h->space, memory_order_relaxed) != s->space) return 1;
-  return atomic_load_explicit(&h->mount, memory_order_relaxed) == s->mount;
 }
 
 int header_say_poisoned(const store *s) {

@@ -13,6 +13,7 @@
 ** past `end`, which nobody reads, or past `committed`, which the next writer covers with a pad.
 */
 #include "file/log.h"
+#include "file/grant.h"
 #include "file/record.h"
 #include "file/store.h"
 
@@ -297,6 +298,17 @@ int log_write_pad(store *s, uint64_t from, uint64_t to) {
   r.kind = KIND_PAD;
   r.size = to - from;
   return write_head(s, from, &r);
+}
+
+/* What was flushed of the region says otherwise until the pad is on disk too. */
+int log_cover(store *s, uint64_t from, uint64_t to) {
+  int rc;
+  pthread_mutex_lock(&s->flush_mutex);
+  if (s->flushed > from) s->flushed = from;
+  pthread_mutex_unlock(&s->flush_mutex);
+  if (from >= to) return MAPH_OK;
+  rc = grant_pages(s, from, from + RECORD_HEAD);
+  return rc == MAPH_OK ? log_write_pad(s, from, to) : rc;
 }
 
 int log_erase_end(store *s, uint64_t offset) {

@@ -26,6 +26,8 @@ int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it,
                  uint64_t *bytes_8_to_15);
 int log_write_end(store *s, uint64_t offset, end_record *e); /* seals e's checksum */
 int log_write_pad(store *s, uint64_t from, uint64_t to);
+/* a region that no transaction owns becomes one pad */
+int log_cover(store *s, uint64_t from, uint64_t to);
 /* at space_end; moves `end` past it */
 int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);
 int log_erase_end(store *s, uint64_t offset); /* an end record that must not count */

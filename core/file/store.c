@@ -20,6 +20,7 @@ store *store_new(const char *path) {
   pthread_mutex_init(&s->held_mutex, NULL);
   pthread_mutex_init(&s->index_mutex, NULL);
   pthread_mutex_init(&s->flush_mutex, NULL);
+  pthread_mutex_init(&s->trust_mutex, NULL);
   pthread_cond_init(&s->flush_done, NULL);
   pthread_cond_init(&s->released, NULL);
   return s;
@@ -53,6 +54,7 @@ static void destroy_mutexes(store *s) {
   pthread_mutex_destroy(&s->held_mutex);
   pthread_mutex_destroy(&s->index_mutex);
   pthread_mutex_destroy(&s->flush_mutex);
+  pthread_mutex_destroy(&s->trust_mutex);
   pthread_cond_destroy(&s->flush_done);
   pthread_cond_destroy(&s->released);
 }

@@ -55,7 +55,7 @@ typedef struct store {
   uint64_t generation, base_version, hash_seed, salt;
   uint8_t uuid[16];
   perfect perfect;             /* of this file; keys 0: none */
-  uint64_t boot, mount, space; /* where this process sees the file; compare the header's words */
+  uint64_t boot, mount, place; /* where this process sees the file; compare the header's words */
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
@@ -96,7 +96,13 @@ typedef struct store {
   uint64_t tail_checked;
   uint64_t populated; /* pages below are faulted in for writing */
   uint64_t writeback_end, writeback_ms;
+  uint64_t told_ms; /* when the file's time of modification was set */
   uint64_t checkpoint_end;
+
+  /* trust.c */
+  pthread_mutex_t trust_mutex;
+  _Atomic int vouched; /* this process holds the byte `living` of the file: its words hold */
+  uint64_t living;
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;

@@ -14,7 +14,6 @@
 ** choose one of the three, and its rank among the vertices in use is the key's number.  The hash is
 ** Jenkins's of 1996 ("lookup2").
 */
-#include "index/find.h"
 #include "index/perfect.h"
 #include "os/error.h"
 #include "os/os.h"

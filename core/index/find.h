@@ -1,13 +1,12 @@
 /*
 ** find.h - the words of the index, and the hot path of a get, inlined into its caller.
 **
-** The structure is in format.h, section 3, the rules for readers in index.c.
+** The structure is in format.h, section 3, the rules for readers in segment.h.
 */
 #ifndef MAPH_FIND_H
 #define MAPH_FIND_H
 
 #include "file/store.h"
-#include "index/index.h"
 #include "index/perfect.h"
 #include "index/slot.h"
 
@@ -17,6 +16,12 @@
 #include <emmintrin.h>
 #endif
 
+void index_prefetch(const view *v, uint64_t hash);
+/* at the snapshot, put or delete; NOTFOUND CORRUPT */
+int index_find(const view *v, maph_slice key, uint64_t hash, item *it);
+enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 }; /* settled by index_find; keys in a group */
+/* n <= INDEX_GROUP; mask of the unsettled */
+uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);
 /* a key that finds no room in so many buckets makes its segment split */
 enum { PROBE_BUCKETS = 3 };
 
@@ -43,32 +48,6 @@ static inline unsigned bucket_matches(const word *bucket, uint32_t tag) {
             << i;
   return bits;
 #endif
-}
-
-static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash) {
-  unsigned pilot = base[f->function + pilot_bucket(hash, f->buckets)];
-  uint64_t n = pilot_slot(hash, pilot, f->multiplier, f->slots);
-  return likely(n < f->keys) ? n : ((const uint32_t *)(const void *)(base + f->remap))[n - f->keys];
-}
-
-/* Where the record of a frozen key with this hash lies; 0 or anything where no frozen key has it:
-** whoever uses it looks at the key. */
-static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash) {
-  const perfect *f = &s->perfect;
-  const group_line *line;
-  uint64_t n = likely(f->algorithm == MAPH_PERFECT_PILOT)
-                   ? pilot_number(f, base, hash)
-                   : bdz_find(&f->bdz, base + f->function, hash);
-  if (unlikely(n >= f->keys)) return 0;
-  if (likely(f->direct)) return f->first + n * f->stride;
-  line = (const group_line *)(const void *)(base + f->groups) + n / GROUP_KEYS;
-  return line->fingerprint[n % GROUP_KEYS] == (uint8_t)hash
-             ? line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8
-             : 0;
-}
-
-static inline int is_frozen(const store *s, uint64_t offset) {
-  return s->perfect.keys != 0 && offset >= s->perfect.first && offset < s->perfect.past;
 }
 
 /* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one,

@@ -22,13 +22,6 @@ typedef struct changed_keys {
   size_t count;
 } changed_keys;
 
-void index_prefetch(const view *v, uint64_t hash);
-/* at the snapshot, put or delete; NOTFOUND CORRUPT */
-int index_find(const view *v, maph_slice key, uint64_t hash, item *it);
-/* index_get and index_hash are in find.h */
-enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 };
-/* n <= INDEX_GROUP; mask of the unsettled */
-uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);
 /* a new empty index; root is stored last */
 int index_create(store *s, uint64_t expected_keys);
 /* the same, and what is reserved and published from now on goes there, unseen until index_show */

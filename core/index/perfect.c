@@ -7,8 +7,10 @@
 */
 #include "file/record.h"
 #include "file/store.h"
-#include "index/find.h"
 #include "index/perfect.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static int damaged(const store *s, uint64_t offset) {
   return fail_corrupt(s->path, offset, "the perfect hash is not one that can be");

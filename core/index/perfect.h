@@ -58,6 +58,32 @@ static inline uint64_t pilot_remap_at(uint64_t buckets) {
   return (sizeof(pilot_head) + buckets + 3) & ~UINT64_C(3);
 }
 
+static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash) {
+  unsigned pilot = base[f->function + pilot_bucket(hash, f->buckets)];
+  uint64_t n = pilot_slot(hash, pilot, f->multiplier, f->slots);
+  return likely(n < f->keys) ? n : ((const uint32_t *)(const void *)(base + f->remap))[n - f->keys];
+}
+
+/* Where the record of a frozen key with this hash lies; 0 or anything where no frozen key has it:
+** whoever uses it looks at the key. */
+static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash) {
+  const perfect *f = &s->perfect;
+  const group_line *line;
+  uint64_t n = likely(f->algorithm == MAPH_PERFECT_PILOT)
+                   ? pilot_number(f, base, hash)
+                   : bdz_find(&f->bdz, base + f->function, hash);
+  if (unlikely(n >= f->keys)) return 0;
+  if (likely(f->direct)) return f->first + n * f->stride;
+  line = (const group_line *)(const void *)(base + f->groups) + n / GROUP_KEYS;
+  return line->fingerprint[n % GROUP_KEYS] == (uint8_t)hash
+             ? line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8
+             : 0;
+}
+
+static inline int is_frozen(const store *s, uint64_t offset) {
+  return s->perfect.keys != 0 && offset >= s->perfect.first && offset < s->perfect.past;
+}
+
 /* the header's static part was read.  CORRUPT */
 int perfect_open(store *s, const uint8_t *base, uint64_t size);
 /* its checksum; reads all of it.  CORRUPT */

@@ -13,7 +13,6 @@
 ** cache up to tens of millions of keys), two multiplications.  Nothing in it depends on a
 ** comparison but the rare remap.
 */
-#include "index/find.h"
 #include "index/perfect.h"
 #include "os/error.h"
 #include "os/os.h"

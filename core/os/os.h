@@ -71,6 +71,8 @@ int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
 /* into the page cache, with all the kernel reads ahead */
 void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
+/* set its time of modification: that byte is there already */
+void os_touch(const os_file *f, uint64_t offset, char byte);
 int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
 
 /* that range, to the disk, before returning */
@@ -91,15 +93,19 @@ enum { LOCK_WRITER = 0, LOCK_PRESENT = 1, LOCK_REWRITE = 2, LOCK_IDENTITY = 16 }
 int os_lock(const os_file *f, uint64_t byte, int exclusive);
 void os_unlock(const os_file *f, uint64_t byte);
 int os_locked(const os_file *f, uint64_t byte); /* does another descriptor hold it? */
+/* Does another descriptor, which must then be one for writing, hold one of those exclusively? */
+int os_write_locked(const os_file *f, uint64_t from, uint64_t length);
 
-/* Where and when this process runs: with the file's device and inode it tells whether memory
-** survived since. */
-/* boot: zeros when the system does not tell */
+/* Where this process runs.  boot: zeros when the system does not tell. */
 typedef struct os_place {
   uint8_t boot[64];
-  uint64_t mount, space;
+  uint64_t mount;
 } os_place;
 void os_place_of(const os_file *f, os_place *place);
+/* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is there.
+** os_set_hint: 1 done, 0 not allowed, or not known here. */
+int os_hint(const os_file *f);
+int os_set_hint(const os_file *f, int on);
 /* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
 void os_wait(const void *at, uint32_t seen, uint64_t timeout_us);
 void os_wake(const void *at);      /* all who wait there */
@@ -131,6 +137,7 @@ typedef struct os_test_hooks {
   void (*flush)(const uint8_t *base, uint64_t from, uint64_t to);
   int (*fault)(const char *call); /* errno to fail this call with, or 0 */
   uint64_t boot;                  /* changes the identity of this boot */
+  int hint;                       /* 1: the kernel knows no hints, 2: every file has one */
   int64_t time_ms;                /* added to the clock */
   uint64_t now_ns;                /* the time instead of the clock's */
   uint64_t random;                /* state of the random numbers instead of the system's */
@@ -142,6 +149,7 @@ typedef struct os_test_hooks {
   /* at a place of that name, where another thread may come first */
   void (*pause)(const char *where);
 } os_test_hooks;
+enum { OS_TEST_NO_BOOT = 0xFFFF };
 extern os_test_hooks os_test;
 #define OS_TEST_STORE(base, offset, size)                       \
   do {                                                          \

@@ -44,9 +44,6 @@
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
 #endif
-#ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x4000U
-#endif
 
 #ifdef MAPH_TEST
 os_test_hooks os_test;
@@ -451,6 +448,10 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to) {
 #endif
 }
 
+void os_touch(const os_file *f, uint64_t offset, char byte) {
+  if (pwrite(f->fd, &byte, 1, (off_t)offset) != 1) return; /* it stays as it was */
+}
+
 int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size) {
   const uint8_t *p = data;
   while (size > 0) {
@@ -561,59 +562,44 @@ int os_remove(const char *path) {
 
 /* ---------------------------------------------------------------------------------------- locks */
 
-static struct flock byte_lock(short type, uint64_t byte) {
+static struct flock byte_lock(short type, uint64_t byte, uint64_t length) {
   struct flock l;
   memset(&l, 0, sizeof l);
   l.l_type = type;
   l.l_whence = SEEK_SET;
   l.l_start = (off_t)byte;
-  l.l_len = 1;
+  l.l_len = (off_t)length;
   return l;
 }
 
 int os_lock(const os_file *f, uint64_t byte, int exclusive) {
-  struct flock l = byte_lock(exclusive ? F_WRLCK : F_RDLCK, byte);
+  struct flock l = byte_lock(exclusive ? F_WRLCK : F_RDLCK, byte, 1);
   int r;
   do r = SYS("fcntl", -1, fcntl(f->fd, F_OFD_SETLK, &l));
   while (r != 0 && errno == EINTR);
   if (r == 0) return 1;
   if (errno == EAGAIN || errno == EACCES) return 0;
-  return -fail(MAPH_IOERR, "the lock file's byte %llu cannot be locked: %s",
-               (unsigned long long)byte, strerror(errno));
+  return -fail(MAPH_IOERR, "a lock on byte %llu cannot be had: %s", (unsigned long long)byte,
+               strerror(errno));
 }
 
 void os_unlock(const os_file *f, uint64_t byte) {
-  struct flock l = byte_lock(F_UNLCK, byte);
+  struct flock l = byte_lock(F_UNLCK, byte, 1);
   fcntl(f->fd, F_OFD_SETLK, &l);
 }
 
 int os_locked(const os_file *f, uint64_t byte) {
-  struct flock l = byte_lock(F_WRLCK, byte);
+  struct flock l = byte_lock(F_WRLCK, byte, 1);
   return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
-/* ------------------------------------------------------------------------------- place and time */
-
-void os_place_of(const os_file *f, os_place *place) {
-  struct stat ns;
-  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd >= 0 ? read(fd, place->boot, sizeof place->boot) : -1;
-  memset(place->boot + (n > 0 ? n : 0), 0, sizeof place->boot - (size_t)(n > 0 ? n : 0));
-  if (fd >= 0) close(fd);
-  place->mount = place->space = 0;
-#ifdef STATX_MNT_ID
-  struct statx sx;
-  memset(&sx, 0, sizeof sx);
-  if (statx(f->fd, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) == 0)
-    place->mount = sx.stx_mnt_id;
-#endif
-  if (stat("/proc/self/ns/mnt", &ns) == 0) place->space = ns.st_ino;
-#ifdef MAPH_TEST
-  /* not the first: a zero there says that the boot is unknown */
-  place->boot[1] ^= (uint8_t)os_test.boot;
-  place->boot[2] ^= (uint8_t)(os_test.boot >> 8);
-#endif
+/* Asked as if for a shared lock: only an exclusive one stands in its way. */
+int os_write_locked(const os_file *f, uint64_t from, uint64_t length) {
+  struct flock l = byte_lock(F_RDLCK, from, length);
+  return fcntl(f->fd, F_OFD_GETLK, &l) == 0 && l.l_type == F_WRLCK;
 }
+
+/* ----------------------------------------------------------------------------------------- time */
 
 static uint64_t clock_of(clockid_t id) {
   struct timespec t;

@@ -129,6 +129,17 @@ static void wake_watchers(store *s) {
   os_wake(&h->committed);
 }
 
+/* Stores into a mapping change the file's time of modification late, on tmpfs never, and backup
+** programs go by that.  A write of a byte as it is there does, to the tick of the system's clock. */
+static void tell_time(store *s) {
+  uint64_t now;
+  if (s->in_memory) return;
+  now = os_clock_coarse_ms();
+  if (now == s->told_ms) return;
+  s->told_ms = now;
+  os_touch(&s->file, 0, FORMAT_MAGIC[0]);
+}
+
 /* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else
 ** wrote the index: stop writing. */
 static int publish(txn *t) {
@@ -145,6 +156,7 @@ static int publish(txn *t) {
     return rc;
   }
   wake_watchers(s);
+  tell_time(s);
   t->visible = 1;
   return MAPH_OK;
 }
@@ -287,17 +299,6 @@ int commit_publish(txn *t) {
   return rc;
 }
 
-/* What was flushed of the region says otherwise until the pad is on disk too. */
-int commit_cover(store *s, uint64_t from, uint64_t to) {
-  int rc;
-  pthread_mutex_lock(&s->flush_mutex);
-  if (s->flushed > from) s->flushed = from;
-  pthread_mutex_unlock(&s->flush_mutex);
-  if (from >= to) return MAPH_OK;
-  rc = grant_pages(s, from, from + RECORD_HEAD);
-  return rc == MAPH_OK ? log_write_pad(s, from, to) : rc;
-}
-
 int commit_erase(store *s, uint64_t end_record_at) {
   int rc = grant_pages(s, end_record_at, end_record_at + END_SIZE);
   if (rc == MAPH_OK) rc = log_erase_end(s, end_record_at);
@@ -328,7 +329,7 @@ int commit_give_back(txn *t) {
   store *s = t->s;
   uint64_t end = get(&live(s)->end);
   int rc = undecide(t);
-  if (rc == MAPH_OK && end > t->start) rc = commit_cover(s, t->start, end);
+  if (rc == MAPH_OK && end > t->start) rc = log_cover(s, t->start, end);
   s->space_end = end;
   if (rc != MAPH_OK) s->unsettled = 1;
   return rc;
@@ -339,7 +340,7 @@ int commit_reopen(txn *t) {
   store *s = t->s;
   uint64_t records_end = t->position, erased = t->decided ? END_SIZE : 0;
   int rc = t->operations ? undecide(t) : MAPH_OK;
-  if (rc == MAPH_OK && erased) rc = commit_cover(s, s->space_end - erased, s->space_end);
+  if (rc == MAPH_OK && erased) rc = log_cover(s, s->space_end - erased, s->space_end);
   if (rc != MAPH_OK) {
     t->failed = 1;
     s->unsettled = 1;

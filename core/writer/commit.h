@@ -26,8 +26,6 @@ int commit_publish_in_group(txn *t); /* without the turn */
 int commit_replay(txn *t, uint64_t from, uint64_t limit, uint64_t chain, tip *after);
 int commit_redo(txn *t, const tip *after);          /* it is finished: on disk, visible */
 int commit_erase(store *s, uint64_t end_record_at); /* a decision that must not count */
-/* nobody's region becomes one pad */
-int commit_cover(store *s, uint64_t from, uint64_t to);
 
 int commit_sync(store *s);
 void commit_raise_flushed(store *s, uint64_t to);

@@ -198,36 +198,77 @@ void create_remove_leftover(const char *path, const os_file *model) {
   os_free(temporary);
 }
 
-int create_store(const char *path, const maph_options *o) {
-  os_file model, lock;
-  store *s = NULL;
-  char *temporary = create_beside(path, ".new");
+int create_is_empty(const char *path) {
+  os_file f;
+  int rc = os_open(path, OS_READ, 0, &f), empty = rc == MAPH_OK && f.size == 0;
+  if (rc == MAPH_OK) os_close(&f);
+  return empty;
+}
+
+/* Is nothing at path, or, if that may be replaced, an empty file?  Then empty->fd is that file's,
+** else -1.   EXISTS */
+static int must_be_free(const char *path, int over_empty, os_file *empty) {
+  int rc = over_empty ? os_open(path, OS_WRITE, 0, empty) : MAPH_NOTFOUND;
   uint64_t device, inode;
+  if (rc == MAPH_NOTFOUND) {
+    empty->fd = -1;
+    return os_identity(path, &device, &inode) == MAPH_OK
+               ? fail(MAPH_EXISTS, "%s: exists already", path)
+               : MAPH_OK;
+  }
+  if (rc == MAPH_OK) rc = create_may_write(empty, path);
+  if (rc == MAPH_OK && empty->size > 0) rc = fail(MAPH_EXISTS, "%s: exists already", path);
+  if (rc != MAPH_OK) os_close(empty);
+  return rc;
+}
+
+/* The finished store gets its name: over the empty file, if that is still there and empty. */
+static int take_name(const char *temporary, const char *path, os_file *empty) {
+  uint64_t device, inode;
+  int rc;
+  if (empty->fd < 0) return os_rename_new(temporary, path);
+  rc = os_identity(path, &device, &inode);
+  if (rc == MAPH_OK && (device != empty->device || inode != empty->inode))
+    rc = fail(MAPH_EXISTS, "%s: exists already", path);
+  if (rc == MAPH_OK) rc = os_status(empty, path);
+  if (rc == MAPH_OK && empty->size > 0) rc = fail(MAPH_EXISTS, "%s: exists already", path);
+  return rc == MAPH_OK ? os_rename(temporary, path) : rc;
+}
+
+int create_store(const char *path, const maph_options *options, int over_empty) {
+  maph_options o = *options;
+  os_file model, lock, empty = { .fd = -1 };
+  store *s = NULL;
+  char *temporary = create_beside(path, ".new"), note[160] = "";
   int rc = create_may_be_named(path);
   lock.fd = -1;
   if (temporary == NULL) return MAPH_NOMEM;
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty); /* before a lock file is made */
+  os_close(&empty);
   memset(&model, 0, sizeof model);
-  model.mode = (unsigned)o->mode;
+  model.mode = (unsigned)o.mode;
   model.owner = model.group = (unsigned)-1;
   model.fd = -1;
-  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &lock);
-  if (rc == MAPH_OK && os_identity(path, &device, &inode) == MAPH_OK)
-    rc = fail(MAPH_EXISTS, "%s: exists already", path);
-  if (rc == MAPH_OK) rc = create_empty(temporary, o, NULL, 1, 0, &s);
+  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o.busy_timeout_ms, &lock);
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty);
+  if (empty.fd >= 0) o.mode = 0600;
+  if (rc == MAPH_OK) rc = create_empty(temporary, &o, NULL, 1, o.after_version, &s);
   if (rc != MAPH_OK) goto done;
+  if (empty.fd >= 0) rc = os_keep_attributes(temporary, &s->file, &empty, note, sizeof note);
   os_lock_like(&lock, &s->file);
   store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
   store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
   store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
   store_word(s->write_base, &header_of(s->write_base)->unborn, 1);
-  rc = os_flush_file(&s->file, s->path);
-  if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
+  if (rc == MAPH_OK) rc = os_flush_file(&s->file, s->path);
+  if (rc == MAPH_OK) rc = take_name(temporary, path, &empty);
   if (rc != MAPH_OK)
     os_remove(temporary);
   else
     rc = os_flush_directory(path);
   if (rc == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
 done:
+  os_close(&empty);
   store_free(s);
   if (rc != MAPH_OK && lock.fd >= 0) create_remove_lock(path);
   create_unlock_rewrite(&lock);

@@ -6,7 +6,9 @@
 
 #include "file/store.h"
 
-int create_store(const char *path, const maph_options *o); /* EXISTS */
+int create_is_empty(const char *path); /* is an empty file there? */
+/* over_empty: an empty file there may become one.  EXISTS */
+int create_store(const char *path, const maph_options *options, int over_empty);
 /* empty, lockless, not registered */
 int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
                  uint64_t generation, uint64_t base_version, store **s);

@@ -41,6 +41,7 @@
 #include "writer/lock.h"
 #include "file/grant.h"
 #include "file/store.h"
+#include "writer/trust.h"
 
 #include <errno.h>
 
@@ -125,22 +126,17 @@ void lock_leave(store *s) {
 }
 
 /* The header names the lock file, so that a writer with a new file of that name does not write
-** beside one that holds the old. */
+** beside one that holds the old, nor one that has a file of that name in another folder. */
 static int check_lock_file(store *s) {
   header *h = header_of(s->write_base);
   uint64_t device = atomic_load(&h->lock_device), inode = atomic_load(&h->lock_inode);
   if (device == s->lock.device && inode == s->lock.inode) return MAPH_OK;
-  if ((device | inode) != 0 && atomic_load(&h->clean) != CLEAN_YES
-      && atomic_load(&h->boot) == s->boot) {
-    return fail(MAPH_CANTOPEN,
-                "%s.lock: this is not the lock file that the store's writers use: it was removed "
-                "or replaced since the last write; "
-                "stop all writers and run `maph recover` on the store",
-                s->path);
-  }
-  store_word(s->write_base, &h->lock_device, s->lock.device);
-  store_word(s->write_base, &h->lock_inode, s->lock.inode);
-  return MAPH_OK;
+  if ((device | inode) == 0 || (!s->vouched && !trust_living(s))) return MAPH_OK; /* trust.c */
+  return fail(MAPH_CANTOPEN,
+              "%s.lock: this is not the lock file that the store's living writers use: it was "
+              "removed or replaced, or the store's file alone is mounted here: stop those writers, "
+              "or mount the folder that the store lies in",
+              s->path);
 }
 
 /* ---------------------------------------------------------------------------- between processes */
@@ -299,10 +295,6 @@ void lock_wait_released(store *s) {
 int lock_wanted(store *s) { return !s->lockless && waiting(s, os_clock_ns()); }
 
 /* ------------------------------------------------------------------------------ in this process */
-
-lock_patience lock_patience_of(int timeout_ms) {
-  return (lock_patience){ os_clock_ns() + (uint64_t)timeout_ms * 1000000u, timeout_ms };
-}
 
 /* A write takes about a microsecond; to sleep and be woken costs ten times that. */
 static void wait_awake(const store *s) {

@@ -6,13 +6,7 @@
 #define MAPH_LOCK_H
 
 #include "file/store.h"
-
-/* How long to wait for both. */
-typedef struct lock_patience {
-  uint64_t deadline_ns; /* of os_clock_ns */
-  int timeout_ms;       /* the time given, for messages; 0: do not wait */
-} lock_patience;
-lock_patience lock_patience_of(int timeout_ms);
+#include "writer/patience.h"
 
 /* The lock file, and this process's mark in it: again, if it stayed open.  BUSY at once. */
 int lock_open(store *s);

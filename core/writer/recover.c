@@ -9,7 +9,7 @@
 **   1. an epoch record with a random nonce is appended and flushed with all before it: stale pages
 **      of the life before, even of the same work done again, never chain to it
 **   2. a new index is built behind it.  When it is whole, root leads there; links are set right
-**   3. the live words, then the boot identity: from then on the file is trusted
+**   3. the live words, then the mark of this life (trust.c): from then on the file is trusted
 **
 ** Readers may be at work all the while: with a living kernel nothing that they see is lost.  So the
 ** epoch and the new index lie behind all that was handed out, and `root` is stored last: a reader
@@ -33,6 +33,7 @@
 #include "index/perfect.h"
 #include "writer/commit.h"
 #include "writer/recover.h"
+#include "writer/trust.h"
 #include "writer/txn.h"
 
 
@@ -184,7 +185,7 @@ static int rebuild_index(store *s, uint64_t limit) {
 static int begin_untrusted(store *s) {
   header *h = header_of(s->write_base);
   int was_clean = atomic_load(&h->clean) == CLEAN_YES;
-  store_word(s->write_base, &h->boot, 0);
+  store_word(s->write_base, &h->place, 0);
   store_word(s->write_base, &h->clean, CLEAN_DIRTY);
   return was_clean ? os_flush(s->write_base, s->path, 0, HEADER_SIZE) : MAPH_OK;
 }
@@ -202,7 +203,6 @@ static void show_log(store *s) {
 }
 
 int recover_in_place(store *s) {
-  header *h;
   uint64_t limit, at;
   view v;
   int rc = store_see_size(s, LOG_START + END_SIZE);
@@ -224,10 +224,7 @@ int recover_in_place(store *s) {
   if (rc != MAPH_OK) return rc;
   show_log(s);
   header_checkpoint(s, &s->last);
-  h = header_of(s->write_base);
-  store_word(s->write_base, &h->mount, s->mount);
-  store_word(s->write_base, &h->space, s->space);
-  store_word(s->write_base, &h->boot, s->boot);
+  trust_mark(s);
   s->tail_checked = 0;
   return MAPH_OK;
 }

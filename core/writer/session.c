@@ -6,7 +6,7 @@
 **
 **   takes the turn, which is the writer mutex of this process, and then the lock (lock.c);
 **   finds out whether the store is still the one at its path, and may be written to;
-**   marks the file dirty, or recovers it where its live part cannot be believed (recover.c);
+**   recovers it where its live part cannot be believed (trust.c), or marks the file dirty;
 **   mends what a dead writer left.
 **
 ** It skips all but the first step where no other process wrote since.  From then on `last`,
@@ -39,6 +39,7 @@
 #include "writer/decided.h"
 #include "writer/lock.h"
 #include "writer/recover.h"
+#include "writer/trust.h"
 #include "writer/txn.h"
 
 enum { LEAVE_WAIT_MS = 1000 };
@@ -81,21 +82,17 @@ static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
   if (end - at > 0 && end - at < RECORD_HEAD)
     return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
   s->tail_checked = end;
-  return commit_cover(s, at, end);
+  return log_cover(s, at, end);
 }
 
 /* Before the first store of a session the disk must say that the live part may be stale. */
 static int mark_dirty(store *s) {
   header *h = live(s);
-  uint64_t clean = get(&h->clean), size = atomic_load(&s->size);
-  int rc, trusted = header_trusted(s, h);
-  if (trusted && clean == CLEAN_DIRTY) return MAPH_OK;
-  rc = grant_file(s, trusted ? MIN(get(&h->end), size) : size);
+  int rc;
+  if (get(&h->clean) == CLEAN_DIRTY) return MAPH_OK;
+  rc = grant_file(s, MIN(get(&h->end), atomic_load(&s->size)));
   if (rc != MAPH_OK) return rc;
-  if (!trusted) return recover_in_place(s);
-  set(s, &h->boot, s->boot);
-  set(s, &h->mount, s->mount);
-  set(s, &h->space, s->space);
+  trust_mark(s);
   set(s, &h->clean, CLEAN_OPENING);
   rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
   if (rc != MAPH_OK) {
@@ -140,7 +137,7 @@ static int take_tip(store *s, uint64_t end) {
 }
 
 /* All that another process may have changed since this one wrote last. */
-static int look_again(store *s) {
+static int look_again(store *s, const lock_patience *p) {
   header *h = live(s);
   uint64_t end;
   int rc = MAPH_OK;
@@ -153,8 +150,8 @@ static int look_again(store *s) {
     /* another process let it grow */
   } else if (get(&h->end) > atomic_load_explicit(&s->size, memory_order_relaxed))
     rc = store_see_size(s, 0);
-  if (rc == MAPH_OK && !s->in_memory && (get(&h->clean) != CLEAN_DIRTY || !header_trusted(s, h)))
-    rc = mark_dirty(s);
+  if (rc == MAPH_OK) rc = trust_begin(s, p, recover_in_place);
+  if (rc == MAPH_OK && !s->in_memory && get(&h->clean) != CLEAN_DIRTY) rc = mark_dirty(s);
   if (rc == MAPH_OK && get(&h->unborn)) rc = flush_name(s);
   h = live(s);
   if (rc == MAPH_OK) rc = check_live_words(s);
@@ -195,7 +192,7 @@ static int finish_switch(store *s) {
 
 /* The store may have been moved away, closed to writing, or left in the middle of something since
 ** this process last had the lock. */
-static int between_writers(store *s) {
+static int between_writers(store *s, const lock_patience *p) {
   uint64_t state = get(&live(s)->state);
   if ((state & (STATE_SWITCHING | STATE_SUPERSEDED)) && !(state & STATE_DELETED)) {
     int rc = finish_switch(s);
@@ -207,7 +204,7 @@ static int between_writers(store *s) {
                 state & STATE_DELETED ? "deleted" : "replaced");
   }
   if (state & STATE_POISONED) return header_say_poisoned(s);
-  return look_again(s);
+  return look_again(s, p);
 }
 
 /* May the store be as this process left it?  found: by lock_take. */
@@ -235,7 +232,7 @@ int session_begin(store *s, int timeout_ms) {
   let_lock_go(s);
   rc = lock_take(s, &patience, &found);
   if (rc == MAPH_OK && unlikely(!is_as_left(s, found))) {
-    rc = between_writers(s);
+    rc = between_writers(s, &patience);
     if (rc != MAPH_OK) lock_release(s);
   }
   if (rc != MAPH_OK) lock_give_turn(s);
@@ -288,12 +285,6 @@ int session_abort(txn *t) {
 
 int session_join(store *s) {
   int rc = store_map_for_writing(s);
-  if (rc == MAPH_OK && !s->lockless && s->boot == 0) {
-    rc = fail(MAPH_CANTOPEN,
-              "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), "
-              "so a power loss could go unnoticed: mount /proc",
-              s->path);
-  }
   if (rc == MAPH_OK) rc = lock_open(s);
   s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
   s->streak = 0;
@@ -314,15 +305,16 @@ static int mark_clean(store *s) {
   }
   if (rc != MAPH_OK)
     header_poison(s);
-  else if (s->space_end + 4096 < atomic_load(&s->size))
-    log_trim(s);
+  else
+    trust_unmark(s);
+  if (rc == MAPH_OK && s->space_end + 4096 < atomic_load(&s->size)) log_trim(s);
   return rc;
 }
 
 /* Is there anything that the last writer could mark as clean? */
 static int may_be_marked(const store *s) {
   const header *h = live(s);
-  return !s->in_memory && s->lock.fd >= 0 && get(&h->clean) != CLEAN_YES && header_trusted(s, h)
+  return !s->in_memory && s->lock.fd >= 0 && get(&h->clean) != CLEAN_YES && s->vouched
          && (get(&h->state) & STATE_FLAGS & ~STATE_SWITCHING) == 0;
 }
 
@@ -334,6 +326,7 @@ int session_leave(store *s) {
     lock_leave(s);
     session_end(s);
   }
+  trust_leave(s);
   if (s->stayed)
     lock_leave(s);
   else
@@ -341,4 +334,7 @@ int session_leave(store *s) {
   return rc;
 }
 
-void session_withdraw(store *s) { lock_leave(s); }
+void session_withdraw(store *s) {
+  trust_leave(s);
+  lock_leave(s);
+}

@@ -22,7 +22,6 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
-#include "writer/commit.h"
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
@@ -118,12 +117,31 @@ static pending *find_pending(txn *t, uint64_t hash, maph_slice key, item *it) {
   return NULL;
 }
 
+/* An entry of that hash whose key was rolled back: to be used again, or putting and rolling back one
+** key again and again would leave ever more of them in one place of the table. */
+static pending *find_unused(txn *t, uint64_t hash) {
+  size_t i;
+  if (!t->rolled_back) return NULL;
+  if (t->table_room == 0) {
+    for (i = 0; i < t->changed.count; i++)
+      if (t->changed.key[i].hash == hash && t->changed.key[i].newest == 0)
+        return &t->changed.key[i];
+    return NULL;
+  }
+  for (i = hash & (t->table_room - 1); t->table[i]; i = (i + 1) & (t->table_room - 1)) {
+    pending *p = &t->changed.key[(t->table[i] & UINT32_MAX) - 1];
+    if (p->hash == hash && p->newest == 0) return p;
+  }
+  return NULL;
+}
+
 static void note_new(txn *t, uint64_t hash, uint64_t offset, uint64_t base) {
-  pending *p = &t->changed.key[t->changed.count++];
+  pending *unused = find_unused(t, hash),
+          *p = unused ? unused : &t->changed.key[t->changed.count++];
   p->hash = hash;
   p->newest = p->first = offset;
   p->base = base;
-  if (t->table_room) table_insert(t, t->changed.count - 1);
+  if (t->table_room && p != unused) table_insert(t, t->changed.count - 1);
 }
 
 static void link_within(txn *t, uint64_t from, uint64_t to) {
@@ -370,6 +388,7 @@ static int cut_pending(txn *t, uint64_t position) {
     if (!walk_is_data(&w) || w.it.prev >= position) continue;
     p = find_pending(t, index_hash(t->s, key), key, &newest);
     if (p) p->newest = w.it.prev >= t->start ? w.it.prev : 0;
+    t->rolled_back = 1;
     if (w.it.prev >= t->start) link_within(t, w.it.prev, 0);
   }
   return rc;
@@ -388,7 +407,7 @@ int txn_rollback_to(txn *t, int n, uint64_t *kept) {
     whole.bytes = t->before.bytes;
   }
   rc = cut_pending(t, p->position);
-  if (rc == MAPH_OK && p->position < t->floor) rc = commit_cover(t->s, p->position, t->floor);
+  if (rc == MAPH_OK && p->position < t->floor) rc = log_cover(t->s, p->position, t->floor);
   if (rc != MAPH_OK) return rc;
   /* pads belong to nobody */
   if (p->position <= t->start) t->start = MAX(t->start, t->floor);

@@ -83,6 +83,10 @@ static const entry entries[] = {
     "where backups are put; default: the folder backups in the data folder" },
   { "access-log", TEXT, &option.access_log, "-", 0, 0, "FILE",
     "one line a request; - is standard output, off is none" },
+  { "log-format", TEXT, &option.log_format, "logfmt", 0, 0, "FORM",
+    "of the access log: logfmt, combined or json" },
+  { "proxies", LIST, &option.proxies, "", 0, 0, "ADDRESS,...",
+    "whose X-Forwarded-For is believed: addresses, networks such as 10.0.0.0/8, or unix" },
 };
 enum { ENTRIES = sizeof entries / sizeof entries[0] };
 static const char *given_by[ENTRIES]; /* where each was said last; NULL: nowhere */
@@ -377,6 +381,12 @@ int options_read(int argc, char **argv) {
   }
   if (durability_from_name(option.sync, strlen(option.sync)) < 0) {
     fprintf(stderr, "maph-server: sync is off, normal or full, not \"%s\"\n", option.sync);
+    return 3;
+  }
+  if (strcmp(option.log_format, "logfmt") != 0 && strcmp(option.log_format, "combined") != 0
+      && strcmp(option.log_format, "json") != 0) {
+    fprintf(stderr, "maph-server: log-format is logfmt, combined or json, not \"%s\"\n",
+            option.log_format);
     return 3;
   }
   return 0;

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 typedef struct options {
-  char *data, *listen, *config, *host, *origin, *access_log, *spool, *tokens, *sync, *backups;
+  char *data, *listen, *config, *host, *origin, *access_log, *log_format, *proxies, *spool, *tokens,
+      *sync, *backups;
   uint64_t threads, watchers, rate, max_body, max_batch, spool_above, memory;
   uint64_t request_timeout_ms, idle_timeout_ms, body_timeout_ms, busy_timeout_ms;
   uint64_t drain_timeout_ms, heartbeat_ms;

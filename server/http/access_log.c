@@ -1,19 +1,23 @@
 /*
 ** access_log.c - one line a request.
 **
-** The access log is logfmt.  Lines are collected in stdio's buffer and written when it is full and
-** once a second, so that a log costs a request no system call.  The path is logged as it came
-** (percent-encoded, so it holds no control characters); the query and all headers stay out of it,
-** since a secret may be among them.
+** Its form is logfmt, or JSON, or the combined form of Apache and nginx.  Lines are collected in
+** stdio's buffer and written when it is full and once a second, so that a log costs a request no
+** system call.  The path is logged as it came (percent-encoded, so it holds no control characters);
+** the query and all headers stay out of it, since a secret may be among them; but for the trace of
+** a traceparent header (W3C Trace Context) and, in the combined form, the client's User-Agent.
 */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "base/log.h"
 #include "base/options.h"
 #include "http/access_log.h"
+
+enum { PATH_SHOWN = 512 };
 
 static FILE *file; /* log_mutex */
 static atomic_bool on;
@@ -39,23 +43,96 @@ bool access_log_open(void) {
 
 bool access_log_in_file(void) { return file != NULL && file != stdout; }
 
-void access_log_request(const request *r, uint64_t duration_us) {
-  char when[48];
-  int shown;
-  if (!atomic_load(&on)) return;
-  log_time(when, sizeof when);
-  shown = (int)strcspn(r->path ? r->path : "", "\"\\ ");
-  pthread_mutex_lock(&log_mutex);
-  if (file) {
-    fprintf(file,
-            "time=%s id=%s remote=%s method=%s path=\"%.*s\" route=%s status=%d in=%llu out=%llu "
-            "us=%llu\n",
-            when, r->id, r->remote ? r->remote : "-", r->method_name ? r->method_name : "-",
-            shown < 512 ? shown : 512, r->path ? r->path : "", r->route_name ? r->route_name : "-",
-            r->status, (unsigned long long)r->body_read, (unsigned long long)r->bytes_out,
-            (unsigned long long)duration_us);
+/* ------------------------------------------------------------------------------------- a line */
+/* Of what may be in a path, what is as it is in all three forms; anything else is
+** percent-encoded. */
+static void put_text(buffer *line, const char *text, size_t most) {
+  for (size_t i = 0; text[i] && i < most; i++) {
+    unsigned char c = (unsigned char)text[i];
+    if (c > ' ' && c < 0x7F && c != '"' && c != '\\')
+      buffer_append(line, &text[i], 1);
+    else
+      buffer_printf(line, "%%%02X", c);
   }
+}
+
+/* The trace-id of traceparent: VERSION-TRACE-PARENT-FLAGS; NULL: there is none that is
+** well-formed. */
+static const char *trace_of(const request *r) {
+  const char *text = request_header(r, "traceparent");
+  static const char hex[] = "0123456789abcdef";
+  if (text == NULL || strspn(text, hex) != 2 || text[2] != '-' || strncmp(text, "ff", 2) == 0)
+    return NULL;
+  if (strspn(text + 3, hex) != 32 || text[35] != '-' || strspn(text + 36, hex) != 16
+      || text[52] != '-' || strspn(text + 53, hex) < 2)
+    return NULL;
+  return strspn(text + 3, "0") == 32 || strspn(text + 36, "0") == 16 ? NULL : text + 3;
+}
+
+static const char *or_dash(const char *text) { return text && *text ? text : "-"; }
+
+static void logfmt_line(buffer *line, const request *r, uint64_t duration_us) {
+  const char *trace = trace_of(r);
+  char when[48];
+  log_time(when, sizeof when);
+  buffer_printf(line, "time=%s id=%s remote=%s method=%s path=\"", when, r->id, or_dash(r->remote),
+                or_dash(r->method_name));
+  put_text(line, r->path ? r->path : "", PATH_SHOWN);
+  buffer_printf(line, "\" route=%s status=%d in=%llu out=%llu us=%llu", or_dash(r->route_name),
+                r->status, (unsigned long long)r->body_read, (unsigned long long)r->bytes_out,
+                (unsigned long long)duration_us);
+  if (trace) buffer_printf(line, " trace=%.32s", trace);
+  buffer_text(line, "\n");
+}
+
+static void json_line(buffer *line, const request *r, uint64_t duration_us) {
+  const char *trace = trace_of(r);
+  char when[48];
+  log_time(when, sizeof when);
+  buffer_printf(line,
+                "{\"time\":\"%s\",\"id\":\"%s\",\"remote\":\"%s\",\"method\":\"%s\",\"path\":\"",
+                when, r->id, or_dash(r->remote), or_dash(r->method_name));
+  put_text(line, r->path ? r->path : "", PATH_SHOWN);
+  buffer_printf(line, "\",\"route\":\"%s\",\"status\":%d,\"in\":%llu,\"out\":%llu,\"us\":%llu",
+                or_dash(r->route_name), r->status, (unsigned long long)r->body_read,
+                (unsigned long long)r->bytes_out, (unsigned long long)duration_us);
+  if (trace) buffer_printf(line, ",\"trace\":\"%.32s\"", trace);
+  buffer_text(line, "}\n");
+}
+
+static void combined_line(buffer *line, const request *r) {
+  const char *agent = request_header(r, "User-Agent");
+  char when[48];
+  time_t now = time(NULL);
+  struct tm tm;
+  gmtime_r(&now, &tm);
+  strftime(when, sizeof when, "%d/%b/%Y:%H:%M:%S +0000", &tm);
+  buffer_printf(line, "%s - - [%s] \"%s ", or_dash(r->remote), when, or_dash(r->method_name));
+  put_text(line, r->path ? r->path : "-", PATH_SHOWN);
+  buffer_printf(line, " HTTP/%s\" %d %llu \"-\" \"", r->version, r->status,
+                (unsigned long long)r->bytes_out);
+  for (size_t i = 0; agent && agent[i] && i < PATH_SHOWN; i++)
+    if ((unsigned char)agent[i] == ' ')
+      buffer_text(line, " ");
+    else
+      put_text(line, agent + i, 1);
+  buffer_text(line, agent && *agent ? "\"\n" : "-\"\n");
+}
+
+void access_log_request(const request *r, uint64_t duration_us) {
+  buffer *line = r->head; /* the answer's head was sent */
+  if (!atomic_load(&on)) return;
+  buffer_reset(line, SIZE_MAX);
+  if (*option.log_format == 'j')
+    json_line(line, r, duration_us);
+  else if (*option.log_format == 'c')
+    combined_line(line, r);
+  else
+    logfmt_line(line, r, duration_us);
+  pthread_mutex_lock(&log_mutex);
+  if (file && !line->failed) fwrite(line->data, 1, line->size, file);
   pthread_mutex_unlock(&log_mutex);
+  buffer_reset(line, SIZE_MAX);
 }
 
 void access_log_flush(void) {

@@ -35,6 +35,7 @@ typedef struct request {
   int route; /* its place in the table; its name there, NULL: none of it */
   const char *route_name;
   const char *method_name, *path, *query_text, *version, *remote;
+  char client[48]; /* whom a named proxy says it asks for: `remote`, then */
   int method;
   int header_count;
   header headers[HEADER_MAX];

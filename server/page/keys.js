@@ -137,6 +137,7 @@ export function keysView(place, route, signal) {
     for (const entry of page.keys)
       put(percent(member(entry, "key", "key_encoding")), `${entry.type} · ${size(entry.size)}`);
     next = page.next;
+    if (next && !page.keys.length) return more(until); // a page of a long search may be empty
     tell(until);
   }
 

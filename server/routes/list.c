@@ -6,6 +6,9 @@
 ** put again while somebody pages moves behind the cursor and is seen (again) there; a key that
 ** stays is never missed.  After the file was rewritten, or the store deleted and made anew, the
 ** place means nothing: 410.
+**
+** A page costs bounded work: with a prefix that few keys have it may be short, or empty, and say
+** nevertheless where the next one begins.  Only `next` null is the end.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,7 @@ enum {
   LIMIT_MAX = 1000,
   TOKEN_SIZE = 24,
   PAGE_BYTES = 4 * 1024 * 1024,
+  PAGE_ENTRIES = 20000, /* looked at */
   VALUE_MAX = 1024 * 1024
 };
 typedef struct token {
@@ -64,22 +68,35 @@ static bool resume(request *r, maph_cursor *c, const maph_stats *stats) {
   return false;
 }
 
-/* Entries into the page until it is full; *more: there may be further ones. */
-static int fill_page(request *r, maph_cursor *c, uint64_t limit, bool values, bool *more) {
+/* What is asked for. */
+typedef struct page {
+  maph_slice prefix;
+  uint64_t limit;
+  bool values;
+} page;
+
+static bool begins_with(maph_slice key, maph_slice prefix) {
+  return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
+}
+
+/* Entries into the page until it is full, or has cost enough; *more: there may be further ones. */
+static int fill_page(request *r, maph_cursor *c, const page *p, bool *more) {
   buffer *b = r->body;
   maph_entry e;
+  uint64_t n = 0;
   int rc = MAPH_OK;
   *more = true;
-  for (uint64_t n = 0; n < limit && b->size < PAGE_BYTES; n++) {
+  for (int seen = 0; seen < PAGE_ENTRIES && n < p->limit && b->size < PAGE_BYTES; seen++) {
     rc = maph_cursor_next(c, &e);
     if (rc == MAPH_NOTFOUND) {
       *more = false;
       return MAPH_OK;
     }
     if (rc != MAPH_OK) return rc;
-    buffer_text(b, n ? ",\n{" : "\n{");
-    emit_entry(b, &e, values && e.value.size <= VALUE_MAX);
-    buffer_text(b, values && e.value.size > VALUE_MAX ? ",\"value_omitted\":true}" : "}");
+    if (!begins_with(e.key, p->prefix)) continue;
+    buffer_text(b, n++ ? ",\n{" : "\n{");
+    emit_entry(b, &e, p->values && e.value.size <= VALUE_MAX);
+    buffer_text(b, p->values && e.value.size > VALUE_MAX ? ",\"value_omitted\":true}" : "}");
   }
   return rc;
 }
@@ -100,12 +117,13 @@ static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool m
 
 /* A cursor and the generation that it reads: after a rewrite between the two its places would be
 ** taken for those of the new file. */
-static int open_cursor(store *s, maph_slice prefix, maph_cursor **c, maph_stats *stats) {
+static int open_cursor(store *s, maph_cursor **c, maph_stats *stats) {
+  static const maph_slice all = { "", 0 };
   uint64_t before;
   int rc = maph_stat(s->m, stats);
   do {
     before = stats->generation;
-    if (rc != MAPH_OK || (rc = maph_cursor_open(s->m, NULL, prefix, c)) != MAPH_OK) return rc;
+    if (rc != MAPH_OK || (rc = maph_cursor_open(s->m, NULL, all, c)) != MAPH_OK) return rc;
     rc = maph_stat(s->m, stats);
     if (rc == MAPH_OK && stats->generation == before) return MAPH_OK;
     maph_cursor_close(*c);
@@ -115,16 +133,16 @@ static int open_cursor(store *s, maph_slice prefix, maph_cursor **c, maph_stats 
 
 void keys_list(request *r) {
   maph_cursor *c = NULL;
-  maph_slice prefix, values;
+  maph_slice values;
   maph_stats stats;
-  uint64_t limit;
+  page p;
   bool more;
   int rc;
-  if (!read_limit(r, &limit)) return;
-  request_query(r, "prefix", &prefix);
-  if (request_query(r, "values", &values) && values.size == 1 && *(const char *)values.data == '0')
-    values.size = 0;
-  rc = open_cursor(r->store, prefix, &c, &stats);
+  if (!read_limit(r, &p.limit)) return;
+  request_query(r, "prefix", &p.prefix);
+  request_query(r, "values", &values);
+  p.values = values.size > 0 && !(values.size == 1 && *(const char *)values.data == '0');
+  rc = open_cursor(r->store, &c, &stats);
   if (rc != MAPH_OK) {
     reply_store(r, rc);
     return;
@@ -132,7 +150,7 @@ void keys_list(request *r) {
   if (resume(r, c, &stats)) {
     r->body->size = 0;
     buffer_text(r->body, "{\"keys\":[");
-    rc = fill_page(r, c, limit, values.size > 0, &more);
+    rc = fill_page(r, c, &p, &more);
     if (rc != MAPH_OK)
       reply_store(r, rc);
     else {

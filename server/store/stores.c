@@ -429,6 +429,23 @@ void stores_close_all(void) {
 }
 
 /* -------------------------------------------------------------------------- making and deleting */
+static atomic_uint_fast64_t highest_deleted;
+
+/* A version that no store of any name can have reached: the time, in units of 2^-16 s, or where one
+** was deleted that had been restored from a backup and so was ahead of the time, the one it had. */
+static uint64_t unused_version(void) {
+  uint64_t now = wall_ms() * 65536 / 1000, highest = atomic_load(&highest_deleted);
+  if (getenv("MAPH_TEST_FIRST_VERSION")) return 0; /* tests that count versions */
+  return now > highest ? now : highest;
+}
+
+/* What is deleted now may be made anew at once. */
+static void remember_version(uint64_t version) {
+  uint64_t highest = atomic_load(&highest_deleted);
+  while (highest < version && !atomic_compare_exchange_weak(&highest_deleted, &highest, version))
+    ;
+}
+
 /* The file system decides who makes it; then it is opened as any other is. */
 int store_make(const char *name, size_t size, uint64_t expected_keys) {
   char path[4096];
@@ -438,6 +455,7 @@ int store_make(const char *name, size_t size, uint64_t expected_keys) {
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
   fill_options(&o);
   o.expected_keys = expected_keys;
+  o.after_version = unused_version();
   rc = maph_open(path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &o, &m);
   if (rc != MAPH_OK) return rc;
   store_release(store_acquire(name, size, false, &opened));
@@ -447,11 +465,18 @@ int store_make(const char *name, size_t size, uint64_t expected_keys) {
 
 int store_delete(const char *name, size_t size) {
   char path[4096];
+  maph_stats stats = { 0 };
   store *s;
+  int rc;
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
   s = in_table(name, size, false);
-  if (s) store_forget(s);
+  if (s) {
+    (void)!maph_stat(s->m, &stats);
+    store_forget(s);
+  }
   store_release(s);
-  return store_file_exists(name, size) ? maph_destroy(path, (int)option.busy_timeout_ms)
-                                       : MAPH_NOTFOUND;
+  if (!store_file_exists(name, size)) return MAPH_NOTFOUND;
+  rc = maph_destroy(path, (int)option.busy_timeout_ms);
+  if (rc == MAPH_OK) remember_version(stats.version);
+  return rc;
 }

@@ -1,0 +1,15 @@
+/*
+** base.h - the base of a new generation: the live records of a snapshot.
+*/
+#ifndef MAPH_BASE_H
+#define MAPH_BASE_H
+
+#include "calls/rewriting.h"
+
+/* Copy the snapshot's live records to x->to as its base, in the order of the log; or frozen: in the
+** order of a perfect hash, where one can be had.  Then everything is looked up. */
+int base_copy(rewriting *x, int keep_expired);
+int base_freeze(rewriting *x);
+int base_verify(rewriting *x);
+
+#endif

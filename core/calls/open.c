@@ -1,0 +1,183 @@
+/*
+** open.c - the life of a handle: open, with its options, close; and the end of a store.
+*/
+#include "calls/handle.h"
+#include "file/store.h"
+#include "writer/create.h"
+#include "writer/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
+
+static int take_options(const maph_options *given, maph_options *o) {
+  static const maph_options defaults = MAPH_OPTIONS_INIT;
+  *o = defaults;
+  if (given == NULL) return MAPH_OK;
+  if (given->size < sizeof given->size || given->size > 4096)
+    return fail(MAPH_MISUSE, "maph_options.size is %zu: initialise with MAPH_OPTIONS_INIT",
+                given->size);
+  memcpy(o, given, MIN(given->size, sizeof *o));
+  o->size = sizeof *o;
+  if (o->durability == MAPH_SYNC_DEFAULT) o->durability = MAPH_SYNC_NORMAL;
+  if (o->durability < MAPH_SYNC_OFF || o->durability > MAPH_SYNC_FULL)
+    return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
+  if (o->busy_timeout_ms < 0)
+    return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
+  if (o->advice < MAPH_ADVISE_NORMAL || o->advice > MAPH_ADVISE_WILLNEED)
+    return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
+  if (o->perfect_hash < MAPH_PERFECT_DEFAULT || o->perfect_hash > MAPH_PERFECT_CMPH)
+    return fail(MAPH_MISUSE, "option perfect_hash is %d: use one of MAPH_PERFECT_*",
+                o->perfect_hash);
+  if (o->auto_compact < 0 || o->auto_compact > 99)
+    return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
+                o->auto_compact);
+  if (o->after_version > AFTER_VERSION_MAX)
+    return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
+                (unsigned long long)o->after_version, (unsigned long long)AFTER_VERSION_MAX);
+  if (o->mode <= 0 || o->mode > 07777)
+    return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
+  return MAPH_OK;
+}
+
+static int check_flags(int flags) {
+  int how = flags & (MAPH_RDONLY | MAPH_RDWR);
+  if (how != MAPH_RDONLY && how != MAPH_RDWR)
+    return fail(MAPH_MISUSE, "maph_open: say either MAPH_RDONLY or MAPH_RDWR");
+  if (flags & ~(MAPH_RDONLY | MAPH_RDWR | MAPH_CREATE | MAPH_EXCL))
+    return fail(MAPH_MISUSE, "maph_open: unknown flags %x", (unsigned)flags);
+  if ((flags & MAPH_CREATE) && how != MAPH_RDWR)
+    return fail(MAPH_MISUSE, "maph_open: MAPH_CREATE needs MAPH_RDWR");
+  if ((flags & MAPH_EXCL) && !(flags & MAPH_CREATE))
+    return fail(MAPH_MISUSE, "maph_open: MAPH_EXCL needs MAPH_CREATE");
+  return MAPH_OK;
+}
+
+static int open_in_memory(const maph_options *o, store **out) {
+  int rc = create_in_memory(NULL, 1, o->after_version, o->expected_keys, out);
+  if (rc == MAPH_OK) (*out)->writers = 1;
+  return rc;
+}
+
+static int open_or_create(const char *path, int flags, const maph_options *o, store **s) {
+  int rc, tries;
+  for (tries = 0;; tries++) {
+    if (flags & MAPH_EXCL) {
+      rc = create_store(path, o, 0);
+      if (rc != MAPH_OK) return rc;
+      return store_open(path, 1, o, s);
+    }
+    rc = store_open(path, (flags & MAPH_RDWR) != 0, o, s);
+    if (!(flags & MAPH_CREATE) || tries > 10) break;
+    if (rc != MAPH_NOTFOUND && (rc != MAPH_FORMAT || !create_is_empty(path))) break;
+    rc = create_store(path, o, rc == MAPH_FORMAT);
+    if (rc != MAPH_OK && rc != MAPH_EXISTS) return rc;
+  }
+  if (rc == MAPH_NOTFOUND)
+    rc = fail(MAPH_CANTOPEN,
+              "%s: no such store: check the name, or open it with MAPH_RDWR|MAPH_CREATE", path);
+  return rc;
+}
+
+int maph_open(const char *path, int flags, const maph_options *options, maph **out) {
+  maph *m = NULL;
+  maph_options o;
+  store *s = NULL;
+  char *resolved = NULL;
+  int rc;
+  if (out == NULL) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
+  *out = NULL;
+  if (path == NULL || path[0] == 0)
+    return fail(MAPH_MISUSE, "maph_open: an empty path: name a file, or \":memory:\"");
+  handle_watch_forks();
+  rc = check_flags(flags);
+  if (rc == MAPH_OK) rc = take_options(options, &o);
+  if (rc != MAPH_OK) return rc;
+  if (strcmp(path, ":memory:") == 0) {
+    rc = flags & MAPH_RDWR
+             ? open_in_memory(&o, &s)
+             : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
+  } else {
+    rc = os_resolve(path, &resolved);
+    if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &s);
+  }
+  if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
+    store_let_go(s, (flags & MAPH_RDWR) != 0);
+    rc = MAPH_NOMEM;
+  }
+  if (rc == MAPH_OK) {
+    m->magic = HANDLE_MAGIC;
+    m->fork_count = handle_forks();
+    m->s = s;
+    m->path = resolved;
+    m->flags = flags;
+    m->options = o;
+    pthread_mutex_init(&m->mutex, NULL);
+    *out = m;
+    resolved = NULL;
+  }
+  free(resolved);
+  return rc;
+}
+
+int maph_close(maph *m) {
+  store *now;
+  int rc;
+  if (m == NULL) return MAPH_OK;
+  if (m->magic != HANDLE_MAGIC)
+    return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
+  if (m->open_reads && m->fork_count == handle_forks())
+    return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first",
+                atomic_load(&m->s)->path, m->open_reads);
+  while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
+  /* if it was replaced: this may be the last writer of what replaced it */
+  if (handle_writes(m)) handle_store(m, &now);
+  m->magic = 0;
+  handle_set_quick(m, 0);
+  handle_release_retired(m);
+  rc = store_let_go(m->s, handle_writes(m));
+  pthread_mutex_destroy(&m->mutex);
+  free(m->path);
+  os_free(m);
+  return rc;
+}
+
+/* With byte 2 of the lock file and the lock: no rewrite is under way, and nobody writes. */
+static int destroy(store *s) {
+  word *state = &header_of(s->write_base)->state;
+  int rc;
+  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  atomic_fetch_or(state, STATE_DELETED);
+  rc = create_remove_files(s->path, &s->file);
+  if (rc != MAPH_OK) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
+  return rc;
+}
+
+int maph_destroy(const char *path, int busy_timeout_ms) {
+  maph_options o = MAPH_OPTIONS_INIT;
+  os_file rewrite;
+  store *s;
+  maph *m;
+  int rc;
+  o.busy_timeout_ms = MAX(busy_timeout_ms, 0);
+  rc = maph_open(path, MAPH_RDWR, &o, &m);
+  if (rc != MAPH_OK) return rc;
+  s = m->s;
+  if (s->in_memory) {
+    maph_close(m);
+    return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed");
+  }
+  rc = create_lock_rewrite(m->path, &s->file, o.busy_timeout_ms, &rewrite);
+  if (rc == MAPH_OK) {
+    rc = handle_writer(m, &s); /* a rewrite may have ended just now */
+    if (rc == MAPH_OK) rc = session_begin(s, o.busy_timeout_ms);
+    if (rc == MAPH_OK) {
+      rc = destroy(s);
+      session_end(s);
+    }
+    create_unlock_rewrite(&rewrite);
+  }
+  maph_close(m);
+  return rc;
+}

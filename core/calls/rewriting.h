@@ -1,0 +1,27 @@
+/*
+** rewriting.h - a new generation of a store while it is made: what base.c and rewrite.c share.
+*/
+#ifndef MAPH_REWRITING_H
+#define MAPH_REWRITING_H
+
+#include "calls/handle.h"
+#include "file/store.h"
+#include "os/progress.h"
+
+typedef struct rewriting {
+  maph *handle;
+  store *from, *to;        /* to: nobody else knows of it yet */
+  maph_snapshot *snapshot; /* of from: what the base is a copy of */
+  uint64_t copied;         /* the log of from, up to here, is in to */
+  uint64_t flushed;        /* the new file, up to here, is on disk */
+  listener listener;
+  uint64_t memory; /* allocated now */
+  maph_rewrite result;
+} rewriting;
+
+/* CANCELLED */
+int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);
+void *rewrite_alloc(rewriting *x, uint64_t size); /* counted */
+void rewrite_free(rewriting *x, void *p, uint64_t size);
+
+#endif

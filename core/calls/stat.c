@@ -1,0 +1,79 @@
+/*
+** stat.c - what a store holds and what it costs, as of the newest snapshot.
+*/
+#include "calls/handle.h"
+#include "file/log.h"
+#include "file/record.h"
+#include "file/store.h"
+#include "file/view.h"
+#include "index/index.h"
+
+static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
+  (void)slot_offset;
+  (void)bucket;
+  (void)slot;
+  ++*(uint64_t *)arg;
+  return MAPH_OK;
+}
+
+/* What the perfect hash covers, and what it does not any more or not yet. */
+static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots) {
+  const perfect *p = &v->s->perfect;
+  int rc;
+  if (p->keys == 0) return MAPH_OK;
+  *slots = 0;
+  rc = index_walk(v, count_slot, slots);
+  st->perfect_hash = p->algorithm;
+  st->direct = p->direct;
+  st->frozen_keys = p->keys;
+  st->moved_keys = atomic_load(&header_of(v->base)->moved);
+  st->later_keys = *slots - MIN(*slots, st->moved_keys);
+  st->frozen_bytes = p->size;
+  st->perfect_bits = (double)p->function_size * 8 / (double)p->keys;
+  st->index_bytes += p->size;
+  return rc;
+}
+
+int maph_pending(maph *m) {
+  store *s;
+  view v;
+  const header *h;
+  if (handle_store(m, &s) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 0;
+  h = header_of(v.base);
+  return atomic_load(&h->prepared) > atomic_load(&h->committed);
+}
+
+int maph_stat(maph *m, maph_stats *st) {
+  index_shape shape;
+  uint64_t slots;
+  end_record e;
+  store *s;
+  view v;
+  const header *h;
+  int rc = handle_store(m, &s);
+  if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  if (rc == MAPH_OK) rc = index_measure(&v, &shape);
+  if (rc == MAPH_OK) rc = store_see_size(s, 0);
+  if (rc != MAPH_OK) return rc;
+  h = header_of(v.base);
+  memset(st, 0, sizeof *st);
+  st->records = e.records;
+  st->live_bytes = e.bytes;
+  st->index_bytes = shape.bytes;
+  slots = e.records;
+  rc = stat_perfect(&v, st, &slots);
+  st->oldest_version = s->base_version;
+  st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
+  st->file_bytes = atomic_load(&s->size);
+  st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + e.bytes + st->index_bytes);
+  st->version = record_version(&e.head);
+  st->generation = s->generation;
+  st->flushed_bytes = atomic_load(&h->flushed);
+  st->segments = shape.segments;
+  st->load_factor = (double)slots / ((double)shape.segments * SEGMENT_BUCKETS * BUCKET_SLOTS);
+  memcpy(st->uuid, s->uuid, 16);
+  st->poisoned = (atomic_load(&h->state) & STATE_POISONED) != 0;
+  return rc;
+}

@@ -1,0 +1,102 @@
+/*
+** publish.c - slots lead to the records of a decided transaction.  index_reserve made room for them,
+** so nothing here can fail but what is damaged.
+**
+** Locking: under index_mutex, or with the turn while nothing decided is invisible.
+*/
+#include "file/grant.h"
+#include "file/store.h"
+#include "index/find.h"
+#include "index/index.h"
+#include "index/segment.h"
+#include "index/slot.h"
+
+/* The slot of that hash that leads to offset, or NULL. */
+static word *slot_leading_to(store *s, uint64_t segment, uint64_t hash, uint64_t offset) {
+  uint64_t want = make_slot(hash, offset);
+  unsigned b, i;
+  for (; segment != 0; segment = overflow_of(s->write_base, segment)) {
+    for (b = 0; b < SEGMENT_BUCKETS; b++) {
+      word *w = bucket_at(s->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      for (i = 0; i < BUCKET_SLOTS; i++)
+        if ((atomic_load_explicit(&w[i], memory_order_relaxed) & ~SLOT_DISPLACED) == want)
+          return &w[i];
+      if (atomic_load_explicit(&w[BUCKET_SLOTS - 1], memory_order_relaxed) == 0) return NULL;
+    }
+  }
+  return NULL;
+}
+
+static word *first_free_slot(store *s, uint64_t segment, uint64_t hash, uint64_t *displaced) {
+  unsigned b, i;
+  for (; segment != 0; segment = overflow_of(s->write_base, segment)) {
+    uint64_t depth = depth_of(s->write_base, segment);
+    for (b = 0; b < SEGMENT_BUCKETS; b++) {
+      word *w = bucket_at(s->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      *displaced = b ? SLOT_DISPLACED : 0;
+      for (i = 0; i < BUCKET_SLOTS; i++)
+        if (slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth)) return &w[i];
+    }
+  }
+  return NULL;
+}
+
+static void count_moved(store *s) {
+  word *moved = &header_of(s->write_base)->moved;
+  store_word(s->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
+}
+
+static int publish_one(store *s, const pending *p, int again) {
+  uint64_t segment, displaced = 0;
+  word *slot = NULL;
+  int rc = segment_now(s, p->hash, &segment);
+  if (rc != MAPH_OK) return rc;
+  if (again) slot = slot_leading_to(s, segment, p->hash, p->newest);
+  if (slot == NULL && is_new(s, p)) {
+    slot = first_free_slot(s, segment, p->hash, &displaced);
+    if (p->base) count_moved(s);
+  } else {
+    if (slot == NULL) slot = slot_leading_to(s, segment, p->hash, p->base);
+    if (slot != NULL) displaced = atomic_load_explicit(slot, memory_order_relaxed) & SLOT_DISPLACED;
+  }
+  if (slot == NULL)
+    return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
+  if (p->base) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
+  store_word(s->write_base, slot, make_slot(p->hash, p->newest) | displaced);
+  return likely(grant_reached(s, (uint64_t)((uint8_t *)slot - s->write_base)))
+             ? MAPH_OK
+             : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file", s->path,
+                    (unsigned long long)segment);
+}
+
+/* A key's segment, with those that it overflows to, and the link of the record before. */
+static int grant_one(store *s, const pending *p, uint64_t *granted) {
+  uint64_t segment, at;
+  int rc = segment_now(s, p->hash, &segment);
+  for (at = segment; rc == MAPH_OK && at != 0 && segment != *granted;
+       at = overflow_of(s->write_base, at))
+    rc = grant_pages(s, at, at + SEGMENT_SIZE);
+  *granted = segment;
+  return rc == MAPH_OK && p->base ? grant_pages(s, p->base, p->base + sizeof(word)) : rc;
+}
+
+int index_grant(store *s, const pending *p, size_t n) {
+  uint64_t granted = 0;
+  size_t i;
+  int rc;
+  if (likely(!grant_needed(s))) return MAPH_OK;
+  rc = grant_header(s);
+  for (i = 0; rc == MAPH_OK && i < n; i++)
+    if (p[i].newest) rc = grant_one(s, &p[i], &granted);
+  return rc;
+}
+
+int index_publish(store *s, const pending *p, size_t n, int again) {
+  size_t i;
+  int rc = MAPH_OK;
+  for (i = 0; rc == MAPH_OK && i < n; i++) {
+    if (i + 8 < n && p[i + 8].base) __builtin_prefetch(s->write_base + p[i + 8].base, 1);
+    if (p[i].newest) rc = publish_one(s, &p[i], again);
+  }
+  return rc;
+}

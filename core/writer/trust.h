@@ -1,0 +1,49 @@
+/*
+** trust.h - may the live words and the index be believed, and who may recover?
+*/
+#ifndef MAPH_TRUST_H
+#define MAPH_TRUST_H
+
+#include "file/store.h"
+#include "writer/patience.h"
+
+/* What is known of a file that is to be opened.  Each is a question with yes or no. */
+typedef struct trust_evidence {
+  int living; /* another process has it open for writing, and vouches for the words */
+  int ours;   /* the lock file that the header names is the one beside our path */
+  int fits;   /* nothing in the file is newer than the live words */
+  int clean;  /* marked so: the last writer flushed all of it */
+  int here;   /* it was marked dirty in this very file: it is no copy of that */
+  int other;  /* and in another boot, for certain */
+  int hint;   /* the inode has been in the kernel's memory ever since */
+  int hinted; /* who marked it dirty could set the hint */
+  int same;   /* it was marked dirty in this boot, on this mount */
+} trust_evidence;
+
+/* FINISH: believe the words, and finish what a dead writer left. */
+typedef enum trust_verdict {
+  TRUST_BELIEVE,
+  TRUST_FINISH,
+  TRUST_RECOVER,
+  TRUST_REFUSE
+} trust_verdict;
+trust_verdict trust_judge(const trust_evidence *e);
+
+/* For reading.  RECOVER: not before a writer has recovered it.  CORRUPT */
+int trust_reader(store *s, int timeout_ms);
+/* For writing, before anything is written: with 1 in *begin a session has to begin first, which
+** finishes what a dead writer left, or recovers the store.  Else this process vouches for the words
+** from now on.  BUSY CANTOPEN CORRUPT */
+int trust_writer(store *s, const lock_patience *p, int *begin);
+/* The same, in that session: believed or recovered, and vouched for.  recover: recover_in_place */
+int trust_begin(store *s, const lock_patience *p, int (*recover)(store *s));
+/* The process writes no more. */
+void trust_leave(store *s);
+int trust_living(const store *s); /* does another process vouch for the words? */
+int trust_words(store *s);        /* may they be believed just now? */
+/* The words that tell a later opener where this file was marked dirty, and the hint; then `clean`
+** may say so. */
+void trust_mark(store *s);
+void trust_unmark(store *s); /* it is marked clean */
+
+#endif
