@@ -21,13 +21,18 @@ static const route routes[] = {
   { "store_delete", METHOD_DELETE, "stores/NAME", store_destroy, ROLE_ADMIN, false, "" },
   { "store", METHOD_GET | METHOD_HEAD, "stores/NAME", store_stats, ROLE_READ, true, "" },
   { "stats", METHOD_GET | METHOD_HEAD, "stores/NAME/stats", store_stats, ROLE_READ, true, "" },
-  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true, "entry" },
+  { "key_get", METHOD_GET | METHOD_HEAD, "stores/NAME/keys/KEY", key_get, ROLE_READ, true,
+    "entry" },
   { "key_put", METHOD_PUT, "stores/NAME/keys/KEY", key_put, ROLE_WRITE, true, "ttl sync" },
+  { "key_patch", METHOD_PATCH, "stores/NAME/keys/KEY", key_patch, ROLE_WRITE, true, "ttl sync" },
+  { "key_increment", METHOD_POST, "stores/NAME/keys/KEY/increment", key_increment, ROLE_WRITE, true,
+    "by ttl sync" },
   { "key_delete", METHOD_DELETE, "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
   { "keys", METHOD_GET | METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true,
     "prefix after limit values" },
   { "batch", METHOD_POST, "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
-  { "export", METHOD_GET | METHOD_HEAD, "stores/NAME/export", store_export, ROLE_READ, true, "prefix" },
+  { "export", METHOD_GET | METHOD_HEAD, "stores/NAME/export", store_export, ROLE_READ, true,
+    "prefix" },
   { "import", METHOD_POST, "stores/NAME/import", store_import, ROLE_WRITE, true, "sync" },
   { "changes", METHOD_GET | METHOD_HEAD, "stores/NAME/changes", changes_show, ROLE_READ, true,
     "since wait limit prefix values" },
@@ -51,6 +56,12 @@ static const route routes[] = {
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 enum match { NO, YES, MALFORMED };
 
+/* Of a key, whatever it holds, before what the pattern has after it. */
+static size_t size_of_key(const char *path, const char *after) {
+  size_t size = strlen(path), end = strlen(after);
+  return size >= end && strcmp(path + size - end, after) == 0 ? size - end : size;
+}
+
 /* Compare the path with a pattern; the decoded NAME, ID or KEY become r->segments. */
 static enum match match(request *r, const char *pattern) {
   const char *path = r->path;
@@ -60,7 +71,8 @@ static enum match match(request *r, const char *pattern) {
   while (*pattern) {
     size_t want = strcspn(pattern, "/"), have, n;
     if (*path++ != '/') return NO;
-    have = strncmp(pattern, "KEY", want) == 0 && want == 3 ? strlen(path) : strcspn(path, "/");
+    have = want == 3 && strncmp(pattern, "KEY", 3) == 0 ? size_of_key(path, pattern + 3)
+                                                        : strcspn(path, "/");
     if (*pattern >= 'A' && *pattern <= 'Z') {
       n = percent_decode(path, have, out, false);
       if (n == SIZE_MAX) return MALFORMED;
@@ -111,9 +123,9 @@ static bool parse_query(request *r, const route *to) {
 }
 
 static void answer_options(request *r, int allowed) {
-  static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE" };
+  static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE", "PATCH" };
   char list[64] = "OPTIONS";
-  for (int i = 0; i < 5; i++)
+  for (int i = 0; i < 6; i++)
     if (allowed & 1 << i) {
       strcat(list, ", ");
       strcat(list, names[i]);
@@ -185,7 +197,8 @@ void routes_dispatch(request *r) {
   if (allowed)
     answer_options(r, allowed);
   else if (strcmp(r->path, "*") == 0 && r->method == METHOD_OPTIONS) /* of the whole server */
-    answer_options(r, METHOD_GET | METHOD_HEAD | METHOD_PUT | METHOD_POST | METHOD_DELETE);
+    answer_options(r, METHOD_GET | METHOD_HEAD | METHOD_PUT | METHOD_POST | METHOD_DELETE
+                          | METHOD_PATCH);
   else
     reply_problem(r, 404, "no_such_path", "there is nothing at this path");
 }

@@ -125,10 +125,9 @@ static int salvage_end(salvage *x, const item *it, uint64_t from, int whole) {
 
 /* Does another record, or space that was never used, follow? */
 static int is_followed(const walk *w) {
-  uint64_t at = w->at + w->it.size;
-  item next;
-  if (at > w->limit - RECORD_HEAD || load64(w->v->base + at + 8) == 0) return 1;
-  return record_read(w->v, at, w->limit, &next) == MAPH_OK;
+  walk next = walk_from(w->v, w->at + w->it.size, w->limit);
+  if (next.at > next.limit - RECORD_HEAD || record_blank(next.v->base, next.at)) return 1;
+  return walk_look(&next);
 }
 
 /* In a damaged stretch every eighth byte may look like the head of a record, and only a checksum
@@ -144,11 +143,10 @@ static int worth_summing(salvage *x, const walk *w) {
 
 /* As walk_sound, at a place where the log may be damaged. */
 static int sound_here(salvage *x, walk *w, int in_hole) {
-  uint64_t kind = load64(w->v->base + w->at + 8) >> 32 & 0xFF;
+  int kind = record_kind(w->v->base, w->at);
   if (kind < KIND_PUT || kind > KIND_EXTENT) return 0;
   if (!in_hole) return walk_sound(w);
-  if (record_read(w->v, w->at, w->limit, &w->it) != MAPH_OK) return 0;
-  return worth_summing(x, w) && walk_sound(w);
+  return walk_look(w) && worth_summing(x, w) && walk_sound(w);
 }
 
 static int tell_place(salvage *x, uint64_t at, uint64_t *look) {

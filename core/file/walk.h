@@ -46,10 +46,15 @@ static inline int walk_next(walk *w, int *rc) {
   return 1;
 }
 
-/* In a damaged log: is a record here, with a checksum that fits?  Then it is w->it, as after
-** walk_next.  Else w->at stays, and the caller moves it on. */
+/* In a damaged log: may a record be here?  It is w->it, and w->at stays. */
+static inline int walk_look(walk *w) {
+  return record_read(w->v, w->at, w->limit, &w->it) == MAPH_OK;
+}
+
+/* And is it one, with a checksum that fits?  Then it is w->it, as after walk_next.  Else w->at
+** stays, and the caller moves it on. */
 static inline int walk_sound(walk *w) {
-  if (record_read(w->v, w->at, w->limit, &w->it) != MAPH_OK) return 0;
+  if (!walk_look(w)) return 0;
   if (record_verify(w->v, w->at, w->it.size) != MAPH_OK) return 0;
   w->at += w->it.size;
   return 1;

@@ -16,6 +16,9 @@ void store_sync(request *r);
 void key_get(request *r); /* and HEAD */
 void key_put(request *r);
 void key_delete(request *r);
+/* update.c */
+void key_increment(request *r);
+void key_patch(request *r);
 /* list.c batch.c transfer.c changes.c */
 void keys_list(request *r);
 void batch_run(request *r);

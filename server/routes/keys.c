@@ -26,6 +26,7 @@
 #include "http/body.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/keys.h"
 
 enum { MEDIA_TYPE_MAX = 255 };
 static const char entry_type[] = "application/vnd.maph.entry+json";
@@ -120,7 +121,7 @@ static int parse_range(const char *text, uint64_t size, uint64_t *first, uint64_
   return 1;
 }
 
-static bool query_expiry(request *r, uint64_t *expires) {
+bool query_expiry(request *r, uint64_t *expires) {
   char digits[16];
   maph_slice value;
   uint64_t ttl = 0;
@@ -320,7 +321,7 @@ void key_get(request *r) {
 /* ------------------------------------------------------------------------------- PUT and DELETE */
 
 /* Answer a write that did not happen. */
-static void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome) {
+void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome) {
   if (rc == MAPH_CONFLICT) {
     if (outcome->version) reply_extra(r, "ETag: \"%llu\"", (unsigned long long)outcome->version);
     reply_problem(r, 412, "precondition_failed", "%s",
@@ -333,7 +334,7 @@ static void write_failed(request *r, int rc, const write_request *w, const maph_
     reply_store(r, rc);
 }
 
-static bool read_write(request *r, write_request *w) {
+bool read_write(request *r, write_request *w) {
   memset(w, 0, sizeof *w);
   w->key = r->segments[1];
   if (!key_given(r) || !write_allowed(r) || !query_durability(r, &w->durability)) return false;

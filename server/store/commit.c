@@ -82,6 +82,38 @@ static int in_transaction(store *s, const write_request *w, const maph_condition
   return maph_txn_commit(t);
 }
 
+static int change_in(maph_txn *t, write_request *w, commit_change change, void *arg,
+                     maph_outcome *outcome) {
+  maph_entry e;
+  int rc = judge(t, w, outcome);
+  if (rc != MAPH_OK) return rc;
+  rc = maph_txn_get_entry(t, w->key, &e);
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
+  if ((rc = change(arg, rc == MAPH_OK ? &e : NULL, w)) != MAPH_OK) return rc;
+  rc = maph_txn_put_if(t, w->key, w->value, &w->entry);
+  if (rc == MAPH_OK) outcome->version = maph_txn_version(t);
+  return rc;
+}
+
+int commit_update(store *s, write_request *w, commit_change change, void *arg,
+                  maph_outcome *outcome) {
+  maph_txn *t = NULL;
+  int rc;
+  memset(outcome, 0, sizeof *outcome);
+  if (!commit_enter(s)) return STORE_CROWDED;
+  rc = maph_txn_begin(s->m, w->durability, &t);
+  if (rc == MAPH_OK) {
+    rc = change_in(t, w, change, arg, outcome);
+    if (rc == MAPH_OK)
+      rc = maph_txn_commit(t);
+    else
+      maph_txn_abort(t);
+  }
+  commit_leave(s);
+  if (rc == MAPH_OK) commit_note(s, w->durability, 1);
+  return rc;
+}
+
 void commit_note(store *s, int durability, uint64_t writes) {
   if (durability == MAPH_SYNC_DEFAULT)
     durability = durability_from_name(option.sync, strlen(option.sync));

@@ -1,0 +1,16 @@
+/*
+** keys.h - what PUT, PATCH and the other writes of one key have in common.
+*/
+#ifndef MAPH_ROUTES_KEYS_H
+#define MAPH_ROUTES_KEYS_H
+
+#include "routes/answer.h"
+
+/* The key, ?sync= and the preconditions of a write.  False: answered. */
+bool read_write(request *r, write_request *w);
+/* ?ttl= as a time; 0: none is given.  False: answered. */
+bool query_expiry(request *r, uint64_t *expires);
+/* Answer a write that did not happen. */
+void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome);
+
+#endif
