@@ -142,7 +142,9 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
-    spin - g++ - clang++ - cmake - python3 - pkg-config - dpkg-shlibdeps - debootstrap - lintian - man {expr {[auto_execok $capability] ne ""}}
+    spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - python3 - \
+    pkg-config - dpkg-shlibdeps - debootstrap - lintian - man \
+        {expr {[auto_execok $capability] ne ""}}
     chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}
     default {error "no such capability: $capability"}
   }
@@ -217,7 +219,10 @@ proc code_of {script} {
 # ---------------------------------------------------------------------------------- other processes
 # A child reads scripts and answers results; child_send and child_receive let it work meanwhile.
 proc child_start {args} {
-  set channel [open "|[list {*}$args [info nameofexecutable] $::top/test/child.tcl]" r+]
+  # MAPH_TEST_RUNNER: the emulator that runs programs of the machine under test.
+  set runner [expr {[info exists ::env(MAPH_TEST_RUNNER)] ? $::env(MAPH_TEST_RUNNER) : ""}]
+  set program [list {*}$runner [info nameofexecutable]]
+  set channel [open "|[list {*}$args {*}$program $::top/test/child.tcl]" r+]
   fconfigure $channel -translation binary -buffering full
   set ::children($channel) [pid $channel]
   child_eval $channel {set ::argv {}}

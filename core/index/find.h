@@ -14,6 +14,8 @@
 #include <xxhash.h>
 #if defined(__SSE2__) && !ONE_MAPPING
 #include <emmintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !ONE_MAPPING
+#include <arm_neon.h>
 #endif
 
 void index_prefetch(const view *v, uint64_t hash);
@@ -41,6 +43,14 @@ static inline unsigned bucket_matches(const word *bucket, uint32_t tag) {
   lo = _mm_cmpeq_epi32(_mm_srli_epi32(lo, 32 - HASH_BITS), want);
   hi = _mm_cmpeq_epi32(_mm_srli_epi32(hi, 32 - HASH_BITS), want);
   return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(lo, hi), _mm_setzero_si128()));
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !ONE_MAPPING
+  static const uint16_t weights[BUCKET_SLOTS] = { 1, 2, 4, 8, 16, 32, 64, 128 };
+  const uint32_t *p = (const uint32_t *)(const void *)bucket;
+  uint32x4_t want = vdupq_n_u32(tag);
+  uint32x4_t lo = vceqq_u32(vshrq_n_u32(vld2q_u32(p).val[1], 32 - HASH_BITS), want);
+  uint32x4_t hi = vceqq_u32(vshrq_n_u32(vld2q_u32(p + BUCKET_SLOTS).val[1], 32 - HASH_BITS), want);
+  uint16x8_t match = vcombine_u16(vmovn_u32(lo), vmovn_u32(hi));
+  return vaddvq_u16(vandq_u16(match, vld1q_u16(weights)));
 #else
   unsigned i, bits = 0;
   for (i = 0; i < BUCKET_SLOTS; i++)

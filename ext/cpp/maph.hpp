@@ -11,7 +11,7 @@
 ** are their own results: they test true while they are open.  A call on one that is not answers
 ** error::misuse.  maph::message() is the sentence about the last failure of this thread.  Nothing
 ** throws, but for value() of a failed result, a range-for over entries that cannot be read to the
-** end, and memory for a vector or path.
+** end, and memory for a vector or path.  With -fno-exceptions these end the program, and say why.
 **
 ** LIFETIME.  A view stays valid until refresh() or close() of its store (for one read through a
 ** snapshot or cursor: until that goes too, at least; of what a transaction itself wrote: until that
@@ -27,6 +27,10 @@
 #ifndef MAPH_HPP
 #define MAPH_HPP
 
+#if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
+#error "maph.hpp needs C++17 or newer: compile with -std=c++17"
+#else
+
 #if defined(MAPH_H) && !defined(MAPH_HPP_TOOK_NAME)
 #error "maph.h was included before maph.hpp: include maph.hpp alone, it brings maph.h along"
 #endif
@@ -38,6 +42,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -97,6 +103,16 @@ private:
   ::maph::error code_;
 };
 
+/* Where a failure is thrown; compiled with -fno-exceptions, the program ends with its sentence. */
+[[noreturn]] inline void fail(::maph::error e, const std::string &what) {
+#if defined(__cpp_exceptions)
+  throw failure(e, what);
+#else
+  std::fprintf(stderr, "maph: %s (%s)\n", what.c_str(), maph_strerror(static_cast<int>(e)));
+  std::abort();
+#endif
+}
+
 #if defined(__cpp_lib_expected)
 using std::unexpected;
 #else
@@ -146,7 +162,7 @@ public:
 
 private:
   void demand(const std::string &what) const {
-    if (!*this) throw failure(error_, what);
+    if (!*this) fail(error_, what);
   }
   T value_{};
   ::maph::error error_ = ::maph::error::none;
@@ -334,6 +350,7 @@ inline result<values> finish(int rc, const std::vector<maph_slice> &found) {
 template <class Function> struct callback {
   const Function &function;
   std::exception_ptr thrown;
+#if defined(__cpp_exceptions)
   template <class... Arguments> int operator()(Arguments... arguments) noexcept {
     try {
       return function(arguments...) ? 0 : 1;
@@ -346,6 +363,12 @@ template <class Function> struct callback {
     if (thrown) std::rethrow_exception(thrown);
     return rc;
   }
+#else
+  template <class... Arguments> int operator()(Arguments... arguments) noexcept {
+    return function(arguments...) ? 0 : 1;
+  }
+  int finish(int rc) { return rc; }
+#endif
 };
 
 /* The only owner of a C handle, and why there is none. */
@@ -509,7 +532,7 @@ public:
     iterator &operator++() {
       current_ = cursor_->next();
       if (!current_ && current_.error() != ::maph::error::not_found)
-        throw failure(current_.error(), message());
+        fail(current_.error(), message());
       return *this;
     }
     void operator++(int) { ++*this; }
@@ -523,7 +546,7 @@ public:
     result<entry> current_{ ::maph::error::not_found };
   };
   iterator begin() {
-    if (!*this) throw failure(error(), message());
+    if (!*this) fail(error(), message());
     return iterator(*this);
   }
   end_of_entries end() const noexcept { return {}; }
@@ -811,4 +834,5 @@ private:
 
 } /* namespace maph */
 
+#endif
 #endif

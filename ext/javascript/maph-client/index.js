@@ -411,6 +411,8 @@ class Transport {
     this.timeout = timeout;
     this.token = token;
     this.signal = undefined;
+    // shared by the copies of with(): the address that answered where the name alone did not
+    this.loopback = { address: undefined };
     this.fetch = given ?? ((...all) => globalThis.fetch(...all));
   }
 
@@ -427,7 +429,9 @@ class Transport {
           `${name}=${percentEncode(asBytes(typeof value === "number" ? String(value) : value))}`
       )
       .join("&");
-    return this.url + path + (text && `?${text}`);
+    const { address } = this.loopback;
+    const url = address ? this.url.replace("//localhost", `//${address}`) : this.url;
+    return url + path + (text && `?${text}`);
   }
 
   /* A request as errors call it. */
@@ -444,11 +448,11 @@ class Transport {
     const all = new Headers({
         ...(this.token && { Authorization: `Bearer ${this.token}` }),
         ...headers
-      }),
-      target = this.target(path, query);
+      });
+    this.target(path, query);
     return async (signal) => {
       const once = () =>
-        this.fetch(target, {
+        this.fetch(this.target(path, query), {
           method,
           headers: all,
           body,
@@ -458,6 +462,8 @@ class Transport {
         });
       const response = await once().catch((error) => {
         if (repeatable && isClosed(error)) return once();
+        this.loopback.address = otherLoopback(this.url, error);
+        if (this.loopback.address) return once();
         throw error;
       });
       if (response.status < 300 || response.status === 304) return response;
@@ -487,7 +493,7 @@ class Transport {
         throw strange(request, answer);
       return answer;
     } catch (error) {
-      throw lost(error, request, this.signal, early, !early && !repeatable);
+      throw lost(reasonOf(error, control), request, this.signal, early, !early && !repeatable);
     } finally {
       end();
       unlink();
@@ -510,7 +516,7 @@ class Transport {
       control.abort();
       throw strange(request, response);
     } catch (error) {
-      throw lost(error, request, this.signal);
+      throw lost(reasonOf(error, control), request, this.signal);
     } finally {
       end();
     }
@@ -557,6 +563,19 @@ function limit(milliseconds, control) {
   return () => clearTimeout(timer);
 }
 
+/* Why a request was ended: Node 18 rejects with an error of its own, whatever the reason. */
+function reasonOf(error, { signal }) {
+  return error?.name === "AbortError" && signal.aborted ? signal.reason : error;
+}
+
+/* localhost is two addresses, of which a server may listen at one and Node 18 tries one: the other,
+ * where it was refused, so that nothing was sent. */
+function otherLoopback(url, error) {
+  if (!/^http:\/\/localhost(:|\/|$)/.test(url)) return undefined;
+  if (error?.cause?.code !== "ECONNREFUSED") return undefined;
+  return { "::1": "127.0.0.1", "127.0.0.1": "[::1]" }[error.cause.address];
+}
+
 /* What the caller is told: his own reason when it was he who ended it.  `writes`: without an answer
  * it is in doubt what was done. */
 function lost(error, request, signal, early = "", writes = false) {
@@ -581,7 +600,7 @@ function lost(error, request, signal, early = "", writes = false) {
 }
 
 /* The lines of a body while it comes, without their newlines.  A body that ends early throws. */
-async function* linesOf(response, request, signal, onBytes = () => {}) {
+async function* linesOf(response, request, signal, control, onBytes = () => {}) {
   const reader = response.body.getReader(),
     decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   let unfinished = [],
@@ -602,7 +621,7 @@ async function* linesOf(response, request, signal, onBytes = () => {}) {
     const last = unfinished.join("") + decoder.decode();
     if (last) yield last;
   } catch (error) {
-    throw lost(error, request, signal, "the answer ended early");
+    throw lost(reasonOf(error, control), request, signal, "the answer ended early");
   } finally {
     if (!ended) await reader.cancel().catch(() => {});
   }
@@ -949,7 +968,8 @@ export class MaphStore {
       yield* linesOf(
         await this.#transport.open("GET", path, NDJSON, { query: { prefix } }, control),
         this.#transport.name("GET", path),
-        signal
+        signal,
+        control
       );
     } finally {
       unlink();
@@ -1168,7 +1188,8 @@ export class Changes {
         silence
       );
       this.#failures = 0;
-      for await (const event of parseEvents(linesOf(response, request, signal, heard), (ms) => {
+      const lines = linesOf(response, request, signal, silence, heard);
+      for await (const event of parseEvents(lines, (ms) => {
         this.#pause = Math.min(ms, LONGEST_PAUSE_MS);
       })) {
         const change = changeOf(event, request);

@@ -132,6 +132,74 @@ test("errors name the request", async () => {
   }
 });
 
+test("a limit that fetch tells of in its own words, as Node 18 does", async () => {
+  const never = (url, { signal }) =>
+    new Promise((_, reject) => {
+      const stop = () => reject(new DOMException("This operation was aborted", "AbortError"));
+      if (signal.aborted) stop();
+      signal.addEventListener("abort", stop);
+    });
+  const client = new maph.MaphClient("http://127.0.0.1:9", { timeout: 20, fetch: never });
+  await check.rejects(client.listStores(), maph.TimedOutError);
+  await check.rejects(client.store("s").set("k", "v"), maph.TimedOutError);
+  await check.rejects(client.store("s").export().next(), maph.TimedOutError);
+  await check.rejects(
+    (await client.store("s").changes({ since: 0 })).next(),
+    maph.TimedOutError
+  );
+  // A body that stops in the middle.
+  const half = async (url, options) => {
+    const body = new ReadableStream({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode("[{"));
+        options.signal.addEventListener("abort", () =>
+          controller.error(new DOMException("This operation was aborted", "AbortError"))
+        );
+      }
+    });
+    return new Response(body, { headers: { "Content-Type": "application/json" } });
+  };
+  const slow = new maph.MaphClient("http://127.0.0.1:9", { timeout: 20, fetch: half });
+  await check.rejects(slow.listStores(), maph.TimedOutError);
+  // The caller's own signal is no time limit.
+  const reason = new Error("enough");
+  const own = client.store("s").with({ timeout: Infinity, signal: AbortSignal.abort(reason) });
+  check(await own.get("k").catch((error) => error === reason), true);
+});
+
+test("localhost is two addresses, and the server listens at one", async () => {
+  const refused = (address) =>
+    Object.assign(new TypeError("fetch failed"), {
+      cause: Object.assign(new Error(`connect ECONNREFUSED ${address}`), {
+        code: "ECONNREFUSED",
+        address
+      })
+    });
+  for (const [first, other] of [
+    ["::1", "127.0.0.1"],
+    ["127.0.0.1", "[::1]"]
+  ]) {
+    const asked = [];
+    const fetch = async (url) => {
+      asked.push(new URL(url).host);
+      if (url.startsWith("http://localhost:")) throw refused(first);
+      return Response.json({ stores: [] });
+    };
+    const client = new maph.MaphClient("http://localhost:8080", { fetch });
+    await client.listStores();
+    await client.listStores();
+    check(asked, ["localhost:8080", `${other}:8080`, `${other}:8080`]);
+  }
+  const nowhere = async (url) => {
+    throw refused(url.includes("127.0.0.1") ? "127.0.0.1" : "::1");
+  };
+  const lost = new maph.MaphClient("http://localhost:8080", { fetch: nowhere });
+  const error = await check.rejects(lost.listStores(), maph.ConnectionLostError);
+  check(/is maph-server running there/.test(error.message), true);
+  const away = new maph.MaphClient("http://example.invalid:8080", { fetch: nowhere });
+  await check.rejects(away.listStores(), maph.ConnectionLostError);
+});
+
 test("tokens", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "maph-javascript."));
   await writeFile(
