@@ -30,8 +30,9 @@
 ** another in its place, until maph_refresh or maph_close.  A file that it only wrote to, or read
 ** through snapshots, cursors and feeds, goes a second after the last of these is closed.
 **
-** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns
-** MAPH_MISUSE.
+** FORK.  A handle does not cross fork(): in the child every call on it, and on what was opened
+** through it, returns MAPH_MISUSE, but those that close, which work.  The child may open the store
+** anew.  It keeps no lock of its parent's, also when a progress callback forked it.
 **
 ** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
 ** where the file shares its blocks with a copy or was copied with holes.  A stranger who truncates

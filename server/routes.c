@@ -49,7 +49,7 @@ static const route routes[] = {
   { "openapi", METHOD_GET | METHOD_HEAD, "openapi.json", openapi_show, ROLE_NONE, false, "" },
   { "healthz", METHOD_GET | METHOD_HEAD, "healthz", health_show, ROLE_NONE, false, "" },
   { "readyz", METHOD_GET | METHOD_HEAD, "readyz", ready_show, ROLE_NONE, false, "" },
-  { "metrics", METHOD_GET | METHOD_HEAD, "metrics", metrics_show, ROLE_READ, false, "" },
+  { "metrics", METHOD_GET | METHOD_HEAD, "metrics", metrics_show, ROLE_METRICS, false, "" },
   { "page", METHOD_GET | METHOD_HEAD, "", page_show, ROLE_NONE, false, NULL },
   { "page_file", METHOD_GET | METHOD_HEAD, "page/ID", page_file, ROLE_NONE, false, NULL },
 };

@@ -24,6 +24,8 @@ typedef struct os_file {
   uint64_t device, inode, size, links;
   unsigned mode, owner, group;
   int file_system; /* OS_LOCAL ... */
+  int is_lock;     /* a lock file's: a child of fork has it no more; */
+  unsigned forks;  /* os_forks() when it was opened */
 } os_file;
 
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
@@ -122,7 +124,9 @@ static inline void os_relax(void) { /* in a loop that waits for another core */
 #endif
 }
 void os_random(void *data, size_t size);
+/* Call this in the child of each fork; there, descriptors that hold locks are closed. */
 void os_at_fork(void (*child)(void));
+unsigned os_forks(void); /* how often this process is the child of such a fork */
 
 void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
 void *os_realloc(void *p, size_t size);

@@ -196,6 +196,37 @@ int os_open_memory(os_file *f) {
   return rc;
 }
 
+/* Descriptors that hold locks, a bit each.  A child of fork would hold the locks too, for as long as
+** it lives: they are closed there, whoever opened them. */
+enum { LOCKING_MOST = 65536 };
+static _Atomic uint64_t locking[LOCKING_MOST / 64];
+static _Atomic unsigned forks;
+
+unsigned os_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
+
+static void hold_lock(int fd) {
+  uint64_t bit = UINT64_C(1) << (fd & 63);
+  if (fd < 0 || fd >= LOCKING_MOST) return;
+  if ((atomic_load_explicit(&locking[fd / 64], memory_order_relaxed) & bit) == 0)
+    atomic_fetch_or(&locking[fd / 64], bit);
+}
+
+static void hold_no_lock(int fd) {
+  uint64_t bit = UINT64_C(1) << (fd & 63);
+  if (fd < LOCKING_MOST && (atomic_load_explicit(&locking[fd / 64], memory_order_relaxed) & bit))
+    atomic_fetch_and(&locking[fd / 64], ~bit);
+}
+
+static void close_locks_in_child(void) {
+  int i, bit;
+  for (i = 0; i < LOCKING_MOST / 64; i++) {
+    uint64_t word = atomic_exchange(&locking[i], 0);
+    for (bit = 0; word != 0; bit++, word >>= 1)
+      if (word & 1) close(i * 64 + bit);
+  }
+  atomic_fetch_add(&forks, 1);
+}
+
 int os_open_lock(const char *path, const os_file *store, os_file *f) {
   int rc;
   unsigned mode = os_lock_mode(store);
@@ -218,7 +249,8 @@ int os_open_lock(const char *path, const os_file *store, os_file *f) {
                 "or open the store read-only",
                 path, strerror(errno));
   }
-  f->writable = 1;
+  f->writable = f->is_lock = 1;
+  f->forks = os_forks();
   rc = os_status(f, path);
   if (rc == MAPH_OK
       && (f->links > 1 || (f->owner != store->owner && f->owner != geteuid() && f->owner != 0))) {
@@ -232,7 +264,10 @@ int os_open_lock(const char *path, const os_file *store, os_file *f) {
 }
 
 void os_close(os_file *f) {
-  if (f->fd >= 0) close(f->fd);
+  if (f->fd >= 0 && !(f->is_lock && f->forks != os_forks())) {
+    hold_no_lock(f->fd);
+    close(f->fd);
+  }
   f->fd = -1;
 }
 
@@ -577,6 +612,7 @@ int os_lock(const os_file *f, uint64_t byte, int exclusive) {
   int r;
   do r = SYS("fcntl", -1, fcntl(f->fd, F_OFD_SETLK, &l));
   while (r != 0 && errno == EINTR);
+  if (r == 0) hold_lock(f->fd);
   if (r == 0) return 1;
   if (errno == EAGAIN || errno == EACCES) return 0;
   return -fail(MAPH_IOERR, "a lock on byte %llu cannot be had: %s", (unsigned long long)byte,
@@ -585,6 +621,7 @@ int os_lock(const os_file *f, uint64_t byte, int exclusive) {
 
 void os_unlock(const os_file *f, uint64_t byte) {
   struct flock l = byte_lock(F_UNLCK, byte, 1);
+  if (f->is_lock && f->forks != os_forks()) return;
   fcntl(f->fd, F_OFD_SETLK, &l);
 }
 
@@ -674,7 +711,11 @@ void os_random(void *data, size_t size) {
   }
 }
 
-void os_at_fork(void (*child)(void)) { pthread_atfork(NULL, NULL, child); }
+/* The child's own comes first: what it closes is not closed again. */
+void os_at_fork(void (*child)(void)) {
+  pthread_atfork(NULL, NULL, child);
+  pthread_atfork(NULL, NULL, close_locks_in_child);
+}
 
 /* --------------------------------------------------------------------------------------- memory */
 

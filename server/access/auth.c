@@ -7,9 +7,10 @@
 **     0f1e2d3c4b5a69788796a5b4 read  *
 **     c2VjcmV0LWZvci10aGUtYXBw write cache,sessions
 **
-** ROLE is read, write (and read) or admin (all, and making, deleting and checking stores).  STORES
-** are names with commas, or *.  A token on several lines has all their grants.  The file is read at
-** start and at SIGHUP; a file with a mistake changes nothing.
+** ROLE is metrics (which reads /metrics alone), read, write (and read) or admin (all, and making,
+** deleting and checking stores).  STORES are names with commas, or *.  A token on several lines has
+** all their grants.  The file is read at start and at SIGHUP; a file with a mistake changes
+** nothing.
 **
 ** A token is compared with every line, each time over the whole length of both, so that the time
 ** says nothing of how much of it was right.  Tokens come in the Authorization header alone and are
@@ -39,9 +40,9 @@ static int grant_count;
 static pthread_rwlock_t grants_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 static int role_from_name(const char *name) {
-  static const char *const names[] = { "read", "write", "admin" };
-  for (int i = 0; i < 3; i++)
-    if (strcmp(name, names[i]) == 0) return ROLE_READ + i;
+  static const char *const names[] = { "metrics", "read", "write", "admin" };
+  for (int i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0) return ROLE_METRICS + i;
   return 0;
 }
 
@@ -73,7 +74,8 @@ static bool read_grants(FILE *file, grant *list, int *count) {
   for (int number = 1; fgets(line, sizeof line, file); number++) {
     int found = *count < GRANTS_MAX ? parse_line(line, &list[*count]) : -1;
     if (found < 0) {
-      log_line("%s line %d: a grant is TOKEN (%d to %d characters) read|write|admin NAME,NAME or "
+      log_line("%s line %d: a grant is TOKEN (%d to %d characters) metrics|read|write|admin "
+               "NAME,NAME or "
                "*; at most %d of them",
                option.tokens, number, TOKEN_LEAST, TOKEN_MAX - 1, GRANTS_MAX);
       return false;
@@ -163,7 +165,7 @@ bool auth_knows(const request *r) {
 }
 
 const char *auth_role_name(const request *r, const char *name) {
-  static const char *const role_names[] = { "none", "read", "write", "admin" };
+  static const char *const role_names[] = { "none", "none", "read", "write", "admin" };
   static const maph_slice any = { NULL, 0 };
   int role = auth_on() ? role_of(r, name ? maph_str(name) : any) : ROLE_ADMIN;
   return role_names[role > 0 ? role : 0];

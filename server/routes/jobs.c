@@ -62,7 +62,8 @@ typedef struct job {
   maph_rewrite result;
 } job;
 
-static job *jobs[KEPT]; /* newest last; jobs_mutex for all of it */
+static uint64_t ended[BACKUP + 1][CANCELLED]; /* by kind and outcome; jobs_mutex */
+static job *jobs[KEPT];                       /* newest last; jobs_mutex for all of it */
 static int job_count, running_count;
 static uint64_t last_id;
 static atomic_bool stop_asked;
@@ -208,6 +209,7 @@ static void *job_run(void *arg) {
   j->result = result;
   j->state = outcome_of(j, rc);
   j->finished_ms = wall_ms();
+  ended[j->kind][j->state - DONE]++;
   j->store = NULL;
   running_count--;
   pthread_cond_broadcast(&job_ended);
@@ -462,6 +464,19 @@ uint64_t jobs_running(void) {
   n = running_count;
   pthread_mutex_unlock(&jobs_mutex);
   return (uint64_t)n;
+}
+
+uint64_t jobs_ended(int kind, int outcome) {
+  uint64_t n;
+  pthread_mutex_lock(&jobs_mutex);
+  n = ended[kind][outcome];
+  pthread_mutex_unlock(&jobs_mutex);
+  return n;
+}
+
+const char *jobs_kind_name(int kind) { return kind <= BACKUP ? kind_names[kind] : NULL; }
+const char *jobs_outcome_name(int outcome) {
+  return DONE + outcome <= CANCELLED ? state_names[DONE + outcome] : NULL;
 }
 
 void jobs_start(void) { clock_condition(&job_ended); }

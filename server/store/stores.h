@@ -54,6 +54,8 @@ void store_forget(store *s);
 /* Forget those whose file was rewritten, replaced or removed: the old file goes when its last user
 ** does. */
 void stores_renew(void);
+/* How many names lead to a file that could not be opened when that was tried last. */
+uint64_t stores_unopenable(void);
 bool store_file_exists(const char *name, size_t size);
 /* Walks the open ones; releases `after`, acquires what it returns. */
 store *store_next(store *after);
