@@ -93,6 +93,12 @@ static int space_code(int e) {
                                                   : MAPH_IOERR;
 }
 
+static int is_layered(int fd) {
+  struct statfs b;
+  return fstatfs(fd, &b) == 0
+         && ((unsigned long)b.f_type & 0xFFFFFFFFul) == 0x794C7630; /* overlay */
+}
+
 static int file_system_of(int fd) {
   struct statfs b;
 #ifdef MAPH_TEST
@@ -136,6 +142,25 @@ static int above_standard(int fd) {
   return high;
 }
 
+/* Which file a path or, where that is empty, a descriptor leads to.  On overlayfs a file keeps device
+** and inode when its first writer makes it a copy of its own; its time of birth is the copy's.  So
+** that is a part of `device`, which is only ever compared. */
+static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode) {
+  struct stat st;
+  uint64_t born = 0;
+  int flags = path[0] ? 0 : AT_EMPTY_PATH;
+#ifdef STATX_BTIME
+  struct statx sx;
+  memset(&sx, 0, sizeof sx);
+  if (statx(fd, path, flags, STATX_BTIME, &sx) == 0 && (sx.stx_mask & STATX_BTIME))
+    born = (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec;
+#endif
+  if (SYS("stat", -1, fstatat(fd, path, &st, flags)) != 0) return errno;
+  *device = st.st_dev ^ born * UINT64_C(0x9E3779B97F4A7C15);
+  *inode = st.st_ino;
+  return 0;
+}
+
 int os_status(os_file *f, const char *path) {
   struct stat st;
   if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
@@ -144,15 +169,33 @@ int os_status(os_file *f, const char *path) {
     return fail(MAPH_CANTOPEN,
                 "%s: not a regular file (a directory, pipe or device): name a store's file", path);
   }
-  f->device = st.st_dev;
-  f->inode = st.st_ino;
+  if (identify(f->fd, "", &f->device, &f->inode) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
   f->size = (uint64_t)st.st_size;
   f->links = st.st_nlink;
   f->mode = st.st_mode & 07777;
   f->owner = st.st_uid;
   f->group = st.st_gid;
   f->file_system = file_system_of(f->fd);
+  f->layered = is_layered(f->fd);
   return MAPH_OK;
+}
+
+/* A writer may make the file its own between open and status: then the descriptor leads to the file
+** below, and the status is the copy's.  Twice that cannot happen. */
+static int open_layered(const char *path, os_file *f) {
+  uint64_t device, inode;
+  int e = identify(AT_FDCWD, path, &device, &inode), fd;
+  if (e == 0) {
+    fd = above_standard(SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY)));
+    if (fd < 0) e = errno;
+  }
+  if (e) return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
+  close(f->fd);
+  f->fd = fd;
+  e = os_status(f, path);
+  if (e == MAPH_OK && (f->device != device || f->inode != inode)) return open_layered(path, f);
+  return e;
 }
 
 int os_open(const char *path, int how, unsigned mode, os_file *f) {
@@ -175,6 +218,7 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
     return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
   rc = os_status(f, path);
+  if (rc == MAPH_OK && f->layered && !f->writable) rc = open_layered(path, f);
   if (rc != MAPH_OK) {
     os_close(f);
     if (how & OS_NEW) unlink(path);
@@ -306,11 +350,15 @@ done:
 }
 
 int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
+  int e = identify(AT_FDCWD, path, device, inode);
+  return e ? fail(open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
+}
+
+int os_links(const os_file *f, const char *path, uint64_t *links) {
   struct stat st;
-  if (SYS("stat", -1, stat(path, &st)) != 0)
-    return fail(open_code(errno), "%s: %s", path, strerror(errno));
-  *device = st.st_dev;
-  *inode = st.st_ino;
+  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
+  *links = st.st_nlink;
   return MAPH_OK;
 }
 
