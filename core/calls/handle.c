@@ -469,6 +469,7 @@ int handle_writer(maph *m, store **s) {
 }
 
 int handle_begin(maph *m, int durability, txn *t) {
+  uint64_t deadline = 0;
   store *s;
   int rc, tries;
   if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
@@ -478,7 +479,10 @@ int handle_begin(maph *m, int durability, txn *t) {
     if (rc != MAPH_OK) return rc;
     rc = session_begin(s, m->options.busy_timeout_ms);
     if (rc == MAPH_OK) break;
-    if (rc != MAPH_CANTOPEN || tries >= 3) return rc;
+    /* else the store was replaced after we looked, perhaps several times in a row */
+    if (rc != MAPH_CANTOPEN) return rc;
+    if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
+    if (tries >= 3 && os_clock_ns() >= deadline) return rc;
   }
   if (s->last.version >= VERSION_MAX) {
     session_end(s);

@@ -73,6 +73,7 @@ typedef struct store {
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
+  pthread_t turn_thread;                      /* that took it */
   struct turn_waiter *turn_first, *turn_last; /* in line */
   _Atomic int turn_taken;
   pthread_mutex_t held_mutex;
