@@ -194,7 +194,9 @@ typedef struct maph_options {
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m
 ** is NULL on failure. PATH.new and PATH.lock belong to the store at PATH: none is made whose name
 ** ends so. Cost for reading: under a millisecond whatever the size.  Opening for writing a file
-** that a power loss or a copy left unclean recovers it, which reads the whole file.
+** that a power loss or a copy left unclean recovers it, which reads the whole file; never while
+** another process has it open for writing.  One that has another lock file beside its path, as where
+** the file alone is mounted, answers CANTOPEN to the second.
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 

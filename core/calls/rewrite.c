@@ -38,6 +38,7 @@
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/decided.h"
+#include "writer/lock.h"
 #include "writer/recover.h"
 #include "writer/trust.h"
 #include "writer/session.h"
@@ -402,6 +403,8 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   os_file lock;
   store *s;
   int rc = handle_writer(m, &s);
+  if (rc == MAPH_OK && lock_turn_is_mine(s))
+    rc = fail(MAPH_BUSY, "%s: a transaction of this thread is open: end it first", s->path);
   if (rc != MAPH_OK) return rc;
   begin(&x, m, progress, arg);
   x.from = s;

@@ -24,6 +24,7 @@ typedef struct os_file {
   uint64_t device, inode, size, links;
   unsigned mode, owner, group;
   int file_system; /* OS_LOCAL ... */
+  int layered;     /* the first who opens it for writing puts a copy in its place (overlayfs) */
   int is_lock;     /* a lock file's: a child of fork has it no more; */
   unsigned forks;  /* os_forks() when it was opened */
 } os_file;
@@ -40,6 +41,7 @@ int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
                 uint64_t *inode); /* of the file now at path.  NOTFOUND CANTOPEN */
 int os_size(const os_file *f, uint64_t *size);
+int os_links(const os_file *f, const char *path, uint64_t *links); /* names that it has now */
 /* size, links, mode and owner, as they are now */
 int os_status(os_file *f, const char *path);
 /* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes
@@ -148,7 +150,7 @@ typedef struct os_test_hooks {
   uint64_t reserve;               /* address space to map for a file, instead of 64 GiB */
   int file_system;                /* OS_* + 1: pretend */
   uint64_t page_size;             /* instead of the system's */
-  uint64_t coarse_ms; /* added to os_clock_coarse_ms */
+  uint64_t coarse_ms;             /* added to os_clock_coarse_ms */
   uint64_t free_room;             /* of the disk, instead of what it says */
   /* at a place of that name, where another thread may come first */
   void (*pause)(const char *where);

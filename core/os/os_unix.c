@@ -93,6 +93,12 @@ static int space_code(int e) {
                                                   : MAPH_IOERR;
 }
 
+static int is_layered(int fd) {
+  struct statfs b;
+  return fstatfs(fd, &b) == 0
+         && ((unsigned long)b.f_type & 0xFFFFFFFFul) == 0x794C7630; /* overlay */
+}
+
 static int file_system_of(int fd) {
   struct statfs b;
 #ifdef MAPH_TEST
@@ -136,6 +142,25 @@ static int above_standard(int fd) {
   return high;
 }
 
+/* Which file a path or, where that is empty, a descriptor leads to.  On overlayfs a file keeps device
+** and inode when its first writer makes it a copy of its own; its time of birth is the copy's.  So
+** that is a part of `device`, which is only ever compared. */
+static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode) {
+  struct stat st;
+  uint64_t born = 0;
+  int flags = path[0] ? 0 : AT_EMPTY_PATH;
+#ifdef STATX_BTIME
+  struct statx sx;
+  memset(&sx, 0, sizeof sx);
+  if (statx(fd, path, flags, STATX_BTIME, &sx) == 0 && (sx.stx_mask & STATX_BTIME))
+    born = (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec;
+#endif
+  if (SYS("stat", -1, fstatat(fd, path, &st, flags)) != 0) return errno;
+  *device = st.st_dev ^ born * UINT64_C(0x9E3779B97F4A7C15);
+  *inode = st.st_ino;
+  return 0;
+}
+
 int os_status(os_file *f, const char *path) {
   struct stat st;
   if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
@@ -144,15 +169,33 @@ int os_status(os_file *f, const char *path) {
     return fail(MAPH_CANTOPEN,
                 "%s: not a regular file (a directory, pipe or device): name a store's file", path);
   }
-  f->device = st.st_dev;
-  f->inode = st.st_ino;
+  if (identify(f->fd, "", &f->device, &f->inode) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
   f->size = (uint64_t)st.st_size;
   f->links = st.st_nlink;
   f->mode = st.st_mode & 07777;
   f->owner = st.st_uid;
   f->group = st.st_gid;
   f->file_system = file_system_of(f->fd);
+  f->layered = is_layered(f->fd);
   return MAPH_OK;
+}
+
+/* A writer may make the file its own between open and status: then the descriptor leads to the file
+** below, and the status is the copy's.  Twice that cannot happen. */
+static int open_layered(const char *path, os_file *f) {
+  uint64_t device, inode;
+  int e = identify(AT_FDCWD, path, &device, &inode), fd;
+  if (e == 0) {
+    fd = above_standard(SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY)));
+    if (fd < 0) e = errno;
+  }
+  if (e) return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
+  close(f->fd);
+  f->fd = fd;
+  e = os_status(f, path);
+  if (e == MAPH_OK && (f->device != device || f->inode != inode)) return open_layered(path, f);
+  return e;
 }
 
 int os_open(const char *path, int how, unsigned mode, os_file *f) {
@@ -175,6 +218,7 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
     return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
   rc = os_status(f, path);
+  if (rc == MAPH_OK && f->layered && !f->writable) rc = open_layered(path, f);
   if (rc != MAPH_OK) {
     os_close(f);
     if (how & OS_NEW) unlink(path);
@@ -227,28 +271,42 @@ static void close_locks_in_child(void) {
   atomic_fetch_add(&forks, 1);
 }
 
-int os_open_lock(const char *path, const os_file *store, os_file *f) {
-  int rc;
+enum { LOCK_TRIES = 100, LINKS_MOST = 40 };
+
+static int open_or_make_lock(const char *path, const os_file *store) {
   unsigned mode = os_lock_mode(store);
-  memset(f, 0, sizeof *f);
-  f->fd = SYS("open", -1,
-              open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
-  if (f->fd >= 0) {
-    if (fchown(f->fd, store->owner, store->group) != 0
-        || fchmod(f->fd, mode) != 0) { /* not the store's owner: what umask gave will do */
+  os_file made = { .fd = -1 };
+  made.fd = SYS("open", -1,
+                open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
+  if (made.fd >= 0) {
+    if (fchown(made.fd, store->owner, store->group) != 0
+        || fchmod(made.fd, mode) != 0) { /* not the store's owner: what umask gave will do */
     }
-    os_lock_like(f, store);
+    os_lock_like(&made, store);
   } else if (errno == EEXIST) {
-    f->fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    made.fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   }
-  f->fd = above_standard(f->fd);
-  if (f->fd < 0) {
-    return fail(open_code(errno) == MAPH_NOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
-                "%s: cannot open the lock file, which every writer needs (%s): give this user "
-                "write permission on it and its folder, "
-                "or open the store read-only",
-                path, strerror(errno));
-  }
+  return made.fd;
+}
+
+static int no_lock_file(const char *path, int e) {
+  int rc = open_code(e);
+  if (rc == MAPH_FULL || rc == MAPH_NOMEM || rc == MAPH_IOERR || e == EMFILE || e == ENFILE)
+    return fail(rc, "%s: cannot make or open the lock file, which every writer needs: %s", path,
+                strerror(e));
+  return fail(MAPH_CANTOPEN,
+              "%s: cannot open the lock file, which every writer needs (%s): give this user write "
+              "permission on it and its folder, or open the store read-only",
+              path, strerror(e));
+}
+
+int os_open_lock(const char *path, const os_file *store, os_file *f) {
+  int rc, tries = 0;
+  memset(f, 0, sizeof *f);
+  do /* who deletes the store removes it between the two */
+    f->fd = above_standard(open_or_make_lock(path, store));
+  while (f->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
+  if (f->fd < 0) return no_lock_file(path, errno);
   f->writable = f->is_lock = 1;
   f->forks = os_forks();
   rc = os_status(f, path);
@@ -271,46 +329,79 @@ void os_close(os_file *f) {
   f->fd = -1;
 }
 
-int os_resolve(const char *path, char **resolved) {
-  char *full = SYS("realpath", NULL, realpath(path, NULL)), *folder = NULL, *joined = NULL;
-  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+/* What a link that leads nowhere names, as a path from here.  NULL: it is no such link, or no
+** memory. */
+static char *link_target(const char *path) {
+  char target[PATH_MAX], *joined;
+  ssize_t n = readlink(path, target, sizeof target - 1);
+  const char *slash = strrchr(path, '/');
+  size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
+  if (n <= 0) return NULL;
+  target[n] = 0;
+  if (target[0] == '/') folder = 0;
+  joined = malloc(folder + (size_t)n + 1);
+  if (joined == NULL) return NULL;
+  memcpy(joined, path, folder);
+  memcpy(joined + folder, target, (size_t)n + 1);
+  return joined;
+}
+
+/* The folder of path, its links followed. */
+static int resolve_folder(const char *path, char **resolved) {
+  const char *slash = strrchr(path, '/');
+  char *folder =
+      slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
   int rc = MAPH_OK;
-  *resolved = NULL;
-  if (full != NULL) {
-    *resolved = full;
-    return MAPH_OK;
-  }
-  if (errno != ENOENT || name[0] == 0)
-    return fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
-                "%s: cannot open: %s", path, strerror(errno));
-  folder = slash == NULL   ? strdup(".")
-           : slash == path ? strdup("/")
-                           : strndup(path, (size_t)(slash - path));
-  full = folder ? SYS("realpath", NULL, realpath(folder, NULL)) : NULL;
-  if (full == NULL) {
+  *resolved = folder ? SYS("realpath", NULL, realpath(folder, NULL)) : NULL;
+  if (*resolved == NULL)
     rc = fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
               "%s: the folder cannot be opened: %s", path, strerror(errno));
-    goto done;
-  }
-  joined = malloc(strlen(full) + strlen(name) + 2);
-  if (joined == NULL) {
-    rc = fail_memory(strlen(full) + strlen(name) + 2);
-    goto done;
-  }
-  sprintf(joined, "%s/%s", strcmp(full, "/") == 0 ? "" : full, name);
-  *resolved = joined;
-done:
   free(folder);
-  free(full);
   return rc;
 }
 
+/* A path whose last part is missing.  A link there is followed: what it names is missing. */
+static int resolve_missing(const char *path, int links, char **resolved) {
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+  char *folder = NULL, *target = links > 0 ? link_target(path) : NULL;
+  int rc;
+  if (target != NULL) {
+    rc = resolve_missing(target, links - 1, resolved);
+    free(target);
+    return rc;
+  }
+  rc = resolve_folder(path, &folder);
+  if (rc != MAPH_OK) return rc;
+  *resolved = malloc(strlen(folder) + strlen(name) + 2);
+  if (*resolved == NULL)
+    rc = fail_memory(strlen(folder) + strlen(name) + 2);
+  else
+    sprintf(*resolved, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name);
+  free(folder);
+  return rc;
+}
+
+int os_resolve(const char *path, char **resolved) {
+  char *full = SYS("realpath", NULL, realpath(path, NULL));
+  size_t n = strlen(path);
+  *resolved = full;
+  if (full != NULL) return MAPH_OK;
+  if (errno != ENOENT || n == 0 || path[n - 1] == '/')
+    return fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
+                "%s: cannot open: %s", path, strerror(errno));
+  return resolve_missing(path, LINKS_MOST, resolved);
+}
+
 int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
+  int e = identify(AT_FDCWD, path, device, inode);
+  return e ? fail(open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
+}
+
+int os_links(const os_file *f, const char *path, uint64_t *links) {
   struct stat st;
-  if (SYS("stat", -1, stat(path, &st)) != 0)
-    return fail(open_code(errno), "%s: %s", path, strerror(errno));
-  *device = st.st_dev;
-  *inode = st.st_ino;
+  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
+  *links = st.st_nlink;
   return MAPH_OK;
 }
 
@@ -573,9 +664,13 @@ int os_rename_new(const char *from, const char *to) {
 }
 
 int os_rename(const char *from, const char *to) {
-  if (SYS("rename", -1, rename(from, to)) != 0)
-    return fail(open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
-  return MAPH_OK;
+  if (SYS("rename", -1, rename(from, to)) == 0) return MAPH_OK;
+  if (errno == EBUSY)
+    return fail(MAPH_CANTOPEN,
+                "%s: this file is mounted by itself, so that no new one can take its place: mount "
+                "its folder",
+                to);
+  return fail(open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
 }
 
 int os_link(const char *path, const char *other) {
