@@ -249,7 +249,7 @@ static int is_within(const row_cursor *c, const maph_entry *e) {
   }
   if (upper->is_set && compare_bound(c, e->key, upper) > 0) return 0;
   if (!lower->is_set) return 1;
-  if (lower->is_text && !(upper->is_set && upper->is_text)) return 1;
+  if (lower->is_text) return 1; /* any BLOB is above any TEXT */
   return compare_bound(c, e->key, lower) >= 0;
 }
 
