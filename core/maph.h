@@ -46,6 +46,8 @@
 ** The file's time of modification tells of a commit at once, to the tick of the system's clock.
 ** Whatever the level, the file is consistent after a power cut: it holds every durable commit, and
 ** of the others a prefix.
+** That rests on what the system promises of msync: on disk, or an error.  ext4 (seen on Linux 6.18)
+** may answer that all is well for the last full commit before its own shutdown after an error.
 **
 ** LIMITS.  Keys 1..65535 bytes, values 0..4 GiB-1 bytes, any bytes; a store 8 TiB.
 */
@@ -205,8 +207,8 @@ MAPH_API int maph_open(const char *path, int flags, const maph_options *options,
 ** and marks the file clean. */
 MAPH_API int maph_close(maph *m);
 
-/* Let go of the files that older reads keep and look at the path again: if another file is there
-** now, move to it. Invalidates every slice read through this handle outside a snapshot. */
+/* Let go of the files that older reads keep and look at the path again, its links too: if another
+** file is there now, move to it. Invalidates every slice read through this handle outside a snapshot. */
 MAPH_API int maph_refresh(maph *m);
 
 /* Everything committed so far is on disk when this returns.  IOERR READONLY */

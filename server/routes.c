@@ -42,7 +42,7 @@ static const route routes[] = {
   { "check", METHOD_POST, "stores/NAME/check", store_check, ROLE_ADMIN, true, "wait" },
   { "compact", METHOD_POST, "stores/NAME/compact", store_compact, ROLE_ADMIN, true, "wait" },
   { "optimize", METHOD_POST, "stores/NAME/optimize", store_optimize, ROLE_ADMIN, true, "wait" },
-  { "backup", METHOD_POST, "stores/NAME/backup", store_backup, ROLE_ADMIN, true, "wait name" },
+  { "backup", METHOD_POST, "stores/NAME/backup", store_backup, ROLE_ADMIN, true, "wait name keep" },
   { "jobs", METHOD_GET | METHOD_HEAD, "jobs", jobs_list, ROLE_ANY, false, "" },
   { "job", METHOD_GET | METHOD_HEAD, "jobs/ID", job_show, ROLE_ANY, false, "" },
   { "job_cancel", METHOD_DELETE, "jobs/ID", job_cancel, ROLE_ANY, false, "" },

@@ -505,6 +505,16 @@ void handle_count_read(maph *m, int by) {
   pthread_mutex_unlock(&m->mutex);
 }
 
+/* A link in the path may lead elsewhere by now.  If it leads nowhere, that is found out next. */
+static void follow_links(maph *m) {
+  char *now = NULL;
+  if (os_resolve(m->given, &now) != MAPH_OK) return;
+  pthread_mutex_lock(&m->mutex);
+  free(m->path);
+  m->path = now;
+  pthread_mutex_unlock(&m->mutex);
+}
+
 int maph_refresh(maph *m) {
   uint64_t device, inode;
   store *s;
@@ -514,6 +524,7 @@ int maph_refresh(maph *m) {
   if (m->open_txns)
     return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
   if (!s->in_memory) {
+    follow_links(m);
     rc = os_identity(m->path, &device, &inode);
     if (rc == MAPH_NOTFOUND)
       return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);

@@ -21,7 +21,8 @@ struct maph {
   _Atomic(store *) s;
   uint32_t magic;
   unsigned fork_count;
-  char *path; /* as it was opened, made absolute */
+  char *given; /* the path as it was opened, made absolute; NULL: in memory */
+  char *path;  /* where that led, links followed */
   int flags;
   maph_options options;
   pthread_mutex_t mutex;

@@ -2,9 +2,9 @@
 ** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
 ** memory.
 **
-** os_unix.c and attributes.c alone include the system's headers for these.  Calls that return int
-** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
-** fail by a test build (os_test below).
+** Only the files of os/ include the system's headers for these.  Calls that return int give MAPH_OK
+** or a code whose sentence is set.  Every call and every allocation can be made to fail by a test
+** build (os_test below).
 */
 #ifndef MAPH_OS_H
 #define MAPH_OS_H
@@ -36,6 +36,7 @@ int os_open_lock(const char *path, const os_file *store,
                  /* the lock file: made if missing, for those who may write store */
                  os_file *f);
 void os_close(os_file *f); /* releases its locks unless a fork shares them */
+int os_absolute(const char *path, char **absolute); /* links as they are.  Caller frees */
 /* absolute, links followed; the last part may be missing.  Caller frees */
 int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
@@ -104,6 +105,7 @@ int os_write_locked(const os_file *f, uint64_t from, uint64_t length);
 typedef struct os_place {
   uint8_t boot[64];
   uint64_t mount;
+  int failed; /* errno why the boot is not known, where that may pass; else 0 */
 } os_place;
 void os_place_of(const os_file *f, os_place *place);
 /* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is there.

@@ -75,7 +75,7 @@ static uint64_t page_up(uint64_t offset) { return page_down(offset + page_size()
 /* ---------------------------------------------------------------------------------------- files */
 
 /* Which code an errno is, when a path is opened or renamed. */
-static int open_code(int e) {
+int os_open_code(int e) {
   switch (e) {
     case ENOENT: return MAPH_NOTFOUND;
     case EEXIST: return MAPH_EXISTS;
@@ -190,7 +190,7 @@ static int open_layered(const char *path, os_file *f) {
     fd = above_standard(SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY)));
     if (fd < 0) e = errno;
   }
-  if (e) return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
+  if (e) return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
   close(f->fd);
   f->fd = fd;
   e = os_status(f, path);
@@ -215,7 +215,7 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
                   how & OS_WRITE ? "writing" : "reading", strerror(e),
                   how & OS_WRITE ? ", or open it read-only" : "");
     }
-    return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
+    return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
   rc = os_status(f, path);
   if (rc == MAPH_OK && f->layered && !f->writable) rc = open_layered(path, f);
@@ -271,7 +271,7 @@ static void close_locks_in_child(void) {
   atomic_fetch_add(&forks, 1);
 }
 
-enum { LOCK_TRIES = 100, LINKS_MOST = 40 };
+enum { LOCK_TRIES = 100 };
 
 static int open_or_make_lock(const char *path, const os_file *store) {
   unsigned mode = os_lock_mode(store);
@@ -290,7 +290,7 @@ static int open_or_make_lock(const char *path, const os_file *store) {
 }
 
 static int no_lock_file(const char *path, int e) {
-  int rc = open_code(e);
+  int rc = os_open_code(e);
   if (rc == MAPH_FULL || rc == MAPH_NOMEM || rc == MAPH_IOERR || e == EMFILE || e == ENFILE)
     return fail(rc, "%s: cannot make or open the lock file, which every writer needs: %s", path,
                 strerror(e));
@@ -329,72 +329,9 @@ void os_close(os_file *f) {
   f->fd = -1;
 }
 
-/* What a link that leads nowhere names, as a path from here.  NULL: it is no such link, or no
-** memory. */
-static char *link_target(const char *path) {
-  char target[PATH_MAX], *joined;
-  ssize_t n = readlink(path, target, sizeof target - 1);
-  const char *slash = strrchr(path, '/');
-  size_t folder = slash ? (size_t)(slash - path) + 1 : 0;
-  if (n <= 0) return NULL;
-  target[n] = 0;
-  if (target[0] == '/') folder = 0;
-  joined = malloc(folder + (size_t)n + 1);
-  if (joined == NULL) return NULL;
-  memcpy(joined, path, folder);
-  memcpy(joined + folder, target, (size_t)n + 1);
-  return joined;
-}
-
-/* The folder of path, its links followed. */
-static int resolve_folder(const char *path, char **resolved) {
-  const char *slash = strrchr(path, '/');
-  char *folder =
-      slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-  int rc = MAPH_OK;
-  *resolved = folder ? SYS("realpath", NULL, realpath(folder, NULL)) : NULL;
-  if (*resolved == NULL)
-    rc = fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
-              "%s: the folder cannot be opened: %s", path, strerror(errno));
-  free(folder);
-  return rc;
-}
-
-/* A path whose last part is missing.  A link there is followed: what it names is missing. */
-static int resolve_missing(const char *path, int links, char **resolved) {
-  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-  char *folder = NULL, *target = links > 0 ? link_target(path) : NULL;
-  int rc;
-  if (target != NULL) {
-    rc = resolve_missing(target, links - 1, resolved);
-    free(target);
-    return rc;
-  }
-  rc = resolve_folder(path, &folder);
-  if (rc != MAPH_OK) return rc;
-  *resolved = malloc(strlen(folder) + strlen(name) + 2);
-  if (*resolved == NULL)
-    rc = fail_memory(strlen(folder) + strlen(name) + 2);
-  else
-    sprintf(*resolved, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name);
-  free(folder);
-  return rc;
-}
-
-int os_resolve(const char *path, char **resolved) {
-  char *full = SYS("realpath", NULL, realpath(path, NULL));
-  size_t n = strlen(path);
-  *resolved = full;
-  if (full != NULL) return MAPH_OK;
-  if (errno != ENOENT || n == 0 || path[n - 1] == '/')
-    return fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
-                "%s: cannot open: %s", path, strerror(errno));
-  return resolve_missing(path, LINKS_MOST, resolved);
-}
-
 int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
   int e = identify(AT_FDCWD, path, device, inode);
-  return e ? fail(open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
+  return e ? fail(os_open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
 }
 
 int os_links(const os_file *f, const char *path, uint64_t *links) {
@@ -658,7 +595,7 @@ int os_rename_new(const char *from, const char *to) {
     if (r == 0) unlink(from);
   }
   if (r != 0)
-    return fail(open_code(errno), "%s: cannot give the new store its name: %s", to,
+    return fail(os_open_code(errno), "%s: cannot give the new store its name: %s", to,
                 strerror(errno));
   return MAPH_OK;
 }
@@ -670,12 +607,12 @@ int os_rename(const char *from, const char *to) {
                 "%s: this file is mounted by itself, so that no new one can take its place: mount "
                 "its folder",
                 to);
-  return fail(open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
+  return fail(os_open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
 }
 
 int os_link(const char *path, const char *other) {
   if (SYS("link", -1, link(path, other)) != 0)
-    return fail(open_code(errno), "%s: cannot be kept as %s: %s", path, other, strerror(errno));
+    return fail(os_open_code(errno), "%s: cannot be kept as %s: %s", path, other, strerror(errno));
   return MAPH_OK;
 }
 
@@ -686,7 +623,7 @@ int os_missing(const char *path) {
 
 int os_remove(const char *path) {
   if (SYS("unlink", -1, unlink(path)) != 0 && errno != ENOENT)
-    return fail(open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
+    return fail(os_open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
   return MAPH_OK;
 }
 
