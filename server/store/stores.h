@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/waits.h"
 #include "maph.h"
 
 typedef struct store {
@@ -15,7 +16,7 @@ typedef struct store {
   maph *m;
   bool read_only;
   atomic_uint references;  /* the table's and the requests' */
-  atomic_uint waiting;     /* writers, for their turn or the disk */
+  wait_place waiting;      /* writers, for their turn or the disk */
   atomic_bool written;     /* since the last background sync */
   atomic_bool sync_failed; /* a background sync; said once */
   uint64_t rewritten_us;   /* when it was compacted by itself last, or that was tried; 0: never */
