@@ -100,7 +100,7 @@ void store_pin(store *s);
 void store_unpin(store *s);
 int store_open(const char *path, int writing, const maph_options *o, store **s);
 int store_let_go(store *s, int writing); /* give a handle's hold on it up */
-void snapshot_hold(maph_snapshot *x);     /* as long as a cursor needs it */
+void snapshot_hold(maph_snapshot *x);    /* as long as a cursor needs it */
 void snapshot_let_go(maph_snapshot *x);
 
 #endif

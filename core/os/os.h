@@ -144,7 +144,7 @@ typedef struct os_test_hooks {
   uint64_t reserve;               /* address space to map for a file, instead of 64 GiB */
   int file_system;                /* OS_* + 1: pretend */
   uint64_t page_size;             /* instead of the system's */
-  uint64_t coarse_ms; /* added to os_clock_coarse_ms */
+  uint64_t coarse_ms;             /* added to os_clock_coarse_ms */
   uint64_t free_room;             /* of the disk, instead of what it says */
   /* at a place of that name, where another thread may come first */
   void (*pause)(const char *where);
