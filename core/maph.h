@@ -30,8 +30,9 @@
 ** another in its place, until maph_refresh or maph_close.  A file that it only wrote to, or read
 ** through snapshots, cursors and feeds, goes a second after the last of these is closed.
 **
-** FORK.  A handle does not cross fork(): in the child every call on it but maph_close returns
-** MAPH_MISUSE.
+** FORK.  A handle does not cross fork(): in the child every call on it, and on what was opened
+** through it, returns MAPH_MISUSE, but those that close, which work.  The child may open the store
+** anew.  It keeps no lock of its parent's, also when a progress callback forked it.
 **
 ** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
 ** where the file shares its blocks with a copy or was copied with holes.  A stranger who truncates
@@ -45,6 +46,8 @@
 ** The file's time of modification tells of a commit at once, to the tick of the system's clock.
 ** Whatever the level, the file is consistent after a power cut: it holds every durable commit, and
 ** of the others a prefix.
+** That rests on what the system promises of msync: on disk, or an error.  ext4 (seen on Linux 6.18)
+** may answer that all is well for the last full commit before its own shutdown after an error.
 **
 ** LIMITS.  Keys 1..65535 bytes, values 0..4 GiB-1 bytes, any bytes; a store 8 TiB.
 */
@@ -193,7 +196,9 @@ typedef struct maph_options {
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m
 ** is NULL on failure. PATH.new and PATH.lock belong to the store at PATH: none is made whose name
 ** ends so. Cost for reading: under a millisecond whatever the size.  Opening for writing a file
-** that a power loss or a copy left unclean recovers it, which reads the whole file.
+** that a power loss or a copy left unclean recovers it, which reads the whole file; never while
+** another process has it open for writing.  One that has another lock file beside its path, as where
+** the file alone is mounted, answers CANTOPEN to the second.
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 
@@ -202,8 +207,8 @@ MAPH_API int maph_open(const char *path, int flags, const maph_options *options,
 ** and marks the file clean. */
 MAPH_API int maph_close(maph *m);
 
-/* Let go of the files that older reads keep and look at the path again: if another file is there
-** now, move to it. Invalidates every slice read through this handle outside a snapshot. */
+/* Let go of the files that older reads keep and look at the path again, its links too: if another
+** file is there now, move to it. Invalidates every slice read through this handle outside a snapshot. */
 MAPH_API int maph_refresh(maph *m);
 
 /* Everything committed so far is on disk when this returns.  IOERR READONLY */

@@ -133,6 +133,8 @@ static int check_data(checking *c, const item *it, uint64_t version) {
     if (record_item(&c->v, link, c->v.snapshot, &other) != MAPH_OK || other.prev != it->offset)
       return problem(c, it->offset, "a record's link leads to no later version of its key");
   }
+  if (it->kind == KIND_PUT && (it->flags & FLAG_TYPE) > MAPH_NULL)
+    return problem(c, it->offset, "a record's value type is none that is known");
   if (it->kind == KIND_PUT) {
     c->records++;
     c->bytes += it->size;

@@ -29,6 +29,8 @@ struct maph_cursor {
 static int check(const maph_cursor *c) {
   if (c == NULL || c->magic != CURSOR_MAGIC)
     return fail(MAPH_MISUSE, "this cursor is closed, or never was open");
+  if (c->snapshot->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", c->snapshot->s->path);
   return MAPH_OK;
 }
 
@@ -44,6 +46,8 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
     rc = maph_snapshot_open(m, &snapshot);
   else if (snapshot->magic != SNAPSHOT_MAGIC)
     rc = fail(MAPH_MISUSE, "maph_cursor_open: this snapshot is closed");
+  else if (snapshot->fork_count != handle_forks())
+    rc = fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", snapshot->s->path);
   if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c + prefix.size);
   if (c == NULL) {
@@ -107,8 +111,6 @@ int maph_cursor_next(maph_cursor *c, maph_entry *entry) {
   if (rc != MAPH_OK) return rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_cursor_next: no place for the entry");
   x = c->snapshot;
-  if (x->handle->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", x->s->path);
   if (x->rolled_back)
     return fail(MAPH_CONFLICT, "%s: the transaction that this cursor reads was rolled back",
                 x->s->path);

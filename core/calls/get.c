@@ -65,7 +65,8 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
   int rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
-  rc = handle_reader(m, &s);
+  rc = handle_store_now(m, &s);
+  if (rc == MAPH_OK) rc = handle_reader(m, &s);
   if (rc == MAPH_OK) rc = view_latest(s, &v);
   if (rc == MAPH_OK) rc = missing(s, view_find(&v, key, 0, m->options.verify, &it));
   if (rc == MAPH_OK) record_entry(&it, entry);
@@ -130,7 +131,7 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   int rc;
   if (snapshot == NULL) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
   *snapshot = NULL;
-  rc = handle_store(m, &s);
+  rc = handle_store_now(m, &s);
   if (rc == MAPH_OK) rc = view_latest(s, &v);
   if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
   if (rc != MAPH_OK) return rc;

@@ -28,6 +28,8 @@
 
 #include <stdlib.h>
 
+enum { PENDING_MS = 20 };
+
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static store *registry;
 unsigned handle_fork_count;
@@ -366,7 +368,7 @@ int handle_last_rewrite(maph *m, maph_rewrite *r) {
 }
 
 /* The store says that it was, or is being, replaced or deleted. */
-static int follow(maph *m, store **s) {
+static int follow(maph *m, store **s, int copied) {
   uint64_t state, device = 0, inode = 0;
   int rc = MAPH_OK;
   pthread_mutex_lock(&m->mutex);
@@ -375,7 +377,7 @@ static int follow(maph *m, store **s) {
   if (state & STATE_DELETED) {
     rc = fail(MAPH_CANTOPEN, "%s: the store was deleted: open it again if it was made anew",
               m->path);
-  } else if ((state & (STATE_SUPERSEDED | STATE_SWITCHING)) && !(*s)->in_memory) {
+  } else if ((copied || (state & (STATE_SUPERSEDED | STATE_SWITCHING))) && !(*s)->in_memory) {
     rc = os_identity(m->path, &device, &inode);
     if (rc == MAPH_NOTFOUND)
       rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there",
@@ -397,6 +399,18 @@ static int check_handle(const maph *m) {
   return MAPH_OK;
 }
 
+/* In a layered file system the file that a reader has open is no longer that of its path once a
+** writer made a copy of it, and nothing in it tells. */
+static int is_layered(const store *s) { return s->file.layered && !s->file.writable; }
+
+static int copied_up(maph *m, const store *s) {
+  uint64_t device, inode, now = os_clock_coarse_ms();
+  if (atomic_load_explicit(&m->looked_ms, memory_order_relaxed) == now) return 0;
+  atomic_store_explicit(&m->looked_ms, now, memory_order_relaxed);
+  return os_identity(m->path, &device, &inode) == MAPH_OK
+         && (device != s->file.device || inode != s->file.inode);
+}
+
 int handle_store(maph *m, store **s) {
   uint64_t state;
   int rc = check_handle(m);
@@ -406,8 +420,33 @@ int handle_store(maph *m, store **s) {
   state = atomic_load_explicit(
       &header_of(atomic_load_explicit(&(*s)->base, memory_order_acquire))->state,
       memory_order_acquire);
-  if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) return MAPH_OK;
-  return follow(m, s);
+  if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) {
+    if (likely(!is_layered(*s)) || !copied_up(m, *s)) return MAPH_OK;
+    return follow(m, s, 1);
+  }
+  return follow(m, s, 0);
+}
+
+/* A writer that died between decision and visibility left `prepared` above `committed`.  So do those
+** at work; of them one keeps the turn or the list of this process busy, or lives. */
+static void finish_decided(store *s) {
+  const header *h = header_of(atomic_load(&s->base));
+  uint64_t prepared = atomic_load(&h->prepared), now;
+  if (likely(prepared == atomic_load(&h->committed)) || s->in_memory) return;
+  now = os_clock_coarse_ms();
+  if (atomic_exchange(&s->pending, prepared) != prepared) atomic_store(&s->pending_ms, now);
+  if (now - atomic_load(&s->pending_ms) < PENDING_MS && trust_living(s)) return;
+  if (s->decided_first != NULL || atomic_load(&s->turn_taken)) return;
+  if (session_begin(s, 0) == MAPH_OK) session_end(s);
+}
+
+int handle_store_now(maph *m, store **s) {
+  int rc = check_handle(m);
+  if (rc != MAPH_OK) return rc;
+  atomic_store_explicit(&m->looked_ms, 0, memory_order_relaxed);
+  rc = handle_store(m, s);
+  if (rc == MAPH_OK && handle_writes(m)) finish_decided(*s);
+  return rc;
 }
 
 void handle_lend(maph *m, const store *s) {
@@ -415,7 +454,8 @@ void handle_lend(maph *m, const store *s) {
   pthread_mutex_lock(&m->mutex);
   if (m->s == s) {
     atomic_store(&m->lent, s);
-    if (!m->options.verify) handle_set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)s);
+    if (!m->options.verify && !is_layered(s))
+      handle_set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)s);
   }
   pthread_mutex_unlock(&m->mutex);
 }
@@ -435,6 +475,7 @@ int handle_writer(maph *m, store **s) {
 }
 
 int handle_begin(maph *m, int durability, txn *t) {
+  uint64_t deadline = 0;
   store *s;
   int rc, tries;
   if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
@@ -444,7 +485,10 @@ int handle_begin(maph *m, int durability, txn *t) {
     if (rc != MAPH_OK) return rc;
     rc = session_begin(s, m->options.busy_timeout_ms);
     if (rc == MAPH_OK) break;
-    if (rc != MAPH_CANTOPEN || tries >= 3) return rc;
+    /* else the store was replaced after we looked, perhaps several times in a row */
+    if (rc != MAPH_CANTOPEN) return rc;
+    if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
+    if (tries >= 3 && os_clock_ns() >= deadline) return rc;
   }
   if (s->last.version >= VERSION_MAX) {
     session_end(s);
@@ -461,6 +505,16 @@ void handle_count_read(maph *m, int by) {
   pthread_mutex_unlock(&m->mutex);
 }
 
+/* A link in the path may lead elsewhere by now.  If it leads nowhere, that is found out next. */
+static void follow_links(maph *m) {
+  char *now = NULL;
+  if (os_resolve(m->given, &now) != MAPH_OK) return;
+  pthread_mutex_lock(&m->mutex);
+  free(m->path);
+  m->path = now;
+  pthread_mutex_unlock(&m->mutex);
+}
+
 int maph_refresh(maph *m) {
   uint64_t device, inode;
   store *s;
@@ -470,6 +524,7 @@ int maph_refresh(maph *m) {
   if (m->open_txns)
     return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
   if (!s->in_memory) {
+    follow_links(m);
     rc = os_identity(m->path, &device, &inode);
     if (rc == MAPH_NOTFOUND)
       return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
@@ -485,5 +540,6 @@ int maph_refresh(maph *m) {
 int maph_sync(maph *m) {
   store *s;
   int rc = handle_writer(m, &s);
+  if (rc == MAPH_OK) rc = session_reached(s);
   return rc == MAPH_OK ? commit_sync(s) : rc;
 }

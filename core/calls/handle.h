@@ -21,7 +21,8 @@ struct maph {
   _Atomic(store *) s;
   uint32_t magic;
   unsigned fork_count;
-  char *path; /* as it was opened, made absolute */
+  char *given; /* the path as it was opened, made absolute; NULL: in memory */
+  char *path;  /* where that led, links followed */
   int flags;
   maph_options options;
   pthread_mutex_t mutex;
@@ -35,6 +36,7 @@ struct maph {
   int rewrote;         /* `rewrite` tells what */
   maph_rewrite rewrite;
   /* auto_compact: not to be looked at again before committed is at look_again */
+  _Atomic uint64_t looked_ms; /* when, in a layered file system, the path was last looked at */
   _Atomic(const store *) looked_at;
   _Atomic uint64_t look_again;
 };
@@ -80,7 +82,10 @@ void handle_watch_forks(void); /* before the first handle is made */
 void handle_set_quick(maph *m, uint64_t quick);
 void handle_release_retired(maph *m); /* all generations that it has left */
 static inline int handle_writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
-int handle_store(maph *m, store **s);  /* the generation to use now.  MISUSE CANTOPEN */
+int handle_store(maph *m, store **s); /* the generation to use now.  MISUSE CANTOPEN */
+/* The same for a read that many more will not follow within the millisecond: what only a look at the
+** path can tell is looked at, and a handle that may write finishes what a dead writer decided. */
+int handle_store_now(maph *m, store **s);
 int handle_reader(maph *m, store **s); /* the same, to hand out slices of it outside snapshots */
 int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
 /* A session in the store that the handle writes to now, and an empty transaction in it.  If the

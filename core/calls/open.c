@@ -84,7 +84,7 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   maph *m = NULL;
   maph_options o;
   store *s = NULL;
-  char *resolved = NULL;
+  char *resolved = NULL, *given = NULL;
   int rc;
   if (out == NULL) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
   *out = NULL;
@@ -100,6 +100,7 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
              : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
   } else {
     rc = os_resolve(path, &resolved);
+    if (rc == MAPH_OK) rc = os_absolute(path, &given);
     if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &s);
   }
   if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
@@ -110,14 +111,16 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
     m->magic = HANDLE_MAGIC;
     m->fork_count = handle_forks();
     m->s = s;
+    m->given = given;
     m->path = resolved;
     m->flags = flags;
     m->options = o;
     pthread_mutex_init(&m->mutex, NULL);
     *out = m;
-    resolved = NULL;
+    resolved = given = NULL;
   }
   free(resolved);
+  free(given);
   return rc;
 }
 
@@ -139,6 +142,7 @@ int maph_close(maph *m) {
   rc = store_let_go(m->s, handle_writes(m));
   pthread_mutex_destroy(&m->mutex);
   free(m->path);
+  free(m->given);
   os_free(m);
   return rc;
 }

@@ -38,6 +38,7 @@
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/decided.h"
+#include "writer/lock.h"
 #include "writer/recover.h"
 #include "writer/trust.h"
 #include "writer/session.h"
@@ -376,6 +377,7 @@ static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
   x->handle = m;
   x->listener.tell = progress;
   x->listener.arg = arg;
+  x->forks = os_forks();
 }
 
 static int take_snapshot(rewriting *x) {
@@ -401,6 +403,8 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   os_file lock;
   store *s;
   int rc = handle_writer(m, &s);
+  if (rc == MAPH_OK && lock_turn_is_mine(s))
+    rc = fail(MAPH_BUSY, "%s: a transaction of this thread is open: end it first", s->path);
   if (rc != MAPH_OK) return rc;
   begin(&x, m, progress, arg);
   x.from = s;
@@ -425,7 +429,7 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
                     freeze ? 0 : x.snapshot->records);
   if (rc == MAPH_OK) rc = write_base(&x, freeze, 1);
   if (rc == MAPH_OK) rc = switch_over(&x, temporary ? &lock : NULL, temporary);
-  if (rc != MAPH_OK && x.to && temporary) os_remove(temporary);
+  if (rc != MAPH_OK && x.to && temporary && x.forks == os_forks()) os_remove(temporary);
   finish(&x, rc, began);
   if (s->in_memory) handle_end_rewrite(m);
   create_unlock_rewrite(&lock);
@@ -508,8 +512,8 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if (rc == MAPH_OK) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
   if (rc == MAPH_OK) rc = write_base(&x, 0, 0);
   if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved, &lock);
-  if (rc != MAPH_OK && x.to) os_remove(temporary);
-  if (rc != MAPH_OK && lock.fd >= 0) create_remove_lock(resolved);
+  if (rc != MAPH_OK && x.to && x.forks == os_forks()) os_remove(temporary);
+  if (rc != MAPH_OK && lock.fd >= 0 && x.forks == os_forks()) create_remove_lock(resolved);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);

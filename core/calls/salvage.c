@@ -39,6 +39,7 @@ typedef struct salvage {
   uint64_t kept, lost, last_version;
   /* version ever seen, of what was lost too: none is given out again */
   uint64_t highest;
+  unsigned forks;             /* os_forks() when it began */
   uint64_t tried, told_tried; /* bytes summed in damaged stretches; when that was told last */
 } salvage;
 
@@ -189,7 +190,7 @@ static int salvage_log(salvage *x) {
     }
     if (operations == 0) from = w.at;
   }
-  return end_base(x, rc);
+  return x->forks == os_forks() ? end_base(x, rc) : rc;
 }
 
 /* A lenient look at the header: only what the checksums of records need. */
@@ -332,6 +333,11 @@ static int keep_attributes(salvage *x, const char *temporary, int last) {
   return rc;
 }
 
+/* Not in a child that a callback forked: the parent goes on with it. */
+static void discard(const salvage *x, const char *temporary) {
+  if (x->forks == os_forks()) os_remove(temporary);
+}
+
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
 static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *p) {
   maph_options o = MAPH_OPTIONS_INIT;
@@ -344,6 +350,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   x.report = report;
   x.arg = arg;
   x.listener = *p;
+  x.forks = os_forks();
   lock.fd = -1;
   rc = temporary ? open_damaged(path, &x.from) : MAPH_NOMEM;
   if (rc == MAPH_OK) rc = create_lock_rewrite(path, &x.from->file, o.busy_timeout_ms, &lock);
@@ -379,7 +386,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   if (rc == MAPH_OK)
     rc = take_place(path, temporary, &x);
   else if (x.to)
-    os_remove(temporary);
+    discard(&x, temporary);
   store_free(x.to);
   store_free(x.from);
   create_unlock_rewrite(&lock);

@@ -50,7 +50,7 @@ int maph_stat(maph *m, maph_stats *st) {
   store *s;
   view v;
   const header *h;
-  int rc = handle_store(m, &s);
+  int rc = handle_store_now(m, &s);
   if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
   if (rc == MAPH_OK) rc = view_latest(s, &v);
   if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);

@@ -93,6 +93,7 @@ int maph_txn_prepare(maph_txn *t) {
   int rc = check(t, 1);
   if (rc != MAPH_OK) return rc;
   rc = commit_reserve(&t->txn);
+  if (rc == MAPH_OK && t->txn.durability == MAPH_SYNC_FULL) rc = session_reached(t->txn.s);
   if (rc == MAPH_OK && t->txn.durability == MAPH_SYNC_FULL) rc = commit_decide_early(&t->txn);
   return rc;
 }

@@ -99,6 +99,7 @@ void header_place(store *s) {
   s->boot = place.boot[0] ? XXH3_64bits(place.boot, sizeof place.boot) | 1 : 0;
   s->place = XXH3_64bits(file, sizeof file) | 1;
   s->mount = place.mount;
+  s->place_failed = place.failed;
 }
 
 int header_say_poisoned(const store *s) {

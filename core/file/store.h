@@ -58,6 +58,7 @@ typedef struct store {
   uint8_t uuid[16];
   perfect perfect;             /* of this file; keys 0: none */
   uint64_t boot, mount, place; /* where this process sees the file; compare the header's words */
+  int place_failed;            /* why the boot is not known: os_place */
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;
@@ -75,6 +76,7 @@ typedef struct store {
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
+  pthread_t turn_thread;                      /* that took it */
   struct turn_waiter *turn_first, *turn_last; /* in line */
   _Atomic int turn_taken;
   pthread_mutex_t held_mutex;
@@ -100,11 +102,13 @@ typedef struct store {
   uint64_t writeback_end, writeback_ms;
   uint64_t told_ms; /* when the file's time of modification was set */
   uint64_t checkpoint_end;
+  _Atomic uint64_t reached_ms; /* when it was last seen to be the file at its path */
 
   /* trust.c */
   pthread_mutex_t trust_mutex;
   _Atomic int vouched; /* this process holds the byte `living` of the file: its words hold */
   uint64_t living;
+  _Atomic uint64_t pending, pending_ms; /* a `prepared` that is not visible yet, and since when */
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;

@@ -1,5 +1,5 @@
 /*
-** fault.h - SYS: a call of the system that a test build can make fail.
+** fault.h - SYS: a call of the system that a test build can make fail; and what its failure means.
 **
 ** SYS(name, bad, call) is `call`; in a test build whose hook says so it is `bad` with errno set.
 */
@@ -12,5 +12,7 @@ int os_faulted(const char *call); /* errno to fail it with, also set; 0: let it 
 #else
 #define SYS(name, bad, call) (call)
 #endif
+
+int os_open_code(int e); /* which code an errno is, when a path is opened or renamed */
 
 #endif

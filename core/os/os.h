@@ -2,9 +2,9 @@
 ** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
 ** memory.
 **
-** os_unix.c and attributes.c alone include the system's headers for these.  Calls that return int
-** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
-** fail by a test build (os_test below).
+** Only the files of os/ include the system's headers for these.  Calls that return int give MAPH_OK
+** or a code whose sentence is set.  Every call and every allocation can be made to fail by a test
+** build (os_test below).
 */
 #ifndef MAPH_OS_H
 #define MAPH_OS_H
@@ -24,6 +24,9 @@ typedef struct os_file {
   uint64_t device, inode, size, links;
   unsigned mode, owner, group;
   int file_system; /* OS_LOCAL ... */
+  int layered;     /* the first who opens it for writing puts a copy in its place (overlayfs) */
+  int is_lock;     /* a lock file's: a child of fork has it no more; */
+  unsigned forks;  /* os_forks() when it was opened */
 } os_file;
 
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
@@ -33,11 +36,13 @@ int os_open_lock(const char *path, const os_file *store,
                  /* the lock file: made if missing, for those who may write store */
                  os_file *f);
 void os_close(os_file *f); /* releases its locks unless a fork shares them */
+int os_absolute(const char *path, char **absolute); /* links as they are.  Caller frees */
 /* absolute, links followed; the last part may be missing.  Caller frees */
 int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
                 uint64_t *inode); /* of the file now at path.  NOTFOUND CANTOPEN */
 int os_size(const os_file *f, uint64_t *size);
+int os_links(const os_file *f, const char *path, uint64_t *links); /* names that it has now */
 /* size, links, mode and owner, as they are now */
 int os_status(os_file *f, const char *path);
 /* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes
@@ -100,6 +105,7 @@ int os_write_locked(const os_file *f, uint64_t from, uint64_t length);
 typedef struct os_place {
   uint8_t boot[64];
   uint64_t mount;
+  int failed; /* errno why the boot is not known, where that may pass; else 0 */
 } os_place;
 void os_place_of(const os_file *f, os_place *place);
 /* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is there.
@@ -122,7 +128,9 @@ static inline void os_relax(void) { /* in a loop that waits for another core */
 #endif
 }
 void os_random(void *data, size_t size);
+/* Call this in the child of each fork; there, descriptors that hold locks are closed. */
 void os_at_fork(void (*child)(void));
+unsigned os_forks(void); /* how often this process is the child of such a fork */
 
 void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
 void *os_realloc(void *p, size_t size);

@@ -75,7 +75,7 @@ static uint64_t page_up(uint64_t offset) { return page_down(offset + page_size()
 /* ---------------------------------------------------------------------------------------- files */
 
 /* Which code an errno is, when a path is opened or renamed. */
-static int open_code(int e) {
+int os_open_code(int e) {
   switch (e) {
     case ENOENT: return MAPH_NOTFOUND;
     case EEXIST: return MAPH_EXISTS;
@@ -91,6 +91,12 @@ static int space_code(int e) {
   return e == ENOSPC || e == EDQUOT || e == EFBIG ? MAPH_FULL
          : e == ENOMEM                            ? MAPH_NOMEM
                                                   : MAPH_IOERR;
+}
+
+static int is_layered(int fd) {
+  struct statfs b;
+  return fstatfs(fd, &b) == 0
+         && ((unsigned long)b.f_type & 0xFFFFFFFFul) == 0x794C7630; /* overlay */
 }
 
 static int file_system_of(int fd) {
@@ -136,6 +142,25 @@ static int above_standard(int fd) {
   return high;
 }
 
+/* Which file a path or, where that is empty, a descriptor leads to.  On overlayfs a file keeps device
+** and inode when its first writer makes it a copy of its own; its time of birth is the copy's.  So
+** that is a part of `device`, which is only ever compared. */
+static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode) {
+  struct stat st;
+  uint64_t born = 0;
+  int flags = path[0] ? 0 : AT_EMPTY_PATH;
+#ifdef STATX_BTIME
+  struct statx sx;
+  memset(&sx, 0, sizeof sx);
+  if (statx(fd, path, flags, STATX_BTIME, &sx) == 0 && (sx.stx_mask & STATX_BTIME))
+    born = (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec;
+#endif
+  if (SYS("stat", -1, fstatat(fd, path, &st, flags)) != 0) return errno;
+  *device = st.st_dev ^ born * UINT64_C(0x9E3779B97F4A7C15);
+  *inode = st.st_ino;
+  return 0;
+}
+
 int os_status(os_file *f, const char *path) {
   struct stat st;
   if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
@@ -144,15 +169,33 @@ int os_status(os_file *f, const char *path) {
     return fail(MAPH_CANTOPEN,
                 "%s: not a regular file (a directory, pipe or device): name a store's file", path);
   }
-  f->device = st.st_dev;
-  f->inode = st.st_ino;
+  if (identify(f->fd, "", &f->device, &f->inode) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
   f->size = (uint64_t)st.st_size;
   f->links = st.st_nlink;
   f->mode = st.st_mode & 07777;
   f->owner = st.st_uid;
   f->group = st.st_gid;
   f->file_system = file_system_of(f->fd);
+  f->layered = is_layered(f->fd);
   return MAPH_OK;
+}
+
+/* A writer may make the file its own between open and status: then the descriptor leads to the file
+** below, and the status is the copy's.  Twice that cannot happen. */
+static int open_layered(const char *path, os_file *f) {
+  uint64_t device, inode;
+  int e = identify(AT_FDCWD, path, &device, &inode), fd;
+  if (e == 0) {
+    fd = above_standard(SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY)));
+    if (fd < 0) e = errno;
+  }
+  if (e) return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
+  close(f->fd);
+  f->fd = fd;
+  e = os_status(f, path);
+  if (e == MAPH_OK && (f->device != device || f->inode != inode)) return open_layered(path, f);
+  return e;
 }
 
 int os_open(const char *path, int how, unsigned mode, os_file *f) {
@@ -172,9 +215,10 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
                   how & OS_WRITE ? "writing" : "reading", strerror(e),
                   how & OS_WRITE ? ", or open it read-only" : "");
     }
-    return fail(open_code(e), "%s: cannot open: %s", path, strerror(e));
+    return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
   rc = os_status(f, path);
+  if (rc == MAPH_OK && f->layered && !f->writable) rc = open_layered(path, f);
   if (rc != MAPH_OK) {
     os_close(f);
     if (how & OS_NEW) unlink(path);
@@ -196,29 +240,75 @@ int os_open_memory(os_file *f) {
   return rc;
 }
 
-int os_open_lock(const char *path, const os_file *store, os_file *f) {
-  int rc;
+/* Descriptors that hold locks, a bit each.  A child of fork would hold the locks too, for as long as
+** it lives: they are closed there, whoever opened them. */
+enum { LOCKING_MOST = 65536 };
+static _Atomic uint64_t locking[LOCKING_MOST / 64];
+static _Atomic unsigned forks;
+
+unsigned os_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
+
+static void hold_lock(int fd) {
+  uint64_t bit = UINT64_C(1) << (fd & 63);
+  if (fd < 0 || fd >= LOCKING_MOST) return;
+  if ((atomic_load_explicit(&locking[fd / 64], memory_order_relaxed) & bit) == 0)
+    atomic_fetch_or(&locking[fd / 64], bit);
+}
+
+static void hold_no_lock(int fd) {
+  uint64_t bit = UINT64_C(1) << (fd & 63);
+  if (fd < LOCKING_MOST && (atomic_load_explicit(&locking[fd / 64], memory_order_relaxed) & bit))
+    atomic_fetch_and(&locking[fd / 64], ~bit);
+}
+
+static void close_locks_in_child(void) {
+  int i, bit;
+  for (i = 0; i < LOCKING_MOST / 64; i++) {
+    uint64_t word = atomic_exchange(&locking[i], 0);
+    for (bit = 0; word != 0; bit++, word >>= 1)
+      if (word & 1) close(i * 64 + bit);
+  }
+  atomic_fetch_add(&forks, 1);
+}
+
+enum { LOCK_TRIES = 100 };
+
+static int open_or_make_lock(const char *path, const os_file *store) {
   unsigned mode = os_lock_mode(store);
-  memset(f, 0, sizeof *f);
-  f->fd = SYS("open", -1,
-              open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
-  if (f->fd >= 0) {
-    if (fchown(f->fd, store->owner, store->group) != 0
-        || fchmod(f->fd, mode) != 0) { /* not the store's owner: what umask gave will do */
+  os_file made = { .fd = -1 };
+  made.fd = SYS("open", -1,
+                open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
+  if (made.fd >= 0) {
+    if (fchown(made.fd, store->owner, store->group) != 0
+        || fchmod(made.fd, mode) != 0) { /* not the store's owner: what umask gave will do */
     }
-    os_lock_like(f, store);
+    os_lock_like(&made, store);
   } else if (errno == EEXIST) {
-    f->fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    made.fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
   }
-  f->fd = above_standard(f->fd);
-  if (f->fd < 0) {
-    return fail(open_code(errno) == MAPH_NOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
-                "%s: cannot open the lock file, which every writer needs (%s): give this user "
-                "write permission on it and its folder, "
-                "or open the store read-only",
-                path, strerror(errno));
-  }
-  f->writable = 1;
+  return made.fd;
+}
+
+static int no_lock_file(const char *path, int e) {
+  int rc = os_open_code(e);
+  if (rc == MAPH_FULL || rc == MAPH_NOMEM || rc == MAPH_IOERR || e == EMFILE || e == ENFILE)
+    return fail(rc, "%s: cannot make or open the lock file, which every writer needs: %s", path,
+                strerror(e));
+  return fail(MAPH_CANTOPEN,
+              "%s: cannot open the lock file, which every writer needs (%s): give this user write "
+              "permission on it and its folder, or open the store read-only",
+              path, strerror(e));
+}
+
+int os_open_lock(const char *path, const os_file *store, os_file *f) {
+  int rc, tries = 0;
+  memset(f, 0, sizeof *f);
+  do /* who deletes the store removes it between the two */
+    f->fd = above_standard(open_or_make_lock(path, store));
+  while (f->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
+  if (f->fd < 0) return no_lock_file(path, errno);
+  f->writable = f->is_lock = 1;
+  f->forks = os_forks();
   rc = os_status(f, path);
   if (rc == MAPH_OK
       && (f->links > 1 || (f->owner != store->owner && f->owner != geteuid() && f->owner != 0))) {
@@ -232,50 +322,23 @@ int os_open_lock(const char *path, const os_file *store, os_file *f) {
 }
 
 void os_close(os_file *f) {
-  if (f->fd >= 0) close(f->fd);
+  if (f->fd >= 0 && !(f->is_lock && f->forks != os_forks())) {
+    hold_no_lock(f->fd);
+    close(f->fd);
+  }
   f->fd = -1;
 }
 
-int os_resolve(const char *path, char **resolved) {
-  char *full = SYS("realpath", NULL, realpath(path, NULL)), *folder = NULL, *joined = NULL;
-  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-  int rc = MAPH_OK;
-  *resolved = NULL;
-  if (full != NULL) {
-    *resolved = full;
-    return MAPH_OK;
-  }
-  if (errno != ENOENT || name[0] == 0)
-    return fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
-                "%s: cannot open: %s", path, strerror(errno));
-  folder = slash == NULL   ? strdup(".")
-           : slash == path ? strdup("/")
-                           : strndup(path, (size_t)(slash - path));
-  full = folder ? SYS("realpath", NULL, realpath(folder, NULL)) : NULL;
-  if (full == NULL) {
-    rc = fail(open_code(errno) == MAPH_NOTFOUND ? MAPH_CANTOPEN : open_code(errno),
-              "%s: the folder cannot be opened: %s", path, strerror(errno));
-    goto done;
-  }
-  joined = malloc(strlen(full) + strlen(name) + 2);
-  if (joined == NULL) {
-    rc = fail_memory(strlen(full) + strlen(name) + 2);
-    goto done;
-  }
-  sprintf(joined, "%s/%s", strcmp(full, "/") == 0 ? "" : full, name);
-  *resolved = joined;
-done:
-  free(folder);
-  free(full);
-  return rc;
+int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
+  int e = identify(AT_FDCWD, path, device, inode);
+  return e ? fail(os_open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
 }
 
-int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
+int os_links(const os_file *f, const char *path, uint64_t *links) {
   struct stat st;
-  if (SYS("stat", -1, stat(path, &st)) != 0)
-    return fail(open_code(errno), "%s: %s", path, strerror(errno));
-  *device = st.st_dev;
-  *inode = st.st_ino;
+  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
+  *links = st.st_nlink;
   return MAPH_OK;
 }
 
@@ -532,20 +595,24 @@ int os_rename_new(const char *from, const char *to) {
     if (r == 0) unlink(from);
   }
   if (r != 0)
-    return fail(open_code(errno), "%s: cannot give the new store its name: %s", to,
+    return fail(os_open_code(errno), "%s: cannot give the new store its name: %s", to,
                 strerror(errno));
   return MAPH_OK;
 }
 
 int os_rename(const char *from, const char *to) {
-  if (SYS("rename", -1, rename(from, to)) != 0)
-    return fail(open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
-  return MAPH_OK;
+  if (SYS("rename", -1, rename(from, to)) == 0) return MAPH_OK;
+  if (errno == EBUSY)
+    return fail(MAPH_CANTOPEN,
+                "%s: this file is mounted by itself, so that no new one can take its place: mount "
+                "its folder",
+                to);
+  return fail(os_open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
 }
 
 int os_link(const char *path, const char *other) {
   if (SYS("link", -1, link(path, other)) != 0)
-    return fail(open_code(errno), "%s: cannot be kept as %s: %s", path, other, strerror(errno));
+    return fail(os_open_code(errno), "%s: cannot be kept as %s: %s", path, other, strerror(errno));
   return MAPH_OK;
 }
 
@@ -556,7 +623,7 @@ int os_missing(const char *path) {
 
 int os_remove(const char *path) {
   if (SYS("unlink", -1, unlink(path)) != 0 && errno != ENOENT)
-    return fail(open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
+    return fail(os_open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
   return MAPH_OK;
 }
 
@@ -577,6 +644,7 @@ int os_lock(const os_file *f, uint64_t byte, int exclusive) {
   int r;
   do r = SYS("fcntl", -1, fcntl(f->fd, F_OFD_SETLK, &l));
   while (r != 0 && errno == EINTR);
+  if (r == 0) hold_lock(f->fd);
   if (r == 0) return 1;
   if (errno == EAGAIN || errno == EACCES) return 0;
   return -fail(MAPH_IOERR, "a lock on byte %llu cannot be had: %s", (unsigned long long)byte,
@@ -585,6 +653,7 @@ int os_lock(const os_file *f, uint64_t byte, int exclusive) {
 
 void os_unlock(const os_file *f, uint64_t byte) {
   struct flock l = byte_lock(F_UNLCK, byte, 1);
+  if (f->is_lock && f->forks != os_forks()) return;
   fcntl(f->fd, F_OFD_SETLK, &l);
 }
 
@@ -674,7 +743,11 @@ void os_random(void *data, size_t size) {
   }
 }
 
-void os_at_fork(void (*child)(void)) { pthread_atfork(NULL, NULL, child); }
+/* The child's own comes first: what it closes is not closed again. */
+void os_at_fork(void (*child)(void)) {
+  pthread_atfork(NULL, NULL, child);
+  pthread_atfork(NULL, NULL, close_locks_in_child);
+}
 
 /* --------------------------------------------------------------------------------------- memory */
 

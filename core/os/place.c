@@ -13,6 +13,7 @@
 #include "os/fault.h"
 #include "os/os.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,17 +29,20 @@
 #endif
 enum { HINT_NOT_SET = 0, HINT_NONE = 1, PROC_MAGIC = 0x9FA0 };
 
-static void boot_of(uint8_t boot[64]) {
+/* What hindered it, as an errno; 0: nothing, or the system does not tell. */
+static int boot_of(uint8_t boot[64]) {
   struct statfs b;
-  int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  int fd = SYS("open_boot", -1, open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+  int e = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM) ? errno : 0;
   ssize_t n = -1;
   if (fd >= 0 && fstatfs(fd, &b) == 0 && b.f_type == PROC_MAGIC) n = read(fd, boot, 64);
   memset(boot + (n > 0 ? n : 0), 0, 64 - (size_t)(n > 0 ? n : 0));
   if (fd >= 0) close(fd);
+  return e;
 }
 
 void os_place_of(const os_file *f, os_place *place) {
-  boot_of(place->boot);
+  place->failed = boot_of(place->boot);
   place->mount = 0;
 #ifdef STATX_MNT_ID
   struct statx sx;

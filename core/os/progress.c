@@ -11,13 +11,18 @@ enum { TELL_EACH_NS = 100000000 };
 
 int progress_tell(listener *p, const char *path, const char *phase, uint64_t done, uint64_t total) {
   uint64_t now;
+  unsigned forks;
+  int stopped;
   if (p->tell == NULL) return MAPH_OK;
   now = os_clock_ns();
   if (now - p->told_ns < TELL_EACH_NS && done < total && p->phase && strcmp(phase, p->phase) == 0)
     return MAPH_OK;
   p->told_ns = now;
   p->phase = phase;
-  return p->tell(p->arg, phase, done, total)
-             ? fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", path)
-             : MAPH_OK;
+  forks = os_forks();
+  stopped = p->tell(p->arg, phase, done, total);
+  if (os_forks() != forks)
+    return fail(MAPH_MISUSE, "%s: this does not cross fork(): the parent goes on with it", path);
+  return stopped ? fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", path)
+                 : MAPH_OK;
 }

@@ -369,13 +369,24 @@ int lock_take_turn(store *s, const lock_patience *p) {
   wait_awake(s);
   pthread_mutex_lock(&s->turn_mutex);
   if (s->turn_taken) rc = p->timeout_ms == 0 ? MAPH_BUSY : wait_in_line(s, p);
-  if (rc == MAPH_OK) s->turn_taken = 1;
+  if (rc == MAPH_OK) {
+    s->turn_taken = 1;
+    s->turn_thread = pthread_self();
+  }
   pthread_mutex_unlock(&s->turn_mutex);
   return rc == MAPH_OK ? rc
                        : fail(MAPH_BUSY,
                               "%s: another transaction of this process held the store for all of "
                               "%d ms: end it, or raise the busy timeout",
                               s->path, p->timeout_ms);
+}
+
+int lock_turn_is_mine(store *s) {
+  int mine;
+  pthread_mutex_lock(&s->turn_mutex);
+  mine = s->turn_taken && pthread_equal(s->turn_thread, pthread_self());
+  pthread_mutex_unlock(&s->turn_mutex);
+  return mine;
 }
 
 void lock_give_turn(store *s) {

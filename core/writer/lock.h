@@ -17,6 +17,7 @@ void lock_leave(store *s); /* count as one of them no longer; with the lock */
 
 int lock_take_turn(store *s, const lock_patience *p); /* BUSY */
 void lock_give_turn(store *s);
+int lock_turn_is_mine(store *s); /* this thread took it, and it was not given up since */
 
 /* What lock_take found: a reason of this process to hold the lock; a bias to this process, so that
 ** no other wrote since; or neither. */

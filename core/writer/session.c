@@ -42,7 +42,7 @@
 #include "writer/trust.h"
 #include "writer/txn.h"
 
-enum { LEAVE_WAIT_MS = 1000 };
+enum { LEAVE_WAIT_MS = 1000, LOOK_MS = 100 };
 
 static header *live(const store *s) { return header_of(s->write_base); }
 static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
@@ -191,12 +191,30 @@ static int finish_switch(store *s) {
   return MAPH_OK;
 }
 
+int session_reached(store *s) {
+  uint64_t links, device, inode;
+  int rc, there;
+  s->reached_ms = os_clock_coarse_ms();
+  if (s->lockless) return MAPH_OK;
+  rc = os_links(&s->file, s->path, &links);
+  if (rc != MAPH_OK) return rc;
+  there = os_identity(s->path, &device, &inode) == MAPH_OK;
+  if (links > 0 && (!there || (device == s->file.device && inode == s->file.inode)))
+    return MAPH_OK;  /* or it was moved, or is out of sight for this process */
+  s->reached_ms = 0; /* and not before it was looked for again */
+  return fail(MAPH_CANTOPEN,
+              "%s: the store's file was removed, or another was put in its place: what is written "
+              "to it would be lost; open it again",
+              s->path);
+}
+
 /* The store may have been moved away, closed to writing, or left in the middle of something since
 ** this process last had the lock. */
 static int between_writers(store *s, const lock_patience *p) {
   uint64_t state = get(&live(s)->state);
+  int rc;
   if ((state & (STATE_SWITCHING | STATE_SUPERSEDED)) && !(state & STATE_DELETED)) {
-    int rc = finish_switch(s);
+    rc = finish_switch(s);
     if (rc != MAPH_OK) return rc;
     state = get(&live(s)->state);
   }
@@ -205,7 +223,8 @@ static int between_writers(store *s, const lock_patience *p) {
                 state & STATE_DELETED ? "deleted" : "replaced");
   }
   if (state & STATE_POISONED) return header_say_poisoned(s);
-  return look_again(s, p);
+  rc = session_reached(s);
+  return rc == MAPH_OK ? look_again(s, p) : rc;
 }
 
 /* May the store be as this process left it?  found: by lock_take. */
@@ -235,6 +254,9 @@ int session_begin(store *s, int timeout_ms) {
   if (rc == MAPH_OK && unlikely(!is_as_left(s, found))) {
     rc = between_writers(s, &patience);
     if (rc != MAPH_OK) lock_release(s);
+  } else if (rc == MAPH_OK && unlikely(os_clock_coarse_ms() - s->reached_ms > LOOK_MS)) {
+    rc = session_reached(s);
+    if (rc != MAPH_OK) lock_release(s);
   }
   if (rc != MAPH_OK) lock_give_turn(s);
   assert(rc != MAPH_OK || (!s->unsettled && s->last.end <= s->space_end));
@@ -255,7 +277,8 @@ int session_commit(txn *t) {
     session_end(s);
     return rc;
   }
-  rc = commit_decide_in_group(t);
+  rc = session_reached(s);
+  if (rc == MAPH_OK) rc = commit_decide_in_group(t);
   if (rc != MAPH_OK) {
     session_abort(t);
     return rc;

@@ -17,6 +17,10 @@ int session_leave(store *s);
 ** the lock file stays open: set `stayed` first. */
 void session_withdraw(store *s);
 
+/* Is it still the file at its path, or one with another name?  CANTOPEN: what is written to it, nobody
+** will see who opens that path. */
+int session_reached(store *s);
+
 /* The turn and the lock, and what a dead writer left is finished or discarded: then the store is
 ** whole, `last` and `space_end` are current, and nobody else writes.  BUSY: not in that time.
 ** CANTOPEN: the store was replaced or deleted.  IOERR CORRUPT NOMEM FULL */

@@ -191,6 +191,18 @@ static int live_words_hold(store *s) {
              : rc;
 }
 
+/* Whether the power was lost since cannot be told, for a reason that has to do with neither. */
+static int boot_unknown(const store *s) {
+  if (s->place_failed)
+    return fail(MAPH_CANTOPEN, "%s: cannot find out which boot this is: %s: try again", s->path,
+                strerror(s->place_failed));
+  return fail(MAPH_CANTOPEN,
+              "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), "
+              "so whether the store is whole cannot be told: mount /proc, or open it once for "
+              "writing",
+              s->path);
+}
+
 int trust_reader(store *s, int timeout_ms) {
   const header *h = header_of(atomic_load(&s->base));
   uint64_t deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
@@ -204,6 +216,7 @@ int trust_reader(store *s, int timeout_ms) {
     if (looks < LOOKS_MOST && trust_words(s)) break;
     if (looks < LOOKS_MOST && (acquire(&h->prepared) != prepared || acquire(&h->clean) != clean))
       continue;
+    if (s->boot == 0) return boot_unknown(s);
     return fail(MAPH_RECOVER,
                 "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
                 "run `maph recover` on it, or open it once for writing",

@@ -9,13 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_LEAST = 1024, BLOCK_MOST = 256 * 1024 };
+enum { BLOCK_LEAST = 1024, BLOCK_MOST = 256 * 1024, ALIGNMENT = 8 };
 
 struct arena_block {
   struct arena_block *next;
   size_t used, room;
-  char data[];
+  _Alignas(8) char data[];
 };
+_Static_assert(offsetof(struct arena_block, data) % ALIGNMENT == 0, "what is taken is aligned");
 
 static struct arena_block *add_block(arena *a, size_t size) {
   size_t room = a->first ? 2 * a->first->room : BLOCK_LEAST;
@@ -33,11 +34,13 @@ static struct arena_block *add_block(arena *a, size_t size) {
 
 void *arena_take(arena *a, size_t size) {
   struct arena_block *block = a->first;
+  size_t whole = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
   void *taken;
-  if (block == NULL || block->room - block->used < size) block = add_block(a, size);
+  if (size > SIZE_MAX / 2) return NULL;
+  if (block == NULL || block->room - block->used < whole) block = add_block(a, whole);
   if (block == NULL) return NULL;
   taken = block->data + block->used;
-  block->used += size;
+  block->used += whole;
   a->bytes += size;
   return taken;
 }

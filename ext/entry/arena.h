@@ -14,7 +14,8 @@ typedef struct arena {
   size_t bytes; /* that were taken */
 } arena;
 
-void *arena_take(arena *a, size_t size); /* NULL: no memory */
+/* Aligned for pointers and 64-bit numbers.  NULL: no memory. */
+void *arena_take(arena *a, size_t size);
 bool arena_copy(arena *a, maph_slice from, maph_slice *to);
 void arena_free(arena *a);
 

@@ -78,6 +78,7 @@ static const struct routine {
   ROUTINE(value_encoding),
   ROUTINE(value_int64),
   ROUTINE(value_nochange),
+  ROUTINE(value_numeric_type),
   ROUTINE(value_subtype),
   ROUTINE(value_text),
   ROUTINE(value_type),

@@ -95,7 +95,8 @@ static int argument_store(sqlite3_context *ctx, sqlite3_value *file, const char 
   if (rc != SQLITE_OK) return rc;
   (*store)->holders++;
   sqlite3_set_auxdata(ctx, 0, *store, release_store);
-  return SQLITE_OK;
+  /* without the memory for it the statement will fail, so nothing may be written before */
+  return sqlite3_get_auxdata(ctx, 0) ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 /* A key that is written: TEXT or BLOB, and not empty. */

@@ -106,6 +106,8 @@ static int is_odd(maph_slice key, double *number) {
   return !is_plain_integer(key) && spells_number(key, number);
 }
 
+int numbers_value(maph_slice text, double *number) { return spells_number(text, number); }
+
 int numbers_spelled(maph_slice key) {
   double number;
   return spells_number(key, &number);

@@ -121,14 +121,21 @@ static int set_ttl(sql_options *o, const char *word) {
   return o->ttl_ms > 0;
 }
 
+static int set_columns(sql_options *o, const char *word) {
+  int rc = members_parse(&o->members, word, &o->why);
+  return rc == SQLITE_NOMEM ? -1 : rc == SQLITE_OK;
+}
+
 static const struct word {
   const char *name, *example, *choices;
-  int (*set)(sql_options *, const char *);
+  int (*set)(sql_options *, const char *); /* 1; 0: it is wrong; -1: no memory */
 } words[] = {
   { "mode", "mode=ro", "ro, rw or rwc", set_mode },
   { "sync", "sync=full", "off, normal or full", set_sync },
   { "busy_timeout", "busy_timeout=5000", "milliseconds, 0 or more", set_busy_timeout },
   { "ttl", "ttl=3600", "whole seconds, at least 1, at most a century", set_ttl },
+  { "columns", "columns='name TEXT $.name, price REAL $.price'",
+    "names with types and paths, and commas between", set_columns },
 };
 #define WORD_COUNT ((int)(sizeof(words) / sizeof(words[0])))
 
@@ -148,14 +155,13 @@ static int word_of(const char *text, const char **value) {
 static int parse_word(sql_options *o, const char *text, unsigned *seen, char **message) {
   const char *value = "";
   char *word;
-  int rc = SQLITE_OK, is_quoted, i = word_of(text, &value);
+  int rc = SQLITE_OK, is_quoted, is_right, i = word_of(text, &value);
   if (i < 0) {
-    return fail(
-        message, SQLITE_ERROR,
-        sqlite3_mprintf(
-            "maph: unknown option \"%.100s\": there are mode, sync, busy_timeout and ttl, as in "
-            "maph('cache.maph', mode=ro)",
-            text));
+    return fail(message, SQLITE_ERROR,
+                sqlite3_mprintf("maph: unknown option \"%.100s\": there are mode, sync, "
+                                "busy_timeout, ttl and columns, as in "
+                                "maph('cache.maph', mode=ro)",
+                                text));
   }
   if (*seen & (1u << i)) {
     return fail(message, SQLITE_ERROR,
@@ -164,11 +170,14 @@ static int parse_word(sql_options *o, const char *text, unsigned *seen, char **m
   *seen |= 1u << i;
   word = unquoted(value, &is_quoted);
   if (word == NULL) return SQLITE_NOMEM;
-  if (!words[i].set(o, word)) {
+  is_right = words[i].set(o, word);
+  if (is_right < 0) rc = SQLITE_NOMEM;
+  if (is_right == 0) {
+    if (o->why == NULL && strchr(word, '=')) o->why = "a comma goes between two options";
     rc = fail(message, SQLITE_ERROR,
-              sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"%s", words[i].name,
-                              words[i].choices, words[i].example, word,
-                              strchr(word, '=') ? ": a comma goes between two options" : ""));
+              sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"%s%s", words[i].name,
+                              words[i].choices, words[i].example, word, o->why ? ": " : "",
+                              o->why ? o->why : ""));
   }
   sqlite3_free(word);
   return rc;
@@ -266,6 +275,7 @@ const char *option_file(sqlite3_value *v) {
 void option_clear(sql_options *o) {
   sqlite3_free(o->path);
   o->path = NULL;
+  members_clear(&o->members);
 }
 
 /* ---------------------------------------------------------------------------------------- paths */

@@ -121,7 +121,7 @@ static void choose(const sql_table *t, sqlite3_index_info *info, choice *c) {
   memset(c, 0xff, sizeof(*c));
   c->others = c->file_asked = c->no_case = c->is_literal = 0;
   for (i = 0; i < info->nConstraint; i++) {
-    int op = info->aConstraint[i].op, column = info->aConstraint[i].iColumn,
+    int op = info->aConstraint[i].op, column = table_column(t, info->aConstraint[i].iColumn),
         usable = info->aConstraint[i].usable;
     if (op == SQLITE_INDEX_CONSTRAINT_LIMIT || op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
       if (usable && op == SQLITE_INDEX_CONSTRAINT_LIMIT) c->limit = i;

@@ -36,6 +36,8 @@ typedef struct row_cursor {
   key_list list;      /* KEYS: what to look up, */
   maph_entry *found;  /* and what was found for the present batch */
   size_t key_next, batch_end;
+  maph_slice *members;    /* of the row's value, as they are declared, */
+  const void *members_of; /* and of which value */
 } row_cursor;
 
 /* -------------------------------------------------------------------------------------- cursors */
@@ -57,6 +59,8 @@ int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
 static void cursor_reset(row_cursor *c) {
   maph_cursor_close(c->scan);
   keys_clear(&c->list);
+  sqlite3_free(c->members);
+  c->members = NULL;
   sqlite3_free(c->found);
   sqlite3_free(c->lower.bytes);
   sqlite3_free(c->upper.bytes);
@@ -375,10 +379,30 @@ static int shows_text(const row_cursor *c) {
   return value_key_is_text(&c->entry);
 }
 
-int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column) {
+/* The members of the row's value are looked for once, at the first that is asked for. */
+static int read_member(row_cursor *c, sqlite3_context *ctx, size_t i) {
+  const sql_members *members = &table_of(c)->options.members;
+  int rc;
+  if (c->members == NULL) {
+    c->members = sqlite3_malloc64(members->count * sizeof(c->members[0]));
+    c->members_of = NULL;
+    if (c->members == NULL) return SQLITE_NOMEM;
+  }
+  if (c->members_of == NULL || c->members_of != c->entry.value.data) {
+    rc = members_find(members, c->entry.value, c->members);
+    if (rc != SQLITE_OK) return rc;
+    c->members_of = c->entry.value.data;
+  }
+  member_result(ctx, &members->list[i], c->members[i]);
+  return SQLITE_OK;
+}
+
+int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int place) {
   row_cursor *c = (row_cursor *)cursor;
+  int column = table_column(table_of(c), place);
   if (sqlite3_vtab_nochange(ctx)) return SQLITE_OK;
   switch (column) {
+    case COLUMN_MEMBER: return read_member(c, ctx, (size_t)place - 1);
     case COLUMN_KEY:
     case COLUMN_ROWID: value_result_key(ctx, c->entry.key, shows_text(c)); break;
     case COLUMN_VALUE: value_result(ctx, &c->entry); break;

@@ -38,12 +38,28 @@ static inline int fail(char **message, int rc, char *sentence) {
 /* ------------------------------------------------------------------------------ option.c: words */
 enum { OPTION_RO = 1, OPTION_RW = 2, OPTION_RWC = 3 };
 
+/* A declared column over JSON (member.c). */
+enum { MEMBER_ANY, MEMBER_TEXT, MEMBER_INTEGER, MEMBER_REAL, MEMBER_NUMERIC, MEMBER_JSON };
+typedef struct sql_member {
+  char *name, *type;
+  int affinity;            /* MEMBER_* */
+  char **path;             /* the names that lead to it, the outermost first */
+  size_t depth, path_room; /* path_room: in bytes */
+} sql_member;
+
+typedef struct sql_members {
+  sql_member *list;
+  size_t count, room; /* room: in bytes */
+} sql_members;
+
 typedef struct sql_options {
   char *path;           /* as written; sqlite3_malloc */
   int mode;             /* OPTION_RO ... */
   int sync;             /* MAPH_SYNC_*; MAPH_SYNC_DEFAULT if not said */
   int busy_timeout_ms;  /* -1 if not said */
   sqlite3_int64 ttl_ms; /* default life of a row; 0: for ever */
+  sql_members members;  /* columns=: behind the key and before the value */
+  const char *why;      /* what was wrong with a word, where there is more to say; or NULL */
 } sql_options;
 
 /* The words between the parentheses of USING maph(...).  Frees nothing on failure that
@@ -177,8 +193,10 @@ typedef struct value_bytes {
   char number[40]; /* where the text of an INTEGER or REAL lies */
 } value_bytes;
 
-int value_start(void);                              /* once, before the others; SQLITE_NOMEM */
-double value_real_of(const char *text);             /* a number with '.', as strtod reads it */
+int value_start(void);                  /* once, before the others; SQLITE_NOMEM */
+double value_real_of(const char *text); /* a number with '.', as strtod reads it */
+/* a JSON number; 1: it is whole, and *whole has it; 0: *real has it */
+int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real);
 int value_read(sqlite3_value *v, value_bytes *out); /* SQL to bytes; SQLITE_NOMEM */
 /* the value of an entry, as it went in */
 void value_result(sqlite3_context *ctx, const maph_entry *entry);
@@ -192,6 +210,19 @@ int value_read_ttl(sqlite3_value *v, uint64_t *expires, char **message);
 int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message);
 void value_result_expiry(sqlite3_context *ctx, uint64_t expires);
 uint64_t value_now_ms(void); /* since 1970 */
+
+/* ----------------------------------------------- member.c, patch.c: declared columns over JSON */
+/* SQLITE_ERROR: *why says what is wrong with the words. */
+int members_parse(sql_members *members, const char *words, const char **why);
+void members_clear(sql_members *members);
+/* Where in the JSON text of a value each member's own lies; data NULL: nowhere. */
+int members_find(const sql_members *members, maph_slice json, maph_slice *texts);
+int member_is_named(maph_slice quoted, const char *name);
+void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice text);
+/* The object `base` with the members that `columns` has, one for each, but for those that are as in
+** `old`; *json: sqlite3_malloc. */
+int members_patch(const sql_members *members, maph_slice base, maph_slice old,
+                  sqlite3_value **columns, char **json, size_t *size, char **message);
 
 /* ------------------------------------------------------- pulse.c: who wants a long call to stop */
 /* SQLITE_INTERRUPT: sqlite3_interrupt() or the progress handler says so */
@@ -227,6 +258,7 @@ int bytes_grow(void *buffer, size_t *have, size_t need);
 int numbers_find(sql_view *view, double number, size_t *first, size_t *count, char **message);
 maph_slice numbers_key(const sql_store *store, size_t i); /* of those found */
 int numbers_note(sql_store *store, maph_slice key);       /* this connection puts it */
+int numbers_value(maph_slice text, double *number);       /* does it spell a number? */
 int numbers_spelled(maph_slice key);                      /* does the key spell a number? */
 void numbers_clear(sql_numbers *numbers);
 
@@ -244,6 +276,7 @@ enum {
   COLUMN_TTL,
   COLUMN_COUNT
 };
+enum { COLUMN_MEMBER = -1 }; /* a declared one */
 
 typedef struct sql_table {
   sqlite3_vtab base; /* first: SQLite's part */
@@ -257,6 +290,11 @@ typedef struct sql_table {
   struct row_cursor *spare; /* a closed cursor, for the next statement (read.c) */
 } sql_table;
 
+int table_has_column(const char *name); /* every table has it */
+/* COLUMN_*: what SQLite's column `place` is */
+int table_column(const sql_table *t, int place);
+/* of xUpdate's columns; the declared ones are those from 1 on */
+sqlite3_value *table_value(const sql_table *t, sqlite3_value **columns, int column);
 int table_may(const sql_table *t); /* STORE_MAY_* */
 int table_use(sql_table *t);       /* resolve the path, hold the store; message in zErrMsg */
 
@@ -304,7 +342,7 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
                 sqlite3_value **argv);
 int read_next(sqlite3_vtab_cursor *cursor);
 int read_eof(sqlite3_vtab_cursor *cursor);
-int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int column);
+int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int place);
 int read_rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *rowid);
 
 /* --------------------------------------------------------------- write.c: xUpdate, transactions */

@@ -120,6 +120,14 @@ static int read_number(maph_slice bytes, int type, sqlite3_int64 *i, double *r) 
   return end == z + bytes.size;
 }
 
+int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real) {
+  size_t i;
+  for (i = 0; i < text.size && !strchr(".eE", ((const char *)text.data)[i]); i++) {}
+  if (i == text.size && read_number(text, MAPH_INTEGER, whole, real)) return 1;
+  if (!numbers_value(text, real)) *real = 0;
+  return 0;
+}
+
 void value_result(sqlite3_context *ctx, const maph_entry *entry) {
   sqlite3_int64 i = 0;
   double r = 0;

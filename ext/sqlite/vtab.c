@@ -16,7 +16,7 @@
 **     = o.sku; UPDATE products SET value = json_set(value, '$.price', 31) WHERE key = 'WIDGET-123'
 **     AND version = 17; INSERT INTO products(products) VALUES('check');  commands: command.c
 **
-** COLUMNS
+** COLUMNS   Declared ones (member.c) stand between key and value, and value is hidden then.
 **     key          TEXT or BLOB, 1..65535 bytes, the primary key; the bytes alone make it: 'a' and
 **                  x'61' are one key
 **     value        anything; comes back as it went in
@@ -55,29 +55,44 @@
 
 /* The column named as the table takes commands.  _rowid_ is another name of the key: tools that
 ** edit rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
-static int check_name(const char *name, char **message) {
-  static const char *const columns[] = {
-    "key", "value", "version", "expires_at", "_rowid_", "ttl"
-  };
+static int check_name(const sql_table *t, const char *name, char **message) {
   size_t i;
-  for (i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
-    if (sqlite3_stricmp(name, columns[i]) != 0) continue;
-    return fail(
-        message, SQLITE_ERROR,
-        sqlite3_mprintf("maph: a table cannot be called \"%s\": that is one of its columns", name));
+  int is_taken = table_has_column(name);
+  for (i = 0; i < t->options.members.count; i++) {
+    is_taken |= sqlite3_stricmp(name, t->options.members.list[i].name) == 0;
   }
-  return SQLITE_OK;
+  if (!is_taken) return SQLITE_OK;
+  return fail(
+      message, SQLITE_ERROR,
+      sqlite3_mprintf("maph: a table cannot be called \"%s\": that is one of its columns", name));
+}
+
+/* Declared columns come in place of the value, which is hidden then. */
+static char *declared_columns(const sql_table *t) {
+  const sql_members *members = &t->options.members;
+  char *sql = sqlite3_mprintf("%s", ""), *old;
+  size_t i;
+  for (i = 0; i < members->count && sql; i++) {
+    const sql_member *m = &members->list[i];
+    old = sql;
+    sql = sqlite3_mprintf("%s\"%w\" %s, ", old, m->name, m->type[0] ? m->type : "ANY BLOB");
+    sqlite3_free(old);
+  }
+  return sql;
 }
 
 static int declare(const sql_table *t, sqlite3 *db, char **message) {
-  char *sql;
-  int rc = check_name(t->name, message);
+  char *declared, *sql = NULL;
+  int rc = check_name(t, t->name, message);
   if (rc != SQLITE_OK) return rc;
-  sql = sqlite3_mprintf(
-      "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, value ANY BLOB, \"%w\" TEXT HIDDEN, "
-      "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) "
-      "WITHOUT ROWID",
-      t->is_function ? "file" : t->name, t->is_function ? "" : ", ttl REAL HIDDEN");
+  declared = declared_columns(t);
+  if (declared)
+    sql = sqlite3_mprintf(
+        "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, %svalue ANY BLOB%s, \"%w\" TEXT HIDDEN, "
+        "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) WITHOUT ROWID",
+        declared, declared[0] ? " HIDDEN" : "", t->is_function ? "file" : t->name,
+        t->is_function ? "" : ", ttl REAL HIDDEN");
+  sqlite3_free(declared);
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
@@ -161,32 +176,8 @@ static int table_destroy(sqlite3_vtab *vtab) {
 }
 
 static int table_rename(sqlite3_vtab *vtab, const char *name) {
-  return check_name(name, &vtab->zErrMsg); /* SQLite connects anew under the new name */
-}
-
-int table_may(const sql_table *t) {
-  int mode = t->options.mode;
-  if (t->is_function || mode == OPTION_RO) return 0;
-  if (mode == OPTION_RWC && t->is_fresh
-      && sqlite3_txn_state(t->connection->db, t->schema) == SQLITE_TXN_WRITE) {
-    return STORE_MAY_WRITE | STORE_MAY_CREATE;
-  }
-  return STORE_MAY_WRITE;
-}
-
-int table_use(sql_table *t) {
-  char *resolved = NULL;
-  int sync, rc;
-  if (t->store) return SQLITE_OK;
-  rc = option_resolve(t->connection->db, t->schema, t->is_own, t->options.path, &resolved,
-                      &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &t->store);
-  sqlite3_free(resolved);
-  if (rc != SQLITE_OK) return rc;
-  sync = t->options.sync ? t->options.sync : MAPH_SYNC_NORMAL;
-  if (t->options.mode != OPTION_RO && sync > t->store->sync) t->store->sync = sync;
-  if (t->options.busy_timeout_ms >= 0) t->store->busy_timeout_ms = t->options.busy_timeout_ms;
-  return SQLITE_OK;
+  /* SQLite connects anew under the new name */
+  return check_name((sql_table *)vtab, name, &vtab->zErrMsg);
 }
 
 /* A later SQLite reads xIntegrity behind the others, an earlier one not so far. */

@@ -35,6 +35,7 @@ typedef struct row {
   maph_slice key;
   value_bytes value;
   maph_condition put; /* type, expiry ... */
+  char *json;         /* the value, where declared columns made it */
 } row;
 
 static int changed(sqlite3_value *v) { return !sqlite3_value_nochange(v); }
@@ -133,17 +134,50 @@ static int is_other_key(sqlite3_value *v, maph_slice old) {
   return key.size != old.size || memcmp(key.data, old.data, old.size) != 0;
 }
 
+/* Does the statement say anything of a declared column? */
+static int says_members(sql_table *t, sqlite3_value **columns, int is_insert) {
+  size_t i;
+  for (i = 1; i <= t->options.members.count; i++) {
+    if (is_insert ? sqlite3_value_type(columns[i]) != SQLITE_NULL : changed(columns[i])) return 1;
+  }
+  return 0;
+}
+
+/* Put the declared columns into the row's value, which is NULL or a JSON object.  old: what the row
+** was, whose members an UPDATE ... FROM hands in again. */
+static int read_members(sql_table *t, sqlite3_value **columns, maph_slice old, row *r) {
+  size_t size;
+  int rc = members_patch(&t->options.members, r->value.bytes, old, columns + 1, &r->json, &size,
+                         &t->base.zErrMsg);
+  if (rc != SQLITE_OK) return rc;
+  if (size == old.size && memcmp(r->json, old.data, size) == 0) {
+    r->value.bytes = old;
+    return SQLITE_OK;
+  }
+  r->value.bytes = maph_bytes(r->json, size);
+  r->put.type = MAPH_JSON;
+  return SQLITE_OK;
+}
+
 static int insert_row(sql_table *t, sqlite3_value **columns) {
   int replace = sqlite3_vtab_on_conflict(t->connection->db) == SQLITE_REPLACE;
   row r;
   int rc;
   memset(&r, 0, sizeof(r));
-  if (sqlite3_value_type(columns[COLUMN_VERSION]) != SQLITE_NULL) return refuse_version(t);
-  if (sqlite3_value_type(columns[COLUMN_ROWID]) != SQLITE_NULL) return refuse_rowid(t);
-  rc = read_key(t, columns[COLUMN_KEY], &r);
-  if (rc == SQLITE_OK) rc = read_value(columns[COLUMN_VALUE], &r);
-  if (rc == SQLITE_OK) rc = read_expiry(t, columns[COLUMN_EXPIRES], columns[COLUMN_TTL], &r);
+  if (sqlite3_value_type(table_value(t, columns, COLUMN_VERSION)) != SQLITE_NULL)
+    return refuse_version(t);
+  if (sqlite3_value_type(table_value(t, columns, COLUMN_ROWID)) != SQLITE_NULL)
+    return refuse_rowid(t);
+  rc = read_key(t, table_value(t, columns, COLUMN_KEY), &r);
+  if (rc == SQLITE_OK) rc = read_value(table_value(t, columns, COLUMN_VALUE), &r);
+  if (rc == SQLITE_OK && t->options.members.count > 0
+      && (r.put.type == MAPH_NULL || says_members(t, columns, 1)))
+    rc = read_members(t, columns, maph_bytes("", 0), &r);
+  if (rc == SQLITE_OK)
+    rc = read_expiry(t, table_value(t, columns, COLUMN_EXPIRES),
+                     table_value(t, columns, COLUMN_TTL), &r);
   if (rc == SQLITE_OK) rc = put(t, &r, replace);
+  sqlite3_free(r.json);
   return rc;
 }
 
@@ -165,25 +199,29 @@ static int read_update(sql_table *t, const maph_entry *old, sqlite3_value **colu
   r->put.key_type = old->key_type;
   r->put.expires = old->expires;
   r->put.media_type = old->media_type;
-  if (changed(columns[COLUMN_VERSION])
-      && sqlite3_value_int64(columns[COLUMN_VERSION]) != (sqlite3_int64)old->version) {
+  if (changed(table_value(t, columns, COLUMN_VERSION))
+      && sqlite3_value_int64(table_value(t, columns, COLUMN_VERSION))
+             != (sqlite3_int64)old->version) {
     return refuse_version(t);
   }
-  if (is_other_key(columns[COLUMN_ROWID], old->key)) return refuse_rowid(t);
-  if (changed(columns[COLUMN_KEY])) rc = read_key(t, columns[COLUMN_KEY], r);
-  if (rc == SQLITE_OK && changed(columns[COLUMN_VALUE])) {
-    rc = read_value(columns[COLUMN_VALUE], r);
+  if (is_other_key(table_value(t, columns, COLUMN_ROWID), old->key)) return refuse_rowid(t);
+  if (changed(table_value(t, columns, COLUMN_KEY)))
+    rc = read_key(t, table_value(t, columns, COLUMN_KEY), r);
+  if (rc == SQLITE_OK && changed(table_value(t, columns, COLUMN_VALUE))) {
+    rc = read_value(table_value(t, columns, COLUMN_VALUE), r);
     if (rc == SQLITE_OK && is_same_value(old, r))
       r->put.type = old->type;
     else
       r->put.media_type = maph_bytes(NULL, 0);
   }
-  if (rc == SQLITE_OK && changed(columns[COLUMN_EXPIRES])) {
-    rc = value_read_expiry(columns[COLUMN_EXPIRES], &r->put.expires, &t->base.zErrMsg);
+  if (rc == SQLITE_OK && says_members(t, columns, 0)) rc = read_members(t, columns, old->value, r);
+  if (rc == SQLITE_OK && changed(table_value(t, columns, COLUMN_EXPIRES))) {
+    rc = value_read_expiry(table_value(t, columns, COLUMN_EXPIRES), &r->put.expires,
+                           &t->base.zErrMsg);
   }
-  if (rc == SQLITE_OK && changed(columns[COLUMN_TTL])
-      && sqlite3_value_type(columns[COLUMN_TTL]) != SQLITE_NULL) {
-    rc = value_read_ttl(columns[COLUMN_TTL], &r->put.expires, &t->base.zErrMsg);
+  if (rc == SQLITE_OK && changed(table_value(t, columns, COLUMN_TTL))
+      && sqlite3_value_type(table_value(t, columns, COLUMN_TTL)) != SQLITE_NULL) {
+    rc = value_read_ttl(table_value(t, columns, COLUMN_TTL), &r->put.expires, &t->base.zErrMsg);
   }
   return rc;
 }
@@ -210,10 +248,14 @@ static int update_row(sql_table *t, sqlite3_value *old_key, sqlite3_value **colu
   rc = maph_txn_get_entry(t->store->txn, key, &old);
   if (rc == MAPH_NOTFOUND) return SQLITE_OK;
   rc = core_error(t, rc);
-  if (rc == SQLITE_OK) rc = read_update(t, &old, columns, &r);
   if (rc != SQLITE_OK) return rc;
-  if (r.key.size == key.size && memcmp(r.key.data, key.data, key.size) == 0) return put(t, &r, 1);
-  return move_row(t, key, &r);
+  rc = read_update(t, &old, columns, &r);
+  if (rc == SQLITE_OK) {
+    int stays = r.key.size == key.size && memcmp(r.key.data, key.data, key.size) == 0;
+    rc = stays ? put(t, &r, 1) : move_row(t, key, &r);
+  }
+  sqlite3_free(r.json);
+  return rc;
 }
 
 /* -------------------------------------------------------------------------------------- xUpdate */
@@ -235,15 +277,16 @@ int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int
   sql_table *t = (sql_table *)vtab;
   sqlite3_value **columns = argv + 2;
   int is_insert = argc > 1 && sqlite3_value_type(argv[0]) == SQLITE_NULL;
-  int is_command = argc > 1 && changed(columns[COLUMN_COMMAND])
-                   && sqlite3_value_type(columns[COLUMN_COMMAND]) != SQLITE_NULL;
+  int is_command = argc > 1 && changed(table_value(t, columns, COLUMN_COMMAND))
+                   && sqlite3_value_type(table_value(t, columns, COLUMN_COMMAND)) != SQLITE_NULL;
   int rc;
   (void)rowid;
   if (t->is_function) return refuse_write(t);
   rc = table_use(t);
   if (rc != SQLITE_OK) return rc;
   if (is_command && is_insert)
-    return command_run(t, columns[COLUMN_COMMAND], columns[COLUMN_VALUE]);
+    return command_run(t, table_value(t, columns, COLUMN_COMMAND),
+                       table_value(t, columns, COLUMN_VALUE));
   if (is_command)
     return fail(
         &t->base.zErrMsg, SQLITE_ERROR,

@@ -6,14 +6,20 @@
 **     TOKEN ROLE STORES            # comment
 **     0f1e2d3c4b5a69788796a5b4 read  *
 **     c2VjcmV0LWZvci10aGUtYXBw write cache,sessions
+**     sha256:9f86d081...0f00a08 admin *
 **
-** ROLE is read, write (and read) or admin (all, and making, deleting and checking stores).  STORES
-** are names with commas, or *.  A token on several lines has all their grants.  The file is read at
-** start and at SIGHUP; a file with a mistake changes nothing.
+** Instead of a token its SHA-256 may stand there, in 64 hex digits: then who reads the file has no
+** token.  That is enough for tokens that are random; a word can be guessed from its digest.
 **
-** A token is compared with every line, each time over the whole length of both, so that the time
-** says nothing of how much of it was right.  Tokens come in the Authorization header alone and are
-** never logged.  Without --tokens everything is allowed, and the server listens on loopback only.
+** ROLE is metrics (which reads /metrics alone), read, write (and read) or admin (all, and making,
+** deleting and checking stores).  STORES are names with commas, or *.  A token on several lines has
+** all their grants.  The file is read at start and at SIGHUP; a file with a mistake changes
+** nothing.
+**
+** The digest of a token is compared with that of every line, each time over the whole length, so
+** that the time says nothing of how much of it was right.  Tokens come in the Authorization header
+** alone and are never logged.  Without --tokens everything is allowed, and the server listens on
+** loopback only.
 */
 #include <errno.h>
 #include <pthread.h>
@@ -25,11 +31,12 @@
 #include "access/auth.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/sha256.h"
 #include "http/reply.h"
 
-enum { TOKEN_LEAST = 16, TOKEN_MAX = 128, GRANTS_MAX = 1024 };
+enum { TOKEN_LEAST = 16, TOKEN_MAX = 128, GRANTS_MAX = 1024, DIGEST_SIZE = 32 };
 typedef struct grant {
-  char token[TOKEN_MAX]; /* zero after its end */
+  uint8_t digest[DIGEST_SIZE]; /* of the token */
   int role;
   char *stores; /* "*" or "a,b" */
 } grant;
@@ -39,15 +46,31 @@ static int grant_count;
 static pthread_rwlock_t grants_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 static int role_from_name(const char *name) {
-  static const char *const names[] = { "read", "write", "admin" };
-  for (int i = 0; i < 3; i++)
-    if (strcmp(name, names[i]) == 0) return ROLE_READ + i;
+  static const char *const names[] = { "metrics", "read", "write", "admin" };
+  for (int i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0) return ROLE_METRICS + i;
   return 0;
 }
 
 static void free_grants(grant *list, int count) {
   for (int i = 0; i < count; i++) free(list[i].stores);
   free(list);
+}
+
+/* A token, or sha256: and its digest.  False: neither. */
+static bool read_token(const char *token, uint8_t digest[DIGEST_SIZE]) {
+  size_t size = strlen(token);
+  if (strncmp(token, "sha256:", 7) != 0) {
+    sha256(token, size, digest);
+    return size >= TOKEN_LEAST && size < TOKEN_MAX;
+  }
+  if (size != 7 + 2 * DIGEST_SIZE || strspn(token + 7, "0123456789abcdefABCDEF") != size - 7)
+    return false;
+  for (int i = 0; i < DIGEST_SIZE; i++) {
+    char digits[3] = { token[7 + 2 * i], token[8 + 2 * i], 0 };
+    digest[i] = (uint8_t)strtoul(digits, NULL, 16);
+  }
+  return true;
 }
 
 /* One line into a grant.  1: a grant; 0: an empty line; -1: a mistake. */
@@ -62,8 +85,7 @@ static int parse_line(char *line, grant *g) {
   if (stores == NULL || strtok_r(NULL, blanks, &rest) != NULL) return -1;
   memset(g, 0, sizeof *g);
   g->role = role_from_name(role);
-  if (g->role == 0 || strlen(token) < TOKEN_LEAST || strlen(token) >= TOKEN_MAX) return -1;
-  memcpy(g->token, token, strlen(token));
+  if (g->role == 0 || !read_token(token, g->digest)) return -1;
   g->stores = strdup(stores);
   return g->stores ? 1 : -1;
 }
@@ -73,7 +95,9 @@ static bool read_grants(FILE *file, grant *list, int *count) {
   for (int number = 1; fgets(line, sizeof line, file); number++) {
     int found = *count < GRANTS_MAX ? parse_line(line, &list[*count]) : -1;
     if (found < 0) {
-      log_line("%s line %d: a grant is TOKEN (%d to %d characters) read|write|admin NAME,NAME or "
+      log_line("%s line %d: a grant is TOKEN (%d to %d characters, or sha256: and its digest) "
+               "metrics|read|write|admin "
+               "NAME,NAME or "
                "*; at most %d of them",
                option.tokens, number, TOKEN_LEAST, TOKEN_MAX - 1, GRANTS_MAX);
       return false;
@@ -138,17 +162,15 @@ const char *auth_token(const request *r) {
 ** for any).  -1: no such token. */
 static int role_of(const request *r, maph_slice name) {
   const char *given = auth_token(r);
-  char token[TOKEN_MAX] = { 0 };
+  uint8_t digest[DIGEST_SIZE];
   int best = -1;
-  size_t size;
-  if (given == NULL) return -1;
-  size = strlen(given);
-  memcpy(token, given, size < TOKEN_MAX - 1 ? size : TOKEN_MAX - 1);
+  size_t size = given ? strlen(given) : 0;
+  if (size < TOKEN_LEAST || size >= TOKEN_MAX) return -1;
+  sha256(given, size, digest);
   pthread_rwlock_rdlock(&grants_lock);
   for (int i = 0; i < grant_count; i++) {
-    unsigned difference = size >= TOKEN_MAX;
-    for (int k = 0; k < TOKEN_MAX; k++)
-      difference |= (unsigned char)token[k] ^ (unsigned char)grants[i].token[k];
+    unsigned difference = 0;
+    for (int k = 0; k < DIGEST_SIZE; k++) difference |= digest[k] ^ grants[i].digest[k];
     if (difference) continue;
     if (best < 0) best = 0;
     if (grants[i].role > best && covers(grants[i].stores, name)) best = grants[i].role;
@@ -163,7 +185,7 @@ bool auth_knows(const request *r) {
 }
 
 const char *auth_role_name(const request *r, const char *name) {
-  static const char *const role_names[] = { "none", "read", "write", "admin" };
+  static const char *const role_names[] = { "none", "none", "read", "write", "admin" };
   static const maph_slice any = { NULL, 0 };
   int role = auth_on() ? role_of(r, name ? maph_str(name) : any) : ROLE_ADMIN;
   return role_names[role > 0 ? role : 0];

@@ -6,8 +6,16 @@
 
 #include "http/request.h"
 
-/* ANY: a good token, for anything at all. */
-enum { ROLE_NONE = 0, ROLE_READ = 1, ROLE_WRITE = 2, ROLE_ADMIN = 3, ROLE_ANY = -1 };
+/* Each may do what those before it may.  METRICS: nothing of any store but its numbers.  ANY: a
+** good token, for anything at all. */
+enum {
+  ROLE_NONE = 0,
+  ROLE_METRICS = 1,
+  ROLE_READ = 2,
+  ROLE_WRITE = 3,
+  ROLE_ADMIN = 4,
+  ROLE_ANY = -1
+};
 bool auth_on(void); /* tokens are asked for */
 /* read the tokens, again at SIGHUP; false: a mistake, and nothing changed */
 bool auth_load(void);

@@ -43,7 +43,7 @@ static const entry entries[] = {
   { "origin", LIST, &option.origin, "", 0, 0, "URL,...",
     "web origins whose pages may use this server (CORS)" },
   { "tokens", TEXT, &option.tokens, "", 0, 0, "FILE",
-    "ask for bearer tokens; a line of it is TOKEN read|write|admin STORE,...|*" },
+    "ask for bearer tokens; a line of it is TOKEN metrics|read|write|admin STORE,...|*" },
   { "open-to-network", FLAG, &option.open_to_network, "no", 0, 0, NULL,
     "really listen beyond loopback with nobody asked for a token" },
   { "require-preconditions", FLAG, &option.conditional, "no", 0, 0, NULL,

@@ -128,9 +128,10 @@ void reply_extra(request *r, const char *format, ...) {
 /* The page of an origin that --origin names may see the answer. */
 static void allow_origin(request *r) {
   reply_header(r, "Access-Control-Allow-Origin", r->origin);
-  reply_header(r, "Access-Control-Expose-Headers",
-               "ETag, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
-               "Retry-After, X-Request-Id");
+  reply_header(
+      r, "Access-Control-Expose-Headers",
+      "ETag, Link, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
+      "Retry-After, X-Request-Id");
 }
 
 void reply_start(request *r, int status) {

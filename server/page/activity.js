@@ -37,8 +37,8 @@ function byRoute(metrics) {
       r.requests += value;
       if (labels.status === "5xx") r.errors += value;
     }
-    if (name === "maph_http_request_seconds_sum") r.sum += value;
-    if (name === "maph_http_request_seconds_bucket")
+    if (name === "maph_http_request_duration_seconds_sum") r.sum += value;
+    if (name === "maph_http_request_duration_seconds_bucket")
       r.buckets.set(labels.le === "+Inf" ? Infinity : Number(labels.le), value);
   }
   return routes;

@@ -51,7 +51,8 @@ enum {
 typedef struct feed {
   request *r;
   maph_changes *changes;
-  maph_slice prefix;
+  maph_slice prefix, key;
+  bool one_key;        /* only changes of `key` are wanted */
   bool values, framed; /* framed: WebSocket */
   uint8_t uuid[16];    /* of the store: one of the same name made later is another */
   uint64_t told;       /* the version that the client can come back with */
@@ -108,6 +109,7 @@ static bool feed_open(feed *f, request *r) {
   memset(f, 0, sizeof *f);
   f->r = r;
   request_query(r, "prefix", &f->prefix);
+  f->one_key = request_query(r, "key", &f->key);
   f->values = request_query(r, "values", &values)
               && !(values.size == 1 && *(const char *)values.data == '0');
   if ((rc = maph_stat(r->store->m, &stats)) != MAPH_OK) {
@@ -147,6 +149,8 @@ static void change_json(buffer *b, const maph_change *change, bool values) {
 
 static bool wanted(const feed *f, const maph_change *change) {
   maph_slice key = change->entry.key;
+  if (f->one_key && (key.size != f->key.size || memcmp(key.data, f->key.data, key.size) != 0))
+    return false;
   return key.size >= f->prefix.size && memcmp(key.data, f->prefix.data, f->prefix.size) == 0;
 }
 

@@ -32,12 +32,15 @@
 #include "base/options.h"
 #include "base/sentence.h"
 #include "base/uri.h"
+#include "entry/json.h"
 #include "http/http.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/jobs.h"
+#include "routes/retention.h"
 
 enum {
+  KEEP_MAX = 100000,
   KEPT = 64,
   RUNNING_MAX = 4,
   SENTENCES_MAX = 50,
@@ -53,6 +56,7 @@ static const char *const state_names[] = { "running", "done", "failed", "cancell
 typedef struct job {
   uint64_t id, started_ms, finished_ms, problems, done, total;
   enum kind kind;
+  uint64_t keep; /* of a backup: how many there may be then; 0: any number */
   enum state state;
   bool cancel_asked;
   int rc;
@@ -62,7 +66,8 @@ typedef struct job {
   maph_rewrite result;
 } job;
 
-static job *jobs[KEPT]; /* newest last; jobs_mutex for all of it */
+static uint64_t ended[BACKUP + 1][CANCELLED]; /* by kind and outcome; jobs_mutex */
+static job *jobs[KEPT];                       /* newest last; jobs_mutex for all of it */
 static int job_count, running_count;
 static uint64_t last_id;
 static atomic_bool stop_asked;
@@ -194,11 +199,21 @@ static enum state outcome_of(const job *j, int rc) {
   return rc == MAPH_CANCELLED ? CANCELLED : FAILED;
 }
 
+/* The new backup is there: older ones go. */
+static void prune(const job *j) {
+  char folder[PATH_ROOM];
+  int error;
+  backup_path(folder, "");
+  error = retention_prune(folder, j->store_name, j->keep);
+  if (error) log_line("older backups of %s cannot be removed: %s", j->store_name, strerror(error));
+}
+
 static void *job_run(void *arg) {
   job *j = arg;
   store *s = j->store;
   maph_rewrite result = { 0 };
   int rc = work(j, s->m);
+  if (rc == MAPH_OK && j->keep > 0) prune(j);
   bool rewritten = rc == MAPH_OK && j->kind != CHECK && maph_rewritten(s->m, &result) == MAPH_OK;
   if (rewritten && j->kind != BACKUP) store_forget(s);
   pthread_mutex_lock(&jobs_mutex);
@@ -208,6 +223,7 @@ static void *job_run(void *arg) {
   j->result = result;
   j->state = outcome_of(j, rc);
   j->finished_ms = wall_ms();
+  ended[j->kind][j->state - DONE]++;
   j->store = NULL;
   running_count--;
   pthread_cond_broadcast(&job_ended);
@@ -218,7 +234,7 @@ static void *job_run(void *arg) {
 
 /* Begin a job, which names its backup itself where file is empty; jobs_mutex is held.  NULL: too
 ** many, or no memory or thread. */
-static job *job_start(store *s, enum kind kind, const char *file) {
+static job *job_start(store *s, enum kind kind, const char *file, uint64_t keep) {
   pthread_attr_t detached;
   pthread_t thread;
   job *j;
@@ -227,6 +243,7 @@ static job *job_start(store *s, enum kind kind, const char *file) {
     return NULL;
   j->id = ++last_id;
   j->kind = kind;
+  j->keep = keep;
   j->started_ms = wall_ms();
   j->store = s;
   strcpy(j->store_name, s->name);
@@ -331,7 +348,7 @@ static void compact_if_due(store *s) {
   if (s->read_only || maph_stat(s->m, &stats) != MAPH_OK || stats.poisoned || !due(s, &stats))
     return;
   pthread_mutex_lock(&jobs_mutex);
-  if (running_count == 0) begun = job_start(s, stats.frozen_keys ? OPTIMIZE : COMPACT, "");
+  if (running_count == 0) begun = job_start(s, stats.frozen_keys ? OPTIMIZE : COMPACT, "", 0);
   pthread_mutex_unlock(&jobs_mutex);
   if (begun == NULL) return;
   s->rewritten_us = now_us();
@@ -357,14 +374,14 @@ static void await(request *r, uint64_t id) {
   }
 }
 
-static void run_job(request *r, enum kind kind, const char *file) {
+static void run_job(request *r, enum kind kind, const char *file, uint64_t keep) {
   maph_slice text;
   const job *j, *other;
   bool wait = request_query(r, "wait", &text) && text.size == 1 && *(const char *)text.data == '1';
   uint64_t id = 0;
   pthread_mutex_lock(&jobs_mutex);
   other = kind == CHECK ? NULL : rewrite_of(r->store->name);
-  j = other ? NULL : job_start(r->store, kind, file);
+  j = other ? NULL : job_start(r->store, kind, file, keep);
   if (j) id = j->id;
   if (j && wait) await(r, id);
   pthread_mutex_unlock(&jobs_mutex);
@@ -376,12 +393,12 @@ static void run_job(request *r, enum kind kind, const char *file) {
     answer(r, id, true, wait);
 }
 
-void store_check(request *r) { run_job(r, CHECK, ""); }
+void store_check(request *r) { run_job(r, CHECK, "", 0); }
 void store_compact(request *r) {
-  if (write_allowed(r)) run_job(r, COMPACT, "");
+  if (write_allowed(r)) run_job(r, COMPACT, "", 0);
 }
 void store_optimize(request *r) {
-  if (write_allowed(r)) run_job(r, OPTIMIZE, "");
+  if (write_allowed(r)) run_job(r, OPTIMIZE, "", 0);
 }
 
 /* The backup's file by ?name=; empty without it. */
@@ -397,17 +414,29 @@ static bool name_backup(request *r, char *file, size_t room) {
   return false;
 }
 
+/* ?keep=, 0 without it: all are kept.  False: answered. */
+static bool read_keep(request *r, uint64_t *keep) {
+  maph_slice text;
+  *keep = 0;
+  if (!request_query(r, "keep", &text)) return true;
+  if (json_whole_number(text, KEEP_MAX, keep) && *keep > 0) return true;
+  reply_problem(r, 400, "bad_keep", "keep is from 1 to %d: so many backups of the store are kept",
+                KEEP_MAX);
+  return false;
+}
+
 void store_backup(request *r) {
   char file[128];
+  uint64_t keep;
   int trouble;
-  if (!name_backup(r, file, sizeof file)) return;
+  if (!name_backup(r, file, sizeof file) || !read_keep(r, &keep)) return;
   if ((trouble = backup_folder()) != 0)
     reply_problem(r, 500, "io_error", "the folder for backups cannot be made: %s",
                   strerror(trouble));
   else if (*file && backup_exists(file))
     reply_problem(r, 409, "backup_exists", "there is a backup of that name");
   else
-    run_job(r, BACKUP, file);
+    run_job(r, BACKUP, file, keep);
 }
 
 static uint64_t asked_id(const request *r) {
@@ -462,6 +491,19 @@ uint64_t jobs_running(void) {
   n = running_count;
   pthread_mutex_unlock(&jobs_mutex);
   return (uint64_t)n;
+}
+
+uint64_t jobs_ended(int kind, int outcome) {
+  uint64_t n;
+  pthread_mutex_lock(&jobs_mutex);
+  n = ended[kind][outcome];
+  pthread_mutex_unlock(&jobs_mutex);
+  return n;
+}
+
+const char *jobs_kind_name(int kind) { return kind <= BACKUP ? kind_names[kind] : NULL; }
+const char *jobs_outcome_name(int outcome) {
+  return DONE + outcome <= CANCELLED ? state_names[DONE + outcome] : NULL;
 }
 
 void jobs_start(void) { clock_condition(&job_ended); }

@@ -101,18 +101,52 @@ static int fill_page(request *r, maph_cursor *c, const page *p, bool *more) {
   return rc;
 }
 
-static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool more) {
-  token t;
-  if (!more) {
-    buffer_text(r->body, "\n],\"next\":null}\n");
-    return;
+/* What the client asked for, again, but for its `after`, as a URL; quotes and angles would end
+** it. */
+static void put_target(buffer *out, const request *r) {
+  const char *query = r->query_text ? r->query_text : "", *separator = "?";
+  buffer_text(out, r->path);
+  while (*query) {
+    size_t size = strcspn(query, "&");
+    bool after = size >= 5 && strncmp(query, "after", 5) == 0 && (size == 5 || query[5] == '=');
+    if (size > 0 && !after) {
+      buffer_text(out, separator);
+      separator = "&";
+      for (size_t i = 0; i < size; i++)
+        if (strchr("<>\"", query[i]))
+          buffer_printf(out, "%%%02X", (unsigned char)query[i]);
+        else
+          buffer_append(out, query + i, 1);
+    }
+    query += size + (query[size] == '&');
   }
-  t.generation = stats->generation;
-  t.place = maph_cursor_tell(c);
-  memcpy(t.store, stats->uuid, sizeof t.store);
-  buffer_text(r->body, "\n],\"next\":\"");
-  emit_base64url(r->body, &t, sizeof t);
-  buffer_text(r->body, "\"}\n");
+  buffer_text(out, separator);
+}
+
+/* Answer the page; where there is a next one, `next` and a Link header lead to it. */
+static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool more) {
+  buffer *b = r->body, *next = r->scratch;
+  token t = { .generation = stats->generation };
+  next->size = 0;
+  if (more) {
+    t.place = maph_cursor_tell(c);
+    memcpy(t.store, stats->uuid, sizeof t.store);
+    emit_base64url(next, &t, sizeof t);
+    buffer_text(b, "\n],\"next\":\"");
+    buffer_append(b, next->data, next->size);
+    buffer_text(b, "\"}\n");
+  } else {
+    buffer_text(b, "\n],\"next\":null}\n");
+  }
+  reply_start(r, 200);
+  if (more && !next->failed) {
+    buffer_text(r->head, "Link: <");
+    put_target(r->head, r);
+    buffer_text(r->head, "after=");
+    buffer_append(r->head, next->data, next->size);
+    buffer_text(r->head, ">; rel=\"next\"\r\n");
+  }
+  reply_json(r, 200, b);
 }
 
 /* A cursor and the generation that it reads: after a rewrite between the two its places would be
@@ -153,10 +187,8 @@ void keys_list(request *r) {
     rc = fill_page(r, c, &p, &more);
     if (rc != MAPH_OK)
       reply_store(r, rc);
-    else {
+    else
       end_page(r, c, &stats, more);
-      reply_json(r, 200, r->body);
-    }
   }
   maph_cursor_close(c);
 }

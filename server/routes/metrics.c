@@ -4,19 +4,27 @@
 ** Counters are atomic and never reset.  Latencies go into fixed buckets per route, so a scrape is a
 ** pass over an array.  What is known of stores is read from their headers at the scrape.
 */
+#include <dirent.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/clock.h"
 #include "base/options.h"
 #include "base/sigbus.h"
+#include "base/waits.h"
 #include "http/http.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/jobs.h"
 #include "routes/metrics.h"
 
-enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 12 };
-static const uint64_t bucket_us[BUCKETS] = { 50,   100,   250,   500,    1000,    2500,
-                                             5000, 10000, 50000, 250000, 1000000, 5000000 };
+enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 15 };
+static const uint64_t bucket_us[BUCKETS] = { 5,     10,    25,     50,      100,
+                                             250,   500,   1000,   2500,    5000,
+                                             10000, 50000, 250000, 1000000, 5000000 };
 static struct {
   _Atomic(const char *) name; /* of the route; NULL: none */
   atomic_uint_fast64_t statuses[STATUSES], buckets[BUCKETS], count, sum_us, bytes_in, bytes_out;
@@ -86,21 +94,21 @@ static void show_requests(buffer *b) {
 }
 
 static void show_latency(buffer *b) {
-  head(b, "maph_http_request_seconds", "histogram",
+  head(b, "maph_http_request_duration_seconds", "histogram",
        "From the request's head read to the answer written.");
   for (int i = 0; i < ROUTE_SLOTS; i++) {
     uint64_t so_far = 0, count = atomic_load(&counters[i].count);
     if (count == 0) continue;
     for (int k = 0; k < BUCKETS; k++) {
       so_far += atomic_load(&counters[i].buckets[k]);
-      buffer_printf(b, "maph_http_request_seconds_bucket{route=\"%s\",le=\"%g\"} %llu\n",
+      buffer_printf(b, "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"%g\"} %llu\n",
                     route_name(i), (double)bucket_us[k] / 1e6, (unsigned long long)so_far);
     }
-    buffer_printf(b, "maph_http_request_seconds_bucket{route=\"%s\",le=\"+Inf\"} %llu\n",
+    buffer_printf(b, "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"+Inf\"} %llu\n",
                   route_name(i), (unsigned long long)count);
     buffer_printf(b,
-                  "maph_http_request_seconds_sum{route=\"%s\"} "
-                  "%.6f\nmaph_http_request_seconds_count{route=\"%s\"} %llu\n",
+                  "maph_http_request_duration_seconds_sum{route=\"%s\"} "
+                  "%.6f\nmaph_http_request_duration_seconds_count{route=\"%s\"} %llu\n",
                   route_name(i), (double)atomic_load(&counters[i].sum_us) / 1e6, route_name(i),
                   (unsigned long long)count);
   }
@@ -117,12 +125,16 @@ static void show_server(buffer *b) {
   one(b, "maph_http_received_bytes_total", "counter", "Bytes of request bodies.", in);
   one(b, "maph_http_sent_bytes_total", "counter", "Bytes of answers.", out);
   one(b, "maph_http_connections", "gauge", "Open connections.", h.connections);
+  one(b, "maph_http_connections_waiting", "gauge",
+      "Of the open connections, those without a worker: their request is not there, or all are "
+      "busy.",
+      h.waiting);
   one(b, "maph_http_connections_max", "gauge", "Connections that can be served at once.",
       h.workers);
   one(b, "maph_http_requests_running", "gauge", "Requests in flight.", h.requests_running);
   one(b, "maph_http_connections_accepted_total", "counter", "Connections accepted.", h.accepted);
-  one(b, "maph_http_connections_evicted_total", "counter", "Idle connections closed to make room.",
-      h.evicted);
+  one(b, "maph_http_connections_evicted_total", "counter",
+      "Connections closed to make room: idle, or without a whole request.", h.evicted);
   one(b, "maph_http_timeouts_total", "counter", "Bodies and answers that missed their deadline.",
       h.timed_out);
   one(b, "maph_http_watchers", "gauge", "Of the requests in flight, those that wait for changes.",
@@ -131,6 +143,12 @@ static void show_server(buffer *b) {
   one(b, "maph_jobs_running", "gauge", "Checks, rewrites and backups in progress.", jobs_running());
   one(b, "maph_writes_waiting", "gauge", "Writes that wait for the writer's lock or for the disk.",
       c.waiting);
+  one(b, "maph_http_bodies_waiting", "gauge", "Requests that wait for a client's body.",
+      waits_count(WAIT_BODY));
+  one(b, "maph_http_answers_waiting", "gauge", "Answers that wait for their client to read.",
+      waits_count(WAIT_ANSWER));
+  one(b, "maph_stores_unopenable", "gauge", "Stores of the folder that could not be opened.",
+      stores_unopenable());
   one(b, "maph_writes_total", "counter", "Puts and deletes committed.", c.writes);
   one(b, "maph_durable_writes_total", "counter", "Of those, on disk before they were answered.",
       c.durable_writes);
@@ -140,20 +158,37 @@ static void show_server(buffer *b) {
       c.flush_failures);
 }
 
+static uint64_t poisoned_of(const store *s, const maph_stats *stats) {
+  return (void)s, stats->poisoned != 0;
+}
+static uint64_t read_only_of(const store *s, const maph_stats *stats) {
+  return (void)stats, s->read_only;
+}
+
 /* Series of one name must stand together, so the stores are walked once a name. */
 static void show_stores(buffer *b) {
   static const struct {
     const char *name, *help;
     size_t offset;
+    /* instead of the number there */
+    uint64_t (*of)(const store *s, const maph_stats *stats);
   } rows[] = {
-    { "maph_store_records", "Live keys.", offsetof(maph_stats, records) },
-    { "maph_store_live_bytes", "Bytes of live records.", offsetof(maph_stats, live_bytes) },
-    { "maph_store_dead_bytes", "Bytes that a rewrite frees.", offsetof(maph_stats, dead_bytes) },
-    { "maph_store_file_bytes", "Size of the file.", offsetof(maph_stats, file_bytes) },
-    { "maph_store_version", "Version of the last transaction.", offsetof(maph_stats, version) },
-    { "maph_store_flushed_bytes", "Log known to be on disk.", offsetof(maph_stats, flushed_bytes) },
+    { "maph_store_records", "Live keys.", offsetof(maph_stats, records), NULL },
+    { "maph_store_live_bytes", "Bytes of live records.", offsetof(maph_stats, live_bytes), NULL },
+    { "maph_store_dead_bytes", "Bytes that a rewrite frees.", offsetof(maph_stats, dead_bytes),
+      NULL },
+    { "maph_store_file_bytes", "Size of the file.", offsetof(maph_stats, file_bytes), NULL },
+    { "maph_store_version", "Version of the last transaction.", offsetof(maph_stats, version),
+      NULL },
+    { "maph_store_flushed_bytes", "Log known to be on disk.", offsetof(maph_stats, flushed_bytes),
+      NULL },
     { "maph_store_generation", "How often the file was rewritten.",
-      offsetof(maph_stats, generation) },
+      offsetof(maph_stats, generation), NULL },
+    { "maph_store_oldest_version", "The first version from which changes can be followed.",
+      offsetof(maph_stats, oldest_version), NULL },
+    { "maph_store_poisoned", "1: a flush of the disk failed, and nothing is written any more.", 0,
+      poisoned_of },
+    { "maph_store_read_only", "1: it can only be read.", 0, read_only_of },
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     head(b, rows[i].name, "gauge", rows[i].help);
@@ -162,9 +197,76 @@ static void show_stores(buffer *b) {
       uint64_t value;
       if (maph_stat(s->m, &stats) != MAPH_OK) continue;
       memcpy(&value, (const char *)&stats + rows[i].offset, sizeof value);
+      if (rows[i].of) value = rows[i].of(s, &stats);
       buffer_printf(b, "%s{store=\"%s\"} %llu\n", rows[i].name, s->name, (unsigned long long)value);
     }
   }
+}
+
+static void show_jobs(buffer *b) {
+  head(b, "maph_jobs_total", "counter", "Checks, rewrites and backups that ended, by how.");
+  for (int kind = 0; jobs_kind_name(kind); kind++)
+    for (int state = 0; jobs_outcome_name(state); state++)
+      buffer_printf(b, "maph_jobs_total{kind=\"%s\",outcome=\"%s\"} %llu\n", jobs_kind_name(kind),
+                    jobs_outcome_name(state), (unsigned long long)jobs_ended(kind, state));
+}
+
+/* ------------------------------------------------------------------------------ the process */
+static uint64_t open_files(void) {
+  struct dirent *e;
+  uint64_t n = 0;
+  DIR *dir = opendir("/proc/self/fd");
+  while (dir && (e = readdir(dir)) != NULL) n += e->d_name[0] != '.';
+  if (dir) closedir(dir);
+  return n > 0 ? n - 1 : 0; /* but for the folder itself */
+}
+
+/* The fields of /proc/self/stat after the name; false: there is none. */
+static bool read_stat(unsigned long long *started, unsigned long long *virtual_bytes,
+                      long long *resident_pages) {
+  char text[1024];
+  FILE *file = fopen("/proc/self/stat", "re");
+  size_t n = file ? fread(text, 1, sizeof text - 1, file) : 0;
+  const char *end;
+  if (file) fclose(file);
+  text[n] = 0;
+  end = strrchr(text, ')');
+  return end
+         && sscanf(end + 2,
+                   "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+                   "%llu %llu %lld",
+                   started, virtual_bytes, resident_pages)
+                == 3;
+}
+
+static void real(buffer *b, const char *name, const char *type, const char *help, double value) {
+  head(b, name, type, help);
+  buffer_printf(b, "%s %.3f\n", name, value);
+}
+
+static void show_process(buffer *b) {
+  unsigned long long started = 0, virtual_bytes = 0;
+  long long resident = 0;
+  struct rusage used;
+  struct rlimit files;
+  struct timespec up = { 0, 0 };
+  head(b, "maph_build_info", "gauge", "Always 1; which version this is.");
+  buffer_printf(b, "maph_build_info{version=\"%s\"} 1\n", maph_version());
+  if (getrusage(RUSAGE_SELF, &used) == 0)
+    real(b, "process_cpu_seconds_total", "counter", "Time of the processor, user and system.",
+         (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec)
+             + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+  one(b, "process_open_fds", "gauge", "Open files.", open_files());
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+    one(b, "process_max_fds", "gauge", "How many may be open.", files.rlim_cur);
+  if (!read_stat(&started, &virtual_bytes, &resident)) return;
+  one(b, "process_virtual_memory_bytes", "gauge", "Of the address space.", virtual_bytes);
+  one(b, "process_resident_memory_bytes", "gauge", "In memory, mapped files too.",
+      (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
+  clock_gettime(CLOCK_BOOTTIME, &up);
+  real(b, "process_start_time_seconds", "gauge", "Since 1970.",
+       (double)wall_ms() / 1e3 - (double)up.tv_sec - (double)up.tv_nsec / 1e9
+           + (double)started / (double)sysconf(_SC_CLK_TCK));
 }
 
 void metrics_show(request *r) {
@@ -174,6 +276,8 @@ void metrics_show(request *r) {
   show_latency(b);
   show_server(b);
   show_stores(b);
+  show_jobs(b);
+  show_process(b);
   if (b->failed) {
     reply_problem(r, 503, "no_memory", "out of memory for the answer");
     return;

@@ -132,6 +132,39 @@ static void insert(store *s) {
   pthread_rwlock_unlock(&table_lock);
 }
 
+/* Names whose files could not be opened; openings_mutex. */
+typedef struct failure {
+  char name[72];
+  struct failure *next;
+} failure;
+static failure *failures;
+
+/* Note whether a name could be opened, or is not there any more. */
+static void note_opening(const char *name, size_t size, bool failed) {
+  failure **at = &failures, *f;
+  pthread_mutex_lock(&openings_mutex);
+  while (*at && (strlen((*at)->name) != size || memcmp((*at)->name, name, size) != 0))
+    at = &(*at)->next;
+  f = *at;
+  if (f && !failed) {
+    *at = f->next;
+    free(f);
+  } else if (f == NULL && failed && (f = calloc(1, sizeof *f)) != NULL) {
+    memcpy(f->name, name, size);
+    f->next = failures;
+    failures = f;
+  }
+  pthread_mutex_unlock(&openings_mutex);
+}
+
+uint64_t stores_unopenable(void) {
+  uint64_t n = 0;
+  pthread_mutex_lock(&openings_mutex);
+  for (const failure *f = failures; f; f = f->next) n++;
+  pthread_mutex_unlock(&openings_mutex);
+  return n;
+}
+
 /* Open it into the table; the name is in `openings`. */
 static int open_store(const char *name, size_t size, store **result) {
   char path[4096], obstacle[sizeof(*result)->obstacle];
@@ -292,6 +325,7 @@ store *store_acquire(const char *name, size_t size, bool to_read, int *rc) {
   }
   s = in_table(name, size, false);
   if (s == NULL) *rc = open_store(name, size, &s);
+  note_opening(name, size, *rc != MAPH_OK && *rc != MAPH_NOTFOUND);
   opening_end(&mine);
   return s;
 }
@@ -478,5 +512,6 @@ int store_delete(const char *name, size_t size) {
   if (!store_file_exists(name, size)) return MAPH_NOTFOUND;
   rc = maph_destroy(path, (int)option.busy_timeout_ms);
   if (rc == MAPH_OK) remember_version(stats.version);
+  if (rc == MAPH_OK) note_opening(name, size, false);
   return rc;
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/waits.h"
 #include "maph.h"
 
 typedef struct store {
@@ -15,7 +16,7 @@ typedef struct store {
   maph *m;
   bool read_only;
   atomic_uint references;  /* the table's and the requests' */
-  atomic_uint waiting;     /* writers, for their turn or the disk */
+  wait_place waiting;      /* writers, for their turn or the disk */
   atomic_bool written;     /* since the last background sync */
   atomic_bool sync_failed; /* a background sync; said once */
   uint64_t rewritten_us;   /* when it was compacted by itself last, or that was tried; 0: never */
@@ -54,6 +55,8 @@ void store_forget(store *s);
 /* Forget those whose file was rewritten, replaced or removed: the old file goes when its last user
 ** does. */
 void stores_renew(void);
+/* How many names lead to a file that could not be opened when that was tried last. */
+uint64_t stores_unopenable(void);
 bool store_file_exists(const char *name, size_t size);
 /* Walks the open ones; releases `after`, acquires what it returns. */
 store *store_next(store *after);

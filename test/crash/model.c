@@ -365,12 +365,15 @@ static int read_by_cursor(maph *m, const state *got) {
 
 int content_read(maph *m, state *got) {
   static maph_slice keys[KEYS_MAX], values[KEYS_MAX];
+  maph_snapshot *now;
   maph_slice value;
   maph_stats st;
   int i, rc, sum = 0, before = troubles;
   uint64_t present = 0;
   memset(got, 0, sizeof *got);
   for (i = 0; i < the->u.keys; i++) keys[i] = key_of(i);
+  /* a handle that may write finishes here what a dead writer decided */
+  if (maph_snapshot_open(m, &now) == MAPH_OK) maph_snapshot_close(now);
   rc = maph_get_many(m, (size_t)the->u.keys, keys, values);
   if (rc != MAPH_OK) {
     trouble("get_many: %s", maph_errmsg(m));

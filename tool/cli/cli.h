@@ -8,7 +8,7 @@
 **     command help  one table of commands and one of options: parsing, help and completion come
 **       from it
 **     store                       opening, and what to say when the store fails
-**     row ndjson csv              an entry to be put, and the formats it is read from
+**     row ndjson csv form         an entry to be put, and the formats it is read from
 **     output input  standard output or a file; bytes, lines and fields in bounded memory
 **     beside                      a file that appears whole or not at all
 **     progress message            the terminal
@@ -194,17 +194,27 @@ typedef struct input {
   size_t at, end, room, most;  /* most: longest line or record */
   uint64_t taken, total, line; /* bytes taken so far; of the whole, 0: not known; lines taken */
   bool ended, failed;
+  bool too_long;    /* what begins at `at` is longer than `most`; not yet said */
+  bool keeps_going; /* a mistake in a line is said and counted, and the line left out */
+  uint64_t wrong;   /* lines with mistakes */
 } input;
 
-enum taken { TAKEN, AT_END, TAKE_FAILED };
+/* TAKE_WRONG: the line had a mistake and is left out; said why */
+enum taken { TAKEN, AT_END, TAKE_FAILED, TAKE_WRONG };
 bool input_open(input *in, const char *path,
                 size_t most); /* "-" is standard input; false: said why */
 void input_close(input *in);
 /* The next line without its newline, or up to a NUL byte; valid until the next call.  Failing says
 ** why, with the line. */
 enum taken input_line(input *in, char separator, maph_slice *line);
-/* more bytes behind [at, end); false at the end or when it failed */
+/* more bytes behind [at, end); false at the end, when it failed or it is too long */
 bool input_fill(input *in);
+/* Say what is wrong with the line of that number: TAKE_WRONG, or TAKE_FAILED if that is the end. */
+enum taken input_wrong(input *in, uint64_t line, const char *mistake);
+/* The same, of the line that begins at `at`, which is then left out. */
+enum taken input_wrong_here(input *in, const char *mistake);
+/* The same, because it is too long. */
+enum taken input_too_long(input *in);
 /* everything; false: said why */
 bool input_all(input *in, size_t most, maph_slice *bytes);
 
@@ -219,6 +229,11 @@ enum taken csv_record(input *in, record *r);
 /* fields with the escapes of output_escaped */
 enum taken tsv_record(input *in, record *r);
 void record_free(record *r);
+
+/* ------------------------------------------------------------------ Interface to code in form.c */
+/* What a file that begins so is, where that is no text to import, and what to do; NULL: it may be. */
+const char *form_of(maph_slice head);
+enum { FORM_SIZE = 262 }; /* bytes of the beginning that may tell */
 
 /* -------------------------------------------------------------- Interface to code in progress.c */
 /* A bar on standard error, when that is a terminal. */

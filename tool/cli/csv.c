@@ -35,31 +35,51 @@ void record_free(record *r) {
 }
 
 /* ------------------------------------------------------------------------------------------ CSV */
+/* Where in a record it is: a quote opens a quoted field at a field's beginning alone. */
+enum place { FIELD_BEGINS, PLAIN, QUOTED, AFTER_QUOTE };
+
+static enum place next_place(enum place place, char c) {
+  if (place == QUOTED) return c == '"' ? AFTER_QUOTE : QUOTED;
+  if (c == ',') return FIELD_BEGINS;
+  if (c == '"' && place != PLAIN) return QUOTED;
+  return PLAIN;
+}
+
+/* Past [from, end) as long as the record goes on: the line end that ends it, or end. */
+static size_t pass(const char *data, size_t from, size_t end, enum place *place, uint64_t *lines) {
+  while (from < end) {
+    const char *p = data + from, *line_end = memchr(p, '\n', end - from);
+    size_t size = line_end ? (size_t)(line_end - p) : end - from;
+    /* Most lines have no quote. */
+    if (*place < QUOTED && memchr(p, '"', size) == NULL) {
+      if (size) *place = p[size - 1] == ',' ? FIELD_BEGINS : PLAIN;
+    } else {
+      for (size_t i = 0; i < size; i++) *place = next_place(*place, p[i]);
+    }
+    from += size;
+    if (line_end == NULL || *place != QUOTED) break;
+    from++;
+    ++*lines;
+  }
+  return from;
+}
+
 /* Find the end of the record that begins at in->at: the first line end outside quotes.  Lines
 ** inside are counted. */
 static enum taken find_record(input *in, size_t *size, uint64_t *lines) {
-  bool quoted = false;
+  enum place place = FIELD_BEGINS;
   size_t at = 0;
   *lines = 1;
   for (;;) {
-    for (; at < in->end - in->at; at++) {
-      char c = in->data[in->at + at];
-      if (c == '"') quoted = !quoted;
-      if (c != '\n') continue;
-      if (!quoted) {
-        *size = at;
-        return TAKEN;
-      }
-      ++*lines;
-    }
-    if (input_fill(in)) continue;
-    if (!in->ended) return TAKE_FAILED;
+    at = pass(in->data + in->at, at, in->end - in->at, &place, lines);
     *size = at;
+    if (at < in->end - in->at) return TAKEN;
+    if (input_fill(in)) continue;
+    if (in->too_long) return input_too_long(in);
+    if (!in->ended) return TAKE_FAILED;
     if (at == 0) return AT_END;
-    if (!quoted) return TAKEN;
-    complain("%s line %llu: a quoted field of this record never ends", in->name,
-             (unsigned long long)in->line + 1);
-    return TAKE_FAILED;
+    if (place != QUOTED) return TAKEN;
+    return input_wrong_here(in, "a quoted field of this record never ends");
   }
 }
 
@@ -103,11 +123,6 @@ static const char *csv_split(record *r, char *p, const char *end) {
   }
 }
 
-static enum taken mistaken(const input *in, const record *r, const char *mistake) {
-  complain("%s line %llu: %s", in->name, (unsigned long long)r->line, mistake);
-  return TAKE_FAILED;
-}
-
 enum taken csv_record(input *in, record *r) {
   uint64_t lines;
   size_t size, whole;
@@ -124,7 +139,7 @@ enum taken csv_record(input *in, record *r) {
   in->at += whole;
   in->taken += whole;
   in->line += lines;
-  return mistake ? mistaken(in, r, mistake) : TAKEN;
+  return mistake ? input_wrong(in, r->line, mistake) : TAKEN;
 }
 
 /* ------------------------------------------------------------------------------------------ TSV */
@@ -138,12 +153,12 @@ enum taken tsv_record(input *in, record *r) {
   if (end > p && end[-1] == '\r') end--;
   r->line = in->line;
   r->fields = 0;
-  if (end > p && memchr(p, '\r', (size_t)(end - p))) return mistaken(in, r, lone_cr);
+  if (end > p && memchr(p, '\r', (size_t)(end - p))) return input_wrong(in, r->line, lone_cr);
   for (;;) {
     char *tab = memchr(p, '\t', (size_t)(end - p)), *stop = tab ? tab : end;
     size_t size;
     const char *mistake = unescape(maph_bytes(p, (size_t)(stop - p)), p, &size);
-    if (mistake) return mistaken(in, r, mistake);
+    if (mistake) return input_wrong(in, r->line, mistake);
     if (!add_field(r, p, size)) return TAKE_FAILED;
     if (tab == NULL) return TAKEN;
     p = tab + 1;

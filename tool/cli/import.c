@@ -130,10 +130,11 @@ static bool import_ndjson(import *i, input *in) {
   enum taken taken;
   maph_slice line;
   char room[JSON_SENTENCE_ROOM];
-  while ((taken = input_line(in, '\n', &line)) == TAKEN && !stop_asked()) {
+  while ((taken = input_line(in, '\n', &line)) != AT_END && !stop_asked()) {
     const char *mistake;
     row *r;
-    if (json_is_blank(line)) continue;
+    if (taken == TAKE_FAILED) return false;
+    if (taken == TAKE_WRONG || json_is_blank(line)) continue;
     if ((r = new_row(i, in->line)) == NULL) return false;
     mistake = ndjson_row(line, &i->arena, r, room);
     if (mistake ? !wrong_line(i, in->line, mistake) : !row_done(i)) return false;
@@ -371,6 +372,8 @@ static const char *read_record(import *i, const record *rec, row *r, char *room,
   return row_check(r);
 }
 
+static bool goes_on(enum taken taken) { return taken == TAKEN || taken == TAKE_WRONG; }
+
 static bool import_records(import *i, input *in, enum taken (*next)(input *, record *)) {
   record rec;
   char room[128];
@@ -379,9 +382,11 @@ static bool import_records(import *i, input *in, enum taken (*next)(input *, rec
   memset(&rec, 0, sizeof rec);
   if (!i->a->no_header) taken = next(in, &rec);
   if (taken == TAKEN) ok = plan_columns(i, i->a->no_header ? NULL : &rec);
-  while (ok && taken == TAKEN && !stop_asked() && (taken = next(in, &rec)) == TAKEN) {
+  in->keeps_going = i->a->keep_going;
+  while (ok && goes_on(taken) && !stop_asked() && goes_on(taken = next(in, &rec))) {
     const char *mistake;
     row *r;
+    if (taken == TAKE_WRONG) continue;
     if (rec.fields == 1 && rec.field[0].size == 0) continue;
     ok = (r = new_row(i, rec.line)) != NULL;
     if (!ok) break;
@@ -439,11 +444,29 @@ static void skip_byte_order_mark(input *in) {
   in->taken += UTF8_MARK_SIZE;
 }
 
+/* Whether it is text, as far as its beginning tells. */
+static bool is_text(const import *i, input *in) {
+  const char *form;
+  while (in->end - in->at < FORM_SIZE && input_fill(in)) {}
+  form = form_of(maph_bytes(in->data + in->at, in->end - in->at));
+  if (form) complain("%s is not lines of text but %s", i->source, form);
+  return form == NULL && !in->failed;
+}
+
 static bool import_text(import *i, const char *format, input *in) {
+  bool ok;
   skip_byte_order_mark(in);
-  if (strcmp(format, "csv") == 0) return import_records(i, in, csv_record);
-  if (strcmp(format, "tsv") == 0) return import_records(i, in, tsv_record);
-  return import_ndjson(i, in);
+  if (!is_text(i, in)) return false;
+  if (strcmp(format, "csv") == 0) {
+    ok = import_records(i, in, csv_record);
+  } else if (strcmp(format, "tsv") == 0) {
+    ok = import_records(i, in, tsv_record);
+  } else {
+    in->keeps_going = i->a->keep_going;
+    ok = import_ndjson(i, in);
+  }
+  i->wrong += in->wrong;
+  return ok;
 }
 
 /* The end of a transaction of --atomic, and what is said. */
@@ -477,8 +500,8 @@ static int finish(import *i, bool ok) {
       output_format(&standard_output, ", left out %s by its condition",
                     count_of(i->skipped, "line", put));
     if (i->wrong)
-      output_format(&standard_output, ", left out %s that were wrong",
-                    count_of(i->wrong, "line", put));
+      output_format(&standard_output, ", left out %s that %s wrong",
+                    count_of(i->wrong, "line", put), i->wrong == 1 ? "was" : "were");
     output_text(&standard_output, "\n");
   }
   return output_end(&standard_output) && ok && i->wrong == 0 ? DONE : FAILED;

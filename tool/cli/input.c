@@ -7,6 +7,7 @@
 */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,8 +53,7 @@ static bool make_room(input *in) {
   }
   if (in->room - in->end >= READ_AT_ONCE / 4) return true;
   if (in->end > in->most) {
-    complain("%s line %llu: longer than %zu bytes; --max-line allows more", in->name,
-             (unsigned long long)in->line + 1, in->most);
+    in->too_long = true;
     return false;
   }
   room = in->room ? 2 * in->room : READ_AT_ONCE;
@@ -72,7 +72,7 @@ bool input_fill(input *in) {
   ssize_t n;
   if (in->ended || in->failed) return false;
   if (!make_room(in)) {
-    in->failed = true;
+    in->failed = !in->too_long;
     return false;
   }
   output_flush(&standard_output);
@@ -92,6 +92,41 @@ bool input_fill(input *in) {
   return n > 0;
 }
 
+enum taken input_wrong(input *in, uint64_t line, const char *mistake) {
+  in->wrong++;
+  complain("%s line %llu: %s", in->name, (unsigned long long)line, mistake);
+  return in->keeps_going ? TAKE_WRONG : TAKE_FAILED;
+}
+
+/* To the next line, whatever its length. */
+static bool leave_line(input *in) {
+  for (;;) {
+    const char *start = in->data + in->at, *found = NULL;
+    size_t size = in->end - in->at;
+    if (size) found = memchr(start, '\n', size);
+    if (found) size = (size_t)(found - start) + 1;
+    in->at += size;
+    in->taken += size;
+    in->too_long = false;
+    if (found || in->ended) break;
+    if (!input_fill(in) && !in->ended) return false;
+  }
+  in->line++;
+  return true;
+}
+
+enum taken input_wrong_here(input *in, const char *mistake) {
+  enum taken taken = input_wrong(in, in->line + 1, mistake);
+  if (taken == TAKE_WRONG && !leave_line(in)) return TAKE_FAILED;
+  return taken;
+}
+
+enum taken input_too_long(input *in) {
+  char mistake[96];
+  snprintf(mistake, sizeof mistake, "longer than %zu bytes; --max-line allows more", in->most);
+  return input_wrong_here(in, mistake);
+}
+
 enum taken input_line(input *in, char separator, maph_slice *line) {
   size_t looked = 0;
   for (;;) {
@@ -108,7 +143,7 @@ enum taken input_line(input *in, char separator, maph_slice *line) {
       return TAKEN;
     }
     looked = size;
-    if (!input_fill(in) && !in->ended) return TAKE_FAILED;
+    if (!input_fill(in) && !in->ended) return in->too_long ? input_too_long(in) : TAKE_FAILED;
     if (in->ended && in->at == in->end) return AT_END;
   }
 }

@@ -64,6 +64,7 @@ class Options(Structure):
         ("mode", c_int),
         ("perfect_hash", c_int),
         ("auto_compact", c_int),
+        ("after_version", c_uint64),
     ]
 
 

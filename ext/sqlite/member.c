@@ -1,0 +1,308 @@
+/*
+** member.c - declared columns: the members of JSON values as columns of their own.
+**
+**     CREATE VIRTUAL TABLE p USING maph('p.maph', columns='name TEXT $.name, price REAL $.price')
+**
+** THE WORDS.  A column is NAME [TYPE] [PATH], and a comma goes between two.  PATH leads from the
+** whole value, $, through members of objects: $.name, $.address.city, $."odd name"; without one it
+** is $.NAME. The type gives the column the affinity that SQLite gives it in any table; without one
+** anything stays what it is.
+**
+** READING.  The value is read once for a row, however many of its members the statement asks for,
+** and no further than the last member that is declared.  A string is TEXT, a number INTEGER or
+** REAL, true and false are 1 and 0, an object or array is its JSON text; null, a missing member and
+** a value that is no JSON object are NULL.  A column of type JSON has the JSON text of whatever is
+** there.
+**
+** Writing is patch.c.
+*/
+#include "sql.h"
+#include "entry/json.h"
+
+enum { DONE = 255, DEPTH_MOST = 100 };
+
+/* ------------------------------------------------------------------------------------ the words */
+
+static int is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+static int is_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'
+         || (unsigned char)c >= 0x80;
+}
+
+static const char *skip_blanks(const char *z) {
+  while (is_blank(*z)) z++;
+  return z;
+}
+
+/* A name, in double quotes or without.  NULL: there is none here. */
+static const char *take_name(const char *z, char **name) {
+  size_t n = 0;
+  if (*z == '"') {
+    const char *end = strchr(z + 1, '"');
+    if (end == NULL || end == z + 1) return NULL;
+    *name = sqlite3_mprintf("%.*s", (int)(end - z - 1), z + 1);
+    return end + 1;
+  }
+  while (is_name(z[n])) n++;
+  if (n == 0) return NULL;
+  *name = sqlite3_mprintf("%.*s", (int)n, z);
+  return z + n;
+}
+
+/* Words that say more than a type, and that a virtual table would not keep. */
+static int is_constraint(const char *type) {
+  static const char *const words[] = { "NOT",     "NULL",  "PRIMARY",    "UNIQUE",    "DEFAULT",
+                                       "COLLATE", "CHECK", "REFERENCES", "GENERATED", "AS" };
+  size_t i, n;
+  while (*(type = skip_blanks(type))) {
+    for (n = 0; type[n] && !is_blank(type[n]); n++) {}
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+      if (strlen(words[i]) == n && sqlite3_strnicmp(type, words[i], (int)n) == 0) return 1;
+    }
+    type += n;
+  }
+  return 0;
+}
+
+static int contains(const char *type, const char *word) {
+  for (; *type; type++) {
+    if (sqlite3_strnicmp(type, word, (int)strlen(word)) == 0) return 1;
+  }
+  return 0;
+}
+
+/* As SQLite derives it from a declared type. */
+static int affinity_of(const char *type) {
+  if (sqlite3_stricmp(type, "JSON") == 0) return MEMBER_JSON;
+  if (contains(type, "INT")) return MEMBER_INTEGER;
+  if (contains(type, "CHAR") || contains(type, "CLOB") || contains(type, "TEXT"))
+    return MEMBER_TEXT;
+  if (contains(type, "BLOB") || type[0] == 0) return MEMBER_ANY;
+  if (contains(type, "REAL") || contains(type, "FLOA") || contains(type, "DOUB"))
+    return MEMBER_REAL;
+  return MEMBER_NUMERIC;
+}
+
+/* Everything up to the path or the comma.  A comma may stand in parentheses: DECIMAL(10,2). */
+static const char *take_type(const char *z, sql_member *m) {
+  size_t n = 0, depth = 0;
+  for (; z[n] && z[n] != '$' && (z[n] != ',' || depth > 0); n++) {
+    if (z[n] == '(') depth++;
+    if (z[n] == ')' && depth > 0) depth--;
+    if (!is_name(z[n]) && !is_blank(z[n]) && !strchr("(),", z[n])) return NULL;
+  }
+  if (depth > 0) return NULL;
+  while (n > 0 && is_blank(z[n - 1])) n--;
+  m->type = sqlite3_mprintf("%.*s", (int)n, z);
+  return skip_blanks(z + n);
+}
+
+static int add_part(sql_member *m, char *part) {
+  if (part == NULL || bytes_grow(&m->path, &m->path_room, (m->depth + 1) * sizeof(m->path[0]))) {
+    sqlite3_free(part);
+    return SQLITE_NOMEM;
+  }
+  m->path[m->depth++] = part;
+  return SQLITE_OK;
+}
+
+static const char *take_path(const char *z, sql_member *m, const char **why) {
+  char *part = NULL;
+  const char *end;
+  if (*z != '$') return add_part(m, sqlite3_mprintf("%s", m->name)) ? NULL : z;
+  z++;
+  if (*z != '.') *why = "a path leads to a member, as in $.name";
+  while (*z == '.') {
+    end = take_name(z + 1, &part);
+    if (end == NULL) {
+      *why = "a path leads through names, as in $.address.city or $.\"odd name\"";
+      return NULL;
+    }
+    if (add_part(m, part)) return NULL;
+    if (m->depth > DEPTH_MOST) *why = "a path has at most 100 names";
+    z = end;
+  }
+  if (*z == '[') *why = "an element of an array cannot be a column";
+  return *why ? NULL : skip_blanks(z);
+}
+
+/* NULL: *why says what is wrong, or there is no memory. */
+static const char *take_member(const char *z, sql_member *m, const char **why) {
+  const char *end = take_name(skip_blanks(z), &m->name);
+  *why = NULL;
+  if (end == NULL) {
+    *why = "a column begins with its name";
+    return NULL;
+  }
+  if (m->name == NULL) return NULL;
+  end = take_type(skip_blanks(end), m);
+  if (end == NULL) {
+    *why = "behind its name a column has a type and a path";
+    return NULL;
+  }
+  if (m->type == NULL) return NULL;
+  if (is_constraint(m->type)) {
+    *why = "a column has a type and no constraints";
+    return NULL;
+  }
+  m->affinity = affinity_of(m->type);
+  end = take_path(end, m, why);
+  if (end && *end && *end != ',') {
+    *why = "a comma goes between two columns";
+    return NULL;
+  }
+  return end;
+}
+
+static int is_taken(const sql_members *members, const char *name) {
+  size_t i;
+  for (i = 0; i + 1 < members->count; i++) {
+    if (sqlite3_stricmp(members->list[i].name, name) == 0) return 1;
+  }
+  return table_has_column(name);
+}
+
+int members_parse(sql_members *members, const char *words, const char **why) {
+  sql_member *m;
+  *why = NULL;
+  for (;;) {
+    if (members->count == 500) {
+      *why = "there may be 500 at most";
+      return SQLITE_ERROR;
+    }
+    if (bytes_grow(&members->list, &members->room, (members->count + 1) * sizeof(members->list[0]))
+        != SQLITE_OK)
+      return SQLITE_NOMEM;
+    m = &members->list[members->count++];
+    memset(m, 0, sizeof(*m));
+    words = take_member(words, m, why);
+    if (words == NULL) return *why ? SQLITE_ERROR : SQLITE_NOMEM;
+    if (is_taken(members, m->name)) {
+      *why =
+          "each name is there once, and key, value, version, expires_at, _rowid_ and ttl are taken";
+      return SQLITE_ERROR;
+    }
+    if (*words == 0) return SQLITE_OK;
+    words++;
+  }
+}
+
+void members_clear(sql_members *members) {
+  size_t i, part;
+  for (i = 0; i < members->count; i++) {
+    sql_member *m = &members->list[i];
+    for (part = 0; part < m->depth; part++) sqlite3_free(m->path[part]);
+    sqlite3_free(m->path);
+    sqlite3_free(m->name);
+    sqlite3_free(m->type);
+  }
+  sqlite3_free(members->list);
+  memset(members, 0, sizeof(*members));
+}
+
+/* -------------------------------------------------------------------------------------- reading */
+
+int member_is_named(maph_slice quoted, const char *name) {
+  maph_slice inner = maph_bytes((const char *)quoted.data + 1, quoted.size - 2);
+  size_t n = strlen(name);
+  char *plain;
+  int is_it;
+  if (memchr(inner.data, '\\', inner.size) == NULL)
+    return inner.size == n && memcmp(inner.data, name, n) == 0;
+  plain = sqlite3_malloc64(inner.size + 1);
+  if (plain == NULL) return 0;
+  is_it = json_unescape(inner, plain) == n && memcmp(plain, name, n) == 0;
+  sqlite3_free(plain);
+  return is_it;
+}
+
+typedef struct search {
+  const sql_members *members;
+  maph_slice *texts;   /* of each member; data NULL: not found */
+  unsigned char *seen; /* how many names of its path lead here; or DONE */
+  size_t left;         /* not found yet */
+} search;
+
+/* Look in one object, which the first `depth` names of some paths lead to. */
+static void look_in(search *s, maph_slice object, size_t depth) {
+  json_reader in = json_begin(object);
+  maph_slice name, value;
+  bool first = true;
+  size_t i, nested;
+  if (!json_next(&in, '{')) return;
+  while (s->left > 0 && json_member(&in, &first, &name, &value)) {
+    for (i = nested = 0; i < s->members->count; i++) {
+      const sql_member *m = &s->members->list[i];
+      if (s->seen[i] != depth || !member_is_named(name, m->path[depth])) continue;
+      s->seen[i]++;
+      if (m->depth == depth + 1) {
+        s->texts[i] = value;
+        s->seen[i] = DONE;
+        s->left--;
+      } else {
+        nested = 1;
+      }
+    }
+    if (nested) look_in(s, value, depth + 1);
+    for (i = 0; nested && i < s->members->count; i++) {
+      if (s->seen[i] > depth) s->seen[i] = DONE; /* there, or not there */
+    }
+  }
+}
+
+int members_find(const sql_members *members, maph_slice json, maph_slice *texts) {
+  search s = { members, texts, NULL, members->count };
+  memset(texts, 0, members->count * sizeof(texts[0]));
+  s.seen = sqlite3_malloc64(members->count);
+  if (s.seen == NULL) return SQLITE_NOMEM;
+  memset(s.seen, 0, members->count);
+  look_in(&s, json, 0);
+  sqlite3_free(s.seen);
+  return SQLITE_OK;
+}
+
+/* ------------------------------------------------------------------------------- as SQL values */
+
+static void result_string(sqlite3_context *ctx, maph_slice text) {
+  maph_slice inner = maph_bytes((const char *)text.data + 1, text.size - 2);
+  char *plain;
+  if (memchr(inner.data, '\\', inner.size) == NULL) {
+    sqlite3_result_text64(ctx, inner.data, inner.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+    return;
+  }
+  plain = sqlite3_malloc64(inner.size + 1);
+  if (plain == NULL)
+    sqlite3_result_error_nomem(ctx);
+  else
+    sqlite3_result_text64(ctx, plain, json_unescape(inner, plain), sqlite3_free, SQLITE_UTF8);
+}
+
+static void result_number(sqlite3_context *ctx, maph_slice text, int affinity) {
+  sqlite3_int64 whole = 0;
+  double real = 0;
+  int is_whole = affinity != MEMBER_TEXT && value_number_of(text, &whole, &real);
+  if (affinity == MEMBER_TEXT) {
+    sqlite3_result_text64(ctx, text.data, text.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+  } else if (is_whole && affinity != MEMBER_REAL) {
+    sqlite3_result_int64(ctx, whole);
+  } else if ((affinity == MEMBER_INTEGER || affinity == MEMBER_NUMERIC) && real > -1e15
+             && real < 1e15 && (double)(sqlite3_int64)real == real) {
+    sqlite3_result_int64(ctx, (sqlite3_int64)real);
+  } else {
+    sqlite3_result_double(ctx, is_whole ? (double)whole : real);
+  }
+}
+
+void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice text) {
+  const char *z = text.data;
+  if (z == NULL || z[0] == 'n') return; /* NULL */
+  if (m->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[')
+    sqlite3_result_text64(ctx, z, text.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+  else if (z[0] == '"')
+    result_string(ctx, text);
+  else if ((z[0] == 't' || z[0] == 'f') && m->affinity != MEMBER_TEXT)
+    sqlite3_result_int(ctx, z[0] == 't');
+  else
+    result_number(ctx, text, m->affinity);
+}

@@ -1,0 +1,229 @@
+/*
+** patch.c - declared columns that are written: one JSON object with other members than before.
+**
+** The text of the object is kept: what is not written stays where it is and as it is written,
+** blanks and all; a member that is written takes the place of the one before, or comes last.  NULL
+** becomes null where the member is there, and nothing where it is not.  What a path leads through
+** is made where it is missing.
+**
+**     INTEGER, REAL     a number; a REAL with as many digits as it takes to come back the same
+**     TEXT              a string; in a column of type JSON, and where SQL made it as JSON, that
+**                       JSON
+**     BLOB              refused: JSON has none
+*/
+#include "sql.h"
+#include "entry/json.h"
+#include "entry/utf8.h"
+
+typedef struct json_text {
+  char *bytes;
+  size_t size, room;
+  int rc; /* what went wrong; nothing more is added */
+} json_text;
+
+static bool add(void *to, const void *bytes, size_t size) {
+  json_text *t = to;
+  if (t->rc == SQLITE_OK) t->rc = bytes_grow(&t->bytes, &t->room, t->size + size + 1);
+  if (t->rc != SQLITE_OK) return false;
+  memcpy(t->bytes + t->size, bytes, size);
+  t->size += size;
+  return true;
+}
+
+static void add_words(json_text *t, const char *z) { add(t, z, strlen(z)); }
+
+static void add_string(json_text *t, maph_slice utf8) {
+  json_writer out;
+  json_write_begin(&out, add, t);
+  json_write_string(&out, utf8);
+  json_write_end(&out);
+}
+
+/* ------------------------------------------------------------------------------ what is written */
+
+static int refuse(char **message, const sql_member *m, const char *why) {
+  return fail(message, SQLITE_MISMATCH, sqlite3_mprintf("maph: column %s: %s", m->name, why));
+}
+
+static int is_json(maph_slice bytes) {
+  json_reader in = json_begin(bytes);
+  maph_slice value;
+  return json_value(&in, &value) && json_end(&in);
+}
+
+/* The value of a column as JSON. */
+static int add_value(json_text *t, const sql_member *m, sqlite3_value *v, char **message) {
+  value_bytes value;
+  int rc;
+  if (m->affinity == MEMBER_INTEGER || m->affinity == MEMBER_REAL || m->affinity == MEMBER_NUMERIC)
+    sqlite3_value_numeric_type(v); /* '12' is 12 there, as in any table */
+  rc = value_read(v, &value);
+  if (rc != SQLITE_OK) return rc;
+  if (m->affinity == MEMBER_TEXT && (value.type == MAPH_INTEGER || value.type == MAPH_REAL)) {
+    const char *z = (const char *)sqlite3_value_text(v);
+    if (z == NULL) return SQLITE_NOMEM;
+    add_string(t, maph_str(z));
+    return t->rc;
+  }
+  switch (value.type) {
+    case MAPH_NULL: add_words(t, "null"); break;
+    case MAPH_INTEGER: add(t, value.bytes.data, value.bytes.size); break;
+    case MAPH_REAL:
+      if (strstr(value.number, "9e999")) return refuse(message, m, "JSON has no infinite number");
+      add(t, value.bytes.data, value.bytes.size);
+      break;
+    case MAPH_BLOB: return refuse(message, m, "JSON holds no BLOB: write it as hex() or base64");
+    default:
+      if (value.type == MAPH_JSON || m->affinity == MEMBER_JSON) {
+        if (!is_json(value.bytes)) return refuse(message, m, "this is no JSON");
+        add(t, value.bytes.data, value.bytes.size);
+      } else {
+        if (!utf8_valid(value.bytes)) return refuse(message, m, "JSON holds UTF-8 alone");
+        add_string(t, value.bytes);
+      }
+  }
+  return t->rc;
+}
+
+static int is_text(sqlite3_value *v, const char *z, size_t n) {
+  const void *has = sqlite3_value_type(v) == SQLITE_TEXT ? sqlite3_value_text(v) : NULL;
+  return has && (size_t)sqlite3_value_bytes(v) == n && memcmp(has, z, n) == 0;
+}
+
+static int is_string(sqlite3_value *v, maph_slice quoted) {
+  size_t n = quoted.size - 2;
+  char *plain = sqlite3_malloc64(n + 1);
+  int is_it =
+      plain
+      && is_text(v, plain, json_unescape(maph_bytes((const char *)quoted.data + 1, n), plain));
+  sqlite3_free(plain);
+  return is_it;
+}
+
+static int is_number(sqlite3_value *v, maph_slice text) {
+  sqlite3_int64 whole = 0;
+  double real = 0;
+  int type = sqlite3_value_type(v), is_whole = value_number_of(text, &whole, &real);
+  if (type == SQLITE_INTEGER && is_whole) return sqlite3_value_int64(v) == whole;
+  return (type == SQLITE_INTEGER || type == SQLITE_FLOAT)
+         && sqlite3_value_double(v) == (is_whole ? (double)whole : real);
+}
+
+/* Is v what the member reads as?  UPDATE ... FROM hands in what it does not change: an object would
+** come back as a string, and true as 1. */
+static int is_same(const sql_member *m, sqlite3_value *v, maph_slice old) {
+  const char *z = old.data;
+  if (z == NULL || z[0] == 'n') return sqlite3_value_type(v) == SQLITE_NULL;
+  if (m->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[') return is_text(v, z, old.size);
+  if (z[0] == '"') return is_string(v, old);
+  if (m->affinity == MEMBER_TEXT) return is_text(v, z, old.size);
+  if (z[0] == 't' || z[0] == 'f')
+    return sqlite3_value_type(v) == SQLITE_INTEGER && sqlite3_value_int64(v) == (z[0] == 't');
+  return is_number(v, old);
+}
+
+/* ----------------------------------------------------------------------------------- the object */
+
+/* The rest of a path that leads nowhere yet: "a":{"b":VALUE} */
+static void add_path(json_text *t, const sql_member *m, size_t depth, maph_slice value) {
+  size_t part;
+  for (part = depth; part < m->depth; part++) {
+    if (part > depth) add_words(t, "{");
+    add_string(t, maph_str(m->path[part]));
+    add_words(t, ":");
+  }
+  add(t, value.data, value.size);
+  for (part = depth + 1; part < m->depth; part++) add_words(t, "}");
+}
+
+static int is_null(maph_slice json) { return json.size == 4 && memcmp(json.data, "null", 4) == 0; }
+
+static int patch(json_text *t, maph_slice object, const sql_member *m, size_t depth,
+                 maph_slice value, char **message);
+
+/* The member is there: its value gives way, or the object that it is is patched. */
+static int replace(json_text *t, maph_slice old, const sql_member *m, size_t depth,
+                   maph_slice value, char **message) {
+  if (depth + 1 == m->depth) {
+    add(t, value.data, value.size);
+    return t->rc;
+  }
+  if (((const char *)old.data)[0] == '{') return patch(t, old, m, depth + 1, value, message);
+  if (is_null(value)) {
+    add(t, old.data, old.size);
+    return t->rc;
+  }
+  if (!is_null(old)) return refuse(message, m, "what its path leads through is no object");
+  add_words(t, "{");
+  add_path(t, m, depth + 1, value);
+  add_words(t, "}");
+  return t->rc;
+}
+
+/* Add the object with the member at path[depth...] set. */
+static int patch(json_text *t, maph_slice object, const sql_member *m, size_t depth,
+                 maph_slice value, char **message) {
+  const char *start = object.data, *end = start + object.size;
+  json_reader in = json_begin(object);
+  maph_slice name, old;
+  bool first = true;
+  int rc;
+  if (!json_next(&in, '{')) return refuse(message, m, "the value is no JSON object");
+  while (json_member(&in, &first, &name, &old)) {
+    if (!member_is_named(name, m->path[depth])) continue;
+    add(t, start, (size_t)((const char *)old.data - start));
+    rc = replace(t, old, m, depth, value, message);
+    start = (const char *)old.data + old.size;
+    add(t, start, (size_t)(end - start));
+    return rc == SQLITE_OK ? t->rc : rc;
+  }
+  if (in.mistake) return refuse(message, m, "the value is no JSON object");
+  if (is_null(value)) {
+    add(t, object.data, object.size);
+    return t->rc;
+  }
+  add(t, start, (size_t)(in.p - 1 - start)); /* up to the closing brace */
+  if (!first) add_words(t, ",");
+  add_path(t, m, depth, value);
+  add(t, in.p - 1, (size_t)(end - in.p + 1));
+  return t->rc;
+}
+
+static int patch_one(json_text *object, const sql_member *m, sqlite3_value *v, char **message) {
+  json_text value = { NULL, 0, 0, SQLITE_OK }, next = { NULL, 0, 0, SQLITE_OK };
+  int rc = add_value(&value, m, v, message);
+  if (rc == SQLITE_OK)
+    rc = patch(&next, maph_bytes(object->bytes, object->size), m, 0,
+               maph_bytes(value.bytes, value.size), message);
+  sqlite3_free(value.bytes);
+  if (rc != SQLITE_OK) {
+    sqlite3_free(next.bytes);
+    return rc;
+  }
+  sqlite3_free(object->bytes);
+  *object = next;
+  return SQLITE_OK;
+}
+
+int members_patch(const sql_members *members, maph_slice base, maph_slice old,
+                  sqlite3_value **columns, char **json, size_t *size, char **message) {
+  json_text object = { NULL, 0, 0, SQLITE_OK };
+  maph_slice *texts = sqlite3_malloc64(members->count * sizeof(texts[0]));
+  size_t i;
+  int rc = texts ? members_find(members, old, texts) : SQLITE_NOMEM;
+  if (rc == SQLITE_OK) add(&object, base.size ? base.data : "{}", base.size ? base.size : 2);
+  if (rc == SQLITE_OK) rc = object.rc;
+  for (i = 0; i < members->count && rc == SQLITE_OK; i++) {
+    if (sqlite3_value_nochange(columns[i]) || is_same(&members->list[i], columns[i], texts[i]))
+      continue;
+    rc = patch_one(&object, &members->list[i], columns[i], message);
+  }
+  sqlite3_free(texts);
+  if (rc != SQLITE_OK) {
+    sqlite3_free(object.bytes);
+    return rc;
+  }
+  *json = object.bytes;
+  *size = object.size;
+  return SQLITE_OK;
+}

@@ -1,0 +1,99 @@
+/*
+** retention.c - how many backups of a store are kept.
+**
+** Only files are removed whose name a backup without a name of its own has: NAME-TIME.maph, or
+** NAME-TIME-2.maph and so on, TIME as 20260131T120000Z.  What was named is the operator's, and so
+** is whatever else lies in the folder.
+*/
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "routes/retention.h"
+
+enum { STAMP_SIZE = 16 };
+
+typedef struct backup {
+  char stamp[STAMP_SIZE + 1];
+  unsigned long number; /* among those of one second */
+  char *file;
+} backup;
+
+static bool digits(const char *text, size_t size) { return strspn(text, "0123456789") >= size; }
+
+/* Whether a file's name is that of a backup of the store by its time. */
+static bool read_name(const char *file, const char *store, backup *b) {
+  size_t size = strlen(store);
+  const char *stamp = file + size + 1, *rest = stamp + STAMP_SIZE;
+  char *end;
+  if (strncmp(file, store, size) != 0 || file[size] != '-' || strlen(stamp) < STAMP_SIZE + 5)
+    return false;
+  if (!digits(stamp, 8) || stamp[8] != 'T' || !digits(stamp + 9, 6) || stamp[15] != 'Z')
+    return false;
+  memcpy(b->stamp, stamp, STAMP_SIZE);
+  b->stamp[STAMP_SIZE] = 0;
+  b->number = 1;
+  if (*rest == '-') {
+    if (!digits(rest + 1, 1)) return false;
+    b->number = strtoul(rest + 1, &end, 10);
+    rest = end;
+  }
+  return strcmp(rest, ".maph") == 0;
+}
+
+static int newest_first(const void *a, const void *b) {
+  const backup *x = a, *y = b;
+  int order = strcmp(y->stamp, x->stamp);
+  if (order != 0) return order;
+  return x->number > y->number ? -1 : x->number < y->number;
+}
+
+/* The backups of a store in an open folder.  -1: no memory. */
+static int list_backups(DIR *dir, const char *store, backup **list) {
+  struct dirent *e;
+  int count = 0, room = 0;
+  while ((e = readdir(dir)) != NULL) {
+    backup b;
+    if (!read_name(e->d_name, store, &b)) continue;
+    if (count == room) {
+      backup *larger = realloc(*list, (size_t)(room += 64) * sizeof b);
+      if (larger == NULL) return -1;
+      *list = larger;
+    }
+    if ((b.file = strdup(e->d_name)) == NULL) return -1;
+    (*list)[count++] = b;
+  }
+  qsort(*list, (size_t)count, sizeof **list, newest_first);
+  return count;
+}
+
+/* A backup and the lock file that its making left.  An errno; 0: they are gone. */
+static int remove_backup(DIR *dir, const char *file) {
+  char lock[NAME_MAX + 1];
+  if (unlinkat(dirfd(dir), file, 0) != 0 && errno != ENOENT) return errno;
+  if (snprintf(lock, sizeof lock, "%s.lock", file) < (int)sizeof lock)
+    unlinkat(dirfd(dir), lock, 0);
+  return 0;
+}
+
+int retention_prune(const char *folder, const char *store, uint64_t keep) {
+  backup *list = NULL;
+  DIR *dir = opendir(folder);
+  int count, error = 0;
+  if (dir == NULL) return errno;
+  count = list_backups(dir, store, &list);
+  if (count < 0) error = ENOMEM;
+  for (int i = 0; i < count; i++) {
+    int failed = (uint64_t)i >= keep ? remove_backup(dir, list[i].file) : 0;
+    if (failed) error = failed;
+    free(list[i].file);
+  }
+  free(list);
+  closedir(dir);
+  return error;
+}
