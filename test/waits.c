@@ -7,7 +7,7 @@
 ** opens and closes snapshots of the store at OTHER, and opens, writes and closes the one at THIRD.
 ** The answer is "free", or what kept it waiting.
 **
-**   maph_waits_turn PATH HOGS HOLD_MS TURNS       -> {failures, most turns of others in a wait, what
+**   maph_waits_turn PATH HOGS HOLD_MS TURNS  -> {failures, most turns of others in a wait, what
 **   a failure said}
 **
 ** HOGS threads commit transactions of HOLD_MS back to back; one more puts a key TURNS times.  How
@@ -26,7 +26,7 @@ int Maphwaits_Init(Tcl_Interp *interp);
 
 enum { PATIENCE_MS = 5000, HOGS_MOST = 16 };
 
-/* ----------------------------------------------------------------------- a close that takes long */
+/* ---------------------------------------------------------------------- a close that takes long */
 
 typedef struct closing {
   maph *m;

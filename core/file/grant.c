@@ -1,5 +1,5 @@
 /*
-** grant.c - room for stores into pages that the file has had for long: the header, the index, links.
+** grant.c - room for stores into pages that the file has had for long: header, index, links.
 **
 ** A store into a mapped page can need new blocks although the file was granted its space:
 **

@@ -1,5 +1,5 @@
 /*
-** grant.h - room for stores into pages that the file has had for long: the header, the index, links.
+** grant.h - room for stores into pages that the file has had for long: header, index, links.
 */
 #ifndef MAPH_GRANT_H
 #define MAPH_GRANT_H
