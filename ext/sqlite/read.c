@@ -249,15 +249,17 @@ static int is_within(const row_cursor *c, const maph_entry *e) {
   }
   if (upper->is_set && compare_bound(c, e->key, upper) > 0) return 0;
   if (!lower->is_set) return 1;
-  if (lower->is_text && !(upper->is_set && upper->is_text)) return 1;
+  if (lower->is_text) return 1; /* any BLOB is above any TEXT */
   return compare_bound(c, e->key, lower) >= 0;
 }
 
-/* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any
-** TEXT. */
+/* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any TEXT:
+** above no lower bound, and below every upper one.  The other bound may compare bytes. */
 static int in_range(const row_cursor *c, const maph_entry *e) {
+  const bound *lower = &c->lower;
   if (is_within(c, e)) return 1;
-  return c->upper.is_set && !(c->lower.is_set && c->lower.is_text) && numbers_spelled(e->key);
+  if (!c->upper.is_set || !numbers_spelled(e->key)) return 0;
+  return !lower->is_set || (lower->is_text && compare_bound(c, e->key, lower) >= 0);
 }
 
 /* Numbers bound nothing: any TEXT or BLOB is above them, unless an affinity turns it into a number,
