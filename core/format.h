@@ -127,7 +127,7 @@
 **       16    8  size of the whole record, 32 at least
 **       24    1  extent: 1 directory, 2 segment, 3 perfect hash.  pad: 0
 **       25    1  segment: depth at birth.  directory: its depth
-**       26    2  0
+**       26    2  extent: bits 32..47 of the version when it was made.  pad: 0
 **       28    4  segment: the top 23 hash bits that its keys share (bits not shared are zero), at
 **                birth
 **   An extent's payload starts 32 bytes in, at a multiple of 64, and is index, not log: never
@@ -310,7 +310,7 @@ typedef struct record {
     uint64_t version_prev;
     struct {
       uint8_t extent, depth;
-      uint16_t zero;
+      uint16_t life;
       uint32_t prefix;
     };
   };

@@ -249,8 +249,9 @@ typedef struct maph_stats {
 } maph_stats;
 /* cost: one pass over the index directory */
 /* 1: a commit at full is decided, on disk, and not visible.  Its writer is about to show it, or was
-** killed before it could: then the next who writes shows it, an empty transaction too.  0: there is
-** none, or the handle cannot tell.  Cost: two loads */
+** killed before it could: then the next who writes shows it, an empty transaction too, or who opens
+** the store, a snapshot or an entry with a handle that may write.  0: there is none, or the handle
+** cannot tell.  Cost: two loads */
 MAPH_API int maph_pending(maph *m);
 MAPH_API int maph_stat(maph *m, maph_stats *stats);
 

@@ -468,6 +468,12 @@ int handle_writer(maph *m, store **s) {
   return rc;
 }
 
+static int was_replaced(const store *s) {
+  return (atomic_load(&header_of(atomic_load(&s->base))->state)
+          & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED))
+         != 0;
+}
+
 int handle_begin(maph *m, int durability, txn *t) {
   uint64_t deadline = 0;
   store *s;
@@ -480,7 +486,7 @@ int handle_begin(maph *m, int durability, txn *t) {
     rc = session_begin(s, m->options.busy_timeout_ms);
     if (rc == MAPH_OK) break;
     /* else the store was replaced after we looked, perhaps several times in a row */
-    if (rc != MAPH_CANTOPEN) return rc;
+    if (rc != MAPH_CANTOPEN || !was_replaced(s)) return rc;
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
     if (tries >= 3 && os_clock_ns() >= deadline) return rc;
   }

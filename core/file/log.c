@@ -335,14 +335,15 @@ int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, 
   r.extent = (uint8_t)extent;
   r.depth = (uint8_t)depth;
   r.prefix = prefix;
+  r.life = log_life(s->last.version);
   atomic_store_explicit(&r.link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
                         memory_order_relaxed);
+  s->space_end = at + total; /* `end` first: a head past it tells of a copy in two moments */
+  store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
   rc = write_head(s, at, &r);
   if (rc != MAPH_OK) return rc;
   OS_TEST_STORE(s->write_base, at + RECORD_HEAD, total - RECORD_HEAD);
   memset(s->write_base + at + RECORD_HEAD, 0, total - RECORD_HEAD);
-  s->space_end = at + total;
-  store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
   *payload = at + RECORD_HEAD;
   return MAPH_OK;
 }

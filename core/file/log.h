@@ -12,6 +12,8 @@ int store_see_size(store *s, uint64_t need);
 int store_map_for_writing(store *s);
 /* granted, mapped, faulted in.  FULL NOMEM IOERR */
 int log_room(store *s, uint64_t to);
+/* How index pieces call the life, between recoveries, that they were made in. */
+static inline uint16_t log_life(uint64_t version) { return (uint16_t)(version >> 32); }
 void log_trim(store *s); /* give granted space that is not used back */
 typedef struct log_put {
   int kind, flags;

@@ -16,8 +16,8 @@
 **   THE FILE.  A dirty copy has another inode than the one that was marked.
 **
 **   THE CONTENT.  A copy that was made while a writer was at work holds words of one moment and a
-**   log and index of a later one: a whole transaction that continues the log past `prepared`, or a
-**   directory that has been replaced, tells.  Such a copy may be marked clean, or lie in the very
+**   log and index of a later one: a whole transaction that continues the log past `prepared`, an
+**   index piece past `end`, or a directory that has been replaced, tells.  Such a copy may be marked clean, or lie in the very
 **   inode.
 **
 ** The table below is the decision, the only one.  test/model/trust.py searches it: with power
@@ -91,8 +91,17 @@ static int continues(const view *v, const end_record *e, uint64_t chain, uint64_
   return e->head.operations == operations && e->chain == record_chain(v->s->salt, chain, e, digest);
 }
 
-/* Is there a whole transaction of this log past `prepared`?  Its writer stored that word first. */
-static int transaction_past(const view *v, uint64_t prepared) {
+/* An index piece of this life. */
+static int is_piece(const view *v, const item *it, uint64_t version) {
+  record r;
+  if (it->kind != KIND_EXTENT || record_verify(v, it->offset, it->size) != MAPH_OK) return 0;
+  memcpy(&r, v->base + it->offset, sizeof r);
+  return r.life == log_life(version);
+}
+
+/* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their
+** writer stored those words first. */
+static int newer_past(const view *v, uint64_t prepared, uint64_t handed_out) {
   walk w = walk_from(v, v->snapshot, MIN(v->size, v->snapshot + LOOK_PAST));
   uint64_t digest = 0, operations = 0, chain;
   int rc = MAPH_OK;
@@ -103,6 +112,8 @@ static int transaction_past(const view *v, uint64_t prepared) {
     if (walk_is_data(&w)) {
       digest = record_digest(digest, w.it.offset, w.it.bytes_8_to_15);
       operations++;
+    } else if (w.it.offset >= handed_out && is_piece(v, &w.it, record_version(&e.head))) {
+      return 1;
     } else if (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH) {
       memcpy(&e, v->base + w.it.offset, sizeof e);
       if (!continues(v, &e, chain, digest, operations)) return 0;
@@ -125,11 +136,11 @@ static int directory_replaced(const view *v) {
 /* A reader may look while a writer works, and sees it then in `prepared`. */
 static int content_fits(store *s) {
   const header *h = header_of(atomic_load(&s->base));
-  uint64_t prepared = acquire(&h->prepared);
+  uint64_t prepared = acquire(&h->prepared), handed_out = acquire(&h->end);
   view v;
   if (store_see_size(s, 0) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 1;
   if (v.snapshot > prepared) return 1; /* the words contradict each other: who uses them sees it */
-  return !transaction_past(&v, prepared) && !directory_replaced(&v);
+  return !newer_past(&v, prepared, handed_out) && !directory_replaced(&v);
 }
 
 /* --------------------------------------------------------------------------------- the evidence */
