@@ -305,6 +305,7 @@ static void wait_awake(const store *s) {
 
 /* A thread that waits for the turn. */
 struct turn_waiter {
+  pthread_t thread;
   struct turn_waiter *next;
   pthread_cond_t woken;
   uint64_t since_ns;
@@ -317,6 +318,7 @@ static void stand_in_line(store *s, struct turn_waiter *w) {
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&w->woken, &monotonic);
   pthread_condattr_destroy(&monotonic);
+  w->thread = pthread_self();
   w->next = NULL;
   w->since_ns = os_clock_ns();
   w->handed = 0;
@@ -385,6 +387,7 @@ void lock_give_turn(store *s) {
     s->turn_first = first->next; /* turn_taken stays */
     if (s->turn_first == NULL) s->turn_last = NULL;
     first->handed = 1;
+    s->turn_thread = first->thread;
   } else {
     s->turn_taken = 0;
   }
