@@ -66,6 +66,7 @@ void store_pin(store *s) {
 
 static void forget_store(store *s) {
   store **p = &registry;
+  assert(is_locked(&registry_mutex));
   while (*p && *p != s) p = &(*p)->next;
   if (*p) *p = s->next;
 }
@@ -98,6 +99,7 @@ int store_let_go(store *s, int writing) {
 /* Let a store be written to.  f: of the file, writable.  At the door. */
 static int add_writer(store *s, os_file *f) {
   int rc = MAPH_OK;
+  assert(is_locked(&s->door));
   if (s->writers == 0) {
     if (!s->file.writable) {
       os_file old = s->file;
@@ -117,6 +119,7 @@ static int add_writer(store *s, os_file *f) {
 /* Map an open file and read its header.  At the door. */
 static int load_store(store *s, const maph_options *o) {
   int rc;
+  assert(is_locked(&s->door));
   s->advice = o->advice;
   s->huge_pages = o->huge_pages;
   rc = store_see_size(s, 0);
@@ -153,6 +156,7 @@ static int must_be_trusted(store *s, int writing, const maph_options *o) {
 
 static store *registered(const os_file *f) {
   store *s;
+  assert(is_locked(&registry_mutex));
   for (s = registry; s != NULL; s = s->next)
     if (s->file.device == f->device && s->file.inode == f->inode) return s;
   return NULL;
@@ -255,6 +259,7 @@ static void leave_replaced(store *s) {
 static void release_due(maph *m) {
   uint64_t now = os_clock_coarse_ms(), next = 0;
   size_t i, kept = 0;
+  assert(is_locked(&m->mutex));
   for (i = 0; i < m->retired_count; i++) {
     retired *r = &m->retired[i];
     if (!r->lent && now - r->left_ms >= GRACE_MS) {
@@ -280,6 +285,7 @@ static void release_if_due(maph *m) {
 static int move_to(maph *m, store *s) {
   store *left = m->s;
   retired *more = os_realloc(m->retired, (m->retired_count + 1) * sizeof *more);
+  assert(is_locked(&m->mutex));
   if (more == NULL) return MAPH_NOMEM;
   m->retired = more;
   more[m->retired_count++] = (retired){ left, os_clock_coarse_ms(), atomic_load(&m->lent) == left };

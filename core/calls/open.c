@@ -151,6 +151,7 @@ int maph_close(maph *m) {
 static int destroy(store *s) {
   word *state = &header_of(s->write_base)->state;
   int rc;
+  assert(store_has_lock(s));
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
   atomic_fetch_or(state, STATE_DELETED);
   rc = create_remove_files(s->path, &s->file);

@@ -37,6 +37,7 @@ void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_
 
 void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm) {
   header *h = header_of(s->write_base);
+  assert(s->lockless); /* nobody else knows of it yet */
   OS_TEST_STORE(s->write_base, 0, 256);
   h->required |= REQUIRED_PERFECT;
   h->perfect_offset = offset;
@@ -121,6 +122,8 @@ int header_checkpoint_fits(const store *s, const checkpoint *c) {
 void header_checkpoint(store *s, const tip *t) {
   header *h = header_of(s->write_base);
   checkpoint *slot = &h->checkpoint_a, c;
+  /* commit.c (2): what it covers is on disk */
+  assert(s->lockless || t->end <= atomic_load(&h->flushed));
   if (!header_checkpoint_fits(s, &h->checkpoint_b)
       || h->checkpoint_b.offset < h->checkpoint_a.offset)
     slot = &h->checkpoint_b;

@@ -83,6 +83,7 @@ static int map_to(store *s, uint64_t size) {
   uint8_t *base;
   uint64_t length;
   int rc;
+  assert(is_locked(&s->mapping_mutex));
   if (size > s->mapped || atomic_load(&s->base) == NULL) {
     rc = map_reserving(s, size, ONE_MAPPING && s->file.writable, &base, &length);
     if (rc != MAPH_OK) return rc;
@@ -167,6 +168,7 @@ done:
 
 int log_room(store *s, uint64_t to) {
   uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead;
+  assert(store_has_turn(s));
   /* a large transaction trades waits for throughput */
   int rc, bulk = s->bulk || to - s->space_end > BULK;
   if (likely(to <= s->populated)) return MAPH_OK;
@@ -187,6 +189,7 @@ int log_room(store *s, uint64_t to) {
 }
 
 void log_trim(store *s) {
+  assert(store_has_turn(s));
   os_trim(&s->file, (s->space_end + 4095) & ~UINT64_C(4095));
   s->populated = 0;
   store_see_size(s, 0);
@@ -239,6 +242,9 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
                            put->media_type.size ? 2 + put->media_type.size : 0);
   uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
+  assert(store_has_turn(s));
+  /* commit.c (1) */
+  assert(offset >= atomic_load(&header_of(s->write_base)->end));
   if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
     p = copy = os_alloc(n);
     if (copy == NULL) return MAPH_NOMEM;
@@ -267,6 +273,9 @@ int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it,
                  uint64_t *bytes_8_to_15) {
   uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
+  assert(store_has_turn(s));
+  /* commit.c (1) */
+  assert(offset >= atomic_load(&header_of(s->write_base)->end));
   if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
     p = copy = os_alloc(size);
     if (copy == NULL) return MAPH_NOMEM;
@@ -282,6 +291,7 @@ int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it,
 }
 
 int log_write_end(store *s, uint64_t offset, end_record *e) {
+  assert(store_has_turn(s));
   e->head.checksum = record_checksum(s->salt, offset, (const uint8_t *)e, END_SIZE);
   return put_bytes(s, offset, e, END_SIZE);
 }
@@ -294,6 +304,7 @@ static int write_head(store *s, uint64_t offset, record *r) {
 
 int log_write_pad(store *s, uint64_t from, uint64_t to) {
   record r;
+  assert(store_has_turn(s));
   memset(&r, 0, sizeof r);
   r.kind = KIND_PAD;
   r.size = to - from;
@@ -324,6 +335,7 @@ int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, 
            total = RECORD_HEAD + ((size + 63) & ~UINT64_C(63)) + RECORD_HEAD;
   record r;
   int rc;
+  assert(store_has_turn(s));
   if (gap && gap < RECORD_HEAD) gap += 64;
   rc = log_room(s, at + gap + total + END_SIZE);
   if (rc == MAPH_OK && gap) rc = log_write_pad(s, at, at + gap);

@@ -17,6 +17,8 @@
 #include "os/error.h"
 #include "os/os.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -80,7 +82,7 @@ typedef struct store {
   pthread_mutex_t held_mutex;
   pthread_cond_t released; /* held became 0 */
   /* reasons to hold the lock: the turn, and each transaction decided but not yet visible */
-  unsigned held;
+  _Atomic unsigned held;
   int locked; /* byte 0 is locked */
   /* a handle moved on whose other threads may still ask for the lock: its file stays open as long
   ** as the store */
@@ -137,6 +139,20 @@ static inline uint64_t load64(const void *p) {
 }
 static inline word *word_at(const uint8_t *base, uint64_t offset) {
   return (word *)(uintptr_t)(base + offset);
+}
+
+/* Asserted where a comment says "with the turn", "with the lock" or "under x_mutex".  A store that
+** nobody else knows of needs neither turn nor lock. */
+static inline int store_has_turn(const store *s) {
+  return s->lockless || atomic_load_explicit(&s->turn_taken, memory_order_relaxed);
+}
+static inline int store_has_lock(const store *s) {
+  return s->lockless || atomic_load_explicit(&s->held, memory_order_relaxed) > 0;
+}
+static inline int is_locked(pthread_mutex_t *mutex) {
+  if (pthread_mutex_trylock(mutex) == EBUSY) return 1;
+  pthread_mutex_unlock(mutex);
+  return 0;
 }
 
 store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */

@@ -36,6 +36,7 @@ static word *first_free_slot(store *s, uint64_t segment, uint64_t hash, uint64_t
       *displaced = b ? SLOT_DISPLACED : 0;
       for (i = 0; i < BUCKET_SLOTS; i++)
         if (slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth)) return &w[i];
+      assert(w[BUCKET_SLOTS - 1] != 0); /* (2): a key is probed past it from now on */
     }
   }
   return NULL;
@@ -61,6 +62,7 @@ static int publish_one(store *s, const pending *p, int again) {
   }
   if (slot == NULL)
     return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
+  assert(p->base < p->first && p->first <= p->newest); /* (1) */
   if (p->base) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
   store_word(s->write_base, slot, make_slot(p->hash, p->newest) | displaced);
   return likely(grant_reached(s, (uint64_t)((uint8_t *)slot - s->write_base)))
@@ -94,6 +96,7 @@ int index_grant(store *s, const pending *p, size_t n) {
 int index_publish(store *s, const pending *p, size_t n, int again) {
   size_t i;
   int rc = MAPH_OK;
+  assert(is_locked(&s->index_mutex) || (store_has_turn(s) && s->decided_first == NULL));
   for (i = 0; rc == MAPH_OK && i < n; i++) {
     if (i + 8 < n && p[i + 8].base) __builtin_prefetch(s->write_base + p[i + 8].base, 1);
     if (p[i].newest) rc = publish_one(s, &p[i], again);

@@ -159,6 +159,8 @@ static void copy_half(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash, 
 static void clear_other_half(store *s, uint64_t segment, uint64_t hash, uint64_t depth) {
   uint8_t stopper[SEGMENT_BUCKETS];
   unsigned b, i;
+  assert(segment_named(s, hash) == segment);
+  assert(segment_named(s, hash ^ (UINT64_C(1) << (64 - depth))) != segment); /* (4) */
   find_stoppers(s->write_base, segment, hash, depth, stopper);
   for (b = 0; b < SEGMENT_BUCKETS; b++) {
     word *w = bucket_at(s->write_base, segment, b);
@@ -196,6 +198,7 @@ int index_finish_split(store *s) {
   place p;
   view v;
   int rc;
+  assert(store_has_turn(s) || is_locked(&s->index_mutex));
   if (fresh == 0) return MAPH_OK;
   view_for_writing(s, 0, &v);
   if ((rc = segment_sound(&v, fresh)) != MAPH_OK
@@ -376,6 +379,7 @@ int index_reserve(store *s, pending *p, size_t n, pending *scratch, const change
   size_t i = 0, end;
   uint64_t segment;
   int rc, splits;
+  assert(store_has_turn(s) || is_locked(&s->index_mutex));
   sort_by_segment(p, n, scratch);
   do rc = split_pass(s, p, n, decided, &i, &splits);
   while (rc == MAPH_OK && i < n && splits > 0);
@@ -392,6 +396,7 @@ int index_reserve(store *s, pending *p, size_t n, pending *scratch, const change
 int index_create(store *s, uint64_t expected_keys) {
   uint64_t depth = 0, i, directory, segment, most = SEGMENT_BUCKETS * BUCKET_SLOTS * 13 / 20;
   int rc;
+  assert(store_has_turn(s) || is_locked(&s->index_mutex));
   while (depth < HASH_BITS && (most << depth) < expected_keys) depth++;
   rc = depth > 0 ? os_room(&s->file, s->path,
                            s->space_end + ((uint64_t)(SEGMENT_SIZE + RECORD_HEAD + 8) << depth))

@@ -61,6 +61,7 @@ int commit_reserve(txn *t) {
   store *s = t->s;
   pending *scratch = NULL;
   int rc = MAPH_OK, large = t->changed.count > GROUP_KEYS_MOST;
+  assert(store_has_turn(s) && store_has_lock(s));
   if (t->operations == 0) {
     t->state = TXN_PREPARED;
     return MAPH_OK;
@@ -102,6 +103,8 @@ static int decide(txn *t) {
   uint64_t at = s->space_end;
   end_record e;
   int rc;
+  assert(store_has_turn(s) && store_has_lock(s));
+  assert(t->before.end == s->last.end); /* (4) */
   if (s->group_failed) return group_full(s);
   record_fill_end(&e, KIND_END, t->version, s->last.end - END_SIZE);
   e.head.operations = (uint32_t)t->operations;
@@ -144,7 +147,10 @@ static void tell_time(store *s) {
 ** wrote the index: stop writing. */
 static int publish(txn *t) {
   store *s = t->s;
-  int rc = grant_for(t);
+  int rc;
+  assert(is_locked(&s->index_mutex) && store_has_lock(s));
+  assert(get(&live(s)->committed) == t->before.end); /* (4) */
+  rc = grant_for(t);
   if (rc != MAPH_OK) return rc; /* nothing was stored */
   rc = index_publish(s, t->changed.key, t->changed.count, 0);
   if (rc == MAPH_OK) {
@@ -165,6 +171,7 @@ static int publish(txn *t) {
 void commit_raise_flushed(store *s, uint64_t to) {
   word *w = &live(s)->flushed;
   uint64_t old = get(w);
+  assert(to <= get(&live(s)->committed)); /* (2) */
   OS_TEST_STORE(s->write_base, offsetof(header, flushed), 8);
   while (old < to && !atomic_compare_exchange_weak(w, &old, to)) {}
 }
@@ -332,6 +339,7 @@ int commit_give_back(txn *t) {
   if (rc == MAPH_OK && end > t->start) rc = log_cover(s, t->start, end);
   s->space_end = end;
   if (rc != MAPH_OK) s->unsettled = 1;
+  assert(rc != MAPH_OK || get(&live(s)->prepared) == t->before.end); /* (3) */
   return rc;
 }
 

@@ -12,6 +12,7 @@
 #include "file/store.h"
 
 void decided_add(store *s, changed_keys *keys, uint64_t end) {
+  assert(store_has_turn(s));
   pthread_mutex_lock(&s->flush_mutex);
   keys->next = NULL;
   if (s->decided_first)
@@ -25,6 +26,7 @@ void decided_add(store *s, changed_keys *keys, uint64_t end) {
 
 void decided_remove(store *s, changed_keys *keys) {
   changed_keys *before = NULL, *x;
+  assert(is_locked(&s->index_mutex));
   pthread_mutex_lock(&s->flush_mutex);
   for (x = s->decided_first; x != NULL && x != keys; x = x->next) before = x;
   if (x != NULL) {
@@ -39,6 +41,7 @@ void decided_remove(store *s, changed_keys *keys) {
 }
 
 int decided_wait_all(store *s) {
+  assert(store_has_turn(s));
   pthread_mutex_lock(&s->flush_mutex);
   while (s->decided_first) pthread_cond_wait(&s->flush_done, &s->flush_mutex);
   pthread_mutex_unlock(&s->flush_mutex);
@@ -49,6 +52,7 @@ int decided_change(store *s, uint64_t hash) {
   changed_keys *x;
   int found = 0;
   size_t i;
+  assert(store_has_turn(s));
   pthread_mutex_lock(&s->flush_mutex);
   for (x = s->decided_first; x != NULL && !found; x = x->next) {
     for (i = 0; i < x->count && !found; i++) found = x->key[i].hash == hash;
@@ -60,6 +64,7 @@ int decided_change(store *s, uint64_t hash) {
 int decided_exceed(store *s, size_t keys) {
   changed_keys *x;
   int found = 0;
+  assert(store_has_turn(s));
   pthread_mutex_lock(&s->flush_mutex);
   for (x = s->decided_first; x != NULL; x = x->next) found |= x->count > keys;
   pthread_mutex_unlock(&s->flush_mutex);

@@ -237,6 +237,7 @@ enum { LOCKED_BYTE = 1, LOCKED_BIASED = 2 };
 /* Under held_mutex, held was 0. */
 static int lock_process(store *s, const lock_patience *p) {
   int rc;
+  assert(is_locked(&s->held_mutex) && s->held == 0);
   if (s->lockless) {
     s->locked = LOCKED_BYTE;
   } else if (enter_biased(s)) {
@@ -251,6 +252,7 @@ static int lock_process(store *s, const lock_patience *p) {
 
 static void unlock_process(store *s) {
   header *h = header_of(s->write_base);
+  assert(is_locked(&s->held_mutex));
   if (s->locked == LOCKED_BIASED) {
     OS_TEST_STORE(s->write_base, offsetof(header, busy), 8);
     atomic_store_explicit(&h->busy, 0, memory_order_release);
@@ -264,22 +266,31 @@ static void unlock_process(store *s) {
   s->locked = 0;
 }
 
+/* Under held_mutex; others only look at it. */
+static unsigned add_held(store *s, unsigned by) {
+  unsigned held = atomic_load_explicit(&s->held, memory_order_relaxed) + by;
+  atomic_store_explicit(&s->held, held, memory_order_relaxed);
+  return held;
+}
+
 int lock_take(store *s, const lock_patience *p, int *found) {
   int rc = MAPH_OK;
+  assert(s->turn_taken);
   pthread_mutex_lock(&s->held_mutex);
   *found = LOCK_WAS_HELD;
   if (s->held == 0) {
     rc = lock_process(s, p);
     *found = s->locked == LOCKED_BIASED ? LOCK_WAS_OURS : LOCK_WAS_FREE;
   }
-  if (rc == MAPH_OK) s->held++;
+  if (rc == MAPH_OK) add_held(s, 1);
   pthread_mutex_unlock(&s->held_mutex);
   return rc;
 }
 
 void lock_release(store *s) {
   pthread_mutex_lock(&s->held_mutex);
-  if (--s->held == 0) {
+  assert(s->held > 0);
+  if (add_held(s, (unsigned)-1) == 0) {
     unlock_process(s);
     pthread_cond_broadcast(&s->released);
   }
@@ -287,6 +298,7 @@ void lock_release(store *s) {
 }
 
 void lock_wait_released(store *s) {
+  assert(s->turn_taken);
   pthread_mutex_lock(&s->held_mutex);
   while (s->held > 0) pthread_cond_wait(&s->released, &s->held_mutex);
   pthread_mutex_unlock(&s->held_mutex);
@@ -305,6 +317,7 @@ static void wait_awake(const store *s) {
 
 /* A thread that waits for the turn. */
 struct turn_waiter {
+  pthread_t thread;
   struct turn_waiter *next;
   pthread_cond_t woken;
   uint64_t since_ns;
@@ -317,6 +330,7 @@ static void stand_in_line(store *s, struct turn_waiter *w) {
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&w->woken, &monotonic);
   pthread_condattr_destroy(&monotonic);
+  w->thread = pthread_self();
   w->next = NULL;
   w->since_ns = os_clock_ns();
   w->handed = 0;
@@ -379,12 +393,14 @@ int lock_turn_is_mine(store *s) {
 
 void lock_give_turn(store *s) {
   struct turn_waiter *first;
+  assert(s->turn_taken);
   pthread_mutex_lock(&s->turn_mutex);
   first = s->turn_first;
   if (first != NULL && os_clock_ns() - first->since_ns >= LINE_NS) {
     s->turn_first = first->next; /* turn_taken stays */
     if (s->turn_first == NULL) s->turn_last = NULL;
     first->handed = 1;
+    s->turn_thread = first->thread;
   } else {
     s->turn_taken = 0;
   }

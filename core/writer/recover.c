@@ -89,6 +89,7 @@ int recover_append_epoch(store *s, uint64_t at) {
   uint64_t version = (s->last.version | UINT32_MAX) + 1;
   end_record e;
   int rc;
+  assert(store_has_turn(s) && store_has_lock(s));
   if (version > VERSION_MAX)
     return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
   record_fill_end(&e, KIND_EPOCH, version, s->last.end - END_SIZE);

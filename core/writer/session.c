@@ -141,6 +141,7 @@ static int look_again(store *s, const lock_patience *p) {
   header *h = live(s);
   uint64_t end;
   int rc = MAPH_OK;
+  assert(store_has_turn(s) && store_has_lock(s));
   s->unsettled = 1; /* until all of this has passed */
   s->group_failed = 0;
   /* the file may have been trimmed since this process wrote last */
@@ -237,8 +238,8 @@ static int is_as_left(store *s, int found) {
 ** waits, or the live words must be looked at before the next append, let it run out: nobody decides
 ** more while we have the turn. */
 static void let_lock_go(store *s) {
-  if (!s->unbiased && !s->group_failed
-      && (s->decided_first == NULL || (!s->unsettled && !lock_wanted(s))))
+  if (!s->unbiased && !s->group_failed && !s->unsettled
+      && (s->decided_first == NULL || !lock_wanted(s)))
     return;
   decided_wait(s);
   lock_wait_released(s);
@@ -258,10 +259,12 @@ int session_begin(store *s, int timeout_ms) {
     if (rc != MAPH_OK) lock_release(s);
   }
   if (rc != MAPH_OK) lock_give_turn(s);
+  assert(rc != MAPH_OK || (!s->unsettled && s->last.end <= s->space_end));
   return rc;
 }
 
 void session_end(store *s) {
+  assert(store_has_turn(s) && store_has_lock(s));
   lock_release(s);
   lock_give_turn(s);
 }

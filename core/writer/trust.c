@@ -270,6 +270,7 @@ static int vouch(store *s) {
   header *h = header_of(s->write_base);
   uint32_t number;
   int i;
+  assert(is_locked(&s->trust_mutex));
   if (!lock_file_ours(s) || atomic_load(&h->lock_inode) == 0) {
     int rc = grant_header(s);
     if (rc != MAPH_OK) return rc;

@@ -25,6 +25,7 @@
 #include "writer/decided.h"
 
 void txn_start(txn *t, store *s) {
+  assert(store_has_turn(s) && store_has_lock(s));
   /* where pages of the log may need room again since they were had */
   if (grant_needed(s)) s->populated = MIN(s->populated, s->space_end);
   memset(t, 0, offsetof(txn, few));
@@ -313,6 +314,7 @@ static int write_one(txn *t, int kind, maph_slice key, maph_slice value, const m
 }
 
 int txn_write(txn *t, int kind, maph_slice key, maph_slice value, const maph_condition *c) {
+  assert(store_has_turn(t->s) && t->state == TXN_OPEN);
   return write_one(t, kind, key, value, c, 0);
 }
 
