@@ -30,6 +30,7 @@
 #include "http/http.h"
 #include "routes/jobs.h"
 #include "serve.h"
+#include "store/follow.h"
 #include "store/stores.h"
 #include "upkeep.h"
 
@@ -93,6 +94,7 @@ static void reload(void) {
                        : auth_on()  ? "read the tokens"
                                     : "no tokens are asked for";
   log_line("SIGHUP: %s; %s", log, tokens);
+  follow_ring_all(); /* whose token is gone? */
 }
 
 /* Wait until it is time to stop. */
@@ -114,6 +116,7 @@ static void stop(const sigset_t *set) {
   jobs_stop();
   http_stop();
   upkeep_stop();
+  follow_stop();
   stores_close_all();
   access_log_flush();
 }

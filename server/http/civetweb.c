@@ -379,6 +379,14 @@ bool http_client_there(const request *r) {
   return !r->broken && poll(&p, 1, 0) <= 0;
 }
 
+void http_sleep(const request *r, int descriptor, bool input, uint64_t most_us) {
+  struct pollfd p[2] = { { .fd = r->connection->socket, .events = POLLRDHUP },
+                         { .fd = descriptor, .events = POLLIN } };
+  struct timespec most = { (time_t)(most_us / 1000000), (long)(most_us % 1000000) * 1000 };
+  if (input) p[0].events |= POLLIN;
+  ppoll(p, 2, &most, NULL);
+}
+
 long http_receive(request *r, void *data, size_t size) {
   ssize_t n = recv(r->connection->socket, data, size, MSG_DONTWAIT);
   if (n > 0) return n;

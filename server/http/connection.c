@@ -283,7 +283,8 @@ void connections_make_room(void) {
 void connections_shut(bool all) {
   pthread_mutex_lock(&connections_mutex);
   for (connection *c = served.first; c; c = c->next)
-    if (all || atomic_load(&c->phase) == IDLE) shutdown(c->socket, all ? SHUT_RDWR : SHUT_RD);
+    if (all || c->watches || atomic_load(&c->phase) == IDLE)
+      shutdown(c->socket, all ? SHUT_RDWR : SHUT_RD);
   pthread_mutex_unlock(&connections_mutex);
 }
 

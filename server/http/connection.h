@@ -61,7 +61,7 @@ bool connections_exist(void);
 void connections_tend(void);
 /* Shut an idle one, whose descriptor is then soon free. */
 void connections_make_room(void);
-/* Shut the idle ones, or all. */
+/* Shut the idle ones and, for reading, those that watch, whose wait then ends; or all. */
 void connections_shut(bool all);
 size_t connections_arriving(void);
 

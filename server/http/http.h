@@ -43,6 +43,9 @@ bool http_timed_out(const request *r);
 bool http_watch_begin(request *r);
 void http_watch_end(request *r);
 bool http_client_there(const request *r);
+/* Sleep until the client goes, another descriptor (-1: none) can be read, the server drains, the
+** time is over or, with `input`, the client sends something. */
+void http_sleep(const request *r, int descriptor, bool input, uint64_t most_us);
 /* Bytes that the client sent after its request; 0: none now; -1: it is gone. */
 long http_receive(request *r, void *data, size_t size);
 /* At once: without it civetweb goes on reading a body that nobody wants. */

@@ -16,9 +16,10 @@
 ** the beginning, and when all changes of a transaction were kept back by `prefix`.  A feed that
 ** must end says {"op":"problem",...} first.
 **
-** A watcher holds a worker of its own kind (http.c), waits in short slices, and looks in between
-** whether its client is there, the server is stopping, its token still holds, or its store was
-** opened anew.  A slow client delays nobody: the feed reads the log when there is room to write.
+** A watcher holds a worker of its own kind (http.c) and sleeps until its store changes or is opened
+** anew, tokens do (store/follow.c rings), its client sends or goes, a heartbeat is due, or the
+** server drains: one with nothing to tell costs no time.  Each time it wakes it looks at all of
+** these.  A slow client delays nobody: the feed reads the log when there is room to write.
 */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,9 +35,9 @@
 #include "http/websocket.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "store/follow.h"
 
 enum {
-  SLICE_MS = 200,
   FLUSH_AT = 128 * 1024,
   VALUE_MAX = 1024 * 1024,
   LIMIT_STANDARD = 1000,
@@ -57,6 +58,7 @@ typedef struct feed {
   uint8_t uuid[16];    /* of the store: one of the same name made later is another */
   uint64_t told;       /* the version that the client can come back with */
   uint64_t written_us;
+  follower follower;
   websocket socket;
 } feed;
 
@@ -124,7 +126,11 @@ static bool feed_open(feed *f, request *r) {
                   (unsigned long long)option.watchers);
     return false;
   }
-  if ((rc = maph_changes_open(r->store->m, f->told, &f->changes)) == MAPH_OK) return true;
+  rc = maph_changes_open(r->store->m, f->told, &f->changes);
+  if (rc == MAPH_OK) {
+    follower_make(&f->follower);
+    return true;
+  }
   http_watch_end(r);
   if (rc == MAPH_COMPACTED && f->told > stats.version)
     reply_ahead(r, f->told, stats.version);
@@ -134,6 +140,7 @@ static bool feed_open(feed *f, request *r) {
 }
 
 static void feed_close(feed *f) {
+  follower_free(&f->follower);
   maph_changes_close(f->changes);
   http_watch_end(f->r);
 }
@@ -218,6 +225,8 @@ static void end_with(feed *f, int status, const char *code, const char *detail) 
 }
 
 /* ---------------------------------------------------------------------------------------- feeds */
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* The store's file was rewritten, or it was deleted: go on with the handle that is now in use.
 ** Called when all is told. */
 static int reopen(feed *f) {
@@ -229,6 +238,7 @@ static int reopen(feed *f) {
   if (s == NULL) return rc == MAPH_NOTFOUND ? MAPH_CANTOPEN : rc;
   maph_changes_close(f->changes);
   f->changes = NULL;
+  follow_end(&f->follower);
   store_release(r->store);
   r->store = s;
   rc = maph_stat(s->m, &stats);
@@ -256,11 +266,11 @@ static bool idle(feed *f) {
 /* Whether to go on: the client listens, the server runs, the token is still good. */
 static bool goes_on(feed *f) {
   request *r = f->r;
-  if (f->framed ? !websocket_take(r, &f->socket) : !http_client_there(r)) return false;
-  if (http_draining()) {
+  if (http_draining()) { /* it shut the client's side */
     if (f->framed) websocket_close(r, WEBSOCKET_GOING_AWAY);
     return false;
   }
+  if (f->framed ? !websocket_take(r, &f->socket) : !http_client_there(r)) return false;
   if (auth_holds(r, ROLE_READ, r->store->name)) return true;
   end_with(f, 401, "unauthorized", "the token is no longer good");
   return false;
@@ -271,10 +281,25 @@ static int take_some(feed *f) {
   maph_change change;
   int rc = MAPH_OK;
   for (int n = 0; rc == MAPH_OK && n < LOOK_EACH && f->r->body->size < FLUSH_AT; n++) {
-    rc = maph_changes_next(f->changes, f->r->body->size ? 0 : SLICE_MS, &change);
+    rc = maph_changes_next(f->changes, 0, &change);
     if (rc == MAPH_OK) tell(f, &change);
   }
   return rc;
+}
+
+/* Until there is reason to look again.  Who does not follow the store yet looks once more. */
+static void sleep_on(feed *f, uint64_t most_us) {
+  if (f->follower.of) {
+    http_sleep(f->r, f->follower.bell, f->framed, most_us);
+    follow_quiet(&f->follower);
+  } else if (!follow_begin(&f->follower, f->r->store)) {
+    http_sleep(f->r, -1, f->framed, least(most_us, FOLLOW_SLICE_MS * 1000));
+  }
+}
+
+static uint64_t until_heartbeat(const feed *f) {
+  uint64_t passed = now_us() - f->written_us, all = option.heartbeat_ms * 1000;
+  return passed < all ? all - passed : 0;
 }
 
 static void watch(feed *f) {
@@ -283,7 +308,10 @@ static void watch(feed *f) {
   while (flush(f) && goes_on(f)) {
     rc = take_some(f);
     if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || (f->r->body->size == 0 && !idle(f))) break;
-    if (rc == MAPH_NOTFOUND && atomic_load(&f->r->store->retired) && (rc = reopen(f)) != MAPH_OK)
+    if (rc != MAPH_NOTFOUND || f->r->body->size > 0) continue;
+    if (!atomic_load(&f->r->store->retired))
+      sleep_on(f, until_heartbeat(f));
+    else if ((rc = reopen(f)) != MAPH_OK)
       break;
   }
   if (rc == MAPH_OK || rc == MAPH_NOTFOUND || f->r->broken) return;
@@ -299,14 +327,15 @@ static void watch(feed *f) {
 static int await(feed *f, uint64_t wait_ms, maph_change *change) {
   uint64_t end = now_us() + wait_ms * 1000;
   for (int n = 1;; n++) {
-    uint64_t now = now_us(), left = now < end ? (end - now) / 1000 + 1 : 0;
-    int rc = maph_changes_next(f->changes, (int)(left < SLICE_MS ? left : SLICE_MS), change);
+    uint64_t now = now_us(), left = now < end ? end - now : 0;
+    int rc = maph_changes_next(f->changes, 0, change);
     if (rc == MAPH_OK && wanted(f, change)) return rc;
     if (rc != MAPH_OK && (rc != MAPH_NOTFOUND || left == 0)) return rc;
     if (rc == MAPH_NOTFOUND && atomic_load(&f->r->store->retired) && (rc = reopen(f)) != MAPH_OK)
       return rc;
     if ((rc != MAPH_OK || n % LOOK_EACH == 0) && (http_draining() || !http_client_there(f->r)))
       return MAPH_NOTFOUND;
+    if (rc == MAPH_NOTFOUND) sleep_on(f, left);
   }
 }
 

@@ -37,6 +37,7 @@
 #include "base/sentence.h"
 #include "base/uri.h"
 #include "base/waits.h"
+#include "store/follow.h"
 #include "store/stores.h"
 
 enum {
@@ -284,6 +285,7 @@ static store *open_for_writing(store *s) {
     return s;
   }
   atomic_store(&s->retired, true);
+  follow_ring_all();
   store_release(s);
   store_release(s);
   return better;
@@ -358,6 +360,7 @@ void store_forget(store *s) {
   pthread_rwlock_unlock(&table_lock);
   if (found) {
     atomic_store(&s->retired, true);
+    follow_ring_all();
     store_release(s);
   }
 }

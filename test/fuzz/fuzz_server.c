@@ -57,6 +57,9 @@ bool http_client_there(const request *r) {
   (void)r;
   return false;
 }
+void http_sleep(const request *r, int descriptor, bool input, uint64_t most_us) {
+  (void)r, (void)descriptor, (void)input, (void)most_us;
+}
 bool http_watch_begin(request *r) { return r != NULL; }
 void http_watch_end(request *r) { (void)r; }
 bool http_timed_out(const request *r) {
