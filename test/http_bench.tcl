@@ -8,8 +8,8 @@
 # percentile.  nginx and webdis are left out where they are not installed. Nothing here judges: the
 # last lines say how the figures stand to each other.
 
-source [file dirname [info script]]/tester.tcl
-source [file dirname [info script]]/http_client.tcl
+source [file dirname [info script]]/support/tester.tcl
+source [file dirname [info script]]/support/http_client.tcl
 fconfigure stdout -buffering line
 if {[auto_execok wrk] eq {}} {
   puts "make bench-http needs: apt-get install wrk (nginx, redis-server and webdis to compare)"

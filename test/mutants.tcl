@@ -75,7 +75,7 @@ proc mutate {name edits} {
 
 proc compile {source object} {
   exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::top/ext -I$::work/server \
-      -I$::top/test -c -o $object $source 2>@1
+      -I$::top/test/binding -c -o $object $source 2>@1
 }
 proc core_sources {} {
   lmap file [glob $::work/core/*/*.c] {

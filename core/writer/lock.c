@@ -26,7 +26,7 @@
 **     bias = 0;  while( busy!=0 ) if the writer it names is dead, compare-and-swap busy -> 0, else
 **     wait
 **
-** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/lock.pml is
+** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/model/lock.pml is
 ** its model.)  Of two that store and then load, one sees the other's store, so either the biased
 ** writer sees the revocation or the revoker sees `busy`.  Both changes of `busy` are
 ** compare-and-swap, because a writer that was stopped between its load of `bias` and its claim may

@@ -10,8 +10,8 @@
 ** With MAPH_TEST_FUZZ_FLIP=1 in the environment a thread keeps changing bytes of the file while it
 ** is read: then any answer may be, but no crash.
 */
-#include "../exercise.h"
-#include "../forge.h"
+#include "../binding/exercise.h"
+#include "../binding/forge.h"
 #include "os/os.h"
 
 #include <fcntl.h>

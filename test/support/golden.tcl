@@ -1,4 +1,4 @@
-# golden.tcl - make test/data/golden-1.maph: build/maphtest test/golden.tcl FILE
+# golden.tcl - make test/data/golden-1.maph: build/maphtest test/support/golden.tcl FILE
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:

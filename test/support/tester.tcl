@@ -1,5 +1,5 @@
 # tester.tcl - what every test file stands on.  A file begins with
-#     source [file dirname [info script]]/tester.tcl
+#     source [file dirname [info script]]/support/tester.tcl
 # and ends with
 #     finish_test
 #
@@ -43,7 +43,7 @@
 # those that take this away.
 set env(MAPH_TEST_FIRST_VERSION) 1
 
-set top [file dirname [file dirname [file normalize [info script]]]]
+set top [file dirname [file dirname [file dirname [file normalize [info script]]]]]
 set build [file dirname [file normalize [info nameofexecutable]]]
 set test_name [file rootname [file tail [info script]]]
 if {[info exists argv0] && [file extension $argv0] eq ".test"} {
@@ -222,7 +222,7 @@ proc child_start {args} {
   # MAPH_TEST_RUNNER: the emulator that runs programs of the machine under test.
   set runner [expr {[info exists ::env(MAPH_TEST_RUNNER)] ? $::env(MAPH_TEST_RUNNER) : ""}]
   set program [list {*}$runner [info nameofexecutable]]
-  set channel [open "|[list {*}$args {*}$program $::top/test/child.tcl]" r+]
+  set channel [open "|[list {*}$args {*}$program $::top/test/support/child.tcl]" r+]
   fconfigure $channel -translation binary -buffering full
   set ::children($channel) [pid $channel]
   child_eval $channel {set ::argv {}}
