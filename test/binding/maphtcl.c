@@ -9,7 +9,7 @@
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?  begin ?DURABILITY?  stat  sync  check  refresh  close
 **   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
-**   $m interrupt ?MS?     now, or so much later by a signal handler
+**   $m interrupt ?MS?     now, or so much later by a signal handler; 0 takes that back
 **   $t
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
