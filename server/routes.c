@@ -29,7 +29,7 @@ static const route routes[] = {
     "by ttl sync" },
   { "key_delete", METHOD_DELETE, "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
   { "keys", METHOD_GET | METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true,
-    "prefix after limit values" },
+    "prefix after limit values key" },
   { "batch", METHOD_POST, "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
   { "export", METHOD_GET | METHOD_HEAD, "stores/NAME/export", store_export, ROLE_READ, true,
     "prefix" },
@@ -87,13 +87,18 @@ static enum match match(request *r, const char *pattern) {
   return *path == 0 ? YES : NO;
 }
 
+/* GET /stores/NAME/keys?key=A&key=B. */
+static bool may_repeat(const route *to, maph_slice name) {
+  return to->handler == keys_list && name.size == 3 && memcmp(name.data, "key", 3) == 0;
+}
+
 /* Each name once, and none but the route's: a slip would be silence. */
 static bool known_query(request *r, const route *to) {
   const char *known = to->query;
   for (int i = 0; known && i < r->query_count; i++) {
     maph_slice name = r->query[i].name;
     const char *nearest = name_nearest(known, name);
-    int size = (int)strcspn(nearest, " "), k = 0;
+    int size = (int)strcspn(nearest, " "), k = may_repeat(to, name) ? i : 0;
     while (k < i
            && (r->query[k].name.size != name.size
                || memcmp(r->query[k].name.data, name.data, name.size) != 0))
@@ -118,7 +123,8 @@ static bool parse_query(request *r, const route *to) {
   if (r->query_count >= 0) return known_query(r, to);
   reply_problem(r, 400, "bad_query",
                 r->query_count == -1 ? "%% in the query is followed by two hex digits"
-                                     : "too many query parameters");
+                                     : "at most %d query parameters; a batch asks for more keys",
+                QUERY_MAX);
   return false;
 }
 

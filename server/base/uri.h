@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include "maph.h"
 
-enum { QUERY_MAX = 16 };
+enum { QUERY_MAX = 200 };
 typedef struct query_item {
   maph_slice name, value;
 } query_item;

@@ -195,7 +195,7 @@ static void read_persistence(request *r, const struct mg_request_info *info) {
 
 static request *request_begin(connection *c) {
   request *r = c->request;
-  memset(r, 0, sizeof *r);
+  memset(r, 0, offsetof(request, query));
   r->started_us = now_us();
   r->connection = c;
   r->remote = c->remote;

@@ -45,7 +45,6 @@ typedef struct request {
   /* Decoded; the last one of a key route holds all that follows keys/. */
   maph_slice segments[SEGMENT_MAX];
   int segment_count;
-  query_item query[QUERY_MAX];
   int query_count;
   struct store *store; /* held for the request by the route, when it has one */
 
@@ -69,6 +68,8 @@ typedef struct request {
   char *decoded;                 /* the connection's room for the decoded path and query */
   void *spool;                   /* a body that waits in a file, mapped */
   size_t spool_size;
+  query_item
+      query[QUERY_MAX]; /* as many as query_count says; the last member, which nobody clears */
 } request;
 
 /* The first of that name, or NULL. */

@@ -21,6 +21,7 @@ void key_increment(request *r);
 void key_patch(request *r);
 /* list.c batch.c transfer.c changes.c */
 void keys_list(request *r);
+void keys_get(request *r); /* those that the query names; keys_list hands over */
 void batch_run(request *r);
 void store_export(request *r);
 void store_import(request *r);

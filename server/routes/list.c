@@ -1,5 +1,6 @@
 /*
-** list.c - GET /stores/NAME/keys: a page of keys, and where the next one begins.
+** list.c - GET /stores/NAME/keys: a page of keys, and where the next one begins; with ?key= the
+** named ones (many.c).
 **
 ** Keys come in the order they were last put; frozen ones first, in no order.  A cursor is a place
 ** in the log of one generation of one store, so it costs the server nothing to keep: a key that is
@@ -172,6 +173,10 @@ void keys_list(request *r) {
   page p;
   bool more;
   int rc;
+  if (request_query(r, "key", &values)) {
+    keys_get(r);
+    return;
+  }
   if (!read_limit(r, &p.limit)) return;
   request_query(r, "prefix", &p.prefix);
   request_query(r, "values", &values);
