@@ -11,8 +11,9 @@
 ** READING.  The value is read once for a row, however many of its members the statement asks for,
 ** and no further than the last member that is declared.  A string is TEXT, a number INTEGER or
 ** REAL, true and false are 1 and 0, an object or array is its JSON text; null, a missing member and
-** a value that is no JSON object are NULL.  A column of type JSON has the JSON text of whatever is
-** there.
+** a value that is no JSON object are NULL.  Then the column's affinity applies, as it does to what
+** is stored in any table: SQLite leaves that to the virtual table.  A column of type JSON has the
+** JSON text of whatever is there.
 **
 ** Writing is patch.c.
 */
@@ -264,45 +265,104 @@ int members_find(const sql_members *members, maph_slice json, maph_slice *texts)
 
 /* ------------------------------------------------------------------------------- as SQL values */
 
-static void result_string(sqlite3_context *ctx, maph_slice text) {
-  maph_slice inner = maph_bytes((const char *)text.data + 1, text.size - 2);
-  char *plain;
-  if (memchr(inner.data, '\\', inner.size) == NULL) {
-    sqlite3_result_text64(ctx, inner.data, inner.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+static int read_string(maph_slice quoted, member_value *value) {
+  value->type = SQLITE_TEXT;
+  value->text = maph_bytes((const char *)quoted.data + 1, quoted.size - 2);
+  if (memchr(value->text.data, '\\', value->text.size) == NULL) return SQLITE_OK;
+  value->owned = sqlite3_malloc64(value->text.size + 1);
+  if (value->owned == NULL) return SQLITE_NOMEM;
+  value->text = maph_bytes(value->owned, json_unescape(value->text, value->owned));
+  return SQLITE_OK;
+}
+
+static void read_number(maph_slice text, member_value *value) {
+  int is_whole = value_number_of(text, &value->whole, &value->real);
+  value->type = is_whole ? SQLITE_INTEGER : SQLITE_FLOAT;
+}
+
+/* Text that spells a number becomes one. */
+static void number_of_text(member_value *value) {
+  const char *z = value->text.data;
+  size_t n = value->text.size;
+  double number;
+  if (!numbers_value(value->text, &number)) return;
+  while (n > 0 && !strchr("+-.0123456789", *z)) { /* blanks, and no zero byte is among them */
+    z++;
+    n--;
+  }
+  while (n > 0 && !strchr(".0123456789", z[n - 1])) n--;
+  read_number(maph_bytes(z, n), value);
+  if (value->type == SQLITE_FLOAT) value->real = number;
+}
+
+/* A number becomes text, as SQLite writes it. */
+static int text_of_number(member_value *value) {
+  value->owned = value->type == SQLITE_INTEGER ? sqlite3_mprintf("%lld", value->whole)
+                                               : sqlite3_mprintf("%!.15g", value->real);
+  if (value->owned == NULL) return SQLITE_NOMEM;
+  value->type = SQLITE_TEXT;
+  value->text = maph_str(value->owned);
+  return SQLITE_OK;
+}
+
+/* A REAL that is whole becomes an INTEGER; the two at the ends of the range do not. */
+static void whole_of_real(member_value *value) {
+  if (value->type != SQLITE_FLOAT || !(value->real > -0x1p63 && value->real < 0x1p63)) return;
+  value->whole = (sqlite3_int64)value->real;
+  if ((double)value->whole == value->real) value->type = SQLITE_INTEGER;
+}
+
+/* As SQLite applies a column's affinity to what is stored there. */
+static int apply_affinity(int affinity, member_value *value) {
+  if (affinity == MEMBER_ANY) return SQLITE_OK;
+  if (affinity == MEMBER_TEXT)
+    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(value);
+  if (value->type == SQLITE_TEXT) number_of_text(value);
+  if (affinity != MEMBER_REAL) {
+    whole_of_real(value);
+  } else if (value->type == SQLITE_INTEGER) {
+    value->type = SQLITE_FLOAT;
+    value->real = (double)value->whole;
+  }
+  return SQLITE_OK;
+}
+
+int member_read(const sql_member *m, maph_slice json, member_value *value) {
+  const char *z = json.data;
+  int rc = SQLITE_OK;
+  memset(value, 0, sizeof(*value));
+  value->type = SQLITE_NULL;
+  if (z == NULL || z[0] == 'n') return SQLITE_OK;
+  if (m->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[') {
+    value->type = SQLITE_TEXT;
+    value->text = json;
+    return SQLITE_OK;
+  }
+  if (z[0] == '"') {
+    rc = read_string(json, value);
+  } else if (z[0] == 't' || z[0] == 'f') {
+    value->type = SQLITE_INTEGER;
+    value->whole = z[0] == 't';
+  } else {
+    read_number(json, value);
+  }
+  return rc == SQLITE_OK ? apply_affinity(m->affinity, value) : rc;
+}
+
+void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice json) {
+  member_value value;
+  if (member_read(m, json, &value) != SQLITE_OK) {
+    sqlite3_result_error_nomem(ctx);
     return;
   }
-  plain = sqlite3_malloc64(inner.size + 1);
-  if (plain == NULL)
-    sqlite3_result_error_nomem(ctx);
-  else
-    sqlite3_result_text64(ctx, plain, json_unescape(inner, plain), sqlite3_free, SQLITE_UTF8);
-}
-
-static void result_number(sqlite3_context *ctx, maph_slice text, int affinity) {
-  sqlite3_int64 whole = 0;
-  double real = 0;
-  int is_whole = affinity != MEMBER_TEXT && value_number_of(text, &whole, &real);
-  if (affinity == MEMBER_TEXT) {
-    sqlite3_result_text64(ctx, text.data, text.size, SQLITE_TRANSIENT, SQLITE_UTF8);
-  } else if (is_whole && affinity != MEMBER_REAL) {
-    sqlite3_result_int64(ctx, whole);
-  } else if ((affinity == MEMBER_INTEGER || affinity == MEMBER_NUMERIC) && real > -1e15
-             && real < 1e15 && (double)(sqlite3_int64)real == real) {
-    sqlite3_result_int64(ctx, (sqlite3_int64)real);
-  } else {
-    sqlite3_result_double(ctx, is_whole ? (double)whole : real);
+  switch (value.type) {
+    case SQLITE_INTEGER: sqlite3_result_int64(ctx, value.whole); break;
+    case SQLITE_FLOAT: sqlite3_result_double(ctx, value.real); break;
+    case SQLITE_TEXT:
+      sqlite3_result_text64(ctx, value.text.data, value.text.size,
+                            value.owned ? sqlite3_free : SQLITE_TRANSIENT, SQLITE_UTF8);
+      return; /* and SQLite frees it */
+    default: break;
   }
-}
-
-void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice text) {
-  const char *z = text.data;
-  if (z == NULL || z[0] == 'n') return; /* NULL */
-  if (m->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[')
-    sqlite3_result_text64(ctx, z, text.size, SQLITE_TRANSIENT, SQLITE_UTF8);
-  else if (z[0] == '"')
-    result_string(ctx, text);
-  else if ((z[0] == 't' || z[0] == 'f') && m->affinity != MEMBER_TEXT)
-    sqlite3_result_int(ctx, z[0] == 't');
-  else
-    result_number(ctx, text, m->affinity);
+  sqlite3_free(value.owned);
 }

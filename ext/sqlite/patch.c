@@ -85,41 +85,35 @@ static int add_value(json_text *t, const sql_member *m, sqlite3_value *v, char *
   return t->rc;
 }
 
-static int is_text(sqlite3_value *v, const char *z, size_t n) {
+/* Numbers that are equal are the same where the affinity makes them so. */
+static int is_number(const sql_member *m, sqlite3_value *v, const member_value *old) {
+  int type = sqlite3_value_type(v);
+  double real = old->type == SQLITE_INTEGER ? (double)old->whole : old->real;
+  if (type == SQLITE_INTEGER && old->type == SQLITE_INTEGER)
+    return sqlite3_value_int64(v) == old->whole;
+  if (m->affinity == MEMBER_ANY && type != old->type) return 0;
+  return (type == SQLITE_INTEGER || type == SQLITE_FLOAT) && sqlite3_value_double(v) == real;
+}
+
+static int is_text(sqlite3_value *v, maph_slice text) {
   const void *has = sqlite3_value_type(v) == SQLITE_TEXT ? sqlite3_value_text(v) : NULL;
-  return has && (size_t)sqlite3_value_bytes(v) == n && memcmp(has, z, n) == 0;
-}
-
-static int is_string(sqlite3_value *v, maph_slice quoted) {
-  size_t n = quoted.size - 2;
-  char *plain = sqlite3_malloc64(n + 1);
-  int is_it =
-      plain
-      && is_text(v, plain, json_unescape(maph_bytes((const char *)quoted.data + 1, n), plain));
-  sqlite3_free(plain);
-  return is_it;
-}
-
-static int is_number(sqlite3_value *v, maph_slice text) {
-  sqlite3_int64 whole = 0;
-  double real = 0;
-  int type = sqlite3_value_type(v), is_whole = value_number_of(text, &whole, &real);
-  if (type == SQLITE_INTEGER && is_whole) return sqlite3_value_int64(v) == whole;
-  return (type == SQLITE_INTEGER || type == SQLITE_FLOAT)
-         && sqlite3_value_double(v) == (is_whole ? (double)whole : real);
+  return has && (size_t)sqlite3_value_bytes(v) == text.size
+         && memcmp(has, text.data, text.size) == 0;
 }
 
 /* Is v what the member reads as?  UPDATE ... FROM hands in what it does not change: an object would
 ** come back as a string, and true as 1. */
-static int is_same(const sql_member *m, sqlite3_value *v, maph_slice old) {
-  const char *z = old.data;
-  if (z == NULL || z[0] == 'n') return sqlite3_value_type(v) == SQLITE_NULL;
-  if (m->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[') return is_text(v, z, old.size);
-  if (z[0] == '"') return is_string(v, old);
-  if (m->affinity == MEMBER_TEXT) return is_text(v, z, old.size);
-  if (z[0] == 't' || z[0] == 'f')
-    return sqlite3_value_type(v) == SQLITE_INTEGER && sqlite3_value_int64(v) == (z[0] == 't');
-  return is_number(v, old);
+static int is_same(const sql_member *m, sqlite3_value *v, maph_slice json, int *same) {
+  member_value old;
+  int rc = member_read(m, json, &old);
+  if (rc != SQLITE_OK) return rc;
+  switch (old.type) {
+    case SQLITE_NULL: *same = sqlite3_value_type(v) == SQLITE_NULL; break;
+    case SQLITE_TEXT: *same = is_text(v, old.text); break;
+    default: *same = is_number(m, v, &old); break;
+  }
+  sqlite3_free(old.owned);
+  return SQLITE_OK;
 }
 
 /* ----------------------------------------------------------------------------------- the object */
@@ -214,9 +208,9 @@ int members_patch(const sql_members *members, maph_slice base, maph_slice old,
   if (rc == SQLITE_OK) add(&object, base.size ? base.data : "{}", base.size ? base.size : 2);
   if (rc == SQLITE_OK) rc = object.rc;
   for (i = 0; i < members->count && rc == SQLITE_OK; i++) {
-    if (sqlite3_value_nochange(columns[i]) || is_same(&members->list[i], columns[i], texts[i]))
-      continue;
-    rc = patch_one(&object, &members->list[i], columns[i], message);
+    int same = sqlite3_value_nochange(columns[i]);
+    if (!same) rc = is_same(&members->list[i], columns[i], texts[i], &same);
+    if (rc == SQLITE_OK && !same) rc = patch_one(&object, &members->list[i], columns[i], message);
   }
   sqlite3_free(texts);
   if (rc != SQLITE_OK) {

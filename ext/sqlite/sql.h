@@ -219,7 +219,17 @@ void members_clear(sql_members *members);
 /* Where in the JSON text of a value each member's own lies; data NULL: nowhere. */
 int members_find(const sql_members *members, maph_slice json, maph_slice *texts);
 int member_is_named(maph_slice quoted, const char *name);
-void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice text);
+/* What a member reads as in its column. */
+typedef struct member_value {
+  int type; /* SQLITE_NULL, SQLITE_INTEGER, SQLITE_FLOAT or SQLITE_TEXT */
+  sqlite3_int64 whole;
+  double real;
+  maph_slice text;
+  char *owned; /* where the text lies if not in the JSON; sqlite3_free */
+} member_value;
+/* json.data NULL: the member is missing.  SQLITE_NOMEM */
+int member_read(const sql_member *m, maph_slice json, member_value *value);
+void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice json);
 /* The object `base` with the members that `columns` has, one for each, but for those that are as in
 ** `old`; *json: sqlite3_malloc. */
 int members_patch(const sql_members *members, maph_slice base, maph_slice old,
