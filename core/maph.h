@@ -379,8 +379,9 @@ MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
 MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
 
 /* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its
-** flush.  After OK only commit, abort or unprepare may follow, and commit cannot fail.  For
-** two-phase commit; optional. */
+** flush.  After OK only commit, abort or unprepare may follow.  Commit then fails only where the
+** store's file was removed or replaced since.  After an error the transaction can only be aborted.
+** For two-phase commit; optional.  CANTOPEN FULL NOMEM IOERR CORRUPT MISUSE */
 MAPH_API int maph_txn_prepare(maph_txn *t);
 
 /* Take prepare back, as when another party of a two-phase commit has to wait: the transaction goes
@@ -390,7 +391,8 @@ MAPH_API int maph_txn_prepare(maph_txn *t);
 MAPH_API int maph_txn_unprepare(maph_txn *t);
 
 /* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
-** is visible. Commit: FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
+** is visible.  Commit: CANTOPEN, the store's file was removed, or another put in its place, since
+** begin; FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
 MAPH_API int maph_txn_commit(maph_txn *t);
 MAPH_API int maph_txn_abort(maph_txn *t); /* NULL: no-op */
 MAPH_API uint64_t maph_txn_version(maph_txn *t);
