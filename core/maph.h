@@ -218,17 +218,17 @@ MAPH_API int maph_sync(maph *m);
 ** goes too.  BUSY ... */
 MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
 
-/* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns CANCELLED,
-** has changed nothing, and has removed the files that it was making.  m NULL: those through every
-** handle of this process, and those that have none: open, destroy and recover.
+/* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns
+** CANCELLED, has changed nothing, and has removed the files that it was making.  m NULL: those
+** through every handle of this process, and those that have none: open, destroy and recover.
 ** Waits end within a tenth of a second: of put, delete, txn_begin, compact, optimize, open, destroy
 ** and recover for another writer; of who creates, rewrites, opens, copies or recovers a store for
 ** another who does; and of changes_next for a change.  check, compact, optimize, backup and recover
 ** end at their next step, and the making of a store before it gets its name; to sort, to flush, and
 ** to repair what a power loss left is one step each.
 ** An interrupt ends calls that began before it.  No flag is left to clear: a call that begins later
-** is not interrupted, and with none under way nothing happens.  A call that waits for nothing, or is
-** past its last step, succeeds.  Expired entries that were swept before, and a repair in place, stay.
+** is not interrupted, and with none under way nothing happens.  A call that waits for nothing, or
+** is past its last step, succeeds.  Expired entries that were swept, and a repair in place, stay.
 ** Threads: any, and every signal handler: it is one atomic addition to memory.  m must stay open
 ** until this returns. */
 MAPH_API void maph_interrupt(maph *m);
