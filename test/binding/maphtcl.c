@@ -798,12 +798,12 @@ static int parse_flags(Tcl_Interp *interp, Tcl_Obj *obj, int *flags) {
 }
 
 static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const names[] = { "-flags",         "-durability",   "-busy_timeout",
-                                       "-expected_keys", "-verify",       "-prefault",
-                                       "-lock_memory",   "-advice",       "-huge_pages",
-                                       "-mode",          "-size",         "-options",
-                                       "-perfect_hash",  "-auto_compact",
-                                       "-after_version", NULL };
+  static const char *const names[] = {
+    "-flags",        "-durability",   "-busy_timeout",  "-expected_keys",
+    "-verify",       "-prefault",     "-lock_memory",   "-advice",
+    "-huge_pages",   "-mode",         "-size",          "-options",
+    "-perfect_hash", "-auto_compact", "-after_version", NULL
+  };
   maph_options options = MAPH_OPTIONS_INIT, *given = &options;
   maph *m = NULL;
   int flags = MAPH_RDWR | MAPH_CREATE, i, name, rc, n;
