@@ -101,7 +101,7 @@ enum {
   MAPH_CANTOPEN = 14,
   /* the changes asked for are no longer in the file: read all of it, then go on from its version */
   MAPH_COMPACTED = 15,
-  MAPH_CANCELLED = 16 /* a progress callback said stop: nothing was changed */
+  MAPH_CANCELLED = 16 /* a progress callback said stop, or maph_interrupt: nothing was changed */
 };
 
 MAPH_API const char *maph_strerror(int rc); /* "no such key"; never NULL, also for unknown codes */
@@ -200,7 +200,7 @@ typedef struct maph_options {
 ** that a power loss or a copy left unclean recovers it, which reads the whole file; never while
 ** another process has it open for writing.  One that has another lock file beside its path, as
 ** where the file alone is mounted, answers CANTOPEN to the second.
-** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE */
+** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE BUSY CANCELLED */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 
 /* Close; NULL is a harmless no-op.  Closing with open transactions aborts them; open snapshots and
@@ -219,6 +219,21 @@ MAPH_API int maph_sync(maph *m);
 /* Remove the store at path: its users find it deleted at their next call (CANTOPEN).  The lock file
 ** goes too.  BUSY ... */
 MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
+
+/* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns
+** CANCELLED, has changed nothing, and has removed the files that it was making.  m NULL: those
+** through every handle of this process, and those that have none: open, destroy and recover. Waits
+** end within a tenth of a second: of put, delete, txn_begin, compact, optimize, open, destroy and
+** recover for another writer; of who creates, rewrites, opens, copies or recovers a store for
+** another who does; and of changes_next for a change.  check, compact, optimize, backup and recover
+** end at their next step, and the making of a store before it gets its name; to sort, to flush, and
+** to repair what a power loss left is one step each.
+** An interrupt ends calls that began before it.  No flag is left to clear: a call that begins later
+** is not interrupted, and with none under way nothing happens.  A call that waits for nothing, or
+** is past its last step, succeeds.  Expired entries that were swept before, and a repair in place,
+** stay. Threads: any, and every signal handler: it is one atomic addition to memory.  m must stay
+** open until this returns. */
+MAPH_API void maph_interrupt(maph *m);
 
 typedef struct maph_stats {
   uint64_t records;    /* live keys (expired ones count until something overwrites them) */
@@ -306,7 +321,7 @@ MAPH_API void maph_cursor_close(maph_cursor *c);
 
 /* -------------------------------------------------------------------------------------- writing */
 /* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK
-** everyone sees it. READONLY BUSY FULL TOOBIG NOMEM IOERR CORRUPT MISUSE */
+** everyone sees it. READONLY BUSY CANCELLED FULL TOOBIG NOMEM IOERR CORRUPT MISUSE */
 MAPH_API int maph_put(maph *m, maph_slice key, maph_slice value);
 MAPH_API int maph_delete(maph *m, maph_slice key); /* NOTFOUND: nothing was written */
 
@@ -342,7 +357,7 @@ MAPH_API int maph_delete_if(maph *m, maph_slice key, const maph_condition *condi
 ** other transactions of the same thread.  It sees its own writes.  A failed operation leaves the
 ** transaction as it was before that operation. */
 typedef struct maph_txn maph_txn;
-/* MAPH_SYNC_*; DEFAULT: the handle's */
+/* MAPH_SYNC_*; DEFAULT: the handle's.  READONLY BUSY CANCELLED ... */
 MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);
 MAPH_API int maph_txn_put(maph_txn *t, maph_slice key, maph_slice value);
 MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value,
@@ -458,7 +473,7 @@ MAPH_API int maph_changes_open(maph *m, uint64_t since, maph_changes **changes);
 
 /* The next change.  Waits up to timeout_ms for one (0: not at all; negative: without end), costing
 ** writers nothing: NOTFOUND when none came. The slices are valid until the next call on this feed.
-** COMPACTED: it fell behind by two rewrites.  CORRUPT CANTOPEN */
+** COMPACTED: it fell behind by two rewrites.  CORRUPT CANTOPEN CANCELLED */
 MAPH_API int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change);
 /* resume with this: the last transaction that was returned whole */
 MAPH_API uint64_t maph_changes_version(maph_changes *c);
@@ -470,7 +485,7 @@ typedef int (*maph_report_fn)(void *arg, uint64_t offset, const char *sentence);
 
 /* Walk everything: header, every record and checksum, the chain of transactions, totals, every
 ** index slot both ways. As of one snapshot; writers go on.  report may be NULL.  OK: no problem;
-** CORRUPT: some.  Cost: reads the whole file. */
+** CORRUPT: some.  CANCELLED.  Cost: reads the whole file. */
 MAPH_API int maph_check(maph *m, maph_report_fn report, void *arg);
 
 /* The same, telling how far it is; phase is "log" "lookup" "index".   CANCELLED */

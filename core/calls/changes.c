@@ -182,12 +182,10 @@ static void wait(maph_changes *c, uint64_t seen, uint64_t *pause_us, uint64_t le
   *pause_us = MIN(*pause_us * 2, (uint64_t)WAIT_MOST_US);
 }
 
-int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change) {
+static int next(maph_changes *c, int timeout_ms, maph_change *change, unsigned seen) {
   uint64_t began = 0, pause = WAIT_LEAST_US, left = UINT64_MAX, now;
-  int rc = check(c), replaced;
+  int rc = MAPH_OK, replaced;
   view v;
-  if (rc == MAPH_OK && change == NULL)
-    rc = fail(MAPH_MISUSE, "maph_changes_next: no place for the change");
   while (rc == MAPH_OK) {
     uint64_t state =
         atomic_load_explicit(&header_of(atomic_load(&c->s->base))->state, memory_order_acquire);
@@ -210,7 +208,18 @@ int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change) {
         return fail(MAPH_NOTFOUND, "%s: nothing changed", c->s->path);
       left = (uint64_t)timeout_ms * 1000 - (now - began);
     }
+    if (interrupt_seen(&c->handle->interrupts) != seen) {
+      rc = fail(MAPH_CANCELLED, "%s: the wait for a change was stopped on request", c->s->path);
+      break;
+    }
     wait(c, v.snapshot, &pause, left);
   }
   return rc;
+}
+
+int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change) {
+  int rc = check(c);
+  if (rc == MAPH_OK && change == NULL)
+    rc = fail(MAPH_MISUSE, "maph_changes_next: no place for the change");
+  return rc == MAPH_OK ? next(c, timeout_ms, change, interrupt_seen(&c->handle->interrupts)) : rc;
 }

@@ -271,6 +271,7 @@ static int check_slots(checking *c) {
 
 int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress,
                         void *progress_arg) {
+  interruptible call;
   checking c;
   store *s;
   int rc;
@@ -282,6 +283,7 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
   rc = handle_store(m, &s);
   if (rc != MAPH_OK) return rc;
   store_pin(s);
+  interrupt_begin(&call, &m->interrupts);
   rc = view_latest(s, &c.v);
   if (rc == MAPH_OK) rc = check_header(&c);
   if (rc == MAPH_OK && !c.stopped && perfect_verify(s, c.v.base) != MAPH_OK)
@@ -295,6 +297,7 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
     rc = fail(MAPH_CORRUPT, "%s: %d problem%s found; restore a backup, or run `maph recover` on it",
               s->path, c.problems, c.problems == 1 ? " was" : "s were");
   }
+  interrupt_end(&call);
   store_unpin(s);
   return rc;
 }

@@ -134,7 +134,7 @@ static int load_store(store *s, const maph_options *o) {
 
 static int must_be_trusted(store *s, int writing, const maph_options *o) {
   const header *h = header_of(atomic_load(&s->base));
-  lock_patience patience = lock_patience_of(o->busy_timeout_ms);
+  lock_patience patience = lock_patience_of(o->busy_timeout_ms, NULL);
   os_file lock;
   int rc, begin;
   /* and still here: who deleted it died over it */
@@ -489,7 +489,7 @@ int handle_begin(maph *m, int durability, txn *t) {
   for (tries = 0;; tries++) {
     rc = handle_writer(m, &s);
     if (rc != MAPH_OK) return rc;
-    rc = session_begin(s, m->options.busy_timeout_ms);
+    rc = session_begin_write(s, m->options.busy_timeout_ms, &m->interrupts);
     if (rc == MAPH_OK) break;
     /* else the store was replaced after we looked, perhaps several times in a row */
     if (rc != MAPH_CANTOPEN || !was_replaced(s)) return rc;

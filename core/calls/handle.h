@@ -5,6 +5,7 @@
 #define MAPH_HANDLE_H
 
 #include "file/store.h"
+#include "os/interrupt.h"
 #include "writer/txn.h"
 
 /* A generation that a handle has left. */
@@ -39,6 +40,7 @@ struct maph {
   _Atomic uint64_t looked_ms; /* when, in a layered file system, the path was last looked at */
   _Atomic(const store *) looked_at;
   _Atomic uint64_t look_again;
+  interrupt_count interrupts; /* maph_interrupt */
 };
 /* A transaction on a store, begun through a handle. */
 struct maph_txn {

@@ -80,7 +80,7 @@ static int open_or_create(const char *path, int flags, const maph_options *o, st
   return rc;
 }
 
-int maph_open(const char *path, int flags, const maph_options *options, maph **out) {
+static int open_handle(const char *path, int flags, const maph_options *options, maph **out) {
   maph *m = NULL;
   maph_options o;
   store *s = NULL;
@@ -124,6 +124,19 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   return rc;
 }
 
+int maph_open(const char *path, int flags, const maph_options *options, maph **out) {
+  interruptible call;
+  int rc;
+  interrupt_begin(&call, NULL);
+  rc = open_handle(path, flags, options, out);
+  interrupt_end(&call);
+  return rc;
+}
+
+void maph_interrupt(maph *m) {
+  atomic_fetch_add_explicit(m ? &m->interrupts : &interrupt_all, 1, memory_order_relaxed);
+}
+
 int maph_close(maph *m) {
   store *now;
   int rc;
@@ -159,7 +172,7 @@ static int destroy(store *s) {
   return rc;
 }
 
-int maph_destroy(const char *path, int busy_timeout_ms) {
+static int destroy_at(const char *path, int busy_timeout_ms) {
   maph_options o = MAPH_OPTIONS_INIT;
   os_file rewrite;
   store *s;
@@ -184,5 +197,14 @@ int maph_destroy(const char *path, int busy_timeout_ms) {
     create_unlock_rewrite(&rewrite);
   }
   maph_close(m);
+  return rc;
+}
+
+int maph_destroy(const char *path, int busy_timeout_ms) {
+  interruptible call;
+  int rc;
+  interrupt_begin(&call, NULL);
+  rc = destroy_at(path, busy_timeout_ms);
+  interrupt_end(&call);
   return rc;
 }

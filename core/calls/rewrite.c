@@ -378,6 +378,7 @@ static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
   x->handle = m;
   x->listener.tell = progress;
   x->listener.arg = arg;
+  interrupt_begin(&x->call, &m->interrupts);
   x->forks = os_forks();
 }
 
@@ -393,6 +394,7 @@ static void finish(rewriting *x, int rc, uint64_t began) {
   x->result.took_ns = os_clock_ns() - began;
   maph_snapshot_close(x->snapshot);
   store_free(x->to);
+  interrupt_end(&x->call);
   if (rc == MAPH_OK) handle_note_rewrite(x->handle, &x->result);
 }
 
@@ -411,8 +413,10 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   x.from = s;
   lock.fd = -1;
   if (s->in_memory) {
-    if (handle_claim_rewrite(m))
+    if (handle_claim_rewrite(m)) {
+      interrupt_end(&x.call);
       return fail(MAPH_BUSY, "%s: another thread is rewriting this store: try again", s->path);
+    }
   } else {
     temporary = create_beside(m->path, ".new");
     rc = temporary ? create_lock_rewrite(m->path, &s->file,

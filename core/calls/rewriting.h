@@ -6,6 +6,7 @@
 
 #include "calls/handle.h"
 #include "file/store.h"
+#include "os/interrupt.h"
 #include "os/progress.h"
 
 typedef struct rewriting {
@@ -15,6 +16,7 @@ typedef struct rewriting {
   uint64_t copied;         /* the log of from, up to here, is in to */
   uint64_t flushed;        /* the new file, up to here, is on disk */
   listener listener;
+  interruptible call;
   unsigned forks;  /* os_forks() when it began: in a child of the callback nothing is cleaned up */
   uint64_t memory; /* allocated now */
   maph_rewrite result;

@@ -426,15 +426,18 @@ int maph_recover(const char *path, maph_report_fn report, void *arg) {
 int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
                           maph_progress_fn progress, void *progress_arg) {
   listener p = { progress, progress_arg, 0, NULL };
+  interruptible call;
   char *resolved;
   int rc, sound;
   if (path == NULL || path[0] == 0)
     return fail(MAPH_MISUSE, "maph_recover: an empty path: name a store's file");
   rc = os_resolve(path, &resolved);
   if (rc != MAPH_OK) return rc;
+  interrupt_begin(&call, NULL);
   rc = open_and_look(resolved, &p, &sound);
   if ((rc == MAPH_OK && !sound) || rc == MAPH_CORRUPT || rc == MAPH_IOERR || rc == MAPH_CANTOPEN)
     rc = rebuild(resolved, report, arg, &p);
+  interrupt_end(&call);
   free(resolved);
   return rc;
 }

@@ -3,6 +3,7 @@
 */
 #include "os/progress.h"
 #include "os/error.h"
+#include "os/interrupt.h"
 #include "os/os.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ int progress_tell(listener *p, const char *path, const char *phase, uint64_t don
   uint64_t now;
   unsigned forks;
   int stopped;
+  if (interrupted()) return interrupt_say(path);
   if (p->tell == NULL) return MAPH_OK;
   now = os_clock_ns();
   if (now - p->told_ns < TELL_EACH_NS && done < total && p->phase && strcmp(phase, p->phase) == 0)
@@ -23,6 +25,5 @@ int progress_tell(listener *p, const char *path, const char *phase, uint64_t don
   stopped = p->tell(p->arg, phase, done, total);
   if (os_forks() != forks)
     return fail(MAPH_MISUSE, "%s: this does not cross fork(): the parent goes on with it", path);
-  return stopped ? fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", path)
-                 : MAPH_OK;
+  return stopped ? interrupt_say(path) : MAPH_OK;
 }

@@ -17,6 +17,7 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "writer/create.h"
+#include "os/interrupt.h"
 
 #include <stdio.h>
 
@@ -172,6 +173,7 @@ int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, 
     if (got == 0 && os_clock_ns() >= until)
       rc = fail(MAPH_BUSY, "%s: another process is creating or rewriting this store: try again",
                 path);
+    if (rc == MAPH_OK && got == 0) rc = interrupt_check(path);
     os_close(lock);
     if (rc != MAPH_OK) break;
     os_sleep_us(500);
@@ -261,7 +263,9 @@ int create_store(const char *path, const maph_options *options, int over_empty) 
   store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
   store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
   store_word(s->write_base, &header_of(s->write_base)->unborn, 1);
+  if (rc == MAPH_OK) rc = interrupt_check(path);
   if (rc == MAPH_OK) rc = os_flush_file(&s->file, s->path);
+  if (rc == MAPH_OK) rc = interrupt_check(path);
   if (rc == MAPH_OK) rc = take_name(temporary, path, &empty);
   if (rc != MAPH_OK)
     os_remove(temporary);

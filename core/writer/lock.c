@@ -53,6 +53,7 @@ enum {
   WAITER_FRESH_NS = 5000000,
   LOCK_FILES_MOST = 100,
   SPINS = 40,
+  LOOK_NS = 20000000,
   LINE_NS = 1000000
 };
 
@@ -176,6 +177,7 @@ static int revoke_bias(store *s, const lock_patience *p) {
       atomic_compare_exchange_strong(&h->busy, &dead, 0);
       continue;
     }
+    if (lock_interrupted(p)) return interrupt_say(s->path);
     if (os_clock_ns() >= p->deadline_ns) return say_busy(s, p);
     stamp_waiter(s, os_clock_ns());
     if (pause) os_sleep_us(pause);
@@ -197,6 +199,7 @@ static int take_byte(store *s, const lock_patience *p) {
   while ((got = os_lock(&s->lock, LOCK_WRITER, 1)) == 0) {
     s->streak = 0;
     stamp_waiter(s, now);
+    if (lock_interrupted(p)) return interrupt_say(s->path);
     if (now >= p->deadline_ns) return say_busy(s, p);
     os_sleep_us(pause);
     pause = MIN(pause + pause / 2, (unsigned)POLL_MOST_US);
@@ -352,18 +355,24 @@ static void leave_line(store *s, struct turn_waiter *w) {
   if (s->turn_last == w) s->turn_last = before;
 }
 
-/* Under turn_mutex; the turn is taken. */
+/* Under turn_mutex; the turn is taken.  An interrupt is one store to memory, which wakes nobody: so
+** each LOOK_NS is a wait of its own. */
 static int wait_in_line(store *s, const lock_patience *p) {
-  struct timespec until = { (time_t)(p->deadline_ns / 1000000000u),
-                            (long)(p->deadline_ns % 1000000000u) };
   struct turn_waiter w;
-  int late = 0;
+  int rc = MAPH_OK;
   stand_in_line(s, &w);
-  while (s->turn_taken && !w.handed && !late)
-    late = pthread_cond_timedwait(&w.woken, &s->turn_mutex, &until) == ETIMEDOUT;
+  while (s->turn_taken && !w.handed && rc == MAPH_OK) {
+    uint64_t ns = MIN(p->deadline_ns, os_clock_ns() + LOOK_NS);
+    struct timespec until = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+    if (pthread_cond_timedwait(&w.woken, &s->turn_mutex, &until) != ETIMEDOUT) continue;
+    if (lock_interrupted(p))
+      rc = MAPH_CANCELLED;
+    else if (ns == p->deadline_ns)
+      rc = MAPH_BUSY;
+  }
   leave_line(s, &w);
   pthread_cond_destroy(&w.woken);
-  return w.handed || !s->turn_taken ? MAPH_OK : MAPH_BUSY;
+  return w.handed || !s->turn_taken ? MAPH_OK : rc;
 }
 
 int lock_take_turn(store *s, const lock_patience *p) {
@@ -376,6 +385,7 @@ int lock_take_turn(store *s, const lock_patience *p) {
     s->turn_thread = pthread_self();
   }
   pthread_mutex_unlock(&s->turn_mutex);
+  if (rc == MAPH_CANCELLED) return interrupt_say(s->path);
   return rc == MAPH_OK ? rc
                        : fail(MAPH_BUSY,
                               "%s: another transaction of this process held the store for all of "

@@ -15,7 +15,7 @@ int lock_alone(
     store *s); /* does no other process have the store open for writing?  With the lock */
 void lock_leave(store *s); /* count as one of them no longer; with the lock */
 
-int lock_take_turn(store *s, const lock_patience *p); /* BUSY */
+int lock_take_turn(store *s, const lock_patience *p); /* BUSY CANCELLED */
 void lock_give_turn(store *s);
 int lock_turn_is_mine(store *s); /* this thread took it, and it was not given up since */
 
@@ -23,7 +23,7 @@ int lock_turn_is_mine(store *s); /* this thread took it, and it was not given up
 ** no other wrote since; or neither. */
 enum { LOCK_WAS_HELD, LOCK_WAS_OURS, LOCK_WAS_FREE };
 
-/* With the turn: one reason more to hold the lock.  BUSY CANTOPEN IOERR */
+/* With the turn: one reason more to hold the lock.  BUSY CANCELLED CANTOPEN IOERR */
 int lock_take(store *s, const lock_patience *p, int *found);
 void lock_release(store *s);       /* one reason less; the last one unlocks */
 void lock_wait_released(store *s); /* with the turn, so that no reason is added */

@@ -1,18 +1,28 @@
 /*
-** patience.h - how long a writer waits for its turn, for locks, and for who opens or recovers.
+** patience.h - how long a writer waits for its turn, for locks, and for who opens or recovers;
+** and whether it was interrupted meanwhile.
 */
 #ifndef MAPH_PATIENCE_H
 #define MAPH_PATIENCE_H
 
+#include "os/interrupt.h"
 #include "os/os.h"
 
 typedef struct lock_patience {
-  uint64_t deadline_ns; /* of os_clock_ns */
-  int timeout_ms;       /* the time given, for messages; 0: do not wait */
+  uint64_t deadline_ns;       /* of os_clock_ns */
+  int timeout_ms;             /* the time given, for messages; 0: do not wait */
+  const interrupt_count *own; /* of the handle that waits; NULL: of none */
+  unsigned seen;              /* interrupt_seen, when it began */
 } lock_patience;
 
-static inline lock_patience lock_patience_of(int timeout_ms) {
-  return (lock_patience){ os_clock_ns() + (uint64_t)timeout_ms * 1000000u, timeout_ms };
+static inline lock_patience lock_patience_of(int timeout_ms, const interrupt_count *own) {
+  return (lock_patience){ os_clock_ns() + (uint64_t)timeout_ms * 1000000u, timeout_ms, own,
+                          interrupt_seen(own) };
+}
+
+/* Asked before each wait, never where nothing is waited for. */
+static inline int lock_interrupted(const lock_patience *p) {
+  return interrupt_seen(p->own) != p->seen || interrupted();
 }
 
 #endif

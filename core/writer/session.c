@@ -245,8 +245,10 @@ static void let_lock_go(store *s) {
   lock_wait_released(s);
 }
 
-int session_begin(store *s, int timeout_ms) {
-  lock_patience patience = lock_patience_of(timeout_ms);
+int session_begin(store *s, int timeout_ms) { return session_begin_write(s, timeout_ms, NULL); }
+
+int session_begin_write(store *s, int timeout_ms, const interrupt_count *own) {
+  lock_patience patience = lock_patience_of(timeout_ms, own);
   int rc = lock_take_turn(s, &patience), found;
   if (rc != MAPH_OK) return rc;
   let_lock_go(s);

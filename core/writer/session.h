@@ -5,6 +5,7 @@
 #define MAPH_SESSION_H
 
 #include "file/store.h"
+#include "os/interrupt.h"
 #include "writer/txn.h"
 
 /* This process will write to the store: mapped for writing, its mark in the lock file.  Under the
@@ -23,8 +24,10 @@ int session_reached(store *s);
 
 /* The turn and the lock, and what a dead writer left is finished or discarded: then the store is
 ** whole, `last` and `space_end` are current, and nobody else writes.  BUSY: not in that time.
-** CANTOPEN: the store was replaced or deleted.  IOERR CORRUPT NOMEM FULL */
+** CANTOPEN: the store was replaced or deleted.  CANCELLED: interrupted while it waited.  IOERR CORRUPT NOMEM FULL */
 int session_begin(store *s, int timeout_ms);
+/* The same of a single write, through the handle of that count: os/interrupt.h. */
+int session_begin_write(store *s, int timeout_ms, const interrupt_count *own);
 void session_end(store *s);
 
 /* The same end, of a session that a transaction was made in.  session_finish does all of it: where

@@ -221,6 +221,7 @@ int trust_reader(store *s, int timeout_ms) {
   for (looks = 0; !trust_words(s); looks++) {
     uint64_t prepared = acquire(&h->prepared), clean = acquire(&h->clean);
     if (os_write_locked(&s->file, OPENING, 1) && os_clock_ns() < deadline) { /* or recovers it */
+      if (interrupted()) return interrupt_say(s->path);
       os_sleep_us(POLL_US);
       continue;
     }
@@ -242,16 +243,18 @@ int trust_reader(store *s, int timeout_ms) {
 static int take_opening(store *s, const lock_patience *p) {
   int got = 0;
   while (pthread_mutex_trylock(&s->trust_mutex) != 0) {
+    if (lock_interrupted(p)) return interrupt_say(s->path);
     if (os_clock_ns() >= p->deadline_ns) goto busy;
     os_sleep_us(POLL_US);
   }
   while ((got = os_lock(&s->file, OPENING, 1)) == 0) {
     if (!os_write_locked(&s->file, OPENING, 1)) return MAPH_OK; /* a reader's doing */
-    if (os_clock_ns() >= p->deadline_ns) break;
+    if (lock_interrupted(p) || os_clock_ns() >= p->deadline_ns) break;
     os_sleep_us(POLL_US);
   }
   if (got == 1) return MAPH_OK;
   pthread_mutex_unlock(&s->trust_mutex);
+  if (got == 0 && lock_interrupted(p)) return interrupt_say(s->path);
   if (got < 0) return -got;
 busy:
   return fail(MAPH_BUSY,

@@ -29,11 +29,11 @@ typedef enum trust_verdict {
 } trust_verdict;
 trust_verdict trust_judge(const trust_evidence *e);
 
-/* For reading.  RECOVER: not before a writer has recovered it.  CORRUPT */
+/* For reading.  RECOVER: not before a writer has recovered it.  CANCELLED CORRUPT */
 int trust_reader(store *s, int timeout_ms);
 /* For writing, before anything is written: with 1 in *begin a session has to begin first, which
 ** finishes what a dead writer left, or recovers the store.  Else this process vouches for the words
-** from now on.  BUSY CANTOPEN CORRUPT */
+** from now on.  BUSY CANCELLED CANTOPEN CORRUPT */
 int trust_writer(store *s, const lock_patience *p, int *begin);
 /* The same, in that session: believed or recovered, and vouched for.  recover: recover_in_place */
 int trust_begin(store *s, const lock_patience *p, int (*recover)(store *s));

@@ -42,6 +42,7 @@
 #include "http/body.h"
 #include "http/connection.h"
 #include "http/reply.h"
+#include "http/wire.h"
 
 enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024 };
 
@@ -128,8 +129,8 @@ static const char *line_after(const char *text) {
 ** folded one, a name with a byte above 126, none at all) and tells neither of it nor of the lines
 ** after it, which may hold the body's length, or a condition.  So each name must stand at the
 ** beginning of the line after the one before, end at its colon, and the last be followed by the
-** empty line, whose LF civetweb has made a NUL. */
-static bool head_is_whole(const struct mg_request_info *info) {
+** empty line, whose LF civetweb has made a NUL.  *end: what came behind it. */
+static bool head_is_whole(const struct mg_request_info *info, const char **end) {
   const char *at = line_after(info->http_version);
   for (int i = 0; i < info->num_headers && at; i++) {
     const char *name = info->http_headers[i].name, *value = info->http_headers[i].value;
@@ -137,12 +138,13 @@ static bool head_is_whole(const struct mg_request_info *info) {
     if (name != at || (colon[1] == 0 && value > colon + 1)) return false;
     at = line_after(value);
   }
+  *end = at ? at + 2 : NULL;
   return at && at[0] == (info->num_headers ? '\r' : 0) && at[1] == 0;
 }
 
 static void read_headers(request *r, const struct mg_request_info *info) {
   r->truncated_headers = info->num_headers >= HEADER_MAX;
-  r->malformed_head = !r->truncated_headers && !head_is_whole(info);
+  r->malformed_head = !r->truncated_headers && !head_is_whole(info, &r->after_head);
   r->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
   for (int i = 0; i < r->header_count; i++) {
     r->headers[i].name = info->http_headers[i].name;
@@ -220,6 +222,7 @@ static request *request_read(connection *c, const struct mg_request_info *info) 
   atomic_store(&c->timed_out, false);
   c->read_us = 0;
   atomic_store(&c->phase, WORKING);
+  wire_expect_body();
   return r;
 }
 
@@ -239,13 +242,14 @@ static void linger(connection *c) {
 
 static void request_end(request *r) {
   connection *c = r->connection;
-  if (r->close && !r->body_done && !r->broken) linger(c);
+  if (r->close && (!r->body_done || r->has_trailers) && !r->broken) linger(c);
   if (r->close || r->broken) http_disable_keep_alive(r);
   body_release(r);
   buffer_reset(r->head, KEPT_BUFFER);
   buffer_reset(r->body, KEPT_BUFFER);
   buffer_reset(r->scratch, KEPT_BUFFER);
   callbacks.answered(r, now_us() - r->started_us);
+  wire_expect_head();
   atomic_store(&c->since_us, now_us());
   atomic_store(&c->phase, IDLE);
   if (atomic_load(&draining)) http_disable_keep_alive(r); /* invariant (2) */
@@ -299,6 +303,7 @@ static void on_connection_close(const struct mg_connection *mg) {
   if (c == NULL) return;
   if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info, true);
   connection_end(c, false);
+  wire_expect_head();
 }
 
 static int on_message(const struct mg_connection *mg, const char *message) {
@@ -325,6 +330,8 @@ long http_read(request *r, void *data, size_t size) {
   connection_enter(c, READING);
   n = mg_read(c->mg, data, size);
   if (n > 0) c->phase_bytes += (uint64_t)n;
+  if (n == 0 && r->content_length < 0 && !wire_chunks_ended(r->after_head))
+    r->close = r->has_trailers = true; /* they mean nothing here, and civetweb goes no further */
   c->read_us = now_us();
   atomic_store(&c->phase, WORKING);
   return n;

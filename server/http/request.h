@@ -51,6 +51,8 @@ typedef struct request {
   int64_t content_length;       /* -1: chunked */
   uint64_t body_read;           /* bytes taken so far */
   bool waits_for_body, hurries; /* it has a place among those who wait; it has none, and a moment */
+  const char *after_head;       /* bytes of the body that came with the head, as they came */
+  bool has_trailers;            /* after its last chunk; they are ignored */
   bool body_done, body_failed, continue_sent, expects_continue;
 
   char id[72]; /* X-Request-Id, theirs when it is sane, else ours */

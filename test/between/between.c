@@ -5,12 +5,15 @@
 ** While the file that MAPH_TEST_BETWEEN names is there, the next cursor that the server opens comes
 ** after a compaction of the store whose path stands in it; then that file is removed.  To the file
 ** that MAPH_TEST_FLUSHED names the path of each file and folder is appended that fsync succeeded
-** for.
+** for.  While the file is there that MAPH_TEST_CLOCK names, the wall clock is an hour ahead: who has
+** computed a deadline by it waits an hour longer once the file is gone, as on a clock that is set
+** back.
 */
 #include "maph.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 int __real_maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
@@ -32,6 +35,25 @@ int __wrap_fsync(int fd) {
   if (out < 0 || write(out, line, (size_t)n + 1) != n + 1) abort();
   close(out);
   return rc;
+}
+
+enum { AHEAD_S = 3600 };
+int __real_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
+time_t __wrap_time(time_t *seconds);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t) {
+  const char *ahead = getenv("MAPH_TEST_CLOCK");
+  int rc = __real_clock_gettime(clock, t);
+  if (rc == 0 && clock == CLOCK_REALTIME && ahead && access(ahead, F_OK) == 0) t->tv_sec += AHEAD_S;
+  return rc;
+}
+
+time_t __wrap_time(time_t *seconds) {
+  struct timespec t;
+  __wrap_clock_gettime(CLOCK_REALTIME, &t);
+  if (seconds) *seconds = t.tv_sec;
+  return t.tv_sec;
 }
 
 static void compact(const char *path) {

@@ -3,12 +3,14 @@
 **
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
 **   a handle, a command maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version |
-**   codes | fork SCRIPT
+**   codes | fork SCRIPT | interrupt ?MS?
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?  begin ?DURABILITY?  stat  sync  check  refresh  close
-**   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE $t
+**   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
+**   $m interrupt ?MS?     now, or so much later by a signal handler; 0 takes that back
+**   $t
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
 **                      operations commit abort
@@ -26,8 +28,10 @@
 ** handle hang on its list, so that deleting the handle's command closes them first.
 */
 #include "maph.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <tcl.h>
 #include <unistd.h>
@@ -555,12 +559,36 @@ static int close_handle(object *o, Tcl_Interp *interp) {
   return answer(interp, NULL, rc);
 }
 
+/* maph_interrupt, now, or in so many milliseconds by a signal handler. */
+static maph *interrupted_by_alarm;
+static void on_alarm(int number) {
+  (void)number;
+  maph_interrupt(interrupted_by_alarm);
+}
+static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+  struct itimerval when = { { 0, 0 }, { 0, 0 } };
+  int ms;
+  if (objc > 3) return usage(interp, objv, 2, "?MS?");
+  if (objc == 2) {
+    maph_interrupt(m);
+    return TCL_OK;
+  }
+  if (Tcl_GetIntFromObj(interp, objv[2], &ms) != TCL_OK) return TCL_ERROR;
+  interrupted_by_alarm = m;
+  when.it_value.tv_sec = ms / 1000;
+  when.it_value.tv_usec = ms % 1000 * 1000;
+  sigaction(SIGALRM, &action, NULL);
+  setitimer(ITIMER_REAL, &when, NULL);
+  return TCL_OK;
+}
+
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "get",     "get_entry", "get_many",  "exists",    "view",
                                        "put",     "put_if",    "delete",    "delete_if", "snapshot",
                                        "cursor",  "begin",     "compact",   "optimize",  "backup",
-                                       "changes", "check",     "rewritten", "stat",      "sync",
-                                       "refresh", "close",     "errmsg",    NULL };
+                                       "changes", "check",     "interrupt", "rewritten", "stat",
+                                       "sync",    "refresh",   "close",     "errmsg",    NULL };
   enum {
     GET,
     GET_ENTRY,
@@ -579,6 +607,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     BACKUP,
     CHANGES,
     CHECK,
+    INTERRUPT,
     REWRITTEN,
     STAT,
     SYNC,
@@ -613,6 +642,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case STAT: return stat_verb(o, interp);
     case SYNC: return answer(interp, o->m, maph_sync(o->m));
     case CHECK: return check_verb(o, interp, objc, objv);
+    case INTERRUPT: return interrupt_verb(o->m, interp, objc, objv);
     case REFRESH: return answer(interp, o->m, maph_refresh(o->m));
     case CLOSE: return close_handle(o, interp);
     case ERRMSG: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
@@ -901,8 +931,8 @@ static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
 }
 
 static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "open",    "recover", "destroy", "strerror", "errmsg",
-                                       "version", "codes",   "fork",    NULL };
+  static const char *const verbs[] = { "open",    "recover", "destroy", "strerror",  "errmsg",
+                                       "version", "codes",   "fork",    "interrupt", NULL };
   int verb, n = 5000;
   (void)data;
   if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
@@ -926,7 +956,8 @@ static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
       for (n = 0; n < (int)(sizeof(code_names) / sizeof(code_names[0])); n++)
         Tcl_AppendElement(interp, code_names[n]);
       return TCL_OK;
-    default: return fork_verb(interp, objc, objv);
+    case 7: return fork_verb(interp, objc, objv);
+    default: return interrupt_verb(NULL, interp, objc, objv);
   }
 }
 

@@ -167,6 +167,7 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_open", I, [c_char_p, I, POINTER(Options), POINTER(P)]),
     ("maph_close", I, [P]),
     ("maph_refresh", I, [P]),
+    ("maph_interrupt", None, [P]),
     ("maph_sync", I, [P]),
     ("maph_destroy", I, [c_char_p, I]),
     ("maph_stat", I, [P, POINTER(Stats)]),

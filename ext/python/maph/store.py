@@ -168,6 +168,15 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         if rc:
             raise failure(rc, None)
 
+    def interrupt(self) -> None:
+        """End what waits or takes long in other threads, through this store: those calls raise
+        CancelledError, and nothing was changed."""
+        call = object()
+        try:
+            lib.maph_interrupt(self._gate.enter(call))
+        finally:
+            self._gate.leave(call)
+
     def refresh(self) -> None:
         """Let go of what older reads pinned and look at the path again: another file there is moved
         to.  BufferError while a memoryview is alive."""

@@ -1,0 +1,31 @@
+/*
+** interrupt.c - see interrupt.h.
+*/
+#include "os/interrupt.h"
+#include "maph.h"
+#include "os/error.h"
+
+interrupt_count interrupt_all;
+static _Thread_local interruptible *innermost;
+
+void interrupt_begin(interruptible *call, const interrupt_count *own) {
+  call->outer = innermost;
+  call->own = own;
+  call->seen = interrupt_seen(own);
+  innermost = call;
+}
+
+void interrupt_end(const interruptible *call) { innermost = call->outer; }
+
+int interrupted(void) {
+  const interruptible *call;
+  for (call = innermost; call != NULL; call = call->outer)
+    if (interrupt_seen(call->own) != call->seen) return 1;
+  return 0;
+}
+
+int interrupt_say(const char *path) {
+  return fail(MAPH_CANCELLED, "%s: stopped on request: nothing was changed", path);
+}
+
+int interrupt_check(const char *path) { return interrupted() ? interrupt_say(path) : MAPH_OK; }

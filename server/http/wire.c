@@ -1,0 +1,80 @@
+/*
+** wire.c - what civetweb reads from its sockets, seen on the way: its recv() is the one below, as
+** its accept() is civetweb.c's.
+**
+** A TAB IN A VALUE.  Civetweb refuses a head that has one, which RFC 9110 allows and some clients
+** send.  It becomes the blank that it may always be replaced by: in a value, and nowhere else, so
+** that what a tab makes malformed stays so (a name before its colon, a folded line, the request
+** line).  Where a head begins in the middle of what was read for the request before (pipelining),
+** nothing is changed in what came then.
+**
+** TRAILERS.  Civetweb takes the last chunk and two bytes after it.  Unless these are CR LF it ends
+** the connection later and tells nobody, so it is found out here: they are the last that it read,
+** or, where it read nothing for the body, they lie behind the head.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "http/wire.h"
+
+enum place { BEGIN, FIRST_LINE, LINE_BEGIN, NAME, VALUE, BEYOND };
+
+static _Thread_local enum place place;
+static _Thread_local bool body; /* else a head */
+static _Thread_local unsigned reads;
+static _Thread_local char last;
+
+void wire_expect_head(void) {
+  body = false;
+  place = BEGIN;
+}
+
+void wire_expect_body(void) {
+  body = true;
+  reads = 0;
+  last = 0;
+}
+
+static enum place next_place(char c) {
+  switch (place) {
+    case BEGIN: return c == '\r' || c == '\n' ? BEYOND : FIRST_LINE;
+    case LINE_BEGIN: return c == '\r' || c == '\n' ? BEYOND : c == ':' ? VALUE : NAME;
+    case NAME: return c == ':' ? VALUE : c == '\n' ? LINE_BEGIN : NAME;
+    case FIRST_LINE:
+    case VALUE: return c == '\n' ? LINE_BEGIN : place;
+    default: return BEYOND;
+  }
+}
+
+static void take_head(char *bytes, size_t size) {
+  for (size_t i = 0; i < size && place != BEYOND; i++) {
+    if (place == VALUE && bytes[i] == '\t') bytes[i] = ' ';
+    place = next_place(bytes[i]);
+  }
+}
+
+ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) __asm__("recv")
+    __attribute__((visibility("default")));
+
+/* Civetweb's has no flags, and each of ours has some. */
+ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) {
+  ssize_t n = recvfrom(socket, bytes, size, flags, NULL, NULL);
+  if (flags != 0) return n;
+  if (!body && n > 0) take_head(bytes, (size_t)n);
+  if (body) {
+    reads++;
+    last = n > 0 ? ((char *)bytes)[n - 1] : 0;
+  }
+  return n;
+}
+
+bool wire_chunks_ended(const char *begin) {
+  size_t size;
+  if (reads > 0) return last == '\n';
+  do {
+    size = strtoul(begin, NULL, 16);
+    begin = strchr(begin, '\n') + 1;
+    if (size > 0) begin += size + 2;
+  } while (size > 0);
+  return begin[0] == '\r' && begin[1] == '\n';
+}
