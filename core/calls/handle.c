@@ -216,8 +216,10 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   int rc;
   *out = NULL;
   /* maph_recover has it to itself */
-  while ((rc = open_registered(path, writing, o, &s)) == MAPH_BUSY && os_clock_ns() < deadline)
+  while ((rc = open_registered(path, writing, o, &s)) == MAPH_BUSY && os_clock_ns() < deadline) {
+    if (interrupted()) return interrupt_say(path);
     os_sleep_us(1000);
+  }
   if (rc != MAPH_OK) return rc;
   rc = must_be_trusted(s, writing, o);
   if (rc == MAPH_OK && writing) create_remove_leftover(path, &s->file);
