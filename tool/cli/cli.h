@@ -231,7 +231,8 @@ enum taken tsv_record(input *in, record *r);
 void record_free(record *r);
 
 /* ------------------------------------------------------------------ Interface to code in form.c */
-/* What a file that begins so is, where that is no text to import, and what to do; NULL: it may be. */
+/* What a file that begins so is, where that is no text to import, and what to do; NULL: it may
+** be. */
 const char *form_of(maph_slice head);
 enum { FORM_SIZE = 262 }; /* bytes of the beginning that may tell */
 
