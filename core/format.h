@@ -184,15 +184,17 @@
 **    its versions.  It is made as PATH.new by who has byte 2 of the lock file, and is flushed
 **    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
 **    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
-**    looks which file PATH is.  A PATH.new that nobody has byte 2 for is nobody's.
+**    looks which file PATH is; a file without a name (no links) was superseded, whatever PATH is.
+**    A PATH.new that nobody has byte 2 for is nobody's.
 **
 ** 8. WHICH LOG IS BELIEVED.  `committed`, finished by what `prepared` says: while a writer lives;
-**    where `clean` is 1; and where the file is the one that was marked dirty, and its inode was never
-**    out of the kernel's memory since.  Not where the content is newer than these words.  Otherwise:
-**    from 4096, whole transactions in chain, up to the first that is not; the live part and the index
-**    are made anew.  A living writer holds an exclusive lock on one byte of [2^62 + 2^32, 2^62 + 2^33)
-**    of the file; who opens it for writing, or recovers it, on byte 2^62 until then.  The inode's
-**    write hint (F_SET_RW_HINT) is 1 while the file is dirty.  core/writer/trust.c has the table.
+**    where `clean` is 1; and where the file is the one that was marked dirty, and its inode was
+**    never out of the kernel's memory since.  Not where the content is newer than these words.
+**    Otherwise: from 4096, whole transactions in chain, up to the first that is not; the live part
+**    and the index are made anew.  A living writer holds an exclusive lock on one byte of [2^62 +
+**    2^32, 2^62 + 2^33) of the file; who opens it for writing, or recovers it, on byte 2^62 until
+**    then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
+**    core/writer/trust.c has the table.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H

@@ -183,8 +183,9 @@ typedef struct maph_options {
   ** 0: never; at most 99.  With 8 files kept for slices (LIFETIME) it waits for maph_refresh: who
   ** reads through this handle and never refreshes it reads through snapshots */
   int auto_compact;
-  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Who makes stores anew
-  ** under names that others know gives one that no earlier store of that name can have reached */
+  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Who makes stores
+  ** anew under names that others know gives one that no earlier store of that name can have reached
+  */
   uint64_t after_version;
 } maph_options;
 #define MAPH_OPTIONS_INIT                                                                  \
@@ -197,8 +198,8 @@ typedef struct maph_options {
 ** is NULL on failure. PATH.new and PATH.lock belong to the store at PATH: none is made whose name
 ** ends so. Cost for reading: under a millisecond whatever the size.  Opening for writing a file
 ** that a power loss or a copy left unclean recovers it, which reads the whole file; never while
-** another process has it open for writing.  One that has another lock file beside its path, as where
-** the file alone is mounted, answers CANTOPEN to the second.
+** another process has it open for writing.  One that has another lock file beside its path, as
+** where the file alone is mounted, answers CANTOPEN to the second.
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE BUSY CANCELLED */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 
@@ -208,7 +209,8 @@ MAPH_API int maph_open(const char *path, int flags, const maph_options *options,
 MAPH_API int maph_close(maph *m);
 
 /* Let go of the files that older reads keep and look at the path again, its links too: if another
-** file is there now, move to it. Invalidates every slice read through this handle outside a snapshot. */
+** file is there now, move to it. Invalidates every slice read through this handle outside a
+** snapshot. */
 MAPH_API int maph_refresh(maph *m);
 
 /* Everything committed so far is on disk when this returns.  IOERR READONLY */
@@ -218,17 +220,17 @@ MAPH_API int maph_sync(maph *m);
 ** goes too.  BUSY ... */
 MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
 
-/* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns CANCELLED,
-** has changed nothing, and has removed the files that it was making.  m NULL: those through every
-** handle of this process, and those that have none: open, destroy and recover.
+/* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns
+** CANCELLED, has changed nothing, and has removed the files that it was making.  m NULL: those
+** through every handle of this process, and those that have none: open, destroy and recover.
 ** Waits end within a tenth of a second: of put, delete, txn_begin, compact, optimize, open, destroy
 ** and recover for another writer; of who creates, rewrites, opens, copies or recovers a store for
 ** another who does; and of changes_next for a change.  check, compact, optimize, backup and recover
 ** end at their next step, and the making of a store before it gets its name; to sort, to flush, and
 ** to repair what a power loss left is one step each.
 ** An interrupt ends calls that began before it.  No flag is left to clear: a call that begins later
-** is not interrupted, and with none under way nothing happens.  A call that waits for nothing, or is
-** past its last step, succeeds.  Expired entries that were swept before, and a repair in place, stay.
+** is not interrupted, and with none under way nothing happens.  A call that waits for nothing, or
+** is past its last step, succeeds.  Expired entries that were swept, and a repair in place, stay.
 ** Threads: any, and every signal handler: it is one atomic addition to memory.  m must stay open
 ** until this returns. */
 MAPH_API void maph_interrupt(maph *m);
@@ -379,8 +381,9 @@ MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
 MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
 
 /* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its
-** flush.  After OK only commit, abort or unprepare may follow, and commit cannot fail.  For
-** two-phase commit; optional. */
+** flush.  After OK only commit, abort or unprepare may follow.  Commit then fails only where the
+** store's file was removed or replaced since.  After an error the transaction can only be aborted.
+** For two-phase commit; optional.  CANTOPEN FULL NOMEM IOERR CORRUPT MISUSE */
 MAPH_API int maph_txn_prepare(maph_txn *t);
 
 /* Take prepare back, as when another party of a two-phase commit has to wait: the transaction goes
@@ -390,7 +393,8 @@ MAPH_API int maph_txn_prepare(maph_txn *t);
 MAPH_API int maph_txn_unprepare(maph_txn *t);
 
 /* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
-** is visible. Commit: FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
+** is visible.  Commit: CANTOPEN, the store's file was removed, or another put in its place, since
+** begin; FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
 MAPH_API int maph_txn_commit(maph_txn *t);
 MAPH_API int maph_txn_abort(maph_txn *t); /* NULL: no-op */
 MAPH_API uint64_t maph_txn_version(maph_txn *t);

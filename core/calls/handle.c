@@ -4,10 +4,10 @@
 **
 ** REGISTRY.  Opens of one file in one process share a store, found by device and inode: one mapping
 ** for reads, one for writes, one lock file descriptor.  `references` counts handles and snapshots,
-** under the registry's mutex, which nobody holds while anything is waited for.  `writers` counts the
-** handles that may write, under the store's own door: loading the store, joining its writers and
-** leaving them, which may take a flush, happen one at a time and hold up no other store.  The door
-** comes before the registry.
+** under the registry's mutex, which nobody holds while anything is waited for.  `writers` counts
+** the handles that may write, under the store's own door: loading the store, joining its writers
+** and leaving them, which may take a flush, happen one at a time and hold up no other store.  The
+** door comes before the registry.
 **
 ** FORK.  In the child every store is dead: its lock descriptor is closed, never unlocked, because
 ** unlocking would release the parent's lock.
@@ -162,8 +162,8 @@ static store *registered(const os_file *f) {
   return NULL;
 }
 
-/* The store of an open file, with a reference: that which is registered, else a new one, which takes
-** f over.  NULL: no memory. */
+/* The store of an open file, with a reference: that which is registered, else a new one, which
+** takes f over.  NULL: no memory. */
 static store *find_or_register(const char *path, os_file *f) {
   store *s;
   pthread_mutex_lock(&registry_mutex);
@@ -216,8 +216,10 @@ int store_open(const char *path, int writing, const maph_options *o, store **out
   int rc;
   *out = NULL;
   /* maph_recover has it to itself */
-  while ((rc = open_registered(path, writing, o, &s)) == MAPH_BUSY && os_clock_ns() < deadline)
+  while ((rc = open_registered(path, writing, o, &s)) == MAPH_BUSY && os_clock_ns() < deadline) {
+    if (interrupted()) return interrupt_say(path);
     os_sleep_us(1000);
+  }
   if (rc != MAPH_OK) return rc;
   rc = must_be_trusted(s, writing, o);
   if (rc == MAPH_OK && writing) create_remove_leftover(path, &s->file);
@@ -427,8 +429,8 @@ int handle_store(maph *m, store **s) {
   return follow(m, s, 0);
 }
 
-/* A writer that died between decision and visibility left `prepared` above `committed`.  So do those
-** at work; of them one keeps the turn or the list of this process busy, or lives. */
+/* A writer that died between decision and visibility left `prepared` above `committed`.  So do
+** those at work; of them one keeps the turn or the list of this process busy, or lives. */
 static void finish_decided(store *s) {
   const header *h = header_of(atomic_load(&s->base));
   uint64_t prepared = atomic_load(&h->prepared), now;
@@ -482,11 +484,12 @@ static int was_replaced(const store *s) {
 
 int handle_begin(maph *m, int durability, txn *t) {
   uint64_t deadline = 0;
-  store *s;
+  store *s = NULL, *before;
   int rc, tries;
   if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
     return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
   for (tries = 0;; tries++) {
+    before = s;
     rc = handle_writer(m, &s);
     if (rc != MAPH_OK) return rc;
     rc = session_begin_write(s, m->options.busy_timeout_ms, &m->interrupts);
@@ -494,7 +497,8 @@ int handle_begin(maph *m, int durability, txn *t) {
     /* else the store was replaced after we looked, perhaps several times in a row */
     if (rc != MAPH_CANTOPEN || !was_replaced(s)) return rc;
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
-    if (tries >= 3 && os_clock_ns() >= deadline) return rc;
+    /* the same again: a mount of the file alone leads to none but the one that was replaced */
+    if (tries >= 3 && (s == before || os_clock_ns() >= deadline)) return rc;
   }
   if (s->last.version >= VERSION_MAX) {
     session_end(s);

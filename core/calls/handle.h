@@ -85,10 +85,12 @@ void handle_set_quick(maph *m, uint64_t quick);
 void handle_release_retired(maph *m); /* all generations that it has left */
 static inline int handle_writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
 int handle_store(maph *m, store **s); /* the generation to use now.  MISUSE CANTOPEN */
-/* The same for a read that many more will not follow within the millisecond: what only a look at the
-** path can tell is looked at, and a handle that may write finishes what a dead writer decided. */
+/* The same for a read that many more will not follow within the millisecond: what only a look at
+** the path can tell is looked at, and a handle that may write finishes what a dead writer decided.
+*/
 int handle_store_now(maph *m, store **s);
-int handle_reader(maph *m, store **s); /* the same, to hand out slices of it outside snapshots */
+/* the same, to hand out slices of it outside snapshots */
+int handle_reader(maph *m, store **s);
 int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
 /* A session in the store that the handle writes to now, and an empty transaction in it.  If the
 ** store was replaced meanwhile, it is the one that is there now.  MISUSE READONLY BUSY FULL ... */

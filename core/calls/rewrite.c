@@ -290,7 +290,8 @@ static int keep_attributes(rewriting *x, const char *temporary) {
 static int take_name(rewriting *x, const char *temporary) {
   const char *path = x->from->path;
   int rc = still_there(x->from);
-  if (rc == MAPH_OK) rc = keep_attributes(x, temporary); /* they may have been changed meanwhile */
+  /* they may have been changed meanwhile */
+  if (rc == MAPH_OK) rc = keep_attributes(x, temporary);
   if (rc == MAPH_OK) rc = grant_header(x->from);
   if (rc != MAPH_OK) return rc;
   mark_old(x->from, STATE_SWITCHING, 1);

@@ -132,8 +132,8 @@ static int is_followed(const walk *w) {
 }
 
 /* In a damaged stretch every eighth byte may look like the head of a record, and only a checksum
-** tells.  Bytes can be made, or be by chance, so that each costs a pass over the file: once that was
-** a few times the file's size, a large record has to be followed by another, and later none is
+** tells.  Bytes can be made, or be by chance, so that each costs a pass over the file: once that
+** was a few times the file's size, a large record has to be followed by another, and later none is
 ** looked for there. */
 static int worth_summing(salvage *x, const walk *w) {
   uint64_t most = TRIED_TIMES * x->v.size;

@@ -43,7 +43,7 @@ uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64
 /* zeros, but for its kind, its version and where the end or epoch record before it lies */
 void record_fill_end(end_record *e, int kind, uint64_t version, uint64_t before);
 
-/* ------------------------------------------------------------------------------- fields in words */
+/* ------------------------------------------------------------------------------ fields in words */
 
 static inline int record_kind(const uint8_t *base, uint64_t offset) {
   return (int)(load64(base + offset + 8) >> 32 & 0xFF);
@@ -83,7 +83,7 @@ static inline int record_newest(const view *v, uint64_t offset) {
   return link == 0 || link >= v->snapshot;
 }
 
-/* ----------------------------------------------------------------------------------- the hot path */
+/* --------------------------------------------------------------------------------- the hot path */
 
 static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b,
                                                              size_t n) {

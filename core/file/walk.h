@@ -6,9 +6,9 @@
 **       ... w.it is the record; rc = what its use gives
 **     }
 **
-** The loop ends at the limit, at the first record that cannot be one (rc says so), and when its body
-** sets rc.  A record is taken apart once.  Memory behind it is asked for in advance, because what
-** walks a log of which little is cached waits for memory and for nothing else.
+** The loop ends at the limit, at the first record that cannot be one (rc says so), and when its
+** body sets rc.  A record is taken apart once.  Memory behind it is asked for in advance, because
+** what walks a log of which little is cached waits for memory and for nothing else.
 */
 #ifndef MAPH_WALK_H
 #define MAPH_WALK_H

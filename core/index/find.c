@@ -17,7 +17,8 @@ static inline int place_unchanged(const view *v, const place *p) {
 }
 
 /* The chains that slots lead to share no record, and those past the snapshot lie in the file: a
-** search steps back over each once at most.  (A slot may be met in two places while it is moved.) */
+** search steps back over each once at most.  (A slot may be met in two places while it is moved.)
+*/
 static uint64_t steps_most(const view *v) {
   return 2 * (v->size - MIN(v->size, v->snapshot)) / RECORD_HEAD;
 }

@@ -1,6 +1,6 @@
 /*
-** publish.c - slots lead to the records of a decided transaction.  index_reserve made room for them,
-** so nothing here can fail but what is damaged.
+** publish.c - slots lead to the records of a decided transaction.  index_reserve made room for
+** them, so nothing here can fail but what is damaged.
 **
 ** Locking: under index_mutex, or with the turn while nothing decided is invisible.
 */

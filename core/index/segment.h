@@ -82,7 +82,7 @@ static inline int slot_free(uint64_t slot, uint64_t hash, uint64_t depth) {
   return slot == 0 || (depth > 0 && ((slot_tag(slot) ^ tag_of(hash)) >> (HASH_BITS - depth)) != 0);
 }
 
-/* ------------------------------------------------------------------------------ of the one writer */
+/* ---------------------------------------------------------------------------- of the one writer */
 
 /* The root that is written to: of the index that readers see, or of one that is built beside it. */
 static inline uint64_t root_now(store *s) {

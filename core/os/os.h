@@ -14,8 +14,8 @@
 
 /* os_open: how.  OS_NEW: must not exist, no link followed */
 enum { OS_READ = 1, OS_WRITE = 2, OS_NEW = 4 };
-/* What kind of file system.  OS_SHARING: files may share blocks, or it is not known; until a page is
-** written anew a store into it needs room. */
+/* What kind of file system.  OS_SHARING: files may share blocks, or it is not known; until a page
+** is written anew a store into it needs room. */
 enum { OS_LOCAL, OS_MEMORY, OS_COPY_ON_WRITE, OS_NETWORK, OS_SHARING };
 
 typedef struct os_file {
@@ -42,7 +42,8 @@ int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
                 uint64_t *inode); /* of the file now at path.  NOTFOUND CANTOPEN */
 int os_size(const os_file *f, uint64_t *size);
-int os_links(const os_file *f, const char *path, uint64_t *links); /* names that it has now */
+/* names that it has now */
+int os_links(const os_file *f, const char *path, uint64_t *links);
 /* size, links, mode and owner, as they are now */
 int os_status(os_file *f, const char *path);
 /* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes
@@ -68,7 +69,8 @@ int os_map(const os_file *f, const char *path, uint64_t length, int writable, ui
 void os_unmap(uint8_t *base, uint64_t length);
 /* fault pages of the file, mapped at base, in for writing, beforehand.  FULL NOMEM IOERR */
 int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to);
-int os_fill_holes(const os_file *f, const char *path, uint64_t to); /* below `to`.  FULL IOERR */
+/* below `to`.  FULL IOERR */
+int os_fill_holes(const os_file *f, const char *path, uint64_t to);
 /* of its disk, in bytes; 0 if that cannot be read; UINT64_MAX: it does not tell */
 uint64_t os_free_room(const os_file *f);
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
@@ -108,8 +110,8 @@ typedef struct os_place {
   int failed; /* errno why the boot is not known, where that may pass; else 0 */
 } os_place;
 void os_place_of(const os_file *f, os_place *place);
-/* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is there.
-** os_set_hint: 1 done, 0 not allowed, or not known here. */
+/* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is
+** there. os_set_hint: 1 done, 0 not allowed, or not known here. */
 int os_hint(const os_file *f);
 int os_set_hint(const os_file *f, int on);
 /* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */

@@ -142,9 +142,9 @@ static int above_standard(int fd) {
   return high;
 }
 
-/* Which file a path or, where that is empty, a descriptor leads to.  On overlayfs a file keeps device
-** and inode when its first writer makes it a copy of its own; its time of birth is the copy's.  So
-** that is a part of `device`, which is only ever compared. */
+/* Which file a path or, where that is empty, a descriptor leads to.  On overlayfs a file keeps
+** device and inode when its first writer makes it a copy of its own; its time of birth is the
+** copy's.  So that is a part of `device`, which is only ever compared. */
 static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode) {
   struct stat st;
   uint64_t born = 0;
@@ -240,8 +240,8 @@ int os_open_memory(os_file *f) {
   return rc;
 }
 
-/* Descriptors that hold locks, a bit each.  A child of fork would hold the locks too, for as long as
-** it lives: they are closed there, whoever opened them. */
+/* Descriptors that hold locks, a bit each.  A child of fork would hold the locks too, for as long
+** as it lives: they are closed there, whoever opened them. */
 enum { LOCKING_MOST = 65536 };
 static _Atomic uint64_t locking[LOCKING_MOST / 64];
 static _Atomic unsigned forks;

@@ -133,7 +133,8 @@ static void wake_watchers(store *s) {
 }
 
 /* Stores into a mapping change the file's time of modification late, on tmpfs never, and backup
-** programs go by that.  A write of a byte as it is there does, to the tick of the system's clock. */
+** programs go by that.  A write of a byte as it is there does, to the tick of the system's clock.
+*/
 static void tell_time(store *s) {
   uint64_t now;
   if (s->in_memory) return;

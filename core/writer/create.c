@@ -245,7 +245,8 @@ int create_store(const char *path, const maph_options *options, int over_empty) 
   int rc = create_may_be_named(path);
   lock.fd = -1;
   if (temporary == NULL) return MAPH_NOMEM;
-  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty); /* before a lock file is made */
+  /* before a lock file is made */
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty);
   os_close(&empty);
   memset(&model, 0, sizeof model);
   model.mode = (unsigned)o.mode;

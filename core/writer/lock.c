@@ -2,11 +2,11 @@
 ** lock.c - one writer at a time: among the threads and handles of this process (the turn), and
 ** among processes (the lock).
 **
-** THE TURN is a flag.  A transaction owns it, not a thread.  Threads that wait for it stand in line.
-** While transactions are short, whoever comes first when the turn is given up takes it, because to
-** wake another thread costs more than a write.  Once the first in line has waited for LINE_NS the
-** turn is handed to it directly (as the mutexes of Go do), so that nobody starves behind threads
-** that write without a pause.
+** THE TURN is a flag.  A transaction owns it, not a thread.  Threads that wait for it stand in
+** line. While transactions are short, whoever comes first when the turn is given up takes it,
+** because to wake another thread costs more than a write.  Once the first in line has waited for
+** LINE_NS the turn is handed to it directly (as the mutexes of Go do), so that nobody starves
+** behind threads that write without a pause.
 **
 ** THE LOCK is byte 0 of the lock file NAME.lock, locked through an open file description: only who
 ** may write the store can take it, and the kernel releases it when the process dies.  Waiting for
@@ -26,8 +26,8 @@
 **     bias = 0;  while( busy!=0 ) if the writer it names is dead, compare-and-swap busy -> 0, else
 **     wait
 **
-** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/model/lock.pml is
-** its model.)  Of two that store and then load, one sees the other's store, so either the biased
+** (Dekker's handshake, as in biased locking of monitors: Kawachiya et al. 2002; test/model/lock.pml
+** is its model.)  Of two that store and then load, one sees the other's store, so either the biased
 ** writer sees the revocation or the revoker sees `busy`.  Both changes of `busy` are
 ** compare-and-swap, because a writer that was stopped between its load of `bias` and its claim may
 ** wake up late.  An idle biased writer holds up nobody and needs no thread.  A writer lives while

@@ -18,9 +18,12 @@ int session_leave(store *s);
 ** the lock file stays open: set `stayed` first. */
 void session_withdraw(store *s);
 
-/* Is it still the file at its path, or one with another name?  CANTOPEN: what is written to it, nobody
-** will see who opens that path. */
+/* Is it still the file at its path, or one with another name?  CANTOPEN: what is written to it,
+** nobody will see who opens that path. */
 int session_reached(store *s);
+/* The same for what this transaction wrote, before its end.  Below full the file is looked for at
+** most each 100 ms. */
+int session_still_reached(const txn *t);
 
 /* The turn and the lock, and what a dead writer left is finished or discarded: then the store is
 ** whole, `last` and `space_end` are current, and nobody else writes.  BUSY: not in that time.
@@ -31,8 +34,8 @@ int session_begin_write(store *s, int timeout_ms, const interrupt_count *own);
 void session_end(store *s);
 
 /* The same end, of a session that a transaction was made in.  session_finish does all of it: where
-** rc is MAPH_OK it reserves and commits, else it aborts; then it clears the transaction.  It returns
-** rc, or what failed. */
+** rc is MAPH_OK it reserves and commits, else it aborts; then it clears the transaction.  It
+** returns rc, or what failed. */
 int session_finish(txn *t, int rc);
 int session_commit(txn *t); /* after commit_reserve; visible when OK */
 int session_abort(txn *t);  /* nothing of it remains */

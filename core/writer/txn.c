@@ -118,8 +118,8 @@ static pending *find_pending(txn *t, uint64_t hash, maph_slice key, item *it) {
   return NULL;
 }
 
-/* An entry of that hash whose key was rolled back: to be used again, or putting and rolling back one
-** key again and again would leave ever more of them in one place of the table. */
+/* An entry of that hash whose key was rolled back: to be used again, or putting and rolling back
+** one key again and again would leave ever more of them in one place of the table. */
 static pending *find_unused(txn *t, uint64_t hash) {
   size_t i;
   if (!t->rolled_back) return NULL;

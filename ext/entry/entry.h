@@ -93,9 +93,10 @@ void entry_write(json_writer *out, const maph_entry *entry, bool with_value);
 void entry_write_change(json_writer *out, const maph_change *change, bool with_value);
 
 /* ---------------------------------------------------------------------------------------- names */
-const char *entry_type_name(int type);         /* MAPH_TEXT: "text"; an unknown one: "blob" */
-int entry_type_from_name(const char *name);    /* -1: no type has that name */
-int entry_type_of_bytes(maph_slice value);     /* of a value whose type nobody said: text or blob */
+const char *entry_type_name(int type);      /* MAPH_TEXT: "text"; an unknown one: "blob" */
+int entry_type_from_name(const char *name); /* -1: no type has that name */
+/* of a value whose type nobody said: text or blob */
+int entry_type_of_bytes(maph_slice value);
 const char *entry_key_type_name(int key_type); /* MAPH_KEY_TEXT: "text"; "bytes", "blob" */
 int entry_key_type_from_name(const char *name);
 const char *entry_perfect_name(int perfect_hash); /* MAPH_PERFECT_PILOT: "pilot"; 0: "none" */

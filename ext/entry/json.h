@@ -109,12 +109,14 @@ typedef struct json_writer {
 } json_writer;
 
 void json_write_begin(json_writer *out, json_put put, void *to);
-bool json_write_end(json_writer *out); /* hand on the rest; false: something was not taken */
+/* hand on the rest; false: something was not taken */
+bool json_write_end(json_writer *out);
 void json_write_text(json_writer *out, const char *text); /* as it is */
 void json_write_raw(json_writer *out, const void *bytes, size_t size);
 void json_write_number(json_writer *out, uint64_t number);
 void json_write_decimals(json_writer *out, double number, int decimals);
-void json_write_escaped(json_writer *out, maph_slice utf8); /* a part of a string, without quotes */
+/* a part of a string, without quotes */
+void json_write_escaped(json_writer *out, maph_slice utf8);
 void json_write_string(json_writer *out, maph_slice utf8);
 /* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
 void json_write_bytes(json_writer *out, const char *name, const char *encoding_name,

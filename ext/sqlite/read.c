@@ -253,8 +253,8 @@ static int is_within(const row_cursor *c, const maph_entry *e) {
   return compare_bound(c, e->key, lower) >= 0;
 }
 
-/* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any TEXT:
-** above no lower bound, and below every upper one.  The other bound may compare bytes. */
+/* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any
+** TEXT: above no lower bound, and below every upper one.  The other bound may compare bytes. */
 static int in_range(const row_cursor *c, const maph_entry *e) {
   const bound *lower = &c->lower;
   if (is_within(c, e)) return 1;

@@ -8,7 +8,8 @@
 
 typedef struct long_line long_line;
 
-long_line *long_line_begin(const pieces_limits *limits, const entry_rules *rules); /* or NULL */
+/* or NULL */
+long_line *long_line_begin(const pieces_limits *limits, const entry_rules *rules);
 /* The next bytes of the line, without its newline.  False: the file cannot be written, errno says
 ** why. */
 bool long_line_take(long_line *line, const char *bytes, size_t size);

@@ -5,9 +5,9 @@
 ** While the file that MAPH_TEST_BETWEEN names is there, the next cursor that the server opens comes
 ** after a compaction of the store whose path stands in it; then that file is removed.  To the file
 ** that MAPH_TEST_FLUSHED names the path of each file and folder is appended that fsync succeeded
-** for.  While the file is there that MAPH_TEST_CLOCK names, the wall clock is an hour ahead: who has
-** computed a deadline by it waits an hour longer once the file is gone, as on a clock that is set
-** back.
+** for.  While the file is there that MAPH_TEST_CLOCK names, the wall clock is an hour ahead: who
+** has computed a deadline by it waits an hour longer once the file is gone, as on a clock that is
+** set back.
 */
 #include "maph.h"
 #include <fcntl.h>

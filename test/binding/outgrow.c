@@ -206,7 +206,8 @@ static int outgrow_get_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Ob
   guard = mmap(NULL, GUARD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   rc = maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &x.m);
   if (rc == MAPH_OK) rc = maph_put(x.m, maph_str("first"), maph_str("value"));
-  if (rc == MAPH_OK) rc = maph_exists(x.m, maph_str("first")); /* the first read goes another way */
+  /* the first read goes another way */
+  if (rc == MAPH_OK) rc = maph_exists(x.m, maph_str("first"));
   if (rc == MAPH_OK) {
     stopped = &x;
     os_test.pause = stop_here;

@@ -363,6 +363,11 @@ static void rewrites() {
   CHECK(compacted && called && compacted->records == 1000
         && compacted->bytes_after <= compacted->bytes_before && *held == "value1007");
   std::uint64_t generation = db.stats()->generation;
+  auto interrupted = db.compact([&](std::string_view, std::uint64_t, std::uint64_t) {
+    db.interrupt();
+    return true;
+  });
+  CHECK(!interrupted && interrupted.error() == maph::error::cancelled);
   auto stopped = db.compact([](std::string_view, std::uint64_t, std::uint64_t) { return false; });
   CHECK(!stopped && stopped.error() == maph::error::cancelled
         && db.stats()->generation == generation);

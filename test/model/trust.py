@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""trust.py - may the live words be believed?  An explicit search over the table of core/writer/trust.c.
+"""trust.py - may the live words be believed?  An explicit search over the table of
+core/writer/trust.c.
 
 The table is read from the source, so that the model and the code cannot part.  A state is one file
 (its header, log and index, as the page cache and as the disk have them), what the kernel knows of
@@ -34,15 +35,21 @@ BOUNDS = ((1, 1, 0, 1), (1, 0, 1, 1), (2, 1, 0, 1), (1, 1, 1, 1))
 
 # A writer: at None, open, appended, published, marked, walked, built, shown, judged.
 Writer = namedtuple("Writer", "at vouched")
-State = namedtuple("State", "header body disk_header disk_log disk_index boot inode mount hint "
-                            "a b reader copy acknowledged durable given epochs power events recoveries")
+State = namedtuple(
+    "State",
+    "header body disk_header disk_log disk_index boot inode mount hint "
+    "a b reader copy acknowledged durable given epochs power events recoveries",
+)
 
 
 def read_table(path):
     """The rows of `rows[]`: conditions in order of the struct's fields, then the verdict."""
     text = open(path).read()
-    names = re.search(r"typedef struct trust_evidence \{(.*?)\} trust_evidence;",
-                      open(path.replace(".c", ".h")).read(), re.S).group(1)
+    names = re.search(
+        r"typedef struct trust_evidence \{(.*?)\} trust_evidence;",
+        open(path.replace(".c", ".h")).read(),
+        re.S,
+    ).group(1)
     names = re.findall(r"\bint\s+(\w+);", names)
     table = re.search(r"rows\[\] = \{(.*?)\n\};", text, re.S).group(1)
     rows = []
@@ -130,14 +137,16 @@ class Model:
         put = lambda state, at, vouched=w.vouched: state._replace(**{who: Writer(at, vouched)})
         if w.at is None:
             if self.recovering(s) and self.fault != "no-exclusion":
-                return                                        # the opening is one at a time
+                return  # the opening is one at a time
             answer = self.judge(s, who)
             if answer in ("BELIEVE", "FINISH") and self.fault == "no-exclusion":
                 yield who + " judges", put(s, "judged")
             elif answer in ("BELIEVE", "FINISH"):
-                yield who + " opens", put(self.touch(s, header=s.header._replace(lock=who)), "open", True)
+                yield who + " opens", put(
+                    self.touch(s, header=s.header._replace(lock=who)), "open", True
+                )
             elif answer == "RECOVER" and s.recoveries > 0:
-                yield who + " is to recover", put(s._replace(recoveries=s.recoveries-1), "walked")
+                yield who + " is to recover", put(s._replace(recoveries=s.recoveries - 1), "walked")
             return
         yield who + " is killed", put(s, None, False)
         if w.at in ("walked", "marked", "built", "shown"):
@@ -147,7 +156,7 @@ class Model:
         elif w.at == "open":
             yield from self.open_steps(s, who, put)
         elif w.at == "decided":
-            body = s.body._replace(index=s.body.index+1)
+            body = s.body._replace(index=s.body.index + 1)
             yield who + " publishes", put(self.touch(s, body=body), "published")
         elif w.at == "published":
             h = s.header._replace(committed=s.header.prepared)
@@ -157,12 +166,18 @@ class Model:
     def open_steps(self, s, who, put):
         h, b = s.header, s.body
         if h.clean != "dirty":
-            marked = h._replace(clean="dirty", boot=self.boot_shown(s, who), mount=s.mount, place=s.inode, hinted=self.owners)
+            marked = h._replace(
+                clean="dirty",
+                boot=self.boot_shown(s, who),
+                mount=s.mount,
+                place=s.inode,
+                hinted=self.owners,
+            )
             # the header is flushed before anything else is stored
             opened = s._replace(hint=self.owners, header=marked, disk_header=marked)
             yield who + " marks it dirty", put(opened, "open")
             return
-        if h.prepared > h.committed:                          # of a writer that died
+        if h.prepared > h.committed:  # of a writer that died
             if len(b.log) >= h.prepared:
                 body = b._replace(index=max(b.index, h.prepared))
                 finished = h._replace(committed=h.prepared)
@@ -171,19 +186,28 @@ class Model:
                 yield who + " discards", self.touch(s, header=h._replace(prepared=h.committed))
             return
         if len(b.log) < self.commits:
-            version = (b.log[-1] if b.log else (0, 0))
-            version = (version[0], version[1]+1)
-            if version[0] < s.epochs:                         # the epoch record gave it
+            version = b.log[-1] if b.log else (0, 0)
+            version = (version[0], version[1] + 1)
+            if version[0] < s.epochs:  # the epoch record gave it
                 version = (s.epochs, 0)
-            prepared = self.touch(s, header=h._replace(prepared=h.committed+1))
-            decided = self.touch(prepared, body=b._replace(log=b.log+(version,)))
+            prepared = self.touch(s, header=h._replace(prepared=h.committed + 1))
+            decided = self.touch(prepared, body=b._replace(log=b.log + (version,)))
             yield who + " prepares", put(prepared, "open")
-            yield who + " decides", put(decided._replace(given=s.given+(version,)), "decided")
+            yield who + " decides", put(decided._replace(given=s.given + (version,)), "decided")
         if not (s.a.vouched and s.b.vouched):
             closed = h._replace(clean="clean")
-            yield who + " closes", put(s._replace(
-                header=closed, disk_header=closed, disk_log=len(b.log), disk_index=True,
-                durable=len(b.log), hint=False), None, False)
+            yield who + " closes", put(
+                s._replace(
+                    header=closed,
+                    disk_header=closed,
+                    disk_log=len(b.log),
+                    disk_index=True,
+                    durable=len(b.log),
+                    hint=False,
+                ),
+                None,
+                False,
+            )
 
     def recovery_steps(self, s, who, w, put):
         h, b = s.header, s.body
@@ -192,18 +216,33 @@ class Model:
             index = 0 if self.fault == "root-first" else b.index
             yield who + " marks the recovery", put(
                 s._replace(header=marked, disk_header=marked, body=b._replace(index=index)),
-                "marked")
-        elif w.at == "marked":                                # the new index lies beside
+                "marked",
+            )
+        elif w.at == "marked":  # the new index lies beside
             yield who + " builds", put(self.touch(s, body=b), "built")
-        elif w.at == "built":                                 # root, then committed: both lead right
+        elif w.at == "built":  # root, then committed: both lead right
             shown = h._replace(committed=len(b.log), prepared=len(b.log))
             body = b._replace(index=len(b.log))
-            yield who + " shows", put(self.touch(s, header=shown, body=body)._replace(
-                epochs=s.epochs+1, acknowledged=len(b.log)), "shown")
+            yield who + " shows", put(
+                self.touch(s, header=shown, body=body)._replace(
+                    epochs=s.epochs + 1, acknowledged=len(b.log)
+                ),
+                "shown",
+            )
         else:
-            done = h._replace(clean="dirty", boot=self.boot_shown(s, who), mount=s.mount, place=s.inode, hinted=self.owners, lock=who)
-            yield who + " has recovered", put(self.touch(s, header=done)._replace(
-                hint=self.owners, disk_log=len(b.log)), "open", True)
+            done = h._replace(
+                clean="dirty",
+                boot=self.boot_shown(s, who),
+                mount=s.mount,
+                place=s.inode,
+                hinted=self.owners,
+                lock=who,
+            )
+            yield who + " has recovered", put(
+                self.touch(s, header=done)._replace(hint=self.owners, disk_log=len(b.log)),
+                "open",
+                True,
+            )
 
     def touch(self, s, header=None, body=None):
         """Store into the cache: the disk may have any version since the last flush."""
@@ -217,39 +256,85 @@ class Model:
 
     def events(self, s):
         nobody = s.a.at is None and s.b.at is None and not s.reader
-        if s.power > 0:                                       # everyone dies, memory is lost
-            lost = [("the power fails", s.boot+1), ("the volume is taken away", s.boot)]
+        if s.power > 0:  # everyone dies, memory is lost
+            lost = [("the power fails", s.boot + 1), ("the volume is taken away", s.boot)]
             for where, boot in lost:
                 for header in {s.disk_header, s.header}:
-                    for kept in range(s.disk_log, len(s.body.log)+1):
+                    for kept in range(s.disk_log, len(s.body.log) + 1):
                         index = s.body.index if s.disk_index else -1
                         yield where, s._replace(
-                            header=header, body=Body(s.body.log[:kept], index),
-                            disk_header=header, disk_log=kept, boot=boot, mount=s.mount+1, hint=False,
-                            a=Writer(None, False), b=Writer(None, False), reader=False, copy=None,
-                            acknowledged=0, given=s.given, power=s.power-1)
+                            header=header,
+                            body=Body(s.body.log[:kept], index),
+                            disk_header=header,
+                            disk_log=kept,
+                            boot=boot,
+                            mount=s.mount + 1,
+                            hint=False,
+                            a=Writer(None, False),
+                            b=Writer(None, False),
+                            reader=False,
+                            copy=None,
+                            acknowledged=0,
+                            given=s.given,
+                            power=s.power - 1,
+                        )
         if nobody and s.hint and s.events > 0:
             yield "it is evicted", s._replace(
-                hint=False, disk_header=s.header, disk_log=len(s.body.log), disk_index=True,
-                events=s.events-1)
+                hint=False,
+                disk_header=s.header,
+                disk_log=len(s.body.log),
+                disk_index=True,
+                events=s.events - 1,
+            )
         if s.events > 0 and s.copy is None and not self.right(s):
-            yield "a copy begins", s._replace(copy=(s.header, None), events=s.events-1)
+            yield "a copy begins", s._replace(copy=(s.header, None), events=s.events - 1)
         if s.copy is not None and s.copy[1] is None and s.body.index <= len(s.body.log):
             yield "the copy ends", s._replace(copy=(s.copy[0], s.body))
         if s.copy is not None and s.copy[1] is not None and nobody:
             header, body = s.copy
-            for where, inode, hint in (("over the same inode", s.inode, s.hint), ("as another file", s.inode+1, False)):
+            for where, inode, hint in (
+                ("over the same inode", s.inode, s.hint),
+                ("as another file", s.inode + 1, False),
+            ):
                 yield "the copy is put " + where, s._replace(
-                    header=header, body=body, disk_header=header, disk_log=len(body.log),
-                    disk_index=True, inode=inode, hint=hint, copy=None,
-                    acknowledged=min(header.committed, len(body.log)), given=body.log)
+                    header=header,
+                    body=body,
+                    disk_header=header,
+                    disk_log=len(body.log),
+                    disk_index=True,
+                    inode=inode,
+                    hint=hint,
+                    copy=None,
+                    acknowledged=min(header.committed, len(body.log)),
+                    given=body.log,
+                )
 
 
 def search(rows, fault, owners, commits, power, events, recoveries):
     model = Model(rows, fault, owners, commits)
     h = Header("clean", 0, 0, 0, False, "a", 0, 0)
-    start = State(h, Body((), 0), h, 0, True, 1, 1, 1, False, Writer(None, False),
-                  Writer(None, False), False, None, 0, 0, (), 0, power, events, recoveries)
+    start = State(
+        h,
+        Body((), 0),
+        h,
+        0,
+        True,
+        1,
+        1,
+        1,
+        False,
+        Writer(None, False),
+        Writer(None, False),
+        False,
+        None,
+        0,
+        0,
+        (),
+        0,
+        power,
+        events,
+        recoveries,
+    )
     came, queue = {start: None}, deque([start])
     while queue:
         s = queue.popleft()

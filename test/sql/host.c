@@ -1,6 +1,6 @@
 /*
-** host.c - what a program may do to the extension: load it into a SQLite that lacks a routine, load it
-** twice, and drop its modules while its tables, statements and functions are in use.
+** host.c - what a program may do to the extension: load it into a SQLite that lacks a routine, load
+** it twice, and drop its modules while its tables, statements and functions are in use.
 */
 #include "sqltest.h"
 
@@ -41,10 +41,10 @@ static void expect(sqlite3 *db, const char *sql, int code) {
   if (rc != code) bad("%s: %d, not %d", sql, rc, code);
 }
 
-/* ------------------------------------------------------------------------------------ a routine is missing */
+/* ------------------------------------------------------------------------- a routine is missing */
 
-/* The first sizeof(*routines) bytes are pointers.  Without any one of them the extension loads and works,
-** or refuses with a sentence that names it; nothing else. */
+/* The first sizeof(*routines) bytes are pointers.  Without any one of them the extension loads and
+** works, or refuses with a sentence that names it; nothing else. */
 static void lack_each(entry init) {
   size_t count = sizeof(sqlite3_api_routines) / sizeof(void *), i, refused = 0;
   void **copy = malloc(sizeof(sqlite3_api_routines));
@@ -86,7 +86,7 @@ static void lack_each(entry init) {
   sqlite3_close(db);
 }
 
-/* --------------------------------------------------------------------------------------- dropped and loaded again */
+/* --------------------------------------------------------------------- dropped and loaded again */
 
 static void drop_in_use(entry init, const char *keep) {
   const char *kept[] = { keep, NULL };

@@ -6,7 +6,7 @@
 **                                  (fault.c)
 **     maphsql io STATEMENT...      each system call of core and each write of SQLite
 **     maphsql threads N COMMITS    a connection each for N threads (threads.c)
-**     maphsql host MAPH.SO         a SQLite that lacks a routine, modules dropped while in use (host.c)
+**     maphsql host MAPH.SO  a SQLite that lacks a routine, modules dropped while in use (host.c)
 **
 ** Works in the current folder.  The last line is "N bad"; what was bad is told before.
 */

@@ -59,6 +59,7 @@ $m put after-the-epoch 1
 transaction {for {set i 0} {$i<1700} {incr i} {$::t put s$i $i}}
 $m delete "\0\xff\r\n"
 $m close
-# boot, mount, space, lock file: of this machine.
+# Boot, place, lock file and mount are of this machine.
 patch $file 392 [string repeat \0 40]
+patch $file 440 [string repeat \0 8]
 file delete $file.lock

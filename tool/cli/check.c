@@ -1,8 +1,8 @@
 /*
 ** check.c - check and recover: what is wrong with a store, and making it usable again.
 **
-** A signal stops both at the library's next word of progress, and recover after a second without
-** one.  A recovery that was stopped, or killed, leaves the store as it was, or repaired in place.
+** A signal interrupts the library (stop.c).  A recovery that was stopped, or killed, leaves the
+** store as it was, or repaired in place.
 */
 #include "cli.h"
 
@@ -82,9 +82,7 @@ int command_recover(arguments *a) {
   needed = needs_repair(path);
   progress_start(a, "recover");
   if (a->json) output_text(o, "{\"report\":[");
-  stop_hurries(path, true, a->quiet ? NULL : "maph: stopped: nothing was saved into a new file\n");
   rc = maph_recover_progress(path, report, &f, progress_callback, NULL);
-  stop_hurries(NULL, false, NULL);
   progress_end();
   if (rc == MAPH_CANCELLED) note(a, "stopped: nothing was saved into a new file");
   if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;

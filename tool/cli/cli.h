@@ -231,7 +231,8 @@ enum taken tsv_record(input *in, record *r);
 void record_free(record *r);
 
 /* ------------------------------------------------------------------ Interface to code in form.c */
-/* What a file that begins so is, where that is no text to import, and what to do; NULL: it may be. */
+/* What a file that begins so is, where that is no text to import, and what to do; NULL: it may
+** be. */
 const char *form_of(maph_slice head);
 enum { FORM_SIZE = 262 }; /* bytes of the beginning that may tell */
 
@@ -264,11 +265,6 @@ int stop_asked(void); /* the signal that asks to stop; 0: none */
 bool stop_at_closed_pipe(void);
 /* a second signal removes this file on its way out; NULL: none */
 void stop_removes(const char *path);
-/* Until NULL: a call of the library on this store is under way that may not hear of a signal.  One
-** that comes while the library makes a file is then the end, and that file is removed; with
-** `anywhere` so is one that was not heard of for a second, wherever it came, and where a file was
-** removed the sentence is said (NULL: none). */
-void stop_hurries(const char *store, bool anywhere, const char *sentence);
 bool stop_wait_readable(int fd); /* false: told to stop while waiting */
 int stop_status(int status);     /* told to stop: end as that signal ends a program */
 /* somebody shortened a mapped file: what was read since is not to be believed */

@@ -33,7 +33,8 @@ static void wait_writable(int fd) {
   poll(&p, 1, -1);
 }
 
-/* A reader that has gone has what it wanted: the program ends as SIGPIPE ends one, without a word. */
+/* A reader that has gone has what it wanted: the program ends as SIGPIPE ends one, without a
+** word. */
 static void write_failed(output *o, int error) {
   if (error != EPIPE || !stop_at_closed_pipe())
     complain("cannot write to %s: %s", name_of(o), strerror(error));

@@ -1,8 +1,8 @@
 /*
 ** rewrite.c - compact, optimize, backup: the store written anew.
 **
-** Readers and writers go on meanwhile.  A signal stops the rewrite at the library's next word of
-** progress, or after a second without one, and all is as it was.
+** Readers and writers go on meanwhile.  A signal interrupts the library (stop.c), and all is as it
+** was.
 */
 #include <stdio.h>
 #include "cli.h"
@@ -54,10 +54,7 @@ static int rewrite(arguments *a, int flags, rewrite_fn run, const char *verb) {
   int rc, status = DONE;
   if (m == NULL) return FAILED;
   progress_start(a, verb);
-  stop_hurries(target ? target : path, true,
-               a->quiet ? NULL : "maph: stopped: nothing was changed\n");
   rc = run(m, target);
-  stop_hurries(NULL, false, NULL);
   progress_end();
   if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
   if (rc == MAPH_OK) rc = maph_rewritten(m, &result);

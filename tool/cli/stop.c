@@ -1,17 +1,19 @@
 /*
 ** stop.c - signals, and how the program ends by one.
 **
-** The first SIGINT, SIGTERM or SIGHUP only leaves word: the command sees it at its next step, drops
-** its transaction, removes its temporary file, closes the store and the program ends as that signal
+** The first SIGINT, SIGTERM or SIGHUP leaves word: the command sees it at its next step, drops its
+** transaction, removes its temporary file, closes the store and the program ends as that signal
 ** would have ended it.  A second one ends it at once; a transaction that was open then is dropped
 ** by whoever writes next.
 **
-** A call of the library may not hear of it for long: it waits for another writer, flushes, or
-** builds a large index.  Around such calls stop_hurries is set: then the first signal, too, ends
-** the program, at the latest when an alarm comes.  What the library was making, STORE.new, is
-** removed on the way out, if it is ours: one that this process has open, which is so as long as the
-** library holds the lock under which that file is made.  So its lock file may go with it where
-** there is no store yet, and no other process can have begun another one in between.
+** A call of the library that waits or takes long ends by maph_interrupt, with nothing changed, and
+** removes itself what it was making: this file knows of none of the library's files.  The signal
+** may come between a look at stop_asked and the call that follows, which then has not begun: so an
+** alarm interrupts again each second until the program ends.  What is one step of the library, a
+** flush or the repair after a power loss, is waited for; but a second signal waits for nothing.
+**
+** Signals that come within TOGETHER_MS of the first are one with it: a terminal that closes and a
+** service that is stopped send several at once.
 **
 ** SIGPIPE and SIGXFSZ are ignored while the program runs: a reader that is gone and a file-size
 ** limit are errors of a call.  A reader that is gone then counts as a signal that asks to stop: the
@@ -23,48 +25,24 @@
 ** leaves word: bytes taken from then on are never written out.
 */
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "cli.h"
 
 static const int asking[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile sig_atomic_t asked;
+static struct timespec asked_at;
 static _Atomic(const char *) removed;
 static atomic_bool cut_short;
 static bool ends_by_sigpipe;
 static uintptr_t page_mask;
 
-enum { GRACE_SECONDS = 1, DESCRIPTORS = 64, SUFFIX = 8 };
-
-/* The call of the library that is under way. */
-static struct {
-  atomic_bool on;
-  bool anywhere;
-  const char *sentence;
-  char store[PATH_MAX], made[PATH_MAX + SUFFIX], lock[PATH_MAX + SUFFIX];
-} call;
-
-static bool is_open_here(const char *path) {
-  struct stat a, b;
-  if (lstat(path, &a) != 0) return false;
-  for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS; fd++)
-    if (fstat(fd, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) return true;
-  return false;
-}
-
-static bool remove_unfinished(void) {
-  struct stat st;
-  if (!atomic_load(&call.on) || !is_open_here(call.made) || unlink(call.made) != 0) return false;
-  if (lstat(call.store, &st) != 0 && errno == ENOENT) unlink(call.lock);
-  return true;
-}
+enum { AGAIN_SECONDS = 1, TOGETHER_MS = 200 };
 
 static void end_by(int number) {
   const char *path = atomic_load(&removed);
@@ -73,30 +51,33 @@ static void end_by(int number) {
   raise(number);
 }
 
+static bool came_together(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (now.tv_sec - asked_at.tv_sec) * 1000 + (now.tv_nsec - asked_at.tv_nsec) / 1000000
+         < TOGETHER_MS;
+}
+
+static void interrupt_library(void) {
+  maph_interrupt(NULL);
+  alarm(AGAIN_SECONDS);
+}
+
 static void on_stop(int number) {
   int saved = errno;
-  if (asked) {
-    remove_unfinished();
-    end_by(number);
+  if (asked && !came_together()) end_by(number);
+  if (!asked) {
+    clock_gettime(CLOCK_MONOTONIC, &asked_at);
+    asked = number;
   }
-  asked = number;
-  if (atomic_load(&call.on)) {
-    if (!call.anywhere && remove_unfinished()) end_by(number);
-    alarm(GRACE_SECONDS);
-  }
+  interrupt_library();
   errno = saved;
 }
 
 static void on_alarm(int number) {
   int saved = errno;
-  bool gone;
   (void)number;
-  if (!atomic_load(&call.on)) return;
-  gone = remove_unfinished();
-  if (gone && call.sentence && write(STDERR_FILENO, call.sentence, strlen(call.sentence)) < 0)
-    call.sentence = NULL;
-  if (gone || call.anywhere) end_by(asked);
-  alarm(GRACE_SECONDS);
+  if (asked) interrupt_library();
   errno = saved;
 }
 
@@ -118,6 +99,9 @@ void stop_start(void) {
   struct sigaction action, before;
   memset(&action, 0, sizeof action);
   action.sa_handler = on_stop; /* without SA_RESTART: waiting calls return */
+  /* one at a time: the handler of another one finds asked and asked_at both set */
+  for (size_t i = 0; i < sizeof asking / sizeof asking[0]; i++)
+    sigaddset(&action.sa_mask, asking[i]);
   for (size_t i = 0; i < sizeof asking / sizeof asking[0]; i++) {
     /* nohup, a background job */
     if (sigaction(asking[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
@@ -144,18 +128,6 @@ bool stop_at_closed_pipe(void) {
 }
 
 void stop_removes(const char *path) { atomic_store(&removed, path); }
-
-void stop_hurries(const char *store, bool anywhere, const char *sentence) {
-  atomic_store(&call.on, false);
-  if (store == NULL || strlen(store) >= PATH_MAX) return;
-  if (realpath(store, call.store) == NULL) strcpy(call.store, store);
-  snprintf(call.made, sizeof call.made, "%s.new", call.store);
-  snprintf(call.lock, sizeof call.lock, "%s.lock", call.store);
-  call.anywhere = anywhere;
-  call.sentence = sentence;
-  atomic_store(&call.on, true);
-  if (asked) alarm(GRACE_SECONDS);
-}
 
 /* Signals are let in only while poll waits, so that none arrives between looking and waiting. */
 bool stop_wait_readable(int fd) {

@@ -28,26 +28,21 @@ static int say_busy(const arguments *a, const char *path) {
       path, (unsigned long long)a->busy_timeout_ms);
 }
 
-static int open_once(const arguments *a, const char *path, int flags, uint64_t wait_ms,
-                     bool anywhere, maph **m) {
+static int open_once(const arguments *a, const char *path, int flags, uint64_t wait_ms, maph **m) {
   maph_options o = MAPH_OPTIONS_INIT;
-  int rc;
   o.verify = 1;
   o.busy_timeout_ms = (int)wait_ms;
   o.expected_keys = a->expect_keys == NOT_GIVEN ? 0 : a->expect_keys;
   if (a->perfect_hash)
     o.perfect_hash = strcmp(a->perfect_hash, "cmph") == 0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
   if (a->mode != NOT_GIVEN) o.mode = (int)a->mode;
-  stop_hurries(path, anywhere, NULL);
-  rc = maph_open(path, flags, &o, m);
-  stop_hurries(NULL, false, NULL);
-  return rc;
+  return maph_open(path, flags, &o, m);
 }
 
 static int open_it(const arguments *a, const char *path, int flags, maph **m) {
   uint64_t waited_ms = 0, step_ms = a->busy_timeout_ms < STEP_MS ? a->busy_timeout_ms : STEP_MS;
   int rc;
-  do rc = open_once(a, path, flags, step_ms, false, m);
+  do rc = open_once(a, path, flags, step_ms, m);
   while (wait_goes_on(a, rc, &waited_ms));
   return rc;
 }
@@ -102,7 +97,7 @@ maph *store_open_to_rewrite(const arguments *a, const char *path) {
   maph *m = NULL;
   int rc;
   if (!store_path(path)) return NULL;
-  rc = open_once(a, path, MAPH_RDWR, a->busy_timeout_ms, true, &m);
+  rc = open_once(a, path, MAPH_RDWR, a->busy_timeout_ms, &m);
   if (rc != MAPH_OK) store_failed(path, rc);
   return m;
 }
@@ -111,6 +106,7 @@ maph *store_open_or_make(const arguments *a, const char *path, bool *made) {
   maph *m = NULL;
   if (!store_path(path) || (a->create && !room_for_keys(a, path))) return NULL;
   *made = a->create && open_it(a, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &m) == MAPH_OK;
+  if (m == NULL && stop_asked()) return NULL; /* it was not to be made, so nor is it now */
   return m ? m : store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
 }
 

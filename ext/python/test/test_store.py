@@ -300,6 +300,17 @@ class Transactions(StoreTest):
                     other["k"] = "v"
             other["k"] = "v"
 
+    def test_interrupt(self):
+        with maph.open(self.path, "w", busy_timeout=60) as other:
+            with self.store.transaction():
+                timer = threading.Timer(0.1, other.interrupt)
+                timer.start()
+                with self.assertRaises(maph.CancelledError):
+                    other["k"] = "v"
+                timer.join()
+            other["k"] = "v"
+        self.assertRaises(maph.MisuseError, other.interrupt)
+
     def test_a_forgotten_transaction_is_aborted(self):
         transaction = self.store.transaction()
         transaction["a"] = "1"
