@@ -184,7 +184,8 @@
 **    its versions.  It is made as PATH.new by who has byte 2 of the lock file, and is flushed
 **    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
 **    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
-**    looks which file PATH is.  A PATH.new that nobody has byte 2 for is nobody's.
+**    looks which file PATH is; a file without a name (no links) was superseded, whatever PATH is.
+**    A PATH.new that nobody has byte 2 for is nobody's.
 **
 ** 8. WHICH LOG IS BELIEVED.  `committed`, finished by what `prepared` says: while a writer lives;
 **    where `clean` is 1; and where the file is the one that was marked dirty, and its inode was

@@ -222,17 +222,17 @@ MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
 
 /* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns
 ** CANCELLED, has changed nothing, and has removed the files that it was making.  m NULL: those
-** through every handle of this process, and those that have none: open, destroy and recover. Waits
-** end within a tenth of a second: of put, delete, txn_begin, compact, optimize, open, destroy and
-** recover for another writer; of who creates, rewrites, opens, copies or recovers a store for
+** through every handle of this process, and those that have none: open, destroy and recover.
+** Waits end within a tenth of a second: of put, delete, txn_begin, compact, optimize, open, destroy
+** and recover for another writer; of who creates, rewrites, opens, copies or recovers a store for
 ** another who does; and of changes_next for a change.  check, compact, optimize, backup and recover
 ** end at their next step, and the making of a store before it gets its name; to sort, to flush, and
 ** to repair what a power loss left is one step each.
 ** An interrupt ends calls that began before it.  No flag is left to clear: a call that begins later
 ** is not interrupted, and with none under way nothing happens.  A call that waits for nothing, or
-** is past its last step, succeeds.  Expired entries that were swept before, and a repair in place,
-** stay. Threads: any, and every signal handler: it is one atomic addition to memory.  m must stay
-** open until this returns. */
+** is past its last step, succeeds.  Expired entries that were swept, and a repair in place, stay.
+** Threads: any, and every signal handler: it is one atomic addition to memory.  m must stay open
+** until this returns. */
 MAPH_API void maph_interrupt(maph *m);
 
 typedef struct maph_stats {
@@ -381,8 +381,9 @@ MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
 MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
 
 /* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its
-** flush.  After OK only commit, abort or unprepare may follow, and commit cannot fail.  For
-** two-phase commit; optional. */
+** flush.  After OK only commit, abort or unprepare may follow.  Commit then fails only where the
+** store's file was removed or replaced since.  After an error the transaction can only be aborted.
+** For two-phase commit; optional.  CANTOPEN FULL NOMEM IOERR CORRUPT MISUSE */
 MAPH_API int maph_txn_prepare(maph_txn *t);
 
 /* Take prepare back, as when another party of a two-phase commit has to wait: the transaction goes
@@ -392,7 +393,8 @@ MAPH_API int maph_txn_prepare(maph_txn *t);
 MAPH_API int maph_txn_unprepare(maph_txn *t);
 
 /* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
-** is visible. Commit: FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
+** is visible.  Commit: CANTOPEN, the store's file was removed, or another put in its place, since
+** begin; FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
 MAPH_API int maph_txn_commit(maph_txn *t);
 MAPH_API int maph_txn_abort(maph_txn *t); /* NULL: no-op */
 MAPH_API uint64_t maph_txn_version(maph_txn *t);

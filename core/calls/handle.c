@@ -484,11 +484,12 @@ static int was_replaced(const store *s) {
 
 int handle_begin(maph *m, int durability, txn *t) {
   uint64_t deadline = 0;
-  store *s;
+  store *s = NULL, *before;
   int rc, tries;
   if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
     return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
   for (tries = 0;; tries++) {
+    before = s;
     rc = handle_writer(m, &s);
     if (rc != MAPH_OK) return rc;
     rc = session_begin_write(s, m->options.busy_timeout_ms, &m->interrupts);
@@ -496,7 +497,8 @@ int handle_begin(maph *m, int durability, txn *t) {
     /* else the store was replaced after we looked, perhaps several times in a row */
     if (rc != MAPH_CANTOPEN || !was_replaced(s)) return rc;
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
-    if (tries >= 3 && os_clock_ns() >= deadline) return rc;
+    /* the same again: a mount of the file alone leads to none but the one that was replaced */
+    if (tries >= 3 && (s == before || os_clock_ns() >= deadline)) return rc;
   }
   if (s->last.version >= VERSION_MAX) {
     session_end(s);

@@ -92,9 +92,10 @@ static void free_ended(maph_txn *t) {
 int maph_txn_prepare(maph_txn *t) {
   int rc = check(t, 1);
   if (rc != MAPH_OK) return rc;
-  rc = commit_reserve(&t->txn);
-  if (rc == MAPH_OK && t->txn.durability == MAPH_SYNC_FULL) rc = session_reached(t->txn.s);
+  rc = session_still_reached(&t->txn);
+  if (rc == MAPH_OK) rc = commit_reserve(&t->txn);
   if (rc == MAPH_OK && t->txn.durability == MAPH_SYNC_FULL) rc = commit_decide_early(&t->txn);
+  if (rc != MAPH_OK) t->txn.failed = 1;
   return rc;
 }
 
@@ -112,7 +113,8 @@ int maph_txn_commit(maph_txn *t) {
   maph *m;
   if (rc != MAPH_OK) return rc;
   m = t->handle;
-  if (t->txn.state == TXN_OPEN) rc = commit_reserve(&t->txn);
+  if (!t->txn.failed && !commit_joins_group(&t->txn)) rc = session_still_reached(&t->txn);
+  if (rc == MAPH_OK && t->txn.state == TXN_OPEN) rc = commit_reserve(&t->txn);
   forget(t);
   if (rc == MAPH_OK && !t->txn.failed) {
     rc = session_commit(&t->txn);

@@ -177,14 +177,17 @@ static int look_again(store *s, const lock_patience *p) {
 
 /* A process that had the lock marked the store as being replaced, or as replaced, and has the lock
 ** no more: does the new file have the name?  Not if that process died before it renamed it; nor if
-** the power failed before the folder was flushed, though this file's page was written. */
+** the power failed before the folder was flushed, though this file's page was written.  A file
+** without a name was replaced, though a mount of that file alone still leads to it. */
 static int finish_switch(store *s) {
   word *state = &live(s)->state;
-  uint64_t device = 0, inode = 0;
-  int rc = os_identity(s->path, &device, &inode);
+  uint64_t device = 0, inode = 0, links;
+  int rc = os_identity(s->path, &device, &inode), there = rc == MAPH_OK;
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
+  rc = os_links(&s->file, s->path, &links);
+  if (rc != MAPH_OK) return rc;
   OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if (rc == MAPH_OK && device == s->file.device && inode == s->file.inode)
+  if (there && links > 0 && device == s->file.device && inode == s->file.inode)
     atomic_fetch_and(state, ~(uint64_t)(STATE_SWITCHING | STATE_SUPERSEDED));
   else
     atomic_fetch_or(state, STATE_SUPERSEDED);
@@ -206,6 +209,14 @@ int session_reached(store *s) {
               "%s: the store's file was removed, or another was put in its place: what is written "
               "to it would be lost; open it again",
               s->path);
+}
+
+int session_still_reached(const txn *t) {
+  store *s = t->s;
+  if (t->operations == 0) return MAPH_OK;
+  if (t->durability != MAPH_SYNC_FULL && os_clock_coarse_ms() - s->reached_ms <= LOOK_MS)
+    return MAPH_OK;
+  return session_reached(s);
 }
 
 /* The store may have been moved away, closed to writing, or left in the middle of something since

@@ -21,6 +21,9 @@ void session_withdraw(store *s);
 /* Is it still the file at its path, or one with another name?  CANTOPEN: what is written to it,
 ** nobody will see who opens that path. */
 int session_reached(store *s);
+/* The same for what this transaction wrote, before its end.  Below full the file is looked for at
+** most each 100 ms. */
+int session_still_reached(const txn *t);
 
 /* The turn and the lock, and what a dead writer left is finished or discarded: then the store is
 ** whole, `last` and `space_end` are current, and nobody else writes.  BUSY: not in that time.

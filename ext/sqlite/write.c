@@ -9,7 +9,7 @@
 **     xUpdate       for each row
 **     xSync         at COMMIT: everything that can fail.  At sync=full the decision is on disk when
 **                   it returns OK
-**     xCommit       makes it visible; cannot fail
+**     xCommit       makes it visible; fails only where the file was replaced since xSync
 **     xRollback     instead of both
 ** xSync of all tables comes before xCommit of any.  SQLite then commits its own file between the
 ** two; a kill there leaves the store committed at sync=full and not committed below that, whatever

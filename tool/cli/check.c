@@ -1,7 +1,8 @@
 /*
 ** check.c - check and recover: what is wrong with a store, and making it usable again.
 **
-** A signal interrupts the library (stop.c).  A recovery that was stopped, or killed, leaves the store as it was, or repaired in place.
+** A signal interrupts the library (stop.c).  A recovery that was stopped, or killed, leaves the
+** store as it was, or repaired in place.
 */
 #include "cli.h"
 

@@ -7,10 +7,10 @@
 ** by whoever writes next.
 **
 ** A call of the library that waits or takes long ends by maph_interrupt, with nothing changed, and
-** removes itself what it was making: this file knows of none of the library's files.  The signal may
-** come between a look at stop_asked and the call that follows, which then has not begun: so an alarm
-** interrupts again each second until the program ends.  What is one step of the library, a flush or
-** the repair after a power loss, is waited for; a second signal does not.
+** removes itself what it was making: this file knows of none of the library's files.  The signal
+** may come between a look at stop_asked and the call that follows, which then has not begun: so an
+** alarm interrupts again each second until the program ends.  What is one step of the library, a
+** flush or the repair after a power loss, is waited for; but a second signal waits for nothing.
 **
 ** Signals that come within TOGETHER_MS of the first are one with it: a terminal that closes and a
 ** service that is stopped send several at once.
