@@ -473,7 +473,8 @@ void asked_answered(int i, const answer *a) {
   r->answered_at = ++moment;
   r->status = a->status;
   asked.answered++;
-  if (a->status >= 500 && may_fail) {
+  /* Too many writers wait for the store: nothing was done, and nothing promised. */
+  if (a->status >= 500 && (may_fail || (a->status == 503 && strstr(a->body, "\"busy\"")))) {
     note_own(r);
     if (r->what >= MAKE) store_answered(r);
     return;
