@@ -27,7 +27,8 @@ int session_still_reached(const txn *t);
 
 /* The turn and the lock, and what a dead writer left is finished or discarded: then the store is
 ** whole, `last` and `space_end` are current, and nobody else writes.  BUSY: not in that time.
-** CANTOPEN: the store was replaced or deleted.  CANCELLED: interrupted while it waited.  IOERR CORRUPT NOMEM FULL */
+** CANTOPEN: the store was replaced or deleted.  CANCELLED: interrupted while it waited.  IOERR
+** CORRUPT NOMEM FULL */
 int session_begin(store *s, int timeout_ms);
 /* The same of a single write, through the handle of that count: os/interrupt.h. */
 int session_begin_write(store *s, int timeout_ms, const interrupt_count *own);

@@ -779,8 +779,8 @@ public:
     return reported(r,
                     [this](maph_report_fn f, void *arg) { return maph_check(handle(), f, arg); });
   }
-  /* End what is under way through this store, in any thread: error::cancelled.  From a signal handler
-  ** too. */
+  /* End what is under way through this store, in any thread: error::cancelled.  From a signal
+  ** handler too. */
   void interrupt() const noexcept {
     if (handle() != nullptr) maph_interrupt(handle());
   }
