@@ -159,8 +159,6 @@ static void copy_half(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash, 
 static void clear_other_half(store *s, uint64_t segment, uint64_t hash, uint64_t depth) {
   uint8_t stopper[SEGMENT_BUCKETS];
   unsigned b, i;
-  assert(segment_named(s, hash) == segment);
-  assert(segment_named(s, hash ^ (UINT64_C(1) << (64 - depth))) != segment); /* (4) */
   find_stoppers(s->write_base, segment, hash, depth, stopper);
   for (b = 0; b < SEGMENT_BUCKETS; b++) {
     word *w = bucket_at(s->write_base, segment, b);
