@@ -125,13 +125,6 @@ static inline int chain_sound(const view *v, uint64_t segment, uint64_t director
   return rc;
 }
 
-/* The segment that the directory word of a hash names, unchecked. */
-static inline uint64_t segment_named(store *s, uint64_t hash) {
-  uint64_t root = root_now(s);
-  const word *directory = word_at(s->write_base, word_place(root));
-  return acquire(directory + (tag_of(hash) >> (HASH_BITS - word_depth(root))));
-}
-
 /* The segment that a hash leads to.  CORRUPT */
 static inline int segment_now(store *s, uint64_t hash, uint64_t *segment) {
   place p;
