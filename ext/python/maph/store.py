@@ -22,7 +22,7 @@ from typing import (
     Union,
 )
 
-from . import library
+from . import fast, library
 from .changes import Changes
 from .cursor import Cursor
 from .errors import CorruptError, NotFoundError
@@ -104,7 +104,7 @@ def open(
     return Store(handle.value or 0, os.fsdecode(name), mode)
 
 
-class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
+class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any, bytes]):
     """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use
     it; close() and refresh() wait for the others' calls.
 
@@ -123,6 +123,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         self._gate = Gate(handle, path)
         self.path = path
         self.mode = mode
+        self._connect(self._gate, fast.STORE, None, None, None, True, fast.VIEWED)
 
     def __repr__(self) -> str:
         return f"<maph store {self.path!r}{', closed' if self.closed else ''}>"
