@@ -4,8 +4,8 @@
 ** A commit stores into mapped pages, page by page, each of which faults once, and into the index
 ** wherever a key's hash leads.  For a file that nobody sees yet neither is needed:
 **
-**   records    go into a buffer, which is written in blocks of BLOCK bytes.  A write of so many
-**              bytes, aligned, gets large pages in the page cache, which the kernel then maps at once
+**   records    go into a buffer, which is written in blocks of BLOCK bytes.  A write of so many,
+**              aligned, gets large pages in the page cache, which the kernel then maps at once
 **   hashes     16 bytes a key are kept (index/hashes.h), in memory or beyond a bound in a file
 **   index      all its segments, each filled once (index/build.h), follow the records
 **   end        the end record, and the header's live words

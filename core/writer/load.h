@@ -7,8 +7,8 @@
 **     if (rc == MAPH_OK) rc = load_finish(&l);
 **     load_clear(&l);
 **
-** s is a new, empty file that nobody else knows of (create_bare).  After load_finish it is mapped and
-** as a writer in this process would have left it, but marked clean and not flushed: it can be
+** s is a new, empty file that nobody else knows of (create_bare).  After load_finish it is mapped
+** and as a writer in this process would have left it, but marked clean and not flushed: it can be
 ** written to in sessions, and be given its name.
 */
 #ifndef MAPH_LOAD_H
