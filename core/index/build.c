@@ -2,7 +2,7 @@
 ** build.c - an index for keys that are all known: made at once, in its final size.
 **
 ** The keys come by ranges of their hash (hashes.h), and within a range are sorted by segment, and
-** there by bucket.  So a segment is filled in the processor's cache and written when it is full, and
+** there by bucket.  So a segment is filled in the processor's cache and written when it is full;
 ** nothing is split.  Records of one key have one hash: they meet in a bucket, where all but the
 ** newest are dropped.
 **

@@ -20,9 +20,9 @@ typedef struct index_sink {
 
 unsigned index_depth_for(uint64_t keys); /* of the directory: what index_create makes */
 uint64_t index_size(unsigned depth);     /* in bytes, with no overflow segments */
-/* Its extents, one after the other, from `at` on, where one may begin: directory, segments, overflow
-** segments.  Of several records of one key the one with the highest offset counts.  *root: the
-** header's word.  The hashes are gone then. */
+/* Its extents, one after the other, from `at` on, where one may begin: directory, segments, and
+** those that they overflow to.  Of several records of one key the one with the highest offset
+** counts.  *root: the header's word.  The hashes are gone then. */
 int index_build(store *s, hashes *h, unsigned depth, uint64_t at, const index_sink *sink,
                 uint64_t *root);
 

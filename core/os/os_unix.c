@@ -186,7 +186,8 @@ static int open_layered(const char *path, os_file *f) {
   uint64_t device, inode;
   int e = identify(AT_FDCWD, path, &device, &inode), fd;
   if (e == 0) {
-    fd = os_above_standard(SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY)));
+    fd = SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY));
+    fd = os_above_standard(fd);
     if (fd < 0) e = errno;
   }
   if (e) return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
