@@ -290,11 +290,15 @@ proc start_server {args} {
   }
   error "maph-server does not start: [server_log]"
 }
+# Ended with all its threads: the first one is shown as ended while others still hold the locks and
+# sockets of the process.
 proc process_ended {pid} {
   if {[catch {open /proc/$pid/stat} f]} {return 1}
-  set line [read $f]
+  set failed [catch {read $f} line]
   close $f
-  regexp {\) [ZX] } $line
+  if {$failed} {return 1}
+  set fields [regsub {^.*\) } $line {}]
+  expr {[lindex $fields 0] in {Z X} && [lindex $fields 17]<=1}
 }
 proc server_log {} {
   set f [open $::server(log)]
