@@ -319,6 +319,47 @@ MAPH_API uint64_t maph_cursor_tell(maph_cursor *c);
 MAPH_API int maph_cursor_seek(maph_cursor *c, uint64_t place);
 MAPH_API void maph_cursor_close(maph_cursor *c);
 
+/* The live entries of a range of keys in the order of their bytes (as memcmp and then the length
+** say), both ways.  Zeros but `size` mean all keys: begin with MAPH_RANGE_INIT. */
+enum {
+  MAPH_RANGE_AFTER_FROM = 1, /* without `from` itself */
+  MAPH_RANGE_UP_TO = 2,      /* with `to` itself */
+  MAPH_RANGE_REVERSE = 4     /* from the last key to the first */
+};
+typedef struct maph_range {
+  /* sizeof(maph_range); what a shorter, older struct lacks is zero */
+  size_t size;
+  maph_slice from;   /* the first key; data NULL: from the store's first */
+  maph_slice to;     /* the end, itself left out; data NULL: to the store's last */
+  maph_slice prefix; /* of these, keys that begin so */
+  uint64_t limit;    /* so many at most; 0: all */
+  int flags;         /* MAPH_RANGE_* */
+} maph_range;
+#define MAPH_RANGE_INIT \
+  { sizeof(maph_range), { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0 }
+
+/* A cursor over a range, at the snapshot (of a transaction too: with its own writes), or, where
+** that is NULL, at one that it opens and closes itself.  range NULL: all keys.  from may be above
+** to: then there is nothing.  Whoever may read may do this; nothing is stored in the file.
+** Cost: some cache misses, and the keys that are new since this process last opened one are sorted
+** once: 0.1 us each.  NOMEM CORRUPT MISUSE */
+typedef struct maph_range_cursor maph_range_cursor;
+MAPH_API int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range *range,
+                             maph_range_cursor **cursor);
+/* The entry after the one last returned, in the direction of the range; first the first.
+** OK; NOTFOUND at the end, or after `limit` entries; then prev gives the last one.
+** CORRUPT CONFLICT.  Cost: a cache miss, several overlapped */
+MAPH_API int maph_range_next(maph_range_cursor *c, maph_entry *entry);
+/* The entry before the one last returned.  NOTFOUND before the first; then next gives the first. */
+MAPH_API int maph_range_prev(maph_range_cursor *c, maph_entry *entry);
+/* Go to a key, there or not: next gives it or the first after it, prev the one before it, in the
+** direction of the range and never outside it.  The limit counts from here. */
+MAPH_API int maph_range_seek(maph_range_cursor *c, maph_slice key);
+/* About how many entries the range has, without its limit: deleted and expired ones count until a
+** rewrite.  Cost: that of two seeks */
+MAPH_API uint64_t maph_range_estimate(maph_range_cursor *c);
+MAPH_API void maph_range_close(maph_range_cursor *c); /* NULL: no-op */
+
 /* -------------------------------------------------------------------------------------- writing */
 /* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK
 ** everyone sees it. READONLY BUSY CANCELLED FULL TOOBIG NOMEM IOERR CORRUPT MISUSE */

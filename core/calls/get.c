@@ -152,6 +152,13 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   return MAPH_OK;
 }
 
+int snapshot_readable(const maph_snapshot *x) {
+  if (x->magic != SNAPSHOT_MAGIC) return fail(MAPH_MISUSE, "this snapshot is closed");
+  if (x->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
+  return MAPH_OK;
+}
+
 void snapshot_hold(maph_snapshot *x) { atomic_fetch_add(&x->users, 1); }
 
 void snapshot_let_go(maph_snapshot *x) {
