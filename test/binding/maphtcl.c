@@ -601,8 +601,8 @@ static int close_handle(object *o, Tcl_Interp *interp) {
   return answer(interp, NULL, rc);
 }
 
-/* maph_interrupt, now, or each so many milliseconds by a signal handler: the first time the call that
-** it is for may not have begun. */
+/* maph_interrupt, now, or each so many milliseconds by a signal handler: the first time the call
+** that it is for may not have begun. */
 static maph *interrupted_by_alarm;
 static void on_alarm(int number) {
   (void)number;
