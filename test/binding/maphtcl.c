@@ -10,7 +10,7 @@
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
 **      stat  sync  check  refresh  close
 **   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
-**   $m interrupt ?MS?     now, or so much later by a signal handler; 0 takes that back
+**   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
@@ -601,7 +601,8 @@ static int close_handle(object *o, Tcl_Interp *interp) {
   return answer(interp, NULL, rc);
 }
 
-/* maph_interrupt, now, or in so many milliseconds by a signal handler. */
+/* maph_interrupt, now, or each so many milliseconds by a signal handler: the first time the call
+** that it is for may not have begun. */
 static maph *interrupted_by_alarm;
 static void on_alarm(int number) {
   (void)number;
@@ -609,7 +610,7 @@ static void on_alarm(int number) {
 }
 static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
-  struct itimerval when = { { 0, 0 }, { 0, 0 } };
+  struct itimerval when;
   int ms;
   if (objc > 3) return usage(interp, objv, 2, "?MS?");
   if (objc == 2) {
@@ -620,6 +621,7 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   interrupted_by_alarm = m;
   when.it_value.tv_sec = ms / 1000;
   when.it_value.tv_usec = ms % 1000 * 1000;
+  when.it_interval = when.it_value;
   sigaction(SIGALRM, &action, NULL);
   setitimer(ITIMER_REAL, &when, NULL);
   return TCL_OK;
