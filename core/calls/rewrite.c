@@ -349,20 +349,27 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
 /* uuid: of the store that is rewritten; NULL: a backup, which belongs to who makes it. */
 static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16],
                       uint64_t generation, uint64_t expected_keys) {
-  maph_options o = MAPH_OPTIONS_INIT;
   os_file model;
   int rc = status_now(x->from, &model);
   if (rc != MAPH_OK) return rc;
-  o.mode = uuid ? 0600 : (int)os_plain_mode(&model);
-  o.expected_keys = expected_keys;
+  x->how = (load_how){ .uuid = uuid,
+                       .generation = generation,
+                       .base_version = x->snapshot->version,
+                       .version = x->snapshot->version,
+                       .keys = expected_keys,
+                       .memory = LOAD_MEMORY,
+                       .unique = 1 };
   if (temporary == NULL) {
-    rc = create_in_memory(uuid, generation, x->snapshot->version, expected_keys, &x->to);
+    rc = create_bare_in_memory(&x->to);
   } else {
-    rc = create_empty(temporary, &o, uuid, generation, x->snapshot->version, &x->to);
+    rc = create_bare(temporary, uuid ? 0600 : (int)os_plain_mode(&model), &x->to);
     if (rc == MAPH_OK && uuid) rc = keep_attributes(x, temporary);
   }
-  if (rc == MAPH_OK) x->to->bulk = 1;
-  return rc;
+  if (rc != MAPH_OK) return rc;
+  x->to->advice = x->from->advice;
+  x->to->huge_pages = x->from->huge_pages;
+  x->to->bulk = 1;
+  return MAPH_OK;
 }
 
 /* The base, looked up and on disk. */

@@ -251,7 +251,7 @@ static int put_bytes(store *s, uint64_t offset, const void *data, uint64_t size)
   return MAPH_OK;
 }
 
-static void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
+uint64_t log_fill_front(uint8_t *p, const log_put *put) {
   record *r = (record *)(void *)p;
   uint64_t attributes = put->media_type.size ? 2 + put->media_type.size : 0, at = RECORD_HEAD;
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
@@ -269,22 +269,37 @@ static void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
     at += 8;
   }
   memcpy(p + at, put->key.data, put->key.size);
-  at += put->key.size;
+  return at + put->key.size;
+}
+
+uint64_t log_fill_back(uint8_t *p, const log_put *put, uint64_t at) {
+  uint64_t n = 0, zeros;
+  if (put->media_type.size) {
+    p[0] = ATTRIBUTE_MEDIA_TYPE;
+    p[1] = (uint8_t)put->media_type.size;
+    memcpy(p + 2, put->media_type.data, put->media_type.size);
+    n = 2 + put->media_type.size;
+  }
+  zeros = -(at + n) & 7;
+  memset(p + n, 0, zeros);
+  return n + zeros;
+}
+
+void log_fill_put(uint8_t *p, const log_put *put) {
+  uint64_t at = log_fill_front(p, put);
   if (put->value.size) memcpy(p + at, put->value.data, put->value.size);
   at += put->value.size;
-  if (attributes) {
-    p[at] = ATTRIBUTE_MEDIA_TYPE;
-    p[at + 1] = (uint8_t)put->media_type.size;
-    memcpy(p + at + 2, put->media_type.data, put->media_type.size);
-    at += attributes;
-  }
-  memset(p + at, 0, size - at);
+  log_fill_back(p + at, put, at);
+}
+
+uint64_t log_put_size(const log_put *put) {
+  return record_size(put->flags, put->key.size, put->value.size,
+                     put->media_type.size ? 2 + put->media_type.size : 0);
 }
 
 int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
                   uint64_t *bytes_8_to_15) {
-  uint64_t n = record_size(put->flags, put->key.size, put->value.size,
-                           put->media_type.size ? 2 + put->media_type.size : 0);
+  uint64_t n = log_put_size(put);
   uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
   assert(store_has_turn(s));
@@ -296,7 +311,7 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
   } else {
     OS_TEST_STORE(s->write_base, offset, n);
   }
-  fill_put(p, put, n);
+  log_fill_put(p, put);
   ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, n);
   *size = n;
   *bytes_8_to_15 = load64(p + 8);
@@ -305,34 +320,17 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
   return rc;
 }
 
-/* The record at `from` again, as the first version of its key. */
-static void fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
+void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding) {
   record *r = (record *)(void *)p;
-  memcpy(p + 8, from + 8, needs - 8);
-  memset(p + needs, 0, size - needs);
+  memcpy(p + 8, from + 8, RECORD_HEAD - 8);
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
-  record_set_version(r, record_version(r), 0, size - needs);
+  record_set_version(r, record_version(r), 0, padding);
 }
 
-int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size,
-                 uint64_t *bytes_8_to_15) {
-  uint8_t *p = s->write_base + offset, *copy = NULL;
-  int rc = MAPH_OK;
-  assert(store_has_turn(s));
-  /* commit.c (1) */
-  assert(offset >= atomic_load(&header_of(s->write_base)->end));
-  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
-    p = copy = os_alloc(size);
-    if (copy == NULL) return MAPH_NOMEM;
-  } else {
-    OS_TEST_STORE(s->write_base, offset, size);
-  }
-  fill_copy(p, from, it->needs, size);
-  ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, size);
-  *bytes_8_to_15 = load64(p + 8);
-  if (copy) rc = put_bytes(s, offset, copy, size);
-  os_free(copy);
-  return rc;
+void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
+  log_fill_copy_head(p, from, size - needs);
+  memcpy(p + RECORD_HEAD, from + RECORD_HEAD, needs - RECORD_HEAD);
+  memset(p + needs, 0, size - needs);
 }
 
 int log_write_end(store *s, uint64_t offset, end_record *e) {
@@ -341,19 +339,36 @@ int log_write_end(store *s, uint64_t offset, end_record *e) {
   return put_bytes(s, offset, e, END_SIZE);
 }
 
-/* A record head alone: pad or extent. */
-static int write_head(store *s, uint64_t offset, record *r) {
+static void seal_head(const store *s, uint64_t offset, record *r) {
   r->checksum = record_checksum(s->salt, offset, (const uint8_t *)r, RECORD_HEAD);
-  return put_bytes(s, offset, r, sizeof *r);
+}
+
+void log_fill_pad(const store *s, uint64_t offset, uint64_t size, record *r) {
+  memset(r, 0, sizeof *r);
+  r->kind = KIND_PAD;
+  r->size = size;
+  seal_head(s, offset, r);
+}
+
+void log_fill_extent(const store *s, uint64_t offset, int extent, int depth, uint32_t prefix,
+                     uint64_t payload_size, record *r) {
+  memset(r, 0, sizeof *r);
+  r->kind = KIND_EXTENT;
+  r->size = log_extent_size(payload_size);
+  r->extent = (uint8_t)extent;
+  r->depth = (uint8_t)depth;
+  r->prefix = prefix;
+  r->life = log_life(s->last.version);
+  atomic_store_explicit(&r->link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
+                        memory_order_relaxed);
+  seal_head(s, offset, r);
 }
 
 int log_write_pad(store *s, uint64_t from, uint64_t to) {
   record r;
   assert(store_has_turn(s));
-  memset(&r, 0, sizeof r);
-  r.kind = KIND_PAD;
-  r.size = to - from;
-  return write_head(s, from, &r);
+  log_fill_pad(s, from, to - from, &r);
+  return put_bytes(s, from, &r, sizeof r);
 }
 
 /* What was flushed of the region says otherwise until the pad is on disk too. */
@@ -372,32 +387,20 @@ int log_erase_end(store *s, uint64_t offset) {
   return put_bytes(s, offset, zeros, END_SIZE);
 }
 
-/* The payload must start at a multiple of 64; a pad of 32 bytes or more comes before where it would
-** not.  The extent ends 32 past a multiple of 64, so that the next one needs no pad.  `end` covers
-** it before anybody can point to it. */
+/* `end` covers the extent before anybody can point to it. */
 int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload) {
-  uint64_t at = s->space_end, gap = (RECORD_HEAD - at) & 63,
-           total = RECORD_HEAD + ((size + 63) & ~UINT64_C(63)) + RECORD_HEAD;
+  uint64_t at = s->space_end, gap = log_extent_gap(at), total = log_extent_size(size);
   record r;
   int rc;
   assert(store_has_turn(s));
-  if (gap && gap < RECORD_HEAD) gap += 64;
   rc = log_room(s, at + gap + total + END_SIZE);
   if (rc == MAPH_OK && gap) rc = log_write_pad(s, at, at + gap);
   if (rc != MAPH_OK) return rc;
   at += gap;
-  memset(&r, 0, sizeof r);
-  r.kind = KIND_EXTENT;
-  r.size = total;
-  r.extent = (uint8_t)extent;
-  r.depth = (uint8_t)depth;
-  r.prefix = prefix;
-  r.life = log_life(s->last.version);
-  atomic_store_explicit(&r.link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
-                        memory_order_relaxed);
+  log_fill_extent(s, at, extent, depth, prefix, size, &r);
   s->space_end = at + total; /* `end` first: a head past it tells of a copy in two moments */
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  rc = write_head(s, at, &r);
+  rc = put_bytes(s, at, &r, sizeof r);
   if (rc != MAPH_OK) return rc;
   OS_TEST_STORE(s->write_base, at + RECORD_HEAD, total - RECORD_HEAD);
   memset(s->write_base + at + RECORD_HEAD, 0, total - RECORD_HEAD);

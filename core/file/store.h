@@ -111,6 +111,11 @@ typedef struct store {
   uint64_t living;
   _Atomic uint64_t pending, pending_ms; /* a `prepared` that is not visible yet, and since when */
 
+  /* order/: what this process knows of the order of keys */
+  pthread_mutex_t order_mutex;
+  struct cover *order_tail;
+  void (*order_forget)(struct store *); /* NULL: there is nothing to forget */
+
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;
   pthread_mutex_t index_mutex; /* stores to the index: publishing against splitting */
