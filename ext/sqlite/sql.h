@@ -2,9 +2,9 @@
 ** sql.h - what the files of the SQLite extension know of each other.
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
-** -> store.  What they all use stands apart: connection, option, values, keys, numbers, member,
-** patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h, sqlite3ext.h,
-** and of ext/entry what is text and JSON; nothing else of the project.
+** -> views -> store.  What they all use stands apart: connection, option, values, keys, numbers,
+** member, patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h,
+** sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
 ** **message` it leaves a sentence there that was made with sqlite3_mprintf: SQLite's own convention
@@ -148,6 +148,17 @@ struct sql_view {
   uint64_t serial;   /* views of a store are numbered in the order in which they opened */
   int knows_numbers; /* the store's list has the odd keys of this view */
 };
+
+/* ---------------------------------------------- views.c: those that a statement goes on reading */
+typedef struct sql_views {
+  sql_view **list;    /* each held, one for each store */
+  size_t count, room; /* room: in bytes */
+} sql_views;
+
+int views_keep(sql_views *views, sql_view *view); /* SQLITE_NOMEM */
+void views_release(sql_views *views);
+/* the same, but where there is an heir it has them; NULL: none */
+void views_leave(sql_views *views, sql_views *heir);
 
 /* ----------------------------------------------------------- connection.c: one for each sqlite3 */
 sql_connection *connection_of(sqlite3 *db);         /* held for the caller; NULL: none */
@@ -299,6 +310,7 @@ typedef struct sql_table {
   sql_options options;
   sql_store *store;         /* NULL until first used */
   struct row_cursor *spare; /* a closed cursor, for the next statement (read.c) */
+  struct row_cursor *heir;  /* the last one opened, until it is used (views.c) */
 } sql_table;
 
 int table_has_column(const char *name); /* every table has it */

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import uuid
 from contextlib import nullcontext
 from ctypes import byref, c_void_p, sizeof
 from typing import (
@@ -28,7 +27,7 @@ from .cursor import Cursor
 from .errors import CorruptError, NotFoundError
 from .gate import Gate
 from .library import INT, ProgressFunction, ReportFunction, failure, lib, whole
-from .reader import Key, ManyReader, Value
+from .reader import Key, ManyReader, Value, as_stats, members
 from .snapshot import Snapshot
 from .transaction import Transaction, Writer, durability_code
 
@@ -285,9 +284,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
 
     def stats(self) -> Dict[str, Any]:
         """The members of maph_stats by name."""
-        result = _members(self._stat())
-        result["uuid"] = str(uuid.UUID(bytes=bytes(result["uuid"])))
-        return result
+        return as_stats(self._stat())
 
     def sync(self) -> None:
         """Everything committed so far is on disk when this returns."""
@@ -348,7 +345,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
             raise raised[0]
         done = library.Rewrite()
         self._check(lib.maph_rewritten, byref(done))
-        result = _members(done)
+        result = members(done)
         result["note"] = result["note"].decode("utf-8", "replace")
         return result
 
@@ -361,10 +358,6 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
             if not problems:
                 raise
         return problems
-
-
-def _members(struct: Any) -> Dict[str, Any]:
-    return {name: getattr(struct, name) for name, *_ in struct._fields_}
 
 
 def _reporter() -> Tuple[List[Problem], Any]:

@@ -326,6 +326,7 @@ class Transactions(StoreTest):
             snapshot = transaction.snapshot()
             transaction["a"] = "2"
             self.assertEqual(snapshot["a"], b"1")
+            self.assertEqual(snapshot.stats()["records"], len(snapshot))
         self.assertEqual((snapshot["a"], self.store["a"]), (b"1", b"2"))
         snapshot.close()
 
