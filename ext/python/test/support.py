@@ -2,8 +2,8 @@
 say what they need.
 
 MAPH_TEST_BUILD is the folder of the products (make test sets it), the top's build/ otherwise.
-MAPH_TEST_PACKAGES is where the packages are: the sources, which go by ctypes, or BUILD/python, where
-the compiled part is beside them.
+MAPH_TEST_PACKAGES is where the packages are: the sources, which go by ctypes, or BUILD/python,
+where the compiled part is beside them.
 """
 
 import os
