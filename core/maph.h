@@ -35,7 +35,8 @@
 ** anew.  It keeps no lock of its parent's, also when a progress callback forked it.
 **
 ** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
-** where the file shares its blocks with a copy or was copied with holes.  A stranger who truncates
+** where the file shares its blocks with a copy or was copied with holes.  Deletes and maph_compact
+** then have room that puts leave them: core/limits.md says how much.  A stranger who truncates
 ** a file that is mapped makes reads of the lost pages raise SIGBUS, as for every mapping; no call
 ** of this library shortens a file that is in use below what is used.
 **
