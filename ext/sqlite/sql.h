@@ -44,6 +44,7 @@ enum { MEMBER_ANY, MEMBER_TEXT, MEMBER_INTEGER, MEMBER_REAL, MEMBER_NUMERIC, MEM
 typedef struct sql_member {
   char *name, *type;
   int affinity;            /* MEMBER_* */
+  int digits;              /* of a REAL as text, in this connection */
   char **path;             /* the names that lead to it, the outermost first */
   size_t depth, path_room; /* path_room: in bytes */
 } sql_member;
@@ -205,7 +206,11 @@ typedef struct value_bytes {
   char number[40]; /* where the text of an INTEGER or REAL lies */
 } value_bytes;
 
-int value_start(void);                  /* once, before the others; SQLITE_NOMEM */
+int value_start(sqlite3 *db);  /* before the others; SQLITE_NOMEM */
+int value_digits(sqlite3 *db); /* that the connection writes of a REAL */
+maph_slice value_up_to_zero(maph_slice text);
+/* what of a text this SQLite looks at where it looks for a number */
+maph_slice value_numeric_part(maph_slice text);
 double value_real_of(const char *text); /* a number with '.', as strtod reads it */
 /* a JSON number; 1: it is whole, and *whole has it; 0: *real has it */
 int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real);

@@ -226,6 +226,7 @@ class Library:
                 "maph needs libmaph.so.0 (make install puts it in place, ldconfig makes it known, "
                 f"MAPH_LIBRARY names another): {error}"
             ) from error
+        self.handle: int = loaded._handle  #: what dlopen gave
         for name, result, arguments in FUNCTIONS:
             try:
                 function = getattr(loaded, name)

@@ -6,6 +6,7 @@ import threading
 from ctypes import byref, string_at
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional
 
+from . import fast
 from .cursor import Cursor
 from .gate import Opened
 from .library import Stats, lib
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-class Snapshot(ManyReader, Mapping[Any, bytes]):
+class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
     """A mapping that does not change.  It holds up no writer.  Views read through it pin the store,
     as all do; those of a transaction's snapshot are copies."""
 
@@ -35,6 +36,16 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
         self._settled = lock is None  # what a transaction has written so far may be undone
         self._token = Opened(lib.maph_snapshot_close)
         self._gate.open(self._token, opener)
+        self._views = fast.VIEWED if self._settled else fast.COPIED_VIEWED
+        self._connect(
+            self._gate,
+            fast.SNAPSHOT,
+            store,
+            self._token,
+            self._lock,
+            self._settled,
+            self._views,
+        )
 
     def _owner(self) -> object:
         return self._store

@@ -21,7 +21,7 @@ from typing import (
     Union,
 )
 
-from . import library
+from . import fast, library
 from .changes import Changes
 from .cursor import Cursor
 from .errors import CorruptError, NotFoundError
@@ -103,7 +103,7 @@ def open(
     return Store(handle.value or 0, os.fsdecode(name), mode)
 
 
-class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
+class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any, bytes]):
     """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use
     it; close() and refresh() wait for the others' calls.
 
@@ -122,6 +122,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         self._gate = Gate(handle, path)
         self.path = path
         self.mode = mode
+        self._connect(self._gate, fast.STORE, None, None, None, True, fast.VIEWED)
 
     def __repr__(self) -> str:
         return f"<maph store {self.path!r}{', closed' if self.closed else ''}>"
