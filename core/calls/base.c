@@ -290,10 +290,12 @@ static void note(rewriting *x, const char *what) {
 /* The algorithm asked for; if it cannot do these keys the other one. */
 static int build(frozen *f, uint64_t **order) {
   rewriting *x = f->x;
-  int cmph = x->handle->options.perfect_hash == MAPH_PERFECT_CMPH, rc;
+  int cmph = x->perfect_hash == MAPH_PERFECT_CMPH, rc;
   if (f->n > UINT32_MAX / 64 * 63)
     return fail(MAPH_NOTFOUND, "%llu keys are more than a perfect hash can number",
                 (unsigned long long)f->n);
+  rc = rewrite_tell(x, "hash", 0, f->n);
+  if (rc != MAPH_OK) return rc;
   rc = cmph ? build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order)
             : build_with(f, &pilot_builder, MAPH_PERFECT_PILOT, order);
   if (rc != MAPH_NOTFOUND) return rc;

@@ -383,6 +383,7 @@ static int write_base(rewriting *x, int freeze, int keep_expired) {
 static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
   memset(x, 0, sizeof *x);
   x->handle = m;
+  x->perfect_hash = m->options.perfect_hash;
   x->listener.tell = progress;
   x->listener.arg = arg;
   interrupt_begin(&x->call, &m->interrupts);
