@@ -144,6 +144,7 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   x->snapshot = v.snapshot;
   x->version = record_version(&e.head);
   x->records = e.records;
+  x->bytes = e.bytes;
   x->now = os_time_ms();
   atomic_init(&x->users, 1);
   store_pin(s);
@@ -182,7 +183,7 @@ void maph_snapshot_close(maph_snapshot *x) {
   snapshot_let_go(x);
 }
 
-static int snapshot_view(maph_snapshot *x, view *v) {
+int snapshot_view(maph_snapshot *x, view *v) {
   if (x == NULL || x->magic != SNAPSHOT_MAGIC)
     return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
   if (x->handle->fork_count != handle_forks())

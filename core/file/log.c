@@ -9,6 +9,13 @@
 ** On copy-on-write file systems a grant is no promise: there the bytes of records go through
 ** pwrite, which can fail politely.
 **
+** THE RESERVE.  Deleting appends too, so a store that had filled its disk could never be emptied.
+** Where the disk is nearly full (grant_scarce) the file therefore has granted space past `end` that
+** puts do not use: an eighth of the log for transactions that only delete, and behind it as much as
+** an empty store takes, which compaction gives back to the disk to begin its new file
+** (rewrite.c).  Who trims the file so, with the lock, does it behind the back of other writing
+** processes: each looks at the size again when it gets the lock (session.c).
+**
 ** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes
 ** past `end`, which nobody reads, or past `committed`, which the next writer covers with a pad.
 */
@@ -24,7 +31,9 @@ enum {
   GROW_MOST_IN_MEMORY = 16 * 1024 * 1024,
   POPULATE_MOST = 256 * 1024,
   BULK = 1024 * 1024,
-  POPULATE_MOST_IN_BULK = 2 * 1024 * 1024
+  POPULATE_MOST_IN_BULK = 2 * 1024 * 1024,
+  SPARED_LEAST = 128 * 1024,
+  SPARED_MOST = 64 * 1024 * 1024
 };
 
 /* ---------------------------------------------------------------------------- size and mappings */
@@ -166,14 +175,48 @@ done:
   return rc;
 }
 
+/* How many bytes at the end of the file that is. */
+static uint64_t spared(store *s, int spares) {
+  uint64_t bytes = SPARED_LEAST;
+  if (likely(spares == LOG_SPARES_NOTHING) || s->in_memory || !grant_scarce(s)) return 0;
+  if (spares == LOG_SPARES_DELETES)
+    bytes += MIN(MAX(s->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
+  return bytes;
+}
+
+/* Why there is room in the file and none for this. */
+static int say_spared(const store *s) {
+  if (s->spares == LOG_SPARES_DELETES)
+    return fail(MAPH_FULL,
+                "%s: the disk is full, and what the file has left is kept for deletes: delete "
+                "keys and compact the store, or make room",
+                s->path);
+  return fail(MAPH_FULL,
+              "%s: the disk is full, and the room that was kept for deletes is used: compact the "
+              "store, or make room",
+              s->path);
+}
+
+/* Granted space up to `to` and behind it, as much as anyone must leave; where the disk has no more,
+** as much as this transaction must. */
+static int room_behind(store *s, uint64_t to, uint64_t most) {
+  uint64_t left = spared(s, s->spares);
+  int rc = grow(s, to + most);
+  if (rc != MAPH_FULL || most == 0) return rc;
+  if (to + left <= atomic_load_explicit(&s->size, memory_order_relaxed)) return MAPH_OK;
+  if (left < most) rc = grow(s, to + left);
+  return rc == MAPH_FULL ? say_spared(s) : rc;
+}
+
 int log_room(store *s, uint64_t to) {
-  uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead;
+  uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead, most;
   assert(store_has_turn(s));
   /* a large transaction trades waits for throughput */
   int rc, bulk = s->bulk || to - s->space_end > BULK;
   if (likely(to <= s->populated)) return MAPH_OK;
-  if (to > size) {
-    rc = grow(s, to);
+  most = s->spares ? spared(s, LOG_SPARES_DELETES) : 0;
+  if (to + most > size) {
+    rc = room_behind(s, to, most);
     if (rc != MAPH_OK) return rc;
     size = atomic_load_explicit(&s->size, memory_order_relaxed);
   }
@@ -181,6 +224,8 @@ int log_room(store *s, uint64_t to) {
                   + MIN(MAX(size / 16, (uint64_t)GROW_LEAST),
                         (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)),
               size);
+  /* what is spared is asked for each time */
+  if (!s->bulk) ahead = MIN(ahead, MAX(to, size - MIN(size, spared(s, LOG_SPARES_DELETES))));
   if (s->populated < s->space_end) s->populated = s->space_end;
   if (bulk) os_read_ahead(s->base, MIN(s->populated, to), ahead);
   rc = os_populate(&s->file, s->path, s->write_base, MIN(s->populated, to), ahead);
@@ -188,9 +233,9 @@ int log_room(store *s, uint64_t to) {
   return rc;
 }
 
-void log_trim(store *s) {
+void log_trim(store *s, int spares) {
   assert(store_has_turn(s));
-  os_trim(&s->file, (s->space_end + 4095) & ~UINT64_C(4095));
+  os_trim(&s->file, (s->space_end + spared(s, spares) + 4095) & ~UINT64_C(4095));
   s->populated = 0;
   store_see_size(s, 0);
 }

@@ -10,11 +10,14 @@
 /* look at the file's size again; CORRUPT if need is past it */
 int store_see_size(store *s, uint64_t need);
 int store_map_for_writing(store *s);
-/* granted, mapped, faulted in.  FULL NOMEM IOERR */
+/* What a transaction leaves at the end of the file where the disk is nearly full: see log.c */
+enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES };
+/* granted, mapped, faulted in, and s->spares is left behind it.  FULL NOMEM IOERR */
 int log_room(store *s, uint64_t to);
 /* How index pieces call the life, between recoveries, that they were made in. */
 static inline uint16_t log_life(uint64_t version) { return (uint16_t)(version >> 32); }
-void log_trim(store *s); /* give granted space that is not used back */
+/* give granted space that is not used back, but `spares` (LOG_SPARES_*) */
+void log_trim(store *s, int spares);
 typedef struct log_put {
   int kind, flags;
   maph_slice key, value, media_type;

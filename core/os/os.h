@@ -75,7 +75,8 @@ void os_unmap(uint8_t *base, uint64_t length);
 int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to);
 /* below `to`.  FULL IOERR */
 int os_fill_holes(const os_file *f, const char *path, uint64_t to);
-/* of its disk, in bytes; 0 if that cannot be read; UINT64_MAX: it does not tell */
+/* of its disk, or below the limit on the file's size, in bytes; 0 if that cannot be read;
+** UINT64_MAX: it does not tell */
 uint64_t os_free_room(const os_file *f);
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int os_lock_memory(uint8_t *base, uint64_t length);

@@ -455,15 +455,28 @@ int os_fill_holes(const os_file *f, const char *path, uint64_t to) {
               path, strerror(e));
 }
 
+/* How far a file may still grow: ulimit -f. */
+static uint64_t room_below_limit(const os_file *f) {
+  struct rlimit limit;
+  struct stat st;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY
+      || fstat(f->fd, &st) != 0)
+    return UINT64_MAX;
+  return limit.rlim_cur > (uint64_t)st.st_size ? limit.rlim_cur - (uint64_t)st.st_size : 0;
+}
+
 uint64_t os_free_room(const os_file *f) {
   struct statvfs disk;
+  uint64_t limit, room;
   uint8_t byte;
 #ifdef MAPH_TEST
   if (os_test.free_room) return os_test.free_room;
 #endif
   if (pread(f->fd, &byte, 1, 0) < 0) return 0;
-  if (fstatvfs(f->fd, &disk) != 0 || disk.f_blocks == 0) return UINT64_MAX;
-  return (uint64_t)disk.f_bavail * disk.f_frsize;
+  limit = room_below_limit(f);
+  if (fstatvfs(f->fd, &disk) != 0 || disk.f_blocks == 0) return limit;
+  room = (uint64_t)disk.f_bavail * disk.f_frsize;
+  return room < limit ? room : limit;
 }
 
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge) {

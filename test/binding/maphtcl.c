@@ -15,7 +15,7 @@
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
 **                      operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor range version records close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat close
 **   $c  (cursor)       next tell seek close
 **   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
@@ -466,8 +466,8 @@ static Tcl_Obj *perfect_obj(int algorithm) {
 static int stat_verb(object *o, Tcl_Interp *interp) {
   maph_stats s;
   Tcl_Obj *dict;
-  int rc = maph_stat(o->m, &s);
-  if (rc != MAPH_OK) return answer(interp, o->m, rc);
+  int rc = o->kind == SNAPSHOT ? maph_snapshot_stat(o->snapshot, &s) : maph_stat(o->m, &s);
+  if (rc != MAPH_OK) return answer(interp, o->handle->m, rc);
   dict = Tcl_NewDictObj();
 #define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)s.field))
   NUMBER(records);
@@ -763,7 +763,7 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
 
 static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "get",     "get_entry", "get_many", "cursor", "range",
-                                       "version", "records",   "close",    NULL };
+                                       "version", "records",   "stat",     "close",  NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -779,6 +779,7 @@ static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
     case 6:
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
       return TCL_OK;
+    case 7: return stat_verb(o, interp);
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
