@@ -4,9 +4,10 @@
 ** Entries are collected, up to a batch or BYTES_MOST, and then put in one transaction: while it
 ** waits for input nothing is locked.  With --atomic one transaction is open from the first group to
 ** the end.  A store that is not there yet is loaded (maph_load_begin): what is put is seen at the
-** end, all at once.  That holds for files and stores, which end soon; lines that come through a pipe
-** go in transactions.  So does what follows the first line that has a condition.  A mistake, a signal or a failing store ends the import with the group that was being
-** collected dropped, and a sentence that says what stays.
+** end, all at once.  That holds for files and stores, which end soon.  Lines that come through a
+** pipe go in transactions, and so does what follows the first line that has a condition.  A
+** mistake, a signal or a failing store ends the import with the group that was being collected
+** dropped, and a sentence that says what stays.
 **
 ** Rows of CSV and TSV: what a column means comes from its name (plan_columns).  With no column for
 ** the value, the other columns of the row become a JSON object of strings.
