@@ -17,7 +17,7 @@ from .errors import __all__ as _errors
 from .library import lib as _lib
 from .reader import Entry, Key, Value
 from .snapshot import Snapshot
-from .store import Problem, Store, destroy, open, recover
+from .store import Problem, Store, destroy, open, recover, replace
 from .transaction import Transaction, Written
 
 __version__ = "0.1.0"
@@ -38,6 +38,7 @@ __all__ = [
     "library_version",
     "open",
     "recover",
+    "replace",
 ]
 __all__ += _errors
 del _errors, _lib
