@@ -144,11 +144,19 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   x->snapshot = v.snapshot;
   x->version = record_version(&e.head);
   x->records = e.records;
+  x->bytes = e.bytes;
   x->now = os_time_ms();
   atomic_init(&x->users, 1);
   store_pin(s);
   handle_count_read(m, 1);
   *snapshot = x;
+  return MAPH_OK;
+}
+
+int snapshot_readable(const maph_snapshot *x) {
+  if (x->magic != SNAPSHOT_MAGIC) return fail(MAPH_MISUSE, "this snapshot is closed");
+  if (x->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
   return MAPH_OK;
 }
 
@@ -175,7 +183,7 @@ void maph_snapshot_close(maph_snapshot *x) {
   snapshot_let_go(x);
 }
 
-static int snapshot_view(maph_snapshot *x, view *v) {
+int snapshot_view(maph_snapshot *x, view *v) {
   if (x == NULL || x->magic != SNAPSHOT_MAGIC)
     return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
   if (x->handle->fork_count != handle_forks())

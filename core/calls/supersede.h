@@ -14,8 +14,8 @@ int supersede_status(store *store, os_file *file);
 /* The file at `temporary`, which is `to`, gets what `from` carries beside its bytes.  note: what
 ** could not be kept, SUPERSEDE_NOTE bytes; else unchanged. */
 int supersede_attributes(store *from, store *to, const char *temporary, char *note);
-/* The live words of a file that is complete at to->last, as its last writer leaves it: clean, unborn,
-** its lock file that one.  It has to be flushed then. */
+/* The live words of a file that is complete at to->last, as its last writer leaves it: clean,
+** unborn, its lock file that one.  It has to be flushed then. */
 void supersede_seal(store *to, const os_file *lock);
 /* It takes the name of `from`, whose users move to it.  `to` is complete, on disk and unborn; with
 ** a session of `from`.  CANTOPEN: another file has the name by now.  IOERR */

@@ -39,9 +39,37 @@ static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
 
 static void make_plain(void) { plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
 
-int value_start(void) {
+/* Where a number is looked for in text, does a zero byte end it?  Not in 3.40, and in 3.53. */
+static int zero_ends;
+
+static void look_at_zero(sqlite3 *db) {
+  sqlite3_stmt *statement = NULL;
+  if (sqlite3_prepare_v2(db, "SELECT '7' || char(0) = CAST(7 AS INTEGER)", -1, &statement, NULL)
+          == SQLITE_OK
+      && sqlite3_step(statement) == SQLITE_ROW) {
+    zero_ends = sqlite3_column_int(statement, 0);
+  }
+  sqlite3_finalize(statement);
+}
+
+int value_start(sqlite3 *db) {
   pthread_once(&plain_once, make_plain);
+  look_at_zero(db);
   return plain == (locale_t)0 ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+maph_slice value_up_to_zero(maph_slice text) {
+  const char *zero = text.size ? memchr(text.data, 0, text.size) : NULL;
+  return zero ? maph_bytes(text.data, (size_t)(zero - (const char *)text.data)) : text;
+}
+
+maph_slice value_numeric_part(maph_slice text) { return zero_ends ? value_up_to_zero(text) : text; }
+
+enum { FP_DIGITS = 1023 }; /* SQLITE_DBCONFIG_FP_DIGITS of later headers */
+
+int value_digits(sqlite3 *db) {
+  int digits = 0;
+  return sqlite3_db_config(db, FP_DIGITS, 0, &digits) == SQLITE_OK && digits > 0 ? digits : 15;
 }
 
 static double real_of(const char *z, char **end) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/options.h"
+#include "base/room.h"
 #include "base/sentence.h"
 #include "base/sigbus.h"
 #include "routes/answer.h"
@@ -20,6 +21,7 @@ void memory_release(uint64_t bytes) { atomic_fetch_sub(&memory_used, bytes); }
 
 void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room) {
   bool has_path = sentence_public(out, room, store_errmsg(rc, m));
+  if (rc == MAPH_FULL) room_refused();
   if (has_path && maph_status(store_core_code(rc)) >= 500 && rc != MAPH_BUSY && rc >= 0)
     log_line("request %s: %s", r->id, maph_errmsg(m));
 }

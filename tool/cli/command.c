@@ -167,7 +167,8 @@ const command commands[] = {
     "give back the room of what was overwritten",
     "A new file is written beside the old one and takes its name. Others read and write meanwhile, "
     "and are moved to the new one. "
-    "Entries that expired are deleted first. Ctrl-C leaves everything as it was.",
+    "Entries that expired are deleted first. On a full disk: delete, then compact; both have room "
+    "that puts leave. Ctrl-C leaves everything as it was.",
     "maph compact cache.maph\n" },
   { "optimize", command_optimize, "FILE", 1, 1, "perfect-hash busy-timeout",
     "compact, and put keys under a perfect hash",
