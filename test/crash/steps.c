@@ -222,7 +222,8 @@ static void act_replace(const scenario *c) {
   script s;
   opened(&w, MAPH_RDWR);
   rewritten(maph_backup(w.m[c->durability], copy_path, NULL, NULL));
-  if (maph_replace(path, copy_path, 5000) != MAPH_OK) trouble("maph_replace: %s", maph_errmsg(NULL));
+  if (maph_replace(path, copy_path, 5000) != MAPH_OK)
+    trouble("it cannot be replaced: %s", maph_errmsg(NULL));
   script_of_puts(&s, c, 1, 1);
   run(&w, &s);
 }
