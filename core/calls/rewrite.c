@@ -539,15 +539,14 @@ static int leave_versions(rewriting *x) {
   return MAPH_OK;
 }
 
-/* A backup becomes a store of its own: clean, with its own lock file. */
-static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock) {
+/* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */
+static int name_backup(rewriting *x, const char *temporary, const char *path) {
   store *s = x->to;
   header *h;
   int rc = leave_versions(x);
   h = header_of(s->write_base);
-  if (rc == MAPH_OK) rc = seal(x, lock);
+  if (rc == MAPH_OK) rc = seal(x, NULL);
   if (rc != MAPH_OK) return rc;
-  os_lock_like(lock, &s->file);
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
   trust_unmark(s);
@@ -593,9 +592,10 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if (rc == MAPH_OK) rc = must_be_free(resolved);
   if (rc == MAPH_OK) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
   if (rc == MAPH_OK) rc = write_base(&x, 0, 0);
-  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved, &lock);
+  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved);
   if (rc != MAPH_OK && x.to && x.forks == os_forks()) os_remove(temporary);
   if (rc != MAPH_OK && lock.fd >= 0 && x.forks == os_forks()) create_remove_lock(resolved);
+  if (rc == MAPH_OK) create_remove_unused_lock(resolved, &lock);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);

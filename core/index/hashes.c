@@ -40,9 +40,10 @@ void hashes_clear(hashes *h) {
   os_close(&h->file);
 }
 
-/* Into `to`, by ranges of the top bits.  start[i]: where range i begins, counted from 0. */
-static void sort_into_ranges(const hashes *h, unsigned bits, hashed *to,
-                             uint64_t start[HASHES_PARTS + 1]) {
+/* Into `to`, by ranges of the top bits.  start[i]: where range i begins, counted from 0.
+** Not inlined: one array of places at a time on the stack. */
+static __attribute__((noinline)) void sort_into_ranges(const hashes *h, unsigned bits, hashed *to,
+                                                       uint64_t start[HASHES_PARTS + 1]) {
   uint64_t at[HASHES_PARTS], i, n = h->n, ranges = UINT64_C(1) << bits;
   memset(start, 0, (HASHES_PARTS + 1) * sizeof *start);
   if (bits == 0) {

@@ -383,8 +383,9 @@ void txn_release(txn *t, int n) { t->savepoint_count = (size_t)(savepoint_at(t, 
 static int cut_pending(txn *t, uint64_t position) {
   int rc = MAPH_OK;
   view v;
-  walk w = walk_from(&v, position, t->position);
+  walk w;
   txn_view(t, &v);
+  w = walk_from(&v, position, t->position);
   while (walk_next(&w, &rc)) {
     maph_slice key = maph_bytes(w.it.key, w.it.key_size);
     item newest;

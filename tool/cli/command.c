@@ -75,8 +75,8 @@ enum { OPTION_ENTRIES = sizeof option_entries / sizeof option_entries[0] };
 
 const command commands[] = {
   { "create", command_create, "FILE", 1, 1, "keys mode", "make an empty store",
-    "A store grows by itself; --keys only saves the growing. If FILE is there already nothing is "
-    "changed and the exit status is 2.",
+    "A store grows by itself; --keys only saves the growing. If FILE is there already, and not "
+    "empty, nothing is changed and the exit status is 2.",
     "maph create cache.maph\n" },
   { "get", command_get, "FILE KEY", 2, 2, "escaped raw",
     "write the value of a key to standard output",
