@@ -298,6 +298,10 @@ MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice
 /* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
 MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys,
                                        maph_entry *entries);
+/* The store as of the last commit again, as if s were closed and opened now, for a caller that does
+** that often: a few loads where nothing was committed since.  Nobody else may use s meanwhile.
+** MISUSE where a cursor is open on it, or it is of a transaction.  After an error s is as it was. */
+MAPH_API int maph_snapshot_renew(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 /* live keys, expired ones included */
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);

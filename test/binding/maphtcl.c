@@ -15,7 +15,7 @@
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
 **                      operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor range version records stat close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
 **   $c  (cursor)       next tell seek close
 **   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
@@ -762,8 +762,9 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
 }
 
 static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",     "get_entry", "get_many", "cursor", "range",
-                                       "version", "records",   "stat",     "close",  NULL };
+  static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
+                                       "range", "version",   "records",  "stat",
+                                       "renew", "close",     NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -780,6 +781,7 @@ static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
       return TCL_OK;
     case 7: return stat_verb(o, interp);
+    case 8: return answer(interp, o->handle->m, maph_snapshot_renew(o->snapshot));
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
