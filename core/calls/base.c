@@ -7,10 +7,10 @@
 ** way that readers will.  writer/load.c makes the file.
 **
 ** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file.  Frozen: in the order of a
-** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key; these
-** are sorted, the function is built, and the records are gathered from the old file in the new
-** order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the sort,
-** then 28 and what the function's builder takes.
+** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key;
+** these are sorted, the function is built, and the records are gathered from the old file in the
+** new order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the
+** sort, then 28 and what the function's builder takes.
 **
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100
 ** records do not exceed, and is used if padding all to it costs an eighth at most; else there are
@@ -45,7 +45,8 @@ enum {
   PREFETCHED = 512 /* bytes of a record */
 };
 
-/* ---------------------------------------------------------------------------------- the new file */
+/* ---------------------------------------------------------------------------------- the new file
+** */
 
 typedef struct copying {
   rewriting *x;

@@ -160,6 +160,31 @@ int snapshot_readable(const maph_snapshot *x) {
   return MAPH_OK;
 }
 
+int maph_snapshot_renew(maph_snapshot *x) {
+  end_record e;
+  store *s;
+  view v;
+  int rc = snapshot_view(x, &v);
+  if (rc == MAPH_OK && (x->within || atomic_load(&x->users) != 1))
+    rc = fail(MAPH_MISUSE, "%s: a cursor or a transaction needs this snapshot", x->s->path);
+  if (rc == MAPH_OK) rc = handle_store_now(x->handle, &s);
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc != MAPH_OK) return rc;
+  if (s != x->s || v.snapshot != x->snapshot) {
+    rc = record_end(&v, v.snapshot, &e);
+    if (rc != MAPH_OK) return rc;
+    store_pin(s);
+    store_unpin(x->s);
+    x->s = s;
+    x->snapshot = v.snapshot;
+    x->version = record_version(&e.head);
+    x->records = e.records;
+    x->bytes = e.bytes;
+  }
+  x->now = os_time_ms();
+  return MAPH_OK;
+}
+
 void snapshot_hold(maph_snapshot *x) { atomic_fetch_add(&x->users, 1); }
 
 void snapshot_let_go(maph_snapshot *x) {

@@ -2,8 +2,8 @@
 ** load.c - maph_load_*: a new store from entries that come one after the other.
 **
 ** writer/load.c makes the file.  With `optimize` it is a file without a name beside the path first,
-** from which base.c gathers the records in the order of a perfect hash, as it does from a store that
-** is rewritten.
+** from which base.c gathers the records in the order of a perfect hash, as it does from a store
+** that is rewritten.
 */
 #include "calls/base.h"
 #include "calls/handle.h"
@@ -58,7 +58,8 @@ static int check(maph_load *l, const char *call) {
   return MAPH_OK;
 }
 
-/* ---------------------------------------------------------------------------------- begin and end */
+/* ---------------------------------------------------------------------------------- begin and end
+** */
 
 /* The file that the records go to: of the name to come, or of none. */
 static int make_file(maph_load *l) {

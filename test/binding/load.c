@@ -4,9 +4,10 @@
 **   maph_load PATH ?-mode 0644? ?-busy_timeout MS? ?-after_version N? ?-expected_keys N?
 **                  ?-memory BYTES? ?-optimize 1? ?-perfect_hash pilot|cmph? ?-progress SCRIPT?
 **                  ?-size N?     -> a load, a command
-**   $l put, put_if KEY VALUE ?-type json? ?-key_type text? ?-expires MS? ?-media_type M? ?-when absent?
-**   $l many PREFIX FROM TO SIZE  puts PREFIX$i for each number from..to-1, values of SIZE bytes that
-**                                begin with the number
+**   $l put, put_if KEY VALUE ?-type json? ?-key_type text? ?-expires MS? ?-media_type M?
+**                  ?-when absent?
+**   $l many PREFIX FROM TO SIZE  puts PREFIX$i for each number from..to-1, values of SIZE bytes
+**                                that begin with the number
 **   $l entries   finish   abort
 **
 ** A failure is a Tcl error as in maphtcl.c.  Deleting the command aborts the load.
