@@ -29,6 +29,8 @@ uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint6
   return (uint32_t)XXH3_64bits_withSeed(p + 12, size - 12, salt ^ offset);
 }
 
+int record_expired_by_now(uint64_t expires) { return expires <= os_time_ms(); }
+
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15) {
   uint64_t d = (digest ^ offset) * UINT64_C(0x9E3779B97F4A7C15);
   return ((d << 29) | (d >> 35)) ^ bytes_8_to_15;
