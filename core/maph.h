@@ -35,7 +35,8 @@
 ** anew.  It keeps no lock of its parent's, also when a progress callback forked it.
 **
 ** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
-** where the file shares its blocks with a copy or was copied with holes.  A stranger who truncates
+** where the file shares its blocks with a copy or was copied with holes.  Deletes and maph_compact
+** then have room that puts leave them: core/limits.md says how much.  A stranger who truncates
 ** a file that is mapped makes reads of the lost pages raise SIGBUS, as for every mapping; no call
 ** of this library shortens a file that is in use below what is used.
 **
@@ -264,13 +265,13 @@ typedef struct maph_stats {
   uint64_t frozen_bytes; /* of the perfect hash and its table; also in index_bytes */
   double perfect_bits;   /* of the function alone, a key */
 } maph_stats;
-/* cost: one pass over the index directory */
+/* as of the last commit.  Cost: one pass over the index directory */
+MAPH_API int maph_stat(maph *m, maph_stats *stats);
 /* 1: a commit at full is decided, on disk, and not visible.  Its writer is about to show it, or was
 ** killed before it could: then the next who writes shows it, an empty transaction too, or who opens
 ** the store, a snapshot or an entry with a handle that may write.  0: there is none, or the handle
 ** cannot tell.  Cost: two loads */
 MAPH_API int maph_pending(maph *m);
-MAPH_API int maph_stat(maph *m, maph_stats *stats);
 
 /* -------------------------------------------------------------------------------------- reading */
 /* Point *value at the bytes stored under key, as of the last commit.  Threads: any, no lock.
@@ -297,9 +298,16 @@ MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice
 /* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
 MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys,
                                        maph_entry *entries);
+/* The store as of the last commit again, as if s were closed and opened now, for a caller that does
+** that often: a few loads where nothing was committed since.  Nobody else may use s meanwhile.
+** MISUSE where a cursor is open on it, or it is of a transaction.  After an error s is as it was. */
+MAPH_API int maph_snapshot_renew(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 /* live keys, expired ones included */
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);
+/* As maph_stat, of the file that the snapshot reads: records, live_bytes and version are the
+** snapshot's, the rest is as it is now. */
+MAPH_API int maph_snapshot_stat(maph_snapshot *s, maph_stats *stats);
 /* NULL: no-op.  Its cursors read on */
 MAPH_API void maph_snapshot_close(maph_snapshot *s);
 
@@ -318,6 +326,47 @@ MAPH_API uint64_t maph_cursor_tell(maph_cursor *c);
 /* MISUSE if place cannot be one */
 MAPH_API int maph_cursor_seek(maph_cursor *c, uint64_t place);
 MAPH_API void maph_cursor_close(maph_cursor *c);
+
+/* The live entries of a range of keys in the order of their bytes (as memcmp and then the length
+** say), both ways.  Zeros but `size` mean all keys: begin with MAPH_RANGE_INIT. */
+enum {
+  MAPH_RANGE_AFTER_FROM = 1, /* without `from` itself */
+  MAPH_RANGE_UP_TO = 2,      /* with `to` itself */
+  MAPH_RANGE_REVERSE = 4     /* from the last key to the first */
+};
+typedef struct maph_range {
+  /* sizeof(maph_range); what a shorter, older struct lacks is zero */
+  size_t size;
+  maph_slice from;   /* the first key; data NULL: from the store's first */
+  maph_slice to;     /* the end, itself left out; data NULL: to the store's last */
+  maph_slice prefix; /* of these, keys that begin so */
+  uint64_t limit;    /* so many at most; 0: all */
+  int flags;         /* MAPH_RANGE_* */
+} maph_range;
+#define MAPH_RANGE_INIT \
+  { sizeof(maph_range), { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0 }
+
+/* A cursor over a range, at the snapshot (of a transaction too: with its own writes), or, where
+** that is NULL, at one that it opens and closes itself.  range NULL: all keys.  from may be above
+** to: then there is nothing.  Whoever may read may do this; nothing is stored in the file.
+** Cost: some cache misses, and the keys that are new since this process last opened one are sorted
+** once: 0.1 us each.  NOMEM CORRUPT MISUSE */
+typedef struct maph_range_cursor maph_range_cursor;
+MAPH_API int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range *range,
+                             maph_range_cursor **cursor);
+/* The entry after the one last returned, in the direction of the range; first the first.
+** OK; NOTFOUND at the end, or after `limit` entries; then prev gives the last one.
+** CORRUPT CONFLICT.  Cost: a cache miss, several overlapped */
+MAPH_API int maph_range_next(maph_range_cursor *c, maph_entry *entry);
+/* The entry before the one last returned.  NOTFOUND before the first; then next gives the first. */
+MAPH_API int maph_range_prev(maph_range_cursor *c, maph_entry *entry);
+/* Go to a key, there or not: next gives it or the first after it, prev the one before it, in the
+** direction of the range and never outside it.  The limit counts from here. */
+MAPH_API int maph_range_seek(maph_range_cursor *c, maph_slice key);
+/* About how many entries the range has, without its limit: deleted and expired ones count until a
+** rewrite.  Cost: that of two seeks */
+MAPH_API uint64_t maph_range_estimate(maph_range_cursor *c);
+MAPH_API void maph_range_close(maph_range_cursor *c); /* NULL: no-op */
 
 /* -------------------------------------------------------------------------------------- writing */
 /* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK

@@ -44,10 +44,8 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
     return fail(MAPH_TOOBIG, "a prefix of %zu bytes: keys have at most %d", prefix.size, KEY_MAX);
   if (owned)
     rc = maph_snapshot_open(m, &snapshot);
-  else if (snapshot->magic != SNAPSHOT_MAGIC)
-    rc = fail(MAPH_MISUSE, "maph_cursor_open: this snapshot is closed");
-  else if (snapshot->fork_count != handle_forks())
-    rc = fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", snapshot->s->path);
+  else
+    rc = snapshot_readable(snapshot);
   if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c + prefix.size);
   if (c == NULL) {

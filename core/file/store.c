@@ -21,6 +21,7 @@ store *store_new(const char *path) {
   pthread_mutex_init(&s->index_mutex, NULL);
   pthread_mutex_init(&s->flush_mutex, NULL);
   pthread_mutex_init(&s->trust_mutex, NULL);
+  pthread_mutex_init(&s->order_mutex, NULL);
   pthread_cond_init(&s->flush_done, NULL);
   pthread_cond_init(&s->released, NULL);
   return s;
@@ -55,12 +56,14 @@ static void destroy_mutexes(store *s) {
   pthread_mutex_destroy(&s->index_mutex);
   pthread_mutex_destroy(&s->flush_mutex);
   pthread_mutex_destroy(&s->trust_mutex);
+  pthread_mutex_destroy(&s->order_mutex);
   pthread_cond_destroy(&s->flush_done);
   pthread_cond_destroy(&s->released);
 }
 
 void store_free(store *s) {
   if (s == NULL) return;
+  if (s->order_forget) s->order_forget(s);
   unmap_all(s);
   os_close(&s->file);
   os_close(&s->lock);

@@ -73,6 +73,7 @@ typedef struct store {
   _Atomic int scarce;
   _Atomic uint64_t room_looked_ms;
   int bulk; /* so much will be written that throughput counts, not the longest wait */
+  int spares; /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -109,6 +110,11 @@ typedef struct store {
   _Atomic int vouched; /* this process holds the byte `living` of the file: its words hold */
   uint64_t living;
   _Atomic uint64_t pending, pending_ms; /* a `prepared` that is not visible yet, and since when */
+
+  /* order/: what this process knows of the order of keys */
+  pthread_mutex_t order_mutex;
+  struct cover *order_tail;
+  void (*order_forget)(struct store *); /* NULL: there is nothing to forget */
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;

@@ -7,15 +7,17 @@
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
-**   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?  begin ?DURABILITY?  stat  sync  check  refresh  close
+**   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
+**      stat  sync  check  refresh  close
 **   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
-**   $m interrupt ?MS?     now, or so much later by a signal handler; 0 takes that back
+**   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
 **                      operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor version records close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
 **   $c  (cursor)       next tell seek close
+**   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
 **   $v  (view)         read address close: a slice that a get handed out, read again later
 **
@@ -38,8 +40,9 @@
 
 int Maphtcl_Init(Tcl_Interp *interp);
 
-enum { HANDLE, TXN, SNAPSHOT, CURSOR, FEED, VIEW };
-static const char *const kind_names[] = { "maph", "txn", "snapshot", "cursor", "feed", "view" };
+enum { HANDLE, TXN, SNAPSHOT, CURSOR, FEED, VIEW, RANGE };
+static const char *const kind_names[] = { "maph", "txn",  "snapshot", "cursor",
+                                          "feed", "view", "range" };
 
 typedef struct object {
   int kind;
@@ -51,6 +54,7 @@ typedef struct object {
   maph_txn *txn;
   maph_snapshot *snapshot;
   maph_cursor *cursor;
+  maph_range_cursor *range;
   maph_changes *feed;
   maph_slice view;
 } object;
@@ -158,6 +162,7 @@ static void object_deleted(ClientData data) {
   maph_txn_abort(o->txn);
   maph_snapshot_close(o->snapshot);
   maph_cursor_close(o->cursor);
+  maph_range_close(o->range);
   maph_changes_close(o->feed);
   maph_close(o->m);
   ckfree((char *)o);
@@ -192,6 +197,43 @@ static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *s, Tcl_
   int rc = maph_cursor_open(handle->m, s, prefix ? slice_of(prefix) : maph_bytes("", 0), &c);
   if (rc != MAPH_OK) return answer(interp, handle->m, rc);
   object_new(interp, CURSOR, handle)->cursor = c;
+  return TCL_OK;
+}
+
+/* ?-from K? ?-to K? ?-prefix K? ?-limit N? ?-after_from 1? ?-up_to 1? ?-reverse 1? */
+static int parse_range(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_range *r) {
+  static const char *const options[] = { "-after_from", "-up_to",  "-reverse", "-from",
+                                         "-to",         "-prefix", "-limit",   NULL };
+  int i, option, on;
+  if (objc % 2) return usage(interp, objv, 0, "-option value ...");
+  for (i = 0; i < objc; i += 2) {
+    Tcl_Obj *value = objv[i + 1];
+    if (Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option) != TCL_OK)
+      return TCL_ERROR;
+    switch (option) {
+      case 3: r->from = slice_of(value); break;
+      case 4: r->to = slice_of(value); break;
+      case 5: r->prefix = slice_of(value); break;
+      case 6:
+        if (get_u64(interp, value, &r->limit) != TCL_OK) return TCL_ERROR;
+        break;
+      default: /* a flag */
+        if (Tcl_GetBooleanFromObj(interp, value, &on) != TCL_OK) return TCL_ERROR;
+        if (on) r->flags |= 1 << option;
+    }
+  }
+  return TCL_OK;
+}
+
+/* range of a handle or a snapshot. */
+static int range_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  maph_range range = MAPH_RANGE_INIT;
+  maph_range_cursor *c;
+  int rc;
+  if (parse_range(interp, objc - 2, objv + 2, &range) != TCL_OK) return TCL_ERROR;
+  rc = maph_range_open(o->handle->m, o->snapshot, &range, &c);
+  if (rc != MAPH_OK) return answer(interp, o->handle->m, rc);
+  object_new(interp, RANGE, o->handle)->range = c;
   return TCL_OK;
 }
 
@@ -424,8 +466,8 @@ static Tcl_Obj *perfect_obj(int algorithm) {
 static int stat_verb(object *o, Tcl_Interp *interp) {
   maph_stats s;
   Tcl_Obj *dict;
-  int rc = maph_stat(o->m, &s);
-  if (rc != MAPH_OK) return answer(interp, o->m, rc);
+  int rc = o->kind == SNAPSHOT ? maph_snapshot_stat(o->snapshot, &s) : maph_stat(o->m, &s);
+  if (rc != MAPH_OK) return answer(interp, o->handle->m, rc);
   dict = Tcl_NewDictObj();
 #define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)s.field))
   NUMBER(records);
@@ -559,7 +601,8 @@ static int close_handle(object *o, Tcl_Interp *interp) {
   return answer(interp, NULL, rc);
 }
 
-/* maph_interrupt, now, or in so many milliseconds by a signal handler. */
+/* maph_interrupt, now, or each so many milliseconds by a signal handler: the first time the call
+** that it is for may not have begun. */
 static maph *interrupted_by_alarm;
 static void on_alarm(int number) {
   (void)number;
@@ -567,7 +610,7 @@ static void on_alarm(int number) {
 }
 static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
-  struct itimerval when = { { 0, 0 }, { 0, 0 } };
+  struct itimerval when;
   int ms;
   if (objc > 3) return usage(interp, objv, 2, "?MS?");
   if (objc == 2) {
@@ -578,17 +621,19 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   interrupted_by_alarm = m;
   when.it_value.tv_sec = ms / 1000;
   when.it_value.tv_usec = ms % 1000 * 1000;
+  when.it_interval = when.it_value;
   sigaction(SIGALRM, &action, NULL);
   setitimer(ITIMER_REAL, &when, NULL);
   return TCL_OK;
 }
 
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",     "get_entry", "get_many",  "exists",    "view",
-                                       "put",     "put_if",    "delete",    "delete_if", "snapshot",
-                                       "cursor",  "begin",     "compact",   "optimize",  "backup",
-                                       "changes", "check",     "interrupt", "rewritten", "stat",
-                                       "sync",    "refresh",   "close",     "errmsg",    NULL };
+  static const char *const verbs[] = { "get",    "get_entry", "get_many", "exists",    "view",
+                                       "put",    "put_if",    "delete",   "delete_if", "snapshot",
+                                       "cursor", "range",     "begin",    "compact",   "optimize",
+                                       "backup", "changes",   "check",    "interrupt", "rewritten",
+                                       "stat",   "sync",      "refresh",  "close",     "errmsg",
+                                       NULL };
   enum {
     GET,
     GET_ENTRY,
@@ -601,6 +646,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     DELETE_IF,
     SNAPSHOT_,
     CURSOR_,
+    RANGE_,
     BEGIN,
     COMPACT,
     OPTIMIZE,
@@ -633,6 +679,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
       return TCL_OK;
     case SNAPSHOT_: rc = maph_snapshot_open(o->m, &s); return new_snapshot(interp, o, rc, s);
     case CURSOR_: return cursor_verb(o, interp, objc, objv);
+    case RANGE_: return range_verb(o, interp, objc, objv);
     case BEGIN: return begin_verb(o, interp, objc, objv);
     case COMPACT:
     case OPTIMIZE:
@@ -715,8 +762,9 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
 }
 
 static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",     "get_entry", "get_many", "cursor",
-                                       "version", "records",   "close",    NULL };
+  static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
+                                       "range", "version",   "records",  "stat",
+                                       "renew", "close",     NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -725,12 +773,15 @@ static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
     case 1: return get_entry_verb(o, interp, objc, objv);
     case 2: return get_many_verb(o, interp, objc, objv);
     case 3: return new_cursor(interp, o->handle, o->snapshot, objc > 2 ? objv[2] : NULL);
-    case 4:
+    case 4: return range_verb(o, interp, objc, objv);
+    case 5:
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_version(o->snapshot)));
       return TCL_OK;
-    case 5:
+    case 6:
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
       return TCL_OK;
+    case 7: return stat_verb(o, interp);
+    case 8: return answer(interp, o->handle->m, maph_snapshot_renew(o->snapshot));
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
@@ -754,6 +805,28 @@ static int cursor_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
       if (objc != 3) return usage(interp, objv, 2, "PLACE");
       if (get_u64(interp, objv[2], &place) != TCL_OK) return TCL_ERROR;
       return answer(interp, o->handle->m, maph_cursor_seek(o->cursor, place));
+    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+  }
+}
+
+static int range_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = { "next", "prev", "seek", "estimate", "close", NULL };
+  maph_entry entry;
+  int verb, rc;
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  switch (verb) {
+    case 0:
+    case 1:
+      rc = verb ? maph_range_prev(o->range, &entry) : maph_range_next(o->range, &entry);
+      if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
+      return answer(interp, o->handle->m, rc);
+    case 2:
+      if (objc != 3) return usage(interp, objv, 2, "KEY");
+      return answer(interp, o->handle->m, maph_range_seek(o->range, slice_of(objv[2])));
+    case 3:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_range_estimate(o->range)));
+      return TCL_OK;
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
@@ -807,6 +880,7 @@ static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *co
     case TXN: return txn_cmd(o, interp, objc, objv);
     case SNAPSHOT: return snapshot_cmd(o, interp, objc, objv);
     case CURSOR: return cursor_cmd(o, interp, objc, objv);
+    case RANGE: return range_cmd(o, interp, objc, objv);
     case FEED: return feed_cmd(o, interp, objc, objv);
     default: return view_cmd(o, interp, objv);
   }

@@ -16,6 +16,10 @@ static Tcl_Obj *null_calls(void) {
   maph_entry entry;
   maph_snapshot *s = NULL;
   maph_cursor *c = NULL;
+  maph_range_cursor *ordered = NULL;
+  static const maph_range no_size = { 0, { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 0 };
+  static const maph_range at_null = { sizeof(maph_range), { 0, 1 }, { 0, 0 }, { 0, 0 }, 0, 0 };
+  static const maph_range unknown = { sizeof(maph_range), { 0, 0 }, { 0, 0 }, { 0, 0 }, 0, 8 };
   maph_txn *t = NULL;
   maph_stats stats;
   maph_rewrite rewrite;
@@ -50,6 +54,14 @@ static Tcl_Obj *null_calls(void) {
   CALL("cursor_open", maph_cursor_open(NULL, NULL, key, &c));
   CALL("cursor_next", maph_cursor_next(NULL, &entry));
   CALL("cursor_seek", maph_cursor_seek(NULL, 0));
+  CALL("range_open", maph_range_open(NULL, NULL, NULL, &ordered));
+  CALL("range_open without a place", maph_range_open(m, NULL, NULL, NULL));
+  CALL("range_open, a bound at NULL", maph_range_open(m, NULL, &at_null, &ordered));
+  CALL("range_open, no size", maph_range_open(m, NULL, &no_size, &ordered));
+  CALL("range_open, unknown flags", maph_range_open(m, NULL, &unknown, &ordered));
+  CALL("range_next", maph_range_next(NULL, &entry));
+  CALL("range_prev", maph_range_prev(NULL, &entry));
+  CALL("range_seek", maph_range_seek(NULL, key));
   CALL("txn_begin", maph_txn_begin(NULL, 0, &t));
   CALL("txn_put", maph_txn_put(NULL, key, key));
   CALL("txn_put_if", maph_txn_put_if(NULL, key, key, NULL));
@@ -75,6 +87,8 @@ static Tcl_Obj *null_calls(void) {
 #undef CALL
   maph_snapshot_close(NULL);
   maph_cursor_close(NULL);
+  maph_range_close(NULL);
+  if (maph_range_estimate(NULL) != 0) printf("an estimate\n");
   maph_changes_close(NULL);
   return dict;
 }

@@ -1,0 +1,165 @@
+/*
+** sort.c - the order of keys, made from their records' places.
+**
+** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, as numbers, and these are
+** sorted by radix, skipping the bytes that agree in all; groups whose numbers agree are sorted by
+** the next 8 in the same way.  Each round reads a key once, with the next ones asked for from
+** memory.  Where a group is small, or keys agree in very many bytes, whole keys are compared: no
+** set of keys takes more than n log n comparisons.
+*/
+#include "order/sort.h"
+#include "file/record.h"
+#include "file/store.h"
+#include "order/node.h"
+
+enum {
+  AHEAD = 16,        /* records asked for in advance */
+  FEW = 16,          /* are sorted by comparing keys */
+  RADIX_LEAST = 256, /* below, passes over the counts would cost more than the sorting */
+  ROUNDS_MOST = 64
+};
+
+typedef struct sorting {
+  const view *v;
+  order_entry *scratch;
+  int rc;
+} sorting;
+
+static void ask_for(const view *v, const order_entry *p, uint64_t i, uint64_t n) {
+  if (i + AHEAD < n) __builtin_prefetch(v->base + p[i + AHEAD].offset + RECORD_HEAD);
+}
+
+static void read_item(sorting *x, const order_entry *e, item *it) {
+  int rc = record_item(x->v, e->offset, x->v->snapshot, it);
+  if (likely(rc == MAPH_OK)) return;
+  x->rc = rc;
+  memset(it, 0, sizeof *it);
+}
+
+static int is_above(sorting *x, const order_entry *a, const order_entry *b) {
+  item of_a, of_b;
+  read_item(x, a, &of_a);
+  read_item(x, b, &of_b);
+  return x->rc == MAPH_OK && key_compare(of_a.key, of_a.key_size, of_b.key, of_b.key_size) > 0;
+}
+
+/* Two sorted halves become one.  by_word: else by whole keys. */
+static void merge_halves(sorting *x, order_entry *p, uint64_t half, uint64_t n, int by_word) {
+  uint64_t i = 0, j = half, to = 0;
+  memcpy(x->scratch, p, half * sizeof *p);
+  while (i < half && j < n) {
+    int above = by_word ? x->scratch[i].word > p[j].word : is_above(x, &x->scratch[i], &p[j]);
+    p[to++] = above ? p[j++] : x->scratch[i++];
+  }
+  while (i < half) p[to++] = x->scratch[i++];
+}
+
+static void merge_sort(sorting *x, order_entry *p, uint64_t n, int by_word) {
+  uint64_t i, j;
+  if (n > FEW) {
+    merge_sort(x, p, n / 2, by_word);
+    merge_sort(x, p + n / 2, n - n / 2, by_word);
+    merge_halves(x, p, n / 2, n, by_word);
+    return;
+  }
+  for (i = 1; i < n; i++) {
+    order_entry one = p[i];
+    for (j = i; j > 0 && (by_word ? p[j - 1].word > one.word : is_above(x, &p[j - 1], &one)); j--)
+      p[j] = p[j - 1];
+    p[j] = one;
+  }
+}
+
+/* By the bytes of the words that differ somewhere, from the last to the first. */
+static void radix_sort(sorting *x, order_entry *p, uint64_t n, uint64_t differ) {
+  order_entry *from = p, *to = x->scratch, *other;
+  uint64_t count[256], i, sum, here;
+  int shift;
+  for (shift = 0; shift < 64; shift += 8) {
+    if ((differ >> shift & 0xFF) == 0) continue;
+    memset(count, 0, sizeof count);
+    for (i = 0; i < n; i++) count[from[i].word >> shift & 0xFF]++;
+    for (i = sum = 0; i < 256; i++) {
+      here = count[i];
+      count[i] = sum;
+      sum += here;
+    }
+    for (i = 0; i < n; i++) to[count[from[i].word >> shift & 0xFF]++] = from[i];
+    other = from;
+    from = to;
+    to = other;
+  }
+  if (from != p) memcpy(p, from, n * sizeof *p);
+}
+
+/* The words at `depth`.  Their bits that are not the same in all. */
+static uint64_t load_words(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
+  uint64_t i, differ = 0;
+  item it;
+  for (i = 0; i < n; i++) {
+    ask_for(x->v, p, i, n);
+    read_item(x, &p[i], &it);
+    p[i].word = key_word(it.key, it.key_size, depth);
+    differ |= p[i].word ^ p[0].word;
+  }
+  return differ;
+}
+
+static void sort_from(sorting *x, order_entry *p, uint64_t n, uint64_t depth);
+
+/* A group that agrees in all bytes before `depth`, zeros past a key's end.  Keys that end before it
+** are prefixes of the others. */
+static void sort_group(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
+  uint64_t i, ended = 0;
+  item it;
+  if (n <= FEW || depth >= ROUNDS_MOST * NODE_WORD) {
+    merge_sort(x, p, n, 0);
+    return;
+  }
+  for (i = 0; i < n; i++) {
+    order_entry one = p[i];
+    read_item(x, &one, &it);
+    if (it.key_size > depth) continue;
+    p[i] = p[ended];
+    p[ended++] = one;
+  }
+  merge_sort(x, p, ended, 0);
+  sort_from(x, p + ended, n - ended, depth);
+}
+
+/* Keys that agree in all bytes before `depth`, and are longer. */
+static void sort_from(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
+  uint64_t differ = load_words(x, p, n, depth), i, next;
+  if (x->rc != MAPH_OK) return;
+  if (differ && n >= RADIX_LEAST)
+    radix_sort(x, p, n, differ);
+  else if (differ)
+    merge_sort(x, p, n, 1);
+  for (i = 0; i < n && x->rc == MAPH_OK; i = next) {
+    for (next = i + 1; next < n && p[next].word == p[i].word;) next++;
+    if (next - i > 1) sort_group(x, p + i, next - i, depth + NODE_WORD);
+  }
+}
+
+int order_sort(const view *v, order_entry *p, uint64_t n) {
+  sorting x = { v, NULL, MAPH_OK };
+  if (n < 2) return MAPH_OK;
+  x.scratch = os_alloc(n * sizeof *p);
+  if (x.scratch == NULL) return MAPH_NOMEM;
+  sort_from(&x, p, n, 0);
+  os_free(x.scratch);
+  return x.rc;
+}
+
+int order_words(const view *v, order_entry *p, uint64_t n, uint32_t *shared) {
+  sorting x = { v, NULL, MAPH_OK };
+  item first, last;
+  *shared = 0;
+  if (n == 0) return MAPH_OK;
+  read_item(&x, &p[0], &first);
+  read_item(&x, &p[n - 1], &last);
+  if (x.rc != MAPH_OK) return x.rc;
+  *shared = (uint32_t)key_common(&first, &last);
+  load_words(&x, p, n, *shared);
+  return x.rc;
+}
