@@ -33,6 +33,8 @@ static Tcl_Obj *null_calls(void) {
   CALL("refresh", maph_refresh(NULL));
   CALL("sync", maph_sync(NULL));
   CALL("destroy", maph_destroy(NULL, 0));
+  CALL("replace", maph_replace(NULL, "x", 0));
+  CALL("replace", maph_replace("x", NULL, 0));
   CALL("recover", maph_recover(NULL, NULL, NULL));
   CALL("stat", maph_stat(NULL, &stats));
   CALL("check", maph_check(NULL, NULL, NULL));

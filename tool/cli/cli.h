@@ -91,6 +91,7 @@ int command_recover(arguments *a);
 int command_compact(arguments *a);
 int command_optimize(arguments *a);
 int command_backup(arguments *a);
+int command_replace(arguments *a);
 int command_watch(arguments *a);
 int command_bench(arguments *a);
 

@@ -181,6 +181,16 @@ const command commands[] = {
     "The copy is of one moment; others read and write meanwhile. Nothing may be at TARGET yet, and "
     "what is there at the end is whole.",
     "maph backup cache.maph /backup/cache-$(date +%F).maph\n" },
+  { "replace", command_replace, "FILE WITH", 2, 2, "busy-timeout",
+    "put a prebuilt store in another's place",
+    "The store WITH takes the name FILE, whole or not at all; it has to be in the same file "
+    "system, "
+    "and nobody may have it open for writing. Whoever has FILE open, in any process, is moved to "
+    "it "
+    "at the next call. What was written to the store replaced is gone with it: back it up first if "
+    "it is wanted.",
+    "maph backup products.maph next.maph\nmaph optimize next.maph\n"
+    "maph replace products.maph next.maph\n" },
   { "watch", command_watch, "FILE", 1, 1, "since prefix escaped values limit timeout",
     "follow the changes, whoever makes them",
     "Each put and delete is a line as soon as it is committed: put or del, the version, the key "
@@ -223,11 +233,12 @@ static size_t distance(const char *a, const char *b) {
 
 const char *command_like(const char *name) {
   static const char *const other[][2] = {
-    { "put", "set" },      { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
-    { "list", "scan" },    { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
-    { "info", "stats" },   { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
-    { "verify", "check" }, { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
-    { "copy", "backup" },  { "changes", "watch" }, { "follow", "watch" },
+    { "put", "set" },        { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
+    { "list", "scan" },      { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
+    { "info", "stats" },     { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
+    { "verify", "check" },   { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
+    { "copy", "backup" },    { "changes", "watch" }, { "follow", "watch" }, { "mv", "replace" },
+    { "rename", "replace" },
   };
   const char *best = NULL;
   size_t least = 3;
