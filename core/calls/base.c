@@ -441,10 +441,11 @@ int base_freeze(rewriting *x) {
 
 /* ------------------------------------------------------------------------------------ verifying */
 
-/* Do these keys lead to these records? */
+/* Do these keys lead to these records?  Also those that a backup keeps although they expired. */
 static int verify_group(const view *v, const item *it, const maph_slice *keys, size_t n) {
+  enum { NEVER_EXPIRED = 1 };
   maph_slice values[INDEX_GROUP];
-  uint32_t unsettled = index_get_group(v, n, keys, values);
+  uint32_t unsettled = index_get_group(v, NEVER_EXPIRED, n, keys, values);
   size_t i;
   for (i = 0; i < n; i++) {
     item found;
