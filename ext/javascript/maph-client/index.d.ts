@@ -157,6 +157,16 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   getEntry(key: Key): Promise<Entry | undefined>;
   has(key: Key): Promise<boolean>;
   set(key: Key, value: Input, options?: SetOptions): Promise<SetResult>;
+  increment(
+    key: Key,
+    by?: number | bigint,
+    options?: { ttl?: number; sync?: Durability }
+  ): Promise<number | bigint>;
+  merge(
+    key: Key,
+    patch: unknown,
+    options?: { ttl?: number; sync?: Durability }
+  ): Promise<SetResult>;
   delete(key: Key, options?: { ifVersion?: number; sync?: Durability }): Promise<boolean>;
   modify(
     key: Key,

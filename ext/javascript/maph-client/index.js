@@ -743,6 +743,12 @@ export class MaphStore {
       : `/keys/${encoded}`;
   }
 
+  #shortPath(key, call) {
+    const path = this.#keyPath(key);
+    if (path === undefined) throw new RangeError(`no URL can carry this key: ${call} it by modify()`);
+    return path;
+  }
+
   async _run(operations, sync) {
     const answer = await this.#json("POST", "/batch", {
       query: { sync },
@@ -828,6 +834,31 @@ export class MaphStore {
       query: { ttl: options.ttl, sync: options.sync },
       headers,
       body
+    });
+    return { version: versionOf(answer), created: answer.status === 201 };
+  }
+
+  /* Add to the whole number of 64 bits that the value spells: the sum, as a BigInt where a number
+   * cannot be as large.  Of any number of clients that count at once none is lost.  A missing key
+   * counts from 0; the expiry stays without a ttl.  It is never sent twice. */
+  async increment(key, by = 1, { ttl, sync } = {}) {
+    const answer = await this.#request("POST", `${this.#shortPath(key, "increment")}/increment`, {
+      query: { by: String(by), ttl, sync }
+    });
+    const text = new TextDecoder().decode(answer.body).match(/"value":(-?\d+)/)?.[1];
+    if (text === undefined) throw new MaphError("the server's answer names no value");
+    return Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text);
+  }
+
+  /* Change members of a JSON value by a merge patch (RFC 7396), whose null takes a member away:
+   * {version, created}.  A missing key is made. */
+  async merge(key, patch, { ttl, sync } = {}) {
+    const body = JSON.stringify(patch);
+    if (body === undefined) throw new TypeError("a patch is what JSON can say");
+    const answer = await this.#request("PATCH", this.#shortPath(key, "merge"), {
+      query: { ttl, sync },
+      headers: { "Content-Type": "application/merge-patch+json" },
+      body: asBytes(body)
     });
     return { version: versionOf(answer), created: answer.status === 201 };
   }

@@ -225,6 +225,32 @@ const tests = {
     check(await store.get("n"), "50");
   },
 
+  async "increment and merge"(client, name, check) {
+    const store = await client.createStore(name);
+    await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        for (let i = 0; i < 10; i++) await store.increment("n", 2);
+      })
+    );
+    check(await store.get("n"), "100");
+    check(await store.increment("n", -101), -1);
+    const least = await store.increment("n", -(2n ** 63n) + 1n);
+    check([typeof least, String(least)], ["bigint", "-9223372036854775808"]);
+    check((await store.increment("new", 1, { ttl: 1000 })) === 1, true);
+    check((await store.getEntry("new")).expiresAt > Date.now(), true);
+    await check.rejects(store.increment("n", -1), maph.BadRequestError);
+    await check.rejects(store.increment("n", 1.5), maph.BadRequestError);
+    await check.rejects(store.increment(".."), RangeError);
+    await store.set("j", '{"a": 1, "b": {"c": 29.990}}', { contentType: "application/json" });
+    const merged = await store.merge("j", { a: null, b: { d: [1, "ü"] } });
+    check([merged.created, merged.version], [false, (await store.getEntry("j")).version]);
+    check(await store.get("j"), '{"b":{"c":29.990,"d":[1,"ü"]}}');
+    check((await store.merge("fresh", { x: 1 })).created, true);
+    await store.set("text", "x");
+    await check.rejects(store.merge("text", {}), maph.BadRequestError);
+    await check.rejects(store.merge("text"), TypeError);
+  },
+
   async "expiry and type"(client, name, check) {
     const store = await client.createStore(name),
       before = Date.now();

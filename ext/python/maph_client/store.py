@@ -167,6 +167,36 @@ class MaphStore(MutableMapping[Key, Value]):
         )
         return PutResult(answer.version, answer.status == 201)
 
+    def increment(
+        self, key: Key, by: int = 1, *, ttl: Optional[int] = None, sync: Optional[str] = None
+    ) -> int:
+        """Add to the whole number of 64 bits that the value spells, and return the sum; of any
+        number of clients that count at once none is lost.  A missing key counts from 0.  The
+        expiry stays without a ttl.  BadRequestError (not_a_number, overflow): the value is no such
+        number, or the sum would be none.  It is never sent twice: after ConnectionLostError it may have counted or not."""
+        answer = self._request(
+            "POST",
+            _short_path(key, "increment") + "/increment",
+            query={"by": by, "ttl": ttl, "sync": sync},
+        )
+        total = answer.json()["value"]
+        return int(total)
+
+    def merge(
+        self, key: Key, patch: Any, *, ttl: Optional[int] = None, sync: Optional[str] = None
+    ) -> PutResult:
+        """Change members of a JSON value by a merge patch (RFC 7396), given as what json.dumps()
+        takes: None takes a member away.  A missing key is made.  BadRequestError (not_json): the
+        value is no JSON."""
+        answer = self._request(
+            "PATCH",
+            _short_path(key, "merge"),
+            query={"ttl": ttl, "sync": sync},
+            headers={"Content-Type": "application/merge-patch+json"},
+            body=json.dumps(patch, allow_nan=False).encode(),
+        )
+        return PutResult(answer.version, answer.status == 201)
+
     def delete(
         self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None
     ) -> None:
@@ -499,6 +529,13 @@ def _key_path(key: Key) -> Optional[str]:
     """None: too long for a request line."""
     path = "/keys/" + quote(key_bytes(key), safe="")
     return path if len(path) <= LONGEST_PATH else None
+
+
+def _short_path(key: Key, call: str) -> str:
+    path = _key_path(key)
+    if path is None:
+        raise ValueError(f"the key is too long for {call}(), which sends it in the URL: modify() it")
+    return path
 
 
 def _conditions(if_version: Optional[int], if_absent: bool, if_present: bool) -> Dict[str, str]:

@@ -292,6 +292,40 @@ class Conditions(ServerTest):
             thread.join()
         self.assertEqual(self.store["n"], "160")
 
+    def test_increment_loses_none(self):
+        def count():
+            for _ in range(20):
+                self.store.increment("counter", 3)
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(self.store["counter"], "240")
+        self.assertEqual(self.store.increment("counter", -(1 << 63)), 240 - (1 << 63))
+        self.assertEqual(self.store.increment("new", ttl=1000), 1)
+        self.assertIsNotNone(self.store.entry("new").expires_at)
+        self.store["text"] = "x"
+        for key, by, code in (("text", 1, "not_a_number"), ("counter", -(1 << 62), "overflow")):
+            with self.assertRaises(maph_client.BadRequestError) as refused:
+                self.store.increment(key, by)
+            self.assertEqual(refused.exception.code, code)
+        with self.assertRaises(ValueError):
+            self.store.increment("k" * 40000)
+
+    def test_merge(self):
+        self.store.put("j", '{"a": 1, "b": {"c": 29.990}}', content_type="application/json")
+        done = self.store.merge("j", {"a": None, "b": {"d": [1, "\u00fc"]}})
+        self.assertEqual((done.created, done.version), (False, self.store.entry("j").version))
+        self.assertEqual(self.store["j"], '{"b":{"c":29.990,"d":[1,"\\u00fc"]}}')
+        self.assertTrue(self.store.merge("fresh", {"x": 1}, ttl=1000).created)
+        self.assertIsNotNone(self.store.entry("fresh").expires_at)
+        self.store["text"] = "x"
+        with self.assertRaises(maph_client.BadRequestError) as refused:
+            self.store.merge("text", {})
+        self.assertEqual(refused.exception.code, "not_json")
+
     def test_each_pop_takes_another(self):
         taken, lock = [], threading.Lock()
         self.store.update({str(n): str(n) for n in range(40)})
