@@ -23,8 +23,8 @@
 ** its next call (handle.c).
 **
 ** A FULL DISK has no room for a second file.  Then what the old one was granted and has not used
-** goes back to the disk, with the lock, and the new file is tried once more: the log keeps that much
-** (log.c) that a store without live records can always be compacted.
+** goes back to the disk, with the lock, and the new file is tried once more: the log keeps that
+** much (log.c) that a store without live records can always be compacted.
 */
 #include "calls/handle.h"
 #include "calls/base.h"
@@ -329,6 +329,7 @@ static int write_base(rewriting *x, int freeze, int keep_expired) {
 static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
   memset(x, 0, sizeof *x);
   x->handle = m;
+  x->perfect_hash = m->options.perfect_hash;
   x->listener.tell = progress;
   x->listener.arg = arg;
   interrupt_begin(&x->call, &m->interrupts);

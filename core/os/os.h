@@ -33,7 +33,8 @@ typedef struct os_file {
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
 int os_open(const char *path, int how, unsigned mode, os_file *f);
 int os_open_memory(os_file *f); /* an unnamed file in memory */
-int os_open_unnamed(const char *path, os_file *f); /* one in the folder of path; it goes when closed */
+/* one in the folder of path; it goes when closed */
+int os_open_unnamed(const char *path, os_file *f);
 int os_open_lock(const char *path, const os_file *store,
                  /* the lock file: made if missing, for those who may write store */
                  os_file *f);

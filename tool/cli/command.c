@@ -132,7 +132,8 @@ const command commands[] = {
     "Entries are put in transactions of 10000 (--batch). Nothing is locked while it waits for "
     "input. A line that is wrong, or a signal, "
     "ends it: what was committed until then stays and is counted, the rest is not put. With "
-    "--atomic nothing stays.",
+    "--atomic nothing stays. From a file, or another store, into one that is not there yet "
+    "(--create) all is put at once: it is seen when the import ends, and it is on disk then.",
     "maph import --create products.maph products.ndjson\nmaph import --key-column sku "
     "products.maph products.csv\nzcat dump.gz | maph import --atomic products.maph\n" },
   { "export", command_export, "FILE [TARGET]", 1, 2,
@@ -358,7 +359,7 @@ bool arguments_parse(const command *c, int argc, char **argv, arguments *a) {
   memset(a, 0, sizeof *a);
   a->if_version = a->ttl_ms = a->limit = a->expect_keys = a->mode = a->since = a->timeout_ms =
       NOT_GIVEN;
-  a->batch = 10000;
+  a->batch = BATCH;
   a->max_line = (uint64_t)1 << 30;
   a->busy_timeout_ms = 5000;
   a->time_ms = 1000;
