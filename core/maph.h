@@ -35,7 +35,8 @@
 ** anew.  It keeps no lock of its parent's, also when a progress callback forked it.
 **
 ** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
-** where the file shares its blocks with a copy or was copied with holes.  A stranger who truncates
+** where the file shares its blocks with a copy or was copied with holes.  Deletes and maph_compact
+** then have room that puts leave them: core/limits.md says how much.  A stranger who truncates
 ** a file that is mapped makes reads of the lost pages raise SIGBUS, as for every mapping; no call
 ** of this library shortens a file that is in use below what is used.
 **
@@ -266,13 +267,13 @@ typedef struct maph_stats {
   uint64_t order_bytes;  /* of the order of keys in use; also in index_bytes */
   uint64_t order_runs;   /* pieces that it is in: one where it is tidy */
 } maph_stats;
-/* cost: one pass over the index directory */
+/* as of the last commit.  Cost: one pass over the index directory */
+MAPH_API int maph_stat(maph *m, maph_stats *stats);
 /* 1: a commit at full is decided, on disk, and not visible.  Its writer is about to show it, or was
 ** killed before it could: then the next who writes shows it, an empty transaction too, or who opens
 ** the store, a snapshot or an entry with a handle that may write.  0: there is none, or the handle
 ** cannot tell.  Cost: two loads */
 MAPH_API int maph_pending(maph *m);
-MAPH_API int maph_stat(maph *m, maph_stats *stats);
 
 /* -------------------------------------------------------------------------------------- reading */
 /* Point *value at the bytes stored under key, as of the last commit.  Threads: any, no lock.
@@ -299,9 +300,16 @@ MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice
 /* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
 MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys,
                                        maph_entry *entries);
+/* The store as of the last commit again, as if s were closed and opened now, for a caller that does
+** that often: a few loads where nothing was committed since.  Nobody else may use s meanwhile.
+** MISUSE where a cursor is open on it, or it is of a transaction.  After an error s is as it was. */
+MAPH_API int maph_snapshot_renew(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 /* live keys, expired ones included */
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);
+/* As maph_stat, of the file that the snapshot reads: records, live_bytes and version are the
+** snapshot's, the rest is as it is now. */
+MAPH_API int maph_snapshot_stat(maph_snapshot *s, maph_stats *stats);
 /* NULL: no-op.  Its cursors read on */
 MAPH_API void maph_snapshot_close(maph_snapshot *s);
 

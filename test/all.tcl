@@ -95,7 +95,7 @@ proc collect {channel name started} {
 # What a test that ended early left: its server and browser, by the pids it wrote down, and its
 # folders, which may be written to until those have ended.
 proc sweep {name} {
-  foreach file [glob -nocomplain $::place/$name/*/{server,browser}.pid] {
+  foreach file [glob -nocomplain $::place/$name/*/{server-*,browser}.pid] {
     set f [open $file]
     catch {exec sh -c "kill -KILL [read -nonewline $f]"}
     close $f

@@ -4,7 +4,7 @@ packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3
 packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev procps"
 # Without these some tests are skipped.
-packages_wanted="man-db mandoc nodejs openssl python3-pip"
+packages_wanted="man-db mandoc nodejs openssl python3-dev python3-pip"
 # Compilers, checkers and a browser of some hundred MB, and a server that Debian starts when it is
 # installed: without them their tests are skipped.
 packages_ci="chromium clang cmake codespell debootstrap lintian lmdb-utils mypy nginx-light node-typescript systemd zsh"

@@ -4,13 +4,13 @@
 **
 ** Each record is summed in the old file before it is copied, so that damage is reported and not
 ** sealed with a new checksum; and when all are there each key is looked up in the new file in the
-** way that readers will.
+** way that readers will.  writer/load.c makes the file.
 **
-** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file, each into the index.
-** Frozen: in the order of a perfect hash.  For that one pass collects the hash and place of each
-** record, 16 bytes a key; these are sorted, the function is built, and the records are gathered
-** from the old file in the new order, prefetched ahead.  Memory: 32 bytes a key for the sort, then
-** 28 and what the function's builder takes.
+** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file.  Frozen: in the order of a
+** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key; these
+** are sorted, the function is built, and the records are gathered from the old file in the new
+** order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the sort,
+** then 28 and what the function's builder takes.
 **
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100
 ** records do not exceed, and is used if padding all to it costs an eighth at most; else there are
@@ -30,8 +30,7 @@
 #include "index/index.h"
 #include "index/lookup.h"
 #include "index/perfect.h"
-#include "writer/commit.h"
-#include "writer/txn.h"
+#include "writer/load.h"
 
 #include <stdlib.h>
 #include <stdio.h>
@@ -43,18 +42,15 @@ enum {
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
   SIZE_SHIFT = 40,             /* where: size of the record in units of 8 << 40 | its offset / 8 */
   SORT_BITS = 10,
-  WRITEBACK_EACH = 32 * 1024 * 1024
+  PREFETCHED = 512 /* bytes of a record */
 };
-#define OPERATIONS_MOST (UINT32_C(1) << 31)
 
-/* ------------------------------------------------------------------ the transaction as it grows */
+/* ---------------------------------------------------------------------------------- the new file */
 
 typedef struct copying {
   rewriting *x;
   view v; /* of the old file */
-  uint64_t at, start, records, bytes, operations, digest, written_back;
-  pending *batch, *scratch;
-  size_t batched;
+  load load;
 } copying;
 
 static int begin(copying *c, rewriting *x) {
@@ -62,83 +58,22 @@ static int begin(copying *c, rewriting *x) {
   memset(c, 0, sizeof *c);
   c->x = x;
   rc = view_at(x->from, x->snapshot->snapshot, &c->v);
-  c->batch = rewrite_alloc(x, BATCH * sizeof *c->batch);
-  c->scratch = rewrite_alloc(x, BATCH * sizeof *c->scratch);
-  c->at = c->start = c->written_back = x->to->space_end;
-  return rc == MAPH_OK && (!c->batch || !c->scratch) ? MAPH_NOMEM : rc;
-}
-
-/* What was copied so far goes into the index. */
-static int index_batch(copying *c) {
-  store *s = c->x->to;
-  int rc = MAPH_OK;
-  s->space_end = c->at;
-  if (c->batched) rc = index_reserve(s, c->batch, c->batched, c->scratch, NULL);
-  if (rc == MAPH_OK) rc = index_publish(s, c->batch, c->batched, 0);
-  c->batched = 0;
-  c->at = s->space_end;
-  if (c->at - c->written_back >= WRITEBACK_EACH && !s->in_memory) {
-    os_start_writeback(&s->file, c->written_back, c->at);
-    c->written_back = c->at;
-  }
-  return rc;
-}
-
-/* A base transaction ends here. */
-static int seal(copying *c) {
-  store *s = c->x->to;
-  txn t;
-  int rc = index_batch(c);
-  if (rc != MAPH_OK || c->operations == 0) return rc;
-  rc = log_room(s, s->space_end + END_SIZE);
-  if (rc != MAPH_OK) return rc;
-  txn_start(&t, s);
-  t.durability = MAPH_SYNC_OFF;
-  t.version = s->base_version;
-  t.start = c->start;
-  t.operations = c->operations;
-  t.records = c->records;
-  t.bytes = c->bytes;
-  t.digest = c->digest;
-  rc = commit_publish_now(&t);
-  txn_clear(&t);
-  c->at = c->start = s->space_end;
-  c->operations = c->digest = 0;
-  return rc;
+  return rc == MAPH_OK ? load_begin(&c->load, x->to, &x->how) : rc;
 }
 
 static int end(copying *c, int rc) {
-  if (rc == MAPH_OK) rc = seal(c);
-  rewrite_free(c->x, c->batch, BATCH * sizeof *c->batch);
-  rewrite_free(c->x, c->scratch, BATCH * sizeof *c->scratch);
-  c->x->result.records = c->records;
+  rewriting *x = c->x;
+  if (rc == MAPH_OK) rc = load_finish(&c->load);
+  x->result.records = c->load.records;
+  load_clear(&c->load);
+  x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory + c->load.peak);
   return rc;
-}
-
-/* The old record at `it` becomes one of `size` bytes at c->at. */
-static int copy_record(copying *c, const item *it, uint64_t size) {
-  store *s = c->x->to;
-  uint64_t w8;
-  int rc = record_verify(&c->v, it->offset, it->size);
-  if (rc == MAPH_OK) rc = log_room(s, c->at + size + END_SIZE);
-  if (rc == MAPH_OK) rc = log_copy_put(s, c->at, c->v.base + it->offset, it, size, &w8);
-  if (rc != MAPH_OK) return rc;
-  c->digest = record_digest(c->digest, c->at, w8);
-  c->operations++;
-  c->records++;
-  c->bytes += size;
-  c->at += size;
-  return MAPH_OK;
 }
 
 static int copy_indexed(copying *c, const item *it) {
-  uint64_t hash = index_hash(c->x->to, maph_bytes(it->key, it->key_size)), at = c->at;
-  int rc = copy_record(c, it, it->needs);
-  if (rc != MAPH_OK) return rc;
-  c->batch[c->batched++] = (pending){ hash, at, at, 0 };
-  if (c->batched == BATCH) rc = index_batch(c);
-  if (rc == MAPH_OK && c->operations >= OPERATIONS_MOST) rc = seal(c);
-  return rc;
+  uint64_t hash = index_hash(c->x->to, maph_bytes(it->key, it->key_size));
+  int rc = record_verify(&c->v, it->offset, it->size);
+  return rc == MAPH_OK ? load_copy(&c->load, c->v.base + it->offset, it, hash) : rc;
 }
 
 /* ----------------------------------------------------------------------- the old file's records */
@@ -367,83 +302,75 @@ static int build(frozen *f, uint64_t **order) {
               : build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order);
 }
 
-/* Room for the payload, all of it but the group lines and the checksum filled in. */
-static int place_function(frozen *f, copying *c, uint64_t *payload, uint64_t *size) {
-  store *s = f->x->to;
-  perfect_head h;
-  uint64_t groups = (sizeof h + f->function_size + 63) & ~UINT64_C(63), bytes = 0, i;
-  int rc;
-  memset(&h, 0, sizeof h);
-  *size = f->stride ? sizeof h + f->function_size
+/* The payload, all of it but the group lines and the checksum filled in. */
+static uint8_t *make_payload(frozen *f, const copying *c, uint64_t *size) {
+  uint64_t groups = (sizeof(perfect_head) + f->function_size + 63) & ~UINT64_C(63), bytes = 0, i;
+  perfect_head *h;
+  *size = f->stride ? sizeof *h + f->function_size
                     : groups + (f->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line);
-  rc = log_extent(s, EXTENT_PERFECT, 0, 0, *size, payload);
-  if (rc != MAPH_OK) return rc;
-  /* a pad, so that the first record begins a cache line */
-  c->at = (s->space_end + RECORD_HEAD + 63) & ~UINT64_C(63);
-  rc = log_room(s, c->at);
-  if (rc == MAPH_OK) rc = log_write_pad(s, s->space_end, c->at);
+  h = rewrite_alloc(f->x, *size);
+  if (h == NULL) return NULL;
   for (i = 0; i < f->n; i++) bytes += f->stride ? f->stride : size_at(f->found[i].where);
-  h.algorithm = (uint32_t)f->algorithm;
-  h.placement = f->stride ? PLACED_DIRECT : PLACED_IN_GROUPS;
-  h.keys = f->n;
-  h.first = c->at;
-  h.past = c->at + bytes;
-  h.stride = f->stride;
-  h.function_size = f->function_size;
-  h.groups = f->stride ? 0 : groups;
-  OS_TEST_STORE(s->write_base, *payload, sizeof h + f->function_size);
-  memcpy(s->write_base + *payload, &h, sizeof h);
-  memcpy(s->write_base + *payload + sizeof h, f->function, f->function_size);
-  s->space_end = c->start = c->at;
-  return rc;
+  h->algorithm = (uint32_t)f->algorithm;
+  h->placement = f->stride ? PLACED_DIRECT : PLACED_IN_GROUPS;
+  h->keys = f->n;
+  h->first = c->load.at;
+  h->past = c->load.at + bytes;
+  h->stride = f->stride;
+  h->function_size = f->function_size;
+  h->groups = f->stride ? 0 : groups;
+  memcpy(h + 1, f->function, f->function_size);
+  return (uint8_t *)h;
+}
+
+/* The record at `at` of the new file gets a place in its group's line. */
+static void note_in_group(group_line *lines, uint64_t i, uint64_t at, uint64_t hash) {
+  group_line *line = lines + i / GROUP_KEYS;
+  if (i % GROUP_KEYS == 0) line->first = at;
+  line->distance[i % GROUP_KEYS] = (uint16_t)((at - line->first) / 8);
+  line->fingerprint[i % GROUP_KEYS] = (uint8_t)hash;
+}
+
+static void prefetch_record(const copying *c, uint64_t where) {
+  const uint8_t *next = c->v.base + offset_at(where);
+  uint64_t i;
+  for (i = 0; i < MIN(size_at(where), (uint64_t)PREFETCHED); i += 64) __builtin_prefetch(next + i);
 }
 
 /* The frozen records, gathered in the order of their numbers. */
-static int gather(frozen *f, copying *c, const uint64_t *order, uint64_t groups) {
-  store *s = f->x->to;
-  uint64_t i, j;
+static int gather(frozen *f, copying *c, const uint64_t *order, group_line *lines) {
+  uint64_t i;
   int rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < f->n; i++) {
     item it;
-    if (i + AHEAD < f->n) {
-      const uint8_t *next = c->v.base + offset_at(order[i + AHEAD]);
-      for (j = 0; j < MIN(size_at(order[i + AHEAD]), (uint64_t)512); j += 64)
-        __builtin_prefetch(next + j);
-    }
+    if (i + AHEAD < f->n) prefetch_record(c, order[i + AHEAD]);
     rc = record_item(&c->v, offset_at(order[i]), c->v.snapshot, &it);
-    if (rc == MAPH_OK && groups) {
-      group_line *line = (group_line *)(void *)(s->write_base + groups) + i / GROUP_KEYS;
-      if (i % GROUP_KEYS == 0) line->first = c->at;
-      line->distance[i % GROUP_KEYS] = (uint16_t)((c->at - line->first) / 8);
-      line->fingerprint[i % GROUP_KEYS] = (uint8_t)index_hash(s, maph_bytes(it.key, it.key_size));
-    }
-    if (rc == MAPH_OK) rc = copy_record(c, &it, f->stride ? f->stride : size_at(order[i]));
-    if (rc == MAPH_OK && (i + 1) % BATCH == 0) rc = index_batch(c);
+    if (rc == MAPH_OK) rc = record_verify(&c->v, it.offset, it.size);
+    if (rc != MAPH_OK) return rc;
+    if (lines)
+      note_in_group(lines, i, c->load.at, index_hash(f->x->to, maph_bytes(it.key, it.key_size)));
+    rc = load_copy_frozen(&c->load, c->v.base + it.offset, &it,
+                          f->stride ? f->stride : size_at(order[i]));
     if (rc == MAPH_OK && (i + 1) % BATCH == 0)
       rc = rewrite_tell(f->x, "write", i + 1, f->n + f->rests);
   }
   return rc;
 }
 
+/* The records, and then the perfect hash that leads to them. */
 static int write_frozen(frozen *f, copying *c, const uint64_t *order) {
-  store *s = f->x->to;
-  uint64_t payload, size;
-  perfect_head *h;
-  int rc = place_function(f, c, &payload, &size);
-  if (rc != MAPH_OK) return rc;
-  h = (perfect_head *)(void *)(s->write_base + payload);
-  if (h->groups) OS_TEST_STORE(s->write_base, payload + h->groups, size - h->groups);
-  rc = gather(f, c, order, h->groups ? payload + h->groups : 0);
-  h = (perfect_head *)(void *)(s->write_base + payload);
-  if (rc == MAPH_OK && c->at != h->past)
-    rc = fail_corrupt(f->x->from->path, c->at, "records changed their size while they were copied");
-  if (rc != MAPH_OK) return rc;
-  OS_TEST_STORE(s->write_base, payload, sizeof *h);
-  h->checksum = perfect_checksum(s, s->write_base + payload, size);
-  rc = seal(c);
-  if (rc != MAPH_OK) return rc;
-  header_set_perfect(s, payload, size, f->algorithm);
-  return perfect_open(s, s->write_base, atomic_load(&s->size));
+  uint64_t size;
+  int rc = load_align(&c->load);
+  uint8_t *payload = rc == MAPH_OK ? make_payload(f, c, &size) : NULL;
+  const perfect_head *h = (const perfect_head *)(const void *)payload;
+  if (payload == NULL) return rc == MAPH_OK ? MAPH_NOMEM : rc;
+  rc = gather(f, c, order, h->groups ? (group_line *)(void *)(payload + h->groups) : NULL);
+  if (rc == MAPH_OK && c->load.at != h->past)
+    rc = fail_corrupt(f->x->from->path, c->load.at,
+                      "records changed their size while they were copied");
+  if (rc == MAPH_OK) rc = load_perfect(&c->load, payload, size, f->algorithm);
+  rewrite_free(f->x, payload, size);
+  return rc;
 }
 
 static int write_rest(frozen *f, copying *c) {

@@ -144,6 +144,7 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   x->snapshot = v.snapshot;
   x->version = record_version(&e.head);
   x->records = e.records;
+  x->bytes = e.bytes;
   x->now = os_time_ms();
   atomic_init(&x->users, 1);
   store_pin(s);
@@ -156,6 +157,31 @@ int snapshot_readable(const maph_snapshot *x) {
   if (x->magic != SNAPSHOT_MAGIC) return fail(MAPH_MISUSE, "this snapshot is closed");
   if (x->fork_count != handle_forks())
     return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
+  return MAPH_OK;
+}
+
+int maph_snapshot_renew(maph_snapshot *x) {
+  end_record e;
+  store *s;
+  view v;
+  int rc = snapshot_view(x, &v);
+  if (rc == MAPH_OK && (x->within || atomic_load(&x->users) != 1))
+    rc = fail(MAPH_MISUSE, "%s: a cursor or a transaction needs this snapshot", x->s->path);
+  if (rc == MAPH_OK) rc = handle_store_now(x->handle, &s);
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc != MAPH_OK) return rc;
+  if (s != x->s || v.snapshot != x->snapshot) {
+    rc = record_end(&v, v.snapshot, &e);
+    if (rc != MAPH_OK) return rc;
+    store_pin(s);
+    store_unpin(x->s);
+    x->s = s;
+    x->snapshot = v.snapshot;
+    x->version = record_version(&e.head);
+    x->records = e.records;
+    x->bytes = e.bytes;
+  }
+  x->now = os_time_ms();
   return MAPH_OK;
 }
 
@@ -182,7 +208,7 @@ void maph_snapshot_close(maph_snapshot *x) {
   snapshot_let_go(x);
 }
 
-static int snapshot_view(maph_snapshot *x, view *v) {
+int snapshot_view(maph_snapshot *x, view *v) {
   if (x == NULL || x->magic != SNAPSHOT_MAGIC)
     return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
   if (x->handle->fork_count != handle_forks())

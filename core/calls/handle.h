@@ -55,7 +55,7 @@ struct maph_snapshot {
   uint32_t magic;
   maph *handle;
   store *s;
-  uint64_t snapshot, now, version, records;
+  uint64_t snapshot, now, version, records, bytes;
   struct maph_txn *within; /* the transaction that it shows, while that is open */
   int rolled_back;
   unsigned fork_count;        /* of the process that opened it */
@@ -110,6 +110,7 @@ void store_pin(store *s);
 void store_unpin(store *s);
 int store_open(const char *path, int writing, const maph_options *o, store **s);
 int store_let_go(store *s, int writing);       /* give a handle's hold on it up */
+int snapshot_view(maph_snapshot *x, view *v);  /* MISUSE CONFLICT */
 int snapshot_readable(const maph_snapshot *x); /* may a cursor be opened at it?  MISUSE */
 void snapshot_hold(maph_snapshot *x);          /* as long as a cursor needs it */
 void snapshot_let_go(maph_snapshot *x);

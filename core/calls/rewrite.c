@@ -21,6 +21,10 @@
 ** The switch takes byte 0 of the lock file itself, never the bias, because the bias is a matter of
 ** one generation.  Readers see `switching` and look which file the path names; each handle moves at
 ** its next call (handle.c).
+**
+** A FULL DISK has no room for a second file.  Then what the old one was granted and has not used
+** goes back to the disk, with the lock, and the new file is tried once more: the log keeps that much
+** (log.c) that a store without live records can always be compacted.
 */
 #include "calls/handle.h"
 #include "calls/base.h"
@@ -45,6 +49,7 @@
 #include "writer/session.h"
 #include "writer/txn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -59,7 +64,8 @@ enum {
   CHUNK_MOST = 4 * 1024 * 1024,
   LOOK_EACH = 64 * 1024,
   LENT_MOST = 8,
-  LEFT_MOST = 64
+  LEFT_MOST = 64,
+  INDEX_A_KEY = 16
 };
 
 /* ---------------------------------------------------------------------------------------- sweep */
@@ -344,20 +350,27 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
 /* uuid: of the store that is rewritten; NULL: a backup, which belongs to who makes it. */
 static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16],
                       uint64_t generation, uint64_t expected_keys) {
-  maph_options o = MAPH_OPTIONS_INIT;
   os_file model;
   int rc = status_now(x->from, &model);
   if (rc != MAPH_OK) return rc;
-  o.mode = uuid ? 0600 : (int)os_plain_mode(&model);
-  o.expected_keys = expected_keys;
+  x->how = (load_how){ .uuid = uuid,
+                       .generation = generation,
+                       .base_version = x->snapshot->version,
+                       .version = x->snapshot->version,
+                       .keys = expected_keys,
+                       .memory = LOAD_MEMORY,
+                       .unique = 1 };
   if (temporary == NULL) {
-    rc = create_in_memory(uuid, generation, x->snapshot->version, expected_keys, &x->to);
+    rc = create_bare_in_memory(&x->to);
   } else {
-    rc = create_empty(temporary, &o, uuid, generation, x->snapshot->version, &x->to);
+    rc = create_bare(temporary, uuid ? 0600 : (int)os_plain_mode(&model), &x->to);
     if (rc == MAPH_OK && uuid) rc = keep_attributes(x, temporary);
   }
-  if (rc == MAPH_OK) x->to->bulk = 1;
-  return rc;
+  if (rc != MAPH_OK) return rc;
+  x->to->advice = x->from->advice;
+  x->to->huge_pages = x->from->huge_pages;
+  x->to->bulk = 1;
+  return MAPH_OK;
 }
 
 /* The base, looked up and on disk. */
@@ -369,7 +382,7 @@ static int write_base(rewriting *x, int freeze, int keep_expired) {
   if (rc == MAPH_OK) rc = order_make_all(x->to);
   if (rc == MAPH_OK) rc = rewrite_tell(x, "flush", 0, 1);
   if (rc == MAPH_OK && !x->to->in_memory) {
-    log_trim(x->to);
+    log_trim(x->to, LOG_SPARES_NOTHING);
     rc = os_flush_file(&x->to->file, x->to->path);
   }
   x->flushed = x->to->space_end;
@@ -401,6 +414,73 @@ static void finish(rewriting *x, int rc, uint64_t began) {
   if (rc == MAPH_OK) handle_note_rewrite(x->handle, &x->result);
 }
 
+/* From the new file to the switch. */
+static int try_rewrite(rewriting *x, int freeze, const os_file *lock, const char *temporary) {
+  int rc = make_store(x, temporary, x->from->uuid, x->from->generation + 1,
+                      freeze ? 0 : x->snapshot->records);
+  if (rc == MAPH_OK) rc = write_base(x, freeze, 1);
+  return rc == MAPH_OK ? switch_over(x, lock, temporary) : rc;
+}
+
+/* What the new file takes, about. */
+static uint64_t rewritten_size(const rewriting *x, uint64_t live_bytes) {
+  return live_bytes + x->snapshot->records * INDEX_A_KEY + LITTLE;
+}
+
+/* Granted space of the old file goes back to the disk, if that may do. */
+static int give_room_back(rewriting *x, uint64_t live_bytes) {
+  store *s = x->from;
+  int rc = session_begin(s, x->handle->options.busy_timeout_ms);
+  if (rc != MAPH_OK) return rc;
+  if (live_bytes > os_free_room(&s->file) + atomic_load(&s->size) - s->space_end)
+    rc = MAPH_FULL;
+  else
+    log_trim(s, LOG_SPARES_NOTHING);
+  session_end(s);
+  return rc;
+}
+
+/* It did not do: deletes have their room again. */
+static void take_room_again(rewriting *x) {
+  store *s = x->from;
+  if (session_begin(s, x->handle->options.busy_timeout_ms) != MAPH_OK) return;
+  s->spares = LOG_SPARES_DELETES;
+  log_room(s, s->space_end + END_SIZE);
+  session_end(s);
+}
+
+static void drop_new(rewriting *x, const char *temporary) {
+  store_free(x->to);
+  x->to = NULL;
+  if (x->forks == os_forks()) os_remove(temporary);
+}
+
+static int rewrite_or_make_room(rewriting *x, int freeze, const os_file *lock,
+                                const char *temporary) {
+  char why[200];
+  end_record e;
+  view v;
+  int rc = try_rewrite(x, freeze, lock, temporary);
+  if (rc != MAPH_FULL || temporary == NULL) return rc;
+  snprintf(why, sizeof why, "%s", maph_errmsg(NULL));
+  drop_new(x, temporary);
+  rc = view_at(x->from, x->snapshot->snapshot, &v);
+  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  if (rc == MAPH_OK) rc = give_room_back(x, e.bytes);
+  if (rc == MAPH_OK) {
+    rc = try_rewrite(x, freeze, lock, temporary);
+    if (rc == MAPH_OK) return rc;
+    drop_new(x, temporary);
+    take_room_again(x);
+  }
+  if (rc != MAPH_FULL) return rc;
+  return fail(
+      MAPH_FULL,
+      "%s: a compacted file takes some %llu bytes beside this one: delete more keys, or make "
+      "room, and compact again (%s)",
+      x->from->path, (unsigned long long)rewritten_size(x, e.bytes), why);
+}
+
 static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn progress,
                             void *arg) {
   uint64_t began = os_clock_ns();
@@ -429,14 +509,11 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   /* another one may have rewritten it while we waited */
   if (rc == MAPH_OK) rc = handle_writer(m, &s);
   if (rc == MAPH_OK) rc = sweep(&x);
+  if (rc == MAPH_FULL) rc = MAPH_OK; /* they are copied, and go another time */
   if (rc == MAPH_OK) rc = take_snapshot(&x);
   if (rc == MAPH_OK && (atomic_load(&header_of(x.from->write_base)->state) & STATE_POISONED))
     rc = header_say_poisoned(x.from);
-  if (rc == MAPH_OK)
-    rc = make_store(&x, temporary, x.from->uuid, x.from->generation + 1,
-                    freeze ? 0 : x.snapshot->records);
-  if (rc == MAPH_OK) rc = write_base(&x, freeze, 1);
-  if (rc == MAPH_OK) rc = switch_over(&x, temporary ? &lock : NULL, temporary);
+  if (rc == MAPH_OK) rc = rewrite_or_make_room(&x, freeze, temporary ? &lock : NULL, temporary);
   if (rc != MAPH_OK && x.to && temporary && x.forks == os_forks()) os_remove(temporary);
   finish(&x, rc, began);
   if (s->in_memory) handle_end_rewrite(m);
@@ -465,15 +542,14 @@ static int leave_versions(rewriting *x) {
   return order_renew(s, s->last.end);
 }
 
-/* A backup becomes a store of its own: clean, with its own lock file. */
-static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock) {
+/* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */
+static int name_backup(rewriting *x, const char *temporary, const char *path) {
   store *s = x->to;
   header *h;
   int rc = leave_versions(x);
   h = header_of(s->write_base);
-  if (rc == MAPH_OK) rc = seal(x, lock);
+  if (rc == MAPH_OK) rc = seal(x, NULL);
   if (rc != MAPH_OK) return rc;
-  os_lock_like(lock, &s->file);
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
   trust_unmark(s);
@@ -519,9 +595,10 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if (rc == MAPH_OK) rc = must_be_free(resolved);
   if (rc == MAPH_OK) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
   if (rc == MAPH_OK) rc = write_base(&x, 0, 0);
-  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved, &lock);
+  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved);
   if (rc != MAPH_OK && x.to && x.forks == os_forks()) os_remove(temporary);
   if (rc != MAPH_OK && lock.fd >= 0 && x.forks == os_forks()) create_remove_lock(resolved);
+  if (rc == MAPH_OK) create_remove_unused_lock(resolved, &lock);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);

@@ -8,10 +8,12 @@
 #include "file/store.h"
 #include "os/interrupt.h"
 #include "os/progress.h"
+#include "writer/load.h"
 
 typedef struct rewriting {
   maph *handle;
   store *from, *to;        /* to: nobody else knows of it yet */
+  load_how how;            /* the base of to is made */
   maph_snapshot *snapshot; /* of from: what the base is a copy of */
   uint64_t copied;         /* the log of from, up to here, is in to */
   uint64_t flushed;        /* the new file, up to here, is on disk */

@@ -38,6 +38,8 @@ typedef struct salvage {
   txn base; /* copies of base records, not yet committed */
   int in_base;
   uint64_t kept, lost, last_version;
+  /* version of the last transaction or epoch whose end record was met, and where that ends */
+  uint64_t met, met_end;
   /* version ever seen, of what was lost too: none is given out again */
   uint64_t highest;
   unsigned forks;             /* os_forks() when it began */
@@ -158,6 +160,34 @@ static int tell_place(salvage *x, uint64_t at, uint64_t *look) {
   return progress_tell(&x->listener, x->from->path, "salvage", at, x->v.size);
 }
 
+/* Versions count transactions: those between that one and the next are in what is damaged. */
+static void tell_gap(salvage *x, const item *it, int damaged) {
+  if (damaged && it->version > x->met + 1 && it->version >> 32 == x->met >> 32
+      && it->kind == KIND_END) {
+    x->lost += it->version - x->met - 1;
+    tell(x, it->offset, "transactions %llu to %llu are lost: their place in the log is damaged",
+         x->met + 1, it->version - 1);
+  }
+  x->met = MAX(x->met, it->version);
+  x->met_end = it->offset + END_SIZE;
+}
+
+/* Nothing was met up to where the log ends, as the header says it, or the checkpoint, c. */
+static void tell_end(salvage *x, const checkpoint *c) {
+  uint64_t size = atomic_load(&x->from->size), n = 1,
+           to = atomic_load(&header_of(x->v.base)->committed);
+  if (to % 8 || to > OFFSET_MAX) to = 0;
+  to = MAX(to, c->offset);
+  if (to <= x->met_end) return;
+  if (c->version > x->met && c->version >> 32 == x->met >> 32) n = c->version - x->met;
+  x->lost += n;
+  tell(x, MIN(size, x->met_end),
+       to > size ? "the log went on to %llu, and the file ends before; transactions lost: %llu at "
+                   "least"
+                 : "from here on to %llu the log is damaged; transactions lost: %llu at least",
+       to, n);
+}
+
 static int salvage_log(salvage *x) {
   walk w = walk_from(&x->v, LOG_START, x->v.size);
   uint64_t from = LOG_START, operations = 0, hole = 0, look = LOG_START;
@@ -182,6 +212,7 @@ static int salvage_log(salvage *x) {
     } else if (walk_is_data(&w)) {
       operations++;
     } else if (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH) {
+      tell_gap(x, &w.it, damaged);
       if (w.it.kind == KIND_END)
         rc = salvage_end(x, &w.it, from, !damaged && operations == w.it.operations);
       else
@@ -372,8 +403,11 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   if (rc == MAPH_OK) {
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     x.last_version = x.to->base_version;
-    x.highest = header_best_checkpoint(x.from, header_of(x.v.base), &c) ? c.version : 0;
+    if (!header_best_checkpoint(x.from, header_of(x.v.base), &c)) memset(&c, 0, sizeof c);
+    x.highest = c.version;
+    x.met = x.to->base_version;
     rc = salvage_log(&x);
+    if (rc == MAPH_OK) tell_end(&x, &c);
   }
   if (rc == MAPH_OK) {
     x.to->last.version = MAX(x.to->last.version, x.highest);

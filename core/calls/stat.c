@@ -1,5 +1,5 @@
 /*
-** stat.c - what a store holds and what it costs, as of the newest snapshot.
+** stat.c - what a store holds and what it costs, as of the newest commit or of a snapshot.
 */
 #include "calls/handle.h"
 #include "file/log.h"
@@ -56,33 +56,31 @@ static int stat_order(const view *v, uint64_t version, maph_stats *st) {
   return MAPH_OK;
 }
 
-int maph_stat(maph *m, maph_stats *st) {
+/* What is of one commit, the totals, was found before; the rest is as it is now. */
+typedef struct totals {
+  uint64_t version, records, bytes;
+} totals;
+
+static int stat_of(const view *v, const totals *of, maph_stats *st) {
+  uint64_t slots = of->records;
+  store *s = v->s;
   index_shape shape;
-  uint64_t slots;
-  end_record e;
-  store *s;
-  view v;
   const header *h;
-  int rc = handle_store_now(m, &s);
-  if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
-  if (rc == MAPH_OK) rc = index_measure(&v, &shape);
+  int rc = index_measure(v, &shape);
   if (rc == MAPH_OK) rc = store_see_size(s, 0);
   if (rc != MAPH_OK) return rc;
-  h = header_of(v.base);
+  h = header_of(v->base);
   memset(st, 0, sizeof *st);
-  st->records = e.records;
-  st->live_bytes = e.bytes;
+  st->records = of->records;
+  st->live_bytes = of->bytes;
+  st->version = of->version;
   st->index_bytes = shape.bytes;
-  slots = e.records;
-  rc = stat_perfect(&v, st, &slots);
-  if (rc == MAPH_OK) rc = stat_order(&v, record_version(&e.head), st);
+  rc = stat_perfect(v, st, &slots);
+  if (rc == MAPH_OK) rc = stat_order(v, of->version, st);
   st->oldest_version = s->base_version;
-  st->used_bytes = MAX(atomic_load(&h->end), v.snapshot);
+  st->used_bytes = MAX(atomic_load(&h->end), v->snapshot);
   st->file_bytes = atomic_load(&s->size);
-  st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + e.bytes + st->index_bytes);
-  st->version = record_version(&e.head);
+  st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + of->bytes + st->index_bytes);
   st->generation = s->generation;
   st->flushed_bytes = atomic_load(&h->flushed);
   st->segments = shape.segments;
@@ -90,4 +88,29 @@ int maph_stat(maph *m, maph_stats *st) {
   memcpy(st->uuid, s->uuid, 16);
   st->poisoned = (atomic_load(&h->state) & STATE_POISONED) != 0;
   return rc;
+}
+
+int maph_stat(maph *m, maph_stats *st) {
+  end_record e;
+  totals of;
+  store *s;
+  view v;
+  int rc = handle_store_now(m, &s);
+  if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  if (rc != MAPH_OK) return rc;
+  of = (totals){ record_version(&e.head), e.records, e.bytes };
+  return stat_of(&v, &of, st);
+}
+
+int maph_snapshot_stat(maph_snapshot *x, maph_stats *st) {
+  totals of;
+  view v;
+  int rc = snapshot_view(x, &v);
+  if (rc == MAPH_OK && st == NULL)
+    rc = fail(MAPH_MISUSE, "maph_snapshot_stat: no place for the statistics");
+  if (rc != MAPH_OK) return rc;
+  of = (totals){ x->version, x->records, x->bytes };
+  return stat_of(&v, &of, st);
 }

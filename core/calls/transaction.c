@@ -197,6 +197,7 @@ int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot) {
   x->snapshot = t->txn.position;
   x->version = t->txn.before.version;
   x->records = t->txn.records;
+  x->bytes = t->txn.bytes;
   x->now = os_time_ms();
   x->within = t;
   atomic_init(&x->users, 1);

@@ -9,6 +9,13 @@
 ** On copy-on-write file systems a grant is no promise: there the bytes of records go through
 ** pwrite, which can fail politely.
 **
+** THE RESERVE.  Deleting appends too, so a store that had filled its disk could never be emptied.
+** Where the disk is nearly full (grant_scarce) the file therefore has granted space past `end` that
+** puts do not use: an eighth of the log for transactions that only delete, and behind it as much as
+** an empty store takes, which compaction gives back to the disk to begin its new file
+** (rewrite.c).  Who trims the file so, with the lock, does it behind the back of other writing
+** processes: each looks at the size again when it gets the lock (session.c).
+**
 ** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes
 ** past `end`, which nobody reads, or past `committed`, which the next writer covers with a pad.
 */
@@ -24,7 +31,9 @@ enum {
   GROW_MOST_IN_MEMORY = 16 * 1024 * 1024,
   POPULATE_MOST = 256 * 1024,
   BULK = 1024 * 1024,
-  POPULATE_MOST_IN_BULK = 2 * 1024 * 1024
+  POPULATE_MOST_IN_BULK = 2 * 1024 * 1024,
+  SPARED_LEAST = 128 * 1024,
+  SPARED_MOST = 64 * 1024 * 1024
 };
 
 /* ---------------------------------------------------------------------------- size and mappings */
@@ -166,14 +175,48 @@ done:
   return rc;
 }
 
+/* How many bytes at the end of the file that is. */
+static uint64_t spared(store *s, int spares) {
+  uint64_t bytes = SPARED_LEAST;
+  if (likely(spares == LOG_SPARES_NOTHING) || s->in_memory || !grant_scarce(s)) return 0;
+  if (spares == LOG_SPARES_DELETES)
+    bytes += MIN(MAX(s->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
+  return bytes;
+}
+
+/* Why there is room in the file and none for this. */
+static int say_spared(const store *s) {
+  if (s->spares == LOG_SPARES_DELETES)
+    return fail(MAPH_FULL,
+                "%s: the disk is full, and what the file has left is kept for deletes: delete "
+                "keys and compact the store, or make room",
+                s->path);
+  return fail(MAPH_FULL,
+              "%s: the disk is full, and the room that was kept for deletes is used: compact the "
+              "store, or make room",
+              s->path);
+}
+
+/* Granted space up to `to` and behind it, as much as anyone must leave; where the disk has no more,
+** as much as this transaction must. */
+static int room_behind(store *s, uint64_t to, uint64_t most) {
+  uint64_t left = spared(s, s->spares);
+  int rc = grow(s, to + most);
+  if (rc != MAPH_FULL || most == 0) return rc;
+  if (to + left <= atomic_load_explicit(&s->size, memory_order_relaxed)) return MAPH_OK;
+  if (left < most) rc = grow(s, to + left);
+  return rc == MAPH_FULL ? say_spared(s) : rc;
+}
+
 int log_room(store *s, uint64_t to) {
-  uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead;
+  uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead, most;
   assert(store_has_turn(s));
   /* a large transaction trades waits for throughput */
   int rc, bulk = s->bulk || to - s->space_end > BULK;
   if (likely(to <= s->populated)) return MAPH_OK;
-  if (to > size) {
-    rc = grow(s, to);
+  most = s->spares ? spared(s, LOG_SPARES_DELETES) : 0;
+  if (to + most > size) {
+    rc = room_behind(s, to, most);
     if (rc != MAPH_OK) return rc;
     size = atomic_load_explicit(&s->size, memory_order_relaxed);
   }
@@ -181,6 +224,8 @@ int log_room(store *s, uint64_t to) {
                   + MIN(MAX(size / 16, (uint64_t)GROW_LEAST),
                         (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)),
               size);
+  /* what is spared is asked for each time */
+  if (!s->bulk) ahead = MIN(ahead, MAX(to, size - MIN(size, spared(s, LOG_SPARES_DELETES))));
   if (s->populated < s->space_end) s->populated = s->space_end;
   if (bulk) os_read_ahead(s->base, MIN(s->populated, to), ahead);
   rc = os_populate(&s->file, s->path, s->write_base, MIN(s->populated, to), ahead);
@@ -188,9 +233,9 @@ int log_room(store *s, uint64_t to) {
   return rc;
 }
 
-void log_trim(store *s) {
+void log_trim(store *s, int spares) {
   assert(store_has_turn(s));
-  os_trim(&s->file, (s->space_end + 4095) & ~UINT64_C(4095));
+  os_trim(&s->file, (s->space_end + spared(s, spares) + 4095) & ~UINT64_C(4095));
   s->populated = 0;
   store_see_size(s, 0);
 }
@@ -206,7 +251,7 @@ static int put_bytes(store *s, uint64_t offset, const void *data, uint64_t size)
   return MAPH_OK;
 }
 
-static void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
+uint64_t log_fill_front(uint8_t *p, const log_put *put) {
   record *r = (record *)(void *)p;
   uint64_t attributes = put->media_type.size ? 2 + put->media_type.size : 0, at = RECORD_HEAD;
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
@@ -224,22 +269,37 @@ static void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
     at += 8;
   }
   memcpy(p + at, put->key.data, put->key.size);
-  at += put->key.size;
+  return at + put->key.size;
+}
+
+uint64_t log_fill_back(uint8_t *p, const log_put *put, uint64_t at) {
+  uint64_t n = 0, zeros;
+  if (put->media_type.size) {
+    p[0] = ATTRIBUTE_MEDIA_TYPE;
+    p[1] = (uint8_t)put->media_type.size;
+    memcpy(p + 2, put->media_type.data, put->media_type.size);
+    n = 2 + put->media_type.size;
+  }
+  zeros = -(at + n) & 7;
+  memset(p + n, 0, zeros);
+  return n + zeros;
+}
+
+void log_fill_put(uint8_t *p, const log_put *put) {
+  uint64_t at = log_fill_front(p, put);
   if (put->value.size) memcpy(p + at, put->value.data, put->value.size);
   at += put->value.size;
-  if (attributes) {
-    p[at] = ATTRIBUTE_MEDIA_TYPE;
-    p[at + 1] = (uint8_t)put->media_type.size;
-    memcpy(p + at + 2, put->media_type.data, put->media_type.size);
-    at += attributes;
-  }
-  memset(p + at, 0, size - at);
+  log_fill_back(p + at, put, at);
+}
+
+uint64_t log_put_size(const log_put *put) {
+  return record_size(put->flags, put->key.size, put->value.size,
+                     put->media_type.size ? 2 + put->media_type.size : 0);
 }
 
 int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
                   uint64_t *bytes_8_to_15) {
-  uint64_t n = record_size(put->flags, put->key.size, put->value.size,
-                           put->media_type.size ? 2 + put->media_type.size : 0);
+  uint64_t n = log_put_size(put);
   uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
   assert(store_has_turn(s));
@@ -251,7 +311,7 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
   } else {
     OS_TEST_STORE(s->write_base, offset, n);
   }
-  fill_put(p, put, n);
+  log_fill_put(p, put);
   ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, n);
   *size = n;
   *bytes_8_to_15 = load64(p + 8);
@@ -260,34 +320,17 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
   return rc;
 }
 
-/* The record at `from` again, as the first version of its key. */
-static void fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
+void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding) {
   record *r = (record *)(void *)p;
-  memcpy(p + 8, from + 8, needs - 8);
-  memset(p + needs, 0, size - needs);
+  memcpy(p + 8, from + 8, RECORD_HEAD - 8);
   atomic_store_explicit(&r->link, 0, memory_order_relaxed);
-  record_set_version(r, record_version(r), 0, size - needs);
+  record_set_version(r, record_version(r), 0, padding);
 }
 
-int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size,
-                 uint64_t *bytes_8_to_15) {
-  uint8_t *p = s->write_base + offset, *copy = NULL;
-  int rc = MAPH_OK;
-  assert(store_has_turn(s));
-  /* commit.c (1) */
-  assert(offset >= atomic_load(&header_of(s->write_base)->end));
-  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
-    p = copy = os_alloc(size);
-    if (copy == NULL) return MAPH_NOMEM;
-  } else {
-    OS_TEST_STORE(s->write_base, offset, size);
-  }
-  fill_copy(p, from, it->needs, size);
-  ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, size);
-  *bytes_8_to_15 = load64(p + 8);
-  if (copy) rc = put_bytes(s, offset, copy, size);
-  os_free(copy);
-  return rc;
+void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
+  log_fill_copy_head(p, from, size - needs);
+  memcpy(p + RECORD_HEAD, from + RECORD_HEAD, needs - RECORD_HEAD);
+  memset(p + needs, 0, size - needs);
 }
 
 int log_write_end(store *s, uint64_t offset, end_record *e) {
@@ -296,19 +339,36 @@ int log_write_end(store *s, uint64_t offset, end_record *e) {
   return put_bytes(s, offset, e, END_SIZE);
 }
 
-/* A record head alone: pad or extent. */
-static int write_head(store *s, uint64_t offset, record *r) {
+static void seal_head(const store *s, uint64_t offset, record *r) {
   r->checksum = record_checksum(s->salt, offset, (const uint8_t *)r, RECORD_HEAD);
-  return put_bytes(s, offset, r, sizeof *r);
+}
+
+void log_fill_pad(const store *s, uint64_t offset, uint64_t size, record *r) {
+  memset(r, 0, sizeof *r);
+  r->kind = KIND_PAD;
+  r->size = size;
+  seal_head(s, offset, r);
+}
+
+void log_fill_extent(const store *s, uint64_t offset, int extent, int depth, uint32_t prefix,
+                     uint64_t payload_size, record *r) {
+  memset(r, 0, sizeof *r);
+  r->kind = KIND_EXTENT;
+  r->size = log_extent_size(payload_size);
+  r->extent = (uint8_t)extent;
+  r->depth = (uint8_t)depth;
+  r->prefix = prefix;
+  r->life = log_life(s->last.version);
+  atomic_store_explicit(&r->link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
+                        memory_order_relaxed);
+  seal_head(s, offset, r);
 }
 
 int log_write_pad(store *s, uint64_t from, uint64_t to) {
   record r;
   assert(store_has_turn(s));
-  memset(&r, 0, sizeof r);
-  r.kind = KIND_PAD;
-  r.size = to - from;
-  return write_head(s, from, &r);
+  log_fill_pad(s, from, to - from, &r);
+  return put_bytes(s, from, &r, sizeof r);
 }
 
 /* What was flushed of the region says otherwise until the pad is on disk too. */
@@ -327,32 +387,20 @@ int log_erase_end(store *s, uint64_t offset) {
   return put_bytes(s, offset, zeros, END_SIZE);
 }
 
-/* The payload must start at a multiple of 64; a pad of 32 bytes or more comes before where it would
-** not.  The extent ends 32 past a multiple of 64, so that the next one needs no pad.  `end` covers
-** it before anybody can point to it. */
+/* `end` covers the extent before anybody can point to it. */
 int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload) {
-  uint64_t at = s->space_end, gap = (RECORD_HEAD - at) & 63,
-           total = RECORD_HEAD + ((size + 63) & ~UINT64_C(63)) + RECORD_HEAD;
+  uint64_t at = s->space_end, gap = log_extent_gap(at), total = log_extent_size(size);
   record r;
   int rc;
   assert(store_has_turn(s));
-  if (gap && gap < RECORD_HEAD) gap += 64;
   rc = log_room(s, at + gap + total + END_SIZE);
   if (rc == MAPH_OK && gap) rc = log_write_pad(s, at, at + gap);
   if (rc != MAPH_OK) return rc;
   at += gap;
-  memset(&r, 0, sizeof r);
-  r.kind = KIND_EXTENT;
-  r.size = total;
-  r.extent = (uint8_t)extent;
-  r.depth = (uint8_t)depth;
-  r.prefix = prefix;
-  r.life = log_life(s->last.version);
-  atomic_store_explicit(&r.link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
-                        memory_order_relaxed);
+  log_fill_extent(s, at, extent, depth, prefix, size, &r);
   s->space_end = at + total; /* `end` first: a head past it tells of a copy in two moments */
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  rc = write_head(s, at, &r);
+  rc = put_bytes(s, at, &r, sizeof r);
   if (rc != MAPH_OK) return rc;
   OS_TEST_STORE(s->write_base, at + RECORD_HEAD, total - RECORD_HEAD);
   memset(s->write_base + at + RECORD_HEAD, 0, total - RECORD_HEAD);

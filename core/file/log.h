@@ -10,11 +10,14 @@
 /* look at the file's size again; CORRUPT if need is past it */
 int store_see_size(store *s, uint64_t need);
 int store_map_for_writing(store *s);
-/* granted, mapped, faulted in.  FULL NOMEM IOERR */
+/* What a transaction leaves at the end of the file where the disk is nearly full: see log.c */
+enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES };
+/* granted, mapped, faulted in, and s->spares is left behind it.  FULL NOMEM IOERR */
 int log_room(store *s, uint64_t to);
 /* How index pieces call the life, between recoveries, that they were made in. */
 static inline uint16_t log_life(uint64_t version) { return (uint16_t)(version >> 32); }
-void log_trim(store *s); /* give granted space that is not used back */
+/* give granted space that is not used back, but `spares` (LOG_SPARES_*) */
+void log_trim(store *s, int spares);
 typedef struct log_put {
   int kind, flags;
   maph_slice key, value, media_type;
@@ -23,9 +26,6 @@ typedef struct log_put {
 /* after log_room */
 int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
                   uint64_t *bytes_8_to_15);
-/* after log_room; size: padding included */
-int log_copy_put(store *s, uint64_t offset, const uint8_t *from, const item *it, uint64_t size,
-                 uint64_t *bytes_8_to_15);
 int log_write_end(store *s, uint64_t offset, end_record *e); /* seals e's checksum */
 int log_write_pad(store *s, uint64_t from, uint64_t to);
 /* a region that no transaction owns becomes one pad */
@@ -33,5 +33,37 @@ int log_cover(store *s, uint64_t from, uint64_t to);
 /* at space_end; moves `end` past it */
 int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);
 int log_erase_end(store *s, uint64_t offset); /* an end record that must not count */
+
+/* ----------------------------------------------------- records in memory that will be in the log */
+
+/* A put or delete in its parts: head to key; then the value; then, from that place of the record
+** on, what follows it.  Each gives its size.  The checksum is left open. */
+enum { LOG_FRONT_MOST = RECORD_HEAD + 16 + KEY_MAX, LOG_BACK_MOST = 2 + MEDIA_TYPE_MAX + 7 };
+uint64_t log_fill_front(uint8_t *p, const log_put *put);
+uint64_t log_fill_back(uint8_t *p, const log_put *put, uint64_t at);
+void log_fill_put(uint8_t *p, const log_put *put); /* all of it */
+uint64_t log_put_size(const log_put *put);
+
+/* The record at `from` again, as the first version of its key; its head alone, and all of it.  size:
+** padding included.  The checksum is left open. */
+void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding);
+void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size);
+
+/* Heads, sealed. */
+void log_fill_pad(const store *s, uint64_t offset, uint64_t size, record *r);
+void log_fill_extent(const store *s, uint64_t offset, int extent, int depth, uint32_t prefix,
+                     uint64_t payload_size, record *r);
+
+/* The bytes of a pad, 0 or 32 or more, that end `past` past a multiple of 64. */
+static inline uint64_t log_gap(uint64_t at, uint64_t past) {
+  uint64_t gap = (past - at) & 63;
+  return gap && gap < RECORD_HEAD ? gap + 64 : gap;
+}
+/* An extent's payload must start at a multiple of 64: it may need a pad before it.  It ends 32 past
+** a multiple of 64, so that the next one needs none. */
+static inline uint64_t log_extent_gap(uint64_t at) { return log_gap(at, RECORD_HEAD); }
+static inline uint64_t log_extent_size(uint64_t payload_size) {
+  return RECORD_HEAD + ((payload_size + 63) & ~UINT64_C(63)) + RECORD_HEAD;
+}
 
 #endif

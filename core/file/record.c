@@ -29,6 +29,17 @@ uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint6
   return (uint32_t)XXH3_64bits_withSeed(p + 12, size - 12, salt ^ offset);
 }
 
+uint32_t record_checksum_of_parts(uint64_t salt, uint64_t offset, const maph_slice *parts,
+                                  size_t n) {
+  XXH3_state_t state;
+  size_t i;
+  memset(&state, 0, sizeof state);
+  XXH3_64bits_reset_withSeed(&state, salt ^ offset);
+  XXH3_64bits_update(&state, (const uint8_t *)parts[0].data + 12, parts[0].size - 12);
+  for (i = 1; i < n; i++) XXH3_64bits_update(&state, parts[i].data, parts[i].size);
+  return (uint32_t)XXH3_64bits_digest(&state);
+}
+
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15) {
   uint64_t d = (digest ^ offset) * UINT64_C(0x9E3779B97F4A7C15);
   return ((d << 29) | (d >> 35)) ^ bytes_8_to_15;

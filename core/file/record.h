@@ -27,6 +27,9 @@ typedef struct item {
 
 uint64_t record_size(int flags, uint64_t key_size, uint64_t value_size, uint64_t attributes_size);
 uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint64_t size);
+/* the same where its bytes lie apart; the first part holds the head */
+uint32_t record_checksum_of_parts(uint64_t salt, uint64_t offset, const maph_slice *parts,
+                                  size_t n);
 /* of any kind; CORRUPT */
 int record_read(const view *v, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete; CORRUPT */

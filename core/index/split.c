@@ -22,6 +22,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "index/build.h"
 #include "index/find.h"
 #include "index/index.h"
 #include "index/segment.h"
@@ -392,10 +393,9 @@ int index_reserve(store *s, pending *p, size_t n, pending *scratch, const change
 /* --------------------------------------------------------------------------------- a new index */
 
 int index_create(store *s, uint64_t expected_keys) {
-  uint64_t depth = 0, i, directory, segment, most = SEGMENT_BUCKETS * BUCKET_SLOTS * 13 / 20;
+  uint64_t depth = index_depth_for(expected_keys), i, directory, segment;
   int rc;
   assert(store_has_turn(s) || is_locked(&s->index_mutex));
-  while (depth < HASH_BITS && (most << depth) < expected_keys) depth++;
   rc = depth > 0 ? os_room(&s->file, s->path,
                            s->space_end + ((uint64_t)(SEGMENT_SIZE + RECORD_HEAD + 8) << depth))
                  : MAPH_OK;

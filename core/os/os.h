@@ -32,10 +32,13 @@ typedef struct os_file {
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
 int os_open(const char *path, int how, unsigned mode, os_file *f);
 int os_open_memory(os_file *f); /* an unnamed file in memory */
+int os_open_unnamed(const char *path, os_file *f); /* one in the folder of path; it goes when closed */
 int os_open_lock(const char *path, const os_file *store,
                  /* the lock file: made if missing, for those who may write store */
                  os_file *f);
 void os_close(os_file *f); /* releases its locks unless a fork shares them */
+int os_above_standard(int fd);        /* the same file by a descriptor above 2; -1 stays -1 */
+char *os_folder_of(const char *path); /* of its last part.  NULL: no memory.  Caller frees */
 int os_absolute(const char *path, char **absolute); /* links as they are.  Caller frees */
 /* absolute, links followed; the last part may be missing.  Caller frees */
 int os_resolve(const char *path, char **resolved);
@@ -71,7 +74,8 @@ void os_unmap(uint8_t *base, uint64_t length);
 int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to);
 /* below `to`.  FULL IOERR */
 int os_fill_holes(const os_file *f, const char *path, uint64_t to);
-/* of its disk, in bytes; 0 if that cannot be read; UINT64_MAX: it does not tell */
+/* of its disk, or below the limit on the file's size, in bytes; 0 if that cannot be read;
+** UINT64_MAX: it does not tell */
 uint64_t os_free_room(const os_file *f);
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int os_lock_memory(uint8_t *base, uint64_t length);
@@ -81,6 +85,7 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
 /* set its time of modification: that byte is there already */
 void os_touch(const os_file *f, uint64_t offset, char byte);
 int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
+int os_read(const os_file *f, const char *path, uint64_t offset, void *data, size_t size);
 
 /* that range, to the disk, before returning */
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);

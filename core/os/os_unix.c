@@ -133,8 +133,7 @@ static int file_system_of(int fd) {
   }
 }
 
-/* Move a descriptor above 2. */
-static int above_standard(int fd) {
+int os_above_standard(int fd) {
   int high;
   if (fd < 0 || fd > 2) return fd;
   high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -187,7 +186,8 @@ static int open_layered(const char *path, os_file *f) {
   uint64_t device, inode;
   int e = identify(AT_FDCWD, path, &device, &inode), fd;
   if (e == 0) {
-    fd = above_standard(SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY)));
+    fd = SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY));
+    fd = os_above_standard(fd);
     if (fd < 0) e = errno;
   }
   if (e) return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
@@ -203,7 +203,7 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
                   | (how & OS_NEW ? O_CREAT | O_EXCL | O_NOFOLLOW : 0);
   memset(f, 0, sizeof *f);
   f->fd = SYS("open", -1, open(path, flags, mode));
-  f->fd = above_standard(f->fd);
+  f->fd = os_above_standard(f->fd);
   f->writable = (how & OS_WRITE) != 0;
   if (f->fd < 0) {
     int e = errno;
@@ -223,20 +223,6 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
     os_close(f);
     if (how & OS_NEW) unlink(path);
   }
-  return rc;
-}
-
-int os_open_memory(os_file *f) {
-  int rc;
-  memset(f, 0, sizeof *f);
-  f->fd = above_standard(SYS("memfd_create", -1, memfd_create("maph", MFD_CLOEXEC)));
-  if (f->fd < 0)
-    return fail(errno == ENOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
-                ":memory:: cannot make a file in memory: %s", strerror(errno));
-  f->writable = 1;
-  rc = os_status(f, ":memory:");
-  if (rc != MAPH_OK) os_close(f);
-  f->file_system = OS_MEMORY;
   return rc;
 }
 
@@ -304,7 +290,7 @@ int os_open_lock(const char *path, const os_file *store, os_file *f) {
   int rc, tries = 0;
   memset(f, 0, sizeof *f);
   do /* who deletes the store removes it between the two */
-    f->fd = above_standard(open_or_make_lock(path, store));
+    f->fd = os_above_standard(open_or_make_lock(path, store));
   while (f->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
   if (f->fd < 0) return no_lock_file(path, errno);
   f->writable = f->is_lock = 1;
@@ -469,15 +455,28 @@ int os_fill_holes(const os_file *f, const char *path, uint64_t to) {
               path, strerror(e));
 }
 
+/* How far a file may still grow: ulimit -f. */
+static uint64_t room_below_limit(const os_file *f) {
+  struct rlimit limit;
+  struct stat st;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY
+      || fstat(f->fd, &st) != 0)
+    return UINT64_MAX;
+  return limit.rlim_cur > (uint64_t)st.st_size ? limit.rlim_cur - (uint64_t)st.st_size : 0;
+}
+
 uint64_t os_free_room(const os_file *f) {
   struct statvfs disk;
+  uint64_t limit, room;
   uint8_t byte;
 #ifdef MAPH_TEST
   if (os_test.free_room) return os_test.free_room;
 #endif
   if (pread(f->fd, &byte, 1, 0) < 0) return 0;
-  if (fstatvfs(f->fd, &disk) != 0 || disk.f_blocks == 0) return UINT64_MAX;
-  return (uint64_t)disk.f_bavail * disk.f_frsize;
+  limit = room_below_limit(f);
+  if (fstatvfs(f->fd, &disk) != 0 || disk.f_blocks == 0) return limit;
+  room = (uint64_t)disk.f_bavail * disk.f_frsize;
+  return room < limit ? room : limit;
 }
 
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge) {
@@ -530,6 +529,21 @@ int os_write(const os_file *f, const char *path, uint64_t offset, const void *da
   return MAPH_OK;
 }
 
+int os_read(const os_file *f, const char *path, uint64_t offset, void *data, size_t size) {
+  uint8_t *p = data;
+  while (size > 0) {
+    ssize_t n = SYS("pread", -1, pread(f->fd, p, size, (off_t)offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0)
+      return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s", path, (unsigned long long)offset,
+                  n < 0 ? strerror(errno) : "the file ends there");
+    p += n;
+    offset += (uint64_t)n;
+    size -= (size_t)n;
+  }
+  return MAPH_OK;
+}
+
 /* ---------------------------------------------------------------------------------- to the disk */
 
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to) {
@@ -572,9 +586,7 @@ void os_start_writeback(const os_file *f, uint64_t from, uint64_t to) {
 }
 
 int os_flush_directory(const char *path) {
-  const char *slash = strrchr(path, '/');
-  char *folder =
-      slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+  char *folder = os_folder_of(path);
   int fd, rc = MAPH_OK;
   if (folder == NULL) return fail_memory(strlen(path));
   fd = SYS("open", -1, open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -32,11 +32,14 @@ static char *link_target(const char *path) {
   return joined;
 }
 
+char *os_folder_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
 /* The folder of path, its links followed. */
 static int resolve_folder(const char *path, char **resolved) {
-  const char *slash = strrchr(path, '/');
-  char *folder =
-      slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+  char *folder = os_folder_of(path);
   int rc = MAPH_OK;
   *resolved = folder ? SYS("realpath", NULL, realpath(folder, NULL)) : NULL;
   if (*resolved == NULL)

@@ -89,34 +89,35 @@ int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_
   return MAPH_OK;
 }
 
-int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
-                 uint64_t generation, uint64_t base_version, store **out) {
+int create_bare(const char *path, int mode, store **out) {
   os_file f;
   store *s;
-  int rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)o->mode, &f);
+  int rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &f);
   *out = NULL;
   if (rc == MAPH_EXISTS) {
     os_remove(path); /* of a creator that died: the caller holds the lock for it */
-    rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)o->mode, &f);
+    rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &f);
   }
+  if (rc == MAPH_EXISTS) return rc;
   if (rc == MAPH_OK) rc = create_may_write(&f, path);
-  if (rc != MAPH_OK) {
-    if (rc != MAPH_EXISTS && f.fd >= 0) {
-      os_close(&f);
-      os_remove(path);
-    }
-    return rc;
-  }
-  s = store_new(path);
-  if (s == NULL) rc = MAPH_NOMEM;
-  if (rc == MAPH_OK) {
-    s->file = f;
-    s->lockless = 1;
-    header_place(s);
-    rc = create_format(s, uuid, generation, base_version, o->expected_keys);
-  } else {
+  s = rc == MAPH_OK ? store_bare(path, &f) : NULL;
+  if (s == NULL) {
+    if (f.fd >= 0) os_remove(path);
     os_close(&f);
+    return rc == MAPH_OK ? MAPH_NOMEM : rc;
   }
+  header_place(s);
+  *out = s;
+  return MAPH_OK;
+}
+
+int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
+                 uint64_t generation, uint64_t base_version, store **out) {
+  store *s;
+  int rc = create_bare(path, o->mode, &s);
+  *out = NULL;
+  if (rc != MAPH_OK) return rc;
+  rc = create_format(s, uuid, generation, base_version, o->expected_keys);
   if (rc != MAPH_OK) {
     store_free(s);
     os_remove(path);
@@ -132,14 +133,26 @@ void create_unlock_rewrite(os_file *lock) {
   os_close(lock);
 }
 
-int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
-                     uint64_t expected_keys, store **out) {
+int create_bare_in_memory(store **out) {
   store *s = store_new(":memory:");
   int rc;
   *out = NULL;
   if (s == NULL) return MAPH_NOMEM;
   s->in_memory = s->lockless = 1;
   rc = os_open_memory(&s->file);
+  if (rc == MAPH_OK) {
+    *out = s;
+  } else {
+    store_free(s);
+  }
+  return rc;
+}
+
+int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
+                     uint64_t expected_keys, store **out) {
+  store *s;
+  int rc = create_bare_in_memory(&s);
+  *out = NULL;
   if (rc == MAPH_OK) rc = create_format(s, uuid, generation, base_version, expected_keys);
   if (rc != MAPH_OK) {
     store_free(s);
@@ -188,6 +201,13 @@ void create_remove_lock(const char *path) {
   os_free(name);
 }
 
+/* Who opened it since and does not hold it yet finds out that it went (lock.c). */
+void create_remove_unused_lock(const char *path, const os_file *lock) {
+  char *name = create_beside(path, ".lock");
+  if (name && os_lock(lock, LOCK_PRESENT, 1) == 1) os_remove(name);
+  os_free(name);
+}
+
 void create_remove_leftover(const char *path, const os_file *model) {
   char *temporary = create_beside(path, ".new");
   uint64_t device, inode;
@@ -225,59 +245,81 @@ static int must_be_free(const char *path, int over_empty, os_file *empty) {
 }
 
 /* The finished store gets its name: over the empty file, if that is still there and empty. */
-static int take_name(const char *temporary, const char *path, os_file *empty) {
+static int rename_to(const creation *c, os_file *empty) {
   uint64_t device, inode;
   int rc;
-  if (empty->fd < 0) return os_rename_new(temporary, path);
-  rc = os_identity(path, &device, &inode);
+  if (empty->fd < 0) return os_rename_new(c->temporary, c->path);
+  rc = os_identity(c->path, &device, &inode);
   if (rc == MAPH_OK && (device != empty->device || inode != empty->inode))
-    rc = fail(MAPH_EXISTS, "%s: exists already", path);
-  if (rc == MAPH_OK) rc = os_status(empty, path);
-  if (rc == MAPH_OK && empty->size > 0) rc = fail(MAPH_EXISTS, "%s: exists already", path);
-  return rc == MAPH_OK ? os_rename(temporary, path) : rc;
+    rc = fail(MAPH_EXISTS, "%s: exists already", c->path);
+  if (rc == MAPH_OK) rc = os_status(empty, c->path);
+  if (rc == MAPH_OK && empty->size > 0) rc = fail(MAPH_EXISTS, "%s: exists already", c->path);
+  return rc == MAPH_OK ? os_rename(c->temporary, c->path) : rc;
+}
+
+int create_claim(creation *c, const char *path, const maph_options *o, int over_empty) {
+  os_file model;
+  int rc = create_may_be_named(path);
+  memset(c, 0, sizeof *c);
+  c->path = path;
+  c->mode = o->mode;
+  c->lock.fd = c->empty.fd = -1;
+  c->temporary = create_beside(path, ".new");
+  if (c->temporary == NULL) return MAPH_NOMEM;
+  /* before a lock file is made */
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &c->empty);
+  os_close(&c->empty);
+  memset(&model, 0, sizeof model);
+  model.mode = (unsigned)o->mode;
+  model.owner = model.group = (unsigned)-1;
+  model.fd = -1;
+  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &c->lock);
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &c->empty);
+  if (c->empty.fd >= 0) c->mode = 0600;
+  return rc;
+}
+
+int create_take_name(creation *c, store *s) {
+  header *h = header_of(s->write_base);
+  char note[160] = "";
+  int rc = MAPH_OK;
+  if (c->empty.fd >= 0)
+    rc = os_keep_attributes(c->temporary, &s->file, &c->empty, note, sizeof note);
+  os_lock_like(&c->lock, &s->file);
+  store_word(s->write_base, &h->lock_device, c->lock.device);
+  store_word(s->write_base, &h->lock_inode, c->lock.inode);
+  store_word(s->write_base, &h->flushed, s->last.end);
+  store_word(s->write_base, &h->unborn, 1);
+  if (rc == MAPH_OK) rc = interrupt_check(c->path);
+  if (rc == MAPH_OK) rc = os_flush_file(&s->file, s->path);
+  if (rc == MAPH_OK) rc = interrupt_check(c->path);
+  if (rc == MAPH_OK) rc = rename_to(c, &c->empty);
+  if (rc != MAPH_OK)
+    os_remove(c->temporary);
+  else
+    rc = os_flush_directory(c->path);
+  if (rc == MAPH_OK) store_word(s->write_base, &h->unborn, 0);
+  return rc;
+}
+
+void create_release(creation *c, int rc) {
+  os_close(&c->empty);
+  if (rc != MAPH_OK && c->lock.fd >= 0) create_remove_lock(c->path);
+  create_unlock_rewrite(&c->lock);
+  os_free(c->temporary);
+  c->temporary = NULL;
 }
 
 int create_store(const char *path, const maph_options *options, int over_empty) {
   maph_options o = *options;
-  os_file model, lock, empty = { .fd = -1 };
+  creation c;
   store *s = NULL;
-  char *temporary = create_beside(path, ".new"), note[160] = "";
-  int rc = create_may_be_named(path);
-  lock.fd = -1;
-  if (temporary == NULL) return MAPH_NOMEM;
-  /* before a lock file is made */
-  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty);
-  os_close(&empty);
-  memset(&model, 0, sizeof model);
-  model.mode = (unsigned)o.mode;
-  model.owner = model.group = (unsigned)-1;
-  model.fd = -1;
-  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o.busy_timeout_ms, &lock);
-  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &empty);
-  if (empty.fd >= 0) o.mode = 0600;
-  if (rc == MAPH_OK) rc = create_empty(temporary, &o, NULL, 1, o.after_version, &s);
-  if (rc != MAPH_OK) goto done;
-  if (empty.fd >= 0) rc = os_keep_attributes(temporary, &s->file, &empty, note, sizeof note);
-  os_lock_like(&lock, &s->file);
-  store_word(s->write_base, &header_of(s->write_base)->lock_device, lock.device);
-  store_word(s->write_base, &header_of(s->write_base)->lock_inode, lock.inode);
-  store_word(s->write_base, &header_of(s->write_base)->flushed, s->last.end);
-  store_word(s->write_base, &header_of(s->write_base)->unborn, 1);
-  if (rc == MAPH_OK) rc = interrupt_check(path);
-  if (rc == MAPH_OK) rc = os_flush_file(&s->file, s->path);
-  if (rc == MAPH_OK) rc = interrupt_check(path);
-  if (rc == MAPH_OK) rc = take_name(temporary, path, &empty);
-  if (rc != MAPH_OK)
-    os_remove(temporary);
-  else
-    rc = os_flush_directory(path);
-  if (rc == MAPH_OK) store_word(s->write_base, &header_of(s->write_base)->unborn, 0);
-done:
-  os_close(&empty);
+  int rc = create_claim(&c, path, options, over_empty);
+  o.mode = c.mode;
+  if (rc == MAPH_OK) rc = create_empty(c.temporary, &o, NULL, 1, o.after_version, &s);
+  if (rc == MAPH_OK) rc = create_take_name(&c, s);
   store_free(s);
-  if (rc != MAPH_OK && lock.fd >= 0) create_remove_lock(path);
-  create_unlock_rewrite(&lock);
-  os_free(temporary);
+  create_release(&c, rc);
   return rc;
 }
 

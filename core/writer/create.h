@@ -9,7 +9,25 @@
 int create_is_empty(const char *path); /* is an empty file there? */
 /* over_empty: an empty file there may become one.  EXISTS */
 int create_store(const char *path, const maph_options *options, int over_empty);
-/* empty, lockless, not registered */
+
+/* The same in steps, for who makes the store himself. */
+typedef struct creation {
+  const char *path;
+  char *temporary; /* what is made, until it takes its name */
+  int mode;        /* to make it with */
+  os_file lock;    /* byte 2 is ours */
+  os_file empty;   /* the empty file at path, which it takes the place of; fd -1: there is none */
+} creation;
+/* EXISTS BUSY CANCELLED CANTOPEN.  create_release it also when it failed */
+int create_claim(creation *c, const char *path, const maph_options *o, int over_empty);
+/* s, made as c->temporary and marked clean, is flushed and gets the name, or is removed */
+int create_take_name(creation *c, store *s);
+void create_release(creation *c, int rc); /* rc: is the store there? */
+
+/* a new file of no bytes, in the place of one that a dead creator left: lockless, not registered */
+int create_bare(const char *path, int mode, store **s);
+int create_bare_in_memory(store **s);
+/* the same, and made an empty store */
 int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
                  uint64_t generation, uint64_t base_version, store **s);
 int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
@@ -18,6 +36,8 @@ int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_
 void create_remove_leftover(const char *path, const os_file *model);
 /* no store came to that path: nor shall its lock file stay.  Under byte 2 */
 void create_remove_lock(const char *path);
+/* nobody writes to the store at that path, or is about to: its lock file goes.  Under byte 2 */
+void create_remove_unused_lock(const char *path, const os_file *lock);
 /* a name; NULL no memory; os_free it */
 char *create_beside(const char *path, const char *suffix);
 /* byte 2 of its lock file */

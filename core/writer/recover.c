@@ -138,8 +138,9 @@ static int mend_link(store *s, const view *v, const item *it) {
 static int each_record(store *s, uint64_t limit, int pass) {
   int rc = MAPH_OK;
   view v;
-  walk w = walk_from(&v, LOG_START, limit);
+  walk w;
   view_for_writing(s, limit, &v);
+  w = walk_from(&v, LOG_START, limit);
   while (walk_next(&w, &rc)) {
     if (!walk_is_data(&w)) continue;
     if (pass == 0 && !is_frozen(s, w.it.offset)) rc = index_record(s, &w.it);

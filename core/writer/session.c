@@ -137,6 +137,20 @@ static int take_tip(store *s, uint64_t end) {
   return rc;
 }
 
+/* Another process that had the lock may have given granted space back to the disk. */
+static int look_at_size(store *s) {
+  header *h = live(s);
+  uint64_t size, known = atomic_load_explicit(&s->size, memory_order_relaxed);
+  int rc;
+  if (s->last.end != 0 && (s->in_memory || get(&h->clean) == CLEAN_DIRTY)) {
+    rc = os_size(&s->file, &size);
+    if (rc != MAPH_OK) return rc;
+    if (size >= known) return get(&h->end) > known ? store_see_size(s, 0) : MAPH_OK;
+  }
+  s->populated = 0;
+  return store_see_size(s, 0);
+}
+
 /* All that another process may have changed since this one wrote last. */
 static int look_again(store *s, const lock_patience *p) {
   header *h = live(s);
@@ -145,13 +159,7 @@ static int look_again(store *s, const lock_patience *p) {
   assert(store_has_turn(s) && store_has_lock(s));
   s->unsettled = 1; /* until all of this has passed */
   s->group_failed = 0;
-  /* the file may have been trimmed since this process wrote last */
-  if (s->last.end == 0 || (!s->in_memory && get(&h->clean) != CLEAN_DIRTY)) {
-    s->populated = 0;
-    rc = store_see_size(s, 0);
-    /* another process let it grow */
-  } else if (get(&h->end) > atomic_load_explicit(&s->size, memory_order_relaxed))
-    rc = store_see_size(s, 0);
+  rc = look_at_size(s);
   if (rc == MAPH_OK) rc = trust_begin(s, p, recover_in_place);
   if (rc == MAPH_OK && !s->in_memory && get(&h->clean) != CLEAN_DIRTY) rc = mark_dirty(s);
   if (rc == MAPH_OK && get(&h->unborn)) rc = flush_name(s);
@@ -263,6 +271,7 @@ int session_begin_write(store *s, int timeout_ms, const interrupt_count *own) {
   lock_patience patience = lock_patience_of(timeout_ms, own);
   int rc = lock_take_turn(s, &patience), found;
   if (rc != MAPH_OK) return rc;
+  s->spares = LOG_SPARES_NOTHING;
   let_lock_go(s);
   rc = lock_take(s, &patience, &found);
   if (rc == MAPH_OK && unlikely(!is_as_left(s, found))) {
@@ -349,7 +358,7 @@ static int mark_clean(store *s) {
     header_poison(s);
   else
     trust_unmark(s);
-  if (rc == MAPH_OK && s->space_end + 4096 < atomic_load(&s->size)) log_trim(s);
+  if (rc == MAPH_OK && s->space_end + 4096 < atomic_load(&s->size)) log_trim(s, LOG_SPARES_DELETES);
   return rc;
 }
 

@@ -285,6 +285,7 @@ static int write_one(txn *t, int kind, maph_slice key, maph_slice value, const m
   txn_view(t, &v);
   index_prefetch(&v, hash);
   rc = make_room(t);
+  if (!again) s->spares = t->puts || kind == KIND_PUT ? LOG_SPARES_DELETES : LOG_SPARES_COMPACTION;
   if (rc == MAPH_OK) rc = log_room(s, t->position + key.size + value.size + 1024);
   if (rc != MAPH_OK) return rc;
   rc = txn_find(t, UINT64_MAX, key, &old);
@@ -300,6 +301,7 @@ static int write_one(txn *t, int kind, maph_slice key, maph_slice value, const m
   rc = log_write_put(s, t->position, &put, &size, &w8);
   if (rc != MAPH_OK) return rc;
   count(t, found ? &old : NULL, kind, size);
+  t->puts |= kind == KIND_PUT;
   t->digest = record_digest(t->digest, t->position, w8);
   p = found && old.offset >= t->start ? find_pending(t, hash, key, &old) : NULL;
   if (p) {
@@ -339,6 +341,7 @@ int txn_sweep(txn *t, maph_slice key, uint64_t now) {
   memset(&c, 0, sizeof c);
   c.expires = it.expires;
   c.key_type = (it.flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
+  t->s->spares = LOG_SPARES_COMPACTION;
   return write_one(t, KIND_DELETE, key, maph_bytes(NULL, 0), &c, 1);
 }
 
@@ -380,8 +383,9 @@ void txn_release(txn *t, int n) { t->savepoint_count = (size_t)(savepoint_at(t, 
 static int cut_pending(txn *t, uint64_t position) {
   int rc = MAPH_OK;
   view v;
-  walk w = walk_from(&v, position, t->position);
+  walk w;
   txn_view(t, &v);
+  w = walk_from(&v, position, t->position);
   while (walk_next(&w, &rc)) {
     maph_slice key = maph_bytes(w.it.key, w.it.key_size);
     item newest;

@@ -20,6 +20,7 @@ typedef struct txn {
   changed_keys changed; /* first: a list of decided transactions is a list of these */
   store *s;
   int state, durability, decided, visible, failed;
+  int puts;                 /* something was put, so it is not for making room */
   int rolled_back;          /* some changed keys may be none any more */
   uint64_t start, position; /* its records: [start, position) */
   /* what lies before stays: a prepare that was taken back left index pieces there */

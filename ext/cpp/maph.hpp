@@ -488,6 +488,11 @@ public:
   }
   std::uint64_t version() const noexcept { return maph_snapshot_version(handle()); }
   std::uint64_t size() const noexcept { return maph_snapshot_records(handle()); }
+  result<maph_stats> stats() const noexcept {
+    maph_stats s{};
+    int rc = maph_snapshot_stat(handle(), &s);
+    return rc == MAPH_OK ? result<maph_stats>(s) : result<maph_stats>(detail::code(rc));
+  }
   void close() noexcept { maph_snapshot_close(release()); }
 };
 

@@ -166,7 +166,7 @@ int sqlite3_maph_init(sqlite3 *db, char **message, const sqlite3_api_routines *a
   int rc;
   SQLITE_EXTENSION_INIT2(api);
   rc = check_sqlite(api, message);
-  if (rc == SQLITE_OK) rc = value_start();
+  if (rc == SQLITE_OK) rc = value_start(db);
   if (rc != SQLITE_OK) return rc;
   c = connection_of(db);
   if (c == NULL) c = connection_new(db);

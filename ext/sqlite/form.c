@@ -27,7 +27,8 @@ typedef struct form_cursor {
   int at_end;
   char *argument; /* the first one, as it was given */
   sql_store *store;
-  sql_view *view; /* held, so that the other cursors and functions of the statement share it */
+  sql_view *view;
+  sql_views views; /* of this row's store and of those before */
   maph_changes *feed;
   maph_change change;
   sqlite3_int64 since;
@@ -53,6 +54,7 @@ struct form_table {
   sqlite3_vtab base; /* first: SQLite's part */
   sql_connection *connection;
   const struct form *form;
+  sql_views *heir; /* of the cursor that was opened last, until it is used */
 };
 
 /* -------------------------------------------------------------------------------- changes */
@@ -80,6 +82,7 @@ static int changes_filter(form_table *t, form_cursor *c, int plan, sqlite3_value
   if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &c->store);
   sqlite3_free(resolved);
   if (rc == SQLITE_OK) rc = store_view(c->store, 0, &c->view, message);
+  if (rc == SQLITE_OK) rc = views_keep(&c->views, c->view);
   if (rc != SQLITE_OK) return rc;
   rc = maph_changes_open(c->view->handle, (uint64_t)c->since, &c->feed);
   return rc == MAPH_OK ? changes_next(t, c) : store_error(c->view->handle, rc, message);
@@ -235,16 +238,18 @@ static int form_plan(sqlite3_vtab *vtab, sqlite3_index_info *info) {
 
 static int form_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
   form_cursor *c = sqlite3_malloc64(sizeof(*c));
-  (void)vtab;
   if (c == NULL) return SQLITE_NOMEM;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
+  ((form_table *)vtab)->heir = &c->views;
   *cursor = &c->base;
   return SQLITE_OK;
 }
 
+/* Forget the rows, not the views. */
 static void cursor_clear(form_cursor *c) {
   sqlite3_vtab_cursor base = c->base;
+  sql_views views = c->views;
   maph_changes_close(c->feed);
   store_view_release(c->view);
   store_release(c->store);
@@ -254,12 +259,17 @@ static void cursor_clear(form_cursor *c) {
   sqlite3_free(c->folder);
   memset(c, 0, sizeof(*c));
   c->base = base;
+  c->views = views;
   c->at_end = 1;
 }
 
 static int form_close(sqlite3_vtab_cursor *cursor) {
-  cursor_clear((form_cursor *)cursor);
-  sqlite3_free(cursor);
+  form_cursor *c = (form_cursor *)cursor;
+  form_table *t = (form_table *)cursor->pVtab;
+  cursor_clear(c);
+  views_leave(&c->views, t->heir);
+  if (t->heir == &c->views) t->heir = NULL;
+  sqlite3_free(c);
   return SQLITE_OK;
 }
 
@@ -271,6 +281,7 @@ static int form_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letter
   (void)letters;
   (void)argc;
   cursor_clear(c);
+  t->heir = NULL;
   if (!(plan & 1) || option_file(argv[0]) == NULL) {
     return fail(&t->base.zErrMsg, SQLITE_ERROR,
                 sqlite3_mprintf("%s: name the %s, as in SELECT * FROM %s", t->form->module,

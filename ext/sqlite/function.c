@@ -23,37 +23,21 @@
 
 enum { STATEMENT_DATA = -0x6d617068 }; /* no argument's number */
 
-typedef struct held_view {
-  struct held_view *next;
-  sql_view *view;
-} held_view;
-
-static void release_views(void *list) {
-  held_view *h = list, *next;
-  for (; h; h = next) {
-    next = h->next;
-    store_view_release(h->view);
-    sqlite3_free(h);
-  }
+static void release_views(void *views) {
+  views_release(views);
+  sqlite3_free(views);
 }
 
-/* Keep the view for the statement.  The list's first link stays where it is: it is the auxiliary
-** data. */
+/* Keep the view for the statement. */
 static int hold_view(sqlite3_context *ctx, sql_view *view) {
-  held_view *first = sqlite3_get_auxdata(ctx, STATEMENT_DATA), *h;
-  for (h = first; h; h = h->next) {
-    if (h->view == view) return SQLITE_OK;
-  }
-  h = sqlite3_malloc64(sizeof(*h));
-  if (h == NULL) return SQLITE_NOMEM;
-  h->view = view;
-  h->next = first ? first->next : NULL;
-  view->holders++;
-  if (first)
-    first->next = h;
-  else
-    sqlite3_set_auxdata(ctx, STATEMENT_DATA, h, release_views);
-  return SQLITE_OK;
+  sql_views *views = sqlite3_get_auxdata(ctx, STATEMENT_DATA);
+  if (views) return views_keep(views, view);
+  views = sqlite3_malloc64(sizeof(*views));
+  if (views == NULL) return SQLITE_NOMEM;
+  memset(views, 0, sizeof(*views));
+  sqlite3_set_auxdata(ctx, STATEMENT_DATA, views, release_views);
+  views = sqlite3_get_auxdata(ctx, STATEMENT_DATA); /* NULL: there was no memory for it */
+  return views ? views_keep(views, view) : SQLITE_NOMEM;
 }
 
 /* ------------------------------------------------------------------------------------ arguments */

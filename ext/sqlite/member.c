@@ -282,8 +282,9 @@ static void read_number(maph_slice text, member_value *value) {
 
 /* Text that spells a number becomes one. */
 static void number_of_text(member_value *value) {
-  const char *z = value->text.data;
-  size_t n = value->text.size;
+  maph_slice part = value_numeric_part(value->text);
+  const char *z = part.data;
+  size_t n = part.size;
   double number;
   if (!numbers_value(value->text, &number)) return;
   while (n > 0 && !strchr("+-.0123456789", *z)) { /* blanks, and no zero byte is among them */
@@ -296,9 +297,9 @@ static void number_of_text(member_value *value) {
 }
 
 /* A number becomes text, as SQLite writes it. */
-static int text_of_number(member_value *value) {
+static int text_of_number(const sql_member *m, member_value *value) {
   value->owned = value->type == SQLITE_INTEGER ? sqlite3_mprintf("%lld", value->whole)
-                                               : sqlite3_mprintf("%!.15g", value->real);
+                                               : sqlite3_mprintf("%!.*g", m->digits, value->real);
   if (value->owned == NULL) return SQLITE_NOMEM;
   value->type = SQLITE_TEXT;
   value->text = maph_str(value->owned);
@@ -313,10 +314,11 @@ static void whole_of_real(member_value *value) {
 }
 
 /* As SQLite applies a column's affinity to what is stored there. */
-static int apply_affinity(int affinity, member_value *value) {
+static int apply_affinity(const sql_member *m, member_value *value) {
+  int affinity = m->affinity;
   if (affinity == MEMBER_ANY) return SQLITE_OK;
   if (affinity == MEMBER_TEXT)
-    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(value);
+    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(m, value);
   if (value->type == SQLITE_TEXT) number_of_text(value);
   if (affinity != MEMBER_REAL) {
     whole_of_real(value);
@@ -346,7 +348,7 @@ int member_read(const sql_member *m, maph_slice json, member_value *value) {
   } else {
     read_number(json, value);
   }
-  return rc == SQLITE_OK ? apply_affinity(m->affinity, value) : rc;
+  return rc == SQLITE_OK ? apply_affinity(m, value) : rc;
 }
 
 void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice json) {

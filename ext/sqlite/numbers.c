@@ -67,8 +67,10 @@ static int take_exponent(reader *r, int *scale) {
   return seen;
 }
 
-/* Does SQLite take the text for a number?  Blanks around it do not count. */
-static int spells_number(maph_slice text, double *number) {
+/* May SQLite take the text for a number?  Blanks around it do not count, and to some versions of it
+** a zero byte is the end. */
+static int spells_number(maph_slice bytes, double *number) {
+  maph_slice text = value_up_to_zero(bytes);
   reader r = { text.data, (const char *)text.data + text.size };
   char digits[DIGITS_MOST + 1], written[DIGITS_MOST + 32], sign = '+', point;
   int count = 0, scale = 0, seen;
@@ -106,7 +108,10 @@ static int is_odd(maph_slice key, double *number) {
   return !is_plain_integer(key) && spells_number(key, number);
 }
 
-int numbers_value(maph_slice text, double *number) { return spells_number(text, number); }
+int numbers_value(maph_slice text, double *number) {
+  maph_slice part = value_numeric_part(text);
+  return memchr(part.data, 0, part.size) == NULL && spells_number(part, number);
+}
 
 int numbers_spelled(maph_slice key) {
   double number;

@@ -25,6 +25,8 @@ typedef struct row_cursor {
   sqlite3_vtab_cursor base; /* first: SQLite's part */
   sql_store *store;         /* held */
   sql_view *view;           /* from the first xFilter on */
+  sql_view *inherited;      /* of the cursor before (views.c), until the first xFilter */
+  sql_views views;          /* of the table-valued form: of this file and of those before */
   char *file;               /* the argument of the table-valued form */
   int plan;
   int at_end;
@@ -51,6 +53,7 @@ int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
   t->spare = NULL;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
+  t->heir = c;
   *cursor = &c->base;
   return SQLITE_OK;
 }
@@ -74,10 +77,22 @@ static void cursor_reset(row_cursor *c) {
   c->left = -1;
 }
 
+/* What it read goes on being read if it is closed for the next run of its subquery. */
+static void leave_views(row_cursor *c) {
+  row_cursor *heir = table_of(c)->heir;
+  if (heir == c) heir = table_of(c)->heir = NULL;
+  views_leave(&c->views, heir ? &heir->views : NULL);
+  if (c->view == NULL) c->view = c->inherited;
+  if (heir && heir->inherited == NULL)
+    heir->inherited = c->view;
+  else
+    store_view_release(c->view);
+}
+
 int read_close(sqlite3_vtab_cursor *cursor) {
   row_cursor *c = (row_cursor *)cursor;
   cursor_reset(c);
-  store_view_release(c->view);
+  leave_views(c);
   store_release(c->store);
   sqlite3_free(c->file);
   pulse_rest(table_of(c)->connection);
@@ -134,6 +149,9 @@ static int cursor_begin(row_cursor *c) {
   }
   if (rc == SQLITE_OK && c->view == NULL)
     rc = store_view(c->store, table_may(t), &c->view, &t->base.zErrMsg);
+  store_view_release(c->inherited);
+  c->inherited = NULL;
+  if (rc == SQLITE_OK && t->is_function) rc = views_keep(&c->views, c->view);
   if (rc == SQLITE_OK && t->is_function && t->store != c->store) {
     store_release(t->store);
     t->store = c->store;
@@ -358,6 +376,7 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
   int rc, impossible = 0;
   (void)argc;
   cursor_reset(c);
+  t->heir = NULL;
   c->plan = plan;
   if (plan == PLAN_NOTHING) {
     return fail(&t->base.zErrMsg, SQLITE_ERROR,

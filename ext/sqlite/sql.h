@@ -2,9 +2,9 @@
 ** sql.h - what the files of the SQLite extension know of each other.
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
-** -> store.  What they all use stands apart: connection, option, values, keys, numbers, member,
-** patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h, sqlite3ext.h,
-** and of ext/entry what is text and JSON; nothing else of the project.
+** -> views -> store.  What they all use stands apart: connection, option, values, keys, numbers,
+** member, patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h,
+** sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
 ** **message` it leaves a sentence there that was made with sqlite3_mprintf: SQLite's own convention
@@ -44,6 +44,7 @@ enum { MEMBER_ANY, MEMBER_TEXT, MEMBER_INTEGER, MEMBER_REAL, MEMBER_NUMERIC, MEM
 typedef struct sql_member {
   char *name, *type;
   int affinity;            /* MEMBER_* */
+  int digits;              /* of a REAL as text, in this connection */
   char **path;             /* the names that lead to it, the outermost first */
   size_t depth, path_room; /* path_room: in bytes */
 } sql_member;
@@ -149,6 +150,17 @@ struct sql_view {
   int knows_numbers; /* the store's list has the odd keys of this view */
 };
 
+/* ---------------------------------------------- views.c: those that a statement goes on reading */
+typedef struct sql_views {
+  sql_view **list;    /* each held, one for each store */
+  size_t count, room; /* room: in bytes */
+} sql_views;
+
+int views_keep(sql_views *views, sql_view *view); /* SQLITE_NOMEM */
+void views_release(sql_views *views);
+/* the same, but where there is an heir it has them; NULL: none */
+void views_leave(sql_views *views, sql_views *heir);
+
 /* ----------------------------------------------------------- connection.c: one for each sqlite3 */
 sql_connection *connection_of(sqlite3 *db);         /* held for the caller; NULL: none */
 sql_connection *connection_new(sqlite3 *db);        /* held for the caller; NULL: no memory */
@@ -194,7 +206,11 @@ typedef struct value_bytes {
   char number[40]; /* where the text of an INTEGER or REAL lies */
 } value_bytes;
 
-int value_start(void);                  /* once, before the others; SQLITE_NOMEM */
+int value_start(sqlite3 *db);  /* before the others; SQLITE_NOMEM */
+int value_digits(sqlite3 *db); /* that the connection writes of a REAL */
+maph_slice value_up_to_zero(maph_slice text);
+/* what of a text this SQLite looks at where it looks for a number */
+maph_slice value_numeric_part(maph_slice text);
 double value_real_of(const char *text); /* a number with '.', as strtod reads it */
 /* a JSON number; 1: it is whole, and *whole has it; 0: *real has it */
 int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real);
@@ -299,6 +315,7 @@ typedef struct sql_table {
   sql_options options;
   sql_store *store;         /* NULL until first used */
   struct row_cursor *spare; /* a closed cursor, for the next statement (read.c) */
+  struct row_cursor *heir;  /* the last one opened, until it is used (views.c) */
 } sql_table;
 
 int table_has_column(const char *name); /* every table has it */

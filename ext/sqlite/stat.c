@@ -7,6 +7,8 @@
 **     FROM maph_result('products.maph');
 **
 ** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h, and maph_pending.
+** Its records, live_bytes and version are those of the commit that the statement reads the rows of
+** (store.c), in a transaction with what that wrote; the other figures are of now.
 ** maph_result tells what this connection's last command on the store did (command.c), or has no
 ** row: its columns are the command's name and the fields of maph_rewrite.
 **
@@ -71,15 +73,21 @@ typedef union facts {
   sql_result result;
 } facts;
 
-static int get_stats(sql_store *store, facts *f, int *has_row, char **message) {
-  int rc = store_open_reader(store, 0, message);
+static int get_stats(sql_store *store, sql_views *views, facts *f, int *has_row, char **message) {
+  sql_view *view = NULL;
+  int rc = store_view(store, 0, &view, message);
   *has_row = 1;
-  if (rc != SQLITE_OK) return rc;
-  f->store.pending = maph_pending(store->reader);
-  return store_error(store->reader, maph_stat(store->reader, &f->store.stats), message);
+  if (rc == SQLITE_OK) rc = views_keep(views, view);
+  if (rc == SQLITE_OK) {
+    f->store.pending = maph_pending(view->handle);
+    rc = store_error(view->handle, maph_snapshot_stat(view->snapshot, &f->store.stats), message);
+  }
+  store_view_release(view);
+  return rc;
 }
 
-static int get_result(sql_store *store, facts *f, int *has_row, char **message) {
+static int get_result(sql_store *store, sql_views *views, facts *f, int *has_row, char **message) {
+  (void)views;
   (void)message;
   f->result = store->result;
   *has_row = store->result.command != NULL;
@@ -91,7 +99,7 @@ static const struct subject {
   const char *module;
   const figure *figures;
   int count; /* columns 0 .. count-1; the one after them is the argument */
-  int (*get)(sql_store *store, facts *f, int *has_row, char **message);
+  int (*get)(sql_store *store, sql_views *views, facts *f, int *has_row, char **message);
 } subjects[] = {
   { "maph_stat", stats_figures, COUNT(stats_figures), get_stats },
   { "maph_result", result_figures, COUNT(result_figures), get_result },
@@ -101,12 +109,14 @@ typedef struct stat_table {
   sqlite3_vtab base; /* first: SQLite's part */
   sql_connection *connection;
   const struct subject *subject;
+  sql_views *heir; /* of the cursor that was opened last, until it is used */
 } stat_table;
 
 typedef struct stat_cursor {
   sqlite3_vtab_cursor base; /* first: SQLite's part */
   int at_end;
   char *file;
+  sql_views views; /* of the stores that it told of */
   facts facts;
 } stat_cursor;
 
@@ -169,17 +179,21 @@ static int stat_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
 
 static int stat_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
   stat_cursor *c = sqlite3_malloc64(sizeof(*c));
-  (void)vtab;
   if (c == NULL) return SQLITE_NOMEM;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
+  ((stat_table *)vtab)->heir = &c->views;
   *cursor = &c->base;
   return SQLITE_OK;
 }
 
 static int stat_close(sqlite3_vtab_cursor *cursor) {
-  sqlite3_free(((stat_cursor *)cursor)->file);
-  sqlite3_free(cursor);
+  stat_cursor *c = (stat_cursor *)cursor;
+  stat_table *t = (stat_table *)cursor->pVtab;
+  views_leave(&c->views, t->heir);
+  if (t->heir == &c->views) t->heir = NULL;
+  sqlite3_free(c->file);
+  sqlite3_free(c);
   return SQLITE_OK;
 }
 
@@ -193,6 +207,7 @@ static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letter
   (void)letters;
   (void)argc;
   c->at_end = 1;
+  t->heir = NULL;
   sqlite3_free(c->file);
   c->file = NULL;
   if (plan == 0 || option_file(argv[0]) == NULL) {
@@ -204,7 +219,7 @@ static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letter
   if (c->file == NULL) return SQLITE_NOMEM;
   rc = option_resolve(t->connection->db, "main", 1, c->file, &resolved, message);
   if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &store);
-  if (rc == SQLITE_OK) rc = t->subject->get(store, &c->facts, &has_row, message);
+  if (rc == SQLITE_OK) rc = t->subject->get(store, &c->views, &c->facts, &has_row, message);
   c->at_end = rc != SQLITE_OK || !has_row;
   store_release(store);
   sqlite3_free(resolved);

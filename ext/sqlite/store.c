@@ -29,7 +29,8 @@
 ** way reads what that one reads, as two readers of one SQLite connection do.
 **
 ** A statement that looks up one key is short: what it would allocate and free each time (here a
-** sql_view, in read.c a cursor) is kept for the next one.
+** sql_view with its snapshot, in read.c a cursor) is kept for the next one, which has the snapshot
+** renewed.
 **
 ** LOCKING.  The writer lock of the store is held from store_begin to store_commit or
 ** store_rollback.  Reading holds none.
@@ -123,12 +124,20 @@ int store_hold(sql_connection *c, const char *resolved, sql_store **store) {
   return SQLITE_OK;
 }
 
+/* Close the snapshot that was kept for the next statement. */
+static void drop_spare(sql_store *store) {
+  if (store->spare == NULL) return;
+  maph_snapshot_close(store->spare->snapshot);
+  store->spare->snapshot = NULL;
+}
+
 void store_release(sql_store *store) {
   sql_store **at;
   if (store == NULL || --store->holders > 0) return;
   for (at = &store->connection->stores; *at != store; at = &(*at)->next) {}
   *at = store->next;
   store_rollback(store);
+  drop_spare(store);
   maph_close(store->reader);
   maph_close(store->writer);
   numbers_clear(&store->numbers);
@@ -141,6 +150,7 @@ void store_release(sql_store *store) {
 ** anew.  0: it is not idle. */
 static int forget_handles(sql_store *store) {
   if (store->views > 0 || store->txn) return 0;
+  drop_spare(store);
   maph_close(store->reader);
   maph_close(store->writer);
   store->reader = store->writer = NULL;
@@ -187,6 +197,7 @@ static void look_at_path(sql_store *store, int may) {
   now = uptime_ms();
   if (now - store->looked_ms < 100) return;
   store->looked_ms = now;
+  drop_spare(store);
   if ((store->reader && maph_refresh(store->reader) != MAPH_OK)
       || (store->writer && maph_refresh(store->writer) != MAPH_OK)) {
     forget_handles(store);
@@ -294,27 +305,48 @@ static int open_snapshot(sql_store *store, int may, sql_view *view, char **messa
   return rc;
 }
 
+/* The snapshot that the last statement left, renewed; else a new one. */
+static int fill_view(sql_store *store, int may, sql_view *view, char **message) {
+  if (view->snapshot && store->txn == NULL && view->handle == store->reader) {
+    look_at_path(store, may);
+    if (view->snapshot && maph_snapshot_renew(view->snapshot) == MAPH_OK) return SQLITE_OK;
+  }
+  maph_snapshot_close(view->snapshot);
+  view->snapshot = NULL;
+  return open_snapshot(store, may, view, message);
+}
+
+static int new_view(sql_store *store, int may, char **message) {
+  sql_view *view = store->spare;
+  int rc;
+  if (view == NULL) {
+    view = sqlite3_malloc64(sizeof(*view));
+    if (view == NULL) return SQLITE_NOMEM;
+    memset(view, 0, sizeof(*view));
+    store->spare = view;
+  }
+  rc = fill_view(store, may, view, message);
+  if (rc != SQLITE_OK) return rc;
+  store->spare = NULL;
+  view->store = store;
+  view->serial = ++store->serial;
+  view->knows_numbers = 0;
+  store->views++;
+  store->holders++;
+  store->view = view;
+  store->records = (sqlite3_int64)maph_snapshot_records(view->snapshot);
+  return SQLITE_OK;
+}
+
 int store_view(sql_store *store, int may, sql_view **view, char **message) {
-  sql_view *v = store->view;
   int rc;
   *view = NULL;
-  if (v == NULL) {
-    v = store->spare ? store->spare : sqlite3_malloc64(sizeof(*v));
-    if (v == NULL) return SQLITE_NOMEM;
-    memset(v, 0, sizeof(*v));
-    store->spare = v;
-    rc = open_snapshot(store, may, v, message);
+  if (store->view == NULL) {
+    rc = new_view(store, may, message);
     if (rc != SQLITE_OK) return rc;
-    store->spare = NULL;
-    v->store = store;
-    v->serial = ++store->serial;
-    store->views++;
-    store->holders++;
-    store->view = v;
-    store->records = (sqlite3_int64)maph_snapshot_records(v->snapshot);
   }
-  v->holders++;
-  *view = v;
+  *view = store->view;
+  store->view->holders++;
   return SQLITE_OK;
 }
 
@@ -323,12 +355,14 @@ void store_view_release(sql_view *view) {
   if (view == NULL || --view->holders > 0) return;
   store = view->store;
   if (store->view == view) store->view = NULL;
-  maph_snapshot_close(view->snapshot);
   store->views--;
-  if (store->spare == NULL)
+  if (store->spare == NULL) {
     store->spare = view;
-  else
+    if (view->handle != store->reader) drop_spare(store);
+  } else {
+    maph_snapshot_close(view->snapshot);
     sqlite3_free(view);
+  }
   store_release(store);
 }
 

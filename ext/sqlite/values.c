@@ -39,9 +39,37 @@ static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
 
 static void make_plain(void) { plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
 
-int value_start(void) {
+/* Where a number is looked for in text, does a zero byte end it?  Not in 3.40, and in 3.53. */
+static int zero_ends;
+
+static void look_at_zero(sqlite3 *db) {
+  sqlite3_stmt *statement = NULL;
+  if (sqlite3_prepare_v2(db, "SELECT '7' || char(0) = CAST(7 AS INTEGER)", -1, &statement, NULL)
+          == SQLITE_OK
+      && sqlite3_step(statement) == SQLITE_ROW) {
+    zero_ends = sqlite3_column_int(statement, 0);
+  }
+  sqlite3_finalize(statement);
+}
+
+int value_start(sqlite3 *db) {
   pthread_once(&plain_once, make_plain);
+  look_at_zero(db);
   return plain == (locale_t)0 ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+maph_slice value_up_to_zero(maph_slice text) {
+  const char *zero = text.size ? memchr(text.data, 0, text.size) : NULL;
+  return zero ? maph_bytes(text.data, (size_t)(zero - (const char *)text.data)) : text;
+}
+
+maph_slice value_numeric_part(maph_slice text) { return zero_ends ? value_up_to_zero(text) : text; }
+
+enum { FP_DIGITS = 1023 }; /* SQLITE_DBCONFIG_FP_DIGITS of later headers */
+
+int value_digits(sqlite3 *db) {
+  int digits = 0;
+  return sqlite3_db_config(db, FP_DIGITS, 0, &digits) == SQLITE_OK && digits > 0 ? digits : 15;
 }
 
 static double real_of(const char *z, char **end) {
@@ -69,6 +97,14 @@ static void real_to_text(double r, char *z) {
   if (!strpbrk(z, ".en")) strcat(z, ".0");
 }
 
+/* The bytes of a BLOB, or of anything else as UTF-8.  sqlite3_value_text() copies a text that has no
+** zero byte behind it, which nobody here needs. */
+static const void *bytes_of(sqlite3_value *v, int type) {
+  if (type == SQLITE_BLOB || (type == SQLITE_TEXT && sqlite3_value_encoding(v) == SQLITE_UTF8))
+    return sqlite3_value_blob(v);
+  return sqlite3_value_text(v);
+}
+
 int value_read(sqlite3_value *v, value_bytes *out) {
   static const unsigned char nothing[1];
   const void *data = nothing;
@@ -89,15 +125,12 @@ int value_read(sqlite3_value *v, value_bytes *out) {
       return SQLITE_OK;
     case SQLITE_TEXT:
       out->type = sqlite3_value_subtype(v) == 'J' ? MAPH_JSON : MAPH_TEXT;
-      data = sqlite3_value_text(v);
-      if (data == NULL) return SQLITE_NOMEM;
+      data = bytes_of(v, SQLITE_TEXT);
       break;
-    default:
-      out->type = MAPH_BLOB;
-      data = sqlite3_value_blob(v);
-      if (data == NULL && sqlite3_value_bytes(v) > 0) return SQLITE_NOMEM;
-      if (data == NULL) data = nothing;
+    default: out->type = MAPH_BLOB; data = bytes_of(v, SQLITE_BLOB);
   }
+  if (data == NULL && sqlite3_value_bytes(v) > 0) return SQLITE_NOMEM;
+  if (data == NULL) data = nothing;
   out->bytes = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
   return SQLITE_OK;
 }
@@ -171,9 +204,8 @@ int value_lookup_key(sqlite3_value *v, maph_slice *key) {
   int type = sqlite3_value_type(v);
   *key = maph_bytes("", 0);
   if (type == SQLITE_NULL) return SQLITE_OK;
-  data = type == SQLITE_BLOB ? sqlite3_value_blob(v) : (const void *)sqlite3_value_text(v);
-  if (data == NULL)
-    return type == SQLITE_BLOB && sqlite3_value_bytes(v) == 0 ? SQLITE_OK : SQLITE_NOMEM;
+  data = bytes_of(v, type);
+  if (data == NULL) return sqlite3_value_bytes(v) == 0 ? SQLITE_OK : SQLITE_NOMEM;
   *key = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
   return SQLITE_OK;
 }

@@ -143,6 +143,7 @@ static int is_created_now(sqlite3 *db) {
 static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
                          sqlite3_vtab **vtab, char **message) {
   sql_table *t = sqlite3_malloc64(sizeof(*t));
+  size_t i;
   int rc = SQLITE_NOMEM;
   if (t == NULL) return SQLITE_NOMEM;
   memset(t, 0, sizeof(*t));
@@ -154,6 +155,8 @@ static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
   if (t->name == NULL || t->schema == NULL) goto done;
   rc = t->is_function ? SQLITE_OK : option_parse(&t->options, argc - 3, argv + 3, message);
   if (rc == SQLITE_OK) rc = declare(t, db, message);
+  for (i = 0; i < t->options.members.count; i++)
+    t->options.members.list[i].digits = value_digits(db);
 done:
   if (rc == SQLITE_OK)
     *vtab = &t->base;

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "base/options.h"
+#include "base/room.h"
 #include "base/waits.h"
 #include "http/body.h"
 #include "http/http.h"
@@ -121,6 +122,7 @@ bool spool_failed(request *r, int fd) {
   if (fd >= 0) close(fd);
   r->close = true;
   http_disable_keep_alive(r);
+  if (full) room_refused();
   reply_problem(r, full ? 507 : 500, full ? "full" : "io_error", "the upload cannot be kept: %s",
                 strerror(error));
   return false;

@@ -2,9 +2,11 @@
 ** answer.c - what several handlers answer about stores and writes.
 */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/log.h"
 #include "base/options.h"
+#include "base/room.h"
 #include "base/sentence.h"
 #include "base/sigbus.h"
 #include "routes/answer.h"
@@ -20,6 +22,7 @@ void memory_release(uint64_t bytes) { atomic_fetch_sub(&memory_used, bytes); }
 
 void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room) {
   bool has_path = sentence_public(out, room, store_errmsg(rc, m));
+  if (rc == MAPH_FULL) room_refused();
   if (has_path && maph_status(store_core_code(rc)) >= 500 && rc != MAPH_BUSY && rc >= 0)
     log_line("request %s: %s", r->id, maph_errmsg(m));
 }
@@ -55,6 +58,19 @@ void reply_store(request *r, int rc) {
     }
   }
   reply_maph(r, rc, r->store->m);
+}
+
+bool query_flag(request *r, const char *name, bool *flag) {
+  char code[32];
+  maph_slice value;
+  char digit;
+  if (!request_query(r, name, &value)) return true;
+  digit = value.size == 1 ? *(const char *)value.data : 0;
+  *flag = digit == '1';
+  if (digit == '0' || digit == '1') return true;
+  snprintf(code, sizeof code, "bad_%s", name);
+  reply_problem(r, 400, code, "%s is 0 or 1", name);
+  return false;
 }
 
 bool query_durability(request *r, int *durability) {

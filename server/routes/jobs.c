@@ -13,7 +13,7 @@
 ** goes with its last user.
 **
 ** With --auto-compact a job begins by itself where enough of a store is dead: optimize where it has
-** a perfect hash, else compact.
+** a perfect hash, else compact.  On a full disk little is enough, once what is live fits beside it.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +30,7 @@
 #include "base/emit.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/room.h"
 #include "base/sentence.h"
 #include "base/uri.h"
 #include "entry/json.h"
@@ -46,7 +47,9 @@ enum {
   SENTENCES_MAX = 50,
   PATH_ROOM = 4096,
   LOOK_US = 5000000,
-  RETRY_US = 600000000
+  RETRY_US = 600000000,
+  RETRY_FULL_US = 10000000,
+  FULL_ABOVE = 65536
 };
 enum state { RUNNING, DONE, FAILED, CANCELLED };
 enum kind { CHECK, COMPACT, OPTIMIZE, BACKUP };
@@ -337,8 +340,13 @@ static void answer(request *r, uint64_t id, bool asked, bool waited) {
 /* --------------------------------------------------------------------------------------- upkeep */
 /* Enough of it is dead, and it was not tried a short while ago? */
 static bool due(const store *s, const maph_stats *stats) {
-  if (s->rewritten_us && now_us() - s->rewritten_us < RETRY_US) return false;
-  return stats->dead_bytes >= option.auto_compact_above
+  bool full = room_is_full();
+  uint64_t retry = full ? RETRY_FULL_US : RETRY_US, above = option.auto_compact_above;
+  if (full && above > FULL_ABOVE) above = FULL_ABOVE;
+  if (s->rewritten_us && now_us() - s->rewritten_us < retry) return false;
+  /* what the file has and does not use goes to the new one, if need be */
+  if (full && stats->live_bytes + stats->used_bytes > room_free() + stats->file_bytes) return false;
+  return stats->dead_bytes >= above
          && stats->dead_bytes / 100 * 100 >= stats->used_bytes / 100 * option.auto_compact;
 }
 
@@ -375,10 +383,10 @@ static void await(request *r, uint64_t id) {
 }
 
 static void run_job(request *r, enum kind kind, const char *file, uint64_t keep) {
-  maph_slice text;
   const job *j, *other;
-  bool wait = request_query(r, "wait", &text) && text.size == 1 && *(const char *)text.data == '1';
+  bool wait = false;
   uint64_t id = 0;
+  if (!query_flag(r, "wait", &wait)) return;
   pthread_mutex_lock(&jobs_mutex);
   other = kind == CHECK ? NULL : rewrite_of(r->store->name);
   j = other ? NULL : job_start(r->store, kind, file, keep);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/options.h"
+#include "base/room.h"
 #include "base/sigbus.h"
 #include "base/waits.h"
 #include "http/http.h"
@@ -55,7 +56,7 @@ void health_show(request *r) {
 }
 
 /* While draining a request does not get this far: it is answered 503 at once.  No store is asked: a
-** probe costs two system calls. */
+** probe costs three system calls. */
 void ready_show(request *r) {
   int trouble = stores_folder_trouble(!option.read_only);
   if (sigbus_happened()) {
@@ -66,6 +67,12 @@ void ready_show(request *r) {
   }
   if (trouble) {
     reply_no_folder(r, !option.read_only, trouble);
+    return;
+  }
+  if (!option.read_only && room_is_full()) {
+    reply_problem(r, 503, "full",
+                  "the disk is full: reads go on, and so do deletes; delete keys and compact their "
+                  "stores, delete a store, or make room");
     return;
   }
   reply_start(r, 200);
@@ -147,6 +154,9 @@ static void show_server(buffer *b) {
       waits_count(WAIT_BODY));
   one(b, "maph_http_answers_waiting", "gauge", "Answers that wait for their client to read.",
       waits_count(WAIT_ANSWER));
+  one(b, "maph_disk_free_bytes", "gauge", "Of the disk of the stores' folder.", room_free());
+  one(b, "maph_disk_full", "gauge", "1: it has no room for writes; deletes still go.",
+      room_is_full());
   one(b, "maph_stores_unopenable", "gauge", "Stores of the folder that could not be opened.",
       stores_unopenable());
   one(b, "maph_writes_total", "counter", "Puts and deletes committed.", c.writes);

@@ -34,13 +34,13 @@ enum { IMAGE_MAX = 256 * 1024, COMPLAINTS_MOST = 20, LIMIT_SECONDS = 60 };
 static uint8_t pristine[IMAGE_MAX], image[IMAGE_MAX];
 static size_t pristine_size;
 static truth known;
-static char variant[300], path[1000], copy[1010];
+static char variant[400], path[1000], copy[1010];
 
 typedef struct tally {
   Tcl_Obj *complaints, *unnoticed;
   long variants, opened, complained, unnoticed_count, every;
   double slowest;
-  char slowest_variant[300];
+  char slowest_variant[400];
 } tally;
 
 /* ------------------------------------------------------------------------ what went wrong where */

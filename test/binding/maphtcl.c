@@ -11,12 +11,12 @@
 **      stat  sync  check  refresh  close
 **   $m compact ?CALLBACK?  optimize ?CALLBACK?  tidy ?CALLBACK?  backup PATH ?CALLBACK?  rewritten
 **      changes SINCE
-**   $m interrupt ?MS?     now, or so much later by a signal handler; 0 takes that back
+**   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t
 **   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
 **                      operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor range version records close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
 **   $c  (cursor)       next tell seek close
 **   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
@@ -467,8 +467,8 @@ static Tcl_Obj *perfect_obj(int algorithm) {
 static int stat_verb(object *o, Tcl_Interp *interp) {
   maph_stats s;
   Tcl_Obj *dict;
-  int rc = maph_stat(o->m, &s);
-  if (rc != MAPH_OK) return answer(interp, o->m, rc);
+  int rc = o->kind == SNAPSHOT ? maph_snapshot_stat(o->snapshot, &s) : maph_stat(o->m, &s);
+  if (rc != MAPH_OK) return answer(interp, o->handle->m, rc);
   dict = Tcl_NewDictObj();
 #define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)s.field))
   NUMBER(records);
@@ -605,7 +605,8 @@ static int close_handle(object *o, Tcl_Interp *interp) {
   return answer(interp, NULL, rc);
 }
 
-/* maph_interrupt, now, or in so many milliseconds by a signal handler. */
+/* maph_interrupt, now, or each so many milliseconds by a signal handler: the first time the call
+** that it is for may not have begun. */
 static maph *interrupted_by_alarm;
 static void on_alarm(int number) {
   (void)number;
@@ -613,7 +614,7 @@ static void on_alarm(int number) {
 }
 static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
-  struct itimerval when = { { 0, 0 }, { 0, 0 } };
+  struct itimerval when;
   int ms;
   if (objc > 3) return usage(interp, objv, 2, "?MS?");
   if (objc == 2) {
@@ -624,6 +625,7 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   interrupted_by_alarm = m;
   when.it_value.tv_sec = ms / 1000;
   when.it_value.tv_usec = ms % 1000 * 1000;
+  when.it_interval = when.it_value;
   sigaction(SIGALRM, &action, NULL);
   setitimer(ITIMER_REAL, &when, NULL);
   return TCL_OK;
@@ -766,8 +768,9 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
 }
 
 static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",     "get_entry", "get_many", "cursor", "range",
-                                       "version", "records",   "close",    NULL };
+  static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
+                                       "range", "version",   "records",  "stat",
+                                       "renew", "close",     NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -783,6 +786,8 @@ static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
     case 6:
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
       return TCL_OK;
+    case 7: return stat_verb(o, interp);
+    case 8: return answer(interp, o->handle->m, maph_snapshot_renew(o->snapshot));
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }

@@ -224,6 +224,9 @@ static void scans() {
   auto before = db.snapshot();
   CHECK(db.remove("user/1") && before.size() == 3 && db.size() == 2
         && before.version() + 1 == db.snapshot().version());
+  auto then = before.stats();
+  CHECK(then && then->records == 3 && then->version == before.version()
+        && db.stats()->records == 2);
   CHECK((keys_of(db.entries(before, "user/")) == std::set<std::string>{ "user/1", "user/2" }));
   CHECK(before.get("user/1") && before.get_entry("user/1")->value == "v"
         && before.get("absent").error() == maph::error::not_found);
@@ -234,6 +237,7 @@ static void scans() {
   CHECK(thrown([&] { keys_of(db.entries(before)); }) == maph::error::misuse
         && maph::message().find("snapshot") != std::string::npos);
   moved.close();
+  CHECK(moved.stats().error() == maph::error::misuse);
   CHECK(db.entries(moved, "user/").error() == maph::error::misuse);
   // A cursor keeps its snapshot, whoever closes that.
   auto last = db.snapshot();

@@ -723,30 +723,36 @@ void asked_judge(const char *file, int was_clean, int kept) {
   base = replayed;
 }
 
-void asked_judge_stores(const char *data) {
+/* mend: what makes a store usable whose disk failed; NULL: it did not. */
+static void judge_store(const extra *x, const char *path, int (*mend)(const char *file)) {
+  maph_slice value;
+  maph *m = NULL;
+  int rc = mend ? mend(path) : MAPH_OK;
+  if (rc == MAPH_OK) rc = maph_open(path, MAPH_RDWR, NULL, &m);
+  /* its deleter was killed between the mark and the removal, and this opening has ended that */
+  if (rc == MAPH_NOTFOUND || rc == MAPH_CANTOPEN)
+    if ((x->state == REMOVING || x->state == STORE_UNSURE) && access(path, F_OK) != 0) return;
+  if (rc != MAPH_OK)
+    trouble("%s cannot be opened: %s", path, maph_errmsg(NULL));
+  else if (x->state == FILLED && (maph_get(m, maph_str("k"), &value) != MAPH_OK || value.size != 6))
+    trouble("%s lacks the key that was answered", path);
+  maph_close(m);
+  maph_destroy(path, 0);
+}
+
+void asked_judge_stores(const char *data, int (*mend)(const char *file)) {
   int i;
   for (i = 0; i < CLIENTS_MAX; i++) {
     const extra *x = &extras[i];
     char path[600];
-    maph_slice value;
-    maph *m = NULL;
-    int rc;
     if (x->state == NO_STORE) continue;
     snprintf(path, sizeof path, "%s/x%u-%d-%u.maph", data, life, i, x->number);
-    if (access(path, F_OK) != 0) {
-      if (x->state == MADE || x->state == FILLING || x->state == FILLED)
-        trouble("%s was made, and is not there", path);
-      continue;
+    if (access(path, F_OK) == 0) {
+      if (x->state == REMOVED) trouble("%s was removed, and is there", path);
+      judge_store(x, path, mend);
+    } else if (x->state == MADE || x->state == FILLING || x->state == FILLED) {
+      trouble("%s was made, and is not there", path);
     }
-    if (x->state == REMOVED) trouble("%s was removed, and is there", path);
-    rc = maph_open(path, MAPH_RDWR, NULL, &m);
-    if (rc != MAPH_OK)
-      trouble("%s cannot be opened: %s", path, maph_errmsg(NULL));
-    else if (x->state == FILLED
-             && (maph_get(m, maph_str("k"), &value) != MAPH_OK || value.size != 6))
-      trouble("%s lacks the key that was answered", path);
-    maph_close(m);
-    maph_destroy(path, 0);
   }
 }
 

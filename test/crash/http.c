@@ -239,13 +239,18 @@ static int is_clean(const uint8_t *bytes, size_t size) {
 }
 
 /* No more than opening for writing, but after a failed flush. */
-static void mend(const char *file) {
+static int mend(const char *file) {
   char *damaged = malloc(strlen(file) + 10);
+  int rc = maph_recover(file, NULL, NULL);
   must(damaged != NULL, "memory");
-  if (maph_recover(file, NULL, NULL) != MAPH_OK) trouble("maph_recover: %s", maph_errmsg(NULL));
   sprintf(damaged, "%s.damaged", file);
   unlink(damaged);
   free(damaged);
+  return rc;
+}
+
+static void must_mend(const char *file) {
+  if (mend(file) != MAPH_OK) trouble("maph_recover: %s", maph_errmsg(NULL));
 }
 
 /* The store is opened as a copy in another boot: the file itself is left for the next server to
@@ -255,7 +260,7 @@ static void judge_copy(const uint8_t *bytes, size_t size, int kept) {
   os_test.boot = ++boots;
   images++;
   clean += is_clean(bytes, size);
-  if (atomic_load(disk_fails)) mend(image_path);
+  if (atomic_load(disk_fails)) must_mend(image_path);
   asked_judge(image_path, is_clean(bytes, size), kept);
 }
 
@@ -288,7 +293,7 @@ static void judge_disk(void) {
   rig_mount_again();
   bytes = file_read(path, &size);
   judge_copy(bytes, size, 1);
-  asked_judge_stores(data);
+  asked_judge_stores(data, NULL);
   free(bytes);
 }
 
@@ -298,9 +303,9 @@ static void judge_life(void) {
   else if (mode == RIG)
     judge_disk();
   else {
-    if (atomic_load(disk_fails)) mend(path);
+    if (atomic_load(disk_fails)) must_mend(path);
     asked_judge(path, 1, 1);
-    asked_judge_stores(data);
+    asked_judge_stores(data, atomic_load(disk_fails) ? mend : NULL);
   }
 }
 

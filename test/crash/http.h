@@ -51,6 +51,6 @@ long asked_number(void);   /* requests in this life */
 ** the next life begins with, if it is kept. */
 void asked_judge(const char *file, int was_clean, int kept);
 /* those that clients made in this folder; removes them */
-void asked_judge_stores(const char *data);
+void asked_judge_stores(const char *data, int (*mend)(const char *file));
 
 #endif

@@ -12,6 +12,7 @@
 #include "file/record.h"
 #include "file/view.h"
 #include "index/lookup.h"
+#include "writer/lock.h"
 #include "crash.h"
 
 #include <signal.h>
@@ -56,22 +57,43 @@ static void settle_quietly(writer *w) {
   the->flight_survives_power = 0;
 }
 
-/* Somebody writes at some phases of a rewrite. */
-static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total) {
+/* Somebody writes at some phases of a rewrite, and after some of its flushes: what comes after the
+** last one before writers are locked out is copied and flushed with the lock. */
+static writer *beside;
+static void (*after_flush)(const uint8_t *of, uint64_t from, uint64_t to);
+
+static void write_beside(writer *w) {
   script s;
+  if (below(2)) return;
+  beside = NULL; /* this one flushes too */
+  script_random(&s, 0);
+  if (script_run(w, &s) != MAPH_OK)
+    trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
+  beside = w;
+}
+
+static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total) {
   (void)phase;
   (void)done;
   (void)total;
-  if (below(2)) return 0;
-  script_random(&s, 0);
-  if (script_run(arg, &s) != MAPH_OK)
-    trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
+  write_beside(arg);
   return 0;
+}
+
+static void write_after_flush(const uint8_t *of, uint64_t from, uint64_t to) {
+  after_flush(of, from, to);
+  if (beside && !lock_turn_is_mine(beside->m[MAPH_SYNC_OFF]->s)) write_beside(beside);
 }
 
 static void rewrite(writer *w) {
   maph *m = w->m[1 + below(3)];
-  int rc = below(3) ? maph_optimize(m, write_meanwhile, w) : maph_compact(m, write_meanwhile, w);
+  int rc;
+  after_flush = os_test.flush;
+  os_test.flush = write_after_flush;
+  beside = w;
+  rc = below(3) ? maph_optimize(m, write_meanwhile, w) : maph_compact(m, write_meanwhile, w);
+  beside = NULL;
+  os_test.flush = after_flush;
   if (rc != MAPH_OK) trouble("a writer cannot rewrite: %s", maph_errmsg(NULL));
 }
 
@@ -234,12 +256,23 @@ typedef struct image {
   const char *how;
 } image;
 
+/* Who renamed another file over this one died before the folder was flushed.  A writer that waited
+** for its lock says then that this one was replaced, and it has the name all the same. */
+static void note_replaced(image *x) {
+  uint64_t mark;
+  if (x->size < HEADER_SIZE || below(2)) return;
+  mark = word_of(x->bytes, offsetof(header, state));
+  if (mark & STATE_SWITCHING) mark |= STATE_SUPERSEDED;
+  memcpy(x->bytes + offsetof(header, state), &mark, 8);
+}
+
 static int make_images(image *made, int before, int most) {
   int sectors = (int)below(3) == 0, n, i;
   double all = pages_images(before, sectors);
   n = all < most ? (int)all : most;
   for (i = 0; i < n; i++) {
     made[i].bytes = pages_image(before, sectors, i, all > n, &made[i].size);
+    if (before) note_replaced(&made[i]);
     made[i].how = before ? "of the file before" : sectors ? "sectors" : "pages";
   }
   return n;

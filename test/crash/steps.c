@@ -267,6 +267,18 @@ static void write_on(writer *w, int accounts) {
   }
 }
 
+/* Keys that split again what the dead one may have been splitting: a segment whose split was not
+** finished would lose what came to the new half since. */
+static void split_on(writer *w) {
+  scenario puts = { "puts", NULL, MAPH_SYNC_OFF, END_COMMIT, 12, 'c', PLAIN };
+  script s;
+  int i;
+  for (i = 0; i < 5 && troubles == 0; i++) {
+    script_of_puts(&s, &puts, 12 * i, 12);
+    if (script_run(w, &s) != MAPH_OK) trouble("the next writer fails: %s", maph_errmsg(NULL));
+  }
+}
+
 static void clear_folder(void) {
   char name[500];
   static const char *const suffixes[] = { ".new",  ".damaged",  ".damaged.1", ".damaged.2",
@@ -354,6 +366,7 @@ static int kill_at(const scenario *c, long n, const board *start, uint64_t boot)
   }
   if (board_settle(&own, "before anybody wrote") >= 0) {
     write_on(&own, !(c->how & CREATES));
+    if (c->keys == 'c') split_on(&own);
     if (troubles == 0) board_settle(&own, "after the next writer");
     check_state();
     check_by_path();

@@ -178,7 +178,7 @@ proc js {expression} {
 }
 # Asked again as long as a navigation takes the page away under it.
 proc js_wait {expression} {
-  set deadline [expr {[clock milliseconds]+30000}]
+  set deadline [expr {[clock milliseconds]+120000}]
   while {[catch {js $expression} value] || $value in {0 {}}} {
     if {[clock milliseconds]>$deadline} {
       error "still not: $expression ($value)\npage: [catch {js {document.body.innerText}} text;\
@@ -237,7 +237,7 @@ proc browser_file {selector file} {
 }
 # The bytes of the one file of that name, once the browser has written it.
 proc downloaded {folder pattern} {
-  set deadline [expr {[clock milliseconds]+30000}]
+  set deadline [expr {[clock milliseconds]+120000}]
   # The name may be there before the bytes.
   while {[llength [set files [glob -nocomplain -directory $folder $pattern]]]!=1 \
       || [file size [lindex $files 0]]==0

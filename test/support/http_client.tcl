@@ -51,7 +51,7 @@ proc raw_reply {channel {no_body 0}} {
 
 # With nothing to read for 20 s, an error; else what SCRIPT reads.
 proc patiently {channel script} {
-  set deadline [expr {[clock milliseconds]+20000}]
+  set deadline [expr {[clock milliseconds]+120000}]
   fconfigure $channel -blocking 0
   while {[set result [uplevel 1 $script]] eq "later" && ![eof $channel]} {
     if {[clock milliseconds]>$deadline} {error "nothing came for 20 s"}

@@ -31,8 +31,16 @@
 #   child_start ?PREFIX?, child_eval, child_send, child_receive, child_stop, child_kill
 #       Another process with the binding.
 #   send_signal SIGNAL PID
-#   start_server ?ARGS?, stop_server, http METHOD PATH ?-body B? ?-headers {N V ...}?
-#       maph-server on a free port.
+#   until CONDITION ?SECONDS?
+#       Wait for what another process does: "yes" once the condition holds, else an error.
+#   cpu_seconds SCRIPT
+#       The time that this process computes for it, whatever else the machine does.
+#   start_server ?ARGS?, run_server COMMAND, stop_server ?SIGNAL?
+#       maph-server on a free port; by a command of one's own that says --listen 127.0.0.1:0.
+#   with_server COMMAND SCRIPT
+#       Another one for as long as the script runs.
+#   http METHOD PATH ?-body B? ?-headers {N V ...}?
+#       An answer of the server that was started last.
 #   open_sqlite ?FILE?
 #       The connection "db" with maph.so loaded.
 #
@@ -216,6 +224,30 @@ proc code_of {script} {
   lindex $code 1
 }
 
+# ------------------------------------------------------------------------------------------- time
+# Two minutes are for a machine with much else to do; no pass takes that long.
+proc until {condition {seconds 120}} {
+  set deadline [expr {[clock milliseconds]+1000*$seconds}]
+  while {![uplevel 1 [list expr $condition]]} {
+    if {[clock milliseconds]>$deadline} {error "not in $seconds s: $condition"}
+    after 5
+  }
+  return yes
+}
+
+# Hundredths of a second that a process has computed.
+proc cpu_ticks {{pid self}} {
+  set f [open /proc/$pid/stat]
+  set fields [regsub {^.*\) } [read $f] {}]
+  close $f
+  expr {[lindex $fields 11]+[lindex $fields 12]}
+}
+proc cpu_seconds {script} {
+  set before [cpu_ticks]
+  uplevel 1 $script
+  expr {([cpu_ticks]-$before)/100.0}
+}
+
 # ---------------------------------------------------------------------------------- other processes
 # A child reads scripts and answers results; child_send and child_receive let it work meanwhile.
 proc child_start {args} {
@@ -257,6 +289,7 @@ proc child_kill {channel} {
 }
 
 # --------------------------------------------------------------------------------------- the server
+set server_listens_at 127.0.0.1:0
 proc free_port {} {
   set listener [socket -server {apply {args {}}} -myaddr 127.0.0.1 0]
   set port [lindex [fconfigure $listener -sockname] 2]
@@ -267,34 +300,44 @@ proc free_port {} {
 proc start_server {args} {
   set ::server(data) $::dir/data
   file mkdir $::server(data)
-  for {set try 0} {$try<5} {incr try} {
-    set port [free_port]
-    set ::server(log) $::dir/server-$port.log
-    set pid [exec $::build/maph-server --data $::server(data) --listen 127.0.0.1:$port {*}$args >& \
-        $::server(log) &]
-    set deadline [expr {[clock milliseconds]+30000}]
-    while {[clock milliseconds]<$deadline && [file exists /proc/$pid/stat] \
-        && ![process_ended $pid]} {
-      if {[string match "* on http://127.0.0.1:$port*" [server_log]]} {     ;# a socket that \
-          connects may have met itself
-        set ::server(port) $port
-        set ::server(pid) $pid
-        set f [open $::dir/server.pid w]
-        puts $f $pid
-        close $f
-        return $port
-      }
-      after 10
-    }
-    catch {send_signal KILL $pid}
-  }
-  error "maph-server does not start: [server_log]"
+  run_server [list $::build/maph-server --data $::server(data) --listen $::server_listens_at \
+      {*}$args]
 }
+# A command that becomes the server.  Its port is the one that it says it got: a port that was free
+# when a test looked may be another process's by then.
+proc run_server {command} {
+  set ::server(log) $::dir/server-[incr ::server_starts].log
+  set pid [exec {*}$command >& $::server(log) &]
+  set ::server(pid) $pid
+  set f [open $::dir/server-$pid.pid w]
+  puts $f $pid
+  close $f
+  until {[regexp { on http://127\.0\.0\.1:(\d+)} [server_log] -> ::server(port)] \
+      || [set ended [process_ended $pid]]}
+  if {[info exists ended] && $ended} {
+    unset ::server(pid)
+    error "maph-server does not start: [server_log]"
+  }
+  return $::server(port)
+}
+# Another server for as long as the script runs.
+proc with_server {command script} {
+  array set kept [array get ::server]
+  run_server $command
+  catch {uplevel 1 $script} result options
+  stop_server
+  array set ::server [array get kept]
+  return -options $options $result
+}
+# Ended with all its threads: the first one is shown as ended while others still hold the locks and
+# sockets of the process.
 proc process_ended {pid} {
   if {[catch {open /proc/$pid/stat} f]} {return 1}
-  set line [read $f]
+  set failed [catch {read $f} line]
   close $f
-  regexp {\) [ZX] } $line
+  if {$failed} {return 1}
+  set fields [regsub {^.*\) } $line {}]
+  expr {[lindex $fields 0] in {Z X} && [lindex $fields 17]<=1}
 }
 proc server_log {} {
   set f [open $::server(log)]
@@ -305,9 +348,9 @@ proc server_log {} {
 proc stop_server {{signal TERM}} {
   set pid $::server(pid)
   unset ::server(pid)
-  file delete $::dir/server.pid
+  file delete $::dir/server-$pid.pid
   send_signal $signal $pid
-  set deadline [expr {[clock milliseconds]+30000}]
+  set deadline [expr {[clock milliseconds]+120000}]
   while {![process_ended $pid]} {
     if {[clock milliseconds]>$deadline} {
       send_signal KILL $pid

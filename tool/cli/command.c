@@ -75,8 +75,8 @@ enum { OPTION_ENTRIES = sizeof option_entries / sizeof option_entries[0] };
 
 const command commands[] = {
   { "create", command_create, "FILE", 1, 1, "keys mode", "make an empty store",
-    "A store grows by itself; --keys only saves the growing. If FILE is there already nothing is "
-    "changed and the exit status is 2.",
+    "A store grows by itself; --keys only saves the growing. If FILE is there already, and not "
+    "empty, nothing is changed and the exit status is 2.",
     "maph create cache.maph\n" },
   { "get", command_get, "FILE KEY", 2, 2, "escaped raw",
     "write the value of a key to standard output",
@@ -167,7 +167,8 @@ const command commands[] = {
     "give back the room of what was overwritten",
     "A new file is written beside the old one and takes its name. Others read and write meanwhile, "
     "and are moved to the new one. "
-    "Entries that expired are deleted first. Ctrl-C leaves everything as it was.",
+    "Entries that expired are deleted first. On a full disk: delete, then compact; both have room "
+    "that puts leave. Ctrl-C leaves everything as it was.",
     "maph compact cache.maph\n" },
   { "optimize", command_optimize, "FILE", 1, 1, "perfect-hash busy-timeout",
     "compact, and put keys under a perfect hash",

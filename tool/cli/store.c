@@ -134,6 +134,21 @@ bool store_is_new(maph *m) {
   return maph_stat(m, &s) == MAPH_OK && s.version == 0;
 }
 
+/* Core speaks of its own flags; what a user of the command line does instead. */
+static int complain_of_core(const char *sentence) {
+  static const char *const words[][2] = {
+    { "open it with MAPH_RDWR|MAPH_CREATE to make it a store", "`maph create` makes it a store" },
+    { "open it with MAPH_RDWR|MAPH_CREATE", "`maph create` makes one" },
+  };
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    const char *found = strstr(sentence, words[i][0]);
+    if (found == NULL) continue;
+    return complain("%.*s%s%s", (int)(found - sentence), sentence, words[i][1],
+                    found + strlen(words[i][0]));
+  }
+  return complain("%s", sentence);
+}
+
 int store_failed(const char *path, int rc) {
   struct stat st;
   if (rc == MAPH_CANCELLED || stop_asked()) return FAILED;
@@ -143,7 +158,7 @@ int store_failed(const char *path, int rc) {
                     path);
   if (rc == MAPH_CANTOPEN && stat(path, &st) != 0 && errno == ENOENT)
     return complain("%s: no such store; `maph create` makes one", path);
-  return complain("%s", maph_errmsg(NULL));
+  return complain_of_core(maph_errmsg(NULL));
 }
 
 int store_close(maph *m, const char *path, int status) {

@@ -10,18 +10,24 @@ The library's calls release the interpreter lock.  Errors are exceptions named a
 codes.
 """
 
+from . import fast as _fast
 from .changes import Change, Changes
 from .cursor import Cursor
 from .errors import *  # noqa: F401,F403
 from .errors import __all__ as _errors
+from .library import failure as _failure
 from .library import lib as _lib
+from .reader import TYPES as _types
 from .reader import Entry, Key, Value
 from .snapshot import Snapshot
 from .store import Problem, Store, destroy, open, recover
 from .transaction import Transaction, Written
 
+_fast.connect(_failure, NotFoundError, Entry, Written, _types)  # noqa: F405
+
 __version__ = "0.1.0"
 library_version = _lib.version
+compiled = _fast.compiled  #: whether the calls that are made often are compiled, or go by ctypes
 __all__ = [
     "Change",
     "Changes",
@@ -34,10 +40,11 @@ __all__ = [
     "Transaction",
     "Value",
     "Written",
+    "compiled",
     "destroy",
     "library_version",
     "open",
     "recover",
 ]
 __all__ += _errors
-del _errors, _lib
+del _errors, _failure, _fast, _lib, _types

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
 
-from . import library
+from . import fast, library
 from .gate import Opened
 from .library import Slice, failure, lib, whole
 from .reader import NOTFOUND, Entry, Key, as_entry, as_input, copy
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-class Cursor(Iterator[Entry]):
-    """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at
-    a time it runs; several are made to take turns."""
+class PlainCursor(Iterator[Entry]):
+    """A cursor before any of it is compiled."""
 
     def __init__(
         self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool
@@ -37,11 +36,11 @@ class Cursor(Iterator[Entry]):
         self._token = Opened(lib.maph_cursor_close)
         self._gate.open(self._token, opener)
 
-    def _without_values(self) -> "Cursor":
+    def _without_values(self) -> "PlainCursor":
         self._value = lambda value: b""
         return self
 
-    def __iter__(self) -> "Cursor":
+    def __iter__(self) -> "PlainCursor":
         return self
 
     def __next__(self) -> Entry:
@@ -86,7 +85,7 @@ class Cursor(Iterator[Entry]):
         with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
-    def __enter__(self) -> "Cursor":
+    def __enter__(self) -> "PlainCursor":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,3 +94,26 @@ class Cursor(Iterator[Entry]):
     def __del__(self) -> None:
         if hasattr(self, "_token"):
             self._gate.drop(self._token)
+
+
+class Cursor(fast.Cursor, PlainCursor):
+    """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at
+    a time it runs; several are made to take turns."""
+
+    def __init__(
+        self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool
+    ) -> None:
+        super().__init__(store, snapshot, prefix, views)
+        shown = snapshot._views if snapshot is not None else fast.VIEWED
+        self._connect(
+            self._gate,
+            fast.STORE,
+            store,
+            self._token,
+            self._lock,
+            False,
+            shown if views else fast.COPIED,
+        )
+
+    def __enter__(self) -> "Cursor":
+        return self

@@ -15,6 +15,8 @@ outlive them.  A Gate sees to both, whenever a signal handler raises (Ctrl-C is 
     a call, but not inside a function written in C. So what must not be torn apart is one call of C:
     a lock is taken by `with`, leave() is the set's own and the first thing in a `finally` whose
     `try` began before the mark, and what is taken out of `opened` is closed in the same call.
+(6) Compiled calls (fast.py) do all of it as one call of C.  They hold the interpreter's lock from
+    their look at the handle to their end, or count in `_busy` meanwhile; their views in `_views`.
 
 What remains: a handler that raises as close(), abort(), commit() or __exit__() begins leaves things
 as if it had not been called, to be called again. One that raises inside of __del__ is passed over
@@ -34,6 +36,7 @@ from contextlib import nullcontext
 from ctypes import byref, c_ubyte, c_void_p
 from typing import Any, Callable, ContextManager, Dict, Optional, Set, TypeVar
 
+from . import fast
 from .errors import BusyError, MisuseError
 from .library import failure
 
@@ -60,9 +63,9 @@ class Opened:
         self.closer = closer
 
 
-class Gate:
+class Gate(fast.Gate):
     def __init__(self, handle: int, path: str) -> None:
-        self._handle: Optional[int] = handle
+        self._handle = handle
         self._path = path
         self.gone = False  #: set inside exclusive(): the handle will not come back
         self.foreign = False  #: this process is a child of the one that opened the store
@@ -79,6 +82,7 @@ class Gate:
         self._handle = None  # what it maps stays mapped until the child ends
         self.foreign = True
         self._calls, self._lock, self._pin_lock = set(), threading.RLock(), threading.Lock()
+        self._busy = 0
         self.leave = self._calls.discard
 
     def turn(self, lock: "threading.Lock | threading.RLock") -> ContextManager[Any]:
@@ -125,7 +129,7 @@ class Gate:
                 self._handle = None
                 if handle is not None:
                     self._wait(what)
-                    if self._pin() is not None:
+                    if self._pin() is not None or self._views:
                         raise BufferError(
                             f"{self._path}: cannot {what} the store: memoryviews of it are alive; "
                             "release and delete them first"
@@ -137,7 +141,7 @@ class Gate:
 
     def _wait(self, what: str) -> None:
         patience = time.monotonic() + GRACE
-        while self._calls:
+        while self._calls or self._busy:
             if time.monotonic() > patience:
                 raise BusyError(
                     f"{self._path}: cannot {what} the store: another thread is in a call on it; "

@@ -180,6 +180,7 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_snapshot_get_many", I, [P, c_size_t, P, P]),
     ("maph_snapshot_version", U, [P]),
     ("maph_snapshot_records", U, [P]),
+    ("maph_snapshot_stat", I, [P, POINTER(Stats)]),
     ("maph_snapshot_close", None, [P]),
     ("maph_cursor_open", I, [P, P, K, POINTER(P)]),
     ("maph_cursor_next", I, [P, POINTER(Entry)]),
@@ -225,6 +226,7 @@ class Library:
                 "maph needs libmaph.so.0 (make install puts it in place, ldconfig makes it known, "
                 f"MAPH_LIBRARY names another): {error}"
             ) from error
+        self.handle: int = loaded._handle  #: what dlopen gave
         for name, result, arguments in FUNCTIONS:
             try:
                 function = getattr(loaded, name)

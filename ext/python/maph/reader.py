@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from ctypes import c_char_p, c_size_t, c_void_p, cast, string_at
 from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
     ContextManager,
+    Dict,
     ItemsView,
     Iterable,
     Iterator,
@@ -85,6 +87,16 @@ def as_entry(found: library.Entry, value: Any) -> Entry:
         copy(found.media_type).decode("latin-1"),
         None if key_type == 0 else key_type == 1,
     )
+
+
+def members(struct: Any) -> Dict[str, Any]:
+    return {name: getattr(struct, name) for name, *_ in struct._fields_}
+
+
+def as_stats(stats: library.Stats) -> Dict[str, Any]:
+    result = members(stats)
+    result["uuid"] = str(uuid.UUID(bytes=bytes(result["uuid"])))
+    return result
 
 
 class Reader:

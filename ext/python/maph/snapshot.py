@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-from ctypes import string_at
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, Optional
+from ctypes import byref, string_at
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional
 
+from . import fast
 from .cursor import Cursor
 from .gate import Opened
-from .library import lib
-from .reader import Key, ManyReader
+from .library import Stats, lib
+from .reader import Key, ManyReader, as_stats
 
 if TYPE_CHECKING:
     from .store import Store
 
 
-class Snapshot(ManyReader, Mapping[Any, bytes]):
+class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
     """A mapping that does not change.  It holds up no writer.  Views read through it pin the store,
     as all do; those of a transaction's snapshot are copies."""
 
@@ -35,6 +36,16 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
         self._settled = lock is None  # what a transaction has written so far may be undone
         self._token = Opened(lib.maph_snapshot_close)
         self._gate.open(self._token, opener)
+        self._views = fast.VIEWED if self._settled else fast.COPIED_VIEWED
+        self._connect(
+            self._gate,
+            fast.SNAPSHOT,
+            store,
+            self._token,
+            self._lock,
+            self._settled,
+            self._views,
+        )
 
     def _owner(self) -> object:
         return self._store
@@ -64,6 +75,14 @@ class Snapshot(ManyReader, Mapping[Any, bytes]):
     def __len__(self) -> int:
         """Live keys, expired ones included."""
         return self._ask(lib.maph_snapshot_records)
+
+    def stats(self) -> Dict[str, Any]:
+        """As Store.stats(): records, live_bytes and version are the snapshot's."""
+        stats = Stats()
+        rc = self._ask(lambda snapshot: int(lib.maph_snapshot_stat(snapshot, byref(stats))))
+        if rc != 0:
+            raise self._fail(rc)
+        return as_stats(stats)
 
     def close(self) -> None:
         with self._gate.turn(self._lock):

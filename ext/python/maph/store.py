@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import uuid
 from contextlib import nullcontext
 from ctypes import byref, c_void_p, sizeof
 from typing import (
@@ -22,13 +21,13 @@ from typing import (
     Union,
 )
 
-from . import library
+from . import fast, library
 from .changes import Changes
 from .cursor import Cursor
 from .errors import CorruptError, NotFoundError
 from .gate import Gate
 from .library import INT, ProgressFunction, ReportFunction, failure, lib, whole
-from .reader import Key, ManyReader, Value
+from .reader import Key, ManyReader, Value, as_stats, members
 from .snapshot import Snapshot
 from .transaction import Transaction, Writer, durability_code
 
@@ -104,7 +103,7 @@ def open(
     return Store(handle.value or 0, os.fsdecode(name), mode)
 
 
-class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
+class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any, bytes]):
     """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use
     it; close() and refresh() wait for the others' calls.
 
@@ -123,6 +122,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
         self._gate = Gate(handle, path)
         self.path = path
         self.mode = mode
+        self._connect(self._gate, fast.STORE, None, None, None, True, fast.VIEWED)
 
     def __repr__(self) -> str:
         return f"<maph store {self.path!r}{', closed' if self.closed else ''}>"
@@ -284,9 +284,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
 
     def stats(self) -> Dict[str, Any]:
         """The members of maph_stats by name."""
-        result = _members(self._stat())
-        result["uuid"] = str(uuid.UUID(bytes=bytes(result["uuid"])))
-        return result
+        return as_stats(self._stat())
 
     def sync(self) -> None:
         """Everything committed so far is on disk when this returns."""
@@ -347,7 +345,7 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
             raise raised[0]
         done = library.Rewrite()
         self._check(lib.maph_rewritten, byref(done))
-        result = _members(done)
+        result = members(done)
         result["note"] = result["note"].decode("utf-8", "replace")
         return result
 
@@ -360,10 +358,6 @@ class Store(Writer, ManyReader, MutableMapping[Any, bytes]):
             if not problems:
                 raise
         return problems
-
-
-def _members(struct: Any) -> Dict[str, Any]:
-    return {name: getattr(struct, name) for name, *_ in struct._fields_}
 
 
 def _reporter() -> Tuple[List[Problem], Any]:

@@ -18,6 +18,7 @@ from typing import (
     Tuple,
 )
 
+from . import fast
 from .errors import Error
 from .gate import Opened
 from .library import Condition, Input, Outcome, lib, whole
@@ -152,7 +153,7 @@ class Writer(Reader):
         self.delete(key)
 
 
-class Transaction(Writer):
+class Transaction(fast.Writer, Writer):
     """Holds the store's writer lock until it ends.  As a context manager it commits at the end, and
     aborts after an exception.
 
@@ -174,6 +175,15 @@ class Transaction(Writer):
         self._token = Opened(lib.maph_txn_abort)
         self._gate.open(
             self._token, lambda handle, result: int(lib.maph_txn_begin(handle, level, result))
+        )
+        self._connect(
+            self._gate,
+            fast.TRANSACTION,
+            store,
+            self._token,
+            self._lock,
+            False,
+            fast.COPIED_VIEWED,
         )
 
     def _owner(self) -> object:

@@ -2,6 +2,8 @@
 say what they need.
 
 MAPH_TEST_BUILD is the folder of the products (make test sets it), the top's build/ otherwise.
+MAPH_TEST_PACKAGES is where the packages are: the sources, which go by ctypes, or BUILD/python,
+where the compiled part is beside them.
 """
 
 import os
@@ -21,7 +23,8 @@ TOP = ROOM.parent.parent
 BUILD = pathlib.Path(os.environ.get("MAPH_TEST_BUILD", TOP / "build"))
 SERVER = BUILD / "maph-server"
 os.environ.setdefault("MAPH_LIBRARY", str(BUILD / "libmaph.so.0"))
-sys.path.insert(0, str(ROOM))
+PACKAGES = os.environ.get("MAPH_TEST_PACKAGES", str(ROOM))
+sys.path.insert(0, PACKAGES)
 
 
 def fork():

@@ -7,13 +7,23 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import unittest
+import zipfile
 
 from support import ROOM, TOP
 
 import maph
 import maph_client
+
+
+def can_compile():
+    return (
+        pathlib.Path(sysconfig.get_path("include"), "Python.h").is_file()
+        and sys.version_info >= (3, 11)
+        and shutil.which("cc") is not None
+    )
 
 
 class Package(unittest.TestCase):
@@ -168,8 +178,47 @@ class Package(unittest.TestCase):
             ).stdout.strip()
             python = self.in_a_new_environment(folder, os.path.join(folder, packed))
             self.assertEqual(
-                self.run_there(python, "import maph; print(maph.__version__)"), [maph.__version__]
+                self.run_there(python, "import maph; print(maph.__version__, maph.compiled)"),
+                [maph.__version__, str(can_compile())],
             )
+
+    def build(self, folder, settings="None", **environment):
+        """pip_backend's wheel: the run, and the names in it."""
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import pip_backend; print(pip_backend.build_wheel({folder!r}, {settings}))",
+            ],
+            cwd=ROOM,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
+        names = []
+        if done.returncode == 0:
+            with zipfile.ZipFile(os.path.join(folder, done.stdout.strip())) as archive:
+                names = archive.namelist()
+        return done, names
+
+    def test_wheels(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done, names = self.build(folder, "{'compiled': 'no'}")
+            self.assertEqual(done.stdout.strip(), f"maph-{maph.__version__}-py3-none-any.whl")
+            self.assertNotIn("maph/_maph.abi3.so", names)
+            done, names = self.build(folder, CC="/no/such/compiler")
+            self.assertEqual(done.stdout.strip(), f"maph-{maph.__version__}-py3-none-any.whl")
+            self.assertRegex(done.stderr, "goes by ctypes, since .*/no/such/compiler")
+            done, names = self.build(folder, "{'compiled': 'yes'}", CC="/no/such/compiler")
+            self.assertNotEqual(done.returncode, 0)
+            done, names = self.build(folder, "{'compiled': 'perhaps'}")
+            self.assertRegex(done.stderr, "compiled is auto, no or yes, not perhaps")
+            if not can_compile():
+                self.skipTest("needs python3-dev")
+            done, names = self.build(folder, "{'compiled': 'yes'}")
+            self.assertRegex(done.stdout, r"^maph-[\d.]+-cp311-abi3-linux_\w+\.whl$")
+            self.assertIn("maph/_maph.abi3.so", names)
+            self.assertIn("maph/_maph.pyi", names)
 
     def test_one_version(self):
         from maph.library import VERSION

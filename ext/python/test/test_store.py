@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from support import BUILD, ROOM, TOP, fork
+from support import BUILD, PACKAGES, TOP, fork
 
 import maph
 
@@ -326,6 +326,7 @@ class Transactions(StoreTest):
             snapshot = transaction.snapshot()
             transaction["a"] = "2"
             self.assertEqual(snapshot["a"], b"1")
+            self.assertEqual(snapshot.stats()["records"], len(snapshot))
         self.assertEqual((snapshot["a"], self.store["a"]), (b"1", b"2"))
         snapshot.close()
 
@@ -741,7 +742,7 @@ class Interrupts(StoreTest):
         while not self.comes_through(self.work, places):
             self.is_well()
             places += 1
-        self.assertGreater(places, 300)
+        self.assertGreater(places, 200 if maph.compiled else 300)
         self.is_well()
 
     def test_closing_at_every_such_place(self):
@@ -963,7 +964,7 @@ class Loading(unittest.TestCase):
             capture_output=True,
             text=True,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": str(ROOM), **environment},
+            env={**os.environ, "PYTHONPATH": PACKAGES, **environment},
         )
 
     def test_a_library_that_is_not_there(self):

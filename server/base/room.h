@@ -1,0 +1,17 @@
+/*
+** room.h - whether the disk of the stores' folder is full.
+*/
+#ifndef MAPH_BASE_ROOM_H
+#define MAPH_BASE_ROOM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Of that disk, for this user; UINT64_MAX: it does not tell. */
+uint64_t room_free(void);
+/* A write was refused for want of room. */
+void room_refused(void);
+/* There is none: a store cannot grow, or a write was refused and not much went since. */
+bool room_is_full(void);
+
+#endif
