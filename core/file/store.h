@@ -149,6 +149,9 @@ static inline header *header_of(const uint8_t *base) { return (header *)(uintptr
 static inline uint64_t load64(const void *p) {
   return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
 }
+static inline uint32_t load32(const void *p) {
+  return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+}
 static inline word *word_at(const uint8_t *base, uint64_t offset) {
   return (word *)(uintptr_t)(base + offset);
 }

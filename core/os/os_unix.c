@@ -599,6 +599,11 @@ int os_flush_directory(const char *path) {
   return rc;
 }
 
+static int on_another(const char *from, const char *to) {
+  return fail(MAPH_CANTOPEN, "%s: is on another file system than %s: copy it beside that first",
+              from, to);
+}
+
 int os_rename_new(const char *from, const char *to) {
   long r =
       SYS("rename", -1, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
@@ -606,6 +611,7 @@ int os_rename_new(const char *from, const char *to) {
     r = link(from, to);
     if (r == 0) unlink(from);
   }
+  if (r != 0 && errno == EXDEV) return on_another(from, to);
   if (r != 0)
     return fail(os_open_code(errno), "%s: cannot give the new store its name: %s", to,
                 strerror(errno));
@@ -619,6 +625,7 @@ int os_rename(const char *from, const char *to) {
                 "%s: this file is mounted by itself, so that no new one can take its place: mount "
                 "its folder",
                 to);
+  if (errno == EXDEV) return on_another(from, to);
   return fail(os_open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
 }
 

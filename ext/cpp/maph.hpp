@@ -807,6 +807,12 @@ public:
           std::chrono::milliseconds busy_timeout = std::chrono::milliseconds(5000)) {
     return detail::finish(maph_destroy(path.c_str(), detail::milliseconds(busy_timeout)));
   }
+  static result<done>
+  replace(const std::filesystem::path &path, const std::filesystem::path &with,
+          std::chrono::milliseconds busy_timeout = std::chrono::milliseconds(5000)) {
+    return detail::finish(
+        maph_replace(path.c_str(), with.c_str(), detail::milliseconds(busy_timeout)));
+  }
 
 private:
   using owner::owner;

@@ -2,7 +2,7 @@
 ** maphtcl.c - the C API of maph.h as Tcl commands.
 **
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
-**   a handle, a command maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version |
+**   a handle, a command maph recover PATH | destroy PATH ?MS? | replace PATH WITH ?MS? | strerror N | errmsg | version |
 **   codes | fork SCRIPT | interrupt ?MS?
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
@@ -1011,8 +1011,9 @@ static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
 }
 
 static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "open",    "recover", "destroy", "strerror",  "errmsg",
-                                       "version", "codes",   "fork",    "interrupt", NULL };
+  static const char *const verbs[] = { "open",      "recover", "destroy", "strerror",
+                                       "errmsg",    "version", "codes",   "fork",
+                                       "interrupt", "replace", NULL };
   int verb, n = 5000;
   (void)data;
   if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
@@ -1037,7 +1038,11 @@ static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
         Tcl_AppendElement(interp, code_names[n]);
       return TCL_OK;
     case 7: return fork_verb(interp, objc, objv);
-    default: return interrupt_verb(NULL, interp, objc, objv);
+    case 8: return interrupt_verb(NULL, interp, objc, objv);
+    default:
+      if (objc != 4 && objc != 5) return usage(interp, objv, 2, "PATH WITH ?MS?");
+      if (objc == 5 && Tcl_GetIntFromObj(interp, objv[4], &n) != TCL_OK) return TCL_ERROR;
+      return answer(interp, NULL, maph_replace(Tcl_GetString(objv[2]), Tcl_GetString(objv[3]), n));
   }
 }
 
