@@ -11,6 +11,7 @@
 ** move over.
 */
 #include "calls/handle.h"
+#include "calls/supersede.h"
 #include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
@@ -321,21 +322,6 @@ static int take_place(const char *path, const char *temporary, salvage *x) {
   return rc;
 }
 
-/* The finished file's live words: its last epoch is visible, it is on disk, and this is its lock
-** file. */
-static void seal(store *s, const os_file *lock) {
-  header *h = header_of(s->write_base);
-  store_word(s->write_base, &h->lock_device, lock->device);
-  store_word(s->write_base, &h->lock_inode, lock->inode);
-  store_word(s->write_base, &h->end, s->space_end);
-  store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->committed, s->last.end);
-  store_word(s->write_base, &h->flushed, s->last.end);
-  store_word(s->write_base, &h->unborn, 1);
-  header_checkpoint(s, &s->last);
-  store_word(s->write_base, &h->clean, CLEAN_YES);
-}
-
 /* Who died between the two names that take_place gives left the damaged file with both: it begins
 ** anew.  A second name that is not of its making would part from the store. */
 static int must_have_one_name(const char *path, store *s) {
@@ -413,7 +399,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     rc = recover_append_epoch(x.to, x.to->space_end);
   }
   if (rc == MAPH_OK) {
-    seal(x.to, &lock);
+    supersede_seal(x.to, &lock);
     rc = keep_attributes(&x, temporary, 1);
   }
   if (rc == MAPH_OK) rc = os_flush_file(&x.to->file, temporary);

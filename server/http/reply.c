@@ -40,6 +40,7 @@ static const struct {
   [MAPH_CANTOPEN] = { 503, "cannot_open" },
   [MAPH_COMPACTED] = { 410, "compacted" },
   [MAPH_CANCELLED] = { 409, "cancelled" },
+  [MAPH_MISMATCH] = { 409, "not_a_number" },
 };
 enum { CORE_CODES = sizeof core_codes / sizeof core_codes[0] };
 

@@ -110,6 +110,21 @@ maph *store_open_or_make(const arguments *a, const char *path, bool *made) {
   return m ? m : store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
 }
 
+bool store_load(const arguments *a, const char *path, maph_load **l) {
+  maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
+  int rc;
+  *l = NULL;
+  if (!store_path(path) || !room_for_keys(a, path)) return false;
+  o.busy_timeout_ms = 0;
+  o.expected_keys = a->expect_keys == NOT_GIVEN ? 0 : a->expect_keys;
+  if (a->mode != NOT_GIVEN) o.mode = (int)a->mode;
+  rc = maph_load_begin(path, &o, l);
+  /* it is there, or somebody is making it: it can be waited for, and written to */
+  if (rc == MAPH_OK || rc == MAPH_EXISTS || rc == MAPH_BUSY) return true;
+  store_failed(path, rc);
+  return false;
+}
+
 maph_txn *store_begin(const arguments *a, maph *m, const char *path) {
   maph_txn *t = NULL;
   uint64_t waited_ms = 0;
