@@ -433,6 +433,29 @@ static void feeds() {
   CHECK(maph::maph::create_memory(patient));
 }
 
+static void loads() {
+  const std::string path = folder + "/loaded.maph";
+  {
+    auto dropped = maph::load::begin(path);
+    CHECK(dropped && dropped.set("a", "1"));
+  }
+  CHECK(maph::maph::open(path).error() == maph::error::cannot_open);
+  maph::load::config how;
+  how.optimize = true;
+  auto l = maph::load::begin(path, how);
+  for (int i = 0; i < 1000; i++) CHECK(l.set("key" + std::to_string(i), std::to_string(i)));
+  CHECK(l.set("key7", "again"));
+  CHECK(l.set("typed", "{}", maph::condition::always().type(maph::type::json).media_type("a/b")));
+  CHECK(l.set("absent", "", maph::condition::if_absent()).error() == maph::error::misuse);
+  CHECK(l.set("", "").error() == maph::error::misuse);
+  CHECK(l.entries() == 1002);
+  CHECK(l.finish() && l.finish().error() == maph::error::misuse);
+  auto db = maph::maph::open(path);
+  CHECK(db.size() == 1001 && *db.get("key7") == "again" && *db.get("key999") == "999");
+  CHECK(db.get_entry("typed")->media_type == "a/b" && db.stats()->frozen_keys > 0 && db.check());
+  CHECK(maph::load::begin(path).error() == maph::error::exists);
+}
+
 static void figures() {
   auto db = maph::maph::create_memory();
   CHECK(db.load_factor() == 0.0);
@@ -454,6 +477,7 @@ int main(int, char **argv) {
   checking();
   rewrites();
   feeds();
+  loads();
   figures();
   return finish();
 }
