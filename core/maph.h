@@ -102,7 +102,9 @@ enum {
   MAPH_CANTOPEN = 14,
   /* the changes asked for are no longer in the file: read all of it, then go on from its version */
   MAPH_COMPACTED = 15,
-  MAPH_CANCELLED = 16 /* a progress callback said stop, or maph_interrupt: nothing was changed */
+  MAPH_CANCELLED = 16, /* a progress callback said stop, or maph_interrupt: nothing was changed */
+  /* maph_increment: the value is no whole number of 64 bits, or the sum would be none */
+  MAPH_MISMATCH = 17
 };
 
 MAPH_API const char *maph_strerror(int rc); /* "no such key"; never NULL, also for unknown codes */
@@ -402,6 +404,15 @@ MAPH_API int maph_put_if(maph *m, maph_slice key, maph_slice value,
                          const maph_condition *condition);
 MAPH_API int maph_delete_if(maph *m, maph_slice key, const maph_condition *condition);
 
+/* A counter: add to the number that the value spells in decimal, in one transaction, so that of any
+** number of callers that count at once none is lost.  It is a whole number of 64 bits with a sign;
+** a key that is missing, or expired, counts from 0 and becomes a MAPH_INTEGER.  What an entry that
+** is there has besides, its types, media type and expiry, stays; condition (NULL: none) may set
+** another expiry, and gives a new entry its media type and key type.  *sum (NULL: not wanted) is
+** what the value is now.  MISMATCH, and what maph_put_if answers: nothing was changed. */
+MAPH_API int maph_increment(maph *m, maph_slice key, int64_t by, const maph_condition *condition,
+                            int64_t *sum);
+
 /* A transaction of many operations: seen by others whole, at its commit, or not at all.  It holds
 ** the store's writer lock from begin to commit or abort (BUSY after the busy timeout), also against
 ** other transactions of the same thread.  It sees its own writes.  A failed operation leaves the
@@ -412,6 +423,8 @@ MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);
 MAPH_API int maph_txn_put(maph_txn *t, maph_slice key, maph_slice value);
 MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value,
                              const maph_condition *condition);
+MAPH_API int maph_txn_increment(maph_txn *t, maph_slice key, int64_t by,
+                                const maph_condition *condition, int64_t *sum);
 MAPH_API int maph_txn_delete(maph_txn *t, maph_slice key);
 MAPH_API int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *condition);
 MAPH_API int maph_txn_get(maph_txn *t, maph_slice key, maph_slice *value);

@@ -1,6 +1,6 @@
 # packages.sh - the Debian packages of each purpose, and the set-up that quickstart and check share.
 #  Read with ". tool/packages.sh".
-packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev"
+packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev zlib1g-dev"
 packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev procps"
 # Without these some tests are skipped.

@@ -72,7 +72,7 @@ typedef struct store {
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
   _Atomic int scarce;
   _Atomic uint64_t room_looked_ms;
-  int bulk; /* so much will be written that throughput counts, not the longest wait */
+  int bulk;   /* so much will be written that throughput counts, not the longest wait */
   int spares; /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
@@ -101,7 +101,8 @@ typedef struct store {
   uint64_t tail_checked;
   uint64_t populated; /* pages below are faulted in for writing */
   uint64_t writeback_end, writeback_ms;
-  uint64_t told_ms; /* when the file's time of modification was set */
+  uint64_t published_ms; /* when a transaction became visible last */
+  uint64_t told_ms;      /* when the file's time of modification was set */
   uint64_t checkpoint_end;
   _Atomic uint64_t reached_ms; /* when it was last seen to be the file at its path */
 

@@ -138,7 +138,7 @@ static void wake_watchers(store *s) {
 static void tell_time(store *s) {
   uint64_t now;
   if (s->in_memory) return;
-  now = os_clock_coarse_ms();
+  now = s->published_ms = os_clock_coarse_ms();
   if (now == s->told_ms) return;
   s->told_ms = now;
   os_touch(&s->file, 0, FORMAT_MAGIC[0]);
@@ -186,7 +186,7 @@ static void start_writeback(store *s) {
   uint64_t end = s->last.end, now;
   if (s->in_memory) return;
   if (end - s->writeback_end < WRITEBACK_BYTES) {
-    now = os_clock_coarse_ms();
+    now = s->published_ms;
     if (now - s->writeback_ms < WRITEBACK_MS) return;
     s->writeback_ms = now;
   }

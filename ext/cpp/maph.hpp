@@ -83,7 +83,8 @@ enum class error : int {
   misuse = MAPH_MISUSE,
   cannot_open = MAPH_CANTOPEN,
   compacted = MAPH_COMPACTED,
-  cancelled = MAPH_CANCELLED
+  cancelled = MAPH_CANCELLED,
+  mismatch = MAPH_MISMATCH
 };
 
 /* The name of a code: "no such key". */

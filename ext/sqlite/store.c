@@ -63,9 +63,10 @@ static const int codes[] = {
   /* only of feeds of changes, which SQL does not read */
   [MAPH_COMPACTED] = SQLITE_ERROR,
   [MAPH_CANCELLED] = SQLITE_INTERRUPT,
+  [MAPH_MISMATCH] = SQLITE_MISMATCH,
 };
 #define CODE_COUNT ((int)(sizeof(codes) / sizeof(codes[0])))
-_Static_assert(CODE_COUNT == MAPH_CANCELLED + 1, "every code of maph.h has its SQLite code");
+_Static_assert(CODE_COUNT == MAPH_MISMATCH + 1, "every code of maph.h has its SQLite code");
 
 /* Core speaks of its own flags; what a user of SQL writes instead. */
 static char *in_sql(const char *sentence) {
@@ -410,24 +411,12 @@ int store_prepare(sql_store *store, char **message) {
   return rc;
 }
 
-/* ---------------------------------------------------------------------------- one put or delete */
+/* ----------------------------------------------------------------------------- one put or delete */
 
-typedef struct write {
-  maph_slice key, value;
-  const maph_condition *put; /* NULL: a delete */
-} write;
-
-static int write_in(maph_txn *txn, const write *w) {
-  return w->put ? maph_txn_put_if(txn, w->key, w->value, w->put) : maph_txn_delete(txn, w->key);
-}
-
-/* Of this connection's transaction on the store, or of one of its own. */
-static int write_once(sql_store *store, const write *w, int *existed, char **message) {
-  int is_own = store->txn == NULL, rc = store_begin(store, STORE_MAY_WRITE, message), found;
+int store_write(sql_store *store, store_change change, void *arg, char **message) {
+  int is_own = store->txn == NULL, rc = store_begin(store, STORE_MAY_WRITE, message);
   if (rc != SQLITE_OK) return rc;
-  found = write_in(store->txn, w);
-  *existed = found == MAPH_OK;
-  if (found != MAPH_NOTFOUND) rc = store_error(store->writer, found, message);
+  rc = change(store, arg, message);
   if (rc == SQLITE_OK && is_own) rc = store_prepare(store, message);
   if (is_own && rc == SQLITE_OK) store_commit(store);
   if (is_own && rc != SQLITE_OK) store_rollback(store);
@@ -435,16 +424,41 @@ static int write_once(sql_store *store, const write *w, int *existed, char **mes
   return rc;
 }
 
-int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *put,
+typedef struct put {
+  maph_slice key, value;
+  const maph_condition *how;
+} put;
+
+static int put_in(sql_store *store, void *arg, char **message) {
+  put *p = arg;
+  return store_error(store->writer, maph_txn_put_if(store->txn, p->key, p->value, p->how), message);
+}
+
+int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *how,
               char **message) {
-  write w = { key, value, put };
-  int existed, rc = numbers_note(store, key);
-  return rc == SQLITE_OK ? write_once(store, &w, &existed, message) : rc;
+  put p = { key, value, how };
+  int rc = numbers_note(store, key);
+  return rc == SQLITE_OK ? store_write(store, put_in, &p, message) : rc;
+}
+
+typedef struct delete {
+  maph_slice key;
+  int existed;
+}
+delete;
+
+static int delete_in(sql_store *store, void *arg, char **message) {
+  delete *d = arg;
+  int rc = maph_txn_delete(store->txn, d->key);
+  d->existed = rc == MAPH_OK;
+  return rc == MAPH_NOTFOUND ? SQLITE_OK : store_error(store->writer, rc, message);
 }
 
 int store_delete(sql_store *store, maph_slice key, int *existed, char **message) {
-  write w = { key, { NULL, 0 }, NULL };
-  return write_once(store, &w, existed, message);
+  delete d = { key, 0 };
+  int rc = store_write(store, delete_in, &d, message);
+  *existed = d.existed;
+  return rc;
 }
 
 static void transaction_ended(sql_store *store) {

@@ -7,12 +7,13 @@
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
+**   $m increment KEY BY ?-expires MS? ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
 **      stat  sync  check  refresh  close
 **   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
 **   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t
-**   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
+**   (transaction)  put put_if increment delete delete_if get get_entry savepoint release rollback_to snapshot
 **   prepare version
 **                      operations commit abort
 **   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
@@ -60,10 +61,11 @@ typedef struct object {
 } object;
 
 /* -------------------------------------------------------------------------------------- results */
-static const char *const code_names[] = {
-  "OK",    "NOTFOUND", "EXISTS", "CONFLICT", "BUSY",   "READONLY", "FULL",      "TOOBIG",   "NOMEM",
-  "IOERR", "CORRUPT",  "FORMAT", "RECOVER",  "MISUSE", "CANTOPEN", "COMPACTED", "CANCELLED"
-};
+static const char *const code_names[] = { "OK",        "NOTFOUND", "EXISTS",   "CONFLICT",
+                                          "BUSY",      "READONLY", "FULL",     "TOOBIG",
+                                          "NOMEM",     "IOERR",    "CORRUPT",  "FORMAT",
+                                          "RECOVER",   "MISUSE",   "CANTOPEN", "COMPACTED",
+                                          "CANCELLED", "MISMATCH" };
 
 static const char *code_name(int rc) {
   return rc >= 0 && rc < (int)(sizeof(code_names) / sizeof(code_names[0])) ? code_names[rc]
@@ -289,6 +291,26 @@ static void store_outcome(Tcl_Interp *interp, Tcl_Obj *name, const maph_outcome 
   dict_put(dict, "version", Tcl_NewWideIntObj((Tcl_WideInt)outcome->version));
   dict_put(dict, "existed", Tcl_NewIntObj(outcome->existed));
   Tcl_ObjSetVar2(interp, name, NULL, dict, 0);
+}
+
+/* increment of a handle or a transaction: the sum. */
+static int increment_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  maph_condition condition;
+  maph_outcome outcome = { 0, 0 };
+  Tcl_Obj *outcome_name;
+  Tcl_WideInt by;
+  int64_t sum = 0;
+  int rc;
+  if (objc < 4) return usage(interp, objv, 2, "KEY BY ?options?");
+  if (Tcl_GetWideIntFromObj(interp, objv[3], &by) != TCL_OK
+      || parse_condition(interp, objc - 4, objv + 4, &condition, &outcome_name) != TCL_OK)
+    return TCL_ERROR;
+  condition.outcome = outcome_name ? &outcome : NULL;
+  rc = o->txn ? maph_txn_increment(o->txn, slice_of(objv[2]), by, &condition, &sum)
+              : maph_increment(o->handle->m, slice_of(objv[2]), by, &condition, &sum);
+  if (outcome_name) store_outcome(interp, outcome_name, &outcome);
+  if (rc == MAPH_OK) Tcl_SetObjResult(interp, Tcl_NewWideIntObj(sum));
+  return answer(interp, o->handle->m, rc);
 }
 
 /* put, put_if, delete, delete_if of a handle or a transaction. */
@@ -628,12 +650,12 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
 }
 
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",    "get_entry", "get_many", "exists",    "view",
-                                       "put",    "put_if",    "delete",   "delete_if", "snapshot",
-                                       "cursor", "range",     "begin",    "compact",   "optimize",
-                                       "backup", "changes",   "check",    "interrupt", "rewritten",
-                                       "stat",   "sync",      "refresh",  "close",     "errmsg",
-                                       NULL };
+  static const char *const verbs[] = {
+    "get",       "get_entry", "get_many",  "exists",   "view",   "put",       "put_if",
+    "increment", "delete",    "delete_if", "snapshot", "cursor", "range",     "begin",
+    "compact",   "optimize",  "backup",    "changes",  "check",  "interrupt", "rewritten",
+    "stat",      "sync",      "refresh",   "close",    "errmsg", NULL
+  };
   enum {
     GET,
     GET_ENTRY,
@@ -642,6 +664,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     VIEW_,
     PUT,
     PUT_IF,
+    INCREMENT,
     DELETE,
     DELETE_IF,
     SNAPSHOT_,
@@ -693,22 +716,24 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case REFRESH: return answer(interp, o->m, maph_refresh(o->m));
     case CLOSE: return close_handle(o, interp);
     case ERRMSG: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
+    case INCREMENT: return increment_verb(o, interp, objc, objv);
     default: return write_verb(o, interp, verbs[verb], objc, objv);
   }
 }
 
 /* ---------------------------------------------------- transaction, snapshot, cursor, feed, view */
 static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",         "get_entry",  "put",       "put_if",
-                                       "delete",      "delete_if",  "savepoint", "release",
-                                       "rollback_to", "snapshot",   "prepare",   "unprepare",
-                                       "version",     "operations", "commit",    "abort",
-                                       NULL };
+  static const char *const verbs[] = { "get",       "get_entry",   "put",        "put_if",
+                                       "increment", "delete",      "delete_if",  "savepoint",
+                                       "release",   "rollback_to", "snapshot",   "prepare",
+                                       "unprepare", "version",     "operations", "commit",
+                                       "abort",     NULL };
   enum {
     GET,
     GET_ENTRY,
     PUT,
     PUT_IF,
+    INCREMENT,
     DELETE,
     DELETE_IF,
     SAVEPOINT,
@@ -757,6 +782,7 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
       o->txn = NULL;
       Tcl_DeleteCommandFromToken(interp, o->command);
       return answer(interp, m, rc);
+    case INCREMENT: return increment_verb(o, interp, objc, objv);
     default: return write_verb(o, interp, verbs[verb], objc, objv);
   }
 }
