@@ -1,8 +1,8 @@
 /*
 ** pages.c - what a file is mapped in.
 **
-**   maph_huge_mapped PATH     maps the file for reading, touches all of it, and answers how many KiB
-**                             of it the kernel mapped in pages larger than the usual ones
+**   maph_huge_mapped PATH   maps the file for reading, touches all of it, and answers how many KiB
+**                           of it the kernel mapped in pages larger than the usual ones
 */
 #include <fcntl.h>
 #include <stdio.h>

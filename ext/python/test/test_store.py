@@ -213,7 +213,7 @@ class Loads(StoreTest):
         with maph.open(path) as store:
             self.assertEqual(len(store), 1000)
             self.assertEqual(store["key7"], b"again")
-            self.assertEqual(store.get_entry("key7").media_type, "a/b")
+            self.assertEqual(store.entry("key7").media_type, "a/b")
             self.assertEqual(store["key999"], b"999")
             self.assertEqual(store.check(), [])
             self.assertGreater(store.stats()["frozen_keys"], 0)
