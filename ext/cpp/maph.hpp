@@ -526,10 +526,10 @@ private:
   Cursor *cursor_;
   result<entry> current_{ ::maph::error::not_found };
 };
-} // namespace detail
+}  // namespace detail
 
-/* The live entries of a range of keys in the order of their bytes, both ways, of one snapshot, which
-** the cursor keeps though that is closed:
+/* The live entries of a range of keys in the order of their bytes, both ways, of one snapshot,
+** which the cursor keeps though that is closed:
 **     for( const maph::entry &e : db.range("a", "b") ) std::cout << e.key << '\n';
 ** next() and prev() answer error::not_found at an end; the range-for throws a failure when it is
 ** something else. */
