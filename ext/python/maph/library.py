@@ -130,6 +130,21 @@ class Rewrite(Structure):
     ]
 
 
+class LoadOptions(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("mode", c_int),
+        ("busy_timeout_ms", c_int),
+        ("after_version", c_uint64),
+        ("expected_keys", c_uint64),
+        ("memory_bytes", c_uint64),
+        ("optimize", c_int),
+        ("perfect_hash", c_int),
+        ("progress", c_void_p),
+        ("progress_arg", c_void_p),
+    ]
+
+
 class Change(Structure):
     _fields_ = [("entry", Entry), ("deleted", c_int), ("last", c_int)]
 
@@ -144,6 +159,7 @@ STRUCTS: List[Tuple[str, Type[Structure]]] = [
     ("maph_condition", Condition),
     ("maph_rewrite", Rewrite),
     ("maph_change", Change),
+    ("maph_load_options", LoadOptions),
 ]
 
 INT, UINT64 = 2**31 - 1, 2**64 - 1
@@ -210,6 +226,11 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_optimize", I, [P, ProgressFunction, P]),
     ("maph_backup", I, [P, c_char_p, ProgressFunction, P]),
     ("maph_rewritten", I, [P, POINTER(Rewrite)]),
+    ("maph_load_begin", I, [c_char_p, POINTER(LoadOptions), POINTER(P)]),
+    ("maph_load_put", I, [P, K, K, POINTER(Condition)]),
+    ("maph_load_entries", U, [P]),
+    ("maph_load_finish", I, [P]),
+    ("maph_load_abort", I, [P]),
     ("maph_changes_open", I, [P, U, POINTER(P)]),
     ("maph_changes_next", I, [P, I, POINTER(Change)]),
     ("maph_changes_version", U, [P]),

@@ -224,8 +224,16 @@ class Mapping(ServerTest):
         self.assertEqual(dict(self.store.items()), everything)
         self.assertEqual(len(list(self.store)), 2500)
         self.assertEqual(
-            sorted(self.store.scan_keys("odd")),
+            list(self.store.scan_keys("odd")),
             sorted(key for key in everything if key.startswith("odd")),
+        )
+        self.assertEqual(
+            list(self.store.scan_keys(from_="even2", to="odd11", reverse=True)),
+            sorted((key for key in everything if "even2" <= key < "odd11"), reverse=True),
+        )
+        self.assertEqual(
+            [entry.key for entry in self.store.scan("odd", from_="odd9")],
+            sorted(key for key in everything if "odd9" <= key),
         )
         self.assertEqual(len(list(self.store.scan("even"))), 1250)
         self.assertEqual(list(self.store.scan_keys("none")), [])
