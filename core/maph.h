@@ -102,7 +102,9 @@ enum {
   MAPH_CANTOPEN = 14,
   /* the changes asked for are no longer in the file: read all of it, then go on from its version */
   MAPH_COMPACTED = 15,
-  MAPH_CANCELLED = 16 /* a progress callback said stop, or maph_interrupt: nothing was changed */
+  MAPH_CANCELLED = 16, /* a progress callback said stop, or maph_interrupt: nothing was changed */
+  /* maph_increment: the value is no whole number of 64 bits, or the sum would be none */
+  MAPH_MISMATCH = 17
 };
 
 MAPH_API const char *maph_strerror(int rc); /* "no such key"; never NULL, also for unknown codes */
@@ -264,6 +266,8 @@ typedef struct maph_stats {
   uint64_t later_keys;
   uint64_t frozen_bytes; /* of the perfect hash and its table; also in index_bytes */
   double perfect_bits;   /* of the function alone, a key */
+  uint64_t order_bytes;  /* of the order of keys in use; also in index_bytes */
+  uint64_t order_runs;   /* pieces that it is in: one where it is tidy */
 } maph_stats;
 /* as of the last commit.  Cost: one pass over the index directory */
 MAPH_API int maph_stat(maph *m, maph_stats *stats);
@@ -298,6 +302,11 @@ MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice
 /* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
 MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys,
                                        maph_entry *entries);
+/* The store as of the last commit again, as if s were closed and opened now, for a caller that does
+** that often: a few loads where nothing was committed since.  Nobody else may use s meanwhile.
+** MISUSE where a cursor is open on it, or it is of a transaction.  After an error s is as it was.
+** */
+MAPH_API int maph_snapshot_renew(maph_snapshot *s);
 MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
 /* live keys, expired ones included */
 MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);
@@ -397,6 +406,15 @@ MAPH_API int maph_put_if(maph *m, maph_slice key, maph_slice value,
                          const maph_condition *condition);
 MAPH_API int maph_delete_if(maph *m, maph_slice key, const maph_condition *condition);
 
+/* A counter: add to the number that the value spells in decimal, in one transaction, so that of any
+** number of callers that count at once none is lost.  It is a whole number of 64 bits with a sign;
+** a key that is missing, or expired, counts from 0 and becomes a MAPH_INTEGER.  What an entry that
+** is there has besides, its types, media type and expiry, stays; condition (NULL: none) may set
+** another expiry, and gives a new entry its media type and key type.  *sum (NULL: not wanted) is
+** what the value is now.  MISMATCH, and what maph_put_if answers: nothing was changed. */
+MAPH_API int maph_increment(maph *m, maph_slice key, int64_t by, const maph_condition *condition,
+                            int64_t *sum);
+
 /* A transaction of many operations: seen by others whole, at its commit, or not at all.  It holds
 ** the store's writer lock from begin to commit or abort (BUSY after the busy timeout), also against
 ** other transactions of the same thread.  It sees its own writes.  A failed operation leaves the
@@ -407,6 +425,8 @@ MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);
 MAPH_API int maph_txn_put(maph_txn *t, maph_slice key, maph_slice value);
 MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value,
                              const maph_condition *condition);
+MAPH_API int maph_txn_increment(maph_txn *t, maph_slice key, int64_t by,
+                                const maph_condition *condition, int64_t *sum);
 MAPH_API int maph_txn_delete(maph_txn *t, maph_slice key);
 MAPH_API int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *condition);
 MAPH_API int maph_txn_get(maph_txn *t, maph_slice key, maph_slice *value);
@@ -462,7 +482,8 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *t);
 **
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every
 ** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"
-** "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */
+** "hash" "write" "verify" "order" "catch up" "flush"; done and total count what the phase works on.
+** */
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
 /* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are
@@ -475,6 +496,14 @@ MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 ** through the ordinary index, until the next optimize.  A scan then meets the entries in another
 ** order. */
 MAPH_API int maph_optimize(maph *m, maph_progress_fn progress, void *arg);
+
+/* Bring the order of keys up to date and into few pieces, so that range cursors open and read
+** faster: in steps of some thousand keys, between which others write.  Commits do a part of it all
+** the time, and the other rewrites do all of it: this is for a time with nothing else to do.  The
+** space of pieces that were put together comes back with the next rewrite.  OK where there is
+** nothing to do.  progress: phase "order", done counts the steps.  READONLY BUSY FULL NOMEM IOERR
+** CANTOPEN CORRUPT CANCELLED */
+MAPH_API int maph_tidy(maph *m, maph_progress_fn progress, void *arg);
 
 /* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at
 ** path, where nothing may be yet: EXISTS. Entries keep their versions; the copy's own begin at the
@@ -501,6 +530,66 @@ typedef struct maph_rewrite {
 /* What the last compact, optimize or backup through this handle did.  NOTFOUND: none succeeded
 ** yet. */
 MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
+
+/* The store at `with` takes the name `path`, whole or not at all, under the users of the store that
+** has it: every handle there, of any process, moves to it at its next call; snapshots and slices
+** stay as they are.  So is a prebuilt file shipped: build it under another name in the same file
+** system, then replace.  It gets mode, owner and access list of the file it replaces.  Where nothing
+** is at path, it is renamed.  Versions go on above those given out under that name, and feeds of the
+** store replaced end with COMPACTED.  Nobody may have `with` open for writing.  What was written to
+** the store replaced is gone with it.
+** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store at
+** `with`, another file system, or a copy of the store at path by cp that was rewritten since.
+** MISUSE: one file.  Else as maph_open, and IOERR FULL.
+** Durable when it returns. */
+MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
+
+/* -------------------------------------------------------------------------------------- loading */
+/* A new store made at the speed of write(): records go into the file as they are put, the index is
+** made at once when all are there.  Nobody sees it before maph_load_finish, which gives it its
+** name, whole and on disk; whoever dies before leaves nothing that anybody opens.
+**
+** Where a key is put twice the last one counts, and the bytes of the others come back with the next
+** compact.  All entries are of one version, the first after after_version, and a feed from 0 tells
+** them.  A load is for one thread at a time, and does not cross fork(). */
+typedef struct maph_load maph_load;
+typedef struct maph_load_options {
+  size_t size;         /* sizeof(maph_load_options) */
+  int mode;            /* as in maph_options */
+  int busy_timeout_ms; /* for another process that makes a store of that name */
+  uint64_t after_version;
+  uint64_t expected_keys; /* the index is made for as many at least */
+  /* memory for 32 bytes a key; beyond it they go to a file without a name beside the store.
+  ** Default and 0: 512 MiB */
+  uint64_t memory_bytes;
+  /* 1: as maph_optimize leaves a store.  It takes another 28 bytes a key whatever memory_bytes
+  ** says, and, until it is done, room for the file twice */
+  int optimize;
+  int perfect_hash; /* for that: MAPH_PERFECT_* */
+  /* NULL, or called from put and finish, some times a second; nonzero stops: CANCELLED.  phase is
+  ** "load" "index" "read" "hash" "write" "flush" */
+  maph_progress_fn progress;
+  void *progress_arg;
+} maph_load_options;
+#define MAPH_LOAD_OPTIONS_INIT \
+  { sizeof(maph_load_options), 0644, 5000, 0, 0, 0, 0, MAPH_PERFECT_DEFAULT, 0, 0 }
+
+/* Begin a store at path, where nothing may be yet but an empty file: EXISTS.  options may be NULL.
+** *load is NULL on failure.  Until the end others who make a store of that name wait: BUSY.
+** CANTOPEN EXISTS BUSY CANCELLED NOMEM FULL IOERR MISUSE */
+MAPH_API int maph_load_begin(const char *path, const maph_load_options *options, maph_load **load);
+/* One entry; NULL, or a condition that says its expiry, types and media type (`when` is
+** MAPH_ALWAYS). After TOOBIG and MISUSE the load goes on without it; after another error it can
+** only be aborted. Cost: a copy, and a hash. */
+MAPH_API int maph_load_put(maph_load *l, maph_slice key, maph_slice value,
+                           const maph_condition *condition);
+/* entries put so far */
+MAPH_API uint64_t maph_load_entries(maph_load *l);
+/* Both end the load and free it, also when they fail.  After a failed finish there is no store; but
+** where the folder's flush alone failed (IOERR) it is there, and its next writer flushes it again.
+** EXISTS CANCELLED NOMEM FULL IOERR CANTOPEN MISUSE */
+MAPH_API int maph_load_finish(maph_load *l);
+MAPH_API int maph_load_abort(maph_load *l); /* NULL: no-op */
 
 /* -------------------------------------------------------------------------------------- changes */
 /* The puts and deletes since a version, in commit order, by any process that may read.  Feeds go on
@@ -535,7 +624,7 @@ typedef int (*maph_report_fn)(void *arg, uint64_t offset, const char *sentence);
 ** CORRUPT: some.  CANCELLED.  Cost: reads the whole file. */
 MAPH_API int maph_check(maph *m, maph_report_fn report, void *arg);
 
-/* The same, telling how far it is; phase is "log" "lookup" "index".   CANCELLED */
+/* The same, telling how far it is; phase is "log" "lookup" "index" "order".   CANCELLED */
 MAPH_API int maph_check_progress(maph *m, maph_report_fn report, void *arg,
                                  maph_progress_fn progress, void *progress_arg);
 

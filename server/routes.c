@@ -152,10 +152,14 @@ static void answer_options(request *r, int allowed) {
 
 static void store_unavailable(request *r, int rc) {
   maph_slice name = r->segments[0];
+  const char *occupant;
   if (rc == MAPH_MISUSE)
     reply_problem(
         r, 400, "bad_store_name",
         "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
+  else if ((occupant = store_occupant(name.data, name.size)) != NULL)
+    reply_problem(r, 404, "store_not_found",
+                  "there is no store of that name: %s has it; DELETE removes that", occupant);
   else if (rc == MAPH_NOTFOUND || !store_file_exists(name.data, name.size))
     reply_no_store(r, "there is no store of that name; POST makes one");
   else

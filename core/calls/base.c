@@ -7,10 +7,10 @@
 ** way that readers will.  writer/load.c makes the file.
 **
 ** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file.  Frozen: in the order of a
-** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key; these
-** are sorted, the function is built, and the records are gathered from the old file in the new
-** order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the sort,
-** then 28 and what the function's builder takes.
+** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key;
+** these are sorted, the function is built, and the records are gathered from the old file in the
+** new order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the
+** sort, then 28 and what the function's builder takes.
 **
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100
 ** records do not exceed, and is used if padding all to it costs an eighth at most; else there are
@@ -45,7 +45,8 @@ enum {
   PREFETCHED = 512 /* bytes of a record */
 };
 
-/* ---------------------------------------------------------------------------------- the new file */
+/* ---------------------------------------------------------------------------------- the new file
+** */
 
 typedef struct copying {
   rewriting *x;
@@ -290,10 +291,12 @@ static void note(rewriting *x, const char *what) {
 /* The algorithm asked for; if it cannot do these keys the other one. */
 static int build(frozen *f, uint64_t **order) {
   rewriting *x = f->x;
-  int cmph = x->handle->options.perfect_hash == MAPH_PERFECT_CMPH, rc;
+  int cmph = x->perfect_hash == MAPH_PERFECT_CMPH, rc;
   if (f->n > UINT32_MAX / 64 * 63)
     return fail(MAPH_NOTFOUND, "%llu keys are more than a perfect hash can number",
                 (unsigned long long)f->n);
+  rc = rewrite_tell(x, "hash", 0, f->n);
+  if (rc != MAPH_OK) return rc;
   rc = cmph ? build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order)
             : build_with(f, &pilot_builder, MAPH_PERFECT_PILOT, order);
   if (rc != MAPH_NOTFOUND) return rc;
@@ -438,10 +441,11 @@ int base_freeze(rewriting *x) {
 
 /* ------------------------------------------------------------------------------------ verifying */
 
-/* Do these keys lead to these records? */
+/* Do these keys lead to these records?  Also those that a backup keeps although they expired. */
 static int verify_group(const view *v, const item *it, const maph_slice *keys, size_t n) {
+  enum { NEVER_EXPIRED = 1 };
   maph_slice values[INDEX_GROUP];
-  uint32_t unsettled = index_get_group(v, n, keys, values);
+  uint32_t unsettled = index_get_group(v, NEVER_EXPIRED, n, keys, values);
   size_t i;
   for (i = 0; i < n; i++) {
     item found;

@@ -8,7 +8,8 @@
 **
 ** REWRITES.  A feed keeps its file until it has read all of it, to the last commit before the
 ** switch, and then goes on in the new file after the same version, which is there: it is the new
-** file's base version or later.
+** file's base version or later.  Where another store took the name (maph_replace), nothing of it
+** follows from what was read.
 **
 ** WAITING.  Readers cannot write to the file, so they wait in a futex on `committed` for a short
 ** while at a time and look again, less and less often, down to 100 times a second.  A handle that
@@ -35,6 +36,13 @@ struct maph_changes {
   uint64_t version; /* of the last transaction returned whole */
 };
 
+static int say_compacted(const store *s, uint64_t version) {
+  return fail(MAPH_COMPACTED,
+              "%s: what changed since version %llu is no longer in the file: read all of it, then "
+              "follow from its version",
+              s->path, (unsigned long long)version);
+}
+
 /* Where the transaction of that version ends. */
 static int find_version(store *s, uint64_t version, uint64_t *at) {
   end_record e;
@@ -54,10 +62,7 @@ static int find_version(store *s, uint64_t version, uint64_t *at) {
     end = back + END_SIZE;
   }
   if (rc != MAPH_OK) return rc;
-  return fail(MAPH_COMPACTED,
-              "%s: what changed since version %llu is no longer in the file: read all of it, then "
-              "follow from its version",
-              s->path, (unsigned long long)version);
+  return say_compacted(s, version);
 }
 
 /* Where a store begins whose versions need not begin at 0: no records stand before its first
@@ -149,6 +154,18 @@ static int next_in_file(maph_changes *c, const view *v, maph_change *change) {
   return MAPH_OK;
 }
 
+/* Does what a store has up to `at`, the end of a transaction, continue what another one had to its
+** end?  A rewritten one's does; so does that of a copy that took its place, if both were one store
+** then. */
+static int has_history(store *s, uint64_t at, const store *before, const end_record *last) {
+  end_record e;
+  view v;
+  if (memcmp(s->uuid, before->uuid, sizeof s->uuid) != 0) return 0;
+  if (s->generation > before->generation) return 1;
+  return view_latest(s, &v) == MAPH_OK && record_end(&v, at, &e) == MAPH_OK
+         && e.chain == last->chain;
+}
+
 /* All of this file was read, and it was replaced or is about to be: who died between the rename and
 ** its last word leaves it so. */
 static int move_on(maph_changes *c, const view *v) {
@@ -161,6 +178,7 @@ static int move_on(maph_changes *c, const view *v) {
   /* a switch was taken back, and another one made */
   if (rc == MAPH_OK && atomic_load(&header_of(v->base)->committed) != v->snapshot) return MAPH_OK;
   if (rc == MAPH_OK) rc = find_version(s, record_version(&e.head), &at);
+  if (rc == MAPH_OK && !has_history(s, at, c->s, &e)) rc = say_compacted(s, c->version);
   if (rc != MAPH_OK) return rc;
   store_pin(s);
   store_unpin(c->s);

@@ -29,12 +29,22 @@ static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, m
   return rc;
 }
 
+/* Found, if its expiry has not passed. */
+static __attribute__((noinline)) int get_dated(maph_slice *value, uint64_t expires) {
+  if (!record_expired(expires, 0)) return MAPH_OK;
+  *value = maph_bytes(NULL, 0);
+  return MAPH_NOTFOUND;
+}
+
+/* Keys and stores that need a call. */
+static __attribute__((noinline, flatten)) int get_any(maph *m, maph_slice key, maph_slice *value);
+
 /* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common
-** to compose a sentence for. */
-__attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value) {
-  const store *s = NULL;
-  if (likely(m != NULL && value != NULL)) s = atomic_load_explicit(&m->s, memory_order_acquire);
-  if (likely(s != NULL && handle_is_quick(m, s) && key.size - 1 < KEY_MAX && key.data != NULL)) {
+** to compose a sentence for.  What it calls it calls last: it has nothing to keep across a call. */
+static inline __attribute__((always_inline)) int get(maph *m, maph_slice key, maph_slice *value,
+                                                     int leaf) {
+  const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
+  if (likely(handle_is_quick(m, s))) {
     uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;
     const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
@@ -42,8 +52,11 @@ __attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value
     OS_TEST_PAUSE("get");
     if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0
                && snapshot - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE))) {
-      int rc = index_get(s, base, size, snapshot, key, value);
+      uint64_t expires;
+      int rc = index_get(s, base, size, snapshot, key, value, &expires, leaf);
       if (likely(rc == MAPH_OK)) return rc;
+      if (rc == INDEX_DATED) return get_dated(value, expires);
+      if (leaf && rc == INDEX_CALLS) return get_any(m, key, value);
       if (likely(rc == MAPH_NOTFOUND)) {
         *value = maph_bytes(NULL, 0);
         return rc;
@@ -51,6 +64,18 @@ __attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value
     }
   }
   return get_slowly(m, key, value);
+}
+
+static int get_any(maph *m, maph_slice key, maph_slice *value) {
+  if (likely(m != NULL && value != NULL && key.size - 1 < KEY_MAX && key.data != NULL))
+    return get(m, key, value, 0);
+  return get_slowly(m, key, value);
+}
+
+__attribute__((flatten)) int maph_get(maph *m, maph_slice key, maph_slice *value) {
+  if (likely(m != NULL && value != NULL && is_two_words(key) && key.data != NULL))
+    return get(m, key, value, 1);
+  return get_any(m, key, value);
 }
 
 int maph_exists(maph *m, maph_slice key) {
@@ -75,9 +100,10 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
 
 /* For gets that verify: the misses of a group overlap in the index, in the records, and in what of
 ** the values a checksum reads first.  The values of unsettled keys are not set. */
-static void warm_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values) {
+static void warm_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
+                       maph_slice *values) {
   enum { SOON = 256 };
-  uint32_t unsettled = index_get_group(v, n, keys, values);
+  uint32_t unsettled = index_get_group(v, now, n, keys, values);
   size_t i, at;
   for (i = 0; i < n; i++) {
     if (unsettled >> i & 1) continue;
@@ -95,9 +121,9 @@ static int get_many(const view *v, uint64_t now, int verify, size_t n, const map
     uint32_t left = UINT32_MAX;
     group = MIN(n - done, (size_t)INDEX_GROUP);
     if (verify)
-      warm_group(v, group, keys + done, values + done);
+      warm_group(v, now, group, keys + done, values + done);
     else
-      left = index_get_group(v, group, keys + done, values + done);
+      left = index_get_group(v, now, group, keys + done, values + done);
     for (i = 0; left != 0 && i < group && rc == MAPH_OK; i++, left >>= 1) {
       item it;
       if ((left & 1) == 0) continue;
@@ -157,6 +183,31 @@ int snapshot_readable(const maph_snapshot *x) {
   if (x->magic != SNAPSHOT_MAGIC) return fail(MAPH_MISUSE, "this snapshot is closed");
   if (x->fork_count != handle_forks())
     return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
+  return MAPH_OK;
+}
+
+int maph_snapshot_renew(maph_snapshot *x) {
+  end_record e;
+  store *s;
+  view v;
+  int rc = snapshot_view(x, &v);
+  if (rc == MAPH_OK && (x->within || atomic_load(&x->users) != 1))
+    rc = fail(MAPH_MISUSE, "%s: a cursor or a transaction needs this snapshot", x->s->path);
+  if (rc == MAPH_OK) rc = handle_store_now(x->handle, &s);
+  if (rc == MAPH_OK) rc = view_latest(s, &v);
+  if (rc != MAPH_OK) return rc;
+  if (s != x->s || v.snapshot != x->snapshot) {
+    rc = record_end(&v, v.snapshot, &e);
+    if (rc != MAPH_OK) return rc;
+    store_pin(s);
+    store_unpin(x->s);
+    x->s = s;
+    x->snapshot = v.snapshot;
+    x->version = record_version(&e.head);
+    x->records = e.records;
+    x->bytes = e.bytes;
+  }
+  x->now = os_time_ms();
   return MAPH_OK;
 }
 
@@ -257,7 +308,7 @@ int maph_snapshot_get_entries(maph_snapshot *x, size_t n, const maph_slice *keys
   for (i = 0; i < n && rc == MAPH_OK; i++) rc = view_check_key(keys[i]);
   for (done = 0; done < n && rc == MAPH_OK; done += group) {
     group = MIN(n - done, (size_t)INDEX_GROUP);
-    if (x->within == NULL) warm_group(&v, group, keys + done, values);
+    if (x->within == NULL) warm_group(&v, x->now, group, keys + done, values);
     for (i = 0; i < group && rc == MAPH_OK; i++) {
       rc = maph_snapshot_get_entry(x, keys[done + i], &entries[done + i]);
       if (rc == MAPH_NOTFOUND) rc = MAPH_OK;

@@ -2,6 +2,7 @@
 ** open.c - the life of a handle: open, with its options, close; and the end of a store.
 */
 #include "calls/handle.h"
+#include "calls/open.h"
 #include "file/store.h"
 #include "writer/create.h"
 #include "writer/session.h"
@@ -11,7 +12,7 @@
 
 #define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
 
-static int take_options(const maph_options *given, maph_options *o) {
+int open_take_options(const maph_options *given, maph_options *o) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
   *o = defaults;
   if (given == NULL) return MAPH_OK;
@@ -92,7 +93,7 @@ static int open_handle(const char *path, int flags, const maph_options *options,
     return fail(MAPH_MISUSE, "maph_open: an empty path: name a file, or \":memory:\"");
   handle_watch_forks();
   rc = check_flags(flags);
-  if (rc == MAPH_OK) rc = take_options(options, &o);
+  if (rc == MAPH_OK) rc = open_take_options(options, &o);
   if (rc != MAPH_OK) return rc;
   if (strcmp(path, ":memory:") == 0) {
     rc = flags & MAPH_RDWR

@@ -4,6 +4,7 @@
 ** Where it need not wait for the disk, its end is spelled out here: session_commit would find the
 ** same, by some calls more.
 */
+#include "calls/count.h"
 #include "calls/handle.h"
 #include "calls/rewrite.h"
 #include "format.h"
@@ -11,24 +12,28 @@
 #include "writer/session.h"
 #include "writer/txn.h"
 
+/* End the transaction as rc says. */
+static inline int end_alone(maph *m, txn *t, int rc) {
+  if (rc == MAPH_OK) rc = commit_reserve(t);
+  if (rc == MAPH_OK && t->durability != MAPH_SYNC_FULL) {
+    rc = commit_publish_now(t);
+    session_end(t->s);
+  } else if (rc == MAPH_OK) {
+    rc = session_commit(t);
+  } else {
+    session_abort(t);
+  }
+  txn_clear(t);
+  if (rc == MAPH_OK) rewrite_if_due(m);
+  return rc;
+}
+
 static int write_alone(maph *m, int kind, maph_slice key, maph_slice value,
                        const maph_condition *c) {
   txn t;
   int rc = handle_begin(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
   if (rc != MAPH_OK) return rc;
-  rc = txn_write(&t, kind, key, value, c);
-  if (rc == MAPH_OK) rc = commit_reserve(&t);
-  if (rc == MAPH_OK && t.durability != MAPH_SYNC_FULL) {
-    rc = commit_publish_now(&t);
-    session_end(t.s);
-  } else if (rc == MAPH_OK) {
-    rc = session_commit(&t);
-  } else {
-    session_abort(&t);
-  }
-  txn_clear(&t);
-  if (rc == MAPH_OK) rewrite_if_due(m);
-  return rc;
+  return end_alone(m, &t, txn_write(&t, kind, key, value, c));
 }
 
 int maph_put(maph *m, maph_slice key, maph_slice value) {
@@ -42,4 +47,11 @@ int maph_put_if(maph *m, maph_slice key, maph_slice value, const maph_condition 
 }
 int maph_delete_if(maph *m, maph_slice key, const maph_condition *c) {
   return write_alone(m, KIND_DELETE, key, maph_bytes(NULL, 0), c);
+}
+
+int maph_increment(maph *m, maph_slice key, int64_t by, const maph_condition *c, int64_t *sum) {
+  txn t;
+  int rc = handle_begin(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
+  if (rc != MAPH_OK) return rc;
+  return end_alone(m, &t, count_up(&t, m->options.verify, key, by, c, sum));
 }

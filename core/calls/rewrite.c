@@ -23,14 +23,14 @@
 ** its next call (handle.c).
 **
 ** A FULL DISK has no room for a second file.  Then what the old one was granted and has not used
-** goes back to the disk, with the lock, and the new file is tried once more: the log keeps that much
-** (log.c) that a store without live records can always be compacted.
+** goes back to the disk, with the lock, and the new file is tried once more: the log keeps that
+** much (log.c) that a store without live records can always be compacted.
 */
 #include "calls/handle.h"
 #include "calls/base.h"
 #include "calls/rewrite.h"
 #include "calls/rewriting.h"
-#include "file/grant.h"
+#include "calls/supersede.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -39,6 +39,7 @@
 #include "file/walk.h"
 #include "index/find.h"
 #include "index/lookup.h"
+#include "order/write.h"
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/decided.h"
@@ -251,72 +252,11 @@ static int seal(rewriting *x, const os_file *lock) {
   return os_flush(s->write_base, s->path, 0, HEADER_SIZE);
 }
 
-static void mark_old(store *s, uint64_t flag, int on) {
-  word *state = &header_of(s->write_base)->state;
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if (on)
-    atomic_fetch_or(state, flag);
-  else
-    atomic_fetch_and(state, ~flag);
-}
-
-/* Somebody may have moved the store, or put another file, a backup perhaps, in its place: that is
-** not ours to replace. */
-static int still_there(const store *s) {
-  uint64_t device, inode;
-  int rc = os_identity(s->path, &device, &inode);
-  if (rc == MAPH_NOTFOUND
-      || (rc == MAPH_OK && (device != s->file.device || inode != s->file.inode))) {
-    rc = fail(MAPH_CANTOPEN,
-              "%s: the store was moved or removed, or another file is in its place: open it again",
-              s->path);
-  }
-  return rc;
-}
-
-/* Its mode and owner may be others than when it was opened. */
-static int status_now(store *s, os_file *f) {
-  int rc;
-  pthread_mutex_lock(&s->mapping_mutex);
-  *f = s->file;
-  rc = os_status(f, s->path);
-  pthread_mutex_unlock(&s->mapping_mutex);
-  return rc;
-}
-
-/* What the replaced file carries beside its bytes, as it is now. */
-static int keep_attributes(rewriting *x, const char *temporary) {
-  os_file model;
-  int rc = status_now(x->from, &model);
-  if (rc != MAPH_OK) return rc;
-  return os_keep_attributes(temporary, &x->to->file, &model, x->result.note, sizeof x->result.note);
-}
-
-/* The new file takes the old one's name. */
-static int take_name(rewriting *x, const char *temporary) {
-  const char *path = x->from->path;
-  int rc = still_there(x->from);
-  /* they may have been changed meanwhile */
-  if (rc == MAPH_OK) rc = keep_attributes(x, temporary);
-  if (rc == MAPH_OK) rc = grant_header(x->from);
-  if (rc != MAPH_OK) return rc;
-  mark_old(x->from, STATE_SWITCHING, 1);
-  rc = os_rename(temporary, path);
-  if (rc != MAPH_OK) {
-    mark_old(x->from, STATE_SWITCHING, 0);
-    return rc;
-  }
-  rc = os_flush_directory(path);
-  if (rc == MAPH_OK) set(x->to, &header_of(x->to->write_base)->unborn, 0);
-  mark_old(x->from, STATE_SUPERSEDED, 1);
-  return rc;
-}
-
 /* In memory there are no names: the handle, the only one there can be, takes the new store. */
 static int take_handle(rewriting *x) {
   int rc = handle_replace(x->handle, x->to);
   if (rc != MAPH_OK) return rc;
-  mark_old(x->from, STATE_SUPERSEDED, 1);
+  supersede_mark(x->from, STATE_SUPERSEDED, 1);
   x->to = NULL;
   return MAPH_OK;
 }
@@ -336,7 +276,8 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
     rc = header_say_poisoned(s);
   if (rc == MAPH_OK) rc = seal(x, lock);
   x->result.bytes_after = atomic_load(&x->to->size);
-  if (rc == MAPH_OK) rc = s->in_memory ? take_handle(x) : take_name(x, temporary);
+  if (rc == MAPH_OK)
+    rc = s->in_memory ? take_handle(x) : supersede(s, x->to, temporary, x->result.note);
   os_wake(&header_of(s->write_base)->committed);
   session_end(s);
   x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - locked_ns);
@@ -350,7 +291,7 @@ static int switch_over(rewriting *x, const os_file *lock, const char *temporary)
 static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16],
                       uint64_t generation, uint64_t expected_keys) {
   os_file model;
-  int rc = status_now(x->from, &model);
+  int rc = supersede_status(x->from, &model);
   if (rc != MAPH_OK) return rc;
   x->how = (load_how){ .uuid = uuid,
                        .generation = generation,
@@ -363,7 +304,7 @@ static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16
     rc = create_bare_in_memory(&x->to);
   } else {
     rc = create_bare(temporary, uuid ? 0600 : (int)os_plain_mode(&model), &x->to);
-    if (rc == MAPH_OK && uuid) rc = keep_attributes(x, temporary);
+    if (rc == MAPH_OK && uuid) rc = supersede_attributes(x->from, x->to, temporary, x->result.note);
   }
   if (rc != MAPH_OK) return rc;
   x->to->advice = x->from->advice;
@@ -377,6 +318,8 @@ static int write_base(rewriting *x, int freeze, int keep_expired) {
   int rc = freeze ? base_freeze(x) : base_copy(x, keep_expired);
   x->copied = x->snapshot->snapshot;
   if (rc == MAPH_OK) rc = base_verify(x);
+  if (rc == MAPH_OK) rc = rewrite_tell(x, "order", 0, 1);
+  if (rc == MAPH_OK) rc = order_make_all(x->to);
   if (rc == MAPH_OK) rc = rewrite_tell(x, "flush", 0, 1);
   if (rc == MAPH_OK && !x->to->in_memory) {
     log_trim(x->to, LOG_SPARES_NOTHING);
@@ -389,6 +332,7 @@ static int write_base(rewriting *x, int freeze, int keep_expired) {
 static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
   memset(x, 0, sizeof *x);
   x->handle = m;
+  x->perfect_hash = m->options.perfect_hash;
   x->listener.tell = progress;
   x->listener.arg = arg;
   interrupt_begin(&x->call, &m->interrupts);
@@ -536,18 +480,17 @@ static int leave_versions(rewriting *x) {
   set(s, &header_of(s->write_base)->end, s->space_end);
   set(s, &header_of(s->write_base)->prepared, s->last.end);
   set(s, &header_of(s->write_base)->committed, s->last.end);
-  return MAPH_OK;
+  return order_renew(s, s->last.end);
 }
 
-/* A backup becomes a store of its own: clean, with its own lock file. */
-static int name_backup(rewriting *x, const char *temporary, const char *path, const os_file *lock) {
+/* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */
+static int name_backup(rewriting *x, const char *temporary, const char *path) {
   store *s = x->to;
   header *h;
   int rc = leave_versions(x);
   h = header_of(s->write_base);
-  if (rc == MAPH_OK) rc = seal(x, lock);
+  if (rc == MAPH_OK) rc = seal(x, NULL);
   if (rc != MAPH_OK) return rc;
-  os_lock_like(lock, &s->file);
   x->result.bytes_after = atomic_load(&s->size);
   set(s, &h->clean, CLEAN_YES);
   trust_unmark(s);
@@ -593,9 +536,10 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if (rc == MAPH_OK) rc = must_be_free(resolved);
   if (rc == MAPH_OK) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
   if (rc == MAPH_OK) rc = write_base(&x, 0, 0);
-  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved, &lock);
+  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved);
   if (rc != MAPH_OK && x.to && x.forks == os_forks()) os_remove(temporary);
   if (rc != MAPH_OK && lock.fd >= 0 && x.forks == os_forks()) create_remove_lock(resolved);
+  if (rc == MAPH_OK) create_remove_unused_lock(resolved, &lock);
   finish(&x, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);

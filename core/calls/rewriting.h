@@ -13,6 +13,7 @@
 typedef struct rewriting {
   maph *handle;
   store *from, *to;        /* to: nobody else knows of it yet */
+  int perfect_hash;        /* MAPH_PERFECT_*: to be built */
   load_how how;            /* the base of to is made */
   maph_snapshot *snapshot; /* of from: what the base is a copy of */
   uint64_t copied;         /* the log of from, up to here, is in to */

@@ -11,6 +11,7 @@
 ** move over.
 */
 #include "calls/handle.h"
+#include "calls/supersede.h"
 #include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
@@ -18,6 +19,7 @@
 #include "file/store.h"
 #include "file/walk.h"
 #include "index/find.h"
+#include "order/write.h"
 #include "os/progress.h"
 #include "writer/create.h"
 #include "writer/recover.h"
@@ -37,6 +39,8 @@ typedef struct salvage {
   txn base; /* copies of base records, not yet committed */
   int in_base;
   uint64_t kept, lost, last_version;
+  /* version of the last transaction or epoch whose end record was met, and where that ends */
+  uint64_t met, met_end;
   /* version ever seen, of what was lost too: none is given out again */
   uint64_t highest;
   unsigned forks;             /* os_forks() when it began */
@@ -157,6 +161,34 @@ static int tell_place(salvage *x, uint64_t at, uint64_t *look) {
   return progress_tell(&x->listener, x->from->path, "salvage", at, x->v.size);
 }
 
+/* Versions count transactions: those between that one and the next are in what is damaged. */
+static void tell_gap(salvage *x, const item *it, int damaged) {
+  if (damaged && it->version > x->met + 1 && it->version >> 32 == x->met >> 32
+      && it->kind == KIND_END) {
+    x->lost += it->version - x->met - 1;
+    tell(x, it->offset, "transactions %llu to %llu are lost: their place in the log is damaged",
+         x->met + 1, it->version - 1);
+  }
+  x->met = MAX(x->met, it->version);
+  x->met_end = it->offset + END_SIZE;
+}
+
+/* Nothing was met up to where the log ends, as the header says it, or the checkpoint, c. */
+static void tell_end(salvage *x, const checkpoint *c) {
+  uint64_t size = atomic_load(&x->from->size), n = 1,
+           to = atomic_load(&header_of(x->v.base)->committed);
+  if (to % 8 || to > OFFSET_MAX) to = 0;
+  to = MAX(to, c->offset);
+  if (to <= x->met_end) return;
+  if (c->version > x->met && c->version >> 32 == x->met >> 32) n = c->version - x->met;
+  x->lost += n;
+  tell(x, MIN(size, x->met_end),
+       to > size ? "the log went on to %llu, and the file ends before; transactions lost: %llu at "
+                   "least"
+                 : "from here on to %llu the log is damaged; transactions lost: %llu at least",
+       to, n);
+}
+
 static int salvage_log(salvage *x) {
   walk w = walk_from(&x->v, LOG_START, x->v.size);
   uint64_t from = LOG_START, operations = 0, hole = 0, look = LOG_START;
@@ -181,6 +213,7 @@ static int salvage_log(salvage *x) {
     } else if (walk_is_data(&w)) {
       operations++;
     } else if (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH) {
+      tell_gap(x, &w.it, damaged);
       if (w.it.kind == KIND_END)
         rc = salvage_end(x, &w.it, from, !damaged && operations == w.it.operations);
       else
@@ -290,21 +323,6 @@ static int take_place(const char *path, const char *temporary, salvage *x) {
   return rc;
 }
 
-/* The finished file's live words: its last epoch is visible, it is on disk, and this is its lock
-** file. */
-static void seal(store *s, const os_file *lock) {
-  header *h = header_of(s->write_base);
-  store_word(s->write_base, &h->lock_device, lock->device);
-  store_word(s->write_base, &h->lock_inode, lock->inode);
-  store_word(s->write_base, &h->end, s->space_end);
-  store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->committed, s->last.end);
-  store_word(s->write_base, &h->flushed, s->last.end);
-  store_word(s->write_base, &h->unborn, 1);
-  header_checkpoint(s, &s->last);
-  store_word(s->write_base, &h->clean, CLEAN_YES);
-}
-
 /* Who died between the two names that take_place gives left the damaged file with both: it begins
 ** anew.  A second name that is not of its making would part from the store. */
 static int must_have_one_name(const char *path, store *s) {
@@ -371,15 +389,19 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   if (rc == MAPH_OK) {
     x.v = (view){ atomic_load(&x.from->base), believed(x.from), 0, x.from };
     x.last_version = x.to->base_version;
-    x.highest = header_best_checkpoint(x.from, header_of(x.v.base), &c) ? c.version : 0;
+    if (!header_best_checkpoint(x.from, header_of(x.v.base), &c)) memset(&c, 0, sizeof c);
+    x.highest = c.version;
+    x.met = x.to->base_version;
     rc = salvage_log(&x);
+    if (rc == MAPH_OK) tell_end(&x, &c);
   }
   if (rc == MAPH_OK) {
     x.to->last.version = MAX(x.to->last.version, x.highest);
     rc = recover_append_epoch(x.to, x.to->space_end);
+    if (rc == MAPH_OK) rc = order_renew(x.to, x.to->last.end);
   }
   if (rc == MAPH_OK) {
-    seal(x.to, &lock);
+    supersede_seal(x.to, &lock);
     rc = keep_attributes(&x, temporary, 1);
   }
   if (rc == MAPH_OK) rc = os_flush_file(&x.to->file, temporary);

@@ -2,6 +2,7 @@
 ** transaction.c - the public transactions: a transaction on a store (writer/txn.c), its handle, and
 ** the snapshots that show it while it is open.
 */
+#include "calls/count.h"
 #include "calls/handle.h"
 #include "calls/rewrite.h"
 #include "file/record.h"
@@ -228,6 +229,12 @@ int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value, const maph_co
 }
 int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *c) {
   return write_checked(t, KIND_DELETE, key, maph_bytes(NULL, 0), c);
+}
+
+int maph_txn_increment(maph_txn *t, maph_slice key, int64_t by, const maph_condition *c,
+                       int64_t *sum) {
+  int rc = check(t, 1);
+  return rc == MAPH_OK ? count_up(&t->txn, t->handle->options.verify, key, by, c, sum) : rc;
 }
 
 int maph_txn_savepoint(maph_txn *t, int n) {

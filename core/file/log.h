@@ -34,7 +34,8 @@ int log_cover(store *s, uint64_t from, uint64_t to);
 int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);
 int log_erase_end(store *s, uint64_t offset); /* an end record that must not count */
 
-/* ----------------------------------------------------- records in memory that will be in the log */
+/* ----------------------------------------------------- records in memory that will be in the log
+** */
 
 /* A put or delete in its parts: head to key; then the value; then, from that place of the record
 ** on, what follows it.  Each gives its size.  The checksum is left open. */
@@ -44,8 +45,8 @@ uint64_t log_fill_back(uint8_t *p, const log_put *put, uint64_t at);
 void log_fill_put(uint8_t *p, const log_put *put); /* all of it */
 uint64_t log_put_size(const log_put *put);
 
-/* The record at `from` again, as the first version of its key; its head alone, and all of it.  size:
-** padding included.  The checksum is left open. */
+/* The record at `from` again, as the first version of its key; its head alone, and all of it.
+** size: padding included.  The checksum is left open. */
 void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding);
 void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size);
 

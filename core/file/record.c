@@ -29,6 +29,8 @@ uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint6
   return (uint32_t)XXH3_64bits_withSeed(p + 12, size - 12, salt ^ offset);
 }
 
+int record_expired_by_now(uint64_t expires) { return expires <= os_time_ms(); }
+
 uint32_t record_checksum_of_parts(uint64_t salt, uint64_t offset, const maph_slice *parts,
                                   size_t n) {
   XXH3_state_t state;

@@ -41,10 +41,20 @@ int record_verify(const view *v, uint64_t offset, uint64_t size);
 /* the end or epoch record before `end` */
 int record_end(const view *v, uint64_t end, end_record *e);
 void record_entry(const item *it, maph_entry *entry);
+int record_expired_by_now(uint64_t expires); /* by the exact clock */
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
 uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64_t digest);
 /* zeros, but for its kind, its version and where the end or epoch record before it lies */
 void record_fill_end(end_record *e, int kind, uint64_t version, uint64_t before);
+
+/* Has an expiry passed at `now`; 0: by the clock?  The cheap clock is behind by less than LATE_MOST
+** seconds: it settles what is further off. */
+static inline int record_expired(uint64_t expires, uint64_t now) {
+  enum { LATE_MOST = 2 };
+  if (now) return expires <= now;
+  if (likely(expires >= (os_time_cheap_s() + LATE_MOST) * 1000)) return 0;
+  return record_expired_by_now(expires);
+}
 
 /* ------------------------------------------------------------------------------ fields in words */
 
@@ -54,9 +64,6 @@ static inline int record_kind(const uint8_t *base, uint64_t offset) {
 /* Do bytes lie there that no record begins with, as in space that was never used? */
 static inline int record_blank(const uint8_t *base, uint64_t offset) {
   return load64(base + offset + 8) == 0;
-}
-static inline int record_flags(const uint8_t *base, uint64_t offset) {
-  return (int)(load64(base + offset + 8) >> 40 & 0xFF);
 }
 
 /* before: the record before, of the key or of the transactions; 0: none.  padding: in bytes. */
@@ -104,23 +111,31 @@ static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n) {
   return ((x ^ y) | (u ^ w)) == 0;
 }
 
-/* A plain record (no expiry, no attributes) of a live put with this key, wholly below the snapshot:
-** its value.  Compares kind, flags and key size in one go. */
-static inline int record_plain(const uint8_t *base, uint64_t offset, uint64_t snapshot,
-                               maph_slice key, maph_slice *value) {
+/* What a record says to a get: the key's value, which may have expired (DATED); that the key was
+** deleted; or nothing, because it is another key's, or not wholly below the snapshot. */
+enum { RECORD_OTHER, RECORD_VALUE, RECORD_DATED, RECORD_DELETED };
+
+/* One way for all kinds of entries: where the key begins follows from the flags without a branch,
+** because a wrong guess would wait for the record's line. */
+static inline int record_answer(const uint8_t *base, uint64_t offset, uint64_t snapshot,
+                                maph_slice key, maph_slice *value, uint64_t *expires) {
   const uint8_t *p = base + offset;
-  const uint64_t care =
-      (UINT64_C(0xFFFF) << 16 | (uint64_t)(FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8 | 0xFF) << 32;
-  uint64_t value_size;
+  uint64_t at, value_size;
+  uint32_t kind;              /* and, above it, flags and key size */
   __builtin_prefetch(p + 64); /* where the value begins, more often than not */
-  if ((load64(p + 8) & care) != ((uint64_t)key.size << 48 | (uint64_t)KIND_PUT << 32)) return 0;
-  value_size = load64(p + 16) & VALUE_MAX;
-  if (RECORD_HEAD + key.size + value_size > snapshot - offset
-      || !same_bytes(p + RECORD_HEAD, key.data, key.size))
-    return 0;
-  value->data = p + RECORD_HEAD + key.size;
+  kind = load32(p + 12);
+  at = offset + RECORD_HEAD + (kind >> 8 & FLAG_EXPIRY) + (kind >> 9 & FLAG_ATTRIBUTES >> 1);
+  value_size = load32(p + 16);
+  if (unlikely(kind >> 16 != key.size || at + key.size + value_size > snapshot
+               || !same_bytes(base + at, key.data, key.size)))
+    return RECORD_OTHER;
+  if (unlikely((uint8_t)kind != KIND_PUT))
+    return (uint8_t)kind == KIND_DELETE ? RECORD_DELETED : RECORD_OTHER;
+  value->data = base + at + key.size;
   value->size = value_size;
-  return 1;
+  if (likely((kind >> 8 & FLAG_EXPIRY) == 0)) return RECORD_VALUE;
+  *expires = load64(p + RECORD_HEAD);
+  return RECORD_DATED;
 }
 
 #endif

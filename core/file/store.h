@@ -37,6 +37,12 @@ typedef struct mapping {
   uint64_t length;
 } mapping;
 
+/* Something of a higher floor that goes with the store. */
+typedef struct attached {
+  void *p;
+  void (*let_go)(void *p);
+} attached;
+
 /* The last transaction decided: what the next one continues. */
 typedef struct tip {
   uint64_t end; /* of its end record */
@@ -72,7 +78,7 @@ typedef struct store {
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
   _Atomic int scarce;
   _Atomic uint64_t room_looked_ms;
-  int bulk; /* so much will be written that throughput counts, not the longest wait */
+  int bulk;   /* so much will be written that throughput counts, not the longest wait */
   int spares; /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
@@ -101,7 +107,8 @@ typedef struct store {
   uint64_t tail_checked;
   uint64_t populated; /* pages below are faulted in for writing */
   uint64_t writeback_end, writeback_ms;
-  uint64_t told_ms; /* when the file's time of modification was set */
+  uint64_t published_ms; /* when a transaction became visible last */
+  uint64_t told_ms;      /* when the file's time of modification was set */
   uint64_t checkpoint_end;
   _Atomic uint64_t reached_ms; /* when it was last seen to be the file at its path */
 
@@ -113,8 +120,8 @@ typedef struct store {
 
   /* order/: what this process knows of the order of keys */
   pthread_mutex_t order_mutex;
-  struct cover *order_tail;
-  void (*order_forget)(struct store *); /* NULL: there is nothing to forget */
+  attached order_tail, order_runs; /* under order_mutex */
+  attached order_writer;           /* by the holder of the turn; what is noted under index_mutex */
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;
@@ -143,6 +150,9 @@ static inline header *header_of(const uint8_t *base) { return (header *)(uintptr
 static inline uint64_t load64(const void *p) {
   return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
 }
+static inline uint32_t load32(const void *p) {
+  return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
+}
 static inline word *word_at(const uint8_t *base, uint64_t offset) {
   return (word *)(uintptr_t)(base + offset);
 }
@@ -165,6 +175,11 @@ store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
 /* Takes f over; nothing is read, and nobody else can know of it.  NULL: no memory */
 store *store_bare(const char *path, os_file *f);
 void store_free(store *s); /* of which nobody else knows any more; NULL: no-op */
+
+static inline void attach(attached *k, void *p, void (*let_go)(void *p)) {
+  if (k->p) k->let_go(k->p);
+  *k = (attached){ p, let_go };
+}
 
 /* Every store to a mutable word goes through here (and every other store to the file through
 ** log.c), so that a test build sees it. */

@@ -116,8 +116,17 @@ void index_prefetch(const view *v, uint64_t hash) {
   if (segment < v->size) __builtin_prefetch(v->base + segment + (uint64_t)home_of(hash) * 64);
 }
 
+/* Does the record say whether the key is there?  Where it is not, the value stays NULL. */
+static inline int answer_at(const view *v, uint64_t now, uint64_t offset, maph_slice key,
+                            maph_slice *value) {
+  uint64_t expires;
+  int answer = record_answer(v->base, offset, v->snapshot, key, value, &expires);
+  if (answer == RECORD_DATED && record_expired(expires, now)) *value = maph_bytes(NULL, 0);
+  return answer != RECORD_OTHER;
+}
+
 /* By the perfect hash: those that it settles lose their bit in `left`. */
-static uint32_t perfect_get_group(const view *v, size_t n, const maph_slice *keys,
+static uint32_t perfect_get_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
                                   maph_slice *values) {
   const perfect *f = &v->s->perfect;
   uint64_t hash[INDEX_GROUP], at[INDEX_GROUP];
@@ -143,7 +152,7 @@ static uint32_t perfect_get_group(const view *v, size_t n, const maph_slice *key
     uint64_t link = at[i] ? acquire(word_at(v->base, at[i])) : 0;
     values[i] = maph_bytes(NULL, 0);
     if (unlikely(at[i] == 0 || (link != 0 && link < v->snapshot)
-                 || !record_plain(v->base, at[i], v->snapshot, keys[i], &values[i])))
+                 || !answer_at(v, now, at[i], keys[i], &values[i]) || values[i].data == NULL))
       left |= UINT32_C(1) << i;
   }
   return left;
@@ -152,7 +161,7 @@ static uint32_t perfect_get_group(const view *v, size_t n, const maph_slice *key
 /* Three passes over a group, so that the cache misses of its keys overlap: index lines, then
 ** records, then the comparing.  What the hot path would settle is settled; the others keep data
 ** NULL and get their bit in the returned mask. */
-static uint32_t indexed_get_group(const view *v, size_t n, const maph_slice *keys,
+static uint32_t indexed_get_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
                                   maph_slice *values) {
   uint64_t hash[INDEX_GROUP], candidate[INDEX_GROUP], root = acquire(&header_of(v->base)->root),
                                                       directory = word_place(root),
@@ -184,27 +193,27 @@ static uint32_t indexed_get_group(const view *v, size_t n, const maph_slice *key
   }
   for (i = 0; i < n; i++) {
     values[i] = maph_bytes(NULL, 0);
-    if (unlikely(candidate[i] == 0
-                 || !record_plain(v->base, candidate[i], v->snapshot, keys[i], &values[i])))
+    if (unlikely(candidate[i] == 0 || !answer_at(v, now, candidate[i], keys[i], &values[i])))
       unsettled |= UINT32_C(1) << i;
   }
   return unsettled;
 }
 
-uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values) {
+uint32_t index_get_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
+                         maph_slice *values) {
   maph_slice rest_keys[INDEX_GROUP], rest_values[INDEX_GROUP];
   uint32_t left, unsettled;
   unsigned at[INDEX_GROUP];
   size_t i, rest = 0;
-  if (v->s->perfect.keys == 0) return indexed_get_group(v, n, keys, values);
-  left = perfect_get_group(v, n, keys, values);
+  if (v->s->perfect.keys == 0) return indexed_get_group(v, now, n, keys, values);
+  left = perfect_get_group(v, now, n, keys, values);
   if (likely(left == 0)) return 0;
   for (i = 0; i < n; i++) {
     if ((left >> i & 1) == 0) continue;
     rest_keys[rest] = keys[i];
     at[rest++] = (unsigned)i;
   }
-  unsettled = indexed_get_group(v, rest, rest_keys, rest_values);
+  unsettled = indexed_get_group(v, now, rest, rest_keys, rest_values);
   for (i = 0; i < rest; i++) {
     values[at[i]] = rest_values[i];
     if ((unsettled >> i & 1) == 0) left &= ~(UINT32_C(1) << at[i]);

@@ -21,13 +21,37 @@
 void index_prefetch(const view *v, uint64_t hash);
 /* at the snapshot, put or delete; NOTFOUND CORRUPT */
 int index_find(const view *v, maph_slice key, uint64_t hash, item *it);
-enum { INDEX_UNSETTLED = -1, INDEX_GROUP = 32 }; /* settled by index_find; keys in a group */
-/* n <= INDEX_GROUP; mask of the unsettled */
-uint32_t index_get_group(const view *v, size_t n, const maph_slice *keys, maph_slice *values);
+enum {
+  INDEX_UNSETTLED = -1, /* index_find says it */
+  INDEX_DATED = -2,     /* found, if its expiry has not passed */
+  INDEX_CALLS = -3,     /* this cannot be done without a call */
+  INDEX_GROUP = 32      /* keys in a group */
+};
+/* n <= INDEX_GROUP; now: of expiry, 0: the clock says; mask of the unsettled */
+uint32_t index_get_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
+                         maph_slice *values);
 /* a key that finds no room in so many buckets makes its segment split */
 enum { PROBE_BUCKETS = 3 };
 
+/* Keys of these sizes are hashed, and compared, as two words that may overlap. */
+enum { WORDS_LEAST = 9, WORDS_MOST = 16 };
+
+static inline int is_two_words(maph_slice key) {
+  return key.size - WORDS_LEAST <= WORDS_MOST - WORDS_LEAST;
+}
+
+/* XXH3_64bits_withSeed of such a key: without the way of its product through memory, which
+** compilers make of a struct. */
+static inline uint64_t two_words_hash(uint64_t seed, maph_slice key) {
+  const uint8_t *p = key.data;
+  uint64_t low = XXH_readLE64(p) ^ (UINT64_C(0x6782737bea4239b9) + seed),
+           high = XXH_readLE64(p + key.size - 8) ^ (UINT64_C(0xaf56bc3b0996523a) - seed);
+  uint64_t product = low * high ^ upper_product(low, high);
+  return XXH3_avalanche(key.size + __builtin_bswap64(low) + high + product);
+}
+
 static inline uint64_t index_hash(const store *s, maph_slice key) {
+  if (likely(is_two_words(key))) return two_words_hash(s->hash_seed, key);
   return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
 }
 
@@ -60,20 +84,29 @@ static inline unsigned bucket_matches(const word *bucket, uint32_t tag) {
 #endif
 }
 
+/* What the record of the newest version says. */
+static inline int answer_of_newest(int answer) {
+  switch (answer) {
+    case RECORD_VALUE: return MAPH_OK;
+    case RECORD_DATED: return INDEX_DATED;
+    case RECORD_DELETED: return MAPH_NOTFOUND;
+    default: return INDEX_UNSETTLED;
+  }
+}
+
 /* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one,
 ** or changed since. */
 static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snapshot,
-                              maph_slice key, uint64_t hash, maph_slice *value) {
+                              maph_slice key, uint64_t hash, maph_slice *value, uint64_t *expires) {
   uint64_t offset = perfect_place(s, base, hash), link;
+  int answer;
   if (offset == 0) return MAPH_NOTFOUND;
-  if (unlikely(offset - LOG_START > snapshot - RECORD_HEAD - LOG_START || offset % 8))
-    return INDEX_UNSETTLED;
-  if (unlikely(!record_plain(base, offset, snapshot, key, value))) {
-    return record_flags(base, offset) & (FLAG_EXPIRY | FLAG_ATTRIBUTES) ? INDEX_UNSETTLED
-                                                                        : MAPH_NOTFOUND;
-  }
+  if (unlikely(s->perfect.past > snapshot)) return INDEX_UNSETTLED;
+  answer = record_answer(base, offset, snapshot, key, value, expires);
+  if (unlikely(answer != RECORD_VALUE && answer != RECORD_DATED)) return MAPH_NOTFOUND;
   link = acquire(word_at(base, offset));
-  return likely(link == 0 || link >= snapshot) ? MAPH_OK : MAPH_NOTFOUND;
+  if (unlikely(link != 0 && link < snapshot)) return MAPH_NOTFOUND;
+  return answer == RECORD_VALUE ? MAPH_OK : INDEX_DATED;
 }
 
 /* The hot path.  Independent gets overlap in the processor as far as its window of a few hundred
@@ -101,15 +134,20 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
 **       4 bytes a key: in the third-level cache at 1M keys
 **   the record's first line, and the value's
 **       memory; then, for a key that changed or came later, all of the above
+**
+** leaf, a constant: the caller calls nothing, and so has no registers to save; its key is of two
+** words.
 */
 static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot,
-                            maph_slice key, maph_slice *value) {
+                            maph_slice key, maph_slice *value, uint64_t *expires, int leaf) {
   const header *h = header_of(base);
   uint64_t hash = index_hash(s, key), root, at, depth, segment, slot, offset;
   const word *directory_word, *bucket;
   unsigned bits, i;
   if (s->perfect.keys) {
-    int rc = perfect_get(s, base, snapshot, key, hash, value);
+    int rc;
+    if (leaf && unlikely(s->perfect.algorithm != MAPH_PERFECT_PILOT)) return INDEX_CALLS;
+    rc = perfect_get(s, base, snapshot, key, hash, value, expires);
     if (likely(rc != MAPH_NOTFOUND)) return rc;
   }
   root = acquire(&h->root);
@@ -129,7 +167,7 @@ static inline int index_get(const store *s, const uint8_t *base, uint64_t size, 
       if (unlikely(slot_tag(slot) != tag_of(hash)
                    || offset - LOG_START > snapshot - RECORD_HEAD - LOG_START))
         return INDEX_UNSETTLED;
-      return likely(record_plain(base, offset, snapshot, key, value)) ? MAPH_OK : INDEX_UNSETTLED;
+      return answer_of_newest(record_answer(base, offset, snapshot, key, value, expires));
     }
     if (likely(acquire(&bucket[BUCKET_SLOTS - 1]) == 0)) break;
   }

@@ -33,11 +33,13 @@ int hashes_begin(hashes *h, const char *path, uint64_t expected, uint64_t memory
 }
 
 void hashes_clear(hashes *h) {
+  if (h->path == NULL) return;
   release(h, h->key, h->room * sizeof *h->key);
   h->key = NULL;
   os_free(h->starts);
   h->starts = NULL;
   os_close(&h->file);
+  h->path = NULL;
 }
 
 /* Into `to`, by ranges of the top bits.  start[i]: where range i begins, counted from 0.

@@ -30,7 +30,7 @@ typedef struct hashes {
 
 /* expected: as many will come, as far as that is known.  memory: bytes to use at most */
 int hashes_begin(hashes *h, const char *path, uint64_t expected, uint64_t memory);
-void hashes_clear(hashes *h);
+void hashes_clear(hashes *h); /* no-op where all is zero */
 int hashes_make_room(hashes *h); /* for one more */
 
 static inline int hashes_add(hashes *h, uint64_t hash, uint64_t offset) {

@@ -17,7 +17,7 @@ int view_check_key(maph_slice key) {
 }
 
 int item_expired(const item *it, uint64_t now) {
-  return (it->flags & FLAG_EXPIRY) && it->expires <= (now ? now : os_time_ms());
+  return (it->flags & FLAG_EXPIRY) && record_expired(it->expires, now);
 }
 
 /* Is this record whole, and the newest of its key? */

@@ -58,26 +58,30 @@ static inline uint64_t pilot_remap_at(uint64_t buckets) {
   return (sizeof(pilot_head) + buckets + 3) & ~UINT64_C(3);
 }
 
+/* a number, or n or more */
 static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash) {
   unsigned pilot = base[f->function + pilot_bucket(hash, f->buckets)];
   uint64_t n = pilot_slot(hash, pilot, f->multiplier, f->slots);
   return likely(n < f->keys) ? n : ((const uint32_t *)(const void *)(base + f->remap))[n - f->keys];
 }
 
-/* Where the record of a frozen key with this hash lies; 0 or anything where no frozen key has it:
-** whoever uses it looks at the key. */
+static inline uint64_t perfect_number(const perfect *f, const uint8_t *base, uint64_t hash) {
+  return likely(f->algorithm == MAPH_PERFECT_PILOT) ? pilot_number(f, base, hash)
+                                                    : bdz_find(&f->bdz, base + f->function, hash);
+}
+
+/* Where the record of a frozen key with this hash lies, among the frozen ones; 0 where no frozen
+** key has it.  Whoever uses it looks at the key. */
 static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash) {
   const perfect *f = &s->perfect;
   const group_line *line;
-  uint64_t n = likely(f->algorithm == MAPH_PERFECT_PILOT)
-                   ? pilot_number(f, base, hash)
-                   : bdz_find(&f->bdz, base + f->function, hash);
+  uint64_t n = perfect_number(f, base, hash), at;
   if (unlikely(n >= f->keys)) return 0;
   if (likely(f->direct)) return f->first + n * f->stride;
   line = (const group_line *)(const void *)(base + f->groups) + n / GROUP_KEYS;
-  return line->fingerprint[n % GROUP_KEYS] == (uint8_t)hash
-             ? line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8
-             : 0;
+  if (line->fingerprint[n % GROUP_KEYS] != (uint8_t)hash) return 0;
+  at = line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8;
+  return likely(at - f->first <= f->past - RECORD_HEAD - f->first && at % 8 == 0) ? at : 0;
 }
 
 static inline int is_frozen(const store *s, uint64_t offset) {

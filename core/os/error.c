@@ -55,6 +55,7 @@ const char *maph_strerror(int rc) {
     [MAPH_CANTOPEN] = "cannot open",
     [MAPH_COMPACTED] = "the changes asked for were compacted away",
     [MAPH_CANCELLED] = "stopped on request",
+    [MAPH_MISMATCH] = "not a whole number of 64 bits",
   };
   if (rc < 0 || rc >= (int)(sizeof names / sizeof *names)) return "unknown result";
   return names[rc];

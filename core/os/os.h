@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* os_open: how.  OS_NEW: must not exist, no link followed */
 enum { OS_READ = 1, OS_WRITE = 2, OS_NEW = 4 };
@@ -32,7 +33,8 @@ typedef struct os_file {
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
 int os_open(const char *path, int how, unsigned mode, os_file *f);
 int os_open_memory(os_file *f); /* an unnamed file in memory */
-int os_open_unnamed(const char *path, os_file *f); /* one in the folder of path; it goes when closed */
+/* one in the folder of path; it goes when closed */
+int os_open_unnamed(const char *path, os_file *f);
 int os_open_lock(const char *path, const os_file *store,
                  /* the lock file: made if missing, for those who may write store */
                  os_file *f);
@@ -121,9 +123,17 @@ int os_hint(const os_file *f);
 int os_set_hint(const os_file *f, int on);
 /* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
 void os_wait(const void *at, uint32_t seen, uint64_t timeout_us);
-void os_wake(const void *at);      /* all who wait there */
-uint64_t os_time_ms(void);         /* since 1970 */
-uint64_t os_time_ns(void);         /* since 1970 */
+void os_wake(const void *at); /* all who wait there */
+uint64_t os_time_ms(void);    /* since 1970 */
+uint64_t os_time_ns(void);    /* since 1970 */
+/* Since 1970, in seconds; cheap, some milliseconds behind. */
+static inline uint64_t os_time_cheap_s(void) {
+#ifdef MAPH_TEST
+  return (os_time_ms() - 10) / 1000;
+#else
+  return (uint64_t)time(NULL);
+#endif
+}
 uint64_t os_clock_ns(void);        /* monotonic, the same for all processes */
 uint64_t os_clock_coarse_ms(void); /* monotonic, cheap, some milliseconds behind */
 void os_sleep_us(unsigned us);
@@ -163,6 +173,7 @@ typedef struct os_test_hooks {
   uint64_t free_room;             /* of the disk, instead of what it says */
   /* at a place of that name, where another thread may come first */
   void (*pause)(const char *where);
+  uint64_t leaf; /* entries in a leaf of the order of keys; 0: as many as in a shipped build */
 } os_test_hooks;
 enum { OS_TEST_NO_BOOT = 0xFFFF };
 extern os_test_hooks os_test;

@@ -93,19 +93,8 @@ static int space_code(int e) {
                                                   : MAPH_IOERR;
 }
 
-static int is_layered(int fd) {
-  struct statfs b;
-  return fstatfs(fd, &b) == 0
-         && ((unsigned long)b.f_type & 0xFFFFFFFFul) == 0x794C7630; /* overlay */
-}
-
-static int file_system_of(int fd) {
-  struct statfs b;
-#ifdef MAPH_TEST
-  if (os_test.file_system) return os_test.file_system - 1;
-#endif
-  if (fstatfs(fd, &b) != 0) return OS_LOCAL;
-  switch ((unsigned long)b.f_type & 0xFFFFFFFFul) {
+static int kind_of_file_system(unsigned long magic) {
+  switch (magic) {
     case 0x6969:
     case 0x517B:
     case 0xFF534D42:
@@ -131,6 +120,16 @@ static int file_system_of(int fd) {
     case 0xEF53: return OS_LOCAL;      /* ext2 ext3 ext4 */
     default: return OS_SHARING;        /* XFS, overlays of it, and what is not known */
   }
+}
+
+static void look_at_file_system(os_file *f) {
+  struct statfs b;
+  unsigned long magic = fstatfs(f->fd, &b) == 0 ? (unsigned long)b.f_type & 0xFFFFFFFFul : 0;
+  f->file_system = magic ? kind_of_file_system(magic) : OS_LOCAL;
+#ifdef MAPH_TEST
+  if (os_test.file_system) f->file_system = os_test.file_system - 1;
+#endif
+  f->layered = magic == 0x794C7630; /* overlay */
 }
 
 int os_above_standard(int fd) {
@@ -175,8 +174,7 @@ int os_status(os_file *f, const char *path) {
   f->mode = st.st_mode & 07777;
   f->owner = st.st_uid;
   f->group = st.st_gid;
-  f->file_system = file_system_of(f->fd);
-  f->layered = is_layered(f->fd);
+  look_at_file_system(f);
   return MAPH_OK;
 }
 
@@ -599,6 +597,11 @@ int os_flush_directory(const char *path) {
   return rc;
 }
 
+static int on_another(const char *from, const char *to) {
+  return fail(MAPH_CANTOPEN, "%s: is on another file system than %s: copy it beside that first",
+              from, to);
+}
+
 int os_rename_new(const char *from, const char *to) {
   long r =
       SYS("rename", -1, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
@@ -606,6 +609,7 @@ int os_rename_new(const char *from, const char *to) {
     r = link(from, to);
     if (r == 0) unlink(from);
   }
+  if (r != 0 && errno == EXDEV) return on_another(from, to);
   if (r != 0)
     return fail(os_open_code(errno), "%s: cannot give the new store its name: %s", to,
                 strerror(errno));
@@ -619,6 +623,7 @@ int os_rename(const char *from, const char *to) {
                 "%s: this file is mounted by itself, so that no new one can take its place: mount "
                 "its folder",
                 to);
+  if (errno == EXDEV) return on_another(from, to);
   return fail(os_open_code(errno), "%s: cannot be renamed to %s: %s", from, to, strerror(errno));
 }
 

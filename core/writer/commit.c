@@ -35,6 +35,7 @@
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/index.h"
+#include "order/write.h"
 #include "writer/commit.h"
 #include "writer/decided.h"
 #include "writer/txn.h"
@@ -138,7 +139,7 @@ static void wake_watchers(store *s) {
 static void tell_time(store *s) {
   uint64_t now;
   if (s->in_memory) return;
-  now = os_clock_coarse_ms();
+  now = s->published_ms = os_clock_coarse_ms();
   if (now == s->told_ms) return;
   s->told_ms = now;
   os_touch(&s->file, 0, FORMAT_MAGIC[0]);
@@ -157,6 +158,7 @@ static int publish(txn *t) {
   if (rc == MAPH_OK) {
     set(s, &live(s)->committed, t->after.end);
     if (!grant_reached(s, offsetof(header, committed))) rc = header_say_poisoned(s);
+    order_note(s, &t->changed, t->before.end, t->after.end);
   }
   if (rc != MAPH_OK) {
     header_poison(s);
@@ -186,7 +188,7 @@ static void start_writeback(store *s) {
   uint64_t end = s->last.end, now;
   if (s->in_memory) return;
   if (end - s->writeback_end < WRITEBACK_BYTES) {
-    now = os_clock_coarse_ms();
+    now = s->published_ms;
     if (now - s->writeback_ms < WRITEBACK_MS) return;
     s->writeback_ms = now;
   }

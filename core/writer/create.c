@@ -201,6 +201,13 @@ void create_remove_lock(const char *path) {
   os_free(name);
 }
 
+/* Who opened it since and does not hold it yet finds out that it went (lock.c). */
+void create_remove_unused_lock(const char *path, const os_file *lock) {
+  char *name = create_beside(path, ".lock");
+  if (name && os_lock(lock, LOCK_PRESENT, 1) == 1) os_remove(name);
+  os_free(name);
+}
+
 void create_remove_leftover(const char *path, const os_file *model) {
   char *temporary = create_beside(path, ".new");
   uint64_t device, inode;

@@ -36,6 +36,8 @@ int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_
 void create_remove_leftover(const char *path, const os_file *model);
 /* no store came to that path: nor shall its lock file stay.  Under byte 2 */
 void create_remove_lock(const char *path);
+/* nobody writes to the store at that path, or is about to: its lock file goes.  Under byte 2 */
+void create_remove_unused_lock(const char *path, const os_file *lock);
 /* a name; NULL no memory; os_free it */
 char *create_beside(const char *path, const char *suffix);
 /* byte 2 of its lock file */

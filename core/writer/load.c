@@ -119,7 +119,6 @@ static int append_end(load *l) {
   e.head.checksum = record_checksum(s->salt, l->at, (const uint8_t *)&e, END_SIZE);
   rc = append(l, &e, sizeof e);
   s->last = record_tip(&e, l->at);
-  l->start = l->at;
   l->operations = l->digest = 0;
   return rc;
 }
@@ -127,7 +126,7 @@ static int append_end(load *l) {
 /* A record of n bytes was put at l->at. */
 static inline void count(load *l, uint64_t n, uint64_t bytes_8_to_15) {
   l->digest = record_digest(l->digest, l->at, bytes_8_to_15);
-  l->operations++;
+  if (l->operations++ == 0) l->start = l->at;
   l->records++;
   l->bytes += n;
 }
@@ -282,16 +281,19 @@ static int supersede(void *arg, uint64_t older) {
   return patch(l, older, &r, sizeof r);
 }
 
-/* The digest of the transaction's records, those that became pads left out. */
+/* Start and digest of the transaction's records, those that became pads left out. */
 static int fold_again(load *l) {
   int rc;
   view v;
   walk w;
   rc = settle(l, &v);
   w = walk_from(&v, l->start, l->records_end);
-  l->digest = 0;
-  while (walk_next(&w, &rc))
-    if (walk_is_data(&w)) l->digest = record_digest(l->digest, w.it.offset, w.it.bytes_8_to_15);
+  l->start = l->digest = 0;
+  while (walk_next(&w, &rc)) {
+    if (!walk_is_data(&w)) continue;
+    if (l->start == 0) l->start = w.it.offset;
+    l->digest = record_digest(l->digest, w.it.offset, w.it.bytes_8_to_15);
+  }
   return rc;
 }
 
@@ -328,9 +330,7 @@ int load_begin(load *l, store *s, const load_how *how) {
   if (l->buffer == NULL) rc = MAPH_NOMEM;
   if (rc == MAPH_OK) rc = store_see_size(s, 0);
   if (rc == MAPH_OK) rc = store_map_for_writing(s);
-  if (rc == MAPH_OK) rc = begin_file(l);
-  l->start = l->at;
-  return rc;
+  return rc == MAPH_OK ? begin_file(l) : rc;
 }
 
 void load_clear(load *l) {
@@ -346,7 +346,8 @@ static int append_index(load *l) {
   int rc;
   l->records_end = l->at;
   l->index_size = index_size(depth);
-  rc = append_pad(l, log_extent_gap(l->at));
+  rc = tell(l);
+  if (rc == MAPH_OK) rc = append_pad(l, log_extent_gap(l->at));
   if (rc == MAPH_OK)
     rc = index_build(l->s, &l->hashes, depth, l->at, &sink, &l->root);
   return rc == MAPH_OK && l->superseded ? fold_again(l) : rc;

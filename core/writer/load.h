@@ -40,7 +40,7 @@ typedef struct load {
   uint64_t buffer_at; /* what lies before is written */
   uint64_t at;        /* where the next byte goes */
   hashes hashes;
-  uint64_t start, operations, digest;      /* of the transaction */
+  uint64_t start, operations, digest;      /* of the transaction; start: its first record */
   uint64_t records, bytes;                 /* of the store */
   uint64_t superseded;                     /* records that became pads */
   uint64_t records_end;                    /* once the index is made */

@@ -255,6 +255,15 @@ static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value,
   }
 }
 
+int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *c) {
+  return check_sizes(key, value, c);
+}
+
+void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *c,
+                  uint64_t version) {
+  fill_put(put, KIND_PUT, key, value, c, version, 0);
+}
+
 /* The totals of the store after this record.  old: the version before, of any kind, or NULL. */
 static void count(txn *t, const item *old, int kind, uint64_t size) {
   if (old && old->kind == KIND_PUT) {

@@ -5,6 +5,7 @@
 #ifndef MAPH_TXN_H
 #define MAPH_TXN_H
 
+#include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "index/index.h"
@@ -52,6 +53,11 @@ int txn_adopt(txn *t, const item *it);
 /* as it stood at that position; put or delete */
 int txn_find(txn *t, uint64_t position, maph_slice key, item *it);
 void txn_view(txn *t, view *v); /* of its own records too */
+
+/* Of what is to be put, without a transaction: MISUSE TOOBIG; and as the log takes it. */
+int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *c);
+void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *c,
+                  uint64_t version);
 
 int txn_savepoint(txn *t, int n); /* as maph_txn_savepoint */
 void txn_release(txn *t, int n);  /* as maph_txn_release */

@@ -83,7 +83,8 @@ enum class error : int {
   misuse = MAPH_MISUSE,
   cannot_open = MAPH_CANTOPEN,
   compacted = MAPH_COMPACTED,
-  cancelled = MAPH_CANCELLED
+  cancelled = MAPH_CANCELLED,
+  mismatch = MAPH_MISMATCH
 };
 
 /* The name of a code: "no such key". */
@@ -806,6 +807,12 @@ public:
   destroy(const std::filesystem::path &path,
           std::chrono::milliseconds busy_timeout = std::chrono::milliseconds(5000)) {
     return detail::finish(maph_destroy(path.c_str(), detail::milliseconds(busy_timeout)));
+  }
+  static result<done>
+  replace(const std::filesystem::path &path, const std::filesystem::path &with,
+          std::chrono::milliseconds busy_timeout = std::chrono::milliseconds(5000)) {
+    return detail::finish(
+        maph_replace(path.c_str(), with.c_str(), detail::milliseconds(busy_timeout)));
   }
 
 private:

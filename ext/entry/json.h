@@ -83,6 +83,8 @@ const char *json_skip_letters(const char *p, const char *end);
 /* What a string that was read means.  `inner` is its text without the quotes; the result is not
 ** longer, and may lie where the text lies. */
 size_t json_unescape(maph_slice inner, char *out);
+/* Is it JSON, one value and nothing more?  What is wrong is said in *in. */
+bool json_whole(maph_slice text, json_reader *in);
 /* A value that was read without the blanks between its tokens; out may be the text. */
 size_t json_squeeze(maph_slice text, char *out);
 /* A whole number, in digits alone, that is at most `most`. */
@@ -107,6 +109,10 @@ typedef struct json_writer {
   size_t size;
   char room[1024]; /* what was written and not handed on yet */
 } json_writer;
+
+/* What a merge patch (RFC 7396) makes of a target, in pieces, without blanks; target empty: there is
+** none.  Both are JSON (json_whole).  False: no memory, or put took no more. */
+bool json_merge(maph_slice target, maph_slice patch, json_put put, void *to);
 
 void json_write_begin(json_writer *out, json_put put, void *to);
 /* hand on the rest; false: something was not taken */

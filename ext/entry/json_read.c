@@ -111,6 +111,12 @@ bool json_end(json_reader *in) {
   return not_json(in, "there is more behind its end: remove it, or begin a line with it");
 }
 
+bool json_whole(maph_slice text, json_reader *in) {
+  maph_slice value;
+  *in = json_begin(text);
+  return json_value(in, &value) && json_end(in);
+}
+
 /* The four digits at p; -1: they are not there. */
 static int unit_at(const char *p, const char *end) {
   int unit = 0;

@@ -13,7 +13,7 @@
 **     maph_result('file')     table-valued function: what the last command did      stat.c
 **     maph_changes('file', since)     table-valued function: puts and deletes        form.c
 **     maph_list('folder')     table-valued function: the stores in a folder         form.c
-**     maph_get, maph_put, maph_delete, maph_version                                 function.c
+**     maph_get, maph_put, maph_delete, maph_increment, maph_merge, maph_version     function.c
 **
 ** Modules and functions each hold the sql_connection (connection.c).  The library stays loaded when
 ** the connection closes, since mappings and fork handlers of core may outlive it.

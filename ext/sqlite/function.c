@@ -4,6 +4,8 @@
 **     maph_get(file, key)                     the value under key in the store at file, or NULL
 **     maph_put(file, key, value [, ttl])      the version that the row has now; ttl: seconds
 **     maph_delete(file, key)                  1, or 0 where there was no such key
+**     maph_increment(file, key [, by [, ttl]])  adds to a counter; what it is now
+**     maph_merge(file, key, patch [, ttl])    merges a JSON patch (RFC 7396); the value now
 **     maph_version()                          of the library
 ** All but the last use files that their arguments name, so they are for the statements of the
 ** application alone, not for views, triggers and the like (SQLITE_DIRECTONLY).  None makes a file.
@@ -169,6 +171,65 @@ static void delete_function(sqlite3_context *ctx, int argc, sqlite3_value **argv
   sqlite3_free(message);
 }
 
+/* ------------------------------------------------------------------- maph_increment, maph_merge */
+
+/* What the functions that write a value have in common: the store, the key, and the row's life in
+** the argument at `ttl`, if it is there. */
+static int change_arguments(sqlite3_context *ctx, int argc, sqlite3_value **argv, int ttl,
+                            const char *function, sql_store **store, maph_slice *key,
+                            maph_condition *how, char **message) {
+  int rc = argument_store(ctx, argv[0], function, store, message);
+  memset(how, 0, sizeof(*how));
+  if (rc == SQLITE_OK) rc = argument_key(argv[1], function, key, message);
+  if (rc == SQLITE_OK && argc > ttl) rc = value_read_ttl(argv[ttl], &how->expires, message);
+  how->key_type = sqlite3_value_type(argv[1]) == SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
+  return rc;
+}
+
+static void increment_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  sql_store *store = NULL;
+  char *message = NULL;
+  sqlite3_int64 sum = 0;
+  maph_condition how;
+  maph_slice key;
+  int rc = change_arguments(ctx, argc, argv, 3, "maph_increment", &store, &key, &how, &message);
+  if (rc == SQLITE_OK && argc > 2 && sqlite3_value_type(argv[2]) != SQLITE_INTEGER)
+    rc = fail(&message, SQLITE_MISMATCH,
+              sqlite3_mprintf("maph_increment: what is added is an INTEGER, as in "
+                              "maph_increment('cache.maph', 'visits', 5)"));
+  if (rc == SQLITE_OK)
+    rc = change_increment(store, key, argc > 2 ? sqlite3_value_int64(argv[2]) : 1, &how, &sum,
+                          &message);
+  if (rc == SQLITE_OK)
+    sqlite3_result_int64(ctx, sum);
+  else
+    result_failure(ctx, rc, message);
+  store_release(store);
+  sqlite3_free(message);
+}
+
+static void merge_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  sql_store *store = NULL;
+  char *message = NULL, *json = NULL;
+  size_t size = 0;
+  maph_condition how;
+  maph_slice key;
+  value_bytes patch;
+  int rc = change_arguments(ctx, argc, argv, 3, "maph_merge", &store, &key, &how, &message);
+  if (rc == SQLITE_OK && sqlite3_value_type(argv[2]) != SQLITE_TEXT)
+    rc = fail(&message, SQLITE_MISMATCH,
+              sqlite3_mprintf("maph_merge: the patch is JSON text, as in "
+                              "maph_merge('cache.maph', 'key', '{\"price\":31}')"));
+  if (rc == SQLITE_OK) rc = value_read(argv[2], &patch);
+  if (rc == SQLITE_OK) rc = change_merge(store, key, patch.bytes, &how, &json, &size, &message);
+  if (rc == SQLITE_OK)
+    sqlite3_result_text64(ctx, json, size, sqlite3_free, SQLITE_UTF8);
+  else
+    result_failure(ctx, rc, message);
+  store_release(store);
+  sqlite3_free(message);
+}
+
 static void version_function(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
   (void)argc;
   (void)argv;
@@ -186,6 +247,11 @@ static const struct function {
   { "maph_put", 3, SQLITE_DIRECTONLY, put_function },
   { "maph_put", 4, SQLITE_DIRECTONLY, put_function },
   { "maph_delete", 2, SQLITE_DIRECTONLY, delete_function },
+  { "maph_increment", 2, SQLITE_DIRECTONLY, increment_function },
+  { "maph_increment", 3, SQLITE_DIRECTONLY, increment_function },
+  { "maph_increment", 4, SQLITE_DIRECTONLY, increment_function },
+  { "maph_merge", 3, SQLITE_DIRECTONLY, merge_function },
+  { "maph_merge", 4, SQLITE_DIRECTONLY, merge_function },
   { "maph_version", 0, SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, version_function },
 };
 

@@ -2,8 +2,8 @@
 ** sql.h - what the files of the SQLite extension know of each other.
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
-** -> views -> store.  What they all use stands apart: connection, option, values, keys, numbers,
-** member, patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h,
+** -> views, change -> store.  What they all use stands apart: connection, option, values, keys,
+** numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h,
 ** sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
@@ -189,12 +189,24 @@ void store_rollback(sql_store *store);
 int store_savepoint(sql_store *store, int n);
 int store_release_savepoint(sql_store *store, int n);
 int store_rollback_to(sql_store *store, int n);
-/* One put or delete: of this connection's transaction on the store, or one of its own. */
-int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *put,
+/* A change is part of this connection's transaction on the store, or else is one of its own.  It is
+** made in store->txn; an SQLite code. */
+typedef int (*store_change)(sql_store *store, void *arg, char **message);
+int store_write(sql_store *store, store_change change, void *arg, char **message);
+int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *how,
               char **message);
 int store_delete(sql_store *store, maph_slice key, int *existed, char **message);
 /* cursors opened from now on see what was just written */
 void store_wrote(sql_store *store);
+
+/* ------------------------------------------------------- change.c: by what is there, at one time */
+/* Both make a key that is not there, and keep what else is known of one that is: its media type, and
+** its expiry where `how` names none. */
+int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const maph_condition *how,
+                     sqlite3_int64 *sum, char **message);
+/* *json: sqlite3_malloc, what the value is now */
+int change_merge(sql_store *store, maph_slice key, maph_slice patch, const maph_condition *how,
+                 char **json, size_t *size, char **message);
 
 /* the SQLite code for a core code, with core's sentence */
 int store_error(maph *m, int maph_rc, char **message);

@@ -29,7 +29,8 @@
 ** way reads what that one reads, as two readers of one SQLite connection do.
 **
 ** A statement that looks up one key is short: what it would allocate and free each time (here a
-** sql_view, in read.c a cursor) is kept for the next one.
+** sql_view with its snapshot, in read.c a cursor) is kept for the next one, which has the snapshot
+** renewed.
 **
 ** LOCKING.  The writer lock of the store is held from store_begin to store_commit or
 ** store_rollback.  Reading holds none.
@@ -62,9 +63,10 @@ static const int codes[] = {
   /* only of feeds of changes, which SQL does not read */
   [MAPH_COMPACTED] = SQLITE_ERROR,
   [MAPH_CANCELLED] = SQLITE_INTERRUPT,
+  [MAPH_MISMATCH] = SQLITE_MISMATCH,
 };
 #define CODE_COUNT ((int)(sizeof(codes) / sizeof(codes[0])))
-_Static_assert(CODE_COUNT == MAPH_CANCELLED + 1, "every code of maph.h has its SQLite code");
+_Static_assert(CODE_COUNT == MAPH_MISMATCH + 1, "every code of maph.h has its SQLite code");
 
 /* Core speaks of its own flags; what a user of SQL writes instead. */
 static char *in_sql(const char *sentence) {
@@ -123,12 +125,20 @@ int store_hold(sql_connection *c, const char *resolved, sql_store **store) {
   return SQLITE_OK;
 }
 
+/* Close the snapshot that was kept for the next statement. */
+static void drop_spare(sql_store *store) {
+  if (store->spare == NULL) return;
+  maph_snapshot_close(store->spare->snapshot);
+  store->spare->snapshot = NULL;
+}
+
 void store_release(sql_store *store) {
   sql_store **at;
   if (store == NULL || --store->holders > 0) return;
   for (at = &store->connection->stores; *at != store; at = &(*at)->next) {}
   *at = store->next;
   store_rollback(store);
+  drop_spare(store);
   maph_close(store->reader);
   maph_close(store->writer);
   numbers_clear(&store->numbers);
@@ -141,6 +151,7 @@ void store_release(sql_store *store) {
 ** anew.  0: it is not idle. */
 static int forget_handles(sql_store *store) {
   if (store->views > 0 || store->txn) return 0;
+  drop_spare(store);
   maph_close(store->reader);
   maph_close(store->writer);
   store->reader = store->writer = NULL;
@@ -187,6 +198,7 @@ static void look_at_path(sql_store *store, int may) {
   now = uptime_ms();
   if (now - store->looked_ms < 100) return;
   store->looked_ms = now;
+  drop_spare(store);
   if ((store->reader && maph_refresh(store->reader) != MAPH_OK)
       || (store->writer && maph_refresh(store->writer) != MAPH_OK)) {
     forget_handles(store);
@@ -294,27 +306,48 @@ static int open_snapshot(sql_store *store, int may, sql_view *view, char **messa
   return rc;
 }
 
+/* The snapshot that the last statement left, renewed; else a new one. */
+static int fill_view(sql_store *store, int may, sql_view *view, char **message) {
+  if (view->snapshot && store->txn == NULL && view->handle == store->reader) {
+    look_at_path(store, may);
+    if (view->snapshot && maph_snapshot_renew(view->snapshot) == MAPH_OK) return SQLITE_OK;
+  }
+  maph_snapshot_close(view->snapshot);
+  view->snapshot = NULL;
+  return open_snapshot(store, may, view, message);
+}
+
+static int new_view(sql_store *store, int may, char **message) {
+  sql_view *view = store->spare;
+  int rc;
+  if (view == NULL) {
+    view = sqlite3_malloc64(sizeof(*view));
+    if (view == NULL) return SQLITE_NOMEM;
+    memset(view, 0, sizeof(*view));
+    store->spare = view;
+  }
+  rc = fill_view(store, may, view, message);
+  if (rc != SQLITE_OK) return rc;
+  store->spare = NULL;
+  view->store = store;
+  view->serial = ++store->serial;
+  view->knows_numbers = 0;
+  store->views++;
+  store->holders++;
+  store->view = view;
+  store->records = (sqlite3_int64)maph_snapshot_records(view->snapshot);
+  return SQLITE_OK;
+}
+
 int store_view(sql_store *store, int may, sql_view **view, char **message) {
-  sql_view *v = store->view;
   int rc;
   *view = NULL;
-  if (v == NULL) {
-    v = store->spare ? store->spare : sqlite3_malloc64(sizeof(*v));
-    if (v == NULL) return SQLITE_NOMEM;
-    memset(v, 0, sizeof(*v));
-    store->spare = v;
-    rc = open_snapshot(store, may, v, message);
+  if (store->view == NULL) {
+    rc = new_view(store, may, message);
     if (rc != SQLITE_OK) return rc;
-    store->spare = NULL;
-    v->store = store;
-    v->serial = ++store->serial;
-    store->views++;
-    store->holders++;
-    store->view = v;
-    store->records = (sqlite3_int64)maph_snapshot_records(v->snapshot);
   }
-  v->holders++;
-  *view = v;
+  *view = store->view;
+  store->view->holders++;
   return SQLITE_OK;
 }
 
@@ -323,12 +356,14 @@ void store_view_release(sql_view *view) {
   if (view == NULL || --view->holders > 0) return;
   store = view->store;
   if (store->view == view) store->view = NULL;
-  maph_snapshot_close(view->snapshot);
   store->views--;
-  if (store->spare == NULL)
+  if (store->spare == NULL) {
     store->spare = view;
-  else
+    if (view->handle != store->reader) drop_spare(store);
+  } else {
+    maph_snapshot_close(view->snapshot);
     sqlite3_free(view);
+  }
   store_release(store);
 }
 
@@ -376,24 +411,12 @@ int store_prepare(sql_store *store, char **message) {
   return rc;
 }
 
-/* ---------------------------------------------------------------------------- one put or delete */
+/* ----------------------------------------------------------------------------- one put or delete */
 
-typedef struct write {
-  maph_slice key, value;
-  const maph_condition *put; /* NULL: a delete */
-} write;
-
-static int write_in(maph_txn *txn, const write *w) {
-  return w->put ? maph_txn_put_if(txn, w->key, w->value, w->put) : maph_txn_delete(txn, w->key);
-}
-
-/* Of this connection's transaction on the store, or of one of its own. */
-static int write_once(sql_store *store, const write *w, int *existed, char **message) {
-  int is_own = store->txn == NULL, rc = store_begin(store, STORE_MAY_WRITE, message), found;
+int store_write(sql_store *store, store_change change, void *arg, char **message) {
+  int is_own = store->txn == NULL, rc = store_begin(store, STORE_MAY_WRITE, message);
   if (rc != SQLITE_OK) return rc;
-  found = write_in(store->txn, w);
-  *existed = found == MAPH_OK;
-  if (found != MAPH_NOTFOUND) rc = store_error(store->writer, found, message);
+  rc = change(store, arg, message);
   if (rc == SQLITE_OK && is_own) rc = store_prepare(store, message);
   if (is_own && rc == SQLITE_OK) store_commit(store);
   if (is_own && rc != SQLITE_OK) store_rollback(store);
@@ -401,16 +424,41 @@ static int write_once(sql_store *store, const write *w, int *existed, char **mes
   return rc;
 }
 
-int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *put,
+typedef struct put {
+  maph_slice key, value;
+  const maph_condition *how;
+} put;
+
+static int put_in(sql_store *store, void *arg, char **message) {
+  put *p = arg;
+  return store_error(store->writer, maph_txn_put_if(store->txn, p->key, p->value, p->how), message);
+}
+
+int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *how,
               char **message) {
-  write w = { key, value, put };
-  int existed, rc = numbers_note(store, key);
-  return rc == SQLITE_OK ? write_once(store, &w, &existed, message) : rc;
+  put p = { key, value, how };
+  int rc = numbers_note(store, key);
+  return rc == SQLITE_OK ? store_write(store, put_in, &p, message) : rc;
+}
+
+typedef struct delete {
+  maph_slice key;
+  int existed;
+}
+delete;
+
+static int delete_in(sql_store *store, void *arg, char **message) {
+  delete *d = arg;
+  int rc = maph_txn_delete(store->txn, d->key);
+  d->existed = rc == MAPH_OK;
+  return rc == MAPH_NOTFOUND ? SQLITE_OK : store_error(store->writer, rc, message);
 }
 
 int store_delete(sql_store *store, maph_slice key, int *existed, char **message) {
-  write w = { key, { NULL, 0 }, NULL };
-  return write_once(store, &w, existed, message);
+  delete d = { key, 0 };
+  int rc = store_write(store, delete_in, &d, message);
+  *existed = d.existed;
+  return rc;
 }
 
 static void transaction_ended(sql_store *store) {

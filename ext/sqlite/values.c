@@ -97,6 +97,14 @@ static void real_to_text(double r, char *z) {
   if (!strpbrk(z, ".en")) strcat(z, ".0");
 }
 
+/* The bytes of a BLOB, or of anything else as UTF-8.  sqlite3_value_text() copies a text that has no
+** zero byte behind it, which nobody here needs. */
+static const void *bytes_of(sqlite3_value *v, int type) {
+  if (type == SQLITE_BLOB || (type == SQLITE_TEXT && sqlite3_value_encoding(v) == SQLITE_UTF8))
+    return sqlite3_value_blob(v);
+  return sqlite3_value_text(v);
+}
+
 int value_read(sqlite3_value *v, value_bytes *out) {
   static const unsigned char nothing[1];
   const void *data = nothing;
@@ -117,15 +125,12 @@ int value_read(sqlite3_value *v, value_bytes *out) {
       return SQLITE_OK;
     case SQLITE_TEXT:
       out->type = sqlite3_value_subtype(v) == 'J' ? MAPH_JSON : MAPH_TEXT;
-      data = sqlite3_value_text(v);
-      if (data == NULL) return SQLITE_NOMEM;
+      data = bytes_of(v, SQLITE_TEXT);
       break;
-    default:
-      out->type = MAPH_BLOB;
-      data = sqlite3_value_blob(v);
-      if (data == NULL && sqlite3_value_bytes(v) > 0) return SQLITE_NOMEM;
-      if (data == NULL) data = nothing;
+    default: out->type = MAPH_BLOB; data = bytes_of(v, SQLITE_BLOB);
   }
+  if (data == NULL && sqlite3_value_bytes(v) > 0) return SQLITE_NOMEM;
+  if (data == NULL) data = nothing;
   out->bytes = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
   return SQLITE_OK;
 }
@@ -199,9 +204,8 @@ int value_lookup_key(sqlite3_value *v, maph_slice *key) {
   int type = sqlite3_value_type(v);
   *key = maph_bytes("", 0);
   if (type == SQLITE_NULL) return SQLITE_OK;
-  data = type == SQLITE_BLOB ? sqlite3_value_blob(v) : (const void *)sqlite3_value_text(v);
-  if (data == NULL)
-    return type == SQLITE_BLOB && sqlite3_value_bytes(v) == 0 ? SQLITE_OK : SQLITE_NOMEM;
+  data = bytes_of(v, type);
+  if (data == NULL) return sqlite3_value_bytes(v) == 0 ? SQLITE_OK : SQLITE_NOMEM;
   *key = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
   return SQLITE_OK;
 }

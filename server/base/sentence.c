@@ -3,7 +3,8 @@
 **
 ** A sentence of the core names the file by its whole path.  Where the folders lie is the operator's
 ** business: a client is told the name alone, `s.maph: the disk is full`, and the log keeps the path
-** beside the request's id.
+** beside the request's id.  Nor does it open files: what the core says of its flags is said in
+** words of HTTP.
 */
 #include <ctype.h>
 #include <stdlib.h>
@@ -48,12 +49,34 @@ static size_t folder_at(const char *p) {
   return 0;
 }
 
+static const char *const words[][2] = {
+  { "open it with MAPH_RDWR|MAPH_CREATE to make it a store", "DELETE it and POST the store anew" },
+  { "open it with MAPH_RDWR|MAPH_CREATE", "POST it" },
+};
+
+/* How much of what stands at p is said otherwise, at out, which has room; 0: nothing. */
+static size_t word_at(const char *p, char *out, size_t room, size_t *written) {
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    size_t size = strlen(words[i][0]);
+    if (strncmp(p, words[i][0], size) != 0) continue;
+    *written = strnlen(words[i][1], room);
+    memcpy(out, words[i][1], *written);
+    return size;
+  }
+  return 0;
+}
+
 bool sentence_public(char *out, size_t room, const char *sentence) {
   const char *p = sentence;
   size_t n = 0;
   bool changed = false;
   while (*p && n + 1 < room) {
-    size_t skip = begins_here(sentence, p) ? folder_at(p) : 0;
+    size_t skip = begins_here(sentence, p) ? folder_at(p) : 0, written = 0;
+    if (skip == 0 && (skip = word_at(p, out + n, room - n - 1, &written)) > 0) {
+      n += written;
+      p += skip;
+      continue;
+    }
     if (skip > 0)
       changed = true;
     else {

@@ -2,6 +2,7 @@
 ** answer.c - what several handlers answer about stores and writes.
 */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/log.h"
 #include "base/options.h"
@@ -57,6 +58,19 @@ void reply_store(request *r, int rc) {
     }
   }
   reply_maph(r, rc, r->store->m);
+}
+
+bool query_flag(request *r, const char *name, bool *flag) {
+  char code[32];
+  maph_slice value;
+  char digit;
+  if (!request_query(r, name, &value)) return true;
+  digit = value.size == 1 ? *(const char *)value.data : 0;
+  *flag = digit == '1';
+  if (digit == '0' || digit == '1') return true;
+  snprintf(code, sizeof code, "bad_%s", name);
+  reply_problem(r, 400, code, "%s is 0 or 1", name);
+  return false;
 }
 
 bool query_durability(request *r, int *durability) {

@@ -17,6 +17,8 @@ void reply_store(request *r, int rc); /* the same for r->store, whose file may b
 /* Before and after a write: may it be tried, can its success be believed.  False: answered. */
 bool write_allowed(request *r);
 bool write_holds(request *r);
+/* ?NAME=0 or 1; *flag stays without it.  False: answered 400 */
+bool query_flag(request *r, const char *name, bool *flag);
 bool query_durability(request *r, int *durability); /* ?sync=; false: answered 400 */
 /* Whether the body may be JSON; false: 415 answered.  *lines: it is NDJSON. */
 bool body_is_json(request *r, bool *lines);

@@ -91,7 +91,7 @@ static bool parse_document(batch *b, maph_slice body) {
   maph_slice name;
   if (!object)
     list = json_next(&in, '[');
-  else if (json_string(&in, &name) && json_expect(&in, ':'))
+  else if (!json_next(&in, '}') && json_string(&in, &name) && json_expect(&in, ':'))
     list = name.size == 12 && memcmp(name.data, "\"operations\"", 12) == 0 && json_next(&in, '[');
   if (!list && !object) json_value(&in, &name);
   if (in.mistake) return mistaken(b, &in);

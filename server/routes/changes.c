@@ -105,15 +105,13 @@ static void reply_ahead(request *r, uint64_t since, uint64_t version) {
 
 /* A feed for the request, which holds a watcher's place.  False: answered, and there is none. */
 static bool feed_open(feed *f, request *r) {
-  maph_slice values;
   maph_stats stats;
   int rc;
   memset(f, 0, sizeof *f);
   f->r = r;
   request_query(r, "prefix", &f->prefix);
   f->one_key = request_query(r, "key", &f->key);
-  f->values = request_query(r, "values", &values)
-              && !(values.size == 1 && *(const char *)values.data == '0');
+  if (!query_flag(r, "values", &f->values)) return false;
   if ((rc = maph_stat(r->store->m, &stats)) != MAPH_OK) {
     reply_store(r, rc);
     return false;

@@ -383,10 +383,10 @@ static void await(request *r, uint64_t id) {
 }
 
 static void run_job(request *r, enum kind kind, const char *file, uint64_t keep) {
-  maph_slice text;
   const job *j, *other;
-  bool wait = request_query(r, "wait", &text) && text.size == 1 && *(const char *)text.data == '1';
+  bool wait = false;
   uint64_t id = 0;
+  if (!query_flag(r, "wait", &wait)) return;
   pthread_mutex_lock(&jobs_mutex);
   other = kind == CHECK ? NULL : rewrite_of(r->store->name);
   j = other ? NULL : job_start(r->store, kind, file, keep);

@@ -168,19 +168,19 @@ static int open_cursor(store *s, maph_cursor **c, maph_stats *stats) {
 
 void keys_list(request *r) {
   maph_cursor *c = NULL;
-  maph_slice values;
+  maph_slice key;
   maph_stats stats;
   page p;
   bool more;
   int rc;
-  if (request_query(r, "key", &values)) {
+  if (request_query(r, "key", &key)) {
     keys_get(r);
     return;
   }
   if (!read_limit(r, &p.limit)) return;
   request_query(r, "prefix", &p.prefix);
-  request_query(r, "values", &values);
-  p.values = values.size > 0 && !(values.size == 1 && *(const char *)values.data == '0');
+  p.values = false;
+  if (!query_flag(r, "values", &p.values)) return;
   rc = open_cursor(r->store, &c, &stats);
   if (rc != MAPH_OK) {
     reply_store(r, rc);

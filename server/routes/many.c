@@ -27,9 +27,8 @@ static bool read_query(request *r, asked *a) {
   a->values = true;
   for (int i = 0; i < r->query_count; i++) {
     maph_slice name = r->query[i].name, value = r->query[i].value;
-    if (is(name, "values")) {
-      a->values = !is(value, "0");
-    } else if (!is(name, "key")) {
+    if (is(name, "values")) continue;
+    if (!is(name, "key")) {
       reply_problem(r, 400, "bad_query",
                     "keys that are named are answered all at once: with them goes values alone");
       return false;
@@ -40,7 +39,7 @@ static bool read_query(request *r, asked *a) {
       a->keys[a->count++] = value;
     }
   }
-  return true;
+  return query_flag(r, "values", &a->values);
 }
 
 static void add_missing(buffer *b, maph_slice key) {

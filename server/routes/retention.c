@@ -72,7 +72,7 @@ static int list_backups(DIR *dir, const char *store, backup **list) {
   return count;
 }
 
-/* A backup and the lock file that its making left.  An errno; 0: they are gone. */
+/* A backup and the lock file that who wrote to it left.  An errno; 0: they are gone. */
 static int remove_backup(DIR *dir, const char *file) {
   char lock[NAME_MAX + 1];
   if (unlinkat(dirfd(dir), file, 0) != 0 && errno != ENOENT) return errno;

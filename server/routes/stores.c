@@ -2,6 +2,7 @@
 ** stores.c - the stores of the folder: listing, describing, making, deleting them.
 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -26,6 +27,7 @@ static void store_stats_json(buffer *b, const char *name, const maph_stats *s, b
 static void list_one(buffer *b, const char *name) {
   char sentence[SENTENCE_ROOM];
   maph_stats stats;
+  const char *occupant = store_occupant(name, strlen(name));
   int rc;
   store *s = store_acquire(name, strlen(name), false, &rc);
   if (s && (rc = maph_stat(s->m, &stats)) == MAPH_OK)
@@ -33,8 +35,11 @@ static void list_one(buffer *b, const char *name) {
   else {
     buffer_printf(b, "{\"name\":\"%s\",\"error\":{\"code\":\"%s\",", name,
                   rc == MAPH_NOTFOUND ? "store_not_found" : maph_code(store_core_code(rc)));
-    sentence_public(sentence, sizeof sentence,
-                    rc == MAPH_NOTFOUND ? "not a regular file" : store_errmsg(rc, s ? s->m : NULL));
+    if (occupant)
+      snprintf(sentence, sizeof sentence, "no store: %s has this name", occupant);
+    else
+      sentence_public(sentence, sizeof sentence,
+                      rc == MAPH_NOTFOUND ? "no store" : store_errmsg(rc, s ? s->m : NULL));
     emit_bytes(b, "detail", "detail_encoding", maph_str(sentence));
     buffer_text(b, "}}");
     if (s && rc == MAPH_CANTOPEN) store_forget(s);
@@ -80,7 +85,9 @@ void store_stats(request *r) {
 }
 
 void store_sync(request *r) {
-  int rc = maph_sync(r->store->m);
+  int rc;
+  if (!write_allowed(r)) return;
+  rc = maph_sync(r->store->m);
   if (rc != MAPH_OK) {
     reply_store(r, rc);
     return;
@@ -138,6 +145,7 @@ static bool check_name(request *r) {
 
 void store_create(request *r) {
   maph_slice name = r->segments[0];
+  const char *occupant;
   uint64_t keys = 0;
   int rc;
   if (!check_name(r) || !read_create_options(r, &keys) || !index_fits(r, keys)) return;
@@ -149,6 +157,9 @@ void store_create(request *r) {
     buffer_printf(r->body, "{\"success\":true,\"name\":\"%.*s\"}\n", (int)name.size,
                   (const char *)name.data);
     reply_json(r, 201, r->body);
+  } else if (rc != MAPH_READONLY && (occupant = store_occupant(name.data, name.size)) != NULL) {
+    reply_problem(r, 409, "name_occupied", "%s has that name: DELETE it, or choose another",
+                  occupant);
   } else if (rc == MAPH_EXISTS)
     reply_problem(r, 409, "store_exists", "there is a store of that name");
   else if (option.read_only)
@@ -157,17 +168,33 @@ void store_create(request *r) {
     reply_maph(r, rc, NULL);
 }
 
+/* What has the name of a store stays. */
+static void reply_occupied(request *r, const char *occupant, int trouble) {
+  if (trouble == ENOTEMPTY || trouble == EEXIST)
+    reply_problem(r, 409, "name_occupied",
+                  "%s has that name, and something lies in it: only the server's operator may "
+                  "remove that",
+                  occupant);
+  else
+    reply_problem(r, 500, "io_error", "what has that name cannot be removed: %s",
+                  strerror(trouble));
+}
+
 void store_destroy(request *r) {
   maph_slice name = r->segments[0];
-  int rc;
+  const char *occupant;
+  int rc, trouble;
   if (!check_name(r)) return;
   if (option.read_only) {
     reply_problem(r, 403, "read_only", "this server was started with --read-only");
     return;
   }
-  rc = store_delete(name.data, name.size);
+  occupant = store_occupant(name.data, name.size);
+  rc = store_delete(name.data, name.size, &trouble);
   if (rc == MAPH_OK)
     reply_empty(r, 204);
+  else if (trouble)
+    reply_occupied(r, occupant ? occupant : "a file", trouble);
   else if (rc == MAPH_NOTFOUND || !store_file_exists(name.data, name.size))
     reply_no_store(r, "there is no store of that name");
   else

@@ -16,7 +16,6 @@
 #include "http/body.h"
 #include "routes/handlers.h"
 #include "routes/keys.h"
-#include "routes/merge.h"
 
 enum { NUMBER_MAX = 20, PATCH_MAX = 1024 * 1024, PATCHED_MAX = 16 * 1024 * 1024 };
 /* Beside the core's codes: why a change cannot be made. */
@@ -113,18 +112,12 @@ void key_increment(request *r) {
 /* --------------------------------------------------------------------------- merge patches */
 typedef struct merge {
   maph_slice patch;
-  arena arena;
   buffer out;
 } merge;
 
-/* A JSON text and nothing more, without its blanks. */
-static bool read_json(maph_slice text, arena *a, maph_slice *out, json_reader *in) {
-  char *squeezed;
-  *in = json_begin(text);
-  if (!json_value(in, out) || !json_end(in)) return false;
-  if ((squeezed = arena_take(a, out->size)) == NULL) return false;
-  *out = maph_bytes(squeezed, json_squeeze(*out, squeezed));
-  return true;
+static bool add_to_buffer(void *to, const void *bytes, size_t size) {
+  buffer_append(to, bytes, size);
+  return !((buffer *)to)->failed;
 }
 
 static int patch(void *arg, const maph_entry *old, write_request *w) {
@@ -132,9 +125,9 @@ static int patch(void *arg, const maph_entry *old, write_request *w) {
   maph_slice target = { "", 0 };
   json_reader in;
   if (old && old->value.size > PATCHED_MAX) return TOO_LARGE;
-  if (old && !read_json(old->value, &m->arena, &target, &in))
-    return in.mistake ? NO_JSON : MAPH_NOMEM;
-  if (!merge_patch(target, m->patch, &m->arena, &m->out)) return MAPH_NOMEM;
+  if (old && !json_whole(old->value, &in)) return NO_JSON;
+  if (old) target = old->value;
+  if (!json_merge(target, m->patch, add_to_buffer, &m->out)) return MAPH_NOMEM;
   keep(w, old);
   w->entry.type = MAPH_JSON;
   w->value = maph_bytes(m->out.data, m->out.size);
@@ -152,7 +145,7 @@ static bool is_patch(request *r) {
 }
 
 void key_patch(request *r) {
-  merge m = { { "", 0 }, { 0 }, { 0 } };
+  merge m = { { "", 0 }, { 0 } };
   char sentence[JSON_SENTENCE_ROOM];
   maph_outcome outcome;
   write_request w;
@@ -162,19 +155,16 @@ void key_patch(request *r) {
   if (!read_write(r, &w) || !query_expiry(r, &w.entry.expires) || !is_patch(r)
       || !body_all(r, option.max_body < PATCH_MAX ? option.max_body : PATCH_MAX, &body))
     return;
-  if (!read_json(body, &m.arena, &m.patch, &in)) {
+  if (!json_whole(body, &in)) {
     json_sentence(&in, sentence);
-    if (in.mistake)
-      reply_problem(r, 400, "bad_json", "%s", sentence);
-    else
-      reply_problem(r, 503, "no_memory", "out of memory for the patch");
+    reply_problem(r, 400, "bad_json", "%s", sentence);
   } else {
+    m.patch = body;
     rc = commit_update(r->store, &w, patch, &m, &outcome);
     if (rc == MAPH_OK)
       update_done(r, &outcome, maph_bytes("", 0));
     else
       update_failed(r, rc, &w, &outcome);
   }
-  arena_free(&m.arena);
   buffer_free(&m.out);
 }

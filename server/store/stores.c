@@ -38,7 +38,9 @@
 #include "base/uri.h"
 #include "base/waits.h"
 #include "store/follow.h"
+#include "store/names.h"
 #include "store/stores.h"
+#include "store/versions.h"
 
 enum {
   BUCKETS = 256,
@@ -466,23 +468,6 @@ void stores_close_all(void) {
 }
 
 /* -------------------------------------------------------------------------- making and deleting */
-static atomic_uint_fast64_t highest_deleted;
-
-/* A version that no store of any name can have reached: the time, in units of 2^-16 s, or where one
-** was deleted that had been restored from a backup and so was ahead of the time, the one it had. */
-static uint64_t unused_version(void) {
-  uint64_t now = wall_ms() * 65536 / 1000, highest = atomic_load(&highest_deleted);
-  if (getenv("MAPH_TEST_FIRST_VERSION")) return 0; /* tests that count versions */
-  return now > highest ? now : highest;
-}
-
-/* What is deleted now may be made anew at once. */
-static void remember_version(uint64_t version) {
-  uint64_t highest = atomic_load(&highest_deleted);
-  while (highest < version && !atomic_compare_exchange_weak(&highest_deleted, &highest, version))
-    ;
-}
-
 /* The file system decides who makes it; then it is opened as any other is. */
 int store_make(const char *name, size_t size, uint64_t expected_keys) {
   char path[4096];
@@ -492,7 +477,7 @@ int store_make(const char *name, size_t size, uint64_t expected_keys) {
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
   fill_options(&o);
   o.expected_keys = expected_keys;
-  o.after_version = unused_version();
+  o.after_version = version_unused();
   rc = maph_open(path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &o, &m);
   if (rc != MAPH_OK) return rc;
   store_release(store_acquire(name, size, false, &opened));
@@ -500,11 +485,23 @@ int store_make(const char *name, size_t size, uint64_t expected_keys) {
   return MAPH_OK;
 }
 
-int store_delete(const char *name, size_t size) {
+const char *store_occupant(const char *name, size_t size) {
+  char path[4096];
+  return path_of(path, sizeof path, name, size) ? name_occupant(path) : NULL;
+}
+
+/* Is it one that nobody here could open anyway? */
+static bool no_store(const char *path, int rc) {
+  return rc == MAPH_FORMAT || rc == MAPH_CORRUPT
+         || (rc == MAPH_CANTOPEN && faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0);
+}
+
+int store_delete(const char *name, size_t size, int *trouble) {
   char path[4096];
   maph_stats stats = { 0 };
   store *s;
   int rc;
+  *trouble = 0;
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
   s = in_table(name, size, false);
   if (s) {
@@ -512,9 +509,16 @@ int store_delete(const char *name, size_t size) {
     store_forget(s);
   }
   store_release(s);
-  if (!store_file_exists(name, size)) return MAPH_NOTFOUND;
-  rc = maph_destroy(path, (int)option.busy_timeout_ms);
-  if (rc == MAPH_OK) remember_version(stats.version);
+  if (name_occupant(path)) {
+    *trouble = name_clear(path);
+    rc = *trouble ? MAPH_CANTOPEN : MAPH_OK;
+  } else if (!store_file_exists(name, size)) {
+    return MAPH_NOTFOUND;
+  } else {
+    version_remember(stats.version);
+    rc = maph_destroy(path, (int)option.busy_timeout_ms);
+    if (no_store(path, rc) && (*trouble = name_remove_file(path)) == 0) rc = MAPH_OK;
+  }
   if (rc == MAPH_OK) note_opening(name, size, false);
   return rc;
 }

@@ -60,8 +60,11 @@ uint64_t stores_unopenable(void);
 bool store_file_exists(const char *name, size_t size);
 /* Walks the open ones; releases `after`, acquires what it returns. */
 store *store_next(store *after);
-/* Make one, with an index for so many keys; delete one. */
+/* What has that name and is no store, in words: "a symbolic link"; NULL: nothing, or a file. */
+const char *store_occupant(const char *name, size_t size);
+/* Make one, with an index for so many keys. */
 int store_make(const char *name, size_t size, uint64_t expected_keys);
-int store_delete(const char *name, size_t size);
+/* Delete one, or what has its name.  *trouble: why that cannot be removed, as errno; else 0. */
+int store_delete(const char *name, size_t size, int *trouble);
 
 #endif

@@ -96,6 +96,9 @@ typedef enum metric {
   CHANGED_GET,
   CHANGED_DEPENDENT,
   CHANGED_MANY,
+  KINDS_GET,
+  KINDS_DEPENDENT,
+  KINDS_MANY,
   COMPACT_TIME,
   COMPACT_PAUSE,
   COMPACT_SLOWEST,
@@ -285,6 +288,7 @@ void measure_ycsb_c(bench *b, entrant *e);
 void measure_ycsb_d(bench *b, entrant *e);
 void measure_ycsb_e(bench *b, entrant *e);
 void measure_ycsb_f(bench *b, entrant *e);
+void measure_kinds(bench *b, entrant *e);
 void measure_rewrite(bench *b, entrant *e);
 void measure_options(bench *b, entrant *e);
 void measure_open(bench *b, entrant *e);

@@ -66,6 +66,8 @@ struct peer {
   void (*put)(void *store, slice key, slice value); /* a transaction of its own */
   /* one transaction */
   void (*put_batch)(void *store, size_t n, const slice *keys, const slice *values);
+  /* the same; the entries are of all kinds that there are besides the plain one, by turns */
+  void (*put_kinds)(void *store, size_t n, const slice *keys, const slice *values);
   void (*finish)(void *store); /* what a load still lacks before it can be read */
   /* after a load, untimed: what the store would do by itself in time */
   void (*settle)(void *store);

@@ -72,6 +72,22 @@ static void maph_peer_put_batch(void *store, size_t n, const slice *keys, const 
   must(store, maph_txn_commit(txn), "commit");
 }
 
+/* A session, a JSON document as the server writes it, a text, and a page that expires. */
+static void maph_peer_put_kinds(void *store, size_t n, const slice *keys, const slice *values) {
+  static const uint64_t far = UINT64_C(4102444800000); /* the year 2100 */
+  const maph_condition kinds[] = {
+    { .expires = far },
+    { .type = MAPH_JSON, .key_type = MAPH_KEY_TEXT, .media_type = maph_str("application/json") },
+    { .type = MAPH_TEXT, .key_type = MAPH_KEY_TEXT },
+    { .expires = far, .type = MAPH_TEXT, .media_type = maph_str("text/html; charset=utf-8") },
+  };
+  maph_txn *txn;
+  must(store, maph_txn_begin(store, MAPH_SYNC_DEFAULT, &txn), "begin");
+  for (size_t i = 0; i < n; i++)
+    must(store, maph_txn_put_if(txn, keys[i], values[i], &kinds[i % 4]), "put_if");
+  must(store, maph_txn_commit(txn), "commit");
+}
+
 static void maph_peer_scan(void *store, scan_total *total) {
   maph_cursor *cursor;
   maph_entry entry;
@@ -138,8 +154,9 @@ static void *cmph_open(const char *folder, level at) {
 #define READING_AND_WRITING                                                               \
   .version = maph_peer_version, .close = maph_peer_close, .get = maph_peer_get,           \
   .get_many = maph_peer_get_many, .put = maph_peer_put, .put_batch = maph_peer_put_batch, \
-  .scan = maph_peer_scan, .used = maph_peer_used, .index_bytes = maph_peer_index_bytes,   \
-  .compact = maph_peer_compact, .open_with = maph_peer_open_with
+  .put_kinds = maph_peer_put_kinds, .scan = maph_peer_scan, .used = maph_peer_used,       \
+  .index_bytes = maph_peer_index_bytes, .compact = maph_peer_compact,                     \
+  .open_with = maph_peer_open_with
 
 const peer peer_maph = { .name = "maph",
                          .settings =

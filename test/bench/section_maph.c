@@ -57,6 +57,29 @@ static void measure_changed(bench *b, entrant *e) {
   key_set_free(&later);
 }
 
+/* Gets of a store of which half the keys, picked at random, were put again with their values, as
+** entries of other kinds than the plain one. */
+void measure_kinds(bench *b, entrant *e) {
+  uint32_t n = b->work.keys / 2;
+  key_set part;
+  if (!e->peer->put_kinds) return;
+  if (e->changed) entrant_load(b, e, LEVEL_OFF);
+  entrant_need_writing(b, e, LEVEL_OFF);
+  key_set_init(&part, BATCH, 1);
+  for (uint32_t at = 0; at < n; at += part.n) {
+    key_set_fill(&part, &b->work, b->work.order + at, n - at < BATCH ? n - at : BATCH, "", 0);
+    e->peer->put_kinds(e->store, part.n, part.keys, part.values);
+  }
+  key_set_free(&part);
+  if (e->peer->finish) e->peer->finish(e->store);
+  entrant_open(e, LEVEL_READ);
+  pass(b, e->peer, e->store);
+  entrant_report(b, e, KINDS_GET,
+                 rate_of_gets(e->peer, e->store, &b->hits, 0, b->touch, b->seconds));
+  entrant_report(b, e, KINDS_DEPENDENT, time_of_dependent(b, e->peer, e->store));
+  entrant_report(b, e, KINDS_MANY, rate_of_many(b, e->peer, e->store));
+}
+
 typedef struct writer {
   pthread_t thread;
   const peer *peer;

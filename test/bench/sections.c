@@ -34,6 +34,10 @@ const section all_sections[] = {
   { "ycsb-d", 0, measure_ycsb_d, "95 % gets of what came last, 5 % new keys" },
   { "ycsb-e", 0, measure_ycsb_e, "95 % scans of 1 to 100 entries in key order, 5 % new keys" },
   { "ycsb-f", 0, measure_ycsb_f, "half gets, half a get and then a put of its key" },
+  { "kinds", 0, measure_kinds,
+    "maph: gets where half the entries are as sessions and HTTP write them, with expiry, media "
+    "type "
+    "or type" },
   { "rewrite", 0, measure_rewrite,
     "maph: optimize; gets after a tenth of the keys changed and as many came; compact beside a "
     "writer" },

@@ -20,7 +20,7 @@ const set all_sets[] = {
   { "10M", 10000000, 200, 200, READING ",rewrite,options", 0, 0,
     "10,000,000 keys: reading, rewriting, huge pages" },
   { "quick", 100000, 200, 200,
-    READING ",bulk,readers,put,durable,batch,put-full,update,rewrite" YCSB, 1, 0.1,
+    READING ",bulk,readers,put,durable,batch,put-full,update,kinds,rewrite" YCSB, 1, 0.1,
     "100,000 keys, one short run; not part of all" },
   { NULL, 0, 0, 0, NULL, 0, 0, NULL }
 };

@@ -2,20 +2,23 @@
 ** maphtcl.c - the C API of maph.h as Tcl commands.
 **
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
-**   a handle, a command maph recover PATH | destroy PATH ?MS? | strerror N | errmsg | version |
-**   codes | fork SCRIPT | interrupt ?MS?
+**   a handle, a command maph recover PATH | destroy PATH ?MS? | replace PATH WITH ?MS? |
+**   strerror N | errmsg | version | codes | fork SCRIPT | interrupt ?MS?
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
+**   $m increment KEY BY ?-expires MS? ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
 **      stat  sync  check  refresh  close
-**   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
+**   $m compact ?CALLBACK?  optimize ?CALLBACK?  tidy ?CALLBACK?  backup PATH ?CALLBACK?  rewritten
+**      changes SINCE
 **   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t
-**   (transaction)  put put_if delete delete_if get get_entry savepoint release rollback_to snapshot
+**   (transaction)  put put_if increment delete delete_if get get_entry savepoint release
+**   rollback_to snapshot
 **   prepare version
 **                      operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor range version records stat close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
 **   $c  (cursor)       next tell seek close
 **   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
@@ -60,10 +63,11 @@ typedef struct object {
 } object;
 
 /* -------------------------------------------------------------------------------------- results */
-static const char *const code_names[] = {
-  "OK",    "NOTFOUND", "EXISTS", "CONFLICT", "BUSY",   "READONLY", "FULL",      "TOOBIG",   "NOMEM",
-  "IOERR", "CORRUPT",  "FORMAT", "RECOVER",  "MISUSE", "CANTOPEN", "COMPACTED", "CANCELLED"
-};
+static const char *const code_names[] = { "OK",        "NOTFOUND", "EXISTS",   "CONFLICT",
+                                          "BUSY",      "READONLY", "FULL",     "TOOBIG",
+                                          "NOMEM",     "IOERR",    "CORRUPT",  "FORMAT",
+                                          "RECOVER",   "MISUSE",   "CANTOPEN", "COMPACTED",
+                                          "CANCELLED", "MISMATCH" };
 
 static const char *code_name(int rc) {
   return rc >= 0 && rc < (int)(sizeof(code_names) / sizeof(code_names[0])) ? code_names[rc]
@@ -291,6 +295,26 @@ static void store_outcome(Tcl_Interp *interp, Tcl_Obj *name, const maph_outcome 
   Tcl_ObjSetVar2(interp, name, NULL, dict, 0);
 }
 
+/* increment of a handle or a transaction: the sum. */
+static int increment_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  maph_condition condition;
+  maph_outcome outcome = { 0, 0 };
+  Tcl_Obj *outcome_name;
+  Tcl_WideInt by;
+  int64_t sum = 0;
+  int rc;
+  if (objc < 4) return usage(interp, objv, 2, "KEY BY ?options?");
+  if (Tcl_GetWideIntFromObj(interp, objv[3], &by) != TCL_OK
+      || parse_condition(interp, objc - 4, objv + 4, &condition, &outcome_name) != TCL_OK)
+    return TCL_ERROR;
+  condition.outcome = outcome_name ? &outcome : NULL;
+  rc = o->txn ? maph_txn_increment(o->txn, slice_of(objv[2]), by, &condition, &sum)
+              : maph_increment(o->handle->m, slice_of(objv[2]), by, &condition, &sum);
+  if (outcome_name) store_outcome(interp, outcome_name, &outcome);
+  if (rc == MAPH_OK) Tcl_SetObjResult(interp, Tcl_NewWideIntObj(sum));
+  return answer(interp, o->handle->m, rc);
+}
+
 /* put, put_if, delete, delete_if of a handle or a transaction. */
 static int write_verb(object *o, Tcl_Interp *interp, const char *verb, int objc,
                       Tcl_Obj *const *objv) {
@@ -490,6 +514,8 @@ static int stat_verb(object *o, Tcl_Interp *interp) {
 #undef NUMBER
   dict_put(dict, "perfect_hash", perfect_obj(s.perfect_hash));
   dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(s.perfect_bits));
+  dict_put(dict, "order_bytes", Tcl_NewWideIntObj((Tcl_WideInt)s.order_bytes));
+  dict_put(dict, "order_runs", Tcl_NewWideIntObj((Tcl_WideInt)s.order_runs));
   dict_put(dict, "load_factor", Tcl_NewDoubleObj(s.load_factor));
   dict_put(dict, "uuid", Tcl_NewByteArrayObj(s.uuid, 16));
   Tcl_SetObjResult(interp, dict);
@@ -531,7 +557,7 @@ static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *
   return new_cursor(interp, o, s, objc > 2 ? objv[2] : NULL);
 }
 
-/* compact, optimize and backup. */
+/* compact, optimize, tidy and backup. */
 static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   const char *verb = Tcl_GetString(objv[1]);
   int fixed = verb[0] == 'b' ? 3 : 2;
@@ -543,6 +569,7 @@ static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   if (objc < fixed || objc > fixed + 1)
     return usage(interp, objv, 2, fixed == 3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
   rc = verb[0] == 'b'   ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l)
+       : verb[0] == 't' ? maph_tidy(m, tell, &l)
        : verb[0] == 'o' ? maph_optimize(m, tell, &l)
                         : maph_compact(m, tell, &l);
   return listened(interp, m, &l, rc);
@@ -628,12 +655,12 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
 }
 
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",    "get_entry", "get_many", "exists",    "view",
-                                       "put",    "put_if",    "delete",   "delete_if", "snapshot",
-                                       "cursor", "range",     "begin",    "compact",   "optimize",
-                                       "backup", "changes",   "check",    "interrupt", "rewritten",
-                                       "stat",   "sync",      "refresh",  "close",     "errmsg",
-                                       NULL };
+  static const char *const verbs[] = {
+    "get",       "get_entry", "get_many",  "exists",   "view",    "put",    "put_if",
+    "increment", "delete",    "delete_if", "snapshot", "cursor",  "range",  "begin",
+    "compact",   "optimize",  "tidy",      "backup",   "changes", "check",  "interrupt",
+    "rewritten", "stat",      "sync",      "refresh",  "close",   "errmsg", NULL
+  };
   enum {
     GET,
     GET_ENTRY,
@@ -642,6 +669,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     VIEW_,
     PUT,
     PUT_IF,
+    INCREMENT,
     DELETE,
     DELETE_IF,
     SNAPSHOT_,
@@ -650,6 +678,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     BEGIN,
     COMPACT,
     OPTIMIZE,
+    TIDY,
     BACKUP,
     CHANGES,
     CHECK,
@@ -683,6 +712,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case BEGIN: return begin_verb(o, interp, objc, objv);
     case COMPACT:
     case OPTIMIZE:
+    case TIDY:
     case BACKUP: return rewrite_verb(o, interp, objc, objv);
     case CHANGES: return changes_verb(o, interp, objc, objv);
     case REWRITTEN: return rewritten_verb(o, interp);
@@ -693,22 +723,24 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case REFRESH: return answer(interp, o->m, maph_refresh(o->m));
     case CLOSE: return close_handle(o, interp);
     case ERRMSG: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
+    case INCREMENT: return increment_verb(o, interp, objc, objv);
     default: return write_verb(o, interp, verbs[verb], objc, objv);
   }
 }
 
 /* ---------------------------------------------------- transaction, snapshot, cursor, feed, view */
 static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",         "get_entry",  "put",       "put_if",
-                                       "delete",      "delete_if",  "savepoint", "release",
-                                       "rollback_to", "snapshot",   "prepare",   "unprepare",
-                                       "version",     "operations", "commit",    "abort",
-                                       NULL };
+  static const char *const verbs[] = { "get",       "get_entry",   "put",        "put_if",
+                                       "increment", "delete",      "delete_if",  "savepoint",
+                                       "release",   "rollback_to", "snapshot",   "prepare",
+                                       "unprepare", "version",     "operations", "commit",
+                                       "abort",     NULL };
   enum {
     GET,
     GET_ENTRY,
     PUT,
     PUT_IF,
+    INCREMENT,
     DELETE,
     DELETE_IF,
     SAVEPOINT,
@@ -757,13 +789,15 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
       o->txn = NULL;
       Tcl_DeleteCommandFromToken(interp, o->command);
       return answer(interp, m, rc);
+    case INCREMENT: return increment_verb(o, interp, objc, objv);
     default: return write_verb(o, interp, verbs[verb], objc, objv);
   }
 }
 
 static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "get",     "get_entry", "get_many", "cursor", "range",
-                                       "version", "records",   "stat",     "close",  NULL };
+  static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
+                                       "range", "version",   "records",  "stat",
+                                       "renew", "close",     NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -780,6 +814,7 @@ static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
       return TCL_OK;
     case 7: return stat_verb(o, interp);
+    case 8: return answer(interp, o->handle->m, maph_snapshot_renew(o->snapshot));
     default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
   }
 }
@@ -1003,8 +1038,9 @@ static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
 }
 
 static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "open",    "recover", "destroy", "strerror",  "errmsg",
-                                       "version", "codes",   "fork",    "interrupt", NULL };
+  static const char *const verbs[] = { "open",      "recover", "destroy", "strerror",
+                                       "errmsg",    "version", "codes",   "fork",
+                                       "interrupt", "replace", NULL };
   int verb, n = 5000;
   (void)data;
   if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
@@ -1029,7 +1065,11 @@ static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
         Tcl_AppendElement(interp, code_names[n]);
       return TCL_OK;
     case 7: return fork_verb(interp, objc, objv);
-    default: return interrupt_verb(NULL, interp, objc, objv);
+    case 8: return interrupt_verb(NULL, interp, objc, objv);
+    default:
+      if (objc != 4 && objc != 5) return usage(interp, objv, 2, "PATH WITH ?MS?");
+      if (objc == 5 && Tcl_GetIntFromObj(interp, objv[4], &n) != TCL_OK) return TCL_ERROR;
+      return answer(interp, NULL, maph_replace(Tcl_GetString(objv[2]), Tcl_GetString(objv[3]), n));
   }
 }
 

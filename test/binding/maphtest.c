@@ -4,6 +4,8 @@
 ** The core inside is compiled with MAPH_TEST and with asserts; sanitizers watch it with the rest of
 ** the program, which a package loaded into the system's tclsh would not give.
 */
+#include "os/os.h"
+#include <stdlib.h>
 #include <tcl.h>
 
 int Maphtcl_Init(Tcl_Interp *interp);
@@ -14,17 +16,21 @@ int Maphoutgrow_Init(Tcl_Interp *interp);
 int Maphcollide_Init(Tcl_Interp *interp);
 int Maphmisuse_Init(Tcl_Interp *interp);
 int Maphwaits_Init(Tcl_Interp *interp);
+int Maphload_Init(Tcl_Interp *interp);
 
 static int app_init(Tcl_Interp *interp) {
   if (Tcl_Init(interp) != TCL_OK) return TCL_ERROR;
   if (Maphtcl_Init(interp) != TCL_OK || Maphhooks_Init(interp) != TCL_OK) return TCL_ERROR;
   if (Maphthreads_Init(interp) != TCL_OK || Maphdamage_Init(interp) != TCL_OK) return TCL_ERROR;
   if (Maphcollide_Init(interp) != TCL_OK || Maphmisuse_Init(interp) != TCL_OK) return TCL_ERROR;
-  if (Maphwaits_Init(interp) != TCL_OK) return TCL_ERROR;
+  if (Maphwaits_Init(interp) != TCL_OK || Maphload_Init(interp) != TCL_OK) return TCL_ERROR;
   return Maphoutgrow_Init(interp);
 }
 
+/* MAPH_TEST_LEAF=N: the order of keys in leaves of N entries, so that a few keys make many runs. */
 int main(int argc, char **argv) {
+  const char *leaf = getenv("MAPH_TEST_LEAF");
+  if (leaf) os_test.leaf = strtoull(leaf, NULL, 10);
   Tcl_Main(argc, argv, app_init);
   return 0;
 }

@@ -25,6 +25,7 @@ static Tcl_Obj *null_calls(void) {
   maph_rewrite rewrite;
   maph_changes *feed = NULL;
   maph_change change;
+  maph_load *load = NULL;
   maph *m = NULL;
 #define CALL(name, call) Tcl_DictObjPut(NULL, dict, Tcl_NewStringObj(name, -1), Tcl_NewIntObj(call))
   CALL("open path", maph_open(NULL, MAPH_RDONLY, NULL, &m));
@@ -33,6 +34,8 @@ static Tcl_Obj *null_calls(void) {
   CALL("refresh", maph_refresh(NULL));
   CALL("sync", maph_sync(NULL));
   CALL("destroy", maph_destroy(NULL, 0));
+  CALL("replace", maph_replace(NULL, "x", 0));
+  CALL("replace", maph_replace("x", NULL, 0));
   CALL("recover", maph_recover(NULL, NULL, NULL));
   CALL("stat", maph_stat(NULL, &stats));
   CALL("check", maph_check(NULL, NULL, NULL));
@@ -79,17 +82,24 @@ static Tcl_Obj *null_calls(void) {
   CALL("txn_commit", maph_txn_commit(NULL));
   CALL("txn_abort", maph_txn_abort(NULL));
   CALL("compact", maph_compact(NULL, NULL, NULL));
+  CALL("tidy", maph_tidy(NULL, NULL, NULL));
   CALL("optimize", maph_optimize(NULL, NULL, NULL));
   CALL("backup", maph_backup(NULL, "x", NULL, NULL));
   CALL("rewritten", maph_rewritten(NULL, &rewrite));
   CALL("changes_open", maph_changes_open(NULL, 0, &feed));
   CALL("changes_next", maph_changes_next(NULL, 0, &change));
+  CALL("load_begin path", maph_load_begin(NULL, NULL, &load));
+  CALL("load_begin load", maph_load_begin("x", NULL, NULL));
+  CALL("load_put", maph_load_put(NULL, key, key, NULL));
+  CALL("load_finish", maph_load_finish(NULL));
+  CALL("load_abort", maph_load_abort(NULL));
 #undef CALL
   maph_snapshot_close(NULL);
   maph_cursor_close(NULL);
   maph_range_close(NULL);
   if (maph_range_estimate(NULL) != 0) printf("an estimate\n");
   maph_changes_close(NULL);
+  if (maph_load_entries(NULL) != 0) printf("entries\n");
   return dict;
 }
 

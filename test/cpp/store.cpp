@@ -100,6 +100,7 @@ static void opening() {
     view.close();
     CHECK(reader.refresh() && reader.close());
   }
+  CHECK(maph::maph::replace(path, path + ".none").error() == maph::error::cannot_open);
   CHECK(maph::maph::destroy(path) && !std::filesystem::exists(path)
         && maph::maph::destroy(path).error() == maph::error::cannot_open);
 }

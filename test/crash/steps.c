@@ -216,6 +216,18 @@ static void check_backup(writer *w) {
   maph_close(m);
 }
 
+/* A backup takes the place of the store that it was made of: the same content. */
+static void act_replace(const scenario *c) {
+  writer w;
+  script s;
+  opened(&w, MAPH_RDWR);
+  rewritten(maph_backup(w.m[c->durability], copy_path, NULL, NULL));
+  if (maph_replace(path, copy_path, 5000) != MAPH_OK)
+    trouble("it cannot be replaced: %s", maph_errmsg(NULL));
+  script_of_puts(&s, c, 1, 1);
+  run(&w, &s);
+}
+
 static void act_rebuild(const scenario *c) {
   (void)c;
   if (maph_recover(path, NULL, NULL) != MAPH_OK) trouble("maph_recover: %s", maph_errmsg(NULL));
@@ -370,7 +382,7 @@ static int kill_at(const scenario *c, long n, const board *start, uint64_t boot)
     if (troubles == 0) board_settle(&own, "after the next writer");
     check_state();
     check_by_path();
-    if (c->act == act_backup && troubles == 0) check_backup(&own);
+    if ((c->act == act_backup || c->act == act_replace) && troubles == 0) check_backup(&own);
   }
   if (writer_close(&own) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   clear_folder();
@@ -530,6 +542,7 @@ static const scenario scenarios[] = {
   { "optimize", act_optimize, MAPH_SYNC_OFF, END_COMMIT, 6, 'p', PLAIN },
   { "optimize at full beside a biased writer", act_optimize, MAPH_SYNC_FULL, END_COMMIT, 3, 'c',
     OPEN_BEFORE },
+  { "replace", act_replace, MAPH_SYNC_NORMAL, END_COMMIT, 2, 'p', PLAIN },
   { "backup", act_backup, MAPH_SYNC_NORMAL, END_ALONE, 0, 'p', PLAIN },
   { "recovery into a new file", act_rebuild, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', POISONED },
 };

@@ -290,7 +290,7 @@ proc child_kill {channel} {
 }
 
 # --------------------------------------------------------------------------------------- the server
-set server(listen) 127.0.0.1:0
+set server_listens_at 127.0.0.1:0
 proc free_port {} {
   set listener [socket -server {apply {args {}}} -myaddr 127.0.0.1 0]
   set port [lindex [fconfigure $listener -sockname] 2]
@@ -301,7 +301,8 @@ proc free_port {} {
 proc start_server {args} {
   set ::server(data) $::dir/data
   file mkdir $::server(data)
-  run_server [list $::build/maph-server --data $::server(data) --listen $::server(listen) {*}$args]
+  run_server [list $::build/maph-server --data $::server(data) --listen $::server_listens_at \
+      {*}$args]
 }
 # A command that becomes the server.  Its port is the one that it says it got: a port that was free
 # when a test looked may be another process's by then.

@@ -54,6 +54,8 @@ typedef struct command {
 } command;
 
 enum kind { FLAG, TEXT, CHOICE, COUNT, SIZE, TIME, OCTAL };
+enum { BATCH = 10000 }; /* entries in a transaction of import */
+
 typedef struct option_entry {
   const char *name;
   char letter; /* 0: none */
@@ -91,6 +93,7 @@ int command_recover(arguments *a);
 int command_compact(arguments *a);
 int command_optimize(arguments *a);
 int command_backup(arguments *a);
+int command_replace(arguments *a);
 int command_watch(arguments *a);
 int command_bench(arguments *a);
 
@@ -102,6 +105,8 @@ maph *store_open(const arguments *a, const char *path, int flags);
 maph *store_open_to_rewrite(const arguments *a, const char *path);
 /* for writing; with --create; made: it was not there */
 maph *store_open_or_make(const arguments *a, const char *path, bool *made);
+/* a store that is not there yet, to be made at once.  *l NULL: it is there.  False: said why */
+bool store_load(const arguments *a, const char *path, maph_load **l);
 /* Of store_open's handle.  Waiting for another writer ends when the program is told to stop, and
 ** then nothing is committed. */
 maph_txn *store_begin(const arguments *a, maph *m, const char *path); /* NULL: said why */

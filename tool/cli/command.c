@@ -75,8 +75,8 @@ enum { OPTION_ENTRIES = sizeof option_entries / sizeof option_entries[0] };
 
 const command commands[] = {
   { "create", command_create, "FILE", 1, 1, "keys mode", "make an empty store",
-    "A store grows by itself; --keys only saves the growing. If FILE is there already nothing is "
-    "changed and the exit status is 2.",
+    "A store grows by itself; --keys only saves the growing. If FILE is there already, and not "
+    "empty, nothing is changed and the exit status is 2.",
     "maph create cache.maph\n" },
   { "get", command_get, "FILE KEY", 2, 2, "escaped raw",
     "write the value of a key to standard output",
@@ -132,7 +132,8 @@ const command commands[] = {
     "Entries are put in transactions of 10000 (--batch). Nothing is locked while it waits for "
     "input. A line that is wrong, or a signal, "
     "ends it: what was committed until then stays and is counted, the rest is not put. With "
-    "--atomic nothing stays.",
+    "--atomic nothing stays. From a file, or another store, into one that is not there yet "
+    "(--create) all is put at once: it is seen when the import ends, and it is on disk then.",
     "maph import --create products.maph products.ndjson\nmaph import --key-column sku "
     "products.maph products.csv\nzcat dump.gz | maph import --atomic products.maph\n" },
   { "export", command_export, "FILE [TARGET]", 1, 2,
@@ -181,6 +182,16 @@ const command commands[] = {
     "The copy is of one moment; others read and write meanwhile. Nothing may be at TARGET yet, and "
     "what is there at the end is whole.",
     "maph backup cache.maph /backup/cache-$(date +%F).maph\n" },
+  { "replace", command_replace, "FILE WITH", 2, 2, "busy-timeout",
+    "put a prebuilt store in another's place",
+    "The store WITH takes the name FILE, whole or not at all; it has to be in the same file "
+    "system, "
+    "and nobody may have it open for writing. Whoever has FILE open, in any process, is moved to "
+    "it "
+    "at the next call. What was written to the store replaced is gone with it: back it up first if "
+    "it is wanted.",
+    "maph backup products.maph next.maph\nmaph optimize next.maph\n"
+    "maph replace products.maph next.maph\n" },
   { "watch", command_watch, "FILE", 1, 1, "since prefix escaped values limit timeout",
     "follow the changes, whoever makes them",
     "Each put and delete is a line as soon as it is committed: put or del, the version, the key "
@@ -223,11 +234,12 @@ static size_t distance(const char *a, const char *b) {
 
 const char *command_like(const char *name) {
   static const char *const other[][2] = {
-    { "put", "set" },      { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
-    { "list", "scan" },    { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
-    { "info", "stats" },   { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
-    { "verify", "check" }, { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
-    { "copy", "backup" },  { "changes", "watch" }, { "follow", "watch" },
+    { "put", "set" },        { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
+    { "list", "scan" },      { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
+    { "info", "stats" },     { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
+    { "verify", "check" },   { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
+    { "copy", "backup" },    { "changes", "watch" }, { "follow", "watch" }, { "mv", "replace" },
+    { "rename", "replace" },
   };
   const char *best = NULL;
   size_t least = 3;
@@ -347,7 +359,7 @@ bool arguments_parse(const command *c, int argc, char **argv, arguments *a) {
   memset(a, 0, sizeof *a);
   a->if_version = a->ttl_ms = a->limit = a->expect_keys = a->mode = a->since = a->timeout_ms =
       NOT_GIVEN;
-  a->batch = 10000;
+  a->batch = BATCH;
   a->max_line = (uint64_t)1 << 30;
   a->busy_timeout_ms = 5000;
   a->time_ms = 1000;

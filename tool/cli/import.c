@@ -3,14 +3,18 @@
 **
 ** Entries are collected, up to a batch or BYTES_MOST, and then put in one transaction: while it
 ** waits for input nothing is locked.  With --atomic one transaction is open from the first group to
-** the end.  A mistake, a signal or a failing store ends the import with the group that was being
-** collected dropped, and a sentence that says what stays.
+** the end.  A store that is not there yet is loaded (maph_load_begin): what is put is seen at the
+** end, all at once.  That holds for files and stores, which end soon.  Lines that come through a
+** pipe go in transactions, and so does what follows the first line that has a condition.  A
+** mistake, a signal or a failing store ends the import with the group that was being collected
+** dropped, and a sentence that says what stays.
 **
 ** Rows of CSV and TSV: what a column means comes from its name (plan_columns).  With no column for
 ** the value, the other columns of the row become a JSON object of strings.
 */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "cli.h"
 
 enum { BYTES_MOST = 64 * 1024 * 1024, GROUP_ATOMIC = 10000 };
@@ -25,7 +29,8 @@ typedef struct import {
   const arguments *a;
   const char *source;
   maph *m;
-  maph_txn *txn; /* of --atomic */
+  maph_txn *txn;   /* of --atomic */
+  maph_load *load; /* instead of both, while the store is made */
   row *rows;
   uint64_t *lines; /* of each row; for messages */
   size_t n, room;
@@ -37,17 +42,21 @@ typedef struct import {
 } import;
 
 /* ------------------------------------------------------------------------------------ the store */
+static int put_row(import *i, maph_txn *t, const row *r) {
+  maph_condition c = { .when = i->a->if_absent ? MAPH_IF_ABSENT : r->when,
+                       .expires = r->expires,
+                       .type = r->type,
+                       .key_type = r->key_type,
+                       .media_type = r->media_type };
+  return i->load ? maph_load_put(i->load, r->key, r->value, &c)
+                 : maph_txn_put_if(t, r->key, r->value, &c);
+}
+
 static bool put_rows(import *i, maph_txn *t, uint64_t *put) {
   int rc = MAPH_OK;
   *put = 0;
   for (size_t k = 0; k < i->n && rc == MAPH_OK; k++) {
-    const row *r = &i->rows[k];
-    maph_condition c = { .when = i->a->if_absent ? MAPH_IF_ABSENT : r->when,
-                         .expires = r->expires,
-                         .type = r->type,
-                         .key_type = r->key_type,
-                         .media_type = r->media_type };
-    rc = maph_txn_put_if(t, r->key, r->value, &c);
+    rc = put_row(i, t, &i->rows[k]);
     if (rc == MAPH_OK) ++*put;
     if (rc == MAPH_EXISTS || rc == MAPH_NOTFOUND) {
       i->skipped++;
@@ -69,12 +78,46 @@ static bool commit(import *i, maph_txn *t) {
   return true;
 }
 
+/* keep: what was loaded becomes the store.  False: it did not; said why */
+static bool end_load(import *i, bool keep) {
+  int rc = keep ? maph_load_finish(i->load) : maph_load_abort(i->load);
+  i->load = NULL;
+  if (rc != MAPH_OK) store_failed(i->a->operand[0], rc);
+  if (!keep || rc != MAPH_OK) i->put = 0;
+  i->transactions += i->put > 0;
+  return rc == MAPH_OK;
+}
+
+static bool has_conditions(const import *i) {
+  for (size_t k = 0; k < i->n; k++)
+    if (i->rows[k].when != MAPH_ALWAYS) return true;
+  return false;
+}
+
+/* The rows that were collected cannot be loaded: they go into what was loaded so far. */
+static bool leave_load(import *i) {
+  return end_load(i, true) && (i->m = store_open(i->a, i->a->operand[0], MAPH_RDWR)) != NULL;
+}
+
+static bool load_group(import *i) {
+  uint64_t put;
+  bool ok = put_rows(i, NULL, &put);
+  i->put += put;
+  if (ok) i->put_line = i->lines[i->n - 1];
+  if (!ok) end_load(i, false);
+  i->n = 0;
+  arena_free(&i->arena);
+  return ok;
+}
+
 /* Put the rows that were collected.  False: said why, and they were not put. */
 static bool put_group(import *i) {
   maph_txn *t = i->txn;
   uint64_t put;
   bool ok;
   if (i->n == 0) return true;
+  if (i->load && has_conditions(i) && !leave_load(i)) return false;
+  if (i->load) return load_group(i);
   if (t == NULL && (t = store_begin(i->a, i->m, i->a->operand[0])) == NULL) return false;
   if (i->a->atomic) i->txn = t;
   ok = put_rows(i, t, &put);
@@ -473,6 +516,10 @@ static bool import_text(import *i, const char *format, input *in) {
 static int finish(import *i, bool ok) {
   char put[40], transactions[40];
   if (ok) ok = put_group(i);
+  if (i->load) {
+    bool whole = ok && !(i->a->atomic && i->wrong && !i->a->keep_going);
+    ok = end_load(i, whole || (!i->a->atomic && i->put > 0)) && ok;
+  }
   if (i->txn && ok && !(i->wrong && !i->a->keep_going))
     ok = commit(i, i->txn);
   else
@@ -507,15 +554,25 @@ static int finish(import *i, bool ok) {
   return output_end(&standard_output) && ok && i->wrong == 0 ? DONE : FAILED;
 }
 
+/* Is a store that is to be made better loaded? */
+static bool may_load(const import *i, const char *format, const input *in, const maph *from) {
+  const arguments *a = i->a;
+  struct stat st;
+  if (!a->create || a->if_absent || a->batch != BATCH) return false;
+  if (a->atomic) return strcmp(format, "ndjson") != 0; /* whose lines may have conditions */
+  return from || (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode));
+}
+
 static int import_into(import *i, const char *format, input *in, maph *from) {
   const char *path = i->a->operand[0];
-  bool made, useless, ok;
+  bool made = false, useless, ok;
   int status;
-  i->m = store_open_or_make(i->a, path, &made);
-  if (i->m == NULL) return FAILED;
+  if (may_load(i, format, in, from) && !store_load(i->a, path, &i->load)) return FAILED;
+  if (i->load == NULL && (i->m = store_open_or_make(i->a, path, &made)) == NULL) return FAILED;
   progress_start(i->a, "import");
   ok = from ? import_store(i, from) : import_text(i, format, in);
   status = finish(i, ok && !stop_asked());
+  if (i->m == NULL) return status;
   useless = made && status == FAILED && store_is_new(i->m);
   status = store_close(i->m, path, status);
   if (useless) maph_destroy(path, 0);

@@ -4,15 +4,24 @@
 ** Keys come from the command line or, a line or a NUL-ended string each, from standard input.
 */
 #include <stdlib.h>
+#include <sys/stat.h>
 #include "cli.h"
 
 enum { KEY_LINE_MOST = 4 * 65535 + 1 };
 #define VALUE_MOST ((size_t)UINT32_MAX)
 
+/* As mktemp makes one. */
+static bool is_empty_file(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
 int command_create(arguments *a) {
   const char *path = a->operand[0];
-  maph *m = store_open(a, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL);
+  int fresh = is_empty_file(path) ? 0 : MAPH_EXCL;
+  maph *m = store_open(a, path, MAPH_RDWR | MAPH_CREATE | fresh);
   if (m == NULL) return FAILED;
+  if (!fresh && !store_is_new(m)) return store_close(m, path, complain("%s: exists already", path));
   if (a->json) output_text(&standard_output, "{\"created\":true}\n");
   if (store_close(m, path, DONE) != DONE) return FAILED;
   return output_end(&standard_output) ? DONE : FAILED;

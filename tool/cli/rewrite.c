@@ -1,5 +1,5 @@
 /*
-** rewrite.c - compact, optimize, backup: the store written anew.
+** rewrite.c - compact, optimize, backup, replace: the store written anew.
 **
 ** Readers and writers go on meanwhile.  A signal interrupts the library (stop.c), and all is as it
 ** was.
@@ -76,4 +76,13 @@ int command_optimize(arguments *a) { return rewrite(a, MAPH_RDWR, optimize, "opt
 int command_backup(arguments *a) {
   if (a->operand[1][0] == 0) return complain("the path of the backup is empty");
   return rewrite(a, MAPH_RDONLY, backup, "backup");
+}
+
+int command_replace(arguments *a) {
+  const char *path = a->operand[0], *with = a->operand[1];
+  int rc;
+  if (!store_path(path) || !store_path(with)) return FAILED;
+  rc = maph_replace(path, with, (int)a->busy_timeout_ms);
+  if (rc == MAPH_CANCELLED) note(a, "stopped: nothing was changed");
+  return rc == MAPH_OK ? DONE : store_failed(rc == MAPH_CANTOPEN ? with : path, rc);
 }

@@ -110,6 +110,21 @@ maph *store_open_or_make(const arguments *a, const char *path, bool *made) {
   return m ? m : store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
 }
 
+bool store_load(const arguments *a, const char *path, maph_load **l) {
+  maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
+  int rc;
+  *l = NULL;
+  if (!store_path(path) || !room_for_keys(a, path)) return false;
+  o.busy_timeout_ms = 0;
+  o.expected_keys = a->expect_keys == NOT_GIVEN ? 0 : a->expect_keys;
+  if (a->mode != NOT_GIVEN) o.mode = (int)a->mode;
+  rc = maph_load_begin(path, &o, l);
+  /* it is there, or somebody is making it: it can be waited for, and written to */
+  if (rc == MAPH_OK || rc == MAPH_EXISTS || rc == MAPH_BUSY) return true;
+  store_failed(path, rc);
+  return false;
+}
+
 maph_txn *store_begin(const arguments *a, maph *m, const char *path) {
   maph_txn *t = NULL;
   uint64_t waited_ms = 0;
@@ -134,6 +149,21 @@ bool store_is_new(maph *m) {
   return maph_stat(m, &s) == MAPH_OK && s.version == 0;
 }
 
+/* Core speaks of its own flags; what a user of the command line does instead. */
+static int complain_of_core(const char *sentence) {
+  static const char *const words[][2] = {
+    { "open it with MAPH_RDWR|MAPH_CREATE to make it a store", "`maph create` makes it a store" },
+    { "open it with MAPH_RDWR|MAPH_CREATE", "`maph create` makes one" },
+  };
+  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    const char *found = strstr(sentence, words[i][0]);
+    if (found == NULL) continue;
+    return complain("%.*s%s%s", (int)(found - sentence), sentence, words[i][1],
+                    found + strlen(words[i][0]));
+  }
+  return complain("%s", sentence);
+}
+
 int store_failed(const char *path, int rc) {
   struct stat st;
   if (rc == MAPH_CANCELLED || stop_asked()) return FAILED;
@@ -143,7 +173,7 @@ int store_failed(const char *path, int rc) {
                     path);
   if (rc == MAPH_CANTOPEN && stat(path, &st) != 0 && errno == ENOENT)
     return complain("%s: no such store; `maph create` makes one", path);
-  return complain("%s", maph_errmsg(NULL));
+  return complain_of_core(maph_errmsg(NULL));
 }
 
 int store_close(maph *m, const char *path, int status) {

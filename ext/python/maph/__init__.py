@@ -20,7 +20,7 @@ from .library import lib as _lib
 from .reader import TYPES as _types
 from .reader import Entry, Key, Value
 from .snapshot import Snapshot
-from .store import Problem, Store, destroy, open, recover
+from .store import Problem, Store, destroy, open, recover, replace
 from .transaction import Transaction, Written
 
 _fast.connect(_failure, NotFoundError, Entry, Written, _types)  # noqa: F405
@@ -45,6 +45,7 @@ __all__ = [
     "library_version",
     "open",
     "recover",
+    "replace",
 ]
 __all__ += _errors
 del _errors, _failure, _fast, _lib, _types

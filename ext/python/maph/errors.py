@@ -16,6 +16,7 @@ __all__ = [
     "FormatError",
     "FullError",
     "IoErrError",
+    "MismatchError",
     "MisuseError",
     "NoMemError",
     "NotFoundError",
@@ -132,6 +133,12 @@ class CancelledError(Error):
     """A progress function said stop: nothing was changed."""
 
     code = 16
+
+
+class MismatchError(Error):
+    """A value that counts is no whole number of 64 bits, or the sum would be none."""
+
+    code = 17
 
 
 CODES: Dict[int, Type[Error]] = {kind.code: kind for kind in Error.__subclasses__()}

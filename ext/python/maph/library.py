@@ -170,6 +170,7 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_interrupt", None, [P]),
     ("maph_sync", I, [P]),
     ("maph_destroy", I, [c_char_p, I]),
+    ("maph_replace", I, [c_char_p, c_char_p, I]),
     ("maph_stat", I, [P, POINTER(Stats)]),
     ("maph_get", I, [P, K, POINTER(S)]),
     ("maph_get_entry", I, [P, K, POINTER(Entry)]),

@@ -380,6 +380,13 @@ def recover(path: Path) -> List[Problem]:
     return problems
 
 
+def replace(path: Path, with_: Path, *, busy_timeout: float = 5.0) -> None:
+    """The store at with_ takes the name path, under the users of the store that has it."""
+    rc = lib.maph_replace(os.fsencode(path), os.fsencode(with_), milliseconds(busy_timeout))
+    if rc:
+        raise failure(rc, None)
+
+
 def destroy(path: Path, *, busy_timeout: float = 5.0) -> None:
     """Remove the store at path; its users find it deleted at their next call."""
     rc = lib.maph_destroy(os.fsencode(path), milliseconds(busy_timeout))

@@ -190,6 +190,13 @@ class Mapping(StoreTest):
             store["k"] = "v"
             self.assertEqual(store["k"], b"v")
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        with maph.open(path) as reader:
+            with maph.open(self.path + "3", "x") as prebuilt:
+                prebuilt["k"] = "prebuilt"
+            maph.replace(path, self.path + "3")
+            self.assertEqual(reader["k"], b"prebuilt")
+        with self.assertRaises(maph.CantOpen if hasattr(maph, "CantOpen") else Exception):
+            maph.replace(path, self.path + "3")
         maph.destroy(path)
         self.assertFalse(path.exists())
 

@@ -1,5 +1,5 @@
 /*
-** merge.c - JSON merge patches (RFC 7396): members of the patch take the place of the target's of
+** json_merge.c - JSON merge patches (RFC 7396): members of the patch take the place of the target's of
 ** the same name, null takes them away, objects are merged, and anything else replaces what was.
 **
 **     {"price":29.99,"tags":["a"],"old":1}  and  {"price":19.99,"old":null,"new":{"x":null,"y":1}}
@@ -12,8 +12,15 @@
 */
 #include <stdlib.h>
 #include <string.h>
+#include "entry/arena.h"
 #include "entry/json.h"
-#include "routes/merge.h"
+
+typedef struct merging {
+  arena arena;
+  json_put put;
+  void *to;
+  bool failed; /* no memory, or put takes no more */
+} merging;
 
 typedef struct member {
   maph_slice name; /* what it means */
@@ -22,6 +29,9 @@ typedef struct member {
   bool used; /* the target has one of that name */
 } member;
 
+static void add(merging *m, const void *bytes, size_t size) {
+  if (size > 0 && !m->failed && !m->put(m->to, bytes, size)) m->failed = true;
+}
 
 static bool is_object(maph_slice text) { return text.size > 0 && *(const char *)text.data == '{'; }
 static bool is_null(maph_slice text) { return text.size == 4 && memcmp(text.data, "null", 4) == 0; }
@@ -98,30 +108,31 @@ static member *find(member *list, size_t count, maph_slice name) {
   return NULL;
 }
 
-static void begin_member(buffer *out, maph_slice text, bool *any) {
-  buffer_append(out, *any ? "," : "{", 1);
+static void begin_member(merging *m, maph_slice text, bool *any) {
+  add(m, *any ? "," : "{", 1);
   *any = true;
-  buffer_append(out, text.data, text.size);
-  buffer_append(out, ":", 1);
+  add(m, text.data, text.size);
+  add(m, ":", 1);
 }
 
+static bool merge(merging *m, maph_slice target, maph_slice patch);
+
 /* The target's members, as the patch leaves them. */
-static bool merge_target(maph_slice target, member *list, size_t count, arena *a, buffer *out,
-                         bool *any) {
+static bool merge_target(merging *m, maph_slice target, member *list, size_t count, bool *any) {
   json_reader in = json_begin(target);
   maph_slice text, value, name;
   bool first = true;
   if (!json_next(&in, '{')) return true;
   while (json_member(&in, &first, &text, &value)) {
-    member *m;
-    if (!name_of(text, a, &name)) return false;
-    m = find(list, count, name);
-    if (m) m->used = true;
-    if (m && is_null(m->value)) continue;
-    begin_member(out, text, any);
-    if (m == NULL)
-      buffer_append(out, value.data, value.size);
-    else if (!merge_patch(value, m->value, a, out))
+    member *of_patch;
+    if (!name_of(text, &m->arena, &name)) return false;
+    of_patch = find(list, count, name);
+    if (of_patch) of_patch->used = true;
+    if (of_patch && is_null(of_patch->value)) continue;
+    begin_member(m, text, any);
+    if (of_patch == NULL)
+      add(m, value.data, value.size);
+    else if (!merge(m, value, of_patch->value))
       return false;
   }
   return true;
@@ -132,23 +143,41 @@ static int by_place(const void *a, const void *b) {
   return x->text.data < y->text.data ? -1 : x->text.data > y->text.data;
 }
 
-bool merge_patch(maph_slice target, maph_slice patch, arena *a, buffer *out) {
+static bool merge(merging *m, maph_slice target, maph_slice patch) {
   static const maph_slice nothing = { "", 0 };
   member *list;
   size_t count;
   bool any = false;
   if (!is_object(patch)) {
-    buffer_append(out, patch.data, patch.size);
-    return !out->failed;
+    add(m, patch.data, patch.size);
+    return !m->failed;
   }
-  if (!read_members(patch, a, &list, &count)) return false;
-  if (is_object(target) && !merge_target(target, list, count, a, out, &any)) return false;
+  if (!read_members(patch, &m->arena, &list, &count)) return false;
+  if (is_object(target) && !merge_target(m, target, list, count, &any)) return false;
   qsort(list, count, sizeof *list, by_place);
   for (size_t i = 0; i < count; i++) {
     if (list[i].used || is_null(list[i].value)) continue;
-    begin_member(out, list[i].text, &any);
-    if (!merge_patch(nothing, list[i].value, a, out)) return false;
+    begin_member(m, list[i].text, &any);
+    if (!merge(m, nothing, list[i].value)) return false;
   }
-  buffer_text(out, any ? "}" : "{}");
-  return !out->failed;
+  add(m, any ? "}" : "{}", any ? 1 : 2);
+  return !m->failed;
+}
+
+/* The text without blanks around it and between its tokens. */
+static bool squeeze(maph_slice *text, arena *a) {
+  json_reader in = json_begin(*text);
+  char *squeezed;
+  if (text->size == 0 || !json_value(&in, text)) return true;
+  squeezed = arena_take(a, text->size);
+  if (squeezed == NULL) return false;
+  *text = maph_bytes(squeezed, json_squeeze(*text, squeezed));
+  return true;
+}
+
+bool json_merge(maph_slice target, maph_slice patch, json_put put, void *to) {
+  merging m = { { 0 }, put, to, false };
+  bool done = squeeze(&target, &m.arena) && squeeze(&patch, &m.arena) && merge(&m, target, patch);
+  arena_free(&m.arena);
+  return done;
 }

@@ -1,0 +1,232 @@
+/*
+** replace.c - a prebuilt store takes the name of another one, under its users.
+**
+** Two stores are held, each by byte 2 of its lock file, so that neither is rewritten: first the one
+** that comes (`to`), which nobody may have open for writing, then the one that goes (`from`), by a
+** session, so that nobody is in the middle of a commit.  The steps:
+**
+**   settle   the file that comes is opened for writing and closed: what a dead writer or the power
+**            left is mended, and it is marked clean
+**   seal     its lock file is the one beside the new name; where its versions are not above those
+**            given out under that name, they jump there, by an epoch record; flush
+**   switch   supersede.c; or, where nothing has the name, a rename that replaces nothing
+**
+** Until the switch the file that comes is a whole store under its old name, whoever dies.
+*/
+#include "calls/handle.h"
+#include "calls/supersede.h"
+#include "file/header.h"
+#include "file/log.h"
+#include "file/record.h"
+#include "file/store.h"
+#include "file/view.h"
+#include "index/find.h"
+#include "os/interrupt.h"
+#include "writer/create.h"
+#include "writer/decided.h"
+#include "writer/recover.h"
+#include "writer/session.h"
+#include "writer/trust.h"
+
+#include <stdlib.h>
+
+typedef struct replacing {
+  char *path, *with; /* resolved */
+  int busy_timeout_ms;
+  store *to;
+  os_file to_lock;
+  maph *handle; /* of the store that has the name; NULL: nothing has it */
+  store *from;
+  os_file lock;
+} replacing;
+
+/* ------------------------------------------------------------------------- the store that comes */
+
+static int settle(const replacing *call) {
+  maph_options options = MAPH_OPTIONS_INIT;
+  store *store;
+  maph *m;
+  int rc, closed;
+  options.busy_timeout_ms = call->busy_timeout_ms;
+  rc = maph_open(call->with, MAPH_RDWR, &options, &m);
+  if (rc != MAPH_OK) return rc;
+  rc = handle_writer(m, &store);
+  if (rc == MAPH_OK) rc = session_begin(store, call->busy_timeout_ms);
+  if (rc == MAPH_OK) session_end(store);
+  closed = maph_close(m);
+  return rc == MAPH_OK ? closed : rc;
+}
+
+static int in_use(const replacing *call) {
+  return fail(MAPH_BUSY, "%s: is open for writing: close it before it takes the name %s",
+              call->with, call->path);
+}
+
+/* Nobody else writes to it or rewrites it, until its lock file is closed. */
+static int lock_to(replacing *call) {
+  int rc, got;
+  rc = create_lock_rewrite(call->with, &call->to->file, call->busy_timeout_ms, &call->to_lock);
+  if (rc != MAPH_OK) return rc;
+  got = os_lock(&call->to_lock, LOCK_PRESENT, 1);
+  if (got == 1) got = os_lock(&call->to_lock, LOCK_WRITER, 1);
+  if (got < 0) return -got;
+  return got == 0 || trust_living(call->to) ? in_use(call) : MAPH_OK;
+}
+
+/* What a writer knows of a store that it leaves. */
+static int load_to(store *to) {
+  const header *header = NULL;
+  end_record end;
+  view view;
+  int rc = store_see_size(to, 0);
+  if (rc == MAPH_OK) rc = store_map_for_writing(to);
+  if (rc == MAPH_OK) rc = header_read(to, atomic_load(&to->base), atomic_load(&to->size));
+  if (rc == MAPH_OK) rc = view_latest(to, &view);
+  if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
+  if (rc != MAPH_OK) return rc;
+  header_place(to);
+  header = header_of(to->write_base);
+  to->lockless = 1; /* lock_to sees to it that nobody else writes */
+  to->last = record_tip(&end, view.snapshot);
+  to->space_end = atomic_load(&header->end);
+  return MAPH_OK;
+}
+
+static int open_to(replacing *call) {
+  os_file file;
+  int rc = os_open(call->with, OS_WRITE, 0, &file);
+  if (rc != MAPH_OK) return rc;
+  call->to = store_bare(call->with, &file);
+  if (call->to == NULL) {
+    os_close(&file);
+    return MAPH_NOMEM;
+  }
+  rc = lock_to(call);
+  if (rc == MAPH_OK) rc = load_to(call->to);
+  if (rc == MAPH_OK && atomic_load(&header_of(call->to->write_base)->clean) != CLEAN_YES)
+    rc = in_use(call);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------- the store that goes */
+
+static int open_from(replacing *call) {
+  maph_options options = MAPH_OPTIONS_INIT;
+  int rc;
+  options.busy_timeout_ms = call->busy_timeout_ms;
+  if (os_missing(call->path)) {
+    rc = create_may_be_named(call->path);
+    return rc == MAPH_OK ? create_lock_rewrite(call->path, &call->to->file, call->busy_timeout_ms,
+                                               &call->lock)
+                         : rc;
+  }
+  rc = maph_open(call->path, MAPH_RDWR, &options, &call->handle);
+  if (rc == MAPH_OK) rc = handle_writer(call->handle, &call->from);
+  if (rc == MAPH_OK)
+    rc = create_lock_rewrite(call->path, &call->from->file, call->busy_timeout_ms, &call->lock);
+  /* a rewrite may have ended just now */
+  if (rc == MAPH_OK) rc = handle_writer(call->handle, &call->from);
+  /* who follows the store would take it for what a rewrite made of it */
+  if (rc == MAPH_OK && memcmp(call->from->uuid, call->to->uuid, sizeof call->to->uuid) == 0
+      && call->to->generation > call->from->generation)
+    rc = fail(MAPH_CANTOPEN,
+              "%s: is a copy of %s as a file, and was rewritten since: let a backup of it take the "
+              "place, which is a store of its own",
+              call->with, call->path);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------ seal and switch */
+
+/* Complete and on disk, as its last writer leaves it, with the lock file beside its new name.
+** given: the last version that was given out under that name. */
+static int seal(replacing *call, uint64_t given) {
+  store *to = call->to;
+  header *header = header_of(to->write_base);
+  int rc = MAPH_OK;
+  trust_mark(to);
+  store_word(to->write_base, &header->clean, CLEAN_DIRTY);
+  if (to->last.version <= given) {
+    to->last.version = given;
+    rc = recover_append_epoch(to, to->space_end);
+  }
+  if (rc == MAPH_OK) {
+    supersede_seal(to, &call->lock);
+    rc = os_flush_file(&to->file, to->path);
+  }
+  if (rc == MAPH_OK) trust_unmark(to);
+  return rc;
+}
+
+static int take_over(replacing *call) {
+  char note[SUPERSEDE_NOTE] = "";
+  store *from = call->from;
+  int rc;
+  from->unbiased = 1;
+  rc = session_begin(from, call->busy_timeout_ms);
+  if (rc == MAPH_OK) {
+    rc = decided_wait(from);
+    if (rc == MAPH_OK) rc = seal(call, from->last.version);
+    if (rc == MAPH_OK) rc = supersede(from, call->to, call->with, note);
+    os_wake(&header_of(from->write_base)->committed);
+    session_end(from);
+  }
+  from->unbiased = 0;
+  return rc;
+}
+
+static int take_free_name(replacing *call) {
+  int rc;
+  os_lock_like(&call->lock, &call->to->file);
+  rc = seal(call, 0);
+  if (rc == MAPH_OK) rc = os_rename_new(call->with, call->path);
+  if (rc == MAPH_OK) rc = os_flush_directory(call->path);
+  if (rc == MAPH_OK) store_word(call->to->write_base, &header_of(call->to->write_base)->unborn, 0);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------- the call */
+
+static int name_both(replacing *call, const char *path, const char *with) {
+  uint64_t device, inode, other_device, other_inode;
+  int rc = os_resolve(path, &call->path);
+  if (rc == MAPH_OK) rc = os_resolve(with, &call->with);
+  if (rc == MAPH_OK && os_identity(call->path, &device, &inode) == MAPH_OK
+      && os_identity(call->with, &other_device, &other_inode) == MAPH_OK && device == other_device
+      && inode == other_inode)
+    rc = fail(MAPH_MISUSE, "%s: is the store that it would replace", call->with);
+  return rc;
+}
+
+static void finish(replacing *call) {
+  maph_close(call->handle);
+  if (call->lock.fd >= 0) create_remove_lock(call->path);
+  create_unlock_rewrite(&call->lock);
+  if (call->to_lock.fd >= 0) create_remove_lock(call->with);
+  create_unlock_rewrite(&call->to_lock);
+  store_free(call->to);
+  free(call->path);
+  free(call->with);
+}
+
+int maph_replace(const char *path, const char *with, int busy_timeout_ms) {
+  replacing call;
+  interruptible interruption;
+  int rc;
+  if (path == NULL || path[0] == 0 || with == NULL || with[0] == 0)
+    return fail(MAPH_MISUSE, "maph_replace: an empty path: name two files");
+  if (strcmp(path, ":memory:") == 0 || strcmp(with, ":memory:") == 0)
+    return fail(MAPH_MISUSE, "maph_replace: a store in memory has no name: name two files");
+  memset(&call, 0, sizeof call);
+  call.busy_timeout_ms = MAX(busy_timeout_ms, 0);
+  call.lock.fd = call.to_lock.fd = -1;
+  interrupt_begin(&interruption, NULL);
+  rc = name_both(&call, path, with);
+  if (rc == MAPH_OK) rc = settle(&call);
+  if (rc == MAPH_OK) rc = open_to(&call);
+  if (rc == MAPH_OK) rc = open_from(&call);
+  if (rc == MAPH_OK) rc = call.handle ? take_over(&call) : take_free_name(&call);
+  finish(&call);
+  interrupt_end(&interruption);
+  return rc;
+}

@@ -1,0 +1,97 @@
+/*
+** change.c - writes that depend on what is there, each at one time: nobody writes between.
+**
+**     increment     a counter, 0 where there is no such key
+**     merge         a JSON merge patch (RFC 7396) of a value that is JSON
+**
+** They answer as the server's POST .../increment and PATCH do.
+*/
+#include "sql.h"
+#include "entry/json.h"
+
+/* ------------------------------------------------------------------------------------- counters */
+
+typedef struct increment {
+  maph_slice key;
+  int64_t by, sum;
+  const maph_condition *how;
+} increment;
+
+static int increment_in(sql_store *store, void *arg, char **message) {
+  increment *i = arg;
+  return store_error(store->writer, maph_txn_increment(store->txn, i->key, i->by, i->how, &i->sum),
+                     message);
+}
+
+int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const maph_condition *how,
+                     sqlite3_int64 *sum, char **message) {
+  increment i = { key, by, 0, how };
+  int rc = numbers_note(store, key);
+  if (rc == SQLITE_OK) rc = store_write(store, increment_in, &i, message);
+  *sum = i.sum;
+  return rc;
+}
+
+/* -------------------------------------------------------------------------------- merge patches */
+
+typedef struct merge {
+  maph_slice key, patch;
+  const maph_condition *how;
+  char *json;
+  size_t size, room;
+} merge;
+
+static bool add(void *to, const void *bytes, size_t size) {
+  merge *m = to;
+  if (bytes_grow(&m->json, &m->room, m->size + size) != SQLITE_OK) return false;
+  memcpy(m->json + m->size, bytes, size);
+  m->size += size;
+  return true;
+}
+
+/* The sentence about what is no JSON. */
+static int refuse(const json_reader *in, const char *what, char **message) {
+  char sentence[JSON_SENTENCE_ROOM];
+  json_sentence(in, sentence);
+  return fail(message, SQLITE_MISMATCH, sqlite3_mprintf("maph_merge: the %s: %s", what, sentence));
+}
+
+static int merge_in(sql_store *store, void *arg, char **message) {
+  merge *m = arg;
+  maph_condition put = *m->how;
+  maph_slice target = { "", 0 };
+  maph_entry old;
+  json_reader in;
+  int rc = maph_txn_get_entry(store->txn, m->key, &old);
+  if (rc == MAPH_OK) {
+    if (!json_whole(old.value, &in)) return refuse(&in, "value is no JSON", message);
+    target = old.value;
+    put.key_type = old.key_type;
+    put.media_type = old.media_type;
+    if (put.expires == 0) put.expires = old.expires;
+  } else if (rc != MAPH_NOTFOUND) {
+    return store_error(store->writer, rc, message);
+  }
+  if (!json_merge(target, m->patch, add, m)) return SQLITE_NOMEM;
+  put.type = MAPH_JSON;
+  return store_error(store->writer,
+                     maph_txn_put_if(store->txn, m->key, maph_bytes(m->json, m->size), &put),
+                     message);
+}
+
+int change_merge(sql_store *store, maph_slice key, maph_slice patch, const maph_condition *how,
+                 char **json, size_t *size, char **message) {
+  merge m = { key, patch, how, NULL, 0, 0 };
+  json_reader in;
+  int rc;
+  if (!json_whole(patch, &in)) return refuse(&in, "patch is no JSON", message);
+  rc = numbers_note(store, key);
+  if (rc == SQLITE_OK) rc = store_write(store, merge_in, &m, message);
+  if (rc != SQLITE_OK) {
+    sqlite3_free(m.json);
+    return rc;
+  }
+  *json = m.json;
+  *size = m.size;
+  return SQLITE_OK;
+}

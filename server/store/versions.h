@@ -1,0 +1,15 @@
+/*
+** versions.h - where the versions of a new store begin: past all that an earlier one of its name
+** can have given out.
+*/
+#ifndef MAPH_STORE_VERSIONS_H
+#define MAPH_STORE_VERSIONS_H
+
+#include <stdint.h>
+
+/* A version that no store of any name can have reached. */
+uint64_t version_unused(void);
+/* A store that is to be deleted has reached that version. */
+void version_remember(uint64_t version);
+
+#endif

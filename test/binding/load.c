@@ -1,0 +1,227 @@
+/*
+** load.c - maph_load_* as Tcl commands.
+**
+**   maph_load PATH ?-mode 0644? ?-busy_timeout MS? ?-after_version N? ?-expected_keys N?
+**                  ?-memory BYTES? ?-optimize 1? ?-perfect_hash pilot|cmph? ?-progress SCRIPT?
+**                  ?-size N?     -> a load, a command
+**   $l put, put_if KEY VALUE ?-type json? ?-key_type text? ?-expires MS? ?-media_type M?
+**                  ?-when absent?
+**   $l many PREFIX FROM TO SIZE  puts PREFIX$i for each number from..to-1, values of SIZE bytes
+**                                that begin with the number
+**   $l entries   finish   abort
+**
+** A failure is a Tcl error as in maphtcl.c.  Deleting the command aborts the load.
+*/
+#include "maph.h"
+#include <stdio.h>
+#include <string.h>
+#include <tcl.h>
+
+int Maphload_Init(Tcl_Interp *interp);
+
+typedef struct loading {
+  Tcl_Interp *interp;
+  Tcl_Command command;
+  Tcl_Obj *progress;
+  maph_load *l;
+} loading;
+
+static int answer(Tcl_Interp *interp, int rc) {
+  static const char *const names[] = { "OK",        "NOTFOUND", "EXISTS",  "CONFLICT", "BUSY",
+                                       "READONLY",  "FULL",     "TOOBIG",  "NOMEM",    "IOERR",
+                                       "CORRUPT",   "FORMAT",   "RECOVER", "MISUSE",   "CANTOPEN",
+                                       "COMPACTED", "CANCELLED" };
+  if (rc == MAPH_OK) return TCL_OK;
+  Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(NULL), -1));
+  Tcl_SetErrorCode(interp, "MAPH", names[rc], (char *)NULL);
+  return TCL_ERROR;
+}
+
+static maph_slice slice_of(Tcl_Obj *obj) {
+  int n;
+  unsigned char *a = Tcl_GetByteArrayFromObj(obj, &n);
+  return maph_bytes(a, (size_t)n);
+}
+
+static int tell(void *arg, const char *phase, uint64_t done, uint64_t total) {
+  loading *x = arg;
+  Tcl_Obj *command = Tcl_DuplicateObj(x->progress);
+  int stop = 0;
+  Tcl_IncrRefCount(command);
+  Tcl_ListObjAppendElement(NULL, command, Tcl_NewStringObj(phase, -1));
+  Tcl_ListObjAppendElement(NULL, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
+  Tcl_ListObjAppendElement(NULL, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
+  if (Tcl_EvalObjEx(x->interp, command, TCL_EVAL_GLOBAL) != TCL_OK) stop = 1;
+  if (!stop) Tcl_GetBooleanFromObj(NULL, Tcl_GetObjResult(x->interp), &stop);
+  Tcl_DecrRefCount(command);
+  Tcl_ResetResult(x->interp);
+  return stop;
+}
+
+static int parse_condition(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_condition *c) {
+  static const char *const options[] = { "-type",       "-key_type", "-expires",
+                                         "-media_type", "-when",     NULL };
+  static const char *const types[] = { "blob", "text", "json", "integer", "real", "null", NULL };
+  static const char *const key_types[] = { "bytes", "text", "blob", NULL };
+  static const char *const whens[] = { "always", "absent", "present", "version", NULL };
+  int i, option, rc = TCL_OK;
+  memset(c, 0, sizeof *c);
+  for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
+    Tcl_Obj *value = objv[i + 1];
+    Tcl_WideInt w;
+    rc = Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option);
+    if (rc != TCL_OK) return rc;
+    switch (option) {
+      case 0:
+        if (Tcl_GetIntFromObj(NULL, value, &c->type) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, types, "type", 0, &c->type);
+        break;
+      case 1: rc = Tcl_GetIndexFromObj(interp, value, key_types, "type", 0, &c->key_type); break;
+      case 2:
+        rc = Tcl_GetWideIntFromObj(interp, value, &w);
+        c->expires = (uint64_t)w;
+        break;
+      case 3: c->media_type = slice_of(value); break;
+      default: rc = Tcl_GetIndexFromObj(interp, value, whens, "when", 0, &c->when);
+    }
+  }
+  return rc;
+}
+
+static int put(loading *x, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  maph_condition c;
+  if (objc < 4 || objc % 2) {
+    Tcl_WrongNumArgs(interp, 2, objv, "KEY VALUE ?options?");
+    return TCL_ERROR;
+  }
+  if (parse_condition(interp, objc - 4, objv + 4, &c) != TCL_OK) return TCL_ERROR;
+  return answer(interp,
+                maph_load_put(x->l, slice_of(objv[2]), slice_of(objv[3]), objc > 4 ? &c : NULL));
+}
+
+static int put_many(loading *x, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  Tcl_WideInt from, to, size, i;
+  char *value, key[200];
+  int rc = MAPH_OK;
+  if (objc != 6 || Tcl_GetWideIntFromObj(interp, objv[3], &from) != TCL_OK
+      || Tcl_GetWideIntFromObj(interp, objv[4], &to) != TCL_OK
+      || Tcl_GetWideIntFromObj(interp, objv[5], &size) != TCL_OK) {
+    Tcl_WrongNumArgs(interp, 2, objv, "PREFIX FROM TO SIZE");
+    return TCL_ERROR;
+  }
+  value = ckalloc((unsigned)size + 32);
+  memset(value, '.', (size_t)size + 32);
+  for (i = from; rc == MAPH_OK && i < to; i++) {
+    int n = snprintf(key, sizeof key, "%s%lld", Tcl_GetString(objv[2]), (long long)i);
+    value[snprintf(value, 30, "%lld", (long long)i)] = '.';
+    rc = maph_load_put(x->l, maph_bytes(key, (size_t)n), maph_bytes(value, (size_t)size), NULL);
+  }
+  ckfree(value);
+  return answer(interp, rc);
+}
+
+static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = {
+    "put", "put_if", "many", "entries", "finish", "abort", NULL
+  };
+  loading *x = data;
+  maph_load *l = x->l;
+  int which, rc;
+  if (objc < 2) {
+    Tcl_WrongNumArgs(interp, 1, objv, "VERB ?args?");
+    return TCL_ERROR;
+  }
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &which) != TCL_OK) return TCL_ERROR;
+  switch (which) {
+    case 0:
+    case 1: return put(x, interp, objc, objv);
+    case 2: return put_many(x, interp, objc, objv);
+    case 3:
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_load_entries(l)));
+      return TCL_OK;
+    default:
+      rc = which == 4 ? maph_load_finish(l) : maph_load_abort(l);
+      x->l = NULL;
+      rc = answer(interp, rc);
+      Tcl_DeleteCommandFromToken(interp, x->command);
+      return rc;
+  }
+}
+
+static void deleted(ClientData data) {
+  loading *x = data;
+  maph_load_abort(x->l);
+  if (x->progress) Tcl_DecrRefCount(x->progress);
+  ckfree((char *)x);
+}
+
+static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_load_options *o,
+                         loading *x) {
+  static const char *const options[] = {
+    "-mode",     "-busy_timeout", "-after_version", "-expected_keys", "-memory",
+    "-optimize", "-perfect_hash", "-progress",      "-size",          NULL
+  };
+  static const char *const algorithms[] = { "default", "pilot", "cmph", NULL };
+  int i, option, rc = TCL_OK;
+  for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
+    Tcl_Obj *value = objv[i + 1];
+    Tcl_WideInt w = 0;
+    rc = Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option);
+    if (rc == TCL_OK && option != 6 && option != 7) rc = Tcl_GetWideIntFromObj(interp, value, &w);
+    if (rc != TCL_OK) return rc;
+    switch (option) {
+      case 0: o->mode = (int)w; break;
+      case 1: o->busy_timeout_ms = (int)w; break;
+      case 2: o->after_version = (uint64_t)w; break;
+      case 3: o->expected_keys = (uint64_t)w; break;
+      case 4: o->memory_bytes = (uint64_t)w; break;
+      case 5: o->optimize = (int)w; break;
+      case 6:
+        if (Tcl_GetIntFromObj(NULL, value, &o->perfect_hash) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, algorithms, "algorithm", 0, &o->perfect_hash);
+        break;
+      case 7:
+        x->progress = value;
+        Tcl_IncrRefCount(value);
+        o->progress = tell;
+        o->progress_arg = x;
+        break;
+      default: o->size = (size_t)w;
+    }
+  }
+  return rc;
+}
+
+static int load_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static int serial;
+  maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
+  loading *x;
+  char name[40];
+  int rc;
+  (void)data;
+  if (objc < 2 || objc % 2) {
+    Tcl_WrongNumArgs(interp, 1, objv, "PATH ?options?");
+    return TCL_ERROR;
+  }
+  x = (loading *)ckalloc(sizeof *x);
+  memset(x, 0, sizeof *x);
+  x->interp = interp;
+  rc = parse_options(interp, objc - 2, objv + 2, &o, x);
+  if (rc == TCL_OK)
+    rc = answer(interp, maph_load_begin(Tcl_GetString(objv[1]), objc > 2 ? &o : NULL, &x->l));
+  if (rc != TCL_OK) {
+    if (x->l) Tcl_Panic("maph_load_begin failed and left a load");
+    if (x->progress) Tcl_DecrRefCount(x->progress);
+    ckfree((char *)x);
+    return rc;
+  }
+  snprintf(name, sizeof name, "load%d", ++serial);
+  x->command = Tcl_CreateObjCommand(interp, name, verb, x, deleted);
+  Tcl_SetObjResult(interp, Tcl_NewStringObj(name, -1));
+  return TCL_OK;
+}
+
+int Maphload_Init(Tcl_Interp *interp) {
+  Tcl_CreateObjCommand(interp, "maph_load", load_cmd, NULL, NULL);
+  return TCL_OK;
+}
