@@ -25,7 +25,8 @@
 **       12    4  header size: 4096
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
 **                perfect hash (section 4)
-**       24    8  optional feature bits: ignored where unknown.  None are defined yet
+**       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
+**                (section 9)
 **       32   16  uuid of the store, random.  A backup gets a new one
 **       48    8  generation: 1 at creation, one more in each rewritten file
 **       56    8  hash seed, random: keys come from the network
@@ -51,6 +52,7 @@
 **      344    8  watched     1: somebody waits for the next commit in a futex on `committed`; the
 **                            writer wakes it and stores 0
 **      352    8  moved       how many frozen keys (section 4) were changed since
+**      360    8  order       offset of the payload of the newest run list (section 9), or 0
 **      384    8  clean       1 clean, 2 opening, 3 dirty (a writer was at work)
 **      392    8  boot        of a dirty file: identity of the boot in which it was marked; 0: not
 **                            known
@@ -125,7 +127,8 @@
 **
 ** PAD (space given up) and EXTENT (space for an index piece):
 **       16    8  size of the whole record, 32 at least
-**       24    1  extent: 1 directory, 2 segment, 3 perfect hash.  pad: 0
+**       24    1  extent: 1 directory, 2 segment, 3 perfect hash, 4 node of a run, 5 run list.
+**                pad: 0
 **       25    1  segment: depth at birth.  directory: its depth
 **       26    2  extent: bits 32..47 of the version when it was made.  pad: 0
 **       28    4  segment: the top 23 hash bits that its keys share (bits not shared are zero), at
@@ -197,6 +200,41 @@
 **    2^32, 2^62 + 2^33) of the file; who opens it for writing, or recovers it, on byte 2^62 until
 **    then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
 **    core/writer/trust.c has the table.
+**
+** 9. THE ORDER OF KEYS, where the optional bit says so, is derived too: without it the log has to
+** be
+**    walked and sorted.  A key has one ENTRY: the place of its first record in this file, a put
+**    whose prev is 0.  Nothing but a new key adds one.  Integers of 8 bytes where not said
+**    otherwise; a checksum's seed is SALT ^ the offset of the payload that it is in.
+**
+**   RUN LIST, the payload of an extent of kind 5:
+**        0    8  checksum of its bytes from 8 on
+**        8   16  to: each put below with prev 0 has an entry in one of the runs, others have none.
+**                Life: bits 32..47 of the version of the last transaction before it was written
+**       24    8  how many runs
+**       32   32  zeros
+**       64    8  of each run: offset of its root's payload, or of its only leaf's.  In order of
+**                their stretches of the log, which do not overlap and end at `to` or before
+**   A list is believed where its checksum fits, all below `to` is below `committed`, and no epoch
+**   came since: the last transaction's version has the life of the list, or an earlier one.
+**
+**   NODE, the payload of an extent of kind 4:
+**        0    8  checksum of its bytes 8..63
+**        8   16  from, to: the records that the run's entries lead to begin in [from, to)
+**       24    8  keys of the run, in its root; of a leaf: as many as entries
+**       32    4  entries n, 1 at least
+**       36    4  how many bytes all its keys have in common.  They are left out
+**       40    8  checksum of the bytes from 64 on
+**       48    4  0 leaf, 1 root
+**       52   12  zeros
+**       64   8n  of each entry: the next 8 bytes of its key, zeros past its end, as a number whose
+**                highest byte is the first
+**        +   5n  of each entry: offset / 8 of the record; in a root: of the payload of a leaf, and
+**                the word is that of the leaf's first key
+**        +    3  zeros
+**   Entries are in the order of their keys, as memcmp has it and then the length.
+**   All of it lies below `end` and is never changed.  `order` is stored (release) after the list,
+**   and loaded after `committed`.  Pads may cover it, as they may any index piece.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H
@@ -249,8 +287,15 @@ enum {
 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
 enum { REQUIRED_PERFECT = 1 };
+enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
-enum { EXTENT_DIRECTORY = 1, EXTENT_SEGMENT = 2, EXTENT_PERFECT = 3 };
+enum {
+  EXTENT_DIRECTORY = 1,
+  EXTENT_SEGMENT = 2,
+  EXTENT_PERFECT = 3,
+  EXTENT_NODE = 4,
+  EXTENT_RUN_LIST = 5
+};
 
 typedef struct checkpoint {
   uint64_t offset, version, chain, records, bytes, reserved[2], checksum;
@@ -267,7 +312,7 @@ typedef struct header {
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
-  word prepared, end, flushed, watched, moved, pad1[3];
+  word prepared, end, flushed, watched, moved, order, pad1[2];
   word clean, boot, place, hinted, lock_device, lock_inode, unborn, mount;
   word bias, busy, waiter, pad3[5];
   checkpoint checkpoint_a;
@@ -284,7 +329,7 @@ _Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
 _Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, checksum) == 248, "");
 _Static_assert(offsetof(header, committed) == 256 && offsetof(header, root) == 272, "");
 _Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336
-                   && offsetof(header, moved) == 352,
+                   && offsetof(header, moved) == 352 && offsetof(header, order) == 360,
                "");
 _Static_assert(offsetof(header, clean) == 384 && offsetof(header, boot) == 392
                    && offsetof(header, lock_device) == 416,
@@ -326,6 +371,18 @@ typedef struct end_record {
   uint64_t records, bytes, chain;
 } end_record;
 
+/* The starts of the payloads of a run list and of a node. */
+typedef struct run_list_head {
+  uint64_t checksum, to, life, runs, zero[4];
+} run_list_head;
+
+typedef struct node_head {
+  uint64_t checksum, from, to, keys;
+  uint32_t entries, shared;
+  uint64_t sum;
+  uint32_t is_root, zero[3];
+} node_head;
+
 /* The start of a perfect hash's payload. */
 typedef struct perfect_head {
   uint32_t algorithm, placement;
@@ -345,6 +402,9 @@ typedef struct group_line {
   uint64_t zero;
 } group_line;
 
+_Static_assert(sizeof(run_list_head) == 64 && sizeof(node_head) == 64
+                   && offsetof(node_head, sum) == 40,
+               "");
 _Static_assert(sizeof(perfect_head) == 64 && sizeof(group_line) == 64, "");
 _Static_assert(sizeof(record) == RECORD_HEAD && sizeof(end_record) == END_SIZE, "");
 _Static_assert(offsetof(record, kind) == 12 && offsetof(record, value_size) == 16

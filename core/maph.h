@@ -266,6 +266,8 @@ typedef struct maph_stats {
   uint64_t later_keys;
   uint64_t frozen_bytes; /* of the perfect hash and its table; also in index_bytes */
   double perfect_bits;   /* of the function alone, a key */
+  uint64_t order_bytes;  /* of the order of keys in use; also in index_bytes */
+  uint64_t order_runs;   /* pieces that it is in: one where it is tidy */
 } maph_stats;
 /* as of the last commit.  Cost: one pass over the index directory */
 MAPH_API int maph_stat(maph *m, maph_stats *stats);
@@ -480,7 +482,8 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *t);
 **
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every
 ** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"
-** "hash" "write" "verify" "catch up" "flush"; done and total count what the phase works on. */
+** "hash" "write" "verify" "order" "catch up" "flush"; done and total count what the phase works on.
+** */
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
 /* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are
@@ -493,6 +496,14 @@ MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 ** through the ordinary index, until the next optimize.  A scan then meets the entries in another
 ** order. */
 MAPH_API int maph_optimize(maph *m, maph_progress_fn progress, void *arg);
+
+/* Bring the order of keys up to date and into few pieces, so that range cursors open and read
+** faster: in steps of some thousand keys, between which others write.  Commits do a part of it all
+** the time, and the other rewrites do all of it: this is for a time with nothing else to do.  The
+** space of pieces that were put together comes back with the next rewrite.  OK where there is
+** nothing to do.  progress: phase "order", done counts the steps.  READONLY BUSY FULL NOMEM IOERR
+** CANTOPEN CORRUPT CANCELLED */
+MAPH_API int maph_tidy(maph *m, maph_progress_fn progress, void *arg);
 
 /* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at
 ** path, where nothing may be yet: EXISTS. Entries keep their versions; the copy's own begin at the
@@ -613,7 +624,7 @@ typedef int (*maph_report_fn)(void *arg, uint64_t offset, const char *sentence);
 ** CORRUPT: some.  CANCELLED.  Cost: reads the whole file. */
 MAPH_API int maph_check(maph *m, maph_report_fn report, void *arg);
 
-/* The same, telling how far it is; phase is "log" "lookup" "index".   CANCELLED */
+/* The same, telling how far it is; phase is "log" "lookup" "index" "order".   CANCELLED */
 MAPH_API int maph_check_progress(maph *m, maph_report_fn report, void *arg,
                                  maph_progress_fn progress, void *progress_arg);
 

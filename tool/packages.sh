@@ -1,6 +1,6 @@
 # packages.sh - the Debian packages of each purpose, and the set-up that quickstart and check share.
 #  Read with ". tool/packages.sh".
-packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev"
+packages_build="gcc libc6-dev binutils make libxxhash-dev libcmph-dev libsqlite3-dev libcivetweb-dev zlib1g-dev"
 packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev procps"
 # Without these some tests are skipped.
@@ -8,6 +8,8 @@ packages_wanted="man-db mandoc nodejs openssl python3-dev python3-pip"
 # Compilers, checkers and a browser of some hundred MB, and a server that Debian starts when it is
 # installed: without them their tests are skipped.
 packages_ci="chromium clang cmake codespell debootstrap lintian lmdb-utils mypy nginx-light node-typescript systemd zsh"
+# Where they cannot be installed the check goes on without them.
+packages_proxies="apache2-bin caddy haproxy"
 packages_bench="liblmdb-dev libcdb-dev libtkrzw-dev libkyotocabinet-dev libleveldb-dev librocksdb-dev redis-server"
 
 # set_up PURPOSE PACKAGE...: packages, configure, make; the details go to a log that is shown when

@@ -5,7 +5,8 @@
 ** which are judged by what lies below it. First come the header's live words.  Pass 1 walks the
 ** log: every record's checksum, every transaction's chain and totals, every prev.  Pass 2 walks the
 ** live records again and looks each up through the index; pass 3 walks every slot and asks that it
-** leads to a record of that hash.  They are the phases "log", "lookup", "index".
+** leads to a record of that hash.  Pass 4 walks the runs of the order of keys, which is asked to
+** have each key once.  They are the phases "log", "lookup", "index", "order".
 */
 #include "calls/handle.h"
 #include "file/header.h"
@@ -18,6 +19,8 @@
 #include "index/index.h"
 #include "index/perfect.h"
 #include "index/slot.h"
+#include "order/prove.h"
+#include "order/run.h"
 #include "os/progress.h"
 
 #include <stdio.h>
@@ -30,6 +33,8 @@ typedef struct checking {
   int problems, stopped;
   uint64_t records, bytes; /* live so far */
   uint64_t slots;          /* visited so far */
+  run_list *runs;          /* of the order of keys, taken before the log is walked */
+  uint64_t firsts;         /* records of the log that the runs have to lead to, so far */
 } checking;
 
 enum { TELL_EACH = 4096, LARGE = 65536 }; /* records or slots; bytes of one */
@@ -57,7 +62,8 @@ static uint64_t space_end(const checking *c) {
 }
 
 /* Is there a word of the header's live part that format.h describes? */
-static int described(uint64_t at) {
+static int described(const header *h, uint64_t at) {
+  if (at == offsetof(header, order)) return (h->optional & OPTIONAL_ORDER) != 0;
   return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 472)
          || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
 }
@@ -99,8 +105,10 @@ static int check_header(checking *c) {
     rc = problem(c, offsetof(header, checkpoint_a),
                  "a checkpoint's checksum does not fit its bytes");
   }
-  for (at = 256; rc == MAPH_OK && at < HEADER_SIZE && h->optional == 0; at += 8) {
-    if (!described(at) && load64(c->v.base + at) != 0)
+  for (at = 256;
+       rc == MAPH_OK && at < HEADER_SIZE && (h->optional & ~(uint64_t)OPTIONAL_ORDER) == 0;
+       at += 8) {
+    if (!described(h, at) && load64(c->v.base + at) != 0)
       rc = problem(c, at, "reserved bytes of the header are not zero");
   }
   return rc;
@@ -135,6 +143,7 @@ static int check_data(checking *c, const item *it, uint64_t version) {
   }
   if (it->kind == KIND_PUT && (it->flags & FLAG_TYPE) > MAPH_NULL)
     return problem(c, it->offset, "a record's value type is none that is known");
+  if (it->kind == KIND_PUT && it->prev == 0 && it->offset < c->runs->to) c->firsts++;
   if (it->kind == KIND_PUT) {
     c->records++;
     c->bytes += it->size;
@@ -269,6 +278,36 @@ static int check_slots(checking *c) {
   return MAPH_OK;
 }
 
+/* The runs that the header names, as what they say of themselves holds together. */
+static int take_runs(checking *c) {
+  const header *h = header_of(c->v.base);
+  uint64_t named = h->optional & OPTIONAL_ORDER ? atomic_load(&h->order) : 0;
+  end_record e;
+  int rc = runs_load(&c->v, named, &c->runs);
+  if (rc == MAPH_OK) rc = record_end(&c->v, c->v.snapshot, &e);
+  if (rc != MAPH_OK) return rc;
+  if (named && c->runs->to == LOG_START)
+    return problem(c, offsetof(header, order), "the word `order` leads to no list of runs");
+  if (log_life(record_version(&e.head)) <= c->runs->life) return MAPH_OK;
+  runs_let_go(c->runs); /* of a life that has ended: nobody believes it */
+  return runs_load(&c->v, 0, &c->runs);
+}
+
+static int tell_order(void *arg, uint64_t done) {
+  checking *c = arg;
+  return tell(c, "order", MIN(done, c->firsts), c->firsts);
+}
+
+/* Each key that the log has below the end of the list, once. */
+static int check_order(checking *c) {
+  uint64_t entries;
+  int rc = order_prove(&c->v, c->runs, tell_order, c, &entries);
+  if (rc == MAPH_CORRUPT) return problem_said(c, offsetof(header, order));
+  if (rc == MAPH_OK && entries != c->firsts)
+    rc = problem(c, offsetof(header, order), "the order of keys lacks a key that the log has");
+  return rc;
+}
+
 int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress_fn progress,
                         void *progress_arg) {
   interruptible call;
@@ -286,17 +325,20 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
   interrupt_begin(&call, &m->interrupts);
   rc = view_latest(s, &c.v);
   if (rc == MAPH_OK) rc = check_header(&c);
+  if (rc == MAPH_OK && !c.stopped) rc = take_runs(&c);
   if (rc == MAPH_OK && !c.stopped && perfect_verify(s, c.v.base) != MAPH_OK)
     rc = problem_said(&c, s->perfect.payload);
   if (rc == MAPH_OK && !c.stopped) rc = check_log(&c);
   if (rc == MAPH_OK && !c.stopped) rc = check_lookups(&c);
   if (rc == MAPH_OK && !c.stopped) rc = check_slots(&c);
   if (rc == MAPH_OK && !c.stopped) rc = tell(&c, "index", c.records, c.records);
+  if (rc == MAPH_OK && !c.stopped) rc = check_order(&c);
   if ((rc == MAPH_OK || rc == MAPH_CORRUPT) && (c.problems || rc != MAPH_OK)) {
     if (c.problems == 0) problem_said(&c, 0);
     rc = fail(MAPH_CORRUPT, "%s: %d problem%s found; restore a backup, or run `maph recover` on it",
               s->path, c.problems, c.problems == 1 ? " was" : "s were");
   }
+  runs_let_go(c.runs);
   interrupt_end(&call);
   store_unpin(s);
   return rc;

@@ -26,16 +26,18 @@
 #include "index/find.h"
 #include "index/lookup.h"
 #include "order/node.h"
+#include "order/run.h"
 #include "order/tail.h"
 
 enum { AHEAD = 16 };
 enum { UP = 1, DOWN = -1 };
 
 typedef struct source {
-  node n;
-  uint64_t at;    /* entries before the gap */
-  uint64_t least; /* entries before this place in the log are in another source too */
-  item it;        /* the entry beside the gap, in the direction of the heap */
+  run r;
+  node n;          /* the leaf that the gap is in */
+  run_place place; /* of the gap */
+  uint64_t least;  /* entries before this place in the log are in another source too */
+  item it;         /* the entry beside the gap, in the direction of the heap */
 } source;
 
 struct maph_range_cursor {
@@ -46,6 +48,7 @@ struct maph_range_cursor {
   uint64_t limit, place; /* entries up to and with the one that the cursor stands on */
   int forward;           /* the direction of the range */
   int on;                /* the direction in which the entry was found that it stands on; 0: none */
+  run_list *runs;
   cover *tail, *own;
   int heading;     /* which heads the heap has; 0: none */
   size_t heads;    /* in the heap */
@@ -112,24 +115,43 @@ static int is_inside(const maph_range_cursor *c, const item *it) {
 
 /* Ask for the records of the entries that follow. */
 static void ask_for(const view *v, const source *s, int direction, uint64_t first, uint64_t last) {
-  uint64_t i, left = direction == UP ? s->n.entries - s->at : s->at;
+  uint64_t i, left = direction == UP ? s->n.entries - s->place.at : s->place.at;
   for (i = first; i < last && i < left; i++) {
-    const uint8_t *p = v->base + node_offset(&s->n, direction == UP ? s->at + i : s->at - 1 - i);
+    uint64_t at = direction == UP ? s->place.at + i : s->place.at - 1 - i;
+    const uint8_t *p = v->base + node_offset(&s->n, at);
     __builtin_prefetch(p);
     __builtin_prefetch(p + 64);
   }
 }
 
+/* The gap is at the end of a leaf: on to the next one.  NOTFOUND: there is none */
+static int next_leaf(const view *v, source *s, int direction) {
+  int rc;
+  if (direction == UP ? s->place.leaf + 1 >= s->r.leaves : s->place.leaf == 0) return MAPH_NOTFOUND;
+  rc = run_leaf(v, &s->r, s->place.leaf + (uint64_t)(int64_t)direction, &s->n);
+  if (rc != MAPH_OK) return rc;
+  s->place.leaf += (uint64_t)(int64_t)direction;
+  s->place.at = direction == UP ? 0 : s->n.entries;
+  ask_for(v, s, direction, 0, AHEAD);
+  return MAPH_OK;
+}
+
 /* The entry beside the gap, past those that the snapshot does not have: it is s->it.  NOTFOUND */
 static int load_head(maph_range_cursor *c, const view *v, source *s) {
-  for (;;) {
+  int rc = MAPH_OK;
+  while (rc == MAPH_OK) {
     uint64_t i, offset;
-    if (c->heading == UP ? s->at == s->n.entries : s->at == 0) return MAPH_NOTFOUND;
-    i = c->heading == UP ? s->at : s->at - 1;
+    if (c->heading == UP ? s->place.at == s->n.entries : s->place.at == 0) {
+      rc = next_leaf(v, s, c->heading);
+      continue;
+    }
+    i = c->heading == UP ? s->place.at : s->place.at - 1;
     offset = node_offset(&s->n, i);
     if (likely(offset >= s->least && offset < v->snapshot)) return node_item(v, &s->n, i, &s->it);
-    s->at += (uint64_t)(int64_t)c->heading;
+    if (s->r.payload) rc = node_item(v, &s->n, i, &s->it); /* it may be newer, but not anything */
+    s->place.at += (uint64_t)(int64_t)c->heading;
   }
+  return rc;
 }
 
 /* Does the key of source a come before that of b, in the direction of the heap? */
@@ -191,7 +213,7 @@ static int step(maph_range_cursor *c, const view *v, int direction, item *it) {
     return fail_corrupt(v->s->path, it->offset,
                         "the order of keys is none here: compact the store, which makes it anew");
   c->last = maph_bytes(it->key, it->key_size);
-  s->at += (uint64_t)(int64_t)direction;
+  s->place.at += (uint64_t)(int64_t)direction;
   ask_for(v, s, direction, AHEAD - 1, AHEAD);
   rc = load_head(c, v, s);
   if (rc == MAPH_NOTFOUND) {
@@ -212,7 +234,7 @@ static int go_to(maph_range_cursor *c, const view *v, const gap *g) {
   if (c->low.key.data && gap_is_above(&c->low, g)) g = &c->low;
   if (c->high.key.data && gap_is_above(g, &c->high)) g = &c->high;
   for (i = 0; rc == MAPH_OK && i < c->count; i++)
-    rc = node_search(v, &c->source[i].n, g, &c->source[i].at);
+    rc = run_search(v, &c->source[i].r, g, &c->source[i].place, &c->source[i].n);
   c->heading = c->on = 0;
   c->place = 0;
   return rc;
@@ -221,55 +243,70 @@ static int go_to(maph_range_cursor *c, const view *v, const gap *g) {
 static int go_to_start(maph_range_cursor *c, const view *v) {
   const gap *g = c->forward == UP ? &c->low : &c->high;
   size_t i;
+  int rc = MAPH_OK;
   if (g->key.data) return go_to(c, v, g);
-  for (i = 0; i < c->count; i++) c->source[i].at = c->forward == UP ? 0 : c->source[i].n.entries;
-  return MAPH_OK;
+  for (i = 0; rc == MAPH_OK && i < c->count; i++) {
+    source *s = &c->source[i];
+    s->place.leaf = c->forward == UP ? 0 : s->r.leaves - 1;
+    rc = run_leaf(v, &s->r, s->place.leaf, &s->n);
+    s->place.at = c->forward == UP ? 0 : s->n.entries;
+  }
+  return rc;
 }
 
 /* -------------------------------------------------------------------------------------- opening */
 
-static void add_sources(maph_range_cursor *c, const cover *from, uint64_t least) {
-  size_t i;
-  for (i = 0; from && i < from->count; i++) {
-    c->source[c->count].n = *tail_node(from, i);
-    c->source[c->count++].least = least;
-  }
+static void add_source(maph_range_cursor *c, run r, uint64_t least) {
+  c->source[c->count].r = r;
+  c->source[c->count++].least = least;
 }
 
 /* The new keys of the log as the snapshot has it, and of the transaction that it shows. */
-static int take_sources(maph_snapshot *x, cover **tail, cover **own) {
+static int take_sources(maph_snapshot *x, maph_range_cursor *has) {
   struct maph_txn *t = x->within;
   int within = t != NULL && x->snapshot > t->txn.start;
   view v;
   int rc = view_at(x->s, within ? t->txn.start : x->snapshot, &v);
-  if (rc == MAPH_OK) rc = tail_take(&v, LOG_START, tail);
+  if (rc == MAPH_OK) rc = runs_take(&v, x->version, &has->runs);
+  if (rc == MAPH_OK) rc = tail_take(&v, MIN(has->runs->to, v.snapshot), &has->tail);
   if (rc != MAPH_OK || !within) return rc;
   v.snapshot = x->snapshot;
-  return tail_take_alone(&v, t->txn.start, own);
+  return tail_take_alone(&v, t->txn.start, &has->own);
+}
+
+static void let_sources_go(maph_range_cursor *c) {
+  runs_let_go(c->runs);
+  tail_let_go(c->tail);
+  tail_let_go(c->own);
+}
+
+static void add_sources(maph_range_cursor *c) {
+  size_t i;
+  for (i = 0; i < c->runs->count; i++) add_source(c, c->runs->run[i], LOG_START);
+  for (i = 0; i < c->tail->count; i++)
+    add_source(c, run_in_memory(tail_node(c->tail, i)), c->runs->to);
+  for (i = 0; c->own && i < c->own->count; i++)
+    add_source(c, run_in_memory(tail_node(c->own, i)), LOG_START);
 }
 
 static int open_at(maph_snapshot *x, const maph_range *range, maph_range_cursor **cursor) {
-  cover *tail = NULL, *own = NULL;
-  maph_range_cursor *c = NULL;
+  maph_range_cursor has = { 0 }, *c = NULL;
   size_t count;
   view v;
-  int rc = take_sources(x, &tail, &own);
+  int rc = take_sources(x, &has);
   if (rc == MAPH_OK) {
-    count = tail->count + (own ? own->count : 0);
+    count = has.runs->count + has.tail->count + (has.own ? has.own->count : 0);
     c = os_alloc(sizeof *c + count * (sizeof *c->source + sizeof *c->heap));
     if (c == NULL) rc = MAPH_NOMEM;
   }
   if (rc != MAPH_OK) {
-    tail_let_go(tail);
-    tail_let_go(own);
+    let_sources_go(&has);
     return rc;
   }
+  *c = has;
   c->magic = RANGE_MAGIC;
   c->heap = (size_t *)(void *)&c->source[count];
-  c->tail = tail;
-  c->own = own;
-  add_sources(c, tail, LOG_START);
-  add_sources(c, own, LOG_START);
+  add_sources(c);
   c->snapshot = x;
   handle_count_read(x->handle, 1);
   snapshot_hold(x);
@@ -328,8 +365,7 @@ void maph_range_close(maph_range_cursor *c) {
   if (c->snapshot->fork_count != handle_forks()) return;
   handle_count_read(c->snapshot->handle, -1);
   snapshot_let_go(c->snapshot);
-  tail_let_go(c->tail);
-  tail_let_go(c->own);
+  let_sources_go(c);
   os_free(c->keys);
   os_free(c);
 }
@@ -427,17 +463,28 @@ int maph_range_seek(maph_range_cursor *c, maph_slice key) {
   return go_to(c, &v, &g);
 }
 
+/* Entries of one source before that bound. */
+static int before_bound(const view *v, const run *r, const gap *g, uint64_t none, uint64_t *n) {
+  run_place p;
+  node leaf;
+  int rc;
+  *n = none;
+  if (g->key.data == NULL) return MAPH_OK;
+  rc = run_search(v, r, g, &p, &leaf);
+  if (rc == MAPH_OK) *n = run_before(r, &p);
+  return rc;
+}
+
 uint64_t maph_range_estimate(maph_range_cursor *c) {
   uint64_t n = 0, low, high;
   size_t i;
   view v;
   if (check(c, &v) != MAPH_OK) return 0;
   for (i = 0; i < c->count; i++) {
-    const node *of = &c->source[i].n;
-    low = 0;
-    high = of->entries;
-    if (c->low.key.data && node_search(&v, of, &c->low, &low) != MAPH_OK) return 0;
-    if (c->high.key.data && node_search(&v, of, &c->high, &high) != MAPH_OK) return 0;
+    const run *r = &c->source[i].r;
+    if (before_bound(&v, r, &c->low, 0, &low) != MAPH_OK
+        || before_bound(&v, r, &c->high, r->keys, &high) != MAPH_OK)
+      return 0;
     if (high > low) n += high - low;
   }
   return n;

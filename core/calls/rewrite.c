@@ -39,6 +39,7 @@
 #include "file/walk.h"
 #include "index/find.h"
 #include "index/lookup.h"
+#include "order/write.h"
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/decided.h"
@@ -317,6 +318,8 @@ static int write_base(rewriting *x, int freeze, int keep_expired) {
   int rc = freeze ? base_freeze(x) : base_copy(x, keep_expired);
   x->copied = x->snapshot->snapshot;
   if (rc == MAPH_OK) rc = base_verify(x);
+  if (rc == MAPH_OK) rc = rewrite_tell(x, "order", 0, 1);
+  if (rc == MAPH_OK) rc = order_make_all(x->to);
   if (rc == MAPH_OK) rc = rewrite_tell(x, "flush", 0, 1);
   if (rc == MAPH_OK && !x->to->in_memory) {
     log_trim(x->to, LOG_SPARES_NOTHING);
@@ -477,7 +480,7 @@ static int leave_versions(rewriting *x) {
   set(s, &header_of(s->write_base)->end, s->space_end);
   set(s, &header_of(s->write_base)->prepared, s->last.end);
   set(s, &header_of(s->write_base)->committed, s->last.end);
-  return MAPH_OK;
+  return order_renew(s, s->last.end);
 }
 
 /* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */

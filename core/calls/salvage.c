@@ -19,6 +19,7 @@
 #include "file/store.h"
 #include "file/walk.h"
 #include "index/find.h"
+#include "order/write.h"
 #include "os/progress.h"
 #include "writer/create.h"
 #include "writer/recover.h"
@@ -397,6 +398,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   if (rc == MAPH_OK) {
     x.to->last.version = MAX(x.to->last.version, x.highest);
     rc = recover_append_epoch(x.to, x.to->space_end);
+    if (rc == MAPH_OK) rc = order_renew(x.to, x.to->last.end);
   }
   if (rc == MAPH_OK) {
     supersede_seal(x.to, &lock);

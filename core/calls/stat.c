@@ -7,6 +7,7 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "index/index.h"
+#include "order/run.h"
 
 static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
   (void)slot_offset;
@@ -43,6 +44,18 @@ int maph_pending(maph *m) {
   return atomic_load(&h->prepared) > atomic_load(&h->committed);
 }
 
+/* The runs in use.  What there is in memory is nobody's but this process's. */
+static int stat_order(const view *v, uint64_t version, maph_stats *st) {
+  run_list *list;
+  int rc = runs_take(v, version, &list);
+  if (rc != MAPH_OK) return rc;
+  st->order_runs = list->count;
+  st->order_bytes = list->bytes;
+  st->index_bytes += list->bytes;
+  runs_let_go(list);
+  return MAPH_OK;
+}
+
 /* What is of one commit, the totals, was found before; the rest is as it is now. */
 typedef struct totals {
   uint64_t version, records, bytes;
@@ -63,6 +76,7 @@ static int stat_of(const view *v, const totals *of, maph_stats *st) {
   st->version = of->version;
   st->index_bytes = shape.bytes;
   rc = stat_perfect(v, st, &slots);
+  if (rc == MAPH_OK) rc = stat_order(v, of->version, st);
   st->oldest_version = s->base_version;
   st->used_bytes = MAX(atomic_load(&h->end), v->snapshot);
   st->file_bytes = atomic_load(&s->size);

@@ -32,6 +32,7 @@ void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_
   os_random(&h->hash_seed, 8);
   h->created_ns = os_time_ns();
   h->base_version = base_version;
+  h->optional = OPTIONAL_ORDER;
   seal(h);
 }
 

@@ -153,7 +153,8 @@ int store_map_for_writing(store *s) {
 }
 
 static int grow(store *s, uint64_t to) {
-  uint64_t most = s->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size, step;
+  uint64_t most = s->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size, step,
+           want;
   int rc;
   pthread_mutex_lock(&s->mapping_mutex);
   rc = os_size(&s->file, &size);
@@ -165,8 +166,10 @@ static int grow(store *s, uint64_t to) {
     rc = fail(MAPH_FULL, "%s: the format's limit of 8 TiB is reached: compact the store", s->path);
     goto done;
   }
+  /* to whole steps, so to whole pages of every machine */
+  want = (MAX(to, size + step) + GROW_LEAST - 1) & ~(uint64_t)(GROW_LEAST - 1);
   /* else another process let it grow */
-  if (size < to) rc = os_grow(&s->file, s->path, MIN(MAX(to, size + step), OFFSET_MAX));
+  if (size < to) rc = os_grow(&s->file, s->path, MIN(want, OFFSET_MAX));
   if (rc == MAPH_FULL && size + step > to) rc = os_grow(&s->file, s->path, to);
   if (rc == MAPH_OK) rc = map_to(s, s->file.size);
   if (rc == MAPH_OK) atomic_store_explicit(&s->size, s->file.size, memory_order_release);

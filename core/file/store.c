@@ -63,7 +63,9 @@ static void destroy_mutexes(store *s) {
 
 void store_free(store *s) {
   if (s == NULL) return;
-  if (s->order_forget) s->order_forget(s);
+  attach(&s->order_tail, NULL, NULL);
+  attach(&s->order_runs, NULL, NULL);
+  attach(&s->order_writer, NULL, NULL);
   unmap_all(s);
   os_close(&s->file);
   os_close(&s->lock);

@@ -37,6 +37,12 @@ typedef struct mapping {
   uint64_t length;
 } mapping;
 
+/* Something of a higher floor that goes with the store. */
+typedef struct attached {
+  void *p;
+  void (*let_go)(void *p);
+} attached;
+
 /* The last transaction decided: what the next one continues. */
 typedef struct tip {
   uint64_t end; /* of its end record */
@@ -114,8 +120,8 @@ typedef struct store {
 
   /* order/: what this process knows of the order of keys */
   pthread_mutex_t order_mutex;
-  struct cover *order_tail;
-  void (*order_forget)(struct store *); /* NULL: there is nothing to forget */
+  attached order_tail, order_runs; /* under order_mutex */
+  attached order_writer;           /* by the holder of the turn; what is noted under index_mutex */
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;
@@ -169,6 +175,11 @@ store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
 /* Takes f over; nothing is read, and nobody else can know of it.  NULL: no memory */
 store *store_bare(const char *path, os_file *f);
 void store_free(store *s); /* of which nobody else knows any more; NULL: no-op */
+
+static inline void attach(attached *k, void *p, void (*let_go)(void *p)) {
+  if (k->p) k->let_go(k->p);
+  *k = (attached){ p, let_go };
+}
 
 /* Every store to a mutable word goes through here (and every other store to the file through
 ** log.c), so that a test build sees it. */

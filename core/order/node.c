@@ -57,11 +57,9 @@ static int search_ties(const view *v, const node *n, const gap *g, uint64_t low,
   return rc;
 }
 
-/* Where all keys of the node lie before the gap, or all after it, as what they have in common says.
-** 0: that does not settle it. */
-static int settled_by_shared(const node *n, const item *first, const gap *g, uint64_t *at) {
+int node_settles(const node *n, const item *first, const gap *g, uint64_t *at) {
   uint64_t size = MIN(g->key.size, (uint64_t)n->shared);
-  int c = memcmp(first->key, g->key.data, size);
+  int c = size ? memcmp(first->key, g->key.data, size) : 0;
   if (c == 0 && size == n->shared) return 0;
   *at = c < 0 ? n->entries : 0; /* a key shorter than that is before all of them */
   return 1;
@@ -91,7 +89,7 @@ int node_search(const view *v, const node *n, const gap *g, uint64_t *at) {
   if (n->shared) {
     rc = node_item(v, n, 0, &first);
     if (rc != MAPH_OK) return rc;
-    if (settled_by_shared(n, &first, g, at)) return confirm(v, n, g, *at);
+    if (node_settles(n, &first, g, at)) return confirm(v, n, g, *at);
   }
   w = key_word(g->key.data, g->key.size, n->shared);
   low = first_from(n, 0, n->entries, w);

@@ -31,6 +31,11 @@ typedef struct node {
   uint32_t shared;   /* bytes that its keys have in common */
 } node;
 
+/* Bytes of a node in the file. */
+static inline uint64_t node_size(uint64_t entries) {
+  return sizeof(node_head) + entries * (NODE_WORD + NODE_PLACE) + NODE_WORD - NODE_PLACE;
+}
+
 /* A place between entries: before a key and all above it, or after the key and all below it. */
 typedef struct gap {
   maph_slice key;
@@ -42,6 +47,11 @@ static inline uint64_t node_offset(const node *n, uint64_t i) {
   uint64_t low;
   memcpy(&low, n->place + i * NODE_PLACE, sizeof low);
   return (low & ((UINT64_C(1) << 40) - 1)) * 8;
+}
+
+static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
+  uint64_t units = offset / 8;
+  memcpy(place + i * NODE_PLACE, &units, NODE_PLACE);
 }
 
 /* 8 bytes of a key, from `at` on, as a number that compares as they do. */
@@ -70,6 +80,9 @@ static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *g) {
 uint64_t key_common(const item *a, const item *b); /* bytes at their beginning */
 /* Entry i, taken apart.  v: its snapshot is n->to at least.  CORRUPT */
 int node_item(const view *v, const node *n, uint64_t i, item *it);
+/* Do all keys lie before the gap, or all after it, as what they have in common, first's first
+** bytes, says?  Then *at is as many as there are, or 0. */
+int node_settles(const node *n, const item *first, const gap *g, uint64_t *at);
 /* How many entries lie before the gap.  CORRUPT */
 int node_search(const view *v, const node *n, const gap *g, uint64_t *at);
 

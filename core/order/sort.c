@@ -16,8 +16,22 @@ enum {
   AHEAD = 16,        /* records asked for in advance */
   FEW = 16,          /* are sorted by comparing keys */
   RADIX_LEAST = 256, /* below, passes over the counts would cost more than the sorting */
-  ROUNDS_MOST = 64
+  ROUNDS_MOST = 64,
+  AGREE = 16 /* words, of which more than one agrees, are worth taking from further on */
 };
+
+int row_add(row *r, uint64_t offset, uint64_t first_word) {
+  order_entry *more;
+  if (r->count == r->room) {
+    uint64_t room = r->room ? 2 * r->room : 256;
+    more = os_realloc(r->e, room * sizeof *more);
+    if (more == NULL) return MAPH_NOMEM;
+    r->e = more;
+    r->room = room;
+  }
+  r->e[r->count++] = (order_entry){ first_word, offset };
+  return MAPH_OK;
+}
 
 typedef struct sorting {
   const view *v;
@@ -105,7 +119,7 @@ static uint64_t load_words(sorting *x, order_entry *p, uint64_t n, uint64_t dept
   return differ;
 }
 
-static void sort_from(sorting *x, order_entry *p, uint64_t n, uint64_t depth);
+static void sort_words(sorting *x, order_entry *p, uint64_t n, uint64_t depth, uint64_t differ);
 
 /* A group that agrees in all bytes before `depth`, zeros past a key's end.  Keys that end before it
 ** are prefixes of the others. */
@@ -124,42 +138,62 @@ static void sort_group(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
     p[ended++] = one;
   }
   merge_sort(x, p, ended, 0);
-  sort_from(x, p + ended, n - ended, depth);
+  p += ended;
+  n -= ended;
+  sort_words(x, p, n, depth, load_words(x, p, n, depth));
 }
 
-/* Keys that agree in all bytes before `depth`, and are longer. */
-static void sort_from(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
-  uint64_t differ = load_words(x, p, n, depth), i, next;
+/* Keys that agree in all bytes before `depth`, and are longer, by their words there and what comes
+** behind.  They keep these words. */
+static void sort_words(sorting *x, order_entry *p, uint64_t n, uint64_t depth, uint64_t differ) {
+  uint64_t i, j, next, own;
   if (x->rc != MAPH_OK) return;
   if (differ && n >= RADIX_LEAST)
     radix_sort(x, p, n, differ);
   else if (differ)
     merge_sort(x, p, n, 1);
   for (i = 0; i < n && x->rc == MAPH_OK; i = next) {
-    for (next = i + 1; next < n && p[next].word == p[i].word;) next++;
-    if (next - i > 1) sort_group(x, p + i, next - i, depth + NODE_WORD);
+    own = p[i].word;
+    for (next = i + 1; next < n && p[next].word == own;) next++;
+    if (next - i == 1) continue;
+    sort_group(x, p + i, next - i, depth + NODE_WORD);
+    for (j = i; j < next; j++) p[j].word = own;
   }
 }
 
-int order_sort(const view *v, order_entry *p, uint64_t n) {
+static uint64_t differing(const order_entry *p, uint64_t n) {
+  uint64_t i, differ = 0;
+  for (i = 1; i < n; i++) differ |= p[i].word ^ p[0].word;
+  return differ;
+}
+
+int order_sort(const view *v, order_entry *p, uint64_t n, int known) {
   sorting x = { v, NULL, MAPH_OK };
-  if (n < 2) return MAPH_OK;
+  uint64_t differ;
+  if (n == 0) return MAPH_OK;
   x.scratch = os_alloc(n * sizeof *p);
   if (x.scratch == NULL) return MAPH_NOMEM;
-  sort_from(&x, p, n, 0);
+  differ = known ? differing(p, n) : load_words(&x, p, n, 0);
+  sort_words(&x, p, n, 0, differ);
   os_free(x.scratch);
   return x.rc;
 }
 
-int order_words(const view *v, order_entry *p, uint64_t n, uint32_t *shared) {
+int order_words(const view *v, order_entry *p, uint64_t n, uint64_t agree, uint32_t *shared) {
   sorting x = { v, NULL, MAPH_OK };
   item first, last;
-  *shared = 0;
-  if (n == 0) return MAPH_OK;
+  if (agree <= n / AGREE) return MAPH_OK;
   read_item(&x, &p[0], &first);
   read_item(&x, &p[n - 1], &last);
   if (x.rc != MAPH_OK) return x.rc;
   *shared = (uint32_t)key_common(&first, &last);
   load_words(&x, p, n, *shared);
   return x.rc;
+}
+
+int order_words_of_sorted(const view *v, order_entry *p, uint64_t n, uint32_t *shared) {
+  uint64_t i, agree = 0;
+  for (i = 1; i < n; i++) agree += p[i].word == p[i - 1].word;
+  *shared = 0;
+  return order_words(v, p, n, agree, shared);
 }

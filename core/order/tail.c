@@ -35,11 +35,6 @@ static void piece_let_go(piece *p) {
   os_free(p);
 }
 
-static void set_place(uint8_t *place, uint64_t offset) {
-  uint64_t units = offset / 8;
-  memcpy(place, &units, NODE_PLACE);
-}
-
 /* Sorted entries with their words become a piece. */
 static int piece_make(const order_entry *e, uint64_t n, uint32_t shared, uint64_t from, uint64_t to,
                       piece **out) {
@@ -56,29 +51,10 @@ static int piece_make(const order_entry *e, uint64_t n, uint32_t shared, uint64_
   }
   for (i = 0; i < n; i++) {
     p->words[i] = e[i].word;
-    set_place(p->places + i * NODE_PLACE, e[i].offset);
+    node_set_place(p->places, i, e[i].offset);
   }
   p->n = (node){ p->words, p->places, n, from, to, shared };
   *out = p;
-  return MAPH_OK;
-}
-
-/* A row of entries that grows. */
-typedef struct row {
-  order_entry *e;
-  uint64_t count, room;
-} row;
-
-static int row_add(row *r, uint64_t offset) {
-  order_entry *more;
-  if (r->count == r->room) {
-    uint64_t room = r->room ? 2 * r->room : 256;
-    more = os_realloc(r->e, room * sizeof *more);
-    if (more == NULL) return MAPH_NOMEM;
-    r->e = more;
-    r->room = room;
-  }
-  r->e[r->count++].offset = offset;
   return MAPH_OK;
 }
 
@@ -87,15 +63,16 @@ static int find_new(const view *v, uint64_t from, row *r) {
   walk w = walk_from(v, from, v->snapshot);
   int rc = MAPH_OK;
   while (walk_next(&w, &rc))
-    if (w.it.kind == KIND_PUT && w.it.prev == 0) rc = row_add(r, w.it.offset);
+    if (w.it.kind == KIND_PUT && w.it.prev == 0)
+      rc = row_add(r, w.it.offset, key_word(w.it.key, w.it.key_size, 0));
   return rc;
 }
 
 /* Sort the row into a piece. */
 static int piece_sort(const view *v, row *r, uint64_t from, uint64_t to, piece **p) {
   uint32_t shared = 0;
-  int rc = order_sort(v, r->e, r->count);
-  if (rc == MAPH_OK) rc = order_words(v, r->e, r->count, &shared);
+  int rc = order_sort(v, r->e, r->count, 1);
+  if (rc == MAPH_OK) rc = order_words_of_sorted(v, r->e, r->count, &shared);
   return rc == MAPH_OK ? piece_make(r->e, r->count, shared, from, to, p) : rc;
 }
 
@@ -139,7 +116,7 @@ static int piece_merge(const view *v, const node *a, const node *b, uint64_t fro
   }
   while (i < a->entries) row_keep(&r, a, i++, from);
   while (j < b->entries) row_keep(&r, b, j++, from);
-  if (rc == MAPH_OK) rc = order_words(v, r.e, r.count, &shared);
+  if (rc == MAPH_OK && r.count) rc = order_words(v, r.e, r.count, r.count, &shared);
   if (rc == MAPH_OK) rc = piece_make(r.e, r.count, shared, MAX(a->from, from), b->to, p);
   os_free(r.e);
   return rc;
@@ -204,30 +181,24 @@ static int extend(const view *v, cover *old, uint64_t from, cover **out) {
   return rc;
 }
 
-static void forget(store *s) {
-  tail_let_go(s->order_tail);
-  s->order_tail = NULL;
-}
+static void let_go(void *c) { tail_let_go(c); }
 
 int tail_take(const view *v, uint64_t from, cover **out) {
   store *s = v->s;
-  cover *c = NULL;
+  cover *c, *old;
   view all;
   int rc = MAPH_OK;
   *out = NULL;
   pthread_mutex_lock(&s->order_mutex);
-  if (s->order_tail == NULL || s->order_tail->from != from || s->order_tail->to < v->snapshot) {
-    rc = view_at(s, s->order_tail ? MAX(s->order_tail->to, v->snapshot) : v->snapshot, &all);
-    if (rc == MAPH_OK) rc = extend(&all, s->order_tail, from, &c);
-    if (rc == MAPH_OK) {
-      forget(s);
-      s->order_tail = c;
-      s->order_forget = forget;
-    }
+  c = old = s->order_tail.p;
+  if (old == NULL || old->from != from || old->to < v->snapshot) {
+    rc = view_at(s, old ? MAX(old->to, v->snapshot) : v->snapshot, &all);
+    if (rc == MAPH_OK) rc = extend(&all, old, from, &c);
+    if (rc == MAPH_OK) attach(&s->order_tail, c, let_go);
   }
   if (rc == MAPH_OK) {
-    atomic_fetch_add(&s->order_tail->users, 1);
-    *out = s->order_tail;
+    atomic_fetch_add(&c->users, 1);
+    *out = c;
   }
   pthread_mutex_unlock(&s->order_mutex);
   return rc;

@@ -173,6 +173,7 @@ typedef struct os_test_hooks {
   uint64_t free_room;             /* of the disk, instead of what it says */
   /* at a place of that name, where another thread may come first */
   void (*pause)(const char *where);
+  uint64_t leaf; /* entries in a leaf of the order of keys; 0: as many as in a shipped build */
 } os_test_hooks;
 enum { OS_TEST_NO_BOOT = 0xFFFF };
 extern os_test_hooks os_test;

@@ -35,6 +35,7 @@
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/index.h"
+#include "order/write.h"
 #include "writer/commit.h"
 #include "writer/decided.h"
 #include "writer/txn.h"
@@ -157,6 +158,7 @@ static int publish(txn *t) {
   if (rc == MAPH_OK) {
     set(s, &live(s)->committed, t->after.end);
     if (!grant_reached(s, offsetof(header, committed))) rc = header_say_poisoned(s);
+    order_note(s, &t->changed, t->before.end, t->after.end);
   }
   if (rc != MAPH_OK) {
     header_poison(s);

@@ -18,6 +18,8 @@
 ** A perfect hash was flushed before the file got its name and never changes: it is summed, and its
 ** keys need no slots.
 **
+** The order of keys is kept if it was on disk, whole, and says nothing of what is lost.
+**
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so
 ** versions go on at the next multiple of 2^32: an ETag that someone saw never names other bytes.
 */
@@ -31,6 +33,7 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/perfect.h"
+#include "order/write.h"
 #include "writer/commit.h"
 #include "writer/recover.h"
 #include "writer/trust.h"
@@ -223,6 +226,7 @@ int recover_in_place(store *s) {
   store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
   store_word(s->write_base, &header_of(s->write_base)->moved, 0);
   rc = rebuild_index(s, limit);
+  if (rc == MAPH_OK) rc = order_renew(s, limit);
   if (rc != MAPH_OK) return rc;
   show_log(s);
   header_checkpoint(s, &s->last);

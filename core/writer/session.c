@@ -35,6 +35,7 @@
 #include "file/walk.h"
 #include "index/index.h"
 #include "index/perfect.h"
+#include "order/write.h"
 #include "writer/commit.h"
 #include "writer/decided.h"
 #include "writer/lock.h"
@@ -280,6 +281,7 @@ int session_begin_write(store *s, int timeout_ms, const interrupt_count *own) {
     rc = session_reached(s);
     if (rc != MAPH_OK) lock_release(s);
   }
+  if (rc == MAPH_OK && (rc = order_keep_up(s)) != MAPH_OK) lock_release(s);
   if (rc != MAPH_OK) lock_give_turn(s);
   assert(rc != MAPH_OK || (!s->unsettled && s->last.end <= s->space_end));
   return rc;
@@ -296,6 +298,7 @@ int session_commit(txn *t) {
   int rc;
   if (!commit_joins_group(t)) {
     rc = commit_publish(t);
+    if (rc == MAPH_OK) order_keep_up(s);
     session_end(s);
     return rc;
   }

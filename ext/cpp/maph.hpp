@@ -497,6 +497,78 @@ public:
   void close() noexcept { maph_snapshot_close(release()); }
 };
 
+namespace detail {
+struct end_of_entries {};
+/* The entries that next() of a cursor gives. */
+template <class Cursor> class entry_iterator {
+public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = entry;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const entry *;
+  using reference = const entry &;
+  explicit entry_iterator(Cursor &c) : cursor_(&c) { ++*this; }
+  reference operator*() const noexcept { return *current_; }
+  pointer operator->() const noexcept { return &*current_; }
+  entry_iterator &operator++() {
+    current_ = cursor_->next();
+    if (!current_ && current_.error() != ::maph::error::not_found)
+      fail(current_.error(), message());
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const entry_iterator &i, end_of_entries) noexcept { return !i.current_; }
+  friend bool operator!=(const entry_iterator &i, end_of_entries) noexcept {
+    return static_cast<bool>(i.current_);
+  }
+
+private:
+  Cursor *cursor_;
+  result<entry> current_{ ::maph::error::not_found };
+};
+}  // namespace detail
+
+/* The live entries of a range of keys in the order of their bytes, both ways, of one snapshot,
+** which the cursor keeps though that is closed:
+**     for( const maph::entry &e : db.range("a", "b") ) std::cout << e.key << '\n';
+** next() and prev() answer error::not_found at an end; the range-for throws a failure when it is
+** something else. */
+class range_cursor : public detail::owner<maph_range_cursor> {
+public:
+  using owner::owner;
+  range_cursor(range_cursor &&) noexcept = default;
+  range_cursor &operator=(range_cursor &&other) noexcept {
+    range_cursor moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
+  ~range_cursor() { close(); }
+
+  result<entry> next() noexcept {
+    maph_entry e{};
+    int rc = maph_range_next(handle(), &e);
+    return detail::finish(rc, e);
+  }
+  result<entry> prev() noexcept {
+    maph_entry e{};
+    int rc = maph_range_prev(handle(), &e);
+    return detail::finish(rc, e);
+  }
+  result<done> seek(std::string_view key) noexcept {
+    return detail::finish(maph_range_seek(handle(), detail::slice(key)));
+  }
+  std::uint64_t estimate() const noexcept { return maph_range_estimate(handle()); }
+  void close() noexcept { maph_range_close(release()); }
+
+  using end_of_entries = detail::end_of_entries;
+  using iterator = detail::entry_iterator<range_cursor>;
+  iterator begin() {
+    if (!*this) fail(error(), message());
+    return iterator(*this);
+  }
+  end_of_entries end() const noexcept { return {}; }
+};
+
 /* Every live entry of one snapshot, which the cursor keeps though that is closed, whose key begins
 ** with a prefix:
 **     for( const maph::entry &e : db.entries("user/") ) std::cout << e.key << '\n';
@@ -524,33 +596,8 @@ public:
   }
   void close() noexcept { maph_cursor_close(release()); }
 
-  struct end_of_entries {};
-  class iterator {
-  public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = entry;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const entry *;
-    using reference = const entry &;
-    explicit iterator(cursor &c) : cursor_(&c) { ++*this; }
-    reference operator*() const noexcept { return *current_; }
-    pointer operator->() const noexcept { return &*current_; }
-    iterator &operator++() {
-      current_ = cursor_->next();
-      if (!current_ && current_.error() != ::maph::error::not_found)
-        fail(current_.error(), message());
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const iterator &i, end_of_entries) noexcept { return !i.current_; }
-    friend bool operator!=(const iterator &i, end_of_entries) noexcept {
-      return static_cast<bool>(i.current_);
-    }
-
-  private:
-    cursor *cursor_;
-    result<entry> current_{ ::maph::error::not_found };
-  };
+  using end_of_entries = detail::end_of_entries;
+  using iterator = detail::entry_iterator<cursor>;
   iterator begin() {
     if (!*this) fail(error(), message());
     return iterator(*this);
@@ -727,6 +774,25 @@ public:
     return entries(as_of.handle(), prefix);
   }
 
+  /* In key order: from the one, itself in, to the other, itself left out; {}: no bound. */
+  range_cursor range(std::string_view from = {}, std::string_view to = {}) const noexcept {
+    maph_range r = MAPH_RANGE_INIT;
+    r.from = detail::slice(from);
+    if (!to.empty()) r.to = detail::slice(to);
+    return range(nullptr, r);
+  }
+  range_cursor prefix(std::string_view begins) const noexcept {
+    maph_range r = MAPH_RANGE_INIT;
+    r.prefix = detail::slice(begins);
+    return range(nullptr, r);
+  }
+  /* With all that maph.h knows of ranges: reverse, limit, bounds in or out. */
+  range_cursor range(const maph_range &r) const noexcept { return range(nullptr, r); }
+  range_cursor range(const ::maph::snapshot &as_of, const maph_range &r) const noexcept {
+    if (!as_of) return { nullptr, static_cast<int>(as_of.get({}).error()) };
+    return range(as_of.handle(), r);
+  }
+
   /* Everything after the transaction of that version; 0: since the store's creation. */
   ::maph::changes changes(std::uint64_t since) const noexcept {
     maph_changes *c = nullptr;
@@ -822,6 +888,11 @@ private:
     maph_handle *m = nullptr;
     int rc = maph_open(path, flags, &options, &m);
     return maph(m, rc);
+  }
+  range_cursor range(maph_snapshot *as_of, const maph_range &r) const noexcept {
+    maph_range_cursor *c = nullptr;
+    int rc = maph_range_open(handle(), as_of, &r, &c);
+    return { c, rc };
   }
   cursor entries(maph_snapshot *as_of, std::string_view prefix) const noexcept {
     maph_cursor *c = nullptr;

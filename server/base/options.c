@@ -59,6 +59,8 @@ static const entry entries[] = {
     "bodies above this wait in a file, not in memory" },
   { "spool", TEXT, &option.spool, NULL, 0, 0, "DIR",
     "where those files are (they have no name); default: the data folder" },
+  { "compress-above", SIZE, &option.compress_above, "1K", 0, UINT64_MAX / 4, "SIZE",
+    "answers of text from so many bytes on go in gzip to clients that take it; 0: none" },
   { "watchers", COUNT, &option.watchers, "64", 0, 4096, "N",
     "further connections that may wait for changes at once" },
   { "rate", COUNT, &option.rate, "0", 0, 1000000, "N",

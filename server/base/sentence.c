@@ -3,8 +3,8 @@
 **
 ** A sentence of the core names the file by its whole path.  Where the folders lie is the operator's
 ** business: a client is told the name alone, `s.maph: the disk is full`, and the log keeps the path
-** beside the request's id.  Nor does it open files: what the core says of its flags is said in words
-** of HTTP.
+** beside the request's id.  Nor does it open files: what the core says of its flags is said in
+** words of HTTP.
 */
 #include <ctype.h>
 #include <stdlib.h>

@@ -245,6 +245,7 @@ static void request_end(request *r) {
   if (r->close && (!r->body_done || r->has_trailers) && !r->broken) linger(c);
   if (r->close || r->broken) http_disable_keep_alive(r);
   body_release(r);
+  reply_release(r);
   buffer_reset(r->head, KEPT_BUFFER);
   buffer_reset(r->body, KEPT_BUFFER);
   buffer_reset(r->scratch, KEPT_BUFFER);

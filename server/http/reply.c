@@ -13,10 +13,11 @@
 #include "base/emit.h"
 #include "base/waits.h"
 #include "http/body.h"
+#include "http/compress.h"
 #include "http/http.h"
 #include "http/reply.h"
 
-enum { ONE_WRITE = 65536 };
+enum { ONE_WRITE = 65536, AT_ONCE = 256 * 1024 };
 
 /* Every code of maph.h has its row: the test compares them. */
 static const struct {
@@ -151,12 +152,27 @@ void reply_start(request *r, int status) {
                  "same-origin\r\nCache-Control: ");
   buffer_text(b, r->may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
   if (r->origin) allow_origin(r);
-  if (r->varies_by_accept || r->origin)
-    reply_header(r, "Vary",
-                 !r->origin            ? "Accept"
-                 : r->varies_by_accept ? "Accept, Origin"
-                                       : "Origin");
   buffer_text(b, r->extra);
+}
+
+static void vary(request *r) {
+  const char *names[] = { r->varies_by_accept ? "Accept" : NULL,
+                          r->varies_by_encoding ? "Accept-Encoding" : NULL,
+                          r->origin ? "Origin" : NULL };
+  const char *before = "Vary: ";
+  for (int i = 0; i < 3; i++) {
+    if (names[i] == NULL) continue;
+    buffer_text(r->head, before);
+    buffer_text(r->head, names[i]);
+    before = ", ";
+  }
+  if (*before == ',') buffer_text(r->head, "\r\n");
+}
+
+bool reply_compressed(request *r, const char *content_type, uint64_t size, bool part) {
+  compress_choose(r, content_type, size, part);
+  r->chosen = true;
+  return r->gzip;
 }
 
 void reply_header(request *r, const char *name, const char *value) {
@@ -183,6 +199,8 @@ static void end_head(request *r, const char *content_type) {
     http_disable_keep_alive(r);
   }
   if (content_type) reply_header(r, "Content-Type", content_type);
+  if (r->gzip && content_type) reply_header(r, "Content-Encoding", "gzip");
+  vary(r);
   if (r->close)
     reply_header(r, "Connection", "close");
   else if (strcmp(r->version, "1.1") != 0)
@@ -204,9 +222,51 @@ static void send_all(request *r, const void *body, size_t size) {
   }
 }
 
+static bool append(void *to, const void *bytes, size_t size) {
+  buffer_append(to, bytes, size);
+  return true;
+}
+
+/* A body that is compressed as a whole; a large one is sent as it is compressed.  Of HEAD nobody
+** knows its length. */
+static void send_compressed(request *r, const char *content_type, const void *body, size_t size) {
+  buffer packed = { 0 };
+  compressor *c;
+  if (r->method == METHOD_HEAD) {
+    end_head(r, content_type);
+    send_all(r, NULL, 0);
+    return;
+  }
+  if (size > AT_ONCE) {
+    if (reply_stream(r, content_type) && reply_stream_write(r, body, size)) reply_stream_end(r);
+    return;
+  }
+  c = compress_begin(size);
+  if (c == NULL || !compress_some(c, body, size, append, &packed)
+      || !compress_end(c, append, &packed) || packed.failed) {
+    r->broken = true; /* the tag is said already */
+  } else {
+    end_head(r, content_type);
+    reply_header_number(r, "Content-Length", "", packed.size, "");
+    send_all(r, packed.data, packed.size);
+  }
+  compress_free(c);
+  buffer_free(&packed);
+}
+
+/* Answers without a tag. */
+static void choose(request *r, const char *content_type, uint64_t size) {
+  if (!r->chosen) compress_choose(r, content_type, size, false);
+}
+
 void reply_send(request *r, const char *content_type, const void *body, size_t size) {
   if (size > ONE_WRITE && r->method == METHOD_GET && waits_full(WAIT_ANSWER)) {
     reply_problem(r, 503, "busy", "too many clients read their answers slowly: come again");
+    return;
+  }
+  choose(r, content_type, size);
+  if (r->gzip) {
+    send_compressed(r, content_type, body, size);
     return;
   }
   end_head(r, content_type);
@@ -215,8 +275,9 @@ void reply_send(request *r, const char *content_type, const void *body, size_t s
 }
 
 void reply_head_only(request *r, const char *content_type, uint64_t size) {
+  choose(r, content_type, size);
   end_head(r, content_type);
-  reply_header_number(r, "Content-Length", "", size, "");
+  if (!r->gzip) reply_header_number(r, "Content-Length", "", size, "");
   send_all(r, NULL, 0);
 }
 
@@ -246,7 +307,7 @@ void reply_problem(request *r, int status, const char *code, const char *format,
   va_end(ap);
   b->size = 0;
   b->failed = false;
-  r->may_be_kept = false;
+  r->may_be_kept = r->chosen = r->gzip = r->varies_by_encoding = false;
   buffer_printf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",",
                 status_title(status), status, code);
   emit_bytes(b, "detail", "detail_encoding", maph_str(detail));
@@ -263,15 +324,20 @@ void reply_problem(request *r, int status, const char *code, const char *format,
 bool reply_stream(request *r, const char *content_type) {
   r->chunked = strcmp(r->version, "1.1") == 0;
   if (!r->chunked) r->close = true;
+  choose(r, content_type, UINT64_MAX);
+  if (r->gzip && r->method != METHOD_HEAD && (r->compressor = compress_begin(UINT64_MAX)) == NULL) {
+    r->broken = true;
+    return false;
+  }
   end_head(r, content_type);
   if (r->chunked) reply_header(r, "Transfer-Encoding", "chunked");
   send_all(r, NULL, 0);
   return !r->broken;
 }
 
-bool reply_stream_write(request *r, const void *data, size_t size) {
+static bool write_piece(void *to, const void *data, size_t size) {
+  request *r = to;
   buffer *b = r->head;
-  if (size == 0 || r->method == METHOD_HEAD) return !r->broken;
   if (!r->chunked) return http_write(r, data, size);
   b->size = 0;
   buffer_printf(b, "%zx\r\n", size);
@@ -279,6 +345,18 @@ bool reply_stream_write(request *r, const void *data, size_t size) {
   buffer_append(b, "\r\n", 2);
   if (b->failed) r->broken = true;
   return !r->broken && http_write(r, b->data, b->size);
+}
+
+bool reply_stream_write(request *r, const void *data, size_t size) {
+  if (size == 0 || r->method == METHOD_HEAD || r->broken) return !r->broken;
+  if (r->compressor == NULL) return write_piece(r, data, size);
+  if (!compress_some(r->compressor, data, size, write_piece, r)) r->broken = true;
+  return !r->broken;
+}
+
+void reply_release(request *r) {
+  compress_free(r->compressor);
+  r->compressor = NULL;
 }
 
 bool reply_stream_body(request *r, size_t above) {
@@ -306,5 +384,7 @@ bool reply_stream_entry(request *r, const maph_entry *e) {
 
 /* Only a complete body gets its last chunk: a client of a broken one sees that it is. */
 void reply_stream_end(request *r) {
+  if (r->compressor && !r->broken && !compress_end(r->compressor, write_piece, r)) r->broken = true;
+  reply_release(r);
   if (r->chunked && r->method != METHOD_HEAD && !r->broken) http_write(r, "0\r\n\r\n", 5);
 }

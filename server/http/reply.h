@@ -17,6 +17,9 @@ void reply_header_number(request *r, const char *name, const char *before, uint6
                          const char *after);
 /* A line for any answer to come. */
 void reply_extra(request *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Before reply_start of an answer that has a tag: is its body, of that type and size, compressed?
+** part: it is a part of a value.  Answers without a tag decide it themselves. */
+bool reply_compressed(request *r, const char *content_type, uint64_t size, bool part);
 /* Content type NULL: none. */
 void reply_send(request *r, const char *content_type, const void *body, size_t size);
 void reply_empty(request *r, int status);
@@ -34,6 +37,7 @@ int status_at(int i); /* the i-th of the statuses that are answered; 0: there ar
 bool reply_stream(request *r, const char *content_type);
 bool reply_stream_write(request *r, const void *data, size_t size);
 void reply_stream_end(request *r);
+void reply_release(request *r); /* what a stream that broke off left */
 /* Send what r->body holds when it is more than that, and empty it. */
 bool reply_stream_body(request *r, size_t above);
 /* An entry's members into r->body, its value in pieces that are sent on the way: whatever its size

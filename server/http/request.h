@@ -63,6 +63,10 @@ typedef struct request {
   bool chunked, broken;          /* streaming answer; the client is gone */
   bool may_be_kept;              /* by a browser, which asks whether it still holds */
   bool varies_by_accept;         /* another Accept may get another answer */
+  bool varies_by_encoding;       /* another Accept-Encoding */
+  bool gzip;                     /* the answer's body is compressed */
+  bool chosen;                   /* that was decided before the answer was begun: it has a tag */
+  void *compressor;              /* of a streaming answer */
   const char *origin;            /* of a page that may see the answer; NULL: none */
   char extra[512];               /* header lines that the answer will carry, whichever it is */
   char members[96];              /* members that a problem will carry: how far an import came */

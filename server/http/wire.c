@@ -8,6 +8,10 @@
 ** line).  Where a head begins in the middle of what was read for the request before (pipelining),
 ** nothing is changed in what came then.
 **
+** BLANKS BEHIND A VALUE are no part of it, and civetweb keeps them.  They go before it, where
+** civetweb skips them: so the head stays as long as it is.  A value that came in two reads keeps
+** its blanks.
+**
 ** TRAILERS.  Civetweb takes the last chunk and two bytes after it.  Unless these are CR LF it ends
 ** the connection later and tells nobody, so it is found out here: they are the last that it read,
 ** or, where it read nothing for the body, they lie behind the head.
@@ -46,10 +50,25 @@ static enum place next_place(char c) {
   }
 }
 
+/* From [begin, end) the blanks at its end to its beginning. */
+static void move_blanks(char *begin, char *end) {
+  char *last_one = end;
+  while (last_one > begin && last_one[-1] == ' ') last_one--;
+  memmove(begin + (end - last_one), begin, (size_t)(last_one - begin));
+  memset(begin, ' ', (size_t)(end - last_one));
+}
+
 static void take_head(char *bytes, size_t size) {
+  char *value = NULL; /* begins in these bytes */
   for (size_t i = 0; i < size && place != BEYOND; i++) {
+    enum place before = place;
     if (place == VALUE && bytes[i] == '\t') bytes[i] = ' ';
+    if (place == VALUE && bytes[i] == '\r' && value) {
+      move_blanks(value, bytes + i);
+      value = NULL;
+    }
     place = next_place(bytes[i]);
+    if (before != VALUE && place == VALUE) value = bytes + i + 1;
   }
 }
 

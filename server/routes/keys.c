@@ -8,7 +8,8 @@
 ** What was put is what comes back, whatever Accept says: most clients send application/json with
 ** every request.  The entry is a representation of its own with a tag of its own, "17-entry", and
 ** comes where Accept names its type, application/vnd.maph.entry+json, and likes it no less than the
-** value's.
+** value's.  Compressed they are "17-gzip" and "17-entry-gzip"; as the condition of a write each of
+** the four stands for the version.
 **
 ** A value goes to the client from where it lies in the mapped file.  Stored values never run as
 ** script in a browser: it may not load them as one (guard.c), nosniff, and a sandbox policy for
@@ -30,24 +31,31 @@
 
 enum { MEDIA_TYPE_MAX = 255 };
 static const char entry_type[] = "application/vnd.maph.entry+json";
-/* Whose tags count: those of the value, those of the entry, or, for a write, both. */
-enum tag_kind { VALUE_TAGS = 1, ENTRY_TAGS = 2, ALL_TAGS = 3 };
+/* Whose tags count: those of the value, those of the entry, both also compressed. */
+enum { VALUE_TAGS = 1, ENTRY_TAGS = 2, GZIP = 4, ALL_TAGS = 15 };
 #define TTL_MAX 100000000000u
 
 /* --------------------------------------------------------------------------- the headers' lists */
 static const char *skip_spaces(const char *p) { return p + strspn(p, " \t"); }
 
+static bool cut_ending(const char *text, size_t *size, const char *ending) {
+  size_t n = strlen(ending);
+  if (*size <= n || memcmp(text + *size - n, ending, n) != 0) return false;
+  *size -= n;
+  return true;
+}
+
 /* The version in a tag of one of these kinds; 0: it is none. */
-static uint64_t version_in_tag(const char *text, size_t size, enum tag_kind kinds) {
-  size_t digits = strspn(text, "0123456789");
-  bool of_entry = size == digits + 6 && memcmp(text + digits, "-entry", 6) == 0;
-  if (digits == 0 || digits > 18 || (!of_entry && size != digits)) return 0;
-  return kinds & (of_entry ? ENTRY_TAGS : VALUE_TAGS) ? strtoull(text, NULL, 10) : 0;
+static uint64_t version_in_tag(const char *text, size_t size, int kinds) {
+  int shift = cut_ending(text, &size, "-gzip") ? 2 : 0,
+      kind = cut_ending(text, &size, "-entry") ? ENTRY_TAGS : VALUE_TAGS;
+  if (size == 0 || size > 18 || strspn(text, "0123456789") != size) return 0;
+  return kinds & kind << shift ? strtoull(text, NULL, 10) : 0;
 }
 
 /* One entity tag at *at: its version into the list, when it can be one of ours.  False:
 ** malformed. */
-static bool parse_tag(const char **at, tag_list *tags, bool weak_counts, enum tag_kind kinds) {
+static bool parse_tag(const char **at, tag_list *tags, bool weak_counts, int kinds) {
   const char *p = *at, *digits, *end;
   uint64_t version;
   bool weak = strncmp(p, "W/", 2) == 0, quoted;
@@ -66,7 +74,7 @@ static bool parse_tag(const char **at, tag_list *tags, bool weak_counts, enum ta
 }
 
 /* One line of If-Match or If-None-Match.  False: malformed. */
-static bool parse_tags(const char *p, bool weak_counts, enum tag_kind kinds, tag_list *tags) {
+static bool parse_tags(const char *p, bool weak_counts, int kinds, tag_list *tags) {
   bool first = !tags->present;
   p = skip_spaces(p);
   tags->present = true;
@@ -81,7 +89,7 @@ static bool parse_tags(const char *p, bool weak_counts, enum tag_kind kinds, tag
 }
 
 /* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
-static bool read_tags(request *r, const char *name, enum tag_kind kinds, tag_list *tags) {
+static bool read_tags(request *r, const char *name, int kinds, tag_list *tags) {
   bool weak_counts = strcmp(name, "If-None-Match") == 0;
   memset(tags, 0, sizeof *tags);
   for (int i = 0; i < r->header_count; i++) {
@@ -212,9 +220,10 @@ static bool wants_entry(request *r, const maph_entry *e, bool *entry) {
 
 /* Begin an answer of one of the two representations. */
 static void start_entry(request *r, int status, const maph_entry *e, bool entry) {
+  static const char *const endings[2][2] = { { "\"", "-gzip\"" }, { "-entry\"", "-entry-gzip\"" } };
   r->may_be_kept = true;
   reply_start(r, status);
-  reply_header_number(r, "ETag", "\"", e->version, entry ? "-entry\"" : "\"");
+  reply_header_number(r, "ETag", "\"", e->version, endings[entry][r->gzip]);
   if (e->expires) reply_header_number(r, "Maph-Expires-At", "", e->expires, "");
   reply_header(r, "Maph-Type", entry_type_name(e->type));
 }
@@ -272,7 +281,7 @@ static void send_raw(request *r, const maph_entry *e) {
   }
   value_content_type(e, type);
   start_entry(r, range ? 206 : 200, e, false);
-  reply_header(r, "Accept-Ranges", "bytes");
+  if (!r->gzip) reply_header(r, "Accept-Ranges", "bytes");
   reply_header(r, "Content-Security-Policy", "sandbox; default-src 'none'");
   if (range) {
     buffer_printf(r->head, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)first,
@@ -284,12 +293,23 @@ static void send_raw(request *r, const maph_entry *e) {
     reply_send(r, type, data, e->value.size);
 }
 
+/* Is what is going to be answered compressed?  A part of a value never is. */
+static bool choose_coding(request *r, const maph_entry *e, bool entry) {
+  char type[MEDIA_TYPE_MAX + 1];
+  bool part = !entry && r->method == METHOD_GET && request_header(r, "Range") != NULL;
+  if (!entry) value_content_type(e, type);
+  return reply_compressed(r, entry ? type_of_entry(r) : type, e->value.size, part);
+}
+
 static void answer_get(request *r, int rc, const maph_entry *e) {
   tag_list if_match, if_none_match;
-  bool entry = false;
+  bool entry = false, compressed;
+  int kind;
   if (rc == MAPH_OK && !wants_entry(r, e, &entry)) return;
-  if (!read_tags(r, "If-Match", entry ? ENTRY_TAGS : VALUE_TAGS, &if_match)
-      || !read_tags(r, "If-None-Match", entry ? ENTRY_TAGS : VALUE_TAGS, &if_none_match))
+  kind = entry ? ENTRY_TAGS : VALUE_TAGS;
+  compressed = rc == MAPH_OK && choose_coding(r, e, entry);
+  if (!read_tags(r, "If-Match", kind | kind * GZIP, &if_match)
+      || !read_tags(r, "If-None-Match", compressed ? kind * GZIP : kind, &if_none_match))
     return;
   if (if_match.present && !tags_match(&if_match, rc == MAPH_OK, e->version))
     reply_problem(r, 412, "precondition_failed", "the key is not at that version");

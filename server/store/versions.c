@@ -4,9 +4,9 @@
 ** That is the time, in units of 2^-16 s: a store does not write faster than that for long.  But one
 ** that was restored from a backup or recovered is ahead of the time, by hours, and so may one be
 ** that a program in C fills.  When such a store is deleted, the version that it had is kept in the
-** file FILE of the folder, which is on disk before the store goes, so that also after a restart, and
-** by another server, its old ETags are not given out again.  The file goes when the time has passed
-** it.  Where it cannot be written, as on a full disk, this process knows at least.
+** file .highest-version of the folder, which is on disk before the store goes, so that also after a
+** restart, and by another server, its old ETags are not given out again.  The file goes when the
+** time has passed it.  Where it cannot be written, as on a full disk, this process knows at least.
 */
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /*
-** versions.h - where the versions of a new store begin: past all that an earlier one of its name can
-** have given out.
+** versions.h - where the versions of a new store begin: past all that an earlier one of its name
+** can have given out.
 */
 #ifndef MAPH_STORE_VERSIONS_H
 #define MAPH_STORE_VERSIONS_H

@@ -2,7 +2,8 @@
 ** hooks.c - what a test puts between the store and the operating system (os_test in core/os.h), as
 ** Tcl commands.
 **
-**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size|free_room|coarse_ms|hint N
+**   maph_hook time_ms|boot|reserve|now_ns|random|file_system|page_size|free_room|coarse_ms|hint|
+**      leaf N
 **   set one; the answer is what it was
 **   maph_fault arm N ?ERRNO? ?PATTERN? ?PERSISTENT?  let the Nth call from now on whose
 **   name matches PATTERN fail; then all, if persistent
@@ -77,7 +78,7 @@ static int fault_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *con
 static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const names[] = { "time_ms",   "boot",        "reserve",   "now_ns",
                                        "random",    "file_system", "page_size", "free_room",
-                                       "coarse_ms", "hint",        NULL };
+                                       "coarse_ms", "hint",        "leaf",   NULL };
   Tcl_WideInt value, old;
   int name;
   (void)data;
@@ -123,6 +124,10 @@ static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
     case 9:
       old = os_test.hint;
       os_test.hint = (int)value;
+      break;
+    case 10:
+      old = (Tcl_WideInt)os_test.leaf;
+      os_test.leaf = (uint64_t)value;
       break;
     default:
       old = (Tcl_WideInt)os_test.page_size;

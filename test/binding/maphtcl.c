@@ -2,18 +2,20 @@
 ** maphtcl.c - the C API of maph.h as Tcl commands.
 **
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
-**   a handle, a command maph recover PATH | destroy PATH ?MS? | replace PATH WITH ?MS? | strerror N | errmsg | version |
-**   codes | fork SCRIPT | interrupt ?MS?
+**   a handle, a command maph recover PATH | destroy PATH ?MS? | replace PATH WITH ?MS? |
+**   strerror N | errmsg | version | codes | fork SCRIPT | interrupt ?MS?
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
 **   $m increment KEY BY ?-expires MS? ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
 **      stat  sync  check  refresh  close
-**   $m compact ?CALLBACK?  optimize ?CALLBACK?  backup PATH ?CALLBACK?  rewritten  changes SINCE
+**   $m compact ?CALLBACK?  optimize ?CALLBACK?  tidy ?CALLBACK?  backup PATH ?CALLBACK?  rewritten
+**      changes SINCE
 **   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t
-**   (transaction)  put put_if increment delete delete_if get get_entry savepoint release rollback_to snapshot
+**   (transaction)  put put_if increment delete delete_if get get_entry savepoint release
+**   rollback_to snapshot
 **   prepare version
 **                      operations commit abort
 **   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
@@ -512,6 +514,8 @@ static int stat_verb(object *o, Tcl_Interp *interp) {
 #undef NUMBER
   dict_put(dict, "perfect_hash", perfect_obj(s.perfect_hash));
   dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(s.perfect_bits));
+  dict_put(dict, "order_bytes", Tcl_NewWideIntObj((Tcl_WideInt)s.order_bytes));
+  dict_put(dict, "order_runs", Tcl_NewWideIntObj((Tcl_WideInt)s.order_runs));
   dict_put(dict, "load_factor", Tcl_NewDoubleObj(s.load_factor));
   dict_put(dict, "uuid", Tcl_NewByteArrayObj(s.uuid, 16));
   Tcl_SetObjResult(interp, dict);
@@ -553,7 +557,7 @@ static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *
   return new_cursor(interp, o, s, objc > 2 ? objv[2] : NULL);
 }
 
-/* compact, optimize and backup. */
+/* compact, optimize, tidy and backup. */
 static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   const char *verb = Tcl_GetString(objv[1]);
   int fixed = verb[0] == 'b' ? 3 : 2;
@@ -565,6 +569,7 @@ static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   if (objc < fixed || objc > fixed + 1)
     return usage(interp, objv, 2, fixed == 3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
   rc = verb[0] == 'b'   ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l)
+       : verb[0] == 't' ? maph_tidy(m, tell, &l)
        : verb[0] == 'o' ? maph_optimize(m, tell, &l)
                         : maph_compact(m, tell, &l);
   return listened(interp, m, &l, rc);
@@ -651,10 +656,10 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
 
 static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = {
-    "get",       "get_entry", "get_many",  "exists",   "view",   "put",       "put_if",
-    "increment", "delete",    "delete_if", "snapshot", "cursor", "range",     "begin",
-    "compact",   "optimize",  "backup",    "changes",  "check",  "interrupt", "rewritten",
-    "stat",      "sync",      "refresh",   "close",    "errmsg", NULL
+    "get",       "get_entry", "get_many",  "exists",   "view",    "put",    "put_if",
+    "increment", "delete",    "delete_if", "snapshot", "cursor",  "range",  "begin",
+    "compact",   "optimize",  "tidy",      "backup",   "changes", "check",  "interrupt",
+    "rewritten", "stat",      "sync",      "refresh",  "close",   "errmsg", NULL
   };
   enum {
     GET,
@@ -673,6 +678,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     BEGIN,
     COMPACT,
     OPTIMIZE,
+    TIDY,
     BACKUP,
     CHANGES,
     CHECK,
@@ -706,6 +712,7 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case BEGIN: return begin_verb(o, interp, objc, objv);
     case COMPACT:
     case OPTIMIZE:
+    case TIDY:
     case BACKUP: return rewrite_verb(o, interp, objc, objv);
     case CHANGES: return changes_verb(o, interp, objc, objv);
     case REWRITTEN: return rewritten_verb(o, interp);

@@ -4,6 +4,8 @@
 ** The core inside is compiled with MAPH_TEST and with asserts; sanitizers watch it with the rest of
 ** the program, which a package loaded into the system's tclsh would not give.
 */
+#include "os/os.h"
+#include <stdlib.h>
 #include <tcl.h>
 
 int Maphtcl_Init(Tcl_Interp *interp);
@@ -25,7 +27,10 @@ static int app_init(Tcl_Interp *interp) {
   return Maphoutgrow_Init(interp);
 }
 
+/* MAPH_TEST_LEAF=N: the order of keys in leaves of N entries, so that a few keys make many runs. */
 int main(int argc, char **argv) {
+  const char *leaf = getenv("MAPH_TEST_LEAF");
+  if (leaf) os_test.leaf = strtoull(leaf, NULL, 10);
   Tcl_Main(argc, argv, app_init);
   return 0;
 }

@@ -82,6 +82,7 @@ static Tcl_Obj *null_calls(void) {
   CALL("txn_commit", maph_txn_commit(NULL));
   CALL("txn_abort", maph_txn_abort(NULL));
   CALL("compact", maph_compact(NULL, NULL, NULL));
+  CALL("tidy", maph_tidy(NULL, NULL, NULL));
   CALL("optimize", maph_optimize(NULL, NULL, NULL));
   CALL("backup", maph_backup(NULL, "x", NULL, NULL));
   CALL("rewritten", maph_rewritten(NULL, &rewrite));

@@ -222,6 +222,18 @@ static void scans() {
   CHECK((keys_of(db.entries()) == std::set<std::string>{ "user/1", "user/2", "group/1" }));
   CHECK((keys_of(db.entries("user/")) == std::set<std::string>{ "user/1", "user/2" }));
   CHECK(keys_of(db.entries("nobody/")).empty());
+  std::string in_order;
+  for (const maph::entry &e : db.prefix("user/")) in_order += std::string(e.key) + ' ';
+  CHECK(in_order == "user/1 user/2 ");
+  in_order.clear();
+  for (const maph::entry &e : db.range("user/1", "user/2")) in_order += std::string(e.key) + ' ';
+  CHECK(in_order == "user/1 ");
+  maph_range backwards = MAPH_RANGE_INIT;
+  backwards.flags = MAPH_RANGE_REVERSE;
+  maph::range_cursor walk = db.range(db.snapshot(), backwards);
+  CHECK(walk && walk.seek("user/1~"));
+  CHECK(walk.next()->key == "user/1" && walk.prev()->key == "user/2");
+  CHECK(walk.next()->key == "user/1" && walk.estimate() > 1);
   auto before = db.snapshot();
   CHECK(db.remove("user/1") && before.size() == 3 && db.size() == 2
         && before.version() + 1 == db.snapshot().version());

@@ -363,6 +363,32 @@ static int read_by_cursor(maph *m, const state *got) {
   return rc != MAPH_NOTFOUND || seen != present;
 }
 
+/* Every key that a get finds, in order, and there and back again. */
+static void read_in_order(maph *m, const state *got) {
+  maph_range_cursor *c;
+  maph_entry e;
+  maph_slice last = { NULL, 0 };
+  int rc = maph_range_open(m, NULL, NULL, &c), seen = 0, back = 0, i, present = 0;
+  if (rc != MAPH_OK) {
+    trouble("range: %s", maph_errmsg(m));
+    return;
+  }
+  for (i = 0; i < the->u.keys; i++) present += got->content[i] != 0;
+  for (; (rc = maph_range_next(c, &e)) == MAPH_OK; seen++) {
+    size_t n = e.key.size < last.size ? e.key.size : last.size;
+    int order = last.size ? memcmp(last.data, e.key.data, n) : -1;
+    if (order > 0 || (order == 0 && last.size >= e.key.size))
+      trouble("range: %.*s is not above the key before", (int)e.key.size, (const char *)e.key.data);
+    last = e.key;
+  }
+  if (rc != MAPH_NOTFOUND) trouble("range: %s", maph_errmsg(m));
+  while ((rc = maph_range_prev(c, &e)) == MAPH_OK) back++;
+  if (rc != MAPH_NOTFOUND) trouble("range: %s", maph_errmsg(m));
+  maph_range_close(c);
+  if (seen != present || back != present)
+    trouble("in order there are %d entries, %d on the way back, get finds %d", seen, back, present);
+}
+
 int content_read(maph *m, state *got) {
   static maph_slice keys[KEYS_MAX], values[KEYS_MAX];
   maph_snapshot *now;
@@ -396,6 +422,7 @@ int content_read(maph *m, state *got) {
   if (maph_check(m, tell_problem, NULL) != MAPH_OK && troubles == before)
     trouble("maph_check: %s", maph_errmsg(m));
   read_by_cursor(m, got);
+  read_in_order(m, got);
   if (maph_stat(m, &st) != MAPH_OK || st.records < present
       || st.records > present + (uint64_t)the->expired)
     trouble("stat says %llu records, there are %llu", (unsigned long long)st.records,

@@ -82,7 +82,7 @@ export class BusyError extends MaphError {
 export class PreconditionFailedError extends MaphError {
   /* The version that the key is at; undefined: missing, or not told. */
   get version() {
-    const tag = /^"(\d+)"$/.exec(this.headers.get("ETag") ?? "");
+    const tag = /^"(\d+)(?:-gzip)?"$/.exec(this.headers.get("ETag") ?? "");
     return tag ? Number(tag[1]) : undefined;
   }
   /* Which operation of a batch failed, from 0. */
@@ -343,10 +343,10 @@ function conditionHeaders({ ifVersion, ifAbsent = false, ifPresent = false }) {
   return ifAbsent ? { "If-None-Match": "*" } : ifPresent ? { "If-Match": "*" } : {};
 }
 
-/* Of the entry that was read or written: the ETag, which a proxy that compresses answers makes a
- * weak one. */
+/* Of the entry that was read or written: the ETag, which says -gzip where the server compressed the
+ * answer, and is weak where a proxy did. */
 function versionOf(answer) {
-  const tag = /^(?:W\/)?"(\d+)"$/.exec(answer.headers.get("ETag") ?? "");
+  const tag = /^(?:W\/)?"(\d+)(?:-gzip)?"$/.exec(answer.headers.get("ETag") ?? "");
   if (!tag) throw strange(answer.request, answer);
   return Number(tag[1]);
 }

@@ -64,10 +64,11 @@ class Answer:
 
     @property
     def version(self) -> int:
-        """Of the entry that was read or written: the ETag, which a proxy that compresses answers
-        makes a weak one."""
+        """Of the entry that was read or written: the ETag, which says -gzip where the server
+        compressed the answer, and is weak where a proxy did."""
         tag = self.headers.get("ETag", "")
         number = tag[2 * tag.startswith("W/") :].strip('"')
+        number = number[:-5] if number.endswith("-gzip") else number
         if not number.isdigit():
             raise no_answer_of_maph(self.request, self.status)
         return int(number)

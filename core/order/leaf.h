@@ -1,0 +1,31 @@
+/*
+** leaf.h - nodes and lists, written to the log.
+*/
+#ifndef MAPH_LEAF_H
+#define MAPH_LEAF_H
+
+#include "file/store.h"
+#include "order/sort.h"
+
+uint64_t leaf_most(void); /* entries in a leaf */
+
+/* A run while it is written: its leaves, in order. */
+typedef struct run_making {
+  order_entry *leaf; /* offset: of the leaf's payload; word: offset of its first record */
+  uint64_t count, room;
+  uint64_t keys, last; /* so far; the last one's record */
+  uint64_t from, to;   /* the stretch of the log */
+} run_making;
+
+/* The next leaf of it: sorted entries with their words.  FULL NOMEM IOERR */
+int leaf_write(store *s, run_making *r, const order_entry *e, uint64_t n, uint32_t shared);
+/* Its end: a root, where there are several leaves.  The run's payload.  v: of all its records */
+int leaf_finish(store *s, const view *v, run_making *r, uint64_t *payload);
+void leaf_discard(run_making *r);
+/* Sorted entries with their keys' first 8 bytes: as many leaves as it takes. */
+int leaf_write_all(store *s, const view *v, run_making *r, order_entry *e, uint64_t n);
+/* A list of runs, in order; it is not shown. */
+int leaf_write_list(store *s, const uint64_t *payloads, size_t count, uint64_t to,
+                    uint64_t *payload);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+** run.h - runs: the order of keys as it lies in the file.
+**
+** A RUN has the new keys of one stretch of the log, sorted.  It is a tree of two levels that is
+** written once: LEAVES, nodes whose entries lead to records, and, where there is more than one, a
+** ROOT, a node with an entry for each leaf: the word of its first key, and its place.  A RUN LIST
+** names the runs in the order of the log; the header's word `order` names the list.
+**
+** Sorted pieces of the tail (tail.h) are runs in memory, of one leaf.
+**
+** The list and the heads of the runs are judged when they are loaded: what does not hold together
+** is as if it were not there, and the log is walked instead.  Leaves are judged when they are
+** reached, entries when they are read.
+*/
+#ifndef MAPH_ORDER_RUN_H
+#define MAPH_ORDER_RUN_H
+
+#include "file/store.h"
+#include "order/node.h"
+
+enum { RUNS_MOST = 1024 };
+
+typedef struct run {
+  node root; /* of its leaves; entries 0: there is one leaf, the next */
+  node one;
+  uint64_t leaves;
+  uint64_t from, to; /* the stretch of the log */
+  uint64_t keys;
+  uint64_t payload; /* where its root or its one leaf lies; 0: in memory */
+} run;
+
+typedef struct run_list {
+  atomic_uint users;
+  uint64_t word;  /* the header's `order` that led here */
+  uint64_t to;    /* the runs have all new keys of the log before it */
+  uint64_t life;  /* it was written in: log_life */
+  uint64_t bytes; /* that it and its runs take in the file */
+  size_t count;
+  run run[];
+} run_list;
+
+/* A place in a run: the leaf, and how many of its entries lie before. */
+typedef struct run_place {
+  uint64_t leaf, at;
+} run_place;
+
+/* The newest list, for a reader of whose snapshot the last transaction has that version.  Where
+** none is believed, one without runs.  To be let go.  NOMEM */
+int runs_take(const view *v, uint64_t version, run_list **list);
+/* The list there; where that is nothing that holds together, a list without runs. */
+int runs_load(const view *v, uint64_t payload, run_list **list);
+void runs_let_go(run_list *list); /* NULL: no-op */
+run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
+/* A node in the file, its head judged.  CORRUPT */
+int run_node(const view *v, uint64_t payload, node *n);
+/* Do its bytes have the sum that its head says?  CORRUPT */
+int run_verify(const view *v, uint64_t payload);
+int run_leaf(const view *v, const run *r, uint64_t i, node *leaf);
+/* The gap's place, and the leaf there. */
+int run_search(const view *v, const run *r, const gap *g, run_place *p, node *leaf);
+uint64_t run_before(const run *r, const run_place *p); /* about how many entries lie before it */
+run run_in_memory(const node *n);
+
+#endif

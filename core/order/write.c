@@ -1,0 +1,408 @@
+/*
+** write.c - the writer's part of the order of keys.
+**
+** A writer notes the new keys of what it commits, by their places.  Once there are so many, or the
+** log has grown so much since the list, whoever has the turn sorts them, appends them as a run, and
+** a list that names it, and stores the header's word.  What another process committed was not noted
+** and is found in the log.
+**
+** MERGING.  Runs of about one size that follow each other become one, sixteen at a time: so there
+** are few, and a key is written again a few times in the life of a large store.  For each size one
+** merge is under way, and goes on by some thousand entries each time a run is appended: no commit
+** waits long, and small runs do not pile up behind the merge of large ones.  Merges are this
+** process's own: when another one writes a list that does not name the inputs any more, a merge is
+** dropped, and the leaves that it wrote lie in the file for nothing.
+**
+** LISTS are written whole, each time anew: some hundred bytes.
+*/
+#include "order/write.h"
+#include "file/grant.h"
+#include "file/log.h"
+#include "file/record.h"
+#include "file/store.h"
+#include "file/view.h"
+#include "file/walk.h"
+#include "index/index.h"
+#include "order/leaf.h"
+#include "order/merge.h"
+#include "order/run.h"
+#include "order/sort.h"
+
+enum {
+  LOG_MOST = 16 * 1024 * 1024, /* the log may grow so much before the list is brought up to it */
+  WALK_MOST = 4 * 1024 * 1024, /* of it at one time, looking for what was not noted */
+  MERGE_TIMES = 2,             /* as many entries of each merge as are appended */
+  TIERS = 8,                   /* sizes of runs */
+  TOGETHER = 16,               /* runs that become one */
+  TIDY_MOST = 8                /* leaves in a slice */
+};
+
+typedef struct order_writer {
+  uint64_t listed; /* the list has all before */
+  /* the new keys of [from, known) were noted; what lies between listed and from was not */
+  uint64_t from, known;
+  row noted;
+  uint64_t not_before; /* count, after a failure */
+  run_list *list;      /* that is continued */
+  merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
+  merge *tidy;         /* that order_tidy makes */
+} order_writer;
+
+static void let_go(void *p) {
+  order_writer *w = p;
+  unsigned tier;
+  os_free(w->noted.e);
+  runs_let_go(w->list);
+  for (tier = 0; tier < TIERS; tier++) merge_end(w->merge[tier]);
+  merge_end(w->tidy);
+  os_free(w);
+}
+
+static int is_ordered(const store *s) {
+  return (header_of(s->write_base)->optional & OPTIONAL_ORDER) != 0;
+}
+
+static uint64_t committed(const store *s) {
+  return atomic_load_explicit(&header_of(s->write_base)->committed, memory_order_acquire);
+}
+
+/* ----------------------------------------------------------------------------------- what is new
+** */
+
+/* A record that was just written, in a store's own mapping for writing. */
+static int note(store *s, order_writer *w, uint64_t offset) {
+  view v;
+  item it;
+  view_for_writing(s, s->space_end, &v);
+  v.base = s->write_base;
+  if (record_item(&v, offset, OFFSET_MAX, &it) != MAPH_OK) return MAPH_CORRUPT;
+  return row_add(&w->noted, offset, key_word(it.key, it.key_size, 0));
+}
+
+/* From here on, as nothing is known of what was before. */
+static void note_from(order_writer *w, uint64_t from) {
+  w->noted.count = 0;
+  w->from = w->known = from;
+}
+
+void order_note(store *s, const changed_keys *changed, uint64_t from, uint64_t to) {
+  order_writer *w = s->order_writer.p;
+  size_t i;
+  if (w == NULL) return;
+  if (unlikely(w->known != from)) note_from(w, from); /* another process committed */
+  for (i = 0; i < changed->count; i++) {
+    const pending *p = &changed->key[i];
+    if (p->newest == 0 || p->base != 0) continue;
+    if (note(s, w, p->first) == MAPH_OK) continue;
+    note_from(w, to);
+    return;
+  }
+  w->known = to;
+  /* the base of a rewritten file is not noted key by key */
+  if (unlikely(changed->count == 0)) note_from(w, to);
+}
+
+int order_due(const store *s) {
+  const order_writer *w = s->order_writer.p;
+  if (unlikely(w == NULL)) return is_ordered(s);
+  return w->noted.count >= MAX(leaf_most(), w->not_before)
+         || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+}
+
+/* Another process may have written a newer list, or it may be the first time.  Under
+** index_mutex. */
+static int look_at_list(store *s, order_writer *w) {
+  run_list *list;
+  uint64_t i, kept = 0;
+  view v;
+  int rc;
+  assert(is_locked(&s->index_mutex));
+  view_for_writing(s, committed(s), &v);
+  rc = runs_take(&v, s->last.version, &list);
+  if (rc != MAPH_OK) return rc;
+  for (i = 0; i < w->noted.count; i++)
+    if (w->noted.e[i].offset >= list->to) w->noted.e[kept++] = w->noted.e[i];
+  w->noted.count = kept;
+  w->from = MAX(w->from, list->to);
+  w->known = MAX(w->known, list->to);
+  w->listed = list->to;
+  runs_let_go(w->list);
+  w->list = list;
+  return MAPH_OK;
+}
+
+static int begin(store *s, order_writer **out) {
+  order_writer *w;
+  int rc;
+  pthread_mutex_lock(&s->index_mutex);
+  w = s->order_writer.p;
+  if (w == NULL && (w = os_alloc(sizeof *w)) != NULL) {
+    note_from(w, committed(s));
+    attach(&s->order_writer, w, let_go);
+  }
+  if (w && w->known != committed(s)) note_from(w, committed(s));
+  rc = w ? look_at_list(s, w) : MAPH_NOMEM;
+  pthread_mutex_unlock(&s->index_mutex);
+  *out = w;
+  return rc;
+}
+
+/* Some of what was not noted, from the log: *to is how far it goes. */
+static int find_unknown(store *s, const order_writer *w, uint64_t most, row *r, uint64_t *to) {
+  int rc = MAPH_OK;
+  view v;
+  walk log;
+  view_for_writing(s, w->from, &v);
+  walk_begin(&log, &v, w->listed, w->from);
+  while (log.at < w->listed + most && walk_next(&log, &rc))
+    if (log.it.kind == KIND_PUT && log.it.prev == 0)
+      rc = row_add(r, log.it.offset, key_word(log.it.key, log.it.key_size, 0));
+  *to = log.at;
+  return rc;
+}
+
+/* What was noted. */
+static int copy_noted(store *s, const order_writer *w, row *r, uint64_t *to) {
+  uint64_t i;
+  int rc = MAPH_OK;
+  pthread_mutex_lock(&s->index_mutex);
+  for (i = 0; rc == MAPH_OK && i < w->noted.count; i++)
+    rc = row_add(r, w->noted.e[i].offset, w->noted.e[i].word);
+  *to = w->known;
+  pthread_mutex_unlock(&s->index_mutex);
+  return rc;
+}
+
+/* --------------------------------------------------------------------------------------- writing
+** */
+
+/* A list of these runs takes the place of the one before. */
+static int show(store *s, order_writer *w, const uint64_t *payloads, size_t count, uint64_t to) {
+  uint64_t payload;
+  int rc = leaf_write_list(s, payloads, count, to, &payload);
+  if (rc != MAPH_OK) return rc;
+  store_word(s->write_base, &header_of(s->write_base)->order, payload);
+  pthread_mutex_lock(&s->index_mutex);
+  rc = look_at_list(s, w);
+  pthread_mutex_unlock(&s->index_mutex);
+  return rc;
+}
+
+/* The list with `count` runs from `at` on replaced by one, or by none where payload is 0. */
+static int show_with(store *s, order_writer *w, size_t at, size_t count, uint64_t payload,
+                     uint64_t to) {
+  const run_list *list = w->list;
+  uint64_t payloads[RUNS_MOST + 1];
+  size_t n = 0, i;
+  for (i = 0; i < at; i++) payloads[n++] = list->run[i].payload;
+  if (payload) payloads[n++] = payload;
+  for (i = at + count; i < list->count; i++) payloads[n++] = list->run[i].payload;
+  return show(s, w, payloads, n, to);
+}
+
+/* A run of what is new: of a stretch that was not noted, of `most` bytes, if
+** there is one.  *n: how many keys. */
+static int append_run(store *s, order_writer *w, uint64_t most, uint64_t *n) {
+  row e = { NULL, 0, 0 };
+  run_making r;
+  uint64_t payload = 0;
+  view v;
+  int rc;
+  memset(&r, 0, sizeof r);
+  r.from = w->listed;
+  rc = w->listed < w->from ? find_unknown(s, w, most, &e, &r.to) : copy_noted(s, w, &e, &r.to);
+  view_for_writing(s, committed(s), &v);
+  v.base = s->write_base; /* its pages are there already */
+  if (rc == MAPH_OK && w->list->count == RUNS_MOST)
+    rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", s->path);
+  if (rc == MAPH_OK) rc = order_sort(&v, e.e, e.count, 1);
+  if (rc == MAPH_OK) rc = leaf_write_all(s, &v, &r, e.e, e.count);
+  if (rc == MAPH_OK && e.count > 0) rc = leaf_finish(s, &v, &r, &payload);
+  if (rc == MAPH_OK) rc = show_with(s, w, w->list->count, 0, payload, r.to);
+  *n = e.count;
+  leaf_discard(&r);
+  os_free(e.e);
+  return rc;
+}
+
+/* --------------------------------------------------------------------------------------- merging
+** */
+
+/* How often sixteen runs of one leaf were merged to make one as large. */
+static unsigned tier_of(const run *r) {
+  uint64_t most = leaf_most();
+  unsigned tier = 0;
+  for (; r->keys > most && tier < TIERS - 1; tier++) most *= TOGETHER;
+  return tier;
+}
+
+/* Sixteen runs or more of a tier, or below it, that follow each other, with larger ones before.  0:
+** there are not. */
+static size_t due_to_merge(const run_list *list, unsigned tier, size_t *at) {
+  size_t i = list->count, first;
+  while (i > 0 && tier_of(&list->run[i - 1]) < tier) i--;
+  first = i;
+  while (first > 0 && tier_of(&list->run[first - 1]) <= tier) first--;
+  *at = first;
+  return i - first >= TOGETHER ? i - first : 0;
+}
+
+/* For a tidy order: the largest stretch at the end in which the later runs are not much smaller,
+** together, than the first. */
+static size_t worth_merging(const run_list *list, size_t *at) {
+  uint64_t behind = 0;
+  size_t i, count = 0;
+  for (i = list->count; i-- > 0; behind += list->run[i].keys) {
+    if (behind == 0 || behind * 4 < list->run[i].keys) continue;
+    *at = i;
+    count = list->count - i;
+  }
+  return count;
+}
+
+static void drop(merge **m) {
+  merge_end(*m);
+  *m = NULL;
+}
+
+/* Some entries more of a merge.  It goes when it is done. */
+static int merge_on(store *s, order_writer *w, merge **m, uint64_t entries) {
+  uint64_t payload = 0;
+  int rc = merge_some(s, *m, entries, &payload);
+  if (rc == MAPH_OK && payload)
+    rc = show_with(s, w, (size_t)merge_place(*m, w->list), merge_count(*m), payload, w->list->to);
+  if (rc != MAPH_OK || payload) drop(m);
+  return rc;
+}
+
+static int merge_from(store *s, order_writer *w, size_t at, size_t count, merge **m) {
+  view v;
+  view_for_writing(s, w->list->to, &v);
+  return merge_begin(&v, &w->list->run[at], count, m);
+}
+
+/* Each tier's merge goes on, or begins. */
+static int merge_tiers(store *s, order_writer *w, uint64_t entries) {
+  unsigned tier;
+  int rc = MAPH_OK;
+  for (tier = 0; rc == MAPH_OK && tier < TIERS; tier++) {
+    merge **m = &w->merge[tier];
+    size_t at, count;
+    if (*m && merge_place(*m, w->list) < 0) drop(m);
+    if (*m == NULL) {
+      count = due_to_merge(w->list, tier, &at);
+      if (count == 0) continue;
+      rc = merge_from(s, w, at, count, m);
+    }
+    if (rc == MAPH_OK) rc = merge_on(s, w, m, entries);
+  }
+  return rc;
+}
+
+/* One merge alone, of what is worth it. */
+static int merge_to_tidy(store *s, order_writer *w, int *more) {
+  merge **m = &w->tidy;
+  size_t at = 0, count;
+  int rc = MAPH_OK;
+  if (*m && merge_place(*m, w->list) < 0) drop(m);
+  if (*m == NULL) {
+    count = worth_merging(w->list, &at);
+    if (count < 2) return MAPH_OK;
+    rc = merge_from(s, w, at, count, m);
+  }
+  if (rc == MAPH_OK) rc = merge_on(s, w, m, TIDY_MOST * leaf_most());
+  *more = rc == MAPH_OK;
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------- the calls
+** */
+
+int order_keep_up(store *s) {
+  order_writer *w;
+  uint64_t n = 0;
+  int rc, times;
+  assert(store_has_turn(s) && store_has_lock(s));
+  if (likely(!order_due(s)) || !is_ordered(s) || grant_needed(s)) return MAPH_OK;
+  rc = begin(s, &w);
+  /* what was not noted first, then what was */
+  for (times = 0; rc == MAPH_OK && times < 2 && order_due(s); times++) {
+    rc = append_run(s, w, WALK_MOST, &n);
+    if (rc == MAPH_OK && n > 0) rc = merge_tiers(s, w, MERGE_TIMES * n);
+  }
+  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + leaf_most();
+  return s->unsettled ? rc : MAPH_OK;
+}
+
+int order_tidy(store *s, int *more) {
+  order_writer *w;
+  uint64_t n;
+  int rc;
+  assert(store_has_turn(s) && store_has_lock(s));
+  *more = 0;
+  if (!is_ordered(s)) return MAPH_OK;
+  rc = grant_header(s);
+  if (rc == MAPH_OK) rc = begin(s, &w);
+  if (rc != MAPH_OK || w->known == w->listed) return rc == MAPH_OK ? merge_to_tidy(s, w, more) : rc;
+  *more = 1;
+  return append_run(s, w, WALK_MOST, &n);
+}
+
+int order_make_all(store *s) {
+  order_writer *w;
+  uint64_t n;
+  int rc;
+  if (!is_ordered(s)) return MAPH_OK;
+  rc = begin(s, &w);
+  return rc == MAPH_OK ? append_run(s, w, OFFSET_MAX, &n) : rc;
+}
+
+/* Every node of a run has its sum, and lies where nothing will be written. */
+static int verify_run(const view *v, const run *r) {
+  uint64_t i, most = v->s->space_end, at = r->payload;
+  int rc = MAPH_OK;
+  for (i = 0;; i++) {
+    uint64_t entries = i == 0 ? MAX(r->root.entries, r->one.entries) : 0;
+    node leaf;
+    if (i > 0 && (rc = run_node(v, at, &leaf)) == MAPH_OK) entries = leaf.entries;
+    if (rc == MAPH_OK && (at > most || node_size(entries) > most - at)) rc = MAPH_NOTFOUND;
+    if (rc == MAPH_OK) rc = run_verify(v, at);
+    if (rc != MAPH_OK || i == r->root.entries) return rc;
+    at = node_offset(&r->root, i);
+  }
+}
+
+/* The runs that the word leads to, all of them whole, as a list of this life. */
+static int renew(store *s, const run_list *list, uint64_t limit, uint64_t *payload) {
+  uint64_t payloads[RUNS_MOST];
+  size_t i;
+  view v;
+  int rc = MAPH_OK;
+  view_for_writing(s, limit, &v);
+  if (list->to == LOG_START || list->to > limit || list->life + 1 != log_life(s->last.version))
+    return MAPH_NOTFOUND;
+  for (i = 0; rc == MAPH_OK && i < list->count; i++) {
+    payloads[i] = list->run[i].payload;
+    rc = verify_run(&v, &list->run[i]);
+  }
+  return rc == MAPH_OK ? leaf_write_list(s, payloads, list->count, list->to, payload) : rc;
+}
+
+int order_renew(store *s, uint64_t limit) {
+  word *order = &header_of(s->write_base)->order;
+  uint64_t payload = 0;
+  run_list *list = NULL;
+  view v;
+  int rc, unsettled = s->unsettled;
+  attach(&s->order_writer, NULL, NULL);
+  if (!is_ordered(s) || atomic_load(order) == 0) return MAPH_OK;
+  s->unsettled = 0;
+  view_for_writing(s, limit, &v);
+  rc = runs_load(&v, atomic_load(order), &list);
+  if (rc == MAPH_OK) rc = renew(s, list, limit, &payload);
+  store_word(s->write_base, &header_of(s->write_base)->order, rc == MAPH_OK ? payload : 0);
+  runs_let_go(list);
+  if (s->unsettled) return rc;
+  s->unsettled = unsettled;
+  return MAPH_OK;
+}

@@ -1,0 +1,30 @@
+/*
+** write.h - runs are written: by who writes to the store, as new keys come.
+**
+** Nothing here fails a transaction.  Where a run cannot be written, as on a full disk, the tail is
+** longer, and it is tried again later.
+*/
+#ifndef MAPH_ORDER_WRITE_H
+#define MAPH_ORDER_WRITE_H
+
+#include "file/store.h"
+#include "index/index.h"
+
+/* The transaction [from, to) became visible, which changed these keys.  Under index_mutex. */
+void order_note(store *s, const changed_keys *changed, uint64_t from, uint64_t to);
+/* Is a run due? */
+int order_due(const store *s);
+/* With the turn and the lock, and no records past space_end: a run of what is due, and some
+** merging.  Fails only where what it left in the log could not be covered: then `unsettled` says
+** so. */
+int order_keep_up(store *s);
+/* The same until the order is in few runs, a slice at a time; *more: there is more to do.  What
+** fails is told.  FULL NOMEM IOERR CORRUPT */
+int order_tidy(store *s, int *more);
+/* A run of all keys, where there is no list.  The same errors */
+int order_make_all(store *s);
+/* After an epoch: the list becomes one of this life, if it is of the life before, covers nothing at
+** or past `limit`, and all of it is whole; else there is none.  Fails as order_keep_up does. */
+int order_renew(store *s, uint64_t limit);
+
+#endif
