@@ -305,7 +305,7 @@ static int build(frozen *f, uint64_t **order) {
               : build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order);
 }
 
-/* The payload, all of it but the table (fingerprints, or group lines) and the checksum filled in. */
+/* The payload, all of it filled in but the table (fingerprints or group lines) and the checksum. */
 static uint8_t *make_payload(frozen *f, const copying *c, uint64_t *size) {
   uint64_t table = (sizeof(perfect_head) + f->function_size + 63) & ~UINT64_C(63), bytes = 0, i;
   perfect_head *h;
