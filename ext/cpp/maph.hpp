@@ -662,6 +662,14 @@ public:
     int rc = maph_txn_put_if(handle(), detail::slice(key), detail::slice(value), &c);
     return detail::finish(rc, o);
   }
+  /* Add to the whole number that the value spells, and answer the sum; error::mismatch. */
+  result<std::int64_t> increment(std::string_view key, std::int64_t by = 1,
+                                 const condition &when = condition::always()) noexcept {
+    std::int64_t sum = 0;
+    maph_condition c = when.c(nullptr);
+    int rc = maph_txn_increment(handle(), detail::slice(key), by, &c, &sum);
+    return rc == MAPH_OK ? result<std::int64_t>(sum) : result<std::int64_t>(detail::code(rc));
+  }
   result<done> remove(std::string_view key) noexcept {
     return detail::finish(maph_txn_delete(handle(), detail::slice(key)));
   }
@@ -856,6 +864,14 @@ public:
     maph_condition c = when.c(&o);
     int rc = maph_put_if(handle(), detail::slice(key), detail::slice(value), &c);
     return detail::finish(rc, o);
+  }
+  /* Add to the whole number that the value spells, and answer the sum; error::mismatch. */
+  result<std::int64_t> increment(std::string_view key, std::int64_t by = 1,
+                                 const condition &when = condition::always()) noexcept {
+    std::int64_t sum = 0;
+    maph_condition c = when.c(nullptr);
+    int rc = maph_increment(handle(), detail::slice(key), by, &c, &sum);
+    return rc == MAPH_OK ? result<std::int64_t>(sum) : result<std::int64_t>(detail::code(rc));
   }
   result<done> remove(std::string_view key) noexcept {
     return detail::finish(maph_delete(handle(), detail::slice(key)));

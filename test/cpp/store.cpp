@@ -262,6 +262,11 @@ static void scans() {
         && kept.next().error() == maph::error::not_found);
   CHECK(db.close().error() == maph::error::misuse && db);
   kept.close();
+  CHECK(db.increment("visits").value() == 1 && db.increment("visits", -43).value() == -42
+        && db.get("visits").value() == "-42");
+  CHECK(db.increment("user/2").error() == maph::error::mismatch
+        && db.increment("visits", 1, maph::condition::if_absent()).error() == maph::error::exists);
+  CHECK(db.remove("visits"));
   CHECK(db.remove("user/3") && db.set("user/2", "v"));
   std::size_t seen = 0;
   for (const auto &e : db.entries()) seen += e.value.size();

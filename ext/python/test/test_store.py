@@ -362,6 +362,21 @@ class Transactions(StoreTest):
         self.store["b"] = "1"
         self.assertEqual(list(self.store), [b"b"])
 
+    def test_increment(self):
+        self.assertEqual(self.store.increment("n"), 1)
+        self.assertEqual(self.store.increment("n", -(1 << 63)), 1 - (1 << 63))
+        with self.store.transaction() as transaction:
+            self.assertEqual(transaction.increment("n", 5), 6 - (1 << 63))
+            self.assertEqual(transaction.increment("new", 2, ttl=1000), 2)
+        self.assertEqual(self.store["n"], str(6 - (1 << 63)).encode())
+        self.assertIsNotNone(self.store.entry("new").expires_at)
+        self.store["text"] = "x"
+        for key, by in (("text", 1), ("n", -7)):
+            with self.assertRaises(maph.MismatchError):
+                self.store.increment(key, by)
+        with self.assertRaises(ValueError):
+            self.store.increment("n", 1 << 63)
+
     def test_a_snapshot_of_a_transaction(self):
         self.store["a"] = "0"
         with self.store.transaction() as transaction:
