@@ -662,6 +662,14 @@ public:
     int rc = maph_txn_put_if(handle(), detail::slice(key), detail::slice(value), &c);
     return detail::finish(rc, o);
   }
+  /* Add to the whole number that the value spells, and answer the sum; error::mismatch. */
+  result<std::int64_t> increment(std::string_view key, std::int64_t by = 1,
+                                 const condition &when = condition::always()) noexcept {
+    std::int64_t sum = 0;
+    maph_condition c = when.c(nullptr);
+    int rc = maph_txn_increment(handle(), detail::slice(key), by, &c, &sum);
+    return rc == MAPH_OK ? result<std::int64_t>(sum) : result<std::int64_t>(detail::code(rc));
+  }
   result<done> remove(std::string_view key) noexcept {
     return detail::finish(maph_txn_delete(handle(), detail::slice(key)));
   }
@@ -702,6 +710,53 @@ using progress =
 
 /* Called for each problem found, with its place in the file and a sentence; false stops. */
 using report = std::function<bool(std::uint64_t offset, std::string_view sentence)>;
+
+/* A new store made at the speed of write(): nobody sees it before finish(), and then it is there
+** whole and on disk.  One that goes out of scope is aborted. */
+class load : public detail::owner<maph_load> {
+public:
+  struct config {
+    bool optimize = false; /* as maph::optimize leaves a store */
+    std::uint64_t expected_keys = 0, memory_bytes = 0, after_version = 0;
+    int mode = 0644;
+    std::chrono::milliseconds busy_timeout{ 5000 };
+  };
+  using owner::owner;
+  load(load &&) noexcept = default;
+  load &operator=(load &&other) noexcept {
+    load moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
+  ~load() { abort(); }
+
+  static load begin(const std::filesystem::path &path) noexcept { return begin(path, config()); }
+  static load begin(const std::filesystem::path &path, const config &how) noexcept {
+    maph_load_options options = MAPH_LOAD_OPTIONS_INIT;
+    options.optimize = how.optimize;
+    options.expected_keys = how.expected_keys;
+    options.memory_bytes = how.memory_bytes;
+    options.after_version = how.after_version;
+    options.mode = how.mode;
+    options.busy_timeout_ms = detail::milliseconds(how.busy_timeout);
+    maph_load *l = nullptr;
+    int rc = maph_load_begin(path.c_str(), &options, &l);
+    return { l, rc };
+  }
+
+  result<done> set(std::string_view key, std::string_view value) noexcept {
+    return detail::finish(
+        maph_load_put(handle(), detail::slice(key), detail::slice(value), nullptr));
+  }
+  /* With expiry, types and media type; its condition has to be none. */
+  result<done> set(std::string_view key, std::string_view value, const condition &as) noexcept {
+    maph_condition c = as.c(nullptr);
+    return detail::finish(maph_load_put(handle(), detail::slice(key), detail::slice(value), &c));
+  }
+  std::uint64_t entries() const noexcept { return maph_load_entries(handle()); }
+  result<done> finish() noexcept { return detail::finish(maph_load_finish(release())); }
+  void abort() noexcept { maph_load_abort(release()); }
+};
 
 class maph : public detail::owner<maph_handle> {
 public:
@@ -809,6 +864,14 @@ public:
     maph_condition c = when.c(&o);
     int rc = maph_put_if(handle(), detail::slice(key), detail::slice(value), &c);
     return detail::finish(rc, o);
+  }
+  /* Add to the whole number that the value spells, and answer the sum; error::mismatch. */
+  result<std::int64_t> increment(std::string_view key, std::int64_t by = 1,
+                                 const condition &when = condition::always()) noexcept {
+    std::int64_t sum = 0;
+    maph_condition c = when.c(nullptr);
+    int rc = maph_increment(handle(), detail::slice(key), by, &c, &sum);
+    return rc == MAPH_OK ? result<std::int64_t>(sum) : result<std::int64_t>(detail::code(rc));
   }
   result<done> remove(std::string_view key) noexcept {
     return detail::finish(maph_delete(handle(), detail::slice(key)));

@@ -262,6 +262,11 @@ static void scans() {
         && kept.next().error() == maph::error::not_found);
   CHECK(db.close().error() == maph::error::misuse && db);
   kept.close();
+  CHECK(db.increment("visits").value() == 1 && db.increment("visits", -43).value() == -42
+        && db.get("visits").value() == "-42");
+  CHECK(db.increment("user/2").error() == maph::error::mismatch
+        && db.increment("visits", 1, maph::condition::if_absent()).error() == maph::error::exists);
+  CHECK(db.remove("visits"));
   CHECK(db.remove("user/3") && db.set("user/2", "v"));
   std::size_t seen = 0;
   for (const auto &e : db.entries()) seen += e.value.size();
@@ -445,6 +450,29 @@ static void feeds() {
   CHECK(maph::maph::create_memory(patient));
 }
 
+static void loads() {
+  const std::string path = folder + "/loaded.maph";
+  {
+    auto dropped = maph::load::begin(path);
+    CHECK(dropped && dropped.set("a", "1"));
+  }
+  CHECK(maph::maph::open(path).error() == maph::error::cannot_open);
+  maph::load::config how;
+  how.optimize = true;
+  auto l = maph::load::begin(path, how);
+  for (int i = 0; i < 1000; i++) CHECK(l.set("key" + std::to_string(i), std::to_string(i)));
+  CHECK(l.set("key7", "again"));
+  CHECK(l.set("typed", "{}", maph::condition::always().type(maph::type::json).media_type("a/b")));
+  CHECK(l.set("absent", "", maph::condition::if_absent()).error() == maph::error::misuse);
+  CHECK(l.set("", "").error() == maph::error::misuse);
+  CHECK(l.entries() == 1002);
+  CHECK(l.finish() && l.finish().error() == maph::error::misuse);
+  auto db = maph::maph::open(path);
+  CHECK(db.size() == 1001 && *db.get("key7") == "again" && *db.get("key999") == "999");
+  CHECK(db.get_entry("typed")->media_type == "a/b" && db.stats()->frozen_keys > 0 && db.check());
+  CHECK(maph::load::begin(path).error() == maph::error::exists);
+}
+
 static void figures() {
   auto db = maph::maph::create_memory();
   CHECK(db.load_factor() == 0.0);
@@ -466,6 +494,7 @@ int main(int, char **argv) {
   checking();
   rewrites();
   feeds();
+  loads();
   figures();
   return finish();
 }

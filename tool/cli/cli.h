@@ -82,6 +82,7 @@ int help_command(const command *c);
 int command_create(arguments *a);
 int command_get(arguments *a);
 int command_set(arguments *a);
+int command_increment(arguments *a);
 int command_del(arguments *a);
 int command_mget(arguments *a);
 int command_scan(arguments *a);

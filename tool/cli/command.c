@@ -98,6 +98,12 @@ const command commands[] = {
     "maph set cache.maph hot_key value\nmaph set --ttl 30m sessions.maph alice '{\"cart\":[]}' "
     "--type json\ncurl -s example.org | maph set pages.maph example.org\n"
     "maph set --if-version 17 config.maph limits 250\n" },
+  { "increment", command_increment, "FILE KEY [BY]", 2, 3, "escaped ttl create sync busy-timeout",
+    "add to a counter, and write the sum",
+    "The value is a whole number of 64 bits; a key that is not there counts from 0. BY is 1 if it "
+    "is not given; one below 0 comes behind --. Of any number of programs that count at once none "
+    "is lost.",
+    "maph increment cache.maph visits\nmaph increment cache.maph stock -- -5\n" },
   { "del", command_del, "FILE [KEY...]", 1, INT_MAX, "escaped null if-version sync busy-timeout",
     "delete keys, in one transaction",
     "Without KEY the keys are the lines of standard input. Exit status 1: some were not there; the "
@@ -243,12 +249,14 @@ static size_t distance(const char *a, const char *b) {
 
 const char *command_like(const char *name) {
   static const char *const other[][2] = {
-    { "put", "set" },        { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
-    { "list", "scan" },      { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
-    { "info", "stats" },     { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
-    { "verify", "check" },   { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
-    { "copy", "backup" },    { "changes", "watch" }, { "follow", "watch" }, { "mv", "replace" },
-    { "rename", "replace" },
+    { "put", "set" },        { "remove", "del" },    { "delete", "del" },
+    { "rm", "del" },         { "list", "scan" },     { "ls", "scan" },
+    { "keys", "scan" },      { "stat", "stats" },    { "info", "stats" },
+    { "dump", "export" },    { "load", "import" },   { "repair", "recover" },
+    { "verify", "check" },   { "new", "create" },    { "init", "create" },
+    { "vacuum", "compact" }, { "copy", "backup" },   { "changes", "watch" },
+    { "follow", "watch" },   { "mv", "replace" },    { "rename", "replace" },
+    { "incr", "increment" }, { "add", "increment" },
   };
   const char *best = NULL;
   size_t least = 3;
