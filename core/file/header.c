@@ -123,7 +123,8 @@ int header_checkpoint_fits(const store *s, const checkpoint *c) {
 void header_checkpoint(store *s, const tip *t) {
   header *h = header_of(s->write_base);
   checkpoint *slot = &h->checkpoint_a, c;
-  /* commit.c (2): what it covers is on disk */
+  /* commit.c (2): what it covers is on disk.  Whatever a file says there, who comes here has raised
+  ** the word to t->end, or found it above. */
   assert(s->lockless || t->end <= atomic_load(&h->flushed));
   if (!header_checkpoint_fits(s, &h->checkpoint_b)
       || h->checkpoint_b.offset < h->checkpoint_a.offset)

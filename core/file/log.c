@@ -306,8 +306,7 @@ int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
   uint8_t *p = s->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
   assert(store_has_turn(s));
-  /* commit.c (1) */
-  assert(offset >= atomic_load(&header_of(s->write_base)->end));
+  assert(offset >= s->space_end); /* commit.c (1) */
   if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
     p = copy = os_alloc(n);
     if (copy == NULL) return MAPH_NOMEM;

@@ -497,6 +497,78 @@ public:
   void close() noexcept { maph_snapshot_close(release()); }
 };
 
+namespace detail {
+struct end_of_entries {};
+/* The entries that next() of a cursor gives. */
+template <class Cursor> class entry_iterator {
+public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = entry;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const entry *;
+  using reference = const entry &;
+  explicit entry_iterator(Cursor &c) : cursor_(&c) { ++*this; }
+  reference operator*() const noexcept { return *current_; }
+  pointer operator->() const noexcept { return &*current_; }
+  entry_iterator &operator++() {
+    current_ = cursor_->next();
+    if (!current_ && current_.error() != ::maph::error::not_found)
+      fail(current_.error(), message());
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  friend bool operator==(const entry_iterator &i, end_of_entries) noexcept { return !i.current_; }
+  friend bool operator!=(const entry_iterator &i, end_of_entries) noexcept {
+    return static_cast<bool>(i.current_);
+  }
+
+private:
+  Cursor *cursor_;
+  result<entry> current_{ ::maph::error::not_found };
+};
+}  // namespace detail
+
+/* The live entries of a range of keys in the order of their bytes, both ways, of one snapshot,
+** which the cursor keeps though that is closed:
+**     for( const maph::entry &e : db.range("a", "b") ) std::cout << e.key << '\n';
+** next() and prev() answer error::not_found at an end; the range-for throws a failure when it is
+** something else. */
+class range_cursor : public detail::owner<maph_range_cursor> {
+public:
+  using owner::owner;
+  range_cursor(range_cursor &&) noexcept = default;
+  range_cursor &operator=(range_cursor &&other) noexcept {
+    range_cursor moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
+  ~range_cursor() { close(); }
+
+  result<entry> next() noexcept {
+    maph_entry e{};
+    int rc = maph_range_next(handle(), &e);
+    return detail::finish(rc, e);
+  }
+  result<entry> prev() noexcept {
+    maph_entry e{};
+    int rc = maph_range_prev(handle(), &e);
+    return detail::finish(rc, e);
+  }
+  result<done> seek(std::string_view key) noexcept {
+    return detail::finish(maph_range_seek(handle(), detail::slice(key)));
+  }
+  std::uint64_t estimate() const noexcept { return maph_range_estimate(handle()); }
+  void close() noexcept { maph_range_close(release()); }
+
+  using end_of_entries = detail::end_of_entries;
+  using iterator = detail::entry_iterator<range_cursor>;
+  iterator begin() {
+    if (!*this) fail(error(), message());
+    return iterator(*this);
+  }
+  end_of_entries end() const noexcept { return {}; }
+};
+
 /* Every live entry of one snapshot, which the cursor keeps though that is closed, whose key begins
 ** with a prefix:
 **     for( const maph::entry &e : db.entries("user/") ) std::cout << e.key << '\n';
@@ -524,33 +596,8 @@ public:
   }
   void close() noexcept { maph_cursor_close(release()); }
 
-  struct end_of_entries {};
-  class iterator {
-  public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = entry;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const entry *;
-    using reference = const entry &;
-    explicit iterator(cursor &c) : cursor_(&c) { ++*this; }
-    reference operator*() const noexcept { return *current_; }
-    pointer operator->() const noexcept { return &*current_; }
-    iterator &operator++() {
-      current_ = cursor_->next();
-      if (!current_ && current_.error() != ::maph::error::not_found)
-        fail(current_.error(), message());
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    friend bool operator==(const iterator &i, end_of_entries) noexcept { return !i.current_; }
-    friend bool operator!=(const iterator &i, end_of_entries) noexcept {
-      return static_cast<bool>(i.current_);
-    }
-
-  private:
-    cursor *cursor_;
-    result<entry> current_{ ::maph::error::not_found };
-  };
+  using end_of_entries = detail::end_of_entries;
+  using iterator = detail::entry_iterator<cursor>;
   iterator begin() {
     if (!*this) fail(error(), message());
     return iterator(*this);
@@ -615,6 +662,14 @@ public:
     int rc = maph_txn_put_if(handle(), detail::slice(key), detail::slice(value), &c);
     return detail::finish(rc, o);
   }
+  /* Add to the whole number that the value spells, and answer the sum; error::mismatch. */
+  result<std::int64_t> increment(std::string_view key, std::int64_t by = 1,
+                                 const condition &when = condition::always()) noexcept {
+    std::int64_t sum = 0;
+    maph_condition c = when.c(nullptr);
+    int rc = maph_txn_increment(handle(), detail::slice(key), by, &c, &sum);
+    return rc == MAPH_OK ? result<std::int64_t>(sum) : result<std::int64_t>(detail::code(rc));
+  }
   result<done> remove(std::string_view key) noexcept {
     return detail::finish(maph_txn_delete(handle(), detail::slice(key)));
   }
@@ -655,6 +710,53 @@ using progress =
 
 /* Called for each problem found, with its place in the file and a sentence; false stops. */
 using report = std::function<bool(std::uint64_t offset, std::string_view sentence)>;
+
+/* A new store made at the speed of write(): nobody sees it before finish(), and then it is there
+** whole and on disk.  One that goes out of scope is aborted. */
+class load : public detail::owner<maph_load> {
+public:
+  struct config {
+    bool optimize = false; /* as maph::optimize leaves a store */
+    std::uint64_t expected_keys = 0, memory_bytes = 0, after_version = 0;
+    int mode = 0644;
+    std::chrono::milliseconds busy_timeout{ 5000 };
+  };
+  using owner::owner;
+  load(load &&) noexcept = default;
+  load &operator=(load &&other) noexcept {
+    load moved(std::move(other));
+    swap(moved);
+    return *this;
+  }
+  ~load() { abort(); }
+
+  static load begin(const std::filesystem::path &path) noexcept { return begin(path, config()); }
+  static load begin(const std::filesystem::path &path, const config &how) noexcept {
+    maph_load_options options = MAPH_LOAD_OPTIONS_INIT;
+    options.optimize = how.optimize;
+    options.expected_keys = how.expected_keys;
+    options.memory_bytes = how.memory_bytes;
+    options.after_version = how.after_version;
+    options.mode = how.mode;
+    options.busy_timeout_ms = detail::milliseconds(how.busy_timeout);
+    maph_load *l = nullptr;
+    int rc = maph_load_begin(path.c_str(), &options, &l);
+    return { l, rc };
+  }
+
+  result<done> set(std::string_view key, std::string_view value) noexcept {
+    return detail::finish(
+        maph_load_put(handle(), detail::slice(key), detail::slice(value), nullptr));
+  }
+  /* With expiry, types and media type; its condition has to be none. */
+  result<done> set(std::string_view key, std::string_view value, const condition &as) noexcept {
+    maph_condition c = as.c(nullptr);
+    return detail::finish(maph_load_put(handle(), detail::slice(key), detail::slice(value), &c));
+  }
+  std::uint64_t entries() const noexcept { return maph_load_entries(handle()); }
+  result<done> finish() noexcept { return detail::finish(maph_load_finish(release())); }
+  void abort() noexcept { maph_load_abort(release()); }
+};
 
 class maph : public detail::owner<maph_handle> {
 public:
@@ -727,6 +829,25 @@ public:
     return entries(as_of.handle(), prefix);
   }
 
+  /* In key order: from the one, itself in, to the other, itself left out; {}: no bound. */
+  range_cursor range(std::string_view from = {}, std::string_view to = {}) const noexcept {
+    maph_range r = MAPH_RANGE_INIT;
+    r.from = detail::slice(from);
+    if (!to.empty()) r.to = detail::slice(to);
+    return range(nullptr, r);
+  }
+  range_cursor prefix(std::string_view begins) const noexcept {
+    maph_range r = MAPH_RANGE_INIT;
+    r.prefix = detail::slice(begins);
+    return range(nullptr, r);
+  }
+  /* With all that maph.h knows of ranges: reverse, limit, bounds in or out. */
+  range_cursor range(const maph_range &r) const noexcept { return range(nullptr, r); }
+  range_cursor range(const ::maph::snapshot &as_of, const maph_range &r) const noexcept {
+    if (!as_of) return { nullptr, static_cast<int>(as_of.get({}).error()) };
+    return range(as_of.handle(), r);
+  }
+
   /* Everything after the transaction of that version; 0: since the store's creation. */
   ::maph::changes changes(std::uint64_t since) const noexcept {
     maph_changes *c = nullptr;
@@ -743,6 +864,14 @@ public:
     maph_condition c = when.c(&o);
     int rc = maph_put_if(handle(), detail::slice(key), detail::slice(value), &c);
     return detail::finish(rc, o);
+  }
+  /* Add to the whole number that the value spells, and answer the sum; error::mismatch. */
+  result<std::int64_t> increment(std::string_view key, std::int64_t by = 1,
+                                 const condition &when = condition::always()) noexcept {
+    std::int64_t sum = 0;
+    maph_condition c = when.c(nullptr);
+    int rc = maph_increment(handle(), detail::slice(key), by, &c, &sum);
+    return rc == MAPH_OK ? result<std::int64_t>(sum) : result<std::int64_t>(detail::code(rc));
   }
   result<done> remove(std::string_view key) noexcept {
     return detail::finish(maph_delete(handle(), detail::slice(key)));
@@ -822,6 +951,11 @@ private:
     maph_handle *m = nullptr;
     int rc = maph_open(path, flags, &options, &m);
     return maph(m, rc);
+  }
+  range_cursor range(maph_snapshot *as_of, const maph_range &r) const noexcept {
+    maph_range_cursor *c = nullptr;
+    int rc = maph_range_open(handle(), as_of, &r, &c);
+    return { c, rc };
   }
   cursor entries(maph_snapshot *as_of, std::string_view prefix) const noexcept {
     maph_cursor *c = nullptr;

@@ -119,19 +119,7 @@ export function keysView(place, route, signal) {
       );
     } catch (problem) {
       if (problem.name === "AbortError") return;
-      show(
-        foot,
-        problem.code === "cursor_gone"
-          ? empty(
-              "The store was rewritten meanwhile",
-              h(
-                "p",
-                {},
-                button("Begin again", () => begin())
-              )
-            )
-          : failure(problem, () => more(until))
-      );
+      show(foot, failure(problem, () => more(until)));
       return;
     }
     for (const entry of page.keys)

@@ -1,15 +1,14 @@
 /*
-** list.c - GET /stores/NAME/keys: a page of keys, and where the next one begins; with ?key= the
-** named ones (many.c).
+** list.c - GET /stores/NAME/keys: a page of keys in order, and where the next one begins; with
+** ?key= the named ones (many.c).
 **
-** Keys come in the order they were last put; frozen ones first, in no order.  A cursor is a place
-** in the log of one generation of one store, so it costs the server nothing to keep: a key that is
-** put again while somebody pages moves behind the cursor and is seen (again) there; a key that
-** stays is never missed.  After the file was rewritten, or the store deleted and made anew, the
-** place means nothing: 410.
+** Order is that of the keys' bytes.  from and to bound it, `to` itself left out; prefix narrows it;
+** reverse turns it round.  With a delimiter, keys that have it behind the prefix are shown as one
+** group, the text up to it, as object stores show folders: a group costs one seek, however many
+** keys it has.
 **
-** A page costs bounded work: with a prefix that few keys have it may be short, or empty, and say
-** nevertheless where the next one begins.  Only `next` null is the end.
+** A cursor is the last key or group of a page, so it costs the server nothing to keep, and outlives
+** rewrites and restarts.  A key that stays is given exactly once, whatever is put meanwhile.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +20,28 @@
 enum {
   LIMIT_STANDARD = 100,
   LIMIT_MAX = 1000,
-  TOKEN_SIZE = 24,
   PAGE_BYTES = 4 * 1024 * 1024,
-  PAGE_ENTRIES = 20000, /* looked at */
-  VALUE_MAX = 1024 * 1024
+  VALUE_MAX = 1024 * 1024,
+  DELIMITER_MAX = 64,
+  LINK_MAX = 4096 /* a head that carries more is refused by many */
 };
-typedef struct token {
-  uint64_t generation, place;
-  uint8_t store[8];
-} token;
-_Static_assert(sizeof(token) == TOKEN_SIZE, "a token is what base64 carries");
+
+/* What is asked for, and how far it is answered. */
+typedef struct page {
+  maph_range range;
+  maph_slice delimiter;
+  uint64_t limit, count, keys; /* of `count`, keys */
+  bool values;
+  maph_range_cursor *cursor;
+  bool more;       /* there are keys behind the page */
+  char kind;       /* of what came last, KEY or GROUP; 0: nothing yet */
+  maph_slice last; /* it, in `given` or in the store */
+  char *given;     /* what `after` says */
+  buffer groups, edge;
+} page;
+enum { KEY = 'k', GROUP = 'g' };
+
+/* ---------------------------------------------------------------------------------- the question */
 
 static bool read_limit(request *r, uint64_t *limit) {
   char digits[8] = "";
@@ -44,63 +55,127 @@ static bool read_limit(request *r, uint64_t *limit) {
   return false;
 }
 
-/* Go to where `after` says.  False: answered. */
-static bool resume(request *r, maph_cursor *c, const maph_stats *stats) {
-  maph_slice text;
-  char bytes[TOKEN_SIZE + 8];
-  token t;
-  int rc;
-  if (!request_query(r, "after", &text) || text.size == 0) return true;
-  if (text.size != TOKEN_SIZE / 3 * 4 || base64_decode(text.data, text.size, bytes) != TOKEN_SIZE) {
-    reply_problem(r, 400, "bad_cursor", "after is the `next` of an earlier page");
-    return false;
-  }
-  memcpy(&t, bytes, sizeof t);
-  if (t.generation != stats->generation || memcmp(t.store, stats->uuid, sizeof t.store) != 0) {
-    reply_problem(r, 410, "cursor_gone",
-                  "the store was rewritten since that page: begin again without after");
-    return false;
-  }
-  if ((rc = maph_cursor_seek(c, t.place)) == MAPH_OK) return true;
-  if (rc == MAPH_MISUSE)
-    reply_problem(r, 400, "bad_cursor", "after is the `next` of an earlier page");
-  else
-    reply_store(r, rc);
+/* An empty bound bounds nothing. */
+static void read_bound(request *r, const char *name, maph_slice *bound) {
+  if (!request_query(r, name, bound) || bound->size == 0) *bound = (maph_slice){ NULL, 0 };
+}
+
+static bool read_delimiter(request *r, page *p) {
+  if (!request_query(r, "delimiter", &p->delimiter)) return true;
+  if (p->delimiter.size >= 1 && p->delimiter.size <= DELIMITER_MAX) return true;
+  reply_problem(r, 400, "bad_delimiter", "delimiter is of 1 to %d bytes", DELIMITER_MAX);
   return false;
 }
 
-/* What is asked for. */
-typedef struct page {
-  maph_slice prefix;
-  uint64_t limit;
-  bool values;
-} page;
+static bool bad_cursor(request *r) {
+  reply_problem(r, 400, "bad_cursor", "after is the `next` of an earlier page");
+  return false;
+}
+
+static bool read_after(request *r, page *p) {
+  maph_slice text;
+  size_t size;
+  if (!request_query(r, "after", &text) || text.size == 0) return true;
+  p->given = malloc(text.size);
+  if (p->given == NULL) {
+    reply_store(r, MAPH_NOMEM);
+    return false;
+  }
+  size = base64_decode(text.data, text.size, p->given);
+  if (size == SIZE_MAX || size < 2 || (p->given[0] != KEY && p->given[0] != GROUP))
+    return bad_cursor(r);
+  p->kind = p->given[0];
+  p->last = (maph_slice){ p->given + 1, size - 1 };
+  return p->kind != GROUP || p->delimiter.size > 0 || bad_cursor(r);
+}
+
+static bool read_page(request *r, page *p) {
+  bool reverse = false;
+  memset(p, 0, sizeof *p);
+  p->range = (maph_range)MAPH_RANGE_INIT;
+  if (!read_limit(r, &p->limit) || !read_delimiter(r, p) || !read_after(r, p)) return false;
+  read_bound(r, "from", &p->range.from);
+  read_bound(r, "to", &p->range.to);
+  read_bound(r, "prefix", &p->range.prefix);
+  if (!query_flag(r, "values", &p->values) || !query_flag(r, "reverse", &reverse)) return false;
+  p->range.flags = reverse ? MAPH_RANGE_REVERSE : 0;
+  return true;
+}
+
+/* -------------------------------------------------------------------------------------- the page */
 
 static bool begins_with(maph_slice key, maph_slice prefix) {
   return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
 }
 
-/* Entries into the page until it is full, or has cost enough; *more: there may be further ones. */
-static int fill_page(request *r, maph_cursor *c, const page *p, bool *more) {
-  buffer *b = r->body;
-  maph_entry e;
-  uint64_t n = 0;
-  int rc = MAPH_OK;
-  *more = true;
-  for (int seen = 0; seen < PAGE_ENTRIES && n < p->limit && b->size < PAGE_BYTES; seen++) {
-    rc = maph_cursor_next(c, &e);
-    if (rc == MAPH_NOTFOUND) {
-      *more = false;
-      return MAPH_OK;
-    }
-    if (rc != MAPH_OK) return rc;
-    if (!begins_with(e.key, p->prefix)) continue;
-    buffer_text(b, n++ ? ",\n{" : "\n{");
-    emit_entry(b, &e, p->values && e.value.size <= VALUE_MAX);
-    buffer_text(b, p->values && e.value.size > VALUE_MAX ? ",\"value_omitted\":true}" : "}");
-  }
-  return rc;
+/* Is the key what was given last, or in the group that was? */
+static bool is_given(const page *p, maph_slice key) {
+  return p->kind != 0 && begins_with(key, p->last)
+         && (p->kind == GROUP || key.size == p->last.size);
 }
+
+/* The key to and with the first delimiter behind the prefix; size 0: it has none there. */
+static maph_slice group_of(const page *p, maph_slice key) {
+  const char *rest = (const char *)key.data + p->range.prefix.size, *found = NULL;
+  maph_slice group = { NULL, 0 };
+  if (p->delimiter.size > 0)
+    found = memmem(rest, key.size - p->range.prefix.size, p->delimiter.data, p->delimiter.size);
+  if (found)
+    group = (maph_slice){ key.data, (size_t)(found - (const char *)key.data) + p->delimiter.size };
+  return group;
+}
+
+/* To behind what was given last.  A group ends before the next text of its length. */
+static int pass_given(page *p) {
+  buffer *edge = &p->edge;
+  if (p->kind == KEY || (p->range.flags & MAPH_RANGE_REVERSE))
+    return maph_range_seek(p->cursor, p->last);
+  edge->size = 0;
+  buffer_append(edge, p->last.data, p->last.size);
+  if (edge->failed) return MAPH_NOMEM;
+  while (edge->size > 0 && (unsigned char)edge->data[edge->size - 1] == 255) edge->size--;
+  if (edge->size == 0) return MAPH_NOTFOUND; /* no key is above the group */
+  edge->data[edge->size - 1]++;
+  return maph_range_seek(p->cursor, (maph_slice){ edge->data, edge->size });
+}
+
+static int give_group(page *p, maph_slice group) {
+  buffer *groups = &p->groups;
+  buffer_text(groups, groups->size ? ",\n{" : "\n{");
+  emit_bytes(groups, "prefix", "prefix_encoding", group);
+  buffer_text(groups, "}");
+  p->kind = GROUP;
+  p->last = group;
+  return pass_given(p);
+}
+
+static int give_key(page *p, buffer *b, const maph_entry *entry) {
+  bool omitted = p->values && entry->value.size > VALUE_MAX;
+  buffer_text(b, p->keys++ ? ",\n{" : "\n{");
+  emit_entry(b, entry, p->values && !omitted);
+  buffer_text(b, omitted ? ",\"value_omitted\":true}" : "}");
+  p->kind = KEY;
+  p->last = entry->key;
+  return MAPH_OK;
+}
+
+/* Until the page is full, or there is no more. */
+static int fill_page(page *p, buffer *b) {
+  maph_entry entry;
+  maph_slice group;
+  int rc = p->kind ? pass_given(p) : MAPH_OK;
+  while (rc == MAPH_OK && (rc = maph_range_next(p->cursor, &entry)) == MAPH_OK) {
+    if (is_given(p, entry.key)) continue;
+    p->more = p->count == p->limit || b->size + p->groups.size >= PAGE_BYTES;
+    if (p->more) return MAPH_OK;
+    p->count++;
+    group = group_of(p, entry.key);
+    rc = group.size > 0 ? give_group(p, group) : give_key(p, b, &entry);
+  }
+  return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
+}
+
+/* ------------------------------------------------------------------------------------ the answer */
 
 /* What the client asked for, again, but for its `after`, as a URL; quotes and angles would end
 ** it. */
@@ -125,22 +200,28 @@ static void put_target(buffer *out, const request *r) {
 }
 
 /* Answer the page; where there is a next one, `next` and a Link header lead to it. */
-static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool more) {
+static void end_page(request *r, page *p) {
   buffer *b = r->body, *next = r->scratch;
-  token t = { .generation = stats->generation };
   next->size = 0;
-  if (more) {
-    t.place = maph_cursor_tell(c);
-    memcpy(t.store, stats->uuid, sizeof t.store);
-    emit_base64url(next, &t, sizeof t);
-    buffer_text(b, "\n],\"next\":\"");
-    buffer_append(b, next->data, next->size);
-    buffer_text(b, "\"}\n");
-  } else {
-    buffer_text(b, "\n],\"next\":null}\n");
+  if (p->more) {
+    p->edge.size = 0;
+    buffer_append(&p->edge, &p->kind, 1);
+    buffer_append(&p->edge, p->last.data, p->last.size);
+    emit_base64url(next, p->edge.data, p->edge.size);
   }
+  buffer_text(b, "\n]");
+  if (p->delimiter.size > 0) {
+    buffer_text(b, ",\"prefixes\":[");
+    buffer_append(b, p->groups.data, p->groups.size);
+    buffer_text(b, "\n]");
+  }
+  buffer_text(b, ",\"next\":");
+  buffer_text(b, p->more ? "\"" : "null}\n");
+  buffer_append(b, next->data, next->size);
+  if (p->more) buffer_text(b, "\"}\n");
+  b->failed |= p->groups.failed || p->edge.failed || next->failed;
   reply_start(r, 200);
-  if (more && !next->failed) {
+  if (p->more && next->size <= LINK_MAX) {
     buffer_text(r->head, "Link: <");
     put_target(r->head, r);
     buffer_text(r->head, "after=");
@@ -150,50 +231,27 @@ static void end_page(request *r, maph_cursor *c, const maph_stats *stats, bool m
   reply_json(r, 200, b);
 }
 
-/* A cursor and the generation that it reads: after a rewrite between the two its places would be
-** taken for those of the new file. */
-static int open_cursor(store *s, maph_cursor **c, maph_stats *stats) {
-  static const maph_slice all = { "", 0 };
-  uint64_t before;
-  int rc = maph_stat(s->m, stats);
-  do {
-    before = stats->generation;
-    if (rc != MAPH_OK || (rc = maph_cursor_open(s->m, NULL, all, c)) != MAPH_OK) return rc;
-    rc = maph_stat(s->m, stats);
-    if (rc == MAPH_OK && stats->generation == before) return MAPH_OK;
-    maph_cursor_close(*c);
-  } while (rc == MAPH_OK);
-  return rc;
+static void answer_page(request *r, page *p) {
+  int rc = maph_range_open(r->store->m, NULL, &p->range, &p->cursor);
+  r->body->size = 0;
+  buffer_text(r->body, "{\"keys\":[");
+  if (rc == MAPH_OK) rc = fill_page(p, r->body);
+  if (rc == MAPH_OK)
+    end_page(r, p);
+  else
+    reply_store(r, rc);
+  maph_range_close(p->cursor);
 }
 
 void keys_list(request *r) {
-  maph_cursor *c = NULL;
   maph_slice key;
-  maph_stats stats;
   page p;
-  bool more;
-  int rc;
   if (request_query(r, "key", &key)) {
     keys_get(r);
     return;
   }
-  if (!read_limit(r, &p.limit)) return;
-  request_query(r, "prefix", &p.prefix);
-  p.values = false;
-  if (!query_flag(r, "values", &p.values)) return;
-  rc = open_cursor(r->store, &c, &stats);
-  if (rc != MAPH_OK) {
-    reply_store(r, rc);
-    return;
-  }
-  if (resume(r, c, &stats)) {
-    r->body->size = 0;
-    buffer_text(r->body, "{\"keys\":[");
-    rc = fill_page(r, c, &p, &more);
-    if (rc != MAPH_OK)
-      reply_store(r, rc);
-    else
-      end_page(r, c, &stats, more);
-  }
-  maph_cursor_close(c);
+  if (read_page(r, &p)) answer_page(r, &p);
+  free(p.given);
+  buffer_free(&p.groups);
+  buffer_free(&p.edge);
 }

@@ -222,6 +222,18 @@ static void scans() {
   CHECK((keys_of(db.entries()) == std::set<std::string>{ "user/1", "user/2", "group/1" }));
   CHECK((keys_of(db.entries("user/")) == std::set<std::string>{ "user/1", "user/2" }));
   CHECK(keys_of(db.entries("nobody/")).empty());
+  std::string in_order;
+  for (const maph::entry &e : db.prefix("user/")) in_order += std::string(e.key) + ' ';
+  CHECK(in_order == "user/1 user/2 ");
+  in_order.clear();
+  for (const maph::entry &e : db.range("user/1", "user/2")) in_order += std::string(e.key) + ' ';
+  CHECK(in_order == "user/1 ");
+  maph_range backwards = MAPH_RANGE_INIT;
+  backwards.flags = MAPH_RANGE_REVERSE;
+  maph::range_cursor walk = db.range(db.snapshot(), backwards);
+  CHECK(walk && walk.seek("user/1~"));
+  CHECK(walk.next()->key == "user/1" && walk.prev()->key == "user/2");
+  CHECK(walk.next()->key == "user/1" && walk.estimate() > 1);
   auto before = db.snapshot();
   CHECK(db.remove("user/1") && before.size() == 3 && db.size() == 2
         && before.version() + 1 == db.snapshot().version());
@@ -250,6 +262,11 @@ static void scans() {
         && kept.next().error() == maph::error::not_found);
   CHECK(db.close().error() == maph::error::misuse && db);
   kept.close();
+  CHECK(db.increment("visits").value() == 1 && db.increment("visits", -43).value() == -42
+        && db.get("visits").value() == "-42");
+  CHECK(db.increment("user/2").error() == maph::error::mismatch
+        && db.increment("visits", 1, maph::condition::if_absent()).error() == maph::error::exists);
+  CHECK(db.remove("visits"));
   CHECK(db.remove("user/3") && db.set("user/2", "v"));
   std::size_t seen = 0;
   for (const auto &e : db.entries()) seen += e.value.size();
@@ -433,6 +450,29 @@ static void feeds() {
   CHECK(maph::maph::create_memory(patient));
 }
 
+static void loads() {
+  const std::string path = folder + "/loaded.maph";
+  {
+    auto dropped = maph::load::begin(path);
+    CHECK(dropped && dropped.set("a", "1"));
+  }
+  CHECK(maph::maph::open(path).error() == maph::error::cannot_open);
+  maph::load::config how;
+  how.optimize = true;
+  auto l = maph::load::begin(path, how);
+  for (int i = 0; i < 1000; i++) CHECK(l.set("key" + std::to_string(i), std::to_string(i)));
+  CHECK(l.set("key7", "again"));
+  CHECK(l.set("typed", "{}", maph::condition::always().type(maph::type::json).media_type("a/b")));
+  CHECK(l.set("absent", "", maph::condition::if_absent()).error() == maph::error::misuse);
+  CHECK(l.set("", "").error() == maph::error::misuse);
+  CHECK(l.entries() == 1002);
+  CHECK(l.finish() && l.finish().error() == maph::error::misuse);
+  auto db = maph::maph::open(path);
+  CHECK(db.size() == 1001 && *db.get("key7") == "again" && *db.get("key999") == "999");
+  CHECK(db.get_entry("typed")->media_type == "a/b" && db.stats()->frozen_keys > 0 && db.check());
+  CHECK(maph::load::begin(path).error() == maph::error::exists);
+}
+
 static void figures() {
   auto db = maph::maph::create_memory();
   CHECK(db.load_factor() == 0.0);
@@ -454,6 +494,7 @@ int main(int, char **argv) {
   checking();
   rewrites();
   feeds();
+  loads();
   figures();
   return finish();
 }

@@ -113,6 +113,37 @@ static void act_create(const scenario *c) {
   if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
+/* A load, some keys twice; at full one that is optimized.  Then a writer goes on. */
+static void act_load(const scenario *c) {
+  maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
+  maph_load *l;
+  writer w;
+  script s;
+  int i, rc;
+  o.optimize = c->durability == MAPH_SYNC_FULL;
+  rc = maph_load_begin(path, &o, &l);
+  the->maybe = the->history[the->n];
+  for (i = 0; i < c->count && rc == MAPH_OK; i++) {
+    int key = key_in(c->keys, i % (c->count - 2));
+    char value[24];
+    snprintf(value, sizeof value, "loaded %d", i);
+    rc = maph_load_put(l, maph_str(the->u.name[key]), maph_str(value), NULL);
+    the->maybe.content[key] = value_digest(maph_str(value));
+  }
+  the->flight = MAYBE;
+  if (rc == MAPH_OK) rc = maph_load_finish(l);
+  if (rc != MAPH_OK) {
+    trouble("it cannot be loaded: %s", maph_errmsg(NULL));
+    return;
+  }
+  the->history[++the->n] = the->maybe;
+  the->flight = NOTHING;
+  opened(&w, MAPH_RDWR);
+  script_of_puts(&s, c, 1, 1);
+  run(&w, &s);
+  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+}
+
 /* Entries that have expired, outside of the universe of keys: a rewrite sweeps them. */
 static void put_expired(maph *m, int n) {
   maph_condition expired;
@@ -535,6 +566,8 @@ static const scenario scenarios[] = {
   { "recovery after a power loss", act_singles, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p', OTHER_BOOT },
   { "bias handed over", act_singles, MAPH_SYNC_OFF, END_ALONE, 10, 'p', OPEN_BEFORE },
   { "creation", act_create, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', CREATES },
+  { "load", act_load, MAPH_SYNC_OFF, END_ALONE, 12, 'p', CREATES },
+  { "load, optimized", act_load, MAPH_SYNC_FULL, END_ALONE, 12, 'p', CREATES },
   { "compact", act_compact, MAPH_SYNC_OFF, END_ALONE, 3, 'p', PLAIN },
   { "compact at full", act_compact, MAPH_SYNC_FULL, END_ALONE, 2, 'c', PLAIN },
   { "compact beside a biased writer", act_compact, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p',

@@ -35,9 +35,9 @@ typedef struct arguments {
   char **operand; /* FILE first */
   int operands;
   bool help, json, quiet, escaped, null, raw, values, count, create, force, if_absent, if_present,
-      no_header, atomic, keep_going;
-  char *file, *prefix, *type, *media_type, *sync, *format, *columns, *key_column, *value_column,
-      *perfect_hash;
+      no_header, atomic, keep_going, reverse, sorted;
+  char *file, *prefix, *from, *to, *type, *media_type, *sync, *format, *columns, *key_column,
+      *value_column, *perfect_hash;
   uint64_t if_version, since, ttl_ms, limit, batch, max_line, expect_keys, mode, busy_timeout_ms,
       timeout_ms, time_ms;
 } arguments;
@@ -82,6 +82,7 @@ int help_command(const command *c);
 int command_create(arguments *a);
 int command_get(arguments *a);
 int command_set(arguments *a);
+int command_increment(arguments *a);
 int command_del(arguments *a);
 int command_mget(arguments *a);
 int command_scan(arguments *a);
@@ -120,7 +121,9 @@ int durability(const arguments *a); /* MAPH_SYNC_* of --sync */
 /* --format, or what the name ends in */
 const char *format_of(const arguments *a, const char *path);
 bool prefix_from(arguments *a, maph_slice *prefix); /* --prefix; false: said why */
-bool same_file(const char *path, int fd);           /* is fd the file at path? */
+/* the same of --from, --to; data NULL: not given */
+bool bounds_from(arguments *a, maph_slice *from, maph_slice *to);
+bool same_file(const char *path, int fd); /* is fd the file at path? */
 
 /* ------------------------------------------------------------------- Interface to code in row.c */
 /* An entry to be put, with its bytes in an arena. */

@@ -23,6 +23,10 @@ static const option_entry option_entries[] = {
     "keys and values end with a NUL byte, and nothing is escaped" },
   { "raw", 'r', FLAG, AT(raw), NULL, 0, 0, "the bytes as they are, also to a terminal" },
   { "prefix", 'p', TEXT, AT(prefix), "PREFIX", 0, 0, "only keys that begin with PREFIX" },
+  { "from", 0, TEXT, AT(from), "KEY", 0, 0, "only KEY and keys after it" },
+  { "to", 0, TEXT, AT(to), "KEY", 0, 0, "only keys before KEY" },
+  { "reverse", 0, FLAG, AT(reverse), NULL, 0, 0, "from the last key to the first" },
+  { "sorted", 0, FLAG, AT(sorted), NULL, 0, 0, "in the order of the keys' bytes" },
   { "values", 'v', FLAG, AT(values), NULL, 0, 0, "each value too, behind a tab" },
   { "count", 'c', FLAG, AT(count), NULL, 0, 0, "only how many there are" },
   { "limit", 'n', COUNT, AT(limit), "N", 0, UINT64_MAX - 1, "stop after N" },
@@ -94,6 +98,12 @@ const command commands[] = {
     "maph set cache.maph hot_key value\nmaph set --ttl 30m sessions.maph alice '{\"cart\":[]}' "
     "--type json\ncurl -s example.org | maph set pages.maph example.org\n"
     "maph set --if-version 17 config.maph limits 250\n" },
+  { "increment", command_increment, "FILE KEY [BY]", 2, 3, "escaped ttl create sync busy-timeout",
+    "add to a counter, and write the sum",
+    "The value is a whole number of 64 bits; a key that is not there counts from 0. BY is 1 if it "
+    "is not given; one below 0 comes behind --. Of any number of programs that count at once none "
+    "is lost.",
+    "maph increment cache.maph visits\nmaph increment cache.maph stock -- -5\n" },
   { "del", command_del, "FILE [KEY...]", 1, INT_MAX, "escaped null if-version sync busy-timeout",
     "delete keys, in one transaction",
     "Without KEY the keys are the lines of standard input. Exit status 1: some were not there; the "
@@ -108,12 +118,17 @@ const command commands[] = {
     "--json: \"found\":false), and the exit "
     "status is then 1. The values are of one moment.",
     "maph mget cache.maph a b c\nmaph mget --json cache.maph <wanted\n" },
-  { "scan", command_scan, "FILE", 1, 1, "prefix escaped values count limit null", "list the keys",
-    "Each key is listed once, in the order the keys were last put (in none, where `maph optimize` "
-    "has frozen them), as of one moment. Bytes that would break a line or command a terminal are "
+  { "scan", command_scan, "FILE", 1, 1,
+    "prefix from to reverse sorted escaped values count limit null", "list the keys",
+    "Each key is listed once, as of one moment. Sorted, reversed, or where a prefix or a bound is "
+    "given, they come in the order of their bytes, and only what is listed is read. Else they come "
+    "in the order they were last put (in none, where `maph optimize` has frozen them), which is "
+    "the "
+    "fastest way through all. Bytes that would break a line or command a terminal are "
     "written \\t \\n \\r \\\\ \\xHH; the commands that take keys understand that with --escaped.",
-    "maph scan cache.maph\nmaph scan --values --prefix user: cache.maph\nmaph scan --json --values "
-    "cache.maph | jq .\n" },
+    "maph scan cache.maph\nmaph scan --values --prefix user: cache.maph\n"
+    "maph scan --from 2026-01 --to 2026-02 --reverse --limit 10 cache.maph\n"
+    "maph scan --json --values cache.maph | jq .\n" },
   { "import", command_import, "FILE [SOURCE]", 1, 2,
     "format no-header columns key-column value-column batch atomic keep-going if-absent ttl "
     "max-line create keys mode sync busy-timeout",
@@ -234,12 +249,14 @@ static size_t distance(const char *a, const char *b) {
 
 const char *command_like(const char *name) {
   static const char *const other[][2] = {
-    { "put", "set" },        { "remove", "del" },    { "delete", "del" },   { "rm", "del" },
-    { "list", "scan" },      { "ls", "scan" },       { "keys", "scan" },    { "stat", "stats" },
-    { "info", "stats" },     { "dump", "export" },   { "load", "import" },  { "repair", "recover" },
-    { "verify", "check" },   { "new", "create" },    { "init", "create" },  { "vacuum", "compact" },
-    { "copy", "backup" },    { "changes", "watch" }, { "follow", "watch" }, { "mv", "replace" },
-    { "rename", "replace" },
+    { "put", "set" },        { "remove", "del" },    { "delete", "del" },
+    { "rm", "del" },         { "list", "scan" },     { "ls", "scan" },
+    { "keys", "scan" },      { "stat", "stats" },    { "info", "stats" },
+    { "dump", "export" },    { "load", "import" },   { "repair", "recover" },
+    { "verify", "check" },   { "new", "create" },    { "init", "create" },
+    { "vacuum", "compact" }, { "copy", "backup" },   { "changes", "watch" },
+    { "follow", "watch" },   { "mv", "replace" },    { "rename", "replace" },
+    { "incr", "increment" }, { "add", "increment" },
   };
   const char *best = NULL;
   size_t least = 3;

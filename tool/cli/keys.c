@@ -1,8 +1,9 @@
 /*
-** keys.c - create, get, set, del, mget.
+** keys.c - create, get, set, increment, del, mget.
 **
 ** Keys come from the command line or, a line or a NUL-ended string each, from standard input.
 */
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include "cli.h"
@@ -204,6 +205,53 @@ int command_set(arguments *a) {
   if (m) status = store_close(m, path, set_value(a, m, key, value, &c));
   input_close(&in);
   return status;
+}
+
+/* ------------------------------------------------------------------------------------ increment */
+static bool read_by(const arguments *a, int64_t *by) {
+  const char *text = a->operands == 3 ? a->operand[2] : "1";
+  char *end;
+  errno = 0;
+  *by = strtoll(text, &end, 10);
+  if (errno == 0 && end != text && *end == 0) return true;
+  complain("BY is a whole number of 64 bits, such as 5, or -- -1, and not \"%s\"", text);
+  return false;
+}
+
+static int increment(const arguments *a, maph *m, maph_slice key, int64_t by, maph_condition *c) {
+  const char *path = a->operand[0];
+  maph_outcome outcome = { 0, 0 };
+  int64_t sum;
+  maph_txn *t;
+  int rc;
+  c->outcome = &outcome;
+  if ((t = store_begin(a, m, path)) == NULL) return FAILED;
+  rc = maph_txn_increment(t, key, by, c, &sum);
+  if (rc == MAPH_OK)
+    rc = store_commit(t);
+  else
+    maph_txn_abort(t);
+  if (rc != MAPH_OK) return store_failed(path, rc);
+  if (a->json)
+    output_format(
+        &standard_output, "{\"success\":true,\"created\":%s,\"version\":%llu,\"value\":%lld}\n",
+        outcome.existed ? "false" : "true", (unsigned long long)outcome.version, (long long)sum);
+  else
+    output_format(&standard_output, "%lld\n", (long long)sum);
+  return output_end(&standard_output) ? DONE : FAILED;
+}
+
+int command_increment(arguments *a) {
+  const char *path = a->operand[0];
+  maph_condition c;
+  maph_slice key;
+  int64_t by;
+  maph *m;
+  memset(&c, 0, sizeof c);
+  if (!key_from(a, a->operand[1], strlen(a->operand[1]), &key) || !read_by(a, &by)) return FAILED;
+  if (a->ttl_ms != NOT_GIVEN) c.expires = wall_ms() + a->ttl_ms;
+  m = store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
+  return m ? store_close(m, path, increment(a, m, key, by, &c)) : FAILED;
 }
 
 /* ------------------------------------------------------------------------------------------ del */

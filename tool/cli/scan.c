@@ -26,18 +26,36 @@ static void show(const arguments *a, const maph_entry *e) {
   output_bytes(o, "\n", 1);
 }
 
-static int scan(const arguments *a, maph *m, maph_slice prefix) {
+/* The entries one after the other, from either kind of cursor. */
+typedef struct source {
+  maph_cursor *any;
+  maph_range_cursor *ordered;
+} source;
+
+static int next(source *s, maph_entry *e) {
+  return s->ordered ? maph_range_next(s->ordered, e) : maph_cursor_next(s->any, e);
+}
+
+static int open_source(const arguments *a, maph *m, const maph_range *range, source *s) {
+  *s = (source){ NULL, NULL };
+  if (a->prefix || a->from || a->to || a->reverse || a->sorted)
+    return maph_range_open(m, NULL, range, &s->ordered);
+  return maph_cursor_open(m, NULL, maph_str(""), &s->any);
+}
+
+static int scan(const arguments *a, maph *m, const maph_range *range) {
   output *o = &standard_output;
-  maph_cursor *c = NULL;
+  source s;
   maph_entry e;
   uint64_t n = 0;
-  int rc = maph_cursor_open(m, NULL, prefix, &c);
+  int rc = open_source(a, m, range, &s);
   while (rc == MAPH_OK && n < a->limit && !o->failed && !stop_asked()
-         && (rc = maph_cursor_next(c, &e)) == MAPH_OK) {
+         && (rc = next(&s, &e)) == MAPH_OK) {
     n++;
     if (!a->count) show(a, &e);
   }
-  maph_cursor_close(c);
+  maph_cursor_close(s.any);
+  maph_range_close(s.ordered);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) output_flush(o);
   if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || stop_asked())
     return store_failed(a->operand[0], rc);
@@ -47,9 +65,10 @@ static int scan(const arguments *a, maph *m, maph_slice prefix) {
 
 int command_scan(arguments *a) {
   const char *path = a->operand[0];
-  maph_slice prefix;
+  maph_range range = MAPH_RANGE_INIT;
   maph *m;
-  if (!prefix_from(a, &prefix)) return FAILED;
+  if (!prefix_from(a, &range.prefix) || !bounds_from(a, &range.from, &range.to)) return FAILED;
+  if (a->reverse) range.flags = MAPH_RANGE_REVERSE;
   m = store_open(a, path, MAPH_RDONLY);
-  return m ? store_close(m, path, scan(a, m, prefix)) : FAILED;
+  return m ? store_close(m, path, scan(a, m, &range)) : FAILED;
 }

@@ -190,12 +190,23 @@ int durability(const arguments *a) {
   return MAPH_SYNC_DEFAULT;
 }
 
-bool prefix_from(arguments *a, maph_slice *prefix) {
+/* Bytes that an option gives, with escapes where --escaped says so. */
+static bool bytes_from(arguments *a, const char *option, char *text, maph_slice *bytes) {
   const char *mistake = NULL;
-  *prefix = maph_str(a->prefix ? a->prefix : "");
-  if (a->escaped && a->prefix) mistake = unescape(*prefix, a->prefix, &prefix->size);
-  if (mistake) complain("--prefix: %s", mistake);
+  *bytes = text ? maph_str(text) : maph_bytes(NULL, 0);
+  if (a->escaped && text) mistake = unescape(*bytes, text, &bytes->size);
+  if (mistake) complain("--%s: %s", option, mistake);
   return mistake == NULL;
+}
+
+bool prefix_from(arguments *a, maph_slice *prefix) {
+  if (!bytes_from(a, "prefix", a->prefix, prefix)) return false;
+  if (prefix->data == NULL) *prefix = maph_str("");
+  return true;
+}
+
+bool bounds_from(arguments *a, maph_slice *from, maph_slice *to) {
+  return bytes_from(a, "from", a->from, from) && bytes_from(a, "to", a->to, to);
 }
 
 bool same_file(const char *path, int fd) {

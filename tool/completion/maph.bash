@@ -44,7 +44,7 @@ _maph() {
     fi
   done
   case $command in
-    get|set|del|mget)
+    get|set|increment|del|mget)
       if [ $operand -ge 1 ] && [ -f "$store" ]; then
         # Keys with blanks or escapes would need quoting that depends on what is typed already: they are left out.
         words=$(timeout 0.25 "$program" scan --limit 200 --prefix "$cur" -- "$store" 2>/dev/null | grep -v '[^A-Za-z0-9_.,:/@%+=-]')

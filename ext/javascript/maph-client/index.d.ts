@@ -7,6 +7,12 @@ export type Input = string | Bytes;
 /** What comes back. */
 export type Value = string | Uint8Array;
 export type Key = string | Uint8Array;
+/* From that key on, before the key `to`; reverse: from the last key to the first. */
+export interface KeyRange {
+  from?: Key;
+  to?: Key;
+  reverse?: boolean;
+}
 export type Durability = "off" | "normal" | "full";
 
 export interface Entry {
@@ -157,6 +163,16 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   getEntry(key: Key): Promise<Entry | undefined>;
   has(key: Key): Promise<boolean>;
   set(key: Key, value: Input, options?: SetOptions): Promise<SetResult>;
+  increment(
+    key: Key,
+    by?: number | bigint,
+    options?: { ttl?: number; sync?: Durability }
+  ): Promise<number | bigint>;
+  merge(
+    key: Key,
+    patch: unknown,
+    options?: { ttl?: number; sync?: Durability }
+  ): Promise<SetResult>;
   delete(key: Key, options?: { ifVersion?: number; sync?: Durability }): Promise<boolean>;
   modify(
     key: Key,
@@ -167,10 +183,10 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   getMany(keys: AnyIterable<Key>): Promise<Map<Key, Value>>;
   setMany(pairs: AnyIterable<[Key, Input]> | Record<string, Input>): Promise<void>;
   clear(): Promise<void>;
-  keys(prefix?: Key): AsyncGenerator<Key, void, undefined>;
-  values(prefix?: Key): AsyncGenerator<Value, void, undefined>;
-  entries(prefix?: Key): AsyncGenerator<[Key, Value], void, undefined>;
-  scan(prefix?: Key): AsyncGenerator<Entry, void, undefined>;
+  keys(prefix?: Key, range?: KeyRange): AsyncGenerator<Key, void, undefined>;
+  values(prefix?: Key, range?: KeyRange): AsyncGenerator<Value, void, undefined>;
+  entries(prefix?: Key, range?: KeyRange): AsyncGenerator<[Key, Value], void, undefined>;
+  scan(prefix?: Key, range?: KeyRange): AsyncGenerator<Entry, void, undefined>;
   [Symbol.asyncIterator](): AsyncGenerator<[Key, Value], void, undefined>;
   export(prefix?: Key): AsyncGenerator<Entry, void, undefined>;
   exportLines(prefix?: Key): AsyncGenerator<string, void, undefined>;

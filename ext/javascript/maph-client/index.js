@@ -109,7 +109,6 @@ const CODES = {
   file_truncated: CorruptError,
   full: StoreFullError,
   corrupt: CorruptError,
-  cursor_gone: CompactedError,
   compacted: CompactedError,
   no_such_path: UnsupportedError,
   method_not_allowed: UnsupportedError
@@ -743,6 +742,12 @@ export class MaphStore {
       : `/keys/${encoded}`;
   }
 
+  #shortPath(key, call) {
+    const path = this.#keyPath(key);
+    if (path === undefined) throw new RangeError(`no URL can carry this key: ${call} it by modify()`);
+    return path;
+  }
+
   async _run(operations, sync) {
     const answer = await this.#json("POST", "/batch", {
       query: { sync },
@@ -832,6 +837,31 @@ export class MaphStore {
     return { version: versionOf(answer), created: answer.status === 201 };
   }
 
+  /* Add to the whole number of 64 bits that the value spells: the sum, as a BigInt where a number
+   * cannot be as large.  Of any number of clients that count at once none is lost.  A missing key
+   * counts from 0; the expiry stays without a ttl.  It is never sent twice. */
+  async increment(key, by = 1, { ttl, sync } = {}) {
+    const answer = await this.#request("POST", `${this.#shortPath(key, "increment")}/increment`, {
+      query: { by: String(by), ttl, sync }
+    });
+    const text = new TextDecoder().decode(answer.body).match(/"value":(-?\d+)/)?.[1];
+    if (text === undefined) throw new MaphError("the server's answer names no value");
+    return Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text);
+  }
+
+  /* Change members of a JSON value by a merge patch (RFC 7396), whose null takes a member away:
+   * {version, created}.  A missing key is made. */
+  async merge(key, patch, { ttl, sync } = {}) {
+    const body = JSON.stringify(patch);
+    if (body === undefined) throw new TypeError("a patch is what JSON can say");
+    const answer = await this.#request("PATCH", this.#shortPath(key, "merge"), {
+      query: { ttl, sync },
+      headers: { "Content-Type": "application/merge-patch+json" },
+      body: asBytes(body)
+    });
+    return { version: versionOf(answer), created: answer.status === 201 };
+  }
+
   /* Whether there was such a key.  With ifVersion: else PreconditionFailedError. */
   async delete(key, { ifVersion, sync } = {}) {
     const path = this.#keyPath(key);
@@ -913,31 +943,28 @@ export class MaphStore {
     return this.#json("GET", "/keys", { query });
   }
 
-  async *#members(prefix, values) {
-    let after;
-    for (;;) {
-      let page;
-      try {
-        page = await this.#page({ prefix, after, limit: PAGE, values: values ? 1 : undefined });
-      } catch (error) {
-        if (!(error instanceof CompactedError) || after === undefined) throw error;
-        after = undefined; // the file was rewritten: the pages begin anew
-        continue;
-      }
+  async *#members(prefix, values, { from, to, reverse } = {}) {
+    const query = { prefix, from, to, limit: PAGE };
+    if (values) query.values = 1;
+    if (reverse) query.reverse = 1;
+    for (let after; ; ) {
+      const page = await this.#page({ ...query, after });
       yield* page.keys;
       if (page.next === null) return;
       after = page.next;
     }
   }
 
-  /* Keys, by pages: every key that stays is seen, one that is put again meanwhile perhaps again. */
-  async *keys(prefix = "") {
-    for await (const member of this.#members(prefix, false)) yield memberKey(member);
+  /* Keys that begin with prefix, in the order of their bytes, by pages: every key that stays is
+   * seen once. range: {from, to, reverse}: from that key on, before the key `to`, or with reverse
+   * the other way round. */
+  async *keys(prefix = "", range) {
+    for await (const member of this.#members(prefix, false, range)) yield memberKey(member);
   }
 
-  /* Entries {key, value, version, type, mediaType, expiresAt}, by pages. */
-  async *scan(prefix = "") {
-    for await (const member of this.#members(prefix, true)) {
+  /* Entries {key, value, version, type, mediaType, expiresAt}, as keys does. */
+  async *scan(prefix = "", range) {
+    for await (const member of this.#members(prefix, true, range)) {
       const entry = member.value_omitted
         ? await this.getEntry(memberKey(member))
         : memberEntry(member);
@@ -945,12 +972,12 @@ export class MaphStore {
     }
   }
 
-  async *entries(prefix = "") {
-    for await (const { key, value } of this.scan(prefix)) yield [key, value];
+  async *entries(prefix = "", range) {
+    for await (const { key, value } of this.scan(prefix, range)) yield [key, value];
   }
 
-  async *values(prefix = "") {
-    for await (const { value } of this.scan(prefix)) yield value;
+  async *values(prefix = "", range) {
+    for await (const { value } of this.scan(prefix, range)) yield value;
   }
 
   [Symbol.asyncIterator]() {

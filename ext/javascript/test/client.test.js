@@ -61,7 +61,7 @@ async function closer() {
     socket
       .on("error", () => {})
       .on("data", (piece) => {
-        const method = /^(GET|PUT|POST|DELETE) /.exec(piece.toString("latin1"))?.[1];
+        const method = /^(GET|PUT|POST|PATCH|DELETE) /.exec(piece.toString("latin1"))?.[1];
         if (!method) return; // a body that came by itself
         asked.push(method);
         if (asked.length === 2) socket.destroy();
@@ -82,6 +82,8 @@ test("a kept connection that is closed: what can be repeated is, and nothing els
     (store) => store.set("k", "v"),
     (store) => store.set("k", "v", { ifPresent: true }),
     (store) => store.delete("k"),
+    (store) => store.increment("k"),
+    (store) => store.merge("k", {}),
     (store) => store.set("k", "v", { ifAbsent: true }),
     (store) => store.set("k", "v", { ifVersion: 1 }),
     (store) => store.batch().set("k", "v").commit(),

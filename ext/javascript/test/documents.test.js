@@ -53,7 +53,7 @@ test("README.md", async () => {
   try {
     assert.equal(
       await run(server, (await snippets()).join("\n")),
-      "hot_key new_value\na 1\nb 2\n9 checks\n"
+      "a 1\nb 2\nhot_key new_value\n10 checks\n"
     );
   } finally {
     await server.stop();

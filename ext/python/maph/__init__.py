@@ -17,6 +17,7 @@ from .errors import *  # noqa: F401,F403
 from .errors import __all__ as _errors
 from .library import failure as _failure
 from .library import lib as _lib
+from .load import Load, load
 from .reader import TYPES as _types
 from .reader import Entry, Key, Value
 from .snapshot import Snapshot
@@ -34,6 +35,7 @@ __all__ = [
     "Cursor",
     "Entry",
     "Key",
+    "Load",
     "Problem",
     "Snapshot",
     "Store",
@@ -43,6 +45,7 @@ __all__ = [
     "compiled",
     "destroy",
     "library_version",
+    "load",
     "open",
     "recover",
     "replace",

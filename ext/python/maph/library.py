@@ -15,6 +15,7 @@ from ctypes import (
     c_char_p,
     c_double,
     c_int,
+    c_int64,
     c_size_t,
     c_uint8,
     c_uint64,
@@ -129,6 +130,21 @@ class Rewrite(Structure):
     ]
 
 
+class LoadOptions(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("mode", c_int),
+        ("busy_timeout_ms", c_int),
+        ("after_version", c_uint64),
+        ("expected_keys", c_uint64),
+        ("memory_bytes", c_uint64),
+        ("optimize", c_int),
+        ("perfect_hash", c_int),
+        ("progress", c_void_p),
+        ("progress_arg", c_void_p),
+    ]
+
+
 class Change(Structure):
     _fields_ = [("entry", Entry), ("deleted", c_int), ("last", c_int)]
 
@@ -143,6 +159,7 @@ STRUCTS: List[Tuple[str, Type[Structure]]] = [
     ("maph_condition", Condition),
     ("maph_rewrite", Rewrite),
     ("maph_change", Change),
+    ("maph_load_options", LoadOptions),
 ]
 
 INT, UINT64 = 2**31 - 1, 2**64 - 1
@@ -190,6 +207,8 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_cursor_close", None, [P]),
     ("maph_put_if", I, [P, K, K, POINTER(Condition)]),
     ("maph_delete_if", I, [P, K, POINTER(Condition)]),
+    ("maph_increment", I, [P, K, c_int64, POINTER(Condition), POINTER(c_int64)]),
+    ("maph_txn_increment", I, [P, K, c_int64, POINTER(Condition), POINTER(c_int64)]),
     ("maph_txn_begin", I, [P, I, POINTER(P)]),
     ("maph_txn_put_if", I, [P, K, K, POINTER(Condition)]),
     ("maph_txn_delete_if", I, [P, K, POINTER(Condition)]),
@@ -207,6 +226,11 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_optimize", I, [P, ProgressFunction, P]),
     ("maph_backup", I, [P, c_char_p, ProgressFunction, P]),
     ("maph_rewritten", I, [P, POINTER(Rewrite)]),
+    ("maph_load_begin", I, [c_char_p, POINTER(LoadOptions), POINTER(P)]),
+    ("maph_load_put", I, [P, K, K, POINTER(Condition)]),
+    ("maph_load_entries", U, [P]),
+    ("maph_load_finish", I, [P]),
+    ("maph_load_abort", I, [P]),
     ("maph_changes_open", I, [P, U, POINTER(P)]),
     ("maph_changes_next", I, [P, I, POINTER(Change)]),
     ("maph_changes_version", U, [P]),

@@ -115,6 +115,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
     _lib_get_many = staticmethod(lib.maph_get_many)
     _lib_put_if = staticmethod(lib.maph_put_if)
     _lib_delete_if = staticmethod(lib.maph_delete_if)
+    _lib_increment = staticmethod(lib.maph_increment)
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 

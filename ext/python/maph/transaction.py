@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from contextlib import contextmanager
-from ctypes import pointer, string_at
+from ctypes import byref, c_int64, pointer, string_at
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -99,6 +99,7 @@ class Writer(Reader):
 
     _lib_put_if: Callable[..., int]
     _lib_delete_if: Callable[..., int]
+    _lib_increment: Callable[..., int]
 
     def put(
         self,
@@ -125,6 +126,27 @@ class Writer(Reader):
             lambda to: self._lib_put_if(to, name, Input(bytes_of_value, len(bytes_of_value)), one),
             outcome,
         )
+
+    def increment(
+        self,
+        key: Key,
+        by: int = 1,
+        *,
+        ttl: Optional[float] = None,
+        expires_at: Optional[int] = None,
+    ) -> int:
+        """Add to the whole number of 64 bits that the value spells, and answer the sum.  A missing
+        key counts from 0.  The expiry stays if none is given.  MismatchError: the value is no such
+        number, or the sum would be none."""
+        if not -(1 << 63) <= by < 1 << 63:
+            raise ValueError(f"by is a whole number of 64 bits, not {by}")
+        name, total = as_input(key), c_int64()
+        one, outcome = condition(None, False, False)
+        describe(one, "", ttl, expires_at, None, "")
+        self._write(
+            lambda to: self._lib_increment(to, name, c_int64(by), one, byref(total)), outcome
+        )
+        return total.value
 
     def delete(self, key: Key, *, if_version: Optional[int] = None) -> Written:
         """Remove a key.  NotFoundError when there is none; if_version: else ConflictError."""
@@ -166,6 +188,7 @@ class Transaction(fast.Writer, Writer):
     _lib_get_entry = staticmethod(lib.maph_txn_get_entry)
     _lib_put_if = staticmethod(lib.maph_txn_put_if)
     _lib_delete_if = staticmethod(lib.maph_txn_delete_if)
+    _lib_increment = staticmethod(lib.maph_txn_increment)
 
     def __init__(self, store: "Store", durability: Optional[str]) -> None:
         self._store, self._gate = store, store._gate

@@ -209,7 +209,6 @@ CODES: Dict[str, Type[MaphError]] = {
     "full": StoreFullError,
     "corrupt": CorruptError,
     "file_truncated": CorruptError,
-    "cursor_gone": CompactedError,
     "compacted": CompactedError,
     "no_such_path": UnsupportedError,
     "method_not_allowed": UnsupportedError,

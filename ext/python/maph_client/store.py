@@ -43,7 +43,7 @@ from .entry import (
     key_bytes,
     member_bytes,
 )
-from .errors import CompactedError, ImportFailedError, KeyNotFoundError, PreconditionFailedError
+from .errors import ImportFailedError, KeyNotFoundError, PreconditionFailedError
 from .stats import StoreStats
 
 T = TypeVar("T")
@@ -167,6 +167,36 @@ class MaphStore(MutableMapping[Key, Value]):
         )
         return PutResult(answer.version, answer.status == 201)
 
+    def increment(
+        self, key: Key, by: int = 1, *, ttl: Optional[int] = None, sync: Optional[str] = None
+    ) -> int:
+        """Add to the whole number of 64 bits that the value spells, and return the sum; of any
+        number of clients that count at once none is lost.  A missing key counts from 0.  The
+        expiry stays without a ttl.  BadRequestError (not_a_number, overflow): the value is no such
+        number, or the sum would be none.  It is never sent twice: after ConnectionLostError it may have counted or not."""
+        answer = self._request(
+            "POST",
+            _short_path(key, "increment") + "/increment",
+            query={"by": by, "ttl": ttl, "sync": sync},
+        )
+        total = answer.json()["value"]
+        return int(total)
+
+    def merge(
+        self, key: Key, patch: Any, *, ttl: Optional[int] = None, sync: Optional[str] = None
+    ) -> PutResult:
+        """Change members of a JSON value by a merge patch (RFC 7396), given as what json.dumps()
+        takes: None takes a member away.  A missing key is made.  BadRequestError (not_json): the
+        value is no JSON."""
+        answer = self._request(
+            "PATCH",
+            _short_path(key, "merge"),
+            query={"ttl": ttl, "sync": sync},
+            headers={"Content-Type": "application/merge-patch+json"},
+            body=json.dumps(patch, allow_nan=False).encode(),
+        )
+        return PutResult(answer.version, answer.status == 201)
+
     def delete(
         self, key: Key, *, if_version: Optional[int] = None, sync: Optional[str] = None
     ) -> None:
@@ -227,7 +257,7 @@ class MaphStore(MutableMapping[Key, Value]):
     def popitem(self) -> Tuple[Key, Value]:
         """Take some entry out: of several that try at once, each gets another.  KeyError when there
         is none."""
-        while members := self._page(None, "", False, SOME)["keys"]:
+        while members := self._page(False, SOME)["keys"]:
             for key in map(_member_key, members):
                 try:
                     return key, self.pop(key)
@@ -315,7 +345,7 @@ class MaphStore(MutableMapping[Key, Value]):
 
     def clear(self) -> None:
         """Delete every key there is, by transactions of up to a thousand."""
-        while members := self._page(None, "", False, PAGE)["keys"]:
+        while members := self._page(False, PAGE)["keys"]:
             self._run([batches.operation("delete", _member_key(member)) for member in members])
 
     # ------------------------------------------------------------------------------------ iteration
@@ -326,9 +356,12 @@ class MaphStore(MutableMapping[Key, Value]):
     def __iter__(self) -> Iterator[Key]:
         return (_member_key(member) for member in self._members("", False))
 
-    def scan(self, prefix: Key = "") -> Iterator[Entry]:
-        """Entries whose key begins with prefix, in the order they were last put, page by page."""
-        for member in self._members(prefix, True):
+    def scan(
+        self, prefix: Key = "", *, from_: Key = "", to: Key = "", reverse: bool = False
+    ) -> Iterator[Entry]:
+        """Entries whose key begins with prefix, in the order of the keys' bytes, page by page:
+        from the key from_ on, before the key to, or with reverse the other way round."""
+        for member in self._members(prefix, True, from_, to, reverse):
             if not member.get("value_omitted"):
                 yield Entry.from_json(member)
                 continue
@@ -337,9 +370,12 @@ class MaphStore(MutableMapping[Key, Value]):
             except KeyNotFoundError:
                 pass
 
-    def scan_keys(self, prefix: Key = "") -> Iterator[Key]:
-        """The keys that begin with prefix."""
-        return (_member_key(member) for member in self._members(prefix, False))
+    def scan_keys(
+        self, prefix: Key = "", *, from_: Key = "", to: Key = "", reverse: bool = False
+    ) -> Iterator[Key]:
+        """The keys that begin with prefix, bounded and ordered as in scan."""
+        members = self._members(prefix, False, from_, to, reverse)
+        return (_member_key(member) for member in members)
 
     def keys(self) -> KeysView[Key]:
         return _Keys(self)
@@ -350,26 +386,19 @@ class MaphStore(MutableMapping[Key, Value]):
     def values(self) -> ValuesView[Value]:
         return _Values(self)
 
-    def _page(self, after: Optional[str], prefix: Key, values: bool, limit: int) -> Dict[str, Any]:
-        query = {
-            "prefix": prefix or None,
-            "after": after,
-            "limit": limit,
-            "values": 1 if values else None,
-        }
+    def _page(self, values: bool, limit: int, **query: Any) -> Dict[str, Any]:
+        query.update(limit=limit, values=1 if values else None)
         page: Dict[str, Any] = self._request("GET", "/keys", query=query, repeatable=True).json()
         return page
 
-    def _members(self, prefix: Key, values: bool) -> Iterator[Dict[str, Any]]:
+    def _members(
+        self, prefix: Key, values: bool, from_: Key = "", to: Key = "", reverse: bool = False
+    ) -> Iterator[Dict[str, Any]]:
+        query: Dict[str, Any] = {"prefix": prefix or None, "from": from_ or None, "to": to or None}
+        query["reverse"] = 1 if reverse else None
         after: Optional[str] = None
         while True:
-            try:
-                page = self._page(after, prefix, values, PAGE)
-            except CompactedError:
-                if after is None:
-                    raise
-                after = None
-                continue
+            page = self._page(values, PAGE, after=after, **query)
             yield from page["keys"]
             after = page["next"]
             if after is None:
@@ -499,6 +528,13 @@ def _key_path(key: Key) -> Optional[str]:
     """None: too long for a request line."""
     path = "/keys/" + quote(key_bytes(key), safe="")
     return path if len(path) <= LONGEST_PATH else None
+
+
+def _short_path(key: Key, call: str) -> str:
+    path = _key_path(key)
+    if path is None:
+        raise ValueError(f"the key is too long for {call}(), which sends it in the URL: modify() it")
+    return path
 
 
 def _conditions(if_version: Optional[int], if_absent: bool, if_present: bool) -> Dict[str, str]:

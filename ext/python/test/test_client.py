@@ -224,8 +224,16 @@ class Mapping(ServerTest):
         self.assertEqual(dict(self.store.items()), everything)
         self.assertEqual(len(list(self.store)), 2500)
         self.assertEqual(
-            sorted(self.store.scan_keys("odd")),
+            list(self.store.scan_keys("odd")),
             sorted(key for key in everything if key.startswith("odd")),
+        )
+        self.assertEqual(
+            list(self.store.scan_keys(from_="even2", to="odd11", reverse=True)),
+            sorted((key for key in everything if "even2" <= key < "odd11"), reverse=True),
+        )
+        self.assertEqual(
+            [entry.key for entry in self.store.scan("odd", from_="odd9")],
+            sorted(key for key in everything if "odd9" <= key),
         )
         self.assertEqual(len(list(self.store.scan("even"))), 1250)
         self.assertEqual(list(self.store.scan_keys("none")), [])
@@ -291,6 +299,40 @@ class Conditions(ServerTest):
         for thread in threads:
             thread.join()
         self.assertEqual(self.store["n"], "160")
+
+    def test_increment_loses_none(self):
+        def count():
+            for _ in range(20):
+                self.store.increment("counter", 3)
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(self.store["counter"], "240")
+        self.assertEqual(self.store.increment("counter", -(1 << 63)), 240 - (1 << 63))
+        self.assertEqual(self.store.increment("new", ttl=1000), 1)
+        self.assertIsNotNone(self.store.entry("new").expires_at)
+        self.store["text"] = "x"
+        for key, by, code in (("text", 1, "not_a_number"), ("counter", -(1 << 62), "overflow")):
+            with self.assertRaises(maph_client.BadRequestError) as refused:
+                self.store.increment(key, by)
+            self.assertEqual(refused.exception.code, code)
+        with self.assertRaises(ValueError):
+            self.store.increment("k" * 40000)
+
+    def test_merge(self):
+        self.store.put("j", '{"a": 1, "b": {"c": 29.990}}', content_type="application/json")
+        done = self.store.merge("j", {"a": None, "b": {"d": [1, "\u00fc"]}})
+        self.assertEqual((done.created, done.version), (False, self.store.entry("j").version))
+        self.assertEqual(self.store["j"], '{"b":{"c":29.990,"d":[1,"\\u00fc"]}}')
+        self.assertTrue(self.store.merge("fresh", {"x": 1}, ttl=1000).created)
+        self.assertIsNotNone(self.store.entry("fresh").expires_at)
+        self.store["text"] = "x"
+        with self.assertRaises(maph_client.BadRequestError) as refused:
+            self.store.merge("text", {})
+        self.assertEqual(refused.exception.code, "not_json")
 
     def test_each_pop_takes_another(self):
         taken, lock = [], threading.Lock()

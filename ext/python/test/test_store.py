@@ -201,6 +201,42 @@ class Mapping(StoreTest):
         self.assertFalse(path.exists())
 
 
+class Loads(StoreTest):
+    def test_a_load_is_there_at_its_end(self):
+        path = self.path + ".loaded"
+        with maph.load(path, optimize=True) as entries:
+            for i in range(1000):
+                entries[f"key{i}"] = str(i)
+            entries.put("key7", b"again", expires_at=9999999999999, media_type="a/b")
+            self.assertEqual(len(entries), 1001)
+            self.assertFalse(os.path.exists(path))
+        with maph.open(path) as store:
+            self.assertEqual(len(store), 1000)
+            self.assertEqual(store["key7"], b"again")
+            self.assertEqual(store.entry("key7").media_type, "a/b")
+            self.assertEqual(store["key999"], b"999")
+            self.assertEqual(store.check(), [])
+            self.assertGreater(store.stats()["frozen_keys"], 0)
+        self.assertRaises(maph.ExistsError, maph.load, path)
+
+    def test_a_load_that_fails_leaves_nothing(self):
+        path = self.path + ".loaded"
+        with self.assertRaises(ZeroDivisionError):
+            with maph.load(path) as entries:
+                entries["a"] = "1"
+                1 / 0
+        self.assertFalse(os.path.exists(path))
+        entries = maph.load(path)
+        self.assertRaises(maph.MisuseError, entries.put, b"", b"")
+        entries["b"] = "2"
+        entries.finish()
+        self.assertRaises(maph.MisuseError, entries.put, b"c", b"")
+        self.assertRaises(maph.MisuseError, entries.finish)
+        self.assertRaises(ValueError, maph.load, path, perfect_hash="none")
+        with maph.open(path) as store:
+            self.assertEqual(dict(store), {b"b": b"2"})
+
+
 class Conditions(StoreTest):
     def test_conditions(self):
         first = self.store.put("k", "1", if_absent=True)
@@ -325,6 +361,21 @@ class Transactions(StoreTest):
         gc.collect()
         self.store["b"] = "1"
         self.assertEqual(list(self.store), [b"b"])
+
+    def test_increment(self):
+        self.assertEqual(self.store.increment("n"), 1)
+        self.assertEqual(self.store.increment("n", -(1 << 63)), 1 - (1 << 63))
+        with self.store.transaction() as transaction:
+            self.assertEqual(transaction.increment("n", 5), 6 - (1 << 63))
+            self.assertEqual(transaction.increment("new", 2, ttl=1000), 2)
+        self.assertEqual(self.store["n"], str(6 - (1 << 63)).encode())
+        self.assertIsNotNone(self.store.entry("new").expires_at)
+        self.store["text"] = "x"
+        for key, by in (("text", 1), ("n", -7)):
+            with self.assertRaises(maph.MismatchError):
+                self.store.increment(key, by)
+        with self.assertRaises(ValueError):
+            self.store.increment("n", 1 << 63)
 
     def test_a_snapshot_of_a_transaction(self):
         self.store["a"] = "0"
