@@ -159,8 +159,9 @@
 **        0    8  algorithm (1 pilot, 2 cmph), placement (1 direct, 2 groups)
 **        8   32  n; offset of the first frozen record; offset past the last; direct: size of each
 **                record
-**       40   16  size of the function's data, which begins at 64; groups: where in the payload
-**                their lines begin, a multiple of 64
+**       40   16  size of the function's data, which begins at 64; where in the payload the table
+**                begins, a multiple of 64: groups: their lines; direct: n fingerprints, or 0: none
+**                are there
 **       56    8  checksum: XXH3-64 of the payload without these 8 bytes, in two parts: of 0..55
 **                with seed SALT, then of 64..size with that as seed
 **   pilot: buckets b, slots m, odd multiplier c; b pilots of a byte; zeros to a multiple of 4; m -
@@ -169,8 +170,9 @@
 **        pilot[high(h, b)], s = high((h ^ q * 0x9E3779B97F4A7C15) * c, m); the number is s where s
 **        < n, else remap[s - n].
 **   cmph: libcmph's packed BDZ over the 8 bytes of h.
+**   A fingerprint is the low byte of h: where the number's is another, no frozen key has this hash.
 **   A group line, 64 bytes for 16 numbers: offset of the first record, 16 distances from it in
-**   8-byte units (2 bytes each), 16 fingerprints (low byte of h), 8 zeros.
+**   8-byte units (2 bytes each), 16 fingerprints, 8 zeros.
 **   A frozen key is looked up here first.  Where its record's link is 0 or >= S it is the one; else
 **   the index leads to its newest version, and if there is none (lost with the power) the frozen
 **   record stands.  A frozen record gets a slot only through its successor.
@@ -385,7 +387,7 @@ typedef struct node_head {
 typedef struct perfect_head {
   uint32_t algorithm, placement;
   uint64_t keys, first, past, stride;
-  uint64_t function_size, groups;
+  uint64_t function_size, table;
   uint64_t checksum;
 } perfect_head;
 

@@ -124,7 +124,7 @@ proc restore_sources {} {
 # The status of a test.  A mutant may also loop: it is given up after some time, which counts as
 # noticed.
 proc status_of {program test} {
-  if {![catch {exec -ignorestderr timeout -s KILL 300 $program {*}$test 2>@1} output options]} {
+  if {![catch {exec -ignorestderr timeout -s KILL 1200 $program {*}$test 2>@1} output options]} {
     return 0
   }
   set code [dict get $options -errorcode]

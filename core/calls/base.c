@@ -305,12 +305,11 @@ static int build(frozen *f, uint64_t **order) {
               : build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order);
 }
 
-/* The payload, all of it but the group lines and the checksum filled in. */
+/* The payload, all of it filled in but the table (fingerprints or group lines) and the checksum. */
 static uint8_t *make_payload(frozen *f, const copying *c, uint64_t *size) {
-  uint64_t groups = (sizeof(perfect_head) + f->function_size + 63) & ~UINT64_C(63), bytes = 0, i;
+  uint64_t table = (sizeof(perfect_head) + f->function_size + 63) & ~UINT64_C(63), bytes = 0, i;
   perfect_head *h;
-  *size = f->stride ? sizeof *h + f->function_size
-                    : groups + (f->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line);
+  *size = table + (f->stride ? f->n : (f->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line));
   h = rewrite_alloc(f->x, *size);
   if (h == NULL) return NULL;
   for (i = 0; i < f->n; i++) bytes += f->stride ? f->stride : size_at(f->found[i].where);
@@ -321,14 +320,18 @@ static uint8_t *make_payload(frozen *f, const copying *c, uint64_t *size) {
   h->past = c->load.at + bytes;
   h->stride = f->stride;
   h->function_size = f->function_size;
-  h->groups = f->stride ? 0 : groups;
+  h->table = table;
   memcpy(h + 1, f->function, f->function_size);
   return (uint8_t *)h;
 }
 
-/* The record at `at` of the new file gets a place in its group's line. */
-static void note_in_group(group_line *lines, uint64_t i, uint64_t at, uint64_t hash) {
-  group_line *line = lines + i / GROUP_KEYS;
+/* The record at `at` of the new file gets its fingerprint, or a place in its group's line. */
+static void note_in_table(const frozen *f, uint8_t *table, uint64_t i, uint64_t at, uint64_t hash) {
+  group_line *line = (group_line *)(void *)table + i / GROUP_KEYS;
+  if (f->stride) {
+    table[i] = (uint8_t)hash;
+    return;
+  }
   if (i % GROUP_KEYS == 0) line->first = at;
   line->distance[i % GROUP_KEYS] = (uint16_t)((at - line->first) / 8);
   line->fingerprint[i % GROUP_KEYS] = (uint8_t)hash;
@@ -341,7 +344,7 @@ static void prefetch_record(const copying *c, uint64_t where) {
 }
 
 /* The frozen records, gathered in the order of their numbers. */
-static int gather(frozen *f, copying *c, const uint64_t *order, group_line *lines) {
+static int gather(frozen *f, copying *c, const uint64_t *order, uint8_t *table) {
   uint64_t i;
   int rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < f->n; i++) {
@@ -350,8 +353,7 @@ static int gather(frozen *f, copying *c, const uint64_t *order, group_line *line
     rc = record_item(&c->v, offset_at(order[i]), c->v.snapshot, &it);
     if (rc == MAPH_OK) rc = record_verify(&c->v, it.offset, it.size);
     if (rc != MAPH_OK) return rc;
-    if (lines)
-      note_in_group(lines, i, c->load.at, index_hash(f->x->to, maph_bytes(it.key, it.key_size)));
+    note_in_table(f, table, i, c->load.at, index_hash(f->x->to, maph_bytes(it.key, it.key_size)));
     rc = load_copy_frozen(&c->load, c->v.base + it.offset, &it,
                           f->stride ? f->stride : size_at(order[i]));
     if (rc == MAPH_OK && (i + 1) % BATCH == 0)
@@ -367,7 +369,7 @@ static int write_frozen(frozen *f, copying *c, const uint64_t *order) {
   uint8_t *payload = rc == MAPH_OK ? make_payload(f, c, &size) : NULL;
   const perfect_head *h = (const perfect_head *)(const void *)payload;
   if (payload == NULL) return rc == MAPH_OK ? MAPH_NOMEM : rc;
-  rc = gather(f, c, order, h->groups ? (group_line *)(void *)(payload + h->groups) : NULL);
+  rc = gather(f, c, order, payload + h->table);
   if (rc == MAPH_OK && c->load.at != h->past)
     rc = fail_corrupt(f->x->from->path, c->load.at,
                       "records changed their size while they were copied");

@@ -22,7 +22,7 @@ typedef struct perfect {
   uint64_t first, past, stride;        /* the frozen records */
   uint64_t buckets, slots, multiplier; /* pilot */
   bdz bdz;                             /* cmph */
-  uint64_t function, remap, groups;    /* offsets in the file */
+  uint64_t function, remap, table;     /* offsets in the file; table 0: none */
   uint64_t payload, size, function_size;
 } perfect;
 

@@ -115,27 +115,42 @@ static inline int same_bytes(const uint8_t *a, const uint8_t *b, size_t n) {
 ** deleted; or nothing, because it is another key's, or not wholly below the snapshot. */
 enum { RECORD_OTHER, RECORD_VALUE, RECORD_DATED, RECORD_DELETED };
 
-/* One way for all kinds of entries: where the key begins follows from the flags without a branch,
-** because a wrong guess would wait for the record's line. */
+/* A constant that is only used where control comes by: no arithmetic on the condition instead. */
+static inline uint64_t by_branch(uint64_t constant) {
+  __asm__ volatile("" : "+r"(constant));
+  return constant;
+}
+
+/* One way for all kinds of entries.  Where the key begins is guessed, by branches, before the
+** record's line arrives: the fewer instructions wait for that, the more gets overlap. */
 static inline int record_answer(const uint8_t *base, uint64_t offset, uint64_t snapshot,
                                 maph_slice key, maph_slice *value, uint64_t *expires) {
+  const uint32_t care = UINT32_C(0xFFFF) << 16 | (FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8 | 0xFF;
   const uint8_t *p = base + offset;
-  uint64_t at, value_size;
+  uint64_t at = RECORD_HEAD, value_size;
   uint32_t kind;              /* and, above it, flags and key size */
   __builtin_prefetch(p + 64); /* where the value begins, more often than not */
   kind = load32(p + 12);
-  at = offset + RECORD_HEAD + (kind >> 8 & FLAG_EXPIRY) + (kind >> 9 & FLAG_ATTRIBUTES >> 1);
   value_size = load32(p + 16);
-  if (unlikely(kind >> 16 != key.size || at + key.size + value_size > snapshot
-               || !same_bytes(base + at, key.data, key.size)))
+  if (unlikely((kind & care) != ((uint32_t)key.size << 16 | KIND_PUT))) {
+    if (kind >> 16 != key.size) return RECORD_OTHER;
+    if ((~kind & (FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8) == 0)
+      at = by_branch(RECORD_HEAD + 16);
+    else if (kind & (FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8)
+      at = by_branch(RECORD_HEAD + 8);
+  }
+  if (unlikely(at + key.size + value_size > snapshot - offset
+               || !same_bytes(p + at, key.data, key.size)))
     return RECORD_OTHER;
-  if (unlikely((uint8_t)kind != KIND_PUT))
-    return (uint8_t)kind == KIND_DELETE ? RECORD_DELETED : RECORD_OTHER;
-  value->data = base + at + key.size;
+  value->data = p + at + key.size;
   value->size = value_size;
-  if (likely((kind >> 8 & FLAG_EXPIRY) == 0)) return RECORD_VALUE;
-  *expires = load64(p + RECORD_HEAD);
-  return RECORD_DATED;
+  if (likely((kind & (FLAG_EXPIRY << 8 | 0xFF)) == KIND_PUT)) return RECORD_VALUE;
+  if ((uint8_t)kind == KIND_PUT) {
+    *expires = load64(p + RECORD_HEAD);
+    return RECORD_DATED;
+  }
+  *value = maph_bytes(NULL, 0);
+  return (uint8_t)kind == KIND_DELETE ? RECORD_DELETED : RECORD_OTHER;
 }
 
 #endif

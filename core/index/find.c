@@ -139,7 +139,7 @@ static uint32_t perfect_get_group(const view *v, uint64_t now, size_t n, const m
   }
   if (!f->direct && f->algorithm == MAPH_PERFECT_PILOT) {
     for (i = 0; i < n; i++)
-      __builtin_prefetch(v->base + f->groups
+      __builtin_prefetch(v->base + f->table
                          + pilot_number(f, v->base, hash[i]) / GROUP_KEYS * sizeof(group_line));
   }
   for (i = 0; i < n; i++) {

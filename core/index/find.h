@@ -130,8 +130,8 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
 ** with a perfect hash:
 **   the pilot
 **       3 bits a key: in the second-level cache, up to 10M keys in the third
-**   the group's line, where sizes differ
-**       4 bytes a key: in the third-level cache at 1M keys
+**   the fingerprint, which settles nearly all misses; or the group's line, where sizes differ
+**       1 byte a key, or 4: in the third-level cache at 10M keys, or at 1M
 **   the record's first line, and the value's
 **       memory; then, for a key that changed or came later, all of the above
 **

@@ -16,6 +16,12 @@ static int damaged(const store *s, uint64_t offset) {
   return fail_corrupt(s->path, offset, "the perfect hash is not one that can be");
 }
 
+/* Is there room for a table of so many bytes where it should begin? */
+static int has_table(const perfect_head *h, uint64_t payload_size, uint64_t bytes) {
+  return h->table % 64 == 0 && h->table >= sizeof *h + h->function_size && h->table <= payload_size
+         && bytes <= payload_size - h->table;
+}
+
 /* Does the function's data fit, and do the records and group lines lie where they can? */
 static int sound(const perfect_head *h, const uint8_t *payload, uint64_t payload_at,
                  uint64_t payload_size, uint64_t size, pilot_head *pilot, bdz *cmph) {
@@ -35,12 +41,12 @@ static int sound(const perfect_head *h, const uint8_t *payload, uint64_t payload
     default: return 0;
   }
   if (h->placement == PLACED_DIRECT)
-    return h->stride % 8 == 0 && h->stride >= RECORD_HEAD && h->stride <= span
-           && span / h->stride == h->keys && span % h->stride == 0;
-  return h->placement == PLACED_IN_GROUPS && h->groups % 64 == 0
-         && h->groups >= sizeof *h + h->function_size && h->groups <= payload_size
-         && (h->keys + GROUP_KEYS - 1) / GROUP_KEYS
-                <= (payload_size - h->groups) / sizeof(group_line);
+    return (h->table == 0 || has_table(h, payload_size, h->keys)) && h->stride % 8 == 0
+           && h->stride >= RECORD_HEAD && h->stride <= span && span / h->stride == h->keys
+           && span % h->stride == 0;
+  return h->placement == PLACED_IN_GROUPS
+         && has_table(h, payload_size,
+                      (h->keys + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line));
 }
 
 int perfect_open(store *s, const uint8_t *base, uint64_t size) {
@@ -66,7 +72,7 @@ int perfect_open(store *s, const uint8_t *base, uint64_t size) {
   p->size = n;
   p->function = at + sizeof h;
   p->function_size = h.function_size;
-  p->groups = at + h.groups;
+  p->table = h.table ? at + h.table : 0;
   if (h.algorithm == MAPH_PERFECT_PILOT) {
     p->buckets = f.buckets;
     p->slots = f.slots;

@@ -77,8 +77,11 @@ static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64
   const group_line *line;
   uint64_t n = perfect_number(f, base, hash), at;
   if (unlikely(n >= f->keys)) return 0;
-  if (likely(f->direct)) return f->first + n * f->stride;
-  line = (const group_line *)(const void *)(base + f->groups) + n / GROUP_KEYS;
+  if (likely(f->direct)) {
+    if (likely(f->table) && base[f->table + n] != (uint8_t)hash) return 0;
+    return f->first + n * f->stride;
+  }
+  line = (const group_line *)(const void *)(base + f->table) + n / GROUP_KEYS;
   if (line->fingerprint[n % GROUP_KEYS] != (uint8_t)hash) return 0;
   at = line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8;
   return likely(at - f->first <= f->past - RECORD_HEAD - f->first && at % 8 == 0) ? at : 0;

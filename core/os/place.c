@@ -49,6 +49,8 @@ void os_place_of(const os_file *f, os_place *place) {
   memset(&sx, 0, sizeof sx);
   if (statx(f->fd, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) == 0)
     place->mount = sx.stx_mnt_id;
+#else
+  (void)f; /* the C library knows no statx */
 #endif
 #ifdef MAPH_TEST
   if (os_test.boot == OS_TEST_NO_BOOT) place->boot[0] = 0;

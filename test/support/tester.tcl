@@ -150,7 +150,8 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
-    spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - python3 - \
+    spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - musl-gcc - \
+    riscv64-linux-gnu-gcc - qemu-riscv64 - python3 - dpkg-buildpackage - dh - \
     pkg-config - dpkg-shlibdeps - debootstrap - lintian - man \
         {expr {[auto_execok $capability] ne ""}}
     chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}

@@ -14,8 +14,13 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "cli.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
 
 static bool leads_to(const char *path, int fd) {
   struct stat a, b;
@@ -86,9 +91,13 @@ bool beside_open(beside *b, const char *target) {
   return false;
 }
 
+/* Not every C library has renameat2. */
+static int rename_to_nothing(const char *from, const char *to) {
+  return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
 bool beside_take_name(beside *b, bool replace) {
-  int rc = replace ? rename(b->path, b->target)
-                   : renameat2(AT_FDCWD, b->path, AT_FDCWD, b->target, RENAME_NOREPLACE);
+  int rc = replace ? rename(b->path, b->target) : rename_to_nothing(b->path, b->target);
   /* a file system without it */
   if (rc != 0 && !replace && errno == EINVAL && (rc = link(b->path, b->target)) == 0)
     unlink(b->path);
