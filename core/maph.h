@@ -534,14 +534,13 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 /* The store at `with` takes the name `path`, whole or not at all, under the users of the store that
 ** has it: every handle there, of any process, moves to it at its next call; snapshots and slices
 ** stay as they are.  So is a prebuilt file shipped: build it under another name in the same file
-** system, then replace.  It gets mode, owner and access list of the file it replaces.  Where nothing
-** is at path, it is renamed.  Versions go on above those given out under that name, and feeds of the
-** store replaced end with COMPACTED.  Nobody may have `with` open for writing.  What was written to
-** the store replaced is gone with it.
-** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store at
-** `with`, another file system, or a copy of the store at path by cp that was rewritten since.
-** MISUSE: one file.  Else as maph_open, and IOERR FULL.
-** Durable when it returns. */
+** system, then replace.  It gets mode, owner and access list of the file it replaces.  Where
+** nothing is at path, it is renamed.  Versions go on above those given out under that name, and
+** feeds of the store replaced end with COMPACTED.  Nobody may have `with` open for writing.  What
+** was written to the store replaced is gone with it.
+** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
+** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
+** MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
 MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
 
 /* -------------------------------------------------------------------------------------- loading */

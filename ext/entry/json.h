@@ -110,8 +110,8 @@ typedef struct json_writer {
   char room[1024]; /* what was written and not handed on yet */
 } json_writer;
 
-/* What a merge patch (RFC 7396) makes of a target, in pieces, without blanks; target empty: there is
-** none.  Both are JSON (json_whole).  False: no memory, or put took no more. */
+/* What a merge patch (RFC 7396) makes of a target, in pieces, without blanks; target empty: there
+** is none.  Both are JSON (json_whole).  False: no memory, or put took no more. */
 bool json_merge(maph_slice target, maph_slice patch, json_put put, void *to);
 
 void json_write_begin(json_writer *out, json_put put, void *to);

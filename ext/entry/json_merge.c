@@ -1,6 +1,6 @@
 /*
-** json_merge.c - JSON merge patches (RFC 7396): members of the patch take the place of the target's of
-** the same name, null takes them away, objects are merged, and anything else replaces what was.
+** json_merge.c - JSON merge patches (RFC 7396): members of the patch take the place of the target's
+** of the same name, null takes them away, objects are merged, and anything else replaces what was.
 **
 **     {"price":29.99,"tags":["a"],"old":1}  and  {"price":19.99,"old":null,"new":{"x":null,"y":1}}
 **     make  {"price":19.99,"tags":["a"],"new":{"y":1}}

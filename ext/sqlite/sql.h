@@ -3,8 +3,8 @@
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
 ** -> views, change -> store.  What they all use stands apart: connection, option, values, keys,
-** numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It knows maph.h,
-** sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
+** numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It knows
+** maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
 ** **message` it leaves a sentence there that was made with sqlite3_mprintf: SQLite's own convention
@@ -199,9 +199,9 @@ int store_delete(sql_store *store, maph_slice key, int *existed, char **message)
 /* cursors opened from now on see what was just written */
 void store_wrote(sql_store *store);
 
-/* ------------------------------------------------------- change.c: by what is there, at one time */
-/* Both make a key that is not there, and keep what else is known of one that is: its media type, and
-** its expiry where `how` names none. */
+/* ----------------------------------------------------- change.c: by what is there, at one time */
+/* Both make a key that is not there, and keep what else is known of one that is: its media type,
+** and its expiry where `how` names none. */
 int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const maph_condition *how,
                      sqlite3_int64 *sum, char **message);
 /* *json: sqlite3_malloc, what the value is now */

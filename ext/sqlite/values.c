@@ -97,8 +97,8 @@ static void real_to_text(double r, char *z) {
   if (!strpbrk(z, ".en")) strcat(z, ".0");
 }
 
-/* The bytes of a BLOB, or of anything else as UTF-8.  sqlite3_value_text() copies a text that has no
-** zero byte behind it, which nobody here needs. */
+/* The bytes of a BLOB, or of anything else as UTF-8.  sqlite3_value_text() copies a text that has
+** no zero byte behind it, which nobody here needs. */
 static const void *bytes_of(sqlite3_value *v, int type) {
   if (type == SQLITE_BLOB || (type == SQLITE_TEXT && sqlite3_value_encoding(v) == SQLITE_UTF8))
     return sqlite3_value_blob(v);

@@ -744,7 +744,8 @@ export class MaphStore {
 
   #shortPath(key, call) {
     const path = this.#keyPath(key);
-    if (path === undefined) throw new RangeError(`no URL can carry this key: ${call} it by modify()`);
+    if (path === undefined)
+      throw new RangeError(`no URL can carry this key: ${call} it by modify()`);
     return path;
   }
 
