@@ -2,6 +2,18 @@
 ** maphtcl.c - the C API of maph.h as Tcl commands.
 **
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
+**      a handle, a command
+**   maph recover PATH | destroy PATH ?MS? | replace PATH WITH ?MS? | strerror N | errmsg |
+**      version | codes | fork SCRIPT | interrupt ?MS?
+**
+**   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
+**   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
+**   $m increment KEY BY ?-expires MS? ...
+**   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
+**      stat  sync  check  refresh  close
+**   $m compact ?CALLBACK?  optimize ?CALLBACK?  tidy ?CALLBACK?  backup PATH ?CALLBACK?  rewritten
+**      changes SINCE
+**   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t  (transaction)  put put_if increment delete delete_if get get_entry savepoint release
 **                      rollback_to snapshot prepare version operations commit abort
 **   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close

@@ -173,8 +173,8 @@ class MaphStore(MutableMapping[Key, Value]):
         """Add to the whole number of 64 bits that the value spells, and return the sum; of any
         number of clients that count at once none is lost.  A missing key counts from 0.  The
         expiry stays without a ttl.  BadRequestError (not_a_number, overflow): the value is no such
-        number, or the sum would be none.  It is never sent twice: after
-        ConnectionLostError it may have counted or not."""
+        number, or the sum would be none.  It is never sent twice: after ConnectionLostError it may
+        have counted or not."""
         answer = self._request(
             "POST",
             _short_path(key, "increment") + "/increment",
@@ -534,9 +534,7 @@ def _key_path(key: Key) -> Optional[str]:
 def _short_path(key: Key, call: str) -> str:
     path = _key_path(key)
     if path is None:
-        raise ValueError(
-            f"the key is too long for {call}(), which sends it in the URL: modify() it"
-        )
+        raise ValueError(f"the key is too long for {call}(), whose URL has it: use modify()")
     return path
 
 
