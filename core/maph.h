@@ -540,8 +540,7 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** was written to the store replaced is gone with it.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
 ** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
-** MISUSE: one file.  Else as maph_open, and IOERR FULL.
-** Durable when it returns. */
+** MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
 MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
 
 /* -------------------------------------------------------------------------------------- loading */

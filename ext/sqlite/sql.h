@@ -199,7 +199,7 @@ int store_delete(sql_store *store, maph_slice key, int *existed, char **message)
 /* cursors opened from now on see what was just written */
 void store_wrote(sql_store *store);
 
-/* ------------------------------------------------------ change.c: by what is there, at one time */
+/* ----------------------------------------------------- change.c: by what is there, at one time */
 /* Both make a key that is not there, and keep what else is known of one that is: its media type,
 ** and its expiry where `how` names none. */
 int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const maph_condition *how,

@@ -92,6 +92,8 @@ class Stats(Structure):
         ("later_keys", c_uint64),
         ("frozen_bytes", c_uint64),
         ("perfect_bits", c_double),
+        ("order_bytes", c_uint64),
+        ("order_runs", c_uint64),
     ]
 
 
