@@ -295,26 +295,26 @@ MAPH_API int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice
 ** the time the snapshot was opened. */
 typedef struct maph_snapshot maph_snapshot;
 MAPH_API int maph_snapshot_open(maph *m, maph_snapshot **snapshot);
-MAPH_API int maph_snapshot_get(maph_snapshot *s, maph_slice key, maph_slice *value);
-MAPH_API int maph_snapshot_get_entry(maph_snapshot *s, maph_slice key, maph_entry *entry);
-MAPH_API int maph_snapshot_get_many(maph_snapshot *s, size_t n, const maph_slice *keys,
+MAPH_API int maph_snapshot_get(maph_snapshot *snapshot, maph_slice key, maph_slice *value);
+MAPH_API int maph_snapshot_get_entry(maph_snapshot *snapshot, maph_slice key, maph_entry *entry);
+MAPH_API int maph_snapshot_get_many(maph_snapshot *snapshot, size_t n, const maph_slice *keys,
                                     maph_slice *values);
 /* The same with version, type and expiry: entries[i].key.data is NULL for a missing key. */
-MAPH_API int maph_snapshot_get_entries(maph_snapshot *s, size_t n, const maph_slice *keys,
+MAPH_API int maph_snapshot_get_entries(maph_snapshot *snapshot, size_t n, const maph_slice *keys,
                                        maph_entry *entries);
-/* The store as of the last commit again, as if s were closed and opened now, for a caller that does
-** that often: a few loads where nothing was committed since.  Nobody else may use s meanwhile.
-** MISUSE where a cursor is open on it, or it is of a transaction.  After an error s is as it was.
-** */
-MAPH_API int maph_snapshot_renew(maph_snapshot *s);
-MAPH_API uint64_t maph_snapshot_version(maph_snapshot *s);
+/* The store as of the last commit again, as if snapshot were closed and opened now, for a caller
+** that does that often: a few loads where nothing was committed since. Nobody else may use snapshot
+** meanwhile. MISUSE where a cursor is open on it, or it is of a transaction. After an error
+** snapshot is as it was. */
+MAPH_API int maph_snapshot_renew(maph_snapshot *snapshot);
+MAPH_API uint64_t maph_snapshot_version(maph_snapshot *snapshot);
 /* live keys, expired ones included */
-MAPH_API uint64_t maph_snapshot_records(maph_snapshot *s);
+MAPH_API uint64_t maph_snapshot_records(maph_snapshot *snapshot);
 /* As maph_stat, of the file that the snapshot reads: records, live_bytes and version are the
 ** snapshot's, the rest is as it is now. */
-MAPH_API int maph_snapshot_stat(maph_snapshot *s, maph_stats *stats);
+MAPH_API int maph_snapshot_stat(maph_snapshot *snapshot, maph_stats *stats);
 /* NULL: no-op.  Its cursors read on */
-MAPH_API void maph_snapshot_close(maph_snapshot *s);
+MAPH_API void maph_snapshot_close(maph_snapshot *snapshot);
 
 /* Every live entry whose key begins with prefix, each once, in the order they were last put (frozen
 ** ones first, in no order).  snapshot may be NULL: the cursor opens one and closes it.  A prefix
@@ -324,13 +324,13 @@ typedef struct maph_cursor maph_cursor;
 MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
                               maph_cursor **cursor);
 /* OK; NOTFOUND at the end; CORRUPT CONFLICT */
-MAPH_API int maph_cursor_next(maph_cursor *c, maph_entry *entry);
+MAPH_API int maph_cursor_next(maph_cursor *cursor, maph_entry *entry);
 /* A place to go on from later: cursor_seek on a new cursor of the same generation resumes after the
 ** entry last returned. */
-MAPH_API uint64_t maph_cursor_tell(maph_cursor *c);
+MAPH_API uint64_t maph_cursor_tell(maph_cursor *cursor);
 /* MISUSE if place cannot be one */
-MAPH_API int maph_cursor_seek(maph_cursor *c, uint64_t place);
-MAPH_API void maph_cursor_close(maph_cursor *c);
+MAPH_API int maph_cursor_seek(maph_cursor *cursor, uint64_t place);
+MAPH_API void maph_cursor_close(maph_cursor *cursor);
 
 /* The live entries of a range of keys in the order of their bytes (as memcmp and then the length
 ** say), both ways.  Zeros but `size` mean all keys: begin with MAPH_RANGE_INIT. */
@@ -362,16 +362,16 @@ MAPH_API int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range 
 /* The entry after the one last returned, in the direction of the range; first the first.
 ** OK; NOTFOUND at the end, or after `limit` entries; then prev gives the last one.
 ** CORRUPT CONFLICT.  Cost: a cache miss, several overlapped */
-MAPH_API int maph_range_next(maph_range_cursor *c, maph_entry *entry);
+MAPH_API int maph_range_next(maph_range_cursor *cursor, maph_entry *entry);
 /* The entry before the one last returned.  NOTFOUND before the first; then next gives the first. */
-MAPH_API int maph_range_prev(maph_range_cursor *c, maph_entry *entry);
+MAPH_API int maph_range_prev(maph_range_cursor *cursor, maph_entry *entry);
 /* Go to a key, there or not: next gives it or the first after it, prev the one before it, in the
 ** direction of the range and never outside it.  The limit counts from here. */
-MAPH_API int maph_range_seek(maph_range_cursor *c, maph_slice key);
+MAPH_API int maph_range_seek(maph_range_cursor *cursor, maph_slice key);
 /* About how many entries the range has, without its limit: deleted and expired ones count until a
 ** rewrite.  Cost: that of two seeks */
-MAPH_API uint64_t maph_range_estimate(maph_range_cursor *c);
-MAPH_API void maph_range_close(maph_range_cursor *c); /* NULL: no-op */
+MAPH_API uint64_t maph_range_estimate(maph_range_cursor *cursor);
+MAPH_API void maph_range_close(maph_range_cursor *cursor); /* NULL: no-op */
 
 /* -------------------------------------------------------------------------------------- writing */
 /* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK
@@ -422,49 +422,49 @@ MAPH_API int maph_increment(maph *m, maph_slice key, int64_t by, const maph_cond
 typedef struct maph_txn maph_txn;
 /* MAPH_SYNC_*; DEFAULT: the handle's.  READONLY BUSY CANCELLED ... */
 MAPH_API int maph_txn_begin(maph *m, int durability, maph_txn **txn);
-MAPH_API int maph_txn_put(maph_txn *t, maph_slice key, maph_slice value);
-MAPH_API int maph_txn_put_if(maph_txn *t, maph_slice key, maph_slice value,
+MAPH_API int maph_txn_put(maph_txn *txn, maph_slice key, maph_slice value);
+MAPH_API int maph_txn_put_if(maph_txn *txn, maph_slice key, maph_slice value,
                              const maph_condition *condition);
-MAPH_API int maph_txn_increment(maph_txn *t, maph_slice key, int64_t by,
+MAPH_API int maph_txn_increment(maph_txn *txn, maph_slice key, int64_t by,
                                 const maph_condition *condition, int64_t *sum);
-MAPH_API int maph_txn_delete(maph_txn *t, maph_slice key);
-MAPH_API int maph_txn_delete_if(maph_txn *t, maph_slice key, const maph_condition *condition);
-MAPH_API int maph_txn_get(maph_txn *t, maph_slice key, maph_slice *value);
-MAPH_API int maph_txn_get_entry(maph_txn *t, maph_slice key, maph_entry *entry);
+MAPH_API int maph_txn_delete(maph_txn *txn, maph_slice key);
+MAPH_API int maph_txn_delete_if(maph_txn *txn, maph_slice key, const maph_condition *condition);
+MAPH_API int maph_txn_get(maph_txn *txn, maph_slice key, maph_slice *value);
+MAPH_API int maph_txn_get_entry(maph_txn *txn, maph_slice key, maph_entry *entry);
 
 /* Savepoints are numbered by the caller from 0 up, as SQLite's xSavepoint does: opening number n
 ** forgets those >= n; rolling back to n undoes everything since and keeps n; releasing n forgets it
 ** and those above.  Rolling back to a number never opened undoes what came after the highest opened
 ** one below it, or everything. */
-MAPH_API int maph_txn_savepoint(maph_txn *t, int n);
-MAPH_API int maph_txn_release(maph_txn *t, int n);
-MAPH_API int maph_txn_rollback_to(maph_txn *t, int n);
+MAPH_API int maph_txn_savepoint(maph_txn *txn, int n);
+MAPH_API int maph_txn_release(maph_txn *txn, int n);
+MAPH_API int maph_txn_rollback_to(maph_txn *txn, int n);
 
 /* The store as this transaction sees it now, its own writes so far included.  Stays readable after
 ** commit.  After a rollback that takes back something it saw, reading it gives MAPH_CONFLICT.
 ** Serialised with the transaction. */
-MAPH_API int maph_txn_snapshot(maph_txn *t, maph_snapshot **snapshot);
+MAPH_API int maph_txn_snapshot(maph_txn *txn, maph_snapshot **snapshot);
 
 /* Do everything of a commit that can fail: space, index room and, at FULL, the decision and its
 ** flush.  After OK only commit, abort or unprepare may follow.  Commit then fails only where the
 ** store's file was removed or replaced since.  After an error the transaction can only be aborted.
 ** For two-phase commit; optional.  CANTOPEN FULL NOMEM IOERR CORRUPT MISUSE */
-MAPH_API int maph_txn_prepare(maph_txn *t);
+MAPH_API int maph_txn_prepare(maph_txn *txn);
 
 /* Take prepare back, as when another party of a two-phase commit has to wait: the transaction goes
 ** on, with its savepoints.  At FULL the decision is erased, and that is on disk, before this
 ** returns. OK where nothing was prepared.  After an error the transaction can only be aborted.
 ** IOERR MISUSE */
-MAPH_API int maph_txn_unprepare(maph_txn *t);
+MAPH_API int maph_txn_unprepare(maph_txn *txn);
 
 /* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
 ** is visible.  Commit: CANTOPEN, the store's file was removed, or another put in its place, since
 ** begin; FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
-MAPH_API int maph_txn_commit(maph_txn *t);
-MAPH_API int maph_txn_abort(maph_txn *t); /* NULL: no-op */
-MAPH_API uint64_t maph_txn_version(maph_txn *t);
+MAPH_API int maph_txn_commit(maph_txn *txn);
+MAPH_API int maph_txn_abort(maph_txn *txn); /* NULL: no-op */
+MAPH_API uint64_t maph_txn_version(maph_txn *txn);
 /* puts and deletes so far, not rolled back */
-MAPH_API uint64_t maph_txn_operations(maph_txn *t);
+MAPH_API uint64_t maph_txn_operations(maph_txn *txn);
 
 /* ------------------------------------------------------------------------------------ rewriting */
 /* compact, optimize and backup write a new file beside the old one.  Readers and writers, in any
@@ -580,15 +580,15 @@ MAPH_API int maph_load_begin(const char *path, const maph_load_options *options,
 /* One entry; NULL, or a condition that says its expiry, types and media type (`when` is
 ** MAPH_ALWAYS). After TOOBIG and MISUSE the load goes on without it; after another error it can
 ** only be aborted. Cost: a copy, and a hash. */
-MAPH_API int maph_load_put(maph_load *l, maph_slice key, maph_slice value,
+MAPH_API int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
                            const maph_condition *condition);
 /* entries put so far */
-MAPH_API uint64_t maph_load_entries(maph_load *l);
+MAPH_API uint64_t maph_load_entries(maph_load *load);
 /* Both end the load and free it, also when they fail.  After a failed finish there is no store; but
 ** where the folder's flush alone failed (IOERR) it is there, and its next writer flushes it again.
 ** EXISTS CANCELLED NOMEM FULL IOERR CANTOPEN MISUSE */
-MAPH_API int maph_load_finish(maph_load *l);
-MAPH_API int maph_load_abort(maph_load *l); /* NULL: no-op */
+MAPH_API int maph_load_finish(maph_load *load);
+MAPH_API int maph_load_abort(maph_load *load); /* NULL: no-op */
 
 /* -------------------------------------------------------------------------------------- changes */
 /* The puts and deletes since a version, in commit order, by any process that may read.  Feeds go on
@@ -609,10 +609,10 @@ MAPH_API int maph_changes_open(maph *m, uint64_t since, maph_changes **changes);
 /* The next change.  Waits up to timeout_ms for one (0: not at all; negative: without end), costing
 ** writers nothing: NOTFOUND when none came. The slices are valid until the next call on this feed.
 ** COMPACTED: it fell behind by two rewrites.  CORRUPT CANTOPEN CANCELLED */
-MAPH_API int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change);
+MAPH_API int maph_changes_next(maph_changes *changes, int timeout_ms, maph_change *change);
 /* resume with this: the last transaction that was returned whole */
-MAPH_API uint64_t maph_changes_version(maph_changes *c);
-MAPH_API void maph_changes_close(maph_changes *c); /* NULL: no-op */
+MAPH_API uint64_t maph_changes_version(maph_changes *changes);
+MAPH_API void maph_changes_close(maph_changes *changes); /* NULL: no-op */
 
 /* ------------------------------------------------------------------------------------- checking */
 /* Called for each problem with its place in the file and a sentence; return nonzero to stop. */

@@ -62,11 +62,11 @@ static size_t size_of_key(const char *path, const char *after) {
   return size >= end && strcmp(path + size - end, after) == 0 ? size - end : size;
 }
 
-/* Compare the path with a pattern; the decoded NAME, ID or KEY become r->segments. */
-static enum match match(request *r, const char *pattern) {
-  const char *path = r->path;
-  char *out = r->decoded;
-  r->segment_count = 0;
+/* Compare the path with a pattern; the decoded NAME, ID or KEY become request->segments. */
+static enum match match(request *request, const char *pattern) {
+  const char *path = request->path;
+  char *out = request->decoded;
+  request->segment_count = 0;
   if (*pattern == 0 && *path == '/') path++;
   while (*pattern) {
     size_t want = strcspn(pattern, "/"), have, n;
@@ -76,7 +76,7 @@ static enum match match(request *r, const char *pattern) {
     if (*pattern >= 'A' && *pattern <= 'Z') {
       n = percent_decode(path, have, out, false);
       if (n == SIZE_MAX) return MALFORMED;
-      r->segments[r->segment_count++] = maph_bytes(out, n);
+      request->segments[request->segment_count++] = maph_bytes(out, n);
       out += n;
     } else if (have != want || memcmp(path, pattern, want) != 0) {
       return NO;
@@ -93,23 +93,23 @@ static bool may_repeat(const route *to, maph_slice name) {
 }
 
 /* Each name once, and none but the route's: a slip would be silence. */
-static bool known_query(request *r, const route *to) {
+static bool known_query(request *request, const route *to) {
   const char *known = to->query;
-  for (int i = 0; known && i < r->query_count; i++) {
-    maph_slice name = r->query[i].name;
+  for (int i = 0; known && i < request->query_count; i++) {
+    maph_slice name = request->query[i].name;
     const char *nearest = name_nearest(known, name);
     int size = (int)strcspn(nearest, " "), k = may_repeat(to, name) ? i : 0;
     while (k < i
-           && (r->query[k].name.size != name.size
-               || memcmp(r->query[k].name.data, name.data, name.size) != 0))
+           && (request->query[k].name.size != name.size
+               || memcmp(request->query[k].name.data, name.data, name.size) != 0))
       k++;
     if (size == 0) {
-      reply_problem(r, 400, "unknown_query", "this request takes no query parameters");
+      reply_problem(request, 400, "unknown_query", "this request takes no query parameters");
     } else if ((size_t)size != name.size || memcmp(nearest, name.data, name.size) != 0) {
-      reply_problem(r, 400, "unknown_query",
+      reply_problem(request, 400, "unknown_query",
                     "there is no such query parameter here; the nearest is %.*s", size, nearest);
     } else if (k < i) {
-      reply_problem(r, 400, "doubled_query", "%.*s is in the query twice", size, nearest);
+      reply_problem(request, 400, "doubled_query", "%.*s is in the query twice", size, nearest);
     } else {
       continue;
     }
@@ -118,17 +118,19 @@ static bool known_query(request *r, const route *to) {
   return true;
 }
 
-static bool parse_query(request *r, const route *to) {
-  r->query_count = query_parse(r->query_text, r->decoded + strlen(r->path), r->query);
-  if (r->query_count >= 0) return known_query(r, to);
-  reply_problem(r, 400, "bad_query",
-                r->query_count == -1 ? "%% in the query is followed by two hex digits"
-                                     : "at most %d query parameters; a batch asks for more keys",
+static bool parse_query(request *request, const route *to) {
+  request->query_count =
+      query_parse(request->query_text, request->decoded + strlen(request->path), request->query);
+  if (request->query_count >= 0) return known_query(request, to);
+  reply_problem(request, 400, "bad_query",
+                request->query_count == -1
+                    ? "%% in the query is followed by two hex digits"
+                    : "at most %d query parameters; a batch asks for more keys",
                 QUERY_MAX);
   return false;
 }
 
-static void answer_options(request *r, int allowed) {
+static void answer_options(request *request, int allowed) {
   static const char *const names[] = { "GET", "HEAD", "PUT", "POST", "DELETE", "PATCH" };
   char list[64] = "OPTIONS";
   for (int i = 0; i < 6; i++)
@@ -136,79 +138,82 @@ static void answer_options(request *r, int allowed) {
       strcat(list, ", ");
       strcat(list, names[i]);
     }
-  reply_extra(r, "Allow: %s", list);
-  if (r->method != METHOD_OPTIONS) {
-    reply_problem(r, 405, "method_not_allowed", "here are only %s", list);
+  reply_extra(request, "Allow: %s", list);
+  if (request->method != METHOD_OPTIONS) {
+    reply_problem(request, 405, "method_not_allowed", "here are only %s", list);
     return;
   }
-  if (request_header(r, "Access-Control-Request-Method") && r->origin) {
-    reply_extra(r, "Access-Control-Allow-Methods: %s", list);
-    reply_extra(r, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, "
-                   "If-None-Match, Last-Event-ID, Range, X-Request-Id");
-    reply_extra(r, "Access-Control-Max-Age: 600");
+  if (request_header(request, "Access-Control-Request-Method") && request->origin) {
+    reply_extra(request, "Access-Control-Allow-Methods: %s", list);
+    reply_extra(request, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, "
+                         "If-None-Match, Last-Event-ID, Range, X-Request-Id");
+    reply_extra(request, "Access-Control-Max-Age: 600");
   }
-  reply_empty(r, 204);
+  reply_empty(request, 204);
 }
 
-static void store_unavailable(request *r, int rc) {
-  maph_slice name = r->segments[0];
+static void store_unavailable(request *request, int rc) {
+  maph_slice name = request->segments[0];
   const char *occupant;
   if (rc == MAPH_MISUSE)
     reply_problem(
-        r, 400, "bad_store_name",
+        request, 400, "bad_store_name",
         "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
   else if ((occupant = store_occupant(name.data, name.size)) != NULL)
-    reply_problem(r, 404, "store_not_found",
+    reply_problem(request, 404, "store_not_found",
                   "there is no store of that name: %s has it; DELETE removes that", occupant);
   else if (rc == MAPH_NOTFOUND || !store_file_exists(name.data, name.size))
-    reply_no_store(r, "there is no store of that name; POST makes one");
+    reply_no_store(request, "there is no store of that name; POST makes one");
   else
-    reply_maph(r, rc, NULL);
+    reply_maph(request, rc, NULL);
 }
 
-static void run(request *r, const route *to) {
+static void run(request *request, const route *to) {
   static const maph_slice all = { "", 0 };
   bool of_store = strncmp(to->pattern, "stores/", 7) == 0;
   int rc;
-  if (to->role != ROLE_NONE && !rate_allows(r)) return;
-  if (!auth_allows(r, to->role, of_store ? r->segments[0] : all) || !parse_query(r, to)) return;
+  if (to->role != ROLE_NONE && !rate_allows(request)) return;
+  if (!auth_allows(request, to->role, of_store ? request->segments[0] : all)
+      || !parse_query(request, to))
+    return;
   if (to->needs_store) {
-    r->store = store_acquire(r->segments[0].data, r->segments[0].size,
-                             (r->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
-    if (r->store == NULL) {
-      store_unavailable(r, rc);
+    request->store = store_acquire(request->segments[0].data, request->segments[0].size,
+                                   (request->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
+    if (request->store == NULL) {
+      store_unavailable(request, rc);
       return;
     }
   }
-  to->handler(r);
-  store_release(r->store);
-  r->store = NULL;
+  to->handler(request);
+  store_release(request->store);
+  request->store = NULL;
 }
 
-void routes_dispatch(request *r) {
+void routes_dispatch(request *request) {
   int allowed = 0;
-  const char *origin = request_header(r, "Origin");
-  if (origin && guard_origin_allowed(origin)) r->origin = origin;
+  const char *origin = request_header(request, "Origin");
+  if (origin && guard_origin_allowed(origin)) request->origin = origin;
   for (int i = 0; i < ROUTES; i++) {
-    enum match m = match(r, routes[i].pattern);
+    enum match m = match(request, routes[i].pattern);
     if (m == NO) continue;
-    r->route = i;
-    r->route_name = routes[i].name;
+    request->route = i;
+    request->route_name = routes[i].name;
     if (m == MALFORMED) {
-      reply_problem(r, 400, "bad_path", "%% in a path is followed by two hex digits");
+      reply_problem(request, 400, "bad_path", "%% in a path is followed by two hex digits");
       return;
     }
     allowed |= routes[i].methods;
-    if (routes[i].methods & r->method) {
-      run(r, &routes[i]);
+    if (routes[i].methods & request->method) {
+      run(request, &routes[i]);
       return;
     }
   }
   if (allowed)
-    answer_options(r, allowed);
-  else if (strcmp(r->path, "*") == 0 && r->method == METHOD_OPTIONS) /* of the whole server */
-    answer_options(r, METHOD_GET | METHOD_HEAD | METHOD_PUT | METHOD_POST | METHOD_DELETE
-                          | METHOD_PATCH);
+    answer_options(request, allowed);
+  else if (strcmp(request->path, "*") == 0
+           && request->method == METHOD_OPTIONS) /* of the whole server */
+    answer_options(request, METHOD_GET | METHOD_HEAD | METHOD_PUT | METHOD_POST | METHOD_DELETE
+                                | METHOD_PATCH);
   else
-    reply_problem(r, 404, "no_such_path", "there is nothing at this path");
+    reply_problem(request, 404, "no_such_path", "there is nothing at this path");
 }

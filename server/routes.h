@@ -15,6 +15,6 @@ typedef struct route {
   bool needs_store;  /* r->store is held while the handler runs */
   const char *query; /* names it takes, blanks between; NULL: any */
 } route;
-void routes_dispatch(request *r);
+void routes_dispatch(request *request);
 
 #endif

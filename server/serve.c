@@ -9,14 +9,14 @@
 #include "routes/metrics.h"
 #include "serve.h"
 
-static void answer(request *r) {
-  client_find(r);
-  if (guard_request(r)) routes_dispatch(r);
+static void answer(request *request) {
+  client_find(request);
+  if (guard_request(request)) routes_dispatch(request);
 }
 
-static void answered(const request *r, uint64_t duration_us) {
-  metrics_count(r, duration_us);
-  access_log_request(r, duration_us);
+static void answered(const request *request, uint64_t duration_us) {
+  metrics_count(request, duration_us);
+  access_log_request(request, duration_us);
 }
 
 http_callbacks serve_callbacks(void) {

@@ -49,32 +49,33 @@ enum {
 ** */
 
 typedef struct copying {
-  rewriting *x;
-  view v; /* of the old file */
+  rewriting *rewriting;
+  view view; /* of the old file */
   load load;
 } copying;
 
-static int begin(copying *c, rewriting *x) {
+static int begin(copying *copying, rewriting *rewriting) {
   int rc;
-  memset(c, 0, sizeof *c);
-  c->x = x;
-  rc = view_at(x->from, x->snapshot->snapshot, &c->v);
-  return rc == MAPH_OK ? load_begin(&c->load, x->to, &x->how) : rc;
+  memset(copying, 0, sizeof *copying);
+  copying->rewriting = rewriting;
+  rc = view_at(rewriting->from, rewriting->snapshot->snapshot, &copying->view);
+  return rc == MAPH_OK ? load_begin(&copying->load, rewriting->to, &rewriting->how) : rc;
 }
 
-static int end(copying *c, int rc) {
-  rewriting *x = c->x;
-  if (rc == MAPH_OK) rc = load_finish(&c->load);
-  x->result.records = c->load.records;
-  load_clear(&c->load);
-  x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory + c->load.peak);
+static int end(copying *copying, int rc) {
+  rewriting *rewriting = copying->rewriting;
+  if (rc == MAPH_OK) rc = load_finish(&copying->load);
+  rewriting->result.records = copying->load.records;
+  load_clear(&copying->load);
+  rewriting->result.memory_bytes =
+      MAX(rewriting->result.memory_bytes, rewriting->memory + copying->load.peak);
   return rc;
 }
 
-static int copy_indexed(copying *c, const item *it) {
-  uint64_t hash = index_hash(c->x->to, maph_bytes(it->key, it->key_size));
-  int rc = record_verify(&c->v, it->offset, it->size);
-  return rc == MAPH_OK ? load_copy(&c->load, c->v.base + it->offset, it, hash) : rc;
+static int copy_indexed(copying *copying, const item *it) {
+  uint64_t hash = index_hash(copying->rewriting->to, maph_bytes(it->key, it->key_size));
+  int rc = record_verify(&copying->view, it->offset, it->size);
+  return rc == MAPH_OK ? load_copy(&copying->load, copying->view.base + it->offset, it, hash) : rc;
 }
 
 /* ----------------------------------------------------------------------- the old file's records */
@@ -82,37 +83,38 @@ static int copy_indexed(copying *c, const item *it) {
 typedef int (*live_fn)(void *arg, const item *it);
 
 /* Each put that is live at the snapshot, in the order of the log. */
-static int each_live(rewriting *x, const char *phase, live_fn each, void *arg) {
+static int each_live(rewriting *rewriting, const char *phase, live_fn each, void *arg) {
   uint64_t n = 0;
-  view v;
-  walk w;
-  int rc = view_at(x->from, x->snapshot->snapshot, &v);
-  w = walk_from(&v, LOG_START, v.snapshot);
-  while (walk_next(&w, &rc)) {
-    if (w.it.kind == KIND_PUT && record_newest(&v, w.it.offset)) rc = each(arg, &w.it);
-    if (rc == MAPH_OK && (++n % BATCH == 0 || w.it.size > LARGE))
-      rc = rewrite_tell(x, phase, w.at, v.snapshot);
+  view view;
+  walk walk;
+  int rc = view_at(rewriting->from, rewriting->snapshot->snapshot, &view);
+  walk = walk_from(&view, LOG_START, view.snapshot);
+  while (walk_next(&walk, &rc)) {
+    if (walk.it.kind == KIND_PUT && record_newest(&view, walk.it.offset)) rc = each(arg, &walk.it);
+    if (rc == MAPH_OK && (++n % BATCH == 0 || walk.it.size > LARGE))
+      rc = rewrite_tell(rewriting, phase, walk.at, view.snapshot);
   }
   return rc;
 }
 
 typedef struct plain {
-  copying c;
+  copying copying;
   int keep_expired;
 } plain;
 
 static int copy_plain(void *arg, const item *it) {
-  plain *p = arg;
-  if (!p->keep_expired && item_expired(it, p->c.x->snapshot->now)) return MAPH_OK;
-  return copy_indexed(&p->c, it);
+  plain *plain = arg;
+  if (!plain->keep_expired && item_expired(it, plain->copying.rewriting->snapshot->now))
+    return MAPH_OK;
+  return copy_indexed(&plain->copying, it);
 }
 
-int base_copy(rewriting *x, int keep_expired) {
-  plain p;
-  int rc = begin(&p.c, x);
-  p.keep_expired = keep_expired;
-  if (rc == MAPH_OK) rc = each_live(x, "write", copy_plain, &p);
-  return end(&p.c, rc);
+int base_copy(rewriting *rewriting, int keep_expired) {
+  plain plain;
+  int rc = begin(&plain.copying, rewriting);
+  plain.keep_expired = keep_expired;
+  if (rc == MAPH_OK) rc = each_live(rewriting, "write", copy_plain, &plain);
+  return end(&plain.copying, rc);
 }
 
 /* ------------------------------------------------------------------------------------- freezing */
@@ -122,7 +124,7 @@ typedef struct key_at {
 } key_at;
 
 typedef struct frozen {
-  rewriting *x;
+  rewriting *rewriting;
   key_at *found; /* first those to freeze */
   uint64_t n, room;
   uint64_t *rest; /* where the others are */
@@ -142,29 +144,30 @@ static uint64_t offset_at(uint64_t where) {
   return (where & ((UINT64_C(1) << SIZE_SHIFT) - 1)) * 8;
 }
 
-static int leave_out(frozen *f, uint64_t where) {
-  if (f->rests == f->rest_room) {
-    uint64_t room = f->rest_room ? 2 * f->rest_room : 1024,
-             *rest = rewrite_alloc(f->x, room * sizeof *rest);
+static int leave_out(frozen *frozen, uint64_t where) {
+  if (frozen->rests == frozen->rest_room) {
+    uint64_t room = frozen->rest_room ? 2 * frozen->rest_room : 1024,
+             *rest = rewrite_alloc(frozen->rewriting, room * sizeof *rest);
     if (rest == NULL) return MAPH_NOMEM;
-    if (f->rests) memcpy(rest, f->rest, f->rests * sizeof *rest);
-    rewrite_free(f->x, f->rest, f->rest_room * sizeof *rest);
-    f->rest = rest;
-    f->rest_room = room;
+    if (frozen->rests) memcpy(rest, frozen->rest, frozen->rests * sizeof *rest);
+    rewrite_free(frozen->rewriting, frozen->rest, frozen->rest_room * sizeof *rest);
+    frozen->rest = rest;
+    frozen->rest_room = room;
   }
-  f->rest[f->rests++] = where;
+  frozen->rest[frozen->rests++] = where;
   return MAPH_OK;
 }
 
 static int collect(void *arg, const item *it) {
-  frozen *f = arg;
-  if (it->needs > FROZEN_MOST) return leave_out(f, it->offset / 8);
-  if (f->n == f->room)
-    return fail_corrupt(f->x->from->path, it->offset,
+  frozen *frozen = arg;
+  if (it->needs > FROZEN_MOST) return leave_out(frozen, it->offset / 8);
+  if (frozen->n == frozen->room)
+    return fail_corrupt(frozen->rewriting->from->path, it->offset,
                         "there are more live records than the store's total says");
-  f->found[f->n].hash = index_hash(f->x->to, maph_bytes(it->key, it->key_size));
-  f->found[f->n++].where = where_of(it, it->needs);
-  f->count[it->needs / 8]++;
+  frozen->found[frozen->n].hash =
+      index_hash(frozen->rewriting->to, maph_bytes(it->key, it->key_size));
+  frozen->found[frozen->n++].where = where_of(it, it->needs);
+  frozen->count[it->needs / 8]++;
   return MAPH_OK;
 }
 
@@ -185,39 +188,39 @@ static void distribute(const key_at *from, key_at *to, uint64_t n, int shift) {
 
 /* The hashes are even: two rounds leave runs of a few, the second one within parts that the cache
 ** holds. */
-static void sort_found(key_at *p, key_at *scratch, uint64_t n) {
+static void sort_found(key_at *at, key_at *scratch, uint64_t n) {
   uint64_t i, j, end;
-  distribute(p, scratch, n, 64 - SORT_BITS);
+  distribute(at, scratch, n, 64 - SORT_BITS);
   for (i = 0; i < n; i = end) {
     for (end = i + 1;
          end < n && scratch[end].hash >> (64 - SORT_BITS) == scratch[i].hash >> (64 - SORT_BITS);)
       end++;
-    distribute(scratch + i, p + i, end - i, 64 - 2 * SORT_BITS);
+    distribute(scratch + i, at + i, end - i, 64 - 2 * SORT_BITS);
   }
   for (i = 0; i < n; i = end) {
     for (end = i + 1;
-         end < n && p[end].hash >> (64 - 2 * SORT_BITS) == p[i].hash >> (64 - 2 * SORT_BITS);)
+         end < n && at[end].hash >> (64 - 2 * SORT_BITS) == at[i].hash >> (64 - 2 * SORT_BITS);)
       end++;
     if (end - i > 32) {
-      qsort(p + i, end - i, sizeof *p, by_hash);
+      qsort(at + i, end - i, sizeof *at, by_hash);
       continue;
     }
     for (j = i + 1; j < end; j++) {
-      key_at one = p[j];
+      key_at one = at[j];
       uint64_t k = j;
-      for (; k > i && p[k - 1].hash > one.hash; k--) p[k] = p[k - 1];
-      p[k] = one;
+      for (; k > i && at[k - 1].hash > one.hash; k--) at[k] = at[k - 1];
+      at[k] = one;
     }
   }
 }
 
 /* One size for all, if that does not cost too much; 0: it does. */
-static uint64_t choose_stride(const frozen *f) {
+static uint64_t choose_stride(const frozen *frozen) {
   uint64_t below = 0, bytes = 0, units = 0, stride, lines;
   for (; units <= FROZEN_MOST / 8; units++) {
-    below += f->count[units];
-    bytes += f->count[units] * units * 8;
-    if (below * 100 >= f->n * 99) break;
+    below += frozen->count[units];
+    bytes += frozen->count[units] * units * 8;
+    if (below * 100 >= frozen->n * 99) break;
   }
   stride = units * 8;
   if (below == 0 || stride * below > bytes / 8 * 9) return 0;
@@ -226,35 +229,36 @@ static uint64_t choose_stride(const frozen *f) {
   return (lines - stride) * 16 <= stride ? lines : stride;
 }
 
-static int fits_stride(const frozen *f, uint64_t where) {
+static int fits_stride(const frozen *frozen, uint64_t where) {
   uint64_t size = size_at(where);
-  return f->stride == 0 || (size <= f->stride && f->stride - size <= 255 * 8);
+  return frozen->stride == 0 || (size <= frozen->stride && frozen->stride - size <= 255 * 8);
 }
 
 /* Keep those that can be frozen, sorted by hash. */
-static int choose(frozen *f) {
+static int choose(frozen *frozen) {
   key_at *scratch;
   uint64_t i, kept = 0;
   int rc = MAPH_OK;
-  f->stride = choose_stride(f);
-  for (i = 0; rc == MAPH_OK && i < f->n; i++) {
-    if (fits_stride(f, f->found[i].where))
-      f->found[kept++] = f->found[i];
+  frozen->stride = choose_stride(frozen);
+  for (i = 0; rc == MAPH_OK && i < frozen->n; i++) {
+    if (fits_stride(frozen, frozen->found[i].where))
+      frozen->found[kept++] = frozen->found[i];
     else
-      rc = leave_out(f, f->found[i].where);
+      rc = leave_out(frozen, frozen->found[i].where);
   }
-  f->n = kept;
-  scratch = rc == MAPH_OK ? rewrite_alloc(f->x, f->n * sizeof *scratch + 1) : NULL;
+  frozen->n = kept;
+  scratch =
+      rc == MAPH_OK ? rewrite_alloc(frozen->rewriting, frozen->n * sizeof *scratch + 1) : NULL;
   if (scratch == NULL) return rc == MAPH_OK ? MAPH_NOMEM : rc;
-  sort_found(f->found, scratch, f->n);
-  rewrite_free(f->x, scratch, f->n * sizeof *scratch + 1);
-  for (i = kept = 0; rc == MAPH_OK && i < f->n; i++) {
-    if (kept > 0 && f->found[kept - 1].hash == f->found[i].hash)
-      rc = leave_out(f, f->found[i].where);
+  sort_found(frozen->found, scratch, frozen->n);
+  rewrite_free(frozen->rewriting, scratch, frozen->n * sizeof *scratch + 1);
+  for (i = kept = 0; rc == MAPH_OK && i < frozen->n; i++) {
+    if (kept > 0 && frozen->found[kept - 1].hash == frozen->found[i].hash)
+      rc = leave_out(frozen, frozen->found[i].where);
     else
-      f->found[kept++] = f->found[i];
+      frozen->found[kept++] = frozen->found[i];
   }
-  f->n = kept;
+  frozen->n = kept;
   return rc;
 }
 
@@ -264,71 +268,76 @@ static int tell_hash(void *arg, uint64_t done, uint64_t total) {
 
 /* Build the function by one builder.  The places are put in the order of the numbers, in *order,
 ** room for which is had before the hashes go. */
-static int build_with(frozen *f, const perfect_builder *b, int algorithm, uint64_t **order) {
-  rewriting *x = f->x;
-  uint64_t *hash = rewrite_alloc(x, f->n * 8), *places = NULL, builder = 0, i;
-  uint32_t *number = rewrite_alloc(x, f->n * 4);
+static int build_with(frozen *frozen, const perfect_builder *b, int algorithm, uint64_t **order) {
+  rewriting *rewriting = frozen->rewriting;
+  uint64_t *hash = rewrite_alloc(rewriting, frozen->n * 8), *places = NULL, builder = 0, i;
+  uint32_t *number = rewrite_alloc(rewriting, frozen->n * 4);
   int rc = hash && number ? MAPH_OK : MAPH_NOMEM;
-  for (i = 0; rc == MAPH_OK && i < f->n; i++) hash[i] = f->found[i].hash;
+  for (i = 0; rc == MAPH_OK && i < frozen->n; i++) hash[i] = frozen->found[i].hash;
   if (rc == MAPH_OK)
-    rc = b->build(hash, (uint32_t)f->n, number, &f->function, &f->function_size, &builder,
-                  tell_hash, x);
-  x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory + builder);
-  rewrite_free(x, hash, f->n * 8);
-  if (rc == MAPH_OK && (places = rewrite_alloc(x, f->n * 8)) == NULL) rc = MAPH_NOMEM;
-  for (i = 0; rc == MAPH_OK && i < f->n; i++) places[number[i]] = f->found[i].where;
-  if (rc == MAPH_OK) f->algorithm = algorithm;
-  rewrite_free(x, number, f->n * 4);
+    rc = b->build(hash, (uint32_t)frozen->n, number, &frozen->function, &frozen->function_size,
+                  &builder, tell_hash, rewriting);
+  rewriting->result.memory_bytes = MAX(rewriting->result.memory_bytes, rewriting->memory + builder);
+  rewrite_free(rewriting, hash, frozen->n * 8);
+  if (rc == MAPH_OK && (places = rewrite_alloc(rewriting, frozen->n * 8)) == NULL) rc = MAPH_NOMEM;
+  for (i = 0; rc == MAPH_OK && i < frozen->n; i++) places[number[i]] = frozen->found[i].where;
+  if (rc == MAPH_OK) frozen->algorithm = algorithm;
+  rewrite_free(rewriting, number, frozen->n * 4);
   *order = places;
   return rc;
 }
 
-static void note(rewriting *x, const char *what) {
-  snprintf(x->result.note, sizeof x->result.note, "%s%.*s", what,
-           (int)(sizeof x->result.note - strlen(what) - 1), maph_errmsg(NULL));
+static void note(rewriting *rewriting, const char *what) {
+  snprintf(rewriting->result.note, sizeof rewriting->result.note, "%s%.*s", what,
+           (int)(sizeof rewriting->result.note - strlen(what) - 1), maph_errmsg(NULL));
 }
 
 /* The algorithm asked for; if it cannot do these keys the other one. */
-static int build(frozen *f, uint64_t **order) {
-  rewriting *x = f->x;
-  int cmph = x->perfect_hash == MAPH_PERFECT_CMPH, rc;
-  if (f->n > UINT32_MAX / 64 * 63)
+static int build(frozen *frozen, uint64_t **order) {
+  rewriting *rewriting = frozen->rewriting;
+  int cmph = rewriting->perfect_hash == MAPH_PERFECT_CMPH, rc;
+  if (frozen->n > UINT32_MAX / 64 * 63)
     return fail(MAPH_NOTFOUND, "%llu keys are more than a perfect hash can number",
-                (unsigned long long)f->n);
-  rc = rewrite_tell(x, "hash", 0, f->n);
+                (unsigned long long)frozen->n);
+  rc = rewrite_tell(rewriting, "hash", 0, frozen->n);
   if (rc != MAPH_OK) return rc;
-  rc = cmph ? build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order)
-            : build_with(f, &pilot_builder, MAPH_PERFECT_PILOT, order);
+  rc = cmph ? build_with(frozen, &bdz_builder, MAPH_PERFECT_CMPH, order)
+            : build_with(frozen, &pilot_builder, MAPH_PERFECT_PILOT, order);
   if (rc != MAPH_NOTFOUND) return rc;
-  note(x, cmph ? "used pilot: " : "used cmph: ");
-  return cmph ? build_with(f, &pilot_builder, MAPH_PERFECT_PILOT, order)
-              : build_with(f, &bdz_builder, MAPH_PERFECT_CMPH, order);
+  note(rewriting, cmph ? "used pilot: " : "used cmph: ");
+  return cmph ? build_with(frozen, &pilot_builder, MAPH_PERFECT_PILOT, order)
+              : build_with(frozen, &bdz_builder, MAPH_PERFECT_CMPH, order);
 }
 
 /* The payload, all of it filled in but the table (fingerprints or group lines) and the checksum. */
-static uint8_t *make_payload(frozen *f, const copying *c, uint64_t *size) {
-  uint64_t table = (sizeof(perfect_head) + f->function_size + 63) & ~UINT64_C(63), bytes = 0, i;
-  perfect_head *h;
-  *size = table + (f->stride ? f->n : (f->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line));
-  h = rewrite_alloc(f->x, *size);
-  if (h == NULL) return NULL;
-  for (i = 0; i < f->n; i++) bytes += f->stride ? f->stride : size_at(f->found[i].where);
-  h->algorithm = (uint32_t)f->algorithm;
-  h->placement = f->stride ? PLACED_DIRECT : PLACED_IN_GROUPS;
-  h->keys = f->n;
-  h->first = c->load.at;
-  h->past = c->load.at + bytes;
-  h->stride = f->stride;
-  h->function_size = f->function_size;
-  h->table = table;
-  memcpy(h + 1, f->function, f->function_size);
-  return (uint8_t *)h;
+static uint8_t *make_payload(frozen *frozen, const copying *copying, uint64_t *size) {
+  uint64_t table = (sizeof(perfect_head) + frozen->function_size + 63) & ~UINT64_C(63), bytes = 0,
+           i;
+  perfect_head *head;
+  *size = table
+          + (frozen->stride ? frozen->n
+                            : (frozen->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line));
+  head = rewrite_alloc(frozen->rewriting, *size);
+  if (head == NULL) return NULL;
+  for (i = 0; i < frozen->n; i++)
+    bytes += frozen->stride ? frozen->stride : size_at(frozen->found[i].where);
+  head->algorithm = (uint32_t)frozen->algorithm;
+  head->placement = frozen->stride ? PLACED_DIRECT : PLACED_IN_GROUPS;
+  head->keys = frozen->n;
+  head->first = copying->load.at;
+  head->past = copying->load.at + bytes;
+  head->stride = frozen->stride;
+  head->function_size = frozen->function_size;
+  head->table = table;
+  memcpy(head + 1, frozen->function, frozen->function_size);
+  return (uint8_t *)head;
 }
 
 /* The record at `at` of the new file gets its fingerprint, or a place in its group's line. */
-static void note_in_table(const frozen *f, uint8_t *table, uint64_t i, uint64_t at, uint64_t hash) {
+static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint64_t at,
+                          uint64_t hash) {
   group_line *line = (group_line *)(void *)table + i / GROUP_KEYS;
-  if (f->stride) {
+  if (frozen->stride) {
     table[i] = (uint8_t)hash;
     return;
   }
@@ -337,150 +346,154 @@ static void note_in_table(const frozen *f, uint8_t *table, uint64_t i, uint64_t 
   line->fingerprint[i % GROUP_KEYS] = (uint8_t)hash;
 }
 
-static void prefetch_record(const copying *c, uint64_t where) {
-  const uint8_t *next = c->v.base + offset_at(where);
+static void prefetch_record(const copying *copying, uint64_t where) {
+  const uint8_t *next = copying->view.base + offset_at(where);
   uint64_t i;
   for (i = 0; i < MIN(size_at(where), (uint64_t)PREFETCHED); i += 64) __builtin_prefetch(next + i);
 }
 
 /* The frozen records, gathered in the order of their numbers. */
-static int gather(frozen *f, copying *c, const uint64_t *order, uint8_t *table) {
+static int gather(frozen *frozen, copying *copying, const uint64_t *order, uint8_t *table) {
   uint64_t i;
   int rc = MAPH_OK;
-  for (i = 0; rc == MAPH_OK && i < f->n; i++) {
+  for (i = 0; rc == MAPH_OK && i < frozen->n; i++) {
     item it;
-    if (i + AHEAD < f->n) prefetch_record(c, order[i + AHEAD]);
-    rc = record_item(&c->v, offset_at(order[i]), c->v.snapshot, &it);
-    if (rc == MAPH_OK) rc = record_verify(&c->v, it.offset, it.size);
+    if (i + AHEAD < frozen->n) prefetch_record(copying, order[i + AHEAD]);
+    rc = record_item(&copying->view, offset_at(order[i]), copying->view.snapshot, &it);
+    if (rc == MAPH_OK) rc = record_verify(&copying->view, it.offset, it.size);
     if (rc != MAPH_OK) return rc;
-    note_in_table(f, table, i, c->load.at, index_hash(f->x->to, maph_bytes(it.key, it.key_size)));
-    rc = load_copy_frozen(&c->load, c->v.base + it.offset, &it,
-                          f->stride ? f->stride : size_at(order[i]));
+    note_in_table(frozen, table, i, copying->load.at,
+                  index_hash(frozen->rewriting->to, maph_bytes(it.key, it.key_size)));
+    rc = load_copy_frozen(&copying->load, copying->view.base + it.offset, &it,
+                          frozen->stride ? frozen->stride : size_at(order[i]));
     if (rc == MAPH_OK && (i + 1) % BATCH == 0)
-      rc = rewrite_tell(f->x, "write", i + 1, f->n + f->rests);
+      rc = rewrite_tell(frozen->rewriting, "write", i + 1, frozen->n + frozen->rests);
   }
   return rc;
 }
 
 /* The records, and then the perfect hash that leads to them. */
-static int write_frozen(frozen *f, copying *c, const uint64_t *order) {
+static int write_frozen(frozen *frozen, copying *copying, const uint64_t *order) {
   uint64_t size;
-  int rc = load_align(&c->load);
-  uint8_t *payload = rc == MAPH_OK ? make_payload(f, c, &size) : NULL;
-  const perfect_head *h = (const perfect_head *)(const void *)payload;
+  int rc = load_align(&copying->load);
+  uint8_t *payload = rc == MAPH_OK ? make_payload(frozen, copying, &size) : NULL;
+  const perfect_head *head = (const perfect_head *)(const void *)payload;
   if (payload == NULL) return rc == MAPH_OK ? MAPH_NOMEM : rc;
-  rc = gather(f, c, order, payload + h->table);
-  if (rc == MAPH_OK && c->load.at != h->past)
-    rc = fail_corrupt(f->x->from->path, c->load.at,
+  rc = gather(frozen, copying, order, payload + head->table);
+  if (rc == MAPH_OK && copying->load.at != head->past)
+    rc = fail_corrupt(frozen->rewriting->from->path, copying->load.at,
                       "records changed their size while they were copied");
-  if (rc == MAPH_OK) rc = load_perfect(&c->load, payload, size, f->algorithm);
-  rewrite_free(f->x, payload, size);
+  if (rc == MAPH_OK) rc = load_perfect(&copying->load, payload, size, frozen->algorithm);
+  rewrite_free(frozen->rewriting, payload, size);
   return rc;
 }
 
-static int write_rest(frozen *f, copying *c) {
+static int write_rest(frozen *frozen, copying *copying) {
   uint64_t i;
   int rc = MAPH_OK;
   item it;
-  for (i = 0; rc == MAPH_OK && i < f->rests; i++) {
-    rc = record_item(&c->v, offset_at(f->rest[i]), c->v.snapshot, &it);
-    if (rc == MAPH_OK) rc = copy_indexed(c, &it);
+  for (i = 0; rc == MAPH_OK && i < frozen->rests; i++) {
+    rc = record_item(&copying->view, offset_at(frozen->rest[i]), copying->view.snapshot, &it);
+    if (rc == MAPH_OK) rc = copy_indexed(copying, &it);
     if (rc == MAPH_OK && ((i + 1) % BATCH == 0 || it.size > LARGE))
-      rc = rewrite_tell(f->x, "write", f->n + i + 1, f->n + f->rests);
+      rc = rewrite_tell(frozen->rewriting, "write", frozen->n + i + 1, frozen->n + frozen->rests);
   }
   return rc;
 }
 
-static void describe(frozen *f) {
-  maph_rewrite *r = &f->x->result;
-  r->frozen_keys = f->n;
-  r->perfect_hash = f->algorithm;
-  r->direct = f->stride != 0;
-  r->perfect_bits = f->n ? (double)f->function_size * 8 / (double)f->n : 0;
-  if (r->note[0] == 0 && f->rests)
-    snprintf(r->note, sizeof r->note, "%llu keys are not frozen: their records are of unusual size",
-             (unsigned long long)f->rests);
+static void describe(frozen *frozen) {
+  maph_rewrite *rewrite = &frozen->rewriting->result;
+  rewrite->frozen_keys = frozen->n;
+  rewrite->perfect_hash = frozen->algorithm;
+  rewrite->direct = frozen->stride != 0;
+  rewrite->perfect_bits = frozen->n ? (double)frozen->function_size * 8 / (double)frozen->n : 0;
+  if (rewrite->note[0] == 0 && frozen->rests)
+    snprintf(rewrite->note, sizeof rewrite->note,
+             "%llu keys are not frozen: their records are of unusual size",
+             (unsigned long long)frozen->rests);
 }
 
 /* No function for these keys: leave the file as compaction does. */
-static int leave_plain(frozen *f, copying *c) {
+static int leave_plain(frozen *frozen, copying *copying) {
   int rc = MAPH_OK;
   uint64_t i;
-  for (i = 0; rc == MAPH_OK && i < f->n; i++) rc = leave_out(f, f->found[i].where);
-  f->n = 0;
-  return rc == MAPH_OK ? write_rest(f, c) : rc;
+  for (i = 0; rc == MAPH_OK && i < frozen->n; i++) rc = leave_out(frozen, frozen->found[i].where);
+  frozen->n = 0;
+  return rc == MAPH_OK ? write_rest(frozen, copying) : rc;
 }
 
-int base_freeze(rewriting *x) {
-  frozen *f = rewrite_alloc(x, sizeof *f);
+int base_freeze(rewriting *rewriting) {
+  frozen *frozen = rewrite_alloc(rewriting, sizeof *frozen);
   uint64_t *order = NULL;
-  copying c;
-  int rc = f ? begin(&c, x) : MAPH_NOMEM;
-  if (f == NULL) return rc;
-  f->x = x;
-  f->room = MIN(x->snapshot->records, (x->snapshot->snapshot - LOG_START) / RECORD_HEAD);
-  if (rc == MAPH_OK && (f->found = rewrite_alloc(x, f->room * sizeof(key_at) + 1)) == NULL)
+  copying copying;
+  int rc = frozen ? begin(&copying, rewriting) : MAPH_NOMEM;
+  if (frozen == NULL) return rc;
+  frozen->rewriting = rewriting;
+  frozen->room =
+      MIN(rewriting->snapshot->records, (rewriting->snapshot->snapshot - LOG_START) / RECORD_HEAD);
+  if (rc == MAPH_OK
+      && (frozen->found = rewrite_alloc(rewriting, frozen->room * sizeof(key_at) + 1)) == NULL)
     rc = MAPH_NOMEM;
-  if (rc == MAPH_OK) rc = each_live(x, "read", collect, f);
-  if (rc == MAPH_OK) rc = choose(f);
-  if (rc == MAPH_OK && f->n > 0) rc = build(f, &order);
-  if (rc == MAPH_OK && f->n > 0) rc = write_frozen(f, &c, order);
+  if (rc == MAPH_OK) rc = each_live(rewriting, "read", collect, frozen);
+  if (rc == MAPH_OK) rc = choose(frozen);
+  if (rc == MAPH_OK && frozen->n > 0) rc = build(frozen, &order);
+  if (rc == MAPH_OK && frozen->n > 0) rc = write_frozen(frozen, &copying, order);
   if (rc == MAPH_NOTFOUND) {
-    note(x, "not frozen: ");
-    rc = leave_plain(f, &c);
+    note(rewriting, "not frozen: ");
+    rc = leave_plain(frozen, &copying);
   } else if (rc == MAPH_OK) {
-    rc = write_rest(f, &c);
+    rc = write_rest(frozen, &copying);
   }
-  rc = end(&c, rc);
-  describe(f);
-  rewrite_free(x, order, f->n * 8);
-  rewrite_free(x, f->found, f->room * sizeof(key_at) + 1);
-  rewrite_free(x, f->rest, f->rest_room * 8);
-  os_free(f->function);
-  rewrite_free(x, f, sizeof *f);
+  rc = end(&copying, rc);
+  describe(frozen);
+  rewrite_free(rewriting, order, frozen->n * 8);
+  rewrite_free(rewriting, frozen->found, frozen->room * sizeof(key_at) + 1);
+  rewrite_free(rewriting, frozen->rest, frozen->rest_room * 8);
+  os_free(frozen->function);
+  rewrite_free(rewriting, frozen, sizeof *frozen);
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------ verifying */
 
 /* Do these keys lead to these records?  Also those that a backup keeps although they expired. */
-static int verify_group(const view *v, const item *it, const maph_slice *keys, size_t n) {
+static int verify_group(const view *view, const item *it, const maph_slice *keys, size_t n) {
   enum { NEVER_EXPIRED = 1 };
   maph_slice values[INDEX_GROUP];
-  uint32_t unsettled = index_get_group(v, NEVER_EXPIRED, n, keys, values);
+  uint32_t unsettled = index_get_group(view, NEVER_EXPIRED, n, keys, values);
   size_t i;
   for (i = 0; i < n; i++) {
     item found;
     if ((unsettled >> i & 1) == 0 && values[i].data == it[i].value
         && values[i].size == it[i].value_size)
       continue;
-    if (index_find(v, keys[i], index_hash(v->s, keys[i]), &found) != MAPH_OK
+    if (index_find(view, keys[i], index_hash(view->store, keys[i]), &found) != MAPH_OK
         || found.offset != it[i].offset) {
-      return fail_corrupt(v->s->path, it[i].offset,
+      return fail_corrupt(view->store->path, it[i].offset,
                           "a key that was copied here is not found in the new file");
     }
   }
   return MAPH_OK;
 }
 
-int base_verify(rewriting *x) {
+int base_verify(rewriting *rewriting) {
   item it[INDEX_GROUP];
   maph_slice keys[INDEX_GROUP];
   size_t n = 0;
   int rc = MAPH_OK;
-  view v;
-  walk w;
-  view_for_writing(x->to, x->to->last.end, &v);
-  v.base = x->to->write_base;
-  w = walk_from(&v, LOG_START, v.snapshot);
-  while (walk_next(&w, &rc)) {
-    if (w.it.kind != KIND_PUT) continue;
-    it[n] = w.it;
-    keys[n] = maph_bytes(w.it.key, w.it.key_size);
+  view view;
+  walk walk;
+  view_for_writing(rewriting->to, rewriting->to->last.end, &view);
+  view.base = rewriting->to->write_base;
+  walk = walk_from(&view, LOG_START, view.snapshot);
+  while (walk_next(&walk, &rc)) {
+    if (walk.it.kind != KIND_PUT) continue;
+    it[n] = walk.it;
+    keys[n] = maph_bytes(walk.it.key, walk.it.key_size);
     if (++n < INDEX_GROUP) continue;
-    rc = verify_group(&v, it, keys, n);
+    rc = verify_group(&view, it, keys, n);
     n = 0;
-    if (rc == MAPH_OK) rc = rewrite_tell(x, "verify", w.it.offset, v.snapshot);
+    if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "verify", walk.it.offset, view.snapshot);
   }
-  return rc == MAPH_OK && n > 0 ? verify_group(&v, it, keys, n) : rc;
+  return rc == MAPH_OK && n > 0 ? verify_group(&view, it, keys, n) : rc;
 }

@@ -6,10 +6,10 @@
 
 #include "calls/rewriting.h"
 
-/* Copy the snapshot's live records to x->to as its base, in the order of the log; or frozen: in the
-** order of a perfect hash, where one can be had.  Then everything is looked up. */
-int base_copy(rewriting *x, int keep_expired);
-int base_freeze(rewriting *x);
-int base_verify(rewriting *x);
+/* Copy the snapshot's live records to rewriting->to as its base, in the order of the log; or
+** frozen: in the order of a perfect hash, where one can be had. Then everything is looked up. */
+int base_copy(rewriting *rewriting, int keep_expired);
+int base_freeze(rewriting *rewriting);
+int base_verify(rewriting *rewriting);
 
 #endif

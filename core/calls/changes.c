@@ -31,26 +31,26 @@ struct maph_changes {
   uint32_t magic;
   maph *handle;
   unsigned fork_count; /* of the process that opened it */
-  store *s;
+  store *store;
   uint64_t at;      /* next record */
   uint64_t version; /* of the last transaction returned whole */
 };
 
-static int say_compacted(const store *s, uint64_t version) {
+static int say_compacted(const store *store, uint64_t version) {
   return fail(MAPH_COMPACTED,
               "%s: what changed since version %llu is no longer in the file: read all of it, then "
               "follow from its version",
-              s->path, (unsigned long long)version);
+              store->path, (unsigned long long)version);
 }
 
 /* Where the transaction of that version ends. */
-static int find_version(store *s, uint64_t version, uint64_t *at) {
+static int find_version(store *store, uint64_t version, uint64_t *at) {
   end_record e;
   uint64_t end, back;
-  view v;
-  int rc = view_latest(s, &v);
-  end = v.snapshot;
-  while (rc == MAPH_OK && (rc = record_end(&v, end, &e)) == MAPH_OK) {
+  view view;
+  int rc = view_latest(store, &view);
+  end = view.snapshot;
+  while (rc == MAPH_OK && (rc = record_end(&view, end, &e)) == MAPH_OK) {
     if (record_version(&e.head) == version) {
       *at = end;
       return MAPH_OK;
@@ -58,186 +58,196 @@ static int find_version(store *s, uint64_t version, uint64_t *at) {
     back = record_back(&e);
     if (record_version(&e.head) < version || back == 0) break;
     if (back < LOG_START || back > end - 2 * END_SIZE)
-      return fail_corrupt(s->path, end - END_SIZE, "a transaction does not name the one before it");
+      return fail_corrupt(store->path, end - END_SIZE,
+                          "a transaction does not name the one before it");
     end = back + END_SIZE;
   }
   if (rc != MAPH_OK) return rc;
-  return say_compacted(s, version);
+  return say_compacted(store, version);
 }
 
 /* Where a store begins whose versions need not begin at 0: no records stand before its first
 ** transaction, as those of the base of a rewritten file do. */
-static int find_creation(store *s, uint64_t *version, uint64_t *at) {
-  int rc = find_version(s, s->base_version, at);
-  if (rc != MAPH_OK || *at != LOG_START + END_SIZE) return find_version(s, 0, at);
-  *version = s->base_version;
+static int find_creation(store *store, uint64_t *version, uint64_t *at) {
+  int rc = find_version(store, store->base_version, at);
+  if (rc != MAPH_OK || *at != LOG_START + END_SIZE) return find_version(store, 0, at);
+  *version = store->base_version;
   return MAPH_OK;
 }
 
-static int check(const maph_changes *c) {
-  if (c == NULL || c->magic != CHANGES_MAGIC)
+static int check(const maph_changes *changes) {
+  if (changes == NULL || changes->magic != CHANGES_MAGIC)
     return fail(MAPH_MISUSE, "this feed is closed, or never was open");
-  if (c->handle->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a feed does not cross fork()", c->s->path);
+  if (changes->handle->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a feed does not cross fork()", changes->store->path);
   return MAPH_OK;
 }
 
 int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   maph_changes *c;
-  store *s;
+  store *store;
   uint64_t at;
   int rc;
   if (changes == NULL) return fail(MAPH_MISUSE, "maph_changes_open: no place for the feed");
   *changes = NULL;
-  rc = handle_store(m, &s);
+  rc = handle_store(m, &store);
   if (rc == MAPH_OK && since == 0)
-    rc = find_creation(s, &since, &at);
+    rc = find_creation(store, &since, &at);
   else if (rc == MAPH_OK)
-    rc = find_version(s, since, &at);
+    rc = find_version(store, since, &at);
   if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c);
   if (c == NULL) return MAPH_NOMEM;
   c->magic = CHANGES_MAGIC;
   c->handle = m;
   c->fork_count = handle_forks();
-  c->s = s;
+  c->store = store;
   c->at = at;
   c->version = since;
-  store_pin(s);
+  store_pin(store);
   handle_count_read(m, 1);
   *changes = c;
   return MAPH_OK;
 }
 
-void maph_changes_close(maph_changes *c) {
-  if (c == NULL || c->magic != CHANGES_MAGIC) return;
-  c->magic = 0;
-  if (c->fork_count != handle_forks()) return;
-  handle_count_read(c->handle, -1);
-  store_unpin(c->s);
-  os_free(c);
+void maph_changes_close(maph_changes *changes) {
+  if (changes == NULL || changes->magic != CHANGES_MAGIC) return;
+  changes->magic = 0;
+  if (changes->fork_count != handle_forks()) return;
+  handle_count_read(changes->handle, -1);
+  store_unpin(changes->store);
+  os_free(changes);
 }
 
-uint64_t maph_changes_version(maph_changes *c) { return check(c) == MAPH_OK ? c->version : 0; }
+uint64_t maph_changes_version(maph_changes *changes) {
+  return check(changes) == MAPH_OK ? changes->version : 0;
+}
 
 /* To the next put or delete, past what else there is.  NOTFOUND: there is none below the view's
 ** end.  *ends: how many transactions ended on the way. */
-static int next_data(walk *w, unsigned *ends) {
+static int next_data(walk *walk, unsigned *ends) {
   int rc = MAPH_OK;
   *ends = 0;
-  while (walk_next(w, &rc)) {
-    if (walk_is_data(w)) return MAPH_OK;
-    *ends += w->it.kind == KIND_END;
+  while (walk_next(walk, &rc)) {
+    if (walk_is_data(walk)) return MAPH_OK;
+    *ends += walk->it.kind == KIND_END;
   }
   return rc == MAPH_OK ? MAPH_NOTFOUND : rc;
 }
 
-static int next_in_file(maph_changes *c, const view *v, maph_change *change) {
-  walk w = walk_from(v, c->at, v->snapshot);
+static int next_in_file(maph_changes *changes, const view *view, maph_change *change) {
+  walk walk = walk_from(view, changes->at, view->snapshot);
   unsigned ends;
   item it;
-  int rc = next_data(&w, &ends);
-  c->at = rc == MAPH_OK ? w.it.offset : w.at;
-  if (rc == MAPH_OK && c->handle->options.verify) rc = record_verify(v, w.it.offset, w.it.size);
+  int rc = next_data(&walk, &ends);
+  changes->at = rc == MAPH_OK ? walk.it.offset : walk.at;
+  if (rc == MAPH_OK && changes->handle->options.verify)
+    rc = record_verify(view, walk.it.offset, walk.it.size);
   if (rc != MAPH_OK) return rc;
-  it = w.it;
-  rc = next_data(&w, &ends);
+  it = walk.it;
+  rc = next_data(&walk, &ends);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) {
-    c->at = w.at;
+    changes->at = walk.at;
     return rc;
   }
-  c->at = rc == MAPH_OK ? w.it.offset : w.at;
+  changes->at = rc == MAPH_OK ? walk.it.offset : walk.at;
   record_entry(&it, &change->entry);
   change->deleted = it.kind == KIND_DELETE;
   change->last = ends > 0;
-  if (change->last) c->version = it.version;
+  if (change->last) changes->version = it.version;
   return MAPH_OK;
 }
 
 /* Does what a store has up to `at`, the end of a transaction, continue what another one had to its
 ** end?  A rewritten one's does; so does that of a copy that took its place, if both were one store
 ** then. */
-static int has_history(store *s, uint64_t at, const store *before, const end_record *last) {
-  end_record e;
-  view v;
-  if (memcmp(s->uuid, before->uuid, sizeof s->uuid) != 0) return 0;
-  if (s->generation > before->generation) return 1;
-  return view_latest(s, &v) == MAPH_OK && record_end(&v, at, &e) == MAPH_OK
-         && e.chain == last->chain;
+static int has_history(store *store, uint64_t at, const struct store *before,
+                       const end_record *last) {
+  end_record end;
+  view view;
+  if (memcmp(store->uuid, before->uuid, sizeof store->uuid) != 0) return 0;
+  if (store->generation > before->generation) return 1;
+  return view_latest(store, &view) == MAPH_OK && record_end(&view, at, &end) == MAPH_OK
+         && end.chain == last->chain;
 }
 
 /* All of this file was read, and it was replaced or is about to be: who died between the rename and
 ** its last word leaves it so. */
-static int move_on(maph_changes *c, const view *v) {
-  end_record e;
-  store *s;
+static int move_on(maph_changes *changes, const view *view) {
+  end_record end;
+  store *store;
   uint64_t at;
-  int rc = record_end(v, v->snapshot, &e);
-  if (rc == MAPH_OK) rc = handle_store(c->handle, &s);
-  if (rc == MAPH_OK && s == c->s) return MAPH_OK; /* the name is changing right now */
+  int rc = record_end(view, view->snapshot, &end);
+  if (rc == MAPH_OK) rc = handle_store(changes->handle, &store);
+  if (rc == MAPH_OK && store == changes->store) return MAPH_OK; /* the name is changing right now */
   /* a switch was taken back, and another one made */
-  if (rc == MAPH_OK && atomic_load(&header_of(v->base)->committed) != v->snapshot) return MAPH_OK;
-  if (rc == MAPH_OK) rc = find_version(s, record_version(&e.head), &at);
-  if (rc == MAPH_OK && !has_history(s, at, c->s, &e)) rc = say_compacted(s, c->version);
+  if (rc == MAPH_OK && atomic_load(&header_of(view->base)->committed) != view->snapshot)
+    return MAPH_OK;
+  if (rc == MAPH_OK) rc = find_version(store, record_version(&end.head), &at);
+  if (rc == MAPH_OK && !has_history(store, at, changes->store, &end))
+    rc = say_compacted(store, changes->version);
   if (rc != MAPH_OK) return rc;
-  store_pin(s);
-  store_unpin(c->s);
-  c->s = s;
-  c->at = at;
+  store_pin(store);
+  store_unpin(changes->store);
+  changes->store = store;
+  changes->at = at;
   return MAPH_OK;
 }
 
-static void wait(maph_changes *c, uint64_t seen, uint64_t *pause_us, uint64_t left_us) {
-  header *h = header_of(atomic_load(&c->s->base));
-  uint8_t *write_base = atomic_load(&c->s->write_base);
+static void wait(maph_changes *changes, uint64_t seen, uint64_t *pause_us, uint64_t left_us) {
+  header *header = header_of(atomic_load(&changes->store->base));
+  uint8_t *write_base = atomic_load(&changes->store->write_base);
   uint64_t us = *pause_us;
-  if (write_base && grant_header(c->s) == MAPH_OK) {
+  if (write_base && grant_header(changes->store) == MAPH_OK) {
     store_word(write_base, &header_of(write_base)->watched, 1);
     us = WAIT_WATCHED_US;
   }
-  if (atomic_load(&h->committed) != seen) return;
-  os_wait(&h->committed, (uint32_t)seen, MIN(us, left_us));
+  if (atomic_load(&header->committed) != seen) return;
+  os_wait(&header->committed, (uint32_t)seen, MIN(us, left_us));
   *pause_us = MIN(*pause_us * 2, (uint64_t)WAIT_MOST_US);
 }
 
-static int next(maph_changes *c, int timeout_ms, maph_change *change, unsigned seen) {
+static int next(maph_changes *changes, int timeout_ms, maph_change *change, unsigned seen) {
   uint64_t began = 0, pause = WAIT_LEAST_US, left = UINT64_MAX, now;
   int rc = MAPH_OK, replaced;
-  view v;
+  view view;
   while (rc == MAPH_OK) {
-    uint64_t state =
-        atomic_load_explicit(&header_of(atomic_load(&c->s->base))->state, memory_order_acquire);
+    uint64_t state = atomic_load_explicit(&header_of(atomic_load(&changes->store->base))->state,
+                                          memory_order_acquire);
     /* loaded before committed: then that is the last one */
     replaced = (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) != 0;
     memset(change, 0, sizeof *change);
-    rc = view_latest(c->s, &v);
-    if (rc == MAPH_OK) rc = next_in_file(c, &v, change);
+    rc = view_latest(changes->store, &view);
+    if (rc == MAPH_OK) rc = next_in_file(changes, &view, change);
     if (rc != MAPH_NOTFOUND) return rc;
     rc = MAPH_OK;
     if (replaced) {
-      store *before = c->s;
-      rc = move_on(c, &v);
-      if (rc != MAPH_OK || c->s != before) continue;
+      store *before = changes->store;
+      rc = move_on(changes, &view);
+      if (rc != MAPH_OK || changes->store != before) continue;
     }
     if (timeout_ms >= 0) {
       now = os_clock_ns() / 1000;
       if (began == 0) began = now;
       if (now - began >= (uint64_t)timeout_ms * 1000)
-        return fail(MAPH_NOTFOUND, "%s: nothing changed", c->s->path);
+        return fail(MAPH_NOTFOUND, "%s: nothing changed", changes->store->path);
       left = (uint64_t)timeout_ms * 1000 - (now - began);
     }
-    if (interrupt_seen(&c->handle->interrupts) != seen) {
-      rc = fail(MAPH_CANCELLED, "%s: the wait for a change was stopped on request", c->s->path);
+    if (interrupt_seen(&changes->handle->interrupts) != seen) {
+      rc = fail(MAPH_CANCELLED, "%s: the wait for a change was stopped on request",
+                changes->store->path);
       break;
     }
-    wait(c, v.snapshot, &pause, left);
+    wait(changes, view.snapshot, &pause, left);
   }
   return rc;
 }
 
-int maph_changes_next(maph_changes *c, int timeout_ms, maph_change *change) {
-  int rc = check(c);
+int maph_changes_next(maph_changes *changes, int timeout_ms, maph_change *change) {
+  int rc = check(changes);
   if (rc == MAPH_OK && change == NULL)
     rc = fail(MAPH_MISUSE, "maph_changes_next: no place for the change");
-  return rc == MAPH_OK ? next(c, timeout_ms, change, interrupt_seen(&c->handle->interrupts)) : rc;
+  return rc == MAPH_OK
+             ? next(changes, timeout_ms, change, interrupt_seen(&changes->handle->interrupts))
+             : rc;
 }

@@ -27,33 +27,33 @@ static int read_number(const void *bytes, size_t size, int64_t *number) {
   return 1;
 }
 
-static int find_live(txn *t, int verify, maph_slice key, item *it) {
-  view v;
+static int find_live(txn *txn, int verify, maph_slice key, item *it) {
+  view view;
   int rc = view_check_key(key);
-  if (rc == MAPH_OK) rc = txn_find(t, UINT64_MAX, key, it);
+  if (rc == MAPH_OK) rc = txn_find(txn, UINT64_MAX, key, it);
   if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, 0))) rc = MAPH_NOTFOUND;
   if (rc != MAPH_OK || !verify) return rc;
-  txn_view(t, &v);
-  return record_verify(&v, it->offset, it->size);
+  txn_view(txn, &view);
+  return record_verify(&view, it->offset, it->size);
 }
 
-int count_up(txn *t, int verify, maph_slice key, int64_t by, const maph_condition *c,
+int count_up(txn *txn, int verify, maph_slice key, int64_t by, const maph_condition *condition,
              int64_t *sum) {
   maph_condition put;
   maph_entry old;
   char text[32];
   int64_t number = 0;
   item it;
-  int rc = find_live(t, verify, key, &it);
+  int rc = find_live(txn, verify, key, &it);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
   memset(&put, 0, sizeof put);
-  if (c) put = *c;
+  if (condition) put = *condition;
   put.type = MAPH_INTEGER;
   if (rc == MAPH_OK) {
     record_entry(&it, &old);
     if (!read_number(it.value, it.value_size, &number))
       return fail(MAPH_MISMATCH, "%s: the value is no whole number of 64 bits to count with",
-                  t->s->path);
+                  txn->store->path);
     put.type = old.type;
     put.key_type = old.key_type;
     put.media_type = old.media_type;
@@ -61,8 +61,8 @@ int count_up(txn *t, int verify, maph_slice key, int64_t by, const maph_conditio
   }
   if (__builtin_add_overflow(number, by, &number))
     return fail(MAPH_MISMATCH, "%s: the sum is no whole number of 64 bits: it was left as it was",
-                t->s->path);
-  rc = txn_write(t, KIND_PUT, key,
+                txn->store->path);
+  rc = txn_write(txn, KIND_PUT, key,
                  maph_bytes(text, (size_t)snprintf(text, sizeof text, "%" PRId64, number)), &put);
   if (rc == MAPH_OK && sum) *sum = number;
   return rc;

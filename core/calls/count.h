@@ -7,6 +7,7 @@
 #include "writer/txn.h"
 
 /* As maph_increment, in an open transaction. */
-int count_up(txn *t, int verify, maph_slice key, int64_t by, const maph_condition *c, int64_t *sum);
+int count_up(txn *txn, int verify, maph_slice key, int64_t by, const maph_condition *condition,
+             int64_t *sum);
 
 #endif

@@ -26,11 +26,11 @@ struct maph_cursor {
   uint8_t prefix[];
 };
 
-static int check(const maph_cursor *c) {
-  if (c == NULL || c->magic != CURSOR_MAGIC)
+static int check(const maph_cursor *cursor) {
+  if (cursor == NULL || cursor->magic != CURSOR_MAGIC)
     return fail(MAPH_MISUSE, "this cursor is closed, or never was open");
-  if (c->snapshot->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", c->snapshot->s->path);
+  if (cursor->snapshot->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", cursor->snapshot->store->path);
   return MAPH_OK;
 }
 
@@ -64,66 +64,70 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
   return MAPH_OK;
 }
 
-void maph_cursor_close(maph_cursor *c) {
-  if (c == NULL || c->magic != CURSOR_MAGIC) return;
-  c->magic = 0;
-  if (c->snapshot->fork_count != handle_forks()) return;
-  handle_count_read(c->snapshot->handle, -1);
-  snapshot_let_go(c->snapshot);
-  os_free(c);
+void maph_cursor_close(maph_cursor *cursor) {
+  if (cursor == NULL || cursor->magic != CURSOR_MAGIC) return;
+  cursor->magic = 0;
+  if (cursor->snapshot->fork_count != handle_forks()) return;
+  handle_count_read(cursor->snapshot->handle, -1);
+  snapshot_let_go(cursor->snapshot);
+  os_free(cursor);
 }
 
 /* Did the snapshot's own open transaction supersede this record of the store? */
-static int superseded_in_txn(maph_cursor *c, const item *it) {
-  maph_snapshot *x = c->snapshot;
+static int superseded_in_txn(maph_cursor *cursor, const item *it) {
+  maph_snapshot *snapshot = cursor->snapshot;
   item newest;
-  if (x->within == NULL || it->offset >= x->within->txn.start) return 0;
-  return txn_find(&x->within->txn, x->snapshot, maph_bytes(it->key, it->key_size), &newest)
+  if (snapshot->within == NULL || it->offset >= snapshot->within->txn.start) return 0;
+  return txn_find(&snapshot->within->txn, snapshot->snapshot, maph_bytes(it->key, it->key_size),
+                  &newest)
              == MAPH_OK
          && newest.offset != it->offset;
 }
 
-static int wanted(maph_cursor *c, const item *it) {
-  if (it->key_size < c->prefix_size || memcmp(it->key, c->prefix, c->prefix_size) != 0) return 0;
-  return !item_expired(it, c->snapshot->now) && !superseded_in_txn(c, it);
+static int wanted(maph_cursor *cursor, const item *it) {
+  if (it->key_size < cursor->prefix_size
+      || memcmp(it->key, cursor->prefix, cursor->prefix_size) != 0)
+    return 0;
+  return !item_expired(it, cursor->snapshot->now) && !superseded_in_txn(cursor, it);
 }
 
 /* With options.verify: the record is whole, and if its link says that it was superseded, what it
 ** leads to says so too. */
-static int confirm(const view *v, const item *it) {
-  uint64_t link = record_link(v, it->offset);
+static int confirm(const view *view, const item *it) {
+  uint64_t link = record_link(view, it->offset);
   item later;
-  if (link != 0 && link < v->snapshot
-      && (record_item(v, link, v->snapshot, &later) != MAPH_OK || later.prev != it->offset)) {
-    return fail_corrupt(v->s->path, it->offset,
+  if (link != 0 && link < view->snapshot
+      && (record_item(view, link, view->snapshot, &later) != MAPH_OK || later.prev != it->offset)) {
+    return fail_corrupt(view->store->path, it->offset,
                         "a record's link leads to no later version of its key");
   }
-  return record_verify(v, it->offset, it->size);
+  return record_verify(view, it->offset, it->size);
 }
 
-int maph_cursor_next(maph_cursor *c, maph_entry *entry) {
-  maph_snapshot *x;
-  view v;
-  walk w;
-  int rc = check(c);
+int maph_cursor_next(maph_cursor *cursor, maph_entry *entry) {
+  maph_snapshot *snapshot;
+  view view;
+  walk walk;
+  int rc = check(cursor);
   if (rc != MAPH_OK) return rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_cursor_next: no place for the entry");
-  x = c->snapshot;
-  if (x->rolled_back)
+  snapshot = cursor->snapshot;
+  if (snapshot->rolled_back)
     return fail(MAPH_CONFLICT, "%s: the transaction that this cursor reads was rolled back",
-                x->s->path);
-  rc = view_at(x->s, x->snapshot, &v);
-  walk_begin(&w, &v, c->at, v.snapshot);
-  while (walk_next(&w, &rc)) {
-    if (w.it.kind != KIND_PUT) { /* a wrong size would lead the scan astray */
-      if (x->handle->options.verify) rc = record_verify(&v, w.it.offset, w.it.size);
-      if (rc == MAPH_OK) c->at = w.at;
+                snapshot->store->path);
+  rc = view_at(snapshot->store, snapshot->snapshot, &view);
+  walk_begin(&walk, &view, cursor->at, view.snapshot);
+  while (walk_next(&walk, &rc)) {
+    if (walk.it.kind != KIND_PUT) { /* a wrong size would lead the scan astray */
+      if (snapshot->handle->options.verify) rc = record_verify(&view, walk.it.offset, walk.it.size);
+      if (rc == MAPH_OK) cursor->at = walk.at;
       continue;
     }
-    c->at = w.at;
-    if (unlikely(x->handle->options.verify) && (rc = confirm(&v, &w.it)) != MAPH_OK) break;
-    if (!record_newest(&v, w.it.offset) || !wanted(c, &w.it)) continue;
-    record_entry(&w.it, entry);
+    cursor->at = walk.at;
+    if (unlikely(snapshot->handle->options.verify) && (rc = confirm(&view, &walk.it)) != MAPH_OK)
+      break;
+    if (!record_newest(&view, walk.it.offset) || !wanted(cursor, &walk.it)) continue;
+    record_entry(&walk.it, entry);
     return MAPH_OK;
   }
   if (rc == MAPH_OK) rc = MAPH_NOTFOUND;
@@ -131,20 +135,20 @@ int maph_cursor_next(maph_cursor *c, maph_entry *entry) {
   return rc;
 }
 
-uint64_t maph_cursor_tell(maph_cursor *c) { return check(c) == MAPH_OK ? c->at : 0; }
+uint64_t maph_cursor_tell(maph_cursor *cursor) { return check(cursor) == MAPH_OK ? cursor->at : 0; }
 
 /* A place is where a record begins: told apart from a made-up one by walking there, which a hostile
 ** caller pays for itself. */
-int maph_cursor_seek(maph_cursor *c, uint64_t place) {
-  view v;
-  walk w;
-  int rc = check(c);
-  if (rc == MAPH_OK) rc = view_at(c->snapshot->s, c->snapshot->snapshot, &v);
+int maph_cursor_seek(maph_cursor *cursor, uint64_t place) {
+  view view;
+  walk walk;
+  int rc = check(cursor);
+  if (rc == MAPH_OK) rc = view_at(cursor->snapshot->store, cursor->snapshot->snapshot, &view);
   if (rc != MAPH_OK) return rc;
-  w = walk_from(&v, place, v.snapshot);
-  if (place != v.snapshot && !walk_sound(&w))
-    return fail(MAPH_MISUSE, "%s: %llu is not a place of a cursor", c->snapshot->s->path,
+  walk = walk_from(&view, place, view.snapshot);
+  if (place != view.snapshot && !walk_sound(&walk))
+    return fail(MAPH_MISUSE, "%s: %llu is not a place of a cursor", cursor->snapshot->store->path,
                 (unsigned long long)place);
-  c->at = place;
+  cursor->at = place;
   return MAPH_OK;
 }

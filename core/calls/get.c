@@ -11,20 +11,20 @@
 
 /* --------------------------------------------------------------------------------- public reads */
 
-static int missing(const store *s, int rc) {
-  return rc == MAPH_NOTFOUND ? fail(rc, "%s: no such key", s->path) : rc;
+static int missing(const store *store, int rc) {
+  return rc == MAPH_NOTFOUND ? fail(rc, "%s: no such key", store->path) : rc;
 }
 
 static __attribute__((noinline, cold)) int get_slowly(maph *m, maph_slice key, maph_slice *value) {
-  store *s;
-  view v;
+  store *store;
+  view view;
   item it;
   int rc;
   if (value == NULL) return fail(MAPH_MISUSE, "maph_get: no place for the value");
   *value = maph_bytes(NULL, 0);
-  rc = handle_reader(m, &s);
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  if (rc == MAPH_OK) rc = view_find(&v, key, 0, m->options.verify, &it);
+  rc = handle_reader(m, &store);
+  if (rc == MAPH_OK) rc = view_latest(store, &view);
+  if (rc == MAPH_OK) rc = view_find(&view, key, 0, m->options.verify, &it);
   if (rc == MAPH_OK) *value = maph_bytes(it.value, it.value_size);
   return rc;
 }
@@ -43,17 +43,17 @@ static __attribute__((noinline, flatten)) int get_any(maph *m, maph_slice key, m
 ** to compose a sentence for.  What it calls it calls last: it has nothing to keep across a call. */
 static inline __attribute__((always_inline)) int get(maph *m, maph_slice key, maph_slice *value,
                                                      int leaf) {
-  const store *s = atomic_load_explicit(&m->s, memory_order_acquire);
-  if (likely(handle_is_quick(m, s))) {
-    uint64_t size = atomic_load_explicit(&s->size, memory_order_acquire), state, snapshot;
-    const uint8_t *base = atomic_load_explicit(&s->base, memory_order_acquire);
+  const store *store = atomic_load_explicit(&m->store, memory_order_acquire);
+  if (likely(handle_is_quick(m, store))) {
+    uint64_t size = atomic_load_explicit(&store->size, memory_order_acquire), state, snapshot;
+    const uint8_t *base = atomic_load_explicit(&store->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
     snapshot = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
     OS_TEST_PAUSE("get");
     if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0
                && snapshot - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE))) {
       uint64_t expires;
-      int rc = index_get(s, base, size, snapshot, key, value, &expires, leaf);
+      int rc = index_get(store, base, size, snapshot, key, value, &expires, leaf);
       if (likely(rc == MAPH_OK)) return rc;
       if (rc == INDEX_DATED) return get_dated(value, expires);
       if (leaf && rc == INDEX_CALLS) return get_any(m, key, value);
@@ -84,26 +84,26 @@ int maph_exists(maph *m, maph_slice key) {
 }
 
 int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
-  store *s;
-  view v;
+  store *store;
+  view view;
   item it;
   int rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
-  rc = handle_store_now(m, &s);
-  if (rc == MAPH_OK) rc = handle_reader(m, &s);
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  if (rc == MAPH_OK) rc = missing(s, view_find(&v, key, 0, m->options.verify, &it));
+  rc = handle_store_now(m, &store);
+  if (rc == MAPH_OK) rc = handle_reader(m, &store);
+  if (rc == MAPH_OK) rc = view_latest(store, &view);
+  if (rc == MAPH_OK) rc = missing(store, view_find(&view, key, 0, m->options.verify, &it));
   if (rc == MAPH_OK) record_entry(&it, entry);
   return rc;
 }
 
 /* For gets that verify: the misses of a group overlap in the index, in the records, and in what of
 ** the values a checksum reads first.  The values of unsettled keys are not set. */
-static void warm_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
+static void warm_group(const view *view, uint64_t now, size_t n, const maph_slice *keys,
                        maph_slice *values) {
   enum { SOON = 256 };
-  uint32_t unsettled = index_get_group(v, now, n, keys, values);
+  uint32_t unsettled = index_get_group(view, now, n, keys, values);
   size_t i, at;
   for (i = 0; i < n; i++) {
     if (unsettled >> i & 1) continue;
@@ -112,7 +112,7 @@ static void warm_group(const view *v, uint64_t now, size_t n, const maph_slice *
   }
 }
 
-static int get_many(const view *v, uint64_t now, int verify, size_t n, const maph_slice *keys,
+static int get_many(const view *view, uint64_t now, int verify, size_t n, const maph_slice *keys,
                     maph_slice *values) {
   size_t done, i, group;
   int rc = MAPH_OK;
@@ -121,13 +121,13 @@ static int get_many(const view *v, uint64_t now, int verify, size_t n, const map
     uint32_t left = UINT32_MAX;
     group = MIN(n - done, (size_t)INDEX_GROUP);
     if (verify)
-      warm_group(v, now, group, keys + done, values + done);
+      warm_group(view, now, group, keys + done, values + done);
     else
-      left = index_get_group(v, now, group, keys + done, values + done);
+      left = index_get_group(view, now, group, keys + done, values + done);
     for (i = 0; left != 0 && i < group && rc == MAPH_OK; i++, left >>= 1) {
       item it;
       if ((left & 1) == 0) continue;
-      rc = view_find(v, keys[done + i], now, verify, &it);
+      rc = view_find(view, keys[done + i], now, verify, &it);
       values[done + i] = rc == MAPH_OK ? maph_bytes(it.value, it.value_size) : maph_bytes(NULL, 0);
       if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
     }
@@ -138,169 +138,175 @@ static int get_many(const view *v, uint64_t now, int verify, size_t n, const map
 }
 
 int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values) {
-  store *s;
-  view v;
-  int rc = handle_reader(m, &s);
+  store *store;
+  view view;
+  int rc = handle_reader(m, &store);
   if (rc == MAPH_OK && n > 0 && (keys == NULL || values == NULL))
     rc = fail(MAPH_MISUSE, "maph_get_many: no keys or no place for the values");
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  return rc == MAPH_OK ? get_many(&v, 0, m->options.verify, n, keys, values) : rc;
+  if (rc == MAPH_OK) rc = view_latest(store, &view);
+  return rc == MAPH_OK ? get_many(&view, 0, m->options.verify, n, keys, values) : rc;
 }
 
 /* ------------------------------------------------------------------------------------ snapshots */
 
 int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   maph_snapshot *x;
-  end_record e;
-  store *s;
-  view v;
+  end_record end;
+  store *store;
+  view view;
   int rc;
   if (snapshot == NULL) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
   *snapshot = NULL;
-  rc = handle_store_now(m, &s);
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  rc = handle_store_now(m, &store);
+  if (rc == MAPH_OK) rc = view_latest(store, &view);
+  if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   if (rc != MAPH_OK) return rc;
   x = os_alloc(sizeof *x);
   if (x == NULL) return MAPH_NOMEM;
   x->magic = SNAPSHOT_MAGIC;
   x->handle = m;
   x->fork_count = handle_forks();
-  x->s = s;
-  x->snapshot = v.snapshot;
-  x->version = record_version(&e.head);
-  x->records = e.records;
-  x->bytes = e.bytes;
+  x->store = store;
+  x->snapshot = view.snapshot;
+  x->version = record_version(&end.head);
+  x->records = end.records;
+  x->bytes = end.bytes;
   x->now = os_time_ms();
   atomic_init(&x->users, 1);
-  store_pin(s);
+  store_pin(store);
   handle_count_read(m, 1);
   *snapshot = x;
   return MAPH_OK;
 }
 
-int snapshot_readable(const maph_snapshot *x) {
-  if (x->magic != SNAPSHOT_MAGIC) return fail(MAPH_MISUSE, "this snapshot is closed");
-  if (x->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
+int snapshot_readable(const maph_snapshot *snapshot) {
+  if (snapshot->magic != SNAPSHOT_MAGIC) return fail(MAPH_MISUSE, "this snapshot is closed");
+  if (snapshot->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", snapshot->store->path);
   return MAPH_OK;
 }
 
-int maph_snapshot_renew(maph_snapshot *x) {
-  end_record e;
-  store *s;
-  view v;
-  int rc = snapshot_view(x, &v);
-  if (rc == MAPH_OK && (x->within || atomic_load(&x->users) != 1))
-    rc = fail(MAPH_MISUSE, "%s: a cursor or a transaction needs this snapshot", x->s->path);
-  if (rc == MAPH_OK) rc = handle_store_now(x->handle, &s);
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
+int maph_snapshot_renew(maph_snapshot *snapshot) {
+  end_record end;
+  store *store;
+  view view;
+  int rc = snapshot_view(snapshot, &view);
+  if (rc == MAPH_OK && (snapshot->within || atomic_load(&snapshot->users) != 1))
+    rc = fail(MAPH_MISUSE, "%s: a cursor or a transaction needs this snapshot",
+              snapshot->store->path);
+  if (rc == MAPH_OK) rc = handle_store_now(snapshot->handle, &store);
+  if (rc == MAPH_OK) rc = view_latest(store, &view);
   if (rc != MAPH_OK) return rc;
-  if (s != x->s || v.snapshot != x->snapshot) {
-    rc = record_end(&v, v.snapshot, &e);
+  if (store != snapshot->store || view.snapshot != snapshot->snapshot) {
+    rc = record_end(&view, view.snapshot, &end);
     if (rc != MAPH_OK) return rc;
-    store_pin(s);
-    store_unpin(x->s);
-    x->s = s;
-    x->snapshot = v.snapshot;
-    x->version = record_version(&e.head);
-    x->records = e.records;
-    x->bytes = e.bytes;
+    store_pin(store);
+    store_unpin(snapshot->store);
+    snapshot->store = store;
+    snapshot->snapshot = view.snapshot;
+    snapshot->version = record_version(&end.head);
+    snapshot->records = end.records;
+    snapshot->bytes = end.bytes;
   }
-  x->now = os_time_ms();
+  snapshot->now = os_time_ms();
   return MAPH_OK;
 }
 
-void snapshot_hold(maph_snapshot *x) { atomic_fetch_add(&x->users, 1); }
+void snapshot_hold(maph_snapshot *snapshot) { atomic_fetch_add(&snapshot->users, 1); }
 
 void snapshot_let_go(maph_snapshot *x) {
   if (atomic_fetch_sub(&x->users, 1) != 1) return;
   if (x->within) {
-    struct maph_snapshot **p = &x->within->snapshots;
-    while (*p && *p != x) p = &(*p)->next;
-    if (*p) *p = x->next;
+    struct maph_snapshot **snapshot = &x->within->snapshots;
+    while (*snapshot && *snapshot != x) snapshot = &(*snapshot)->next;
+    if (*snapshot) *snapshot = x->next;
   }
-  store_unpin(x->s);
+  store_unpin(x->store);
   os_free(x);
 }
 
 /* Nothing more is asked of it but by its cursors, which keep it. */
-void maph_snapshot_close(maph_snapshot *x) {
-  if (x == NULL || x->magic != SNAPSHOT_MAGIC) return;
-  x->magic = 0;
+void maph_snapshot_close(maph_snapshot *snapshot) {
+  if (snapshot == NULL || snapshot->magic != SNAPSHOT_MAGIC) return;
+  snapshot->magic = 0;
   /* locks that another thread held are held for ever */
-  if (x->fork_count != handle_forks()) return;
-  handle_count_read(x->handle, -1);
-  snapshot_let_go(x);
+  if (snapshot->fork_count != handle_forks()) return;
+  handle_count_read(snapshot->handle, -1);
+  snapshot_let_go(snapshot);
 }
 
-int snapshot_view(maph_snapshot *x, view *v) {
-  if (x == NULL || x->magic != SNAPSHOT_MAGIC)
+int snapshot_view(maph_snapshot *snapshot, view *view) {
+  if (snapshot == NULL || snapshot->magic != SNAPSHOT_MAGIC)
     return fail(MAPH_MISUSE, "this snapshot is closed, or never was open");
-  if (x->handle->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", x->s->path);
-  if (x->rolled_back)
+  if (snapshot->handle->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a snapshot does not cross fork()", snapshot->store->path);
+  if (snapshot->rolled_back)
     return fail(MAPH_CONFLICT, "%s: the transaction that this snapshot shows was rolled back",
-                x->s->path);
-  return view_at(x->s, x->snapshot, v);
+                snapshot->store->path);
+  return view_at(snapshot->store, snapshot->snapshot, view);
 }
 
 /* Live at the snapshot: through the open transaction it shows, if any. */
-static int snapshot_find(maph_snapshot *x, maph_slice key, item *it) {
-  view v;
-  int rc = snapshot_view(x, &v);
+static int snapshot_find(maph_snapshot *snapshot, maph_slice key, item *it) {
+  view view;
+  int rc = snapshot_view(snapshot, &view);
   if (rc != MAPH_OK) return rc;
-  if (x->within == NULL)
-    return missing(x->s, view_find(&v, key, x->now, x->handle->options.verify, it));
+  if (snapshot->within == NULL)
+    return missing(snapshot->store,
+                   view_find(&view, key, snapshot->now, snapshot->handle->options.verify, it));
   rc = view_check_key(key);
-  if (rc == MAPH_OK) rc = txn_find(&x->within->txn, x->snapshot, key, it);
-  if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, x->now))) rc = MAPH_NOTFOUND;
-  if (rc == MAPH_OK && x->handle->options.verify) rc = record_verify(&v, it->offset, it->size);
-  return missing(x->s, rc);
+  if (rc == MAPH_OK) rc = txn_find(&snapshot->within->txn, snapshot->snapshot, key, it);
+  if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, snapshot->now)))
+    rc = MAPH_NOTFOUND;
+  if (rc == MAPH_OK && snapshot->handle->options.verify)
+    rc = record_verify(&view, it->offset, it->size);
+  return missing(snapshot->store, rc);
 }
 
-int maph_snapshot_get(maph_snapshot *x, maph_slice key, maph_slice *value) {
+int maph_snapshot_get(maph_snapshot *snapshot, maph_slice key, maph_slice *value) {
   item it;
   int rc;
   if (value == NULL) return fail(MAPH_MISUSE, "maph_snapshot_get: no place for the value");
   *value = maph_bytes(NULL, 0);
-  rc = snapshot_find(x, key, &it);
+  rc = snapshot_find(snapshot, key, &it);
   if (rc == MAPH_OK) *value = maph_bytes(it.value, it.value_size);
   return rc;
 }
 
-int maph_snapshot_get_entry(maph_snapshot *x, maph_slice key, maph_entry *entry) {
+int maph_snapshot_get_entry(maph_snapshot *snapshot, maph_slice key, maph_entry *entry) {
   item it;
   int rc;
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_snapshot_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
-  rc = snapshot_find(x, key, &it);
+  rc = snapshot_find(snapshot, key, &it);
   if (rc == MAPH_OK) record_entry(&it, entry);
   return rc;
 }
 
-int maph_snapshot_get_many(maph_snapshot *x, size_t n, const maph_slice *keys, maph_slice *values) {
-  view v;
+int maph_snapshot_get_many(maph_snapshot *snapshot, size_t n, const maph_slice *keys,
+                           maph_slice *values) {
+  view view;
   size_t i;
-  int rc = snapshot_view(x, &v);
+  int rc = snapshot_view(snapshot, &view);
   if (rc == MAPH_OK && n > 0 && (keys == NULL || values == NULL))
     rc = fail(MAPH_MISUSE, "maph_snapshot_get_many: no keys or no place for the values");
   if (rc != MAPH_OK) return rc;
-  if (x->within == NULL) return get_many(&v, x->now, x->handle->options.verify, n, keys, values);
+  if (snapshot->within == NULL)
+    return get_many(&view, snapshot->now, snapshot->handle->options.verify, n, keys, values);
   for (i = 0; i < n && rc == MAPH_OK; i++) {
-    rc = maph_snapshot_get(x, keys[i], &values[i]);
+    rc = maph_snapshot_get(snapshot, keys[i], &values[i]);
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
   }
   return rc;
 }
 
 /* One by one, as a single get does it, but with warm lines. */
-int maph_snapshot_get_entries(maph_snapshot *x, size_t n, const maph_slice *keys,
+int maph_snapshot_get_entries(maph_snapshot *snapshot, size_t n, const maph_slice *keys,
                               maph_entry *entries) {
   maph_slice values[INDEX_GROUP];
-  view v;
+  view view;
   size_t done, group, i;
-  int rc = snapshot_view(x, &v);
+  int rc = snapshot_view(snapshot, &view);
   if (rc == MAPH_OK && n > 0 && (keys == NULL || entries == NULL))
     rc = fail(MAPH_MISUSE, "maph_snapshot_get_entries: no keys or no place for the entries");
   if (rc != MAPH_OK) return rc;
@@ -308,19 +314,19 @@ int maph_snapshot_get_entries(maph_snapshot *x, size_t n, const maph_slice *keys
   for (i = 0; i < n && rc == MAPH_OK; i++) rc = view_check_key(keys[i]);
   for (done = 0; done < n && rc == MAPH_OK; done += group) {
     group = MIN(n - done, (size_t)INDEX_GROUP);
-    if (x->within == NULL) warm_group(&v, x->now, group, keys + done, values);
+    if (snapshot->within == NULL) warm_group(&view, snapshot->now, group, keys + done, values);
     for (i = 0; i < group && rc == MAPH_OK; i++) {
-      rc = maph_snapshot_get_entry(x, keys[done + i], &entries[done + i]);
+      rc = maph_snapshot_get_entry(snapshot, keys[done + i], &entries[done + i]);
       if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
     }
   }
   return rc;
 }
 
-uint64_t maph_snapshot_version(maph_snapshot *x) {
-  return x && x->magic == SNAPSHOT_MAGIC ? x->version : 0;
+uint64_t maph_snapshot_version(maph_snapshot *snapshot) {
+  return snapshot && snapshot->magic == SNAPSHOT_MAGIC ? snapshot->version : 0;
 }
 
-uint64_t maph_snapshot_records(maph_snapshot *x) {
-  return x && x->magic == SNAPSHOT_MAGIC ? x->records : 0;
+uint64_t maph_snapshot_records(maph_snapshot *snapshot) {
+  return snapshot && snapshot->magic == SNAPSHOT_MAGIC ? snapshot->records : 0;
 }

@@ -39,13 +39,13 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 enum { GRACE_MS = 1000 };
 
 static void in_forked_child(void) {
-  store *s;
+  store *store;
   static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
   registry_mutex = fresh;
-  for (s = registry; s != NULL; s = s->next) {
-    s->dead = 1;
-    os_close(&s->lock);
-    os_close(&s->file); /* its locks say that a writer lives */
+  for (store = registry; store != NULL; store = store->next) {
+    store->dead = 1;
+    os_close(&store->lock);
+    os_close(&store->file); /* its locks say that a writer lives */
   }
   registry = NULL;
   __atomic_add_fetch(&handle_fork_count, 1, __ATOMIC_RELAXED);
@@ -58,175 +58,178 @@ void handle_watch_forks(void) { pthread_once(&fork_once, watch); }
 
 /* --------------------------------------------------------------------------------------- stores */
 
-void store_pin(store *s) {
+void store_pin(store *store) {
   pthread_mutex_lock(&registry_mutex);
-  s->references++;
+  store->references++;
   pthread_mutex_unlock(&registry_mutex);
 }
 
 static void forget_store(store *s) {
-  store **p = &registry;
+  store **store = &registry;
   assert(is_locked(&registry_mutex));
-  while (*p && *p != s) p = &(*p)->next;
-  if (*p) *p = s->next;
+  while (*store && *store != s) store = &(*store)->next;
+  if (*store) *store = s->next;
 }
 
-void store_unpin(store *s) {
+void store_unpin(store *store) {
   int last;
   pthread_mutex_lock(&registry_mutex);
-  last = --s->references == 0;
-  if (last) forget_store(s);
+  last = --store->references == 0;
+  if (last) forget_store(store);
   pthread_mutex_unlock(&registry_mutex);
-  if (last) store_free(s);
+  if (last) store_free(store);
 }
 
 /* A handle writes to this store no more; the last writer leaves the file clean. */
-static int stop_writing(store *s) {
+static int stop_writing(store *store) {
   int rc = MAPH_OK;
-  if (s->dead) return MAPH_OK;
-  pthread_mutex_lock(&s->door);
-  if (--s->writers == 0) rc = session_leave(s);
-  pthread_mutex_unlock(&s->door);
+  if (store->dead) return MAPH_OK;
+  pthread_mutex_lock(&store->door);
+  if (--store->writers == 0) rc = session_leave(store);
+  pthread_mutex_unlock(&store->door);
   return rc;
 }
 
-int store_let_go(store *s, int writing) {
-  int rc = writing ? stop_writing(s) : MAPH_OK;
-  store_unpin(s);
+int store_let_go(store *store, int writing) {
+  int rc = writing ? stop_writing(store) : MAPH_OK;
+  store_unpin(store);
   return rc;
 }
 
-/* Let a store be written to.  f: of the file, writable.  At the door. */
-static int add_writer(store *s, os_file *f) {
+/* Let a store be written to.  file: of the file, writable.  At the door. */
+static int add_writer(store *store, os_file *file) {
   int rc = MAPH_OK;
-  assert(is_locked(&s->door));
-  if (s->writers == 0) {
-    if (!s->file.writable) {
-      os_file old = s->file;
+  assert(is_locked(&store->door));
+  if (store->writers == 0) {
+    if (!store->file.writable) {
+      os_file old = store->file;
       pthread_mutex_lock(&registry_mutex);
-      pthread_mutex_lock(&s->mapping_mutex);
-      s->file = *f;
-      *f = old;
-      pthread_mutex_unlock(&s->mapping_mutex);
+      pthread_mutex_lock(&store->mapping_mutex);
+      store->file = *file;
+      *file = old;
+      pthread_mutex_unlock(&store->mapping_mutex);
       pthread_mutex_unlock(&registry_mutex);
     }
-    rc = session_join(s);
+    rc = session_join(store);
   }
-  if (rc == MAPH_OK) s->writers++;
+  if (rc == MAPH_OK) store->writers++;
   return rc;
 }
 
 /* Map an open file and read its header.  At the door. */
-static int load_store(store *s, const maph_options *o) {
+static int load_store(store *store, const maph_options *options) {
   int rc;
-  assert(is_locked(&s->door));
-  s->advice = o->advice;
-  s->huge_pages = o->huge_pages;
-  rc = store_see_size(s, 0);
-  if (rc == MAPH_OK) rc = header_read(s, atomic_load(&s->base), atomic_load(&s->size));
-  if (rc == MAPH_OK) rc = perfect_open(s, atomic_load(&s->base), atomic_load(&s->size));
-  if (rc == MAPH_OK && o->prefault) os_prefault(atomic_load(&s->base), atomic_load(&s->size));
-  if (rc == MAPH_OK && o->lock_memory)
-    rc = os_lock_memory(atomic_load(&s->base), atomic_load(&s->size));
-  s->loaded = rc == MAPH_OK;
+  assert(is_locked(&store->door));
+  store->advice = options->advice;
+  store->huge_pages = options->huge_pages;
+  rc = store_see_size(store, 0);
+  if (rc == MAPH_OK) rc = header_read(store, atomic_load(&store->base), atomic_load(&store->size));
+  if (rc == MAPH_OK) rc = perfect_open(store, atomic_load(&store->base), atomic_load(&store->size));
+  if (rc == MAPH_OK && options->prefault)
+    os_prefault(atomic_load(&store->base), atomic_load(&store->size));
+  if (rc == MAPH_OK && options->lock_memory)
+    rc = os_lock_memory(atomic_load(&store->base), atomic_load(&store->size));
+  store->loaded = rc == MAPH_OK;
   return rc;
 }
 
-static int must_be_trusted(store *s, int writing, const maph_options *o) {
-  const header *h = header_of(atomic_load(&s->base));
-  lock_patience patience = lock_patience_of(o->busy_timeout_ms, NULL);
+static int must_be_trusted(store *store, int writing, const maph_options *options) {
+  const header *header = header_of(atomic_load(&store->base));
+  lock_patience patience = lock_patience_of(options->busy_timeout_ms, NULL);
   os_file lock;
   int rc, begin;
   /* and still here: who deleted it died over it */
-  if (atomic_load(&h->state) & STATE_DELETED) {
-    if (!writing) return fail(MAPH_CANTOPEN, "%s: the store was deleted", s->path);
-    rc = create_lock_rewrite(s->path, &s->file, o->busy_timeout_ms, &lock);
+  if (atomic_load(&header->state) & STATE_DELETED) {
+    if (!writing) return fail(MAPH_CANTOPEN, "%s: the store was deleted", store->path);
+    rc = create_lock_rewrite(store->path, &store->file, options->busy_timeout_ms, &lock);
     if (rc != MAPH_OK) return rc;
-    rc = create_remove_files(s->path, &s->file);
+    rc = create_remove_files(store->path, &store->file);
     create_unlock_rewrite(&lock);
-    return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", s->path) : rc;
+    return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", store->path) : rc;
   }
-  if (!writing) return trust_reader(s, o->busy_timeout_ms);
-  rc = trust_writer(s, &patience, &begin);
+  if (!writing) return trust_reader(store, options->busy_timeout_ms);
+  rc = trust_writer(store, &patience, &begin);
   if (rc != MAPH_OK || !begin) return rc;
-  rc = session_begin(s, s->vouched ? 0 : o->busy_timeout_ms);
-  if (rc == MAPH_OK) session_end(s);
-  return rc == MAPH_BUSY && s->vouched ? MAPH_OK : rc; /* a living writer is at it */
+  rc = session_begin(store, store->vouched ? 0 : options->busy_timeout_ms);
+  if (rc == MAPH_OK) session_end(store);
+  return rc == MAPH_BUSY && store->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
-static store *registered(const os_file *f) {
-  store *s;
+static store *registered(const os_file *file) {
+  store *store;
   assert(is_locked(&registry_mutex));
-  for (s = registry; s != NULL; s = s->next)
-    if (s->file.device == f->device && s->file.inode == f->inode) return s;
+  for (store = registry; store != NULL; store = store->next)
+    if (store->file.device == file->device && store->file.inode == file->inode) return store;
   return NULL;
 }
 
 /* The store of an open file, with a reference: that which is registered, else a new one, which
-** takes f over.  NULL: no memory. */
-static store *find_or_register(const char *path, os_file *f) {
-  store *s;
+** takes file over.  NULL: no memory. */
+static store *find_or_register(const char *path, os_file *file) {
+  store *store;
   pthread_mutex_lock(&registry_mutex);
-  s = registered(f);
-  if (s != NULL) {
-    s->references++;
-  } else if ((s = store_new(path)) != NULL) {
-    s->file = *f;
-    f->fd = -1;
-    s->next = registry;
-    registry = s;
+  store = registered(file);
+  if (store != NULL) {
+    store->references++;
+  } else if ((store = store_new(path)) != NULL) {
+    store->file = *file;
+    file->fd = -1;
+    store->next = registry;
+    registry = store;
   }
   pthread_mutex_unlock(&registry_mutex);
-  return s;
+  return store;
 }
 
 /* The store of the file that is at path now, with a reference, and counted as a writer's. */
-static int open_registered(const char *path, int writing, const maph_options *o, store **out) {
-  os_file f;
-  store *s;
+static int open_registered(const char *path, int writing, const maph_options *options,
+                           store **out) {
+  os_file file;
+  store *store;
   int rc;
   *out = NULL;
-  rc = os_open(path, writing || ONE_MAPPING ? OS_WRITE : OS_READ, 0, &f);
-  if (rc == MAPH_CANTOPEN && ONE_MAPPING && !writing) rc = os_open(path, OS_READ, 0, &f);
+  rc = os_open(path, writing || ONE_MAPPING ? OS_WRITE : OS_READ, 0, &file);
+  if (rc == MAPH_CANTOPEN && ONE_MAPPING && !writing) rc = os_open(path, OS_READ, 0, &file);
   if (rc != MAPH_OK) return rc;
-  if (writing && (rc = create_may_write(&f, path)) != MAPH_OK) {
-    os_close(&f);
+  if (writing && (rc = create_may_write(&file, path)) != MAPH_OK) {
+    os_close(&file);
     return rc;
   }
-  s = find_or_register(path, &f);
-  if (s == NULL) {
-    os_close(&f);
+  store = find_or_register(path, &file);
+  if (store == NULL) {
+    os_close(&file);
     return MAPH_NOMEM;
   }
-  pthread_mutex_lock(&s->door);
-  if (!s->loaded) rc = load_store(s, o);
-  if (rc == MAPH_OK && writing) rc = add_writer(s, &f);
-  pthread_mutex_unlock(&s->door);
-  os_close(&f);
+  pthread_mutex_lock(&store->door);
+  if (!store->loaded) rc = load_store(store, options);
+  if (rc == MAPH_OK && writing) rc = add_writer(store, &file);
+  pthread_mutex_unlock(&store->door);
+  os_close(&file);
   if (rc != MAPH_OK)
-    store_unpin(s);
+    store_unpin(store);
   else
-    *out = s;
+    *out = store;
   return rc;
 }
 
-int store_open(const char *path, int writing, const maph_options *o, store **out) {
-  uint64_t deadline = os_clock_ns() + (uint64_t)o->busy_timeout_ms * 1000000u;
-  store *s;
+int store_open(const char *path, int writing, const maph_options *options, store **out) {
+  uint64_t deadline = os_clock_ns() + (uint64_t)options->busy_timeout_ms * 1000000u;
+  store *store;
   int rc;
   *out = NULL;
   /* maph_recover has it to itself */
-  while ((rc = open_registered(path, writing, o, &s)) == MAPH_BUSY && os_clock_ns() < deadline) {
+  while ((rc = open_registered(path, writing, options, &store)) == MAPH_BUSY
+         && os_clock_ns() < deadline) {
     if (interrupted()) return interrupt_say(path);
     os_sleep_us(1000);
   }
   if (rc != MAPH_OK) return rc;
-  rc = must_be_trusted(s, writing, o);
-  if (rc == MAPH_OK && writing) create_remove_leftover(path, &s->file);
+  rc = must_be_trusted(store, writing, options);
+  if (rc == MAPH_OK && writing) create_remove_leftover(path, &store->file);
   if (rc != MAPH_OK)
-    store_let_go(s, writing);
+    store_let_go(store, writing);
   else
-    *out = s;
+    *out = store;
   return rc;
 }
 
@@ -238,7 +241,7 @@ void handle_set_quick(maph *m, uint64_t quick) {
 
 void handle_release_retired(maph *m) {
   size_t i;
-  for (i = 0; i < m->retired_count; i++) store_unpin(m->retired[i].s);
+  for (i = 0; i < m->retired_count; i++) store_unpin(m->retired[i].store);
   os_free(m->retired);
   m->retired = NULL;
   m->retired_count = 0;
@@ -248,12 +251,12 @@ void handle_release_retired(maph *m) {
 /* The handle writes to what replaced this store.  Other threads of it may be about to lock the old
 ** one, and have to find out by themselves: the lock file stays open as long as the store, whoever
 ** else closes it, but nobody counts us as a writer of it any more. */
-static void leave_replaced(store *s) {
-  if (s->dead) return;
-  pthread_mutex_lock(&s->door);
-  s->stayed = 1;
-  if (--s->writers == 0) session_withdraw(s);
-  pthread_mutex_unlock(&s->door);
+static void leave_replaced(store *store) {
+  if (store->dead) return;
+  pthread_mutex_lock(&store->door);
+  store->stayed = 1;
+  if (--store->writers == 0) session_withdraw(store);
+  pthread_mutex_unlock(&store->door);
 }
 
 /* A generation that this handle read no slice from outside snapshots is pinned by nothing but calls
@@ -263,13 +266,13 @@ static void release_due(maph *m) {
   size_t i, kept = 0;
   assert(is_locked(&m->mutex));
   for (i = 0; i < m->retired_count; i++) {
-    retired *r = &m->retired[i];
-    if (!r->lent && now - r->left_ms >= GRACE_MS) {
-      store_unpin(r->s);
+    retired *retired = &m->retired[i];
+    if (!retired->lent && now - retired->left_ms >= GRACE_MS) {
+      store_unpin(retired->store);
       continue;
     }
-    if (!r->lent && next == 0) next = r->left_ms + GRACE_MS;
-    m->retired[kept++] = *r;
+    if (!retired->lent && next == 0) next = retired->left_ms + GRACE_MS;
+    m->retired[kept++] = *retired;
   }
   m->retired_count = kept;
   atomic_store_explicit(&m->release_ms, next, memory_order_relaxed);
@@ -283,9 +286,9 @@ static void release_if_due(maph *m) {
   pthread_mutex_unlock(&m->mutex);
 }
 
-/* The handle's next calls go to s.  Under m->mutex. */
-static int move_to(maph *m, store *s) {
-  store *left = m->s;
+/* The handle's next calls go to store.  Under m->mutex. */
+static int move_to(maph *m, store *store) {
+  struct store *left = m->store;
   retired *more = os_realloc(m->retired, (m->retired_count + 1) * sizeof *more);
   assert(is_locked(&m->mutex));
   if (more == NULL) return MAPH_NOMEM;
@@ -293,7 +296,7 @@ static int move_to(maph *m, store *s) {
   more[m->retired_count++] = (retired){ left, os_clock_coarse_ms(), atomic_load(&m->lent) == left };
   handle_set_quick(m, 0);
   atomic_store(&m->lent, NULL);
-  atomic_store_explicit(&m->s, s, memory_order_release);
+  atomic_store_explicit(&m->store, store, memory_order_release);
   release_due(m);
   if (handle_writes(m) && !left->in_memory) {
     uint64_t state = atomic_load(&header_of(atomic_load(&left->base))->state);
@@ -307,25 +310,25 @@ static int move_to(maph *m, store *s) {
 
 /* Move the handle to the file that is at its path now. */
 static int move_to_current(maph *m) {
-  store *s = NULL;
-  int rc = store_open(m->path, handle_writes(m), &m->options, &s);
+  store *store = NULL;
+  int rc = store_open(m->path, handle_writes(m), &m->options, &store);
   if (rc == MAPH_NOTFOUND) rc = fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
   if (rc != MAPH_OK) return rc;
-  if (s != m->s)
-    rc = move_to(m, s);
+  if (store != m->store)
+    rc = move_to(m, store);
   else {
-    store_let_go(s, handle_writes(m));
+    store_let_go(store, handle_writes(m));
     return MAPH_OK;
   }
-  if (rc != MAPH_OK) store_let_go(s, handle_writes(m));
+  if (rc != MAPH_OK) store_let_go(store, handle_writes(m));
   return rc;
 }
 
-int handle_replace(maph *m, store *s) {
+int handle_replace(maph *m, store *store) {
   int rc;
   pthread_mutex_lock(&m->mutex);
-  s->writers = 1;
-  rc = move_to(m, s);
+  store->writers = 1;
+  rc = move_to(m, store);
   pthread_mutex_unlock(&m->mutex);
   return rc;
 }
@@ -353,40 +356,40 @@ void handle_end_rewrite(maph *m) {
   pthread_mutex_unlock(&m->mutex);
 }
 
-void handle_note_rewrite(maph *m, const maph_rewrite *r) {
+void handle_note_rewrite(maph *m, const maph_rewrite *rewrite) {
   pthread_mutex_lock(&m->mutex);
-  m->rewrite = *r;
+  m->rewrite = *rewrite;
   m->rewrote = 1;
   pthread_mutex_unlock(&m->mutex);
 }
 
-int handle_last_rewrite(maph *m, maph_rewrite *r) {
+int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
   int rc;
   pthread_mutex_lock(&m->mutex);
-  *r = m->rewrite;
+  *rewrite = m->rewrite;
   rc = m->rewrote ? MAPH_OK : fail(MAPH_NOTFOUND, "nothing was rewritten through this handle yet");
   pthread_mutex_unlock(&m->mutex);
   return rc;
 }
 
 /* The store says that it was, or is being, replaced or deleted. */
-static int follow(maph *m, store **s, int copied) {
+static int follow(maph *m, store **store, int copied) {
   uint64_t state, device = 0, inode = 0;
   int rc = MAPH_OK;
   pthread_mutex_lock(&m->mutex);
-  *s = atomic_load(&m->s);
-  state = atomic_load(&header_of(atomic_load(&(*s)->base))->state);
+  *store = atomic_load(&m->store);
+  state = atomic_load(&header_of(atomic_load(&(*store)->base))->state);
   if (state & STATE_DELETED) {
     rc = fail(MAPH_CANTOPEN, "%s: the store was deleted: open it again if it was made anew",
               m->path);
-  } else if ((copied || (state & (STATE_SUPERSEDED | STATE_SWITCHING))) && !(*s)->in_memory) {
+  } else if ((copied || (state & (STATE_SUPERSEDED | STATE_SWITCHING))) && !(*store)->in_memory) {
     rc = os_identity(m->path, &device, &inode);
     if (rc == MAPH_NOTFOUND)
       rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there",
                 m->path);
-    if (rc == MAPH_OK && (device != (*s)->file.device || inode != (*s)->file.inode))
+    if (rc == MAPH_OK && (device != (*store)->file.device || inode != (*store)->file.inode))
       rc = move_to_current(m);
-    *s = atomic_load(&m->s);
+    *store = atomic_load(&m->store);
   }
   pthread_mutex_unlock(&m->mutex);
   return rc;
@@ -403,109 +406,110 @@ static int check_handle(const maph *m) {
 
 /* In a layered file system the file that a reader has open is no longer that of its path once a
 ** writer made a copy of it, and nothing in it tells. */
-static int is_layered(const store *s) { return s->file.layered && !s->file.writable; }
+static int is_layered(const store *store) { return store->file.layered && !store->file.writable; }
 
-static int copied_up(maph *m, const store *s) {
+static int copied_up(maph *m, const store *store) {
   uint64_t device, inode, now = os_clock_coarse_ms();
   if (atomic_load_explicit(&m->looked_ms, memory_order_relaxed) == now) return 0;
   atomic_store_explicit(&m->looked_ms, now, memory_order_relaxed);
   return os_identity(m->path, &device, &inode) == MAPH_OK
-         && (device != s->file.device || inode != s->file.inode);
+         && (device != store->file.device || inode != store->file.inode);
 }
 
-int handle_store(maph *m, store **s) {
+int handle_store(maph *m, store **store) {
   uint64_t state;
   int rc = check_handle(m);
   if (unlikely(rc != MAPH_OK)) return rc;
   release_if_due(m);
-  *s = atomic_load_explicit(&m->s, memory_order_acquire);
+  *store = atomic_load_explicit(&m->store, memory_order_acquire);
   state = atomic_load_explicit(
-      &header_of(atomic_load_explicit(&(*s)->base, memory_order_acquire))->state,
+      &header_of(atomic_load_explicit(&(*store)->base, memory_order_acquire))->state,
       memory_order_acquire);
   if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) {
-    if (likely(!is_layered(*s)) || !copied_up(m, *s)) return MAPH_OK;
-    return follow(m, s, 1);
+    if (likely(!is_layered(*store)) || !copied_up(m, *store)) return MAPH_OK;
+    return follow(m, store, 1);
   }
-  return follow(m, s, 0);
+  return follow(m, store, 0);
 }
 
 /* A writer that died between decision and visibility left `prepared` above `committed`.  So do
 ** those at work; of them one keeps the turn or the list of this process busy, or lives. */
-static void finish_decided(store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  uint64_t prepared = atomic_load(&h->prepared), now;
-  if (likely(prepared == atomic_load(&h->committed)) || s->in_memory) return;
+static void finish_decided(store *store) {
+  const header *header = header_of(atomic_load(&store->base));
+  uint64_t prepared = atomic_load(&header->prepared), now;
+  if (likely(prepared == atomic_load(&header->committed)) || store->in_memory) return;
   now = os_clock_coarse_ms();
-  if (atomic_exchange(&s->pending, prepared) != prepared) atomic_store(&s->pending_ms, now);
-  if (now - atomic_load(&s->pending_ms) < PENDING_MS && trust_living(s)) return;
-  if (s->decided_first != NULL || atomic_load(&s->turn_taken)) return;
-  if (session_begin(s, 0) == MAPH_OK) session_end(s);
+  if (atomic_exchange(&store->pending, prepared) != prepared) atomic_store(&store->pending_ms, now);
+  if (now - atomic_load(&store->pending_ms) < PENDING_MS && trust_living(store)) return;
+  if (store->decided_first != NULL || atomic_load(&store->turn_taken)) return;
+  if (session_begin(store, 0) == MAPH_OK) session_end(store);
 }
 
-int handle_store_now(maph *m, store **s) {
+int handle_store_now(maph *m, store **store) {
   int rc = check_handle(m);
   if (rc != MAPH_OK) return rc;
   atomic_store_explicit(&m->looked_ms, 0, memory_order_relaxed);
-  rc = handle_store(m, s);
-  if (rc == MAPH_OK && handle_writes(m)) finish_decided(*s);
+  rc = handle_store(m, store);
+  if (rc == MAPH_OK && handle_writes(m)) finish_decided(*store);
   return rc;
 }
 
-void handle_lend(maph *m, const store *s) {
-  if (likely(atomic_load(&m->lent) == s)) return;
+void handle_lend(maph *m, const store *store) {
+  if (likely(atomic_load(&m->lent) == store)) return;
   pthread_mutex_lock(&m->mutex);
-  if (m->s == s) {
-    atomic_store(&m->lent, s);
-    if (!m->options.verify && !is_layered(s))
-      handle_set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)s);
+  if (m->store == store) {
+    atomic_store(&m->lent, store);
+    if (!m->options.verify && !is_layered(store))
+      handle_set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)store);
   }
   pthread_mutex_unlock(&m->mutex);
 }
 
 /* Another thread may move the handle between the two: then what it moved to is lent. */
-int handle_reader(maph *m, store **s) {
+int handle_reader(maph *m, store **store) {
   int rc;
-  while ((rc = handle_store(m, s)) == MAPH_OK && atomic_load(&m->lent) != *s) handle_lend(m, *s);
+  while ((rc = handle_store(m, store)) == MAPH_OK && atomic_load(&m->lent) != *store)
+    handle_lend(m, *store);
   return rc;
 }
 
-int handle_writer(maph *m, store **s) {
-  int rc = handle_store(m, s);
+int handle_writer(maph *m, store **store) {
+  int rc = handle_store(m, store);
   if (rc == MAPH_OK && !handle_writes(m))
-    rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*s)->path);
+    rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*store)->path);
   return rc;
 }
 
-static int was_replaced(const store *s) {
-  return (atomic_load(&header_of(atomic_load(&s->base))->state)
+static int was_replaced(const store *store) {
+  return (atomic_load(&header_of(atomic_load(&store->base))->state)
           & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED))
          != 0;
 }
 
-int handle_begin(maph *m, int durability, txn *t) {
+int handle_begin(maph *m, int durability, txn *txn) {
   uint64_t deadline = 0;
-  store *s = NULL, *before;
+  store *store = NULL, *before;
   int rc, tries;
   if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
     return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
   for (tries = 0;; tries++) {
-    before = s;
-    rc = handle_writer(m, &s);
+    before = store;
+    rc = handle_writer(m, &store);
     if (rc != MAPH_OK) return rc;
-    rc = session_begin_write(s, m->options.busy_timeout_ms, &m->interrupts);
+    rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
     if (rc == MAPH_OK) break;
     /* else the store was replaced after we looked, perhaps several times in a row */
-    if (rc != MAPH_CANTOPEN || !was_replaced(s)) return rc;
+    if (rc != MAPH_CANTOPEN || !was_replaced(store)) return rc;
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
     /* the same again: a mount of the file alone leads to none but the one that was replaced */
-    if (tries >= 3 && (s == before || os_clock_ns() >= deadline)) return rc;
+    if (tries >= 3 && (store == before || os_clock_ns() >= deadline)) return rc;
   }
-  if (s->last.version >= VERSION_MAX) {
-    session_end(s);
-    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
+  if (store->last.version >= VERSION_MAX) {
+    session_end(store);
+    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", store->path);
   }
-  txn_start(t, s);
-  t->durability = durability == MAPH_SYNC_DEFAULT ? m->options.durability : durability;
+  txn_start(txn, store);
+  txn->durability = durability == MAPH_SYNC_DEFAULT ? m->options.durability : durability;
   return MAPH_OK;
 }
 
@@ -527,19 +531,19 @@ static void follow_links(maph *m) {
 
 int maph_refresh(maph *m) {
   uint64_t device, inode;
-  store *s;
+  store *store;
   int rc = check_handle(m);
   if (rc != MAPH_OK) return rc;
-  s = m->s;
+  store = m->store;
   if (m->open_txns)
-    return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", s->path);
-  if (!s->in_memory) {
+    return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", store->path);
+  if (!store->in_memory) {
     follow_links(m);
     rc = os_identity(m->path, &device, &inode);
     if (rc == MAPH_NOTFOUND)
       return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
     pthread_mutex_lock(&m->mutex);
-    if (rc == MAPH_OK && (device != s->file.device || inode != s->file.inode))
+    if (rc == MAPH_OK && (device != store->file.device || inode != store->file.inode))
       rc = move_to_current(m);
     pthread_mutex_unlock(&m->mutex);
   }
@@ -548,8 +552,8 @@ int maph_refresh(maph *m) {
 }
 
 int maph_sync(maph *m) {
-  store *s;
-  int rc = handle_writer(m, &s);
-  if (rc == MAPH_OK) rc = session_reached(s);
-  return rc == MAPH_OK ? commit_sync(s) : rc;
+  store *store;
+  int rc = handle_writer(m, &store);
+  if (rc == MAPH_OK) rc = session_reached(store);
+  return rc == MAPH_OK ? commit_sync(store) : rc;
 }

@@ -10,7 +10,7 @@
 
 /* A generation that a handle has left. */
 typedef struct retired {
-  store *s;
+  store *store;
   uint64_t left_ms;
   int lent; /* slices were read from it outside snapshots: it stays until refresh or close */
 } retired;
@@ -19,7 +19,7 @@ struct maph {
   /* handle_quick, mixed with s: the hot path may be taken and slices of that store handed out.  0:
   ** not (closed, or reads verify, or this generation was not read from yet) */
   uint64_t quick;
-  _Atomic(store *) s;
+  _Atomic(store *) store;
   uint32_t magic;
   unsigned fork_count;
   char *given; /* the path as it was opened, made absolute; NULL: in memory */
@@ -54,7 +54,7 @@ struct maph_txn {
 struct maph_snapshot {
   uint32_t magic;
   maph *handle;
-  store *s;
+  store *store;
   uint64_t snapshot, now, version, records, bytes;
   struct maph_txn *within; /* the transaction that it shows, while that is open */
   int rolled_back;
@@ -73,8 +73,8 @@ enum {
 
 extern unsigned handle_fork_count;
 extern uint64_t handle_quick; /* what a handle of this process says in `quick` */
-static inline int handle_is_quick(const maph *m, const store *s) {
-  return (__atomic_load_n(&m->quick, __ATOMIC_RELAXED) ^ (uint64_t)(uintptr_t)s)
+static inline int handle_is_quick(const maph *m, const store *store) {
+  return (__atomic_load_n(&m->quick, __ATOMIC_RELAXED) ^ (uint64_t)(uintptr_t)store)
          == __atomic_load_n(&handle_quick, __ATOMIC_RELAXED);
 }
 /* how often this process is the child of a fork */
@@ -85,34 +85,34 @@ void handle_watch_forks(void); /* before the first handle is made */
 void handle_set_quick(maph *m, uint64_t quick);
 void handle_release_retired(maph *m); /* all generations that it has left */
 static inline int handle_writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
-int handle_store(maph *m, store **s); /* the generation to use now.  MISUSE CANTOPEN */
+int handle_store(maph *m, store **store); /* the generation to use now.  MISUSE CANTOPEN */
 /* The same for a read that many more will not follow within the millisecond: what only a look at
 ** the path can tell is looked at, and a handle that may write finishes what a dead writer decided.
 */
-int handle_store_now(maph *m, store **s);
+int handle_store_now(maph *m, store **store);
 /* the same, to hand out slices of it outside snapshots */
-int handle_reader(maph *m, store **s);
-int handle_writer(maph *m, store **s); /* the same, and it may write.  READONLY */
+int handle_reader(maph *m, store **store);
+int handle_writer(maph *m, store **store); /* the same, and it may write.  READONLY */
 /* A session in the store that the handle writes to now, and an empty transaction in it.  If the
 ** store was replaced meanwhile, it is the one that is there now.  MISUSE READONLY BUSY FULL ... */
-int handle_begin(maph *m, int durability, txn *t);
-void handle_lend(maph *m, const store *s); /* a slice of it is handed out */
+int handle_begin(maph *m, int durability, txn *txn);
+void handle_lend(maph *m, const store *store); /* a slice of it is handed out */
 void handle_count_read(maph *m, int by);
 /* How many of the generations that it has left it still pins, until refresh and for a while. */
 void handle_pinned(maph *m, size_t *lent, size_t *others);
 /* of a store in memory, which has no lock file.  1: somebody else has it */
 int handle_claim_rewrite(maph *m);
 void handle_end_rewrite(maph *m);
-int handle_replace(maph *m, store *s); /* of a store in memory: by a rewritten one */
-void handle_note_rewrite(maph *m, const maph_rewrite *r);
-int handle_last_rewrite(maph *m, maph_rewrite *r); /* NOTFOUND */
-void store_pin(store *s);
-void store_unpin(store *s);
-int store_open(const char *path, int writing, const maph_options *o, store **s);
-int store_let_go(store *s, int writing);       /* give a handle's hold on it up */
-int snapshot_view(maph_snapshot *x, view *v);  /* MISUSE CONFLICT */
-int snapshot_readable(const maph_snapshot *x); /* may a cursor be opened at it?  MISUSE */
-void snapshot_hold(maph_snapshot *x);          /* as long as a cursor needs it */
-void snapshot_let_go(maph_snapshot *x);
+int handle_replace(maph *m, store *store); /* of a store in memory: by a rewritten one */
+void handle_note_rewrite(maph *m, const maph_rewrite *rewrite);
+int handle_last_rewrite(maph *m, maph_rewrite *rewrite); /* NOTFOUND */
+void store_pin(store *store);
+void store_unpin(store *store);
+int store_open(const char *path, int writing, const maph_options *options, store **store);
+int store_let_go(store *store, int writing);            /* give a handle's hold on it up */
+int snapshot_view(maph_snapshot *snapshot, view *view); /* MISUSE CONFLICT */
+int snapshot_readable(const maph_snapshot *snapshot);   /* may a cursor be opened at it?  MISUSE */
+void snapshot_hold(maph_snapshot *snapshot);            /* as long as a cursor needs it */
+void snapshot_let_go(maph_snapshot *snapshot);
 
 #endif

@@ -31,7 +31,7 @@ struct maph_load {
   maph_load_options options;
   creation creation;
   listener listener;
-  store *s; /* what the records go to */
+  store *store; /* what the records go to */
   load load;
 };
 
@@ -50,11 +50,11 @@ static int take_options(const maph_load_options *given, maph_load_options *o) {
   return MAPH_OK;
 }
 
-static int check(maph_load *l, const char *call) {
-  if (l == NULL || l->magic != LOAD_MAGIC)
+static int check(maph_load *load, const char *call) {
+  if (load == NULL || load->magic != LOAD_MAGIC)
     return fail(MAPH_MISUSE, "%s: this load has ended, or never began", call);
-  if (l->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a load does not cross fork()", l->path);
+  if (load->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a load does not cross fork()", load->path);
   return MAPH_OK;
 }
 
@@ -62,160 +62,162 @@ static int check(maph_load *l, const char *call) {
 ** */
 
 /* The file that the records go to: of the name to come, or of none. */
-static int make_file(maph_load *l) {
-  const char *temporary = l->creation.temporary;
-  os_file f;
+static int make_file(maph_load *load) {
+  const char *temporary = load->creation.temporary;
+  os_file file;
   int rc;
-  if (!l->options.optimize) return create_bare(temporary, l->creation.mode, &l->s);
-  rc = os_open_unnamed(temporary, &f);
+  if (!load->options.optimize) return create_bare(temporary, load->creation.mode, &load->store);
+  rc = os_open_unnamed(temporary, &file);
   if (rc != MAPH_OK) return rc;
-  l->s = store_bare(temporary, &f);
-  if (l->s == NULL) os_close(&f);
-  return l->s ? MAPH_OK : MAPH_NOMEM;
+  load->store = store_bare(temporary, &file);
+  if (load->store == NULL) os_close(&file);
+  return load->store ? MAPH_OK : MAPH_NOMEM;
 }
 
-static load_how how_of(maph_load *l) {
+static load_how how_of(maph_load *load) {
   return (load_how){ .generation = 1,
-                     .base_version = l->options.after_version,
-                     .version = l->options.after_version + 1,
-                     .keys = l->options.expected_keys,
-                     .memory = l->options.memory_bytes,
-                     .listener = &l->listener };
+                     .base_version = load->options.after_version,
+                     .version = load->options.after_version + 1,
+                     .keys = load->options.expected_keys,
+                     .memory = load->options.memory_bytes,
+                     .listener = &load->listener };
 }
 
 /* What is left is freed; rc: is the store there? */
-static void end(maph_load *l, int rc) {
-  int mine = l->fork_count == handle_forks() && l->forks == os_forks();
-  l->magic = 0;
-  load_clear(&l->load);
-  if (rc != MAPH_OK && mine && l->creation.lock.fd >= 0) os_remove(l->creation.temporary);
-  store_free(l->s);
-  create_release(&l->creation, mine ? rc : MAPH_OK);
-  free(l->path);
-  os_free(l);
+static void end(maph_load *load, int rc) {
+  int mine = load->fork_count == handle_forks() && load->forks == os_forks();
+  load->magic = 0;
+  load_clear(&load->load);
+  if (rc != MAPH_OK && mine && load->creation.lock.fd >= 0) os_remove(load->creation.temporary);
+  store_free(load->store);
+  create_release(&load->creation, mine ? rc : MAPH_OK);
+  free(load->path);
+  os_free(load);
 }
 
-static int begin(const char *path, const maph_load_options *options, maph_load *l) {
+static int begin(const char *path, const maph_load_options *options, maph_load *load) {
   maph_options given = MAPH_OPTIONS_INIT, store_options;
   load_how how;
-  int rc = take_options(options, &l->options);
-  given.mode = l->options.mode;
-  given.busy_timeout_ms = l->options.busy_timeout_ms;
-  given.after_version = l->options.after_version;
-  given.perfect_hash = l->options.perfect_hash;
+  int rc = take_options(options, &load->options);
+  given.mode = load->options.mode;
+  given.busy_timeout_ms = load->options.busy_timeout_ms;
+  given.after_version = load->options.after_version;
+  given.perfect_hash = load->options.perfect_hash;
   if (rc == MAPH_OK) rc = open_take_options(&given, &store_options);
-  if (rc == MAPH_OK) rc = os_resolve(path, &l->path);
+  if (rc == MAPH_OK) rc = os_resolve(path, &load->path);
   if (rc != MAPH_OK) return rc;
-  l->listener.tell = l->options.progress;
-  l->listener.arg = l->options.progress_arg;
-  rc = create_claim(&l->creation, l->path, &store_options, 1);
-  if (rc == MAPH_OK) rc = make_file(l);
-  how = how_of(l);
-  return rc == MAPH_OK ? load_begin(&l->load, l->s, &how) : rc;
+  load->listener.tell = load->options.progress;
+  load->listener.arg = load->options.progress_arg;
+  rc = create_claim(&load->creation, load->path, &store_options, 1);
+  if (rc == MAPH_OK) rc = make_file(load);
+  how = how_of(load);
+  return rc == MAPH_OK ? load_begin(&load->load, load->store, &how) : rc;
 }
 
 int maph_load_begin(const char *path, const maph_load_options *options, maph_load **out) {
   interruptible call;
-  maph_load *l;
+  maph_load *load;
   int rc;
   if (out == NULL) return fail(MAPH_MISUSE, "maph_load_begin: no place for the load");
   *out = NULL;
   if (path == NULL || path[0] == 0 || strcmp(path, ":memory:") == 0)
     return fail(MAPH_MISUSE, "maph_load_begin: name the file that is to be made");
   handle_watch_forks();
-  l = os_alloc(sizeof *l);
-  if (l == NULL) return MAPH_NOMEM;
-  l->magic = LOAD_MAGIC;
-  l->fork_count = handle_forks();
-  l->forks = os_forks();
-  l->creation.lock.fd = l->creation.empty.fd = -1;
+  load = os_alloc(sizeof *load);
+  if (load == NULL) return MAPH_NOMEM;
+  load->magic = LOAD_MAGIC;
+  load->fork_count = handle_forks();
+  load->forks = os_forks();
+  load->creation.lock.fd = load->creation.empty.fd = -1;
   interrupt_begin(&call, NULL);
-  rc = begin(path, options, l);
+  rc = begin(path, options, load);
   interrupt_end(&call);
   if (rc == MAPH_OK)
-    *out = l;
+    *out = load;
   else
-    end(l, rc);
+    end(load, rc);
   return rc;
 }
 
-int maph_load_abort(maph_load *l) {
+int maph_load_abort(maph_load *load) {
   int rc;
-  if (l == NULL) return MAPH_OK;
-  if (l->magic != LOAD_MAGIC) return check(l, "maph_load_abort");
-  rc = l->fork_count == handle_forks() ? MAPH_OK : check(l, "maph_load_abort");
-  end(l, MAPH_CANCELLED);
+  if (load == NULL) return MAPH_OK;
+  if (load->magic != LOAD_MAGIC) return check(load, "maph_load_abort");
+  rc = load->fork_count == handle_forks() ? MAPH_OK : check(load, "maph_load_abort");
+  end(load, MAPH_CANCELLED);
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------------ put */
 
-int maph_load_put(maph_load *l, maph_slice key, maph_slice value, const maph_condition *c) {
+int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
+                  const maph_condition *condition) {
   log_put put;
-  int rc = check(l, "maph_load_put");
+  int rc = check(load, "maph_load_put");
   if (rc != MAPH_OK) return rc;
-  if (unlikely(l->failed))
+  if (unlikely(load->failed))
     return fail(MAPH_MISUSE, "%s: an entry could not be put: the load can only be aborted",
-                l->path);
-  rc = txn_check_sizes(key, value, c);
-  if (rc == MAPH_OK && c && c->when != MAPH_ALWAYS)
-    rc = fail(MAPH_MISUSE, "%s: a load puts always: use MAPH_ALWAYS", l->path);
+                load->path);
+  rc = txn_check_sizes(key, value, condition);
+  if (rc == MAPH_OK && condition && condition->when != MAPH_ALWAYS)
+    rc = fail(MAPH_MISUSE, "%s: a load puts always: use MAPH_ALWAYS", load->path);
   if (unlikely(rc != MAPH_OK)) return rc;
-  txn_fill_put(&put, key, value, c, l->options.after_version + 1);
-  rc = load_put(&l->load, &put);
-  if (unlikely(rc != MAPH_OK)) l->failed = 1;
+  txn_fill_put(&put, key, value, condition, load->options.after_version + 1);
+  rc = load_put(&load->load, &put);
+  if (unlikely(rc != MAPH_OK)) load->failed = 1;
   return rc;
 }
 
-uint64_t maph_load_entries(maph_load *l) {
-  return check(l, "maph_load_entries") == MAPH_OK ? l->load.records : 0;
+uint64_t maph_load_entries(maph_load *load) {
+  return check(load, "maph_load_entries") == MAPH_OK ? load->load.records : 0;
 }
 
 /* --------------------------------------------------------------------------------------- finish */
 
 /* From the file that was filled, which goes, to one in the order of a perfect hash. */
-static int freeze(maph_load *l) {
-  rewriting x;
+static int freeze(maph_load *load) {
+  rewriting rewriting;
   maph_snapshot all;
   int rc;
-  memset(&x, 0, sizeof x);
+  memset(&rewriting, 0, sizeof rewriting);
   memset(&all, 0, sizeof all);
-  all.s = x.from = l->s;
-  all.snapshot = l->s->last.end;
-  all.version = l->s->last.version;
-  all.records = l->s->last.records;
-  x.snapshot = &all;
-  x.listener = l->listener;
-  x.perfect_hash = l->options.perfect_hash;
-  x.how = how_of(l);
-  x.how.keys = 0;
-  x.how.unique = 1;
-  x.how.listener = NULL;
-  rc = create_bare(l->creation.temporary, l->creation.mode, &x.to);
-  if (rc == MAPH_OK) rc = base_freeze(&x);
-  l->listener = x.listener;
-  store_free(l->s);
-  l->s = x.to;
+  all.store = rewriting.from = load->store;
+  all.snapshot = load->store->last.end;
+  all.version = load->store->last.version;
+  all.records = load->store->last.records;
+  rewriting.snapshot = &all;
+  rewriting.listener = load->listener;
+  rewriting.perfect_hash = load->options.perfect_hash;
+  rewriting.how = how_of(load);
+  rewriting.how.keys = 0;
+  rewriting.how.unique = 1;
+  rewriting.how.listener = NULL;
+  rc = create_bare(load->creation.temporary, load->creation.mode, &rewriting.to);
+  if (rc == MAPH_OK) rc = base_freeze(&rewriting);
+  load->listener = rewriting.listener;
+  store_free(load->store);
+  load->store = rewriting.to;
   return rc;
 }
 
-static int finish(maph_load *l) {
-  int rc = load_finish(&l->load);
-  load_clear(&l->load);
-  if (rc == MAPH_OK && l->options.optimize) rc = freeze(l);
-  if (rc == MAPH_OK) rc = progress_tell(&l->listener, l->path, "flush", 0, 1);
-  return rc == MAPH_OK ? create_take_name(&l->creation, l->s) : rc;
+static int finish(maph_load *load) {
+  int rc = load_finish(&load->load);
+  load_clear(&load->load);
+  if (rc == MAPH_OK && load->options.optimize) rc = freeze(load);
+  if (rc == MAPH_OK) rc = progress_tell(&load->listener, load->path, "flush", 0, 1);
+  return rc == MAPH_OK ? create_take_name(&load->creation, load->store) : rc;
 }
 
-int maph_load_finish(maph_load *l) {
+int maph_load_finish(maph_load *load) {
   interruptible call;
-  int rc = check(l, "maph_load_finish");
+  int rc = check(load, "maph_load_finish");
   if (rc != MAPH_OK) return rc;
   interrupt_begin(&call, NULL);
-  if (l->failed)
-    rc = fail(MAPH_MISUSE, "%s: an entry could not be put: the load can only be aborted", l->path);
-  if (rc == MAPH_OK) rc = finish(l);
+  if (load->failed)
+    rc = fail(MAPH_MISUSE, "%s: an entry could not be put: the load can only be aborted",
+              load->path);
+  if (rc == MAPH_OK) rc = finish(load);
   interrupt_end(&call);
-  end(l, rc);
+  end(load, rc);
   return rc;
 }

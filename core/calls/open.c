@@ -12,33 +12,36 @@
 
 #define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
 
-int open_take_options(const maph_options *given, maph_options *o) {
+int open_take_options(const maph_options *given, maph_options *options) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
-  *o = defaults;
+  *options = defaults;
   if (given == NULL) return MAPH_OK;
   if (given->size < sizeof given->size || given->size > 4096)
     return fail(MAPH_MISUSE, "maph_options.size is %zu: initialise with MAPH_OPTIONS_INIT",
                 given->size);
-  memcpy(o, given, MIN(given->size, sizeof *o));
-  o->size = sizeof *o;
-  if (o->durability == MAPH_SYNC_DEFAULT) o->durability = MAPH_SYNC_NORMAL;
-  if (o->durability < MAPH_SYNC_OFF || o->durability > MAPH_SYNC_FULL)
-    return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*", o->durability);
-  if (o->busy_timeout_ms < 0)
-    return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more", o->busy_timeout_ms);
-  if (o->advice < MAPH_ADVISE_NORMAL || o->advice > MAPH_ADVISE_WILLNEED)
-    return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", o->advice);
-  if (o->perfect_hash < MAPH_PERFECT_DEFAULT || o->perfect_hash > MAPH_PERFECT_CMPH)
+  memcpy(options, given, MIN(given->size, sizeof *options));
+  options->size = sizeof *options;
+  if (options->durability == MAPH_SYNC_DEFAULT) options->durability = MAPH_SYNC_NORMAL;
+  if (options->durability < MAPH_SYNC_OFF || options->durability > MAPH_SYNC_FULL)
+    return fail(MAPH_MISUSE, "option durability is %d: use one of MAPH_SYNC_*",
+                options->durability);
+  if (options->busy_timeout_ms < 0)
+    return fail(MAPH_MISUSE, "option busy_timeout_ms is %d: use 0 or more",
+                options->busy_timeout_ms);
+  if (options->advice < MAPH_ADVISE_NORMAL || options->advice > MAPH_ADVISE_WILLNEED)
+    return fail(MAPH_MISUSE, "option advice is %d: use one of MAPH_ADVISE_*", options->advice);
+  if (options->perfect_hash < MAPH_PERFECT_DEFAULT || options->perfect_hash > MAPH_PERFECT_CMPH)
     return fail(MAPH_MISUSE, "option perfect_hash is %d: use one of MAPH_PERFECT_*",
-                o->perfect_hash);
-  if (o->auto_compact < 0 || o->auto_compact > 99)
+                options->perfect_hash);
+  if (options->auto_compact < 0 || options->auto_compact > 99)
     return fail(MAPH_MISUSE, "option auto_compact is %d: use a percentage from 0 to 99",
-                o->auto_compact);
-  if (o->after_version > AFTER_VERSION_MAX)
+                options->auto_compact);
+  if (options->after_version > AFTER_VERSION_MAX)
     return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
-                (unsigned long long)o->after_version, (unsigned long long)AFTER_VERSION_MAX);
-  if (o->mode <= 0 || o->mode > 07777)
-    return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644", (unsigned)o->mode);
+                (unsigned long long)options->after_version, (unsigned long long)AFTER_VERSION_MAX);
+  if (options->mode <= 0 || options->mode > 07777)
+    return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644",
+                (unsigned)options->mode);
   return MAPH_OK;
 }
 
@@ -55,24 +58,24 @@ static int check_flags(int flags) {
   return MAPH_OK;
 }
 
-static int open_in_memory(const maph_options *o, store **out) {
-  int rc = create_in_memory(NULL, 1, o->after_version, o->expected_keys, out);
+static int open_in_memory(const maph_options *options, store **out) {
+  int rc = create_in_memory(NULL, 1, options->after_version, options->expected_keys, out);
   if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }
 
-static int open_or_create(const char *path, int flags, const maph_options *o, store **s) {
+static int open_or_create(const char *path, int flags, const maph_options *options, store **store) {
   int rc, tries;
   for (tries = 0;; tries++) {
     if (flags & MAPH_EXCL) {
-      rc = create_store(path, o, 0);
+      rc = create_store(path, options, 0);
       if (rc != MAPH_OK) return rc;
-      return store_open(path, 1, o, s);
+      return store_open(path, 1, options, store);
     }
-    rc = store_open(path, (flags & MAPH_RDWR) != 0, o, s);
+    rc = store_open(path, (flags & MAPH_RDWR) != 0, options, store);
     if (!(flags & MAPH_CREATE) || tries > 10) break;
     if (rc != MAPH_NOTFOUND && (rc != MAPH_FORMAT || !create_is_empty(path))) break;
-    rc = create_store(path, o, rc == MAPH_FORMAT);
+    rc = create_store(path, options, rc == MAPH_FORMAT);
     if (rc != MAPH_OK && rc != MAPH_EXISTS) return rc;
   }
   if (rc == MAPH_NOTFOUND)
@@ -84,7 +87,7 @@ static int open_or_create(const char *path, int flags, const maph_options *o, st
 static int open_handle(const char *path, int flags, const maph_options *options, maph **out) {
   maph *m = NULL;
   maph_options o;
-  store *s = NULL;
+  store *store = NULL;
   char *resolved = NULL, *given = NULL;
   int rc;
   if (out == NULL) return fail(MAPH_MISUSE, "maph_open: no place for the handle");
@@ -97,21 +100,21 @@ static int open_handle(const char *path, int flags, const maph_options *options,
   if (rc != MAPH_OK) return rc;
   if (strcmp(path, ":memory:") == 0) {
     rc = flags & MAPH_RDWR
-             ? open_in_memory(&o, &s)
+             ? open_in_memory(&o, &store)
              : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
   } else {
     rc = os_resolve(path, &resolved);
     if (rc == MAPH_OK) rc = os_absolute(path, &given);
-    if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &s);
+    if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &store);
   }
   if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
-    store_let_go(s, (flags & MAPH_RDWR) != 0);
+    store_let_go(store, (flags & MAPH_RDWR) != 0);
     rc = MAPH_NOMEM;
   }
   if (rc == MAPH_OK) {
     m->magic = HANDLE_MAGIC;
     m->fork_count = handle_forks();
-    m->s = s;
+    m->store = store;
     m->given = given;
     m->path = resolved;
     m->flags = flags;
@@ -146,14 +149,14 @@ int maph_close(maph *m) {
     return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
   if (m->open_reads && m->fork_count == handle_forks())
     return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first",
-                atomic_load(&m->s)->path, m->open_reads);
+                atomic_load(&m->store)->path, m->open_reads);
   while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
   /* if it was replaced: this may be the last writer of what replaced it */
   if (handle_writes(m)) handle_store(m, &now);
   m->magic = 0;
   handle_set_quick(m, 0);
   handle_release_retired(m);
-  rc = store_let_go(m->s, handle_writes(m));
+  rc = store_let_go(m->store, handle_writes(m));
   pthread_mutex_destroy(&m->mutex);
   free(m->path);
   free(m->given);
@@ -162,38 +165,38 @@ int maph_close(maph *m) {
 }
 
 /* With byte 2 of the lock file and the lock: no rewrite is under way, and nobody writes. */
-static int destroy(store *s) {
-  word *state = &header_of(s->write_base)->state;
+static int destroy(store *store) {
+  word *state = &header_of(store->write_base)->state;
   int rc;
-  assert(store_has_lock(s));
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  assert(store_has_lock(store));
+  OS_TEST_STORE(store->write_base, offsetof(header, state), 8);
   atomic_fetch_or(state, STATE_DELETED);
-  rc = create_remove_files(s->path, &s->file);
+  rc = create_remove_files(store->path, &store->file);
   if (rc != MAPH_OK) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
   return rc;
 }
 
 static int destroy_at(const char *path, int busy_timeout_ms) {
-  maph_options o = MAPH_OPTIONS_INIT;
+  maph_options options = MAPH_OPTIONS_INIT;
   os_file rewrite;
-  store *s;
+  store *store;
   maph *m;
   int rc;
-  o.busy_timeout_ms = MAX(busy_timeout_ms, 0);
-  rc = maph_open(path, MAPH_RDWR, &o, &m);
+  options.busy_timeout_ms = MAX(busy_timeout_ms, 0);
+  rc = maph_open(path, MAPH_RDWR, &options, &m);
   if (rc != MAPH_OK) return rc;
-  s = m->s;
-  if (s->in_memory) {
+  store = m->store;
+  if (store->in_memory) {
     maph_close(m);
     return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed");
   }
-  rc = create_lock_rewrite(m->path, &s->file, o.busy_timeout_ms, &rewrite);
+  rc = create_lock_rewrite(m->path, &store->file, options.busy_timeout_ms, &rewrite);
   if (rc == MAPH_OK) {
-    rc = handle_writer(m, &s); /* a rewrite may have ended just now */
-    if (rc == MAPH_OK) rc = session_begin(s, o.busy_timeout_ms);
+    rc = handle_writer(m, &store); /* a rewrite may have ended just now */
+    if (rc == MAPH_OK) rc = session_begin(store, options.busy_timeout_ms);
     if (rc == MAPH_OK) {
-      rc = destroy(s);
-      session_end(s);
+      rc = destroy(store);
+      session_end(store);
     }
     create_unlock_rewrite(&rewrite);
   }

@@ -7,6 +7,6 @@
 #include "maph.h"
 
 /* checked, what is not given by its default; given may be NULL.  MISUSE */
-int open_take_options(const maph_options *given, maph_options *o);
+int open_take_options(const maph_options *given, maph_options *options);
 
 #endif

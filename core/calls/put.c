@@ -13,27 +13,27 @@
 #include "writer/txn.h"
 
 /* End the transaction as rc says. */
-static inline int end_alone(maph *m, txn *t, int rc) {
-  if (rc == MAPH_OK) rc = commit_reserve(t);
-  if (rc == MAPH_OK && t->durability != MAPH_SYNC_FULL) {
-    rc = commit_publish_now(t);
-    session_end(t->s);
+static inline int end_alone(maph *m, txn *txn, int rc) {
+  if (rc == MAPH_OK) rc = commit_reserve(txn);
+  if (rc == MAPH_OK && txn->durability != MAPH_SYNC_FULL) {
+    rc = commit_publish_now(txn);
+    session_end(txn->store);
   } else if (rc == MAPH_OK) {
-    rc = session_commit(t);
+    rc = session_commit(txn);
   } else {
-    session_abort(t);
+    session_abort(txn);
   }
-  txn_clear(t);
+  txn_clear(txn);
   if (rc == MAPH_OK) rewrite_if_due(m);
   return rc;
 }
 
 static int write_alone(maph *m, int kind, maph_slice key, maph_slice value,
-                       const maph_condition *c) {
-  txn t;
-  int rc = handle_begin(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
+                       const maph_condition *condition) {
+  txn txn;
+  int rc = handle_begin(m, condition ? condition->durability : MAPH_SYNC_DEFAULT, &txn);
   if (rc != MAPH_OK) return rc;
-  return end_alone(m, &t, txn_write(&t, kind, key, value, c));
+  return end_alone(m, &txn, txn_write(&txn, kind, key, value, condition));
 }
 
 int maph_put(maph *m, maph_slice key, maph_slice value) {
@@ -42,16 +42,17 @@ int maph_put(maph *m, maph_slice key, maph_slice value) {
 int maph_delete(maph *m, maph_slice key) {
   return write_alone(m, KIND_DELETE, key, maph_bytes(NULL, 0), NULL);
 }
-int maph_put_if(maph *m, maph_slice key, maph_slice value, const maph_condition *c) {
-  return write_alone(m, KIND_PUT, key, value, c);
+int maph_put_if(maph *m, maph_slice key, maph_slice value, const maph_condition *condition) {
+  return write_alone(m, KIND_PUT, key, value, condition);
 }
-int maph_delete_if(maph *m, maph_slice key, const maph_condition *c) {
-  return write_alone(m, KIND_DELETE, key, maph_bytes(NULL, 0), c);
+int maph_delete_if(maph *m, maph_slice key, const maph_condition *condition) {
+  return write_alone(m, KIND_DELETE, key, maph_bytes(NULL, 0), condition);
 }
 
-int maph_increment(maph *m, maph_slice key, int64_t by, const maph_condition *c, int64_t *sum) {
-  txn t;
-  int rc = handle_begin(m, c ? c->durability : MAPH_SYNC_DEFAULT, &t);
+int maph_increment(maph *m, maph_slice key, int64_t by, const maph_condition *condition,
+                   int64_t *sum) {
+  txn txn;
+  int rc = handle_begin(m, condition ? condition->durability : MAPH_SYNC_DEFAULT, &txn);
   if (rc != MAPH_OK) return rc;
-  return end_alone(m, &t, count_up(&t, m->options.verify, key, by, c, sum));
+  return end_alone(m, &txn, count_up(&txn, m->options.verify, key, by, condition, sum));
 }

@@ -60,17 +60,17 @@ struct maph_range_cursor {
 
 /* --------------------------------------------------------------------------------------- bounds */
 
-static int gap_is_above(const gap *a, const gap *b) {
-  int c = key_compare(a->key.data, a->key.size, b->key.data, b->key.size);
-  return c ? c > 0 : a->after > b->after;
+static int gap_is_above(const gap *gap, const struct gap *b) {
+  int c = key_compare(gap->key.data, gap->key.size, b->key.data, b->key.size);
+  return c ? c > 0 : gap->after > b->after;
 }
 
-static void raise_low(maph_range_cursor *c, gap g) {
-  if (c->low.key.data == NULL || gap_is_above(&g, &c->low)) c->low = g;
+static void raise_low(maph_range_cursor *cursor, gap gap) {
+  if (cursor->low.key.data == NULL || gap_is_above(&gap, &cursor->low)) cursor->low = gap;
 }
 
-static void lower_high(maph_range_cursor *c, gap g) {
-  if (c->high.key.data == NULL || gap_is_above(&c->high, &g)) c->high = g;
+static void lower_high(maph_range_cursor *cursor, gap gap) {
+  if (cursor->high.key.data == NULL || gap_is_above(&cursor->high, &gap)) cursor->high = gap;
 }
 
 static maph_slice copy_key(uint8_t **at, maph_slice key) {
@@ -81,219 +81,231 @@ static maph_slice copy_key(uint8_t **at, maph_slice key) {
 }
 
 /* The keys that begin with it: from itself to before the first that is above all of them. */
-static void set_prefix(maph_range_cursor *c, uint8_t **at, maph_slice prefix) {
+static void set_prefix(maph_range_cursor *cursor, uint8_t **at, maph_slice prefix) {
   maph_slice past;
   uint8_t *last;
-  raise_low(c, (gap){ copy_key(at, prefix), 0 });
+  raise_low(cursor, (gap){ copy_key(at, prefix), 0 });
   past = copy_key(at, prefix);
   while (past.size > 0 && ((const uint8_t *)past.data)[past.size - 1] == 0xFF) past.size--;
   if (past.size == 0) return;
   last = (uint8_t *)(uintptr_t)past.data + past.size - 1;
   ++*last;
-  lower_high(c, (gap){ past, 0 });
+  lower_high(cursor, (gap){ past, 0 });
 }
 
-static int set_bounds(maph_range_cursor *c, const maph_range *r) {
+static int set_bounds(maph_range_cursor *cursor, const maph_range *range) {
   uint8_t *at;
-  c->keys = at = os_alloc(r->from.size + r->to.size + 2 * r->prefix.size + 1);
+  cursor->keys = at = os_alloc(range->from.size + range->to.size + 2 * range->prefix.size + 1);
   if (at == NULL) return MAPH_NOMEM;
-  if (r->from.data)
-    raise_low(c, (gap){ copy_key(&at, r->from), (r->flags & MAPH_RANGE_AFTER_FROM) != 0 });
-  if (r->to.data) lower_high(c, (gap){ copy_key(&at, r->to), (r->flags & MAPH_RANGE_UP_TO) != 0 });
-  if (r->prefix.size) set_prefix(c, &at, r->prefix);
-  c->limit = r->limit;
-  c->forward = r->flags & MAPH_RANGE_REVERSE ? DOWN : UP;
+  if (range->from.data)
+    raise_low(cursor,
+              (gap){ copy_key(&at, range->from), (range->flags & MAPH_RANGE_AFTER_FROM) != 0 });
+  if (range->to.data)
+    lower_high(cursor, (gap){ copy_key(&at, range->to), (range->flags & MAPH_RANGE_UP_TO) != 0 });
+  if (range->prefix.size) set_prefix(cursor, &at, range->prefix);
+  cursor->limit = range->limit;
+  cursor->forward = range->flags & MAPH_RANGE_REVERSE ? DOWN : UP;
   return MAPH_OK;
 }
 
-static int is_inside(const maph_range_cursor *c, const item *it) {
-  if (c->low.key.data && gap_compare(it->key, it->key_size, &c->low) < 0) return 0;
-  return c->high.key.data == NULL || gap_compare(it->key, it->key_size, &c->high) < 0;
+static int is_inside(const maph_range_cursor *cursor, const item *it) {
+  if (cursor->low.key.data && gap_compare(it->key, it->key_size, &cursor->low) < 0) return 0;
+  return cursor->high.key.data == NULL || gap_compare(it->key, it->key_size, &cursor->high) < 0;
 }
 
 /* ------------------------------------------------------------------------------------ the merge */
 
 /* Ask for the records of the entries that follow. */
-static void ask_for(const view *v, const source *s, int direction, uint64_t first, uint64_t last) {
-  uint64_t i, left = direction == UP ? s->n.entries - s->place.at : s->place.at;
+static void ask_for(const view *view, const source *source, int direction, uint64_t first,
+                    uint64_t last) {
+  uint64_t i, left = direction == UP ? source->n.entries - source->place.at : source->place.at;
   for (i = first; i < last && i < left; i++) {
-    uint64_t at = direction == UP ? s->place.at + i : s->place.at - 1 - i;
-    const uint8_t *p = v->base + node_offset(&s->n, at);
+    uint64_t at = direction == UP ? source->place.at + i : source->place.at - 1 - i;
+    const uint8_t *p = view->base + node_offset(&source->n, at);
     __builtin_prefetch(p);
     __builtin_prefetch(p + 64);
   }
 }
 
 /* The gap is at the end of a leaf: on to the next one.  NOTFOUND: there is none */
-static int next_leaf(const view *v, source *s, int direction) {
+static int next_leaf(const view *view, source *source, int direction) {
   int rc;
-  if (direction == UP ? s->place.leaf + 1 >= s->r.leaves : s->place.leaf == 0) return MAPH_NOTFOUND;
-  rc = run_leaf(v, &s->r, s->place.leaf + (uint64_t)(int64_t)direction, &s->n);
+  if (direction == UP ? source->place.leaf + 1 >= source->r.leaves : source->place.leaf == 0)
+    return MAPH_NOTFOUND;
+  rc = run_leaf(view, &source->r, source->place.leaf + (uint64_t)(int64_t)direction, &source->n);
   if (rc != MAPH_OK) return rc;
-  s->place.leaf += (uint64_t)(int64_t)direction;
-  s->place.at = direction == UP ? 0 : s->n.entries;
-  ask_for(v, s, direction, 0, AHEAD);
+  source->place.leaf += (uint64_t)(int64_t)direction;
+  source->place.at = direction == UP ? 0 : source->n.entries;
+  ask_for(view, source, direction, 0, AHEAD);
   return MAPH_OK;
 }
 
-/* The entry beside the gap, past those that the snapshot does not have: it is s->it.  NOTFOUND */
-static int load_head(maph_range_cursor *c, const view *v, source *s) {
+/* The entry beside the gap, past those that the snapshot does not have: it is source->it. NOTFOUND
+*/
+static int load_head(maph_range_cursor *cursor, const view *view, source *source) {
   int rc = MAPH_OK;
   while (rc == MAPH_OK) {
     uint64_t i, offset;
-    if (c->heading == UP ? s->place.at == s->n.entries : s->place.at == 0) {
-      rc = next_leaf(v, s, c->heading);
+    if (cursor->heading == UP ? source->place.at == source->n.entries : source->place.at == 0) {
+      rc = next_leaf(view, source, cursor->heading);
       continue;
     }
-    i = c->heading == UP ? s->place.at : s->place.at - 1;
-    offset = node_offset(&s->n, i);
-    if (likely(offset >= s->least && offset < v->snapshot)) return node_item(v, &s->n, i, &s->it);
-    if (s->r.payload) rc = node_item(v, &s->n, i, &s->it); /* it may be newer, but not anything */
-    s->place.at += (uint64_t)(int64_t)c->heading;
+    i = cursor->heading == UP ? source->place.at : source->place.at - 1;
+    offset = node_offset(&source->n, i);
+    if (likely(offset >= source->least && offset < view->snapshot))
+      return node_item(view, &source->n, i, &source->it);
+    if (source->r.payload)
+      rc = node_item(view, &source->n, i, &source->it); /* it may be newer, but not anything */
+    source->place.at += (uint64_t)(int64_t)cursor->heading;
   }
   return rc;
 }
 
 /* Does the key of source a come before that of b, in the direction of the heap? */
-static int comes_first(const maph_range_cursor *c, size_t a, size_t b) {
-  const item *x = &c->source[a].it, *y = &c->source[b].it;
-  return key_compare(x->key, x->key_size, y->key, y->key_size) * c->heading < 0;
+static int comes_first(const maph_range_cursor *cursor, size_t a, size_t b) {
+  const item *item = &cursor->source[a].it, *y = &cursor->source[b].it;
+  return key_compare(item->key, item->key_size, y->key, y->key_size) * cursor->heading < 0;
 }
 
-static void sift_down(maph_range_cursor *c, size_t i) {
-  size_t one = c->heap[i];
+static void sift_down(maph_range_cursor *cursor, size_t i) {
+  size_t one = cursor->heap[i];
   for (;;) {
     size_t child = 2 * i + 1;
-    if (child >= c->heads) break;
-    if (child + 1 < c->heads && comes_first(c, c->heap[child + 1], c->heap[child])) child++;
-    if (!comes_first(c, c->heap[child], one)) break;
-    c->heap[i] = c->heap[child];
+    if (child >= cursor->heads) break;
+    if (child + 1 < cursor->heads
+        && comes_first(cursor, cursor->heap[child + 1], cursor->heap[child]))
+      child++;
+    if (!comes_first(cursor, cursor->heap[child], one)) break;
+    cursor->heap[i] = cursor->heap[child];
     i = child;
   }
-  c->heap[i] = one;
+  cursor->heap[i] = one;
 }
 
 /* Heads in this direction. */
-static int turn(maph_range_cursor *c, const view *v, int direction) {
+static int turn(maph_range_cursor *cursor, const view *view, int direction) {
   size_t i;
-  c->heading = direction;
-  c->heads = 0;
-  c->last = maph_bytes(NULL, 0);
-  for (i = 0; i < c->count; i++) {
+  cursor->heading = direction;
+  cursor->heads = 0;
+  cursor->last = maph_bytes(NULL, 0);
+  for (i = 0; i < cursor->count; i++) {
     int rc;
-    ask_for(v, &c->source[i], direction, 0, c->limit ? MIN(c->limit, (uint64_t)AHEAD) : AHEAD);
-    rc = load_head(c, v, &c->source[i]);
+    ask_for(view, &cursor->source[i], direction, 0,
+            cursor->limit ? MIN(cursor->limit, (uint64_t)AHEAD) : AHEAD);
+    rc = load_head(cursor, view, &cursor->source[i]);
     if (rc == MAPH_NOTFOUND) continue;
     if (rc != MAPH_OK) return rc;
-    c->heap[c->heads++] = i;
+    cursor->heap[cursor->heads++] = i;
   }
-  for (i = c->heads / 2; i-- > 0;) sift_down(c, i);
+  for (i = cursor->heads / 2; i-- > 0;) sift_down(cursor, i);
   return MAPH_OK;
 }
 
 /* Each key is beyond the one before: else what said so was no order. */
-static int is_beyond_last(const maph_range_cursor *c, const item *it) {
-  if (c->last.data == NULL) return 1;
-  return key_compare(it->key, it->key_size, c->last.data, c->last.size) * c->heading > 0;
+static int is_beyond_last(const maph_range_cursor *cursor, const item *it) {
+  if (cursor->last.data == NULL) return 1;
+  return key_compare(it->key, it->key_size, cursor->last.data, cursor->last.size) * cursor->heading
+         > 0;
 }
 
 /* The gap moves past the entry beside it, which is *it.  NOTFOUND: there is none in the range. */
-static int step(maph_range_cursor *c, const view *v, int direction, item *it) {
-  source *s;
-  int rc = c->heading == direction ? MAPH_OK : turn(c, v, direction);
+static int step(maph_range_cursor *cursor, const view *view, int direction, item *it) {
+  source *source;
+  int rc = cursor->heading == direction ? MAPH_OK : turn(cursor, view, direction);
   if (rc != MAPH_OK) {
-    c->heading = 0;
+    cursor->heading = 0;
     return rc;
   }
-  if (c->heads == 0) return MAPH_NOTFOUND;
-  s = &c->source[c->heap[0]];
-  if (!is_inside(c, &s->it)) return MAPH_NOTFOUND;
-  *it = s->it;
-  if (unlikely(!is_beyond_last(c, it)))
-    return fail_corrupt(v->s->path, it->offset,
+  if (cursor->heads == 0) return MAPH_NOTFOUND;
+  source = &cursor->source[cursor->heap[0]];
+  if (!is_inside(cursor, &source->it)) return MAPH_NOTFOUND;
+  *it = source->it;
+  if (unlikely(!is_beyond_last(cursor, it)))
+    return fail_corrupt(view->store->path, it->offset,
                         "the order of keys is none here: compact the store, which makes it anew");
-  c->last = maph_bytes(it->key, it->key_size);
-  s->place.at += (uint64_t)(int64_t)direction;
-  ask_for(v, s, direction, AHEAD - 1, AHEAD);
-  rc = load_head(c, v, s);
+  cursor->last = maph_bytes(it->key, it->key_size);
+  source->place.at += (uint64_t)(int64_t)direction;
+  ask_for(view, source, direction, AHEAD - 1, AHEAD);
+  rc = load_head(cursor, view, source);
   if (rc == MAPH_NOTFOUND) {
-    c->heap[0] = c->heap[--c->heads];
+    cursor->heap[0] = cursor->heap[--cursor->heads];
     rc = MAPH_OK;
   }
   if (rc != MAPH_OK)
-    c->heading = 0;
-  else if (c->heads > 1)
-    sift_down(c, 0);
+    cursor->heading = 0;
+  else if (cursor->heads > 1)
+    sift_down(cursor, 0);
   return rc;
 }
 
 /* To a gap, between the bounds. */
-static int go_to(maph_range_cursor *c, const view *v, const gap *g) {
+static int go_to(maph_range_cursor *cursor, const view *view, const gap *gap) {
   size_t i;
   int rc = MAPH_OK;
-  if (c->low.key.data && gap_is_above(&c->low, g)) g = &c->low;
-  if (c->high.key.data && gap_is_above(g, &c->high)) g = &c->high;
-  for (i = 0; rc == MAPH_OK && i < c->count; i++)
-    rc = run_search(v, &c->source[i].r, g, &c->source[i].place, &c->source[i].n);
-  c->heading = c->on = 0;
-  c->place = 0;
+  if (cursor->low.key.data && gap_is_above(&cursor->low, gap)) gap = &cursor->low;
+  if (cursor->high.key.data && gap_is_above(gap, &cursor->high)) gap = &cursor->high;
+  for (i = 0; rc == MAPH_OK && i < cursor->count; i++)
+    rc =
+        run_search(view, &cursor->source[i].r, gap, &cursor->source[i].place, &cursor->source[i].n);
+  cursor->heading = cursor->on = 0;
+  cursor->place = 0;
   return rc;
 }
 
-static int go_to_start(maph_range_cursor *c, const view *v) {
-  const gap *g = c->forward == UP ? &c->low : &c->high;
+static int go_to_start(maph_range_cursor *cursor, const view *view) {
+  const gap *gap = cursor->forward == UP ? &cursor->low : &cursor->high;
   size_t i;
   int rc = MAPH_OK;
-  if (g->key.data) return go_to(c, v, g);
-  for (i = 0; rc == MAPH_OK && i < c->count; i++) {
-    source *s = &c->source[i];
-    s->place.leaf = c->forward == UP ? 0 : s->r.leaves - 1;
-    rc = run_leaf(v, &s->r, s->place.leaf, &s->n);
-    s->place.at = c->forward == UP ? 0 : s->n.entries;
+  if (gap->key.data) return go_to(cursor, view, gap);
+  for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
+    source *source = &cursor->source[i];
+    source->place.leaf = cursor->forward == UP ? 0 : source->r.leaves - 1;
+    rc = run_leaf(view, &source->r, source->place.leaf, &source->n);
+    source->place.at = cursor->forward == UP ? 0 : source->n.entries;
   }
   return rc;
 }
 
 /* -------------------------------------------------------------------------------------- opening */
 
-static void add_source(maph_range_cursor *c, run r, uint64_t least) {
-  c->source[c->count].r = r;
-  c->source[c->count++].least = least;
+static void add_source(maph_range_cursor *cursor, run run, uint64_t least) {
+  cursor->source[cursor->count].r = run;
+  cursor->source[cursor->count++].least = least;
 }
 
 /* The new keys of the log as the snapshot has it, and of the transaction that it shows. */
-static int take_sources(maph_snapshot *x, maph_range_cursor *has) {
-  struct maph_txn *t = x->within;
-  int within = t != NULL && x->snapshot > t->txn.start;
-  view v;
-  int rc = view_at(x->s, within ? t->txn.start : x->snapshot, &v);
-  if (rc == MAPH_OK) rc = runs_take(&v, x->version, &has->runs);
-  if (rc == MAPH_OK) rc = tail_take(&v, MIN(has->runs->to, v.snapshot), &has->tail);
+static int take_sources(maph_snapshot *snapshot, maph_range_cursor *has) {
+  struct maph_txn *txn = snapshot->within;
+  int within = txn != NULL && snapshot->snapshot > txn->txn.start;
+  view view;
+  int rc = view_at(snapshot->store, within ? txn->txn.start : snapshot->snapshot, &view);
+  if (rc == MAPH_OK) rc = runs_take(&view, snapshot->version, &has->runs);
+  if (rc == MAPH_OK) rc = tail_take(&view, MIN(has->runs->to, view.snapshot), &has->tail);
   if (rc != MAPH_OK || !within) return rc;
-  v.snapshot = x->snapshot;
-  return tail_take_alone(&v, t->txn.start, &has->own);
+  view.snapshot = snapshot->snapshot;
+  return tail_take_alone(&view, txn->txn.start, &has->own);
 }
 
-static void let_sources_go(maph_range_cursor *c) {
-  runs_let_go(c->runs);
-  tail_let_go(c->tail);
-  tail_let_go(c->own);
+static void let_sources_go(maph_range_cursor *cursor) {
+  runs_let_go(cursor->runs);
+  tail_let_go(cursor->tail);
+  tail_let_go(cursor->own);
 }
 
-static void add_sources(maph_range_cursor *c) {
+static void add_sources(maph_range_cursor *cursor) {
   size_t i;
-  for (i = 0; i < c->runs->count; i++) add_source(c, c->runs->run[i], LOG_START);
-  for (i = 0; i < c->tail->count; i++)
-    add_source(c, run_in_memory(tail_node(c->tail, i)), c->runs->to);
-  for (i = 0; c->own && i < c->own->count; i++)
-    add_source(c, run_in_memory(tail_node(c->own, i)), LOG_START);
+  for (i = 0; i < cursor->runs->count; i++) add_source(cursor, cursor->runs->run[i], LOG_START);
+  for (i = 0; i < cursor->tail->count; i++)
+    add_source(cursor, run_in_memory(tail_node(cursor->tail, i)), cursor->runs->to);
+  for (i = 0; cursor->own && i < cursor->own->count; i++)
+    add_source(cursor, run_in_memory(tail_node(cursor->own, i)), LOG_START);
 }
 
-static int open_at(maph_snapshot *x, const maph_range *range, maph_range_cursor **cursor) {
+static int open_at(maph_snapshot *snapshot, const maph_range *range, maph_range_cursor **cursor) {
   maph_range_cursor has = { 0 }, *c = NULL;
   size_t count;
-  view v;
-  int rc = take_sources(x, &has);
+  view view;
+  int rc = take_sources(snapshot, &has);
   if (rc == MAPH_OK) {
     count = has.runs->count + has.tail->count + (has.own ? has.own->count : 0);
     c = os_alloc(sizeof *c + count * (sizeof *c->source + sizeof *c->heap));
@@ -307,12 +319,12 @@ static int open_at(maph_snapshot *x, const maph_range *range, maph_range_cursor 
   c->magic = RANGE_MAGIC;
   c->heap = (size_t *)(void *)&c->source[count];
   add_sources(c);
-  c->snapshot = x;
-  handle_count_read(x->handle, 1);
-  snapshot_hold(x);
+  c->snapshot = snapshot;
+  handle_count_read(snapshot->handle, 1);
+  snapshot_hold(snapshot);
   rc = set_bounds(c, range);
-  if (rc == MAPH_OK) rc = view_at(x->s, x->snapshot, &v);
-  if (rc == MAPH_OK) rc = go_to_start(c, &v);
+  if (rc == MAPH_OK) rc = view_at(snapshot->store, snapshot->snapshot, &view);
+  if (rc == MAPH_OK) rc = go_to_start(c, &view);
   if (rc != MAPH_OK) {
     maph_range_close(c);
     c = NULL;
@@ -321,9 +333,9 @@ static int open_at(maph_snapshot *x, const maph_range *range, maph_range_cursor 
   return rc;
 }
 
-static int rolled_back(const maph_snapshot *x) {
+static int rolled_back(const maph_snapshot *snapshot) {
   return fail(MAPH_CONFLICT, "%s: the transaction that this snapshot shows was rolled back",
-              x->s->path);
+              snapshot->store->path);
 }
 
 static int check_range(const maph_range *given, maph_range *range) {
@@ -359,57 +371,58 @@ int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range *given,
   return rc;
 }
 
-void maph_range_close(maph_range_cursor *c) {
-  if (c == NULL || c->magic != RANGE_MAGIC) return;
-  c->magic = 0;
-  if (c->snapshot->fork_count != handle_forks()) return;
-  handle_count_read(c->snapshot->handle, -1);
-  snapshot_let_go(c->snapshot);
-  let_sources_go(c);
-  os_free(c->keys);
-  os_free(c);
+void maph_range_close(maph_range_cursor *cursor) {
+  if (cursor == NULL || cursor->magic != RANGE_MAGIC) return;
+  cursor->magic = 0;
+  if (cursor->snapshot->fork_count != handle_forks()) return;
+  handle_count_read(cursor->snapshot->handle, -1);
+  snapshot_let_go(cursor->snapshot);
+  let_sources_go(cursor);
+  os_free(cursor->keys);
+  os_free(cursor);
 }
 
 /* -------------------------------------------------------------------------------------- reading */
 
-static int check(const maph_range_cursor *c, view *v) {
-  if (c == NULL || c->magic != RANGE_MAGIC)
+static int check(const maph_range_cursor *cursor, view *view) {
+  if (cursor == NULL || cursor->magic != RANGE_MAGIC)
     return fail(MAPH_MISUSE, "this cursor over a range is closed, or never was open");
-  if (c->snapshot->fork_count != handle_forks())
-    return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", c->snapshot->s->path);
-  if (c->snapshot->rolled_back) return rolled_back(c->snapshot);
-  return view_at(c->snapshot->s, c->snapshot->snapshot, v);
+  if (cursor->snapshot->fork_count != handle_forks())
+    return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", cursor->snapshot->store->path);
+  if (cursor->snapshot->rolled_back) return rolled_back(cursor->snapshot);
+  return view_at(cursor->snapshot->store, cursor->snapshot->snapshot, view);
 }
 
 /* From a key's first record to the one that is the newest at the snapshot.  NOTFOUND: the key is
 ** deleted or expired there. */
-static int resolve(const maph_range_cursor *c, const view *v, const item *first, item *it) {
-  maph_snapshot *x = c->snapshot;
+static int resolve(const maph_range_cursor *cursor, const view *view, const item *first, item *it) {
+  maph_snapshot *snapshot = cursor->snapshot;
   maph_slice key = maph_bytes(first->key, first->key_size);
-  int rc = MAPH_OK, verify = x->handle->options.verify;
-  if (x->within) {
-    rc = txn_find(&x->within->txn, x->snapshot, key, it);
-  } else if (likely(record_newest(v, first->offset))) {
+  int rc = MAPH_OK, verify = snapshot->handle->options.verify;
+  if (snapshot->within) {
+    rc = txn_find(&snapshot->within->txn, snapshot->snapshot, key, it);
+  } else if (likely(record_newest(view, first->offset))) {
     *it = *first;
   } else {
-    return view_find(v, key, x->now, verify, it);
+    return view_find(view, key, snapshot->now, verify, it);
   }
-  if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, x->now))) rc = MAPH_NOTFOUND;
-  return rc == MAPH_OK && verify ? record_verify(v, it->offset, it->size) : rc;
+  if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, snapshot->now)))
+    rc = MAPH_NOTFOUND;
+  return rc == MAPH_OK && verify ? record_verify(view, it->offset, it->size) : rc;
 }
 
 /* To the next live entry in that direction. */
-static int advance(maph_range_cursor *c, const view *v, int direction, maph_entry *entry) {
+static int advance(maph_range_cursor *cursor, const view *view, int direction, maph_entry *entry) {
   item first, it;
   int rc = MAPH_OK;
-  if (c->on == -direction) rc = step(c, v, direction, &first);
-  c->on = 0;
+  if (cursor->on == -direction) rc = step(cursor, view, direction, &first);
+  cursor->on = 0;
   while (rc == MAPH_OK) {
-    rc = step(c, v, direction, &first);
+    rc = step(cursor, view, direction, &first);
     if (rc != MAPH_OK) break;
-    rc = resolve(c, v, &first, &it);
+    rc = resolve(cursor, view, &first, &it);
     if (rc == MAPH_OK) {
-      c->on = direction;
+      cursor->on = direction;
       record_entry(&it, entry);
       return MAPH_OK;
     }
@@ -419,71 +432,74 @@ static int advance(maph_range_cursor *c, const view *v, int direction, maph_entr
 }
 
 /* The end that the limit makes: past the entry that the cursor stands on. */
-static int leave_last(maph_range_cursor *c, const view *v) {
+static int leave_last(maph_range_cursor *cursor, const view *view) {
   item passed;
-  int rc = c->on == -c->forward ? step(c, v, c->forward, &passed) : MAPH_OK;
-  c->on = 0;
+  int rc = cursor->on == -cursor->forward ? step(cursor, view, cursor->forward, &passed) : MAPH_OK;
+  cursor->on = 0;
   return rc == MAPH_OK ? MAPH_NOTFOUND : rc;
 }
 
-int maph_range_next(maph_range_cursor *c, maph_entry *entry) {
-  view v;
-  int rc = check(c, &v);
+int maph_range_next(maph_range_cursor *cursor, maph_entry *entry) {
+  view view;
+  int rc = check(cursor, &view);
   if (rc == MAPH_OK && entry == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_next: no place for the entry");
   if (rc != MAPH_OK) return rc;
-  rc = c->limit && c->place >= c->limit ? leave_last(c, &v) : advance(c, &v, c->forward, entry);
-  if (rc == MAPH_OK) c->place++;
+  rc = cursor->limit && cursor->place >= cursor->limit
+           ? leave_last(cursor, &view)
+           : advance(cursor, &view, cursor->forward, entry);
+  if (rc == MAPH_OK) cursor->place++;
   if (rc != MAPH_OK) memset(entry, 0, sizeof *entry);
   return rc;
 }
 
-int maph_range_prev(maph_range_cursor *c, maph_entry *entry) {
-  view v;
-  int rc = check(c, &v);
+int maph_range_prev(maph_range_cursor *cursor, maph_entry *entry) {
+  view view;
+  int rc = check(cursor, &view);
   if (rc == MAPH_OK && entry == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_prev: no place for the entry");
   if (rc != MAPH_OK) return rc;
-  if (c->on && c->place > 0) c->place--;
-  rc = advance(c, &v, -c->forward, entry);
-  if (rc == MAPH_NOTFOUND) c->place = 0;
+  if (cursor->on && cursor->place > 0) cursor->place--;
+  rc = advance(cursor, &view, -cursor->forward, entry);
+  if (rc == MAPH_NOTFOUND) cursor->place = 0;
   if (rc != MAPH_OK) memset(entry, 0, sizeof *entry);
   return rc;
 }
 
-int maph_range_seek(maph_range_cursor *c, maph_slice key) {
-  view v;
-  gap g;
-  int rc = check(c, &v);
+int maph_range_seek(maph_range_cursor *cursor, maph_slice key) {
+  view view;
+  gap gap;
+  int rc = check(cursor, &view);
   if (rc == MAPH_OK && key.size > 0 && key.data == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_seek: a key of some bytes at NULL");
   if (rc != MAPH_OK) return rc;
-  g.key = maph_bytes(key.data ? key.data : "", key.size);
-  g.after = c->forward == DOWN;
-  return go_to(c, &v, &g);
+  gap.key = maph_bytes(key.data ? key.data : "", key.size);
+  gap.after = cursor->forward == DOWN;
+  return go_to(cursor, &view, &gap);
 }
 
 /* Entries of one source before that bound. */
-static int before_bound(const view *v, const run *r, const gap *g, uint64_t none, uint64_t *n) {
+static int before_bound(const view *view, const run *run, const gap *gap, uint64_t none,
+                        uint64_t *n) {
   run_place p;
   node leaf;
   int rc;
   *n = none;
-  if (g->key.data == NULL) return MAPH_OK;
-  rc = run_search(v, r, g, &p, &leaf);
-  if (rc == MAPH_OK) *n = run_before(r, &p);
+  if (gap->key.data == NULL) return MAPH_OK;
+  rc = run_search(view, run, gap, &p, &leaf);
+  if (rc == MAPH_OK) *n = run_before(run, &p);
   return rc;
 }
 
-uint64_t maph_range_estimate(maph_range_cursor *c) {
+uint64_t maph_range_estimate(maph_range_cursor *cursor) {
   uint64_t n = 0, low, high;
   size_t i;
-  view v;
-  if (check(c, &v) != MAPH_OK) return 0;
-  for (i = 0; i < c->count; i++) {
-    const run *r = &c->source[i].r;
-    if (before_bound(&v, r, &c->low, 0, &low) != MAPH_OK
-        || before_bound(&v, r, &c->high, r->keys, &high) != MAPH_OK)
+  view view;
+  if (check(cursor, &view) != MAPH_OK) return 0;
+  for (i = 0; i < cursor->count; i++) {
+    const run *run = &cursor->source[i].r;
+    if (before_bound(&view, run, &cursor->low, 0, &low) != MAPH_OK
+        || before_bound(&view, run, &cursor->high, run->keys, &high) != MAPH_OK)
       return 0;
     if (high > low) n += high - low;
   }

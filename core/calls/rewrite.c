@@ -70,128 +70,133 @@ enum {
 
 /* ---------------------------------------------------------------------------------------- sweep */
 
-static int delete_swept(rewriting *x, uint64_t now, const maph_slice *keys, size_t n) {
-  txn t;
+static int delete_swept(rewriting *rewriting, uint64_t now, const maph_slice *keys, size_t n) {
+  txn txn;
   uint64_t swept = 0;
   size_t i;
-  int rc = handle_begin(x->handle, MAPH_SYNC_DEFAULT, &t);
+  int rc = handle_begin(rewriting->handle, MAPH_SYNC_DEFAULT, &txn);
   if (rc != MAPH_OK) return rc;
   for (i = 0; rc == MAPH_OK && i < n; i++) {
-    rc = txn_sweep(&t, keys[i], now);
+    rc = txn_sweep(&txn, keys[i], now);
     if (rc == MAPH_OK) swept++;
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* somebody put it anew */
   }
-  rc = session_finish(&t, rc);
-  if (rc == MAPH_OK) x->result.swept += swept;
+  rc = session_finish(&txn, rc);
+  if (rc == MAPH_OK) rewriting->result.swept += swept;
   return rc;
 }
 
-static int sweep(rewriting *x) {
+static int sweep(rewriting *rewriting) {
   maph_slice keys[SWEEP_AT_ONCE];
   uint64_t n = 0, now = os_time_ms();
   size_t found = 0;
-  store *s;
-  view v;
-  walk w;
-  int rc = handle_writer(x->handle, &s);
+  store *store;
+  view view;
+  walk walk;
+  int rc = handle_writer(rewriting->handle, &store);
   if (rc != MAPH_OK) return rc;
-  store_pin(s); /* another process may replace it meanwhile */
-  rc = view_latest(s, &v);
-  w = walk_from(&v, LOG_START, v.snapshot);
-  while (walk_next(&w, &rc)) {
-    if (w.it.kind == KIND_PUT && (w.it.flags & FLAG_EXPIRY) && item_expired(&w.it, now)
-        && record_link(&v, w.it.offset) == 0)
-      keys[found++] = maph_bytes(w.it.key, w.it.key_size);
+  store_pin(store); /* another process may replace it meanwhile */
+  rc = view_latest(store, &view);
+  walk = walk_from(&view, LOG_START, view.snapshot);
+  while (walk_next(&walk, &rc)) {
+    if (walk.it.kind == KIND_PUT && (walk.it.flags & FLAG_EXPIRY) && item_expired(&walk.it, now)
+        && record_link(&view, walk.it.offset) == 0)
+      keys[found++] = maph_bytes(walk.it.key, walk.it.key_size);
     if (found == SWEEP_AT_ONCE) {
-      rc = delete_swept(x, now, keys, found);
+      rc = delete_swept(rewriting, now, keys, found);
       found = 0;
     }
-    if (rc == MAPH_OK && ++n % 4096 == 0) rc = rewrite_tell(x, "sweep", w.at, v.snapshot);
+    if (rc == MAPH_OK && ++n % 4096 == 0)
+      rc = rewrite_tell(rewriting, "sweep", walk.at, view.snapshot);
   }
-  if (rc == MAPH_OK && found) rc = delete_swept(x, now, keys, found);
-  store_unpin(s);
+  if (rc == MAPH_OK && found) rc = delete_swept(rewriting, now, keys, found);
+  store_unpin(store);
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------- catch up */
 
 /* One transaction of the old log again: its records are [from, end record at `at`). */
-static int copy_transaction(rewriting *x, const view *v, uint64_t from, uint64_t at,
+static int copy_transaction(rewriting *rewriting, const view *view, uint64_t from, uint64_t at,
                             uint64_t version) {
-  walk w = walk_from(v, from, at);
-  txn t;
-  int rc = session_begin(x->to, 0);
+  walk walk = walk_from(view, from, at);
+  txn txn;
+  int rc = session_begin(rewriting->to, 0);
   if (rc != MAPH_OK) return rc;
-  txn_start(&t, x->to);
-  t.durability = MAPH_SYNC_OFF;
-  t.version = version;
-  while (walk_next(&w, &rc)) {
-    if (!walk_is_data(&w)) continue;
-    rc = record_verify(v, w.it.offset, w.it.size);
-    if (rc == MAPH_OK) rc = txn_copy(&t, &w.it);
+  txn_start(&txn, rewriting->to);
+  txn.durability = MAPH_SYNC_OFF;
+  txn.version = version;
+  while (walk_next(&walk, &rc)) {
+    if (!walk_is_data(&walk)) continue;
+    rc = record_verify(view, walk.it.offset, walk.it.size);
+    if (rc == MAPH_OK) rc = txn_copy(&txn, &walk.it);
     if (rc == MAPH_NOTFOUND)
-      rc = fail_corrupt(v->s->path, w.it.offset, "a delete of a key that was never put");
+      rc = fail_corrupt(view->store->path, walk.it.offset, "a delete of a key that was never put");
   }
-  rc = session_finish(&t, rc);
-  x->result.caught_up++;
+  rc = session_finish(&txn, rc);
+  rewriting->result.caught_up++;
   return rc;
 }
 
 /* Whatever was committed in the old file since it was last copied, as far as that can be done by
 ** `deadline`. */
-static int copy_tail(rewriting *x, uint64_t deadline) {
-  uint64_t from = x->copied;
-  view v;
-  walk w;
-  int rc = view_latest(x->from, &v);
-  w = walk_from(&v, from, v.snapshot);
-  while (walk_next(&w, &rc)) {
-    if (w.it.kind == KIND_EPOCH)
+static int copy_tail(rewriting *rewriting, uint64_t deadline) {
+  uint64_t from = rewriting->copied;
+  view view;
+  walk walk;
+  int rc = view_latest(rewriting->from, &view);
+  walk = walk_from(&view, from, view.snapshot);
+  while (walk_next(&walk, &rc)) {
+    if (walk.it.kind == KIND_EPOCH)
       rc = fail(MAPH_BUSY, "%s: the store was recovered by another process meanwhile: try again",
-                x->from->path);
-    if (w.it.kind != KIND_END) continue;
-    rc = copy_transaction(x, &v, from, w.it.offset, w.it.version);
-    from = w.at;
-    if (rc == MAPH_OK) x->copied = from;
+                rewriting->from->path);
+    if (walk.it.kind != KIND_END) continue;
+    rc = copy_transaction(rewriting, &view, from, walk.it.offset, walk.it.version);
+    from = walk.at;
+    if (rc == MAPH_OK) rewriting->copied = from;
     if (os_clock_ns() >= deadline) break;
   }
   return rc;
 }
 
-static uint64_t left_to_copy(const rewriting *x) {
-  return atomic_load_explicit(&header_of(atomic_load(&x->from->base))->committed,
+static uint64_t left_to_copy(const rewriting *rewriting) {
+  return atomic_load_explicit(&header_of(atomic_load(&rewriting->from->base))->committed,
                               memory_order_acquire)
-         - x->copied;
+         - rewriting->copied;
 }
 
-static int flush_new(rewriting *x) {
-  store *s = x->to;
-  int rc = s->in_memory ? MAPH_OK : os_flush(s->write_base, s->path, x->flushed, s->space_end);
-  if (rc == MAPH_OK) x->flushed = s->space_end;
+static int flush_new(rewriting *rewriting) {
+  store *store = rewriting->to;
+  int rc = store->in_memory
+               ? MAPH_OK
+               : os_flush(store->write_base, store->path, rewriting->flushed, store->space_end);
+  if (rc == MAPH_OK) rewriting->flushed = store->space_end;
   return rc;
 }
 
 /* Until little is left, or it does not get much less. */
-static int catch_up(rewriting *x) {
-  store *s = x->to;
-  uint64_t left = left_to_copy(x), before;
+static int catch_up(rewriting *rewriting) {
+  store *store = rewriting->to;
+  uint64_t left = left_to_copy(rewriting), before;
   int rc, rounds = 0;
   do {
     before = left;
-    rc = rewrite_tell(x, "catch up", 0, left);
-    if (rc == MAPH_OK) rc = copy_tail(x, UINT64_MAX);
-    if (rc == MAPH_OK && !s->in_memory) os_start_writeback(&s->file, x->flushed, s->space_end);
-    left = left_to_copy(x);
+    rc = rewrite_tell(rewriting, "catch up", 0, left);
+    if (rc == MAPH_OK) rc = copy_tail(rewriting, UINT64_MAX);
+    if (rc == MAPH_OK && !store->in_memory)
+      os_start_writeback(&store->file, rewriting->flushed, store->space_end);
+    left = left_to_copy(rewriting);
   } while (rc == MAPH_OK && left > LITTLE && left < before - before / 4 && ++rounds < ROUNDS_MOST);
-  return rc == MAPH_OK ? flush_new(x) : rc;
+  return rc == MAPH_OK ? flush_new(rewriting) : rc;
 }
 
 /* Flush as much as takes about as long as writers may be made to wait. */
-static int flush_some(rewriting *x, uint64_t *chunk) {
-  store *s = x->to;
-  uint64_t to = MIN(x->flushed + *chunk, s->space_end), began = os_clock_ns(), took;
-  int rc = s->in_memory ? MAPH_OK : os_flush(s->write_base, s->path, x->flushed, to);
-  if (rc == MAPH_OK) x->flushed = to;
+static int flush_some(rewriting *rewriting, uint64_t *chunk) {
+  store *store = rewriting->to;
+  uint64_t to = MIN(rewriting->flushed + *chunk, store->space_end), began = os_clock_ns(), took;
+  int rc =
+      store->in_memory ? MAPH_OK : os_flush(store->write_base, store->path, rewriting->flushed, to);
+  if (rc == MAPH_OK) rewriting->flushed = to;
   took = os_clock_ns() - began;
   if (took < SLICE_NS) *chunk = MIN(*chunk * 2, (uint64_t)CHUNK_MOST);
   if (took > 2 * SLICE_NS) *chunk = MAX(*chunk / 2, (uint64_t)CHUNK_LEAST);
@@ -201,28 +206,31 @@ static int flush_some(rewriting *x, uint64_t *chunk) {
 /* Lock writers out, copy and flush what is left.  Where that would take long it is done by slices,
 ** between which they may write, for less time than they have to wait: so they cannot write more
 ** than a slice takes away.  The lock is held when this succeeds. */
-static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
-  store *s = x->from;
+static int catch_up_locked(rewriting *rewriting, uint64_t *locked_ns) {
+  store *store = rewriting->from;
   uint64_t chunk = CHUNK_LEAST;
   int rc, tries = 0, slices = 0, last;
   for (;;) {
-    rc = session_begin(s, x->handle->options.busy_timeout_ms);
+    rc = session_begin(store, rewriting->handle->options.busy_timeout_ms);
     /* a long transaction: it has to end some time */
     if (rc == MAPH_BUSY && tries++ < PATIENCE) {
-      rc = catch_up(x);
+      rc = catch_up(rewriting);
       if (rc == MAPH_OK) continue;
     }
     if (rc != MAPH_OK) return rc;
     *locked_ns = os_clock_ns();
     last = ++slices == SLICES_MOST;
-    rc = decided_wait(s);
-    if (rc == MAPH_OK) rc = copy_tail(x, last ? UINT64_MAX : *locked_ns + SLICE_NS);
-    if (rc == MAPH_OK && (last || (left_to_copy(x) == 0 && x->to->space_end - x->flushed <= chunk)))
+    rc = decided_wait(store);
+    if (rc == MAPH_OK) rc = copy_tail(rewriting, last ? UINT64_MAX : *locked_ns + SLICE_NS);
+    if (rc == MAPH_OK
+        && (last
+            || (left_to_copy(rewriting) == 0
+                && rewriting->to->space_end - rewriting->flushed <= chunk)))
       return rc;
-    if (rc == MAPH_OK) rc = flush_some(x, &chunk);
-    session_end(s);
-    x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - *locked_ns);
-    if (rc == MAPH_OK) rc = rewrite_tell(x, "catch up", 0, left_to_copy(x));
+    if (rc == MAPH_OK) rc = flush_some(rewriting, &chunk);
+    session_end(store);
+    rewriting->result.pause_ns = MAX(rewriting->result.pause_ns, os_clock_ns() - *locked_ns);
+    if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "catch up", 0, left_to_copy(rewriting));
     if (rc != MAPH_OK) return rc;
     os_sleep_us(BETWEEN_SLICES_US);
   }
@@ -230,234 +238,240 @@ static int catch_up_locked(rewriting *x, uint64_t *locked_ns) {
 
 /* --------------------------------------------------------------------------------------- switch */
 
-static void set(store *s, word *w, uint64_t value) { store_word(s->write_base, w, value); }
+static void set(store *store, word *w, uint64_t value) { store_word(store->write_base, w, value); }
 
 /* The new file's live words, as a writer in this boot would have left them, and all of it on
 ** disk. */
-static int seal(rewriting *x, const os_file *lock) {
-  store *s = x->to;
-  header *h = header_of(s->write_base);
+static int seal(rewriting *rewriting, const os_file *lock) {
+  store *store = rewriting->to;
+  header *header = header_of(store->write_base);
   int rc;
   if (lock) {
-    set(s, &h->lock_device, lock->device);
-    set(s, &h->lock_inode, lock->inode);
+    set(store, &header->lock_device, lock->device);
+    set(store, &header->lock_inode, lock->inode);
   }
-  trust_mark(s);
-  set(s, &h->unborn, 1);
-  set(s, &h->clean, CLEAN_DIRTY);
-  rc = flush_new(x);
-  if (rc != MAPH_OK || s->in_memory) return rc;
-  set(s, &h->flushed, s->last.end);
-  header_checkpoint(s, &s->last);
-  return os_flush(s->write_base, s->path, 0, HEADER_SIZE);
+  trust_mark(store);
+  set(store, &header->unborn, 1);
+  set(store, &header->clean, CLEAN_DIRTY);
+  rc = flush_new(rewriting);
+  if (rc != MAPH_OK || store->in_memory) return rc;
+  set(store, &header->flushed, store->last.end);
+  header_checkpoint(store, &store->last);
+  return os_flush(store->write_base, store->path, 0, HEADER_SIZE);
 }
 
 /* In memory there are no names: the handle, the only one there can be, takes the new store. */
-static int take_handle(rewriting *x) {
-  int rc = handle_replace(x->handle, x->to);
+static int take_handle(rewriting *rewriting) {
+  int rc = handle_replace(rewriting->handle, rewriting->to);
   if (rc != MAPH_OK) return rc;
-  supersede_mark(x->from, STATE_SUPERSEDED, 1);
-  x->to = NULL;
+  supersede_mark(rewriting->from, STATE_SUPERSEDED, 1);
+  rewriting->to = NULL;
   return MAPH_OK;
 }
 
-static int switch_over(rewriting *x, const os_file *lock, const char *temporary) {
-  store *s = x->from;
+static int switch_over(rewriting *rewriting, const os_file *lock, const char *temporary) {
+  store *store = rewriting->from;
   uint64_t locked_ns;
-  int rc = catch_up(x);
+  int rc = catch_up(rewriting);
   if (rc != MAPH_OK) return rc;
-  s->unbiased = 1;
-  rc = catch_up_locked(x, &locked_ns);
+  store->unbiased = 1;
+  rc = catch_up_locked(rewriting, &locked_ns);
   if (rc != MAPH_OK) {
-    s->unbiased = 0;
+    store->unbiased = 0;
     return rc;
   }
-  if (rc == MAPH_OK && (atomic_load(&header_of(s->write_base)->state) & STATE_POISONED))
-    rc = header_say_poisoned(s);
-  if (rc == MAPH_OK) rc = seal(x, lock);
-  x->result.bytes_after = atomic_load(&x->to->size);
+  if (rc == MAPH_OK && (atomic_load(&header_of(store->write_base)->state) & STATE_POISONED))
+    rc = header_say_poisoned(store);
+  if (rc == MAPH_OK) rc = seal(rewriting, lock);
+  rewriting->result.bytes_after = atomic_load(&rewriting->to->size);
   if (rc == MAPH_OK)
-    rc = s->in_memory ? take_handle(x) : supersede(s, x->to, temporary, x->result.note);
-  os_wake(&header_of(s->write_base)->committed);
-  session_end(s);
-  x->result.pause_ns = MAX(x->result.pause_ns, os_clock_ns() - locked_ns);
-  s->unbiased = 0;
+    rc = store->in_memory ? take_handle(rewriting)
+                          : supersede(store, rewriting->to, temporary, rewriting->result.note);
+  os_wake(&header_of(store->write_base)->committed);
+  session_end(store);
+  rewriting->result.pause_ns = MAX(rewriting->result.pause_ns, os_clock_ns() - locked_ns);
+  store->unbiased = 0;
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------ the calls */
 
 /* uuid: of the store that is rewritten; NULL: a backup, which belongs to who makes it. */
-static int make_store(rewriting *x, const char *temporary, const uint8_t uuid[16],
+static int make_store(rewriting *rewriting, const char *temporary, const uint8_t uuid[16],
                       uint64_t generation, uint64_t expected_keys) {
   os_file model;
-  int rc = supersede_status(x->from, &model);
+  int rc = supersede_status(rewriting->from, &model);
   if (rc != MAPH_OK) return rc;
-  x->how = (load_how){ .uuid = uuid,
-                       .generation = generation,
-                       .base_version = x->snapshot->version,
-                       .version = x->snapshot->version,
-                       .keys = expected_keys,
-                       .memory = LOAD_MEMORY,
-                       .unique = 1 };
+  rewriting->how = (load_how){ .uuid = uuid,
+                               .generation = generation,
+                               .base_version = rewriting->snapshot->version,
+                               .version = rewriting->snapshot->version,
+                               .keys = expected_keys,
+                               .memory = LOAD_MEMORY,
+                               .unique = 1 };
   if (temporary == NULL) {
-    rc = create_bare_in_memory(&x->to);
+    rc = create_bare_in_memory(&rewriting->to);
   } else {
-    rc = create_bare(temporary, uuid ? 0600 : (int)os_plain_mode(&model), &x->to);
-    if (rc == MAPH_OK && uuid) rc = supersede_attributes(x->from, x->to, temporary, x->result.note);
+    rc = create_bare(temporary, uuid ? 0600 : (int)os_plain_mode(&model), &rewriting->to);
+    if (rc == MAPH_OK && uuid)
+      rc = supersede_attributes(rewriting->from, rewriting->to, temporary, rewriting->result.note);
   }
   if (rc != MAPH_OK) return rc;
-  x->to->advice = x->from->advice;
-  x->to->huge_pages = x->from->huge_pages;
-  x->to->bulk = 1;
+  rewriting->to->advice = rewriting->from->advice;
+  rewriting->to->huge_pages = rewriting->from->huge_pages;
+  rewriting->to->bulk = 1;
   return MAPH_OK;
 }
 
 /* The base, looked up and on disk. */
-static int write_base(rewriting *x, int freeze, int keep_expired) {
-  int rc = freeze ? base_freeze(x) : base_copy(x, keep_expired);
-  x->copied = x->snapshot->snapshot;
-  if (rc == MAPH_OK) rc = base_verify(x);
-  if (rc == MAPH_OK) rc = rewrite_tell(x, "order", 0, 1);
-  if (rc == MAPH_OK) rc = order_make_all(x->to);
-  if (rc == MAPH_OK) rc = rewrite_tell(x, "flush", 0, 1);
-  if (rc == MAPH_OK && !x->to->in_memory) {
-    log_trim(x->to, LOG_SPARES_NOTHING);
-    rc = os_flush_file(&x->to->file, x->to->path);
+static int write_base(rewriting *rewriting, int freeze, int keep_expired) {
+  int rc = freeze ? base_freeze(rewriting) : base_copy(rewriting, keep_expired);
+  rewriting->copied = rewriting->snapshot->snapshot;
+  if (rc == MAPH_OK) rc = base_verify(rewriting);
+  if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "order", 0, 1);
+  if (rc == MAPH_OK) rc = order_make_all(rewriting->to);
+  if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "flush", 0, 1);
+  if (rc == MAPH_OK && !rewriting->to->in_memory) {
+    log_trim(rewriting->to, LOG_SPARES_NOTHING);
+    rc = os_flush_file(&rewriting->to->file, rewriting->to->path);
   }
-  x->flushed = x->to->space_end;
+  rewriting->flushed = rewriting->to->space_end;
   return rc;
 }
 
-static void begin(rewriting *x, maph *m, maph_progress_fn progress, void *arg) {
-  memset(x, 0, sizeof *x);
-  x->handle = m;
-  x->perfect_hash = m->options.perfect_hash;
-  x->listener.tell = progress;
-  x->listener.arg = arg;
-  interrupt_begin(&x->call, &m->interrupts);
-  x->forks = os_forks();
+static void begin(rewriting *rewriting, maph *m, maph_progress_fn progress, void *arg) {
+  memset(rewriting, 0, sizeof *rewriting);
+  rewriting->handle = m;
+  rewriting->perfect_hash = m->options.perfect_hash;
+  rewriting->listener.tell = progress;
+  rewriting->listener.arg = arg;
+  interrupt_begin(&rewriting->call, &m->interrupts);
+  rewriting->forks = os_forks();
 }
 
-static int take_snapshot(rewriting *x) {
-  int rc = maph_snapshot_open(x->handle, &x->snapshot);
+static int take_snapshot(rewriting *rewriting) {
+  int rc = maph_snapshot_open(rewriting->handle, &rewriting->snapshot);
   if (rc != MAPH_OK) return rc;
-  x->from = x->snapshot->s;
-  x->result.bytes_before = atomic_load(&x->from->size);
+  rewriting->from = rewriting->snapshot->store;
+  rewriting->result.bytes_before = atomic_load(&rewriting->from->size);
   return MAPH_OK;
 }
 
-static void finish(rewriting *x, int rc, uint64_t began) {
-  x->result.took_ns = os_clock_ns() - began;
-  maph_snapshot_close(x->snapshot);
-  store_free(x->to);
-  interrupt_end(&x->call);
-  if (rc == MAPH_OK) handle_note_rewrite(x->handle, &x->result);
+static void finish(rewriting *rewriting, int rc, uint64_t began) {
+  rewriting->result.took_ns = os_clock_ns() - began;
+  maph_snapshot_close(rewriting->snapshot);
+  store_free(rewriting->to);
+  interrupt_end(&rewriting->call);
+  if (rc == MAPH_OK) handle_note_rewrite(rewriting->handle, &rewriting->result);
 }
 
 /* From the new file to the switch. */
-static int try_rewrite(rewriting *x, int freeze, const os_file *lock, const char *temporary) {
-  int rc = make_store(x, temporary, x->from->uuid, x->from->generation + 1,
-                      freeze ? 0 : x->snapshot->records);
-  if (rc == MAPH_OK) rc = write_base(x, freeze, 1);
-  return rc == MAPH_OK ? switch_over(x, lock, temporary) : rc;
+static int try_rewrite(rewriting *rewriting, int freeze, const os_file *lock,
+                       const char *temporary) {
+  int rc = make_store(rewriting, temporary, rewriting->from->uuid, rewriting->from->generation + 1,
+                      freeze ? 0 : rewriting->snapshot->records);
+  if (rc == MAPH_OK) rc = write_base(rewriting, freeze, 1);
+  return rc == MAPH_OK ? switch_over(rewriting, lock, temporary) : rc;
 }
 
 /* What the new file takes, about. */
-static uint64_t rewritten_size(const rewriting *x, uint64_t live_bytes) {
-  return live_bytes + x->snapshot->records * INDEX_A_KEY + LITTLE;
+static uint64_t rewritten_size(const rewriting *rewriting, uint64_t live_bytes) {
+  return live_bytes + rewriting->snapshot->records * INDEX_A_KEY + LITTLE;
 }
 
 /* Granted space of the old file goes back to the disk, if that may do. */
-static int give_room_back(rewriting *x, uint64_t live_bytes) {
-  store *s = x->from;
-  int rc = session_begin(s, x->handle->options.busy_timeout_ms);
+static int give_room_back(rewriting *rewriting, uint64_t live_bytes) {
+  store *store = rewriting->from;
+  int rc = session_begin(store, rewriting->handle->options.busy_timeout_ms);
   if (rc != MAPH_OK) return rc;
-  if (live_bytes > os_free_room(&s->file) + atomic_load(&s->size) - s->space_end)
+  if (live_bytes > os_free_room(&store->file) + atomic_load(&store->size) - store->space_end)
     rc = MAPH_FULL;
   else
-    log_trim(s, LOG_SPARES_NOTHING);
-  session_end(s);
+    log_trim(store, LOG_SPARES_NOTHING);
+  session_end(store);
   return rc;
 }
 
 /* It did not do: deletes have their room again. */
-static void take_room_again(rewriting *x) {
-  store *s = x->from;
-  if (session_begin(s, x->handle->options.busy_timeout_ms) != MAPH_OK) return;
-  s->spares = LOG_SPARES_DELETES;
-  log_room(s, s->space_end + END_SIZE);
-  session_end(s);
+static void take_room_again(rewriting *rewriting) {
+  store *store = rewriting->from;
+  if (session_begin(store, rewriting->handle->options.busy_timeout_ms) != MAPH_OK) return;
+  store->spares = LOG_SPARES_DELETES;
+  log_room(store, store->space_end + END_SIZE);
+  session_end(store);
 }
 
-static void drop_new(rewriting *x, const char *temporary) {
-  store_free(x->to);
-  x->to = NULL;
-  if (x->forks == os_forks()) os_remove(temporary);
+static void drop_new(rewriting *rewriting, const char *temporary) {
+  store_free(rewriting->to);
+  rewriting->to = NULL;
+  if (rewriting->forks == os_forks()) os_remove(temporary);
 }
 
-static int rewrite_or_make_room(rewriting *x, int freeze, const os_file *lock,
+static int rewrite_or_make_room(rewriting *rewriting, int freeze, const os_file *lock,
                                 const char *temporary) {
   char why[200];
-  end_record e;
-  view v;
-  int rc = try_rewrite(x, freeze, lock, temporary);
+  end_record end;
+  view view;
+  int rc = try_rewrite(rewriting, freeze, lock, temporary);
   if (rc != MAPH_FULL || temporary == NULL) return rc;
   snprintf(why, sizeof why, "%s", maph_errmsg(NULL));
-  drop_new(x, temporary);
-  rc = view_at(x->from, x->snapshot->snapshot, &v);
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
-  if (rc == MAPH_OK) rc = give_room_back(x, e.bytes);
+  drop_new(rewriting, temporary);
+  rc = view_at(rewriting->from, rewriting->snapshot->snapshot, &view);
+  if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
+  if (rc == MAPH_OK) rc = give_room_back(rewriting, end.bytes);
   if (rc == MAPH_OK) {
-    rc = try_rewrite(x, freeze, lock, temporary);
+    rc = try_rewrite(rewriting, freeze, lock, temporary);
     if (rc == MAPH_OK) return rc;
-    drop_new(x, temporary);
-    take_room_again(x);
+    drop_new(rewriting, temporary);
+    take_room_again(rewriting);
   }
   if (rc != MAPH_FULL) return rc;
   return fail(
       MAPH_FULL,
       "%s: a compacted file takes some %llu bytes beside this one: delete more keys, or make "
       "room, and compact again (%s)",
-      x->from->path, (unsigned long long)rewritten_size(x, e.bytes), why);
+      rewriting->from->path, (unsigned long long)rewritten_size(rewriting, end.bytes), why);
 }
 
 static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn progress,
                             void *arg) {
   uint64_t began = os_clock_ns();
   char *temporary = NULL;
-  rewriting x;
+  rewriting rewriting;
   os_file lock;
-  store *s;
-  int rc = handle_writer(m, &s);
-  if (rc == MAPH_OK && lock_turn_is_mine(s))
-    rc = fail(MAPH_BUSY, "%s: a transaction of this thread is open: end it first", s->path);
+  store *store;
+  int rc = handle_writer(m, &store);
+  if (rc == MAPH_OK && lock_turn_is_mine(store))
+    rc = fail(MAPH_BUSY, "%s: a transaction of this thread is open: end it first", store->path);
   if (rc != MAPH_OK) return rc;
-  begin(&x, m, progress, arg);
-  x.from = s;
+  begin(&rewriting, m, progress, arg);
+  rewriting.from = store;
   lock.fd = -1;
-  if (s->in_memory) {
+  if (store->in_memory) {
     if (handle_claim_rewrite(m)) {
-      interrupt_end(&x.call);
-      return fail(MAPH_BUSY, "%s: another thread is rewriting this store: try again", s->path);
+      interrupt_end(&rewriting.call);
+      return fail(MAPH_BUSY, "%s: another thread is rewriting this store: try again", store->path);
     }
   } else {
     temporary = create_beside(m->path, ".new");
-    rc = temporary ? create_lock_rewrite(m->path, &s->file,
+    rc = temporary ? create_lock_rewrite(m->path, &store->file,
                                          patient ? m->options.busy_timeout_ms : 0, &lock)
                    : MAPH_NOMEM;
   }
   /* another one may have rewritten it while we waited */
-  if (rc == MAPH_OK) rc = handle_writer(m, &s);
-  if (rc == MAPH_OK) rc = sweep(&x);
+  if (rc == MAPH_OK) rc = handle_writer(m, &store);
+  if (rc == MAPH_OK) rc = sweep(&rewriting);
   if (rc == MAPH_FULL) rc = MAPH_OK; /* they are copied, and go another time */
-  if (rc == MAPH_OK) rc = take_snapshot(&x);
-  if (rc == MAPH_OK && (atomic_load(&header_of(x.from->write_base)->state) & STATE_POISONED))
-    rc = header_say_poisoned(x.from);
-  if (rc == MAPH_OK) rc = rewrite_or_make_room(&x, freeze, temporary ? &lock : NULL, temporary);
-  if (rc != MAPH_OK && x.to && temporary && x.forks == os_forks()) os_remove(temporary);
-  finish(&x, rc, began);
-  if (s->in_memory) handle_end_rewrite(m);
+  if (rc == MAPH_OK) rc = take_snapshot(&rewriting);
+  if (rc == MAPH_OK
+      && (atomic_load(&header_of(rewriting.from->write_base)->state) & STATE_POISONED))
+    rc = header_say_poisoned(rewriting.from);
+  if (rc == MAPH_OK)
+    rc = rewrite_or_make_room(&rewriting, freeze, temporary ? &lock : NULL, temporary);
+  if (rc != MAPH_OK && rewriting.to && temporary && rewriting.forks == os_forks())
+    os_remove(temporary);
+  finish(&rewriting, rc, began);
+  if (store->in_memory) handle_end_rewrite(m);
   create_unlock_rewrite(&lock);
   os_free(temporary);
   return rc;
@@ -473,31 +487,31 @@ int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
 /* The store it is a copy of goes on giving versions out.  Should the copy take its place one day,
 ** no ETag that somebody saw since may name other bytes, and no feed go on where it left off: as
 ** after a recovery. */
-static int leave_versions(rewriting *x) {
-  store *s = x->to;
-  int rc = recover_append_epoch(s, s->space_end);
+static int leave_versions(rewriting *rewriting) {
+  store *store = rewriting->to;
+  int rc = recover_append_epoch(store, store->space_end);
   if (rc != MAPH_OK) return rc;
-  set(s, &header_of(s->write_base)->end, s->space_end);
-  set(s, &header_of(s->write_base)->prepared, s->last.end);
-  set(s, &header_of(s->write_base)->committed, s->last.end);
-  return order_renew(s, s->last.end);
+  set(store, &header_of(store->write_base)->end, store->space_end);
+  set(store, &header_of(store->write_base)->prepared, store->last.end);
+  set(store, &header_of(store->write_base)->committed, store->last.end);
+  return order_renew(store, store->last.end);
 }
 
 /* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */
-static int name_backup(rewriting *x, const char *temporary, const char *path) {
-  store *s = x->to;
-  header *h;
-  int rc = leave_versions(x);
-  h = header_of(s->write_base);
-  if (rc == MAPH_OK) rc = seal(x, NULL);
+static int name_backup(rewriting *rewriting, const char *temporary, const char *path) {
+  store *store = rewriting->to;
+  header *header;
+  int rc = leave_versions(rewriting);
+  header = header_of(store->write_base);
+  if (rc == MAPH_OK) rc = seal(rewriting, NULL);
   if (rc != MAPH_OK) return rc;
-  x->result.bytes_after = atomic_load(&s->size);
-  set(s, &h->clean, CLEAN_YES);
-  trust_unmark(s);
-  rc = os_flush_file(&s->file, s->path);
+  rewriting->result.bytes_after = atomic_load(&store->size);
+  set(store, &header->clean, CLEAN_YES);
+  trust_unmark(store);
+  rc = os_flush_file(&store->file, store->path);
   if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
   if (rc == MAPH_OK) rc = os_flush_directory(path);
-  if (rc == MAPH_OK) set(s, &h->unborn, 0);
+  if (rc == MAPH_OK) set(store, &header->unborn, 0);
   return rc;
 }
 
@@ -511,21 +525,21 @@ static int must_be_free(const char *path) {
 int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg) {
   uint64_t began = os_clock_ns();
   char *resolved = NULL, *temporary = NULL;
-  rewriting x;
+  rewriting rewriting;
   os_file lock, model;
-  store *s;
-  int rc = handle_store(m, &s);
+  store *store;
+  int rc = handle_store(m, &store);
   if (rc == MAPH_OK && (path == NULL || path[0] == 0 || strcmp(path, ":memory:") == 0))
     rc = fail(MAPH_MISUSE, "maph_backup: name the file that is to be made");
   if (rc == MAPH_OK) rc = os_resolve(path, &resolved);
   if (rc != MAPH_OK) return rc;
-  begin(&x, m, progress, arg);
+  begin(&rewriting, m, progress, arg);
   lock.fd = -1;
   temporary = create_beside(resolved, ".new");
   rc = temporary ? create_may_be_named(resolved) : MAPH_NOMEM;
-  if (rc == MAPH_OK) rc = take_snapshot(&x);
+  if (rc == MAPH_OK) rc = take_snapshot(&rewriting);
   if (rc == MAPH_OK) {
-    model = x.from->file;
+    model = rewriting.from->file;
     model.mode = os_plain_mode(&model);
     model.fd = -1;
     model.owner = model.group = (unsigned)-1;
@@ -534,13 +548,13 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   if (rc == MAPH_OK) rc = create_lock_rewrite(resolved, &model, m->options.busy_timeout_ms, &lock);
   /* another backup may have come there while we waited */
   if (rc == MAPH_OK) rc = must_be_free(resolved);
-  if (rc == MAPH_OK) rc = make_store(&x, temporary, NULL, 1, x.snapshot->records);
-  if (rc == MAPH_OK) rc = write_base(&x, 0, 0);
-  if (rc == MAPH_OK) rc = name_backup(&x, temporary, resolved);
-  if (rc != MAPH_OK && x.to && x.forks == os_forks()) os_remove(temporary);
-  if (rc != MAPH_OK && lock.fd >= 0 && x.forks == os_forks()) create_remove_lock(resolved);
+  if (rc == MAPH_OK) rc = make_store(&rewriting, temporary, NULL, 1, rewriting.snapshot->records);
+  if (rc == MAPH_OK) rc = write_base(&rewriting, 0, 0);
+  if (rc == MAPH_OK) rc = name_backup(&rewriting, temporary, resolved);
+  if (rc != MAPH_OK && rewriting.to && rewriting.forks == os_forks()) os_remove(temporary);
+  if (rc != MAPH_OK && lock.fd >= 0 && rewriting.forks == os_forks()) create_remove_lock(resolved);
   if (rc == MAPH_OK) create_remove_unused_lock(resolved, &lock);
-  finish(&x, rc, began);
+  finish(&rewriting, rc, began);
   create_unlock_rewrite(&lock);
   os_free(temporary);
   free(resolved);
@@ -548,8 +562,8 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
 }
 
 int maph_rewritten(maph *m, maph_rewrite *result) {
-  store *s;
-  int rc = handle_store(m, &s);
+  store *store;
+  int rc = handle_store(m, &store);
   if (rc == MAPH_OK && result == NULL)
     rc = fail(MAPH_MISUSE, "maph_rewritten: no place for the result");
   return rc == MAPH_OK ? handle_last_rewrite(m, result) : rc;
@@ -559,15 +573,15 @@ int maph_rewritten(maph *m, maph_rewrite *result) {
 
 void rewrite_if_due(maph *m) {
   maph_stats st;
-  store *s = atomic_load(&m->s);
+  store *store = atomic_load(&m->store);
   size_t lent, others;
   uint64_t committed =
-      atomic_load_explicit(&header_of(atomic_load(&s->base))->committed, memory_order_relaxed);
+      atomic_load_explicit(&header_of(atomic_load(&store->base))->committed, memory_order_relaxed);
   if (m->options.auto_compact == 0
-      || (atomic_load(&m->looked_at) == s && committed < atomic_load(&m->look_again)))
+      || (atomic_load(&m->looked_at) == store && committed < atomic_load(&m->look_again)))
     return;
   atomic_store(&m->look_again, committed + MAX(committed / 16, (uint64_t)LOOK_EACH));
-  atomic_store(&m->looked_at, s);
+  atomic_store(&m->looked_at, store);
   handle_pinned(m, &lent, &others); /* each holds a file and its space */
   if (lent >= LENT_MOST || others >= LEFT_MOST) return;
   if (maph_stat(m, &st) != MAPH_OK || st.dead_bytes < LOOK_EACH

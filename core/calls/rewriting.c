@@ -5,20 +5,20 @@
 #include "os/os.h"
 #include "os/progress.h"
 
-int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total) {
-  return progress_tell(&x->listener, x->from->path, phase, done, total);
+int rewrite_tell(rewriting *rewriting, const char *phase, uint64_t done, uint64_t total) {
+  return progress_tell(&rewriting->listener, rewriting->from->path, phase, done, total);
 }
 
-void *rewrite_alloc(rewriting *x, uint64_t size) {
+void *rewrite_alloc(rewriting *rewriting, uint64_t size) {
   void *p = os_alloc(size);
   if (p == NULL) return NULL;
-  x->memory += size;
-  x->result.memory_bytes = MAX(x->result.memory_bytes, x->memory);
+  rewriting->memory += size;
+  rewriting->result.memory_bytes = MAX(rewriting->result.memory_bytes, rewriting->memory);
   return p;
 }
 
-void rewrite_free(rewriting *x, void *p, uint64_t size) {
+void rewrite_free(rewriting *rewriting, void *p, uint64_t size) {
   if (p == NULL) return;
-  x->memory -= size;
+  rewriting->memory -= size;
   os_free(p);
 }

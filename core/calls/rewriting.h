@@ -26,8 +26,8 @@ typedef struct rewriting {
 } rewriting;
 
 /* CANCELLED */
-int rewrite_tell(rewriting *x, const char *phase, uint64_t done, uint64_t total);
-void *rewrite_alloc(rewriting *x, uint64_t size); /* counted */
-void rewrite_free(rewriting *x, void *p, uint64_t size);
+int rewrite_tell(rewriting *rewriting, const char *phase, uint64_t done, uint64_t total);
+void *rewrite_alloc(rewriting *rewriting, uint64_t size); /* counted */
+void rewrite_free(rewriting *rewriting, void *p, uint64_t size);
 
 #endif

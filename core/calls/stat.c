@@ -18,36 +18,36 @@ static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t
 }
 
 /* What the perfect hash covers, and what it does not any more or not yet. */
-static int stat_perfect(const view *v, maph_stats *st, uint64_t *slots) {
-  const perfect *p = &v->s->perfect;
+static int stat_perfect(const view *view, maph_stats *st, uint64_t *slots) {
+  const perfect *perfect = &view->store->perfect;
   int rc;
-  if (p->keys == 0) return MAPH_OK;
+  if (perfect->keys == 0) return MAPH_OK;
   *slots = 0;
-  rc = index_walk(v, count_slot, slots);
-  st->perfect_hash = p->algorithm;
-  st->direct = p->direct;
-  st->frozen_keys = p->keys;
-  st->moved_keys = atomic_load(&header_of(v->base)->moved);
+  rc = index_walk(view, count_slot, slots);
+  st->perfect_hash = perfect->algorithm;
+  st->direct = perfect->direct;
+  st->frozen_keys = perfect->keys;
+  st->moved_keys = atomic_load(&header_of(view->base)->moved);
   st->later_keys = *slots - MIN(*slots, st->moved_keys);
-  st->frozen_bytes = p->size;
-  st->perfect_bits = (double)p->function_size * 8 / (double)p->keys;
-  st->index_bytes += p->size;
+  st->frozen_bytes = perfect->size;
+  st->perfect_bits = (double)perfect->function_size * 8 / (double)perfect->keys;
+  st->index_bytes += perfect->size;
   return rc;
 }
 
 int maph_pending(maph *m) {
-  store *s;
-  view v;
-  const header *h;
-  if (handle_store(m, &s) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 0;
-  h = header_of(v.base);
-  return atomic_load(&h->prepared) > atomic_load(&h->committed);
+  store *store;
+  view view;
+  const header *header;
+  if (handle_store(m, &store) != MAPH_OK || view_latest(store, &view) != MAPH_OK) return 0;
+  header = header_of(view.base);
+  return atomic_load(&header->prepared) > atomic_load(&header->committed);
 }
 
 /* The runs in use.  What there is in memory is nobody's but this process's. */
-static int stat_order(const view *v, uint64_t version, maph_stats *st) {
+static int stat_order(const view *view, uint64_t version, maph_stats *st) {
   run_list *list;
-  int rc = runs_take(v, version, &list);
+  int rc = runs_take(view, version, &list);
   if (rc != MAPH_OK) return rc;
   st->order_runs = list->count;
   st->order_bytes = list->bytes;
@@ -61,56 +61,56 @@ typedef struct totals {
   uint64_t version, records, bytes;
 } totals;
 
-static int stat_of(const view *v, const totals *of, maph_stats *st) {
+static int stat_of(const view *view, const totals *of, maph_stats *st) {
   uint64_t slots = of->records;
-  store *s = v->s;
+  store *store = view->store;
   index_shape shape;
-  const header *h;
-  int rc = index_measure(v, &shape);
-  if (rc == MAPH_OK) rc = store_see_size(s, 0);
+  const header *header;
+  int rc = index_measure(view, &shape);
+  if (rc == MAPH_OK) rc = store_see_size(store, 0);
   if (rc != MAPH_OK) return rc;
-  h = header_of(v->base);
+  header = header_of(view->base);
   memset(st, 0, sizeof *st);
   st->records = of->records;
   st->live_bytes = of->bytes;
   st->version = of->version;
   st->index_bytes = shape.bytes;
-  rc = stat_perfect(v, st, &slots);
-  if (rc == MAPH_OK) rc = stat_order(v, of->version, st);
-  st->oldest_version = s->base_version;
-  st->used_bytes = MAX(atomic_load(&h->end), v->snapshot);
-  st->file_bytes = atomic_load(&s->size);
+  rc = stat_perfect(view, st, &slots);
+  if (rc == MAPH_OK) rc = stat_order(view, of->version, st);
+  st->oldest_version = store->base_version;
+  st->used_bytes = MAX(atomic_load(&header->end), view->snapshot);
+  st->file_bytes = atomic_load(&store->size);
   st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + of->bytes + st->index_bytes);
-  st->generation = s->generation;
-  st->flushed_bytes = atomic_load(&h->flushed);
+  st->generation = store->generation;
+  st->flushed_bytes = atomic_load(&header->flushed);
   st->segments = shape.segments;
   st->load_factor = (double)slots / ((double)shape.segments * SEGMENT_BUCKETS * BUCKET_SLOTS);
-  memcpy(st->uuid, s->uuid, 16);
-  st->poisoned = (atomic_load(&h->state) & STATE_POISONED) != 0;
+  memcpy(st->uuid, store->uuid, 16);
+  st->poisoned = (atomic_load(&header->state) & STATE_POISONED) != 0;
   return rc;
 }
 
 int maph_stat(maph *m, maph_stats *st) {
-  end_record e;
+  end_record end;
   totals of;
-  store *s;
-  view v;
-  int rc = handle_store_now(m, &s);
+  store *store;
+  view view;
+  int rc = handle_store_now(m, &store);
   if (rc == MAPH_OK && st == NULL) rc = fail(MAPH_MISUSE, "maph_stat: no place for the statistics");
-  if (rc == MAPH_OK) rc = view_latest(s, &v);
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+  if (rc == MAPH_OK) rc = view_latest(store, &view);
+  if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   if (rc != MAPH_OK) return rc;
-  of = (totals){ record_version(&e.head), e.records, e.bytes };
-  return stat_of(&v, &of, st);
+  of = (totals){ record_version(&end.head), end.records, end.bytes };
+  return stat_of(&view, &of, st);
 }
 
-int maph_snapshot_stat(maph_snapshot *x, maph_stats *st) {
+int maph_snapshot_stat(maph_snapshot *snapshot, maph_stats *st) {
   totals of;
-  view v;
-  int rc = snapshot_view(x, &v);
+  view view;
+  int rc = snapshot_view(snapshot, &view);
   if (rc == MAPH_OK && st == NULL)
     rc = fail(MAPH_MISUSE, "maph_snapshot_stat: no place for the statistics");
   if (rc != MAPH_OK) return rc;
-  of = (totals){ x->version, x->records, x->bytes };
-  return stat_of(&v, &of, st);
+  of = (totals){ snapshot->version, snapshot->records, snapshot->bytes };
+  return stat_of(&view, &of, st);
 }

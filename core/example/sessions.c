@@ -36,12 +36,14 @@ static uint64_t in_seconds(long seconds) {
 static int login(maph *m, const char *user, long seconds) {
   unsigned char random[TOKEN_BYTES];
   char token[2 * TOKEN_BYTES + 1];
-  maph_condition c = { .when = MAPH_IF_ABSENT, .expires = in_seconds(seconds), .type = MAPH_TEXT };
+  maph_condition condition = { .when = MAPH_IF_ABSENT,
+                               .expires = in_seconds(seconds),
+                               .type = MAPH_TEXT };
   int rc;
   do {
     if (getrandom(random, sizeof random, 0) != sizeof random) return MAPH_IOERR;
     for (int i = 0; i < TOKEN_BYTES; i++) snprintf(token + 2 * i, 3, "%02x", random[i]);
-    rc = maph_put_if(m, maph_str(token), maph_str(user), &c);
+    rc = maph_put_if(m, maph_str(token), maph_str(user), &condition);
   } while (rc == MAPH_EXISTS);
   if (rc == MAPH_OK) puts(token);
   return rc;
@@ -57,23 +59,24 @@ static int check(maph *m, const char *token) {
 /* The entry is written as it was, but for its end; if somebody logs out in between, the version
 ** differs and the session stays ended. */
 static int renew(maph *m, const char *token, long seconds) {
-  maph_entry e;
-  int rc = maph_get_entry(m, maph_str(token), &e);
+  maph_entry entry;
+  int rc = maph_get_entry(m, maph_str(token), &entry);
   if (rc != MAPH_OK) return rc;
-  maph_condition c = {
-    .when = MAPH_IF_VERSION, .version = e.version, .expires = in_seconds(seconds), .type = e.type
-  };
-  return maph_put_if(m, e.key, e.value, &c);
+  maph_condition condition = { .when = MAPH_IF_VERSION,
+                               .version = entry.version,
+                               .expires = in_seconds(seconds),
+                               .type = entry.type };
+  return maph_put_if(m, entry.key, entry.value, &condition);
 }
 
 static int list(maph *m) {
-  maph_cursor *c;
-  maph_entry e;
-  int rc = maph_cursor_open(m, NULL, maph_str(""), &c);
+  maph_cursor *cursor;
+  maph_entry entry;
+  int rc = maph_cursor_open(m, NULL, maph_str(""), &cursor);
   if (rc != MAPH_OK) return rc;
-  while ((rc = maph_cursor_next(c, &e)) == MAPH_OK)
-    printf("%.*s\n", (int)e.value.size, (const char *)e.value.data);
-  maph_cursor_close(c);
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK)
+    printf("%.*s\n", (int)entry.value.size, (const char *)entry.value.data);
+  maph_cursor_close(cursor);
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
 

@@ -116,12 +116,12 @@ static void serve(int s, maph *m) {
 }
 
 static void *work(void *arg) {
-  worker *w = arg;
+  worker *worker = arg;
   for (;;) {
-    int s = accept(w->listener, NULL, NULL);
-    maph_refresh(w->m);
+    int s = accept(worker->listener, NULL, NULL);
+    maph_refresh(worker->m);
     if (s < 0) continue; /* nobody came for a second */
-    serve(s, w->m);
+    serve(s, worker->m);
     close(s);
   }
   return NULL;
@@ -147,7 +147,7 @@ static int listen_on(long port) {
 }
 
 int main(int argc, char **argv) {
-  worker w[THREADS];
+  worker worker[THREADS];
   char *end = NULL;
   long port = argc == 3 ? strtol(argv[2], &end, 10) : -1;
   int listener;
@@ -157,16 +157,16 @@ int main(int argc, char **argv) {
   }
   signal(SIGPIPE, SIG_IGN);
   for (int i = 0; i < THREADS; i++) {
-    if (maph_open(argv[1], MAPH_RDONLY, NULL, &w[i].m) != MAPH_OK) {
+    if (maph_open(argv[1], MAPH_RDONLY, NULL, &worker[i].m) != MAPH_OK) {
       fprintf(stderr, "web_catalogue: %s\n", maph_errmsg(NULL));
       return 1;
     }
   }
   listener = listen_on(port);
   for (int i = 0; i < THREADS; i++) {
-    w[i].listener = listener;
-    if (pthread_create(&w[i].thread, NULL, work, &w[i]) != 0) return 1;
+    worker[i].listener = listener;
+    if (pthread_create(&worker[i].thread, NULL, work, &worker[i]) != 0) return 1;
   }
-  pthread_join(w[0].thread, NULL);
+  pthread_join(worker[0].thread, NULL);
   return 0;
 }

@@ -24,21 +24,22 @@ enum { LOOK_EACH_MS = 10 };
 #define PLENTY (UINT64_C(1) << 30)
 #define PLENTY_DELAYED (UINT64_C(8) << 30) /* where free room is told late, as on btrfs */
 
-int grant_scarce(store *s) {
+int grant_scarce(store *store) {
   uint64_t now = os_clock_coarse_ms();
-  if (now - atomic_load_explicit(&s->room_looked_ms, memory_order_relaxed) >= LOOK_EACH_MS) {
-    uint64_t plenty = s->file.file_system == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
-    atomic_store_explicit(&s->scarce, os_free_room(&s->file) < plenty, memory_order_relaxed);
-    atomic_store_explicit(&s->room_looked_ms, now, memory_order_relaxed);
+  if (now - atomic_load_explicit(&store->room_looked_ms, memory_order_relaxed) >= LOOK_EACH_MS) {
+    uint64_t plenty = store->file.file_system == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
+    atomic_store_explicit(&store->scarce, os_free_room(&store->file) < plenty,
+                          memory_order_relaxed);
+    atomic_store_explicit(&store->room_looked_ms, now, memory_order_relaxed);
   }
-  return atomic_load_explicit(&s->scarce, memory_order_relaxed);
+  return atomic_load_explicit(&store->scarce, memory_order_relaxed);
 }
 
-int grant_now(store *s, uint64_t from, uint64_t to) {
-  return os_populate(&s->file, s->path, s->write_base, from, to);
+int grant_now(store *store, uint64_t from, uint64_t to) {
+  return os_populate(&store->file, store->path, store->write_base, from, to);
 }
 
-int grant_file(store *s, uint64_t to) {
-  if (s->in_memory) return MAPH_OK;
-  return os_fill_holes(&s->file, s->path, to);
+int grant_file(store *store, uint64_t to) {
+  if (store->in_memory) return MAPH_OK;
+  return os_fill_holes(&store->file, store->path, to);
 }

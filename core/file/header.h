@@ -7,20 +7,21 @@
 #include "file/store.h"
 
 /* static part checked and taken over.  FORMAT CORRUPT */
-int header_read(store *s, const uint8_t *base, uint64_t size);
-void header_place(store *s); /* where this process sees the file */
-void header_make(header *h, const uint8_t uuid[16], uint64_t generation, uint64_t base_version);
+int header_read(store *store, const uint8_t *base, uint64_t size);
+void header_place(store *store); /* where this process sees the file */
+void header_make(header *header, const uint8_t uuid[16], uint64_t generation,
+                 uint64_t base_version);
 /* before the file has its name */
-void header_set_perfect(store *s, uint64_t offset, uint64_t size, int algorithm);
-int header_sound(const header *h); /* does the static part's checksum fit? */
-uint64_t header_salt(const header *h);
-void header_checkpoint(store *s, const tip *t); /* all before t->end is on disk */
+void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm);
+int header_sound(const header *header); /* does the static part's checksum fit? */
+uint64_t header_salt(const header *header);
+void header_checkpoint(store *store, const tip *tip); /* all before tip->end is on disk */
 /* where the last one is far behind */
-void header_checkpoint_if_due(store *s, const tip *t);
-void header_poison(store *s);            /* a flush failed: nothing more may be written */
-int header_say_poisoned(const store *s); /* IOERR, with the sentence */
-int header_checkpoint_fits(const store *s, const checkpoint *c);
+void header_checkpoint_if_due(store *store, const tip *tip);
+void header_poison(store *store);            /* a flush failed: nothing more may be written */
+int header_say_poisoned(const store *store); /* IOERR, with the sentence */
+int header_checkpoint_fits(const store *store, const checkpoint *checkpoint);
 /* 1 found */
-int header_best_checkpoint(const store *s, const header *h, checkpoint *best);
+int header_best_checkpoint(const store *store, const header *header, checkpoint *best);
 
 #endif

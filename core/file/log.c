@@ -53,10 +53,11 @@ static uint64_t reserve_for(uint64_t size) {
 **
 ** Map at least `size` bytes; halve the reserve while the address space does not allow it, and then
 ** leave some of it to others. */
-static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, uint64_t *length) {
+static int map_reserving(store *store, uint64_t size, int writable, uint8_t **base,
+                         uint64_t *length) {
   uint64_t want = reserve_for(size), least = MAX(size, (uint64_t)GROW_LEAST);
   int rc, scarce = 0;
-  while ((rc = os_map(&s->file, s->path, want, writable, base)) == MAPH_NOMEM
+  while ((rc = os_map(&store->file, store->path, want, writable, base)) == MAPH_NOMEM
          && want / 2 >= least) {
     want /= 2;
     scarce = 1;
@@ -64,205 +65,208 @@ static int map_reserving(store *s, uint64_t size, int writable, uint8_t **base, 
   if (rc == MAPH_OK && scarce && want / 8 >= least) {
     os_unmap(*base, want);
     want /= 8;
-    rc = os_map(&s->file, s->path, want, writable, base);
+    rc = os_map(&store->file, store->path, want, writable, base);
   }
   if (rc == MAPH_OK) {
     *length = want;
-    os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : s->advice,
-              s->huge_pages);
+    os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : store->advice,
+              store->huge_pages);
   }
   return rc;
 }
 
 /* Keep an outgrown mapping until the store is closed. */
-static int keep_outgrown(store *s, uint8_t *base, uint64_t length) {
+static int keep_outgrown(store *store, uint8_t *base, uint64_t length) {
   mapping *old;
   if (base == NULL) return MAPH_OK;
   old = os_alloc(sizeof *old);
   if (old == NULL) return MAPH_NOMEM;
   old->base = base;
   old->length = length;
-  old->next = s->outgrown;
-  s->outgrown = old;
+  old->next = store->outgrown;
+  store->outgrown = old;
   return MAPH_OK;
 }
 
 /* Under mapping_mutex: make the mappings reach `size`. */
-static int map_to(store *s, uint64_t size) {
+static int map_to(store *store, uint64_t size) {
   uint8_t *base;
   uint64_t length;
   int rc;
-  assert(is_locked(&s->mapping_mutex));
-  if (size > s->mapped || atomic_load(&s->base) == NULL) {
-    rc = map_reserving(s, size, ONE_MAPPING && s->file.writable, &base, &length);
+  assert(is_locked(&store->mapping_mutex));
+  if (size > store->mapped || atomic_load(&store->base) == NULL) {
+    rc = map_reserving(store, size, ONE_MAPPING && store->file.writable, &base, &length);
     if (rc != MAPH_OK) return rc;
-    rc = keep_outgrown(s, atomic_load(&s->base), s->mapped);
+    rc = keep_outgrown(store, atomic_load(&store->base), store->mapped);
     if (rc != MAPH_OK) {
       os_unmap(base, length);
       return rc;
     }
-    atomic_store_explicit(&s->base, base, memory_order_release);
-    s->mapped = length;
-    if (ONE_MAPPING && s->file.writable) {
-      s->write_base = base;
-      s->write_mapped = length;
+    atomic_store_explicit(&store->base, base, memory_order_release);
+    store->mapped = length;
+    if (ONE_MAPPING && store->file.writable) {
+      store->write_base = base;
+      store->write_mapped = length;
     }
   }
-  if (!ONE_MAPPING && s->write_base != NULL && size > s->write_mapped) {
-    rc = map_reserving(s, size, 1, &base, &length);
+  if (!ONE_MAPPING && store->write_base != NULL && size > store->write_mapped) {
+    rc = map_reserving(store, size, 1, &base, &length);
     if (rc != MAPH_OK) return rc;
-    rc = keep_outgrown(s, s->write_base, s->write_mapped);
+    rc = keep_outgrown(store, store->write_base, store->write_mapped);
     if (rc != MAPH_OK) {
       os_unmap(base, length);
       return rc;
     }
-    s->write_base = base;
-    s->write_mapped = length;
+    store->write_base = base;
+    store->write_mapped = length;
   }
   return MAPH_OK;
 }
 
-int store_see_size(store *s, uint64_t need) {
+int store_see_size(store *store, uint64_t need) {
   uint64_t size;
   int rc;
-  pthread_mutex_lock(&s->mapping_mutex);
-  rc = os_size(&s->file, &size);
+  pthread_mutex_lock(&store->mapping_mutex);
+  rc = os_size(&store->file, &size);
   if (rc == MAPH_OK && size > OFFSET_MAX) size = OFFSET_MAX;
-  if (rc == MAPH_OK) rc = map_to(s, size);
+  if (rc == MAPH_OK) rc = map_to(store, size);
   if (rc == MAPH_OK) {
-    s->file.size = size;
-    atomic_store_explicit(&s->size, size, memory_order_release);
-    if (need > size) rc = fail_corrupt(s->path, need, "the file ends before a place that it names");
+    store->file.size = size;
+    atomic_store_explicit(&store->size, size, memory_order_release);
+    if (need > size)
+      rc = fail_corrupt(store->path, need, "the file ends before a place that it names");
   }
-  pthread_mutex_unlock(&s->mapping_mutex);
+  pthread_mutex_unlock(&store->mapping_mutex);
   return rc;
 }
 
-int store_map_for_writing(store *s) {
+int store_map_for_writing(store *store) {
   uint64_t length = 0;
   uint8_t *base = NULL;
   int rc = MAPH_OK;
-  pthread_mutex_lock(&s->mapping_mutex);
-  if (atomic_load(&s->write_base) == NULL) {
-    rc = map_reserving(s, atomic_load(&s->size), 1, &base, &length);
-    s->write_base = base;
-    s->write_mapped = length;
+  pthread_mutex_lock(&store->mapping_mutex);
+  if (atomic_load(&store->write_base) == NULL) {
+    rc = map_reserving(store, atomic_load(&store->size), 1, &base, &length);
+    store->write_base = base;
+    store->write_mapped = length;
   }
-  pthread_mutex_unlock(&s->mapping_mutex);
+  pthread_mutex_unlock(&store->mapping_mutex);
   return rc;
 }
 
-static int grow(store *s, uint64_t to) {
-  uint64_t most = s->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size, step,
-           want;
+static int grow(store *store, uint64_t to) {
+  uint64_t most = store->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size,
+           step, want;
   int rc;
-  pthread_mutex_lock(&s->mapping_mutex);
-  rc = os_size(&s->file, &size);
+  pthread_mutex_lock(&store->mapping_mutex);
+  rc = os_size(&store->file, &size);
   if (rc != MAPH_OK) goto done;
-  s->file.size = size;
+  store->file.size = size;
   step = MIN(MAX(size / 8, (uint64_t)GROW_LEAST), most);
   to = (to + 4095) & ~UINT64_C(4095);
   if (to > OFFSET_MAX) {
-    rc = fail(MAPH_FULL, "%s: the format's limit of 8 TiB is reached: compact the store", s->path);
+    rc = fail(MAPH_FULL, "%s: the format's limit of 8 TiB is reached: compact the store",
+              store->path);
     goto done;
   }
   /* to whole steps, so to whole pages of every machine */
   want = (MAX(to, size + step) + GROW_LEAST - 1) & ~(uint64_t)(GROW_LEAST - 1);
   /* else another process let it grow */
-  if (size < to) rc = os_grow(&s->file, s->path, MIN(want, OFFSET_MAX));
-  if (rc == MAPH_FULL && size + step > to) rc = os_grow(&s->file, s->path, to);
-  if (rc == MAPH_OK) rc = map_to(s, s->file.size);
-  if (rc == MAPH_OK) atomic_store_explicit(&s->size, s->file.size, memory_order_release);
+  if (size < to) rc = os_grow(&store->file, store->path, MIN(want, OFFSET_MAX));
+  if (rc == MAPH_FULL && size + step > to) rc = os_grow(&store->file, store->path, to);
+  if (rc == MAPH_OK) rc = map_to(store, store->file.size);
+  if (rc == MAPH_OK) atomic_store_explicit(&store->size, store->file.size, memory_order_release);
 done:
-  pthread_mutex_unlock(&s->mapping_mutex);
+  pthread_mutex_unlock(&store->mapping_mutex);
   return rc;
 }
 
 /* How many bytes at the end of the file that is. */
-static uint64_t spared(store *s, int spares) {
+static uint64_t spared(store *store, int spares) {
   uint64_t bytes = SPARED_LEAST;
-  if (likely(spares == LOG_SPARES_NOTHING) || s->in_memory || !grant_scarce(s)) return 0;
+  if (likely(spares == LOG_SPARES_NOTHING) || store->in_memory || !grant_scarce(store)) return 0;
   if (spares == LOG_SPARES_DELETES)
-    bytes += MIN(MAX(s->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
+    bytes += MIN(MAX(store->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
   return bytes;
 }
 
 /* Why there is room in the file and none for this. */
-static int say_spared(const store *s) {
-  if (s->spares == LOG_SPARES_DELETES)
+static int say_spared(const store *store) {
+  if (store->spares == LOG_SPARES_DELETES)
     return fail(MAPH_FULL,
                 "%s: the disk is full, and what the file has left is kept for deletes: delete "
                 "keys and compact the store, or make room",
-                s->path);
+                store->path);
   return fail(MAPH_FULL,
               "%s: the disk is full, and the room that was kept for deletes is used: compact the "
               "store, or make room",
-              s->path);
+              store->path);
 }
 
 /* Granted space up to `to` and behind it, as much as anyone must leave; where the disk has no more,
 ** as much as this transaction must. */
-static int room_behind(store *s, uint64_t to, uint64_t most) {
-  uint64_t left = spared(s, s->spares);
-  int rc = grow(s, to + most);
+static int room_behind(store *store, uint64_t to, uint64_t most) {
+  uint64_t left = spared(store, store->spares);
+  int rc = grow(store, to + most);
   if (rc != MAPH_FULL || most == 0) return rc;
-  if (to + left <= atomic_load_explicit(&s->size, memory_order_relaxed)) return MAPH_OK;
-  if (left < most) rc = grow(s, to + left);
-  return rc == MAPH_FULL ? say_spared(s) : rc;
+  if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed)) return MAPH_OK;
+  if (left < most) rc = grow(store, to + left);
+  return rc == MAPH_FULL ? say_spared(store) : rc;
 }
 
-int log_room(store *s, uint64_t to) {
-  uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed), ahead, most;
-  assert(store_has_turn(s));
+int log_room(store *store, uint64_t to) {
+  uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed), ahead, most;
+  assert(store_has_turn(store));
   /* a large transaction trades waits for throughput */
-  int rc, bulk = s->bulk || to - s->space_end > BULK;
-  if (likely(to <= s->populated)) return MAPH_OK;
-  most = s->spares ? spared(s, LOG_SPARES_DELETES) : 0;
+  int rc, bulk = store->bulk || to - store->space_end > BULK;
+  if (likely(to <= store->populated)) return MAPH_OK;
+  most = store->spares ? spared(store, LOG_SPARES_DELETES) : 0;
   if (to + most > size) {
-    rc = room_behind(s, to, most);
+    rc = room_behind(store, to, most);
     if (rc != MAPH_OK) return rc;
-    size = atomic_load_explicit(&s->size, memory_order_relaxed);
+    size = atomic_load_explicit(&store->size, memory_order_relaxed);
   }
   ahead = MIN(to
                   + MIN(MAX(size / 16, (uint64_t)GROW_LEAST),
                         (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)),
               size);
   /* what is spared is asked for each time */
-  if (!s->bulk) ahead = MIN(ahead, MAX(to, size - MIN(size, spared(s, LOG_SPARES_DELETES))));
-  if (s->populated < s->space_end) s->populated = s->space_end;
-  if (bulk) os_read_ahead(s->base, MIN(s->populated, to), ahead);
-  rc = os_populate(&s->file, s->path, s->write_base, MIN(s->populated, to), ahead);
-  if (rc == MAPH_OK) s->populated = ahead;
+  if (!store->bulk)
+    ahead = MIN(ahead, MAX(to, size - MIN(size, spared(store, LOG_SPARES_DELETES))));
+  if (store->populated < store->space_end) store->populated = store->space_end;
+  if (bulk) os_read_ahead(store->base, MIN(store->populated, to), ahead);
+  rc = os_populate(&store->file, store->path, store->write_base, MIN(store->populated, to), ahead);
+  if (rc == MAPH_OK) store->populated = ahead;
   return rc;
 }
 
-void log_trim(store *s, int spares) {
-  assert(store_has_turn(s));
-  os_trim(&s->file, (s->space_end + spared(s, spares) + 4095) & ~UINT64_C(4095));
-  s->populated = 0;
-  store_see_size(s, 0);
+void log_trim(store *store, int spares) {
+  assert(store_has_turn(store));
+  os_trim(&store->file, (store->space_end + spared(store, spares) + 4095) & ~UINT64_C(4095));
+  store->populated = 0;
+  store_see_size(store, 0);
 }
 
 /* -------------------------------------------------------------------------------------- records */
 
 /* Store bytes where no reader looks yet. */
-static int put_bytes(store *s, uint64_t offset, const void *data, uint64_t size) {
-  OS_TEST_STORE(s->write_base, offset, size);
-  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE))
-    return os_write(&s->file, s->path, offset, data, size);
-  memcpy(s->write_base + offset, data, size);
+static int put_bytes(store *store, uint64_t offset, const void *data, uint64_t size) {
+  OS_TEST_STORE(store->write_base, offset, size);
+  if (unlikely(store->file.file_system == OS_COPY_ON_WRITE))
+    return os_write(&store->file, store->path, offset, data, size);
+  memcpy(store->write_base + offset, data, size);
   return MAPH_OK;
 }
 
 uint64_t log_fill_front(uint8_t *p, const log_put *put) {
-  record *r = (record *)(void *)p;
+  record *record = (struct record *)(void *)p;
   uint64_t attributes = put->media_type.size ? 2 + put->media_type.size : 0, at = RECORD_HEAD;
-  atomic_store_explicit(&r->link, 0, memory_order_relaxed);
-  r->kind = (uint8_t)put->kind;
-  r->flags = (uint8_t)put->flags;
-  r->key_size = (uint16_t)put->key.size;
-  r->value_size = (uint32_t)put->value.size;
-  record_set_version(r, put->version, put->prev, 0);
+  atomic_store_explicit(&record->link, 0, memory_order_relaxed);
+  record->kind = (uint8_t)put->kind;
+  record->flags = (uint8_t)put->flags;
+  record->key_size = (uint16_t)put->key.size;
+  record->value_size = (uint32_t)put->value.size;
+  record_set_version(record, put->version, put->prev, 0);
   if (put->flags & FLAG_EXPIRY) {
     memcpy(p + at, &put->expires, 8);
     at += 8;
@@ -300,33 +304,33 @@ uint64_t log_put_size(const log_put *put) {
                      put->media_type.size ? 2 + put->media_type.size : 0);
 }
 
-int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
+int log_write_put(store *store, uint64_t offset, const log_put *put, uint64_t *size,
                   uint64_t *bytes_8_to_15) {
   uint64_t n = log_put_size(put);
-  uint8_t *p = s->write_base + offset, *copy = NULL;
+  uint8_t *p = store->write_base + offset, *copy = NULL;
   int rc = MAPH_OK;
-  assert(store_has_turn(s));
-  assert(offset >= s->space_end); /* commit.c (1) */
-  if (unlikely(s->file.file_system == OS_COPY_ON_WRITE)) {
+  assert(store_has_turn(store));
+  assert(offset >= store->space_end); /* commit.c (1) */
+  if (unlikely(store->file.file_system == OS_COPY_ON_WRITE)) {
     p = copy = os_alloc(n);
     if (copy == NULL) return MAPH_NOMEM;
   } else {
-    OS_TEST_STORE(s->write_base, offset, n);
+    OS_TEST_STORE(store->write_base, offset, n);
   }
   log_fill_put(p, put);
-  ((record *)(void *)p)->checksum = record_checksum(s->salt, offset, p, n);
+  ((record *)(void *)p)->checksum = record_checksum(store->salt, offset, p, n);
   *size = n;
   *bytes_8_to_15 = load64(p + 8);
-  if (copy) rc = put_bytes(s, offset, copy, n);
+  if (copy) rc = put_bytes(store, offset, copy, n);
   os_free(copy);
   return rc;
 }
 
 void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding) {
-  record *r = (record *)(void *)p;
+  record *record = (struct record *)(void *)p;
   memcpy(p + 8, from + 8, RECORD_HEAD - 8);
-  atomic_store_explicit(&r->link, 0, memory_order_relaxed);
-  record_set_version(r, record_version(r), 0, padding);
+  atomic_store_explicit(&record->link, 0, memory_order_relaxed);
+  record_set_version(record, record_version(record), 0, padding);
 }
 
 void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
@@ -335,77 +339,78 @@ void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t siz
   memset(p + needs, 0, size - needs);
 }
 
-int log_write_end(store *s, uint64_t offset, end_record *e) {
-  assert(store_has_turn(s));
-  e->head.checksum = record_checksum(s->salt, offset, (const uint8_t *)e, END_SIZE);
-  return put_bytes(s, offset, e, END_SIZE);
+int log_write_end(store *store, uint64_t offset, end_record *end) {
+  assert(store_has_turn(store));
+  end->head.checksum = record_checksum(store->salt, offset, (const uint8_t *)end, END_SIZE);
+  return put_bytes(store, offset, end, END_SIZE);
 }
 
-static void seal_head(const store *s, uint64_t offset, record *r) {
-  r->checksum = record_checksum(s->salt, offset, (const uint8_t *)r, RECORD_HEAD);
+static void seal_head(const store *store, uint64_t offset, record *record) {
+  record->checksum = record_checksum(store->salt, offset, (const uint8_t *)record, RECORD_HEAD);
 }
 
-void log_fill_pad(const store *s, uint64_t offset, uint64_t size, record *r) {
-  memset(r, 0, sizeof *r);
-  r->kind = KIND_PAD;
-  r->size = size;
-  seal_head(s, offset, r);
+void log_fill_pad(const store *store, uint64_t offset, uint64_t size, record *record) {
+  memset(record, 0, sizeof *record);
+  record->kind = KIND_PAD;
+  record->size = size;
+  seal_head(store, offset, record);
 }
 
-void log_fill_extent(const store *s, uint64_t offset, int extent, int depth, uint32_t prefix,
-                     uint64_t payload_size, record *r) {
-  memset(r, 0, sizeof *r);
-  r->kind = KIND_EXTENT;
-  r->size = log_extent_size(payload_size);
-  r->extent = (uint8_t)extent;
-  r->depth = (uint8_t)depth;
-  r->prefix = prefix;
-  r->life = log_life(s->last.version);
-  atomic_store_explicit(&r->link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
+void log_fill_extent(const store *store, uint64_t offset, int extent, int depth, uint32_t prefix,
+                     uint64_t payload_size, record *record) {
+  memset(record, 0, sizeof *record);
+  record->kind = KIND_EXTENT;
+  record->size = log_extent_size(payload_size);
+  record->extent = (uint8_t)extent;
+  record->depth = (uint8_t)depth;
+  record->prefix = prefix;
+  record->life = log_life(store->last.version);
+  atomic_store_explicit(&record->link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
                         memory_order_relaxed);
-  seal_head(s, offset, r);
+  seal_head(store, offset, record);
 }
 
-int log_write_pad(store *s, uint64_t from, uint64_t to) {
-  record r;
-  assert(store_has_turn(s));
-  log_fill_pad(s, from, to - from, &r);
-  return put_bytes(s, from, &r, sizeof r);
+int log_write_pad(store *store, uint64_t from, uint64_t to) {
+  record record;
+  assert(store_has_turn(store));
+  log_fill_pad(store, from, to - from, &record);
+  return put_bytes(store, from, &record, sizeof record);
 }
 
 /* What was flushed of the region says otherwise until the pad is on disk too. */
-int log_cover(store *s, uint64_t from, uint64_t to) {
+int log_cover(store *store, uint64_t from, uint64_t to) {
   int rc;
-  pthread_mutex_lock(&s->flush_mutex);
-  if (s->flushed > from) s->flushed = from;
-  pthread_mutex_unlock(&s->flush_mutex);
+  pthread_mutex_lock(&store->flush_mutex);
+  if (store->flushed > from) store->flushed = from;
+  pthread_mutex_unlock(&store->flush_mutex);
   if (from >= to) return MAPH_OK;
-  rc = grant_pages(s, from, from + RECORD_HEAD);
-  return rc == MAPH_OK ? log_write_pad(s, from, to) : rc;
+  rc = grant_pages(store, from, from + RECORD_HEAD);
+  return rc == MAPH_OK ? log_write_pad(store, from, to) : rc;
 }
 
-int log_erase_end(store *s, uint64_t offset) {
+int log_erase_end(store *store, uint64_t offset) {
   static const uint8_t zeros[END_SIZE];
-  return put_bytes(s, offset, zeros, END_SIZE);
+  return put_bytes(store, offset, zeros, END_SIZE);
 }
 
 /* `end` covers the extent before anybody can point to it. */
-int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload) {
-  uint64_t at = s->space_end, gap = log_extent_gap(at), total = log_extent_size(size);
-  record r;
+int log_extent(store *store, int extent, int depth, uint32_t prefix, uint64_t size,
+               uint64_t *payload) {
+  uint64_t at = store->space_end, gap = log_extent_gap(at), total = log_extent_size(size);
+  record record;
   int rc;
-  assert(store_has_turn(s));
-  rc = log_room(s, at + gap + total + END_SIZE);
-  if (rc == MAPH_OK && gap) rc = log_write_pad(s, at, at + gap);
+  assert(store_has_turn(store));
+  rc = log_room(store, at + gap + total + END_SIZE);
+  if (rc == MAPH_OK && gap) rc = log_write_pad(store, at, at + gap);
   if (rc != MAPH_OK) return rc;
   at += gap;
-  log_fill_extent(s, at, extent, depth, prefix, size, &r);
-  s->space_end = at + total; /* `end` first: a head past it tells of a copy in two moments */
-  store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  rc = put_bytes(s, at, &r, sizeof r);
+  log_fill_extent(store, at, extent, depth, prefix, size, &record);
+  store->space_end = at + total; /* `end` first: a head past it tells of a copy in two moments */
+  store_word(store->write_base, &header_of(store->write_base)->end, store->space_end);
+  rc = put_bytes(store, at, &record, sizeof record);
   if (rc != MAPH_OK) return rc;
-  OS_TEST_STORE(s->write_base, at + RECORD_HEAD, total - RECORD_HEAD);
-  memset(s->write_base + at + RECORD_HEAD, 0, total - RECORD_HEAD);
+  OS_TEST_STORE(store->write_base, at + RECORD_HEAD, total - RECORD_HEAD);
+  memset(store->write_base + at + RECORD_HEAD, 0, total - RECORD_HEAD);
   *payload = at + RECORD_HEAD;
   return MAPH_OK;
 }

@@ -8,31 +8,32 @@
 #include "file/store.h"
 
 /* look at the file's size again; CORRUPT if need is past it */
-int store_see_size(store *s, uint64_t need);
-int store_map_for_writing(store *s);
+int store_see_size(store *store, uint64_t need);
+int store_map_for_writing(store *store);
 /* What a transaction leaves at the end of the file where the disk is nearly full: see log.c */
 enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES };
-/* granted, mapped, faulted in, and s->spares is left behind it.  FULL NOMEM IOERR */
-int log_room(store *s, uint64_t to);
+/* granted, mapped, faulted in, and store->spares is left behind it.  FULL NOMEM IOERR */
+int log_room(store *store, uint64_t to);
 /* How index pieces call the life, between recoveries, that they were made in. */
 static inline uint16_t log_life(uint64_t version) { return (uint16_t)(version >> 32); }
 /* give granted space that is not used back, but `spares` (LOG_SPARES_*) */
-void log_trim(store *s, int spares);
+void log_trim(store *store, int spares);
 typedef struct log_put {
   int kind, flags;
   maph_slice key, value, media_type;
   uint64_t expires, version, prev;
 } log_put;
 /* after log_room */
-int log_write_put(store *s, uint64_t offset, const log_put *put, uint64_t *size,
+int log_write_put(store *store, uint64_t offset, const log_put *put, uint64_t *size,
                   uint64_t *bytes_8_to_15);
-int log_write_end(store *s, uint64_t offset, end_record *e); /* seals e's checksum */
-int log_write_pad(store *s, uint64_t from, uint64_t to);
+int log_write_end(store *store, uint64_t offset, end_record *end); /* seals end's checksum */
+int log_write_pad(store *store, uint64_t from, uint64_t to);
 /* a region that no transaction owns becomes one pad */
-int log_cover(store *s, uint64_t from, uint64_t to);
+int log_cover(store *store, uint64_t from, uint64_t to);
 /* at space_end; moves `end` past it */
-int log_extent(store *s, int extent, int depth, uint32_t prefix, uint64_t size, uint64_t *payload);
-int log_erase_end(store *s, uint64_t offset); /* an end record that must not count */
+int log_extent(store *store, int extent, int depth, uint32_t prefix, uint64_t size,
+               uint64_t *payload);
+int log_erase_end(store *store, uint64_t offset); /* an end record that must not count */
 
 /* ----------------------------------------------------- records in memory that will be in the log
 ** */
@@ -51,9 +52,9 @@ void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding);
 void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size);
 
 /* Heads, sealed. */
-void log_fill_pad(const store *s, uint64_t offset, uint64_t size, record *r);
-void log_fill_extent(const store *s, uint64_t offset, int extent, int depth, uint32_t prefix,
-                     uint64_t payload_size, record *r);
+void log_fill_pad(const store *store, uint64_t offset, uint64_t size, record *record);
+void log_fill_extent(const store *store, uint64_t offset, int extent, int depth, uint32_t prefix,
+                     uint64_t payload_size, record *record);
 
 /* The bytes of a pad, 0 or 32 or more, that end `past` past a multiple of 64. */
 static inline uint64_t log_gap(uint64_t at, uint64_t past) {

@@ -47,30 +47,30 @@ uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15)
   return ((d << 29) | (d >> 35)) ^ bytes_8_to_15;
 }
 
-uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64_t digest) {
+uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *end, uint64_t digest) {
   uint8_t in[8 + 44 + 8];
   memcpy(in, &chain, 8);
-  memcpy(in + 8, (const uint8_t *)e + 12, 44);
+  memcpy(in + 8, (const uint8_t *)end + 12, 44);
   memcpy(in + 52, &digest, 8);
   return XXH3_64bits_withSeed(in, sizeof in, salt);
 }
 
-void record_fill_end(end_record *e, int kind, uint64_t version, uint64_t before) {
-  memset(e, 0, sizeof *e);
-  e->head.kind = (uint8_t)kind;
-  record_set_version(&e->head, version, before, 0);
+void record_fill_end(end_record *end, int kind, uint64_t version, uint64_t before) {
+  memset(end, 0, sizeof *end);
+  end->head.kind = (uint8_t)kind;
+  record_set_version(&end->head, version, before, 0);
 }
 
-static int misplaced(const view *v, uint64_t offset) {
-  return fail_corrupt(v->s->path, offset, "a record's place is outside the log");
+static int misplaced(const view *view, uint64_t offset) {
+  return fail_corrupt(view->store->path, offset, "a record's place is outside the log");
 }
 
-static int no_data(const view *v, uint64_t offset) {
-  return fail_corrupt(v->s->path, offset, "no put or delete is where one should be");
+static int no_data(const view *view, uint64_t offset) {
+  return fail_corrupt(view->store->path, offset, "no put or delete is where one should be");
 }
 
-static int too_long(const view *v, uint64_t offset) {
-  return fail_corrupt(v->s->path, offset, "a record reaches past the log's end");
+static int too_long(const view *view, uint64_t offset) {
+  return fail_corrupt(view->store->path, offset, "a record reaches past the log's end");
 }
 
 static inline int has_place(uint64_t offset, uint64_t limit) {
@@ -80,19 +80,19 @@ static inline int has_place(uint64_t offset, uint64_t limit) {
 
 static inline int is_data(int kind) { return kind == KIND_PUT || kind == KIND_DELETE; }
 
-int record_prev(const view *v, uint64_t offset, uint64_t *prev) {
-  const uint8_t *p = v->base + offset;
-  if (unlikely(offset < LOG_START || offset % 8)) return misplaced(v, offset);
+int record_prev(const view *view, uint64_t offset, uint64_t *prev) {
+  const uint8_t *p = view->base + offset;
+  if (unlikely(offset < LOG_START || offset % 8)) return misplaced(view, offset);
   *prev = prev_of(load64(p + 16), load64(p + 24));
-  if (unlikely(!is_data(record_kind(v->base, offset)) || *prev >= offset))
-    return no_data(v, offset);
+  if (unlikely(!is_data(record_kind(view->base, offset)) || *prev >= offset))
+    return no_data(view, offset);
   return MAPH_OK;
 }
 
 /* A put or delete, where a record's head has place.  w8: its bytes 8..15, copied once. */
-static inline __attribute__((always_inline)) int read_data(const view *v, uint64_t offset,
+static inline __attribute__((always_inline)) int read_data(const view *view, uint64_t offset,
                                                            uint64_t limit, uint64_t w8, item *it) {
-  const uint8_t *p = v->base + offset;
+  const uint8_t *p = view->base + offset;
   uint64_t w16 = load64(p + 16), w24 = load64(p + 24);
   uint64_t at = RECORD_HEAD, left = limit - offset, attributes = 0;
   it->offset = offset;
@@ -104,9 +104,9 @@ static inline __attribute__((always_inline)) int read_data(const view *v, uint64
   it->prev = prev_of(w16, w24);
   it->version = w24 & VERSION_MAX;
   it->expires = 0;
-  if (unlikely(it->key_size == 0 || it->prev >= offset)) return no_data(v, offset);
+  if (unlikely(it->key_size == 0 || it->prev >= offset)) return no_data(view, offset);
   if (it->flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) {
-    if (left < RECORD_HEAD + 16) return too_long(v, offset);
+    if (left < RECORD_HEAD + 16) return too_long(view, offset);
     if (it->flags & FLAG_EXPIRY) {
       it->expires = load64(p + at);
       at += 8;
@@ -119,18 +119,18 @@ static inline __attribute__((always_inline)) int read_data(const view *v, uint64
   left -= at;
   if (unlikely(it->key_size > left || it->value_size > left - it->key_size
                || attributes > left - it->key_size - it->value_size))
-    return too_long(v, offset);
+    return too_long(view, offset);
   it->key = p + at;
   it->value = it->key + it->key_size;
   it->attributes_size = attributes;
   it->needs = (at + it->key_size + it->value_size + attributes + 7) & ~UINT64_C(7);
   it->size = it->needs + padding_of(w24);
-  return likely(it->size <= limit - offset) ? MAPH_OK : too_long(v, offset);
+  return likely(it->size <= limit - offset) ? MAPH_OK : too_long(view, offset);
 }
 
 /* Of a kind that holds no key. */
-static int read_other(const view *v, uint64_t offset, uint64_t limit, uint64_t w8, item *it) {
-  const uint8_t *p = v->base + offset;
+static int read_other(const view *view, uint64_t offset, uint64_t limit, uint64_t w8, item *it) {
+  const uint8_t *p = view->base + offset;
   it->offset = offset;
   it->bytes_8_to_15 = w8;
   it->kind = kind_of(w8);
@@ -145,47 +145,51 @@ static int read_other(const view *v, uint64_t offset, uint64_t limit, uint64_t w
     case KIND_PAD:
     case KIND_EXTENT: it->size = load64(p + 16); break;
     default:
-      return fail_corrupt(v->s->path, offset, "no record of a known kind is where one should be");
+      return fail_corrupt(view->store->path, offset,
+                          "no record of a known kind is where one should be");
   }
   if (it->size < RECORD_HEAD || it->size % 8 || it->size > limit - offset)
-    return too_long(v, offset);
+    return too_long(view, offset);
   return MAPH_OK;
 }
 
-int record_item(const view *v, uint64_t offset, uint64_t limit, item *it) {
+int record_item(const view *view, uint64_t offset, uint64_t limit, item *it) {
   uint64_t w8;
-  if (unlikely(!has_place(offset, limit))) return misplaced(v, offset);
-  w8 = load64(v->base + offset + 8);
-  return likely(is_data(kind_of(w8))) ? read_data(v, offset, limit, w8, it) : no_data(v, offset);
+  if (unlikely(!has_place(offset, limit))) return misplaced(view, offset);
+  w8 = load64(view->base + offset + 8);
+  return likely(is_data(kind_of(w8))) ? read_data(view, offset, limit, w8, it)
+                                      : no_data(view, offset);
 }
 
-int record_read(const view *v, uint64_t offset, uint64_t limit, item *it) {
+int record_read(const view *view, uint64_t offset, uint64_t limit, item *it) {
   uint64_t w8;
-  if (unlikely(!has_place(offset, limit))) return misplaced(v, offset);
-  w8 = load64(v->base + offset + 8);
-  return likely(is_data(kind_of(w8))) ? read_data(v, offset, limit, w8, it)
-                                      : read_other(v, offset, limit, w8, it);
+  if (unlikely(!has_place(offset, limit))) return misplaced(view, offset);
+  w8 = load64(view->base + offset + 8);
+  return likely(is_data(kind_of(w8))) ? read_data(view, offset, limit, w8, it)
+                                      : read_other(view, offset, limit, w8, it);
 }
 
-int record_verify(const view *v, uint64_t offset, uint64_t size) {
-  const uint8_t *p = v->base + offset;
+int record_verify(const view *view, uint64_t offset, uint64_t size) {
+  const uint8_t *p = view->base + offset;
   uint64_t w8 = load64(p + 8);
   int kind = kind_of(w8);
   uint64_t summed = kind == KIND_PAD || kind == KIND_EXTENT ? RECORD_HEAD : size;
-  if ((uint32_t)w8 != record_checksum(v->s->salt, offset, p, summed)) {
-    return fail_corrupt(v->s->path, offset, "a record's checksum does not fit its bytes");
+  if ((uint32_t)w8 != record_checksum(view->store->salt, offset, p, summed)) {
+    return fail_corrupt(view->store->path, offset, "a record's checksum does not fit its bytes");
   }
   return MAPH_OK;
 }
 
-int record_end(const view *v, uint64_t end, end_record *e) {
+int record_end(const view *view, uint64_t end, end_record *e) {
   uint64_t offset = end - END_SIZE;
-  if (end < LOG_START + END_SIZE || end > v->size || end % 8)
-    return fail_corrupt(v->s->path, end, "the log's end is outside the file");
-  memcpy(e, v->base + offset, sizeof *e);
+  if (end < LOG_START + END_SIZE || end > view->size || end % 8)
+    return fail_corrupt(view->store->path, end, "the log's end is outside the file");
+  memcpy(e, view->base + offset, sizeof *e);
   if ((e->head.kind != KIND_END && e->head.kind != KIND_EPOCH)
-      || e->head.checksum != record_checksum(v->s->salt, offset, (const uint8_t *)e, END_SIZE)) {
-    return fail_corrupt(v->s->path, offset, "the log does not end with the end of a transaction");
+      || e->head.checksum
+             != record_checksum(view->store->salt, offset, (const uint8_t *)e, END_SIZE)) {
+    return fail_corrupt(view->store->path, offset,
+                        "the log does not end with the end of a transaction");
   }
   return MAPH_OK;
 }

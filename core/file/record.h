@@ -31,21 +31,21 @@ uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint6
 uint32_t record_checksum_of_parts(uint64_t salt, uint64_t offset, const maph_slice *parts,
                                   size_t n);
 /* of any kind; CORRUPT */
-int record_read(const view *v, uint64_t offset, uint64_t limit, item *it);
+int record_read(const view *view, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete; CORRUPT */
-int record_item(const view *v, uint64_t offset, uint64_t limit, item *it);
+int record_item(const view *view, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete whose head is in the file; the rest may lie past its size last seen */
-int record_prev(const view *v, uint64_t offset, uint64_t *prev);
+int record_prev(const view *view, uint64_t offset, uint64_t *prev);
 /* its checksum; CORRUPT */
-int record_verify(const view *v, uint64_t offset, uint64_t size);
+int record_verify(const view *view, uint64_t offset, uint64_t size);
 /* the end or epoch record before `end` */
-int record_end(const view *v, uint64_t end, end_record *e);
+int record_end(const view *view, uint64_t end, end_record *e);
 void record_entry(const item *it, maph_entry *entry);
 int record_expired_by_now(uint64_t expires); /* by the exact clock */
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
-uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *e, uint64_t digest);
+uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *end, uint64_t digest);
 /* zeros, but for its kind, its version and where the end or epoch record before it lies */
-void record_fill_end(end_record *e, int kind, uint64_t version, uint64_t before);
+void record_fill_end(end_record *end, int kind, uint64_t version, uint64_t before);
 
 /* Has an expiry passed at `now`; 0: by the clock?  The cheap clock is behind by less than LATE_MOST
 ** seconds: it settles what is further off. */
@@ -67,16 +67,18 @@ static inline int record_blank(const uint8_t *base, uint64_t offset) {
 }
 
 /* before: the record before, of the key or of the transactions; 0: none.  padding: in bytes. */
-static inline void record_set_version(record *r, uint64_t version, uint64_t before,
+static inline void record_set_version(record *record, uint64_t version, uint64_t before,
                                       uint64_t padding) {
-  r->prev_low = (uint32_t)(before / 8);
-  r->version_prev = version | (before / 8 >> 32) << 48 | padding / 8 << 56;
+  record->prev_low = (uint32_t)(before / 8);
+  record->version_prev = version | (before / 8 >> 32) << 48 | padding / 8 << 56;
 }
-static inline uint64_t record_version(const record *r) { return r->version_prev & VERSION_MAX; }
+static inline uint64_t record_version(const record *record) {
+  return record->version_prev & VERSION_MAX;
+}
 
 /* Where the end or epoch record before this one lies; 0: none does. */
-static inline uint64_t record_back(const end_record *e) {
-  return ((e->head.version_prev >> 48 & 0xFF) << 32 | e->head.back_low) * 8;
+static inline uint64_t record_back(const end_record *end) {
+  return ((end->head.version_prev >> 48 & 0xFF) << 32 | end->head.back_low) * 8;
 }
 /* What the transaction after this one continues.  end: of the record. */
 static inline tip record_tip(const end_record *e, uint64_t end) {
@@ -84,13 +86,13 @@ static inline tip record_tip(const end_record *e, uint64_t end) {
 }
 
 /* The word that only later records change: where the record lies that superseded this one. */
-static inline uint64_t record_link(const view *v, uint64_t offset) {
-  return atomic_load_explicit(word_at(v->base, offset), memory_order_acquire);
+static inline uint64_t record_link(const view *view, uint64_t offset) {
+  return atomic_load_explicit(word_at(view->base, offset), memory_order_acquire);
 }
 /* Is the record of a key the newest one at the snapshot? */
-static inline int record_newest(const view *v, uint64_t offset) {
-  uint64_t link = record_link(v, offset);
-  return link == 0 || link >= v->snapshot;
+static inline int record_newest(const view *view, uint64_t offset) {
+  uint64_t link = record_link(view, offset);
+  return link == 0 || link >= view->snapshot;
 }
 
 /* --------------------------------------------------------------------------------- the hot path */

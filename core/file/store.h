@@ -143,7 +143,7 @@ typedef struct view {
   const uint8_t *base;
   uint64_t size;     /* bytes that may be touched */
   uint64_t snapshot; /* bytes that are believed */
-  store *s;
+  store *store;
 } view;
 
 static inline header *header_of(const uint8_t *base) { return (header *)(uintptr_t)base; }
@@ -159,11 +159,11 @@ static inline word *word_at(const uint8_t *base, uint64_t offset) {
 
 /* Asserted where a comment says "with the turn", "with the lock" or "under x_mutex".  A store that
 ** nobody else knows of needs neither turn nor lock. */
-static inline int store_has_turn(const store *s) {
-  return s->lockless || atomic_load_explicit(&s->turn_taken, memory_order_relaxed);
+static inline int store_has_turn(const store *store) {
+  return store->lockless || atomic_load_explicit(&store->turn_taken, memory_order_relaxed);
 }
-static inline int store_has_lock(const store *s) {
-  return s->lockless || atomic_load_explicit(&s->held, memory_order_relaxed) > 0;
+static inline int store_has_lock(const store *store) {
+  return store->lockless || atomic_load_explicit(&store->held, memory_order_relaxed) > 0;
 }
 static inline int is_locked(pthread_mutex_t *mutex) {
   if (pthread_mutex_trylock(mutex) == EBUSY) return 1;
@@ -172,13 +172,13 @@ static inline int is_locked(pthread_mutex_t *mutex) {
 }
 
 store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
-/* Takes f over; nothing is read, and nobody else can know of it.  NULL: no memory */
-store *store_bare(const char *path, os_file *f);
-void store_free(store *s); /* of which nobody else knows any more; NULL: no-op */
+/* Takes file over; nothing is read, and nobody else can know of it.  NULL: no memory */
+store *store_bare(const char *path, os_file *file);
+void store_free(store *store); /* of which nobody else knows any more; NULL: no-op */
 
-static inline void attach(attached *k, void *p, void (*let_go)(void *p)) {
-  if (k->p) k->let_go(k->p);
-  *k = (attached){ p, let_go };
+static inline void attach(attached *attached, void *p, void (*let_go)(void *p)) {
+  if (attached->p) attached->let_go(attached->p);
+  *attached = (struct attached){ p, let_go };
 }
 
 /* Every store to a mutable word goes through here (and every other store to the file through

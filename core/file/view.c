@@ -10,39 +10,39 @@
 #include "file/view.h"
 
 /* The live words are hostile until checked: `committed` must lie in the file, at a record's end. */
-static int view_make(store *s, uint64_t snapshot, view *v) {
-  if (unlikely(snapshot > v->size)) {
-    int rc = store_see_size(s, snapshot);
+static int view_make(store *store, uint64_t snapshot, view *view) {
+  if (unlikely(snapshot > view->size)) {
+    int rc = store_see_size(store, snapshot);
     if (rc != MAPH_OK) return rc;
-    v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-    v->base = atomic_load_explicit(&s->base, memory_order_acquire);
+    view->size = atomic_load_explicit(&store->size, memory_order_acquire);
+    view->base = atomic_load_explicit(&store->base, memory_order_acquire);
   }
   if (unlikely(snapshot < LOG_START + END_SIZE || snapshot % 8)) {
-    return fail_corrupt(s->path, offsetof(header, committed),
+    return fail_corrupt(store->path, offsetof(header, committed),
                         "the end of the visible log cannot be where this says");
   }
-  v->snapshot = snapshot;
+  view->snapshot = snapshot;
   return MAPH_OK;
 }
 
-int view_latest(store *s, view *v) {
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = atomic_load_explicit(&s->base, memory_order_acquire);
-  return view_make(s, atomic_load_explicit(&header_of(v->base)->committed, memory_order_acquire),
-                   v);
+int view_latest(store *store, view *view) {
+  view->store = store;
+  view->size = atomic_load_explicit(&store->size, memory_order_acquire);
+  view->base = atomic_load_explicit(&store->base, memory_order_acquire);
+  return view_make(
+      store, atomic_load_explicit(&header_of(view->base)->committed, memory_order_acquire), view);
 }
 
-int view_at(store *s, uint64_t snapshot, view *v) {
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = atomic_load_explicit(&s->base, memory_order_acquire);
-  return view_make(s, snapshot, v);
+int view_at(store *store, uint64_t snapshot, view *view) {
+  view->store = store;
+  view->size = atomic_load_explicit(&store->size, memory_order_acquire);
+  view->base = atomic_load_explicit(&store->base, memory_order_acquire);
+  return view_make(store, snapshot, view);
 }
 
-void view_for_writing(store *s, uint64_t snapshot, view *v) {
-  v->s = s;
-  v->size = atomic_load_explicit(&s->size, memory_order_acquire);
-  v->base = s->base;
-  v->snapshot = snapshot;
+void view_for_writing(store *store, uint64_t snapshot, view *view) {
+  view->store = store;
+  view->size = atomic_load_explicit(&store->size, memory_order_acquire);
+  view->base = store->base;
+  view->snapshot = snapshot;
 }

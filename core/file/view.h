@@ -6,9 +6,9 @@
 
 #include "file/store.h"
 
-int view_latest(store *s, view *v);
-int view_at(store *s, uint64_t snapshot, view *v);
+int view_latest(store *store, view *view);
+int view_at(store *store, uint64_t snapshot, view *view);
 /* what a writer reads; nothing is checked */
-void view_for_writing(store *s, uint64_t snapshot, view *v);
+void view_for_writing(store *store, uint64_t snapshot, view *view);
 
 #endif

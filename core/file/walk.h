@@ -17,60 +17,61 @@
 #include "file/store.h"
 
 typedef struct walk {
-  const view *v;
+  const view *view;
   uint64_t at, limit; /* the next record; the end */
   item it;            /* the record that walk_next found */
 } walk;
 
 enum { WALK_AHEAD = 1024 };
 
-static inline void walk_begin(walk *w, const view *v, uint64_t at, uint64_t limit) {
-  w->v = v;
-  w->at = at;
-  w->limit = limit;
+static inline void walk_begin(walk *walk, const view *view, uint64_t at, uint64_t limit) {
+  walk->view = view;
+  walk->at = at;
+  walk->limit = limit;
 }
 
 /* The same where a copy more does not matter. */
-static inline walk walk_from(const view *v, uint64_t at, uint64_t limit) {
-  walk w;
-  walk_begin(&w, v, at, limit);
-  return w;
+static inline walk walk_from(const view *view, uint64_t at, uint64_t limit) {
+  walk walk;
+  walk_begin(&walk, view, at, limit);
+  return walk;
 }
 
-static inline int walk_next(walk *w, int *rc) {
-  if (*rc != MAPH_OK || w->at >= w->limit) return 0;
-  *rc = record_read(w->v, w->at, w->limit, &w->it);
+static inline int walk_next(walk *walk, int *rc) {
+  if (*rc != MAPH_OK || walk->at >= walk->limit) return 0;
+  *rc = record_read(walk->view, walk->at, walk->limit, &walk->it);
   if (unlikely(*rc != MAPH_OK)) return 0;
-  w->at += w->it.size;
-  if (likely(w->at + WALK_AHEAD < w->limit)) __builtin_prefetch(w->v->base + w->at + WALK_AHEAD);
+  walk->at += walk->it.size;
+  if (likely(walk->at + WALK_AHEAD < walk->limit))
+    __builtin_prefetch(walk->view->base + walk->at + WALK_AHEAD);
   return 1;
 }
 
-/* In a damaged log: may a record be here?  It is w->it, and w->at stays. */
-static inline int walk_look(walk *w) {
-  return record_read(w->v, w->at, w->limit, &w->it) == MAPH_OK;
+/* In a damaged log: may a record be here?  It is walk->it, and walk->at stays. */
+static inline int walk_look(walk *walk) {
+  return record_read(walk->view, walk->at, walk->limit, &walk->it) == MAPH_OK;
 }
 
-/* And is it one, with a checksum that fits?  Then it is w->it, as after walk_next.  Else w->at
+/* And is it one, with a checksum that fits?  Then it is walk->it, as after walk_next. Else walk->at
 ** stays, and the caller moves it on. */
-static inline int walk_sound(walk *w) {
-  if (!walk_look(w)) return 0;
-  if (record_verify(w->v, w->at, w->it.size) != MAPH_OK) return 0;
-  w->at += w->it.size;
+static inline int walk_sound(walk *walk) {
+  if (!walk_look(walk)) return 0;
+  if (record_verify(walk->view, walk->at, walk->it.size) != MAPH_OK) return 0;
+  walk->at += walk->it.size;
   return 1;
 }
 
-static inline int walk_is_data(const walk *w) {
-  return w->it.kind == KIND_PUT || w->it.kind == KIND_DELETE;
+static inline int walk_is_data(const walk *walk) {
+  return walk->it.kind == KIND_PUT || walk->it.kind == KIND_DELETE;
 }
 
 /* Where the pads and index pieces end, each with a fitting checksum, that lie from `at` on. */
-static inline uint64_t walk_past_spaces(const view *v, uint64_t at, uint64_t limit) {
-  walk w = walk_from(v, at, limit);
+static inline uint64_t walk_past_spaces(const view *view, uint64_t at, uint64_t limit) {
+  walk walk = walk_from(view, at, limit);
   int rc = MAPH_OK;
-  while (walk_next(&w, &rc) && (w.it.kind == KIND_PAD || w.it.kind == KIND_EXTENT)
-         && record_verify(v, w.it.offset, w.it.size) == MAPH_OK)
-    at = w.at;
+  while (walk_next(&walk, &rc) && (walk.it.kind == KIND_PAD || walk.it.kind == KIND_EXTENT)
+         && record_verify(view, walk.it.offset, walk.it.size) == MAPH_OK)
+    at = walk.at;
   return at;
 }
 

@@ -70,10 +70,10 @@ static inline unsigned in_use(uint64_t fields) {
   return 32 - (unsigned)__builtin_popcountll(unused);
 }
 
-static uint32_t rank_of(const bdz *f, const uint8_t *data, uint32_t vertex) {
-  const uint8_t *vertices = data + f->vertices;
-  uint32_t at = vertex >> f->shift << f->shift, rank;
-  memcpy(&rank, data + f->ranks + (uint64_t)(vertex >> f->shift) * 4, 4);
+static uint32_t rank_of(const bdz *bdz, const uint8_t *data, uint32_t vertex) {
+  const uint8_t *vertices = data + bdz->vertices;
+  uint32_t at = vertex >> bdz->shift << bdz->shift, rank;
+  memcpy(&rank, data + bdz->ranks + (uint64_t)(vertex >> bdz->shift) * 4, 4);
   for (; vertex - at >= 32; at += 32) {
     uint64_t fields;
     memcpy(&fields, vertices + at / 4, 8);
@@ -83,15 +83,15 @@ static uint32_t rank_of(const bdz *f, const uint8_t *data, uint32_t vertex) {
   return rank;
 }
 
-uint64_t bdz_find(const bdz *f, const uint8_t *data, uint64_t hash) {
-  const uint8_t *vertices = data + f->vertices;
+uint64_t bdz_find(const bdz *bdz, const uint8_t *data, uint64_t hash) {
+  const uint8_t *vertices = data + bdz->vertices;
   uint32_t vertex[3] = { UINT32_C(0x9e3779b9) + (uint32_t)hash,
-                         UINT32_C(0x9e3779b9) + (uint32_t)(hash >> 32), f->seed + 8 };
+                         UINT32_C(0x9e3779b9) + (uint32_t)(hash >> 32), bdz->seed + 8 };
   mix(&vertex[0], &vertex[1], &vertex[2]);
-  vertex[0] %= f->third;
-  vertex[1] = vertex[1] % f->third + f->third;
-  vertex[2] = vertex[2] % f->third + 2 * f->third;
-  return rank_of(f, data,
+  vertex[0] %= bdz->third;
+  vertex[1] = vertex[1] % bdz->third + bdz->third;
+  vertex[2] = vertex[2] % bdz->third + 2 * bdz->third;
+  return rank_of(bdz, data,
                  vertex[(bits_at(vertices, vertex[0]) + bits_at(vertices, vertex[1])
                          + bits_at(vertices, vertex[2]))
                         % 3]);
@@ -99,7 +99,7 @@ uint64_t bdz_find(const bdz *f, const uint8_t *data, uint64_t hash) {
 
 /* Packed are {algorithm, hash kind, seed, a third of the vertices, ranks} of 4 bytes each, the
 ** ranks, the shift in one byte, the vertices' bits. */
-int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *f) {
+int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *bdz) {
   uint32_t field[5];
   uint64_t all, ranks;
   if (size < sizeof field + 1) return 0;
@@ -109,13 +109,13 @@ int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *f) {
   if (field[0] != CMPH_BDZ || field[1] != CMPH_HASH_JENKINS || field[3] == 0 || all < n
       || all > UINT32_MAX || size - sizeof field - 1 < ranks * 4)
     return 0;
-  f->seed = field[2];
-  f->third = field[3];
-  f->ranks = sizeof field;
-  f->shift = data[f->ranks + ranks * 4];
-  f->vertices = f->ranks + ranks * 4 + 1;
-  return f->shift >= 2 && f->shift < 32 && ranks >= ((all - 1) >> f->shift) + 1
-         && size - f->vertices >= (all + 3) / 4;
+  bdz->seed = field[2];
+  bdz->third = field[3];
+  bdz->ranks = sizeof field;
+  bdz->shift = data[bdz->ranks + ranks * 4];
+  bdz->vertices = bdz->ranks + ranks * 4 + 1;
+  return bdz->shift >= 2 && bdz->shift < 32 && ranks >= ((all - 1) >> bdz->shift) + 1
+         && size - bdz->vertices >= (all + 3) / 4;
 }
 
 /* ---------------------------------------------------------------------------------------- build */

@@ -33,7 +33,7 @@ typedef struct image {
 _Static_assert(sizeof(image) == RECORD_HEAD + SEGMENT_SIZE + RECORD_HEAD, "");
 
 typedef struct building {
-  store *s;
+  store *store;
   const index_sink *sink;
   unsigned depth, bits; /* bits: of the ranges */
   uint64_t first;       /* where the first segment's extent begins */
@@ -58,67 +58,68 @@ uint64_t index_size(unsigned depth) {
 
 /* ------------------------------------------------------------------------------------- segments */
 
-static uint64_t overflow_at(const building *x, uint64_t i) {
-  return x->first + ((UINT64_C(1) << x->depth) + i) * sizeof(image);
+static uint64_t overflow_at(const building *building, uint64_t i) {
+  return building->first + ((UINT64_C(1) << building->depth) + i) * sizeof(image);
 }
 
-static uint64_t *link_word(image *m) { return (uint64_t *)(void *)&m->head; }
+static uint64_t *link_word(image *image) { return (uint64_t *)(void *)&image->head; }
 
-static void begin_segment(building *x, image *m, uint64_t at, uint32_t prefix) {
-  memset(m, 0, sizeof *m);
-  log_fill_extent(x->s, at, EXTENT_SEGMENT, (int)x->depth, prefix, SEGMENT_SIZE, &m->head);
+static void begin_segment(building *building, image *image, uint64_t at, uint32_t prefix) {
+  memset(image, 0, sizeof *image);
+  log_fill_extent(building->store, at, EXTENT_SEGMENT, (int)building->depth, prefix, SEGMENT_SIZE,
+                  &image->head);
 }
 
 /* One more overflow segment, which `from` leads to.  NULL: no memory */
-static image *add_overflow(building *x, image *from) {
-  uint64_t at = overflow_at(x, x->overflows);
-  size_t which = from == &x->now ? SIZE_MAX : (size_t)(from - x->overflow);
-  if (x->overflows == x->overflow_room) {
-    uint64_t room = x->overflow_room ? 2 * x->overflow_room : 4;
-    image *more = os_realloc(x->overflow, room * sizeof *more);
+static image *add_overflow(building *building, image *from) {
+  uint64_t at = overflow_at(building, building->overflows);
+  size_t which = from == &building->now ? SIZE_MAX : (size_t)(from - building->overflow);
+  if (building->overflows == building->overflow_room) {
+    uint64_t room = building->overflow_room ? 2 * building->overflow_room : 4;
+    image *more = os_realloc(building->overflow, room * sizeof *more);
     if (more == NULL) return NULL;
-    x->overflow = more;
-    x->overflow_room = room;
+    building->overflow = more;
+    building->overflow_room = room;
   }
-  from = which == SIZE_MAX ? &x->now : &x->overflow[which];
-  *link_word(from) = (at + RECORD_HEAD) | x->depth;
-  begin_segment(x, &x->overflow[x->overflows], at, 0);
-  return &x->overflow[x->overflows++];
+  from = which == SIZE_MAX ? &building->now : &building->overflow[which];
+  *link_word(from) = (at + RECORD_HEAD) | building->depth;
+  begin_segment(building, &building->overflow[building->overflows], at, 0);
+  return &building->overflow[building->overflows++];
 }
 
 /* Into the first bucket from its own on that has room; used: slots of each. */
-static void place_key(image *m, uint8_t used[SEGMENT_BUCKETS], const hashed *k) {
-  unsigned b = home_of(k->hash), home = b;
+static void place_key(image *image, uint8_t used[SEGMENT_BUCKETS], const hashed *hashed) {
+  unsigned b = home_of(hashed->hash), home = b;
   while (used[b] == BUCKET_SLOTS) b = (b + 1) & (SEGMENT_BUCKETS - 1);
-  m->slot[b * BUCKET_SLOTS + used[b]++] =
-      make_slot(k->hash, k->offset) | (b == home ? 0 : SLOT_DISPLACED);
+  image->slot[b * BUCKET_SLOTS + used[b]++] =
+      make_slot(hashed->hash, hashed->offset) | (b == home ? 0 : SLOT_DISPLACED);
 }
 
 /* A segment's keys, sorted by bucket and each once. */
-static int fill_segment(building *x, const hashed *key, uint64_t n, uint32_t prefix) {
+static int fill_segment(building *building, const hashed *key, uint64_t n, uint32_t prefix) {
   uint8_t used[SEGMENT_BUCKETS];
   uint64_t i;
-  image *m = &x->now;
-  begin_segment(x, m, x->first + x->made * sizeof *m, prefix);
+  image *image = &building->now;
+  begin_segment(building, image, building->first + building->made * sizeof *image, prefix);
   memset(used, 0, sizeof used);
   for (i = 0; i < n; i++) {
     if (unlikely(i > 0 && i % SEGMENT_KEYS == 0)) {
-      m = add_overflow(x, m);
-      if (m == NULL) return MAPH_NOMEM;
+      image = add_overflow(building, image);
+      if (image == NULL) return MAPH_NOMEM;
       memset(used, 0, sizeof used);
     }
-    place_key(m, used, &key[i]);
+    place_key(image, used, &key[i]);
   }
-  x->made++;
-  return x->sink->append(x->sink->arg, &x->now, sizeof x->now);
+  building->made++;
+  return building->sink->append(building->sink->arg, &building->now, sizeof building->now);
 }
 
 /* ----------------------------------------------------------------------------------------- keys */
 
 static int newest_first(const void *a, const void *b) {
-  const hashed *x = a, *y = b;
-  if (x->hash != y->hash) return x->hash < y->hash ? -1 : 1;
-  return x->offset > y->offset ? -1 : x->offset < y->offset;
+  const hashed *hashed = a, *y = b;
+  if (hashed->hash != y->hash) return hashed->hash < y->hash ? -1 : 1;
+  return hashed->offset > y->offset ? -1 : hashed->offset < y->offset;
 }
 
 static void sort_bucket(hashed *key, uint64_t n) {
@@ -135,12 +136,12 @@ static void sort_bucket(hashed *key, uint64_t n) {
 }
 
 /* Is one of kept[0..n), of the same hash, a newer record of this key? */
-static int is_superseded(const building *x, const hashed *kept, uint64_t n, const hashed *k,
-                         int *superseded) {
+static int is_superseded(const building *building, const hashed *kept, uint64_t n,
+                         const hashed *hashed, int *superseded) {
   int rc = MAPH_OK;
   *superseded = 0;
-  while (rc == MAPH_OK && n-- > 0 && kept[n].hash == k->hash && !*superseded)
-    rc = x->sink->compare(x->sink->arg, k->offset, kept[n].offset, superseded);
+  while (rc == MAPH_OK && n-- > 0 && kept[n].hash == hashed->hash && !*superseded)
+    rc = building->sink->compare(building->sink->arg, hashed->offset, kept[n].offset, superseded);
   return rc;
 }
 
@@ -154,7 +155,7 @@ static int hash_is_twice(const hashed *key, uint64_t n) {
 }
 
 /* Of a bucket's n keys those that count go to `to`, *kept of them. */
-static int drop_older(building *x, hashed *key, uint64_t n, hashed *to, uint64_t *kept) {
+static int drop_older(building *building, hashed *key, uint64_t n, hashed *to, uint64_t *kept) {
   uint64_t i;
   int rc = MAPH_OK, superseded;
   if (likely(!hash_is_twice(key, n))) {
@@ -164,18 +165,18 @@ static int drop_older(building *x, hashed *key, uint64_t n, hashed *to, uint64_t
   }
   sort_bucket(key, n);
   for (i = *kept = 0; rc == MAPH_OK && i < n; i++) {
-    rc = is_superseded(x, to, *kept, &key[i], &superseded);
+    rc = is_superseded(building, to, *kept, &key[i], &superseded);
     if (rc != MAPH_OK) break;
     if (superseded)
-      rc = x->sink->supersede(x->sink->arg, key[i].offset);
+      rc = building->sink->supersede(building->sink->arg, key[i].offset);
     else
       to[(*kept)++] = key[i];
   }
   return rc;
 }
 
-/* All keys of a segment.  They are sorted into x->sorted, and put together there. */
-static int make_segment(building *x, const hashed *key, uint64_t n, uint32_t prefix) {
+/* All keys of a segment.  They are sorted into building->sorted, and put together there. */
+static int make_segment(building *building, const hashed *key, uint64_t n, uint32_t prefix) {
   uint64_t start[SEGMENT_BUCKETS + 1] = { 0 }, at[SEGMENT_BUCKETS], i, kept, total = 0;
   int rc = MAPH_OK;
   for (i = 0; i < n; i++) start[home_of(key[i].hash) + 1]++;
@@ -183,51 +184,53 @@ static int make_segment(building *x, const hashed *key, uint64_t n, uint32_t pre
     at[i] = start[i];
     start[i + 1] += start[i];
   }
-  for (i = 0; i < n; i++) x->sorted[at[home_of(key[i].hash)]++] = key[i];
+  for (i = 0; i < n; i++) building->sorted[at[home_of(key[i].hash)]++] = key[i];
   for (i = 0; rc == MAPH_OK && i < SEGMENT_BUCKETS; i++) {
-    rc = drop_older(x, x->sorted + start[i], start[i + 1] - start[i], x->sorted + total, &kept);
+    rc = drop_older(building, building->sorted + start[i], start[i + 1] - start[i],
+                    building->sorted + total, &kept);
     total += kept;
   }
-  return rc == MAPH_OK ? fill_segment(x, x->sorted, total, prefix) : rc;
+  return rc == MAPH_OK ? fill_segment(building, building->sorted, total, prefix) : rc;
 }
 
-static int reserve(building *x, uint64_t n) {
-  if (n <= x->room) return MAPH_OK;
-  os_free(x->sorted);
-  x->room = n + n / 8;
-  x->sorted = os_alloc(x->room * sizeof *x->sorted);
-  if (x->sorted == NULL) x->room = 0;
-  return x->sorted ? MAPH_OK : MAPH_NOMEM;
+static int reserve(building *building, uint64_t n) {
+  if (n <= building->room) return MAPH_OK;
+  os_free(building->sorted);
+  building->room = n + n / 8;
+  building->sorted = os_alloc(building->room * sizeof *building->sorted);
+  if (building->sorted == NULL) building->room = 0;
+  return building->sorted ? MAPH_OK : MAPH_NOMEM;
 }
 
-/* A range's keys, sorted by segment in place: into x->sorted and back.  start[i]: where those of
-** its segment i begin. */
-static void sort_by_segment(building *x, hashed *key, uint64_t n, uint64_t *start) {
-  unsigned shift = 64 - x->depth;
-  uint64_t segments = UINT64_C(1) << (x->depth - x->bits), i;
+/* A range's keys, sorted by segment in place: into building->sorted and back. start[i]: where those
+** of its segment i begin. */
+static void sort_by_segment(building *building, hashed *key, uint64_t n, uint64_t *start) {
+  unsigned shift = 64 - building->depth;
+  uint64_t segments = UINT64_C(1) << (building->depth - building->bits), i;
   memset(start, 0, (segments + 1) * sizeof *start);
   for (i = 0; i < n; i++) start[(key[i].hash >> shift & (segments - 1)) + 1]++;
   for (i = 0; i < segments; i++) start[i + 1] += start[i];
-  for (i = 0; i < n; i++) x->sorted[start[key[i].hash >> shift & (segments - 1)]++] = key[i];
+  for (i = 0; i < n; i++) building->sorted[start[key[i].hash >> shift & (segments - 1)]++] = key[i];
   for (i = segments; i > 0; i--) start[i] = start[i - 1];
   start[0] = 0;
-  memcpy(key, x->sorted, n * sizeof *key);
+  memcpy(key, building->sorted, n * sizeof *key);
 }
 
 static int make_range(void *arg, hashed *key, uint64_t n) {
-  building *x = arg;
-  uint64_t segments = UINT64_C(1) << (x->depth - x->bits), i, *start;
-  int rc = reserve(x, n + 1);
+  building *building = arg;
+  uint64_t segments = UINT64_C(1) << (building->depth - building->bits), i, *start;
+  int rc = reserve(building, n + 1);
   if (rc != MAPH_OK) return rc;
   start = os_alloc((segments + 1) * sizeof *start);
   if (start == NULL) return MAPH_NOMEM;
   if (segments > 1)
-    sort_by_segment(x, key, n, start);
+    sort_by_segment(building, key, n, start);
   else
     start[1] = n;
   for (i = 0; rc == MAPH_OK && i < segments; i++) {
-    uint32_t prefix = x->depth ? (uint32_t)x->made << (HASH_BITS - x->depth) : 0;
-    rc = make_segment(x, key + start[i], start[i + 1] - start[i], prefix);
+    uint32_t prefix =
+        building->depth ? (uint32_t)building->made << (HASH_BITS - building->depth) : 0;
+    rc = make_segment(building, key + start[i], start[i + 1] - start[i], prefix);
   }
   os_free(start);
   return rc;
@@ -235,40 +238,40 @@ static int make_range(void *arg, hashed *key, uint64_t n) {
 
 /* ---------------------------------------------------------------------------------- all of it */
 
-static int make_directory(building *x, uint64_t at) {
-  uint64_t words[WORDS_AT_ONCE], n = UINT64_C(1) << x->depth, i, j;
-  uint64_t left = x->first - at - RECORD_HEAD;
+static int make_directory(building *building, uint64_t at) {
+  uint64_t words[WORDS_AT_ONCE], n = UINT64_C(1) << building->depth, i, j;
+  uint64_t left = building->first - at - RECORD_HEAD;
   record head;
   int rc;
-  log_fill_extent(x->s, at, EXTENT_DIRECTORY, (int)x->depth, 0, 8 * n, &head);
-  rc = x->sink->append(x->sink->arg, &head, sizeof head);
+  log_fill_extent(building->store, at, EXTENT_DIRECTORY, (int)building->depth, 0, 8 * n, &head);
+  rc = building->sink->append(building->sink->arg, &head, sizeof head);
   for (i = 0; rc == MAPH_OK && left > 0; left -= j * 8) {
     for (j = 0; j < WORDS_AT_ONCE && j * 8 < left; j++, i++)
-      words[j] = i < n ? x->first + i * sizeof(image) + RECORD_HEAD : 0;
-    rc = x->sink->append(x->sink->arg, words, j * 8);
+      words[j] = i < n ? building->first + i * sizeof(image) + RECORD_HEAD : 0;
+    rc = building->sink->append(building->sink->arg, words, j * 8);
   }
   return rc;
 }
 
-int index_build(store *s, hashes *h, unsigned depth, uint64_t at, const index_sink *sink,
+int index_build(store *store, hashes *hashes, unsigned depth, uint64_t at, const index_sink *sink,
                 uint64_t *root) {
-  building *x = os_alloc(sizeof *x);
+  building *building = os_alloc(sizeof *building);
   uint64_t i;
   int rc;
-  if (x == NULL) return MAPH_NOMEM;
+  if (building == NULL) return MAPH_NOMEM;
   assert(log_extent_gap(at) == 0);
-  x->s = s;
-  x->sink = sink;
-  x->depth = depth;
-  x->bits = MIN(depth, (unsigned)HASHES_BITS);
-  x->first = at + log_extent_size((uint64_t)8 << depth);
-  rc = make_directory(x, at);
-  if (rc == MAPH_OK) rc = hashes_ranges(h, x->bits, make_range, x);
-  for (i = 0; rc == MAPH_OK && i < x->overflows; i++)
-    rc = sink->append(sink->arg, &x->overflow[i], sizeof x->overflow[i]);
+  building->store = store;
+  building->sink = sink;
+  building->depth = depth;
+  building->bits = MIN(depth, (unsigned)HASHES_BITS);
+  building->first = at + log_extent_size((uint64_t)8 << depth);
+  rc = make_directory(building, at);
+  if (rc == MAPH_OK) rc = hashes_ranges(hashes, building->bits, make_range, building);
+  for (i = 0; rc == MAPH_OK && i < building->overflows; i++)
+    rc = sink->append(sink->arg, &building->overflow[i], sizeof building->overflow[i]);
   *root = (at + RECORD_HEAD) | depth;
-  os_free(x->sorted);
-  os_free(x->overflow);
-  os_free(x);
+  os_free(building->sorted);
+  os_free(building->overflow);
+  os_free(building);
   return rc;
 }

@@ -18,9 +18,9 @@
 #include <arm_neon.h>
 #endif
 
-void index_prefetch(const view *v, uint64_t hash);
+void index_prefetch(const view *view, uint64_t hash);
 /* at the snapshot, put or delete; NOTFOUND CORRUPT */
-int index_find(const view *v, maph_slice key, uint64_t hash, item *it);
+int index_find(const view *view, maph_slice key, uint64_t hash, item *it);
 enum {
   INDEX_UNSETTLED = -1, /* index_find says it */
   INDEX_DATED = -2,     /* found, if its expiry has not passed */
@@ -28,7 +28,7 @@ enum {
   INDEX_GROUP = 32      /* keys in a group */
 };
 /* n <= INDEX_GROUP; now: of expiry, 0: the clock says; mask of the unsettled */
-uint32_t index_get_group(const view *v, uint64_t now, size_t n, const maph_slice *keys,
+uint32_t index_get_group(const view *view, uint64_t now, size_t n, const maph_slice *keys,
                          maph_slice *values);
 /* a key that finds no room in so many buckets makes its segment split */
 enum { PROBE_BUCKETS = 3 };
@@ -50,9 +50,9 @@ static inline uint64_t two_words_hash(uint64_t seed, maph_slice key) {
   return XXH3_avalanche(key.size + __builtin_bswap64(low) + high + product);
 }
 
-static inline uint64_t index_hash(const store *s, maph_slice key) {
-  if (likely(is_two_words(key))) return two_words_hash(s->hash_seed, key);
-  return XXH3_64bits_withSeed(key.data, key.size, s->hash_seed);
+static inline uint64_t index_hash(const store *store, maph_slice key) {
+  if (likely(is_two_words(key))) return two_words_hash(store->hash_seed, key);
+  return XXH3_64bits_withSeed(key.data, key.size, store->hash_seed);
 }
 
 /* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic. */
@@ -96,12 +96,12 @@ static inline int answer_of_newest(int answer) {
 
 /* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one,
 ** or changed since. */
-static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snapshot,
+static inline int perfect_get(const store *store, const uint8_t *base, uint64_t snapshot,
                               maph_slice key, uint64_t hash, maph_slice *value, uint64_t *expires) {
-  uint64_t offset = perfect_place(s, base, hash), link;
+  uint64_t offset = perfect_place(store, base, hash), link;
   int answer;
   if (offset == 0) return MAPH_NOTFOUND;
-  if (unlikely(s->perfect.past > snapshot)) return INDEX_UNSETTLED;
+  if (unlikely(store->perfect.past > snapshot)) return INDEX_UNSETTLED;
   answer = record_answer(base, offset, snapshot, key, value, expires);
   if (unlikely(answer != RECORD_VALUE && answer != RECORD_DATED)) return MAPH_NOTFOUND;
   link = acquire(word_at(base, offset));
@@ -138,19 +138,20 @@ static inline int perfect_get(const store *s, const uint8_t *base, uint64_t snap
 ** leaf, a constant: the caller calls nothing, and so has no registers to save; its key is of two
 ** words.
 */
-static inline int index_get(const store *s, const uint8_t *base, uint64_t size, uint64_t snapshot,
-                            maph_slice key, maph_slice *value, uint64_t *expires, int leaf) {
-  const header *h = header_of(base);
-  uint64_t hash = index_hash(s, key), root, at, depth, segment, slot, offset;
+static inline int index_get(const store *store, const uint8_t *base, uint64_t size,
+                            uint64_t snapshot, maph_slice key, maph_slice *value, uint64_t *expires,
+                            int leaf) {
+  const header *header = header_of(base);
+  uint64_t hash = index_hash(store, key), root, at, depth, segment, slot, offset;
   const word *directory_word, *bucket;
   unsigned bits, i;
-  if (s->perfect.keys) {
+  if (store->perfect.keys) {
     int rc;
-    if (leaf && unlikely(s->perfect.algorithm != MAPH_PERFECT_PILOT)) return INDEX_CALLS;
-    rc = perfect_get(s, base, snapshot, key, hash, value, expires);
+    if (leaf && unlikely(store->perfect.algorithm != MAPH_PERFECT_PILOT)) return INDEX_CALLS;
+    rc = perfect_get(store, base, snapshot, key, hash, value, expires);
     if (likely(rc != MAPH_NOTFOUND)) return rc;
   }
-  root = acquire(&h->root);
+  root = acquire(&header->root);
   depth = word_depth(root);
   if (unlikely(depth > HASH_BITS)) return INDEX_UNSETTLED;
   at = word_place(root) + (uint64_t)(tag_of(hash) >> (HASH_BITS - depth)) * sizeof(word);
@@ -173,8 +174,9 @@ static inline int index_get(const store *s, const uint8_t *base, uint64_t size, 
   }
   if (unlikely(i == PROBE_BUCKETS)) return INDEX_UNSETTLED;
   atomic_thread_fence(memory_order_acquire);
-  return likely(acquire(&h->root) == root && acquire(directory_word) == segment) ? MAPH_NOTFOUND
-                                                                                 : INDEX_UNSETTLED;
+  return likely(acquire(&header->root) == root && acquire(directory_word) == segment)
+             ? MAPH_NOTFOUND
+             : INDEX_UNSETTLED;
 }
 
 #endif

@@ -29,21 +29,21 @@ typedef struct hashes {
 } hashes;
 
 /* expected: as many will come, as far as that is known.  memory: bytes to use at most */
-int hashes_begin(hashes *h, const char *path, uint64_t expected, uint64_t memory);
-void hashes_clear(hashes *h); /* no-op where all is zero */
-int hashes_make_room(hashes *h); /* for one more */
+int hashes_begin(hashes *hashes, const char *path, uint64_t expected, uint64_t memory);
+void hashes_clear(hashes *hashes);    /* no-op where all is zero */
+int hashes_make_room(hashes *hashes); /* for one more */
 
-static inline int hashes_add(hashes *h, uint64_t hash, uint64_t offset) {
-  int rc = likely(h->n < h->room) ? MAPH_OK : hashes_make_room(h);
+static inline int hashes_add(hashes *hashes, uint64_t hash, uint64_t offset) {
+  int rc = likely(hashes->n < hashes->room) ? MAPH_OK : hashes_make_room(hashes);
   if (unlikely(rc != MAPH_OK)) return rc;
-  h->key[h->n++] = (hashed){ hash, offset };
-  h->count++;
+  hashes->key[hashes->n++] = (hashed){ hash, offset };
+  hashes->count++;
   return MAPH_OK;
 }
 
 /* Each of the 2^bits ranges, bits at most HASHES_BITS: its keys, in no order.  The memory of key is
 ** free to use until the call returns.  All keys are gone after that. */
 typedef int (*hashes_fn)(void *arg, hashed *key, uint64_t n);
-int hashes_ranges(hashes *h, unsigned bits, hashes_fn each, void *arg);
+int hashes_ranges(hashes *hashes, unsigned bits, hashes_fn each, void *arg);
 
 #endif

@@ -23,25 +23,26 @@ typedef struct changed_keys {
 } changed_keys;
 
 /* a new empty index; root is stored last */
-int index_create(store *s, uint64_t expected_keys);
+int index_create(store *store, uint64_t expected_keys);
 /* the same, and what is reserved and published from now on goes there, unseen until index_show */
-int index_create_beside(store *s, uint64_t expected_keys);
-void index_show(store *s);        /* readers find what was built beside, all at once */
-void index_drop_beside(store *s); /* or never will */
-/* sort p; split until all that is new has room, after what is decided and not yet published.
+int index_create_beside(store *store, uint64_t expected_keys);
+void index_show(store *store);        /* readers find what was built beside, all at once */
+void index_drop_beside(store *store); /* or never will */
+/* sort pending; split until all that is new has room, after what is decided and not yet published.
 ** FULL */
-int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided);
+int index_reserve(store *store, pending *pending, size_t n, struct pending *scratch,
+                  const changed_keys *decided);
 /* let index_publish store into what is there already.  FULL IOERR */
-int index_grant(store *s, const pending *p, size_t n);
+int index_grant(store *store, const pending *pending, size_t n);
 /* slots lead to the new records; again: some may already */
-int index_publish(store *s, const pending *p, size_t n, int again);
-int index_finish_split(store *s); /* of a writer that died in it */
+int index_publish(store *store, const pending *pending, size_t n, int again);
+int index_finish_split(store *store); /* of a writer that died in it */
 typedef struct index_shape {
   uint64_t depth, segments, bytes;
 } index_shape;
-int index_measure(const view *v, index_shape *shape);
+int index_measure(const view *view, index_shape *shape);
 /* Each slot in use, where it lies, and in which bucket of its segment. */
 typedef int (*index_visit_fn)(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot);
-int index_walk(const view *v, index_visit_fn visit, void *arg);
+int index_walk(const view *view, index_visit_fn visit, void *arg);
 
 #endif

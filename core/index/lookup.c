@@ -21,19 +21,19 @@ int item_expired(const item *it, uint64_t now) {
 }
 
 /* Is this record whole, and the newest of its key? */
-static int verify_newest(const view *v, const item *it) {
-  uint64_t link = atomic_load_explicit(word_at(v->base, it->offset), memory_order_acquire);
-  if (link != 0 && link < v->snapshot)
-    return fail_corrupt(v->s->path, it->offset,
+static int verify_newest(const view *view, const item *it) {
+  uint64_t link = atomic_load_explicit(word_at(view->base, it->offset), memory_order_acquire);
+  if (link != 0 && link < view->snapshot)
+    return fail_corrupt(view->store->path, it->offset,
                         "the index leads to a record that a later one superseded");
-  return record_verify(v, it->offset, it->size);
+  return record_verify(view, it->offset, it->size);
 }
 
-int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it) {
+int view_find(const view *view, maph_slice key, uint64_t now, int verify, item *it) {
   int rc = view_check_key(key);
   if (unlikely(rc != MAPH_OK)) return rc;
-  rc = index_find(v, key, index_hash(v->s, key), it);
-  if (rc == MAPH_OK && verify) rc = verify_newest(v, it);
+  rc = index_find(view, key, index_hash(view->store, key), it);
+  if (rc == MAPH_OK && verify) rc = verify_newest(view, it);
   if (rc != MAPH_OK) return rc;
   return it->kind != KIND_PUT || item_expired(it, now) ? MAPH_NOTFOUND : MAPH_OK;
 }

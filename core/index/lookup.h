@@ -8,7 +8,7 @@
 #include "file/store.h"
 
 /* live at the snapshot; now 0: ask the clock if need be */
-int view_find(const view *v, maph_slice key, uint64_t now, int verify, item *it);
+int view_find(const view *view, maph_slice key, uint64_t now, int verify, item *it);
 int view_check_key(maph_slice key);
 int item_expired(const item *it, uint64_t now);
 

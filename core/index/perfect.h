@@ -31,10 +31,10 @@ extern const perfect_builder pilot_builder, bdz_builder;
 
 /* Is the data of a function for n keys one that find cannot be led astray by?  What it says of
 ** itself is taken over, once. */
-int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *f);
-int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *f);
+int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *head);
+int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *bdz);
 /* a number, or n or more */
-uint64_t bdz_find(const bdz *f, const uint8_t *data, uint64_t hash);
+uint64_t bdz_find(const bdz *bdz, const uint8_t *data, uint64_t hash);
 
 static inline uint64_t upper_product(uint64_t a, uint64_t b) {
 #if defined(__SIZEOF_INT128__)
@@ -59,46 +59,51 @@ static inline uint64_t pilot_remap_at(uint64_t buckets) {
 }
 
 /* a number, or n or more */
-static inline uint64_t pilot_number(const perfect *f, const uint8_t *base, uint64_t hash) {
-  unsigned pilot = base[f->function + pilot_bucket(hash, f->buckets)];
-  uint64_t n = pilot_slot(hash, pilot, f->multiplier, f->slots);
-  return likely(n < f->keys) ? n : ((const uint32_t *)(const void *)(base + f->remap))[n - f->keys];
+static inline uint64_t pilot_number(const perfect *perfect, const uint8_t *base, uint64_t hash) {
+  unsigned pilot = base[perfect->function + pilot_bucket(hash, perfect->buckets)];
+  uint64_t n = pilot_slot(hash, pilot, perfect->multiplier, perfect->slots);
+  return likely(n < perfect->keys)
+             ? n
+             : ((const uint32_t *)(const void *)(base + perfect->remap))[n - perfect->keys];
 }
 
-static inline uint64_t perfect_number(const perfect *f, const uint8_t *base, uint64_t hash) {
-  return likely(f->algorithm == MAPH_PERFECT_PILOT) ? pilot_number(f, base, hash)
-                                                    : bdz_find(&f->bdz, base + f->function, hash);
+static inline uint64_t perfect_number(const perfect *perfect, const uint8_t *base, uint64_t hash) {
+  return likely(perfect->algorithm == MAPH_PERFECT_PILOT)
+             ? pilot_number(perfect, base, hash)
+             : bdz_find(&perfect->bdz, base + perfect->function, hash);
 }
 
 /* Where the record of a frozen key with this hash lies, among the frozen ones; 0 where no frozen
 ** key has it.  Whoever uses it looks at the key. */
-static inline uint64_t perfect_place(const store *s, const uint8_t *base, uint64_t hash) {
-  const perfect *f = &s->perfect;
+static inline uint64_t perfect_place(const store *store, const uint8_t *base, uint64_t hash) {
+  const perfect *perfect = &store->perfect;
   const group_line *line;
-  uint64_t n = perfect_number(f, base, hash), at;
-  if (unlikely(n >= f->keys)) return 0;
-  if (likely(f->direct)) {
-    if (likely(f->table) && base[f->table + n] != (uint8_t)hash) return 0;
-    return f->first + n * f->stride;
+  uint64_t n = perfect_number(perfect, base, hash), at;
+  if (unlikely(n >= perfect->keys)) return 0;
+  if (likely(perfect->direct)) {
+    if (likely(perfect->table) && base[perfect->table + n] != (uint8_t)hash) return 0;
+    return perfect->first + n * perfect->stride;
   }
-  line = (const group_line *)(const void *)(base + f->table) + n / GROUP_KEYS;
+  line = (const group_line *)(const void *)(base + perfect->table) + n / GROUP_KEYS;
   if (line->fingerprint[n % GROUP_KEYS] != (uint8_t)hash) return 0;
   at = line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8;
-  return likely(at - f->first <= f->past - RECORD_HEAD - f->first && at % 8 == 0) ? at : 0;
+  return likely(at - perfect->first <= perfect->past - RECORD_HEAD - perfect->first && at % 8 == 0)
+             ? at
+             : 0;
 }
 
-static inline int is_frozen(const store *s, uint64_t offset) {
-  return s->perfect.keys != 0 && offset >= s->perfect.first && offset < s->perfect.past;
+static inline int is_frozen(const store *store, uint64_t offset) {
+  return store->perfect.keys != 0 && offset >= store->perfect.first && offset < store->perfect.past;
 }
 
 /* the header's static part was read.  CORRUPT */
-int perfect_open(store *s, const uint8_t *base, uint64_t size);
+int perfect_open(store *store, const uint8_t *base, uint64_t size);
 /* its checksum; reads all of it.  CORRUPT */
-int perfect_verify(const store *s, const uint8_t *base);
+int perfect_verify(const store *store, const uint8_t *base);
 /* does a log of that length hold all of it?  CORRUPT */
-int perfect_within(const store *s, uint64_t log_end);
-uint64_t perfect_checksum(const store *s, const uint8_t *payload, uint64_t size);
+int perfect_within(const store *store, uint64_t log_end);
+uint64_t perfect_checksum(const store *store, const uint8_t *payload, uint64_t size);
 /* the frozen record of this key, superseded or not.  NOTFOUND CORRUPT */
-int perfect_find(const view *v, maph_slice key, uint64_t hash, item *it);
+int perfect_find(const view *view, maph_slice key, uint64_t hash, item *it);
 
 #endif

@@ -44,182 +44,185 @@ typedef struct building {
   unsigned recent_at;
 } building;
 
-static inline unsigned size_of(const building *x, uint32_t b) {
-  return x->start[b + 1] - x->start[b];
+static inline unsigned size_of(const building *building, uint32_t b) {
+  return building->start[b + 1] - building->start[b];
 }
 
-static inline uint32_t slot_of(const building *x, uint32_t key, unsigned pilot) {
-  return (uint32_t)pilot_slot(x->hash[key], pilot, x->multiplier, x->slots);
+static inline uint32_t slot_of(const building *building, uint32_t key, unsigned pilot) {
+  return (uint32_t)pilot_slot(building->hash[key], pilot, building->multiplier, building->slots);
 }
 
-static inline int is_taken(const building *x, uint32_t slot) {
-  return (int)(x->taken[slot / 64] >> (slot % 64) & 1);
+static inline int is_taken(const building *building, uint32_t slot) {
+  return (int)(building->taken[slot / 64] >> (slot % 64) & 1);
 }
 
-static inline void take(building *x, uint32_t slot, uint32_t b) {
-  x->taken[slot / 64] |= UINT64_C(1) << (slot % 64);
-  x->owner[slot] = b;
+static inline void take(building *building, uint32_t slot, uint32_t b) {
+  building->taken[slot / 64] |= UINT64_C(1) << (slot % 64);
+  building->owner[slot] = b;
 }
 
 /* Do all keys of b find free slots with this pilot?  Those before a taken one are in slot[]. */
-static inline int all_free(const building *x, uint32_t b, unsigned pilot, uint32_t *slot) {
-  unsigned i, j, n = size_of(x, b);
+static inline int all_free(const building *building, uint32_t b, unsigned pilot, uint32_t *slot) {
+  unsigned i, j, n = size_of(building, b);
   for (i = 0; i < n; i++) {
-    slot[i] = slot_of(x, x->start[b] + i, pilot);
-    if (is_taken(x, slot[i])) return 0;
+    slot[i] = slot_of(building, building->start[b] + i, pilot);
+    if (is_taken(building, slot[i])) return 0;
     for (j = 0; j < i; j++)
       if (slot[j] == slot[i]) return 0;
   }
   return 1;
 }
 
-static void put_bucket(building *x, uint32_t b, unsigned pilot) {
+static void put_bucket(building *building, uint32_t b, unsigned pilot) {
   uint32_t i;
-  x->pilot[b] = (uint8_t)pilot;
-  for (i = x->start[b]; i < x->start[b + 1]; i++) take(x, slot_of(x, i, pilot), b);
+  building->pilot[b] = (uint8_t)pilot;
+  for (i = building->start[b]; i < building->start[b + 1]; i++)
+    take(building, slot_of(building, i, pilot), b);
 }
 
-static void evict(building *x, uint32_t b) {
+static void evict(building *building, uint32_t b) {
   uint32_t i;
-  for (i = x->start[b]; i < x->start[b + 1]; i++) {
-    uint32_t slot = slot_of(x, i, x->pilot[b]);
-    x->taken[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+  for (i = building->start[b]; i < building->start[b + 1]; i++) {
+    uint32_t slot = slot_of(building, i, building->pilot[b]);
+    building->taken[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
   }
-  x->waiting[x->waiting_count++] = b;
+  building->waiting[building->waiting_count++] = b;
 }
 
-static int is_recent(const building *x, uint32_t b) {
+static int is_recent(const building *building, uint32_t b) {
   unsigned i;
   for (i = 0; i < RECENT; i++)
-    if (x->recent[i] == b + 1) return 1;
+    if (building->recent[i] == b + 1) return 1;
   return 0;
 }
 
 /* What the evictions of this pilot would cost, or UINT64_MAX: it sends two keys to one slot, or
 ** evicts a recent one. */
-static uint64_t harm(const building *x, uint32_t b, unsigned pilot, uint64_t most) {
+static uint64_t harm(const building *building, uint32_t b, unsigned pilot, uint64_t most) {
   uint32_t slot[BUCKET_MOST];
   uint64_t sum = 0;
-  unsigned i, j, n = size_of(x, b);
+  unsigned i, j, n = size_of(building, b);
   for (i = 0; i < n; i++) {
     uint32_t owner;
-    slot[i] = slot_of(x, x->start[b] + i, pilot);
+    slot[i] = slot_of(building, building->start[b] + i, pilot);
     for (j = 0; j < i; j++)
       if (slot[j] == slot[i]) return UINT64_MAX;
-    if (!is_taken(x, slot[i])) continue;
-    owner = x->owner[slot[i]];
-    if (is_recent(x, owner)) return UINT64_MAX;
-    sum += (uint64_t)size_of(x, owner) * size_of(x, owner);
+    if (!is_taken(building, slot[i])) continue;
+    owner = building->owner[slot[i]];
+    if (is_recent(building, owner)) return UINT64_MAX;
+    sum += (uint64_t)size_of(building, owner) * size_of(building, owner);
     if (sum >= most) return UINT64_MAX;
   }
   return sum;
 }
 
 /* No pilot is free of collisions: take the least harmful.  0: there is none. */
-static int place_by_force(building *x, uint32_t b, unsigned salt) {
+static int place_by_force(building *building, uint32_t b, unsigned salt) {
   uint64_t least = UINT64_MAX;
   unsigned i, best = 0;
   uint32_t key;
   for (i = 0; i < PILOTS; i++) {
     unsigned pilot = (i + salt) & (PILOTS - 1);
-    uint64_t h = harm(x, b, pilot, least);
+    uint64_t h = harm(building, b, pilot, least);
     if (h < least) {
       least = h;
       best = pilot;
     }
   }
   if (least == UINT64_MAX) return 0;
-  for (key = x->start[b]; key < x->start[b + 1]; key++) {
-    uint32_t slot = slot_of(x, key, best);
-    if (is_taken(x, slot)) evict(x, x->owner[slot]);
+  for (key = building->start[b]; key < building->start[b + 1]; key++) {
+    uint32_t slot = slot_of(building, key, best);
+    if (is_taken(building, slot)) evict(building, building->owner[slot]);
   }
-  put_bucket(x, b, best);
-  x->recent[x->recent_at++ % RECENT] = b + 1;
+  put_bucket(building, b, best);
+  building->recent[building->recent_at++ % RECENT] = b + 1;
   return 1;
 }
 
-static int place(building *x, uint32_t b, unsigned salt) {
+static int place(building *building, uint32_t b, unsigned salt) {
   uint32_t slot[BUCKET_MOST];
   unsigned pilot, i;
   for (pilot = 0; pilot < PILOTS; pilot++) {
-    if (!all_free(x, b, pilot, slot)) continue;
-    x->pilot[b] = (uint8_t)pilot;
-    for (i = 0; i < size_of(x, b); i++) take(x, slot[i], b);
+    if (!all_free(building, b, pilot, slot)) continue;
+    building->pilot[b] = (uint8_t)pilot;
+    for (i = 0; i < size_of(building, b); i++) take(building, slot[i], b);
     return 1;
   }
-  return place_by_force(x, b, salt);
+  return place_by_force(building, b, salt);
 }
 
 /* Large buckets last in `order`, where they are taken from first.  0: a bucket is too large. */
-static int sort_buckets(building *x, uint32_t *order) {
+static int sort_buckets(building *building, uint32_t *order) {
   uint32_t count[BUCKET_MOST + 1] = { 0 }, at[BUCKET_MOST + 1], b, sum = 0;
   unsigned i;
-  for (b = 0; b < x->buckets; b++) {
-    if (size_of(x, b) > BUCKET_MOST) return 0;
-    count[size_of(x, b)]++;
+  for (b = 0; b < building->buckets; b++) {
+    if (size_of(building, b) > BUCKET_MOST) return 0;
+    count[size_of(building, b)]++;
   }
   for (i = 0; i <= BUCKET_MOST; i++) {
     at[i] = sum;
     sum += count[i];
   }
-  for (b = 0; b < x->buckets; b++) order[at[size_of(x, b)]++] = b;
+  for (b = 0; b < building->buckets; b++) order[at[size_of(building, b)]++] = b;
   return 1;
 }
 
-static void find_starts(building *x) {
+static void find_starts(building *building) {
   uint32_t b = 0, i;
-  for (i = 0; i < x->n; i++) {
-    uint32_t own = (uint32_t)pilot_bucket(x->hash[i], x->buckets);
-    while (b <= own) x->start[b++] = i;
+  for (i = 0; i < building->n; i++) {
+    uint32_t own = (uint32_t)pilot_bucket(building->hash[i], building->buckets);
+    while (b <= own) building->start[b++] = i;
   }
-  while (b <= x->buckets) x->start[b++] = x->n;
+  while (b <= building->buckets) building->start[b++] = building->n;
 }
 
 /* 1 done, 0 these slots do not do, <0: minus the code to give up with. */
-static int place_all(building *x, const uint32_t *order, perfect_progress_fn progress, void *arg) {
-  uint64_t placed = 0, most = 20 * (uint64_t)x->buckets + 1000;
-  uint32_t left = x->buckets;
+static int place_all(building *building, const uint32_t *order, perfect_progress_fn progress,
+                     void *arg) {
+  uint64_t placed = 0, most = 20 * (uint64_t)building->buckets + 1000;
+  uint32_t left = building->buckets;
   int rc;
-  memset(x->taken, 0, ((size_t)x->slots / 64 + 1) * sizeof *x->taken);
-  memset(x->recent, 0, sizeof x->recent);
-  x->waiting_count = 0;
-  while (left > 0 || x->waiting_count > 0) {
-    uint32_t b = x->waiting_count ? x->waiting[--x->waiting_count] : order[--left];
+  memset(building->taken, 0, ((size_t)building->slots / 64 + 1) * sizeof *building->taken);
+  memset(building->recent, 0, sizeof building->recent);
+  building->waiting_count = 0;
+  while (left > 0 || building->waiting_count > 0) {
+    uint32_t b =
+        building->waiting_count ? building->waiting[--building->waiting_count] : order[--left];
     if (left > 2 * LOOK_AHEAD) {
-      __builtin_prefetch(&x->start[order[left - 2 * LOOK_AHEAD]]);
-      __builtin_prefetch(&x->hash[x->start[order[left - LOOK_AHEAD]]]);
+      __builtin_prefetch(&building->start[order[left - 2 * LOOK_AHEAD]]);
+      __builtin_prefetch(&building->hash[building->start[order[left - LOOK_AHEAD]]]);
     }
-    if (!place(x, b, (unsigned)placed) || ++placed > most) return 0;
+    if (!place(building, b, (unsigned)placed) || ++placed > most) return 0;
     if (progress && placed % TELL_EACH == 0
-        && (rc = progress(arg, x->buckets - left, x->buckets)) != MAPH_OK)
+        && (rc = progress(arg, building->buckets - left, building->buckets)) != MAPH_OK)
       return -rc;
   }
   return 1;
 }
 
 /* The data as it goes to the file; the keys of slots past n get the free ones below. */
-static int finish(building *x, uint32_t *number, uint8_t **data, uint64_t *size) {
-  uint64_t at = pilot_remap_at(x->buckets);
+static int finish(building *building, uint32_t *number, uint8_t **data, uint64_t *size) {
+  uint64_t at = pilot_remap_at(building->buckets);
   uint32_t *remap, unused = 0, i, b;
   pilot_head *head;
-  *size = at + (uint64_t)(x->slots - x->n) * 4;
+  *size = at + (uint64_t)(building->slots - building->n) * 4;
   *data = os_alloc(*size);
   if (*data == NULL) return MAPH_NOMEM;
   head = (pilot_head *)(void *)*data;
-  head->buckets = x->buckets;
-  head->slots = x->slots;
-  head->multiplier = x->multiplier;
-  memcpy(*data + sizeof *head, x->pilot, x->buckets);
+  head->buckets = building->buckets;
+  head->slots = building->slots;
+  head->multiplier = building->multiplier;
+  memcpy(*data + sizeof *head, building->pilot, building->buckets);
   remap = (uint32_t *)(void *)(*data + at);
-  for (i = x->n; i < x->slots; i++) {
-    if (!is_taken(x, i)) continue;
-    while (is_taken(x, unused)) unused++;
-    remap[i - x->n] = unused++;
+  for (i = building->n; i < building->slots; i++) {
+    if (!is_taken(building, i)) continue;
+    while (is_taken(building, unused)) unused++;
+    remap[i - building->n] = unused++;
   }
-  for (b = 0; b < x->buckets; b++) {
-    for (i = x->start[b]; i < x->start[b + 1]; i++) {
-      uint32_t slot = slot_of(x, i, x->pilot[b]);
-      number[i] = slot < x->n ? slot : remap[slot - x->n];
+  for (b = 0; b < building->buckets; b++) {
+    for (i = building->start[b]; i < building->start[b + 1]; i++) {
+      uint32_t slot = slot_of(building, i, building->pilot[b]);
+      number[i] = slot < building->n ? slot : remap[slot - building->n];
     }
   }
   return MAPH_OK;
@@ -227,51 +230,53 @@ static int finish(building *x, uint32_t *number, uint8_t **data, uint64_t *size)
 
 static int build(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **data, uint64_t *size,
                  uint64_t *memory, perfect_progress_fn progress, void *arg) {
-  building x;
+  building building;
   uint32_t *order = NULL;
   int rc = MAPH_OK, done = 0, tries;
-  memset(&x, 0, sizeof x);
+  memset(&building, 0, sizeof building);
   if (n > UINT32_MAX / 64 * 63)
     return fail(MAPH_NOTFOUND, "a pilot hash of %u keys is too large", n);
-  x.hash = hash;
-  x.n = n;
-  x.buckets = n / 3 + 1;
-  x.slots = n + n / 99 + 1;
-  x.start = os_alloc(((size_t)x.buckets + 1) * sizeof *x.start);
-  x.taken = os_alloc(((size_t)x.slots / 64 + 1) * sizeof *x.taken);
-  x.owner = os_alloc((size_t)x.slots * sizeof *x.owner);
-  x.waiting = os_alloc((size_t)x.buckets * sizeof *x.waiting);
-  x.pilot = os_alloc(x.buckets);
-  order = os_alloc((size_t)x.buckets * sizeof *order);
-  *memory = (uint64_t)x.buckets * 13 + (uint64_t)x.slots * 4 + x.slots / 8;
-  if (!x.start || !x.taken || !x.owner || !x.waiting || !x.pilot || !order) rc = MAPH_NOMEM;
+  building.hash = hash;
+  building.n = n;
+  building.buckets = n / 3 + 1;
+  building.slots = n + n / 99 + 1;
+  building.start = os_alloc(((size_t)building.buckets + 1) * sizeof *building.start);
+  building.taken = os_alloc(((size_t)building.slots / 64 + 1) * sizeof *building.taken);
+  building.owner = os_alloc((size_t)building.slots * sizeof *building.owner);
+  building.waiting = os_alloc((size_t)building.buckets * sizeof *building.waiting);
+  building.pilot = os_alloc(building.buckets);
+  order = os_alloc((size_t)building.buckets * sizeof *order);
+  *memory = (uint64_t)building.buckets * 13 + (uint64_t)building.slots * 4 + building.slots / 8;
+  if (!building.start || !building.taken || !building.owner || !building.waiting || !building.pilot
+      || !order)
+    rc = MAPH_NOMEM;
   if (rc == MAPH_OK) {
-    find_starts(&x);
-    if (!sort_buckets(&x, order))
+    find_starts(&building);
+    if (!sort_buckets(&building, order))
       rc = fail(MAPH_NOTFOUND, "more than %d keys have nearly one hash", BUCKET_MOST);
   }
   for (tries = 0; rc == MAPH_OK && !done && tries < TRIES; tries++) {
-    os_random(&x.multiplier, sizeof x.multiplier);
-    x.multiplier |= 1;
-    done = place_all(&x, order, progress, arg);
+    os_random(&building.multiplier, sizeof building.multiplier);
+    building.multiplier |= 1;
+    done = place_all(&building, order, progress, arg);
     if (done < 0) rc = -done;
   }
   if (rc == MAPH_OK && !done) rc = fail(MAPH_NOTFOUND, "no pilots were found for these %u keys", n);
-  if (rc == MAPH_OK) rc = finish(&x, number, data, size);
-  os_free(x.start);
-  os_free(x.taken);
-  os_free(x.owner);
-  os_free(x.waiting);
-  os_free(x.pilot);
+  if (rc == MAPH_OK) rc = finish(&building, number, data, size);
+  os_free(building.start);
+  os_free(building.taken);
+  os_free(building.owner);
+  os_free(building.waiting);
+  os_free(building.pilot);
   os_free(order);
   return rc;
 }
 
 const perfect_builder pilot_builder = { "pilot", build };
 
-int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *f) {
-  if (size < sizeof *f) return 0;
-  memcpy(f, data, sizeof *f);
-  return f->buckets > 0 && f->buckets <= size && f->slots >= n && f->slots - n <= size
-         && pilot_remap_at(f->buckets) + (f->slots - n) * 4 == size;
+int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *head) {
+  if (size < sizeof *head) return 0;
+  memcpy(head, data, sizeof *head);
+  return head->buckets > 0 && head->buckets <= size && head->slots >= n && head->slots - n <= size
+         && pilot_remap_at(head->buckets) + (head->slots - n) * 4 == size;
 }

@@ -12,12 +12,12 @@
 #include "index/slot.h"
 
 /* The slot of that hash that leads to offset, or NULL. */
-static word *slot_leading_to(store *s, uint64_t segment, uint64_t hash, uint64_t offset) {
+static word *slot_leading_to(store *store, uint64_t segment, uint64_t hash, uint64_t offset) {
   uint64_t want = make_slot(hash, offset);
   unsigned b, i;
-  for (; segment != 0; segment = overflow_of(s->write_base, segment)) {
+  for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
     for (b = 0; b < SEGMENT_BUCKETS; b++) {
-      word *w = bucket_at(s->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      word *w = bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
       for (i = 0; i < BUCKET_SLOTS; i++)
         if ((atomic_load_explicit(&w[i], memory_order_relaxed) & ~SLOT_DISPLACED) == want)
           return &w[i];
@@ -27,12 +27,12 @@ static word *slot_leading_to(store *s, uint64_t segment, uint64_t hash, uint64_t
   return NULL;
 }
 
-static word *first_free_slot(store *s, uint64_t segment, uint64_t hash, uint64_t *displaced) {
+static word *first_free_slot(store *store, uint64_t segment, uint64_t hash, uint64_t *displaced) {
   unsigned b, i;
-  for (; segment != 0; segment = overflow_of(s->write_base, segment)) {
-    uint64_t depth = depth_of(s->write_base, segment);
+  for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
+    uint64_t depth = depth_of(store->write_base, segment);
     for (b = 0; b < SEGMENT_BUCKETS; b++) {
-      word *w = bucket_at(s->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      word *w = bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
       *displaced = b ? SLOT_DISPLACED : 0;
       for (i = 0; i < BUCKET_SLOTS; i++)
         if (slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth)) return &w[i];
@@ -42,64 +42,69 @@ static word *first_free_slot(store *s, uint64_t segment, uint64_t hash, uint64_t
   return NULL;
 }
 
-static void count_moved(store *s) {
-  word *moved = &header_of(s->write_base)->moved;
-  store_word(s->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
+static void count_moved(store *store) {
+  word *moved = &header_of(store->write_base)->moved;
+  store_word(store->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
 }
 
-static int publish_one(store *s, const pending *p, int again) {
+static int publish_one(store *store, const pending *pending, int again) {
   uint64_t segment, displaced = 0;
   word *slot = NULL;
-  int rc = segment_now(s, p->hash, &segment);
+  int rc = segment_now(store, pending->hash, &segment);
   if (rc != MAPH_OK) return rc;
-  if (again) slot = slot_leading_to(s, segment, p->hash, p->newest);
-  if (slot == NULL && is_new(s, p)) {
-    slot = first_free_slot(s, segment, p->hash, &displaced);
-    if (p->base) count_moved(s);
+  if (again) slot = slot_leading_to(store, segment, pending->hash, pending->newest);
+  if (slot == NULL && is_new(store, pending)) {
+    slot = first_free_slot(store, segment, pending->hash, &displaced);
+    if (pending->base) count_moved(store);
   } else {
-    if (slot == NULL) slot = slot_leading_to(s, segment, p->hash, p->base);
+    if (slot == NULL) slot = slot_leading_to(store, segment, pending->hash, pending->base);
     if (slot != NULL) displaced = atomic_load_explicit(slot, memory_order_relaxed) & SLOT_DISPLACED;
   }
   if (slot == NULL)
-    return fail_corrupt(s->path, segment, "the index has no slot for a key that was to be changed");
-  assert(p->base < p->first && p->first <= p->newest); /* (1) */
-  if (p->base) store_word(s->write_base, word_at(s->write_base, p->base), p->first);
-  store_word(s->write_base, slot, make_slot(p->hash, p->newest) | displaced);
-  return likely(grant_reached(s, (uint64_t)((uint8_t *)slot - s->write_base)))
+    return fail_corrupt(store->path, segment,
+                        "the index has no slot for a key that was to be changed");
+  assert(pending->base < pending->first && pending->first <= pending->newest); /* (1) */
+  if (pending->base)
+    store_word(store->write_base, word_at(store->write_base, pending->base), pending->first);
+  store_word(store->write_base, slot, make_slot(pending->hash, pending->newest) | displaced);
+  return likely(grant_reached(store, (uint64_t)((uint8_t *)slot - store->write_base)))
              ? MAPH_OK
-             : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file", s->path,
-                    (unsigned long long)segment);
+             : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file",
+                    store->path, (unsigned long long)segment);
 }
 
 /* A key's segment, with those that it overflows to, and the link of the record before. */
-static int grant_one(store *s, const pending *p, uint64_t *granted) {
+static int grant_one(store *store, const pending *pending, uint64_t *granted) {
   uint64_t segment, at;
-  int rc = segment_now(s, p->hash, &segment);
+  int rc = segment_now(store, pending->hash, &segment);
   for (at = segment; rc == MAPH_OK && at != 0 && segment != *granted;
-       at = overflow_of(s->write_base, at))
-    rc = grant_pages(s, at, at + SEGMENT_SIZE);
+       at = overflow_of(store->write_base, at))
+    rc = grant_pages(store, at, at + SEGMENT_SIZE);
   *granted = segment;
-  return rc == MAPH_OK && p->base ? grant_pages(s, p->base, p->base + sizeof(word)) : rc;
+  return rc == MAPH_OK && pending->base
+             ? grant_pages(store, pending->base, pending->base + sizeof(word))
+             : rc;
 }
 
-int index_grant(store *s, const pending *p, size_t n) {
+int index_grant(store *store, const pending *pending, size_t n) {
   uint64_t granted = 0;
   size_t i;
   int rc;
-  if (likely(!grant_needed(s))) return MAPH_OK;
-  rc = grant_header(s);
+  if (likely(!grant_needed(store))) return MAPH_OK;
+  rc = grant_header(store);
   for (i = 0; rc == MAPH_OK && i < n; i++)
-    if (p[i].newest) rc = grant_one(s, &p[i], &granted);
+    if (pending[i].newest) rc = grant_one(store, &pending[i], &granted);
   return rc;
 }
 
-int index_publish(store *s, const pending *p, size_t n, int again) {
+int index_publish(store *store, const pending *pending, size_t n, int again) {
   size_t i;
   int rc = MAPH_OK;
-  assert(is_locked(&s->index_mutex) || (store_has_turn(s) && s->decided_first == NULL));
+  assert(is_locked(&store->index_mutex) || (store_has_turn(store) && store->decided_first == NULL));
   for (i = 0; rc == MAPH_OK && i < n; i++) {
-    if (i + 8 < n && p[i + 8].base) __builtin_prefetch(s->write_base + p[i + 8].base, 1);
-    if (p[i].newest) rc = publish_one(s, &p[i], again);
+    if (i + 8 < n && pending[i + 8].base)
+      __builtin_prefetch(store->write_base + pending[i + 8].base, 1);
+    if (pending[i].newest) rc = publish_one(store, &pending[i], again);
   }
   return rc;
 }

@@ -35,37 +35,40 @@ typedef struct place {
 } place;
 
 /* Make sure the view reaches `need`: the file may have grown since it was opened. */
-static inline int view_reach(const view *v, uint64_t need) {
+static inline int view_reach(const view *view, uint64_t need) {
   int rc;
-  if (likely(need <= v->size)) return MAPH_OK;
-  rc = store_see_size(v->s, need);
+  if (likely(need <= view->size)) return MAPH_OK;
+  rc = store_see_size(view->store, need);
   if (rc == MAPH_OK) {
-    ((view *)(uintptr_t)v)->size = atomic_load_explicit(&v->s->size, memory_order_acquire);
-    ((view *)(uintptr_t)v)->base = atomic_load_explicit(&v->s->base, memory_order_acquire);
+    ((struct view *)(uintptr_t)view)->size =
+        atomic_load_explicit(&view->store->size, memory_order_acquire);
+    ((struct view *)(uintptr_t)view)->base =
+        atomic_load_explicit(&view->store->base, memory_order_acquire);
   }
   return rc;
 }
 
-static inline int segment_sound(const view *v, uint64_t segment) {
+static inline int segment_sound(const view *view, uint64_t segment) {
   if (unlikely(segment < LOG_START + RECORD_HEAD || segment % 64 || segment > OFFSET_MAX)) {
-    return fail_corrupt(v->s->path, segment, "the index names a segment that cannot be there");
+    return fail_corrupt(view->store->path, segment,
+                        "the index names a segment that cannot be there");
   }
-  return view_reach(v, segment + SEGMENT_SIZE);
+  return view_reach(view, segment + SEGMENT_SIZE);
 }
 
-static inline int place_of(const view *v, uint64_t root, uint64_t hash, place *p) {
+static inline int place_of(const view *view, uint64_t root, uint64_t hash, place *place) {
   uint64_t directory = word_place(root), depth = word_depth(root);
   int rc;
   if (unlikely(depth > HASH_BITS || directory < LOG_START + RECORD_HEAD
                || directory > OFFSET_MAX)) {
-    return fail_corrupt(v->s->path, offsetof(header, root), "the index's root is damaged");
+    return fail_corrupt(view->store->path, offsetof(header, root), "the index's root is damaged");
   }
-  rc = view_reach(v, directory + ((uint64_t)8 << depth));
+  rc = view_reach(view, directory + ((uint64_t)8 << depth));
   if (unlikely(rc != MAPH_OK)) return rc;
-  p->root = root;
-  p->directory_word = word_at(v->base, directory) + (tag_of(hash) >> (HASH_BITS - depth));
-  p->segment = acquire(p->directory_word);
-  return segment_sound(v, p->segment);
+  place->root = root;
+  place->directory_word = word_at(view->base, directory) + (tag_of(hash) >> (HASH_BITS - depth));
+  place->segment = acquire(place->directory_word);
+  return segment_sound(view, place->segment);
 }
 
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
@@ -85,15 +88,15 @@ static inline int slot_free(uint64_t slot, uint64_t hash, uint64_t depth) {
 /* ---------------------------------------------------------------------------- of the one writer */
 
 /* The root that is written to: of the index that readers see, or of one that is built beside it. */
-static inline uint64_t root_now(store *s) {
-  return acquire(s->beside ? &s->beside_root : &header_of(s->write_base)->root);
+static inline uint64_t root_now(store *store) {
+  return acquire(store->beside ? &store->beside_root : &header_of(store->write_base)->root);
 }
 
-static inline void set_root(store *s, uint64_t root) {
-  if (s->beside)
-    atomic_store(&s->beside_root, root);
+static inline void set_root(store *store, uint64_t root) {
+  if (store->beside)
+    atomic_store(&store->beside_root, root);
   else
-    store_word(s->write_base, &header_of(s->write_base)->root, root);
+    store_word(store->write_base, &header_of(store->write_base)->root, root);
 }
 
 static inline int same_segment(uint64_t a, uint64_t b, uint64_t depth) {
@@ -101,24 +104,24 @@ static inline int same_segment(uint64_t a, uint64_t b, uint64_t depth) {
 }
 
 /* Will it need a slot?  The first successor of a frozen record does. */
-static inline int is_new(const store *s, const pending *p) {
-  return p->newest != 0 && (p->base == 0 || is_frozen(s, p->base));
+static inline int is_new(const store *store, const pending *pending) {
+  return pending->newest != 0 && (pending->base == 0 || is_frozen(store, pending->base));
 }
 
 /* A segment is written to by its depth and its chain of overflow segments: they must be
 ** possible. */
-static inline int chain_sound(const view *v, uint64_t segment, uint64_t directory_depth) {
-  uint64_t depth = depth_of(v->base, segment), next;
+static inline int chain_sound(const view *view, uint64_t segment, uint64_t directory_depth) {
+  uint64_t depth = depth_of(view->base, segment), next;
   int rc = MAPH_OK;
   if (unlikely(depth > directory_depth))
-    return fail_corrupt(v->s->path, segment, "a segment's depth is impossible");
-  while (rc == MAPH_OK && unlikely((next = overflow_of(v->base, segment)) != 0)) {
+    return fail_corrupt(view->store->path, segment, "a segment's depth is impossible");
+  while (rc == MAPH_OK && unlikely((next = overflow_of(view->base, segment)) != 0)) {
     if (next < segment + SEGMENT_SIZE)
-      return fail_corrupt(v->s->path, segment,
+      return fail_corrupt(view->store->path, segment,
                           "an overflow segment does not lie behind the one that names it");
-    rc = segment_sound(v, next);
-    if (rc == MAPH_OK && depth_of(v->base, next) != depth)
-      rc = fail_corrupt(v->s->path, next,
+    rc = segment_sound(view, next);
+    if (rc == MAPH_OK && depth_of(view->base, next) != depth)
+      rc = fail_corrupt(view->store->path, next,
                         "an overflow segment's depth is not that of the one that names it");
     segment = next;
   }
@@ -126,14 +129,14 @@ static inline int chain_sound(const view *v, uint64_t segment, uint64_t director
 }
 
 /* The segment that a hash leads to.  CORRUPT */
-static inline int segment_now(store *s, uint64_t hash, uint64_t *segment) {
-  place p;
-  view v;
+static inline int segment_now(store *store, uint64_t hash, uint64_t *segment) {
+  place place;
+  view view;
   int rc;
-  view_for_writing(s, 0, &v);
-  rc = place_of(&v, root_now(s), hash, &p);
-  *segment = rc == MAPH_OK ? p.segment : 0;
-  return likely(rc == MAPH_OK) ? chain_sound(&v, p.segment, word_depth(p.root)) : rc;
+  view_for_writing(store, 0, &view);
+  rc = place_of(&view, root_now(store), hash, &place);
+  *segment = rc == MAPH_OK ? place.segment : 0;
+  return likely(rc == MAPH_OK) ? chain_sound(&view, place.segment, word_depth(place.root)) : rc;
 }
 
 #endif

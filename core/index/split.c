@@ -37,8 +37,8 @@ static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned buck
   return n;
 }
 
-static uint64_t directory_segments(const view *v, uint64_t root) {
-  const word *d = word_at(v->base, word_place(root));
+static uint64_t directory_segments(const view *view, uint64_t root) {
+  const word *d = word_at(view->base, word_place(root));
   uint64_t i, n = UINT64_C(1) << word_depth(root), distinct = 1;
   for (i = 1; i < n; i++)
     distinct += atomic_load_explicit(&d[i], memory_order_relaxed)
@@ -47,66 +47,68 @@ static uint64_t directory_segments(const view *v, uint64_t root) {
 }
 
 /* A directory twice as long: each word twice. */
-static int double_directory(store *s) {
-  uint64_t root = root_now(s), old = word_place(root), depth = word_depth(root),
+static int double_directory(store *store) {
+  uint64_t root = root_now(store), old = word_place(root), depth = word_depth(root),
            n = UINT64_C(1) << depth, i, fresh;
-  int rc = log_extent(s, EXTENT_DIRECTORY, (int)depth + 1, 0, 16 * n, &fresh);
+  int rc = log_extent(store, EXTENT_DIRECTORY, (int)depth + 1, 0, 16 * n, &fresh);
   if (rc != MAPH_OK) return rc;
   for (i = 0; i < n; i++) {
-    uint64_t segment = atomic_load_explicit(word_at(s->write_base, old) + i, memory_order_relaxed);
-    atomic_store_explicit(word_at(s->write_base, fresh) + 2 * i, segment, memory_order_relaxed);
-    atomic_store_explicit(word_at(s->write_base, fresh) + 2 * i + 1, segment, memory_order_relaxed);
+    uint64_t segment =
+        atomic_load_explicit(word_at(store->write_base, old) + i, memory_order_relaxed);
+    atomic_store_explicit(word_at(store->write_base, fresh) + 2 * i, segment, memory_order_relaxed);
+    atomic_store_explicit(word_at(store->write_base, fresh) + 2 * i + 1, segment,
+                          memory_order_relaxed);
   }
-  set_root(s, fresh | (depth + 1));
-  store_word(s->write_base, link_of(s->write_base, old), fresh);
+  set_root(store, fresh | (depth + 1));
+  store_word(store->write_base, link_of(store->write_base, old), fresh);
   return MAPH_OK;
 }
 
 /* May the segment for this hash split, or must it overflow? */
-static int may_split(store *s, uint64_t segment) {
-  uint64_t root = root_now(s), depth = depth_of(s->write_base, segment);
-  view v;
-  if (overflow_of(s->write_base, segment) != 0 || depth >= HASH_BITS) return 0;
+static int may_split(store *store, uint64_t segment) {
+  uint64_t root = root_now(store), depth = depth_of(store->write_base, segment);
+  view view;
+  if (overflow_of(store->write_base, segment) != 0 || depth >= HASH_BITS) return 0;
   if (depth < word_depth(root)) return 1;
-  view_for_writing(s, 0, &v);
-  return (UINT64_C(2) << depth) <= 16 * directory_segments(&v, root);
+  view_for_writing(store, 0, &view);
+  return (UINT64_C(2) << depth) <= 16 * directory_segments(&view, root);
 }
 
 /* Directory words of all keys that share `depth` leading bits with prefix. */
-static void point_directory(store *s, uint32_t prefix, uint64_t depth, uint64_t segment) {
-  uint64_t root = root_now(s), bits = word_depth(root);
-  word *d = word_at(s->write_base, word_place(root));
+static void point_directory(store *store, uint32_t prefix, uint64_t depth, uint64_t segment) {
+  uint64_t root = root_now(store), bits = word_depth(root);
+  word *d = word_at(store->write_base, word_place(root));
   uint64_t first = bits ? (uint64_t)prefix >> (HASH_BITS - bits) : 0,
            n = UINT64_C(1) << (bits - depth), i;
-  for (i = 0; i < n; i++) store_word(s->write_base, &d[first + i], segment);
+  for (i = 0; i < n; i++) store_word(store->write_base, &d[first + i], segment);
 }
 
 /* A segment, and the words of the directory that lead to it: all that a split stores to. */
-static int grant_segment(store *s, uint64_t segment, uint64_t hash, uint64_t depth) {
+static int grant_segment(store *store, uint64_t segment, uint64_t hash, uint64_t depth) {
   uint64_t root, bits, words, first;
   int rc;
-  if (!grant_needed(s)) return MAPH_OK;
-  root = root_now(s);
+  if (!grant_needed(store)) return MAPH_OK;
+  root = root_now(store);
   bits = word_depth(root);
   words = UINT64_C(1) << (bits - depth);
   first = (bits ? (uint64_t)tag_of(hash) >> (HASH_BITS - bits) : 0) & ~(words - 1);
   first = (word_place(root)) + first * sizeof(word);
-  rc = grant_header(s);
-  if (rc == MAPH_OK) rc = grant_pages(s, first, first + words * sizeof(word));
-  return rc == MAPH_OK ? grant_pages(s, segment - RECORD_HEAD, segment + SEGMENT_SIZE) : rc;
+  rc = grant_header(store);
+  if (rc == MAPH_OK) rc = grant_pages(store, first, first + words * sizeof(word));
+  return rc == MAPH_OK ? grant_pages(store, segment - RECORD_HEAD, segment + SEGMENT_SIZE) : rc;
 }
 
-static void set_depth(store *s, uint64_t segment, uint64_t depth) {
-  word *link = link_of(s->write_base, segment);
-  store_word(s->write_base, link,
+static void set_depth(store *store, uint64_t segment, uint64_t depth) {
+  word *link = link_of(store->write_base, segment);
+  store_word(store->write_base, link,
              word_place(atomic_load_explicit(link, memory_order_relaxed)) | depth);
 }
 
-static void set_mark(store *s, uint64_t segment) {
-  word *state = &header_of(s->write_base)->state;
+static void set_mark(store *store, uint64_t segment) {
+  word *state = &header_of(store->write_base)->state;
   uint64_t old = atomic_load_explicit(state, memory_order_relaxed);
-  if (s->beside) return; /* who dies now leaves an index that nobody was shown */
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
+  if (store->beside) return; /* who dies now leaves an index that nobody was shown */
+  OS_TEST_STORE(store->write_base, offsetof(header, state), 8);
   /* a failed flush may poison meanwhile */
   while (!atomic_compare_exchange_weak(state, &old, (old & STATE_FLAGS) | segment)) {}
 }
@@ -157,83 +159,83 @@ static void copy_half(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash, 
 }
 
 /* Clear what a segment's split left behind, now that the directory leads past it (4). */
-static void clear_other_half(store *s, uint64_t segment, uint64_t hash, uint64_t depth) {
+static void clear_other_half(store *store, uint64_t segment, uint64_t hash, uint64_t depth) {
   uint8_t stopper[SEGMENT_BUCKETS];
   unsigned b, i;
-  find_stoppers(s->write_base, segment, hash, depth, stopper);
+  find_stoppers(store->write_base, segment, hash, depth, stopper);
   for (b = 0; b < SEGMENT_BUCKETS; b++) {
-    word *w = bucket_at(s->write_base, segment, b);
+    word *w = bucket_at(store->write_base, segment, b);
     for (i = 0; i < BUCKET_SLOTS; i++) {
       uint64_t slot = atomic_load_explicit(&w[i], memory_order_relaxed);
       if (slot != 0 && slot_free(slot, hash, depth) && !(stopper[b] && i == BUCKET_SLOTS - 1))
-        store_word(s->write_base, &w[i], 0);
+        store_word(store->write_base, &w[i], 0);
     }
   }
 }
 
-static int split(store *s, uint64_t segment, uint64_t hash) {
-  uint64_t depth = depth_of(s->write_base, segment), shift = HASH_BITS - 1 - depth, fresh;
+static int split(store *store, uint64_t segment, uint64_t hash) {
+  uint64_t depth = depth_of(store->write_base, segment), shift = HASH_BITS - 1 - depth, fresh;
   /* the upper half moves */
   uint32_t upper = ((tag_of(hash) >> shift) | 1) << shift, lower = upper ^ (UINT32_C(1) << shift);
   int rc = MAPH_OK;
-  if (depth == word_depth(root_now(s))) rc = double_directory(s);
-  if (rc == MAPH_OK) rc = grant_segment(s, segment, hash, depth);
+  if (depth == word_depth(root_now(store))) rc = double_directory(store);
+  if (rc == MAPH_OK) rc = grant_segment(store, segment, hash, depth);
   if (rc == MAPH_OK)
-    rc = log_extent(s, EXTENT_SEGMENT, (int)depth + 1, upper, SEGMENT_SIZE, &fresh);
+    rc = log_extent(store, EXTENT_SEGMENT, (int)depth + 1, upper, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
-  copy_half(s->write_base, segment, fresh, (uint64_t)upper << (64 - HASH_BITS), depth + 1);
-  set_mark(s, fresh);
-  point_directory(s, upper, depth + 1, fresh);
-  set_depth(s, segment, depth + 1);
-  clear_other_half(s, segment, (uint64_t)lower << (64 - HASH_BITS), depth + 1);
-  set_mark(s, 0);
+  copy_half(store->write_base, segment, fresh, (uint64_t)upper << (64 - HASH_BITS), depth + 1);
+  set_mark(store, fresh);
+  point_directory(store, upper, depth + 1, fresh);
+  set_depth(store, segment, depth + 1);
+  clear_other_half(store, segment, (uint64_t)lower << (64 - HASH_BITS), depth + 1);
+  set_mark(store, 0);
   return MAPH_OK;
 }
 
-int index_finish_split(store *s) {
-  uint64_t state = acquire(&header_of(s->write_base)->state),
+int index_finish_split(store *store) {
+  uint64_t state = acquire(&header_of(store->write_base)->state),
            fresh = state & ~(uint64_t)STATE_FLAGS, root, bits, sibling, hash;
   record head;
-  place p;
-  view v;
+  place place;
+  view view;
   int rc;
-  assert(store_has_turn(s) || is_locked(&s->index_mutex));
+  assert(store_has_turn(store) || is_locked(&store->index_mutex));
   if (fresh == 0) return MAPH_OK;
-  view_for_writing(s, 0, &v);
-  if ((rc = segment_sound(&v, fresh)) != MAPH_OK
-      || (rc = record_verify(&v, fresh - RECORD_HEAD, RECORD_HEAD)) != MAPH_OK)
+  view_for_writing(store, 0, &view);
+  if ((rc = segment_sound(&view, fresh)) != MAPH_OK
+      || (rc = record_verify(&view, fresh - RECORD_HEAD, RECORD_HEAD)) != MAPH_OK)
     return rc;
-  memcpy(&head, v.base + fresh - RECORD_HEAD, sizeof head);
-  root = root_now(s);
+  memcpy(&head, view.base + fresh - RECORD_HEAD, sizeof head);
+  root = root_now(store);
   bits = word_depth(root);
   if (head.kind != KIND_EXTENT || head.extent != EXTENT_SEGMENT || head.depth == 0
       || head.depth > bits || bits > HASH_BITS || head.prefix >> HASH_BITS
       || head.prefix << (32 - HASH_BITS) << head.depth != 0
       || (head.prefix >> (HASH_BITS - head.depth) & 1) == 0) {
-    return fail_corrupt(s->path, fresh, "a split was under way, but its segment is not there");
+    return fail_corrupt(store->path, fresh, "a split was under way, but its segment is not there");
   }
   hash = (uint64_t)(head.prefix ^ (UINT32_C(1) << (HASH_BITS - head.depth))) << (64 - HASH_BITS);
-  rc = place_of(&v, root, hash, &p);
+  rc = place_of(&view, root, hash, &place);
   if (rc != MAPH_OK) return rc;
-  sibling = p.segment;
-  rc = grant_segment(s, sibling, (uint64_t)head.prefix << (64 - HASH_BITS), head.depth);
+  sibling = place.segment;
+  rc = grant_segment(store, sibling, (uint64_t)head.prefix << (64 - HASH_BITS), head.depth);
   if (rc != MAPH_OK) return rc;
-  point_directory(s, head.prefix, head.depth, fresh);
-  if (sibling != fresh) set_depth(s, sibling, head.depth);
-  set_mark(s, 0);
+  point_directory(store, head.prefix, head.depth, fresh);
+  if (sibling != fresh) set_depth(store, sibling, head.depth);
+  set_mark(store, 0);
   return MAPH_OK;
 }
 
-static int add_overflow(store *s, uint64_t segment) {
-  uint64_t depth = depth_of(s->write_base, segment), fresh, next;
+static int add_overflow(store *store, uint64_t segment) {
+  uint64_t depth = depth_of(store->write_base, segment), fresh, next;
   word *link;
-  int rc = log_extent(s, EXTENT_SEGMENT, (int)depth, 0, SEGMENT_SIZE, &fresh);
+  int rc = log_extent(store, EXTENT_SEGMENT, (int)depth, 0, SEGMENT_SIZE, &fresh);
   if (rc != MAPH_OK) return rc;
-  while ((next = overflow_of(s->write_base, segment)) != 0) segment = next;
-  rc = grant_pages(s, segment - RECORD_HEAD, segment);
+  while ((next = overflow_of(store->write_base, segment)) != 0) segment = next;
+  rc = grant_pages(store, segment - RECORD_HEAD, segment);
   if (rc != MAPH_OK) return rc;
-  link = link_of(s->write_base, segment);
-  store_word(s->write_base, link,
+  link = link_of(store->write_base, segment);
+  store_word(store->write_base, link,
              fresh | word_depth(atomic_load_explicit(link, memory_order_relaxed)));
   return MAPH_OK;
 }
@@ -242,16 +244,16 @@ static int add_overflow(store *s, uint64_t segment) {
 
 /* By the top 24 bits of the hash, which are more than tell segments apart: three passes of a
 ** byte. */
-static void sort_by_segment(pending *p, size_t n, pending *scratch) {
+static void sort_by_segment(pending *pending, size_t n, struct pending *scratch) {
   size_t count[256], i, sum;
   int shift;
-  pending *from = p, *to = scratch, *swap;
+  struct pending *from = pending, *to = scratch, *swap;
   if (n <= 16) {
     for (i = 1; i < n; i++) {
-      pending x = p[i];
+      struct pending x = pending[i];
       size_t j = i;
-      for (; j > 0 && p[j - 1].hash >> 40 > x.hash >> 40; j--) p[j] = p[j - 1];
-      p[j] = x;
+      for (; j > 0 && pending[j - 1].hash >> 40 > x.hash >> 40; j--) pending[j] = pending[j - 1];
+      pending[j] = x;
     }
     return;
   }
@@ -268,7 +270,7 @@ static void sort_by_segment(pending *p, size_t n, pending *scratch) {
     from = to;
     to = swap;
   }
-  memcpy(p, from, n * sizeof *p);
+  memcpy(pending, from, n * sizeof *pending);
 }
 
 /* How much room each bucket of a segment has left, as keys are placed on paper. */
@@ -278,14 +280,15 @@ typedef struct paper {
 } paper;
 enum { ROOM_UNKNOWN = 255 };
 
-static int place_on_paper(store *s, paper *x, uint64_t hash, unsigned buckets) {
+static int place_on_paper(store *store, paper *paper, uint64_t hash, unsigned buckets) {
   unsigned i;
   for (i = 0; i < buckets; i++) {
     unsigned b = (home_of(hash) + i) & (SEGMENT_BUCKETS - 1);
-    if (x->room[b] == ROOM_UNKNOWN)
-      x->room[b] = (uint8_t)bucket_room(s->write_base, x->segment, b, hash, x->depth);
-    if (x->room[b] > 0) {
-      x->room[b]--;
+    if (paper->room[b] == ROOM_UNKNOWN)
+      paper->room[b] =
+          (uint8_t)bucket_room(store->write_base, paper->segment, b, hash, paper->depth);
+    if (paper->room[b] > 0) {
+      paper->room[b]--;
       return 1;
     }
   }
@@ -294,58 +297,64 @@ static int place_on_paper(store *s, paper *x, uint64_t hash, unsigned buckets) {
 
 /* Would the new keys of p[0..n), all of one segment, find room near home after those already
 ** decided but not yet published? */
-static int fits(store *s, uint64_t segment, const pending *p, size_t n,
+static int fits(store *store, uint64_t segment, const pending *pending, size_t n,
                 const changed_keys *decided) {
-  const changed_keys *c;
+  const changed_keys *changed;
   size_t i;
-  paper x;
-  x.segment = segment;
-  x.depth = depth_of(s->write_base, segment);
-  memset(x.room, ROOM_UNKNOWN, sizeof x.room);
-  for (c = decided; c != NULL; c = c->next) {
-    for (i = 0; i < c->count; i++) {
-      if (is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, x.depth))
-        place_on_paper(s, &x, c->key[i].hash, SEGMENT_BUCKETS);
+  paper paper;
+  paper.segment = segment;
+  paper.depth = depth_of(store->write_base, segment);
+  memset(paper.room, ROOM_UNKNOWN, sizeof paper.room);
+  for (changed = decided; changed != NULL; changed = changed->next) {
+    for (i = 0; i < changed->count; i++) {
+      if (is_new(store, &changed->key[i])
+          && same_segment(changed->key[i].hash, pending->hash, paper.depth))
+        place_on_paper(store, &paper, changed->key[i].hash, SEGMENT_BUCKETS);
     }
   }
   for (i = 0; i < n; i++) {
-    if (i + 6 < n) __builtin_prefetch(bucket_at(s->write_base, segment, home_of(p[i + 6].hash)));
-    if (is_new(s, &p[i]) && !place_on_paper(s, &x, p[i].hash, PROBE_BUCKETS)) return 0;
+    if (i + 6 < n)
+      __builtin_prefetch(bucket_at(store->write_base, segment, home_of(pending[i + 6].hash)));
+    if (is_new(store, &pending[i])
+        && !place_on_paper(store, &paper, pending[i].hash, PROBE_BUCKETS))
+      return 0;
   }
   return 1;
 }
 
 /* A segment that may not split: overflow segments until all its new keys have room anywhere in the
 ** chain. */
-static int fit_by_overflow(store *s, uint64_t segment, const pending *p, size_t n,
+static int fit_by_overflow(store *store, uint64_t segment, const pending *pending, size_t n,
                            const changed_keys *decided) {
-  uint64_t depth = depth_of(s->write_base, segment), room = 0, need = 0, at;
-  const changed_keys *c;
+  uint64_t depth = depth_of(store->write_base, segment), room = 0, need = 0, at;
+  const changed_keys *changed;
   size_t i;
   unsigned b;
   int rc = MAPH_OK;
-  for (i = 0; i < n; i++) need += (uint64_t)is_new(s, &p[i]);
-  for (c = decided; c != NULL; c = c->next) {
-    for (i = 0; i < c->count; i++)
-      need += (uint64_t)(is_new(s, &c->key[i]) && same_segment(c->key[i].hash, p->hash, depth));
+  for (i = 0; i < n; i++) need += (uint64_t)is_new(store, &pending[i]);
+  for (changed = decided; changed != NULL; changed = changed->next) {
+    for (i = 0; i < changed->count; i++)
+      need += (uint64_t)(is_new(store, &changed->key[i])
+                         && same_segment(changed->key[i].hash, pending->hash, depth));
   }
-  for (at = segment; at != 0; at = overflow_of(s->write_base, at)) {
-    for (b = 0; b < SEGMENT_BUCKETS; b++) room += bucket_room(s->write_base, at, b, p->hash, depth);
+  for (at = segment; at != 0; at = overflow_of(store->write_base, at)) {
+    for (b = 0; b < SEGMENT_BUCKETS; b++)
+      room += bucket_room(store->write_base, at, b, pending->hash, depth);
   }
   for (; rc == MAPH_OK && room < need; room += SEGMENT_BUCKETS * BUCKET_SLOTS)
-    rc = add_overflow(s, segment);
+    rc = add_overflow(store, segment);
   return rc;
 }
 
-/* The keys of p from i on that share p[i]'s segment end where? */
-static int group_at(store *s, const pending *p, size_t n, size_t i, uint64_t *segment,
+/* The keys of pending from i on that share p[i]'s segment end where? */
+static int group_at(store *store, const pending *pending, size_t n, size_t i, uint64_t *segment,
                     size_t *end) {
-  int rc = segment_now(s, p[i].hash, segment);
+  int rc = segment_now(store, pending[i].hash, segment);
   uint64_t depth;
   size_t j = i + 1;
   if (rc != MAPH_OK) return rc;
-  depth = depth_of(s->write_base, *segment);
-  while (j < n && same_segment(p[i].hash, p[j].hash, depth)) j++;
+  depth = depth_of(store->write_base, *segment);
+  while (j < n && same_segment(pending[i].hash, pending[j].hash, depth)) j++;
   *end = j;
   return MAPH_OK;
 }
@@ -353,17 +362,17 @@ static int group_at(store *s, const pending *p, size_t n, size_t i, uint64_t *se
 /* Split, once each, the segments from *from on whose new keys do not fit; *from moves to the first
 ** of them.  Once each, because a directory that only one of its segments makes long looks like an
 ** attack to may_split. */
-static int split_pass(store *s, const pending *p, size_t n, const changed_keys *decided,
+static int split_pass(store *store, const pending *pending, size_t n, const changed_keys *decided,
                       size_t *from, int *splits) {
   size_t i = *from, end, first = n;
   uint64_t segment;
   int rc = MAPH_OK;
   *splits = 0;
-  while (i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i, decided)) {
+  while (i < n && (rc = group_at(store, pending, n, i, &segment, &end)) == MAPH_OK) {
+    if (!fits(store, segment, pending + i, end - i, decided)) {
       if (first == n) first = i;
-      if (may_split(s, segment)) {
-        rc = split(s, segment, p[i].hash);
+      if (may_split(store, segment)) {
+        rc = split(store, segment, pending[i].hash);
         ++*splits;
       }
       if (rc != MAPH_OK) return rc;
@@ -374,17 +383,19 @@ static int split_pass(store *s, const pending *p, size_t n, const changed_keys *
   return rc;
 }
 
-int index_reserve(store *s, pending *p, size_t n, pending *scratch, const changed_keys *decided) {
+int index_reserve(store *store, pending *pending, size_t n, struct pending *scratch,
+                  const changed_keys *decided) {
   size_t i = 0, end;
   uint64_t segment;
   int rc, splits;
-  assert(store_has_turn(s) || is_locked(&s->index_mutex));
-  sort_by_segment(p, n, scratch);
-  do rc = split_pass(s, p, n, decided, &i, &splits);
+  assert(store_has_turn(store) || is_locked(&store->index_mutex));
+  sort_by_segment(pending, n, scratch);
+  do rc = split_pass(store, pending, n, decided, &i, &splits);
   while (rc == MAPH_OK && i < n && splits > 0);
-  while (rc == MAPH_OK && i < n && (rc = group_at(s, p, n, i, &segment, &end)) == MAPH_OK) {
-    if (!fits(s, segment, p + i, end - i, decided))
-      rc = fit_by_overflow(s, segment, p + i, end - i, decided);
+  while (rc == MAPH_OK && i < n
+         && (rc = group_at(store, pending, n, i, &segment, &end)) == MAPH_OK) {
+    if (!fits(store, segment, pending + i, end - i, decided))
+      rc = fit_by_overflow(store, segment, pending + i, end - i, decided);
     i = end;
   }
   return rc;
@@ -392,33 +403,34 @@ int index_reserve(store *s, pending *p, size_t n, pending *scratch, const change
 
 /* --------------------------------------------------------------------------------- a new index */
 
-int index_create(store *s, uint64_t expected_keys) {
+int index_create(store *store, uint64_t expected_keys) {
   uint64_t depth = index_depth_for(expected_keys), i, directory, segment;
   int rc;
-  assert(store_has_turn(s) || is_locked(&s->index_mutex));
-  rc = depth > 0 ? os_room(&s->file, s->path,
-                           s->space_end + ((uint64_t)(SEGMENT_SIZE + RECORD_HEAD + 8) << depth))
+  assert(store_has_turn(store) || is_locked(&store->index_mutex));
+  rc = depth > 0 ? os_room(&store->file, store->path,
+                           store->space_end + ((uint64_t)(SEGMENT_SIZE + RECORD_HEAD + 8) << depth))
                  : MAPH_OK;
   if (rc == MAPH_OK)
-    rc = log_extent(s, EXTENT_DIRECTORY, (int)depth, 0, (uint64_t)8 << depth, &directory);
+    rc = log_extent(store, EXTENT_DIRECTORY, (int)depth, 0, (uint64_t)8 << depth, &directory);
   for (i = 0; rc == MAPH_OK && i >> depth == 0; i++) {
     uint32_t prefix = (uint32_t)(depth ? i << (HASH_BITS - depth) : 0);
-    rc = log_extent(s, EXTENT_SEGMENT, (int)depth, prefix, SEGMENT_SIZE, &segment);
-    if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, directory) + i, segment);
+    rc = log_extent(store, EXTENT_SEGMENT, (int)depth, prefix, SEGMENT_SIZE, &segment);
+    if (rc == MAPH_OK)
+      store_word(store->write_base, word_at(store->write_base, directory) + i, segment);
   }
-  if (rc == MAPH_OK) set_root(s, directory | depth);
+  if (rc == MAPH_OK) set_root(store, directory | depth);
   return rc;
 }
 
-int index_create_beside(store *s, uint64_t expected_keys) {
-  s->beside = 1;
-  return index_create(s, expected_keys);
+int index_create_beside(store *store, uint64_t expected_keys) {
+  store->beside = 1;
+  return index_create(store, expected_keys);
 }
 
-void index_show(store *s) {
-  header *h = header_of(s->write_base);
-  s->beside = 0;
-  store_word(s->write_base, &h->root, atomic_load(&s->beside_root));
+void index_show(store *store) {
+  header *header = header_of(store->write_base);
+  store->beside = 0;
+  store_word(store->write_base, &header->root, atomic_load(&store->beside_root));
 }
 
-void index_drop_beside(store *s) { s->beside = 0; }
+void index_drop_beside(store *store) { store->beside = 0; }

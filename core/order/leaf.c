@@ -24,29 +24,30 @@ uint64_t leaf_most(void) {
 }
 
 /* An extent whose head could not be written, behind `end` already, becomes a pad. */
-static int extent(store *s, int kind, uint64_t size, uint64_t *payload) {
-  uint64_t before = s->space_end;
-  int rc = log_extent(s, kind, 0, 0, size, payload);
-  if (rc != MAPH_OK && s->space_end != before && log_cover(s, before, s->space_end) != MAPH_OK)
-    s->unsettled = 1;
+static int extent(store *store, int kind, uint64_t size, uint64_t *payload) {
+  uint64_t before = store->space_end;
+  int rc = log_extent(store, kind, 0, 0, size, payload);
+  if (rc != MAPH_OK && store->space_end != before
+      && log_cover(store, before, store->space_end) != MAPH_OK)
+    store->unsettled = 1;
   return rc;
 }
 
-static int write_node(store *s, node_head *h, const order_entry *e, uint64_t *payload) {
+static int write_node(store *store, node_head *h, const order_entry *entry, uint64_t *payload) {
   uint64_t size = node_size(h->entries), i, *words;
   uint8_t *p, *place;
-  int rc = extent(s, EXTENT_NODE, size, payload);
+  int rc = extent(store, EXTENT_NODE, size, payload);
   if (rc != MAPH_OK) return rc;
-  p = s->write_base + *payload;
+  p = store->write_base + *payload;
   words = (uint64_t *)(void *)(p + sizeof *h);
   place = (uint8_t *)(words + h->entries);
-  OS_TEST_STORE(s->write_base, *payload, size);
+  OS_TEST_STORE(store->write_base, *payload, size);
   for (i = 0; i < h->entries; i++) {
-    words[i] = e[i].word;
-    node_set_place(place, i, e[i].offset);
+    words[i] = entry[i].word;
+    node_set_place(place, i, entry[i].offset);
   }
-  h->sum = XXH3_64bits_withSeed(p + sizeof *h, size - sizeof *h, s->salt ^ *payload);
-  h->checksum = XXH3_64bits_withSeed((uint8_t *)h + 8, sizeof *h - 8, s->salt ^ *payload);
+  h->sum = XXH3_64bits_withSeed(p + sizeof *h, size - sizeof *h, store->salt ^ *payload);
+  h->checksum = XXH3_64bits_withSeed((uint8_t *)h + 8, sizeof *h - 8, store->salt ^ *payload);
   memcpy(p, h, sizeof *h);
   return MAPH_OK;
 }
@@ -63,7 +64,7 @@ static int add_leaf(run_making *r, uint64_t payload, uint64_t first) {
   return MAPH_OK;
 }
 
-int leaf_write(store *s, run_making *r, const order_entry *e, uint64_t n, uint32_t shared) {
+int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared) {
   node_head h;
   uint64_t payload;
   int rc;
@@ -73,29 +74,29 @@ int leaf_write(store *s, run_making *r, const order_entry *e, uint64_t n, uint32
   h.keys = n;
   h.entries = (uint32_t)n;
   h.shared = shared;
-  rc = write_node(s, &h, e, &payload);
-  if (rc == MAPH_OK) rc = add_leaf(r, payload, e[0].offset);
+  rc = write_node(store, &h, entry, &payload);
+  if (rc == MAPH_OK) rc = add_leaf(r, payload, entry[0].offset);
   if (rc != MAPH_OK) return rc;
   r->keys += n;
-  r->last = e[n - 1].offset;
+  r->last = entry[n - 1].offset;
   return MAPH_OK;
 }
 
 /* The words of the leaves' first keys. */
-static int root_words(const view *v, run_making *r, uint32_t *shared) {
+static int root_words(const view *view, run_making *r, uint32_t *shared) {
   item first, it;
   uint64_t i;
-  int rc = record_item(v, r->leaf[0].word, v->snapshot, &first);
-  if (rc == MAPH_OK) rc = record_item(v, r->last, v->snapshot, &it);
+  int rc = record_item(view, r->leaf[0].word, view->snapshot, &first);
+  if (rc == MAPH_OK) rc = record_item(view, r->last, view->snapshot, &it);
   if (rc == MAPH_OK) *shared = (uint32_t)key_common(&first, &it);
   for (i = 0; rc == MAPH_OK && i < r->count; i++) {
-    rc = record_item(v, r->leaf[i].word, v->snapshot, &it);
+    rc = record_item(view, r->leaf[i].word, view->snapshot, &it);
     if (rc == MAPH_OK) r->leaf[i].word = key_word(it.key, it.key_size, *shared);
   }
   return rc;
 }
 
-int leaf_finish(store *s, const view *v, run_making *r, uint64_t *payload) {
+int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload) {
   node_head h;
   int rc;
   if (r->count == 1) {
@@ -103,14 +104,14 @@ int leaf_finish(store *s, const view *v, run_making *r, uint64_t *payload) {
     return MAPH_OK;
   }
   memset(&h, 0, sizeof h);
-  rc = root_words(v, r, &h.shared);
+  rc = root_words(view, r, &h.shared);
   if (rc != MAPH_OK) return rc;
   h.from = r->from;
   h.to = r->to;
   h.keys = r->keys;
   h.entries = (uint32_t)r->count;
   h.is_root = 1;
-  return write_node(s, &h, r->leaf, payload);
+  return write_node(store, &h, r->leaf, payload);
 }
 
 void leaf_discard(run_making *r) {
@@ -118,34 +119,34 @@ void leaf_discard(run_making *r) {
   memset(r, 0, sizeof *r);
 }
 
-int leaf_write_all(store *s, const view *v, run_making *r, order_entry *e, uint64_t n) {
+int leaf_write_all(store *store, const view *view, run_making *r, order_entry *entry, uint64_t n) {
   uint64_t i, some;
   uint32_t shared;
   int rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < n; i += some) {
     some = MIN(leaf_most(), n - i);
-    rc = order_words_of_sorted(v, e + i, some, &shared);
-    if (rc == MAPH_OK) rc = leaf_write(s, r, e + i, some, shared);
+    rc = order_words_of_sorted(view, entry + i, some, &shared);
+    if (rc == MAPH_OK) rc = leaf_write(store, r, entry + i, some, shared);
   }
   return rc;
 }
 
-int leaf_write_list(store *s, const uint64_t *payloads, size_t count, uint64_t to,
+int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to,
                     uint64_t *payload) {
   run_list_head h;
   uint64_t size = sizeof h + count * sizeof *payloads;
   uint8_t *p;
-  int rc = extent(s, EXTENT_RUN_LIST, size, payload);
+  int rc = extent(store, EXTENT_RUN_LIST, size, payload);
   if (rc != MAPH_OK) return rc;
   memset(&h, 0, sizeof h);
   h.to = to;
-  h.life = log_life(s->last.version);
+  h.life = log_life(store->last.version);
   h.runs = count;
-  p = s->write_base + *payload;
-  OS_TEST_STORE(s->write_base, *payload, size);
+  p = store->write_base + *payload;
+  OS_TEST_STORE(store->write_base, *payload, size);
   memcpy(p, &h, sizeof h);
   memcpy(p + sizeof h, payloads, count * sizeof *payloads);
-  h.checksum = XXH3_64bits_withSeed(p + 8, size - 8, s->salt ^ *payload);
+  h.checksum = XXH3_64bits_withSeed(p + 8, size - 8, store->salt ^ *payload);
   memcpy(p, &h.checksum, sizeof h.checksum);
   return MAPH_OK;
 }

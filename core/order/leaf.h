@@ -18,14 +18,14 @@ typedef struct run_making {
 } run_making;
 
 /* The next leaf of it: sorted entries with their words.  FULL NOMEM IOERR */
-int leaf_write(store *s, run_making *r, const order_entry *e, uint64_t n, uint32_t shared);
-/* Its end: a root, where there are several leaves.  The run's payload.  v: of all its records */
-int leaf_finish(store *s, const view *v, run_making *r, uint64_t *payload);
+int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared);
+/* Its end: a root, where there are several leaves.  The run's payload.  view: of all its records */
+int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload);
 void leaf_discard(run_making *r);
 /* Sorted entries with their keys' first 8 bytes: as many leaves as it takes. */
-int leaf_write_all(store *s, const view *v, run_making *r, order_entry *e, uint64_t n);
+int leaf_write_all(store *store, const view *view, run_making *r, order_entry *entry, uint64_t n);
 /* A list of runs, in order; it is not shown. */
-int leaf_write_list(store *s, const uint64_t *payloads, size_t count, uint64_t to,
+int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to,
                     uint64_t *payload);
 
 #endif

@@ -36,13 +36,13 @@ struct merge {
 
 /* --------------------------------------------------------------------------------------- inputs */
 
-static int set_word(const view *v, const merge *m, input *in) {
+static int set_word(const view *view, const merge *merge, input *in) {
   uint64_t own = in->leaf.word[in->at];
   item it;
   int rc = MAPH_OK;
   if (unlikely(in->by_key)) {
-    rc = node_item(v, &in->leaf, in->at, &it);
-    if (rc == MAPH_OK) in->word = key_word(it.key, it.key_size, m->common);
+    rc = node_item(view, &in->leaf, in->at, &it);
+    if (rc == MAPH_OK) in->word = key_word(it.key, it.key_size, merge->common);
   } else {
     in->word = in->left_out | (in->shift < 64 ? own >> in->shift : 0);
   }
@@ -50,169 +50,171 @@ static int set_word(const view *v, const merge *m, input *in) {
 }
 
 /* To the leaf of that number.  NOTFOUND: there are no more */
-static int enter_leaf(const view *v, const merge *m, input *in, uint64_t number) {
+static int enter_leaf(const view *view, const merge *merge, input *in, uint64_t number) {
   item first;
   uint64_t more;
   int rc;
   if (number == in->r.leaves) return MAPH_NOTFOUND;
-  rc = run_verify(v, in->r.root.entries ? node_offset(&in->r.root, number) : in->r.payload);
-  if (rc == MAPH_OK) rc = run_leaf(v, &in->r, number, &in->leaf);
-  if (rc == MAPH_OK) rc = node_item(v, &in->leaf, 0, &first);
+  rc = run_verify(view, in->r.root.entries ? node_offset(&in->r.root, number) : in->r.payload);
+  if (rc == MAPH_OK) rc = run_leaf(view, &in->r, number, &in->leaf);
+  if (rc == MAPH_OK) rc = node_item(view, &in->leaf, 0, &first);
   if (rc != MAPH_OK) return rc;
-  in->by_key = in->leaf.shared < m->common;
-  more = in->by_key ? 0 : in->leaf.shared - m->common;
-  in->left_out = key_word(first.key, in->leaf.shared, m->common);
+  in->by_key = in->leaf.shared < merge->common;
+  more = in->by_key ? 0 : in->leaf.shared - merge->common;
+  in->left_out = key_word(first.key, in->leaf.shared, merge->common);
   in->shift = more < NODE_WORD ? (unsigned)more * 8 : 64;
   in->number = number;
   in->at = 0;
-  return set_word(v, m, in);
+  return set_word(view, merge, in);
 }
 
-static int ends_of_run(const view *v, const run *r, item *first, item *last) {
+static int ends_of_run(const view *view, const run *run, item *first, item *last) {
   node leaf;
-  int rc = run_leaf(v, r, 0, &leaf);
-  if (rc == MAPH_OK) rc = node_item(v, &leaf, 0, first);
-  if (rc == MAPH_OK) rc = run_leaf(v, r, r->leaves - 1, &leaf);
-  if (rc == MAPH_OK) rc = node_item(v, &leaf, leaf.entries - 1, last);
+  int rc = run_leaf(view, run, 0, &leaf);
+  if (rc == MAPH_OK) rc = node_item(view, &leaf, 0, first);
+  if (rc == MAPH_OK) rc = run_leaf(view, run, run->leaves - 1, &leaf);
+  if (rc == MAPH_OK) rc = node_item(view, &leaf, leaf.entries - 1, last);
   return rc;
 }
 
 /* What the keys of all inputs have in common, as far as their first leaves left it out. */
-static int set_common(const view *v, merge *m) {
+static int set_common(const view *view, merge *merge) {
   item one, first, last;
   node leaf;
   size_t i;
   int rc = MAPH_OK;
-  for (i = 0; rc == MAPH_OK && i < m->count; i++) {
-    rc = ends_of_run(v, &m->input[i].r, &first, &last);
+  for (i = 0; rc == MAPH_OK && i < merge->count; i++) {
+    rc = ends_of_run(view, &merge->input[i].r, &first, &last);
     if (rc != MAPH_OK) break;
     if (i == 0) {
       one = first;
-      m->common = one.key_size;
+      merge->common = one.key_size;
     }
-    m->common = MIN(m->common, key_common(&one, &first));
-    m->common = MIN(m->common, key_common(&one, &last));
-    rc = run_leaf(v, &m->input[i].r, 0, &leaf);
-    if (rc == MAPH_OK) m->common = MIN(m->common, (uint64_t)leaf.shared);
+    merge->common = MIN(merge->common, key_common(&one, &first));
+    merge->common = MIN(merge->common, key_common(&one, &last));
+    rc = run_leaf(view, &merge->input[i].r, 0, &leaf);
+    if (rc == MAPH_OK) merge->common = MIN(merge->common, (uint64_t)leaf.shared);
   }
   return rc;
 }
 
-static int is_before(const view *v, const merge *m, size_t a, size_t b, int *rc) {
-  const input *x = &m->input[a], *y = &m->input[b];
+static int is_before(const view *view, const merge *merge, size_t a, size_t b, int *rc) {
+  const input *input = &merge->input[a], *y = &merge->input[b];
   item of_x, of_y;
-  if (likely(x->word != y->word)) return x->word < y->word;
-  *rc = node_item(v, &x->leaf, x->at, &of_x);
-  if (*rc == MAPH_OK) *rc = node_item(v, &y->leaf, y->at, &of_y);
+  if (likely(input->word != y->word)) return input->word < y->word;
+  *rc = node_item(view, &input->leaf, input->at, &of_x);
+  if (*rc == MAPH_OK) *rc = node_item(view, &y->leaf, y->at, &of_y);
   if (*rc != MAPH_OK) return 0;
   return key_compare(of_x.key, of_x.key_size, of_y.key, of_y.key_size) < 0;
 }
 
-static int sift_down(const view *v, merge *m, size_t i) {
-  size_t one = m->heap[i];
+static int sift_down(const view *view, merge *merge, size_t i) {
+  size_t one = merge->heap[i];
   int rc = MAPH_OK;
   for (;;) {
     size_t child = 2 * i + 1;
-    if (child >= m->heads) break;
-    if (child + 1 < m->heads && is_before(v, m, m->heap[child + 1], m->heap[child], &rc)) child++;
-    if (rc != MAPH_OK || !is_before(v, m, m->heap[child], one, &rc)) break;
-    m->heap[i] = m->heap[child];
+    if (child >= merge->heads) break;
+    if (child + 1 < merge->heads
+        && is_before(view, merge, merge->heap[child + 1], merge->heap[child], &rc))
+      child++;
+    if (rc != MAPH_OK || !is_before(view, merge, merge->heap[child], one, &rc)) break;
+    merge->heap[i] = merge->heap[child];
     i = child;
   }
-  m->heap[i] = one;
+  merge->heap[i] = one;
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------ the merge */
 
-size_t merge_count(const merge *m) { return m->count; }
+size_t merge_count(const merge *merge) { return merge->count; }
 
-void merge_end(merge *m) {
-  if (m == NULL) return;
-  leaf_discard(&m->made);
-  os_free(m->heap);
-  os_free(m->out);
-  os_free(m);
+void merge_end(merge *merge) {
+  if (merge == NULL) return;
+  leaf_discard(&merge->made);
+  os_free(merge->heap);
+  os_free(merge->out);
+  os_free(merge);
 }
 
-int merge_begin(const view *v, const run *runs, size_t count, merge **out) {
-  merge *m = os_alloc(sizeof *m + count * sizeof *m->input);
+int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
+  merge *merge = os_alloc(sizeof *merge + count * sizeof *merge->input);
   size_t i;
   int rc = MAPH_OK;
   *out = NULL;
-  if (m == NULL) return MAPH_NOMEM;
-  m->count = count;
-  m->heap = os_alloc(count * sizeof *m->heap);
-  m->out = os_alloc(leaf_most() * sizeof *m->out);
-  if (m->heap == NULL || m->out == NULL) rc = MAPH_NOMEM;
-  for (i = 0; i < count; i++) m->input[i].r = runs[i];
-  m->made.from = runs[0].from;
-  m->made.to = runs[count - 1].to;
-  if (rc == MAPH_OK) rc = set_common(v, m);
+  if (merge == NULL) return MAPH_NOMEM;
+  merge->count = count;
+  merge->heap = os_alloc(count * sizeof *merge->heap);
+  merge->out = os_alloc(leaf_most() * sizeof *merge->out);
+  if (merge->heap == NULL || merge->out == NULL) rc = MAPH_NOMEM;
+  for (i = 0; i < count; i++) merge->input[i].r = runs[i];
+  merge->made.from = runs[0].from;
+  merge->made.to = runs[count - 1].to;
+  if (rc == MAPH_OK) rc = set_common(view, merge);
   for (i = 0; rc == MAPH_OK && i < count; i++) {
-    rc = enter_leaf(v, m, &m->input[i], 0);
-    m->heap[m->heads++] = i;
+    rc = enter_leaf(view, merge, &merge->input[i], 0);
+    merge->heap[merge->heads++] = i;
   }
-  for (i = m->heads / 2; rc == MAPH_OK && i-- > 0;) rc = sift_down(v, m, i);
+  for (i = merge->heads / 2; rc == MAPH_OK && i-- > 0;) rc = sift_down(view, merge, i);
   if (rc != MAPH_OK) {
-    merge_end(m);
-    m = NULL;
+    merge_end(merge);
+    merge = NULL;
   }
-  *out = m;
+  *out = merge;
   return rc;
 }
 
-int merge_place(const merge *m, const run_list *list) {
+int merge_place(const merge *merge, const run_list *list) {
   size_t i, j;
-  for (i = 0; i + m->count <= list->count; i++) {
-    for (j = 0; j < m->count && list->run[i + j].payload == m->input[j].r.payload;) j++;
-    if (j == m->count) return (int)i;
+  for (i = 0; i + merge->count <= list->count; i++) {
+    for (j = 0; j < merge->count && list->run[i + j].payload == merge->input[j].r.payload;) j++;
+    if (j == merge->count) return (int)i;
   }
   return -1;
 }
 
-static int write_out(store *s, const view *v, merge *m) {
-  uint32_t shared = (uint32_t)m->common;
-  int rc = order_words(v, m->out, m->outs, m->agree, &shared);
-  if (rc == MAPH_OK) rc = leaf_write(s, &m->made, m->out, m->outs, shared);
-  m->outs = m->agree = 0;
+static int write_out(store *store, const view *view, merge *merge) {
+  uint32_t shared = (uint32_t)merge->common;
+  int rc = order_words(view, merge->out, merge->outs, merge->agree, &shared);
+  if (rc == MAPH_OK) rc = leaf_write(store, &merge->made, merge->out, merge->outs, shared);
+  merge->outs = merge->agree = 0;
   return rc;
 }
 
 /* The next entry of all. */
-static int take_one(const view *v, merge *m) {
-  input *in = &m->input[m->heap[0]];
-  order_entry *e = &m->out[m->outs];
+static int take_one(const view *view, merge *merge) {
+  input *in = &merge->input[merge->heap[0]];
+  order_entry *entry = &merge->out[merge->outs];
   int rc = MAPH_OK;
-  e->word = in->word;
-  e->offset = node_offset(&in->leaf, in->at);
-  if (m->outs > 0 && e->word == e[-1].word) m->agree++;
-  m->outs++;
+  entry->word = in->word;
+  entry->offset = node_offset(&in->leaf, in->at);
+  if (merge->outs > 0 && entry->word == entry[-1].word) merge->agree++;
+  merge->outs++;
   if (likely(++in->at < in->leaf.entries))
-    rc = set_word(v, m, in);
+    rc = set_word(view, merge, in);
   else
-    rc = enter_leaf(v, m, in, in->number + 1);
+    rc = enter_leaf(view, merge, in, in->number + 1);
   if (rc == MAPH_NOTFOUND) {
-    m->heap[0] = m->heap[--m->heads];
+    merge->heap[0] = merge->heap[--merge->heads];
     rc = MAPH_OK;
   }
-  return rc == MAPH_OK && m->heads > 1 ? sift_down(v, m, 0) : rc;
+  return rc == MAPH_OK && merge->heads > 1 ? sift_down(view, merge, 0) : rc;
 }
 
-int merge_some(store *s, merge *m, uint64_t entries, uint64_t *payload) {
+int merge_some(store *store, merge *merge, uint64_t entries, uint64_t *payload) {
   uint64_t done = 0;
   int rc = MAPH_OK;
-  view v;
+  view view;
   *payload = 0;
-  view_for_writing(s, m->made.to, &v);
-  while (rc == MAPH_OK && m->heads > 0 && done < entries) {
-    while (rc == MAPH_OK && m->heads > 0 && m->outs < leaf_most()) {
-      rc = take_one(&v, m);
+  view_for_writing(store, merge->made.to, &view);
+  while (rc == MAPH_OK && merge->heads > 0 && done < entries) {
+    while (rc == MAPH_OK && merge->heads > 0 && merge->outs < leaf_most()) {
+      rc = take_one(&view, merge);
       done++;
     }
-    if (rc == MAPH_OK) rc = write_out(s, &v, m);
-    view_for_writing(s, m->made.to, &v); /* the file may have outgrown its mapping */
+    if (rc == MAPH_OK) rc = write_out(store, &view, merge);
+    view_for_writing(store, merge->made.to, &view); /* the file may have outgrown its mapping */
   }
-  if (rc == MAPH_OK && m->heads == 0) rc = leaf_finish(s, &v, &m->made, payload);
+  if (rc == MAPH_OK && merge->heads == 0) rc = leaf_finish(store, &view, &merge->made, payload);
   return rc;
 }

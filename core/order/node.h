@@ -43,9 +43,9 @@ typedef struct gap {
 } gap;
 
 /* of a record or, in a root, of a node */
-static inline uint64_t node_offset(const node *n, uint64_t i) {
+static inline uint64_t node_offset(const node *node, uint64_t i) {
   uint64_t low;
-  memcpy(&low, n->place + i * NODE_PLACE, sizeof low);
+  memcpy(&low, node->place + i * NODE_PLACE, sizeof low);
   return (low & ((UINT64_C(1) << 40) - 1)) * 8;
 }
 
@@ -71,19 +71,19 @@ static inline int key_compare(const uint8_t *a, uint64_t a_size, const uint8_t *
 }
 
 /* <0: the key lies before the gap, >0: after it.  Never 0 */
-static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *g) {
-  int c = key_compare(key, size, g->key.data, g->key.size);
+static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *gap) {
+  int c = key_compare(key, size, gap->key.data, gap->key.size);
   if (c != 0) return c;
-  return g->after ? -1 : 1;
+  return gap->after ? -1 : 1;
 }
 
-uint64_t key_common(const item *a, const item *b); /* bytes at their beginning */
-/* Entry i, taken apart.  v: its snapshot is n->to at least.  CORRUPT */
-int node_item(const view *v, const node *n, uint64_t i, item *it);
+uint64_t key_common(const item *item, const struct item *b); /* bytes at their beginning */
+/* Entry i, taken apart.  view: its snapshot is node->to at least.  CORRUPT */
+int node_item(const view *view, const node *node, uint64_t i, item *it);
 /* Do all keys lie before the gap, or all after it, as what they have in common, first's first
 ** bytes, says?  Then *at is as many as there are, or 0. */
-int node_settles(const node *n, const item *first, const gap *g, uint64_t *at);
+int node_settles(const node *node, const item *first, const gap *gap, uint64_t *at);
 /* How many entries lie before the gap.  CORRUPT */
-int node_search(const view *v, const node *n, const gap *g, uint64_t *at);
+int node_search(const view *view, const node *node, const gap *gap, uint64_t *at);
 
 #endif

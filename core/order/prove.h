@@ -10,7 +10,7 @@
 ** stretch of the log, and each key is above the one before.  *entries: how many lead below the
 ** view's end. Where these are as many as the log has new keys there, each key has its one entry.
 ** tell may stop it.  CORRUPT, or what tell says */
-int order_prove(const view *v, const run_list *list, int (*tell)(void *arg, uint64_t done),
+int order_prove(const view *view, const run_list *list, int (*tell)(void *arg, uint64_t done),
                 void *arg, uint64_t *entries);
 
 #endif

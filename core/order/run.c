@@ -15,125 +15,129 @@
 
 /* ---------------------------------------------------------------------------------------- nodes */
 
-static int unsound(const view *v, uint64_t offset) {
-  return fail_corrupt(v->s->path, offset,
+static int unsound(const view *view, uint64_t offset) {
+  return fail_corrupt(view->store->path, offset,
                       "no part of the order of keys is where one should be: compact the store, "
                       "which makes it anew");
 }
 
 /* Are there so many bytes at the payload of an extent?  The file may have grown since. */
-static int reaches(const view *v, uint64_t payload, uint64_t size) {
+static int reaches(const view *view, uint64_t payload, uint64_t size) {
   if (payload < LOG_START + RECORD_HEAD || payload % 8 || payload > OFFSET_MAX || size > OFFSET_MAX)
     return 0;
-  if (payload <= v->size && size <= v->size - payload) return 1;
-  if (store_see_size(v->s, payload + size) != MAPH_OK) return 0;
-  ((view *)(uintptr_t)v)->size = atomic_load_explicit(&v->s->size, memory_order_acquire);
-  ((view *)(uintptr_t)v)->base = atomic_load_explicit(&v->s->base, memory_order_acquire);
+  if (payload <= view->size && size <= view->size - payload) return 1;
+  if (store_see_size(view->store, payload + size) != MAPH_OK) return 0;
+  ((struct view *)(uintptr_t)view)->size =
+      atomic_load_explicit(&view->store->size, memory_order_acquire);
+  ((struct view *)(uintptr_t)view)->base =
+      atomic_load_explicit(&view->store->base, memory_order_acquire);
   return 1;
 }
 
 /* The head, copied once. */
-static int read_head(const view *v, uint64_t payload, node_head *h) {
-  if (!reaches(v, payload, sizeof *h)) return unsound(v, payload);
-  memcpy(h, v->base + payload, sizeof *h);
+static int read_head(const view *view, uint64_t payload, node_head *h) {
+  if (!reaches(view, payload, sizeof *h)) return unsound(view, payload);
+  memcpy(h, view->base + payload, sizeof *h);
   if (h->checksum
-          != XXH3_64bits_withSeed((const uint8_t *)h + 8, sizeof *h - 8, v->s->salt ^ payload)
+          != XXH3_64bits_withSeed((const uint8_t *)h + 8, sizeof *h - 8,
+                                  view->store->salt ^ payload)
       || h->entries == 0 || h->shared > KEY_MAX || h->from < LOG_START || h->from >= h->to
-      || h->to > OFFSET_MAX || h->keys < h->entries || !reaches(v, payload, node_size(h->entries))
-      || !reaches(v, LOG_START + RECORD_HEAD, h->to - LOG_START - RECORD_HEAD))
-    return unsound(v, payload);
+      || h->to > OFFSET_MAX || h->keys < h->entries
+      || !reaches(view, payload, node_size(h->entries))
+      || !reaches(view, LOG_START + RECORD_HEAD, h->to - LOG_START - RECORD_HEAD))
+    return unsound(view, payload);
   return MAPH_OK;
 }
 
-static void set_node(const view *v, uint64_t payload, const node_head *h, node *n) {
-  n->word = (const uint64_t *)(const void *)(v->base + payload + sizeof *h);
-  n->place = (const uint8_t *)(n->word + h->entries);
-  n->entries = h->entries;
-  n->from = h->from;
-  n->to = h->to;
-  n->shared = h->shared;
+static void set_node(const view *view, uint64_t payload, const node_head *h, node *node) {
+  node->word = (const uint64_t *)(const void *)(view->base + payload + sizeof *h);
+  node->place = (const uint8_t *)(node->word + h->entries);
+  node->entries = h->entries;
+  node->from = h->from;
+  node->to = h->to;
+  node->shared = h->shared;
 }
 
-int run_node(const view *v, uint64_t payload, node *n) {
+int run_node(const view *view, uint64_t payload, node *node) {
   node_head h;
-  int rc = read_head(v, payload, &h);
-  if (rc == MAPH_OK) set_node(v, payload, &h, n);
+  int rc = read_head(view, payload, &h);
+  if (rc == MAPH_OK) set_node(view, payload, &h, node);
   return rc;
 }
 
-int run_verify(const view *v, uint64_t payload) {
+int run_verify(const view *view, uint64_t payload) {
   node_head h;
-  int rc = read_head(v, payload, &h);
+  int rc = read_head(view, payload, &h);
   if (rc == MAPH_OK
       && h.sum
-             != XXH3_64bits_withSeed(v->base + payload + sizeof h, node_size(h.entries) - sizeof h,
-                                     v->s->salt ^ payload))
-    rc = fail_corrupt(v->s->path, payload,
+             != XXH3_64bits_withSeed(view->base + payload + sizeof h,
+                                     node_size(h.entries) - sizeof h, view->store->salt ^ payload))
+    rc = fail_corrupt(view->store->path, payload,
                       "the checksum of a part of the order of keys does not fit its bytes");
   return rc;
 }
 
-run run_in_memory(const node *n) {
-  run r;
-  memset(&r, 0, sizeof r);
-  r.one = *n;
-  r.leaves = 1;
-  r.from = n->from;
-  r.to = n->to;
-  r.keys = n->entries;
-  return r;
+run run_in_memory(const node *node) {
+  run run;
+  memset(&run, 0, sizeof run);
+  run.one = *node;
+  run.leaves = 1;
+  run.from = node->from;
+  run.to = node->to;
+  run.keys = node->entries;
+  return run;
 }
 
 /* ----------------------------------------------------------------------------------------- runs */
 
-static int load_run(const view *v, uint64_t payload, run *r) {
+static int load_run(const view *view, uint64_t payload, run *run) {
   node_head h;
-  int rc = read_head(v, payload, &h);
+  int rc = read_head(view, payload, &h);
   if (rc != MAPH_OK) return rc;
-  memset(r, 0, sizeof *r);
-  set_node(v, payload, &h, h.is_root ? &r->root : &r->one);
-  r->leaves = h.is_root ? h.entries : 1;
-  r->from = h.from;
-  r->to = h.to;
-  r->keys = h.keys;
-  r->payload = payload;
+  memset(run, 0, sizeof *run);
+  set_node(view, payload, &h, h.is_root ? &run->root : &run->one);
+  run->leaves = h.is_root ? h.entries : 1;
+  run->from = h.from;
+  run->to = h.to;
+  run->keys = h.keys;
+  run->payload = payload;
   return MAPH_OK;
 }
 
-int run_leaf(const view *v, const run *r, uint64_t i, node *leaf) {
+int run_leaf(const view *view, const run *run, uint64_t i, node *leaf) {
   uint64_t payload;
   int rc;
-  if (r->root.entries == 0) {
-    *leaf = r->one;
+  if (run->root.entries == 0) {
+    *leaf = run->one;
     return MAPH_OK;
   }
-  payload = node_offset(&r->root, i);
-  rc = run_node(v, payload, leaf);
-  if (rc == MAPH_OK && (leaf->from < r->from || leaf->to > r->to)) rc = unsound(v, payload);
+  payload = node_offset(&run->root, i);
+  rc = run_node(view, payload, leaf);
+  if (rc == MAPH_OK && (leaf->from < run->from || leaf->to > run->to)) rc = unsound(view, payload);
   return rc;
 }
 
-static int first_of_leaf(const view *v, const run *r, uint64_t i, item *first) {
+static int first_of_leaf(const view *view, const run *run, uint64_t i, item *first) {
   node leaf;
-  int rc = run_leaf(v, r, i, &leaf);
-  return rc == MAPH_OK ? node_item(v, &leaf, 0, first) : rc;
+  int rc = run_leaf(view, run, i, &leaf);
+  return rc == MAPH_OK ? node_item(view, &leaf, 0, first) : rc;
 }
 
 /* How many leaves begin before the gap: by words and, where these agree, keys. */
-static int search_root(const view *v, const run *r, const gap *g, uint64_t *found) {
-  uint64_t low = 0, high = r->root.entries, w;
+static int search_root(const view *view, const run *run, const gap *gap, uint64_t *found) {
+  uint64_t low = 0, high = run->root.entries, w;
   item first;
-  int rc = r->root.shared ? first_of_leaf(v, r, 0, &first) : MAPH_OK;
-  if (rc == MAPH_OK && r->root.shared && first.key_size < r->root.shared)
-    rc = unsound(v, r->payload);
-  if (rc != MAPH_OK || node_settles(&r->root, &first, g, found)) return rc;
-  w = key_word(g->key.data, g->key.size, r->root.shared);
+  int rc = run->root.shared ? first_of_leaf(view, run, 0, &first) : MAPH_OK;
+  if (rc == MAPH_OK && run->root.shared && first.key_size < run->root.shared)
+    rc = unsound(view, run->payload);
+  if (rc != MAPH_OK || node_settles(&run->root, &first, gap, found)) return rc;
+  w = key_word(gap->key.data, gap->key.size, run->root.shared);
   while (rc == MAPH_OK && low < high) {
     uint64_t middle = low + (high - low) / 2;
-    int before = r->root.word[middle] < w;
-    if (r->root.word[middle] == w) {
-      rc = first_of_leaf(v, r, middle, &first);
-      if (rc == MAPH_OK) before = gap_compare(first.key, first.key_size, g) < 0;
+    int before = run->root.word[middle] < w;
+    if (run->root.word[middle] == w) {
+      rc = first_of_leaf(view, run, middle, &first);
+      if (rc == MAPH_OK) before = gap_compare(first.key, first.key_size, gap) < 0;
     }
     if (before)
       low = middle + 1;
@@ -145,37 +149,37 @@ static int search_root(const view *v, const run *r, const gap *g, uint64_t *foun
 }
 
 /* The entries beside the place that lie in other leaves are on the right sides of the gap. */
-static int confirm(const view *v, const run *r, const gap *g, const run_place *p,
+static int confirm(const view *view, const run *run, const gap *gap, const run_place *p,
                    const node *leaf) {
   node other;
   item it;
   int rc = MAPH_OK, wrong = 0;
   if (p->at == 0 && p->leaf > 0) {
-    rc = run_leaf(v, r, p->leaf - 1, &other);
-    if (rc == MAPH_OK) rc = node_item(v, &other, other.entries - 1, &it);
-    if (rc == MAPH_OK) wrong = gap_compare(it.key, it.key_size, g) > 0;
+    rc = run_leaf(view, run, p->leaf - 1, &other);
+    if (rc == MAPH_OK) rc = node_item(view, &other, other.entries - 1, &it);
+    if (rc == MAPH_OK) wrong = gap_compare(it.key, it.key_size, gap) > 0;
   }
-  if (rc == MAPH_OK && p->at == leaf->entries && p->leaf + 1 < r->leaves) {
-    rc = run_leaf(v, r, p->leaf + 1, &other);
-    if (rc == MAPH_OK) rc = node_item(v, &other, 0, &it);
-    if (rc == MAPH_OK) wrong = gap_compare(it.key, it.key_size, g) < 0;
+  if (rc == MAPH_OK && p->at == leaf->entries && p->leaf + 1 < run->leaves) {
+    rc = run_leaf(view, run, p->leaf + 1, &other);
+    if (rc == MAPH_OK) rc = node_item(view, &other, 0, &it);
+    if (rc == MAPH_OK) wrong = gap_compare(it.key, it.key_size, gap) < 0;
   }
-  return rc == MAPH_OK && wrong ? unsound(v, r->payload) : rc;
+  return rc == MAPH_OK && wrong ? unsound(view, run->payload) : rc;
 }
 
-int run_search(const view *v, const run *r, const gap *g, run_place *p, node *leaf) {
+int run_search(const view *view, const run *run, const gap *gap, run_place *p, node *leaf) {
   uint64_t after = 1;
   int rc = MAPH_OK;
-  if (r->root.entries) rc = search_root(v, r, g, &after);
+  if (run->root.entries) rc = search_root(view, run, gap, &after);
   if (rc != MAPH_OK) return rc;
   p->leaf = after ? after - 1 : 0;
-  rc = run_leaf(v, r, p->leaf, leaf);
-  if (rc == MAPH_OK) rc = node_search(v, leaf, g, &p->at);
-  return rc == MAPH_OK && r->leaves > 1 ? confirm(v, r, g, p, leaf) : rc;
+  rc = run_leaf(view, run, p->leaf, leaf);
+  if (rc == MAPH_OK) rc = node_search(view, leaf, gap, &p->at);
+  return rc == MAPH_OK && run->leaves > 1 ? confirm(view, run, gap, p, leaf) : rc;
 }
 
-uint64_t run_before(const run *r, const run_place *p) {
-  return r->leaves > 1 ? r->keys / r->leaves * p->leaf + p->at : p->at;
+uint64_t run_before(const run *run, const run_place *p) {
+  return run->leaves > 1 ? run->keys / run->leaves * p->leaf + p->at : p->at;
 }
 
 /* ---------------------------------------------------------------------------------------- lists */
@@ -193,41 +197,44 @@ run_list *runs_new(size_t room) {
 }
 
 /* Its head, copied once; NOTFOUND: none that can be believed is there. */
-static int read_list(const view *v, uint64_t payload, run_list_head *h) {
+static int read_list(const view *view, uint64_t payload, run_list_head *h) {
   uint64_t size;
-  if (!reaches(v, payload, sizeof *h)) return MAPH_NOTFOUND;
-  memcpy(h, v->base + payload, sizeof *h);
+  if (!reaches(view, payload, sizeof *h)) return MAPH_NOTFOUND;
+  memcpy(h, view->base + payload, sizeof *h);
   if (h->runs > RUNS_MOST) return MAPH_NOTFOUND;
   size = sizeof *h + h->runs * sizeof(uint64_t);
-  if (!reaches(v, payload, size) || h->to < LOG_START || h->to % 8 || h->to > OFFSET_MAX
-      || !reaches(v, LOG_START + RECORD_HEAD, h->to - LOG_START)
-      || h->checksum != XXH3_64bits_withSeed(v->base + payload + 8, size - 8, v->s->salt ^ payload))
+  if (!reaches(view, payload, size) || h->to < LOG_START || h->to % 8 || h->to > OFFSET_MAX
+      || !reaches(view, LOG_START + RECORD_HEAD, h->to - LOG_START)
+      || h->checksum
+             != XXH3_64bits_withSeed(view->base + payload + 8, size - 8,
+                                     view->store->salt ^ payload))
     return MAPH_NOTFOUND;
   return MAPH_OK;
 }
 
-static int load_runs(const view *v, uint64_t payload, const run_list_head *h, run_list *list) {
+static int load_runs(const view *view, uint64_t payload, const run_list_head *h, run_list *list) {
   uint64_t from = LOG_START, i;
   for (i = 0; i < h->runs; i++) {
-    uint64_t at = load64(v->base + payload + sizeof *h + i * sizeof(uint64_t));
-    run *r = &list->run[list->count];
-    if (load_run(v, at, r) != MAPH_OK || r->from < from || r->to > h->to) return MAPH_NOTFOUND;
-    from = r->to;
-    list->bytes += node_size(r->keys) + (r->leaves > 1 ? node_size(r->leaves) : 0);
+    uint64_t at = load64(view->base + payload + sizeof *h + i * sizeof(uint64_t));
+    run *run = &list->run[list->count];
+    if (load_run(view, at, run) != MAPH_OK || run->from < from || run->to > h->to)
+      return MAPH_NOTFOUND;
+    from = run->to;
+    list->bytes += node_size(run->keys) + (run->leaves > 1 ? node_size(run->leaves) : 0);
     list->count++;
   }
   list->bytes += sizeof *h + h->runs * sizeof(uint64_t);
   return MAPH_OK;
 }
 
-int runs_load(const view *v, uint64_t payload, run_list **out) {
+int runs_load(const view *view, uint64_t payload, run_list **out) {
   run_list_head h;
-  int rc = payload ? read_list(v, payload, &h) : MAPH_NOTFOUND;
+  int rc = payload ? read_list(view, payload, &h) : MAPH_NOTFOUND;
   run_list *list = runs_new(rc == MAPH_OK ? h.runs : 0);
   *out = list;
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
-  if (rc == MAPH_OK) rc = load_runs(v, payload, &h, list);
+  if (rc == MAPH_OK) rc = load_runs(view, payload, &h, list);
   if (rc == MAPH_OK) {
     list->to = h.to;
     list->life = h.life;
@@ -240,19 +247,19 @@ int runs_load(const view *v, uint64_t payload, run_list **out) {
 
 static void let_go(void *list) { runs_let_go(list); }
 
-int runs_take(const view *v, uint64_t version, run_list **out) {
-  store *s = v->s;
-  const header *h = header_of(v->base);
-  uint64_t at = atomic_load_explicit(&h->order, memory_order_acquire);
+int runs_take(const view *view, uint64_t version, run_list **out) {
+  store *store = view->store;
+  const header *header = header_of(view->base);
+  uint64_t at = atomic_load_explicit(&header->order, memory_order_acquire);
   run_list *list;
   int rc = MAPH_OK;
   *out = NULL;
-  if (!(h->optional & OPTIONAL_ORDER)) at = 0;
-  pthread_mutex_lock(&s->order_mutex);
-  list = s->order_runs.p;
+  if (!(header->optional & OPTIONAL_ORDER)) at = 0;
+  pthread_mutex_lock(&store->order_mutex);
+  list = store->order_runs.p;
   if (list == NULL || list->word != at) {
-    rc = runs_load(v, at, &list);
-    if (rc == MAPH_OK) attach(&s->order_runs, list, let_go);
+    rc = runs_load(view, at, &list);
+    if (rc == MAPH_OK) attach(&store->order_runs, list, let_go);
   }
   if (rc == MAPH_OK && list->to > LOG_START && log_life(version) > list->life) {
     list = runs_new(0); /* an epoch came since, of a library that does not know of runs */
@@ -260,7 +267,7 @@ int runs_take(const view *v, uint64_t version, run_list **out) {
   } else if (rc == MAPH_OK) {
     atomic_fetch_add(&list->users, 1);
   }
-  pthread_mutex_unlock(&s->order_mutex);
+  pthread_mutex_unlock(&store->order_mutex);
   if (rc == MAPH_OK) *out = list;
   return rc;
 }

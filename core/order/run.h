@@ -46,19 +46,19 @@ typedef struct run_place {
 
 /* The newest list, for a reader of whose snapshot the last transaction has that version.  Where
 ** none is believed, one without runs.  To be let go.  NOMEM */
-int runs_take(const view *v, uint64_t version, run_list **list);
+int runs_take(const view *view, uint64_t version, run_list **list);
 /* The list there; where that is nothing that holds together, a list without runs. */
-int runs_load(const view *v, uint64_t payload, run_list **list);
+int runs_load(const view *view, uint64_t payload, run_list **list);
 void runs_let_go(run_list *list); /* NULL: no-op */
 run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */
-int run_node(const view *v, uint64_t payload, node *n);
+int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */
-int run_verify(const view *v, uint64_t payload);
-int run_leaf(const view *v, const run *r, uint64_t i, node *leaf);
+int run_verify(const view *view, uint64_t payload);
+int run_leaf(const view *view, const run *run, uint64_t i, node *leaf);
 /* The gap's place, and the leaf there. */
-int run_search(const view *v, const run *r, const gap *g, run_place *p, node *leaf);
-uint64_t run_before(const run *r, const run_place *p); /* about how many entries lie before it */
-run run_in_memory(const node *n);
+int run_search(const view *view, const run *run, const gap *gap, run_place *p, node *leaf);
+uint64_t run_before(const run *run, const run_place *p); /* about how many entries lie before it */
+run run_in_memory(const node *node);
 
 #endif

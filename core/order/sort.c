@@ -20,73 +20,78 @@ enum {
   AGREE = 16 /* words, of which more than one agrees, are worth taking from further on */
 };
 
-int row_add(row *r, uint64_t offset, uint64_t first_word) {
+int row_add(row *row, uint64_t offset, uint64_t first_word) {
   order_entry *more;
-  if (r->count == r->room) {
-    uint64_t room = r->room ? 2 * r->room : 256;
-    more = os_realloc(r->e, room * sizeof *more);
+  if (row->count == row->room) {
+    uint64_t room = row->room ? 2 * row->room : 256;
+    more = os_realloc(row->e, room * sizeof *more);
     if (more == NULL) return MAPH_NOMEM;
-    r->e = more;
-    r->room = room;
+    row->e = more;
+    row->room = room;
   }
-  r->e[r->count++] = (order_entry){ first_word, offset };
+  row->e[row->count++] = (order_entry){ first_word, offset };
   return MAPH_OK;
 }
 
 typedef struct sorting {
-  const view *v;
+  const view *view;
   order_entry *scratch;
   int rc;
 } sorting;
 
-static void ask_for(const view *v, const order_entry *p, uint64_t i, uint64_t n) {
-  if (i + AHEAD < n) __builtin_prefetch(v->base + p[i + AHEAD].offset + RECORD_HEAD);
+static void ask_for(const view *view, const order_entry *entry, uint64_t i, uint64_t n) {
+  if (i + AHEAD < n) __builtin_prefetch(view->base + entry[i + AHEAD].offset + RECORD_HEAD);
 }
 
-static void read_item(sorting *x, const order_entry *e, item *it) {
-  int rc = record_item(x->v, e->offset, x->v->snapshot, it);
+static void read_item(sorting *sorting, const order_entry *entry, item *it) {
+  int rc = record_item(sorting->view, entry->offset, sorting->view->snapshot, it);
   if (likely(rc == MAPH_OK)) return;
-  x->rc = rc;
+  sorting->rc = rc;
   memset(it, 0, sizeof *it);
 }
 
-static int is_above(sorting *x, const order_entry *a, const order_entry *b) {
+static int is_above(sorting *sorting, const order_entry *entry, const order_entry *b) {
   item of_a, of_b;
-  read_item(x, a, &of_a);
-  read_item(x, b, &of_b);
-  return x->rc == MAPH_OK && key_compare(of_a.key, of_a.key_size, of_b.key, of_b.key_size) > 0;
+  read_item(sorting, entry, &of_a);
+  read_item(sorting, b, &of_b);
+  return sorting->rc == MAPH_OK
+         && key_compare(of_a.key, of_a.key_size, of_b.key, of_b.key_size) > 0;
 }
 
 /* Two sorted halves become one.  by_word: else by whole keys. */
-static void merge_halves(sorting *x, order_entry *p, uint64_t half, uint64_t n, int by_word) {
+static void merge_halves(sorting *sorting, order_entry *entry, uint64_t half, uint64_t n,
+                         int by_word) {
   uint64_t i = 0, j = half, to = 0;
-  memcpy(x->scratch, p, half * sizeof *p);
+  memcpy(sorting->scratch, entry, half * sizeof *entry);
   while (i < half && j < n) {
-    int above = by_word ? x->scratch[i].word > p[j].word : is_above(x, &x->scratch[i], &p[j]);
-    p[to++] = above ? p[j++] : x->scratch[i++];
+    int above = by_word ? sorting->scratch[i].word > entry[j].word
+                        : is_above(sorting, &sorting->scratch[i], &entry[j]);
+    entry[to++] = above ? entry[j++] : sorting->scratch[i++];
   }
-  while (i < half) p[to++] = x->scratch[i++];
+  while (i < half) entry[to++] = sorting->scratch[i++];
 }
 
-static void merge_sort(sorting *x, order_entry *p, uint64_t n, int by_word) {
+static void merge_sort(sorting *sorting, order_entry *entry, uint64_t n, int by_word) {
   uint64_t i, j;
   if (n > FEW) {
-    merge_sort(x, p, n / 2, by_word);
-    merge_sort(x, p + n / 2, n - n / 2, by_word);
-    merge_halves(x, p, n / 2, n, by_word);
+    merge_sort(sorting, entry, n / 2, by_word);
+    merge_sort(sorting, entry + n / 2, n - n / 2, by_word);
+    merge_halves(sorting, entry, n / 2, n, by_word);
     return;
   }
   for (i = 1; i < n; i++) {
-    order_entry one = p[i];
-    for (j = i; j > 0 && (by_word ? p[j - 1].word > one.word : is_above(x, &p[j - 1], &one)); j--)
-      p[j] = p[j - 1];
-    p[j] = one;
+    order_entry one = entry[i];
+    for (j = i;
+         j > 0 && (by_word ? entry[j - 1].word > one.word : is_above(sorting, &entry[j - 1], &one));
+         j--)
+      entry[j] = entry[j - 1];
+    entry[j] = one;
   }
 }
 
 /* By the bytes of the words that differ somewhere, from the last to the first. */
-static void radix_sort(sorting *x, order_entry *p, uint64_t n, uint64_t differ) {
-  order_entry *from = p, *to = x->scratch, *other;
+static void radix_sort(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ) {
+  order_entry *from = entry, *to = sorting->scratch, *other;
   uint64_t count[256], i, sum, here;
   int shift;
   for (shift = 0; shift < 64; shift += 8) {
@@ -103,97 +108,100 @@ static void radix_sort(sorting *x, order_entry *p, uint64_t n, uint64_t differ) 
     from = to;
     to = other;
   }
-  if (from != p) memcpy(p, from, n * sizeof *p);
+  if (from != entry) memcpy(entry, from, n * sizeof *entry);
 }
 
 /* The words at `depth`.  Their bits that are not the same in all. */
-static uint64_t load_words(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
+static uint64_t load_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_t depth) {
   uint64_t i, differ = 0;
   item it;
   for (i = 0; i < n; i++) {
-    ask_for(x->v, p, i, n);
-    read_item(x, &p[i], &it);
-    p[i].word = key_word(it.key, it.key_size, depth);
-    differ |= p[i].word ^ p[0].word;
+    ask_for(sorting->view, entry, i, n);
+    read_item(sorting, &entry[i], &it);
+    entry[i].word = key_word(it.key, it.key_size, depth);
+    differ |= entry[i].word ^ entry[0].word;
   }
   return differ;
 }
 
-static void sort_words(sorting *x, order_entry *p, uint64_t n, uint64_t depth, uint64_t differ);
+static void sort_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_t depth,
+                       uint64_t differ);
 
 /* A group that agrees in all bytes before `depth`, zeros past a key's end.  Keys that end before it
 ** are prefixes of the others. */
-static void sort_group(sorting *x, order_entry *p, uint64_t n, uint64_t depth) {
+static void sort_group(sorting *sorting, order_entry *entry, uint64_t n, uint64_t depth) {
   uint64_t i, ended = 0;
   item it;
   if (n <= FEW || depth >= ROUNDS_MOST * NODE_WORD) {
-    merge_sort(x, p, n, 0);
+    merge_sort(sorting, entry, n, 0);
     return;
   }
   for (i = 0; i < n; i++) {
-    order_entry one = p[i];
-    read_item(x, &one, &it);
+    order_entry one = entry[i];
+    read_item(sorting, &one, &it);
     if (it.key_size > depth) continue;
-    p[i] = p[ended];
-    p[ended++] = one;
+    entry[i] = entry[ended];
+    entry[ended++] = one;
   }
-  merge_sort(x, p, ended, 0);
-  p += ended;
+  merge_sort(sorting, entry, ended, 0);
+  entry += ended;
   n -= ended;
-  sort_words(x, p, n, depth, load_words(x, p, n, depth));
+  sort_words(sorting, entry, n, depth, load_words(sorting, entry, n, depth));
 }
 
 /* Keys that agree in all bytes before `depth`, and are longer, by their words there and what comes
 ** behind.  They keep these words. */
-static void sort_words(sorting *x, order_entry *p, uint64_t n, uint64_t depth, uint64_t differ) {
+static void sort_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_t depth,
+                       uint64_t differ) {
   uint64_t i, j, next, own;
-  if (x->rc != MAPH_OK) return;
+  if (sorting->rc != MAPH_OK) return;
   if (differ && n >= RADIX_LEAST)
-    radix_sort(x, p, n, differ);
+    radix_sort(sorting, entry, n, differ);
   else if (differ)
-    merge_sort(x, p, n, 1);
-  for (i = 0; i < n && x->rc == MAPH_OK; i = next) {
-    own = p[i].word;
-    for (next = i + 1; next < n && p[next].word == own;) next++;
+    merge_sort(sorting, entry, n, 1);
+  for (i = 0; i < n && sorting->rc == MAPH_OK; i = next) {
+    own = entry[i].word;
+    for (next = i + 1; next < n && entry[next].word == own;) next++;
     if (next - i == 1) continue;
-    sort_group(x, p + i, next - i, depth + NODE_WORD);
-    for (j = i; j < next; j++) p[j].word = own;
+    sort_group(sorting, entry + i, next - i, depth + NODE_WORD);
+    for (j = i; j < next; j++) entry[j].word = own;
   }
 }
 
-static uint64_t differing(const order_entry *p, uint64_t n) {
+static uint64_t differing(const order_entry *entry, uint64_t n) {
   uint64_t i, differ = 0;
-  for (i = 1; i < n; i++) differ |= p[i].word ^ p[0].word;
+  for (i = 1; i < n; i++) differ |= entry[i].word ^ entry[0].word;
   return differ;
 }
 
-int order_sort(const view *v, order_entry *p, uint64_t n, int known) {
-  sorting x = { v, NULL, MAPH_OK };
+int order_sort(const view *view, order_entry *entry, uint64_t n, int known) {
+  sorting sorting = { view, NULL, MAPH_OK };
   uint64_t differ;
   if (n == 0) return MAPH_OK;
-  x.scratch = os_alloc(n * sizeof *p);
-  if (x.scratch == NULL) return MAPH_NOMEM;
-  differ = known ? differing(p, n) : load_words(&x, p, n, 0);
-  sort_words(&x, p, n, 0, differ);
-  os_free(x.scratch);
-  return x.rc;
+  sorting.scratch = os_alloc(n * sizeof *entry);
+  if (sorting.scratch == NULL) return MAPH_NOMEM;
+  differ = known ? differing(entry, n) : load_words(&sorting, entry, n, 0);
+  sort_words(&sorting, entry, n, 0, differ);
+  os_free(sorting.scratch);
+  return sorting.rc;
 }
 
-int order_words(const view *v, order_entry *p, uint64_t n, uint64_t agree, uint32_t *shared) {
-  sorting x = { v, NULL, MAPH_OK };
+int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree,
+                uint32_t *shared) {
+  sorting sorting = { view, NULL, MAPH_OK };
   item first, last;
   if (agree <= n / AGREE) return MAPH_OK;
-  read_item(&x, &p[0], &first);
-  read_item(&x, &p[n - 1], &last);
-  if (x.rc != MAPH_OK) return x.rc;
+  read_item(&sorting, &entry[0], &first);
+  read_item(&sorting, &entry[n - 1], &last);
+  if (sorting.rc != MAPH_OK) return sorting.rc;
   *shared = (uint32_t)key_common(&first, &last);
-  load_words(&x, p, n, *shared);
-  return x.rc;
+  load_words(&sorting, entry, n, *shared);
+  return sorting.rc;
 }
 
-int order_words_of_sorted(const view *v, order_entry *p, uint64_t n, uint32_t *shared) {
+int order_words_of_sorted(const view *view, order_entry *entry, uint64_t n, uint32_t *shared) {
   uint64_t i, agree = 0;
-  for (i = 1; i < n; i++) agree += p[i].word == p[i - 1].word;
+  for (i = 1; i < n; i++) agree += entry[i].word == entry[i - 1].word;
   *shared = 0;
-  return order_words(v, p, n, agree, shared);
+  return order_words(view, entry, n, agree, shared);
 }

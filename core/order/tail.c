@@ -28,182 +28,185 @@ typedef struct piece {
 
 /* --------------------------------------------------------------------------------------- pieces */
 
-static void piece_let_go(piece *p) {
-  if (p == NULL || atomic_fetch_sub(&p->users, 1) != 1) return;
-  os_free(p->words);
-  os_free(p->places);
-  os_free(p);
+static void piece_let_go(piece *piece) {
+  if (piece == NULL || atomic_fetch_sub(&piece->users, 1) != 1) return;
+  os_free(piece->words);
+  os_free(piece->places);
+  os_free(piece);
 }
 
 /* Sorted entries with their words become a piece. */
-static int piece_make(const order_entry *e, uint64_t n, uint32_t shared, uint64_t from, uint64_t to,
-                      piece **out) {
-  piece *p = os_alloc(sizeof *p);
+static int piece_make(const order_entry *entry, uint64_t n, uint32_t shared, uint64_t from,
+                      uint64_t to, piece **out) {
+  piece *piece = os_alloc(sizeof *piece);
   uint64_t i;
   *out = NULL;
-  if (p == NULL) return MAPH_NOMEM;
-  atomic_init(&p->users, 1);
-  p->words = os_alloc(n * sizeof *p->words + 1);
-  p->places = os_alloc(n * NODE_PLACE + sizeof(uint64_t));
-  if (p->words == NULL || p->places == NULL) {
-    piece_let_go(p);
+  if (piece == NULL) return MAPH_NOMEM;
+  atomic_init(&piece->users, 1);
+  piece->words = os_alloc(n * sizeof *piece->words + 1);
+  piece->places = os_alloc(n * NODE_PLACE + sizeof(uint64_t));
+  if (piece->words == NULL || piece->places == NULL) {
+    piece_let_go(piece);
     return MAPH_NOMEM;
   }
   for (i = 0; i < n; i++) {
-    p->words[i] = e[i].word;
-    node_set_place(p->places, i, e[i].offset);
+    piece->words[i] = entry[i].word;
+    node_set_place(piece->places, i, entry[i].offset);
   }
-  p->n = (node){ p->words, p->places, n, from, to, shared };
-  *out = p;
+  piece->n = (node){ piece->words, piece->places, n, from, to, shared };
+  *out = piece;
   return MAPH_OK;
 }
 
 /* The new keys of [from, the view's end), as the log has them. */
-static int find_new(const view *v, uint64_t from, row *r) {
-  walk w = walk_from(v, from, v->snapshot);
+static int find_new(const view *view, uint64_t from, row *row) {
+  walk walk = walk_from(view, from, view->snapshot);
   int rc = MAPH_OK;
-  while (walk_next(&w, &rc))
-    if (w.it.kind == KIND_PUT && w.it.prev == 0)
-      rc = row_add(r, w.it.offset, key_word(w.it.key, w.it.key_size, 0));
+  while (walk_next(&walk, &rc))
+    if (walk.it.kind == KIND_PUT && walk.it.prev == 0)
+      rc = row_add(row, walk.it.offset, key_word(walk.it.key, walk.it.key_size, 0));
   return rc;
 }
 
 /* Sort the row into a piece. */
-static int piece_sort(const view *v, row *r, uint64_t from, uint64_t to, piece **p) {
+static int piece_sort(const view *view, row *row, uint64_t from, uint64_t to, piece **piece) {
   uint32_t shared = 0;
-  int rc = order_sort(v, r->e, r->count, 1);
-  if (rc == MAPH_OK) rc = order_words_of_sorted(v, r->e, r->count, &shared);
-  return rc == MAPH_OK ? piece_make(r->e, r->count, shared, from, to, p) : rc;
+  int rc = order_sort(view, row->e, row->count, 1);
+  if (rc == MAPH_OK) rc = order_words_of_sorted(view, row->e, row->count, &shared);
+  return rc == MAPH_OK ? piece_make(row->e, row->count, shared, from, to, piece) : rc;
 }
 
-static int piece_find(const view *v, uint64_t from, piece **p) {
-  row r = { NULL, 0, 0 };
-  int rc = find_new(v, from, &r);
-  *p = NULL;
-  if (rc == MAPH_OK && r.count > 0) rc = piece_sort(v, &r, from, v->snapshot, p);
-  os_free(r.e);
+static int piece_find(const view *view, uint64_t from, piece **piece) {
+  row row = { NULL, 0, 0 };
+  int rc = find_new(view, from, &row);
+  *piece = NULL;
+  if (rc == MAPH_OK && row.count > 0) rc = piece_sort(view, &row, from, view->snapshot, piece);
+  os_free(row.e);
   return rc;
 }
 
 /* Is the key of entry i of a above that of entry j of b? */
-static int is_above(const view *v, const node *a, uint64_t i, const node *b, uint64_t j, int *rc) {
+static int is_above(const view *view, const node *node, uint64_t i, const struct node *b,
+                    uint64_t j, int *rc) {
   item of_a, of_b;
-  if (a->shared == 0 && b->shared == 0 && a->word[i] != b->word[j]) return a->word[i] > b->word[j];
-  *rc = node_item(v, a, i, &of_a);
-  if (*rc == MAPH_OK) *rc = node_item(v, b, j, &of_b);
+  if (node->shared == 0 && b->shared == 0 && node->word[i] != b->word[j])
+    return node->word[i] > b->word[j];
+  *rc = node_item(view, node, i, &of_a);
+  if (*rc == MAPH_OK) *rc = node_item(view, b, j, &of_b);
   if (*rc != MAPH_OK) return 0;
   return key_compare(of_a.key, of_a.key_size, of_b.key, of_b.key_size) > 0;
 }
 
-static void row_keep(row *r, const node *n, uint64_t i, uint64_t from) {
-  uint64_t offset = node_offset(n, i);
-  if (offset >= from) r->e[r->count++].offset = offset;
+static void row_keep(row *row, const node *node, uint64_t i, uint64_t from) {
+  uint64_t offset = node_offset(node, i);
+  if (offset >= from) row->e[row->count++].offset = offset;
 }
 
 /* Two neighbours as one piece, without what lies before `from`. */
-static int piece_merge(const view *v, const node *a, const node *b, uint64_t from, piece **p) {
+static int piece_merge(const view *view, const node *node, const struct node *b, uint64_t from,
+                       piece **piece) {
   uint64_t i = 0, j = 0;
   uint32_t shared = 0;
-  row r = { NULL, 0, 0 };
+  row row = { NULL, 0, 0 };
   int rc = MAPH_OK;
-  r.e = os_alloc((a->entries + b->entries) * sizeof *r.e);
-  if (r.e == NULL) return MAPH_NOMEM;
-  while (i < a->entries && j < b->entries && rc == MAPH_OK) {
-    if (is_above(v, a, i, b, j, &rc))
-      row_keep(&r, b, j++, from);
+  row.e = os_alloc((node->entries + b->entries) * sizeof *row.e);
+  if (row.e == NULL) return MAPH_NOMEM;
+  while (i < node->entries && j < b->entries && rc == MAPH_OK) {
+    if (is_above(view, node, i, b, j, &rc))
+      row_keep(&row, b, j++, from);
     else
-      row_keep(&r, a, i++, from);
+      row_keep(&row, node, i++, from);
   }
-  while (i < a->entries) row_keep(&r, a, i++, from);
-  while (j < b->entries) row_keep(&r, b, j++, from);
-  if (rc == MAPH_OK && r.count) rc = order_words(v, r.e, r.count, r.count, &shared);
-  if (rc == MAPH_OK) rc = piece_make(r.e, r.count, shared, MAX(a->from, from), b->to, p);
-  os_free(r.e);
+  while (i < node->entries) row_keep(&row, node, i++, from);
+  while (j < b->entries) row_keep(&row, b, j++, from);
+  if (rc == MAPH_OK && row.count) rc = order_words(view, row.e, row.count, row.count, &shared);
+  if (rc == MAPH_OK) rc = piece_make(row.e, row.count, shared, MAX(node->from, from), b->to, piece);
+  os_free(row.e);
   return rc;
 }
 
 /* --------------------------------------------------------------------------------------- covers */
 
-const node *tail_node(const cover *c, size_t i) { return &c->piece[i]->n; }
+const node *tail_node(const cover *cover, size_t i) { return &cover->piece[i]->n; }
 
-void tail_let_go(cover *c) {
+void tail_let_go(cover *cover) {
   size_t i;
-  if (c == NULL || atomic_fetch_sub(&c->users, 1) != 1) return;
-  for (i = 0; i < c->count; i++) piece_let_go(c->piece[i]);
-  os_free(c);
+  if (cover == NULL || atomic_fetch_sub(&cover->users, 1) != 1) return;
+  for (i = 0; i < cover->count; i++) piece_let_go(cover->piece[i]);
+  os_free(cover);
 }
 
 static cover *cover_new(uint64_t from, uint64_t to, size_t room) {
-  cover *c = os_alloc(sizeof *c + room * sizeof *c->piece);
-  if (c == NULL) return NULL;
-  atomic_init(&c->users, 1);
-  c->from = from;
-  c->to = to;
-  return c;
+  cover *cover = os_alloc(sizeof *cover + room * sizeof *cover->piece);
+  if (cover == NULL) return NULL;
+  atomic_init(&cover->users, 1);
+  cover->from = from;
+  cover->to = to;
+  return cover;
 }
 
 /* Neighbours at the end of the row that are due to become one, do. */
-static int settle(const view *v, cover *c) {
-  while (c->count >= 2) {
-    piece *a = c->piece[c->count - 2], *b = c->piece[c->count - 1], *both;
+static int settle(const view *view, cover *cover) {
+  while (cover->count >= 2) {
+    piece *piece = cover->piece[cover->count - 2], *b = cover->piece[cover->count - 1], *both;
     int rc;
-    if (b->n.entries * 2 < a->n.entries) break;
-    rc = piece_merge(v, &a->n, &b->n, c->from, &both);
+    if (b->n.entries * 2 < piece->n.entries) break;
+    rc = piece_merge(view, &piece->n, &b->n, cover->from, &both);
     if (rc != MAPH_OK) return rc;
-    piece_let_go(a);
+    piece_let_go(piece);
     piece_let_go(b);
-    c->piece[--c->count - 1] = both;
+    cover->piece[--cover->count - 1] = both;
   }
   return MAPH_OK;
 }
 
 /* What `old` has of [from, the view's end), and the rest of it. */
-static int extend(const view *v, cover *old, uint64_t from, cover **out) {
+static int extend(const view *view, cover *old, uint64_t from, cover **out) {
   uint64_t have = old && old->from <= from && old->to > from ? old->to : from;
-  cover *c = cover_new(from, MAX(have, v->snapshot), (old ? old->count : 0) + 1);
-  piece *p = NULL;
+  cover *cover = cover_new(from, MAX(have, view->snapshot), (old ? old->count : 0) + 1);
+  piece *piece = NULL;
   size_t i;
   int rc = MAPH_OK;
-  if (c == NULL) return MAPH_NOMEM;
+  if (cover == NULL) return MAPH_NOMEM;
   for (i = 0; have > from && i < old->count; i++) {
     if (old->piece[i]->n.to <= from) continue;
     atomic_fetch_add(&old->piece[i]->users, 1);
-    c->piece[c->count++] = old->piece[i];
+    cover->piece[cover->count++] = old->piece[i];
   }
-  if (have < v->snapshot) rc = piece_find(v, have, &p);
-  if (p) c->piece[c->count++] = p;
-  if (rc == MAPH_OK) rc = settle(v, c);
+  if (have < view->snapshot) rc = piece_find(view, have, &piece);
+  if (piece) cover->piece[cover->count++] = piece;
+  if (rc == MAPH_OK) rc = settle(view, cover);
   if (rc != MAPH_OK) {
-    tail_let_go(c);
-    c = NULL;
+    tail_let_go(cover);
+    cover = NULL;
   }
-  *out = c;
+  *out = cover;
   return rc;
 }
 
 static void let_go(void *c) { tail_let_go(c); }
 
-int tail_take(const view *v, uint64_t from, cover **out) {
-  store *s = v->s;
-  cover *c, *old;
-  view all;
+int tail_take(const view *view, uint64_t from, cover **out) {
+  store *store = view->store;
+  cover *cover, *old;
+  struct view all;
   int rc = MAPH_OK;
   *out = NULL;
-  pthread_mutex_lock(&s->order_mutex);
-  c = old = s->order_tail.p;
-  if (old == NULL || old->from != from || old->to < v->snapshot) {
-    rc = view_at(s, old ? MAX(old->to, v->snapshot) : v->snapshot, &all);
-    if (rc == MAPH_OK) rc = extend(&all, old, from, &c);
-    if (rc == MAPH_OK) attach(&s->order_tail, c, let_go);
+  pthread_mutex_lock(&store->order_mutex);
+  cover = old = store->order_tail.p;
+  if (old == NULL || old->from != from || old->to < view->snapshot) {
+    rc = view_at(store, old ? MAX(old->to, view->snapshot) : view->snapshot, &all);
+    if (rc == MAPH_OK) rc = extend(&all, old, from, &cover);
+    if (rc == MAPH_OK) attach(&store->order_tail, cover, let_go);
   }
   if (rc == MAPH_OK) {
-    atomic_fetch_add(&c->users, 1);
-    *out = c;
+    atomic_fetch_add(&cover->users, 1);
+    *out = cover;
   }
-  pthread_mutex_unlock(&s->order_mutex);
+  pthread_mutex_unlock(&store->order_mutex);
   return rc;
 }
 
-int tail_take_alone(const view *v, uint64_t from, cover **out) {
-  return extend(v, NULL, from, out);
+int tail_take_alone(const view *view, uint64_t from, cover **out) {
+  return extend(view, NULL, from, out);
 }

@@ -19,10 +19,10 @@ typedef struct cover {
 
 /* New keys of the log from `from` up to the view's end at least: perhaps from before `from` too,
 ** or past that end.  To be let go.  CORRUPT NOMEM */
-int tail_take(const view *v, uint64_t from, cover **c);
+int tail_take(const view *view, uint64_t from, cover **cover);
 /* The same of an open transaction's records [from, the view's end), kept for nobody else. */
-int tail_take_alone(const view *v, uint64_t from, cover **c);
-void tail_let_go(cover *c); /* NULL: no-op */
-const node *tail_node(const cover *c, size_t i);
+int tail_take_alone(const view *view, uint64_t from, cover **cover);
+void tail_let_go(cover *cover); /* NULL: no-op */
+const node *tail_node(const cover *cover, size_t i);
 
 #endif

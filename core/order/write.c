@@ -58,24 +58,24 @@ static void let_go(void *p) {
   os_free(w);
 }
 
-static int is_ordered(const store *s) {
-  return (header_of(s->write_base)->optional & OPTIONAL_ORDER) != 0;
+static int is_ordered(const store *store) {
+  return (header_of(store->write_base)->optional & OPTIONAL_ORDER) != 0;
 }
 
-static uint64_t committed(const store *s) {
-  return atomic_load_explicit(&header_of(s->write_base)->committed, memory_order_acquire);
+static uint64_t committed(const store *store) {
+  return atomic_load_explicit(&header_of(store->write_base)->committed, memory_order_acquire);
 }
 
 /* ----------------------------------------------------------------------------------- what is new
 ** */
 
 /* A record that was just written, in a store's own mapping for writing. */
-static int note(store *s, order_writer *w, uint64_t offset) {
-  view v;
+static int note(store *store, order_writer *w, uint64_t offset) {
+  view view;
   item it;
-  view_for_writing(s, s->space_end, &v);
-  v.base = s->write_base;
-  if (record_item(&v, offset, OFFSET_MAX, &it) != MAPH_OK) return MAPH_CORRUPT;
+  view_for_writing(store, store->space_end, &view);
+  view.base = store->write_base;
+  if (record_item(&view, offset, OFFSET_MAX, &it) != MAPH_OK) return MAPH_CORRUPT;
   return row_add(&w->noted, offset, key_word(it.key, it.key_size, 0));
 }
 
@@ -85,15 +85,15 @@ static void note_from(order_writer *w, uint64_t from) {
   w->from = w->known = from;
 }
 
-void order_note(store *s, const changed_keys *changed, uint64_t from, uint64_t to) {
-  order_writer *w = s->order_writer.p;
+void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
+  order_writer *w = store->order_writer.p;
   size_t i;
   if (w == NULL) return;
   if (unlikely(w->known != from)) note_from(w, from); /* another process committed */
   for (i = 0; i < changed->count; i++) {
-    const pending *p = &changed->key[i];
-    if (p->newest == 0 || p->base != 0) continue;
-    if (note(s, w, p->first) == MAPH_OK) continue;
+    const pending *pending = &changed->key[i];
+    if (pending->newest == 0 || pending->base != 0) continue;
+    if (note(store, w, pending->first) == MAPH_OK) continue;
     note_from(w, to);
     return;
   }
@@ -102,23 +102,23 @@ void order_note(store *s, const changed_keys *changed, uint64_t from, uint64_t t
   if (unlikely(changed->count == 0)) note_from(w, to);
 }
 
-int order_due(const store *s) {
-  const order_writer *w = s->order_writer.p;
-  if (unlikely(w == NULL)) return is_ordered(s);
+int order_due(const store *store) {
+  const order_writer *w = store->order_writer.p;
+  if (unlikely(w == NULL)) return is_ordered(store);
   return w->noted.count >= MAX(leaf_most(), w->not_before)
          || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
 ** index_mutex. */
-static int look_at_list(store *s, order_writer *w) {
+static int look_at_list(store *store, order_writer *w) {
   run_list *list;
   uint64_t i, kept = 0;
-  view v;
+  view view;
   int rc;
-  assert(is_locked(&s->index_mutex));
-  view_for_writing(s, committed(s), &v);
-  rc = runs_take(&v, s->last.version, &list);
+  assert(is_locked(&store->index_mutex));
+  view_for_writing(store, committed(store), &view);
+  rc = runs_take(&view, store->last.version, &list);
   if (rc != MAPH_OK) return rc;
   for (i = 0; i < w->noted.count; i++)
     if (w->noted.e[i].offset >= list->to) w->noted.e[kept++] = w->noted.e[i];
@@ -131,45 +131,46 @@ static int look_at_list(store *s, order_writer *w) {
   return MAPH_OK;
 }
 
-static int begin(store *s, order_writer **out) {
+static int begin(store *store, order_writer **out) {
   order_writer *w;
   int rc;
-  pthread_mutex_lock(&s->index_mutex);
-  w = s->order_writer.p;
+  pthread_mutex_lock(&store->index_mutex);
+  w = store->order_writer.p;
   if (w == NULL && (w = os_alloc(sizeof *w)) != NULL) {
-    note_from(w, committed(s));
-    attach(&s->order_writer, w, let_go);
+    note_from(w, committed(store));
+    attach(&store->order_writer, w, let_go);
   }
-  if (w && w->known != committed(s)) note_from(w, committed(s));
-  rc = w ? look_at_list(s, w) : MAPH_NOMEM;
-  pthread_mutex_unlock(&s->index_mutex);
+  if (w && w->known != committed(store)) note_from(w, committed(store));
+  rc = w ? look_at_list(store, w) : MAPH_NOMEM;
+  pthread_mutex_unlock(&store->index_mutex);
   *out = w;
   return rc;
 }
 
 /* Some of what was not noted, from the log: *to is how far it goes. */
-static int find_unknown(store *s, const order_writer *w, uint64_t most, row *r, uint64_t *to) {
+static int find_unknown(store *store, const order_writer *w, uint64_t most, row *row,
+                        uint64_t *to) {
   int rc = MAPH_OK;
-  view v;
+  view view;
   walk log;
-  view_for_writing(s, w->from, &v);
-  walk_begin(&log, &v, w->listed, w->from);
+  view_for_writing(store, w->from, &view);
+  walk_begin(&log, &view, w->listed, w->from);
   while (log.at < w->listed + most && walk_next(&log, &rc))
     if (log.it.kind == KIND_PUT && log.it.prev == 0)
-      rc = row_add(r, log.it.offset, key_word(log.it.key, log.it.key_size, 0));
+      rc = row_add(row, log.it.offset, key_word(log.it.key, log.it.key_size, 0));
   *to = log.at;
   return rc;
 }
 
 /* What was noted. */
-static int copy_noted(store *s, const order_writer *w, row *r, uint64_t *to) {
+static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to) {
   uint64_t i;
   int rc = MAPH_OK;
-  pthread_mutex_lock(&s->index_mutex);
+  pthread_mutex_lock(&store->index_mutex);
   for (i = 0; rc == MAPH_OK && i < w->noted.count; i++)
-    rc = row_add(r, w->noted.e[i].offset, w->noted.e[i].word);
+    rc = row_add(row, w->noted.e[i].offset, w->noted.e[i].word);
   *to = w->known;
-  pthread_mutex_unlock(&s->index_mutex);
+  pthread_mutex_unlock(&store->index_mutex);
   return rc;
 }
 
@@ -177,19 +178,20 @@ static int copy_noted(store *s, const order_writer *w, row *r, uint64_t *to) {
 ** */
 
 /* A list of these runs takes the place of the one before. */
-static int show(store *s, order_writer *w, const uint64_t *payloads, size_t count, uint64_t to) {
+static int show(store *store, order_writer *w, const uint64_t *payloads, size_t count,
+                uint64_t to) {
   uint64_t payload;
-  int rc = leaf_write_list(s, payloads, count, to, &payload);
+  int rc = leaf_write_list(store, payloads, count, to, &payload);
   if (rc != MAPH_OK) return rc;
-  store_word(s->write_base, &header_of(s->write_base)->order, payload);
-  pthread_mutex_lock(&s->index_mutex);
-  rc = look_at_list(s, w);
-  pthread_mutex_unlock(&s->index_mutex);
+  store_word(store->write_base, &header_of(store->write_base)->order, payload);
+  pthread_mutex_lock(&store->index_mutex);
+  rc = look_at_list(store, w);
+  pthread_mutex_unlock(&store->index_mutex);
   return rc;
 }
 
 /* The list with `count` runs from `at` on replaced by one, or by none where payload is 0. */
-static int show_with(store *s, order_writer *w, size_t at, size_t count, uint64_t payload,
+static int show_with(store *store, order_writer *w, size_t at, size_t count, uint64_t payload,
                      uint64_t to) {
   const run_list *list = w->list;
   uint64_t payloads[RUNS_MOST + 1];
@@ -197,31 +199,32 @@ static int show_with(store *s, order_writer *w, size_t at, size_t count, uint64_
   for (i = 0; i < at; i++) payloads[n++] = list->run[i].payload;
   if (payload) payloads[n++] = payload;
   for (i = at + count; i < list->count; i++) payloads[n++] = list->run[i].payload;
-  return show(s, w, payloads, n, to);
+  return show(store, w, payloads, n, to);
 }
 
 /* A run of what is new: of a stretch that was not noted, of `most` bytes, if
 ** there is one.  *n: how many keys. */
-static int append_run(store *s, order_writer *w, uint64_t most, uint64_t *n) {
-  row e = { NULL, 0, 0 };
+static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n) {
+  row row = { NULL, 0, 0 };
   run_making r;
   uint64_t payload = 0;
-  view v;
+  view view;
   int rc;
   memset(&r, 0, sizeof r);
   r.from = w->listed;
-  rc = w->listed < w->from ? find_unknown(s, w, most, &e, &r.to) : copy_noted(s, w, &e, &r.to);
-  view_for_writing(s, committed(s), &v);
-  v.base = s->write_base; /* its pages are there already */
+  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to)
+                           : copy_noted(store, w, &row, &r.to);
+  view_for_writing(store, committed(store), &view);
+  view.base = store->write_base; /* its pages are there already */
   if (rc == MAPH_OK && w->list->count == RUNS_MOST)
-    rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", s->path);
-  if (rc == MAPH_OK) rc = order_sort(&v, e.e, e.count, 1);
-  if (rc == MAPH_OK) rc = leaf_write_all(s, &v, &r, e.e, e.count);
-  if (rc == MAPH_OK && e.count > 0) rc = leaf_finish(s, &v, &r, &payload);
-  if (rc == MAPH_OK) rc = show_with(s, w, w->list->count, 0, payload, r.to);
-  *n = e.count;
+    rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
+  if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, 1);
+  if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row.e, row.count);
+  if (rc == MAPH_OK && row.count > 0) rc = leaf_finish(store, &view, &r, &payload);
+  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to);
+  *n = row.count;
   leaf_discard(&r);
-  os_free(e.e);
+  os_free(row.e);
   return rc;
 }
 
@@ -229,10 +232,10 @@ static int append_run(store *s, order_writer *w, uint64_t most, uint64_t *n) {
 ** */
 
 /* How often sixteen runs of one leaf were merged to make one as large. */
-static unsigned tier_of(const run *r) {
+static unsigned tier_of(const run *run) {
   uint64_t most = leaf_most();
   unsigned tier = 0;
-  for (; r->keys > most && tier < TIERS - 1; tier++) most *= TOGETHER;
+  for (; run->keys > most && tier < TIERS - 1; tier++) most *= TOGETHER;
   return tier;
 }
 
@@ -260,57 +263,58 @@ static size_t worth_merging(const run_list *list, size_t *at) {
   return count;
 }
 
-static void drop(merge **m) {
-  merge_end(*m);
-  *m = NULL;
+static void drop(merge **merge) {
+  merge_end(*merge);
+  *merge = NULL;
 }
 
 /* Some entries more of a merge.  It goes when it is done. */
-static int merge_on(store *s, order_writer *w, merge **m, uint64_t entries) {
+static int merge_on(store *store, order_writer *w, merge **merge, uint64_t entries) {
   uint64_t payload = 0;
-  int rc = merge_some(s, *m, entries, &payload);
+  int rc = merge_some(store, *merge, entries, &payload);
   if (rc == MAPH_OK && payload)
-    rc = show_with(s, w, (size_t)merge_place(*m, w->list), merge_count(*m), payload, w->list->to);
-  if (rc != MAPH_OK || payload) drop(m);
+    rc = show_with(store, w, (size_t)merge_place(*merge, w->list), merge_count(*merge), payload,
+                   w->list->to);
+  if (rc != MAPH_OK || payload) drop(merge);
   return rc;
 }
 
-static int merge_from(store *s, order_writer *w, size_t at, size_t count, merge **m) {
-  view v;
-  view_for_writing(s, w->list->to, &v);
-  return merge_begin(&v, &w->list->run[at], count, m);
+static int merge_from(store *store, order_writer *w, size_t at, size_t count, merge **merge) {
+  view view;
+  view_for_writing(store, w->list->to, &view);
+  return merge_begin(&view, &w->list->run[at], count, merge);
 }
 
 /* Each tier's merge goes on, or begins. */
-static int merge_tiers(store *s, order_writer *w, uint64_t entries) {
+static int merge_tiers(store *store, order_writer *w, uint64_t entries) {
   unsigned tier;
   int rc = MAPH_OK;
   for (tier = 0; rc == MAPH_OK && tier < TIERS; tier++) {
-    merge **m = &w->merge[tier];
+    merge **merge = &w->merge[tier];
     size_t at, count;
-    if (*m && merge_place(*m, w->list) < 0) drop(m);
-    if (*m == NULL) {
+    if (*merge && merge_place(*merge, w->list) < 0) drop(merge);
+    if (*merge == NULL) {
       count = due_to_merge(w->list, tier, &at);
       if (count == 0) continue;
-      rc = merge_from(s, w, at, count, m);
+      rc = merge_from(store, w, at, count, merge);
     }
-    if (rc == MAPH_OK) rc = merge_on(s, w, m, entries);
+    if (rc == MAPH_OK) rc = merge_on(store, w, merge, entries);
   }
   return rc;
 }
 
 /* One merge alone, of what is worth it. */
-static int merge_to_tidy(store *s, order_writer *w, int *more) {
-  merge **m = &w->tidy;
+static int merge_to_tidy(store *store, order_writer *w, int *more) {
+  merge **merge = &w->tidy;
   size_t at = 0, count;
   int rc = MAPH_OK;
-  if (*m && merge_place(*m, w->list) < 0) drop(m);
-  if (*m == NULL) {
+  if (*merge && merge_place(*merge, w->list) < 0) drop(merge);
+  if (*merge == NULL) {
     count = worth_merging(w->list, &at);
     if (count < 2) return MAPH_OK;
-    rc = merge_from(s, w, at, count, m);
+    rc = merge_from(store, w, at, count, merge);
   }
-  if (rc == MAPH_OK) rc = merge_on(s, w, m, TIDY_MOST * leaf_most());
+  if (rc == MAPH_OK) rc = merge_on(store, w, merge, TIDY_MOST * leaf_most());
   *more = rc == MAPH_OK;
   return rc;
 }
@@ -318,91 +322,92 @@ static int merge_to_tidy(store *s, order_writer *w, int *more) {
 /* ------------------------------------------------------------------------------------- the calls
 ** */
 
-int order_keep_up(store *s) {
+int order_keep_up(store *store) {
   order_writer *w;
   uint64_t n = 0;
   int rc, times;
-  assert(store_has_turn(s) && store_has_lock(s));
-  if (likely(!order_due(s)) || !is_ordered(s) || grant_needed(s)) return MAPH_OK;
-  rc = begin(s, &w);
+  assert(store_has_turn(store) && store_has_lock(store));
+  if (likely(!order_due(store)) || !is_ordered(store) || grant_needed(store)) return MAPH_OK;
+  rc = begin(store, &w);
   /* what was not noted first, then what was */
-  for (times = 0; rc == MAPH_OK && times < 2 && order_due(s); times++) {
-    rc = append_run(s, w, WALK_MOST, &n);
-    if (rc == MAPH_OK && n > 0) rc = merge_tiers(s, w, MERGE_TIMES * n);
+  for (times = 0; rc == MAPH_OK && times < 2 && order_due(store); times++) {
+    rc = append_run(store, w, WALK_MOST, &n);
+    if (rc == MAPH_OK && n > 0) rc = merge_tiers(store, w, MERGE_TIMES * n);
   }
   if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + leaf_most();
-  return s->unsettled ? rc : MAPH_OK;
+  return store->unsettled ? rc : MAPH_OK;
 }
 
-int order_tidy(store *s, int *more) {
+int order_tidy(store *store, int *more) {
   order_writer *w;
   uint64_t n;
   int rc;
-  assert(store_has_turn(s) && store_has_lock(s));
+  assert(store_has_turn(store) && store_has_lock(store));
   *more = 0;
-  if (!is_ordered(s)) return MAPH_OK;
-  rc = grant_header(s);
-  if (rc == MAPH_OK) rc = begin(s, &w);
-  if (rc != MAPH_OK || w->known == w->listed) return rc == MAPH_OK ? merge_to_tidy(s, w, more) : rc;
+  if (!is_ordered(store)) return MAPH_OK;
+  rc = grant_header(store);
+  if (rc == MAPH_OK) rc = begin(store, &w);
+  if (rc != MAPH_OK || w->known == w->listed)
+    return rc == MAPH_OK ? merge_to_tidy(store, w, more) : rc;
   *more = 1;
-  return append_run(s, w, WALK_MOST, &n);
+  return append_run(store, w, WALK_MOST, &n);
 }
 
-int order_make_all(store *s) {
+int order_make_all(store *store) {
   order_writer *w;
   uint64_t n;
   int rc;
-  if (!is_ordered(s)) return MAPH_OK;
-  rc = begin(s, &w);
-  return rc == MAPH_OK ? append_run(s, w, OFFSET_MAX, &n) : rc;
+  if (!is_ordered(store)) return MAPH_OK;
+  rc = begin(store, &w);
+  return rc == MAPH_OK ? append_run(store, w, OFFSET_MAX, &n) : rc;
 }
 
 /* Every node of a run has its sum, and lies where nothing will be written. */
-static int verify_run(const view *v, const run *r) {
-  uint64_t i, most = v->s->space_end, at = r->payload;
+static int verify_run(const view *view, const run *run) {
+  uint64_t i, most = view->store->space_end, at = run->payload;
   int rc = MAPH_OK;
   for (i = 0;; i++) {
-    uint64_t entries = i == 0 ? MAX(r->root.entries, r->one.entries) : 0;
+    uint64_t entries = i == 0 ? MAX(run->root.entries, run->one.entries) : 0;
     node leaf;
-    if (i > 0 && (rc = run_node(v, at, &leaf)) == MAPH_OK) entries = leaf.entries;
+    if (i > 0 && (rc = run_node(view, at, &leaf)) == MAPH_OK) entries = leaf.entries;
     if (rc == MAPH_OK && (at > most || node_size(entries) > most - at)) rc = MAPH_NOTFOUND;
-    if (rc == MAPH_OK) rc = run_verify(v, at);
-    if (rc != MAPH_OK || i == r->root.entries) return rc;
-    at = node_offset(&r->root, i);
+    if (rc == MAPH_OK) rc = run_verify(view, at);
+    if (rc != MAPH_OK || i == run->root.entries) return rc;
+    at = node_offset(&run->root, i);
   }
 }
 
 /* The runs that the word leads to, all of them whole, as a list of this life. */
-static int renew(store *s, const run_list *list, uint64_t limit, uint64_t *payload) {
+static int renew(store *store, const run_list *list, uint64_t limit, uint64_t *payload) {
   uint64_t payloads[RUNS_MOST];
   size_t i;
-  view v;
+  view view;
   int rc = MAPH_OK;
-  view_for_writing(s, limit, &v);
-  if (list->to == LOG_START || list->to > limit || list->life + 1 != log_life(s->last.version))
+  view_for_writing(store, limit, &view);
+  if (list->to == LOG_START || list->to > limit || list->life + 1 != log_life(store->last.version))
     return MAPH_NOTFOUND;
   for (i = 0; rc == MAPH_OK && i < list->count; i++) {
     payloads[i] = list->run[i].payload;
-    rc = verify_run(&v, &list->run[i]);
+    rc = verify_run(&view, &list->run[i]);
   }
-  return rc == MAPH_OK ? leaf_write_list(s, payloads, list->count, list->to, payload) : rc;
+  return rc == MAPH_OK ? leaf_write_list(store, payloads, list->count, list->to, payload) : rc;
 }
 
-int order_renew(store *s, uint64_t limit) {
-  word *order = &header_of(s->write_base)->order;
+int order_renew(store *store, uint64_t limit) {
+  word *order = &header_of(store->write_base)->order;
   uint64_t payload = 0;
   run_list *list = NULL;
-  view v;
-  int rc, unsettled = s->unsettled;
-  attach(&s->order_writer, NULL, NULL);
-  if (!is_ordered(s) || atomic_load(order) == 0) return MAPH_OK;
-  s->unsettled = 0;
-  view_for_writing(s, limit, &v);
-  rc = runs_load(&v, atomic_load(order), &list);
-  if (rc == MAPH_OK) rc = renew(s, list, limit, &payload);
-  store_word(s->write_base, &header_of(s->write_base)->order, rc == MAPH_OK ? payload : 0);
+  view view;
+  int rc, unsettled = store->unsettled;
+  attach(&store->order_writer, NULL, NULL);
+  if (!is_ordered(store) || atomic_load(order) == 0) return MAPH_OK;
+  store->unsettled = 0;
+  view_for_writing(store, limit, &view);
+  rc = runs_load(&view, atomic_load(order), &list);
+  if (rc == MAPH_OK) rc = renew(store, list, limit, &payload);
+  store_word(store->write_base, &header_of(store->write_base)->order, rc == MAPH_OK ? payload : 0);
   runs_let_go(list);
-  if (s->unsettled) return rc;
-  s->unsettled = unsettled;
+  if (store->unsettled) return rc;
+  store->unsettled = unsettled;
   return MAPH_OK;
 }

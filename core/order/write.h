@@ -11,20 +11,20 @@
 #include "index/index.h"
 
 /* The transaction [from, to) became visible, which changed these keys.  Under index_mutex. */
-void order_note(store *s, const changed_keys *changed, uint64_t from, uint64_t to);
+void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to);
 /* Is a run due? */
-int order_due(const store *s);
+int order_due(const store *store);
 /* With the turn and the lock, and no records past space_end: a run of what is due, and some
 ** merging.  Fails only where what it left in the log could not be covered: then `unsettled` says
 ** so. */
-int order_keep_up(store *s);
+int order_keep_up(store *store);
 /* The same until the order is in few runs, a slice at a time; *more: there is more to do.  What
 ** fails is told.  FULL NOMEM IOERR CORRUPT */
-int order_tidy(store *s, int *more);
+int order_tidy(store *store, int *more);
 /* A run of all keys, where there is no list.  The same errors */
-int order_make_all(store *s);
+int order_make_all(store *store);
 /* After an epoch: the list becomes one of this life, if it is of the life before, covers nothing at
 ** or past `limit`, and all of it is whole; else there is none.  Fails as order_keep_up does. */
-int order_renew(store *s, uint64_t limit);
+int order_renew(store *store, uint64_t limit);
 
 #endif

@@ -52,17 +52,17 @@ static int acl_write(int fd, const acl *list, size_t n) {
 }
 
 /* Not inlined: one list at a time on the stack. */
-__attribute__((noinline)) unsigned os_plain_mode(const os_file *f) {
+__attribute__((noinline)) unsigned os_plain_mode(const os_file *file) {
   unsigned group = 0, mask = 7;
   size_t n, i;
   acl list;
-  n = acl_read(f->fd, &list);
-  if (n == 0) return f->mode;
+  n = acl_read(file->fd, &list);
+  if (n == 0) return file->mode;
   for (i = 0; i < n; i++) {
     if (list.entries[i].tag == ACL_GROUP) group = list.entries[i].permissions;
     if (list.entries[i].tag == ACL_MASK) mask = list.entries[i].permissions;
   }
-  return (f->mode & ~070u) | (group & mask & 7) << 3;
+  return (file->mode & ~070u) | (group & mask & 7) << 3;
 }
 
 /* Who may write the store may read and write the lock file, and nobody else: a reader's shared lock
@@ -135,73 +135,75 @@ typedef struct keeping {
   uint8_t *value, *there; /* of VALUE_MOST bytes each */
 } keeping;
 
-static int keep_one(keeping *k, const char *name) {
-  ssize_t n = SYS("fgetxattr", -1, fgetxattr(k->from->fd, name, k->value, VALUE_MOST)), m;
+static int keep_one(keeping *keeping, const char *name) {
+  ssize_t n = SYS("fgetxattr", -1, fgetxattr(keeping->from->fd, name, keeping->value, VALUE_MOST)),
+          m;
   if (n >= 0) {
-    m = fgetxattr(k->to->fd, name, k->there, VALUE_MOST);
-    if (n == m && memcmp(k->value, k->there, (size_t)n) == 0) return MAPH_OK;
-    if (SYS("fsetxattr", -1, fsetxattr(k->to->fd, name, k->value, (size_t)n, 0)) == 0)
+    m = fgetxattr(keeping->to->fd, name, keeping->there, VALUE_MOST);
+    if (n == m && memcmp(keeping->value, keeping->there, (size_t)n) == 0) return MAPH_OK;
+    if (SYS("fsetxattr", -1, fsetxattr(keeping->to->fd, name, keeping->value, (size_t)n, 0)) == 0)
       return MAPH_OK;
   } else if (errno == ENODATA) {
     return MAPH_OK; /* it went just now */
   }
-  if (is_of_access(name)) return cannot_keep(k->path, name);
-  add_note(k->note, k->note_size, name);
+  if (is_of_access(name)) return cannot_keep(keeping->path, name);
+  add_note(keeping->note, keeping->note_size, name);
   return MAPH_OK;
 }
 
-static int keep_named(keeping *k) {
+static int keep_named(keeping *keeping) {
   size_t size, at;
-  char *names = list_names(k->from->fd, &size);
+  char *names = list_names(keeping->from->fd, &size);
   int rc = MAPH_OK;
   for (at = 0; rc == MAPH_OK && at < size; at += strlen(names + at) + 1) {
-    if (!is_of_the_bytes(names + at)) rc = keep_one(k, names + at);
+    if (!is_of_the_bytes(names + at)) rc = keep_one(keeping, names + at);
   }
   os_free(names);
   return rc;
 }
 
 /* A folder's default list is for files that are new to it: not for one that was there before. */
-static int drop_inherited(const keeping *k) {
+static int drop_inherited(const keeping *keeping) {
   acl list;
-  if (acl_read(k->from->fd, &list) > 0 || acl_read(k->to->fd, &list) == 0) return MAPH_OK;
-  if (SYS("fremovexattr", -1, fremovexattr(k->to->fd, ACL_NAME)) == 0) return MAPH_OK;
-  return cannot_keep(k->path, ACL_NAME);
+  if (acl_read(keeping->from->fd, &list) > 0 || acl_read(keeping->to->fd, &list) == 0)
+    return MAPH_OK;
+  if (SYS("fremovexattr", -1, fremovexattr(keeping->to->fd, ACL_NAME)) == 0) return MAPH_OK;
+  return cannot_keep(keeping->path, ACL_NAME);
 }
 
-static int keep_extended(keeping *k) {
+static int keep_extended(keeping *keeping) {
   int rc = MAPH_NOMEM;
-  k->value = os_alloc(VALUE_MOST);
-  k->there = k->value ? os_alloc(VALUE_MOST) : NULL;
-  if (k->there) {
-    rc = drop_inherited(k);
-    if (rc == MAPH_OK) rc = keep_named(k);
+  keeping->value = os_alloc(VALUE_MOST);
+  keeping->there = keeping->value ? os_alloc(VALUE_MOST) : NULL;
+  if (keeping->there) {
+    rc = drop_inherited(keeping);
+    if (rc == MAPH_OK) rc = keep_named(keeping);
   }
-  os_free(k->value);
-  os_free(k->there);
+  os_free(keeping->value);
+  os_free(keeping->there);
   return rc;
 }
 
 /* --------------------------------------------------------------------------------------- flags */
 
 /* Those of chattr that can be set on a file which stays writable; +C only while it is empty. */
-static void keep_flags(keeping *k) {
+static void keep_flags(keeping *keeping) {
 #ifdef FS_IOC_GETFLAGS
   const int kept = FS_NOCOW_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_COMPR_FL | FS_SYNC_FL;
   int from = 0, to = 0;
-  if (ioctl(k->from->fd, FS_IOC_GETFLAGS, &from) != 0) return;
-  if (ioctl(k->to->fd, FS_IOC_GETFLAGS, &to) != 0 || ((from ^ to) & kept) == 0) return;
+  if (ioctl(keeping->from->fd, FS_IOC_GETFLAGS, &from) != 0) return;
+  if (ioctl(keeping->to->fd, FS_IOC_GETFLAGS, &to) != 0 || ((from ^ to) & kept) == 0) return;
   to = (to & ~kept) | (from & kept);
-  if (ioctl(k->to->fd, FS_IOC_SETFLAGS, &to) != 0)
-    add_note(k->note, k->note_size, "flags of chattr");
+  if (ioctl(keeping->to->fd, FS_IOC_SETFLAGS, &to) != 0)
+    add_note(keeping->note, keeping->note_size, "flags of chattr");
 #else
-  (void)k;
+  (void)keeping;
 #endif
 }
 
 int os_keep_attributes(const char *path, os_file *to, const os_file *from, char *note,
                        size_t note_size) {
-  keeping k = { path, from, to, note, note_size, NULL, NULL };
+  keeping keeping = { path, from, to, note, note_size, NULL, NULL };
   int rc;
   if ((to->owner != from->owner || to->group != from->group)
       && SYS("fchown", -1, fchown(to->fd, from->owner, from->group)) != 0) {
@@ -209,10 +211,10 @@ int os_keep_attributes(const char *path, os_file *to, const os_file *from, char 
   }
   to->owner = from->owner;
   to->group = from->group;
-  rc = keep_extended(&k);
+  rc = keep_extended(&keeping);
   if (rc != MAPH_OK) return rc;
   if (SYS("fchmod", -1, fchmod(to->fd, from->mode)) != 0) return cannot_keep(path, "mode");
   to->mode = from->mode;
-  keep_flags(&k);
+  keep_flags(&keeping);
   return MAPH_OK;
 }

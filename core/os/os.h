@@ -31,14 +31,14 @@ typedef struct os_file {
 } os_file;
 
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
-int os_open(const char *path, int how, unsigned mode, os_file *f);
-int os_open_memory(os_file *f); /* an unnamed file in memory */
+int os_open(const char *path, int how, unsigned mode, os_file *file);
+int os_open_memory(os_file *file); /* an unnamed file in memory */
 /* one in the folder of path; it goes when closed */
-int os_open_unnamed(const char *path, os_file *f);
+int os_open_unnamed(const char *path, os_file *file);
 int os_open_lock(const char *path, const os_file *store,
                  /* the lock file: made if missing, for those who may write store */
-                 os_file *f);
-void os_close(os_file *f); /* releases its locks unless a fork shares them */
+                 os_file *file);
+void os_close(os_file *file);         /* releases its locks unless a fork shares them */
 int os_above_standard(int fd);        /* the same file by a descriptor above 2; -1 stays -1 */
 char *os_folder_of(const char *path); /* of its last part.  NULL: no memory.  Caller frees */
 int os_absolute(const char *path, char **absolute); /* links as they are.  Caller frees */
@@ -46,18 +46,18 @@ int os_absolute(const char *path, char **absolute); /* links as they are.  Calle
 int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
                 uint64_t *inode); /* of the file now at path.  NOTFOUND CANTOPEN */
-int os_size(const os_file *f, uint64_t *size);
+int os_size(const os_file *file, uint64_t *size);
 /* names that it has now */
-int os_links(const os_file *f, const char *path, uint64_t *links);
+int os_links(const os_file *file, const char *path, uint64_t *links);
 /* size, links, mode and owner, as they are now */
-int os_status(os_file *f, const char *path);
+int os_status(os_file *file, const char *path);
 /* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes
 ** and flags of `from`.  What decides about access is kept or the call fails: CANTOPEN FULL.  The
 ** rest is kept or said in note, unless there is one already. */
 int os_keep_attributes(const char *path, os_file *to, const os_file *from, char *note,
                        size_t note_size);
 /* its mode where an access control list does not apply: never wider than the list */
-unsigned os_plain_mode(const os_file *f);
+unsigned os_plain_mode(const os_file *file);
 /* the mode of the lock file of such a store */
 unsigned os_lock_mode(const os_file *store);
 /* let those who may write the store, and nobody else, lock it.  store->fd -1: its mode alone
@@ -65,34 +65,34 @@ unsigned os_lock_mode(const os_file *store);
 void os_lock_like(const os_file *lock, const os_file *store);
 
 /* has the disk what it takes to grow to `to` bytes?  FULL */
-int os_room(const os_file *f, const char *path, uint64_t to);
+int os_room(const os_file *file, const char *path, uint64_t to);
 /* grant real space up to `to` bytes.  FULL IOERR */
-int os_grow(os_file *f, const char *path, uint64_t to);
+int os_grow(os_file *file, const char *path, uint64_t to);
 /* give unused space back; failing is harmless */
-void os_trim(os_file *f, uint64_t to);
-int os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base);
+void os_trim(os_file *file, uint64_t to);
+int os_map(const os_file *file, const char *path, uint64_t length, int writable, uint8_t **base);
 void os_unmap(uint8_t *base, uint64_t length);
 /* fault pages of the file, mapped at base, in for writing, beforehand.  FULL NOMEM IOERR */
-int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to);
+int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to);
 /* below `to`.  FULL IOERR */
-int os_fill_holes(const os_file *f, const char *path, uint64_t to);
+int os_fill_holes(const os_file *file, const char *path, uint64_t to);
 /* of its disk, or below the limit on the file's size, in bytes; 0 if that cannot be read;
 ** UINT64_MAX: it does not tell */
-uint64_t os_free_room(const os_file *f);
+uint64_t os_free_room(const os_file *file);
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
 /* into the page cache, with all the kernel reads ahead */
 void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
 /* set its time of modification: that byte is there already */
-void os_touch(const os_file *f, uint64_t offset, char byte);
-int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size);
-int os_read(const os_file *f, const char *path, uint64_t offset, void *data, size_t size);
+void os_touch(const os_file *file, uint64_t offset, char byte);
+int os_write(const os_file *file, const char *path, uint64_t offset, const void *data, size_t size);
+int os_read(const os_file *file, const char *path, uint64_t offset, void *data, size_t size);
 
 /* that range, to the disk, before returning */
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);
-int os_flush_file(const os_file *f, const char *path);
-void os_start_writeback(const os_file *f, uint64_t from, uint64_t to);
+int os_flush_file(const os_file *file, const char *path);
+void os_start_writeback(const os_file *file, uint64_t from, uint64_t to);
 int os_flush_directory(const char *path);            /* of the file at path */
 int os_rename_new(const char *from, const char *to); /* EXISTS if `to` is there */
 int os_rename(const char *from, const char *to);
@@ -104,11 +104,11 @@ int os_remove(const char *path); /* OK when it is not there */
 /* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it,
 ** <0 failed (sentence set). */
 enum { LOCK_WRITER = 0, LOCK_PRESENT = 1, LOCK_REWRITE = 2, LOCK_IDENTITY = 16 };
-int os_lock(const os_file *f, uint64_t byte, int exclusive);
-void os_unlock(const os_file *f, uint64_t byte);
-int os_locked(const os_file *f, uint64_t byte); /* does another descriptor hold it? */
+int os_lock(const os_file *file, uint64_t byte, int exclusive);
+void os_unlock(const os_file *file, uint64_t byte);
+int os_locked(const os_file *file, uint64_t byte); /* does another descriptor hold it? */
 /* Does another descriptor, which must then be one for writing, hold one of those exclusively? */
-int os_write_locked(const os_file *f, uint64_t from, uint64_t length);
+int os_write_locked(const os_file *file, uint64_t from, uint64_t length);
 
 /* Where this process runs.  boot: zeros when the system does not tell. */
 typedef struct os_place {
@@ -116,11 +116,11 @@ typedef struct os_place {
   uint64_t mount;
   int failed; /* errno why the boot is not known, where that may pass; else 0 */
 } os_place;
-void os_place_of(const os_file *f, os_place *place);
+void os_place_of(const os_file *file, os_place *place);
 /* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is
 ** there. os_set_hint: 1 done, 0 not allowed, or not known here. */
-int os_hint(const os_file *f);
-int os_set_hint(const os_file *f, int on);
+int os_hint(const os_file *file);
+int os_set_hint(const os_file *file, int on);
 /* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
 void os_wait(const void *at, uint32_t seen, uint64_t timeout_us);
 void os_wake(const void *at); /* all who wait there */

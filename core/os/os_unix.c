@@ -122,14 +122,14 @@ static int kind_of_file_system(unsigned long magic) {
   }
 }
 
-static void look_at_file_system(os_file *f) {
+static void look_at_file_system(os_file *file) {
   struct statfs b;
-  unsigned long magic = fstatfs(f->fd, &b) == 0 ? (unsigned long)b.f_type & 0xFFFFFFFFul : 0;
-  f->file_system = magic ? kind_of_file_system(magic) : OS_LOCAL;
+  unsigned long magic = fstatfs(file->fd, &b) == 0 ? (unsigned long)b.f_type & 0xFFFFFFFFul : 0;
+  file->file_system = magic ? kind_of_file_system(magic) : OS_LOCAL;
 #ifdef MAPH_TEST
-  if (os_test.file_system) f->file_system = os_test.file_system - 1;
+  if (os_test.file_system) file->file_system = os_test.file_system - 1;
 #endif
-  f->layered = magic == 0x794C7630; /* overlay */
+  file->layered = magic == 0x794C7630; /* overlay */
 }
 
 int os_above_standard(int fd) {
@@ -159,28 +159,28 @@ static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode)
   return 0;
 }
 
-int os_status(os_file *f, const char *path) {
+int os_status(os_file *file, const char *path) {
   struct stat st;
-  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+  if (SYS("fstat", -1, fstat(file->fd, &st)) != 0)
     return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
   if (!S_ISREG(st.st_mode)) {
     return fail(MAPH_CANTOPEN,
                 "%s: not a regular file (a directory, pipe or device): name a store's file", path);
   }
-  if (identify(f->fd, "", &f->device, &f->inode) != 0)
+  if (identify(file->fd, "", &file->device, &file->inode) != 0)
     return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
-  f->size = (uint64_t)st.st_size;
-  f->links = st.st_nlink;
-  f->mode = st.st_mode & 07777;
-  f->owner = st.st_uid;
-  f->group = st.st_gid;
-  look_at_file_system(f);
+  file->size = (uint64_t)st.st_size;
+  file->links = st.st_nlink;
+  file->mode = st.st_mode & 07777;
+  file->owner = st.st_uid;
+  file->group = st.st_gid;
+  look_at_file_system(file);
   return MAPH_OK;
 }
 
 /* A writer may make the file its own between open and status: then the descriptor leads to the file
 ** below, and the status is the copy's.  Twice that cannot happen. */
-static int open_layered(const char *path, os_file *f) {
+static int open_layered(const char *path, os_file *file) {
   uint64_t device, inode;
   int e = identify(AT_FDCWD, path, &device, &inode), fd;
   if (e == 0) {
@@ -189,21 +189,22 @@ static int open_layered(const char *path, os_file *f) {
     if (fd < 0) e = errno;
   }
   if (e) return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
-  close(f->fd);
-  f->fd = fd;
-  e = os_status(f, path);
-  if (e == MAPH_OK && (f->device != device || f->inode != inode)) return open_layered(path, f);
+  close(file->fd);
+  file->fd = fd;
+  e = os_status(file, path);
+  if (e == MAPH_OK && (file->device != device || file->inode != inode))
+    return open_layered(path, file);
   return e;
 }
 
-int os_open(const char *path, int how, unsigned mode, os_file *f) {
+int os_open(const char *path, int how, unsigned mode, os_file *file) {
   int rc, flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (how & OS_WRITE ? O_RDWR : O_RDONLY)
                   | (how & OS_NEW ? O_CREAT | O_EXCL | O_NOFOLLOW : 0);
-  memset(f, 0, sizeof *f);
-  f->fd = SYS("open", -1, open(path, flags, mode));
-  f->fd = os_above_standard(f->fd);
-  f->writable = (how & OS_WRITE) != 0;
-  if (f->fd < 0) {
+  memset(file, 0, sizeof *file);
+  file->fd = SYS("open", -1, open(path, flags, mode));
+  file->fd = os_above_standard(file->fd);
+  file->writable = (how & OS_WRITE) != 0;
+  if (file->fd < 0) {
     int e = errno;
     if (e == EISDIR || e == ENXIO)
       return fail(MAPH_CANTOPEN, "%s: not a regular file: name a store's file", path);
@@ -215,10 +216,10 @@ int os_open(const char *path, int how, unsigned mode, os_file *f) {
     }
     return fail(os_open_code(e), "%s: cannot open: %s", path, strerror(e));
   }
-  rc = os_status(f, path);
-  if (rc == MAPH_OK && f->layered && !f->writable) rc = open_layered(path, f);
+  rc = os_status(file, path);
+  if (rc == MAPH_OK && file->layered && !file->writable) rc = open_layered(path, file);
   if (rc != MAPH_OK) {
-    os_close(f);
+    os_close(file);
     if (how & OS_NEW) unlink(path);
   }
   return rc;
@@ -284,33 +285,34 @@ static int no_lock_file(const char *path, int e) {
               path, strerror(e));
 }
 
-int os_open_lock(const char *path, const os_file *store, os_file *f) {
+int os_open_lock(const char *path, const os_file *store, os_file *file) {
   int rc, tries = 0;
-  memset(f, 0, sizeof *f);
+  memset(file, 0, sizeof *file);
   do /* who deletes the store removes it between the two */
-    f->fd = os_above_standard(open_or_make_lock(path, store));
-  while (f->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
-  if (f->fd < 0) return no_lock_file(path, errno);
-  f->writable = f->is_lock = 1;
-  f->forks = os_forks();
-  rc = os_status(f, path);
+    file->fd = os_above_standard(open_or_make_lock(path, store));
+  while (file->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
+  if (file->fd < 0) return no_lock_file(path, errno);
+  file->writable = file->is_lock = 1;
+  file->forks = os_forks();
+  rc = os_status(file, path);
   if (rc == MAPH_OK
-      && (f->links > 1 || (f->owner != store->owner && f->owner != geteuid() && f->owner != 0))) {
+      && (file->links > 1
+          || (file->owner != store->owner && file->owner != geteuid() && file->owner != 0))) {
     rc = fail(MAPH_CANTOPEN,
               "%s: this lock file belongs to a stranger or has a second name: remove it while no "
               "writer runs",
               path);
   }
-  if (rc != MAPH_OK) os_close(f);
+  if (rc != MAPH_OK) os_close(file);
   return rc;
 }
 
-void os_close(os_file *f) {
-  if (f->fd >= 0 && !(f->is_lock && f->forks != os_forks())) {
-    hold_no_lock(f->fd);
-    close(f->fd);
+void os_close(os_file *file) {
+  if (file->fd >= 0 && !(file->is_lock && file->forks != os_forks())) {
+    hold_no_lock(file->fd);
+    close(file->fd);
   }
-  f->fd = -1;
+  file->fd = -1;
 }
 
 int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
@@ -318,17 +320,17 @@ int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
   return e ? fail(os_open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
 }
 
-int os_links(const os_file *f, const char *path, uint64_t *links) {
+int os_links(const os_file *file, const char *path, uint64_t *links) {
   struct stat st;
-  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+  if (SYS("fstat", -1, fstat(file->fd, &st)) != 0)
     return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
   *links = st.st_nlink;
   return MAPH_OK;
 }
 
-int os_size(const os_file *f, uint64_t *size) {
+int os_size(const os_file *file, uint64_t *size) {
   struct stat st;
-  if (SYS("fstat", -1, fstat(f->fd, &st)) != 0)
+  if (SYS("fstat", -1, fstat(file->fd, &st)) != 0)
     return fail(MAPH_IOERR, "cannot read a store's size: %s", strerror(errno));
   *size = (uint64_t)st.st_size;
   return MAPH_OK;
@@ -337,11 +339,11 @@ int os_size(const os_file *f, uint64_t *size) {
 /* --------------------------------------------------------------------------- space and mappings */
 
 /* For file systems without fallocate: write the zeros. */
-static int grow_by_writing(os_file *f, uint64_t from, uint64_t to) {
+static int grow_by_writing(os_file *file, uint64_t from, uint64_t to) {
   static const uint8_t zeros[16384];
   while (from < to) {
     size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
-    ssize_t w = SYS("pwrite", -1, pwrite(f->fd, zeros, n, (off_t)from));
+    ssize_t w = SYS("pwrite", -1, pwrite(file->fd, zeros, n, (off_t)from));
     if (w < 0 && errno == EINTR) continue;
     if (w <= 0) return w < 0 ? errno : ENOSPC;
     from += (uint64_t)w;
@@ -349,10 +351,10 @@ static int grow_by_writing(os_file *f, uint64_t from, uint64_t to) {
   return 0;
 }
 
-int os_grow(os_file *f, const char *path, uint64_t to) {
+int os_grow(os_file *file, const char *path, uint64_t to) {
   struct rlimit limit;
   int e = 0;
-  if (to <= f->size) return MAPH_OK;
+  if (to <= file->size) return MAPH_OK;
   if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
       && to > limit.rlim_cur) {
     return fail(MAPH_FULL,
@@ -360,40 +362,41 @@ int os_grow(os_file *f, const char *path, uint64_t to) {
                 (unsigned long long)to, (unsigned long long)limit.rlim_cur);
   }
   do
-    e = SYS("fallocate", -1, fallocate(f->fd, 0, (off_t)f->size, (off_t)(to - f->size))) != 0
+    e = SYS("fallocate", -1, fallocate(file->fd, 0, (off_t)file->size, (off_t)(to - file->size)))
+                != 0
             ? errno
             : 0;
   while (e == EINTR);
-  if (e == EOPNOTSUPP || e == ENOSYS) e = grow_by_writing(f, f->size, to);
+  if (e == EOPNOTSUPP || e == ENOSYS) e = grow_by_writing(file, file->size, to);
   if (e)
     return fail(space_code(e), "%s: cannot grow to %llu bytes: %s: make room and try again", path,
                 (unsigned long long)to, strerror(e));
-  f->size = to;
+  file->size = to;
   return MAPH_OK;
 }
 
-int os_room(const os_file *f, const char *path, uint64_t to) {
+int os_room(const os_file *file, const char *path, uint64_t to) {
   struct statvfs disk;
   uint64_t room;
   /* growing it will tell */
-  if (to <= f->size || SYS("fstatvfs", -1, fstatvfs(f->fd, &disk)) != 0 || disk.f_blocks == 0)
+  if (to <= file->size || SYS("fstatvfs", -1, fstatvfs(file->fd, &disk)) != 0 || disk.f_blocks == 0)
     return MAPH_OK;
   room = (uint64_t)disk.f_bavail * disk.f_frsize;
-  if (room >= to - f->size) return MAPH_OK;
+  if (room >= to - file->size) return MAPH_OK;
   return fail(
       MAPH_FULL,
       "%s: cannot grow to %llu bytes: the disk has room for %llu more: make room and try again",
       path, (unsigned long long)to, (unsigned long long)room);
 }
 
-void os_trim(os_file *f, uint64_t to) {
-  if (to < f->size && SYS("ftruncate", -1, ftruncate(f->fd, (off_t)to)) == 0) f->size = to;
+void os_trim(os_file *file, uint64_t to) {
+  if (to < file->size && SYS("ftruncate", -1, ftruncate(file->fd, (off_t)to)) == 0) file->size = to;
 }
 
-int os_map(const os_file *f, const char *path, uint64_t length, int writable, uint8_t **base) {
+int os_map(const os_file *file, const char *path, uint64_t length, int writable, uint8_t **base) {
   void *p = SYS("mmap", MAP_FAILED,
                 mmap(NULL, length, PROT_READ | (writable ? PROT_WRITE : 0),
-                     MAP_SHARED | MAP_NORESERVE, f->fd, 0));
+                     MAP_SHARED | MAP_NORESERVE, file->fd, 0));
   *base = NULL;
   if (p == MAP_FAILED) {
     if (errno == ENODEV)
@@ -414,39 +417,39 @@ void os_unmap(uint8_t *base, uint64_t length) {
 }
 
 /* The disk is full, or gone: a page of the file cannot be made writable. */
-static int page_refused(const os_file *f, const char *path, uint64_t from, uint64_t to, int e) {
+static int page_refused(const os_file *file, const char *path, uint64_t from, uint64_t to, int e) {
   struct statvfs disk;
   struct stat st;
   uint8_t byte;
   if (e == ENOMEM) return fail_memory(to - from);
-  if (fstat(f->fd, &st) == 0 && (uint64_t)st.st_size < to)
+  if (fstat(file->fd, &st) == 0 && (uint64_t)st.st_size < to)
     return fail(MAPH_IOERR, "%s: the file ends at %llu: somebody shortened it", path,
                 (unsigned long long)st.st_size);
-  if (pread(f->fd, &byte, 1, (off_t)from) != 1)
+  if (pread(file->fd, &byte, 1, (off_t)from) != 1)
     return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s: check the disk", path,
                 (unsigned long long)from, strerror(errno));
-  if (fstatvfs(f->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
+  if (fstatvfs(file->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
     return fail(MAPH_IOERR, "%s: its file system became read-only: check the disk", path);
   return fail(MAPH_FULL,
               "%s: the disk has no room to write bytes %llu to %llu: make room and try again", path,
               (unsigned long long)from, (unsigned long long)to);
 }
 
-int os_populate(const os_file *f, const char *path, uint8_t *base, uint64_t from, uint64_t to) {
+int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to) {
   uint64_t first = page_down(from), last = page_up(to);
   if (SYS("madvise", -1, madvise(base + first, last - first, MADV_POPULATE_WRITE)) == 0
       || errno == EINVAL || errno == ENOSYS || errno == EINTR)
     return MAPH_OK;
-  return page_refused(f, path, from, to, errno);
+  return page_refused(file, path, from, to, errno);
 }
 
-int os_fill_holes(const os_file *f, const char *path, uint64_t to) {
+int os_fill_holes(const os_file *file, const char *path, uint64_t to) {
   int e;
 #ifdef SEEK_HOLE
-  off_t hole = lseek(f->fd, 0, SEEK_HOLE);
+  off_t hole = lseek(file->fd, 0, SEEK_HOLE);
   if (hole >= 0 && (uint64_t)hole >= to) return MAPH_OK;
 #endif
-  do e = SYS("fallocate", -1, fallocate(f->fd, 0, 0, (off_t)to)) != 0 ? errno : 0;
+  do e = SYS("fallocate", -1, fallocate(file->fd, 0, 0, (off_t)to)) != 0 ? errno : 0;
   while (e == EINTR);
   if (e == 0 || e == EOPNOTSUPP || e == ENOSYS) return MAPH_OK;
   return fail(space_code(e), "%s: cannot fill the holes of this copy: %s: make room and try again",
@@ -454,25 +457,25 @@ int os_fill_holes(const os_file *f, const char *path, uint64_t to) {
 }
 
 /* How far a file may still grow: ulimit -f. */
-static uint64_t room_below_limit(const os_file *f) {
+static uint64_t room_below_limit(const os_file *file) {
   struct rlimit limit;
   struct stat st;
   if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY
-      || fstat(f->fd, &st) != 0)
+      || fstat(file->fd, &st) != 0)
     return UINT64_MAX;
   return limit.rlim_cur > (uint64_t)st.st_size ? limit.rlim_cur - (uint64_t)st.st_size : 0;
 }
 
-uint64_t os_free_room(const os_file *f) {
+uint64_t os_free_room(const os_file *file) {
   struct statvfs disk;
   uint64_t limit, room;
   uint8_t byte;
 #ifdef MAPH_TEST
   if (os_test.free_room) return os_test.free_room;
 #endif
-  if (pread(f->fd, &byte, 1, 0) < 0) return 0;
-  limit = room_below_limit(f);
-  if (fstatvfs(f->fd, &disk) != 0 || disk.f_blocks == 0) return limit;
+  if (pread(file->fd, &byte, 1, 0) < 0) return 0;
+  limit = room_below_limit(file);
+  if (fstatvfs(file->fd, &disk) != 0 || disk.f_blocks == 0) return limit;
   room = (uint64_t)disk.f_bavail * disk.f_frsize;
   return room < limit ? room : limit;
 }
@@ -508,14 +511,15 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to) {
 #endif
 }
 
-void os_touch(const os_file *f, uint64_t offset, char byte) {
-  if (pwrite(f->fd, &byte, 1, (off_t)offset) != 1) return; /* it stays as it was */
+void os_touch(const os_file *file, uint64_t offset, char byte) {
+  if (pwrite(file->fd, &byte, 1, (off_t)offset) != 1) return; /* it stays as it was */
 }
 
-int os_write(const os_file *f, const char *path, uint64_t offset, const void *data, size_t size) {
+int os_write(const os_file *file, const char *path, uint64_t offset, const void *data,
+             size_t size) {
   const uint8_t *p = data;
   while (size > 0) {
-    ssize_t w = SYS("pwrite", -1, pwrite(f->fd, p, size, (off_t)offset));
+    ssize_t w = SYS("pwrite", -1, pwrite(file->fd, p, size, (off_t)offset));
     if (w < 0 && errno == EINTR) continue;
     if (w <= 0)
       return fail(space_code(w < 0 ? errno : ENOSPC), "%s: offset %llu: cannot write: %s", path,
@@ -527,10 +531,10 @@ int os_write(const os_file *f, const char *path, uint64_t offset, const void *da
   return MAPH_OK;
 }
 
-int os_read(const os_file *f, const char *path, uint64_t offset, void *data, size_t size) {
+int os_read(const os_file *file, const char *path, uint64_t offset, void *data, size_t size) {
   uint8_t *p = data;
   while (size > 0) {
-    ssize_t n = SYS("pread", -1, pread(f->fd, p, size, (off_t)offset));
+    ssize_t n = SYS("pread", -1, pread(file->fd, p, size, (off_t)offset));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0)
       return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s", path, (unsigned long long)offset,
@@ -562,9 +566,9 @@ int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to) {
   return MAPH_OK;
 }
 
-int os_flush_file(const os_file *f, const char *path) {
+int os_flush_file(const os_file *file, const char *path) {
   int r;
-  do r = SYS("fdatasync", -1, fdatasync(f->fd));
+  do r = SYS("fdatasync", -1, fdatasync(file->fd));
   while (r != 0 && errno == EINTR);
   if (r != 0) {
     return fail(MAPH_IOERR,
@@ -573,14 +577,14 @@ int os_flush_file(const os_file *f, const char *path) {
                 path, strerror(errno));
   }
 #ifdef MAPH_TEST
-  if (os_test.flush) os_test.flush(NULL, (uint64_t)f->fd, 0);
+  if (os_test.flush) os_test.flush(NULL, (uint64_t)file->fd, 0);
 #endif
   return MAPH_OK;
 }
 
-void os_start_writeback(const os_file *f, uint64_t from, uint64_t to) {
+void os_start_writeback(const os_file *file, uint64_t from, uint64_t to) {
   from = page_down(from);
-  sync_file_range(f->fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
+  sync_file_range(file->fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
 }
 
 int os_flush_directory(const char *path) {
@@ -656,33 +660,33 @@ static struct flock byte_lock(short type, uint64_t byte, uint64_t length) {
   return l;
 }
 
-int os_lock(const os_file *f, uint64_t byte, int exclusive) {
+int os_lock(const os_file *file, uint64_t byte, int exclusive) {
   struct flock l = byte_lock(exclusive ? F_WRLCK : F_RDLCK, byte, 1);
   int r;
-  do r = SYS("fcntl", -1, fcntl(f->fd, F_OFD_SETLK, &l));
+  do r = SYS("fcntl", -1, fcntl(file->fd, F_OFD_SETLK, &l));
   while (r != 0 && errno == EINTR);
-  if (r == 0) hold_lock(f->fd);
+  if (r == 0) hold_lock(file->fd);
   if (r == 0) return 1;
   if (errno == EAGAIN || errno == EACCES) return 0;
   return -fail(MAPH_IOERR, "a lock on byte %llu cannot be had: %s", (unsigned long long)byte,
                strerror(errno));
 }
 
-void os_unlock(const os_file *f, uint64_t byte) {
+void os_unlock(const os_file *file, uint64_t byte) {
   struct flock l = byte_lock(F_UNLCK, byte, 1);
-  if (f->is_lock && f->forks != os_forks()) return;
-  fcntl(f->fd, F_OFD_SETLK, &l);
+  if (file->is_lock && file->forks != os_forks()) return;
+  fcntl(file->fd, F_OFD_SETLK, &l);
 }
 
-int os_locked(const os_file *f, uint64_t byte) {
+int os_locked(const os_file *file, uint64_t byte) {
   struct flock l = byte_lock(F_WRLCK, byte, 1);
-  return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
+  return fcntl(file->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
 /* Asked as if for a shared lock: only an exclusive one stands in its way. */
-int os_write_locked(const os_file *f, uint64_t from, uint64_t length) {
+int os_write_locked(const os_file *file, uint64_t from, uint64_t length) {
   struct flock l = byte_lock(F_RDLCK, from, length);
-  return fcntl(f->fd, F_OFD_GETLK, &l) == 0 && l.l_type == F_WRLCK;
+  return fcntl(file->fd, F_OFD_GETLK, &l) == 0 && l.l_type == F_WRLCK;
 }
 
 /* ----------------------------------------------------------------------------------------- time */

@@ -41,16 +41,16 @@ static int boot_of(uint8_t boot[64]) {
   return e;
 }
 
-void os_place_of(const os_file *f, os_place *place) {
+void os_place_of(const os_file *file, os_place *place) {
   place->failed = boot_of(place->boot);
   place->mount = 0;
 #ifdef STATX_MNT_ID
   struct statx sx;
   memset(&sx, 0, sizeof sx);
-  if (statx(f->fd, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) == 0)
+  if (statx(file->fd, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &sx) == 0)
     place->mount = sx.stx_mnt_id;
 #else
-  (void)f; /* the C library knows no statx */
+  (void)file; /* the C library knows no statx */
 #endif
 #ifdef MAPH_TEST
   if (os_test.boot == OS_TEST_NO_BOOT) place->boot[0] = 0;
@@ -60,18 +60,18 @@ void os_place_of(const os_file *f, os_place *place) {
 #endif
 }
 
-int os_hint(const os_file *f) {
+int os_hint(const os_file *file) {
   uint64_t hint = HINT_NOT_SET;
 #ifdef MAPH_TEST
   if (os_test.hint) return os_test.hint == 2;
 #endif
-  return fcntl(f->fd, F_GET_RW_HINT, &hint) == 0 && hint == HINT_NONE;
+  return fcntl(file->fd, F_GET_RW_HINT, &hint) == 0 && hint == HINT_NONE;
 }
 
-int os_set_hint(const os_file *f, int on) {
+int os_set_hint(const os_file *file, int on) {
   uint64_t hint = on ? HINT_NONE : HINT_NOT_SET;
 #ifdef MAPH_TEST
   if (os_test.hint) return os_test.hint == 2;
 #endif
-  return SYS("fcntl", -1, fcntl(f->fd, F_SET_RW_HINT, &hint)) == 0;
+  return SYS("fcntl", -1, fcntl(file->fd, F_SET_RW_HINT, &hint)) == 0;
 }

@@ -10,19 +10,21 @@
 
 enum { TELL_EACH_NS = 100000000 };
 
-int progress_tell(listener *p, const char *path, const char *phase, uint64_t done, uint64_t total) {
+int progress_tell(listener *listener, const char *path, const char *phase, uint64_t done,
+                  uint64_t total) {
   uint64_t now;
   unsigned forks;
   int stopped;
   if (interrupted()) return interrupt_say(path);
-  if (p->tell == NULL) return MAPH_OK;
+  if (listener->tell == NULL) return MAPH_OK;
   now = os_clock_ns();
-  if (now - p->told_ns < TELL_EACH_NS && done < total && p->phase && strcmp(phase, p->phase) == 0)
+  if (now - listener->told_ns < TELL_EACH_NS && done < total && listener->phase
+      && strcmp(phase, listener->phase) == 0)
     return MAPH_OK;
-  p->told_ns = now;
-  p->phase = phase;
+  listener->told_ns = now;
+  listener->phase = phase;
   forks = os_forks();
-  stopped = p->tell(p->arg, phase, done, total);
+  stopped = listener->tell(listener->arg, phase, done, total);
   if (os_forks() != forks)
     return fail(MAPH_MISUSE, "%s: this does not cross fork(): the parent goes on with it", path);
   return stopped ? interrupt_say(path) : MAPH_OK;

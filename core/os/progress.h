@@ -17,6 +17,7 @@ typedef struct listener {
 /* At most some times a second, but of each phase.  CANCELLED when the caller says stop, or the call
 ** was interrupted: path is what the work was about.  MISUSE in a child that the callback forked:
 ** the parent goes on with the work, and the child must touch no file of it. */
-int progress_tell(listener *p, const char *path, const char *phase, uint64_t done, uint64_t total);
+int progress_tell(listener *listener, const char *path, const char *phase, uint64_t done,
+                  uint64_t total);
 
 #endif

@@ -15,17 +15,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int os_open_memory(os_file *f) {
+int os_open_memory(os_file *file) {
   int rc;
-  memset(f, 0, sizeof *f);
-  f->fd = os_above_standard(SYS("memfd_create", -1, memfd_create("maph", MFD_CLOEXEC)));
-  if (f->fd < 0)
+  memset(file, 0, sizeof *file);
+  file->fd = os_above_standard(SYS("memfd_create", -1, memfd_create("maph", MFD_CLOEXEC)));
+  if (file->fd < 0)
     return fail(errno == ENOMEM ? MAPH_NOMEM : MAPH_CANTOPEN,
                 ":memory:: cannot make a file in memory: %s", strerror(errno));
-  f->writable = 1;
-  rc = os_status(f, ":memory:");
-  if (rc != MAPH_OK) os_close(f);
-  f->file_system = OS_MEMORY;
+  file->writable = 1;
+  rc = os_status(file, ":memory:");
+  if (rc != MAPH_OK) os_close(file);
+  file->file_system = OS_MEMORY;
   return rc;
 }
 
@@ -42,24 +42,24 @@ static int open_and_unlink(const char *path) {
   return fd;
 }
 
-int os_open_unnamed(const char *path, os_file *f) {
+int os_open_unnamed(const char *path, os_file *file) {
   char *folder = os_folder_of(path);
   int rc;
-  memset(f, 0, sizeof *f);
-  f->fd = -1;
+  memset(file, 0, sizeof *file);
+  file->fd = -1;
   if (folder == NULL) return fail_memory(strlen(path));
 #ifdef O_TMPFILE
-  f->fd = SYS("open", -1, open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  file->fd = SYS("open", -1, open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
 #endif
-  if (f->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT))
-    f->fd = open_and_unlink(path);
-  f->fd = os_above_standard(f->fd);
+  if (file->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT))
+    file->fd = open_and_unlink(path);
+  file->fd = os_above_standard(file->fd);
   free(folder);
-  if (f->fd < 0)
+  if (file->fd < 0)
     return fail(os_open_code(errno), "%s: cannot make a file for its work beside it: %s", path,
                 strerror(errno));
-  f->writable = 1;
-  rc = os_status(f, path);
-  if (rc != MAPH_OK) os_close(f);
+  file->writable = 1;
+  rc = os_status(file, path);
+  if (rc != MAPH_OK) os_close(file);
   return rc;
 }

@@ -21,18 +21,18 @@
 
 #include <stdio.h>
 
-int create_may_write(const os_file *f, const char *path) {
-  if (f->file_system == OS_NETWORK) {
+int create_may_write(const os_file *file, const char *path) {
+  if (file->file_system == OS_NETWORK) {
     return fail(MAPH_CANTOPEN,
                 "%s: on a network file system, where locks and mappings do not hold between "
                 "machines: keep the store on a local "
                 "disk and write to it through maph-server",
                 path);
   }
-  if (f->links > 1)
+  if (file->links > 1)
     return fail(MAPH_CANTOPEN,
                 "%s: has %llu names (hard links), which would part at the next rewrite: keep one",
-                path, (unsigned long long)f->links);
+                path, (unsigned long long)file->links);
   return MAPH_OK;
 }
 
@@ -54,76 +54,76 @@ int create_may_be_named(const char *path) {
 
 /* An empty log and index in an open, empty file.  base_version: up to which another file's records
 ** will be copied here. */
-int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
+int create_format(store *store, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
                   uint64_t expected_keys) {
-  header *h;
-  end_record e;
+  header *header;
+  end_record end;
   int rc;
-  rc = os_grow(&s->file, s->path, 64 * 1024);
-  if (rc == MAPH_OK) rc = store_see_size(s, 0);
-  if (rc == MAPH_OK) rc = store_map_for_writing(s);
-  if (rc == MAPH_OK) rc = os_populate(&s->file, s->path, s->write_base, 0, 64 * 1024);
+  rc = os_grow(&store->file, store->path, 64 * 1024);
+  if (rc == MAPH_OK) rc = store_see_size(store, 0);
+  if (rc == MAPH_OK) rc = store_map_for_writing(store);
+  if (rc == MAPH_OK) rc = os_populate(&store->file, store->path, store->write_base, 0, 64 * 1024);
   if (rc != MAPH_OK) return rc;
-  h = header_of(s->write_base);
-  OS_TEST_STORE(s->write_base, 0, 256);
-  header_make(h, uuid, generation, base_version);
-  s->salt = header_salt(h);
-  s->hash_seed = h->hash_seed;
-  s->generation = generation;
-  s->base_version = base_version;
-  memcpy(s->uuid, h->uuid, 16);
-  record_fill_end(&e, KIND_EPOCH, base_version, 0);
-  os_random(&e.start, sizeof e.start);
-  e.chain = record_chain(s->salt, 0, &e, 0);
-  rc = log_write_end(s, LOG_START, &e);
-  s->last = record_tip(&e, LOG_START + END_SIZE);
-  s->space_end = s->last.end;
-  if (rc == MAPH_OK) rc = index_create(s, expected_keys);
+  header = header_of(store->write_base);
+  OS_TEST_STORE(store->write_base, 0, 256);
+  header_make(header, uuid, generation, base_version);
+  store->salt = header_salt(header);
+  store->hash_seed = header->hash_seed;
+  store->generation = generation;
+  store->base_version = base_version;
+  memcpy(store->uuid, header->uuid, 16);
+  record_fill_end(&end, KIND_EPOCH, base_version, 0);
+  os_random(&end.start, sizeof end.start);
+  end.chain = record_chain(store->salt, 0, &end, 0);
+  rc = log_write_end(store, LOG_START, &end);
+  store->last = record_tip(&end, LOG_START + END_SIZE);
+  store->space_end = store->last.end;
+  if (rc == MAPH_OK) rc = index_create(store, expected_keys);
   if (rc != MAPH_OK) return rc;
-  h = header_of(s->write_base);
-  store_word(s->write_base, &h->end, s->space_end);
-  store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->committed, s->last.end);
-  store_word(s->write_base, &h->clean, CLEAN_YES);
-  header_checkpoint(s, &s->last);
+  header = header_of(store->write_base);
+  store_word(store->write_base, &header->end, store->space_end);
+  store_word(store->write_base, &header->prepared, store->last.end);
+  store_word(store->write_base, &header->committed, store->last.end);
+  store_word(store->write_base, &header->clean, CLEAN_YES);
+  header_checkpoint(store, &store->last);
   return MAPH_OK;
 }
 
 int create_bare(const char *path, int mode, store **out) {
-  os_file f;
-  store *s;
-  int rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &f);
+  os_file file;
+  store *store;
+  int rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &file);
   *out = NULL;
   if (rc == MAPH_EXISTS) {
     os_remove(path); /* of a creator that died: the caller holds the lock for it */
-    rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &f);
+    rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &file);
   }
   if (rc == MAPH_EXISTS) return rc;
-  if (rc == MAPH_OK) rc = create_may_write(&f, path);
-  s = rc == MAPH_OK ? store_bare(path, &f) : NULL;
-  if (s == NULL) {
-    if (f.fd >= 0) os_remove(path);
-    os_close(&f);
+  if (rc == MAPH_OK) rc = create_may_write(&file, path);
+  store = rc == MAPH_OK ? store_bare(path, &file) : NULL;
+  if (store == NULL) {
+    if (file.fd >= 0) os_remove(path);
+    os_close(&file);
     return rc == MAPH_OK ? MAPH_NOMEM : rc;
   }
-  header_place(s);
-  *out = s;
+  header_place(store);
+  *out = store;
   return MAPH_OK;
 }
 
-int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
+int create_empty(const char *path, const maph_options *options, const uint8_t uuid[16],
                  uint64_t generation, uint64_t base_version, store **out) {
-  store *s;
-  int rc = create_bare(path, o->mode, &s);
+  store *store;
+  int rc = create_bare(path, options->mode, &store);
   *out = NULL;
   if (rc != MAPH_OK) return rc;
-  rc = create_format(s, uuid, generation, base_version, o->expected_keys);
+  rc = create_format(store, uuid, generation, base_version, options->expected_keys);
   if (rc != MAPH_OK) {
-    store_free(s);
+    store_free(store);
     os_remove(path);
-    s = NULL;
+    store = NULL;
   }
-  *out = s;
+  *out = store;
   return rc;
 }
 
@@ -134,31 +134,31 @@ void create_unlock_rewrite(os_file *lock) {
 }
 
 int create_bare_in_memory(store **out) {
-  store *s = store_new(":memory:");
+  store *store = store_new(":memory:");
   int rc;
   *out = NULL;
-  if (s == NULL) return MAPH_NOMEM;
-  s->in_memory = s->lockless = 1;
-  rc = os_open_memory(&s->file);
+  if (store == NULL) return MAPH_NOMEM;
+  store->in_memory = store->lockless = 1;
+  rc = os_open_memory(&store->file);
   if (rc == MAPH_OK) {
-    *out = s;
+    *out = store;
   } else {
-    store_free(s);
+    store_free(store);
   }
   return rc;
 }
 
 int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
                      uint64_t expected_keys, store **out) {
-  store *s;
-  int rc = create_bare_in_memory(&s);
+  store *store;
+  int rc = create_bare_in_memory(&store);
   *out = NULL;
-  if (rc == MAPH_OK) rc = create_format(s, uuid, generation, base_version, expected_keys);
+  if (rc == MAPH_OK) rc = create_format(store, uuid, generation, base_version, expected_keys);
   if (rc != MAPH_OK) {
-    store_free(s);
-    s = NULL;
+    store_free(store);
+    store = NULL;
   }
-  *out = s;
+  *out = store;
   return rc;
 }
 
@@ -221,9 +221,9 @@ void create_remove_leftover(const char *path, const os_file *model) {
 }
 
 int create_is_empty(const char *path) {
-  os_file f;
-  int rc = os_open(path, OS_READ, 0, &f), empty = rc == MAPH_OK && f.size == 0;
-  if (rc == MAPH_OK) os_close(&f);
+  os_file file;
+  int rc = os_open(path, OS_READ, 0, &file), empty = rc == MAPH_OK && file.size == 0;
+  if (rc == MAPH_OK) os_close(&file);
   return empty;
 }
 
@@ -245,81 +245,84 @@ static int must_be_free(const char *path, int over_empty, os_file *empty) {
 }
 
 /* The finished store gets its name: over the empty file, if that is still there and empty. */
-static int rename_to(const creation *c, os_file *empty) {
+static int rename_to(const creation *creation, os_file *empty) {
   uint64_t device, inode;
   int rc;
-  if (empty->fd < 0) return os_rename_new(c->temporary, c->path);
-  rc = os_identity(c->path, &device, &inode);
+  if (empty->fd < 0) return os_rename_new(creation->temporary, creation->path);
+  rc = os_identity(creation->path, &device, &inode);
   if (rc == MAPH_OK && (device != empty->device || inode != empty->inode))
-    rc = fail(MAPH_EXISTS, "%s: exists already", c->path);
-  if (rc == MAPH_OK) rc = os_status(empty, c->path);
-  if (rc == MAPH_OK && empty->size > 0) rc = fail(MAPH_EXISTS, "%s: exists already", c->path);
-  return rc == MAPH_OK ? os_rename(c->temporary, c->path) : rc;
+    rc = fail(MAPH_EXISTS, "%s: exists already", creation->path);
+  if (rc == MAPH_OK) rc = os_status(empty, creation->path);
+  if (rc == MAPH_OK && empty->size > 0)
+    rc = fail(MAPH_EXISTS, "%s: exists already", creation->path);
+  return rc == MAPH_OK ? os_rename(creation->temporary, creation->path) : rc;
 }
 
-int create_claim(creation *c, const char *path, const maph_options *o, int over_empty) {
+int create_claim(creation *creation, const char *path, const maph_options *options,
+                 int over_empty) {
   os_file model;
   int rc = create_may_be_named(path);
-  memset(c, 0, sizeof *c);
-  c->path = path;
-  c->mode = o->mode;
-  c->lock.fd = c->empty.fd = -1;
-  c->temporary = create_beside(path, ".new");
-  if (c->temporary == NULL) return MAPH_NOMEM;
+  memset(creation, 0, sizeof *creation);
+  creation->path = path;
+  creation->mode = options->mode;
+  creation->lock.fd = creation->empty.fd = -1;
+  creation->temporary = create_beside(path, ".new");
+  if (creation->temporary == NULL) return MAPH_NOMEM;
   /* before a lock file is made */
-  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &c->empty);
-  os_close(&c->empty);
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &creation->empty);
+  os_close(&creation->empty);
   memset(&model, 0, sizeof model);
-  model.mode = (unsigned)o->mode;
+  model.mode = (unsigned)options->mode;
   model.owner = model.group = (unsigned)-1;
   model.fd = -1;
-  if (rc == MAPH_OK) rc = create_lock_rewrite(path, &model, o->busy_timeout_ms, &c->lock);
-  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &c->empty);
-  if (c->empty.fd >= 0) c->mode = 0600;
+  if (rc == MAPH_OK)
+    rc = create_lock_rewrite(path, &model, options->busy_timeout_ms, &creation->lock);
+  if (rc == MAPH_OK) rc = must_be_free(path, over_empty, &creation->empty);
+  if (creation->empty.fd >= 0) creation->mode = 0600;
   return rc;
 }
 
-int create_take_name(creation *c, store *s) {
-  header *h = header_of(s->write_base);
+int create_take_name(creation *creation, store *store) {
+  header *header = header_of(store->write_base);
   char note[160] = "";
   int rc = MAPH_OK;
-  if (c->empty.fd >= 0)
-    rc = os_keep_attributes(c->temporary, &s->file, &c->empty, note, sizeof note);
-  os_lock_like(&c->lock, &s->file);
-  store_word(s->write_base, &h->lock_device, c->lock.device);
-  store_word(s->write_base, &h->lock_inode, c->lock.inode);
-  store_word(s->write_base, &h->flushed, s->last.end);
-  store_word(s->write_base, &h->unborn, 1);
-  if (rc == MAPH_OK) rc = interrupt_check(c->path);
-  if (rc == MAPH_OK) rc = os_flush_file(&s->file, s->path);
-  if (rc == MAPH_OK) rc = interrupt_check(c->path);
-  if (rc == MAPH_OK) rc = rename_to(c, &c->empty);
+  if (creation->empty.fd >= 0)
+    rc = os_keep_attributes(creation->temporary, &store->file, &creation->empty, note, sizeof note);
+  os_lock_like(&creation->lock, &store->file);
+  store_word(store->write_base, &header->lock_device, creation->lock.device);
+  store_word(store->write_base, &header->lock_inode, creation->lock.inode);
+  store_word(store->write_base, &header->flushed, store->last.end);
+  store_word(store->write_base, &header->unborn, 1);
+  if (rc == MAPH_OK) rc = interrupt_check(creation->path);
+  if (rc == MAPH_OK) rc = os_flush_file(&store->file, store->path);
+  if (rc == MAPH_OK) rc = interrupt_check(creation->path);
+  if (rc == MAPH_OK) rc = rename_to(creation, &creation->empty);
   if (rc != MAPH_OK)
-    os_remove(c->temporary);
+    os_remove(creation->temporary);
   else
-    rc = os_flush_directory(c->path);
-  if (rc == MAPH_OK) store_word(s->write_base, &h->unborn, 0);
+    rc = os_flush_directory(creation->path);
+  if (rc == MAPH_OK) store_word(store->write_base, &header->unborn, 0);
   return rc;
 }
 
-void create_release(creation *c, int rc) {
-  os_close(&c->empty);
-  if (rc != MAPH_OK && c->lock.fd >= 0) create_remove_lock(c->path);
-  create_unlock_rewrite(&c->lock);
-  os_free(c->temporary);
-  c->temporary = NULL;
+void create_release(creation *creation, int rc) {
+  os_close(&creation->empty);
+  if (rc != MAPH_OK && creation->lock.fd >= 0) create_remove_lock(creation->path);
+  create_unlock_rewrite(&creation->lock);
+  os_free(creation->temporary);
+  creation->temporary = NULL;
 }
 
 int create_store(const char *path, const maph_options *options, int over_empty) {
   maph_options o = *options;
-  creation c;
-  store *s = NULL;
-  int rc = create_claim(&c, path, options, over_empty);
-  o.mode = c.mode;
-  if (rc == MAPH_OK) rc = create_empty(c.temporary, &o, NULL, 1, o.after_version, &s);
-  if (rc == MAPH_OK) rc = create_take_name(&c, s);
-  store_free(s);
-  create_release(&c, rc);
+  creation creation;
+  store *store = NULL;
+  int rc = create_claim(&creation, path, options, over_empty);
+  o.mode = creation.mode;
+  if (rc == MAPH_OK) rc = create_empty(creation.temporary, &o, NULL, 1, o.after_version, &store);
+  if (rc == MAPH_OK) rc = create_take_name(&creation, store);
+  store_free(store);
+  create_release(&creation, rc);
   return rc;
 }
 

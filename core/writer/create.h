@@ -19,19 +19,20 @@ typedef struct creation {
   os_file empty;   /* the empty file at path, which it takes the place of; fd -1: there is none */
 } creation;
 /* EXISTS BUSY CANCELLED CANTOPEN.  create_release it also when it failed */
-int create_claim(creation *c, const char *path, const maph_options *o, int over_empty);
-/* s, made as c->temporary and marked clean, is flushed and gets the name, or is removed */
-int create_take_name(creation *c, store *s);
-void create_release(creation *c, int rc); /* rc: is the store there? */
+int create_claim(creation *creation, const char *path, const maph_options *options, int over_empty);
+/* store, made as creation->temporary and marked clean, is flushed and gets the name, or is removed
+*/
+int create_take_name(creation *creation, store *store);
+void create_release(creation *creation, int rc); /* rc: is the store there? */
 
 /* a new file of no bytes, in the place of one that a dead creator left: lockless, not registered */
-int create_bare(const char *path, int mode, store **s);
-int create_bare_in_memory(store **s);
+int create_bare(const char *path, int mode, store **store);
+int create_bare_in_memory(store **store);
 /* the same, and made an empty store */
-int create_empty(const char *path, const maph_options *o, const uint8_t uuid[16],
-                 uint64_t generation, uint64_t base_version, store **s);
+int create_empty(const char *path, const maph_options *options, const uint8_t uuid[16],
+                 uint64_t generation, uint64_t base_version, store **store);
 int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
-                     uint64_t expected_keys, store **s);
+                     uint64_t expected_keys, store **store);
 /* of a rewrite that died */
 void create_remove_leftover(const char *path, const os_file *model);
 /* no store came to that path: nor shall its lock file stay.  Under byte 2 */
@@ -44,11 +45,11 @@ char *create_beside(const char *path, const char *suffix);
 int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);
 void create_unlock_rewrite(os_file *lock); /* and close it */
 /* an open, empty file becomes an empty store */
-int create_format(store *s, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
+int create_format(store *store, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
                   uint64_t expected_keys);
 int create_may_be_named(const char *path); /* not as a file beside another store is */
 /* no network file system, no second name */
-int create_may_write(const os_file *f, const char *path);
+int create_may_write(const os_file *file, const char *path);
 /* the store, if it is still that file, and its lock file; with byte 2 */
 int create_remove_files(const char *path, const os_file *model);
 

@@ -11,62 +11,64 @@
 #include "file/header.h"
 #include "file/store.h"
 
-void decided_add(store *s, changed_keys *keys, uint64_t end) {
-  assert(store_has_turn(s));
-  pthread_mutex_lock(&s->flush_mutex);
+void decided_add(store *store, changed_keys *keys, uint64_t end) {
+  assert(store_has_turn(store));
+  pthread_mutex_lock(&store->flush_mutex);
   keys->next = NULL;
-  if (s->decided_first)
-    s->decided_last->next = keys;
+  if (store->decided_first)
+    store->decided_last->next = keys;
   else
-    s->decided_first = keys;
-  s->decided_last = keys;
-  s->decided = end;
-  pthread_mutex_unlock(&s->flush_mutex);
+    store->decided_first = keys;
+  store->decided_last = keys;
+  store->decided = end;
+  pthread_mutex_unlock(&store->flush_mutex);
 }
 
-void decided_remove(store *s, changed_keys *keys) {
-  changed_keys *before = NULL, *x;
-  assert(is_locked(&s->index_mutex));
-  pthread_mutex_lock(&s->flush_mutex);
-  for (x = s->decided_first; x != NULL && x != keys; x = x->next) before = x;
-  if (x != NULL) {
+void decided_remove(store *store, changed_keys *keys) {
+  changed_keys *before = NULL, *changed;
+  assert(is_locked(&store->index_mutex));
+  pthread_mutex_lock(&store->flush_mutex);
+  for (changed = store->decided_first; changed != NULL && changed != keys; changed = changed->next)
+    before = changed;
+  if (changed != NULL) {
     if (before)
       before->next = keys->next;
     else
-      s->decided_first = keys->next;
-    if (s->decided_last == keys) s->decided_last = before;
+      store->decided_first = keys->next;
+    if (store->decided_last == keys) store->decided_last = before;
   }
-  pthread_cond_broadcast(&s->flush_done);
-  pthread_mutex_unlock(&s->flush_mutex);
+  pthread_cond_broadcast(&store->flush_done);
+  pthread_mutex_unlock(&store->flush_mutex);
 }
 
-int decided_wait_all(store *s) {
-  assert(store_has_turn(s));
-  pthread_mutex_lock(&s->flush_mutex);
-  while (s->decided_first) pthread_cond_wait(&s->flush_done, &s->flush_mutex);
-  pthread_mutex_unlock(&s->flush_mutex);
-  return s->flush_failed ? header_say_poisoned(s) : MAPH_OK;
+int decided_wait_all(store *store) {
+  assert(store_has_turn(store));
+  pthread_mutex_lock(&store->flush_mutex);
+  while (store->decided_first) pthread_cond_wait(&store->flush_done, &store->flush_mutex);
+  pthread_mutex_unlock(&store->flush_mutex);
+  return store->flush_failed ? header_say_poisoned(store) : MAPH_OK;
 }
 
-int decided_change(store *s, uint64_t hash) {
-  changed_keys *x;
+int decided_change(store *store, uint64_t hash) {
+  changed_keys *changed;
   int found = 0;
   size_t i;
-  assert(store_has_turn(s));
-  pthread_mutex_lock(&s->flush_mutex);
-  for (x = s->decided_first; x != NULL && !found; x = x->next) {
-    for (i = 0; i < x->count && !found; i++) found = x->key[i].hash == hash;
+  assert(store_has_turn(store));
+  pthread_mutex_lock(&store->flush_mutex);
+  for (changed = store->decided_first; changed != NULL && !found; changed = changed->next) {
+    for (i = 0; i < changed->count && !found; i++) found = changed->key[i].hash == hash;
   }
-  pthread_mutex_unlock(&s->flush_mutex);
+  pthread_mutex_unlock(&store->flush_mutex);
   return found;
 }
 
-int decided_exceed(store *s, size_t keys) {
-  changed_keys *x;
+int decided_exceed(store *store, size_t keys) {
+  changed_keys *changed;
   int found = 0;
-  assert(store_has_turn(s));
-  pthread_mutex_lock(&s->flush_mutex);
-  for (x = s->decided_first; x != NULL; x = x->next) found |= x->count > keys;
-  pthread_mutex_unlock(&s->flush_mutex);
+  assert(store_has_turn(store));
+  pthread_mutex_lock(&store->flush_mutex);
+  for (changed = store->decided_first; changed != NULL; changed = changed->next)
+    found |= changed->count > keys;
+  pthread_mutex_unlock(&store->flush_mutex);
   return found;
 }

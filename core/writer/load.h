@@ -34,16 +34,16 @@ typedef struct load_how {
 } load_how;
 
 typedef struct load {
-  store *s;
+  store *store;
   load_how how;
   uint8_t *buffer;    /* the file's bytes from buffer_at on, as far as `at` */
   uint64_t buffer_at; /* what lies before is written */
   uint64_t at;        /* where the next byte goes */
   hashes hashes;
-  uint64_t start, operations, digest;      /* of the transaction; start: its first record */
-  uint64_t records, bytes;                 /* of the store */
-  uint64_t superseded;                     /* records that became pads */
-  uint64_t records_end;                    /* once the index is made */
+  uint64_t start, operations, digest; /* of the transaction; start: its first record */
+  uint64_t records, bytes;            /* of the store */
+  uint64_t superseded;                /* records that became pads */
+  uint64_t records_end;               /* once the index is made */
   uint64_t index_size;
   int settled;                             /* the mapping shows all of them */
   uint64_t written_back;                   /* writing to the disk was begun so far */
@@ -52,17 +52,17 @@ typedef struct load {
   uint64_t peak; /* bytes of memory */
 } load;
 
-int load_begin(load *l, store *s, const load_how *how);
+int load_begin(load *load, store *store, const load_how *how);
 /* FULL NOMEM IOERR CANCELLED */
-int load_put(load *l, const log_put *put);
+int load_put(load *load, const log_put *put);
 /* The record at `from`, which `it` describes; hash: of its key in the new file */
-int load_copy(load *l, const uint8_t *from, const item *it, uint64_t hash);
+int load_copy(load *load, const uint8_t *from, const item *it, uint64_t hash);
 /* The same, with padding to `size`, and without a slot: the perfect hash leads to it. */
-int load_copy_frozen(load *l, const uint8_t *from, const item *it, uint64_t size);
-int load_align(load *l); /* the next record begins a cache line */
+int load_copy_frozen(load *load, const uint8_t *from, const item *it, uint64_t size);
+int load_align(load *load); /* the next record begins a cache line */
 /* A perfect hash, whole but for its checksum. */
-int load_perfect(load *l, uint8_t *payload, uint64_t size, int algorithm);
-int load_finish(load *l);
-void load_clear(load *l);
+int load_perfect(load *load, uint8_t *payload, uint64_t size, int algorithm);
+int load_finish(load *load);
+void load_clear(load *load);
 
 #endif

@@ -9,24 +9,24 @@
 #include "writer/patience.h"
 
 /* The lock file, and this process's mark in it: again, if it stayed open.  BUSY at once. */
-int lock_open(store *s);
-void lock_close(store *s);
+int lock_open(store *store);
+void lock_close(store *store);
 int lock_alone(
-    store *s); /* does no other process have the store open for writing?  With the lock */
-void lock_leave(store *s); /* count as one of them no longer; with the lock */
+    store *store); /* does no other process have the store open for writing?  With the lock */
+void lock_leave(store *store); /* count as one of them no longer; with the lock */
 
-int lock_take_turn(store *s, const lock_patience *p); /* BUSY CANCELLED */
-void lock_give_turn(store *s);
-int lock_turn_is_mine(store *s); /* this thread took it, and it was not given up since */
+int lock_take_turn(store *store, const lock_patience *patience); /* BUSY CANCELLED */
+void lock_give_turn(store *store);
+int lock_turn_is_mine(store *store); /* this thread took it, and it was not given up since */
 
 /* What lock_take found: a reason of this process to hold the lock; a bias to this process, so that
 ** no other wrote since; or neither. */
 enum { LOCK_WAS_HELD, LOCK_WAS_OURS, LOCK_WAS_FREE };
 
 /* With the turn: one reason more to hold the lock.  BUSY CANCELLED CANTOPEN IOERR */
-int lock_take(store *s, const lock_patience *p, int *found);
-void lock_release(store *s);       /* one reason less; the last one unlocks */
-void lock_wait_released(store *s); /* with the turn, so that no reason is added */
-int lock_wanted(store *s);         /* does another process wait for it? */
+int lock_take(store *store, const lock_patience *patience, int *found);
+void lock_release(store *store);       /* one reason less; the last one unlocks */
+void lock_wait_released(store *store); /* with the turn, so that no reason is added */
+int lock_wanted(store *store);         /* does another process wait for it? */
 
 #endif

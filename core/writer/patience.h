@@ -21,8 +21,8 @@ static inline lock_patience lock_patience_of(int timeout_ms, const interrupt_cou
 }
 
 /* Asked before each wait, never where nothing is waited for. */
-static inline int lock_interrupted(const lock_patience *p) {
-  return interrupt_seen(p->own) != p->seen || interrupted();
+static inline int lock_interrupted(const lock_patience *patience) {
+  return interrupt_seen(patience->own) != patience->seen || interrupted();
 }
 
 #endif

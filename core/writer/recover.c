@@ -41,196 +41,202 @@
 
 
 /* An epoch record at `at` that continues chain. */
-static int epoch_follows(const view *v, uint64_t at, uint64_t chain, tip *t) {
-  end_record e;
-  memcpy(&e, v->base + at, sizeof e);
-  if (record_verify(v, at, END_SIZE) != MAPH_OK
-      || e.chain != record_chain(v->s->salt, chain, &e, 0))
+static int epoch_follows(const view *view, uint64_t at, uint64_t chain, tip *tip) {
+  end_record end;
+  memcpy(&end, view->base + at, sizeof end);
+  if (record_verify(view, at, END_SIZE) != MAPH_OK
+      || end.chain != record_chain(view->store->salt, chain, &end, 0))
     return 0;
-  *t = record_tip(&e, at + END_SIZE);
+  *tip = record_tip(&end, at + END_SIZE);
   return 1;
 }
 
 /* Walk, without summing, to the newest checkpoint. */
-static int walk_to_checkpoint(store *s, const view *v, tip *t) {
-  checkpoint c;
-  walk w;
+static int walk_to_checkpoint(store *store, const view *view, tip *tip) {
+  checkpoint checkpoint;
+  walk walk;
   int rc = MAPH_OK;
-  memset(t, 0, sizeof *t);
-  t->end = LOG_START;
-  if (!header_best_checkpoint(s, header_of(v->base), &c) || c.offset > v->size) return MAPH_OK;
-  w = walk_from(v, LOG_START, c.offset);
-  while (walk_next(&w, &rc)) {}
-  if (rc == MAPH_OK) *t = (tip){ c.offset, c.version, c.chain, c.records, c.bytes };
+  memset(tip, 0, sizeof *tip);
+  tip->end = LOG_START;
+  if (!header_best_checkpoint(store, header_of(view->base), &checkpoint)
+      || checkpoint.offset > view->size)
+    return MAPH_OK;
+  walk = walk_from(view, LOG_START, checkpoint.offset);
+  while (walk_next(&walk, &rc)) {}
+  if (rc == MAPH_OK)
+    *tip = (struct tip){ checkpoint.offset, checkpoint.version, checkpoint.chain,
+                         checkpoint.records, checkpoint.bytes };
   return rc;
 }
 
 /* From a tip on: as many whole transactions as follow in chain. */
-static int walk_transactions(store *s, const view *v, tip *t) {
-  walk w = walk_from(v, t->end, v->size);
+static int walk_transactions(store *store, const view *view, tip *tip) {
+  walk walk = walk_from(view, tip->end, view->size);
   txn scratch;
   int rc = MAPH_OK;
-  txn_start(&scratch, s);
+  txn_start(&scratch, store);
   scratch.state = TXN_PREPARED; /* look, adopt nothing */
-  while (walk_next(&w, &rc)) {
-    uint64_t at = w.it.offset;
-    if (w.it.kind == KIND_PAD || w.it.kind == KIND_EXTENT) {
-      if (record_verify(v, at, w.it.size) != MAPH_OK) break;
+  while (walk_next(&walk, &rc)) {
+    uint64_t at = walk.it.offset;
+    if (walk.it.kind == KIND_PAD || walk.it.kind == KIND_EXTENT) {
+      if (record_verify(view, at, walk.it.size) != MAPH_OK) break;
     } else {
-      if (w.it.kind == KIND_EPOCH ? !epoch_follows(v, at, t->chain, t)
-                                  : commit_replay(&scratch, at, v->size, t->chain, t) != 1)
+      if (walk.it.kind == KIND_EPOCH
+              ? !epoch_follows(view, at, tip->chain, tip)
+              : commit_replay(&scratch, at, view->size, tip->chain, tip) != 1)
         break;
-      w.at = t->end;
+      walk.at = tip->end;
     }
   }
-  if (t->end < LOG_START + END_SIZE)
-    return fail_corrupt(s->path, LOG_START, "the log does not begin with the record that opens it");
+  if (tip->end < LOG_START + END_SIZE)
+    return fail_corrupt(store->path, LOG_START,
+                        "the log does not begin with the record that opens it");
   return MAPH_OK;
 }
 
-int recover_append_epoch(store *s, uint64_t at) {
-  uint64_t version = (s->last.version | UINT32_MAX) + 1;
-  end_record e;
+int recover_append_epoch(store *store, uint64_t at) {
+  uint64_t version = (store->last.version | UINT32_MAX) + 1;
+  end_record end;
   int rc;
-  assert(store_has_turn(s) && store_has_lock(s));
+  assert(store_has_turn(store) && store_has_lock(store));
   if (version > VERSION_MAX)
-    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", s->path);
-  record_fill_end(&e, KIND_EPOCH, version, s->last.end - END_SIZE);
-  os_random(&e.start, sizeof e.start);
-  e.records = s->last.records;
-  e.bytes = s->last.bytes;
-  e.chain = record_chain(s->salt, s->last.chain, &e, 0);
-  s->space_end = at;
-  s->populated = 0;
-  rc = log_room(s, at + END_SIZE);
-  if (rc == MAPH_OK) rc = log_write_end(s, at, &e);
-  if (rc == MAPH_OK) rc = os_flush(s->write_base, s->path, LOG_START, at + END_SIZE);
+    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", store->path);
+  record_fill_end(&end, KIND_EPOCH, version, store->last.end - END_SIZE);
+  os_random(&end.start, sizeof end.start);
+  end.records = store->last.records;
+  end.bytes = store->last.bytes;
+  end.chain = record_chain(store->salt, store->last.chain, &end, 0);
+  store->space_end = at;
+  store->populated = 0;
+  rc = log_room(store, at + END_SIZE);
+  if (rc == MAPH_OK) rc = log_write_end(store, at, &end);
+  if (rc == MAPH_OK) rc = os_flush(store->write_base, store->path, LOG_START, at + END_SIZE);
   if (rc != MAPH_OK) return rc;
-  s->last = record_tip(&e, at + END_SIZE);
-  s->space_end = s->last.end;
+  store->last = record_tip(&end, at + END_SIZE);
+  store->space_end = store->last.end;
   return MAPH_OK;
 }
 
-static int index_record(store *s, const item *it) {
-  pending p = { index_hash(s, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
-                it->prev };
-  int rc = index_reserve(s, &p, 1, NULL, NULL);
-  if (rc == MAPH_OK) rc = index_grant(s, &p, 1);
-  return rc == MAPH_OK ? index_publish(s, &p, 1, 0) : rc;
+static int index_record(store *store, const item *it) {
+  pending pending = { index_hash(store, maph_bytes(it->key, it->key_size)), it->offset, it->offset,
+                      it->prev };
+  int rc = index_reserve(store, &pending, 1, NULL, NULL);
+  if (rc == MAPH_OK) rc = index_grant(store, &pending, 1);
+  return rc == MAPH_OK ? index_publish(store, &pending, 1, 0) : rc;
 }
 
 /* The newest record of a key has no successor: a link in it was stored for a transaction that is
 ** lost, whose bytes may still lie there, whole, under a pad or an index piece.  All others' links
 ** were stored when their successors went into the index. */
-static int mend_link(store *s, const view *v, const item *it) {
+static int mend_link(store *store, const view *view, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
   item newest;
   int rc;
-  if (atomic_load(word_at(v->base, it->offset)) == 0) return MAPH_OK;
-  rc = index_find(v, key, index_hash(s, key), &newest);
+  if (atomic_load(word_at(view->base, it->offset)) == 0) return MAPH_OK;
+  rc = index_find(view, key, index_hash(store, key), &newest);
   if (rc != MAPH_OK || newest.offset != it->offset) return rc;
-  rc = grant_pages(s, it->offset, it->offset + sizeof(word));
-  if (rc == MAPH_OK) store_word(s->write_base, word_at(s->write_base, it->offset), 0);
+  rc = grant_pages(store, it->offset, it->offset + sizeof(word));
+  if (rc == MAPH_OK) store_word(store->write_base, word_at(store->write_base, it->offset), 0);
   return rc;
 }
 
 /* Each put and delete below limit: into the index (pass 0), then its link (pass 1). */
-static int each_record(store *s, uint64_t limit, int pass) {
+static int each_record(store *store, uint64_t limit, int pass) {
   int rc = MAPH_OK;
-  view v;
-  walk w;
-  view_for_writing(s, limit, &v);
-  w = walk_from(&v, LOG_START, limit);
-  while (walk_next(&w, &rc)) {
-    if (!walk_is_data(&w)) continue;
-    if (pass == 0 && !is_frozen(s, w.it.offset)) rc = index_record(s, &w.it);
-    if (pass == 1) rc = mend_link(s, &v, &w.it);
-    view_for_writing(s, limit, &v); /* the index may have outgrown the mapping */
+  view view;
+  walk walk;
+  view_for_writing(store, limit, &view);
+  walk = walk_from(&view, LOG_START, limit);
+  while (walk_next(&walk, &rc)) {
+    if (!walk_is_data(&walk)) continue;
+    if (pass == 0 && !is_frozen(store, walk.it.offset)) rc = index_record(store, &walk.it);
+    if (pass == 1) rc = mend_link(store, &view, &walk.it);
+    view_for_writing(store, limit, &view); /* the index may have outgrown the mapping */
   }
   return rc;
 }
 
 /* Where the new epoch goes.  A reader may be at work with the old index, whose pieces lie as far as
 ** `end`: they stay, and what is not one of them becomes a pad. */
-static int pass_over_old_index(store *s, uint64_t limit, uint64_t *at) {
-  uint64_t end = atomic_load(&header_of(s->write_base)->end);
-  view v;
+static int pass_over_old_index(store *store, uint64_t limit, uint64_t *at) {
+  uint64_t end = atomic_load(&header_of(store->write_base)->end);
+  view view;
   int rc;
   *at = limit;
-  if (end % 8 || end <= limit || end > atomic_load(&s->size)) return MAPH_OK;
-  view_for_writing(s, end, &v);
-  *at = walk_past_spaces(&v, limit, end);
+  if (end % 8 || end <= limit || end > atomic_load(&store->size)) return MAPH_OK;
+  view_for_writing(store, end, &view);
+  *at = walk_past_spaces(&view, limit, end);
   if (*at == end) return MAPH_OK;
   end = MAX(end, *at + RECORD_HEAD);
-  s->space_end = s->populated = 0;
-  rc = log_room(s, end);
-  if (rc == MAPH_OK) rc = log_write_pad(s, *at, end);
+  store->space_end = store->populated = 0;
+  rc = log_room(store, end);
+  if (rc == MAPH_OK) rc = log_write_pad(store, *at, end);
   *at = end;
   return rc;
 }
 
 /* A new index of all that lies below limit, and links that lead nowhere past it.  Readers find the
 ** old one until the new one is whole. */
-static int rebuild_index(store *s, uint64_t limit) {
-  uint64_t keys = s->last.records - MIN(s->last.records, s->perfect.keys);
-  int rc = index_create_beside(s, MIN(keys, (limit - LOG_START) / RECORD_HEAD));
-  if (rc == MAPH_OK) rc = each_record(s, limit, 0);
+static int rebuild_index(store *store, uint64_t limit) {
+  uint64_t keys = store->last.records - MIN(store->last.records, store->perfect.keys);
+  int rc = index_create_beside(store, MIN(keys, (limit - LOG_START) / RECORD_HEAD));
+  if (rc == MAPH_OK) rc = each_record(store, limit, 0);
   if (rc != MAPH_OK) {
-    index_drop_beside(s);
+    index_drop_beside(store);
     return rc;
   }
-  index_show(s);
-  store_word(s->write_base, &header_of(s->write_base)->state,
-             atomic_load(&header_of(s->write_base)->state) & STATE_FLAGS);
-  return each_record(s, limit, 1);
+  index_show(store);
+  store_word(store->write_base, &header_of(store->write_base)->state,
+             atomic_load(&header_of(store->write_base)->state) & STATE_FLAGS);
+  return each_record(store, limit, 1);
 }
 
 /* Nobody trusts what a recovery leaves that dies: neither in memory nor, where the disk says that
 ** the file is clean, there. */
-static int begin_untrusted(store *s) {
-  header *h = header_of(s->write_base);
-  int was_clean = atomic_load(&h->clean) == CLEAN_YES;
-  store_word(s->write_base, &h->place, 0);
-  store_word(s->write_base, &h->clean, CLEAN_DIRTY);
-  return was_clean ? os_flush(s->write_base, s->path, 0, HEADER_SIZE) : MAPH_OK;
+static int begin_untrusted(store *store) {
+  header *header = header_of(store->write_base);
+  int was_clean = atomic_load(&header->clean) == CLEAN_YES;
+  store_word(store->write_base, &header->place, 0);
+  store_word(store->write_base, &header->clean, CLEAN_DIRTY);
+  return was_clean ? os_flush(store->write_base, store->path, 0, HEADER_SIZE) : MAPH_OK;
 }
 
-static void show_log(store *s) {
-  header *h = header_of(s->write_base);
-  store_word(s->write_base, &h->flushed, 0);
-  if (s->last.end >= atomic_load(&h->prepared))
-    store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->committed, s->last.end);
-  store_word(s->write_base, &h->prepared, s->last.end);
-  store_word(s->write_base, &h->flushed, s->last.end);
-  store_word(s->write_base, &h->bias, 0);
-  store_word(s->write_base, &h->busy, 0);
+static void show_log(store *store) {
+  header *header = header_of(store->write_base);
+  store_word(store->write_base, &header->flushed, 0);
+  if (store->last.end >= atomic_load(&header->prepared))
+    store_word(store->write_base, &header->prepared, store->last.end);
+  store_word(store->write_base, &header->committed, store->last.end);
+  store_word(store->write_base, &header->prepared, store->last.end);
+  store_word(store->write_base, &header->flushed, store->last.end);
+  store_word(store->write_base, &header->bias, 0);
+  store_word(store->write_base, &header->busy, 0);
 }
 
-int recover_in_place(store *s) {
+int recover_in_place(store *store) {
   uint64_t limit, at;
-  view v;
-  int rc = store_see_size(s, LOG_START + END_SIZE);
+  view view;
+  int rc = store_see_size(store, LOG_START + END_SIZE);
   if (rc != MAPH_OK) return rc;
-  view_for_writing(s, 0, &v);
-  rc = perfect_verify(s, v.base);
-  if (rc == MAPH_OK) rc = walk_to_checkpoint(s, &v, &s->last);
-  if (rc == MAPH_OK) rc = walk_transactions(s, &v, &s->last);
-  if (rc == MAPH_OK) rc = perfect_within(s, s->last.end);
-  if (rc == MAPH_OK) rc = begin_untrusted(s);
+  view_for_writing(store, 0, &view);
+  rc = perfect_verify(store, view.base);
+  if (rc == MAPH_OK) rc = walk_to_checkpoint(store, &view, &store->last);
+  if (rc == MAPH_OK) rc = walk_transactions(store, &view, &store->last);
+  if (rc == MAPH_OK) rc = perfect_within(store, store->last.end);
+  if (rc == MAPH_OK) rc = begin_untrusted(store);
   if (rc != MAPH_OK) return rc;
-  limit = s->last.end;
-  rc = pass_over_old_index(s, limit, &at);
-  if (rc == MAPH_OK) rc = recover_append_epoch(s, at);
+  limit = store->last.end;
+  rc = pass_over_old_index(store, limit, &at);
+  if (rc == MAPH_OK) rc = recover_append_epoch(store, at);
   if (rc != MAPH_OK) return rc;
-  store_word(s->write_base, &header_of(s->write_base)->end, s->space_end);
-  store_word(s->write_base, &header_of(s->write_base)->moved, 0);
-  rc = rebuild_index(s, limit);
-  if (rc == MAPH_OK) rc = order_renew(s, limit);
+  store_word(store->write_base, &header_of(store->write_base)->end, store->space_end);
+  store_word(store->write_base, &header_of(store->write_base)->moved, 0);
+  rc = rebuild_index(store, limit);
+  if (rc == MAPH_OK) rc = order_renew(store, limit);
   if (rc != MAPH_OK) return rc;
-  show_log(s);
-  header_checkpoint(s, &s->last);
-  trust_mark(s);
-  s->tail_checked = 0;
+  show_log(store);
+  header_checkpoint(store, &store->last);
+  trust_mark(store);
+  store->tail_checked = 0;
   return MAPH_OK;
 }

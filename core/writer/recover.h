@@ -6,8 +6,8 @@
 
 #include "file/store.h"
 
-int recover_in_place(store *s); /* with the lock: believe only the log */
-/* after s->last, at that offset; everything before it is flushed */
-int recover_append_epoch(store *s, uint64_t at);
+int recover_in_place(store *store); /* with the lock: believe only the log */
+/* after store->last, at that offset; everything before it is flushed */
+int recover_append_epoch(store *store, uint64_t at);
 
 #endif

@@ -45,29 +45,29 @@
 
 enum { LEAVE_WAIT_MS = 1000, LOOK_MS = 100 };
 
-static header *live(const store *s) { return header_of(s->write_base); }
+static header *live(const store *store) { return header_of(store->write_base); }
 static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
-static void set(store *s, word *w, uint64_t value) { store_word(s->write_base, w, value); }
+static void set(store *store, word *w, uint64_t value) { store_word(store->write_base, w, value); }
 
 /* -------------------------------------------------------------------------- after a dead writer */
 
 /* Between committed and prepared: finish each whole transaction; the last one may have been killed
 ** before its decision. */
-static int finish_or_erase(store *s) {
-  uint64_t prepared = get(&live(s)->prepared);
+static int finish_or_erase(store *store) {
+  uint64_t prepared = get(&live(store)->prepared);
   int rc = MAPH_OK, whole = 1;
-  while (rc == MAPH_OK && whole > 0 && s->last.end < prepared) {
-    txn t;
+  while (rc == MAPH_OK && whole > 0 && store->last.end < prepared) {
+    txn txn;
     tip after;
-    txn_start(&t, s);
-    whole = commit_replay(&t, s->last.end, prepared, s->last.chain, &after);
+    txn_start(&txn, store);
+    whole = commit_replay(&txn, store->last.end, prepared, store->last.chain, &after);
     if (whole < 0) rc = MAPH_NOMEM;
-    if (whole > 0) rc = commit_redo(&t, &after);
-    txn_clear(&t);
+    if (whole > 0) rc = commit_redo(&txn, &after);
+    txn_clear(&txn);
   }
-  if (rc == MAPH_OK && s->last.end < prepared) {
-    rc = commit_erase(s, prepared - END_SIZE);
-    if (rc == MAPH_OK) set(s, &live(s)->prepared, s->last.end);
+  if (rc == MAPH_OK && store->last.end < prepared) {
+    rc = commit_erase(store, prepared - END_SIZE);
+    if (rc == MAPH_OK) set(store, &live(store)->prepared, store->last.end);
   }
   return rc;
 }
@@ -75,110 +75,115 @@ static int finish_or_erase(store *s) {
 /* From committed to end nothing is a transaction's: what is not yet a pad or an index piece becomes
 ** one pad.  Index pieces inside it stay what they are: the index leads to them, a walk of the log
 ** need not. */
-static int cover_leftovers(store *s, uint64_t from, uint64_t end) {
+static int cover_leftovers(store *store, uint64_t from, uint64_t end) {
   uint64_t at;
-  view v;
-  view_for_writing(s, end, &v);
-  at = walk_past_spaces(&v, from, end);
+  view view;
+  view_for_writing(store, end, &view);
+  at = walk_past_spaces(&view, from, end);
   if (end - at > 0 && end - at < RECORD_HEAD)
-    return fail_corrupt(s->path, at, "what a writer left when it died is too small to be anything");
-  s->tail_checked = end;
-  return log_cover(s, at, end);
+    return fail_corrupt(store->path, at,
+                        "what a writer left when it died is too small to be anything");
+  store->tail_checked = end;
+  return log_cover(store, at, end);
 }
 
 /* Before the first store of a session the disk must say that the live part may be stale. */
-static int mark_dirty(store *s) {
-  header *h = live(s);
+static int mark_dirty(store *store) {
+  header *header = live(store);
   int rc;
-  if (get(&h->clean) == CLEAN_DIRTY) return MAPH_OK;
-  rc = grant_file(s, MIN(get(&h->end), atomic_load(&s->size)));
+  if (get(&header->clean) == CLEAN_DIRTY) return MAPH_OK;
+  rc = grant_file(store, MIN(get(&header->end), atomic_load(&store->size)));
   if (rc != MAPH_OK) return rc;
-  trust_mark(s);
-  set(s, &h->clean, CLEAN_OPENING);
-  rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
+  trust_mark(store);
+  set(store, &header->clean, CLEAN_OPENING);
+  rc = os_flush(store->write_base, store->path, 0, HEADER_SIZE);
   if (rc != MAPH_OK) {
-    header_poison(s);
+    header_poison(store);
     return rc;
   }
-  set(s, &h->clean, CLEAN_DIRTY);
+  set(store, &header->clean, CLEAN_DIRTY);
   return MAPH_OK;
 }
 
-static int flush_name(store *s) {
-  int rc = os_flush_directory(s->path);
-  if (rc == MAPH_OK) set(s, &live(s)->unborn, 0);
+static int flush_name(store *store) {
+  int rc = os_flush_directory(store->path);
+  if (rc == MAPH_OK) set(store, &live(store)->unborn, 0);
   return rc;
 }
 
 /* The live words must be in order before anything is built on them. */
-static int check_live_words(store *s) {
-  header *h = live(s);
-  uint64_t committed = get(&h->committed), prepared = get(&h->prepared), end = get(&h->end),
-           size = atomic_load(&s->size);
+static int check_live_words(store *store) {
+  header *header = live(store);
+  uint64_t committed = get(&header->committed), prepared = get(&header->prepared),
+           end = get(&header->end), size = atomic_load(&store->size);
   int rc = MAPH_OK;
-  if (end > size) rc = store_see_size(s, end);
+  if (end > size) rc = store_see_size(store, end);
   if (rc == MAPH_OK
       && (committed < LOG_START + END_SIZE || committed > prepared
           || (committed < prepared && prepared - committed < END_SIZE) || prepared > end
           || (committed | prepared | end) % 8)) {
-    rc = fail_corrupt(s->path, offsetof(header, committed), "the live words contradict each other");
+    rc = fail_corrupt(store->path, offsetof(struct header, committed),
+                      "the live words contradict each other");
   }
-  return rc == MAPH_OK ? perfect_within(s, committed) : rc;
+  return rc == MAPH_OK ? perfect_within(store, committed) : rc;
 }
 
-static int take_tip(store *s, uint64_t end) {
+static int take_tip(store *store, uint64_t end) {
   end_record e;
-  view v;
+  view view;
   int rc;
-  if (s->last.end == end) return MAPH_OK;
-  view_for_writing(s, end, &v);
-  rc = record_end(&v, end, &e);
-  if (rc == MAPH_OK) s->last = record_tip(&e, end);
+  if (store->last.end == end) return MAPH_OK;
+  view_for_writing(store, end, &view);
+  rc = record_end(&view, end, &e);
+  if (rc == MAPH_OK) store->last = record_tip(&e, end);
   return rc;
 }
 
 /* Another process that had the lock may have given granted space back to the disk. */
-static int look_at_size(store *s) {
-  header *h = live(s);
-  uint64_t size, known = atomic_load_explicit(&s->size, memory_order_relaxed);
+static int look_at_size(store *store) {
+  header *header = live(store);
+  uint64_t size, known = atomic_load_explicit(&store->size, memory_order_relaxed);
   int rc;
-  if (s->last.end != 0 && (s->in_memory || get(&h->clean) == CLEAN_DIRTY)) {
-    rc = os_size(&s->file, &size);
+  if (store->last.end != 0 && (store->in_memory || get(&header->clean) == CLEAN_DIRTY)) {
+    rc = os_size(&store->file, &size);
     if (rc != MAPH_OK) return rc;
-    if (size >= known) return get(&h->end) > known ? store_see_size(s, 0) : MAPH_OK;
+    if (size >= known) return get(&header->end) > known ? store_see_size(store, 0) : MAPH_OK;
   }
-  s->populated = 0;
-  return store_see_size(s, 0);
+  store->populated = 0;
+  return store_see_size(store, 0);
 }
 
 /* All that another process may have changed since this one wrote last. */
-static int look_again(store *s, const lock_patience *p) {
-  header *h = live(s);
+static int look_again(store *store, const lock_patience *patience) {
+  header *header = live(store);
   uint64_t end;
   int rc = MAPH_OK;
-  assert(store_has_turn(s) && store_has_lock(s));
-  s->unsettled = 1; /* until all of this has passed */
-  s->group_failed = 0;
-  rc = look_at_size(s);
-  if (rc == MAPH_OK) rc = trust_begin(s, p, recover_in_place);
-  if (rc == MAPH_OK && !s->in_memory && get(&h->clean) != CLEAN_DIRTY) rc = mark_dirty(s);
-  if (rc == MAPH_OK && get(&h->unborn)) rc = flush_name(s);
-  h = live(s);
-  if (rc == MAPH_OK) rc = check_live_words(s);
-  if (rc == MAPH_OK && (get(&h->state) & ~(uint64_t)STATE_FLAGS)) rc = index_finish_split(s);
-  if (rc == MAPH_OK) rc = take_tip(s, get(&h->committed));
+  assert(store_has_turn(store) && store_has_lock(store));
+  store->unsettled = 1; /* until all of this has passed */
+  store->group_failed = 0;
+  rc = look_at_size(store);
+  if (rc == MAPH_OK) rc = trust_begin(store, patience, recover_in_place);
+  if (rc == MAPH_OK && !store->in_memory && get(&header->clean) != CLEAN_DIRTY)
+    rc = mark_dirty(store);
+  if (rc == MAPH_OK && get(&header->unborn)) rc = flush_name(store);
+  header = live(store);
+  if (rc == MAPH_OK) rc = check_live_words(store);
+  if (rc == MAPH_OK && (get(&header->state) & ~(uint64_t)STATE_FLAGS))
+    rc = index_finish_split(store);
+  if (rc == MAPH_OK) rc = take_tip(store, get(&header->committed));
   if (rc != MAPH_OK) return rc;
-  s->flushed = MIN(get(&h->flushed), s->last.end);
-  s->space_end = get(&h->end);
-  if (get(&h->prepared) != s->last.end) rc = finish_or_erase(s);
-  end = get(&h->end);
-  if (rc == MAPH_OK && end != s->last.end && end != s->tail_checked)
-    rc = cover_leftovers(s, s->last.end, end);
-  s->space_end = end;
-  s->decided = s->last.end;
-  s->unsettled = rc != MAPH_OK;
-  if (rc == MAPH_OK && s->writeback_end == 0) s->writeback_end = s->last.end;
-  if (rc == MAPH_OK && s->flushed == s->last.end) header_checkpoint_if_due(s, &s->last);
+  store->flushed = MIN(get(&header->flushed), store->last.end);
+  store->space_end = get(&header->end);
+  if (get(&header->prepared) != store->last.end) rc = finish_or_erase(store);
+  end = get(&header->end);
+  if (rc == MAPH_OK && end != store->last.end && end != store->tail_checked)
+    rc = cover_leftovers(store, store->last.end, end);
+  store->space_end = end;
+  store->decided = store->last.end;
+  store->unsettled = rc != MAPH_OK;
+  if (rc == MAPH_OK && store->writeback_end == 0) store->writeback_end = store->last.end;
+  if (rc == MAPH_OK && store->flushed == store->last.end)
+    header_checkpoint_if_due(store, &store->last);
   return rc;
 }
 
@@ -188,204 +193,208 @@ static int look_again(store *s, const lock_patience *p) {
 ** no more: does the new file have the name?  Not if that process died before it renamed it; nor if
 ** the power failed before the folder was flushed, though this file's page was written.  A file
 ** without a name was replaced, though a mount of that file alone still leads to it. */
-static int finish_switch(store *s) {
-  word *state = &live(s)->state;
+static int finish_switch(store *store) {
+  word *state = &live(store)->state;
   uint64_t device = 0, inode = 0, links;
-  int rc = os_identity(s->path, &device, &inode), there = rc == MAPH_OK;
+  int rc = os_identity(store->path, &device, &inode), there = rc == MAPH_OK;
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
-  rc = os_links(&s->file, s->path, &links);
+  rc = os_links(&store->file, store->path, &links);
   if (rc != MAPH_OK) return rc;
-  OS_TEST_STORE(s->write_base, offsetof(header, state), 8);
-  if (there && links > 0 && device == s->file.device && inode == s->file.inode)
+  OS_TEST_STORE(store->write_base, offsetof(header, state), 8);
+  if (there && links > 0 && device == store->file.device && inode == store->file.inode)
     atomic_fetch_and(state, ~(uint64_t)(STATE_SWITCHING | STATE_SUPERSEDED));
   else
     atomic_fetch_or(state, STATE_SUPERSEDED);
   return MAPH_OK;
 }
 
-int session_reached(store *s) {
+int session_reached(store *store) {
   uint64_t links, device, inode;
   int rc, there;
-  s->reached_ms = os_clock_coarse_ms();
-  if (s->lockless) return MAPH_OK;
-  rc = os_links(&s->file, s->path, &links);
+  store->reached_ms = os_clock_coarse_ms();
+  if (store->lockless) return MAPH_OK;
+  rc = os_links(&store->file, store->path, &links);
   if (rc != MAPH_OK) return rc;
-  there = os_identity(s->path, &device, &inode) == MAPH_OK;
-  if (links > 0 && (!there || (device == s->file.device && inode == s->file.inode)))
-    return MAPH_OK;  /* or it was moved, or is out of sight for this process */
-  s->reached_ms = 0; /* and not before it was looked for again */
+  there = os_identity(store->path, &device, &inode) == MAPH_OK;
+  if (links > 0 && (!there || (device == store->file.device && inode == store->file.inode)))
+    return MAPH_OK;      /* or it was moved, or is out of sight for this process */
+  store->reached_ms = 0; /* and not before it was looked for again */
   return fail(MAPH_CANTOPEN,
               "%s: the store's file was removed, or another was put in its place: what is written "
               "to it would be lost; open it again",
-              s->path);
+              store->path);
 }
 
-int session_still_reached(const txn *t) {
-  store *s = t->s;
-  if (t->operations == 0) return MAPH_OK;
-  if (t->durability != MAPH_SYNC_FULL && os_clock_coarse_ms() - s->reached_ms <= LOOK_MS)
+int session_still_reached(const txn *txn) {
+  store *store = txn->store;
+  if (txn->operations == 0) return MAPH_OK;
+  if (txn->durability != MAPH_SYNC_FULL && os_clock_coarse_ms() - store->reached_ms <= LOOK_MS)
     return MAPH_OK;
-  return session_reached(s);
+  return session_reached(store);
 }
 
 /* The store may have been moved away, closed to writing, or left in the middle of something since
 ** this process last had the lock. */
-static int between_writers(store *s, const lock_patience *p) {
-  uint64_t state = get(&live(s)->state);
+static int between_writers(store *store, const lock_patience *patience) {
+  uint64_t state = get(&live(store)->state);
   int rc;
   if ((state & (STATE_SWITCHING | STATE_SUPERSEDED)) && !(state & STATE_DELETED)) {
-    rc = finish_switch(s);
+    rc = finish_switch(store);
     if (rc != MAPH_OK) return rc;
-    state = get(&live(s)->state);
+    state = get(&live(store)->state);
   }
   if (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) {
-    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", s->path,
+    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", store->path,
                 state & STATE_DELETED ? "deleted" : "replaced");
   }
-  if (state & STATE_POISONED) return header_say_poisoned(s);
-  rc = session_reached(s);
-  return rc == MAPH_OK ? look_again(s, p) : rc;
+  if (state & STATE_POISONED) return header_say_poisoned(store);
+  rc = session_reached(store);
+  return rc == MAPH_OK ? look_again(store, patience) : rc;
 }
 
 /* May the store be as this process left it?  found: by lock_take. */
-static int is_as_left(store *s, int found) {
+static int is_as_left(store *store, int found) {
   if (found == LOCK_WAS_HELD) return 1;
-  if (found == LOCK_WAS_FREE || s->unsettled || s->group_failed) return 0;
-  return (atomic_load_explicit(&live(s)->state, memory_order_relaxed) & STATE_FLAGS) == 0;
+  if (found == LOCK_WAS_FREE || store->unsettled || store->group_failed) return 0;
+  return (atomic_load_explicit(&live(store)->state, memory_order_relaxed) & STATE_FLAGS) == 0;
 }
 
 /* With group commit one thread after another would keep the lock for ever.  When another process
 ** waits, or the live words must be looked at before the next append, let it run out: nobody decides
 ** more while we have the turn. */
-static void let_lock_go(store *s) {
-  if (!s->unbiased && !s->group_failed && !s->unsettled
-      && (s->decided_first == NULL || !lock_wanted(s)))
+static void let_lock_go(store *store) {
+  if (!store->unbiased && !store->group_failed && !store->unsettled
+      && (store->decided_first == NULL || !lock_wanted(store)))
     return;
-  decided_wait(s);
-  lock_wait_released(s);
+  decided_wait(store);
+  lock_wait_released(store);
 }
 
-int session_begin(store *s, int timeout_ms) { return session_begin_write(s, timeout_ms, NULL); }
+int session_begin(store *store, int timeout_ms) {
+  return session_begin_write(store, timeout_ms, NULL);
+}
 
-int session_begin_write(store *s, int timeout_ms, const interrupt_count *own) {
+int session_begin_write(store *store, int timeout_ms, const interrupt_count *own) {
   lock_patience patience = lock_patience_of(timeout_ms, own);
-  int rc = lock_take_turn(s, &patience), found;
+  int rc = lock_take_turn(store, &patience), found;
   if (rc != MAPH_OK) return rc;
-  s->spares = LOG_SPARES_NOTHING;
-  let_lock_go(s);
-  rc = lock_take(s, &patience, &found);
-  if (rc == MAPH_OK && unlikely(!is_as_left(s, found))) {
-    rc = between_writers(s, &patience);
-    if (rc != MAPH_OK) lock_release(s);
-  } else if (rc == MAPH_OK && unlikely(os_clock_coarse_ms() - s->reached_ms > LOOK_MS)) {
-    rc = session_reached(s);
-    if (rc != MAPH_OK) lock_release(s);
+  store->spares = LOG_SPARES_NOTHING;
+  let_lock_go(store);
+  rc = lock_take(store, &patience, &found);
+  if (rc == MAPH_OK && unlikely(!is_as_left(store, found))) {
+    rc = between_writers(store, &patience);
+    if (rc != MAPH_OK) lock_release(store);
+  } else if (rc == MAPH_OK && unlikely(os_clock_coarse_ms() - store->reached_ms > LOOK_MS)) {
+    rc = session_reached(store);
+    if (rc != MAPH_OK) lock_release(store);
   }
-  if (rc == MAPH_OK && (rc = order_keep_up(s)) != MAPH_OK) lock_release(s);
-  if (rc != MAPH_OK) lock_give_turn(s);
-  assert(rc != MAPH_OK || (!s->unsettled && s->last.end <= s->space_end));
+  if (rc == MAPH_OK && (rc = order_keep_up(store)) != MAPH_OK) lock_release(store);
+  if (rc != MAPH_OK) lock_give_turn(store);
+  assert(rc != MAPH_OK || (!store->unsettled && store->last.end <= store->space_end));
   return rc;
 }
 
-void session_end(store *s) {
-  assert(store_has_turn(s) && store_has_lock(s));
-  lock_release(s);
-  lock_give_turn(s);
+void session_end(store *store) {
+  assert(store_has_turn(store) && store_has_lock(store));
+  lock_release(store);
+  lock_give_turn(store);
 }
 
-int session_commit(txn *t) {
-  store *s = t->s;
+int session_commit(txn *txn) {
+  store *store = txn->store;
   int rc;
-  if (!commit_joins_group(t)) {
-    rc = commit_publish(t);
-    if (rc == MAPH_OK) order_keep_up(s);
-    session_end(s);
+  if (!commit_joins_group(txn)) {
+    rc = commit_publish(txn);
+    if (rc == MAPH_OK) order_keep_up(store);
+    session_end(store);
     return rc;
   }
-  rc = session_reached(s);
-  if (rc == MAPH_OK) rc = commit_decide_in_group(t);
+  rc = session_reached(store);
+  if (rc == MAPH_OK) rc = commit_decide_in_group(txn);
   if (rc != MAPH_OK) {
-    session_abort(t);
+    session_abort(txn);
     return rc;
   }
   /* the next session may begin; the lock stays ours until this is visible */
-  lock_give_turn(s);
-  rc = commit_publish_in_group(t);
-  lock_release(s);
+  lock_give_turn(store);
+  rc = commit_publish_in_group(txn);
+  lock_release(store);
   return rc;
 }
 
-int session_finish(txn *t, int rc) {
-  if (rc == MAPH_OK) rc = commit_reserve(t);
+int session_finish(txn *txn, int rc) {
+  if (rc == MAPH_OK) rc = commit_reserve(txn);
   if (rc == MAPH_OK)
-    rc = session_commit(t);
+    rc = session_commit(txn);
   else
-    session_abort(t);
-  txn_clear(t);
+    session_abort(txn);
+  txn_clear(txn);
   return rc;
 }
 
-int session_abort(txn *t) {
-  store *s = t->s;
-  int rc = commit_give_back(t);
-  session_end(s);
+int session_abort(txn *txn) {
+  store *store = txn->store;
+  int rc = commit_give_back(txn);
+  session_end(store);
   return rc;
 }
 
 /* ------------------------------------------------------------------------ the writing processes */
 
-int session_join(store *s) {
-  int rc = store_map_for_writing(s);
-  if (rc == MAPH_OK) rc = lock_open(s);
-  s->last.end = s->tail_checked = s->populated = s->writeback_end = s->checkpoint_end = 0;
-  s->streak = 0;
-  s->unsettled = 1;
+int session_join(store *store) {
+  int rc = store_map_for_writing(store);
+  if (rc == MAPH_OK) rc = lock_open(store);
+  store->last.end = store->tail_checked = store->populated = store->writeback_end =
+      store->checkpoint_end = 0;
+  store->streak = 0;
+  store->unsettled = 1;
   return rc;
 }
 
 /* With a session of a process that is alone: all of the store to disk, and marked clean. */
-static int mark_clean(store *s) {
-  header *h = live(s);
-  int rc = os_flush_file(&s->file, s->path);
+static int mark_clean(store *store) {
+  header *header = live(store);
+  int rc = os_flush_file(&store->file, store->path);
   if (rc == MAPH_OK) {
-    commit_raise_flushed(s, s->last.end);
-    header_checkpoint(s, &s->last);
-    set(s, &h->bias, 0);
-    set(s, &h->clean, CLEAN_YES);
-    rc = os_flush(s->write_base, s->path, 0, HEADER_SIZE);
+    commit_raise_flushed(store, store->last.end);
+    header_checkpoint(store, &store->last);
+    set(store, &header->bias, 0);
+    set(store, &header->clean, CLEAN_YES);
+    rc = os_flush(store->write_base, store->path, 0, HEADER_SIZE);
   }
   if (rc != MAPH_OK)
-    header_poison(s);
+    header_poison(store);
   else
-    trust_unmark(s);
-  if (rc == MAPH_OK && s->space_end + 4096 < atomic_load(&s->size)) log_trim(s, LOG_SPARES_DELETES);
+    trust_unmark(store);
+  if (rc == MAPH_OK && store->space_end + 4096 < atomic_load(&store->size))
+    log_trim(store, LOG_SPARES_DELETES);
   return rc;
 }
 
 /* Is there anything that the last writer could mark as clean? */
-static int may_be_marked(const store *s) {
-  const header *h = live(s);
-  return !s->in_memory && s->lock.fd >= 0 && get(&h->clean) != CLEAN_YES && s->vouched
-         && (get(&h->state) & STATE_FLAGS & ~STATE_SWITCHING) == 0;
+static int may_be_marked(const store *store) {
+  const header *header = live(store);
+  return !store->in_memory && store->lock.fd >= 0 && get(&header->clean) != CLEAN_YES
+         && store->vouched && (get(&header->state) & STATE_FLAGS & ~STATE_SWITCHING) == 0;
 }
 
-int session_leave(store *s) {
+int session_leave(store *store) {
   int rc = MAPH_OK;
   /* where a writer is at work all the time, it will mark the file when it leaves */
-  if (may_be_marked(s) && session_begin(s, LEAVE_WAIT_MS) == MAPH_OK) {
-    if (lock_alone(s)) rc = mark_clean(s);
-    lock_leave(s);
-    session_end(s);
+  if (may_be_marked(store) && session_begin(store, LEAVE_WAIT_MS) == MAPH_OK) {
+    if (lock_alone(store)) rc = mark_clean(store);
+    lock_leave(store);
+    session_end(store);
   }
-  trust_leave(s);
-  if (s->stayed)
-    lock_leave(s);
+  trust_leave(store);
+  if (store->stayed)
+    lock_leave(store);
   else
-    lock_close(s);
+    lock_close(store);
   return rc;
 }
 
-void session_withdraw(store *s) {
-  trust_leave(s);
-  lock_leave(s);
+void session_withdraw(store *store) {
+  trust_leave(store);
+  lock_leave(store);
 }

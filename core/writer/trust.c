@@ -73,53 +73,58 @@ static const row rows[] = {
 
 static int agrees(int cell, int evidence) { return cell == ANY || cell == (evidence != 0); }
 
-trust_verdict trust_judge(const trust_evidence *e) {
-  const row *r = rows;
-  while (!(agrees(r->living, e->living) && agrees(r->ours, e->ours) && agrees(r->fits, e->fits)
-           && agrees(r->clean, e->clean) && agrees(r->here, e->here) && agrees(r->other, e->other)
-           && agrees(r->hint, e->hint) && agrees(r->hinted, e->hinted) && agrees(r->same, e->same)))
-    r++;
-  return r->verdict;
+trust_verdict trust_judge(const trust_evidence *evidence) {
+  const row *row = rows;
+  while (!(agrees(row->living, evidence->living) && agrees(row->ours, evidence->ours)
+           && agrees(row->fits, evidence->fits) && agrees(row->clean, evidence->clean)
+           && agrees(row->here, evidence->here) && agrees(row->other, evidence->other)
+           && agrees(row->hint, evidence->hint) && agrees(row->hinted, evidence->hinted)
+           && agrees(row->same, evidence->same)))
+    row++;
+  return row->verdict;
 }
 
 /* ---------------------------------------------------------------------------------- the content */
 
 /* Does this record end a transaction that continues the chain, or open a life that does? */
-static int continues(const view *v, const end_record *e, uint64_t chain, uint64_t digest,
+static int continues(const view *view, const end_record *end, uint64_t chain, uint64_t digest,
                      uint64_t operations) {
-  if (e->head.kind == KIND_EPOCH) digest = operations = 0;
-  return e->head.operations == operations && e->chain == record_chain(v->s->salt, chain, e, digest);
+  if (end->head.kind == KIND_EPOCH) digest = operations = 0;
+  return end->head.operations == operations
+         && end->chain == record_chain(view->store->salt, chain, end, digest);
 }
 
 /* An index piece of this life. */
-static int is_piece(const view *v, const item *it, uint64_t version) {
-  record r;
-  if (it->kind != KIND_EXTENT || record_verify(v, it->offset, it->size) != MAPH_OK) return 0;
-  memcpy(&r, v->base + it->offset, sizeof r);
-  return r.life == log_life(version);
+static int is_piece(const view *view, const item *it, uint64_t version) {
+  record record;
+  if (it->kind != KIND_EXTENT || record_verify(view, it->offset, it->size) != MAPH_OK) return 0;
+  memcpy(&record, view->base + it->offset, sizeof record);
+  return record.life == log_life(version);
 }
 
 /* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their
 ** writer stored those words first. */
-static int newer_past(const view *v, uint64_t prepared, uint64_t handed_out) {
-  walk w = walk_from(v, v->snapshot, MIN(v->size, v->snapshot + LOOK_PAST));
+static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out) {
+  walk walk = walk_from(view, view->snapshot, MIN(view->size, view->snapshot + LOOK_PAST));
   uint64_t digest = 0, operations = 0, chain;
   int rc = MAPH_OK;
-  end_record e;
-  if (record_end(v, v->snapshot, &e) != MAPH_OK) return 0;
-  chain = e.chain;
+  end_record end;
+  if (record_end(view, view->snapshot, &end) != MAPH_OK) return 0;
+  chain = end.chain;
   /* most often nothing is there, which is not worth a sentence */
-  while (w.at + RECORD_HEAD <= w.limit && !record_blank(v->base, w.at) && walk_next(&w, &rc)) {
-    if (walk_is_data(&w)) {
-      digest = record_digest(digest, w.it.offset, w.it.bytes_8_to_15);
+  while (walk.at + RECORD_HEAD <= walk.limit && !record_blank(view->base, walk.at)
+         && walk_next(&walk, &rc)) {
+    if (walk_is_data(&walk)) {
+      digest = record_digest(digest, walk.it.offset, walk.it.bytes_8_to_15);
       operations++;
-    } else if (w.it.offset >= handed_out && is_piece(v, &w.it, record_version(&e.head))) {
+    } else if (walk.it.offset >= handed_out
+               && is_piece(view, &walk.it, record_version(&end.head))) {
       return 1;
-    } else if (w.it.kind == KIND_END || w.it.kind == KIND_EPOCH) {
-      memcpy(&e, v->base + w.it.offset, sizeof e);
-      if (!continues(v, &e, chain, digest, operations)) return 0;
-      if (w.at > prepared) return 1;
-      chain = e.chain;
+    } else if (walk.it.kind == KIND_END || walk.it.kind == KIND_EPOCH) {
+      memcpy(&end, view->base + walk.it.offset, sizeof end);
+      if (!continues(view, &end, chain, digest, operations)) return 0;
+      if (walk.at > prepared) return 1;
+      chain = end.chain;
       digest = operations = 0;
     }
   }
@@ -127,230 +132,237 @@ static int newer_past(const view *v, uint64_t prepared, uint64_t handed_out) {
 }
 
 /* Has another directory taken the place of the one that root names? */
-static int directory_replaced(const view *v) {
-  const word *root = &header_of(v->base)->root;
+static int directory_replaced(const view *view) {
+  const word *root = &header_of(view->base)->root;
   uint64_t was = acquire(root), directory = word_place(was);
-  if (directory < LOG_START + RECORD_HEAD || directory > v->size) return 0;
-  return acquire(link_of(v->base, directory)) != 0 && acquire(root) == was;
+  if (directory < LOG_START + RECORD_HEAD || directory > view->size) return 0;
+  return acquire(link_of(view->base, directory)) != 0 && acquire(root) == was;
 }
 
 /* A reader may look while a writer works, and sees it then in `prepared`. */
-static int content_fits(store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  uint64_t prepared = acquire(&h->prepared), handed_out = acquire(&h->end);
-  view v;
-  if (store_see_size(s, 0) != MAPH_OK || view_latest(s, &v) != MAPH_OK) return 1;
-  if (v.snapshot > prepared) return 1; /* the words contradict each other: who uses them sees it */
-  return !newer_past(&v, prepared, handed_out) && !directory_replaced(&v);
+static int content_fits(store *store) {
+  const header *header = header_of(atomic_load(&store->base));
+  uint64_t prepared = acquire(&header->prepared), handed_out = acquire(&header->end);
+  view view;
+  if (store_see_size(store, 0) != MAPH_OK || view_latest(store, &view) != MAPH_OK) return 1;
+  if (view.snapshot > prepared)
+    return 1; /* the words contradict each other: who uses them sees it */
+  return !newer_past(&view, prepared, handed_out) && !directory_replaced(&view);
 }
 
 /* --------------------------------------------------------------------------------- the evidence */
 
-int trust_living(const store *s) { return os_write_locked(&s->file, LIVING, LIVING_BYTES); }
+int trust_living(const store *store) { return os_write_locked(&store->file, LIVING, LIVING_BYTES); }
 
-static int lock_file_ours(const store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  uint64_t device = atomic_load(&h->lock_device), inode = atomic_load(&h->lock_inode);
-  if (s->lock.fd < 0 || (device | inode) == 0) return 1;
-  return device == s->lock.device && inode == s->lock.inode;
+static int lock_file_ours(const store *store) {
+  const header *header = header_of(atomic_load(&store->base));
+  uint64_t device = atomic_load(&header->lock_device), inode = atomic_load(&header->lock_inode);
+  if (store->lock.fd < 0 || (device | inode) == 0) return 1;
+  return device == store->lock.device && inode == store->lock.inode;
 }
 
-static void gather(store *s, trust_evidence *e) {
-  const header *h = header_of(atomic_load(&s->base));
+static void gather(store *store, trust_evidence *evidence) {
+  const header *header = header_of(atomic_load(&store->base));
   uint64_t boot, known;
-  e->clean = acquire(&h->clean) == CLEAN_YES;
-  boot = acquire(&h->boot);
-  known = boot != 0 && s->boot != 0;
-  e->here = acquire(&h->place) == s->place;
-  e->other = known && boot != s->boot;
-  e->hint = os_hint(&s->file);
-  e->hinted = acquire(&h->hinted) != 0;
-  e->same = known && boot == s->boot && acquire(&h->mount) == s->mount;
-  e->ours = lock_file_ours(s);
-  e->living = trust_living(s);
-  e->fits = e->living || content_fits(s);
+  evidence->clean = acquire(&header->clean) == CLEAN_YES;
+  boot = acquire(&header->boot);
+  known = boot != 0 && store->boot != 0;
+  evidence->here = acquire(&header->place) == store->place;
+  evidence->other = known && boot != store->boot;
+  evidence->hint = os_hint(&store->file);
+  evidence->hinted = acquire(&header->hinted) != 0;
+  evidence->same = known && boot == store->boot && acquire(&header->mount) == store->mount;
+  evidence->ours = lock_file_ours(store);
+  evidence->living = trust_living(store);
+  evidence->fits = evidence->living || content_fits(store);
 }
 
-static trust_verdict verdict_now(store *s) {
-  trust_evidence e;
-  gather(s, &e);
-  return trust_judge(&e);
+static trust_verdict verdict_now(store *store) {
+  trust_evidence evidence;
+  gather(store, &evidence);
+  return trust_judge(&evidence);
 }
 
-static int words_are_ours(const store *s) { return s->in_memory || s->lockless || s->vouched; }
+static int words_are_ours(const store *store) {
+  return store->in_memory || store->lockless || store->vouched;
+}
 
-int trust_words(store *s) { return s->in_memory || s->vouched || verdict_now(s) != TRUST_RECOVER; }
+int trust_words(store *store) {
+  return store->in_memory || store->vouched || verdict_now(store) != TRUST_RECOVER;
+}
 
 /* ---------------------------------------------------------------------------------- for reading */
 
 /* A transaction ends where the header says that the log does, and in a clean file none is under
 ** way. */
-static int live_words_hold(store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  end_record e;
-  view v;
-  int rc = view_latest(s, &v), tries;
-  if (rc == MAPH_OK) rc = record_end(&v, v.snapshot, &e);
+static int live_words_hold(store *store) {
+  const header *header = header_of(atomic_load(&store->base));
+  end_record end;
+  view view;
+  int rc = view_latest(store, &view), tries;
+  if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   for (tries = 0; rc == MAPH_OK && tries < 3; tries++) { /* a writer may come and go meanwhile */
-    uint64_t clean = atomic_load(&h->clean), committed = atomic_load(&h->committed);
-    if (atomic_load(&h->prepared) == committed || clean != CLEAN_YES
-        || atomic_load(&h->clean) != CLEAN_YES)
+    uint64_t clean = atomic_load(&header->clean), committed = atomic_load(&header->committed);
+    if (atomic_load(&header->prepared) == committed || clean != CLEAN_YES
+        || atomic_load(&header->clean) != CLEAN_YES)
       return MAPH_OK;
   }
   return rc == MAPH_OK
-             ? fail_corrupt(s->path, offsetof(header, prepared),
+             ? fail_corrupt(store->path, offsetof(struct header, prepared),
                             "the store was closed cleanly, yet a transaction is under way")
              : rc;
 }
 
 /* Whether the power was lost since cannot be told, for a reason that has to do with neither. */
-static int boot_unknown(const store *s) {
-  if (s->place_failed)
-    return fail(MAPH_CANTOPEN, "%s: cannot find out which boot this is: %s: try again", s->path,
-                strerror(s->place_failed));
+static int boot_unknown(const store *store) {
+  if (store->place_failed)
+    return fail(MAPH_CANTOPEN, "%s: cannot find out which boot this is: %s: try again", store->path,
+                strerror(store->place_failed));
   return fail(MAPH_CANTOPEN,
               "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), "
               "so whether the store is whole cannot be told: mount /proc, or open it once for "
               "writing",
-              s->path);
+              store->path);
 }
 
-int trust_reader(store *s, int timeout_ms) {
-  const header *h = header_of(atomic_load(&s->base));
+int trust_reader(store *store, int timeout_ms) {
+  const header *header = header_of(atomic_load(&store->base));
   uint64_t deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
   int looks;
-  for (looks = 0; !trust_words(s); looks++) {
-    uint64_t prepared = acquire(&h->prepared), clean = acquire(&h->clean);
-    if (os_write_locked(&s->file, OPENING, 1) && os_clock_ns() < deadline) { /* or recovers it */
-      if (interrupted()) return interrupt_say(s->path);
+  for (looks = 0; !trust_words(store); looks++) {
+    uint64_t prepared = acquire(&header->prepared), clean = acquire(&header->clean);
+    if (os_write_locked(&store->file, OPENING, 1)
+        && os_clock_ns() < deadline) { /* or recovers it */
+      if (interrupted()) return interrupt_say(store->path);
       os_sleep_us(POLL_US);
       continue;
     }
-    if (looks < LOOKS_MOST && trust_words(s)) break;
-    if (looks < LOOKS_MOST && (acquire(&h->prepared) != prepared || acquire(&h->clean) != clean))
+    if (looks < LOOKS_MOST && trust_words(store)) break;
+    if (looks < LOOKS_MOST
+        && (acquire(&header->prepared) != prepared || acquire(&header->clean) != clean))
       continue;
-    if (s->boot == 0) return boot_unknown(s);
+    if (store->boot == 0) return boot_unknown(store);
     return fail(MAPH_RECOVER,
                 "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
                 "run `maph recover` on it, or open it once for writing",
-                s->path);
+                store->path);
   }
-  return live_words_hold(s);
+  return live_words_hold(store);
 }
 
 /* ---------------------------------------------------------------------------------- for writing */
 
 /* The threads of this process, then all processes. */
-static int take_opening(store *s, const lock_patience *p) {
+static int take_opening(store *store, const lock_patience *patience) {
   int got = 0;
-  while (pthread_mutex_trylock(&s->trust_mutex) != 0) {
-    if (lock_interrupted(p)) return interrupt_say(s->path);
-    if (os_clock_ns() >= p->deadline_ns) goto busy;
+  while (pthread_mutex_trylock(&store->trust_mutex) != 0) {
+    if (lock_interrupted(patience)) return interrupt_say(store->path);
+    if (os_clock_ns() >= patience->deadline_ns) goto busy;
     os_sleep_us(POLL_US);
   }
-  while ((got = os_lock(&s->file, OPENING, 1)) == 0) {
-    if (!os_write_locked(&s->file, OPENING, 1)) return MAPH_OK; /* a reader's doing */
-    if (lock_interrupted(p) || os_clock_ns() >= p->deadline_ns) break;
+  while ((got = os_lock(&store->file, OPENING, 1)) == 0) {
+    if (!os_write_locked(&store->file, OPENING, 1)) return MAPH_OK; /* a reader's doing */
+    if (lock_interrupted(patience) || os_clock_ns() >= patience->deadline_ns) break;
     os_sleep_us(POLL_US);
   }
   if (got == 1) return MAPH_OK;
-  pthread_mutex_unlock(&s->trust_mutex);
-  if (got == 0 && lock_interrupted(p)) return interrupt_say(s->path);
+  pthread_mutex_unlock(&store->trust_mutex);
+  if (got == 0 && lock_interrupted(patience)) return interrupt_say(store->path);
   if (got < 0) return -got;
 busy:
   return fail(MAPH_BUSY,
               "%s: another process is opening or recovering it for all of %d ms: try again, or "
               "raise the busy timeout",
-              s->path, p->timeout_ms);
+              store->path, patience->timeout_ms);
 }
 
-static void give_opening(store *s) {
-  os_unlock(&s->file, OPENING);
-  pthread_mutex_unlock(&s->trust_mutex);
+static void give_opening(store *store) {
+  os_unlock(&store->file, OPENING);
+  pthread_mutex_unlock(&store->trust_mutex);
 }
 
 /* With OPENING: the words are known to hold, and no other lock file is in use. */
-static int vouch(store *s) {
-  header *h = header_of(s->write_base);
+static int vouch(store *store) {
+  header *header = header_of(store->write_base);
   uint32_t number;
   int i;
-  assert(is_locked(&s->trust_mutex));
-  if (!lock_file_ours(s) || atomic_load(&h->lock_inode) == 0) {
-    int rc = grant_header(s);
+  assert(is_locked(&store->trust_mutex));
+  if (!lock_file_ours(store) || atomic_load(&header->lock_inode) == 0) {
+    int rc = grant_header(store);
     if (rc != MAPH_OK) return rc;
-    store_word(s->write_base, &h->lock_device, s->lock.device);
-    store_word(s->write_base, &h->lock_inode, s->lock.inode);
+    store_word(store->write_base, &header->lock_device, store->lock.device);
+    store_word(store->write_base, &header->lock_inode, store->lock.inode);
   }
   for (i = 0; i < PLACES_MOST; i++) {
     os_random(&number, sizeof number);
-    s->living = LIVING + number;
-    if (os_lock(&s->file, s->living, 1) == 1) break;
+    store->living = LIVING + number;
+    if (os_lock(&store->file, store->living, 1) == 1) break;
   }
-  s->vouched = 1;
+  store->vouched = 1;
   return MAPH_OK;
 }
 
-static int refuse(const store *s) {
+static int refuse(const store *store) {
   return fail(MAPH_CANTOPEN,
               "%s.lock: this is not the lock file that the store's living writers use: it was "
               "removed or replaced, or the store's file alone is mounted here: stop those writers, "
               "or mount the folder that the store lies in",
-              s->path);
+              store->path);
 }
 
 /* Is there a transaction that is not visible yet, or was never decided? */
-static int undecided(const store *s) {
-  const header *h = header_of(atomic_load(&s->base));
-  return acquire(&h->prepared) != acquire(&h->committed);
+static int undecided(const store *store) {
+  const header *header = header_of(atomic_load(&store->base));
+  return acquire(&header->prepared) != acquire(&header->committed);
 }
 
-int trust_writer(store *s, const lock_patience *p, int *begin) {
+int trust_writer(store *store, const lock_patience *patience, int *begin) {
   int rc;
   *begin = 0;
-  if (words_are_ours(s)) return MAPH_OK;
-  rc = take_opening(s, p);
+  if (words_are_ours(store)) return MAPH_OK;
+  rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
-  if (!s->vouched) { /* by another thread, meanwhile */
-    trust_verdict verdict = verdict_now(s);
-    if (verdict == TRUST_REFUSE) rc = refuse(s);
-    *begin = verdict == TRUST_RECOVER || (verdict == TRUST_FINISH && undecided(s));
-    if (verdict == TRUST_BELIEVE || verdict == TRUST_FINISH) rc = live_words_hold(s);
-    if (rc == MAPH_OK && verdict != TRUST_RECOVER) rc = vouch(s);
+  if (!store->vouched) { /* by another thread, meanwhile */
+    trust_verdict verdict = verdict_now(store);
+    if (verdict == TRUST_REFUSE) rc = refuse(store);
+    *begin = verdict == TRUST_RECOVER || (verdict == TRUST_FINISH && undecided(store));
+    if (verdict == TRUST_BELIEVE || verdict == TRUST_FINISH) rc = live_words_hold(store);
+    if (rc == MAPH_OK && verdict != TRUST_RECOVER) rc = vouch(store);
   }
-  give_opening(s);
+  give_opening(store);
   return rc;
 }
 
-int trust_begin(store *s, const lock_patience *p, int (*recover)(store *s)) {
+int trust_begin(store *store, const lock_patience *patience, int (*recover)(struct store *store)) {
   trust_verdict verdict;
   int rc;
-  if (words_are_ours(s)) return MAPH_OK;
-  rc = take_opening(s, p);
+  if (words_are_ours(store)) return MAPH_OK;
+  rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
-  verdict = verdict_now(s);
-  if (verdict == TRUST_REFUSE) rc = refuse(s);
-  if (verdict == TRUST_RECOVER) rc = grant_file(s, atomic_load(&s->size));
-  if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover(s);
-  if (rc == MAPH_OK) rc = vouch(s);
-  give_opening(s);
+  verdict = verdict_now(store);
+  if (verdict == TRUST_REFUSE) rc = refuse(store);
+  if (verdict == TRUST_RECOVER) rc = grant_file(store, atomic_load(&store->size));
+  if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover(store);
+  if (rc == MAPH_OK) rc = vouch(store);
+  give_opening(store);
   return rc;
 }
 
-void trust_leave(store *s) {
-  if (!s->vouched) return;
-  s->vouched = 0;
-  os_unlock(&s->file, s->living);
+void trust_leave(store *store) {
+  if (!store->vouched) return;
+  store->vouched = 0;
+  os_unlock(&store->file, store->living);
 }
 
 /* ------------------------------------------------------------------------------------- the mark */
 
-void trust_mark(store *s) {
-  header *h = header_of(s->write_base);
-  int hinted = os_set_hint(&s->file, 1);
-  store_word(s->write_base, &h->boot, s->boot);
-  store_word(s->write_base, &h->mount, s->mount);
-  store_word(s->write_base, &h->hinted, (uint64_t)hinted);
-  store_word(s->write_base, &h->place, s->place);
+void trust_mark(store *store) {
+  header *header = header_of(store->write_base);
+  int hinted = os_set_hint(&store->file, 1);
+  store_word(store->write_base, &header->boot, store->boot);
+  store_word(store->write_base, &header->mount, store->mount);
+  store_word(store->write_base, &header->hinted, (uint64_t)hinted);
+  store_word(store->write_base, &header->place, store->place);
 }
 
-void trust_unmark(store *s) { os_set_hint(&s->file, 0); }
+void trust_unmark(store *store) { os_set_hint(&store->file, 0); }

@@ -27,23 +27,23 @@ typedef enum trust_verdict {
   TRUST_RECOVER,
   TRUST_REFUSE
 } trust_verdict;
-trust_verdict trust_judge(const trust_evidence *e);
+trust_verdict trust_judge(const trust_evidence *evidence);
 
 /* For reading.  RECOVER: not before a writer has recovered it.  CANCELLED CORRUPT */
-int trust_reader(store *s, int timeout_ms);
+int trust_reader(store *store, int timeout_ms);
 /* For writing, before anything is written: with 1 in *begin a session has to begin first, which
 ** finishes what a dead writer left, or recovers the store.  Else this process vouches for the words
 ** from now on.  BUSY CANCELLED CANTOPEN CORRUPT */
-int trust_writer(store *s, const lock_patience *p, int *begin);
+int trust_writer(store *store, const lock_patience *patience, int *begin);
 /* The same, in that session: believed or recovered, and vouched for.  recover: recover_in_place */
-int trust_begin(store *s, const lock_patience *p, int (*recover)(store *s));
+int trust_begin(store *store, const lock_patience *patience, int (*recover)(struct store *store));
 /* The process writes no more. */
-void trust_leave(store *s);
-int trust_living(const store *s); /* does another process vouch for the words? */
-int trust_words(store *s);        /* may they be believed just now? */
+void trust_leave(store *store);
+int trust_living(const store *store); /* does another process vouch for the words? */
+int trust_words(store *store);        /* may they be believed just now? */
 /* The words that tell a later opener where this file was marked dirty, and the hint; then `clean`
 ** may say so. */
-void trust_mark(store *s);
-void trust_unmark(store *s); /* it is marked clean */
+void trust_mark(store *store);
+void trust_unmark(store *store); /* it is marked clean */
 
 #endif

@@ -24,414 +24,423 @@
 #include "index/lookup.h"
 #include "writer/decided.h"
 
-void txn_start(txn *t, store *s) {
-  assert(store_has_turn(s) && store_has_lock(s));
+void txn_start(txn *txn, store *store) {
+  assert(store_has_turn(store) && store_has_lock(store));
   /* where pages of the log may need room again since they were had */
-  if (grant_needed(s)) s->populated = MIN(s->populated, s->space_end);
-  memset(t, 0, offsetof(txn, few));
-  t->changed.key = t->few;
-  t->changed_room = TXN_FEW;
-  t->state = TXN_OPEN;
-  t->s = s;
-  t->start = t->position = s->space_end;
-  t->before = s->last;
-  t->version = s->last.version + 1;
-  t->records = s->last.records;
-  t->bytes = s->last.bytes;
+  if (grant_needed(store)) store->populated = MIN(store->populated, store->space_end);
+  memset(txn, 0, offsetof(struct txn, few));
+  txn->changed.key = txn->few;
+  txn->changed_room = TXN_FEW;
+  txn->state = TXN_OPEN;
+  txn->store = store;
+  txn->start = txn->position = store->space_end;
+  txn->before = store->last;
+  txn->version = store->last.version + 1;
+  txn->records = store->last.records;
+  txn->bytes = store->last.bytes;
 }
 
-void txn_clear(txn *t) {
-  if (t->changed.key != t->few) os_free(t->changed.key);
-  os_free(t->table);
-  os_free(t->savepoints);
+void txn_clear(txn *txn) {
+  if (txn->changed.key != txn->few) os_free(txn->changed.key);
+  os_free(txn->table);
+  os_free(txn->savepoints);
 }
 
 /* --------------------------------------------------------------------------------- changed keys */
 
-static void table_insert(txn *t, size_t place) {
-  size_t i = t->changed.key[place].hash & (t->table_room - 1);
-  while (t->table[i]) i = (i + 1) & (t->table_room - 1);
-  t->table[i] = (t->changed.key[place].hash & ~(uint64_t)UINT32_MAX) | (place + 1);
+static void table_insert(txn *txn, size_t place) {
+  size_t i = txn->changed.key[place].hash & (txn->table_room - 1);
+  while (txn->table[i]) i = (i + 1) & (txn->table_room - 1);
+  txn->table[i] = (txn->changed.key[place].hash & ~(uint64_t)UINT32_MAX) | (place + 1);
 }
 
-static int table_grow(txn *t) {
-  size_t room = t->table_room ? t->table_room * 2 : 64, i;
+static int table_grow(txn *txn) {
+  size_t room = txn->table_room ? txn->table_room * 2 : 64, i;
   uint64_t *table;
-  while (room < 2 * (t->changed.count + 1)) room *= 2;
+  while (room < 2 * (txn->changed.count + 1)) room *= 2;
   table = os_alloc(room * sizeof *table);
   if (table == NULL) return MAPH_NOMEM;
-  os_free(t->table);
-  t->table = table;
-  t->table_room = room;
-  for (i = 0; i < t->changed.count; i++) table_insert(t, i);
+  os_free(txn->table);
+  txn->table = table;
+  txn->table_room = room;
+  for (i = 0; i < txn->changed.count; i++) table_insert(txn, i);
   return MAPH_OK;
 }
 
 /* Twice the room for keys.  The first few need no memory of their own. */
-static int keys_grow(txn *t) {
-  size_t room = 2 * t->changed_room;
-  int few = t->changed.key == t->few;
-  pending *p = os_realloc(few ? NULL : t->changed.key, room * sizeof *p);
-  if (p == NULL) return MAPH_NOMEM;
-  if (few) memcpy(p, t->few, sizeof t->few);
-  t->changed.key = p;
-  t->changed_room = room;
+static int keys_grow(txn *txn) {
+  size_t room = 2 * txn->changed_room;
+  int few = txn->changed.key == txn->few;
+  pending *pending = os_realloc(few ? NULL : txn->changed.key, room * sizeof *pending);
+  if (pending == NULL) return MAPH_NOMEM;
+  if (few) memcpy(pending, txn->few, sizeof txn->few);
+  txn->changed.key = pending;
+  txn->changed_room = room;
   return MAPH_OK;
 }
 
 /* Make room for one more entry, so that noting a record that was written cannot fail. */
-static int make_room(txn *t) {
-  if (t->changed.count == t->changed_room && keys_grow(t) != MAPH_OK) return MAPH_NOMEM;
-  if (t->changed.count >= TXN_FEW && 2 * (t->changed.count + 1) > t->table_room)
-    return table_grow(t);
+static int make_room(txn *txn) {
+  if (txn->changed.count == txn->changed_room && keys_grow(txn) != MAPH_OK) return MAPH_NOMEM;
+  if (txn->changed.count >= TXN_FEW && 2 * (txn->changed.count + 1) > txn->table_room)
+    return table_grow(txn);
   return MAPH_OK;
 }
 
-void txn_view(txn *t, view *v) {
-  v->s = t->s;
-  v->size = atomic_load_explicit(&t->s->size, memory_order_acquire);
-  v->base = atomic_load_explicit(&t->s->base, memory_order_acquire);
-  v->snapshot = t->position;
+void txn_view(txn *txn, view *view) {
+  view->store = txn->store;
+  view->size = atomic_load_explicit(&txn->store->size, memory_order_acquire);
+  view->base = atomic_load_explicit(&txn->store->base, memory_order_acquire);
+  view->snapshot = txn->position;
 }
 
-static int is_entry_of(const view *v, const pending *p, uint64_t hash, maph_slice key, item *it) {
-  return p->hash == hash && p->newest != 0 && record_item(v, p->newest, v->snapshot, it) == MAPH_OK
+static int is_entry_of(const view *view, const pending *pending, uint64_t hash, maph_slice key,
+                       item *it) {
+  return pending->hash == hash && pending->newest != 0
+         && record_item(view, pending->newest, view->snapshot, it) == MAPH_OK
          && it->key_size == key.size && memcmp(it->key, key.data, key.size) == 0;
 }
 
 /* The entry of this key, with its newest record in *it; NULL: the transaction has not changed
 ** it. */
-static pending *find_pending(txn *t, uint64_t hash, maph_slice key, item *it) {
-  view v;
+static pending *find_pending(txn *txn, uint64_t hash, maph_slice key, item *it) {
+  view view;
   size_t i;
-  if (t->changed.count == 0) return NULL;
-  txn_view(t, &v);
-  if (t->table_room == 0) {
-    for (i = 0; i < t->changed.count; i++)
-      if (is_entry_of(&v, &t->changed.key[i], hash, key, it)) return &t->changed.key[i];
+  if (txn->changed.count == 0) return NULL;
+  txn_view(txn, &view);
+  if (txn->table_room == 0) {
+    for (i = 0; i < txn->changed.count; i++)
+      if (is_entry_of(&view, &txn->changed.key[i], hash, key, it)) return &txn->changed.key[i];
     return NULL;
   }
-  for (i = hash & (t->table_room - 1); t->table[i]; i = (i + 1) & (t->table_room - 1)) {
-    pending *p = &t->changed.key[(t->table[i] & UINT32_MAX) - 1];
-    if (((t->table[i] ^ hash) >> 32) == 0 && is_entry_of(&v, p, hash, key, it)) return p;
+  for (i = hash & (txn->table_room - 1); txn->table[i]; i = (i + 1) & (txn->table_room - 1)) {
+    pending *pending = &txn->changed.key[(txn->table[i] & UINT32_MAX) - 1];
+    if (((txn->table[i] ^ hash) >> 32) == 0 && is_entry_of(&view, pending, hash, key, it))
+      return pending;
   }
   return NULL;
 }
 
 /* An entry of that hash whose key was rolled back: to be used again, or putting and rolling back
 ** one key again and again would leave ever more of them in one place of the table. */
-static pending *find_unused(txn *t, uint64_t hash) {
+static pending *find_unused(txn *txn, uint64_t hash) {
   size_t i;
-  if (!t->rolled_back) return NULL;
-  if (t->table_room == 0) {
-    for (i = 0; i < t->changed.count; i++)
-      if (t->changed.key[i].hash == hash && t->changed.key[i].newest == 0)
-        return &t->changed.key[i];
+  if (!txn->rolled_back) return NULL;
+  if (txn->table_room == 0) {
+    for (i = 0; i < txn->changed.count; i++)
+      if (txn->changed.key[i].hash == hash && txn->changed.key[i].newest == 0)
+        return &txn->changed.key[i];
     return NULL;
   }
-  for (i = hash & (t->table_room - 1); t->table[i]; i = (i + 1) & (t->table_room - 1)) {
-    pending *p = &t->changed.key[(t->table[i] & UINT32_MAX) - 1];
-    if (p->hash == hash && p->newest == 0) return p;
+  for (i = hash & (txn->table_room - 1); txn->table[i]; i = (i + 1) & (txn->table_room - 1)) {
+    pending *pending = &txn->changed.key[(txn->table[i] & UINT32_MAX) - 1];
+    if (pending->hash == hash && pending->newest == 0) return pending;
   }
   return NULL;
 }
 
-static void note_new(txn *t, uint64_t hash, uint64_t offset, uint64_t base) {
-  pending *unused = find_unused(t, hash),
-          *p = unused ? unused : &t->changed.key[t->changed.count++];
-  p->hash = hash;
-  p->newest = p->first = offset;
-  p->base = base;
-  if (t->table_room && p != unused) table_insert(t, t->changed.count - 1);
+static void note_new(txn *txn, uint64_t hash, uint64_t offset, uint64_t base) {
+  pending *unused = find_unused(txn, hash),
+          *pending = unused ? unused : &txn->changed.key[txn->changed.count++];
+  pending->hash = hash;
+  pending->newest = pending->first = offset;
+  pending->base = base;
+  if (txn->table_room && pending != unused) table_insert(txn, txn->changed.count - 1);
 }
 
-static void link_within(txn *t, uint64_t from, uint64_t to) {
-  store_word(t->s->write_base, word_at(t->s->write_base, from), to);
+static void link_within(txn *txn, uint64_t from, uint64_t to) {
+  store_word(txn->store->write_base, word_at(txn->store->write_base, from), to);
 }
 
-int txn_adopt(txn *t, const item *it) {
+int txn_adopt(txn *txn, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
-  uint64_t hash = index_hash(t->s, key);
-  pending *p;
+  uint64_t hash = index_hash(txn->store, key);
+  pending *pending;
   item old;
-  int rc = make_room(t);
+  int rc = make_room(txn);
   if (rc != MAPH_OK) return rc;
-  t->position = it->offset + it->size;
-  p = find_pending(t, hash, key, &old);
-  if (p) {
-    link_within(t, p->newest, it->offset);
-    p->newest = it->offset;
+  txn->position = it->offset + it->size;
+  pending = find_pending(txn, hash, key, &old);
+  if (pending) {
+    link_within(txn, pending->newest, it->offset);
+    pending->newest = it->offset;
   } else {
-    note_new(t, hash, it->offset, it->prev);
+    note_new(txn, hash, it->offset, it->prev);
   }
   return MAPH_OK;
 }
 
 /* -------------------------------------------------------------------------------------- reading */
 
-int txn_find(txn *t, uint64_t position, maph_slice key, item *it) {
-  uint64_t hash = index_hash(t->s, key);
-  view v;
+int txn_find(txn *txn, uint64_t position, maph_slice key, item *it) {
+  uint64_t hash = index_hash(txn->store, key);
+  view view;
   int rc;
-  txn_view(t, &v);
-  if (find_pending(t, hash, key, it)) {
+  txn_view(txn, &view);
+  if (find_pending(txn, hash, key, it)) {
     while (it->offset >= position) {
       if (it->prev == 0) return MAPH_NOTFOUND;
-      rc = record_item(&v, it->prev, v.snapshot, it);
+      rc = record_item(&view, it->prev, view.snapshot, it);
       if (rc != MAPH_OK) return rc;
     }
     return MAPH_OK;
   }
-  if (decided_changes(t->s, hash)) {
-    rc = decided_wait(t->s);
+  if (decided_changes(txn->store, hash)) {
+    rc = decided_wait(txn->store);
     if (rc != MAPH_OK) return rc;
   }
-  v.snapshot = t->start;
-  return index_find(&v, key, hash, it);
+  view.snapshot = txn->start;
+  return index_find(&view, key, hash, it);
 }
 
 /* -------------------------------------------------------------------------------------- writing */
 
-static int check_sizes(maph_slice key, maph_slice value, const maph_condition *c) {
+static int check_sizes(maph_slice key, maph_slice value, const maph_condition *condition) {
   int rc = view_check_key(key);
   if (rc != MAPH_OK) return rc;
   if (value.size > VALUE_MAX)
     return fail(MAPH_TOOBIG, "a value of %zu bytes: values have at most %u", value.size, VALUE_MAX);
   if (value.size > 0 && value.data == NULL)
     return fail(MAPH_MISUSE, "a value of %zu bytes at NULL", value.size);
-  if (c == NULL) return MAPH_OK;
-  if (c->media_type.size > 0 && c->media_type.data == NULL)
-    return fail(MAPH_MISUSE, "a media type of %zu bytes at NULL", c->media_type.size);
-  if (c->media_type.size > MEDIA_TYPE_MAX)
-    return fail(MAPH_TOOBIG, "a media type of %zu bytes: at most %d are kept", c->media_type.size,
-                MEDIA_TYPE_MAX);
-  if (c->key_type < MAPH_KEY_BYTES || c->key_type > MAPH_KEY_BLOB)
-    return fail(MAPH_MISUSE, "key type %d: use one of MAPH_KEY_*", c->key_type);
-  if (c->type < MAPH_BLOB || c->type > MAPH_NULL)
-    return fail(MAPH_MISUSE, "value type %d: use one of MAPH_BLOB ... MAPH_NULL", c->type);
-  if (c->when < MAPH_ALWAYS || c->when > MAPH_IF_VERSION)
-    return fail(MAPH_MISUSE, "condition %d: use one of MAPH_ALWAYS ... MAPH_IF_VERSION", c->when);
+  if (condition == NULL) return MAPH_OK;
+  if (condition->media_type.size > 0 && condition->media_type.data == NULL)
+    return fail(MAPH_MISUSE, "a media type of %zu bytes at NULL", condition->media_type.size);
+  if (condition->media_type.size > MEDIA_TYPE_MAX)
+    return fail(MAPH_TOOBIG, "a media type of %zu bytes: at most %d are kept",
+                condition->media_type.size, MEDIA_TYPE_MAX);
+  if (condition->key_type < MAPH_KEY_BYTES || condition->key_type > MAPH_KEY_BLOB)
+    return fail(MAPH_MISUSE, "key type %d: use one of MAPH_KEY_*", condition->key_type);
+  if (condition->type < MAPH_BLOB || condition->type > MAPH_NULL)
+    return fail(MAPH_MISUSE, "value type %d: use one of MAPH_BLOB ... MAPH_NULL", condition->type);
+  if (condition->when < MAPH_ALWAYS || condition->when > MAPH_IF_VERSION)
+    return fail(MAPH_MISUSE, "condition %d: use one of MAPH_ALWAYS ... MAPH_IF_VERSION",
+                condition->when);
   return MAPH_OK;
 }
 
 /* Does what is there allow it?  there: the live entry, or NULL. */
-static int check_condition(const store *s, const maph_condition *c, const item *there) {
-  if (c == NULL) return MAPH_OK;
-  if (c->outcome) {
-    c->outcome->existed = there != NULL;
-    c->outcome->version = there ? there->version : 0;
+static int check_condition(const store *store, const maph_condition *condition, const item *there) {
+  if (condition == NULL) return MAPH_OK;
+  if (condition->outcome) {
+    condition->outcome->existed = there != NULL;
+    condition->outcome->version = there ? there->version : 0;
   }
-  switch (c->when) {
+  switch (condition->when) {
     case MAPH_IF_ABSENT:
-      return there ? fail(MAPH_EXISTS, "%s: the key is there already", s->path) : MAPH_OK;
-    case MAPH_IF_PRESENT: return there ? MAPH_OK : fail(MAPH_NOTFOUND, "%s: no such key", s->path);
+      return there ? fail(MAPH_EXISTS, "%s: the key is there already", store->path) : MAPH_OK;
+    case MAPH_IF_PRESENT:
+      return there ? MAPH_OK : fail(MAPH_NOTFOUND, "%s: no such key", store->path);
     case MAPH_IF_VERSION:
-      if (there && there->version == c->version) return MAPH_OK;
-      return fail(MAPH_CONFLICT, "%s: the key is %s %llu, not at %llu", s->path,
+      if (there && there->version == condition->version) return MAPH_OK;
+      return fail(MAPH_CONFLICT, "%s: the key is %s %llu, not at %llu", store->path,
                   there ? "at version" : "missing: version",
-                  (unsigned long long)(there ? there->version : 0), (unsigned long long)c->version);
+                  (unsigned long long)(there ? there->version : 0),
+                  (unsigned long long)condition->version);
     default: return MAPH_OK;
   }
 }
 
 static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value,
-                     const maph_condition *c, uint64_t version, int again) {
+                     const maph_condition *condition, uint64_t version, int again) {
   memset(put, 0, sizeof *put);
   put->kind = kind;
   put->key = key;
   put->version = version;
   if (kind == KIND_PUT) put->value = value;
-  if (c == NULL) return;
-  put->flags |= c->key_type * FLAG_TEXT_KEY;
-  if (c->expires && (kind == KIND_PUT || again)) {
+  if (condition == NULL) return;
+  put->flags |= condition->key_type * FLAG_TEXT_KEY;
+  if (condition->expires && (kind == KIND_PUT || again)) {
     put->flags |= FLAG_EXPIRY;
-    put->expires = c->expires;
+    put->expires = condition->expires;
   }
   if (kind != KIND_PUT) return;
-  put->flags |= c->type;
-  if (c->media_type.size) {
+  put->flags |= condition->type;
+  if (condition->media_type.size) {
     put->flags |= FLAG_ATTRIBUTES;
-    put->media_type = c->media_type;
+    put->media_type = condition->media_type;
   }
 }
 
-int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *c) {
-  return check_sizes(key, value, c);
+int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *condition) {
+  return check_sizes(key, value, condition);
 }
 
-void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *c,
+void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *condition,
                   uint64_t version) {
-  fill_put(put, KIND_PUT, key, value, c, version, 0);
+  fill_put(put, KIND_PUT, key, value, condition, version, 0);
 }
 
 /* The totals of the store after this record.  old: the version before, of any kind, or NULL. */
-static void count(txn *t, const item *old, int kind, uint64_t size) {
+static void count(txn *txn, const item *old, int kind, uint64_t size) {
   if (old && old->kind == KIND_PUT) {
-    t->records--;
-    t->bytes -= old->size;
+    txn->records--;
+    txn->bytes -= old->size;
   }
   if (kind == KIND_PUT) {
-    t->records++;
-    t->bytes += size;
+    txn->records++;
+    txn->bytes += size;
   }
-  t->operations++;
+  txn->operations++;
 }
 
 /* again: it was done before, so no entry has expired, and a delete keeps its expiry. */
-static int write_one(txn *t, int kind, maph_slice key, maph_slice value, const maph_condition *c,
-                     int again) {
-  store *s = t->s;
+static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
+                     const maph_condition *condition, int again) {
+  store *store = txn->store;
   uint64_t hash, size, w8;
   item old;
-  pending *p;
+  pending *pending;
   log_put put;
-  int rc = check_sizes(key, value, c), found, is_live;
-  view v;
+  int rc = check_sizes(key, value, condition), found, is_live;
+  view view;
   if (rc != MAPH_OK) return rc;
-  if (t->operations >= UINT32_MAX)
-    return fail(MAPH_FULL, "%s: a transaction has at most 2^32-1 operations", s->path);
-  hash = index_hash(s, key);
-  txn_view(t, &v);
-  index_prefetch(&v, hash);
-  rc = make_room(t);
-  if (!again) s->spares = t->puts || kind == KIND_PUT ? LOG_SPARES_DELETES : LOG_SPARES_COMPACTION;
-  if (rc == MAPH_OK) rc = log_room(s, t->position + key.size + value.size + 1024);
+  if (txn->operations >= UINT32_MAX)
+    return fail(MAPH_FULL, "%s: a transaction has at most 2^32-1 operations", store->path);
+  hash = index_hash(store, key);
+  txn_view(txn, &view);
+  index_prefetch(&view, hash);
+  rc = make_room(txn);
+  if (!again)
+    store->spares = txn->puts || kind == KIND_PUT ? LOG_SPARES_DELETES : LOG_SPARES_COMPACTION;
+  if (rc == MAPH_OK) rc = log_room(store, txn->position + key.size + value.size + 1024);
   if (rc != MAPH_OK) return rc;
-  rc = txn_find(t, UINT64_MAX, key, &old);
+  rc = txn_find(txn, UINT64_MAX, key, &old);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
   found = rc == MAPH_OK;
   is_live = found && old.kind == KIND_PUT && (again || !item_expired(&old, 0));
-  rc = check_condition(s, c, is_live ? &old : NULL);
+  rc = check_condition(store, condition, is_live ? &old : NULL);
   if (rc == MAPH_OK && kind == KIND_DELETE && !is_live)
-    rc = fail(MAPH_NOTFOUND, "%s: no such key", s->path);
+    rc = fail(MAPH_NOTFOUND, "%s: no such key", store->path);
   if (rc != MAPH_OK) return rc;
-  fill_put(&put, kind, key, value, c, t->version, again);
+  fill_put(&put, kind, key, value, condition, txn->version, again);
   put.prev = found ? old.offset : 0;
-  rc = log_write_put(s, t->position, &put, &size, &w8);
+  rc = log_write_put(store, txn->position, &put, &size, &w8);
   if (rc != MAPH_OK) return rc;
-  count(t, found ? &old : NULL, kind, size);
-  t->puts |= kind == KIND_PUT;
-  t->digest = record_digest(t->digest, t->position, w8);
-  p = found && old.offset >= t->start ? find_pending(t, hash, key, &old) : NULL;
-  if (p) {
-    link_within(t, p->newest, t->position);
-    p->newest = t->position;
+  count(txn, found ? &old : NULL, kind, size);
+  txn->puts |= kind == KIND_PUT;
+  txn->digest = record_digest(txn->digest, txn->position, w8);
+  pending = found && old.offset >= txn->start ? find_pending(txn, hash, key, &old) : NULL;
+  if (pending) {
+    link_within(txn, pending->newest, txn->position);
+    pending->newest = txn->position;
   } else {
-    note_new(t, hash, t->position, put.prev);
+    note_new(txn, hash, txn->position, put.prev);
   }
-  t->position += size;
-  if (c && c->outcome) c->outcome->version = t->version;
+  txn->position += size;
+  if (condition && condition->outcome) condition->outcome->version = txn->version;
   return MAPH_OK;
 }
 
-int txn_write(txn *t, int kind, maph_slice key, maph_slice value, const maph_condition *c) {
-  assert(store_has_turn(t->s) && t->state == TXN_OPEN);
-  return write_one(t, kind, key, value, c, 0);
+int txn_write(txn *txn, int kind, maph_slice key, maph_slice value,
+              const maph_condition *condition) {
+  assert(store_has_turn(txn->store) && txn->state == TXN_OPEN);
+  return write_one(txn, kind, key, value, condition, 0);
 }
 
-int txn_copy(txn *t, const item *it) {
-  maph_entry e;
-  maph_condition c;
-  record_entry(it, &e);
-  memset(&c, 0, sizeof c);
-  c.expires = e.expires;
-  c.type = e.type <= MAPH_NULL ? e.type : MAPH_BLOB;
-  c.key_type = e.key_type <= MAPH_KEY_BLOB ? e.key_type : MAPH_KEY_BYTES;
-  c.media_type = e.media_type;
-  return write_one(t, it->kind, e.key, e.value, &c, 1);
+int txn_copy(txn *txn, const item *it) {
+  maph_entry entry;
+  maph_condition condition;
+  record_entry(it, &entry);
+  memset(&condition, 0, sizeof condition);
+  condition.expires = entry.expires;
+  condition.type = entry.type <= MAPH_NULL ? entry.type : MAPH_BLOB;
+  condition.key_type = entry.key_type <= MAPH_KEY_BLOB ? entry.key_type : MAPH_KEY_BYTES;
+  condition.media_type = entry.media_type;
+  return write_one(txn, it->kind, entry.key, entry.value, &condition, 1);
 }
 
-int txn_sweep(txn *t, maph_slice key, uint64_t now) {
-  maph_condition c;
+int txn_sweep(txn *txn, maph_slice key, uint64_t now) {
+  maph_condition condition;
   item it;
-  int rc = txn_find(t, UINT64_MAX, key, &it);
+  int rc = txn_find(txn, UINT64_MAX, key, &it);
   if (rc == MAPH_OK && (it.kind != KIND_PUT || !item_expired(&it, now))) rc = MAPH_NOTFOUND;
   if (rc != MAPH_OK) return rc;
-  memset(&c, 0, sizeof c);
-  c.expires = it.expires;
-  c.key_type = (it.flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
-  t->s->spares = LOG_SPARES_COMPACTION;
-  return write_one(t, KIND_DELETE, key, maph_bytes(NULL, 0), &c, 1);
+  memset(&condition, 0, sizeof condition);
+  condition.expires = it.expires;
+  condition.key_type = (it.flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
+  txn->store->spares = LOG_SPARES_COMPACTION;
+  return write_one(txn, KIND_DELETE, key, maph_bytes(NULL, 0), &condition, 1);
 }
 
 /* ----------------------------------------------------------------------------------- savepoints */
 
 /* The highest savepoint numbered n or less; its place, or -1. */
-static int savepoint_at(const txn *t, int n) {
-  int i = (int)t->savepoint_count - 1;
-  while (i >= 0 && t->savepoints[i].n > n) i--;
+static int savepoint_at(const txn *txn, int n) {
+  int i = (int)txn->savepoint_count - 1;
+  while (i >= 0 && txn->savepoints[i].n > n) i--;
   return i;
 }
 
-int txn_savepoint(txn *t, int n) {
+int txn_savepoint(txn *txn, int n) {
   int at;
-  savepoint *p;
+  savepoint *savepoint;
   if (n < 0) return fail(MAPH_MISUSE, "savepoint %d: number them from 0", n);
-  at = savepoint_at(t, n - 1) + 1;
-  if ((size_t)at == t->savepoint_room) {
-    size_t room = t->savepoint_room ? 2 * t->savepoint_room : 8;
-    p = os_realloc(t->savepoints, room * sizeof *p);
-    if (p == NULL) return MAPH_NOMEM;
-    t->savepoints = p;
-    t->savepoint_room = room;
+  at = savepoint_at(txn, n - 1) + 1;
+  if ((size_t)at == txn->savepoint_room) {
+    size_t room = txn->savepoint_room ? 2 * txn->savepoint_room : 8;
+    savepoint = os_realloc(txn->savepoints, room * sizeof *savepoint);
+    if (savepoint == NULL) return MAPH_NOMEM;
+    txn->savepoints = savepoint;
+    txn->savepoint_room = room;
   }
-  p = &t->savepoints[at];
-  p->n = n;
-  p->position = t->position;
-  p->operations = t->operations;
-  p->records = t->records;
-  p->bytes = t->bytes;
-  p->digest = t->digest;
-  t->savepoint_count = (size_t)at + 1;
+  savepoint = &txn->savepoints[at];
+  savepoint->n = n;
+  savepoint->position = txn->position;
+  savepoint->operations = txn->operations;
+  savepoint->records = txn->records;
+  savepoint->bytes = txn->bytes;
+  savepoint->digest = txn->digest;
+  txn->savepoint_count = (size_t)at + 1;
   return MAPH_OK;
 }
 
-void txn_release(txn *t, int n) { t->savepoint_count = (size_t)(savepoint_at(t, n - 1) + 1); }
+void txn_release(txn *txn, int n) { txn->savepoint_count = (size_t)(savepoint_at(txn, n - 1) + 1); }
 
 /* Each key changed past `position` goes back to its version before. */
-static int cut_pending(txn *t, uint64_t position) {
+static int cut_pending(txn *txn, uint64_t position) {
   int rc = MAPH_OK;
-  view v;
-  walk w;
-  txn_view(t, &v);
-  w = walk_from(&v, position, t->position);
-  while (walk_next(&w, &rc)) {
-    maph_slice key = maph_bytes(w.it.key, w.it.key_size);
+  view view;
+  walk walk;
+  txn_view(txn, &view);
+  walk = walk_from(&view, position, txn->position);
+  while (walk_next(&walk, &rc)) {
+    maph_slice key = maph_bytes(walk.it.key, walk.it.key_size);
     item newest;
-    pending *p;
+    pending *pending;
     /* what a prepare that was taken back left is no data */
-    if (!walk_is_data(&w) || w.it.prev >= position) continue;
-    p = find_pending(t, index_hash(t->s, key), key, &newest);
-    if (p) p->newest = w.it.prev >= t->start ? w.it.prev : 0;
-    t->rolled_back = 1;
-    if (w.it.prev >= t->start) link_within(t, w.it.prev, 0);
+    if (!walk_is_data(&walk) || walk.it.prev >= position) continue;
+    pending = find_pending(txn, index_hash(txn->store, key), key, &newest);
+    if (pending) pending->newest = walk.it.prev >= txn->start ? walk.it.prev : 0;
+    txn->rolled_back = 1;
+    if (walk.it.prev >= txn->start) link_within(txn, walk.it.prev, 0);
   }
   return rc;
 }
 
-int txn_rollback_to(txn *t, int n, uint64_t *kept) {
+int txn_rollback_to(txn *txn, int n, uint64_t *kept) {
   savepoint whole;
-  const savepoint *p = &whole;
-  int rc, at = savepoint_at(t, n);
+  const savepoint *savepoint = &whole;
+  int rc, at = savepoint_at(txn, n);
   if (at >= 0) {
-    p = &t->savepoints[at];
+    savepoint = &txn->savepoints[at];
   } else {
     memset(&whole, 0, sizeof whole);
-    whole.position = t->start;
-    whole.records = t->before.records;
-    whole.bytes = t->before.bytes;
+    whole.position = txn->start;
+    whole.records = txn->before.records;
+    whole.bytes = txn->before.bytes;
   }
-  rc = cut_pending(t, p->position);
-  if (rc == MAPH_OK && p->position < t->floor) rc = log_cover(t->s, p->position, t->floor);
+  rc = cut_pending(txn, savepoint->position);
+  if (rc == MAPH_OK && savepoint->position < txn->floor)
+    rc = log_cover(txn->store, savepoint->position, txn->floor);
   if (rc != MAPH_OK) return rc;
   /* pads belong to nobody */
-  if (p->position <= t->start) t->start = MAX(t->start, t->floor);
-  t->position = MAX(p->position, t->floor);
-  *kept = p->position;
-  t->operations = p->operations;
-  t->records = p->records;
-  t->bytes = p->bytes;
-  t->digest = p->digest;
-  t->savepoint_count = (size_t)(at + 1);
+  if (savepoint->position <= txn->start) txn->start = MAX(txn->start, txn->floor);
+  txn->position = MAX(savepoint->position, txn->floor);
+  *kept = savepoint->position;
+  txn->operations = savepoint->operations;
+  txn->records = savepoint->records;
+  txn->bytes = savepoint->bytes;
+  txn->digest = savepoint->digest;
+  txn->savepoint_count = (size_t)(at + 1);
   return MAPH_OK;
 }

@@ -19,7 +19,7 @@ enum { TXN_FEW = 8 }; /* keys that need no memory of their own, and no table */
 
 typedef struct txn {
   changed_keys changed; /* first: a list of decided transactions is a list of these */
-  store *s;
+  store *store;
   int state, durability, decided, visible, failed;
   int puts;                 /* something was put, so it is not for making room */
   int rolled_back;          /* some changed keys may be none any more */
@@ -36,32 +36,33 @@ typedef struct txn {
   pending few[TXN_FEW];
 } txn;
 
-/* empty, to begin at s->space_end.  It may not be moved */
-void txn_start(txn *t, store *s);
-void txn_clear(txn *t); /* frees what it allocated; the session is ended apart */
+/* empty, to begin at store->space_end.  It may not be moved */
+void txn_start(txn *txn, store *store);
+void txn_clear(txn *txn); /* frees what it allocated; the session is ended apart */
 
-/* c: NULL, or as in maph_put_if.  NOTFOUND: a delete of what is not there.  EXISTS CONFLICT TOOBIG
-** MISUSE FULL NOMEM IOERR CORRUPT */
-int txn_write(txn *t, int kind, maph_slice key, maph_slice value, const maph_condition *c);
+/* condition: NULL, or as in maph_put_if. NOTFOUND: a delete of what is not there. EXISTS CONFLICT
+** TOOBIG MISUSE FULL NOMEM IOERR CORRUPT */
+int txn_write(txn *txn, int kind, maph_slice key, maph_slice value,
+              const maph_condition *condition);
 /* the same operation as that record; NOTFOUND: a delete of what is not there */
-int txn_copy(txn *t, const item *it);
+int txn_copy(txn *txn, const item *it);
 /* delete an expired entry; NOTFOUND: it is not (any more) */
-int txn_sweep(txn *t, maph_slice key, uint64_t now);
+int txn_sweep(txn *txn, maph_slice key, uint64_t now);
 /* redo: note a record that is in the log already */
-int txn_adopt(txn *t, const item *it);
+int txn_adopt(txn *txn, const item *it);
 
 /* as it stood at that position; put or delete */
-int txn_find(txn *t, uint64_t position, maph_slice key, item *it);
-void txn_view(txn *t, view *v); /* of its own records too */
+int txn_find(txn *txn, uint64_t position, maph_slice key, item *it);
+void txn_view(txn *txn, view *view); /* of its own records too */
 
 /* Of what is to be put, without a transaction: MISUSE TOOBIG; and as the log takes it. */
-int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *c);
-void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *c,
+int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *condition);
+void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *condition,
                   uint64_t version);
 
-int txn_savepoint(txn *t, int n); /* as maph_txn_savepoint */
-void txn_release(txn *t, int n);  /* as maph_txn_release */
+int txn_savepoint(txn *txn, int n); /* as maph_txn_savepoint */
+void txn_release(txn *txn, int n);  /* as maph_txn_release */
 /* as maph_txn_rollback_to; what saw the log past *kept saw what is undone */
-int txn_rollback_to(txn *t, int n, uint64_t *kept);
+int txn_rollback_to(txn *txn, int n, uint64_t *kept);
 
 #endif

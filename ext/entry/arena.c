@@ -18,46 +18,46 @@ struct arena_block {
 };
 _Static_assert(offsetof(struct arena_block, data) % ALIGNMENT == 0, "what is taken is aligned");
 
-static struct arena_block *add_block(arena *a, size_t size) {
-  size_t room = a->first ? 2 * a->first->room : BLOCK_LEAST;
+static struct arena_block *add_block(arena *arena, size_t size) {
+  size_t room = arena->first ? 2 * arena->first->room : BLOCK_LEAST;
   struct arena_block *block;
   if (room > BLOCK_MOST) room = BLOCK_MOST;
   if (room < size) room = size;
   block = room > SIZE_MAX / 2 ? NULL : malloc(sizeof *block + room);
   if (block == NULL) return NULL;
-  block->next = a->first;
+  block->next = arena->first;
   block->used = 0;
   block->room = room;
-  a->first = block;
+  arena->first = block;
   return block;
 }
 
-void *arena_take(arena *a, size_t size) {
-  struct arena_block *block = a->first;
+void *arena_take(arena *arena, size_t size) {
+  struct arena_block *block = arena->first;
   size_t whole = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
   void *taken;
   if (size > SIZE_MAX / 2) return NULL;
-  if (block == NULL || block->room - block->used < whole) block = add_block(a, whole);
+  if (block == NULL || block->room - block->used < whole) block = add_block(arena, whole);
   if (block == NULL) return NULL;
   taken = block->data + block->used;
   block->used += whole;
-  a->bytes += size;
+  arena->bytes += size;
   return taken;
 }
 
-bool arena_copy(arena *a, maph_slice from, maph_slice *to) {
-  void *copy = arena_take(a, from.size);
+bool arena_copy(arena *arena, maph_slice from, maph_slice *to) {
+  void *copy = arena_take(arena, from.size);
   if (copy == NULL) return false;
   if (from.size > 0) memcpy(copy, from.data, from.size);
   *to = maph_bytes(copy, from.size);
   return true;
 }
 
-void arena_free(arena *a) {
-  while (a->first) {
-    struct arena_block *next = a->first->next;
-    free(a->first);
-    a->first = next;
+void arena_free(arena *arena) {
+  while (arena->first) {
+    struct arena_block *next = arena->first->next;
+    free(arena->first);
+    arena->first = next;
   }
-  a->bytes = 0;
+  arena->bytes = 0;
 }

@@ -15,8 +15,8 @@ typedef struct arena {
 } arena;
 
 /* Aligned for pointers and 64-bit numbers.  NULL: no memory. */
-void *arena_take(arena *a, size_t size);
-bool arena_copy(arena *a, maph_slice from, maph_slice *to);
-void arena_free(arena *a);
+void *arena_take(arena *arena, size_t size);
+bool arena_copy(arena *arena, maph_slice from, maph_slice *to);
+void arena_free(arena *arena);
 
 #endif

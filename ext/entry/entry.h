@@ -62,9 +62,10 @@ typedef struct entry_rules {
 } entry_rules;
 
 /* Read the object that is next.  False: in->mistake says what is wrong. */
-bool entry_read(json_reader *in, const entry_rules *rules, arena *a, entry_operation *operation);
+bool entry_read(json_reader *in, const entry_rules *rules, arena *arena,
+                entry_operation *operation);
 /* The same of a text that is one object and nothing more. */
-bool entry_read_line(json_reader *in, const entry_rules *rules, arena *a,
+bool entry_read_line(json_reader *in, const entry_rules *rules, arena *arena,
                      entry_operation *operation);
 
 /* A value that is too long for memory lies elsewhere (pieces.h): in the line an empty string stands
@@ -74,7 +75,7 @@ typedef struct entry_elsewhere {
   char *text;     /* what the string means; base64 is decoded there */
   size_t size;
 } entry_elsewhere;
-bool entry_read_elsewhere(json_reader *in, const entry_rules *rules, arena *a,
+bool entry_read_elsewhere(json_reader *in, const entry_rules *rules, arena *arena,
                           const entry_elsewhere *elsewhere, entry_operation *operation);
 
 /* Limits of what a store takes.  NULL, or what is wrong. */

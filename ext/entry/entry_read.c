@@ -94,61 +94,62 @@ static maph_slice *place_of(maph_slice text, enum where where, members *found) {
   return NULL;
 }
 
-static bool wrong_at(const reading *r, const char *at, const char *sentence) {
-  return json_wrong(r->in, at, JSON_MEANING, sentence);
+static bool wrong_at(const reading *reading, const char *at, const char *sentence) {
+  return json_wrong(reading->in, at, JSON_MEANING, sentence);
 }
 
-static bool wrong(const reading *r, maph_slice text, const char *sentence) {
-  return wrong_at(r, text.data, sentence);
+static bool wrong(const reading *reading, maph_slice text, const char *sentence) {
+  return wrong_at(reading, text.data, sentence);
 }
 
 /* About what is not there: the place is that of the object. */
-static bool lacks(const reading *r, const char *sentence) {
-  return wrong_at(r, r->members.start, sentence);
+static bool lacks(const reading *reading, const char *sentence) {
+  return wrong_at(reading, reading->members.start, sentence);
 }
 
-static bool no_memory(const reading *r) {
-  return json_wrong(r->in, r->in->p, JSON_NO_MEMORY, "out of memory");
+static bool no_memory(const reading *reading) {
+  return json_wrong(reading->in, reading->in->p, JSON_NO_MEMORY, "out of memory");
 }
 
-static bool read_member(reading *r, enum where where, maph_slice name, maph_slice value) {
-  maph_slice *place = place_of(name, where, &r->members);
+static bool read_member(reading *reading, enum where where, maph_slice name, maph_slice value) {
+  maph_slice *place = place_of(name, where, &reading->members);
   if (place && !is_given(*place)) {
     *place = value;
     return true;
   }
-  r->in->quoted = name;
+  reading->in->quoted = name;
   if (place) {
-    return wrong(r, name, "twice, which is not JSON that every reader takes alike: leave one out");
+    return wrong(reading, name,
+                 "twice, which is not JSON that every reader takes alike: leave one out");
   }
-  return wrong(r, name, "that is not known: correct its name, or leave it out");
+  return wrong(reading, name, "that is not known: correct its name, or leave it out");
 }
 
-static bool read_members(reading *r) {
-  enum where where = r->rules->kind == ENTRY_ANY ? BATCH : IMPORT;
+static bool read_members(reading *reading) {
+  enum where where = reading->rules->kind == ENTRY_ANY ? BATCH : IMPORT;
   maph_slice name, value;
   bool first = true;
-  if (!json_next(r->in, '{')) {
-    if (!json_value(r->in, &value)) return false;
+  if (!json_next(reading->in, '{')) {
+    if (!json_value(reading->in, &value)) return false;
     return wrong(
-        r, value,
+        reading, value,
         where == IMPORT
             ? "an entry is a JSON object with key and value: {\"key\":\"k\",\"value\":\"v\"}"
             : "an operation is a JSON object with op and key: {\"op\":\"get\",\"key\":\"k\"}");
   }
-  r->members.start = r->in->p - 1;
-  while (json_member(r->in, &first, &name, &value)) {
-    if (!read_member(r, where, name, value)) return false;
+  reading->members.start = reading->in->p - 1;
+  while (json_member(reading->in, &first, &name, &value)) {
+    if (!read_member(reading, where, name, value)) return false;
   }
-  return r->in->mistake == NULL;
+  return reading->in->mistake == NULL;
 }
 
 /* ---------------------------------------------------------------------------------------- bytes */
-static bool read_text(const reading *r, maph_slice text, maph_slice *bytes) {
+static bool read_text(const reading *reading, maph_slice text, maph_slice *bytes) {
   char *out;
   *bytes = inner_of(text);
   if (!has_escapes(*bytes)) return true;
-  if ((out = arena_take(r->arena, bytes->size)) == NULL) return no_memory(r);
+  if ((out = arena_take(reading->arena, bytes->size)) == NULL) return no_memory(reading);
   *bytes = maph_bytes(out, json_unescape(*bytes, out));
   return true;
 }
@@ -162,11 +163,11 @@ static bool read_word(maph_slice text, char room[NAME_MOST]) {
   return strlen(room) == size;
 }
 
-static bool decode(const reading *r, maph_slice text, maph_slice *bytes, char *out) {
+static bool decode(const reading *reading, maph_slice text, maph_slice *bytes, char *out) {
   size_t size = base64_decode(bytes->data, bytes->size, out);
   if (size == SIZE_MAX) {
     return wrong(
-        r, text,
+        reading, text,
         "that is not base64: letters of RFC 4648 without blanks, padded whole or not at all");
   }
   *bytes = maph_bytes(out, size);
@@ -174,23 +175,25 @@ static bool decode(const reading *r, maph_slice text, maph_slice *bytes, char *o
 }
 
 /* An encoding is known, and what it encodes is there. */
-static bool check_encoding(const reading *r, maph_slice encoding, maph_slice text,
+static bool check_encoding(const reading *reading, maph_slice encoding, maph_slice text,
                            const char *not_a_string) {
   char room[NAME_MOST];
   if (!is_given(encoding)) return true;
   if (!read_word(encoding, room) || strcmp(room, "base64") != 0) {
-    return wrong(r, encoding, "the only encoding is \"base64\"; text needs none");
+    return wrong(reading, encoding, "the only encoding is \"base64\"; text needs none");
   }
-  return is_string(text) || wrong(r, encoding, not_a_string);
+  return is_string(text) || wrong(reading, encoding, not_a_string);
 }
 
 /* A string member as bytes, decoded when its encoding member is there. */
-static bool read_bytes(const reading *r, maph_slice text, maph_slice encoding, maph_slice *bytes) {
+static bool read_bytes(const reading *reading, maph_slice text, maph_slice encoding,
+                       maph_slice *bytes) {
   char *out;
-  if (!read_text(r, text, bytes)) return false;
+  if (!read_text(reading, text, bytes)) return false;
   if (!is_given(encoding)) return true;
-  if ((out = arena_take(r->arena, base64_size(bytes->size))) == NULL) return no_memory(r);
-  return decode(r, text, bytes, out);
+  if ((out = arena_take(reading->arena, base64_size(bytes->size))) == NULL)
+    return no_memory(reading);
+  return decode(reading, text, bytes, out);
 }
 
 /* --------------------------------------------------------------------------------------- limits */
@@ -213,174 +216,194 @@ bool entry_expiry_of_ttl(uint64_t seconds, uint64_t now_ms, uint64_t *expires) {
   return true;
 }
 
-static bool check(const reading *r, maph_slice text, const char *sentence) {
-  return sentence == NULL || wrong(r, text, sentence);
+static bool check(const reading *reading, maph_slice text, const char *sentence) {
+  return sentence == NULL || wrong(reading, text, sentence);
 }
 
 /* --------------------------------------------------------------------------- what a member says */
-static bool read_kind(reading *r) {
+static bool read_kind(reading *reading) {
   static const char *const names[] = { "get", "put", "delete" };
-  const members *m = &r->members;
+  const members *members = &reading->members;
   char room[NAME_MOST];
-  r->operation->kind = r->rules->kind;
-  if (r->rules->kind != ENTRY_ANY) return true;
-  if (!is_given(m->op)) return lacks(r, "there is no op: it is get, put or delete");
-  for (int i = 0; i < 3 && read_word(m->op, room); i++) {
-    if (strcmp(room, names[i]) == 0) r->operation->kind = ENTRY_GET + i;
+  reading->operation->kind = reading->rules->kind;
+  if (reading->rules->kind != ENTRY_ANY) return true;
+  if (!is_given(members->op)) return lacks(reading, "there is no op: it is get, put or delete");
+  for (int i = 0; i < 3 && read_word(members->op, room); i++) {
+    if (strcmp(room, names[i]) == 0) reading->operation->kind = ENTRY_GET + i;
   }
-  return r->operation->kind != ENTRY_ANY || wrong(r, m->op, "op is get, put or delete");
+  return reading->operation->kind != ENTRY_ANY
+         || wrong(reading, members->op, "op is get, put or delete");
 }
 
-static bool read_key(reading *r) {
+static bool read_key(reading *reading) {
   static const char no_key[] = "there is no key that is a string: write \"key\":\"...\"";
-  const members *m = &r->members;
-  entry_operation *o = r->operation;
-  if (!is_given(m->key)) return lacks(r, no_key);
-  if (!is_string(m->key)) return wrong(r, m->key, no_key);
-  if (!check_encoding(r, m->key_encoding, m->key, no_key)) return false;
-  if (!read_bytes(r, m->key, m->key_encoding, &o->key)) return false;
-  if (is_given(m->key_is_text)) {
-    if (!is_boolean(m->key_is_text))
-      return wrong(r, m->key_is_text, "key_is_text is true or false");
-    o->condition.key_type = is_true(m->key_is_text) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
+  const members *members = &reading->members;
+  entry_operation *operation = reading->operation;
+  if (!is_given(members->key)) return lacks(reading, no_key);
+  if (!is_string(members->key)) return wrong(reading, members->key, no_key);
+  if (!check_encoding(reading, members->key_encoding, members->key, no_key)) return false;
+  if (!read_bytes(reading, members->key, members->key_encoding, &operation->key)) return false;
+  if (is_given(members->key_is_text)) {
+    if (!is_boolean(members->key_is_text))
+      return wrong(reading, members->key_is_text, "key_is_text is true or false");
+    operation->condition.key_type = is_true(members->key_is_text) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   }
-  return check(r, m->key, entry_check_key(o->key));
+  return check(reading, members->key, entry_check_key(operation->key));
 }
 
-static bool read_type(reading *r) {
-  maph_slice type = r->members.type;
+static bool read_type(reading *reading) {
+  maph_slice type = reading->members.type;
   char room[NAME_MOST];
-  r->operation->typed = is_given(type);
+  reading->operation->typed = is_given(type);
   if (!is_given(type)) return true;
   if (read_word(type, room))
-    r->operation->condition.type = entry_type_from_name(room);
+    reading->operation->condition.type = entry_type_from_name(room);
   else
-    r->operation->condition.type = -1;
-  return r->operation->condition.type >= 0
-         || wrong(r, type, "type is blob, text, json, integer, real or null");
+    reading->operation->condition.type = -1;
+  return reading->operation->condition.type >= 0
+         || wrong(reading, type, "type is blob, text, json, integer, real or null");
 }
 
-static bool read_string_value(reading *r) {
-  const members *m = &r->members;
-  entry_operation *o = r->operation;
-  if (r->elsewhere && r->elsewhere->at == m->value.data) {
-    o->value = maph_bytes(r->elsewhere->text, r->elsewhere->size);
-    return !o->binary || decode(r, m->value, &o->value, r->elsewhere->text);
+static bool read_string_value(reading *reading) {
+  const members *members = &reading->members;
+  entry_operation *operation = reading->operation;
+  if (reading->elsewhere && reading->elsewhere->at == members->value.data) {
+    operation->value = maph_bytes(reading->elsewhere->text, reading->elsewhere->size);
+    return !operation->binary
+           || decode(reading, members->value, &operation->value, reading->elsewhere->text);
   }
-  return read_bytes(r, m->value, m->encoding, &o->value);
+  return read_bytes(reading, members->value, members->encoding, &operation->value);
 }
 
-static bool read_value(reading *r) {
-  const members *m = &r->members;
-  entry_operation *o = r->operation;
+static bool read_value(reading *reading) {
+  const members *members = &reading->members;
+  entry_operation *operation = reading->operation;
   int type = MAPH_JSON;
-  if (!is_given(m->value)) return lacks(r, "there is no value to put: write \"value\":...");
-  if (!check_encoding(r, m->encoding, m->value, "encoding is for a value that is a string")) {
+  if (!is_given(members->value))
+    return lacks(reading, "there is no value to put: write \"value\":...");
+  if (!check_encoding(reading, members->encoding, members->value,
+                      "encoding is for a value that is a string")) {
     return false;
   }
-  o->binary = is_given(m->encoding);
-  if (is_string(m->value)) {
-    if (!read_string_value(r)) return false;
-    type = o->binary || (o->value.size > 0 && memchr(o->value.data, 0, o->value.size)) ? MAPH_BLOB
-                                                                                       : MAPH_TEXT;
+  operation->binary = is_given(members->encoding);
+  if (is_string(members->value)) {
+    if (!read_string_value(reading)) return false;
+    type = operation->binary
+                   || (operation->value.size > 0
+                       && memchr(operation->value.data, 0, operation->value.size))
+               ? MAPH_BLOB
+               : MAPH_TEXT;
   } else {
-    char *out = arena_take(r->arena, m->value.size);
-    if (out == NULL) return no_memory(r);
-    o->value = maph_bytes(out, json_squeeze(m->value, out));
+    char *out = arena_take(reading->arena, members->value.size);
+    if (out == NULL) return no_memory(reading);
+    operation->value = maph_bytes(out, json_squeeze(members->value, out));
   }
-  if (!o->typed) o->condition.type = type;
-  return check(r, m->value, entry_check_value(o->value.size));
+  if (!operation->typed) operation->condition.type = type;
+  return check(reading, members->value, entry_check_value(operation->value.size));
 }
 
-static bool read_media_type(reading *r) {
-  const members *m = &r->members;
-  maph_slice *media_type = &r->operation->condition.media_type;
-  if (is_given(m->media_type) && !is_string(m->media_type)) {
-    return wrong(r, m->media_type, "media_type is a string");
+static bool read_media_type(reading *reading) {
+  const members *members = &reading->members;
+  maph_slice *media_type = &reading->operation->condition.media_type;
+  if (is_given(members->media_type) && !is_string(members->media_type)) {
+    return wrong(reading, members->media_type, "media_type is a string");
   }
-  if (!check_encoding(r, m->media_type_encoding, m->media_type,
+  if (!check_encoding(reading, members->media_type_encoding, members->media_type,
                       "media_type_encoding is for a media_type, and there is none")) {
     return false;
   }
-  if (!is_given(m->media_type)) return true;
-  return read_bytes(r, m->media_type, m->media_type_encoding, media_type)
-         && check(r, m->media_type, entry_check_media_type(*media_type));
+  if (!is_given(members->media_type)) return true;
+  return read_bytes(reading, members->media_type, members->media_type_encoding, media_type)
+         && check(reading, members->media_type, entry_check_media_type(*media_type));
 }
 
-static bool read_expiry(reading *r) {
-  const members *m = &r->members;
-  uint64_t *expires = &r->operation->condition.expires, seconds;
-  if (is_given(m->ttl) && is_given(m->expires_at)) {
-    return wrong(r, m->ttl, "ttl or expires_at, not both");
+static bool read_expiry(reading *reading) {
+  const members *members = &reading->members;
+  uint64_t *expires = &reading->operation->condition.expires, seconds;
+  if (is_given(members->ttl) && is_given(members->expires_at)) {
+    return wrong(reading, members->ttl, "ttl or expires_at, not both");
   }
-  if (is_given(m->ttl)) {
-    return (json_whole_number(m->ttl, UINT64_MAX, &seconds)
-            && entry_expiry_of_ttl(seconds, r->rules->clock_ms(), expires))
-           || wrong(r, m->ttl,
+  if (is_given(members->ttl)) {
+    return (json_whole_number(members->ttl, UINT64_MAX, &seconds)
+            && entry_expiry_of_ttl(seconds, reading->rules->clock_ms(), expires))
+           || wrong(reading, members->ttl,
                     "ttl is a whole number of seconds from 1 up to 100000000000, in digits alone");
   }
-  return !is_given(m->expires_at) || json_whole_number(m->expires_at, UINT64_MAX, expires)
-         || wrong(r, m->expires_at,
+  return !is_given(members->expires_at)
+         || json_whole_number(members->expires_at, UINT64_MAX, expires)
+         || wrong(reading, members->expires_at,
                   "expires_at is milliseconds since 1970: a whole number, in digits alone");
 }
 
-static bool read_condition(reading *r) {
+static bool read_condition(reading *reading) {
   static const char not_boolean[] = "if_absent and if_present are true or false";
-  const members *m = &r->members;
-  maph_condition *condition = &r->operation->condition;
-  int given = is_given(m->if_version) + is_true(m->if_absent) + is_true(m->if_present);
-  if (is_given(m->if_absent) && !is_boolean(m->if_absent)) {
-    return wrong(r, m->if_absent, not_boolean);
+  const members *members = &reading->members;
+  maph_condition *condition = &reading->operation->condition;
+  int given =
+      is_given(members->if_version) + is_true(members->if_absent) + is_true(members->if_present);
+  if (is_given(members->if_absent) && !is_boolean(members->if_absent)) {
+    return wrong(reading, members->if_absent, not_boolean);
   }
-  if (is_given(m->if_present) && !is_boolean(m->if_present)) {
-    return wrong(r, m->if_present, not_boolean);
+  if (is_given(members->if_present) && !is_boolean(members->if_present)) {
+    return wrong(reading, members->if_present, not_boolean);
   }
-  if (given > 1) return lacks(r, "one condition, not two: if_version, if_absent or if_present");
-  if (given == 1 && r->operation->kind == ENTRY_GET) return lacks(r, "a get has no conditions");
-  if (is_true(m->if_absent)) condition->when = MAPH_IF_ABSENT;
-  if (is_true(m->if_present)) condition->when = MAPH_IF_PRESENT;
-  if (!is_given(m->if_version)) return true;
+  if (given > 1)
+    return lacks(reading, "one condition, not two: if_version, if_absent or if_present");
+  if (given == 1 && reading->operation->kind == ENTRY_GET)
+    return lacks(reading, "a get has no conditions");
+  if (is_true(members->if_absent)) condition->when = MAPH_IF_ABSENT;
+  if (is_true(members->if_present)) condition->when = MAPH_IF_PRESENT;
+  if (!is_given(members->if_version)) return true;
   condition->when = MAPH_IF_VERSION;
-  return json_whole_number(m->if_version, INT64_MAX, &condition->version)
-         || wrong(r, m->if_version, "if_version is a version: a whole number, in digits alone");
+  return json_whole_number(members->if_version, INT64_MAX, &condition->version)
+         || wrong(reading, members->if_version,
+                  "if_version is a version: a whole number, in digits alone");
 }
 
 /* ------------------------------------------------------------------------------------ the whole */
-static bool read_put(reading *r) {
-  return read_type(r) && read_value(r) && read_media_type(r) && read_expiry(r);
+static bool read_put(reading *reading) {
+  return read_type(reading) && read_value(reading) && read_media_type(reading)
+         && read_expiry(reading);
 }
 
 /* A get or delete has nothing of a put. */
-static bool is_bare(const reading *r) {
-  const members *m = &r->members;
+static bool is_bare(const reading *reading) {
+  const members *members = &reading->members;
   const maph_slice puts[] = {
-    m->value, m->encoding, m->type, m->media_type, m->media_type_encoding, m->expires_at, m->ttl,
+    members->value,
+    members->encoding,
+    members->type,
+    members->media_type,
+    members->media_type_encoding,
+    members->expires_at,
+    members->ttl,
   };
   for (size_t i = 0; i < sizeof puts / sizeof puts[0]; i++) {
-    if (is_given(puts[i])) return wrong(r, puts[i], "only a put has a value, type or expiry");
+    if (is_given(puts[i])) return wrong(reading, puts[i], "only a put has a value, type or expiry");
   }
   return true;
 }
 
-static bool read_meaning(reading *r) {
-  if (!read_kind(r) || !read_key(r) || !read_condition(r)) return false;
-  return r->operation->kind == ENTRY_PUT ? read_put(r) : is_bare(r);
+static bool read_meaning(reading *reading) {
+  if (!read_kind(reading) || !read_key(reading) || !read_condition(reading)) return false;
+  return reading->operation->kind == ENTRY_PUT ? read_put(reading) : is_bare(reading);
 }
 
-bool entry_read(json_reader *in, const entry_rules *rules, arena *a, entry_operation *operation) {
-  reading r = { .in = in, .rules = rules, .arena = a, .operation = operation };
+bool entry_read(json_reader *in, const entry_rules *rules, arena *arena,
+                entry_operation *operation) {
+  reading reading = { .in = in, .rules = rules, .arena = arena, .operation = operation };
   memset(operation, 0, sizeof *operation);
-  return read_members(&r) && read_meaning(&r);
+  return read_members(&reading) && read_meaning(&reading);
 }
 
-bool entry_read_elsewhere(json_reader *in, const entry_rules *rules, arena *a,
+bool entry_read_elsewhere(json_reader *in, const entry_rules *rules, arena *arena,
                           const entry_elsewhere *elsewhere, entry_operation *operation) {
-  reading r = { in, rules, a, elsewhere, operation, { 0 } };
+  reading reading = { in, rules, arena, elsewhere, operation, { 0 } };
   memset(operation, 0, sizeof *operation);
-  return read_members(&r) && json_end(in) && read_meaning(&r);
+  return read_members(&reading) && json_end(in) && read_meaning(&reading);
 }
 
-bool entry_read_line(json_reader *in, const entry_rules *rules, arena *a,
+bool entry_read_line(json_reader *in, const entry_rules *rules, arena *arena,
                      entry_operation *operation) {
-  return entry_read_elsewhere(in, rules, a, NULL, operation);
+  return entry_read_elsewhere(in, rules, arena, NULL, operation);
 }

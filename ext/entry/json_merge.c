@@ -29,29 +29,30 @@ typedef struct member {
   bool used; /* the target has one of that name */
 } member;
 
-static void add(merging *m, const void *bytes, size_t size) {
-  if (size > 0 && !m->failed && !m->put(m->to, bytes, size)) m->failed = true;
+static void add(merging *merging, const void *bytes, size_t size) {
+  if (size > 0 && !merging->failed && !merging->put(merging->to, bytes, size))
+    merging->failed = true;
 }
 
 static bool is_object(maph_slice text) { return text.size > 0 && *(const char *)text.data == '{'; }
 static bool is_null(maph_slice text) { return text.size == 4 && memcmp(text.data, "null", 4) == 0; }
 
 static int by_name(const void *a, const void *b) {
-  const member *x = a, *y = b;
-  size_t size = x->name.size < y->name.size ? x->name.size : y->name.size;
-  int order = memcmp(x->name.data, y->name.data, size);
+  const member *member = a, *y = b;
+  size_t size = member->name.size < y->name.size ? member->name.size : y->name.size;
+  int order = memcmp(member->name.data, y->name.data, size);
   if (order != 0) return order;
-  if (x->name.size != y->name.size) return x->name.size < y->name.size ? -1 : 1;
+  if (member->name.size != y->name.size) return member->name.size < y->name.size ? -1 : 1;
   /* Of two of one name the later one counts: the first here. */
-  return x->text.data > y->text.data ? -1 : x->text.data < y->text.data;
+  return member->text.data > y->text.data ? -1 : member->text.data < y->text.data;
 }
 
-static bool name_of(maph_slice text, arena *a, maph_slice *name) {
+static bool name_of(maph_slice text, arena *arena, maph_slice *name) {
   maph_slice inner = maph_bytes((const char *)text.data + 1, text.size - 2);
   char *out;
   *name = inner;
   if (memchr(inner.data, '\\', inner.size) == NULL) return true;
-  if ((out = arena_take(a, inner.size)) == NULL) return false;
+  if ((out = arena_take(arena, inner.size)) == NULL) return false;
   *name = maph_bytes(out, json_unescape(inner, out));
   return true;
 }
@@ -68,25 +69,25 @@ static size_t count_members(maph_slice object) {
 }
 
 /* The members of an object, sorted, each name once. */
-static bool read_members(maph_slice object, arena *a, member **list, size_t *count) {
+static bool read_members(maph_slice object, arena *arena, member **list, size_t *count) {
   json_reader in = json_begin(object);
   maph_slice name, value;
   size_t n = 0;
   bool first = true;
   *count = 0;
-  *list = arena_take(a, (count_members(object) + 1) * sizeof **list);
+  *list = arena_take(arena, (count_members(object) + 1) * sizeof **list);
   if (*list == NULL || !json_next(&in, '{')) return false;
   while (json_member(&in, &first, &name, &value)) {
-    member *m = &(*list)[n++];
-    *m = (member){ { "", 0 }, name, value, false };
-    if (!name_of(name, a, &m->name)) return false;
+    member *member = &(*list)[n++];
+    *member = (struct member){ { "", 0 }, name, value, false };
+    if (!name_of(name, arena, &member->name)) return false;
   }
   qsort(*list, n, sizeof **list, by_name);
   for (size_t i = 0; i < n; i++) {
-    member *m = &(*list)[i], *last = *count ? &(*list)[*count - 1] : NULL;
-    if (last == NULL || last->name.size != m->name.size
-        || memcmp(last->name.data, m->name.data, m->name.size) != 0)
-      (*list)[(*count)++] = *m;
+    struct member *member = &(*list)[i], *last = *count ? &(*list)[*count - 1] : NULL;
+    if (last == NULL || last->name.size != member->name.size
+        || memcmp(last->name.data, member->name.data, member->name.size) != 0)
+      (*list)[(*count)++] = *member;
   }
   return true;
 }
@@ -108,76 +109,78 @@ static member *find(member *list, size_t count, maph_slice name) {
   return NULL;
 }
 
-static void begin_member(merging *m, maph_slice text, bool *any) {
-  add(m, *any ? "," : "{", 1);
+static void begin_member(merging *merging, maph_slice text, bool *any) {
+  add(merging, *any ? "," : "{", 1);
   *any = true;
-  add(m, text.data, text.size);
-  add(m, ":", 1);
+  add(merging, text.data, text.size);
+  add(merging, ":", 1);
 }
 
-static bool merge(merging *m, maph_slice target, maph_slice patch);
+static bool merge(merging *merging, maph_slice target, maph_slice patch);
 
 /* The target's members, as the patch leaves them. */
-static bool merge_target(merging *m, maph_slice target, member *list, size_t count, bool *any) {
+static bool merge_target(merging *merging, maph_slice target, member *list, size_t count,
+                         bool *any) {
   json_reader in = json_begin(target);
   maph_slice text, value, name;
   bool first = true;
   if (!json_next(&in, '{')) return true;
   while (json_member(&in, &first, &text, &value)) {
     member *of_patch;
-    if (!name_of(text, &m->arena, &name)) return false;
+    if (!name_of(text, &merging->arena, &name)) return false;
     of_patch = find(list, count, name);
     if (of_patch) of_patch->used = true;
     if (of_patch && is_null(of_patch->value)) continue;
-    begin_member(m, text, any);
+    begin_member(merging, text, any);
     if (of_patch == NULL)
-      add(m, value.data, value.size);
-    else if (!merge(m, value, of_patch->value))
+      add(merging, value.data, value.size);
+    else if (!merge(merging, value, of_patch->value))
       return false;
   }
   return true;
 }
 
 static int by_place(const void *a, const void *b) {
-  const member *x = a, *y = b;
-  return x->text.data < y->text.data ? -1 : x->text.data > y->text.data;
+  const member *member = a, *y = b;
+  return member->text.data < y->text.data ? -1 : member->text.data > y->text.data;
 }
 
-static bool merge(merging *m, maph_slice target, maph_slice patch) {
+static bool merge(merging *merging, maph_slice target, maph_slice patch) {
   static const maph_slice nothing = { "", 0 };
   member *list;
   size_t count;
   bool any = false;
   if (!is_object(patch)) {
-    add(m, patch.data, patch.size);
-    return !m->failed;
+    add(merging, patch.data, patch.size);
+    return !merging->failed;
   }
-  if (!read_members(patch, &m->arena, &list, &count)) return false;
-  if (is_object(target) && !merge_target(m, target, list, count, &any)) return false;
+  if (!read_members(patch, &merging->arena, &list, &count)) return false;
+  if (is_object(target) && !merge_target(merging, target, list, count, &any)) return false;
   qsort(list, count, sizeof *list, by_place);
   for (size_t i = 0; i < count; i++) {
     if (list[i].used || is_null(list[i].value)) continue;
-    begin_member(m, list[i].text, &any);
-    if (!merge(m, nothing, list[i].value)) return false;
+    begin_member(merging, list[i].text, &any);
+    if (!merge(merging, nothing, list[i].value)) return false;
   }
-  add(m, any ? "}" : "{}", any ? 1 : 2);
-  return !m->failed;
+  add(merging, any ? "}" : "{}", any ? 1 : 2);
+  return !merging->failed;
 }
 
 /* The text without blanks around it and between its tokens. */
-static bool squeeze(maph_slice *text, arena *a) {
+static bool squeeze(maph_slice *text, arena *arena) {
   json_reader in = json_begin(*text);
   char *squeezed;
   if (text->size == 0 || !json_value(&in, text)) return true;
-  squeezed = arena_take(a, text->size);
+  squeezed = arena_take(arena, text->size);
   if (squeezed == NULL) return false;
   *text = maph_bytes(squeezed, json_squeeze(*text, squeezed));
   return true;
 }
 
 bool json_merge(maph_slice target, maph_slice patch, json_put put, void *to) {
-  merging m = { { 0 }, put, to, false };
-  bool done = squeeze(&target, &m.arena) && squeeze(&patch, &m.arena) && merge(&m, target, patch);
-  arena_free(&m.arena);
+  merging merging = { { 0 }, put, to, false };
+  bool done = squeeze(&target, &merging.arena) && squeeze(&patch, &merging.arena)
+              && merge(&merging, target, patch);
+  arena_free(&merging.arena);
   return done;
 }

@@ -318,9 +318,9 @@ bool pieces_is_blank(const pieces *line) {
 
 /* The mistake in the value, unless the rest has one before it.  The rest ends with the value's
 ** first quote, so what it lacks is that string's end. */
-static bool tell_mistake(pieces *line, arena *a, entry_operation *operation, json_reader *in) {
+static bool tell_mistake(pieces *line, arena *arena, entry_operation *operation, json_reader *in) {
   size_t quote = line->rest_size > 0 ? line->rest_size - 1 : 0;
-  entry_read_line(in, &line->rules, a, operation);
+  entry_read_line(in, &line->rules, arena, operation);
   if (line->fault != JSON_NO_MEMORY && in->mistake && strcmp(in->mistake, JSON_NO_END) != 0) {
     return false;
   }
@@ -331,14 +331,15 @@ static bool tell_mistake(pieces *line, arena *a, entry_operation *operation, jso
   return false;
 }
 
-bool pieces_read(pieces *line, char *text, arena *a, entry_operation *operation, json_reader *in) {
+bool pieces_read(pieces *line, char *text, arena *arena, entry_operation *operation,
+                 json_reader *in) {
   entry_elsewhere elsewhere = { NULL, text, line->value_size };
   *in = json_begin(maph_bytes(line->rest, line->rest_size));
-  if (line->mistake) return tell_mistake(line, a, operation, in);
+  if (line->mistake) return tell_mistake(line, arena, operation, in);
   if (line->value_at > 0 && line->value_size > 0) {
     elsewhere.at = in->start + line->value_at - 1;
   }
-  if (!entry_read_elsewhere(in, &line->rules, a, &elsewhere, operation)) {
+  if (!entry_read_elsewhere(in, &line->rules, arena, &elsewhere, operation)) {
     bool behind = line->value_at > 0 && in->p - in->start >= (ptrdiff_t)line->value_at;
     in->column = json_column(in) + (behind ? line->columns : 0);
     return false;

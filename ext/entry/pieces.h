@@ -35,7 +35,8 @@ bool pieces_is_blank(const pieces *line);
 /* What the line says, `text` being what put was given; base64 is decoded there.  The operation
 ** lasts until pieces_free, and as long as the text.  False: *in has the sentence about what is
 ** wrong. */
-bool pieces_read(pieces *line, char *text, arena *a, entry_operation *operation, json_reader *in);
+bool pieces_read(pieces *line, char *text, arena *arena, entry_operation *operation,
+                 json_reader *in);
 void pieces_free(pieces *line);
 
 #endif

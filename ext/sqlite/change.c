@@ -18,17 +18,19 @@ typedef struct increment {
 } increment;
 
 static int increment_in(sql_store *store, void *arg, char **message) {
-  increment *i = arg;
-  return store_error(store->writer, maph_txn_increment(store->txn, i->key, i->by, i->how, &i->sum),
+  increment *increment = arg;
+  return store_error(store->writer,
+                     maph_txn_increment(store->txn, increment->key, increment->by, increment->how,
+                                        &increment->sum),
                      message);
 }
 
 int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const maph_condition *how,
                      sqlite3_int64 *sum, char **message) {
-  increment i = { key, by, 0, how };
+  increment increment = { key, by, 0, how };
   int rc = numbers_note(store, key);
-  if (rc == SQLITE_OK) rc = store_write(store, increment_in, &i, message);
-  *sum = i.sum;
+  if (rc == SQLITE_OK) rc = store_write(store, increment_in, &increment, message);
+  *sum = increment.sum;
   return rc;
 }
 
@@ -42,10 +44,10 @@ typedef struct merge {
 } merge;
 
 static bool add(void *to, const void *bytes, size_t size) {
-  merge *m = to;
-  if (bytes_grow(&m->json, &m->room, m->size + size) != SQLITE_OK) return false;
-  memcpy(m->json + m->size, bytes, size);
-  m->size += size;
+  merge *merge = to;
+  if (bytes_grow(&merge->json, &merge->room, merge->size + size) != SQLITE_OK) return false;
+  memcpy(merge->json + merge->size, bytes, size);
+  merge->size += size;
   return true;
 }
 
@@ -57,12 +59,12 @@ static int refuse(const json_reader *in, const char *what, char **message) {
 }
 
 static int merge_in(sql_store *store, void *arg, char **message) {
-  merge *m = arg;
-  maph_condition put = *m->how;
+  merge *merge = arg;
+  maph_condition put = *merge->how;
   maph_slice target = { "", 0 };
   maph_entry old;
   json_reader in;
-  int rc = maph_txn_get_entry(store->txn, m->key, &old);
+  int rc = maph_txn_get_entry(store->txn, merge->key, &old);
   if (rc == MAPH_OK) {
     if (!json_whole(old.value, &in)) return refuse(&in, "value is no JSON", message);
     target = old.value;
@@ -72,26 +74,26 @@ static int merge_in(sql_store *store, void *arg, char **message) {
   } else if (rc != MAPH_NOTFOUND) {
     return store_error(store->writer, rc, message);
   }
-  if (!json_merge(target, m->patch, add, m)) return SQLITE_NOMEM;
+  if (!json_merge(target, merge->patch, add, merge)) return SQLITE_NOMEM;
   put.type = MAPH_JSON;
-  return store_error(store->writer,
-                     maph_txn_put_if(store->txn, m->key, maph_bytes(m->json, m->size), &put),
-                     message);
+  return store_error(
+      store->writer,
+      maph_txn_put_if(store->txn, merge->key, maph_bytes(merge->json, merge->size), &put), message);
 }
 
 int change_merge(sql_store *store, maph_slice key, maph_slice patch, const maph_condition *how,
                  char **json, size_t *size, char **message) {
-  merge m = { key, patch, how, NULL, 0, 0 };
+  merge merge = { key, patch, how, NULL, 0, 0 };
   json_reader in;
   int rc;
   if (!json_whole(patch, &in)) return refuse(&in, "patch is no JSON", message);
   rc = numbers_note(store, key);
-  if (rc == SQLITE_OK) rc = store_write(store, merge_in, &m, message);
+  if (rc == SQLITE_OK) rc = store_write(store, merge_in, &merge, message);
   if (rc != SQLITE_OK) {
-    sqlite3_free(m.json);
+    sqlite3_free(merge.json);
     return rc;
   }
-  *json = m.json;
-  *size = m.size;
+  *json = merge.json;
+  *size = merge.size;
   return SQLITE_OK;
 }

@@ -39,10 +39,10 @@ typedef struct finding {
 } finding;
 
 static int note_problem(void *arg, uint64_t offset, const char *sentence) {
-  finding *p = arg;
-  if (p->count++ == 0) {
-    p->offset = offset;
-    p->sentence = sqlite3_mprintf("%s", sentence);
+  finding *finding = arg;
+  if (finding->count++ == 0) {
+    finding->offset = offset;
+    finding->sentence = sqlite3_mprintf("%s", sentence);
   }
   return 0;
 }
@@ -56,88 +56,93 @@ static int should_stop(void *connection, const char *phase, uint64_t done, uint6
 }
 
 /* Walk the store that `reader` has open; the sentence tells of the first problem. */
-static int check_all(sql_table *t) {
-  finding p = { 0, 0, NULL };
-  sql_store *s = t->store;
-  int rc = maph_check_progress(s->reader, note_problem, &p, should_stop, t->connection);
-  pulse_rest(t->connection);
-  rc = store_error(s->reader, rc, &t->base.zErrMsg);
-  if (rc == SQLITE_CORRUPT_VTAB && p.sentence) {
-    rc = fail(&t->base.zErrMsg, rc,
-              strstr(p.sentence, s->path)
-                  ? sqlite3_mprintf("%s (problems in all: %lld)", p.sentence, (long long)p.count)
-                  : sqlite3_mprintf("%s: offset %lld: %s (problems in all: %lld)", s->path,
-                                    (long long)p.offset, p.sentence, (long long)p.count));
+static int check_all(sql_table *table) {
+  finding finding = { 0, 0, NULL };
+  sql_store *store = table->store;
+  int rc =
+      maph_check_progress(store->reader, note_problem, &finding, should_stop, table->connection);
+  pulse_rest(table->connection);
+  rc = store_error(store->reader, rc, &table->base.zErrMsg);
+  if (rc == SQLITE_CORRUPT_VTAB && finding.sentence) {
+    rc = fail(&table->base.zErrMsg, rc,
+              strstr(finding.sentence, store->path)
+                  ? sqlite3_mprintf("%s (problems in all: %lld)", finding.sentence,
+                                    (long long)finding.count)
+                  : sqlite3_mprintf("%s: offset %lld: %s (problems in all: %lld)", store->path,
+                                    (long long)finding.offset, finding.sentence,
+                                    (long long)finding.count));
   }
-  sqlite3_free(p.sentence);
+  sqlite3_free(finding.sentence);
   return rc;
 }
 
 /* ------------------------------------------------------------------------------------- commands */
 
 /* Of a command that rewrites nothing: what it looked at. */
-static int note_size(sql_store *s, maph *m, maph_rewrite *figures, char **message) {
+static int note_size(sql_store *store, maph *m, maph_rewrite *figures, char **message) {
   maph_stats stats;
   int rc = store_error(m, maph_stat(m, &stats), message);
   if (rc != SQLITE_OK) return rc;
   figures->records = stats.records;
   figures->bytes_before = figures->bytes_after = stats.file_bytes;
-  s->records = (sqlite3_int64)stats.records;
+  store->records = (sqlite3_int64)stats.records;
   return rc;
 }
 
-static int command_check(sql_table *t, const char *operand, maph_rewrite *figures) {
+static int command_check(sql_table *table, const char *operand, maph_rewrite *figures) {
   int rc;
   (void)operand;
-  rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = note_size(t->store, t->store->reader, figures, &t->base.zErrMsg);
-  return rc == SQLITE_OK ? check_all(t) : rc;
+  rc = store_open_reader(table->store, table_may(table), &table->base.zErrMsg);
+  if (rc == SQLITE_OK)
+    rc = note_size(table->store, table->store->reader, figures, &table->base.zErrMsg);
+  return rc == SQLITE_OK ? check_all(table) : rc;
 }
 
-static int command_sync(sql_table *t, const char *operand, maph_rewrite *figures) {
-  maph *m = t->store->writer;
+static int command_sync(sql_table *table, const char *operand, maph_rewrite *figures) {
+  maph *m = table->store->writer;
   int rc;
   (void)operand;
-  rc = store_error(m, maph_sync(m), &t->base.zErrMsg);
-  return rc == SQLITE_OK ? note_size(t->store, m, figures, &t->base.zErrMsg) : rc;
+  rc = store_error(m, maph_sync(m), &table->base.zErrMsg);
+  return rc == SQLITE_OK ? note_size(table->store, m, figures, &table->base.zErrMsg) : rc;
 }
 
 /* Through a handle of its own, which waits for the lock as long as the store's options say. */
-static int rewrite(sql_table *t, int (*how)(maph *, maph_progress_fn, void *),
+static int rewrite(sql_table *table, int (*how)(maph *, maph_progress_fn, void *),
                    maph_rewrite *figures) {
   maph *m = NULL;
-  int rc = store_open_patient(t->store, &m, &t->base.zErrMsg);
+  int rc = store_open_patient(table->store, &m, &table->base.zErrMsg);
   if (rc != SQLITE_OK) return rc;
-  rc = store_error(m, how(m, should_stop, t->connection), &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &t->base.zErrMsg);
+  rc = store_error(m, how(m, should_stop, table->connection), &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &table->base.zErrMsg);
   maph_close(m);
-  pulse_rest(t->connection);
+  pulse_rest(table->connection);
   return rc;
 }
 
-static int command_compact(sql_table *t, const char *operand, maph_rewrite *figures) {
+static int command_compact(sql_table *table, const char *operand, maph_rewrite *figures) {
   (void)operand;
-  return rewrite(t, maph_compact, figures);
+  return rewrite(table, maph_compact, figures);
 }
 
-static int command_optimize(sql_table *t, const char *operand, maph_rewrite *figures) {
+static int command_optimize(sql_table *table, const char *operand, maph_rewrite *figures) {
   (void)operand;
-  return rewrite(t, maph_optimize, figures);
+  return rewrite(table, maph_optimize, figures);
 }
 
 /* The path means what it means in CREATE VIRTUAL TABLE, and the application says it now. */
-static int command_backup(sql_table *t, const char *operand, maph_rewrite *figures) {
+static int command_backup(sql_table *table, const char *operand, maph_rewrite *figures) {
   char *path = NULL;
   maph *m;
-  int rc = store_open_reader(t->store, table_may(t), &t->base.zErrMsg);
+  int rc = store_open_reader(table->store, table_may(table), &table->base.zErrMsg);
   if (rc == SQLITE_OK)
-    rc = option_resolve(t->connection->db, t->schema, 1, operand, &path, &t->base.zErrMsg);
+    rc = option_resolve(table->connection->db, table->schema, 1, operand, &path,
+                        &table->base.zErrMsg);
   if (rc != SQLITE_OK) return rc;
-  m = t->store->reader;
-  rc = store_error(m, maph_backup(m, path, should_stop, t->connection), &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &t->base.zErrMsg);
+  m = table->store->reader;
+  rc = store_error(m, maph_backup(m, path, should_stop, table->connection), &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &table->base.zErrMsg);
   sqlite3_free(path);
-  pulse_rest(t->connection);
+  pulse_rest(table->connection);
   return rc;
 }
 
@@ -168,34 +173,34 @@ static uint64_t clock_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static int run(sql_table *t, const struct command *c, const char *operand) {
-  sql_result result = { c->name, { 0 } };
+static int run(sql_table *table, const struct command *command, const char *operand) {
+  sql_result result = { command->name, { 0 } };
   uint64_t started = clock_ns();
   int rc = SQLITE_OK;
-  if (c->writes && !(table_may(t) & STORE_MAY_WRITE)) {
-    return fail(&t->base.zErrMsg, SQLITE_READONLY,
-                sqlite3_mprintf("%s is read-only: %s writes", t->name, c->name));
+  if (command->writes && !(table_may(table) & STORE_MAY_WRITE)) {
+    return fail(&table->base.zErrMsg, SQLITE_READONLY,
+                sqlite3_mprintf("%s is read-only: %s writes", table->name, command->name));
   }
-  if (c->writes) rc = store_open_writer(t->store, table_may(t), &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = c->run(t, operand, &result.figures);
+  if (command->writes) rc = store_open_writer(table->store, table_may(table), &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = command->run(table, operand, &result.figures);
   if (rc != SQLITE_OK) return rc;
   if (result.figures.took_ns == 0) result.figures.took_ns = clock_ns() - started;
-  t->store->result = result;
+  table->store->result = result;
   return SQLITE_OK;
 }
 
 /* The words of a command: its name, and its operand where it needs one. */
-static int find_words(sql_table *t, sqlite3_value *word, sqlite3_value *value,
+static int find_words(sql_table *table, sqlite3_value *word, sqlite3_value *value,
                       const struct command **command, const char **operand) {
   const char *name = (const char *)sqlite3_value_text(word);
   const struct command *c = name ? find_command(name) : NULL;
-  char **message = &t->base.zErrMsg;
+  char **message = &table->base.zErrMsg;
   if (name == NULL) return SQLITE_NOMEM;
   if (c == NULL) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("maph: no command \"%.100s\": there are check, sync, compact, "
                                 "optimize and backup, as in INSERT INTO %s(%s) VALUES('check')",
-                                name, t->name, t->name));
+                                name, table->name, table->name));
   }
   *command = c;
   *operand = option_file(value);
@@ -203,31 +208,31 @@ static int find_words(sql_table *t, sqlite3_value *word, sqlite3_value *value,
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("maph: '%s' needs %s as the value, as in INSERT INTO %s(%s, value) "
                                 "VALUES('%s', 'copy.maph')",
-                                c->name, c->operand, t->name, t->name, c->name));
+                                c->name, c->operand, table->name, table->name, c->name));
   }
   if (c->operand == NULL && sqlite3_value_type(value) != SQLITE_NULL) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("maph: '%s' takes no value, as in INSERT INTO %s(%s) VALUES('%s')",
-                                c->name, t->name, t->name, c->name));
+                                c->name, table->name, table->name, c->name));
   }
   return SQLITE_OK;
 }
 
-int command_run(sql_table *t, sqlite3_value *word, sqlite3_value *value) {
-  const struct command *c;
+int command_run(sql_table *table, sqlite3_value *word, sqlite3_value *value) {
+  const struct command *command;
   const char *operand;
-  sql_store *s = t->store;
-  int rc = find_words(t, word, value, &c, &operand);
+  sql_store *store = table->store;
+  int rc = find_words(table, word, value, &command, &operand);
   if (rc != SQLITE_OK) return rc;
-  if (s->txn && maph_txn_operations(s->txn) > 0) {
+  if (store->txn && maph_txn_operations(store->txn) > 0) {
     return fail(
-        &t->base.zErrMsg, SQLITE_ERROR,
+        &table->base.zErrMsg, SQLITE_ERROR,
         sqlite3_mprintf("maph: '%s' works on what is committed, and this transaction wrote to "
                         "the store: COMMIT first",
-                        c->name));
+                        command->name));
   }
-  store_rollback(s);
-  return run(t, c, operand);
+  store_rollback(store);
+  return run(table, command, operand);
 }
 
 /* ----------------------------------------------------------------------- PRAGMA integrity_check */
@@ -236,12 +241,12 @@ int command_run(sql_table *t, sqlite3_value *word, sqlite3_value *value) {
 ** and an interrupt are errors.  A store that this connection may not open has nothing to say. */
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
                       char **problem) {
-  sql_table *t = (sql_table *)vtab;
+  sql_table *table = (sql_table *)vtab;
   int quick = flags & 1, rc;
-  if (t->is_function) return SQLITE_OK;
-  rc = table_use(t);
-  if (rc == SQLITE_OK) rc = store_open_reader(t->store, 0, &vtab->zErrMsg);
-  if (rc == SQLITE_OK && !quick) rc = check_all(t);
+  if (table->is_function) return SQLITE_OK;
+  rc = table_use(table);
+  if (rc == SQLITE_OK) rc = store_open_reader(table->store, 0, &vtab->zErrMsg);
+  if (rc == SQLITE_OK && !quick) rc = check_all(table);
   if (rc == SQLITE_AUTH) rc = SQLITE_OK; /* it may be healthy */
   if (rc != SQLITE_OK && rc != SQLITE_NOMEM && rc != SQLITE_INTERRUPT) {
     *problem = sqlite3_mprintf("maph table %s.%s: %s", schema, name,

@@ -12,30 +12,31 @@ static sql_connection *connections;                       /* of the process; wit
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* SQLite's own may be omitted */
 
 sql_connection *connection_of(sqlite3 *db) {
-  sql_connection *c;
+  sql_connection *connection;
   pthread_mutex_lock(&mutex);
-  for (c = connections; c && c->db != db; c = c->next) {}
-  if (c) c->holders++;
+  for (connection = connections; connection && connection->db != db;
+       connection = connection->next) {}
+  if (connection) connection->holders++;
   pthread_mutex_unlock(&mutex);
-  return c;
+  return connection;
 }
 
 sql_connection *connection_new(sqlite3 *db) {
-  sql_connection *c = sqlite3_malloc64(sizeof(*c));
-  if (c == NULL) return NULL;
-  memset(c, 0, sizeof(*c));
-  c->db = db;
-  c->holders = 1;
+  sql_connection *connection = sqlite3_malloc64(sizeof(*connection));
+  if (connection == NULL) return NULL;
+  memset(connection, 0, sizeof(*connection));
+  connection->db = db;
+  connection->holders = 1;
   pthread_mutex_lock(&mutex);
-  c->next = connections;
-  connections = c;
+  connection->next = connections;
+  connections = connection;
   pthread_mutex_unlock(&mutex);
-  return c;
+  return connection;
 }
 
-sql_connection *connection_hold(sql_connection *c) {
-  c->holders++;
-  return c;
+sql_connection *connection_hold(sql_connection *connection) {
+  connection->holders++;
+  return connection;
 }
 
 void connection_release(void *connection) {

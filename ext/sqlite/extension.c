@@ -140,11 +140,12 @@ static void module_gone(void *connection) {
   connection_release(connection);
 }
 
-static int register_modules(sql_connection *c) {
+static int register_modules(sql_connection *connection) {
   int i, rc = SQLITE_OK;
   for (i = 0; i < MODULE_COUNT && rc == SQLITE_OK; i++) {
-    c->modules++;
-    rc = sqlite3_create_module_v2(c->db, modules[i].name, modules[i].module, connection_hold(c),
+    connection->modules++;
+    rc = sqlite3_create_module_v2(connection->db, modules[i].name, modules[i].module,
+                                  connection_hold(connection),
                                   module_gone); /* which is called on failure too */
   }
   return rc;
@@ -162,18 +163,18 @@ MAPH_API int sqlite3_maph_init(sqlite3 *db, char **message, const sqlite3_api_ro
 MAPH_API int sqlite3_extension_init(sqlite3 *db, char **message, const sqlite3_api_routines *api);
 
 int sqlite3_maph_init(sqlite3 *db, char **message, const sqlite3_api_routines *api) {
-  sql_connection *c;
+  sql_connection *connection;
   int rc;
   SQLITE_EXTENSION_INIT2(api);
   rc = check_sqlite(api, message);
   if (rc == SQLITE_OK) rc = value_start(db);
   if (rc != SQLITE_OK) return rc;
-  c = connection_of(db);
-  if (c == NULL) c = connection_new(db);
-  if (c == NULL) return SQLITE_NOMEM;
-  if (c->modules < MODULE_COUNT) rc = register_modules(c);
-  if (rc == SQLITE_OK && !c->has_functions) rc = function_register(c);
-  connection_release(c);
+  connection = connection_of(db);
+  if (connection == NULL) connection = connection_new(db);
+  if (connection == NULL) return SQLITE_NOMEM;
+  if (connection->modules < MODULE_COUNT) rc = register_modules(connection);
+  if (rc == SQLITE_OK && !connection->has_functions) rc = function_register(connection);
+  connection_release(connection);
   return rc == SQLITE_OK ? LOADED : rc;
 }
 

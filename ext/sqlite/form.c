@@ -59,16 +59,17 @@ struct form_table {
 
 /* -------------------------------------------------------------------------------- changes */
 
-static int changes_next(form_table *t, form_cursor *c) {
-  int rc = maph_changes_next(c->feed, 0, &c->change);
-  c->at_end =
+static int changes_next(form_table *table, form_cursor *cursor) {
+  int rc = maph_changes_next(cursor->feed, 0, &cursor->change);
+  cursor->at_end =
       rc == MAPH_NOTFOUND
-      || (rc == MAPH_OK && c->change.entry.version > maph_snapshot_version(c->view->snapshot));
-  return c->at_end ? SQLITE_OK : store_error(c->view->handle, rc, &t->base.zErrMsg);
+      || (rc == MAPH_OK
+          && cursor->change.entry.version > maph_snapshot_version(cursor->view->snapshot));
+  return cursor->at_end ? SQLITE_OK : store_error(cursor->view->handle, rc, &table->base.zErrMsg);
 }
 
-static int changes_filter(form_table *t, form_cursor *c, int plan, sqlite3_value **argv) {
-  char **message = &t->base.zErrMsg, *resolved = NULL;
+static int changes_filter(form_table *table, form_cursor *cursor, int plan, sqlite3_value **argv) {
+  char **message = &table->base.zErrMsg, *resolved = NULL;
   int rc;
   if (plan & 2) {
     if (sqlite3_value_type(argv[1]) != SQLITE_INTEGER || sqlite3_value_int64(argv[1]) < 0) {
@@ -76,31 +77,32 @@ static int changes_filter(form_table *t, form_cursor *c, int plan, sqlite3_value
                   sqlite3_mprintf("maph_changes: the second argument is a version, as in "
                                   "maph_changes('cache.maph', 17)"));
     }
-    c->since = sqlite3_value_int64(argv[1]);
+    cursor->since = sqlite3_value_int64(argv[1]);
   }
-  rc = option_resolve(t->connection->db, "main", 1, c->argument, &resolved, message);
-  if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &c->store);
+  rc = option_resolve(table->connection->db, "main", 1, cursor->argument, &resolved, message);
+  if (rc == SQLITE_OK) rc = store_hold(table->connection, resolved, &cursor->store);
   sqlite3_free(resolved);
-  if (rc == SQLITE_OK) rc = store_view(c->store, 0, &c->view, message);
-  if (rc == SQLITE_OK) rc = views_keep(&c->views, c->view);
+  if (rc == SQLITE_OK) rc = store_view(cursor->store, 0, &cursor->view, message);
+  if (rc == SQLITE_OK) rc = views_keep(&cursor->views, cursor->view);
   if (rc != SQLITE_OK) return rc;
-  rc = maph_changes_open(c->view->handle, (uint64_t)c->since, &c->feed);
-  return rc == MAPH_OK ? changes_next(t, c) : store_error(c->view->handle, rc, message);
+  rc = maph_changes_open(cursor->view->handle, (uint64_t)cursor->since, &cursor->feed);
+  return rc == MAPH_OK ? changes_next(table, cursor)
+                       : store_error(cursor->view->handle, rc, message);
 }
 
-static void changes_column(form_cursor *c, sqlite3_context *ctx, int column) {
-  const maph_entry *e = &c->change.entry;
+static void changes_column(form_cursor *cursor, sqlite3_context *ctx, int column) {
+  const maph_entry *entry = &cursor->change.entry;
   switch (column) {
-    case 0: sqlite3_result_int64(ctx, (sqlite3_int64)e->version); break;
-    case 1: value_result_key(ctx, e->key, value_key_is_text(e)); break;
+    case 0: sqlite3_result_int64(ctx, (sqlite3_int64)entry->version); break;
+    case 1: value_result_key(ctx, entry->key, value_key_is_text(entry)); break;
     case 2:
-      if (!c->change.deleted) value_result(ctx, e);
+      if (!cursor->change.deleted) value_result(ctx, entry);
       break;
-    case 3: sqlite3_result_int(ctx, c->change.deleted); break;
-    case 4: value_result_expiry(ctx, e->expires); break;
-    case 5: sqlite3_result_int(ctx, c->change.last); break;
-    case 6: sqlite3_result_text(ctx, c->argument, -1, SQLITE_TRANSIENT); break;
-    default: sqlite3_result_int64(ctx, c->since); break;
+    case 3: sqlite3_result_int(ctx, cursor->change.deleted); break;
+    case 4: value_result_expiry(ctx, entry->expires); break;
+    case 5: sqlite3_result_int(ctx, cursor->change.last); break;
+    case 6: sqlite3_result_text(ctx, cursor->argument, -1, SQLITE_TRANSIENT); break;
+    default: sqlite3_result_int64(ctx, cursor->since); break;
   }
 }
 
@@ -117,47 +119,48 @@ static char *path_of(const char *folder, const char *name) {
 }
 
 /* The next name that a file has; links are followed. */
-static int list_next(form_table *t, form_cursor *c) {
-  (void)t;
-  while (++c->row < c->name_count) {
-    char *path = path_of(c->folder, c->names[c->row]->d_name);
-    int failed = path ? stat(path, &c->file) : 0;
+static int list_next(form_table *table, form_cursor *cursor) {
+  (void)table;
+  while (++cursor->row < cursor->name_count) {
+    char *path = path_of(cursor->folder, cursor->names[cursor->row]->d_name);
+    int failed = path ? stat(path, &cursor->file) : 0;
     sqlite3_free(path);
     if (path == NULL) return SQLITE_NOMEM;
-    if (failed == 0 && S_ISREG(c->file.st_mode)) return SQLITE_OK;
+    if (failed == 0 && S_ISREG(cursor->file.st_mode)) return SQLITE_OK;
   }
-  c->at_end = 1;
+  cursor->at_end = 1;
   return SQLITE_OK;
 }
 
-static int list_filter(form_table *t, form_cursor *c, int plan, sqlite3_value **argv) {
-  int rc = option_resolve(t->connection->db, "main", 1, c->argument, &c->folder, &t->base.zErrMsg);
+static int list_filter(form_table *table, form_cursor *cursor, int plan, sqlite3_value **argv) {
+  int rc = option_resolve(table->connection->db, "main", 1, cursor->argument, &cursor->folder,
+                          &table->base.zErrMsg);
   (void)plan;
   (void)argv;
   if (rc != SQLITE_OK) return rc;
-  c->name_count = scandir(c->folder, &c->names, is_store_name, alphasort);
-  if (c->name_count < 0) {
-    c->name_count = 0;
-    return fail(&t->base.zErrMsg, errno == ENOMEM ? SQLITE_NOMEM : SQLITE_CANTOPEN,
-                sqlite3_mprintf("maph_list: cannot read the folder \"%s\": %s", c->folder,
+  cursor->name_count = scandir(cursor->folder, &cursor->names, is_store_name, alphasort);
+  if (cursor->name_count < 0) {
+    cursor->name_count = 0;
+    return fail(&table->base.zErrMsg, errno == ENOMEM ? SQLITE_NOMEM : SQLITE_CANTOPEN,
+                sqlite3_mprintf("maph_list: cannot read the folder \"%s\": %s", cursor->folder,
                                 strerror(errno)));
   }
-  c->row = -1;
-  return list_next(t, c);
+  cursor->row = -1;
+  return list_next(table, cursor);
 }
 
-static void list_column(form_cursor *c, sqlite3_context *ctx, int column) {
-  const char *name = c->names[c->row]->d_name;
+static void list_column(form_cursor *cursor, sqlite3_context *ctx, int column) {
+  const char *name = cursor->names[cursor->row]->d_name;
   char *path;
   switch (column) {
     case 0: sqlite3_result_text(ctx, name, (int)strlen(name) - 5, SQLITE_TRANSIENT); break;
     case 1:
-      path = path_of(c->argument, name);
+      path = path_of(cursor->argument, name);
       sqlite3_result_text(ctx, path, -1, sqlite3_free);
       break;
-    case 2: sqlite3_result_int64(ctx, c->file.st_size); break;
-    case 3: sqlite3_result_int64(ctx, c->file.st_mtime); break;
-    default: sqlite3_result_text(ctx, c->argument, -1, SQLITE_TRANSIENT); break;
+    case 2: sqlite3_result_int64(ctx, cursor->file.st_size); break;
+    case 3: sqlite3_result_int64(ctx, cursor->file.st_mtime); break;
+    default: sqlite3_result_text(ctx, cursor->argument, -1, SQLITE_TRANSIENT); break;
   }
 }
 
@@ -179,24 +182,24 @@ static const struct form *find_form(const char *module) {
 
 static int form_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
                         sqlite3_vtab **vtab, char **message) {
-  form_table *t = sqlite3_malloc64(sizeof(*t));
+  form_table *table = sqlite3_malloc64(sizeof(*table));
   char *sql;
   int rc;
   (void)argc;
   (void)message;
-  if (t == NULL) return SQLITE_NOMEM;
-  memset(t, 0, sizeof(*t));
-  t->form = find_form(argv[0]);
-  sql = sqlite3_mprintf("CREATE TABLE x(%s)", t->form->columns);
+  if (table == NULL) return SQLITE_NOMEM;
+  memset(table, 0, sizeof(*table));
+  table->form = find_form(argv[0]);
+  sql = sqlite3_mprintf("CREATE TABLE x(%s)", table->form->columns);
   rc = sql ? sqlite3_declare_vtab(db, sql) : SQLITE_NOMEM;
   sqlite3_free(sql);
   if (rc == SQLITE_OK) rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
   if (rc != SQLITE_OK) {
-    sqlite3_free(t);
+    sqlite3_free(table);
     return rc;
   }
-  t->connection = connection_hold(aux);
-  *vtab = &t->base;
+  table->connection = connection_hold(aux);
+  *vtab = &table->base;
   return SQLITE_OK;
 }
 
@@ -247,28 +250,28 @@ static int form_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
 }
 
 /* Forget the rows, not the views. */
-static void cursor_clear(form_cursor *c) {
-  sqlite3_vtab_cursor base = c->base;
-  sql_views views = c->views;
-  maph_changes_close(c->feed);
-  store_view_release(c->view);
-  store_release(c->store);
-  while (c->name_count > 0) free(c->names[--c->name_count]);
-  free(c->names);
-  sqlite3_free(c->argument);
-  sqlite3_free(c->folder);
-  memset(c, 0, sizeof(*c));
-  c->base = base;
-  c->views = views;
-  c->at_end = 1;
+static void cursor_clear(form_cursor *cursor) {
+  sqlite3_vtab_cursor base = cursor->base;
+  sql_views views = cursor->views;
+  maph_changes_close(cursor->feed);
+  store_view_release(cursor->view);
+  store_release(cursor->store);
+  while (cursor->name_count > 0) free(cursor->names[--cursor->name_count]);
+  free(cursor->names);
+  sqlite3_free(cursor->argument);
+  sqlite3_free(cursor->folder);
+  memset(cursor, 0, sizeof(*cursor));
+  cursor->base = base;
+  cursor->views = views;
+  cursor->at_end = 1;
 }
 
 static int form_close(sqlite3_vtab_cursor *cursor) {
   form_cursor *c = (form_cursor *)cursor;
-  form_table *t = (form_table *)cursor->pVtab;
+  form_table *table = (form_table *)cursor->pVtab;
   cursor_clear(c);
-  views_leave(&c->views, t->heir);
-  if (t->heir == &c->views) t->heir = NULL;
+  views_leave(&c->views, table->heir);
+  if (table->heir == &c->views) table->heir = NULL;
   sqlite3_free(c);
   return SQLITE_OK;
 }
@@ -276,28 +279,28 @@ static int form_close(sqlite3_vtab_cursor *cursor) {
 static int form_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc,
                        sqlite3_value **argv) {
   form_cursor *c = (form_cursor *)cursor;
-  form_table *t = (form_table *)cursor->pVtab;
+  form_table *table = (form_table *)cursor->pVtab;
   int rc;
   (void)letters;
   (void)argc;
   cursor_clear(c);
-  t->heir = NULL;
+  table->heir = NULL;
   if (!(plan & 1) || option_file(argv[0]) == NULL) {
-    return fail(&t->base.zErrMsg, SQLITE_ERROR,
-                sqlite3_mprintf("%s: name the %s, as in SELECT * FROM %s", t->form->module,
-                                t->form == forms ? "file" : "folder", t->form->example));
+    return fail(&table->base.zErrMsg, SQLITE_ERROR,
+                sqlite3_mprintf("%s: name the %s, as in SELECT * FROM %s", table->form->module,
+                                table->form == forms ? "file" : "folder", table->form->example));
   }
   c->argument = sqlite3_mprintf("%s", option_file(argv[0]));
   if (c->argument == NULL) return SQLITE_NOMEM;
   c->at_end = 0;
-  rc = t->form->filter(t, c, plan, argv);
+  rc = table->form->filter(table, c, plan, argv);
   if (rc != SQLITE_OK) c->at_end = 1;
   return rc;
 }
 
 static int form_next(sqlite3_vtab_cursor *cursor) {
-  form_table *t = (form_table *)cursor->pVtab;
-  return t->form->next(t, (form_cursor *)cursor);
+  form_table *table = (form_table *)cursor->pVtab;
+  return table->form->next(table, (form_cursor *)cursor);
 }
 
 static int form_eof(sqlite3_vtab_cursor *cursor) { return ((form_cursor *)cursor)->at_end; }

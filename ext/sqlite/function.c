@@ -59,7 +59,7 @@ static void release_store(void *store) { store_release(store); }
 ** statement keeps it open. */
 static int argument_store(sqlite3_context *ctx, sqlite3_value *file, const char *function,
                           sql_store **store, char **message) {
-  sql_connection *c = sqlite3_user_data(ctx);
+  sql_connection *connection = sqlite3_user_data(ctx);
   const char *path;
   char *resolved = NULL;
   int rc;
@@ -75,8 +75,8 @@ static int argument_store(sqlite3_context *ctx, sqlite3_value *file, const char 
                     "%s: the first argument is the name of a file, as in %s('cache.maph', 'key')",
                     function, function));
   }
-  rc = option_resolve(c->db, "main", 1, path, &resolved, message);
-  if (rc == SQLITE_OK) rc = store_hold(c, resolved, store);
+  rc = option_resolve(connection->db, "main", 1, path, &resolved, message);
+  if (rc == SQLITE_OK) rc = store_hold(connection, resolved, store);
   sqlite3_free(resolved);
   if (rc != SQLITE_OK) return rc;
   (*store)->holders++;
@@ -86,9 +86,10 @@ static int argument_store(sqlite3_context *ctx, sqlite3_value *file, const char 
 }
 
 /* A key that is written: TEXT or BLOB, and not empty. */
-static int argument_key(sqlite3_value *v, const char *function, maph_slice *key, char **message) {
-  int type = sqlite3_value_type(v);
-  int rc = value_lookup_key(v, key);
+static int argument_key(sqlite3_value *value, const char *function, maph_slice *key,
+                        char **message) {
+  int type = sqlite3_value_type(value);
+  int rc = value_lookup_key(value, key);
   if (rc != SQLITE_OK) return rc;
   if ((type == SQLITE_TEXT || type == SQLITE_BLOB) && key->size > 0) return SQLITE_OK;
   return fail(
@@ -255,14 +256,14 @@ static const struct function {
   { "maph_version", 0, SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, version_function },
 };
 
-int function_register(sql_connection *c) {
+int function_register(sql_connection *connection) {
   size_t i;
   int rc = SQLITE_OK;
   for (i = 0; i < sizeof(functions) / sizeof(functions[0]) && rc == SQLITE_OK; i++) {
-    rc = sqlite3_create_function_v2(c->db, functions[i].name, functions[i].arguments,
-                                    SQLITE_UTF8 | functions[i].flags, connection_hold(c),
+    rc = sqlite3_create_function_v2(connection->db, functions[i].name, functions[i].arguments,
+                                    SQLITE_UTF8 | functions[i].flags, connection_hold(connection),
                                     functions[i].run, NULL, NULL, connection_release);
   }
-  c->has_functions = rc == SQLITE_OK;
+  connection->has_functions = rc == SQLITE_OK;
   return rc;
 }

@@ -52,14 +52,15 @@ static int add(key_list *list, maph_slice key, int sought) {
   return SQLITE_OK;
 }
 
-static int add_number(key_list *list, sql_view *view, sqlite3_value *v, char **message) {
+static int add_number(key_list *list, sql_view *view, sqlite3_value *value, char **message) {
   char text[32];
-  double number = sqlite3_value_double(v);
+  double number = sqlite3_value_double(value);
   maph_slice key;
   size_t i, count, first;
-  int rc = value_lookup_key(v, &key);
+  int rc = value_lookup_key(value, &key);
   if (rc == SQLITE_OK) rc = add(list, key, 0);
-  if (rc == SQLITE_OK && sqlite3_value_type(v) == SQLITE_FLOAT && number > -1e18 && number < 1e18) {
+  if (rc == SQLITE_OK && sqlite3_value_type(value) == SQLITE_FLOAT && number > -1e18
+      && number < 1e18) {
     sqlite3_snprintf(sizeof(text), text, "%lld", (sqlite3_int64)number);
     rc = add(list, maph_str(text), 0);
   }
@@ -69,11 +70,11 @@ static int add_number(key_list *list, sql_view *view, sqlite3_value *v, char **m
   return rc;
 }
 
-int keys_add(key_list *list, sql_view *view, sqlite3_value *v, char **message) {
+int keys_add(key_list *list, sql_view *view, sqlite3_value *value, char **message) {
   maph_slice key;
-  int rc, type = sqlite3_value_type(v);
-  if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) return add_number(list, view, v, message);
-  rc = value_lookup_key(v, &key);
+  int rc, type = sqlite3_value_type(value);
+  if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) return add_number(list, view, value, message);
+  rc = value_lookup_key(value, &key);
   return rc == SQLITE_OK ? add(list, key, type) : rc;
 }
 

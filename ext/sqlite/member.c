@@ -86,7 +86,7 @@ static int affinity_of(const char *type) {
 }
 
 /* Everything up to the path or the comma.  A comma may stand in parentheses: DECIMAL(10,2). */
-static const char *take_type(const char *z, sql_member *m) {
+static const char *take_type(const char *z, sql_member *member) {
   size_t n = 0, depth = 0;
   for (; z[n] && z[n] != '$' && (z[n] != ',' || depth > 0); n++) {
     if (z[n] == '(') depth++;
@@ -95,23 +95,25 @@ static const char *take_type(const char *z, sql_member *m) {
   }
   if (depth > 0) return NULL;
   while (n > 0 && is_blank(z[n - 1])) n--;
-  m->type = sqlite3_mprintf("%.*s", (int)n, z);
+  member->type = sqlite3_mprintf("%.*s", (int)n, z);
   return skip_blanks(z + n);
 }
 
-static int add_part(sql_member *m, char *part) {
-  if (part == NULL || bytes_grow(&m->path, &m->path_room, (m->depth + 1) * sizeof(m->path[0]))) {
+static int add_part(sql_member *member, char *part) {
+  if (part == NULL
+      || bytes_grow(&member->path, &member->path_room,
+                    (member->depth + 1) * sizeof(member->path[0]))) {
     sqlite3_free(part);
     return SQLITE_NOMEM;
   }
-  m->path[m->depth++] = part;
+  member->path[member->depth++] = part;
   return SQLITE_OK;
 }
 
-static const char *take_path(const char *z, sql_member *m, const char **why) {
+static const char *take_path(const char *z, sql_member *member, const char **why) {
   char *part = NULL;
   const char *end;
-  if (*z != '$') return add_part(m, sqlite3_mprintf("%s", m->name)) ? NULL : z;
+  if (*z != '$') return add_part(member, sqlite3_mprintf("%s", member->name)) ? NULL : z;
   z++;
   if (*z != '.') *why = "a path leads to a member, as in $.name";
   while (*z == '.') {
@@ -120,8 +122,8 @@ static const char *take_path(const char *z, sql_member *m, const char **why) {
       *why = "a path leads through names, as in $.address.city or $.\"odd name\"";
       return NULL;
     }
-    if (add_part(m, part)) return NULL;
-    if (m->depth > DEPTH_MOST) *why = "a path has at most 100 names";
+    if (add_part(member, part)) return NULL;
+    if (member->depth > DEPTH_MOST) *why = "a path has at most 100 names";
     z = end;
   }
   if (*z == '[') *why = "an element of an array cannot be a column";
@@ -129,26 +131,26 @@ static const char *take_path(const char *z, sql_member *m, const char **why) {
 }
 
 /* NULL: *why says what is wrong, or there is no memory. */
-static const char *take_member(const char *z, sql_member *m, const char **why) {
-  const char *end = take_name(skip_blanks(z), &m->name);
+static const char *take_member(const char *z, sql_member *member, const char **why) {
+  const char *end = take_name(skip_blanks(z), &member->name);
   *why = NULL;
   if (end == NULL) {
     *why = "a column begins with its name";
     return NULL;
   }
-  if (m->name == NULL) return NULL;
-  end = take_type(skip_blanks(end), m);
+  if (member->name == NULL) return NULL;
+  end = take_type(skip_blanks(end), member);
   if (end == NULL) {
     *why = "behind its name a column has a type and a path";
     return NULL;
   }
-  if (m->type == NULL) return NULL;
-  if (is_constraint(m->type)) {
+  if (member->type == NULL) return NULL;
+  if (is_constraint(member->type)) {
     *why = "a column has a type and no constraints";
     return NULL;
   }
-  m->affinity = affinity_of(m->type);
-  end = take_path(end, m, why);
+  member->affinity = affinity_of(member->type);
+  end = take_path(end, member, why);
   if (end && *end && *end != ',') {
     *why = "a comma goes between two columns";
     return NULL;
@@ -165,7 +167,7 @@ static int is_taken(const sql_members *members, const char *name) {
 }
 
 int members_parse(sql_members *members, const char *words, const char **why) {
-  sql_member *m;
+  sql_member *member;
   *why = NULL;
   for (;;) {
     if (members->count == 500) {
@@ -175,11 +177,11 @@ int members_parse(sql_members *members, const char *words, const char **why) {
     if (bytes_grow(&members->list, &members->room, (members->count + 1) * sizeof(members->list[0]))
         != SQLITE_OK)
       return SQLITE_NOMEM;
-    m = &members->list[members->count++];
-    memset(m, 0, sizeof(*m));
-    words = take_member(words, m, why);
+    member = &members->list[members->count++];
+    memset(member, 0, sizeof(*member));
+    words = take_member(words, member, why);
     if (words == NULL) return *why ? SQLITE_ERROR : SQLITE_NOMEM;
-    if (is_taken(members, m->name)) {
+    if (is_taken(members, member->name)) {
       *why =
           "each name is there once, and key, value, version, expires_at, _rowid_ and ttl are taken";
       return SQLITE_ERROR;
@@ -192,11 +194,11 @@ int members_parse(sql_members *members, const char *words, const char **why) {
 void members_clear(sql_members *members) {
   size_t i, part;
   for (i = 0; i < members->count; i++) {
-    sql_member *m = &members->list[i];
-    for (part = 0; part < m->depth; part++) sqlite3_free(m->path[part]);
-    sqlite3_free(m->path);
-    sqlite3_free(m->name);
-    sqlite3_free(m->type);
+    sql_member *member = &members->list[i];
+    for (part = 0; part < member->depth; part++) sqlite3_free(member->path[part]);
+    sqlite3_free(member->path);
+    sqlite3_free(member->name);
+    sqlite3_free(member->type);
   }
   sqlite3_free(members->list);
   memset(members, 0, sizeof(*members));
@@ -226,40 +228,40 @@ typedef struct search {
 } search;
 
 /* Look in one object, which the first `depth` names of some paths lead to. */
-static void look_in(search *s, maph_slice object, size_t depth) {
+static void look_in(search *search, maph_slice object, size_t depth) {
   json_reader in = json_begin(object);
   maph_slice name, value;
   bool first = true;
   size_t i, nested;
   if (!json_next(&in, '{')) return;
-  while (s->left > 0 && json_member(&in, &first, &name, &value)) {
-    for (i = nested = 0; i < s->members->count; i++) {
-      const sql_member *m = &s->members->list[i];
-      if (s->seen[i] != depth || !member_is_named(name, m->path[depth])) continue;
-      s->seen[i]++;
-      if (m->depth == depth + 1) {
-        s->texts[i] = value;
-        s->seen[i] = DONE;
-        s->left--;
+  while (search->left > 0 && json_member(&in, &first, &name, &value)) {
+    for (i = nested = 0; i < search->members->count; i++) {
+      const sql_member *member = &search->members->list[i];
+      if (search->seen[i] != depth || !member_is_named(name, member->path[depth])) continue;
+      search->seen[i]++;
+      if (member->depth == depth + 1) {
+        search->texts[i] = value;
+        search->seen[i] = DONE;
+        search->left--;
       } else {
         nested = 1;
       }
     }
-    if (nested) look_in(s, value, depth + 1);
-    for (i = 0; nested && i < s->members->count; i++) {
-      if (s->seen[i] > depth) s->seen[i] = DONE; /* there, or not there */
+    if (nested) look_in(search, value, depth + 1);
+    for (i = 0; nested && i < search->members->count; i++) {
+      if (search->seen[i] > depth) search->seen[i] = DONE; /* there, or not there */
     }
   }
 }
 
 int members_find(const sql_members *members, maph_slice json, maph_slice *texts) {
-  search s = { members, texts, NULL, members->count };
+  search search = { members, texts, NULL, members->count };
   memset(texts, 0, members->count * sizeof(texts[0]));
-  s.seen = sqlite3_malloc64(members->count);
-  if (s.seen == NULL) return SQLITE_NOMEM;
-  memset(s.seen, 0, members->count);
-  look_in(&s, json, 0);
-  sqlite3_free(s.seen);
+  search.seen = sqlite3_malloc64(members->count);
+  if (search.seen == NULL) return SQLITE_NOMEM;
+  memset(search.seen, 0, members->count);
+  look_in(&search, json, 0);
+  sqlite3_free(search.seen);
   return SQLITE_OK;
 }
 
@@ -297,9 +299,10 @@ static void number_of_text(member_value *value) {
 }
 
 /* A number becomes text, as SQLite writes it. */
-static int text_of_number(const sql_member *m, member_value *value) {
-  value->owned = value->type == SQLITE_INTEGER ? sqlite3_mprintf("%lld", value->whole)
-                                               : sqlite3_mprintf("%!.*g", m->digits, value->real);
+static int text_of_number(const sql_member *member, member_value *value) {
+  value->owned = value->type == SQLITE_INTEGER
+                     ? sqlite3_mprintf("%lld", value->whole)
+                     : sqlite3_mprintf("%!.*g", member->digits, value->real);
   if (value->owned == NULL) return SQLITE_NOMEM;
   value->type = SQLITE_TEXT;
   value->text = maph_str(value->owned);
@@ -314,11 +317,11 @@ static void whole_of_real(member_value *value) {
 }
 
 /* As SQLite applies a column's affinity to what is stored there. */
-static int apply_affinity(const sql_member *m, member_value *value) {
-  int affinity = m->affinity;
+static int apply_affinity(const sql_member *member, member_value *value) {
+  int affinity = member->affinity;
   if (affinity == MEMBER_ANY) return SQLITE_OK;
   if (affinity == MEMBER_TEXT)
-    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(m, value);
+    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(member, value);
   if (value->type == SQLITE_TEXT) number_of_text(value);
   if (affinity != MEMBER_REAL) {
     whole_of_real(value);
@@ -329,13 +332,13 @@ static int apply_affinity(const sql_member *m, member_value *value) {
   return SQLITE_OK;
 }
 
-int member_read(const sql_member *m, maph_slice json, member_value *value) {
+int member_read(const sql_member *member, maph_slice json, member_value *value) {
   const char *z = json.data;
   int rc = SQLITE_OK;
   memset(value, 0, sizeof(*value));
   value->type = SQLITE_NULL;
   if (z == NULL || z[0] == 'n') return SQLITE_OK;
-  if (m->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[') {
+  if (member->affinity == MEMBER_JSON || z[0] == '{' || z[0] == '[') {
     value->type = SQLITE_TEXT;
     value->text = json;
     return SQLITE_OK;
@@ -348,12 +351,12 @@ int member_read(const sql_member *m, maph_slice json, member_value *value) {
   } else {
     read_number(json, value);
   }
-  return rc == SQLITE_OK ? apply_affinity(m, value) : rc;
+  return rc == SQLITE_OK ? apply_affinity(member, value) : rc;
 }
 
-void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice json) {
+void member_result(sqlite3_context *ctx, const sql_member *member, maph_slice json) {
   member_value value;
-  if (member_read(m, json, &value) != SQLITE_OK) {
+  if (member_read(member, json, &value) != SQLITE_OK) {
     sqlite3_result_error_nomem(ctx);
     return;
   }

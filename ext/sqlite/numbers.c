@@ -33,19 +33,19 @@ static int is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 static int is_digit(char c) { return c >= '0' && c <= '9'; }
 
-static int take(reader *r, const char *set, char *taken) {
-  if (r->at == r->end || *r->at == 0 || !strchr(set, *r->at)) return 0;
-  *taken = *r->at++;
+static int take(reader *reader, const char *set, char *taken) {
+  if (reader->at == reader->end || *reader->at == 0 || !strchr(set, *reader->at)) return 0;
+  *taken = *reader->at++;
   return 1;
 }
 
 /* The digits from here on.  Those that count go to `digits`; `scale` counts the tens that the
 ** others, and a place behind the point, stand for. */
-static int take_digits(reader *r, char *digits, int *count, int *scale, int behind_point) {
+static int take_digits(reader *reader, char *digits, int *count, int *scale, int behind_point) {
   int seen = 0;
-  for (; r->at < r->end && is_digit(*r->at); r->at++, seen = 1) {
-    int counts = *count < DIGITS_MOST && (*count > 0 || *r->at != '0');
-    if (counts) digits[(*count)++] = *r->at;
+  for (; reader->at < reader->end && is_digit(*reader->at); reader->at++, seen = 1) {
+    int counts = *count < DIGITS_MOST && (*count > 0 || *reader->at != '0');
+    if (counts) digits[(*count)++] = *reader->at;
     if (behind_point) {
       if (counts || *count == 0) --*scale;
     } else if (!counts && *count > 0) {
@@ -55,13 +55,13 @@ static int take_digits(reader *r, char *digits, int *count, int *scale, int behi
   return seen;
 }
 
-static int take_exponent(reader *r, int *scale) {
+static int take_exponent(reader *reader, int *scale) {
   char mark, sign = '+';
   int exponent = 0, seen = 0;
-  if (!take(r, "eE", &mark)) return 1;
-  take(r, "+-", &sign);
-  for (; r->at < r->end && is_digit(*r->at); r->at++, seen = 1) {
-    if (exponent < 100000) exponent = exponent * 10 + (*r->at - '0');
+  if (!take(reader, "eE", &mark)) return 1;
+  take(reader, "+-", &sign);
+  for (; reader->at < reader->end && is_digit(*reader->at); reader->at++, seen = 1) {
+    if (exponent < 100000) exponent = exponent * 10 + (*reader->at - '0');
   }
   *scale += sign == '-' ? -exponent : exponent;
   return seen;
@@ -71,16 +71,16 @@ static int take_exponent(reader *r, int *scale) {
 ** a zero byte is the end. */
 static int spells_number(maph_slice bytes, double *number) {
   maph_slice text = value_up_to_zero(bytes);
-  reader r = { text.data, (const char *)text.data + text.size };
+  reader reader = { text.data, (const char *)text.data + text.size };
   char digits[DIGITS_MOST + 1], written[DIGITS_MOST + 32], sign = '+', point;
   int count = 0, scale = 0, seen;
-  while (r.at < r.end && is_space(*r.at)) r.at++;
-  while (r.end > r.at && is_space(r.end[-1])) r.end--;
-  if (r.at == r.end || !strchr("+-.0123456789", *r.at) || *r.at == 0) return 0;
-  take(&r, "+-", &sign);
-  seen = take_digits(&r, digits, &count, &scale, 0);
-  if (take(&r, ".", &point)) seen |= take_digits(&r, digits, &count, &scale, 1);
-  if (!seen || !take_exponent(&r, &scale) || r.at != r.end) return 0;
+  while (reader.at < reader.end && is_space(*reader.at)) reader.at++;
+  while (reader.end > reader.at && is_space(reader.end[-1])) reader.end--;
+  if (reader.at == reader.end || !strchr("+-.0123456789", *reader.at) || *reader.at == 0) return 0;
+  take(&reader, "+-", &sign);
+  seen = take_digits(&reader, digits, &count, &scale, 0);
+  if (take(&reader, ".", &point)) seen |= take_digits(&reader, digits, &count, &scale, 1);
+  if (!seen || !take_exponent(&reader, &scale) || reader.at != reader.end) return 0;
   digits[count] = 0;
   sqlite3_snprintf(sizeof(written), written, "%c%se%d", sign, count ? digits : "0", scale);
   *number = value_real_of(written);
@@ -120,18 +120,20 @@ int numbers_spelled(maph_slice key) {
 
 /* ------------------------------------------------------------------------------------- the list */
 
-static int add(sql_numbers *n, maph_slice key, double number) {
+static int add(sql_numbers *numbers, maph_slice key, double number) {
   odd_key *odd;
-  int rc = bytes_grow(&n->arena, &n->arena_room, n->arena_size + key.size + 1);
-  if (rc == SQLITE_OK) rc = bytes_grow(&n->odd, &n->odd_room, (n->count + 1) * sizeof(n->odd[0]));
+  int rc = bytes_grow(&numbers->arena, &numbers->arena_room, numbers->arena_size + key.size + 1);
+  if (rc == SQLITE_OK)
+    rc = bytes_grow(&numbers->odd, &numbers->odd_room,
+                    (numbers->count + 1) * sizeof(numbers->odd[0]));
   if (rc != SQLITE_OK) return rc;
-  odd = &n->odd[n->count++];
+  odd = &numbers->odd[numbers->count++];
   odd->number = number;
-  odd->at = n->arena_size;
+  odd->at = numbers->arena_size;
   odd->size = key.size;
-  memcpy(n->arena + n->arena_size, key.data, key.size);
-  n->arena_size += key.size;
-  n->is_sorted = 0;
+  memcpy(numbers->arena + numbers->arena_size, key.data, key.size);
+  numbers->arena_size += key.size;
+  numbers->is_sorted = 0;
   return SQLITE_OK;
 }
 
@@ -141,10 +143,10 @@ int numbers_note(sql_store *store, maph_slice key) {
                                                         : SQLITE_OK;
 }
 
-void numbers_clear(sql_numbers *n) {
-  sqlite3_free(n->arena);
-  sqlite3_free(n->odd);
-  memset(n, 0, sizeof(*n));
+void numbers_clear(sql_numbers *numbers) {
+  sqlite3_free(numbers->arena);
+  sqlite3_free(numbers->odd);
+  memset(numbers, 0, sizeof(*numbers));
 }
 
 static int compare_odd(const void *a, const void *b, void *arena) {
@@ -157,16 +159,16 @@ static int compare_odd(const void *a, const void *b, void *arena) {
 }
 
 /* By number, each key once. */
-static void sort(sql_numbers *n) {
+static void sort(sql_numbers *numbers) {
   size_t i, kept = 0;
-  if (n->is_sorted || n->count == 0) return;
-  qsort_r(n->odd, n->count, sizeof(n->odd[0]), compare_odd, n->arena);
-  for (i = 0; i < n->count; i++) {
-    if (kept == 0 || compare_odd(&n->odd[kept - 1], &n->odd[i], n->arena) != 0)
-      n->odd[kept++] = n->odd[i];
+  if (numbers->is_sorted || numbers->count == 0) return;
+  qsort_r(numbers->odd, numbers->count, sizeof(numbers->odd[0]), compare_odd, numbers->arena);
+  for (i = 0; i < numbers->count; i++) {
+    if (kept == 0 || compare_odd(&numbers->odd[kept - 1], &numbers->odd[i], numbers->arena) != 0)
+      numbers->odd[kept++] = numbers->odd[i];
   }
-  n->count = kept;
-  n->is_sorted = 1;
+  numbers->count = kept;
+  numbers->is_sorted = 1;
 }
 
 /* -------------------------------------------------------------------------------- keeping it up */
@@ -174,12 +176,12 @@ static void sort(sql_numbers *n) {
 static int pass_over(sql_view *view, char **message) {
   sql_store *store = view->store;
   maph_cursor *scan = NULL;
-  maph_entry e;
+  maph_entry entry;
   double number;
   int rc = maph_cursor_open(view->handle, view->snapshot, maph_bytes("", 0), &scan),
       failed = SQLITE_OK;
-  while (rc == MAPH_OK && failed == SQLITE_OK && (rc = maph_cursor_next(scan, &e)) == MAPH_OK) {
-    if (is_odd(e.key, &number)) failed = add(&store->numbers, e.key, number);
+  while (rc == MAPH_OK && failed == SQLITE_OK && (rc = maph_cursor_next(scan, &entry)) == MAPH_OK) {
+    if (is_odd(entry.key, &number)) failed = add(&store->numbers, entry.key, number);
     if (failed == SQLITE_OK) failed = pulse_beat(store->connection);
   }
   maph_cursor_close(scan);
@@ -189,18 +191,18 @@ static int pass_over(sql_view *view, char **message) {
 
 /* What was put since the list was up to date.  SQLITE_DONE: the feed does not reach back so far. */
 static int follow(sql_view *view, char **message) {
-  sql_numbers *n = &view->store->numbers;
+  sql_numbers *numbers = &view->store->numbers;
   uint64_t until = maph_snapshot_version(view->snapshot);
   maph_changes *feed = NULL;
   maph_change change;
   double number;
   int rc, failed = SQLITE_OK;
-  if (until == n->version) return SQLITE_OK;
-  rc = maph_changes_open(view->handle, n->version, &feed);
+  if (until == numbers->version) return SQLITE_OK;
+  rc = maph_changes_open(view->handle, numbers->version, &feed);
   while (rc == MAPH_OK && failed == SQLITE_OK && maph_changes_version(feed) < until) {
     rc = maph_changes_next(feed, 0, &change);
     if (rc == MAPH_OK && is_odd(change.entry.key, &number))
-      failed = add(n, change.entry.key, number);
+      failed = add(numbers, change.entry.key, number);
     if (failed == SQLITE_OK) failed = pulse_beat(view->store->connection);
   }
   maph_changes_close(feed);
@@ -211,47 +213,47 @@ static int follow(sql_view *view, char **message) {
 
 /* A pass or less, so that the list has what this view sees. */
 static int catch_up(sql_view *view, char **message) {
-  sql_numbers *n = &view->store->numbers;
+  sql_numbers *numbers = &view->store->numbers;
   struct stat file;
   int rc = SQLITE_DONE;
   if (view->knows_numbers) return SQLITE_OK;
   if (stat(view->store->path, &file) != 0) memset(&file, 0, sizeof(file));
-  if (n->is_made && n->inode == (uint64_t)file.st_ino && n->device == (uint64_t)file.st_dev
-      && view->serial >= n->serial) {
+  if (numbers->is_made && numbers->inode == (uint64_t)file.st_ino
+      && numbers->device == (uint64_t)file.st_dev && view->serial >= numbers->serial) {
     rc = follow(view, message);
   }
   if (rc == SQLITE_DONE) {
     rc = pass_over(view, message);
-    n->inode = (uint64_t)file.st_ino;
-    n->device = (uint64_t)file.st_dev;
-    if (view->serial > n->serial) n->serial = view->serial;
+    numbers->inode = (uint64_t)file.st_ino;
+    numbers->device = (uint64_t)file.st_dev;
+    if (view->serial > numbers->serial) numbers->serial = view->serial;
   }
   if (rc != SQLITE_OK) return rc;
-  n->is_made = 1;
-  if (maph_snapshot_version(view->snapshot) > n->version)
-    n->version = maph_snapshot_version(view->snapshot);
+  numbers->is_made = 1;
+  if (maph_snapshot_version(view->snapshot) > numbers->version)
+    numbers->version = maph_snapshot_version(view->snapshot);
   view->knows_numbers = 1;
   return SQLITE_OK;
 }
 
 int numbers_find(sql_view *view, double number, size_t *first, size_t *count, char **message) {
-  sql_numbers *n = &view->store->numbers;
+  sql_numbers *numbers = &view->store->numbers;
   double slack = number < 0 ? -number * 1e-12 : number * 1e-12;
   size_t low = 0, high, middle;
   int rc = catch_up(view, message);
   *first = *count = 0;
   if (rc != SQLITE_OK) return rc;
-  sort(n);
+  sort(numbers);
   if (slack > 1e290) slack = 1e300; /* also of the infinite ones */
-  for (high = n->count; low < high;) {
+  for (high = numbers->count; low < high;) {
     middle = low + (high - low) / 2;
-    if (n->odd[middle].number < number - slack)
+    if (numbers->odd[middle].number < number - slack)
       low = middle + 1;
     else
       high = middle;
   }
   *first = low;
-  while (low < n->count && n->odd[low].number <= number + slack) low++;
+  while (low < numbers->count && numbers->odd[low].number <= number + slack) low++;
   *count = low - *first;
   return SQLITE_OK;
 }

@@ -93,36 +93,36 @@ static int place_among(const char *word, const char *const *words) {
   return -1;
 }
 
-static int set_mode(sql_options *o, const char *word) {
+static int set_mode(sql_options *options, const char *word) {
   static const char *const words[] = { "ro", "rw", "rwc", NULL };
   static const int modes[] = { OPTION_RO, OPTION_RW, OPTION_RWC };
   int i = place_among(word, words);
   if (i < 0) return 0;
-  o->mode = modes[i];
+  options->mode = modes[i];
   return 1;
 }
 
-static int set_sync(sql_options *o, const char *word) {
+static int set_sync(sql_options *options, const char *word) {
   static const char *const words[] = { "off", "normal", "full", NULL };
   static const int levels[] = { MAPH_SYNC_OFF, MAPH_SYNC_NORMAL, MAPH_SYNC_FULL };
   int i = place_among(word, words);
   if (i < 0) return 0;
-  o->sync = levels[i];
+  options->sync = levels[i];
   return 1;
 }
 
-static int set_busy_timeout(sql_options *o, const char *word) {
-  o->busy_timeout_ms = (int)whole_number(word, INT_MAX);
-  return o->busy_timeout_ms >= 0;
+static int set_busy_timeout(sql_options *options, const char *word) {
+  options->busy_timeout_ms = (int)whole_number(word, INT_MAX);
+  return options->busy_timeout_ms >= 0;
 }
 
-static int set_ttl(sql_options *o, const char *word) {
-  o->ttl_ms = whole_number(word, (sqlite3_int64)100 * 366 * 24 * 3600) * 1000;
-  return o->ttl_ms > 0;
+static int set_ttl(sql_options *options, const char *word) {
+  options->ttl_ms = whole_number(word, (sqlite3_int64)100 * 366 * 24 * 3600) * 1000;
+  return options->ttl_ms > 0;
 }
 
-static int set_columns(sql_options *o, const char *word) {
-  int rc = members_parse(&o->members, word, &o->why);
+static int set_columns(sql_options *options, const char *word) {
+  int rc = members_parse(&options->members, word, &options->why);
   return rc == SQLITE_NOMEM ? -1 : rc == SQLITE_OK;
 }
 
@@ -152,7 +152,7 @@ static int word_of(const char *text, const char **value) {
   return -1;
 }
 
-static int parse_word(sql_options *o, const char *text, unsigned *seen, char **message) {
+static int parse_word(sql_options *options, const char *text, unsigned *seen, char **message) {
   const char *value = "";
   char *word;
   int rc = SQLITE_OK, is_quoted, is_right, i = word_of(text, &value);
@@ -170,14 +170,15 @@ static int parse_word(sql_options *o, const char *text, unsigned *seen, char **m
   *seen |= 1u << i;
   word = unquoted(value, &is_quoted);
   if (word == NULL) return SQLITE_NOMEM;
-  is_right = words[i].set(o, word);
+  is_right = words[i].set(options, word);
   if (is_right < 0) rc = SQLITE_NOMEM;
   if (is_right == 0) {
-    if (o->why == NULL && strchr(word, '=')) o->why = "a comma goes between two options";
+    if (options->why == NULL && strchr(word, '='))
+      options->why = "a comma goes between two options";
     rc = fail(message, SQLITE_ERROR,
               sqlite3_mprintf("maph: option %s is %s, as in %s; not \"%.100s\"%s%s", words[i].name,
-                              words[i].choices, words[i].example, word, o->why ? ": " : "",
-                              o->why ? o->why : ""));
+                              words[i].choices, words[i].example, word, options->why ? ": " : "",
+                              options->why ? options->why : ""));
   }
   sqlite3_free(word);
   return rc;
@@ -234,7 +235,7 @@ static int refuse_name(const char *text, char **message) {
                               text));
 }
 
-static int parse_name(sql_options *o, int argc, const char *const *argv, char **message) {
+static int parse_name(sql_options *options, int argc, const char *const *argv, char **message) {
   const char *value;
   char *name;
   int is_quoted;
@@ -242,7 +243,7 @@ static int parse_name(sql_options *o, int argc, const char *const *argv, char **
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("maph: name the file first, as in USING maph('cache.maph')"));
   }
-  name = o->path = unquoted(argv[0], &is_quoted);
+  name = options->path = unquoted(argv[0], &is_quoted);
   if (name == NULL) return SQLITE_NOMEM;
   if (!is_quoted && !is_bare_name(name)) return refuse_name(name, message);
   if (name[0]) return SQLITE_OK;
@@ -250,32 +251,32 @@ static int parse_name(sql_options *o, int argc, const char *const *argv, char **
               sqlite3_mprintf("maph: the file has no name; write USING maph('cache.maph')"));
 }
 
-int option_parse(sql_options *o, int argc, const char *const *argv, char **message) {
+int option_parse(sql_options *options, int argc, const char *const *argv, char **message) {
   unsigned seen = 0;
   int i, rc;
-  memset(o, 0, sizeof(*o));
-  o->mode = OPTION_RWC;
-  o->busy_timeout_ms = -1;
-  rc = parse_name(o, argc, argv, message);
-  for (i = 1; i < argc && rc == SQLITE_OK; i++) rc = parse_word(o, argv[i], &seen, message);
-  if (rc == SQLITE_OK && o->mode == OPTION_RO && (o->ttl_ms || o->sync)) {
+  memset(options, 0, sizeof(*options));
+  options->mode = OPTION_RWC;
+  options->busy_timeout_ms = -1;
+  rc = parse_name(options, argc, argv, message);
+  for (i = 1; i < argc && rc == SQLITE_OK; i++) rc = parse_word(options, argv[i], &seen, message);
+  if (rc == SQLITE_OK && options->mode == OPTION_RO && (options->ttl_ms || options->sync)) {
     rc = fail(message, SQLITE_ERROR,
               sqlite3_mprintf("maph: option %s is about writing, and mode=ro writes nothing",
-                              o->ttl_ms ? "ttl" : "sync"));
+                              options->ttl_ms ? "ttl" : "sync"));
   }
   return rc;
 }
 
-const char *option_file(sqlite3_value *v) {
+const char *option_file(sqlite3_value *value) {
   const char *name =
-      sqlite3_value_type(v) == SQLITE_TEXT ? (const char *)sqlite3_value_text(v) : NULL;
-  return name && name[0] && strlen(name) == (size_t)sqlite3_value_bytes(v) ? name : NULL;
+      sqlite3_value_type(value) == SQLITE_TEXT ? (const char *)sqlite3_value_text(value) : NULL;
+  return name && name[0] && strlen(name) == (size_t)sqlite3_value_bytes(value) ? name : NULL;
 }
 
-void option_clear(sql_options *o) {
-  sqlite3_free(o->path);
-  o->path = NULL;
-  members_clear(&o->members);
+void option_clear(sql_options *options) {
+  sqlite3_free(options->path);
+  options->path = NULL;
+  members_clear(&options->members);
 }
 
 /* ---------------------------------------------------------------------------------------- paths */

@@ -22,27 +22,28 @@ typedef struct json_text {
 } json_text;
 
 static bool add(void *to, const void *bytes, size_t size) {
-  json_text *t = to;
-  if (t->rc == SQLITE_OK) t->rc = bytes_grow(&t->bytes, &t->room, t->size + size + 1);
-  if (t->rc != SQLITE_OK) return false;
-  memcpy(t->bytes + t->size, bytes, size);
-  t->size += size;
+  json_text *text = to;
+  if (text->rc == SQLITE_OK)
+    text->rc = bytes_grow(&text->bytes, &text->room, text->size + size + 1);
+  if (text->rc != SQLITE_OK) return false;
+  memcpy(text->bytes + text->size, bytes, size);
+  text->size += size;
   return true;
 }
 
-static void add_words(json_text *t, const char *z) { add(t, z, strlen(z)); }
+static void add_words(json_text *text, const char *z) { add(text, z, strlen(z)); }
 
-static void add_string(json_text *t, maph_slice utf8) {
+static void add_string(json_text *text, maph_slice utf8) {
   json_writer out;
-  json_write_begin(&out, add, t);
+  json_write_begin(&out, add, text);
   json_write_string(&out, utf8);
   json_write_end(&out);
 }
 
 /* ------------------------------------------------------------------------------ what is written */
 
-static int refuse(char **message, const sql_member *m, const char *why) {
-  return fail(message, SQLITE_MISMATCH, sqlite3_mprintf("maph: column %s: %s", m->name, why));
+static int refuse(char **message, const sql_member *member, const char *why) {
+  return fail(message, SQLITE_MISMATCH, sqlite3_mprintf("maph: column %s: %s", member->name, why));
 }
 
 static int is_json(maph_slice bytes) {
@@ -52,65 +53,68 @@ static int is_json(maph_slice bytes) {
 }
 
 /* The value of a column as JSON. */
-static int add_value(json_text *t, const sql_member *m, sqlite3_value *v, char **message) {
+static int add_value(json_text *text, const sql_member *member, sqlite3_value *v, char **message) {
   value_bytes value;
   int rc;
-  if (m->affinity == MEMBER_INTEGER || m->affinity == MEMBER_REAL || m->affinity == MEMBER_NUMERIC)
+  if (member->affinity == MEMBER_INTEGER || member->affinity == MEMBER_REAL
+      || member->affinity == MEMBER_NUMERIC)
     sqlite3_value_numeric_type(v); /* '12' is 12 there, as in any table */
   rc = value_read(v, &value);
   if (rc != SQLITE_OK) return rc;
-  if (m->affinity == MEMBER_TEXT && (value.type == MAPH_INTEGER || value.type == MAPH_REAL)) {
+  if (member->affinity == MEMBER_TEXT && (value.type == MAPH_INTEGER || value.type == MAPH_REAL)) {
     const char *z = (const char *)sqlite3_value_text(v);
     if (z == NULL) return SQLITE_NOMEM;
-    add_string(t, maph_str(z));
-    return t->rc;
+    add_string(text, maph_str(z));
+    return text->rc;
   }
   switch (value.type) {
-    case MAPH_NULL: add_words(t, "null"); break;
-    case MAPH_INTEGER: add(t, value.bytes.data, value.bytes.size); break;
+    case MAPH_NULL: add_words(text, "null"); break;
+    case MAPH_INTEGER: add(text, value.bytes.data, value.bytes.size); break;
     case MAPH_REAL:
-      if (strstr(value.number, "9e999")) return refuse(message, m, "JSON has no infinite number");
-      add(t, value.bytes.data, value.bytes.size);
+      if (strstr(value.number, "9e999"))
+        return refuse(message, member, "JSON has no infinite number");
+      add(text, value.bytes.data, value.bytes.size);
       break;
-    case MAPH_BLOB: return refuse(message, m, "JSON holds no BLOB: write it as hex() or base64");
+    case MAPH_BLOB:
+      return refuse(message, member, "JSON holds no BLOB: write it as hex() or base64");
     default:
-      if (value.type == MAPH_JSON || m->affinity == MEMBER_JSON) {
-        if (!is_json(value.bytes)) return refuse(message, m, "this is no JSON");
-        add(t, value.bytes.data, value.bytes.size);
+      if (value.type == MAPH_JSON || member->affinity == MEMBER_JSON) {
+        if (!is_json(value.bytes)) return refuse(message, member, "this is no JSON");
+        add(text, value.bytes.data, value.bytes.size);
       } else {
-        if (!utf8_valid(value.bytes)) return refuse(message, m, "JSON holds UTF-8 alone");
-        add_string(t, value.bytes);
+        if (!utf8_valid(value.bytes)) return refuse(message, member, "JSON holds UTF-8 alone");
+        add_string(text, value.bytes);
       }
   }
-  return t->rc;
+  return text->rc;
 }
 
 /* Numbers that are equal are the same where the affinity makes them so. */
-static int is_number(const sql_member *m, sqlite3_value *v, const member_value *old) {
-  int type = sqlite3_value_type(v);
+static int is_number(const sql_member *member, sqlite3_value *value, const member_value *old) {
+  int type = sqlite3_value_type(value);
   double real = old->type == SQLITE_INTEGER ? (double)old->whole : old->real;
   if (type == SQLITE_INTEGER && old->type == SQLITE_INTEGER)
-    return sqlite3_value_int64(v) == old->whole;
-  if (m->affinity == MEMBER_ANY && type != old->type) return 0;
-  return (type == SQLITE_INTEGER || type == SQLITE_FLOAT) && sqlite3_value_double(v) == real;
+    return sqlite3_value_int64(value) == old->whole;
+  if (member->affinity == MEMBER_ANY && type != old->type) return 0;
+  return (type == SQLITE_INTEGER || type == SQLITE_FLOAT) && sqlite3_value_double(value) == real;
 }
 
-static int is_text(sqlite3_value *v, maph_slice text) {
-  const void *has = sqlite3_value_type(v) == SQLITE_TEXT ? sqlite3_value_text(v) : NULL;
-  return has && (size_t)sqlite3_value_bytes(v) == text.size
+static int is_text(sqlite3_value *value, maph_slice text) {
+  const void *has = sqlite3_value_type(value) == SQLITE_TEXT ? sqlite3_value_text(value) : NULL;
+  return has && (size_t)sqlite3_value_bytes(value) == text.size
          && memcmp(has, text.data, text.size) == 0;
 }
 
-/* Is v what the member reads as?  UPDATE ... FROM hands in what it does not change: an object would
-** come back as a string, and true as 1. */
-static int is_same(const sql_member *m, sqlite3_value *v, maph_slice json, int *same) {
+/* Is value what the member reads as?  UPDATE ... FROM hands in what it does not change: an object
+** would come back as a string, and true as 1. */
+static int is_same(const sql_member *member, sqlite3_value *value, maph_slice json, int *same) {
   member_value old;
-  int rc = member_read(m, json, &old);
+  int rc = member_read(member, json, &old);
   if (rc != SQLITE_OK) return rc;
   switch (old.type) {
-    case SQLITE_NULL: *same = sqlite3_value_type(v) == SQLITE_NULL; break;
-    case SQLITE_TEXT: *same = is_text(v, old.text); break;
-    default: *same = is_number(m, v, &old); break;
+    case SQLITE_NULL: *same = sqlite3_value_type(value) == SQLITE_NULL; break;
+    case SQLITE_TEXT: *same = is_text(value, old.text); break;
+    default: *same = is_number(member, value, &old); break;
   }
   sqlite3_free(old.owned);
   return SQLITE_OK;
@@ -119,75 +123,77 @@ static int is_same(const sql_member *m, sqlite3_value *v, maph_slice json, int *
 /* ----------------------------------------------------------------------------------- the object */
 
 /* The rest of a path that leads nowhere yet: "a":{"b":VALUE} */
-static void add_path(json_text *t, const sql_member *m, size_t depth, maph_slice value) {
+static void add_path(json_text *text, const sql_member *member, size_t depth, maph_slice value) {
   size_t part;
-  for (part = depth; part < m->depth; part++) {
-    if (part > depth) add_words(t, "{");
-    add_string(t, maph_str(m->path[part]));
-    add_words(t, ":");
+  for (part = depth; part < member->depth; part++) {
+    if (part > depth) add_words(text, "{");
+    add_string(text, maph_str(member->path[part]));
+    add_words(text, ":");
   }
-  add(t, value.data, value.size);
-  for (part = depth + 1; part < m->depth; part++) add_words(t, "}");
+  add(text, value.data, value.size);
+  for (part = depth + 1; part < member->depth; part++) add_words(text, "}");
 }
 
 static int is_null(maph_slice json) { return json.size == 4 && memcmp(json.data, "null", 4) == 0; }
 
-static int patch(json_text *t, maph_slice object, const sql_member *m, size_t depth,
+static int patch(json_text *text, maph_slice object, const sql_member *member, size_t depth,
                  maph_slice value, char **message);
 
 /* The member is there: its value gives way, or the object that it is is patched. */
-static int replace(json_text *t, maph_slice old, const sql_member *m, size_t depth,
+static int replace(json_text *text, maph_slice old, const sql_member *member, size_t depth,
                    maph_slice value, char **message) {
-  if (depth + 1 == m->depth) {
-    add(t, value.data, value.size);
-    return t->rc;
+  if (depth + 1 == member->depth) {
+    add(text, value.data, value.size);
+    return text->rc;
   }
-  if (((const char *)old.data)[0] == '{') return patch(t, old, m, depth + 1, value, message);
+  if (((const char *)old.data)[0] == '{')
+    return patch(text, old, member, depth + 1, value, message);
   if (is_null(value)) {
-    add(t, old.data, old.size);
-    return t->rc;
+    add(text, old.data, old.size);
+    return text->rc;
   }
-  if (!is_null(old)) return refuse(message, m, "what its path leads through is no object");
-  add_words(t, "{");
-  add_path(t, m, depth + 1, value);
-  add_words(t, "}");
-  return t->rc;
+  if (!is_null(old)) return refuse(message, member, "what its path leads through is no object");
+  add_words(text, "{");
+  add_path(text, member, depth + 1, value);
+  add_words(text, "}");
+  return text->rc;
 }
 
 /* Add the object with the member at path[depth...] set. */
-static int patch(json_text *t, maph_slice object, const sql_member *m, size_t depth,
+static int patch(json_text *text, maph_slice object, const sql_member *member, size_t depth,
                  maph_slice value, char **message) {
   const char *start = object.data, *end = start + object.size;
   json_reader in = json_begin(object);
   maph_slice name, old;
   bool first = true;
   int rc;
-  if (!json_next(&in, '{')) return refuse(message, m, "the value is no JSON object");
+  if (!json_next(&in, '{')) return refuse(message, member, "the value is no JSON object");
   while (json_member(&in, &first, &name, &old)) {
-    if (!member_is_named(name, m->path[depth])) continue;
-    add(t, start, (size_t)((const char *)old.data - start));
-    rc = replace(t, old, m, depth, value, message);
+    if (!member_is_named(name, member->path[depth])) continue;
+    add(text, start, (size_t)((const char *)old.data - start));
+    rc = replace(text, old, member, depth, value, message);
     start = (const char *)old.data + old.size;
-    add(t, start, (size_t)(end - start));
-    return rc == SQLITE_OK ? t->rc : rc;
+    add(text, start, (size_t)(end - start));
+    return rc == SQLITE_OK ? text->rc : rc;
   }
-  if (in.mistake) return refuse(message, m, "the value is no JSON object");
+  if (in.mistake) return refuse(message, member, "the value is no JSON object");
   if (is_null(value)) {
-    add(t, object.data, object.size);
-    return t->rc;
+    add(text, object.data, object.size);
+    return text->rc;
   }
-  add(t, start, (size_t)(in.p - 1 - start)); /* up to the closing brace */
-  if (!first) add_words(t, ",");
-  add_path(t, m, depth, value);
-  add(t, in.p - 1, (size_t)(end - in.p + 1));
-  return t->rc;
+  add(text, start, (size_t)(in.p - 1 - start)); /* up to the closing brace */
+  if (!first) add_words(text, ",");
+  add_path(text, member, depth, value);
+  add(text, in.p - 1, (size_t)(end - in.p + 1));
+  return text->rc;
 }
 
-static int patch_one(json_text *object, const sql_member *m, sqlite3_value *v, char **message) {
+static int patch_one(json_text *object, const sql_member *member, sqlite3_value *v,
+                     char **message) {
   json_text value = { NULL, 0, 0, SQLITE_OK }, next = { NULL, 0, 0, SQLITE_OK };
-  int rc = add_value(&value, m, v, message);
+  int rc = add_value(&value, member, v, message);
   if (rc == SQLITE_OK)
-    rc = patch(&next, maph_bytes(object->bytes, object->size), m, 0,
+    rc = patch(&next, maph_bytes(object->bytes, object->size), member, 0,
                maph_bytes(value.bytes, value.size), message);
   sqlite3_free(value.bytes);
   if (rc != SQLITE_OK) {

@@ -80,67 +80,69 @@ static int has_collation(sqlite3_index_info *info, int i, const char *name) {
 }
 
 /* A plain key=x is better than IN; of two alike the first. */
-static void choose_equal(sqlite3_index_info *info, int i, choice *c) {
-  if (c->equal < 0 || (sqlite3_vtab_in(info, c->equal, -1) && !sqlite3_vtab_in(info, i, -1)))
-    c->equal = i;
+static void choose_equal(sqlite3_index_info *info, int i, choice *choice) {
+  if (choice->equal < 0
+      || (sqlite3_vtab_in(info, choice->equal, -1) && !sqlite3_vtab_in(info, i, -1)))
+    choice->equal = i;
 }
 
 /* The first bound decides about the collation of both. */
-static void choose_bound(sqlite3_index_info *info, int i, int *bound, choice *c) {
+static void choose_bound(sqlite3_index_info *info, int i, int *bound, choice *choice) {
   int no_case = has_collation(info, i, "NOCASE");
   if (*bound >= 0 || (!no_case && !has_collation(info, i, "BINARY"))) return;
-  if ((c->lower >= 0 || c->upper >= 0) && c->no_case != no_case) return;
+  if ((choice->lower >= 0 || choice->upper >= 0) && choice->no_case != no_case) return;
   *bound = i;
-  c->no_case = no_case;
+  choice->no_case = no_case;
 }
 
-static void choose_key_term(sqlite3_index_info *info, int i, choice *c) {
+static void choose_key_term(sqlite3_index_info *info, int i, choice *choice) {
   switch (letter_of(info->aConstraint[i].op)) {
     case TERM_EQUAL:
-      if (has_collation(info, i, "BINARY")) choose_equal(info, i, c);
+      if (has_collation(info, i, "BINARY")) choose_equal(info, i, choice);
       break;
     case TERM_ABOVE:
-    case TERM_FROM: choose_bound(info, i, &c->lower, c); break;
+    case TERM_FROM: choose_bound(info, i, &choice->lower, choice); break;
     case TERM_BELOW:
-    case TERM_UPTO: choose_bound(info, i, &c->upper, c); break;
+    case TERM_UPTO: choose_bound(info, i, &choice->upper, choice); break;
     default: break;
   }
 }
 
 /* A number may equal several keys, by an affinity that SQLite alone knows (numbers.c). */
 static int is_literal(sqlite3_index_info *info, int i) {
-  sqlite3_value *v = NULL;
+  sqlite3_value *value = NULL;
   int type;
-  if (sqlite3_vtab_rhs_value(info, i, &v) != SQLITE_OK || v == NULL) return 0;
-  type = sqlite3_value_type(v);
+  if (sqlite3_vtab_rhs_value(info, i, &value) != SQLITE_OK || value == NULL) return 0;
+  type = sqlite3_value_type(value);
   return type == SQLITE_TEXT || type == SQLITE_BLOB;
 }
 
-static void choose(const sql_table *t, sqlite3_index_info *info, choice *c) {
+static void choose(const sql_table *table, sqlite3_index_info *info, choice *choice) {
   int i;
-  memset(c, 0xff, sizeof(*c));
-  c->others = c->file_asked = c->no_case = c->is_literal = 0;
+  memset(choice, 0xff, sizeof(*choice));
+  choice->others = choice->file_asked = choice->no_case = choice->is_literal = 0;
   for (i = 0; i < info->nConstraint; i++) {
-    int op = info->aConstraint[i].op, column = table_column(t, info->aConstraint[i].iColumn),
+    int op = info->aConstraint[i].op, column = table_column(table, info->aConstraint[i].iColumn),
         usable = info->aConstraint[i].usable;
     if (op == SQLITE_INDEX_CONSTRAINT_LIMIT || op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
-      if (usable && op == SQLITE_INDEX_CONSTRAINT_LIMIT) c->limit = i;
-      if (usable && op == SQLITE_INDEX_CONSTRAINT_OFFSET) c->offset = i;
-      if (!usable) c->others++;
-    } else if (t->is_function && column == COLUMN_COMMAND && op == SQLITE_INDEX_CONSTRAINT_EQ) {
-      c->file_asked = 1;
-      if (usable && c->file < 0)
-        c->file = i;
+      if (usable && op == SQLITE_INDEX_CONSTRAINT_LIMIT) choice->limit = i;
+      if (usable && op == SQLITE_INDEX_CONSTRAINT_OFFSET) choice->offset = i;
+      if (!usable) choice->others++;
+    } else if (table->is_function && column == COLUMN_COMMAND && op == SQLITE_INDEX_CONSTRAINT_EQ) {
+      choice->file_asked = 1;
+      if (usable && choice->file < 0)
+        choice->file = i;
       else
-        c->others++;
+        choice->others++;
     } else {
-      c->others++;
-      if (usable && (column == COLUMN_KEY || column == COLUMN_ROWID)) choose_key_term(info, i, c);
+      choice->others++;
+      if (usable && (column == COLUMN_KEY || column == COLUMN_ROWID))
+        choose_key_term(info, i, choice);
     }
   }
-  if (c->equal < 0) return;
-  c->others--;
-  c->is_literal = is_literal(info, c->equal);
+  if (choice->equal < 0) return;
+  choice->others--;
+  choice->is_literal = is_literal(info, choice->equal);
 }
 
 /* Hand constraint i to xFilter as its next argument. */
@@ -153,37 +155,37 @@ static void use(sqlite3_index_info *info, int i, int letter, int omit, char *let
   info->aConstraintUsage[i].omit = (unsigned char)omit;
 }
 
-static const struct plan *find_plan(sqlite3_index_info *info, const choice *c) {
-  const struct plan *p = plans;
+static const struct plan *find_plan(sqlite3_index_info *info, const choice *choice) {
+  const struct plan *plan = plans;
   int has = 0;
-  if (c->equal >= 0) has |= sqlite3_vtab_in(info, c->equal, -1) ? LIST : EQUAL;
-  if (c->lower >= 0) has |= LOWER;
-  if (c->upper >= 0) has |= UPPER;
-  if (c->no_case) has |= NO_CASE;
-  while ((p->needs & has) != p->needs) p++;
-  return p;
+  if (choice->equal >= 0) has |= sqlite3_vtab_in(info, choice->equal, -1) ? LIST : EQUAL;
+  if (choice->lower >= 0) has |= LOWER;
+  if (choice->upper >= 0) has |= UPPER;
+  if (choice->no_case) has |= NO_CASE;
+  while ((plan->needs & has) != plan->needs) plan++;
+  return plan;
 }
 
-static void use_key_terms(sqlite3_index_info *info, const choice *c, const struct plan *p,
+static void use_key_terms(sqlite3_index_info *info, const choice *choice, const struct plan *plan,
                           char *letters) {
-  if (p->needs & LIST) sqlite3_vtab_in(info, c->equal, 1);
-  if (p->needs & LIST) use(info, c->equal, TERM_IN, p->omit, letters);
-  if (p->needs & EQUAL) {
-    use(info, c->equal, c->is_literal ? TERM_SPELLED : TERM_EQUAL, p->omit && c->is_literal,
-        letters);
+  if (plan->needs & LIST) sqlite3_vtab_in(info, choice->equal, 1);
+  if (plan->needs & LIST) use(info, choice->equal, TERM_IN, plan->omit, letters);
+  if (plan->needs & EQUAL) {
+    use(info, choice->equal, choice->is_literal ? TERM_SPELLED : TERM_EQUAL,
+        plan->omit && choice->is_literal, letters);
   }
-  if (p->needs & LOWER)
-    use(info, c->lower, letter_of(info->aConstraint[c->lower].op), p->omit, letters);
-  if (p->needs & UPPER)
-    use(info, c->upper, letter_of(info->aConstraint[c->upper].op), p->omit, letters);
+  if (plan->needs & LOWER)
+    use(info, choice->lower, letter_of(info->aConstraint[choice->lower].op), plan->omit, letters);
+  if (plan->needs & UPPER)
+    use(info, choice->upper, letter_of(info->aConstraint[choice->upper].op), plan->omit, letters);
 }
 
-static void tell_planner(sqlite3_index_info *info, const choice *c, const struct plan *p,
+static void tell_planner(sqlite3_index_info *info, const choice *choice, const struct plan *plan,
                          double records) {
-  info->idxNum = p->number;
-  info->estimatedRows = (sqlite3_int64)(p->rows + p->rows_of_all * records);
-  info->estimatedCost = p->cost + p->cost_of_all * records;
-  if (p->unique && c->is_literal) {
+  info->idxNum = plan->number;
+  info->estimatedRows = (sqlite3_int64)(plan->rows + plan->rows_of_all * records);
+  info->estimatedCost = plan->cost + plan->cost_of_all * records;
+  if (plan->unique && choice->is_literal) {
     info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
     info->orderByConsumed = 1;
   }
@@ -191,18 +193,18 @@ static void tell_planner(sqlite3_index_info *info, const choice *c, const struct
 
 /* How many records the planner should believe in.  Looking costs an open for reading, which leaves
 ** no trace. */
-static double records_of(sql_table *t) {
+static double records_of(sql_table *table) {
   sql_view *view = NULL;
   char *message = NULL;
   double records = 100000;
-  if (t->is_function || table_use(t) != SQLITE_OK) goto done;
-  if (t->store->records < 0) store_view(t->store, 0, &view, &message);
+  if (table->is_function || table_use(table) != SQLITE_OK) goto done;
+  if (table->store->records < 0) store_view(table->store, 0, &view, &message);
   store_view_release(view);
-  if (t->store->records >= 0) records = (double)t->store->records;
+  if (table->store->records >= 0) records = (double)table->store->records;
 done:
   sqlite3_free(message);
-  sqlite3_free(t->base.zErrMsg);
-  t->base.zErrMsg = NULL;
+  sqlite3_free(table->base.zErrMsg);
+  table->base.zErrMsg = NULL;
   return records;
 }
 
@@ -212,25 +214,25 @@ done:
 static int limit_is_sound(void) { return sqlite3_libversion_number() >= 3046000; }
 
 int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
-  sql_table *t = (sql_table *)vtab;
-  const struct plan *p;
+  sql_table *table = (sql_table *)vtab;
+  const struct plan *plan;
   char letters[8] = "";
-  choice c;
-  choose(t, info, &c);
-  if (t->is_function && c.file < 0) {
-    if (c.file_asked) return SQLITE_CONSTRAINT; /* not in this order of tables */
-    info->idxNum = PLAN_NOTHING;                /* xFilter says what is missing */
+  choice choice;
+  choose(table, info, &choice);
+  if (table->is_function && choice.file < 0) {
+    if (choice.file_asked) return SQLITE_CONSTRAINT; /* not in this order of tables */
+    info->idxNum = PLAN_NOTHING;                     /* xFilter says what is missing */
     info->estimatedCost = 1e50;
     return SQLITE_OK;
   }
-  use(info, c.file, TERM_FILE, 1, letters);
-  p = find_plan(info, &c);
-  use_key_terms(info, &c, p, letters);
-  tell_planner(info, &c, p, records_of(t));
-  if (limit_is_sound() && c.others == 0 && c.limit >= 0
+  use(info, choice.file, TERM_FILE, 1, letters);
+  plan = find_plan(info, &choice);
+  use_key_terms(info, &choice, plan, letters);
+  tell_planner(info, &choice, plan, records_of(table));
+  if (limit_is_sound() && choice.others == 0 && choice.limit >= 0
       && (info->nOrderBy == 0 || info->orderByConsumed)) {
-    use(info, c.limit, TERM_LIMIT, 0, letters);
-    use(info, c.offset, TERM_OFFSET, 0, letters);
+    use(info, choice.limit, TERM_LIMIT, 0, letters);
+    use(info, choice.offset, TERM_OFFSET, 0, letters);
   }
   info->idxStr = sqlite3_mprintf("%s", letters);
   info->needToFreeIdxStr = 1;

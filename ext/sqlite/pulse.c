@@ -18,26 +18,27 @@ static const char ticker[] =
     "WITH RECURSIVE maph_tick(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM maph_tick WHERE i<70) "
     "SELECT max(i) FROM maph_tick";
 
-int pulse_tick(sql_connection *c) {
+int pulse_tick(sql_connection *connection) {
   int rc = SQLITE_OK;
-  if (c->ticker == NULL) rc = sqlite3_prepare_v2(c->db, ticker, -1, &c->ticker, NULL);
+  if (connection->ticker == NULL)
+    rc = sqlite3_prepare_v2(connection->db, ticker, -1, &connection->ticker, NULL);
   if (rc == SQLITE_OK) {
-    sqlite3_step(c->ticker);
-    rc = sqlite3_reset(c->ticker);
+    sqlite3_step(connection->ticker);
+    rc = sqlite3_reset(connection->ticker);
   }
   return rc == SQLITE_INTERRUPT ? rc : SQLITE_OK;
 }
 
-void pulse_rest(sql_connection *c) {
-  sqlite3_finalize(c->ticker);
-  c->ticker = NULL;
+void pulse_rest(sql_connection *connection) {
+  sqlite3_finalize(connection->ticker);
+  connection->ticker = NULL;
 }
 
 /* 500: long enough for a commit of another program, and not for a long transaction of one. */
-int pulse_timeout_ms(sql_connection *c) {
+int pulse_timeout_ms(sql_connection *connection) {
   sqlite3_stmt *statement = NULL;
   int ms = 0;
-  if (sqlite3_prepare_v2(c->db, "PRAGMA busy_timeout", -1, &statement, NULL) == SQLITE_OK
+  if (sqlite3_prepare_v2(connection->db, "PRAGMA busy_timeout", -1, &statement, NULL) == SQLITE_OK
       && sqlite3_step(statement) == SQLITE_ROW) {
     ms = sqlite3_column_int(statement, 0);
   }

@@ -44,49 +44,49 @@ typedef struct row_cursor {
 
 /* -------------------------------------------------------------------------------------- cursors */
 
-static sql_table *table_of(row_cursor *c) { return (sql_table *)c->base.pVtab; }
+static sql_table *table_of(row_cursor *cursor) { return (sql_table *)cursor->base.pVtab; }
 
 int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
-  sql_table *t = (sql_table *)vtab;
-  row_cursor *c = t->spare ? t->spare : sqlite3_malloc64(sizeof(*c));
+  sql_table *table = (sql_table *)vtab;
+  row_cursor *c = table->spare ? table->spare : sqlite3_malloc64(sizeof(*c));
   if (c == NULL) return SQLITE_NOMEM;
-  t->spare = NULL;
+  table->spare = NULL;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
-  t->heir = c;
+  table->heir = c;
   *cursor = &c->base;
   return SQLITE_OK;
 }
 
 /* Forget the rows, not the snapshot. */
-static void cursor_reset(row_cursor *c) {
-  maph_cursor_close(c->scan);
-  keys_clear(&c->list);
-  sqlite3_free(c->members);
-  c->members = NULL;
-  sqlite3_free(c->found);
-  sqlite3_free(c->lower.bytes);
-  sqlite3_free(c->upper.bytes);
-  memset(&c->lower, 0, sizeof(c->lower));
-  memset(&c->upper, 0, sizeof(c->upper));
-  c->scan = NULL;
-  c->found = NULL;
-  c->key_next = c->batch_end = 0;
-  c->sought = 0;
-  c->at_end = 1;
-  c->left = -1;
+static void cursor_reset(row_cursor *cursor) {
+  maph_cursor_close(cursor->scan);
+  keys_clear(&cursor->list);
+  sqlite3_free(cursor->members);
+  cursor->members = NULL;
+  sqlite3_free(cursor->found);
+  sqlite3_free(cursor->lower.bytes);
+  sqlite3_free(cursor->upper.bytes);
+  memset(&cursor->lower, 0, sizeof(cursor->lower));
+  memset(&cursor->upper, 0, sizeof(cursor->upper));
+  cursor->scan = NULL;
+  cursor->found = NULL;
+  cursor->key_next = cursor->batch_end = 0;
+  cursor->sought = 0;
+  cursor->at_end = 1;
+  cursor->left = -1;
 }
 
 /* What it read goes on being read if it is closed for the next run of its subquery. */
-static void leave_views(row_cursor *c) {
-  row_cursor *heir = table_of(c)->heir;
-  if (heir == c) heir = table_of(c)->heir = NULL;
-  views_leave(&c->views, heir ? &heir->views : NULL);
-  if (c->view == NULL) c->view = c->inherited;
+static void leave_views(row_cursor *cursor) {
+  row_cursor *heir = table_of(cursor)->heir;
+  if (heir == cursor) heir = table_of(cursor)->heir = NULL;
+  views_leave(&cursor->views, heir ? &heir->views : NULL);
+  if (cursor->view == NULL) cursor->view = cursor->inherited;
   if (heir && heir->inherited == NULL)
-    heir->inherited = c->view;
+    heir->inherited = cursor->view;
   else
-    store_view_release(c->view);
+    store_view_release(cursor->view);
 }
 
 int read_close(sqlite3_vtab_cursor *cursor) {
@@ -101,136 +101,137 @@ int read_close(sqlite3_vtab_cursor *cursor) {
   return SQLITE_OK;
 }
 
-void read_forget(sql_table *t) {
-  sqlite3_free(t->spare);
-  t->spare = NULL;
+void read_forget(sql_table *table) {
+  sqlite3_free(table->spare);
+  table->spare = NULL;
 }
 
-static int core_error(row_cursor *c, int maph_rc) {
-  return store_error(c->view->handle, maph_rc, &table_of(c)->base.zErrMsg);
+static int core_error(row_cursor *cursor, int maph_rc) {
+  return store_error(cursor->view->handle, maph_rc, &table_of(cursor)->base.zErrMsg);
 }
 
 /* The table-valued form: hold the store that the argument names, in place of the one before. */
-static int use_file(row_cursor *c, sqlite3_value *v) {
-  sql_table *t = table_of(c);
-  const char *file = option_file(v);
+static int use_file(row_cursor *cursor, sqlite3_value *value) {
+  sql_table *table = table_of(cursor);
+  const char *file = option_file(value);
   char *resolved = NULL;
   int rc;
   if (file == NULL) {
     return fail(
-        &t->base.zErrMsg, SQLITE_ERROR,
+        &table->base.zErrMsg, SQLITE_ERROR,
         sqlite3_mprintf("maph: the argument is the name of a file, as in maph('cache.maph')"));
   }
-  if (c->file && strcmp(c->file, file) == 0) return SQLITE_OK;
-  store_view_release(c->view);
-  store_release(c->store);
-  sqlite3_free(c->file);
-  c->view = NULL;
-  c->store = NULL;
-  c->file = NULL;
-  rc = option_resolve(t->connection->db, "main", 1, file, &resolved, &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &c->store);
-  if (rc == SQLITE_OK && (c->file = sqlite3_mprintf("%s", file)) == NULL) rc = SQLITE_NOMEM;
+  if (cursor->file && strcmp(cursor->file, file) == 0) return SQLITE_OK;
+  store_view_release(cursor->view);
+  store_release(cursor->store);
+  sqlite3_free(cursor->file);
+  cursor->view = NULL;
+  cursor->store = NULL;
+  cursor->file = NULL;
+  rc = option_resolve(table->connection->db, "main", 1, file, &resolved, &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_hold(table->connection, resolved, &cursor->store);
+  if (rc == SQLITE_OK && (cursor->file = sqlite3_mprintf("%s", file)) == NULL) rc = SQLITE_NOMEM;
   sqlite3_free(resolved);
   return rc;
 }
 
 /* The table keeps holding the last store that its cursors used, so that the next statement finds it
 ** open. */
-static int cursor_begin(row_cursor *c) {
-  sql_table *t = table_of(c);
+static int cursor_begin(row_cursor *cursor) {
+  sql_table *table = table_of(cursor);
   int rc = SQLITE_OK;
-  if (!t->is_function && c->store == NULL) {
-    rc = table_use(t);
+  if (!table->is_function && cursor->store == NULL) {
+    rc = table_use(table);
     if (rc == SQLITE_OK) {
-      c->store = t->store;
-      c->store->holders++;
+      cursor->store = table->store;
+      cursor->store->holders++;
     }
   }
-  if (rc == SQLITE_OK && c->view == NULL)
-    rc = store_view(c->store, table_may(t), &c->view, &t->base.zErrMsg);
-  store_view_release(c->inherited);
-  c->inherited = NULL;
-  if (rc == SQLITE_OK && t->is_function) rc = views_keep(&c->views, c->view);
-  if (rc == SQLITE_OK && t->is_function && t->store != c->store) {
-    store_release(t->store);
-    t->store = c->store;
-    t->store->holders++;
+  if (rc == SQLITE_OK && cursor->view == NULL)
+    rc = store_view(cursor->store, table_may(table), &cursor->view, &table->base.zErrMsg);
+  store_view_release(cursor->inherited);
+  cursor->inherited = NULL;
+  if (rc == SQLITE_OK && table->is_function) rc = views_keep(&cursor->views, cursor->view);
+  if (rc == SQLITE_OK && table->is_function && table->store != cursor->store) {
+    store_release(table->store);
+    table->store = cursor->store;
+    table->store->holders++;
   }
   return rc;
 }
 
 /* ----------------------------------------------------------------------------- key = and key IN */
 
-static int find_key(row_cursor *c, maph_slice key) {
+static int find_key(row_cursor *cursor, maph_slice key) {
   int rc;
   if (!keys_possible(key)) return SQLITE_OK;
-  rc = maph_snapshot_get_entry(c->view->snapshot, key, &c->entry);
+  rc = maph_snapshot_get_entry(cursor->view->snapshot, key, &cursor->entry);
   if (rc == MAPH_NOTFOUND) return SQLITE_OK;
-  c->at_end = 0;
-  return core_error(c, rc);
+  cursor->at_end = 0;
+  return core_error(cursor, rc);
 }
 
 /* The next key of the list that is in the store, batch by batch. */
-static int next_key(row_cursor *c) {
+static int next_key(row_cursor *cursor) {
   size_t n;
   int rc;
   for (;;) {
-    for (; c->key_next < c->batch_end; c->key_next++) {
-      rc = pulse_beat(c->store->connection);
+    for (; cursor->key_next < cursor->batch_end; cursor->key_next++) {
+      rc = pulse_beat(cursor->store->connection);
       if (rc != SQLITE_OK) return rc;
-      if (c->found[c->key_next % BATCH].key.data) {
-        c->sought = keys_sought(c->list.keys[c->key_next]);
-        c->entry = c->found[c->key_next++ % BATCH];
-        c->at_end = 0;
+      if (cursor->found[cursor->key_next % BATCH].key.data) {
+        cursor->sought = keys_sought(cursor->list.keys[cursor->key_next]);
+        cursor->entry = cursor->found[cursor->key_next++ % BATCH];
+        cursor->at_end = 0;
         return SQLITE_OK;
       }
     }
-    n = c->list.count - c->batch_end;
+    n = cursor->list.count - cursor->batch_end;
     if (n == 0) break;
     if (n > BATCH) n = BATCH;
-    rc = maph_snapshot_get_entries(c->view->snapshot, n, c->list.keys + c->batch_end, c->found);
-    if (rc != MAPH_OK) return core_error(c, rc);
-    c->batch_end += n;
+    rc = maph_snapshot_get_entries(cursor->view->snapshot, n, cursor->list.keys + cursor->batch_end,
+                                   cursor->found);
+    if (rc != MAPH_OK) return core_error(cursor, rc);
+    cursor->batch_end += n;
   }
-  c->at_end = 1;
+  cursor->at_end = 1;
   return SQLITE_OK;
 }
 
 /* Each row but one key's is asked for by its number, and there are more rows than LIMIT counts. */
-static int start_keys(row_cursor *c) {
-  c->found = sqlite3_malloc64(BATCH * sizeof(c->found[0]));
-  if (c->found == NULL) return SQLITE_NOMEM;
-  keys_finish(&c->list);
-  if (c->list.sought & 1) c->left = -1;
-  return next_key(c);
+static int start_keys(row_cursor *cursor) {
+  cursor->found = sqlite3_malloc64(BATCH * sizeof(cursor->found[0]));
+  if (cursor->found == NULL) return SQLITE_NOMEM;
+  keys_finish(&cursor->list);
+  if (cursor->list.sought & 1) cursor->left = -1;
+  return next_key(cursor);
 }
 
 /* key IN (...) */
-static int find_keys(row_cursor *c, sqlite3_value *list) {
-  char **message = &table_of(c)->base.zErrMsg;
-  sqlite3_value *v = NULL;
+static int find_keys(row_cursor *cursor, sqlite3_value *list) {
+  char **message = &table_of(cursor)->base.zErrMsg;
+  sqlite3_value *value = NULL;
   int rc;
-  for (rc = sqlite3_vtab_in_first(list, &v); rc == SQLITE_OK && v;
-       rc = sqlite3_vtab_in_next(list, &v)) {
-    rc = keys_add(&c->list, c->view, v, message);
+  for (rc = sqlite3_vtab_in_first(list, &value); rc == SQLITE_OK && value;
+       rc = sqlite3_vtab_in_next(list, &value)) {
+    rc = keys_add(&cursor->list, cursor->view, value, message);
     if (rc != SQLITE_OK) return rc;
   }
-  return rc == SQLITE_OK || rc == SQLITE_DONE ? start_keys(c) : rc;
+  return rc == SQLITE_OK || rc == SQLITE_DONE ? start_keys(cursor) : rc;
 }
 
 /* key = x */
-static int find_equal(row_cursor *c, sqlite3_value *v, int shows_sought) {
-  int type = sqlite3_value_type(v), rc;
+static int find_equal(row_cursor *cursor, sqlite3_value *value, int shows_sought) {
+  int type = sqlite3_value_type(value), rc;
   maph_slice key;
   if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) {
-    c->plan = PLAN_KEYS;
-    rc = keys_add(&c->list, c->view, v, &table_of(c)->base.zErrMsg);
-    return rc == SQLITE_OK ? start_keys(c) : rc;
+    cursor->plan = PLAN_KEYS;
+    rc = keys_add(&cursor->list, cursor->view, value, &table_of(cursor)->base.zErrMsg);
+    return rc == SQLITE_OK ? start_keys(cursor) : rc;
   }
-  rc = value_lookup_key(v, &key);
-  if (shows_sought) c->sought = type;
-  return rc == SQLITE_OK ? find_key(c, key) : rc;
+  rc = value_lookup_key(value, &key);
+  if (shows_sought) cursor->sought = type;
+  return rc == SQLITE_OK ? find_key(cursor, key) : rc;
 }
 
 /* ----------------------------------------------------------------------------- scans and ranges */
@@ -250,78 +251,80 @@ static int compare_no_case(const maph_slice *x, const maph_slice *y) {
   return (x->size > y->size) - (x->size < y->size);
 }
 
-static int compare_bound(const row_cursor *c, maph_slice key, const bound *b) {
-  maph_slice other = maph_bytes(b->bytes, b->size);
-  return c->plan == PLAN_NOCASE && b->is_text ? compare_no_case(&key, &other)
-                                              : keys_compare(&key, &other);
+static int compare_bound(const row_cursor *cursor, maph_slice key, const bound *bound) {
+  maph_slice other = maph_bytes(bound->bytes, bound->size);
+  return cursor->plan == PLAN_NOCASE && bound->is_text ? compare_no_case(&key, &other)
+                                                       : keys_compare(&key, &other);
 }
 
 /* May SQLite want this key?  TEXT sorts before BLOB.  But bounds made from LIKE and GLOB hold for
 ** BLOB keys by their bytes, and cannot be told from others: where in doubt the row goes to SQLite,
 ** which looks again. */
-static int is_within(const row_cursor *c, const maph_entry *e) {
-  const bound *lower = &c->lower, *upper = &c->upper;
-  if (value_key_is_text(e)) {
-    if (lower->is_set && (!lower->is_text || compare_bound(c, e->key, lower) < 0)) return 0;
-    return !upper->is_set || !upper->is_text || compare_bound(c, e->key, upper) <= 0;
+static int is_within(const row_cursor *cursor, const maph_entry *entry) {
+  const bound *lower = &cursor->lower, *upper = &cursor->upper;
+  if (value_key_is_text(entry)) {
+    if (lower->is_set && (!lower->is_text || compare_bound(cursor, entry->key, lower) < 0))
+      return 0;
+    return !upper->is_set || !upper->is_text || compare_bound(cursor, entry->key, upper) <= 0;
   }
-  if (upper->is_set && compare_bound(c, e->key, upper) > 0) return 0;
+  if (upper->is_set && compare_bound(cursor, entry->key, upper) > 0) return 0;
   if (!lower->is_set) return 1;
   if (lower->is_text) return 1; /* any BLOB is above any TEXT */
-  return compare_bound(c, e->key, lower) >= 0;
+  return compare_bound(cursor, entry->key, lower) >= 0;
 }
 
 /* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any
 ** TEXT: above no lower bound, and below every upper one.  The other bound may compare bytes. */
-static int in_range(const row_cursor *c, const maph_entry *e) {
-  const bound *lower = &c->lower;
-  if (is_within(c, e)) return 1;
-  if (!c->upper.is_set || !numbers_spelled(e->key)) return 0;
-  return !lower->is_set || (lower->is_text && compare_bound(c, e->key, lower) >= 0);
+static int in_range(const row_cursor *cursor, const maph_entry *entry) {
+  const bound *lower = &cursor->lower;
+  if (is_within(cursor, entry)) return 1;
+  if (!cursor->upper.is_set || !numbers_spelled(entry->key)) return 0;
+  return !lower->is_set || (lower->is_text && compare_bound(cursor, entry->key, lower) >= 0);
 }
 
 /* Numbers bound nothing: any TEXT or BLOB is above them, unless an affinity turns it into a number,
 ** which SQLite will see to.  Nor does UTF-16 text, whose order is another. */
-static int set_bound(bound *b, sqlite3_value *v, int *impossible) {
-  int type = sqlite3_value_type(v);
+static int set_bound(bound *bound, sqlite3_value *value, int *impossible) {
+  int type = sqlite3_value_type(value);
   maph_slice bytes;
   int rc;
   if (type == SQLITE_NULL) *impossible = 1;
   if (type != SQLITE_TEXT && type != SQLITE_BLOB) return SQLITE_OK;
-  if (type == SQLITE_TEXT && sqlite3_value_encoding(v) != SQLITE_UTF8) return SQLITE_OK;
-  rc = value_lookup_key(v, &bytes);
+  if (type == SQLITE_TEXT && sqlite3_value_encoding(value) != SQLITE_UTF8) return SQLITE_OK;
+  rc = value_lookup_key(value, &bytes);
   if (rc != SQLITE_OK) return rc;
-  b->bytes = sqlite3_malloc64(bytes.size + 1);
-  if (b->bytes == NULL) return SQLITE_NOMEM;
-  memcpy(b->bytes, bytes.data, bytes.size);
-  b->size = bytes.size;
-  b->is_set = 1;
-  b->is_text = type == SQLITE_TEXT;
+  bound->bytes = sqlite3_malloc64(bytes.size + 1);
+  if (bound->bytes == NULL) return SQLITE_NOMEM;
+  memcpy(bound->bytes, bytes.data, bytes.size);
+  bound->size = bytes.size;
+  bound->is_set = 1;
+  bound->is_text = type == SQLITE_TEXT;
   return SQLITE_OK;
 }
 
-static int next_entry(row_cursor *c) {
+static int next_entry(row_cursor *cursor) {
   int rc;
   for (;;) {
-    rc = maph_cursor_next(c->scan, &c->entry);
-    if (rc != MAPH_OK || c->plan == PLAN_SCAN || in_range(c, &c->entry)) break;
-    rc = pulse_beat(c->store->connection);
+    rc = maph_cursor_next(cursor->scan, &cursor->entry);
+    if (rc != MAPH_OK || cursor->plan == PLAN_SCAN || in_range(cursor, &cursor->entry)) break;
+    rc = pulse_beat(cursor->store->connection);
     if (rc != SQLITE_OK) return rc;
   }
   if (rc == MAPH_NOTFOUND) {
-    c->at_end = 1;
+    cursor->at_end = 1;
     return SQLITE_OK;
   }
-  return core_error(c, rc);
+  return core_error(cursor, rc);
 }
 
 /* The store would look for a prefix by the same pass, and meanwhile hear nobody who wants it to
 ** stop. */
-static int start_scan(row_cursor *c) {
-  int rc = maph_cursor_open(c->view->handle, c->view->snapshot, maph_bytes("", 0), &c->scan);
-  if (rc != MAPH_OK) return core_error(c, rc);
-  c->at_end = 0;
-  return next_entry(c);
+static int start_scan(row_cursor *cursor) {
+  int rc = maph_cursor_open(cursor->view->handle, cursor->view->snapshot, maph_bytes("", 0),
+                            &cursor->scan);
+  if (rc != MAPH_OK) return core_error(cursor, rc);
+  cursor->at_end = 0;
+  return next_entry(cursor);
 }
 
 /* --------------------------------------------------------------------------- xFilter to xColumn */
@@ -340,52 +343,53 @@ int read_next(sqlite3_vtab_cursor *cursor) {
 }
 
 /* LIMIT and OFFSET together bound the rows that can be wanted. */
-static void set_limit(row_cursor *c, const char *letters, sqlite3_value **argv) {
+static void set_limit(row_cursor *cursor, const char *letters, sqlite3_value **argv) {
   const char *limit = strchr(letters, TERM_LIMIT), *offset = strchr(letters, TERM_OFFSET);
   sqlite3_int64 skip;
   if (limit == NULL) return;
-  c->left = sqlite3_value_int64(argv[limit - letters]);
+  cursor->left = sqlite3_value_int64(argv[limit - letters]);
   skip = offset ? sqlite3_value_int64(argv[offset - letters]) : 0;
-  if (skip > 0 && c->left >= 0) c->left = c->left < 0x7fffffffffffffff - skip ? c->left + skip : -1;
+  if (skip > 0 && cursor->left >= 0)
+    cursor->left = cursor->left < 0x7fffffffffffffff - skip ? cursor->left + skip : -1;
 }
 
 /* Take in the arguments that plan.c listed in `letters`, all but the keys themselves. */
-static int read_arguments(row_cursor *c, const char *letters, sqlite3_value **argv,
+static int read_arguments(row_cursor *cursor, const char *letters, sqlite3_value **argv,
                           int *impossible) {
   int i, rc = SQLITE_OK;
   for (i = 0; letters[i] && rc == SQLITE_OK; i++) {
     switch (letters[i]) {
-      case TERM_FILE: rc = use_file(c, argv[i]); break;
+      case TERM_FILE: rc = use_file(cursor, argv[i]); break;
       case TERM_ABOVE:
-      case TERM_FROM: rc = set_bound(&c->lower, argv[i], impossible); break;
+      case TERM_FROM: rc = set_bound(&cursor->lower, argv[i], impossible); break;
       case TERM_BELOW:
-      case TERM_UPTO: rc = set_bound(&c->upper, argv[i], impossible); break;
+      case TERM_UPTO: rc = set_bound(&cursor->upper, argv[i], impossible); break;
       default: break;
     }
   }
-  set_limit(c, letters, argv);
-  if (c->left == 0) *impossible = 1;
+  set_limit(cursor, letters, argv);
+  if (cursor->left == 0) *impossible = 1;
   return rc;
 }
 
 int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc,
                 sqlite3_value **argv) {
   row_cursor *c = (row_cursor *)cursor;
-  sql_table *t = table_of(c);
+  sql_table *table = table_of(c);
   sqlite3_value *key;
   int rc, impossible = 0;
   (void)argc;
   cursor_reset(c);
-  t->heir = NULL;
+  table->heir = NULL;
   c->plan = plan;
   if (plan == PLAN_NOTHING) {
-    return fail(&t->base.zErrMsg, SQLITE_ERROR,
+    return fail(&table->base.zErrMsg, SQLITE_ERROR,
                 sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')"));
   }
   rc = read_arguments(c, letters, argv, &impossible);
   if (rc == SQLITE_OK) rc = cursor_begin(c);
   if (rc != SQLITE_OK || impossible) return rc;
-  key = argc > 0 ? argv[t->is_function ? argc > 1 : 0] : NULL;
+  key = argc > 0 ? argv[table->is_function ? argc > 1 : 0] : NULL;
   switch (plan) {
     case PLAN_KEY: return find_equal(c, key, strchr(letters, TERM_EQUAL) != NULL);
     case PLAN_KEYS: return find_keys(c, key);
@@ -395,26 +399,27 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
 
 int read_eof(sqlite3_vtab_cursor *cursor) { return ((row_cursor *)cursor)->at_end; }
 
-static int shows_text(const row_cursor *c) {
-  if (c->sought == SQLITE_TEXT || c->sought == SQLITE_BLOB) return c->sought == SQLITE_TEXT;
-  return value_key_is_text(&c->entry);
+static int shows_text(const row_cursor *cursor) {
+  if (cursor->sought == SQLITE_TEXT || cursor->sought == SQLITE_BLOB)
+    return cursor->sought == SQLITE_TEXT;
+  return value_key_is_text(&cursor->entry);
 }
 
 /* The members of the row's value are looked for once, at the first that is asked for. */
-static int read_member(row_cursor *c, sqlite3_context *ctx, size_t i) {
-  const sql_members *members = &table_of(c)->options.members;
+static int read_member(row_cursor *cursor, sqlite3_context *ctx, size_t i) {
+  const sql_members *members = &table_of(cursor)->options.members;
   int rc;
-  if (c->members == NULL) {
-    c->members = sqlite3_malloc64(members->count * sizeof(c->members[0]));
-    c->members_of = NULL;
-    if (c->members == NULL) return SQLITE_NOMEM;
+  if (cursor->members == NULL) {
+    cursor->members = sqlite3_malloc64(members->count * sizeof(cursor->members[0]));
+    cursor->members_of = NULL;
+    if (cursor->members == NULL) return SQLITE_NOMEM;
   }
-  if (c->members_of == NULL || c->members_of != c->entry.value.data) {
-    rc = members_find(members, c->entry.value, c->members);
+  if (cursor->members_of == NULL || cursor->members_of != cursor->entry.value.data) {
+    rc = members_find(members, cursor->entry.value, cursor->members);
     if (rc != SQLITE_OK) return rc;
-    c->members_of = c->entry.value.data;
+    cursor->members_of = cursor->entry.value.data;
   }
-  member_result(ctx, &members->list[i], c->members[i]);
+  member_result(ctx, &members->list[i], cursor->members[i]);
   return SQLITE_OK;
 }
 

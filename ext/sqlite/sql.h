@@ -69,7 +69,7 @@ typedef struct sql_options {
 int option_parse(sql_options *options, int argc, const char *const *argv, char **message);
 void option_clear(sql_options *options);
 
-const char *option_file(sqlite3_value *v); /* a file's name, or NULL if v is none */
+const char *option_file(sqlite3_value *value); /* a file's name, or NULL if value is none */
 
 /* The one name of the file that `path` means in this connection, in *resolved (sqlite3_malloc), if
 ** the connection may open it. */
@@ -162,13 +162,13 @@ void views_release(sql_views *views);
 void views_leave(sql_views *views, sql_views *heir);
 
 /* ----------------------------------------------------------- connection.c: one for each sqlite3 */
-sql_connection *connection_of(sqlite3 *db);         /* held for the caller; NULL: none */
-sql_connection *connection_new(sqlite3 *db);        /* held for the caller; NULL: no memory */
-sql_connection *connection_hold(sql_connection *c); /* answers c */
-void connection_release(void *connection);          /* NULL: no-op */
+sql_connection *connection_of(sqlite3 *db);  /* held for the caller; NULL: none */
+sql_connection *connection_new(sqlite3 *db); /* held for the caller; NULL: no memory */
+sql_connection *connection_hold(sql_connection *connection); /* answers connection */
+void connection_release(void *connection);                   /* NULL: no-op */
 
 /* opens nothing; SQLITE_NOMEM */
-int store_hold(sql_connection *c, const char *resolved, sql_store **store);
+int store_hold(sql_connection *connection, const char *resolved, sql_store **store);
 void store_release(sql_store *store); /* NULL: no-op */
 
 enum { STORE_MAY_WRITE = 1, STORE_MAY_CREATE = 2 };
@@ -226,17 +226,17 @@ maph_slice value_numeric_part(maph_slice text);
 double value_real_of(const char *text); /* a number with '.', as strtod reads it */
 /* a JSON number; 1: it is whole, and *whole has it; 0: *real has it */
 int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real);
-int value_read(sqlite3_value *v, value_bytes *out); /* SQL to bytes; SQLITE_NOMEM */
+int value_read(sqlite3_value *value, value_bytes *out); /* SQL to bytes; SQLITE_NOMEM */
 /* the value of an entry, as it went in */
 void value_result(sqlite3_context *ctx, const maph_entry *entry);
 /* as SQL shows it: who wrote it through another door may not have said */
-int value_key_is_text(const maph_entry *e);
+int value_key_is_text(const maph_entry *entry);
 void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text);
 /* what to look up for key=v; size 0: no key equals it */
-int value_lookup_key(sqlite3_value *v, maph_slice *key);
+int value_lookup_key(sqlite3_value *value, maph_slice *key);
 /* seconds from now; NULL: for ever */
-int value_read_ttl(sqlite3_value *v, uint64_t *expires, char **message);
-int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message);
+int value_read_ttl(sqlite3_value *value, uint64_t *expires, char **message);
+int value_read_expiry(sqlite3_value *value, uint64_t *expires, char **message);
 void value_result_expiry(sqlite3_context *ctx, uint64_t expires);
 uint64_t value_now_ms(void); /* since 1970 */
 
@@ -256,8 +256,8 @@ typedef struct member_value {
   char *owned; /* where the text lies if not in the JSON; sqlite3_free */
 } member_value;
 /* json.data NULL: the member is missing.  SQLITE_NOMEM */
-int member_read(const sql_member *m, maph_slice json, member_value *value);
-void member_result(sqlite3_context *ctx, const sql_member *m, maph_slice json);
+int member_read(const sql_member *member, maph_slice json, member_value *value);
+void member_result(sqlite3_context *ctx, const sql_member *member, maph_slice json);
 /* The object `base` with the members that `columns` has, one for each, but for those that are as in
 ** `old`; *json: sqlite3_malloc. */
 int members_patch(const sql_members *members, maph_slice base, maph_slice old,
@@ -265,13 +265,13 @@ int members_patch(const sql_members *members, maph_slice base, maph_slice old,
 
 /* ------------------------------------------------------- pulse.c: who wants a long call to stop */
 /* SQLITE_INTERRUPT: sqlite3_interrupt() or the progress handler says so */
-int pulse_tick(sql_connection *c);
-void pulse_rest(sql_connection *c);      /* the long call has ended */
-int pulse_timeout_ms(sql_connection *c); /* how long the connection waits for a lock */
+int pulse_tick(sql_connection *connection);
+void pulse_rest(sql_connection *connection);      /* the long call has ended */
+int pulse_timeout_ms(sql_connection *connection); /* how long the connection waits for a lock */
 
 /* Once for each record that SQLite does not get to see. */
-static inline int pulse_beat(sql_connection *c) {
-  return ++c->beats % 1000 ? SQLITE_OK : pulse_tick(c);
+static inline int pulse_beat(sql_connection *connection) {
+  return ++connection->beats % 1000 ? SQLITE_OK : pulse_tick(connection);
 }
 
 /* ------------------------------------------------------------------ keys.c: the keys to look up */
@@ -283,8 +283,8 @@ typedef struct key_list {
   int sought;         /* a bit for each type */
 } key_list;
 
-/* the keys that v may equal */
-int keys_add(key_list *list, sql_view *view, sqlite3_value *v, char **message);
+/* the keys that value may equal */
+int keys_add(key_list *list, sql_view *view, sqlite3_value *value, char **message);
 void keys_finish(key_list *list); /* each key once; nothing may be added then */
 int keys_sought(maph_slice key);  /* SQLITE_TEXT, SQLITE_BLOB, or 0: a number was sought */
 void keys_clear(key_list *list);
@@ -332,11 +332,11 @@ typedef struct sql_table {
 
 int table_has_column(const char *name); /* every table has it */
 /* COLUMN_*: what SQLite's column `place` is */
-int table_column(const sql_table *t, int place);
+int table_column(const sql_table *table, int place);
 /* of xUpdate's columns; the declared ones are those from 1 on */
-sqlite3_value *table_value(const sql_table *t, sqlite3_value **columns, int column);
-int table_may(const sql_table *t); /* STORE_MAY_* */
-int table_use(sql_table *t);       /* resolve the path, hold the store; message in zErrMsg */
+sqlite3_value *table_value(const sql_table *table, sqlite3_value **columns, int column);
+int table_may(const sql_table *table); /* STORE_MAY_* */
+int table_use(sql_table *table);       /* resolve the path, hold the store; message in zErrMsg */
 
 /* A module as SQLite 3.44 knows it: it has xIntegrity, with the headers of an older one too. */
 typedef struct sql_module {
@@ -377,7 +377,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
 /* ------------------------------------------------------------------------------ read.c: cursors */
 int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor);
 int read_close(sqlite3_vtab_cursor *cursor);
-void read_forget(sql_table *t); /* free what read_close kept */
+void read_forget(sql_table *table); /* free what read_close kept */
 int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc,
                 sqlite3_value **argv);
 int read_next(sqlite3_vtab_cursor *cursor);
@@ -396,7 +396,7 @@ int write_release(sqlite3_vtab *vtab, int n);
 int write_rollback_to(sqlite3_vtab *vtab, int n);
 
 /* ------------------------------------------------------ command.c: INSERT INTO t(t) VALUES(...) */
-int command_run(sql_table *t, sqlite3_value *word, sqlite3_value *value);
+int command_run(sql_table *table, sqlite3_value *word, sqlite3_value *value);
 int command_integrity(sqlite3_vtab *vtab, const char *schema, const char *name, int flags,
                       char **problem);
 
@@ -407,7 +407,7 @@ extern const sqlite3_module form_module; /* of both, as stat_module */
 int form_best_index(sqlite3_index_info *info, int first, int count);
 
 /* ----------------------------------------------------------------- function.c: scalar functions */
-int function_register(sql_connection *c);
+int function_register(sql_connection *connection);
 
 /* ----------------------------------------------- stat.c: maph_stat('file'), maph_result('file') */
 /* of both: it looks at the name it is registered under */

@@ -73,23 +73,26 @@ typedef union facts {
   sql_result result;
 } facts;
 
-static int get_stats(sql_store *store, sql_views *views, facts *f, int *has_row, char **message) {
+static int get_stats(sql_store *store, sql_views *views, facts *facts, int *has_row,
+                     char **message) {
   sql_view *view = NULL;
   int rc = store_view(store, 0, &view, message);
   *has_row = 1;
   if (rc == SQLITE_OK) rc = views_keep(views, view);
   if (rc == SQLITE_OK) {
-    f->store.pending = maph_pending(view->handle);
-    rc = store_error(view->handle, maph_snapshot_stat(view->snapshot, &f->store.stats), message);
+    facts->store.pending = maph_pending(view->handle);
+    rc =
+        store_error(view->handle, maph_snapshot_stat(view->snapshot, &facts->store.stats), message);
   }
   store_view_release(view);
   return rc;
 }
 
-static int get_result(sql_store *store, sql_views *views, facts *f, int *has_row, char **message) {
+static int get_result(sql_store *store, sql_views *views, facts *facts, int *has_row,
+                      char **message) {
   (void)views;
   (void)message;
-  f->result = store->result;
+  facts->result = store->result;
   *has_row = store->result.command != NULL;
   return SQLITE_OK;
 }
@@ -150,18 +153,18 @@ static int declare(sqlite3 *db, const struct subject *subject) {
 
 static int stat_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
                         sqlite3_vtab **vtab, char **message) {
-  stat_table *t;
+  stat_table *table;
   const struct subject *subject = find_subject(argv[0]);
   int rc = subject ? declare(db, subject) : SQLITE_ERROR;
   (void)argc;
   (void)message;
   if (rc != SQLITE_OK) return rc;
-  t = sqlite3_malloc64(sizeof(*t));
-  if (t == NULL) return SQLITE_NOMEM;
-  memset(t, 0, sizeof(*t));
-  t->connection = connection_hold(aux);
-  t->subject = subject;
-  *vtab = &t->base;
+  table = sqlite3_malloc64(sizeof(*table));
+  if (table == NULL) return SQLITE_NOMEM;
+  memset(table, 0, sizeof(*table));
+  table->connection = connection_hold(aux);
+  table->subject = subject;
+  *vtab = &table->base;
   return SQLITE_OK;
 }
 
@@ -189,9 +192,9 @@ static int stat_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
 
 static int stat_close(sqlite3_vtab_cursor *cursor) {
   stat_cursor *c = (stat_cursor *)cursor;
-  stat_table *t = (stat_table *)cursor->pVtab;
-  views_leave(&c->views, t->heir);
-  if (t->heir == &c->views) t->heir = NULL;
+  stat_table *table = (stat_table *)cursor->pVtab;
+  views_leave(&c->views, table->heir);
+  if (table->heir == &c->views) table->heir = NULL;
   sqlite3_free(c->file);
   sqlite3_free(c);
   return SQLITE_OK;
@@ -200,26 +203,26 @@ static int stat_close(sqlite3_vtab_cursor *cursor) {
 static int stat_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int argc,
                        sqlite3_value **argv) {
   stat_cursor *c = (stat_cursor *)cursor;
-  stat_table *t = (stat_table *)cursor->pVtab;
-  char **message = &t->base.zErrMsg, *resolved = NULL;
+  stat_table *table = (stat_table *)cursor->pVtab;
+  char **message = &table->base.zErrMsg, *resolved = NULL;
   sql_store *store = NULL;
   int rc, has_row = 0;
   (void)letters;
   (void)argc;
   c->at_end = 1;
-  t->heir = NULL;
+  table->heir = NULL;
   sqlite3_free(c->file);
   c->file = NULL;
   if (plan == 0 || option_file(argv[0]) == NULL) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf("%s: name the file, as in SELECT * FROM %s('cache.maph')",
-                                t->subject->module, t->subject->module));
+                                table->subject->module, table->subject->module));
   }
   c->file = sqlite3_mprintf("%s", option_file(argv[0]));
   if (c->file == NULL) return SQLITE_NOMEM;
-  rc = option_resolve(t->connection->db, "main", 1, c->file, &resolved, message);
-  if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &store);
-  if (rc == SQLITE_OK) rc = t->subject->get(store, &c->views, &c->facts, &has_row, message);
+  rc = option_resolve(table->connection->db, "main", 1, c->file, &resolved, message);
+  if (rc == SQLITE_OK) rc = store_hold(table->connection, resolved, &store);
+  if (rc == SQLITE_OK) rc = table->subject->get(store, &c->views, &c->facts, &has_row, message);
   c->at_end = rc != SQLITE_OK || !has_row;
   store_release(store);
   sqlite3_free(resolved);

@@ -104,20 +104,20 @@ int store_error(maph *m, int maph_rc, char **message) {
 
 /* --------------------------------------------------------------------------------------- stores */
 
-int store_hold(sql_connection *c, const char *resolved, sql_store **store) {
+int store_hold(sql_connection *connection, const char *resolved, sql_store **store) {
   sql_store *s;
   size_t n = strlen(resolved) + 1;
-  for (s = c->stores; s && strcmp(s->path, resolved) != 0; s = s->next) {}
+  for (s = connection->stores; s && strcmp(s->path, resolved) != 0; s = s->next) {}
   if (s == NULL) {
     s = sqlite3_malloc64(sizeof(*s) + n);
     if (s == NULL) return SQLITE_NOMEM;
     memset(s, 0, sizeof(*s));
     s->path = memcpy(s + 1, resolved, n);
-    s->connection = connection_hold(c);
+    s->connection = connection_hold(connection);
     s->busy_timeout_ms = -1;
     s->records = -1;
-    s->next = c->stores;
-    c->stores = s;
+    s->next = connection->stores;
+    connection->stores = s;
   }
   s->looked_ms = 0;
   s->holders++;
@@ -430,15 +430,16 @@ typedef struct put {
 } put;
 
 static int put_in(sql_store *store, void *arg, char **message) {
-  put *p = arg;
-  return store_error(store->writer, maph_txn_put_if(store->txn, p->key, p->value, p->how), message);
+  put *put = arg;
+  return store_error(store->writer, maph_txn_put_if(store->txn, put->key, put->value, put->how),
+                     message);
 }
 
 int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *how,
               char **message) {
-  put p = { key, value, how };
+  put put = { key, value, how };
   int rc = numbers_note(store, key);
-  return rc == SQLITE_OK ? store_write(store, put_in, &p, message) : rc;
+  return rc == SQLITE_OK ? store_write(store, put_in, &put, message) : rc;
 }
 
 typedef struct delete {
@@ -448,16 +449,16 @@ typedef struct delete {
 delete;
 
 static int delete_in(sql_store *store, void *arg, char **message) {
-  delete *d = arg;
-  int rc = maph_txn_delete(store->txn, d->key);
-  d->existed = rc == MAPH_OK;
+  delete *delete = arg;
+  int rc = maph_txn_delete(store->txn, delete->key);
+  delete->existed = rc == MAPH_OK;
   return rc == MAPH_NOTFOUND ? SQLITE_OK : store_error(store->writer, rc, message);
 }
 
 int store_delete(sql_store *store, maph_slice key, int *existed, char **message) {
-  delete d = { key, 0 };
-  int rc = store_write(store, delete_in, &d, message);
-  *existed = d.existed;
+  delete delete = { key, 0 };
+  int rc = store_write(store, delete_in, &delete, message);
+  *existed = delete.existed;
   return rc;
 }
 

@@ -17,39 +17,40 @@ int table_has_column(const char *name) {
   return 0;
 }
 
-int table_column(const sql_table *t, int place) {
-  int declared = (int)t->options.members.count;
+int table_column(const sql_table *table, int place) {
+  int declared = (int)table->options.members.count;
   if (place <= COLUMN_KEY) return place;
   return place <= declared ? COLUMN_MEMBER : place - declared;
 }
 
-sqlite3_value *table_value(const sql_table *t, sqlite3_value **columns, int column) {
-  return columns[column == COLUMN_KEY ? 0 : column + (int)t->options.members.count];
+sqlite3_value *table_value(const sql_table *table, sqlite3_value **columns, int column) {
+  return columns[column == COLUMN_KEY ? 0 : column + (int)table->options.members.count];
 }
 
 /* ------------------------------------------------------------------------------------ the store */
 
-int table_may(const sql_table *t) {
-  int mode = t->options.mode;
-  if (t->is_function || mode == OPTION_RO) return 0;
-  if (mode == OPTION_RWC && t->is_fresh
-      && sqlite3_txn_state(t->connection->db, t->schema) == SQLITE_TXN_WRITE) {
+int table_may(const sql_table *table) {
+  int mode = table->options.mode;
+  if (table->is_function || mode == OPTION_RO) return 0;
+  if (mode == OPTION_RWC && table->is_fresh
+      && sqlite3_txn_state(table->connection->db, table->schema) == SQLITE_TXN_WRITE) {
     return STORE_MAY_WRITE | STORE_MAY_CREATE;
   }
   return STORE_MAY_WRITE;
 }
 
-int table_use(sql_table *t) {
+int table_use(sql_table *table) {
   char *resolved = NULL;
   int sync, rc;
-  if (t->store) return SQLITE_OK;
-  rc = option_resolve(t->connection->db, t->schema, t->is_own, t->options.path, &resolved,
-                      &t->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_hold(t->connection, resolved, &t->store);
+  if (table->store) return SQLITE_OK;
+  rc = option_resolve(table->connection->db, table->schema, table->is_own, table->options.path,
+                      &resolved, &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = store_hold(table->connection, resolved, &table->store);
   sqlite3_free(resolved);
   if (rc != SQLITE_OK) return rc;
-  sync = t->options.sync ? t->options.sync : MAPH_SYNC_NORMAL;
-  if (t->options.mode != OPTION_RO && sync > t->store->sync) t->store->sync = sync;
-  if (t->options.busy_timeout_ms >= 0) t->store->busy_timeout_ms = t->options.busy_timeout_ms;
+  sync = table->options.sync ? table->options.sync : MAPH_SYNC_NORMAL;
+  if (table->options.mode != OPTION_RO && sync > table->store->sync) table->store->sync = sync;
+  if (table->options.busy_timeout_ms >= 0)
+    table->store->busy_timeout_ms = table->options.busy_timeout_ms;
   return SQLITE_OK;
 }

@@ -99,39 +99,39 @@ static void real_to_text(double r, char *z) {
 
 /* The bytes of a BLOB, or of anything else as UTF-8.  sqlite3_value_text() copies a text that has
 ** no zero byte behind it, which nobody here needs. */
-static const void *bytes_of(sqlite3_value *v, int type) {
-  if (type == SQLITE_BLOB || (type == SQLITE_TEXT && sqlite3_value_encoding(v) == SQLITE_UTF8))
-    return sqlite3_value_blob(v);
-  return sqlite3_value_text(v);
+static const void *bytes_of(sqlite3_value *value, int type) {
+  if (type == SQLITE_BLOB || (type == SQLITE_TEXT && sqlite3_value_encoding(value) == SQLITE_UTF8))
+    return sqlite3_value_blob(value);
+  return sqlite3_value_text(value);
 }
 
-int value_read(sqlite3_value *v, value_bytes *out) {
+int value_read(sqlite3_value *value, value_bytes *out) {
   static const unsigned char nothing[1];
   const void *data = nothing;
-  switch (sqlite3_value_type(v)) {
+  switch (sqlite3_value_type(value)) {
     case SQLITE_NULL:
       out->type = MAPH_NULL;
       out->bytes = maph_bytes(nothing, 0);
       return SQLITE_OK;
     case SQLITE_INTEGER:
       out->type = MAPH_INTEGER;
-      snprintf(out->number, NUMBER_MAX, "%lld", (long long)sqlite3_value_int64(v));
+      snprintf(out->number, NUMBER_MAX, "%lld", (long long)sqlite3_value_int64(value));
       out->bytes = maph_str(out->number);
       return SQLITE_OK;
     case SQLITE_FLOAT:
       out->type = MAPH_REAL;
-      real_to_text(sqlite3_value_double(v), out->number);
+      real_to_text(sqlite3_value_double(value), out->number);
       out->bytes = maph_str(out->number);
       return SQLITE_OK;
     case SQLITE_TEXT:
-      out->type = sqlite3_value_subtype(v) == 'J' ? MAPH_JSON : MAPH_TEXT;
-      data = bytes_of(v, SQLITE_TEXT);
+      out->type = sqlite3_value_subtype(value) == 'J' ? MAPH_JSON : MAPH_TEXT;
+      data = bytes_of(value, SQLITE_TEXT);
       break;
-    default: out->type = MAPH_BLOB; data = bytes_of(v, SQLITE_BLOB);
+    default: out->type = MAPH_BLOB; data = bytes_of(value, SQLITE_BLOB);
   }
-  if (data == NULL && sqlite3_value_bytes(v) > 0) return SQLITE_NOMEM;
+  if (data == NULL && sqlite3_value_bytes(value) > 0) return SQLITE_NOMEM;
   if (data == NULL) data = nothing;
-  out->bytes = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
+  out->bytes = maph_bytes(data, (size_t)sqlite3_value_bytes(value));
   return SQLITE_OK;
 }
 
@@ -186,9 +186,9 @@ void value_result(sqlite3_context *ctx, const maph_entry *entry) {
 
 /* A key whose type nobody said is text if it may be one: UTF-8, without the zero byte at which text
 ** ends for many. */
-int value_key_is_text(const maph_entry *e) {
-  if (e->key_type != MAPH_KEY_BYTES) return e->key_type == MAPH_KEY_TEXT;
-  return utf8_is_text(e->key);
+int value_key_is_text(const maph_entry *entry) {
+  if (entry->key_type != MAPH_KEY_BYTES) return entry->key_type == MAPH_KEY_TEXT;
+  return utf8_is_text(entry->key);
 }
 
 void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text) {
@@ -199,25 +199,25 @@ void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text) {
   }
 }
 
-int value_lookup_key(sqlite3_value *v, maph_slice *key) {
+int value_lookup_key(sqlite3_value *value, maph_slice *key) {
   const void *data;
-  int type = sqlite3_value_type(v);
+  int type = sqlite3_value_type(value);
   *key = maph_bytes("", 0);
   if (type == SQLITE_NULL) return SQLITE_OK;
-  data = bytes_of(v, type);
-  if (data == NULL) return sqlite3_value_bytes(v) == 0 ? SQLITE_OK : SQLITE_NOMEM;
-  *key = maph_bytes(data, (size_t)sqlite3_value_bytes(v));
+  data = bytes_of(value, type);
+  if (data == NULL) return sqlite3_value_bytes(value) == 0 ? SQLITE_OK : SQLITE_NOMEM;
+  *key = maph_bytes(data, (size_t)sqlite3_value_bytes(value));
   return SQLITE_OK;
 }
 
 /* expires_at is seconds since 1970, as unixepoch() gives them; a fraction holds the milliseconds
 ** that the store keeps. */
-int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message) {
+int value_read_expiry(sqlite3_value *value, uint64_t *expires, char **message) {
   double seconds;
   *expires = 0;
-  if (sqlite3_value_type(v) == SQLITE_NULL) return SQLITE_OK;
-  seconds = sqlite3_value_double(v);
-  if ((sqlite3_value_type(v) != SQLITE_INTEGER && sqlite3_value_type(v) != SQLITE_FLOAT)
+  if (sqlite3_value_type(value) == SQLITE_NULL) return SQLITE_OK;
+  seconds = sqlite3_value_double(value);
+  if ((sqlite3_value_type(value) != SQLITE_INTEGER && sqlite3_value_type(value) != SQLITE_FLOAT)
       || !(seconds > 0 && seconds < 1e12)) {
     sqlite3_free(*message);
     *message = sqlite3_mprintf("expires_at is seconds since 1970 or NULL, as in unixepoch()+3600");
@@ -228,12 +228,12 @@ int value_read_expiry(sqlite3_value *v, uint64_t *expires, char **message) {
   return SQLITE_OK;
 }
 
-int value_read_ttl(sqlite3_value *v, uint64_t *expires, char **message) {
+int value_read_ttl(sqlite3_value *value, uint64_t *expires, char **message) {
   double seconds;
   *expires = 0;
-  if (sqlite3_value_type(v) == SQLITE_NULL) return SQLITE_OK;
-  seconds = sqlite3_value_double(v);
-  if ((sqlite3_value_type(v) != SQLITE_INTEGER && sqlite3_value_type(v) != SQLITE_FLOAT)
+  if (sqlite3_value_type(value) == SQLITE_NULL) return SQLITE_OK;
+  seconds = sqlite3_value_double(value);
+  if ((sqlite3_value_type(value) != SQLITE_INTEGER && sqlite3_value_type(value) != SQLITE_FLOAT)
       || !(seconds > 0 && seconds < 1e11)) {
     return fail(
         message, SQLITE_MISMATCH,

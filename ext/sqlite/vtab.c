@@ -55,11 +55,11 @@
 
 /* The column named as the table takes commands.  _rowid_ is another name of the key: tools that
 ** edit rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
-static int check_name(const sql_table *t, const char *name, char **message) {
+static int check_name(const sql_table *table, const char *name, char **message) {
   size_t i;
   int is_taken = table_has_column(name);
-  for (i = 0; i < t->options.members.count; i++) {
-    is_taken |= sqlite3_stricmp(name, t->options.members.list[i].name) == 0;
+  for (i = 0; i < table->options.members.count; i++) {
+    is_taken |= sqlite3_stricmp(name, table->options.members.list[i].name) == 0;
   }
   if (!is_taken) return SQLITE_OK;
   return fail(
@@ -68,30 +68,31 @@ static int check_name(const sql_table *t, const char *name, char **message) {
 }
 
 /* Declared columns come in place of the value, which is hidden then. */
-static char *declared_columns(const sql_table *t) {
-  const sql_members *members = &t->options.members;
+static char *declared_columns(const sql_table *table) {
+  const sql_members *members = &table->options.members;
   char *sql = sqlite3_mprintf("%s", ""), *old;
   size_t i;
   for (i = 0; i < members->count && sql; i++) {
-    const sql_member *m = &members->list[i];
+    const sql_member *member = &members->list[i];
     old = sql;
-    sql = sqlite3_mprintf("%s\"%w\" %s, ", old, m->name, m->type[0] ? m->type : "ANY BLOB");
+    sql = sqlite3_mprintf("%s\"%w\" %s, ", old, member->name,
+                          member->type[0] ? member->type : "ANY BLOB");
     sqlite3_free(old);
   }
   return sql;
 }
 
-static int declare(const sql_table *t, sqlite3 *db, char **message) {
+static int declare(const sql_table *table, sqlite3 *db, char **message) {
   char *declared, *sql = NULL;
-  int rc = check_name(t, t->name, message);
+  int rc = check_name(table, table->name, message);
   if (rc != SQLITE_OK) return rc;
-  declared = declared_columns(t);
+  declared = declared_columns(table);
   if (declared)
     sql = sqlite3_mprintf(
         "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, %svalue ANY BLOB%s, \"%w\" TEXT HIDDEN, "
         "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) WITHOUT ROWID",
-        declared, declared[0] ? " HIDDEN" : "", t->is_function ? "file" : t->name,
-        t->is_function ? "" : ", ttl REAL HIDDEN");
+        declared, declared[0] ? " HIDDEN" : "", table->is_function ? "file" : table->name,
+        table->is_function ? "" : ", ttl REAL HIDDEN");
   sqlite3_free(declared);
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
@@ -101,15 +102,15 @@ static int declare(const sql_table *t, sqlite3 *db, char **message) {
   return rc;
 }
 
-static void table_free(sql_table *t) {
-  if (t == NULL) return;
-  store_release(t->store);
-  read_forget(t);
-  option_clear(&t->options);
-  sqlite3_free(t->name);
-  sqlite3_free(t->schema);
-  connection_release(t->connection);
-  sqlite3_free(t);
+static void table_free(sql_table *table) {
+  if (table == NULL) return;
+  store_release(table->store);
+  read_forget(table);
+  option_clear(&table->options);
+  sqlite3_free(table->name);
+  sqlite3_free(table->schema);
+  connection_release(table->connection);
+  sqlite3_free(table);
 }
 
 /* Behind white space and comments. */
@@ -142,26 +143,26 @@ static int is_created_now(sqlite3 *db) {
 /* xCreate and xConnect.  argv: module, schema, table, then the words between the parentheses. */
 static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
                          sqlite3_vtab **vtab, char **message) {
-  sql_table *t = sqlite3_malloc64(sizeof(*t));
+  sql_table *table = sqlite3_malloc64(sizeof(*table));
   size_t i;
   int rc = SQLITE_NOMEM;
-  if (t == NULL) return SQLITE_NOMEM;
-  memset(t, 0, sizeof(*t));
-  t->connection = connection_hold(aux);
-  t->is_function = argc == 3 && sqlite3_stricmp(argv[0], argv[2]) == 0;
-  t->is_own = t->is_fresh = is_created_now(db);
-  t->schema = sqlite3_mprintf("%s", argv[1]);
-  t->name = sqlite3_mprintf("%s", argv[2]);
-  if (t->name == NULL || t->schema == NULL) goto done;
-  rc = t->is_function ? SQLITE_OK : option_parse(&t->options, argc - 3, argv + 3, message);
-  if (rc == SQLITE_OK) rc = declare(t, db, message);
-  for (i = 0; i < t->options.members.count; i++)
-    t->options.members.list[i].digits = value_digits(db);
+  if (table == NULL) return SQLITE_NOMEM;
+  memset(table, 0, sizeof(*table));
+  table->connection = connection_hold(aux);
+  table->is_function = argc == 3 && sqlite3_stricmp(argv[0], argv[2]) == 0;
+  table->is_own = table->is_fresh = is_created_now(db);
+  table->schema = sqlite3_mprintf("%s", argv[1]);
+  table->name = sqlite3_mprintf("%s", argv[2]);
+  if (table->name == NULL || table->schema == NULL) goto done;
+  rc = table->is_function ? SQLITE_OK : option_parse(&table->options, argc - 3, argv + 3, message);
+  if (rc == SQLITE_OK) rc = declare(table, db, message);
+  for (i = 0; i < table->options.members.count; i++)
+    table->options.members.list[i].digits = value_digits(db);
 done:
   if (rc == SQLITE_OK)
-    *vtab = &t->base;
+    *vtab = &table->base;
   else
-    table_free(t);
+    table_free(table);
   return rc;
 }
 
@@ -173,8 +174,9 @@ static int table_disconnect(sqlite3_vtab *vtab) {
 /* DROP TABLE.  SQLite tells a dropped table nothing of the end of the transaction, so what it wrote
 ** must be committed first. */
 static int table_destroy(sqlite3_vtab *vtab) {
-  sql_table *t = (sql_table *)vtab;
-  if (t->store && t->store->txn && maph_txn_operations(t->store->txn) > 0) return SQLITE_LOCKED;
+  sql_table *table = (sql_table *)vtab;
+  if (table->store && table->store->txn && maph_txn_operations(table->store->txn) > 0)
+    return SQLITE_LOCKED;
   return table_disconnect(vtab);
 }
 

@@ -74,7 +74,7 @@ static bool read_token(const char *token, uint8_t digest[DIGEST_SIZE]) {
 }
 
 /* One line into a grant.  1: a grant; 0: an empty line; -1: a mistake. */
-static int parse_line(char *line, grant *g) {
+static int parse_line(char *line, grant *grant) {
   static const char blanks[] = " \t\r\n";
   char *rest, *token, *role, *stores;
   line[strcspn(line, "#")] = 0;
@@ -83,11 +83,11 @@ static int parse_line(char *line, grant *g) {
   role = strtok_r(NULL, blanks, &rest);
   stores = strtok_r(NULL, blanks, &rest);
   if (stores == NULL || strtok_r(NULL, blanks, &rest) != NULL) return -1;
-  memset(g, 0, sizeof *g);
-  g->role = role_from_name(role);
-  if (g->role == 0 || !read_token(token, g->digest)) return -1;
-  g->stores = strdup(stores);
-  return g->stores ? 1 : -1;
+  memset(grant, 0, sizeof *grant);
+  grant->role = role_from_name(role);
+  if (grant->role == 0 || !read_token(token, grant->digest)) return -1;
+  grant->stores = strdup(stores);
+  return grant->stores ? 1 : -1;
 }
 
 static bool read_grants(FILE *file, grant *list, int *count) {
@@ -152,16 +152,16 @@ static bool covers(const char *stores, maph_slice name) {
   return false;
 }
 
-const char *auth_token(const request *r) {
-  const char *given = request_header(r, "Authorization");
+const char *auth_token(const request *request) {
+  const char *given = request_header(request, "Authorization");
   if (given == NULL || strncasecmp(given, "Bearer ", 7) != 0) return NULL;
   return given + 7 + strspn(given + 7, " ");
 }
 
 /* The best role that the request's token has for the store (name size 0: for all stores, data NULL:
 ** for any).  -1: no such token. */
-static int role_of(const request *r, maph_slice name) {
-  const char *given = auth_token(r);
+static int role_of(const request *request, maph_slice name) {
+  const char *given = auth_token(request);
   uint8_t digest[DIGEST_SIZE];
   int best = -1;
   size_t size = given ? strlen(given) : 0;
@@ -179,33 +179,33 @@ static int role_of(const request *r, maph_slice name) {
   return best;
 }
 
-bool auth_knows(const request *r) {
+bool auth_knows(const request *request) {
   static const maph_slice all = { "", 0 };
-  return auth_on() && role_of(r, all) >= 0;
+  return auth_on() && role_of(request, all) >= 0;
 }
 
-const char *auth_role_name(const request *r, const char *name) {
+const char *auth_role_name(const request *request, const char *name) {
   static const char *const role_names[] = { "none", "none", "read", "write", "admin" };
   static const maph_slice any = { NULL, 0 };
-  int role = auth_on() ? role_of(r, name ? maph_str(name) : any) : ROLE_ADMIN;
+  int role = auth_on() ? role_of(request, name ? maph_str(name) : any) : ROLE_ADMIN;
   return role_names[role > 0 ? role : 0];
 }
 
-bool auth_holds(const request *r, int role, const char *name) {
-  return !auth_on() || role_of(r, maph_str(name)) >= role;
+bool auth_holds(const request *request, int role, const char *name) {
+  return !auth_on() || role_of(request, maph_str(name)) >= role;
 }
 
-bool auth_allows(request *r, int role, maph_slice name) {
+bool auth_allows(request *request, int role, maph_slice name) {
   int has;
   if (role == ROLE_NONE || !auth_on()) return true;
-  has = role_of(r, name);
+  has = role_of(request, name);
   if (has >= 0 && has >= role) return true;
   if (has < 0) {
-    reply_extra(r, "WWW-Authenticate: Bearer realm=\"maph\"");
-    reply_problem(r, 401, "unauthorized",
+    reply_extra(request, "WWW-Authenticate: Bearer realm=\"maph\"");
+    reply_problem(request, 401, "unauthorized",
                   "this server asks for a token: Authorization: Bearer TOKEN");
   } else {
-    reply_problem(r, 403, "forbidden", "this token may not do that here");
+    reply_problem(request, 403, "forbidden", "this token may not do that here");
   }
   return false;
 }

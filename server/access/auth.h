@@ -20,11 +20,11 @@ bool auth_on(void); /* tokens are asked for */
 /* read the tokens, again at SIGHUP; false: a mistake, and nothing changed */
 bool auth_load(void);
 /* Store empty: all stores.  False: 401 or 403 answered. */
-bool auth_allows(request *r, int role, maph_slice store);
-bool auth_holds(const request *r, int role, const char *store); /* the same, unanswered */
-bool auth_knows(const request *r);                              /* it has a good token */
-const char *auth_token(const request *r); /* what it gives as one; NULL: nothing */
+bool auth_allows(request *request, int role, maph_slice store);
+bool auth_holds(const request *request, int role, const char *store); /* the same, unanswered */
+bool auth_knows(const request *request);                              /* it has a good token */
+const char *auth_token(const request *request); /* what it gives as one; NULL: nothing */
 /* The most it may do there; NULL: anywhere. */
-const char *auth_role_name(const request *r, const char *name);
+const char *auth_role_name(const request *request, const char *name);
 
 #endif

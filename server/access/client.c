@@ -39,19 +39,19 @@ static bool read_address(const char *text, size_t size, unsigned char address[16
 }
 
 static bool add_proxy(const char *text, size_t size) {
-  network *n = &proxies[proxy_count];
+  network *network = &proxies[proxy_count];
   const char *slash = memchr(text, '/', size);
   size_t length = slash ? (size_t)(slash - text) : size;
   unsigned most = memchr(text, ':', length) ? 128 : 32, bits = most;
   if (size == 4 && memcmp(text, "unix", 4) == 0) return through_socket = true;
-  if (proxy_count == PROXIES_MAX || !read_address(text, length, n->address)) return false;
+  if (proxy_count == PROXIES_MAX || !read_address(text, length, network->address)) return false;
   if (slash) {
     size_t digits = strspn(slash + 1, "0123456789");
     if (digits == 0 || digits > 3 || digits != size - length - 1) return false;
     bits = (unsigned)strtoul(slash + 1, NULL, 10);
   }
   if (bits > most) return false;
-  n->bits = bits + (128 - most);
+  network->bits = bits + (128 - most);
   proxy_count++;
   return true;
 }
@@ -72,10 +72,10 @@ bool client_setup(void) {
   return true;
 }
 
-static bool is_in(const unsigned char address[16], const network *n) {
-  unsigned bytes = n->bits / 8, rest = n->bits % 8;
-  if (memcmp(address, n->address, bytes) != 0) return false;
-  return rest == 0 || (address[bytes] ^ n->address[bytes]) >> (8 - rest) == 0;
+static bool is_in(const unsigned char address[16], const network *network) {
+  unsigned bytes = network->bits / 8, rest = network->bits % 8;
+  if (memcmp(address, network->address, bytes) != 0) return false;
+  return rest == 0 || (address[bytes] ^ network->address[bytes]) >> (8 - rest) == 0;
 }
 
 static bool is_proxy(const char *text, size_t size) {
@@ -119,11 +119,11 @@ static hop forwarded_for(const char *text, size_t size) {
 }
 
 /* The addresses in all lines of that name, the last HOPS_MAX of them. */
-static int read_hops(const request *r, const char *name, bool forwarded, hop *hops) {
+static int read_hops(const request *request, const char *name, bool forwarded, hop *hops) {
   int count = 0;
-  for (int i = 0; i < r->header_count; i++) {
-    const char *list = r->headers[i].value;
-    if (strcasecmp(r->headers[i].name, name) != 0) continue;
+  for (int i = 0; i < request->header_count; i++) {
+    const char *list = request->headers[i].value;
+    if (strcasecmp(request->headers[i].name, name) != 0) continue;
     while (*list) {
       size_t size = strcspn(list, ",");
       if (count == HOPS_MAX) memmove(hops, hops + 1, (size_t)--count * sizeof *hops);
@@ -134,17 +134,18 @@ static int read_hops(const request *r, const char *name, bool forwarded, hop *ho
   return count;
 }
 
-void client_find(request *r) {
+void client_find(request *request) {
   hop hops[HOPS_MAX];
   unsigned char address[16];
   int count;
-  if ((proxy_count == 0 && !through_socket) || !is_proxy(r->remote, strlen(r->remote))) return;
-  count = read_hops(r, "X-Forwarded-For", false, hops);
-  if (count == 0) count = read_hops(r, "Forwarded", true, hops);
+  if ((proxy_count == 0 && !through_socket) || !is_proxy(request->remote, strlen(request->remote)))
+    return;
+  count = read_hops(request, "X-Forwarded-For", false, hops);
+  if (count == 0) count = read_hops(request, "Forwarded", true, hops);
   while (count > 0 && read_address(hops[count - 1].text, hops[count - 1].size, address)) {
     hop *last = &hops[--count];
-    snprintf(r->client, sizeof r->client, "%.*s", (int)last->size, last->text);
-    r->remote = r->client;
+    snprintf(request->client, sizeof request->client, "%.*s", (int)last->size, last->text);
+    request->remote = request->client;
     if (!is_proxy(last->text, last->size)) return;
   }
 }

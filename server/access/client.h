@@ -8,6 +8,6 @@
 
 bool client_setup(void); /* parse option.proxies; false: said what is wrong */
 /* Where the request came through proxies that are named: the address they say. */
-void client_find(request *r);
+void client_find(request *request);
 
 #endif

@@ -77,9 +77,10 @@ bool guard_origin_allowed(const char *origin) {
   return false;
 }
 
-static int occurrences(const request *r, const char *name) {
+static int occurrences(const request *request, const char *name) {
   int n = 0;
-  for (int i = 0; i < r->header_count; i++) n += strcasecmp(r->headers[i].name, name) == 0;
+  for (int i = 0; i < request->header_count; i++)
+    n += strcasecmp(request->headers[i].name, name) == 0;
   return n;
 }
 
@@ -114,20 +115,20 @@ static bool is_own_name(const char *host, size_t size) {
   return any_address && is_address(host, size);
 }
 
-static bool guard_host(request *r) {
-  const char *host = request_host(r), *end;
-  int n = occurrences(r, "Host");
+static bool guard_host(request *request) {
+  const char *host = request_host(request), *end;
+  int n = occurrences(request, "Host");
   /* no browser speaks it */
-  if (n == 0 && strcmp(r->version, "1.0") == 0 && r->authority[0] == 0) return true;
-  if ((n != 1 && !(n == 0 && strcmp(r->version, "1.0") == 0)) || (end = host_end(host)) == NULL
-      || host[strcspn(host, " \t\"<>\\/@?#")] != 0) {
-    r->close = true;
-    reply_problem(r, 400, "bad_host",
+  if (n == 0 && strcmp(request->version, "1.0") == 0 && request->authority[0] == 0) return true;
+  if ((n != 1 && !(n == 0 && strcmp(request->version, "1.0") == 0))
+      || (end = host_end(host)) == NULL || host[strcspn(host, " \t\"<>\\/@?#")] != 0) {
+    request->close = true;
+    reply_problem(request, 400, "bad_host",
                   "a request names its host once: Host: NAME or Host: NAME:PORT");
     return false;
   }
   if (is_own_name(host, (size_t)(end - host))) return true;
-  reply_problem(r, 421, "foreign_host",
+  reply_problem(request, 421, "foreign_host",
                 "this server does not go by that name; start it with --host NAME if it should");
   return false;
 }
@@ -139,28 +140,31 @@ static bool decimal(const char *text) {
 
 /* How long the body is must be beyond doubt, or the next request would begin in the middle of
 ** it. */
-static bool guard_framing(request *r) {
-  int lengths = occurrences(r, "Content-Length"), encodings = occurrences(r, "Transfer-Encoding");
-  const char *length = request_header(r, "Content-Length"),
-             *encoding = request_header(r, "Transfer-Encoding");
-  const char *expect = request_header(r, "Expect");
-  bool closes = r->close;
-  r->close = true;
+static bool guard_framing(request *request) {
+  int lengths = occurrences(request, "Content-Length"),
+      encodings = occurrences(request, "Transfer-Encoding");
+  const char *length = request_header(request, "Content-Length"),
+             *encoding = request_header(request, "Transfer-Encoding");
+  const char *expect = request_header(request, "Expect");
+  bool closes = request->close;
+  request->close = true;
   if (lengths + encodings > 1) {
-    reply_problem(r, 400, "ambiguous_length",
+    reply_problem(request, 400, "ambiguous_length",
                   "a body has one Content-Length or is chunked, not both, and neither twice");
   } else if (length && !decimal(length)) {
-    reply_problem(r, 400, "bad_length", "Content-Length is a decimal number");
-  } else if (encoding && (strcasecmp(encoding, "chunked") != 0 || strcmp(r->version, "1.0") == 0)) {
-    reply_problem(r, 400, "bad_transfer_encoding",
+    reply_problem(request, 400, "bad_length", "Content-Length is a decimal number");
+  } else if (encoding
+             && (strcasecmp(encoding, "chunked") != 0 || strcmp(request->version, "1.0") == 0)) {
+    reply_problem(request, 400, "bad_transfer_encoding",
                   "the only transfer encoding is chunked, in HTTP/1.1");
   } else if (expect && strcasecmp(expect, "100-continue") != 0) {
-    reply_problem(r, 417, "bad_expectation", "the only expectation is 100-continue");
+    reply_problem(request, 417, "bad_expectation", "the only expectation is 100-continue");
   } else {
-    r->close = closes;
-    r->content_length = encoding ? -1 : length ? strtoll(length, NULL, 10) : 0;
-    r->body_done = r->content_length == 0;
-    r->expects_continue = expect && !r->body_done && strcmp(r->version, "1.0") != 0;
+    request->close = closes;
+    request->content_length = encoding ? -1 : length ? strtoll(length, NULL, 10) : 0;
+    request->body_done = request->content_length == 0;
+    request->expects_continue =
+        expect && !request->body_done && strcmp(request->version, "1.0") != 0;
     return true;
   }
   return false;
@@ -168,27 +172,28 @@ static bool guard_framing(request *r) {
 
 /* After a line that was not understood there may be others, which would have said how the request
 ** is to be taken. */
-static bool guard_lines(request *r) {
-  if (!r->malformed_head) return true;
-  r->close = true;
-  reply_problem(r, 400, "malformed_request",
+static bool guard_lines(request *request) {
+  if (!request->malformed_head) return true;
+  request->close = true;
+  reply_problem(request, 400, "malformed_request",
                 "a header is one line, NAME: VALUE, which ends in CR LF");
   return false;
 }
 
-static bool guard_size(request *r) {
+static bool guard_size(request *request) {
   size_t bytes = 0;
-  for (int i = 0; i < r->header_count; i++)
-    bytes += strlen(r->headers[i].name) + strlen(r->headers[i].value) + 4;
-  if (r->truncated_headers || bytes > HEAD_BYTES_MAX) {
-    r->close = true;
-    reply_problem(r, 431, "headers_too_large", "at most %d headers and %d bytes of them",
+  for (int i = 0; i < request->header_count; i++)
+    bytes += strlen(request->headers[i].name) + strlen(request->headers[i].value) + 4;
+  if (request->truncated_headers || bytes > HEAD_BYTES_MAX) {
+    request->close = true;
+    reply_problem(request, 431, "headers_too_large", "at most %d headers and %d bytes of them",
                   HEADER_MAX - 1, HEAD_BYTES_MAX);
     return false;
   }
-  if (strlen(r->path) + (r->query_text ? strlen(r->query_text) : 0) > PATH_BYTES_MAX) {
-    r->close = true;
-    reply_problem(r, 414, "uri_too_long",
+  if (strlen(request->path) + (request->query_text ? strlen(request->query_text) : 0)
+      > PATH_BYTES_MAX) {
+    request->close = true;
+    reply_problem(request, 414, "uri_too_long",
                   "a path and query of at most %d bytes; longer keys fit into a batch",
                   PATH_BYTES_MAX);
     return false;
@@ -202,16 +207,18 @@ static bool same_origin(const char *origin, const char *host) {
              || (strncasecmp(origin + 4, "s://", 4) == 0 && strcasecmp(origin + 8, host) == 0));
 }
 
-bool guard_foreign(const request *r) {
-  const char *origin = request_header(r, "Origin"), *site = request_header(r, "Sec-Fetch-Site");
-  if (origin) return !same_origin(origin, request_host(r)) && !guard_origin_allowed(origin);
+bool guard_foreign(const request *request) {
+  const char *origin = request_header(request, "Origin"),
+             *site = request_header(request, "Sec-Fetch-Site");
+  if (origin) return !same_origin(origin, request_host(request)) && !guard_origin_allowed(origin);
   return site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
 }
 
 /* A write that a browser makes for another site's page. */
-static bool guard_origin(request *r) {
-  if (r->method & (METHOD_GET | METHOD_HEAD | METHOD_OPTIONS) || !guard_foreign(r)) return true;
-  reply_problem(r, 403, "foreign_origin",
+static bool guard_origin(request *request) {
+  if (request->method & (METHOD_GET | METHOD_HEAD | METHOD_OPTIONS) || !guard_foreign(request))
+    return true;
+  reply_problem(request, 403, "foreign_origin",
                 "a page of another site may not write here; --origin URL allows one");
   return false;
 }
@@ -219,28 +226,28 @@ static bool guard_origin(request *r) {
 /* What stored bytes may become in a browser: data for a page's own code, a document of its own
 ** (keys.c sandboxes it), or a picture or sound.  A browser that would make a script, a style, a
 ** worker or a part of a page of them says so in Sec-Fetch-Dest. */
-bool guard_destination(request *r) {
+bool guard_destination(request *request) {
   static const char *const harmless[] = { "empty", "document", "image", "audio", "video" };
-  const char *destination = request_header(r, "Sec-Fetch-Dest");
+  const char *destination = request_header(request, "Sec-Fetch-Dest");
   if (destination == NULL) return true;
   for (int i = 0; i < 5; i++)
     if (strcmp(destination, harmless[i]) == 0) return true;
-  reply_problem(r, 403, "unsafe_destination",
+  reply_problem(request, 403, "unsafe_destination",
                 "a stored value is data: a browser may show or fetch it, and never run it or build "
                 "a page of it");
   return false;
 }
 
 /* A compressed body would be kept, or parsed, as it is. */
-static bool guard_encoding(request *r) {
-  const char *encoding = request_header(r, "Content-Encoding");
+static bool guard_encoding(request *request) {
+  const char *encoding = request_header(request, "Content-Encoding");
   if (encoding == NULL || strcasecmp(encoding, "identity") == 0) return true;
-  reply_problem(r, 415, "bad_content_encoding",
+  reply_problem(request, 415, "bad_content_encoding",
                 "bodies are taken as they are, without Content-Encoding");
   return false;
 }
 
-bool guard_request(request *r) {
-  return guard_lines(r) && guard_size(r) && guard_framing(r) && guard_host(r) && guard_origin(r)
-         && guard_encoding(r);
+bool guard_request(request *request) {
+  return guard_lines(request) && guard_size(request) && guard_framing(request)
+         && guard_host(request) && guard_origin(request) && guard_encoding(request);
 }

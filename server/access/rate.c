@@ -40,9 +40,9 @@ static uint64_t hash(const char *text) {
 static struct account *account_of(uint64_t who, uint64_t now) {
   struct account *emptiest = NULL;
   for (unsigned i = 0; i < TRIES; i++) {
-    struct account *a = &accounts[(who + i) % SLOTS];
-    if (a->who == who) return a;
-    if (emptiest == NULL || a->used_until_us < emptiest->used_until_us) emptiest = a;
+    struct account *account = &accounts[(who + i) % SLOTS];
+    if (account->who == who) return account;
+    if (emptiest == NULL || account->used_until_us < emptiest->used_until_us) emptiest = account;
   }
   if (emptiest->used_until_us <= now) emptiest->who = who;
   return emptiest;
@@ -50,22 +50,22 @@ static struct account *account_of(uint64_t who, uint64_t now) {
 
 static bool take(uint64_t who) {
   uint64_t now = now_us();
-  struct account *a;
+  struct account *account;
   bool allowed;
   pthread_mutex_lock(&accounts_mutex);
-  a = account_of(who, now);
-  if (a->used_until_us < now) a->used_until_us = now;
-  allowed = a->used_until_us < now + SECOND_US;
-  if (allowed) a->used_until_us += SECOND_US / option.rate;
+  account = account_of(who, now);
+  if (account->used_until_us < now) account->used_until_us = now;
+  allowed = account->used_until_us < now + SECOND_US;
+  if (allowed) account->used_until_us += SECOND_US / option.rate;
   pthread_mutex_unlock(&accounts_mutex);
   return allowed;
 }
 
-bool rate_allows(request *r) {
+bool rate_allows(request *request) {
   if (option.rate == 0) return true;
   pthread_once(&seed_once, make_seed);
-  if (take(hash(auth_knows(r) ? auth_token(r) : r->remote))) return true;
-  reply_problem(r, 429, "too_many_requests",
+  if (take(hash(auth_knows(request) ? auth_token(request) : request->remote))) return true;
+  reply_problem(request, 429, "too_many_requests",
                 "at most %llu requests a second are taken from one client",
                 (unsigned long long)option.rate);
   return false;

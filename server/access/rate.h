@@ -6,6 +6,6 @@
 
 #include "http/request.h"
 
-bool rate_allows(request *r); /* false: 429 answered */
+bool rate_allows(request *request); /* false: 429 answered */
 
 #endif

@@ -16,13 +16,13 @@ typedef struct buffer {
   bool failed;
 } buffer;
 
-bool buffer_reserve(buffer *b, size_t more); /* room for that many more bytes */
-void buffer_append(buffer *b, const void *data, size_t size);
-void buffer_text(buffer *b, const char *text);
-void buffer_number(buffer *b, uint64_t number);
-void buffer_printf(buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool buffer_reserve(buffer *buffer, size_t more); /* room for that many more bytes */
+void buffer_append(buffer *buffer, const void *data, size_t size);
+void buffer_text(buffer *buffer, const char *text);
+void buffer_number(buffer *buffer, uint64_t number);
+void buffer_printf(buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* empty it; give memory above that size back */
-void buffer_reset(buffer *b, size_t keep_at_most);
-void buffer_free(buffer *b);
+void buffer_reset(buffer *buffer, size_t keep_at_most);
+void buffer_free(buffer *buffer);
 
 #endif

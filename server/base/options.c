@@ -160,31 +160,33 @@ static bool flag(const char *text, bool *result) {
 /* Set one option from text; `from` says where the text stands, `place` which of the four places
 ** that is. */
 enum place { DEFAULT, CONFIG, ENVIRONMENT, ARGUMENTS };
-static bool set(const entry *e, const char *text, const char *from, enum place place) {
+static bool set(const entry *entry, const char *text, const char *from, enum place place) {
   static const char *const places[] = { NULL, "config", "environment", "arguments" };
-  const char *before = given_by[e - entries];
+  const char *before = given_by[entry - entries];
   uint64_t value;
-  given_by[e - entries] = places[place];
-  switch (e->kind) {
-    case TEXT: set_text(e->target, text); return true;
-    case LIST: add_text(e->target, text, place != DEFAULT && before == places[place]); return true;
+  given_by[entry - entries] = places[place];
+  switch (entry->kind) {
+    case TEXT: set_text(entry->target, text); return true;
+    case LIST:
+      add_text(entry->target, text, place != DEFAULT && before == places[place]);
+      return true;
     case FLAG:
-      if (flag(text, e->target)) return true;
+      if (flag(text, entry->target)) return true;
       break;
     default:
-      if (!number(text, e->kind, &value)) break;
-      if (value < e->least || value > e->most) {
-        fprintf(stderr, "maph-server: %s: %s is out of range for %s\n", from, text, e->name);
+      if (!number(text, entry->kind, &value)) break;
+      if (value < entry->least || value > entry->most) {
+        fprintf(stderr, "maph-server: %s: %s is out of range for %s\n", from, text, entry->name);
         return false;
       }
-      *(uint64_t *)e->target = value;
+      *(uint64_t *)entry->target = value;
       return true;
   }
-  fprintf(stderr, "maph-server: %s: \"%s\" is not a value for %s (%s)\n", from, text, e->name,
-          e->kind == FLAG   ? "yes or no"
-          : e->kind == SIZE ? "a size such as 64M"
-          : e->kind == TIME ? "seconds, or 250ms"
-                            : "a whole number");
+  fprintf(stderr, "maph-server: %s: \"%s\" is not a value for %s (%s)\n", from, text, entry->name,
+          entry->kind == FLAG   ? "yes or no"
+          : entry->kind == SIZE ? "a size such as 64M"
+          : entry->kind == TIME ? "seconds, or 250ms"
+                                : "a whole number");
   return false;
 }
 
@@ -271,21 +273,21 @@ static bool read_config(const char *path) {
   }
   for (int number_of_line = 1; ok && fgets(line, sizeof line, file); number_of_line++) {
     char *name = trim(line), *equals = strchr(name, '=');
-    const entry *e;
+    const entry *entry;
     if (*name == 0 || *name == '#') continue;
     snprintf(place, sizeof place, "%.500s line %d", path, number_of_line);
     if (equals) *equals = 0;
     name = trim(name);
-    e = find(name, strlen(name));
-    if (e == NULL) {
+    entry = find(name, strlen(name));
+    if (entry == NULL) {
       fprintf(stderr, "maph-server: %s: \"%s\" is not an option; the nearest is %s\n", place, name,
               nearest_option(name, strlen(name)));
       ok = false;
-    } else if (e->target == &option.config || (equals == NULL && e->kind != FLAG)) {
+    } else if (entry->target == &option.config || (equals == NULL && entry->kind != FLAG)) {
       fprintf(stderr, "maph-server: %s: \"%s\" is not an option with a value\n", place, name);
       ok = false;
     } else {
-      ok = set(e, equals ? trim(equals + 1) : "yes", place, CONFIG);
+      ok = set(entry, equals ? trim(equals + 1) : "yes", place, CONFIG);
     }
   }
   fclose(file);
@@ -302,12 +304,13 @@ static void show_help(void) {
          "Every option can also be a line `name = value` of a config file, or MAPH_NAME in the "
          "environment.\n\n");
   for (int i = 0; i < ENTRIES; i++) {
-    const entry *e = &entries[i];
+    const entry *entry = &entries[i];
     char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", e->name, e->placeholder ? " " : "",
-             e->placeholder ? e->placeholder : "");
-    printf("  %-28s %s", left, e->help);
-    if (e->kind != FLAG && e->standard && e->standard[0]) printf(" [%s]", e->standard);
+    snprintf(left, sizeof left, "--%s%s%s", entry->name, entry->placeholder ? " " : "",
+             entry->placeholder ? entry->placeholder : "");
+    printf("  %-28s %s", left, entry->help);
+    if (entry->kind != FLAG && entry->standard && entry->standard[0])
+      printf(" [%s]", entry->standard);
     printf("\n");
   }
   printf("  %-28s %s\n  %-28s %s\n\n", "--help", "this", "--version", "which version this is");
@@ -320,7 +323,7 @@ static void show_help(void) {
 static int read_arguments(int argc, char **argv, bool config_only) {
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i], *equals = strchr(name, '='), *value = NULL;
-    const entry *e = NULL;
+    const entry *entry = NULL;
     char place[80];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
       show_help();
@@ -331,8 +334,8 @@ static int read_arguments(int argc, char **argv, bool config_only) {
       return 1;
     }
     if (strncmp(name, "--", 2) == 0)
-      e = find(name + 2, equals ? (size_t)(equals - name - 2) : strlen(name + 2));
-    if (e == NULL) {
+      entry = find(name + 2, equals ? (size_t)(equals - name - 2) : strlen(name + 2));
+    if (entry == NULL) {
       size_t size = strcspn(name, "="), dashes = strspn(name, "-");
       if (dashes > size) dashes = size;
       fprintf(stderr,
@@ -342,17 +345,17 @@ static int read_arguments(int argc, char **argv, bool config_only) {
     }
     if (equals)
       value = equals + 1;
-    else if (e->kind == FLAG)
+    else if (entry->kind == FLAG)
       value = "yes";
     else if (i + 1 < argc)
       value = argv[++i];
     else {
-      fprintf(stderr, "maph-server: --%s needs a value: %s\n", e->name, e->placeholder);
+      fprintf(stderr, "maph-server: --%s needs a value: %s\n", entry->name, entry->placeholder);
       return 3;
     }
-    if (config_only && e->target != &option.config) continue;
-    snprintf(place, sizeof place, "--%s", e->name);
-    if (!set(e, value, place, ARGUMENTS)) return 3;
+    if (config_only && entry->target != &option.config) continue;
+    snprintf(place, sizeof place, "--%s", entry->name);
+    if (!set(entry, value, place, ARGUMENTS)) return 3;
   }
   return 0;
 }

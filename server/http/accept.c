@@ -47,45 +47,46 @@ typedef struct element {
   int quality; /* -1: malformed */
 } element;
 
-static const char *next_element(const char *list, element *e) {
+static const char *next_element(const char *list, element *element) {
   list += strspn(list, " \t,");
-  e->name = list;
-  e->size = span(list, ",;");
-  e->quality = 1000;
-  list += e->size;
-  e->size = trimmed(e->name, e->size);
+  element->name = list;
+  element->size = span(list, ",;");
+  element->quality = 1000;
+  list += element->size;
+  element->size = trimmed(element->name, element->size);
   while (*list == ';') {
     const char *name = list + 1 + strspn(list + 1, " \t");
     size_t size = span(name, ",;");
     if (trimmed(name, size) >= 2 && strncasecmp(name, "q=", 2) == 0)
-      e->quality = read_quality(name + 2, trimmed(name, size) - 2);
+      element->quality = read_quality(name + 2, trimmed(name, size) - 2);
     list = name + size;
   }
   return list;
 }
 
 /* How well a range matches: 3 the type itself, 2 type/..., 1 anything, 0 not. */
-static int match(const element *e, const char *type) {
+static int match(const element *element, const char *type) {
   size_t major = strcspn(type, "/"), size = strcspn(type, "; \t");
-  if (e->size == 3 && memcmp(e->name, "*/*", 3) == 0) return 1;
-  if (e->size == size && strncasecmp(e->name, type, size) == 0) return 3;
-  return e->size == major + 2 && memcmp(e->name + major, "/*", 2) == 0
-                 && strncasecmp(e->name, type, major) == 0
+  if (element->size == 3 && memcmp(element->name, "*/*", 3) == 0) return 1;
+  if (element->size == size && strncasecmp(element->name, type, size) == 0) return 3;
+  return element->size == major + 2 && memcmp(element->name + major, "/*", 2) == 0
+                 && strncasecmp(element->name, type, major) == 0
              ? 2
              : 0;
 }
 
-int accept_quality(const request *r, const char *media_type, bool *named) {
+int accept_quality(const request *request, const char *media_type, bool *named) {
   int best = 0, quality = 0;
   bool any = false;
-  for (int i = 0; i < r->header_count; i++) {
-    const char *list = r->headers[i].value;
-    element e;
-    if (strcasecmp(r->headers[i].name, "Accept") != 0) continue;
-    while (*(list = next_element(list, &e)) || e.size > 0) {
-      int how = e.quality < 0 ? 0 : match(&e, media_type);
-      any = any || e.size > 0;
-      if (how > best || (how == best && how > 0 && e.quality > quality)) quality = e.quality;
+  for (int i = 0; i < request->header_count; i++) {
+    const char *list = request->headers[i].value;
+    element element;
+    if (strcasecmp(request->headers[i].name, "Accept") != 0) continue;
+    while (*(list = next_element(list, &element)) || element.size > 0) {
+      int how = element.quality < 0 ? 0 : match(&element, media_type);
+      any = any || element.size > 0;
+      if (how > best || (how == best && how > 0 && element.quality > quality))
+        quality = element.quality;
       if (how > best) best = how;
       if (*list == 0) break;
     }
@@ -94,19 +95,23 @@ int accept_quality(const request *r, const char *media_type, bool *named) {
   return any ? quality : 1000;
 }
 
-int accept_encoding_quality(const request *r, const char *encoding) {
+int accept_encoding_quality(const request *request, const char *encoding) {
   bool identity = strcmp(encoding, "identity") == 0;
   int best = 0, quality = identity ? 1000 : 0;
-  for (int i = 0; i < r->header_count; i++) {
-    const char *list = r->headers[i].value;
-    element e;
-    if (strcasecmp(r->headers[i].name, "Accept-Encoding") != 0) continue;
-    while (*(list = next_element(list, &e)) || e.size > 0) {
-      bool same = e.size == strlen(encoding) && strncasecmp(e.name, encoding, e.size) == 0;
-      int how = e.quality < 0 ? 0 : same ? 2 : e.size == 1 && *e.name == '*' ? 1 : 0;
+  for (int i = 0; i < request->header_count; i++) {
+    const char *list = request->headers[i].value;
+    element element;
+    if (strcasecmp(request->headers[i].name, "Accept-Encoding") != 0) continue;
+    while (*(list = next_element(list, &element)) || element.size > 0) {
+      bool same = element.size == strlen(encoding)
+                  && strncasecmp(element.name, encoding, element.size) == 0;
+      int how = element.quality < 0                         ? 0
+                : same                                      ? 2
+                : element.size == 1 && *element.name == '*' ? 1
+                                                            : 0;
       if (how > best) {
         best = how;
-        quality = e.quality;
+        quality = element.quality;
       }
       if (*list == 0) break;
     }

@@ -8,8 +8,8 @@
 
 /* How much Accept wants a media type, 0 to 1000: by its most specific range, 1000 without Accept.
 ** *named: that range is the type itself, no wildcard. */
-int accept_quality(const request *r, const char *media_type, bool *named);
+int accept_quality(const request *request, const char *media_type, bool *named);
 /* The same of Accept-Encoding; identity is 1000 unless it is refused. */
-int accept_encoding_quality(const request *r, const char *encoding);
+int accept_encoding_quality(const request *request, const char *encoding);
 
 #endif

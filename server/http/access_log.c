@@ -58,8 +58,8 @@ static void put_text(buffer *line, const char *text, size_t most) {
 
 /* The trace-id of traceparent: VERSION-TRACE-PARENT-FLAGS; NULL: there is none that is
 ** well-formed. */
-static const char *trace_of(const request *r) {
-  const char *text = request_header(r, "traceparent");
+static const char *trace_of(const request *request) {
+  const char *text = request_header(request, "traceparent");
   static const char hex[] = "0123456789abcdef";
   if (text == NULL || strspn(text, hex) != 2 || text[2] != '-' || strncmp(text, "ff", 2) == 0)
     return NULL;
@@ -71,46 +71,49 @@ static const char *trace_of(const request *r) {
 
 static const char *or_dash(const char *text) { return text && *text ? text : "-"; }
 
-static void logfmt_line(buffer *line, const request *r, uint64_t duration_us) {
-  const char *trace = trace_of(r);
+static void logfmt_line(buffer *line, const request *request, uint64_t duration_us) {
+  const char *trace = trace_of(request);
   char when[48];
   log_time(when, sizeof when);
-  buffer_printf(line, "time=%s id=%s remote=%s method=%s path=\"", when, r->id, or_dash(r->remote),
-                or_dash(r->method_name));
-  put_text(line, r->path ? r->path : "", PATH_SHOWN);
-  buffer_printf(line, "\" route=%s status=%d in=%llu out=%llu us=%llu", or_dash(r->route_name),
-                r->status, (unsigned long long)r->body_read, (unsigned long long)r->bytes_out,
+  buffer_printf(line, "time=%s id=%s remote=%s method=%s path=\"", when, request->id,
+                or_dash(request->remote), or_dash(request->method_name));
+  put_text(line, request->path ? request->path : "", PATH_SHOWN);
+  buffer_printf(line, "\" route=%s status=%d in=%llu out=%llu us=%llu",
+                or_dash(request->route_name), request->status,
+                (unsigned long long)request->body_read, (unsigned long long)request->bytes_out,
                 (unsigned long long)duration_us);
   if (trace) buffer_printf(line, " trace=%.32s", trace);
   buffer_text(line, "\n");
 }
 
-static void json_line(buffer *line, const request *r, uint64_t duration_us) {
-  const char *trace = trace_of(r);
+static void json_line(buffer *line, const request *request, uint64_t duration_us) {
+  const char *trace = trace_of(request);
   char when[48];
   log_time(when, sizeof when);
   buffer_printf(line,
                 "{\"time\":\"%s\",\"id\":\"%s\",\"remote\":\"%s\",\"method\":\"%s\",\"path\":\"",
-                when, r->id, or_dash(r->remote), or_dash(r->method_name));
-  put_text(line, r->path ? r->path : "", PATH_SHOWN);
+                when, request->id, or_dash(request->remote), or_dash(request->method_name));
+  put_text(line, request->path ? request->path : "", PATH_SHOWN);
   buffer_printf(line, "\",\"route\":\"%s\",\"status\":%d,\"in\":%llu,\"out\":%llu,\"us\":%llu",
-                or_dash(r->route_name), r->status, (unsigned long long)r->body_read,
-                (unsigned long long)r->bytes_out, (unsigned long long)duration_us);
+                or_dash(request->route_name), request->status,
+                (unsigned long long)request->body_read, (unsigned long long)request->bytes_out,
+                (unsigned long long)duration_us);
   if (trace) buffer_printf(line, ",\"trace\":\"%.32s\"", trace);
   buffer_text(line, "}\n");
 }
 
-static void combined_line(buffer *line, const request *r) {
-  const char *agent = request_header(r, "User-Agent");
+static void combined_line(buffer *line, const request *request) {
+  const char *agent = request_header(request, "User-Agent");
   char when[48];
   time_t now = time(NULL);
   struct tm tm;
   gmtime_r(&now, &tm);
   strftime(when, sizeof when, "%d/%b/%Y:%H:%M:%S +0000", &tm);
-  buffer_printf(line, "%s - - [%s] \"%s ", or_dash(r->remote), when, or_dash(r->method_name));
-  put_text(line, r->path ? r->path : "-", PATH_SHOWN);
-  buffer_printf(line, " HTTP/%s\" %d %llu \"-\" \"", r->version, r->status,
-                (unsigned long long)r->bytes_out);
+  buffer_printf(line, "%s - - [%s] \"%s ", or_dash(request->remote), when,
+                or_dash(request->method_name));
+  put_text(line, request->path ? request->path : "-", PATH_SHOWN);
+  buffer_printf(line, " HTTP/%s\" %d %llu \"-\" \"", request->version, request->status,
+                (unsigned long long)request->bytes_out);
   for (size_t i = 0; agent && agent[i] && i < PATH_SHOWN; i++)
     if ((unsigned char)agent[i] == ' ')
       buffer_text(line, " ");
@@ -119,16 +122,16 @@ static void combined_line(buffer *line, const request *r) {
   buffer_text(line, agent && *agent ? "\"\n" : "-\"\n");
 }
 
-void access_log_request(const request *r, uint64_t duration_us) {
-  buffer *line = r->head; /* the answer's head was sent */
+void access_log_request(const request *request, uint64_t duration_us) {
+  buffer *line = request->head; /* the answer's head was sent */
   if (!atomic_load(&on)) return;
   buffer_reset(line, SIZE_MAX);
   if (*option.log_format == 'j')
-    json_line(line, r, duration_us);
+    json_line(line, request, duration_us);
   else if (*option.log_format == 'c')
-    combined_line(line, r);
+    combined_line(line, request);
   else
-    logfmt_line(line, r, duration_us);
+    logfmt_line(line, request, duration_us);
   pthread_mutex_lock(&log_mutex);
   if (file && !line->failed) fwrite(line->data, 1, line->size, file);
   pthread_mutex_unlock(&log_mutex);

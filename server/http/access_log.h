@@ -8,7 +8,7 @@
 
 bool access_log_open(void);    /* also again, after it was renamed */
 bool access_log_in_file(void); /* there is one that can be opened anew */
-void access_log_request(const request *r, uint64_t duration_us);
+void access_log_request(const request *request, uint64_t duration_us);
 void access_log_flush(void);
 
 #endif

@@ -52,53 +52,54 @@ static bool ends_head(const char *bytes, size_t size, size_t from) {
   return false;
 }
 
-static enum look look_at(connection *c, bool ended) {
-  ssize_t n = recv(c->socket, peeked, sizeof peeked, MSG_PEEK | MSG_DONTWAIT);
-  size_t from = c->looked_at;
+static enum look look_at(connection *connection, bool ended) {
+  ssize_t n = recv(connection->socket, peeked, sizeof peeked, MSG_PEEK | MSG_DONTWAIT);
+  size_t from = connection->looked_at;
   if (n == 0) return GONE;
   if (n < 0) return errno == EAGAIN || errno == EINTR ? INCOMPLETE : GONE;
-  c->looked_at = (size_t)n;
+  connection->looked_at = (size_t)n;
   if (ended || ends_head(peeked, (size_t)n, from)) return WHOLE;
   return (size_t)n == sizeof peeked ? TOO_LARGE : INCOMPLETE;
 }
 
 /* Answer without a worker. */
-static void refuse(connection *c, int status, const char *code, const char *detail) {
-  while (recv(c->socket, peeked, sizeof peeked, MSG_DONTWAIT) > 0)
+static void refuse(connection *connection, int status, const char *code, const char *detail) {
+  while (recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT) > 0)
     ;
-  http_refuse(c, status, code, detail);
-  shutdown(c->socket, SHUT_WR);
+  http_refuse(connection, status, code, detail);
+  shutdown(connection->socket, SHUT_WR);
 }
 
-static void refuse_size(connection *c) {
-  connection_leaves(c);
+static void refuse_size(connection *connection) {
+  connection_leaves(connection);
   if (memchr(peeked, '\n', sizeof peeked))
-    refuse(c, 431, "headers_too_large", "a head of at most 65536 bytes, and 16384 of headers");
+    refuse(connection, 431, "headers_too_large",
+           "a head of at most 65536 bytes, and 16384 of headers");
   else
-    refuse(c, 414, "uri_too_long",
+    refuse(connection, 414, "uri_too_long",
            "a path and query of at most 49152 bytes; a batch takes longer keys");
 }
 
-static void forget(connection *c) {
-  epoll_ctl(poller, EPOLL_CTL_DEL, c->socket, NULL);
-  connection_end(c, true);
+static void forget(connection *connection) {
+  epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
+  connection_end(connection, true);
 }
 
-static void heard_from(connection *c, uint32_t events) {
-  if (atomic_load(&c->phase) == LEAVING) {
+static void heard_from(connection *connection, uint32_t events) {
+  if (atomic_load(&connection->phase) == LEAVING) {
     ssize_t n;
-    do n = recv(c->socket, peeked, sizeof peeked, MSG_DONTWAIT);
+    do n = recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT);
     while (n > 0);
-    if (n == 0 || (errno != EAGAIN && errno != EINTR)) forget(c);
+    if (n == 0 || (errno != EAGAIN && errno != EINTR)) forget(connection);
     return;
   }
-  if (atomic_load(&c->phase) != ARRIVING) return;
-  switch (look_at(c, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)) {
-    case GONE: forget(c); break;
-    case TOO_LARGE: refuse_size(c); break;
+  if (atomic_load(&connection->phase) != ARRIVING) return;
+  switch (look_at(connection, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)) {
+    case GONE: forget(connection); break;
+    case TOO_LARGE: refuse_size(connection); break;
     case WHOLE:
-      epoll_ctl(poller, EPOLL_CTL_DEL, c->socket, NULL);
-      connection_is_ready(c);
+      epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
+      connection_is_ready(connection);
       break;
     default: break;
   }
@@ -125,14 +126,14 @@ static void pause_accepting(bool yes) {
 static void welcome(int fd, const struct sockaddr *peer) {
   struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET };
   int on = 1;
-  connection *c = connection_arrives(fd, peer);
-  if (c == NULL) return;
+  connection *connection = connection_arrives(fd, peer);
+  if (connection == NULL) return;
   if (peer->sa_family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  e.data.ptr = c;
+  e.data.ptr = connection;
   if (epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e) != 0)
-    connection_end(c, true);
+    connection_end(connection, true);
   else
-    heard_from(c, 0);
+    heard_from(connection, 0);
 }
 
 static void accept_from(int listener) {
@@ -156,21 +157,22 @@ static void accept_from(int listener) {
 /* ------------------------------------------------------------------------------ each moment */
 static void end_those_too_late(void) {
   uint64_t now = now_us();
-  connection *c;
-  while ((c = connection_oldest(LEAVING, now)) != NULL) forget(c);
-  while ((c = connection_oldest(ARRIVING, now)) != NULL) {
+  connection *connection;
+  while ((connection = connection_oldest(LEAVING, now)) != NULL) forget(connection);
+  while ((connection = connection_oldest(ARRIVING, now)) != NULL) {
     connection_count_timeout();
-    if (c->looked_at == 0) {
-      forget(c);
+    if (connection->looked_at == 0) {
+      forget(connection);
       continue;
     }
-    connection_leaves(c);
-    refuse(c, 408, "head_timeout", "the head of the request did not come in time");
+    connection_leaves(connection);
+    refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
   }
-  while ((c = connection_given_up(now)) != NULL) {
-    struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = c };
-    refuse(c, 503, "busy", "every worker is busy: come again");
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, c->socket, &e) != 0) connection_end(c, true);
+  while ((connection = connection_given_up(now)) != NULL) {
+    struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
+    refuse(connection, 503, "busy", "every worker is busy: come again");
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e) != 0)
+      connection_end(connection, true);
   }
 }
 
@@ -230,15 +232,15 @@ void arrivals_ring_for_end(void) {
 }
 
 void arrivals_stop(void) {
-  connection *c;
+  connection *connection;
   if (!started) return;
   atomic_store(&stopping, true);
   wake();
   pthread_join(thread, NULL);
   started = false;
-  while ((c = connection_oldest(ARRIVING, 0)) != NULL) connection_end(c, true);
-  while ((c = connection_oldest(READY, 0)) != NULL) connection_end(c, true);
-  while ((c = connection_oldest(LEAVING, 0)) != NULL) connection_end(c, true);
+  while ((connection = connection_oldest(ARRIVING, 0)) != NULL) connection_end(connection, true);
+  while ((connection = connection_oldest(READY, 0)) != NULL) connection_end(connection, true);
+  while ((connection = connection_oldest(LEAVING, 0)) != NULL) connection_end(connection, true);
   listen_close();
   close(poller);
   close(alarm_bell);

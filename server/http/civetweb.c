@@ -60,27 +60,29 @@ int accept_for_civetweb(int listener, struct sockaddr *peer, socklen_t *size) __
 
 int accept_for_civetweb(int listener, struct sockaddr *peer, socklen_t *size) {
   struct sockaddr_in place = { .sin_family = AF_INET };
-  connection *c;
+  connection *connection;
   if (listener != bell_copy) return accept4(listener, peer, size, 0);
-  c = connection_for_worker();
-  if (c == NULL) {
+  connection = connection_for_worker();
+  if (connection == NULL) {
     errno = EAGAIN;
     return -1;
   }
-  place.sin_port = htons((uint16_t)c->slot);
+  place.sin_port = htons((uint16_t)connection->slot);
   memcpy(peer, &place, sizeof place);
   *size = sizeof place;
-  return c->socket;
+  return connection->socket;
 }
 
 /* Whose civetweb's connection is. */
 static connection *connection_of(const struct mg_connection *mg) {
   const struct mg_request_info *info = mg_get_request_info(mg);
-  connection *c = mg_get_user_connection_data(mg);
-  if (c || info == NULL || (c = connection_at((unsigned)info->remote_port)) == NULL) return c;
-  c->mg = (struct mg_connection *)mg;
-  mg_set_user_connection_data(c->mg, c);
-  return c;
+  connection *connection = mg_get_user_connection_data(mg);
+  if (connection || info == NULL
+      || (connection = connection_at((unsigned)info->remote_port)) == NULL)
+    return connection;
+  connection->mg = (struct mg_connection *)mg;
+  mg_set_user_connection_data(connection->mg, connection);
+  return connection;
 }
 
 /* The socket that civetweb listens at: one of few descriptors. */
@@ -105,16 +107,16 @@ static void on_context(const struct mg_context *made) {
 
 /* ------------------------------------------------------------------------------- a request */
 /* A request id of theirs is kept when it can be logged and echoed as it is. */
-static void choose_id(request *r) {
+static void choose_id(request *request) {
   static const char sane[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-  const char *theirs = request_header(r, "X-Request-Id");
+  const char *theirs = request_header(request, "X-Request-Id");
   size_t size = theirs ? strlen(theirs) : 0;
   if (size > 0 && size <= 64 && strspn(theirs, sane) == size) {
-    memcpy(r->id, theirs, size + 1);
+    memcpy(request->id, theirs, size + 1);
   } else {
     uint64_t id = id_seed + atomic_fetch_add(&next_id, 1) * 0x9E3779B97F4A7C15u;
-    for (int i = 15; i >= 0; i--, id >>= 4) r->id[i] = "0123456789abcdef"[id & 15];
-    r->id[16] = 0;
+    for (int i = 15; i >= 0; i--, id >>= 4) request->id[i] = "0123456789abcdef"[id & 15];
+    request->id[16] = 0;
   }
 }
 
@@ -142,13 +144,14 @@ static bool head_is_whole(const struct mg_request_info *info, const char **end) 
   return at && at[0] == (info->num_headers ? '\r' : 0) && at[1] == 0;
 }
 
-static void read_headers(request *r, const struct mg_request_info *info) {
-  r->truncated_headers = info->num_headers >= HEADER_MAX;
-  r->malformed_head = !r->truncated_headers && !head_is_whole(info, &r->after_head);
-  r->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
-  for (int i = 0; i < r->header_count; i++) {
-    r->headers[i].name = info->http_headers[i].name;
-    r->headers[i].value = info->http_headers[i].value;
+static void read_headers(request *request, const struct mg_request_info *info) {
+  request->truncated_headers = info->num_headers >= HEADER_MAX;
+  request->malformed_head =
+      !request->truncated_headers && !head_is_whole(info, &request->after_head);
+  request->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
+  for (int i = 0; i < request->header_count; i++) {
+    request->headers[i].name = info->http_headers[i].name;
+    request->headers[i].value = info->http_headers[i].value;
   }
 }
 
@@ -158,120 +161,123 @@ static size_t scheme_size(const char *target) {
 }
 
 /* The target: /path?query, *, or a whole URL, whose host then counts and not the header's. */
-static void read_target(request *r, const struct mg_request_info *info) {
+static void read_target(request *request, const struct mg_request_info *info) {
   char *target = (char *)(info->request_uri ? info->request_uri : "");
   char *mark = info->query_string ? NULL : strchr(target, '?');
   size_t scheme = scheme_size(target), size;
-  r->query_text = info->query_string;
+  request->query_text = info->query_string;
   if (mark) {
     *mark = 0;
-    r->query_text = mark + 1;
+    request->query_text = mark + 1;
   }
-  r->path = target;
+  request->path = target;
   if (scheme == 0) return;
   size = strcspn(target + scheme, "/");
-  if (size == 0 || size >= sizeof r->authority)
-    r->malformed_head = true;
+  if (size == 0 || size >= sizeof request->authority)
+    request->malformed_head = true;
   else
-    memcpy(r->authority, target + scheme, size);
-  r->path = target[scheme + size] ? target + scheme + size : "/";
+    memcpy(request->authority, target + scheme, size);
+  request->path = target[scheme + size] ? target + scheme + size : "/";
 }
 
 /* Civetweb ends a connection that asks for another protocol, but for HTTP/2. */
-static bool ends_for_upgrade(const request *r) {
-  const char *wishes = request_header(r, "Connection"), *to = request_header(r, "Upgrade");
+static bool ends_for_upgrade(const request *request) {
+  const char *wishes = request_header(request, "Connection"),
+             *to = request_header(request, "Upgrade");
   if (wishes == NULL || strcasestr(wishes, "upgrade") == NULL) return false;
   return to == NULL || strcasestr(to, "websocket") || strcasestr(to, "h2") == NULL;
 }
 
 /* HTTP/1.1 goes on unless the client says close; civetweb goes on only if it says keep-alive, or
 ** nothing: it is told so. */
-static void read_persistence(request *r, const struct mg_request_info *info) {
-  bool newer = strcmp(r->version, "1.1") == 0, closes = request_lists(r, "Connection", "close");
-  r->close =
-      closes || ends_for_upgrade(r) || (!newer && !request_lists(r, "Connection", "keep-alive"));
-  for (int i = 0; i < info->num_headers && !r->close; i++)
+static void read_persistence(request *request, const struct mg_request_info *info) {
+  bool newer = strcmp(request->version, "1.1") == 0,
+       closes = request_lists(request, "Connection", "close");
+  request->close = closes || ends_for_upgrade(request)
+                   || (!newer && !request_lists(request, "Connection", "keep-alive"));
+  for (int i = 0; i < info->num_headers && !request->close; i++)
     if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
       ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
 }
 
-static request *request_begin(connection *c) {
-  request *r = c->request;
-  memset(r, 0, offsetof(request, query));
-  r->started_us = now_us();
-  r->connection = c;
-  r->remote = c->remote;
-  r->version = "1.1";
-  r->method = METHOD_GET;
-  r->head = &c->head;
-  r->body = &c->body;
-  r->scratch = &c->scratch;
-  r->decoded = c->decoded;
-  return r;
+static request *request_begin(connection *connection) {
+  request *request = connection->request;
+  memset(request, 0, offsetof(struct request, query));
+  request->started_us = now_us();
+  request->connection = connection;
+  request->remote = connection->remote;
+  request->version = "1.1";
+  request->method = METHOD_GET;
+  request->head = &connection->head;
+  request->body = &connection->body;
+  request->scratch = &connection->scratch;
+  request->decoded = connection->decoded;
+  return request;
 }
 
-static request *request_read(connection *c, const struct mg_request_info *info) {
-  request *r = request_begin(c);
-  r->method_name = info->request_method;
-  r->method = method_from_name(info->request_method);
-  r->version = info->http_version;
-  read_headers(r, info);
-  read_target(r, info);
-  read_persistence(r, info);
-  choose_id(r);
-  atomic_store(&c->timed_out, false);
-  c->read_us = 0;
-  atomic_store(&c->phase, WORKING);
+static request *request_read(connection *connection, const struct mg_request_info *info) {
+  request *request = request_begin(connection);
+  request->method_name = info->request_method;
+  request->method = method_from_name(info->request_method);
+  request->version = info->http_version;
+  read_headers(request, info);
+  read_target(request, info);
+  read_persistence(request, info);
+  choose_id(request);
+  atomic_store(&connection->timed_out, false);
+  connection->read_us = 0;
+  atomic_store(&connection->phase, WORKING);
   wire_expect_body();
-  return r;
+  return request;
 }
 
 /* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its way:
 ** send the end first, and take what is coming for a moment. */
-static void linger(connection *c) {
+static void linger(connection *connection) {
   char waste[4096];
   uint64_t end = now_us() + LINGER_MS * 1000;
-  shutdown(c->socket, SHUT_WR);
+  shutdown(connection->socket, SHUT_WR);
   for (;;) {
-    struct pollfd p = { .fd = c->socket, .events = POLLIN };
+    struct pollfd p = { .fd = connection->socket, .events = POLLIN };
     uint64_t now = now_us();
     if (now >= end || poll(&p, 1, (int)((end - now) / 1000) + 1) <= 0) break;
-    if (recv(c->socket, waste, sizeof waste, MSG_DONTWAIT) <= 0) break;
+    if (recv(connection->socket, waste, sizeof waste, MSG_DONTWAIT) <= 0) break;
   }
 }
 
-static void request_end(request *r) {
-  connection *c = r->connection;
-  if (r->close && (!r->body_done || r->has_trailers) && !r->broken) linger(c);
-  if (r->close || r->broken) http_disable_keep_alive(r);
-  body_release(r);
-  reply_release(r);
-  buffer_reset(r->head, KEPT_BUFFER);
-  buffer_reset(r->body, KEPT_BUFFER);
-  buffer_reset(r->scratch, KEPT_BUFFER);
-  callbacks.answered(r, now_us() - r->started_us);
+static void request_end(request *request) {
+  connection *connection = request->connection;
+  if (request->close && (!request->body_done || request->has_trailers) && !request->broken)
+    linger(connection);
+  if (request->close || request->broken) http_disable_keep_alive(request);
+  body_release(request);
+  reply_release(request);
+  buffer_reset(request->head, KEPT_BUFFER);
+  buffer_reset(request->body, KEPT_BUFFER);
+  buffer_reset(request->scratch, KEPT_BUFFER);
+  callbacks.answered(request, now_us() - request->started_us);
   wire_expect_head();
-  atomic_store(&c->since_us, now_us());
-  atomic_store(&c->phase, IDLE);
-  if (atomic_load(&draining)) http_disable_keep_alive(r); /* invariant (2) */
+  atomic_store(&connection->since_us, now_us());
+  atomic_store(&connection->phase, IDLE);
+  if (atomic_load(&draining)) http_disable_keep_alive(request); /* invariant (2) */
 }
 
 /* last: civetweb ends the connection after it, whatever the client wants. */
-static int serve(connection *c, const struct mg_request_info *info, bool last) {
-  request *r;
+static int serve(connection *connection, const struct mg_request_info *info, bool last) {
+  request *request;
   atomic_fetch_add(&running, 1); /* invariant (1) */
-  r = request_read(c, info);
-  if (last) r->close = true;
+  request = request_read(connection, info);
+  if (last) request->close = true;
   if (atomic_load(&draining)) {
-    r->close = true;
-    reply_problem(r, 503, "draining", "the server is being stopped");
+    request->close = true;
+    reply_problem(request, 503, "draining", "the server is being stopped");
   } else {
-    callbacks.answer(r);
+    callbacks.answer(request);
   }
-  if (r->status == 0) reply_problem(r, 500, "internal", "no answer was made");
-  request_end(r);
+  if (request->status == 0) reply_problem(request, 500, "internal", "no answer was made");
+  request_end(request);
   atomic_fetch_sub(&running, 1);
-  return r->status;
+  return request->status;
 }
 
 static int on_request(struct mg_connection *mg) {
@@ -281,29 +287,31 @@ static int on_request(struct mg_connection *mg) {
 /* What civetweb refuses before there is a request: its page becomes a problem. */
 static int on_error(struct mg_connection *mg, int status, const char *message) {
   const struct mg_request_info *info = mg_get_request_info(mg);
-  connection *c = connection_of(mg);
-  request *r;
-  if (c == NULL) return 1;
-  c->refused = true;
+  connection *connection = connection_of(mg);
+  request *request;
+  if (connection == NULL) return 1;
+  connection->refused = true;
   if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
-    serve(c, info, true);
+    serve(connection, info, true);
     return 0;
   }
-  r = request_begin(c);
-  r->close = true;
-  choose_id(r);
-  reply_problem(r, status == 413 ? 431 : status, status == 411 ? "bad_length" : "malformed_request",
+  request = request_begin(connection);
+  request->close = true;
+  choose_id(request);
+  reply_problem(request, status == 413 ? 431 : status,
+                status == 411 ? "bad_length" : "malformed_request",
                 "the request cannot be understood: %s", message);
-  request_end(r);
+  request_end(request);
   return 0;
 }
 
 static void on_connection_close(const struct mg_connection *mg) {
   const struct mg_request_info *info = mg_get_request_info(mg);
-  connection *c = connection_of(mg);
-  if (c == NULL) return;
-  if (!c->refused && info->request_uri && info->local_uri_raw == NULL) serve(c, info, true);
-  connection_end(c, false);
+  connection *connection = connection_of(mg);
+  if (connection == NULL) return;
+  if (!connection->refused && info->request_uri && info->local_uri_raw == NULL)
+    serve(connection, info, true);
+  connection_end(connection, false);
   wire_expect_head();
 }
 
@@ -313,90 +321,92 @@ static int on_message(const struct mg_connection *mg, const char *message) {
   return 1;
 }
 
-void http_refuse(connection *c, int status, const char *code, const char *detail) {
-  request r = { 0 };
-  c->request = &r;
-  request_begin(c);
-  c->request = NULL;
-  r.close = r.body_done = true;
-  choose_id(&r);
-  reply_problem(&r, status, code, "%s", detail);
-  callbacks.answered(&r, now_us() - r.started_us);
+void http_refuse(connection *connection, int status, const char *code, const char *detail) {
+  request request = { 0 };
+  connection->request = &request;
+  request_begin(connection);
+  connection->request = NULL;
+  request.close = request.body_done = true;
+  choose_id(&request);
+  reply_problem(&request, status, code, "%s", detail);
+  callbacks.answered(&request, now_us() - request.started_us);
 }
 
 /* -------------------------------------------------------------------- reading and writing */
-long http_read(request *r, void *data, size_t size) {
-  connection *c = r->connection;
+long http_read(request *request, void *data, size_t size) {
+  connection *connection = request->connection;
   long n;
-  connection_enter(c, READING);
-  n = mg_read(c->mg, data, size);
-  if (n > 0) c->phase_bytes += (uint64_t)n;
-  if (n == 0 && r->content_length < 0 && !wire_chunks_ended(r->after_head))
-    r->close = r->has_trailers = true; /* they mean nothing here, and civetweb goes no further */
-  c->read_us = now_us();
-  atomic_store(&c->phase, WORKING);
+  connection_enter(connection, READING);
+  n = mg_read(connection->mg, data, size);
+  if (n > 0) connection->phase_bytes += (uint64_t)n;
+  if (n == 0 && request->content_length < 0 && !wire_chunks_ended(request->after_head))
+    request->close = request->has_trailers =
+        true; /* they mean nothing here, and civetweb goes no further */
+  connection->read_us = now_us();
+  atomic_store(&connection->phase, WORKING);
   return n;
 }
 
 /* Wait until the client has read something.  False: it is gone, too slow, or one of too many that
 ** do not read.  A watcher waits in a place of its own. */
-static bool room_comes(connection *c, bool *waits) {
-  struct pollfd p = { .fd = c->socket, .events = POLLOUT };
-  if (!*waits && !c->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
+static bool room_comes(connection *connection, bool *waits) {
+  struct pollfd p = { .fd = connection->socket, .events = POLLOUT };
+  if (!*waits && !connection->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
   return poll(&p, 1, (int)option.request_timeout_ms) != 0;
 }
 
-bool http_write(request *r, const void *data, size_t size) {
-  connection *c = r->connection;
+bool http_write(request *request, const void *data, size_t size) {
+  connection *connection = request->connection;
   const char *p = data;
   bool waits = false;
-  if (c->mg == NULL) { /* no worker has it: as much as the socket takes at once */
-    r->broken = send(c->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size;
-    return !r->broken;
+  if (connection->mg == NULL) { /* no worker has it: as much as the socket takes at once */
+    request->broken =
+        send(connection->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size;
+    return !request->broken;
   }
-  c->read_us = 0;
-  while (size > 0 && !r->broken) {
+  connection->read_us = 0;
+  while (size > 0 && !request->broken) {
     ssize_t n;
-    connection_enter(c, WRITING);
-    n = send(c->socket, p, size, MSG_NOSIGNAL);
+    connection_enter(connection, WRITING);
+    n = send(connection->socket, p, size, MSG_NOSIGNAL);
     if (n > 0) {
-      r->bytes_out += (uint64_t)n;
-      c->phase_bytes += (uint64_t)n;
+      request->bytes_out += (uint64_t)n;
+      connection->phase_bytes += (uint64_t)n;
       p += n;
       size -= (size_t)n;
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(c, &waits)) {
-      r->broken = true;
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(connection, &waits)) {
+      request->broken = true;
     }
   }
   if (waits) waits_leave(WAIT_ANSWER, NULL);
-  if (!r->broken) atomic_store(&c->phase, WORKING);
-  return !r->broken;
+  if (!request->broken) atomic_store(&connection->phase, WORKING);
+  return !request->broken;
 }
 
-bool http_timed_out(const request *r) {
-  const connection *c = r->connection;
-  return atomic_load(&c->timed_out) || now_us() >= atomic_load(&c->deadline_us);
+bool http_timed_out(const request *request) {
+  const connection *connection = request->connection;
+  return atomic_load(&connection->timed_out) || now_us() >= atomic_load(&connection->deadline_us);
 }
 
-void http_disable_keep_alive(request *r) {
-  if (r->connection->mg) mg_disable_connection_keep_alive(r->connection->mg);
+void http_disable_keep_alive(request *request) {
+  if (request->connection->mg) mg_disable_connection_keep_alive(request->connection->mg);
 }
 
-bool http_client_there(const request *r) {
-  struct pollfd p = { .fd = r->connection->socket, .events = POLLRDHUP };
-  return !r->broken && poll(&p, 1, 0) <= 0;
+bool http_client_there(const request *request) {
+  struct pollfd p = { .fd = request->connection->socket, .events = POLLRDHUP };
+  return !request->broken && poll(&p, 1, 0) <= 0;
 }
 
-void http_sleep(const request *r, int descriptor, bool input, uint64_t most_us) {
-  struct pollfd p[2] = { { .fd = r->connection->socket, .events = POLLRDHUP },
+void http_sleep(const request *request, int descriptor, bool input, uint64_t most_us) {
+  struct pollfd p[2] = { { .fd = request->connection->socket, .events = POLLRDHUP },
                          { .fd = descriptor, .events = POLLIN } };
   struct timespec most = { (time_t)(most_us / 1000000), (long)(most_us % 1000000) * 1000 };
   if (input) p[0].events |= POLLIN;
   ppoll(p, 2, &most, NULL);
 }
 
-long http_receive(request *r, void *data, size_t size) {
-  ssize_t n = recv(r->connection->socket, data, size, MSG_DONTWAIT);
+long http_receive(request *request, void *data, size_t size) {
+  ssize_t n = recv(request->connection->socket, data, size, MSG_DONTWAIT);
   if (n > 0) return n;
   return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }

@@ -46,15 +46,15 @@ static bool is_text(const char *type) {
   return false;
 }
 
-void compress_choose(request *r, const char *content_type, uint64_t size, bool part) {
+void compress_choose(request *request, const char *content_type, uint64_t size, bool part) {
   int quality;
-  r->gzip = false;
-  r->varies_by_encoding = option.compress_above > 0 && size >= option.compress_above
-                          && (size <= MOST || size == UINT64_MAX) && content_type
-                          && is_text(content_type);
-  if (!r->varies_by_encoding || part) return;
-  quality = accept_encoding_quality(r, "gzip");
-  r->gzip = quality > 0 && quality >= accept_encoding_quality(r, "identity");
+  request->gzip = false;
+  request->varies_by_encoding = option.compress_above > 0 && size >= option.compress_above
+                                && (size <= MOST || size == UINT64_MAX) && content_type
+                                && is_text(content_type);
+  if (!request->varies_by_encoding || part) return;
+  quality = accept_encoding_quality(request, "gzip");
+  request->gzip = quality > 0 && quality >= accept_encoding_quality(request, "identity");
 }
 
 /* As much of a window as so many bytes need. */
@@ -65,52 +65,54 @@ static int window_for(uint64_t size) {
 }
 
 compressor *compress_begin(uint64_t size) {
-  compressor *c = malloc(sizeof *c);
-  if (c == NULL) return NULL;
-  memset(&c->z, 0, sizeof c->z);
-  if (deflateInit2(&c->z, LEVEL, Z_DEFLATED, window_for(size) + GZIP_FORM, MEMORY,
+  compressor *compressor = malloc(sizeof *compressor);
+  if (compressor == NULL) return NULL;
+  memset(&compressor->z, 0, sizeof compressor->z);
+  if (deflateInit2(&compressor->z, LEVEL, Z_DEFLATED, window_for(size) + GZIP_FORM, MEMORY,
                    Z_DEFAULT_STRATEGY)
       == Z_OK)
-    return c;
-  free(c);
+    return compressor;
+  free(compressor);
   return NULL;
 }
 
 /* Take all that lies at next_in, and put out what that gives. */
-static bool run(compressor *c, int flush, compress_put put, void *to) {
+static bool run(compressor *compressor, int flush, compress_put put, void *to) {
   int rc;
   do {
-    c->z.next_out = c->piece;
-    c->z.avail_out = sizeof c->piece;
-    rc = deflate(&c->z, flush);
+    compressor->z.next_out = compressor->piece;
+    compressor->z.avail_out = sizeof compressor->piece;
+    rc = deflate(&compressor->z, flush);
     if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR) return false;
-    if (c->z.avail_out < sizeof c->piece && !put(to, c->piece, sizeof c->piece - c->z.avail_out))
+    if (compressor->z.avail_out < sizeof compressor->piece
+        && !put(to, compressor->piece, sizeof compressor->piece - compressor->z.avail_out))
       return false;
-  } while (flush == Z_FINISH ? rc != Z_STREAM_END : c->z.avail_out == 0);
+  } while (flush == Z_FINISH ? rc != Z_STREAM_END : compressor->z.avail_out == 0);
   return true;
 }
 
-bool compress_some(compressor *c, const void *data, size_t size, compress_put put, void *to) {
+bool compress_some(compressor *compressor, const void *data, size_t size, compress_put put,
+                   void *to) {
   const unsigned char *p = data;
   while (size > 0) {
     size_t n = size < 1 << 30 ? size : 1 << 30;
-    c->z.next_in = (unsigned char *)(uintptr_t)p;
-    c->z.avail_in = (unsigned)n;
-    if (!run(c, Z_NO_FLUSH, put, to)) return false;
+    compressor->z.next_in = (unsigned char *)(uintptr_t)p;
+    compressor->z.avail_in = (unsigned)n;
+    if (!run(compressor, Z_NO_FLUSH, put, to)) return false;
     p += n;
     size -= n;
   }
   return true;
 }
 
-bool compress_end(compressor *c, compress_put put, void *to) {
-  c->z.next_in = c->piece;
-  c->z.avail_in = 0;
-  return run(c, Z_FINISH, put, to);
+bool compress_end(compressor *compressor, compress_put put, void *to) {
+  compressor->z.next_in = compressor->piece;
+  compressor->z.avail_in = 0;
+  return run(compressor, Z_FINISH, put, to);
 }
 
-void compress_free(compressor *c) {
-  if (c == NULL) return;
-  deflateEnd(&c->z);
-  free(c);
+void compress_free(compressor *compressor) {
+  if (compressor == NULL) return;
+  deflateEnd(&compressor->z);
+  free(compressor);
 }

@@ -56,8 +56,8 @@ static atomic_size_t ready_count;
 void connections_start(void) { bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 /* ----------------------------------------------------------------------------- the queues */
-static queue *queue_of(const connection *c) {
-  switch (atomic_load(&c->phase)) {
+static queue *queue_of(const connection *connection) {
+  switch (atomic_load(&connection->phase)) {
     case ARRIVING: return &arriving;
     case READY: return &ready;
     case LEAVING: return &leaving;
@@ -65,37 +65,37 @@ static queue *queue_of(const connection *c) {
   }
 }
 
-static void append(queue *q, connection *c) {
-  c->next = NULL;
-  c->previous = q->last;
-  if (q->last)
-    q->last->next = c;
+static void append(queue *queue, connection *connection) {
+  connection->next = NULL;
+  connection->previous = queue->last;
+  if (queue->last)
+    queue->last->next = connection;
   else
-    q->first = c;
-  q->last = c;
-  q->count++;
+    queue->first = connection;
+  queue->last = connection;
+  queue->count++;
 }
 
-static void take_out(queue *q, connection *c) {
-  if (c->next)
-    c->next->previous = c->previous;
+static void take_out(queue *queue, connection *connection) {
+  if (connection->next)
+    connection->next->previous = connection->previous;
   else
-    q->last = c->previous;
-  if (c->previous)
-    c->previous->next = c->next;
+    queue->last = connection->previous;
+  if (connection->previous)
+    connection->previous->next = connection->next;
   else
-    q->first = c->next;
-  q->count--;
+    queue->first = connection->next;
+  queue->count--;
 }
 
 /* Into the queue of another phase; the mutex is held. */
-static void move_to(connection *c, enum phase phase, uint64_t time_ms) {
+static void move_to(connection *connection, enum phase phase, uint64_t time_ms) {
   uint64_t now = now_us();
-  take_out(queue_of(c), c);
-  atomic_store(&c->phase, phase);
-  atomic_store(&c->since_us, now);
-  atomic_store(&c->deadline_us, now + time_ms * 1000);
-  append(queue_of(c), c);
+  take_out(queue_of(connection), connection);
+  atomic_store(&connection->phase, phase);
+  atomic_store(&connection->since_us, now);
+  atomic_store(&connection->deadline_us, now + time_ms * 1000);
+  append(queue_of(connection), connection);
   atomic_store(&ready_count, ready.count);
 }
 
@@ -121,55 +121,55 @@ void bell_ring(void) {
 
 /* ------------------------------------------------------------------------ come, go, served */
 connection *connection_arrives(int socket, const struct sockaddr *peer) {
-  connection *c = calloc(1, sizeof *c);
+  connection *connection = calloc(1, sizeof *connection);
   uint64_t now = now_us();
-  if (c == NULL) {
+  if (connection == NULL) {
     close(socket);
     return NULL;
   }
-  c->socket = socket;
-  listen_peer(peer, c->remote);
-  atomic_store(&c->phase, ARRIVING);
-  atomic_store(&c->since_us, now);
-  atomic_store(&c->deadline_us, now + option.request_timeout_ms * 1000);
+  connection->socket = socket;
+  listen_peer(peer, connection->remote);
+  atomic_store(&connection->phase, ARRIVING);
+  atomic_store(&connection->since_us, now);
+  atomic_store(&connection->deadline_us, now + option.request_timeout_ms * 1000);
   pthread_mutex_lock(&connections_mutex);
-  append(&arriving, c);
+  append(&arriving, connection);
   pthread_mutex_unlock(&connections_mutex);
   atomic_fetch_add(&accepted, 1);
-  return c;
+  return connection;
 }
 
 static void evict_one(void);
 
-void connection_is_ready(connection *c) {
+void connection_is_ready(connection *connection) {
   pthread_mutex_lock(&connections_mutex);
-  move_to(c, READY, READY_MS);
+  move_to(connection, READY, READY_MS);
   if (!may_serve()) evict_one();
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
 }
 
-void connection_leaves(connection *c) {
+void connection_leaves(connection *connection) {
   pthread_mutex_lock(&connections_mutex);
-  move_to(c, LEAVING, LEAVING_MS);
+  move_to(connection, LEAVING, LEAVING_MS);
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
 }
 
-void connection_end(connection *c, bool and_close) {
+void connection_end(connection *connection, bool and_close) {
   pthread_mutex_lock(&connections_mutex);
-  take_out(queue_of(c), c);
-  if (c->slot) slots[c->slot] = NULL;
+  take_out(queue_of(connection), connection);
+  if (connection->slot) slots[connection->slot] = NULL;
   atomic_store(&ready_count, ready.count);
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
-  if (and_close) close(c->socket);
-  buffer_free(&c->head);
-  buffer_free(&c->body);
-  buffer_free(&c->scratch);
-  free(c->decoded);
-  free(c->request);
-  free(c);
+  if (and_close) close(connection->socket);
+  buffer_free(&connection->head);
+  buffer_free(&connection->body);
+  buffer_free(&connection->scratch);
+  free(connection->decoded);
+  free(connection->request);
+  free(connection);
 }
 
 static unsigned free_slot(void) {
@@ -179,50 +179,50 @@ static unsigned free_slot(void) {
 }
 
 connection *connection_for_worker(void) {
-  connection *c = NULL;
+  connection *connection = NULL;
   pthread_mutex_lock(&connections_mutex);
   if (may_serve()) {
-    c = ready.first;
-    c->slot = free_slot();
-    slots[c->slot] = c;
-    move_to(c, WORKING, 0);
+    connection = ready.first;
+    connection->slot = free_slot();
+    slots[connection->slot] = connection;
+    move_to(connection, WORKING, 0);
   }
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
-  if (c == NULL) return NULL;
-  c->request = calloc(1, sizeof *c->request);
-  c->decoded = malloc(REQUEST_ROOM + 64);
-  if (c->request && c->decoded) return c;
-  connection_end(c, true);
+  if (connection == NULL) return NULL;
+  connection->request = calloc(1, sizeof *connection->request);
+  connection->decoded = malloc(REQUEST_ROOM + 64);
+  if (connection->request && connection->decoded) return connection;
+  connection_end(connection, true);
   return NULL;
 }
 
 connection *connection_at(unsigned slot) {
-  connection *c;
+  connection *connection;
   pthread_mutex_lock(&connections_mutex);
-  c = slot < SLOTS ? slots[slot] : NULL;
+  connection = slot < SLOTS ? slots[slot] : NULL;
   pthread_mutex_unlock(&connections_mutex);
-  return c;
+  return connection;
 }
 
 connection *connection_oldest(enum phase phase, uint64_t now) {
-  connection *c;
+  connection *connection;
   pthread_mutex_lock(&connections_mutex);
-  c = phase == ARRIVING ? arriving.first : phase == READY ? ready.first : leaving.first;
-  if (c && now && now < atomic_load(&c->deadline_us)) c = NULL;
+  connection = phase == ARRIVING ? arriving.first : phase == READY ? ready.first : leaving.first;
+  if (connection && now && now < atomic_load(&connection->deadline_us)) connection = NULL;
   pthread_mutex_unlock(&connections_mutex);
-  return c;
+  return connection;
 }
 
 connection *connection_given_up(uint64_t now) {
-  connection *c;
+  connection *connection;
   pthread_mutex_lock(&connections_mutex);
-  c = ready.first;
-  if (c && now < atomic_load(&c->deadline_us)) c = NULL;
-  if (c) move_to(c, LEAVING, LEAVING_MS);
+  connection = ready.first;
+  if (connection && now < atomic_load(&connection->deadline_us)) connection = NULL;
+  if (connection) move_to(connection, LEAVING, LEAVING_MS);
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
-  return c;
+  return connection;
 }
 
 bool connections_exist(void) {
@@ -247,10 +247,12 @@ size_t connections_arriving(void) {
 static void evict_one(void) {
   uint64_t until = now_us() - IDLE_LEAST_MS * 1000;
   connection *oldest = NULL;
-  for (connection *c = served.first; c; c = c->next) {
-    uint64_t since = atomic_load(&c->since_us);
-    if (atomic_load(&c->phase) != IDLE || since > until || atomic_load(&c->timed_out)) continue;
-    if (oldest == NULL || since < atomic_load(&oldest->since_us)) oldest = c;
+  for (connection *connection = served.first; connection; connection = connection->next) {
+    uint64_t since = atomic_load(&connection->since_us);
+    if (atomic_load(&connection->phase) != IDLE || since > until
+        || atomic_load(&connection->timed_out))
+      continue;
+    if (oldest == NULL || since < atomic_load(&oldest->since_us)) oldest = connection;
   }
   if (oldest == NULL) return;
   atomic_store(&oldest->timed_out, true);
@@ -258,18 +260,19 @@ static void evict_one(void) {
   atomic_fetch_add(&evicted, 1);
 }
 
-static void check_deadline(connection *c, uint64_t now) {
-  int phase = atomic_load(&c->phase);
-  if ((phase != READING && phase != WRITING) || now < atomic_load(&c->deadline_us)) return;
-  if (atomic_exchange(&c->timed_out, true)) return;
-  shutdown(c->socket, phase == READING ? SHUT_RD : SHUT_RDWR);
+static void check_deadline(connection *connection, uint64_t now) {
+  int phase = atomic_load(&connection->phase);
+  if ((phase != READING && phase != WRITING) || now < atomic_load(&connection->deadline_us)) return;
+  if (atomic_exchange(&connection->timed_out, true)) return;
+  shutdown(connection->socket, phase == READING ? SHUT_RD : SHUT_RDWR);
   atomic_fetch_add(&timed_out, 1);
 }
 
 void connections_tend(void) {
   uint64_t now = now_us();
   pthread_mutex_lock(&connections_mutex);
-  for (connection *c = served.first; c; c = c->next) check_deadline(c, now);
+  for (connection *connection = served.first; connection; connection = connection->next)
+    check_deadline(connection, now);
   for (size_t n = ready.count; n > 0 && !may_serve(); n--) evict_one();
   pthread_mutex_unlock(&connections_mutex);
 }
@@ -282,9 +285,9 @@ void connections_make_room(void) {
 
 void connections_shut(bool all) {
   pthread_mutex_lock(&connections_mutex);
-  for (connection *c = served.first; c; c = c->next)
-    if (all || c->watches || atomic_load(&c->phase) == IDLE)
-      shutdown(c->socket, all ? SHUT_RDWR : SHUT_RD);
+  for (connection *connection = served.first; connection; connection = connection->next)
+    if (all || connection->watches || atomic_load(&connection->phase) == IDLE)
+      shutdown(connection->socket, all ? SHUT_RDWR : SHUT_RD);
   pthread_mutex_unlock(&connections_mutex);
 }
 
@@ -292,21 +295,21 @@ void connection_count_eviction(void) { atomic_fetch_add(&evicted, 1); }
 void connection_count_timeout(void) { atomic_fetch_add(&timed_out, 1); }
 
 /* ------------------------------------------------------------------------------- watchers */
-bool http_watch_begin(request *r) {
+bool http_watch_begin(request *request) {
   bool room;
   pthread_mutex_lock(&connections_mutex);
   room = watching < option.watchers;
   if (room) watching++;
-  r->connection->watches = room;
+  request->connection->watches = room;
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   return room;
 }
 
-void http_watch_end(request *r) {
+void http_watch_end(request *request) {
   pthread_mutex_lock(&connections_mutex);
   watching--;
-  r->connection->watches = false;
+  request->connection->watches = false;
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
 }
@@ -314,32 +317,32 @@ void http_watch_end(request *r) {
 bool http_crowded(void) { return atomic_load(&ready_count) > 0; }
 
 http_counts http_count(void) {
-  http_counts n = { 0 };
+  http_counts counts = { 0 };
   pthread_mutex_lock(&connections_mutex);
-  n.connections = arriving.count + ready.count + leaving.count + served.count;
-  n.waiting = arriving.count + ready.count;
-  n.watchers = watching;
+  counts.connections = arriving.count + ready.count + leaving.count + served.count;
+  counts.waiting = arriving.count + ready.count;
+  counts.watchers = watching;
   pthread_mutex_unlock(&connections_mutex);
-  n.accepted = atomic_load(&accepted);
-  n.evicted = atomic_load(&evicted);
-  n.timed_out = atomic_load(&timed_out);
-  n.workers = option.threads;
-  n.requests_running = http_running();
-  return n;
+  counts.accepted = atomic_load(&accepted);
+  counts.evicted = atomic_load(&evicted);
+  counts.timed_out = atomic_load(&timed_out);
+  counts.workers = option.threads;
+  counts.requests_running = http_running();
+  return counts;
 }
 
 /* ------------------------------------------------------------------------------ deadlines */
-void connection_enter(connection *c, enum phase phase) {
-  bool hurries = phase == READING && c->request->hurries;
+void connection_enter(connection *connection, enum phase phase) {
+  bool hurries = phase == READING && connection->request->hurries;
   uint64_t now = now_us(), time_ms = hurries ? HURRY_MS : option.body_timeout_ms;
   /* What we took ourselves between two reads is not the client's time. */
-  if (phase == READING && c->read_us)
-    c->phase_started_us += now - c->read_us;
-  else if (atomic_load(&c->phase) != (int)phase) {
-    c->phase_started_us = now;
-    c->phase_bytes = 0;
+  if (phase == READING && connection->read_us)
+    connection->phase_started_us += now - connection->read_us;
+  else if (atomic_load(&connection->phase) != (int)phase) {
+    connection->phase_started_us = now;
+    connection->phase_bytes = 0;
   }
-  atomic_store(&c->deadline_us,
-               c->phase_started_us + time_ms * 1000 + c->phase_bytes * 1000 / MINIMUM_RATE);
-  atomic_store(&c->phase, phase);
+  atomic_store(&connection->deadline_us, connection->phase_started_us + time_ms * 1000
+                                             + connection->phase_bytes * 1000 / MINIMUM_RATE);
+  atomic_store(&connection->phase, phase);
 }

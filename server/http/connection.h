@@ -42,11 +42,11 @@ void connections_start(void);
 /* A connection that has come and sent nothing yet; it owns the socket.  NULL: no memory, closed. */
 connection *connection_arrives(int socket, const struct sockaddr *peer);
 /* Its first head is there: civetweb gets it as soon as a worker is free. */
-void connection_is_ready(connection *c);
+void connection_is_ready(connection *connection);
 /* It was refused: from now on what it sends is thrown away, until it ends or its time is over. */
-void connection_leaves(connection *c);
+void connection_leaves(connection *connection);
 /* Out of all lists, and freed; close: the socket too, unless civetweb does that. */
-void connection_end(connection *c, bool close);
+void connection_end(connection *connection, bool close);
 /* The oldest that has not sent a whole head; NULL: none.  Past deadline alone, if now is not 0. */
 connection *connection_oldest(enum phase phase, uint64_t now);
 
@@ -74,9 +74,9 @@ extern int bell;
 void bell_ring(void);
 
 /* A phase with a deadline begins, or goes on. */
-void connection_enter(connection *c, enum phase phase);
+void connection_enter(connection *connection, enum phase phase);
 
 /* In civetweb.c: answer one that no worker has, as far as its socket takes it at once. */
-void http_refuse(connection *c, int status, const char *code, const char *detail);
+void http_refuse(connection *connection, int status, const char *code, const char *detail);
 
 #endif

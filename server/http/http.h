@@ -35,20 +35,20 @@ uint64_t http_running(void);
 /* Read body bytes: >0; 0 at the end of a chunked body, or after silence; <0 when the client is gone
 ** or broke the rules.  Write: false when the client is gone.  Both have deadlines that move by
 ** progress of at least 16 KB/s. */
-long http_read(request *r, void *data, size_t size);
-bool http_write(request *r, const void *data, size_t size);
-bool http_timed_out(const request *r);
+long http_read(request *request, void *data, size_t size);
+bool http_write(request *request, const void *data, size_t size);
+bool http_timed_out(const request *request);
 
 /* A handler that lasts takes a watcher's place first (false: all are taken) and gives it back. */
-bool http_watch_begin(request *r);
-void http_watch_end(request *r);
-bool http_client_there(const request *r);
+bool http_watch_begin(request *request);
+void http_watch_end(request *request);
+bool http_client_there(const request *request);
 /* Sleep until the client goes, another descriptor (-1: none) can be read, the server drains, the
 ** time is over or, with `input`, the client sends something. */
-void http_sleep(const request *r, int descriptor, bool input, uint64_t most_us);
+void http_sleep(const request *request, int descriptor, bool input, uint64_t most_us);
 /* Bytes that the client sent after its request; 0: none now; -1: it is gone. */
-long http_receive(request *r, void *data, size_t size);
+long http_receive(request *request, void *data, size_t size);
 /* At once: without it civetweb goes on reading a body that nobody wants. */
-void http_disable_keep_alive(request *r);
+void http_disable_keep_alive(request *request);
 
 #endif

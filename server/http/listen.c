@@ -63,54 +63,55 @@ void listen_close(void) {
 }
 
 void listen_peer(const struct sockaddr *peer, char out[PEER_ROOM]) {
-  const address *a = (const address *)peer;
+  const address *address = (const union address *)peer;
   const char *text = "unix";
   if (peer->sa_family == AF_INET)
-    text = inet_ntop(AF_INET, &a->v4.sin_addr, out, PEER_ROOM);
+    text = inet_ntop(AF_INET, &address->v4.sin_addr, out, PEER_ROOM);
   else if (peer->sa_family == AF_INET6)
-    text = inet_ntop(AF_INET6, &a->v6.sin6_addr, out, PEER_ROOM);
+    text = inet_ntop(AF_INET6, &address->v6.sin6_addr, out, PEER_ROOM);
   if (text != out) strcpy(out, text ? text : "-");
 }
 
 /* ---------------------------------------------------------------------------- one socket */
-static socklen_t size_of(const address *a) {
-  if (a->any.sa_family == AF_UNIX) return sizeof a->local;
-  return a->any.sa_family == AF_INET6 ? sizeof a->v6 : sizeof a->v4;
+static socklen_t size_of(const address *address) {
+  if (address->any.sa_family == AF_UNIX) return sizeof address->local;
+  return address->any.sa_family == AF_INET6 ? sizeof address->v6 : sizeof address->v4;
 }
 
-static unsigned port_of(const address *a) {
-  return ntohs(a->any.sa_family == AF_INET6 ? a->v6.sin6_port : a->v4.sin_port);
+static unsigned port_of(const address *address) {
+  return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
 }
 
-static void set_port(address *a, unsigned port) {
-  if (a->any.sa_family == AF_INET6)
-    a->v6.sin6_port = htons((uint16_t)port);
+static void set_port(address *address, unsigned port) {
+  if (address->any.sa_family == AF_INET6)
+    address->v6.sin6_port = htons((uint16_t)port);
   else
-    a->v4.sin_port = htons((uint16_t)port);
+    address->v4.sin_port = htons((uint16_t)port);
 }
 
 /* What a URL of it begins with. */
-static void name_of(const address *a, char *out, size_t room) {
+static void name_of(const address *address, char *out, size_t room) {
   char host[PEER_ROOM];
-  listen_peer(&a->any, host);
-  if (a->any.sa_family == AF_UNIX)
-    snprintf(out, room, "unix:%s", a->local.sun_path);
+  listen_peer(&address->any, host);
+  if (address->any.sa_family == AF_UNIX)
+    snprintf(out, room, "unix:%s", address->local.sun_path);
   else
-    snprintf(out, room, a->any.sa_family == AF_INET6 ? "http://[%s]:%u" : "http://%s:%u", host,
-             port_of(a));
+    snprintf(out, room, address->any.sa_family == AF_INET6 ? "http://[%s]:%u" : "http://%s:%u",
+             host, port_of(address));
 }
 
-static bool is_loopback(const address *a) {
-  if (a->any.sa_family == AF_UNIX) return true;
-  if (a->any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
-  return ntohl(a->v4.sin_addr.s_addr) >> 24 == 127;
+static bool is_loopback(const address *address) {
+  if (address->any.sa_family == AF_UNIX) return true;
+  if (address->any.sa_family == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+  return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
 }
 
 /* Nobody is asked for a token where others can come: not by accident. */
-static bool may_listen(const address *a) {
+static bool may_listen(const address *address) {
   char name[sizeof listeners[0].name];
-  if (is_loopback(a) || option.open_to_network || (option.tokens && option.tokens[0])) return true;
-  name_of(a, name, sizeof name);
+  if (is_loopback(address) || option.open_to_network || (option.tokens && option.tokens[0]))
+    return true;
+  name_of(address, name, sizeof name);
   fprintf(stderr,
           "maph-server: %s can be reached from other machines, and anybody could read and write "
           "every store there. Ask for tokens (--tokens FILE), or put a proxy that asks for "
@@ -119,48 +120,49 @@ static bool may_listen(const address *a) {
   return false;
 }
 
-static bool add(int descriptor, const address *a, bool ours) {
-  listener *l = &listeners[count];
+static bool add(int descriptor, const address *address, bool ours) {
+  listener *listener = &listeners[count];
   if (count == LISTENERS_MAX) {
     fprintf(stderr, "maph-server: at most %d addresses to listen at\n", LISTENERS_MAX);
     close(descriptor);
     return false;
   }
-  l->descriptor = descriptor;
-  name_of(a, l->name, sizeof l->name);
-  l->path[0] = 0;
-  if (ours && a->any.sa_family == AF_UNIX) strcpy(l->path, a->local.sun_path);
+  listener->descriptor = descriptor;
+  name_of(address, listener->name, sizeof listener->name);
+  listener->path[0] = 0;
+  if (ours && address->any.sa_family == AF_UNIX) strcpy(listener->path, address->local.sun_path);
   count++;
   return true;
 }
 
 /* A socket file that nobody listens at is of a process that died. */
-static void remove_stale(const address *a) {
+static void remove_stale(const address *address) {
   struct stat st;
   int fd;
-  if (lstat(a->local.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return;
+  if (lstat(address->local.sun_path, &st) != 0 || !S_ISSOCK(st.st_mode)) return;
   fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return;
-  if (connect(fd, &a->any, size_of(a)) != 0 && errno == ECONNREFUSED) unlink(a->local.sun_path);
+  if (connect(fd, &address->any, size_of(address)) != 0 && errno == ECONNREFUSED)
+    unlink(address->local.sun_path);
   close(fd);
 }
 
 /* Bind and listen; the port that was chosen, where it was 0, is in a.  -1: errno says why not. */
-static int open_socket(address *a) {
+static int open_socket(address *address) {
   int on = 1, error;
-  socklen_t size = size_of(a);
-  int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  socklen_t size = size_of(address);
+  int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -1;
-  if (a->any.sa_family == AF_UNIX)
-    remove_stale(a);
+  if (address->any.sa_family == AF_UNIX)
+    remove_stale(address);
   else
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (a->any.sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (bind(fd, &a->any, size) == 0 && listen(fd, BACKLOG) == 0) {
-    if (a->any.sa_family == AF_UNIX)
-      chmod(a->local.sun_path, 0660);
+  if (address->any.sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (bind(fd, &address->any, size) == 0 && listen(fd, BACKLOG) == 0) {
+    if (address->any.sa_family == AF_UNIX)
+      chmod(address->local.sun_path, 0660);
     else
-      getsockname(fd, &a->any, &size);
+      getsockname(fd, &address->any, &size);
     return fd;
   }
   error = errno;
@@ -169,18 +171,18 @@ static int open_socket(address *a) {
   return -1;
 }
 
-static bool cannot_listen(const address *a, int error) {
+static bool cannot_listen(const address *address, int error) {
   char name[sizeof listeners[0].name];
-  name_of(a, name, sizeof name);
+  name_of(address, name, sizeof name);
   fprintf(stderr, "maph-server: cannot listen on %s: %s\n", name, strerror(error));
   return false;
 }
 
-static bool open_one(address *a) {
+static bool open_one(address *address) {
   int fd;
-  if (!may_listen(a)) return false;
-  fd = open_socket(a);
-  return fd >= 0 ? add(fd, a, true) : cannot_listen(a, errno);
+  if (!may_listen(address)) return false;
+  fd = open_socket(address);
+  return fd >= 0 ? add(fd, address, true) : cannot_listen(address, errno);
 }
 
 /* Both loopback addresses, or both that mean all, at one port.  Where there is no IPv6, one. */
@@ -218,10 +220,10 @@ static bool bad_address(const char *text, size_t size) {
 }
 
 static bool open_local(const char *path, size_t size) {
-  address a = { .local = { .sun_family = AF_UNIX } };
-  if (size == 0 || size >= sizeof a.local.sun_path) return bad_address(path, size);
-  memcpy(a.local.sun_path, path, size);
-  return open_one(&a);
+  address address = { .local = { .sun_family = AF_UNIX } };
+  if (size == 0 || size >= sizeof address.local.sun_path) return bad_address(path, size);
+  memcpy(address.local.sun_path, path, size);
+  return open_one(&address);
 }
 
 static bool equals(const char *text, size_t size, const char *word) {
@@ -259,17 +261,17 @@ static bool open_text(const char *text, size_t size) {
 /* ------------------------------------------------------------------------------ systemd */
 static bool take_passed(int fd) {
   int listening = 0;
-  address a = { .any = { .sa_family = AF_UNSPEC } };
-  socklen_t size = sizeof listening, name_size = sizeof a;
+  address address = { .any = { .sa_family = AF_UNSPEC } };
+  socklen_t size = sizeof listening, name_size = sizeof address;
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || !listening
-      || getsockname(fd, &a.any, &name_size) != 0) {
+      || getsockname(fd, &address.any, &name_size) != 0) {
     fprintf(stderr, "maph-server: what was passed as descriptor %d is no socket to listen at\n",
             fd);
     return false;
   }
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-  return may_listen(&a) && add(fd, &a, false);
+  return may_listen(&address) && add(fd, &address, false);
 }
 
 /* How many sockets systemd has passed to this process. */

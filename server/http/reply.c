@@ -114,111 +114,111 @@ static const char *date_text(void) {
   return text;
 }
 
-void reply_extra(request *r, const char *format, ...) {
-  size_t used = strlen(r->extra);
+void reply_extra(request *request, const char *format, ...) {
+  size_t used = strlen(request->extra);
   va_list ap;
   int n;
   va_start(ap, format);
-  n = vsnprintf(r->extra + used, sizeof r->extra - used, format, ap);
+  n = vsnprintf(request->extra + used, sizeof request->extra - used, format, ap);
   va_end(ap);
-  if (n < 0 || (size_t)n + 3 > sizeof r->extra - used)
-    r->extra[used] = 0;
+  if (n < 0 || (size_t)n + 3 > sizeof request->extra - used)
+    request->extra[used] = 0;
   else
-    strcat(r->extra, "\r\n");
+    strcat(request->extra, "\r\n");
 }
 
 /* The page of an origin that --origin names may see the answer. */
-static void allow_origin(request *r) {
-  reply_header(r, "Access-Control-Allow-Origin", r->origin);
+static void allow_origin(request *request) {
+  reply_header(request, "Access-Control-Allow-Origin", request->origin);
   reply_header(
-      r, "Access-Control-Expose-Headers",
+      request, "Access-Control-Expose-Headers",
       "ETag, Link, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
       "Retry-After, X-Request-Id");
 }
 
-void reply_start(request *r, int status) {
-  buffer *b = r->head;
-  r->status = status;
-  b->size = 0;
-  buffer_text(b, "HTTP/1.1 ");
-  buffer_number(b, (uint64_t)status);
-  buffer_append(b, " ", 1);
-  buffer_text(b, status_title(status));
-  buffer_text(b, "\r\nDate: ");
-  buffer_text(b, date_text());
-  buffer_text(b, "\r\nX-Request-Id: ");
-  buffer_text(b, r->id);
-  buffer_text(b, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
-                 "same-origin\r\nCache-Control: ");
-  buffer_text(b, r->may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
-  if (r->origin) allow_origin(r);
-  buffer_text(b, r->extra);
+void reply_start(request *request, int status) {
+  buffer *buffer = request->head;
+  request->status = status;
+  buffer->size = 0;
+  buffer_text(buffer, "HTTP/1.1 ");
+  buffer_number(buffer, (uint64_t)status);
+  buffer_append(buffer, " ", 1);
+  buffer_text(buffer, status_title(status));
+  buffer_text(buffer, "\r\nDate: ");
+  buffer_text(buffer, date_text());
+  buffer_text(buffer, "\r\nX-Request-Id: ");
+  buffer_text(buffer, request->id);
+  buffer_text(buffer, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
+                      "same-origin\r\nCache-Control: ");
+  buffer_text(buffer, request->may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
+  if (request->origin) allow_origin(request);
+  buffer_text(buffer, request->extra);
 }
 
-static void vary(request *r) {
-  const char *names[] = { r->varies_by_accept ? "Accept" : NULL,
-                          r->varies_by_encoding ? "Accept-Encoding" : NULL,
-                          r->origin ? "Origin" : NULL };
+static void vary(request *request) {
+  const char *names[] = { request->varies_by_accept ? "Accept" : NULL,
+                          request->varies_by_encoding ? "Accept-Encoding" : NULL,
+                          request->origin ? "Origin" : NULL };
   const char *before = "Vary: ";
   for (int i = 0; i < 3; i++) {
     if (names[i] == NULL) continue;
-    buffer_text(r->head, before);
-    buffer_text(r->head, names[i]);
+    buffer_text(request->head, before);
+    buffer_text(request->head, names[i]);
     before = ", ";
   }
-  if (*before == ',') buffer_text(r->head, "\r\n");
+  if (*before == ',') buffer_text(request->head, "\r\n");
 }
 
-bool reply_compressed(request *r, const char *content_type, uint64_t size, bool part) {
-  compress_choose(r, content_type, size, part);
-  r->chosen = true;
-  return r->gzip;
+bool reply_compressed(request *request, const char *content_type, uint64_t size, bool part) {
+  compress_choose(request, content_type, size, part);
+  request->chosen = true;
+  return request->gzip;
 }
 
-void reply_header(request *r, const char *name, const char *value) {
-  buffer_text(r->head, name);
-  buffer_append(r->head, ": ", 2);
-  buffer_text(r->head, value);
-  buffer_append(r->head, "\r\n", 2);
+void reply_header(request *request, const char *name, const char *value) {
+  buffer_text(request->head, name);
+  buffer_append(request->head, ": ", 2);
+  buffer_text(request->head, value);
+  buffer_append(request->head, "\r\n", 2);
 }
 
-void reply_header_number(request *r, const char *name, const char *before, uint64_t number,
+void reply_header_number(request *request, const char *name, const char *before, uint64_t number,
                          const char *after) {
-  buffer_text(r->head, name);
-  buffer_append(r->head, ": ", 2);
-  buffer_text(r->head, before);
-  buffer_number(r->head, number);
-  buffer_text(r->head, after);
-  buffer_append(r->head, "\r\n", 2);
+  buffer_text(request->head, name);
+  buffer_append(request->head, ": ", 2);
+  buffer_text(request->head, before);
+  buffer_number(request->head, number);
+  buffer_text(request->head, after);
+  buffer_append(request->head, "\r\n", 2);
 }
 
-static void end_head(request *r, const char *content_type) {
-  if (http_draining() || http_crowded()) r->close = true;
-  if (!body_skip(r)) {
-    r->close = true;
-    http_disable_keep_alive(r);
+static void end_head(request *request, const char *content_type) {
+  if (http_draining() || http_crowded()) request->close = true;
+  if (!body_skip(request)) {
+    request->close = true;
+    http_disable_keep_alive(request);
   }
-  if (content_type) reply_header(r, "Content-Type", content_type);
-  if (r->gzip && content_type) reply_header(r, "Content-Encoding", "gzip");
-  vary(r);
-  if (r->close)
-    reply_header(r, "Connection", "close");
-  else if (strcmp(r->version, "1.1") != 0)
-    reply_header(r, "Connection", "keep-alive");
+  if (content_type) reply_header(request, "Content-Type", content_type);
+  if (request->gzip && content_type) reply_header(request, "Content-Encoding", "gzip");
+  vary(request);
+  if (request->close)
+    reply_header(request, "Connection", "close");
+  else if (strcmp(request->version, "1.1") != 0)
+    reply_header(request, "Connection", "keep-alive");
 }
 
 /* Send the head and the body; a head that could not be built (no memory) ends the connection
 ** instead. */
-static void send_all(request *r, const void *body, size_t size) {
+static void send_all(request *request, const void *body, size_t size) {
   size_t first = size < ONE_WRITE ? size : ONE_WRITE;
-  buffer_append(r->head, "\r\n", 2);
-  buffer_append(r->head, body, first);
-  if (r->head->failed) {
-    r->broken = true;
+  buffer_append(request->head, "\r\n", 2);
+  buffer_append(request->head, body, first);
+  if (request->head->failed) {
+    request->broken = true;
     return;
   }
-  if (http_write(r, r->head->data, r->head->size) && size > first) {
-    http_write(r, (const char *)body + first, size - first);
+  if (http_write(request, request->head->data, request->head->size) && size > first) {
+    http_write(request, (const char *)body + first, size - first);
   }
 }
 
@@ -229,162 +229,168 @@ static bool append(void *to, const void *bytes, size_t size) {
 
 /* A body that is compressed as a whole; a large one is sent as it is compressed.  Of HEAD nobody
 ** knows its length. */
-static void send_compressed(request *r, const char *content_type, const void *body, size_t size) {
+static void send_compressed(request *request, const char *content_type, const void *body,
+                            size_t size) {
   buffer packed = { 0 };
-  compressor *c;
-  if (r->method == METHOD_HEAD) {
-    end_head(r, content_type);
-    send_all(r, NULL, 0);
+  compressor *compressor;
+  if (request->method == METHOD_HEAD) {
+    end_head(request, content_type);
+    send_all(request, NULL, 0);
     return;
   }
   if (size > AT_ONCE) {
-    if (reply_stream(r, content_type) && reply_stream_write(r, body, size)) reply_stream_end(r);
+    if (reply_stream(request, content_type) && reply_stream_write(request, body, size))
+      reply_stream_end(request);
     return;
   }
-  c = compress_begin(size);
-  if (c == NULL || !compress_some(c, body, size, append, &packed)
-      || !compress_end(c, append, &packed) || packed.failed) {
-    r->broken = true; /* the tag is said already */
+  compressor = compress_begin(size);
+  if (compressor == NULL || !compress_some(compressor, body, size, append, &packed)
+      || !compress_end(compressor, append, &packed) || packed.failed) {
+    request->broken = true; /* the tag is said already */
   } else {
-    end_head(r, content_type);
-    reply_header_number(r, "Content-Length", "", packed.size, "");
-    send_all(r, packed.data, packed.size);
+    end_head(request, content_type);
+    reply_header_number(request, "Content-Length", "", packed.size, "");
+    send_all(request, packed.data, packed.size);
   }
-  compress_free(c);
+  compress_free(compressor);
   buffer_free(&packed);
 }
 
 /* Answers without a tag. */
-static void choose(request *r, const char *content_type, uint64_t size) {
-  if (!r->chosen) compress_choose(r, content_type, size, false);
+static void choose(request *request, const char *content_type, uint64_t size) {
+  if (!request->chosen) compress_choose(request, content_type, size, false);
 }
 
-void reply_send(request *r, const char *content_type, const void *body, size_t size) {
-  if (size > ONE_WRITE && r->method == METHOD_GET && waits_full(WAIT_ANSWER)) {
-    reply_problem(r, 503, "busy", "too many clients read their answers slowly: come again");
+void reply_send(request *request, const char *content_type, const void *body, size_t size) {
+  if (size > ONE_WRITE && request->method == METHOD_GET && waits_full(WAIT_ANSWER)) {
+    reply_problem(request, 503, "busy", "too many clients read their answers slowly: come again");
     return;
   }
-  choose(r, content_type, size);
-  if (r->gzip) {
-    send_compressed(r, content_type, body, size);
+  choose(request, content_type, size);
+  if (request->gzip) {
+    send_compressed(request, content_type, body, size);
     return;
   }
-  end_head(r, content_type);
-  reply_header_number(r, "Content-Length", "", size, "");
-  send_all(r, body, r->method == METHOD_HEAD ? 0 : size);
+  end_head(request, content_type);
+  reply_header_number(request, "Content-Length", "", size, "");
+  send_all(request, body, request->method == METHOD_HEAD ? 0 : size);
 }
 
-void reply_head_only(request *r, const char *content_type, uint64_t size) {
-  choose(r, content_type, size);
-  end_head(r, content_type);
-  if (!r->gzip) reply_header_number(r, "Content-Length", "", size, "");
-  send_all(r, NULL, 0);
+void reply_head_only(request *request, const char *content_type, uint64_t size) {
+  choose(request, content_type, size);
+  end_head(request, content_type);
+  if (!request->gzip) reply_header_number(request, "Content-Length", "", size, "");
+  send_all(request, NULL, 0);
 }
 
-void reply_empty(request *r, int status) {
-  if (r->head->size == 0 || r->status != status) reply_start(r, status);
-  end_head(r, NULL);
-  send_all(r, NULL, 0);
+void reply_empty(request *request, int status) {
+  if (request->head->size == 0 || request->status != status) reply_start(request, status);
+  end_head(request, NULL);
+  send_all(request, NULL, 0);
 }
 
-void reply_json(request *r, int status, const buffer *json) {
+void reply_json(request *request, int status, const buffer *json) {
   if (json->failed) {
-    reply_problem(r, 503, "no_memory", "out of memory for the answer");
+    reply_problem(request, 503, "no_memory", "out of memory for the answer");
     return;
   }
-  if (r->head->size == 0 || r->status != status) reply_start(r, status);
-  reply_send(r, "application/json", json->data, json->size);
+  if (request->head->size == 0 || request->status != status) reply_start(request, status);
+  reply_send(request, "application/json", json->data, json->size);
 }
 
 /* ------------------------------------------------------------------------------------- problems */
-void reply_problem(request *r, int status, const char *code, const char *format, ...) {
+void reply_problem(request *request, int status, const char *code, const char *format, ...) {
   char detail[1024];
-  buffer *b = r->body;
+  buffer *buffer = request->body;
   va_list ap;
-  if (r->status != 0 && r->bytes_out > 0) return; /* an answer is under way already */
+  if (request->status != 0 && request->bytes_out > 0) return; /* an answer is under way already */
   va_start(ap, format);
   vsnprintf(detail, sizeof detail, format, ap);
   va_end(ap);
-  b->size = 0;
-  b->failed = false;
-  r->may_be_kept = r->chosen = r->gzip = r->varies_by_encoding = false;
-  buffer_printf(b, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",",
+  buffer->size = 0;
+  buffer->failed = false;
+  request->may_be_kept = request->chosen = request->gzip = request->varies_by_encoding = false;
+  buffer_printf(buffer, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",",
                 status_title(status), status, code);
-  emit_bytes(b, "detail", "detail_encoding", maph_str(detail));
-  buffer_printf(b, "%s,\"request_id\":\"%s\"}\n", r->members, r->id);
-  reply_start(r, status);
-  if (status == 503 || status == 429) reply_header(r, "Retry-After", "1");
-  if (b->failed)
-    reply_send(r, NULL, NULL, 0);
+  emit_bytes(buffer, "detail", "detail_encoding", maph_str(detail));
+  buffer_printf(buffer, "%s,\"request_id\":\"%s\"}\n", request->members, request->id);
+  reply_start(request, status);
+  if (status == 503 || status == 429) reply_header(request, "Retry-After", "1");
+  if (buffer->failed)
+    reply_send(request, NULL, NULL, 0);
   else
-    reply_send(r, "application/problem+json", b->data, b->size);
+    reply_send(request, "application/problem+json", buffer->data, buffer->size);
 }
 
 /* ------------------------------------------------------------------------------------ streaming */
-bool reply_stream(request *r, const char *content_type) {
-  r->chunked = strcmp(r->version, "1.1") == 0;
-  if (!r->chunked) r->close = true;
-  choose(r, content_type, UINT64_MAX);
-  if (r->gzip && r->method != METHOD_HEAD && (r->compressor = compress_begin(UINT64_MAX)) == NULL) {
-    r->broken = true;
+bool reply_stream(request *request, const char *content_type) {
+  request->chunked = strcmp(request->version, "1.1") == 0;
+  if (!request->chunked) request->close = true;
+  choose(request, content_type, UINT64_MAX);
+  if (request->gzip && request->method != METHOD_HEAD
+      && (request->compressor = compress_begin(UINT64_MAX)) == NULL) {
+    request->broken = true;
     return false;
   }
-  end_head(r, content_type);
-  if (r->chunked) reply_header(r, "Transfer-Encoding", "chunked");
-  send_all(r, NULL, 0);
-  return !r->broken;
+  end_head(request, content_type);
+  if (request->chunked) reply_header(request, "Transfer-Encoding", "chunked");
+  send_all(request, NULL, 0);
+  return !request->broken;
 }
 
 static bool write_piece(void *to, const void *data, size_t size) {
-  request *r = to;
-  buffer *b = r->head;
-  if (!r->chunked) return http_write(r, data, size);
-  b->size = 0;
-  buffer_printf(b, "%zx\r\n", size);
-  buffer_append(b, data, size);
-  buffer_append(b, "\r\n", 2);
-  if (b->failed) r->broken = true;
-  return !r->broken && http_write(r, b->data, b->size);
+  request *request = to;
+  buffer *buffer = request->head;
+  if (!request->chunked) return http_write(request, data, size);
+  buffer->size = 0;
+  buffer_printf(buffer, "%zx\r\n", size);
+  buffer_append(buffer, data, size);
+  buffer_append(buffer, "\r\n", 2);
+  if (buffer->failed) request->broken = true;
+  return !request->broken && http_write(request, buffer->data, buffer->size);
 }
 
-bool reply_stream_write(request *r, const void *data, size_t size) {
-  if (size == 0 || r->method == METHOD_HEAD || r->broken) return !r->broken;
-  if (r->compressor == NULL) return write_piece(r, data, size);
-  if (!compress_some(r->compressor, data, size, write_piece, r)) r->broken = true;
-  return !r->broken;
+bool reply_stream_write(request *request, const void *data, size_t size) {
+  if (size == 0 || request->method == METHOD_HEAD || request->broken) return !request->broken;
+  if (request->compressor == NULL) return write_piece(request, data, size);
+  if (!compress_some(request->compressor, data, size, write_piece, request)) request->broken = true;
+  return !request->broken;
 }
 
-void reply_release(request *r) {
-  compress_free(r->compressor);
-  r->compressor = NULL;
+void reply_release(request *request) {
+  compress_free(request->compressor);
+  request->compressor = NULL;
 }
 
-bool reply_stream_body(request *r, size_t above) {
-  if (r->body->failed) r->broken = true;
-  if (r->body->size > above) {
-    reply_stream_write(r, r->body->data, r->body->size);
-    r->body->size = 0;
+bool reply_stream_body(request *request, size_t above) {
+  if (request->body->failed) request->broken = true;
+  if (request->body->size > above) {
+    reply_stream_write(request, request->body->data, request->body->size);
+    request->body->size = 0;
   }
-  return !r->broken;
+  return !request->broken;
 }
 
 /* A json_put. */
 static bool put_entry(void *to, const void *bytes, size_t size) {
-  request *r = to;
-  buffer_append(r->body, bytes, size);
-  return reply_stream_body(r, STREAM_AT);
+  request *request = to;
+  buffer_append(request->body, bytes, size);
+  return reply_stream_body(request, STREAM_AT);
 }
 
-bool reply_stream_entry(request *r, const maph_entry *e) {
+bool reply_stream_entry(request *request, const maph_entry *entry) {
   json_writer out;
-  json_write_begin(&out, put_entry, r);
-  entry_write(&out, e, true);
+  json_write_begin(&out, put_entry, request);
+  entry_write(&out, entry, true);
   return json_write_end(&out);
 }
 
 /* Only a complete body gets its last chunk: a client of a broken one sees that it is. */
-void reply_stream_end(request *r) {
-  if (r->compressor && !r->broken && !compress_end(r->compressor, write_piece, r)) r->broken = true;
-  reply_release(r);
-  if (r->chunked && r->method != METHOD_HEAD && !r->broken) http_write(r, "0\r\n\r\n", 5);
+void reply_stream_end(request *request) {
+  if (request->compressor && !request->broken
+      && !compress_end(request->compressor, write_piece, request))
+    request->broken = true;
+  reply_release(request);
+  if (request->chunked && request->method != METHOD_HEAD && !request->broken)
+    http_write(request, "0\r\n\r\n", 5);
 }

@@ -12,9 +12,9 @@ int method_from_name(const char *name) {
   return METHOD_OTHER;
 }
 
-const char *request_header(const request *r, const char *name) {
-  for (int i = 0; i < r->header_count; i++)
-    if (strcasecmp(r->headers[i].name, name) == 0) return r->headers[i].value;
+const char *request_header(const request *request, const char *name) {
+  for (int i = 0; i < request->header_count; i++)
+    if (strcasecmp(request->headers[i].name, name) == 0) return request->headers[i].value;
   return NULL;
 }
 
@@ -32,22 +32,24 @@ static bool has_token(const char *list, const char *token) {
   return false;
 }
 
-bool request_lists(const request *r, const char *name, const char *token) {
-  for (int i = 0; i < r->header_count; i++)
-    if (strcasecmp(r->headers[i].name, name) == 0 && has_token(r->headers[i].value, token))
+bool request_lists(const request *request, const char *name, const char *token) {
+  for (int i = 0; i < request->header_count; i++)
+    if (strcasecmp(request->headers[i].name, name) == 0
+        && has_token(request->headers[i].value, token))
       return true;
   return false;
 }
 
-const char *request_host(const request *r) {
-  return r->authority[0] ? r->authority : request_header(r, "Host");
+const char *request_host(const request *request) {
+  return request->authority[0] ? request->authority : request_header(request, "Host");
 }
 
-bool request_query(const request *r, const char *name, maph_slice *value) {
+bool request_query(const request *request, const char *name, maph_slice *value) {
   size_t size = strlen(name);
-  for (int i = 0; i < r->query_count; i++) {
-    if (r->query[i].name.size == size && memcmp(r->query[i].name.data, name, size) == 0) {
-      *value = r->query[i].value;
+  for (int i = 0; i < request->query_count; i++) {
+    if (request->query[i].name.size == size
+        && memcmp(request->query[i].name.data, name, size) == 0) {
+      *value = request->query[i].value;
       return true;
     }
   }

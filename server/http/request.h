@@ -79,13 +79,13 @@ typedef struct request {
 } request;
 
 /* The first of that name, or NULL. */
-const char *request_header(const request *r, const char *name);
+const char *request_header(const request *request, const char *name);
 /* Whether a list of tokens, on one line or several, has that one. */
-bool request_lists(const request *r, const char *name, const char *token);
+bool request_lists(const request *request, const char *name, const char *token);
 /* What it calls this server: of the target, or Host. */
-const char *request_host(const request *r);
+const char *request_host(const request *request);
 /* False: it is not there, and the value empty. */
-bool request_query(const request *r, const char *name, maph_slice *value);
+bool request_query(const request *request, const char *name, maph_slice *value);
 int method_from_name(const char *name);
 
 #endif

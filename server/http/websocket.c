@@ -68,107 +68,111 @@ static void sha1(const char *text, size_t size, unsigned char digest[20]) {
 }
 
 /* ------------------------------------------------------------------------------------ handshake */
-static bool asks_for_it(const request *r) {
-  const char *connection = request_header(r, "Connection"), *upgrade = request_header(r, "Upgrade");
-  const char *version = request_header(r, "Sec-WebSocket-Version");
+static bool asks_for_it(const request *request) {
+  const char *connection = request_header(request, "Connection"),
+             *upgrade = request_header(request, "Upgrade");
+  const char *version = request_header(request, "Sec-WebSocket-Version");
   return connection && strcasestr(connection, "upgrade") && upgrade
          && strcasecmp(upgrade, "websocket") == 0 && version && strcmp(version, "13") == 0;
 }
 
-bool websocket_accept(request *r) {
-  const char *key = request_header(r, "Sec-WebSocket-Key");
+bool websocket_accept(request *request) {
+  const char *key = request_header(request, "Sec-WebSocket-Key");
   char text[KEY_SIZE + 37], nonce[KEY_SIZE];
   unsigned char digest[20];
-  if (!asks_for_it(r)) {
-    reply_extra(r, "Upgrade: websocket");
-    reply_extra(r, "Sec-WebSocket-Version: 13");
-    reply_problem(r, 426, "upgrade_required", "this path speaks WebSocket, version 13");
+  if (!asks_for_it(request)) {
+    reply_extra(request, "Upgrade: websocket");
+    reply_extra(request, "Sec-WebSocket-Version: 13");
+    reply_problem(request, 426, "upgrade_required", "this path speaks WebSocket, version 13");
     return false;
   }
   if (key == NULL || strlen(key) != KEY_SIZE || base64_decode(key, KEY_SIZE, nonce) != 16) {
-    reply_problem(r, 400, "bad_websocket_key", "Sec-WebSocket-Key is 16 bytes in base64");
+    reply_problem(request, 400, "bad_websocket_key", "Sec-WebSocket-Key is 16 bytes in base64");
     return false;
   }
   snprintf(text, sizeof text, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
   sha1(text, strlen(text), digest);
-  r->close = true;
-  r->status = 101;
-  r->head->size = 0;
-  buffer_printf(r->head,
+  request->close = true;
+  request->status = 101;
+  request->head->size = 0;
+  buffer_printf(request->head,
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
                 "Upgrade\r\nX-Request-Id: %s\r\nSec-WebSocket-Accept: ",
-                r->id);
-  emit_base64(r->head, digest, sizeof digest);
-  buffer_text(r->head, "\r\n\r\n");
-  if (r->head->failed) r->broken = true;
-  return !r->broken && http_write(r, r->head->data, r->head->size);
+                request->id);
+  emit_base64(request->head, digest, sizeof digest);
+  buffer_text(request->head, "\r\n\r\n");
+  if (request->head->failed) request->broken = true;
+  return !request->broken && http_write(request, request->head->data, request->head->size);
 }
 
 /* --------------------------------------------------------------------------------------- frames */
-static void frame(buffer *b, int opcode, const void *payload, size_t size) {
+static void frame(buffer *buffer, int opcode, const void *payload, size_t size) {
   unsigned char head[10] = { (unsigned char)(FIN | opcode) };
   int extended = size <= 125 ? 0 : size <= 65535 ? 2 : 8;
   head[1] = (unsigned char)(extended == 0 ? size : extended == 2 ? 126 : 127);
   for (int i = 0; i < extended; i++)
     head[2 + i] = (unsigned char)((uint64_t)size >> 8 * (extended - 1 - i));
-  buffer_append(b, head, 2 + (size_t)extended);
-  buffer_append(b, payload, size);
+  buffer_append(buffer, head, 2 + (size_t)extended);
+  buffer_append(buffer, payload, size);
 }
 
-void websocket_text(buffer *b, const void *text, size_t size) { frame(b, TEXT, text, size); }
-void websocket_ping(buffer *b) { frame(b, PING, NULL, 0); }
+void websocket_text(buffer *buffer, const void *text, size_t size) {
+  frame(buffer, TEXT, text, size);
+}
+void websocket_ping(buffer *buffer) { frame(buffer, PING, NULL, 0); }
 
-static void send_control(request *r, int opcode, const void *payload, size_t size) {
-  r->head->size = 0;
-  frame(r->head, opcode, payload, size);
-  if (r->head->failed)
-    r->broken = true;
+static void send_control(request *request, int opcode, const void *payload, size_t size) {
+  request->head->size = 0;
+  frame(request->head, opcode, payload, size);
+  if (request->head->failed)
+    request->broken = true;
   else
-    http_write(r, r->head->data, r->head->size);
+    http_write(request, request->head->data, request->head->size);
 }
 
-void websocket_close(request *r, int code) {
+void websocket_close(request *request, int code) {
   unsigned char bytes[2] = { (unsigned char)(code >> 8), (unsigned char)code };
-  send_control(r, CLOSE, bytes, sizeof bytes);
+  send_control(request, CLOSE, bytes, sizeof bytes);
 }
 
-/* One frame of the client's, at the start of w->input.  Its size; 0: not all of it is there; -1:
-** the connection is over. */
-static int take_frame(request *r, websocket *w) {
-  unsigned char *p = w->input, *payload = p + 2 + MASK_SIZE;
+/* One frame of the client's, at the start of socket->input. Its size; 0: not all of it is there;
+** -1: the connection is over. */
+static int take_frame(request *request, websocket *socket) {
+  unsigned char *p = socket->input, *payload = p + 2 + MASK_SIZE;
   int opcode = p[0] & 15, size = p[1] & 127;
-  if (w->size < 2) return 0;
+  if (socket->size < 2) return 0;
   if ((p[1] & MASKED) == 0 || (opcode >= CONTROL && ((p[0] & FIN) == 0 || size > CONTROL_MAX))
       || (p[0] & 0x70)) {
-    websocket_close(r, WEBSOCKET_PROTOCOL_ERROR);
+    websocket_close(request, WEBSOCKET_PROTOCOL_ERROR);
     return -1;
   }
   if (opcode < CONTROL) {
-    websocket_close(r, WEBSOCKET_NO_DATA_TAKEN);
+    websocket_close(request, WEBSOCKET_NO_DATA_TAKEN);
     return -1;
   }
-  if (w->size < 2 + MASK_SIZE + (size_t)size) return 0;
+  if (socket->size < 2 + MASK_SIZE + (size_t)size) return 0;
   for (int i = 0; i < size; i++) payload[i] ^= p[2 + i % MASK_SIZE];
   if (opcode == CLOSE) {
-    send_control(r, CLOSE, payload, size >= 2 ? 2 : 0);
+    send_control(request, CLOSE, payload, size >= 2 ? 2 : 0);
     return -1;
   }
-  if (opcode == PING) send_control(r, PONG, payload, (size_t)size);
+  if (opcode == PING) send_control(request, PONG, payload, (size_t)size);
   return 2 + MASK_SIZE + size;
 }
 
-bool websocket_take(request *r, websocket *w) {
-  for (int round = 0; round < ROUNDS && !r->broken; round++) {
-    long n = http_receive(r, w->input + w->size, sizeof w->input - w->size);
+bool websocket_take(request *request, websocket *socket) {
+  for (int round = 0; round < ROUNDS && !request->broken; round++) {
+    long n =
+        http_receive(request, socket->input + socket->size, sizeof socket->input - socket->size);
     int used;
     if (n < 0) return false;
     if (n == 0) return true;
-    w->size += (size_t)n;
-    while ((used = take_frame(r, w)) > 0) {
-      w->size -= (size_t)used;
-      memmove(w->input, w->input + used, w->size);
+    socket->size += (size_t)n;
+    while ((used = take_frame(request, socket)) > 0) {
+      socket->size -= (size_t)used;
+      memmove(socket->input, socket->input + used, socket->size);
     }
     if (used < 0) return false;
   }
-  return !r->broken;
+  return !request->broken;
 }

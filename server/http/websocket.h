@@ -17,11 +17,12 @@ enum {
   WEBSOCKET_NO_DATA_TAKEN = 1003,
   WEBSOCKET_FAILED = 1011
 };
-bool websocket_accept(request *r); /* false: it is no handshake, and that was answered */
-void websocket_text(buffer *b, const void *text, size_t size); /* append a message */
-void websocket_ping(buffer *b);
+bool websocket_accept(request *request); /* false: it is no handshake, and that was answered */
+void websocket_text(buffer *buffer, const void *text, size_t size); /* append a message */
+void websocket_ping(buffer *buffer);
 /* say so; the connection ends with the request */
-void websocket_close(request *r, int code);
-bool websocket_take(request *r, websocket *w); /* deal with what came; false: it is over */
+void websocket_close(request *request, int code);
+bool websocket_take(request *request,
+                    websocket *socket); /* deal with what came; false: it is over */
 
 #endif

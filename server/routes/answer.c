@@ -20,90 +20,91 @@ bool memory_reserve(uint64_t bytes) {
 }
 void memory_release(uint64_t bytes) { atomic_fetch_sub(&memory_used, bytes); }
 
-void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room) {
+void reply_sentence(const request *request, int rc, maph *m, char *out, size_t room) {
   bool has_path = sentence_public(out, room, store_errmsg(rc, m));
   if (rc == MAPH_FULL) room_refused();
   if (has_path && maph_status(store_core_code(rc)) >= 500 && rc != MAPH_BUSY && rc >= 0)
-    log_line("request %s: %s", r->id, maph_errmsg(m));
+    log_line("request %s: %s", request->id, maph_errmsg(m));
 }
 
-void reply_maph(request *r, int rc, maph *m) {
+void reply_maph(request *request, int rc, maph *m) {
   char sentence[SENTENCE_ROOM];
-  reply_sentence(r, rc, m, sentence, sizeof sentence);
-  reply_problem(r, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)), "%s",
+  reply_sentence(request, rc, m, sentence, sizeof sentence);
+  reply_problem(request, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)), "%s",
                 sentence);
 }
 
-void reply_no_folder(request *r, bool to_write, int error) {
-  reply_problem(r, 503, "folder_unusable", "the folder of stores cannot be %s: %s",
+void reply_no_folder(request *request, bool to_write, int error) {
+  reply_problem(request, 503, "folder_unusable", "the folder of stores cannot be %s: %s",
                 to_write ? "read and written" : "read", strerror(error));
 }
 
 /* A store that is not there, unless nothing is: who takes a file system that is away for stores
 ** that were deleted would make them anew. */
-void reply_no_store(request *r, const char *sentence) {
+void reply_no_store(request *request, const char *sentence) {
   int trouble = stores_folder_trouble(false);
   if (trouble)
-    reply_no_folder(r, false, trouble);
+    reply_no_folder(request, false, trouble);
   else
-    reply_problem(r, 404, "store_not_found", "%s", sentence);
+    reply_problem(request, 404, "store_not_found", "%s", sentence);
 }
 
-void reply_store(request *r, int rc) {
+void reply_store(request *request, int rc) {
   if (rc == MAPH_CANTOPEN) {
-    store_forget(r->store);
-    if (!store_file_exists(r->store->name, strlen(r->store->name))) {
-      reply_no_store(r, "the store was deleted meanwhile");
+    store_forget(request->store);
+    if (!store_file_exists(request->store->name, strlen(request->store->name))) {
+      reply_no_store(request, "the store was deleted meanwhile");
       return;
     }
   }
-  reply_maph(r, rc, r->store->m);
+  reply_maph(request, rc, request->store->m);
 }
 
-bool query_flag(request *r, const char *name, bool *flag) {
+bool query_flag(request *request, const char *name, bool *flag) {
   char code[32];
   maph_slice value;
   char digit;
-  if (!request_query(r, name, &value)) return true;
+  if (!request_query(request, name, &value)) return true;
   digit = value.size == 1 ? *(const char *)value.data : 0;
   *flag = digit == '1';
   if (digit == '0' || digit == '1') return true;
   snprintf(code, sizeof code, "bad_%s", name);
-  reply_problem(r, 400, code, "%s is 0 or 1", name);
+  reply_problem(request, 400, code, "%s is 0 or 1", name);
   return false;
 }
 
-bool query_durability(request *r, int *durability) {
+bool query_durability(request *request, int *durability) {
   maph_slice value;
   *durability = MAPH_SYNC_DEFAULT;
-  if (!request_query(r, "sync", &value)) return true;
+  if (!request_query(request, "sync", &value)) return true;
   *durability = durability_from_name(value.data, value.size);
   if (*durability >= 0) return true;
-  reply_problem(r, 400, "bad_sync", "sync is off, normal or full");
+  reply_problem(request, 400, "bad_sync", "sync is off, normal or full");
   return false;
 }
 
-bool write_holds(request *r) {
+bool write_holds(request *request) {
   if (!sigbus_happened()) return true;
   reply_problem(
-      r, 500, "file_truncated",
+      request, 500, "file_truncated",
       "somebody shortened the file of a store that is open; writes are refused until a restart");
   return false;
 }
 
-bool write_allowed(request *r) {
-  char obstacle[sizeof r->store->obstacle];
-  if (!r->store->read_only) return write_holds(r);
-  store_obstacle(r->store, obstacle, sizeof obstacle);
-  reply_problem(r, 403, "read_only", "this server may only read %s: %s", r->store->name, obstacle);
+bool write_allowed(request *request) {
+  char obstacle[sizeof request->store->obstacle];
+  if (!request->store->read_only) return write_holds(request);
+  store_obstacle(request->store, obstacle, sizeof obstacle);
+  reply_problem(request, 403, "read_only", "this server may only read %s: %s", request->store->name,
+                obstacle);
   return false;
 }
 
 /* JSON by any name that says so, and by those that say nothing: curl -d sends a form's. */
-bool body_is_json(request *r, bool *lines) {
+bool body_is_json(request *request, bool *lines) {
   static const char *const silent[] = { "application/x-www-form-urlencoded",
                                         "application/octet-stream", "text/plain" };
-  const char *type = request_header(r, "Content-Type");
+  const char *type = request_header(request, "Content-Type");
   *lines = false;
   if (type == NULL || *type == 0) return true;
   *lines =
@@ -111,7 +112,7 @@ bool body_is_json(request *r, bool *lines) {
   if (*lines || strcasestr(type, "json")) return true;
   for (int i = 0; i < 3; i++)
     if (strncasecmp(type, silent[i], strlen(silent[i])) == 0) return true;
-  reply_problem(r, 415, "bad_media_type",
+  reply_problem(request, 415, "bad_media_type",
                 "the body is JSON (application/json) or a JSON text a line (application/x-ndjson)");
   return false;
 }

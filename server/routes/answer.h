@@ -7,21 +7,22 @@
 #include "http/reply.h"
 #include "store/commit.h"
 
-void reply_maph(request *r, int rc, maph *m); /* the core's code and sentence */
+void reply_maph(request *request, int rc, maph *m); /* the core's code and sentence */
 /* That sentence for the client; the log keeps the whole one of a failure. */
-void reply_sentence(const request *r, int rc, maph *m, char *out, size_t room);
+void reply_sentence(const request *request, int rc, maph *m, char *out, size_t room);
 /* 404; 503 when the whole folder is away */
-void reply_no_store(request *r, const char *sentence);
-void reply_no_folder(request *r, bool to_write, int error);
-void reply_store(request *r, int rc); /* the same for r->store, whose file may be gone */
+void reply_no_store(request *request, const char *sentence);
+void reply_no_folder(request *request, bool to_write, int error);
+void reply_store(request *request,
+                 int rc); /* the same for request->store, whose file may be gone */
 /* Before and after a write: may it be tried, can its success be believed.  False: answered. */
-bool write_allowed(request *r);
-bool write_holds(request *r);
+bool write_allowed(request *request);
+bool write_holds(request *request);
 /* ?NAME=0 or 1; *flag stays without it.  False: answered 400 */
-bool query_flag(request *r, const char *name, bool *flag);
-bool query_durability(request *r, int *durability); /* ?sync=; false: answered 400 */
+bool query_flag(request *request, const char *name, bool *flag);
+bool query_durability(request *request, int *durability); /* ?sync=; false: answered 400 */
 /* Whether the body may be JSON; false: 415 answered.  *lines: it is NDJSON. */
-bool body_is_json(request *r, bool *lines);
+bool body_is_json(request *request, bool *lines);
 /* Of option.memory, shared by all requests. */
 bool memory_reserve(uint64_t bytes);
 void memory_release(uint64_t bytes);

@@ -50,7 +50,7 @@ enum {
 #define VERSION_MAX (((uint64_t)1 << 48) - 1)
 
 typedef struct feed {
-  request *r;
+  request *request;
   maph_changes *changes;
   maph_slice prefix, key;
   bool one_key;        /* only changes of `key` are wanted */
@@ -64,7 +64,7 @@ typedef struct feed {
 
 /* ------------------------------------------------------------------------------------ questions */
 /* A whole number up to most.  1: given; 0: not given, *number stays; -1: answered 400. */
-static int read_number(request *r, const char *name, maph_slice text, uint64_t most,
+static int read_number(request *request, const char *name, maph_slice text, uint64_t most,
                        uint64_t *number) {
   char digits[20] = "";
   const char *p = text.data;
@@ -74,7 +74,7 @@ static int read_number(request *r, const char *name, maph_slice text, uint64_t m
     n++;
   }
   if (n == 0 || n < text.size || strtoull(digits, NULL, 10) > most) {
-    reply_problem(r, 400, "bad_number", "%s is a whole number up to %llu", name,
+    reply_problem(request, 400, "bad_number", "%s is a whole number up to %llu", name,
                   (unsigned long long)most);
     return -1;
   }
@@ -82,21 +82,22 @@ static int read_number(request *r, const char *name, maph_slice text, uint64_t m
   return 1;
 }
 
-static int query_number(request *r, const char *name, uint64_t most, uint64_t *number) {
+static int query_number(request *request, const char *name, uint64_t most, uint64_t *number) {
   maph_slice text;
-  return request_query(r, name, &text) ? read_number(r, name, text, most, number) : 0;
+  return request_query(request, name, &text) ? read_number(request, name, text, most, number) : 0;
 }
 
 /* Where to begin.  False: answered. */
-static bool read_since(request *r, const maph_stats *stats, uint64_t *since) {
-  const char *last = request_header(r, "Last-Event-ID");
+static bool read_since(request *request, const maph_stats *stats, uint64_t *since) {
+  const char *last = request_header(request, "Last-Event-ID");
   *since = stats->version;
-  if (last && *last) return read_number(r, "Last-Event-ID", maph_str(last), VERSION_MAX, since) > 0;
-  return query_number(r, "since", VERSION_MAX, since) >= 0;
+  if (last && *last)
+    return read_number(request, "Last-Event-ID", maph_str(last), VERSION_MAX, since) > 0;
+  return query_number(request, "since", VERSION_MAX, since) >= 0;
 }
 
-static void reply_ahead(request *r, uint64_t since, uint64_t version) {
-  reply_problem(r, 410, maph_code(MAPH_COMPACTED),
+static void reply_ahead(request *request, uint64_t since, uint64_t version) {
+  reply_problem(request, 410, maph_code(MAPH_COMPACTED),
                 "the store is at version %llu and has no version %llu yet: it was made anew or "
                 "restored since; "
                 "read all of it, then follow from its version",
@@ -104,122 +105,125 @@ static void reply_ahead(request *r, uint64_t since, uint64_t version) {
 }
 
 /* A feed for the request, which holds a watcher's place.  False: answered, and there is none. */
-static bool feed_open(feed *f, request *r) {
+static bool feed_open(feed *feed, request *request) {
   maph_stats stats;
   int rc;
-  memset(f, 0, sizeof *f);
-  f->r = r;
-  request_query(r, "prefix", &f->prefix);
-  f->one_key = request_query(r, "key", &f->key);
-  if (!query_flag(r, "values", &f->values)) return false;
-  if ((rc = maph_stat(r->store->m, &stats)) != MAPH_OK) {
-    reply_store(r, rc);
+  memset(feed, 0, sizeof *feed);
+  feed->request = request;
+  request_query(request, "prefix", &feed->prefix);
+  feed->one_key = request_query(request, "key", &feed->key);
+  if (!query_flag(request, "values", &feed->values)) return false;
+  if ((rc = maph_stat(request->store->m, &stats)) != MAPH_OK) {
+    reply_store(request, rc);
     return false;
   }
-  memcpy(f->uuid, stats.uuid, sizeof f->uuid);
-  if (!read_since(r, &stats, &f->told)) return false;
-  if (!http_watch_begin(r)) {
-    reply_problem(r, 503, "too_many_watchers",
+  memcpy(feed->uuid, stats.uuid, sizeof feed->uuid);
+  if (!read_since(request, &stats, &feed->told)) return false;
+  if (!http_watch_begin(request)) {
+    reply_problem(request, 503, "too_many_watchers",
                   "all %llu places of those who wait for changes are taken",
                   (unsigned long long)option.watchers);
     return false;
   }
-  rc = maph_changes_open(r->store->m, f->told, &f->changes);
+  rc = maph_changes_open(request->store->m, feed->told, &feed->changes);
   if (rc == MAPH_OK) {
-    follower_make(&f->follower);
+    follower_make(&feed->follower);
     return true;
   }
-  http_watch_end(r);
-  if (rc == MAPH_COMPACTED && f->told > stats.version)
-    reply_ahead(r, f->told, stats.version);
+  http_watch_end(request);
+  if (rc == MAPH_COMPACTED && feed->told > stats.version)
+    reply_ahead(request, feed->told, stats.version);
   else
-    reply_store(r, rc);
+    reply_store(request, rc);
   return false;
 }
 
-static void feed_close(feed *f) {
-  follower_free(&f->follower);
-  maph_changes_close(f->changes);
-  http_watch_end(f->r);
+static void feed_close(feed *feed) {
+  follower_free(&feed->follower);
+  maph_changes_close(feed->changes);
+  http_watch_end(feed->request);
 }
 
 /* -------------------------------------------------------------------------------------- answers */
-static void change_json(buffer *b, const maph_change *change, bool values) {
+static void change_json(buffer *buffer, const maph_change *change, bool values) {
   bool omitted = values && !change->deleted && change->entry.value.size > VALUE_MAX;
-  buffer_text(b, "{");
-  emit_change(b, change, values && !omitted);
-  if (omitted) buffer_text(b, ",\"value_omitted\":true");
-  buffer_text(b, change->last ? ",\"last\":true}" : "}");
+  buffer_text(buffer, "{");
+  emit_change(buffer, change, values && !omitted);
+  if (omitted) buffer_text(buffer, ",\"value_omitted\":true");
+  buffer_text(buffer, change->last ? ",\"last\":true}" : "}");
 }
 
-static bool wanted(const feed *f, const maph_change *change) {
+static bool wanted(const feed *feed, const maph_change *change) {
   maph_slice key = change->entry.key;
-  if (f->one_key && (key.size != f->key.size || memcmp(key.data, f->key.data, key.size) != 0))
+  if (feed->one_key
+      && (key.size != feed->key.size || memcmp(key.data, feed->key.data, key.size) != 0))
     return false;
-  return key.size >= f->prefix.size && memcmp(key.data, f->prefix.data, f->prefix.size) == 0;
+  return key.size >= feed->prefix.size
+         && memcmp(key.data, feed->prefix.data, feed->prefix.size) == 0;
 }
 
 /* Add one change to what is to be sent. */
-static void tell(feed *f, const maph_change *change) {
-  buffer *b = f->r->body;
-  if (!wanted(f, change)) return;
-  if (f->framed) {
-    f->r->scratch->size = 0;
-    change_json(f->r->scratch, change, f->values);
-    if (f->r->scratch->failed)
-      b->failed = true;
+static void tell(feed *feed, const maph_change *change) {
+  buffer *buffer = feed->request->body;
+  if (!wanted(feed, change)) return;
+  if (feed->framed) {
+    feed->request->scratch->size = 0;
+    change_json(feed->request->scratch, change, feed->values);
+    if (feed->request->scratch->failed)
+      buffer->failed = true;
     else
-      websocket_text(b, f->r->scratch->data, f->r->scratch->size);
+      websocket_text(buffer, feed->request->scratch->data, feed->request->scratch->size);
   } else {
-    if (change->last) buffer_printf(b, "id: %llu\n", (unsigned long long)change->entry.version);
-    buffer_text(b, "data: ");
-    change_json(b, change, f->values);
-    buffer_text(b, "\n\n");
+    if (change->last)
+      buffer_printf(buffer, "id: %llu\n", (unsigned long long)change->entry.version);
+    buffer_text(buffer, "data: ");
+    change_json(buffer, change, feed->values);
+    buffer_text(buffer, "\n\n");
   }
-  if (change->last) f->told = change->entry.version;
+  if (change->last) feed->told = change->entry.version;
 }
 
-static void tell_reached(feed *f) {
+static void tell_reached(feed *feed) {
   char text[64];
-  buffer *b = f->r->body;
+  buffer *buffer = feed->request->body;
   int n = snprintf(text, sizeof text, "{\"op\":\"reached\",\"version\":%llu}",
-                   (unsigned long long)f->told);
-  if (f->framed)
-    websocket_text(b, text, (size_t)n);
+                   (unsigned long long)feed->told);
+  if (feed->framed)
+    websocket_text(buffer, text, (size_t)n);
   else
-    buffer_printf(b, "id: %llu\n\n", (unsigned long long)f->told);
+    buffer_printf(buffer, "id: %llu\n\n", (unsigned long long)feed->told);
 }
 
 /* Send what there is.  False: the client is gone, or memory is. */
-static bool flush(feed *f) {
-  request *r = f->r;
-  if (r->body->failed) r->broken = true;
-  if (r->broken) return false;
-  if (r->body->size == 0) return true;
-  if (f->framed)
-    http_write(r, r->body->data, r->body->size);
+static bool flush(feed *feed) {
+  request *request = feed->request;
+  if (request->body->failed) request->broken = true;
+  if (request->broken) return false;
+  if (request->body->size == 0) return true;
+  if (feed->framed)
+    http_write(request, request->body->data, request->body->size);
   else
-    reply_stream_write(r, r->body->data, r->body->size);
-  r->body->size = 0;
-  f->written_us = now_us();
-  return !r->broken;
+    reply_stream_write(request, request->body->data, request->body->size);
+  request->body->size = 0;
+  feed->written_us = now_us();
+  return !request->broken;
 }
 
 /* The feed ends before its client wanted. */
-static void end_with(feed *f, int status, const char *code, const char *detail) {
+static void end_with(feed *feed, int status, const char *code, const char *detail) {
   char sentence[SENTENCE_ROOM];
-  buffer *b = f->framed ? f->r->scratch : f->r->body;
+  buffer *buffer = feed->framed ? feed->request->scratch : feed->request->body;
   sentence_public(sentence, sizeof sentence, detail);
-  b->size = 0;
-  if (!f->framed) buffer_text(b, "event: problem\ndata: ");
-  buffer_printf(b, "{\"op\":\"problem\",\"status\":%d,\"code\":\"%s\",", status, code);
-  emit_bytes(b, "detail", "detail_encoding", maph_str(sentence));
-  buffer_text(b, f->framed ? "}" : "}\n\n");
-  if (f->framed) {
-    f->r->body->size = 0;
-    websocket_text(f->r->body, b->data, b->size);
+  buffer->size = 0;
+  if (!feed->framed) buffer_text(buffer, "event: problem\ndata: ");
+  buffer_printf(buffer, "{\"op\":\"problem\",\"status\":%d,\"code\":\"%s\",", status, code);
+  emit_bytes(buffer, "detail", "detail_encoding", maph_str(sentence));
+  buffer_text(buffer, feed->framed ? "}" : "}\n\n");
+  if (feed->framed) {
+    feed->request->body->size = 0;
+    websocket_text(feed->request->body, buffer->data, buffer->size);
   }
-  if (flush(f) && f->framed) websocket_close(f->r, WEBSOCKET_FAILED);
+  if (flush(feed) && feed->framed) websocket_close(feed->request, WEBSOCKET_FAILED);
 }
 
 /* ---------------------------------------------------------------------------------------- feeds */
@@ -227,196 +231,202 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* The store's file was rewritten, or it was deleted: go on with the handle that is now in use.
 ** Called when all is told. */
-static int reopen(feed *f) {
-  request *r = f->r;
-  uint64_t since = maph_changes_version(f->changes);
+static int reopen(feed *feed) {
+  request *request = feed->request;
+  uint64_t since = maph_changes_version(feed->changes);
   maph_stats stats;
   int rc;
-  store *s = store_acquire(r->store->name, strlen(r->store->name), false, &rc);
-  if (s == NULL) return rc == MAPH_NOTFOUND ? MAPH_CANTOPEN : rc;
-  maph_changes_close(f->changes);
-  f->changes = NULL;
-  follow_end(&f->follower);
-  store_release(r->store);
-  r->store = s;
-  rc = maph_stat(s->m, &stats);
-  if (rc == MAPH_OK && memcmp(stats.uuid, f->uuid, sizeof f->uuid) != 0) rc = MAPH_CANTOPEN;
-  return rc == MAPH_OK ? maph_changes_open(s->m, since, &f->changes) : rc;
+  store *store = store_acquire(request->store->name, strlen(request->store->name), false, &rc);
+  if (store == NULL) return rc == MAPH_NOTFOUND ? MAPH_CANTOPEN : rc;
+  maph_changes_close(feed->changes);
+  feed->changes = NULL;
+  follow_end(&feed->follower);
+  store_release(request->store);
+  request->store = store;
+  rc = maph_stat(store->m, &stats);
+  if (rc == MAPH_OK && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0) rc = MAPH_CANTOPEN;
+  return rc == MAPH_OK ? maph_changes_open(store->m, since, &feed->changes) : rc;
 }
 
 /* Nothing that is wanted, for now: say how far it is.  False: the feed is over. */
-static bool idle(feed *f) {
-  request *r = f->r;
-  uint64_t reached = maph_changes_version(f->changes);
-  if (f->told != reached) {
-    f->told = reached;
-    tell_reached(f);
+static bool idle(feed *feed) {
+  request *request = feed->request;
+  uint64_t reached = maph_changes_version(feed->changes);
+  if (feed->told != reached) {
+    feed->told = reached;
+    tell_reached(feed);
   }
-  if (r->body->size == 0 && now_us() - f->written_us >= option.heartbeat_ms * 1000) {
-    if (f->framed)
-      websocket_ping(r->body);
+  if (request->body->size == 0 && now_us() - feed->written_us >= option.heartbeat_ms * 1000) {
+    if (feed->framed)
+      websocket_ping(request->body);
     else
-      buffer_text(r->body, ":\n\n");
+      buffer_text(request->body, ":\n\n");
   }
-  return flush(f);
+  return flush(feed);
 }
 
 /* Whether to go on: the client listens, the server runs, the token is still good. */
-static bool goes_on(feed *f) {
-  request *r = f->r;
+static bool goes_on(feed *feed) {
+  request *request = feed->request;
   if (http_draining()) { /* it shut the client's side */
-    if (f->framed) websocket_close(r, WEBSOCKET_GOING_AWAY);
+    if (feed->framed) websocket_close(request, WEBSOCKET_GOING_AWAY);
     return false;
   }
-  if (f->framed ? !websocket_take(r, &f->socket) : !http_client_there(r)) return false;
-  if (auth_holds(r, ROLE_READ, r->store->name)) return true;
-  end_with(f, 401, "unauthorized", "the token is no longer good");
+  if (feed->framed ? !websocket_take(request, &feed->socket) : !http_client_there(request))
+    return false;
+  if (auth_holds(request, ROLE_READ, request->store->name)) return true;
+  end_with(feed, 401, "unauthorized", "the token is no longer good");
   return false;
 }
 
 /* Changes, until there is enough to send, or time to look up.  MAPH_NOTFOUND: there are no more. */
-static int take_some(feed *f) {
+static int take_some(feed *feed) {
   maph_change change;
   int rc = MAPH_OK;
-  for (int n = 0; rc == MAPH_OK && n < LOOK_EACH && f->r->body->size < FLUSH_AT; n++) {
-    rc = maph_changes_next(f->changes, 0, &change);
-    if (rc == MAPH_OK) tell(f, &change);
+  for (int n = 0; rc == MAPH_OK && n < LOOK_EACH && feed->request->body->size < FLUSH_AT; n++) {
+    rc = maph_changes_next(feed->changes, 0, &change);
+    if (rc == MAPH_OK) tell(feed, &change);
   }
   return rc;
 }
 
 /* Until there is reason to look again.  Who does not follow the store yet looks once more. */
-static void sleep_on(feed *f, uint64_t most_us) {
-  if (f->follower.of) {
-    http_sleep(f->r, f->follower.bell, f->framed, most_us);
-    follow_quiet(&f->follower);
-  } else if (!follow_begin(&f->follower, f->r->store)) {
-    http_sleep(f->r, -1, f->framed, least(most_us, FOLLOW_SLICE_MS * 1000));
+static void sleep_on(feed *feed, uint64_t most_us) {
+  if (feed->follower.of) {
+    http_sleep(feed->request, feed->follower.bell, feed->framed, most_us);
+    follow_quiet(&feed->follower);
+  } else if (!follow_begin(&feed->follower, feed->request->store)) {
+    http_sleep(feed->request, -1, feed->framed, least(most_us, FOLLOW_SLICE_MS * 1000));
   }
 }
 
-static uint64_t until_heartbeat(const feed *f) {
-  uint64_t passed = now_us() - f->written_us, all = option.heartbeat_ms * 1000;
+static uint64_t until_heartbeat(const feed *feed) {
+  uint64_t passed = now_us() - feed->written_us, all = option.heartbeat_ms * 1000;
   return passed < all ? all - passed : 0;
 }
 
-static void watch(feed *f) {
+static void watch(feed *feed) {
   int rc = MAPH_OK;
-  tell_reached(f);
-  while (flush(f) && goes_on(f)) {
-    rc = take_some(f);
-    if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || (f->r->body->size == 0 && !idle(f))) break;
-    if (rc != MAPH_NOTFOUND || f->r->body->size > 0) continue;
-    if (!atomic_load(&f->r->store->retired))
-      sleep_on(f, until_heartbeat(f));
-    else if ((rc = reopen(f)) != MAPH_OK)
+  tell_reached(feed);
+  while (flush(feed) && goes_on(feed)) {
+    rc = take_some(feed);
+    if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || (feed->request->body->size == 0 && !idle(feed)))
+      break;
+    if (rc != MAPH_NOTFOUND || feed->request->body->size > 0) continue;
+    if (!atomic_load(&feed->request->store->retired))
+      sleep_on(feed, until_heartbeat(feed));
+    else if ((rc = reopen(feed)) != MAPH_OK)
       break;
   }
-  if (rc == MAPH_OK || rc == MAPH_NOTFOUND || f->r->broken) return;
+  if (rc == MAPH_OK || rc == MAPH_NOTFOUND || feed->request->broken) return;
   if (rc == MAPH_CANTOPEN)
-    end_with(f, 404, "store_not_found", "the store was deleted");
+    end_with(feed, 404, "store_not_found", "the store was deleted");
   else
-    end_with(f, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
-             store_errmsg(rc, f->r->store->m));
+    end_with(feed, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
+             store_errmsg(rc, feed->request->store->m));
 }
 
 /* ------------------------------------------------------------------------------------ long poll */
 /* Wait for a change that is wanted.  MAPH_NOTFOUND: the time is over. */
-static int await(feed *f, uint64_t wait_ms, maph_change *change) {
+static int await(feed *feed, uint64_t wait_ms, maph_change *change) {
   uint64_t end = now_us() + wait_ms * 1000;
   for (int n = 1;; n++) {
     uint64_t now = now_us(), left = now < end ? end - now : 0;
-    int rc = maph_changes_next(f->changes, 0, change);
-    if (rc == MAPH_OK && wanted(f, change)) return rc;
+    int rc = maph_changes_next(feed->changes, 0, change);
+    if (rc == MAPH_OK && wanted(feed, change)) return rc;
     if (rc != MAPH_OK && (rc != MAPH_NOTFOUND || left == 0)) return rc;
-    if (rc == MAPH_NOTFOUND && atomic_load(&f->r->store->retired) && (rc = reopen(f)) != MAPH_OK)
+    if (rc == MAPH_NOTFOUND && atomic_load(&feed->request->store->retired)
+        && (rc = reopen(feed)) != MAPH_OK)
       return rc;
-    if ((rc != MAPH_OK || n % LOOK_EACH == 0) && (http_draining() || !http_client_there(f->r)))
+    if ((rc != MAPH_OK || n % LOOK_EACH == 0)
+        && (http_draining() || !http_client_there(feed->request)))
       return MAPH_NOTFOUND;
-    if (rc == MAPH_NOTFOUND) sleep_on(f, left);
+    if (rc == MAPH_NOTFOUND) sleep_on(feed, left);
   }
 }
 
-static void poll_flush(feed *f, bool *streaming) {
-  if (f->r->body->size < FLUSH_AT) return;
+static void poll_flush(feed *feed, bool *streaming) {
+  if (feed->request->body->size < FLUSH_AT) return;
   if (!*streaming) {
-    reply_start(f->r, 200);
-    *streaming = reply_stream(f->r, "application/json");
+    reply_start(feed->request, 200);
+    *streaming = reply_stream(feed->request, "application/json");
   }
-  flush(f);
+  flush(feed);
 }
 
 /* Whole transactions, up to where there are `limit` changes, or so many were looked at that the
 ** client should ask again. */
-static void poll_once(feed *f, uint64_t wait_ms, uint64_t limit) {
-  request *r = f->r;
+static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
+  request *request = feed->request;
   maph_change change;
   bool streaming = false;
   uint64_t n = 0, seen = 0;
-  int rc = await(f, wait_ms, &change);
-  r->body->size = 0;
-  buffer_text(r->body, "{\"changes\":[");
-  while (rc == MAPH_OK && !r->broken) {
-    if (wanted(f, &change)) {
-      buffer_text(r->body, n++ ? ",\n" : "\n");
-      change_json(r->body, &change, f->values);
-      poll_flush(f, &streaming);
+  int rc = await(feed, wait_ms, &change);
+  request->body->size = 0;
+  buffer_text(request->body, "{\"changes\":[");
+  while (rc == MAPH_OK && !request->broken) {
+    if (wanted(feed, &change)) {
+      buffer_text(request->body, n++ ? ",\n" : "\n");
+      change_json(request->body, &change, feed->values);
+      poll_flush(feed, &streaming);
     }
     if (change.last && (n >= limit || ++seen >= SCAN_MAX)) break;
-    rc = maph_changes_next(f->changes, 0, &change);
+    rc = maph_changes_next(feed->changes, 0, &change);
   }
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) {
     if (streaming)
-      r->broken = true;
+      request->broken = true;
     else
-      reply_store(r, rc);
+      reply_store(request, rc);
     return;
   }
-  buffer_printf(r->body, "\n],\"version\":%llu}\n",
-                (unsigned long long)maph_changes_version(f->changes));
+  buffer_printf(request->body, "\n],\"version\":%llu}\n",
+                (unsigned long long)maph_changes_version(feed->changes));
   if (!streaming)
-    reply_json(r, 200, r->body);
-  else if (flush(f))
-    reply_stream_end(r);
+    reply_json(request, 200, request->body);
+  else if (flush(feed))
+    reply_stream_end(request);
 }
 
 /* ------------------------------------------------------------------------------------- handlers */
-void changes_show(request *r) {
+void changes_show(request *request) {
   uint64_t wait_s = 0, limit = LIMIT_STANDARD;
-  int polls = query_number(r, "wait", WAIT_MAX_S, &wait_s);
-  feed f;
-  if (polls < 0 || query_number(r, "limit", LIMIT_MAX, &limit) < 0 || !feed_open(&f, r)) return;
-  r->body->size = 0;
-  if (polls && r->method == METHOD_HEAD) {
-    reply_start(r, 200);
-    reply_stream(r, "application/json");
+  int polls = query_number(request, "wait", WAIT_MAX_S, &wait_s);
+  feed feed;
+  if (polls < 0 || query_number(request, "limit", LIMIT_MAX, &limit) < 0
+      || !feed_open(&feed, request))
+    return;
+  request->body->size = 0;
+  if (polls && request->method == METHOD_HEAD) {
+    reply_start(request, 200);
+    reply_stream(request, "application/json");
   } else if (polls)
-    poll_once(&f, wait_s * 1000, limit);
+    poll_once(&feed, wait_s * 1000, limit);
   else {
-    r->close = true;
-    reply_start(r, 200);
-    reply_header(r, "X-Accel-Buffering", "no"); /* nginx would keep events back */
-    if (reply_stream(r, "text/event-stream") && r->method != METHOD_HEAD) {
-      buffer_printf(r->body, "retry: %d\n", RETRY_MS);
-      watch(&f);
-      reply_stream_end(r);
+    request->close = true;
+    reply_start(request, 200);
+    reply_header(request, "X-Accel-Buffering", "no"); /* nginx would keep events back */
+    if (reply_stream(request, "text/event-stream") && request->method != METHOD_HEAD) {
+      buffer_printf(request->body, "retry: %d\n", RETRY_MS);
+      watch(&feed);
+      reply_stream_end(request);
     }
   }
-  feed_close(&f);
+  feed_close(&feed);
 }
 
 /* Browsers open WebSockets across sites without asking: a foreign Origin is refused as it is for
 ** writes. */
-void changes_socket(request *r) {
-  feed f;
-  if (!feed_open(&f, r)) return;
-  f.framed = true;
-  r->body->size = 0;
-  if (guard_foreign(r)) {
-    reply_problem(r, 403, "foreign_origin",
+void changes_socket(request *request) {
+  feed feed;
+  if (!feed_open(&feed, request)) return;
+  feed.framed = true;
+  request->body->size = 0;
+  if (guard_foreign(request)) {
+    reply_problem(request, 403, "foreign_origin",
                   "a page of another site may not listen here; --origin URL allows one");
-  } else if (websocket_accept(r)) {
-    watch(&f);
+  } else if (websocket_accept(request)) {
+    watch(&feed);
   }
-  feed_close(&f);
+  feed_close(&feed);
 }

@@ -7,40 +7,40 @@
 #include "http/request.h"
 
 /* stores.c */
-void stores_list(request *r);
-void store_create(request *r);
-void store_destroy(request *r);
-void store_stats(request *r);
-void store_sync(request *r);
+void stores_list(request *request);
+void store_create(request *request);
+void store_destroy(request *request);
+void store_stats(request *request);
+void store_sync(request *request);
 /* keys.c */
-void key_get(request *r); /* and HEAD */
-void key_put(request *r);
-void key_delete(request *r);
+void key_get(request *request); /* and HEAD */
+void key_put(request *request);
+void key_delete(request *request);
 /* update.c */
-void key_increment(request *r);
-void key_patch(request *r);
+void key_increment(request *request);
+void key_patch(request *request);
 /* list.c batch.c transfer.c changes.c */
-void keys_list(request *r);
-void keys_get(request *r); /* those that the query names; keys_list hands over */
-void batch_run(request *r);
-void store_export(request *r);
-void store_import(request *r);
-void changes_show(request *r);
-void changes_socket(request *r);
+void keys_list(request *request);
+void keys_get(request *request); /* those that the query names; keys_list hands over */
+void batch_run(request *request);
+void store_export(request *request);
+void store_import(request *request);
+void changes_show(request *request);
+void changes_socket(request *request);
 /* jobs.c */
-void store_check(request *r);
-void store_compact(request *r);
-void store_optimize(request *r);
-void store_backup(request *r);
-void jobs_list(request *r);
-void job_show(request *r);
-void job_cancel(request *r);
+void store_check(request *request);
+void store_compact(request *request);
+void store_optimize(request *request);
+void store_backup(request *request);
+void jobs_list(request *request);
+void job_show(request *request);
+void job_cancel(request *request);
 /* metrics.c openapi.c page.c */
-void metrics_show(request *r);
-void health_show(request *r);
-void ready_show(request *r);
-void openapi_show(request *r);
-void page_show(request *r); /* the web page */
-void page_file(request *r); /* its scripts and style */
+void metrics_show(request *request);
+void health_show(request *request);
+void ready_show(request *request);
+void openapi_show(request *request);
+void page_show(request *request); /* the web page */
+void page_file(request *request); /* its scripts and style */
 
 #endif

@@ -77,9 +77,9 @@ static atomic_bool stop_asked;
 static pthread_mutex_t jobs_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t job_ended;
 
-static void job_free(job *j) {
-  buffer_free(&j->report);
-  free(j);
+static void job_free(job *job) {
+  buffer_free(&job->report);
+  free(job);
 }
 
 static void job_remove(int i) {
@@ -100,8 +100,8 @@ static int job_index(uint64_t id) {
   return -1;
 }
 
-static bool may_see(const request *r, const job *j) {
-  return auth_holds(r, ROLE_ADMIN, j->store_name);
+static bool may_see(const request *request, const job *job) {
+  return auth_holds(request, ROLE_ADMIN, job->store_name);
 }
 
 static job *job_find(uint64_t id) {
@@ -121,27 +121,27 @@ static const job *rewrite_of(const char *store_name) {
 /* ------------------------------------------------------------------------------------- the work */
 static int note_problem(void *arg, uint64_t offset, const char *problem) {
   char sentence[SENTENCE_ROOM];
-  job *j = arg;
+  job *job = arg;
   sentence_public(sentence, sizeof sentence, problem);
   pthread_mutex_lock(&jobs_mutex);
-  if (j->problems++ < SENTENCES_MAX) {
-    buffer_printf(&j->report, "%s{\"offset\":%llu,", j->report.size ? "," : "",
+  if (job->problems++ < SENTENCES_MAX) {
+    buffer_printf(&job->report, "%s{\"offset\":%llu,", job->report.size ? "," : "",
                   (unsigned long long)offset);
-    emit_bytes(&j->report, "sentence", "sentence_encoding", maph_str(sentence));
-    buffer_text(&j->report, "}");
+    emit_bytes(&job->report, "sentence", "sentence_encoding", maph_str(sentence));
+    buffer_text(&job->report, "}");
   }
   pthread_mutex_unlock(&jobs_mutex);
   return atomic_load(&stop_asked);
 }
 
 static int note_progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
-  job *j = arg;
+  job *job = arg;
   bool cancel;
   pthread_mutex_lock(&jobs_mutex);
-  snprintf(j->phase, sizeof j->phase, "%s", phase);
-  j->done = done;
-  j->total = total;
-  cancel = j->cancel_asked;
+  snprintf(job->phase, sizeof job->phase, "%s", phase);
+  job->done = done;
+  job->total = total;
+  cancel = job->cancel_asked;
   pthread_mutex_unlock(&jobs_mutex);
   return cancel || atomic_load(&stop_asked);
 }
@@ -187,180 +187,186 @@ static void name_by_time(char *file, size_t room, const char *store_name) {
     snprintf(file, room, "%s-%s-%d.maph", store_name, stamp, i);
 }
 
-static int work(job *j, maph *m) {
+static int work(job *job, maph *m) {
   char path[PATH_ROOM];
-  switch (j->kind) {
-    case COMPACT: return maph_compact(m, note_progress, j);
-    case OPTIMIZE: return maph_optimize(m, note_progress, j);
-    case BACKUP: backup_path(path, j->file); return maph_backup(m, path, note_progress, j);
-    default: return maph_check_progress(m, note_problem, j, note_progress, j);
+  switch (job->kind) {
+    case COMPACT: return maph_compact(m, note_progress, job);
+    case OPTIMIZE: return maph_optimize(m, note_progress, job);
+    case BACKUP: backup_path(path, job->file); return maph_backup(m, path, note_progress, job);
+    default: return maph_check_progress(m, note_problem, job, note_progress, job);
   }
 }
 
-static enum state outcome_of(const job *j, int rc) {
-  if (rc == MAPH_OK || (j->kind == CHECK && rc == MAPH_CORRUPT)) return DONE;
+static enum state outcome_of(const job *job, int rc) {
+  if (rc == MAPH_OK || (job->kind == CHECK && rc == MAPH_CORRUPT)) return DONE;
   return rc == MAPH_CANCELLED ? CANCELLED : FAILED;
 }
 
 /* The new backup is there: older ones go. */
-static void prune(const job *j) {
+static void prune(const job *job) {
   char folder[PATH_ROOM];
   int error;
   backup_path(folder, "");
-  error = retention_prune(folder, j->store_name, j->keep);
-  if (error) log_line("older backups of %s cannot be removed: %s", j->store_name, strerror(error));
+  error = retention_prune(folder, job->store_name, job->keep);
+  if (error)
+    log_line("older backups of %s cannot be removed: %s", job->store_name, strerror(error));
 }
 
 static void *job_run(void *arg) {
-  job *j = arg;
-  store *s = j->store;
+  job *job = arg;
+  store *store = job->store;
   maph_rewrite result = { 0 };
-  int rc = work(j, s->m);
-  if (rc == MAPH_OK && j->keep > 0) prune(j);
-  bool rewritten = rc == MAPH_OK && j->kind != CHECK && maph_rewritten(s->m, &result) == MAPH_OK;
-  if (rewritten && j->kind != BACKUP) store_forget(s);
+  int rc = work(job, store->m);
+  if (rc == MAPH_OK && job->keep > 0) prune(job);
+  bool rewritten =
+      rc == MAPH_OK && job->kind != CHECK && maph_rewritten(store->m, &result) == MAPH_OK;
+  if (rewritten && job->kind != BACKUP) store_forget(store);
   pthread_mutex_lock(&jobs_mutex);
-  j->rc = rc;
-  if (rc != MAPH_OK && sentence_public(j->detail, sizeof j->detail, maph_errmsg(s->m)))
-    log_line("job %llu: %s", (unsigned long long)j->id, maph_errmsg(s->m));
-  j->result = result;
-  j->state = outcome_of(j, rc);
-  j->finished_ms = wall_ms();
-  ended[j->kind][j->state - DONE]++;
-  j->store = NULL;
+  job->rc = rc;
+  if (rc != MAPH_OK && sentence_public(job->detail, sizeof job->detail, maph_errmsg(store->m)))
+    log_line("job %llu: %s", (unsigned long long)job->id, maph_errmsg(store->m));
+  job->result = result;
+  job->state = outcome_of(job, rc);
+  job->finished_ms = wall_ms();
+  ended[job->kind][job->state - DONE]++;
+  job->store = NULL;
   running_count--;
   pthread_cond_broadcast(&job_ended);
   pthread_mutex_unlock(&jobs_mutex);
-  store_release(s);
+  store_release(store);
   return NULL;
 }
 
 /* Begin a job, which names its backup itself where file is empty; jobs_mutex is held.  NULL: too
 ** many, or no memory or thread. */
-static job *job_start(store *s, enum kind kind, const char *file, uint64_t keep) {
+static job *job_start(store *store, enum kind kind, const char *file, uint64_t keep) {
   pthread_attr_t detached;
   pthread_t thread;
-  job *j;
+  job *job;
   bool started;
-  if (running_count == RUNNING_MAX || !make_room() || (j = calloc(1, sizeof *j)) == NULL)
+  if (running_count == RUNNING_MAX || !make_room() || (job = calloc(1, sizeof *job)) == NULL)
     return NULL;
-  j->id = ++last_id;
-  j->kind = kind;
-  j->keep = keep;
-  j->started_ms = wall_ms();
-  j->store = s;
-  strcpy(j->store_name, s->name);
+  job->id = ++last_id;
+  job->kind = kind;
+  job->keep = keep;
+  job->started_ms = wall_ms();
+  job->store = store;
+  strcpy(job->store_name, store->name);
   if (kind == BACKUP && *file == 0)
-    name_by_time(j->file, sizeof j->file, s->name);
+    name_by_time(job->file, sizeof job->file, store->name);
   else
-    snprintf(j->file, sizeof j->file, "%s", file);
-  store_hold(s);
+    snprintf(job->file, sizeof job->file, "%s", file);
+  store_hold(store);
   pthread_attr_init(&detached);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-  started = pthread_create(&thread, &detached, job_run, j) == 0;
+  started = pthread_create(&thread, &detached, job_run, job) == 0;
   pthread_attr_destroy(&detached);
   if (!started) {
-    store_release(s);
-    job_free(j);
+    store_release(store);
+    job_free(job);
     return NULL;
   }
-  jobs[job_count++] = j;
+  jobs[job_count++] = job;
   running_count++;
-  return j;
+  return job;
 }
 
 /* --------------------------------------------------------------------------------- descriptions */
-static void result_json(buffer *b, const maph_rewrite *w) {
-  buffer_text(b, ",\"result\":{");
-  emit_rewrite(b, w);
-  buffer_text(b, "}");
+static void result_json(buffer *buffer, const maph_rewrite *rewrite) {
+  buffer_text(buffer, ",\"result\":{");
+  emit_rewrite(buffer, rewrite);
+  buffer_text(buffer, "}");
 }
 
-static void job_json(buffer *b, const job *j) {
+static void job_json(buffer *buffer, const job *job) {
   buffer_printf(
-      b, "{\"id\":\"%llu\",\"kind\":\"%s\",\"store\":\"%s\",\"state\":\"%s\",\"started_at\":%llu",
-      (unsigned long long)j->id, kind_names[j->kind], j->store_name, state_names[j->state],
-      (unsigned long long)j->started_ms);
-  if (j->finished_ms) buffer_printf(b, ",\"finished_at\":%llu", (unsigned long long)j->finished_ms);
-  if (j->phase[0])
-    buffer_printf(b, ",\"phase\":\"%s\",\"done\":%llu,\"total\":%llu", j->phase,
-                  (unsigned long long)j->done, (unsigned long long)j->total);
-  if (j->file[0]) buffer_printf(b, ",\"file\":\"%s\"", j->file);
-  if (j->state != RUNNING)
-    buffer_printf(b, ",\"success\":%s,\"code\":\"%s\"", j->rc == MAPH_OK ? "true" : "false",
-                  maph_code(j->rc));
-  if (j->detail[0]) {
-    buffer_text(b, ",");
-    emit_bytes(b, "detail", "detail_encoding", maph_str(j->detail));
+      buffer,
+      "{\"id\":\"%llu\",\"kind\":\"%s\",\"store\":\"%s\",\"state\":\"%s\",\"started_at\":%llu",
+      (unsigned long long)job->id, kind_names[job->kind], job->store_name, state_names[job->state],
+      (unsigned long long)job->started_ms);
+  if (job->finished_ms)
+    buffer_printf(buffer, ",\"finished_at\":%llu", (unsigned long long)job->finished_ms);
+  if (job->phase[0])
+    buffer_printf(buffer, ",\"phase\":\"%s\",\"done\":%llu,\"total\":%llu", job->phase,
+                  (unsigned long long)job->done, (unsigned long long)job->total);
+  if (job->file[0]) buffer_printf(buffer, ",\"file\":\"%s\"", job->file);
+  if (job->state != RUNNING)
+    buffer_printf(buffer, ",\"success\":%s,\"code\":\"%s\"", job->rc == MAPH_OK ? "true" : "false",
+                  maph_code(job->rc));
+  if (job->detail[0]) {
+    buffer_text(buffer, ",");
+    emit_bytes(buffer, "detail", "detail_encoding", maph_str(job->detail));
   }
-  if (j->kind == CHECK) {
-    buffer_printf(b, ",\"problems\":%llu,\"report\":[", (unsigned long long)j->problems);
-    if (!j->report.failed) buffer_append(b, j->report.data, j->report.size);
-    buffer_text(b, "]");
-  } else if (j->state == DONE) {
-    result_json(b, &j->result);
+  if (job->kind == CHECK) {
+    buffer_printf(buffer, ",\"problems\":%llu,\"report\":[", (unsigned long long)job->problems);
+    if (!job->report.failed) buffer_append(buffer, job->report.data, job->report.size);
+    buffer_text(buffer, "]");
+  } else if (job->state == DONE) {
+    result_json(buffer, &job->result);
   }
-  buffer_text(b, "}");
+  buffer_text(buffer, "}");
 }
 
-static void reply_no_job(request *r) {
-  reply_problem(r, 404, "job_not_found", "there is no such job, or many newer ones came since");
+static void reply_no_job(request *request) {
+  reply_problem(request, 404, "job_not_found",
+                "there is no such job, or many newer ones came since");
 }
 
 /* Answer with one job, which may have gone meanwhile: 202 while it runs, if it was begun or stopped
 ** by this request.  Who waited for a job that did not succeed gets its problem. */
-static void answer(request *r, uint64_t id, bool asked, bool waited) {
+static void answer(request *request, uint64_t id, bool asked, bool waited) {
   char detail[512];
   int rc = MAPH_OK, status = 200;
-  job *j;
-  r->body->size = 0;
+  job *job;
+  request->body->size = 0;
   pthread_mutex_lock(&jobs_mutex);
-  if ((j = job_find(id)) != NULL && !may_see(r, j)) j = NULL;
-  if (j) {
-    job_json(r->body, j);
-    if (asked && j->state == RUNNING) status = 202;
-    if (waited && (j->state == FAILED || j->state == CANCELLED)) rc = j->rc;
-    strcpy(detail, j->detail);
+  if ((job = job_find(id)) != NULL && !may_see(request, job)) job = NULL;
+  if (job) {
+    job_json(request->body, job);
+    if (asked && job->state == RUNNING) status = 202;
+    if (waited && (job->state == FAILED || job->state == CANCELLED)) rc = job->rc;
+    strcpy(detail, job->detail);
   }
   pthread_mutex_unlock(&jobs_mutex);
-  if (j == NULL) {
-    reply_no_job(r);
+  if (job == NULL) {
+    reply_no_job(request);
     return;
   }
-  if (asked) reply_extra(r, "Location: /jobs/%llu", (unsigned long long)id);
+  if (asked) reply_extra(request, "Location: /jobs/%llu", (unsigned long long)id);
   if (rc != MAPH_OK) {
-    reply_problem(r, maph_status(rc), maph_code(rc), "%s", detail);
+    reply_problem(request, maph_status(rc), maph_code(rc), "%s", detail);
     return;
   }
-  buffer_text(r->body, "\n");
-  reply_start(r, status);
-  reply_json(r, status, r->body);
+  buffer_text(request->body, "\n");
+  reply_start(request, status);
+  reply_json(request, status, request->body);
 }
 
 /* --------------------------------------------------------------------------------------- upkeep */
 /* Enough of it is dead, and it was not tried a short while ago? */
-static bool due(const store *s, const maph_stats *stats) {
+static bool due(const store *store, const maph_stats *stats) {
   bool full = room_is_full();
   uint64_t retry = full ? RETRY_FULL_US : RETRY_US, above = option.auto_compact_above;
   if (full && above > FULL_ABOVE) above = FULL_ABOVE;
-  if (s->rewritten_us && now_us() - s->rewritten_us < retry) return false;
+  if (store->rewritten_us && now_us() - store->rewritten_us < retry) return false;
   /* what the file has and does not use goes to the new one, if need be */
   if (full && stats->live_bytes + stats->used_bytes > room_free() + stats->file_bytes) return false;
   return stats->dead_bytes >= above
          && stats->dead_bytes / 100 * 100 >= stats->used_bytes / 100 * option.auto_compact;
 }
 
-static void compact_if_due(store *s) {
+static void compact_if_due(store *store) {
   maph_stats stats;
   const job *begun = NULL;
-  if (s->read_only || maph_stat(s->m, &stats) != MAPH_OK || stats.poisoned || !due(s, &stats))
+  if (store->read_only || maph_stat(store->m, &stats) != MAPH_OK || stats.poisoned
+      || !due(store, &stats))
     return;
   pthread_mutex_lock(&jobs_mutex);
-  if (running_count == 0) begun = job_start(s, stats.frozen_keys ? OPTIMIZE : COMPACT, "", 0);
+  if (running_count == 0) begun = job_start(store, stats.frozen_keys ? OPTIMIZE : COMPACT, "", 0);
   pthread_mutex_unlock(&jobs_mutex);
   if (begun == NULL) return;
-  s->rewritten_us = now_us();
-  log_line("%s: %llu of %llu bytes are dead: compacting it", s->name,
+  store->rewritten_us = now_us();
+  log_line("%s: %llu of %llu bytes are dead: compacting it", store->name,
            (unsigned long long)stats.dead_bytes, (unsigned long long)stats.used_bytes);
 }
 
@@ -368,100 +374,100 @@ void jobs_upkeep(void) {
   static uint64_t looked_us;
   if (option.auto_compact == 0 || http_draining() || now_us() - looked_us < LOOK_US) return;
   looked_us = now_us();
-  for (store *s = store_next(NULL); s; s = store_next(s)) compact_if_due(s);
+  for (store *store = store_next(NULL); store; store = store_next(store)) compact_if_due(store);
 }
 
 /* ------------------------------------------------------------------------------------- requests */
 /* Wait for the end of a job; jobs_mutex is held. */
-static void await(request *r, uint64_t id) {
-  const job *j;
-  while ((j = job_find(id)) != NULL && j->state == RUNNING && !http_draining()
-         && http_client_there(r)) {
+static void await(request *request, uint64_t id) {
+  const job *job;
+  while ((job = job_find(id)) != NULL && job->state == RUNNING && !http_draining()
+         && http_client_there(request)) {
     struct timespec until = clock_after(1);
     pthread_cond_timedwait(&job_ended, &jobs_mutex, &until);
   }
 }
 
-static void run_job(request *r, enum kind kind, const char *file, uint64_t keep) {
-  const job *j, *other;
+static void run_job(request *request, enum kind kind, const char *file, uint64_t keep) {
+  const job *job, *other;
   bool wait = false;
   uint64_t id = 0;
-  if (!query_flag(r, "wait", &wait)) return;
+  if (!query_flag(request, "wait", &wait)) return;
   pthread_mutex_lock(&jobs_mutex);
-  other = kind == CHECK ? NULL : rewrite_of(r->store->name);
-  j = other ? NULL : job_start(r->store, kind, file, keep);
-  if (j) id = j->id;
-  if (j && wait) await(r, id);
+  other = kind == CHECK ? NULL : rewrite_of(request->store->name);
+  job = other ? NULL : job_start(request->store, kind, file, keep);
+  if (job) id = job->id;
+  if (job && wait) await(request, id);
   pthread_mutex_unlock(&jobs_mutex);
   if (other)
-    reply_problem(r, 409, "job_running", "a rewrite of %s is running", r->store->name);
+    reply_problem(request, 409, "job_running", "a rewrite of %s is running", request->store->name);
   else if (id == 0)
-    reply_problem(r, 429, "too_many_jobs", "at most %d jobs run at once", RUNNING_MAX);
+    reply_problem(request, 429, "too_many_jobs", "at most %d jobs run at once", RUNNING_MAX);
   else
-    answer(r, id, true, wait);
+    answer(request, id, true, wait);
 }
 
-void store_check(request *r) { run_job(r, CHECK, "", 0); }
-void store_compact(request *r) {
-  if (write_allowed(r)) run_job(r, COMPACT, "", 0);
+void store_check(request *request) { run_job(request, CHECK, "", 0); }
+void store_compact(request *request) {
+  if (write_allowed(request)) run_job(request, COMPACT, "", 0);
 }
-void store_optimize(request *r) {
-  if (write_allowed(r)) run_job(r, OPTIMIZE, "", 0);
+void store_optimize(request *request) {
+  if (write_allowed(request)) run_job(request, OPTIMIZE, "", 0);
 }
 
 /* The backup's file by ?name=; empty without it. */
-static bool name_backup(request *r, char *file, size_t room) {
+static bool name_backup(request *request, char *file, size_t room) {
   maph_slice name;
   *file = 0;
-  if (!request_query(r, "name", &name)) return true;
+  if (!request_query(request, "name", &name)) return true;
   snprintf(file, room, "%.*s.maph", (int)(name.size < 80 ? name.size : 80),
            (const char *)name.data);
   if (store_name_valid(name.data, name.size)) return true;
-  reply_problem(r, 400, "bad_backup_name",
+  reply_problem(request, 400, "bad_backup_name",
                 "a backup's name is a letter or digit and then up to 63 of letters, digits, . _ -");
   return false;
 }
 
 /* ?keep=, 0 without it: all are kept.  False: answered. */
-static bool read_keep(request *r, uint64_t *keep) {
+static bool read_keep(request *request, uint64_t *keep) {
   maph_slice text;
   *keep = 0;
-  if (!request_query(r, "keep", &text)) return true;
+  if (!request_query(request, "keep", &text)) return true;
   if (json_whole_number(text, KEEP_MAX, keep) && *keep > 0) return true;
-  reply_problem(r, 400, "bad_keep", "keep is from 1 to %d: so many backups of the store are kept",
-                KEEP_MAX);
+  reply_problem(request, 400, "bad_keep",
+                "keep is from 1 to %d: so many backups of the store are kept", KEEP_MAX);
   return false;
 }
 
-void store_backup(request *r) {
+void store_backup(request *request) {
   char file[128];
   uint64_t keep;
   int trouble;
-  if (!name_backup(r, file, sizeof file) || !read_keep(r, &keep)) return;
+  if (!name_backup(request, file, sizeof file) || !read_keep(request, &keep)) return;
   if ((trouble = backup_folder()) != 0)
-    reply_problem(r, 500, "io_error", "the folder for backups cannot be made: %s",
+    reply_problem(request, 500, "io_error", "the folder for backups cannot be made: %s",
                   strerror(trouble));
   else if (*file && backup_exists(file))
-    reply_problem(r, 409, "backup_exists", "there is a backup of that name");
+    reply_problem(request, 409, "backup_exists", "there is a backup of that name");
   else
-    run_job(r, BACKUP, file, keep);
+    run_job(request, BACKUP, file, keep);
 }
 
-static uint64_t asked_id(const request *r) {
+static uint64_t asked_id(const request *request) {
   char digits[24] = "";
-  maph_slice id = r->segments[0];
+  maph_slice id = request->segments[0];
   if (id.size < sizeof digits) memcpy(digits, id.data, id.size);
   return strtoull(digits, NULL, 10);
 }
 
-void job_show(request *r) { answer(r, asked_id(r), false, false); }
+void job_show(request *request) { answer(request, asked_id(request), false, false); }
 
-void job_cancel(request *r) {
-  uint64_t id = asked_id(r);
+void job_cancel(request *request) {
+  uint64_t id = asked_id(request);
   int i;
   enum { GONE, ASKED, REMOVED } did = GONE;
   pthread_mutex_lock(&jobs_mutex);
-  if ((i = job_index(id)) >= 0 && may_see(r, jobs[i])) {
+  if ((i = job_index(id)) >= 0 && may_see(request, jobs[i])) {
     if (jobs[i]->state != RUNNING) {
       job_remove(i);
       did = REMOVED;
@@ -472,25 +478,25 @@ void job_cancel(request *r) {
   }
   pthread_mutex_unlock(&jobs_mutex);
   if (did == GONE)
-    reply_no_job(r);
+    reply_no_job(request);
   else if (did == REMOVED)
-    reply_empty(r, 204);
+    reply_empty(request, 204);
   else
-    answer(r, id, true, false);
+    answer(request, id, true, false);
 }
 
-void jobs_list(request *r) {
-  r->body->size = 0;
-  buffer_text(r->body, "[");
+void jobs_list(request *request) {
+  request->body->size = 0;
+  buffer_text(request->body, "[");
   pthread_mutex_lock(&jobs_mutex);
   for (int i = 0; i < job_count; i++) {
-    if (!may_see(r, jobs[i])) continue;
-    if (r->body->size > 1) buffer_text(r->body, ",\n");
-    job_json(r->body, jobs[i]);
+    if (!may_see(request, jobs[i])) continue;
+    if (request->body->size > 1) buffer_text(request->body, ",\n");
+    job_json(request->body, jobs[i]);
   }
   pthread_mutex_unlock(&jobs_mutex);
-  buffer_text(r->body, "]\n");
-  reply_json(r, 200, r->body);
+  buffer_text(request->body, "]\n");
+  reply_json(request, 200, request->body);
 }
 
 uint64_t jobs_running(void) {

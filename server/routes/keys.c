@@ -89,15 +89,15 @@ static bool parse_tags(const char *p, bool weak_counts, int kinds, tag_list *tag
 }
 
 /* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
-static bool read_tags(request *r, const char *name, int kinds, tag_list *tags) {
+static bool read_tags(request *request, const char *name, int kinds, tag_list *tags) {
   bool weak_counts = strcmp(name, "If-None-Match") == 0;
   memset(tags, 0, sizeof *tags);
-  for (int i = 0; i < r->header_count; i++) {
-    if (strcasecmp(r->headers[i].name, name) != 0
-        || parse_tags(r->headers[i].value, weak_counts, kinds, tags))
+  for (int i = 0; i < request->header_count; i++) {
+    if (strcasecmp(request->headers[i].name, name) != 0
+        || parse_tags(request->headers[i].value, weak_counts, kinds, tags))
       continue;
-    reply_problem(r, 400, "bad_precondition", "%s is * or at most %d entity tags such as \"17\"",
-                  name, TAG_MAX);
+    reply_problem(request, 400, "bad_precondition",
+                  "%s is * or at most %d entity tags such as \"17\"", name, TAG_MAX);
     return false;
   }
   return true;
@@ -129,12 +129,12 @@ static int parse_range(const char *text, uint64_t size, uint64_t *first, uint64_
   return 1;
 }
 
-bool query_expiry(request *r, uint64_t *expires) {
+bool query_expiry(request *request, uint64_t *expires) {
   char digits[16];
   maph_slice value;
   uint64_t ttl = 0;
   *expires = 0;
-  if (!request_query(r, "ttl", &value)) return true;
+  if (!request_query(request, "ttl", &value)) return true;
   if (value.size < sizeof digits) {
     memcpy(digits, value.data, value.size);
     digits[value.size] = 0;
@@ -145,7 +145,7 @@ bool query_expiry(request *r, uint64_t *expires) {
     *expires = wall_ms() + ttl * 1000;
     return true;
   }
-  reply_problem(r, 400, "bad_ttl", "ttl is a whole number of seconds from 1 up");
+  reply_problem(request, 400, "bad_ttl", "ttl is a whole number of seconds from 1 up");
   return false;
 }
 
@@ -158,13 +158,13 @@ static bool header_safe(maph_slice text) {
 }
 
 /* The Content-Type to answer with: what was said at the PUT, else what the value's type implies. */
-static void value_content_type(const maph_entry *e, char *out) {
-  if (e->media_type.size <= MEDIA_TYPE_MAX && header_safe(e->media_type)) {
-    memcpy(out, e->media_type.data, e->media_type.size);
-    out[e->media_type.size] = 0;
-  } else if (e->type == MAPH_JSON)
+static void value_content_type(const maph_entry *entry, char *out) {
+  if (entry->media_type.size <= MEDIA_TYPE_MAX && header_safe(entry->media_type)) {
+    memcpy(out, entry->media_type.data, entry->media_type.size);
+    out[entry->media_type.size] = 0;
+  } else if (entry->type == MAPH_JSON)
     strcpy(out, "application/json");
-  else if (e->type == MAPH_TEXT || e->type == MAPH_INTEGER || e->type == MAPH_REAL)
+  else if (entry->type == MAPH_TEXT || entry->type == MAPH_INTEGER || entry->type == MAPH_REAL)
     strcpy(out, "text/plain; charset=utf-8");
   else
     strcpy(out, "application/octet-stream");
@@ -183,242 +183,252 @@ static int type_of_body(const char *media_type, maph_slice value) {
   return json ? MAPH_JSON : MAPH_TEXT;
 }
 
-static bool read_media_type(request *r, const char **media_type) {
-  const char *text = request_header(r, "Content-Type");
+static bool read_media_type(request *request, const char **media_type) {
+  const char *text = request_header(request, "Content-Type");
   *media_type = NULL;
   if (text == NULL || *text == 0 || strncasecmp(text, "application/x-www-form-urlencoded", 33) == 0)
     return true;
   *media_type = text;
   if (strlen(text) <= MEDIA_TYPE_MAX && header_safe(maph_str(text))) return true;
-  reply_problem(r, 400, "bad_content_type",
+  reply_problem(request, 400, "bad_content_type",
                 "a Content-Type of at most %d printable characters is kept with a value",
                 MEDIA_TYPE_MAX);
   return false;
 }
 
-static bool key_given(request *r) {
-  if (r->segments[1].size > 0) return true;
-  reply_problem(r, 400, "empty_key", "a key has at least one byte");
+static bool key_given(request *request) {
+  if (request->segments[1].size > 0) return true;
+  reply_problem(request, 400, "empty_key", "a key has at least one byte");
   return false;
 }
 
 /* ------------------------------------------------------------------------------------------ GET */
 /* ?entry=1 or 0, or what Accept says of the two.  False: answered 400. */
-static bool wants_entry(request *r, const maph_entry *e, bool *entry) {
+static bool wants_entry(request *request, const maph_entry *e, bool *entry) {
   char type[MEDIA_TYPE_MAX + 1];
   maph_slice asked;
   bool named, value_named;
-  int quality = accept_quality(r, entry_type, &named);
+  int quality = accept_quality(request, entry_type, &named);
   value_content_type(e, type);
-  *entry = named && quality > 0 && quality >= accept_quality(r, type, &value_named);
-  if (!request_query(r, "entry", &asked)) return true;
+  *entry = named && quality > 0 && quality >= accept_quality(request, type, &value_named);
+  if (!request_query(request, "entry", &asked)) return true;
   *entry = asked.size == 1 && *(const char *)asked.data == '1';
   if (*entry || (asked.size == 1 && *(const char *)asked.data == '0')) return true;
-  reply_problem(r, 400, "bad_entry", "entry is 1 for key, value, version and type as JSON, or 0");
+  reply_problem(request, 400, "bad_entry",
+                "entry is 1 for key, value, version and type as JSON, or 0");
   return false;
 }
 
 /* Begin an answer of one of the two representations. */
-static void start_entry(request *r, int status, const maph_entry *e, bool entry) {
+static void start_entry(request *request, int status, const maph_entry *e, bool entry) {
   static const char *const endings[2][2] = { { "\"", "-gzip\"" }, { "-entry\"", "-entry-gzip\"" } };
-  r->may_be_kept = true;
-  reply_start(r, status);
-  reply_header_number(r, "ETag", "\"", e->version, endings[entry][r->gzip]);
-  if (e->expires) reply_header_number(r, "Maph-Expires-At", "", e->expires, "");
-  reply_header(r, "Maph-Type", entry_type_name(e->type));
+  request->may_be_kept = true;
+  reply_start(request, status);
+  reply_header_number(request, "ETag", "\"", e->version, endings[entry][request->gzip]);
+  if (e->expires) reply_header_number(request, "Maph-Expires-At", "", e->expires, "");
+  reply_header(request, "Maph-Type", entry_type_name(e->type));
 }
 
 /* An application that asks by the query reads JSON; who names the type gets it. */
-static const char *type_of_entry(const request *r) {
+static const char *type_of_entry(const request *request) {
   maph_slice asked;
-  return request_query(r, "entry", &asked) ? "application/json" : entry_type;
+  return request_query(request, "entry", &asked) ? "application/json" : entry_type;
 }
 
-static void send_entry(request *r, const maph_entry *e) {
-  buffer *b = r->body;
-  b->size = 0;
-  if (e->value.size > LONG_VALUE) {
-    start_entry(r, 200, e, true);
-    if (!reply_stream(r, type_of_entry(r))) return;
-    buffer_text(b, "{");
-    if (!reply_stream_entry(r, e)) return;
-    buffer_text(b, "}\n");
-    if (reply_stream_body(r, 0)) reply_stream_end(r);
+static void send_entry(request *request, const maph_entry *entry) {
+  buffer *buffer = request->body;
+  buffer->size = 0;
+  if (entry->value.size > LONG_VALUE) {
+    start_entry(request, 200, entry, true);
+    if (!reply_stream(request, type_of_entry(request))) return;
+    buffer_text(buffer, "{");
+    if (!reply_stream_entry(request, entry)) return;
+    buffer_text(buffer, "}\n");
+    if (reply_stream_body(request, 0)) reply_stream_end(request);
     return;
   }
-  buffer_text(b, "{");
-  emit_entry(b, e, true);
-  buffer_text(b, "}\n");
-  if (b->failed) {
-    reply_problem(r, 503, "no_memory", "out of memory for the answer; ask for the value alone");
+  buffer_text(buffer, "{");
+  emit_entry(buffer, entry, true);
+  buffer_text(buffer, "}\n");
+  if (buffer->failed) {
+    reply_problem(request, 503, "no_memory",
+                  "out of memory for the answer; ask for the value alone");
     return;
   }
-  start_entry(r, 200, e, true);
-  reply_send(r, type_of_entry(r), b->data, b->size);
+  start_entry(request, 200, entry, true);
+  reply_send(request, type_of_entry(request), buffer->data, buffer->size);
 }
 
-static void send_raw(request *r, const maph_entry *e) {
+static void send_raw(request *request, const maph_entry *entry) {
   char type[MEDIA_TYPE_MAX + 1];
-  const char *data = e->value.data, *if_range = request_header(r, "If-Range");
+  const char *data = entry->value.data, *if_range = request_header(request, "If-Range");
   uint64_t first = 0, last = 0;
   tag_list same;
   int range = 0;
-  if (!guard_destination(r)) return;
+  if (!guard_destination(request)) return;
   if (if_range) {
     memset(&same, 0, sizeof same);
-    if (!parse_tag(&if_range, &same, false, VALUE_TAGS) || !tags_match(&same, true, e->version))
+    if (!parse_tag(&if_range, &same, false, VALUE_TAGS) || !tags_match(&same, true, entry->version))
       if_range = "";
     else
       if_range = NULL;
   }
-  if (r->method == METHOD_GET && if_range == NULL)
-    range = parse_range(request_header(r, "Range"), e->value.size, &first, &last);
+  if (request->method == METHOD_GET && if_range == NULL)
+    range = parse_range(request_header(request, "Range"), entry->value.size, &first, &last);
   if (range < 0) {
-    reply_extra(r, "Content-Range: bytes */%llu", (unsigned long long)e->value.size);
-    reply_problem(r, 416, "bad_range", "the value has %llu bytes",
-                  (unsigned long long)e->value.size);
+    reply_extra(request, "Content-Range: bytes */%llu", (unsigned long long)entry->value.size);
+    reply_problem(request, 416, "bad_range", "the value has %llu bytes",
+                  (unsigned long long)entry->value.size);
     return;
   }
-  value_content_type(e, type);
-  start_entry(r, range ? 206 : 200, e, false);
-  if (!r->gzip) reply_header(r, "Accept-Ranges", "bytes");
-  reply_header(r, "Content-Security-Policy", "sandbox; default-src 'none'");
+  value_content_type(entry, type);
+  start_entry(request, range ? 206 : 200, entry, false);
+  if (!request->gzip) reply_header(request, "Accept-Ranges", "bytes");
+  reply_header(request, "Content-Security-Policy", "sandbox; default-src 'none'");
   if (range) {
-    buffer_printf(r->head, "Content-Range: bytes %llu-%llu/%llu\r\n", (unsigned long long)first,
-                  (unsigned long long)last, (unsigned long long)e->value.size);
-    reply_send(r, type, data + first, (size_t)(last - first + 1));
-  } else if (r->method == METHOD_HEAD)
-    reply_head_only(r, type, e->value.size);
+    buffer_printf(request->head, "Content-Range: bytes %llu-%llu/%llu\r\n",
+                  (unsigned long long)first, (unsigned long long)last,
+                  (unsigned long long)entry->value.size);
+    reply_send(request, type, data + first, (size_t)(last - first + 1));
+  } else if (request->method == METHOD_HEAD)
+    reply_head_only(request, type, entry->value.size);
   else
-    reply_send(r, type, data, e->value.size);
+    reply_send(request, type, data, entry->value.size);
 }
 
 /* Is what is going to be answered compressed?  A part of a value never is. */
-static bool choose_coding(request *r, const maph_entry *e, bool entry) {
+static bool choose_coding(request *request, const maph_entry *e, bool entry) {
   char type[MEDIA_TYPE_MAX + 1];
-  bool part = !entry && r->method == METHOD_GET && request_header(r, "Range") != NULL;
+  bool part = !entry && request->method == METHOD_GET && request_header(request, "Range") != NULL;
   if (!entry) value_content_type(e, type);
-  return reply_compressed(r, entry ? type_of_entry(r) : type, e->value.size, part);
+  return reply_compressed(request, entry ? type_of_entry(request) : type, e->value.size, part);
 }
 
-static void answer_get(request *r, int rc, const maph_entry *e) {
+static void answer_get(request *request, int rc, const maph_entry *e) {
   tag_list if_match, if_none_match;
   bool entry = false, compressed;
   int kind;
-  if (rc == MAPH_OK && !wants_entry(r, e, &entry)) return;
+  if (rc == MAPH_OK && !wants_entry(request, e, &entry)) return;
   kind = entry ? ENTRY_TAGS : VALUE_TAGS;
-  compressed = rc == MAPH_OK && choose_coding(r, e, entry);
-  if (!read_tags(r, "If-Match", kind | kind * GZIP, &if_match)
-      || !read_tags(r, "If-None-Match", compressed ? kind * GZIP : kind, &if_none_match))
+  compressed = rc == MAPH_OK && choose_coding(request, e, entry);
+  if (!read_tags(request, "If-Match", kind | kind * GZIP, &if_match)
+      || !read_tags(request, "If-None-Match", compressed ? kind * GZIP : kind, &if_none_match))
     return;
   if (if_match.present && !tags_match(&if_match, rc == MAPH_OK, e->version))
-    reply_problem(r, 412, "precondition_failed", "the key is not at that version");
+    reply_problem(request, 412, "precondition_failed", "the key is not at that version");
   else if (rc == MAPH_NOTFOUND)
-    reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
+    reply_problem(request, 404, "key_not_found", "there is no such key in %s",
+                  request->store->name);
   else if (if_none_match.present && tags_match(&if_none_match, true, e->version)) {
-    start_entry(r, 304, e, entry);
-    reply_empty(r, 304);
+    start_entry(request, 304, e, entry);
+    reply_empty(request, 304);
   } else if (entry)
-    send_entry(r, e);
+    send_entry(request, e);
   else
-    send_raw(r, e);
+    send_raw(request, e);
 }
 
-void key_get(request *r) {
-  maph_entry e = { 0 };
+void key_get(request *request) {
+  maph_entry entry = { 0 };
   int rc;
-  if (!key_given(r)) return;
-  r->varies_by_accept = true;
-  rc = maph_get_entry(r->store->m, r->segments[1], &e);
+  if (!key_given(request)) return;
+  request->varies_by_accept = true;
+  rc = maph_get_entry(request->store->m, request->segments[1], &entry);
   /* An index page that was lost knows no key. */
-  if (rc == MAPH_NOTFOUND && !write_holds(r)) return;
+  if (rc == MAPH_NOTFOUND && !write_holds(request)) return;
   if (rc == MAPH_OK || rc == MAPH_NOTFOUND)
-    answer_get(r, rc, &e);
+    answer_get(request, rc, &entry);
   else
-    reply_store(r, rc);
+    reply_store(request, rc);
 }
 
 /* ------------------------------------------------------------------------------- PUT and DELETE */
 
 /* Answer a write that did not happen. */
-void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome) {
+void write_failed(request *request, int rc, const write_request *write,
+                  const maph_outcome *outcome) {
   if (rc == MAPH_CONFLICT) {
-    if (outcome->version) reply_extra(r, "ETag: \"%llu\"", (unsigned long long)outcome->version);
-    reply_problem(r, 412, "precondition_failed", "%s",
-                  outcome->version == 0  ? "there is no such key"
-                  : w->if_none_match.any ? "there is such a key already"
-                                         : "the key is at another version");
+    if (outcome->version)
+      reply_extra(request, "ETag: \"%llu\"", (unsigned long long)outcome->version);
+    reply_problem(request, 412, "precondition_failed", "%s",
+                  outcome->version == 0      ? "there is no such key"
+                  : write->if_none_match.any ? "there is such a key already"
+                                             : "the key is at another version");
   } else if (rc == MAPH_NOTFOUND)
-    reply_problem(r, 404, "key_not_found", "there is no such key in %s", r->store->name);
+    reply_problem(request, 404, "key_not_found", "there is no such key in %s",
+                  request->store->name);
   else
-    reply_store(r, rc);
+    reply_store(request, rc);
 }
 
-bool read_write(request *r, write_request *w) {
-  memset(w, 0, sizeof *w);
-  w->key = r->segments[1];
-  if (!key_given(r) || !write_allowed(r) || !query_durability(r, &w->durability)) return false;
-  if (!read_tags(r, "If-Match", ALL_TAGS, &w->if_match)
-      || !read_tags(r, "If-None-Match", ALL_TAGS, &w->if_none_match))
+bool read_write(request *request, write_request *write) {
+  memset(write, 0, sizeof *write);
+  write->key = request->segments[1];
+  if (!key_given(request) || !write_allowed(request)
+      || !query_durability(request, &write->durability))
     return false;
-  if (!option.conditional || w->if_match.present || w->if_none_match.present) return true;
-  reply_problem(r, 428, "precondition_required",
+  if (!read_tags(request, "If-Match", ALL_TAGS, &write->if_match)
+      || !read_tags(request, "If-None-Match", ALL_TAGS, &write->if_none_match))
+    return false;
+  if (!option.conditional || write->if_match.present || write->if_none_match.present) return true;
+  reply_problem(request, 428, "precondition_required",
                 "a write here says what it replaces: If-Match, or If-None-Match: *");
   return false;
 }
 
-static bool length_given(request *r) {
-  if (r->content_length != 0 || request_header(r, "Content-Length")) return true;
-  r->close = true;
-  reply_problem(r, 411, "length_required",
+static bool length_given(request *request) {
+  if (request->content_length != 0 || request_header(request, "Content-Length")) return true;
+  request->close = true;
+  reply_problem(request, 411, "length_required",
                 "a PUT says how long its body is: Content-Length, 0 for an empty one, or chunked");
   return false;
 }
 
 /* A part of a value would be kept as the whole of it. */
-static bool whole_value_given(request *r) {
-  if (request_header(r, "Content-Range") == NULL) return true;
-  reply_problem(r, 400, "bad_content_range", "a PUT has the whole value, without Content-Range");
+static bool whole_value_given(request *request) {
+  if (request_header(request, "Content-Range") == NULL) return true;
+  reply_problem(request, 400, "bad_content_range",
+                "a PUT has the whole value, without Content-Range");
   return false;
 }
 
-void key_put(request *r) {
-  write_request w;
+void key_put(request *request) {
+  write_request write;
   maph_outcome outcome;
   const char *media_type;
-  buffer *b = r->body;
+  buffer *buffer = request->body;
   int rc;
-  if (!length_given(r) || !whole_value_given(r) || !read_write(r, &w)
-      || !query_expiry(r, &w.entry.expires) || !read_media_type(r, &media_type))
+  if (!length_given(request) || !whole_value_given(request) || !read_write(request, &write)
+      || !query_expiry(request, &write.entry.expires) || !read_media_type(request, &media_type))
     return;
-  if (!body_all(r, option.max_body, &w.value)) return;
-  w.entry.type = type_of_body(media_type, w.value);
-  if (media_type) w.entry.media_type = maph_str(media_type);
-  rc = commit_one(r->store, &w, &outcome);
+  if (!body_all(request, option.max_body, &write.value)) return;
+  write.entry.type = type_of_body(media_type, write.value);
+  if (media_type) write.entry.media_type = maph_str(media_type);
+  rc = commit_one(request->store, &write, &outcome);
   if (rc != MAPH_OK) {
-    write_failed(r, rc, &w, &outcome);
+    write_failed(request, rc, &write, &outcome);
     return;
   }
-  if (!write_holds(r)) return;
-  b->size = 0;
-  buffer_text(b, outcome.existed ? "{\"success\":true,\"created\":false,\"version\":"
-                                 : "{\"success\":true,\"created\":true,\"version\":");
-  buffer_number(b, outcome.version);
-  buffer_text(b, "}\n");
-  reply_start(r, outcome.existed ? 200 : 201);
-  reply_header_number(r, "ETag", "\"", outcome.version, "\"");
-  reply_json(r, outcome.existed ? 200 : 201, b);
+  if (!write_holds(request)) return;
+  buffer->size = 0;
+  buffer_text(buffer, outcome.existed ? "{\"success\":true,\"created\":false,\"version\":"
+                                      : "{\"success\":true,\"created\":true,\"version\":");
+  buffer_number(buffer, outcome.version);
+  buffer_text(buffer, "}\n");
+  reply_start(request, outcome.existed ? 200 : 201);
+  reply_header_number(request, "ETag", "\"", outcome.version, "\"");
+  reply_json(request, outcome.existed ? 200 : 201, buffer);
 }
 
-void key_delete(request *r) {
-  write_request w;
+void key_delete(request *request) {
+  write_request write;
   maph_outcome outcome;
   int rc;
-  if (!read_write(r, &w)) return;
-  w.is_delete = true;
-  rc = commit_one(r->store, &w, &outcome);
+  if (!read_write(request, &write)) return;
+  write.is_delete = true;
+  rc = commit_one(request->store, &write, &outcome);
   if (rc != MAPH_OK)
-    write_failed(r, rc, &w, &outcome);
-  else if (write_holds(r))
-    reply_empty(r, 204);
+    write_failed(request, rc, &write, &outcome);
+  else if (write_holds(request))
+    reply_empty(request, 204);
 }

@@ -7,10 +7,11 @@
 #include "routes/answer.h"
 
 /* The key, ?sync= and the preconditions of a write.  False: answered. */
-bool read_write(request *r, write_request *w);
+bool read_write(request *request, write_request *write);
 /* ?ttl= as a time; 0: none is given.  False: answered. */
-bool query_expiry(request *r, uint64_t *expires);
+bool query_expiry(request *request, uint64_t *expires);
 /* Answer a write that did not happen. */
-void write_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome);
+void write_failed(request *request, int rc, const write_request *write,
+                  const maph_outcome *outcome);
 
 #endif

@@ -43,62 +43,65 @@ enum { KEY = 'k', GROUP = 'g' };
 
 /* ---------------------------------------------------------------------------------- the question */
 
-static bool read_limit(request *r, uint64_t *limit) {
+static bool read_limit(request *request, uint64_t *limit) {
   char digits[8] = "";
   maph_slice value;
   *limit = LIMIT_STANDARD;
-  if (!request_query(r, "limit", &value)) return true;
+  if (!request_query(request, "limit", &value)) return true;
   if (value.size > 0 && value.size < sizeof digits) memcpy(digits, value.data, value.size);
   *limit = strspn(digits, "0123456789") == value.size ? strtoull(digits, NULL, 10) : 0;
   if (*limit >= 1 && *limit <= LIMIT_MAX) return true;
-  reply_problem(r, 400, "bad_limit", "limit is from 1 to %d", LIMIT_MAX);
+  reply_problem(request, 400, "bad_limit", "limit is from 1 to %d", LIMIT_MAX);
   return false;
 }
 
 /* An empty bound bounds nothing. */
-static void read_bound(request *r, const char *name, maph_slice *bound) {
-  if (!request_query(r, name, bound) || bound->size == 0) *bound = (maph_slice){ NULL, 0 };
+static void read_bound(request *request, const char *name, maph_slice *bound) {
+  if (!request_query(request, name, bound) || bound->size == 0) *bound = (maph_slice){ NULL, 0 };
 }
 
-static bool read_delimiter(request *r, page *p) {
-  if (!request_query(r, "delimiter", &p->delimiter)) return true;
-  if (p->delimiter.size >= 1 && p->delimiter.size <= DELIMITER_MAX) return true;
-  reply_problem(r, 400, "bad_delimiter", "delimiter is of 1 to %d bytes", DELIMITER_MAX);
+static bool read_delimiter(request *request, page *page) {
+  if (!request_query(request, "delimiter", &page->delimiter)) return true;
+  if (page->delimiter.size >= 1 && page->delimiter.size <= DELIMITER_MAX) return true;
+  reply_problem(request, 400, "bad_delimiter", "delimiter is of 1 to %d bytes", DELIMITER_MAX);
   return false;
 }
 
-static bool bad_cursor(request *r) {
-  reply_problem(r, 400, "bad_cursor", "after is the `next` of an earlier page");
+static bool bad_cursor(request *request) {
+  reply_problem(request, 400, "bad_cursor", "after is the `next` of an earlier page");
   return false;
 }
 
-static bool read_after(request *r, page *p) {
+static bool read_after(request *request, page *page) {
   maph_slice text;
   size_t size;
-  if (!request_query(r, "after", &text) || text.size == 0) return true;
-  p->given = malloc(text.size);
-  if (p->given == NULL) {
-    reply_store(r, MAPH_NOMEM);
+  if (!request_query(request, "after", &text) || text.size == 0) return true;
+  page->given = malloc(text.size);
+  if (page->given == NULL) {
+    reply_store(request, MAPH_NOMEM);
     return false;
   }
-  size = base64_decode(text.data, text.size, p->given);
-  if (size == SIZE_MAX || size < 2 || (p->given[0] != KEY && p->given[0] != GROUP))
-    return bad_cursor(r);
-  p->kind = p->given[0];
-  p->last = (maph_slice){ p->given + 1, size - 1 };
-  return p->kind != GROUP || p->delimiter.size > 0 || bad_cursor(r);
+  size = base64_decode(text.data, text.size, page->given);
+  if (size == SIZE_MAX || size < 2 || (page->given[0] != KEY && page->given[0] != GROUP))
+    return bad_cursor(request);
+  page->kind = page->given[0];
+  page->last = (maph_slice){ page->given + 1, size - 1 };
+  return page->kind != GROUP || page->delimiter.size > 0 || bad_cursor(request);
 }
 
-static bool read_page(request *r, page *p) {
+static bool read_page(request *request, page *page) {
   bool reverse = false;
-  memset(p, 0, sizeof *p);
-  p->range = (maph_range)MAPH_RANGE_INIT;
-  if (!read_limit(r, &p->limit) || !read_delimiter(r, p) || !read_after(r, p)) return false;
-  read_bound(r, "from", &p->range.from);
-  read_bound(r, "to", &p->range.to);
-  read_bound(r, "prefix", &p->range.prefix);
-  if (!query_flag(r, "values", &p->values) || !query_flag(r, "reverse", &reverse)) return false;
-  p->range.flags = reverse ? MAPH_RANGE_REVERSE : 0;
+  memset(page, 0, sizeof *page);
+  page->range = (maph_range)MAPH_RANGE_INIT;
+  if (!read_limit(request, &page->limit) || !read_delimiter(request, page)
+      || !read_after(request, page))
+    return false;
+  read_bound(request, "from", &page->range.from);
+  read_bound(request, "to", &page->range.to);
+  read_bound(request, "prefix", &page->range.prefix);
+  if (!query_flag(request, "values", &page->values) || !query_flag(request, "reverse", &reverse))
+    return false;
+  page->range.flags = reverse ? MAPH_RANGE_REVERSE : 0;
   return true;
 }
 
@@ -109,68 +112,70 @@ static bool begins_with(maph_slice key, maph_slice prefix) {
 }
 
 /* Is the key what was given last, or in the group that was? */
-static bool is_given(const page *p, maph_slice key) {
-  return p->kind != 0 && begins_with(key, p->last)
-         && (p->kind == GROUP || key.size == p->last.size);
+static bool is_given(const page *page, maph_slice key) {
+  return page->kind != 0 && begins_with(key, page->last)
+         && (page->kind == GROUP || key.size == page->last.size);
 }
 
 /* The key to and with the first delimiter behind the prefix; size 0: it has none there. */
-static maph_slice group_of(const page *p, maph_slice key) {
-  const char *rest = (const char *)key.data + p->range.prefix.size, *found = NULL;
+static maph_slice group_of(const page *page, maph_slice key) {
+  const char *rest = (const char *)key.data + page->range.prefix.size, *found = NULL;
   maph_slice group = { NULL, 0 };
-  if (p->delimiter.size > 0)
-    found = memmem(rest, key.size - p->range.prefix.size, p->delimiter.data, p->delimiter.size);
+  if (page->delimiter.size > 0)
+    found = memmem(rest, key.size - page->range.prefix.size, page->delimiter.data,
+                   page->delimiter.size);
   if (found)
-    group = (maph_slice){ key.data, (size_t)(found - (const char *)key.data) + p->delimiter.size };
+    group =
+        (maph_slice){ key.data, (size_t)(found - (const char *)key.data) + page->delimiter.size };
   return group;
 }
 
 /* To behind what was given last.  A group ends before the next text of its length. */
-static int pass_given(page *p) {
-  buffer *edge = &p->edge;
-  if (p->kind == KEY || (p->range.flags & MAPH_RANGE_REVERSE))
-    return maph_range_seek(p->cursor, p->last);
+static int pass_given(page *page) {
+  buffer *edge = &page->edge;
+  if (page->kind == KEY || (page->range.flags & MAPH_RANGE_REVERSE))
+    return maph_range_seek(page->cursor, page->last);
   edge->size = 0;
-  buffer_append(edge, p->last.data, p->last.size);
+  buffer_append(edge, page->last.data, page->last.size);
   if (edge->failed) return MAPH_NOMEM;
   while (edge->size > 0 && (unsigned char)edge->data[edge->size - 1] == 255) edge->size--;
   if (edge->size == 0) return MAPH_NOTFOUND; /* no key is above the group */
   edge->data[edge->size - 1]++;
-  return maph_range_seek(p->cursor, (maph_slice){ edge->data, edge->size });
+  return maph_range_seek(page->cursor, (maph_slice){ edge->data, edge->size });
 }
 
-static int give_group(page *p, maph_slice group) {
-  buffer *groups = &p->groups;
+static int give_group(page *page, maph_slice group) {
+  buffer *groups = &page->groups;
   buffer_text(groups, groups->size ? ",\n{" : "\n{");
   emit_bytes(groups, "prefix", "prefix_encoding", group);
   buffer_text(groups, "}");
-  p->kind = GROUP;
-  p->last = group;
-  return pass_given(p);
+  page->kind = GROUP;
+  page->last = group;
+  return pass_given(page);
 }
 
-static int give_key(page *p, buffer *b, const maph_entry *entry) {
-  bool omitted = p->values && entry->value.size > VALUE_MAX;
-  buffer_text(b, p->keys++ ? ",\n{" : "\n{");
-  emit_entry(b, entry, p->values && !omitted);
-  buffer_text(b, omitted ? ",\"value_omitted\":true}" : "}");
-  p->kind = KEY;
-  p->last = entry->key;
+static int give_key(page *page, buffer *buffer, const maph_entry *entry) {
+  bool omitted = page->values && entry->value.size > VALUE_MAX;
+  buffer_text(buffer, page->keys++ ? ",\n{" : "\n{");
+  emit_entry(buffer, entry, page->values && !omitted);
+  buffer_text(buffer, omitted ? ",\"value_omitted\":true}" : "}");
+  page->kind = KEY;
+  page->last = entry->key;
   return MAPH_OK;
 }
 
 /* Until the page is full, or there is no more. */
-static int fill_page(page *p, buffer *b) {
+static int fill_page(page *page, buffer *buffer) {
   maph_entry entry;
   maph_slice group;
-  int rc = p->kind ? pass_given(p) : MAPH_OK;
-  while (rc == MAPH_OK && (rc = maph_range_next(p->cursor, &entry)) == MAPH_OK) {
-    if (is_given(p, entry.key)) continue;
-    p->more = p->count == p->limit || b->size + p->groups.size >= PAGE_BYTES;
-    if (p->more) return MAPH_OK;
-    p->count++;
-    group = group_of(p, entry.key);
-    rc = group.size > 0 ? give_group(p, group) : give_key(p, b, &entry);
+  int rc = page->kind ? pass_given(page) : MAPH_OK;
+  while (rc == MAPH_OK && (rc = maph_range_next(page->cursor, &entry)) == MAPH_OK) {
+    if (is_given(page, entry.key)) continue;
+    page->more = page->count == page->limit || buffer->size + page->groups.size >= PAGE_BYTES;
+    if (page->more) return MAPH_OK;
+    page->count++;
+    group = group_of(page, entry.key);
+    rc = group.size > 0 ? give_group(page, group) : give_key(page, buffer, &entry);
   }
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
@@ -179,9 +184,9 @@ static int fill_page(page *p, buffer *b) {
 
 /* What the client asked for, again, but for its `after`, as a URL; quotes and angles would end
 ** it. */
-static void put_target(buffer *out, const request *r) {
-  const char *query = r->query_text ? r->query_text : "", *separator = "?";
-  buffer_text(out, r->path);
+static void put_target(buffer *out, const request *request) {
+  const char *query = request->query_text ? request->query_text : "", *separator = "?";
+  buffer_text(out, request->path);
   while (*query) {
     size_t size = strcspn(query, "&");
     bool after = size >= 5 && strncmp(query, "after", 5) == 0 && (size == 5 || query[5] == '=');
@@ -200,58 +205,58 @@ static void put_target(buffer *out, const request *r) {
 }
 
 /* Answer the page; where there is a next one, `next` and a Link header lead to it. */
-static void end_page(request *r, page *p) {
-  buffer *b = r->body, *next = r->scratch;
+static void end_page(request *request, page *page) {
+  buffer *buffer = request->body, *next = request->scratch;
   next->size = 0;
-  if (p->more) {
-    p->edge.size = 0;
-    buffer_append(&p->edge, &p->kind, 1);
-    buffer_append(&p->edge, p->last.data, p->last.size);
-    emit_base64url(next, p->edge.data, p->edge.size);
+  if (page->more) {
+    page->edge.size = 0;
+    buffer_append(&page->edge, &page->kind, 1);
+    buffer_append(&page->edge, page->last.data, page->last.size);
+    emit_base64url(next, page->edge.data, page->edge.size);
   }
-  buffer_text(b, "\n]");
-  if (p->delimiter.size > 0) {
-    buffer_text(b, ",\"prefixes\":[");
-    buffer_append(b, p->groups.data, p->groups.size);
-    buffer_text(b, "\n]");
+  buffer_text(buffer, "\n]");
+  if (page->delimiter.size > 0) {
+    buffer_text(buffer, ",\"prefixes\":[");
+    buffer_append(buffer, page->groups.data, page->groups.size);
+    buffer_text(buffer, "\n]");
   }
-  buffer_text(b, ",\"next\":");
-  buffer_text(b, p->more ? "\"" : "null}\n");
-  buffer_append(b, next->data, next->size);
-  if (p->more) buffer_text(b, "\"}\n");
-  b->failed |= p->groups.failed || p->edge.failed || next->failed;
-  reply_start(r, 200);
-  if (p->more && next->size <= LINK_MAX) {
-    buffer_text(r->head, "Link: <");
-    put_target(r->head, r);
-    buffer_text(r->head, "after=");
-    buffer_append(r->head, next->data, next->size);
-    buffer_text(r->head, ">; rel=\"next\"\r\n");
+  buffer_text(buffer, ",\"next\":");
+  buffer_text(buffer, page->more ? "\"" : "null}\n");
+  buffer_append(buffer, next->data, next->size);
+  if (page->more) buffer_text(buffer, "\"}\n");
+  buffer->failed |= page->groups.failed || page->edge.failed || next->failed;
+  reply_start(request, 200);
+  if (page->more && next->size <= LINK_MAX) {
+    buffer_text(request->head, "Link: <");
+    put_target(request->head, request);
+    buffer_text(request->head, "after=");
+    buffer_append(request->head, next->data, next->size);
+    buffer_text(request->head, ">; rel=\"next\"\r\n");
   }
-  reply_json(r, 200, b);
+  reply_json(request, 200, buffer);
 }
 
-static void answer_page(request *r, page *p) {
-  int rc = maph_range_open(r->store->m, NULL, &p->range, &p->cursor);
-  r->body->size = 0;
-  buffer_text(r->body, "{\"keys\":[");
-  if (rc == MAPH_OK) rc = fill_page(p, r->body);
+static void answer_page(request *request, page *page) {
+  int rc = maph_range_open(request->store->m, NULL, &page->range, &page->cursor);
+  request->body->size = 0;
+  buffer_text(request->body, "{\"keys\":[");
+  if (rc == MAPH_OK) rc = fill_page(page, request->body);
   if (rc == MAPH_OK)
-    end_page(r, p);
+    end_page(request, page);
   else
-    reply_store(r, rc);
-  maph_range_close(p->cursor);
+    reply_store(request, rc);
+  maph_range_close(page->cursor);
 }
 
-void keys_list(request *r) {
+void keys_list(request *request) {
   maph_slice key;
-  page p;
-  if (request_query(r, "key", &key)) {
-    keys_get(r);
+  page page;
+  if (request_query(request, "key", &key)) {
+    keys_get(request);
     return;
   }
-  if (read_page(r, &p)) answer_page(r, &p);
-  free(p.given);
-  buffer_free(&p.groups);
-  buffer_free(&p.edge);
+  if (read_page(request, &page)) answer_page(request, &page);
+  free(page.given);
+  buffer_free(&page.groups);
+  buffer_free(&page.edge);
 }

@@ -59,6 +59,6 @@ bool long_line_end(long_line *line) {
   return false;
 }
 
-bool long_line_read(long_line *line, arena *a, entry_operation *operation, json_reader *in) {
-  return pieces_read(line->pieces, line->map, a, operation, in);
+bool long_line_read(long_line *line, arena *arena, entry_operation *operation, json_reader *in) {
+  return pieces_read(line->pieces, line->map, arena, operation, in);
 }

@@ -20,7 +20,7 @@ size_t long_line_memory(const long_line *line);
 bool long_line_end(long_line *line);
 bool long_line_is_blank(const long_line *line);
 /* What it says; the operation lasts until long_line_free.  False: *in has the mistake. */
-bool long_line_read(long_line *line, arena *a, entry_operation *operation, json_reader *in);
+bool long_line_read(long_line *line, arena *arena, entry_operation *operation, json_reader *in);
 void long_line_free(long_line *line);
 
 #endif

@@ -23,89 +23,90 @@ static bool is(maph_slice text, const char *word) {
 }
 
 /* What the query says.  False: answered 400. */
-static bool read_query(request *r, asked *a) {
-  a->values = true;
-  for (int i = 0; i < r->query_count; i++) {
-    maph_slice name = r->query[i].name, value = r->query[i].value;
+static bool read_query(request *request, asked *asked) {
+  asked->values = true;
+  for (int i = 0; i < request->query_count; i++) {
+    maph_slice name = request->query[i].name, value = request->query[i].value;
     if (is(name, "values")) continue;
     if (!is(name, "key")) {
-      reply_problem(r, 400, "bad_query",
+      reply_problem(request, 400, "bad_query",
                     "keys that are named are answered all at once: with them goes values alone");
       return false;
     } else if (value.size == 0) {
-      reply_problem(r, 400, "empty_key", "a key has at least one byte");
+      reply_problem(request, 400, "empty_key", "a key has at least one byte");
       return false;
     } else {
-      a->keys[a->count++] = value;
+      asked->keys[asked->count++] = value;
     }
   }
-  return query_flag(r, "values", &a->values);
+  return query_flag(request, "values", &asked->values);
 }
 
-static void add_missing(buffer *b, maph_slice key) {
-  buffer_text(b, "{");
-  emit_bytes(b, "key", "key_encoding", key);
-  buffer_text(b, ",\"missing\":true}");
+static void add_missing(buffer *buffer, maph_slice key) {
+  buffer_text(buffer, "{");
+  emit_bytes(buffer, "key", "key_encoding", key);
+  buffer_text(buffer, ",\"missing\":true}");
 }
 
 /* All of it into the body, which is sent on the way when it streams. */
-static void add_entries(request *r, const asked *a, bool streams) {
-  buffer *b = r->body;
-  for (size_t i = 0; i < a->count && !r->broken; i++) {
-    const maph_entry *e = &a->entries[i];
-    buffer_text(b, i ? ",\n" : "\n");
-    if (e->key.data == NULL) {
-      add_missing(b, a->keys[i]);
+static void add_entries(request *request, const asked *asked, bool streams) {
+  buffer *buffer = request->body;
+  for (size_t i = 0; i < asked->count && !request->broken; i++) {
+    const maph_entry *entry = &asked->entries[i];
+    buffer_text(buffer, i ? ",\n" : "\n");
+    if (entry->key.data == NULL) {
+      add_missing(buffer, asked->keys[i]);
       continue;
     }
-    buffer_text(b, "{");
+    buffer_text(buffer, "{");
     if (!streams)
-      emit_entry(b, e, a->values);
-    else if (!reply_stream_entry(r, e))
+      emit_entry(buffer, entry, asked->values);
+    else if (!reply_stream_entry(request, entry))
       return;
-    buffer_text(b, "}");
+    buffer_text(buffer, "}");
   }
 }
 
-static void answer(request *r, const asked *a, uint64_t version) {
+static void answer(request *request, const asked *asked, uint64_t version) {
   uint64_t bytes = 0;
   bool streams;
-  for (size_t i = 0; i < a->count && a->values; i++) bytes += a->entries[i].value.size;
+  for (size_t i = 0; i < asked->count && asked->values; i++) bytes += asked->entries[i].value.size;
   streams = bytes > LONG_VALUE;
-  r->body->size = 0;
+  request->body->size = 0;
   if (streams) {
-    reply_start(r, 200);
-    if (!reply_stream(r, "application/json")) return;
+    reply_start(request, 200);
+    if (!reply_stream(request, "application/json")) return;
   }
-  buffer_printf(r->body, "{\"version\":%llu,\"keys\":[", (unsigned long long)version);
-  add_entries(r, a, streams);
-  buffer_text(r->body, "\n]}\n");
+  buffer_printf(request->body, "{\"version\":%llu,\"keys\":[", (unsigned long long)version);
+  add_entries(request, asked, streams);
+  buffer_text(request->body, "\n]}\n");
   if (!streams)
-    reply_json(r, 200, r->body);
-  else if (reply_stream_body(r, 0))
-    reply_stream_end(r);
+    reply_json(request, 200, request->body);
+  else if (reply_stream_body(request, 0))
+    reply_stream_end(request);
 }
 
-static void get_all(request *r, asked *a) {
+static void get_all(request *request, asked *asked) {
   maph_snapshot *now = NULL;
   bool missing = false;
-  int rc = maph_snapshot_open(r->store->m, &now);
-  if (rc == MAPH_OK) rc = maph_snapshot_get_entries(now, a->count, a->keys, a->entries);
+  int rc = maph_snapshot_open(request->store->m, &now);
+  if (rc == MAPH_OK) rc = maph_snapshot_get_entries(now, asked->count, asked->keys, asked->entries);
   if (rc != MAPH_OK) {
-    reply_store(r, rc);
+    reply_store(request, rc);
   } else {
-    for (size_t i = 0; i < a->count; i++) missing = missing || a->entries[i].key.data == NULL;
+    for (size_t i = 0; i < asked->count; i++)
+      missing = missing || asked->entries[i].key.data == NULL;
     /* An index page that was lost knows no key. */
-    if (!missing || write_holds(r)) answer(r, a, maph_snapshot_version(now));
+    if (!missing || write_holds(request)) answer(request, asked, maph_snapshot_version(now));
   }
   maph_snapshot_close(now);
 }
 
-void keys_get(request *r) {
-  asked *a = calloc(1, sizeof *a);
-  if (a == NULL)
-    reply_problem(r, 503, "no_memory", "out of memory for the answer");
-  else if (read_query(r, a))
-    get_all(r, a);
-  free(a);
+void keys_get(request *request) {
+  asked *asked = calloc(1, sizeof *asked);
+  if (asked == NULL)
+    reply_problem(request, 503, "no_memory", "out of memory for the answer");
+  else if (read_query(request, asked))
+    get_all(request, asked);
+  free(asked);
 }

@@ -31,17 +31,19 @@ static struct {
   atomic_uint_fast64_t statuses[STATUSES], buckets[BUCKETS], count, sum_us, bytes_in, bytes_out;
 } counters[ROUTE_SLOTS];
 
-void metrics_count(const request *r, uint64_t duration_us) {
-  int i = r->route_name && r->route < ROUTE_SLOTS - 1 ? r->route : ROUTE_SLOTS - 1, s = 0, b = 0;
-  while (s < STATUSES && status_at(s) != 0 && status_at(s) != r->status) s++;
-  if (r->route_name) atomic_store(&counters[i].name, r->route_name);
+void metrics_count(const request *request, uint64_t duration_us) {
+  int i = request->route_name && request->route < ROUTE_SLOTS - 1 ? request->route
+                                                                  : ROUTE_SLOTS - 1,
+      s = 0, b = 0;
+  while (s < STATUSES && status_at(s) != 0 && status_at(s) != request->status) s++;
+  if (request->route_name) atomic_store(&counters[i].name, request->route_name);
   if (s < STATUSES) atomic_fetch_add(&counters[i].statuses[s], 1);
   while (b < BUCKETS && duration_us > bucket_us[b]) b++;
   if (b < BUCKETS) atomic_fetch_add(&counters[i].buckets[b], 1);
   atomic_fetch_add(&counters[i].count, 1);
   atomic_fetch_add(&counters[i].sum_us, duration_us);
-  atomic_fetch_add(&counters[i].bytes_in, r->body_read);
-  atomic_fetch_add(&counters[i].bytes_out, r->bytes_out);
+  atomic_fetch_add(&counters[i].bytes_in, request->body_read);
+  atomic_fetch_add(&counters[i].bytes_out, request->bytes_out);
 }
 
 /* The name of a slot: the last is of requests that had no route. */
@@ -50,70 +52,73 @@ static const char *route_name(int i) {
   return name ? name : "none";
 }
 
-void health_show(request *r) {
-  reply_start(r, 200);
-  reply_send(r, "text/plain; charset=utf-8", "ok\n", 3);
+void health_show(request *request) {
+  reply_start(request, 200);
+  reply_send(request, "text/plain; charset=utf-8", "ok\n", 3);
 }
 
 /* While draining a request does not get this far: it is answered 503 at once.  No store is asked: a
 ** probe costs three system calls. */
-void ready_show(request *r) {
+void ready_show(request *request) {
   int trouble = stores_folder_trouble(!option.read_only);
   if (sigbus_happened()) {
     reply_problem(
-        r, 503, "file_truncated",
+        request, 503, "file_truncated",
         "somebody shortened the file of a store that is open; writes are refused until a restart");
     return;
   }
   if (trouble) {
-    reply_no_folder(r, !option.read_only, trouble);
+    reply_no_folder(request, !option.read_only, trouble);
     return;
   }
   if (!option.read_only && room_is_full()) {
-    reply_problem(r, 503, "full",
+    reply_problem(request, 503, "full",
                   "the disk is full: reads go on, and so do deletes; delete keys and compact their "
                   "stores, delete a store, or make room");
     return;
   }
-  reply_start(r, 200);
-  reply_send(r, "text/plain; charset=utf-8", "ready\n", 6);
+  reply_start(request, 200);
+  reply_send(request, "text/plain; charset=utf-8", "ready\n", 6);
 }
 
-static void head(buffer *b, const char *name, const char *type, const char *help) {
-  buffer_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+static void head(buffer *buffer, const char *name, const char *type, const char *help) {
+  buffer_printf(buffer, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void one(buffer *b, const char *name, const char *type, const char *help, uint64_t value) {
-  head(b, name, type, help);
-  buffer_printf(b, "%s %llu\n", name, (unsigned long long)value);
+static void one(buffer *buffer, const char *name, const char *type, const char *help,
+                uint64_t value) {
+  head(buffer, name, type, help);
+  buffer_printf(buffer, "%s %llu\n", name, (unsigned long long)value);
 }
 
-static void show_requests(buffer *b) {
-  head(b, "maph_http_requests_total", "counter", "Requests answered, by route and status.");
+static void show_requests(buffer *buffer) {
+  head(buffer, "maph_http_requests_total", "counter", "Requests answered, by route and status.");
   for (int i = 0; i < ROUTE_SLOTS; i++) {
     for (int s = 0; s < STATUSES && status_at(s) != 0; s++) {
       uint64_t n = atomic_load(&counters[i].statuses[s]);
       if (n)
-        buffer_printf(b, "maph_http_requests_total{route=\"%s\",status=\"%d\"} %llu\n",
+        buffer_printf(buffer, "maph_http_requests_total{route=\"%s\",status=\"%d\"} %llu\n",
                       route_name(i), status_at(s), (unsigned long long)n);
     }
   }
 }
 
-static void show_latency(buffer *b) {
-  head(b, "maph_http_request_duration_seconds", "histogram",
+static void show_latency(buffer *buffer) {
+  head(buffer, "maph_http_request_duration_seconds", "histogram",
        "From the request's head read to the answer written.");
   for (int i = 0; i < ROUTE_SLOTS; i++) {
     uint64_t so_far = 0, count = atomic_load(&counters[i].count);
     if (count == 0) continue;
     for (int k = 0; k < BUCKETS; k++) {
       so_far += atomic_load(&counters[i].buckets[k]);
-      buffer_printf(b, "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"%g\"} %llu\n",
+      buffer_printf(buffer,
+                    "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"%g\"} %llu\n",
                     route_name(i), (double)bucket_us[k] / 1e6, (unsigned long long)so_far);
     }
-    buffer_printf(b, "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"+Inf\"} %llu\n",
+    buffer_printf(buffer,
+                  "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"+Inf\"} %llu\n",
                   route_name(i), (unsigned long long)count);
-    buffer_printf(b,
+    buffer_printf(buffer,
                   "maph_http_request_duration_seconds_sum{route=\"%s\"} "
                   "%.6f\nmaph_http_request_duration_seconds_count{route=\"%s\"} %llu\n",
                   route_name(i), (double)atomic_load(&counters[i].sum_us) / 1e6, route_name(i),
@@ -121,67 +126,69 @@ static void show_latency(buffer *b) {
   }
 }
 
-static void show_server(buffer *b) {
+static void show_server(buffer *buffer) {
   http_counts h = http_count();
-  commit_counts c = commit_count();
+  commit_counts counts = commit_count();
   uint64_t in = 0, out = 0;
   for (int i = 0; i < ROUTE_SLOTS; i++) {
     in += atomic_load(&counters[i].bytes_in);
     out += atomic_load(&counters[i].bytes_out);
   }
-  one(b, "maph_http_received_bytes_total", "counter", "Bytes of request bodies.", in);
-  one(b, "maph_http_sent_bytes_total", "counter", "Bytes of answers.", out);
-  one(b, "maph_http_connections", "gauge", "Open connections.", h.connections);
-  one(b, "maph_http_connections_waiting", "gauge",
+  one(buffer, "maph_http_received_bytes_total", "counter", "Bytes of request bodies.", in);
+  one(buffer, "maph_http_sent_bytes_total", "counter", "Bytes of answers.", out);
+  one(buffer, "maph_http_connections", "gauge", "Open connections.", h.connections);
+  one(buffer, "maph_http_connections_waiting", "gauge",
       "Of the open connections, those without a worker: their request is not there, or all are "
       "busy.",
       h.waiting);
-  one(b, "maph_http_connections_max", "gauge", "Connections that can be served at once.",
+  one(buffer, "maph_http_connections_max", "gauge", "Connections that can be served at once.",
       h.workers);
-  one(b, "maph_http_requests_running", "gauge", "Requests in flight.", h.requests_running);
-  one(b, "maph_http_connections_accepted_total", "counter", "Connections accepted.", h.accepted);
-  one(b, "maph_http_connections_evicted_total", "counter",
+  one(buffer, "maph_http_requests_running", "gauge", "Requests in flight.", h.requests_running);
+  one(buffer, "maph_http_connections_accepted_total", "counter", "Connections accepted.",
+      h.accepted);
+  one(buffer, "maph_http_connections_evicted_total", "counter",
       "Connections closed to make room: idle, or without a whole request.", h.evicted);
-  one(b, "maph_http_timeouts_total", "counter", "Bodies and answers that missed their deadline.",
-      h.timed_out);
-  one(b, "maph_http_watchers", "gauge", "Of the requests in flight, those that wait for changes.",
-      h.watchers);
-  one(b, "maph_http_watchers_max", "gauge", "How many may.", option.watchers);
-  one(b, "maph_jobs_running", "gauge", "Checks, rewrites and backups in progress.", jobs_running());
-  one(b, "maph_writes_waiting", "gauge", "Writes that wait for the writer's lock or for the disk.",
-      c.waiting);
-  one(b, "maph_http_bodies_waiting", "gauge", "Requests that wait for a client's body.",
+  one(buffer, "maph_http_timeouts_total", "counter",
+      "Bodies and answers that missed their deadline.", h.timed_out);
+  one(buffer, "maph_http_watchers", "gauge",
+      "Of the requests in flight, those that wait for changes.", h.watchers);
+  one(buffer, "maph_http_watchers_max", "gauge", "How many may.", option.watchers);
+  one(buffer, "maph_jobs_running", "gauge", "Checks, rewrites and backups in progress.",
+      jobs_running());
+  one(buffer, "maph_writes_waiting", "gauge",
+      "Writes that wait for the writer's lock or for the disk.", counts.waiting);
+  one(buffer, "maph_http_bodies_waiting", "gauge", "Requests that wait for a client's body.",
       waits_count(WAIT_BODY));
-  one(b, "maph_http_answers_waiting", "gauge", "Answers that wait for their client to read.",
+  one(buffer, "maph_http_answers_waiting", "gauge", "Answers that wait for their client to read.",
       waits_count(WAIT_ANSWER));
-  one(b, "maph_disk_free_bytes", "gauge", "Of the disk of the stores' folder.", room_free());
-  one(b, "maph_disk_full", "gauge", "1: it has no room for writes; deletes still go.",
+  one(buffer, "maph_disk_free_bytes", "gauge", "Of the disk of the stores' folder.", room_free());
+  one(buffer, "maph_disk_full", "gauge", "1: it has no room for writes; deletes still go.",
       room_is_full());
-  one(b, "maph_stores_unopenable", "gauge", "Stores of the folder that could not be opened.",
+  one(buffer, "maph_stores_unopenable", "gauge", "Stores of the folder that could not be opened.",
       stores_unopenable());
-  one(b, "maph_writes_total", "counter", "Puts and deletes committed.", c.writes);
-  one(b, "maph_durable_writes_total", "counter", "Of those, on disk before they were answered.",
-      c.durable_writes);
-  one(b, "maph_background_flushes_total", "counter", "Stores flushed by the background thread.",
-      c.flushes);
-  one(b, "maph_background_flush_failures_total", "counter", "Background flushes that failed.",
-      c.flush_failures);
+  one(buffer, "maph_writes_total", "counter", "Puts and deletes committed.", counts.writes);
+  one(buffer, "maph_durable_writes_total", "counter",
+      "Of those, on disk before they were answered.", counts.durable_writes);
+  one(buffer, "maph_background_flushes_total", "counter",
+      "Stores flushed by the background thread.", counts.flushes);
+  one(buffer, "maph_background_flush_failures_total", "counter", "Background flushes that failed.",
+      counts.flush_failures);
 }
 
-static uint64_t poisoned_of(const store *s, const maph_stats *stats) {
-  return (void)s, stats->poisoned != 0;
+static uint64_t poisoned_of(const store *store, const maph_stats *stats) {
+  return (void)store, stats->poisoned != 0;
 }
-static uint64_t read_only_of(const store *s, const maph_stats *stats) {
-  return (void)stats, s->read_only;
+static uint64_t read_only_of(const store *store, const maph_stats *stats) {
+  return (void)stats, store->read_only;
 }
 
 /* Series of one name must stand together, so the stores are walked once a name. */
-static void show_stores(buffer *b) {
+static void show_stores(buffer *buffer) {
   static const struct {
     const char *name, *help;
     size_t offset;
     /* instead of the number there */
-    uint64_t (*of)(const store *s, const maph_stats *stats);
+    uint64_t (*of)(const store *store, const maph_stats *stats);
   } rows[] = {
     { "maph_store_records", "Live keys.", offsetof(maph_stats, records), NULL },
     { "maph_store_live_bytes", "Bytes of live records.", offsetof(maph_stats, live_bytes), NULL },
@@ -201,24 +208,26 @@ static void show_stores(buffer *b) {
     { "maph_store_read_only", "1: it can only be read.", 0, read_only_of },
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    head(b, rows[i].name, "gauge", rows[i].help);
-    for (store *s = store_next(NULL); s; s = store_next(s)) {
+    head(buffer, rows[i].name, "gauge", rows[i].help);
+    for (struct store *store = store_next(NULL); store; store = store_next(store)) {
       maph_stats stats;
       uint64_t value;
-      if (maph_stat(s->m, &stats) != MAPH_OK) continue;
+      if (maph_stat(store->m, &stats) != MAPH_OK) continue;
       memcpy(&value, (const char *)&stats + rows[i].offset, sizeof value);
-      if (rows[i].of) value = rows[i].of(s, &stats);
-      buffer_printf(b, "%s{store=\"%s\"} %llu\n", rows[i].name, s->name, (unsigned long long)value);
+      if (rows[i].of) value = rows[i].of(store, &stats);
+      buffer_printf(buffer, "%s{store=\"%s\"} %llu\n", rows[i].name, store->name,
+                    (unsigned long long)value);
     }
   }
 }
 
-static void show_jobs(buffer *b) {
-  head(b, "maph_jobs_total", "counter", "Checks, rewrites and backups that ended, by how.");
+static void show_jobs(buffer *buffer) {
+  head(buffer, "maph_jobs_total", "counter", "Checks, rewrites and backups that ended, by how.");
   for (int kind = 0; jobs_kind_name(kind); kind++)
     for (int state = 0; jobs_outcome_name(state); state++)
-      buffer_printf(b, "maph_jobs_total{kind=\"%s\",outcome=\"%s\"} %llu\n", jobs_kind_name(kind),
-                    jobs_outcome_name(state), (unsigned long long)jobs_ended(kind, state));
+      buffer_printf(buffer, "maph_jobs_total{kind=\"%s\",outcome=\"%s\"} %llu\n",
+                    jobs_kind_name(kind), jobs_outcome_name(state),
+                    (unsigned long long)jobs_ended(kind, state));
 }
 
 /* ------------------------------------------------------------------------------ the process */
@@ -249,49 +258,50 @@ static bool read_stat(unsigned long long *started, unsigned long long *virtual_b
                 == 3;
 }
 
-static void real(buffer *b, const char *name, const char *type, const char *help, double value) {
-  head(b, name, type, help);
-  buffer_printf(b, "%s %.3f\n", name, value);
+static void real(buffer *buffer, const char *name, const char *type, const char *help,
+                 double value) {
+  head(buffer, name, type, help);
+  buffer_printf(buffer, "%s %.3f\n", name, value);
 }
 
-static void show_process(buffer *b) {
+static void show_process(buffer *buffer) {
   unsigned long long started = 0, virtual_bytes = 0;
   long long resident = 0;
   struct rusage used;
   struct rlimit files;
   struct timespec up = { 0, 0 };
-  head(b, "maph_build_info", "gauge", "Always 1; which version this is.");
-  buffer_printf(b, "maph_build_info{version=\"%s\"} 1\n", maph_version());
+  head(buffer, "maph_build_info", "gauge", "Always 1; which version this is.");
+  buffer_printf(buffer, "maph_build_info{version=\"%s\"} 1\n", maph_version());
   if (getrusage(RUSAGE_SELF, &used) == 0)
-    real(b, "process_cpu_seconds_total", "counter", "Time of the processor, user and system.",
+    real(buffer, "process_cpu_seconds_total", "counter", "Time of the processor, user and system.",
          (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec)
              + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
-  one(b, "process_open_fds", "gauge", "Open files.", open_files());
+  one(buffer, "process_open_fds", "gauge", "Open files.", open_files());
   if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-    one(b, "process_max_fds", "gauge", "How many may be open.", files.rlim_cur);
+    one(buffer, "process_max_fds", "gauge", "How many may be open.", files.rlim_cur);
   if (!read_stat(&started, &virtual_bytes, &resident)) return;
-  one(b, "process_virtual_memory_bytes", "gauge", "Of the address space.", virtual_bytes);
-  one(b, "process_resident_memory_bytes", "gauge", "In memory, mapped files too.",
+  one(buffer, "process_virtual_memory_bytes", "gauge", "Of the address space.", virtual_bytes);
+  one(buffer, "process_resident_memory_bytes", "gauge", "In memory, mapped files too.",
       (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE));
   clock_gettime(CLOCK_BOOTTIME, &up);
-  real(b, "process_start_time_seconds", "gauge", "Since 1970.",
+  real(buffer, "process_start_time_seconds", "gauge", "Since 1970.",
        (double)wall_ms() / 1e3 - (double)up.tv_sec - (double)up.tv_nsec / 1e9
            + (double)started / (double)sysconf(_SC_CLK_TCK));
 }
 
-void metrics_show(request *r) {
-  buffer *b = r->body;
-  b->size = 0;
-  show_requests(b);
-  show_latency(b);
-  show_server(b);
-  show_stores(b);
-  show_jobs(b);
-  show_process(b);
-  if (b->failed) {
-    reply_problem(r, 503, "no_memory", "out of memory for the answer");
+void metrics_show(request *request) {
+  buffer *buffer = request->body;
+  buffer->size = 0;
+  show_requests(buffer);
+  show_latency(buffer);
+  show_server(buffer);
+  show_stores(buffer);
+  show_jobs(buffer);
+  show_process(buffer);
+  if (buffer->failed) {
+    reply_problem(request, 503, "no_memory", "out of memory for the answer");
     return;
   }
-  reply_start(r, 200);
-  reply_send(r, "text/plain; version=0.0.4; charset=utf-8", b->data, b->size);
+  reply_start(request, 200);
+  reply_send(request, "text/plain; version=0.0.4; charset=utf-8", buffer->data, buffer->size);
 }

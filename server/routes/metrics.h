@@ -6,6 +6,6 @@
 
 #include "http/request.h"
 
-void metrics_count(const request *r, uint64_t duration_us);
+void metrics_count(const request *request, uint64_t duration_us);
 
 #endif

@@ -12,7 +12,7 @@ __asm__(".pushsection .rodata\n"
         "openapi_json_end: .byte 0\n"
         ".popsection\n");
 
-void openapi_show(request *r) {
-  reply_start(r, 200);
-  reply_send(r, "application/json", openapi_json, (size_t)(openapi_json_end - openapi_json));
+void openapi_show(request *request) {
+  reply_start(request, 200);
+  reply_send(request, "application/json", openapi_json, (size_t)(openapi_json_end - openapi_json));
 }

@@ -48,28 +48,28 @@ static const char policy[] = "default-src 'none'; script-src 'self'; style-src '
                              "form-action 'none'; frame-ancestors 'none'; "
                              "require-trusted-types-for 'script'; trusted-types 'none'";
 
-static void send_file(request *r, const struct file *f) {
-  size_t size = (size_t)(f->end - f->data);
-  reply_start(r, 200);
-  reply_header(r, "Content-Security-Policy", policy);
-  reply_header(r, "Referrer-Policy", "no-referrer");
-  reply_header(r, "X-Frame-Options", "DENY");
-  reply_header(r, "Cross-Origin-Opener-Policy", "same-origin");
-  if (r->method == METHOD_HEAD)
-    reply_head_only(r, f->type, size);
+static void send_file(request *request, const struct file *file) {
+  size_t size = (size_t)(file->end - file->data);
+  reply_start(request, 200);
+  reply_header(request, "Content-Security-Policy", policy);
+  reply_header(request, "Referrer-Policy", "no-referrer");
+  reply_header(request, "X-Frame-Options", "DENY");
+  reply_header(request, "Cross-Origin-Opener-Policy", "same-origin");
+  if (request->method == METHOD_HEAD)
+    reply_head_only(request, file->type, size);
   else
-    reply_send(r, f->type, f->data, size);
+    reply_send(request, file->type, file->data, size);
 }
 
-void page_show(request *r) { send_file(r, &files[0]); }
+void page_show(request *request) { send_file(request, &files[0]); }
 
-void page_file(request *r) {
-  maph_slice name = r->segments[0];
+void page_file(request *request) {
+  maph_slice name = request->segments[0];
   for (int i = 1; i < FILE_COUNT; i++) {
     if (strlen(files[i].name) == name.size && memcmp(files[i].name, name.data, name.size) == 0) {
-      send_file(r, &files[i]);
+      send_file(request, &files[i]);
       return;
     }
   }
-  reply_problem(r, 404, "no_such_path", "the page has no such file");
+  reply_problem(request, 404, "no_such_path", "the page has no such file");
 }

@@ -27,7 +27,7 @@ typedef struct backup {
 static bool digits(const char *text, size_t size) { return strspn(text, "0123456789") >= size; }
 
 /* Whether a file's name is that of a backup of the store by its time. */
-static bool read_name(const char *file, const char *store, backup *b) {
+static bool read_name(const char *file, const char *store, backup *backup) {
   size_t size = strlen(store);
   const char *stamp = file + size + 1, *rest = stamp + STAMP_SIZE;
   char *end;
@@ -35,22 +35,22 @@ static bool read_name(const char *file, const char *store, backup *b) {
     return false;
   if (!digits(stamp, 8) || stamp[8] != 'T' || !digits(stamp + 9, 6) || stamp[15] != 'Z')
     return false;
-  memcpy(b->stamp, stamp, STAMP_SIZE);
-  b->stamp[STAMP_SIZE] = 0;
-  b->number = 1;
+  memcpy(backup->stamp, stamp, STAMP_SIZE);
+  backup->stamp[STAMP_SIZE] = 0;
+  backup->number = 1;
   if (*rest == '-') {
     if (!digits(rest + 1, 1)) return false;
-    b->number = strtoul(rest + 1, &end, 10);
+    backup->number = strtoul(rest + 1, &end, 10);
     rest = end;
   }
   return strcmp(rest, ".maph") == 0;
 }
 
 static int newest_first(const void *a, const void *b) {
-  const backup *x = a, *y = b;
-  int order = strcmp(y->stamp, x->stamp);
+  const backup *backup = a, *y = b;
+  int order = strcmp(y->stamp, backup->stamp);
   if (order != 0) return order;
-  return x->number > y->number ? -1 : x->number < y->number;
+  return backup->number > y->number ? -1 : backup->number < y->number;
 }
 
 /* The backups of a store in an open folder.  -1: no memory. */
@@ -58,15 +58,15 @@ static int list_backups(DIR *dir, const char *store, backup **list) {
   struct dirent *e;
   int count = 0, room = 0;
   while ((e = readdir(dir)) != NULL) {
-    backup b;
-    if (!read_name(e->d_name, store, &b)) continue;
+    backup backup;
+    if (!read_name(e->d_name, store, &backup)) continue;
     if (count == room) {
-      backup *larger = realloc(*list, (size_t)(room += 64) * sizeof b);
+      struct backup *larger = realloc(*list, (size_t)(room += 64) * sizeof backup);
       if (larger == NULL) return -1;
       *list = larger;
     }
-    if ((b.file = strdup(e->d_name)) == NULL) return -1;
-    (*list)[count++] = b;
+    if ((backup.file = strdup(e->d_name)) == NULL) return -1;
+    (*list)[count++] = backup;
   }
   qsort(*list, (size_t)count, sizeof **list, newest_first);
   return count;

@@ -22,45 +22,48 @@ enum { NUMBER_MAX = 20, PATCH_MAX = 1024 * 1024, PATCHED_MAX = 16 * 1024 * 1024 
 enum { NO_NUMBER = -10, OVERFLOW = -11, NO_JSON = -12, TOO_LARGE = -13 };
 
 /* An entry as it stays but for its value. */
-static void keep(write_request *w, const maph_entry *old) {
-  uint64_t expires = w->entry.expires;
+static void keep(write_request *write, const maph_entry *old) {
+  uint64_t expires = write->entry.expires;
   if (old == NULL) return;
-  w->entry.type = old->type;
-  w->entry.key_type = old->key_type;
-  w->entry.media_type = old->media_type;
-  w->entry.expires = expires ? expires : old->expires;
+  write->entry.type = old->type;
+  write->entry.key_type = old->key_type;
+  write->entry.media_type = old->media_type;
+  write->entry.expires = expires ? expires : old->expires;
 }
 
-static void update_failed(request *r, int rc, const write_request *w, const maph_outcome *outcome) {
+static void update_failed(request *request, int rc, const write_request *write,
+                          const maph_outcome *outcome) {
   switch (rc) {
     case NO_NUMBER:
-      reply_problem(r, 409, "not_a_number", "the value is no whole number of 64 bits");
+      reply_problem(request, 409, "not_a_number", "the value is no whole number of 64 bits");
       break;
     case OVERFLOW:
-      reply_problem(r, 409, "overflow", "the sum is no whole number of 64 bits");
+      reply_problem(request, 409, "overflow", "the sum is no whole number of 64 bits");
       break;
     case NO_JSON:
-      reply_problem(r, 409, "not_json", "the value is no JSON: it can be put, and not be patched");
+      reply_problem(request, 409, "not_json",
+                    "the value is no JSON: it can be put, and not be patched");
       break;
     case TOO_LARGE:
-      reply_problem(r, 413, "too_big", "values of at most %d bytes are patched", PATCHED_MAX);
+      reply_problem(request, 413, "too_big", "values of at most %d bytes are patched", PATCHED_MAX);
       break;
-    default: write_failed(r, rc, w, outcome);
+    default: write_failed(request, rc, write, outcome);
   }
 }
 
-static void update_done(request *r, const maph_outcome *outcome, maph_slice number) {
-  buffer *b = r->body;
+static void update_done(request *request, const maph_outcome *outcome, maph_slice number) {
+  buffer *buffer = request->body;
   int status = outcome->existed ? 200 : 201;
-  if (!write_holds(r)) return;
-  b->size = 0;
-  buffer_printf(b, "{\"success\":true,\"created\":%s,\"version\":%llu",
+  if (!write_holds(request)) return;
+  buffer->size = 0;
+  buffer_printf(buffer, "{\"success\":true,\"created\":%s,\"version\":%llu",
                 outcome->existed ? "false" : "true", (unsigned long long)outcome->version);
-  if (number.size) buffer_printf(b, ",\"value\":%.*s", (int)number.size, (const char *)number.data);
-  buffer_text(b, "}\n");
-  reply_start(r, status);
-  reply_header_number(r, "ETag", "\"", outcome->version, "\"");
-  reply_json(r, status, b);
+  if (number.size)
+    buffer_printf(buffer, ",\"value\":%.*s", (int)number.size, (const char *)number.data);
+  buffer_text(buffer, "}\n");
+  reply_start(request, status);
+  reply_header_number(request, "ETag", "\"", outcome->version, "\"");
+  reply_json(request, status, buffer);
 }
 
 /* -------------------------------------------------------------------------------- counters */
@@ -79,34 +82,34 @@ static bool read_integer(maph_slice text, int64_t *number) {
   return true;
 }
 
-static int count(void *arg, const maph_entry *old, write_request *w) {
-  counter *c = arg;
+static int count(void *arg, const maph_entry *old, write_request *write) {
+  counter *counter = arg;
   int64_t number = 0;
   if (old && !read_integer(old->value, &number)) return NO_NUMBER;
-  if (__builtin_add_overflow(number, c->by, &number)) return OVERFLOW;
-  w->entry.type = MAPH_INTEGER;
-  keep(w, old);
-  w->value =
-      maph_bytes(c->text, (size_t)snprintf(c->text, sizeof c->text, "%lld", (long long)number));
+  if (__builtin_add_overflow(number, counter->by, &number)) return OVERFLOW;
+  write->entry.type = MAPH_INTEGER;
+  keep(write, old);
+  write->value = maph_bytes(counter->text, (size_t)snprintf(counter->text, sizeof counter->text,
+                                                            "%lld", (long long)number));
   return MAPH_OK;
 }
 
-void key_increment(request *r) {
-  counter c = { .by = 1 };
+void key_increment(request *request) {
+  counter counter = { .by = 1 };
   maph_outcome outcome;
-  write_request w;
+  write_request write;
   maph_slice by;
   int rc;
-  if (!read_write(r, &w) || !query_expiry(r, &w.entry.expires)) return;
-  if (request_query(r, "by", &by) && !read_integer(by, &c.by)) {
-    reply_problem(r, 400, "bad_by", "by is a whole number of 64 bits, such as 5 or -1");
+  if (!read_write(request, &write) || !query_expiry(request, &write.entry.expires)) return;
+  if (request_query(request, "by", &by) && !read_integer(by, &counter.by)) {
+    reply_problem(request, 400, "bad_by", "by is a whole number of 64 bits, such as 5 or -1");
     return;
   }
-  rc = commit_update(r->store, &w, count, &c, &outcome);
+  rc = commit_update(request->store, &write, count, &counter, &outcome);
   if (rc == MAPH_OK)
-    update_done(r, &outcome, w.value);
+    update_done(request, &outcome, write.value);
   else
-    update_failed(r, rc, &w, &outcome);
+    update_failed(request, rc, &write, &outcome);
 }
 
 /* --------------------------------------------------------------------------- merge patches */
@@ -120,51 +123,53 @@ static bool add_to_buffer(void *to, const void *bytes, size_t size) {
   return !((buffer *)to)->failed;
 }
 
-static int patch(void *arg, const maph_entry *old, write_request *w) {
-  merge *m = arg;
+static int patch(void *arg, const maph_entry *old, write_request *write) {
+  merge *merge = arg;
   maph_slice target = { "", 0 };
   json_reader in;
   if (old && old->value.size > PATCHED_MAX) return TOO_LARGE;
   if (old && !json_whole(old->value, &in)) return NO_JSON;
   if (old) target = old->value;
-  if (!json_merge(target, m->patch, add_to_buffer, &m->out)) return MAPH_NOMEM;
-  keep(w, old);
-  w->entry.type = MAPH_JSON;
-  w->value = maph_bytes(m->out.data, m->out.size);
+  if (!json_merge(target, merge->patch, add_to_buffer, &merge->out)) return MAPH_NOMEM;
+  keep(write, old);
+  write->entry.type = MAPH_JSON;
+  write->value = maph_bytes(merge->out.data, merge->out.size);
   return MAPH_OK;
 }
 
-static bool is_patch(request *r) {
-  const char *type = request_header(r, "Content-Type");
+static bool is_patch(request *request) {
+  const char *type = request_header(request, "Content-Type");
   size_t size = type ? strcspn(type, "; \t") : 0;
   if (size == 28 && strncasecmp(type, "application/merge-patch+json", 28) == 0) return true;
   if (size == 16 && strncasecmp(type, "application/json", 16) == 0) return true;
-  reply_extra(r, "Accept-Patch: application/merge-patch+json");
-  reply_problem(r, 415, "bad_media_type", "a patch is application/merge-patch+json (RFC 7396)");
+  reply_extra(request, "Accept-Patch: application/merge-patch+json");
+  reply_problem(request, 415, "bad_media_type",
+                "a patch is application/merge-patch+json (RFC 7396)");
   return false;
 }
 
-void key_patch(request *r) {
-  merge m = { { "", 0 }, { 0 } };
+void key_patch(request *request) {
+  merge merge = { { "", 0 }, { 0 } };
   char sentence[JSON_SENTENCE_ROOM];
   maph_outcome outcome;
-  write_request w;
+  write_request write;
   maph_slice body;
   json_reader in;
   int rc;
-  if (!read_write(r, &w) || !query_expiry(r, &w.entry.expires) || !is_patch(r)
-      || !body_all(r, option.max_body < PATCH_MAX ? option.max_body : PATCH_MAX, &body))
+  if (!read_write(request, &write) || !query_expiry(request, &write.entry.expires)
+      || !is_patch(request)
+      || !body_all(request, option.max_body < PATCH_MAX ? option.max_body : PATCH_MAX, &body))
     return;
   if (!json_whole(body, &in)) {
     json_sentence(&in, sentence);
-    reply_problem(r, 400, "bad_json", "%s", sentence);
+    reply_problem(request, 400, "bad_json", "%s", sentence);
   } else {
-    m.patch = body;
-    rc = commit_update(r->store, &w, patch, &m, &outcome);
+    merge.patch = body;
+    rc = commit_update(request->store, &write, patch, &merge, &outcome);
     if (rc == MAPH_OK)
-      update_done(r, &outcome, maph_bytes("", 0));
+      update_done(request, &outcome, maph_bytes("", 0));
     else
-      update_failed(r, rc, &w, &outcome);
+      update_failed(request, rc, &write, &outcome);
   }
-  buffer_free(&m.out);
+  buffer_free(&merge.out);
 }

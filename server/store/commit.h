@@ -23,12 +23,12 @@ typedef struct write_request {
 
 bool tags_match(const tag_list *tags, bool exists, uint64_t version);
 /* Do one write under its preconditions, as one transaction.  MAPH_CONFLICT: one of them failed. */
-int commit_one(store *s, const write_request *w, maph_outcome *outcome);
-/* Do one write whose value depends on what is there.  `change` is called in the transaction, with
-** the entry or NULL; it fills w->value and w->entry, or answers why not, a code or a negative
-** number. */
-typedef int (*commit_change)(void *arg, const maph_entry *old, write_request *w);
-int commit_update(store *s, write_request *w, commit_change change, void *arg,
+int commit_one(store *store, const write_request *write, maph_outcome *outcome);
+/* Do one write whose value depends on what is there. `change` is called in the transaction, with
+** the entry or NULL; it fills write->value and write->entry, or answers why not, a code or a
+** negative number. */
+typedef int (*commit_change)(void *arg, const maph_entry *old, write_request *write);
+int commit_update(store *store, write_request *write, commit_change change, void *arg,
                   maph_outcome *outcome);
 void commit_flush(void); /* what was written since the last time */
 typedef struct commit_counts {
@@ -36,9 +36,9 @@ typedef struct commit_counts {
 } commit_counts;
 commit_counts commit_count(void);
 /* Around a transaction made elsewhere.  False: so many writers wait that this one may not. */
-bool commit_enter(store *s);
-void commit_leave(store *s);
+bool commit_enter(store *store);
+void commit_leave(store *store);
 /* A transaction made elsewhere has committed. */
-void commit_note(store *s, int durability, uint64_t writes);
+void commit_note(store *store, int durability, uint64_t writes);
 
 #endif

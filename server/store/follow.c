@@ -20,7 +20,7 @@
 enum { STACK_BYTES = 256 * 1024 };
 
 typedef struct followed {
-  store *s;
+  store *store;
   follower *first;
   struct followed *next;
 } followed;
@@ -34,7 +34,8 @@ static bool stopping;
 
 static void ring(const followed *of) {
   uint64_t one = 1;
-  for (const follower *f = of->first; f; f = f->next) (void)!write(f->bell, &one, sizeof one);
+  for (const follower *follower = of->first; follower; follower = follower->next)
+    (void)!write(follower->bell, &one, sizeof one);
 }
 
 void follow_ring_all(void) {
@@ -86,13 +87,13 @@ static void *run(void *argument) {
     if (anew) {
       maph_changes_close(feed);
       feed = NULL;
-      (void)open_feed(of->s->m, &feed);
+      (void)open_feed(of->store->m, &feed);
     }
     if (!ring_or_end(of, anew)) break;
     anew = wait_for_commit(feed);
   }
   maph_changes_close(feed);
-  store_release(of->s);
+  store_release(of->store);
   free(of);
   pthread_mutex_lock(&follow_mutex);
   threads--;
@@ -102,22 +103,22 @@ static void *run(void *argument) {
 }
 
 /* With the mutex: the store's thread, begun if need be; NULL: it cannot be. */
-static followed *thread_of(store *s) {
+static followed *thread_of(store *store) {
   followed *of = all;
   pthread_attr_t attributes;
   pthread_t thread;
   bool runs;
-  while (of && of->s != s) of = of->next;
+  while (of && of->store != store) of = of->next;
   if (of || stopping || (of = calloc(1, sizeof *of)) == NULL) return of;
-  of->s = s;
-  store_hold(s);
+  of->store = store;
+  store_hold(store);
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, STACK_BYTES);
   runs = pthread_create(&thread, &attributes, run, of) == 0;
   pthread_attr_destroy(&attributes);
   if (!runs) {
-    store_release(s); /* the caller holds it too */
+    store_release(store); /* the caller holds it too */
     free(of);
     return NULL;
   }
@@ -128,44 +129,44 @@ static followed *thread_of(store *s) {
 }
 
 /* -------------------------------------------------------------------------------- the followers */
-void follower_make(follower *f) {
-  follower none = { .bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
-  *f = none;
+void follower_make(follower *follower) {
+  struct follower none = { .bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+  *follower = none;
 }
 
-void follower_free(follower *f) {
-  follow_end(f);
-  if (f->bell >= 0) close(f->bell);
-  f->bell = -1;
+void follower_free(follower *follower) {
+  follow_end(follower);
+  if (follower->bell >= 0) close(follower->bell);
+  follower->bell = -1;
 }
 
-bool follow_begin(follower *f, store *s) {
-  if (f->bell < 0) return false;
-  follow_end(f);
+bool follow_begin(follower *follower, store *store) {
+  if (follower->bell < 0) return false;
+  follow_end(follower);
   pthread_mutex_lock(&follow_mutex);
-  f->of = thread_of(s);
-  if (f->of) {
-    f->next = f->of->first;
-    f->of->first = f;
+  follower->of = thread_of(store);
+  if (follower->of) {
+    follower->next = follower->of->first;
+    follower->of->first = follower;
   }
   pthread_mutex_unlock(&follow_mutex);
-  return f->of != NULL;
+  return follower->of != NULL;
 }
 
-void follow_end(follower *f) {
-  follower **at;
-  if (f->of == NULL) return;
+void follow_end(follower *follower) {
+  struct follower **at;
+  if (follower->of == NULL) return;
   pthread_mutex_lock(&follow_mutex);
-  at = &f->of->first;
-  while (*at != f) at = &(*at)->next;
-  *at = f->next;
-  f->of = NULL;
+  at = &follower->of->first;
+  while (*at != follower) at = &(*at)->next;
+  *at = follower->next;
+  follower->of = NULL;
   pthread_mutex_unlock(&follow_mutex);
 }
 
-void follow_quiet(follower *f) {
+void follow_quiet(follower *follower) {
   uint64_t rung;
-  if (f->bell >= 0) (void)!read(f->bell, &rung, sizeof rung);
+  if (follower->bell >= 0) (void)!read(follower->bell, &rung, sizeof rung);
 }
 
 void follow_stop(void) {

@@ -15,14 +15,14 @@ typedef struct follower {
 
 enum { FOLLOW_SLICE_MS = 200 }; /* who has no bell, or follows nothing, sleeps no longer */
 
-void follower_make(follower *f);
-void follower_free(follower *f);
+void follower_make(follower *follower);
+void follower_free(follower *follower);
 /* From now on the bell rings for that store; the caller holds it, and looks once more before it
 ** sleeps.  False: no thread or memory. */
-bool follow_begin(follower *f, store *s);
-void follow_end(follower *f);
+bool follow_begin(follower *follower, store *store);
+void follow_end(follower *follower);
 /* The bell is still until the next ring; then look. */
-void follow_quiet(follower *f);
+void follow_quiet(follower *follower);
 /* Let all look, whatever they follow: stores were retired, or tokens changed. */
 void follow_ring_all(void);
 /* End the threads; nobody follows any more. */

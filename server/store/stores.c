@@ -91,47 +91,47 @@ bool store_file_exists(const char *name, size_t size) {
 }
 
 /* ------------------------------------------------------------------------------- open and close */
-static void fill_options(maph_options *o) {
+static void fill_options(maph_options *options) {
   maph_options standard = MAPH_OPTIONS_INIT;
-  *o = standard;
-  o->verify = 1;
-  o->busy_timeout_ms = (int)option.busy_timeout_ms;
-  o->durability = durability_from_name(option.sync, strlen(option.sync));
+  *options = standard;
+  options->verify = 1;
+  options->busy_timeout_ms = (int)option.busy_timeout_ms;
+  options->durability = durability_from_name(option.sync, strlen(option.sync));
 }
 
 /* Open for writing; where that is not allowed, for reading: then `obstacle` says why. */
 static int open_handle(const char *path, maph **m, char *obstacle, size_t room) {
-  maph_options o;
+  maph_options options;
   int rc;
-  fill_options(&o);
+  fill_options(&options);
   snprintf(obstacle, room, "%s", option.read_only ? "it was started with --read-only" : "");
-  if (option.read_only) return maph_open(path, MAPH_RDONLY, &o, m);
-  rc = maph_open(path, MAPH_RDWR, &o, m);
+  if (option.read_only) return maph_open(path, MAPH_RDONLY, &options, m);
+  rc = maph_open(path, MAPH_RDWR, &options, m);
   if (rc != MAPH_CANTOPEN && rc != MAPH_READONLY) return rc;
   sentence_public(obstacle, room, maph_errmsg(NULL));
-  return maph_open(path, MAPH_RDONLY, &o, m) == MAPH_OK ? MAPH_OK : rc;
+  return maph_open(path, MAPH_RDONLY, &options, m) == MAPH_OK ? MAPH_OK : rc;
 }
 
 static store *new_store(const char *name, size_t size, maph *m, const char *obstacle,
                         const struct stat *file) {
-  store *s = calloc(1, sizeof *s);
-  if (s == NULL) return NULL;
-  memcpy(s->name, name, size);
-  s->m = m;
-  s->read_only = *obstacle != 0;
-  strcpy(s->obstacle, obstacle);
-  atomic_init(&s->tried_us, now_us());
-  s->device = file->st_dev;
-  s->inode = file->st_ino;
-  atomic_init(&s->references, 1);
-  return s;
+  store *store = calloc(1, sizeof *store);
+  if (store == NULL) return NULL;
+  memcpy(store->name, name, size);
+  store->m = m;
+  store->read_only = *obstacle != 0;
+  strcpy(store->obstacle, obstacle);
+  atomic_init(&store->tried_us, now_us());
+  store->device = file->st_dev;
+  store->inode = file->st_ino;
+  atomic_init(&store->references, 1);
+  return store;
 }
 
-static void insert(store *s) {
-  store **at = &table[bucket_of(s->name, strlen(s->name))];
+static void insert(store *store) {
+  struct store **at = &table[bucket_of(store->name, strlen(store->name))];
   pthread_rwlock_wrlock(&table_lock);
-  s->next = *at;
-  *at = s;
+  store->next = *at;
+  *at = store;
   pthread_rwlock_unlock(&table_lock);
 }
 
@@ -144,18 +144,18 @@ static failure *failures;
 
 /* Note whether a name could be opened, or is not there any more. */
 static void note_opening(const char *name, size_t size, bool failed) {
-  failure **at = &failures, *f;
+  failure **at = &failures, *failure;
   pthread_mutex_lock(&openings_mutex);
   while (*at && (strlen((*at)->name) != size || memcmp((*at)->name, name, size) != 0))
     at = &(*at)->next;
-  f = *at;
-  if (f && !failed) {
-    *at = f->next;
-    free(f);
-  } else if (f == NULL && failed && (f = calloc(1, sizeof *f)) != NULL) {
-    memcpy(f->name, name, size);
-    f->next = failures;
-    failures = f;
+  failure = *at;
+  if (failure && !failed) {
+    *at = failure->next;
+    free(failure);
+  } else if (failure == NULL && failed && (failure = calloc(1, sizeof *failure)) != NULL) {
+    memcpy(failure->name, name, size);
+    failure->next = failures;
+    failures = failure;
   }
   pthread_mutex_unlock(&openings_mutex);
 }
@@ -163,7 +163,7 @@ static void note_opening(const char *name, size_t size, bool failed) {
 uint64_t stores_unopenable(void) {
   uint64_t n = 0;
   pthread_mutex_lock(&openings_mutex);
-  for (const failure *f = failures; f; f = f->next) n++;
+  for (const failure *failure = failures; failure; failure = failure->next) n++;
   pthread_mutex_unlock(&openings_mutex);
   return n;
 }
@@ -187,9 +187,10 @@ static int open_store(const char *name, size_t size, store **result) {
 }
 
 static bool is_being_opened(const char *name, size_t size) {
-  const opening *o = openings;
-  while (o && (o->size != size || memcmp(o->name, name, size) != 0)) o = o->next;
-  return o != NULL;
+  const opening *opening = openings;
+  while (opening && (opening->size != size || memcmp(opening->name, name, size) != 0))
+    opening = opening->next;
+  return opening != NULL;
 }
 
 /* When nobody else opens that store any more, we do.  False: that lasts longer than one may
@@ -223,115 +224,119 @@ static void opening_end(const opening *mine) {
 
 /* A handle that moved on to a rewritten file still holds the old one, so that no other can have its
 ** inode. */
-static bool outdated(const store *s) {
+static bool outdated(const store *store) {
   struct stat st;
-  return !look(s->name, strlen(s->name), &st) || st.st_dev != s->device || st.st_ino != s->inode;
+  return !look(store->name, strlen(store->name), &st) || st.st_dev != store->device
+         || st.st_ino != store->inode;
 }
 
 /* A read may be of the file that had the name a moment ago, as it is for every process that maps
 ** it; a look costs as much as a get. */
-static bool found_outdated(store *s, bool to_read) {
+static bool found_outdated(store *store, bool to_read) {
   uint64_t now = to_read ? now_us() : 0;
-  if (to_read && now - atomic_load_explicit(&s->looked_us, memory_order_relaxed) < LOOK_US)
+  if (to_read && now - atomic_load_explicit(&store->looked_us, memory_order_relaxed) < LOOK_US)
     return false;
-  if (to_read) atomic_store_explicit(&s->looked_us, now, memory_order_relaxed);
-  return outdated(s);
+  if (to_read) atomic_store_explicit(&store->looked_us, now, memory_order_relaxed);
+  return outdated(store);
 }
 
-/* Put `better` where s is in the table.  False: it is not there any more. */
-static bool replace(store *s, store *better) {
-  store **at;
+/* Put `better` where store is in the table.  False: it is not there any more. */
+static bool replace(store *store, struct store *better) {
+  struct store **at;
   bool found;
   pthread_rwlock_wrlock(&table_lock);
-  at = find(s->name, strlen(s->name));
-  found = *at == s;
+  at = find(store->name, strlen(store->name));
+  found = *at == store;
   if (found) {
-    better->next = s->next;
+    better->next = store->next;
     *at = better;
   }
   pthread_rwlock_unlock(&table_lock);
   return found;
 }
 
-void store_obstacle(const store *s, char *out, size_t room) {
+void store_obstacle(const store *store, char *out, size_t room) {
   pthread_rwlock_rdlock(&table_lock);
-  snprintf(out, room, "%s", s->obstacle);
+  snprintf(out, room, "%s", store->obstacle);
   pthread_rwlock_unlock(&table_lock);
 }
 
-/* A store that could only be opened for reading, for writing: that, or s itself, with why not. */
-static store *open_for_writing(store *s) {
+/* A store that could only be opened for reading, for writing: that, or store itself, with why not.
+*/
+static store *open_for_writing(store *store) {
   char path[4096];
-  maph_options o;
+  maph_options options;
   maph *m = NULL;
   struct stat st;
-  store *better;
-  fill_options(&o);
-  if (!path_of(path, sizeof path, s->name, strlen(s->name)) || !look(s->name, strlen(s->name), &st))
-    return s;
-  if (maph_open(path, MAPH_RDWR, &o, &m) != MAPH_OK) {
+  struct store *better;
+  fill_options(&options);
+  if (!path_of(path, sizeof path, store->name, strlen(store->name))
+      || !look(store->name, strlen(store->name), &st))
+    return store;
+  if (maph_open(path, MAPH_RDWR, &options, &m) != MAPH_OK) {
     pthread_rwlock_wrlock(&table_lock);
-    sentence_public(s->obstacle, sizeof s->obstacle, maph_errmsg(NULL));
+    sentence_public(store->obstacle, sizeof store->obstacle, maph_errmsg(NULL));
     pthread_rwlock_unlock(&table_lock);
-    return s;
+    return store;
   }
-  better = new_store(s->name, strlen(s->name), m, "", &st);
+  better = new_store(store->name, strlen(store->name), m, "", &st);
   if (better == NULL) {
     maph_close(m);
-    return s;
+    return store;
   }
   store_hold(better);
-  if (!replace(s, better)) {
+  if (!replace(store, better)) {
     store_release(better);
     store_release(better);
-    return s;
+    return store;
   }
-  atomic_store(&s->retired, true);
+  atomic_store(&store->retired, true);
   follow_ring_all();
-  store_release(s);
-  store_release(s);
+  store_release(store);
+  store_release(store);
   return better;
 }
 
 /* Whether it is time, and this request's turn, to try that. */
-static bool may_try(store *s) {
-  uint64_t tried = atomic_load(&s->tried_us), now = now_us();
-  return s->read_only && !option.read_only && now - tried >= RETRY_US
-         && atomic_compare_exchange_strong(&s->tried_us, &tried, now);
+static bool may_try(store *store) {
+  uint64_t tried = atomic_load(&store->tried_us), now = now_us();
+  return store->read_only && !option.read_only && now - tried >= RETRY_US
+         && atomic_compare_exchange_strong(&store->tried_us, &tried, now);
 }
 
 /* The store as it is in the table, if its name still leads to its file: what a request writes goes
 ** where the next one reads. */
 static store *in_table(const char *name, size_t size, bool to_read) {
-  store *s;
+  store *store;
   pthread_rwlock_rdlock(&table_lock);
-  s = *find(name, size);
-  if (s) store_hold(s);
+  store = *find(name, size);
+  if (store) store_hold(store);
   pthread_rwlock_unlock(&table_lock);
-  if (s == NULL || !found_outdated(s, to_read)) return s;
-  store_forget(s);
-  store_release(s);
+  if (store == NULL || !found_outdated(store, to_read)) return store;
+  store_forget(store);
+  store_release(store);
   return NULL;
 }
 
 store *store_acquire(const char *name, size_t size, bool to_read, int *rc) {
   opening mine = { name, size, NULL };
-  store *s;
+  store *store;
   *rc = MAPH_OK;
   if (!store_name_valid(name, size)) {
     *rc = MAPH_MISUSE;
     return NULL;
   }
-  if ((s = in_table(name, size, to_read)) != NULL) return may_try(s) ? open_for_writing(s) : s;
+  if ((store = in_table(name, size, to_read)) != NULL)
+    return may_try(store) ? open_for_writing(store) : store;
   if (!opening_begin(&mine)) {
     *rc = STORE_OPENING;
     return NULL;
   }
-  s = in_table(name, size, false);
-  if (s == NULL) *rc = open_store(name, size, &s);
+  store = in_table(name, size, false);
+  if (store == NULL) *rc = open_store(name, size, &store);
   note_opening(name, size, *rc != MAPH_OK && *rc != MAPH_NOTFOUND);
   opening_end(&mine);
-  return s;
+  return store;
 }
 
 const char *store_errmsg(int rc, maph *m) {
@@ -344,48 +349,48 @@ const char *store_errmsg(int rc, maph *m) {
 
 int store_core_code(int rc) { return rc == STORE_OPENING || rc == STORE_CROWDED ? MAPH_BUSY : rc; }
 
-void store_hold(store *s) { atomic_fetch_add(&s->references, 1); }
+void store_hold(store *store) { atomic_fetch_add(&store->references, 1); }
 
-void store_release(store *s) {
-  if (s == NULL || atomic_fetch_sub(&s->references, 1) != 1) return;
-  if (maph_close(s->m) != MAPH_OK) log_line("closing %s: %s", s->name, maph_errmsg(NULL));
-  free(s);
+void store_release(store *store) {
+  if (store == NULL || atomic_fetch_sub(&store->references, 1) != 1) return;
+  if (maph_close(store->m) != MAPH_OK) log_line("closing %s: %s", store->name, maph_errmsg(NULL));
+  free(store);
 }
 
-void store_forget(store *s) {
-  store **at;
+void store_forget(store *store) {
+  struct store **at;
   bool found;
   pthread_rwlock_wrlock(&table_lock);
-  at = find(s->name, strlen(s->name));
-  found = *at == s;
-  if (found) *at = s->next;
+  at = find(store->name, strlen(store->name));
+  found = *at == store;
+  if (found) *at = store->next;
   pthread_rwlock_unlock(&table_lock);
   if (found) {
-    atomic_store(&s->retired, true);
+    atomic_store(&store->retired, true);
     follow_ring_all();
-    store_release(s);
+    store_release(store);
   }
 }
 
 void stores_renew(void) {
-  for (store *s = store_next(NULL); s; s = store_next(s))
-    if (outdated(s)) store_forget(s);
+  for (store *store = store_next(NULL); store; store = store_next(store))
+    if (outdated(store)) store_forget(store);
 }
 
 store *store_next(store *after) {
-  store *s = NULL;
+  store *store = NULL;
   unsigned b = 0;
   pthread_rwlock_rdlock(&table_lock);
   if (after) {
     b = bucket_of(after->name, strlen(after->name));
-    s = *find(after->name, strlen(after->name)) == after ? after->next : NULL;
-    if (s == NULL) b++;
+    store = *find(after->name, strlen(after->name)) == after ? after->next : NULL;
+    if (store == NULL) b++;
   }
-  while (s == NULL && b < BUCKETS) s = table[b++];
-  if (s) atomic_fetch_add(&s->references, 1);
+  while (store == NULL && b < BUCKETS) store = table[b++];
+  if (store) atomic_fetch_add(&store->references, 1);
   pthread_rwlock_unlock(&table_lock);
   store_release(after);
-  return s;
+  return store;
 }
 
 /* ----------------------------------------------------------------------------------- the folder */
@@ -430,12 +435,12 @@ static void *open_all(void *unused) {
   (void)unused;
   for (size_t i = 0; i < names_count; i++) {
     int rc = MAPH_NOTFOUND;
-    store *s = i >= names_to_open || atomic_load(&opener_stop)
-                   ? NULL
-                   : store_acquire(names_at_start[i], strlen(names_at_start[i]), false, &rc);
-    if (s == NULL && rc != MAPH_NOTFOUND)
+    store *store = i >= names_to_open || atomic_load(&opener_stop)
+                       ? NULL
+                       : store_acquire(names_at_start[i], strlen(names_at_start[i]), false, &rc);
+    if (store == NULL && rc != MAPH_NOTFOUND)
       log_line("store %s cannot be opened: %s", names_at_start[i], store_errmsg(rc, NULL));
-    store_release(s);
+    store_release(store);
     free(names_at_start[i]);
   }
   free(names_at_start);
@@ -471,14 +476,14 @@ void stores_close_all(void) {
 /* The file system decides who makes it; then it is opened as any other is. */
 int store_make(const char *name, size_t size, uint64_t expected_keys) {
   char path[4096];
-  maph_options o;
+  maph_options options;
   maph *m = NULL;
   int opened, rc;
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
-  fill_options(&o);
-  o.expected_keys = expected_keys;
-  o.after_version = version_unused();
-  rc = maph_open(path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &o, &m);
+  fill_options(&options);
+  options.expected_keys = expected_keys;
+  options.after_version = version_unused();
+  rc = maph_open(path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &options, &m);
   if (rc != MAPH_OK) return rc;
   store_release(store_acquire(name, size, false, &opened));
   maph_close(m);
@@ -499,16 +504,16 @@ static bool no_store(const char *path, int rc) {
 int store_delete(const char *name, size_t size, int *trouble) {
   char path[4096];
   maph_stats stats = { 0 };
-  store *s;
+  store *store;
   int rc;
   *trouble = 0;
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
-  s = in_table(name, size, false);
-  if (s) {
-    (void)!maph_stat(s->m, &stats);
-    store_forget(s);
+  store = in_table(name, size, false);
+  if (store) {
+    (void)!maph_stat(store->m, &stats);
+    store_forget(store);
   }
-  store_release(s);
+  store_release(store);
   if (name_occupant(path)) {
     *trouble = name_clear(path);
     rc = *trouble ? MAPH_CANTOPEN : MAPH_OK;

@@ -45,13 +45,13 @@ char **stores_names(size_t *count);
 ** (name), STORE_OPENING (another request opens it for long already) or why it cannot be opened. */
 enum { STORE_OPENING = -1, STORE_CROWDED = -2 }; /* the latter: so many writers wait for it */
 store *store_acquire(const char *name, size_t size, bool to_read, int *rc);
-void store_obstacle(const store *s, char *out, size_t room); /* why it may only be read */
+void store_obstacle(const store *store, char *out, size_t room); /* why it may only be read */
 const char *store_errmsg(int rc, maph *m); /* maph_errmsg, or what our own codes mean */
 int store_core_code(int rc);               /* ours as the core's */
-void store_hold(store *s);
-void store_release(store *s);
+void store_hold(store *store);
+void store_release(store *store);
 /* its file is gone or another: the next acquire looks again */
-void store_forget(store *s);
+void store_forget(store *store);
 /* Forget those whose file was rewritten, replaced or removed: the old file goes when its last user
 ** does. */
 void stores_renew(void);

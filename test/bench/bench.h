@@ -154,18 +154,18 @@ const char *unit_name(unit u); /* in the CSV */
 int more_is_better(unit u);
 
 results *results_new(void);
-int results_column(const results *r, const char *name);        /* -1: it takes no part */
-double results_median(const results *r, metric m, int column); /* NaN: never measured */
+int results_column(const results *results, const char *name);        /* -1: it takes no part */
+double results_median(const results *results, metric m, int column); /* NaN: never measured */
 void results_csv_head(FILE *out);
 /* every run and the medians */
-void results_csv(const results *r, const char *set_name, FILE *out);
+void results_csv(const results *results, const char *set_name, FILE *out);
 const char *format_value(double value, unit u,
                          char text[32]); /* "7.21M", "319k", "2987", "412 ns", "1.3 ms" */
-void report_medians(const results *r, FILE *out);
+void report_medians(const results *results, FILE *out);
 /* how many times better maph is than each peer */
-void report_ratios(const results *r, FILE *out);
+void report_ratios(const results *results, FILE *out);
 /* maph against each target that was measured */
-void report_targets(const results *r, const char *set_name, FILE *out);
+void report_targets(const results *results, const char *set_name, FILE *out);
 
 /* The chart and the README's table are made of the medians of one or more sets, the usual case
 ** first. */
@@ -175,7 +175,7 @@ typedef struct set_results {
 } set_results;
 /* NULL: not among them */
 const results *results_of_set(const set_results *sets, int n, const char *name);
-void results_say_set(const results *r, FILE *out); /* "1000000 keys, values of 200 bytes" */
+void results_say_set(const results *results, FILE *out); /* "1000000 keys, values of 200 bytes" */
 void chart_write(const set_results *sets, int n, FILE *out);
 void report_markdown(const set_results *sets, int n, FILE *out);
 
@@ -232,22 +232,22 @@ typedef struct bench {
   int run;              /* the one under way, from 0 */
 } bench;
 
-void entrant_report(bench *b, entrant *e, metric m, double value);
-void entrant_open(entrant *e, level at);
-void entrant_close(entrant *e);
-void entrant_drop(entrant *e); /* closed, its folder removed */
+void entrant_report(bench *bench, entrant *entrant, metric m, double value);
+void entrant_open(entrant *entrant, level at);
+void entrant_close(entrant *entrant);
+void entrant_drop(entrant *entrant); /* closed, its folder removed */
 /* a new store with every key, closed; seconds spent in the peer */
-double entrant_load(bench *b, entrant *e, level at);
+double entrant_load(bench *bench, entrant *entrant, level at);
 /* loaded, unchanged, open for reading, checked, warm */
-void entrant_need_reading(bench *b, entrant *e);
+void entrant_need_reading(bench *bench, entrant *entrant);
 /* loaded, open for writing, the disk idle */
-void entrant_need_writing(bench *b, entrant *e, level at);
+void entrant_need_writing(bench *bench, entrant *entrant, level at);
 /* these fail on a wrong answer */
-void check_hits(const peer *p, void *store, const key_set *expected);
-void check_misses(const peer *p, void *store, const key_set *missing);
+void check_hits(const peer *peer, void *store, const key_set *expected);
+void check_misses(const peer *peer, void *store, const key_set *missing);
 
 /* every section, every run; peers: a list, NULL: all */
-void run_set(bench *b, const char *peers);
+void run_set(bench *bench, const char *peers);
 void stop_runs(int signal); /* a signal handler: the run ends with a sentence */
 
 void folder_make(const char *folder); /* new and empty; what was there is removed */
@@ -267,50 +267,50 @@ typedef struct section {
   const char *help;
 } section;
 
-void measure_bulk(bench *b, entrant *e);
-void measure_size(bench *b, entrant *e);
-void measure_get(bench *b, entrant *e);
-void measure_latency(bench *b, entrant *e);
-void measure_dependent(bench *b, entrant *e);
-void measure_miss(bench *b, entrant *e);
-void measure_many(bench *b, entrant *e);
-void measure_readers(bench *b, entrant *e);
-void measure_scan(bench *b, entrant *e);
-void measure_put(bench *b, entrant *e);
-void measure_update(bench *b, entrant *e);
-void measure_durable(bench *b, entrant *e);
-void measure_batch(bench *b, entrant *e);
-void measure_put_full(bench *b, entrant *e);
-void measure_batch_full(bench *b, entrant *e);
-void measure_ycsb_a(bench *b, entrant *e);
-void measure_ycsb_b(bench *b, entrant *e);
-void measure_ycsb_c(bench *b, entrant *e);
-void measure_ycsb_d(bench *b, entrant *e);
-void measure_ycsb_e(bench *b, entrant *e);
-void measure_ycsb_f(bench *b, entrant *e);
-void measure_kinds(bench *b, entrant *e);
-void measure_rewrite(bench *b, entrant *e);
-void measure_options(bench *b, entrant *e);
-void measure_open(bench *b, entrant *e);
-void measure_tail(bench *b, entrant *e);
-void measure_sql(bench *b, entrant *e);
+void measure_bulk(bench *bench, entrant *entrant);
+void measure_size(bench *bench, entrant *entrant);
+void measure_get(bench *bench, entrant *entrant);
+void measure_latency(bench *bench, entrant *entrant);
+void measure_dependent(bench *bench, entrant *entrant);
+void measure_miss(bench *bench, entrant *entrant);
+void measure_many(bench *bench, entrant *entrant);
+void measure_readers(bench *bench, entrant *entrant);
+void measure_scan(bench *bench, entrant *entrant);
+void measure_put(bench *bench, entrant *entrant);
+void measure_update(bench *bench, entrant *entrant);
+void measure_durable(bench *bench, entrant *entrant);
+void measure_batch(bench *bench, entrant *entrant);
+void measure_put_full(bench *bench, entrant *entrant);
+void measure_batch_full(bench *bench, entrant *entrant);
+void measure_ycsb_a(bench *bench, entrant *entrant);
+void measure_ycsb_b(bench *bench, entrant *entrant);
+void measure_ycsb_c(bench *bench, entrant *entrant);
+void measure_ycsb_d(bench *bench, entrant *entrant);
+void measure_ycsb_e(bench *bench, entrant *entrant);
+void measure_ycsb_f(bench *bench, entrant *entrant);
+void measure_kinds(bench *bench, entrant *entrant);
+void measure_rewrite(bench *bench, entrant *entrant);
+void measure_options(bench *bench, entrant *entrant);
+void measure_open(bench *bench, entrant *entrant);
+void measure_tail(bench *bench, entrant *entrant);
+void measure_sql(bench *bench, entrant *entrant);
 
 extern const section all_sections[]; /* in the order they run; ends with a NULL name */
 
 /* Gets a second, the list begun at place `from` of it.  TOUCH_NONE: every key must be missing; else
 ** every key must be found. */
-double rate_of_gets(const peer *p, void *store, const key_set *keys, uint32_t from, touch how,
+double rate_of_gets(const peer *peer, void *store, const key_set *keys, uint32_t from, touch how,
                     double seconds);
 /* keys a second, in batches */
-double rate_of_many(const bench *b, const peer *p, void *store);
+double rate_of_many(const bench *bench, const peer *peer, void *store);
 /* nanoseconds a get */
-double time_of_dependent(const bench *b, const peer *p, void *store);
+double time_of_dependent(const bench *bench, const peer *peer, void *store);
 void sort_samples(uint32_t *samples, size_t n);
 uint32_t percentile(const uint32_t *sorted, size_t n, double part); /* part 0..1 */
 extern int most_readers; /* at one time: the processors, or what --readers says */
 /* of the steps 1, 2, 4 ... most_readers; 0: none any more */
 int reader_count(int step);
 /* of a reading process: its exit status */
-int reader_main(bench *b, const peer *p, const char *folder);
+int reader_main(bench *bench, const peer *peer, const char *folder);
 
 #endif

@@ -46,40 +46,42 @@ static const panel panels[] = {
 enum { PANELS = sizeof panels / sizeof *panels };
 
 /* How many peers have the figure, and the largest but for servers. */
-static int bars_of(const results *r, metric m, double *largest) {
+static int bars_of(const results *results, metric m, double *largest) {
   int bars = 0;
   *largest = 0;
-  for (int p = 0; r && p < r->peers; p++) {
-    double median = results_median(r, m, p);
+  for (int p = 0; results && p < results->peers; p++) {
+    double median = results_median(results, m, p);
     bars += !isnan(median);
-    if (median > *largest && !(r->peer[p]->traits & SERVER)) *largest = median;
+    if (median > *largest && !(results->peer[p]->traits & SERVER)) *largest = median;
   }
   return *largest > 0 ? bars : 0;
 }
 
-static const char *colour_of(const peer *p) {
-  if (p->variant_of || strcmp(p->name, "maph") == 0) return "#c2410c";
-  return p->traits & IN_MEMORY ? "#9ca3af" : "#475569";
+static const char *colour_of(const peer *peer) {
+  if (peer->variant_of || strcmp(peer->name, "maph") == 0) return "#c2410c";
+  return peer->traits & IN_MEMORY ? "#9ca3af" : "#475569";
 }
 
-static void draw_bar(const peer *p, double median, double largest, unit u, int x, int y,
+static void draw_bar(const peer *peer, double median, double largest, unit u, int x, int y,
                      FILE *out) {
   char text[32];
   double length = fmax(1, BARS * fmin(1, median / largest));
-  fprintf(out, "<text x='%d' y='%d' text-anchor='end'>%s</text>", x + NAMES - 6, y + 11, p->name);
+  fprintf(out, "<text x='%d' y='%d' text-anchor='end'>%s</text>", x + NAMES - 6, y + 11,
+          peer->name);
   fprintf(out, "<rect x='%d' y='%d' width='%.1f' height='%d' fill='%s'/>", x + NAMES, y, length,
-          BAR, colour_of(p));
+          BAR, colour_of(peer));
   fprintf(out, "<text x='%.1f' y='%d'>%s%s</text>\n", x + NAMES + length + 5, y + 11,
           median > largest ? "&#8230; " : "", format_value(median, u, text));
 }
 
-static void draw_panel(const results *r, const panel *d, double largest, int x, int y, FILE *out) {
-  fprintf(out, "<text x='%d' y='%d' font-weight='bold'>%s</text>\n", x, y + 14, d->title);
+static void draw_panel(const results *results, const panel *panel, double largest, int x, int y,
+                       FILE *out) {
+  fprintf(out, "<text x='%d' y='%d' font-weight='bold'>%s</text>\n", x, y + 14, panel->title);
   y += HEAD - 8;
-  for (int p = 0; p < r->peers; p++) {
-    double median = results_median(r, d->metric, p);
+  for (int p = 0; p < results->peers; p++) {
+    double median = results_median(results, panel->metric, p);
     if (isnan(median)) continue;
-    draw_bar(r->peer[p], median, largest, metric_about(d->metric)->unit, x, y, out);
+    draw_bar(results->peer[p], median, largest, metric_about(panel->metric)->unit, x, y, out);
     y += STEP;
   }
 }
@@ -89,15 +91,15 @@ static void draw_panel(const results *r, const panel *d, double largest, int x, 
 static int draw_panels(const set_results *sets, int n, FILE *out) {
   int y = TOP, row_height = 0, column = 0;
   for (int i = 0; i < PANELS; i++) {
-    const results *r = results_of_set(sets, n, panels[i].set);
+    const results *results = results_of_set(sets, n, panels[i].set);
     double largest;
-    int bars = bars_of(r, panels[i].metric, &largest), height = HEAD + bars * STEP + 8;
+    int bars = bars_of(results, panels[i].metric, &largest), height = HEAD + bars * STEP + 8;
     if (bars == 0) continue;
     if (column == COLUMNS) {
       y += row_height;
       row_height = column = 0;
     }
-    if (out) draw_panel(r, &panels[i], largest, MARGIN + column * PANEL, y, out);
+    if (out) draw_panel(results, &panels[i], largest, MARGIN + column * PANEL, y, out);
     if (height > row_height) row_height = height;
     column++;
   }

@@ -67,8 +67,8 @@ static void usage(FILE *out) {
           "  --cpu-time        time gets and scans by processor time, for a machine that is busy\n"
           "  --seed N          of all that is random (1)\n"
           "  --peers A,B       some of:");
-  for (const known_peer *k = all_peers; k->name; k++)
-    fprintf(out, " %s%s", k->name, k->peer ? "" : " (left out)");
+  for (const known_peer *known = all_peers; known->name; known++)
+    fprintf(out, " %s%s", known->name, known->peer ? "" : " (left out)");
   fprintf(out,
           "\n"
           "  --only A,B        some of the sections below\n"
@@ -105,7 +105,7 @@ static double seconds_option(const char *text) {
   return seconds;
 }
 
-static void value_option(workload *w, const char *text) {
+static void value_option(workload *workload, const char *text) {
   unsigned long long min, max;
   char rest;
   int n = sscanf(text, "%llu-%llu%c", &min, &max, &rest);
@@ -114,8 +114,8 @@ static void value_option(workload *w, const char *text) {
   } else if (n != 2 || min < VALUE_MIN || max < min || max > 1 << 28) {
     fail("--value must be a size or MIN-MAX, at least %d", VALUE_MIN);
   }
-  w->value_min = min;
-  w->value_max = max;
+  workload->value_min = min;
+  workload->value_max = max;
 }
 
 static touch touch_option(const char *text) {
@@ -124,7 +124,7 @@ static touch touch_option(const char *text) {
   return TOUCH_ALL;
 }
 
-static void read_options(bench *b, int argc, char **argv) {
+static void read_options(bench *bench, int argc, char **argv) {
   enum {
     KEYS = 256,
     VALUE,
@@ -174,23 +174,23 @@ static void read_options(bench *b, int argc, char **argv) {
   while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
     switch (c) {
       case KEYS:
-        b->work.keys = (uint32_t)number_option("keys", optarg, 1, 400000000);
+        bench->work.keys = (uint32_t)number_option("keys", optarg, 1, 400000000);
         chosen.own_set = 1;
         break;
       case VALUE:
-        value_option(&b->work, optarg);
+        value_option(&bench->work, optarg);
         chosen.own_set = 1;
         break;
-      case RUNS: b->runs = (int)number_option("runs", optarg, 1, MAX_RUNS); break;
-      case SECONDS: b->seconds = seconds_option(optarg); break;
-      case GETS: b->work.gets = (uint32_t)number_option("gets", optarg, 1, 400000000); break;
-      case BATCH: b->batch = (uint32_t)number_option("batch", optarg, 1, 1000000); break;
-      case SEED: b->work.seed = number_option("seed", optarg, 0, UINT64_MAX); break;
+      case RUNS: bench->runs = (int)number_option("runs", optarg, 1, MAX_RUNS); break;
+      case SECONDS: bench->seconds = seconds_option(optarg); break;
+      case GETS: bench->work.gets = (uint32_t)number_option("gets", optarg, 1, 400000000); break;
+      case BATCH: bench->batch = (uint32_t)number_option("batch", optarg, 1, 1000000); break;
+      case SEED: bench->work.seed = number_option("seed", optarg, 0, UINT64_MAX); break;
       case PEERS: chosen.peers = optarg; break;
       case ONLY: chosen.only = optarg; break;
       case DIR_: chosen.dir = optarg; break;
-      case TOUCH: b->touch = touch_option(optarg); break;
-      case CPU_TIME: b->cpu_time = 1; break;
+      case TOUCH: bench->touch = touch_option(optarg); break;
+      case CPU_TIME: bench->cpu_time = 1; break;
       case SETS: chosen.sets = optarg; break;
       case READERS:
         most_readers = (int)number_option("readers", optarg, 1, 1 << (READER_STEPS - 1));
@@ -215,15 +215,17 @@ static void read_options(bench *b, int argc, char **argv) {
 }
 
 static const section *section_find(const char *name, size_t size) {
-  const section *s = all_sections;
-  while (s->name && !(strlen(s->name) == size && memcmp(s->name, name, size) == 0)) s++;
-  return s->name ? s : NULL;
+  const section *section = all_sections;
+  while (section->name
+         && !(strlen(section->name) == size && memcmp(section->name, name, size) == 0))
+    section++;
+  return section->name ? section : NULL;
 }
 
 static const set *set_find(const char *name, size_t size) {
-  const set *s = all_sets;
-  while (s->name && !(strlen(s->name) == size && memcmp(s->name, name, size) == 0)) s++;
-  return s->name ? s : NULL;
+  const set *set = all_sets;
+  while (set->name && !(strlen(set->name) == size && memcmp(set->name, name, size) == 0)) set++;
+  return set->name ? set : NULL;
 }
 
 static void check_lists(void) {
@@ -256,48 +258,50 @@ static void make_data_folder(void) {
   atexit(remove_data);
 }
 
-static int reader(bench *b) {
-  const peer *p = peer_find(chosen.reader, strlen(chosen.reader));
-  if (!p) fail("there is no peer named %s", chosen.reader);
-  return reader_main(b, p, chosen.dir);
+static int reader(bench *bench) {
+  const peer *peer = peer_find(chosen.reader, strlen(chosen.reader));
+  if (!peer) fail("there is no peer named %s", chosen.reader);
+  return reader_main(bench, peer, chosen.dir);
 }
 
 /* What a set says, and what the options say where they say anything. */
-static void prepare(bench *b, const bench *options, const set *s) {
-  *b = *options;
+static void prepare(bench *bench, const struct bench *options, const set *set) {
+  *bench = *options;
   if (!chosen.own_set) {
-    b->work.keys = s->keys;
-    b->work.value_min = s->value_min;
-    b->work.value_max = s->value_max;
+    bench->work.keys = set->keys;
+    bench->work.value_min = set->value_min;
+    bench->work.value_max = set->value_max;
   }
-  b->wanted = chosen.only ? chosen.only : s->sections;
-  if (b->runs == 0) b->runs = s->runs ? s->runs : 3;
-  if (b->seconds <= 0) b->seconds = s->seconds > 0 ? s->seconds : 1;
-  if (b->work.gets == 0) {
-    uint32_t least = b->seconds < 1 ? (uint32_t)(MIN_GETS * b->seconds) + 1 : MIN_GETS;
-    b->work.gets = b->work.keys < least ? least : b->work.keys > MAX_GETS ? MAX_GETS : b->work.keys;
+  bench->wanted = chosen.only ? chosen.only : set->sections;
+  if (bench->runs == 0) bench->runs = set->runs ? set->runs : 3;
+  if (bench->seconds <= 0) bench->seconds = set->seconds > 0 ? set->seconds : 1;
+  if (bench->work.gets == 0) {
+    uint32_t least = bench->seconds < 1 ? (uint32_t)(MIN_GETS * bench->seconds) + 1 : MIN_GETS;
+    bench->work.gets = bench->work.keys < least      ? least
+                       : bench->work.keys > MAX_GETS ? MAX_GETS
+                                                     : bench->work.keys;
   }
-  workload_init(&b->work, chosen.reader_order);
-  peer_hint.keys = b->work.keys;
-  peer_hint.bytes = workload_bytes(&b->work);
+  workload_init(&bench->work, chosen.reader_order);
+  peer_hint.keys = bench->work.keys;
+  peer_hint.bytes = workload_bytes(&bench->work);
 }
 
-static results *run_one(const bench *options, const set *s) {
-  bench *b = &the_bench;
-  prepare(b, options, s);
-  run_set(b, chosen.peers);
-  report_medians(b->results, stdout);
-  report_ratios(b->results, stdout);
-  report_targets(b->results, s->name, stdout);
+static results *run_one(const bench *options, const set *set) {
+  bench *bench = &the_bench;
+  prepare(bench, options, set);
+  run_set(bench, chosen.peers);
+  report_medians(bench->results, stdout);
+  report_ratios(bench->results, stdout);
+  report_targets(bench->results, set->name, stdout);
   printf("\n");
   fflush(stdout);
-  workload_free(&b->work);
-  return b->results;
+  workload_free(&bench->work);
+  return bench->results;
 }
 
-static int is_chosen(const set *s) {
-  if (list_has(chosen.sets, "all") && strcmp(s->name, "quick") != 0) return 1;
-  return list_has(chosen.sets, s->name);
+static int is_chosen(const set *set) {
+  if (list_has(chosen.sets, "all") && strcmp(set->name, "quick") != 0) return 1;
+  return list_has(chosen.sets, set->name);
 }
 
 /* Writes a file by a function of its own; 0, or 1 after saying why not. */
@@ -338,8 +342,8 @@ int main(int argc, char **argv) {
   signal(SIGINT, stop_runs);
   signal(SIGTERM, stop_runs);
   if (chosen.own_set) done[n++] = (set_results){ own_set.name, run_one(&options, &own_set) };
-  for (const set *s = all_sets; s->name && !chosen.own_set; s++) {
-    if (is_chosen(s)) done[n++] = (set_results){ s->name, run_one(&options, s) };
+  for (const set *set = all_sets; set->name && !chosen.own_set; set++) {
+    if (is_chosen(set)) done[n++] = (set_results){ set->name, run_one(&options, set) };
   }
   rc = write_file(chosen.csv, done, n, write_csv) | write_file(chosen.svg, done, n, chart_write)
        | write_file(chosen.markdown, done, n, report_markdown);

@@ -33,11 +33,11 @@ static ram_map maps[MAPS]; /* a benchmark's full store and its fresh one */
 
 static void ram_destroy(const char *folder) {
   for (int i = 0; i < MAPS; i++) {
-    ram_map *m = &maps[i];
-    if (m->slots == NULL || strcmp(m->folder, folder) != 0) continue;
-    free(m->slots);
-    munmap(m->arena, ARENA_ROOM);
-    m->slots = NULL;
+    ram_map *map = &maps[i];
+    if (map->slots == NULL || strcmp(map->folder, folder) != 0) continue;
+    free(map->slots);
+    munmap(map->arena, ARENA_ROOM);
+    map->slots = NULL;
   }
 }
 
@@ -57,66 +57,67 @@ static void *ram_open(const char *folder, level at) {
 
 static void *ram_create(const char *folder, level at) {
   ram_destroy(folder);
-  ram_map *m = maps;
-  while (m < maps + MAPS && m->slots) m++;
-  if (m == maps + MAPS) fail("ram: more than %d maps", MAPS);
-  snprintf(m->folder, sizeof m->folder, "%s", folder);
-  m->mask = 1023;
-  m->slots = new_slots(m->mask + 1);
-  m->arena = mmap(NULL, ARENA_ROOM, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (m->arena == MAP_FAILED) fail("ram: no address space");
-  m->end = 8; /* so that no slot in use is 0 */
-  m->count = 0;
+  ram_map *map = maps;
+  while (map < maps + MAPS && map->slots) map++;
+  if (map == maps + MAPS) fail("ram: more than %d maps", MAPS);
+  snprintf(map->folder, sizeof map->folder, "%s", folder);
+  map->mask = 1023;
+  map->slots = new_slots(map->mask + 1);
+  map->arena = mmap(NULL, ARENA_ROOM, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (map->arena == MAP_FAILED) fail("ram: no address space");
+  map->end = 8; /* so that no slot in use is 0 */
+  map->count = 0;
   return ram_open(folder, at);
 }
 
 static void ram_close(void *store) { (void)store; }
 
-static inline entry *entry_of(const ram_map *m, uint64_t slot) {
-  return (entry *)(m->arena + (slot & (((uint64_t)1 << OFFSET_BITS) - 1)));
+static inline entry *entry_of(const ram_map *map, uint64_t slot) {
+  return (entry *)(map->arena + (slot & (((uint64_t)1 << OFFSET_BITS) - 1)));
 }
 
 /* The slot of the key, or the empty one where it belongs. */
-static inline uint64_t *slot_of(const ram_map *m, uint64_t hash, slice key) {
-  for (uint64_t i = hash & m->mask;; i = (i + 1) & m->mask) {
-    uint64_t slot = m->slots[i];
-    if (slot == 0) return &m->slots[i];
+static inline uint64_t *slot_of(const ram_map *map, uint64_t hash, slice key) {
+  for (uint64_t i = hash & map->mask;; i = (i + 1) & map->mask) {
+    uint64_t slot = map->slots[i];
+    if (slot == 0) return &map->slots[i];
     if ((slot ^ hash) >> OFFSET_BITS) continue;
-    entry *e = entry_of(m, slot);
-    if (e->key_size == key.size && memcmp(e->bytes, key.data, key.size) == 0) return &m->slots[i];
+    entry *entry = entry_of(map, slot);
+    if (entry->key_size == key.size && memcmp(entry->bytes, key.data, key.size) == 0)
+      return &map->slots[i];
   }
 }
 
-static inline int value_in(const ram_map *m, const uint64_t *slot, slice *value) {
+static inline int value_in(const ram_map *map, const uint64_t *slot, slice *value) {
   *value = maph_bytes(NULL, 0);
   if (*slot == 0) return 0;
-  entry *e = entry_of(m, *slot);
-  *value = maph_bytes(e->bytes + e->key_size, e->value_size);
+  entry *entry = entry_of(map, *slot);
+  *value = maph_bytes(entry->bytes + entry->key_size, entry->value_size);
   return 1;
 }
 
 static int ram_get(void *store, slice key, slice *value) {
-  ram_map *m = store;
-  return value_in(m, slot_of(m, XXH3_64bits(key.data, key.size), key), value);
+  ram_map *map = store;
+  return value_in(map, slot_of(map, XXH3_64bits(key.data, key.size), key), value);
 }
 
 /* Hashes first, then the entries that the slots point to, then the comparing: each step's cache
 ** misses overlap. */
-static void get_group(const ram_map *m, size_t n, const slice *keys, slice *values) {
+static void get_group(const ram_map *map, size_t n, const slice *keys, slice *values) {
   uint64_t hash[GROUP];
   for (size_t i = 0; i < n; i++) {
     hash[i] = XXH3_64bits(keys[i].data, keys[i].size);
-    __builtin_prefetch(&m->slots[hash[i] & m->mask]);
+    __builtin_prefetch(&map->slots[hash[i] & map->mask]);
   }
   for (size_t i = 0; i < n; i++) {
-    uint64_t slot = m->slots[hash[i] & m->mask];
-    const char *e = (const char *)entry_of(m, slot);
+    uint64_t slot = map->slots[hash[i] & map->mask];
+    const char *e = (const char *)entry_of(map, slot);
     if (slot == 0) continue;
     __builtin_prefetch(e);
     __builtin_prefetch(e + 64);
   }
-  for (size_t i = 0; i < n; i++) value_in(m, slot_of(m, hash[i], keys[i]), &values[i]);
+  for (size_t i = 0; i < n; i++) value_in(map, slot_of(map, hash[i], keys[i]), &values[i]);
 }
 
 static void ram_get_many(void *store, size_t n, const slice *keys, slice *values) {
@@ -124,34 +125,36 @@ static void ram_get_many(void *store, size_t n, const slice *keys, slice *values
     get_group(store, n - at < GROUP ? n - at : GROUP, keys + at, values + at);
 }
 
-static void grow(ram_map *m) {
-  uint64_t *old = m->slots, n = m->mask + 1;
-  m->mask = 2 * n - 1;
-  m->slots = new_slots(2 * n);
+static void grow(ram_map *map) {
+  uint64_t *old = map->slots, n = map->mask + 1;
+  map->mask = 2 * n - 1;
+  map->slots = new_slots(2 * n);
   for (uint64_t i = 0; i < n; i++) {
     if (old[i] == 0) continue;
-    entry *e = entry_of(m, old[i]);
-    *slot_of(m, XXH3_64bits(e->bytes, e->key_size), maph_bytes(e->bytes, e->key_size)) = old[i];
+    entry *entry = entry_of(map, old[i]);
+    *slot_of(map, XXH3_64bits(entry->bytes, entry->key_size),
+             maph_bytes(entry->bytes, entry->key_size)) = old[i];
   }
   free(old);
 }
 
 static void ram_put(void *store, slice key, slice value) {
-  ram_map *m = store;
-  if (m->count * 2 > m->mask) grow(m);
-  uint64_t hash = XXH3_64bits(key.data, key.size), *slot = slot_of(m, hash, key);
-  entry *e = *slot ? entry_of(m, *slot) : NULL;
-  if (!e || e->value_size != value.size) {
-    if (ARENA_ROOM - m->end < sizeof *e + key.size + value.size + 8) fail("ram: the arena is full");
-    m->count += *slot == 0;
-    *slot = hash >> OFFSET_BITS << OFFSET_BITS | m->end;
-    e = entry_of(m, *slot);
-    e->key_size = (uint32_t)key.size;
-    e->value_size = (uint32_t)value.size;
-    memcpy(e->bytes, key.data, key.size);
-    m->end += (sizeof *e + key.size + value.size + 7) & ~(size_t)7;
+  ram_map *map = store;
+  if (map->count * 2 > map->mask) grow(map);
+  uint64_t hash = XXH3_64bits(key.data, key.size), *slot = slot_of(map, hash, key);
+  entry *entry = *slot ? entry_of(map, *slot) : NULL;
+  if (!entry || entry->value_size != value.size) {
+    if (ARENA_ROOM - map->end < sizeof *entry + key.size + value.size + 8)
+      fail("ram: the arena is full");
+    map->count += *slot == 0;
+    *slot = hash >> OFFSET_BITS << OFFSET_BITS | map->end;
+    entry = entry_of(map, *slot);
+    entry->key_size = (uint32_t)key.size;
+    entry->value_size = (uint32_t)value.size;
+    memcpy(entry->bytes, key.data, key.size);
+    map->end += (sizeof *entry + key.size + value.size + 7) & ~(size_t)7;
   }
-  memcpy(e->bytes + e->key_size, value.data, value.size);
+  memcpy(entry->bytes + entry->key_size, value.data, value.size);
 }
 
 static void ram_put_batch(void *store, size_t n, const slice *keys, const slice *values) {
@@ -159,18 +162,18 @@ static void ram_put_batch(void *store, size_t n, const slice *keys, const slice 
 }
 
 static void ram_scan(void *store, scan_total *total) {
-  ram_map *m = store;
-  for (size_t at = 8; at < m->end;) {
-    entry *e = (entry *)(m->arena + at);
-    scan_count(total, maph_bytes(e->bytes, e->key_size),
-               maph_bytes(e->bytes + e->key_size, e->value_size));
-    at += (sizeof *e + e->key_size + e->value_size + 7) & ~(size_t)7;
+  ram_map *map = store;
+  for (size_t at = 8; at < map->end;) {
+    entry *entry = (struct entry *)(map->arena + at);
+    scan_count(total, maph_bytes(entry->bytes, entry->key_size),
+               maph_bytes(entry->bytes + entry->key_size, entry->value_size));
+    at += (sizeof *entry + entry->key_size + entry->value_size + 7) & ~(size_t)7;
   }
 }
 
 static uint64_t ram_used(void *store) {
-  ram_map *m = store;
-  return m->end + (m->mask + 1) * sizeof *m->slots;
+  ram_map *map = store;
+  return map->end + (map->mask + 1) * sizeof *map->slots;
 }
 
 static const char *ram_version(void) { return "RAM map, ours"; }

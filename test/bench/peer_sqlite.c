@@ -17,24 +17,25 @@ typedef struct sqlite_store {
   char folder[512];
 } sqlite_store;
 
-static void must(sqlite_store *s, int rc, const char *what) {
+static void must(sqlite_store *store, int rc, const char *what) {
   if (rc != SQLITE_OK && rc != SQLITE_DONE && rc != SQLITE_ROW)
-    fail("sqlite: %s: %s", what, sqlite3_errmsg(s->db));
+    fail("sqlite: %s: %s", what, sqlite3_errmsg(store->db));
 }
 
-static void run(sqlite_store *s, const char *sql) {
-  must(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL), sql);
+static void run(sqlite_store *store, const char *sql) {
+  must(store, sqlite3_exec(store->db, sql, NULL, NULL, NULL), sql);
 }
 
-static sqlite3_stmt *prepare(sqlite_store *s, const char *sql) {
+static sqlite3_stmt *prepare(sqlite_store *store, const char *sql) {
   sqlite3_stmt *statement;
-  must(s, sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL), sql);
+  must(store, sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL),
+       sql);
   return statement;
 }
 
-static void step_once(sqlite_store *s, sqlite3_stmt *statement, const char *what) {
-  must(s, sqlite3_step(statement), what);
-  must(s, sqlite3_reset(statement), what);
+static void step_once(sqlite_store *store, sqlite3_stmt *statement, const char *what) {
+  must(store, sqlite3_step(statement), what);
+  must(store, sqlite3_reset(statement), what);
 }
 
 static const char *sqlite_version(void) {
@@ -44,26 +45,26 @@ static const char *sqlite_version(void) {
 }
 
 static void *sqlite_open(const char *folder, level at) {
-  sqlite_store *s = must_alloc(sizeof *s);
+  sqlite_store *store = must_alloc(sizeof *store);
   char path[600], cache[64];
-  snprintf(s->folder, sizeof s->folder, "%s", folder);
+  snprintf(store->folder, sizeof store->folder, "%s", folder);
   snprintf(path, sizeof path, "%s/data.sqlite", folder);
-  must(s, sqlite3_open(path, &s->db), "open");
-  run(s, "PRAGMA journal_mode=WAL");
+  must(store, sqlite3_open(path, &store->db), "open");
+  run(store, "PRAGMA journal_mode=WAL");
   snprintf(cache, sizeof cache, "PRAGMA cache_size=-%llu",
            (unsigned long long)(peer_cache_bytes() >> 10));
-  run(s, cache);
-  run(s, at == LEVEL_OFF ? "PRAGMA synchronous=off" : "PRAGMA synchronous=full");
-  run(s, peer_hint.bytes > LONG_ROW * peer_hint.keys
-             ? "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB)"
-             : "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
-  s->get = prepare(s, "SELECT v FROM kv WHERE k=?1");
-  s->put = prepare(s, "INSERT OR REPLACE INTO kv VALUES(?1, ?2)");
-  s->begin = prepare(s, "BEGIN IMMEDIATE");
-  s->commit = prepare(s, "COMMIT");
-  s->from = prepare(s, "SELECT k, v FROM kv WHERE k>=?1 ORDER BY k LIMIT ?2");
-  if (at == LEVEL_READ) run(s, "BEGIN");
-  return s;
+  run(store, cache);
+  run(store, at == LEVEL_OFF ? "PRAGMA synchronous=off" : "PRAGMA synchronous=full");
+  run(store, peer_hint.bytes > LONG_ROW * peer_hint.keys
+                 ? "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB)"
+                 : "CREATE TABLE IF NOT EXISTS kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
+  store->get = prepare(store, "SELECT v FROM kv WHERE k=?1");
+  store->put = prepare(store, "INSERT OR REPLACE INTO kv VALUES(?1, ?2)");
+  store->begin = prepare(store, "BEGIN IMMEDIATE");
+  store->commit = prepare(store, "COMMIT");
+  store->from = prepare(store, "SELECT k, v FROM kv WHERE k>=?1 ORDER BY k LIMIT ?2");
+  if (at == LEVEL_READ) run(store, "BEGIN");
+  return store;
 }
 
 static void sqlite_close(void *store) {
@@ -110,7 +111,7 @@ static void sqlite_put_batch(void *store, size_t n, const slice *keys, const sli
   step_once(s, s->commit, "commit");
 }
 
-static void count_rows(sqlite_store *s, sqlite3_stmt *rows, scan_total *total) {
+static void count_rows(sqlite_store *store, sqlite3_stmt *rows, scan_total *total) {
   int rc;
   while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
     slice key = maph_bytes(sqlite3_column_blob(rows, 0), 0),
@@ -119,7 +120,7 @@ static void count_rows(sqlite_store *s, sqlite3_stmt *rows, scan_total *total) {
     value.size = (size_t)sqlite3_column_bytes(rows, 1);
     scan_count(total, key, value);
   }
-  must(s, rc, "scan");
+  must(store, rc, "scan");
 }
 
 static void sqlite_scan(void *store, scan_total *total) {

@@ -11,8 +11,9 @@
 PEER(peer_maph)
 PEER(peer_maph_pilot)
 PEER(peer_maph_cmph)
-PEER(peer_ram) PEER(peer_lmdb) PEER(peer_tinycdb) PEER(peer_tkrzw) PEER(peer_kyoto)
-    PEER(peer_leveldb) PEER(peer_rocksdb) PEER(peer_sqlite) PEER(peer_redis)
+PEER(peer_ram)
+PEER(peer_lmdb) PEER(peer_tinycdb) PEER(peer_tkrzw) PEER(peer_kyoto) PEER(peer_leveldb)
+    PEER(peer_rocksdb) PEER(peer_sqlite) PEER(peer_redis)
 
         const known_peer all_peers[] = { { "maph", "", &peer_maph },
                                          { "maph-pilot", "", &peer_maph_pilot },
@@ -31,8 +32,8 @@ PEER(peer_ram) PEER(peer_lmdb) PEER(peer_tinycdb) PEER(peer_tkrzw) PEER(peer_kyo
 struct peer_hint peer_hint;
 
 const peer *peer_find(const char *name, size_t size) {
-  for (const known_peer *k = all_peers; k->name; k++) {
-    if (strlen(k->name) == size && memcmp(k->name, name, size) == 0) return k->peer;
+  for (const known_peer *known = all_peers; known->name; known++) {
+    if (strlen(known->name) == size && memcmp(known->name, name, size) == 0) return known->peer;
   }
   return NULL;
 }

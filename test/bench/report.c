@@ -119,28 +119,28 @@ static const char *unit_title(unit u) {
   return "";
 }
 
-static int is_measured(const results *r, metric m) {
-  for (int p = 0; p < r->peers; p++) {
-    if (!isnan(results_median(r, m, p))) return 1;
+static int is_measured(const results *results, metric m) {
+  for (int p = 0; p < results->peers; p++) {
+    if (!isnan(results_median(results, m, p))) return 1;
   }
   return 0;
 }
 
-static void print_names(const results *r, FILE *out) {
-  for (int p = 0; p < r->peers; p++) fprintf(out, " %10s", r->peer[p]->name);
+static void print_names(const results *results, FILE *out) {
+  for (int p = 0; p < results->peers; p++) fprintf(out, " %10s", results->peer[p]->name);
   fprintf(out, "\n");
 }
 
-void report_medians(const results *r, FILE *out) {
+void report_medians(const results *results, FILE *out) {
   char text[32];
   fprintf(out, "%-32s %-5s", "", "");
-  print_names(r, out);
+  print_names(results, out);
   for (int m = 0; m < METRICS; m++) {
-    if (!is_measured(r, (metric)m)) continue;
+    if (!is_measured(results, (metric)m)) continue;
     const metric_info *info = metric_about((metric)m);
     fprintf(out, "%-32s %-5s", info->title, unit_title(info->unit));
-    for (int p = 0; p < r->peers; p++) {
-      fprintf(out, " %10s", format_value(results_median(r, (metric)m, p), info->unit, text));
+    for (int p = 0; p < results->peers; p++) {
+      fprintf(out, " %10s", format_value(results_median(results, (metric)m, p), info->unit, text));
     }
     fprintf(out, "\n");
   }
@@ -153,13 +153,13 @@ static double times_better(double ours, double theirs, unit u) {
   return more_is_better(u) ? ours / theirs : theirs / ours;
 }
 
-static void print_ratios(const results *r, metric m, int ours, FILE *out) {
+static void print_ratios(const results *results, metric m, int ours, FILE *out) {
   const metric_info *info = metric_about(m);
   fprintf(out, "%-38s", info->title);
-  for (int p = 0; p < r->peers; p++) {
-    double ratio =
-        p == ours ? NAN
-                  : times_better(results_median(r, m, ours), results_median(r, m, p), info->unit);
+  for (int p = 0; p < results->peers; p++) {
+    double ratio = p == ours ? NAN
+                             : times_better(results_median(results, m, ours),
+                                            results_median(results, m, p), info->unit);
     if (isnan(ratio))
       fprintf(out, " %10s", "-");
     else
@@ -168,61 +168,61 @@ static void print_ratios(const results *r, metric m, int ours, FILE *out) {
   fprintf(out, "\n");
 }
 
-void report_ratios(const results *r, FILE *out) {
-  int ours = results_column(r, "maph");
-  if (ours < 0 || r->peers < 2) return;
+void report_ratios(const results *results, FILE *out) {
+  int ours = results_column(results, "maph");
+  if (ours < 0 || results->peers < 2) return;
   fprintf(out, "\n%-38s", "maph is so many times better than");
-  print_names(r, out);
+  print_names(results, out);
   for (int m = 0; m < METRICS; m++) {
     unit u = metric_about((metric)m)->unit;
     int rows = 0;
-    for (int p = 0; p < r->peers; p++) {
+    for (int p = 0; p < results->peers; p++) {
       rows += p != ours
-              && !isnan(times_better(results_median(r, (metric)m, ours),
-                                     results_median(r, (metric)m, p), u));
+              && !isnan(times_better(results_median(results, (metric)m, ours),
+                                     results_median(results, (metric)m, p), u));
     }
-    if (rows) print_ratios(r, (metric)m, ours, out);
+    if (rows) print_ratios(results, (metric)m, ours, out);
   }
 }
 
 /* NaN: not measured, or nobody of that name took part. */
-static double figure(const results *r, const char *name, metric m) {
-  int column = results_column(r, name);
-  return column < 0 ? NAN : results_median(r, m, column);
+static double figure(const results *results, const char *name, metric m) {
+  int column = results_column(results, name);
+  return column < 0 ? NAN : results_median(results, m, column);
 }
 
-static void report_target(const target *t, double ours, double theirs, FILE *out) {
-  int absolute = t->theirs == NULL;
+static void report_target(const target *target, double ours, double theirs, FILE *out) {
+  int absolute = target->theirs == NULL;
   double reached = ours / theirs;
-  int pass = t->at_least ? reached >= t->limit : reached <= t->limit;
-  unit u = metric_about(t->our_metric)->unit;
+  int pass = target->at_least ? reached >= target->limit : reached <= target->limit;
+  unit u = metric_about(target->our_metric)->unit;
   char a[32], b[32], c[32], d[32];
   if (absolute) {
     format_value(reached, u, c);
-    format_value(t->limit, u, d);
+    format_value(target->limit, u, d);
   } else {
     snprintf(c, sizeof c, "%.2fx", reached);
-    snprintf(d, sizeof d, "%.3gx", t->limit);
+    snprintf(d, sizeof d, "%.3gx", target->limit);
   }
-  fprintf(out, "%-33s %10s %-8s %10s %10s   %s %-9s %s\n", t->text, format_value(ours, u, a),
-          absolute                          ? ""
-          : strcmp(t->theirs, t->ours) == 0 ? "itself"
-                                            : t->theirs,
-          absolute ? "" : format_value(theirs, metric_about(t->their_metric)->unit, b), c,
-          t->at_least ? ">=" : "<=", d, pass ? "pass" : "FAIL");
+  fprintf(out, "%-33s %10s %-8s %10s %10s   %s %-9s %s\n", target->text, format_value(ours, u, a),
+          absolute                                    ? ""
+          : strcmp(target->theirs, target->ours) == 0 ? "itself"
+                                                      : target->theirs,
+          absolute ? "" : format_value(theirs, metric_about(target->their_metric)->unit, b), c,
+          target->at_least ? ">=" : "<=", d, pass ? "pass" : "FAIL");
 }
 
-void report_targets(const results *r, const char *set_name, FILE *out) {
+void report_targets(const results *results, const char *set_name, FILE *out) {
   int headed = 0, own = strcmp(set_name, "own") == 0;
   for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
-    const target *t = &targets[i];
-    double ours = figure(r, t->ours, t->our_metric),
-           theirs = t->theirs ? figure(r, t->theirs, t->their_metric) : 1;
-    if (isnan(ours) || isnan(theirs) || !(own || strcmp(set_name, t->set) == 0)) continue;
+    const target *target = &targets[i];
+    double ours = figure(results, target->ours, target->our_metric),
+           theirs = target->theirs ? figure(results, target->theirs, target->their_metric) : 1;
+    if (isnan(ours) || isnan(theirs) || !(own || strcmp(set_name, target->set) == 0)) continue;
     if (!headed++)
       fprintf(out, "\n%-33s %10s %-8s %10s %10s   %s\n", "target", "ours", "against", "", "reached",
               "wanted");
-    report_target(t, ours, theirs, out);
+    report_target(target, ours, theirs, out);
   }
 }
 
@@ -253,22 +253,22 @@ static const markdown_row rows[] = {
   { "10M", "10M keys: get / dependent", GET, DEPENDENT },
 };
 
-static void markdown_cell(const results *r, metric m, int column, char text[40]) {
+static void markdown_cell(const results *results, metric m, int column, char text[40]) {
   unit u = m == METRICS ? COUNT : metric_about(m)->unit;
   char value[32];
-  double median = m == METRICS ? NAN : results_median(r, m, column);
+  double median = m == METRICS ? NAN : results_median(results, m, column);
   snprintf(text, 40, "%s%s", format_value(median, u, value),
            isnan(median) || u != PER_SECOND ? "" : "/s");
 }
 
-static void markdown_line(const results *r, const markdown_row *row, const results *columns,
-                          FILE *out) {
+static void markdown_line(const results *results, const markdown_row *row,
+                          const struct results *columns, FILE *out) {
   fprintf(out, "| %s |", row->title);
   for (int p = 0; p < columns->peers; p++) {
-    int column = results_column(r, columns->peer[p]->name);
+    int column = results_column(results, columns->peer[p]->name);
     char first[40] = "-", second[40] = "-";
-    if (column >= 0) markdown_cell(r, row->first, column, first);
-    if (column >= 0) markdown_cell(r, row->second, column, second);
+    if (column >= 0) markdown_cell(results, row->first, column, first);
+    if (column >= 0) markdown_cell(results, row->second, column, second);
     if (strcmp(first, "-") == 0 && strcmp(second, "-") == 0)
       fprintf(out, " - |");
     else if (row->second == METRICS)
@@ -293,7 +293,8 @@ void report_markdown(const set_results *sets, int n, FILE *out) {
   for (int p = 0; p < columns->peers; p++) fprintf(out, "---|");
   fprintf(out, "\n");
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-    const results *r = results_of_set(sets, n, rows[i].set);
-    if (r && is_measured(r, rows[i].first)) markdown_line(r, &rows[i], columns, out);
+    const results *results = results_of_set(sets, n, rows[i].set);
+    if (results && is_measured(results, rows[i].first))
+      markdown_line(results, &rows[i], columns, out);
   }
 }

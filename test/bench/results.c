@@ -110,14 +110,14 @@ const metric_info *metric_about(metric m) {
 int more_is_better(unit u) { return u == PER_SECOND || u == GIGABYTES_PER_SECOND; }
 
 results *results_new(void) {
-  results *r = must_alloc(sizeof *r);
-  r->peers = r->runs = 0;
+  results *results = must_alloc(sizeof *results);
+  results->peers = results->runs = 0;
   for (int m = 0; m < METRICS; m++) {
     for (int p = 0; p < MAX_PEERS; p++) {
-      for (int k = 0; k < MAX_RUNS; k++) r->value[m][p][k] = NAN;
+      for (int k = 0; k < MAX_RUNS; k++) results->value[m][p][k] = NAN;
     }
   }
-  return r;
+  return results;
 }
 
 static int compare_values(const void *a, const void *b) {
@@ -125,11 +125,11 @@ static int compare_values(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-double results_median(const results *r, metric m, int column) {
+double results_median(const results *results, metric m, int column) {
   double sorted[MAX_RUNS];
   size_t n = 0;
-  for (int k = 0; k < r->runs; k++) {
-    if (!isnan(r->value[m][column][k])) sorted[n++] = r->value[m][column][k];
+  for (int k = 0; k < results->runs; k++) {
+    if (!isnan(results->value[m][column][k])) sorted[n++] = results->value[m][column][k];
   }
   if (n == 0) return NAN;
   qsort(sorted, n, sizeof *sorted, compare_values);
@@ -149,9 +149,9 @@ const char *unit_name(unit u) {
   return "";
 }
 
-int results_column(const results *r, const char *name) {
-  for (int p = 0; p < r->peers; p++) {
-    if (strcmp(r->peer[p]->name, name) == 0) return p;
+int results_column(const results *results, const char *name) {
+  for (int p = 0; p < results->peers; p++) {
+    if (strcmp(results->peer[p]->name, name) == 0) return p;
   }
   return -1;
 }
@@ -164,9 +164,9 @@ const results *results_of_set(const set_results *sets, int n, const char *name) 
   return strcmp(name, "1M") == 0 ? sets[0].results : NULL;
 }
 
-void results_say_set(const results *r, FILE *out) {
-  fprintf(out, "%u keys, values of %zu", r->keys, r->value_min);
-  if (r->value_max != r->value_min) fprintf(out, "-%zu", r->value_max);
+void results_say_set(const results *results, FILE *out) {
+  fprintf(out, "%u keys, values of %zu", results->keys, results->value_min);
+  if (results->value_max != results->value_min) fprintf(out, "-%zu", results->value_max);
   fprintf(out, " bytes");
 }
 
@@ -174,19 +174,19 @@ void results_csv_head(FILE *out) {
   fprintf(out, "# %s\nset,metric,unit,peer,run,value\n", machine_line());
 }
 
-void results_csv(const results *r, const char *set_name, FILE *out) {
+void results_csv(const results *results, const char *set_name, FILE *out) {
   for (int m = 0; m < METRICS; m++) {
     const metric_info *info = metric_about((metric)m);
-    for (int p = 0; p < r->peers; p++) {
-      double median = results_median(r, (metric)m, p);
+    for (int p = 0; p < results->peers; p++) {
+      double median = results_median(results, (metric)m, p);
       if (isnan(median)) continue;
-      for (int k = 0; k < r->runs; k++) {
-        if (isnan(r->value[m][p][k])) continue;
+      for (int k = 0; k < results->runs; k++) {
+        if (isnan(results->value[m][p][k])) continue;
         fprintf(out, "%s,%s,%s,%s,%d,%.10g\n", set_name, info->name, unit_name(info->unit),
-                r->peer[p]->name, k + 1, r->value[m][p][k]);
+                results->peer[p]->name, k + 1, results->value[m][p][k]);
       }
       fprintf(out, "%s,%s,%s,%s,median,%.10g\n", set_name, info->name, unit_name(info->unit),
-              r->peer[p]->name, median);
+              results->peer[p]->name, median);
     }
   }
 }

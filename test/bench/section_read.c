@@ -22,14 +22,14 @@ static inline uint64_t read_value(slice value, touch how) {
   return how == TOUCH_FIRST ? *(const uint8_t *)value.data : read_bytes(value);
 }
 
-double rate_of_gets(const peer *p, void *store, const key_set *keys, uint32_t from, touch how,
+double rate_of_gets(const peer *peer, void *store, const key_set *keys, uint32_t from, touch how,
                     double seconds) {
   uint64_t done = 0, found = 0, sum = 0, start = loop_ns(), elapsed;
   slice value = { "", 1 };
   uint32_t at = from;
   do {
     for (int i = 0; i < BLOCK; i++) {
-      found += (uint64_t)p->get(store, keys->keys[at], &value);
+      found += (uint64_t)peer->get(store, keys->keys[at], &value);
       sum += read_value(value, how);
       if (++at == keys->n) at = 0;
     }
@@ -37,21 +37,24 @@ double rate_of_gets(const peer *p, void *store, const key_set *keys, uint32_t fr
     elapsed = loop_ns() - start;
   } while ((double)elapsed < seconds * 1e9);
   if (found != (how == TOUCH_NONE ? 0 : done))
-    fail("%s: %llu of %llu gets found their key", p->name, (unsigned long long)found,
+    fail("%s: %llu of %llu gets found their key", peer->name, (unsigned long long)found,
          (unsigned long long)done);
   sink = sum;
   return (double)done / ((double)elapsed * 1e-9);
 }
 
-void measure_get(bench *b, entrant *e) {
-  entrant_need_reading(b, e);
-  entrant_report(b, e, GET, rate_of_gets(e->peer, e->store, &b->hits, 0, b->touch, b->seconds));
+void measure_get(bench *bench, entrant *entrant) {
+  entrant_need_reading(bench, entrant);
+  entrant_report(
+      bench, entrant, GET,
+      rate_of_gets(entrant->peer, entrant->store, &bench->hits, 0, bench->touch, bench->seconds));
 }
 
-void measure_miss(bench *b, entrant *e) {
-  entrant_need_reading(b, e);
-  entrant_report(b, e, MISS,
-                 rate_of_gets(e->peer, e->store, &b->misses, 0, TOUCH_NONE, b->seconds));
+void measure_miss(bench *bench, entrant *entrant) {
+  entrant_need_reading(bench, entrant);
+  entrant_report(
+      bench, entrant, MISS,
+      rate_of_gets(entrant->peer, entrant->store, &bench->misses, 0, TOUCH_NONE, bench->seconds));
 }
 
 static int compare_samples(const void *a, const void *b) {
@@ -69,86 +72,87 @@ uint32_t percentile(const uint32_t *sorted, size_t n, double part) {
 }
 
 /* The cost of reading the clock is in every sample, for every peer. */
-void measure_latency(bench *b, entrant *e) {
-  entrant_need_reading(b, e);
-  uint32_t *sample = must_alloc(sizeof *sample * b->hits.n), n = 0;
-  uint64_t sum = 0, deadline = now_ns() + (uint64_t)(2e9 * b->seconds), before, after = 0;
+void measure_latency(bench *bench, entrant *entrant) {
+  entrant_need_reading(bench, entrant);
+  uint32_t *sample = must_alloc(sizeof *sample * bench->hits.n), n = 0;
+  uint64_t sum = 0, deadline = now_ns() + (uint64_t)(2e9 * bench->seconds), before, after = 0;
   slice value = { "", 1 };
-  for (; n < b->hits.n && after < deadline; n++) {
+  for (; n < bench->hits.n && after < deadline; n++) {
     before = now_ns();
-    e->peer->get(e->store, b->hits.keys[n], &value);
-    sum += read_value(value, b->touch);
+    entrant->peer->get(entrant->store, bench->hits.keys[n], &value);
+    sum += read_value(value, bench->touch);
     after = now_ns();
     sample[n] = (uint32_t)(after - before);
   }
   sink = sum;
   sort_samples(sample, n);
-  entrant_report(b, e, GET_P50, percentile(sample, n, 0.5));
-  entrant_report(b, e, GET_P99, percentile(sample, n, 0.99));
-  entrant_report(b, e, GET_P999, percentile(sample, n, 0.999));
+  entrant_report(bench, entrant, GET_P50, percentile(sample, n, 0.5));
+  entrant_report(bench, entrant, GET_P99, percentile(sample, n, 0.99));
+  entrant_report(bench, entrant, GET_P999, percentile(sample, n, 0.999));
   free(sample);
 }
 
 /* Nanoseconds a get when the processor cannot start one before the last one's value has arrived:
 ** its first eight bytes, mixed with the count of gets (so that the walk cannot close into a short
 ** circle), are the next key's number. */
-double time_of_dependent(const bench *b, const peer *p, void *store) {
-  uint64_t done = 0, word = b->work.seed, start = loop_ns(), elapsed;
+double time_of_dependent(const bench *bench, const peer *peer, void *store) {
+  uint64_t done = 0, word = bench->work.seed, start = loop_ns(), elapsed;
   slice value = { "", 1 };
   char text[KEY_ROOM];
   do {
     for (int i = 0; i < BLOCK; i++) {
       word = (word ^ (done + (uint64_t)i)) * 0x9e3779b97f4a7c15u;
-      uint32_t number = (uint32_t)(((word >> 32) * b->work.keys) >> 32);
-      if (!p->get(store, workload_key(number, text), &value))
-        fail("%s: key:%u is missing", p->name, number);
+      uint32_t number = (uint32_t)(((word >> 32) * bench->work.keys) >> 32);
+      if (!peer->get(store, workload_key(number, text), &value))
+        fail("%s: key:%u is missing", peer->name, number);
       memcpy(&word, value.data, 8);
     }
     done += BLOCK;
     elapsed = loop_ns() - start;
-  } while ((double)elapsed < b->seconds * 1e9);
+  } while ((double)elapsed < bench->seconds * 1e9);
   return (double)elapsed / (double)done;
 }
 
-void measure_dependent(bench *b, entrant *e) {
-  entrant_need_reading(b, e);
-  entrant_report(b, e, DEPENDENT, time_of_dependent(b, e->peer, e->store));
+void measure_dependent(bench *bench, entrant *entrant) {
+  entrant_need_reading(bench, entrant);
+  entrant_report(bench, entrant, DEPENDENT,
+                 time_of_dependent(bench, entrant->peer, entrant->store));
 }
 
-double rate_of_many(const bench *b, const peer *p, void *store) {
-  uint32_t size = b->batch < b->hits.n ? b->batch : b->hits.n, at = 0;
+double rate_of_many(const bench *bench, const peer *peer, void *store) {
+  uint32_t size = bench->batch < bench->hits.n ? bench->batch : bench->hits.n, at = 0;
   slice *values = must_alloc(sizeof *values * size);
   uint64_t done = 0, sum = 0, start = loop_ns(), elapsed;
   do {
     for (uint32_t block = 0; block < BLOCK; block += size) {
-      if (at > b->hits.n - size) at = 0;
-      p->get_many(store, size, b->hits.keys + at, values);
-      for (uint32_t i = 0; i < size; i++) sum += read_value(values[i], b->touch);
+      if (at > bench->hits.n - size) at = 0;
+      peer->get_many(store, size, bench->hits.keys + at, values);
+      for (uint32_t i = 0; i < size; i++) sum += read_value(values[i], bench->touch);
       at += size;
       done += size;
     }
     elapsed = loop_ns() - start;
-  } while ((double)elapsed < b->seconds * 1e9);
+  } while ((double)elapsed < bench->seconds * 1e9);
   sink = sum;
   free(values);
   return (double)done / ((double)elapsed * 1e-9);
 }
 
-void measure_many(bench *b, entrant *e) {
-  if (!e->peer->get_many) return;
-  entrant_need_reading(b, e);
-  entrant_report(b, e, MANY, rate_of_many(b, e->peer, e->store));
+void measure_many(bench *bench, entrant *entrant) {
+  if (!entrant->peer->get_many) return;
+  entrant_need_reading(bench, entrant);
+  entrant_report(bench, entrant, MANY, rate_of_many(bench, entrant->peer, entrant->store));
 }
 
-void measure_scan(bench *b, entrant *e) {
-  entrant_need_reading(b, e);
+void measure_scan(bench *bench, entrant *entrant) {
+  entrant_need_reading(bench, entrant);
   scan_total total = { 0, 0, 0 };
   uint64_t start = loop_ns(), elapsed;
   do {
-    e->peer->scan(e->store, &total);
+    entrant->peer->scan(entrant->store, &total);
     elapsed = loop_ns() - start;
-  } while ((double)elapsed < b->seconds * 1e9);
+  } while ((double)elapsed < bench->seconds * 1e9);
   sink = total.sum;
-  entrant_report(b, e, SCAN, (double)total.entries / ((double)elapsed * 1e-9));
-  entrant_report(b, e, SCAN_BYTES, (double)total.bytes / (double)elapsed);
+  entrant_report(bench, entrant, SCAN, (double)total.entries / ((double)elapsed * 1e-9));
+  entrant_report(bench, entrant, SCAN_BYTES, (double)total.bytes / (double)elapsed);
 }

@@ -14,32 +14,34 @@
 
 enum { PUTS = 1000000, TAIL_PUTS = 5000000, BATCH = 1000 };
 
-void measure_bulk(bench *b, entrant *e) {
-  if (!(e->peer->traits & IN_MEMORY))
-    entrant_report(b, e, BULK_FULL, b->work.keys / entrant_load(b, e, LEVEL_FULL));
-  entrant_report(b, e, BULK_OFF, b->work.keys / entrant_load(b, e, LEVEL_OFF));
+void measure_bulk(bench *bench, entrant *entrant) {
+  if (!(entrant->peer->traits & IN_MEMORY))
+    entrant_report(bench, entrant, BULK_FULL,
+                   bench->work.keys / entrant_load(bench, entrant, LEVEL_FULL));
+  entrant_report(bench, entrant, BULK_OFF,
+                 bench->work.keys / entrant_load(bench, entrant, LEVEL_OFF));
 }
 
 static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static void check_puts(const peer *p, const char *folder, key_set *s, uint32_t done) {
-  void *store = p->open(folder, LEVEL_READ);
-  s->n = done;
-  check_hits(p, store, s);
-  p->close(store);
+static void check_puts(const peer *peer, const char *folder, key_set *keys, uint32_t done) {
+  void *store = peer->open(folder, LEVEL_READ);
+  keys->n = done;
+  check_hits(peer, store, keys);
+  peer->close(store);
 }
 
 /* Put keys from *at on, `size` a transaction, until `end` or the time is up; seconds it took.  The
 ** clock is read after each transaction of some length, else after every 64. */
-static double put_for(const peer *p, void *store, const key_set *s, uint32_t *at, uint32_t end,
-                      uint32_t size, level at_level, double seconds) {
+static double put_for(const peer *peer, void *store, const key_set *keys, uint32_t *at,
+                      uint32_t end, uint32_t size, level at_level, double seconds) {
   uint64_t start = now_ns(), elapsed = 0;
   uint32_t look = 0;
   while (*at + size <= end && (double)elapsed < seconds * 1e9) {
     if (size == 1)
-      p->put(store, s->keys[*at], s->values[*at]);
+      peer->put(store, keys->keys[*at], keys->values[*at]);
     else
-      p->put_batch(store, size, s->keys + *at, s->values + *at);
+      peer->put_batch(store, size, keys->keys + *at, keys->values + *at);
     *at += size;
     if (size > 1 || at_level == LEVEL_FULL || (++look & 63) == 0) elapsed = now_ns() - start;
   }
@@ -47,49 +49,60 @@ static double put_for(const peer *p, void *store, const key_set *s, uint32_t *at
 }
 
 /* Puts a second into an open store, which is closed and checked then. */
-static void measure_puts(bench *b, entrant *e, metric m, void *store, const char *folder, level at,
-                         uint32_t size, const char *suffix) {
-  uint32_t n = at_most(b->work.keys, PUTS), done = 0, warm;
-  key_set s;
-  key_set_init(&s, n, 1);
-  key_set_fill(&s, &b->work, b->work.order, n, suffix, 1 + (uint64_t)b->run);
-  put_for(e->peer, store, &s, &done, n < 10 * size ? 0 : n / 10, size, at, b->seconds / 4);
+static void measure_puts(bench *bench, entrant *entrant, metric m, void *store, const char *folder,
+                         level at, uint32_t size, const char *suffix) {
+  uint32_t n = at_most(bench->work.keys, PUTS), done = 0, warm;
+  key_set keys;
+  key_set_init(&keys, n, 1);
+  key_set_fill(&keys, &bench->work, bench->work.order, n, suffix, 1 + (uint64_t)bench->run);
+  put_for(entrant->peer, store, &keys, &done, n < 10 * size ? 0 : n / 10, size, at,
+          bench->seconds / 4);
   warm = done;
-  double seconds = put_for(e->peer, store, &s, &done, n, size, at, b->seconds);
-  if (done > warm) entrant_report(b, e, m, (done - warm) / seconds);
-  e->peer->close(store);
-  check_puts(e->peer, folder, &s, done);
-  key_set_free(&s);
+  double seconds = put_for(entrant->peer, store, &keys, &done, n, size, at, bench->seconds);
+  if (done > warm) entrant_report(bench, entrant, m, (done - warm) / seconds);
+  entrant->peer->close(store);
+  check_puts(entrant->peer, folder, &keys, done);
+  key_set_free(&keys);
 }
 
-static int can_put(const peer *p, level at) {
-  return p->put && !(at == LEVEL_FULL && p->traits & IN_MEMORY);
+static int can_put(const peer *peer, level at) {
+  return peer->put && !(at == LEVEL_FULL && peer->traits & IN_MEMORY);
 }
 
-static void into_new(bench *b, entrant *e, metric m, level at, uint32_t size) {
-  if (!can_put(e->peer, at) || e->peer->variant_of) return;
-  folder_make(e->fresh);
-  folder_settle(b->folder);
-  measure_puts(b, e, m, e->peer->create(e->fresh, at), e->fresh, at, size, "");
-  if (e->peer->destroy) e->peer->destroy(e->fresh);
-  folder_remove(e->fresh);
+static void into_new(bench *bench, entrant *entrant, metric m, level at, uint32_t size) {
+  if (!can_put(entrant->peer, at) || entrant->peer->variant_of) return;
+  folder_make(entrant->fresh);
+  folder_settle(bench->folder);
+  measure_puts(bench, entrant, m, entrant->peer->create(entrant->fresh, at), entrant->fresh, at,
+               size, "");
+  if (entrant->peer->destroy) entrant->peer->destroy(entrant->fresh);
+  folder_remove(entrant->fresh);
 }
 
-static void into_full(bench *b, entrant *e, metric m, level at, uint32_t size, const char *suffix) {
-  if (!can_put(e->peer, at)) return;
-  entrant_need_writing(b, e, at);
-  void *store = e->store;
-  e->store = NULL;
-  measure_puts(b, e, m, store, e->folder, at, size, suffix);
+static void into_full(bench *bench, entrant *entrant, metric m, level at, uint32_t size,
+                      const char *suffix) {
+  if (!can_put(entrant->peer, at)) return;
+  entrant_need_writing(bench, entrant, at);
+  void *store = entrant->store;
+  entrant->store = NULL;
+  measure_puts(bench, entrant, m, store, entrant->folder, at, size, suffix);
 }
 
-void measure_put(bench *b, entrant *e) { into_new(b, e, PUT, LEVEL_OFF, 1); }
-void measure_durable(bench *b, entrant *e) { into_new(b, e, DURABLE_PUT, LEVEL_FULL, 1); }
-void measure_batch(bench *b, entrant *e) { into_new(b, e, DURABLE_BATCH, LEVEL_FULL, BATCH); }
-void measure_put_full(bench *b, entrant *e) { into_full(b, e, PUT_FULL, LEVEL_OFF, 1, "+"); }
-void measure_update(bench *b, entrant *e) { into_full(b, e, UPDATE, LEVEL_OFF, 1, ""); }
-void measure_batch_full(bench *b, entrant *e) {
-  into_full(b, e, DURABLE_BATCH_FULL, LEVEL_FULL, BATCH, "*");
+void measure_put(bench *bench, entrant *entrant) { into_new(bench, entrant, PUT, LEVEL_OFF, 1); }
+void measure_durable(bench *bench, entrant *entrant) {
+  into_new(bench, entrant, DURABLE_PUT, LEVEL_FULL, 1);
+}
+void measure_batch(bench *bench, entrant *entrant) {
+  into_new(bench, entrant, DURABLE_BATCH, LEVEL_FULL, BATCH);
+}
+void measure_put_full(bench *bench, entrant *entrant) {
+  into_full(bench, entrant, PUT_FULL, LEVEL_OFF, 1, "+");
+}
+void measure_update(bench *bench, entrant *entrant) {
+  into_full(bench, entrant, UPDATE, LEVEL_OFF, 1, "");
+}
+void measure_batch_full(bench *bench, entrant *entrant) {
+  into_full(bench, entrant, DURABLE_BATCH_FULL, LEVEL_FULL, BATCH, "*");
 }
 
 /* How often the kernel has taken the processor away from this thread. */
@@ -108,46 +121,48 @@ typedef struct tail {
   long switches;
 } tail;
 
-static void time_puts(const peer *p, void *store, const key_set *s, tail *t) {
+static void time_puts(const peer *peer, void *store, const key_set *keys, tail *tail) {
   enum { SUSPECT_NS = 50000 }; /* nobody is away for less */
   uint64_t deadline = now_ns() + 60000000000u, before, after = 0;
   long first = switches(), seen = first;
-  for (; t->n < s->n && after < deadline; t->n++) {
+  for (; tail->n < keys->n && after < deadline; tail->n++) {
     before = now_ns();
-    p->put(store, s->keys[t->n], s->values[t->n]);
+    peer->put(store, keys->keys[tail->n], keys->values[tail->n]);
     after = now_ns();
     uint32_t took = after - before < UINT32_MAX ? (uint32_t)(after - before) : UINT32_MAX;
     long now = took < SUSPECT_NS ? seen : switches();
-    t->all[t->n] = took;
-    if (now == seen) t->kept[t->n_kept++] = took;
+    tail->all[tail->n] = took;
+    if (now == seen) tail->kept[tail->n_kept++] = took;
     seen = now;
   }
-  t->switches = seen - first;
+  tail->switches = seen - first;
 }
 
-void measure_tail(bench *b, entrant *e) {
-  if (!e->peer->put) return;
-  uint32_t n = at_most(b->work.keys, TAIL_PUTS);
-  tail t = { must_alloc(sizeof(uint32_t) * n), must_alloc(sizeof(uint32_t) * n), 0, 0, 0 };
-  key_set s;
-  entrant_load(b, e, LEVEL_OFF);
-  entrant_need_writing(b, e, LEVEL_OFF);
-  key_set_init(&s, n, 1);
-  key_set_fill(&s, &b->work, b->work.order, n, "+", 1);
-  time_puts(e->peer, e->store, &s, &t);
-  entrant_close(e);
-  check_puts(e->peer, e->folder, &s, t.n);
-  sort_samples(t.all, t.n);
-  sort_samples(t.kept, t.n_kept);
-  entrant_report(b, e, TAIL_P50, percentile(t.all, t.n, 0.5));
-  entrant_report(b, e, TAIL_P99, percentile(t.all, t.n, 0.99));
-  entrant_report(b, e, TAIL_P999, percentile(t.all, t.n, 0.999));
-  entrant_report(b, e, TAIL_P99999, percentile(t.all, t.n, 0.99999));
-  entrant_report(b, e, TAIL_MAX, percentile(t.all, t.n, 1));
-  entrant_report(b, e, TAIL_SWITCHES, (double)t.switches);
-  if (t.n_kept) entrant_report(b, e, TAIL_KEPT_P99999, percentile(t.kept, t.n_kept, 0.99999));
-  if (t.n_kept) entrant_report(b, e, TAIL_KEPT_MAX, percentile(t.kept, t.n_kept, 1));
-  key_set_free(&s);
-  free(t.all);
-  free(t.kept);
+void measure_tail(bench *bench, entrant *entrant) {
+  if (!entrant->peer->put) return;
+  uint32_t n = at_most(bench->work.keys, TAIL_PUTS);
+  tail tail = { must_alloc(sizeof(uint32_t) * n), must_alloc(sizeof(uint32_t) * n), 0, 0, 0 };
+  key_set keys;
+  entrant_load(bench, entrant, LEVEL_OFF);
+  entrant_need_writing(bench, entrant, LEVEL_OFF);
+  key_set_init(&keys, n, 1);
+  key_set_fill(&keys, &bench->work, bench->work.order, n, "+", 1);
+  time_puts(entrant->peer, entrant->store, &keys, &tail);
+  entrant_close(entrant);
+  check_puts(entrant->peer, entrant->folder, &keys, tail.n);
+  sort_samples(tail.all, tail.n);
+  sort_samples(tail.kept, tail.n_kept);
+  entrant_report(bench, entrant, TAIL_P50, percentile(tail.all, tail.n, 0.5));
+  entrant_report(bench, entrant, TAIL_P99, percentile(tail.all, tail.n, 0.99));
+  entrant_report(bench, entrant, TAIL_P999, percentile(tail.all, tail.n, 0.999));
+  entrant_report(bench, entrant, TAIL_P99999, percentile(tail.all, tail.n, 0.99999));
+  entrant_report(bench, entrant, TAIL_MAX, percentile(tail.all, tail.n, 1));
+  entrant_report(bench, entrant, TAIL_SWITCHES, (double)tail.switches);
+  if (tail.n_kept)
+    entrant_report(bench, entrant, TAIL_KEPT_P99999, percentile(tail.kept, tail.n_kept, 0.99999));
+  if (tail.n_kept)
+    entrant_report(bench, entrant, TAIL_KEPT_MAX, percentile(tail.kept, tail.n_kept, 1));
+  key_set_free(&keys);
+  free(tail.all);
+  free(tail.kept);
 }

@@ -50,10 +50,10 @@ typedef struct zipf {
 static zipf zipf_of(uint32_t n) {
   static zipf last;
   if (last.n == n) return last;
-  zipf z = { n, 0, 0, 1 / (1 - THETA), 1 + pow(0.5, THETA) };
-  for (uint32_t i = 1; i <= n; i++) z.zeta += pow(i, -THETA);
-  z.eta = (1 - pow(2.0 / n, 1 - THETA)) / (1 - z.second / z.zeta);
-  return last = z;
+  zipf zipf = { n, 0, 0, 1 / (1 - THETA), 1 + pow(0.5, THETA) };
+  for (uint32_t i = 1; i <= n; i++) zipf.zeta += pow(i, -THETA);
+  zipf.eta = (1 - pow(2.0 / n, 1 - THETA)) / (1 - zipf.second / zipf.zeta);
+  return last = zipf;
 }
 
 static double fraction(uint64_t *state) {
@@ -61,12 +61,12 @@ static double fraction(uint64_t *state) {
   return (double)(mix(*state) >> 11) * 0x1p-53;
 }
 
-static uint32_t zipf_rank(const zipf *z, uint64_t *state) {
-  double u = fraction(state), x = u * z->zeta;
+static uint32_t zipf_rank(const zipf *zipf, uint64_t *state) {
+  double u = fraction(state), x = u * zipf->zeta;
   if (x < 1) return 0;
-  if (x < z->second) return z->n > 1;
-  uint32_t rank = (uint32_t)(z->n * pow(z->eta * u - z->eta + 1, z->alpha));
-  return rank < z->n ? rank : z->n - 1;
+  if (x < zipf->second) return zipf->n > 1;
+  uint32_t rank = (uint32_t)(zipf->n * pow(zipf->eta * u - zipf->eta + 1, zipf->alpha));
+  return rank < zipf->n ? rank : zipf->n - 1;
 }
 
 /* ----------------------------------------------------------------------------------- operations */
@@ -76,12 +76,12 @@ typedef struct plan {
   char (*text)[KEY_ROOM];
 } plan;
 
-static deed choose(const mix_of_deeds *m, uint64_t *state) {
+static deed choose(const mix_of_deeds *mix, uint64_t *state) {
   int percent = (int)(100 * fraction(state));
-  if (percent < m->get) return GET_ONE;
-  if (percent < m->get + m->change) return CHANGE;
-  if (percent < m->get + m->change + m->insert) return INSERT;
-  return percent < m->get + m->change + m->insert + m->scan ? SCAN_SOME : MODIFY;
+  if (percent < mix->get) return GET_ONE;
+  if (percent < mix->get + mix->change) return CHANGE;
+  if (percent < mix->get + mix->change + mix->insert) return INSERT;
+  return percent < mix->get + mix->change + mix->insert + mix->scan ? SCAN_SOME : MODIFY;
 }
 
 /* The key of a number, with the suffix or without, where it stays. */
@@ -93,116 +93,117 @@ static slice lasting_key(char room[KEY_ROOM], uint32_t number, const char *suffi
   return maph_bytes(room, key.size + (suffix[0] != 0));
 }
 
-static plan make_plan(const bench *b, const mix_of_deeds *m) {
-  const workload *w = &b->work;
-  double wanted = b->seconds * 1e6;
+static plan make_plan(const bench *bench, const mix_of_deeds *m) {
+  const workload *workload = &bench->work;
+  double wanted = bench->seconds * 1e6;
   uint32_t n = wanted < LEAST ? LEAST : wanted > MOST ? MOST : (uint32_t)wanted, inserted = 0;
-  uint64_t state = mix(w->seed + (uint64_t)m->metric * 1000 + (uint64_t)b->run),
-           salt = SALT + (uint64_t)b->run;
-  zipf z = zipf_of(w->keys);
-  plan p = { n, must_alloc(sizeof *p.all * n), must_alloc(sizeof *p.text * n) };
+  uint64_t state = mix(workload->seed + (uint64_t)m->metric * 1000 + (uint64_t)bench->run),
+           salt = SALT + (uint64_t)bench->run;
+  zipf zipf = zipf_of(workload->keys);
+  plan plan = { n, must_alloc(sizeof *plan.all * n), must_alloc(sizeof *plan.text * n) };
   for (uint32_t i = 0; i < n; i++) {
-    operation *o = &p.all[i];
-    uint32_t rank = zipf_rank(&z, &state), number = (uint32_t)(mix(rank) % w->keys);
+    operation *operation = &plan.all[i];
+    uint32_t rank = zipf_rank(&zipf, &state), number = (uint32_t)(mix(rank) % workload->keys);
     const char *suffix = "";
-    *o = (operation){ .deed = choose(m, &state),
-                      .length = (uint8_t)(1 + LONGEST_SCAN * fraction(&state)) };
-    if (o->deed == INSERT && inserted == w->keys) o->deed = m->get ? GET_ONE : SCAN_SOME;
-    if (o->deed == INSERT) {
-      number = w->order[inserted++];
+    *operation = (struct operation){ .deed = choose(m, &state),
+                                     .length = (uint8_t)(1 + LONGEST_SCAN * fraction(&state)) };
+    if (operation->deed == INSERT && inserted == workload->keys)
+      operation->deed = m->get ? GET_ONE : SCAN_SOME;
+    if (operation->deed == INSERT) {
+      number = workload->order[inserted++];
       suffix = m->suffix;
     } else if (m->latest) {
       /* of all in the order they came, this store's load first */
-      uint64_t place = (uint64_t)w->keys + inserted - 1 - rank;
-      number = w->order[place < w->keys ? place : place - w->keys];
-      suffix = place < w->keys ? "" : m->suffix;
+      uint64_t place = (uint64_t)workload->keys + inserted - 1 - rank;
+      number = workload->order[place < workload->keys ? place : place - workload->keys];
+      suffix = place < workload->keys ? "" : m->suffix;
     }
-    o->key = lasting_key(p.text[i], number, suffix);
-    o->value = workload_value(w, number, salt);
+    operation->key = lasting_key(plan.text[i], number, suffix);
+    operation->value = workload_value(workload, number, salt);
   }
-  return p;
+  return plan;
 }
 
-static void free_plan(plan *p) {
-  free(p->all);
-  free(p->text);
+static void free_plan(plan *plan) {
+  free(plan->all);
+  free(plan->text);
 }
 
 /* -------------------------------------------------------------------------------------- running */
 static volatile uint64_t sink;
 
-static void must_get(const bench *b, const peer *p, void *store, slice key) {
+static void must_get(const bench *bench, const peer *peer, void *store, slice key) {
   slice value;
-  if (!p->get(store, key, &value))
-    fail("%s: %.*s is missing", p->name, (int)key.size, (const char *)key.data);
-  sink += b->touch == TOUCH_ALL ? read_bytes(value) : *(const uint8_t *)value.data;
+  if (!peer->get(store, key, &value))
+    fail("%s: %.*s is missing", peer->name, (int)key.size, (const char *)key.data);
+  sink += bench->touch == TOUCH_ALL ? read_bytes(value) : *(const uint8_t *)value.data;
 }
 
-static void perform(const bench *b, const peer *p, void *store, const operation *o) {
+static void perform(const bench *bench, const peer *peer, void *store, const operation *operation) {
   scan_total total = { 0, 0, 0 };
-  switch (o->deed) {
-    case GET_ONE: must_get(b, p, store, o->key); break;
+  switch (operation->deed) {
+    case GET_ONE: must_get(bench, peer, store, operation->key); break;
     case CHANGE:
-    case INSERT: p->put(store, o->key, o->value); break;
+    case INSERT: peer->put(store, operation->key, operation->value); break;
     case MODIFY:
-      must_get(b, p, store, o->key);
-      p->put(store, o->key, o->value);
+      must_get(bench, peer, store, operation->key);
+      peer->put(store, operation->key, operation->value);
       break;
     case SCAN_SOME:
-      p->scan_from(store, o->key, o->length, &total);
-      if (total.entries == 0) fail("%s: a scan from a key that is there found nothing", p->name);
+      peer->scan_from(store, operation->key, operation->length, &total);
+      if (total.entries == 0) fail("%s: a scan from a key that is there found nothing", peer->name);
       sink += total.sum;
       break;
   }
 }
 
 /* Perform operations from *at on until `end` or the time is up; seconds it took. */
-static double perform_for(const bench *b, const entrant *e, const plan *p, uint32_t *at,
-                          uint32_t end, double seconds) {
+static double perform_for(const bench *bench, const entrant *entrant, const plan *plan,
+                          uint32_t *at, uint32_t end, double seconds) {
   uint64_t start = now_ns(), elapsed = 0;
   for (; *at < end && (double)elapsed < seconds * 1e9; ++*at) {
-    perform(b, e->peer, e->store, &p->all[*at]);
+    perform(bench, entrant->peer, entrant->store, &plan->all[*at]);
     if ((*at & 15) == 0) elapsed = now_ns() - start;
   }
   return (double)(now_ns() - start) * 1e-9;
 }
 
-static void check_written(entrant *e, const plan *p, uint32_t done) {
+static void check_written(entrant *entrant, const plan *plan, uint32_t done) {
   key_set written = { 0, NULL, must_alloc(sizeof(slice) * (done + 1)),
                       must_alloc(sizeof(slice) * (done + 1)) };
   for (uint32_t i = 0; i < done; i++) {
-    const operation *o = &p->all[i];
-    if (o->deed == GET_ONE || o->deed == SCAN_SOME) continue;
-    written.keys[written.n] = o->key;
-    written.values[written.n++] = o->value;
+    const operation *operation = &plan->all[i];
+    if (operation->deed == GET_ONE || operation->deed == SCAN_SOME) continue;
+    written.keys[written.n] = operation->key;
+    written.values[written.n++] = operation->value;
   }
   if (written.n) {
-    entrant_open(e, LEVEL_READ);
-    check_hits(e->peer, e->store, &written);
+    entrant_open(entrant, LEVEL_READ);
+    check_hits(entrant->peer, entrant->store, &written);
   }
-  entrant_close(e);
+  entrant_close(entrant);
   key_set_free(&written);
 }
 
-static void run_mix(bench *b, entrant *e, const mix_of_deeds *m) {
+static void run_mix(bench *bench, entrant *entrant, const mix_of_deeds *mix) {
   uint32_t done = 0, warm;
-  if ((m->get < 100 && !e->peer->put) || (m->scan && !e->peer->scan_from)) return;
-  if (e->peer->put)
-    entrant_need_writing(b, e, LEVEL_OFF);
+  if ((mix->get < 100 && !entrant->peer->put) || (mix->scan && !entrant->peer->scan_from)) return;
+  if (entrant->peer->put)
+    entrant_need_writing(bench, entrant, LEVEL_OFF);
   else
-    entrant_need_reading(b, e);
-  plan p = make_plan(b, m);
-  perform_for(b, e, &p, &done, p.n / 10, b->seconds);
+    entrant_need_reading(bench, entrant);
+  plan plan = make_plan(bench, mix);
+  perform_for(bench, entrant, &plan, &done, plan.n / 10, bench->seconds);
   warm = done;
-  double seconds = perform_for(b, e, &p, &done, p.n, b->seconds);
-  if (done > warm) entrant_report(b, e, m->metric, (done - warm) / seconds);
-  check_written(e, &p, done);
-  free_plan(&p);
+  double seconds = perform_for(bench, entrant, &plan, &done, plan.n, bench->seconds);
+  if (done > warm) entrant_report(bench, entrant, mix->metric, (done - warm) / seconds);
+  check_written(entrant, &plan, done);
+  free_plan(&plan);
 }
 
-void measure_ycsb_a(bench *b, entrant *e) { run_mix(b, e, &mixes[0]); }
-void measure_ycsb_b(bench *b, entrant *e) { run_mix(b, e, &mixes[1]); }
-void measure_ycsb_c(bench *b, entrant *e) { run_mix(b, e, &mixes[2]); }
-void measure_ycsb_d(bench *b, entrant *e) { run_mix(b, e, &mixes[3]); }
-void measure_ycsb_e(bench *b, entrant *e) { run_mix(b, e, &mixes[4]); }
-void measure_ycsb_f(bench *b, entrant *e) { run_mix(b, e, &mixes[5]); }
+void measure_ycsb_a(bench *bench, entrant *entrant) { run_mix(bench, entrant, &mixes[0]); }
+void measure_ycsb_b(bench *bench, entrant *entrant) { run_mix(bench, entrant, &mixes[1]); }
+void measure_ycsb_c(bench *bench, entrant *entrant) { run_mix(bench, entrant, &mixes[2]); }
+void measure_ycsb_d(bench *bench, entrant *entrant) { run_mix(bench, entrant, &mixes[3]); }
+void measure_ycsb_e(bench *bench, entrant *entrant) { run_mix(bench, entrant, &mixes[4]); }
+void measure_ycsb_f(bench *bench, entrant *entrant) { run_mix(bench, entrant, &mixes[5]); }

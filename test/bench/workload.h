@@ -36,15 +36,15 @@ typedef struct key_set {
 } key_set;
 
 /* keys, value_*, seed and gets are set */
-void workload_init(workload *w, uint64_t order_of_gets);
-void workload_free(workload *w);
-uint64_t workload_bytes(const workload *w);     /* of all keys and values */
-uint64_t workload_value_sum(const workload *w); /* as read_bytes sums it */
+void workload_init(workload *workload, uint64_t order_of_gets);
+void workload_free(workload *workload);
+uint64_t workload_bytes(const workload *workload);     /* of all keys and values */
+uint64_t workload_value_sum(const workload *workload); /* as read_bytes sums it */
 
-void key_set_init(key_set *s, uint32_t room, int with_values);
-void key_set_fill(key_set *s, const workload *w, const uint32_t *numbers, uint32_t n,
+void key_set_init(key_set *keys, uint32_t room, int with_values);
+void key_set_fill(key_set *keys, const workload *workload, const uint32_t *numbers, uint32_t n,
                   const char *suffix, uint64_t salt);
-void key_set_free(key_set *s);
+void key_set_free(key_set *keys);
 
 static inline uint64_t mix(uint64_t x) { /* splitmix64's finish */
   x ^= x >> 30;
@@ -54,11 +54,11 @@ static inline uint64_t mix(uint64_t x) { /* splitmix64's finish */
   return x ^ (x >> 31);
 }
 
-static inline maph_slice workload_value(const workload *w, uint32_t number, uint64_t salt) {
-  uint64_t h = mix(w->seed + number * 0x9e3779b97f4a7c15u + salt);
-  size_t spread = w->value_max - w->value_min;
-  return maph_bytes(w->pool + (h & (POOL - 1)),
-                    w->value_min + (spread ? (h >> 24) % (spread + 1) : 0));
+static inline maph_slice workload_value(const workload *workload, uint32_t number, uint64_t salt) {
+  uint64_t h = mix(workload->seed + number * 0x9e3779b97f4a7c15u + salt);
+  size_t spread = workload->value_max - workload->value_min;
+  return maph_bytes(workload->pool + (h & (POOL - 1)),
+                    workload->value_min + (spread ? (h >> 24) % (spread + 1) : 0));
 }
 
 /* The key of a number, written into the end of text. */

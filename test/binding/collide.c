@@ -16,13 +16,13 @@
 int Maphcollide_Init(Tcl_Interp *interp);
 
 /* The hash seed is in the header; the store need not be open. */
-static int read_seed(const char *path, store *s) {
-  header h;
+static int read_seed(const char *path, store *store) {
+  header header;
   FILE *f = fopen(path, "rb");
-  size_t n = f ? fread(&h, sizeof h, 1, f) : 0;
+  size_t n = f ? fread(&header, sizeof header, 1, f) : 0;
   if (f) fclose(f);
-  memset(s, 0, sizeof *s);
-  s->hash_seed = h.hash_seed;
+  memset(store, 0, sizeof *store);
+  store->hash_seed = header.hash_seed;
   return n == 1;
 }
 
@@ -30,21 +30,21 @@ static int colliding(ClientData data, Tcl_Interp *interp, int argc, Tcl_Obj *con
   Tcl_Obj *keys = Tcl_NewListObj(0, NULL);
   int count, bits, found = 0;
   uint64_t i;
-  store s;
+  store store;
   (void)data;
   if (argc != 4 || Tcl_GetIntFromObj(interp, argv[2], &count) != TCL_OK
       || Tcl_GetIntFromObj(interp, argv[3], &bits) != TCL_OK || bits < 1 || bits > HASH_BITS) {
     Tcl_WrongNumArgs(interp, 1, argv, "PATH COUNT BITS");
     return TCL_ERROR;
   }
-  if (!read_seed(Tcl_GetString(argv[1]), &s)) {
+  if (!read_seed(Tcl_GetString(argv[1]), &store)) {
     Tcl_SetObjResult(interp, Tcl_NewStringObj("cannot read the store's header", -1));
     return TCL_ERROR;
   }
   for (i = 0; found < count; i++) {
     char key[256];
     int n = snprintf(key, sizeof key, "c%llu", (unsigned long long)i);
-    uint64_t hash = index_hash(&s, maph_bytes(key, (size_t)n));
+    uint64_t hash = index_hash(&store, maph_bytes(key, (size_t)n));
     if (hash >> (64 - bits) != 0) continue;
     Tcl_ListObjAppendElement(interp, keys, Tcl_NewStringObj(key, n));
     found++;

@@ -128,132 +128,132 @@ static void adopt_place(const char *name) {
 
 /* ---------------------------------------------------------------------------------- one variant */
 
-static void complain(tally *y, const char *what) {
+static void complain(tally *tally, const char *what) {
   Tcl_Obj *pair;
-  if (y->complained++ >= COMPLAINTS_MOST) return;
+  if (tally->complained++ >= COMPLAINTS_MOST) return;
   pair = Tcl_NewListObj(0, NULL);
   Tcl_ListObjAppendElement(NULL, pair, Tcl_NewStringObj(variant, -1));
   Tcl_ListObjAppendElement(NULL, pair, Tcl_NewStringObj(what, -1));
-  Tcl_ListObjAppendElement(NULL, y->complaints, pair);
+  Tcl_ListObjAppendElement(NULL, tally->complaints, pair);
 }
 
-static void time_out(tally *y, double began) {
+static void time_out(tally *tally, double began) {
   double took = cpu_ms() - began;
-  if (took <= y->slowest) return;
-  y->slowest = took;
-  snprintf(y->slowest_variant, sizeof y->slowest_variant, "%s", variant);
+  if (took <= tally->slowest) return;
+  tally->slowest = took;
+  snprintf(tally->slowest_variant, sizeof tally->slowest_variant, "%s", variant);
 }
 
 /* Every check of exercise.c on image[0..size).  place: what to note when nobody noticed, or -1.
 ** How: what a live file would hold. */
 enum { AS_IT_IS, DIRTY, UNTRUSTED };
-static void try_variant(tally *y, size_t size, const truth *t, long place, int how) {
-  exercise x;
+static void try_variant(tally *tally, size_t size, const truth *truth, long place, int how) {
+  exercise exercise;
   double began;
   alarm(LIMIT_SECONDS);
   os_test.hint = how == DIRTY ? 2 : 0;
-  memset(&x, 0, sizeof x);
-  x.t = t;
+  memset(&exercise, 0, sizeof exercise);
+  exercise.t = truth;
   if (how == DIRTY) adopt_place(path);
   write_file(path, image, size);
   began = cpu_ms();
-  exercise_read(path, &x);
-  time_out(y, began);
-  y->opened += x.opened == MAPH_OK;
-  if (x.opened == MAPH_OK && x.problems == 0 && place >= 0) {
-    if (y->unnoticed_count++ < 200000)
-      Tcl_ListObjAppendElement(NULL, y->unnoticed, Tcl_NewWideIntObj(place));
+  exercise_read(path, &exercise);
+  time_out(tally, began);
+  tally->opened += exercise.opened == MAPH_OK;
+  if (exercise.opened == MAPH_OK && exercise.problems == 0 && place >= 0) {
+    if (tally->unnoticed_count++ < 200000)
+      Tcl_ListObjAppendElement(NULL, tally->unnoticed, Tcl_NewWideIntObj(place));
   }
-  if (y->every > 0 && y->variants % y->every == 0) {
+  if (tally->every > 0 && tally->variants % tally->every == 0) {
     began = cpu_ms();
     remove_copies();
     write_file(copy, image, 0);
     if (how == DIRTY) adopt_place(copy);
     write_file(copy, image, size);
-    exercise_write(copy, &x);
-    time_out(y, began);
+    exercise_write(copy, &exercise);
+    time_out(tally, began);
   }
-  if (x.complaint[0]) complain(y, x.complaint);
-  y->variants++;
+  if (exercise.complaint[0]) complain(tally, exercise.complaint);
+  tally->variants++;
   alarm(0);
 }
 
 /* ---------------------------------------------------------------------------------- the damages */
 
-static void flip(tally *y, long from, long to, long step) {
+static void flip(tally *tally, long from, long to, long step) {
   long bit;
   memcpy(image, pristine, pristine_size);
   for (bit = from; bit < to && bit / 8 < (long)pristine_size; bit += step) {
     snprintf(variant, sizeof variant, "flip of bit %ld of byte %ld", bit % 8, bit / 8);
     image[bit / 8] ^= (uint8_t)(1 << (bit % 8));
-    try_variant(y, pristine_size, &known, bit, AS_IT_IS);
+    try_variant(tally, pristine_size, &known, bit, AS_IT_IS);
     image[bit / 8] ^= (uint8_t)(1 << (bit % 8));
   }
 }
 
-static void cut(tally *y, long from, long to, long step) {
+static void cut(tally *tally, long from, long to, long step) {
   long size;
   memcpy(image, pristine, pristine_size);
   for (size = from; size < to && size <= (long)pristine_size; size += step) {
     snprintf(variant, sizeof variant, "cut at byte %ld", size);
-    try_variant(y, (size_t)size, &known, size, AS_IT_IS);
+    try_variant(tally, (size_t)size, &known, size, AS_IT_IS);
   }
 }
 
-static void noise(tally *y, long n, uint64_t seed) {
-  forge f = { .image = image, .room = IMAGE_MAX };
+static void noise(tally *tally, long n, uint64_t seed) {
+  forge forge = { .image = image, .room = IMAGE_MAX };
   long i;
   for (i = 0; i < n; i++) {
     uint64_t at, length, k;
     memcpy(image, pristine, pristine_size);
-    f.size = pristine_size;
-    f.state = seed + (uint64_t)i;
-    at = forge_random(&f, forge_random(&f, 4) ? pristine_size : 600);
-    length = 1 + forge_random(&f, UINT64_C(1) << forge_random(&f, 15));
+    forge.size = pristine_size;
+    forge.state = seed + (uint64_t)i;
+    at = forge_random(&forge, forge_random(&forge, 4) ? pristine_size : 600);
+    length = 1 + forge_random(&forge, UINT64_C(1) << forge_random(&forge, 15));
     for (k = 0; k < length && at + k < pristine_size; k++)
-      image[at + k] = (uint8_t)forge_random(&f, 256);
+      image[at + k] = (uint8_t)forge_random(&forge, 256);
     snprintf(variant, sizeof variant, "noise, seed %llu: %llu bytes at %llu",
-             (unsigned long long)f.state, (unsigned long long)length, (unsigned long long)at);
-    try_variant(y, pristine_size, &known, -1, AS_IT_IS);
+             (unsigned long long)forge.state, (unsigned long long)length, (unsigned long long)at);
+    try_variant(tally, pristine_size, &known, -1, AS_IT_IS);
   }
 }
 
 /* Checksums fit, so the values may be anything: no truth. */
-static void forge_many(tally *y, long n, uint64_t seed) {
+static void forge_many(tally *tally, long n, uint64_t seed) {
   static const char *const states[] = { "clean", "dirty", "untrusted" };
-  forge f = { .image = image, .room = IMAGE_MAX };
+  forge forge = { .image = image, .room = IMAGE_MAX };
   long i, k;
   for (i = 0; i < n; i++) {
     char whole[300] = "";
     int how = (int)((seed + (uint64_t)i) % 3);
     memcpy(image, pristine, pristine_size);
-    f.size = pristine_size;
-    f.state = (seed + (uint64_t)i) * 1000003u;
-    for (k = 1 + (long)forge_random(&f, 3); k > 0; k--) {
-      forge_change(&f);
-      snprintf(whole + strlen(whole), sizeof whole - strlen(whole), "; %.90s", f.what);
+    forge.size = pristine_size;
+    forge.state = (seed + (uint64_t)i) * 1000003u;
+    for (k = 1 + (long)forge_random(&forge, 3); k > 0; k--) {
+      forge_change(&forge);
+      snprintf(whole + strlen(whole), sizeof whole - strlen(whole), "; %.90s", forge.what);
     }
-    if (forge_random(&f, 8))
-      forge_repair(&f, forge_random(&f, 2) ? REPAIR_ALL : (int)forge_random(&f, 16));
-    if (how != AS_IT_IS) forge_dirty(&f, how == DIRTY);
+    if (forge_random(&forge, 8))
+      forge_repair(&forge, forge_random(&forge, 2) ? REPAIR_ALL : (int)forge_random(&forge, 16));
+    if (how != AS_IT_IS) forge_dirty(&forge, how == DIRTY);
     snprintf(variant, sizeof variant, "forged, seed %llu, %s%s",
              (unsigned long long)(seed + (uint64_t)i), states[how], whole);
-    try_variant(y, f.size, NULL, -1, how);
+    try_variant(tally, forge.size, NULL, -1, how);
   }
 }
 
 /* ---------------------------------------------------------------------------------- the command */
 
-static int result(Tcl_Interp *interp, tally *y) {
+static int result(Tcl_Interp *interp, tally *tally) {
   Tcl_Obj *d = Tcl_NewDictObj();
-  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("variants", -1), Tcl_NewWideIntObj(y->variants));
-  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("opened", -1), Tcl_NewWideIntObj(y->opened));
-  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("unnoticed", -1), y->unnoticed);
-  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("complaints", -1), y->complaints);
-  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("complained", -1), Tcl_NewWideIntObj(y->complained));
-  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("slowest_ms", -1), Tcl_NewDoubleObj(y->slowest));
+  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("variants", -1), Tcl_NewWideIntObj(tally->variants));
+  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("opened", -1), Tcl_NewWideIntObj(tally->opened));
+  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("unnoticed", -1), tally->unnoticed);
+  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("complaints", -1), tally->complaints);
+  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("complained", -1), Tcl_NewWideIntObj(tally->complained));
+  Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("slowest_ms", -1), Tcl_NewDoubleObj(tally->slowest));
   Tcl_DictObjPut(NULL, d, Tcl_NewStringObj("variant", -1),
-                 Tcl_NewStringObj(y->slowest_variant, -1));
+                 Tcl_NewStringObj(tally->slowest_variant, -1));
   Tcl_SetObjResult(interp, d);
   return TCL_OK;
 }
@@ -273,7 +273,7 @@ static int damage_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *co
   static const int words[] = { 3, 7, 7, 6, 6 };
   uint64_t reserve = os_test.reserve;
   Tcl_WideInt a[4];
-  tally y;
+  tally tally;
   int verb, i, kind = TRUTH_PLAIN;
   (void)data;
   if (objc < 3 || Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &verb) != TCL_OK
@@ -289,20 +289,20 @@ static int damage_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *co
   if (verb == 0) return build(interp, kind);
   for (i = 3; i < objc; i++)
     if (Tcl_GetWideIntFromObj(interp, objv[i], &a[i - 3]) != TCL_OK) return TCL_ERROR;
-  memset(&y, 0, sizeof y);
-  y.complaints = Tcl_NewListObj(0, NULL);
-  y.unnoticed = Tcl_NewListObj(0, NULL);
-  y.every = (long)(objc == 7 ? a[3] : a[2]);
+  memset(&tally, 0, sizeof tally);
+  tally.complaints = Tcl_NewListObj(0, NULL);
+  tally.unnoticed = Tcl_NewListObj(0, NULL);
+  tally.every = (long)(objc == 7 ? a[3] : a[2]);
   watch_signals();
   os_test.reserve = 1024 * 1024; /* many short-lived mappings */
-  if (verb == 1) flip(&y, (long)a[0], (long)a[1], (long)a[2]);
-  if (verb == 2) cut(&y, (long)a[0], (long)a[1], (long)a[2]);
-  if (verb == 3) noise(&y, (long)a[0], (uint64_t)a[1]);
-  if (verb == 4) forge_many(&y, (long)a[0], (uint64_t)a[1]);
+  if (verb == 1) flip(&tally, (long)a[0], (long)a[1], (long)a[2]);
+  if (verb == 2) cut(&tally, (long)a[0], (long)a[1], (long)a[2]);
+  if (verb == 3) noise(&tally, (long)a[0], (uint64_t)a[1]);
+  if (verb == 4) forge_many(&tally, (long)a[0], (uint64_t)a[1]);
   os_test.reserve = reserve;
   write_file(path, pristine, pristine_size);
   remove_copies();
-  return result(interp, &y);
+  return result(interp, &tally);
 }
 
 int Maphdamage_Init(Tcl_Interp *interp) {

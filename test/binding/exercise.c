@@ -40,72 +40,73 @@ maph_slice truth_value(int i, int revision, unsigned char *buffer) {
   return maph_bytes(buffer, size);
 }
 
-static int put_next(maph_txn *txn, truth *t, int i) {
+static int put_next(maph_txn *txn, truth *truth, int i) {
   char key[TRUTH_KEY_MAX];
   unsigned char value[TRUTH_VALUE_MAX];
-  maph_condition c;
+  maph_condition condition;
   int rc;
-  memset(&c, 0, sizeof c);
-  c.type = i % 6 == 5 ? MAPH_BLOB : i % 6;
-  c.key_type = i % 3;
-  if (i % 5 == 0 && !even_sizes) c.media_type = maph_str("text/x-test");
-  if (i % 7 == 0 && !even_sizes) c.expires = UINT64_C(1) << 44; /* the year 2527 */
-  rc = maph_txn_put_if(txn, truth_key(i, key), truth_value(i, t->revisions[i], value), &c);
+  memset(&condition, 0, sizeof condition);
+  condition.type = i % 6 == 5 ? MAPH_BLOB : i % 6;
+  condition.key_type = i % 3;
+  if (i % 5 == 0 && !even_sizes) condition.media_type = maph_str("text/x-test");
+  if (i % 7 == 0 && !even_sizes) condition.expires = UINT64_C(1) << 44; /* the year 2527 */
+  rc = maph_txn_put_if(txn, truth_key(i, key), truth_value(i, truth->revisions[i], value),
+                       &condition);
   if (rc == MAPH_OK) {
-    t->revisions[i]++;
-    t->live[i] = 1;
+    truth->revisions[i]++;
+    truth->live[i] = 1;
   }
   return rc;
 }
 
-static int delete_one(maph_txn *txn, truth *t, int i) {
+static int delete_one(maph_txn *txn, truth *truth, int i) {
   char key[TRUTH_KEY_MAX];
   int rc = maph_txn_delete(txn, truth_key(i, key));
-  if (rc == MAPH_OK) t->live[i] = 0;
+  if (rc == MAPH_OK) truth->live[i] = 0;
   return rc;
 }
 
 /* One transaction; an aborted one leaves a pad when it was decided. */
-static int build_txn(maph *m, truth *t, unsigned round) {
-  truth before = *t;
+static int build_txn(maph *m, truth *truth, unsigned round) {
+  struct truth before = *truth;
   maph_txn *txn;
   int rc = maph_txn_begin(m, round % 3 == 0 ? MAPH_SYNC_FULL : MAPH_SYNC_OFF, &txn),
       abort = round % 8 == 7, k;
   if (rc != MAPH_OK) return rc;
   for (k = 0; rc == MAPH_OK && k < 5; k++) {
     int i = (int)(mix(round * 16 + (unsigned)k) % TRUTH_KEYS);
-    rc = t->live[i] && k == 3 ? delete_one(txn, t, i) : put_next(txn, t, i);
+    rc = truth->live[i] && k == 3 ? delete_one(txn, truth, i) : put_next(txn, truth, i);
   }
   if (rc == MAPH_OK && abort) rc = maph_txn_prepare(txn);
   if (rc == MAPH_OK && !abort) return maph_txn_commit(txn);
   maph_txn_abort(txn);
-  *t = before;
+  *truth = before;
   return rc;
 }
 
 /* Freeze what is there, and change some of it. */
-static int freeze(maph *m, truth *t, unsigned round) {
+static int freeze(maph *m, truth *truth, unsigned round) {
   unsigned end = round + 12;
   int rc = maph_optimize(m, NULL, NULL);
-  while (rc == MAPH_OK && round < end) rc = build_txn(m, t, round++);
+  while (rc == MAPH_OK && round < end) rc = build_txn(m, truth, round++);
   return rc;
 }
 
-int truth_build(const char *path, int kind, truth *t) {
-  maph_options o = MAPH_OPTIONS_INIT;
+int truth_build(const char *path, int kind, truth *truth) {
+  maph_options options = MAPH_OPTIONS_INIT;
   maph_stats st;
   maph *m;
   unsigned round = 0;
   int rc;
-  memset(t, 0, sizeof *t);
+  memset(truth, 0, sizeof *truth);
   even_sizes = kind == TRUTH_DIRECT;
-  o.perfect_hash = kind == TRUTH_CMPH ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
-  o.expected_keys = 2000; /* a directory of two segments */
-  rc = maph_open(path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &o, &m);
+  options.perfect_hash = kind == TRUTH_CMPH ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
+  options.expected_keys = 2000; /* a directory of two segments */
+  rc = maph_open(path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &options, &m);
   if (rc != MAPH_OK) return rc;
   while ((rc = maph_stat(m, &st)) == MAPH_OK && st.used_bytes < 63000 && rc == MAPH_OK)
-    rc = build_txn(m, t, round++);
-  if (rc == MAPH_OK && kind != TRUTH_PLAIN) rc = freeze(m, t, round);
+    rc = build_txn(m, truth, round++);
+  if (rc == MAPH_OK && kind != TRUTH_PLAIN) rc = freeze(m, truth, round);
   if (rc == MAPH_OK) return maph_close(m);
   maph_close(m);
   return rc;
@@ -113,11 +114,11 @@ int truth_build(const char *path, int kind, truth *t) {
 
 /* ----------------------------------------------------------------------------------- complaints */
 
-void exercise_complain(exercise *x, const char *format, ...) {
+void exercise_complain(exercise *exercise, const char *format, ...) {
   va_list ap;
-  if (x->complaint[0]) return;
+  if (exercise->complaint[0]) return;
   va_start(ap, format);
-  vsnprintf(x->complaint, sizeof x->complaint, format, ap);
+  vsnprintf(exercise->complaint, sizeof exercise->complaint, format, ap);
   va_end(ap);
 }
 
@@ -133,16 +134,16 @@ static const char *tail_of(const char *path) {
 }
 
 /* Rule (1).  Returns rc. */
-static int judge(exercise *x, const char *path, const char *call, int rc, int codes) {
+static int judge(exercise *exercise, const char *path, const char *call, int rc, int codes) {
   const char *sentence = maph_errmsg(NULL);
   if (rc == MAPH_OK || rc == MAPH_NOTFOUND) return rc;
   if (!(codes >> rc & 1))
-    exercise_complain(x, "%s: code %d: %s", call, rc, sentence);
+    exercise_complain(exercise, "%s: code %d: %s", call, rc, sentence);
   else if (strstr(sentence, tail_of(path)) == NULL)
-    exercise_complain(x, "%s: code %d without the file's name: %s", call, rc, sentence);
+    exercise_complain(exercise, "%s: code %d without the file's name: %s", call, rc, sentence);
   else if (rc == MAPH_CORRUPT && !strstr(sentence, "offset ") && !strstr(sentence, "found;")
            && !strstr(sentence, "noise")) {
-    exercise_complain(x, "%s: no place in: %s", call, sentence);
+    exercise_complain(exercise, "%s: no place in: %s", call, sentence);
   }
   return rc;
 }
@@ -161,33 +162,33 @@ static unsigned touch(maph_slice s) {
 }
 
 /* Rule (2) for a verified answer. */
-static void judge_value(exercise *x, const char *call, int i, maph_slice value) {
+static void judge_value(exercise *exercise, const char *call, int i, maph_slice value) {
   unsigned char buffer[TRUTH_VALUE_MAX];
   int r;
-  if (x->t == NULL) return;
-  for (r = x->t->revisions[i] - 1; r >= 0; r--) {
+  if (exercise->t == NULL) return;
+  for (r = exercise->t->revisions[i] - 1; r >= 0; r--) {
     if (!same(value, truth_value(i, r, buffer))) continue;
-    if (r != x->t->revisions[i] - 1 || !x->t->live[i]) x->wrong++;
+    if (r != exercise->t->revisions[i] - 1 || !exercise->t->live[i]) exercise->wrong++;
     return;
   }
-  exercise_complain(x, "%s: key %d has a value that was never put", call, i);
+  exercise_complain(exercise, "%s: key %d has a value that was never put", call, i);
 }
 
 /* -------------------------------------------------------------------------------------- reading */
 
-static void ask_each_key(maph *m, const char *path, int verified, exercise *x) {
+static void ask_each_key(maph *m, const char *path, int verified, exercise *exercise) {
   char buffer[TRUTH_KEY_MAX];
   maph_slice value;
   maph_entry entry;
   int i;
   for (i = 0; i < TRUTH_KEYS; i++) {
     maph_slice key = truth_key(i, buffer);
-    int rc = judge(x, path, "get", maph_get(m, key, &value), READ_CODES);
-    if (rc == MAPH_OK && value.data == NULL) exercise_complain(x, "get: OK without data");
+    int rc = judge(exercise, path, "get", maph_get(m, key, &value), READ_CODES);
+    if (rc == MAPH_OK && value.data == NULL) exercise_complain(exercise, "get: OK without data");
     if (rc == MAPH_OK) touch(value);
-    if (rc == MAPH_OK && verified) judge_value(x, "get", i, value);
-    if (rc == MAPH_NOTFOUND && x->t && x->t->live[i] && verified) x->missing++;
-    rc = judge(x, path, "get_entry", maph_get_entry(m, key, &entry), READ_CODES);
+    if (rc == MAPH_OK && verified) judge_value(exercise, "get", i, value);
+    if (rc == MAPH_NOTFOUND && exercise->t && exercise->t->live[i] && verified) exercise->missing++;
+    rc = judge(exercise, path, "get_entry", maph_get_entry(m, key, &entry), READ_CODES);
     if (rc == MAPH_OK) {
       touch(entry.value);
       touch(entry.media_type);
@@ -195,16 +196,16 @@ static void ask_each_key(maph *m, const char *path, int verified, exercise *x) {
   }
 }
 
-static void ask_many(maph *m, const char *path, int verified, exercise *x) {
+static void ask_many(maph *m, const char *path, int verified, exercise *exercise) {
   static _Thread_local char buffers[TRUTH_KEYS][TRUTH_KEY_MAX];
   maph_slice keys[TRUTH_KEYS], values[TRUTH_KEYS];
   int i, rc;
   for (i = 0; i < TRUTH_KEYS; i++) keys[i] = truth_key(i, buffers[i]);
-  rc = judge(x, path, "get_many", maph_get_many(m, TRUTH_KEYS, keys, values), READ_CODES);
-  if (rc == MAPH_NOTFOUND) exercise_complain(x, "get_many: NOTFOUND");
+  rc = judge(exercise, path, "get_many", maph_get_many(m, TRUTH_KEYS, keys, values), READ_CODES);
+  if (rc == MAPH_NOTFOUND) exercise_complain(exercise, "get_many: NOTFOUND");
   for (i = 0; rc == MAPH_OK && i < TRUTH_KEYS; i++) {
     touch(values[i]);
-    if (values[i].data && verified) judge_value(x, "get_many", i, values[i]);
+    if (values[i].data && verified) judge_value(exercise, "get_many", i, values[i]);
   }
 }
 
@@ -221,67 +222,71 @@ static int key_number(maph_slice key) {
              : -1;
 }
 
-static void scan(maph *m, const char *path, int verified, exercise *x) {
-  maph_cursor *c;
-  maph_entry e;
-  int rc = judge(x, path, "cursor_open", maph_cursor_open(m, NULL, maph_bytes(NULL, 0), &c),
-                 READ_CODES),
+static void scan(maph *m, const char *path, int verified, exercise *exercise) {
+  maph_cursor *cursor;
+  maph_entry entry;
+  int rc = judge(exercise, path, "cursor_open",
+                 maph_cursor_open(m, NULL, maph_bytes(NULL, 0), &cursor), READ_CODES),
       seen = 0, expected = 0, i;
   if (rc != MAPH_OK) return;
-  while ((rc = judge(x, path, "cursor_next", maph_cursor_next(c, &e), READ_CODES)) == MAPH_OK) {
-    touch(e.key);
-    touch(e.value);
-    touch(e.media_type);
+  while ((rc = judge(exercise, path, "cursor_next", maph_cursor_next(cursor, &entry), READ_CODES))
+         == MAPH_OK) {
+    touch(entry.key);
+    touch(entry.value);
+    touch(entry.media_type);
     if (++seen > 10000) {
-      exercise_complain(x, "cursor: more than 10000 entries");
+      exercise_complain(exercise, "cursor: more than 10000 entries");
       break;
     }
-    if (!verified || x->t == NULL) continue;
-    i = key_number(e.key);
+    if (!verified || exercise->t == NULL) continue;
+    i = key_number(entry.key);
     if (i < 0)
-      exercise_complain(x, "cursor: a key that was never put");
+      exercise_complain(exercise, "cursor: a key that was never put");
     else
-      judge_value(x, "cursor", i, e.value);
+      judge_value(exercise, "cursor", i, entry.value);
   }
-  maph_cursor_close(c);
-  for (i = 0; x->t && i < TRUTH_KEYS; i++) expected += x->t->live[i];
-  if (verified && x->t && rc == MAPH_NOTFOUND && seen < expected) x->missing += expected - seen;
+  maph_cursor_close(cursor);
+  for (i = 0; exercise->t && i < TRUTH_KEYS; i++) expected += exercise->t->live[i];
+  if (verified && exercise->t && rc == MAPH_NOTFOUND && seen < expected)
+    exercise->missing += expected - seen;
 }
 
-static void ask_snapshot(maph *m, const char *path, exercise *x) {
+static void ask_snapshot(maph *m, const char *path, exercise *exercise) {
   char buffer[TRUTH_KEY_MAX];
-  maph_snapshot *s;
+  maph_snapshot *snapshot;
   maph_slice value;
   maph_stats st;
   int i;
-  judge(x, path, "stat", maph_stat(m, &st), READ_CODES);
-  if (judge(x, path, "snapshot_open", maph_snapshot_open(m, &s), READ_CODES) != MAPH_OK) return;
+  judge(exercise, path, "stat", maph_stat(m, &st), READ_CODES);
+  if (judge(exercise, path, "snapshot_open", maph_snapshot_open(m, &snapshot), READ_CODES)
+      != MAPH_OK)
+    return;
   for (i = 0; i < TRUTH_KEYS; i += 7)
-    if (judge(x, path, "snapshot_get", maph_snapshot_get(s, truth_key(i, buffer), &value),
-              READ_CODES)
+    if (judge(exercise, path, "snapshot_get",
+              maph_snapshot_get(snapshot, truth_key(i, buffer), &value), READ_CODES)
         == MAPH_OK)
       touch(value);
-  maph_snapshot_close(s);
+  maph_snapshot_close(snapshot);
 }
 
 /* All that a feed tells, from as far back as the file says that it can. */
-static void follow(maph *m, const char *path, exercise *x) {
+static void follow(maph *m, const char *path, exercise *exercise) {
   maph_changes *feed;
-  maph_change c;
+  maph_change change;
   maph_stats st;
   int rc, n = 0;
-  if (judge(x, path, "stat", maph_stat(m, &st), READ_CODES) != MAPH_OK) return;
-  rc = judge(x, path, "changes_open", maph_changes_open(m, st.oldest_version, &feed),
+  if (judge(exercise, path, "stat", maph_stat(m, &st), READ_CODES) != MAPH_OK) return;
+  rc = judge(exercise, path, "changes_open", maph_changes_open(m, st.oldest_version, &feed),
              READ_CODES | 1 << MAPH_COMPACTED);
   if (rc != MAPH_OK) return;
-  while ((rc = judge(x, path, "changes_next", maph_changes_next(feed, 0, &c),
+  while ((rc = judge(exercise, path, "changes_next", maph_changes_next(feed, 0, &change),
                      READ_CODES | 1 << MAPH_COMPACTED))
          == MAPH_OK) {
-    touch(c.entry.key);
-    touch(c.entry.value);
-    touch(c.entry.media_type);
+    touch(change.entry.key);
+    touch(change.entry.value);
+    touch(change.entry.media_type);
     if (++n > 100000) {
-      exercise_complain(x, "changes: more than 100000");
+      exercise_complain(exercise, "changes: more than 100000");
       break;
     }
   }
@@ -289,103 +294,108 @@ static void follow(maph *m, const char *path, exercise *x) {
 }
 
 static int count_problem(void *arg, uint64_t offset, const char *sentence) {
-  exercise *x = arg;
+  exercise *exercise = arg;
   (void)offset;
   if (sentence == NULL || sentence[0] == 0)
-    exercise_complain(x, "check: a problem without a sentence");
-  x->problems++;
+    exercise_complain(exercise, "check: a problem without a sentence");
+  exercise->problems++;
   return 0;
 }
 
-static void run_check(maph *m, const char *path, exercise *x) {
+static void run_check(maph *m, const char *path, exercise *exercise) {
   int rc;
-  x->problems = 0;
-  rc = judge(x, path, "check", maph_check(m, count_problem, x), READ_CODES);
-  if ((rc == MAPH_OK) != (x->problems == 0) && rc != MAPH_CANTOPEN)
-    exercise_complain(x, "check: code %d with %d problems", rc, x->problems);
-  if (rc != MAPH_OK && x->problems == 0) x->problems = -1;
+  exercise->problems = 0;
+  rc = judge(exercise, path, "check", maph_check(m, count_problem, exercise), READ_CODES);
+  if ((rc == MAPH_OK) != (exercise->problems == 0) && rc != MAPH_CANTOPEN)
+    exercise_complain(exercise, "check: code %d with %d problems", rc, exercise->problems);
+  if (rc != MAPH_OK && exercise->problems == 0) exercise->problems = -1;
 }
 
-void exercise_read(const char *path, exercise *x) {
-  maph_options o = MAPH_OPTIONS_INIT;
+void exercise_read(const char *path, exercise *exercise) {
+  maph_options options = MAPH_OPTIONS_INIT;
   maph *m = NULL, *plain = NULL;
-  x->wrong = x->missing = 0;
-  x->problems = -1;
-  o.verify = 1;
-  x->opened = judge(x, path, "open", maph_open(path, MAPH_RDONLY, &o, &m), READ_CODES);
-  if (x->opened != MAPH_OK) return;
-  if (judge(x, path, "open", maph_open(path, MAPH_RDONLY, NULL, &plain), READ_CODES) == MAPH_OK) {
-    ask_each_key(plain, path, 0, x);
-    ask_many(plain, path, 0, x);
-    scan(plain, path, 0, x);
-    ask_snapshot(plain, path, x);
-    follow(plain, path, x);
+  exercise->wrong = exercise->missing = 0;
+  exercise->problems = -1;
+  options.verify = 1;
+  exercise->opened =
+      judge(exercise, path, "open", maph_open(path, MAPH_RDONLY, &options, &m), READ_CODES);
+  if (exercise->opened != MAPH_OK) return;
+  if (judge(exercise, path, "open", maph_open(path, MAPH_RDONLY, NULL, &plain), READ_CODES)
+      == MAPH_OK) {
+    ask_each_key(plain, path, 0, exercise);
+    ask_many(plain, path, 0, exercise);
+    scan(plain, path, 0, exercise);
+    ask_snapshot(plain, path, exercise);
+    follow(plain, path, exercise);
     maph_close(plain);
   }
-  ask_each_key(m, path, 1, x);
-  ask_many(m, path, 1, x);
-  scan(m, path, 1, x);
-  run_check(m, path, x);
-  if (x->problems == 0 && x->wrong)
-    exercise_complain(x, "check finds nothing, yet %d verified answers are not current", x->wrong);
-  if (x->problems == 0 && x->missing)
-    exercise_complain(x, "check finds nothing, yet %d keys are missing", x->missing);
-  if (maph_close(m) != MAPH_OK) exercise_complain(x, "close: %s", maph_errmsg(NULL));
+  ask_each_key(m, path, 1, exercise);
+  ask_many(m, path, 1, exercise);
+  scan(m, path, 1, exercise);
+  run_check(m, path, exercise);
+  if (exercise->problems == 0 && exercise->wrong)
+    exercise_complain(exercise, "check finds nothing, yet %d verified answers are not current",
+                      exercise->wrong);
+  if (exercise->problems == 0 && exercise->missing)
+    exercise_complain(exercise, "check finds nothing, yet %d keys are missing", exercise->missing);
+  if (maph_close(m) != MAPH_OK) exercise_complain(exercise, "close: %s", maph_errmsg(NULL));
 }
 
 /* -------------------------------------------------------------------------------------- writing */
 
 /* Try each kind of write; what succeeds must be read back. */
-static void write_some(maph *m, const char *path, exercise *x) {
+static void write_some(maph *m, const char *path, exercise *exercise) {
   char buffer[TRUTH_KEY_MAX];
   maph_slice fresh = maph_str("written after the damage"), value;
-  maph_txn *t;
-  int rc = judge(x, path, "put", maph_put(m, fresh, fresh), WRITE_CODES), k;
+  maph_txn *txn;
+  int rc = judge(exercise, path, "put", maph_put(m, fresh, fresh), WRITE_CODES), k;
   if (rc == MAPH_OK && (maph_get(m, fresh, &value) != MAPH_OK || !same(value, fresh)))
-    exercise_complain(x, "put: OK, but get does not find it");
-  judge(x, path, "delete", maph_delete(m, truth_key(3, buffer)), WRITE_CODES);
-  if (judge(x, path, "begin", maph_txn_begin(m, MAPH_SYNC_FULL, &t), WRITE_CODES) == MAPH_OK) {
+    exercise_complain(exercise, "put: OK, but get does not find it");
+  judge(exercise, path, "delete", maph_delete(m, truth_key(3, buffer)), WRITE_CODES);
+  if (judge(exercise, path, "begin", maph_txn_begin(m, MAPH_SYNC_FULL, &txn), WRITE_CODES)
+      == MAPH_OK) {
     for (k = 0; k < 40; k++)
-      judge(x, path, "txn_put", maph_txn_put(t, truth_key(k, buffer), fresh), WRITE_CODES);
-    maph_txn_savepoint(t, 0);
-    judge(x, path, "txn_delete", maph_txn_delete(t, truth_key(5, buffer)), WRITE_CODES);
-    judge(x, path, "rollback_to", maph_txn_rollback_to(t, 0), WRITE_CODES);
-    judge(x, path, "commit", maph_txn_commit(t), WRITE_CODES);
+      judge(exercise, path, "txn_put", maph_txn_put(txn, truth_key(k, buffer), fresh), WRITE_CODES);
+    maph_txn_savepoint(txn, 0);
+    judge(exercise, path, "txn_delete", maph_txn_delete(txn, truth_key(5, buffer)), WRITE_CODES);
+    judge(exercise, path, "rollback_to", maph_txn_rollback_to(txn, 0), WRITE_CODES);
+    judge(exercise, path, "commit", maph_txn_commit(txn), WRITE_CODES);
   }
-  judge(x, path, "sync", maph_sync(m), WRITE_CODES);
+  judge(exercise, path, "sync", maph_sync(m), WRITE_CODES);
 }
 
 /* Rule (4). */
-static void must_be_sound(const char *path, exercise *x) {
-  maph_options o = MAPH_OPTIONS_INIT;
+static void must_be_sound(const char *path, exercise *exercise) {
+  maph_options options = MAPH_OPTIONS_INIT;
   maph_slice word = maph_str("after recovery"), value;
   maph *m;
-  o.verify = 1;
-  if (maph_open(path, MAPH_RDWR, &o, &m) != MAPH_OK) {
-    exercise_complain(x, "recover says OK, open then: %s", maph_errmsg(NULL));
+  options.verify = 1;
+  if (maph_open(path, MAPH_RDWR, &options, &m) != MAPH_OK) {
+    exercise_complain(exercise, "recover says OK, open then: %s", maph_errmsg(NULL));
     return;
   }
-  run_check(m, path, x);
-  if (x->problems)
-    exercise_complain(x, "recover says OK, check then finds %d problems: %s", x->problems,
-                      maph_errmsg(NULL));
+  run_check(m, path, exercise);
+  if (exercise->problems)
+    exercise_complain(exercise, "recover says OK, check then finds %d problems: %s",
+                      exercise->problems, maph_errmsg(NULL));
   if (maph_put(m, word, word) != MAPH_OK || maph_get(m, word, &value) != MAPH_OK)
-    exercise_complain(x, "recover says OK, put then: %s", maph_errmsg(NULL));
+    exercise_complain(exercise, "recover says OK, put then: %s", maph_errmsg(NULL));
   if (maph_close(m) != MAPH_OK)
-    exercise_complain(x, "recover says OK, close then: %s", maph_errmsg(NULL));
+    exercise_complain(exercise, "recover says OK, close then: %s", maph_errmsg(NULL));
 }
 
-void exercise_write(const char *path, exercise *x) {
-  maph_options o = MAPH_OPTIONS_INIT;
+void exercise_write(const char *path, exercise *exercise) {
+  maph_options options = MAPH_OPTIONS_INIT;
   maph *m = NULL;
-  o.busy_timeout_ms = 100;
-  if (judge(x, path, "open for writing", maph_open(path, MAPH_RDWR, &o, &m), WRITE_CODES)
+  options.busy_timeout_ms = 100;
+  if (judge(exercise, path, "open for writing", maph_open(path, MAPH_RDWR, &options, &m),
+            WRITE_CODES)
       == MAPH_OK) {
-    write_some(m, path, x);
-    if (judge(x, path, "optimize", maph_optimize(m, NULL, NULL), WRITE_CODES) == MAPH_OK)
-      judge(x, path, "compact", maph_compact(m, NULL, NULL), WRITE_CODES);
-    judge(x, path, "close", maph_close(m), WRITE_CODES);
+    write_some(m, path, exercise);
+    if (judge(exercise, path, "optimize", maph_optimize(m, NULL, NULL), WRITE_CODES) == MAPH_OK)
+      judge(exercise, path, "compact", maph_compact(m, NULL, NULL), WRITE_CODES);
+    judge(exercise, path, "close", maph_close(m), WRITE_CODES);
   }
-  if (judge(x, path, "recover", maph_recover(path, NULL, NULL), WRITE_CODES) == MAPH_OK)
-    must_be_sound(path, x);
+  if (judge(exercise, path, "recover", maph_recover(path, NULL, NULL), WRITE_CODES) == MAPH_OK)
+    must_be_sound(path, exercise);
 }

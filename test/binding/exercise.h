@@ -24,7 +24,7 @@ maph_slice truth_value(int i, int revision, unsigned char *buffer);
 ** optimized with records of one size.  The optimized ones were written to since. */
 enum { TRUTH_PLAIN, TRUTH_PILOT, TRUTH_CMPH, TRUTH_DIRECT };
 /* 64 KiB, every kind of record; MAPH_* */
-int truth_build(const char *path, int kind, truth *t);
+int truth_build(const char *path, int kind, truth *truth);
 
 /* What was found.  complaint: the first answer that must not be, or empty. */
 typedef struct exercise {
@@ -37,9 +37,10 @@ typedef struct exercise {
 } exercise;
 
 /* open for reading and ask everything */
-void exercise_read(const char *path, exercise *x);
+void exercise_read(const char *path, exercise *exercise);
 /* open for writing, put, delete, commit, close, recover; then it must be sound */
-void exercise_write(const char *path, exercise *x);
-void exercise_complain(exercise *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void exercise_write(const char *path, exercise *exercise);
+void exercise_complain(exercise *exercise, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -23,12 +23,12 @@ enum {
   REPAIR_ALL = 15
 };
 
-uint64_t forge_random(forge *f, uint64_t below);
-void forge_change(forge *f);                    /* one hostile change */
-void forge_repair(forge *f, int which);         /* checksums and chain made to fit the bytes */
-size_t forge_record(forge *f, uint64_t offset); /* size of the record there, or 0 */
+uint64_t forge_random(forge *forge, uint64_t below);
+void forge_change(forge *forge);                    /* one hostile change */
+void forge_repair(forge *forge, int which);         /* checksums and chain made to fit the bytes */
+size_t forge_record(forge *forge, uint64_t offset); /* size of the record there, or 0 */
 /* as a writer left it that died; untrusted: in another life of the machine */
-void forge_dirty(forge *f, int trusted);
+void forge_dirty(forge *forge, int trusted);
 
 /* The live words that make this machine, now, believe a dirty image: copied from a store that is
 ** open at the file's place. */

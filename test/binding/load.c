@@ -44,28 +44,29 @@ static maph_slice slice_of(Tcl_Obj *obj) {
 }
 
 static int tell(void *arg, const char *phase, uint64_t done, uint64_t total) {
-  loading *x = arg;
-  Tcl_Obj *command = Tcl_DuplicateObj(x->progress);
+  loading *loading = arg;
+  Tcl_Obj *command = Tcl_DuplicateObj(loading->progress);
   int stop = 0;
   Tcl_IncrRefCount(command);
   Tcl_ListObjAppendElement(NULL, command, Tcl_NewStringObj(phase, -1));
   Tcl_ListObjAppendElement(NULL, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
   Tcl_ListObjAppendElement(NULL, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
-  if (Tcl_EvalObjEx(x->interp, command, TCL_EVAL_GLOBAL) != TCL_OK) stop = 1;
-  if (!stop) Tcl_GetBooleanFromObj(NULL, Tcl_GetObjResult(x->interp), &stop);
+  if (Tcl_EvalObjEx(loading->interp, command, TCL_EVAL_GLOBAL) != TCL_OK) stop = 1;
+  if (!stop) Tcl_GetBooleanFromObj(NULL, Tcl_GetObjResult(loading->interp), &stop);
   Tcl_DecrRefCount(command);
-  Tcl_ResetResult(x->interp);
+  Tcl_ResetResult(loading->interp);
   return stop;
 }
 
-static int parse_condition(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_condition *c) {
+static int parse_condition(Tcl_Interp *interp, int n, Tcl_Obj *const *objv,
+                           maph_condition *condition) {
   static const char *const options[] = { "-type",       "-key_type", "-expires",
                                          "-media_type", "-when",     NULL };
   static const char *const types[] = { "blob", "text", "json", "integer", "real", "null", NULL };
   static const char *const key_types[] = { "bytes", "text", "blob", NULL };
   static const char *const whens[] = { "always", "absent", "present", "version", NULL };
   int i, option, rc = TCL_OK;
-  memset(c, 0, sizeof *c);
+  memset(condition, 0, sizeof *condition);
   for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
     Tcl_Obj *value = objv[i + 1];
     Tcl_WideInt w;
@@ -73,33 +74,35 @@ static int parse_condition(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph
     if (rc != TCL_OK) return rc;
     switch (option) {
       case 0:
-        if (Tcl_GetIntFromObj(NULL, value, &c->type) != TCL_OK)
-          rc = Tcl_GetIndexFromObj(interp, value, types, "type", 0, &c->type);
+        if (Tcl_GetIntFromObj(NULL, value, &condition->type) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, types, "type", 0, &condition->type);
         break;
-      case 1: rc = Tcl_GetIndexFromObj(interp, value, key_types, "type", 0, &c->key_type); break;
+      case 1:
+        rc = Tcl_GetIndexFromObj(interp, value, key_types, "type", 0, &condition->key_type);
+        break;
       case 2:
         rc = Tcl_GetWideIntFromObj(interp, value, &w);
-        c->expires = (uint64_t)w;
+        condition->expires = (uint64_t)w;
         break;
-      case 3: c->media_type = slice_of(value); break;
-      default: rc = Tcl_GetIndexFromObj(interp, value, whens, "when", 0, &c->when);
+      case 3: condition->media_type = slice_of(value); break;
+      default: rc = Tcl_GetIndexFromObj(interp, value, whens, "when", 0, &condition->when);
     }
   }
   return rc;
 }
 
-static int put(loading *x, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  maph_condition c;
+static int put(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  maph_condition condition;
   if (objc < 4 || objc % 2) {
     Tcl_WrongNumArgs(interp, 2, objv, "KEY VALUE ?options?");
     return TCL_ERROR;
   }
-  if (parse_condition(interp, objc - 4, objv + 4, &c) != TCL_OK) return TCL_ERROR;
-  return answer(interp,
-                maph_load_put(x->l, slice_of(objv[2]), slice_of(objv[3]), objc > 4 ? &c : NULL));
+  if (parse_condition(interp, objc - 4, objv + 4, &condition) != TCL_OK) return TCL_ERROR;
+  return answer(interp, maph_load_put(loading->l, slice_of(objv[2]), slice_of(objv[3]),
+                                      objc > 4 ? &condition : NULL));
 }
 
-static int put_many(loading *x, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int put_many(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_WideInt from, to, size, i;
   char *value, key[200];
   int rc = MAPH_OK;
@@ -114,7 +117,8 @@ static int put_many(loading *x, Tcl_Interp *interp, int objc, Tcl_Obj *const *ob
   for (i = from; rc == MAPH_OK && i < to; i++) {
     int n = snprintf(key, sizeof key, "%s%lld", Tcl_GetString(objv[2]), (long long)i);
     value[snprintf(value, 30, "%lld", (long long)i)] = '.';
-    rc = maph_load_put(x->l, maph_bytes(key, (size_t)n), maph_bytes(value, (size_t)size), NULL);
+    rc = maph_load_put(loading->l, maph_bytes(key, (size_t)n), maph_bytes(value, (size_t)size),
+                       NULL);
   }
   ckfree(value);
   return answer(interp, rc);
@@ -124,8 +128,8 @@ static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
   static const char *const verbs[] = {
     "put", "put_if", "many", "entries", "finish", "abort", NULL
   };
-  loading *x = data;
-  maph_load *l = x->l;
+  loading *loading = data;
+  maph_load *load = loading->l;
   int which, rc;
   if (objc < 2) {
     Tcl_WrongNumArgs(interp, 1, objv, "VERB ?args?");
@@ -134,29 +138,29 @@ static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &which) != TCL_OK) return TCL_ERROR;
   switch (which) {
     case 0:
-    case 1: return put(x, interp, objc, objv);
-    case 2: return put_many(x, interp, objc, objv);
+    case 1: return put(loading, interp, objc, objv);
+    case 2: return put_many(loading, interp, objc, objv);
     case 3:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_load_entries(l)));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_load_entries(load)));
       return TCL_OK;
     default:
-      rc = which == 4 ? maph_load_finish(l) : maph_load_abort(l);
-      x->l = NULL;
+      rc = which == 4 ? maph_load_finish(load) : maph_load_abort(load);
+      loading->l = NULL;
       rc = answer(interp, rc);
-      Tcl_DeleteCommandFromToken(interp, x->command);
+      Tcl_DeleteCommandFromToken(interp, loading->command);
       return rc;
   }
 }
 
 static void deleted(ClientData data) {
-  loading *x = data;
-  maph_load_abort(x->l);
-  if (x->progress) Tcl_DecrRefCount(x->progress);
-  ckfree((char *)x);
+  loading *loading = data;
+  maph_load_abort(loading->l);
+  if (loading->progress) Tcl_DecrRefCount(loading->progress);
+  ckfree((char *)loading);
 }
 
 static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_load_options *o,
-                         loading *x) {
+                         loading *loading) {
   static const char *const options[] = {
     "-mode",     "-busy_timeout", "-after_version", "-expected_keys", "-memory",
     "-optimize", "-perfect_hash", "-progress",      "-size",          NULL
@@ -181,10 +185,10 @@ static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_l
           rc = Tcl_GetIndexFromObj(interp, value, algorithms, "algorithm", 0, &o->perfect_hash);
         break;
       case 7:
-        x->progress = value;
+        loading->progress = value;
         Tcl_IncrRefCount(value);
         o->progress = tell;
-        o->progress_arg = x;
+        o->progress_arg = loading;
         break;
       default: o->size = (size_t)w;
     }
@@ -195,7 +199,7 @@ static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_l
 static int load_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static int serial;
   maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
-  loading *x;
+  loading *loading;
   char name[40];
   int rc;
   (void)data;
@@ -203,20 +207,20 @@ static int load_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
     Tcl_WrongNumArgs(interp, 1, objv, "PATH ?options?");
     return TCL_ERROR;
   }
-  x = (loading *)ckalloc(sizeof *x);
-  memset(x, 0, sizeof *x);
-  x->interp = interp;
-  rc = parse_options(interp, objc - 2, objv + 2, &o, x);
+  loading = (struct loading *)ckalloc(sizeof *loading);
+  memset(loading, 0, sizeof *loading);
+  loading->interp = interp;
+  rc = parse_options(interp, objc - 2, objv + 2, &o, loading);
   if (rc == TCL_OK)
-    rc = answer(interp, maph_load_begin(Tcl_GetString(objv[1]), objc > 2 ? &o : NULL, &x->l));
+    rc = answer(interp, maph_load_begin(Tcl_GetString(objv[1]), objc > 2 ? &o : NULL, &loading->l));
   if (rc != TCL_OK) {
-    if (x->l) Tcl_Panic("maph_load_begin failed and left a load");
-    if (x->progress) Tcl_DecrRefCount(x->progress);
-    ckfree((char *)x);
+    if (loading->l) Tcl_Panic("maph_load_begin failed and left a load");
+    if (loading->progress) Tcl_DecrRefCount(loading->progress);
+    ckfree((char *)loading);
     return rc;
   }
   snprintf(name, sizeof name, "load%d", ++serial);
-  x->command = Tcl_CreateObjCommand(interp, name, verb, x, deleted);
+  loading->command = Tcl_CreateObjCommand(interp, name, verb, loading, deleted);
   Tcl_SetObjResult(interp, Tcl_NewStringObj(name, -1));
   return TCL_OK;
 }

@@ -108,20 +108,22 @@ static const char *const perfect_names[] = { "default", "pilot", "cmph", NULL };
 static const char *const advice_names[] = { "normal", "random", "willneed", NULL };
 static const char *const when_names[] = { "always", "absent", "present", "version", NULL };
 
-static Tcl_Obj *entry_obj(const maph_entry *e) {
+static Tcl_Obj *entry_obj(const maph_entry *entry) {
   Tcl_Obj *dict = Tcl_NewDictObj();
-  dict_put(dict, "key", obj_of(e->key));
-  dict_put(dict, "value", obj_of(e->value));
-  dict_put(dict, "version", Tcl_NewWideIntObj((Tcl_WideInt)e->version));
-  dict_put(dict, "expires", Tcl_NewWideIntObj((Tcl_WideInt)e->expires));
+  dict_put(dict, "key", obj_of(entry->key));
+  dict_put(dict, "value", obj_of(entry->value));
+  dict_put(dict, "version", Tcl_NewWideIntObj((Tcl_WideInt)entry->version));
+  dict_put(dict, "expires", Tcl_NewWideIntObj((Tcl_WideInt)entry->expires));
   dict_put(dict, "type",
-           Tcl_NewStringObj(e->type >= 0 && e->type <= MAPH_NULL ? type_names[e->type] : "?", -1));
-  dict_put(dict, "key_is_text", Tcl_NewIntObj(e->key_type == MAPH_KEY_TEXT));
-  dict_put(dict, "key_type",
            Tcl_NewStringObj(
-               e->key_type >= 0 && e->key_type <= MAPH_KEY_BLOB ? key_type_names[e->key_type] : "?",
-               -1));
-  dict_put(dict, "media_type", obj_of(e->media_type));
+               entry->type >= 0 && entry->type <= MAPH_NULL ? type_names[entry->type] : "?", -1));
+  dict_put(dict, "key_is_text", Tcl_NewIntObj(entry->key_type == MAPH_KEY_TEXT));
+  dict_put(dict, "key_type",
+           Tcl_NewStringObj(entry->key_type >= 0 && entry->key_type <= MAPH_KEY_BLOB
+                                ? key_type_names[entry->key_type]
+                                : "?",
+                            -1));
+  dict_put(dict, "media_type", obj_of(entry->media_type));
   return dict;
 }
 
@@ -144,66 +146,68 @@ static int get_u64(Tcl_Interp *interp, Tcl_Obj *obj, uint64_t *u) {
 /* -------------------------------------------------------------------------------------- objects */
 static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv);
 
-static void unlink_child(object *o) {
-  object **pp;
-  if (o->handle == NULL || o->handle == o) return;
-  for (pp = &o->handle->children; *pp; pp = &(*pp)->next) {
-    if (*pp == o) {
-      *pp = o->next;
+static void unlink_child(object *object) {
+  struct object **pp;
+  if (object->handle == NULL || object->handle == object) return;
+  for (pp = &object->handle->children; *pp; pp = &(*pp)->next) {
+    if (*pp == object) {
+      *pp = object->next;
       break;
     }
   }
-  o->handle = NULL;
+  object->handle = NULL;
 }
 
 /* The command goes away: close what it still holds. */
 static void object_deleted(ClientData data) {
-  object *o = data;
-  while (o->children) Tcl_DeleteCommandFromToken(o->interp, o->children->command);
-  unlink_child(o);
-  maph_txn_abort(o->txn);
-  maph_snapshot_close(o->snapshot);
-  maph_cursor_close(o->cursor);
-  maph_range_close(o->range);
-  maph_changes_close(o->feed);
-  maph_close(o->m);
-  ckfree((char *)o);
+  object *object = data;
+  while (object->children) Tcl_DeleteCommandFromToken(object->interp, object->children->command);
+  unlink_child(object);
+  maph_txn_abort(object->txn);
+  maph_snapshot_close(object->snapshot);
+  maph_cursor_close(object->cursor);
+  maph_range_close(object->range);
+  maph_changes_close(object->feed);
+  maph_close(object->m);
+  ckfree((char *)object);
 }
 
 static object *object_new(Tcl_Interp *interp, int kind, object *handle) {
   static int serial;
   char name[40];
-  object *o = (object *)ckalloc(sizeof(*o));
-  memset(o, 0, sizeof(*o));
-  o->kind = kind;
-  o->interp = interp;
-  o->handle = handle ? handle : o;
+  object *object = (struct object *)ckalloc(sizeof(*object));
+  memset(object, 0, sizeof(*object));
+  object->kind = kind;
+  object->interp = interp;
+  object->handle = handle ? handle : object;
   if (handle) {
-    o->next = handle->children;
-    handle->children = o;
+    object->next = handle->children;
+    handle->children = object;
   }
   snprintf(name, sizeof(name), "%s%d", kind_names[kind], ++serial);
-  o->command = Tcl_CreateObjCommand(interp, name, object_cmd, o, object_deleted);
+  object->command = Tcl_CreateObjCommand(interp, name, object_cmd, object, object_deleted);
   Tcl_SetObjResult(interp, Tcl_NewStringObj(name, -1));
-  return o;
+  return object;
 }
 
-static int new_snapshot(Tcl_Interp *interp, object *handle, int rc, maph_snapshot *s) {
+static int new_snapshot(Tcl_Interp *interp, object *handle, int rc, maph_snapshot *snapshot) {
   if (rc != MAPH_OK) return answer(interp, handle->m, rc);
-  object_new(interp, SNAPSHOT, handle)->snapshot = s;
+  object_new(interp, SNAPSHOT, handle)->snapshot = snapshot;
   return TCL_OK;
 }
 
-static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *s, Tcl_Obj *prefix) {
-  maph_cursor *c;
-  int rc = maph_cursor_open(handle->m, s, prefix ? slice_of(prefix) : maph_bytes("", 0), &c);
+static int new_cursor(Tcl_Interp *interp, object *handle, maph_snapshot *snapshot,
+                      Tcl_Obj *prefix) {
+  maph_cursor *cursor;
+  int rc =
+      maph_cursor_open(handle->m, snapshot, prefix ? slice_of(prefix) : maph_bytes("", 0), &cursor);
   if (rc != MAPH_OK) return answer(interp, handle->m, rc);
-  object_new(interp, CURSOR, handle)->cursor = c;
+  object_new(interp, CURSOR, handle)->cursor = cursor;
   return TCL_OK;
 }
 
 /* ?-from K? ?-to K? ?-prefix K? ?-limit N? ?-after_from 1? ?-up_to 1? ?-reverse 1? */
-static int parse_range(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_range *r) {
+static int parse_range(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_range *range) {
   static const char *const options[] = { "-after_from", "-up_to",  "-reverse", "-from",
                                          "-to",         "-prefix", "-limit",   NULL };
   int i, option, on;
@@ -213,41 +217,41 @@ static int parse_range(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_
     if (Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option) != TCL_OK)
       return TCL_ERROR;
     switch (option) {
-      case 3: r->from = slice_of(value); break;
-      case 4: r->to = slice_of(value); break;
-      case 5: r->prefix = slice_of(value); break;
+      case 3: range->from = slice_of(value); break;
+      case 4: range->to = slice_of(value); break;
+      case 5: range->prefix = slice_of(value); break;
       case 6:
-        if (get_u64(interp, value, &r->limit) != TCL_OK) return TCL_ERROR;
+        if (get_u64(interp, value, &range->limit) != TCL_OK) return TCL_ERROR;
         break;
       default: /* a flag */
         if (Tcl_GetBooleanFromObj(interp, value, &on) != TCL_OK) return TCL_ERROR;
-        if (on) r->flags |= 1 << option;
+        if (on) range->flags |= 1 << option;
     }
   }
   return TCL_OK;
 }
 
 /* range of a handle or a snapshot. */
-static int range_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int range_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_range range = MAPH_RANGE_INIT;
-  maph_range_cursor *c;
+  maph_range_cursor *cursor;
   int rc;
   if (parse_range(interp, objc - 2, objv + 2, &range) != TCL_OK) return TCL_ERROR;
-  rc = maph_range_open(o->handle->m, o->snapshot, &range, &c);
-  if (rc != MAPH_OK) return answer(interp, o->handle->m, rc);
-  object_new(interp, RANGE, o->handle)->range = c;
+  rc = maph_range_open(object->handle->m, object->snapshot, &range, &cursor);
+  if (rc != MAPH_OK) return answer(interp, object->handle->m, rc);
+  object_new(interp, RANGE, object->handle)->range = cursor;
   return TCL_OK;
 }
 
 /* ----------------------------------------------------------------------------- the shared verbs */
 /* The condition of put_if and delete_if: objv[0..objc) are its options. */
-static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_condition *c,
-                           Tcl_Obj **outcome_name) {
+static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv,
+                           maph_condition *condition, Tcl_Obj **outcome_name) {
   static const char *const options[] = { "-when",        "-version",    "-expires", "-type",
                                          "-key_is_text", "-media_type", "-outcome", "-key_type",
                                          "-durability",  NULL };
   int i, option;
-  memset(c, 0, sizeof(*c));
+  memset(condition, 0, sizeof(*condition));
   *outcome_name = NULL;
   if (objc % 2) {
     Tcl_SetResult(interp, (char *)"an option lacks its value", TCL_STATIC);
@@ -260,25 +264,26 @@ static int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, m
       return TCL_ERROR;
     switch (option) {
       case 0:
-        if (Tcl_GetIntFromObj(NULL, value, &c->when) != TCL_OK)
-          rc = Tcl_GetIndexFromObj(interp, value, when_names, "when", 0, &c->when);
+        if (Tcl_GetIntFromObj(NULL, value, &condition->when) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, when_names, "when", 0, &condition->when);
         break;
-      case 1: rc = get_u64(interp, value, &c->version); break;
-      case 2: rc = get_u64(interp, value, &c->expires); break;
+      case 1: rc = get_u64(interp, value, &condition->version); break;
+      case 2: rc = get_u64(interp, value, &condition->expires); break;
       case 3:
-        if (Tcl_GetIntFromObj(NULL, value, &c->type) != TCL_OK)
-          rc = Tcl_GetIndexFromObj(interp, value, type_names, "type", 0, &c->type);
+        if (Tcl_GetIntFromObj(NULL, value, &condition->type) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, type_names, "type", 0, &condition->type);
         break;
-      case 4: rc = Tcl_GetBooleanFromObj(interp, value, &c->key_type); break;
-      case 5: c->media_type = slice_of(value); break;
+      case 4: rc = Tcl_GetBooleanFromObj(interp, value, &condition->key_type); break;
+      case 5: condition->media_type = slice_of(value); break;
       case 6: *outcome_name = value; break;
       case 7:
-        rc = Tcl_GetIndexFromObj(interp, value, key_type_names, "key type", 0, &c->key_type);
+        rc =
+            Tcl_GetIndexFromObj(interp, value, key_type_names, "key type", 0, &condition->key_type);
         break;
       case 8:
-        if (Tcl_GetIntFromObj(NULL, value, &c->durability) != TCL_OK)
-          rc =
-              Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0, &c->durability);
+        if (Tcl_GetIntFromObj(NULL, value, &condition->durability) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, durability_names, "durability", 0,
+                                   &condition->durability);
         break;
     }
     if (rc != TCL_OK) return rc;
@@ -294,7 +299,7 @@ static void store_outcome(Tcl_Interp *interp, Tcl_Obj *name, const maph_outcome 
 }
 
 /* increment of a handle or a transaction: the sum. */
-static int increment_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int increment_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_condition condition;
   maph_outcome outcome = { 0, 0 };
   Tcl_Obj *outcome_name;
@@ -306,17 +311,17 @@ static int increment_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *cons
       || parse_condition(interp, objc - 4, objv + 4, &condition, &outcome_name) != TCL_OK)
     return TCL_ERROR;
   condition.outcome = outcome_name ? &outcome : NULL;
-  rc = o->txn ? maph_txn_increment(o->txn, slice_of(objv[2]), by, &condition, &sum)
-              : maph_increment(o->handle->m, slice_of(objv[2]), by, &condition, &sum);
+  rc = object->txn ? maph_txn_increment(object->txn, slice_of(objv[2]), by, &condition, &sum)
+                   : maph_increment(object->handle->m, slice_of(objv[2]), by, &condition, &sum);
   if (outcome_name) store_outcome(interp, outcome_name, &outcome);
   if (rc == MAPH_OK) Tcl_SetObjResult(interp, Tcl_NewWideIntObj(sum));
-  return answer(interp, o->handle->m, rc);
+  return answer(interp, object->handle->m, rc);
 }
 
 /* put, put_if, delete, delete_if of a handle or a transaction. */
-static int write_verb(object *o, Tcl_Interp *interp, const char *verb, int objc,
+static int write_verb(object *object, Tcl_Interp *interp, const char *verb, int objc,
                       Tcl_Obj *const *objv) {
-  maph *m = o->handle->m;
+  maph *m = object->handle->m;
   int is_put = verb[0] == 'p', is_if = strchr(verb, '_') != NULL, fixed = is_put ? 4 : 3, rc;
   maph_condition condition;
   maph_outcome outcome = { 0, 0 };
@@ -331,11 +336,11 @@ static int write_verb(object *o, Tcl_Interp *interp, const char *verb, int objc,
   if (is_if) condition.outcome = outcome_name ? &outcome : NULL;
   key = slice_of(objv[2]);
   if (is_put) value = slice_of(objv[3]);
-  if (o->kind == TXN) {
-    rc = is_put
-             ? (is_if ? maph_txn_put_if(o->txn, key, value, &condition)
-                      : maph_txn_put(o->txn, key, value))
-             : (is_if ? maph_txn_delete_if(o->txn, key, &condition) : maph_txn_delete(o->txn, key));
+  if (object->kind == TXN) {
+    rc = is_put ? (is_if ? maph_txn_put_if(object->txn, key, value, &condition)
+                         : maph_txn_put(object->txn, key, value))
+                : (is_if ? maph_txn_delete_if(object->txn, key, &condition)
+                         : maph_txn_delete(object->txn, key));
   } else {
     rc = is_put ? (is_if ? maph_put_if(m, key, value, &condition) : maph_put(m, key, value))
                 : (is_if ? maph_delete_if(m, key, &condition) : maph_delete(m, key));
@@ -344,44 +349,45 @@ static int write_verb(object *o, Tcl_Interp *interp, const char *verb, int objc,
   return answer(interp, m, rc);
 }
 
-static int get_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int get_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_slice key, value = { NULL, 0 };
   int rc;
   if (objc != 3 && objc != 4) return usage(interp, objv, 2, "KEY ?DEFAULT?");
   key = slice_of(objv[2]);
-  rc = o->kind == TXN        ? maph_txn_get(o->txn, key, &value)
-       : o->kind == SNAPSHOT ? maph_snapshot_get(o->snapshot, key, &value)
-                             : maph_get(o->m, key, &value);
+  rc = object->kind == TXN        ? maph_txn_get(object->txn, key, &value)
+       : object->kind == SNAPSHOT ? maph_snapshot_get(object->snapshot, key, &value)
+                                  : maph_get(object->m, key, &value);
   if (rc == MAPH_NOTFOUND && value.data != NULL) Tcl_Panic("a value beside NOTFOUND");
   if (rc == MAPH_NOTFOUND && objc == 4) {
     Tcl_SetObjResult(interp, objv[3]);
     return TCL_OK;
   }
   if (rc == MAPH_OK) Tcl_SetObjResult(interp, obj_of(value));
-  return answer(interp, o->handle->m, rc);
+  return answer(interp, object->handle->m, rc);
 }
 
-static int get_entry_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int get_entry_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_slice key;
   maph_entry entry;
   int rc;
   if (objc != 3) return usage(interp, objv, 2, "KEY");
   key = slice_of(objv[2]);
-  rc = o->kind == TXN        ? maph_txn_get_entry(o->txn, key, &entry)
-       : o->kind == SNAPSHOT ? maph_snapshot_get_entry(o->snapshot, key, &entry)
-                             : maph_get_entry(o->m, key, &entry);
+  rc = object->kind == TXN        ? maph_txn_get_entry(object->txn, key, &entry)
+       : object->kind == SNAPSHOT ? maph_snapshot_get_entry(object->snapshot, key, &entry)
+                                  : maph_get_entry(object->m, key, &entry);
   if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
-  return answer(interp, o->handle->m, rc);
+  return answer(interp, object->handle->m, rc);
 }
 
 /* maph_snapshot_get_entries has to say of each key what one get and get_many say. */
-static void compare_entries(object *o, int n, const maph_slice *keys, const maph_slice *values) {
+static void compare_entries(object *object, int n, const maph_slice *keys,
+                            const maph_slice *values) {
   maph_entry *entries = (maph_entry *)ckalloc(sizeof(*entries) * (size_t)(n + 1)), one;
   int i;
-  if (maph_snapshot_get_entries(o->snapshot, (size_t)n, keys, entries) != MAPH_OK)
+  if (maph_snapshot_get_entries(object->snapshot, (size_t)n, keys, entries) != MAPH_OK)
     Tcl_Panic("get_entries: %s", maph_errmsg(NULL));
   for (i = 0; i < n; i++) {
-    int rc = maph_snapshot_get_entry(o->snapshot, keys[i], &one);
+    int rc = maph_snapshot_get_entry(object->snapshot, keys[i], &one);
     if (memcmp(&one, &entries[i], sizeof one) != 0
         || (rc == MAPH_OK) != (entries[i].key.data != NULL) || values[i].data != one.value.data) {
       Tcl_Panic("get_entries, get_entry and get_many differ about key %d", i);
@@ -390,7 +396,7 @@ static void compare_entries(object *o, int n, const maph_slice *keys, const maph
   ckfree((char *)entries);
 }
 
-static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int get_many_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj **elements, *list;
   maph_slice *slices;
   int i, n, rc;
@@ -398,9 +404,10 @@ static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const
   if (Tcl_ListObjGetElements(interp, objv[2], &n, &elements) != TCL_OK) return TCL_ERROR;
   slices = (maph_slice *)ckalloc(sizeof(*slices) * 2 * (size_t)(n + 1));
   for (i = 0; i < n; i++) slices[i] = slice_of(elements[i]);
-  rc = o->kind == SNAPSHOT ? maph_snapshot_get_many(o->snapshot, (size_t)n, slices, slices + n)
-                           : maph_get_many(o->m, (size_t)n, slices, slices + n);
-  if (rc == MAPH_OK && o->kind == SNAPSHOT) compare_entries(o, n, slices, slices + n);
+  rc = object->kind == SNAPSHOT
+           ? maph_snapshot_get_many(object->snapshot, (size_t)n, slices, slices + n)
+           : maph_get_many(object->m, (size_t)n, slices, slices + n);
+  if (rc == MAPH_OK && object->kind == SNAPSHOT) compare_entries(object, n, slices, slices + n);
   if (rc == MAPH_OK) {
     list = Tcl_NewListObj(0, NULL);
     for (i = 0; i < n; i++) {
@@ -411,7 +418,7 @@ static int get_many_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const
     Tcl_SetObjResult(interp, list);
   }
   ckfree((char *)slices);
-  return answer(interp, o->handle->m, rc);
+  return answer(interp, object->handle->m, rc);
 }
 
 /* ----------------------------------------------------------------------------------- the handle */
@@ -431,50 +438,52 @@ typedef struct listener {
 } listener;
 
 static int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total) {
-  listener *l = arg;
-  Tcl_Obj *command = Tcl_DuplicateObj(l->script);
+  listener *listener = arg;
+  Tcl_Obj *command = Tcl_DuplicateObj(listener->script);
   int rc, stop = 0;
   Tcl_IncrRefCount(command);
-  rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewStringObj(phase, -1));
+  rc = Tcl_ListObjAppendElement(listener->interp, command, Tcl_NewStringObj(phase, -1));
   if (rc == TCL_OK)
-    rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
+    rc = Tcl_ListObjAppendElement(listener->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)done));
   if (rc == TCL_OK)
-    rc = Tcl_ListObjAppendElement(l->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
-  if (rc == TCL_OK) rc = Tcl_EvalObjEx(l->interp, command, TCL_EVAL_GLOBAL);
-  if (rc == TCL_OK) rc = Tcl_GetBooleanFromObj(l->interp, Tcl_GetObjResult(l->interp), &stop);
+    rc = Tcl_ListObjAppendElement(listener->interp, command, Tcl_NewWideIntObj((Tcl_WideInt)total));
+  if (rc == TCL_OK) rc = Tcl_EvalObjEx(listener->interp, command, TCL_EVAL_GLOBAL);
+  if (rc == TCL_OK)
+    rc = Tcl_GetBooleanFromObj(listener->interp, Tcl_GetObjResult(listener->interp), &stop);
   Tcl_DecrRefCount(command);
   if (rc == TCL_OK) {
-    Tcl_ResetResult(l->interp);
+    Tcl_ResetResult(listener->interp);
     return stop;
   }
-  l->error = Tcl_GetObjResult(l->interp);
-  Tcl_IncrRefCount(l->error);
+  listener->error = Tcl_GetObjResult(listener->interp);
+  Tcl_IncrRefCount(listener->error);
   return 1;
 }
 
 /* What was said of progress came to this: the script's own failure goes before the call's. */
-static int listened(Tcl_Interp *interp, maph *m, const listener *l, int rc) {
-  if (l->error == NULL) return answer(interp, m, rc);
-  Tcl_SetObjResult(interp, l->error);
-  Tcl_DecrRefCount(l->error);
+static int listened(Tcl_Interp *interp, maph *m, const listener *listener, int rc) {
+  if (listener->error == NULL) return answer(interp, m, rc);
+  Tcl_SetObjResult(interp, listener->error);
+  Tcl_DecrRefCount(listener->error);
   return TCL_ERROR;
 }
 
-static int check_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int check_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj *list;
-  listener l = { interp, objc > 2 ? objv[2] : NULL, NULL };
+  listener listener = { interp, objc > 2 ? objv[2] : NULL, NULL };
   int n, rc;
   if (objc > 3) return usage(interp, objv, 2, "?CALLBACK?");
   list = Tcl_NewListObj(0, NULL);
   Tcl_IncrRefCount(list);
-  rc = l.script ? maph_check_progress(o->m, report_to_list, list, tell_script, &l)
-                : maph_check(o->m, report_to_list, list);
+  rc = listener.script
+           ? maph_check_progress(object->m, report_to_list, list, tell_script, &listener)
+           : maph_check(object->m, report_to_list, list);
   Tcl_SetObjResult(interp, list);
   Tcl_DecrRefCount(list);
   Tcl_ListObjLength(NULL, list, &n);
   if (rc == MAPH_CORRUPT && n > 0) return TCL_OK;
   if (rc == MAPH_OK && n > 0) Tcl_Panic("maph_check answers OK and reports problems");
-  return listened(interp, o->m, &l, rc);
+  return listened(interp, object->m, &listener, rc);
 }
 
 static Tcl_Obj *perfect_obj(int algorithm) {
@@ -485,13 +494,14 @@ static Tcl_Obj *perfect_obj(int algorithm) {
                           -1);
 }
 
-static int stat_verb(object *o, Tcl_Interp *interp) {
-  maph_stats s;
+static int stat_verb(object *object, Tcl_Interp *interp) {
+  maph_stats stats;
   Tcl_Obj *dict;
-  int rc = o->kind == SNAPSHOT ? maph_snapshot_stat(o->snapshot, &s) : maph_stat(o->m, &s);
-  if (rc != MAPH_OK) return answer(interp, o->handle->m, rc);
+  int rc = object->kind == SNAPSHOT ? maph_snapshot_stat(object->snapshot, &stats)
+                                    : maph_stat(object->m, &stats);
+  if (rc != MAPH_OK) return answer(interp, object->handle->m, rc);
   dict = Tcl_NewDictObj();
-#define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)s.field))
+#define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)stats.field))
   NUMBER(records);
   NUMBER(live_bytes);
   NUMBER(dead_bytes);
@@ -510,17 +520,17 @@ static int stat_verb(object *o, Tcl_Interp *interp) {
   NUMBER(later_keys);
   NUMBER(frozen_bytes);
 #undef NUMBER
-  dict_put(dict, "perfect_hash", perfect_obj(s.perfect_hash));
-  dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(s.perfect_bits));
-  dict_put(dict, "order_bytes", Tcl_NewWideIntObj((Tcl_WideInt)s.order_bytes));
-  dict_put(dict, "order_runs", Tcl_NewWideIntObj((Tcl_WideInt)s.order_runs));
-  dict_put(dict, "load_factor", Tcl_NewDoubleObj(s.load_factor));
-  dict_put(dict, "uuid", Tcl_NewByteArrayObj(s.uuid, 16));
+  dict_put(dict, "perfect_hash", perfect_obj(stats.perfect_hash));
+  dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(stats.perfect_bits));
+  dict_put(dict, "order_bytes", Tcl_NewWideIntObj((Tcl_WideInt)stats.order_bytes));
+  dict_put(dict, "order_runs", Tcl_NewWideIntObj((Tcl_WideInt)stats.order_runs));
+  dict_put(dict, "load_factor", Tcl_NewDoubleObj(stats.load_factor));
+  dict_put(dict, "uuid", Tcl_NewByteArrayObj(stats.uuid, 16));
   Tcl_SetObjResult(interp, dict);
   return TCL_OK;
 }
 
-static int begin_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int begin_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   int durability = MAPH_SYNC_DEFAULT, rc;
   maph_txn *txn;
   if (objc > 3) return usage(interp, objv, 2, "?DURABILITY?");
@@ -528,58 +538,58 @@ static int begin_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
       && Tcl_GetIndexFromObj(interp, objv[2], durability_names, "durability", 0, &durability)
              != TCL_OK)
     return TCL_ERROR;
-  rc = maph_txn_begin(o->m, durability, &txn);
-  if (rc != MAPH_OK) return answer(interp, o->m, rc);
-  object_new(interp, TXN, o)->txn = txn;
+  rc = maph_txn_begin(object->m, durability, &txn);
+  if (rc != MAPH_OK) return answer(interp, object->m, rc);
+  object_new(interp, TXN, object)->txn = txn;
   return TCL_OK;
 }
 
-static int view_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int view_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_slice value;
   int rc;
   if (objc != 3) return usage(interp, objv, 2, "KEY");
-  rc = maph_get(o->m, slice_of(objv[2]), &value);
-  if (rc == MAPH_OK) object_new(interp, VIEW, o)->view = value;
-  return answer(interp, o->m, rc);
+  rc = maph_get(object->m, slice_of(objv[2]), &value);
+  if (rc == MAPH_OK) object_new(interp, VIEW, object)->view = value;
+  return answer(interp, object->m, rc);
 }
 
-static int cursor_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int cursor_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_CmdInfo info;
-  maph_snapshot *s = NULL;
+  maph_snapshot *snapshot = NULL;
   if (objc > 4) return usage(interp, objv, 2, "?PREFIX? ?SNAPSHOT?");
   if (objc == 4) {
     if (!Tcl_GetCommandInfo(interp, Tcl_GetString(objv[3]), &info) || info.objProc != object_cmd)
       return usage(interp, objv, 2, "?PREFIX? ?SNAPSHOT?");
-    s = ((object *)info.objClientData)->snapshot;
+    snapshot = ((struct object *)info.objClientData)->snapshot;
   }
-  return new_cursor(interp, o, s, objc > 2 ? objv[2] : NULL);
+  return new_cursor(interp, object, snapshot, objc > 2 ? objv[2] : NULL);
 }
 
 /* compact, optimize, tidy and backup. */
-static int rewrite_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int rewrite_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   const char *verb = Tcl_GetString(objv[1]);
   int fixed = verb[0] == 'b' ? 3 : 2;
   Tcl_Obj *script = objc > fixed ? objv[fixed] : NULL;
-  listener l = { interp, script, NULL };
+  listener listener = { interp, script, NULL };
   maph_progress_fn tell = script ? tell_script : NULL;
-  maph *m = o->m;
+  maph *m = object->m;
   int rc;
   if (objc < fixed || objc > fixed + 1)
     return usage(interp, objv, 2, fixed == 3 ? "PATH ?CALLBACK?" : "?CALLBACK?");
-  rc = verb[0] == 'b'   ? maph_backup(m, Tcl_GetString(objv[2]), tell, &l)
-       : verb[0] == 't' ? maph_tidy(m, tell, &l)
-       : verb[0] == 'o' ? maph_optimize(m, tell, &l)
-                        : maph_compact(m, tell, &l);
-  return listened(interp, m, &l, rc);
+  rc = verb[0] == 'b'   ? maph_backup(m, Tcl_GetString(objv[2]), tell, &listener)
+       : verb[0] == 't' ? maph_tidy(m, tell, &listener)
+       : verb[0] == 'o' ? maph_optimize(m, tell, &listener)
+                        : maph_compact(m, tell, &listener);
+  return listened(interp, m, &listener, rc);
 }
 
-static int rewritten_verb(object *o, Tcl_Interp *interp) {
-  maph_rewrite r;
+static int rewritten_verb(object *object, Tcl_Interp *interp) {
+  maph_rewrite rewrite;
   Tcl_Obj *dict;
-  int rc = maph_rewritten(o->m, &r);
-  if (rc != MAPH_OK) return answer(interp, o->m, rc);
+  int rc = maph_rewritten(object->m, &rewrite);
+  if (rc != MAPH_OK) return answer(interp, object->m, rc);
   dict = Tcl_NewDictObj();
-#define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)r.field))
+#define NUMBER(field) dict_put(dict, #field, Tcl_NewWideIntObj((Tcl_WideInt)rewrite.field))
   NUMBER(bytes_before);
   NUMBER(bytes_after);
   NUMBER(records);
@@ -591,38 +601,38 @@ static int rewritten_verb(object *o, Tcl_Interp *interp) {
   NUMBER(pause_ns);
   NUMBER(memory_bytes);
 #undef NUMBER
-  dict_put(dict, "perfect_hash", perfect_obj(r.perfect_hash));
-  dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(r.perfect_bits));
-  dict_put(dict, "note", Tcl_NewStringObj(r.note, -1));
+  dict_put(dict, "perfect_hash", perfect_obj(rewrite.perfect_hash));
+  dict_put(dict, "perfect_bits", Tcl_NewDoubleObj(rewrite.perfect_bits));
+  dict_put(dict, "note", Tcl_NewStringObj(rewrite.note, -1));
   Tcl_SetObjResult(interp, dict);
   return TCL_OK;
 }
 
-static int changes_verb(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int changes_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_changes *feed;
   uint64_t since;
   int rc;
   if (objc != 3) return usage(interp, objv, 2, "SINCE");
   if (get_u64(interp, objv[2], &since) != TCL_OK) return TCL_ERROR;
-  rc = maph_changes_open(o->m, since, &feed);
-  if (rc != MAPH_OK) return answer(interp, o->m, rc);
-  object_new(interp, FEED, o)->feed = feed;
+  rc = maph_changes_open(object->m, since, &feed);
+  if (rc != MAPH_OK) return answer(interp, object->m, rc);
+  object_new(interp, FEED, object)->feed = feed;
   return TCL_OK;
 }
 
 /* Close: the transactions are aborted by maph_close, so their commands go without touching them. */
-static int close_handle(object *o, Tcl_Interp *interp) {
-  maph *m = o->m;
-  object *child, *next;
+static int close_handle(object *object, Tcl_Interp *interp) {
+  maph *m = object->m;
+  struct object *child, *next;
   int rc = maph_close(m);
   if (rc == MAPH_MISUSE) return answer(interp, NULL, rc);
-  o->m = NULL;
-  for (child = o->children; child; child = next) {
+  object->m = NULL;
+  for (child = object->children; child; child = next) {
     next = child->next;
     child->txn = NULL;
     Tcl_DeleteCommandFromToken(interp, child->command);
   }
-  Tcl_DeleteCommandFromToken(interp, o->command);
+  Tcl_DeleteCommandFromToken(interp, object->command);
   return answer(interp, NULL, rc);
 }
 
@@ -652,7 +662,7 @@ static int interrupt_verb(maph *m, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   return TCL_OK;
 }
 
-static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int handle_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = {
     "get",       "get_entry", "get_many",  "exists",   "view",    "put",    "put_if",
     "increment", "delete",    "delete_if", "snapshot", "cursor",  "range",  "begin",
@@ -688,46 +698,50 @@ static int handle_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     CLOSE,
     ERRMSG
   };
-  maph_snapshot *s = NULL;
+  maph_snapshot *snapshot = NULL;
   int verb, rc;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
   if (verb >= REWRITTEN && objc != 2) return usage(interp, objv, 2, NULL);
   switch (verb) {
-    case GET: return get_verb(o, interp, objc, objv);
-    case GET_ENTRY: return get_entry_verb(o, interp, objc, objv);
-    case GET_MANY: return get_many_verb(o, interp, objc, objv);
-    case VIEW_: return view_verb(o, interp, objc, objv);
+    case GET: return get_verb(object, interp, objc, objv);
+    case GET_ENTRY: return get_entry_verb(object, interp, objc, objv);
+    case GET_MANY: return get_many_verb(object, interp, objc, objv);
+    case VIEW_: return view_verb(object, interp, objc, objv);
     case EXISTS:
       if (objc != 3) return usage(interp, objv, 2, "KEY");
-      rc = maph_exists(o->m, slice_of(objv[2]));
-      if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return answer(interp, o->m, rc);
+      rc = maph_exists(object->m, slice_of(objv[2]));
+      if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return answer(interp, object->m, rc);
       Tcl_SetObjResult(interp, Tcl_NewIntObj(rc == MAPH_OK));
       return TCL_OK;
-    case SNAPSHOT_: rc = maph_snapshot_open(o->m, &s); return new_snapshot(interp, o, rc, s);
-    case CURSOR_: return cursor_verb(o, interp, objc, objv);
-    case RANGE_: return range_verb(o, interp, objc, objv);
-    case BEGIN: return begin_verb(o, interp, objc, objv);
+    case SNAPSHOT_:
+      rc = maph_snapshot_open(object->m, &snapshot);
+      return new_snapshot(interp, object, rc, snapshot);
+    case CURSOR_: return cursor_verb(object, interp, objc, objv);
+    case RANGE_: return range_verb(object, interp, objc, objv);
+    case BEGIN: return begin_verb(object, interp, objc, objv);
     case COMPACT:
     case OPTIMIZE:
     case TIDY:
-    case BACKUP: return rewrite_verb(o, interp, objc, objv);
-    case CHANGES: return changes_verb(o, interp, objc, objv);
-    case REWRITTEN: return rewritten_verb(o, interp);
-    case STAT: return stat_verb(o, interp);
-    case SYNC: return answer(interp, o->m, maph_sync(o->m));
-    case CHECK: return check_verb(o, interp, objc, objv);
-    case INTERRUPT: return interrupt_verb(o->m, interp, objc, objv);
-    case REFRESH: return answer(interp, o->m, maph_refresh(o->m));
-    case CLOSE: return close_handle(o, interp);
-    case ERRMSG: Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(o->m), -1)); return TCL_OK;
-    case INCREMENT: return increment_verb(o, interp, objc, objv);
-    default: return write_verb(o, interp, verbs[verb], objc, objv);
+    case BACKUP: return rewrite_verb(object, interp, objc, objv);
+    case CHANGES: return changes_verb(object, interp, objc, objv);
+    case REWRITTEN: return rewritten_verb(object, interp);
+    case STAT: return stat_verb(object, interp);
+    case SYNC: return answer(interp, object->m, maph_sync(object->m));
+    case CHECK: return check_verb(object, interp, objc, objv);
+    case INTERRUPT: return interrupt_verb(object->m, interp, objc, objv);
+    case REFRESH: return answer(interp, object->m, maph_refresh(object->m));
+    case CLOSE: return close_handle(object, interp);
+    case ERRMSG:
+      Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(object->m), -1));
+      return TCL_OK;
+    case INCREMENT: return increment_verb(object, interp, objc, objv);
+    default: return write_verb(object, interp, verbs[verb], objc, objv);
   }
 }
 
 /* ---------------------------------------------------- transaction, snapshot, cursor, feed, view */
-static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int txn_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "get",       "get_entry",   "put",        "put_if",
                                        "increment", "delete",      "delete_if",  "savepoint",
                                        "release",   "rollback_to", "snapshot",   "prepare",
@@ -752,47 +766,47 @@ static int txn_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv
     COMMIT,
     ABORT
   };
-  maph *m = o->handle->m;
-  maph_snapshot *s = NULL;
+  maph *m = object->handle->m;
+  maph_snapshot *snapshot = NULL;
   int verb, n, rc;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
   if (verb >= SNAPSHOT_ && objc != 2) return usage(interp, objv, 2, NULL);
   switch (verb) {
-    case GET: return get_verb(o, interp, objc, objv);
-    case GET_ENTRY: return get_entry_verb(o, interp, objc, objv);
+    case GET: return get_verb(object, interp, objc, objv);
+    case GET_ENTRY: return get_entry_verb(object, interp, objc, objv);
     case SAVEPOINT:
     case RELEASE:
     case ROLLBACK_TO:
       if (objc != 3) return usage(interp, objv, 2, "N");
       if (Tcl_GetIntFromObj(interp, objv[2], &n) != TCL_OK) return TCL_ERROR;
       return answer(interp, m,
-                    verb == SAVEPOINT ? maph_txn_savepoint(o->txn, n)
-                    : verb == RELEASE ? maph_txn_release(o->txn, n)
-                                      : maph_txn_rollback_to(o->txn, n));
+                    verb == SAVEPOINT ? maph_txn_savepoint(object->txn, n)
+                    : verb == RELEASE ? maph_txn_release(object->txn, n)
+                                      : maph_txn_rollback_to(object->txn, n));
     case SNAPSHOT_:
-      rc = maph_txn_snapshot(o->txn, &s);
-      return new_snapshot(interp, o->handle, rc, s);
-    case PREPARE: return answer(interp, m, maph_txn_prepare(o->txn));
-    case UNPREPARE: return answer(interp, m, maph_txn_unprepare(o->txn));
+      rc = maph_txn_snapshot(object->txn, &snapshot);
+      return new_snapshot(interp, object->handle, rc, snapshot);
+    case PREPARE: return answer(interp, m, maph_txn_prepare(object->txn));
+    case UNPREPARE: return answer(interp, m, maph_txn_unprepare(object->txn));
     case VERSION:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_version(o->txn)));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_version(object->txn)));
       return TCL_OK;
     case OPERATIONS:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_operations(o->txn)));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_txn_operations(object->txn)));
       return TCL_OK;
     case COMMIT:
     case ABORT:
-      rc = verb == COMMIT ? maph_txn_commit(o->txn) : maph_txn_abort(o->txn);
-      o->txn = NULL;
-      Tcl_DeleteCommandFromToken(interp, o->command);
+      rc = verb == COMMIT ? maph_txn_commit(object->txn) : maph_txn_abort(object->txn);
+      object->txn = NULL;
+      Tcl_DeleteCommandFromToken(interp, object->command);
       return answer(interp, m, rc);
-    case INCREMENT: return increment_verb(o, interp, objc, objv);
-    default: return write_verb(o, interp, verbs[verb], objc, objv);
+    case INCREMENT: return increment_verb(object, interp, objc, objv);
+    default: return write_verb(object, interp, verbs[verb], objc, objv);
   }
 }
 
-static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int snapshot_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
                                        "range", "version",   "records",  "stat",
                                        "renew", "close",     NULL };
@@ -800,24 +814,26 @@ static int snapshot_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
   switch (verb) {
-    case 0: return get_verb(o, interp, objc, objv);
-    case 1: return get_entry_verb(o, interp, objc, objv);
-    case 2: return get_many_verb(o, interp, objc, objv);
-    case 3: return new_cursor(interp, o->handle, o->snapshot, objc > 2 ? objv[2] : NULL);
-    case 4: return range_verb(o, interp, objc, objv);
+    case 0: return get_verb(object, interp, objc, objv);
+    case 1: return get_entry_verb(object, interp, objc, objv);
+    case 2: return get_many_verb(object, interp, objc, objv);
+    case 3: return new_cursor(interp, object->handle, object->snapshot, objc > 2 ? objv[2] : NULL);
+    case 4: return range_verb(object, interp, objc, objv);
     case 5:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_version(o->snapshot)));
+      Tcl_SetObjResult(interp,
+                       Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_version(object->snapshot)));
       return TCL_OK;
     case 6:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(o->snapshot)));
+      Tcl_SetObjResult(interp,
+                       Tcl_NewWideIntObj((Tcl_WideInt)maph_snapshot_records(object->snapshot)));
       return TCL_OK;
-    case 7: return stat_verb(o, interp);
-    case 8: return answer(interp, o->handle->m, maph_snapshot_renew(o->snapshot));
-    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+    case 7: return stat_verb(object, interp);
+    case 8: return answer(interp, object->handle->m, maph_snapshot_renew(object->snapshot));
+    default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }
 
-static int cursor_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int cursor_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "next", "tell", "seek", "close", NULL };
   maph_entry entry;
   uint64_t place;
@@ -826,21 +842,21 @@ static int cursor_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     return TCL_ERROR;
   switch (verb) {
     case 0:
-      rc = maph_cursor_next(o->cursor, &entry);
+      rc = maph_cursor_next(object->cursor, &entry);
       if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
-      return answer(interp, o->handle->m, rc);
+      return answer(interp, object->handle->m, rc);
     case 1:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_cursor_tell(o->cursor)));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_cursor_tell(object->cursor)));
       return TCL_OK;
     case 2:
       if (objc != 3) return usage(interp, objv, 2, "PLACE");
       if (get_u64(interp, objv[2], &place) != TCL_OK) return TCL_ERROR;
-      return answer(interp, o->handle->m, maph_cursor_seek(o->cursor, place));
-    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+      return answer(interp, object->handle->m, maph_cursor_seek(object->cursor, place));
+    default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }
 
-static int range_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int range_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "next", "prev", "seek", "estimate", "close", NULL };
   maph_entry entry;
   int verb, rc;
@@ -849,27 +865,27 @@ static int range_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *ob
   switch (verb) {
     case 0:
     case 1:
-      rc = verb ? maph_range_prev(o->range, &entry) : maph_range_next(o->range, &entry);
+      rc = verb ? maph_range_prev(object->range, &entry) : maph_range_next(object->range, &entry);
       if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
-      return answer(interp, o->handle->m, rc);
+      return answer(interp, object->handle->m, rc);
     case 2:
       if (objc != 3) return usage(interp, objv, 2, "KEY");
-      return answer(interp, o->handle->m, maph_range_seek(o->range, slice_of(objv[2])));
+      return answer(interp, object->handle->m, maph_range_seek(object->range, slice_of(objv[2])));
     case 3:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_range_estimate(o->range)));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_range_estimate(object->range)));
       return TCL_OK;
-    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+    default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }
 
-static Tcl_Obj *change_obj(const maph_change *c) {
-  Tcl_Obj *dict = entry_obj(&c->entry);
-  dict_put(dict, "deleted", Tcl_NewIntObj(c->deleted));
-  dict_put(dict, "last", Tcl_NewIntObj(c->last));
+static Tcl_Obj *change_obj(const maph_change *change) {
+  Tcl_Obj *dict = entry_obj(&change->entry);
+  dict_put(dict, "deleted", Tcl_NewIntObj(change->deleted));
+  dict_put(dict, "last", Tcl_NewIntObj(change->last));
   return dict;
 }
 
-static int feed_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+static int feed_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "next", "version", "close", NULL };
   maph_change change;
   int verb, rc, timeout_ms = 0;
@@ -879,41 +895,41 @@ static int feed_cmd(object *o, Tcl_Interp *interp, int objc, Tcl_Obj *const *obj
     case 0:
       if (objc > 3) return usage(interp, objv, 2, "?TIMEOUT_MS?");
       if (objc == 3 && Tcl_GetIntFromObj(interp, objv[2], &timeout_ms) != TCL_OK) return TCL_ERROR;
-      rc = maph_changes_next(o->feed, timeout_ms, &change);
+      rc = maph_changes_next(object->feed, timeout_ms, &change);
       if (rc == MAPH_OK) Tcl_SetObjResult(interp, change_obj(&change));
-      return answer(interp, o->handle->m, rc);
+      return answer(interp, object->handle->m, rc);
     case 1:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_changes_version(o->feed)));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_changes_version(object->feed)));
       return TCL_OK;
-    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+    default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }
 
-static int view_cmd(object *o, Tcl_Interp *interp, Tcl_Obj *const *objv) {
+static int view_cmd(object *object, Tcl_Interp *interp, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "read", "address", "close", NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
   switch (verb) {
-    case 0: Tcl_SetObjResult(interp, obj_of(o->view)); return TCL_OK;
+    case 0: Tcl_SetObjResult(interp, obj_of(object->view)); return TCL_OK;
     case 1:
-      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)(intptr_t)o->view.data));
+      Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)(intptr_t)object->view.data));
       return TCL_OK;
-    default: Tcl_DeleteCommandFromToken(interp, o->command); return TCL_OK;
+    default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }
 
 static int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  object *o = data;
+  object *object = data;
   if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
-  switch (o->kind) {
-    case HANDLE: return handle_cmd(o, interp, objc, objv);
-    case TXN: return txn_cmd(o, interp, objc, objv);
-    case SNAPSHOT: return snapshot_cmd(o, interp, objc, objv);
-    case CURSOR: return cursor_cmd(o, interp, objc, objv);
-    case RANGE: return range_cmd(o, interp, objc, objv);
-    case FEED: return feed_cmd(o, interp, objc, objv);
-    default: return view_cmd(o, interp, objv);
+  switch (object->kind) {
+    case HANDLE: return handle_cmd(object, interp, objc, objv);
+    case TXN: return txn_cmd(object, interp, objc, objv);
+    case SNAPSHOT: return snapshot_cmd(object, interp, objc, objv);
+    case CURSOR: return cursor_cmd(object, interp, objc, objv);
+    case RANGE: return range_cmd(object, interp, objc, objv);
+    case FEED: return feed_cmd(object, interp, objc, objv);
+    default: return view_cmd(object, interp, objv);
   }
 }
 
@@ -994,18 +1010,18 @@ static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
 
 static int recover_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   Tcl_Obj *list;
-  listener l = { interp, objc > 3 ? objv[3] : NULL, NULL };
+  listener listener = { interp, objc > 3 ? objv[3] : NULL, NULL };
   const char *path;
   int rc;
   if (objc < 3 || objc > 4) return usage(interp, objv, 2, "PATH ?CALLBACK?");
   path = Tcl_GetString(objv[2]);
   list = Tcl_NewListObj(0, NULL);
   Tcl_IncrRefCount(list);
-  rc = l.script ? maph_recover_progress(path, report_to_list, list, tell_script, &l)
-                : maph_recover(path, report_to_list, list);
+  rc = listener.script ? maph_recover_progress(path, report_to_list, list, tell_script, &listener)
+                       : maph_recover(path, report_to_list, list);
   Tcl_SetObjResult(interp, list);
   Tcl_DecrRefCount(list);
-  return listened(interp, NULL, &l, rc);
+  return listened(interp, NULL, &listener, rc);
 }
 
 /* Evaluate the script in a forked child and answer what it answered. */

@@ -42,8 +42,9 @@ typedef struct member {
   int number;
 } member;
 
-static void violation(crowd *c, const char *what) {
-  if (atomic_fetch_add(&c->violations, 1) == 0) snprintf(c->first, sizeof c->first, "%s", what);
+static void violation(crowd *crowd, const char *what) {
+  if (atomic_fetch_add(&crowd->violations, 1) == 0)
+    snprintf(crowd->first, sizeof crowd->first, "%s", what);
 }
 
 static maph_slice value_of(int writer, int i, char *buffer) {
@@ -55,30 +56,30 @@ static maph_slice value_of(int writer, int i, char *buffer) {
 static int commit_one(maph *m, int writer, int i) {
   char key[40], buffer[VALUE_SIZE];
   maph_slice value = value_of(writer, i, buffer);
-  maph_txn *t;
+  maph_txn *txn;
   int rc;
   snprintf(key, sizeof key, "w%d-%d", writer, i);
   if (i % 3 == 0) return maph_put(m, maph_str(key), value);
-  rc = maph_txn_begin(m, i % 3 == 1 ? MAPH_SYNC_FULL : MAPH_SYNC_OFF, &t);
+  rc = maph_txn_begin(m, i % 3 == 1 ? MAPH_SYNC_FULL : MAPH_SYNC_OFF, &txn);
   if (rc != MAPH_OK) return rc;
-  rc = maph_txn_put(t, maph_str(key), value);
-  if (rc == MAPH_OK) rc = maph_txn_put(t, maph_str("shared"), value);
-  if (rc == MAPH_OK) return maph_txn_commit(t);
-  maph_txn_abort(t);
+  rc = maph_txn_put(txn, maph_str(key), value);
+  if (rc == MAPH_OK) rc = maph_txn_put(txn, maph_str("shared"), value);
+  if (rc == MAPH_OK) return maph_txn_commit(txn);
+  maph_txn_abort(txn);
   return rc;
 }
 
 static void *writer(void *arg) {
-  member *w = arg;
-  maph *m = w->c->handles[w->number % w->c->handle_count];
+  member *member = arg;
+  maph *m = member->c->handles[member->number % member->c->handle_count];
   int i;
-  for (i = 0; i < w->c->commits; i++) {
-    if (commit_one(m, w->number, i) != MAPH_OK) {
-      violation(w->c, maph_errmsg(m));
+  for (i = 0; i < member->c->commits; i++) {
+    if (commit_one(m, member->number, i) != MAPH_OK) {
+      violation(member->c, maph_errmsg(m));
       break;
     }
   }
-  atomic_fetch_sub(&w->c->writers_left, 1);
+  atomic_fetch_sub(&member->c->writers_left, 1);
   return NULL;
 }
 
@@ -88,59 +89,59 @@ typedef struct hold {
   char copy[64];
 } hold;
 
-static void keep(hold *h, maph_slice s) {
-  h->slice = s;
-  memcpy(h->copy, s.data, sizeof h->copy);
+static void keep(hold *hold, maph_slice s) {
+  hold->slice = s;
+  memcpy(hold->copy, s.data, sizeof hold->copy);
 }
 
-static void count_scan(crowd *c, maph *m, maph_snapshot *s) {
+static void count_scan(crowd *crowd, maph *m, maph_snapshot *snapshot) {
   uint64_t seen = 0;
   maph_cursor *cursor;
-  maph_entry e;
-  int rc = maph_cursor_open(m, s, maph_bytes(NULL, 0), &cursor);
+  maph_entry entry;
+  int rc = maph_cursor_open(m, snapshot, maph_bytes(NULL, 0), &cursor);
   if (rc != MAPH_OK) {
-    violation(c, maph_errmsg(m));
+    violation(crowd, maph_errmsg(m));
     return;
   }
-  while ((rc = maph_cursor_next(cursor, &e)) == MAPH_OK) seen++;
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) seen++;
   maph_cursor_close(cursor);
-  if (rc != MAPH_NOTFOUND) violation(c, maph_errmsg(m));
-  if (seen != maph_snapshot_records(s)) violation(c, "a scan and its snapshot differ");
+  if (rc != MAPH_NOTFOUND) violation(crowd, maph_errmsg(m));
+  if (seen != maph_snapshot_records(snapshot)) violation(crowd, "a scan and its snapshot differ");
 }
 
 static void *reader(void *arg) {
-  member *r = arg;
-  maph *m = r->c->handles[r->number % r->c->handle_count];
-  maph_snapshot *s;
+  member *member = arg;
+  maph *m = member->c->handles[member->number % member->c->handle_count];
+  maph_snapshot *snapshot;
   maph_slice v;
   hold held[HELD];
   int n = 0, i, round;
-  if (maph_snapshot_open(m, &s) != MAPH_OK) {
-    violation(r->c, maph_errmsg(m));
+  if (maph_snapshot_open(m, &snapshot) != MAPH_OK) {
+    violation(member->c, maph_errmsg(m));
     return NULL;
   }
-  for (round = 0; atomic_load(&r->c->writers_left) > 0 || round == 0; round++) {
+  for (round = 0; atomic_load(&member->c->writers_left) > 0 || round == 0; round++) {
     if (maph_get(m, maph_str("shared"), &v) == MAPH_OK && n < HELD && round % 7 == 0)
       keep(&held[n++], v);
     for (i = 0; i < n; i++)
       if (memcmp(held[i].copy, held[i].slice.data, sizeof held[i].copy) != 0)
-        violation(r->c, "a slice changed while it was held");
-    if (maph_snapshot_get(s, maph_str("before"), &v) != MAPH_OK || v.size != 6)
-      violation(r->c, "a snapshot lost what it showed");
-    if (round % 16 == 0) count_scan(r->c, m, s);
-    atomic_fetch_add(&r->c->reads, 1);
+        violation(member->c, "a slice changed while it was held");
+    if (maph_snapshot_get(snapshot, maph_str("before"), &v) != MAPH_OK || v.size != 6)
+      violation(member->c, "a snapshot lost what it showed");
+    if (round % 16 == 0) count_scan(member->c, m, snapshot);
+    atomic_fetch_add(&member->c->reads, 1);
   }
-  maph_snapshot_close(s);
+  maph_snapshot_close(snapshot);
   return NULL;
 }
 
-static int run(crowd *c, int writers, int readers) {
+static int run(crowd *crowd, int writers, int readers) {
   pthread_t ids[MAX_WORKERS];
   member members[MAX_WORKERS];
   int i;
-  atomic_store(&c->writers_left, writers);
+  atomic_store(&crowd->writers_left, writers);
   for (i = 0; i < writers + readers; i++) {
-    members[i].c = c;
+    members[i].c = crowd;
     members[i].number = i;
     if (pthread_create(&ids[i], NULL, i < writers ? writer : reader, &members[i]) != 0) return 0;
   }
@@ -168,28 +169,29 @@ static void stop_here(const char *where) {
 }
 
 static void *get_slowly(void *arg) {
-  interrupted *x = arg;
+  interrupted *call = arg;
   maph_slice v;
   slow = 1;
-  x->rc = maph_get(x->m, maph_str("first"), &v);
-  if (x->rc == MAPH_OK) snprintf(x->value, sizeof x->value, "%.*s", (int)v.size, (char *)v.data);
+  call->rc = maph_get(call->m, maph_str("first"), &v);
+  if (call->rc == MAPH_OK)
+    snprintf(call->value, sizeof call->value, "%.*s", (int)v.size, (char *)v.data);
   return NULL;
 }
 
-static int outgrow_meanwhile(interrupted *x, int puts) {
+static int outgrow_meanwhile(interrupted *call, int puts) {
   char key[40], buffer[VALUE_SIZE];
   maph_slice v;
   int i, rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < puts; i++) {
     snprintf(key, sizeof key, "key%d", i);
-    rc = maph_put(x->m, maph_str(key), value_of(0, i, buffer));
-    if (rc == MAPH_OK) rc = maph_get(x->m, maph_str(key), &v);
+    rc = maph_put(call->m, maph_str(key), value_of(0, i, buffer));
+    if (rc == MAPH_OK) rc = maph_get(call->m, maph_str(key), &v);
   }
   return rc;
 }
 
 static int outgrow_get_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  interrupted x = { .rc = -1 };
+  interrupted call = { .rc = -1 };
   pthread_t id;
   void *guard;
   int puts, reserve, rc;
@@ -204,30 +206,30 @@ static int outgrow_get_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Ob
   os_test.reserve = (uint64_t)reserve;
   /* the next mapping comes below this, so that whatever is read past its end is a signal */
   guard = mmap(NULL, GUARD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  rc = maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &x.m);
-  if (rc == MAPH_OK) rc = maph_put(x.m, maph_str("first"), maph_str("value"));
+  rc = maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &call.m);
+  if (rc == MAPH_OK) rc = maph_put(call.m, maph_str("first"), maph_str("value"));
   /* the first read goes another way */
-  if (rc == MAPH_OK) rc = maph_exists(x.m, maph_str("first"));
+  if (rc == MAPH_OK) rc = maph_exists(call.m, maph_str("first"));
   if (rc == MAPH_OK) {
-    stopped = &x;
+    stopped = &call;
     os_test.pause = stop_here;
-    if (pthread_create(&id, NULL, get_slowly, &x) != 0) Tcl_Panic("no thread");
-    while (!atomic_load(&x.inside)) sched_yield();
-    rc = outgrow_meanwhile(&x, puts);
-    atomic_store(&x.go, 1);
+    if (pthread_create(&id, NULL, get_slowly, &call) != 0) Tcl_Panic("no thread");
+    while (!atomic_load(&call.inside)) sched_yield();
+    rc = outgrow_meanwhile(&call, puts);
+    atomic_store(&call.go, 1);
     pthread_join(id, NULL);
     os_test.pause = NULL;
   }
   os_test.reserve = 0;
-  maph_close(x.m);
+  maph_close(call.m);
   munmap(guard, GUARD_SIZE);
-  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%d %d %s", rc, x.rc, x.value));
+  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%d %d %s", rc, call.rc, call.value));
   return TCL_OK;
 }
 
 static int outgrow_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  crowd c = { .handle_count = 0 };
-  maph_options o = MAPH_OPTIONS_INIT;
+  crowd crowd = { .handle_count = 0 };
+  maph_options options = MAPH_OPTIONS_INIT;
   maph_stats st;
   int n[5], i;
   (void)data;
@@ -239,27 +241,29 @@ static int outgrow_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *c
     if (Tcl_GetIntFromObj(interp, objv[2 + i], &n[i]) != TCL_OK) return TCL_ERROR;
   if (n[0] < 1 || n[0] > MAX_HANDLES || n[1] + n[2] > MAX_WORKERS) return TCL_ERROR;
   memset(&st, 0, sizeof st);
-  o.busy_timeout_ms = 600000;
+  options.busy_timeout_ms = 600000;
   os_test.reserve = (uint64_t)n[4];
-  for (; c.handle_count < n[0]; c.handle_count++) {
-    if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, &o, &c.handles[c.handle_count])
+  for (; crowd.handle_count < n[0]; crowd.handle_count++) {
+    if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, &options,
+                  &crowd.handles[crowd.handle_count])
         != MAPH_OK)
       break;
   }
-  if (c.handle_count < n[0]
-      || maph_put(c.handles[0], maph_str("before"), maph_str("before")) != MAPH_OK)
-    violation(&c, maph_errmsg(NULL));
+  if (crowd.handle_count < n[0]
+      || maph_put(crowd.handles[0], maph_str("before"), maph_str("before")) != MAPH_OK)
+    violation(&crowd, maph_errmsg(NULL));
   else {
-    c.commits = n[3];
-    if (!run(&c, n[1], n[2])) violation(&c, "no thread");
-    if (maph_check(c.handles[0], NULL, NULL) != MAPH_OK || maph_stat(c.handles[0], &st) != MAPH_OK)
-      violation(&c, maph_errmsg(NULL));
+    crowd.commits = n[3];
+    if (!run(&crowd, n[1], n[2])) violation(&crowd, "no thread");
+    if (maph_check(crowd.handles[0], NULL, NULL) != MAPH_OK
+        || maph_stat(crowd.handles[0], &st) != MAPH_OK)
+      violation(&crowd, maph_errmsg(NULL));
   }
-  for (i = 0; i < c.handle_count; i++)
-    if (maph_close(c.handles[i]) != MAPH_OK) violation(&c, maph_errmsg(NULL));
+  for (i = 0; i < crowd.handle_count; i++)
+    if (maph_close(crowd.handles[i]) != MAPH_OK) violation(&crowd, maph_errmsg(NULL));
   os_test.reserve = 0;
-  Tcl_SetObjResult(interp,
-                   Tcl_ObjPrintf("{%s} %ld %ld", c.first, (long)c.reads, (long)st.used_bytes));
+  Tcl_SetObjResult(
+      interp, Tcl_ObjPrintf("{%s} %ld %ld", crowd.first, (long)crowd.reads, (long)st.used_bytes));
   return TCL_OK;
 }
 

@@ -54,27 +54,27 @@ static void stop_in_flush(const uint8_t *base, uint64_t from, uint64_t to) {
 }
 
 static void *close_it(void *arg) {
-  closing *c = arg;
+  closing *closing = arg;
   is_closer = 1;
-  maph_close(c->m);
+  maph_close(closing->m);
   return NULL;
 }
 
-static const char *go_on(closing *c, maph *other, const char *third) {
-  maph_snapshot *s;
+static const char *go_on(closing *closing, maph *other, const char *third) {
+  maph_snapshot *snapshot;
   maph *m;
-  if (maph_snapshot_open(other, &s) != MAPH_OK) return "a snapshot failed";
-  maph_snapshot_close(s);
-  if (atomic_load(&c->gave_up)) return "a snapshot waited";
+  if (maph_snapshot_open(other, &snapshot) != MAPH_OK) return "a snapshot failed";
+  maph_snapshot_close(snapshot);
+  if (atomic_load(&closing->gave_up)) return "a snapshot waited";
   if (maph_open(third, MAPH_RDWR | MAPH_CREATE, NULL, &m) != MAPH_OK) return "an open failed";
-  if (atomic_load(&c->gave_up)) return "an open waited";
+  if (atomic_load(&closing->gave_up)) return "an open waited";
   if (maph_put(m, maph_str("k"), maph_str("v")) != MAPH_OK) return "a put failed";
   if (maph_close(m) != MAPH_OK) return "a close failed";
-  return atomic_load(&c->gave_up) ? "a close waited" : "free";
+  return atomic_load(&closing->gave_up) ? "a close waited" : "free";
 }
 
 static int close_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  closing c = { .m = NULL };
+  closing closing = { .m = NULL };
   const char *answer = "no store";
   maph *other = NULL;
   pthread_t id;
@@ -83,15 +83,15 @@ static int close_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *con
     Tcl_WrongNumArgs(interp, 1, objv, "PATH OTHER THIRD");
     return TCL_ERROR;
   }
-  if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &c.m) == MAPH_OK
+  if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &closing.m) == MAPH_OK
       && maph_open(Tcl_GetString(objv[2]), MAPH_RDWR | MAPH_CREATE, NULL, &other) == MAPH_OK
-      && maph_put(c.m, maph_str("k"), maph_str("v")) == MAPH_OK) {
-    now_closing = &c;
+      && maph_put(closing.m, maph_str("k"), maph_str("v")) == MAPH_OK) {
+    now_closing = &closing;
     os_test.flush = stop_in_flush;
-    if (pthread_create(&id, NULL, close_it, &c) != 0) Tcl_Panic("no thread");
-    while (!atomic_load(&c.inside)) os_sleep_us(100);
-    answer = go_on(&c, other, Tcl_GetString(objv[3]));
-    atomic_store(&c.go, 1);
+    if (pthread_create(&id, NULL, close_it, &closing) != 0) Tcl_Panic("no thread");
+    while (!atomic_load(&closing.inside)) os_sleep_us(100);
+    answer = go_on(&closing, other, Tcl_GetString(objv[3]));
+    atomic_store(&closing.go, 1);
     pthread_join(id, NULL);
     os_test.flush = NULL;
   }
@@ -111,26 +111,26 @@ typedef struct line {
 } line;
 
 static void *hog(void *arg) {
-  line *l = arg;
-  while (!atomic_load(&l->stop)) {
+  line *line = arg;
+  while (!atomic_load(&line->stop)) {
     uint64_t began;
-    maph_txn *t;
-    if (maph_txn_begin(l->m, MAPH_SYNC_OFF, &t) != MAPH_OK) {
-      atomic_fetch_add(&l->busy, 1);
-      snprintf(l->said, sizeof l->said, "%s", maph_errmsg(NULL));
+    maph_txn *txn;
+    if (maph_txn_begin(line->m, MAPH_SYNC_OFF, &txn) != MAPH_OK) {
+      atomic_fetch_add(&line->busy, 1);
+      snprintf(line->said, sizeof line->said, "%s", maph_errmsg(NULL));
       continue;
     }
     began = now_ms();
-    maph_txn_put(t, maph_str("hog"), maph_str("x"));
-    while (now_ms() - began < (uint64_t)l->hold_ms) os_sleep_us(200);
-    maph_txn_commit(t);
-    atomic_fetch_add(&l->turns, 1);
+    maph_txn_put(txn, maph_str("hog"), maph_str("x"));
+    while (now_ms() - began < (uint64_t)line->hold_ms) os_sleep_us(200);
+    maph_txn_commit(txn);
+    atomic_fetch_add(&line->turns, 1);
   }
   return NULL;
 }
 
 static int turn_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  line l = { .m = NULL };
+  line line = { .m = NULL };
   pthread_t ids[HOGS_MOST];
   long most = 0;
   int hogs, turns, i;
@@ -140,24 +140,25 @@ static int turn_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
     return TCL_ERROR;
   }
   if (Tcl_GetIntFromObj(interp, objv[2], &hogs) != TCL_OK
-      || Tcl_GetIntFromObj(interp, objv[3], &l.hold_ms) != TCL_OK
+      || Tcl_GetIntFromObj(interp, objv[3], &line.hold_ms) != TCL_OK
       || Tcl_GetIntFromObj(interp, objv[4], &turns) != TCL_OK || hogs > HOGS_MOST)
     return TCL_ERROR;
-  if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &l.m) != MAPH_OK)
+  if (maph_open(Tcl_GetString(objv[1]), MAPH_RDWR | MAPH_CREATE, NULL, &line.m) != MAPH_OK)
     Tcl_Panic("no store");
   for (i = 0; i < hogs; i++)
-    if (pthread_create(&ids[i], NULL, hog, &l) != 0) Tcl_Panic("no thread");
-  while (atomic_load(&l.turns) < hogs) os_sleep_us(1000);
+    if (pthread_create(&ids[i], NULL, hog, &line) != 0) Tcl_Panic("no thread");
+  while (atomic_load(&line.turns) < hogs) os_sleep_us(1000);
   for (i = 0; i < turns; i++) {
-    long before = atomic_load(&l.turns), waited;
-    if (maph_put(l.m, maph_str("one"), maph_str("y")) != MAPH_OK) atomic_fetch_add(&l.busy, 1);
-    waited = atomic_load(&l.turns) - before;
+    long before = atomic_load(&line.turns), waited;
+    if (maph_put(line.m, maph_str("one"), maph_str("y")) != MAPH_OK)
+      atomic_fetch_add(&line.busy, 1);
+    waited = atomic_load(&line.turns) - before;
     if (waited > most) most = waited;
   }
-  atomic_store(&l.stop, 1);
+  atomic_store(&line.stop, 1);
   for (i = 0; i < hogs; i++) pthread_join(ids[i], NULL);
-  maph_close(l.m);
-  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%ld %ld {%s}", (long)l.busy, most, l.said));
+  maph_close(line.m);
+  Tcl_SetObjResult(interp, Tcl_ObjPrintf("%ld %ld {%s}", (long)line.busy, most, line.said));
   return TCL_OK;
 }
 

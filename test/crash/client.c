@@ -28,16 +28,16 @@ int clients_connect(int port, int n) {
   struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   for (client_count = 0; client_count < n; client_count++) {
-    client *c = &clients[client_count];
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(c->fd >= 0, "socket");
-    c->out_size = c->out_done = c->in_size = 0;
-    c->waiting = 0;
-    if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0) {
-      close(c->fd);
+    client *client = &clients[client_count];
+    client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(client->fd >= 0, "socket");
+    client->out_size = client->out_done = client->in_size = 0;
+    client->waiting = 0;
+    if (connect(client->fd, (struct sockaddr *)&to, sizeof to) != 0) {
+      close(client->fd);
       return 0;
     }
-    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    fcntl(client->fd, F_SETFL, O_NONBLOCK);
   }
   return 1;
 }
@@ -49,33 +49,34 @@ void clients_close(void) {
   client_count = 0;
 }
 
-static void hang_up(client *c) {
-  close(c->fd);
-  c->fd = -1;
+static void hang_up(client *client) {
+  close(client->fd);
+  client->fd = -1;
 }
 
-static void send_some(client *c) {
-  while (c->fd >= 0 && c->out_done < c->out_size) {
-    ssize_t n = send(c->fd, c->out + c->out_done, c->out_size - c->out_done, MSG_NOSIGNAL);
+static void send_some(client *client) {
+  while (client->fd >= 0 && client->out_done < client->out_size) {
+    ssize_t n = send(client->fd, client->out + client->out_done,
+                     client->out_size - client->out_done, MSG_NOSIGNAL);
     if (n < 0 && errno == EAGAIN) return;
     if (n < 0 && errno == EINTR) continue;
     /* the server is gone; what it answered before is still to be read */
     if (n <= 0) return;
-    c->out_done += (size_t)n;
+    client->out_done += (size_t)n;
   }
 }
 
 void client_send(int i, const char *head, const char *body, size_t body_size) {
-  client *c = &clients[i];
+  client *client = &clients[i];
   size_t head_size = strlen(head);
-  c->out_size = head_size + body_size;
-  c->out_done = 0;
-  c->out = realloc(c->out, c->out_size);
-  must(c->out != NULL, "memory");
-  memcpy(c->out, head, head_size);
-  memcpy(c->out + head_size, body, body_size);
-  c->waiting = 1;
-  send_some(c);
+  client->out_size = head_size + body_size;
+  client->out_done = 0;
+  client->out = realloc(client->out, client->out_size);
+  must(client->out != NULL, "memory");
+  memcpy(client->out, head, head_size);
+  memcpy(client->out + head_size, body, body_size);
+  client->waiting = 1;
+  send_some(client);
 }
 
 int client_is_free(int i) { return clients[i].fd >= 0 && !clients[i].waiting; }
@@ -113,24 +114,24 @@ static const char *find_version(const char *head, const char *body) {
 }
 
 /* Is the answer whole?  It is taken apart in a copy. */
-static int answer_whole(const client *c, answer *a, char **copy) {
-  char *end = memmem(c->in, c->in_size, "\r\n\r\n", 4), *body;
+static int answer_whole(const client *client, answer *answer, char **copy) {
+  char *end = memmem(client->in, client->in_size, "\r\n\r\n", 4), *body;
   const char *length, *version;
   ssize_t size;
   if (end == NULL) return 0;
-  *copy = malloc(c->in_size + 1);
+  *copy = malloc(client->in_size + 1);
   must(*copy != NULL, "memory");
-  memcpy(*copy, c->in, c->in_size);
-  (*copy)[c->in_size] = 0;
-  end = *copy + (end - c->in);
+  memcpy(*copy, client->in, client->in_size);
+  (*copy)[client->in_size] = 0;
+  end = *copy + (end - client->in);
   end[2] = 0;
   body = end + 4;
-  size = (ssize_t)(c->in_size - (size_t)(body - *copy));
-  a->status = atoi(*copy + 9);
+  size = (ssize_t)(client->in_size - (size_t)(body - *copy));
+  answer->status = atoi(*copy + 9);
   length = header_value(*copy, "\r\nContent-Length: ");
   if (header_value(*copy, "\r\nTransfer-Encoding: chunked"))
     size = unchunk(body, (size_t)size);
-  else if (a->status == 204 || a->status == 304)
+  else if (answer->status == 204 || answer->status == 304)
     size = 0;
   else if (length == NULL || (size_t)size < strtoul(length, NULL, 10))
     size = -1;
@@ -139,37 +140,37 @@ static int answer_whole(const client *c, answer *a, char **copy) {
     return 0;
   }
   body[size] = 0;
-  a->body = body;
-  a->body_size = (size_t)size;
+  answer->body = body;
+  answer->body_size = (size_t)size;
   version = find_version(*copy, body);
-  a->version = version ? strtoull(version, NULL, 10) : 0;
+  answer->version = version ? strtoull(version, NULL, 10) : 0;
   return 1;
 }
 
 static void receive(int i, void (*answered)(int, const answer *)) {
-  client *c = &clients[i];
+  client *client = &clients[i];
   char *copy;
-  answer a;
+  answer answer;
   for (;;) {
     ssize_t n;
-    if (c->in_room - c->in_size < 65536
-        && (c->in = realloc(c->in, c->in_room = c->in_size + 131072)) == NULL)
+    if (client->in_room - client->in_size < 65536
+        && (client->in = realloc(client->in, client->in_room = client->in_size + 131072)) == NULL)
       must(0, "memory");
-    n = recv(c->fd, c->in + c->in_size, c->in_room - c->in_size, 0);
+    n = recv(client->fd, client->in + client->in_size, client->in_room - client->in_size, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
-      hang_up(c);
+      hang_up(client);
       return;
     }
-    c->in_size += (size_t)n;
-    if (!c->waiting || !answer_whole(c, &a, &copy)) continue;
-    c->in_size = 0;
-    c->waiting = 0;
-    answered(i, &a);
+    client->in_size += (size_t)n;
+    if (!client->waiting || !answer_whole(client, &answer, &copy)) continue;
+    client->in_size = 0;
+    client->waiting = 0;
+    answered(i, &answer);
     free(copy);
     /* the next request is out; its answer comes with the next poll */
-    if (c->fd >= 0 && c->waiting) return;
+    if (client->fd >= 0 && client->waiting) return;
   }
 }
 

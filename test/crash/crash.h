@@ -72,7 +72,7 @@ typedef struct universe {
   int plain, crowded, twins, keys;
   char name[KEYS_MAX][24];
 } universe;
-void universe_make(universe *u, uint64_t hash_seed, int plain, int crowded, int twins);
+void universe_make(universe *universe, uint64_t hash_seed, int plain, int crowded, int twins);
 uint64_t store_hash_seed(const char *path);
 
 /* What a store holds: a digest of each key's value, 0: absent.  Accounts are the first keys. */
@@ -117,22 +117,22 @@ extern board *the;
 typedef struct writer {
   maph *m[4];
 } writer;
-int writer_open(writer *w, const char *path, int flags);
-int writer_close(writer *w);
+int writer_open(writer *writer, const char *path, int flags);
+int writer_close(writer *writer);
 
-void script_random(script *s, int crowd); /* crowd: many new keys */
-void script_apply(const script *s, state *after);
-int script_run(writer *w, const script *s); /* and say so on the board */
+void script_random(script *script, int crowd); /* crowd: many new keys */
+void script_apply(const script *script, state *after);
+int script_run(writer *writer, const script *script); /* and say so on the board */
 uint64_t value_digest(maph_slice value);
-void board_start(void);         /* history begins here */
-void board_accounts(writer *w); /* every account gets its opening balance */
+void board_start(void);              /* history begins here */
+void board_accounts(writer *writer); /* every account gets its opening balance */
 
 /* by every way of reading, compared; maph_check too.  0 when sound */
 int content_read(maph *m, state *got);
 /* index in the history from..n; n+1: the one under way; -1: none */
 int content_match(const state *got, int from, int promised);
 /* After a kill: the one state the store may be in; it becomes history. */
-int board_settle(writer *w, const char *when);
+int board_settle(writer *writer, const char *when);
 
 /* count each store, flush and call on the board, and die at kill_at */
 void hooks_count(void);

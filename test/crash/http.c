@@ -112,28 +112,28 @@ typedef struct ending {
 } ending;
 
 static ending choose_ending(void) {
-  ending e;
+  ending ending;
   uint32_t dice = below(8);
-  e.how = mode == RIG ? (dice < 5   ? BY_CUT
-                         : dice < 7 ? BY_KILL
-                                    : BY_TERM)
-          : dice < 5  ? BY_STEP
-          : dice < 6  ? BY_KILL
-          : dice < 7  ? BY_FAILURE
-                      : BY_TERM;
-  e.at = (long)below((uint32_t)budget);
+  ending.how = mode == RIG ? (dice < 5   ? BY_CUT
+                              : dice < 7 ? BY_KILL
+                                         : BY_TERM)
+               : dice < 5  ? BY_STEP
+               : dice < 6  ? BY_KILL
+               : dice < 7  ? BY_FAILURE
+                           : BY_TERM;
+  ending.at = (long)below((uint32_t)budget);
   atomic_store(&the->step, 0);
   atomic_store(&the->kill_at,
-               e.how == BY_STEP ? 1 + (long)below(below(4) ? (uint32_t)budget * 20 : 300) : 0);
+               ending.how == BY_STEP ? 1 + (long)below(below(4) ? (uint32_t)budget * 20 : 300) : 0);
   the->kill_near_rename = 0;
-  return e;
+  return ending;
 }
 
 /* What comes when the power is off comes from a machine that is not there.  (Linux says OK to an
 ** msync that it was shut down in.) */
-static void on_answer(int i, const answer *a) {
+static void on_answer(int i, const answer *answer) {
   if (atomic_load(power_is_off)) return;
-  asked_answered(i, a);
+  asked_answered(i, answer);
   if (asked_number() < budget && troubles == 0) ask(i);
 }
 
@@ -146,20 +146,20 @@ static void cut_under_server(void *unused) {
   if (!rig_cut()) trouble("the file system cannot be shut down");
 }
 
-static void end_server(pid_t server, ending e) {
+static void end_server(pid_t server, ending ending) {
   double until = seconds() + 0.001 * below(30);
   pid_t cutter;
-  if (e.how == BY_TERM) {
+  if (ending.how == BY_TERM) {
     asked_may_fail();
     kill(server, SIGTERM);
     return;
   }
-  if (e.how == BY_FAILURE) {
+  if (ending.how == BY_FAILURE) {
     asked_may_fail();
     atomic_store(disk_fails, 1);
     while (seconds() < until && clients_poll(1, on_answer) > 0) {}
   }
-  if (e.how == BY_CUT) {
+  if (ending.how == BY_CUT) {
     cutter = spawn(cut_under_server, NULL);
     while (!has_ended(cutter))
       if (clients_poll(1, on_answer) == 0) usleep(1000);
@@ -169,7 +169,7 @@ static void end_server(pid_t server, ending e) {
 }
 
 /* Clients ask until the server is gone; what it sent before is still taken. */
-static void talk(pid_t server, ending e) {
+static void talk(pid_t server, ending ending) {
   double heard = seconds();
   long answered = 0;
   int ending_now = 0, i;
@@ -181,9 +181,9 @@ static void talk(pid_t server, ending e) {
       answered += asked.answered - before;
       heard = seconds();
     }
-    if (!ending_now && (answered >= e.at || asked_number() >= budget || troubles)) {
+    if (!ending_now && (answered >= ending.at || asked_number() >= budget || troubles)) {
       ending_now = 1;
-      end_server(server, e);
+      end_server(server, ending);
     }
     if (seconds() - heard > SILENT_MS / 1000.0) {
       trouble("no answer for %d s", SILENT_MS / 1000);
@@ -207,12 +207,12 @@ static void tell_log(void) {
 }
 
 static void live(void) {
-  ending e = choose_ending();
+  ending ending = choose_ending();
   const char *sync = asked_begin(mode != KILL, mode != POWER);
   int before = troubles, port;
   pid_t server;
   lives++;
-  context("http life %ld, %d clients, ending %d", lives, client_count, (int)e.how);
+  context("http life %ld, %d clients, ending %d", lives, client_count, (int)ending.how);
   atomic_store(power_is_off, 0);
   atomic_store(disk_fails, 0);
   if (mode != KILL) os_test.boot = ++boots;
@@ -221,7 +221,7 @@ static void live(void) {
   server = spawn(serve, (void *)(uintptr_t)sync);
   port = port_of(server);
   if (port && clients_connect(port, client_count))
-    talk(server, e);
+    talk(server, ending);
   else if (port)
     kill(server, SIGKILL);
   clients_close();

@@ -30,7 +30,7 @@ int client_is_free(int i); /* connected, and nothing asked */
 void client_send(int i, const char *head, const char *body, size_t body_size);
 /* Send and receive what can be, waiting so long for something; `answered` may send the next
 ** request.  How many were connected. */
-int clients_poll(int timeout_ms, void (*answered)(int i, const answer *a));
+int clients_poll(int timeout_ms, void (*answered)(int i, const answer *answer));
 
 /* -------------------------------------------------------------------------------------- asked.c */
 typedef struct asked_counts {
@@ -44,7 +44,7 @@ void asked_anew(uint64_t since);
 ** imports long.  The server's --sync. */
 const char *asked_begin(int with_power, int with_many);
 void ask(int i); /* client i asks for something */
-void asked_answered(int i, const answer *a);
+void asked_answered(int i, const answer *answer);
 void asked_may_fail(void); /* from here on 5xx is no trouble */
 long asked_number(void);   /* requests in this life */
 /* Open the store, which recovers it, and hold it against what was answered.  What it holds is what

@@ -34,20 +34,20 @@ static maph_snapshot *held; /* opened at an earlier store: must not change */
 static state held_state;
 static int looking, seen_after;
 
-static void read_all(maph *m, maph_snapshot *x, state *got) {
+static void read_all(maph *m, maph_snapshot *snapshot, state *got) {
   maph_slice keys[KEYS_MAX / 4], values[KEYS_MAX / 4];
   int i, n = the->u.keys, rc;
   memset(got, 0, sizeof *got);
   must(n <= KEYS_MAX / 4, "fewer keys");
   for (i = 0; i < n; i++) keys[i] = maph_str(the->u.name[i]);
-  rc = x ? maph_snapshot_get_many(x, (size_t)n, keys, values)
-         : maph_get_many(m, (size_t)n, keys, values);
+  rc = snapshot ? maph_snapshot_get_many(snapshot, (size_t)n, keys, values)
+                : maph_get_many(m, (size_t)n, keys, values);
   if (rc != MAPH_OK) trouble("a reader fails: %s", maph_errmsg(m));
   for (i = 0; i < n; i++) got->content[i] = values[i].data ? value_digest(values[i]) : 0;
 }
 
-static int same(const state *a, const state *b) {
-  return memcmp(a->content, b->content, sizeof a->content) == 0;
+static int same(const state *state, const struct state *b) {
+  return memcmp(state->content, b->content, sizeof state->content) == 0;
 }
 
 static void look_by_get(const state *all) {
@@ -63,7 +63,7 @@ static void look_by_get(const state *all) {
 
 static void look(const uint8_t *at, uint64_t offset, size_t size) {
   static state got, again;
-  maph_snapshot *x;
+  maph_snapshot *snapshot;
   (void)at;
   (void)size;
   if (looking) return;
@@ -78,14 +78,14 @@ static void look(const uint8_t *at, uint64_t offset, size_t size) {
   else if (seen_after)
     trouble("before a store to %llu a reader goes back", (unsigned long long)offset);
   look_by_get(&got);
-  if (maph_snapshot_open(reader, &x) == MAPH_OK) {
-    read_all(reader, x, &again);
+  if (maph_snapshot_open(reader, &snapshot) == MAPH_OK) {
+    read_all(reader, snapshot, &again);
     if (!same(&again, &got)) trouble("a snapshot differs from get_many");
     if (held == NULL) {
-      held = x;
+      held = snapshot;
       held_state = got;
     } else
-      maph_snapshot_close(x);
+      maph_snapshot_close(snapshot);
   }
   read_all(reader, held, &again);
   if (!same(&again, &held_state))
@@ -98,18 +98,18 @@ static void look(const uint8_t *at, uint64_t offset, size_t size) {
 }
 
 static void write_watched(void *arg) {
-  writer w;
-  script s;
+  writer writer;
+  script script;
   int i;
   (void)arg;
-  must(writer_open(&w, path, MAPH_RDWR) == MAPH_OK
+  must(writer_open(&writer, path, MAPH_RDWR) == MAPH_OK
            && maph_open(path, MAPH_RDONLY, NULL, &reader) == MAPH_OK,
        "opening");
   os_test.store = look;
   for (i = 0; i < 25 && troubles == 0; i++) {
     seen_after = 0;
-    script_random(&s, i % 3 == 0);
-    if (script_run(&w, &s) != MAPH_OK) trouble("the writer fails: %s", maph_errmsg(NULL));
+    script_random(&script, i % 3 == 0);
+    if (script_run(&writer, &script) != MAPH_OK) trouble("the writer fails: %s", maph_errmsg(NULL));
   }
   os_test.store = NULL;
 }
@@ -158,13 +158,14 @@ static script plan[6];
 static int planned;
 
 static void carry_out(void *arg) {
-  writer w;
+  writer writer;
   int i;
   (void)arg;
   hooks_count();
-  must(writer_open(&w, path, MAPH_RDWR) == MAPH_OK, "opening for the writer");
+  must(writer_open(&writer, path, MAPH_RDWR) == MAPH_OK, "opening for the writer");
   for (i = 0; i < planned; i++)
-    if (script_run(&w, &plan[i]) != MAPH_OK) trouble("the writer fails: %s", maph_errmsg(NULL));
+    if (script_run(&writer, &plan[i]) != MAPH_OK)
+      trouble("the writer fails: %s", maph_errmsg(NULL));
   hooks_none();
   the->done = 1;
 }
@@ -189,8 +190,8 @@ static void check_answer(long k, long n) {
     return;
   }
   for (at = 0; at <= the->n + (the->flight != NOTHING); at++) {
-    const state *x = at <= the->n ? &the->history[at] : &the->maybe;
-    for (i = 0; i < request->keys && request->got[i] == x->content[request->key[i]]; i++) {}
+    const state *state = at <= the->n ? &the->history[at] : &the->maybe;
+    for (i = 0; i < request->keys && request->got[i] == state->content[request->key[i]]; i++) {}
     if (i == request->keys) return;
   }
   trouble("instruction %ld, writer's step %ld: %s of %s%s answers what no state had", k, n,
@@ -357,24 +358,25 @@ static long steps_of_plan(void) {
 }
 
 static void make_base(void) {
-  writer w;
-  script s;
+  writer writer;
+  script script;
   int i;
   unlink(path);
-  must(writer_open(&w, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
+  must(writer_open(&writer, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 20, 60, 20);
-  board_accounts(&w);
-  memset(&s, 0, sizeof s);
-  s.durability = MAPH_SYNC_OFF;
-  s.ending = END_COMMIT;
+  board_accounts(&writer);
+  memset(&script, 0, sizeof script);
+  script.durability = MAPH_SYNC_OFF;
+  script.ending = END_COMMIT;
   /* the next crowded ones split */
-  for (i = 0; i < 23; i++) s.ops[s.n++] = (op){ OP_PUT, the->u.plain + i, 0, 0, ++the->stamp };
-  must(script_run(&w, &s) == MAPH_OK, "filling a store");
+  for (i = 0; i < 23; i++)
+    script.ops[script.n++] = (op){ OP_PUT, the->u.plain + i, 0, 0, ++the->stamp };
+  must(script_run(&writer, &script) == MAPH_OK, "filling a store");
   board_start();
   free(base);
-  must(maph_sync(w.m[MAPH_SYNC_OFF]) == MAPH_OK, "flushing a store");
+  must(maph_sync(writer.m[MAPH_SYNC_OFF]) == MAPH_OK, "flushing a store");
   base = file_read(path, &base_size);
-  must(writer_close(&w) == MAPH_OK, "closing a store");
+  must(writer_close(&writer) == MAPH_OK, "closing a store");
 }
 
 int interleave_main(long count) {

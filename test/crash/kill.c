@@ -16,36 +16,37 @@
 static char *path;
 
 static void write_on(void *arg) {
-  writer w;
-  script s;
+  writer writer;
+  script script;
   (void)arg;
-  if (writer_open(&w, path, MAPH_RDWR) != MAPH_OK) {
+  if (writer_open(&writer, path, MAPH_RDWR) != MAPH_OK) {
     trouble("a child cannot open the store: %s", maph_errmsg(NULL));
     return;
   }
   while (the->n < HISTORY_MAX - 30) {
-    script_random(&s, below(6) == 0);
-    if (script_run(&w, &s) != MAPH_OK) {
+    script_random(&script, below(6) == 0);
+    if (script_run(&writer, &script) != MAPH_OK) {
       trouble("a child cannot write: %s", maph_errmsg(NULL));
       return;
     }
   }
-  if (writer_close(&w) != MAPH_OK) trouble("a child cannot close the store: %s", maph_errmsg(NULL));
+  if (writer_close(&writer) != MAPH_OK)
+    trouble("a child cannot close the store: %s", maph_errmsg(NULL));
   the->done = 1;
 }
 
 static void start_anew(void) {
-  writer w;
+  writer writer;
   unlink(path);
-  must(writer_open(&w, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
+  must(writer_open(&writer, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 200, 120, 60);
-  board_accounts(&w);
-  must(writer_close(&w) == MAPH_OK, "closing a store");
+  board_accounts(&writer);
+  must(writer_close(&writer) == MAPH_OK, "closing a store");
 }
 
 static void one_round(writer *own, long i) {
   pid_t child = spawn(write_on, NULL);
-  script s;
+  script script;
   int n;
   usleep(below(below(4) ? 3000 : 20000));
   kill(child, SIGKILL);
@@ -57,8 +58,8 @@ static void one_round(writer *own, long i) {
   }
   if (board_settle(own, "before anybody wrote") < 0) return;
   for (n = (int)below(4); n > 0; n--) {
-    script_random(&s, 0);
-    if (script_run(own, &s) != MAPH_OK) {
+    script_random(&script, 0);
+    if (script_run(own, &script) != MAPH_OK) {
       trouble("after a kill the next writer fails: %s", maph_errmsg(NULL));
       return;
     }

@@ -37,26 +37,26 @@ uint64_t store_hash_seed(const char *path) {
   return hash_seed;
 }
 
-static void name_key(universe *u, const char *format, uint64_t hash_seed, uint64_t mask,
+static void name_key(universe *universe, const char *format, uint64_t hash_seed, uint64_t mask,
                      uint64_t want, unsigned *next) {
-  char *name = u->name[u->keys];
-  do snprintf(name, sizeof u->name[0], format, (*next)++);
+  char *name = universe->name[universe->keys];
+  do snprintf(name, sizeof universe->name[0], format, (*next)++);
   while ((XXH3_64bits_withSeed(name, strlen(name), hash_seed) & mask) != want);
-  u->keys++;
+  universe->keys++;
 }
 
-void universe_make(universe *u, uint64_t hash_seed, int plain, int crowded, int twins) {
+void universe_make(universe *universe, uint64_t hash_seed, int plain, int crowded, int twins) {
   unsigned next = 0;
   int i;
-  memset(u, 0, sizeof *u);
-  u->plain = plain;
-  u->crowded = crowded;
-  u->twins = twins;
-  for (i = 0; i < plain; i++) name_key(u, "plain-%u", hash_seed, 0, 0, &next);
-  for (i = 0; i < crowded; i++) name_key(u, "crowded-%u", hash_seed, 0xFF, 0x42, &next);
+  memset(universe, 0, sizeof *universe);
+  universe->plain = plain;
+  universe->crowded = crowded;
+  universe->twins = twins;
+  for (i = 0; i < plain; i++) name_key(universe, "plain-%u", hash_seed, 0, 0, &next);
+  for (i = 0; i < crowded; i++) name_key(universe, "crowded-%u", hash_seed, 0xFF, 0x42, &next);
   for (i = 0; i < twins; i++)
-    name_key(u, "twin-%u", hash_seed, UINT64_C(0xFF000000000000FF), UINT64_C(0xA700000000000042),
-             &next);
+    name_key(universe, "twin-%u", hash_seed, UINT64_C(0xFF000000000000FF),
+             UINT64_C(0xA700000000000042), &next);
 }
 
 static maph_slice key_of(int key) { return maph_str(the->u.name[key]); }
@@ -93,18 +93,18 @@ uint64_t value_digest(maph_slice value) { return XXH3_64bits(value.data, value.s
 /* -------------------------------------------------------------------------------------- scripts */
 
 static int random_key(int crowd) {
-  const universe *u = &the->u;
-  if (crowd && u->crowded && below(4) != 0)
-    return u->plain + (int)below((uint32_t)(u->crowded + u->twins));
-  return ACCOUNTS + (int)below((uint32_t)(u->keys - ACCOUNTS));
+  const universe *universe = &the->u;
+  if (crowd && universe->crowded && below(4) != 0)
+    return universe->plain + (int)below((uint32_t)(universe->crowded + universe->twins));
+  return ACCOUNTS + (int)below((uint32_t)(universe->keys - ACCOUNTS));
 }
 
-static op random_op(const script *s, int i, int crowd, int *savepoints) {
+static op random_op(const script *script, int i, int crowd, int *savepoints) {
   op o;
   memset(&o, 0, sizeof o);
   o.key = random_key(crowd);
   o.stamp = ++the->stamp;
-  switch (s->ending == END_ALONE ? below(2) * 7 : below(10)) {
+  switch (script->ending == END_ALONE ? below(2) * 7 : below(10)) {
     case 0: o.what = crowd && below(4) ? OP_PUT : OP_DELETE; break;
     case 1:
       o.what = OP_SAVEPOINT;
@@ -118,7 +118,7 @@ static op random_op(const script *s, int i, int crowd, int *savepoints) {
       break;
     case 3:
     case 4:
-      if (s->ending == END_ALONE) break;
+      if (script->ending == END_ALONE) break;
       o.what = OP_TRANSFER;
       o.key = (int)below(ACCOUNTS);
       o.to = (int)below(ACCOUNTS);
@@ -129,7 +129,7 @@ static op random_op(const script *s, int i, int crowd, int *savepoints) {
   return o;
 }
 
-void script_random(script *s, int crowd) {
+void script_random(script *script, int crowd) {
   static const int endings[16] = { END_ALONE,          END_ALONE,          END_ALONE,
                                    END_ALONE,          END_ALONE,          END_COMMIT,
                                    END_COMMIT,         END_COMMIT,         END_COMMIT,
@@ -137,19 +137,21 @@ void script_random(script *s, int crowd) {
                                    END_PREPARE_COMMIT, END_PREPARE_COMMIT, END_PREPARE_ABORT,
                                    END_PREPARE_ABORT };
   int savepoints = 0, i;
-  memset(s, 0, sizeof *s);
-  s->durability = MAPH_SYNC_OFF + (int)below(3);
-  s->ending = endings[below(16)];
-  s->n = s->ending == END_ALONE ? 1 : crowd ? 8 + (int)below(OPS_MAX - 8) : 1 + (int)below(8);
-  for (i = 0; i < s->n; i++) s->ops[i] = random_op(s, i, crowd, &savepoints);
+  memset(script, 0, sizeof *script);
+  script->durability = MAPH_SYNC_OFF + (int)below(3);
+  script->ending = endings[below(16)];
+  script->n = script->ending == END_ALONE ? 1
+              : crowd                     ? 8 + (int)below(OPS_MAX - 8)
+                                          : 1 + (int)below(8);
+  for (i = 0; i < script->n; i++) script->ops[i] = random_op(script, i, crowd, &savepoints);
 }
 
-void script_apply(const script *s, state *after) {
+void script_apply(const script *script, state *after) {
   static state saved[OPS_MAX];
   uint8_t bytes[VALUE_BYTES];
   int i;
-  for (i = 0; i < s->n; i++) {
-    const op *o = &s->ops[i];
+  for (i = 0; i < script->n; i++) {
+    const op *o = &script->ops[i];
     if (o->what == OP_PUT)
       after->content[o->key] = value_digest(value_make(o->key, o->stamp, bytes));
     if (o->what == OP_DELETE) after->content[o->key] = 0;
@@ -166,54 +168,54 @@ void script_apply(const script *s, state *after) {
 
 /* --------------------------------------------------------------------------------- running them */
 
-int writer_open(writer *w, const char *path, int flags) {
+int writer_open(writer *writer, const char *path, int flags) {
   maph_options options = MAPH_OPTIONS_INIT;
   int d, rc = MAPH_OK;
-  memset(w, 0, sizeof *w);
+  memset(writer, 0, sizeof *writer);
   for (d = MAPH_SYNC_OFF; d <= MAPH_SYNC_FULL && rc == MAPH_OK; d++) {
     options.durability = d;
-    rc = maph_open(path, flags, &options, &w->m[d]);
+    rc = maph_open(path, flags, &options, &writer->m[d]);
   }
   return rc;
 }
 
-int writer_close(writer *w) {
+int writer_close(writer *writer) {
   int d, rc = MAPH_OK;
   for (d = MAPH_SYNC_OFF; d <= MAPH_SYNC_FULL; d++) {
-    int closed = maph_close(w->m[d]);
+    int closed = maph_close(writer->m[d]);
     if (rc == MAPH_OK) rc = closed;
   }
   return rc;
 }
 
-static int transfer(maph_txn *t, const op *o) {
+static int transfer(maph_txn *txn, const op *o) {
   uint8_t from_bytes[16], to_bytes[16];
   maph_slice from, to;
   char text[16];
-  int rc = maph_txn_get(t, key_of(o->key), &from), balance;
+  int rc = maph_txn_get(txn, key_of(o->key), &from), balance;
   if (rc == MAPH_OK) {
     snprintf(text, sizeof text, "%.*s", (int)from.size, (const char *)from.data);
     balance = atoi(text) - o->amount;
-    rc = maph_txn_put(t, key_of(o->key), balance_make(balance, from_bytes));
+    rc = maph_txn_put(txn, key_of(o->key), balance_make(balance, from_bytes));
   }
-  if (rc == MAPH_OK) rc = maph_txn_get(t, key_of(o->to), &to);
+  if (rc == MAPH_OK) rc = maph_txn_get(txn, key_of(o->to), &to);
   if (rc == MAPH_OK) {
     snprintf(text, sizeof text, "%.*s", (int)to.size, (const char *)to.data);
     balance = atoi(text) + o->amount;
-    rc = maph_txn_put(t, key_of(o->to), balance_make(balance, to_bytes));
+    rc = maph_txn_put(txn, key_of(o->to), balance_make(balance, to_bytes));
   }
   return rc;
 }
 
-static int run_op(maph_txn *t, const op *o) {
+static int run_op(maph_txn *txn, const op *o) {
   uint8_t bytes[VALUE_BYTES];
   int rc;
   switch (o->what) {
-    case OP_PUT: return maph_txn_put(t, key_of(o->key), value_make(o->key, o->stamp, bytes));
-    case OP_SAVEPOINT: return maph_txn_savepoint(t, o->amount);
-    case OP_ROLLBACK: return maph_txn_rollback_to(t, o->amount);
-    case OP_TRANSFER: return transfer(t, o);
-    default: rc = maph_txn_delete(t, key_of(o->key)); return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
+    case OP_PUT: return maph_txn_put(txn, key_of(o->key), value_make(o->key, o->stamp, bytes));
+    case OP_SAVEPOINT: return maph_txn_savepoint(txn, o->amount);
+    case OP_ROLLBACK: return maph_txn_rollback_to(txn, o->amount);
+    case OP_TRANSFER: return transfer(txn, o);
+    default: rc = maph_txn_delete(txn, key_of(o->key)); return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
   }
 }
 
@@ -239,8 +241,8 @@ static void under_way(int flight, int survives_power) {
   atomic_signal_fence(memory_order_seq_cst);
 }
 
-static int run_alone(writer *w, const script *s) {
-  const op *o = &s->ops[0];
+static int run_alone(writer *writer, const script *script) {
+  const op *o = &script->ops[0];
   uint8_t bytes[VALUE_BYTES];
   maph_outcome outcome = { 0, 0 };
   maph_condition condition;
@@ -249,56 +251,57 @@ static int run_alone(writer *w, const script *s) {
   condition.outcome = &outcome;
   under_way(MAYBE, 0);
   if (o->what == OP_DELETE)
-    rc = maph_delete_if(w->m[s->durability], key_of(o->key), &condition);
+    rc = maph_delete_if(writer->m[script->durability], key_of(o->key), &condition);
   else
-    rc = maph_put_if(w->m[s->durability], key_of(o->key), value_make(o->key, o->stamp, bytes),
-                     &condition);
+    rc = maph_put_if(writer->m[script->durability], key_of(o->key),
+                     value_make(o->key, o->stamp, bytes), &condition);
   if (rc == MAPH_OK) told(outcome.version);
   if (rc == MAPH_OK || rc == MAPH_NOTFOUND)
-    acknowledge(1, rc == MAPH_OK && s->durability == MAPH_SYNC_FULL);
+    acknowledge(1, rc == MAPH_OK && script->durability == MAPH_SYNC_FULL);
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
 
-static int end_txn(maph_txn *t, const script *s) {
-  int full = s->durability == MAPH_SYNC_FULL,
-      prepares = s->ending == END_PREPARE_COMMIT || s->ending == END_PREPARE_ABORT, rc = MAPH_OK;
-  uint64_t version = maph_txn_version(t), operations = maph_txn_operations(t);
+static int end_txn(maph_txn *txn, const script *script) {
+  int full = script->durability == MAPH_SYNC_FULL,
+      prepares = script->ending == END_PREPARE_COMMIT || script->ending == END_PREPARE_ABORT,
+      rc = MAPH_OK;
+  uint64_t version = maph_txn_version(txn), operations = maph_txn_operations(txn);
   if (prepares) {
     if (full) under_way(MAYBE, 0);
-    rc = maph_txn_prepare(t);
+    rc = maph_txn_prepare(txn);
     if (rc == MAPH_OK && full) under_way(PROMISED, operations > 0);
   }
   if (rc != MAPH_OK) {
-    maph_txn_abort(t);
+    maph_txn_abort(txn);
     return rc;
   }
-  if (s->ending == END_ABORT || s->ending == END_PREPARE_ABORT) {
+  if (script->ending == END_ABORT || script->ending == END_PREPARE_ABORT) {
     under_way(prepares && full ? MAYBE : NOTHING, 0);
-    rc = maph_txn_abort(t);
+    rc = maph_txn_abort(txn);
     if (rc == MAPH_OK) acknowledge(0, 0);
     return rc;
   }
   if (!(prepares && full)) under_way(MAYBE, 0);
-  rc = maph_txn_commit(t);
+  rc = maph_txn_commit(txn);
   if (rc == MAPH_OK && operations > 0) told(version);
   if (rc == MAPH_OK) acknowledge(1, full && operations > 0);
   return rc;
 }
 
-int script_run(writer *w, const script *s) {
-  maph_txn *t;
+int script_run(writer *writer, const script *script) {
+  maph_txn *txn;
   int rc, i;
   the->maybe = the->history[the->n];
-  script_apply(s, &the->maybe);
-  if (s->ending == END_ALONE) return run_alone(w, s);
-  rc = maph_txn_begin(w->m[s->durability], s->durability, &t);
+  script_apply(script, &the->maybe);
+  if (script->ending == END_ALONE) return run_alone(writer, script);
+  rc = maph_txn_begin(writer->m[script->durability], script->durability, &txn);
   if (rc != MAPH_OK) return rc;
-  for (i = 0; i < s->n && rc == MAPH_OK; i++) rc = run_op(t, &s->ops[i]);
+  for (i = 0; i < script->n && rc == MAPH_OK; i++) rc = run_op(txn, &script->ops[i]);
   if (rc != MAPH_OK) {
-    maph_txn_abort(t);
+    maph_txn_abort(txn);
     return rc;
   }
-  return end_txn(t, s);
+  return end_txn(txn, script);
 }
 
 /* ------------------------------------------------------------------------------------ the board */
@@ -312,19 +315,19 @@ void board_start(void) {
   the->done = 0;
 }
 
-void board_accounts(writer *w) {
+void board_accounts(writer *writer) {
   uint8_t bytes[16];
-  maph_txn *t;
-  int i, rc = maph_txn_begin(w->m[MAPH_SYNC_FULL], MAPH_SYNC_FULL, &t);
+  maph_txn *txn;
+  int i, rc = maph_txn_begin(writer->m[MAPH_SYNC_FULL], MAPH_SYNC_FULL, &txn);
   memset(&the->history[0], 0, sizeof the->history[0]);
   the->n = 0;
   for (i = 0; i < ACCOUNTS && rc == MAPH_OK; i++) {
     the->history[0].balance[i] = OPENING_BALANCE;
     the->history[0].content[i] = value_digest(balance_make(OPENING_BALANCE, bytes));
-    rc = maph_txn_put(t, key_of(i), balance_make(OPENING_BALANCE, bytes));
+    rc = maph_txn_put(txn, key_of(i), balance_make(OPENING_BALANCE, bytes));
   }
-  if (rc == MAPH_OK) told(maph_txn_version(t));
-  if (rc == MAPH_OK) rc = maph_txn_commit(t);
+  if (rc == MAPH_OK) told(maph_txn_version(txn));
+  if (rc == MAPH_OK) rc = maph_txn_commit(txn);
   must(rc == MAPH_OK, "opening the accounts");
   board_start();
 }
@@ -338,26 +341,27 @@ static int tell_problem(void *arg, uint64_t offset, const char *sentence) {
 }
 
 static int read_by_cursor(maph *m, const state *got) {
-  maph_cursor *c;
-  maph_entry e;
-  int rc = maph_cursor_open(m, NULL, maph_bytes("", 0), &c), seen = 0, i, present = 0;
+  maph_cursor *cursor;
+  maph_entry entry;
+  int rc = maph_cursor_open(m, NULL, maph_bytes("", 0), &cursor), seen = 0, i, present = 0;
   if (rc != MAPH_OK) {
     trouble("cursor: %s", maph_errmsg(m));
     return 1;
   }
-  while ((rc = maph_cursor_next(c, &e)) == MAPH_OK) {
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
     for (i = 0; i < the->u.keys
-                && (e.key.size != strlen(the->u.name[i])
-                    || memcmp(e.key.data, the->u.name[i], e.key.size) != 0);
+                && (entry.key.size != strlen(the->u.name[i])
+                    || memcmp(entry.key.data, the->u.name[i], entry.key.size) != 0);
          i++) {}
-    if (i == the->u.keys || got->content[i] != value_digest(e.value)) {
-      trouble("the cursor meets %.*s, which get %s", (int)e.key.size, (const char *)e.key.data,
+    if (i == the->u.keys || got->content[i] != value_digest(entry.value)) {
+      trouble("the cursor meets %.*s, which get %s", (int)entry.key.size,
+              (const char *)entry.key.data,
               i < the->u.keys ? "sees differently" : "should not know");
     }
     seen++;
   }
   if (rc != MAPH_NOTFOUND) trouble("cursor: %s", maph_errmsg(m));
-  maph_cursor_close(c);
+  maph_cursor_close(cursor);
   for (i = 0; i < the->u.keys; i++) present += got->content[i] != 0;
   if (seen != present) trouble("the cursor meets %d entries, get finds %d", seen, present);
   return rc != MAPH_NOTFOUND || seen != present;
@@ -365,26 +369,27 @@ static int read_by_cursor(maph *m, const state *got) {
 
 /* Every key that a get finds, in order, and there and back again. */
 static void read_in_order(maph *m, const state *got) {
-  maph_range_cursor *c;
-  maph_entry e;
+  maph_range_cursor *cursor;
+  maph_entry entry;
   maph_slice last = { NULL, 0 };
-  int rc = maph_range_open(m, NULL, NULL, &c), seen = 0, back = 0, i, present = 0;
+  int rc = maph_range_open(m, NULL, NULL, &cursor), seen = 0, back = 0, i, present = 0;
   if (rc != MAPH_OK) {
     trouble("range: %s", maph_errmsg(m));
     return;
   }
   for (i = 0; i < the->u.keys; i++) present += got->content[i] != 0;
-  for (; (rc = maph_range_next(c, &e)) == MAPH_OK; seen++) {
-    size_t n = e.key.size < last.size ? e.key.size : last.size;
-    int order = last.size ? memcmp(last.data, e.key.data, n) : -1;
-    if (order > 0 || (order == 0 && last.size >= e.key.size))
-      trouble("range: %.*s is not above the key before", (int)e.key.size, (const char *)e.key.data);
-    last = e.key;
+  for (; (rc = maph_range_next(cursor, &entry)) == MAPH_OK; seen++) {
+    size_t n = entry.key.size < last.size ? entry.key.size : last.size;
+    int order = last.size ? memcmp(last.data, entry.key.data, n) : -1;
+    if (order > 0 || (order == 0 && last.size >= entry.key.size))
+      trouble("range: %.*s is not above the key before", (int)entry.key.size,
+              (const char *)entry.key.data);
+    last = entry.key;
   }
   if (rc != MAPH_NOTFOUND) trouble("range: %s", maph_errmsg(m));
-  while ((rc = maph_range_prev(c, &e)) == MAPH_OK) back++;
+  while ((rc = maph_range_prev(cursor, &entry)) == MAPH_OK) back++;
   if (rc != MAPH_NOTFOUND) trouble("range: %s", maph_errmsg(m));
-  maph_range_close(c);
+  maph_range_close(cursor);
   if (seen != present || back != present)
     trouble("in order there are %d entries, %d on the way back, get finds %d", seen, back, present);
 }
@@ -458,10 +463,10 @@ static void tell_difference(const state *got, const char *when) {
 }
 
 /* Readers may see the state before until the next writer finishes what was decided. */
-int board_settle(writer *w, const char *when) {
-  maph *m = w->m[MAPH_SYNC_OFF];
+int board_settle(writer *writer, const char *when) {
+  maph *m = writer->m[MAPH_SYNC_OFF];
   state got;
-  maph_txn *t;
+  maph_txn *txn;
   int at;
   if (content_read(m, &got) != 0) return -1;
   at = content_match(&got, the->n, 0);
@@ -469,11 +474,11 @@ int board_settle(writer *w, const char *when) {
     tell_difference(&got, when);
     return -1;
   }
-  if (maph_txn_begin(m, MAPH_SYNC_OFF, &t) != MAPH_OK) {
+  if (maph_txn_begin(m, MAPH_SYNC_OFF, &txn) != MAPH_OK) {
     trouble("%s: the next writer cannot begin: %s", when, maph_errmsg(m));
     return -1;
   }
-  maph_txn_abort(t);
+  maph_txn_abort(txn);
   if (content_read(m, &got) != 0) return -1;
   at = content_match(&got, the->n, the->flight == PROMISED);
   if (at < 0) {

@@ -139,10 +139,10 @@ static int side_of_file(int fd) {
   return new_side();
 }
 
-static void remember(side *d, const uint8_t *base, uint64_t page) {
+static void remember(side *side, const uint8_t *base, uint64_t page) {
   const uint8_t *bytes = base + page * PAGE;
-  uint32_t at = d->newest[page];
-  version *v;
+  uint32_t at = side->newest[page];
+  version *version;
   if (at != 0 && memcmp(p->versions[at].bytes, bytes, PAGE) == 0) {
     p->versions[at].until = p->now;
     return;
@@ -153,11 +153,11 @@ static void remember(side *d, const uint8_t *base, uint64_t page) {
   else
     at = p->used++;
   must(at < VERSIONS_MAX, "more versions of pages than there is room for");
-  v = &p->versions[at];
-  memcpy(v->bytes, bytes, PAGE);
-  v->until = p->now;
-  v->next = d->newest[page];
-  d->newest[page] = at;
+  version = &p->versions[at];
+  memcpy(version->bytes, bytes, PAGE);
+  version->until = p->now;
+  version->next = side->newest[page];
+  side->newest[page] = at;
 }
 
 /* What is done next shows that the flush of the folder was done. */
@@ -188,17 +188,17 @@ static void before_store(const uint8_t *base, uint64_t offset, size_t size) {
 }
 
 /* The versions of a page that ended before a flush began are gone. */
-static void forget(side *d, uint64_t page, uint64_t began) {
-  uint32_t *at = &d->newest[page];
+static void forget(side *side, uint64_t page, uint64_t began) {
+  uint32_t *at = &side->newest[page];
   while (*at != 0) {
-    version *v = &p->versions[*at];
-    if (v->until <= began) {
+    version *version = &p->versions[*at];
+    if (version->until <= began) {
       uint32_t gone = *at;
-      *at = v->next;
-      v->next = p->spare;
+      *at = version->next;
+      version->next = p->spare;
       p->spare = gone;
     } else {
-      at = &v->next;
+      at = &version->next;
     }
   }
 }
@@ -206,18 +206,18 @@ static void forget(side *d, uint64_t page, uint64_t began) {
 static void after_flush(const uint8_t *base, uint64_t from, uint64_t to) {
   uint64_t page;
   int i, n = 0;
-  side *d;
+  side *side;
   enter();
-  d = &p->sides[base ? side_of_base(base) : side_of_file((int)from)];
+  side = &p->sides[base ? side_of_base(base) : side_of_file((int)from)];
   if (base == NULL) {
     from = 0;
     to = (uint64_t)PAGES_MAX * PAGE;
   }
   for (page = from / PAGE; page < to / PAGE && page < PAGES_MAX; page++)
-    forget(d, page, flush_began);
-  for (i = 0; i < d->size_count; i++)
-    if (d->sizes[i].until > flush_began) d->sizes[n++] = d->sizes[i];
-  d->size_count = n;
+    forget(side, page, flush_began);
+  for (i = 0; i < side->size_count; i++)
+    if (side->sizes[i].until > flush_began) side->sizes[n++] = side->sizes[i];
+  side->size_count = n;
   count_and_die();
   leave();
 }
@@ -225,19 +225,19 @@ static void after_flush(const uint8_t *base, uint64_t from, uint64_t to) {
 /* Some file's size will change: of each the one that it has. */
 static void remember_size(const char *path) {
   struct stat st;
-  side *d;
+  side *side;
   int i;
   if (stat(path, &st) != 0) return;
   for (i = 0; i < 2 && p->sides[i].inode != st.st_ino; i++) {}
   if (i == 2) return;
-  d = &p->sides[i];
-  if (d->size_count > 0 && d->sizes[d->size_count - 1].size == (uint64_t)st.st_size) {
-    d->sizes[d->size_count - 1].until = ++p->now;
+  side = &p->sides[i];
+  if (side->size_count > 0 && side->sizes[side->size_count - 1].size == (uint64_t)st.st_size) {
+    side->sizes[side->size_count - 1].until = ++p->now;
     return;
   }
-  must(d->size_count < SIZES_MAX, "more sizes than there is room for");
-  d->sizes[d->size_count].size = (uint64_t)st.st_size;
-  d->sizes[d->size_count++].until = ++p->now;
+  must(side->size_count < SIZES_MAX, "more sizes than there is room for");
+  side->sizes[side->size_count].size = (uint64_t)st.st_size;
+  side->sizes[side->size_count++].until = ++p->now;
 }
 
 static int before_call(const char *call) {
@@ -270,11 +270,11 @@ void pages_watch(const char *path) {
 /* --------------------------------------------------------------------------------------- images */
 
 /* The distinct bytes [at, at+size) that a page may hold, its content now last. */
-static int choices(const side *d, uint64_t page, const uint8_t *now, int at, int size,
+static int choices(const side *side, uint64_t page, const uint8_t *now, int at, int size,
                    const uint8_t **out) {
   uint32_t v;
   int n = 0, i;
-  for (v = d->newest[page]; v != 0; v = p->versions[v].next) {
+  for (v = side->newest[page]; v != 0; v = p->versions[v].next) {
     const uint8_t *bytes = p->versions[v].bytes + at;
     for (i = 0; i < n && memcmp(out[i], bytes, (size_t)size) != 0; i++) {}
     if (i == n && memcmp(bytes, now + at, (size_t)size) != 0) out[n++] = bytes;
@@ -300,13 +300,13 @@ double pages_images(int before, int sectors) {
   static const uint8_t *out[VERSIONS_MAX];
   size_t size;
   uint8_t *now;
-  const side *d = side_named(before, &now, &size);
-  double product = 1 + d->size_count;
+  const side *side = side_named(before, &now, &size);
+  double product = 1 + side->size_count;
   int unit = sectors ? SECTOR : PAGE, at;
   uint64_t page;
   for (page = 0; page < size / PAGE; page++)
-    for (at = 0; at < PAGE && d->newest[page] != 0; at += unit)
-      product *= choices(d, page, now + page * PAGE, at, unit, out);
+    for (at = 0; at < PAGE && side->newest[page] != 0; at += unit)
+      product *= choices(side, page, now + page * PAGE, at, unit, out);
   free(now);
   return product;
 }
@@ -330,20 +330,20 @@ static int pick(int n, long *number, int random, int inclined) {
 uint8_t *pages_image(int before, int sectors, long number, int random, size_t *size) {
   static const uint8_t *out[VERSIONS_MAX];
   uint8_t *now, *image;
-  const side *d = side_named(before, &now, size);
+  const side *side = side_named(before, &now, size);
   int unit = sectors ? SECTOR : PAGE, inclined = random ? (int)below(4) : 0, at, i;
   uint64_t page;
   image = malloc(*size + 1);
   must(image != NULL, "memory");
   memcpy(image, now, *size);
   for (page = 0; page < *size / PAGE; page++) {
-    for (at = 0; at < PAGE && d->newest[page] != 0; at += unit) {
-      int n = choices(d, page, now + page * PAGE, at, unit, out);
+    for (at = 0; at < PAGE && side->newest[page] != 0; at += unit) {
+      int n = choices(side, page, now + page * PAGE, at, unit, out);
       memcpy(image + page * PAGE + at, out[pick(n, &number, random, inclined)], (size_t)unit);
     }
   }
-  i = pick(d->size_count + 1, &number, random, 1);
-  if (i < d->size_count && d->sizes[i].size < *size) *size = d->sizes[i].size;
+  i = pick(side->size_count + 1, &number, random, 1);
+  if (i < side->size_count && side->sizes[i].size < *size) *size = side->sizes[i].size;
   free(now);
   return image;
 }

@@ -37,15 +37,15 @@ typedef struct session {
 } session;
 
 /* Which state did the one before leave?  Both are possible until somebody looked. */
-static void settle_quietly(writer *w) {
+static void settle_quietly(writer *writer) {
   state got;
-  maph_txn *t;
-  if (maph_txn_begin(w->m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t) != MAPH_OK) {
+  maph_txn *txn;
+  if (maph_txn_begin(writer->m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &txn) != MAPH_OK) {
     trouble("a writer cannot begin: %s", maph_errmsg(NULL));
     return;
   }
-  maph_txn_abort(t);
-  if (content_read(w->m[MAPH_SYNC_OFF], &got) != 0) return;
+  maph_txn_abort(txn);
+  if (content_read(writer->m[MAPH_SYNC_OFF], &got) != 0) return;
   if (content_match(&got, the->n, the->flight == PROMISED) < 0) {
     trouble("a writer finds the store in none of its states (%d, flight %d)", the->n,
             (int)the->flight);
@@ -62,14 +62,14 @@ static void settle_quietly(writer *w) {
 static writer *beside;
 static void (*after_flush)(const uint8_t *of, uint64_t from, uint64_t to);
 
-static void write_beside(writer *w) {
-  script s;
+static void write_beside(writer *writer) {
+  script script;
   if (below(2)) return;
   beside = NULL; /* this one flushes too */
-  script_random(&s, 0);
-  if (script_run(w, &s) != MAPH_OK)
+  script_random(&script, 0);
+  if (script_run(writer, &script) != MAPH_OK)
     trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
-  beside = w;
+  beside = writer;
 }
 
 static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total) {
@@ -82,46 +82,48 @@ static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t
 
 static void write_after_flush(const uint8_t *of, uint64_t from, uint64_t to) {
   after_flush(of, from, to);
-  if (beside && !lock_turn_is_mine(beside->m[MAPH_SYNC_OFF]->s)) write_beside(beside);
+  if (beside && !lock_turn_is_mine(beside->m[MAPH_SYNC_OFF]->store)) write_beside(beside);
 }
 
-static void rewrite(writer *w) {
-  maph *m = w->m[1 + below(3)];
+static void rewrite(writer *writer) {
+  maph *m = writer->m[1 + below(3)];
   int rc;
   after_flush = os_test.flush;
   os_test.flush = write_after_flush;
-  beside = w;
-  rc = below(3) ? maph_optimize(m, write_meanwhile, w) : maph_compact(m, write_meanwhile, w);
+  beside = writer;
+  rc = below(3) ? maph_optimize(m, write_meanwhile, writer)
+                : maph_compact(m, write_meanwhile, writer);
   beside = NULL;
   os_test.flush = after_flush;
   if (rc != MAPH_OK) trouble("a writer cannot rewrite: %s", maph_errmsg(NULL));
 }
 
 static void work(void *arg) {
-  const session *x = arg;
-  writer w;
-  script s;
+  const session *session = arg;
+  writer writer;
+  script script;
   int i;
-  pages_watch(x->path);
-  rng_again(x->numbers);
-  if (writer_open(&w, x->path, MAPH_RDWR) != MAPH_OK) {
+  pages_watch(session->path);
+  rng_again(session->numbers);
+  if (writer_open(&writer, session->path, MAPH_RDWR) != MAPH_OK) {
     trouble("a writer cannot open the store: %s", maph_errmsg(NULL));
     return;
   }
-  settle_quietly(&w);
-  for (i = 0; i < x->transactions && troubles == 0; i++) {
-    script_random(&s, x->crowd && below(3) == 0);
-    if (script_run(&w, &s) != MAPH_OK) trouble("a writer cannot write: %s", maph_errmsg(NULL));
-    if (i == x->rewrites && troubles == 0) rewrite(&w);
-    if (x->syncs && below(4) == 0) {
-      if (maph_sync(w.m[MAPH_SYNC_OFF]) != MAPH_OK)
+  settle_quietly(&writer);
+  for (i = 0; i < session->transactions && troubles == 0; i++) {
+    script_random(&script, session->crowd && below(3) == 0);
+    if (script_run(&writer, &script) != MAPH_OK)
+      trouble("a writer cannot write: %s", maph_errmsg(NULL));
+    if (i == session->rewrites && troubles == 0) rewrite(&writer);
+    if (session->syncs && below(4) == 0) {
+      if (maph_sync(writer.m[MAPH_SYNC_OFF]) != MAPH_OK)
         trouble("maph_sync: %s", maph_errmsg(NULL));
       else
         the->durable = the->n;
     }
   }
-  if (x->closes) {
-    if (writer_close(&w) != MAPH_OK)
+  if (session->closes) {
+    if (writer_close(&writer) != MAPH_OK)
       trouble("a writer cannot close: %s", maph_errmsg(NULL));
     else
       the->durable = the->n;
@@ -129,24 +131,24 @@ static void work(void *arg) {
 }
 
 static void one_session(const char *file, uint64_t numbers) {
-  session x;
-  x.path = file;
-  x.transactions = (int)below(7);
-  x.crowd = below(3) == 0;
-  x.closes = below(3) == 0;
-  x.syncs = below(3) == 0;
-  x.rewrites = below(2) ? (int)below(4) : -1;
-  if (x.rewrites >= x.transactions) x.transactions = x.rewrites + 1;
-  x.numbers = numbers;
+  session session;
+  session.path = file;
+  session.transactions = (int)below(7);
+  session.crowd = below(3) == 0;
+  session.closes = below(3) == 0;
+  session.syncs = below(3) == 0;
+  session.rewrites = below(2) ? (int)below(4) : -1;
+  if (session.rewrites >= session.transactions) session.transactions = session.rewrites + 1;
+  session.numbers = numbers;
   atomic_store(&the->step, 0);
   atomic_store(&the->kill_at, below(5) ? 1
-                                             + (long)below(below(2)          ? 40
-                                                           : x.rewrites >= 0 ? 900
-                                                                             : 400)
+                                             + (long)below(below(2)                ? 40
+                                                           : session.rewrites >= 0 ? 900
+                                                                                   : 400)
                                        : 0);
-  the->kill_near_rename = x.rewrites >= 0 && below(2) ? 1 + (long)below(8) : 0;
+  the->kill_near_rename = session.rewrites >= 0 && below(2) ? 1 + (long)below(8) : 0;
   if (the->kill_near_rename) atomic_store(&the->kill_at, 0);
-  reap(spawn(work, &x));
+  reap(spawn(work, &session));
   pages_session_over();
 }
 
@@ -160,14 +162,14 @@ static uint64_t word_of(const uint8_t *bytes, size_t at) {
 }
 
 static void check_versions(maph *m, int was_clean) {
-  maph_txn *t;
+  maph_txn *txn;
   uint64_t version;
-  if (maph_txn_begin(m, MAPH_SYNC_OFF, &t) != MAPH_OK) {
+  if (maph_txn_begin(m, MAPH_SYNC_OFF, &txn) != MAPH_OK) {
     trouble("after recovery a transaction cannot begin: %s", maph_errmsg(m));
     return;
   }
-  version = maph_txn_version(t);
-  maph_txn_abort(t);
+  version = maph_txn_version(txn);
+  maph_txn_abort(txn);
   if (version <= the->top_version)
     trouble("version %llu is given out, and somebody saw %llu", (unsigned long long)version,
             (unsigned long long)the->top_version);
@@ -258,12 +260,12 @@ typedef struct image {
 
 /* Who renamed another file over this one died before the folder was flushed.  A writer that waited
 ** for its lock says then that this one was replaced, and it has the name all the same. */
-static void note_replaced(image *x) {
+static void note_replaced(image *image) {
   uint64_t mark;
-  if (x->size < HEADER_SIZE || below(2)) return;
-  mark = word_of(x->bytes, offsetof(header, state));
+  if (image->size < HEADER_SIZE || below(2)) return;
+  mark = word_of(image->bytes, offsetof(header, state));
   if (mark & STATE_SWITCHING) mark |= STATE_SUPERSEDED;
-  memcpy(x->bytes + offsetof(header, state), &mark, 8);
+  memcpy(image->bytes + offsetof(header, state), &mark, 8);
 }
 
 static int make_images(image *made, int before, int most) {
@@ -317,38 +319,40 @@ static void lengthen(maph *m) {
 
 /* A store about to split, with something in it, closed or not. */
 static void make_base(int round) {
-  writer w;
-  script s;
+  writer writer;
+  script script;
   int i, leave_clean;
   unlink(path);
   hooks_none();
   os_test.boot = ++boots;
   the->top_version = 0;
-  must(writer_open(&w, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
+  must(writer_open(&writer, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 20, 40, round % 2 ? 30 : 0);
-  board_accounts(&w);
-  if (round % 4 == 1) lengthen(w.m[MAPH_SYNC_OFF]);
+  board_accounts(&writer);
+  if (round % 4 == 1) lengthen(writer.m[MAPH_SYNC_OFF]);
   for (i = 0; i < 6; i++) {
-    script_random(&s, i % 2);
-    must(script_run(&w, &s) == MAPH_OK, "filling a store");
+    script_random(&script, i % 2);
+    must(script_run(&writer, &script) == MAPH_OK, "filling a store");
   }
   board_start();
   leave_clean = (int)below(3);
   if (leave_clean)
-    must(writer_close(&w) == MAPH_OK, "closing a store");
+    must(writer_close(&writer) == MAPH_OK, "closing a store");
   else
-    must(maph_sync(w.m[MAPH_SYNC_OFF]) == MAPH_OK, "flushing a store");
+    must(maph_sync(writer.m[MAPH_SYNC_OFF]) == MAPH_OK, "flushing a store");
   free(base);
   base = file_read(path, &base_size);
-  if (!leave_clean) must(writer_close(&w) == MAPH_OK, "closing a store");
+  if (!leave_clean) must(writer_close(&writer) == MAPH_OK, "closing a store");
 }
 
 /* --------------------------------------------------------------------------------- a found case */
 
 static uint64_t place_of_key(maph *m, const char *key) {
-  view v;
+  view view;
   item it;
-  must(view_latest(m->s, &v) == MAPH_OK && view_find(&v, maph_str(key), 0, 0, &it) == MAPH_OK, key);
+  must(view_latest(m->store, &view) == MAPH_OK
+           && view_find(&view, maph_str(key), 0, 0, &it) == MAPH_OK,
+       key);
   return it.offset;
 }
 
@@ -365,9 +369,9 @@ static void a_lost_successor_stays_lost(void) {
   uint8_t *first, *second;
   size_t first_size, second_size;
   uint64_t old, lost;
-  maph_cursor *c;
-  maph_entry e;
-  maph_txn *t;
+  maph_cursor *cursor;
+  maph_entry entry;
+  maph_txn *txn;
   maph *m;
   int seen = 0, i;
   context("power, a lost successor");
@@ -377,13 +381,14 @@ static void a_lost_successor_stays_lost(void) {
            && maph_put(m, maph_str("k"), maph_str("1")) == MAPH_OK,
        "a put");
   old = place_of_key(m, "k");
-  must(maph_txn_begin(m, MAPH_SYNC_OFF, &t) == MAPH_OK
-           && maph_txn_put(t, maph_str("other"), maph_str("first")) == MAPH_OK,
+  must(maph_txn_begin(m, MAPH_SYNC_OFF, &txn) == MAPH_OK
+           && maph_txn_put(txn, maph_str("other"), maph_str("first")) == MAPH_OK,
        "a put");
   for (i = 0; i < 40; i++)
-    must(maph_txn_put(t, maph_str("other"), maph_str("a record before the lost one")) == MAPH_OK,
+    must(maph_txn_put(txn, maph_str("other"), maph_str("a record before the lost one")) == MAPH_OK,
          "a put");
-  must(maph_txn_put(t, maph_str("k"), maph_str("2")) == MAPH_OK && maph_txn_commit(t) == MAPH_OK,
+  must(maph_txn_put(txn, maph_str("k"), maph_str("2")) == MAPH_OK
+           && maph_txn_commit(txn) == MAPH_OK,
        "a commit");
   lost = place_of_key(m, "k");
   power_off(m, &first, &first_size);
@@ -397,10 +402,10 @@ static void a_lost_successor_stays_lost(void) {
   memcpy(second + lost, first + lost, 40);
   file_restore(path, second, second_size);
   must(maph_open(path, MAPH_RDWR, NULL, &m) == MAPH_OK
-           && maph_cursor_open(m, NULL, maph_str("k"), &c) == MAPH_OK,
+           && maph_cursor_open(m, NULL, maph_str("k"), &cursor) == MAPH_OK,
        "recovery");
-  while (maph_cursor_next(c, &e) == MAPH_OK) seen++;
-  maph_cursor_close(c);
+  while (maph_cursor_next(cursor, &entry) == MAPH_OK) seen++;
+  maph_cursor_close(cursor);
   if (word_of(second, old) != lost || lost >= word_of(second, offsetof(header, committed)))
     trouble("the case is not what it was");
   if (seen != 1) trouble("a scan does not see a record whose successor was lost");

@@ -32,10 +32,10 @@ static long number_of(maph_slice value) {
   return atol(text);
 }
 
-static int put_number(maph_txn *t, maph_slice key, long number) {
+static int put_number(maph_txn *txn, maph_slice key, long number) {
   char text[24];
   snprintf(text, sizeof text, "%ld", number);
-  return maph_txn_put(t, key, maph_str(text));
+  return maph_txn_put(txn, key, maph_str(text));
 }
 
 static maph_slice counter(int i) {
@@ -58,28 +58,28 @@ typedef struct job {
 } job;
 
 static int add(maph *m, maph_slice from, maph_slice to, long amount) {
-  maph_txn *t;
+  maph_txn *txn;
   maph_slice value;
-  int rc = maph_txn_begin(m, MAPH_SYNC_DEFAULT, &t);
+  int rc = maph_txn_begin(m, MAPH_SYNC_DEFAULT, &txn);
   if (rc != MAPH_OK) return rc;
   if (from.size) {
-    rc = maph_txn_get(t, from, &value);
-    if (rc == MAPH_OK) rc = put_number(t, from, number_of(value) - amount);
+    rc = maph_txn_get(txn, from, &value);
+    if (rc == MAPH_OK) rc = put_number(txn, from, number_of(value) - amount);
   }
-  if (rc == MAPH_OK) rc = maph_txn_get(t, to, &value);
-  if (rc == MAPH_OK) rc = put_number(t, to, number_of(value) + amount);
-  if (rc == MAPH_OK) return maph_txn_commit(t);
-  maph_txn_abort(t);
+  if (rc == MAPH_OK) rc = maph_txn_get(txn, to, &value);
+  if (rc == MAPH_OK) rc = put_number(txn, to, number_of(value) + amount);
+  if (rc == MAPH_OK) return maph_txn_commit(txn);
+  maph_txn_abort(txn);
   return rc;
 }
 
 static void increment(void *arg) {
-  const job *x = arg;
-  maph *m = opened(MAPH_RDWR, x->number % 2 ? MAPH_SYNC_NORMAL : MAPH_SYNC_OFF, 600000);
+  const job *job = arg;
+  maph *m = opened(MAPH_RDWR, job->number % 2 ? MAPH_SYNC_NORMAL : MAPH_SYNC_OFF, 600000);
   long i;
-  for (i = 0; i < x->count && troubles == 0; i++) {
+  for (i = 0; i < job->count && troubles == 0; i++) {
     int rc = add(m, maph_bytes(NULL, 0), counter((int)below(COUNTERS)), 1);
-    if (rc != MAPH_OK) trouble("writer %d, increment %ld: %s", x->number, i, maph_errmsg(m));
+    if (rc != MAPH_OK) trouble("writer %d, increment %ld: %s", job->number, i, maph_errmsg(m));
     if (i % 1000 == 999) {
       maph_close(m);
       m = opened(MAPH_RDWR, MAPH_SYNC_OFF, 600000);
@@ -114,17 +114,17 @@ static void no_lost_update(long count) {
 /* -------------------------------------------------------------------------- whole or not at all */
 
 static void transfer(void *arg) {
-  const job *x = arg;
-  maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF + x->number % 3, 600000);
+  const job *job = arg;
+  maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF + job->number % 3, 600000);
   char key[32];
   long i;
-  for (i = 0; i < x->count && troubles == 0; i++) {
+  for (i = 0; i < job->count && troubles == 0; i++) {
     int from = (int)below(ACCOUNTS), to = (from + 1 + (int)below(ACCOUNTS - 1)) % ACCOUNTS,
         rc = add(m, account(from), account(to), (long)below(100));
-    if (rc != MAPH_OK) trouble("writer %d, transfer %ld: %s", x->number, i, maph_errmsg(m));
-    snprintf(key, sizeof key, "filler-%d-%ld", x->number, i); /* splits go on */
+    if (rc != MAPH_OK) trouble("writer %d, transfer %ld: %s", job->number, i, maph_errmsg(m));
+    snprintf(key, sizeof key, "filler-%d-%ld", job->number, i); /* splits go on */
     if (i % 2 && maph_put(m, maph_str(key), maph_str("x")) != MAPH_OK)
-      trouble("writer %d: %s", x->number, maph_errmsg(m));
+      trouble("writer %d: %s", job->number, maph_errmsg(m));
   }
   maph_close(m);
   atomic_fetch_sub(&talk->writers_left, 1);
@@ -136,28 +136,28 @@ static void expect_sum(long sum, const char *how) {
 
 static void look_once(maph *m, int by_cursor) {
   maph_slice keys[ACCOUNTS], values[ACCOUNTS];
-  maph_snapshot *x;
-  maph_cursor *c;
-  maph_entry e;
+  maph_snapshot *snapshot;
+  maph_cursor *cursor;
+  maph_entry entry;
   long sum;
   int i, rc;
   for (i = 0; i < ACCOUNTS; i++) keys[i] = account(i);
   rc = maph_get_many(m, ACCOUNTS, keys, values);
   for (sum = i = 0; rc == MAPH_OK && i < ACCOUNTS; i++) sum += number_of(values[i]);
   expect_sum(sum, "get_many");
-  if (maph_snapshot_open(m, &x) != MAPH_OK) {
+  if (maph_snapshot_open(m, &snapshot) != MAPH_OK) {
     trouble("snapshot: %s", maph_errmsg(m));
     return;
   }
   for (sum = i = 0; i < ACCOUNTS; i++)
-    if (maph_snapshot_get(x, keys[i], &values[0]) == MAPH_OK) sum += number_of(values[0]);
+    if (maph_snapshot_get(snapshot, keys[i], &values[0]) == MAPH_OK) sum += number_of(values[0]);
   expect_sum(sum, "a snapshot");
-  if (by_cursor && maph_cursor_open(m, x, maph_str("account-"), &c) == MAPH_OK) {
-    for (sum = 0; maph_cursor_next(c, &e) == MAPH_OK;) sum += number_of(e.value);
+  if (by_cursor && maph_cursor_open(m, snapshot, maph_str("account-"), &cursor) == MAPH_OK) {
+    for (sum = 0; maph_cursor_next(cursor, &entry) == MAPH_OK;) sum += number_of(entry.value);
     expect_sum(sum, "a cursor");
-    maph_cursor_close(c);
+    maph_cursor_close(cursor);
   }
-  maph_snapshot_close(x);
+  maph_snapshot_close(snapshot);
 }
 
 static void watch(void *arg) {
@@ -174,13 +174,13 @@ static void never_half(long count) {
   maph *m = opened(MAPH_RDWR | MAPH_CREATE, MAPH_SYNC_OFF, 600000);
   pid_t children[WRITERS + READERS];
   job jobs[WRITERS];
-  maph_txn *t;
+  maph_txn *txn;
   int i;
   context("processes, transfers");
-  must(maph_txn_begin(m, MAPH_SYNC_OFF, &t) == MAPH_OK, "opening accounts");
+  must(maph_txn_begin(m, MAPH_SYNC_OFF, &txn) == MAPH_OK, "opening accounts");
   for (i = 0; i < ACCOUNTS; i++)
-    must(put_number(t, account(i), OPENING_BALANCE) == MAPH_OK, "opening an account");
-  must(maph_txn_commit(t) == MAPH_OK, "opening accounts");
+    must(put_number(txn, account(i), OPENING_BALANCE) == MAPH_OK, "opening an account");
+  must(maph_txn_commit(txn) == MAPH_OK, "opening accounts");
   atomic_store(&talk->writers_left, WRITERS);
   for (i = 0; i < WRITERS; i++) {
     jobs[i] = (job){ count, i };
@@ -196,18 +196,18 @@ static void never_half(long count) {
 
 /* Write until the store is biased to this writer: soon, when nobody waited for a while. */
 static void become_biased(maph *m) {
-  const header *h = header_of(atomic_load(&m->s->base));
-  while (atomic_load(&h->bias) != m->s->identity)
+  const header *header = header_of(atomic_load(&m->store->base));
+  while (atomic_load(&header->bias) != m->store->identity)
     must(maph_put(m, maph_str("k"), maph_str("v")) == MAPH_OK, "a put");
 }
 
 /* A child does something and then waits for the signal that ends it. */
 static void hold_transaction(void *arg) {
   maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF, 5000);
-  maph_txn *t;
+  maph_txn *txn;
   if (*(const int *)arg) become_biased(m);
-  must(maph_txn_begin(m, MAPH_SYNC_OFF, &t) == MAPH_OK
-           && maph_txn_put(t, maph_str("held"), maph_str("half")) == MAPH_OK,
+  must(maph_txn_begin(m, MAPH_SYNC_OFF, &txn) == MAPH_OK
+           && maph_txn_put(txn, maph_str("held"), maph_str("half")) == MAPH_OK,
        "a transaction");
   atomic_store(&talk->there, 1);
   for (;;) pause();
@@ -317,14 +317,14 @@ static pid_t stopped_at(uint64_t offset) {
 static void who_comes_late_looks_again(void) {
   pid_t late = stopped_at(offsetof(header, busy));
   maph *m = opened(MAPH_RDWR, MAPH_SYNC_OFF, 0);
-  maph_txn *t;
+  maph_txn *txn;
   context("processes, a biased writer stopped before it says that it writes");
-  if (maph_txn_begin(m, MAPH_SYNC_OFF, &t) != MAPH_OK)
+  if (maph_txn_begin(m, MAPH_SYNC_OFF, &txn) != MAPH_OK)
     trouble("it holds others up: %s", maph_errmsg(m));
   kill(late, SIGCONT);
   reap(late);
   if (pausing->rc != MAPH_BUSY) trouble("it writes beside one who has the lock (%d)", pausing->rc);
-  maph_txn_abort(t);
+  maph_txn_abort(txn);
   maph_close(m);
 }
 

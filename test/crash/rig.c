@@ -55,16 +55,16 @@ void rig_mount_again(void) { must(unmounted() && mounted(), "mounting again"); }
 void rig_unmount(void) { unmounted(); }
 
 static void work(void *arg) {
-  writer w;
-  script s;
+  writer writer;
+  script script;
   (void)arg;
-  if (writer_open(&w, path, MAPH_RDWR) != MAPH_OK) {
+  if (writer_open(&writer, path, MAPH_RDWR) != MAPH_OK) {
     trouble("a writer cannot open the store: %s", maph_errmsg(NULL));
     return;
   }
   while (the->n < HISTORY_MAX - 2) {
-    script_random(&s, below(6) == 0);
-    if (script_run(&w, &s) != MAPH_OK) {
+    script_random(&script, below(6) == 0);
+    if (script_run(&writer, &script) != MAPH_OK) {
       trouble("a writer cannot write: %s", maph_errmsg(NULL));
       return;
     }
@@ -96,15 +96,15 @@ int rig_cut(void) {
 }
 
 static void judge(long i) {
-  writer w;
+  writer writer;
   state got;
   int at;
   context("rig, cut %ld", i);
-  if (writer_open(&w, path, MAPH_RDWR) != MAPH_OK) {
+  if (writer_open(&writer, path, MAPH_RDWR) != MAPH_OK) {
     trouble("it cannot be opened: %s", maph_errmsg(NULL));
     return;
   }
-  if (content_read(w.m[MAPH_SYNC_OFF], &got) == 0) {
+  if (content_read(writer.m[MAPH_SYNC_OFF], &got) == 0) {
     at = content_match(&got, the->durable, the->flight == PROMISED && the->flight_survives_power);
     if (at < 0)
       trouble("what is recovered is no state from %d, the last at full, to %d", the->durable,
@@ -115,16 +115,16 @@ static void judge(long i) {
     if (at >= 0) memcpy(the->history[at].balance, got.balance, sizeof got.balance);
   }
   board_start();
-  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
 static int set_up(void) {
-  writer w;
+  writer writer;
   if (!rig_mount("40M")) return 0;
-  must(writer_open(&w, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
+  must(writer_open(&writer, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 100, 60, 30);
-  board_accounts(&w);
-  must(writer_close(&w) == MAPH_OK, "closing a store");
+  board_accounts(&writer);
+  must(writer_close(&writer) == MAPH_OK, "closing a store");
   return 1;
 }
 

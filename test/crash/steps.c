@@ -30,118 +30,118 @@ static long runs, steps;
 /* ---------------------------------------------------------------------------------- the actions */
 
 static int key_in(int kind, int i) {
-  const universe *u = &the->u;
-  if (kind == 'c') return u->plain + i % u->crowded;
-  if (kind == 't') return u->plain + u->crowded + i % u->twins;
-  return ACCOUNTS + i % (u->plain - ACCOUNTS);
+  const universe *universe = &the->u;
+  if (kind == 'c') return universe->plain + i % universe->crowded;
+  if (kind == 't') return universe->plain + universe->crowded + i % universe->twins;
+  return ACCOUNTS + i % (universe->plain - ACCOUNTS);
 }
 
-static void script_of_puts(script *s, const scenario *c, int from, int n) {
+static void script_of_puts(script *script, const scenario *scenario, int from, int n) {
   int i;
-  memset(s, 0, sizeof *s);
-  s->durability = c->durability;
-  s->ending = c->ending;
-  s->n = n;
+  memset(script, 0, sizeof *script);
+  script->durability = scenario->durability;
+  script->ending = scenario->ending;
+  script->n = n;
   for (i = 0; i < n; i++) {
-    s->ops[i].key = key_in(c->keys, from + i);
-    s->ops[i].stamp = (uint32_t)(1000 + from + i);
+    script->ops[i].key = key_in(scenario->keys, from + i);
+    script->ops[i].stamp = (uint32_t)(1000 + from + i);
   }
 }
 
-static void opened(writer *w, int flags) {
-  if (writer_open(w, path, flags) != MAPH_OK) {
+static void opened(writer *writer, int flags) {
+  if (writer_open(writer, path, flags) != MAPH_OK) {
     trouble("it cannot be opened: %s", maph_errmsg(NULL));
     _exit(3);
   }
 }
 
-static void run(writer *w, const script *s) {
-  if (script_run(w, s) != MAPH_OK) {
+static void run(writer *writer, const script *script) {
+  if (script_run(writer, script) != MAPH_OK) {
     trouble("it cannot be written: %s", maph_errmsg(NULL));
     _exit(3);
   }
 }
 
 /* One transaction of many puts, a transfer and a savepoint rolled back. */
-static void act_transaction(const scenario *c) {
-  writer w;
-  script s;
-  opened(&w, MAPH_RDWR);
-  script_of_puts(&s, c, 0, c->count);
-  if (c->count >= 6) {
-    s.ops[1] = (op){ OP_TRANSFER, 0, 1, 7, 0 };
-    s.ops[2] = (op){ OP_SAVEPOINT, 0, 0, 0, 0 };
-    s.ops[3].what = OP_DELETE;
-    s.ops[4] = (op){ OP_ROLLBACK, 0, 0, 0, 0 };
+static void act_transaction(const scenario *scenario) {
+  writer writer;
+  script script;
+  opened(&writer, MAPH_RDWR);
+  script_of_puts(&script, scenario, 0, scenario->count);
+  if (scenario->count >= 6) {
+    script.ops[1] = (op){ OP_TRANSFER, 0, 1, 7, 0 };
+    script.ops[2] = (op){ OP_SAVEPOINT, 0, 0, 0, 0 };
+    script.ops[3].what = OP_DELETE;
+    script.ops[4] = (op){ OP_ROLLBACK, 0, 0, 0, 0 };
   }
-  run(&w, &s);
+  run(&writer, &script);
 }
 
 /* Single puts, replacing each other, and deletes. */
-static void act_singles(const scenario *c) {
-  writer w;
-  script s;
+static void act_singles(const scenario *scenario) {
+  writer writer;
+  script script;
   int i;
-  opened(&w, MAPH_RDWR);
-  for (i = 0; i < c->count; i++) {
-    script_of_puts(&s, c, c->keys == 'p' ? i / 2 : i, 1);
-    s.ops[0].stamp += (uint32_t)i;
-    if (c->keys == 'p' && i % 4 == 3) s.ops[0].what = OP_DELETE;
-    run(&w, &s);
+  opened(&writer, MAPH_RDWR);
+  for (i = 0; i < scenario->count; i++) {
+    script_of_puts(&script, scenario, scenario->keys == 'p' ? i / 2 : i, 1);
+    script.ops[0].stamp += (uint32_t)i;
+    if (scenario->keys == 'p' && i % 4 == 3) script.ops[0].what = OP_DELETE;
+    run(&writer, &script);
   }
 }
 
 /* Open, write, leave: dirty and clean marks. */
-static void act_sessions(const scenario *c) {
-  writer w;
-  script s;
+static void act_sessions(const scenario *scenario) {
+  writer writer;
+  script script;
   int i;
-  for (i = 0; i < c->count; i++) {
-    opened(&w, MAPH_RDWR);
-    script_of_puts(&s, c, i, 1);
-    run(&w, &s);
-    if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  for (i = 0; i < scenario->count; i++) {
+    opened(&writer, MAPH_RDWR);
+    script_of_puts(&script, scenario, i, 1);
+    run(&writer, &script);
+    if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   }
 }
 
-static void act_create(const scenario *c) {
-  writer w;
-  script s;
-  opened(&w, MAPH_RDWR | MAPH_CREATE);
-  script_of_puts(&s, c, 0, 1);
-  run(&w, &s);
-  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+static void act_create(const scenario *scenario) {
+  writer writer;
+  script script;
+  opened(&writer, MAPH_RDWR | MAPH_CREATE);
+  script_of_puts(&script, scenario, 0, 1);
+  run(&writer, &script);
+  if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
 /* A load, some keys twice; at full one that is optimized.  Then a writer goes on. */
-static void act_load(const scenario *c) {
+static void act_load(const scenario *scenario) {
   maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
-  maph_load *l;
-  writer w;
-  script s;
+  maph_load *load;
+  writer writer;
+  script script;
   int i, rc;
-  o.optimize = c->durability == MAPH_SYNC_FULL;
-  rc = maph_load_begin(path, &o, &l);
+  o.optimize = scenario->durability == MAPH_SYNC_FULL;
+  rc = maph_load_begin(path, &o, &load);
   the->maybe = the->history[the->n];
-  for (i = 0; i < c->count && rc == MAPH_OK; i++) {
-    int key = key_in(c->keys, i % (c->count - 2));
+  for (i = 0; i < scenario->count && rc == MAPH_OK; i++) {
+    int key = key_in(scenario->keys, i % (scenario->count - 2));
     char value[24];
     snprintf(value, sizeof value, "loaded %d", i);
-    rc = maph_load_put(l, maph_str(the->u.name[key]), maph_str(value), NULL);
+    rc = maph_load_put(load, maph_str(the->u.name[key]), maph_str(value), NULL);
     the->maybe.content[key] = value_digest(maph_str(value));
   }
   the->flight = MAYBE;
-  if (rc == MAPH_OK) rc = maph_load_finish(l);
+  if (rc == MAPH_OK) rc = maph_load_finish(load);
   if (rc != MAPH_OK) {
     trouble("it cannot be loaded: %s", maph_errmsg(NULL));
     return;
   }
   the->history[++the->n] = the->maybe;
   the->flight = NOTHING;
-  opened(&w, MAPH_RDWR);
-  script_of_puts(&s, c, 1, 1);
-  run(&w, &s);
-  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  opened(&writer, MAPH_RDWR);
+  script_of_puts(&script, scenario, 1, 1);
+  run(&writer, &script);
+  if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
 /* Entries that have expired, outside of the universe of keys: a rewrite sweeps them. */
@@ -168,16 +168,16 @@ typedef struct meanwhile {
 } meanwhile;
 
 static int write_meanwhile(void *arg, const char *phase, uint64_t done, uint64_t total) {
-  meanwhile *x = arg;
-  script s;
+  meanwhile *meanwhile = arg;
+  script script;
   (void)done;
   (void)total;
-  if (strcmp(phase, x->phase) == 0 || x->n >= 6) return 0;
-  snprintf(x->phase, sizeof x->phase, "%s", phase);
-  script_of_puts(&s, x->c, 2 * x->n++, 2);
-  s.ending = END_COMMIT;
-  if (x->n % 3 == 0) s.ops[1].what = OP_DELETE;
-  run(x->w, &s);
+  if (strcmp(phase, meanwhile->phase) == 0 || meanwhile->n >= 6) return 0;
+  snprintf(meanwhile->phase, sizeof meanwhile->phase, "%s", phase);
+  script_of_puts(&script, meanwhile->c, 2 * meanwhile->n++, 2);
+  script.ending = END_COMMIT;
+  if (meanwhile->n % 3 == 0) script.ops[1].what = OP_DELETE;
+  run(meanwhile->w, &script);
   return 0;
 }
 
@@ -186,55 +186,55 @@ static void rewritten(int rc) {
 }
 
 /* Sweep, compact, and go on in the new file. */
-static void act_compact(const scenario *c) {
-  meanwhile x = { NULL, c, 0, "" };
-  writer w;
-  script s;
-  opened(&w, MAPH_RDWR);
-  x.w = &w;
-  put_expired(w.m[c->durability], c->count);
-  rewritten(maph_compact(w.m[c->durability], write_meanwhile, &x));
-  script_of_puts(&s, c, 3, 1);
-  run(&w, &s);
-  if (writer_close(&w) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+static void act_compact(const scenario *scenario) {
+  meanwhile meanwhile = { NULL, scenario, 0, "" };
+  writer writer;
+  script script;
+  opened(&writer, MAPH_RDWR);
+  meanwhile.w = &writer;
+  put_expired(writer.m[scenario->durability], scenario->count);
+  rewritten(maph_compact(writer.m[scenario->durability], write_meanwhile, &meanwhile));
+  script_of_puts(&script, scenario, 3, 1);
+  run(&writer, &script);
+  if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
 /* Freeze, change some of what is frozen, freeze that, and thaw it. */
-static void act_optimize(const scenario *c) {
-  meanwhile x = { NULL, c, 0, "" };
-  writer w;
-  script s;
+static void act_optimize(const scenario *scenario) {
+  meanwhile meanwhile = { NULL, scenario, 0, "" };
+  writer writer;
+  script script;
   int i;
-  opened(&w, MAPH_RDWR);
-  x.w = &w;
-  rewritten(maph_optimize(w.m[c->durability], write_meanwhile, &x));
-  for (i = 0; i < c->count; i++) {
-    script_of_puts(&s, c, i, 3);
-    s.ending = i % 2 ? END_COMMIT : END_ABORT;
-    if (i % 3 == 1) s.ops[0].what = OP_DELETE;
-    run(&w, &s);
+  opened(&writer, MAPH_RDWR);
+  meanwhile.w = &writer;
+  rewritten(maph_optimize(writer.m[scenario->durability], write_meanwhile, &meanwhile));
+  for (i = 0; i < scenario->count; i++) {
+    script_of_puts(&script, scenario, i, 3);
+    script.ending = i % 2 ? END_COMMIT : END_ABORT;
+    if (i % 3 == 1) script.ops[0].what = OP_DELETE;
+    run(&writer, &script);
   }
-  rewritten(maph_optimize(w.m[c->durability], NULL, NULL));
-  script_of_puts(&s, c, 1, 1);
-  run(&w, &s);
-  rewritten(maph_compact(w.m[c->durability], NULL, NULL));
+  rewritten(maph_optimize(writer.m[scenario->durability], NULL, NULL));
+  script_of_puts(&script, scenario, 1, 1);
+  run(&writer, &script);
+  rewritten(maph_compact(writer.m[scenario->durability], NULL, NULL));
 }
 
 static char *copy_path;
 
-static void act_backup(const scenario *c) {
-  writer w;
-  opened(&w, MAPH_RDWR);
-  put_expired(w.m[c->durability], 2);
-  rewritten(maph_backup(w.m[c->durability], copy_path, NULL, NULL));
+static void act_backup(const scenario *scenario) {
+  writer writer;
+  opened(&writer, MAPH_RDWR);
+  put_expired(writer.m[scenario->durability], 2);
+  rewritten(maph_backup(writer.m[scenario->durability], copy_path, NULL, NULL));
 }
 
 /* A backup is there as a whole, or not at all, and then it can be made. */
-static void check_backup(writer *w) {
+static void check_backup(writer *writer) {
   int there = access(copy_path, F_OK) == 0;
   state got;
   maph *m;
-  if (!there && maph_backup(w->m[MAPH_SYNC_OFF], copy_path, NULL, NULL) != MAPH_OK) {
+  if (!there && maph_backup(writer->m[MAPH_SYNC_OFF], copy_path, NULL, NULL) != MAPH_OK) {
     trouble("after a kill a backup cannot be made: %s", maph_errmsg(NULL));
     return;
   }
@@ -248,42 +248,42 @@ static void check_backup(writer *w) {
 }
 
 /* A backup takes the place of the store that it was made of: the same content. */
-static void act_replace(const scenario *c) {
-  writer w;
-  script s;
-  opened(&w, MAPH_RDWR);
-  rewritten(maph_backup(w.m[c->durability], copy_path, NULL, NULL));
+static void act_replace(const scenario *scenario) {
+  writer writer;
+  script script;
+  opened(&writer, MAPH_RDWR);
+  rewritten(maph_backup(writer.m[scenario->durability], copy_path, NULL, NULL));
   if (maph_replace(path, copy_path, 5000) != MAPH_OK)
     trouble("it cannot be replaced: %s", maph_errmsg(NULL));
-  script_of_puts(&s, c, 1, 1);
-  run(&w, &s);
+  script_of_puts(&script, scenario, 1, 1);
+  run(&writer, &script);
 }
 
-static void act_rebuild(const scenario *c) {
-  (void)c;
+static void act_rebuild(const scenario *scenario) {
+  (void)scenario;
   if (maph_recover(path, NULL, NULL) != MAPH_OK) trouble("maph_recover: %s", maph_errmsg(NULL));
 }
 
 /* ------------------------------------------------------------------------------------ each step */
 
 static void act(void *arg) {
-  const scenario *c = arg;
+  const scenario *scenario = arg;
   hooks_count();
-  c->act(c);
+  scenario->act(scenario);
   hooks_none();
   the->done = 1;
 }
 
 static void mend(void *arg) {
-  writer w;
-  maph_txn *t;
+  writer writer;
+  maph_txn *txn;
   (void)arg;
   hooks_count();
-  opened(&w, MAPH_RDWR);
-  if (maph_txn_begin(w.m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &t) != MAPH_OK)
+  opened(&writer, MAPH_RDWR);
+  if (maph_txn_begin(writer.m[MAPH_SYNC_OFF], MAPH_SYNC_OFF, &txn) != MAPH_OK)
     trouble("a mending writer cannot begin: %s", maph_errmsg(NULL));
   else
-    maph_txn_abort(t);
+    maph_txn_abort(txn);
   hooks_none();
 }
 
@@ -297,28 +297,30 @@ static void die_mending(long n) {
 }
 
 /* A writer with records of other sizes, as small and as large as the dead one's and not. */
-static void write_on(writer *w, int accounts) {
+static void write_on(writer *writer, int accounts) {
   scenario puts = { "puts", NULL, MAPH_SYNC_OFF, END_COMMIT, 3, 'p', PLAIN };
-  script s;
+  script script;
   int i;
   for (i = 0; i < 4 && troubles == 0; i++) {
     if (accounts)
-      script_random(&s, i == 2);
+      script_random(&script, i == 2);
     else
-      script_of_puts(&s, &puts, 3 * i, 3);
-    if (script_run(w, &s) != MAPH_OK) trouble("the next writer fails: %s", maph_errmsg(NULL));
+      script_of_puts(&script, &puts, 3 * i, 3);
+    if (script_run(writer, &script) != MAPH_OK)
+      trouble("the next writer fails: %s", maph_errmsg(NULL));
   }
 }
 
 /* Keys that split again what the dead one may have been splitting: a segment whose split was not
 ** finished would lose what came to the new half since. */
-static void split_on(writer *w) {
+static void split_on(writer *writer) {
   scenario puts = { "puts", NULL, MAPH_SYNC_OFF, END_COMMIT, 12, 'c', PLAIN };
-  script s;
+  script script;
   int i;
   for (i = 0; i < 5 && troubles == 0; i++) {
-    script_of_puts(&s, &puts, 12 * i, 12);
-    if (script_run(w, &s) != MAPH_OK) trouble("the next writer fails: %s", maph_errmsg(NULL));
+    script_of_puts(&script, &puts, 12 * i, 12);
+    if (script_run(writer, &script) != MAPH_OK)
+      trouble("the next writer fails: %s", maph_errmsg(NULL));
   }
 }
 
@@ -378,75 +380,77 @@ static void poison(void) {
 }
 
 /* 1: the scenario ended before step n came. */
-static int kill_at(const scenario *c, long n, const board *start, uint64_t boot) {
+static int kill_at(const scenario *scenario, long n, const board *start, uint64_t boot) {
   writer own;
   pid_t child;
   memset(&own, 0, sizeof own);
   *the = *start;
-  context("steps, scenario %s, step %ld", c->name, n);
-  os_test.boot = boot + (c->how & OTHER_BOOT ? 1 : 0);
-  if (c->how & CREATES)
+  context("steps, scenario %s, step %ld", scenario->name, n);
+  os_test.boot = boot + (scenario->how & OTHER_BOOT ? 1 : 0);
+  if (scenario->how & CREATES)
     unlink(path);
   else
     file_restore(path, base, base_size);
-  if (c->how & POISONED) poison();
+  if (scenario->how & POISONED) poison();
   /* biased, most likely */
-  if (c->how & OPEN_BEFORE) {
+  if (scenario->how & OPEN_BEFORE) {
     opened(&own, MAPH_RDWR);
     write_on(&own, 1);
   }
   atomic_store(&the->step, 0);
   atomic_store(&the->kill_at, n);
-  child = spawn(act, (void *)(uintptr_t)c);
+  child = spawn(act, (void *)(uintptr_t)scenario);
   reap(child);
   runs++;
-  if (n % 3 == 0 && !(c->how & (CREATES | POISONED))) die_mending(n);
-  if (c->how & POISONED && maph_recover(path, NULL, NULL) != MAPH_OK)
+  if (n % 3 == 0 && !(scenario->how & (CREATES | POISONED))) die_mending(n);
+  if (scenario->how & POISONED && maph_recover(path, NULL, NULL) != MAPH_OK)
     trouble("maph_recover: %s", maph_errmsg(NULL));
   if (own.m[MAPH_SYNC_OFF] == NULL) {
-    opened(&own, MAPH_RDWR | (c->how & CREATES ? MAPH_CREATE : 0));
+    opened(&own, MAPH_RDWR | (scenario->how & CREATES ? MAPH_CREATE : 0));
     check_folder();
   }
   if (board_settle(&own, "before anybody wrote") >= 0) {
-    write_on(&own, !(c->how & CREATES));
-    if (c->keys == 'c') split_on(&own);
+    write_on(&own, !(scenario->how & CREATES));
+    if (scenario->keys == 'c') split_on(&own);
     if (troubles == 0) board_settle(&own, "after the next writer");
     check_state();
     check_by_path();
-    if ((c->act == act_backup || c->act == act_replace) && troubles == 0) check_backup(&own);
+    if ((scenario->act == act_backup || scenario->act == act_replace) && troubles == 0)
+      check_backup(&own);
   }
   if (writer_close(&own) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   clear_folder();
   return the->done;
 }
 
-static void every_step(const scenario *c, long stride, const board *start, uint64_t boot) {
+static void every_step(const scenario *scenario, long stride, const board *start, uint64_t boot) {
   static board empty;
   long n = 1 + (long)below((uint32_t)stride);
   empty = *start;
-  if (c->how & CREATES) {
+  if (scenario->how & CREATES) {
     memset(empty.history, 0, sizeof empty.history[0]);
     empty.stamp = 1;
   }
-  while (troubles == 0 && !kill_at(c, n, c->how & CREATES ? &empty : start, boot)) n += stride;
+  while (troubles == 0 && !kill_at(scenario, n, scenario->how & CREATES ? &empty : start, boot))
+    n += stride;
   steps += n;
 }
 
 static void make_base(void) {
   scenario fill = { "fill", NULL, MAPH_SYNC_OFF, END_COMMIT, 24, 'c', PLAIN };
-  writer w;
-  script s;
+  writer writer;
+  script script;
   unlink(path);
-  opened(&w, MAPH_RDWR | MAPH_CREATE);
+  opened(&writer, MAPH_RDWR | MAPH_CREATE);
   universe_make(&the->u, store_hash_seed(path), 30, 60, 40);
-  board_accounts(&w);
-  script_of_puts(&s, &fill, 36, 24);
-  run(&w, &s);
+  board_accounts(&writer);
+  script_of_puts(&script, &fill, 36, 24);
+  run(&writer, &script);
   fill.keys = 'p';
-  script_of_puts(&s, &fill, 0, 8);
-  run(&w, &s);
+  script_of_puts(&script, &fill, 0, 8);
+  run(&writer, &script);
   board_start();
-  must(writer_close(&w) == MAPH_OK, "closing a store");
+  must(writer_close(&writer) == MAPH_OK, "closing a store");
   free(base);
   base = file_read(path, &base_size);
 }
@@ -465,14 +469,14 @@ static void *group_writer(void *arg) {
   int me = (int)(intptr_t)arg, i;
   for (i = 1; i <= GROUP_COMMITS; i++) {
     char text[16];
-    maph_txn *t;
+    maph_txn *txn;
     int rc;
     snprintf(text, sizeof text, "%d", i);
     atomic_store(&group->begun[me], i);
-    rc = maph_txn_begin(group_handle, MAPH_SYNC_FULL, &t);
-    if (rc == MAPH_OK) rc = maph_txn_put(t, group_key(me, 0), maph_str(text));
-    if (rc == MAPH_OK) rc = maph_txn_put(t, group_key(me, 1), maph_str(text));
-    if (rc == MAPH_OK) rc = maph_txn_commit(t);
+    rc = maph_txn_begin(group_handle, MAPH_SYNC_FULL, &txn);
+    if (rc == MAPH_OK) rc = maph_txn_put(txn, group_key(me, 0), maph_str(text));
+    if (rc == MAPH_OK) rc = maph_txn_put(txn, group_key(me, 1), maph_str(text));
+    if (rc == MAPH_OK) rc = maph_txn_commit(txn);
     if (rc != MAPH_OK) {
       trouble("a thread cannot commit: %s", maph_errmsg(NULL));
       return NULL;
@@ -482,10 +486,10 @@ static void *group_writer(void *arg) {
   return NULL;
 }
 
-static void act_group(const scenario *c) {
+static void act_group(const scenario *scenario) {
   pthread_t ids[THREADS];
   int i;
-  (void)c;
+  (void)scenario;
   if (maph_open(path, MAPH_RDWR, NULL, &group_handle) != MAPH_OK) {
     trouble("it cannot be opened: %s", maph_errmsg(NULL));
     return;
@@ -515,7 +519,9 @@ static void check_group(maph *m) {
 }
 
 static void every_step_of_group(long stride, const board *start) {
-  static const scenario c = { "group", act_group, MAPH_SYNC_FULL, END_COMMIT, 0, 'p', PLAIN };
+  static const scenario scenario = {
+    "group", act_group, MAPH_SYNC_FULL, END_COMMIT, 0, 'p', PLAIN
+  };
   long n = 1;
   group = shared(sizeof *group);
   for (*the = *start; troubles == 0 && !the->done; n += stride) {
@@ -526,7 +532,7 @@ static void every_step_of_group(long stride, const board *start) {
     file_restore(path, base, base_size);
     atomic_store(&the->step, 0);
     atomic_store(&the->kill_at, n);
-    reap(spawn(act, (void *)(uintptr_t)&c));
+    reap(spawn(act, (void *)(uintptr_t)&scenario));
     runs++;
     if (maph_open(path, MAPH_RDWR, NULL, &m) != MAPH_OK) {
       trouble("it cannot be opened: %s", maph_errmsg(NULL));

@@ -78,7 +78,7 @@ static void judge(int key, int rc, maph_slice value, uint32_t least, const char 
 
 /* -------------------------------------------------------------------------------------- writers */
 
-static int change_one(maph *m, maph_txn *t, int key) {
+static int change_one(maph *m, maph_txn *txn, int key) {
   uint8_t bytes[VALUE_MOST + 16];
   uint32_t now = atomic_load(&weather->done[key]), next;
   int deletes = now % 2 == 0 && now > 0 && below(9) == 0, rc;
@@ -88,28 +88,28 @@ static int change_one(maph *m, maph_txn *t, int key) {
   v = maph_bytes(bytes, make_value(key, next / 2, bytes));
   atomic_store(&weather->begun[key], next);
   if (deletes)
-    rc = t ? maph_txn_delete(t, k) : maph_delete(m, k);
+    rc = txn ? maph_txn_delete(txn, k) : maph_delete(m, k);
   else
-    rc = t ? maph_txn_put(t, k, v) : maph_put(m, k, v);
+    rc = txn ? maph_txn_put(txn, k, v) : maph_put(m, k, v);
   if (rc != MAPH_OK)
     trouble("a writer, key %d: %s", key, maph_errmsg(m));
-  else if (t == NULL)
+  else if (txn == NULL)
     atomic_store(&weather->done[key], next);
   return rc;
 }
 
 static void change_many(maph *m, int me) {
   int keys[MANY], n = 0, i, first = (int)below(STORM_KEYS / STORM_WRITERS - MANY);
-  maph_txn *t;
-  if (maph_txn_begin(m, below(20) ? MAPH_SYNC_OFF : MAPH_SYNC_FULL, &t) != MAPH_OK) {
+  maph_txn *txn;
+  if (maph_txn_begin(m, below(20) ? MAPH_SYNC_OFF : MAPH_SYNC_FULL, &txn) != MAPH_OK) {
     trouble("a writer cannot begin: %s", maph_errmsg(m));
     return;
   }
   for (i = 0; i < MANY; i++) {
     keys[n] = (first + i) * STORM_WRITERS + me;
-    if (change_one(m, t, keys[n++]) != MAPH_OK) break;
+    if (change_one(m, txn, keys[n++]) != MAPH_OK) break;
   }
-  if (maph_txn_commit(t) != MAPH_OK) {
+  if (maph_txn_commit(txn) != MAPH_OK) {
     trouble("a writer cannot commit: %s", maph_errmsg(m));
     return;
   }
@@ -118,12 +118,12 @@ static void change_many(maph *m, int me) {
 }
 
 static maph *opened(int flags, int verify) {
-  maph_options o = MAPH_OPTIONS_INIT;
+  maph_options options = MAPH_OPTIONS_INIT;
   maph *m;
-  o.durability = MAPH_SYNC_OFF;
-  o.busy_timeout_ms = 600000;
-  o.verify = verify;
-  must(maph_open(path, flags, &o, &m) == MAPH_OK, "opening a store");
+  options.durability = MAPH_SYNC_OFF;
+  options.busy_timeout_ms = 600000;
+  options.verify = verify;
+  must(maph_open(path, flags, &options, &m) == MAPH_OK, "opening a store");
   return m;
 }
 
@@ -151,7 +151,7 @@ static void write_in_storm(void *arg) {
 
 /* -------------------------------------------------------------------------------------- readers */
 
-static void look_at_many(maph *m, maph_snapshot *x, const char *how) {
+static void look_at_many(maph *m, maph_snapshot *snapshot, const char *how) {
   maph_slice keys[MANY], values[MANY];
   uint32_t least[MANY];
   int key[MANY], i, rc;
@@ -159,9 +159,10 @@ static void look_at_many(maph *m, maph_snapshot *x, const char *how) {
   for (i = 0; i < MANY; i++) {
     key[i] = (int)below(STORM_KEYS);
     keys[i] = key_name(key[i], names[i]);
-    least[i] = x ? 0 : atomic_load(&weather->done[key[i]]);
+    least[i] = snapshot ? 0 : atomic_load(&weather->done[key[i]]);
   }
-  rc = x ? maph_snapshot_get_many(x, MANY, keys, values) : maph_get_many(m, MANY, keys, values);
+  rc = snapshot ? maph_snapshot_get_many(snapshot, MANY, keys, values)
+                : maph_get_many(m, MANY, keys, values);
   if (rc != MAPH_OK) {
     trouble("%s: %s", how, maph_errmsg(m));
     return;
@@ -172,45 +173,45 @@ static void look_at_many(maph *m, maph_snapshot *x, const char *how) {
 
 /* A snapshot does not change, however old the file is that it holds. */
 static void look_at_snapshot(maph *m) {
-  maph_snapshot *x;
+  maph_snapshot *snapshot;
   maph_slice v[2];
   char name[24];
   int key = (int)below(STORM_KEYS), rc[2];
-  if (maph_snapshot_open(m, &x) != MAPH_OK) {
+  if (maph_snapshot_open(m, &snapshot) != MAPH_OK) {
     trouble("a snapshot: %s", maph_errmsg(m));
     return;
   }
-  rc[0] = maph_snapshot_get(x, key_name(key, name), &v[0]);
-  look_at_many(m, x, "a snapshot's get_many");
-  rc[1] = maph_snapshot_get(x, key_name(key, name), &v[1]);
+  rc[0] = maph_snapshot_get(snapshot, key_name(key, name), &v[0]);
+  look_at_many(m, snapshot, "a snapshot's get_many");
+  rc[1] = maph_snapshot_get(snapshot, key_name(key, name), &v[1]);
   if (rc[0] != rc[1]
       || (rc[0] == MAPH_OK
           && (v[0].size != v[1].size || memcmp(v[0].data, v[1].data, v[0].size) != 0)))
     trouble("a snapshot changed");
-  maph_snapshot_close(x);
+  maph_snapshot_close(snapshot);
 }
 
 static void look_at_all(maph *m) {
   static uint32_t least[STORM_KEYS];
   static int seen[STORM_KEYS];
-  maph_cursor *c;
-  maph_entry e;
+  maph_cursor *cursor;
+  maph_entry entry;
   int i, rc;
   memset(seen, 0, sizeof seen);
   for (i = 0; i < STORM_KEYS; i++) least[i] = atomic_load(&weather->done[i]);
-  if (maph_cursor_open(m, NULL, maph_str("storm-"), &c) != MAPH_OK) {
+  if (maph_cursor_open(m, NULL, maph_str("storm-"), &cursor) != MAPH_OK) {
     trouble("a scan: %s", maph_errmsg(m));
     return;
   }
-  while ((rc = maph_cursor_next(c, &e)) == MAPH_OK) {
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
     char text[8] = "";
-    memcpy(text, (const char *)e.key.data + 6, 6);
+    memcpy(text, (const char *)entry.key.data + 6, 6);
     i = atoi(text);
     if (seen[i]++) trouble("a scan shows key %d twice", i);
-    judge(i, MAPH_OK, e.value, least[i], "a scan");
+    judge(i, MAPH_OK, entry.value, least[i], "a scan");
   }
   if (rc != MAPH_NOTFOUND) trouble("a scan: %s", maph_errmsg(m));
-  maph_cursor_close(c);
+  maph_cursor_close(cursor);
   for (i = 0; i < STORM_KEYS; i++)
     if (!seen[i]) judge(i, MAPH_NOTFOUND, maph_bytes(NULL, 0), least[i], "a scan");
 }
@@ -252,7 +253,7 @@ static void follow_in_storm(void *arg) {
   maph *m = opened(MAPH_RDONLY, 0);
   maph_changes *feed = NULL;
   maph_stats st;
-  maph_change c;
+  maph_change change;
   long n = 0;
   (void)arg;
   while (!atomic_load(&weather->over) && troubles == 0) {
@@ -270,20 +271,20 @@ static void follow_in_storm(void *arg) {
         break;
       }
     }
-    rc = maph_changes_next(feed, 20, &c);
+    rc = maph_changes_next(feed, 20, &change);
     if (rc == MAPH_OK) {
       char text[8] = "";
       uint32_t number;
       int key;
-      memcpy(text, (const char *)c.entry.key.data + 6, 6);
+      memcpy(text, (const char *)change.entry.key.data + 6, 6);
       key = atoi(text);
-      number = c.deleted ? told[key] | 1 : number_in(key, c.entry.value, "a feed") * 2;
-      if (told[key] && !c.deleted && number != (told[key] / 2 + 1) * 2)
+      number = change.deleted ? told[key] | 1 : number_in(key, change.entry.value, "a feed") * 2;
+      if (told[key] && !change.deleted && number != (told[key] / 2 + 1) * 2)
         trouble("a feed goes from number %u to %u of key %d", told[key] / 2, number / 2, key);
-      if (told[key] && c.deleted && told[key] % 2) trouble("a feed deletes key %d twice", key);
+      if (told[key] && change.deleted && told[key] % 2) trouble("a feed deletes key %d twice", key);
       if (number > atomic_load(&weather->begun[key]))
         trouble("a feed tells of number %u of key %d before it was put", number / 2, key);
-      if (told[key] || !c.deleted) told[key] = number;
+      if (told[key] || !change.deleted) told[key] = number;
       n++;
     } else if (rc != MAPH_NOTFOUND) {
       if (rc == MAPH_COMPACTED)
@@ -302,19 +303,19 @@ static void follow_in_storm(void *arg) {
 /* ------------------------------------------------------------------------------------ the storm */
 
 static void rewrite_once(maph *m, long i, uint64_t *pause_most, uint64_t *caught_up) {
-  maph_rewrite r;
+  maph_rewrite rewrite;
   int rc = i % 2 ? maph_optimize(m, NULL, NULL) : maph_compact(m, NULL, NULL);
   if (rc != MAPH_OK) {
     trouble("rewrite %ld: %s", i, maph_errmsg(m));
     return;
   }
-  if (maph_rewritten(m, &r) != MAPH_OK)
+  if (maph_rewritten(m, &rewrite) != MAPH_OK)
     trouble("rewrite %ld: it does not tell: %s", i, maph_errmsg(m));
-  if (i % 2 && r.frozen_keys != r.records)
-    trouble("rewrite %ld: %llu of %llu keys are frozen", i, (unsigned long long)r.frozen_keys,
-            (unsigned long long)r.records);
-  if (r.pause_ns > *pause_most) *pause_most = r.pause_ns;
-  *caught_up += r.caught_up;
+  if (i % 2 && rewrite.frozen_keys != rewrite.records)
+    trouble("rewrite %ld: %llu of %llu keys are frozen", i, (unsigned long long)rewrite.frozen_keys,
+            (unsigned long long)rewrite.records);
+  if (rewrite.pause_ns > *pause_most) *pause_most = rewrite.pause_ns;
+  *caught_up += rewrite.caught_up;
   if (i % 20 == 19 && maph_check(m, NULL, NULL) != MAPH_OK)
     trouble("rewrite %ld: maph_check: %s", i, maph_errmsg(m));
   if (maph_refresh(m) != MAPH_OK) trouble("rewrite %ld: maph_refresh: %s", i, maph_errmsg(m));

@@ -20,11 +20,11 @@ typedef struct text {
 
 /* A json_put. */
 static bool append(void *to, const void *bytes, size_t size) {
-  text *t = to;
-  t->data = realloc(t->data, t->size + size);
-  assert(t->data);
-  memcpy(t->data + t->size, bytes, size);
-  t->size += size;
+  text *text = to;
+  text->data = realloc(text->data, text->size + size);
+  assert(text->data);
+  memcpy(text->data + text->size, bytes, size);
+  text->size += size;
   return true;
 }
 
@@ -35,11 +35,12 @@ static bool equal(maph_slice a, maph_slice b) {
   return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static void check_same(const entry_operation *a, const entry_operation *b) {
-  assert(equal(a->key, b->key) && equal(a->value, b->value));
-  assert(equal(a->condition.media_type, b->condition.media_type));
-  assert(a->condition.type == b->condition.type && a->condition.key_type == b->condition.key_type);
-  assert(a->condition.expires == b->condition.expires);
+static void check_same(const entry_operation *operation, const entry_operation *b) {
+  assert(equal(operation->key, b->key) && equal(operation->value, b->value));
+  assert(equal(operation->condition.media_type, b->condition.media_type));
+  assert(operation->condition.type == b->condition.type
+         && operation->condition.key_type == b->condition.key_type);
+  assert(operation->condition.expires == b->condition.expires);
 }
 
 static void check_pieces(maph_slice line, size_t piece, const json_reader *in,
@@ -50,13 +51,13 @@ static void check_pieces(maph_slice line, size_t piece, const json_reader *in,
   text value = { NULL, 0 };
   entry_operation operation;
   json_reader again;
-  arena a = { 0 };
-  pieces *p = pieces_begin(&limits, &rules, append, &value);
+  arena arena = { 0 };
+  pieces *pieces = pieces_begin(&limits, &rules, append, &value);
   for (size_t done = 0; done < line.size; done += piece) {
-    assert(pieces_take(p, bytes + done, line.size - done < piece ? line.size - done : piece));
+    assert(pieces_take(pieces, bytes + done, line.size - done < piece ? line.size - done : piece));
   }
-  assert(pieces_end(p) && !pieces_is_blank(p) && pieces_value_size(p) == value.size);
-  assert(pieces_read(p, value.data, &a, &operation, &again) == (in->mistake == NULL));
+  assert(pieces_end(pieces) && !pieces_is_blank(pieces) && pieces_value_size(pieces) == value.size);
+  assert(pieces_read(pieces, value.data, &arena, &operation, &again) == (in->mistake == NULL));
   if (in->mistake) {
     json_sentence(in, sentence);
     json_sentence(&again, other);
@@ -65,42 +66,44 @@ static void check_pieces(maph_slice line, size_t piece, const json_reader *in,
     check_same(whole, &operation);
     assert(whole->condition.when == operation.condition.when);
   }
-  pieces_free(p);
-  arena_free(&a);
+  pieces_free(pieces);
+  arena_free(&arena);
   free(value.data);
 }
 
-static void check_written(const entry_operation *o) {
-  maph_entry entry = { .key = o->key, .value = o->value, .expires = o->condition.expires };
+static void check_written(const entry_operation *operation) {
+  maph_entry entry = { .key = operation->key,
+                       .value = operation->value,
+                       .expires = operation->condition.expires };
   text line = { NULL, 0 };
   entry_operation again;
   json_writer out;
   json_reader in;
-  arena a = { 0 };
-  entry.type = o->condition.type;
-  entry.key_type = o->condition.key_type;
-  entry.media_type = o->condition.media_type;
+  arena arena = { 0 };
+  entry.type = operation->condition.type;
+  entry.key_type = operation->condition.key_type;
+  entry.media_type = operation->condition.media_type;
   json_write_begin(&out, append, &line);
   json_write_text(&out, "{");
   entry_write(&out, &entry, true);
   json_write_text(&out, "}");
   assert(json_write_end(&out));
   in = json_begin(maph_bytes(line.data, line.size));
-  assert(entry_read_line(&in, &rules, &a, &again));
-  check_same(o, &again);
-  arena_free(&a);
+  assert(entry_read_line(&in, &rules, &arena, &again));
+  check_same(operation, &again);
+  arena_free(&arena);
   free(line.data);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   maph_slice line = maph_bytes(data + 1, size - 1);
   entry_operation operation;
-  arena a = { 0 };
+  arena arena = { 0 };
   json_reader in;
   if (size < 2 || memchr(line.data, '\n', line.size) || json_is_blank(line)) return 0;
   in = json_begin(line);
-  if (entry_read_line(&in, &rules, &a, &operation)) check_written(&operation);
+  if (entry_read_line(&in, &rules, &arena, &operation)) check_written(&operation);
   check_pieces(line, 1 + data[0] % 64, &in, &operation);
-  arena_free(&a);
+  arena_free(&arena);
   return 0;
 }

@@ -67,7 +67,7 @@ static void clean_up(void) {
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
-  truth t;
+  truth truth;
   int fd, i;
   (void)argc;
   (void)argv;
@@ -77,7 +77,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   snprintf(path, sizeof path, "%s/s.maph", folder);
   snprintf(copy, sizeof copy, "%s.copy", path);
   for (i = 0; i < SAMPLES; i++) {
-    if (truth_build(path, i, &t) != MAPH_OK) give_up(maph_errmsg(NULL));
+    if (truth_build(path, i, &truth) != MAPH_OK) give_up(maph_errmsg(NULL));
     fd = open(path, O_RDONLY);
     sample_sizes[i] = (size_t)pread(fd, samples[i], FILE_MAX, 0);
     close(fd);
@@ -91,22 +91,22 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 }
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
-  forge f = { .image = data, .size = size, .room = max_size, .state = seed };
+  forge forge = { .image = data, .size = size, .room = max_size, .state = seed };
   unsigned changes = 1 + seed % 3;
   sample = samples[seed / 8 % SAMPLES];
   sample_size = sample_sizes[seed / 8 % SAMPLES];
   if (size < 8192 && max_size >= sample_size) {
     memcpy(data, sample, sample_size);
-    f.size = sample_size;
+    forge.size = sample_size;
   }
-  if (f.size < 8192 || seed % 8 == 0) return LLVMFuzzerMutate(data, f.size, max_size);
-  while (changes-- > 0) forge_change(&f);
-  if (f.size >= 8192) {
-    if (forge_random(&f, 8))
-      forge_repair(&f, forge_random(&f, 2) ? REPAIR_ALL : (int)forge_random(&f, 16));
-    if (forge_random(&f, 3) == 0) forge_dirty(&f, 0);
+  if (forge.size < 8192 || seed % 8 == 0) return LLVMFuzzerMutate(data, forge.size, max_size);
+  while (changes-- > 0) forge_change(&forge);
+  if (forge.size >= 8192) {
+    if (forge_random(&forge, 8))
+      forge_repair(&forge, forge_random(&forge, 2) ? REPAIR_ALL : (int)forge_random(&forge, 16));
+    if (forge_random(&forge, 3) == 0) forge_dirty(&forge, 0);
   }
-  return f.size;
+  return forge.size;
 }
 
 /* --------------------------------------------------------------------- bytes change under reads */
@@ -132,22 +132,22 @@ static void *flip_bytes(void *arg) {
 }
 
 static void read_while_it_changes(const uint8_t *data, size_t size) {
-  exercise x;
+  exercise exercise;
   pthread_t thread;
   int round;
   write_file(path, data, size);
   atomic_store(&stop, 0);
   if (size == 0 || pthread_create(&thread, NULL, flip_bytes, &size) != 0) return;
   for (round = 0; round < 3; round++) {
-    memset(&x, 0, sizeof x);
-    exercise_read(path, &x);
+    memset(&exercise, 0, sizeof exercise);
+    exercise_read(path, &exercise);
   }
   atomic_store(&stop, 1);
   pthread_join(thread, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  exercise x;
+  exercise exercise;
   if (size == 0) {
     data = sample;
     size = sample_size;
@@ -157,12 +157,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     read_while_it_changes(data, size);
     return 0;
   }
-  memset(&x, 0, sizeof x);
+  memset(&exercise, 0, sizeof exercise);
   remove_all();
   write_file(path, data, size);
-  exercise_read(path, &x);
+  exercise_read(path, &exercise);
   write_file(copy, data, size);
-  exercise_write(copy, &x);
-  if (x.complaint[0]) give_up(x.complaint);
+  exercise_write(copy, &exercise);
+  if (exercise.complaint[0]) give_up(exercise.complaint);
   return 0;
 }

@@ -53,27 +53,27 @@ static uint64_t next(uint64_t *state) {
 }
 static size_t below(uint64_t *state, size_t n) { return n ? (size_t)(next(state) >> 11) % n : 0; }
 
-static void insert(text *t, size_t at, const char *bytes, size_t size) {
-  if (t->size + size > ROOM) return;
-  memmove(t->data + at + size, t->data + at, t->size - at);
-  memcpy(t->data + at, bytes, size);
-  t->size += size;
+static void insert(text *text, size_t at, const char *bytes, size_t size) {
+  if (text->size + size > ROOM) return;
+  memmove(text->data + at + size, text->data + at, text->size - at);
+  memcpy(text->data + at, bytes, size);
+  text->size += size;
 }
 
-static void take_out(text *t, size_t at, size_t size) {
-  if (size > t->size - at) size = t->size - at;
-  memmove(t->data + at, t->data + at + size, t->size - at - size);
-  t->size -= size;
+static void take_out(text *text, size_t at, size_t size) {
+  if (size > text->size - at) size = text->size - at;
+  memmove(text->data + at, text->data + at + size, text->size - at - size);
+  text->size -= size;
 }
 
-static void double_from(text *t, size_t at) {
-  size_t size = t->size - at;
-  if (size > ROOM - t->size) return;
-  memcpy(t->data + t->size, t->data + at, size);
-  t->size += size;
+static void double_from(text *text, size_t at) {
+  size_t size = text->size - at;
+  if (size > ROOM - text->size) return;
+  memcpy(text->data + text->size, text->data + at, size);
+  text->size += size;
 }
 
-static void mutate(text *t, uint64_t *state) {
+static void mutate(text *text, uint64_t *state) {
   static const char *const pieces[] = { "%",
                                         "%00",
                                         "%2f",
@@ -100,16 +100,16 @@ static void mutate(text *t, uint64_t *state) {
                                         "&wait=0",
                                         "keep-alive",
                                         "Upgrade" };
-  size_t at = below(state, t->size);
+  size_t at = below(state, text->size);
   const char *piece = pieces[below(state, sizeof pieces / sizeof pieces[0])];
   switch (below(state, 5)) {
     case 0:
-      if (t->size) t->data[at] = (char)next(state);
+      if (text->size) text->data[at] = (char)next(state);
       break;
-    case 1: take_out(t, at, 1 + below(state, 20)); break;
-    case 2: insert(t, at, piece, strlen(piece)); break;
-    case 3: double_from(t, at); break;
-    default: insert(t, at, filler, below(state, sizeof filler)); break;
+    case 1: take_out(text, at, 1 + below(state, 20)); break;
+    case 2: insert(text, at, piece, strlen(piece)); break;
+    case 3: double_from(text, at); break;
+    default: insert(text, at, filler, below(state, sizeof filler)); break;
   }
 }
 
@@ -156,16 +156,16 @@ static bool read_all(int fd, bool *got) {
   }
 }
 
-static bool one_connection(uint64_t *state, text *t) {
+static bool one_connection(uint64_t *state, text *text) {
   size_t requests = 1 + below(state, EACH_AT_MOST);
   int fd = connect_to_server(state);
   struct linger at_once = { 1, 0 };
   bool got = false, ended;
   if (fd < 0) return false;
   for (size_t i = 0; i < requests; i++) {
-    memcpy(t, &seeds[below(state, (size_t)seed_count)], sizeof *t);
-    for (size_t k = below(state, 5); k > 0; k--) mutate(t, state);
-    send_all(fd, t->data, t->size);
+    memcpy(text, &seeds[below(state, (size_t)seed_count)], sizeof *text);
+    for (size_t k = below(state, 5); k > 0; k--) mutate(text, state);
+    send_all(fd, text->data, text->size);
   }
   shutdown(fd, SHUT_WR);
   ended = read_all(fd, &got);
@@ -180,26 +180,26 @@ static bool one_connection(uint64_t *state, text *t) {
 static void *run(void *number) {
   uint64_t state =
       (seed + 1) * 0x9E3779B97F4A7C15u + (uint64_t)(uintptr_t)number * 0xBF58476D1CE4E5B9u;
-  text *t = malloc(sizeof *t);
+  text *text = malloc(sizeof *text);
   if (state == 0) state = 1;
-  while (t && atomic_load(&left) > 0 && !atomic_load(&failed))
-    if (!one_connection(&state, t)) atomic_store(&failed, true);
-  free(t);
+  while (text && atomic_load(&left) > 0 && !atomic_load(&failed))
+    if (!one_connection(&state, text)) atomic_store(&failed, true);
+  free(text);
   return NULL;
 }
 
 /* ---------------------------------------------------------------------------------------- start */
 /* The head's \n become \r\n; Host is what the server goes by. */
-static void read_seed(const char *path, text *t) {
+static void read_seed(const char *path, text *text) {
   FILE *f = fopen(path, "rb");
   int c, last = 0;
   bool in_head = true;
   if (f == NULL) return;
   fgetc(f);
-  while ((c = fgetc(f)) != EOF && t->size < ROOM / 2) {
-    if (in_head && c == '\n') t->data[t->size++] = '\r';
+  while ((c = fgetc(f)) != EOF && text->size < ROOM / 2) {
+    if (in_head && c == '\n') text->data[text->size++] = '\r';
     if (c == '\n' && last == '\n') in_head = false;
-    t->data[t->size++] = (char)c;
+    text->data[text->size++] = (char)c;
     last = c;
   }
   fclose(f);

@@ -71,23 +71,23 @@ static void remove_store(const char *store) {
   }
 }
 
-bool beside_open(beside *b, const char *target) {
-  b->target = strdup(target);
-  b->path = with_ending(target, ".maph-part");
-  b->store = with_ending(target, ".maph-part.store");
-  b->fd = -1;
-  if (b->target == NULL || b->path == NULL || b->store == NULL)
+bool beside_open(beside *beside, const char *target) {
+  beside->target = strdup(target);
+  beside->path = with_ending(target, ".maph-part");
+  beside->store = with_ending(target, ".maph-part.store");
+  beside->fd = -1;
+  if (beside->target == NULL || beside->path == NULL || beside->store == NULL)
     complain("out of memory");
   else
-    b->fd = make(b->path, target);
-  if (b->fd >= 0) {
-    stop_removes(b->path);
-    remove_store(b->store);
+    beside->fd = make(beside->path, target);
+  if (beside->fd >= 0) {
+    stop_removes(beside->path);
+    remove_store(beside->store);
     return true;
   }
-  free(b->path);
-  b->path = NULL;
-  beside_drop(b);
+  free(beside->path);
+  beside->path = NULL;
+  beside_drop(beside);
   return false;
 }
 
@@ -96,28 +96,29 @@ static int rename_to_nothing(const char *from, const char *to) {
   return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
-bool beside_take_name(beside *b, bool replace) {
-  int rc = replace ? rename(b->path, b->target) : rename_to_nothing(b->path, b->target);
+bool beside_take_name(beside *beside, bool replace) {
+  int rc = replace ? rename(beside->path, beside->target)
+                   : rename_to_nothing(beside->path, beside->target);
   /* a file system without it */
-  if (rc != 0 && !replace && errno == EINVAL && (rc = link(b->path, b->target)) == 0)
-    unlink(b->path);
+  if (rc != 0 && !replace && errno == EINVAL && (rc = link(beside->path, beside->target)) == 0)
+    unlink(beside->path);
   if (rc != 0) {
-    complain("cannot give %s its name: %s", b->target, strerror(errno));
+    complain("cannot give %s its name: %s", beside->target, strerror(errno));
     return false;
   }
   stop_removes(NULL);
-  free(b->path);
-  b->path = NULL;
+  free(beside->path);
+  beside->path = NULL;
   return true;
 }
 
-void beside_drop(beside *b) {
+void beside_drop(beside *beside) {
   stop_removes(NULL);
-  if (b->path) remove_store(b->store);
-  if (b->path) unlink(b->path);
-  if (b->fd >= 0) close(b->fd);
-  free(b->target);
-  free(b->path);
-  free(b->store);
-  memset(b, 0, sizeof *b);
+  if (beside->path) remove_store(beside->store);
+  if (beside->path) unlink(beside->path);
+  if (beside->fd >= 0) close(beside->fd);
+  free(beside->target);
+  free(beside->path);
+  free(beside->store);
+  memset(beside, 0, sizeof *beside);
 }

@@ -72,57 +72,57 @@ const command *command_find(const char *name);
 const char *command_like(const char *name);
 const option_entry *option_named(const char *name, size_t size);
 /* argv[0] is the command; false: said why */
-bool arguments_parse(const command *c, int argc, char **argv, arguments *a);
+bool arguments_parse(const command *command, int argc, char **argv, arguments *args);
 
 /* ------------------------------------------------------------------ Interface to code in help.c */
 int help_overview(void);
-int help_command(const command *c);
+int help_command(const command *command);
 
 /* ----------------------------------------------------------------- the commands, by their files */
-int command_create(arguments *a);
-int command_get(arguments *a);
-int command_set(arguments *a);
-int command_increment(arguments *a);
-int command_del(arguments *a);
-int command_mget(arguments *a);
-int command_scan(arguments *a);
-int command_import(arguments *a);
-int command_export(arguments *a);
-int command_stats(arguments *a);
-int command_check(arguments *a);
-int command_recover(arguments *a);
-int command_compact(arguments *a);
-int command_optimize(arguments *a);
-int command_backup(arguments *a);
-int command_replace(arguments *a);
-int command_watch(arguments *a);
-int command_bench(arguments *a);
+int command_create(arguments *args);
+int command_get(arguments *args);
+int command_set(arguments *args);
+int command_increment(arguments *args);
+int command_del(arguments *args);
+int command_mget(arguments *args);
+int command_scan(arguments *args);
+int command_import(arguments *args);
+int command_export(arguments *args);
+int command_stats(arguments *args);
+int command_check(arguments *args);
+int command_recover(arguments *args);
+int command_compact(arguments *args);
+int command_optimize(arguments *args);
+int command_backup(arguments *args);
+int command_replace(arguments *args);
+int command_watch(arguments *args);
+int command_bench(arguments *args);
 
 /* ----------------------------------------------------------------- Interface to code in store.c */
 bool store_path(const char *path); /* may it be that of a store?  false: said why */
 /* MAPH_RDONLY ...; reads verify checksums.  NULL: said why */
-maph *store_open(const arguments *a, const char *path, int flags);
+maph *store_open(const arguments *args, const char *path, int flags);
 /* the same for writing, by calls that themselves wait for other writers */
-maph *store_open_to_rewrite(const arguments *a, const char *path);
+maph *store_open_to_rewrite(const arguments *args, const char *path);
 /* for writing; with --create; made: it was not there */
-maph *store_open_or_make(const arguments *a, const char *path, bool *made);
-/* a store that is not there yet, to be made at once.  *l NULL: it is there.  False: said why */
-bool store_load(const arguments *a, const char *path, maph_load **l);
+maph *store_open_or_make(const arguments *args, const char *path, bool *made);
+/* a store that is not there yet, to be made at once.  *load NULL: it is there.  False: said why */
+bool store_load(const arguments *args, const char *path, maph_load **load);
 /* Of store_open's handle.  Waiting for another writer ends when the program is told to stop, and
 ** then nothing is committed. */
-maph_txn *store_begin(const arguments *a, maph *m, const char *path); /* NULL: said why */
-int store_commit(maph_txn *t); /* ends it; CANCELLED: told to stop */
-bool store_is_new(maph *m);    /* has nobody ever put anything there? */
+maph_txn *store_begin(const arguments *args, maph *m, const char *path); /* NULL: said why */
+int store_commit(maph_txn *txn); /* ends it; CANCELLED: told to stop */
+bool store_is_new(maph *m);      /* has nobody ever put anything there? */
 /* say what the library said of its last failure; FAILED */
 int store_failed(const char *path, int rc);
 /* status, or FAILED when closing failed */
 int store_close(maph *m, const char *path, int status);
-int durability(const arguments *a); /* MAPH_SYNC_* of --sync */
+int durability(const arguments *args); /* MAPH_SYNC_* of --sync */
 /* --format, or what the name ends in */
-const char *format_of(const arguments *a, const char *path);
-bool prefix_from(arguments *a, maph_slice *prefix); /* --prefix; false: said why */
+const char *format_of(const arguments *args, const char *path);
+bool prefix_from(arguments *args, maph_slice *prefix); /* --prefix; false: said why */
 /* the same of --from, --to; data NULL: not given */
-bool bounds_from(arguments *a, maph_slice *from, maph_slice *to);
+bool bounds_from(arguments *args, maph_slice *from, maph_slice *to);
 bool same_file(const char *path, int fd); /* is fd the file at path? */
 
 /* ------------------------------------------------------------------- Interface to code in row.c */
@@ -132,13 +132,13 @@ typedef struct row {
   uint64_t expires;
   int type, key_type, when; /* when: MAPH_ALWAYS ... */
 } row;
-const char *row_check(const row *r);           /* NULL, or what is wrong with it */
-const char *row_ttl(uint64_t seconds, row *r); /* the same */
+const char *row_check(const row *row);           /* NULL, or what is wrong with it */
+const char *row_ttl(uint64_t seconds, row *row); /* the same */
 uint64_t wall_ms(void);
 
 /* ---------------------------------------------------------------- Interface to code in ndjson.c */
 /* One line of NDJSON.  NULL, or what is wrong with it. */
-const char *ndjson_row(maph_slice line, arena *a, row *r, char room[JSON_SENTENCE_ROOM]);
+const char *ndjson_row(maph_slice line, arena *arena, row *row, char room[JSON_SENTENCE_ROOM]);
 
 /* ---------------------------------------------------------------- Interface to code in beside.c */
 typedef struct beside {
@@ -147,9 +147,9 @@ typedef struct beside {
   char *store;
   int fd;
 } beside;
-bool beside_open(beside *b, const char *target); /* a new, empty file; false: said why */
-bool beside_take_name(beside *b, bool replace);  /* false: said why */
-void beside_drop(beside *b);                     /* close, and remove what took no name */
+bool beside_open(beside *beside, const char *target); /* a new, empty file; false: said why */
+bool beside_take_name(beside *beside, bool replace);  /* false: said why */
+void beside_drop(beside *beside);                     /* close, and remove what took no name */
 
 /* ---------------------------------------------------------------- Interface to code in output.c */
 /* Errors stick: check output_end, or `failed` to stop early. */
@@ -164,35 +164,35 @@ typedef struct output {
 } output;
 
 extern output standard_output;
-void output_start(void);                                     /* standard output */
-bool output_open(output *o, const char *path, bool replace); /* false: said why */
-void output_bytes(output *o, const void *data, size_t size);
-void output_text(output *o, const char *text);
-void output_format(output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void output_number(output *o, uint64_t number);
+void output_start(void);                                       /* standard output */
+bool output_open(output *out, const char *path, bool replace); /* false: said why */
+void output_bytes(output *out, const void *data, size_t size);
+void output_text(output *out, const char *text);
+void output_format(output *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void output_number(output *out, uint64_t number);
 /* Text in lines of at most width columns, and a line end; the first goes on at column `at`, the
 ** others are indented.  A line of the text that begins with a space stays as it is. */
-void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at);
-void output_flush(output *o);
+void output_wrapped(output *out, const char *text, size_t width, size_t indent, size_t at);
+void output_flush(output *out);
 /* has who read it gone?  Says so, and it has failed */
-bool output_abandoned(output *o);
+bool output_abandoned(output *out);
 /* flush, and give a file its name; false: said why, no file is left */
-bool output_end(output *o);
-void output_drop(output *o); /* forget the file */
+bool output_end(output *out);
+void output_drop(output *out); /* forget the file */
 
 /* \t \n \r \\ \xHH, a U+FEFF at the beginning too; the rest as it is */
-void output_escaped(output *o, maph_slice bytes);
+void output_escaped(output *out, maph_slice bytes);
 /* for a terminal: lines and tabs as they are, nothing that commands it */
-void output_shown(output *o, maph_slice bytes);
+void output_shown(output *out, maph_slice bytes);
 /* as they are; to a terminal as output_shown */
-void output_exact(output *o, maph_slice bytes);
+void output_exact(output *out, maph_slice bytes);
 /* Begin JSON, which any json_write_ and entry_write_ goes on with and json_write_end ends. */
 void output_json(output *o, json_writer *out);
 /* {...} and a line end */
-void output_json_entry(output *o, const maph_entry *entry, bool with_value);
+void output_json_entry(output *out, const maph_entry *entry, bool with_value);
 /* "name":"text", or "name":"base64","encoding_name":"base64" where the bytes are not UTF-8. */
-void output_json_bytes(output *o, const char *name, const char *encoding_name, maph_slice bytes);
-void output_csv_field(output *o, maph_slice field);
+void output_json_bytes(output *out, const char *name, const char *encoding_name, maph_slice bytes);
+void output_csv_field(output *out, maph_slice field);
 
 /* ----------------------------------------------------------------- Interface to code in input.c */
 typedef struct input {
@@ -233,10 +233,10 @@ typedef struct record {
   uint64_t line; /* where it begins */
 } record;
 /* RFC 4180; failing says why, with the line */
-enum taken csv_record(input *in, record *r);
+enum taken csv_record(input *in, record *record);
 /* fields with the escapes of output_escaped */
-enum taken tsv_record(input *in, record *r);
-void record_free(record *r);
+enum taken tsv_record(input *in, record *record);
+void record_free(record *record);
 
 /* ------------------------------------------------------------------ Interface to code in form.c */
 /* What a file that begins so is, where that is no text to import, and what to do; NULL: it may
@@ -246,7 +246,7 @@ enum { FORM_SIZE = 262 }; /* bytes of the beginning that may tell */
 
 /* -------------------------------------------------------------- Interface to code in progress.c */
 /* A bar on standard error, when that is a terminal. */
-void progress_start(const arguments *a, const char *verb);
+void progress_start(const arguments *args, const char *verb);
 enum amount { NUMBER, BYTES, NO_AMOUNT }; /* what is shown beside the bar */
 /* total 0: not known */
 void progress_show(uint64_t done, uint64_t total, enum amount amount);
@@ -259,9 +259,9 @@ size_t terminal_width(int fd); /* in columns; 80 when it is no terminal */
 int complain(const char *format, ...)
     __attribute__((format(printf, 1, 2))); /* "maph: ..." on standard error; FAILED */
 /* the same, but for --quiet */
-void note(const arguments *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void note(const arguments *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* that standard input is waited for, when it is a terminal */
-void note_typing(const arguments *a, const char *what);
+void note_typing(const arguments *args, const char *what);
 const char *bytes_for_people(uint64_t bytes, char room[32]);           /* "1.2 GB" */
 const char *count_for_people(uint64_t count, char room[32]);           /* "1,234,567" */
 const char *count_of(uint64_t count, const char *what, char room[40]); /* "1 key", "2 keys" */

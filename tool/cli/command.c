@@ -224,8 +224,8 @@ const command commands[] = {
 };
 
 const command *command_find(const char *name) {
-  for (const command *c = commands; c->name; c++)
-    if (strcmp(c->name, name) == 0) return c;
+  for (const command *command = commands; command->name; command++)
+    if (strcmp(command->name, name) == 0) return command;
   return NULL;
 }
 
@@ -263,11 +263,11 @@ const char *command_like(const char *name) {
   for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
     if (strcmp(name, other[i][0]) == 0 && command_find(other[i][1])) return other[i][1];
   }
-  for (const command *c = commands; c->name; c++) {
-    size_t d = distance(name, c->name);
+  for (const command *command = commands; command->name; command++) {
+    size_t d = distance(name, command->name);
     if (d < least) {
       least = d;
-      best = c->name;
+      best = command->name;
     }
   }
   return best;
@@ -284,19 +284,20 @@ const option_entry *option_named(const char *name, size_t size) {
 
 /* The options of a command as getopt_long wants them; val is FIRST_LONG plus the place in
 ** option_entries. */
-static void options_of(const command *c, struct option *longs, char *letters) {
-  const char *lists[] = { c->options, "json quiet help" };
+static void options_of(const command *command, struct option *longs, char *letters) {
+  const char *lists[] = { command->options, "json quiet help" };
   int n = 0;
   *letters++ = ':';
   for (int k = 0; k < 2; k++) {
     for (const char *p = lists[k]; *p && n < OPTIONS_MOST - 1; p += strspn(p, " ")) {
       size_t size = strcspn(p, " ");
-      const option_entry *e = option_named(p, size);
+      const option_entry *option = option_named(p, size);
       p += size;
-      longs[n++] = (struct option){ e->name, e->kind == FLAG ? no_argument : required_argument,
-                                    NULL, FIRST_LONG + (int)(e - option_entries) };
-      if (e->letter) *letters++ = e->letter;
-      if (e->letter && e->kind != FLAG) *letters++ = ':';
+      longs[n++] =
+          (struct option){ option->name, option->kind == FLAG ? no_argument : required_argument,
+                           NULL, FIRST_LONG + (int)(option - option_entries) };
+      if (option->letter) *letters++ = option->letter;
+      if (option->letter && option->kind != FLAG) *letters++ = ':';
     }
   }
   longs[n] = (struct option){ NULL, 0, NULL, 0 };
@@ -313,30 +314,30 @@ static bool one_of(const char *text, const char *choices) {
   return false;
 }
 
-static bool set_option(const option_entry *e, char *text, arguments *a) {
+static bool set_option(const option_entry *option, char *text, arguments *args) {
   static const char *const examples[] = { [COUNT] = "a whole number",
                                           [SIZE] = "a size such as 64M",
                                           [TIME] = "a time such as 30, 500ms or 2h",
                                           [OCTAL] = "permission bits such as 0640" };
-  void *target = (char *)a + e->offset;
+  void *target = (char *)args + option->offset;
   uint64_t number;
-  switch (e->kind) {
+  switch (option->kind) {
     case FLAG: *(bool *)target = true; return true;
     case TEXT: *(char **)target = text; return true;
     case CHOICE:
-      if (!one_of(text, e->placeholder)) {
-        complain("--%s %s: it is one of %s", e->name, text, e->placeholder);
+      if (!one_of(text, option->placeholder)) {
+        complain("--%s %s: it is one of %s", option->name, text, option->placeholder);
         return false;
       }
       *(char **)target = text;
       return true;
     default:
-      if (!number_parse(text, e->kind, &number)) {
-        complain("--%s %s: that is not %s", e->name, text, examples[e->kind]);
+      if (!number_parse(text, option->kind, &number)) {
+        complain("--%s %s: that is not %s", option->name, text, examples[option->kind]);
         return false;
       }
-      if (number < e->least || number > e->most) {
-        complain("--%s %s: out of range", e->name, text);
+      if (number < option->least || number > option->most) {
+        complain("--%s %s: out of range", option->name, text);
         return false;
       }
       *(uint64_t *)target = number;
@@ -353,48 +354,49 @@ static const option_entry *option_of(int value) {
 
 /* What getopt_long did not like.  optopt is the letter, or 0 or a value of ours for a long
 ** option. */
-static bool unknown_option(const command *c, char **argv, int answer) {
+static bool unknown_option(const command *command, char **argv, int answer) {
   if (answer == ':')
-    complain("%s %s needs a value; see maph %s --help", c->name, argv[optind - 1], c->name);
+    complain("%s %s needs a value; see maph %s --help", command->name, argv[optind - 1],
+             command->name);
   else if (optopt >= FIRST_LONG)
-    complain("%s --%s takes no value", c->name, option_entries[optopt - FIRST_LONG].name);
+    complain("%s --%s takes no value", command->name, option_entries[optopt - FIRST_LONG].name);
   else if (optopt)
     complain(
         "%s has no option -%c (write -- before what begins with - and is none); see maph %s --help",
-        c->name, optopt, c->name);
+        command->name, optopt, command->name);
   else
     complain(
         "%s has no option %s (write -- before what begins with - and is none); see maph %s --help",
-        c->name, argv[optind - 1], c->name);
+        command->name, argv[optind - 1], command->name);
   return false;
 }
 
-bool arguments_parse(const command *c, int argc, char **argv, arguments *a) {
+bool arguments_parse(const command *command, int argc, char **argv, arguments *args) {
   struct option longs[OPTIONS_MOST];
   char letters[3 * OPTIONS_MOST + 2];
   int answer;
-  memset(a, 0, sizeof *a);
-  a->if_version = a->ttl_ms = a->limit = a->expect_keys = a->mode = a->since = a->timeout_ms =
-      NOT_GIVEN;
-  a->batch = BATCH;
-  a->max_line = (uint64_t)1 << 30;
-  a->busy_timeout_ms = 5000;
-  a->time_ms = 1000;
-  options_of(c, longs, letters);
+  memset(args, 0, sizeof *args);
+  args->if_version = args->ttl_ms = args->limit = args->expect_keys = args->mode = args->since =
+      args->timeout_ms = NOT_GIVEN;
+  args->batch = BATCH;
+  args->max_line = (uint64_t)1 << 30;
+  args->busy_timeout_ms = 5000;
+  args->time_ms = 1000;
+  options_of(command, longs, letters);
   opterr = 0;
   while ((answer = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-    const option_entry *e;
-    if (answer == '?' || answer == ':') return unknown_option(c, argv, answer);
-    e = option_of(answer);
-    if (!set_option(e, optarg, a)) return false;
+    const option_entry *option;
+    if (answer == '?' || answer == ':') return unknown_option(command, argv, answer);
+    option = option_of(answer);
+    if (!set_option(option, optarg, args)) return false;
   }
-  a->operand = argv + optind;
-  a->operands = argc - optind;
-  if (a->help) return true;
-  if (a->operands < c->least || a->operands > c->most) {
+  args->operand = argv + optind;
+  args->operands = argc - optind;
+  if (args->help) return true;
+  if (args->operands < command->least || args->operands > command->most) {
     complain("%s: usage: maph %s [OPTION...] %s; see maph %s --help",
-             a->operands < c->least ? "something is missing" : "too much is given", c->name,
-             c->operands, c->name);
+             args->operands < command->least ? "something is missing" : "too much is given",
+             command->name, command->operands, command->name);
     return false;
   }
   return true;

@@ -14,24 +14,24 @@
 
 static const char lone_cr[] = "a carriage return inside a line (lines end with LF or CR LF)";
 
-static bool add_field(record *r, const void *data, size_t size) {
-  if (r->fields == r->room) {
-    size_t room = r->room ? 2 * r->room : 16;
-    maph_slice *more = realloc(r->field, room * sizeof *more);
+static bool add_field(record *record, const void *data, size_t size) {
+  if (record->fields == record->room) {
+    size_t room = record->room ? 2 * record->room : 16;
+    maph_slice *more = realloc(record->field, room * sizeof *more);
     if (more == NULL) {
       complain("out of memory");
       return false;
     }
-    r->field = more;
-    r->room = room;
+    record->field = more;
+    record->room = room;
   }
-  r->field[r->fields++] = maph_bytes(data, size);
+  record->field[record->fields++] = maph_bytes(data, size);
   return true;
 }
 
-void record_free(record *r) {
-  free(r->field);
-  memset(r, 0, sizeof *r);
+void record_free(record *record) {
+  free(record->field);
+  memset(record, 0, sizeof *record);
 }
 
 /* ------------------------------------------------------------------------------------------ CSV */
@@ -103,7 +103,7 @@ static char *unquote(char *p, const char *end, char **out) {
   return NULL;
 }
 
-static const char *csv_split(record *r, char *p, const char *end) {
+static const char *csv_split(record *record, char *p, const char *end) {
   for (;;) {
     char *start = p, *stop;
     if (p < end && *p == '"') {
@@ -117,13 +117,13 @@ static const char *csv_split(record *r, char *p, const char *end) {
       }
       stop = p;
     }
-    if (!add_field(r, start, (size_t)(stop - start))) return "out of memory";
+    if (!add_field(record, start, (size_t)(stop - start))) return "out of memory";
     if (p == end) return NULL;
     p++;
   }
 }
 
-enum taken csv_record(input *in, record *r) {
+enum taken csv_record(input *in, record *record) {
   uint64_t lines;
   size_t size, whole;
   const char *mistake;
@@ -132,18 +132,18 @@ enum taken csv_record(input *in, record *r) {
   if (taken != TAKEN) return taken;
   start = in->data + in->at;
   whole = size + (in->at + size < in->end);
-  r->line = in->line + 1;
-  r->fields = 0;
+  record->line = in->line + 1;
+  record->fields = 0;
   if (size && start[size - 1] == '\r') size--;
-  mistake = csv_split(r, start, start + size);
+  mistake = csv_split(record, start, start + size);
   in->at += whole;
   in->taken += whole;
   in->line += lines;
-  return mistake ? input_wrong(in, r->line, mistake) : TAKEN;
+  return mistake ? input_wrong(in, record->line, mistake) : TAKEN;
 }
 
 /* ------------------------------------------------------------------------------------------ TSV */
-enum taken tsv_record(input *in, record *r) {
+enum taken tsv_record(input *in, record *record) {
   maph_slice line;
   enum taken taken = input_line(in, '\n', &line);
   char *p, *end;
@@ -151,15 +151,15 @@ enum taken tsv_record(input *in, record *r) {
   p = (char *)(uintptr_t)line.data;
   end = p + line.size;
   if (end > p && end[-1] == '\r') end--;
-  r->line = in->line;
-  r->fields = 0;
-  if (end > p && memchr(p, '\r', (size_t)(end - p))) return input_wrong(in, r->line, lone_cr);
+  record->line = in->line;
+  record->fields = 0;
+  if (end > p && memchr(p, '\r', (size_t)(end - p))) return input_wrong(in, record->line, lone_cr);
   for (;;) {
     char *tab = memchr(p, '\t', (size_t)(end - p)), *stop = tab ? tab : end;
     size_t size;
     const char *mistake = unescape(maph_bytes(p, (size_t)(stop - p)), p, &size);
-    if (mistake) return input_wrong(in, r->line, mistake);
-    if (!add_field(r, p, size)) return TAKE_FAILED;
+    if (mistake) return input_wrong(in, record->line, mistake);
+    if (!add_field(record, p, size)) return TAKE_FAILED;
     if (tab == NULL) return TAKEN;
     p = tab + 1;
   }

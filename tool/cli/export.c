@@ -30,13 +30,13 @@ enum column_name {
 };
 
 typedef struct table {
-  output *o;
+  output *out;
   bool tabs;
   enum column_name column[COLUMNS_MOST];
   size_t columns;
 } table;
 
-static bool choose_columns(table *t, const char *list) {
+static bool choose_columns(table *table, const char *list) {
   for (const char *p = list ? list : "key,value,type,media_type,expires_at,key_type";; p++) {
     size_t size = strcspn(p, ","), i = 0;
     while (i < COLUMN_NAMES
@@ -46,58 +46,58 @@ static bool choose_columns(table *t, const char *list) {
       complain("--columns: there is no column %.*s", (int)size, p);
       return false;
     }
-    if (t->columns == COLUMNS_MOST) {
+    if (table->columns == COLUMNS_MOST) {
       complain("--columns: too many");
       return false;
     }
-    t->column[t->columns++] = (enum column_name)i;
+    table->column[table->columns++] = (enum column_name)i;
     p += size;
     if (*p == 0) return true;
   }
 }
 
-static void show_field(table *t, size_t i, maph_slice field) {
-  if (i) output_bytes(t->o, t->tabs ? "\t" : ",", 1);
-  if (t->tabs)
-    output_escaped(t->o, field);
+static void show_field(table *table, size_t i, maph_slice field) {
+  if (i) output_bytes(table->out, table->tabs ? "\t" : ",", 1);
+  if (table->tabs)
+    output_escaped(table->out, field);
   else
-    output_csv_field(t->o, field);
+    output_csv_field(table->out, field);
 }
 
-static void end_record(table *t) { output_text(t->o, t->tabs ? "\n" : "\r\n"); }
+static void end_record(table *table) { output_text(table->out, table->tabs ? "\n" : "\r\n"); }
 
-static void show_number(table *t, size_t i, uint64_t number) {
-  show_field(t, i, maph_str(""));
-  output_number(t->o, number);
+static void show_number(table *table, size_t i, uint64_t number) {
+  show_field(table, i, maph_str(""));
+  output_number(table->out, number);
 }
 
-static void show_record(table *t, const maph_entry *e) {
-  for (size_t i = 0; i < t->columns; i++) {
-    switch (t->column[i]) {
-      case KEY: show_field(t, i, e->key); break;
-      case VALUE: show_field(t, i, e->value); break;
-      case TYPE: show_field(t, i, maph_str(entry_type_name(e->type))); break;
-      case MEDIA_TYPE: show_field(t, i, e->media_type); break;
+static void show_record(table *table, const maph_entry *entry) {
+  for (size_t i = 0; i < table->columns; i++) {
+    switch (table->column[i]) {
+      case KEY: show_field(table, i, entry->key); break;
+      case VALUE: show_field(table, i, entry->value); break;
+      case TYPE: show_field(table, i, maph_str(entry_type_name(entry->type))); break;
+      case MEDIA_TYPE: show_field(table, i, entry->media_type); break;
       case EXPIRES_AT:
-        if (e->expires)
-          show_number(t, i, e->expires);
+        if (entry->expires)
+          show_number(table, i, entry->expires);
         else
-          show_field(t, i, maph_str(""));
+          show_field(table, i, maph_str(""));
         break;
-      case KEY_TYPE: show_field(t, i, maph_str(entry_key_type_name(e->key_type))); break;
-      case VERSION: show_number(t, i, e->version); break;
-      default: show_number(t, i, e->value.size); break;
+      case KEY_TYPE: show_field(table, i, maph_str(entry_key_type_name(entry->key_type))); break;
+      case VERSION: show_number(table, i, entry->version); break;
+      default: show_number(table, i, entry->value.size); break;
     }
   }
-  end_record(t);
+  end_record(table);
 }
 
 /* ---------------------------------------------------------------------------------- every entry */
 typedef struct sink {
-  const arguments *a;
+  const arguments *args;
   maph_slice prefix;
   uint64_t n;
-  output *o; /* NULL: a store */
+  output *out; /* NULL: a store */
   bool json;
   table table;
   maph *to; /* the store, its path, and the transaction that is open */
@@ -105,116 +105,118 @@ typedef struct sink {
   maph_txn *txn;
 } sink;
 
-static int put(sink *s, const maph_entry *e) {
-  maph_condition condition = {
-    .expires = e->expires, .type = e->type, .key_type = e->key_type, .media_type = e->media_type
-  };
-  int rc = s->txn ? MAPH_OK : maph_txn_begin(s->to, MAPH_SYNC_OFF, &s->txn);
-  if (rc == MAPH_OK) rc = maph_txn_put_if(s->txn, e->key, e->value, &condition);
+static int put(sink *sink, const maph_entry *entry) {
+  maph_condition condition = { .expires = entry->expires,
+                               .type = entry->type,
+                               .key_type = entry->key_type,
+                               .media_type = entry->media_type };
+  int rc = sink->txn ? MAPH_OK : maph_txn_begin(sink->to, MAPH_SYNC_OFF, &sink->txn);
+  if (rc == MAPH_OK) rc = maph_txn_put_if(sink->txn, entry->key, entry->value, &condition);
   if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
-  if (rc == MAPH_OK && s->n % GROUP == GROUP - 1) {
-    rc = maph_txn_commit(s->txn);
-    s->txn = NULL;
+  if (rc == MAPH_OK && sink->n % GROUP == GROUP - 1) {
+    rc = maph_txn_commit(sink->txn);
+    sink->txn = NULL;
   }
-  if (rc != MAPH_OK) store_failed(s->path, rc);
+  if (rc != MAPH_OK) store_failed(sink->path, rc);
   return rc;
 }
 
-static int give(sink *s, const maph_entry *e) {
-  if (s->o == NULL) return put(s, e);
-  if (s->json)
-    output_json_entry(s->o, e, true);
+static int give(sink *sink, const maph_entry *entry) {
+  if (sink->out == NULL) return put(sink, entry);
+  if (sink->json)
+    output_json_entry(sink->out, entry, true);
   else
-    show_record(&s->table, e);
-  return s->o->failed ? MAPH_CANCELLED : MAPH_OK;
+    show_record(&sink->table, entry);
+  return sink->out->failed ? MAPH_CANCELLED : MAPH_OK;
 }
 
 /* Every entry into the sink.  False: not all of them, and said why. */
-static bool give_all(sink *s, maph *m) {
+static bool give_all(sink *sink, maph *m) {
   maph_snapshot *snapshot = NULL;
-  maph_cursor *c = NULL;
-  maph_entry e;
+  maph_cursor *cursor = NULL;
+  maph_entry entry;
   uint64_t total = 0;
   bool ok = true;
   int rc = maph_snapshot_open(m, &snapshot);
   if (rc == MAPH_OK) {
-    total = s->prefix.size ? 0 : maph_snapshot_records(snapshot);
-    rc = maph_cursor_open(m, snapshot, s->prefix, &c);
+    total = sink->prefix.size ? 0 : maph_snapshot_records(snapshot);
+    rc = maph_cursor_open(m, snapshot, sink->prefix, &cursor);
   }
-  while (rc == MAPH_OK && ok && !stop_asked() && (rc = maph_cursor_next(c, &e)) == MAPH_OK) {
-    ok = give(s, &e) == MAPH_OK;
-    progress_show(++s->n, total, NUMBER);
+  while (rc == MAPH_OK && ok && !stop_asked()
+         && (rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
+    ok = give(sink, &entry) == MAPH_OK;
+    progress_show(++sink->n, total, NUMBER);
   }
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) store_failed(s->a->operand[0], rc);
-  maph_cursor_close(c);
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) store_failed(sink->args->operand[0], rc);
+  maph_cursor_close(cursor);
   maph_snapshot_close(snapshot);
   return ok && rc == MAPH_NOTFOUND;
 }
 
 /* -------------------------------------------------------------------------------- another store */
-static int back_up(sink *s, maph *from, const char *path, const char *target) {
+static int back_up(sink *sink, maph *from, const char *path, const char *target) {
   maph_rewrite result;
   int rc = maph_backup(from, target, progress_callback, NULL);
   if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
   if (rc == MAPH_OK) rc = maph_rewritten(from, &result);
   if (rc != MAPH_OK) return store_failed(path, rc);
-  s->n = result.records;
+  sink->n = result.records;
   return DONE;
 }
 
-static bool fill(sink *s, maph *m) {
-  bool ok = give_all(s, m);
+static bool fill(sink *sink, maph *m) {
+  bool ok = give_all(sink, m);
   int rc = MAPH_OK;
   if (!ok)
-    maph_txn_abort(s->txn);
-  else if (s->txn && (rc = maph_txn_commit(s->txn)) != MAPH_OK)
-    store_failed(s->path, rc);
+    maph_txn_abort(sink->txn);
+  else if (sink->txn && (rc = maph_txn_commit(sink->txn)) != MAPH_OK)
+    store_failed(sink->path, rc);
   return ok && rc == MAPH_OK;
 }
 
 /* The store of what has the prefix, beside the target. */
-static int export_part(sink *s, maph *m, const char *path, const char *target) {
-  arguments own = *s->a;
+static int export_part(sink *sink, maph *m, const char *path, const char *target) {
+  arguments own = *sink->args;
   struct stat st;
   int status = FAILED;
   own.mode = stat(own.operand[0], &st) == 0 ? st.st_mode & 0777 : 0600;
-  s->path = path;
-  s->to = store_open(&own, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL);
-  if (s->to && fill(s, m)) status = back_up(s, s->to, path, target);
-  maph_close(s->to);
+  sink->path = path;
+  sink->to = store_open(&own, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL);
+  if (sink->to && fill(sink, m)) status = back_up(sink, sink->to, path, target);
+  maph_close(sink->to);
   return status;
 }
 
-static int export_to_store(sink *s, maph *m, const char *target) {
+static int export_to_store(sink *sink, maph *m, const char *target) {
   struct stat st;
-  beside b;
+  beside beside;
   int status;
   if (lstat(target, &st) == 0)
     return complain("%s is there already, and no store is replaced", target);
-  if (!beside_open(&b, target)) return FAILED;
-  status =
-      s->prefix.size ? export_part(s, m, b.store, target) : back_up(s, m, s->a->operand[0], target);
-  beside_drop(&b);
+  if (!beside_open(&beside, target)) return FAILED;
+  status = sink->prefix.size ? export_part(sink, m, beside.store, target)
+                             : back_up(sink, m, sink->args->operand[0], target);
+  beside_drop(&beside);
   return status;
 }
 
 /* ---------------------------------------------------------------------------------- the command */
-static bool export_text(sink *s, maph *m) {
-  s->table.o = s->o;
-  if (!s->json && !s->a->no_header) {
-    for (size_t i = 0; i < s->table.columns; i++)
-      show_field(&s->table, i, maph_str(column_names[s->table.column[i]]));
-    end_record(&s->table);
+static bool export_text(sink *sink, maph *m) {
+  sink->table.out = sink->out;
+  if (!sink->json && !sink->args->no_header) {
+    for (size_t i = 0; i < sink->table.columns; i++)
+      show_field(&sink->table, i, maph_str(column_names[sink->table.column[i]]));
+    end_record(&sink->table);
   }
-  return give_all(s, m);
+  return give_all(sink, m);
 }
 
-static int export_to_file(sink *s, maph *m, const char *target) {
+static int export_to_file(sink *sink, maph *m, const char *target) {
   static output file;
-  s->o = strcmp(target, "-") == 0 ? &standard_output : &file;
-  if (s->o == &file && !output_open(&file, target, s->a->force)) return FAILED;
-  if (export_text(s, m)) return output_end(s->o) ? DONE : FAILED;
-  if (s->o == &file)
+  sink->out = strcmp(target, "-") == 0 ? &standard_output : &file;
+  if (sink->out == &file && !output_open(&file, target, sink->args->force)) return FAILED;
+  if (export_text(sink, m)) return output_end(sink->out) ? DONE : FAILED;
+  if (sink->out == &file)
     output_drop(&file);
   else
     output_flush(&standard_output);
@@ -243,21 +245,21 @@ static bool is_beside_a_store(const char *target) {
   return false;
 }
 
-static int show_exported(const arguments *a, uint64_t n) {
+static int show_exported(const arguments *args, uint64_t n) {
   char keys[40];
-  if (a->json)
+  if (args->json)
     output_format(&standard_output, "{\"success\":true,\"exported\":%llu}\n",
                   (unsigned long long)n);
-  else if (!a->quiet)
+  else if (!args->quiet)
     output_format(&standard_output, "exported %s\n", count_of(n, "key", keys));
   return output_end(&standard_output) ? DONE : FAILED;
 }
 
-int command_export(arguments *a) {
-  const char *path = a->operand[0], *target = a->operands > 1 ? a->operand[1] : "-",
-             *format = format_of(a, target);
+int command_export(arguments *args) {
+  const char *path = args->operand[0], *target = args->operands > 1 ? args->operand[1] : "-",
+             *format = format_of(args, target);
   bool to_store = strcmp(format, "maph") == 0, to_file = strcmp(target, "-") != 0;
-  sink s = { .a = a, .json = strcmp(format, "ndjson") == 0 };
+  sink sink = { .args = args, .json = strcmp(format, "ndjson") == 0 };
   maph *m;
   int status;
   if (target[0] == 0) return complain("the path of the target is empty");
@@ -266,14 +268,14 @@ int command_export(arguments *a) {
   if (names_store(path, target)) return complain("%s is the store itself", target);
   if (is_beside_a_store(target))
     return complain("%s: that name belongs to the store beside it: choose another", target);
-  s.table.tabs = strcmp(format, "tsv") == 0;
-  if (!prefix_from(a, &s.prefix) || !choose_columns(&s.table, a->columns)
-      || (m = store_open(a, path, MAPH_RDONLY)) == NULL)
+  sink.table.tabs = strcmp(format, "tsv") == 0;
+  if (!prefix_from(args, &sink.prefix) || !choose_columns(&sink.table, args->columns)
+      || (m = store_open(args, path, MAPH_RDONLY)) == NULL)
     return FAILED;
   /* a bar would stand among the entries */
-  if (to_file || !standard_output.terminal) progress_start(a, "export");
-  status = to_store ? export_to_store(&s, m, target) : export_to_file(&s, m, target);
+  if (to_file || !standard_output.terminal) progress_start(args, "export");
+  status = to_store ? export_to_store(&sink, m, target) : export_to_file(&sink, m, target);
   progress_end();
   status = store_close(m, path, status);
-  return status == DONE && to_file ? show_exported(a, s.n) : status;
+  return status == DONE && to_file ? show_exported(args, sink.n) : status;
 }

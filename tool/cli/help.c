@@ -7,52 +7,53 @@
 enum { COLUMN = 26, WIDTH = 79 };
 
 int help_overview(void) {
-  output *o = &standard_output;
-  output_text(o,
+  output *out = &standard_output;
+  output_text(out,
               "maph - a key-value store in one file that every process maps into its memory\n\n");
-  for (const command *c = commands; c->name; c++)
-    output_format(o, "  maph %-8s %-18s %s\n", c->name, c->operands, c->summary);
-  output_text(o, "\nmaph COMMAND --help says more of each; maph --version which one this is.\n\n"
-                 "  maph create cache.maph\n"
-                 "  maph set cache.maph hot_key 'some value'\n"
-                 "  maph get cache.maph hot_key\n\n"
-                 "Exit status: 0 found, or done; 1 not found; 2 an error, which is named.\n");
-  return output_end(o) ? DONE : FAILED;
+  for (const command *command = commands; command->name; command++)
+    output_format(out, "  maph %-8s %-18s %s\n", command->name, command->operands,
+                  command->summary);
+  output_text(out, "\nmaph COMMAND --help says more of each; maph --version which one this is.\n\n"
+                   "  maph create cache.maph\n"
+                   "  maph set cache.maph hot_key 'some value'\n"
+                   "  maph get cache.maph hot_key\n\n"
+                   "Exit status: 0 found, or done; 1 not found; 2 an error, which is named.\n");
+  return output_end(out) ? DONE : FAILED;
 }
 
-static void show_option(output *o, const option_entry *e) {
+static void show_option(output *out, const option_entry *option) {
   char left[128], letter[8] = "    ";
   int n;
-  if (e->letter) snprintf(letter, sizeof letter, "-%c, ", e->letter);
-  n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, e->name, e->placeholder ? " " : "",
-               e->placeholder ? e->placeholder : "");
-  output_text(o, left);
-  output_format(o, n < COLUMN - 1 ? "%*s" : "\n%*s", n < COLUMN - 1 ? COLUMN - n : COLUMN, "");
-  output_wrapped(o, e->help, WIDTH, COLUMN, COLUMN);
+  if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
+  n = snprintf(left, sizeof left, "  %s--%s%s%s", letter, option->name,
+               option->placeholder ? " " : "", option->placeholder ? option->placeholder : "");
+  output_text(out, left);
+  output_format(out, n < COLUMN - 1 ? "%*s" : "\n%*s", n < COLUMN - 1 ? COLUMN - n : COLUMN, "");
+  output_wrapped(out, option->help, WIDTH, COLUMN, COLUMN);
 }
 
-static void show_options(output *o, const char *list) {
+static void show_options(output *out, const char *list) {
   for (const char *p = list; *p; p += strspn(p, " ")) {
     size_t size = strcspn(p, " ");
-    show_option(o, option_named(p, size));
+    show_option(out, option_named(p, size));
     p += size;
   }
 }
 
-static void show_examples(output *o, const char *examples) {
-  output_text(o, "\nFor example\n\n");
+static void show_examples(output *out, const char *examples) {
+  output_text(out, "\nFor example\n\n");
   for (const char *p = examples; *p; p += strcspn(p, "\n") + 1)
-    output_format(o, "  %.*s\n", (int)strcspn(p, "\n"), p);
+    output_format(out, "  %.*s\n", (int)strcspn(p, "\n"), p);
 }
 
-int help_command(const command *c) {
-  output *o = &standard_output;
-  output_format(o, "maph %s - %s\n\n  maph %s [OPTION...] %s\n\n", c->name, c->summary, c->name,
-                c->operands);
-  output_wrapped(o, c->text, WIDTH, 0, 0);
-  output_bytes(o, "\n", 1);
-  show_options(o, c->options);
-  show_options(o, "json quiet help");
-  show_examples(o, c->examples);
-  return output_end(o) ? DONE : FAILED;
+int help_command(const command *command) {
+  output *out = &standard_output;
+  output_format(out, "maph %s - %s\n\n  maph %s [OPTION...] %s\n\n", command->name,
+                command->summary, command->name, command->operands);
+  output_wrapped(out, command->text, WIDTH, 0, 0);
+  output_bytes(out, "\n", 1);
+  show_options(out, command->options);
+  show_options(out, "json quiet help");
+  show_examples(out, command->examples);
+  return output_end(out) ? DONE : FAILED;
 }

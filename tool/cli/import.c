@@ -26,7 +26,7 @@ typedef struct column {
 } column;
 
 typedef struct import {
-  const arguments *a;
+  const arguments *args;
   const char *source;
   maph *m;
   maph_txn *txn;   /* of --atomic */
@@ -42,191 +42,197 @@ typedef struct import {
 } import;
 
 /* ------------------------------------------------------------------------------------ the store */
-static int put_row(import *i, maph_txn *t, const row *r) {
-  maph_condition c = { .when = i->a->if_absent ? MAPH_IF_ABSENT : r->when,
-                       .expires = r->expires,
-                       .type = r->type,
-                       .key_type = r->key_type,
-                       .media_type = r->media_type };
-  return i->load ? maph_load_put(i->load, r->key, r->value, &c)
-                 : maph_txn_put_if(t, r->key, r->value, &c);
+static int put_row(import *import, maph_txn *txn, const row *row) {
+  maph_condition condition = { .when = import->args->if_absent ? MAPH_IF_ABSENT : row->when,
+                               .expires = row->expires,
+                               .type = row->type,
+                               .key_type = row->key_type,
+                               .media_type = row->media_type };
+  return import->load ? maph_load_put(import->load, row->key, row->value, &condition)
+                      : maph_txn_put_if(txn, row->key, row->value, &condition);
 }
 
-static bool put_rows(import *i, maph_txn *t, uint64_t *put) {
+static bool put_rows(import *import, maph_txn *txn, uint64_t *put) {
   int rc = MAPH_OK;
   *put = 0;
-  for (size_t k = 0; k < i->n && rc == MAPH_OK; k++) {
-    rc = put_row(i, t, &i->rows[k]);
+  for (size_t k = 0; k < import->n && rc == MAPH_OK; k++) {
+    rc = put_row(import, txn, &import->rows[k]);
     if (rc == MAPH_OK) ++*put;
     if (rc == MAPH_EXISTS || rc == MAPH_NOTFOUND) {
-      i->skipped++;
+      import->skipped++;
       rc = MAPH_OK;
     }
     if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
   }
-  if (rc != MAPH_OK) store_failed(i->a->operand[0], rc);
+  if (rc != MAPH_OK) store_failed(import->args->operand[0], rc);
   return rc == MAPH_OK;
 }
 
-static bool commit(import *i, maph_txn *t) {
-  int rc = store_commit(t);
+static bool commit(import *import, maph_txn *txn) {
+  int rc = store_commit(txn);
   if (rc != MAPH_OK) {
-    store_failed(i->a->operand[0], rc);
+    store_failed(import->args->operand[0], rc);
     return false;
   }
-  i->transactions++;
+  import->transactions++;
   return true;
 }
 
 /* keep: what was loaded becomes the store.  False: it did not; said why */
-static bool end_load(import *i, bool keep) {
-  int rc = keep ? maph_load_finish(i->load) : maph_load_abort(i->load);
-  i->load = NULL;
-  if (rc != MAPH_OK) store_failed(i->a->operand[0], rc);
-  if (!keep || rc != MAPH_OK) i->put = 0;
-  i->transactions += i->put > 0;
+static bool end_load(import *import, bool keep) {
+  int rc = keep ? maph_load_finish(import->load) : maph_load_abort(import->load);
+  import->load = NULL;
+  if (rc != MAPH_OK) store_failed(import->args->operand[0], rc);
+  if (!keep || rc != MAPH_OK) import->put = 0;
+  import->transactions += import->put > 0;
   return rc == MAPH_OK;
 }
 
-static bool has_conditions(const import *i) {
-  for (size_t k = 0; k < i->n; k++)
-    if (i->rows[k].when != MAPH_ALWAYS) return true;
+static bool has_conditions(const import *import) {
+  for (size_t k = 0; k < import->n; k++)
+    if (import->rows[k].when != MAPH_ALWAYS) return true;
   return false;
 }
 
 /* The rows that were collected cannot be loaded: they go into what was loaded so far. */
-static bool leave_load(import *i) {
-  return end_load(i, true) && (i->m = store_open(i->a, i->a->operand[0], MAPH_RDWR)) != NULL;
+static bool leave_load(import *import) {
+  return end_load(import, true)
+         && (import->m = store_open(import->args, import->args->operand[0], MAPH_RDWR)) != NULL;
 }
 
-static bool load_group(import *i) {
+static bool load_group(import *import) {
   uint64_t put;
-  bool ok = put_rows(i, NULL, &put);
-  i->put += put;
-  if (ok) i->put_line = i->lines[i->n - 1];
-  if (!ok) end_load(i, false);
-  i->n = 0;
-  arena_free(&i->arena);
+  bool ok = put_rows(import, NULL, &put);
+  import->put += put;
+  if (ok) import->put_line = import->lines[import->n - 1];
+  if (!ok) end_load(import, false);
+  import->n = 0;
+  arena_free(&import->arena);
   return ok;
 }
 
 /* Put the rows that were collected.  False: said why, and they were not put. */
-static bool put_group(import *i) {
-  maph_txn *t = i->txn;
+static bool put_group(import *import) {
+  maph_txn *txn = import->txn;
   uint64_t put;
   bool ok;
-  if (i->n == 0) return true;
-  if (i->load && has_conditions(i) && !leave_load(i)) return false;
-  if (i->load) return load_group(i);
-  if (t == NULL && (t = store_begin(i->a, i->m, i->a->operand[0])) == NULL) return false;
-  if (i->a->atomic) i->txn = t;
-  ok = put_rows(i, t, &put);
-  if (ok && !i->a->atomic)
-    ok = commit(i, t);
-  else if (!i->a->atomic)
-    maph_txn_abort(t);
+  if (import->n == 0) return true;
+  if (import->load && has_conditions(import) && !leave_load(import)) return false;
+  if (import->load) return load_group(import);
+  if (txn == NULL && (txn = store_begin(import->args, import->m, import->args->operand[0])) == NULL)
+    return false;
+  if (import->args->atomic) import->txn = txn;
+  ok = put_rows(import, txn, &put);
+  if (ok && !import->args->atomic)
+    ok = commit(import, txn);
+  else if (!import->args->atomic)
+    maph_txn_abort(txn);
   if (ok) {
-    i->put += put;
-    i->put_line = i->lines[i->n - 1];
+    import->put += put;
+    import->put_line = import->lines[import->n - 1];
   }
-  i->n = 0;
-  arena_free(&i->arena);
+  import->n = 0;
+  arena_free(&import->arena);
   return ok;
 }
 
 /* Room for one more row, zeroed. */
-static row *new_row(import *i, uint64_t line) {
-  if (i->n == i->room) {
-    size_t room = i->room ? 2 * i->room : 1024;
-    row *rows = realloc(i->rows, room * sizeof *rows);
-    uint64_t *lines = rows ? realloc(i->lines, room * sizeof *lines) : NULL;
-    if (rows) i->rows = rows;
-    if (lines) i->lines = lines;
+static row *new_row(import *import, uint64_t line) {
+  if (import->n == import->room) {
+    size_t room = import->room ? 2 * import->room : 1024;
+    row *rows = realloc(import->rows, room * sizeof *rows);
+    uint64_t *lines = rows ? realloc(import->lines, room * sizeof *lines) : NULL;
+    if (rows) import->rows = rows;
+    if (lines) import->lines = lines;
     if (lines == NULL) {
       complain("out of memory");
       return NULL;
     }
-    i->room = room;
+    import->room = room;
   }
-  memset(&i->rows[i->n], 0, sizeof i->rows[0]);
-  i->lines[i->n] = line;
-  return &i->rows[i->n];
+  memset(&import->rows[import->n], 0, sizeof import->rows[0]);
+  import->lines[import->n] = line;
+  return &import->rows[import->n];
 }
 
-static bool row_done(import *i) {
-  row *r = &i->rows[i->n++];
-  if (r->expires == 0 && i->a->ttl_ms != NOT_GIVEN) r->expires = wall_ms() + i->a->ttl_ms;
-  if (i->n < (i->a->atomic ? GROUP_ATOMIC : i->a->batch) && i->arena.bytes < BYTES_MOST)
+static bool row_done(import *import) {
+  row *row = &import->rows[import->n++];
+  if (row->expires == 0 && import->args->ttl_ms != NOT_GIVEN)
+    row->expires = wall_ms() + import->args->ttl_ms;
+  if (import->n < (import->args->atomic ? GROUP_ATOMIC : import->args->batch)
+      && import->arena.bytes < BYTES_MOST)
     return true;
-  return put_group(i);
+  return put_group(import);
 }
 
 /* A line is wrong: true when the import goes on without it. */
-static bool wrong_line(import *i, uint64_t line, const char *mistake) {
-  i->wrong++;
-  complain("%s line %llu: %s", i->source, (unsigned long long)line, mistake);
-  return i->a->keep_going;
+static bool wrong_line(import *import, uint64_t line, const char *mistake) {
+  import->wrong++;
+  complain("%s line %llu: %s", import->source, (unsigned long long)line, mistake);
+  return import->args->keep_going;
 }
 
 /* --------------------------------------------------------------------------------------- NDJSON */
-static bool import_ndjson(import *i, input *in) {
+static bool import_ndjson(import *import, input *in) {
   enum taken taken;
   maph_slice line;
   char room[JSON_SENTENCE_ROOM];
   while ((taken = input_line(in, '\n', &line)) != AT_END && !stop_asked()) {
     const char *mistake;
-    row *r;
+    row *row;
     if (taken == TAKE_FAILED) return false;
     if (taken == TAKE_WRONG || json_is_blank(line)) continue;
-    if ((r = new_row(i, in->line)) == NULL) return false;
-    mistake = ndjson_row(line, &i->arena, r, room);
-    if (mistake ? !wrong_line(i, in->line, mistake) : !row_done(i)) return false;
+    if ((row = new_row(import, in->line)) == NULL) return false;
+    mistake = ndjson_row(line, &import->arena, row, room);
+    if (mistake ? !wrong_line(import, in->line, mistake) : !row_done(import)) return false;
     progress_show(in->taken, in->total, BYTES);
   }
   return taken == AT_END;
 }
 
 /* ------------------------------------------------------------------------------------- CSV, TSV */
-static bool add_column(import *i, maph_slice name) {
+static bool add_column(import *import, maph_slice name) {
   if (name.size && memchr(name.data, 0, name.size)) {
-    complain("%s: a column's name holds a NUL byte: is it text in UTF-8?", i->source);
+    complain("%s: a column's name holds a NUL byte: is it text in UTF-8?", import->source);
     return false;
   }
-  size_t room = i->column_count < i->column_room ? i->column_room : 2 * i->column_room + 16;
-  column *more = room == i->column_room ? i->columns : realloc(i->columns, room * sizeof *more);
+  size_t room = import->column_count < import->column_room ? import->column_room
+                                                           : 2 * import->column_room + 16;
+  column *more =
+      room == import->column_room ? import->columns : realloc(import->columns, room * sizeof *more);
   if (more) {
-    i->columns = more;
-    i->column_room = room;
-    more[i->column_count].name = strndup(name.data, name.size);
+    import->columns = more;
+    import->column_room = room;
+    more[import->column_count].name = strndup(name.data, name.size);
   }
-  if (more == NULL || more[i->column_count].name == NULL) {
+  if (more == NULL || more[import->column_count].name == NULL) {
     complain("out of memory");
     return false;
   }
-  i->column_count++;
+  import->column_count++;
   return true;
 }
 
-static bool name_columns(import *i, const record *header, const char *list) {
+static bool name_columns(import *import, const record *header, const char *list) {
   if (list == NULL && header) {
     for (size_t k = 0; k < header->fields; k++)
-      if (!add_column(i, header->field[k])) return false;
+      if (!add_column(import, header->field[k])) return false;
     return true;
   }
   for (const char *p = list ? list : "key,value";; p++) {
     size_t size = strcspn(p, ",");
-    if (!add_column(i, maph_bytes(p, size))) return false;
+    if (!add_column(import, maph_bytes(p, size))) return false;
     p += size;
     if (*p == 0) return true;
   }
 }
 
-static long column_named(const import *i, const char *name) {
+static long column_named(const import *import, const char *name) {
   long found = -1;
-  for (size_t k = 0; k < i->column_count; k++) {
-    if (strcmp(i->columns[k].name, name) != 0) continue;
+  for (size_t k = 0; k < import->column_count; k++) {
+    if (strcmp(import->columns[k].name, name) != 0) continue;
     if (found >= 0) {
-      complain("%s: two columns are named %s", i->source, name);
+      complain("%s: two columns are named %s", import->source, name);
       return -2;
     }
     found = (long)k;
@@ -234,7 +240,7 @@ static long column_named(const import *i, const char *name) {
   return found;
 }
 
-static bool meaning_of(import *i, column *c, bool has_value) {
+static bool meaning_of(import *import, column *column, bool has_value) {
   static const struct {
     const char *name;
     enum meaning meaning;
@@ -244,18 +250,18 @@ static bool meaning_of(import *i, column *c, bool has_value) {
     { "size", LET_PASS },
   };
   if (!has_value) {
-    c->meaning = MEMBER;
+    column->meaning = MEMBER;
     return true;
   }
-  c->meaning = LET_PASS;
+  column->meaning = LET_PASS;
   for (size_t k = 0; k < sizeof known / sizeof known[0]; k++) {
-    if (strcmp(c->name, known[k].name) != 0) continue;
-    c->meaning = known[k].meaning;
+    if (strcmp(column->name, known[k].name) != 0) continue;
+    column->meaning = known[k].meaning;
     return true;
   }
-  if (i->a->value_column) return true;
+  if (import->args->value_column) return true;
   complain("%s: there is no use for the column %s; --value-column value lets such columns be",
-           i->source, c->name);
+           import->source, column->name);
   return false;
 }
 
@@ -264,58 +270,58 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* Of the columns that are used. */
-static bool names_differ(const import *i) {
-  char **names = malloc(i->column_count * sizeof *names), *twice = NULL;
+static bool names_differ(const import *import) {
+  char **names = malloc(import->column_count * sizeof *names), *twice = NULL;
   size_t n = 0;
   if (names == NULL) {
     complain("out of memory");
     return false;
   }
-  for (size_t k = 0; k < i->column_count; k++)
-    if (i->columns[k].meaning != LET_PASS) names[n++] = i->columns[k].name;
+  for (size_t k = 0; k < import->column_count; k++)
+    if (import->columns[k].meaning != LET_PASS) names[n++] = import->columns[k].name;
   qsort(names, n, sizeof *names, by_name);
   for (size_t k = 1; k < n && twice == NULL; k++)
     if (strcmp(names[k - 1], names[k]) == 0) twice = names[k];
-  if (twice) complain("%s: two columns are named %s", i->source, twice);
+  if (twice) complain("%s: two columns are named %s", import->source, twice);
   free(names);
   return twice == NULL;
 }
 
-static bool plan_columns(import *i, const record *header) {
-  const char *key_name = i->a->key_column ? i->a->key_column : "key",
-             *value_name = i->a->value_column ? i->a->value_column : "value";
+static bool plan_columns(import *import, const record *header) {
+  const char *key_name = import->args->key_column ? import->args->key_column : "key",
+             *value_name = import->args->value_column ? import->args->value_column : "value";
   long key, value;
-  if (!name_columns(i, header, i->a->columns)) return false;
-  key = column_named(i, key_name);
-  value = column_named(i, value_name);
+  if (!name_columns(import, header, import->args->columns)) return false;
+  key = column_named(import, key_name);
+  value = column_named(import, value_name);
   if (key == -2 || value == -2) return false;
   if (key < 0) {
-    complain("%s: no column is named %s; --key-column NAME says which is the key", i->source,
+    complain("%s: no column is named %s; --key-column NAME says which is the key", import->source,
              key_name);
     return false;
   }
-  if (value < 0 && i->a->value_column) {
-    complain("%s: no column is named %s", i->source, value_name);
+  if (value < 0 && import->args->value_column) {
+    complain("%s: no column is named %s", import->source, value_name);
     return false;
   }
   if (key == value) {
-    complain("%s: one column cannot be both key and value", i->source);
+    complain("%s: one column cannot be both key and value", import->source);
     return false;
   }
-  if (i->column_count == 1) {
-    complain("%s: there is no column but the key: nothing to put as its value", i->source);
+  if (import->column_count == 1) {
+    complain("%s: there is no column but the key: nothing to put as its value", import->source);
     return false;
   }
-  for (size_t k = 0; k < i->column_count; k++) {
-    column *c = &i->columns[k];
+  for (size_t k = 0; k < import->column_count; k++) {
+    column *column = &import->columns[k];
     if ((long)k == key)
-      c->meaning = KEY;
+      column->meaning = KEY;
     else if ((long)k == value)
-      c->meaning = VALUE;
-    else if (!meaning_of(i, c, value >= 0))
+      column->meaning = VALUE;
+    else if (!meaning_of(import, column, value >= 0))
       return false;
   }
-  return names_differ(i);
+  return names_differ(import);
 }
 
 static const char *read_number(maph_slice field, uint64_t *number) {
@@ -335,18 +341,21 @@ static const char *read_name(maph_slice field, int (*from_name)(const char *), i
                                              : "key_type is bytes, text or blob";
 }
 
-static const char *read_field(import *i, enum meaning meaning, maph_slice field, row *r) {
+static const char *read_field(import *import, enum meaning meaning, maph_slice field, row *row) {
   const char *mistake;
   uint64_t number;
   if (meaning != KEY && meaning != VALUE && field.size == 0) return NULL;
   switch (meaning) {
-    case KEY: return arena_copy(&i->arena, field, &r->key) ? NULL : "out of memory";
-    case VALUE: return arena_copy(&i->arena, field, &r->value) ? NULL : "out of memory";
-    case MEDIA_TYPE: return arena_copy(&i->arena, field, &r->media_type) ? NULL : "out of memory";
-    case TYPE: return read_name(field, entry_type_from_name, &r->type);
-    case KEY_TYPE: return read_name(field, entry_key_type_from_name, &r->key_type);
-    case EXPIRES_AT: return read_number(field, &r->expires);
-    case TTL: mistake = read_number(field, &number); return mistake ? mistake : row_ttl(number, r);
+    case KEY: return arena_copy(&import->arena, field, &row->key) ? NULL : "out of memory";
+    case VALUE: return arena_copy(&import->arena, field, &row->value) ? NULL : "out of memory";
+    case MEDIA_TYPE:
+      return arena_copy(&import->arena, field, &row->media_type) ? NULL : "out of memory";
+    case TYPE: return read_name(field, entry_type_from_name, &row->type);
+    case KEY_TYPE: return read_name(field, entry_key_type_from_name, &row->key_type);
+    case EXPIRES_AT: return read_number(field, &row->expires);
+    case TTL:
+      mistake = read_number(field, &number);
+      return mistake ? mistake : row_ttl(number, row);
     default: return NULL;
   }
 }
@@ -374,67 +383,68 @@ static void escape_json(char **out, maph_slice text) {
 }
 
 /* The row's members as a JSON object of strings. */
-static const char *make_object(import *i, const record *rec, row *r) {
+static const char *make_object(import *import, const record *rec, row *row) {
   size_t room = 2;
   char *out, *start;
   for (size_t k = 0; k < rec->fields; k++)
-    room += 6 * (strlen(i->columns[k].name) + rec->field[k].size) + 6;
-  if ((out = start = arena_take(&i->arena, room)) == NULL) return "out of memory";
+    room += 6 * (strlen(import->columns[k].name) + rec->field[k].size) + 6;
+  if ((out = start = arena_take(&import->arena, room)) == NULL) return "out of memory";
   *out++ = '{';
   for (size_t k = 0; k < rec->fields; k++) {
-    if (i->columns[k].meaning != MEMBER) continue;
-    if (!utf8_valid(rec->field[k]) || !utf8_valid(maph_str(i->columns[k].name)))
+    if (import->columns[k].meaning != MEMBER) continue;
+    if (!utf8_valid(rec->field[k]) || !utf8_valid(maph_str(import->columns[k].name)))
       return "a field that goes into JSON is not UTF-8";
     if (out - start > 1) *out++ = ',';
-    escape_json(&out, maph_str(i->columns[k].name));
+    escape_json(&out, maph_str(import->columns[k].name));
     *out++ = ':';
     escape_json(&out, rec->field[k]);
   }
   *out++ = '}';
-  r->value = maph_bytes(start, (size_t)(out - start));
-  r->type = MAPH_JSON;
+  row->value = maph_bytes(start, (size_t)(out - start));
+  row->type = MAPH_JSON;
   return NULL;
 }
 
-static const char *read_record(import *i, const record *rec, row *r, char *room, size_t room_size) {
+static const char *read_record(import *import, const record *rec, row *row, char *room,
+                               size_t room_size) {
   const char *mistake = NULL;
   bool members = true;
-  if (rec->fields != i->column_count) {
+  if (rec->fields != import->column_count) {
     snprintf(room, room_size, "%zu fields, where there are %zu columns", rec->fields,
-             i->column_count);
+             import->column_count);
     return room;
   }
-  r->type = -1;
+  row->type = -1;
   for (size_t k = 0; k < rec->fields && mistake == NULL; k++) {
-    if (i->columns[k].meaning == VALUE) members = false;
-    mistake = read_field(i, i->columns[k].meaning, rec->field[k], r);
+    if (import->columns[k].meaning == VALUE) members = false;
+    mistake = read_field(import, import->columns[k].meaning, rec->field[k], row);
   }
-  if (mistake == NULL && members) mistake = make_object(i, rec, r);
+  if (mistake == NULL && members) mistake = make_object(import, rec, row);
   if (mistake) return mistake;
-  if (r->type < 0) r->type = entry_type_of_bytes(r->value);
-  return row_check(r);
+  if (row->type < 0) row->type = entry_type_of_bytes(row->value);
+  return row_check(row);
 }
 
 static bool goes_on(enum taken taken) { return taken == TAKEN || taken == TAKE_WRONG; }
 
-static bool import_records(import *i, input *in, enum taken (*next)(input *, record *)) {
+static bool import_records(import *import, input *in, enum taken (*next)(input *, record *)) {
   record rec;
   char room[128];
   bool ok = true;
   enum taken taken = TAKEN;
   memset(&rec, 0, sizeof rec);
-  if (!i->a->no_header) taken = next(in, &rec);
-  if (taken == TAKEN) ok = plan_columns(i, i->a->no_header ? NULL : &rec);
-  in->keeps_going = i->a->keep_going;
+  if (!import->args->no_header) taken = next(in, &rec);
+  if (taken == TAKEN) ok = plan_columns(import, import->args->no_header ? NULL : &rec);
+  in->keeps_going = import->args->keep_going;
   while (ok && goes_on(taken) && !stop_asked() && goes_on(taken = next(in, &rec))) {
     const char *mistake;
-    row *r;
+    row *row;
     if (taken == TAKE_WRONG) continue;
     if (rec.fields == 1 && rec.field[0].size == 0) continue;
-    ok = (r = new_row(i, rec.line)) != NULL;
+    ok = (row = new_row(import, rec.line)) != NULL;
     if (!ok) break;
-    mistake = read_record(i, &rec, r, room, sizeof room);
-    ok = mistake ? wrong_line(i, rec.line, mistake) : row_done(i);
+    mistake = read_record(import, &rec, row, room, sizeof room);
+    ok = mistake ? wrong_line(import, rec.line, mistake) : row_done(import);
     progress_show(in->taken, in->total, BYTES);
   }
   record_free(&rec);
@@ -444,37 +454,38 @@ static bool import_records(import *i, input *in, enum taken (*next)(input *, rec
 /* -------------------------------------------------------------------------------- another store */
 /* What a cursor hands out stays where it is until the store is closed, which is after the last
 ** group was put. */
-static bool import_store(import *i, maph *from) {
-  maph_snapshot *s = NULL;
-  maph_cursor *c = NULL;
-  maph_entry e;
+static bool import_store(import *import, maph *from) {
+  maph_snapshot *snapshot = NULL;
+  maph_cursor *cursor = NULL;
+  maph_entry entry;
   uint64_t n = 0, total = 0;
   bool ok = true;
-  int rc = maph_snapshot_open(from, &s);
+  int rc = maph_snapshot_open(from, &snapshot);
   if (rc == MAPH_OK) {
-    total = maph_snapshot_records(s);
-    rc = maph_cursor_open(from, s, maph_str(""), &c);
+    total = maph_snapshot_records(snapshot);
+    rc = maph_cursor_open(from, snapshot, maph_str(""), &cursor);
   }
-  while (ok && rc == MAPH_OK && !stop_asked() && (rc = maph_cursor_next(c, &e)) == MAPH_OK) {
-    row *r = new_row(i, ++n);
-    ok = r != NULL;
+  while (ok && rc == MAPH_OK && !stop_asked()
+         && (rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
+    row *row = new_row(import, ++n);
+    ok = row != NULL;
     if (!ok) break;
-    *r = (row){ .key = e.key,
-                .value = e.value,
-                .media_type = e.media_type,
-                .expires = e.expires,
-                .type = e.type,
-                .key_type = e.key_type };
-    ok = row_done(i);
+    *row = (struct row){ .key = entry.key,
+                         .value = entry.value,
+                         .media_type = entry.media_type,
+                         .expires = entry.expires,
+                         .type = entry.type,
+                         .key_type = entry.key_type };
+    ok = row_done(import);
     progress_show(n, total, NUMBER);
   }
   if (ok && rc != MAPH_OK && rc != MAPH_NOTFOUND) {
-    store_failed(i->source, rc);
+    store_failed(import->source, rc);
     ok = false;
   }
-  if (ok && rc == MAPH_NOTFOUND) ok = put_group(i);
-  maph_cursor_close(c);
-  maph_snapshot_close(s);
+  if (ok && rc == MAPH_NOTFOUND) ok = put_group(import);
+  maph_cursor_close(cursor);
+  maph_snapshot_close(snapshot);
   return ok && rc == MAPH_NOTFOUND;
 }
 
@@ -488,124 +499,126 @@ static void skip_byte_order_mark(input *in) {
 }
 
 /* Whether it is text, as far as its beginning tells. */
-static bool is_text(const import *i, input *in) {
+static bool is_text(const import *import, input *in) {
   const char *form;
   while (in->end - in->at < FORM_SIZE && input_fill(in)) {}
   form = form_of(maph_bytes(in->data + in->at, in->end - in->at));
-  if (form) complain("%s is not lines of text but %s", i->source, form);
+  if (form) complain("%s is not lines of text but %s", import->source, form);
   return form == NULL && !in->failed;
 }
 
-static bool import_text(import *i, const char *format, input *in) {
+static bool import_text(import *import, const char *format, input *in) {
   bool ok;
   skip_byte_order_mark(in);
-  if (!is_text(i, in)) return false;
+  if (!is_text(import, in)) return false;
   if (strcmp(format, "csv") == 0) {
-    ok = import_records(i, in, csv_record);
+    ok = import_records(import, in, csv_record);
   } else if (strcmp(format, "tsv") == 0) {
-    ok = import_records(i, in, tsv_record);
+    ok = import_records(import, in, tsv_record);
   } else {
-    in->keeps_going = i->a->keep_going;
-    ok = import_ndjson(i, in);
+    in->keeps_going = import->args->keep_going;
+    ok = import_ndjson(import, in);
   }
-  i->wrong += in->wrong;
+  import->wrong += in->wrong;
   return ok;
 }
 
 /* The end of a transaction of --atomic, and what is said. */
-static int finish(import *i, bool ok) {
+static int finish(import *import, bool ok) {
   char put[40], transactions[40];
-  if (ok) ok = put_group(i);
-  if (i->load) {
-    bool whole = ok && !(i->a->atomic && i->wrong && !i->a->keep_going);
-    ok = end_load(i, whole || (!i->a->atomic && i->put > 0)) && ok;
+  if (ok) ok = put_group(import);
+  if (import->load) {
+    bool whole = ok && !(import->args->atomic && import->wrong && !import->args->keep_going);
+    ok = end_load(import, whole || (!import->args->atomic && import->put > 0)) && ok;
   }
-  if (i->txn && ok && !(i->wrong && !i->a->keep_going))
-    ok = commit(i, i->txn);
+  if (import->txn && ok && !(import->wrong && !import->args->keep_going))
+    ok = commit(import, import->txn);
   else
-    maph_txn_abort(i->txn);
+    maph_txn_abort(import->txn);
   progress_end();
-  if (!ok && (i->a->atomic || i->transactions == 0))
-    note(i->a, "nothing was put");
+  if (!ok && (import->args->atomic || import->transactions == 0))
+    note(import->args, "nothing was put");
   else if (!ok) {
-    note(i->a,
+    note(import->args,
          "what was put before stays: %s, up to line %llu of %s, in %s; nothing after that was put",
-         count_of(i->put, "key", put), (unsigned long long)i->put_line, i->source,
-         count_of(i->transactions, "transaction", transactions));
+         count_of(import->put, "key", put), (unsigned long long)import->put_line, import->source,
+         count_of(import->transactions, "transaction", transactions));
   }
-  if (!ok && i->a->atomic) i->put = 0;
-  if (i->a->json) {
+  if (!ok && import->args->atomic) import->put = 0;
+  if (import->args->json) {
     output_format(&standard_output,
                   "{\"success\":%s,\"imported\":%llu,\"skipped\":%llu,\"failed\":%llu,"
                   "\"transactions\":%llu}\n",
-                  ok && !i->wrong ? "true" : "false", (unsigned long long)i->put,
-                  (unsigned long long)i->skipped, (unsigned long long)i->wrong,
-                  (unsigned long long)i->transactions);
-  } else if (ok && !i->a->quiet) {
-    output_format(&standard_output, "imported %s", count_of(i->put, "key", put));
-    if (i->skipped)
+                  ok && !import->wrong ? "true" : "false", (unsigned long long)import->put,
+                  (unsigned long long)import->skipped, (unsigned long long)import->wrong,
+                  (unsigned long long)import->transactions);
+  } else if (ok && !import->args->quiet) {
+    output_format(&standard_output, "imported %s", count_of(import->put, "key", put));
+    if (import->skipped)
       output_format(&standard_output, ", left out %s by its condition",
-                    count_of(i->skipped, "line", put));
-    if (i->wrong)
+                    count_of(import->skipped, "line", put));
+    if (import->wrong)
       output_format(&standard_output, ", left out %s that %s wrong",
-                    count_of(i->wrong, "line", put), i->wrong == 1 ? "was" : "were");
+                    count_of(import->wrong, "line", put), import->wrong == 1 ? "was" : "were");
     output_text(&standard_output, "\n");
   }
-  return output_end(&standard_output) && ok && i->wrong == 0 ? DONE : FAILED;
+  return output_end(&standard_output) && ok && import->wrong == 0 ? DONE : FAILED;
 }
 
 /* Is a store that is to be made better loaded? */
-static bool may_load(const import *i, const char *format, const input *in, const maph *from) {
-  const arguments *a = i->a;
+static bool may_load(const import *import, const char *format, const input *in, const maph *from) {
+  const arguments *args = import->args;
   struct stat st;
-  if (!a->create || a->if_absent || a->batch != BATCH) return false;
-  if (a->atomic) return strcmp(format, "ndjson") != 0; /* whose lines may have conditions */
+  if (!args->create || args->if_absent || args->batch != BATCH) return false;
+  if (args->atomic) return strcmp(format, "ndjson") != 0; /* whose lines may have conditions */
   return from || (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode));
 }
 
-static int import_into(import *i, const char *format, input *in, maph *from) {
-  const char *path = i->a->operand[0];
+static int import_into(import *import, const char *format, input *in, maph *from) {
+  const char *path = import->args->operand[0];
   bool made = false, useless, ok;
   int status;
-  if (may_load(i, format, in, from) && !store_load(i->a, path, &i->load)) return FAILED;
-  if (i->load == NULL && (i->m = store_open_or_make(i->a, path, &made)) == NULL) return FAILED;
-  progress_start(i->a, "import");
-  ok = from ? import_store(i, from) : import_text(i, format, in);
-  status = finish(i, ok && !stop_asked());
-  if (i->m == NULL) return status;
-  useless = made && status == FAILED && store_is_new(i->m);
-  status = store_close(i->m, path, status);
+  if (may_load(import, format, in, from) && !store_load(import->args, path, &import->load))
+    return FAILED;
+  if (import->load == NULL && (import->m = store_open_or_make(import->args, path, &made)) == NULL)
+    return FAILED;
+  progress_start(import->args, "import");
+  ok = from ? import_store(import, from) : import_text(import, format, in);
+  status = finish(import, ok && !stop_asked());
+  if (import->m == NULL) return status;
+  useless = made && status == FAILED && store_is_new(import->m);
+  status = store_close(import->m, path, status);
   if (useless) maph_destroy(path, 0);
   return status;
 }
 
-static void import_free(import *i) {
-  arena_free(&i->arena);
-  for (size_t k = 0; k < i->column_count; k++) free(i->columns[k].name);
-  free(i->columns);
-  free(i->rows);
-  free(i->lines);
+static void import_free(import *import) {
+  arena_free(&import->arena);
+  for (size_t k = 0; k < import->column_count; k++) free(import->columns[k].name);
+  free(import->columns);
+  free(import->rows);
+  free(import->lines);
 }
 
-int command_import(arguments *a) {
-  const char *path = a->operand[0], *source = a->operands > 1 ? a->operand[1] : "-",
-             *format = format_of(a, source);
-import i = {.a = a, .source = strcmp(source, "-") == 0 ? "standard input" :source };
+int command_import(arguments *args) {
+  const char *path = args->operand[0], *source = args->operands > 1 ? args->operand[1] : "-",
+             *format = format_of(args, source);
+import import = {.args = args, .source = strcmp(source, "-") == 0 ? "standard input" :source };
   maph *from = NULL;
   input in;
   int status;
-  if (strcmp(source, "-") == 0) note_typing(a, "the entries");
-  if (!input_open(&in, source, (size_t)a->max_line)) return FAILED;
+  if (strcmp(source, "-") == 0) note_typing(args, "the entries");
+  if (!input_open(&in, source, (size_t)args->max_line)) return FAILED;
   if (same_file(path, in.fd)) {
     input_close(&in);
-    return complain("%s is the store itself", i.source);
+    return complain("%s is the store itself", import.source);
   }
-  if (strcmp(format, "maph") == 0 && (from = store_open(a, source, MAPH_RDONLY)) == NULL)
+  if (strcmp(format, "maph") == 0 && (from = store_open(args, source, MAPH_RDONLY)) == NULL)
     status = FAILED;
   else
-    status = import_into(&i, format, &in, from);
+    status = import_into(&import, format, &in, from);
   if (from) status = store_close(from, source, status);
   input_close(&in);
-  import_free(&i);
+  import_free(&import);
   return status;
 }

@@ -25,10 +25,10 @@ static int no_command(const char *name) {
 }
 
 static int help(int argc, char **argv) {
-  const command *c = argc > 2 ? command_find(argv[2]) : NULL;
+  const command *command = argc > 2 ? command_find(argv[2]) : NULL;
   if (argc > 3) return complain("usage: maph help [COMMAND]");
-  if (argc > 2 && c == NULL) return no_command(argv[2]);
-  return c ? help_command(c) : help_overview();
+  if (argc > 2 && command == NULL) return no_command(argv[2]);
+  return command ? help_command(command) : help_overview();
 }
 
 static int version(void) {
@@ -37,16 +37,16 @@ static int version(void) {
 }
 
 static int run(int argc, char **argv) {
-  static arguments a;
-  const command *c;
+  static arguments args;
+  const command *command;
   if (argc < 2) return complain("which command? maph --help names them");
   if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
     return help(argc, argv);
   if (strcmp(argv[1], "--version") == 0) return version();
-  if ((c = command_find(argv[1])) == NULL) return no_command(argv[1]);
-  if (!arguments_parse(c, argc - 1, argv + 1, &a)) return FAILED;
-  if (a.help) return help_command(c);
-  return c->run(&a);
+  if ((command = command_find(argv[1])) == NULL) return no_command(argv[1]);
+  if (!arguments_parse(command, argc - 1, argv + 1, &args)) return FAILED;
+  if (args.help) return help_command(command);
+  return command->run(&args);
 }
 
 int main(int argc, char **argv) {

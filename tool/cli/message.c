@@ -45,17 +45,17 @@ int complain(const char *format, ...) {
   return FAILED;
 }
 
-void note(const arguments *a, const char *format, ...) {
+void note(const arguments *args, const char *format, ...) {
   va_list ap;
-  if (a->quiet) return;
+  if (args->quiet) return;
   progress_end();
   va_start(ap, format);
   say(format, ap);
   va_end(ap);
 }
 
-void note_typing(const arguments *a, const char *what) {
-  if (isatty(STDIN_FILENO) == 1) note(a, "%s: what you type now, up to Ctrl-D", what);
+void note_typing(const arguments *args, const char *what) {
+  if (isatty(STDIN_FILENO) == 1) note(args, "%s: what you type now, up to Ctrl-D", what);
 }
 
 const char *bytes_for_people(uint64_t bytes, char room[32]) {

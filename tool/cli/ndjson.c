@@ -7,28 +7,28 @@
 #include "cli.h"
 
 /* Into the arena, unless it is there already. */
-static bool keep(maph_slice line, maph_slice bytes, arena *a, maph_slice *kept) {
+static bool keep(maph_slice line, maph_slice bytes, arena *arena, maph_slice *kept) {
   uintptr_t start = (uintptr_t)line.data, at = (uintptr_t)bytes.data;
   *kept = bytes;
-  return at < start || at >= start + line.size || arena_copy(a, bytes, kept);
+  return at < start || at >= start + line.size || arena_copy(arena, bytes, kept);
 }
 
-const char *ndjson_row(maph_slice line, arena *a, row *r, char room[JSON_SENTENCE_ROOM]) {
+const char *ndjson_row(maph_slice line, arena *arena, row *row, char room[JSON_SENTENCE_ROOM]) {
   static const entry_rules rules = { ENTRY_PUT, wall_ms };
   json_reader in = json_begin(line);
   entry_operation put;
   const maph_condition *condition = &put.condition;
-  memset(r, 0, sizeof *r);
-  if (!entry_read_line(&in, &rules, a, &put)) {
+  memset(row, 0, sizeof *row);
+  if (!entry_read_line(&in, &rules, arena, &put)) {
     json_sentence(&in, room);
     return room;
   }
-  if (!keep(line, put.key, a, &r->key) || !keep(line, put.value, a, &r->value)
-      || !keep(line, condition->media_type, a, &r->media_type))
+  if (!keep(line, put.key, arena, &row->key) || !keep(line, put.value, arena, &row->value)
+      || !keep(line, condition->media_type, arena, &row->media_type))
     return "out of memory";
-  r->expires = condition->expires;
-  r->type = condition->type;
-  r->key_type = condition->key_type;
-  r->when = condition->when;
+  row->expires = condition->expires;
+  row->type = condition->type;
+  row->key_type = condition->key_type;
+  row->when = condition->when;
   return NULL;
 }

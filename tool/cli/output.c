@@ -20,7 +20,7 @@
 
 output standard_output;
 
-static const char *name_of(const output *o) { return o->path ? o->path : "standard output"; }
+static const char *name_of(const output *out) { return out->path ? out->path : "standard output"; }
 
 void output_start(void) {
   standard_output.fd = STDOUT_FILENO;
@@ -35,171 +35,171 @@ static void wait_writable(int fd) {
 
 /* A reader that has gone has what it wanted: the program ends as SIGPIPE ends one, without a
 ** word. */
-static void write_failed(output *o, int error) {
+static void write_failed(output *out, int error) {
   if (error != EPIPE || !stop_at_closed_pipe())
-    complain("cannot write to %s: %s", name_of(o), strerror(error));
-  o->failed = true;
+    complain("cannot write to %s: %s", name_of(out), strerror(error));
+  out->failed = true;
 }
 
-void output_flush(output *o) {
+void output_flush(output *out) {
   size_t done = 0;
-  if (o->size && !o->failed && file_cut_short()) {
+  if (out->size && !out->failed && file_cut_short()) {
     complain("the store was cut short by another program while it was read; what was not written "
              "yet is not written");
-    o->failed = true;
+    out->failed = true;
   }
-  while (done < o->size && !o->failed) {
-    ssize_t n = write(o->fd, o->bytes + done, o->size - done);
+  while (done < out->size && !out->failed) {
+    ssize_t n = write(out->fd, out->bytes + done, out->size - done);
     if (n >= 0)
       done += (size_t)n;
     else if (errno == EAGAIN)
-      wait_writable(o->fd);
+      wait_writable(out->fd);
     else if (errno != EINTR)
-      write_failed(o, errno);
-    if (n < 0 && stop_asked()) o->failed = true;
+      write_failed(out, errno);
+    if (n < 0 && stop_asked()) out->failed = true;
   }
-  o->size = 0;
+  out->size = 0;
 }
 
-bool output_abandoned(output *o) {
-  struct pollfd p = { .fd = o->fd };
-  if (!o->failed && poll(&p, 1, 0) == 1 && (p.revents & POLLERR)) {
-    write_failed(o, EPIPE);
+bool output_abandoned(output *out) {
+  struct pollfd p = { .fd = out->fd };
+  if (!out->failed && poll(&p, 1, 0) == 1 && (p.revents & POLLERR)) {
+    write_failed(out, EPIPE);
   }
-  return o->failed;
+  return out->failed;
 }
 
-void output_bytes(output *o, const void *data, size_t size) {
+void output_bytes(output *out, const void *data, size_t size) {
   const char *p = data;
-  while (size > 0 && !o->failed) {
-    size_t room = sizeof o->bytes - o->size, n = size < room ? size : room;
-    memcpy(o->bytes + o->size, p, n);
-    o->size += n;
+  while (size > 0 && !out->failed) {
+    size_t room = sizeof out->bytes - out->size, n = size < room ? size : room;
+    memcpy(out->bytes + out->size, p, n);
+    out->size += n;
     p += n;
     size -= n;
-    if (o->size == sizeof o->bytes) output_flush(o);
+    if (out->size == sizeof out->bytes) output_flush(out);
   }
 }
 
-void output_text(output *o, const char *text) { output_bytes(o, text, strlen(text)); }
+void output_text(output *out, const char *text) { output_bytes(out, text, strlen(text)); }
 
-void output_format(output *o, const char *format, ...) {
+void output_format(output *out, const char *format, ...) {
   char text[1024];
   va_list ap;
   int n;
   va_start(ap, format);
   n = vsnprintf(text, sizeof text, format, ap);
   va_end(ap);
-  if (n > 0) output_bytes(o, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  if (n > 0) output_bytes(out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-void output_number(output *o, uint64_t number) {
+void output_number(output *out, uint64_t number) {
   char digits[20];
   int n = 20;
   do {
     digits[--n] = (char)('0' + number % 10);
     number /= 10;
   } while (number);
-  output_bytes(o, digits + n, (size_t)(20 - n));
+  output_bytes(out, digits + n, (size_t)(20 - n));
 }
 
-void output_wrapped(output *o, const char *text, size_t width, size_t indent, size_t at) {
+void output_wrapped(output *out, const char *text, size_t width, size_t indent, size_t at) {
   while (*text) {
     size_t word = strcspn(text, " \n");
     if (at > indent && at + 1 + word > width) {
-      output_format(o, "\n%*s", (int)indent, "");
+      output_format(out, "\n%*s", (int)indent, "");
       at = indent;
     }
     if (at > indent) {
-      output_bytes(o, " ", 1);
+      output_bytes(out, " ", 1);
       at++;
     }
-    output_bytes(o, text, word);
+    output_bytes(out, text, word);
     at += word;
     text += word;
     for (; *text == ' '; text++) {}
     for (; *text == '\n'; text++) {
-      output_bytes(o, "\n", 1);
+      output_bytes(out, "\n", 1);
       at = 0;
       if (text[1] != ' ') continue;
       word = strcspn(text + 1, "\n");
-      output_bytes(o, text + 1, word);
+      output_bytes(out, text + 1, word);
       text += word;
     }
   }
-  output_bytes(o, "\n", 1);
+  output_bytes(out, "\n", 1);
 }
 
 /* ------------------------------------------------------------------------ a file, whole or none */
 /* Something that is no file: written to directly. */
-static bool open_directly(output *o, const char *path) {
-  o->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-  if (o->fd < 0) complain("cannot write to %s: %s", path, strerror(errno));
-  return o->fd >= 0;
+static bool open_directly(output *out, const char *path) {
+  out->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  if (out->fd < 0) complain("cannot write to %s: %s", path, strerror(errno));
+  return out->fd >= 0;
 }
 
 /* A file beside the one that a link leads to: the link stays.  Who may read what is replaced may
 ** read what replaces it, and nobody else. */
-static bool open_beside(output *o, const char *path, const struct stat *replaced) {
+static bool open_beside(output *out, const char *path, const struct stat *replaced) {
   char *resolved = replaced ? realpath(path, NULL) : NULL;
-  bool ok = beside_open(&o->file, resolved ? resolved : path);
+  bool ok = beside_open(&out->file, resolved ? resolved : path);
   mode_t mask = umask(0);
   umask(mask);
   free(resolved);
-  o->fd = o->file.fd;
+  out->fd = out->file.fd;
   /* then it stays private */
-  if (ok && fchmod(o->fd, replaced ? replaced->st_mode & 0777 : 0666 & ~mask) != 0) return true;
+  if (ok && fchmod(out->fd, replaced ? replaced->st_mode & 0777 : 0666 & ~mask) != 0) return true;
   return ok;
 }
 
-bool output_open(output *o, const char *path, bool replace) {
+bool output_open(output *out, const char *path, bool replace) {
   struct stat there;
   bool is_there = stat(path, &there) == 0;
-  memset(o, 0, offsetof(output, bytes));
-  o->path = strdup(path);
-  o->replace = replace;
-  if (o->path == NULL) {
+  memset(out, 0, offsetof(output, bytes));
+  out->path = strdup(path);
+  out->replace = replace;
+  if (out->path == NULL) {
     complain("out of memory");
     return false;
   }
   if (is_there && !S_ISREG(there.st_mode)) {
-    if (open_directly(o, path)) return true;
+    if (open_directly(out, path)) return true;
   } else if (!replace && lstat(path, &there) == 0) {
     complain("%s is there already; --force replaces it", path);
-  } else if (open_beside(o, path, is_there ? &there : NULL)) {
+  } else if (open_beside(out, path, is_there ? &there : NULL)) {
     return true;
   }
-  free(o->path);
-  o->path = NULL;
+  free(out->path);
+  out->path = NULL;
   return false;
 }
 
-void output_drop(output *o) {
-  if (o->path == NULL) return;
-  if (o->file.target)
-    beside_drop(&o->file);
+void output_drop(output *out) {
+  if (out->path == NULL) return;
+  if (out->file.target)
+    beside_drop(&out->file);
   else
-    close(o->fd);
-  free(o->path);
-  o->path = NULL;
+    close(out->fd);
+  free(out->path);
+  out->path = NULL;
 }
 
-bool output_end(output *o) {
-  output_flush(o);
-  if (o->path == NULL) return !o->failed;
-  if (!o->failed && o->file.target && fsync(o->fd) != 0) {
-    complain("cannot write to %s: %s", name_of(o), strerror(errno));
-    o->failed = true;
+bool output_end(output *out) {
+  output_flush(out);
+  if (out->path == NULL) return !out->failed;
+  if (!out->failed && out->file.target && fsync(out->fd) != 0) {
+    complain("cannot write to %s: %s", name_of(out), strerror(errno));
+    out->failed = true;
   }
-  if (!o->failed && o->file.target) o->failed = !beside_take_name(&o->file, o->replace);
-  output_drop(o);
-  return !o->failed;
+  if (!out->failed && out->file.target) out->failed = !beside_take_name(&out->file, out->replace);
+  output_drop(out);
+  return !out->failed;
 }
 
 /* ------------------------------------------------------------------------------ shapes of bytes */
 /* Escape what utf8_is_control says, what is not UTF-8, and with `all` backslashes, line ends and a
 ** mark at the beginning too. */
-static void escape(output *o, maph_slice bytes, bool all) {
+static void escape(output *out, maph_slice bytes, bool all) {
   const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p,
                       *mark = all && utf8_begins_with_mark(bytes) ? p + 3 : p;
   char room[4];
@@ -211,27 +211,27 @@ static void escape(output *o, maph_slice bytes, bool all) {
       p += sequence;
       continue;
     }
-    output_bytes(o, plain, (size_t)(p - plain));
-    output_bytes(o, room, escape_byte(*p++, room));
+    output_bytes(out, plain, (size_t)(p - plain));
+    output_bytes(out, room, escape_byte(*p++, room));
     plain = p;
   }
-  if (end > plain) output_bytes(o, plain, (size_t)(end - plain));
+  if (end > plain) output_bytes(out, plain, (size_t)(end - plain));
 }
 
-void output_escaped(output *o, maph_slice bytes) { escape(o, bytes, true); }
-void output_shown(output *o, maph_slice bytes) { escape(o, bytes, false); }
-void output_exact(output *o, maph_slice bytes) {
-  if (o->terminal)
-    output_shown(o, bytes);
+void output_escaped(output *out, maph_slice bytes) { escape(out, bytes, true); }
+void output_shown(output *out, maph_slice bytes) { escape(out, bytes, false); }
+void output_exact(output *out, maph_slice bytes) {
+  if (out->terminal)
+    output_shown(out, bytes);
   else
-    output_bytes(o, bytes.data, bytes.size);
+    output_bytes(out, bytes.data, bytes.size);
 }
 
 /* A json_put. */
 static bool put_json(void *to, const void *bytes, size_t size) {
-  output *o = to;
-  output_bytes(o, bytes, size);
-  return !o->failed;
+  output *out = to;
+  output_bytes(out, bytes, size);
+  return !out->failed;
 }
 
 void output_json(output *o, json_writer *out) {
@@ -255,22 +255,22 @@ void output_json_bytes(output *o, const char *name, const char *encoding_name, m
   json_write_end(&out);
 }
 
-void output_csv_field(output *o, maph_slice field) {
+void output_csv_field(output *out, maph_slice field) {
   const char *p = field.data, *end = p + field.size;
   bool quoted = utf8_begins_with_mark(field);
   for (const char *q = p; q < end && !quoted; q++)
     quoted = *q == ',' || *q == '"' || *q == '\r' || *q == '\n';
   if (!quoted) {
-    output_exact(o, field);
+    output_exact(out, field);
     return;
   }
-  output_bytes(o, "\"", 1);
+  output_bytes(out, "\"", 1);
   while (p < end) {
     const char *quote = memchr(p, '"', (size_t)(end - p));
     size_t n = (size_t)((quote ? quote + 1 : end) - p);
-    output_exact(o, maph_bytes(p, n));
-    if (quote) output_bytes(o, "\"", 1);
+    output_exact(out, maph_bytes(p, n));
+    if (quote) output_bytes(out, "\"", 1);
     p += n;
   }
-  output_bytes(o, "\"", 1);
+  output_bytes(out, "\"", 1);
 }

@@ -37,9 +37,9 @@ static void draw(const char *text) {
   bar.drawn = true;
 }
 
-void progress_start(const arguments *a, const char *verb) {
+void progress_start(const arguments *args, const char *verb) {
   progress_end();
-  bar.shown = !a->quiet && isatty(STDERR_FILENO) == 1;
+  bar.shown = !args->quiet && isatty(STDERR_FILENO) == 1;
   bar.verb = verb;
   bar.phase = NULL;
   bar.begin_ms = now_ms();

@@ -6,14 +6,14 @@
 #include "cli.h"
 
 /* ------------------------------------------------------------------------------------------ row */
-const char *row_check(const row *r) {
-  const char *mistake = entry_check_key(r->key);
-  if (mistake == NULL) mistake = entry_check_value(r->value.size);
-  return mistake ? mistake : entry_check_media_type(r->media_type);
+const char *row_check(const row *row) {
+  const char *mistake = entry_check_key(row->key);
+  if (mistake == NULL) mistake = entry_check_value(row->value.size);
+  return mistake ? mistake : entry_check_media_type(row->media_type);
 }
 
-const char *row_ttl(uint64_t seconds, row *r) {
-  if (entry_expiry_of_ttl(seconds, wall_ms(), &r->expires)) return NULL;
+const char *row_ttl(uint64_t seconds, row *row) {
+  if (entry_expiry_of_ttl(seconds, wall_ms(), &row->expires)) return NULL;
   return "ttl is a whole number of seconds from 1 up";
 }
 

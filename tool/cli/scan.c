@@ -4,26 +4,26 @@
 #include <stdlib.h>
 #include "cli.h"
 
-static void show(const arguments *a, const maph_entry *e) {
-  output *o = &standard_output;
-  if (a->json) {
-    output_json_entry(o, e, a->values);
+static void show(const arguments *args, const maph_entry *entry) {
+  output *out = &standard_output;
+  if (args->json) {
+    output_json_entry(out, entry, args->values);
     return;
   }
-  if (a->null) {
-    output_exact(o, e->key);
-    output_bytes(o, "", 1);
-    if (!a->values) return;
-    output_exact(o, e->value);
-    output_bytes(o, "", 1);
+  if (args->null) {
+    output_exact(out, entry->key);
+    output_bytes(out, "", 1);
+    if (!args->values) return;
+    output_exact(out, entry->value);
+    output_bytes(out, "", 1);
     return;
   }
-  output_escaped(o, e->key);
-  if (a->values) {
-    output_bytes(o, "\t", 1);
-    output_escaped(o, e->value);
+  output_escaped(out, entry->key);
+  if (args->values) {
+    output_bytes(out, "\t", 1);
+    output_escaped(out, entry->value);
   }
-  output_bytes(o, "\n", 1);
+  output_bytes(out, "\n", 1);
 }
 
 /* The entries one after the other, from either kind of cursor. */
@@ -32,43 +32,46 @@ typedef struct source {
   maph_range_cursor *ordered;
 } source;
 
-static int next(source *s, maph_entry *e) {
-  return s->ordered ? maph_range_next(s->ordered, e) : maph_cursor_next(s->any, e);
+static int next(source *source, maph_entry *entry) {
+  return source->ordered ? maph_range_next(source->ordered, entry)
+                         : maph_cursor_next(source->any, entry);
 }
 
-static int open_source(const arguments *a, maph *m, const maph_range *range, source *s) {
-  *s = (source){ NULL, NULL };
-  if (a->prefix || a->from || a->to || a->reverse || a->sorted)
-    return maph_range_open(m, NULL, range, &s->ordered);
-  return maph_cursor_open(m, NULL, maph_str(""), &s->any);
+static int open_source(const arguments *args, maph *m, const maph_range *range, source *source) {
+  *source = (struct source){ NULL, NULL };
+  if (args->prefix || args->from || args->to || args->reverse || args->sorted)
+    return maph_range_open(m, NULL, range, &source->ordered);
+  return maph_cursor_open(m, NULL, maph_str(""), &source->any);
 }
 
-static int scan(const arguments *a, maph *m, const maph_range *range) {
-  output *o = &standard_output;
-  source s;
-  maph_entry e;
+static int scan(const arguments *args, maph *m, const maph_range *range) {
+  output *out = &standard_output;
+  source source;
+  maph_entry entry;
   uint64_t n = 0;
-  int rc = open_source(a, m, range, &s);
-  while (rc == MAPH_OK && n < a->limit && !o->failed && !stop_asked()
-         && (rc = next(&s, &e)) == MAPH_OK) {
+  int rc = open_source(args, m, range, &source);
+  while (rc == MAPH_OK && n < args->limit && !out->failed && !stop_asked()
+         && (rc = next(&source, &entry)) == MAPH_OK) {
     n++;
-    if (!a->count) show(a, &e);
+    if (!args->count) show(args, &entry);
   }
-  maph_cursor_close(s.any);
-  maph_range_close(s.ordered);
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) output_flush(o);
+  maph_cursor_close(source.any);
+  maph_range_close(source.ordered);
+  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) output_flush(out);
   if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || stop_asked())
-    return store_failed(a->operand[0], rc);
-  if (a->count) output_format(o, a->json ? "{\"count\":%llu}\n" : "%llu\n", (unsigned long long)n);
-  return output_end(o) ? DONE : FAILED;
+    return store_failed(args->operand[0], rc);
+  if (args->count)
+    output_format(out, args->json ? "{\"count\":%llu}\n" : "%llu\n", (unsigned long long)n);
+  return output_end(out) ? DONE : FAILED;
 }
 
-int command_scan(arguments *a) {
-  const char *path = a->operand[0];
+int command_scan(arguments *args) {
+  const char *path = args->operand[0];
   maph_range range = MAPH_RANGE_INIT;
   maph *m;
-  if (!prefix_from(a, &range.prefix) || !bounds_from(a, &range.from, &range.to)) return FAILED;
-  if (a->reverse) range.flags = MAPH_RANGE_REVERSE;
-  m = store_open(a, path, MAPH_RDONLY);
-  return m ? store_close(m, path, scan(a, m, &range)) : FAILED;
+  if (!prefix_from(args, &range.prefix) || !bounds_from(args, &range.from, &range.to))
+    return FAILED;
+  if (args->reverse) range.flags = MAPH_RANGE_REVERSE;
+  m = store_open(args, path, MAPH_RDONLY);
+  return m ? store_close(m, path, scan(args, m, &range)) : FAILED;
 }

@@ -16,34 +16,37 @@
 enum { STEP_MS = 200 };
 
 /* After each step: is there another one? */
-static bool wait_goes_on(const arguments *a, int rc, uint64_t *waited_ms) {
+static bool wait_goes_on(const arguments *args, int rc, uint64_t *waited_ms) {
   *waited_ms += STEP_MS;
-  return rc == MAPH_BUSY && *waited_ms < a->busy_timeout_ms && !stop_asked();
+  return rc == MAPH_BUSY && *waited_ms < args->busy_timeout_ms && !stop_asked();
 }
 
-static int say_busy(const arguments *a, const char *path) {
+static int say_busy(const arguments *args, const char *path) {
   if (stop_asked()) return FAILED;
   return complain(
       "%s: another writer held the store for all of %llu ms: try again, or raise --busy-timeout",
-      path, (unsigned long long)a->busy_timeout_ms);
+      path, (unsigned long long)args->busy_timeout_ms);
 }
 
-static int open_once(const arguments *a, const char *path, int flags, uint64_t wait_ms, maph **m) {
-  maph_options o = MAPH_OPTIONS_INIT;
-  o.verify = 1;
-  o.busy_timeout_ms = (int)wait_ms;
-  o.expected_keys = a->expect_keys == NOT_GIVEN ? 0 : a->expect_keys;
-  if (a->perfect_hash)
-    o.perfect_hash = strcmp(a->perfect_hash, "cmph") == 0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
-  if (a->mode != NOT_GIVEN) o.mode = (int)a->mode;
-  return maph_open(path, flags, &o, m);
+static int open_once(const arguments *args, const char *path, int flags, uint64_t wait_ms,
+                     maph **m) {
+  maph_options options = MAPH_OPTIONS_INIT;
+  options.verify = 1;
+  options.busy_timeout_ms = (int)wait_ms;
+  options.expected_keys = args->expect_keys == NOT_GIVEN ? 0 : args->expect_keys;
+  if (args->perfect_hash)
+    options.perfect_hash =
+        strcmp(args->perfect_hash, "cmph") == 0 ? MAPH_PERFECT_CMPH : MAPH_PERFECT_PILOT;
+  if (args->mode != NOT_GIVEN) options.mode = (int)args->mode;
+  return maph_open(path, flags, &options, m);
 }
 
-static int open_it(const arguments *a, const char *path, int flags, maph **m) {
-  uint64_t waited_ms = 0, step_ms = a->busy_timeout_ms < STEP_MS ? a->busy_timeout_ms : STEP_MS;
+static int open_it(const arguments *args, const char *path, int flags, maph **m) {
+  uint64_t waited_ms = 0,
+           step_ms = args->busy_timeout_ms < STEP_MS ? args->busy_timeout_ms : STEP_MS;
   int rc;
-  do rc = open_once(a, path, flags, step_ms, m);
-  while (wait_goes_on(a, rc, &waited_ms));
+  do rc = open_once(args, path, flags, step_ms, m);
+  while (wait_goes_on(args, rc, &waited_ms));
   return rc;
 }
 
@@ -63,90 +66,90 @@ bool store_path(const char *path) {
 
 /* The index of a new store is made at once, and it is not small: a slip in --keys must not fill the
 ** disk. */
-static bool room_for_keys(const arguments *a, const char *path) {
+static bool room_for_keys(const arguments *args, const char *path) {
   enum { LEAST_EACH = 16 };
   char need[32], left[32], *folder = strdup(path);
   struct statvfs disk;
   struct stat st;
-  bool known = folder && a->expect_keys != NOT_GIVEN && stat(path, &st) != 0
+  bool known = folder && args->expect_keys != NOT_GIVEN && stat(path, &st) != 0
                && statvfs(dirname(folder), &disk) == 0;
   uint64_t room = known ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
   free(folder);
-  if (!known || a->expect_keys <= room / LEAST_EACH) return true;
+  if (!known || args->expect_keys <= room / LEAST_EACH) return true;
   complain("--keys %llu: their index takes at least %s, and the disk has room for %s",
-           (unsigned long long)a->expect_keys, bytes_for_people(a->expect_keys * LEAST_EACH, need),
-           bytes_for_people(room, left));
+           (unsigned long long)args->expect_keys,
+           bytes_for_people(args->expect_keys * LEAST_EACH, need), bytes_for_people(room, left));
   return false;
 }
 
-maph *store_open(const arguments *a, const char *path, int flags) {
+maph *store_open(const arguments *args, const char *path, int flags) {
   maph *m = NULL;
   int rc;
-  if (!store_path(path) || ((flags & MAPH_CREATE) && !room_for_keys(a, path))) return NULL;
-  rc = open_it(a, path, flags, &m);
+  if (!store_path(path) || ((flags & MAPH_CREATE) && !room_for_keys(args, path))) return NULL;
+  rc = open_it(args, path, flags, &m);
   if (rc == MAPH_CANTOPEN && (flags & MAPH_CREATE))
     complain("%s", maph_errmsg(NULL));
   else if (rc == MAPH_BUSY)
-    say_busy(a, path);
+    say_busy(args, path);
   else if (rc != MAPH_OK)
     store_failed(path, rc);
   return m;
 }
 
-maph *store_open_to_rewrite(const arguments *a, const char *path) {
+maph *store_open_to_rewrite(const arguments *args, const char *path) {
   maph *m = NULL;
   int rc;
   if (!store_path(path)) return NULL;
-  rc = open_once(a, path, MAPH_RDWR, a->busy_timeout_ms, &m);
+  rc = open_once(args, path, MAPH_RDWR, args->busy_timeout_ms, &m);
   if (rc != MAPH_OK) store_failed(path, rc);
   return m;
 }
 
-maph *store_open_or_make(const arguments *a, const char *path, bool *made) {
+maph *store_open_or_make(const arguments *args, const char *path, bool *made) {
   maph *m = NULL;
-  if (!store_path(path) || (a->create && !room_for_keys(a, path))) return NULL;
-  *made = a->create && open_it(a, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &m) == MAPH_OK;
+  if (!store_path(path) || (args->create && !room_for_keys(args, path))) return NULL;
+  *made = args->create && open_it(args, path, MAPH_RDWR | MAPH_CREATE | MAPH_EXCL, &m) == MAPH_OK;
   if (m == NULL && stop_asked()) return NULL; /* it was not to be made, so nor is it now */
-  return m ? m : store_open(a, path, a->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
+  return m ? m : store_open(args, path, args->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
 }
 
-bool store_load(const arguments *a, const char *path, maph_load **l) {
+bool store_load(const arguments *args, const char *path, maph_load **load) {
   maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
   int rc;
-  *l = NULL;
-  if (!store_path(path) || !room_for_keys(a, path)) return false;
+  *load = NULL;
+  if (!store_path(path) || !room_for_keys(args, path)) return false;
   o.busy_timeout_ms = 0;
-  o.expected_keys = a->expect_keys == NOT_GIVEN ? 0 : a->expect_keys;
-  if (a->mode != NOT_GIVEN) o.mode = (int)a->mode;
-  rc = maph_load_begin(path, &o, l);
+  o.expected_keys = args->expect_keys == NOT_GIVEN ? 0 : args->expect_keys;
+  if (args->mode != NOT_GIVEN) o.mode = (int)args->mode;
+  rc = maph_load_begin(path, &o, load);
   /* it is there, or somebody is making it: it can be waited for, and written to */
   if (rc == MAPH_OK || rc == MAPH_EXISTS || rc == MAPH_BUSY) return true;
   store_failed(path, rc);
   return false;
 }
 
-maph_txn *store_begin(const arguments *a, maph *m, const char *path) {
-  maph_txn *t = NULL;
+maph_txn *store_begin(const arguments *args, maph *m, const char *path) {
+  maph_txn *txn = NULL;
   uint64_t waited_ms = 0;
   int rc;
-  do rc = maph_txn_begin(m, durability(a), &t);
-  while (wait_goes_on(a, rc, &waited_ms));
+  do rc = maph_txn_begin(m, durability(args), &txn);
+  while (wait_goes_on(args, rc, &waited_ms));
   if (rc == MAPH_BUSY)
-    say_busy(a, path);
+    say_busy(args, path);
   else if (rc != MAPH_OK)
     store_failed(path, rc);
-  return t;
+  return txn;
 }
 
-int store_commit(maph_txn *t) {
-  if (!stop_asked() && !file_cut_short()) return maph_txn_commit(t);
-  maph_txn_abort(t);
+int store_commit(maph_txn *txn) {
+  if (!stop_asked() && !file_cut_short()) return maph_txn_commit(txn);
+  maph_txn_abort(txn);
   return stop_asked() ? MAPH_CANCELLED : MAPH_IOERR;
 }
 
 bool store_is_new(maph *m) {
-  maph_stats s;
-  return maph_stat(m, &s) == MAPH_OK && s.version == 0;
+  maph_stats stats;
+  return maph_stat(m, &stats) == MAPH_OK && stats.version == 0;
 }
 
 /* Core speaks of its own flags; what a user of the command line does instead. */
@@ -183,30 +186,30 @@ int store_close(maph *m, const char *path, int status) {
   return status;
 }
 
-int durability(const arguments *a) {
+int durability(const arguments *args) {
   static const char *const names[] = { "off", "normal", "full" };
-  for (int i = 0; a->sync && i < 3; i++)
-    if (strcmp(a->sync, names[i]) == 0) return MAPH_SYNC_OFF + i;
+  for (int i = 0; args->sync && i < 3; i++)
+    if (strcmp(args->sync, names[i]) == 0) return MAPH_SYNC_OFF + i;
   return MAPH_SYNC_DEFAULT;
 }
 
 /* Bytes that an option gives, with escapes where --escaped says so. */
-static bool bytes_from(arguments *a, const char *option, char *text, maph_slice *bytes) {
+static bool bytes_from(arguments *args, const char *option, char *text, maph_slice *bytes) {
   const char *mistake = NULL;
   *bytes = text ? maph_str(text) : maph_bytes(NULL, 0);
-  if (a->escaped && text) mistake = unescape(*bytes, text, &bytes->size);
+  if (args->escaped && text) mistake = unescape(*bytes, text, &bytes->size);
   if (mistake) complain("--%s: %s", option, mistake);
   return mistake == NULL;
 }
 
-bool prefix_from(arguments *a, maph_slice *prefix) {
-  if (!bytes_from(a, "prefix", a->prefix, prefix)) return false;
+bool prefix_from(arguments *args, maph_slice *prefix) {
+  if (!bytes_from(args, "prefix", args->prefix, prefix)) return false;
   if (prefix->data == NULL) *prefix = maph_str("");
   return true;
 }
 
-bool bounds_from(arguments *a, maph_slice *from, maph_slice *to) {
-  return bytes_from(a, "from", a->from, from) && bytes_from(a, "to", a->to, to);
+bool bounds_from(arguments *args, maph_slice *from, maph_slice *to) {
+  return bytes_from(args, "from", args->from, from) && bytes_from(args, "to", args->to, to);
 }
 
 bool same_file(const char *path, int fd) {
@@ -215,12 +218,12 @@ bool same_file(const char *path, int fd) {
          && a.st_ino == b.st_ino;
 }
 
-const char *format_of(const arguments *a, const char *path) {
+const char *format_of(const arguments *args, const char *path) {
   static const char *const endings[][2] = {
     { ".csv", "csv" }, { ".tsv", "tsv" }, { ".tab", "tsv" }, { ".maph", "maph" }
   };
   size_t size = strlen(path);
-  if (a->format) return a->format;
+  if (args->format) return args->format;
   for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
     size_t n = strlen(endings[i][0]);
     if (size > n && strcmp(path + size - n, endings[i][0]) == 0) return endings[i][1];
