@@ -134,6 +134,8 @@ static const figure stats_figures[] = {
   STATS("later_keys", later_keys, WHOLE),
   STATS("frozen_bytes", frozen_bytes, WHOLE),
   STATS("perfect_bits", perfect_bits, BITS),
+  STATS("order_bytes", order_bytes, WHOLE),
+  STATS("order_runs", order_runs, WHOLE),
   STATS("uuid", uuid, UUID),
 };
 

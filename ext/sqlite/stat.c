@@ -45,7 +45,8 @@ static const figure stats_figures[] = {
   STATS(perfect_hash, KIND_INT),    STATS(direct, KIND_INT),
   STATS(frozen_keys, KIND_U64),     STATS(moved_keys, KIND_U64),
   STATS(later_keys, KIND_U64),      STATS(frozen_bytes, KIND_U64),
-  STATS(perfect_bits, KIND_DOUBLE), { "pending", offsetof(store_facts, pending), KIND_INT },
+  STATS(perfect_bits, KIND_DOUBLE), STATS(order_bytes, KIND_U64),
+  STATS(order_runs, KIND_U64),      { "pending", offsetof(store_facts, pending), KIND_INT },
 };
 
 #define RESULT(field, kind) \

@@ -51,7 +51,7 @@ static uint64_t watching;
 static bool bell_rings;
 /* Without it: */
 static atomic_uint_fast64_t accepted, evicted, timed_out;
-static atomic_size_t ready_count;
+static atomic_bool crowded; /* somebody waits, and no worker is free */
 
 void connections_start(void) { bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
@@ -96,7 +96,6 @@ static void move_to(connection *connection, enum phase phase, uint64_t time_ms) 
   atomic_store(&connection->since_us, now);
   atomic_store(&connection->deadline_us, now + time_ms * 1000);
   append(queue_of(connection), connection);
-  atomic_store(&ready_count, ready.count);
 }
 
 /* ------------------------------------------------------------------------------- the bell */
@@ -106,6 +105,7 @@ static bool may_serve(void) { return ready.count > 0 && served.count < option.th
 static void set_bell(void) {
   uint64_t one = 1;
   bool wanted = may_serve();
+  atomic_store(&crowded, ready.count > 0 && !wanted);
   if (wanted == bell_rings || bell < 0) return;
   bell_rings = wanted;
   if (wanted)
@@ -160,7 +160,6 @@ void connection_end(connection *connection, bool and_close) {
   pthread_mutex_lock(&connections_mutex);
   take_out(queue_of(connection), connection);
   if (connection->slot) slots[connection->slot] = NULL;
-  atomic_store(&ready_count, ready.count);
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   if (and_close) close(connection->socket);
@@ -314,7 +313,7 @@ void http_watch_end(request *request) {
   pthread_mutex_unlock(&connections_mutex);
 }
 
-bool http_crowded(void) { return atomic_load(&ready_count) > 0; }
+bool http_crowded(void) { return atomic_load(&crowded); }
 
 http_counts http_count(void) {
   http_counts counts = { 0 };
