@@ -535,9 +535,12 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** has it: every handle there, of any process, moves to it at its next call; snapshots and slices
 ** stay as they are.  So is a prebuilt file shipped: build it under another name in the same file
 ** system, then replace.  It gets mode, owner and access list of the file it replaces.  Where
-** nothing is at path, it is renamed.  Versions go on above those given out under that name, and
-** feeds of the store replaced end with COMPACTED.  Nobody may have `with` open for writing.  What
-** was written to the store replaced is gone with it.
+** nothing is at path, it is renamed.  Nobody may have `with` open for writing.  What was written to
+** the store replaced is gone with it, and feeds of it that are open end with COMPACTED.
+** VERSIONS: what is put later gets one above all that were given out under that name.  The entries
+** that come keep theirs.  Where they are not of the store replaced, as those of a backup are, make
+** the file with `after_version` at or above the version of that store: else a version that somebody
+** remembers, in a condition, an ETag or as a place to follow changes from, may fit another entry.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
 ** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
 ** MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
