@@ -491,9 +491,7 @@ static int leave_versions(rewriting *rewriting) {
   store *store = rewriting->to;
   int rc = recover_append_epoch(store, store->space_end);
   if (rc != MAPH_OK) return rc;
-  set(store, &header_of(store->write_base)->end, store->space_end);
-  set(store, &header_of(store->write_base)->prepared, store->last.end);
-  set(store, &header_of(store->write_base)->committed, store->last.end);
+  header_show(store);
   return order_renew(store, store->last.end);
 }
 

@@ -57,9 +57,7 @@ void supersede_seal(store *to, const os_file *lock) {
   header *header = header_of(to->write_base);
   store_word(to->write_base, &header->lock_device, lock->device);
   store_word(to->write_base, &header->lock_inode, lock->inode);
-  store_word(to->write_base, &header->end, to->space_end);
-  store_word(to->write_base, &header->prepared, to->last.end);
-  store_word(to->write_base, &header->committed, to->last.end);
+  header_show(to);
   store_word(to->write_base, &header->flushed, to->last.end);
   store_word(to->write_base, &header->unborn, 1);
   header_checkpoint(to, &to->last);

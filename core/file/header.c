@@ -126,6 +126,13 @@ int header_checkpoint_fits(const store *store, const checkpoint *checkpoint) {
          == XXH3_64bits_withSeed(checkpoint, offsetof(struct checkpoint, checksum), store->salt);
 }
 
+void header_show(store *store) {
+  header *header = header_of(store->write_base);
+  store_word(store->write_base, &header->end, store->space_end);
+  store_word(store->write_base, &header->prepared, store->last.end);
+  store_word(store->write_base, &header->committed, store->last.end);
+}
+
 void header_checkpoint(store *store, const tip *tip) {
   header *header = header_of(store->write_base);
   checkpoint *slot = &header->checkpoint_a, checkpoint;

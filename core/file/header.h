@@ -15,6 +15,8 @@ void header_make(header *header, const uint8_t uuid[16], uint64_t generation,
 void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm);
 int header_sound(const header *header); /* does the static part's checksum fit? */
 uint64_t header_salt(const header *header);
+/* of a file that nobody else writes to: all up to store->last is visible */
+void header_show(store *store);
 void header_checkpoint(store *store, const tip *tip); /* all before tip->end is on disk */
 /* where the last one is far behind */
 void header_checkpoint_if_due(store *store, const tip *tip);

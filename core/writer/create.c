@@ -81,9 +81,7 @@ int create_format(store *store, const uint8_t uuid[16], uint64_t generation, uin
   if (rc == MAPH_OK) rc = index_create(store, expected_keys);
   if (rc != MAPH_OK) return rc;
   header = header_of(store->write_base);
-  store_word(store->write_base, &header->end, store->space_end);
-  store_word(store->write_base, &header->prepared, store->last.end);
-  store_word(store->write_base, &header->committed, store->last.end);
+  header_show(store);
   store_word(store->write_base, &header->clean, CLEAN_YES);
   header_checkpoint(store, &store->last);
   return MAPH_OK;

@@ -379,9 +379,7 @@ int load_finish(load *load) {
   if (rc != MAPH_OK) return rc;
   header = header_of(store->write_base);
   store_word(store->write_base, &header->root, load->root);
-  store_word(store->write_base, &header->end, store->space_end);
-  store_word(store->write_base, &header->prepared, store->last.end);
-  store_word(store->write_base, &header->committed, store->last.end);
+  header_show(store);
   store_word(store->write_base, &header->clean, CLEAN_YES);
   header_checkpoint(store, &store->last);
   return MAPH_OK;
