@@ -21,6 +21,7 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "index/find.h"
+#include "order/write.h"
 #include "os/interrupt.h"
 #include "writer/create.h"
 #include "writer/decided.h"
@@ -149,6 +150,8 @@ static int seal(replacing *call, uint64_t given) {
   if (to->last.version <= given) {
     to->last.version = given;
     rc = recover_append_epoch(to, to->space_end);
+    if (rc == MAPH_OK) header_show(to);
+    if (rc == MAPH_OK) rc = order_renew(to, to->last.end);
   }
   if (rc == MAPH_OK) {
     supersede_seal(to, &call->lock);
