@@ -16,7 +16,7 @@
 **   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t  (transaction)  put put_if increment delete delete_if get get_entry savepoint release
 **                      rollback_to snapshot prepare version operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew types close
 **   $c  (cursor)       next tell seek close
 **   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
@@ -809,7 +809,7 @@ static int txn_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const 
 static int snapshot_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
                                        "range", "version",   "records",  "stat",
-                                       "renew", "close",     NULL };
+                                       "renew", "types",     "close",    NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -829,6 +829,9 @@ static int snapshot_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *c
       return TCL_OK;
     case 7: return stat_verb(object, interp);
     case 8: return answer(interp, object->handle->m, maph_snapshot_renew(object->snapshot));
+    case 9:
+      Tcl_SetObjResult(interp, Tcl_NewIntObj(maph_snapshot_key_types(object->snapshot)));
+      return TCL_OK;
     default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }
