@@ -23,10 +23,10 @@
 ** LIMIT+OFFSET rows.  A constraint with another collation is not for us.
 **
 ** ORDER BY.  SQLite need not sort where the first term is the key: no two rows have the same, so
-** that no other term matters.  RANGE and SCAN read in its order both ways, NOCASE upwards.  min(key)
+** that no other term matters.  RANGE and SCAN read in its order both ways, NOCASE upwards. min(key)
 ** and max(key) ask for that order too, and take one row.  SQLite asks for GROUP BY in the same way,
-** and then may take the order for that of an ORDER BY: so rows are not only together there, but
-** in order.  DISTINCT it asks for with the key among the columns: each row is distinct.
+** and then may take the order for that of an ORDER BY: so rows are not only together there, but in
+** order.  DISTINCT it asks for with the key among the columns: each row is distinct.
 */
 #include "sql.h"
 

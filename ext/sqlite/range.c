@@ -233,8 +233,8 @@ int range_is_all(const key_range *range) {
          && range->stretch[0].from.data == NULL && range->stretch[0].to.data == NULL;
 }
 
-/* What SQLite makes of a LIKE is spelled out.  Of another bound that compares with NOCASE the letter
-** does not tell (plan.c). */
+/* What SQLite makes of a LIKE is spelled out.  Of another bound that compares with NOCASE the
+** letter does not tell (plan.c). */
 static void learn_upper(key_range *range) {
   const key_bound *lower = &range->lower;
   key_bound *upper = &range->upper;

@@ -3,8 +3,9 @@
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
 ** -> views, change -> store.  What they all use stands apart: connection, option, values, keys,
-** numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It knows
-** maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
+** range, numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It
+** knows maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the
+** project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
 ** **message` it leaves a sentence there that was made with sqlite3_mprintf: SQLite's own convention
