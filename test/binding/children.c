@@ -1,5 +1,5 @@
 /*
-** children.c - the verbs of what belongs to a handle: transaction, snapshot, cursor, range, feed and
+** children.c - the verbs of what belongs to a handle: transaction, snapshot, cursor, range, feed,
 ** view.
 */
 #include "object.h"
