@@ -186,7 +186,7 @@
 **   words and root are release-stored before a left-behind slot is reused.
 **
 ** 7. A REWRITTEN FILE has the uuid of the one whose place it took, a generation one higher, and all
-**    its versions.  It is made as PATH.new by who has byte 2 of the lock file, and is flushed
+**    its versions.  It is made as PATH.new by whoever has byte 2 of the lock file, and is flushed
 **    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
 **    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
 **    looks which file PATH is; a file without a name (no links) was superseded, whatever PATH is.
@@ -197,14 +197,13 @@
 **    never out of the kernel's memory since.  Not where the content is newer than these words.
 **    Otherwise: from 4096, whole transactions in chain, up to the first that is not; the live part
 **    and the index are made anew.  A living writer holds an exclusive lock on one byte of [2^62 +
-**    2^32, 2^62 + 2^33) of the file; who opens it for writing, or recovers it, on byte 2^62 until
-**    then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
+**    2^32, 2^62 + 2^33) of the file; whoever opens it for writing, or recovers it, on byte 2^62
+**    until then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
 **    core/writer/trust.c has the table.
 **
 ** 9. THE ORDER OF KEYS, where the optional bit says so, is derived too: without it the log has to
-** be
-**    walked and sorted.  A key has one ENTRY: the place of its first record in this file, a put
-**    whose prev is 0.  Nothing but a new key adds one.  Integers of 8 bytes where not said
+**    be walked and sorted.  A key has one ENTRY: the place of its first record in this file, a put
+**    whose prev is 0.  Nothing but a new key adds one.  Integers are of 8 bytes where not said
 **    otherwise; a checksum's seed is SALT ^ the offset of the payload that it is in.
 **
 **   RUN LIST, the payload of an extent of kind 5:

@@ -139,8 +139,8 @@ enum {
   MAPH_NULL = 5
 };
 
-/* SQL knows TEXT and BLOB keys and gets back which it was; who writes through C or HTTP need not
-** say. */
+/* SQL knows TEXT and BLOB keys and gets back which it was; whoever writes through C or HTTP need
+** not say. */
 enum { MAPH_KEY_BYTES = 0, MAPH_KEY_TEXT = 1, MAPH_KEY_BLOB = 2 };
 
 typedef struct maph_entry {
@@ -186,7 +186,7 @@ typedef struct maph_options {
   ** 0: never; at most 99.  With 8 files kept for slices (LIFETIME) it waits for maph_refresh: who
   ** reads through this handle and never refreshes it reads through snapshots */
   int auto_compact;
-  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Who makes stores
+  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Whoever makes stores
   ** anew under names that others know gives one that no earlier store of that name can have reached
   */
   uint64_t after_version;
@@ -477,8 +477,8 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *txn);
 ** The new file has the old one's owner, mode, access control list, labels, extended attributes and
 ** flags, as they are when it takes its place.  Where one that decides about access cannot be kept
 ** the call fails with CANTOPEN and nothing is replaced; the loss of another is told in
-** maph_rewrite.note.  A backup belongs to who makes it, has the store's mode, and grants nothing
-** that the store's access control list does not.
+** maph_rewrite.note.  A backup belongs to whoever makes it, has the store's mode, and grants
+** nothing that the store's access control list does not.
 **
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every
 ** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"

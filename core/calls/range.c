@@ -14,7 +14,7 @@
 ** more of the log is no harm.
 **
 ** ENTRIES ON.  After next or prev the cursor stands on an entry, which lies beside the gap on the
-** side that it came from: who turns round has to pass over it first.
+** side that it came from: whoever turns round has to pass over it first.
 **
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for some
 ** time before they are read.

@@ -136,8 +136,8 @@ void header_show(store *store) {
 void header_checkpoint(store *store, const tip *tip) {
   header *header = header_of(store->write_base);
   checkpoint *slot = &header->checkpoint_a, checkpoint;
-  /* commit.c (2): what it covers is on disk.  Whatever a file says there, who comes here has raised
-  ** the word to tip->end, or found it above. */
+  /* commit.c (2): what it covers is on disk.  Whatever a file says there, whoever comes here has
+  ** raised the word to tip->end, or found it above. */
   assert(store->lockless || tip->end <= atomic_load(&header->flushed));
   if (!header_checkpoint_fits(store, &header->checkpoint_b)
       || header->checkpoint_b.offset < header->checkpoint_a.offset)

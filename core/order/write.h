@@ -1,5 +1,5 @@
 /*
-** write.h - runs are written: by who writes to the store, as new keys come.
+** write.h - runs are written: by whoever writes to the store, as new keys come.
 **
 ** Nothing here fails a transaction.  Where a run cannot be written, as on a full disk, the tail is
 ** longer, and it is tried again later.

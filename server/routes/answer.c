@@ -39,7 +39,7 @@ void reply_no_folder(request *request, bool to_write, int error) {
                 to_write ? "read and written" : "read", strerror(error));
 }
 
-/* A store that is not there, unless nothing is: who takes a file system that is away for stores
+/* A store that is not there, unless nothing is: whoever takes a file system that is away for stores
 ** that were deleted would make them anew. */
 void reply_no_store(request *request, const char *sentence) {
   int trouble = stores_folder_trouble(false);

@@ -335,14 +335,14 @@ static void clear_folder(void) {
   }
 }
 
-/* Who opens the store for writing removes what a rewrite left. */
+/* Whoever opens the store for writing removes what a rewrite left. */
 static void check_folder(void) {
   char name[500];
   snprintf(name, sizeof name, "%s.new", path);
   if (access(name, F_OK) == 0) trouble("a file that a dead process began is left beside the store");
 }
 
-/* Who was there before and who opens the store now see the same. */
+/* Whoever was there before and whoever opens the store now see the same. */
 static void check_by_path(void) {
   state got;
   maph *m;
@@ -353,7 +353,7 @@ static void check_by_path(void) {
   }
   if (content_read(m, &got) == 0
       && memcmp(got.content, the->history[the->n].content, sizeof got.content) != 0)
-    trouble("who opens it now does not see the last state");
+    trouble("whoever opens it now does not see the last state");
   maph_close(m);
 }
 
