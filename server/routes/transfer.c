@@ -1,9 +1,9 @@
 /*
 ** transfer.c - export and import: NDJSON streams of any length in bounded memory.
 **
-** An export is one snapshot, in the order of the keys' bytes where it is sorted, reversed or bounded,
-** and an entry a line: {"key","value","version","type",...}, with base64
-** where bytes are not UTF-8.  A stream that fails on the way ends without its last chunk, so that
+** An export is one snapshot, in the order of the keys' bytes where it is sorted, reversed or
+** bounded.  An entry is a line: {"key","value","version","type",...}, with base64 where bytes are
+** not UTF-8.  A stream that fails on the way ends without its last chunk, so that
 ** no client takes it for whole.
 **
 ** An import reads such lines (version and size are let pass) and puts them in transactions of up to

@@ -1,7 +1,7 @@
 """A store on a server, as a mutable mapping.
 
-Iteration goes by pages, in the order of the keys' bytes: every key that stays is seen once, whatever
-is written or rewritten meanwhile.  `export` is one snapshot instead.
+Iteration goes by pages, in the order of the keys' bytes: every key that stays is seen once,
+whatever is written or rewritten meanwhile.  `export` is one snapshot instead.
 """
 
 from __future__ import annotations
