@@ -14,7 +14,7 @@
 ** more of the log is no harm.
 **
 ** ENTRIES ON.  After next or prev the cursor stands on an entry, which lies beside the gap on the
-** side that it came from: who turns round has to pass over it first.
+** side that it came from: whoever turns round has to pass over it first.
 **
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for some
 ** time before they are read.
@@ -441,7 +441,7 @@ static int advance(maph_range_cursor *cursor, const view *view, int direction, m
     rc = resolve(cursor, view, &first, &it);
     if (rc == MAPH_OK) {
       cursor->on = direction;
-      record_entry(&it, entry);
+      record_entry(view->store, &it, entry);
       return MAPH_OK;
     }
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
