@@ -17,7 +17,7 @@
 ** side that it came from: who turns round has to pass over it first.
 **
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
-** they are read, many at a time (node_bring).  And the entry after one that is returned is looked at
+** they are read, many at a time (node_bring).  And the entry after one that is returned is read
 ** by the next call, if there is one.
 */
 #include "calls/handle.h"

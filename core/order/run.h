@@ -55,7 +55,7 @@ run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */
 int run_verify(const view *view, uint64_t payload);
-/* A leaf will be read: bring what a search or a walk from either end reads first, its pages at once.
+/* A leaf will be read: bring what a search or a walk from either end reads first, all at once.
 ** What it says of itself is not known yet; most leaves of a run are as large. */
 void run_bring_leaf(const view *view, const run *run, uint64_t i);
 int run_leaf(const view *view, const run *run, uint64_t i, node *leaf);
