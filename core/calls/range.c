@@ -14,7 +14,7 @@
 ** more of the log is no harm.
 **
 ** ENTRIES ON.  After next or prev the cursor stands on an entry, which lies beside the gap on the
-** side that it came from: who turns round has to pass over it first.
+** side that it came from: whoever turns round has to pass over it first.
 **
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
 ** they are read, many at a time (node_bring).  And the entry after one that is returned is read
@@ -451,7 +451,7 @@ static __attribute__((noinline)) int resolve(const maph_range_cursor *cursor, ui
   if (rc == MAPH_OK && (it.kind != KIND_PUT || item_expired(&it, snapshot->now)))
     rc = MAPH_NOTFOUND;
   if (rc == MAPH_OK && verify) rc = record_verify(view, it.offset, it.size);
-  if (rc == MAPH_OK) record_entry(&it, entry);
+  if (rc == MAPH_OK) record_entry(view->store, &it, entry);
   return rc;
 }
 
@@ -460,7 +460,7 @@ static inline int resolve_plain(const maph_range_cursor *cursor, uint64_t first,
                                 maph_entry *entry) {
   const view *view = &cursor->view;
   return cursor->plain && record_newest(view, first)
-         && record_plain_entry(view->base, first, view->snapshot, cursor->last, entry);
+         && record_plain_entry(view, first, cursor->last, entry);
 }
 
 static __attribute__((noinline)) int step_back_over(maph_range_cursor *cursor, int direction) {

@@ -40,7 +40,8 @@ int record_prev(const view *view, uint64_t offset, uint64_t *prev);
 int record_verify(const view *view, uint64_t offset, uint64_t size);
 /* the end or epoch record before `end` */
 int record_end(const view *view, uint64_t end, end_record *e);
-void record_entry(const item *it, maph_entry *entry);
+/* as its user sees it */
+void record_entry(const store *store, const item *it, maph_entry *entry);
 int record_expired_by_now(uint64_t expires); /* by the exact clock */
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
 uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *end, uint64_t digest);
@@ -119,19 +120,19 @@ static inline int record_first_key(const uint8_t *base, uint64_t offset, uint64_
          && at + key->size <= left;
 }
 
-/* A put's entry, whose key is known to lie below the limit.  0: it has an expiry or attributes, or
-** does not lie below the limit */
-static inline int record_plain_entry(const uint8_t *base, uint64_t offset, uint64_t limit,
-                                     maph_slice key, maph_entry *entry) {
-  const uint8_t *p = base + offset;
+/* A put's entry, whose key is known to lie below the snapshot.  0: it has an expiry or attributes,
+** or does not lie below the snapshot */
+static inline int record_plain_entry(const view *view, uint64_t offset, maph_slice key,
+                                     maph_entry *entry) {
+  const uint8_t *p = view->base + offset;
   uint64_t flags = load64(p + 8) >> 40 & 0xFF, value_size = load32(p + 16);
   if (unlikely(flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES))
-      || unlikely(RECORD_HEAD + key.size + value_size > limit - offset))
+      || unlikely(RECORD_HEAD + key.size + value_size > view->snapshot - offset))
     return 0;
   entry->key = key;
   entry->value.data = p + RECORD_HEAD + key.size;
   entry->value.size = value_size;
-  entry->version = load64(p + 24) & VERSION_MAX;
+  entry->version = version_shown(view->store, load64(p + 24) & VERSION_MAX);
   entry->expires = 0;
   entry->type = (int)(flags & FLAG_TYPE);
   entry->key_type = (int)(flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;

@@ -2,8 +2,8 @@
 ** leaf.c - the bytes of nodes and lists.
 **
 ** They are extents, index pieces as any other: `end` covers one before its bytes are written, and
-** nobody looks at them before a list that leads to them is shown.  Who dies over it leaves extents
-** that nobody needs.
+** nobody looks at them before a list that leads to them is shown.  Whoever dies over it leaves
+** extents that nobody needs.
 */
 #include "order/leaf.h"
 #include "file/log.h"

@@ -11,7 +11,7 @@
 **
 ** NOTHING HERE IS BELIEVED before it was compared with the records.  An entry is read by
 ** node_item, which asks that it leads to a first record whose key has that word; a search asks
-** that the keys on both sides of its answer are on the sides they should be; who reads on from
+** that the keys on both sides of its answer are on the sides they should be; whoever reads on from
 ** there asks that each key is above the one before.  So a forged or damaged node gives an error.
 ** What nobody can see without a pass over the log is that an entry is missing: maph_check looks.
 */

@@ -15,7 +15,7 @@
 ** folds its records in order, so then it is made anew, by a walk.
 **
 ** Nothing is atomic on the way, and nothing flushed: the file has no name that anybody opens, and
-** who gives it one flushes it before.
+** whoever gives it one flushes it before.
 */
 #include "writer/load.h"
 #include "file/header.h"
@@ -308,6 +308,7 @@ static int begin_file(load *load) {
   header *header = header_of(load->buffer);
   end_record end;
   header_make(header, load->how.uuid, load->how.generation, load->how.base_version);
+  header_set_shift(header, load->how.shift);
   store->salt = header_salt(header);
   store->hash_seed = header->hash_seed;
   store->generation = load->how.generation;

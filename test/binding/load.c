@@ -12,10 +12,9 @@
 **
 ** A failure is a Tcl error as in maphtcl.c.  Deleting the command aborts the load.
 */
-#include "maph.h"
+#include "answer.h"
 #include <stdio.h>
 #include <string.h>
-#include <tcl.h>
 
 int Maphload_Init(Tcl_Interp *interp);
 
@@ -25,23 +24,6 @@ typedef struct loading {
   Tcl_Obj *progress;
   maph_load *l;
 } loading;
-
-static int answer(Tcl_Interp *interp, int rc) {
-  static const char *const names[] = { "OK",        "NOTFOUND", "EXISTS",  "CONFLICT", "BUSY",
-                                       "READONLY",  "FULL",     "TOOBIG",  "NOMEM",    "IOERR",
-                                       "CORRUPT",   "FORMAT",   "RECOVER", "MISUSE",   "CANTOPEN",
-                                       "COMPACTED", "CANCELLED" };
-  if (rc == MAPH_OK) return TCL_OK;
-  Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(NULL), -1));
-  Tcl_SetErrorCode(interp, "MAPH", names[rc], (char *)NULL);
-  return TCL_ERROR;
-}
-
-static maph_slice slice_of(Tcl_Obj *obj) {
-  int n;
-  unsigned char *a = Tcl_GetByteArrayFromObj(obj, &n);
-  return maph_bytes(a, (size_t)n);
-}
 
 static int tell(void *arg, const char *phase, uint64_t done, uint64_t total) {
   loading *loading = arg;
@@ -58,48 +40,15 @@ static int tell(void *arg, const char *phase, uint64_t done, uint64_t total) {
   return stop;
 }
 
-static int parse_condition(Tcl_Interp *interp, int n, Tcl_Obj *const *objv,
-                           maph_condition *condition) {
-  static const char *const options[] = { "-type",       "-key_type", "-expires",
-                                         "-media_type", "-when",     NULL };
-  static const char *const types[] = { "blob", "text", "json", "integer", "real", "null", NULL };
-  static const char *const key_types[] = { "bytes", "text", "blob", NULL };
-  static const char *const whens[] = { "always", "absent", "present", "version", NULL };
-  int i, option, rc = TCL_OK;
-  memset(condition, 0, sizeof *condition);
-  for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
-    Tcl_Obj *value = objv[i + 1];
-    Tcl_WideInt w;
-    rc = Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option);
-    if (rc != TCL_OK) return rc;
-    switch (option) {
-      case 0:
-        if (Tcl_GetIntFromObj(NULL, value, &condition->type) != TCL_OK)
-          rc = Tcl_GetIndexFromObj(interp, value, types, "type", 0, &condition->type);
-        break;
-      case 1:
-        rc = Tcl_GetIndexFromObj(interp, value, key_types, "type", 0, &condition->key_type);
-        break;
-      case 2:
-        rc = Tcl_GetWideIntFromObj(interp, value, &w);
-        condition->expires = (uint64_t)w;
-        break;
-      case 3: condition->media_type = slice_of(value); break;
-      default: rc = Tcl_GetIndexFromObj(interp, value, whens, "when", 0, &condition->when);
-    }
-  }
-  return rc;
-}
-
 static int put(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   maph_condition condition;
-  if (objc < 4 || objc % 2) {
-    Tcl_WrongNumArgs(interp, 2, objv, "KEY VALUE ?options?");
+  Tcl_Obj *outcome_name;
+  if (objc < 4) return usage(interp, objv, 2, "KEY VALUE ?options?");
+  if (parse_condition(interp, objc - 4, objv + 4, &condition, &outcome_name) != TCL_OK)
     return TCL_ERROR;
-  }
-  if (parse_condition(interp, objc - 4, objv + 4, &condition) != TCL_OK) return TCL_ERROR;
-  return answer(interp, maph_load_put(loading->l, slice_of(objv[2]), slice_of(objv[3]),
-                                      objc > 4 ? &condition : NULL));
+  return answer(interp, NULL,
+                maph_load_put(loading->l, slice_of(objv[2]), slice_of(objv[3]),
+                              objc > 4 ? &condition : NULL));
 }
 
 static int put_many(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
@@ -109,8 +58,7 @@ static int put_many(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *con
   if (objc != 6 || Tcl_GetWideIntFromObj(interp, objv[3], &from) != TCL_OK
       || Tcl_GetWideIntFromObj(interp, objv[4], &to) != TCL_OK
       || Tcl_GetWideIntFromObj(interp, objv[5], &size) != TCL_OK) {
-    Tcl_WrongNumArgs(interp, 2, objv, "PREFIX FROM TO SIZE");
-    return TCL_ERROR;
+    return usage(interp, objv, 2, "PREFIX FROM TO SIZE");
   }
   value = ckalloc((unsigned)size + 32);
   memset(value, '.', (size_t)size + 32);
@@ -121,7 +69,7 @@ static int put_many(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *con
                        NULL);
   }
   ckfree(value);
-  return answer(interp, rc);
+  return answer(interp, NULL, rc);
 }
 
 static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
@@ -131,10 +79,7 @@ static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
   loading *loading = data;
   maph_load *load = loading->l;
   int which, rc;
-  if (objc < 2) {
-    Tcl_WrongNumArgs(interp, 1, objv, "VERB ?args?");
-    return TCL_ERROR;
-  }
+  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &which) != TCL_OK) return TCL_ERROR;
   switch (which) {
     case 0:
@@ -146,7 +91,7 @@ static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     default:
       rc = which == 4 ? maph_load_finish(load) : maph_load_abort(load);
       loading->l = NULL;
-      rc = answer(interp, rc);
+      rc = answer(interp, NULL, rc);
       Tcl_DeleteCommandFromToken(interp, loading->command);
       return rc;
   }
@@ -165,7 +110,6 @@ static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_l
     "-mode",     "-busy_timeout", "-after_version", "-expected_keys", "-memory",
     "-optimize", "-perfect_hash", "-progress",      "-size",          NULL
   };
-  static const char *const algorithms[] = { "default", "pilot", "cmph", NULL };
   int i, option, rc = TCL_OK;
   for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
     Tcl_Obj *value = objv[i + 1];
@@ -182,7 +126,7 @@ static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_l
       case 5: o->optimize = (int)w; break;
       case 6:
         if (Tcl_GetIntFromObj(NULL, value, &o->perfect_hash) != TCL_OK)
-          rc = Tcl_GetIndexFromObj(interp, value, algorithms, "algorithm", 0, &o->perfect_hash);
+          rc = Tcl_GetIndexFromObj(interp, value, perfect_names, "algorithm", 0, &o->perfect_hash);
         break;
       case 7:
         loading->progress = value;
@@ -203,16 +147,14 @@ static int load_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
   char name[40];
   int rc;
   (void)data;
-  if (objc < 2 || objc % 2) {
-    Tcl_WrongNumArgs(interp, 1, objv, "PATH ?options?");
-    return TCL_ERROR;
-  }
+  if (objc < 2 || objc % 2) return usage(interp, objv, 1, "PATH ?options?");
   loading = (struct loading *)ckalloc(sizeof *loading);
   memset(loading, 0, sizeof *loading);
   loading->interp = interp;
   rc = parse_options(interp, objc - 2, objv + 2, &o, loading);
   if (rc == TCL_OK)
-    rc = answer(interp, maph_load_begin(Tcl_GetString(objv[1]), objc > 2 ? &o : NULL, &loading->l));
+    rc = answer(interp, NULL,
+                maph_load_begin(Tcl_GetString(objv[1]), objc > 2 ? &o : NULL, &loading->l));
   if (rc != TCL_OK) {
     if (loading->l) Tcl_Panic("maph_load_begin failed and left a load");
     if (loading->progress) Tcl_DecrRefCount(loading->progress);

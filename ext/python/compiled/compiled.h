@@ -39,6 +39,8 @@ typedef struct compiled_library {
 enum { KIND_STORE, KIND_SNAPSHOT, KIND_TRANSACTION, KIND_COUNT };
 extern compiled_library compiled_calls[KIND_COUNT];
 extern int (*compiled_cursor_next)(maph_cursor *cursor, maph_entry *entry);
+extern int (*compiled_range_next)(maph_range_cursor *range, maph_entry *entry);
+extern int (*compiled_range_prev)(maph_range_cursor *range, maph_entry *entry);
 
 /* What is of the package's Python: given to connect(). */
 typedef struct compiled_python {
@@ -104,11 +106,12 @@ PyObject *part_entry(const maph_entry *found, PyObject *value);
 /* -------------------------------------------------------------------- reader.c, writer.c, cursor.c
 ** Types with a part as their base, or one another. */
 extern PyTypeObject *compiled_reader_type, *compiled_many_type;
-extern PyTypeObject *compiled_writer_type, *compiled_cursor_type;
+extern PyTypeObject *compiled_writer_type, *compiled_cursor_type, *compiled_range_type;
 PyObject *compiled_make_reader(PyObject *bases);
 PyObject *compiled_make_many(PyObject *bases);
 PyObject *compiled_make_writer(PyObject *bases);
 PyObject *compiled_make_cursor(PyObject *bases);
+PyObject *compiled_make_range(PyObject *bases);
 /* A row of PyMethodDef for a method that is called the fast way. */
 #define COMPILED_CALL(function) \
   (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS

@@ -10,6 +10,8 @@
 
 compiled_library compiled_calls[KIND_COUNT];
 int (*compiled_cursor_next)(maph_cursor *cursor, maph_entry *entry);
+int (*compiled_range_next)(maph_range_cursor *range, maph_entry *entry);
+int (*compiled_range_prev)(maph_range_cursor *range, maph_entry *entry);
 compiled_python compiled_names;
 
 PyObject *compiled_raise(int rc) {
@@ -95,6 +97,8 @@ static int find_all(void *library) {
     { "maph_txn_put_if", &transaction->put_if },
     { "maph_txn_delete_if", &transaction->delete_if },
     { "maph_cursor_next", &compiled_cursor_next },
+    { "maph_range_next", &compiled_range_next },
+    { "maph_range_prev", &compiled_range_prev },
   };
   size_t i;
   for (i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
@@ -138,7 +142,7 @@ static int add_types(PyObject *module) {
   PyObject *gate = add_type(module, "Gate", compiled_make_gate(), &compiled_gate_type);
   PyObject *view = add_type(module, "View", compiled_make_view(), &compiled_view_type);
   PyObject *part = add_type(module, "Part", compiled_make_part(), &compiled_part_type);
-  PyObject *reader = NULL, *many = NULL, *writer = NULL, *cursor = NULL;
+  PyObject *reader = NULL, *many = NULL, *writer = NULL, *cursor = NULL, *range = NULL;
   int rc;
   if (part != NULL)
     reader = add_type(module, "Reader", compiled_make_reader(part), &compiled_reader_type);
@@ -146,8 +150,9 @@ static int add_types(PyObject *module) {
     many = add_type(module, "ManyReader", compiled_make_many(reader), &compiled_many_type);
     writer = add_type(module, "Writer", compiled_make_writer(reader), &compiled_writer_type);
     cursor = add_type(module, "Cursor", compiled_make_cursor(part), &compiled_cursor_type);
+    range = add_type(module, "Range", compiled_make_range(part), &compiled_range_type);
   }
-  rc = gate && view && many && writer && cursor ? 0 : -1;
+  rc = gate && view && many && writer && cursor && range ? 0 : -1;
   Py_XDECREF(gate);
   Py_XDECREF(view);
   Py_XDECREF(part);
@@ -155,6 +160,7 @@ static int add_types(PyObject *module) {
   Py_XDECREF(many);
   Py_XDECREF(writer);
   Py_XDECREF(cursor);
+  Py_XDECREF(range);
   return rc;
 }
 

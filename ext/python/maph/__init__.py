@@ -12,7 +12,7 @@ codes.
 
 from . import fast as _fast
 from .changes import Change, Changes
-from .cursor import Cursor
+from .cursor import Cursor, Range
 from .errors import *  # noqa: F401,F403
 from .errors import __all__ as _errors
 from .library import failure as _failure
@@ -37,6 +37,7 @@ __all__ = [
     "Key",
     "Load",
     "Problem",
+    "Range",
     "Snapshot",
     "Store",
     "Transaction",

@@ -1,4 +1,5 @@
-"""Every live entry of a store or snapshot, in the order they were last put."""
+"""What goes over entries one by one: all of a store or snapshot, in the order they were last put,
+and ranges of keys, in the order of their bytes."""
 
 from __future__ import annotations
 
@@ -15,67 +16,74 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-class PlainCursor(Iterator[Entry]):
-    """A cursor before any of it is compiled."""
+class Steps(Iterator[Entry]):
+    """What cursors and ranges have in common.  opener(handle, base, result) makes what the library
+    has of it, where `base` is the snapshot's."""
+
+    _what: str  # for sentences
+    _lib_next: Callable[..., int]
 
     def __init__(
-        self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool
+        self,
+        store: "Store",
+        snapshot: Optional["Snapshot"],
+        views: bool,
+        opener: Callable[[int, Optional[int], Any], int],
+        closer: Callable[[Any], Any],
+        lock: "threading.Lock | threading.RLock",
     ) -> None:
-        self._store, self._gate = store, store._gate
-        self._lock = threading.Lock()
+        self._store, self._gate, self._lock = store, store._gate, lock
         window = (snapshot or store)._window
         self._value: Callable[[Slice], Any] = (
             (lambda value: window(value.data, value.size)) if views else copy
         )
-        start = as_input(prefix)
 
-        def opener(handle: int, result: Any) -> int:
+        def open_it(handle: int, result: Any) -> int:
             base = self._gate.pointer(snapshot._token, "snapshot") if snapshot is not None else None
-            return int(lib.maph_cursor_open(handle, base, start, result))
+            return int(opener(handle, base, result))
 
-        self._token = Opened(lib.maph_cursor_close)
-        self._gate.open(self._token, opener)
+        self._token = Opened(closer)
+        self._gate.open(self._token, open_it)
 
-    def _without_values(self) -> "PlainCursor":
-        self._value = lambda value: b""
-        return self
-
-    def __iter__(self) -> "PlainCursor":
+    def __iter__(self) -> "Steps":
         return self
 
     def __next__(self) -> Entry:
+        found = self._step(self._lib_next)
+        if found is None:
+            raise StopIteration
+        return found
+
+    def _step(self, function: Callable[..., int]) -> Optional[Entry]:
+        """None at an end."""
         found, call = library.Entry(), object()
         with self._gate.turn(self._lock):
             try:
                 handle = self._gate.enter(call)
-                rc = lib.maph_cursor_next(self._gate.pointer(self._token, "cursor"), found)
+                rc = function(self._gate.pointer(self._token, self._what), found)
                 if rc == NOTFOUND:
-                    raise StopIteration
+                    return None
                 if rc:
                     raise failure(rc, handle)
                 return as_entry(found, self._value(found.value))
             finally:
                 self._gate.leave(call)
 
-    def tell(self) -> int:
-        """A place to go on from later: seek() on a new cursor, as long as the store is of the same
-        generation."""
+    def _ask(self, function: Callable[[int], int]) -> int:
         call = object()
         with self._gate.turn(self._lock):
             try:
                 self._gate.enter(call)
-                return int(lib.maph_cursor_tell(self._gate.pointer(self._token, "cursor")))
+                return int(function(self._gate.pointer(self._token, self._what)))
             finally:
                 self._gate.leave(call)
 
-    def seek(self, place: int) -> None:
+    def _seek(self, function: Callable[[int, Any], int], place: Any) -> None:
         call = object()
         with self._gate.turn(self._lock):
             try:
                 handle = self._gate.enter(call)
-                rc = lib.maph_cursor_seek(
-                    self._gate.pointer(self._token, "cursor"), whole("place", place)
-                )
+                rc = function(self._gate.pointer(self._token, self._what), place)
                 if rc:
                     raise failure(rc, handle)
             finally:
@@ -85,7 +93,7 @@ class PlainCursor(Iterator[Entry]):
         with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
-    def __enter__(self) -> "PlainCursor":
+    def __enter__(self) -> "Steps":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,6 +104,73 @@ class PlainCursor(Iterator[Entry]):
             self._gate.drop(self._token)
 
 
+class PlainCursor(Steps):
+    """A cursor before any of it is compiled."""
+
+    _what = "cursor"
+    _lib_next = staticmethod(lib.maph_cursor_next)
+
+    def __init__(
+        self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool
+    ) -> None:
+        start = as_input(prefix)
+
+        def opener(handle: int, base: Optional[int], result: Any) -> int:
+            return int(lib.maph_cursor_open(handle, base, start, result))
+
+        super().__init__(store, snapshot, views, opener, lib.maph_cursor_close, threading.Lock())
+
+    def _without_values(self) -> "PlainCursor":
+        self._value = lambda value: b""
+        return self
+
+    def tell(self) -> int:
+        """A place to go on from later: seek() on a new cursor, as long as the store is of the same
+        generation."""
+        return self._ask(lib.maph_cursor_tell)
+
+    def seek(self, place: int) -> None:
+        """Go on from there."""
+        self._seek(lib.maph_cursor_seek, whole("place", place))
+
+
+class PlainRange(Steps):
+    """A range before any of it is compiled."""
+
+    _what = "range"
+    _lib_next = staticmethod(lib.maph_range_next)
+
+    def __init__(
+        self, store: "Store", snapshot: Optional["Snapshot"], bounds: library.Range, views: bool
+    ) -> None:
+        def opener(handle: int, base: Optional[int], result: Any) -> int:
+            return int(lib.maph_range_open(handle, base, bounds, result))
+
+        # What a transaction shows is read in the turn of the transaction.
+        shared = snapshot is None or snapshot._settled
+        lock: "threading.Lock | threading.RLock" = (
+            threading.Lock() if snapshot is None or shared else snapshot._lock
+        )
+        with store._gate.turn(lock):
+            super().__init__(store, snapshot, views, opener, lib.maph_range_close, lock)
+
+    def previous(self) -> Optional[Entry]:
+        """The entry before the one last returned, or None before the first; then next() gives the
+        first."""
+        return self._step(lib.maph_range_prev)
+
+    def seek(self, key: Key) -> None:
+        """Go to a key, there or not: next() gives it or the first after it, previous() the one
+        before it, in the range's direction and never outside of the range.  The limit counts from
+        here."""
+        self._seek(lib.maph_range_seek, as_input(key))
+
+    def estimate(self) -> int:
+        """About how many entries the range has, without its limit; at the cost of two seeks.
+        Deleted and expired ones count until a rewrite."""
+        return self._ask(lib.maph_range_estimate)
+
+
 class Cursor(fast.Cursor, PlainCursor):
     """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at
     a time it runs; several are made to take turns."""
@@ -104,16 +179,28 @@ class Cursor(fast.Cursor, PlainCursor):
         self, store: "Store", snapshot: Optional["Snapshot"], prefix: Key, views: bool
     ) -> None:
         super().__init__(store, snapshot, prefix, views)
-        shown = snapshot._views if snapshot is not None else fast.VIEWED
-        self._connect(
-            self._gate,
-            fast.STORE,
-            store,
-            self._token,
-            self._lock,
-            False,
-            shown if views else fast.COPIED,
-        )
+        self._connect(*_parts(self, snapshot, views))
 
     def __enter__(self) -> "Cursor":
         return self
+
+
+class Range(fast.Range, PlainRange):
+    """An iterator of Entry, both ways: what range() and prefix() give.  It keeps its snapshot
+    though that is closed.  A transaction's ends with the transaction's rollback: ConflictError."""
+
+    def __init__(
+        self, store: "Store", snapshot: Optional["Snapshot"], bounds: library.Range, views: bool
+    ) -> None:
+        super().__init__(store, snapshot, bounds, views)
+        self._connect(*_parts(self, snapshot, views))
+
+    def __enter__(self) -> "Range":
+        return self
+
+
+def _parts(steps: Steps, snapshot: Optional["Snapshot"], views: bool) -> Any:
+    """What compiled steps need to know."""
+    shown = snapshot._views if snapshot is not None else fast.VIEWED
+    values = shown if views else fast.COPIED
+    return steps._gate, fast.STORE, steps._store, steps._token, steps._lock, False, values

@@ -56,6 +56,10 @@ class Cursor(Part):
     pass
 
 
+class Range(Part):
+    pass
+
+
 def connect(*_: Any) -> None:
     pass
 
@@ -78,4 +82,5 @@ _found = _load()
 compiled: bool = _found is not None
 if not TYPE_CHECKING and _found is not None:
     Gate, Reader, ManyReader = _found.Gate, _found.Reader, _found.ManyReader
-    Writer, Cursor, connect = _found.Writer, _found.Cursor, _found.connect
+    Writer, Cursor, Range = _found.Writer, _found.Cursor, _found.Range
+    connect = _found.connect

@@ -147,6 +147,17 @@ class LoadOptions(Structure):
     ]
 
 
+class Range(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("from", Input),
+        ("to", Input),
+        ("prefix", Input),
+        ("limit", c_uint64),
+        ("flags", c_int),
+    ]
+
+
 class Change(Structure):
     _fields_ = [("entry", Entry), ("deleted", c_int), ("last", c_int)]
 
@@ -161,6 +172,7 @@ STRUCTS: List[Tuple[str, Type[Structure]]] = [
     ("maph_condition", Condition),
     ("maph_rewrite", Rewrite),
     ("maph_change", Change),
+    ("maph_range", Range),
     ("maph_load_options", LoadOptions),
 ]
 
@@ -207,6 +219,12 @@ FUNCTIONS: List[Tuple[str, Any, Sequence[Any]]] = [
     ("maph_cursor_tell", U, [P]),
     ("maph_cursor_seek", I, [P, U]),
     ("maph_cursor_close", None, [P]),
+    ("maph_range_open", I, [P, P, POINTER(Range), POINTER(P)]),
+    ("maph_range_next", I, [P, POINTER(Entry)]),
+    ("maph_range_prev", I, [P, POINTER(Entry)]),
+    ("maph_range_seek", I, [P, K]),
+    ("maph_range_estimate", U, [P]),
+    ("maph_range_close", None, [P]),
     ("maph_put_if", I, [P, K, K, POINTER(Condition)]),
     ("maph_delete_if", I, [P, K, POINTER(Condition)]),
     ("maph_increment", I, [P, K, c_int64, POINTER(Condition), POINTER(c_int64)]),

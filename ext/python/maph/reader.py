@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from ctypes import c_char_p, c_size_t, c_void_p, cast, string_at
+from ctypes import c_char_p, c_size_t, c_void_p, cast, sizeof, string_at
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -26,15 +26,16 @@ from typing import (
 from . import library
 from .errors import NotFoundError
 from .gate import Gate
-from .library import Input, Slice, failure
+from .library import Input, Slice, failure, whole
 
 if TYPE_CHECKING:
-    from .cursor import Cursor
+    from .cursor import Cursor, Range
 
 Key = Union[str, bytes, bytearray, memoryview]
 Value = Union[str, bytes, bytearray, memoryview]
 T = TypeVar("T")
 NOTFOUND = NotFoundError.code
+AFTER_FROM, UP_TO, REVERSE = 1, 2, 4  # MAPH_RANGE_*
 TYPES = ("blob", "text", "json", "integer", "real", "null")
 
 
@@ -87,6 +88,34 @@ def as_entry(found: library.Entry, value: Any) -> Entry:
         copy(found.media_type).decode("latin-1"),
         None if key_type == 0 else key_type == 1,
     )
+
+
+def as_bound(key: Optional[Key]) -> Input:
+    return Input(None, 0) if key is None else as_input(key)
+
+
+def as_range(
+    from_: Optional[Key],
+    to: Optional[Key],
+    prefix: Key,
+    flags: int,
+    limit: Optional[int],
+) -> library.Range:
+    """As the library takes it.  For the library a limit of 0 is none; here it means no entry at
+    all, as do the keys before the empty one."""
+    if limit is not None and not isinstance(limit, int):
+        raise TypeError(f"limit is a whole number or None, not {type(limit).__name__}")
+    if limit == 0:
+        to, flags = b"", flags & ~UP_TO
+    bounds = library.Range(
+        size=sizeof(library.Range),
+        to=as_bound(to),
+        prefix=as_input(prefix),
+        limit=whole("limit", limit or 0),
+        flags=flags,
+    )
+    setattr(bounds, "from", as_bound(from_))
+    return bounds
 
 
 def members(struct: Any) -> Dict[str, Any]:
@@ -194,6 +223,47 @@ class Reader:
                 return as_entry(found, copy(found.value))
             finally:
                 self._gate.leave(call)
+
+    def range(
+        self,
+        from_: Optional[Key] = None,
+        to: Optional[Key] = None,
+        *,
+        prefix: Key = b"",
+        include_from: bool = True,
+        include_to: bool = False,
+        reverse: bool = False,
+        limit: Optional[int] = None,
+        views: bool = False,
+    ) -> "Range":
+        """The live entries from the key from_ to the key to, in the order of the keys' bytes; None
+        is no bound.  reverse: from the last to the first; the bounds stay as they are.
+
+        Only what is returned is read.  It is as of now; of a transaction, with what the
+        transaction has written.  limit: so many at most.  views: values are memoryviews, as view()
+        gives them."""
+        flags = (
+            (0 if include_from else AFTER_FROM)
+            | (UP_TO if include_to else 0)
+            | (REVERSE if reverse else 0)
+        )
+        return self._range(as_range(from_, to, prefix, flags, limit), views)
+
+    def prefix(
+        self,
+        prefix: Key,
+        *,
+        reverse: bool = False,
+        limit: Optional[int] = None,
+        views: bool = False,
+    ) -> "Range":
+        """The live entries whose key begins with prefix, in the order of the keys' bytes; see
+        range."""
+        flags = REVERSE if reverse else 0
+        return self._range(as_range(None, None, prefix, flags, limit), views)
+
+    def _range(self, bounds: library.Range, views: bool) -> "Range":
+        raise NotImplementedError
 
 
 class ManyReader(Reader):

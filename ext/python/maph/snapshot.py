@@ -6,8 +6,8 @@ import threading
 from ctypes import byref, string_at
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional
 
-from . import fast
-from .cursor import Cursor
+from . import fast, library
+from .cursor import Cursor, Range
 from .gate import Opened
 from .library import Stats, lib
 from .reader import Key, ManyReader, as_stats
@@ -67,6 +67,9 @@ class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
     def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
         """Its entries whose key begins with prefix."""
         return Cursor(self._store, self, prefix, views)
+
+    def _range(self, bounds: library.Range, views: bool) -> Range:
+        return Range(self._store, self, bounds, views)
 
     @property
     def version(self) -> int:

@@ -23,7 +23,7 @@ from typing import (
 
 from . import fast, library
 from .changes import Changes
-from .cursor import Cursor
+from .cursor import Cursor, Range
 from .errors import CorruptError, NotFoundError
 from .gate import Gate
 from .library import INT, ProgressFunction, ReportFunction, failure, lib, whole
@@ -205,6 +205,9 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
         """The live entries whose key begins with prefix, as of now, in the order they were last
         put."""
         return Cursor(self, None, prefix, views)
+
+    def _range(self, bounds: library.Range, views: bool) -> Range:
+        return Range(self, None, bounds, views)
 
     def snapshot(self) -> Snapshot:
         """The store as it is now: `with store.snapshot() as s: ...`."""

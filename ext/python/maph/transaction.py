@@ -18,7 +18,8 @@ from typing import (
     Tuple,
 )
 
-from . import fast
+from . import fast, library
+from .cursor import Range
 from .errors import Error
 from .gate import Opened
 from .library import Condition, Input, Outcome, lib, whole
@@ -256,6 +257,10 @@ class Transaction(fast.Writer, Writer):
 
         with self._gate.turn(self._lock):
             return Snapshot(self._store, opener, self._lock)
+
+    def _range(self, bounds: library.Range, views: bool) -> Range:
+        with self.snapshot() as now:
+            return now._range(bounds, views)
 
     @property
     def version(self) -> int:

@@ -38,6 +38,7 @@ class Which(CompiledTest):
             maph.Snapshot: "__getitem__ __contains__ get view entry get_many view_many",
             maph.Transaction: "__getitem__ __contains__ get view entry put delete",
             maph.Cursor: "__next__ __iter__",
+            maph.Range: "__next__ __iter__ previous",
         }
         for kind, names in kinds.items():
             for name in names.split():
@@ -48,6 +49,7 @@ class Which(CompiledTest):
             maph.Snapshot: "put delete __setitem__ __delitem__",
             maph.Transaction: "get_many view_many",
             maph.Cursor: "get view put __getitem__",
+            maph.Range: "get view put __getitem__ tell",
         }.items():
             for name in names.split():
                 self.assertFalse(hasattr(kind, name), (kind, name))
@@ -65,6 +67,7 @@ class Which(CompiledTest):
             (fast.ManyReader, reader.ManyReader),
             (fast.Writer, transaction.Writer),
             (fast.Cursor, cursor.PlainCursor),
+            (fast.Range, cursor.PlainRange),
         ]:
             for name in vars(kind):
                 if name.startswith("_"):
@@ -110,7 +113,7 @@ class Which(CompiledTest):
         mine.close()
 
     def test_parts_that_are_no_part_of_anything(self):
-        for kind in [fast.Reader, fast.ManyReader, fast.Writer, fast.Cursor]:
+        for kind in [fast.Reader, fast.ManyReader, fast.Writer, fast.Cursor, fast.Range]:
             part = kind()
             for fails in [
                 lambda: part["k"],
@@ -118,6 +121,7 @@ class Which(CompiledTest):
                 lambda: part.put("k", "v"),
                 lambda: part.get_many(["k"]),
                 lambda: next(part),
+                lambda: part.previous(),
             ]:
                 self.assertRaises((AttributeError, TypeError), fails)
         with self.assertRaises(ValueError):
@@ -143,11 +147,15 @@ class Memory(CompiledTest):
             del store["k"]
             held["key 1"], held.get_many(keys), held.view("key 1"), held.entry("key 1")
             list(held.cursor()), list(held.cursor(views=True)), list(held), list(store.items())
+            list(store.range("key 1", "key 2")), list(held.prefix("key", views=True, limit=9))
+            around = held.range("key 2", reverse=True)
+            next(around), around.previous(), around.previous(), around.seek("key 4"), next(around)
             with store.transaction() as inside:
                 inside["a"] = big
                 inside["a"], inside.view("a"), inside.entry("a")
                 with inside.snapshot() as seen:
                     seen["a"], seen.view("a"), list(seen.cursor("a", views=True))
+                    list(seen.range(views=True)), list(inside.prefix("a"))
                 inside.put("b", b"")
                 del inside["b"]
             for fails in [
@@ -335,6 +343,23 @@ class Threads(CompiledTest):
         for thread in threads:
             thread.join()
         self.assertEqual(sorted(seen), sorted(str(n).encode() for n in range(2000)))
+
+    def test_a_range_that_threads_share_returns_each_entry_once(self):
+        keys = sorted(str(n).encode() for n in range(2000))
+        self.store.update({key: key for key in keys})
+        whole, seen = self.store.range(), []
+
+        def take():
+            for entry in whole:
+                seen.append(entry.key)
+                whole.estimate()
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((sorted(seen), whole.previous().key), (keys, keys[-1]))
 
     def test_reads_inside_of_a_rewrites_progress(self):
         self.store.update({str(n): "v" * 100 for n in range(2000)})

@@ -80,7 +80,7 @@ class Snippets(unittest.TestCase):
         all_of_them = documents.snippets((ROOM / "README.md").read_text())
         for source in all_of_them:
             checked += self.run_here(source, names)
-        self.assertEqual((len(all_of_them), checked), (5, 16))
+        self.assertEqual((len(all_of_them), checked), (5, 19))
         names["client"].close()
         self.assertEqual(self.client.get_store("copy")["a"], "1")
 

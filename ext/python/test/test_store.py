@@ -472,6 +472,180 @@ class Snapshots(StoreTest):
         )
 
 
+class Ranges(StoreTest):
+    """Keys in the order of their bytes, through a store, a snapshot and a transaction alike."""
+
+    KEYS = [b"\0", b"a", b"a\0", b"a/1", b"a/2", b"a0", b"b", "é".encode(), b"\xff", b"\xff\xff"]
+
+    def setUp(self):
+        super().setUp()
+        shuffled = self.KEYS[::2] + self.KEYS[::-1][::2]
+        self.store.update({key: b"v" + key for key in shuffled})
+
+    def keys(self, steps):
+        return [entry.key for entry in steps]
+
+    def test_the_same_through_every_reader(self):
+        with self.store.snapshot() as snapshot, self.store.transaction() as transaction:
+            for reader in [self.store, snapshot, transaction]:
+                self.assertEqual(self.keys(reader.range()), self.KEYS)
+                self.assertEqual(self.keys(reader.range(reverse=True)), self.KEYS[::-1])
+                self.assertEqual(self.keys(reader.prefix("a/")), [b"a/1", b"a/2"])
+                self.assertEqual(self.keys(reader.prefix("a/", reverse=True, limit=1)), [b"a/2"])
+                for entry in reader.range():
+                    self.assertEqual(entry, reader.entry(entry.key))
+                for entry in reader.range(views=True):
+                    self.assertIsInstance(entry.value, memoryview)
+                    self.assertEqual(entry.value, b"v" + entry.key)
+                del entry
+
+    def test_bounds(self):
+        keys, bounds = self.KEYS, [None, b"", *self.KEYS, b"a/", b"z", b"\xff\xff\xff"]
+        for low, high in itertools.product(bounds, bounds):
+            for in_low, in_high in itertools.product([True, False], repeat=2):
+                want = [
+                    key
+                    for key in keys
+                    if (low is None or key > low or in_low and key == low)
+                    and (high is None or key < high or in_high and key == high)
+                ]
+                given = {"include_from": in_low, "include_to": in_high}
+                self.assertEqual(self.keys(self.store.range(low, high, **given)), want)
+                got = self.store.range(low, high, reverse=True, **given)
+                self.assertEqual(self.keys(got), want[::-1])
+                got = self.store.range(low, high, prefix="a", limit=2, **given)
+                self.assertEqual(self.keys(got), [key for key in want if key[:1] == b"a"][:2])
+        self.assertEqual(self.keys(self.store.range("a", to="a0", limit=3)), keys[1:4])
+        self.assertEqual(self.keys(self.store.range(from_="b")), keys[6:])
+        self.assertEqual(self.keys(self.store.range(bytearray(b"b"), memoryview(b"c"))), [b"b"])
+
+    def test_limits(self):
+        for limit in [0, 1, 9, 10, 11, 2**64 - 1, None]:
+            for reverse in [False, True]:
+                want = self.KEYS[::-1] if reverse else self.KEYS
+                got = self.store.range(limit=limit, reverse=reverse)
+                self.assertEqual(self.keys(got), want[:limit], limit)
+                self.assertEqual(self.keys(got), [])
+        self.assertEqual(self.keys(self.store.range(None, b"", include_to=True, limit=0)), [])
+        for limit in [-1, 2**64]:
+            self.assertRaisesRegex(ValueError, "limit", self.store.range, limit=limit)
+
+    def test_both_ways(self):
+        keys = self.KEYS
+        for reverse in [False, True]:
+            steps = self.store.range(reverse=reverse)
+            keys = self.KEYS[::-1] if reverse else self.KEYS
+            self.assertIsNone(steps.previous())
+            self.assertEqual([next(steps).key, next(steps).key], keys[:2])
+            self.assertEqual(steps.previous().key, keys[0])
+            self.assertIsNone(steps.previous())
+            self.assertEqual(self.keys(steps), keys)
+            self.assertRaises(StopIteration, next, steps)
+            self.assertEqual(steps.previous().key, keys[-1])
+        steps = self.store.range()
+        steps.seek("a/1")
+        self.assertEqual(next(steps).key, b"a/1")
+        steps.seek("a/10")
+        self.assertEqual((steps.previous().key, next(steps).key), (b"a/1", b"a/2"))
+        steps.seek("a/10")
+        self.assertEqual(next(steps).key, b"a/2")
+        inner = self.store.prefix("a/")
+        inner.seek("z")
+        self.assertRaises(StopIteration, next, inner)
+        self.assertEqual((inner.previous().key, inner.estimate()), (b"a/2", 2))
+        self.assertEqual(self.store.range(limit=3).estimate(), 10)
+
+    def test_a_range_is_as_of_its_opening(self):
+        store = self.store
+        snapshot = store.snapshot()
+        before = [store.range(), store.snapshot().range(), snapshot.range(views=True)]
+        snapshot.close()
+        store["a"], store["new"] = "9", "9"
+        del store["b"]
+        store.compact()
+        for steps in before:
+            entries = [(entry.key, bytes(entry.value)) for entry in steps]
+            self.assertEqual(entries, [(key, b"v" + key) for key in self.KEYS])
+        self.assertEqual(self.keys(store.prefix("n")), [b"new"])
+        self.assertRaises(maph.MisuseError, snapshot.range)
+
+    def test_a_transaction_sees_its_own_writes(self):
+        with self.store.transaction() as transaction:
+            transaction["a/0"], transaction["a/2"] = "0", "2"
+            del transaction["a/1"]
+            now = transaction.prefix("a/")
+            transaction["a/3"] = "3"
+            inside = [(entry.key, entry.value) for entry in now]
+            self.assertEqual(inside, [(b"a/0", b"0"), (b"a/2", b"2")])
+            self.assertEqual(self.keys(transaction.prefix("a/3")), [b"a/3"])
+            self.assertEqual(self.keys(self.store.prefix("a/")), [b"a/1", b"a/2"])
+            with self.assertRaises(RuntimeError), transaction.savepoint():
+                transaction["a/4"] = "4" * 5000
+                undone = transaction.prefix("a/", reverse=True, views=True)
+                held = next(undone).value
+                raise RuntimeError
+            self.assertRaises(maph.ConflictError, next, undone)
+            self.assertRaises(maph.ConflictError, undone.previous)
+            transaction["a/5"] = "5" * 5000
+            self.assertEqual(bytes(held), b"4" * 5000)
+            self.assertEqual(self.keys(transaction.prefix("a/")), [b"a/0", b"a/2", b"a/3", b"a/5"])
+        self.assertEqual(self.keys(self.store.prefix("a/")), [b"a/0", b"a/2", b"a/3", b"a/5"])
+        self.assertRaises(maph.MisuseError, transaction.range)
+
+    def test_expired_entries_are_not_there(self):
+        self.store.put("a/1", "gone", expires_at=1)
+        self.assertEqual(self.keys(self.store.prefix("a/")), [b"a/2"])
+
+    def test_it_closes(self):
+        with self.store.range() as steps:
+            next(steps)
+        steps.close()
+        for fails in [
+            lambda: next(steps),
+            steps.previous,
+            lambda: steps.seek("a"),
+            steps.estimate,
+        ]:
+            with self.assertRaisesRegex(maph.MisuseError, f"^{self.path}: the range is closed"):
+                fails()
+        left = self.store.range()
+        opened = len(self.store._gate.opened)
+        del left
+        self.assertEqual(len(self.store._gate.opened), opened - 1)
+        late = self.store.snapshot().range()
+        self.store.close()
+        self.assertRaisesRegex(maph.MisuseError, "the store is closed: open it", next, late)
+        self.assertRaisesRegex(maph.MisuseError, "the store is closed", self.store.range)
+        late.close()
+
+    def test_what_it_takes(self):
+        store = self.store
+        for wrong in [
+            lambda: store.range(1, 9),
+            lambda: store.range("a", 9),
+            lambda: store.range(prefix=None),
+            lambda: store.prefix(None),
+            lambda: store.prefix(1),
+            lambda: store.range().seek(None),
+        ]:
+            self.assertRaisesRegex(TypeError, "keys and values are str or bytes, not ", wrong)
+        self.assertRaisesRegex(TypeError, "limit is a whole number or None", store.range, limit="3")
+        self.assertRaises(TypeError, store.prefix)
+        self.assertRaises(TypeError, store.range, "a", "b", "c")
+        self.assertEqual(self.keys(store.prefix("x" * 70000)), [])
+        self.assertEqual(self.keys(store.prefix("")), self.KEYS)
+
+    def test_as_many_keys_as_make_runs(self):
+        keys = sorted(str(n * 7919 % 100003).encode() for n in range(20000))
+        with maph.open(self.path + "-big", "c") as store:
+            with store.transaction() as transaction:
+                for n in range(20000):
+                    transaction[str(n * 7919 % 100003)] = str(n)
+            self.assertEqual(self.keys(store.range()), keys)
+            self.assertEqual(self.keys(store.range(keys[9000], limit=50)), keys[9000:9050])
+            self.assertEqual(len(list(store.range(keys[100], keys[200]))), 100)
+
+
 class Lifetime(StoreTest):
     def test_a_view_is_the_file_and_keeps_it(self):
         self.store["k"] = "x" * 5000
@@ -646,13 +820,14 @@ class Lifetime(StoreTest):
             thread.join()
         self.assertEqual((self.store["n"], len(self.store)), (b"400", 401))
 
-    def told_in_the_child(self, view, snapshot, cursor):
+    def told_in_the_child(self, view, snapshot, cursor, steps):
         status = 0
         for fails in [
             lambda: self.store["k"],
             lambda: self.store.put("a", "b"),
             lambda: snapshot["k"],
             lambda: next(cursor),
+            lambda: next(steps),
             self.store.transaction,
             self.store.refresh,
         ]:
@@ -664,7 +839,7 @@ class Lifetime(StoreTest):
                     f"{self.path}: a store does not cross fork(): open it in the child"
                     != str(error)
                 )
-        for closes in [cursor.close, snapshot.close, self.store.close]:
+        for closes in [steps.close, cursor.close, snapshot.close, self.store.close]:
             closes()
         with maph.open(self.path) as mine:
             return status | 4 * (mine["k"] != view or bytes(view) != b"v" * 1000)
@@ -673,10 +848,11 @@ class Lifetime(StoreTest):
         """Whatever the threads hold when the child is made, the child is told, waits for nobody,
         and its views go on."""
         self.store["k"] = "v" * 1000
-        view, snapshot, cursor, stop = (
+        view, snapshot, cursor, steps, stop = (
             self.store.view("k"),
             self.store.snapshot(),
             self.store.cursor(),
+            self.store.range(),
             threading.Event(),
         )
 
@@ -684,7 +860,7 @@ class Lifetime(StoreTest):
             while not stop.is_set():
                 self.store["c"] = "x"
                 with self.store.snapshot() as now, now.cursor() as all_of_it:
-                    snapshot["k"], list(all_of_it)
+                    snapshot["k"], list(all_of_it), list(now.range())
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
@@ -696,7 +872,7 @@ class Lifetime(StoreTest):
                 signal.alarm(60)
                 status = 8
                 try:
-                    status = self.told_in_the_child(view, snapshot, cursor)
+                    status = self.told_in_the_child(view, snapshot, cursor, steps)
                 finally:
                     os._exit(status)
             children.append(os.waitpid(child, 0)[1])
@@ -749,8 +925,11 @@ class Interrupts(StoreTest):
         held["k"], held.entry("k"), held.view("k"), len(held), self.cursor.tell()
         with store.snapshot() as snapshot, snapshot.cursor(views=True) as cursor:
             list(cursor)
+        with held.range("k") as steps:
+            next(steps), steps.previous(), steps.seek("k"), steps.estimate()
         with store.transaction() as transaction:
             transaction["a"] = "1"
+            list(transaction.prefix("a"))
             with transaction.savepoint(), transaction.snapshot() as inside:
                 inside["a"], transaction["a"], transaction.version
         with store.changes(since=held.version, timeout=0) as changes:
