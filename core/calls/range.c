@@ -423,7 +423,7 @@ static int advance(maph_range_cursor *cursor, const view *view, int direction, m
     rc = resolve(cursor, view, &first, &it);
     if (rc == MAPH_OK) {
       cursor->on = direction;
-      record_entry(&it, entry);
+      record_entry(view->store, &it, entry);
       return MAPH_OK;
     }
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK;

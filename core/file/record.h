@@ -40,7 +40,8 @@ int record_prev(const view *view, uint64_t offset, uint64_t *prev);
 int record_verify(const view *view, uint64_t offset, uint64_t size);
 /* the end or epoch record before `end` */
 int record_end(const view *view, uint64_t end, end_record *e);
-void record_entry(const item *it, maph_entry *entry);
+/* as its user sees it */
+void record_entry(const store *store, const item *it, maph_entry *entry);
 int record_expired_by_now(uint64_t expires); /* by the exact clock */
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
 uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *end, uint64_t digest);

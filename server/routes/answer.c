@@ -73,6 +73,20 @@ bool query_flag(request *request, const char *name, bool *flag) {
   return false;
 }
 
+static void query_bound(request *request, const char *name, maph_slice *bound) {
+  if (!request_query(request, name, bound) || bound->size == 0) *bound = (maph_slice){ NULL, 0 };
+}
+
+bool query_range(request *request, maph_range *range) {
+  bool reverse = false;
+  query_bound(request, "from", &range->from);
+  query_bound(request, "to", &range->to);
+  query_bound(request, "prefix", &range->prefix);
+  if (!query_flag(request, "reverse", &reverse)) return false;
+  if (reverse) range->flags |= MAPH_RANGE_REVERSE;
+  return true;
+}
+
 bool query_durability(request *request, int *durability) {
   maph_slice value;
   *durability = MAPH_SYNC_DEFAULT;
