@@ -24,7 +24,7 @@
 **        8    4  format version: 1.  A reader refuses any other
 **       12    4  header size: 4096
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
-**                perfect hash (section 4)
+**                perfect hash (section 4).  2: a shift of versions
 **       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
 **                (section 9)
 **       32   16  uuid of the store, random.  A backup gets a new one
@@ -35,7 +35,10 @@
 **                which hold what the generation before held then; changes since it can be read
 **                here.  0 in generation 1
 **       80   24  perfect hash: {offset of its extent's payload, its size, algorithm}; zeros: none
-**      104  144  zeros, reserved
+**      104    8  shift of versions, where the required bit says so; else 0.  Users are shown each
+**                version of the file with this added.  It is set when the file takes the name of
+**                another store, so that all it shows is above what that one gave out
+**      112  136  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
 **   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not
@@ -285,7 +288,7 @@ enum {
   FLAG_KEY_TYPE = 96
 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
-enum { REQUIRED_PERFECT = 1 };
+enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2 };
 enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
 enum {
@@ -307,7 +310,8 @@ typedef struct header {
   uint8_t uuid[16];
   uint64_t generation, hash_seed, created_ns, base_version;
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
-  uint8_t reserved[144];
+  uint64_t version_shift;
+  uint8_t reserved[136];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
@@ -325,7 +329,9 @@ _Static_assert(sizeof(header) == HEADER_SIZE, "");
 _Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
                    && offsetof(header, base_version) == 72,
                "");
-_Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, checksum) == 248, "");
+_Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, version_shift) == 104
+                   && offsetof(header, checksum) == 248,
+               "");
 _Static_assert(offsetof(header, committed) == 256 && offsetof(header, root) == 272, "");
 _Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336
                    && offsetof(header, moved) == 352 && offsetof(header, order) == 360,

@@ -537,13 +537,16 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** system, then replace.  It gets mode, owner and access list of the file it replaces.  Where
 ** nothing is at path, it is renamed.  Nobody may have `with` open for writing.  What was written to
 ** the store replaced is gone with it, and feeds of it that are open end with COMPACTED.
-** VERSIONS: what is put later gets one above all that were given out under that name.  The entries
-** that come keep theirs.  Where they are not of the store replaced, as those of a backup are, make
-** the file with `after_version` at or above the version of that store: else a version that somebody
-** remembers, in a condition, an ETag or as a place to follow changes from, may fit another entry.
+** VERSIONS: one that somebody remembers of the store replaced, in a condition, an ETag or as a
+** place to follow changes from, fits nothing else.  All versions that come are raised by one
+** constant, so that they lie above those given out under that name; what was made with a higher
+** `after_version` keeps them.  Where one file is a copy by cp of the other, which only went on
+** since, what they have in common keeps its versions.  A feed from before is COMPACTED, or sees all
+** that changed.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
 ** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
-** MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
+** FULL: versions would pass 2^48.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable
+** when it returns. */
 MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
 
 /* -------------------------------------------------------------------------------------- loading */

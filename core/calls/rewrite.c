@@ -306,6 +306,7 @@ static int make_store(rewriting *rewriting, const char *temporary, const uint8_t
                                .generation = generation,
                                .base_version = rewriting->snapshot->version,
                                .version = rewriting->snapshot->version,
+                               .shift = store_shift(rewriting->from),
                                .keys = expected_keys,
                                .memory = LOAD_MEMORY,
                                .unique = 1 };
@@ -489,10 +490,11 @@ int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
 ** after a recovery. */
 static int leave_versions(rewriting *rewriting) {
   store *store = rewriting->to;
+  uint64_t before = store->last.version;
   int rc = recover_append_epoch(store, store->space_end);
   if (rc != MAPH_OK) return rc;
   header_show(store);
-  return order_renew(store, store->last.end);
+  return order_renew(store, before, store->last.end);
 }
 
 /* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */

@@ -127,7 +127,8 @@ static int salvage_end(salvage *salvage, const item *it, uint64_t from, int whol
     return end_base(salvage, MAPH_OK);
   if (whole) return copy_transaction(salvage, from, it->offset, it->version);
   salvage->lost++;
-  tell(salvage, it->offset, "transaction %llu is lost: its records are damaged", it->version, 0);
+  tell(salvage, it->offset, "transaction %llu is lost: its records are damaged",
+       version_shown(salvage->from, it->version), 0);
   return MAPH_OK;
 }
 
@@ -172,8 +173,9 @@ static void tell_gap(salvage *salvage, const item *it, int damaged) {
       && it->kind == KIND_END) {
     salvage->lost += it->version - salvage->met - 1;
     tell(salvage, it->offset,
-         "transactions %llu to %llu are lost: their place in the log is damaged", salvage->met + 1,
-         it->version - 1);
+         "transactions %llu to %llu are lost: their place in the log is damaged",
+         version_shown(salvage->from, salvage->met + 1),
+         version_shown(salvage->from, it->version - 1));
   }
   salvage->met = MAX(salvage->met, it->version);
   salvage->met_end = it->offset + END_SIZE;
@@ -396,6 +398,7 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   if (rc == MAPH_OK)
     rc = create_empty(temporary, &options, salvage.from->uuid, salvage.from->generation + 1,
                       salvage.from->base_version, &salvage.to);
+  if (rc == MAPH_OK) header_shift_to(salvage.to, store_shift(salvage.from));
   if (rc == MAPH_OK) rc = keep_attributes(&salvage, temporary, 0);
   if (rc == MAPH_OK) {
     salvage.view =
@@ -409,9 +412,10 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     if (rc == MAPH_OK) tell_end(&salvage, &checkpoint);
   }
   if (rc == MAPH_OK) {
-    salvage.to->last.version = MAX(salvage.to->last.version, salvage.highest);
+    uint64_t before = salvage.to->last.version;
+    salvage.to->last.version = MAX(before, salvage.highest);
     rc = recover_append_epoch(salvage.to, salvage.to->space_end);
-    if (rc == MAPH_OK) rc = order_renew(salvage.to, salvage.to->last.end);
+    if (rc == MAPH_OK) rc = order_renew(salvage.to, before, salvage.to->last.end);
   }
   if (rc == MAPH_OK) {
     supersede_seal(salvage.to, &lock);

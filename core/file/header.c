@@ -39,6 +39,19 @@ void header_make(header *header, const uint8_t uuid[16], uint64_t generation,
   seal(header);
 }
 
+void header_set_shift(header *header, uint64_t shift) {
+  header->version_shift = shift;
+  header->required &= ~(uint64_t)REQUIRED_SHIFT;
+  if (shift) header->required |= REQUIRED_SHIFT;
+  seal(header);
+}
+
+void header_shift_to(store *store, uint64_t shift) {
+  assert(store->lockless);
+  OS_TEST_STORE(store->write_base, 0, 256);
+  header_set_shift(header_of(store->write_base), shift);
+}
+
 void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm) {
   header *header = header_of(store->write_base);
   assert(store->lockless); /* nobody else knows of it yet */
@@ -77,7 +90,7 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
     return fail_corrupt(store->path, offsetof(header, checksum),
                         "the header's checksum does not fit its bytes");
   }
-  if (copy.required & ~(uint64_t)REQUIRED_PERFECT) {
+  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT)) {
     return fail(MAPH_FORMAT,
                 "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
                 "know: use a newer one",
@@ -86,6 +99,9 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
   if (copy.base_version > VERSION_MAX)
     return fail_corrupt(store->path, offsetof(header, base_version),
                         "a version is higher than can be");
+  if (copy.version_shift > VERSION_MAX)
+    return fail_corrupt(store->path, offsetof(header, version_shift),
+                        "versions are shifted further than can be");
   if (size < LOG_START + END_SIZE + SEGMENT_SIZE)
     return fail_corrupt(store->path, size, "the file ends before its log and index begin");
   memcpy(store->uuid, copy.uuid, 16);

@@ -11,7 +11,10 @@ int header_read(store *store, const uint8_t *base, uint64_t size);
 void header_place(store *store); /* where this process sees the file */
 void header_make(header *header, const uint8_t uuid[16], uint64_t generation,
                  uint64_t base_version);
+/* What is added to its versions for their users. */
+void header_set_shift(header *header, uint64_t shift);
 /* before the file has its name */
+void header_shift_to(store *store, uint64_t shift);
 void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm);
 int header_sound(const header *header); /* does the static part's checksum fit? */
 uint64_t header_salt(const header *header);

@@ -308,6 +308,7 @@ static int begin_file(load *load) {
   header *header = header_of(load->buffer);
   end_record end;
   header_make(header, load->how.uuid, load->how.generation, load->how.base_version);
+  header_set_shift(header, load->how.shift);
   store->salt = header_salt(header);
   store->hash_seed = header->hash_seed;
   store->generation = load->how.generation;

@@ -25,6 +25,7 @@
 typedef struct load_how {
   const uint8_t *uuid; /* NULL: a new one */
   uint64_t generation, base_version;
+  uint64_t shift;   /* of versions: store_shift */
   uint64_t version; /* of the transaction that the records are */
   uint64_t keys;    /* as many will come, as far as that is known; the index is made for them */
   uint64_t memory;  /* bytes for hashes, beyond which they go to a file; 0: no bound */

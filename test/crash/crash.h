@@ -104,6 +104,8 @@ typedef struct board {
   enum { NOTHING, MAYBE, PROMISED } flight;
   int flight_survives_power; /* it was promised at full */
   uint64_t top_version;      /* the highest that anyone was told */
+  uint64_t given;            /* by the store that is replaced, whose uuid this is */
+  uint8_t replaced[16];
   uint32_t stamp;
   int done; /* the child ended its work */
   /* entries that nobody sees, at most: they count as records until they are swept */
