@@ -34,7 +34,7 @@ enum {
   MERGE_TIMES = 2,             /* as many entries of each merge as are appended */
   TIERS = 8,                   /* sizes of runs */
   TOGETHER = 16,               /* runs that become one */
-  TIDY_MOST = 8                /* leaves in a slice */
+  TIDY_MOST = 8                /* times run_least: entries in a slice */
 };
 
 typedef struct order_writer {
@@ -105,7 +105,7 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
   if (unlikely(w == NULL)) return is_ordered(store);
-  return w->noted.count >= MAX(leaf_most(), w->not_before)
+  return w->noted.count >= MAX(run_least(), w->not_before)
          || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
 }
 
@@ -231,9 +231,9 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
 /* --------------------------------------------------------------------------------------- merging
 ** */
 
-/* How often sixteen runs of one leaf were merged to make one as large. */
+/* How often sixteen runs of the least size were merged to make one as large. */
 static unsigned tier_of(const run *run) {
-  uint64_t most = leaf_most();
+  uint64_t most = run_least();
   unsigned tier = 0;
   for (; run->keys > most && tier < TIERS - 1; tier++) most *= TOGETHER;
   return tier;
@@ -314,7 +314,7 @@ static int merge_to_tidy(store *store, order_writer *w, int *more) {
     if (count < 2) return MAPH_OK;
     rc = merge_from(store, w, at, count, merge);
   }
-  if (rc == MAPH_OK) rc = merge_on(store, w, merge, TIDY_MOST * leaf_most());
+  if (rc == MAPH_OK) rc = merge_on(store, w, merge, TIDY_MOST * run_least());
   *more = rc == MAPH_OK;
   return rc;
 }
@@ -334,7 +334,7 @@ int order_keep_up(store *store) {
     rc = append_run(store, w, WALK_MOST, &n);
     if (rc == MAPH_OK && n > 0) rc = merge_tiers(store, w, MERGE_TIMES * n);
   }
-  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + leaf_most();
+  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + run_least();
   return store->unsettled ? rc : MAPH_OK;
 }
 
