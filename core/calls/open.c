@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
+/* No more have room, with their slots, below the last offset that a record can name. */
+#define EXPECTED_KEYS_MAX (UINT64_C(1) << 37)
 
 int open_take_options(const maph_options *given, maph_options *options) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
@@ -39,6 +41,9 @@ int open_take_options(const maph_options *given, maph_options *options) {
   if (options->after_version > AFTER_VERSION_MAX)
     return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
                 (unsigned long long)options->after_version, (unsigned long long)AFTER_VERSION_MAX);
+  if (options->expected_keys > EXPECTED_KEYS_MAX)
+    return fail(MAPH_MISUSE, "option expected_keys is %llu: a store holds at most %llu",
+                (unsigned long long)options->expected_keys, (unsigned long long)EXPECTED_KEYS_MAX);
   if (options->mode <= 0 || options->mode > 07777)
     return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644",
                 (unsigned)options->mode);
