@@ -30,7 +30,7 @@ from collections import deque, namedtuple
 
 # Keys, merges, kills, losses of power, reads.
 BOUNDS = {
-    "small": ((2, 1, 1, 0, 1), (3, 2, 0, 0, 1), (2, 0, 0, 1, 1), (3, 0, 1, 0, 2), (3, 1, 0, 0, 1)),
+    "small": ((2, 0, 1, 0, 2), (2, 1, 1, 0, 1), (2, 0, 0, 1, 1), (3, 2, 0, 0, 1)),
     "large": ((3, 1, 1, 0, 2), (3, 0, 0, 1, 1), (2, 1, 0, 1, 1)),
 }
 
