@@ -7,8 +7,8 @@
 **
 **   settle   the file that comes is opened for writing and closed: what a dead writer or the power
 **            left is mended, and it is marked clean
-**   seal     its lock file is the one beside the new name; where its versions are not above those
-**            given out under that name, they jump there, by an epoch record; flush
+**   seal     its lock file is the one beside the new name; where its versions are its own, and not
+**            above those given out under that name, they jump there, by an epoch record; flush
 **   switch   supersede.c; or, where nothing has the name, a rename that replaces nothing
 **
 ** Until the switch the file that comes is a whole store under its old name, whoever dies.
@@ -147,7 +147,7 @@ static int seal(replacing *call, uint64_t given) {
   int rc = MAPH_OK;
   trust_mark(to);
   store_word(to->write_base, &header->clean, CLEAN_DIRTY);
-  if (to->last.version <= given) {
+  if (to->last.version <= given && !to->given) {
     to->last.version = given;
     rc = recover_append_epoch(to, to->space_end);
     if (rc == MAPH_OK) header_show(to);

@@ -98,8 +98,9 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
     return;
   }
   w->known = to;
-  /* the base of a rewritten file is not noted key by key */
-  if (unlikely(changed->count == 0)) note_from(w, to);
+  /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
+  ** may have no keys */
+  if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
 }
 
 int order_due(const store *store) {
@@ -384,7 +385,8 @@ static int renew(store *store, const run_list *list, uint64_t limit, uint64_t *p
   view view;
   int rc = MAPH_OK;
   view_for_writing(store, limit, &view);
-  if (list->to == LOG_START || list->to > limit || list->life + 1 != log_life(store->last.version))
+  if (list->to == LOG_START || list->to > limit
+      || list->life + 1 != log_life(store, store->last.version))
     return MAPH_NOTFOUND;
   for (i = 0; rc == MAPH_OK && i < list->count; i++) {
     payloads[i] = list->run[i].payload;
