@@ -24,7 +24,8 @@
 **        8    4  format version: 1.  A reader refuses any other
 **       12    4  header size: 4096
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
-**                perfect hash (section 4).  2: versions are given by the writer (section 10)
+**                perfect hash (section 4).  2: a shift of versions.  4: versions are given by the
+**                writer (section 10)
 **       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
 **                (section 9)
 **       32   16  uuid of the store, random.  A backup gets a new one.  (Not where versions are
@@ -36,7 +37,10 @@
 **                which hold what the generation before held then; changes since it can be read
 **                here.  0 in generation 1
 **       80   24  perfect hash: {offset of its extent's payload, its size, algorithm}; zeros: none
-**      104  144  zeros, reserved
+**      104    8  shift of versions, where the required bit says so; else 0.  Users are shown each
+**                version of the file with this added.  It is set when the file takes the name of
+**                another store, so that all it shows is above what that one gave out
+**      112  136  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
 **   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not
@@ -189,7 +193,7 @@
 **   words and root are release-stored before a left-behind slot is reused.
 **
 ** 7. A REWRITTEN FILE has the uuid of the one whose place it took, a generation one higher, and all
-**    its versions.  It is made as PATH.new by who has byte 2 of the lock file, and is flushed
+**    its versions.  It is made as PATH.new by whoever has byte 2 of the lock file, and is flushed
 **    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
 **    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
 **    looks which file PATH is; a file without a name (no links) was superseded, whatever PATH is.
@@ -200,14 +204,13 @@
 **    never out of the kernel's memory since.  Not where the content is newer than these words.
 **    Otherwise: from 4096, whole transactions in chain, up to the first that is not; the live part
 **    and the index are made anew.  A living writer holds an exclusive lock on one byte of [2^62 +
-**    2^32, 2^62 + 2^33) of the file; who opens it for writing, or recovers it, on byte 2^62 until
-**    then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
+**    2^32, 2^62 + 2^33) of the file; whoever opens it for writing, or recovers it, on byte 2^62
+**    until then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
 **    core/writer/trust.c has the table.
 **
 ** 9. THE ORDER OF KEYS, where the optional bit says so, is derived too: without it the log has to
-** be
-**    walked and sorted.  A key has one ENTRY: the place of its first record in this file, a put
-**    whose prev is 0.  Nothing but a new key adds one.  Integers of 8 bytes where not said
+**    be walked and sorted.  A key has one ENTRY: the place of its first record in this file, a put
+**    whose prev is 0.  Nothing but a new key adds one.  Integers are of 8 bytes where not said
 **    otherwise; a checksum's seed is SALT ^ the offset of the payload that it is in.
 **
 **   RUN LIST, the payload of an extent of kind 5:
@@ -304,7 +307,7 @@ enum {
   FLAG_KEY_TYPE = 96
 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
-enum { REQUIRED_PERFECT = 1, REQUIRED_GIVEN = 2 };
+enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2, REQUIRED_GIVEN = 4 };
 enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
 enum {
@@ -326,7 +329,8 @@ typedef struct header {
   uint8_t uuid[16];
   uint64_t generation, hash_seed, created_ns, base_version;
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
-  uint8_t reserved[144];
+  uint64_t version_shift;
+  uint8_t reserved[136];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
@@ -344,7 +348,9 @@ _Static_assert(sizeof(header) == HEADER_SIZE, "");
 _Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
                    && offsetof(header, base_version) == 72,
                "");
-_Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, checksum) == 248, "");
+_Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, version_shift) == 104
+                   && offsetof(header, checksum) == 248,
+               "");
 _Static_assert(offsetof(header, committed) == 256 && offsetof(header, root) == 272, "");
 _Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336
                    && offsetof(header, moved) == 352 && offsetof(header, order) == 360

@@ -141,8 +141,8 @@ enum {
   MAPH_NULL = 5
 };
 
-/* SQL knows TEXT and BLOB keys and gets back which it was; who writes through C or HTTP need not
-** say. */
+/* SQL knows TEXT and BLOB keys and gets back which it was; whoever writes through C or HTTP need
+** not say. */
 enum { MAPH_KEY_BYTES = 0, MAPH_KEY_TEXT = 1, MAPH_KEY_BLOB = 2 };
 
 typedef struct maph_entry {
@@ -193,7 +193,7 @@ typedef struct maph_options {
   ** 0: never; at most 99.  With 8 files kept for slices (LIFETIME) it waits for maph_refresh: who
   ** reads through this handle and never refreshes it reads through snapshots */
   int auto_compact;
-  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Who makes stores
+  /* at creation: versions begin above this one; default 0, at most 2^48-2^40.  Whoever makes stores
   ** anew under names that others know gives one that no earlier store of that name can have reached
   */
   uint64_t after_version;
@@ -510,8 +510,8 @@ MAPH_API int maph_txn_at(maph_txn *txn, uint64_t version);
 ** The new file has the old one's owner, mode, access control list, labels, extended attributes and
 ** flags, as they are when it takes its place.  Where one that decides about access cannot be kept
 ** the call fails with CANTOPEN and nothing is replaced; the loss of another is told in
-** maph_rewrite.note.  A backup belongs to who makes it, has the store's mode, and grants nothing
-** that the store's access control list does not.
+** maph_rewrite.note.  A backup belongs to whoever makes it, has the store's mode, and grants
+** nothing that the store's access control list does not.
 **
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every
 ** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"
@@ -571,14 +571,17 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** system, then replace.  It gets mode, owner and access list of the file it replaces.  Where
 ** nothing is at path, it is renamed.  Nobody may have `with` open for writing.  What was written to
 ** the store replaced is gone with it, and feeds of it that are open end with COMPACTED.
-** VERSIONS: what is put later gets one above all that were given out under that name.  The entries
-** that come keep theirs.  Where they are not of the store replaced, as those of a backup are, make
-** the file with `after_version` at or above the version of that store: else a version that somebody
-** remembers, in a condition, an ETag or as a place to follow changes from, may fit another entry.
-** A file whose versions are given keeps them.
+** VERSIONS: one that somebody remembers of the store replaced, in a condition, an ETag or as a
+** place to follow changes from, fits nothing else.  All versions that come are raised by one
+** constant, so that they lie above those given out under that name; what was made with a higher
+** `after_version` keeps them.  Where one file is a copy by cp of the other, which only went on
+** since, what they have in common keeps its versions.  A feed from before is COMPACTED, or sees all
+** that changed.  A file whose versions are given (MAPH_VERSIONS_GIVEN) keeps them: they are its
+** source's.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
 ** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
-** MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
+** FULL: versions would pass 2^48.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable
+** when it returns. */
 MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
 
 /* -------------------------------------------------------------------------------------- loading */

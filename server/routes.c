@@ -32,7 +32,7 @@ static const route routes[] = {
     "prefix from to reverse delimiter after limit values key" },
   { "batch", METHOD_POST, "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
   { "export", METHOD_GET | METHOD_HEAD, "stores/NAME/export", store_export, ROLE_READ, true,
-    "prefix" },
+    "sorted prefix from to reverse" },
   { "import", METHOD_POST, "stores/NAME/import", store_import, ROLE_WRITE, true, "sync" },
   { "changes", METHOD_GET | METHOD_HEAD, "stores/NAME/changes", changes_show, ROLE_READ, true,
     "since wait limit prefix key values" },

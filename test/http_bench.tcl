@@ -104,7 +104,7 @@ set failed [catch {
   http POST /stores/b/import -body [join $lines \n]
 
   if {[auto_execok nginx] ne {}} {
-    set nginx_port [free_port]
+    set nginx_port [maph_hold_port]
     file mkdir $dir/root
     set f [open $dir/root/key w]; puts -nonewline $f $value; close $f
     set f [open $dir/nginx.conf w]
@@ -122,11 +122,11 @@ set failed [catch {
     wait_for_port $nginx_port
   }
   if {[auto_execok webdis] ne {} && [auto_execok redis-server] ne {}} {
-    set redis_port [free_port]
+    set redis_port [maph_hold_port]
     set pids(redis) [exec redis-server --port $redis_port --bind 127.0.0.1 --save {} --appendonly \
         no --dir $dir >& $dir/redis.log &]
     wait_for_port $redis_port
-    set webdis_port [free_port]
+    set webdis_port [maph_hold_port]
     set f [open $dir/webdis.json w]
     puts $f "{\"redis_host\":\"127.0.0.1\",\"redis_port\":$redis_port,\"http_host\":\"127.0.0.1\",\"http_port\":$webdis_port,\"threads\":2,\"pool_size\":10,\"daemonize\":false,\"websockets\":false,\"database\":0,\"verbosity\":1,\"logfile\":\"$dir/webdis.log\"}"
     close $f

@@ -39,14 +39,14 @@ struct maph_changes {
   store *store;
   uint64_t at;      /* next record */
   uint64_t since;   /* where it began */
-  uint64_t version; /* of the last transaction returned whole */
+  uint64_t version; /* in the file, of the last transaction returned whole */
 };
 
 static int say_compacted(const store *store, uint64_t version) {
   return fail(MAPH_COMPACTED,
               "%s: what changed since version %llu is no longer in the file: read all of it, then "
               "follow from its version",
-              store->path, (unsigned long long)version);
+              store->path, (unsigned long long)version_shown(store, version));
 }
 
 /* Where the transaction of that version ends; where versions are given, the last up to it. */
@@ -72,6 +72,13 @@ static int find_version(store *store, uint64_t version, uint64_t *at) {
   return say_compacted(store, version);
 }
 
+/* The same of a version as its user knows it.  *version: in the file. */
+static int find_shown(store *store, uint64_t shown, uint64_t *version, uint64_t *at) {
+  *version = shown - store_shift(store);
+  return shown < store_shift(store) ? say_compacted(store, *version)
+                                    : find_version(store, *version, at);
+}
+
 /* Where a store begins whose versions need not begin at 0: no records stand before its first
 ** transaction, as those of the base of a rewritten file do. */
 static int find_creation(store *store, uint64_t *version, uint64_t *at) {
@@ -92,15 +99,15 @@ static int check(const maph_changes *changes) {
 int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   maph_changes *c;
   store *store;
-  uint64_t at;
+  uint64_t at, version = 0;
   int rc;
   if (changes == NULL) return fail(MAPH_MISUSE, "maph_changes_open: no place for the feed");
   *changes = NULL;
   rc = handle_store(m, &store);
   if (rc == MAPH_OK && since == 0)
-    rc = find_creation(store, &since, &at);
+    rc = find_creation(store, &version, &at);
   else if (rc == MAPH_OK)
-    rc = find_version(store, since, &at);
+    rc = find_shown(store, since, &version, &at);
   if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c);
   if (c == NULL) return MAPH_NOMEM;
@@ -109,7 +116,7 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   c->fork_count = handle_forks();
   c->store = store;
   c->at = at;
-  c->since = c->version = since;
+  c->since = c->version = version;
   store_pin(store);
   handle_count_read(m, 1);
   *changes = c;
@@ -126,7 +133,7 @@ void maph_changes_close(maph_changes *changes) {
 }
 
 uint64_t maph_changes_version(maph_changes *changes) {
-  return check(changes) == MAPH_OK ? changes->version : 0;
+  return check(changes) == MAPH_OK ? version_shown(changes->store, changes->version) : 0;
 }
 
 /* To the next put or delete, past what else there is.  NOTFOUND: there is none below the view's
@@ -159,7 +166,7 @@ static int next_in_file(maph_changes *changes, const view *view, maph_change *ch
     return rc;
   }
   changes->at = rc == MAPH_OK ? walk.it.offset : walk.at;
-  record_entry(&it, &change->entry);
+  record_entry(view->store, &it, &change->entry);
   change->deleted = it.kind == KIND_DELETE;
   change->last = ended > 0;
   changes->version = MAX(changes->version, ended);
@@ -173,7 +180,9 @@ static int has_history(store *store, uint64_t at, const struct store *before,
                        const end_record *last) {
   end_record end;
   view view;
-  if (memcmp(store->uuid, before->uuid, sizeof store->uuid) != 0) return 0;
+  if (memcmp(store->uuid, before->uuid, sizeof store->uuid) != 0
+      || store_shift(store) != store_shift(before))
+    return 0;
   if (store->generation > before->generation) return 1;
   return view_latest(store, &view) == MAPH_OK && record_end(&view, at, &end) == MAPH_OK
          && end.chain == last->chain;

@@ -51,7 +51,7 @@ int count_up(txn *txn, int verify, maph_slice key, int64_t by, const maph_condit
   if (condition) put = *condition;
   put.type = MAPH_INTEGER;
   if (rc == MAPH_OK) {
-    record_entry(&it, &old);
+    record_entry(txn->store, &it, &old);
     if (!read_number(it.value, it.value_size, &number))
       return fail(MAPH_MISMATCH, "%s: the value is no whole number of 64 bits to count with",
                   txn->store->path);

@@ -127,7 +127,7 @@ int maph_cursor_next(maph_cursor *cursor, maph_entry *entry) {
     if (unlikely(snapshot->handle->options.verify) && (rc = confirm(&view, &walk.it)) != MAPH_OK)
       break;
     if (!record_newest(&view, walk.it.offset) || !wanted(cursor, &walk.it)) continue;
-    record_entry(&walk.it, entry);
+    record_entry(snapshot->store, &walk.it, entry);
     return MAPH_OK;
   }
   if (rc == MAPH_OK) rc = MAPH_NOTFOUND;

@@ -94,7 +94,7 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
   if (rc == MAPH_OK) rc = handle_reader(m, &store);
   if (rc == MAPH_OK) rc = view_latest(store, &view);
   if (rc == MAPH_OK) rc = missing(store, view_find(&view, key, 0, m->options.verify, &it));
-  if (rc == MAPH_OK) record_entry(&it, entry);
+  if (rc == MAPH_OK) record_entry(store, &it, entry);
   return rc;
 }
 
@@ -279,7 +279,7 @@ int maph_snapshot_get_entry(maph_snapshot *snapshot, maph_slice key, maph_entry 
   if (entry == NULL) return fail(MAPH_MISUSE, "maph_snapshot_get_entry: no place for the entry");
   memset(entry, 0, sizeof *entry);
   rc = snapshot_find(snapshot, key, &it);
-  if (rc == MAPH_OK) record_entry(&it, entry);
+  if (rc == MAPH_OK) record_entry(snapshot->store, &it, entry);
   return rc;
 }
 
@@ -324,7 +324,8 @@ int maph_snapshot_get_entries(maph_snapshot *snapshot, size_t n, const maph_slic
 }
 
 uint64_t maph_snapshot_version(maph_snapshot *snapshot) {
-  return snapshot && snapshot->magic == SNAPSHOT_MAGIC ? snapshot->version : 0;
+  if (snapshot == NULL || snapshot->magic != SNAPSHOT_MAGIC) return 0;
+  return version_shown(snapshot->store, snapshot->version);
 }
 
 uint64_t maph_snapshot_records(maph_snapshot *snapshot) {

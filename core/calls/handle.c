@@ -507,7 +507,7 @@ int handle_begin(maph *m, int durability, txn *txn) {
     /* the same again: a mount of the file alone leads to none but the one that was replaced */
     if (tries >= 3 && (store == before || os_clock_ns() >= deadline)) return rc;
   }
-  if (store->last.version >= VERSION_MAX && !store->given) {
+  if (!store->given && version_shown(store, store->last.version) >= VERSION_MAX) {
     session_end(store);
     return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", store->path);
   }

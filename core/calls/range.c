@@ -14,10 +14,11 @@
 ** more of the log is no harm.
 **
 ** ENTRIES ON.  After next or prev the cursor stands on an entry, which lies beside the gap on the
-** side that it came from: who turns round has to pass over it first.
+** side that it came from: whoever turns round has to pass over it first.
 **
-** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for some
-** time before they are read.
+** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
+** they are read, many at a time (node_bring).  And the entry after one that is returned is read
+** by the next call, if there is one.
 */
 #include "calls/handle.h"
 #include "file/record.h"
@@ -29,7 +30,8 @@
 #include "order/run.h"
 #include "order/tail.h"
 
-enum { AHEAD = 16 };
+/* records asked for together: at first, and later where fewer than LEFT are on their way */
+enum { AHEAD_FIRST = 16, AHEAD = 32, LEFT = 1 };
 enum { UP = 1, DOWN = -1 };
 
 typedef struct source {
@@ -37,7 +39,9 @@ typedef struct source {
   node n;          /* the leaf that the gap is in */
   run_place place; /* of the gap */
   uint64_t least;  /* entries before this place in the log are in another source too */
-  item it;         /* the entry beside the gap, in the direction of the heap */
+  uint64_t asked;  /* so many entries after the gap, in the direction of the heap, are asked for */
+  uint64_t offset; /* of the entry beside the gap, in the direction of the heap: its record */
+  maph_slice key;  /* its key */
 } source;
 
 struct maph_range_cursor {
@@ -50,7 +54,10 @@ struct maph_range_cursor {
   int on;                /* the direction in which the entry was found that it stands on; 0: none */
   run_list *runs;
   cover *tail, *own;
+  view view;       /* of the snapshot */
+  int plain;       /* it shows no transaction's records, and checksums are not asked for */
   int heading;     /* which heads the heap has; 0: none */
+  int passed;      /* the gap moved past the first head, and the one after it is not loaded */
   size_t heads;    /* in the heap */
   size_t *heap;    /* numbers of sources, the next key first */
   maph_slice last; /* key passed last in the direction of the heap */
@@ -108,63 +115,79 @@ static int set_bounds(maph_range_cursor *cursor, const maph_range *range) {
   return MAPH_OK;
 }
 
-static int is_inside(const maph_range_cursor *cursor, const item *it) {
-  if (cursor->low.key.data && gap_compare(it->key, it->key_size, &cursor->low) < 0) return 0;
-  return cursor->high.key.data == NULL || gap_compare(it->key, it->key_size, &cursor->high) < 0;
+static inline int is_inside(const maph_range_cursor *cursor, maph_slice key) {
+  if (cursor->low.key.data && gap_compare(key.data, key.size, &cursor->low) < 0) return 0;
+  return cursor->high.key.data == NULL || gap_compare(key.data, key.size, &cursor->high) < 0;
 }
 
 /* ------------------------------------------------------------------------------------ the merge */
 
-/* Ask for the records of the entries that follow. */
-static void ask_for(const view *view, const source *source, int direction, uint64_t first,
-                    uint64_t last) {
-  uint64_t i, left = direction == UP ? source->n.entries - source->place.at : source->place.at;
-  for (i = first; i < last && i < left; i++) {
-    uint64_t at = direction == UP ? source->place.at + i : source->place.at - 1 - i;
-    const uint8_t *p = view->base + node_offset(&source->n, at);
-    __builtin_prefetch(p);
-    __builtin_prefetch(p + 64);
-  }
+static uint64_t entries_ahead(const source *source, int direction) {
+  return direction == UP ? source->n.entries - source->place.at : source->place.at;
+}
+
+/* Ask for the records of the next so many entries of this leaf. */
+static void ask_for(const maph_range_cursor *cursor, source *source, int direction,
+                    uint64_t until) {
+  uint64_t at = source->place.at, asked = source->asked;
+  if (cursor->limit) until = MIN(until, cursor->limit - MIN(cursor->place, cursor->limit));
+  until = MIN(until, entries_ahead(source, direction));
+  if (until <= asked) return;
+  if (direction == UP)
+    node_bring(&cursor->view, &source->n, at + asked, at + until);
+  else
+    node_bring(&cursor->view, &source->n, at - until, at - asked);
+  source->asked = until;
 }
 
 /* The gap is at the end of a leaf: on to the next one.  NOTFOUND: there is none */
-static int next_leaf(const view *view, source *source, int direction) {
+static int next_leaf(const maph_range_cursor *cursor, source *source, int direction) {
+  uint64_t next = source->place.leaf + (uint64_t)(int64_t)direction;
   int rc;
   if (direction == UP ? source->place.leaf + 1 >= source->r.leaves : source->place.leaf == 0)
     return MAPH_NOTFOUND;
-  rc = run_leaf(view, &source->r, source->place.leaf + (uint64_t)(int64_t)direction, &source->n);
+  run_bring_leaf(&cursor->view, &source->r, next);
+  rc = run_leaf(&cursor->view, &source->r, next, &source->n);
   if (rc != MAPH_OK) return rc;
-  source->place.leaf += (uint64_t)(int64_t)direction;
+  source->place.leaf = next;
   source->place.at = direction == UP ? 0 : source->n.entries;
-  ask_for(view, source, direction, 0, AHEAD);
+  source->asked = 0;
   return MAPH_OK;
 }
 
-/* The entry beside the gap, past those that the snapshot does not have: it is source->it. NOTFOUND
-*/
-static int load_head(maph_range_cursor *cursor, const view *view, source *source) {
-  int rc = MAPH_OK;
+/* The gap moves past the entry beside it. */
+static inline void move_gap(source *source, int direction) {
+  source->place.at += (uint64_t)(int64_t)direction;
+  source->asked -= source->asked > 0;
+}
+
+/* The entry beside the gap, past those that the snapshot does not have.  NOTFOUND */
+static inline __attribute__((always_inline)) int load_head(maph_range_cursor *cursor,
+                                                           source *source) {
+  const view *view = &cursor->view;
+  int rc = MAPH_OK, direction = cursor->heading;
   while (rc == MAPH_OK) {
-    uint64_t i, offset;
-    if (cursor->heading == UP ? source->place.at == source->n.entries : source->place.at == 0) {
-      rc = next_leaf(view, source, cursor->heading);
+    uint64_t i;
+    if (entries_ahead(source, direction) == 0) {
+      rc = next_leaf(cursor, source, direction);
       continue;
     }
-    i = cursor->heading == UP ? source->place.at : source->place.at - 1;
-    offset = node_offset(&source->n, i);
-    if (likely(offset >= source->least && offset < view->snapshot))
-      return node_item(view, &source->n, i, &source->it);
+    if (source->asked == 0) ask_for(cursor, source, direction, AHEAD);
+    i = direction == UP ? source->place.at : source->place.at - 1;
+    source->offset = node_offset(&source->n, i);
+    if (likely(source->offset >= source->least && source->offset < view->snapshot))
+      return node_key(view, &source->n, i, &source->key);
     if (source->r.payload)
-      rc = node_item(view, &source->n, i, &source->it); /* it may be newer, but not anything */
-    source->place.at += (uint64_t)(int64_t)cursor->heading;
+      rc = node_key(view, &source->n, i, &source->key); /* it may be newer, but not anything */
+    move_gap(source, direction);
   }
   return rc;
 }
 
 /* Does the key of source a come before that of b, in the direction of the heap? */
 static int comes_first(const maph_range_cursor *cursor, size_t a, size_t b) {
-  const item *item = &cursor->source[a].it, *y = &cursor->source[b].it;
-  return key_compare(item->key, item->key_size, y->key, y->key_size) * cursor->heading < 0;
+  maph_slice key = cursor->source[a].key, other = cursor->source[b].key;
+  return key_compare(key.data, key.size, other.data, other.size) * cursor->heading < 0;
 }
 
 static void sift_down(maph_range_cursor *cursor, size_t i) {
@@ -183,16 +206,18 @@ static void sift_down(maph_range_cursor *cursor, size_t i) {
 }
 
 /* Heads in this direction. */
-static int turn(maph_range_cursor *cursor, const view *view, int direction) {
+static int turn(maph_range_cursor *cursor, int direction) {
   size_t i;
   cursor->heading = direction;
+  cursor->passed = 0;
   cursor->heads = 0;
   cursor->last = maph_bytes(NULL, 0);
   for (i = 0; i < cursor->count; i++) {
-    int rc;
-    ask_for(view, &cursor->source[i], direction, 0,
-            cursor->limit ? MIN(cursor->limit, (uint64_t)AHEAD) : AHEAD);
-    rc = load_head(cursor, view, &cursor->source[i]);
+    cursor->source[i].asked = 0;
+    ask_for(cursor, &cursor->source[i], direction, AHEAD_FIRST);
+  }
+  for (i = 0; i < cursor->count; i++) {
+    int rc = load_head(cursor, &cursor->source[i]);
     if (rc == MAPH_NOTFOUND) continue;
     if (rc != MAPH_OK) return rc;
     cursor->heap[cursor->heads++] = i;
@@ -201,66 +226,81 @@ static int turn(maph_range_cursor *cursor, const view *view, int direction) {
   return MAPH_OK;
 }
 
+/* The next head of the source whose head was passed. */
+static inline int replace_head(maph_range_cursor *cursor) {
+  int rc = load_head(cursor, &cursor->source[cursor->heap[0]]);
+  cursor->passed = 0;
+  if (rc == MAPH_NOTFOUND) {
+    cursor->heap[0] = cursor->heap[--cursor->heads];
+    rc = MAPH_OK;
+  }
+  if (rc == MAPH_OK && cursor->heads > 1) sift_down(cursor, 0);
+  return rc;
+}
+
 /* Each key is beyond the one before: else what said so was no order. */
-static int is_beyond_last(const maph_range_cursor *cursor, const item *it) {
+static inline int is_beyond_last(const maph_range_cursor *cursor, maph_slice key) {
   if (cursor->last.data == NULL) return 1;
-  return key_compare(it->key, it->key_size, cursor->last.data, cursor->last.size) * cursor->heading
+  return key_compare(key.data, key.size, cursor->last.data, cursor->last.size) * cursor->heading
          > 0;
 }
 
-/* The gap moves past the entry beside it, which is *it.  NOTFOUND: there is none in the range. */
-static int step(maph_range_cursor *cursor, const view *view, int direction, item *it) {
+static int no_order(const maph_range_cursor *cursor, uint64_t offset) {
+  return fail_corrupt(cursor->view.store->path, offset,
+                      "the order of keys is none here: compact the store, which makes it anew");
+}
+
+/* The gap moves past the entry beside it: its first record lies at *offset, and its key is the
+** last one.  NOTFOUND: there is none in the range. */
+static inline __attribute__((always_inline)) int step(maph_range_cursor *cursor, int direction,
+                                                      uint64_t *offset) {
   source *source;
-  int rc = cursor->heading == direction ? MAPH_OK : turn(cursor, view, direction);
-  if (rc != MAPH_OK) {
+  int rc = MAPH_OK;
+  if (unlikely(cursor->heading != direction))
+    rc = turn(cursor, direction);
+  else if (likely(cursor->passed))
+    rc = replace_head(cursor);
+  if (unlikely(rc != MAPH_OK)) {
     cursor->heading = 0;
     return rc;
   }
   if (cursor->heads == 0) return MAPH_NOTFOUND;
   source = &cursor->source[cursor->heap[0]];
-  if (!is_inside(cursor, &source->it)) return MAPH_NOTFOUND;
-  *it = source->it;
-  if (unlikely(!is_beyond_last(cursor, it)))
-    return fail_corrupt(view->store->path, it->offset,
-                        "the order of keys is none here: compact the store, which makes it anew");
-  cursor->last = maph_bytes(it->key, it->key_size);
-  source->place.at += (uint64_t)(int64_t)direction;
-  ask_for(view, source, direction, AHEAD - 1, AHEAD);
-  rc = load_head(cursor, view, source);
-  if (rc == MAPH_NOTFOUND) {
-    cursor->heap[0] = cursor->heap[--cursor->heads];
-    rc = MAPH_OK;
-  }
-  if (rc != MAPH_OK)
-    cursor->heading = 0;
-  else if (cursor->heads > 1)
-    sift_down(cursor, 0);
-  return rc;
+  if (!is_inside(cursor, source->key)) return MAPH_NOTFOUND;
+  if (unlikely(!is_beyond_last(cursor, source->key))) return no_order(cursor, source->offset);
+  *offset = source->offset;
+  cursor->last = source->key;
+  move_gap(source, direction);
+  cursor->passed = 1;
+  return MAPH_OK;
 }
 
-/* To a gap, between the bounds. */
-static int go_to(maph_range_cursor *cursor, const view *view, const gap *gap) {
+/* To a gap, between the bounds.  The entries on the range's side of it will be read. */
+static int go_to(maph_range_cursor *cursor, const gap *gap) {
   size_t i;
-  int rc = MAPH_OK;
+  int ahead, rc = MAPH_OK;
   if (cursor->low.key.data && gap_is_above(&cursor->low, gap)) gap = &cursor->low;
   if (cursor->high.key.data && gap_is_above(gap, &cursor->high)) gap = &cursor->high;
-  for (i = 0; rc == MAPH_OK && i < cursor->count; i++)
-    rc =
-        run_search(view, &cursor->source[i].r, gap, &cursor->source[i].place, &cursor->source[i].n);
+  ahead = cursor->limit ? (int)MIN(cursor->limit, (uint64_t)AHEAD_FIRST) : AHEAD_FIRST;
+  for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
+    source *source = &cursor->source[i];
+    rc = run_search(&cursor->view, &source->r, gap, ahead * cursor->forward, &source->place,
+                    &source->n);
+  }
   cursor->heading = cursor->on = 0;
   cursor->place = 0;
   return rc;
 }
 
-static int go_to_start(maph_range_cursor *cursor, const view *view) {
+static int go_to_start(maph_range_cursor *cursor) {
   const gap *gap = cursor->forward == UP ? &cursor->low : &cursor->high;
   size_t i;
   int rc = MAPH_OK;
-  if (gap->key.data) return go_to(cursor, view, gap);
+  if (gap->key.data) return go_to(cursor, gap);
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
     source->place.leaf = cursor->forward == UP ? 0 : source->r.leaves - 1;
-    rc = run_leaf(view, &source->r, source->place.leaf, &source->n);
+    rc = run_leaf(&cursor->view, &source->r, source->place.leaf, &source->n);
     source->place.at = cursor->forward == UP ? 0 : source->n.entries;
   }
   return rc;
@@ -304,7 +344,6 @@ static void add_sources(maph_range_cursor *cursor) {
 static int open_at(maph_snapshot *snapshot, const maph_range *range, maph_range_cursor **cursor) {
   maph_range_cursor has = { 0 }, *c = NULL;
   size_t count;
-  view view;
   int rc = take_sources(snapshot, &has);
   if (rc == MAPH_OK) {
     count = has.runs->count + has.tail->count + (has.own ? has.own->count : 0);
@@ -320,11 +359,12 @@ static int open_at(maph_snapshot *snapshot, const maph_range *range, maph_range_
   c->heap = (size_t *)(void *)&c->source[count];
   add_sources(c);
   c->snapshot = snapshot;
+  c->plain = snapshot->within == NULL && !snapshot->handle->options.verify;
   handle_count_read(snapshot->handle, 1);
   snapshot_hold(snapshot);
   rc = set_bounds(c, range);
-  if (rc == MAPH_OK) rc = view_at(snapshot->store, snapshot->snapshot, &view);
-  if (rc == MAPH_OK) rc = go_to_start(c, &view);
+  if (rc == MAPH_OK) rc = view_at(snapshot->store, snapshot->snapshot, &c->view);
+  if (rc == MAPH_OK) rc = go_to_start(c);
   if (rc != MAPH_OK) {
     maph_range_close(c);
     c = NULL;
@@ -384,46 +424,62 @@ void maph_range_close(maph_range_cursor *cursor) {
 
 /* -------------------------------------------------------------------------------------- reading */
 
-static int check(const maph_range_cursor *cursor, view *view) {
+static inline int check(const maph_range_cursor *cursor) {
   if (cursor == NULL || cursor->magic != RANGE_MAGIC)
     return fail(MAPH_MISUSE, "this cursor over a range is closed, or never was open");
   if (cursor->snapshot->fork_count != handle_forks())
     return fail(MAPH_MISUSE, "%s: a cursor does not cross fork()", cursor->snapshot->store->path);
-  if (cursor->snapshot->rolled_back) return rolled_back(cursor->snapshot);
-  return view_at(cursor->snapshot->store, cursor->snapshot->snapshot, view);
+  return unlikely(cursor->snapshot->rolled_back) ? rolled_back(cursor->snapshot) : MAPH_OK;
 }
 
-/* From a key's first record to the one that is the newest at the snapshot.  NOTFOUND: the key is
+/* The entry of the last key, whose first record lies there, at the snapshot.  NOTFOUND: it is
 ** deleted or expired there. */
-static int resolve(const maph_range_cursor *cursor, const view *view, const item *first, item *it) {
+static __attribute__((noinline)) int resolve(const maph_range_cursor *cursor, uint64_t first,
+                                             maph_entry *entry) {
   maph_snapshot *snapshot = cursor->snapshot;
-  maph_slice key = maph_bytes(first->key, first->key_size);
-  int rc = MAPH_OK, verify = snapshot->handle->options.verify;
+  const view *view = &cursor->view;
+  item it;
+  int rc, verify = snapshot->handle->options.verify;
   if (snapshot->within) {
-    rc = txn_find(&snapshot->within->txn, snapshot->snapshot, key, it);
-  } else if (likely(record_newest(view, first->offset))) {
-    *it = *first;
+    rc = txn_find(&snapshot->within->txn, snapshot->snapshot, cursor->last, &it);
+  } else if (record_newest(view, first)) {
+    rc = record_item(view, first, view->snapshot, &it);
   } else {
-    return view_find(view, key, snapshot->now, verify, it);
+    rc = view_find(view, cursor->last, snapshot->now, verify, &it);
+    verify = 0;
   }
-  if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, snapshot->now)))
+  if (rc == MAPH_OK && (it.kind != KIND_PUT || item_expired(&it, snapshot->now)))
     rc = MAPH_NOTFOUND;
-  return rc == MAPH_OK && verify ? record_verify(view, it->offset, it->size) : rc;
+  if (rc == MAPH_OK && verify) rc = record_verify(view, it.offset, it.size);
+  if (rc == MAPH_OK) record_entry(view->store, &it, entry);
+  return rc;
+}
+
+/* The same where it is most simple: 0 where it is not. */
+static inline int resolve_plain(const maph_range_cursor *cursor, uint64_t first,
+                                maph_entry *entry) {
+  const view *view = &cursor->view;
+  return cursor->plain && record_newest(view, first)
+         && record_plain_entry(view, first, cursor->last, entry);
+}
+
+static __attribute__((noinline)) int step_back_over(maph_range_cursor *cursor, int direction) {
+  uint64_t passed;
+  return step(cursor, direction, &passed);
 }
 
 /* To the next live entry in that direction. */
-static int advance(maph_range_cursor *cursor, const view *view, int direction, maph_entry *entry) {
-  item first, it;
+static inline int advance(maph_range_cursor *cursor, int direction, maph_entry *entry) {
+  uint64_t first;
   int rc = MAPH_OK;
-  if (cursor->on == -direction) rc = step(cursor, view, direction, &first);
+  if (unlikely(cursor->on == -direction)) rc = step_back_over(cursor, direction);
   cursor->on = 0;
   while (rc == MAPH_OK) {
-    rc = step(cursor, view, direction, &first);
+    rc = step(cursor, direction, &first);
     if (rc != MAPH_OK) break;
-    rc = resolve(cursor, view, &first, &it);
-    if (rc == MAPH_OK) {
+    if (unlikely(!resolve_plain(cursor, first, entry))) rc = resolve(cursor, first, entry);
+    if (likely(rc == MAPH_OK)) {
       cursor->on = direction;
-      record_entry(&it, entry);
       return MAPH_OK;
     }
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
@@ -432,50 +488,45 @@ static int advance(maph_range_cursor *cursor, const view *view, int direction, m
 }
 
 /* The end that the limit makes: past the entry that the cursor stands on. */
-static int leave_last(maph_range_cursor *cursor, const view *view) {
-  item passed;
-  int rc = cursor->on == -cursor->forward ? step(cursor, view, cursor->forward, &passed) : MAPH_OK;
+static int leave_last(maph_range_cursor *cursor) {
+  int rc = cursor->on == -cursor->forward ? step_back_over(cursor, cursor->forward) : MAPH_OK;
   cursor->on = 0;
   return rc == MAPH_OK ? MAPH_NOTFOUND : rc;
 }
 
 int maph_range_next(maph_range_cursor *cursor, maph_entry *entry) {
-  view view;
-  int rc = check(cursor, &view);
+  int rc = check(cursor);
   if (rc == MAPH_OK && entry == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_next: no place for the entry");
   if (rc != MAPH_OK) return rc;
-  rc = cursor->limit && cursor->place >= cursor->limit
-           ? leave_last(cursor, &view)
-           : advance(cursor, &view, cursor->forward, entry);
+  rc = cursor->limit && cursor->place >= cursor->limit ? leave_last(cursor)
+                                                       : advance(cursor, cursor->forward, entry);
   if (rc == MAPH_OK) cursor->place++;
   if (rc != MAPH_OK) memset(entry, 0, sizeof *entry);
   return rc;
 }
 
 int maph_range_prev(maph_range_cursor *cursor, maph_entry *entry) {
-  view view;
-  int rc = check(cursor, &view);
+  int rc = check(cursor);
   if (rc == MAPH_OK && entry == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_prev: no place for the entry");
   if (rc != MAPH_OK) return rc;
   if (cursor->on && cursor->place > 0) cursor->place--;
-  rc = advance(cursor, &view, -cursor->forward, entry);
+  rc = advance(cursor, -cursor->forward, entry);
   if (rc == MAPH_NOTFOUND) cursor->place = 0;
   if (rc != MAPH_OK) memset(entry, 0, sizeof *entry);
   return rc;
 }
 
 int maph_range_seek(maph_range_cursor *cursor, maph_slice key) {
-  view view;
   gap gap;
-  int rc = check(cursor, &view);
+  int rc = check(cursor);
   if (rc == MAPH_OK && key.size > 0 && key.data == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_seek: a key of some bytes at NULL");
   if (rc != MAPH_OK) return rc;
   gap.key = maph_bytes(key.data ? key.data : "", key.size);
   gap.after = cursor->forward == DOWN;
-  return go_to(cursor, &view, &gap);
+  return go_to(cursor, &gap);
 }
 
 /* Entries of one source before that bound. */
@@ -486,7 +537,7 @@ static int before_bound(const view *view, const run *run, const gap *gap, uint64
   int rc;
   *n = none;
   if (gap->key.data == NULL) return MAPH_OK;
-  rc = run_search(view, run, gap, &p, &leaf);
+  rc = run_search(view, run, gap, 0, &p, &leaf);
   if (rc == MAPH_OK) *n = run_before(run, &p);
   return rc;
 }
@@ -494,12 +545,11 @@ static int before_bound(const view *view, const run *run, const gap *gap, uint64
 uint64_t maph_range_estimate(maph_range_cursor *cursor) {
   uint64_t n = 0, low, high;
   size_t i;
-  view view;
-  if (check(cursor, &view) != MAPH_OK) return 0;
+  if (check(cursor) != MAPH_OK) return 0;
   for (i = 0; i < cursor->count; i++) {
     const run *run = &cursor->source[i].r;
-    if (before_bound(&view, run, &cursor->low, 0, &low) != MAPH_OK
-        || before_bound(&view, run, &cursor->high, run->keys, &high) != MAPH_OK)
+    if (before_bound(&cursor->view, run, &cursor->low, 0, &low) != MAPH_OK
+        || before_bound(&cursor->view, run, &cursor->high, run->keys, &high) != MAPH_OK)
       return 0;
     if (high > low) n += high - low;
   }

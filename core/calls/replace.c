@@ -7,11 +7,18 @@
 **
 **   settle   the file that comes is opened for writing and closed: what a dead writer or the power
 **            left is mended, and it is marked clean
-**   seal     its lock file is the one beside the new name; where its versions are its own, and not
-**            above those given out under that name, they jump there, by an epoch record; flush
+**   seal     its lock file is the one beside the new name; its versions are above those given out
+**            under that name, but where they are those of a source; flush
 **   switch   supersede.c; or, where nothing has the name, a rename that replaces nothing
 **
 ** Until the switch the file that comes is a whole store under its old name, whoever dies.
+**
+** VERSIONS.  Where both files are copies of one store, one of which went on where the other ended,
+** what they have in common has one version in both: the entries keep theirs, and the next one is
+** above all by an epoch record.  Else a version of the one says nothing of the other, and all that
+** the file that comes shows is shifted by one constant, in its header (format.h), so that its first
+** is above the last one given out.  Nothing else in the file changes.  Either way who asks for what
+** changed since a version that is not of this history is told to begin anew.
 */
 #include "calls/handle.h"
 #include "calls/supersede.h"
@@ -20,6 +27,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "file/walk.h"
 #include "index/find.h"
 #include "order/write.h"
 #include "os/interrupt.h"
@@ -36,7 +44,8 @@ typedef struct replacing {
   int busy_timeout_ms;
   store *to;
   os_file to_lock;
-  maph *handle; /* of the store that has the name; NULL: nothing has it */
+  uint64_t least; /* version in it */
+  maph *handle;   /* of the store that has the name; NULL: nothing has it */
   store *from;
   os_file lock;
 } replacing;
@@ -93,6 +102,28 @@ static int load_to(store *to) {
   return MAPH_OK;
 }
 
+/* The least version in the file that comes.  Only records of a rewritten file's base may be of less
+** than its first transaction's, and nothing says of which. */
+static int find_least(replacing *call) {
+  enum { LOOK_EACH = 65536 };
+  store *to = call->to;
+  unsigned n = 0;
+  view view;
+  walk walk;
+  int rc = view_latest(to, &view);
+  if (rc != MAPH_OK) return rc;
+  call->least = to->base_version;
+  walk = walk_from(&view, LOG_START, view.snapshot);
+  while (walk_next(&walk, &rc)) {
+    if (!walk_is_data(&walk)) continue;
+    if (walk.it.version > to->base_version) break;
+    call->least = MIN(call->least, walk.it.version);
+    if (++n % LOOK_EACH == 0) rc = interrupt_check(call->path);
+    if (rc != MAPH_OK) break;
+  }
+  return rc;
+}
+
 static int open_to(replacing *call) {
   os_file file;
   int rc = os_open(call->with, OS_WRITE, 0, &file);
@@ -106,7 +137,7 @@ static int open_to(replacing *call) {
   if (rc == MAPH_OK) rc = load_to(call->to);
   if (rc == MAPH_OK && atomic_load(&header_of(call->to->write_base)->clean) != CLEAN_YES)
     rc = in_use(call);
-  return rc;
+  return rc == MAPH_OK ? find_least(call) : rc;
 }
 
 /* ------------------------------------------------------------------------- the store that goes */
@@ -139,20 +170,64 @@ static int open_from(replacing *call) {
 
 /* ------------------------------------------------------------------------------ seal and switch */
 
-/* Complete and on disk, as its last writer leaves it, with the lock file beside its new name.
-** given: the last version that was given out under that name. */
-static int seal(replacing *call, uint64_t given) {
+/* Was that once the end of this store? */
+static int came_by(store *store, const tip *tip) {
+  end_record end;
+  view view;
+  return view_latest(store, &view) == MAPH_OK && tip->end <= view.snapshot
+         && record_end(&view, tip->end, &end) == MAPH_OK && end.chain == tip->chain;
+}
+
+/* Is one of both the other as it was once? */
+static int one_history(store *from, store *to) {
+  return memcmp(from->uuid, to->uuid, sizeof from->uuid) == 0 && from->generation == to->generation
+         && store_shift(from) == store_shift(to)
+         && (came_by(from, &to->last) || came_by(to, &from->last));
+}
+
+/* given: the last version in the file that goes */
+static int jump(store *to, uint64_t given) {
+  uint64_t before = log_life(to, to->last.version);
+  int rc;
+  if (to->last.version > given) return MAPH_OK;
+  to->last.version = given;
+  rc = recover_append_epoch(to, to->space_end);
+  if (rc == MAPH_OK) header_show(to);
+  return rc == MAPH_OK ? order_renew(to, before, to->last.end) : rc;
+}
+
+/* The header's static part is written at once: a process that dies leaves the old or the new one.
+*/
+static int shift(const replacing *call, uint64_t shown) {
   store *to = call->to;
-  header *header = header_of(to->write_base);
-  int rc = MAPH_OK;
+  uint64_t shift = store_shift(to), first = call->least + shift;
+  header copy;
+  if (first > shown || shown == 0) return MAPH_OK;
+  shift += shown + 1 - first;
+  if (to->last.version + shift >= VERSION_MAX)
+    return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", call->path);
+  memcpy(&copy, to->write_base, offsetof(header, committed));
+  header_set_shift(&copy, shift);
+  OS_TEST_STORE(to->write_base, 0, offsetof(header, committed));
+  return os_write(&to->file, to->path, 0, &copy, offsetof(header, committed));
+}
+
+/* All versions of the file that comes fit those that were given out under its new name; but those
+** of a source stay. */
+static int raise_versions(const replacing *call) {
+  store *from = call->from;
+  if (from == NULL || call->to->given) return MAPH_OK;
+  return one_history(from, call->to) ? jump(call->to, from->last.version)
+                                     : shift(call, version_shown(from, from->last.version));
+}
+
+/* Complete and on disk, as its last writer leaves it, with the lock file beside its new name. */
+static int seal(replacing *call) {
+  store *to = call->to;
+  int rc;
   trust_mark(to);
-  store_word(to->write_base, &header->clean, CLEAN_DIRTY);
-  if (to->last.version <= given && !to->given) {
-    to->last.version = given;
-    rc = recover_append_epoch(to, to->space_end);
-    if (rc == MAPH_OK) header_show(to);
-    if (rc == MAPH_OK) rc = order_renew(to, to->last.end);
-  }
+  store_word(to->write_base, &header_of(to->write_base)->clean, CLEAN_DIRTY);
+  rc = raise_versions(call);
   if (rc == MAPH_OK) {
     supersede_seal(to, &call->lock);
     rc = os_flush_file(&to->file, to->path);
@@ -169,7 +244,7 @@ static int take_over(replacing *call) {
   rc = session_begin(from, call->busy_timeout_ms);
   if (rc == MAPH_OK) {
     rc = decided_wait(from);
-    if (rc == MAPH_OK) rc = seal(call, from->last.version);
+    if (rc == MAPH_OK) rc = seal(call);
     if (rc == MAPH_OK) rc = supersede(from, call->to, call->with, note);
     os_wake(&header_of(from->write_base)->committed);
     session_end(from);
@@ -181,7 +256,7 @@ static int take_over(replacing *call) {
 static int take_free_name(replacing *call) {
   int rc;
   os_lock_like(&call->lock, &call->to->file);
-  rc = seal(call, 0);
+  rc = seal(call);
   if (rc == MAPH_OK) rc = os_rename_new(call->with, call->path);
   if (rc == MAPH_OK) rc = os_flush_directory(call->path);
   if (rc == MAPH_OK) store_word(call->to->write_base, &header_of(call->to->write_base)->unborn, 0);

@@ -2,8 +2,8 @@
 ** rewrite.c - compact, optimize, backup: a new generation of the file beside the old one, and the
 ** change from one to the other.
 **
-** The new file is PATH.new, made by who holds byte 2 of the lock file.  It grows in these steps;
-** all but the last while writers go on:
+** The new file is PATH.new, made by whoever holds byte 2 of the lock file.  It grows in these
+** steps; all but the last while writers go on:
 **
 **   sweep      expired entries are deleted, by transactions like any other: feeds see them go.
 **              Where versions are given, this store has none to give: the base lacks them
@@ -15,9 +15,9 @@
 **              flush of the folder; new unborn = 0; old state = superseded; the lock goes
 **
 ** Whoever dies before the rename leaves a PATH.new that the next opener for writing removes, and
-** perhaps `switching`, which the next writer takes back.  Who dies after it leaves the new file in
-** place, unborn: its next writer flushes the folder before it writes.  Nobody acknowledges a commit
-** in the new file before its name is on disk.
+** perhaps `switching`, which the next writer takes back.  Whoever dies after it leaves the new file
+** in place, unborn: its next writer flushes the folder before it writes.  Nobody acknowledges a
+** commit in the new file before its name is on disk.
 **
 ** The switch takes byte 0 of the lock file itself, never the bias, because the bias is a matter of
 ** one generation.  Readers see `switching` and look which file the path names; each handle moves at
@@ -299,7 +299,7 @@ static int switch_over(rewriting *rewriting, const os_file *lock, const char *te
 
 /* ------------------------------------------------------------------------------------ the calls */
 
-/* uuid: of the store that is rewritten; NULL: a backup, which belongs to who makes it. */
+/* uuid: of the store that is rewritten; NULL: a backup, which belongs to whoever makes it. */
 static int make_store(rewriting *rewriting, const char *temporary, const uint8_t uuid[16],
                       uint64_t generation, uint64_t expected_keys) {
   os_file model;
@@ -308,6 +308,7 @@ static int make_store(rewriting *rewriting, const char *temporary, const uint8_t
   rewriting->how = (load_how){ .identity = { .uuid = uuid,
                                              .generation = generation,
                                              .base_version = rewriting->snapshot->version,
+                                             .shift = store_shift(rewriting->from),
                                              .given = rewriting->from->given },
                                .version = rewriting->snapshot->version,
                                .keys = expected_keys,
@@ -496,10 +497,13 @@ int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
 ** after a recovery. */
 static int leave_versions(rewriting *rewriting) {
   store *store = rewriting->to;
-  int rc = store->given ? MAPH_OK : recover_append_epoch(store, store->space_end);
-  if (rc != MAPH_OK || store->given) return rc;
+  uint64_t before = log_life(store, store->last.version);
+  int rc;
+  if (store->given) return MAPH_OK;
+  rc = recover_append_epoch(store, store->space_end);
+  if (rc != MAPH_OK) return rc;
   header_show(store);
-  return order_renew(store, store->last.end);
+  return order_renew(store, before, store->last.end);
 }
 
 /* A backup becomes a store of its own: clean, and without a lock file until somebody writes. */

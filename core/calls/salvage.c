@@ -133,7 +133,8 @@ static int salvage_end(salvage *salvage, const item *it, uint64_t from, int whol
     return end_base(salvage, MAPH_OK);
   if (whole) return copy_transaction(salvage, from, it->offset, it->version);
   salvage->lost++;
-  tell(salvage, it->offset, "transaction %llu is lost: its records are damaged", it->version, 0);
+  tell(salvage, it->offset, "transaction %llu is lost: its records are damaged",
+       version_shown(salvage->from, it->version), 0);
   return MAPH_OK;
 }
 
@@ -179,8 +180,9 @@ static void tell_gap(salvage *salvage, const item *it, int damaged) {
       && it->version >> 32 == salvage->met >> 32 && it->kind == KIND_END) {
     salvage->lost += it->version - salvage->met - 1;
     tell(salvage, it->offset,
-         "transactions %llu to %llu are lost: their place in the log is damaged", salvage->met + 1,
-         it->version - 1);
+         "transactions %llu to %llu are lost: their place in the log is damaged",
+         version_shown(salvage->from, salvage->met + 1),
+         version_shown(salvage->from, it->version - 1));
   }
   salvage->met = MAX(salvage->met, it->version);
   salvage->met_end = it->offset + END_SIZE;
@@ -380,8 +382,10 @@ static void discard(const salvage *salvage, const char *temporary) {
 static int fill(salvage *salvage, const char *temporary, const uint8_t *uuid) {
   maph_options options = MAPH_OPTIONS_INIT;
   store *from = salvage->from;
-  header_identity identity = { uuid, from->generation + 1, from->base_version, from->given };
+  header_identity identity = { uuid, from->generation + 1, from->base_version, store_shift(from),
+                               from->given };
   checkpoint checkpoint;
+  uint64_t before;
   int rc;
   options.mode = 0600;
   rc = create_empty(temporary, &options, &identity, &salvage->to);
@@ -396,8 +400,10 @@ static int fill(salvage *salvage, const char *temporary, const uint8_t *uuid) {
   if (rc != MAPH_OK) return rc;
   tell_end(salvage, &checkpoint);
   if (from->given) return MAPH_OK;
+  before = log_life(salvage->to, salvage->to->last.version);
   salvage->to->last.version = MAX(salvage->to->last.version, salvage->highest);
-  return recover_append_epoch(salvage->to, salvage->to->space_end);
+  rc = recover_append_epoch(salvage->to, salvage->to->space_end);
+  return rc == MAPH_OK ? order_renew(salvage->to, before, salvage->to->last.end) : rc;
 }
 
 /* The same again, as another store, and told once. */
@@ -446,7 +452,6 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
   if (rc == MAPH_OK) rc = fill(&salvage, temporary, salvage.from->uuid);
   if (rc == MAPH_OK && salvage.from->given && (salvage.lost || salvage.holes))
     rc = fill_as_another(&salvage, temporary);
-  if (rc == MAPH_OK && !salvage.from->given) rc = order_renew(salvage.to, salvage.to->last.end);
   if (rc == MAPH_OK) {
     supersede_seal(salvage.to, &lock);
     rc = keep_attributes(&salvage, temporary, 1);

@@ -73,11 +73,11 @@ static int stat_of(const view *view, const totals *of, maph_stats *st) {
   memset(st, 0, sizeof *st);
   st->records = of->records;
   st->live_bytes = of->bytes;
-  st->version = of->version;
+  st->version = version_shown(store, of->version);
   st->index_bytes = shape.bytes;
   rc = stat_perfect(view, st, &slots);
   if (rc == MAPH_OK) rc = stat_order(view, of->version, st);
-  st->oldest_version = store->base_version;
+  st->oldest_version = version_shown(store, store->base_version);
   st->used_bytes = MAX(atomic_load(&header->end), view->snapshot);
   st->file_bytes = atomic_load(&store->size);
   st->dead_bytes = st->used_bytes - MIN(st->used_bytes, HEADER_SIZE + of->bytes + st->index_bytes);

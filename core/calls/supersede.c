@@ -6,9 +6,9 @@
 ** `superseded`.  Readers that see `switching` look which file the path names, and each handle moves
 ** at its next call (handle.c).
 **
-** Who dies before the rename leaves `switching`, which the next writer takes back.  Who dies after
-** it leaves the new file in place, unborn: its next writer flushes the folder before it writes.  So
-** nobody acknowledges a commit in the new file before its name is on disk.
+** Whoever dies before the rename leaves `switching`, which the next writer takes back.  Whoever
+** dies after it leaves the new file in place, unborn: its next writer flushes the folder before it
+** writes.  So nobody acknowledges a commit in the new file before its name is on disk.
 */
 #include "calls/supersede.h"
 #include "file/grant.h"

@@ -149,7 +149,9 @@ int maph_txn_at(maph_txn *txn, uint64_t version) {
   return rc == MAPH_OK ? txn_at(&txn->txn, version) : rc;
 }
 
-uint64_t maph_txn_version(maph_txn *txn) { return check(txn, 0) == MAPH_OK ? txn->txn.version : 0; }
+uint64_t maph_txn_version(maph_txn *txn) {
+  return check(txn, 0) == MAPH_OK ? version_shown(txn->txn.store, txn->txn.version) : 0;
+}
 uint64_t maph_txn_operations(maph_txn *txn) {
   return check(txn, 0) == MAPH_OK ? txn->txn.operations : 0;
 }
@@ -184,7 +186,7 @@ int maph_txn_get_entry(maph_txn *txn, maph_slice key, maph_entry *entry) {
   rc = check(txn, 0);
   if (rc == MAPH_OK) rc = live(txn, key, &it);
   if (rc == MAPH_OK) handle_lend(txn->handle, txn->txn.store);
-  if (rc == MAPH_OK) record_entry(&it, entry);
+  if (rc == MAPH_OK) record_entry(txn->txn.store, &it, entry);
   return rc == MAPH_NOTFOUND ? fail(rc, "%s: no such key", txn->txn.store->path) : rc;
 }
 

@@ -31,6 +31,13 @@ static void take_over(store *store, const header *header) {
   store->salt = header_salt(header);
 }
 
+void header_set_shift(header *header, uint64_t shift) {
+  header->version_shift = shift;
+  header->required &= ~(uint64_t)REQUIRED_SHIFT;
+  if (shift) header->required |= REQUIRED_SHIFT;
+  seal(header);
+}
+
 void header_make(store *store, header *header, const header_identity *identity) {
   memset(header, 0, sizeof *header);
   memcpy(header->magic, FORMAT_MAGIC, 8);
@@ -46,7 +53,7 @@ void header_make(store *store, header *header, const header_identity *identity) 
   header->base_version = identity->base_version;
   header->required = identity->given ? REQUIRED_GIVEN : 0;
   header->optional = OPTIONAL_ORDER;
-  seal(header);
+  header_set_shift(header, identity->shift);
   take_over(store, header);
 }
 
@@ -88,7 +95,7 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
     return fail_corrupt(store->path, offsetof(header, checksum),
                         "the header's checksum does not fit its bytes");
   }
-  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_GIVEN)) {
+  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN)) {
     return fail(MAPH_FORMAT,
                 "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
                 "know: use a newer one",
@@ -97,6 +104,10 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
   if (copy.base_version > VERSION_MAX)
     return fail_corrupt(store->path, offsetof(header, base_version),
                         "a version is higher than can be");
+  if (copy.version_shift > VERSION_MAX
+      || (copy.version_shift > 0 && (copy.required & REQUIRED_GIVEN)))
+    return fail_corrupt(store->path, offsetof(header, version_shift),
+                        "versions are shifted further than can be");
   if (size < LOG_START + END_SIZE + SEGMENT_SIZE)
     return fail_corrupt(store->path, size, "the file ends before its log and index begin");
   take_over(store, &copy);
@@ -150,8 +161,8 @@ void header_show(store *store) {
 void header_checkpoint(store *store, const tip *tip) {
   header *header = header_of(store->write_base);
   checkpoint *slot = &header->checkpoint_a, checkpoint;
-  /* commit.c (2): what it covers is on disk.  Whatever a file says there, who comes here has raised
-  ** the word to tip->end, or found it above. */
+  /* commit.c (2): what it covers is on disk.  Whatever a file says there, whoever comes here has
+  ** raised the word to tip->end, or found it above. */
   assert(store->lockless || tip->end <= atomic_load(&header->flushed));
   if (!header_checkpoint_fits(store, &header->checkpoint_b)
       || header->checkpoint_b.offset < header->checkpoint_a.offset)

@@ -13,10 +13,13 @@ void header_place(store *store); /* where this process sees the file */
 typedef struct header_identity {
   const uint8_t *uuid; /* NULL: a random one */
   uint64_t generation, base_version;
-  int given; /* versions are */
+  uint64_t shift; /* of versions: store_shift */
+  int given;      /* versions are */
 } header_identity;
 /* a header of that, which the store takes over */
 void header_make(store *store, header *header, const header_identity *identity);
+/* What is added to its versions for their users. */
+void header_set_shift(header *header, uint64_t shift);
 /* before the file has its name */
 void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm);
 int header_sound(const header *header); /* does the static part's checksum fit? */

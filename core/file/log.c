@@ -13,7 +13,7 @@
 ** Where the disk is nearly full (grant_scarce) the file therefore has granted space past `end` that
 ** puts do not use: an eighth of the log for transactions that only delete, and behind it as much as
 ** an empty store takes, which compaction gives back to the disk to begin its new file
-** (rewrite.c).  Who trims the file so, with the lock, does it behind the back of other writing
+** (rewrite.c).  Whoever trims the file so, with the lock, does it behind the back of other writing
 ** processes: each looks at the size again when it gets the lock (session.c).
 **
 ** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes

@@ -206,10 +206,10 @@ static maph_slice media_type_of(const item *it) {
   return maph_bytes(NULL, 0);
 }
 
-void record_entry(const item *it, maph_entry *entry) {
+void record_entry(const store *store, const item *it, maph_entry *entry) {
   entry->key = maph_bytes(it->key, it->key_size);
   entry->value = maph_bytes(it->value, it->value_size);
-  entry->version = it->version;
+  entry->version = version_shown(store, it->version);
   entry->expires = it->expires;
   entry->type = it->flags & FLAG_TYPE;
   entry->key_type = (it->flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;

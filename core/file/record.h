@@ -40,7 +40,8 @@ int record_prev(const view *view, uint64_t offset, uint64_t *prev);
 int record_verify(const view *view, uint64_t offset, uint64_t size);
 /* the end or epoch record before `end` */
 int record_end(const view *view, uint64_t end, end_record *e);
-void record_entry(const item *it, maph_entry *entry);
+/* as its user sees it */
+void record_entry(const store *store, const item *it, maph_entry *entry);
 int record_expired_by_now(uint64_t expires); /* by the exact clock */
 uint64_t record_digest(uint64_t digest, uint64_t offset, uint64_t bytes_8_to_15);
 uint64_t record_chain(uint64_t salt, uint64_t chain, const end_record *end, uint64_t digest);
@@ -95,7 +96,50 @@ static inline int record_newest(const view *view, uint64_t offset) {
   return link == 0 || link >= view->snapshot;
 }
 
+/* About how long a record is, or less: without expiry and attributes. */
+static inline uint64_t record_about(const uint8_t *base, uint64_t offset) {
+  const uint8_t *p = base + offset;
+  return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
+}
+
 /* --------------------------------------------------------------------------------- the hot path */
+
+/* The key of a put that no record of that key is before.  0: it is no such record, or the key does
+** not lie below the limit. */
+static inline int record_first_key(const uint8_t *base, uint64_t offset, uint64_t limit,
+                                   maph_slice *key) {
+  const uint8_t *p = base + offset;
+  uint64_t w8, at = RECORD_HEAD, left = limit - offset;
+  if (unlikely(left < RECORD_HEAD)) return 0;
+  w8 = load64(p + 8);
+  at += (w8 >> 40 & FLAG_EXPIRY) + (w8 >> 40 & FLAG_ATTRIBUTES) / 2; /* 8 bytes each */
+  key->data = p + at;
+  key->size = w8 >> 48;
+  return (w8 >> 32 & 0xFF) == KIND_PUT
+         && (load64(p + 16) >> 32 | (load64(p + 24) >> 48 & 0xFF)) == 0 && key->size > 0
+         && at + key->size <= left;
+}
+
+/* A put's entry, whose key is known to lie below the snapshot.  0: it has an expiry or attributes,
+** or does not lie below the snapshot */
+static inline int record_plain_entry(const view *view, uint64_t offset, maph_slice key,
+                                     maph_entry *entry) {
+  const uint8_t *p = view->base + offset;
+  uint64_t flags = load64(p + 8) >> 40 & 0xFF, value_size = load32(p + 16);
+  if (unlikely(flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES))
+      || unlikely(RECORD_HEAD + key.size + value_size > view->snapshot - offset))
+    return 0;
+  entry->key = key;
+  entry->value.data = p + RECORD_HEAD + key.size;
+  entry->value.size = value_size;
+  entry->version = version_shown(view->store, load64(p + 24) & VERSION_MAX);
+  entry->expires = 0;
+  entry->type = (int)(flags & FLAG_TYPE);
+  entry->key_type = (int)(flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
+  entry->media_type.data = NULL;
+  entry->media_type.size = 0;
+  return 1;
+}
 
 static __attribute__((noinline, unused)) int same_long_bytes(const uint8_t *a, const uint8_t *b,
                                                              size_t n) {

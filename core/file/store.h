@@ -172,6 +172,16 @@ static inline int is_locked(pthread_mutex_t *mutex) {
   return 0;
 }
 
+/* Versions inside are those in the file; what users give and are shown is shifted (format.h).  The
+** shift is in the header: a file that takes a name gets it while others read it. */
+static inline uint64_t store_shift(const store *store) {
+  const uint8_t *base = atomic_load_explicit(&store->base, memory_order_relaxed);
+  return load64(&header_of(base)->version_shift) & VERSION_MAX;
+}
+static inline uint64_t version_shown(const store *store, uint64_t version) {
+  return version + store_shift(store);
+}
+
 store *store_new(const char *path); /* nothing is open yet.  NULL: no memory */
 /* Takes file over; nothing is read, and nobody else can know of it.  NULL: no memory */
 store *store_bare(const char *path, os_file *file);

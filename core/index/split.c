@@ -11,7 +11,7 @@
 ** `state` naming the new segment, already filled; index_finish_split repeats the directory stores.
 ** Readers are right at every step of it, finished or not.
 **
-** Colliding keys, which who can read the seed can make, would double the directory for ever: it
+** Colliding keys, which whoever can read the seed can make, would double the directory for ever: it
 ** stays at most 16 times the number of segments, and a full segment that may not split is given an
 ** overflow segment instead.
 **
@@ -107,7 +107,7 @@ static void set_depth(store *store, uint64_t segment, uint64_t depth) {
 static void set_mark(store *store, uint64_t segment) {
   word *state = &header_of(store->write_base)->state;
   uint64_t old = atomic_load_explicit(state, memory_order_relaxed);
-  if (store->beside) return; /* who dies now leaves an index that nobody was shown */
+  if (store->beside) return; /* whoever dies now leaves an index that nobody was shown */
   OS_TEST_STORE(store->write_base, offsetof(header, state), 8);
   /* a failed flush may poison meanwhile */
   while (!atomic_compare_exchange_weak(state, &old, (old & STATE_FLAGS) | segment)) {}

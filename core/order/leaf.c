@@ -2,8 +2,8 @@
 ** leaf.c - the bytes of nodes and lists.
 **
 ** They are extents, index pieces as any other: `end` covers one before its bytes are written, and
-** nobody looks at them before a list that leads to them is shown.  Who dies over it leaves extents
-** that nobody needs.
+** nobody looks at them before a list that leads to them is shown.  Whoever dies over it leaves
+** extents that nobody needs.
 */
 #include "order/leaf.h"
 #include "file/log.h"
@@ -14,13 +14,20 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { LEAF_MOST = 4096 };
+enum { LEAF_MOST = 512, RUN_LEAST = 4096 };
 
 uint64_t leaf_most(void) {
 #ifdef MAPH_TEST
   if (os_test.leaf) return os_test.leaf;
 #endif
   return LEAF_MOST;
+}
+
+uint64_t run_least(void) {
+#ifdef MAPH_TEST
+  if (os_test.leaf) return os_test.leaf;
+#endif
+  return RUN_LEAST;
 }
 
 /* An extent whose head could not be written, behind `end` already, becomes a pad. */

@@ -7,7 +7,8 @@
 #include "file/store.h"
 #include "order/sort.h"
 
-uint64_t leaf_most(void); /* entries in a leaf */
+uint64_t leaf_most(void); /* entries in a leaf: a search reads two or three pages of it */
+uint64_t run_least(void); /* new keys that make a run due */
 
 /* A run while it is written: its leaves, in order. */
 typedef struct run_making {

@@ -5,13 +5,15 @@
 #include "file/record.h"
 #include "file/store.h"
 
+enum { LINE_WORDS = 8, LINES = 8 }; /* of a line of memory; that are asked for at once */
+
 uint64_t key_common(const item *item, const struct item *b) {
   uint64_t most = MIN(item->key_size, b->key_size), i = 0;
   while (i < most && item->key[i] == b->key[i]) i++;
   return i;
 }
 
-static int contradicted(const view *view, uint64_t offset) {
+int node_contradicted(const view *view, uint64_t offset) {
   return fail_corrupt(view->store->path, offset,
                       "the order of keys does not lead to the first record of a key: compact the "
                       "store, which makes it anew");
@@ -19,24 +21,49 @@ static int contradicted(const view *view, uint64_t offset) {
 
 int node_item(const view *view, const node *node, uint64_t i, item *it) {
   uint64_t offset = node_offset(node, i);
-  if (unlikely(offset < node->from || offset >= node->to)) return contradicted(view, offset);
+  if (unlikely(offset < node->from || offset >= node->to)) return node_contradicted(view, offset);
   if (unlikely(record_item(view, offset, node->to, it) != MAPH_OK || it->kind != KIND_PUT
                || it->prev != 0 || it->key_size < node->shared
                || key_word(it->key, it->key_size, node->shared) != node->word[i]))
-    return contradicted(view, offset);
+    return node_contradicted(view, offset);
   return MAPH_OK;
 }
 
-/* The first of [low, high) whose word is at least w. */
+/* Half of [low, high) goes, as its middle word says. */
+static inline void halve(const node *node, uint64_t w, uint64_t *low, uint64_t *high) {
+  uint64_t middle = *low + (*high - *low) / 2;
+  if (node->word[middle] < w)
+    *low = middle + 1;
+  else
+    *high = middle;
+}
+
+/* The first of [low, high) whose word is at least w.  The words of three halvings are brought
+** together, then all that are left, with the places. */
 static uint64_t first_from(const node *node, uint64_t low, uint64_t high, uint64_t w) {
-  while (low < high) {
-    uint64_t middle = low + (high - low) / 2;
-    if (node->word[middle] < w)
-      low = middle + 1;
-    else
-      high = middle;
+  uint64_t i;
+  while (high - low > LINES * LINE_WORDS) {
+    uint64_t part = (high - low) / 8;
+    for (i = 1; i < 8; i++) bring((const uint8_t *)&node->word[low + i * part]);
+    for (i = 0; i < 3; i++) halve(node, w, &low, &high);
   }
+  for (i = low; i < high; i += LINE_WORDS) {
+    bring((const uint8_t *)&node->word[i]);
+    bring(node->place + i * NODE_PLACE / 8 * 8);
+  }
+  while (low < high) halve(node, w, &low, &high);
   return low;
+}
+
+uint64_t node_first_from(const node *node, uint64_t w) {
+  return first_from(node, 0, node->entries, w);
+}
+
+uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w) {
+  uint64_t end = i;
+  while (end < node->entries && end - i < LINE_WORDS && node->word[end] == w) end++;
+  if (end - i < LINE_WORDS) return end;
+  return w == UINT64_MAX ? node->entries : first_from(node, end, node->entries, w + 1);
 }
 
 /* Among entries whose words agree with the gap's key's. */
@@ -65,40 +92,45 @@ int node_settles(const node *node, const item *first, const gap *gap, uint64_t *
   return 1;
 }
 
-/* The keys beside the answer are on the right sides: then it is right, whatever led there. */
-static int confirm(const view *view, const node *node, const gap *gap, uint64_t at) {
+/* Are the keys beside the answer on the right sides?  Then it is right, whatever led there. */
+static int confirm(const view *view, const node *node, const gap *gap, uint64_t at, int *right) {
   item it;
   int rc = MAPH_OK;
+  *right = 1;
   if (at > 0) {
     rc = node_item(view, node, at - 1, &it);
-    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) > 0)
-      rc = contradicted(view, it.offset);
+    if (rc == MAPH_OK) *right = gap_compare(it.key, it.key_size, gap) < 0;
   }
   if (rc == MAPH_OK && at < node->entries) {
     rc = node_item(view, node, at, &it);
-    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) < 0)
-      rc = contradicted(view, it.offset);
+    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) < 0) *right = 0;
   }
   return rc;
 }
 
-int node_search(const view *view, const node *node, const gap *gap, uint64_t *at) {
+/* The records beside the answer, and those ahead. */
+static void ask_around(const view *view, const node *node, uint64_t at, int ahead) {
+  uint64_t after = ahead > 0 ? (uint64_t)ahead : 1, before = ahead < 0 ? (uint64_t)-ahead : 1;
+  node_bring(view, node, at > before ? at - before : 0, MIN(at + after, node->entries));
+}
+
+int node_search(const view *view, const node *node, const gap *gap, int careful, int ahead,
+                uint64_t *at, int *right) {
   uint64_t w, low, high;
   item first;
   int rc = MAPH_OK;
   *at = 0;
+  *right = 1;
   if (node->entries == 0) return MAPH_OK;
-  if (node->shared) {
+  if (careful && node->shared) {
     rc = node_item(view, node, 0, &first);
     if (rc != MAPH_OK) return rc;
-    if (node_settles(node, &first, gap, at)) return confirm(view, node, gap, *at);
+    if (node_settles(node, &first, gap, at)) return confirm(view, node, gap, *at, right);
   }
   w = key_word(gap->key.data, gap->key.size, node->shared);
-  low = first_from(node, 0, node->entries, w);
-  high = low;
-  while (high < node->entries && high - low < 8 && node->word[high] == w) high++;
-  if (high - low == 8)
-    high = w == UINT64_MAX ? node->entries : first_from(node, high, node->entries, w + 1);
+  low = node_first_from(node, w);
+  high = node_ties_end(node, low, w);
+  ask_around(view, node, low, ahead);
   rc = search_ties(view, node, gap, low, high, at);
-  return rc == MAPH_OK ? confirm(view, node, gap, *at) : rc;
+  return rc == MAPH_OK ? confirm(view, node, gap, *at, right) : rc;
 }

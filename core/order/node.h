@@ -11,7 +11,7 @@
 **
 ** NOTHING HERE IS BELIEVED before it was compared with the records.  An entry is read by
 ** node_item, which asks that it leads to a first record whose key has that word; a search asks
-** that the keys on both sides of its answer are on the sides they should be; who reads on from
+** that the keys on both sides of its answer are on the sides they should be; whoever reads on from
 ** there asks that each key is above the one before.  So a forged or damaged node gives an error.
 ** What nobody can see without a pass over the log is that an entry is missing: maph_check looks.
 */
@@ -54,19 +54,60 @@ static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
   memcpy(place + i * NODE_PLACE, &units, NODE_PLACE);
 }
 
+static inline void bring(const uint8_t *p) {
+  uint64_t w = load64(p);
+  __asm__ volatile("" ::"r"(w));
+}
+
+/* The records of entries [from, to) will be read: bring them into the cache, as far as they are
+** not long.  By loads: these overlap, their walks over the page tables too, where nothing else is
+** between them.  Askings (prefetches) for pages that are not in the TLB were slow or in vain. */
+static inline void node_bring(const view *view, const node *node, uint64_t from, uint64_t to) {
+  enum { BRING_MOST = 512, LINE = 64 };
+  uint64_t i;
+  for (i = from; i < to; i++) {
+    uint64_t offset = node_offset(node, i);
+    if (unlikely(offset < node->from || offset >= node->to)) continue;
+    bring(view->base + offset);
+  }
+  for (i = from; i < to; i++) {
+    uint64_t offset = node_offset(node, i), size, at;
+    if (unlikely(offset < node->from || offset + BRING_MOST > node->to)) continue;
+    size = MIN(record_about(view->base, offset), (uint64_t)BRING_MOST);
+    for (at = LINE; at < size; at += LINE) bring(view->base + offset + at);
+    bring(view->base + offset + (size - 1) / 8 * 8);
+  }
+}
+
 /* 8 bytes of a key, from `at` on, as a number that compares as they do. */
 static inline uint64_t key_word(const uint8_t *key, uint64_t size, uint64_t at) {
   uint64_t w = 0;
-  if (likely(at + NODE_WORD <= size))
+  if (likely(at + NODE_WORD <= size)) {
     memcpy(&w, key + at, NODE_WORD);
-  else if (at < size)
-    memcpy(&w, key + at, size - at);
+    return __builtin_bswap64(w);
+  }
+  if (at >= size) return 0;
+  if (likely(size >= NODE_WORD)) { /* its last 8, without those before `at` */
+    memcpy(&w, key + size - NODE_WORD, NODE_WORD);
+    return __builtin_bswap64(w) << (NODE_WORD - (size - at)) * 8;
+  }
+  memcpy(&w, key + at, size - at);
   return __builtin_bswap64(w);
 }
 
+/* As memcmp, of which most keys need no call. */
 static inline int key_compare(const uint8_t *a, uint64_t a_size, const uint8_t *b,
                               uint64_t b_size) {
-  int c = memcmp(a, b, MIN(a_size, b_size));
+  uint64_t n = MIN(a_size, b_size), i, x, y;
+  int c;
+  for (i = 0; i + NODE_WORD <= n; i += NODE_WORD) {
+    memcpy(&x, a + i, NODE_WORD);
+    memcpy(&y, b + i, NODE_WORD);
+    if (x != y) return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+  }
+  x = key_word(a, n, i);
+  y = key_word(b, n, i);
+  c = (x > y) - (x < y);
   return c ? c : (a_size > b_size) - (a_size < b_size);
 }
 
@@ -78,12 +119,30 @@ static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *gap)
 }
 
 uint64_t key_common(const item *item, const struct item *b); /* bytes at their beginning */
+int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRUPT */
+/* The key of entry i, judged.  view: its snapshot is node->to at least.  CORRUPT */
+static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
+  uint64_t offset = node_offset(node, i);
+  if (unlikely(offset < node->from || offset >= node->to
+               || !record_first_key(view->base, offset, node->to, key) || key->size < node->shared
+               || key_word(key->data, key->size, node->shared) != node->word[i]))
+    return node_contradicted(view, offset);
+  return MAPH_OK;
+}
 /* Entry i, taken apart.  view: its snapshot is node->to at least.  CORRUPT */
 int node_item(const view *view, const node *node, uint64_t i, item *it);
 /* Do all keys lie before the gap, or all after it, as what they have in common, first's first
 ** bytes, says?  Then *at is as many as there are, or 0. */
 int node_settles(const node *node, const item *first, const gap *gap, uint64_t *at);
-/* How many entries lie before the gap.  CORRUPT */
-int node_search(const view *view, const node *node, const gap *gap, uint64_t *at);
+/* How many words are less than w. */
+uint64_t node_first_from(const node *node, uint64_t w);
+/* Past those that are w, of which entry i would be the first. */
+uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w);
+/* How many entries lie before the gap, by words, as if it had the bytes that the keys have in
+** common; careful: these are looked at first.  *right: the keys beside the answer are on the right
+** sides of the gap, and so it is right.  ahead: that many entries after the gap will be read, or,
+** negative, before it.  CORRUPT */
+int node_search(const view *view, const node *node, const gap *gap, int careful, int ahead,
+                uint64_t *at, int *right);
 
 #endif

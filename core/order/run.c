@@ -123,59 +123,91 @@ static int first_of_leaf(const view *view, const run *run, uint64_t i, item *fir
   return rc == MAPH_OK ? node_item(view, &leaf, 0, first) : rc;
 }
 
-/* How many leaves begin before the gap: by words and, where these agree, keys. */
-static int search_root(const view *view, const run *run, const gap *gap, uint64_t *found) {
-  uint64_t low = 0, high = run->root.entries, w;
+/* Does what the keys have in common say where the gap is?  Then *found is as for search_root. */
+static int root_settles(const view *view, const run *run, const gap *gap, uint64_t *found,
+                        int *settled) {
   item first;
-  int rc = run->root.shared ? first_of_leaf(view, run, 0, &first) : MAPH_OK;
-  if (rc == MAPH_OK && run->root.shared && first.key_size < run->root.shared)
-    rc = unsound(view, run->payload);
-  if (rc != MAPH_OK || node_settles(&run->root, &first, gap, found)) return rc;
-  w = key_word(gap->key.data, gap->key.size, run->root.shared);
-  while (rc == MAPH_OK && low < high) {
+  int rc = first_of_leaf(view, run, 0, &first);
+  if (rc == MAPH_OK && first.key_size < run->root.shared) rc = unsound(view, run->payload);
+  *settled = rc == MAPH_OK && node_settles(&run->root, &first, gap, found);
+  return rc;
+}
+
+/* How many leaves begin before the gap: by words and, where these agree, keys.  careful: as for
+** node_search. */
+static int search_root(const view *view, const run *run, const gap *gap, int careful,
+                       uint64_t *found) {
+  const node *root = &run->root;
+  uint64_t w = key_word(gap->key.data, gap->key.size, root->shared), low, high;
+  item first;
+  int rc = MAPH_OK, settled = 0;
+  if (careful && root->shared) rc = root_settles(view, run, gap, found, &settled);
+  if (rc != MAPH_OK || settled) return rc;
+  low = node_first_from(root, w);
+  high = node_ties_end(root, low, w);
+  while (low < high) {
     uint64_t middle = low + (high - low) / 2;
-    int before = run->root.word[middle] < w;
-    if (run->root.word[middle] == w) {
-      rc = first_of_leaf(view, run, middle, &first);
-      if (rc == MAPH_OK) before = gap_compare(first.key, first.key_size, gap) < 0;
-    }
-    if (before)
+    rc = first_of_leaf(view, run, middle, &first);
+    if (rc != MAPH_OK) return rc;
+    if (gap_compare(first.key, first.key_size, gap) < 0)
       low = middle + 1;
     else
       high = middle;
   }
   *found = low;
-  return rc;
+  return MAPH_OK;
 }
 
-/* The entries beside the place that lie in other leaves are on the right sides of the gap. */
+/* Are the entries beside the place that lie in other leaves on the right sides of the gap? */
 static int confirm(const view *view, const run *run, const gap *gap, const run_place *p,
-                   const node *leaf) {
+                   const node *leaf, int *right) {
   node other;
   item it;
-  int rc = MAPH_OK, wrong = 0;
+  int rc = MAPH_OK;
   if (p->at == 0 && p->leaf > 0) {
     rc = run_leaf(view, run, p->leaf - 1, &other);
     if (rc == MAPH_OK) rc = node_item(view, &other, other.entries - 1, &it);
-    if (rc == MAPH_OK) wrong = gap_compare(it.key, it.key_size, gap) > 0;
+    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) > 0) *right = 0;
   }
   if (rc == MAPH_OK && p->at == leaf->entries && p->leaf + 1 < run->leaves) {
     rc = run_leaf(view, run, p->leaf + 1, &other);
     if (rc == MAPH_OK) rc = node_item(view, &other, 0, &it);
-    if (rc == MAPH_OK) wrong = gap_compare(it.key, it.key_size, gap) < 0;
+    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) < 0) *right = 0;
   }
-  return rc == MAPH_OK && wrong ? unsound(view, run->payload) : rc;
+  return rc;
 }
 
-int run_search(const view *view, const run *run, const gap *gap, run_place *p, node *leaf) {
+void run_bring_leaf(const view *view, const run *run, uint64_t i) {
+  uint64_t entries = (run->keys - 1) / run->leaves + 1, size = node_size(entries), payload, part;
+  if (run->root.entries == 0) return;
+  payload = node_offset(&run->root, i);
+  if (payload > view->size || size > view->size - payload) return;
+  bring(view->base + payload);
+  for (part = 1; part < 8; part++)
+    bring(view->base + payload + sizeof(node_head) + entries * part / 8 * NODE_WORD);
+  bring(view->base + payload + sizeof(node_head) + entries * NODE_WORD);
+  bring(view->base + payload + (size - 1) / 8 * 8);
+}
+
+static int search(const view *view, const run *run, const gap *gap, int careful, int ahead,
+                  run_place *p, node *leaf, int *right) {
   uint64_t after = 1;
   int rc = MAPH_OK;
-  if (run->root.entries) rc = search_root(view, run, gap, &after);
+  if (run->root.entries) rc = search_root(view, run, gap, careful, &after);
   if (rc != MAPH_OK) return rc;
   p->leaf = after ? after - 1 : 0;
+  run_bring_leaf(view, run, p->leaf);
   rc = run_leaf(view, run, p->leaf, leaf);
-  if (rc == MAPH_OK) rc = node_search(view, leaf, gap, &p->at);
-  return rc == MAPH_OK && run->leaves > 1 ? confirm(view, run, gap, p, leaf) : rc;
+  if (rc == MAPH_OK) rc = node_search(view, leaf, gap, careful, ahead, &p->at, right);
+  return rc == MAPH_OK && *right && run->leaves > 1 ? confirm(view, run, gap, p, leaf, right) : rc;
+}
+
+/* Mostly the gap's key begins as all keys do, and what it costs to see that is saved. */
+int run_search(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
+               node *leaf) {
+  int right = 0, rc = search(view, run, gap, 0, ahead, p, leaf, &right);
+  if (rc == MAPH_OK && !right) rc = search(view, run, gap, 1, ahead, p, leaf, &right);
+  return rc == MAPH_OK && !right ? unsound(view, run->payload) : rc;
 }
 
 uint64_t run_before(const run *run, const run_place *p) {
@@ -220,7 +252,8 @@ static int load_runs(const view *view, uint64_t payload, const run_list_head *h,
     if (load_run(view, at, run) != MAPH_OK || run->from < from || run->to > h->to)
       return MAPH_NOTFOUND;
     from = run->to;
-    list->bytes += node_size(run->keys) + (run->leaves > 1 ? node_size(run->leaves) : 0);
+    list->bytes += node_size(run->keys) + (run->leaves - 1) * node_size(0);
+    if (run->leaves > 1) list->bytes += node_size(run->leaves);
     list->count++;
   }
   list->bytes += sizeof *h + h->runs * sizeof(uint64_t);

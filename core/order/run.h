@@ -55,9 +55,13 @@ run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */
 int run_verify(const view *view, uint64_t payload);
+/* A leaf will be read: bring what a search or a walk from either end reads first, all at once.
+** What it says of itself is not known yet; most leaves of a run are as large. */
+void run_bring_leaf(const view *view, const run *run, uint64_t i);
 int run_leaf(const view *view, const run *run, uint64_t i, node *leaf);
-/* The gap's place, and the leaf there. */
-int run_search(const view *view, const run *run, const gap *gap, run_place *p, node *leaf);
+/* The gap's place, and the leaf there.  ahead: as for node_search.  CORRUPT */
+int run_search(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
+               node *leaf);
 uint64_t run_before(const run *run, const run_place *p); /* about how many entries lie before it */
 run run_in_memory(const node *node);
 

@@ -34,7 +34,7 @@ enum {
   MERGE_TIMES = 2,             /* as many entries of each merge as are appended */
   TIERS = 8,                   /* sizes of runs */
   TOGETHER = 16,               /* runs that become one */
-  TIDY_MOST = 8                /* leaves in a slice */
+  TIDY_MOST = 8                /* times run_least: entries in a slice */
 };
 
 typedef struct order_writer {
@@ -106,7 +106,7 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
   if (unlikely(w == NULL)) return is_ordered(store);
-  return w->noted.count >= MAX(leaf_most(), w->not_before)
+  return w->noted.count >= MAX(run_least(), w->not_before)
          || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
 }
 
@@ -232,9 +232,9 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
 /* --------------------------------------------------------------------------------------- merging
 ** */
 
-/* How often sixteen runs of one leaf were merged to make one as large. */
+/* How often sixteen runs of the least size were merged to make one as large. */
 static unsigned tier_of(const run *run) {
-  uint64_t most = leaf_most();
+  uint64_t most = run_least();
   unsigned tier = 0;
   for (; run->keys > most && tier < TIERS - 1; tier++) most *= TOGETHER;
   return tier;
@@ -315,7 +315,7 @@ static int merge_to_tidy(store *store, order_writer *w, int *more) {
     if (count < 2) return MAPH_OK;
     rc = merge_from(store, w, at, count, merge);
   }
-  if (rc == MAPH_OK) rc = merge_on(store, w, merge, TIDY_MOST * leaf_most());
+  if (rc == MAPH_OK) rc = merge_on(store, w, merge, TIDY_MOST * run_least());
   *more = rc == MAPH_OK;
   return rc;
 }
@@ -335,7 +335,7 @@ int order_keep_up(store *store) {
     rc = append_run(store, w, WALK_MOST, &n);
     if (rc == MAPH_OK && n > 0) rc = merge_tiers(store, w, MERGE_TIMES * n);
   }
-  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + leaf_most();
+  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + run_least();
   return store->unsettled ? rc : MAPH_OK;
 }
 
@@ -379,15 +379,14 @@ static int verify_run(const view *view, const run *run) {
 }
 
 /* The runs that the word leads to, all of them whole, as a list of this life. */
-static int renew(store *store, const run_list *list, uint64_t limit, uint64_t *payload) {
+static int renew(store *store, const run_list *list, uint64_t life, uint64_t limit,
+                 uint64_t *payload) {
   uint64_t payloads[RUNS_MOST];
   size_t i;
   view view;
   int rc = MAPH_OK;
   view_for_writing(store, limit, &view);
-  if (list->to == LOG_START || list->to > limit
-      || list->life + 1 != log_life(store, store->last.version))
-    return MAPH_NOTFOUND;
+  if (list->to == LOG_START || list->to > limit || list->life != life) return MAPH_NOTFOUND;
   for (i = 0; rc == MAPH_OK && i < list->count; i++) {
     payloads[i] = list->run[i].payload;
     rc = verify_run(&view, &list->run[i]);
@@ -395,7 +394,7 @@ static int renew(store *store, const run_list *list, uint64_t limit, uint64_t *p
   return rc == MAPH_OK ? leaf_write_list(store, payloads, list->count, list->to, payload) : rc;
 }
 
-int order_renew(store *store, uint64_t limit) {
+int order_renew(store *store, uint64_t life, uint64_t limit) {
   word *order = &header_of(store->write_base)->order;
   uint64_t payload = 0;
   run_list *list = NULL;
@@ -406,7 +405,7 @@ int order_renew(store *store, uint64_t limit) {
   store->unsettled = 0;
   view_for_writing(store, limit, &view);
   rc = runs_load(&view, atomic_load(order), &list);
-  if (rc == MAPH_OK) rc = renew(store, list, limit, &payload);
+  if (rc == MAPH_OK) rc = renew(store, list, life, limit, &payload);
   store_word(store->write_base, &header_of(store->write_base)->order, rc == MAPH_OK ? payload : 0);
   runs_let_go(list);
   if (store->unsettled) return rc;

@@ -1,5 +1,5 @@
 /*
-** write.h - runs are written: by who writes to the store, as new keys come.
+** write.h - runs are written: by whoever writes to the store, as new keys come.
 **
 ** Nothing here fails a transaction.  Where a run cannot be written, as on a full disk, the tail is
 ** longer, and it is tried again later.
@@ -23,8 +23,9 @@ int order_keep_up(store *store);
 int order_tidy(store *store, int *more);
 /* A run of all keys, where there is no list.  The same errors */
 int order_make_all(store *store);
-/* After an epoch: the list becomes one of this life, if it is of the life before, covers nothing at
-** or past `limit`, and all of it is whole; else there is none.  Fails as order_keep_up does. */
-int order_renew(store *store, uint64_t limit);
+/* After an epoch: the list becomes one of this life, if it is of the life `life`, the one before,
+** covers nothing at or past `limit`, and all of it is whole; else there is none.  Fails as
+** order_keep_up does. */
+int order_renew(store *store, uint64_t life, uint64_t limit);
 
 #endif

@@ -65,8 +65,8 @@ __attribute__((noinline)) unsigned os_plain_mode(const os_file *file) {
   return (file->mode & ~070u) | (group & mask & 7) << 3;
 }
 
-/* Who may write the store may read and write the lock file, and nobody else: a reader's shared lock
-** would stop writers. */
+/* Whoever may write the store may read and write the lock file, and nobody else: a reader's shared
+** lock would stop writers. */
 static unsigned lock_mode(unsigned store_mode) {
   return 0600 | (store_mode & 0020 ? 0060 : 0) | (store_mode & 0002 ? 0006 : 0);
 }

@@ -288,7 +288,7 @@ static int no_lock_file(const char *path, int e) {
 int os_open_lock(const char *path, const os_file *store, os_file *file) {
   int rc, tries = 0;
   memset(file, 0, sizeof *file);
-  do /* who deletes the store removes it between the two */
+  do /* whoever deletes the store removes it between the two */
     file->fd = os_above_standard(open_or_make_lock(path, store));
   while (file->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
   if (file->fd < 0) return no_lock_file(path, errno);

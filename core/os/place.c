@@ -8,7 +8,8 @@
 ** It lies in the kernel's inode and nowhere else: all who open the file see it, by whatever path
 ** and in whatever container, and no process needs to live for it.  It is gone after a reboot, when
 ** the file system was unmounted, and when the kernel has written all pages of a file that nobody
-** has open and forgets it.  Only the owner may set it (Linux 6.9; before, who may open the file).
+** has open and forgets it.  Only the owner may set it (Linux 6.9; before, whoever may open the
+** file).
 */
 #include "os/fault.h"
 #include "os/os.h"

@@ -21,7 +21,7 @@
 **      returns.
 **  (4) Publication is in order of decision.
 **
-** GROUP COMMIT.  At full, who has decided gives the turn to the next one and waits for a flush.
+** GROUP COMMIT.  At full, whoever has decided gives the turn to the next one and waits for a flush.
 ** One thread flushes for all that are decided by then.  Transactions decided but not visible stand
 ** in a list; a later transaction that touches a key of theirs waits until they are visible, and
 ** reserves room for their new keys as well as its own.  A failed flush poisons the store: all that
@@ -124,7 +124,7 @@ static int decide(txn *txn) {
   return MAPH_OK;
 }
 
-/* Who waits for the next commit said so in `watched`.  Not seeing it just then is no harm: they
+/* Whoever waits for the next commit said so in `watched`.  Not seeing it just then is no harm: they
 ** look again by themselves before long. */
 static void wake_watchers(store *store) {
   header *header = live(store);

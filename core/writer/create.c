@@ -6,9 +6,9 @@
 ** without replacing, then the folder is flushed.  Until that is done the header says `unborn`: a
 ** writer that finds it, because the creator died, flushes the folder first.
 **
-** Who deletes a store marks it under the writer's lock first, so that its users find out; then the
-** store's file goes, then its lock file.  One that is marked and still there belongs to a deleter
-** that died: who opens it for writing removes it.
+** Whoever deletes a store marks it under the writer's lock first, so that its users find out; then
+** the store's file goes, then its lock file.  One that is marked and still there belongs to a
+** deleter that died: whoever opens it for writing removes it.
 */
 #include "file/header.h"
 #include "file/log.h"

@@ -11,7 +11,7 @@ int create_is_empty(const char *path); /* is an empty file there? */
 /* over_empty: an empty file there may become one.  EXISTS */
 int create_store(const char *path, const maph_options *options, int over_empty);
 
-/* The same in steps, for who makes the store himself. */
+/* The same in steps, for whoever makes the store himself. */
 typedef struct creation {
   const char *path;
   char *temporary; /* what is made, until it takes its name */

@@ -15,7 +15,7 @@
 ** folds its records in order, so then it is made anew, by a walk.
 **
 ** Nothing is atomic on the way, and nothing flushed: the file has no name that anybody opens, and
-** who gives it one flushes it before.
+** whoever gives it one flushes it before.
 */
 #include "writer/load.h"
 #include "file/header.h"

@@ -21,7 +21,7 @@
 **     if( bias==me && compare-and-swap busy 0 -> me ) { if( bias==me ) write;  busy = 0 }  else
 **     take the lock
 **
-** Who takes the lock revokes the bias and waits for the write under way, if any:
+** Whoever takes the lock revokes the bias and waits for the write under way, if any:
 **
 **     bias = 0;  while( busy!=0 ) if the writer it names is dead, compare-and-swap busy -> 0, else
 **     wait
@@ -34,7 +34,7 @@
 ** its own byte of the lock file, LOCK_IDENTITY + identity, is locked: the kernel unlocks it when it
 ** dies.
 **
-** PRESENCE.  Every writer process holds a shared lock on byte 1; who can have it exclusively is
+** PRESENCE.  Every writer process holds a shared lock on byte 1; whoever can have it exclusively is
 ** alone.  The last one to leave marks the file clean.  A crash anywhere here leaves at most `bias`
 ** or `busy` naming a dead writer, which the next one finds out.
 */
@@ -157,7 +157,7 @@ static int say_busy(const store *store, const lock_patience *patience) {
       store->path, patience->timeout_ms);
 }
 
-/* Say that somebody waits.  Where the disk has no room for that, who has the lock finds out
+/* Say that somebody waits.  Where the disk has no room for that, whoever has the lock finds out
 ** late. */
 static void stamp_waiter(store *store, uint64_t now) {
   if (grant_header(store) == MAPH_OK)

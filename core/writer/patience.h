@@ -1,5 +1,5 @@
 /*
-** patience.h - how long a writer waits for its turn, for locks, and for who opens or recovers;
+** patience.h - how long a writer waits for its turn, for locks, and for whoever opens or recovers;
 ** and whether it was interrupted meanwhile.
 */
 #ifndef MAPH_PATIENCE_H

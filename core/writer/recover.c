@@ -102,7 +102,7 @@ int recover_append_epoch(store *store, uint64_t at) {
   end_record end;
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (version > VERSION_MAX)
+  if (version_shown(store, version) > VERSION_MAX)
     return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", store->path);
   record_fill_end(&end, KIND_EPOCH, version, store->last.end - END_SIZE);
   os_random(&end.start, sizeof end.start);
@@ -217,7 +217,7 @@ static void show_log(store *store) {
 }
 
 int recover_in_place(store *store) {
-  uint64_t limit, at, epochs = 0;
+  uint64_t limit, life, at, epochs = 0;
   view view;
   int rc = store_see_size(store, LOG_START + END_SIZE);
   if (rc != MAPH_OK) return rc;
@@ -229,6 +229,7 @@ int recover_in_place(store *store) {
   if (rc == MAPH_OK) rc = begin_untrusted(store);
   if (rc != MAPH_OK) return rc;
   limit = store->last.end;
+  life = store->given ? epochs - 1 : log_life(store, store->last.version);
   rc = pass_over_old_index(store, limit, &at);
   if (rc == MAPH_OK) rc = recover_append_epoch(store, at);
   if (rc != MAPH_OK) return rc;
@@ -236,7 +237,7 @@ int recover_in_place(store *store) {
   store_word(store->write_base, &header_of(store->write_base)->moved, 0);
   if (store->given) store_word(store->write_base, &header_of(store->write_base)->life, epochs);
   rc = rebuild_index(store, limit);
-  if (rc == MAPH_OK) rc = order_renew(store, limit);
+  if (rc == MAPH_OK) rc = order_renew(store, life, limit);
   if (rc != MAPH_OK) return rc;
   show_log(store);
   header_checkpoint(store, &store->last);

@@ -19,8 +19,8 @@
 **
 ** A DEAD WRITER leaves: a split half done (`state` names it); `prepared` above `committed` (the end
 ** record tells whether that was decided; it is finished or erased); `end` above `committed` (what
-** lies between becomes a pad).  They are mended in this order; who mends may itself die anywhere,
-** and the next one repeats it.
+** lies between becomes a pad).  They are mended in this order; whoever mends may itself die
+** anywhere, and the next one repeats it.
 **
 ** A PROCESS that may write joins the writers of the store, by its mark in the lock file, and leaves
 ** them.  The last one to leave flushes the file and marks it clean.

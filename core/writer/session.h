@@ -18,8 +18,8 @@ int session_leave(store *store);
 ** the lock file stays open: set `stayed` first. */
 void session_withdraw(store *store);
 
-/* Is it still the file at its path, or one with another name?  CANTOPEN: what is written to it,
-** nobody will see who opens that path. */
+/* Is it still the file at its path, or one with another name?  CANTOPEN: what is written to it
+** will be seen by nobody who opens that path. */
 int session_reached(store *store);
 /* The same for what this transaction wrote, before its end.  Below full the file is looked for at
 ** most each 100 ms. */

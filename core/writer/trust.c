@@ -4,10 +4,11 @@
 ** They describe memory: a page cache that survives the death of every process, but not a power
 ** loss, and that a copy of the file does not have.  What a living kernel proves:
 **
-**   A LIVING WRITER.  Who has the store open for writing holds a lock on a byte of the file itself,
-**   far beyond its end (LIVING + a number of its own).  All who open the file see it, by whatever
-**   path, in whatever container; the kernel drops it when the process dies.  Readers cannot take
-**   such a lock.  It is taken only when the words are known to hold: it vouches for them.
+**   A LIVING WRITER.  Whoever has the store open for writing holds a lock on a byte of the file
+**   itself, far beyond its end (LIVING + a number of its own).  All who open the file see it, by
+**   whatever path, in whatever container; the kernel drops it when the process dies.  Readers
+**   cannot take such a lock.  It is taken only when the words are known to hold: it vouches for
+**   them.
 **
 **   THE SAME LIFE OF THE FILE IN THIS KERNEL.  The inode's hint (os/place.c), set when the file is
 **   marked dirty: while it is there, no page was lost since.  Where it could not be set, because
@@ -24,8 +25,8 @@
 ** losses, kills, second mounts, copies and evictions no reader gets a wrong answer, no acknowledged
 ** commit is lost, and no two writers have different lock files.
 **
-** THE OPENING.  Who judges for writing holds the byte OPENING of the file until it vouches, or has
-** recovered: nobody recovers while another opens, or opens while another recovers.  So recovery
+** THE OPENING.  Whoever judges for writing holds the byte OPENING of the file until it vouches, or
+** has recovered: nobody recovers while another opens, or opens while another recovers.  So recovery
 ** never runs while any process has the store open for writing.  Readers do not need it: a recovery
 ** leaves them the old index or the new one, both whole (recover.c).  A reader, who may lock bytes
 ** for reading, could take OPENING or all of LIVING: then writers go on without, by their lock file.
@@ -146,7 +147,7 @@ static int content_fits(store *store) {
   view view;
   if (store_see_size(store, 0) != MAPH_OK || view_latest(store, &view) != MAPH_OK) return 1;
   if (view.snapshot > prepared)
-    return 1; /* the words contradict each other: who uses them sees it */
+    return 1; /* the words contradict each other: whoever uses them sees it */
   return !newer_past(&view, prepared, handed_out) && !directory_replaced(&view);
 }
 

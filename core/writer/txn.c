@@ -221,10 +221,12 @@ static int check_sizes(maph_slice key, maph_slice value, const maph_condition *c
 
 /* Does what is there allow it?  there: the live entry, or NULL. */
 static int check_condition(const store *store, const maph_condition *condition, const item *there) {
+  uint64_t version = 0;
   if (condition == NULL) return MAPH_OK;
+  if (there) version = version_shown(store, there->version);
   if (condition->outcome) {
     condition->outcome->existed = there != NULL;
-    condition->outcome->version = there ? there->version : 0;
+    condition->outcome->version = version;
   }
   switch (condition->when) {
     case MAPH_IF_ABSENT:
@@ -232,10 +234,9 @@ static int check_condition(const store *store, const maph_condition *condition, 
     case MAPH_IF_PRESENT:
       return there ? MAPH_OK : fail(MAPH_NOTFOUND, "%s: no such key", store->path);
     case MAPH_IF_VERSION:
-      if (there && there->version == condition->version) return MAPH_OK;
+      if (there && version == condition->version) return MAPH_OK;
       return fail(MAPH_CONFLICT, "%s: the key is %s %llu, not at %llu", store->path,
-                  there ? "at version" : "missing: version",
-                  (unsigned long long)(there ? there->version : 0),
+                  there ? "at version" : "missing: version", (unsigned long long)version,
                   (unsigned long long)condition->version);
     default: return MAPH_OK;
   }
@@ -329,7 +330,8 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
     note_new(txn, hash, txn->position, put.prev);
   }
   txn->position += size;
-  if (condition && condition->outcome) condition->outcome->version = txn->version;
+  if (condition && condition->outcome)
+    condition->outcome->version = version_shown(store, txn->version);
   return MAPH_OK;
 }
 
@@ -361,7 +363,7 @@ int txn_write(txn *txn, int kind, maph_slice key, maph_slice value,
 int txn_copy(txn *txn, const item *it) {
   maph_entry entry;
   maph_condition condition;
-  record_entry(it, &entry);
+  record_entry(txn->store, it, &entry);
   memset(&condition, 0, sizeof condition);
   condition.expires = entry.expires;
   condition.type = entry.type <= MAPH_NULL ? entry.type : MAPH_BLOB;

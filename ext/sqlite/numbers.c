@@ -13,7 +13,7 @@
 ** feed of changes and by what the connection itself writes.
 **
 ** INVARIANT  The list has every odd key that some open view of the store sees.  It may have more: a
-** key that was deleted since, or that a rollback took back.  Who looks one up finds out.
+** key that was deleted since, or that a rollback took back.  Whoever looks one up finds out.
 **
 ** A view that is older than the list, and a store whose file was replaced, cost another pass.
 */

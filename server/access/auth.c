@@ -8,8 +8,8 @@
 **     c2VjcmV0LWZvci10aGUtYXBw write cache,sessions
 **     sha256:9f86d081...0f00a08 admin *
 **
-** Instead of a token its SHA-256 may stand there, in 64 hex digits: then who reads the file has no
-** token.  That is enough for tokens that are random; a word can be guessed from its digest.
+** Instead of a token its SHA-256 may stand there, in 64 hex digits: then whoever reads the file has
+** no token.  That is enough for tokens that are random; a word can be guessed from its digest.
 **
 ** ROLE is metrics (which reads /metrics alone), read, write (and read) or admin (all, and making,
 ** deleting and checking stores).  STORES are names with commas, or *.  A token on several lines has

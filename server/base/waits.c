@@ -3,12 +3,12 @@
 **
 ** A worker that waits for somebody else, a client or another process that writes, serves nobody.
 ** So that health, metrics and reads always find one, at most three quarters of option.threads wait,
-** of each kind fewer, and of the writers of one store at most half: who comes then is refused,
+** of each kind fewer, and of the writers of one store at most half: whoever comes then is refused,
 ** instead of standing in the way of those whom nothing keeps.
 **
-** Most waits are over in no time, and a crowd of them is no trouble.  Who finds no room waits for
-** some as long as others leave; where none has left for a while the place is stuck, and who comes
-** is refused at once.
+** Most waits are over in no time, and a crowd of them is no trouble.  Whoever finds no room waits
+** for some as long as others leave; where none has left for a while the place is stuck, and whoever
+** comes is refused at once.
 */
 #include <time.h>
 #include "base/clock.h"

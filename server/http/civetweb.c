@@ -352,7 +352,9 @@ long http_read(request *request, void *data, size_t size) {
 static bool room_comes(connection *connection, bool *waits) {
   struct pollfd p = { .fd = connection->socket, .events = POLLOUT };
   if (!*waits && !connection->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
-  return poll(&p, 1, (int)option.request_timeout_ms) != 0;
+  if (poll(&p, 1, (int)option.request_timeout_ms) != 0) return true;
+  connection_count_timeout();
+  return false;
 }
 
 bool http_write(request *request, const void *data, size_t size) {

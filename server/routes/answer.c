@@ -48,7 +48,7 @@ void reply_no_folder(request *request, bool to_write, int error) {
                 to_write ? "read and written" : "read", strerror(error));
 }
 
-/* A store that is not there, unless nothing is: who takes a file system that is away for stores
+/* A store that is not there, unless nothing is: whoever takes a file system that is away for stores
 ** that were deleted would make them anew. */
 void reply_no_store(request *request, const char *sentence) {
   int trouble = stores_folder_trouble(false);
@@ -80,6 +80,20 @@ bool query_flag(request *request, const char *name, bool *flag) {
   snprintf(code, sizeof code, "bad_%s", name);
   reply_problem(request, 400, code, "%s is 0 or 1", name);
   return false;
+}
+
+static void query_bound(request *request, const char *name, maph_slice *bound) {
+  if (!request_query(request, name, bound) || bound->size == 0) *bound = (maph_slice){ NULL, 0 };
+}
+
+bool query_range(request *request, maph_range *range) {
+  bool reverse = false;
+  query_bound(request, "from", &range->from);
+  query_bound(request, "to", &range->to);
+  query_bound(request, "prefix", &range->prefix);
+  if (!query_flag(request, "reverse", &reverse)) return false;
+  if (reverse) range->flags |= MAPH_RANGE_REVERSE;
+  return true;
 }
 
 bool query_durability(request *request, int *durability) {

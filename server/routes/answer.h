@@ -23,6 +23,9 @@ bool change_allowed(request *request); /* the same, for what changes entries */
 bool write_holds(request *request);
 /* ?NAME=0 or 1; *flag stays without it.  False: answered 400 */
 bool query_flag(request *request, const char *name, bool *flag);
+/* ?from=, ?to=, ?prefix= and ?reverse=, the range's other members untouched; an empty bound bounds
+** nothing.  False: answered 400 */
+bool query_range(request *request, maph_range *range);
 bool query_durability(request *request, int *durability); /* ?sync=; false: answered 400 */
 /* Whether the body may be JSON; false: 415 answered.  *lines: it is NDJSON. */
 bool body_is_json(request *request, bool *lines);

@@ -7,7 +7,7 @@
 **     GET /stores/NAME/changes/ws?since=V          WebSocket messages
 **
 ** A change is {"op":"put"|"delete","key":...,"version":V,...}, with its value when values=1.  The
-** last one of a transaction has "last":true and, as an event, `id: V`: who comes back with that
+** last one of a transaction has "last":true and, as an event, `id: V`: whoever comes back with that
 ** (Last-Event-ID does it for an EventSource, and beats `since`) has missed nothing and never half a
 ** transaction.  Without `since` a feed begins now.  A version whose past was compacted away, or
 ** that the store never had, is 410: read the store anew and go on from its version.
@@ -290,7 +290,7 @@ static int take_some(feed *feed) {
   return rc;
 }
 
-/* Until there is reason to look again.  Who does not follow the store yet looks once more. */
+/* Until there is reason to look again.  Whoever does not follow the store yet looks once more. */
 static void sleep_on(feed *feed, uint64_t most_us) {
   if (feed->follower.of) {
     http_sleep(feed->request, feed->follower.bell, feed->framed, most_us);

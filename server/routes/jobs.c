@@ -7,7 +7,7 @@
 ** GET /jobs/ID shows how far it is, DELETE /jobs/ID stops it, which then leaves everything as it
 ** was, or takes a finished job off the list.
 **
-** Who is admin of a store sees and stops its jobs; to others there are none.
+** Whoever is admin of a store sees and stops its jobs; to others there are none.
 **
 ** A rewritten store is forgotten here, so that the next request opens the new file and the old one
 ** goes with its last user.
@@ -151,7 +151,7 @@ static void backup_path(char *out, const char *file) {
            option.backups[0] ? "" : "/backups", *file ? "/" : "", file);
 }
 
-/* Make the folder of backups, if need be, and have its name on disk: who made it may have died
+/* Make the folder of backups, if need be, and have its name on disk: whoever made it may have died
 ** before.  A folder above that may not be read cannot be flushed.  An errno. */
 static int backup_folder(void) {
   char path[PATH_ROOM];

@@ -55,11 +55,6 @@ static bool read_limit(request *request, uint64_t *limit) {
   return false;
 }
 
-/* An empty bound bounds nothing. */
-static void read_bound(request *request, const char *name, maph_slice *bound) {
-  if (!request_query(request, name, bound) || bound->size == 0) *bound = (maph_slice){ NULL, 0 };
-}
-
 static bool read_delimiter(request *request, page *page) {
   if (!request_query(request, "delimiter", &page->delimiter)) return true;
   if (page->delimiter.size >= 1 && page->delimiter.size <= DELIMITER_MAX) return true;
@@ -90,19 +85,11 @@ static bool read_after(request *request, page *page) {
 }
 
 static bool read_page(request *request, page *page) {
-  bool reverse = false;
   memset(page, 0, sizeof *page);
   page->range = (maph_range)MAPH_RANGE_INIT;
-  if (!read_limit(request, &page->limit) || !read_delimiter(request, page)
-      || !read_after(request, page))
-    return false;
-  read_bound(request, "from", &page->range.from);
-  read_bound(request, "to", &page->range.to);
-  read_bound(request, "prefix", &page->range.prefix);
-  if (!query_flag(request, "values", &page->values) || !query_flag(request, "reverse", &reverse))
-    return false;
-  page->range.flags = reverse ? MAPH_RANGE_REVERSE : 0;
-  return true;
+  return read_limit(request, &page->limit) && read_delimiter(request, page)
+         && read_after(request, page) && query_range(request, &page->range)
+         && query_flag(request, "values", &page->values);
 }
 
 /* -------------------------------------------------------------------------------------- the page */

@@ -1,8 +1,9 @@
 /*
 ** transfer.c - export and import: NDJSON streams of any length in bounded memory.
 **
-** An export is one snapshot, an entry a line: {"key","value","version","type",...}, with base64
-** where bytes are not UTF-8.  A stream that fails on the way ends without its last chunk, so that
+** An export is one snapshot, in the order of the keys' bytes where it is sorted, reversed or
+** bounded.  An entry is a line: {"key","value","version","type",...}, with base64 where bytes are
+** not UTF-8.  A stream that fails on the way ends without its last chunk, so that
 ** no client takes it for whole.
 **
 ** An import reads such lines (version and size are let pass) and puts them in transactions of up to
@@ -38,31 +39,53 @@ static bool export_entry(request *request, const maph_entry *entry) {
   return true;
 }
 
-void store_export(request *request) {
-  maph_cursor *cursor = NULL;
-  maph_slice prefix;
+/* The entries: all in the order they were last put, or those of a range in key order. */
+typedef struct source {
+  maph_cursor *any; /* one of these two */
+  maph_range_cursor *ordered;
+} source;
+
+static int source_open(maph *m, const maph_range *range, bool sorted, source *source) {
+  *source = (struct source){ NULL, NULL };
+  if (sorted || range->prefix.data || range->from.data || range->to.data || range->flags)
+    return maph_range_open(m, NULL, range, &source->ordered);
+  return maph_cursor_open(m, NULL, maph_str(""), &source->any);
+}
+
+static int source_next(source *source, maph_entry *entry) {
+  return source->ordered ? maph_range_next(source->ordered, entry)
+                         : maph_cursor_next(source->any, entry);
+}
+
+static void export_entries(request *request, source *source) {
   maph_entry entry;
+  int rc = MAPH_NOTFOUND; /* the end: HEAD reads nothing */
+  while (request->method == METHOD_GET && (rc = source_next(source, &entry)) == MAPH_OK
+         && export_entry(request, &entry))
+    ;
+  if (rc != MAPH_NOTFOUND && rc != MAPH_OK) {
+    log_line("export of %s stopped: %s", request->store->name, maph_errmsg(request->store->m));
+    request->broken = true;
+  }
+  if (reply_stream_body(request, 0)) reply_stream_end(request);
+}
+
+void store_export(request *request) {
+  maph_range range = MAPH_RANGE_INIT;
+  source source;
+  bool sorted = false;
   int rc;
-  request_query(request, "prefix", &prefix);
-  rc = maph_cursor_open(request->store->m, NULL, prefix, &cursor);
+  if (!query_flag(request, "sorted", &sorted) || !query_range(request, &range)) return;
+  rc = source_open(request->store->m, &range, sorted, &source);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
     return;
   }
   request->body->size = 0;
   reply_start(request, 200);
-  if (reply_stream(request, "application/x-ndjson")) {
-    rc = MAPH_NOTFOUND; /* the end: HEAD reads nothing */
-    while (request->method == METHOD_GET && (rc = maph_cursor_next(cursor, &entry)) == MAPH_OK
-           && export_entry(request, &entry))
-      ;
-    if (rc != MAPH_NOTFOUND && rc != MAPH_OK) {
-      log_line("export of %s stopped: %s", request->store->name, maph_errmsg(request->store->m));
-      request->broken = true;
-    }
-    if (reply_stream_body(request, 0)) reply_stream_end(request);
-  }
-  maph_cursor_close(cursor);
+  if (reply_stream(request, "application/x-ndjson")) export_entries(request, &source);
+  maph_cursor_close(source.any);
+  maph_range_close(source.ordered);
 }
 
 /* --------------------------------------------------------------------------------------- import */

@@ -1,5 +1,5 @@
 /*
-** follow.c - who waits for a store's next commit sleeps until there is one.
+** follow.c - whoever waits for a store's next commit sleeps until there is one.
 **
 ** A store that is followed has one thread, which waits for commits of any process and rings the
 ** bells of all its followers.  The core looks ten times a second for a commit that did not wake it:

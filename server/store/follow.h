@@ -1,5 +1,5 @@
 /*
-** follow.h - who waits for a store's next commit sleeps until there is one.
+** follow.h - whoever waits for a store's next commit sleeps until there is one.
 */
 #ifndef MAPH_STORE_FOLLOW_H
 #define MAPH_STORE_FOLLOW_H
@@ -13,7 +13,7 @@ typedef struct follower {
   struct follower *next;
 } follower;
 
-enum { FOLLOW_SLICE_MS = 200 }; /* who has no bell, or follows nothing, sleeps no longer */
+enum { FOLLOW_SLICE_MS = 200 }; /* whoever has no bell, or follows nothing, sleeps no longer */
 
 void follower_make(follower *follower);
 void follower_free(follower *follower);

@@ -17,8 +17,8 @@
 ** regular files are opened, never what a link points to.
 **
 ** Locking: table_lock for the table, never held during input or output, nor while a handle is
-** opened or closed.  Who opens a store says so in `openings`, and only who wants that very store
-** waits for it.
+** opened or closed.  Whoever opens a store says so in `openings`, and only whoever wants that very
+** store waits for it.
 */
 #include <dirent.h>
 #include <errno.h>

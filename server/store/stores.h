@@ -25,7 +25,7 @@ typedef struct store {
   /* When it was opened, or, while it may only be read, that was tried again for writing. */
   atomic_uint_fast64_t tried_us;
   char obstacle[200];  /* why it may only be read; table_lock */
-  atomic_bool retired; /* no longer in the table: who holds it for long should acquire it anew */
+  atomic_bool retired; /* no longer in the table: a long holder should acquire it anew */
   struct store *next;
 } store;
 

@@ -10,19 +10,27 @@
 ** measured with them.  Where the stores of all peers do not fit into memory side by side, they take
 ** part in groups.
 **
-**   main.c            options  run.c  the run loop, the data folder
-**   sets.c            the sets of keys and values  sections.c  the list of what is measured
+**   main.c            options
+**   run.c             the run loop, the data folder
+**   sets.c            the sets of keys and values
+**   sections.c        the list of what is measured
 **   workload.c        keys, values and the order of gets: all from one seed, all made before the
 **                     clock starts
-**   peers.c           the list of stores  peer_*.c  one store each, behind the functions of peer.h
-**   section_read.c    gets, latencies, misses, get_many, scan  section_write.c  loads, puts, their
-**                     slowest
-**   section_reader.c  reading processes and threads  section_open.c  opening, bytes
+**   peers.c           the list of stores
+**   peer_*.c          one store each, behind the functions of peer.h
+**   section_read.c    gets, latencies, misses, get_many, scan
+**   section_write.c   loads, puts, their slowest
+**   section_reader.c  reading processes and threads
+**   section_open.c    opening, bytes
 **   section_sql.c     the same SQL over a maph table and an ordinary one
-**   section_ycsb.c    YCSB's six workloads  section_maph.c  rewrites, ways to map the file
-**   entrant.c         a peer's store: loaded, opened, checked  folder.c  data folders and the disk
-**   results.c         figures, medians, CSV  report.c  tables, ratios and targets
-**   chart.c           the SVG picture  machine.c  what machine this is
+**   section_ycsb.c    YCSB's six workloads
+**   section_maph.c    rewrites, ways to map the file
+**   entrant.c         a peer's store: loaded, opened, checked
+**   folder.c          data folders and the disk
+**   results.c         figures, medians, CSV
+**   report.c          tables, ratios and targets
+**   chart.c           the SVG picture
+**   machine.c         what machine this is
 */
 #ifndef BENCH_H
 #define BENCH_H

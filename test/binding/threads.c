@@ -271,7 +271,7 @@ static int close_in_child(maph *m) {
   int status = 1;
   pid_t pid = fork();
   if (pid == 0) {
-    alarm(20);
+    alarm(300);
     _exit(maph_close(m));
   }
   return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;

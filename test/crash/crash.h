@@ -9,12 +9,13 @@
 **     base.c        random numbers, troubles, processes, files
 **     model.c       random transactions, run and foretold; is this store one of the states that it
 **                   may be in?
-**     kill.c        kill -9 at any microsecond  steps.c  ... at every store and system call
-**     pages.c       which versions of a page a power cut may leave  power.c  lives, cuts,
-**                   recoveries
+**     kill.c        kill -9 at any microsecond
+**     steps.c       ... at every store and system call
+**     pages.c       which versions of a page a power cut may leave
+**     power.c       lives, cuts, recoveries
 **     interleave.c  a reader at every step of a writer, and at every instruction of its own
-**     processes.c   several processes write and read by turns  rig.c  a real ext4 on a loop device,
-**                   shut down
+**     processes.c   several processes write and read by turns
+**     rig.c         a real ext4 on a loop device, shut down
 **     order.c       calls that must come in an order
 **     storm.c       processes read and write while the store is rewritten again and again
 **     http.c        the server, written to by many clients, killed or cut off: with http.h,
@@ -103,6 +104,8 @@ typedef struct board {
   enum { NOTHING, MAYBE, PROMISED } flight;
   int flight_survives_power; /* it was promised at full */
   uint64_t top_version;      /* the highest that anyone was told */
+  uint64_t given;            /* by the store that is replaced, whose uuid this is */
+  uint8_t replaced[16];
   uint32_t stamp;
   int done; /* the child ended its work */
   /* entries that nobody sees, at most: they count as records until they are swept */

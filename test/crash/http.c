@@ -191,7 +191,7 @@ static void talk(pid_t server, ending ending) {
       heard = seconds();
     }
   }
-  while (!has_ended(server) && !ending_now) { /* who dies closes its sockets first */
+  while (!has_ended(server) && !ending_now) { /* whoever dies closes its sockets first */
     if (seconds() - heard > SILENT_MS / 1000.0) {
       trouble("the server closed all connections, and lives");
       kill(server, SIGKILL);

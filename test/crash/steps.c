@@ -251,12 +251,37 @@ static void check_backup(writer *writer) {
 static void act_replace(const scenario *scenario) {
   writer writer;
   script script;
+  maph_stats st;
   opened(&writer, MAPH_RDWR);
   rewritten(maph_backup(writer.m[scenario->durability], copy_path, NULL, NULL));
+  if (maph_stat(writer.m[MAPH_SYNC_OFF], &st) != MAPH_OK) trouble("stat: %s", maph_errmsg(NULL));
+  the->given = st.version;
+  memcpy(the->replaced, st.uuid, sizeof the->replaced);
   if (maph_replace(path, copy_path, 5000) != MAPH_OK)
     trouble("it cannot be replaced: %s", maph_errmsg(NULL));
   script_of_puts(&script, scenario, 1, 1);
   run(&writer, &script);
+}
+
+/* Of what took the place no entry has a version that the store replaced gave out. */
+static void check_replaced(maph *m) {
+  maph_snapshot *now;
+  maph_cursor *cursor;
+  maph_entry entry;
+  maph_stats st;
+  if (the->given == 0) return;
+  if (maph_snapshot_open(m, &now) != MAPH_OK || maph_snapshot_stat(now, &st) != MAPH_OK
+      || maph_cursor_open(m, now, maph_bytes(NULL, 0), &cursor) != MAPH_OK) {
+    trouble("it cannot be read: %s", maph_errmsg(m));
+    return;
+  }
+  while (memcmp(the->replaced, st.uuid, sizeof st.uuid) != 0
+         && maph_cursor_next(cursor, &entry) == MAPH_OK)
+    if (entry.version <= the->given)
+      trouble("version %llu is shown, and the store replaced had come to %llu",
+              (unsigned long long)entry.version, (unsigned long long)the->given);
+  maph_cursor_close(cursor);
+  maph_snapshot_close(now);
 }
 
 static void act_rebuild(const scenario *scenario) {
@@ -335,14 +360,14 @@ static void clear_folder(void) {
   }
 }
 
-/* Who opens the store for writing removes what a rewrite left. */
+/* Whoever opens the store for writing removes what a rewrite left. */
 static void check_folder(void) {
   char name[500];
   snprintf(name, sizeof name, "%s.new", path);
   if (access(name, F_OK) == 0) trouble("a file that a dead process began is left beside the store");
 }
 
-/* Who was there before and who opens the store now see the same. */
+/* Whoever was there before and whoever opens the store now see the same. */
 static void check_by_path(void) {
   state got;
   maph *m;
@@ -353,7 +378,7 @@ static void check_by_path(void) {
   }
   if (content_read(m, &got) == 0
       && memcmp(got.content, the->history[the->n].content, sizeof got.content) != 0)
-    trouble("who opens it now does not see the last state");
+    trouble("whoever opens it now does not see the last state");
   maph_close(m);
 }
 
@@ -417,6 +442,7 @@ static int kill_at(const scenario *scenario, long n, const board *start, uint64_
     check_by_path();
     if ((scenario->act == act_backup || scenario->act == act_replace) && troubles == 0)
       check_backup(&own);
+    check_replaced(own.m[MAPH_SYNC_OFF]);
   }
   if (writer_close(&own) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
   clear_folder();

@@ -9,7 +9,7 @@
 #   raw_status BYTES             its status; "closed" when the server just closes
 #   closed CHANNEL               whether the server has closed it (waits until something is known)
 #   host                         a good Host line
-#   next_line CHANNEL            like gets and read, but an error when nothing comes for 20 s
+#   next_line CHANNEL            like gets and read, but an error when nothing comes for 120 s
 #   next_bytes CHANNEL SIZE
 #   json_field BODY NAME         the value of a member, good enough for flat answers
 #   curl ARGS                    curl's output; $url stands for the server
@@ -25,8 +25,8 @@ proc raw_open {} {
 proc raw_send {channel bytes} {puts -nonewline $channel $bytes}
 
 proc raw_reply {channel {no_body 0}} {
-  set line [gets $channel]
-  if {![regexp {^HTTP/1\.1 (\d+)} $line -> status]} {
+  # Also when the server resets a connection whose request it has not read whole.
+  if {[catch {gets $channel} line] || ![regexp {^HTTP/1\.1 (\d+)} $line -> status]} {
     return [dict create status closed headers {} body $line]
   }
   set headers {}
@@ -49,12 +49,12 @@ proc raw_reply {channel {no_body 0}} {
   dict create status $status headers $headers body $body
 }
 
-# With nothing to read for 20 s, an error; else what SCRIPT reads.
+# With nothing to read for 120 s, an error; else what SCRIPT reads.
 proc patiently {channel script} {
   set deadline [expr {[clock milliseconds]+120000}]
   fconfigure $channel -blocking 0
   while {[set result [uplevel 1 $script]] eq "later" && ![eof $channel]} {
-    if {[clock milliseconds]>$deadline} {error "nothing came for 20 s"}
+    if {[clock milliseconds]>$deadline} {error "nothing came for 120 s"}
     after 1
   }
   fconfigure $channel -blocking 1

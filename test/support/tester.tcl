@@ -35,6 +35,8 @@
 #       Wait for what another process does: "yes" once the condition holds, else an error.
 #   cpu_seconds SCRIPT
 #       The time that this process computes for it, whatever else the machine does.
+#   maph_hold_port
+#       A port that is the test's to its end, for a server that is told its port.
 #   start_server ?ARGS?, run_server COMMAND, stop_server ?SIGNAL?
 #       maph-server on a free port; by a command of one's own that says --listen 127.0.0.1:0.
 #   with_server COMMAND SCRIPT
@@ -291,12 +293,6 @@ proc child_kill {channel} {
 
 # --------------------------------------------------------------------------------------- the server
 set server_listens_at 127.0.0.1:0
-proc free_port {} {
-  set listener [socket -server {apply {args {}}} -myaddr 127.0.0.1 0]
-  set port [lindex [fconfigure $listener -sockname] 2]
-  close $listener
-  return $port
-}
 
 proc start_server {args} {
   set ::server(data) $::dir/data
@@ -381,7 +377,7 @@ proc http {method path args} {
     puts -nonewline $channel "$request\r\n$option(-body)"
     flush $channel
   }
-  set reply [read $channel]
+  set reply [read_to_end $channel]
   close $channel
   if {![regexp {^HTTP/1\.\d (\d+)[^\r\n]*\r\n(.*?)\r\n\r\n(.*)$} $reply -> status head body]} {
     error "no HTTP answer: $reply"
@@ -393,7 +389,21 @@ proc http {method path args} {
     }
   }
   if {[dict exists $headers transfer-encoding]} {set body [unchunk $body]}
+  if {[dict exists $headers content-length] && $method ne "HEAD" && $status!=304
+      && [string length $body]!=[dict get $headers content-length]} {
+    error "an answer cut short: $reply"
+  }
   dict create status $status headers $headers body $body
+}
+# Who closes before it has read everything may reset the connection after its answer: that is an end
+# as well.  Tcl would drop what came before an error, but not what it has read already.
+proc read_to_end {channel} {
+  fconfigure $channel -buffersize 65536
+  set all {}
+  while {![catch {read $channel 1} byte] && $byte ne {}} {
+    append all $byte [read $channel [chan pending input $channel]]
+  }
+  return $all
 }
 proc unchunk {body} {
   set whole {}

@@ -2,11 +2,11 @@
 ** beside.c - a file written beside the name that it is to have, so that it appears whole or not at
 ** all.
 **
-** The file being written for TARGET is TARGET.maph-part, and who writes it holds a lock (flock) on
-** it.  The lock goes with its process: a TARGET.maph-part that nobody holds is what a killed export
-** left, and the next one removes it.  Whoever has locked the file looks whether the name still
-** leads to it, since another may have removed it in between.  The lock covers a store of the name
-** TARGET.maph-part.store too.
+** The file being written for TARGET is TARGET.maph-part, and whoever writes it holds a lock (flock)
+** on it.  The lock goes with its process: a TARGET.maph-part that nobody holds is what a killed
+** export left, and the next one removes it.  Whoever has locked the file looks whether the name
+** still leads to it, since another may have removed it in between.  The lock covers a store of the
+** name TARGET.maph-part.store too.
 */
 #include <errno.h>
 #include <fcntl.h>

@@ -125,6 +125,20 @@ bool prefix_from(arguments *args, maph_slice *prefix); /* --prefix; false: said 
 bool bounds_from(arguments *args, maph_slice *from, maph_slice *to);
 bool same_file(const char *path, int fd); /* is fd the file at path? */
 
+/* ---------------------------------------------------------------- Interface to code in source.c */
+typedef struct source {
+  maph_cursor *any; /* one of these two */
+  maph_range_cursor *ordered;
+} source;
+bool source_ordered(const arguments *args);            /* asked for in key order? */
+bool source_bounded(const arguments *args);            /* asked for in part? */
+bool source_range(arguments *args, maph_range *range); /* false: said why */
+/* snapshot NULL: one of its own.  Ends with source_close, whatever it answers */
+int source_open(const arguments *args, maph *m, maph_snapshot *snapshot, const maph_range *range,
+                source *source);
+int source_next(source *source, maph_entry *entry); /* NOTFOUND at the end */
+void source_close(source *source);
+
 /* ------------------------------------------------------------------- Interface to code in row.c */
 /* An entry to be put, with its bytes in an arena. */
 typedef struct row {

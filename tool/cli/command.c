@@ -152,14 +152,20 @@ const command commands[] = {
     "maph import --create products.maph products.ndjson\nmaph import --key-column sku "
     "products.maph products.csv\nzcat dump.gz | maph import --atomic products.maph\n" },
   { "export", command_export, "FILE [TARGET]", 1, 2,
-    "format prefix escaped no-header columns force", "write all as NDJSON, CSV, TSV or a store",
+    "format prefix from to reverse sorted escaped no-header columns force",
+    "write all as NDJSON, CSV, TSV or a store",
     "TARGET is a file, which appears whole or not at all, or - for standard output. The entries "
     "are of one moment, and import puts them back "
-    "as they were: keys, bytes, types, expiry. The columns of CSV and TSV are key, value, type, "
+    "as they were: keys, bytes, types, expiry. Sorted, reversed, or where a prefix or a bound is "
+    "given, they are in the order of their keys' bytes; a store written so has them in that order "
+    "in its file too, and is the fastest to read in order. The columns of CSV and TSV are key, "
+    "value, type, "
     "media_type, expires_at, key_type; "
     "--columns chooses from these, version and size.",
     "maph export products.maph products.ndjson\nmaph export --format csv --columns key,value "
-    "products.maph\nmaph export products.maph copy.maph\n" },
+    "products.maph\nmaph export products.maph copy.maph\n"
+    "maph export --sorted products.maph products.ndjson\n"
+    "maph export --from 2026-01 --to 2026-02 cache.maph january.csv\n" },
   { "stats", command_stats, "FILE", 1, 1, "", "what is in the file, as a picture",
     "Live are the records that a get can find; dead are overwritten and deleted ones, which `maph "
     "compact` gives back; room is space "

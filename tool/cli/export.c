@@ -2,8 +2,9 @@
 ** export.c - export: the entries of a store as NDJSON, CSV or TSV, or as another store.
 **
 ** All is of one snapshot, and the target appears whole or not at all.  Another store is a backup,
-** which gets its name as its last step.  With a prefix the backup is one of a store beside the
-** target that holds only those entries, and is removed afterwards.
+** which gets its name as its last step.  Where a part is asked for, or an order, the backup is one
+** of a store beside the target that holds only those entries, and in that order; it is removed
+** afterwards.
 */
 #include <limits.h>
 #include <stdio.h>
@@ -95,7 +96,7 @@ static void show_record(table *table, const maph_entry *entry) {
 /* ---------------------------------------------------------------------------------- every entry */
 typedef struct sink {
   const arguments *args;
-  maph_slice prefix;
+  maph_range range;
   uint64_t n;
   output *out; /* NULL: a store */
   bool json;
@@ -133,22 +134,21 @@ static int give(sink *sink, const maph_entry *entry) {
 /* Every entry into the sink.  False: not all of them, and said why. */
 static bool give_all(sink *sink, maph *m) {
   maph_snapshot *snapshot = NULL;
-  maph_cursor *cursor = NULL;
+  source source = { NULL, NULL };
   maph_entry entry;
   uint64_t total = 0;
   bool ok = true;
   int rc = maph_snapshot_open(m, &snapshot);
-  if (rc == MAPH_OK) {
-    total = sink->prefix.size ? 0 : maph_snapshot_records(snapshot);
-    rc = maph_cursor_open(m, snapshot, sink->prefix, &cursor);
-  }
-  while (rc == MAPH_OK && ok && !stop_asked()
-         && (rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
+  if (rc == MAPH_OK) rc = source_open(sink->args, m, snapshot, &sink->range, &source);
+  if (rc == MAPH_OK)
+    total = source_bounded(sink->args) ? maph_range_estimate(source.ordered)
+                                       : maph_snapshot_records(snapshot);
+  while (rc == MAPH_OK && ok && !stop_asked() && (rc = source_next(&source, &entry)) == MAPH_OK) {
     ok = give(sink, &entry) == MAPH_OK;
     progress_show(++sink->n, total, NUMBER);
   }
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) store_failed(sink->args->operand[0], rc);
-  maph_cursor_close(cursor);
+  source_close(&source);
   maph_snapshot_close(snapshot);
   return ok && rc == MAPH_NOTFOUND;
 }
@@ -174,7 +174,7 @@ static bool fill(sink *sink, maph *m) {
   return ok && rc == MAPH_OK;
 }
 
-/* The store of what has the prefix, beside the target. */
+/* The store of what was asked for, beside the target. */
 static int export_part(sink *sink, maph *m, const char *path, const char *target) {
   arguments own = *sink->args;
   struct stat st;
@@ -194,8 +194,8 @@ static int export_to_store(sink *sink, maph *m, const char *target) {
   if (lstat(target, &st) == 0)
     return complain("%s is there already, and no store is replaced", target);
   if (!beside_open(&beside, target)) return FAILED;
-  status = sink->prefix.size ? export_part(sink, m, beside.store, target)
-                             : back_up(sink, m, sink->args->operand[0], target);
+  status = source_ordered(sink->args) ? export_part(sink, m, beside.store, target)
+                                      : back_up(sink, m, sink->args->operand[0], target);
   beside_drop(&beside);
   return status;
 }
@@ -269,7 +269,7 @@ int command_export(arguments *args) {
   if (is_beside_a_store(target))
     return complain("%s: that name belongs to the store beside it: choose another", target);
   sink.table.tabs = strcmp(format, "tsv") == 0;
-  if (!prefix_from(args, &sink.prefix) || !choose_columns(&sink.table, args->columns)
+  if (!source_range(args, &sink.range) || !choose_columns(&sink.table, args->columns)
       || (m = store_open(args, path, MAPH_RDONLY)) == NULL)
     return FAILED;
   /* a bar would stand among the entries */

@@ -138,8 +138,8 @@ static bool open_directly(output *out, const char *path) {
   return out->fd >= 0;
 }
 
-/* A file beside the one that a link leads to: the link stays.  Who may read what is replaced may
-** read what replaces it, and nobody else. */
+/* A file beside the one that a link leads to: the link stays.  Whoever may read what is replaced
+** may read what replaces it, and nobody else. */
 static bool open_beside(output *out, const char *path, const struct stat *replaced) {
   char *resolved = replaced ? realpath(path, NULL) : NULL;
   bool ok = beside_open(&out->file, resolved ? resolved : path);

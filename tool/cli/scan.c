@@ -26,37 +26,18 @@ static void show(const arguments *args, const maph_entry *entry) {
   output_bytes(out, "\n", 1);
 }
 
-/* The entries one after the other, from either kind of cursor. */
-typedef struct source {
-  maph_cursor *any;
-  maph_range_cursor *ordered;
-} source;
-
-static int next(source *source, maph_entry *entry) {
-  return source->ordered ? maph_range_next(source->ordered, entry)
-                         : maph_cursor_next(source->any, entry);
-}
-
-static int open_source(const arguments *args, maph *m, const maph_range *range, source *source) {
-  *source = (struct source){ NULL, NULL };
-  if (args->prefix || args->from || args->to || args->reverse || args->sorted)
-    return maph_range_open(m, NULL, range, &source->ordered);
-  return maph_cursor_open(m, NULL, maph_str(""), &source->any);
-}
-
 static int scan(const arguments *args, maph *m, const maph_range *range) {
   output *out = &standard_output;
   source source;
   maph_entry entry;
   uint64_t n = 0;
-  int rc = open_source(args, m, range, &source);
+  int rc = source_open(args, m, NULL, range, &source);
   while (rc == MAPH_OK && n < args->limit && !out->failed && !stop_asked()
-         && (rc = next(&source, &entry)) == MAPH_OK) {
+         && (rc = source_next(&source, &entry)) == MAPH_OK) {
     n++;
     if (!args->count) show(args, &entry);
   }
-  maph_cursor_close(source.any);
-  maph_range_close(source.ordered);
+  source_close(&source);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) output_flush(out);
   if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || stop_asked())
     return store_failed(args->operand[0], rc);
@@ -67,11 +48,9 @@ static int scan(const arguments *args, maph *m, const maph_range *range) {
 
 int command_scan(arguments *args) {
   const char *path = args->operand[0];
-  maph_range range = MAPH_RANGE_INIT;
+  maph_range range;
   maph *m;
-  if (!prefix_from(args, &range.prefix) || !bounds_from(args, &range.from, &range.to))
-    return FAILED;
-  if (args->reverse) range.flags = MAPH_RANGE_REVERSE;
+  if (!source_range(args, &range)) return FAILED;
   m = store_open(args, path, MAPH_RDONLY);
   return m ? store_close(m, path, scan(args, m, &range)) : FAILED;
 }

@@ -13,6 +13,9 @@ export interface KeyRange {
   to?: Key;
   reverse?: boolean;
 }
+export interface ExportRange extends KeyRange {
+  sorted?: boolean;
+}
 export type Durability = "off" | "normal" | "full";
 
 export interface Entry {
@@ -188,8 +191,8 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   entries(prefix?: Key, range?: KeyRange): AsyncGenerator<[Key, Value], void, undefined>;
   scan(prefix?: Key, range?: KeyRange): AsyncGenerator<Entry, void, undefined>;
   [Symbol.asyncIterator](): AsyncGenerator<[Key, Value], void, undefined>;
-  export(prefix?: Key): AsyncGenerator<Entry, void, undefined>;
-  exportLines(prefix?: Key): AsyncGenerator<string, void, undefined>;
+  export(prefix?: Key, range?: ExportRange): AsyncGenerator<Entry, void, undefined>;
+  exportLines(prefix?: Key, range?: ExportRange): AsyncGenerator<string, void, undefined>;
   import(source: AnyIterable<Importable>, options?: { sync?: Durability }): Promise<number>;
   changes(options?: ChangesOptions): Promise<Changes>;
   stats(): Promise<StoreStats>;

@@ -987,15 +987,20 @@ export class MaphStore {
   }
 
   // --------------------------------------------------------------------- export, import, changes
-  /* The entries of one snapshot as lines of JSON, streamed. */
-  async *exportLines(prefix = "") {
+  /* The entries of one snapshot as lines of JSON, streamed. range: {from, to, reverse} as in keys,
+   * and sorted; with any of them, or a prefix, they come in the order of the keys' bytes, else in
+   * the order they were last put, which is the fastest. */
+  async *exportLines(prefix = "", { sorted, from, to, reverse } = {}) {
+    const query = { prefix, from, to };
+    if (sorted) query.sorted = 1;
+    if (reverse) query.reverse = 1;
     const { signal } = this.#transport,
       path = `${this.#path}/export`,
       control = new AbortController(),
       unlink = link(signal, control);
     try {
       yield* linesOf(
-        await this.#transport.open("GET", path, NDJSON, { query: { prefix } }, control),
+        await this.#transport.open("GET", path, NDJSON, { query }, control),
         this.#transport.name("GET", path),
         signal,
         control
@@ -1005,9 +1010,9 @@ export class MaphStore {
     }
   }
 
-  /* The entries of one snapshot, each exactly once, streamed. */
-  async *export(prefix = "") {
-    for await (const line of this.exportLines(prefix)) yield memberEntry(JSON.parse(line));
+  /* The entries of one snapshot, each exactly once, streamed, in the order of exportLines. */
+  async *export(prefix = "", range) {
+    for await (const line of this.exportLines(prefix, range)) yield memberEntry(JSON.parse(line));
   }
 
   /* Put entries, [key, value] pairs or lines of an export, from any iterable, by transactions of

@@ -428,6 +428,21 @@ const tests = {
     );
   },
 
+  async "an export in key order"(client, name, check) {
+    const store = await client.createStore(name),
+      names = Array.from({ length: 50 }, (_, n) => `k${(n * 7) % 50}`),
+      keys = async (...what) => (await collect(store.export(...what))).map(({ key }) => key);
+    for (const key of names) await store.set(key, "v");
+    const sorted = [...names].sort();
+    check(await keys(), names);
+    check(await keys("", { sorted: true }), sorted);
+    check(await keys("", { reverse: true }), [...sorted].reverse());
+    check(await keys("k4"), sorted.filter((key) => key.startsWith("k4")));
+    check(await keys("", { from: "k2", to: "k22" }), ["k2", "k20", "k21"]);
+    check(await keys("k2", { from: "k28", reverse: true }), ["k29", "k28"]);
+    check((await collect(store.exportLines("", { to: "k1" }))).length, 1);
+  },
+
   async "an export left early leaves the client well"(client, name, check) {
     const store = await client.createStore(name);
     await store.setMany(Array.from({ length: 5000 }, (_, n) => [`k${n}`, "v".repeat(1000)]));

@@ -249,6 +249,24 @@ class Mapping(ServerTest):
         self.store.clear()
         self.assertEqual(len(self.store), 0)
 
+    def test_an_export_in_key_order(self):
+        names = [f"k{n * 7 % 50:02}" for n in range(50)]
+        for name in names:
+            self.store[name] = "v"
+
+        def keys(*prefix, **options):
+            return [entry.key for entry in self.store.export(*prefix, **options)]
+
+        in_order = sorted(names)
+        self.assertEqual((keys(), keys(sorted=True)), (names, in_order))
+        self.assertEqual(keys(reverse=True), in_order[::-1])
+        self.assertEqual(keys("k1"), in_order[10:20])
+        self.assertEqual(keys(from_="k05", to="k08"), ["k05", "k06", "k07"])
+        self.assertEqual(keys("k1", from_="k18", reverse=True), ["k19", "k18"])
+        self.assertEqual(
+            [json.loads(line)["key"] for line in self.store.export_lines(to="k02")], ["k00", "k01"]
+        )
+
     def test_iteration_meets_every_key_that_stays(self):
         self.store.update({f"k{n}": "0" for n in range(3000)})
         seen = []
