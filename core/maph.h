@@ -179,7 +179,9 @@ typedef struct maph_options {
   int durability; /* MAPH_SYNC_*; default NORMAL */
   /* how long a write waits for another writer; default 5000, 0: not at all */
   int busy_timeout_ms;
-  uint64_t expected_keys; /* at creation: index of that size at once; 0: grow as needed */
+  /* at creation: index of that size at once, about 16 bytes a key; 0: grow as needed; at most 2^37.
+  ** FULL or NOMEM where there is no room for it */
+  uint64_t expected_keys;
   int verify;             /* reads verify the record's checksum: MAPH_CORRUPT, never wrong bytes */
   int prefault;           /* read the whole file in when opening */
   int lock_memory;        /* mlock the file's pages; MAPH_NOMEM if the limit forbids it */
@@ -386,6 +388,13 @@ MAPH_API int maph_range_seek(maph_range_cursor *cursor, maph_slice key);
 ** rewrite.  Cost: that of two seeks */
 MAPH_API uint64_t maph_range_estimate(maph_range_cursor *cursor);
 MAPH_API void maph_range_close(maph_range_cursor *cursor); /* NULL: no-op */
+/* Of which types the keys of a snapshot may be: 1 << MAPH_KEY_TEXT | 1 << MAPH_KEY_BLOB, or one of
+** them.  A key of MAPH_KEY_BYTES is text if it is UTF-8 without a zero byte.  Keys that were
+** deleted, or put again as the other type, count until a rewrite.  So who wants the keys of one
+** type first, as SQL does, knows whether it has to look for the other.
+** Cost: a pass over the heads of the log, once in a process for each file; then over what is new,
+** and nothing once both types were met */
+MAPH_API int maph_snapshot_key_types(maph_snapshot *snapshot);
 
 /* -------------------------------------------------------------------------------------- writing */
 /* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK
@@ -598,7 +607,8 @@ typedef struct maph_load_options {
   int mode;            /* as in maph_options */
   int busy_timeout_ms; /* for another process that makes a store of that name */
   uint64_t after_version;
-  uint64_t expected_keys; /* the index is made for as many at least */
+  /* the index is made for as many at least: as in maph_options.  FULL from begin */
+  uint64_t expected_keys;
   /* memory for 32 bytes a key; beyond it they go to a file without a name beside the store.
   ** Default and 0: 512 MiB */
   uint64_t memory_bytes;

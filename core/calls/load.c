@@ -13,6 +13,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "index/build.h"
 #include "index/lookup.h"
 #include "writer/create.h"
 #include "writer/load.h"
@@ -76,6 +77,12 @@ static int make_file(maph_load *load) {
   return load->store ? MAPH_OK : MAPH_NOMEM;
 }
 
+/* It is made last, when all else was done. */
+static int index_has_room(const maph_load *load) {
+  unsigned depth = index_depth_for(load->options.expected_keys);
+  return os_room(&load->store->file, load->path, LOG_START + index_size(depth));
+}
+
 static load_how how_of(maph_load *load) {
   return (load_how){ .identity = load->identity,
                      .version = load->version,
@@ -103,6 +110,7 @@ static int begin(const char *path, const maph_load_options *options, maph_load *
   given.mode = load->options.mode;
   given.busy_timeout_ms = load->options.busy_timeout_ms;
   given.after_version = load->options.after_version;
+  given.expected_keys = load->options.expected_keys;
   given.perfect_hash = load->options.perfect_hash;
   given.versions = load->options.versions;
   memcpy(given.uuid, load->options.uuid, sizeof given.uuid);
@@ -117,6 +125,7 @@ static int begin(const char *path, const maph_load_options *options, maph_load *
   load->listener.arg = load->options.progress_arg;
   rc = create_claim(&load->creation, load->path, &store_options, 1);
   if (rc == MAPH_OK) rc = make_file(load);
+  if (rc == MAPH_OK && load->options.expected_keys) rc = index_has_room(load);
   how = how_of(load);
   return rc == MAPH_OK ? load_begin(&load->load, load->store, &how) : rc;
 }

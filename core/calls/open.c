@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
+/* No more have room, with their slots, below the last offset that a record can name. */
+#define EXPECTED_KEYS_MAX (UINT64_C(1) << 37)
 
 int open_take_options(const maph_options *given, maph_options *options) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
@@ -45,6 +47,9 @@ int open_take_options(const maph_options *given, maph_options *options) {
   if (options->versions == MAPH_VERSIONS_OWN
       && memcmp(options->uuid, defaults.uuid, sizeof options->uuid) != 0)
     return fail(MAPH_MISUSE, "option uuid is said: only with MAPH_VERSIONS_GIVEN");
+  if (options->expected_keys > EXPECTED_KEYS_MAX)
+    return fail(MAPH_MISUSE, "option expected_keys is %llu: a store holds at most %llu",
+                (unsigned long long)options->expected_keys, (unsigned long long)EXPECTED_KEYS_MAX);
   if (options->mode <= 0 || options->mode > 07777)
     return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644",
                 (unsigned)options->mode);

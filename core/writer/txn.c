@@ -418,7 +418,9 @@ int txn_savepoint(txn *txn, int n) {
   return MAPH_OK;
 }
 
-void txn_release(txn *txn, int n) { txn->savepoint_count = (size_t)(savepoint_at(txn, n - 1) + 1); }
+void txn_release(txn *txn, int n) {
+  txn->savepoint_count = n > 0 ? (size_t)(savepoint_at(txn, n - 1) + 1) : 0;
+}
 
 /* Each key changed past `position` goes back to its version before. */
 static int cut_pending(txn *txn, uint64_t position) {
