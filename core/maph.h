@@ -376,6 +376,13 @@ MAPH_API int maph_range_seek(maph_range_cursor *cursor, maph_slice key);
 ** rewrite.  Cost: that of two seeks */
 MAPH_API uint64_t maph_range_estimate(maph_range_cursor *cursor);
 MAPH_API void maph_range_close(maph_range_cursor *cursor); /* NULL: no-op */
+/* Of which types the keys of a snapshot may be: 1 << MAPH_KEY_TEXT | 1 << MAPH_KEY_BLOB, or one of
+** them.  A key of MAPH_KEY_BYTES is text if it is UTF-8 without a zero byte.  Keys that were
+** deleted, or put again as the other type, count until a rewrite.  So who wants the keys of one
+** type first, as SQL does, knows whether it has to look for the other.
+** Cost: a pass over the heads of the log, once in a process for each file; then over what is new,
+** and nothing once both types were met */
+MAPH_API int maph_snapshot_key_types(maph_snapshot *snapshot);
 
 /* -------------------------------------------------------------------------------------- writing */
 /* Each of these is a transaction of its own, at the handle's durability.  When it returns MAPH_OK

@@ -72,7 +72,7 @@ int txn_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) 
 int snapshot_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "get",   "get_entry", "get_many", "cursor",
                                        "range", "version",   "records",  "stat",
-                                       "renew", "close",     NULL };
+                                       "renew", "types",     "close",    NULL };
   int verb;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
@@ -92,6 +92,9 @@ int snapshot_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
       return TCL_OK;
     case 7: return stat_verb(object, interp);
     case 8: return answer(interp, object->handle->m, maph_snapshot_renew(object->snapshot));
+    case 9:
+      Tcl_SetObjResult(interp, Tcl_NewIntObj(maph_snapshot_key_types(object->snapshot)));
+      return TCL_OK;
     default: Tcl_DeleteCommandFromToken(interp, object->command); return TCL_OK;
   }
 }

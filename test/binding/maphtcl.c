@@ -16,7 +16,7 @@
 **   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
 **   $t  (transaction)  put put_if increment delete delete_if get get_entry savepoint release
 **                      rollback_to snapshot prepare version operations commit abort
-**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew close
+**   $s  (snapshot)     get get_entry get_many cursor range version records stat renew types close
 **   $c  (cursor)       next tell seek close
 **   $r  (range)        next prev seek estimate close
 **   $f  (feed)         next ?TIMEOUT_MS? version close
