@@ -235,7 +235,9 @@ MAPH_API int maph_refresh(maph *m);
 MAPH_API int maph_sync(maph *m);
 
 /* Remove the store at path: its users find it deleted at their next call (CANTOPEN).  The lock file
-** goes too.  BUSY ... */
+** goes too.  A damaged one goes too, and one that a failed flush has closed to writing; where it
+** cannot be opened nobody else may have it open for writing.  FORMAT: it is no store, and stays.
+** BUSY ... */
 MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
 
 /* End the calls under way that wait or take long, as sqlite3_interrupt does: each returns
