@@ -30,6 +30,8 @@ static const route routes[] = {
   { "key_delete", METHOD_DELETE, "stores/NAME/keys/KEY", key_delete, ROLE_WRITE, true, "sync" },
   { "keys", METHOD_GET | METHOD_HEAD, "stores/NAME/keys", keys_list, ROLE_READ, true,
     "prefix from to reverse delimiter after limit values key" },
+  { "keys_delete", METHOD_DELETE, "stores/NAME/keys", keys_delete, ROLE_WRITE, true,
+    "prefix from to all sync wait" },
   { "batch", METHOD_POST, "stores/NAME/batch", batch_run, ROLE_READ, true, "sync" },
   { "export", METHOD_GET | METHOD_HEAD, "stores/NAME/export", store_export, ROLE_READ, true,
     "sorted prefix from to reverse" },

@@ -147,7 +147,7 @@ int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64
   if (rc != MAPH_OK) return rc;
   memset(&h, 0, sizeof h);
   h.to = to;
-  h.life = log_life(store->last.version);
+  h.life = log_life(store, store->last.version);
   h.runs = count;
   p = store->write_base + *payload;
   OS_TEST_STORE(store->write_base, *payload, size);

@@ -32,6 +32,7 @@ void store_check(request *request);
 void store_compact(request *request);
 void store_optimize(request *request);
 void store_backup(request *request);
+void keys_delete(request *request); /* of a range */
 void jobs_list(request *request);
 void job_show(request *request);
 void job_cancel(request *request);

@@ -2,12 +2,14 @@
 ** jobs.c - work that outlives its request: each job is a thread, listed under /jobs until many
 ** newer ones have come.
 **
-** POST /stores/NAME/check, /compact, /optimize or /backup answers 202 with the job's place, or with
-** ?wait=1 waits for its end.  The job holds its store; a client that goes away changes nothing.
-** GET /jobs/ID shows how far it is, DELETE /jobs/ID stops it, which then leaves everything as it
-** was, or takes a finished job off the list.
+** POST /stores/NAME/check, /compact, /optimize or /backup, and DELETE /stores/NAME/keys, answer 202
+** with the job's place, or with ?wait=1 wait for its end.  The job holds its store; a client that
+** goes away changes nothing.  GET /jobs/ID shows how far it is, DELETE /jobs/ID stops it, which
+** then leaves everything as it was, or takes a finished job off the list.  A deletion that is
+** stopped leaves what it has not come to (removal.c).
 **
-** Whoever is admin of a store sees and stops its jobs; to others there are none.
+** Whoever is admin of a store sees and stops its jobs, whoever may write its deletions; to others
+** there are none.
 **
 ** A rewritten store is forgotten here, so that the next request opens the new file and the old one
 ** goes with its last user.
@@ -38,6 +40,7 @@
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/jobs.h"
+#include "routes/removal.h"
 #include "routes/retention.h"
 
 enum {
@@ -52,8 +55,8 @@ enum {
   FULL_ABOVE = 65536
 };
 enum state { RUNNING, DONE, FAILED, CANCELLED };
-enum kind { CHECK, COMPACT, OPTIMIZE, BACKUP };
-static const char *const kind_names[] = { "check", "compact", "optimize", "backup" };
+enum kind { CHECK, COMPACT, OPTIMIZE, BACKUP, REMOVAL, KINDS };
+static const char *const kind_names[] = { "check", "compact", "optimize", "backup", "delete" };
 static const char *const state_names[] = { "running", "done", "failed", "cancelled" };
 
 typedef struct job {
@@ -67,10 +70,14 @@ typedef struct job {
   store *store;
   buffer report; /* JSON of the first problems */
   maph_rewrite result;
+  maph_range range; /* of a deletion: what goes, in `bounds`, and how far it came */
+  char *bounds;
+  int durability;
+  buffer last_key;
 } job;
 
-static uint64_t ended[BACKUP + 1][CANCELLED]; /* by kind and outcome; jobs_mutex */
-static job *jobs[KEPT];                       /* newest last; jobs_mutex for all of it */
+static uint64_t ended[KINDS][CANCELLED]; /* by kind and outcome; jobs_mutex */
+static job *jobs[KEPT];                  /* newest last; jobs_mutex for all of it */
 static int job_count, running_count;
 static uint64_t last_id;
 static atomic_bool stop_asked;
@@ -79,6 +86,8 @@ static pthread_cond_t job_ended;
 
 static void job_free(job *job) {
   buffer_free(&job->report);
+  buffer_free(&job->last_key);
+  free(job->bounds);
   free(job);
 }
 
@@ -101,7 +110,7 @@ static int job_index(uint64_t id) {
 }
 
 static bool may_see(const request *request, const job *job) {
-  return auth_holds(request, ROLE_ADMIN, job->store_name);
+  return auth_holds(request, job->kind == REMOVAL ? ROLE_WRITE : ROLE_ADMIN, job->store_name);
 }
 
 static job *job_find(uint64_t id) {
@@ -109,9 +118,13 @@ static job *job_find(uint64_t id) {
   return i < 0 ? NULL : jobs[i];
 }
 
+static bool rewrites(enum kind kind) {
+  return kind == COMPACT || kind == OPTIMIZE || kind == BACKUP;
+}
+
 static const job *rewrite_of(const char *store_name) {
   for (int i = 0; i < job_count; i++) {
-    if (jobs[i]->state == RUNNING && jobs[i]->kind != CHECK
+    if (jobs[i]->state == RUNNING && rewrites(jobs[i]->kind)
         && strcmp(jobs[i]->store_name, store_name) == 0)
       return jobs[i];
   }
@@ -144,6 +157,15 @@ static int note_progress(void *arg, const char *phase, uint64_t done, uint64_t t
   cancel = job->cancel_asked;
   pthread_mutex_unlock(&jobs_mutex);
   return cancel || atomic_load(&stop_asked);
+}
+
+static int note_deleted(void *arg, uint64_t deleted, uint64_t total, maph_slice last) {
+  job *job = arg;
+  pthread_mutex_lock(&jobs_mutex);
+  job->last_key.size = 0;
+  buffer_append(&job->last_key, last.data, last.size);
+  pthread_mutex_unlock(&jobs_mutex);
+  return note_progress(job, "delete", deleted, total > deleted ? total : deleted);
 }
 
 static void backup_path(char *out, const char *file) {
@@ -187,12 +209,14 @@ static void name_by_time(char *file, size_t room, const char *store_name) {
     snprintf(file, room, "%s-%s-%d.maph", store_name, stamp, i);
 }
 
-static int work(job *job, maph *m) {
+static int work(job *job) {
   char path[PATH_ROOM];
+  maph *m = job->store->m;
   switch (job->kind) {
     case COMPACT: return maph_compact(m, note_progress, job);
     case OPTIMIZE: return maph_optimize(m, note_progress, job);
     case BACKUP: backup_path(path, job->file); return maph_backup(m, path, note_progress, job);
+    case REMOVAL: return removal_run(job->store, &job->range, job->durability, note_deleted, job);
     default: return maph_check_progress(m, note_problem, job, note_progress, job);
   }
 }
@@ -216,14 +240,18 @@ static void *job_run(void *arg) {
   job *job = arg;
   store *store = job->store;
   maph_rewrite result = { 0 };
-  int rc = work(job, store->m);
+  int rc = work(job);
   if (rc == MAPH_OK && job->keep > 0) prune(job);
   bool rewritten =
-      rc == MAPH_OK && job->kind != CHECK && maph_rewritten(store->m, &result) == MAPH_OK;
+      rc == MAPH_OK && rewrites(job->kind) && maph_rewritten(store->m, &result) == MAPH_OK;
   if (rewritten && job->kind != BACKUP) store_forget(store);
   pthread_mutex_lock(&jobs_mutex);
   job->rc = rc;
-  if (rc != MAPH_OK && sentence_public(job->detail, sizeof job->detail, maph_errmsg(store->m)))
+  if (job->kind == REMOVAL && rc == MAPH_CANCELLED)
+    snprintf(job->detail, sizeof job->detail,
+             "it was stopped; the keys deleted until then are gone, and the same request deletes "
+             "the others");
+  else if (rc != MAPH_OK && sentence_public(job->detail, sizeof job->detail, maph_errmsg(store->m)))
     log_line("job %llu: %s", (unsigned long long)job->id, maph_errmsg(store->m));
   job->result = result;
   job->state = outcome_of(job, rc);
@@ -237,25 +265,49 @@ static void *job_run(void *arg) {
   return NULL;
 }
 
-/* Begin a job, which names its backup itself where file is empty; jobs_mutex is held.  NULL: too
-** many, or no memory or thread. */
-static job *job_start(store *store, enum kind kind, const char *file, uint64_t keep) {
+static maph_slice keep_bound(char **room, maph_slice bound) {
+  maph_slice kept = { bound.data ? *room : NULL, bound.size };
+  if (bound.data) memcpy(*room, bound.data, bound.size);
+  *room += bound.size;
+  return kept;
+}
+
+/* The bounds are the request's until here.  False: no memory. */
+static bool keep_range(job *job) {
+  char *room = malloc(job->range.from.size + job->range.to.size + job->range.prefix.size + 1);
+  job->bounds = room;
+  if (room == NULL) return false;
+  job->range.from = keep_bound(&room, job->range.from);
+  job->range.to = keep_bound(&room, job->range.to);
+  job->range.prefix = keep_bound(&room, job->range.prefix);
+  return true;
+}
+
+/* A job for what is asked; NULL: no memory. */
+static job *job_make(store *store, const job *asked) {
+  job *job = malloc(sizeof *job);
+  if (job == NULL) return NULL;
+  *job = *asked;
+  job->store = store;
+  job->started_ms = wall_ms();
+  strcpy(job->store_name, store->name);
+  if (job->kind == BACKUP && job->file[0] == 0)
+    name_by_time(job->file, sizeof job->file, store->name);
+  if (keep_range(job)) return job;
+  job_free(job);
+  return NULL;
+}
+
+/* Begin a job such as is asked, which names its backup itself where file is empty; jobs_mutex is
+** held.  NULL: too many, or no memory or thread. */
+static job *job_start(store *store, const job *asked) {
   pthread_attr_t detached;
   pthread_t thread;
   job *job;
   bool started;
-  if (running_count == RUNNING_MAX || !make_room() || (job = calloc(1, sizeof *job)) == NULL)
+  if (running_count == RUNNING_MAX || !make_room() || (job = job_make(store, asked)) == NULL)
     return NULL;
   job->id = ++last_id;
-  job->kind = kind;
-  job->keep = keep;
-  job->started_ms = wall_ms();
-  job->store = store;
-  strcpy(job->store_name, store->name);
-  if (kind == BACKUP && *file == 0)
-    name_by_time(job->file, sizeof job->file, store->name);
-  else
-    snprintf(job->file, sizeof job->file, "%s", file);
   store_hold(store);
   pthread_attr_init(&detached);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
@@ -276,6 +328,15 @@ static void result_json(buffer *buffer, const maph_rewrite *rewrite) {
   buffer_text(buffer, ",\"result\":{");
   emit_rewrite(buffer, rewrite);
   buffer_text(buffer, "}");
+}
+
+/* How far it is; of its rest nothing is known. */
+static void removal_json(buffer *buffer, const job *job) {
+  buffer_printf(buffer, ",\"deleted\":%llu", (unsigned long long)job->done);
+  if (job->last_key.size == 0 || job->last_key.failed) return;
+  buffer_text(buffer, ",");
+  emit_bytes(buffer, "last_key", "last_key_encoding",
+             (maph_slice){ job->last_key.data, job->last_key.size });
 }
 
 static void job_json(buffer *buffer, const job *job) {
@@ -301,6 +362,8 @@ static void job_json(buffer *buffer, const job *job) {
     buffer_printf(buffer, ",\"problems\":%llu,\"report\":[", (unsigned long long)job->problems);
     if (!job->report.failed) buffer_append(buffer, job->report.data, job->report.size);
     buffer_text(buffer, "]");
+  } else if (job->kind == REMOVAL) {
+    removal_json(buffer, job);
   } else if (job->state == DONE) {
     result_json(buffer, &job->result);
   }
@@ -325,6 +388,9 @@ static void answer(request *request, uint64_t id, bool asked, bool waited) {
     job_json(request->body, job);
     if (asked && job->state == RUNNING) status = 202;
     if (waited && (job->state == FAILED || job->state == CANCELLED)) rc = job->rc;
+    if (rc != MAPH_OK && job->kind == REMOVAL)
+      snprintf(request->members, sizeof request->members, ",\"deleted\":%llu",
+               (unsigned long long)job->done);
     strcpy(detail, job->detail);
   }
   pthread_mutex_unlock(&jobs_mutex);
@@ -358,11 +424,13 @@ static bool due(const store *store, const maph_stats *stats) {
 static void compact_if_due(store *store) {
   maph_stats stats;
   const job *begun = NULL;
+  job rewrite = { .kind = COMPACT };
   if (store->read_only || maph_stat(store->m, &stats) != MAPH_OK || stats.poisoned
       || !due(store, &stats))
     return;
+  if (stats.frozen_keys) rewrite.kind = OPTIMIZE;
   pthread_mutex_lock(&jobs_mutex);
-  if (running_count == 0) begun = job_start(store, stats.frozen_keys ? OPTIMIZE : COMPACT, "", 0);
+  if (running_count == 0) begun = job_start(store, &rewrite);
   pthread_mutex_unlock(&jobs_mutex);
   if (begun == NULL) return;
   store->rewritten_us = now_us();
@@ -388,16 +456,16 @@ static void await(request *request, uint64_t id) {
   }
 }
 
-static void run_job(request *request, enum kind kind, const char *file, uint64_t keep) {
-  const job *job, *other;
+static void run_job(request *request, const job *asked) {
+  const job *begun, *other;
   bool wait = false;
   uint64_t id = 0;
   if (!query_flag(request, "wait", &wait)) return;
   pthread_mutex_lock(&jobs_mutex);
-  other = kind == CHECK ? NULL : rewrite_of(request->store->name);
-  job = other ? NULL : job_start(request->store, kind, file, keep);
-  if (job) id = job->id;
-  if (job && wait) await(request, id);
+  other = rewrites(asked->kind) ? rewrite_of(request->store->name) : NULL;
+  begun = other ? NULL : job_start(request->store, asked);
+  if (begun) id = begun->id;
+  if (begun && wait) await(request, id);
   pthread_mutex_unlock(&jobs_mutex);
   if (other)
     reply_problem(request, 409, "job_running", "a rewrite of %s is running", request->store->name);
@@ -407,12 +475,19 @@ static void run_job(request *request, enum kind kind, const char *file, uint64_t
     answer(request, id, true, wait);
 }
 
-void store_check(request *request) { run_job(request, CHECK, "", 0); }
+void store_check(request *request) { run_job(request, &(job){ .kind = CHECK }); }
 void store_compact(request *request) {
-  if (write_allowed(request)) run_job(request, COMPACT, "", 0);
+  if (write_allowed(request)) run_job(request, &(job){ .kind = COMPACT });
 }
 void store_optimize(request *request) {
-  if (write_allowed(request)) run_job(request, OPTIMIZE, "", 0);
+  if (write_allowed(request)) run_job(request, &(job){ .kind = OPTIMIZE });
+}
+
+void keys_delete(request *request) {
+  job asked = { .kind = REMOVAL, .range = MAPH_RANGE_INIT };
+  if (removal_read(request, &asked.range) && query_durability(request, &asked.durability)
+      && write_allowed(request))
+    run_job(request, &asked);
 }
 
 /* The backup's file by ?name=; empty without it. */
@@ -440,17 +515,17 @@ static bool read_keep(request *request, uint64_t *keep) {
 }
 
 void store_backup(request *request) {
-  char file[128];
-  uint64_t keep;
+  job asked = { .kind = BACKUP };
   int trouble;
-  if (!name_backup(request, file, sizeof file) || !read_keep(request, &keep)) return;
+  if (!name_backup(request, asked.file, sizeof asked.file) || !read_keep(request, &asked.keep))
+    return;
   if ((trouble = backup_folder()) != 0)
     reply_problem(request, 500, "io_error", "the folder for backups cannot be made: %s",
                   strerror(trouble));
-  else if (*file && backup_exists(file))
+  else if (asked.file[0] && backup_exists(asked.file))
     reply_problem(request, 409, "backup_exists", "there is a backup of that name");
   else
-    run_job(request, BACKUP, file, keep);
+    run_job(request, &asked);
 }
 
 static uint64_t asked_id(const request *request) {
@@ -515,7 +590,7 @@ uint64_t jobs_ended(int kind, int outcome) {
   return n;
 }
 
-const char *jobs_kind_name(int kind) { return kind <= BACKUP ? kind_names[kind] : NULL; }
+const char *jobs_kind_name(int kind) { return kind < KINDS ? kind_names[kind] : NULL; }
 const char *jobs_outcome_name(int outcome) {
   return DONE + outcome <= CANCELLED ? state_names[DONE + outcome] : NULL;
 }

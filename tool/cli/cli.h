@@ -35,7 +35,7 @@ typedef struct arguments {
   char **operand; /* FILE first */
   int operands;
   bool help, json, quiet, escaped, null, raw, values, count, create, force, if_absent, if_present,
-      no_header, atomic, keep_going, reverse, sorted;
+      no_header, atomic, keep_going, reverse, sorted, all;
   char *file, *prefix, *from, *to, *type, *media_type, *sync, *format, *columns, *key_column,
       *value_column, *perfect_hash;
   uint64_t if_version, since, ttl_ms, limit, batch, max_line, expect_keys, mode, busy_timeout_ms,
@@ -124,6 +124,9 @@ bool prefix_from(arguments *args, maph_slice *prefix); /* --prefix; false: said 
 /* the same of --from, --to; data NULL: not given */
 bool bounds_from(arguments *args, maph_slice *from, maph_slice *to);
 bool same_file(const char *path, int fd); /* is fd the file at path? */
+
+/* --------------------------------------------------------------- Interface to code in removal.c */
+int delete_range(arguments *args); /* del with --prefix, --from, --to or --all */
 
 /* ---------------------------------------------------------------- Interface to code in source.c */
 typedef struct source {

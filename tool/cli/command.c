@@ -27,6 +27,7 @@ static const option_entry option_entries[] = {
   { "to", 0, TEXT, AT(to), "KEY", 0, 0, "only keys before KEY" },
   { "reverse", 0, FLAG, AT(reverse), NULL, 0, 0, "from the last key to the first" },
   { "sorted", 0, FLAG, AT(sorted), NULL, 0, 0, "in the order of the keys' bytes" },
+  { "all", 0, FLAG, AT(all), NULL, 0, 0, "every key" },
   { "values", 'v', FLAG, AT(values), NULL, 0, 0, "each value too, behind a tab" },
   { "count", 'c', FLAG, AT(count), NULL, 0, 0, "only how many there are" },
   { "limit", 'n', COUNT, AT(limit), "N", 0, UINT64_MAX - 1, "stop after N" },
@@ -104,12 +105,18 @@ const command commands[] = {
     "is not given; one below 0 comes behind --. Of any number of programs that count at once none "
     "is lost.",
     "maph increment cache.maph visits\nmaph increment cache.maph stock -- -5\n" },
-  { "del", command_del, "FILE [KEY...]", 1, INT_MAX, "escaped null if-version sync busy-timeout",
-    "delete keys, in one transaction",
-    "Without KEY the keys are the lines of standard input. Exit status 1: some were not there; the "
-    "others are deleted all the same.",
-    "maph del cache.maph hot_key\nmaph scan -0 --prefix tmp: cache.maph | maph del -0 "
-    "cache.maph\n" },
+  { "del", command_del, "FILE [KEY...]", 1, INT_MAX,
+    "prefix from to all escaped null if-version batch atomic sync busy-timeout",
+    "delete keys, or a range of them",
+    "Keys go in one transaction. Without KEY, prefix and bounds they are the lines of standard "
+    "input. Exit status 1: some were not there; the others are deleted all the same.\n\n"
+    "With a prefix or bounds the entries go that have such keys and were there when the command "
+    "began, by transactions of 10000 (--batch); with --atomic in one. What others put meanwhile "
+    "stays. A signal ends it between two keys: what was committed until then is gone, and the same "
+    "command deletes the rest. `maph delete` is the same command.",
+    "maph del cache.maph hot_key\nmaph del --prefix tmp: cache.maph\n"
+    "maph del --from 2026-01 --to 2026-02 cache.maph\n"
+    "maph scan -0 --prefix tmp: cache.maph | maph del -0 cache.maph\n" },
   { "mget", command_mget, "FILE [KEY...]", 1, INT_MAX, "escaped null",
     "the values of many keys, a line each",
     "Each answer is key, tab, value. Without KEY the keys are the lines of standard input, and "
@@ -230,6 +237,7 @@ const command commands[] = {
 };
 
 const command *command_find(const char *name) {
+  if (strcmp(name, "delete") == 0) name = "del";
   for (const command *command = commands; command->name; command++)
     if (strcmp(command->name, name) == 0) return command;
   return NULL;
@@ -255,7 +263,7 @@ static size_t distance(const char *a, const char *b) {
 
 const char *command_like(const char *name) {
   static const char *const other[][2] = {
-    { "put", "set" },        { "remove", "del" },    { "delete", "del" },
+    { "put", "set" },        { "remove", "del" },    { "erase", "del" },
     { "rm", "del" },         { "list", "scan" },     { "ls", "scan" },
     { "keys", "scan" },      { "stat", "stats" },    { "info", "stats" },
     { "dump", "export" },    { "load", "import" },   { "repair", "recover" },

@@ -324,6 +324,7 @@ int command_del(arguments *args) {
   key_list list;
   maph *m;
   int status = FAILED;
+  if (source_bounded(args) || args->all) return delete_range(args);
   memset(&list, 0, sizeof list);
   if (keys_collect(args, &list) && (m = store_open(args, path, MAPH_RDWR)) != NULL)
     status = store_close(m, path, delete_keys(args, m, &list));

@@ -16,6 +16,11 @@ export interface KeyRange {
 export interface ExportRange extends KeyRange {
   sorted?: boolean;
 }
+export interface DeleteRange {
+  from?: Key;
+  to?: Key;
+  sync?: Durability;
+}
 export type Durability = "off" | "normal" | "full";
 
 export interface Entry {
@@ -130,6 +135,8 @@ export interface JobInfo {
   code?: string;
   detail?: string;
   problems?: number;
+  deleted?: number;
+  last_key?: string;
   phase?: string;
   file?: string;
   done?: number;
@@ -186,6 +193,8 @@ export class MaphStore implements AsyncIterable<[Key, Value]> {
   getMany(keys: AnyIterable<Key>): Promise<Map<Key, Value>>;
   setMany(pairs: AnyIterable<[Key, Input]> | Record<string, Input>): Promise<void>;
   clear(): Promise<void>;
+  startDeleteRange(prefix?: Key, range?: DeleteRange): Promise<Job>;
+  deleteRange(prefix?: Key, range?: DeleteRange, progress?: Progress): Promise<number>;
   keys(prefix?: Key, range?: KeyRange): AsyncGenerator<Key, void, undefined>;
   values(prefix?: Key, range?: KeyRange): AsyncGenerator<Value, void, undefined>;
   entries(prefix?: Key, range?: KeyRange): AsyncGenerator<[Key, Value], void, undefined>;

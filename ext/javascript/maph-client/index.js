@@ -102,6 +102,7 @@ const CODES = {
   forbidden: ForbiddenError,
   foreign_origin: ForbiddenError,
   read_only: ReadOnlyError,
+  replica: ReadOnlyError,
   busy: BusyError,
   job_running: BusyError,
   job_not_found: JobNotFoundError,
@@ -646,7 +647,8 @@ export class Job {
     this.info = await this.#transport.json("GET", `/jobs/${this.id}`);
     return this;
   }
-  /* Ask the server to stop it, which leaves everything as it was. */
+  /* Ask the server to stop it, which leaves everything as it was, and what a deletion has not come
+   * to. */
   async cancel() {
     await this.#transport.request("DELETE", `/jobs/${this.id}`);
   }
@@ -937,6 +939,25 @@ export class MaphStore {
       if (keys.length === 0) return;
       await this._run(keys.map((member) => operation("delete", memberKey(member))));
     }
+  }
+
+  /* Begin to delete the entries whose keys are bounded as in keys, and do not wait for it: a Job,
+   * whose info.deleted is how many are gone.  RangeError without any bound: clear() deletes every
+   * key. */
+  async startDeleteRange(prefix = "", { from, to, sync } = {}) {
+    const isBound = (key) => (key?.length ?? key?.byteLength ?? 0) > 0;
+    if (![prefix, from, to].some(isBound))
+      throw new RangeError("prefix, from or to says which keys; clear() deletes every key");
+    return new Job(
+      this.#transport,
+      await this.#json("DELETE", "/keys", { query: { prefix, from, to, sync } })
+    );
+  }
+  /* Delete the entries that are there now and whose keys are bounded as in keys, by transactions of
+   * a thousand.  How many.  JobFailedError when it was stopped on the way: the same again deletes
+   * the rest. */
+  async deleteRange(prefix = "", range, progress) {
+    return (await (await this.startDeleteRange(prefix, range)).wait(progress)).deleted;
   }
 
   // ----------------------------------------------------------------------------------- iteration

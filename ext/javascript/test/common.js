@@ -428,6 +428,28 @@ const tests = {
     );
   },
 
+  async "a range is deleted"(client, name, check) {
+    const store = await client.createStore(name);
+    await store.setMany(
+      Array.from({ length: 1200 }, (_, n) => [`k${String(n).padStart(4, "0")}`, "v"])
+    );
+    await store.setMany([
+      [bytes(255, 1), "1"],
+      [bytes(255, 2), "2"],
+      ["user/1", "1"]
+    ]);
+    check(await store.deleteRange("", { from: "k1000", to: "k1003" }), 3);
+    check(await store.deleteRange("k"), 1197);
+    check(await store.deleteRange("k", { sync: "full" }), 0);
+    check(await store.deleteRange(bytes(255), { from: bytes(255, 2) }), 1);
+    check(await collect(store.keys()), ["user/1", bytes(255, 1)]);
+    const info = await (await store.startDeleteRange("", { to: "v" })).wait();
+    check([info.deleted, info.last_key], [1, "user/1"]);
+    for (const nothing of [[], [""], ["", { from: "", to: new Uint8Array() }]])
+      await check.rejects(store.deleteRange(...nothing), RangeError);
+    check(await store.size(), 1);
+  },
+
   async "an export in key order"(client, name, check) {
     const store = await client.createStore(name),
       names = Array.from({ length: 50 }, (_, n) => `k${(n * 7) % 50}`),

@@ -37,8 +37,8 @@ class Job:
         return self
 
     def cancel(self) -> None:
-        """Ask the server to stop it, which leaves everything as it was; wait() then raises
-        JobFailedError."""
+        """Ask the server to stop it, which leaves everything as it was, and what a deletion has
+        not come to; wait() then raises JobFailedError."""
         self._transport.request("DELETE", f"/jobs/{self.id}")
 
     def wait(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
@@ -61,6 +61,6 @@ class Job:
         return self.info
 
 
-def start(transport: Transport, path: str, options: Mapping[str, Any]) -> Job:
-    """Begin what POST path asks for."""
-    return Job(transport, transport.request("POST", path, query=options).json())
+def start(transport: Transport, method: str, path: str, options: Mapping[str, Any]) -> Job:
+    """Begin what the request asks for."""
+    return Job(transport, transport.request(method, path, query=options).json())

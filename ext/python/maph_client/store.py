@@ -348,6 +348,33 @@ class MaphStore(MutableMapping[Key, Value]):
         while members := self._page(False, PAGE)["keys"]:
             self._run([batches.operation("delete", _member_key(member)) for member in members])
 
+    def start_delete_range(
+        self, prefix: Key = "", *, from_: Key = "", to: Key = "", sync: Optional[str] = None
+    ) -> jobs.Job:
+        """Begin to delete the entries whose keys are bounded as in scan, and do not wait for it.
+        Of the job, info["deleted"] is how many are gone.  ValueError without any bound: clear()
+        deletes every key."""
+        if not (prefix or from_ or to):
+            raise ValueError("prefix, from_ or to says which keys; clear() deletes every key")
+        query: Dict[str, Any] = {"prefix": prefix or None, "from": from_ or None, "to": to or None}
+        query["sync"] = sync
+        return jobs.start(self._transport, "DELETE", f"{self._path}/keys", query)
+
+    def delete_range(
+        self,
+        prefix: Key = "",
+        *,
+        from_: Key = "",
+        to: Key = "",
+        sync: Optional[str] = None,
+        progress: Optional[jobs.Progress] = None,
+    ) -> int:
+        """Delete the entries that are there now and whose keys are bounded as in scan, by
+        transactions of a thousand.  How many.  JobFailedError when it was stopped on the way: the
+        same again deletes the rest."""
+        job = self.start_delete_range(prefix, from_=from_, to=to, sync=sync)
+        return int(job.wait(progress)["deleted"])
+
     # ------------------------------------------------------------------------------------ iteration
     def __len__(self) -> int:
         """Live keys; expired ones count until something overwrites or sweeps them."""
@@ -499,7 +526,7 @@ class MaphStore(MutableMapping[Key, Value]):
 
     def start(self, what: str, **options: Any) -> jobs.Job:
         """Begin optimize, compact, backup or check, and do not wait for it."""
-        return jobs.start(self._transport, f"{self._path}/{what}", options)
+        return jobs.start(self._transport, "POST", f"{self._path}/{what}", options)
 
     def optimize(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
         """Freeze a perfect hash over all keys: faster reads, a smaller index.  The store stays

@@ -249,6 +249,23 @@ class Mapping(ServerTest):
         self.store.clear()
         self.assertEqual(len(self.store), 0)
 
+    def test_a_range_is_deleted(self):
+        store = self.store
+        store.update((f"k{n:04}", "v") for n in range(2500))
+        store.update({b"\xff\x01": "1", b"\xff\x02": "2", "user/1": "1"})
+        seen = []
+        self.assertEqual(store.delete_range(from_="k1000", to="k1003"), 3)
+        self.assertEqual(store.delete_range("k", progress=lambda job: seen.append(job.state)), 2497)
+        self.assertEqual(set(seen) | {"running"}, {"running"})
+        self.assertEqual(store.delete_range("k", sync="full"), 0)
+        self.assertEqual(store.delete_range(b"\xff", from_=b"\xff\x02"), 1)
+        self.assertEqual(list(store), ["user/1", b"\xff\x01"])
+        job = store.start_delete_range(to="v")
+        self.assertEqual((job.wait()["deleted"], job.info["last_key"]), (1, "user/1"))
+        for nothing in [{}, {"prefix": ""}, {"from_": "", "to": b""}]:
+            self.assertRaisesRegex(ValueError, "clear", store.delete_range, **nothing)
+        self.assertEqual(list(store), [b"\xff\x01"])
+
     def test_an_export_in_key_order(self):
         names = [f"k{n * 7 % 50:02}" for n in range(50)]
         for name in names:
