@@ -1,5 +1,5 @@
-// folders.js - keys by folders: a delimiter parts a key, and what is before its last one is shown as
-// the folder that the key is in.
+// folders.js - keys by folders: a delimiter parts a key, and what is before its last one is shown
+// as the folder that the key is in.
 //
 // #/stores/NAME/by/DELIMITER/PREFIX is the address of one; the way up leads through its parts.
 
