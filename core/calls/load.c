@@ -13,6 +13,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
+#include "index/build.h"
 #include "index/lookup.h"
 #include "writer/create.h"
 #include "writer/load.h"
@@ -27,8 +28,10 @@ struct maph_load {
   unsigned fork_count;
   unsigned forks; /* os_forks(): in a child of the progress callback nothing is cleaned up */
   int failed;
+  uint64_t version; /* of what is put; 0: versions are given, and none was said yet */
   char *path;
   maph_load_options options;
+  header_identity identity;
   creation creation;
   listener listener;
   store *store; /* what the records go to */
@@ -41,11 +44,11 @@ static int take_options(const maph_load_options *given, maph_load_options *o) {
   static const maph_load_options defaults = MAPH_LOAD_OPTIONS_INIT;
   *o = defaults;
   if (given == NULL) return MAPH_OK;
-  if (given->size < sizeof *o || given->size > 4096)
+  if (given->size < offsetof(maph_load_options, versions) || given->size > 4096)
     return fail(MAPH_MISUSE,
                 "maph_load_options.size is %zu: initialise with MAPH_LOAD_OPTIONS_INIT",
                 given->size);
-  memcpy(o, given, sizeof *o);
+  memcpy(o, given, MIN(given->size, sizeof *o));
   if (o->memory_bytes == 0) o->memory_bytes = LOAD_MEMORY;
   return MAPH_OK;
 }
@@ -74,10 +77,15 @@ static int make_file(maph_load *load) {
   return load->store ? MAPH_OK : MAPH_NOMEM;
 }
 
+/* It is made last, when all else was done. */
+static int index_has_room(const maph_load *load) {
+  unsigned depth = index_depth_for(load->options.expected_keys);
+  return os_room(&load->store->file, load->path, LOG_START + index_size(depth));
+}
+
 static load_how how_of(maph_load *load) {
-  return (load_how){ .generation = 1,
-                     .base_version = load->options.after_version,
-                     .version = load->options.after_version + 1,
+  return (load_how){ .identity = load->identity,
+                     .version = load->version,
                      .keys = load->options.expected_keys,
                      .memory = load->options.memory_bytes,
                      .listener = &load->listener };
@@ -102,14 +110,22 @@ static int begin(const char *path, const maph_load_options *options, maph_load *
   given.mode = load->options.mode;
   given.busy_timeout_ms = load->options.busy_timeout_ms;
   given.after_version = load->options.after_version;
+  given.expected_keys = load->options.expected_keys;
   given.perfect_hash = load->options.perfect_hash;
+  given.versions = load->options.versions;
+  memcpy(given.uuid, load->options.uuid, sizeof given.uuid);
   if (rc == MAPH_OK) rc = open_take_options(&given, &store_options);
   if (rc == MAPH_OK) rc = os_resolve(path, &load->path);
   if (rc != MAPH_OK) return rc;
+  load->options.versions = store_options.versions;
+  load->identity = create_identity(&store_options);
+  if (load->identity.uuid) load->identity.uuid = load->options.uuid;
+  load->version = load->identity.given ? 0 : load->options.after_version + 1;
   load->listener.tell = load->options.progress;
   load->listener.arg = load->options.progress_arg;
   rc = create_claim(&load->creation, load->path, &store_options, 1);
   if (rc == MAPH_OK) rc = make_file(load);
+  if (rc == MAPH_OK && load->options.expected_keys) rc = index_has_room(load);
   how = how_of(load);
   return rc == MAPH_OK ? load_begin(&load->load, load->store, &how) : rc;
 }
@@ -161,11 +177,32 @@ int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
   rc = txn_check_sizes(key, value, condition);
   if (rc == MAPH_OK && condition && condition->when != MAPH_ALWAYS)
     rc = fail(MAPH_MISUSE, "%s: a load puts always: use MAPH_ALWAYS", load->path);
+  if (rc == MAPH_OK && load->version == 0)
+    rc = fail(MAPH_READONLY, "%s: its versions are given: say one with maph_load_at", load->path);
   if (unlikely(rc != MAPH_OK)) return rc;
-  txn_fill_put(&put, key, value, condition, load->options.after_version + 1);
+  txn_fill_put(&put, key, value, condition, load->version);
   rc = load_put(&load->load, &put);
   if (unlikely(rc != MAPH_OK)) load->failed = 1;
   return rc;
+}
+
+int maph_load_at(maph_load *load, uint64_t version) {
+  int rc = check(load, "maph_load_at");
+  if (rc != MAPH_OK) return rc;
+  if (!load->identity.given)
+    return fail(MAPH_MISUSE,
+                "%s: it is to count its own versions: load it with "
+                "MAPH_VERSIONS_GIVEN",
+                load->path);
+  if (version > VERSION_MAX)
+    return fail(MAPH_MISUSE, "%s: version %llu: they are at most %llu", load->path,
+                (unsigned long long)version, (unsigned long long)VERSION_MAX);
+  if (version < load->version || version <= load->identity.base_version)
+    return fail(MAPH_CONFLICT, "%s: version %llu is %s", load->path, (unsigned long long)version,
+                version < load->version ? "below one that was said before"
+                                        : "not above after_version");
+  load->version = version;
+  return MAPH_OK;
 }
 
 uint64_t maph_load_entries(maph_load *load) {
@@ -201,7 +238,9 @@ static int freeze(maph_load *load) {
 }
 
 static int finish(maph_load *load) {
-  int rc = load_finish(&load->load);
+  int rc;
+  load->load.how.version = load->version;
+  rc = load_finish(&load->load);
   load_clear(&load->load);
   if (rc == MAPH_OK && load->options.optimize) rc = freeze(load);
   if (rc == MAPH_OK) rc = progress_tell(&load->listener, load->path, "flush", 0, 1);

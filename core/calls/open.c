@@ -3,14 +3,18 @@
 */
 #include "calls/handle.h"
 #include "calls/open.h"
+#include "file/grant.h"
 #include "file/store.h"
 #include "writer/create.h"
 #include "writer/session.h"
+#include "writer/trust.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define AFTER_VERSION_MAX (VERSION_MAX - (UINT64_C(1) << 40))
+/* No more have room, with their slots, below the last offset that a record can name. */
+#define EXPECTED_KEYS_MAX (UINT64_C(1) << 37)
 
 int open_take_options(const maph_options *given, maph_options *options) {
   static const maph_options defaults = MAPH_OPTIONS_INIT;
@@ -39,6 +43,15 @@ int open_take_options(const maph_options *given, maph_options *options) {
   if (options->after_version > AFTER_VERSION_MAX)
     return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
                 (unsigned long long)options->after_version, (unsigned long long)AFTER_VERSION_MAX);
+  if (options->versions != MAPH_VERSIONS_OWN && options->versions != MAPH_VERSIONS_GIVEN)
+    return fail(MAPH_MISUSE, "option versions is %d: use one of MAPH_VERSIONS_*",
+                options->versions);
+  if (options->versions == MAPH_VERSIONS_OWN
+      && memcmp(options->uuid, defaults.uuid, sizeof options->uuid) != 0)
+    return fail(MAPH_MISUSE, "option uuid is said: only with MAPH_VERSIONS_GIVEN");
+  if (options->expected_keys > EXPECTED_KEYS_MAX)
+    return fail(MAPH_MISUSE, "option expected_keys is %llu: a store holds at most %llu",
+                (unsigned long long)options->expected_keys, (unsigned long long)EXPECTED_KEYS_MAX);
   if (options->mode <= 0 || options->mode > 07777)
     return fail(MAPH_MISUSE, "option mode is %o: use permission bits like 0644",
                 (unsigned)options->mode);
@@ -59,7 +72,7 @@ static int check_flags(int flags) {
 }
 
 static int open_in_memory(const maph_options *options, store **out) {
-  int rc = create_in_memory(NULL, 1, options->after_version, options->expected_keys, out);
+  int rc = create_in_memory(options, out);
   if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }
@@ -167,39 +180,108 @@ int maph_close(maph *m) {
 /* With byte 2 of the lock file and the lock: no rewrite is under way, and nobody writes. */
 static int destroy(store *store) {
   word *state = &header_of(store->write_base)->state;
-  int rc;
+  int rc, marked = grant_header(store) == MAPH_OK; /* a full disk is made room on by this */
   assert(store_has_lock(store));
   OS_TEST_STORE(store->write_base, offsetof(header, state), 8);
-  atomic_fetch_or(state, STATE_DELETED);
+  if (marked) atomic_fetch_or(state, STATE_DELETED);
   rc = create_remove_files(store->path, &store->file);
-  if (rc != MAPH_OK) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
+  if (rc != MAPH_OK && marked) atomic_fetch_and(state, ~(uint64_t)STATE_DELETED);
   return rc;
+}
+
+/* Of a store that can be opened. */
+static int destroy_open(maph *m, int busy_timeout_ms) {
+  store *store = m->store;
+  os_file rewrite;
+  int rc;
+  if (store->in_memory)
+    return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed");
+  rc = create_lock_rewrite(m->path, &store->file, busy_timeout_ms, &rewrite);
+  if (rc != MAPH_OK) return rc;
+  rc = handle_writer(m, &store); /* a rewrite may have ended just now */
+  if (rc == MAPH_OK) rc = session_begin_last(store, busy_timeout_ms);
+  if (rc == MAPH_OK) {
+    rc = destroy(store);
+    session_end(store);
+  }
+  create_unlock_rewrite(&rewrite);
+  return rc;
+}
+
+/* Does it begin as a store does? */
+static int is_store(const os_file *file, const char *path) {
+  uint8_t magic[8];
+  return file->size >= sizeof magic && os_read(file, path, 0, magic, sizeof magic) == MAPH_OK
+         && memcmp(magic, FORMAT_MAGIC, sizeof magic) == 0;
+}
+
+/* Nobody has it open for writing.  Who reads it finds out as far as the disk lets us say so. */
+static int destroy_alone(store *store, const os_file *lock) {
+  uint64_t state, at = offsetof(header, state);
+  int got = os_lock(lock, LOCK_PRESENT, 1);
+  if (got == 1) got = os_lock(lock, LOCK_WRITER, 1);
+  if (got < 0) return -got;
+  if (got == 0 || trust_living(store))
+    return fail(MAPH_BUSY, "%s: another process has it open for writing: stop it first",
+                store->path);
+  if (store->file.size >= HEADER_SIZE
+      && os_read(&store->file, store->path, at, &state, sizeof state) == MAPH_OK) {
+    state |= STATE_DELETED;
+    os_write(&store->file, store->path, at, &state, sizeof state);
+  }
+  return create_remove_files(store->path, &store->file);
+}
+
+/* Of one that cannot be opened, for that reason. */
+static int destroy_damaged(const char *given, int busy_timeout_ms, int reason) {
+  char *path = NULL;
+  os_file file, lock;
+  store *store;
+  int rc = os_resolve(given, &path);
+  if (rc == MAPH_OK) rc = os_open(path, OS_WRITE, 0, &file);
+  if (rc != MAPH_OK) {
+    free(path);
+    return rc;
+  }
+  store = store_bare(path, &file);
+  if (store == NULL) {
+    os_close(&file);
+    rc = MAPH_NOMEM;
+  } else if (!is_store(&store->file, path)) {
+    rc = reason;
+  } else {
+    rc = create_may_write(&store->file, path);
+    if (rc == MAPH_OK) rc = create_lock_rewrite(path, &store->file, busy_timeout_ms, &lock);
+    if (rc == MAPH_OK) {
+      rc = destroy_alone(store, &lock);
+      create_unlock_rewrite(&lock);
+    }
+  }
+  store_free(store);
+  free(path);
+  return rc;
+}
+
+/* Is less than a header left of it? */
+static int is_cut_off(int rc, const char *path) {
+  os_file file;
+  int cut;
+  if (rc != MAPH_FORMAT || os_open(path, OS_READ, 0, &file) != MAPH_OK) return 0;
+  cut = file.size < HEADER_SIZE && is_store(&file, path);
+  os_close(&file);
+  return cut;
 }
 
 static int destroy_at(const char *path, int busy_timeout_ms) {
   maph_options options = MAPH_OPTIONS_INIT;
-  os_file rewrite;
-  store *store;
   maph *m;
   int rc;
   options.busy_timeout_ms = MAX(busy_timeout_ms, 0);
   rc = maph_open(path, MAPH_RDWR, &options, &m);
+  if (rc == MAPH_CORRUPT || rc == MAPH_IOERR || rc == MAPH_FULL || is_cut_off(rc, path))
+    return destroy_damaged(path, options.busy_timeout_ms, rc);
   if (rc != MAPH_OK) return rc;
-  store = m->store;
-  if (store->in_memory) {
-    maph_close(m);
-    return fail(MAPH_MISUSE, "maph_destroy: a store in memory goes when it is closed");
-  }
-  rc = create_lock_rewrite(m->path, &store->file, options.busy_timeout_ms, &rewrite);
-  if (rc == MAPH_OK) {
-    rc = handle_writer(m, &store); /* a rewrite may have ended just now */
-    if (rc == MAPH_OK) rc = session_begin(store, options.busy_timeout_ms);
-    if (rc == MAPH_OK) {
-      rc = destroy(store);
-      session_end(store);
-    }
-    create_unlock_rewrite(&rewrite);
-  }
+  rc = destroy_open(m, options.busy_timeout_ms);
   maph_close(m);
   return rc;
 }

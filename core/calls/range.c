@@ -29,6 +29,7 @@
 #include "order/node.h"
 #include "order/run.h"
 #include "order/tail.h"
+#include "order/types.h"
 
 /* records asked for together: at first, and later where fewer than LEFT are on their way */
 enum { AHEAD_FIRST = 16, AHEAD = 32, LEFT = 1 };
@@ -409,6 +410,23 @@ int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range *given,
   rc = open_at(snapshot, &range, cursor);
   if (owned) maph_snapshot_close(snapshot);
   return rc;
+}
+
+/* Of those before the transaction that it shows, and of that one's own. */
+int maph_snapshot_key_types(maph_snapshot *snapshot) {
+  struct maph_txn *txn;
+  int within, types = TYPES_ALL;
+  view view;
+  if (snapshot == NULL || snapshot_readable(snapshot) != MAPH_OK || snapshot->rolled_back)
+    return types;
+  txn = snapshot->within;
+  within = txn != NULL && snapshot->snapshot > txn->txn.start;
+  if (view_at(snapshot->store, within ? txn->txn.start : snapshot->snapshot, &view) != MAPH_OK)
+    return types;
+  types = types_take(&view);
+  if (!within || types == TYPES_ALL) return types;
+  view.snapshot = snapshot->snapshot;
+  return types | types_take_alone(&view, txn->txn.start);
 }
 
 void maph_range_close(maph_range_cursor *cursor) {

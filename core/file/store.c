@@ -65,6 +65,7 @@ void store_free(store *store) {
   if (store == NULL) return;
   attach(&store->order_tail, NULL, NULL);
   attach(&store->order_runs, NULL, NULL);
+  attach(&store->order_types, NULL, NULL);
   attach(&store->order_writer, NULL, NULL);
   unmap_all(store);
   os_close(&store->file);

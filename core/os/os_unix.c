@@ -35,6 +35,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/statvfs.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -375,12 +376,23 @@ int os_grow(os_file *file, const char *path, uint64_t to) {
   return MAPH_OK;
 }
 
+/* Of a file in memory, which is on no disk: growing it would end in processes that are killed. */
+static int memory_has_room(const char *path, uint64_t to) {
+  struct sysinfo machine;
+  uint64_t memory;
+  if (sysinfo(&machine) != 0) return MAPH_OK;
+  memory = ((uint64_t)machine.totalram + machine.totalswap) * machine.mem_unit;
+  if (to <= memory) return MAPH_OK;
+  return fail(MAPH_NOMEM, "%s: cannot grow to %llu bytes: this machine has %llu bytes of memory",
+              path, (unsigned long long)to, (unsigned long long)memory);
+}
+
 int os_room(const os_file *file, const char *path, uint64_t to) {
   struct statvfs disk;
   uint64_t room;
   /* growing it will tell */
-  if (to <= file->size || SYS("fstatvfs", -1, fstatvfs(file->fd, &disk)) != 0 || disk.f_blocks == 0)
-    return MAPH_OK;
+  if (to <= file->size || SYS("fstatvfs", -1, fstatvfs(file->fd, &disk)) != 0) return MAPH_OK;
+  if (disk.f_blocks == 0) return memory_has_room(path, to);
   room = (uint64_t)disk.f_bavail * disk.f_frsize;
   if (room >= to - file->size) return MAPH_OK;
   return fail(

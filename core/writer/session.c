@@ -227,15 +227,14 @@ int session_reached(store *store) {
 
 int session_still_reached(const txn *txn) {
   store *store = txn->store;
-  if (txn->operations == 0) return MAPH_OK;
+  if (txn_is_empty(txn)) return MAPH_OK;
   if (txn->durability != MAPH_SYNC_FULL && os_clock_coarse_ms() - store->reached_ms <= LOOK_MS)
     return MAPH_OK;
   return session_reached(store);
 }
 
-/* The store may have been moved away, closed to writing, or left in the middle of something since
-** this process last had the lock. */
-static int between_writers(store *store, const lock_patience *patience) {
+/* Another file may have taken the name, or nothing has it any more. */
+static int still_named(store *store) {
   uint64_t state = get(&live(store)->state);
   int rc;
   if ((state & (STATE_SWITCHING | STATE_SUPERSEDED)) && !(state & STATE_DELETED)) {
@@ -247,8 +246,14 @@ static int between_writers(store *store, const lock_patience *patience) {
     return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", store->path,
                 state & STATE_DELETED ? "deleted" : "replaced");
   }
-  if (state & STATE_POISONED) return header_say_poisoned(store);
-  rc = session_reached(store);
+  return session_reached(store);
+}
+
+/* The store may have been moved away, closed to writing, or left in the middle of something since
+** this process last had the lock. */
+static int between_writers(store *store, const lock_patience *patience) {
+  int rc = still_named(store);
+  if (rc == MAPH_OK && get(&live(store)->state) & STATE_POISONED) rc = header_say_poisoned(store);
   return rc == MAPH_OK ? look_again(store, patience) : rc;
 }
 
@@ -291,6 +296,17 @@ int session_begin_write(store *store, int timeout_ms, const interrupt_count *own
   if (rc == MAPH_OK && (rc = order_keep_up(store)) != MAPH_OK) lock_release(store);
   if (rc != MAPH_OK) lock_give_turn(store);
   assert(rc != MAPH_OK || (!store->unsettled && store->last.end <= store->space_end));
+  return rc;
+}
+
+int session_begin_last(store *store, int timeout_ms) {
+  lock_patience patience = lock_patience_of(timeout_ms, NULL);
+  int rc = lock_take_turn(store, &patience), found;
+  if (rc != MAPH_OK) return rc;
+  let_lock_go(store);
+  rc = lock_take(store, &patience, &found);
+  if (rc == MAPH_OK && (rc = still_named(store)) != MAPH_OK) lock_release(store);
+  if (rc != MAPH_OK) lock_give_turn(store);
   return rc;
 }
 

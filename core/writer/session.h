@@ -32,6 +32,9 @@ int session_still_reached(const txn *txn);
 int session_begin(store *store, int timeout_ms);
 /* The same of a single write, through the handle of that count: os/interrupt.h. */
 int session_begin_write(store *store, int timeout_ms, const interrupt_count *own);
+/* For who removes the store: the same, but what is in it may be damaged, or closed to writing, and
+** is left as it is. */
+int session_begin_last(store *store, int timeout_ms);
 void session_end(store *store);
 
 /* The same end, of a session that a transaction was made in.  session_finish does all of it: where

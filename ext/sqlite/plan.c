@@ -4,23 +4,29 @@
 ** PLANS.  The table `plans` below is the whole choice: the first row whose needs are met is taken.
 **     KEY          one get                          key = x, key IS x
 **     KEYS         one get for each key             key IN (...), key = x OR key = y
-**     RANGE        a pass over the log              key >= x, > x, < y, <= y, BETWEEN, GLOB 'x*'
+**     RANGE        by the order of keys             key >= x, > x, < y, <= y, BETWEEN, GLOB 'x*'
 **     NOCASE       the same                         the same COLLATE NOCASE, LIKE 'x%'
-**     SCAN         the same                         anything else
+**     SCAN         all rows                         anything else
 **     NOTHING      refused                          a function without its file
 ** LIMIT and OFFSET go with KEY, KEYS and SCAN, if nothing else is asked of the rows.
 **
 ** The plan is idxNum.  idxStr names the arguments that xFilter gets, a letter each, in order
-** (TERM_* in sql.h).
+** (TERM_* in sql.h), and whether rows come by key, upwards '+' or downwards '-'.
 **
-** EXACT OR NOT.  A store is a hash table: it has no order, and a key is its bytes, TEXT or BLOB.
-** KEY answers by bytes, and where the statement spells the key out as TEXT or BLOB it tells SQLite
-** not to look again (omit).  Any other key may turn out a number, which may equal several keys
-** (numbers.c): SQLite looks again then.  So it does for KEYS.  RANGE and NOCASE only keep rows from
-** reaching SQLite that cannot be wanted.  GLOB 'user:*' arrives here as a RANGE, LIKE 'user:%' as a
-** NOCASE.  LIMIT is never taken out of SQLite's hands either: in a compound SELECT it is given the
-** registers of the whole, so that a table that skipped OFFSET rows itself would skip too few or too
-** many.  We only stop after LIMIT+OFFSET rows.  A constraint with another collation is not for us.
+** EXACT OR NOT.  A key is its bytes, TEXT or BLOB.  KEY answers by bytes, and where the statement
+** spells the key out as TEXT or BLOB it tells SQLite not to look again (omit).  Any other key may
+** turn out a number, which may equal several keys (numbers.c): SQLite looks again then.  So it does
+** for KEYS.  RANGE and NOCASE only keep rows from being read that cannot be wanted (range.c).  GLOB
+** 'user:*' arrives here as a RANGE, LIKE 'user:%' as a NOCASE.  LIMIT is never taken out of
+** SQLite's hands either: in a compound SELECT it is given the registers of the whole, so that a
+** table that skipped OFFSET rows itself would skip too few or too many.  We only stop after
+** LIMIT+OFFSET rows.  A constraint with another collation is not for us.
+**
+** ORDER BY.  SQLite need not sort where the first term is the key: no two rows have the same, so
+** that no other term matters.  RANGE and SCAN read in its order both ways, NOCASE upwards. min(key)
+** and max(key) ask for that order too, and take one row.  SQLite asks for GROUP BY in the same way,
+** and then may take the order for that of an ORDER BY: so rows are not only together there, but in
+** order.  DISTINCT it asks for with the key among the columns: each row is distinct.
 */
 #include "sql.h"
 
@@ -33,17 +39,17 @@ static const struct plan {
   int unique; /* at most one row */
   /* told to the planner: rows + rows_of_all * records in the store */
   double rows, rows_of_all;
-  double cost, cost_of_all;
+  double cost, cost_of_row; /* of each that is read */
 } plans[] = {
-  /*             needs                     omit unique   rows  of all     cost  of all */
+  /*             needs                     omit unique   rows  of all     cost  of row */
   { PLAN_KEY, EQUAL, 1, 1, 1, 0, 5, 0 },
   { PLAN_KEYS, LIST, 0, 0, 10, 0, 9, 0 }, /* how long the list is, nobody tells */
-  { PLAN_NOCASE, LOWER | UPPER | NO_CASE, 0, 0, 1, 1 / 16.0, 10, 1.9 },
-  { PLAN_NOCASE, LOWER | NO_CASE, 0, 0, 1, 1 / 4.0, 10, 1.9 },
-  { PLAN_NOCASE, UPPER | NO_CASE, 0, 0, 1, 1 / 4.0, 10, 1.9 },
-  { PLAN_RANGE, LOWER | UPPER, 0, 0, 1, 1 / 16.0, 10, 1.9 },
-  { PLAN_RANGE, LOWER, 0, 0, 1, 1 / 4.0, 10, 1.9 },
-  { PLAN_RANGE, UPPER, 0, 0, 1, 1 / 4.0, 10, 1.9 },
+  { PLAN_NOCASE, LOWER | UPPER | NO_CASE, 0, 0, 1, 1 / 16.0, 20, 3 },
+  { PLAN_NOCASE, LOWER | NO_CASE, 0, 0, 1, 1 / 4.0, 20, 3 },
+  { PLAN_NOCASE, UPPER | NO_CASE, 0, 0, 1, 1 / 4.0, 20, 3 },
+  { PLAN_RANGE, LOWER | UPPER, 0, 0, 1, 1 / 16.0, 15, 3 },
+  { PLAN_RANGE, LOWER, 0, 0, 1, 1 / 4.0, 15, 3 },
+  { PLAN_RANGE, UPPER, 0, 0, 1, 1 / 4.0, 15, 3 },
   { PLAN_SCAN, 0, 0, 0, 1, 1, 10, 2 },
 };
 
@@ -51,6 +57,7 @@ typedef struct choice {
   int equal, lower, upper, file; /* index of the constraint used, or -1 */
   int is_literal;                /* equal: to TEXT or BLOB that the statement spells out */
   int no_case;                   /* lower and upper compare with NOCASE */
+  int order;                     /* ORDER_*: rows that come so need no sorting; or 0 */
   int limit, offset;
   int others; /* constraints that none of KEY and KEYS answers */
   /* there is a file, though perhaps not usable in this order of tables */
@@ -108,19 +115,35 @@ static void choose_key_term(sqlite3_index_info *info, int i, choice *choice) {
   }
 }
 
+/* What the statement spells out there, or NULL. */
+static sqlite3_value *literal(sqlite3_index_info *info, int i) {
+  sqlite3_value *value = NULL;
+  return sqlite3_vtab_rhs_value(info, i, &value) == SQLITE_OK ? value : NULL;
+}
+
 /* A number may equal several keys, by an affinity that SQLite alone knows (numbers.c). */
 static int is_literal(sqlite3_index_info *info, int i) {
-  sqlite3_value *value = NULL;
-  int type;
-  if (sqlite3_vtab_rhs_value(info, i, &value) != SQLITE_OK || value == NULL) return 0;
-  type = sqlite3_value_type(value);
+  sqlite3_value *value = literal(info, i);
+  int type = value ? sqlite3_value_type(value) : SQLITE_NULL;
   return type == SQLITE_TEXT || type == SQLITE_BLOB;
+}
+
+static int is_key(const sql_table *table, int place) {
+  int column = table_column(table, place);
+  return column == COLUMN_KEY || column == COLUMN_ROWID;
+}
+
+/* In UTF-16 TEXT has another order than the bytes of the store. */
+static int choose_order(const sql_table *table, const sqlite3_index_info *info) {
+  if (!table->is_utf8 || info->nOrderBy == 0 || !is_key(table, info->aOrderBy[0].iColumn)) return 0;
+  return info->aOrderBy[0].desc ? ORDER_DOWN : ORDER_UP;
 }
 
 static void choose(const sql_table *table, sqlite3_index_info *info, choice *choice) {
   int i;
   memset(choice, 0xff, sizeof(*choice));
   choice->others = choice->file_asked = choice->no_case = choice->is_literal = 0;
+  choice->order = choose_order(table, info);
   for (i = 0; i < info->nConstraint; i++) {
     int op = info->aConstraint[i].op, column = table_column(table, info->aConstraint[i].iColumn),
         usable = info->aConstraint[i].usable;
@@ -136,8 +159,7 @@ static void choose(const sql_table *table, sqlite3_index_info *info, choice *cho
         choice->others++;
     } else {
       choice->others++;
-      if (usable && (column == COLUMN_KEY || column == COLUMN_ROWID))
-        choose_key_term(info, i, choice);
+      if (usable && is_key(table, info->aConstraint[i].iColumn)) choose_key_term(info, i, choice);
     }
   }
   if (choice->equal < 0) return;
@@ -166,6 +188,24 @@ static const struct plan *find_plan(sqlite3_index_info *info, const choice *choi
   return plan;
 }
 
+/* Is it found out when the statement runs?  Not even of 'a' COLLATE nocase SQLite says that it is
+** spelled out: of these it matters where the two look as if they came of a LIKE. */
+static int bound_letter(sqlite3_index_info *info, const choice *choice, int i) {
+  int letter = letter_of(info->aConstraint[i].op);
+  if (literal(info, i)) return letter;
+  if (choice->no_case
+      && (choice->lower < 0 || choice->upper < 0
+          || letter_of(info->aConstraint[choice->lower].op) != TERM_FROM
+          || letter_of(info->aConstraint[choice->upper].op) != TERM_BELOW))
+    return letter;
+  switch (letter) {
+    case TERM_ABOVE: return TERM_ABOVE_FOUND;
+    case TERM_FROM: return TERM_FROM_FOUND;
+    case TERM_BELOW: return TERM_BELOW_FOUND;
+    default: return TERM_UPTO_FOUND;
+  }
+}
+
 static void use_key_terms(sqlite3_index_info *info, const choice *choice, const struct plan *plan,
                           char *letters) {
   if (plan->needs & LIST) sqlite3_vtab_in(info, choice->equal, 1);
@@ -175,16 +215,36 @@ static void use_key_terms(sqlite3_index_info *info, const choice *choice, const 
         plan->omit && choice->is_literal, letters);
   }
   if (plan->needs & LOWER)
-    use(info, choice->lower, letter_of(info->aConstraint[choice->lower].op), plan->omit, letters);
+    use(info, choice->lower, bound_letter(info, choice, choice->lower), plan->omit, letters);
   if (plan->needs & UPPER)
-    use(info, choice->upper, letter_of(info->aConstraint[choice->upper].op), plan->omit, letters);
+    use(info, choice->upper, bound_letter(info, choice, choice->upper), plan->omit, letters);
+}
+
+static int reads_in_order(const choice *choice, const struct plan *plan) {
+  switch (plan->number) {
+    case PLAN_RANGE:
+    case PLAN_SCAN: return choice->order != 0;
+    case PLAN_NOCASE: return choice->order == ORDER_UP;
+    default: return 0;
+  }
+}
+
+/* The rows of each plan have each their own key, in whatever order they come. */
+static int are_distinct(const sql_table *table, sqlite3_index_info *info) {
+  int i;
+  if (sqlite3_vtab_distinct(info) != 2) return 0;
+  for (i = 0; i < info->nOrderBy; i++) {
+    if (is_key(table, info->aOrderBy[i].iColumn)) return 1;
+  }
+  return 0;
 }
 
 static void tell_planner(sqlite3_index_info *info, const choice *choice, const struct plan *plan,
                          double records) {
+  double rows = plan->rows + plan->rows_of_all * records;
   info->idxNum = plan->number;
-  info->estimatedRows = (sqlite3_int64)(plan->rows + plan->rows_of_all * records);
-  info->estimatedCost = plan->cost + plan->cost_of_all * records;
+  info->estimatedRows = (sqlite3_int64)rows;
+  info->estimatedCost = plan->cost + plan->cost_of_row * rows;
   if (plan->unique && choice->is_literal) {
     info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
     info->orderByConsumed = 1;
@@ -217,6 +277,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
   sql_table *table = (sql_table *)vtab;
   const struct plan *plan;
   char letters[8] = "";
+  int is_ordered;
   choice choice;
   choose(table, info, &choice);
   if (table->is_function && choice.file < 0) {
@@ -229,12 +290,15 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
   plan = find_plan(info, &choice);
   use_key_terms(info, &choice, plan, letters);
   tell_planner(info, &choice, plan, records_of(table));
+  is_ordered = reads_in_order(&choice, plan) && !are_distinct(table, info);
+  if (is_ordered || are_distinct(table, info)) info->orderByConsumed = 1;
   if (limit_is_sound() && choice.others == 0 && choice.limit >= 0
       && (info->nOrderBy == 0 || info->orderByConsumed)) {
     use(info, choice.limit, TERM_LIMIT, 0, letters);
     use(info, choice.offset, TERM_OFFSET, 0, letters);
   }
-  info->idxStr = sqlite3_mprintf("%s", letters);
+  info->idxStr =
+      sqlite3_mprintf("%s%.*s", letters, is_ordered, choice.order == ORDER_UP ? "+" : "-");
   info->needToFreeIdxStr = 1;
   return info->idxStr ? SQLITE_OK : SQLITE_NOMEM;
 }

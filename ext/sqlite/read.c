@@ -4,9 +4,8 @@
 **     KEY              one get
 **     KEYS             the list is copied, then looked up in batches, which overlaps the cache
 **                      misses
-**     RANGE, NOCASE  a core cursor, with the prefix if the range is one; what is out of range never
-**     becomes a row
-**     SCAN             a core cursor
+**     RANGE, NOCASE    the store's order of keys (range.c)
+**     SCAN             the same where the rows are wanted in order, else a pass over the log
 ** A cursor takes its snapshot at its first xFilter and keeps it for the later ones: in the inner
 ** loop of a join all of them read one moment.  Nothing of a row is copied until SQLite asks for the
 ** column, so count(*) and key-only queries touch no value beyond the checksum that core verifies.
@@ -14,12 +13,6 @@
 #include "sql.h"
 
 #define BATCH 32 /* keys of an IN list looked up together: enough to overlap their cache misses */
-
-typedef struct bound {
-  int is_set, is_text;
-  char *bytes; /* sqlite3_malloc */
-  size_t size;
-} bound;
 
 typedef struct row_cursor {
   sqlite3_vtab_cursor base; /* first: SQLite's part */
@@ -32,11 +25,11 @@ typedef struct row_cursor {
   int at_end;
   sqlite3_int64 left; /* rows that may still be wanted; -1: no bound known */
   maph_entry entry;
-  maph_cursor *scan;  /* SCAN, RANGE, NOCASE */
-  bound lower, upper; /* RANGE, NOCASE: what the row's key must not be outside of */
-  int sought;         /* the type by which the row was sought; 0: the key shows its own */
-  key_list list;      /* KEYS: what to look up, */
-  maph_entry *found;  /* and what was found for the present batch */
+  maph_cursor *scan; /* in no order; NULL: */
+  key_range range;   /* SCAN, RANGE, NOCASE */
+  int sought;        /* the type by which the row was sought; 0: the key shows its own */
+  key_list list;     /* KEYS: what to look up, */
+  maph_entry *found; /* and what was found for the present batch */
   size_t key_next, batch_end;
   maph_slice *members;    /* of the row's value, as they are declared, */
   const void *members_of; /* and of which value */
@@ -65,10 +58,7 @@ static void cursor_reset(row_cursor *cursor) {
   sqlite3_free(cursor->members);
   cursor->members = NULL;
   sqlite3_free(cursor->found);
-  sqlite3_free(cursor->lower.bytes);
-  sqlite3_free(cursor->upper.bytes);
-  memset(&cursor->lower, 0, sizeof(cursor->lower));
-  memset(&cursor->upper, 0, sizeof(cursor->upper));
+  range_close(&cursor->range);
   cursor->scan = NULL;
   cursor->found = NULL;
   cursor->key_next = cursor->batch_end = 0;
@@ -236,80 +226,14 @@ static int find_equal(row_cursor *cursor, sqlite3_value *value, int shows_sought
 
 /* ----------------------------------------------------------------------------- scans and ranges */
 
-static int lower_case(unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; }
-
-/* As SQLite's NOCASE does it, which stops at a zero byte. */
-static int compare_no_case(const maph_slice *x, const maph_slice *y) {
-  const unsigned char *a = x->data, *b = y->data;
-  size_t n = x->size < y->size ? x->size : y->size;
-  for (; n > 0; n--, a++, b++) {
-    if (*a == 0 || lower_case(*a) != lower_case(*b)) {
-      if (lower_case(*a) != lower_case(*b)) return lower_case(*a) - lower_case(*b);
-      break;
-    }
-  }
-  return (x->size > y->size) - (x->size < y->size);
-}
-
-static int compare_bound(const row_cursor *cursor, maph_slice key, const bound *bound) {
-  maph_slice other = maph_bytes(bound->bytes, bound->size);
-  return cursor->plan == PLAN_NOCASE && bound->is_text ? compare_no_case(&key, &other)
-                                                       : keys_compare(&key, &other);
-}
-
-/* May SQLite want this key?  TEXT sorts before BLOB.  But bounds made from LIKE and GLOB hold for
-** BLOB keys by their bytes, and cannot be told from others: where in doubt the row goes to SQLite,
-** which looks again. */
-static int is_within(const row_cursor *cursor, const maph_entry *entry) {
-  const bound *lower = &cursor->lower, *upper = &cursor->upper;
-  if (value_key_is_text(entry)) {
-    if (lower->is_set && (!lower->is_text || compare_bound(cursor, entry->key, lower) < 0))
-      return 0;
-    return !upper->is_set || !upper->is_text || compare_bound(cursor, entry->key, upper) <= 0;
-  }
-  if (upper->is_set && compare_bound(cursor, entry->key, upper) > 0) return 0;
-  if (!lower->is_set) return 1;
-  if (lower->is_text) return 1; /* any BLOB is above any TEXT */
-  return compare_bound(cursor, entry->key, lower) >= 0;
-}
-
-/* Against a column of numbers that holds TEXT, a key that spells a number is one, and below any
-** TEXT: above no lower bound, and below every upper one.  The other bound may compare bytes. */
-static int in_range(const row_cursor *cursor, const maph_entry *entry) {
-  const bound *lower = &cursor->lower;
-  if (is_within(cursor, entry)) return 1;
-  if (!cursor->upper.is_set || !numbers_spelled(entry->key)) return 0;
-  return !lower->is_set || (lower->is_text && compare_bound(cursor, entry->key, lower) >= 0);
-}
-
-/* Numbers bound nothing: any TEXT or BLOB is above them, unless an affinity turns it into a number,
-** which SQLite will see to.  Nor does UTF-16 text, whose order is another. */
-static int set_bound(bound *bound, sqlite3_value *value, int *impossible) {
-  int type = sqlite3_value_type(value);
-  maph_slice bytes;
-  int rc;
-  if (type == SQLITE_NULL) *impossible = 1;
-  if (type != SQLITE_TEXT && type != SQLITE_BLOB) return SQLITE_OK;
-  if (type == SQLITE_TEXT && sqlite3_value_encoding(value) != SQLITE_UTF8) return SQLITE_OK;
-  rc = value_lookup_key(value, &bytes);
-  if (rc != SQLITE_OK) return rc;
-  bound->bytes = sqlite3_malloc64(bytes.size + 1);
-  if (bound->bytes == NULL) return SQLITE_NOMEM;
-  memcpy(bound->bytes, bytes.data, bytes.size);
-  bound->size = bytes.size;
-  bound->is_set = 1;
-  bound->is_text = type == SQLITE_TEXT;
-  return SQLITE_OK;
-}
-
 static int next_entry(row_cursor *cursor) {
   int rc;
-  for (;;) {
-    rc = maph_cursor_next(cursor->scan, &cursor->entry);
-    if (rc != MAPH_OK || cursor->plan == PLAN_SCAN || in_range(cursor, &cursor->entry)) break;
-    rc = pulse_beat(cursor->store->connection);
-    if (rc != SQLITE_OK) return rc;
+  if (cursor->scan == NULL) {
+    rc = range_next(&cursor->range, &cursor->entry, &table_of(cursor)->base.zErrMsg);
+    cursor->at_end = rc == SQLITE_DONE;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
   }
+  rc = maph_cursor_next(cursor->scan, &cursor->entry);
   if (rc == MAPH_NOTFOUND) {
     cursor->at_end = 1;
     return SQLITE_OK;
@@ -317,12 +241,14 @@ static int next_entry(row_cursor *cursor) {
   return core_error(cursor, rc);
 }
 
-/* The store would look for a prefix by the same pass, and meanwhile hear nobody who wants it to
-** stop. */
 static int start_scan(row_cursor *cursor) {
-  int rc = maph_cursor_open(cursor->view->handle, cursor->view->snapshot, maph_bytes("", 0),
-                            &cursor->scan);
-  if (rc != MAPH_OK) return core_error(cursor, rc);
+  int rc = range_start(&cursor->range, cursor->view);
+  if (rc != SQLITE_OK) return rc;
+  if (range_is_all(&cursor->range)) {
+    rc = core_error(cursor, maph_cursor_open(cursor->view->handle, cursor->view->snapshot,
+                                             maph_bytes("", 0), &cursor->scan));
+    if (rc != SQLITE_OK) return rc;
+  }
   cursor->at_end = 0;
   return next_entry(cursor);
 }
@@ -353,22 +279,22 @@ static void set_limit(row_cursor *cursor, const char *letters, sqlite3_value **a
     cursor->left = cursor->left < 0x7fffffffffffffff - skip ? cursor->left + skip : -1;
 }
 
+static int is_bound(int letter) { return strchr(">g<lAGBL", letter) != NULL; }
+
 /* Take in the arguments that plan.c listed in `letters`, all but the keys themselves. */
-static int read_arguments(row_cursor *cursor, const char *letters, sqlite3_value **argv,
-                          int *impossible) {
+static int read_arguments(row_cursor *cursor, const char *letters, int argc, sqlite3_value **argv) {
+  key_range *range = &cursor->range;
   int i, rc = SQLITE_OK;
-  for (i = 0; letters[i] && rc == SQLITE_OK; i++) {
-    switch (letters[i]) {
-      case TERM_FILE: rc = use_file(cursor, argv[i]); break;
-      case TERM_ABOVE:
-      case TERM_FROM: rc = set_bound(&cursor->lower, argv[i], impossible); break;
-      case TERM_BELOW:
-      case TERM_UPTO: rc = set_bound(&cursor->upper, argv[i], impossible); break;
-      default: break;
-    }
+  range->no_case = cursor->plan == PLAN_NOCASE;
+  range->is_utf8 = table_of(cursor)->is_utf8;
+  if (letters[argc]) range->order = letters[argc] == ORDER_UP ? 1 : -1;
+  for (i = 0; i < argc && rc == SQLITE_OK; i++) {
+    if (letters[i] == TERM_FILE)
+      rc = use_file(cursor, argv[i]);
+    else if (is_bound(letters[i]))
+      rc = range_bound(range, letters[i], argv[i]);
   }
   set_limit(cursor, letters, argv);
-  if (cursor->left == 0) *impossible = 1;
   return rc;
 }
 
@@ -377,8 +303,7 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
   row_cursor *c = (row_cursor *)cursor;
   sql_table *table = table_of(c);
   sqlite3_value *key;
-  int rc, impossible = 0;
-  (void)argc;
+  int rc;
   cursor_reset(c);
   table->heir = NULL;
   c->plan = plan;
@@ -386,9 +311,9 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
     return fail(&table->base.zErrMsg, SQLITE_ERROR,
                 sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')"));
   }
-  rc = read_arguments(c, letters, argv, &impossible);
+  rc = read_arguments(c, letters, argc, argv);
   if (rc == SQLITE_OK) rc = cursor_begin(c);
-  if (rc != SQLITE_OK || impossible) return rc;
+  if (rc != SQLITE_OK || c->range.is_nothing || c->left == 0) return rc;
   key = argc > 0 ? argv[table->is_function ? argc > 1 : 0] : NULL;
   switch (plan) {
     case PLAN_KEY: return find_equal(c, key, strchr(letters, TERM_EQUAL) != NULL);

@@ -3,8 +3,9 @@
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
 ** -> views, change -> store.  What they all use stands apart: connection, option, values, keys,
-** numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It knows
-** maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the project.
+** range, numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It
+** knows maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the
+** project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
 ** **message` it leaves a sentence there that was made with sqlite3_mprintf: SQLite's own convention
@@ -301,6 +302,47 @@ int numbers_value(maph_slice text, double *number);       /* does it spell a num
 int numbers_spelled(maph_slice key);                      /* does the key spell a number? */
 void numbers_clear(sql_numbers *numbers);
 
+/* -------------------------------------------------------------- range.c: keys in SQLite's order */
+/* One end of a range. */
+typedef struct key_bound {
+  int type;             /* SQLITE_*; 0: there is none */
+  unsigned char *bytes; /* sqlite3_malloc; of a number its text */
+  size_t size;
+  int is_inclusive;
+  int is_spelled; /* by the statement itself, as far as the letter tells */
+  int is_known;   /* no affinity stands between it and the key */
+} key_bound;
+
+/* A piece of the store's order, read for keys of some types. */
+typedef struct key_stretch {
+  int types;           /* bits; 0: it is not read */
+  maph_slice from, to; /* data NULL: no end */
+  int after_from, up_to, has_prefix;
+} key_stretch;
+
+typedef struct key_range {
+  key_bound lower, upper; /* range_bound */
+  int no_case;            /* what TEXT bounds compare with */
+  int is_utf8;            /* what TEXT is in */
+  int order;              /* 1 upwards, -1 downwards, 0 none is asked for */
+  int is_nothing;         /* a bound is NULL */
+  sql_view *view;
+  key_stretch stretch[2]; /* as they are read */
+  int at, was_read, is_alike;
+  unsigned skipped; /* keys of the other type, in this stretch */
+  int types;        /* of all keys; 0: not asked for yet */
+  maph_range_cursor *cursor;
+  unsigned char *least, *greatest, *prefix, *spelling; /* one allocation */
+  size_t prefix_size;
+} key_range;
+
+/* letter: TERM_ABOVE ... TERM_UPTO_FOUND.  SQLITE_NOMEM */
+int range_bound(key_range *range, int letter, sqlite3_value *value);
+int range_start(key_range *range, sql_view *view);                   /* SQLITE_NOMEM */
+int range_is_all(const key_range *range);                            /* all keys, in no order */
+int range_next(key_range *range, maph_entry *entry, char **message); /* SQLITE_DONE */
+void range_close(key_range *range);                                  /* it is all zero then */
+
 /* ---------------------------------------------------------------------------- vtab.c: the table */
 /* Columns, by position.  The third is the hidden column named as the table for commands, or, in the
 ** table-valued form, the hidden argument `file`; it comes before the other hidden ones because
@@ -324,6 +366,7 @@ typedef struct sql_table {
   int is_function; /* maph('file'): read-only, the file is an argument */
   int is_own;      /* made by a CREATE of this connection, not found in a schema */
   int is_fresh;    /* the transaction of that CREATE goes on */
+  int is_utf8;     /* the database keeps its text so: else its order is another */
   sql_options options;
   sql_store *store;         /* NULL until first used */
   struct row_cursor *spare; /* a closed cursor, for the next statement (read.c) */
@@ -358,8 +401,9 @@ enum {
   PLAN_NOTHING = 5
 };
 
-/* idxStr has one letter for each argument of xFilter, in order.  SPELLED: the statement spells the
-** key out. */
+/* idxStr has one letter for each argument of xFilter, in order, and at its end ORDER_* where the
+** rows come in the order of their keys.  SPELLED, and the bounds but the capital ones: the
+** statement spells the key out. */
 enum {
   TERM_FILE = 'f',
   TERM_EQUAL = 'e',
@@ -369,9 +413,14 @@ enum {
   TERM_FROM = 'g',
   TERM_BELOW = '<',
   TERM_UPTO = 'l',
+  TERM_ABOVE_FOUND = 'A',
+  TERM_FROM_FOUND = 'G',
+  TERM_BELOW_FOUND = 'B',
+  TERM_UPTO_FOUND = 'L',
   TERM_LIMIT = 'n',
   TERM_OFFSET = 'o'
 };
+enum { ORDER_UP = '+', ORDER_DOWN = '-' };
 int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
 
 /* ------------------------------------------------------------------------------ read.c: cursors */

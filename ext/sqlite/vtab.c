@@ -27,8 +27,8 @@
 **     ttl          hidden, write-only: seconds that the row lives from now on, in place of
 **                  expires_at
 **
-** PLANS     plan.c: key = and key IN are gets, everything else is one pass over the store, LIKE
-**           'x%' and ranges filtered on the way.
+** PLANS     plan.c: key = and key IN are gets; ranges, LIKE 'x%', GLOB 'x*' and ORDER BY key read
+**           the store's order of keys (range.c); everything else is one pass over the store.
 **
 ** LOCKING   Reading takes no lock.  The writer lock of the store is held from the first write
 **           statement of a transaction to its end (write.c).  All cursors of a statement read one
@@ -102,6 +102,21 @@ static int declare(const sql_table *table, sqlite3 *db, char **message) {
   return rc;
 }
 
+/* How the database keeps its text.  It decides about the order of TEXT. */
+static int keeps_utf8(sqlite3 *db) {
+  sqlite3_stmt *statement = NULL;
+  sqlite3_value *text = NULL;
+  int encoding = 0;
+  if (sqlite3_prepare_v2(db, "SELECT 'x'", -1, &statement, NULL) == SQLITE_OK
+      && sqlite3_step(statement) == SQLITE_ROW) {
+    text = sqlite3_value_dup(sqlite3_column_value(statement, 0));
+    if (text) encoding = sqlite3_value_encoding(text);
+  }
+  sqlite3_value_free(text);
+  sqlite3_finalize(statement);
+  return encoding == SQLITE_UTF8;
+}
+
 static void table_free(sql_table *table) {
   if (table == NULL) return;
   store_release(table->store);
@@ -155,6 +170,7 @@ static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
   table->name = sqlite3_mprintf("%s", argv[2]);
   if (table->name == NULL || table->schema == NULL) goto done;
   rc = table->is_function ? SQLITE_OK : option_parse(&table->options, argc - 3, argv + 3, message);
+  table->is_utf8 = keeps_utf8(db);
   if (rc == SQLITE_OK) rc = declare(table, db, message);
   for (i = 0; i < table->options.members.count; i++)
     table->options.members.list[i].digits = value_digits(db);

@@ -98,6 +98,7 @@ static Tcl_Obj *null_calls(void) {
   maph_cursor_close(NULL);
   maph_range_close(NULL);
   if (maph_range_estimate(NULL) != 0) printf("an estimate\n");
+  if (maph_snapshot_key_types(NULL) != 6) printf("types\n");
   maph_changes_close(NULL);
   if (maph_load_entries(NULL) != 0) printf("entries\n");
   return dict;

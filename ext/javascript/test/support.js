@@ -1,7 +1,9 @@
-/* support.js - a maph-server on a free port over a fresh folder; MAPH_TEST_BUILD is the folder of
- * the products under test. */
+/* support.js - a maph-server over a fresh folder, on a port that stays its own while it is halted;
+ * MAPH_TEST_BUILD is the folder of the products under test. */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, mkdir, readFile, rm } from "node:fs/promises";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,8 +12,23 @@ export const room = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 export const top = path.dirname(path.dirname(room));
 export const build = process.env.MAPH_TEST_BUILD ?? path.join(top, "build");
 
+/* A port that no other process gets: a connection that leaves from it, and does not listen. */
+async function holdPort() {
+  const peer = net.createServer().listen(0, "127.0.0.1");
+  await once(peer, "listening");
+  const { port } = peer.address();
+  const holder = net.connect({ port, host: "127.0.0.1", localAddress: "127.0.0.1" });
+  await once(holder, "connect");
+  return {
+    port: holder.localPort,
+    release() {
+      holder.destroy();
+      peer.close();
+    }
+  };
+}
+
 export class Server {
-  port = 0;
   constructor(...args) {
     this.args = args;
   }
@@ -20,11 +37,12 @@ export class Server {
     this.folder ??= await mkdtemp(path.join(tmpdir(), "maph-javascript."));
     this.data = path.join(this.folder, "data");
     await mkdir(this.data, { recursive: true });
+    this.held ??= await holdPort();
     const all = [
       "--data",
       this.data,
       "--listen",
-      `127.0.0.1:${this.port}`,
+      `127.0.0.1:${this.held.port}`,
       "--access-log",
       "off",
       ...this.args
@@ -33,19 +51,18 @@ export class Server {
       stdio: ["ignore", "ignore", "pipe"]
     });
     this.ended = new Promise((resolve) => this.process.once("exit", resolve));
-    this.port = await new Promise((resolve, reject) => {
+    await new Promise((resolve, reject) => {
       let said = "";
       this.process.stderr.setEncoding("utf8").on("data", (text) => {
         said += text;
-        const found = /127\.0\.0\.1:(\d+)/.exec(said);
-        if (found) resolve(Number(found[1]));
+        if (said.includes("http://127.0.0.1:")) resolve();
       });
       this.ended.then(() => reject(new Error(`maph-server does not start: ${said}`)));
     });
     return this;
   }
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://127.0.0.1:${this.held.port}`;
   }
   async halt() {
     this.process.kill("SIGTERM");
@@ -53,6 +70,7 @@ export class Server {
   }
   async stop() {
     await this.halt();
+    this.held.release();
     await rm(this.folder, { recursive: true });
   }
 }

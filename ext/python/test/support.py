@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,14 +36,18 @@ def fork():
 
 
 class Server:
-    """maph-server over a fresh folder, on a free port."""
+    """maph-server over a fresh folder, on a port that stays its own while it is halted: a socket
+    that is bound and does not listen keeps it from all others."""
 
     def __init__(self, *arguments):
         self.folder = tempfile.mkdtemp(prefix="maph-python.")
         self.data = os.path.join(self.folder, "data")
         os.mkdir(self.data)
         self.process = None
-        self.port = 0
+        self.holder = socket.socket()
+        self.holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.holder.bind(("127.0.0.1", 0))
+        self.port = self.holder.getsockname()[1]
         self.arguments = arguments
         self.start()
 
@@ -64,9 +69,7 @@ class Server:
         said = b""
         for line in self.process.stderr:
             said += line
-            found = re.search(rb"127\.0\.0\.1:(\d+)", line)
-            if found:
-                self.port = int(found.group(1))
+            if b"http://127.0.0.1:" in line:
                 self.rest = threading.Thread(target=self.process.stderr.read, daemon=True)
                 self.rest.start()
                 return
@@ -80,6 +83,7 @@ class Server:
 
     def stop(self):
         self.halt()
+        self.holder.close()
         shutil.rmtree(self.folder)
 
     @property

@@ -287,7 +287,7 @@ class Feed(unittest.TestCase):
         thread.start()
         first(got)
         changes.close()
-        self.assertEqual(got.get(timeout=20), "end")
+        self.assertEqual(got.get(timeout=120), "end")
         thread.join()
         self.assertEqual(list(changes), [])
 

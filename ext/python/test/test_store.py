@@ -346,11 +346,18 @@ class Transactions(StoreTest):
     def test_interrupt(self):
         with maph.open(self.path, "w", busy_timeout=60) as other:
             with self.store.transaction():
-                timer = threading.Timer(0.1, other.interrupt)
-                timer.start()
+                over = threading.Event()
+
+                def interrupt():
+                    while not over.wait(0.01):
+                        other.interrupt()
+
+                thread = threading.Thread(target=interrupt)
+                thread.start()
                 with self.assertRaises(maph.CancelledError):
                     other["k"] = "v"
-                timer.join()
+                over.set()
+                thread.join()
             other["k"] = "v"
         self.assertRaises(maph.MisuseError, other.interrupt)
 
