@@ -14,7 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { LEAF_MOST = 512, RUN_LEAST = 4096 };
+enum { LEAF_MOST = 4096, RUN_LEAST = 4096 };
 
 uint64_t leaf_most(void) {
 #ifdef MAPH_TEST
