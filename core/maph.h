@@ -301,6 +301,9 @@ MAPH_API int maph_pending(maph *m);
 MAPH_API int maph_get(maph *m, maph_slice key, maph_slice *value);
 /* the same, with version, type, expiry */
 MAPH_API int maph_get_entry(maph *m, maph_slice key, maph_entry *entry);
+/* The same for a thread that may not wait: TOOBIG where the value has more than `most` bytes, of
+** which none was read, not even to verify them; entry->value is then empty. */
+MAPH_API int maph_get_entry_upto(maph *m, maph_slice key, uint64_t most, maph_entry *entry);
 MAPH_API int maph_exists(maph *m, maph_slice key); /* MAPH_OK or NOTFOUND */
 
 /* n gets at one snapshot, their cache misses overlapped: three times faster than one by one.

@@ -83,7 +83,16 @@ int maph_exists(maph *m, maph_slice key) {
   return maph_get(m, key, &value);
 }
 
-int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
+/* Whether the key's value has at most so many bytes.  TOOBIG NOTFOUND */
+static int fits(const store *store, const view *view, maph_slice key, uint64_t most) {
+  item it;
+  int rc = view_find(view, key, 0, 0, &it);
+  if (rc != MAPH_OK || it.value_size <= most) return rc;
+  return fail(MAPH_TOOBIG, "%s: the value has %llu bytes, and at most %llu were asked for",
+              store->path, (unsigned long long)it.value_size, (unsigned long long)most);
+}
+
+int maph_get_entry_upto(maph *m, maph_slice key, uint64_t most, maph_entry *entry) {
   store *store;
   view view;
   item it;
@@ -93,9 +102,14 @@ int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
   rc = handle_store_now(m, &store);
   if (rc == MAPH_OK) rc = handle_reader(m, &store);
   if (rc == MAPH_OK) rc = view_latest(store, &view);
+  if (rc == MAPH_OK && most < VALUE_MAX) rc = missing(store, fits(store, &view, key, most));
   if (rc == MAPH_OK) rc = missing(store, view_find(&view, key, 0, m->options.verify, &it));
   if (rc == MAPH_OK) record_entry(store, &it, entry);
   return rc;
+}
+
+int maph_get_entry(maph *m, maph_slice key, maph_entry *entry) {
+  return maph_get_entry_upto(m, key, UINT64_MAX, entry);
 }
 
 /* For gets that verify: the misses of a group overlap in the index, in the records, and in what of

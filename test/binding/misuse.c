@@ -43,6 +43,7 @@ static Tcl_Obj *null_calls(void) {
   CALL("recover_progress", maph_recover_progress(NULL, NULL, NULL, NULL, NULL));
   CALL("get", maph_get(NULL, key, &value));
   CALL("get_entry", maph_get_entry(NULL, key, &entry));
+  CALL("get_entry_upto", maph_get_entry_upto(NULL, key, 1, &entry));
   CALL("exists", maph_exists(NULL, key));
   CALL("get_many", maph_get_many(NULL, 1, &key, &value));
   CALL("put", maph_put(NULL, key, key));

@@ -135,9 +135,12 @@ int get_entry_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const 
   maph_slice key;
   maph_entry entry;
   int rc;
-  if (objc != 3) return usage(interp, objv, 2, "KEY");
+  Tcl_WideInt most = 0;
+  if (objc != 3 && objc != 4) return usage(interp, objv, 2, "KEY ?MOST?");
+  if (objc == 4 && Tcl_GetWideIntFromObj(interp, objv[3], &most) != TCL_OK) return TCL_ERROR;
   key = slice_of(objv[2]);
-  rc = object->kind == TXN        ? maph_txn_get_entry(object->txn, key, &entry)
+  rc = objc == 4             ? maph_get_entry_upto(object->handle->m, key, (uint64_t)most, &entry)
+       : object->kind == TXN ? maph_txn_get_entry(object->txn, key, &entry)
        : object->kind == SNAPSHOT ? maph_snapshot_get_entry(object->snapshot, key, &entry)
                                   : maph_get_entry(object->m, key, &entry);
   if (rc == MAPH_OK) Tcl_SetObjResult(interp, entry_obj(&entry));
