@@ -74,10 +74,21 @@ static uint64_t raise_file_limit(void) {
   return setrlimit(RLIMIT_NOFILE, &wanted) == 0 ? wanted.rlim_cur : limit.rlim_cur;
 }
 
+static uint64_t needed_files(void) {
+  return FILES_BESIDE + 2 * (option.threads + option.watchers) + 2 * stores_found();
+}
+
+/* How many of them connections that wait may have: a quarter, or where so many are spare, those,
+** but for an eighth of all, for stores to come. */
+static uint64_t files_for_waiting(uint64_t limit) {
+  uint64_t taken = needed_files() + limit / 8;
+  return limit > taken && limit - taken > limit / 4 ? limit - taken : limit / 4;
+}
+
 /* Say it when that may be too few. */
 static void judge_file_limit(uint64_t limit) {
   uint64_t stores = stores_found(), connections = option.threads + option.watchers,
-           needed = FILES_BESIDE + 2 * connections + 2 * stores;
+           needed = needed_files();
   if (limit >= needed) return;
   log_line("%llu stores and %llu connections may need %llu open files, and %llu are allowed: raise "
            "that (ulimit -Hn, or LimitNOFILE= of the service)",
@@ -132,7 +143,7 @@ int main(int argc, char **argv) {
   sentence_setup();
   jobs_start();
   if (!sigbus_guard() || !access_log_open() || !auth_load() || !stores_find() || !guard_setup()
-      || !client_setup() || http_start(serve_callbacks()) != 0)
+      || !client_setup() || http_start(serve_callbacks(), files_for_waiting(files)) != 0)
     return 2;
   judge_file_limit(files);
   if (stores_start(files / 2) != 0 || upkeep_start() != 0) {

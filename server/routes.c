@@ -89,6 +89,24 @@ static enum match match(request *request, const char *pattern) {
   return *path == 0 ? YES : NO;
 }
 
+static const char of_store[] = "stores/NAME";
+enum { OF_STORE = sizeof of_store - 1 };
+
+/* What follows /stores/NAME; NULL: the path is of no store. */
+static const char *after_store(const char *path) {
+  return strncmp(path, "/stores/", 8) == 0 ? path + 8 + strcspn(path + 8, "/") : NULL;
+}
+
+/* Cheaper than match, and true where that is YES or MALFORMED: whether the path is of a store as
+** the pattern is, and what follows the name begins alike. */
+static bool may_match(const char *path, const char *after, const char *pattern) {
+  const char *rest = pattern + OF_STORE;
+  if (strncmp(pattern, of_store, OF_STORE) != 0) return after == NULL;
+  if (after == NULL) return false;
+  if (*after == *rest && (*after == 0 || after[1] == rest[1])) return true;
+  return memchr(path, '%', (size_t)(after - path)) != NULL;
+}
+
 /* GET /stores/NAME/keys?key=A&key=B. */
 static bool may_repeat(const route *to, maph_slice name) {
   return to->handler == keys_list && name.size == 3 && memcmp(name.data, "key", 3) == 0;
@@ -170,33 +188,50 @@ static void store_unavailable(request *request, int rc) {
     reply_maph(request, rc, NULL);
 }
 
+/* It never waits, or declines (http/loop.c). */
+static bool is_quick(const route *to) {
+  return to->handler == key_get || to->handler == health_show;
+}
+
+/* False: there is none, which was answered, or it is declined. */
+static bool hold_store(request *request) {
+  maph_slice name = request->segments[0];
+  int rc;
+  if (request->quick) {
+    request->store = store_at_once(name.data, name.size);
+    request->declined = request->store == NULL;
+    return request->store != NULL;
+  }
+  request->store =
+      store_acquire(name.data, name.size, (request->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
+  if (request->store == NULL) store_unavailable(request, rc);
+  return request->store != NULL;
+}
+
 static void run(request *request, const route *to) {
   static const maph_slice all = { "", 0 };
-  bool of_store = strncmp(to->pattern, "stores/", 7) == 0;
-  int rc;
+  bool named = strncmp(to->pattern, of_store, OF_STORE) == 0;
+  if (request->quick && !is_quick(to)) {
+    request->declined = true;
+    return;
+  }
   if (to->role != ROLE_NONE && !rate_allows(request)) return;
-  if (!auth_allows(request, to->role, of_store ? request->segments[0] : all)
+  if (!auth_allows(request, to->role, named ? request->segments[0] : all)
       || !parse_query(request, to))
     return;
-  if (to->needs_store) {
-    request->store = store_acquire(request->segments[0].data, request->segments[0].size,
-                                   (request->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
-    if (request->store == NULL) {
-      store_unavailable(request, rc);
-      return;
-    }
-  }
+  if (to->needs_store && !hold_store(request)) return;
   to->handler(request);
-  store_release(request->store);
+  (request->quick ? store_release_at_once : store_release)(request->store);
   request->store = NULL;
 }
 
 void routes_dispatch(request *request) {
   int allowed = 0;
-  const char *origin = request_header(request, "Origin");
+  const char *origin = request_header(request, "Origin"), *after = after_store(request->path);
   if (origin && guard_origin_allowed(origin)) request->origin = origin;
   for (int i = 0; i < ROUTES; i++) {
-    enum match m = match(request, routes[i].pattern);
+    enum match m =
+        may_match(request->path, after, routes[i].pattern) ? match(request, routes[i].pattern) : NO;
     if (m == NO) continue;
     request->route = i;
     request->route_name = routes[i].name;

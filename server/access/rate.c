@@ -62,7 +62,8 @@ static bool take(uint64_t who) {
 }
 
 bool rate_allows(request *request) {
-  if (option.rate == 0) return true;
+  if (option.rate == 0 || request->counted) return true;
+  request->counted = true;
   pthread_once(&seed_once, make_seed);
   if (take(hash(auth_knows(request) ? auth_token(request) : request->remote))) return true;
   reply_problem(request, 429, "too_many_requests",

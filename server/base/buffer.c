@@ -28,14 +28,6 @@ bool buffer_reserve(buffer *buffer, size_t more) {
   return true;
 }
 
-void buffer_append(buffer *buffer, const void *data, size_t size) {
-  if (size == 0 || !buffer_reserve(buffer, size)) return;
-  memcpy(buffer->data + buffer->size, data, size);
-  buffer->size += size;
-}
-
-void buffer_text(buffer *buffer, const char *text) { buffer_append(buffer, text, strlen(text)); }
-
 void buffer_number(buffer *buffer, uint64_t number) {
   char digits[20];
   int n = 20;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* After an allocation failed `failed` stays set and appends do nothing: check it once, at the
 ** end. */
@@ -17,8 +18,18 @@ typedef struct buffer {
 } buffer;
 
 bool buffer_reserve(buffer *buffer, size_t more); /* room for that many more bytes */
-void buffer_append(buffer *buffer, const void *data, size_t size);
-void buffer_text(buffer *buffer, const char *text);
+/* Here, since an answer's head is made of some fifty pieces. */
+static inline void buffer_append(buffer *buffer, const void *data, size_t size) {
+  if (size == 0
+      || ((buffer->failed || size > buffer->capacity - buffer->size)
+          && !buffer_reserve(buffer, size)))
+    return;
+  memcpy(buffer->data + buffer->size, data, size);
+  buffer->size += size;
+}
+static inline void buffer_text(buffer *buffer, const char *text) {
+  buffer_append(buffer, text, strlen(text));
+}
 void buffer_number(buffer *buffer, uint64_t number);
 void buffer_printf(buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* empty it; give memory above that size back */

@@ -48,7 +48,7 @@ static const entry entries[] = {
     "really listen beyond loopback with nobody asked for a token" },
   { "require-preconditions", FLAG, &option.conditional, "no", 0, 0, NULL,
     "a write without If-Match or If-None-Match answers 428" },
-  { "threads", COUNT, &option.threads, "128", 2, 4096, "N", "connections served at once" },
+  { "threads", COUNT, &option.threads, "128", 2, 4096, "N", "requests that workers serve at once" },
   { "max-body", SIZE, &option.max_body, "256M", 1, UINT32_MAX, "SIZE",
     "largest value in a PUT or an import" },
   { "max-batch", SIZE, &option.max_batch, "16M", 1, 1u << 30, "SIZE",

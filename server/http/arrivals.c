@@ -25,6 +25,8 @@
 #include "base/options.h"
 #include "http/arrivals.h"
 #include "http/connection.h"
+#include "http/head.h"
+#include "http/loop.h"
 
 /* What an event is of: a listener by its number, the alarm, or else a connection. */
 enum { ALARM = LISTENERS_MAX, OTHERS };
@@ -38,19 +40,7 @@ static size_t arriving_most;
 static char peeked[REQUEST_ROOM];
 
 /* ---------------------------------------------------------------------------------- a head */
-enum look { INCOMPLETE, WHOLE, TOO_LARGE, GONE };
-
-/* What civetweb will make of these bytes: it ends a head at the first empty line, and refuses it
-** at the first byte that is no text; both are its business. */
-static bool ends_head(const char *bytes, size_t size, size_t from) {
-  for (size_t i = from; i < size; i++) {
-    unsigned char c = (unsigned char)bytes[i];
-    if (c == '\n' && i >= 1 && bytes[i - 1] == '\n') return true;
-    if (c == '\n' && i >= 3 && memcmp(bytes + i - 3, "\r\n\r\n", 4) == 0) return true;
-    if ((c < 32 && c != '\r' && c != '\n') || c == 127) return true;
-  }
-  return false;
-}
+enum look { INCOMPLETE, WHOLE, CUT, TOO_LARGE, GONE };
 
 static enum look look_at(connection *connection, bool ended) {
   ssize_t n = recv(connection->socket, peeked, sizeof peeked, MSG_PEEK | MSG_DONTWAIT);
@@ -58,7 +48,8 @@ static enum look look_at(connection *connection, bool ended) {
   if (n == 0) return GONE;
   if (n < 0) return errno == EAGAIN || errno == EINTR ? INCOMPLETE : GONE;
   connection->looked_at = (size_t)n;
-  if (ended || ends_head(peeked, (size_t)n, from)) return WHOLE;
+  if (head_ends(peeked, (size_t)n, from)) return WHOLE;
+  if (ended) return CUT;
   return (size_t)n == sizeof peeked ? TOO_LARGE : INCOMPLETE;
 }
 
@@ -80,9 +71,26 @@ static void refuse_size(connection *connection) {
            "a path and query of at most 49152 bytes; a batch takes longer keys");
 }
 
+static void watch(connection *connection) {
+  struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
+  if (epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e) != 0)
+    connection_end(connection, true);
+}
+
 static void forget(connection *connection) {
   epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
   connection_end(connection, true);
+}
+
+/* To a loop, or to a worker. */
+static void pass_on(connection *connection, bool plain) {
+  epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
+  if (plain) {
+    connection_keep(connection);
+    loop_take(connection);
+  } else {
+    connection_is_ready(connection);
+  }
 }
 
 static void heard_from(connection *connection, uint32_t events) {
@@ -97,10 +105,8 @@ static void heard_from(connection *connection, uint32_t events) {
   switch (look_at(connection, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)) {
     case GONE: forget(connection); break;
     case TOO_LARGE: refuse_size(connection); break;
-    case WHOLE:
-      epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
-      connection_is_ready(connection);
-      break;
+    case WHOLE: pass_on(connection, head_may_be_plain(peeked, connection->looked_at)); break;
+    case CUT: pass_on(connection, false); break;
     default: break;
   }
 }
@@ -169,12 +175,13 @@ static void end_those_too_late(void) {
     refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
   }
   while ((connection = connection_given_up(now)) != NULL) {
-    struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
     refuse(connection, 503, "busy", "every worker is busy: come again");
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e) != 0)
-      connection_end(connection, true);
+    watch(connection);
   }
 }
+
+void arrivals_take(connection *connection) { connection_waits_for_head(connection, poller); }
+void arrivals_see_off(connection *connection) { connection_is_seen_off(connection, poller); }
 
 static void *run(void *unused) {
   struct epoll_event events[EVENTS];
@@ -194,6 +201,7 @@ static void *run(void *unused) {
     looked_us = now_us();
     end_those_too_late();
     connections_tend();
+    loops_tend();
     if (paused) pause_accepting(false);
     if (atomic_load(&ring_for_end)) {
       connections_shut(true);
@@ -241,6 +249,8 @@ void arrivals_stop(void) {
   while ((connection = connection_oldest(ARRIVING, 0)) != NULL) connection_end(connection, true);
   while ((connection = connection_oldest(READY, 0)) != NULL) connection_end(connection, true);
   while ((connection = connection_oldest(LEAVING, 0)) != NULL) connection_end(connection, true);
+  while ((connection = connection_oldest(KEPT, 0)) != NULL) connection_end(connection, true);
+  while ((connection = connection_oldest(SENDING, 0)) != NULL) connection_end(connection, true);
   listen_close();
   close(poller);
   close(alarm_bell);

@@ -5,10 +5,14 @@
 #define MAPH_HTTP_ARRIVALS_H
 
 #include <stdbool.h>
+#include "http/connection.h"
 
 bool arrivals_start(void);
 /* Civetweb is being stopped: it is rung for until arrivals_stop, which ends the thread. */
 void arrivals_ring_for_end(void);
 void arrivals_stop(void);
+/* A loop's connection, which has sent a part of a head, or nothing more is wanted of. */
+void arrivals_take(connection *connection);
+void arrivals_see_off(connection *connection);
 
 #endif

@@ -12,6 +12,8 @@
 ** that the connection has in our table, and so each callback knows whose it is; the real address
 ** is there too.  Civetweb 1.15 and 1.16 do the same here.
 **
+** In the same way civetweb's poll() is the one below: so a connection leaves its worker again.
+**
 ** Invariants:
 ** (1) `running` is raised before `draining` is read, so drain never misses a request that will be
 **     served.
@@ -31,27 +33,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
-#include "base/waits.h"
 #include "http/arrivals.h"
-#include "http/body.h"
-#include "http/connection.h"
-#include "http/reply.h"
+#include "http/exchange.h"
+#include "http/head.h"
+#include "http/loop.h"
 #include "http/wire.h"
 
-enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024 };
+enum { WAIT_MS = 200, READS = 3 };
 
 static struct mg_context *context;
-static http_callbacks callbacks;
 static int bell_copy = -1; /* what civetweb takes for its socket */
-static atomic_bool draining;
-static atomic_uint_fast64_t running, next_id;
-static uint64_t id_seed;
+/* This worker's connection, while it waits for its next request; else NULL. */
+static _Thread_local connection *waits;
+static connection given_back; /* whose civetweb's connection is that is a loop's again */
 
 /* ------------------------------------------------------------------------------ connections */
 /* Civetweb's accept(): see above.  Any other is the system's. */
@@ -71,6 +70,58 @@ int accept_for_civetweb(int listener, struct sockaddr *peer, socklen_t *size) {
   memcpy(peer, &place, sizeof place);
   *size = sizeof place;
   return connection->socket;
+}
+
+/* Wait for the next request of a worker's connection, for a moment, and only as long as nobody
+** waits for a worker; not at all where it has read again and again, which a loop does for less.  As
+** poll answers. */
+static int wait_a_moment(const connection *connection) {
+  struct pollfd both[] = { { .fd = connection->socket, .events = POLLIN },
+                           { .fd = crowd_bell, .events = POLLIN } };
+  uint64_t now = now_us(), until = connection->reads < READS ? now + WAIT_MS * 1000 : 0;
+  int n = 0;
+  for (; n == 0 && now < until; now = now_us()) {
+    struct timespec wait = { 0, (long)(until - now) * 1000 };
+    n = ppoll(both, 2, &wait, NULL);
+    if (n <= 0) return n;
+    n = both[0].revents != 0;
+    if (n == 0 && connections_crowded()) break;
+  }
+  return n;
+}
+
+/* Whether what has come is a whole head, as short as most are, or the end. */
+static bool head_is_there(int socket) {
+  char bytes[2048];
+  ssize_t n = recv(socket, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0
+         || (n > 0 && (memmem(bytes, (size_t)n, "\r\n\r\n", 4) || head_ends(bytes, (size_t)n, 0)));
+}
+
+/* Civetweb's poll().  After a moment without a request its connection is a loop's again, and
+** civetweb finds that its own has ended; so it is when a part of a head has come, for the rest of
+** which no worker waits.  Where it has read ahead it keeps it. */
+int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) __asm__("poll")
+    __attribute__((visibility("default")));
+
+int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) {
+  struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
+  connection *connection = waits;
+  int n;
+  if (connection == NULL || fds[0].fd != connection->socket)
+    return ppoll(fds, count, ms < 0 ? NULL : &wait, NULL);
+  n = wait_a_moment(connection);
+  waits = NULL;
+  fds[0].revents = n == 0 ? 0 : POLLIN;
+  if (n < 0 || (n > 0 && head_is_there(connection->socket))) return n;
+  mg_set_user_connection_data(connection->mg, &given_back);
+  if (!connection_give_back(connection)) {
+    mg_set_user_connection_data(connection->mg, connection);
+    return n;
+  }
+  loop_take(connection);
+  fds[0].revents = POLLIN;
+  return 1;
 }
 
 /* Whose civetweb's connection is. */
@@ -106,20 +157,6 @@ static void on_context(const struct mg_context *made) {
 }
 
 /* ------------------------------------------------------------------------------- a request */
-/* A request id of theirs is kept when it can be logged and echoed as it is. */
-static void choose_id(request *request) {
-  static const char sane[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-  const char *theirs = request_header(request, "X-Request-Id");
-  size_t size = theirs ? strlen(theirs) : 0;
-  if (size > 0 && size <= 64 && strspn(theirs, sane) == size) {
-    memcpy(request->id, theirs, size + 1);
-  } else {
-    uint64_t id = id_seed + atomic_fetch_add(&next_id, 1) * 0x9E3779B97F4A7C15u;
-    for (int i = 15; i >= 0; i--, id >>= 4) request->id[i] = "0123456789abcdef"[id & 15];
-    request->id[16] = 0;
-  }
-}
-
 /* What follows a header's text, or the version's, once civetweb has put NULs over the end of its
 ** line; NULL: that was not CR LF. */
 static const char *line_after(const char *text) {
@@ -151,6 +188,7 @@ static void read_headers(request *request, const struct mg_request_info *info) {
   request->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
   for (int i = 0; i < request->header_count; i++) {
     request->headers[i].name = info->http_headers[i].name;
+    request->headers[i].name_size = (unsigned)strlen(info->http_headers[i].name);
     request->headers[i].value = info->http_headers[i].value;
   }
 }
@@ -180,50 +218,27 @@ static void read_target(request *request, const struct mg_request_info *info) {
   request->path = target[scheme + size] ? target + scheme + size : "/";
 }
 
-/* Civetweb ends a connection that asks for another protocol, but for HTTP/2. */
-static bool ends_for_upgrade(const request *request) {
-  const char *wishes = request_header(request, "Connection"),
-             *to = request_header(request, "Upgrade");
-  if (wishes == NULL || strcasestr(wishes, "upgrade") == NULL) return false;
-  return to == NULL || strcasestr(to, "websocket") || strcasestr(to, "h2") == NULL;
-}
-
 /* HTTP/1.1 goes on unless the client says close; civetweb goes on only if it says keep-alive, or
 ** nothing: it is told so. */
 static void read_persistence(request *request, const struct mg_request_info *info) {
-  bool newer = strcmp(request->version, "1.1") == 0,
-       closes = request_lists(request, "Connection", "close");
-  request->close = closes || ends_for_upgrade(request)
-                   || (!newer && !request_lists(request, "Connection", "keep-alive"));
+  request->close = head_closes(request);
   for (int i = 0; i < info->num_headers && !request->close; i++)
     if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
       ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
 }
 
-static request *request_begin(connection *connection) {
-  request *request = connection->request;
-  memset(request, 0, offsetof(struct request, query));
-  request->started_us = now_us();
-  request->connection = connection;
-  request->remote = connection->remote;
-  request->version = "1.1";
-  request->method = METHOD_GET;
-  request->head = &connection->head;
-  request->body = &connection->body;
-  request->scratch = &connection->scratch;
-  request->decoded = connection->decoded;
-  return request;
-}
-
 static request *request_read(connection *connection, const struct mg_request_info *info) {
-  request *request = request_begin(connection);
+  request *request = exchange_begin(connection, &connection->work);
+  waits = NULL;
+  request->counted = connection->counted;
+  connection->counted = false;
   request->method_name = info->request_method;
   request->method = method_from_name(info->request_method);
   request->version = info->http_version;
   read_headers(request, info);
   read_target(request, info);
   read_persistence(request, info);
-  choose_id(request);
+  exchange_read(request);
   atomic_store(&connection->timed_out, false);
   connection->read_us = 0;
   atomic_store(&connection->phase, WORKING);
@@ -231,52 +246,24 @@ static request *request_read(connection *connection, const struct mg_request_inf
   return request;
 }
 
-/* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its way:
-** send the end first, and take what is coming for a moment. */
-static void linger(connection *connection) {
-  char waste[4096];
-  uint64_t end = now_us() + LINGER_MS * 1000;
-  shutdown(connection->socket, SHUT_WR);
-  for (;;) {
-    struct pollfd p = { .fd = connection->socket, .events = POLLIN };
-    uint64_t now = now_us();
-    if (now >= end || poll(&p, 1, (int)((end - now) / 1000) + 1) <= 0) break;
-    if (recv(connection->socket, waste, sizeof waste, MSG_DONTWAIT) <= 0) break;
-  }
-}
-
-static void request_end(request *request) {
-  connection *connection = request->connection;
-  if (request->close && (!request->body_done || request->has_trailers) && !request->broken)
-    linger(connection);
-  if (request->close || request->broken) http_disable_keep_alive(request);
-  body_release(request);
-  reply_release(request);
-  buffer_reset(request->head, KEPT_BUFFER);
-  buffer_reset(request->body, KEPT_BUFFER);
-  buffer_reset(request->scratch, KEPT_BUFFER);
-  callbacks.answered(request, now_us() - request->started_us);
-  wire_expect_head();
+/* It waits for its next request, or its end; invariant (1). */
+static void wait_for_next(connection *connection, const request *request) {
+  size_t head = request->after_head ? (size_t)(request->after_head - request->method_name) : 0;
+  wire_expect_head(head + (size_t)request->body_read);
+  connection->reads = request->method & (METHOD_GET | METHOD_HEAD) ? connection->reads + 1 : 0;
+  waits = request->close || request->broken || !wire_has_all() ? NULL : connection;
+  atomic_store(&connection->returns, waits != NULL);
   atomic_store(&connection->since_us, now_us());
   atomic_store(&connection->phase, IDLE);
-  if (atomic_load(&draining)) http_disable_keep_alive(request); /* invariant (2) */
+  if (http_draining()) mg_disable_connection_keep_alive(connection->mg);
 }
 
 /* last: civetweb ends the connection after it, whatever the client wants. */
 static int serve(connection *connection, const struct mg_request_info *info, bool last) {
-  request *request;
-  atomic_fetch_add(&running, 1); /* invariant (1) */
-  request = request_read(connection, info);
+  request *request = request_read(connection, info);
   if (last) request->close = true;
-  if (atomic_load(&draining)) {
-    request->close = true;
-    reply_problem(request, 503, "draining", "the server is being stopped");
-  } else {
-    callbacks.answer(request);
-  }
-  if (request->status == 0) reply_problem(request, 500, "internal", "no answer was made");
-  request_end(request);
-  atomic_fetch_sub(&running, 1);
+  exchange_serve(request);
+  wait_for_next(connection, request);
   return request->status;
 }
 
@@ -284,52 +271,48 @@ static int on_request(struct mg_connection *mg) {
   return serve(connection_of(mg), mg_get_request_info(mg), false);
 }
 
+bool http_crowded(const request *request) {
+  size_t size = request->after_head
+                    ? (size_t)(request->after_head - request->method_name) + request->body_read
+                    : 0;
+  return connections_crowded() && request->connection->mg && !wire_would_have_all(size);
+}
+
 /* What civetweb refuses before there is a request: its page becomes a problem. */
 static int on_error(struct mg_connection *mg, int status, const char *message) {
   const struct mg_request_info *info = mg_get_request_info(mg);
   connection *connection = connection_of(mg);
-  request *request;
-  if (connection == NULL) return 1;
+  char detail[200];
+  if (connection == NULL || connection == &given_back) return 1;
   connection->refused = true;
   if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
     serve(connection, info, true);
     return 0;
   }
-  request = request_begin(connection);
-  request->close = true;
-  choose_id(request);
-  reply_problem(request, status == 413 ? 431 : status,
-                status == 411 ? "bad_length" : "malformed_request",
-                "the request cannot be understood: %s", message);
-  request_end(request);
+  snprintf(detail, sizeof detail, "the request cannot be understood: %s", message);
+  exchange_refuse(exchange_begin(connection, &connection->work), status == 413 ? 431 : status,
+                  status == 411 ? "bad_length" : "malformed_request", detail);
   return 0;
 }
 
 static void on_connection_close(const struct mg_connection *mg) {
   const struct mg_request_info *info = mg_get_request_info(mg);
   connection *connection = connection_of(mg);
-  if (connection == NULL) return;
+  if (connection == NULL || connection == &given_back) {
+    wire_begin();
+    return;
+  }
   if (!connection->refused && info->request_uri && info->local_uri_raw == NULL)
     serve(connection, info, true);
+  waits = NULL;
   connection_end(connection, false);
-  wire_expect_head();
+  wire_begin();
 }
 
 static int on_message(const struct mg_connection *mg, const char *message) {
   (void)mg;
   log_line("%s", message);
   return 1;
-}
-
-void http_refuse(connection *connection, int status, const char *code, const char *detail) {
-  request request = { 0 };
-  connection->request = &request;
-  request_begin(connection);
-  connection->request = NULL;
-  request.close = request.body_done = true;
-  choose_id(&request);
-  reply_problem(&request, status, code, "%s", detail);
-  callbacks.answered(&request, now_us() - request.started_us);
 }
 
 /* -------------------------------------------------------------------- reading and writing */
@@ -347,70 +330,8 @@ long http_read(request *request, void *data, size_t size) {
   return n;
 }
 
-/* Wait until the client has read something.  False: it is gone, too slow, or one of too many that
-** do not read.  A watcher waits in a place of its own. */
-static bool room_comes(connection *connection, bool *waits) {
-  struct pollfd p = { .fd = connection->socket, .events = POLLOUT };
-  if (!*waits && !connection->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
-  if (poll(&p, 1, (int)option.request_timeout_ms) != 0) return true;
-  connection_count_timeout();
-  return false;
-}
-
-bool http_write(request *request, const void *data, size_t size) {
-  connection *connection = request->connection;
-  const char *p = data;
-  bool waits = false;
-  if (connection->mg == NULL) { /* no worker has it: as much as the socket takes at once */
-    request->broken =
-        send(connection->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size;
-    return !request->broken;
-  }
-  connection->read_us = 0;
-  while (size > 0 && !request->broken) {
-    ssize_t n;
-    connection_enter(connection, WRITING);
-    n = send(connection->socket, p, size, MSG_NOSIGNAL);
-    if (n > 0) {
-      request->bytes_out += (uint64_t)n;
-      connection->phase_bytes += (uint64_t)n;
-      p += n;
-      size -= (size_t)n;
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(connection, &waits)) {
-      request->broken = true;
-    }
-  }
-  if (waits) waits_leave(WAIT_ANSWER, NULL);
-  if (!request->broken) atomic_store(&connection->phase, WORKING);
-  return !request->broken;
-}
-
-bool http_timed_out(const request *request) {
-  const connection *connection = request->connection;
-  return atomic_load(&connection->timed_out) || now_us() >= atomic_load(&connection->deadline_us);
-}
-
 void http_disable_keep_alive(request *request) {
   if (request->connection->mg) mg_disable_connection_keep_alive(request->connection->mg);
-}
-
-bool http_client_there(const request *request) {
-  struct pollfd p = { .fd = request->connection->socket, .events = POLLRDHUP };
-  return !request->broken && poll(&p, 1, 0) <= 0;
-}
-
-void http_sleep(const request *request, int descriptor, bool input, uint64_t most_us) {
-  struct pollfd p[2] = { { .fd = request->connection->socket, .events = POLLRDHUP },
-                         { .fd = descriptor, .events = POLLIN } };
-  struct timespec most = { (time_t)(most_us / 1000000), (long)(most_us % 1000000) * 1000 };
-  if (input) p[0].events |= POLLIN;
-  ppoll(p, 2, &most, NULL);
-}
-
-long http_receive(request *request, void *data, size_t size) {
-  ssize_t n = recv(request->connection->socket, data, size, MSG_DONTWAIT);
-  if (n > 0) return n;
-  return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
 /* --------------------------------------------------------------------------- start and stop */
@@ -464,36 +385,22 @@ static int start_civetweb(void) {
   return 1;
 }
 
-int http_start(http_callbacks given) {
-  callbacks = given;
-  if (getrandom(&id_seed, sizeof id_seed, GRND_NONBLOCK) < 0) id_seed = now_us();
-  connections_start();
+int http_start(http_callbacks given, uint64_t waiting_most) {
+  exchange_setup(given);
+  connections_start(waiting_most);
   if (!listen_open() || start_civetweb() != 0) return 1;
-  if (arrivals_start()) return 0;
+  if (loops_start() && arrivals_start()) return 0;
   fprintf(stderr, "maph-server: cannot take connections: %s\n", strerror(errno));
   return 1;
 }
 
 void http_addresses(char *out, size_t room) { listen_addresses(out, room); }
-bool http_draining(void) { return atomic_load(&draining); }
-uint64_t http_running(void) { return atomic_load(&running); }
-
-void http_drain(void) {
-  struct timespec pause = { 0, 2000000 };
-  uint64_t end = now_us() + option.drain_timeout_ms * 1000;
-  atomic_store(&draining, true);
-  connections_shut(false);
-  while (atomic_load(&running) > 0 && now_us() < end) nanosleep(&pause, NULL);
-  if (atomic_load(&running) > 0)
-    log_line("%llu requests were still running after the drain timeout",
-             (unsigned long long)atomic_load(&running));
-}
-
 /* Civetweb looks at its stop flag when somebody rings, which it does not until it is stopping. */
 void http_stop(void) {
   arrivals_ring_for_end();
   connections_shut(true);
   mg_stop(context);
+  loops_stop();
   arrivals_stop();
   context = NULL;
   mg_exit_library();

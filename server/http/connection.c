@@ -6,14 +6,19 @@
 **   READY     its head is there, and it waits for a worker; refused (503) after READY_MS
 **   LEAVING   refused before any worker had it; what it still sends is read, so that the answer
 **             arrives and no reset destroys it
-**   IDLE      served, between two requests: shut when a worker is needed for one that is ready,
-**             and at drain
+**   KEPT      a loop's (loop.c): between two requests, or one is answered in no time.  It costs a
+**             descriptor and this struct.  Shut after idle-timeout, when there are too many, and at
+**             drain
+**   SENDING   a loop's, whose client has not read its answer yet; shut past its deadline
+**   IDLE      a worker's, between two requests, for a moment: then it is KEPT.  Shut when a worker
+**             is needed for one that is ready, and at drain
 **   WORKING   a handler runs: never touched; a watcher (change feed, long poll) is one that lasts
 **   READING   a handler reads the body; past its deadline the socket is shut for reading, and the
 **             handler answers 408
 **   WRITING   a handler writes; past its deadline the socket is shut
 **
-** The first three are the arrivals' thread's (arrivals.c), the others civetweb's workers'.
+** The first three are the arrivals' thread's (arrivals.c), the next two the loops', the others
+** civetweb's workers'.  Whose it is frees it.
 **
 ** Invariants:
 ** (1) A connection is in exactly one queue until connection_end, which comes before its socket is
@@ -21,20 +26,27 @@
 ** (2) At most option.threads that do not watch are served, and at most option.watchers that do:
 **     watchers take no worker from requests, and civetweb, which has as many workers as both
 **     together, never has a connection without one.
-** (3) The bell can be read exactly while a ready one may be served.
-** (4) Deadlines of one phase are in the order of their queue, since each is a constant away.
+** (3) The bell can be read exactly while a ready one may be served, the other one while there is
+**     one that may not.
+** (4) Deadlines of one phase are in the order of their queue, since each is a constant away; but
+**     those of SENDING.  That of KEPT is when it is looked at next.
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/options.h"
 #include "http/connection.h"
 
 enum { MINIMUM_RATE = 16, IDLE_LEAST_MS = 250, SLOTS = 16384, HURRY_MS = 100 };
+/* Those KEPT are looked at so often in an idle-timeout; of so many that are looked at next the one
+** that is idle for longest ends when there are too many. */
+enum { LOOKS = 8, CANDIDATES = 256 };
 
 typedef struct queue {
   connection *first, *last;
@@ -42,18 +54,26 @@ typedef struct queue {
 } queue;
 
 pthread_mutex_t connections_mutex = PTHREAD_MUTEX_INITIALIZER;
-int bell = -1;
+int bell = -1, crowd_bell = -1;
 /* With the mutex: */
-static queue arriving, ready, leaving, served;
+static queue arriving, ready, leaving, kept, sending, served;
+static bool ending;      /* those that wait for a request are ended */
+static size_t kept_most; /* written before there is any thread */
+static int stand_in = -1;
 static connection *slots[SLOTS]; /* of those served; slot 0 is none's */
 static unsigned last_slot;
 static uint64_t watching;
-static bool bell_rings;
+static bool bell_rings, crowd_bell_rings;
 /* Without it: */
 static atomic_uint_fast64_t accepted, evicted, timed_out;
 static atomic_bool crowded; /* somebody waits, and no worker is free */
 
-void connections_start(void) { bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+void connections_start(uint64_t most) {
+  kept_most = (size_t)most;
+  bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  crowd_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  stand_in = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
 
 /* ----------------------------------------------------------------------------- the queues */
 static queue *queue_of(const connection *connection) {
@@ -61,6 +81,8 @@ static queue *queue_of(const connection *connection) {
     case ARRIVING: return &arriving;
     case READY: return &ready;
     case LEAVING: return &leaving;
+    case KEPT: return &kept;
+    case SENDING: return &sending;
     default: return &served;
   }
 }
@@ -101,17 +123,22 @@ static void move_to(connection *connection, enum phase phase, uint64_t time_ms) 
 /* ------------------------------------------------------------------------------- the bell */
 static bool may_serve(void) { return ready.count > 0 && served.count < option.threads + watching; }
 
+static void ring(int which, bool *rings, bool wanted) {
+  uint64_t one = 1;
+  if (wanted == *rings || which < 0) return;
+  *rings = wanted;
+  if (wanted)
+    (void)!write(which, &one, sizeof one);
+  else
+    (void)!read(which, &one, sizeof one);
+}
+
 /* Invariant (3); the mutex is held. */
 static void set_bell(void) {
-  uint64_t one = 1;
-  bool wanted = may_serve();
-  atomic_store(&crowded, ready.count > 0 && !wanted);
-  if (wanted == bell_rings || bell < 0) return;
-  bell_rings = wanted;
-  if (wanted)
-    (void)!write(bell, &one, sizeof one);
-  else
-    (void)!read(bell, &one, sizeof one);
+  bool serves = may_serve(), crowd = ready.count > 0 && !serves;
+  ring(bell, &bell_rings, serves);
+  ring(crowd_bell, &crowd_bell_rings, crowd);
+  atomic_store(&crowded, crowd);
 }
 
 void bell_ring(void) {
@@ -163,12 +190,70 @@ void connection_end(connection *connection, bool and_close) {
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   if (and_close) close(connection->socket);
-  buffer_free(&connection->head);
-  buffer_free(&connection->body);
-  buffer_free(&connection->scratch);
-  free(connection->decoded);
-  free(connection->request);
+  workspace_free(&connection->work);
+  buffer_free(&connection->unsent);
   free(connection);
+}
+
+static void evict_kept(void);
+
+/* The mutex is held. */
+static void keep(connection *connection) {
+  move_to(connection, KEPT, option.idle_timeout_ms / LOOKS);
+  if (kept.count > kept_most) evict_kept();
+  if (ending) shutdown(connection->socket, SHUT_RD);
+}
+
+void connection_keep(connection *connection) {
+  pthread_mutex_lock(&connections_mutex);
+  keep(connection);
+  pthread_mutex_unlock(&connections_mutex);
+}
+
+bool connection_give_back(connection *connection) {
+  int own;
+  pthread_mutex_lock(&connections_mutex);
+  own = fcntl(connection->socket, F_DUPFD_CLOEXEC, 0);
+  if (own >= 0 && dup3(stand_in, connection->socket, O_CLOEXEC) < 0) {
+    close(own);
+    own = -1;
+  }
+  if (own >= 0) {
+    connection->socket = own;
+    connection->mg = NULL;
+    slots[connection->slot] = NULL;
+    connection->slot = 0;
+    keep(connection);
+    set_bell();
+  }
+  pthread_mutex_unlock(&connections_mutex);
+  if (own >= 0) workspace_free(&connection->work);
+  return own >= 0;
+}
+
+void connection_sends(connection *connection) {
+  pthread_mutex_lock(&connections_mutex);
+  move_to(connection, SENDING, option.body_timeout_ms + connection->unsent.size / MINIMUM_RATE);
+  pthread_mutex_unlock(&connections_mutex);
+}
+
+/* One that cannot be watched ends at its deadline. */
+static void move_to_arrivals(connection *connection, enum phase phase, uint64_t time_ms,
+                             int poller) {
+  struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
+  connection->looked_at = 0;
+  pthread_mutex_lock(&connections_mutex);
+  move_to(connection, phase, time_ms);
+  epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e);
+  pthread_mutex_unlock(&connections_mutex);
+}
+
+void connection_waits_for_head(connection *connection, int poller) {
+  move_to_arrivals(connection, ARRIVING, option.request_timeout_ms, poller);
+}
+
+void connection_is_seen_off(connection *connection, int poller) {
+  move_to_arrivals(connection, LEAVING, LEAVING_MS, poller);
 }
 
 static unsigned free_slot(void) {
@@ -189,9 +274,7 @@ connection *connection_for_worker(void) {
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   if (connection == NULL) return NULL;
-  connection->request = calloc(1, sizeof *connection->request);
-  connection->decoded = malloc(REQUEST_ROOM + 64);
-  if (connection->request && connection->decoded) return connection;
+  if (workspace_make(&connection->work)) return connection;
   connection_end(connection, true);
   return NULL;
 }
@@ -205,9 +288,14 @@ connection *connection_at(unsigned slot) {
 }
 
 connection *connection_oldest(enum phase phase, uint64_t now) {
+  static const queue *const phases[] = { [ARRIVING] = &arriving,
+                                         [READY] = &ready,
+                                         [LEAVING] = &leaving,
+                                         [KEPT] = &kept,
+                                         [SENDING] = &sending };
   connection *connection;
   pthread_mutex_lock(&connections_mutex);
-  connection = phase == ARRIVING ? arriving.first : phase == READY ? ready.first : leaving.first;
+  connection = phases[phase]->first;
   if (connection && now && now < atomic_load(&connection->deadline_us)) connection = NULL;
   pthread_mutex_unlock(&connections_mutex);
   return connection;
@@ -227,9 +315,18 @@ connection *connection_given_up(uint64_t now) {
 bool connections_exist(void) {
   bool exist;
   pthread_mutex_lock(&connections_mutex);
-  exist = arriving.count + ready.count + leaving.count + served.count > 0;
+  exist =
+      arriving.count + ready.count + leaving.count + kept.count + sending.count + served.count > 0;
   pthread_mutex_unlock(&connections_mutex);
   return exist;
+}
+
+size_t connections_sending(void) {
+  size_t n;
+  pthread_mutex_lock(&connections_mutex);
+  n = sending.count;
+  pthread_mutex_unlock(&connections_mutex);
+  return n;
 }
 
 size_t connections_arriving(void) {
@@ -241,21 +338,57 @@ size_t connections_arriving(void) {
 }
 
 /* ------------------------------------------------------------------------------- shutting */
-/* Shut the connection that has waited longest for its next request; the mutex is held.  Who asks
-** again and again is let be: its next request may be on the way. */
+static void shut(connection *connection) {
+  atomic_store(&connection->timed_out, true);
+  shutdown(connection->socket, SHUT_RDWR);
+}
+
+/* Of those KEPT, one that has waited long; the mutex is held. */
+static void evict_kept(void) {
+  connection *oldest = NULL, *connection = kept.first;
+  for (int i = 0; i < CANDIDATES && connection; i++, connection = connection->next)
+    if (!atomic_load(&connection->timed_out)
+        && (oldest == NULL || atomic_load(&connection->since_us) < atomic_load(&oldest->since_us)))
+      oldest = connection;
+  if (oldest == NULL) return;
+  shut(oldest);
+  atomic_fetch_add(&evicted, 1);
+}
+
+/* Those KEPT that it is time to look at. */
+static void tend_kept(uint64_t now) {
+  connection *connection;
+  while ((connection = kept.first) != NULL && now >= atomic_load(&connection->deadline_us)) {
+    if (now >= atomic_load(&connection->since_us) + option.idle_timeout_ms * 1000) shut(connection);
+    take_out(&kept, connection);
+    atomic_store(&connection->deadline_us, now + option.idle_timeout_ms * 1000 / LOOKS);
+    append(&kept, connection);
+  }
+}
+
+static void tend_sending(uint64_t now) {
+  for (connection *connection = sending.first; connection; connection = connection->next) {
+    if (now < atomic_load(&connection->deadline_us) || atomic_load(&connection->timed_out))
+      continue;
+    shut(connection);
+    atomic_fetch_add(&timed_out, 1);
+  }
+}
+
+/* Shut a worker's connection that has waited longest for its next request; the mutex is held.  Who
+** asks again and again is let be: its next request may be on the way. */
 static void evict_one(void) {
   uint64_t until = now_us() - IDLE_LEAST_MS * 1000;
   connection *oldest = NULL;
   for (connection *connection = served.first; connection; connection = connection->next) {
     uint64_t since = atomic_load(&connection->since_us);
     if (atomic_load(&connection->phase) != IDLE || since > until
-        || atomic_load(&connection->timed_out))
+        || atomic_load(&connection->timed_out) || atomic_load(&connection->returns))
       continue;
     if (oldest == NULL || since < atomic_load(&oldest->since_us)) oldest = connection;
   }
   if (oldest == NULL) return;
-  atomic_store(&oldest->timed_out, true);
-  shutdown(oldest->socket, SHUT_RDWR);
+  shut(oldest);
   atomic_fetch_add(&evicted, 1);
 }
 
@@ -272,19 +405,27 @@ void connections_tend(void) {
   pthread_mutex_lock(&connections_mutex);
   for (connection *connection = served.first; connection; connection = connection->next)
     check_deadline(connection, now);
+  tend_kept(now);
+  tend_sending(now);
   for (size_t n = ready.count; n > 0 && !may_serve(); n--) evict_one();
   pthread_mutex_unlock(&connections_mutex);
 }
 
 void connections_make_room(void) {
   pthread_mutex_lock(&connections_mutex);
-  evict_one();
+  if (kept.count > 0)
+    evict_kept();
+  else
+    evict_one();
   pthread_mutex_unlock(&connections_mutex);
 }
 
 void connections_shut(bool all) {
   pthread_mutex_lock(&connections_mutex);
-  for (connection *connection = served.first; connection; connection = connection->next)
+  ending = true;
+  for (connection *connection = kept.first; connection; connection = connection->next)
+    shutdown(connection->socket, all ? SHUT_RDWR : SHUT_RD);
+  for (struct connection *connection = served.first; connection; connection = connection->next)
     if (all || connection->watches || atomic_load(&connection->phase) == IDLE)
       shutdown(connection->socket, all ? SHUT_RDWR : SHUT_RD);
   pthread_mutex_unlock(&connections_mutex);
@@ -313,12 +454,13 @@ void http_watch_end(request *request) {
   pthread_mutex_unlock(&connections_mutex);
 }
 
-bool http_crowded(void) { return atomic_load(&crowded); }
+bool connections_crowded(void) { return atomic_load_explicit(&crowded, memory_order_relaxed); }
 
 http_counts http_count(void) {
   http_counts counts = { 0 };
   pthread_mutex_lock(&connections_mutex);
-  counts.connections = arriving.count + ready.count + leaving.count + served.count;
+  counts.connections =
+      arriving.count + ready.count + leaving.count + kept.count + sending.count + served.count;
   counts.waiting = arriving.count + ready.count;
   counts.watchers = watching;
   pthread_mutex_unlock(&connections_mutex);
@@ -332,7 +474,7 @@ http_counts http_count(void) {
 
 /* ------------------------------------------------------------------------------ deadlines */
 void connection_enter(connection *connection, enum phase phase) {
-  bool hurries = phase == READING && connection->request->hurries;
+  bool hurries = phase == READING && connection->work.request->hurries;
   uint64_t now = now_us(), time_ms = hurries ? HURRY_MS : option.body_timeout_ms;
   /* What we took ourselves between two reads is not the client's time. */
   if (phase == READING && connection->read_us)

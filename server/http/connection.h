@@ -13,8 +13,19 @@
 #include "http/listen.h"
 #include "http/request.h"
 
-enum phase { ARRIVING, READY, LEAVING, IDLE, WORKING, READING, WRITING };
+enum phase { ARRIVING, READY, LEAVING, KEPT, SENDING, IDLE, WORKING, READING, WRITING };
 enum { REQUEST_ROOM = 65536, TICK_MS = 50, LEAVING_MS = 500, READY_MS = 10000 };
+
+/* Where a request is read and answered: a worker's, for one connection, or a loop's, for all of
+** its. */
+typedef struct workspace {
+  request *request;
+  char *decoded;
+  buffer head, body, scratch;
+  buffer answer; /* a loop's: whole, before any of it is sent */
+} workspace;
+bool workspace_make(workspace *work);
+void workspace_free(workspace *work);
 
 typedef struct connection {
   struct connection *next, *previous; /* in the queue of its kind; connections_mutex */
@@ -28,21 +39,37 @@ typedef struct connection {
   atomic_bool timed_out; /* its time was over, or its place was needed: the socket is shut */
   uint64_t phase_started_us, phase_bytes;
   uint64_t read_us; /* the last read's end; 0: none since the last write */
-  buffer head, body, scratch;
-  char *decoded;
+  workspace work;   /* from when civetweb gets it until it gives it back */
   bool watches;     /* its request holds a watcher's place */
   bool refused;     /* by civetweb: that was answered */
-  request *request; /* with `decoded` from when civetweb gets it */
+  unsigned reads;   /* requests that read, since the last that did not */
+  /* IDLE: its worker gives it back when that is needed by another. */
+  atomic_bool returns;
+  bool counted; /* its next request, by the rate limit */
+  /* A loop's: */
+  buffer unsent; /* of answers; those before `sent` were */
+  size_t sent;
+  bool leaves, ended; /* after that; the client has ended its side */
 } connection;
 
 extern pthread_mutex_t connections_mutex;
 
-void connections_start(void);
+void connections_start(uint64_t kept_most);
 
 /* A connection that has come and sent nothing yet; it owns the socket.  NULL: no memory, closed. */
 connection *connection_arrives(int socket, const struct sockaddr *peer);
 /* Its first head is there: civetweb gets it as soon as a worker is free. */
 void connection_is_ready(connection *connection);
+/* It waits for its next request in a loop; or there it waits for the client to read. */
+void connection_keep(connection *connection);
+void connection_sends(connection *connection);
+/* A loop's connection has sent a part of a head, or nothing more is wanted of it.  It is watched
+** there before its new owner, who may end it at once, can find it. */
+void connection_waits_for_head(connection *connection, int poller);
+void connection_is_seen_off(connection *connection, int poller);
+/* Civetweb has it and waits for its next request: from now on civetweb has another socket under its
+** number, and it is KEPT.  False: it could not be had. */
+bool connection_give_back(connection *connection);
 /* It was refused: from now on what it sends is thrown away, until it ends or its time is over. */
 void connection_leaves(connection *connection);
 /* Out of all lists, and freed; close: the socket too, unless civetweb does that. */
@@ -64,6 +91,9 @@ void connections_make_room(void);
 /* Shut the idle ones and, for reading, those that watch, whose wait then ends; or all. */
 void connections_shut(bool all);
 size_t connections_arriving(void);
+size_t connections_sending(void);
+/* Whether some wait for a worker, and none is free. */
+bool connections_crowded(void);
 
 /* The next for civetweb; NULL: none, or no worker is free.  connection_at: that of a slot. */
 connection *connection_for_worker(void);
@@ -71,12 +101,14 @@ connection *connection_at(unsigned slot);
 
 /* The bell is a descriptor that can be read while there is one for civetweb to take. */
 extern int bell;
+/* Another one can be read while some wait for a worker, and none is free. */
+extern int crowd_bell;
 void bell_ring(void);
 
 /* A phase with a deadline begins, or goes on. */
 void connection_enter(connection *connection, enum phase phase);
 
-/* In civetweb.c: answer one that no worker has, as far as its socket takes it at once. */
+/* In exchange.c: answer one that no worker has, as far as its socket takes it at once. */
 void http_refuse(connection *connection, int status, const char *code, const char *detail);
 
 #endif

@@ -15,16 +15,18 @@ typedef struct http_callbacks {
   void (*answered)(const request *r, uint64_t duration_us);
 } http_callbacks;
 
-/* Listen as `option` says.  0 ok, else a sentence went to stderr. */
-int http_start(http_callbacks callbacks);
+/* Listen as `option` says; at most so many connections wait for their next request.  0 ok, else a
+** sentence went to stderr. */
+int http_start(http_callbacks callbacks, uint64_t waiting_most);
 /* Where it listens, for people. */
 void http_addresses(char *out, size_t room);
 /* New requests get 503; returns when none is running or the drain timeout is over. */
 void http_drain(void);
 void http_stop(void);
 bool http_draining(void);
-/* Others wait for a worker: answers end their connections. */
-bool http_crowded(void);
+/* Others wait for a worker, and after the answer the connection could only wait with this one: it
+** ends. */
+bool http_crowded(const request *request);
 
 typedef struct http_counts {
   uint64_t connections, waiting, requests_running, accepted, evicted, timed_out, workers, watchers;

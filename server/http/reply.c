@@ -193,11 +193,12 @@ void reply_header_number(request *request, const char *name, const char *before,
 }
 
 static void end_head(request *request, const char *content_type) {
-  if (http_draining() || http_crowded()) request->close = true;
+  if (http_draining()) request->close = true;
   if (!body_skip(request)) {
     request->close = true;
     http_disable_keep_alive(request);
   }
+  if (http_crowded(request)) request->close = true;
   if (content_type) reply_header(request, "Content-Type", content_type);
   if (request->gzip && content_type) reply_header(request, "Content-Encoding", "gzip");
   vary(request);

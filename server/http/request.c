@@ -13,8 +13,10 @@ int method_from_name(const char *name) {
 }
 
 const char *request_header(const request *request, const char *name) {
+  size_t size = strlen(name);
   for (int i = 0; i < request->header_count; i++)
-    if (strcasecmp(request->headers[i].name, name) == 0) return request->headers[i].value;
+    if (request->headers[i].name_size == size && strcasecmp(request->headers[i].name, name) == 0)
+      return request->headers[i].value;
   return NULL;
 }
 
@@ -33,8 +35,9 @@ static bool has_token(const char *list, const char *token) {
 }
 
 bool request_lists(const request *request, const char *name, const char *token) {
+  size_t size = strlen(name);
   for (int i = 0; i < request->header_count; i++)
-    if (strcasecmp(request->headers[i].name, name) == 0
+    if (request->headers[i].name_size == size && strcasecmp(request->headers[i].name, name) == 0
         && has_token(request->headers[i].value, token))
       return true;
   return false;

@@ -24,6 +24,7 @@ enum method {
 };
 typedef struct header {
   const char *name, *value;
+  unsigned name_size;
 } header;
 enum { HEADER_MAX = 64, SEGMENT_MAX = 4 };
 
@@ -55,9 +56,13 @@ typedef struct request {
   bool has_trailers;            /* after its last chunk; they are ignored */
   bool body_done, body_failed, continue_sent, expects_continue;
 
-  char id[72]; /* X-Request-Id, theirs when it is sane, else ours */
-  uint64_t started_us;
-  int status; /* 0: nothing sent yet */
+  bool quick;    /* it is answered where nothing may wait (loop.c) */
+  bool declined; /* not there, since it would: nothing was done, and a worker will answer it */
+  bool counted;  /* by the rate limit already, when it was declined */
+
+  char id[72];                  /* X-Request-Id, theirs when it is sane, else ours */
+  uint64_t started_us, took_us; /* the latter once it was answered */
+  int status;                   /* 0: nothing sent yet */
   uint64_t bytes_out;
   bool close;                    /* no keep-alive after this answer */
   bool chunked, broken;          /* streaming answer; the client is gone */
@@ -71,6 +76,7 @@ typedef struct request {
   char extra[512];               /* header lines that the answer will carry, whichever it is */
   char members[96];              /* members that a problem will carry: how far an import came */
   buffer *head, *body, *scratch; /* the connection's: answer head, answer body, request body */
+  buffer *answer;                /* where quick: all of it */
   char *decoded;                 /* the connection's room for the decoded path and query */
   void *spool;                   /* a body that waits in a file, mapped */
   size_t spool_size;

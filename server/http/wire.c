@@ -15,7 +15,12 @@
 ** TRAILERS.  Civetweb takes the last chunk and two bytes after it.  Unless these are CR LF it ends
 ** the connection later and tells nobody, so it is found out here: they are the last that it read,
 ** or, where it read nothing for the body, they lie behind the head.
+**
+** READING AHEAD.  Civetweb takes as much as is there.  Whether some of it is of the next request is
+** seen by the sums; the body of a chunked request is longer than what is counted, so that from then
+** on something always seems to be.
 */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,11 +32,21 @@ static _Thread_local enum place place;
 static _Thread_local bool body; /* else a head */
 static _Thread_local unsigned reads;
 static _Thread_local char last;
+static _Thread_local uint64_t taken, used; /* bytes of this connection; by requests */
 
-void wire_expect_head(void) {
+void wire_begin(void) {
+  taken = used = 0;
+  wire_expect_head(0);
+}
+
+void wire_expect_head(size_t request_size) {
   body = false;
   place = BEGIN;
+  used += request_size;
 }
+
+bool wire_has_all(void) { return taken == used; }
+bool wire_would_have_all(size_t request_size) { return taken == used + request_size; }
 
 void wire_expect_body(void) {
   body = true;
@@ -79,6 +94,7 @@ ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) __asm
 ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) {
   ssize_t n = recvfrom(socket, bytes, size, flags, NULL, NULL);
   if (flags != 0) return n;
+  if (n > 0) taken += (uint64_t)n;
   if (!body && n > 0) take_head(bytes, (size_t)n);
   if (body) {
     reads++;

@@ -29,7 +29,7 @@
 #include "routes/handlers.h"
 #include "routes/keys.h"
 
-enum { MEDIA_TYPE_MAX = 255 };
+enum { MEDIA_TYPE_MAX = 255, QUICK_MOST = 64000 };
 static const char entry_type[] = "application/vnd.maph.entry+json";
 /* Whose tags count: those of the value, those of the entry, both also compressed. */
 enum { VALUE_TAGS = 1, ENTRY_TAGS = 2, GZIP = 4, ALL_TAGS = 15 };
@@ -311,6 +311,10 @@ static void answer_get(request *request, int rc, const maph_entry *e) {
   if (rc == MAPH_OK && !wants_entry(request, e, &entry)) return;
   kind = entry ? ENTRY_TAGS : VALUE_TAGS;
   compressed = rc == MAPH_OK && choose_coding(request, e, entry);
+  if (compressed && request->quick) {
+    request->declined = true; /* that takes time */
+    return;
+  }
   if (!read_tags(request, "If-Match", kind | kind * GZIP, &if_match)
       || !read_tags(request, "If-None-Match", compressed ? kind * GZIP : kind, &if_none_match))
     return;
@@ -333,7 +337,12 @@ void key_get(request *request) {
   int rc;
   if (!key_given(request)) return;
   request->varies_by_accept = true;
-  rc = maph_get_entry(request->store->m, request->segments[1], &entry);
+  rc = maph_get_entry_upto(request->store->m, request->segments[1],
+                           request->quick ? QUICK_MOST : UINT64_MAX, &entry);
+  if (rc == MAPH_TOOBIG) {
+    request->declined = true;
+    return;
+  }
   /* An index page that was lost knows no key. */
   if (rc == MAPH_NOTFOUND && !write_holds(request)) return;
   if (rc == MAPH_OK || rc == MAPH_NOTFOUND)

@@ -297,11 +297,16 @@ static store *open_for_writing(store *store) {
   return better;
 }
 
-/* Whether it is time, and this request's turn, to try that. */
+/* Whether it is time to try that; and this request's turn. */
+static bool is_due(store *store, uint64_t *tried) {
+  *tried = atomic_load(&store->tried_us);
+  return store->read_only && !option.read_only && now_us() - *tried >= RETRY_US;
+}
+
 static bool may_try(store *store) {
-  uint64_t tried = atomic_load(&store->tried_us), now = now_us();
-  return store->read_only && !option.read_only && now - tried >= RETRY_US
-         && atomic_compare_exchange_strong(&store->tried_us, &tried, now);
+  uint64_t tried;
+  return is_due(store, &tried)
+         && atomic_compare_exchange_strong(&store->tried_us, &tried, now_us());
 }
 
 /* The store as it is in the table, if its name still leads to its file: what a request writes goes
@@ -339,6 +344,22 @@ store *store_acquire(const char *name, size_t size, bool to_read, int *rc) {
   return store;
 }
 
+store *store_at_once(const char *name, size_t size) {
+  uint64_t tried;
+  store *store;
+  bool old;
+  pthread_rwlock_rdlock(&table_lock);
+  store = *find(name, size);
+  if (store) store_hold(store);
+  pthread_rwlock_unlock(&table_lock);
+  if (store == NULL) return NULL;
+  old = found_outdated(store, true);
+  if (old) atomic_store(&store->looked_us, 0); /* the next one looks again */
+  if (!old && !is_due(store, &tried)) return store;
+  store_release_at_once(store);
+  return NULL;
+}
+
 const char *store_errmsg(int rc, maph *m) {
   if (rc == STORE_OPENING)
     return "the store is still being opened: it is recovered, or another process has it to itself";
@@ -355,6 +376,24 @@ void store_release(store *store) {
   if (store == NULL || atomic_fetch_sub(&store->references, 1) != 1) return;
   if (maph_close(store->m) != MAPH_OK) log_line("closing %s: %s", store->name, maph_errmsg(NULL));
   free(store);
+}
+
+/* Without a reference, and to be closed. */
+static _Atomic(store *) left;
+
+void store_release_at_once(store *store) {
+  if (store == NULL || atomic_fetch_sub(&store->references, 1) != 1) return;
+  store->next = atomic_load(&left);
+  while (!atomic_compare_exchange_weak(&left, &store->next, store)) {}
+}
+
+static void close_left(void) {
+  store *next, *store = atomic_exchange(&left, NULL);
+  for (; store; store = next) {
+    next = store->next;
+    store_hold(store);
+    store_release(store);
+  }
 }
 
 void store_forget(store *store) {
@@ -375,6 +414,7 @@ void store_forget(store *store) {
 void stores_renew(void) {
   for (store *store = store_next(NULL); store; store = store_next(store))
     if (outdated(store)) store_forget(store);
+  close_left();
 }
 
 store *store_next(store *after) {
@@ -470,6 +510,7 @@ void stores_close_all(void) {
   for (unsigned b = 0; b < BUCKETS; b++) {
     while (table[b]) store_forget(table[b]);
   }
+  close_left();
 }
 
 /* -------------------------------------------------------------------------- making and deleting */

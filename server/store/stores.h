@@ -45,11 +45,15 @@ char **stores_names(size_t *count);
 ** (name), STORE_OPENING (another request opens it for long already) or why it cannot be opened. */
 enum { STORE_OPENING = -1, STORE_CROWDED = -2 }; /* the latter: so many writers wait for it */
 store *store_acquire(const char *name, size_t size, bool to_read, int *rc);
+/* The same to read, when nothing is to be done for it; NULL: something is. */
+store *store_at_once(const char *name, size_t size);
 void store_obstacle(const store *store, char *out, size_t room); /* why it may only be read */
 const char *store_errmsg(int rc, maph *m); /* maph_errmsg, or what our own codes mean */
 int store_core_code(int rc);               /* ours as the core's */
 void store_hold(store *store);
 void store_release(store *store);
+/* The same where nothing may wait: if it was the last, upkeep closes the file. */
+void store_release_at_once(store *store);
 /* its file is gone or another: the next acquire looks again */
 void store_forget(store *store);
 /* Forget those whose file was rewritten, replaced or removed: the old file goes when its last user

@@ -68,7 +68,7 @@ bool http_timed_out(const request *r) {
 }
 void http_disable_keep_alive(request *r) { (void)r; }
 bool http_draining(void) { return false; }
-bool http_crowded(void) { return false; }
+bool http_crowded(const request *r) { return r == NULL; }
 http_counts http_count(void) {
   http_counts n = { 0 };
   return n;
@@ -97,6 +97,7 @@ static void read_headers(request *r, char **text) {
     if (value == NULL) continue;
     *value++ = 0;
     r->headers[r->header_count].name = line;
+    r->headers[r->header_count].name_size = (unsigned)strlen(line);
     r->headers[r->header_count++].value = value + strspn(value, " ");
   }
   r->truncated_headers = r->header_count == HEADER_MAX;

@@ -1,0 +1,242 @@
+/*
+** exchange.c - a request and its answer, whoever reads the one from the socket and waits for the
+** next: a worker of civetweb (civetweb.c), or a loop (loop.c).
+**
+** Invariant: `running` is raised before `draining` is read, so drain never misses a request that
+** will be served.
+*/
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/waits.h"
+#include "http/body.h"
+#include "http/exchange.h"
+#include "http/reply.h"
+
+enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024 };
+
+static http_callbacks callbacks;
+static atomic_bool draining;
+static atomic_uint_fast64_t running, next_id;
+static uint64_t id_seed;
+
+void exchange_setup(http_callbacks given) {
+  callbacks = given;
+  if (getrandom(&id_seed, sizeof id_seed, GRND_NONBLOCK) < 0) id_seed = now_us();
+}
+
+bool workspace_make(workspace *work) {
+  work->request = calloc(1, sizeof *work->request);
+  work->decoded = malloc(REQUEST_ROOM + 64);
+  return work->request && work->decoded;
+}
+
+void workspace_free(workspace *work) {
+  buffer_free(&work->head);
+  buffer_free(&work->body);
+  buffer_free(&work->scratch);
+  buffer_free(&work->answer);
+  free(work->decoded);
+  free(work->request);
+  memset(work, 0, sizeof *work);
+}
+
+/* ------------------------------------------------------------------------------- a request */
+request *exchange_begin(connection *connection, workspace *work) {
+  request *request = work->request;
+  memset(request, 0, offsetof(struct request, headers));
+  memset(&request->truncated_headers, 0,
+         offsetof(struct request, query) - offsetof(struct request, truncated_headers));
+  request->started_us = now_us();
+  request->connection = connection;
+  request->remote = connection->remote;
+  request->version = "1.1";
+  request->method = METHOD_GET;
+  request->head = &work->head;
+  request->body = &work->body;
+  request->scratch = &work->scratch;
+  request->answer = &work->answer;
+  request->decoded = work->decoded;
+  return request;
+}
+
+/* A request id of theirs is kept when it can be logged and echoed as it is. */
+void exchange_read(request *request) {
+  static const char sane[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  const char *theirs = request_header(request, "X-Request-Id");
+  size_t size = theirs ? strlen(theirs) : 0;
+  if (size > 0 && size <= 64 && strspn(theirs, sane) == size) {
+    memcpy(request->id, theirs, size + 1);
+  } else {
+    uint64_t id = id_seed + atomic_fetch_add(&next_id, 1) * 0x9E3779B97F4A7C15u;
+    for (int i = 15; i >= 0; i--, id >>= 4) request->id[i] = "0123456789abcdef"[id & 15];
+    request->id[16] = 0;
+  }
+}
+
+/* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its way:
+** send the end first, and take what is coming for a moment. */
+static void linger(connection *connection) {
+  char waste[4096];
+  uint64_t end = now_us() + LINGER_MS * 1000;
+  shutdown(connection->socket, SHUT_WR);
+  for (;;) {
+    struct pollfd p = { .fd = connection->socket, .events = POLLIN };
+    uint64_t now = now_us();
+    if (now >= end || poll(&p, 1, (int)((end - now) / 1000) + 1) <= 0) break;
+    if (recv(connection->socket, waste, sizeof waste, MSG_DONTWAIT) <= 0) break;
+  }
+}
+
+static void end(request *request) {
+  connection *connection = request->connection;
+  if (connection->mg && request->close && (!request->body_done || request->has_trailers)
+      && !request->broken)
+    linger(connection);
+  if (request->close || request->broken) http_disable_keep_alive(request);
+  body_release(request);
+  reply_release(request);
+  buffer_reset(request->head, KEPT_BUFFER);
+  buffer_reset(request->body, KEPT_BUFFER);
+  buffer_reset(request->scratch, KEPT_BUFFER);
+  request->took_us = now_us() - request->started_us;
+  callbacks.answered(request, request->took_us);
+}
+
+bool exchange_serve(request *request) {
+  atomic_fetch_add(&running, 1); /* the invariant */
+  if (atomic_load(&draining)) {
+    request->close = true;
+    reply_problem(request, 503, "draining", "the server is being stopped");
+  } else {
+    callbacks.answer(request);
+  }
+  if (!request->declined) {
+    if (request->status == 0) reply_problem(request, 500, "internal", "no answer was made");
+    end(request);
+  }
+  if (!request->quick || request->declined) atomic_fetch_sub(&running, 1);
+  return !request->declined;
+}
+
+void exchange_sent(void) { atomic_fetch_sub(&running, 1); }
+
+void exchange_refuse(request *request, int status, const char *code, const char *detail) {
+  request->close = true;
+  exchange_read(request);
+  reply_problem(request, status, code, "%s", detail);
+  end(request);
+}
+
+void http_refuse(connection *connection, int status, const char *code, const char *detail) {
+  request request;
+  char decoded[1] = "";
+  workspace work = { .request = &request, .decoded = decoded };
+  exchange_begin(connection, &work);
+  request.header_count = 0;
+  request.body_done = true;
+  exchange_refuse(&request, status, code, detail);
+  buffer_free(&work.head);
+  buffer_free(&work.body);
+  buffer_free(&work.scratch);
+}
+
+/* ---------------------------------------------------------------------------------- writing */
+/* For the loop, which sends it. */
+static bool keep_answer(request *request, const void *data, size_t size) {
+  buffer_append(request->answer, data, size);
+  request->bytes_out += size;
+  if (request->answer->failed) request->broken = true;
+  return !request->broken;
+}
+
+/* What the socket takes at once, or nothing more. */
+static bool write_at_once(request *request, const void *data, size_t size) {
+  ssize_t n = send(request->connection->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n > 0) request->bytes_out += (uint64_t)n;
+  if (n < 0 || (size_t)n < size) request->broken = true;
+  return !request->broken;
+}
+
+/* Wait until the client has read something.  False: it is gone, too slow, or one of too many that
+** do not read.  A watcher waits in a place of its own. */
+static bool room_comes(connection *connection, bool *waits) {
+  struct pollfd p = { .fd = connection->socket, .events = POLLOUT };
+  if (!*waits && !connection->watches && !(*waits = waits_enter(WAIT_ANSWER, NULL))) return false;
+  if (poll(&p, 1, (int)option.request_timeout_ms) != 0) return true;
+  connection_count_timeout();
+  return false;
+}
+
+bool http_write(request *request, const void *data, size_t size) {
+  connection *connection = request->connection;
+  const char *p = data;
+  bool waits = false;
+  if (request->quick) return keep_answer(request, data, size);
+  if (connection->mg == NULL) return write_at_once(request, data, size);
+  connection->read_us = 0;
+  while (size > 0 && !request->broken) {
+    ssize_t n;
+    connection_enter(connection, WRITING);
+    n = send(connection->socket, p, size, MSG_NOSIGNAL);
+    if (n > 0) {
+      request->bytes_out += (uint64_t)n;
+      connection->phase_bytes += (uint64_t)n;
+      p += n;
+      size -= (size_t)n;
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(connection, &waits)) {
+      request->broken = true;
+    }
+  }
+  if (waits) waits_leave(WAIT_ANSWER, NULL);
+  if (!request->broken) atomic_store(&connection->phase, WORKING);
+  return !request->broken;
+}
+
+/* ------------------------------------------------------------------------- the other side */
+bool http_timed_out(const request *request) {
+  const connection *connection = request->connection;
+  return atomic_load(&connection->timed_out) || now_us() >= atomic_load(&connection->deadline_us);
+}
+
+bool http_client_there(const request *request) {
+  struct pollfd p = { .fd = request->connection->socket, .events = POLLRDHUP };
+  return !request->broken && poll(&p, 1, 0) <= 0;
+}
+
+void http_sleep(const request *request, int descriptor, bool input, uint64_t most_us) {
+  struct pollfd p[2] = { { .fd = request->connection->socket, .events = POLLRDHUP },
+                         { .fd = descriptor, .events = POLLIN } };
+  struct timespec most = { (time_t)(most_us / 1000000), (long)(most_us % 1000000) * 1000 };
+  if (input) p[0].events |= POLLIN;
+  ppoll(p, 2, &most, NULL);
+}
+
+long http_receive(request *request, void *data, size_t size) {
+  ssize_t n = recv(request->connection->socket, data, size, MSG_DONTWAIT);
+  if (n > 0) return n;
+  return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+/* --------------------------------------------------------------------------------- the drain */
+bool http_draining(void) { return atomic_load(&draining); }
+uint64_t http_running(void) { return atomic_load(&running); }
+
+/* Those whose answer is being made, or not sent whole. */
+static uint64_t unfinished(void) { return atomic_load(&running) + connections_sending(); }
+
+void http_drain(void) {
+  struct timespec pause = { 0, 2000000 };
+  uint64_t until = now_us() + option.drain_timeout_ms * 1000, left;
+  atomic_store(&draining, true);
+  connections_shut(false);
+  while ((left = unfinished()) > 0 && now_us() < until) nanosleep(&pause, NULL);
+  if (left > 0)
+    log_line("%llu requests were still running after the drain timeout", (unsigned long long)left);
+}

@@ -1,0 +1,265 @@
+/*
+** loop.c - the threads in which connections wait for their next request, and that answer what takes
+** no time.
+**
+** A connection between two requests costs a descriptor and its struct, and no worker.  There is a
+** loop for each CPU, up to LOOPS_MOST.  When a head has come it is looked at (MSG_PEEK), and
+**
+**     a plain one (head.c) whose route is quick (routes.c)    is answered here, by the same code
+**     any other                                               goes to a worker, unread
+**     a part of one                                           goes back among the arrivals
+**
+** A worker gives the connection back when the next request is not there soon (civetweb.c).
+**
+** Nothing here waits.  A handler that would have to declines, before it has done anything, and a
+** worker answers: where a store is not open yet, and for values too large to be sent at once.
+** What a client does not take at once is kept (SENDING); where that is too much, workers answer,
+** who wait for the client in one of few places (base/waits.h).  Where an answer had to wait for the
+** disk, since a value was not in memory, workers answer for a while: they can wait side by side.
+**
+** An answer is made whole, counted and logged before any of it is sent: who has read it finds it in
+** the log.
+**
+** A connection is freed by the one whose it is: an arrivals', a loop's or a worker's.  Others only
+** shut its socket.
+*/
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "http/arrivals.h"
+#include "http/exchange.h"
+#include "http/head.h"
+#include "http/loop.h"
+
+enum { LOOPS_MOST = 8, EVENTS = 64, TURNS = 64, SLOW_US = 1000, COLD_MS = 1000 };
+enum { UNSENT_MOST = 16 << 20 }; /* of each loop */
+enum { ANSWER_KEPT = 128 << 10 };
+
+typedef struct loop {
+  int poller, alarm_bell;
+  pthread_t thread;
+  workspace work;
+  size_t unsent;                /* bytes that are kept for clients */
+  char bytes[REQUEST_ROOM + 1]; /* looked at; a plain head has no more than PLAIN_MOST */
+} loop;
+
+static loop *loops;
+static unsigned loop_count, running_count;
+static atomic_uint next_loop;
+static atomic_bool stopping, cold; /* the latter: values are not in memory */
+static bool workers_answer;        /* all: a test compares the two ways */
+static uint64_t cold_since_us;     /* seen by the arrivals' thread; 0: not cold */
+
+/* ------------------------------------------------------------------------------ passing on */
+static void let_go(loop *loop, connection *connection) {
+  epoll_ctl(loop->poller, EPOLL_CTL_DEL, connection->socket, NULL);
+}
+
+static void pass_to_worker(loop *loop, connection *connection) {
+  let_go(loop, connection);
+  connection_is_ready(connection);
+}
+
+/* What is no plain head, or a part of one: a worker's when it is whole. */
+static void pass_on(loop *loop, connection *connection) {
+  ssize_t n = recv(connection->socket, loop->bytes, REQUEST_ROOM, MSG_PEEK | MSG_DONTWAIT);
+  if (n > 0 && head_ends(loop->bytes, (size_t)n, 0)) {
+    pass_to_worker(loop, connection);
+    return;
+  }
+  let_go(loop, connection);
+  arrivals_take(connection);
+}
+
+static void see_off(loop *loop, connection *connection) {
+  let_go(loop, connection);
+  shutdown(connection->socket, SHUT_WR);
+  arrivals_see_off(connection);
+}
+
+/* Was that answer slow because the disk was waited for?  Then workers answer for a while. */
+static void judge_time(const request *request) {
+  static _Thread_local long waits_before;
+  struct rusage usage;
+  if (request->took_us < SLOW_US) return;
+  getrusage(RUSAGE_THREAD, &usage);
+  if (usage.ru_majflt > waits_before) atomic_store(&cold, true);
+  waits_before = usage.ru_majflt;
+}
+
+void loops_tend(void) {
+  uint64_t now = now_us();
+  if (!atomic_load(&cold)) return;
+  if (cold_since_us == 0) cold_since_us = now;
+  if (now < cold_since_us + COLD_MS * 1000) return;
+  cold_since_us = 0;
+  atomic_store(&cold, false);
+}
+
+/* ------------------------------------------------------------------------------- answering */
+/* Send what is left.  False: it waits for the client, or is not this loop's any more. */
+static bool send_rest(loop *loop, connection *connection) {
+  buffer *buffer = &connection->unsent;
+  while (connection->sent < buffer->size) {
+    ssize_t n = send(connection->socket, buffer->data + connection->sent,
+                     buffer->size - connection->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (n <= 0) {
+      loop->unsent -= buffer->size;
+      connection_end(connection, true);
+      return false;
+    }
+    connection->sent += (size_t)n;
+  }
+  loop->unsent -= buffer->size;
+  buffer_free(buffer);
+  connection->sent = 0;
+  if (connection->leaves) {
+    see_off(loop, connection);
+    return false;
+  }
+  connection_keep(connection);
+  return true;
+}
+
+/* What the socket takes at once; the rest waits for the client.  False: the client is gone. */
+static bool send_answer(loop *loop, connection *connection) {
+  buffer *answer = &loop->work.answer;
+  ssize_t n = send(connection->socket, answer->data, answer->size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return false;
+  if (n < 0) n = 0;
+  if ((size_t)n == answer->size) return true;
+  buffer_append(&connection->unsent, answer->data + n, answer->size - (size_t)n);
+  if (connection->unsent.failed) return false;
+  loop->unsent += connection->unsent.size;
+  connection_sends(connection);
+  return true;
+}
+
+/* The answer has been made.  False: the connection is not this loop's any more, or waits for the
+** client to read. */
+static bool conclude(loop *loop, connection *connection, const request *request) {
+  bool sent = !request->broken && send_answer(loop, connection);
+  buffer_reset(&loop->work.answer, ANSWER_KEPT);
+  exchange_sent();
+  connection->leaves = request->close;
+  if (!sent) {
+    connection_end(connection, true);
+    return false;
+  }
+  if (connection->unsent.size > 0) return false;
+  if (!request->close) return true;
+  see_off(loop, connection);
+  return false;
+}
+
+/* Answer the request that begins with these n bytes.  The number of its bytes, which have been
+** taken; 0: the connection is not this loop's any more, or waits for the client to read. */
+static size_t answer(loop *loop, connection *connection, size_t n) {
+  request *request = exchange_begin(connection, &loop->work);
+  bool here = !workers_answer && !atomic_load_explicit(&cold, memory_order_relaxed)
+              && loop->unsent < UNSENT_MOST;
+  size_t size = here ? head_read(loop->bytes, n, request) : 0;
+  if (size == 0) {
+    pass_on(loop, connection);
+    return 0;
+  }
+  request->quick = true;
+  request->close = head_closes(request);
+  exchange_read(request);
+  if (!exchange_serve(request)) {
+    connection->counted = request->counted;
+    pass_to_worker(loop, connection);
+    return 0;
+  }
+  (void)!recv(connection->socket, loop->bytes, size, MSG_DONTWAIT);
+  judge_time(request);
+  atomic_store_explicit(&connection->since_us, request->started_us + request->took_us,
+                        memory_order_relaxed);
+  return conclude(loop, connection, request) ? size : 0;
+}
+
+static void watch(loop *loop, connection *connection, int operation) {
+  struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                           .data.ptr = connection };
+  if (epoll_ctl(loop->poller, operation, connection->socket, &e) != 0)
+    connection_end(connection, true);
+}
+
+static void hear(loop *loop, connection *connection) {
+  for (int i = 0; i < TURNS; i++) {
+    ssize_t n;
+    size_t size;
+    if (connection->unsent.size > 0 && !send_rest(loop, connection)) return;
+    n = recv(connection->socket, loop->bytes, PLAIN_MOST, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n <= 0) {
+      connection_end(connection, true);
+      return;
+    }
+    size = answer(loop, connection, (size_t)n);
+    if (size == 0 || (size == (size_t)n && size < PLAIN_MOST && !connection->ended)) return;
+  }
+  watch(loop, connection,
+        EPOLL_CTL_MOD); /* the others' turn: it is told again that there is more */
+}
+
+static void *run(void *given) {
+  loop *loop = given;
+  struct epoll_event events[EVENTS];
+  while (!atomic_load(&stopping)) {
+    int n = epoll_wait(loop->poller, events, EVENTS, -1);
+    for (int i = 0; i < n; i++) {
+      connection *connection = events[i].data.ptr;
+      if (connection == NULL) continue; /* the alarm */
+      if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) connection->ended = true;
+      hear(loop, connection);
+    }
+  }
+  return NULL;
+}
+
+/* --------------------------------------------------------------------------- start and stop */
+void loop_take(connection *connection) {
+  unsigned i = atomic_fetch_add(&next_loop, 1) % loop_count;
+  watch(&loops[i], connection, EPOLL_CTL_ADD);
+}
+
+static bool start(loop *loop) {
+  struct epoll_event alarm = { .events = EPOLLIN };
+  loop->poller = epoll_create1(EPOLL_CLOEXEC);
+  loop->alarm_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return loop->poller >= 0 && loop->alarm_bell >= 0 && workspace_make(&loop->work)
+         && epoll_ctl(loop->poller, EPOLL_CTL_ADD, loop->alarm_bell, &alarm) == 0
+         && pthread_create(&loop->thread, NULL, run, loop) == 0;
+}
+
+bool loops_start(void) {
+  cpu_set_t set;
+  int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  loop_count = cpus < LOOPS_MOST ? (unsigned)cpus : LOOPS_MOST;
+  loops = calloc(loop_count, sizeof *loops);
+  workers_answer = getenv("MAPH_TEST_WORKERS") != NULL;
+  while (loops && running_count < loop_count && start(&loops[running_count])) running_count++;
+  return running_count == loop_count;
+}
+
+void loops_stop(void) {
+  uint64_t one = 1;
+  atomic_store(&stopping, true);
+  for (unsigned i = 0; i < running_count; i++) (void)!write(loops[i].alarm_bell, &one, sizeof one);
+  for (unsigned i = 0; i < running_count; i++) {
+    pthread_join(loops[i].thread, NULL);
+    workspace_free(&loops[i].work);
+    close(loops[i].poller);
+    close(loops[i].alarm_bell);
+  }
+  running_count = 0;
+}

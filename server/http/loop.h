@@ -1,0 +1,17 @@
+/*
+** loop.h - the threads in which connections wait for their next request, and that answer what takes
+** no time.
+*/
+#ifndef MAPH_HTTP_LOOP_H
+#define MAPH_HTTP_LOOP_H
+
+#include "http/connection.h"
+
+bool loops_start(void);
+void loops_stop(void);
+/* It is a loop's from now on; it is KEPT. */
+void loop_take(connection *connection);
+/* Now and then. */
+void loops_tend(void);
+
+#endif
