@@ -24,10 +24,12 @@
 **        8    4  format version: 1.  A reader refuses any other
 **       12    4  header size: 4096
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
-**                perfect hash (section 4).  2: a shift of versions
+**                perfect hash (section 4).  2: a shift of versions.  4: versions are given by the
+**                writer (section 10)
 **       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
 **                (section 9)
-**       32   16  uuid of the store, random.  A backup gets a new one
+**       32   16  uuid of the store, random.  A backup gets a new one.  (Not where versions are
+**                given: section 10)
 **       48    8  generation: 1 at creation, one more in each rewritten file
 **       56    8  hash seed, random: keys come from the network
 **       64    8  creation time, nanoseconds since 1970
@@ -56,6 +58,8 @@
 **                            writer wakes it and stores 0
 **      352    8  moved       how many frozen keys (section 4) were changed since
 **      360    8  order       offset of the payload of the newest run list (section 9), or 0
+**      368    8  life        where versions are given: how many epochs the log has after its first
+**                            record; else 0
 **      384    8  clean       1 clean, 2 opening, 3 dirty (a writer was at work)
 **      392    8  boot        of a dirty file: identity of the boot in which it was marked; 0: not
 **                            known
@@ -112,7 +116,7 @@
 **                            none
 **       24    6  version     one transaction = one version, one higher than the last; an epoch
 **                            but the first is at the next multiple of 2^32, so that no version is
-**                            ever given out twice
+**                            ever given out twice.  (Not where versions are given: section 10)
 **       30    1  back, high
 **       31    1  0
 **       32    8  end: offset of the transaction's first record.  epoch: random nonce
@@ -133,7 +137,7 @@
 **       24    1  extent: 1 directory, 2 segment, 3 perfect hash, 4 node of a run, 5 run list.
 **                pad: 0
 **       25    1  segment: depth at birth.  directory: its depth
-**       26    2  extent: bits 32..47 of the version when it was made.  pad: 0
+**       26    2  extent: the life that it was made in, its low 16 bits.  pad: 0
 **       28    4  segment: the top 23 hash bits that its keys share (bits not shared are zero), at
 **                birth
 **   An extent's payload starts 32 bytes in, at a multiple of 64, and is index, not log: never
@@ -212,13 +216,14 @@
 **   RUN LIST, the payload of an extent of kind 5:
 **        0    8  checksum of its bytes from 8 on
 **        8   16  to: each put below with prev 0 has an entry in one of the runs, others have none.
-**                Life: bits 32..47 of the version of the last transaction before it was written
+**                Life, that it was written in: bits 32..47 of the version of the last transaction
+**                before; where versions are given, the word `life`
 **       24    8  how many runs
 **       32   32  zeros
 **       64    8  of each run: offset of its root's payload, or of its only leaf's.  In order of
 **                their stretches of the log, which do not overlap and end at `to` or before
 **   A list is believed where its checksum fits, all below `to` is below `committed`, and no epoch
-**   came since: the last transaction's version has the life of the list, or an earlier one.
+**   came since: the life of the last transaction is that of the list, or an earlier one.
 **
 **   NODE, the payload of an extent of kind 4:
 **        0    8  checksum of its bytes 8..63
@@ -237,6 +242,20 @@
 **   Entries are in the order of their keys, as memcmp has it and then the length.
 **   All of it lies below `end` and is never changed.  `order` is stored (release) after the list,
 **   and loaded after `committed`.  Pads may cover it, as they may any index piece.
+**
+** 10. VERSIONS GIVEN BY THE WRITER, where the required bit says so.  The store is a copy of a
+**    source that numbers its changes, and the numbers are the versions.  Its uuid is given too,
+**    names the source, and stays that of backups.
+**
+**    A transaction has any version above the one before.  It may have no operations: then it tells
+**    how far the source was read.  Each of its records has a version of its own, above that of the
+**    transaction before and not above the transaction's, in any order.
+**    An epoch has the version of the transaction before it: none is passed over, for what was lost
+**    with the power comes from the source again, under the same versions.  So the version does not
+**    tell the life, but the word `life` does.  It is believed where the other live words are, and
+**    a recovery counts anew.
+**    A rewritten file lacks entries whose expiry had passed, and the deletes of those that came
+**    after its base.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H
@@ -288,7 +307,7 @@ enum {
   FLAG_KEY_TYPE = 96
 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
-enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2 };
+enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2, REQUIRED_GIVEN = 4 };
 enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
 enum {
@@ -315,7 +334,7 @@ typedef struct header {
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
-  word prepared, end, flushed, watched, moved, order, pad1[2];
+  word prepared, end, flushed, watched, moved, order, life, pad1[1];
   word clean, boot, place, hinted, lock_device, lock_inode, unborn, mount;
   word bias, busy, waiter, pad3[5];
   checkpoint checkpoint_a;
@@ -334,7 +353,8 @@ _Static_assert(offsetof(header, perfect_offset) == 80 && offsetof(header, versio
                "");
 _Static_assert(offsetof(header, committed) == 256 && offsetof(header, root) == 272, "");
 _Static_assert(offsetof(header, prepared) == 320 && offsetof(header, flushed) == 336
-                   && offsetof(header, moved) == 352 && offsetof(header, order) == 360,
+                   && offsetof(header, moved) == 352 && offsetof(header, order) == 360
+                   && offsetof(header, life) == 368,
                "");
 _Static_assert(offsetof(header, clean) == 384 && offsetof(header, boot) == 392
                    && offsetof(header, lock_device) == 416,

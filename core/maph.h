@@ -90,8 +90,10 @@ enum {
   MAPH_EXISTS = 2,   /* the key or file is there already, and that was not wanted */
   /* the key is not at the version asked for; a snapshot whose transaction was rolled back */
   MAPH_CONFLICT = 3,
-  MAPH_BUSY = 4,     /* another writer held the store for the whole busy timeout */
-  MAPH_READONLY = 5, /* a write through a handle that may only read */
+  MAPH_BUSY = 4, /* another writer held the store for the whole busy timeout */
+  /* a write through a handle that may only read; or without a version to a store whose versions are
+  ** given (MAPH_VERSIONS_GIVEN) */
+  MAPH_READONLY = 5,
   MAPH_FULL = 6,     /* no room: disk, quota, file-size limit, or the format's 8 TiB */
   MAPH_TOOBIG = 7,   /* key, value or media type longer than the format holds */
   MAPH_NOMEM = 8,    /* out of memory or address space */
@@ -150,7 +152,8 @@ enum { MAPH_KEY_BYTES = 0, MAPH_KEY_TEXT = 1, MAPH_KEY_BLOB = 2 };
 
 typedef struct maph_entry {
   maph_slice key, value;
-  /* of the transaction that put it: monotonic for the life of the store, below 2^48 */
+  /* of the transaction that put it: monotonic for the life of the store, below 2^48; what
+  ** maph_txn_at said, where versions are given */
   uint64_t version;
   uint64_t expires; /* milliseconds since 1970; 0: never */
   int type;         /* MAPH_BLOB ... MAPH_NULL */
@@ -170,6 +173,10 @@ enum {
 enum { MAPH_SYNC_DEFAULT = 0, MAPH_SYNC_OFF = 1, MAPH_SYNC_NORMAL = 2, MAPH_SYNC_FULL = 3 };
 enum { MAPH_ADVISE_NORMAL = 0, MAPH_ADVISE_RANDOM = 1, MAPH_ADVISE_WILLNEED = 2 };
 enum { MAPH_PERFECT_DEFAULT = 0, MAPH_PERFECT_PILOT = 1, MAPH_PERFECT_CMPH = 2 };
+/* Who says which versions a store has: it counts its own transactions, or who writes to it gives
+** them, because it is a copy of a source that numbers its changes, as a replica is: see maph_txn_at
+*/
+enum { MAPH_VERSIONS_OWN = 0, MAPH_VERSIONS_GIVEN = 1 };
 
 typedef struct maph_options {
   /* sizeof(maph_options); what a shorter, older struct lacks takes its default */
@@ -197,11 +204,17 @@ typedef struct maph_options {
   ** anew under names that others know gives one that no earlier store of that name can have reached
   */
   uint64_t after_version;
+  int versions; /* at creation: MAPH_VERSIONS_* */
+  /* at creation, where versions are given: which source they are of.  Every copy of it has this
+  ** one, also backups; zeros: a random one */
+  uint8_t uuid[16];
 } maph_options;
 #define MAPH_OPTIONS_INIT                                                                  \
   {                                                                                        \
     sizeof(maph_options), MAPH_SYNC_NORMAL, 5000, 0, 0, 0, 0, MAPH_ADVISE_NORMAL, 0, 0644, \
-        MAPH_PERFECT_DEFAULT, 0, 0                                                         \
+        MAPH_PERFECT_DEFAULT, 0, 0, MAPH_VERSIONS_OWN, {                                   \
+      0                                                                                    \
+    }                                                                                      \
   }
 
 /* Open the store at path; options may be NULL.  ":memory:" is a new private store with no file.  *m
@@ -277,6 +290,7 @@ typedef struct maph_stats {
   double perfect_bits;   /* of the function alone, a key */
   uint64_t order_bytes;  /* of the order of keys in use; also in index_bytes */
   uint64_t order_runs;   /* pieces that it is in: one where it is tidy */
+  int versions;          /* MAPH_VERSIONS_* */
 } maph_stats;
 /* as of the last commit.  Cost: one pass over the index directory */
 MAPH_API int maph_stat(maph *m, maph_stats *stats);
@@ -475,12 +489,31 @@ MAPH_API int maph_txn_unprepare(maph_txn *txn);
 
 /* Both end the transaction and free it, also when they fail.  After a failed commit nothing of it
 ** is visible.  Commit: CANTOPEN, the store's file was removed, or another put in its place, since
-** begin; FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed. */
+** begin; FULL NOMEM IOERR CORRUPT.  Version: what its entries have once committed; where versions
+** are given, what maph_txn_at said, or 0. */
 MAPH_API int maph_txn_commit(maph_txn *txn);
 MAPH_API int maph_txn_abort(maph_txn *txn); /* NULL: no-op */
 MAPH_API uint64_t maph_txn_version(maph_txn *txn);
 /* puts and deletes so far, not rolled back */
 MAPH_API uint64_t maph_txn_operations(maph_txn *txn);
+
+/* VERSIONS GIVEN BY THE WRITER.  A store made with MAPH_VERSIONS_GIVEN is a copy of something that
+** numbers its changes, such as a bucket of a message server, and its versions are those numbers:
+** what a reader sees as an entry's version, in an ETag or as a place to follow changes from means
+** the same in every copy, and maph_stat's version tells how far the source was read.
+**
+** What is put and deleted from now on, and the commit, carry this version: above that of the store,
+** not below the one said before (CONFLICT), at most 2^48-1.  A rollback takes it back too.  A
+** transaction that only says a version is written as well: the store is at it then.
+** MISUSE: the store counts its own versions; the version is too high; prepared.
+**
+** What else is different there.  Every write without this call, through SQL, HTTP and the command
+** line too, is answered READONLY: only who follows the source writes.  No version is passed over: a
+** recovery goes on with what the disk has, and what is lost comes from the source again.  A rewrite
+** leaves entries out that expired, and writes no deletes for them.  Changes can be followed since
+** any version: since one that the store has not reached, they come once they are above it.  Where
+** maph_recover had to leave something out, the uuid is a new one: copy the source anew. */
+MAPH_API int maph_txn_at(maph_txn *txn, uint64_t version);
 
 /* ------------------------------------------------------------------------------------ rewriting */
 /* compact, optimize and backup write a new file beside the old one.  Readers and writers, in any
@@ -503,8 +536,8 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *txn);
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
 /* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are
-** deleted first, by transactions like any other. READONLY BUSY FULL NOMEM IOERR
-** CANTOPEN CORRUPT CANCELLED */
+** deleted first, by transactions like any other; where versions are given they are left out.
+** READONLY BUSY FULL NOMEM IOERR CANTOPEN CORRUPT CANCELLED */
 MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 
 /* The same, and freeze a perfect hash over all keys, which makes reading faster and the index
@@ -523,14 +556,15 @@ MAPH_API int maph_tidy(maph *m, maph_progress_fn progress, void *arg);
 
 /* A compact, verified copy of the store as it is now, as a store of its own (with its own uuid) at
 ** path, where nothing may be yet: EXISTS. Entries keep their versions; the copy's own begin at the
-** next multiple of 2^32, so that one put in the store's place gives none out again. m may be open
-** for reading only. */
+** next multiple of 2^32, so that one put in the store's place gives none out again.  Where versions
+** are given, uuid and version are the store's: the copy can follow the source on from there.  m may
+** be open for reading only. */
 MAPH_API int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg);
 
 typedef struct maph_rewrite {
   uint64_t bytes_before, bytes_after; /* size of the file */
   uint64_t records;                   /* live entries copied */
-  uint64_t swept;                     /* expired entries deleted first */
+  uint64_t swept;                     /* expired entries deleted first, or left out */
   /* transactions that others committed meanwhile and that were copied too */
   uint64_t caught_up;
   uint64_t frozen_keys;
@@ -558,7 +592,8 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** constant, so that they lie above those given out under that name; what was made with a higher
 ** `after_version` keeps them.  Where one file is a copy by cp of the other, which only went on
 ** since, what they have in common keeps its versions.  A feed from before is COMPACTED, or sees all
-** that changed.
+** that changed.  A file whose versions are given (MAPH_VERSIONS_GIVEN) keeps them: they are its
+** source's.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
 ** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
 ** FULL: versions would pass 2^48.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable
@@ -571,8 +606,8 @@ MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_m
 ** name, whole and on disk; whoever dies before leaves nothing that anybody opens.
 **
 ** Where a key is put twice the last one counts, and the bytes of the others come back with the next
-** compact.  All entries are of one version, the first after after_version, and a feed from 0 tells
-** them.  A load is for one thread at a time, and does not cross fork(). */
+** compact.  All entries are of one version, the first after after_version (but see maph_load_at),
+** and a feed from 0 tells them.  A load is for one thread at a time, and does not cross fork(). */
 typedef struct maph_load maph_load;
 typedef struct maph_load_options {
   size_t size;         /* sizeof(maph_load_options) */
@@ -592,9 +627,16 @@ typedef struct maph_load_options {
   ** "load" "index" "read" "hash" "write" "flush" */
   maph_progress_fn progress;
   void *progress_arg;
+  int versions; /* as in maph_options; given: see maph_load_at */
+  uint8_t uuid[16];
 } maph_load_options;
-#define MAPH_LOAD_OPTIONS_INIT \
-  { sizeof(maph_load_options), 0644, 5000, 0, 0, 0, 0, MAPH_PERFECT_DEFAULT, 0, 0 }
+#define MAPH_LOAD_OPTIONS_INIT                                                     \
+  {                                                                                \
+    sizeof(maph_load_options), 0644, 5000, 0, 0, 0, 0, MAPH_PERFECT_DEFAULT, 0, 0, \
+        MAPH_VERSIONS_OWN, {                                                       \
+      0                                                                            \
+    }                                                                              \
+  }
 
 /* Begin a store at path, where nothing may be yet but an empty file: EXISTS.  options may be NULL.
 ** *load is NULL on failure.  Until the end others who make a store of that name wait: BUSY.
@@ -605,6 +647,9 @@ MAPH_API int maph_load_begin(const char *path, const maph_load_options *options,
 ** only be aborted. Cost: a copy, and a hash. */
 MAPH_API int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
                            const maph_condition *condition);
+/* Where versions are given: what is put from now on, and the store when it is finished, are at this
+** version; as maph_txn_at.  CONFLICT MISUSE */
+MAPH_API int maph_load_at(maph_load *load, uint64_t version);
 /* entries put so far */
 MAPH_API uint64_t maph_load_entries(maph_load *load);
 /* Both end the load and free it, also when they fail.  After a failed finish there is no store; but
@@ -626,7 +671,7 @@ typedef struct maph_change {
 
 /* Everything after the transaction of that version, whose number came from an entry, maph_stat,
 ** maph_snapshot_version or a change; 0: from the store's creation.  COMPACTED: a rewrite dropped
-** part of it, or this store never had that version. */
+** part of it, or this store never had that version.  Where versions are given it may be any. */
 MAPH_API int maph_changes_open(maph *m, uint64_t since, maph_changes **changes);
 
 /* The next change.  Waits up to timeout_ms for one (0: not at all; negative: without end), costing

@@ -82,6 +82,13 @@ static int copy_indexed(copying *copying, const item *it) {
 
 typedef int (*live_fn)(void *arg, const item *it);
 
+static int is_wanted(rewriting *rewriting, const view *view, const item *it) {
+  if (it->kind != KIND_PUT || !record_newest(view, it->offset)) return 0;
+  if (!rewriting->drop_expired || !item_expired(it, rewriting->snapshot->now)) return 1;
+  rewriting->dropped++;
+  return 0;
+}
+
 /* Each put that is live at the snapshot, in the order of the log. */
 static int each_live(rewriting *rewriting, const char *phase, live_fn each, void *arg) {
   uint64_t n = 0;
@@ -89,32 +96,22 @@ static int each_live(rewriting *rewriting, const char *phase, live_fn each, void
   walk walk;
   int rc = view_at(rewriting->from, rewriting->snapshot->snapshot, &view);
   walk = walk_from(&view, LOG_START, view.snapshot);
+  rewriting->dropped = 0;
   while (walk_next(&walk, &rc)) {
-    if (walk.it.kind == KIND_PUT && record_newest(&view, walk.it.offset)) rc = each(arg, &walk.it);
+    if (is_wanted(rewriting, &view, &walk.it)) rc = each(arg, &walk.it);
     if (rc == MAPH_OK && (++n % BATCH == 0 || walk.it.size > LARGE))
       rc = rewrite_tell(rewriting, phase, walk.at, view.snapshot);
   }
   return rc;
 }
 
-typedef struct plain {
+static int copy_plain(void *arg, const item *it) { return copy_indexed(arg, it); }
+
+int base_copy(rewriting *rewriting) {
   copying copying;
-  int keep_expired;
-} plain;
-
-static int copy_plain(void *arg, const item *it) {
-  plain *plain = arg;
-  if (!plain->keep_expired && item_expired(it, plain->copying.rewriting->snapshot->now))
-    return MAPH_OK;
-  return copy_indexed(&plain->copying, it);
-}
-
-int base_copy(rewriting *rewriting, int keep_expired) {
-  plain plain;
-  int rc = begin(&plain.copying, rewriting);
-  plain.keep_expired = keep_expired;
-  if (rc == MAPH_OK) rc = each_live(rewriting, "write", copy_plain, &plain);
-  return end(&plain.copying, rc);
+  int rc = begin(&copying, rewriting);
+  if (rc == MAPH_OK) rc = each_live(rewriting, "write", copy_plain, &copying);
+  return end(&copying, rc);
 }
 
 /* ------------------------------------------------------------------------------------- freezing */

@@ -8,7 +8,7 @@
 
 /* Copy the snapshot's live records to rewriting->to as its base, in the order of the log; or
 ** frozen: in the order of a perfect hash, where one can be had. Then everything is looked up. */
-int base_copy(rewriting *rewriting, int keep_expired);
+int base_copy(rewriting *rewriting);
 int base_freeze(rewriting *rewriting);
 int base_verify(rewriting *rewriting);
 

@@ -6,6 +6,11 @@
 ** was lost with the power, dropped by a rewrite, or another store's, and then what came after it
 ** cannot be told.
 **
+** VERSIONS THAT ARE GIVEN are places in the source, whose numbers need not all be there, and a feed
+** may begin at each: after the last transaction that is not above it.  Of that which follows the
+** records up to it are left out.  The store may not have reached it yet, as where the reader comes
+** from a copy that was ahead.
+**
 ** REWRITES.  A feed keeps its file until it has read all of it, to the last commit before the
 ** switch, and then goes on in the new file after the same version, which is there: it is the new
 ** file's base version or later.  Where another store took the name (maph_replace), nothing of it
@@ -33,6 +38,7 @@ struct maph_changes {
   unsigned fork_count; /* of the process that opened it */
   store *store;
   uint64_t at;      /* next record */
+  uint64_t since;   /* where it began */
   uint64_t version; /* in the file, of the last transaction returned whole */
 };
 
@@ -43,7 +49,7 @@ static int say_compacted(const store *store, uint64_t version) {
               store->path, (unsigned long long)version_shown(store, version));
 }
 
-/* Where the transaction of that version ends. */
+/* Where the transaction of that version ends; where versions are given, the last up to it. */
 static int find_version(store *store, uint64_t version, uint64_t *at) {
   end_record e;
   uint64_t end, back;
@@ -51,7 +57,7 @@ static int find_version(store *store, uint64_t version, uint64_t *at) {
   int rc = view_latest(store, &view);
   end = view.snapshot;
   while (rc == MAPH_OK && (rc = record_end(&view, end, &e)) == MAPH_OK) {
-    if (record_version(&e.head) == version) {
+    if (record_version(&e.head) == version || (store->given && record_version(&e.head) < version)) {
       *at = end;
       return MAPH_OK;
     }
@@ -110,7 +116,7 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   c->fork_count = handle_forks();
   c->store = store;
   c->at = at;
-  c->version = version;
+  c->since = c->version = version;
   store_pin(store);
   handle_count_read(m, 1);
   *changes = c;
@@ -131,28 +137,30 @@ uint64_t maph_changes_version(maph_changes *changes) {
 }
 
 /* To the next put or delete, past what else there is.  NOTFOUND: there is none below the view's
-** end.  *ends: how many transactions ended on the way. */
-static int next_data(walk *walk, unsigned *ends) {
+** end.  *ended: version of the last transaction that ended on the way, or 0. */
+static int next_data(const maph_changes *changes, walk *walk, uint64_t *ended) {
   int rc = MAPH_OK;
-  *ends = 0;
+  *ended = 0;
   while (walk_next(walk, &rc)) {
-    if (walk_is_data(walk)) return MAPH_OK;
-    *ends += walk->it.kind == KIND_END;
+    if (walk_is_data(walk) && (!changes->store->given || walk->it.version > changes->since))
+      return MAPH_OK;
+    if (walk->it.kind == KIND_END) *ended = walk->it.version;
   }
   return rc == MAPH_OK ? MAPH_NOTFOUND : rc;
 }
 
 static int next_in_file(maph_changes *changes, const view *view, maph_change *change) {
   walk walk = walk_from(view, changes->at, view->snapshot);
-  unsigned ends;
+  uint64_t ended;
   item it;
-  int rc = next_data(&walk, &ends);
+  int rc = next_data(changes, &walk, &ended);
   changes->at = rc == MAPH_OK ? walk.it.offset : walk.at;
+  changes->version = MAX(changes->version, ended); /* of one without changes */
   if (rc == MAPH_OK && changes->handle->options.verify)
     rc = record_verify(view, walk.it.offset, walk.it.size);
   if (rc != MAPH_OK) return rc;
   it = walk.it;
-  rc = next_data(&walk, &ends);
+  rc = next_data(changes, &walk, &ended);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) {
     changes->at = walk.at;
     return rc;
@@ -160,8 +168,8 @@ static int next_in_file(maph_changes *changes, const view *view, maph_change *ch
   changes->at = rc == MAPH_OK ? walk.it.offset : walk.at;
   record_entry(view->store, &it, &change->entry);
   change->deleted = it.kind == KIND_DELETE;
-  change->last = ends > 0;
-  if (change->last) changes->version = it.version;
+  change->last = ended > 0;
+  changes->version = MAX(changes->version, ended);
   return MAPH_OK;
 }
 

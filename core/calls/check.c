@@ -64,6 +64,7 @@ static uint64_t space_end(const checking *checking) {
 /* Is there a word of the header's live part that format.h describes? */
 static int described(const header *header, uint64_t at) {
   if (at == offsetof(struct header, order)) return (header->optional & OPTIONAL_ORDER) != 0;
+  if (at == offsetof(struct header, life)) return (header->required & REQUIRED_GIVEN) != 0;
   return (at >= 256 && at < 280) || (at >= 320 && at < 360) || (at >= 384 && at < 472)
          || (at >= 512 && at < 576) || (at >= 1024 && at < 1088);
 }
@@ -121,11 +122,17 @@ static int check_header(checking *checking) {
   return rc;
 }
 
-static int check_data(checking *checking, const item *it, uint64_t version) {
+/* May a transaction of that version, after one of `before`, have this record? */
+static int version_fits(const store *store, const item *it, uint64_t before, uint64_t version) {
+  if (it->version == version) return 1;
+  if (version == store->base_version && it->version < version && it->prev == 0) return 1;
+  return store->given && it->version > before && it->version < version;
+}
+
+static int check_data(checking *checking, const item *it, uint64_t before, uint64_t version) {
   uint64_t link = record_link(&checking->view, it->offset);
   item other;
-  if (it->version != version
-      && !(version == checking->view.store->base_version && it->version < version && it->prev == 0))
+  if (!version_fits(checking->view.store, it, before, version))
     problem(checking, it->offset, "a record's version is not its transaction's");
   if (it->prev != 0) {
     if (record_item(&checking->view, it->prev, it->offset, &other) != MAPH_OK)
@@ -162,12 +169,13 @@ static int check_data(checking *checking, const item *it, uint64_t version) {
 }
 
 /* The transaction whose data records are [from, end record at `at`). */
-static int check_transaction(checking *checking, uint64_t from, uint64_t at,
+static int check_transaction(checking *checking, uint64_t from, uint64_t at, uint64_t before,
                              const end_record *end) {
   walk walk = walk_from(&checking->view, from, at);
   int rc = MAPH_OK, said = MAPH_OK;
   while (said == MAPH_OK && walk_next(&walk, &rc))
-    if (walk_is_data(&walk)) said = check_data(checking, &walk.it, record_version(&end->head));
+    if (walk_is_data(&walk))
+      said = check_data(checking, &walk.it, before, record_version(&end->head));
   if (rc != MAPH_OK) return problem_said(checking, walk.at);
   if (said == MAPH_OK && (end->records != checking->records || end->bytes != checking->bytes))
     said = problem(checking, at, "the totals of the store are wrong here");
@@ -179,11 +187,17 @@ static int may_follow(const checking *checking, uint64_t before, uint64_t versio
   return version > before || (version == before && version == checking->view.store->base_version);
 }
 
+/* An epoch passes versions over, but not where they are given. */
+static int may_open_life(const checking *checking, uint64_t before, uint64_t version) {
+  return checking->view.store->given ? version == before : version > before;
+}
+
 /* What the records of the log have to agree with as the walk goes on. */
 typedef struct log_state {
   uint64_t from;                 /* the transaction under way begins here */
   uint64_t chain, version, back; /* of the end or epoch record before */
   uint64_t digest, operations;   /* of the transaction under way */
+  uint64_t epochs;               /* so far */
 } log_state;
 
 static int check_end(checking *checking, log_state *state, const item *it) {
@@ -201,16 +215,32 @@ static int check_end(checking *checking, log_state *state, const item *it) {
       && (end.head.operations != state->operations || end.start != state->from
           || !may_follow(checking, state->version, it->version)))
     rc = problem(checking, at, "a transaction's count, version or start is wrong");
-  if (rc == MAPH_OK && it->kind == KIND_EPOCH && at != LOG_START && it->version <= state->version)
+  if (rc == MAPH_OK && it->kind == KIND_EPOCH && at != LOG_START
+      && !may_open_life(checking, state->version, it->version))
     rc = problem(checking, at, "an epoch's version is not above the one before");
-  if (rc == MAPH_OK) rc = check_transaction(checking, state->from, at, &end);
-  *state = (log_state){ at + it->size, end.chain, it->version, at, 0, 0 };
+  if (rc == MAPH_OK) rc = check_transaction(checking, state->from, at, state->version, &end);
+  *state = (log_state){ .from = at + it->size,
+                        .chain = end.chain,
+                        .version = it->version,
+                        .back = at,
+                        .epochs = state->epochs + (it->kind == KIND_EPOCH) };
   return rc;
+}
+
+/* The word that says which lists of runs are of this life is raised before an epoch is seen. */
+static int check_life(checking *checking, uint64_t epochs) {
+  const header *header = header_of(checking->view.base);
+  uint64_t life = atomic_load(&header->life);
+  if (!checking->view.store->given || life + 1 == epochs
+      || (life + 1 > epochs && atomic_load(&header->clean) != CLEAN_YES))
+    return MAPH_OK;
+  return problem(checking, offsetof(struct header, life),
+                 "the word `life` is not how many epochs the log has after its first record");
 }
 
 static int check_log(checking *checking) {
   walk walk = walk_from(&checking->view, LOG_START, checking->view.snapshot);
-  log_state state = { LOG_START, 0, 0, 0, 0, 0 };
+  log_state state = { .from = LOG_START };
   uint64_t n = 0;
   int rc = MAPH_OK, said = MAPH_OK;
   while (said == MAPH_OK && walk_next(&walk, &rc)) {
@@ -227,7 +257,7 @@ static int check_log(checking *checking) {
     if (said == MAPH_OK && (++n % TELL_EACH == 0 || walk.it.size > LARGE))
       said = tell(checking, "log", walk.at, checking->view.snapshot);
   }
-  if (rc == MAPH_OK) return said;
+  if (rc == MAPH_OK) return said == MAPH_OK ? check_life(checking, state.epochs) : said;
   problem_said(checking, walk.at);
   return MAPH_CORRUPT;
 }
@@ -302,7 +332,8 @@ static int take_runs(checking *checking) {
   if (named && checking->runs->to == LOG_START)
     return problem(checking, offsetof(struct header, order),
                    "the word `order` leads to no list of runs");
-  if (log_life(record_version(&end.head)) <= checking->runs->life) return MAPH_OK;
+  if (log_life(checking->view.store, record_version(&end.head)) <= checking->runs->life)
+    return MAPH_OK;
   runs_let_go(checking->runs); /* of a life that has ended: nobody believes it */
   return runs_load(&checking->view, 0, &checking->runs);
 }

@@ -2,6 +2,7 @@
 ** count.c - counters: values that are whole numbers of 64 bits, in decimal.
 */
 #include "calls/count.h"
+#include "file/header.h"
 #include "file/record.h"
 #include "file/view.h"
 #include "index/lookup.h"
@@ -44,7 +45,7 @@ int count_up(txn *txn, int verify, maph_slice key, int64_t by, const maph_condit
   char text[32];
   int64_t number = 0;
   item it;
-  int rc = find_live(txn, verify, key, &it);
+  int rc = txn->version ? find_live(txn, verify, key, &it) : header_say_given(txn->store);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
   memset(&put, 0, sizeof put);
   if (condition) put = *condition;

@@ -476,7 +476,10 @@ int handle_reader(maph *m, store **store) {
 int handle_writer(maph *m, store **store) {
   int rc = handle_store(m, store);
   if (rc == MAPH_OK && !handle_writes(m))
-    rc = fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR", (*store)->path);
+    rc = (*store)->given
+             ? header_say_given(*store)
+             : fail(MAPH_READONLY, "%s: opened for reading only: open it with MAPH_RDWR",
+                    (*store)->path);
   return rc;
 }
 
@@ -504,7 +507,7 @@ int handle_begin(maph *m, int durability, txn *txn) {
     /* the same again: a mount of the file alone leads to none but the one that was replaced */
     if (tries >= 3 && (store == before || os_clock_ns() >= deadline)) return rc;
   }
-  if (version_shown(store, store->last.version) >= VERSION_MAX) {
+  if (!store->given && version_shown(store, store->last.version) >= VERSION_MAX) {
     session_end(store);
     return fail(MAPH_FULL, "%s: all 2^48 versions are used: export to a new store", store->path);
   }

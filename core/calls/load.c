@@ -28,8 +28,10 @@ struct maph_load {
   unsigned fork_count;
   unsigned forks; /* os_forks(): in a child of the progress callback nothing is cleaned up */
   int failed;
+  uint64_t version; /* of what is put; 0: versions are given, and none was said yet */
   char *path;
   maph_load_options options;
+  header_identity identity;
   creation creation;
   listener listener;
   store *store; /* what the records go to */
@@ -83,9 +85,8 @@ static int index_has_room(const maph_load *load) {
 }
 
 static load_how how_of(maph_load *load) {
-  return (load_how){ .generation = 1,
-                     .base_version = load->options.after_version,
-                     .version = load->options.after_version + 1,
+  return (load_how){ .identity = load->identity,
+                     .version = load->version,
                      .keys = load->options.expected_keys,
                      .memory = load->options.memory_bytes,
                      .listener = &load->listener };
@@ -112,9 +113,15 @@ static int begin(const char *path, const maph_load_options *options, maph_load *
   given.after_version = load->options.after_version;
   given.expected_keys = load->options.expected_keys;
   given.perfect_hash = load->options.perfect_hash;
+  given.versions = load->options.versions;
+  memcpy(given.uuid, load->options.uuid, sizeof given.uuid);
   if (rc == MAPH_OK) rc = open_take_options(&given, &store_options);
   if (rc == MAPH_OK) rc = os_resolve(path, &load->path);
   if (rc != MAPH_OK) return rc;
+  load->options.versions = store_options.versions;
+  load->identity = create_identity(&store_options);
+  if (load->identity.uuid) load->identity.uuid = load->options.uuid;
+  load->version = load->identity.given ? 0 : load->options.after_version + 1;
   load->listener.tell = load->options.progress;
   load->listener.arg = load->options.progress_arg;
   rc = create_claim(&load->creation, load->path, &store_options, 1);
@@ -171,11 +178,32 @@ int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
   rc = txn_check_sizes(key, value, condition);
   if (rc == MAPH_OK && condition && condition->when != MAPH_ALWAYS)
     rc = fail(MAPH_MISUSE, "%s: a load puts always: use MAPH_ALWAYS", load->path);
+  if (rc == MAPH_OK && load->version == 0)
+    rc = fail(MAPH_READONLY, "%s: its versions are given: say one with maph_load_at", load->path);
   if (unlikely(rc != MAPH_OK)) return rc;
-  txn_fill_put(&put, key, value, condition, load->options.after_version + 1);
+  txn_fill_put(&put, key, value, condition, load->version);
   rc = load_put(&load->load, &put);
   if (unlikely(rc != MAPH_OK)) load->failed = 1;
   return rc;
+}
+
+int maph_load_at(maph_load *load, uint64_t version) {
+  int rc = check(load, "maph_load_at");
+  if (rc != MAPH_OK) return rc;
+  if (!load->identity.given)
+    return fail(MAPH_MISUSE,
+                "%s: it is to count its own versions: load it with "
+                "MAPH_VERSIONS_GIVEN",
+                load->path);
+  if (version > VERSION_MAX)
+    return fail(MAPH_MISUSE, "%s: version %llu: they are at most %llu", load->path,
+                (unsigned long long)version, (unsigned long long)VERSION_MAX);
+  if (version < load->version || version <= load->identity.base_version)
+    return fail(MAPH_CONFLICT, "%s: version %llu is %s", load->path, (unsigned long long)version,
+                version < load->version ? "below one that was said before"
+                                        : "not above after_version");
+  load->version = version;
+  return MAPH_OK;
 }
 
 uint64_t maph_load_entries(maph_load *load) {
@@ -211,7 +239,9 @@ static int freeze(maph_load *load) {
 }
 
 static int finish(maph_load *load) {
-  int rc = load_finish(&load->load);
+  int rc;
+  load->load.how.version = load->version;
+  rc = load_finish(&load->load);
   load_clear(&load->load);
   if (rc == MAPH_OK && load->options.optimize) rc = freeze(load);
   if (rc == MAPH_OK) rc = progress_tell(&load->listener, load->path, "flush", 0, 1);

@@ -43,6 +43,12 @@ int open_take_options(const maph_options *given, maph_options *options) {
   if (options->after_version > AFTER_VERSION_MAX)
     return fail(MAPH_MISUSE, "option after_version is %llu: use at most %llu",
                 (unsigned long long)options->after_version, (unsigned long long)AFTER_VERSION_MAX);
+  if (options->versions != MAPH_VERSIONS_OWN && options->versions != MAPH_VERSIONS_GIVEN)
+    return fail(MAPH_MISUSE, "option versions is %d: use one of MAPH_VERSIONS_*",
+                options->versions);
+  if (options->versions == MAPH_VERSIONS_OWN
+      && memcmp(options->uuid, defaults.uuid, sizeof options->uuid) != 0)
+    return fail(MAPH_MISUSE, "option uuid is said: only with MAPH_VERSIONS_GIVEN");
   if (options->expected_keys > EXPECTED_KEYS_MAX)
     return fail(MAPH_MISUSE, "option expected_keys is %llu: a store holds at most %llu",
                 (unsigned long long)options->expected_keys, (unsigned long long)EXPECTED_KEYS_MAX);
@@ -66,7 +72,7 @@ static int check_flags(int flags) {
 }
 
 static int open_in_memory(const maph_options *options, store **out) {
-  int rc = create_in_memory(NULL, 1, options->after_version, options->expected_keys, out);
+  int rc = create_in_memory(options, out);
   if (rc == MAPH_OK) (*out)->writers = 1;
   return rc;
 }

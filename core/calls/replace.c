@@ -7,8 +7,8 @@
 **
 **   settle   the file that comes is opened for writing and closed: what a dead writer or the power
 **            left is mended, and it is marked clean
-**   seal     its lock file is the one beside the new name, its versions are above those given out
-**            under that name; flush
+**   seal     its lock file is the one beside the new name; its versions are above those given out
+**            under that name, but where they are those of a source; flush
 **   switch   supersede.c; or, where nothing has the name, a rename that replaces nothing
 **
 ** Until the switch the file that comes is a whole store under its old name, whoever dies.
@@ -187,9 +187,9 @@ static int one_history(store *from, store *to) {
 
 /* given: the last version in the file that goes */
 static int jump(store *to, uint64_t given) {
-  uint64_t before = to->last.version;
+  uint64_t before = log_life(to, to->last.version);
   int rc;
-  if (before > given) return MAPH_OK;
+  if (to->last.version > given) return MAPH_OK;
   to->last.version = given;
   rc = recover_append_epoch(to, to->space_end);
   if (rc == MAPH_OK) header_show(to);
@@ -212,10 +212,11 @@ static int shift(const replacing *call, uint64_t shown) {
   return os_write(&to->file, to->path, 0, &copy, offsetof(header, committed));
 }
 
-/* All versions of the file that comes fit those that were given out under its new name. */
+/* All versions of the file that comes fit those that were given out under its new name; but those
+** of a source stay. */
 static int raise_versions(const replacing *call) {
   store *from = call->from;
-  if (from == NULL) return MAPH_OK;
+  if (from == NULL || call->to->given) return MAPH_OK;
   return one_history(from, call->to) ? jump(call->to, from->last.version)
                                      : shift(call, version_shown(from, from->last.version));
 }

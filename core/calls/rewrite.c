@@ -5,7 +5,8 @@
 ** The new file is PATH.new, made by whoever holds byte 2 of the lock file.  It grows in these
 ** steps; all but the last while writers go on:
 **
-**   sweep      expired entries are deleted, by transactions like any other: feeds see them go
+**   sweep      expired entries are deleted, by transactions like any other: feeds see them go.
+**              Where versions are given, this store has none to give: the base lacks them
 **   base       a snapshot's live records are copied (base.c), each is looked up, and all is flushed
 **   catch up   the transactions committed since are copied, with their versions, again and again,
 **              until few are left; what was copied is flushed. Where writers are faster than that,
@@ -125,14 +126,16 @@ static int copy_transaction(rewriting *rewriting, const view *view, uint64_t fro
   if (rc != MAPH_OK) return rc;
   txn_start(&txn, rewriting->to);
   txn.durability = MAPH_SYNC_OFF;
-  txn.version = version;
   while (walk_next(&walk, &rc)) {
     if (!walk_is_data(&walk)) continue;
     rc = record_verify(view, walk.it.offset, walk.it.size);
+    txn.version = rewriting->to->given ? walk.it.version : version;
     if (rc == MAPH_OK) rc = txn_copy(&txn, &walk.it);
+    if (rc == MAPH_NOTFOUND && rewriting->dropped) rc = MAPH_OK; /* it is not in the base */
     if (rc == MAPH_NOTFOUND)
       rc = fail_corrupt(view->store->path, walk.it.offset, "a delete of a key that was never put");
   }
+  txn.version = version;
   rc = session_finish(&txn, rc);
   rewriting->result.caught_up++;
   return rc;
@@ -302,14 +305,16 @@ static int make_store(rewriting *rewriting, const char *temporary, const uint8_t
   os_file model;
   int rc = supersede_status(rewriting->from, &model);
   if (rc != MAPH_OK) return rc;
-  rewriting->how = (load_how){ .uuid = uuid,
-                               .generation = generation,
-                               .base_version = rewriting->snapshot->version,
+  rewriting->how = (load_how){ .identity = { .uuid = uuid,
+                                             .generation = generation,
+                                             .base_version = rewriting->snapshot->version,
+                                             .shift = store_shift(rewriting->from),
+                                             .given = rewriting->from->given },
                                .version = rewriting->snapshot->version,
-                               .shift = store_shift(rewriting->from),
                                .keys = expected_keys,
                                .memory = LOAD_MEMORY,
                                .unique = 1 };
+  if (rewriting->from->given) rewriting->how.identity.uuid = rewriting->from->uuid;
   if (temporary == NULL) {
     rc = create_bare_in_memory(&rewriting->to);
   } else {
@@ -325,8 +330,9 @@ static int make_store(rewriting *rewriting, const char *temporary, const uint8_t
 }
 
 /* The base, looked up and on disk. */
-static int write_base(rewriting *rewriting, int freeze, int keep_expired) {
-  int rc = freeze ? base_freeze(rewriting) : base_copy(rewriting, keep_expired);
+static int write_base(rewriting *rewriting, int freeze) {
+  int rc = freeze ? base_freeze(rewriting) : base_copy(rewriting);
+  if (rewriting->from->given) rewriting->result.swept = rewriting->dropped;
   rewriting->copied = rewriting->snapshot->snapshot;
   if (rc == MAPH_OK) rc = base_verify(rewriting);
   if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "order", 0, 1);
@@ -371,7 +377,8 @@ static int try_rewrite(rewriting *rewriting, int freeze, const os_file *lock,
                        const char *temporary) {
   int rc = make_store(rewriting, temporary, rewriting->from->uuid, rewriting->from->generation + 1,
                       freeze ? 0 : rewriting->snapshot->records);
-  if (rc == MAPH_OK) rc = write_base(rewriting, freeze, 1);
+  rewriting->drop_expired = rewriting->from->given;
+  if (rc == MAPH_OK) rc = write_base(rewriting, freeze);
   return rc == MAPH_OK ? switch_over(rewriting, lock, temporary) : rc;
 }
 
@@ -461,7 +468,7 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   }
   /* another one may have rewritten it while we waited */
   if (rc == MAPH_OK) rc = handle_writer(m, &store);
-  if (rc == MAPH_OK) rc = sweep(&rewriting);
+  if (rc == MAPH_OK && !store->given) rc = sweep(&rewriting);
   if (rc == MAPH_FULL) rc = MAPH_OK; /* they are copied, and go another time */
   if (rc == MAPH_OK) rc = take_snapshot(&rewriting);
   if (rc == MAPH_OK
@@ -490,8 +497,10 @@ int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
 ** after a recovery. */
 static int leave_versions(rewriting *rewriting) {
   store *store = rewriting->to;
-  uint64_t before = store->last.version;
-  int rc = recover_append_epoch(store, store->space_end);
+  uint64_t before = log_life(store, store->last.version);
+  int rc;
+  if (store->given) return MAPH_OK;
+  rc = recover_append_epoch(store, store->space_end);
   if (rc != MAPH_OK) return rc;
   header_show(store);
   return order_renew(store, before, store->last.end);
@@ -549,7 +558,8 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   /* another backup may have come there while we waited */
   if (rc == MAPH_OK) rc = must_be_free(resolved);
   if (rc == MAPH_OK) rc = make_store(&rewriting, temporary, NULL, 1, rewriting.snapshot->records);
-  if (rc == MAPH_OK) rc = write_base(&rewriting, 0, 0);
+  rewriting.drop_expired = 1;
+  if (rc == MAPH_OK) rc = write_base(&rewriting, 0);
   if (rc == MAPH_OK) rc = name_backup(&rewriting, temporary, resolved);
   if (rc != MAPH_OK && rewriting.to && rewriting.forks == os_forks()) os_remove(temporary);
   if (rc != MAPH_OK && lock.fd >= 0 && rewriting.forks == os_forks()) create_remove_lock(resolved);

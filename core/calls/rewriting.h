@@ -15,7 +15,9 @@ typedef struct rewriting {
   store *from, *to;        /* to: nobody else knows of it yet */
   int perfect_hash;        /* MAPH_PERFECT_*: to be built */
   load_how how;            /* the base of to is made */
+  int drop_expired;        /* it gets no entries that had expired at the snapshot */
   maph_snapshot *snapshot; /* of from: what the base is a copy of */
+  uint64_t dropped;        /* entries, so */
   uint64_t copied;         /* the log of from, up to here, is in to */
   uint64_t flushed;        /* the new file, up to here, is on disk */
   listener listener;

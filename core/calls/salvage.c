@@ -9,6 +9,10 @@
 ** PATH.new.  The records that the file got from the generation before are whole each by itself: of
 ** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles
 ** move over.
+**
+** Where versions are given, a version tells that all of the source up to it is there.  Of a store
+** that lost something it would lie: that one gets a new uuid, by which who follows the source sees
+** that it is to be copied anew.
 */
 #include "calls/handle.h"
 #include "calls/supersede.h"
@@ -43,6 +47,7 @@ typedef struct salvage {
   uint64_t met, met_end;
   /* version ever seen, of what was lost too: none is given out again */
   uint64_t highest;
+  int holes;                  /* were there any in the log? */
   unsigned forks;             /* os_forks() when it began */
   uint64_t tried, told_tried; /* bytes summed in damaged stretches; when that was told last */
 } salvage;
@@ -101,12 +106,13 @@ static int copy_transaction(salvage *salvage, uint64_t from, uint64_t at, uint64
   rc = end_base(salvage, MAPH_OK);
   if (rc == MAPH_OK) rc = begin(salvage, &txn);
   if (rc != MAPH_OK) return rc;
-  txn.version = version;
   while (rc == MAPH_OK && walk_next(&walk, &whole)) {
     if (!walk_is_data(&walk)) continue;
+    txn.version = salvage->to->given ? walk.it.version : version;
     rc = txn_copy(&txn, &walk.it);
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK; /* a delete of what was lost */
   }
+  txn.version = version;
   rc = session_finish(&txn, rc);
   salvage->last_version = version;
   salvage->kept++;
@@ -167,10 +173,11 @@ static int tell_place(salvage *salvage, uint64_t at, uint64_t *look) {
   return progress_tell(&salvage->listener, salvage->from->path, "salvage", at, salvage->view.size);
 }
 
-/* Versions count transactions: those between that one and the next are in what is damaged. */
+/* Versions count transactions, where they are not given: those between that one and the next are in
+** what is damaged. */
 static void tell_gap(salvage *salvage, const item *it, int damaged) {
-  if (damaged && it->version > salvage->met + 1 && it->version >> 32 == salvage->met >> 32
-      && it->kind == KIND_END) {
+  if (damaged && !salvage->from->given && it->version > salvage->met + 1
+      && it->version >> 32 == salvage->met >> 32 && it->kind == KIND_END) {
     salvage->lost += it->version - salvage->met - 1;
     tell(salvage, it->offset,
          "transactions %llu to %llu are lost: their place in the log is damaged",
@@ -188,7 +195,8 @@ static void tell_end(salvage *salvage, const checkpoint *checkpoint) {
   if (to % 8 || to > OFFSET_MAX) to = 0;
   to = MAX(to, checkpoint->offset);
   if (to <= salvage->met_end) return;
-  if (checkpoint->version > salvage->met && checkpoint->version >> 32 == salvage->met >> 32)
+  if (checkpoint->version > salvage->met && !salvage->from->given
+      && checkpoint->version >> 32 == salvage->met >> 32)
     n = checkpoint->version - salvage->met;
   salvage->lost += n;
   tell(salvage, MIN(size, salvage->met_end),
@@ -214,6 +222,7 @@ static int salvage_log(salvage *salvage) {
     if (hole) {
       tell(salvage, hole, "%llu bytes are damaged or were never part of the log",
            walk.it.offset - hole, 0);
+      salvage->holes = 1;
       hole = 0;
     }
     salvage->highest = MAX(salvage->highest, walk.it.version);
@@ -259,6 +268,7 @@ static int open_damaged(const char *path, store **out) {
     memcpy(&copy, atomic_load(&store->base), 256);
     memcpy(store->uuid, copy.uuid, 16);
     store->generation = copy.generation;
+    store->given = (copy.required & REQUIRED_GIVEN) != 0;
     store->salt = header_salt(&copy);
     header_place(store);
     view = (struct view){ atomic_load(&store->base), atomic_load(&store->size), 0, store };
@@ -368,13 +378,58 @@ static void discard(const salvage *salvage, const char *temporary) {
   if (salvage->forks == os_forks()) os_remove(temporary);
 }
 
+/* What can be read, into the new file at `temporary`.  uuid: of that one; NULL: a new one. */
+static int fill(salvage *salvage, const char *temporary, const uint8_t *uuid) {
+  maph_options options = MAPH_OPTIONS_INIT;
+  store *from = salvage->from;
+  header_identity identity = { uuid, from->generation + 1, from->base_version, store_shift(from),
+                               from->given };
+  checkpoint checkpoint;
+  uint64_t before;
+  int rc;
+  options.mode = 0600;
+  rc = create_empty(temporary, &options, &identity, &salvage->to);
+  if (rc == MAPH_OK) rc = keep_attributes(salvage, temporary, 0);
+  if (rc != MAPH_OK) return rc;
+  salvage->view = (view){ atomic_load(&from->base), believed(from), 0, from };
+  salvage->last_version = salvage->met = salvage->to->base_version;
+  if (!header_best_checkpoint(from, header_of(salvage->view.base), &checkpoint))
+    memset(&checkpoint, 0, sizeof checkpoint);
+  salvage->highest = checkpoint.version;
+  rc = salvage_log(salvage);
+  if (rc != MAPH_OK) return rc;
+  tell_end(salvage, &checkpoint);
+  if (from->given) return MAPH_OK;
+  before = log_life(salvage->to, salvage->to->last.version);
+  salvage->to->last.version = MAX(salvage->to->last.version, salvage->highest);
+  rc = recover_append_epoch(salvage->to, salvage->to->space_end);
+  return rc == MAPH_OK ? order_renew(salvage->to, before, salvage->to->last.end) : rc;
+}
+
+/* The same again, as another store, and told once. */
+static int fill_as_another(salvage *salvage, const char *temporary) {
+  struct salvage again = *salvage;
+  int rc;
+  again.report = NULL;
+  again.to = NULL;
+  again.kept = again.lost = again.met_end = again.tried = again.told_tried = 0;
+  store_free(salvage->to);
+  salvage->to = NULL;
+  rc = fill(&again, temporary, NULL);
+  salvage->to = again.to;
+  tell(salvage, 0,
+       "what is lost is not missed by the versions, which are given: the store has "
+       "another uuid, so that it is copied anew",
+       0, 0);
+  return rc;
+}
+
 /* Everything that can be read, into a new file.  The writer's lock is held throughout. */
 static int rebuild(const char *path, maph_report_fn report, void *arg, const listener *listener) {
   maph_options options = MAPH_OPTIONS_INIT;
   char *temporary = create_beside(path, ".new");
   salvage salvage;
   os_file lock;
-  checkpoint checkpoint;
   int rc, got;
   memset(&salvage, 0, sizeof salvage);
   salvage.report = report;
@@ -394,29 +449,9 @@ static int rebuild(const char *path, maph_report_fn report, void *arg, const lis
     if (rc == MAPH_OK) rc = os_status(&salvage.from->file, path);
     if (rc == MAPH_OK) rc = must_have_one_name(path, salvage.from);
   }
-  options.mode = 0600;
-  if (rc == MAPH_OK)
-    rc = create_empty(temporary, &options, salvage.from->uuid, salvage.from->generation + 1,
-                      salvage.from->base_version, &salvage.to);
-  if (rc == MAPH_OK) header_shift_to(salvage.to, store_shift(salvage.from));
-  if (rc == MAPH_OK) rc = keep_attributes(&salvage, temporary, 0);
-  if (rc == MAPH_OK) {
-    salvage.view =
-        (view){ atomic_load(&salvage.from->base), believed(salvage.from), 0, salvage.from };
-    salvage.last_version = salvage.to->base_version;
-    if (!header_best_checkpoint(salvage.from, header_of(salvage.view.base), &checkpoint))
-      memset(&checkpoint, 0, sizeof checkpoint);
-    salvage.highest = checkpoint.version;
-    salvage.met = salvage.to->base_version;
-    rc = salvage_log(&salvage);
-    if (rc == MAPH_OK) tell_end(&salvage, &checkpoint);
-  }
-  if (rc == MAPH_OK) {
-    uint64_t before = salvage.to->last.version;
-    salvage.to->last.version = MAX(before, salvage.highest);
-    rc = recover_append_epoch(salvage.to, salvage.to->space_end);
-    if (rc == MAPH_OK) rc = order_renew(salvage.to, before, salvage.to->last.end);
-  }
+  if (rc == MAPH_OK) rc = fill(&salvage, temporary, salvage.from->uuid);
+  if (rc == MAPH_OK && salvage.from->given && (salvage.lost || salvage.holes))
+    rc = fill_as_another(&salvage, temporary);
   if (rc == MAPH_OK) {
     supersede_seal(salvage.to, &lock);
     rc = keep_attributes(&salvage, temporary, 1);

@@ -93,6 +93,7 @@ static int stat_of(const view *view, const totals *of, maph_stats *st) {
   st->flushed_bytes = atomic_load(&header->flushed);
   st->segments = shape.segments;
   st->load_factor = (double)slots / ((double)shape.segments * SEGMENT_BUCKETS * BUCKET_SLOTS);
+  st->versions = store->given ? MAPH_VERSIONS_GIVEN : MAPH_VERSIONS_OWN;
   memcpy(st->uuid, store->uuid, 16);
   st->poisoned = (atomic_load(&header->state) & STATE_POISONED) != 0;
   return rc;

@@ -144,6 +144,11 @@ int maph_txn_abort(maph_txn *txn) {
   return rc;
 }
 
+int maph_txn_at(maph_txn *txn, uint64_t version) {
+  int rc = check(txn, 1);
+  return rc == MAPH_OK ? txn_at(&txn->txn, version) : rc;
+}
+
 uint64_t maph_txn_version(maph_txn *txn) {
   return check(txn, 0) == MAPH_OK ? version_shown(txn->txn.store, txn->txn.version) : 0;
 }

@@ -21,22 +21,14 @@ static void seal(header *header) {
   header->checksum = XXH3_64bits(header, offsetof(struct header, checksum));
 }
 
-void header_make(header *header, const uint8_t uuid[16], uint64_t generation,
-                 uint64_t base_version) {
-  memset(header, 0, sizeof *header);
-  memcpy(header->magic, FORMAT_MAGIC, 8);
-  header->format = FORMAT_VERSION;
-  header->header_size = HEADER_SIZE;
-  if (uuid)
-    memcpy(header->uuid, uuid, 16);
-  else
-    os_random(header->uuid, 16);
-  header->generation = generation;
-  os_random(&header->hash_seed, 8);
-  header->created_ns = os_time_ns();
-  header->base_version = base_version;
-  header->optional = OPTIONAL_ORDER;
-  seal(header);
+/* The header's fields that the store works with. */
+static void take_over(store *store, const header *header) {
+  memcpy(store->uuid, header->uuid, sizeof store->uuid);
+  store->generation = header->generation;
+  store->base_version = header->base_version;
+  store->hash_seed = header->hash_seed;
+  store->given = (header->required & REQUIRED_GIVEN) != 0;
+  store->salt = header_salt(header);
 }
 
 void header_set_shift(header *header, uint64_t shift) {
@@ -46,10 +38,23 @@ void header_set_shift(header *header, uint64_t shift) {
   seal(header);
 }
 
-void header_shift_to(store *store, uint64_t shift) {
-  assert(store->lockless);
-  OS_TEST_STORE(store->write_base, 0, 256);
-  header_set_shift(header_of(store->write_base), shift);
+void header_make(store *store, header *header, const header_identity *identity) {
+  memset(header, 0, sizeof *header);
+  memcpy(header->magic, FORMAT_MAGIC, 8);
+  header->format = FORMAT_VERSION;
+  header->header_size = HEADER_SIZE;
+  if (identity->uuid)
+    memcpy(header->uuid, identity->uuid, 16);
+  else
+    os_random(header->uuid, 16);
+  header->generation = identity->generation;
+  os_random(&header->hash_seed, 8);
+  header->created_ns = os_time_ns();
+  header->base_version = identity->base_version;
+  header->required = identity->given ? REQUIRED_GIVEN : 0;
+  header->optional = OPTIONAL_ORDER;
+  header_set_shift(header, identity->shift);
+  take_over(store, header);
 }
 
 void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm) {
@@ -90,7 +95,7 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
     return fail_corrupt(store->path, offsetof(header, checksum),
                         "the header's checksum does not fit its bytes");
   }
-  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT)) {
+  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN)) {
     return fail(MAPH_FORMAT,
                 "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
                 "know: use a newer one",
@@ -99,16 +104,13 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
   if (copy.base_version > VERSION_MAX)
     return fail_corrupt(store->path, offsetof(header, base_version),
                         "a version is higher than can be");
-  if (copy.version_shift > VERSION_MAX)
+  if (copy.version_shift > VERSION_MAX
+      || (copy.version_shift > 0 && (copy.required & REQUIRED_GIVEN)))
     return fail_corrupt(store->path, offsetof(header, version_shift),
                         "versions are shifted further than can be");
   if (size < LOG_START + END_SIZE + SEGMENT_SIZE)
     return fail_corrupt(store->path, size, "the file ends before its log and index begin");
-  memcpy(store->uuid, copy.uuid, 16);
-  store->generation = copy.generation;
-  store->base_version = copy.base_version;
-  store->hash_seed = copy.hash_seed;
-  store->salt = header_salt(&copy);
+  take_over(store, &copy);
   header_place(store);
   return MAPH_OK;
 }
@@ -127,6 +129,13 @@ int header_say_poisoned(const store *store) {
   return fail(MAPH_IOERR,
               "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
               "then run `maph recover`",
+              store->path);
+}
+
+int header_say_given(const store *store) {
+  return fail(MAPH_READONLY,
+              "%s: a replica, which only the program that copies its source into it may write: "
+              "write to the source",
               store->path);
 }
 

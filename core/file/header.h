@@ -9,12 +9,18 @@
 /* static part checked and taken over.  FORMAT CORRUPT */
 int header_read(store *store, const uint8_t *base, uint64_t size);
 void header_place(store *store); /* where this process sees the file */
-void header_make(header *header, const uint8_t uuid[16], uint64_t generation,
-                 uint64_t base_version);
+/* What a new file is told of itself. */
+typedef struct header_identity {
+  const uint8_t *uuid; /* NULL: a random one */
+  uint64_t generation, base_version;
+  uint64_t shift; /* of versions: store_shift */
+  int given;      /* versions are */
+} header_identity;
+/* a header of that, which the store takes over */
+void header_make(store *store, header *header, const header_identity *identity);
 /* What is added to its versions for their users. */
 void header_set_shift(header *header, uint64_t shift);
 /* before the file has its name */
-void header_shift_to(store *store, uint64_t shift);
 void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm);
 int header_sound(const header *header); /* does the static part's checksum fit? */
 uint64_t header_salt(const header *header);
@@ -25,6 +31,7 @@ void header_checkpoint(store *store, const tip *tip); /* all before tip->end is 
 void header_checkpoint_if_due(store *store, const tip *tip);
 void header_poison(store *store);            /* a flush failed: nothing more may be written */
 int header_say_poisoned(const store *store); /* IOERR, with the sentence */
+int header_say_given(const store *store);    /* READONLY: who follows the source writes */
 int header_checkpoint_fits(const store *store, const checkpoint *checkpoint);
 /* 1 found */
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best);

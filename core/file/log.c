@@ -339,6 +339,14 @@ void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t siz
   memset(p + needs, 0, size - needs);
 }
 
+uint64_t log_life(const store *store, uint64_t version) {
+  if (!store->given) return version >> 32;
+  /* a file that is being made is not mapped yet, and begins its first */
+  return atomic_load(&store->size) < HEADER_SIZE
+             ? 0
+             : atomic_load(&header_of(atomic_load(&store->base))->life);
+}
+
 int log_write_end(store *store, uint64_t offset, end_record *end) {
   assert(store_has_turn(store));
   end->head.checksum = record_checksum(store->salt, offset, (const uint8_t *)end, END_SIZE);
@@ -364,7 +372,7 @@ void log_fill_extent(const store *store, uint64_t offset, int extent, int depth,
   record->extent = (uint8_t)extent;
   record->depth = (uint8_t)depth;
   record->prefix = prefix;
-  record->life = log_life(store->last.version);
+  record->life = (uint16_t)log_life(store, store->last.version);
   atomic_store_explicit(&record->link, extent == EXTENT_SEGMENT ? (uint64_t)depth : 0,
                         memory_order_relaxed);
   seal_head(store, offset, record);

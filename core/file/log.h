@@ -14,8 +14,8 @@ int store_map_for_writing(store *store);
 enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES };
 /* granted, mapped, faulted in, and store->spares is left behind it.  FULL NOMEM IOERR */
 int log_room(store *store, uint64_t to);
-/* How index pieces call the life, between recoveries, that they were made in. */
-static inline uint16_t log_life(uint64_t version) { return (uint16_t)(version >> 32); }
+/* The life, between recoveries, in which the last transaction has that version. */
+uint64_t log_life(const store *store, uint64_t version);
 /* give granted space that is not used back, but `spares` (LOG_SPARES_*) */
 void log_trim(store *store, int spares);
 typedef struct log_put {

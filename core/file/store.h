@@ -60,6 +60,7 @@ typedef struct store {
   /* lockless: nobody else can know of it.  dead: this is the child of a fork */
   int in_memory, lockless, dead;
   int unsettled; /* an append failed midway: look at the live words before the next */
+  int given;     /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
   uint8_t uuid[16];
   perfect perfect;             /* of this file; keys 0: none */

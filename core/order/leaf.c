@@ -14,7 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { LEAF_MOST = 512, RUN_LEAST = 4096 };
+enum { LEAF_MOST = 4096, RUN_LEAST = 4096 };
 
 uint64_t leaf_most(void) {
 #ifdef MAPH_TEST
@@ -147,7 +147,7 @@ int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64
   if (rc != MAPH_OK) return rc;
   memset(&h, 0, sizeof h);
   h.to = to;
-  h.life = log_life(store->last.version);
+  h.life = log_life(store, store->last.version);
   h.runs = count;
   p = store->write_base + *payload;
   OS_TEST_STORE(store->write_base, *payload, size);

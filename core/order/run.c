@@ -294,7 +294,7 @@ int runs_take(const view *view, uint64_t version, run_list **out) {
     rc = runs_load(view, at, &list);
     if (rc == MAPH_OK) attach(&store->order_runs, list, let_go);
   }
-  if (rc == MAPH_OK && list->to > LOG_START && log_life(version) > list->life) {
+  if (rc == MAPH_OK && list->to > LOG_START && log_life(store, version) > list->life) {
     list = runs_new(0); /* an epoch came since, of a library that does not know of runs */
     if (list == NULL) rc = MAPH_NOMEM;
   } else if (rc == MAPH_OK) {

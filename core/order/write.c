@@ -98,8 +98,9 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
     return;
   }
   w->known = to;
-  /* the base of a rewritten file is not noted key by key */
-  if (unlikely(changed->count == 0)) note_from(w, to);
+  /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
+  ** may have no keys */
+  if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
 }
 
 int order_due(const store *store) {
@@ -378,15 +379,14 @@ static int verify_run(const view *view, const run *run) {
 }
 
 /* The runs that the word leads to, all of them whole, as a list of this life. */
-static int renew(store *store, const run_list *list, uint64_t before, uint64_t limit,
+static int renew(store *store, const run_list *list, uint64_t life, uint64_t limit,
                  uint64_t *payload) {
   uint64_t payloads[RUNS_MOST];
   size_t i;
   view view;
   int rc = MAPH_OK;
   view_for_writing(store, limit, &view);
-  if (list->to == LOG_START || list->to > limit || list->life != log_life(before))
-    return MAPH_NOTFOUND;
+  if (list->to == LOG_START || list->to > limit || list->life != life) return MAPH_NOTFOUND;
   for (i = 0; rc == MAPH_OK && i < list->count; i++) {
     payloads[i] = list->run[i].payload;
     rc = verify_run(&view, &list->run[i]);
@@ -394,7 +394,7 @@ static int renew(store *store, const run_list *list, uint64_t before, uint64_t l
   return rc == MAPH_OK ? leaf_write_list(store, payloads, list->count, list->to, payload) : rc;
 }
 
-int order_renew(store *store, uint64_t before, uint64_t limit) {
+int order_renew(store *store, uint64_t life, uint64_t limit) {
   word *order = &header_of(store->write_base)->order;
   uint64_t payload = 0;
   run_list *list = NULL;
@@ -405,7 +405,7 @@ int order_renew(store *store, uint64_t before, uint64_t limit) {
   store->unsettled = 0;
   view_for_writing(store, limit, &view);
   rc = runs_load(&view, atomic_load(order), &list);
-  if (rc == MAPH_OK) rc = renew(store, list, before, limit, &payload);
+  if (rc == MAPH_OK) rc = renew(store, list, life, limit, &payload);
   store_word(store->write_base, &header_of(store->write_base)->order, rc == MAPH_OK ? payload : 0);
   runs_let_go(list);
   if (store->unsettled) return rc;

@@ -23,9 +23,9 @@ int order_keep_up(store *store);
 int order_tidy(store *store, int *more);
 /* A run of all keys, where there is no list.  The same errors */
 int order_make_all(store *store);
-/* After an epoch: the list becomes one of this life, if it is of the life of the version `before`,
+/* After an epoch: the list becomes one of this life, if it is of the life `life`, the one before,
 ** covers nothing at or past `limit`, and all of it is whole; else there is none.  Fails as
 ** order_keep_up does. */
-int order_renew(store *store, uint64_t before, uint64_t limit);
+int order_renew(store *store, uint64_t life, uint64_t limit);
 
 #endif

@@ -63,7 +63,7 @@ int commit_reserve(txn *txn) {
   pending *scratch = NULL;
   int rc = MAPH_OK, large = txn->changed.count > GROUP_KEYS_MOST;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (txn->operations == 0) {
+  if (txn_is_empty(txn)) {
     txn->state = TXN_PREPARED;
     return MAPH_OK;
   }
@@ -247,7 +247,7 @@ int commit_publish_now(txn *txn) {
 int commit_decide_early(txn *txn) {
   store *store = txn->store;
   int rc;
-  if (txn->operations == 0) return MAPH_OK;
+  if (txn_is_empty(txn)) return MAPH_OK;
   rc = decided_wait(store);
   if (rc == MAPH_OK) rc = decide(txn);
   if (rc == MAPH_OK) rc = flush_to(store, txn->after.end);
@@ -256,7 +256,7 @@ int commit_decide_early(txn *txn) {
 }
 
 int commit_joins_group(const txn *txn) {
-  return txn->operations > 0 && txn->durability == MAPH_SYNC_FULL && !txn->decided
+  return !txn_is_empty(txn) && txn->durability == MAPH_SYNC_FULL && !txn->decided
          && !txn->store->in_memory;
 }
 
@@ -300,7 +300,7 @@ int commit_publish_in_group(txn *txn) {
 int commit_publish(txn *txn) {
   store *store = txn->store;
   int rc;
-  if (txn->operations == 0) return MAPH_OK;
+  if (txn_is_empty(txn)) return MAPH_OK;
   if (!txn->decided) return commit_publish_now(txn);
   pthread_mutex_lock(&store->index_mutex);
   rc = publish(txn);
@@ -351,17 +351,18 @@ int commit_give_back(txn *txn) {
 int commit_reopen(txn *txn) {
   store *store = txn->store;
   uint64_t records_end = txn->position, erased = txn->decided ? END_SIZE : 0;
-  int rc = txn->operations ? undecide(txn) : MAPH_OK;
+  int rc = txn_is_empty(txn) ? MAPH_OK : undecide(txn);
   if (rc == MAPH_OK && erased) rc = log_cover(store, store->space_end - erased, store->space_end);
   if (rc != MAPH_OK) {
     txn->failed = 1;
     store->unsettled = 1;
     return rc;
   }
-  if (txn->operations && store->space_end > records_end)
+  if (!txn_is_empty(txn) && store->space_end > records_end)
     txn->floor = txn->position = store->space_end;
   else
     store->space_end = MAX(txn->start, txn->floor);
+  if (txn->operations == 0) txn->start = txn->position; /* pads belong to nobody */
   txn->decided = 0;
   txn->state = TXN_OPEN;
   return MAPH_OK;

@@ -52,10 +52,18 @@ int create_may_be_named(const char *path) {
   return MAPH_OK;
 }
 
-/* An empty log and index in an open, empty file.  base_version: up to which another file's records
+header_identity create_identity(const maph_options *options) {
+  static const uint8_t none[sizeof options->uuid];
+  int said = memcmp(options->uuid, none, sizeof none) != 0;
+  return (header_identity){ .uuid = said ? options->uuid : NULL,
+                            .generation = 1,
+                            .base_version = options->after_version,
+                            .given = options->versions == MAPH_VERSIONS_GIVEN };
+}
+
+/* An empty log and index in an open, empty file.  Up to the base version another file's records
 ** will be copied here. */
-int create_format(store *store, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
-                  uint64_t expected_keys) {
+int create_format(store *store, const header_identity *identity, uint64_t expected_keys) {
   header *header;
   end_record end;
   int rc;
@@ -66,13 +74,8 @@ int create_format(store *store, const uint8_t uuid[16], uint64_t generation, uin
   if (rc != MAPH_OK) return rc;
   header = header_of(store->write_base);
   OS_TEST_STORE(store->write_base, 0, 256);
-  header_make(header, uuid, generation, base_version);
-  store->salt = header_salt(header);
-  store->hash_seed = header->hash_seed;
-  store->generation = generation;
-  store->base_version = base_version;
-  memcpy(store->uuid, header->uuid, 16);
-  record_fill_end(&end, KIND_EPOCH, base_version, 0);
+  header_make(store, header, identity);
+  record_fill_end(&end, KIND_EPOCH, identity->base_version, 0);
   os_random(&end.start, sizeof end.start);
   end.chain = record_chain(store->salt, 0, &end, 0);
   rc = log_write_end(store, LOG_START, &end);
@@ -109,13 +112,13 @@ int create_bare(const char *path, int mode, store **out) {
   return MAPH_OK;
 }
 
-int create_empty(const char *path, const maph_options *options, const uint8_t uuid[16],
-                 uint64_t generation, uint64_t base_version, store **out) {
+int create_empty(const char *path, const maph_options *options, const header_identity *identity,
+                 store **out) {
   store *store;
   int rc = create_bare(path, options->mode, &store);
   *out = NULL;
   if (rc != MAPH_OK) return rc;
-  rc = create_format(store, uuid, generation, base_version, options->expected_keys);
+  rc = create_format(store, identity, options->expected_keys);
   if (rc != MAPH_OK) {
     store_free(store);
     os_remove(path);
@@ -146,12 +149,12 @@ int create_bare_in_memory(store **out) {
   return rc;
 }
 
-int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
-                     uint64_t expected_keys, store **out) {
+int create_in_memory(const maph_options *options, store **out) {
+  header_identity identity = create_identity(options);
   store *store;
   int rc = create_bare_in_memory(&store);
   *out = NULL;
-  if (rc == MAPH_OK) rc = create_format(store, uuid, generation, base_version, expected_keys);
+  if (rc == MAPH_OK) rc = create_format(store, &identity, options->expected_keys);
   if (rc != MAPH_OK) {
     store_free(store);
     store = NULL;
@@ -313,11 +316,12 @@ void create_release(creation *creation, int rc) {
 
 int create_store(const char *path, const maph_options *options, int over_empty) {
   maph_options o = *options;
+  header_identity identity = create_identity(options);
   creation creation;
   store *store = NULL;
   int rc = create_claim(&creation, path, options, over_empty);
   o.mode = creation.mode;
-  if (rc == MAPH_OK) rc = create_empty(creation.temporary, &o, NULL, 1, o.after_version, &store);
+  if (rc == MAPH_OK) rc = create_empty(creation.temporary, &o, &identity, &store);
   if (rc == MAPH_OK) rc = create_take_name(&creation, store);
   store_free(store);
   create_release(&creation, rc);

@@ -4,6 +4,7 @@
 #ifndef MAPH_CREATE_H
 #define MAPH_CREATE_H
 
+#include "file/header.h"
 #include "file/store.h"
 
 int create_is_empty(const char *path); /* is an empty file there? */
@@ -29,10 +30,11 @@ void create_release(creation *creation, int rc); /* rc: is the store there? */
 int create_bare(const char *path, int mode, store **store);
 int create_bare_in_memory(store **store);
 /* the same, and made an empty store */
-int create_empty(const char *path, const maph_options *options, const uint8_t uuid[16],
-                 uint64_t generation, uint64_t base_version, store **store);
-int create_in_memory(const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
-                     uint64_t expected_keys, store **store);
+int create_empty(const char *path, const maph_options *options, const header_identity *identity,
+                 store **store);
+int create_in_memory(const maph_options *options, store **store);
+/* what the options say that a new store is */
+header_identity create_identity(const maph_options *options);
 /* of a rewrite that died */
 void create_remove_leftover(const char *path, const os_file *model);
 /* no store came to that path: nor shall its lock file stay.  Under byte 2 */
@@ -45,8 +47,7 @@ char *create_beside(const char *path, const char *suffix);
 int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);
 void create_unlock_rewrite(os_file *lock); /* and close it */
 /* an open, empty file becomes an empty store */
-int create_format(store *store, const uint8_t uuid[16], uint64_t generation, uint64_t base_version,
-                  uint64_t expected_keys);
+int create_format(store *store, const header_identity *identity, uint64_t expected_keys);
 int create_may_be_named(const char *path); /* not as a file beside another store is */
 /* no network file system, no second name */
 int create_may_write(const os_file *file, const char *path);

@@ -106,12 +106,16 @@ static int append_pad(load *load, uint64_t size) {
 
 /* ---------------------------------------------------------------------------------- the records */
 
-/* A transaction ends here. */
+/* A transaction ends here.  Where versions are given, one without records may tell at which the
+** store is. */
 static int append_end(load *load) {
   store *store = load->store;
   end_record end;
   int rc;
-  if (load->operations == 0) return MAPH_OK;
+  if (load->operations == 0) {
+    if (!store->given || load->how.version <= store->last.version) return MAPH_OK;
+    load->start = load->at;
+  }
   record_fill_end(&end, KIND_END, load->how.version, store->last.end - END_SIZE);
   end.head.operations = (uint32_t)load->operations;
   end.start = load->start;
@@ -307,15 +311,9 @@ static int begin_file(load *load) {
   store *store = load->store;
   header *header = header_of(load->buffer);
   end_record end;
-  header_make(header, load->how.uuid, load->how.generation, load->how.base_version);
-  header_set_shift(header, load->how.shift);
-  store->salt = header_salt(header);
-  store->hash_seed = header->hash_seed;
-  store->generation = load->how.generation;
-  store->base_version = load->how.base_version;
-  memcpy(store->uuid, header->uuid, 16);
+  header_make(store, header, &load->how.identity);
   load->at = LOG_START;
-  record_fill_end(&end, KIND_EPOCH, load->how.base_version, 0);
+  record_fill_end(&end, KIND_EPOCH, load->how.identity.base_version, 0);
   os_random(&end.start, sizeof end.start);
   end.chain = record_chain(store->salt, 0, &end, 0);
   end.head.checksum = record_checksum(store->salt, LOG_START, (const uint8_t *)&end, END_SIZE);

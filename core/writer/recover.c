@@ -22,6 +22,8 @@
 **
 ** A kill or power cut anywhere repeats all of it, or finds it done.  Commits may have been lost, so
 ** versions go on at the next multiple of 2^32: an ETag that someone saw never names other bytes.
+** Where versions are given they go on where they are: what is lost comes from the source again,
+** under the same ones.
 */
 #include "file/grant.h"
 #include "file/header.h"
@@ -51,8 +53,8 @@ static int epoch_follows(const view *view, uint64_t at, uint64_t chain, tip *tip
   return 1;
 }
 
-/* Walk, without summing, to the newest checkpoint. */
-static int walk_to_checkpoint(store *store, const view *view, tip *tip) {
+/* Walk, without summing, to the newest checkpoint.  The epochs are counted. */
+static int walk_to_checkpoint(store *store, const view *view, tip *tip, uint64_t *epochs) {
   checkpoint checkpoint;
   walk walk;
   int rc = MAPH_OK;
@@ -62,7 +64,7 @@ static int walk_to_checkpoint(store *store, const view *view, tip *tip) {
       || checkpoint.offset > view->size)
     return MAPH_OK;
   walk = walk_from(view, LOG_START, checkpoint.offset);
-  while (walk_next(&walk, &rc)) {}
+  while (walk_next(&walk, &rc)) *epochs += walk.it.kind == KIND_EPOCH;
   if (rc == MAPH_OK)
     *tip = (struct tip){ checkpoint.offset, checkpoint.version, checkpoint.chain,
                          checkpoint.records, checkpoint.bytes };
@@ -70,7 +72,7 @@ static int walk_to_checkpoint(store *store, const view *view, tip *tip) {
 }
 
 /* From a tip on: as many whole transactions as follow in chain. */
-static int walk_transactions(store *store, const view *view, tip *tip) {
+static int walk_transactions(store *store, const view *view, tip *tip, uint64_t *epochs) {
   walk walk = walk_from(view, tip->end, view->size);
   txn scratch;
   int rc = MAPH_OK;
@@ -85,6 +87,7 @@ static int walk_transactions(store *store, const view *view, tip *tip) {
               ? !epoch_follows(view, at, tip->chain, tip)
               : commit_replay(&scratch, at, view->size, tip->chain, tip) != 1)
         break;
+      *epochs += walk.it.kind == KIND_EPOCH;
       walk.at = tip->end;
     }
   }
@@ -95,7 +98,7 @@ static int walk_transactions(store *store, const view *view, tip *tip) {
 }
 
 int recover_append_epoch(store *store, uint64_t at) {
-  uint64_t version = (store->last.version | UINT32_MAX) + 1;
+  uint64_t version = store->given ? store->last.version : (store->last.version | UINT32_MAX) + 1;
   end_record end;
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
@@ -214,26 +217,27 @@ static void show_log(store *store) {
 }
 
 int recover_in_place(store *store) {
-  uint64_t limit, before, at;
+  uint64_t limit, life, at, epochs = 0;
   view view;
   int rc = store_see_size(store, LOG_START + END_SIZE);
   if (rc != MAPH_OK) return rc;
   view_for_writing(store, 0, &view);
   rc = perfect_verify(store, view.base);
-  if (rc == MAPH_OK) rc = walk_to_checkpoint(store, &view, &store->last);
-  if (rc == MAPH_OK) rc = walk_transactions(store, &view, &store->last);
+  if (rc == MAPH_OK) rc = walk_to_checkpoint(store, &view, &store->last, &epochs);
+  if (rc == MAPH_OK) rc = walk_transactions(store, &view, &store->last, &epochs);
   if (rc == MAPH_OK) rc = perfect_within(store, store->last.end);
   if (rc == MAPH_OK) rc = begin_untrusted(store);
   if (rc != MAPH_OK) return rc;
   limit = store->last.end;
-  before = store->last.version;
+  life = store->given ? epochs - 1 : log_life(store, store->last.version);
   rc = pass_over_old_index(store, limit, &at);
   if (rc == MAPH_OK) rc = recover_append_epoch(store, at);
   if (rc != MAPH_OK) return rc;
   store_word(store->write_base, &header_of(store->write_base)->end, store->space_end);
   store_word(store->write_base, &header_of(store->write_base)->moved, 0);
+  if (store->given) store_word(store->write_base, &header_of(store->write_base)->life, epochs);
   rc = rebuild_index(store, limit);
-  if (rc == MAPH_OK) rc = order_renew(store, before, limit);
+  if (rc == MAPH_OK) rc = order_renew(store, life, limit);
   if (rc != MAPH_OK) return rc;
   show_log(store);
   header_checkpoint(store, &store->last);

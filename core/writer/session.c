@@ -227,7 +227,7 @@ int session_reached(store *store) {
 
 int session_still_reached(const txn *txn) {
   store *store = txn->store;
-  if (txn->operations == 0) return MAPH_OK;
+  if (txn_is_empty(txn)) return MAPH_OK;
   if (txn->durability != MAPH_SYNC_FULL && os_clock_coarse_ms() - store->reached_ms <= LOOK_MS)
     return MAPH_OK;
   return session_reached(store);

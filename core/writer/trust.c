@@ -100,7 +100,7 @@ static int is_piece(const view *view, const item *it, uint64_t version) {
   record record;
   if (it->kind != KIND_EXTENT || record_verify(view, it->offset, it->size) != MAPH_OK) return 0;
   memcpy(&record, view->base + it->offset, sizeof record);
-  return record.life == log_life(version);
+  return record.life == (uint16_t)log_life(view->store, version);
 }
 
 /* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their

@@ -15,6 +15,7 @@
 */
 #include "writer/txn.h"
 #include "file/grant.h"
+#include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -35,7 +36,7 @@ void txn_start(txn *txn, store *store) {
   txn->store = store;
   txn->start = txn->position = store->space_end;
   txn->before = store->last;
-  txn->version = store->last.version + 1;
+  txn->version = likely(!store->given) ? store->last.version + 1 : 0;
   txn->records = store->last.records;
   txn->bytes = store->last.bytes;
 }
@@ -294,6 +295,7 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   log_put put;
   int rc = check_sizes(key, value, condition), found, is_live;
   view view;
+  if (unlikely(txn->version == 0) && !again) return header_say_given(store);
   if (rc != MAPH_OK) return rc;
   if (txn->operations >= UINT32_MAX)
     return fail(MAPH_FULL, "%s: a transaction has at most 2^32-1 operations", store->path);
@@ -330,6 +332,25 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   txn->position += size;
   if (condition && condition->outcome)
     condition->outcome->version = version_shown(store, txn->version);
+  return MAPH_OK;
+}
+
+int txn_at(txn *txn, uint64_t version) {
+  const store *store = txn->store;
+  uint64_t least = MAX(txn->version, txn->before.version + 1);
+  if (!store->given)
+    return fail(MAPH_MISUSE,
+                "%s: this store counts its own versions: make one with MAPH_VERSIONS_GIVEN",
+                store->path);
+  if (version > VERSION_MAX)
+    return fail(MAPH_MISUSE, "%s: version %llu: they are at most %llu", store->path,
+                (unsigned long long)version, (unsigned long long)VERSION_MAX);
+  if (version < least)
+    return fail(MAPH_CONFLICT, "%s: version %llu: %llu was %s already: say one %s it", store->path,
+                (unsigned long long)version,
+                (unsigned long long)(txn->version ? txn->version : txn->before.version),
+                txn->version ? "said" : "committed", txn->version ? "not below" : "above");
+  txn->version = version;
   return MAPH_OK;
 }
 
@@ -388,6 +409,7 @@ int txn_savepoint(txn *txn, int n) {
   savepoint = &txn->savepoints[at];
   savepoint->n = n;
   savepoint->position = txn->position;
+  savepoint->version = txn->version;
   savepoint->operations = txn->operations;
   savepoint->records = txn->records;
   savepoint->bytes = txn->bytes;
@@ -430,6 +452,7 @@ int txn_rollback_to(txn *txn, int n, uint64_t *kept) {
   } else {
     memset(&whole, 0, sizeof whole);
     whole.position = txn->start;
+    whole.version = txn->store->given ? 0 : txn->version;
     whole.records = txn->before.records;
     whole.bytes = txn->before.bytes;
   }
@@ -441,6 +464,7 @@ int txn_rollback_to(txn *txn, int n, uint64_t *kept) {
   if (savepoint->position <= txn->start) txn->start = MAX(txn->start, txn->floor);
   txn->position = MAX(savepoint->position, txn->floor);
   *kept = savepoint->position;
+  txn->version = savepoint->version;
   txn->operations = savepoint->operations;
   txn->records = savepoint->records;
   txn->bytes = savepoint->bytes;

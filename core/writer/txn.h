@@ -12,7 +12,7 @@
 
 typedef struct savepoint {
   int n;
-  uint64_t position, operations, records, bytes, digest;
+  uint64_t position, version, operations, records, bytes, digest;
 } savepoint;
 enum { TXN_OPEN = 1, TXN_PREPARED = 2 };
 enum { TXN_FEW = 8 }; /* keys that need no memory of their own, and no table */
@@ -26,7 +26,9 @@ typedef struct txn {
   uint64_t start, position; /* its records: [start, position) */
   /* what lies before stays: a prepare that was taken back left index pieces there */
   uint64_t floor;
-  uint64_t version, operations, records, bytes, digest;
+  /* of what is written next, and of the commit; 0: versions are given, and none was said yet */
+  uint64_t version;
+  uint64_t operations, records, bytes, digest;
   tip before, after; /* what it continues, and what it is once decided */
   /* upper half of the hash, 1 + place among the changed keys; NULL while they are few */
   uint64_t *table;
@@ -40,8 +42,16 @@ typedef struct txn {
 void txn_start(txn *txn, store *store);
 void txn_clear(txn *txn); /* frees what it allocated; the session is ended apart */
 
+/* What is written from now on, and the commit, have that version; as maph_txn_at.  CONFLICT MISUSE
+*/
+int txn_at(txn *txn, uint64_t version);
+/* Nothing is to be written for it. */
+static inline int txn_is_empty(const txn *txn) {
+  return txn->operations == 0 && (!txn->store->given || txn->version == 0);
+}
+
 /* condition: NULL, or as in maph_put_if. NOTFOUND: a delete of what is not there. EXISTS CONFLICT
-** TOOBIG MISUSE FULL NOMEM IOERR CORRUPT */
+** TOOBIG MISUSE READONLY FULL NOMEM IOERR CORRUPT */
 int txn_write(txn *txn, int kind, maph_slice key, maph_slice value,
               const maph_condition *condition);
 /* the same operation as that record; NOTFOUND: a delete of what is not there */

@@ -104,7 +104,7 @@ void entry_write_change(json_writer *out, const maph_change *change, bool with_v
 }
 
 /* ------------------------------------------------------------------------------------- figures */
-enum figure_kind { WHOLE, RATIO, BITS, YES_OR_NO, UUID, PERFECT, NOTE };
+enum figure_kind { WHOLE, RATIO, BITS, YES_OR_NO, UUID, VERSIONS, PERFECT, NOTE };
 typedef struct figure {
   const char *name;
   size_t offset;
@@ -137,6 +137,7 @@ static const figure stats_figures[] = {
   STATS("order_bytes", order_bytes, WHOLE),
   STATS("order_runs", order_runs, WHOLE),
   STATS("uuid", uuid, UUID),
+  STATS("versions", versions, VERSIONS),
 };
 
 #define REWRITE(field, kind) \
@@ -169,6 +170,9 @@ static void write_figure(json_writer *out, const void *field, enum figure_kind k
     case BITS: json_write_decimals(out, *(const double *)field, 3); break;
     case YES_OR_NO: json_write_text(out, *(const int *)field ? "true" : "false"); break;
     case UUID: write_text(out, entry_uuid_text(field, uuid)); break;
+    case VERSIONS:
+      write_text(out, *(const int *)field == MAPH_VERSIONS_GIVEN ? "given" : "own");
+      break;
     case PERFECT: write_text(out, entry_perfect_name(*(const int *)field)); break;
     case NOTE: json_write_bytes(out, "note", "note_encoding", maph_str(field)); break;
   }

@@ -1,4 +1,5 @@
-// jobs.js - work that outlives its request: check, compact, optimize, backup; with its progress.
+// jobs.js - work that outlives its request: check, compact, optimize, backup and the deletion of a
+// range; with its progress.
 
 import { badge, button, empty, failure, h, link, loading, say, show } from "./dom.js";
 import { count, moment, plural, seconds, size } from "./bytes.js";
@@ -13,6 +14,7 @@ const STATES = {
 
 // What came of it, in a sentence.
 function outcome(job) {
+  if (job.kind === "delete") return `${plural(job.deleted, "key")} deleted`;
   const r = job.result;
   if (!r) return job.file || "";
   return [

@@ -4,6 +4,7 @@
 //   #/                          the stores                   stores.js
 //   #/stores/NAME               its keys                     store.js keys.js value.js
 //   #/stores/NAME/keys/KEY      one of them, percent-encoded
+//   #/stores/NAME/by/D/PREFIX   its keys, where D parts them into folders
 //   #/stores/NAME/changes       live                         changes.js
 //   #/stores/NAME/manage        maintenance, files, delete   manage.js
 //   #/jobs                      long work                    jobs.js
@@ -35,12 +36,16 @@ function parse(hash) {
   if (words[0] === "jobs") return { view: jobsView, title: "Jobs" };
   if (words[0] === "activity") return { view: activityView, title: "Activity" };
   if (words[0] !== "stores" || !words[1]) return { view: storesView, title: "Stores" };
-  const route = { store: words[1], key: null };
+  const route = { store: words[1], key: null, delimiter: null };
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(route.store))
     return { view: storesView, title: "Stores" };
   if (words[2] === "changes")
     return { ...route, view: changesView, title: `Changes in ${route.store}` };
   if (words[2] === "manage") return { ...route, view: manageView, title: `Manage ${route.store}` };
+  if (words[2] === "by" && words[3]) {
+    route.delimiter = words[3];
+    route.prefix = words[4] || "";
+  }
   if (words[2] === "keys" && words[3]) route.key = words.slice(3).join("/");
   return { ...route, view: keysView, title: route.store };
 }

@@ -27,11 +27,20 @@ void reply_sentence(const request *request, int rc, maph *m, char *out, size_t r
     log_line("request %s: %s", request->id, maph_errmsg(m));
 }
 
+/* Does only the program that copies its source into it write to it? */
+static bool is_replica(maph *m) {
+  maph_stats stats;
+  return m && maph_stat(m, &stats) == MAPH_OK && stats.versions == MAPH_VERSIONS_GIVEN;
+}
+
+const char *problem_code(int rc, maph *m) {
+  return rc == MAPH_READONLY && is_replica(m) ? "replica" : maph_code(store_core_code(rc));
+}
+
 void reply_maph(request *request, int rc, maph *m) {
   char sentence[SENTENCE_ROOM];
   reply_sentence(request, rc, m, sentence, sizeof sentence);
-  reply_problem(request, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)), "%s",
-                sentence);
+  reply_problem(request, maph_status(store_core_code(rc)), problem_code(rc, m), "%s", sentence);
 }
 
 void reply_no_folder(request *request, bool to_write, int error) {
@@ -111,6 +120,15 @@ bool write_allowed(request *request) {
   store_obstacle(request->store, obstacle, sizeof obstacle);
   reply_problem(request, 403, "read_only", "this server may only read %s: %s", request->store->name,
                 obstacle);
+  return false;
+}
+
+bool change_allowed(request *request) {
+  if (!request->store->read_only || !is_replica(request->store->m)) return write_allowed(request);
+  reply_problem(request, 403, "replica",
+                "%s is a replica, which only the program that copies its source into it may write: "
+                "write to the source",
+                request->store->name);
   return false;
 }
 

@@ -15,8 +15,11 @@ void reply_no_store(request *request, const char *sentence);
 void reply_no_folder(request *request, bool to_write, int error);
 void reply_store(request *request,
                  int rc); /* the same for request->store, whose file may be gone */
+/* of a problem: as maph_code, but a write to a replica is `replica` */
+const char *problem_code(int rc, maph *m);
 /* Before and after a write: may it be tried, can its success be believed.  False: answered. */
 bool write_allowed(request *request);
+bool change_allowed(request *request); /* the same, for what changes entries */
 bool write_holds(request *request);
 /* ?NAME=0 or 1; *flag stays without it.  False: answered 400 */
 bool query_flag(request *request, const char *name, bool *flag);

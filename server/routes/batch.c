@@ -284,7 +284,7 @@ static void run_transaction(batch *batch, int durability) {
   uint64_t version;
   size_t i;
   int rc;
-  if (!auth_allows(request, ROLE_WRITE, maph_str(request->store->name)) || !write_allowed(request)
+  if (!auth_allows(request, ROLE_WRITE, maph_str(request->store->name)) || !change_allowed(request)
       || !conditions_hold(batch))
     return;
   request->body->size = 0;

@@ -364,7 +364,7 @@ void write_failed(request *request, int rc, const write_request *write,
 bool read_write(request *request, write_request *write) {
   memset(write, 0, sizeof *write);
   write->key = request->segments[1];
-  if (!key_given(request) || !write_allowed(request)
+  if (!key_given(request) || !change_allowed(request)
       || !query_durability(request, &write->durability))
     return false;
   if (!read_tags(request, "If-Match", ALL_TAGS, &write->if_match)

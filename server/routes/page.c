@@ -24,6 +24,7 @@
   X(stores_js, "stores.js", "text/javascript; charset=utf-8")   \
   X(store_js, "store.js", "text/javascript; charset=utf-8")     \
   X(keys_js, "keys.js", "text/javascript; charset=utf-8")       \
+  X(folders_js, "folders.js", "text/javascript; charset=utf-8") \
   X(value_js, "value.js", "text/javascript; charset=utf-8")     \
   X(json_js, "json.js", "text/javascript; charset=utf-8")       \
   X(changes_js, "changes.js", "text/javascript; charset=utf-8") \

@@ -153,7 +153,7 @@ static void group_failed(import *import, int rc) {
     return;
   }
   reply_sentence(request, rc, request->store->m, sentence, sizeof sentence);
-  reply_problem(request, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
+  reply_problem(request, maph_status(store_core_code(rc)), problem_code(rc, request->store->m),
                 "%s; %llu entries were imported and stay: begin again with line %llu", sentence,
                 (unsigned long long)import->imported, (unsigned long long)import->next_line);
 }
@@ -363,7 +363,7 @@ void store_import(request *request) {
   int durability;
   bool lines;
   if (!body_is_json(request, &lines) || !query_durability(request, &durability)
-      || !write_allowed(request))
+      || !change_allowed(request))
     return;
   import = calloc(1, sizeof *import);
   if (import == NULL) {

@@ -80,6 +80,9 @@ typedef enum metric {
   MANY,
   SCAN,
   SCAN_BYTES,
+  ORDERED_SCAN,
+  RANGE_10,
+  RANGE_100,
   /* of 1, 2, 4 ... readers: reader_count */
   PROCESSES,
   PROCESSES_LAST = PROCESSES + READER_STEPS - 1,
@@ -284,6 +287,7 @@ void measure_miss(bench *bench, entrant *entrant);
 void measure_many(bench *bench, entrant *entrant);
 void measure_readers(bench *bench, entrant *entrant);
 void measure_scan(bench *bench, entrant *entrant);
+void measure_ordered(bench *bench, entrant *entrant);
 void measure_put(bench *bench, entrant *entrant);
 void measure_update(bench *bench, entrant *entrant);
 void measure_durable(bench *bench, entrant *entrant);

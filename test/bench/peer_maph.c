@@ -99,6 +99,23 @@ static void maph_peer_scan(void *store, scan_total *total) {
   maph_cursor_close(cursor);
 }
 
+static void maph_peer_scan_from(void *store, slice key, uint32_t n, scan_total *total) {
+  maph_range range = MAPH_RANGE_INIT;
+  maph_range_cursor *cursor;
+  maph_entry entry;
+  int rc;
+  range.from = key;
+  range.limit = n;
+  must(store, maph_range_open(store, NULL, &range, &cursor), "range_open");
+  while ((rc = maph_range_next(cursor, &entry)) == MAPH_OK)
+    scan_count(total, entry.key, entry.value);
+  if (rc != MAPH_NOTFOUND) must(store, rc, "range_next");
+  maph_range_close(cursor);
+}
+
+/* The order of keys becomes one run, as the upkeep of a server makes it. */
+static void maph_peer_settle(void *store) { must(store, maph_tidy(store, NULL, NULL), "tidy"); }
+
 static uint64_t maph_peer_used(void *store) {
   maph_stats stats;
   must(store, maph_stat(store, &stats), "stat");
@@ -151,12 +168,12 @@ static void *cmph_open(const char *folder, level at) {
   return open_store(folder, at, OPEN(at), MAPH_PERFECT_CMPH);
 }
 
-#define READING_AND_WRITING                                                               \
-  .version = maph_peer_version, .close = maph_peer_close, .get = maph_peer_get,           \
-  .get_many = maph_peer_get_many, .put = maph_peer_put, .put_batch = maph_peer_put_batch, \
-  .put_kinds = maph_peer_put_kinds, .scan = maph_peer_scan, .used = maph_peer_used,       \
-  .index_bytes = maph_peer_index_bytes, .compact = maph_peer_compact,                     \
-  .open_with = maph_peer_open_with
+#define READING_AND_WRITING                                                                       \
+  .version = maph_peer_version, .close = maph_peer_close, .get = maph_peer_get,                   \
+  .get_many = maph_peer_get_many, .put = maph_peer_put, .put_batch = maph_peer_put_batch,         \
+  .put_kinds = maph_peer_put_kinds, .settle = maph_peer_settle, .scan = maph_peer_scan,           \
+  .scan_from = maph_peer_scan_from, .used = maph_peer_used, .index_bytes = maph_peer_index_bytes, \
+  .compact = maph_peer_compact, .open_with = maph_peer_open_with
 
 const peer peer_maph = { .name = "maph",
                          .settings =

@@ -156,3 +156,34 @@ void measure_scan(bench *bench, entrant *entrant) {
   entrant_report(bench, entrant, SCAN, (double)total.entries / ((double)elapsed * 1e-9));
   entrant_report(bench, entrant, SCAN_BYTES, (double)total.bytes / (double)elapsed);
 }
+
+/* Ranges of n entries from one key after another, a second: all entries from the least key, or from
+** the keys that gets ask for. */
+static double rate_of_ranges(const bench *bench, const entrant *entrant, uint32_t n,
+                             uint64_t *entries) {
+  scan_total total = { 0, 0, 0 };
+  uint64_t done = 0, start = loop_ns(), elapsed;
+  uint32_t at = 0;
+  do {
+    slice from = n < bench->work.keys ? bench->hits.keys[at] : maph_bytes("key:0", 5);
+    entrant->peer->scan_from(entrant->store, from, n, &total);
+    if (++at == bench->hits.n) at = 0;
+    done++;
+    elapsed = loop_ns() - start;
+  } while ((double)elapsed < bench->seconds * 1e9);
+  sink = total.sum;
+  *entries = total.entries;
+  return (double)done / ((double)elapsed * 1e-9);
+}
+
+void measure_ordered(bench *bench, entrant *entrant) {
+  uint64_t entries;
+  double rate;
+  if (!entrant->peer->scan_from) return;
+  entrant_need_reading(bench, entrant);
+  rate = rate_of_ranges(bench, entrant, bench->work.keys, &entries);
+  if (entries % bench->work.keys) fail("%s: a scan in key order missed keys", entrant->peer->name);
+  entrant_report(bench, entrant, ORDERED_SCAN, rate * bench->work.keys);
+  entrant_report(bench, entrant, RANGE_10, rate_of_ranges(bench, entrant, 10, &entries));
+  entrant_report(bench, entrant, RANGE_100, rate_of_ranges(bench, entrant, 100, &entries));
+}

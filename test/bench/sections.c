@@ -15,6 +15,8 @@ const section all_sections[] = {
   { "miss", 0, measure_miss, "gets of missing keys that sort among the others" },
   { "many", 0, measure_many, "gets in batches" },
   { "scan", 0, measure_scan, "all entries, every byte of the values" },
+  { "ordered", 0, measure_ordered,
+    "all entries in key order; ranges of 10 and 100 entries from keys at random" },
   { "readers", 0, measure_readers, "gets in 1, 2, 4 ... reading threads, and processes" },
   { "put", 0, measure_put, "one key a transaction into a new store, without flush" },
   { "durable", 0, measure_durable, "the same, flushed" },

@@ -49,6 +49,7 @@ const char *const key_type_names[] = { "bytes", "text", "blob", NULL };
 const char *const perfect_names[] = { "default", "pilot", "cmph", NULL };
 const char *const advice_names[] = { "normal", "random", "willneed", NULL };
 const char *const when_names[] = { "always", "absent", "present", "version", NULL };
+const char *const versions_names[] = { "own", "given", NULL };
 
 Tcl_Obj *entry_obj(const maph_entry *entry) {
   Tcl_Obj *dict = Tcl_NewDictObj();
@@ -81,6 +82,16 @@ int get_u64(Tcl_Interp *interp, Tcl_Obj *obj, uint64_t *u) {
     Tcl_SetObjResult(interp, Tcl_ObjPrintf("expected a number: %s", Tcl_GetString(obj)));
     return TCL_ERROR;
   }
+  return TCL_OK;
+}
+
+int get_uuid(Tcl_Interp *interp, Tcl_Obj *obj, uint8_t uuid[16]) {
+  maph_slice bytes = slice_of(obj);
+  if (bytes.size != 16) {
+    Tcl_SetObjResult(interp, Tcl_NewStringObj("a uuid has 16 bytes", -1));
+    return TCL_ERROR;
+  }
+  memcpy(uuid, bytes.data, 16);
   return TCL_OK;
 }
 

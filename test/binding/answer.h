@@ -10,8 +10,10 @@
 
 /* Ended by NULL, as Tcl_GetIndexFromObj wants them; the place of a name is its number in maph.h. */
 extern const char *const type_names[],
-    *const durability_names[],
-        *const key_type_names[], *const perfect_names[], *const advice_names[], *const when_names[];
+    *const durability_names[], *const key_type_names[], *const perfect_names[],
+                                                            *const advice_names[],
+                                                                *const when_names[],
+                                                                    *const versions_names[];
 /* of all MAPH_* codes, by number */
 enum { CODE_COUNT = MAPH_MISMATCH + 1 };
 extern const char *const code_names[CODE_COUNT];
@@ -30,6 +32,8 @@ Tcl_Obj *entry_obj(const maph_entry *entry);
 
 /* A number below 2^64, also one with the top bit set. */
 int get_u64(Tcl_Interp *interp, Tcl_Obj *obj, uint64_t *number);
+/* 16 bytes. */
+int get_uuid(Tcl_Interp *interp, Tcl_Obj *obj, uint8_t uuid[16]);
 /* The condition of put_if and delete_if: objv[0..objc) are its options.  outcome_name: the variable
 ** that -outcome names, or NULL. */
 int parse_condition(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv, maph_condition *condition,

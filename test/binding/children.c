@@ -9,7 +9,7 @@ int txn_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) 
                                        "increment", "delete",      "delete_if",  "savepoint",
                                        "release",   "rollback_to", "snapshot",   "prepare",
                                        "unprepare", "version",     "operations", "commit",
-                                       "abort",     NULL };
+                                       "abort",     "at",          NULL };
   enum {
     GET,
     GET_ENTRY,
@@ -27,14 +27,16 @@ int txn_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) 
     VERSION,
     OPERATIONS,
     COMMIT,
-    ABORT
+    ABORT,
+    AT
   };
   maph *m = object->handle->m;
   maph_snapshot *snapshot = NULL;
+  uint64_t version;
   int verb, n, rc;
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
     return TCL_ERROR;
-  if (verb >= SNAPSHOT_ && objc != 2) return usage(interp, objv, 2, NULL);
+  if (verb >= SNAPSHOT_ && objc != 2 + (verb == AT)) return usage(interp, objv, 2, NULL);
   switch (verb) {
     case GET: return get_verb(object, interp, objc, objv);
     case GET_ENTRY: return get_entry_verb(object, interp, objc, objv);
@@ -50,6 +52,9 @@ int txn_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) 
     case SNAPSHOT_:
       rc = maph_txn_snapshot(object->txn, &snapshot);
       return new_snapshot(interp, object->handle, rc, snapshot);
+    case AT:
+      if (get_u64(interp, objv[2], &version) != TCL_OK) return TCL_ERROR;
+      return answer(interp, m, maph_txn_at(object->txn, version));
     case PREPARE: return answer(interp, m, maph_txn_prepare(object->txn));
     case UNPREPARE: return answer(interp, m, maph_txn_unprepare(object->txn));
     case VERSION:

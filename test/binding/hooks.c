@@ -78,7 +78,7 @@ static int fault_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *con
 static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const names[] = { "time_ms",   "boot",        "reserve",   "now_ns",
                                        "random",    "file_system", "page_size", "free_room",
-                                       "coarse_ms", "hint",        "leaf",   NULL };
+                                       "coarse_ms", "hint",        "leaf",      NULL };
   Tcl_WideInt value, old;
   int name;
   (void)data;

@@ -3,7 +3,8 @@
 **
 **   maph_load PATH ?-mode 0644? ?-busy_timeout MS? ?-after_version N? ?-expected_keys N?
 **                  ?-memory BYTES? ?-optimize 1? ?-perfect_hash pilot|cmph? ?-progress SCRIPT?
-**                  ?-size N?     -> a load, a command
+**                  ?-size N? ?-versions given? ?-uuid BYTES?    -> a load, a command
+**   $l at VERSION
 **   $l put, put_if KEY VALUE ?-type json? ?-key_type text? ?-expires MS? ?-media_type M?
 **                  ?-when absent?
 **   $l many PREFIX FROM TO SIZE  puts PREFIX$i for each number from..to-1, values of SIZE bytes
@@ -73,11 +74,11 @@ static int put_many(loading *loading, Tcl_Interp *interp, int objc, Tcl_Obj *con
 }
 
 static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = {
-    "put", "put_if", "many", "entries", "finish", "abort", NULL
-  };
+  static const char *const verbs[] = { "put",    "put_if", "many", "entries",
+                                       "finish", "abort",  "at",   NULL };
   loading *loading = data;
   maph_load *load = loading->l;
+  uint64_t version;
   int which, rc;
   if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
   if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", 0, &which) != TCL_OK) return TCL_ERROR;
@@ -88,6 +89,10 @@ static int verb(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *o
     case 3:
       Tcl_SetObjResult(interp, Tcl_NewWideIntObj((Tcl_WideInt)maph_load_entries(load)));
       return TCL_OK;
+    case 6:
+      if (objc != 3) return usage(interp, objv, 2, "VERSION");
+      if (get_u64(interp, objv[2], &version) != TCL_OK) return TCL_ERROR;
+      return answer(interp, NULL, maph_load_at(load, version));
     default:
       rc = which == 4 ? maph_load_finish(load) : maph_load_abort(load);
       loading->l = NULL;
@@ -106,16 +111,17 @@ static void deleted(ClientData data) {
 
 static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_load_options *o,
                          loading *loading) {
-  static const char *const options[] = {
-    "-mode",     "-busy_timeout", "-after_version", "-expected_keys", "-memory",
-    "-optimize", "-perfect_hash", "-progress",      "-size",          NULL
-  };
+  static const char *const options[] = { "-mode",          "-busy_timeout", "-after_version",
+                                         "-expected_keys", "-memory",       "-optimize",
+                                         "-perfect_hash",  "-progress",     "-size",
+                                         "-versions",      "-uuid",         NULL };
   int i, option, rc = TCL_OK;
   for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
     Tcl_Obj *value = objv[i + 1];
     Tcl_WideInt w = 0;
     rc = Tcl_GetIndexFromObj(interp, objv[i], options, "option", 0, &option);
-    if (rc == TCL_OK && option != 6 && option != 7) rc = Tcl_GetWideIntFromObj(interp, value, &w);
+    if (rc == TCL_OK && option < 9 && option != 6 && option != 7)
+      rc = Tcl_GetWideIntFromObj(interp, value, &w);
     if (rc != TCL_OK) return rc;
     switch (option) {
       case 0: o->mode = (int)w; break;
@@ -134,7 +140,11 @@ static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_l
         o->progress = tell;
         o->progress_arg = loading;
         break;
-      default: o->size = (size_t)w;
+      case 8: o->size = (size_t)w; break;
+      case 9:
+        rc = Tcl_GetIndexFromObj(interp, value, versions_names, "versions", 0, &o->versions);
+        break;
+      default: rc = get_uuid(interp, value, o->uuid);
     }
   }
   return rc;

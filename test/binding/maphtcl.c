@@ -51,10 +51,9 @@ static int parse_flags(Tcl_Interp *interp, Tcl_Obj *obj, int *flags) {
 
 static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const names[] = {
-    "-flags",        "-durability",   "-busy_timeout",  "-expected_keys",
-    "-verify",       "-prefault",     "-lock_memory",   "-advice",
-    "-huge_pages",   "-mode",         "-size",          "-options",
-    "-perfect_hash", "-auto_compact", "-after_version", NULL
+    "-flags",        "-durability",   "-busy_timeout",  "-expected_keys", "-verify", "-prefault",
+    "-lock_memory",  "-advice",       "-huge_pages",    "-mode",          "-size",   "-options",
+    "-perfect_hash", "-auto_compact", "-after_version", "-versions",      "-uuid",   NULL
   };
   maph_options options = MAPH_OPTIONS_INIT, *given = &options;
   maph *m = NULL;
@@ -97,6 +96,11 @@ static int open_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
       case 14:
         rc = Tcl_GetWideIntFromObj(interp, value, (Tcl_WideInt *)&options.after_version);
         break;
+      case 15:
+        if (Tcl_GetIntFromObj(NULL, value, &options.versions) != TCL_OK)
+          rc = Tcl_GetIndexFromObj(interp, value, versions_names, "versions", 0, &options.versions);
+        break;
+      case 16: rc = get_uuid(interp, value, options.uuid); break;
     }
     if (rc != TCL_OK) return rc;
   }

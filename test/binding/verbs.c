@@ -225,6 +225,7 @@ int stat_verb(object *object, Tcl_Interp *interp) {
   dict_put(dict, "order_bytes", Tcl_NewWideIntObj((Tcl_WideInt)stats.order_bytes));
   dict_put(dict, "order_runs", Tcl_NewWideIntObj((Tcl_WideInt)stats.order_runs));
   dict_put(dict, "load_factor", Tcl_NewDoubleObj(stats.load_factor));
+  dict_put(dict, "versions", Tcl_NewStringObj(versions_names[stats.versions], -1));
   dict_put(dict, "uuid", Tcl_NewByteArrayObj(stats.uuid, 16));
   Tcl_SetObjResult(interp, dict);
   return TCL_OK;

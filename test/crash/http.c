@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum mode { KILL, POWER, RIG };
-enum { IMAGES_A_CUT = 24, LIVES_OF_A_STORE = 4, SILENT_MS = 20000, FILE_MOST = 2500000 };
+enum { IMAGES_A_CUT = 24, LIVES_OF_A_STORE = 4, SILENT_MS = 120000, FILE_MOST = 2500000 };
 
 static enum mode mode;
 static char *data, *path, *log_path, *image_path;

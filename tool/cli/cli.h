@@ -259,6 +259,8 @@ void record_free(record *record);
 /* What a file that begins so is, where that is no text to import, and what to do; NULL: it may
 ** be. */
 const char *form_of(maph_slice head);
+/* the same of text that is of another format than asked for */
+const char *form_of_text(const char *format, maph_slice head);
 enum { FORM_SIZE = 262 }; /* bytes of the beginning that may tell */
 
 /* -------------------------------------------------------------- Interface to code in progress.c */

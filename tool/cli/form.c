@@ -34,3 +34,35 @@ const char *form_of(maph_slice head) {
       return forms[i].what;
   return NULL;
 }
+
+/* ------------------------------------------------------------------------------- text of a form */
+/* In CSV a quote cannot stand there. */
+static bool is_one_object(maph_slice line) {
+  const char *text = line.data;
+  return line.size > 2 && text[0] == '{' && text[1] == '"' && text[line.size - 1] == '}';
+}
+
+/* The first line, without its end and the blanks before it. */
+static maph_slice first_line(maph_slice head) {
+  const char *text = head.data, *end;
+  size_t blanks = 0, size;
+  while (blanks < head.size && strchr(" \t\r\n", text[blanks])) blanks++;
+  text += blanks;
+  end = memchr(text, '\n', head.size - blanks);
+  size = end ? (size_t)(end - text) : head.size - blanks;
+  while (size > 0 && (text[size - 1] == '\r' || text[size - 1] == ' ')) size--;
+  return maph_bytes(text, size);
+}
+
+const char *form_of_text(const char *format, maph_slice head) {
+  maph_slice line = first_line(head);
+  if (line.size == 0) return NULL;
+  if (strcmp(format, "ndjson") != 0)
+    return is_one_object(line) && memchr(line.data, '\t', line.size) == NULL
+               ? "NDJSON: --format ndjson imports it"
+               : NULL;
+  if (*(const char *)line.data == '[') return "a JSON array: jq -c '.[]' FILE | maph import STORE";
+  if (*(const char *)line.data == '{') return NULL;
+  if (memchr(line.data, '\t', line.size)) return "TSV: --format tsv imports it";
+  return memchr(line.data, ',', line.size) ? "CSV: --format csv imports it" : NULL;
+}

@@ -498,19 +498,29 @@ static void skip_byte_order_mark(input *in) {
   in->taken += UTF8_MARK_SIZE;
 }
 
-/* Whether it is text, as far as its beginning tells. */
-static bool is_text(const import *import, input *in) {
-  const char *form;
+static const char *format_name(const char *format) {
+  if (strcmp(format, "csv") == 0) return "CSV";
+  return strcmp(format, "tsv") == 0 ? "TSV" : "NDJSON";
+}
+
+/* Whether it is text of that format, as far as its beginning tells; with --keep-going a first line
+** that is not may be a wrong one. */
+static bool is_text(const import *import, input *in, const char *format) {
+  const char *form, *of = "lines of text";
   while (in->end - in->at < FORM_SIZE && input_fill(in)) {}
   form = form_of(maph_bytes(in->data + in->at, in->end - in->at));
-  if (form) complain("%s is not lines of text but %s", import->source, form);
+  if (form == NULL && !import->args->keep_going) {
+    form = form_of_text(format, maph_bytes(in->data + in->at, in->end - in->at));
+    of = format_name(format);
+  }
+  if (form) complain("%s is not %s but %s", import->source, of, form);
   return form == NULL && !in->failed;
 }
 
 static bool import_text(import *import, const char *format, input *in) {
   bool ok;
   skip_byte_order_mark(in);
-  if (!is_text(import, in)) return false;
+  if (!is_text(import, in, format)) return false;
   if (strcmp(format, "csv") == 0) {
     ok = import_records(import, in, csv_record);
   } else if (strcmp(format, "tsv") == 0) {

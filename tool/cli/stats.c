@@ -104,8 +104,9 @@ static void draw_history(output *out, const maph_stats *stats) {
   if (stats->oldest_version)
     snprintf(since, sizeof since, ", changes kept since %llu",
              (unsigned long long)stats->oldest_version);
-  snprintf(text, sizeof text, "version %llu%s; generation %llu; store %s",
+  snprintf(text, sizeof text, "version %llu%s; generation %llu; %s %s",
            (unsigned long long)stats->version, since, (unsigned long long)stats->generation,
+           stats->versions == MAPH_VERSIONS_GIVEN ? "replica, its source is" : "store",
            entry_uuid_text(stats->uuid, uuid));
   output_text(out, "\n  ");
   output_wrapped(out, text, (size_t)columns(out), 2, 2);

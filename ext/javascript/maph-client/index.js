@@ -102,6 +102,7 @@ const CODES = {
   forbidden: ForbiddenError,
   foreign_origin: ForbiddenError,
   read_only: ReadOnlyError,
+  replica: ReadOnlyError,
   busy: BusyError,
   job_running: BusyError,
   job_not_found: JobNotFoundError,

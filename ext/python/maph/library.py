@@ -94,6 +94,7 @@ class Stats(Structure):
         ("perfect_bits", c_double),
         ("order_bytes", c_uint64),
         ("order_runs", c_uint64),
+        ("versions", c_int),
     ]
 
 

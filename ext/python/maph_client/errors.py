@@ -202,6 +202,7 @@ CODES: Dict[str, Type[MaphError]] = {
     "forbidden": ForbiddenError,
     "foreign_origin": ForbiddenError,
     "read_only": ReadOnlyError,
+    "replica": ReadOnlyError,
     "busy": BusyError,
     "job_running": BusyError,
     "job_not_found": JobNotFoundError,
