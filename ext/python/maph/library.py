@@ -66,6 +66,8 @@ class Options(Structure):
         ("perfect_hash", c_int),
         ("auto_compact", c_int),
         ("after_version", c_uint64),
+        ("versions", c_int),
+        ("uuid", c_uint8 * 16),
     ]
 
 
@@ -145,6 +147,8 @@ class LoadOptions(Structure):
         ("perfect_hash", c_int),
         ("progress", c_void_p),
         ("progress_arg", c_void_p),
+        ("versions", c_int),
+        ("uuid", c_uint8 * 16),
     ]
 
 
