@@ -239,18 +239,6 @@ static int are_distinct(const sql_table *table, sqlite3_index_info *info) {
   return 0;
 }
 
-static void tell_planner(sqlite3_index_info *info, const choice *choice, const struct plan *plan,
-                         double records) {
-  double rows = plan->rows + plan->rows_of_all * records;
-  info->idxNum = plan->number;
-  info->estimatedRows = (sqlite3_int64)rows;
-  info->estimatedCost = plan->cost + plan->cost_of_row * rows;
-  if (plan->unique && choice->is_literal) {
-    info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
-    info->orderByConsumed = 1;
-  }
-}
-
 /* How many records the planner should believe in.  Looking costs an open for reading, which leaves
 ** no trace. */
 static double records_of(sql_table *table) {
@@ -266,6 +254,48 @@ done:
   sqlite3_free(table->base.zErrMsg);
   table->base.zErrMsg = NULL;
   return records;
+}
+
+/* One bound, if the plan has one there.  SQLITE_NOTFOUND: not known before the statement runs. */
+static int take_bound(sqlite3_index_info *info, int i, key_range *range) {
+  sqlite3_value *value;
+  if (i < 0) return SQLITE_OK;
+  value = literal(info, i);
+  return value ? range_bound(range, letter_of(info->aConstraint[i].op), value) : SQLITE_NOTFOUND;
+}
+
+/* How many rows the order of keys has between bounds that the statement spells out.  -1: unknown */
+static double rows_between(sql_table *table, sqlite3_index_info *info, const choice *choice) {
+  key_range range;
+  sql_view *view = NULL;
+  char *message = NULL;
+  double rows = -1;
+  memset(&range, 0, sizeof(range));
+  range.is_utf8 = table->is_utf8;
+  if (table->store && take_bound(info, choice->lower, &range) == SQLITE_OK
+      && take_bound(info, choice->upper, &range) == SQLITE_OK
+      && store_view(table->store, 0, &view, &message) == SQLITE_OK
+      && range_start(&range, view) == SQLITE_OK) {
+    rows = range.is_nothing ? 0 : range_estimate(&range, &message);
+  }
+  range_close(&range);
+  store_view_release(view);
+  sqlite3_free(message);
+  return rows;
+}
+
+static void tell_planner(sql_table *table, sqlite3_index_info *info, const choice *choice,
+                         const struct plan *plan) {
+  double rows = plan->rows + plan->rows_of_all * records_of(table), known = -1;
+  if (plan->number == PLAN_RANGE && !table->is_function) known = rows_between(table, info, choice);
+  if (known >= 0) rows = 1 + known;
+  info->idxNum = plan->number;
+  info->estimatedRows = (sqlite3_int64)rows;
+  info->estimatedCost = plan->cost + plan->cost_of_row * rows;
+  if (plan->unique && choice->is_literal) {
+    info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
+    info->orderByConsumed = 1;
+  }
 }
 
 /* Before 3.46 SQLite hands LIMIT over and withholds terms whose other side is of the same table:
@@ -289,7 +319,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info) {
   use(info, choice.file, TERM_FILE, 1, letters);
   plan = find_plan(info, &choice);
   use_key_terms(info, &choice, plan, letters);
-  tell_planner(info, &choice, plan, records_of(table));
+  tell_planner(table, info, &choice, plan);
   is_ordered = reads_in_order(&choice, plan) && !are_distinct(table, info);
   if (is_ordered || are_distinct(table, info)) info->orderByConsumed = 1;
   if (limit_is_sound() && choice.others == 0 && choice.limit >= 0

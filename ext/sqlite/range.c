@@ -334,6 +334,20 @@ static int next_in_stretch(key_range *range, maph_entry *entry, char **message) 
   return rc == MAPH_OK || rc == MAPH_NOTFOUND ? SQLITE_DONE : core_error(range, rc, message);
 }
 
+/* By the bounds of TEXT keys, or where these are none, of BLOB keys. */
+double range_estimate(key_range *range, char **message) {
+  const key_stretch *stretch;
+  double rows;
+  range->at = range->stretch[0].types ? 0 : 1;
+  stretch = &range->stretch[range->at];
+  if (stretch->types == 0 || (stretch->from.data == NULL && stretch->to.data == NULL)) return -1;
+  if (open_stretch(range, message) != SQLITE_OK) return -1;
+  rows = (double)maph_range_estimate(range->cursor);
+  maph_range_close(range->cursor);
+  range->cursor = NULL;
+  return rows;
+}
+
 int range_next(key_range *range, maph_entry *entry, char **message) {
   int rc = SQLITE_DONE;
   for (; range->at < 2; range->at++) {

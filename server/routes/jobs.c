@@ -52,7 +52,8 @@ enum {
   LOOK_US = 5000000,
   RETRY_US = 600000000,
   RETRY_FULL_US = 10000000,
-  FULL_ABOVE = 65536
+  FULL_ABOVE = 65536,
+  NEW_BESIDE = 131072 /* a new file's index and the rest of a step that it grows by, at least */
 };
 enum state { RUNNING, DONE, FAILED, CANCELLED };
 enum kind { CHECK, COMPACT, OPTIMIZE, BACKUP, REMOVAL, KINDS };
@@ -412,11 +413,12 @@ static void answer(request *request, uint64_t id, bool asked, bool waited) {
 /* Enough of it is dead, and it was not tried a short while ago? */
 static bool due(const store *store, const maph_stats *stats) {
   bool full = room_is_full();
-  uint64_t retry = full ? RETRY_FULL_US : RETRY_US, above = option.auto_compact_above;
+  uint64_t retry = full ? RETRY_FULL_US : RETRY_US, above = option.auto_compact_above,
+           needed = stats->live_bytes + stats->live_bytes / 8 + NEW_BESIDE;
   if (full && above > FULL_ABOVE) above = FULL_ABOVE;
   if (store->rewritten_us && now_us() - store->rewritten_us < retry) return false;
   /* what the file has and does not use goes to the new one, if need be */
-  if (full && stats->live_bytes + stats->used_bytes > room_free() + stats->file_bytes) return false;
+  if (full && stats->used_bytes + needed > room_free() + stats->file_bytes) return false;
   return stats->dead_bytes >= above
          && stats->dead_bytes / 100 * 100 >= stats->used_bytes / 100 * option.auto_compact;
 }

@@ -133,6 +133,7 @@ typedef enum metric {
   SQL_SELECT,
   SQL_IN,
   SQL_JOIN,
+  SQL_PAGE,
   SQL_SUM,
   SQL_INSERT,
   METRICS

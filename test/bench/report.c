@@ -74,6 +74,7 @@ static const target targets[] = {
   { "SQL: SELECT by key", "1M", "maph", SQL_SELECT, "sqlite", SQL_SELECT, 1, 2.5 },
   { "SQL: key IN (1000)", "1M", "maph", SQL_IN, "sqlite", SQL_IN, 1, 4 },
   { "SQL: join on key", "1M", "maph", SQL_JOIN, "sqlite", SQL_JOIN, 1, 2.7 },
+  { "SQL: key > ? ORDER BY key LIMIT 10", "1M", "maph", SQL_PAGE, "sqlite", SQL_PAGE, 1, 1 },
   { "SQL: sum of lengths", "1M", "maph", SQL_SUM, "sqlite", SQL_SUM, 1, 1 },
   { "SQL: INSERT, one transaction", "1M", "maph", SQL_INSERT, "sqlite", SQL_INSERT, 1, 4 },
 };

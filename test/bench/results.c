@@ -63,6 +63,7 @@ static const metric_info infos[METRICS] = {
   [SQL_SELECT] = { "sql_select", "SQL: SELECT by key", PER_SECOND },
   [SQL_IN] = { "sql_in", "SQL: key IN (1000), keys", PER_SECOND },
   [SQL_JOIN] = { "sql_join", "SQL: join on key, rows", PER_SECOND },
+  [SQL_PAGE] = { "sql_page", "SQL: pages of 10 rows by key", PER_SECOND },
   [SQL_SUM] = { "sql_sum", "SQL: sum of lengths, rows", PER_SECOND },
   [SQL_INSERT] = { "sql_insert", "SQL: INSERT, one transaction", PER_SECOND },
 };

@@ -207,6 +207,43 @@ static double rate_of_lists(sql *sql) {
   return (double)done / ((double)elapsed * 1e-9);
 }
 
+static int is_above(slice a, slice b) {
+  int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+  return order ? order > 0 : a.size > b.size;
+}
+
+/* Ten rows in the order of their keys, from above that key on. */
+static void read_page(sql *sql, sqlite3_stmt *select, slice from) {
+  bind(sql, select, 1, from);
+  while (sqlite3_step(select) == SQLITE_ROW) {
+    slice key = maph_bytes(sqlite3_column_text(select, 0), 0);
+    key.size = (size_t)sqlite3_column_bytes(select, 0);
+    if (key.data == NULL || sqlite3_column_text(select, 1) == NULL)
+      fail("sql %s: no value", sql->e->peer->name);
+    if (!is_above(key, from)) fail("sql %s: a page begins too early", sql->e->peer->name);
+  }
+  must(sql, sqlite3_reset(select), "page");
+}
+
+/* Pages a second. */
+static double rate_of_pages(sql *sql) {
+  static const char page[] = "SELECT key, value FROM t WHERE key > ?1 ORDER BY key LIMIT 10";
+  const bench *bench = sql->b;
+  sqlite3_stmt *select = prepare(sql, page);
+  uint64_t done = 0, start = loop_ns(), elapsed;
+  uint32_t at = 0;
+  do {
+    for (int i = 0; i < STEPS; i++) {
+      read_page(sql, select, bench->hits.keys[at]);
+      if (++at == bench->hits.n) at = 0;
+    }
+    done += STEPS;
+    elapsed = loop_ns() - start;
+  } while ((double)elapsed < bench->seconds * 1e9);
+  sqlite3_finalize(select);
+  return (double)done / ((double)elapsed * 1e-9);
+}
+
 void measure_sql(bench *bench, entrant *entrant) {
   sql sql = { bench, entrant, NULL, NULL };
   if (!is_peer(entrant, "maph") && !is_peer(entrant, "sqlite")) return;
@@ -230,6 +267,7 @@ void measure_sql(bench *bench, entrant *entrant) {
       asked
           / time_total(&sql, "SELECT count(*), sum(length(value)) FROM asked JOIN t USING(key)",
                        asked, wanted));
+  entrant_report(bench, entrant, SQL_PAGE, rate_of_pages(&sql));
   run(&sql, "COMMIT");
   must(&sql, sqlite3_close(sql.db), "close");
   folder_remove(entrant->fresh);
