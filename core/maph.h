@@ -50,6 +50,11 @@
 ** That rests on what the system promises of msync: on disk, or an error.  ext4 (seen on Linux 6.18)
 ** may answer that all is well for the last full commit before its own shutdown after an error.
 **
+** STRUCTS.  Options and ranges begin with their size: they may grow at the end, and what an older
+** program does not know takes its default.  The others have none, and do not grow as long as the
+** library is libmaph.so.0: it cannot know how much room an older program has for a maph_stats, say.
+** What is new comes by a call of its own.
+**
 ** LIMITS.  Keys 1..65535 bytes, values 0..4 GiB-1 bytes, any bytes; a store 8 TiB.
 */
 #ifndef MAPH_H

@@ -44,11 +44,12 @@ static int take_options(const maph_load_options *given, maph_load_options *o) {
   static const maph_load_options defaults = MAPH_LOAD_OPTIONS_INIT;
   *o = defaults;
   if (given == NULL) return MAPH_OK;
-  if (given->size < offsetof(maph_load_options, versions) || given->size > 4096)
+  if (given->size < sizeof given->size || given->size > 4096)
     return fail(MAPH_MISUSE,
                 "maph_load_options.size is %zu: initialise with MAPH_LOAD_OPTIONS_INIT",
                 given->size);
   memcpy(o, given, MIN(given->size, sizeof *o));
+  o->size = sizeof *o;
   if (o->memory_bytes == 0) o->memory_bytes = LOAD_MEMORY;
   return MAPH_OK;
 }

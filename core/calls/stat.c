@@ -9,6 +9,14 @@
 #include "index/index.h"
 #include "order/run.h"
 
+/* maph.h, STRUCTS: a program that was built with an older header has so much of them. */
+#if UINTPTR_MAX == UINT64_MAX
+_Static_assert(sizeof(maph_stats) == 192 && sizeof(maph_entry) == 72 && sizeof(maph_change) == 80
+                   && sizeof(maph_outcome) == 16 && sizeof(maph_condition) == 56
+                   && sizeof(maph_rewrite) == 248,
+               "a struct without a size has grown: give what is new a call of its own");
+#endif
+
 static int count_slot(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot) {
   (void)slot_offset;
   (void)bucket;
