@@ -7,7 +7,8 @@
 ** on disk before it was written, records are walked but not summed.  Then:
 **
 **   1. an epoch record with a random nonce is appended and flushed with all before it: stale pages
-**      of the life before, even of the same work done again, never chain to it
+**      of the life before, even of the same work done again, never chain to it.  Where a pad leads
+**      to it, that comes after it: a transaction that this recovery leaves out may lie there whole
 **   2. a new index is built behind it.  When it is whole, root leads there; links are set right
 **   3. the live words, then the mark of this life (trust.c): from then on the file is trusted
 **
@@ -160,22 +161,26 @@ static int each_record(store *store, uint64_t limit, int pass) {
 }
 
 /* Where the new epoch goes.  A reader may be at work with the old index, whose pieces lie as far as
-** `end`: they stay, and what is not one of them becomes a pad. */
-static int pass_over_old_index(store *store, uint64_t limit, uint64_t *at) {
+** `end`: they stay, and what is not one of them, from *pad on, becomes a pad. */
+static int pass_over_old_index(store *store, uint64_t limit, uint64_t *pad, uint64_t *at) {
   uint64_t end = atomic_load(&header_of(store->write_base)->end);
   view view;
-  int rc;
-  *at = limit;
+  *pad = *at = limit;
   if (end % 8 || end <= limit || end > atomic_load(&store->size)) return MAPH_OK;
   view_for_writing(store, end, &view);
-  *at = walk_past_spaces(&view, limit, end);
-  if (*at == end) return MAPH_OK;
-  end = MAX(end, *at + RECORD_HEAD);
+  *pad = *at = walk_past_spaces(&view, limit, end);
+  if (*pad == end) return MAPH_OK;
+  *at = MAX(end, *pad + RECORD_HEAD);
   store->space_end = store->populated = 0;
-  rc = log_room(store, end);
-  if (rc == MAPH_OK) rc = log_write_pad(store, *at, end);
-  *at = end;
-  return rc;
+  return log_room(store, *at);
+}
+
+/* The epoch is on disk first.  What was lost could lie at its place, and the pad lead to it. */
+static int append_epoch_past(store *store, uint64_t pad, uint64_t at) {
+  int rc = recover_append_epoch(store, at);
+  if (rc != MAPH_OK || pad == at) return rc;
+  rc = log_write_pad(store, pad, at);
+  return rc == MAPH_OK ? os_flush(store->write_base, store->path, pad, pad + RECORD_HEAD) : rc;
 }
 
 /* A new index of all that lies below limit, and links that lead nowhere past it.  Readers find the
@@ -217,7 +222,7 @@ static void show_log(store *store) {
 }
 
 int recover_in_place(store *store) {
-  uint64_t limit, life, at, epochs = 0;
+  uint64_t limit, life, pad, at, epochs = 0;
   view view;
   int rc = store_see_size(store, LOG_START + END_SIZE);
   if (rc != MAPH_OK) return rc;
@@ -230,8 +235,8 @@ int recover_in_place(store *store) {
   if (rc != MAPH_OK) return rc;
   limit = store->last.end;
   life = store->given ? epochs - 1 : log_life(store, store->last.version);
-  rc = pass_over_old_index(store, limit, &at);
-  if (rc == MAPH_OK) rc = recover_append_epoch(store, at);
+  rc = pass_over_old_index(store, limit, &pad, &at);
+  if (rc == MAPH_OK) rc = append_epoch_past(store, pad, at);
   if (rc != MAPH_OK) return rc;
   store_word(store->write_base, &header_of(store->write_base)->end, store->space_end);
   store_word(store->write_base, &header_of(store->write_base)->moved, 0);
