@@ -34,6 +34,17 @@ static void pass(const bench *bench, const peer *peer, void *store) {
   }
 }
 
+/* What gets of a changed store take: one by one, each after the other's value, many at once. */
+static void report_gets(bench *bench, entrant *entrant, metric get, metric dependent, metric many) {
+  pass(bench, entrant->peer, entrant->store);
+  entrant_report(
+      bench, entrant, get,
+      rate_of_gets(entrant->peer, entrant->store, &bench->hits, 0, bench->touch, bench->seconds));
+  entrant_report(bench, entrant, dependent,
+                 time_of_dependent(bench, entrant->peer, entrant->store));
+  entrant_report(bench, entrant, many, rate_of_many(bench, entrant->peer, entrant->store));
+}
+
 /* Gets of a store of which a tenth of the keys was overwritten since it was optimized (or loaded),
 ** and as many came. */
 static void measure_changed(bench *bench, entrant *entrant) {
@@ -49,13 +60,7 @@ static void measure_changed(bench *bench, entrant *entrant) {
   entrant_open(entrant, LEVEL_READ);
   check_hits(entrant->peer, entrant->store, &changed);
   check_hits(entrant->peer, entrant->store, &later);
-  pass(bench, entrant->peer, entrant->store);
-  entrant_report(
-      bench, entrant, CHANGED_GET,
-      rate_of_gets(entrant->peer, entrant->store, &bench->hits, 0, bench->touch, bench->seconds));
-  entrant_report(bench, entrant, CHANGED_DEPENDENT,
-                 time_of_dependent(bench, entrant->peer, entrant->store));
-  entrant_report(bench, entrant, CHANGED_MANY, rate_of_many(bench, entrant->peer, entrant->store));
+  report_gets(bench, entrant, CHANGED_GET, CHANGED_DEPENDENT, CHANGED_MANY);
   key_set_free(&changed);
   key_set_free(&later);
 }
@@ -77,13 +82,7 @@ void measure_kinds(bench *bench, entrant *entrant) {
   key_set_free(&part);
   if (entrant->peer->finish) entrant->peer->finish(entrant->store);
   entrant_open(entrant, LEVEL_READ);
-  pass(bench, entrant->peer, entrant->store);
-  entrant_report(
-      bench, entrant, KINDS_GET,
-      rate_of_gets(entrant->peer, entrant->store, &bench->hits, 0, bench->touch, bench->seconds));
-  entrant_report(bench, entrant, KINDS_DEPENDENT,
-                 time_of_dependent(bench, entrant->peer, entrant->store));
-  entrant_report(bench, entrant, KINDS_MANY, rate_of_many(bench, entrant->peer, entrant->store));
+  report_gets(bench, entrant, KINDS_GET, KINDS_DEPENDENT, KINDS_MANY);
 }
 
 typedef struct writer {

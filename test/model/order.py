@@ -26,7 +26,9 @@ find a violation (test/core_order_model.test):
   no-least         a reader does not pass over what its kept tail and the runs both have
 """
 import sys
-from collections import deque, namedtuple
+from collections import namedtuple
+
+from search import search
 
 # Keys, merges, kills, losses of power, reads.
 BOUNDS = {
@@ -45,8 +47,8 @@ Writer = namedtuple("Writer", "todo merge")
 # at: "none", "snapshot", "order", "list"; what it took; tail: where its kept tail begins, or None.
 Reader = namedtuple("Reader", "at snapshot life order list tail")
 State = namedtuple(
-    "State", "cells end committed order life flushed orders turn writers reader "
-    "merges kills power reads"
+    "State",
+    "cells end committed order life flushed orders turn writers reader " "merges kills power reads",
 )
 NO_READER = Reader("none", 0, 0, 0, None, None)
 
@@ -257,8 +259,13 @@ class Model:
         if keeps:
             cells, end, order = self.renew(s._replace(cells=cells, end=end), limit, life)
         return s._replace(
-            cells=cells, end=end, order=order, life=life, committed=at + 1,
-            flushed=end, orders=frozenset({order})
+            cells=cells,
+            end=end,
+            order=order,
+            life=life,
+            committed=at + 1,
+            flushed=end,
+            orders=frozenset({order}),
         )
 
     def renew(self, s, limit, life):
@@ -274,34 +281,31 @@ class Model:
         return cells, s.end + 1, s.end
 
 
-def search(fault, keys, merges, kills, power, reads):
+def search_within(fault, keys, merges, kills, power, reads):
     model = Model(fault, keys)
     start = State(
-        (PAD,), 1, 1, 0, 0, 1, frozenset({0}), None, (Writer(None, None),) * 2, NO_READER,
-        merges, kills, power, reads,
+        (PAD,),
+        1,
+        1,
+        0,
+        0,
+        1,
+        frozenset({0}),
+        None,
+        (Writer(None, None),) * 2,
+        NO_READER,
+        merges,
+        kills,
+        power,
+        reads,
     )
-    came, queue = {start: None}, deque([start])
-    while queue:
-        s = queue.popleft()
-        for name, after in model.steps(s):
-            if after in came:
-                continue
-            came[after] = (name, s)
-            bad = model.violation(after)
-            if bad:
-                trace = []
-                while came[after]:
-                    name, after = came[after]
-                    trace.append(name)
-                return len(came), bad, trace[::-1]
-            queue.append(after)
-    return len(came), None, []
+    return search(model, start)
 
 
 def main():
     states = 0
     for bounds in BOUNDS[sys.argv[1]]:
-        n, bad, trace = search(sys.argv[2] if len(sys.argv) > 2 else "", *bounds)
+        n, bad, trace = search_within(sys.argv[2] if len(sys.argv) > 2 else "", *bounds)
         states += n
         if bad:
             print("\n".join(trace + ["VIOLATION: " + bad]))

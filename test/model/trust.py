@@ -22,7 +22,9 @@ A FAULT leaves one rule out; the search must then find a violation (test/core_tr
 """
 import re
 import sys
-from collections import deque, namedtuple
+from collections import namedtuple
+
+from search import search
 
 
 # A header: clean, boot, place and hinted as in format.h; committed and prepared count records.
@@ -310,7 +312,7 @@ class Model:
                 )
 
 
-def search(rows, fault, owners, commits, power, events, recoveries):
+def search_within(rows, fault, owners, commits, power, events, recoveries):
     model = Model(rows, fault, owners, commits)
     h = Header("clean", 0, 0, 0, False, "a", 0, 0)
     start = State(
@@ -335,22 +337,7 @@ def search(rows, fault, owners, commits, power, events, recoveries):
         events,
         recoveries,
     )
-    came, queue = {start: None}, deque([start])
-    while queue:
-        s = queue.popleft()
-        for name, after in model.steps(s):
-            if after in came:
-                continue
-            came[after] = (name, s)
-            bad = model.violation(after)
-            if bad:
-                trace = []
-                while came[after]:
-                    name, after = came[after]
-                    trace.append(name)
-                return len(came), bad, trace[::-1]
-            queue.append(after)
-    return len(came), None, []
+    return search(model, start)
 
 
 def main():
@@ -359,7 +346,7 @@ def main():
     states = 0
     for bounds in BOUNDS:
         for owners in (True, False):
-            n, bad, trace = search(rows, fault, owners, *bounds)
+            n, bad, trace = search_within(rows, fault, owners, *bounds)
             states += n
             if bad:
                 print("\n".join(trace + ["VIOLATION: " + bad]))
