@@ -270,7 +270,6 @@ static int open_damaged(const char *path, store **out) {
     store->generation = copy.generation;
     store->given = (copy.required & REQUIRED_GIVEN) != 0;
     store->salt = header_salt(&copy);
-    header_place(store);
     view = (struct view){ atomic_load(&store->base), atomic_load(&store->size), 0, store };
     if (record_end(&view, LOG_START + END_SIZE, &first) != MAPH_OK)
       rc = fail(MAPH_CORRUPT,
