@@ -180,7 +180,7 @@ static inline int is_locked(pthread_mutex_t *mutex) {
 /* Versions inside are those in the file; what users give and are shown is shifted (format.h).  The
 ** shift is in the header: a file that takes a name gets it while others read it. */
 static inline uint64_t store_shift(const store *store) {
-  const uint8_t *base = atomic_load_explicit(&store->base, memory_order_relaxed);
+  const uint8_t *base = atomic_load_explicit(&store->base, memory_order_acquire);
   return load64(&header_of(base)->version_shift) & VERSION_MAX;
 }
 static inline uint64_t version_shown(const store *store, uint64_t version) {

@@ -42,10 +42,11 @@ typedef struct order_writer {
   /* the new keys of [from, known) were noted; what lies between listed and from was not */
   uint64_t from, known;
   row noted;
-  uint64_t not_before; /* count, after a failure */
-  run_list *list;      /* that is continued */
-  merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
-  merge *tidy;         /* that order_tidy makes */
+  _Atomic uint64_t seen_count, seen_known; /* of the two above, for who has no index_mutex */
+  uint64_t not_before;                     /* count, after a failure */
+  run_list *list;                          /* that is continued */
+  merge *merge[TIERS];                     /* under way, or NULL: of runs of that tier */
+  merge *tidy;                             /* that order_tidy makes */
 } order_writer;
 
 static void let_go(void *p) {
@@ -69,31 +70,45 @@ static uint64_t committed(const store *store) {
 /* ----------------------------------------------------------------------------------- what is new
 ** */
 
-/* A record that was just written, in a store's own mapping for writing. */
-static int note(store *store, order_writer *w, uint64_t offset) {
+/* A record that was just written, before `end`, in a store's own mapping for writing. */
+static int note(store *store, order_writer *w, uint64_t offset, uint64_t end) {
   view view;
   item it;
-  view_for_writing(store, store->space_end, &view);
+  view_for_writing(store, end, &view);
   view.base = store->write_base;
   if (record_item(&view, offset, OFFSET_MAX, &it) != MAPH_OK) return MAPH_CORRUPT;
   return row_add(&w->noted, offset, key_word(it.key, it.key_size, 0));
+}
+
+/* Whoever has the turn may look at what was noted while others note. */
+static void show_noted(order_writer *w) {
+  atomic_store_explicit(&w->seen_count, w->noted.count, memory_order_relaxed);
+  atomic_store_explicit(&w->seen_known, w->known, memory_order_relaxed);
+}
+
+static uint64_t seen_count(const order_writer *w) {
+  return atomic_load_explicit(&w->seen_count, memory_order_relaxed);
+}
+
+static uint64_t seen_known(const order_writer *w) {
+  return atomic_load_explicit(&w->seen_known, memory_order_relaxed);
 }
 
 /* From here on, as nothing is known of what was before. */
 static void note_from(order_writer *w, uint64_t from) {
   w->noted.count = 0;
   w->from = w->known = from;
+  show_noted(w);
 }
 
-void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
-  order_writer *w = store->order_writer.p;
+static void note_keys(store *store, order_writer *w, const changed_keys *changed, uint64_t from,
+                      uint64_t to) {
   size_t i;
-  if (w == NULL) return;
   if (unlikely(w->known != from)) note_from(w, from); /* another process committed */
   for (i = 0; i < changed->count; i++) {
     const pending *pending = &changed->key[i];
     if (pending->newest == 0 || pending->base != 0) continue;
-    if (note(store, w, pending->first) == MAPH_OK) continue;
+    if (note(store, w, pending->first, to) == MAPH_OK) continue;
     note_from(w, to);
     return;
   }
@@ -103,11 +118,18 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
   if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
 }
 
+void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
+  order_writer *w = store->order_writer.p;
+  if (w == NULL) return;
+  note_keys(store, w, changed, from, to);
+  show_noted(w);
+}
+
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
   if (unlikely(w == NULL)) return is_ordered(store);
-  return w->noted.count >= MAX(run_least(), w->not_before)
-         || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+  return seen_count(w) >= MAX(run_least(), w->not_before)
+         || seen_known(w) > w->listed + LOG_MOST + w->not_before * NODE_WORD;
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
@@ -127,6 +149,7 @@ static int look_at_list(store *store, order_writer *w) {
   w->from = MAX(w->from, list->to);
   w->known = MAX(w->known, list->to);
   w->listed = list->to;
+  show_noted(w);
   runs_let_go(w->list);
   w->list = list;
   return MAPH_OK;
@@ -335,7 +358,7 @@ int order_keep_up(store *store) {
     rc = append_run(store, w, WALK_MOST, &n);
     if (rc == MAPH_OK && n > 0) rc = merge_tiers(store, w, MERGE_TIMES * n);
   }
-  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + run_least();
+  if (w) w->not_before = rc == MAPH_OK ? 0 : seen_count(w) + run_least();
   return store->unsettled ? rc : MAPH_OK;
 }
 
@@ -348,7 +371,7 @@ int order_tidy(store *store, int *more) {
   if (!is_ordered(store)) return MAPH_OK;
   rc = grant_header(store);
   if (rc == MAPH_OK) rc = begin(store, &w);
-  if (rc != MAPH_OK || w->known == w->listed)
+  if (rc != MAPH_OK || seen_known(w) == w->listed)
     return rc == MAPH_OK ? merge_to_tidy(store, w, more) : rc;
   *more = 1;
   return append_run(store, w, WALK_MOST, &n);
