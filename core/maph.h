@@ -597,10 +597,12 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** since, what they have in common keeps its versions.  A feed from before is COMPACTED, or sees all
 ** that changed.  A file whose versions are given (MAPH_VERSIONS_GIVEN) keeps them: they are its
 ** source's.
+** A store at path that is damaged, or that a failed flush has closed to writing, is replaced like a
+** sound one.  What can be read of it tells above which versions the others lie; where nothing can,
+** they stay as they are.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
-** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
-** FULL: versions would pass 2^48.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable
-** when it returns. */
+** at `with`, or another file system.  FULL: versions would pass 2^48.  FORMAT: what is at path is
+** no store.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
 MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
 
 /* -------------------------------------------------------------------------------------- loading */
