@@ -511,7 +511,8 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *txn);
 ** MISUSE: the store counts its own versions; the version is too high; prepared.
 **
 ** What else is different there.  Every write without this call, through SQL, HTTP and the command
-** line too, is answered READONLY: only who follows the source writes.  No version is passed over: a
+** line too, is answered READONLY: only who follows the source writes.  The sentence names the
+** source where a file PATH.replica does, as maph-replica keeps it.  No version is passed over: a
 ** recovery goes on with what the disk has, and what is lost comes from the source again.  A rewrite
 ** leaves entries out that expired, and writes no deletes for them.  Changes can be followed since
 ** any version: since one that the store has not reached, they come once they are above it.  Where

@@ -39,6 +39,12 @@
 #   equal C BUCKET FILE              the differences of the two
 #   until_equal C BUCKET FILE ?SECONDS?     waits for the version, then for no difference
 #
+#   fake_start BUCKET                fake-nats (test/nats) as the server "fake"; it needs no NATS
+#   fake ORDER ?WORD ...?            an order to it (test/nats/fake.c); what it answers behind "ok"
+#   fake_put KEY VALUE ?HEADERS?, fake_delete KEY, fake_twist SEQUENCE KIND ?TEXT? ?always?
+#   fake_bucket                      as nats_bucket, without times and headers
+#   hex BYTES
+#
 # The tests that need it begin with "if {![requires nats NAME]} finish_test".
 
 array set nats {}
@@ -505,4 +511,44 @@ proc until_equal {c bucket file {seconds 120}} {
     if {[clock milliseconds]>$deadline} {return $found}
     after 100
   }
+}
+
+# ----------------------------------------------------------------------------------------- the fake
+proc hex {bytes} {
+  if {$bytes eq {}} {return -}
+  binary encode hex $bytes
+}
+proc fake_start {bucket} {
+  set port [maph_hold_port]
+  set ::nats(fake,port) $port
+  lappend ::nats(names) fake
+  set ::fake [open "|[list $::build/fake-nats $port $bucket 2>@stderr]" r+]
+  fconfigure $::fake -translation binary -buffering line
+  if {[gets $::fake] ne "ready"} {error "fake-nats does not start"}
+}
+proc fake {args} {
+  puts $::fake $args
+  set line [gets $::fake]
+  if {![regexp {^ok ?(.*)$} $line -> rest]} {error "fake-nats: $args: $line"}
+  return $rest
+}
+proc fake_put {key value {headers {}}} {
+  set block {}
+  if {$headers ne {}} {
+    set block NATS/1.0\r\n
+    foreach {name text} $headers {append block "$name: $text\r\n"}
+    append block \r\n
+  }
+  fake put $key [hex $value] [hex $block]
+}
+proc fake_delete {key} {fake_put $key {} {KV-Operation DEL}}
+proc fake_twist {sequence kind {text {}} args} {fake twist $sequence $kind [hex $text] {*}$args}
+proc fake_bucket {} {
+  set all {}
+  foreach message [fake dump] {
+    lassign $message sequence key digits marker
+    if {$marker} continue
+    dict set all $key [list $sequence [binary decode hex [string map {- {}} $digits]]]
+  }
+  return $all
 }
