@@ -27,6 +27,7 @@
 #include "order/merge.h"
 #include "order/run.h"
 #include "order/sort.h"
+#include "order/types.h"
 
 enum {
   LOG_MOST = 16 * 1024 * 1024, /* the log may grow so much before the list is brought up to it */
@@ -43,12 +44,14 @@ typedef struct order_writer {
   /* the new keys of [from, known) were noted; what lies between listed and from was not */
   uint64_t from, known;
   row noted;
-  uint64_t next;       /* once so many are noted there is something to do */
-  uint64_t merged;     /* so many were noted when merges went on */
-  uint64_t not_before; /* count, after a failure */
-  run_list *list;      /* that is continued */
-  merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
-  merge *tidy;         /* that order_tidy makes */
+  int retyped; /* types that keys put before got in that stretch, and perhaps more */
+  _Atomic uint64_t seen_count, seen_known; /* of the two above, for who has no index_mutex */
+  uint64_t next;                           /* once so many are noted there is something to do */
+  uint64_t merged;                         /* so many were noted when merges went on */
+  uint64_t not_before;                     /* count, after a failure */
+  run_list *list;                          /* that is continued */
+  merge *merge[TIERS];                     /* under way, or NULL: of runs of that tier */
+  merge *tidy;                             /* that order_tidy makes */
 } order_writer;
 
 static void let_go(void *p) {
@@ -72,10 +75,25 @@ static uint64_t committed(const store *store) {
 /* ----------------------------------------------------------------------------------- what is new
 ** */
 
+/* Whoever has the turn may look at what was noted while others note. */
+static void show_noted(order_writer *w) {
+  atomic_store_explicit(&w->seen_count, w->noted.count, memory_order_relaxed);
+  atomic_store_explicit(&w->seen_known, w->known, memory_order_relaxed);
+}
+
+static uint64_t seen_count(const order_writer *w) {
+  return atomic_load_explicit(&w->seen_count, memory_order_relaxed);
+}
+
+static uint64_t seen_known(const order_writer *w) {
+  return atomic_load_explicit(&w->seen_known, memory_order_relaxed);
+}
+
 /* From here on, as nothing is known of what was before. */
 static void note_from(order_writer *w, uint64_t from) {
   w->noted.count = 0;
   w->from = w->known = from;
+  show_noted(w);
 }
 
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
@@ -92,21 +110,23 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
     w->noted.e[w->noted.count].offset = pending->first;
     w->noted.count += pending->newest != 0 && pending->base == 0;
   }
+  w->retyped |= changed->retyped;
   w->known = to;
+  show_noted(w);
   /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
   ** may have no keys */
   if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
 }
 
 static int is_run_due(const order_writer *w) {
-  return w->noted.count >= MAX(run_least(), w->not_before)
-         || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+  return seen_count(w) >= MAX(run_least(), w->not_before)
+         || seen_known(w) > w->listed + LOG_MOST + w->not_before * NODE_WORD;
 }
 
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
   if (unlikely(w == NULL)) return is_ordered(store);
-  return w->noted.count >= w->next || is_run_due(w);
+  return seen_count(w) >= w->next || is_run_due(w);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
@@ -129,6 +149,7 @@ static int look_at_list(store *store, order_writer *w) {
   w->noted.count = kept;
   w->from = MAX(w->from, list->to);
   w->known = MAX(w->known, list->to);
+  show_noted(w);
   w->listed = list->to;
   runs_let_go(w->list);
   w->list = list;
@@ -152,21 +173,25 @@ static int begin(store *store, order_writer **out) {
 }
 
 /* Some of what was not noted, from the log: *to is how far it goes. */
-static int find_unknown(store *store, const order_writer *w, uint64_t most, row *row,
-                        uint64_t *to) {
+static int find_unknown(store *store, const order_writer *w, uint64_t most, row *row, uint64_t *to,
+                        int *types) {
   int rc = MAPH_OK;
   view view;
   walk log;
   view_for_writing(store, w->from, &view);
   walk_begin(&log, &view, w->listed, w->from);
-  while (log.at < w->listed + most && walk_next(&log, &rc))
-    if (log.it.kind == KIND_PUT && log.it.prev == 0) rc = row_add(row, log.it.offset);
+  while (log.at < w->listed + most && walk_next(&log, &rc)) {
+    if (log.it.kind != KIND_PUT) continue;
+    if ((*types & TYPES_ALL) != TYPES_ALL) *types |= types_of_put(&log.it);
+    if (log.it.prev == 0) rc = row_add(row, log.it.offset);
+  }
   *to = log.at;
   return rc;
 }
 
 /* What was noted. */
-static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to) {
+static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to, int *types) {
+  view view;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
   rc = row_make_room(row, w->noted.count);
@@ -175,7 +200,11 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
     row->count = w->noted.count;
   }
   *to = w->known;
+  *types |= w->retyped;
   pthread_mutex_unlock(&store->index_mutex);
+  view_for_writing(store, *to, &view);
+  view.base = store->write_base;
+  if (rc == MAPH_OK) *types = types_of_entries(&view, row->e, row->count, *types);
   return rc;
 }
 
@@ -183,10 +212,10 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
 ** */
 
 /* A list of these runs takes the place of the one before. */
-static int show(store *store, order_writer *w, const uint64_t *payloads, size_t count,
-                uint64_t to) {
+static int show(store *store, order_writer *w, const uint64_t *payloads, size_t count, uint64_t to,
+                int types) {
   uint64_t payload;
-  int rc = leaf_write_list(store, payloads, count, to, &payload);
+  int rc = leaf_write_list(store, payloads, count, to, types, &payload);
   if (rc != MAPH_OK) return rc;
   store_word(store->write_base, &header_of(store->write_base)->order, payload);
   pthread_mutex_lock(&store->index_mutex);
@@ -197,14 +226,21 @@ static int show(store *store, order_writer *w, const uint64_t *payloads, size_t 
 
 /* The list with `count` runs from `at` on replaced by one, or by none where payload is 0. */
 static int show_with(store *store, order_writer *w, size_t at, size_t count, uint64_t payload,
-                     uint64_t to) {
+                     uint64_t to, int types) {
   const run_list *list = w->list;
   uint64_t payloads[RUNS_MOST + 1];
   size_t n = 0, i;
   for (i = 0; i < at; i++) payloads[n++] = list->run[i].payload;
   if (payload) payloads[n++] = payload;
   for (i = at + count; i < list->count; i++) payloads[n++] = list->run[i].payload;
-  return show(store, w, payloads, n, to);
+  return show(store, w, payloads, n, to, types);
+}
+
+/* The types of the keys that the list has, to which those of a new stretch are added; 0: they are
+** not known, and whatever is added will not be. */
+static int listed_types(store *store, const order_writer *w) {
+  if (w->list->to == LOG_START) return TYPES_KNOWN;
+  return w->list->types ? w->list->types : types_known(store, w->list->to);
 }
 
 /* A run of what is new: of a stretch that was not noted, of `most` bytes, if
@@ -214,11 +250,11 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
   run_making r;
   uint64_t payload = 0;
   view view;
-  int rc;
+  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL;
   memset(&r, 0, sizeof r);
   r.from = w->listed;
-  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to)
-                           : copy_noted(store, w, &row, &r.to);
+  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to, &types)
+                           : copy_noted(store, w, &row, &r.to, &types);
   view_for_writing(store, committed(store), &view);
   view.base = store->write_base; /* its pages are there already */
   if (rc == MAPH_OK && w->list->count == RUNS_MOST)
@@ -226,7 +262,7 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
   if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, &r.shared);
   if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row.e, row.count);
   if (rc == MAPH_OK && row.count > 0) rc = leaf_finish(store, &view, &r, &payload);
-  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to);
+  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to, listed ? types : 0);
   *n = row.count;
   leaf_discard(&r);
   os_free(row.e);
@@ -279,7 +315,7 @@ static int merge_on(store *store, order_writer *w, merge **merge, uint64_t entri
   int rc = merge_some(store, *merge, entries, &payload);
   if (rc == MAPH_OK && payload)
     rc = show_with(store, w, (size_t)merge_place(*merge, w->list), merge_count(*merge), payload,
-                   w->list->to);
+                   w->list->to, w->list->types);
   if (rc != MAPH_OK || payload) drop(merge);
   return rc;
 }
@@ -330,14 +366,14 @@ static int merge_to_tidy(store *store, order_writer *w, int *more) {
 /* A run if one is due, of what was not noted first, then of what was; and a slice of merging, for
 ** the keys that came since the last one. */
 static int keep_up(store *store, order_writer *w) {
-  uint64_t came = w->noted.count - MIN(w->noted.count, w->merged), n;
+  uint64_t noted = seen_count(w), came = noted - MIN(noted, w->merged), n;
   int rc = MAPH_OK, times, unknown;
-  w->merged = w->noted.count;
+  w->merged = noted;
   for (times = 0; rc == MAPH_OK && times < 2 && is_run_due(w); times++) {
     unknown = w->listed < w->from;
     rc = append_run(store, w, WALK_MOST, &n);
     if (unknown) came += n;
-    w->merged = w->noted.count;
+    w->merged = seen_count(w);
   }
   return rc == MAPH_OK && came ? merge_tiers(store, w, MERGE_TIMES * came) : rc;
 }
@@ -359,9 +395,9 @@ int order_keep_up(store *store) {
   rc = begin(store, &w);
   if (rc == MAPH_OK) rc = keep_up(store, w);
   if (w == NULL) return store->unsettled ? rc : MAPH_OK;
-  w->not_before = rc == MAPH_OK ? 0 : w->noted.count + least;
+  w->not_before = rc == MAPH_OK ? 0 : seen_count(w) + least;
   w->next = MAX(w->not_before, least);
-  if (rc == MAPH_OK && is_merging(w)) w->next = MIN(least, w->noted.count + least / SLICES + 1);
+  if (rc == MAPH_OK && is_merging(w)) w->next = MIN(least, seen_count(w) + least / SLICES + 1);
   return store->unsettled ? rc : MAPH_OK;
 }
 
@@ -374,7 +410,7 @@ int order_tidy(store *store, int *more) {
   if (!is_ordered(store)) return MAPH_OK;
   rc = grant_header(store);
   if (rc == MAPH_OK) rc = begin(store, &w);
-  if (rc != MAPH_OK || w->known == w->listed)
+  if (rc != MAPH_OK || seen_known(w) == w->listed)
     return rc == MAPH_OK ? merge_to_tidy(store, w, more) : rc;
   *more = 1;
   return append_run(store, w, WALK_MOST, &n);
@@ -417,7 +453,9 @@ static int renew(store *store, const run_list *list, uint64_t life, uint64_t lim
     payloads[i] = list->run[i].payload;
     rc = verify_run(&view, &list->run[i]);
   }
-  return rc == MAPH_OK ? leaf_write_list(store, payloads, list->count, list->to, payload) : rc;
+  return rc == MAPH_OK
+             ? leaf_write_list(store, payloads, list->count, list->to, list->types, payload)
+             : rc;
 }
 
 int order_renew(store *store, uint64_t life, uint64_t limit) {

@@ -274,9 +274,9 @@ static void unlock_process(store *store) {
   store->locked = 0;
 }
 
-/* `held` is raised with the turn and lowered by whoever has a reason less.  So who has the turn needs
-** no mutex where it is 0, and none where the one reason is its own; all others change it under
-** held_mutex.  It becomes 0 last, and tells that what stands before it is done. */
+/* `held` is raised with the turn and lowered by whoever has a reason less.  So who has the turn
+** needs no mutex where it is 0, and none where the one reason is its own; all others change it
+** under held_mutex.  It becomes 0 last, and tells that what stands before it is done. */
 static unsigned held(const store *store) {
   return atomic_load_explicit(&store->held, memory_order_acquire);
 }
