@@ -511,7 +511,8 @@ MAPH_API uint64_t maph_txn_operations(maph_txn *txn);
 ** MISUSE: the store counts its own versions; the version is too high; prepared.
 **
 ** What else is different there.  Every write without this call, through SQL, HTTP and the command
-** line too, is answered READONLY: only who follows the source writes.  No version is passed over: a
+** line too, is answered READONLY: only who follows the source writes.  The sentence names the
+** source where a file PATH.replica does, as maph-replica keeps it.  No version is passed over: a
 ** recovery goes on with what the disk has, and what is lost comes from the source again.  A rewrite
 ** leaves entries out that expired, and writes no deletes for them.  Changes can be followed since
 ** any version: since one that the store has not reached, they come once they are above it.  Where
@@ -597,10 +598,12 @@ MAPH_API int maph_rewritten(maph *m, maph_rewrite *result);
 ** since, what they have in common keeps its versions.  A feed from before is COMPACTED, or sees all
 ** that changed.  A file whose versions are given (MAPH_VERSIONS_GIVEN) keeps them: they are its
 ** source's.
+** A store at path that is damaged, or that a failed flush has closed to writing, is replaced like a
+** sound one.  What can be read of it tells above which versions the others lie; where nothing can,
+** they stay as they are.
 ** BUSY: a writer of `with`, or within the time a writer or a rewrite of path.  CANTOPEN: no store
-** at `with`, another file system, or a copy of the store at path by cp that was rewritten since.
-** FULL: versions would pass 2^48.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable
-** when it returns. */
+** at `with`, or another file system.  FULL: versions would pass 2^48.  FORMAT: what is at path is
+** no store.  MISUSE: one file.  Else as maph_open, and IOERR FULL.  Durable when it returns. */
 MAPH_API int maph_replace(const char *path, const char *with, int busy_timeout_ms);
 
 /* -------------------------------------------------------------------------------------- loading */

@@ -5,9 +5,9 @@ packages_quickstart="curl sqlite3"
 packages_test="tcl8.6-dev libsqlite3-tcl curl sqlite3 g++ python3 pkgconf dpkg-dev procps"
 # Without these some tests are skipped.
 packages_wanted="man-db mandoc nodejs openssl python3-dev python3-pip"
-# Compilers, checkers and a browser of some hundred MB, and a server that Debian starts when it is
+# Compilers, checkers and a browser of some hundred MB, and servers that Debian starts when they are
 # installed: without them their tests are skipped.
-packages_ci="chromium clang cmake codespell debootstrap lintian lmdb-utils mypy nginx-light node-typescript redis-server systemd zsh"
+packages_ci="chromium clang cmake codespell debootstrap libdbd-sqlite3-perl libnats-dev lintian lmdb-utils mypy nats-server nginx-light node-typescript php-sqlite3 redis-server ruby-sqlite3 systemd zsh"
 # Where they cannot be installed the check goes on without them.
 packages_proxies="apache2-bin caddy haproxy"
 packages_bench="liblmdb-dev libcdb-dev libtkrzw-dev libkyotocabinet-dev libleveldb-dev librocksdb-dev redis-server"

@@ -14,7 +14,8 @@
 ** REWRITES.  A feed keeps its file until it has read all of it, to the last commit before the
 ** switch, and then goes on in the new file after the same version, which is there: it is the new
 ** file's base version or later.  Where another store took the name (maph_replace), nothing of it
-** follows from what was read.
+** follows from what was read; but where both are copies of one source, a version means the same in
+** both.
 **
 ** WAITING.  Readers cannot write to the file, so they wait in a futex on `committed` for a short
 ** while at a time and look again, less and less often, down to 100 times a second.  A handle that
@@ -38,7 +39,7 @@ struct maph_changes {
   unsigned fork_count; /* of the process that opened it */
   store *store;
   uint64_t at;      /* next record */
-  uint64_t since;   /* where it began */
+  uint64_t since;   /* nothing up to that version is told: where it began, or came to this file */
   uint64_t version; /* in the file, of the last transaction returned whole */
 };
 
@@ -208,6 +209,8 @@ static int move_on(maph_changes *changes, const view *view) {
   store_unpin(changes->store);
   changes->store = store;
   changes->at = at;
+  /* the new file may have put what was told into a transaction with more */
+  if (store->given) changes->since = MAX(changes->since, record_version(&end.head));
   return MAPH_OK;
 }
 

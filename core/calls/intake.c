@@ -1,9 +1,9 @@
 /*
 ** intake.c - a load into a store that is there and empty.
 **
-
-
-** transaction.  It takes the store's name as a rewritten file does (supersede.c), and its users
+** To all who use the store the load is one transaction, the first one after its creation or its
+** last rewrite.  The file that the load fills is the store's next generation, whose log begins with
+** that transaction.  It takes the store's name as a rewritten file does (supersede.c), and its users
 ** follow.  So that nothing is lost for them, not even the change that a feed would tell, the store
 ** must be as it was made: without entries, and at its first version.
 **

@@ -208,8 +208,7 @@ static int destroy_open(maph *m, int busy_timeout_ms) {
   return rc;
 }
 
-/* Does it begin as a store does? */
-static int is_store(const os_file *file, const char *path) {
+int open_is_store(const os_file *file, const char *path) {
   uint8_t magic[8];
   return file->size >= sizeof magic && os_read(file, path, 0, magic, sizeof magic) == MAPH_OK
          && memcmp(magic, FORMAT_MAGIC, sizeof magic) == 0;
@@ -247,7 +246,7 @@ static int destroy_damaged(const char *given, int busy_timeout_ms, int reason) {
   if (store == NULL) {
     os_close(&file);
     rc = MAPH_NOMEM;
-  } else if (!is_store(&store->file, path)) {
+  } else if (!open_is_store(&store->file, path)) {
     rc = reason;
   } else {
     rc = create_may_write(&store->file, path);
@@ -267,9 +266,13 @@ static int is_cut_off(int rc, const char *path) {
   os_file file;
   int cut;
   if (rc != MAPH_FORMAT || os_open(path, OS_READ, 0, &file) != MAPH_OK) return 0;
-  cut = file.size < HEADER_SIZE && is_store(&file, path);
+  cut = file.size < HEADER_SIZE && open_is_store(&file, path);
   os_close(&file);
   return cut;
+}
+
+int open_met_damage(int rc, const char *path) {
+  return rc == MAPH_CORRUPT || rc == MAPH_IOERR || rc == MAPH_FULL || is_cut_off(rc, path);
 }
 
 static int destroy_at(const char *path, int busy_timeout_ms) {
@@ -278,8 +281,7 @@ static int destroy_at(const char *path, int busy_timeout_ms) {
   int rc;
   options.busy_timeout_ms = MAX(busy_timeout_ms, 0);
   rc = maph_open(path, MAPH_RDWR, &options, &m);
-  if (rc == MAPH_CORRUPT || rc == MAPH_IOERR || rc == MAPH_FULL || is_cut_off(rc, path))
-    return destroy_damaged(path, options.busy_timeout_ms, rc);
+  if (open_met_damage(rc, path)) return destroy_damaged(path, options.busy_timeout_ms, rc);
   if (rc != MAPH_OK) return rc;
   rc = destroy_open(m, options.busy_timeout_ms);
   maph_close(m);

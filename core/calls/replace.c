@@ -19,8 +19,16 @@
 ** the file that comes shows is shifted by one constant, in its header (format.h), so that its first
 ** is above the last one given out.  Nothing else in the file changes.  Either way who asks for what
 ** changed since a version that is not of this history is told to begin anew.
+**
+** A DAMAGED STORE, or one that a failed flush closed to writing, can be replaced too: that is how a
+** copy that is made anew comes back.  It is asked for no more than its lock, so that whoever still
+** writes to it is waited for, and users move as ever.  The versions that it gave out are told by
+** what is sound in its log, and from there to the next multiple of 2^32, because what is not may
+** have been of higher ones.
 */
 #include "calls/handle.h"
+#include "calls/open.h"
+#include "calls/salvage.h"
 #include "calls/supersede.h"
 #include "file/header.h"
 #include "file/log.h"
@@ -45,8 +53,10 @@ typedef struct replacing {
   store *to;
   os_file to_lock;
   uint64_t least; /* version in it */
-  maph *handle;   /* of the store that has the name; NULL: nothing has it */
-  store *from;
+  store *from;    /* the store that has the name; NULL: nothing has it */
+  maph *handle;   /* of that; NULL: it cannot be opened */
+  int damaged;    /* it can not be written to */
+  int legible;    /* and its records can be told from noise */
   os_file lock;
 } replacing;
 
@@ -142,30 +152,45 @@ static int open_to(replacing *call) {
 
 /* ------------------------------------------------------------------------- the store that goes */
 
-static int open_from(replacing *call) {
-  maph_options options = MAPH_OPTIONS_INIT;
-  int rc;
-  options.busy_timeout_ms = call->busy_timeout_ms;
-  if (os_missing(call->path)) {
-    rc = create_may_be_named(call->path);
-    return rc == MAPH_OK ? create_lock_rewrite(call->path, &call->to->file, call->busy_timeout_ms,
-                                               &call->lock)
-                         : rc;
-  }
-  rc = maph_open(call->path, MAPH_RDWR, &options, &call->handle);
-  if (rc == MAPH_OK) rc = handle_writer(call->handle, &call->from);
+static int open_free_name(replacing *call) {
+  int rc = create_may_be_named(call->path);
+  return rc == MAPH_OK
+             ? create_lock_rewrite(call->path, &call->to->file, call->busy_timeout_ms, &call->lock)
+             : rc;
+}
+
+static int open_sound(replacing *call) {
+  int rc = handle_writer(call->handle, &call->from);
   if (rc == MAPH_OK)
     rc = create_lock_rewrite(call->path, &call->from->file, call->busy_timeout_ms, &call->lock);
   /* a rewrite may have ended just now */
-  if (rc == MAPH_OK) rc = handle_writer(call->handle, &call->from);
-  /* who follows the store would take it for what a rewrite made of it */
-  if (rc == MAPH_OK && memcmp(call->from->uuid, call->to->uuid, sizeof call->to->uuid) == 0
-      && call->to->generation > call->from->generation)
-    rc = fail(MAPH_CANTOPEN,
-              "%s: is a copy of %s as a file, and was rewritten since: let a backup of it take the "
-              "place, which is a store of its own",
-              call->with, call->path);
-  return rc;
+  return rc == MAPH_OK ? handle_writer(call->handle, &call->from) : rc;
+}
+
+/* reason: why it cannot be opened */
+static int open_damaged(replacing *call, int reason) {
+  store *from;
+  int rc = salvage_open(call->path, &call->from, &call->legible);
+  if (rc != MAPH_OK) return rc;
+  from = call->from;
+  call->damaged = 1;
+  if (!open_is_store(&from->file, call->path)) return reason;
+  rc = create_may_write(&from->file, call->path);
+  if (rc == MAPH_OK)
+    rc = create_lock_rewrite(call->path, &from->file, call->busy_timeout_ms, &call->lock);
+  if (rc != MAPH_OK) return rc;
+  from->lockless = 0; /* others may have it open since before it was damaged */
+  return session_join(from);
+}
+
+static int open_from(replacing *call) {
+  maph_options options = MAPH_OPTIONS_INIT;
+  int rc = MAPH_CANTOPEN;
+  options.busy_timeout_ms = call->busy_timeout_ms;
+  if (!os_missing(call->path)) rc = maph_open(call->path, MAPH_RDWR, &options, &call->handle);
+  if (rc == MAPH_CANTOPEN && os_missing(call->path)) return open_free_name(call);
+  if (open_met_damage(rc, call->path)) return open_damaged(call, rc);
+  return rc == MAPH_OK ? open_sound(call) : rc;
 }
 
 /* ------------------------------------------------------------------------------ seal and switch */
@@ -212,11 +237,22 @@ static int shift(const replacing *call, uint64_t shown) {
   return os_write(&to->file, to->path, 0, &copy, offsetof(header, committed));
 }
 
+/* The store replaced cannot say what versions it gave out. */
+static int shift_above_damaged(const replacing *call) {
+  uint64_t highest = 0, shown;
+  int rc = call->legible ? salvage_highest(call->from, &highest) : MAPH_OK;
+  if (rc != MAPH_OK || highest == 0) return rc;
+  shown = version_shown(call->from, highest);
+  if (shown > VERSION_MAX) shown = highest; /* it is the shift that is damaged */
+  return shift(call, shown | UINT32_MAX);
+}
+
 /* All versions of the file that comes fit those that were given out under its new name; but those
 ** of a source stay. */
 static int raise_versions(const replacing *call) {
   store *from = call->from;
   if (from == NULL || call->to->given) return MAPH_OK;
+  if (call->damaged) return shift_above_damaged(call);
   return one_history(from, call->to) ? jump(call->to, from->last.version)
                                      : shift(call, version_shown(from, from->last.version));
 }
@@ -236,12 +272,19 @@ static int seal(replacing *call) {
   return rc;
 }
 
+/* A session of the store that goes; of a damaged one no more than its lock. */
+static int begin_from(replacing *call) {
+  int rc = call->damaged ? MAPH_OK : session_begin(call->from, call->busy_timeout_ms);
+  if (open_met_damage(rc, call->path)) call->damaged = call->legible = 1;
+  return call->damaged ? session_begin_last(call->from, call->busy_timeout_ms) : rc;
+}
+
 static int take_over(replacing *call) {
   char note[SUPERSEDE_NOTE] = "";
   store *from = call->from;
   int rc;
   from->unbiased = 1;
-  rc = session_begin(from, call->busy_timeout_ms);
+  rc = begin_from(call);
   if (rc == MAPH_OK) {
     rc = decided_wait(from);
     if (rc == MAPH_OK) rc = seal(call);
@@ -278,10 +321,12 @@ static int name_both(replacing *call, const char *path, const char *with) {
 
 static void finish(replacing *call) {
   maph_close(call->handle);
+  if (call->handle == NULL && call->from) session_leave(call->from);
   if (call->lock.fd >= 0) create_remove_lock(call->path);
   create_unlock_rewrite(&call->lock);
   if (call->to_lock.fd >= 0) create_remove_lock(call->with);
   create_unlock_rewrite(&call->to_lock);
+  if (call->handle == NULL) store_free(call->from);
   store_free(call->to);
   free(call->path);
   free(call->with);
@@ -303,7 +348,7 @@ int maph_replace(const char *path, const char *with, int busy_timeout_ms) {
   if (rc == MAPH_OK) rc = settle(&call);
   if (rc == MAPH_OK) rc = open_to(&call);
   if (rc == MAPH_OK) rc = open_from(&call);
-  if (rc == MAPH_OK) rc = call.handle ? take_over(&call) : take_free_name(&call);
+  if (rc == MAPH_OK) rc = call.from ? take_over(&call) : take_free_name(&call);
   finish(&call);
   interrupt_end(&interruption);
   return rc;

@@ -14,6 +14,7 @@
 ** that lost something it would lie: that one gets a new uuid, by which who follows the source sees
 ** that it is to be copied anew.
 */
+#include "calls/salvage.h"
 #include "calls/handle.h"
 #include "calls/supersede.h"
 #include "file/grant.h"
@@ -245,15 +246,30 @@ static int salvage_log(salvage *salvage) {
   return salvage->forks == os_forks() ? end_base(salvage, rc) : rc;
 }
 
-/* A lenient look at the header: only what the checksums of records need. */
-static int open_damaged(const char *path, store **out) {
-  os_file file;
-  store *store;
-  view view;
+/* A lenient look at the header: only what the checksums of records need.  legible: they fit. */
+static int identify(store *store) {
+  view view = { atomic_load(&store->base), atomic_load(&store->size), 0, store };
   header copy;
   end_record first;
+  if (view.size < LOG_START + END_SIZE) return 0;
+  memcpy(&copy, view.base, 256);
+  memcpy(store->uuid, copy.uuid, 16);
+  store->generation = copy.generation;
+  store->given = (copy.required & REQUIRED_GIVEN) != 0;
+  store->salt = header_salt(&copy);
+  if (record_end(&view, LOG_START + END_SIZE, &first) != MAPH_OK) return 0;
+  /* they should be one */
+  store->base_version =
+      header_sound(&copy) ? copy.base_version & VERSION_MAX : record_version(&first.head);
+  return 1;
+}
+
+int salvage_open(const char *path, store **out, int *legible) {
+  os_file file;
+  store *store;
   int rc = os_open(path, OS_WRITE, 0, &file);
   *out = NULL;
+  *legible = 0;
   if (rc != MAPH_OK) return rc;
   store = store_bare(path, &file);
   if (store == NULL) {
@@ -262,31 +278,49 @@ static int open_damaged(const char *path, store **out) {
   }
   rc = store_see_size(store, 0);
   if (rc == MAPH_OK) rc = store_map_for_writing(store);
-  if (rc == MAPH_OK && atomic_load(&store->size) < LOG_START + END_SIZE)
-    rc = fail(MAPH_FORMAT, "%s: too short to hold anything", path);
-  if (rc == MAPH_OK) {
-    memcpy(&copy, atomic_load(&store->base), 256);
-    memcpy(store->uuid, copy.uuid, 16);
-    store->generation = copy.generation;
-    store->given = (copy.required & REQUIRED_GIVEN) != 0;
-    store->salt = header_salt(&copy);
-    header_place(store);
-    view = (struct view){ atomic_load(&store->base), atomic_load(&store->size), 0, store };
-    if (record_end(&view, LOG_START + END_SIZE, &first) != MAPH_OK)
-      rc = fail(MAPH_CORRUPT,
-                "%s: the header's identity and the log's first record do not fit each other: "
-                "nothing in the file can be told from noise; "
-                "restore a backup",
-                path);
-    /* they should be one */
-    store->base_version =
-        header_sound(&copy) ? copy.base_version & VERSION_MAX : record_version(&first.head);
-  }
   if (rc != MAPH_OK) {
     store_free(store);
-    store = NULL;
+    return rc;
   }
+  header_place(store);
+  *legible = identify(store);
   *out = store;
+  return MAPH_OK;
+}
+
+static int open_damaged(const char *path, store **store) {
+  int legible, rc = salvage_open(path, store, &legible);
+  if (rc != MAPH_OK || legible) return rc;
+  if (atomic_load(&(*store)->size) < LOG_START + END_SIZE)
+    return fail(MAPH_FORMAT, "%s: too short to hold anything", path);
+  return fail(MAPH_CORRUPT,
+              "%s: the header's identity and the log's first record do not fit each other: "
+              "nothing in the file can be told from noise; "
+              "restore a backup",
+              path);
+}
+
+int salvage_highest(store *store, uint64_t *version) {
+  salvage salvage;
+  checkpoint checkpoint;
+  uint64_t look = LOG_START;
+  int rc = MAPH_OK, in_hole = 0;
+  walk walk;
+  memset(&salvage, 0, sizeof salvage);
+  salvage.from = store;
+  salvage.view = (view){ atomic_load(&store->base), atomic_load(&store->size), 0, store };
+  if (header_best_checkpoint(store, header_of(salvage.view.base), &checkpoint))
+    salvage.highest = checkpoint.version;
+  walk = walk_from(&salvage.view, LOG_START, salvage.view.size);
+  while (rc == MAPH_OK && walk.at <= walk.limit - RECORD_HEAD) {
+    rc = tell_place(&salvage, walk.at, &look);
+    in_hole = !sound_here(&salvage, &walk, in_hole);
+    if (in_hole)
+      walk.at += 8;
+    else
+      salvage.highest = MAX(salvage.highest, walk.it.version);
+  }
+  *version = salvage.highest;
   return rc;
 }
 

@@ -5,6 +5,8 @@
 #include "file/grant.h"
 #include "file/store.h"
 
+#include <stdio.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -132,7 +134,35 @@ int header_say_poisoned(const store *store) {
               store->path);
 }
 
+/* The bucket that PATH.replica names, where a follower keeps that file; "": nobody says. */
+static void read_source(const char *path, char bucket[256]) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+  char name[4096], text[1024] = "";
+  const char *at;
+  os_file file;
+  size_t size;
+  int rc;
+  bucket[0] = 0;
+  if (snprintf(name, sizeof name, "%s.replica", path) >= (int)sizeof name) return;
+  if (os_open(name, OS_READ, 0, &file) != MAPH_OK) return;
+  rc = os_read(&file, name, 0, text, file.size < sizeof text ? file.size : sizeof text - 1);
+  os_close(&file);
+  if (rc != MAPH_OK || strncmp(text, "maph-replica ", 13) != 0) return;
+  at = strstr(text, "\nbucket=");
+  if (at == NULL) return;
+  at += strlen("\nbucket=");
+  size = strspn(at, letters);
+  if (at[size] == '\n' && size < 256) snprintf(bucket, 256, "%.*s", (int)size, at);
+}
+
 int header_say_given(const store *store) {
+  char bucket[256];
+  read_source(store->path, bucket);
+  if (bucket[0])
+    return fail(MAPH_READONLY,
+                "%s: a replica of the bucket %s, which only its follower may write: write to the "
+                "bucket, as with `maph-replica put %s`",
+                store->path, bucket, bucket);
   return fail(MAPH_READONLY,
               "%s: a replica, which only the program that copies its source into it may write: "
               "write to the source",

@@ -123,12 +123,16 @@ bool write_allowed(request *request) {
   return false;
 }
 
+/* The library says best who writes a replica. */
 bool change_allowed(request *request) {
-  if (!request->store->read_only || !is_replica(request->store->m)) return write_allowed(request);
-  reply_problem(request, 403, "replica",
-                "%s is a replica, which only the program that copies its source into it may write: "
-                "write to the source",
-                request->store->name);
+  maph *m = request->store->m;
+  maph_txn *txn = NULL;
+  int rc;
+  if (!request->store->read_only || !is_replica(m)) return write_allowed(request);
+  rc = maph_txn_begin(m, MAPH_SYNC_DEFAULT, &txn);
+  maph_txn_abort(txn);
+  if (rc == MAPH_OK) return write_allowed(request);
+  reply_maph(request, rc, m);
   return false;
 }
 

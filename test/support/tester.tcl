@@ -151,6 +151,7 @@ proc capable {capability} {
     plain  {expr {$::sanitizer eq ""}}
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
+    nats   {expr {[auto_execok nats-server] ne ""}}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
     spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - musl-gcc - \
     riscv64-linux-gnu-gcc - qemu-riscv64 - python3 - dpkg-buildpackage - dh - \
@@ -178,6 +179,7 @@ proc requires {capability name} {
 proc finish_test {} {
   foreach child [array names ::children] {child_kill $child}
   if {[info exists ::server(pid)]} {stop_server}
+  if {[llength [info commands nats_end_all]]>0} nats_end_all
   catch {db close}
   catch {file attributes $::dir -permissions 0755}
   file delete -force $::dir

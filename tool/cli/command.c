@@ -217,7 +217,7 @@ const command commands[] = {
     "and nobody may have it open for writing. Whoever has FILE open, in any process, is moved to "
     "it "
     "at the next call. What was written to the store replaced is gone with it: back it up first if "
-    "it is wanted.",
+    "it is wanted. FILE may be damaged.",
     "maph backup products.maph next.maph\nmaph optimize next.maph\n"
     "maph replace products.maph next.maph\n" },
   { "watch", command_watch, "FILE", 1, 1, "since prefix escaped values limit timeout",
