@@ -122,7 +122,7 @@ static int load_store(store *store, const maph_options *options) {
   assert(is_locked(&store->door));
   store->advice = options->advice;
   store->huge_pages = options->huge_pages;
-  rc = store_see_size(store, 0);
+  rc = store_map_opened(store);
   if (rc == MAPH_OK) rc = header_read(store, atomic_load(&store->base), atomic_load(&store->size));
   if (rc == MAPH_OK) rc = perfect_open(store, atomic_load(&store->base), atomic_load(&store->size));
   if (rc == MAPH_OK && options->prefault)

@@ -104,7 +104,6 @@ static int load_to(store *to) {
   if (rc == MAPH_OK) rc = view_latest(to, &view);
   if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   if (rc != MAPH_OK) return rc;
-  header_place(to);
   header = header_of(to->write_base);
   to->lockless = 1; /* lock_to sees to it that nobody else writes */
   to->last = record_tip(&end, view.snapshot);

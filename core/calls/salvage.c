@@ -282,7 +282,6 @@ int salvage_open(const char *path, store **out, int *legible) {
     store_free(store);
     return rc;
   }
-  header_place(store);
   *legible = identify(store);
   *out = store;
   return MAPH_OK;

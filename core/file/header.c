@@ -113,18 +113,7 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
   if (size < LOG_START + END_SIZE + SEGMENT_SIZE)
     return fail_corrupt(store->path, size, "the file ends before its log and index begin");
   take_over(store, &copy);
-  header_place(store);
   return MAPH_OK;
-}
-
-void header_place(store *store) {
-  os_place place;
-  uint64_t file[2] = { store->file.device, store->file.inode };
-  os_place_of(&store->file, &place);
-  store->boot = place.boot[0] ? XXH3_64bits(place.boot, sizeof place.boot) | 1 : 0;
-  store->place = XXH3_64bits(file, sizeof file) | 1;
-  store->mount = place.mount;
-  store->place_failed = place.failed;
 }
 
 int header_say_poisoned(const store *store) {

@@ -8,7 +8,6 @@
 
 /* static part checked and taken over.  FORMAT CORRUPT */
 int header_read(store *store, const uint8_t *base, uint64_t size);
-void header_place(store *store); /* where this process sees the file */
 /* What a new file is told of itself. */
 typedef struct header_identity {
   const uint8_t *uuid; /* NULL: a random one */

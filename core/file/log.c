@@ -123,19 +123,33 @@ static int map_to(store *store, uint64_t size) {
   return MAPH_OK;
 }
 
+/* Under mapping_mutex: the file has that size. */
+static int take_size(store *store, uint64_t size) {
+  int rc;
+  size = MIN(size, OFFSET_MAX);
+  rc = map_to(store, size);
+  if (rc != MAPH_OK) return rc;
+  store->file.size = size;
+  atomic_store_explicit(&store->size, size, memory_order_release);
+  return MAPH_OK;
+}
+
+int store_map_opened(store *store) {
+  int rc;
+  pthread_mutex_lock(&store->mapping_mutex);
+  rc = take_size(store, store->file.size);
+  pthread_mutex_unlock(&store->mapping_mutex);
+  return rc;
+}
+
 int store_see_size(store *store, uint64_t need) {
   uint64_t size;
   int rc;
   pthread_mutex_lock(&store->mapping_mutex);
   rc = os_size(&store->file, &size);
-  if (rc == MAPH_OK && size > OFFSET_MAX) size = OFFSET_MAX;
-  if (rc == MAPH_OK) rc = map_to(store, size);
-  if (rc == MAPH_OK) {
-    store->file.size = size;
-    atomic_store_explicit(&store->size, size, memory_order_release);
-    if (need > size)
-      rc = fail_corrupt(store->path, need, "the file ends before a place that it names");
-  }
+  if (rc == MAPH_OK) rc = take_size(store, size);
+  if (rc == MAPH_OK && need > store->file.size)
+    rc = fail_corrupt(store->path, need, "the file ends before a place that it names");
   pthread_mutex_unlock(&store->mapping_mutex);
   return rc;
 }

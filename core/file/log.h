@@ -9,6 +9,8 @@
 
 /* look at the file's size again; CORRUPT if need is past it */
 int store_see_size(store *store, uint64_t need);
+/* its first mapping: of the size that the file had when it was opened */
+int store_map_opened(store *store);
 int store_map_for_writing(store *store);
 /* What a transaction leaves at the end of the file where the disk is nearly full: see log.c */
 enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES };

@@ -63,9 +63,7 @@ typedef struct store {
   int given;     /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
   uint8_t uuid[16];
-  perfect perfect;             /* of this file; keys 0: none */
-  uint64_t boot, mount, place; /* where this process sees the file; compare the header's words */
-  int place_failed;            /* why the boot is not known: os_place */
+  perfect perfect; /* of this file; keys 0: none */
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;

@@ -14,7 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { LEAF_MOST = 4096, RUN_LEAST = 4096 };
+enum { LEAF_MOST = 4096, RUN_LEAST = 4096, AGREE = 16 };
 
 uint64_t leaf_most(void) {
 #ifdef MAPH_TEST
@@ -59,19 +59,20 @@ static int write_node(store *store, node_head *h, const order_entry *entry, uint
   return MAPH_OK;
 }
 
-static int add_leaf(run_making *r, uint64_t payload, uint64_t first) {
+static int add_leaf(run_making *r, uint64_t payload, uint64_t first, uint64_t first_word) {
   if (r->count == r->room) {
     uint64_t room = r->room ? 2 * r->room : 16;
-    order_entry *more = os_realloc(r->leaf, room * sizeof *more);
+    made_leaf *more = os_realloc(r->leaf, room * sizeof *more);
     if (more == NULL) return MAPH_NOMEM;
     r->leaf = more;
     r->room = room;
   }
-  r->leaf[r->count++] = (order_entry){ first, payload };
+  r->leaf[r->count++] = (made_leaf){ payload, first, first_word };
   return MAPH_OK;
 }
 
-int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared) {
+int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared,
+               uint64_t first_word) {
   node_head h;
   uint64_t payload;
   int rc;
@@ -82,43 +83,57 @@ int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n
   h.entries = (uint32_t)n;
   h.shared = shared;
   rc = write_node(store, &h, entry, &payload);
-  if (rc == MAPH_OK) rc = add_leaf(r, payload, entry[0].offset);
+  if (rc == MAPH_OK) rc = add_leaf(r, payload, entry[0].offset, first_word);
   if (rc != MAPH_OK) return rc;
   r->keys += n;
   r->last = entry[n - 1].offset;
   return MAPH_OK;
 }
 
-/* The words of the leaves' first keys. */
-static int root_words(const view *view, run_making *r, uint32_t *shared) {
+/* Words for the root where many of those known agree: the leaves' first keys are read. */
+static int root_words(const view *view, run_making *r) {
   item first, it;
-  uint64_t i;
-  int rc = record_item(view, r->leaf[0].word, view->snapshot, &first);
+  uint64_t i, agree = 0;
+  int rc;
+  for (i = 1; i < r->count; i++) agree += r->leaf[i].word == r->leaf[i - 1].word;
+  if (agree <= r->count / AGREE) return MAPH_OK;
+  rc = record_item(view, r->leaf[0].first, view->snapshot, &first);
   if (rc == MAPH_OK) rc = record_item(view, r->last, view->snapshot, &it);
-  if (rc == MAPH_OK) *shared = (uint32_t)key_common(&first, &it);
+  if (rc == MAPH_OK) r->shared = (uint32_t)key_common(&first, &it);
   for (i = 0; rc == MAPH_OK && i < r->count; i++) {
-    rc = record_item(view, r->leaf[i].word, view->snapshot, &it);
-    if (rc == MAPH_OK) r->leaf[i].word = key_word(it.key, it.key_size, *shared);
+    rc = record_item(view, r->leaf[i].first, view->snapshot, &it);
+    if (rc == MAPH_OK) r->leaf[i].word = key_word(it.key, it.key_size, r->shared);
   }
   return rc;
 }
 
-int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload) {
+static int write_root(store *store, const run_making *r, uint64_t *payload) {
   node_head h;
+  uint64_t i;
   int rc;
-  if (r->count == 1) {
-    *payload = r->leaf[0].offset;
-    return MAPH_OK;
-  }
+  order_entry *entry = os_alloc(r->count * sizeof *entry);
+  if (entry == NULL) return MAPH_NOMEM;
   memset(&h, 0, sizeof h);
-  rc = root_words(view, r, &h.shared);
-  if (rc != MAPH_OK) return rc;
   h.from = r->from;
   h.to = r->to;
   h.keys = r->keys;
   h.entries = (uint32_t)r->count;
+  h.shared = r->shared;
   h.is_root = 1;
-  return write_node(store, &h, r->leaf, payload);
+  for (i = 0; i < r->count; i++) entry[i] = (order_entry){ r->leaf[i].word, r->leaf[i].payload };
+  rc = write_node(store, &h, entry, payload);
+  os_free(entry);
+  return rc;
+}
+
+int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload) {
+  int rc = MAPH_OK;
+  if (r->count == 1) {
+    *payload = r->leaf[0].payload;
+    return MAPH_OK;
+  }
+  rc = root_words(view, r);
+  return rc == MAPH_OK ? write_root(store, r, payload) : rc;
 }
 
 void leaf_discard(run_making *r) {
@@ -127,13 +142,16 @@ void leaf_discard(run_making *r) {
 }
 
 int leaf_write_all(store *store, const view *view, run_making *r, order_entry *entry, uint64_t n) {
-  uint64_t i, some;
-  uint32_t shared;
+  uint64_t most = leaf_most(), leaves = (n + most - 1) / most, i, from, to;
   int rc = MAPH_OK;
-  for (i = 0; rc == MAPH_OK && i < n; i += some) {
-    some = MIN(leaf_most(), n - i);
-    rc = order_words_of_sorted(view, entry + i, some, &shared);
-    if (rc == MAPH_OK) rc = leaf_write(store, r, entry + i, some, shared);
+  for (i = 0; rc == MAPH_OK && i < leaves; i++) {
+    uint32_t shared = r->shared;
+    uint64_t first_word;
+    from = n * i / leaves;
+    to = n * (i + 1) / leaves;
+    first_word = entry[from].word;
+    rc = order_words_of_sorted(view, entry + from, to - from, &shared);
+    if (rc == MAPH_OK) rc = leaf_write(store, r, entry + from, to - from, shared, first_word);
   }
   return rc;
 }

@@ -12,20 +12,28 @@
 uint64_t leaf_most(void);
 uint64_t run_least(void); /* new keys that make a run due */
 
+/* A leaf that was written: its payload, its first record, and that one's word in the root. */
+typedef struct made_leaf {
+  uint64_t payload, first, word;
+} made_leaf;
+
 /* A run while it is written: its leaves, in order. */
 typedef struct run_making {
-  order_entry *leaf; /* offset: of the leaf's payload; word: offset of its first record */
+  made_leaf *leaf;
   uint64_t count, room;
   uint64_t keys, last; /* so far; the last one's record */
   uint64_t from, to;   /* the stretch of the log */
+  uint32_t shared;     /* bytes that all its keys have in common, known before the first leaf */
 } run_making;
 
-/* The next leaf of it: sorted entries with their words.  FULL NOMEM IOERR */
-int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared);
+/* The next leaf of it: sorted entries with their words past `shared` bytes that these have in
+** common.  first_word: of the first of them, past what the run's keys have.  FULL NOMEM IOERR */
+int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared,
+               uint64_t first_word);
 /* Its end: a root, where there are several leaves.  The run's payload.  view: of all its records */
 int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload);
 void leaf_discard(run_making *r);
-/* Sorted entries with their keys' first 8 bytes: as many leaves as it takes. */
+/* All of its sorted entries with their words: as many leaves as it takes. */
 int leaf_write_all(store *store, const view *view, run_making *r, order_entry *entry, uint64_t n);
 /* A list of runs, in order; it is not shown. */
 int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to,

@@ -18,16 +18,18 @@ typedef struct input {
   run r;
   node leaf;
   uint64_t number, at; /* of the leaf; the next entry of it */
-  uint64_t word;       /* of that entry, past what all inputs have in common */
   uint64_t left_out;   /* of the leaf's keys: the part of such a word that its own words lack */
   unsigned shift;      /* bits of those that are not in it */
   int by_key;          /* its words lack more: keys are read */
 } input;
 
+/* Who is next is found by a tournament: input i plays where node count + i of a binary tree would
+** be, each node below count keeps who lost there, and node 0 who lost nowhere. */
 struct merge {
   uint64_t common; /* bytes */
-  size_t count, heads;
-  size_t *heap;
+  size_t count, left;
+  uint64_t *word; /* of each input's next entry, past what all have in common */
+  uint32_t *tree;
   run_making made;
   order_entry *out;
   uint64_t outs, agree; /* in out; how many have the word of the one before */
@@ -36,21 +38,21 @@ struct merge {
 
 /* --------------------------------------------------------------------------------------- inputs */
 
-static int set_word(const view *view, const merge *merge, input *in) {
-  uint64_t own = in->leaf.word[in->at];
+static inline int set_word(const view *view, merge *merge, input *in) {
+  uint64_t own = in->leaf.word[in->at], *word = &merge->word[in - merge->input];
   item it;
   int rc = MAPH_OK;
   if (unlikely(in->by_key)) {
     rc = node_item(view, &in->leaf, in->at, &it);
-    if (rc == MAPH_OK) in->word = key_word(it.key, it.key_size, merge->common);
+    if (rc == MAPH_OK) *word = key_word(it.key, it.key_size, merge->common);
   } else {
-    in->word = in->left_out | (in->shift < 64 ? own >> in->shift : 0);
+    *word = in->left_out | (in->shift < 64 ? own >> in->shift : 0);
   }
   return rc;
 }
 
 /* To the leaf of that number.  NOTFOUND: there are no more */
-static int enter_leaf(const view *view, const merge *merge, input *in, uint64_t number) {
+static int enter_leaf(const view *view, merge *merge, input *in, uint64_t number) {
   item first;
   uint64_t more;
   int rc;
@@ -98,31 +100,49 @@ static int set_common(const view *view, merge *merge) {
   return rc;
 }
 
-static int is_before(const view *view, const merge *merge, size_t a, size_t b, int *rc) {
-  const input *input = &merge->input[a], *y = &merge->input[b];
-  item of_x, of_y;
-  if (likely(input->word != y->word)) return input->word < y->word;
-  *rc = node_item(view, &input->leaf, input->at, &of_x);
-  if (*rc == MAPH_OK) *rc = node_item(view, &y->leaf, y->at, &of_y);
+static int has_ended(const input *input) { return input->number == input->r.leaves; }
+
+/* The same for inputs with the same word.  One that has ended is behind all others. */
+static __attribute__((noinline)) int is_before_by_key(const view *view, const input *input,
+                                                      const struct input *other, int *rc) {
+  maph_slice key = { NULL, 0 }, other_key = { NULL, 0 };
+  if (has_ended(input) || has_ended(other)) return has_ended(other);
+  *rc = node_key(view, &input->leaf, input->at, &key);
+  if (*rc == MAPH_OK) *rc = node_key(view, &other->leaf, other->at, &other_key);
   if (*rc != MAPH_OK) return 0;
-  return key_compare(of_x.key, of_x.key_size, of_y.key, of_y.key_size) < 0;
+  return key_compare(key.data, key.size, other_key.data, other_key.size) < 0;
 }
 
-static int sift_down(const view *view, merge *merge, size_t i) {
-  size_t one = merge->heap[i];
+static inline int is_before(const view *view, const merge *merge, uint32_t a, uint32_t b, int *rc) {
+  if (likely(merge->word[a] != merge->word[b])) return merge->word[a] < merge->word[b];
+  return is_before_by_key(view, &merge->input[a], &merge->input[b], rc);
+}
+
+/* An input that won has another entry: it plays again, from its place up. */
+static inline int play_again(const view *view, merge *merge, uint32_t winner) {
+  size_t at = (merge->count + winner) / 2;
   int rc = MAPH_OK;
-  for (;;) {
-    size_t child = 2 * i + 1;
-    if (child >= merge->heads) break;
-    if (child + 1 < merge->heads
-        && is_before(view, merge, merge->heap[child + 1], merge->heap[child], &rc))
-      child++;
-    if (rc != MAPH_OK || !is_before(view, merge, merge->heap[child], one, &rc)) break;
-    merge->heap[i] = merge->heap[child];
-    i = child;
+  for (; at > 0; at /= 2) {
+    uint32_t other = merge->tree[at];
+    uint32_t change = (winner ^ other) & -(uint32_t)is_before(view, merge, other, winner, &rc);
+    merge->tree[at] =
+        other ^ change; /* by arithmetic: a branch would be guessed wrong half the time */
+    winner ^= change;
   }
-  merge->heap[i] = one;
+  merge->tree[0] = winner;
   return rc;
+}
+
+/* All play, from node `at` down.  Its winner. */
+static uint32_t play(const view *view, merge *merge, size_t at, int *rc) {
+  uint32_t a, b;
+  int before;
+  if (at >= merge->count) return (uint32_t)(at - merge->count);
+  a = play(view, merge, 2 * at, rc);
+  b = play(view, merge, 2 * at + 1, rc);
+  before = is_before(view, merge, a, b, rc);
+  merge->tree[at] = before ? b : a;
+  return before ? a : b;
 }
 
 /* ------------------------------------------------------------------------------------ the merge */
@@ -132,7 +152,8 @@ size_t merge_count(const merge *merge) { return merge->count; }
 void merge_end(merge *merge) {
   if (merge == NULL) return;
   leaf_discard(&merge->made);
-  os_free(merge->heap);
+  os_free(merge->word);
+  os_free(merge->tree);
   os_free(merge->out);
   os_free(merge);
 }
@@ -143,19 +164,18 @@ int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
   int rc = MAPH_OK;
   *out = NULL;
   if (merge == NULL) return MAPH_NOMEM;
-  merge->count = count;
-  merge->heap = os_alloc(count * sizeof *merge->heap);
+  merge->count = merge->left = count;
+  merge->word = os_alloc(count * sizeof *merge->word);
+  merge->tree = os_alloc(count * sizeof *merge->tree);
   merge->out = os_alloc(leaf_most() * sizeof *merge->out);
-  if (merge->heap == NULL || merge->out == NULL) rc = MAPH_NOMEM;
+  if (merge->word == NULL || merge->tree == NULL || merge->out == NULL) rc = MAPH_NOMEM;
   for (i = 0; i < count; i++) merge->input[i].r = runs[i];
   merge->made.from = runs[0].from;
   merge->made.to = runs[count - 1].to;
   if (rc == MAPH_OK) rc = set_common(view, merge);
-  for (i = 0; rc == MAPH_OK && i < count; i++) {
-    rc = enter_leaf(view, merge, &merge->input[i], 0);
-    merge->heap[merge->heads++] = i;
-  }
-  for (i = merge->heads / 2; rc == MAPH_OK && i-- > 0;) rc = sift_down(view, merge, i);
+  merge->made.shared = (uint32_t)merge->common;
+  for (i = 0; rc == MAPH_OK && i < count; i++) rc = enter_leaf(view, merge, &merge->input[i], 0);
+  if (rc == MAPH_OK) merge->tree[0] = play(view, merge, 1, &rc);
   if (rc != MAPH_OK) {
     merge_end(merge);
     merge = NULL;
@@ -175,46 +195,51 @@ int merge_place(const merge *merge, const run_list *list) {
 
 static int write_out(store *store, const view *view, merge *merge) {
   uint32_t shared = (uint32_t)merge->common;
+  uint64_t first_word = merge->out[0].word;
   int rc = order_words(view, merge->out, merge->outs, merge->agree, &shared);
-  if (rc == MAPH_OK) rc = leaf_write(store, &merge->made, merge->out, merge->outs, shared);
+  if (rc == MAPH_OK)
+    rc = leaf_write(store, &merge->made, merge->out, merge->outs, shared, first_word);
   merge->outs = merge->agree = 0;
   return rc;
 }
 
+static int end_input(merge *merge, input *in) {
+  in->number = in->r.leaves;
+  merge->word[in - merge->input] = UINT64_MAX;
+  merge->left--;
+  return MAPH_OK;
+}
+
 /* The next entry of all. */
-static int take_one(const view *view, merge *merge) {
-  input *in = &merge->input[merge->heap[0]];
+static inline int take_one(const view *view, merge *merge) {
+  uint32_t winner = merge->tree[0];
+  input *in = &merge->input[winner];
   order_entry *entry = &merge->out[merge->outs];
-  int rc = MAPH_OK;
-  entry->word = in->word;
+  int rc;
+  entry->word = merge->word[winner];
   entry->offset = node_offset(&in->leaf, in->at);
-  if (merge->outs > 0 && entry->word == entry[-1].word) merge->agree++;
+  if (merge->outs > 0) merge->agree += entry->word == entry[-1].word;
   merge->outs++;
   if (likely(++in->at < in->leaf.entries))
     rc = set_word(view, merge, in);
   else
     rc = enter_leaf(view, merge, in, in->number + 1);
-  if (rc == MAPH_NOTFOUND) {
-    merge->heap[0] = merge->heap[--merge->heads];
-    rc = MAPH_OK;
-  }
-  return rc == MAPH_OK && merge->heads > 1 ? sift_down(view, merge, 0) : rc;
+  if (unlikely(rc == MAPH_NOTFOUND)) rc = end_input(merge, in);
+  return rc == MAPH_OK ? play_again(view, merge, winner) : rc;
 }
 
 int merge_some(store *store, merge *merge, uint64_t entries, uint64_t *payload) {
-  uint64_t done = 0;
+  uint64_t done, most = leaf_most();
   int rc = MAPH_OK;
   view view;
   *payload = 0;
   view_for_writing(store, merge->made.to, &view);
-  while (rc == MAPH_OK && merge->heads > 0 && done < entries) {
-    while (rc == MAPH_OK && merge->heads > 0 && merge->outs < leaf_most()) {
-      rc = take_one(&view, merge);
-      done++;
-    }
-    if (rc == MAPH_OK) rc = write_out(store, &view, merge);
+  for (done = 0; rc == MAPH_OK && merge->left > 0 && done < entries; done++) {
+    rc = take_one(&view, merge);
+    if (rc != MAPH_OK || (merge->outs < most && merge->left > 0)) continue;
+    rc = write_out(store, &view, merge);
     view_for_writing(store, merge->made.to, &view); /* the file may have outgrown its mapping */
   }
-  if (rc == MAPH_OK && merge->heads == 0) rc = leaf_finish(store, &view, &merge->made, payload);
+  if (rc == MAPH_OK && merge->left == 0) rc = leaf_finish(store, &view, &merge->made, payload);
   return rc;
 }

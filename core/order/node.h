@@ -49,9 +49,10 @@ static inline uint64_t node_offset(const node *node, uint64_t i) {
   return (low & ((UINT64_C(1) << 40) - 1)) * 8;
 }
 
+/* In the order of i: it clears the 3 bytes that follow. */
 static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
   uint64_t units = offset / 8;
-  memcpy(place + i * NODE_PLACE, &units, NODE_PLACE);
+  memcpy(place + i * NODE_PLACE, &units, sizeof units);
 }
 
 static inline void bring(const uint8_t *p) {

@@ -1,11 +1,12 @@
 /*
 ** sort.c - the order of keys, made from their records' places.
 **
-** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, as numbers, and these are
-** sorted by radix, skipping the bytes that agree in all; groups whose numbers agree are sorted by
-** the next 8 in the same way.  Each round reads a key once, with the next ones asked for from
-** memory.  Where a group is small, or keys agree in very many bytes, whole keys are compared: no
-** set of keys takes more than n log n comparisons.
+** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, from the first on in
+** which they do not all agree, as numbers, and these are sorted by radix, skipping the bytes that
+** agree in all; groups whose numbers agree are sorted by the next 8 in the same way.  Each round
+** reads a key once, with the next ones asked for from memory.  Where a group is small, or keys
+** agree in very many bytes, whole keys are compared: no set of keys takes more than n log n
+** comparisons.
 */
 #include "order/sort.h"
 #include "file/record.h"
@@ -17,20 +18,26 @@ enum {
   FEW = 16,          /* are sorted by comparing keys */
   RADIX_LEAST = 256, /* below, passes over the counts would cost more than the sorting */
   ROUNDS_MOST = 64,
-  AGREE = 16 /* words, of which more than one agrees, are worth taking from further on */
+  SAMPLES = 8, /* keys that tell what all have in common, mostly */
+  AGREE = 16   /* words, of which more than one agrees, are worth taking from further on */
 };
 
-int row_add(row *row, uint64_t offset, uint64_t first_word) {
+int row_make_room(row *row, uint64_t n) {
+  uint64_t room = row->room ? row->room : 256;
   order_entry *more;
-  if (row->count == row->room) {
-    uint64_t room = row->room ? 2 * row->room : 256;
-    more = os_realloc(row->e, room * sizeof *more);
-    if (more == NULL) return MAPH_NOMEM;
-    row->e = more;
-    row->room = room;
-  }
-  row->e[row->count++] = (order_entry){ first_word, offset };
+  if (likely(n <= row->room - row->count)) return MAPH_OK;
+  while (room - row->count < n) room *= 2;
+  more = os_realloc(row->e, room * sizeof *more);
+  if (more == NULL) return MAPH_NOMEM;
+  row->e = more;
+  row->room = room;
   return MAPH_OK;
+}
+
+int row_add(row *row, uint64_t offset) {
+  int rc = row_make_room(row, 1);
+  if (likely(rc == MAPH_OK)) row->e[row->count++].offset = offset;
+  return rc;
 }
 
 typedef struct sorting {
@@ -43,19 +50,20 @@ static void ask_for(const view *view, const order_entry *entry, uint64_t i, uint
   if (i + AHEAD < n) __builtin_prefetch(view->base + entry[i + AHEAD].offset + RECORD_HEAD);
 }
 
-static void read_item(sorting *sorting, const order_entry *entry, item *it) {
-  int rc = record_item(sorting->view, entry->offset, sorting->view->snapshot, it);
-  if (likely(rc == MAPH_OK)) return;
-  sorting->rc = rc;
-  memset(it, 0, sizeof *it);
+static maph_slice read_key(sorting *sorting, const order_entry *entry) {
+  const view *view = sorting->view;
+  maph_slice key;
+  if (unlikely(entry->offset >= view->snapshot
+               || !record_first_key(view->base, entry->offset, view->snapshot, &key))) {
+    sorting->rc = node_contradicted(view, entry->offset);
+    key = maph_bytes("", 0);
+  }
+  return key;
 }
 
 static int is_above(sorting *sorting, const order_entry *entry, const order_entry *b) {
-  item of_a, of_b;
-  read_item(sorting, entry, &of_a);
-  read_item(sorting, b, &of_b);
-  return sorting->rc == MAPH_OK
-         && key_compare(of_a.key, of_a.key_size, of_b.key, of_b.key_size) > 0;
+  maph_slice key = read_key(sorting, entry), other = read_key(sorting, b);
+  return sorting->rc == MAPH_OK && key_compare(key.data, key.size, other.data, other.size) > 0;
 }
 
 /* Two sorted halves become one.  by_word: else by whole keys. */
@@ -89,21 +97,40 @@ static void merge_sort(sorting *sorting, order_entry *entry, uint64_t n, int by_
   }
 }
 
+/* How many entries have which value in each byte of their words. */
+static void count_bytes(const order_entry *entry, uint64_t n, uint32_t count[NODE_WORD][256]) {
+  uint64_t i, w;
+  memset(count, 0, NODE_WORD * sizeof *count);
+  for (i = 0; i < n; i++) {
+    w = entry[i].word;
+    count[0][w & 0xFF]++;
+    count[1][w >> 8 & 0xFF]++;
+    count[2][w >> 16 & 0xFF]++;
+    count[3][w >> 24 & 0xFF]++;
+    count[4][w >> 32 & 0xFF]++;
+    count[5][w >> 40 & 0xFF]++;
+    count[6][w >> 48 & 0xFF]++;
+    count[7][w >> 56]++;
+  }
+}
+
 /* By the bytes of the words that differ somewhere, from the last to the first. */
 static void radix_sort(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ) {
   order_entry *from = entry, *to = sorting->scratch, *other;
-  uint64_t count[256], i, sum, here;
-  int shift;
-  for (shift = 0; shift < 64; shift += 8) {
+  uint32_t count[NODE_WORD][256], sum, here;
+  uint64_t i;
+  int byte;
+  count_bytes(entry, n, count);
+  for (byte = 0; byte < NODE_WORD; byte++) {
+    uint32_t *place = count[byte];
+    int shift = 8 * byte;
     if ((differ >> shift & 0xFF) == 0) continue;
-    memset(count, 0, sizeof count);
-    for (i = 0; i < n; i++) count[from[i].word >> shift & 0xFF]++;
     for (i = sum = 0; i < 256; i++) {
-      here = count[i];
-      count[i] = sum;
+      here = place[i];
+      place[i] = sum;
       sum += here;
     }
-    for (i = 0; i < n; i++) to[count[from[i].word >> shift & 0xFF]++] = from[i];
+    for (i = 0; i < n; i++) to[place[from[i].word >> shift & 0xFF]++] = from[i];
     other = from;
     from = to;
     to = other;
@@ -114,11 +141,11 @@ static void radix_sort(sorting *sorting, order_entry *entry, uint64_t n, uint64_
 /* The words at `depth`.  Their bits that are not the same in all. */
 static uint64_t load_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_t depth) {
   uint64_t i, differ = 0;
-  item it;
   for (i = 0; i < n; i++) {
+    maph_slice key;
     ask_for(sorting->view, entry, i, n);
-    read_item(sorting, &entry[i], &it);
-    entry[i].word = key_word(it.key, it.key_size, depth);
+    key = read_key(sorting, &entry[i]);
+    entry[i].word = key_word(key.data, key.size, depth);
     differ |= entry[i].word ^ entry[0].word;
   }
   return differ;
@@ -131,15 +158,13 @@ static void sort_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_
 ** are prefixes of the others. */
 static void sort_group(sorting *sorting, order_entry *entry, uint64_t n, uint64_t depth) {
   uint64_t i, ended = 0;
-  item it;
   if (n <= FEW || depth >= ROUNDS_MOST * NODE_WORD) {
     merge_sort(sorting, entry, n, 0);
     return;
   }
   for (i = 0; i < n; i++) {
     order_entry one = entry[i];
-    read_item(sorting, &one, &it);
-    if (it.key_size > depth) continue;
+    if (read_key(sorting, &one).size > depth) continue;
     entry[i] = entry[ended];
     entry[ended++] = one;
   }
@@ -168,20 +193,62 @@ static void sort_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_
   }
 }
 
-static uint64_t differing(const order_entry *entry, uint64_t n) {
-  uint64_t i, differ = 0;
-  for (i = 1; i < n; i++) differ |= entry[i].word ^ entry[0].word;
-  return differ;
+static uint64_t common(maph_slice key, maph_slice other, uint64_t most) {
+  uint64_t i = 0;
+  const uint8_t *x = key.data, *y = other.data;
+  most = MIN(most, MIN(key.size, other.size));
+  while (i < most && x[i] == y[i]) i++;
+  return i;
 }
 
-int order_sort(const view *view, order_entry *entry, uint64_t n, int known) {
+/* How many bytes some of the keys have in common with the first one, spread over all. */
+static uint64_t guess_shared(sorting *sorting, const order_entry *entry, uint64_t n) {
+  maph_slice first = read_key(sorting, &entry[0]);
+  uint64_t shared = first.size, step = n / SAMPLES + 1, i;
+  for (i = n - 1; i > 0 && shared > 0; i -= MIN(i, step))
+    shared = common(first, read_key(sorting, &entry[i]), shared);
+  return shared;
+}
+
+/* Does the key begin with so many bytes of the first one? */
+static inline int begins_as(maph_slice key, maph_slice first, uint64_t held) {
+  uint64_t w, first_word;
+  if (key.size < held) return 0;
+  if (held == 0) return 1;
+  if (unlikely(held > NODE_WORD || key.size < NODE_WORD || first.size < NODE_WORD))
+    return memcmp(key.data, first.data, held) == 0;
+  memcpy(&w, key.data, sizeof w);
+  memcpy(&first_word, first.data, sizeof first_word);
+  return (w ^ first_word) << (NODE_WORD - held) * 8 == 0;
+}
+
+/* The words past what all keys have in common, and that.  Mostly the guess is right, and each key
+** is read once. */
+static uint64_t load_first_words(sorting *sorting, order_entry *entry, uint64_t n,
+                                 uint32_t *shared) {
+  uint64_t guess = guess_shared(sorting, entry, n), held = guess, i, differ = 0;
+  maph_slice first = read_key(sorting, &entry[0]);
+  for (i = 0; i < n; i++) {
+    maph_slice key;
+    ask_for(sorting->view, entry, i, n);
+    key = read_key(sorting, &entry[i]);
+    if (unlikely(!begins_as(key, first, held))) held = common(first, key, held);
+    entry[i].word = key_word(key.data, key.size, guess);
+    differ |= entry[i].word ^ entry[0].word;
+  }
+  *shared = (uint32_t)held;
+  return held == guess ? differ : load_words(sorting, entry, n, held);
+}
+
+int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *shared) {
   sorting sorting = { view, NULL, MAPH_OK };
   uint64_t differ;
+  *shared = 0;
   if (n == 0) return MAPH_OK;
   sorting.scratch = os_alloc(n * sizeof *entry);
   if (sorting.scratch == NULL) return MAPH_NOMEM;
-  differ = known ? differing(entry, n) : load_words(&sorting, entry, n, 0);
-  sort_words(&sorting, entry, n, 0, differ);
+  differ = load_first_words(&sorting, entry, n, shared);
+  sort_words(&sorting, entry, n, *shared, differ);
   os_free(sorting.scratch);
   return sorting.rc;
 }
@@ -189,12 +256,12 @@ int order_sort(const view *view, order_entry *entry, uint64_t n, int known) {
 int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree,
                 uint32_t *shared) {
   sorting sorting = { view, NULL, MAPH_OK };
-  item first, last;
+  maph_slice first, last;
   if (agree <= n / AGREE) return MAPH_OK;
-  read_item(&sorting, &entry[0], &first);
-  read_item(&sorting, &entry[n - 1], &last);
+  first = read_key(&sorting, &entry[0]);
+  last = read_key(&sorting, &entry[n - 1]);
   if (sorting.rc != MAPH_OK) return sorting.rc;
-  *shared = (uint32_t)key_common(&first, &last);
+  *shared = (uint32_t)common(first, last, UINT64_MAX);
   load_words(&sorting, entry, n, *shared);
   return sorting.rc;
 }
@@ -202,6 +269,5 @@ int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree
 int order_words_of_sorted(const view *view, order_entry *entry, uint64_t n, uint32_t *shared) {
   uint64_t i, agree = 0;
   for (i = 1; i < n; i++) agree += entry[i].word == entry[i - 1].word;
-  *shared = 0;
   return order_words(view, entry, n, agree, shared);
 }

@@ -16,13 +16,15 @@ typedef struct row {
   order_entry *e;
   uint64_t count, room;
 } row;
-int row_add(row *row, uint64_t offset, uint64_t first_word); /* NOMEM */
+int row_add(row *row, uint64_t offset);  /* NOMEM */
+int row_make_room(row *row, uint64_t n); /* for so many more.  NOMEM */
 
-/* Sort the entries, each the place of a put below the view's end, by key.  known: their words are
-** their keys' first 8 bytes; afterwards they are.  CORRUPT NOMEM */
-int order_sort(const view *view, order_entry *entry, uint64_t n, int known);
+/* Sort the entries, each the place of the first put of a key, below the view's end, by key. *shared
+** is how many bytes all keys are known to have in common, and the words are what follows these.
+** CORRUPT NOMEM */
+int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *shared);
 /* Words for sorted entries of which many agree in those: *shared is how much all keys have in
-** common, and what follows it is each one's word.  Else these stay, and nothing is shared.  agree:
+** common, and what follows it is each one's word.  Else these stay, and so does *shared.  agree:
 ** how many have the word of the one before.  CORRUPT */
 int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree, uint32_t *shared);
 /* The same; it counts them. */

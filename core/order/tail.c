@@ -63,15 +63,14 @@ static int find_new(const view *view, uint64_t from, row *row) {
   walk walk = walk_from(view, from, view->snapshot);
   int rc = MAPH_OK;
   while (walk_next(&walk, &rc))
-    if (walk.it.kind == KIND_PUT && walk.it.prev == 0)
-      rc = row_add(row, walk.it.offset, key_word(walk.it.key, walk.it.key_size, 0));
+    if (walk.it.kind == KIND_PUT && walk.it.prev == 0) rc = row_add(row, walk.it.offset);
   return rc;
 }
 
 /* Sort the row into a piece. */
 static int piece_sort(const view *view, row *row, uint64_t from, uint64_t to, piece **piece) {
   uint32_t shared = 0;
-  int rc = order_sort(view, row->e, row->count, 1);
+  int rc = order_sort(view, row->e, row->count, &shared);
   if (rc == MAPH_OK) rc = order_words_of_sorted(view, row->e, row->count, &shared);
   return rc == MAPH_OK ? piece_make(row->e, row->count, shared, from, to, piece) : rc;
 }

@@ -8,10 +8,10 @@
 **
 ** MERGING.  Runs of about one size that follow each other become one, sixteen at a time: so there
 ** are few, and a key is written again a few times in the life of a large store.  For each size one
-** merge is under way, and goes on by some thousand entries each time a run is appended: no commit
-** waits long, and small runs do not pile up behind the merge of large ones.  Merges are this
-** process's own: when another one writes a list that does not name the inputs any more, a merge is
-** dropped, and the leaves that it wrote lie in the file for nothing.
+** merge is under way, and goes on by some hundred entries each time half as many new keys have
+** come: no commit waits long, and small runs do not pile up behind the merge of large ones.  Merges
+** are this process's own: when another one writes a list that does not name the inputs any more, a
+** merge is dropped, and the leaves that it wrote lie in the file for nothing.
 **
 ** LISTS are written whole, each time anew: some hundred bytes.
 */
@@ -31,7 +31,8 @@
 enum {
   LOG_MOST = 16 * 1024 * 1024, /* the log may grow so much before the list is brought up to it */
   WALK_MOST = 4 * 1024 * 1024, /* of it at one time, looking for what was not noted */
-  MERGE_TIMES = 2,             /* as many entries of each merge as are appended */
+  SLICES = 16,                 /* so often a merge goes on while the new keys of a run come */
+  MERGE_TIMES = 2,             /* as many entries of each merge as keys come */
   TIERS = 8,                   /* sizes of runs */
   TOGETHER = 16,               /* runs that become one */
   TIDY_MOST = 8                /* times run_least: entries in a slice */
@@ -42,6 +43,8 @@ typedef struct order_writer {
   /* the new keys of [from, known) were noted; what lies between listed and from was not */
   uint64_t from, known;
   row noted;
+  uint64_t next;       /* once so many are noted there is something to do */
+  uint64_t merged;     /* so many were noted when merges went on */
   uint64_t not_before; /* count, after a failure */
   run_list *list;      /* that is continued */
   merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
@@ -69,16 +72,6 @@ static uint64_t committed(const store *store) {
 /* ----------------------------------------------------------------------------------- what is new
 ** */
 
-/* A record that was just written, in a store's own mapping for writing. */
-static int note(store *store, order_writer *w, uint64_t offset) {
-  view view;
-  item it;
-  view_for_writing(store, store->space_end, &view);
-  view.base = store->write_base;
-  if (record_item(&view, offset, OFFSET_MAX, &it) != MAPH_OK) return MAPH_CORRUPT;
-  return row_add(&w->noted, offset, key_word(it.key, it.key_size, 0));
-}
-
 /* From here on, as nothing is known of what was before. */
 static void note_from(order_writer *w, uint64_t from) {
   w->noted.count = 0;
@@ -90,12 +83,14 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
   size_t i;
   if (w == NULL) return;
   if (unlikely(w->known != from)) note_from(w, from); /* another process committed */
-  for (i = 0; i < changed->count; i++) {
-    const pending *pending = &changed->key[i];
-    if (pending->newest == 0 || pending->base != 0) continue;
-    if (note(store, w, pending->first) == MAPH_OK) continue;
+  if (unlikely(row_make_room(&w->noted, changed->count) != MAPH_OK)) {
     note_from(w, to);
     return;
+  }
+  for (i = 0; i < changed->count; i++) {
+    const pending *pending = &changed->key[i];
+    w->noted.e[w->noted.count].offset = pending->first;
+    w->noted.count += pending->newest != 0 && pending->base == 0;
   }
   w->known = to;
   /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
@@ -103,11 +98,15 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
   if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
 }
 
+static int is_run_due(const order_writer *w) {
+  return w->noted.count >= MAX(run_least(), w->not_before)
+         || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+}
+
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
   if (unlikely(w == NULL)) return is_ordered(store);
-  return w->noted.count >= MAX(run_least(), w->not_before)
-         || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+  return w->noted.count >= w->next || is_run_due(w);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
@@ -121,6 +120,10 @@ static int look_at_list(store *store, order_writer *w) {
   view_for_writing(store, committed(store), &view);
   rc = runs_take(&view, store->last.version, &list);
   if (rc != MAPH_OK) return rc;
+  if (list == w->list) {
+    runs_let_go(list);
+    return MAPH_OK;
+  }
   for (i = 0; i < w->noted.count; i++)
     if (w->noted.e[i].offset >= list->to) w->noted.e[kept++] = w->noted.e[i];
   w->noted.count = kept;
@@ -157,19 +160,20 @@ static int find_unknown(store *store, const order_writer *w, uint64_t most, row 
   view_for_writing(store, w->from, &view);
   walk_begin(&log, &view, w->listed, w->from);
   while (log.at < w->listed + most && walk_next(&log, &rc))
-    if (log.it.kind == KIND_PUT && log.it.prev == 0)
-      rc = row_add(row, log.it.offset, key_word(log.it.key, log.it.key_size, 0));
+    if (log.it.kind == KIND_PUT && log.it.prev == 0) rc = row_add(row, log.it.offset);
   *to = log.at;
   return rc;
 }
 
 /* What was noted. */
 static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to) {
-  uint64_t i;
-  int rc = MAPH_OK;
+  int rc;
   pthread_mutex_lock(&store->index_mutex);
-  for (i = 0; rc == MAPH_OK && i < w->noted.count; i++)
-    rc = row_add(row, w->noted.e[i].offset, w->noted.e[i].word);
+  rc = row_make_room(row, w->noted.count);
+  if (rc == MAPH_OK) {
+    if (w->noted.count) memcpy(row->e, w->noted.e, w->noted.count * sizeof *row->e);
+    row->count = w->noted.count;
+  }
   *to = w->known;
   pthread_mutex_unlock(&store->index_mutex);
   return rc;
@@ -219,7 +223,7 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
   view.base = store->write_base; /* its pages are there already */
   if (rc == MAPH_OK && w->list->count == RUNS_MOST)
     rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
-  if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, 1);
+  if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, &r.shared);
   if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row.e, row.count);
   if (rc == MAPH_OK && row.count > 0) rc = leaf_finish(store, &view, &r, &payload);
   if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to);
@@ -232,9 +236,9 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
 /* --------------------------------------------------------------------------------------- merging
 ** */
 
-/* How often sixteen runs of the least size were merged to make one as large. */
+/* How often runs of the least size, or twice that, were merged to make one as large. */
 static unsigned tier_of(const run *run) {
-  uint64_t most = run_least();
+  uint64_t most = 2 * run_least();
   unsigned tier = 0;
   for (; run->keys > most && tier < TIERS - 1; tier++) most *= TOGETHER;
   return tier;
@@ -323,19 +327,41 @@ static int merge_to_tidy(store *store, order_writer *w, int *more) {
 /* ------------------------------------------------------------------------------------- the calls
 ** */
 
+/* A run if one is due, of what was not noted first, then of what was; and a slice of merging, for
+** the keys that came since the last one. */
+static int keep_up(store *store, order_writer *w) {
+  uint64_t came = w->noted.count - MIN(w->noted.count, w->merged), n;
+  int rc = MAPH_OK, times, unknown;
+  w->merged = w->noted.count;
+  for (times = 0; rc == MAPH_OK && times < 2 && is_run_due(w); times++) {
+    unknown = w->listed < w->from;
+    rc = append_run(store, w, WALK_MOST, &n);
+    if (unknown) came += n;
+    w->merged = w->noted.count;
+  }
+  return rc == MAPH_OK && came ? merge_tiers(store, w, MERGE_TIMES * came) : rc;
+}
+
+static int is_merging(const order_writer *w) {
+  unsigned tier;
+  size_t at;
+  for (tier = 0; tier < TIERS; tier++)
+    if (w->merge[tier] || due_to_merge(w->list, tier, &at)) return 1;
+  return 0;
+}
+
 int order_keep_up(store *store) {
   order_writer *w;
-  uint64_t n = 0;
-  int rc, times;
+  uint64_t least = run_least();
+  int rc;
   assert(store_has_turn(store) && store_has_lock(store));
   if (likely(!order_due(store)) || !is_ordered(store) || grant_needed(store)) return MAPH_OK;
   rc = begin(store, &w);
-  /* what was not noted first, then what was */
-  for (times = 0; rc == MAPH_OK && times < 2 && order_due(store); times++) {
-    rc = append_run(store, w, WALK_MOST, &n);
-    if (rc == MAPH_OK && n > 0) rc = merge_tiers(store, w, MERGE_TIMES * n);
-  }
-  if (w) w->not_before = rc == MAPH_OK ? 0 : w->noted.count + run_least();
+  if (rc == MAPH_OK) rc = keep_up(store, w);
+  if (w == NULL) return store->unsettled ? rc : MAPH_OK;
+  w->not_before = rc == MAPH_OK ? 0 : w->noted.count + least;
+  w->next = MAX(w->not_before, least);
+  if (rc == MAPH_OK && is_merging(w)) w->next = MIN(least, w->noted.count + least / SLICES + 1);
   return store->unsettled ? rc : MAPH_OK;
 }
 

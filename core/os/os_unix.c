@@ -33,6 +33,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
@@ -141,48 +142,83 @@ int os_above_standard(int fd) {
   return high;
 }
 
-/* Which file a path or, where that is empty, a descriptor leads to.  On overlayfs a file keeps
-** device and inode when its first writer makes it a copy of its own; its time of birth is the
-** copy's.  So that is a part of `device`, which is only ever compared. */
-static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode) {
+/* What a path or, where that is empty, a descriptor leads to, by one call. */
+typedef struct status {
+  uint64_t device, inode, size, links, born; /* born: in ns, 0 where that is not known */
+  unsigned mode, owner, group;
+} status;
+
+static int plain_status(int fd, const char *path, int flags, status *out) {
   struct stat st;
-  uint64_t born = 0;
-  int flags = path[0] ? 0 : AT_EMPTY_PATH;
-#ifdef STATX_BTIME
-  struct statx sx;
-  memset(&sx, 0, sizeof sx);
-  if (statx(fd, path, flags, STATX_BTIME, &sx) == 0 && (sx.stx_mask & STATX_BTIME))
-    born = (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec;
-#endif
-  if (SYS("stat", -1, fstatat(fd, path, &st, flags)) != 0) return errno;
-  *device = st.st_dev ^ born * UINT64_C(0x9E3779B97F4A7C15);
-  *inode = st.st_ino;
+  if (fstatat(fd, path, &st, flags) != 0) return -1;
+  *out = (status){ st.st_dev, st.st_ino, (uint64_t)st.st_size, st.st_nlink, 0, st.st_mode,
+                   st.st_uid, st.st_gid };
   return 0;
 }
 
-int os_status(os_file *file, const char *path) {
-  struct stat st;
-  if (SYS("fstat", -1, fstat(file->fd, &st)) != 0)
+static int status_of(int fd, const char *path, status *out) {
+  int flags = path[0] ? 0 : AT_EMPTY_PATH;
+#ifdef STATX_BTIME
+  struct statx sx;
+  if (statx(fd, path, flags, STATX_BASIC_STATS | STATX_BTIME, &sx) == 0) {
+    *out = (status){ makedev(sx.stx_dev_major, sx.stx_dev_minor),
+                     sx.stx_ino,
+                     sx.stx_size,
+                     sx.stx_nlink,
+                     0,
+                     sx.stx_mode,
+                     sx.stx_uid,
+                     sx.stx_gid };
+    if (sx.stx_mask & STATX_BTIME)
+      out->born = (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec;
+    return 0;
+  }
+#endif
+  return plain_status(fd, path, flags, out); /* an old kernel, or one that forbids the other */
+}
+
+/* On overlayfs a file keeps device and inode when its first writer makes it a copy of its own; its
+** time of birth is the copy's.  So that is a part of `device`, which is only ever compared. */
+static uint64_t device_of(const status *status) {
+  return status->device ^ status->born * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+static int identify(int fd, const char *path, uint64_t *device, uint64_t *inode) {
+  status status;
+  if (SYS("stat", -1, status_of(fd, path, &status)) != 0) return errno;
+  *device = device_of(&status);
+  *inode = status.inode;
+  return 0;
+}
+
+static int take_status(os_file *file, const char *path) {
+  status status;
+  if (SYS("fstat", -1, status_of(file->fd, "", &status)) != 0)
     return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
-  if (!S_ISREG(st.st_mode)) {
+  if (!S_ISREG(status.mode)) {
     return fail(MAPH_CANTOPEN,
                 "%s: not a regular file (a directory, pipe or device): name a store's file", path);
   }
-  if (identify(file->fd, "", &file->device, &file->inode) != 0)
-    return fail(MAPH_IOERR, "%s: cannot read its status: %s", path, strerror(errno));
-  file->size = (uint64_t)st.st_size;
-  file->links = st.st_nlink;
-  file->mode = st.st_mode & 07777;
-  file->owner = st.st_uid;
-  file->group = st.st_gid;
-  look_at_file_system(file);
+  file->device = device_of(&status);
+  file->inode = status.inode;
+  file->size = status.size;
+  file->links = status.links;
+  file->mode = status.mode & 07777;
+  file->owner = status.owner;
+  file->group = status.group;
   return MAPH_OK;
+}
+
+int os_status(os_file *file, const char *path) {
+  int rc = take_status(file, path);
+  if (rc == MAPH_OK) look_at_file_system(file);
+  return rc;
 }
 
 /* A writer may make the file its own between open and status: then the descriptor leads to the file
 ** below, and the status is the copy's.  Twice that cannot happen. */
 static int open_layered(const char *path, os_file *file) {
-  uint64_t device, inode;
+  uint64_t device = 0, inode = 0;
   int e = identify(AT_FDCWD, path, &device, &inode), fd;
   if (e == 0) {
     fd = SYS("open", -1, open(path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_RDONLY));
@@ -259,20 +295,23 @@ static void close_locks_in_child(void) {
 
 enum { LOCK_TRIES = 100 };
 
-static int open_or_make_lock(const char *path, const os_file *store) {
+static int make_lock(const char *path, const os_file *store) {
   unsigned mode = os_lock_mode(store);
   os_file made = { .fd = -1 };
   made.fd = SYS("open", -1,
                 open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode));
-  if (made.fd >= 0) {
-    if (fchown(made.fd, store->owner, store->group) != 0
-        || fchmod(made.fd, mode) != 0) { /* not the store's owner: what umask gave will do */
-    }
-    os_lock_like(&made, store);
-  } else if (errno == EEXIST) {
-    made.fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  if (made.fd < 0) return -1;
+  if (fchown(made.fd, store->owner, store->group) != 0
+      || fchmod(made.fd, mode) != 0) { /* not the store's owner: what umask gave will do */
   }
+  os_lock_like(&made, store);
   return made.fd;
+}
+
+/* Most often it is there. */
+static int open_or_make_lock(const char *path, const os_file *store) {
+  int fd = SYS("open", -1, open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  return fd < 0 && errno == ENOENT ? make_lock(path, store) : fd;
 }
 
 static int no_lock_file(const char *path, int e) {
@@ -289,13 +328,13 @@ static int no_lock_file(const char *path, int e) {
 int os_open_lock(const char *path, const os_file *store, os_file *file) {
   int rc, tries = 0;
   memset(file, 0, sizeof *file);
-  do /* whoever deletes the store removes it between the two */
+  do /* somebody makes it between the two */
     file->fd = os_above_standard(open_or_make_lock(path, store));
-  while (file->fd < 0 && errno == ENOENT && ++tries < LOCK_TRIES);
+  while (file->fd < 0 && errno == EEXIST && ++tries < LOCK_TRIES);
   if (file->fd < 0) return no_lock_file(path, errno);
   file->writable = file->is_lock = 1;
   file->forks = os_forks();
-  rc = os_status(file, path);
+  rc = take_status(file, path);
   if (rc == MAPH_OK
       && (file->links > 1
           || (file->owner != store->owner && file->owner != geteuid() && file->owner != 0))) {

@@ -82,9 +82,16 @@ int os_resolve(const char *path, char **resolved) {
 }
 
 int os_absolute(const char *path, char **absolute) {
-  char *folder = path[0] == '/' ? strdup("") : SYS("realpath", NULL, realpath(".", NULL));
-  *absolute = folder ? malloc(strlen(folder) + strlen(path) + 2) : NULL;
-  if (*absolute) sprintf(*absolute, "%s%s%s", folder, path[0] == '/' ? "" : "/", path);
+  char *folder = NULL;
+  size_t n = 0;
+  if (path[0] != '/' && (folder = SYS("realpath", NULL, realpath(".", NULL))) != NULL)
+    n = strlen(folder);
+  *absolute = path[0] == '/' || folder ? malloc(n + strlen(path) + 2) : NULL;
+  if (*absolute) {
+    if (n > 0) memcpy(*absolute, folder, n);
+    if (n > 0) (*absolute)[n++] = '/';
+    strcpy(*absolute + n, path);
+  }
   free(folder);
   return *absolute
              ? MAPH_OK

@@ -107,7 +107,6 @@ int create_bare(const char *path, int mode, store **out) {
     os_close(&file);
     return rc == MAPH_OK ? MAPH_NOMEM : rc;
   }
-  header_place(store);
   *out = store;
   return MAPH_OK;
 }

@@ -99,9 +99,9 @@ int lock_open(store *store) {
   rc = open_present(store, name);
   os_free(name);
   if (rc != MAPH_OK) return rc;
-  /* a byte's offset: positive, never 0 */
-  do os_random(&store->identity, sizeof store->identity);
-  while (store->identity >> 61 != 1);
+  /* a byte's offset: positive, never 0, and known by its highest bits */
+  os_random(&store->identity, sizeof store->identity);
+  store->identity = (store->identity >> 3) | UINT64_C(1) << 61;
   got = os_lock(&store->lock, LOCK_IDENTITY + store->identity, 1);
   if (got == 1) return MAPH_OK;
   os_close(&store->lock);

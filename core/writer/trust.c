@@ -48,42 +48,31 @@
 
 enum { POLL_US = 1000, LOOKS_MOST = 100, PLACES_MOST = 16 };
 /* As far as a reader looks past the live words. */
-enum { LOOK_PAST = 64 * 1024 * 1024 };
+enum { LOOK_PAST = 64 * 1024 * 1024, HEADS_MOST = 4096 };
 
 /* ------------------------------------------------------------------------------------ the table */
 
-enum { NO, YES, ANY };
-typedef struct row {
-  int living, ours, fits, clean, here, other, hint, hinted, same;
-  trust_verdict verdict;
-} row;
+/* FINISH: believe the words, and finish what a dead writer left. */
+typedef enum verdict { TRUST_BELIEVE, TRUST_FINISH, TRUST_RECOVER, TRUST_REFUSE } verdict;
+
+enum { NO, YES, ANY, QUESTIONS = 9 };
 
 /* The first row that fits decides. */
-static const row rows[] = {
+static const struct row {
+  int answers[QUESTIONS];
+  verdict verdict;
+} rows[] = {
   /* living ours fits clean here other hint hinted same */
-  { YES, NO, ANY, ANY, ANY, ANY, ANY, ANY, ANY, TRUST_REFUSE },
-  { YES, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, TRUST_BELIEVE },
-  { ANY, ANY, NO, ANY, ANY, ANY, ANY, ANY, ANY, TRUST_RECOVER },
-  { ANY, ANY, ANY, YES, ANY, ANY, ANY, ANY, ANY, TRUST_BELIEVE },
-  { ANY, ANY, ANY, ANY, NO, ANY, ANY, ANY, ANY, TRUST_RECOVER },
-  { ANY, ANY, ANY, ANY, ANY, YES, ANY, ANY, ANY, TRUST_RECOVER },
-  { ANY, ANY, ANY, ANY, ANY, ANY, YES, ANY, ANY, TRUST_FINISH },
-  { ANY, ANY, ANY, ANY, ANY, ANY, ANY, NO, YES, TRUST_FINISH },
-  { ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, TRUST_RECOVER },
+  { { YES, NO, ANY, ANY, ANY, ANY, ANY, ANY, ANY }, TRUST_REFUSE },
+  { { YES, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY }, TRUST_BELIEVE },
+  { { ANY, ANY, NO, ANY, ANY, ANY, ANY, ANY, ANY }, TRUST_RECOVER },
+  { { ANY, ANY, ANY, YES, ANY, ANY, ANY, ANY, ANY }, TRUST_BELIEVE },
+  { { ANY, ANY, ANY, ANY, NO, ANY, ANY, ANY, ANY }, TRUST_RECOVER },
+  { { ANY, ANY, ANY, ANY, ANY, YES, ANY, ANY, ANY }, TRUST_RECOVER },
+  { { ANY, ANY, ANY, ANY, ANY, ANY, YES, ANY, ANY }, TRUST_FINISH },
+  { { ANY, ANY, ANY, ANY, ANY, ANY, ANY, NO, YES }, TRUST_FINISH },
+  { { ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY, ANY }, TRUST_RECOVER },
 };
-
-static int agrees(int cell, int evidence) { return cell == ANY || cell == (evidence != 0); }
-
-trust_verdict trust_judge(const trust_evidence *evidence) {
-  const row *row = rows;
-  while (!(agrees(row->living, evidence->living) && agrees(row->ours, evidence->ours)
-           && agrees(row->fits, evidence->fits) && agrees(row->clean, evidence->clean)
-           && agrees(row->here, evidence->here) && agrees(row->other, evidence->other)
-           && agrees(row->hint, evidence->hint) && agrees(row->hinted, evidence->hinted)
-           && agrees(row->same, evidence->same)))
-    row++;
-  return row->verdict;
-}
 
 /* ---------------------------------------------------------------------------------- the content */
 
@@ -103,10 +92,28 @@ static int is_piece(const view *view, const item *it, uint64_t version) {
   return record.life == (uint16_t)log_life(view->store, version);
 }
 
+/* Where the index pieces and pads end that `end` tells of.  After a large commit these are many,
+** each in pages of its own: their heads are read without mapping those.  Past HEADS_MOST of them,
+** which a forged file may hold, mapping is cheaper. */
+static uint64_t past_pieces(const view *view, uint64_t limit) {
+  uint64_t at = view->snapshot;
+  record head;
+  int heads;
+  for (heads = 0; heads < HEADS_MOST && at < limit && limit - at >= RECORD_HEAD; heads++) {
+    if (os_read(&view->store->file, view->store->path, at, &head, sizeof head) != MAPH_OK
+        || (head.kind != KIND_EXTENT && head.kind != KIND_PAD) || head.size < RECORD_HEAD
+        || head.size % 8 || head.size > limit - at)
+      break;
+    at += head.size;
+  }
+  return at;
+}
+
 /* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their
 ** writer stored those words first. */
 static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out) {
-  walk walk = walk_from(view, view->snapshot, MIN(view->size, view->snapshot + LOOK_PAST));
+  uint64_t limit = MIN(view->size, view->snapshot + LOOK_PAST);
+  walk walk = walk_from(view, past_pieces(view, MIN(limit, handed_out)), limit);
   uint64_t digest = 0, operations = 0, chain;
   int rc = MAPH_OK;
   end_record end;
@@ -155,33 +162,104 @@ static int content_fits(store *store) {
 
 int trust_living(const store *store) { return os_write_locked(&store->file, LIVING, LIVING_BYTES); }
 
+typedef struct evidence {
+  store *store;
+  os_place place;
+  int placed;             /* place is known */
+  int answers[QUESTIONS]; /* ANY: not asked yet */
+} evidence;
+
+static const header *read_header(const evidence *evidence) {
+  return header_of(atomic_load(&evidence->store->base));
+}
+
+static const os_place *place_of(evidence *evidence) {
+  if (!evidence->placed) os_place_of(&evidence->store->file, &evidence->place);
+  evidence->placed = 1;
+  return &evidence->place;
+}
+
+static uint64_t boot_word(const os_place *place) {
+  return place->boot[0] ? XXH3_64bits(place->boot, sizeof place->boot) | 1 : 0;
+}
+
+static uint64_t place_word(const store *store) {
+  uint64_t file[2] = { store->file.device, store->file.inode };
+  return XXH3_64bits(file, sizeof file) | 1;
+}
+
+/* Another process has it open for writing, and vouches for the words. */
+static int living(evidence *evidence) { return trust_living(evidence->store); }
+
+/* The lock file that the header names is the one beside our path. */
 static int lock_file_ours(const store *store) {
   const header *header = header_of(atomic_load(&store->base));
   uint64_t device = atomic_load(&header->lock_device), inode = atomic_load(&header->lock_inode);
   if (store->lock.fd < 0 || (device | inode) == 0) return 1;
   return device == store->lock.device && inode == store->lock.inode;
 }
+static int ours(evidence *evidence) { return lock_file_ours(evidence->store); }
 
-static void gather(store *store, trust_evidence *evidence) {
-  const header *header = header_of(atomic_load(&store->base));
-  uint64_t boot, known;
-  evidence->clean = acquire(&header->clean) == CLEAN_YES;
-  boot = acquire(&header->boot);
-  known = boot != 0 && store->boot != 0;
-  evidence->here = acquire(&header->place) == store->place;
-  evidence->other = known && boot != store->boot;
-  evidence->hint = os_hint(&store->file);
-  evidence->hinted = acquire(&header->hinted) != 0;
-  evidence->same = known && boot == store->boot && acquire(&header->mount) == store->mount;
-  evidence->ours = lock_file_ours(store);
-  evidence->living = trust_living(store);
-  evidence->fits = evidence->living || content_fits(store);
+/* Nothing in the file is newer than the live words. */
+static int fits(evidence *evidence) { return content_fits(evidence->store); }
+
+/* Marked so: the last writer flushed all of it. */
+static int clean(evidence *evidence) { return acquire(&read_header(evidence)->clean) == CLEAN_YES; }
+
+/* It was marked dirty in this very file: it is no copy of that. */
+static int here(evidence *evidence) {
+  return acquire(&read_header(evidence)->place) == place_word(evidence->store);
 }
 
-static trust_verdict verdict_now(store *store) {
-  trust_evidence evidence;
-  gather(store, &evidence);
-  return trust_judge(&evidence);
+/* Of the boot in which it was marked dirty and this one: both are known. */
+static int boots_known(evidence *evidence, uint64_t *then, uint64_t *now) {
+  *then = acquire(&read_header(evidence)->boot);
+  *now = boot_word(place_of(evidence));
+  return *then != 0 && *now != 0;
+}
+
+/* And in another boot, for certain. */
+static int other(evidence *evidence) {
+  uint64_t then, now;
+  return boots_known(evidence, &then, &now) && then != now;
+}
+
+/* The inode has been in the kernel's memory ever since. */
+static int hint(evidence *evidence) { return os_hint(&evidence->store->file); }
+
+/* Who marked it dirty could set the hint. */
+static int hinted(evidence *evidence) { return acquire(&read_header(evidence)->hinted) != 0; }
+
+/* It was marked dirty in this boot, on this mount. */
+static int same(evidence *evidence) {
+  uint64_t then, now;
+  return boots_known(evidence, &then, &now) && then == now
+         && acquire(&read_header(evidence)->mount) == place_of(evidence)->mount;
+}
+
+/* The table's columns.  A question is asked when a row needs its answer, and once: most are system
+** calls, and for a store that is clean or in use the first rows decide. */
+static int (*const questions[QUESTIONS])(evidence *evidence) = {
+  living, ours, fits, clean, here, other, hint, hinted, same,
+};
+
+static int row_fits(const struct row *row, evidence *evidence) {
+  int i;
+  for (i = 0; i < QUESTIONS; i++) {
+    if (row->answers[i] == ANY) continue;
+    if (evidence->answers[i] == ANY) evidence->answers[i] = questions[i](evidence) ? YES : NO;
+    if (evidence->answers[i] != row->answers[i]) return 0;
+  }
+  return 1;
+}
+
+static verdict judge(store *store) {
+  evidence evidence = { .store = store };
+  const struct row *row = rows;
+  int i;
+  for (i = 0; i < QUESTIONS; i++) evidence.answers[i] = ANY;
+  while (!row_fits(row, &evidence)) row++;
+  return row->verdict;
 }
 
 static int words_are_ours(const store *store) {
@@ -189,7 +267,7 @@ static int words_are_ours(const store *store) {
 }
 
 int trust_words(store *store) {
-  return store->in_memory || store->vouched || verdict_now(store) != TRUST_RECOVER;
+  return store->in_memory || store->vouched || judge(store) != TRUST_RECOVER;
 }
 
 /* ---------------------------------------------------------------------------------- for reading */
@@ -215,10 +293,10 @@ static int live_words_hold(store *store) {
 }
 
 /* Whether the power was lost since cannot be told, for a reason that has to do with neither. */
-static int boot_unknown(const store *store) {
-  if (store->place_failed)
+static int boot_unknown(const store *store, const os_place *place) {
+  if (place->failed)
     return fail(MAPH_CANTOPEN, "%s: cannot find out which boot this is: %s: try again", store->path,
-                strerror(store->place_failed));
+                strerror(place->failed));
   return fail(MAPH_CANTOPEN,
               "%s: the system does not tell which boot this is (/proc/sys/kernel/random/boot_id), "
               "so whether the store is whole cannot be told: mount /proc, or open it once for "
@@ -229,6 +307,7 @@ static int boot_unknown(const store *store) {
 int trust_reader(store *store, int timeout_ms) {
   const header *header = header_of(atomic_load(&store->base));
   uint64_t deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
+  os_place place;
   int looks;
   for (looks = 0; !trust_words(store); looks++) {
     uint64_t prepared = acquire(&header->prepared), clean = acquire(&header->clean);
@@ -242,7 +321,8 @@ int trust_reader(store *store, int timeout_ms) {
     if (looks < LOOKS_MOST
         && (acquire(&header->prepared) != prepared || acquire(&header->clean) != clean))
       continue;
-    if (store->boot == 0) return boot_unknown(store);
+    os_place_of(&store->file, &place);
+    if (boot_word(&place) == 0) return boot_unknown(store, &place);
     return fail(MAPH_RECOVER,
                 "%s: was not closed cleanly before a power loss, or is a copy of a store in use: "
                 "run `maph recover` on it, or open it once for writing",
@@ -324,7 +404,7 @@ int trust_writer(store *store, const lock_patience *patience, int *begin) {
   rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
   if (!store->vouched) { /* by another thread, meanwhile */
-    trust_verdict verdict = verdict_now(store);
+    verdict verdict = judge(store);
     if (verdict == TRUST_REFUSE) rc = refuse(store);
     *begin = verdict == TRUST_RECOVER || (verdict == TRUST_FINISH && undecided(store));
     if (verdict == TRUST_BELIEVE || verdict == TRUST_FINISH) rc = live_words_hold(store);
@@ -335,12 +415,12 @@ int trust_writer(store *store, const lock_patience *patience, int *begin) {
 }
 
 int trust_begin(store *store, const lock_patience *patience, int (*recover)(struct store *store)) {
-  trust_verdict verdict;
+  verdict verdict;
   int rc;
   if (words_are_ours(store)) return MAPH_OK;
   rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
-  verdict = verdict_now(store);
+  verdict = judge(store);
   if (verdict == TRUST_REFUSE) rc = refuse(store);
   if (verdict == TRUST_RECOVER) rc = grant_file(store, atomic_load(&store->size));
   if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover(store);
@@ -359,11 +439,13 @@ void trust_leave(store *store) {
 
 void trust_mark(store *store) {
   header *header = header_of(store->write_base);
-  int hinted = os_set_hint(&store->file, 1);
-  store_word(store->write_base, &header->boot, store->boot);
-  store_word(store->write_base, &header->mount, store->mount);
-  store_word(store->write_base, &header->hinted, (uint64_t)hinted);
-  store_word(store->write_base, &header->place, store->place);
+  int set = os_set_hint(&store->file, 1);
+  os_place place;
+  os_place_of(&store->file, &place);
+  store_word(store->write_base, &header->boot, boot_word(&place));
+  store_word(store->write_base, &header->mount, place.mount);
+  store_word(store->write_base, &header->hinted, (uint64_t)set);
+  store_word(store->write_base, &header->place, place_word(store));
 }
 
 void trust_unmark(store *store) { os_set_hint(&store->file, 0); }

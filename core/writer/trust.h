@@ -7,28 +7,6 @@
 #include "file/store.h"
 #include "writer/patience.h"
 
-/* What is known of a file that is to be opened.  Each is a question with yes or no. */
-typedef struct trust_evidence {
-  int living; /* another process has it open for writing, and vouches for the words */
-  int ours;   /* the lock file that the header names is the one beside our path */
-  int fits;   /* nothing in the file is newer than the live words */
-  int clean;  /* marked so: the last writer flushed all of it */
-  int here;   /* it was marked dirty in this very file: it is no copy of that */
-  int other;  /* and in another boot, for certain */
-  int hint;   /* the inode has been in the kernel's memory ever since */
-  int hinted; /* who marked it dirty could set the hint */
-  int same;   /* it was marked dirty in this boot, on this mount */
-} trust_evidence;
-
-/* FINISH: believe the words, and finish what a dead writer left. */
-typedef enum trust_verdict {
-  TRUST_BELIEVE,
-  TRUST_FINISH,
-  TRUST_RECOVER,
-  TRUST_REFUSE
-} trust_verdict;
-trust_verdict trust_judge(const trust_evidence *evidence);
-
 /* For reading.  RECOVER: not before a writer has recovered it.  CANCELLED CORRUPT */
 int trust_reader(store *store, int timeout_ms);
 /* For writing, before anything is written: with 1 in *begin a session has to begin first, which

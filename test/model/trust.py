@@ -45,19 +45,14 @@ State = namedtuple(
 
 
 def read_table(path):
-    """The rows of `rows[]`: conditions in order of the struct's fields, then the verdict."""
+    """The rows of `rows[]`: conditions in order of `questions[]`, then the verdict."""
     text = open(path).read()
-    names = re.search(
-        r"typedef struct trust_evidence \{(.*?)\} trust_evidence;",
-        open(path.replace(".c", ".h")).read(),
-        re.S,
-    ).group(1)
-    names = re.findall(r"\bint\s+(\w+);", names)
-    table = re.search(r"rows\[\] = \{(.*?)\n\};", text, re.S).group(1)
+    names = re.search(r"questions\[QUESTIONS\]\)\(.*?\) = \{(.*?)\};", text, re.S).group(1)
+    names = re.findall(r"\w+", names)
+    table = re.search(r"\brows\[\] = \{(.*?)\n\};", text, re.S).group(1)
     rows = []
-    for row in re.findall(r"^\s*\{ (.*?) \}", table, re.M):
-        cells = [cell.strip() for cell in row.split(",")]
-        rows.append((dict(zip(names, cells[:-1])), cells[-1].replace("TRUST_", "")))
+    for cells, answer in re.findall(r"^\s*\{ \{ (.*?) \}, TRUST_(\w+) \}", table, re.M):
+        rows.append((dict(zip(names, cells.split(", "))), answer))
     return rows
 
 
