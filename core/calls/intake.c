@@ -3,9 +3,9 @@
 **
 ** To all who use the store the load is one transaction, the first one after its creation or its
 ** last rewrite.  The file that the load fills is the store's next generation, whose log begins with
-** that transaction.  It takes the store's name as a rewritten file does (supersede.c), and its users
-** follow.  So that nothing is lost for them, not even the change that a feed would tell, the store
-** must be as it was made: without entries, and at its first version.
+** that transaction.  It takes the store's name as a rewritten file does (supersede.c), and its
+** users follow.  So that nothing is lost for them, not even the change that a feed would tell, the
+** store must be as it was made: without entries, and at its first version.
 **
 ** Meanwhile the store is not locked for writers, only for rewrites (byte 2 of the lock file).
 ** Where somebody wrote to it before the end, what was loaded is copied into it instead, in one
