@@ -22,7 +22,7 @@ store *store_new(const char *path) {
   pthread_mutex_init(&store->flush_mutex, NULL);
   pthread_mutex_init(&store->trust_mutex, NULL);
   pthread_mutex_init(&store->order_mutex, NULL);
-  pthread_cond_init(&store->flush_done, NULL);
+  pthread_cond_init(&store->none_decided, NULL);
   pthread_cond_init(&store->released, NULL);
   return store;
 }
@@ -57,7 +57,7 @@ static void destroy_mutexes(store *store) {
   pthread_mutex_destroy(&store->flush_mutex);
   pthread_mutex_destroy(&store->trust_mutex);
   pthread_mutex_destroy(&store->order_mutex);
-  pthread_cond_destroy(&store->flush_done);
+  pthread_cond_destroy(&store->none_decided);
   pthread_cond_destroy(&store->released);
 }
 

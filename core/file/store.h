@@ -126,8 +126,13 @@ typedef struct store {
   word beside_root;
   pthread_mutex_t index_mutex; /* stores to the index: publishing against splitting */
   pthread_mutex_t flush_mutex; /* the rest: group commit */
-  pthread_cond_t flush_done;
-  int flushing;
+  pthread_cond_t none_decided; /* decided_first became NULL */
+  /* group.c: somebody flushes, or was told to; somebody waits to be told; up to where that flush,
+  ** or the last one, goes, and how many have begun */
+  int flushing, flush_heir;
+  uint64_t flush_aim;
+  uint32_t flush_generation;
+  _Atomic uint32_t flush_ended[2], flush_led; /* words to sleep at */
   _Atomic int flush_failed;
   _Atomic int
       group_failed; /* what is decided and not visible must not become so; nor what follows */
@@ -173,7 +178,7 @@ static inline int is_locked(pthread_mutex_t *mutex) {
 /* Versions inside are those in the file; what users give and are shown is shifted (format.h).  The
 ** shift is in the header: a file that takes a name gets it while others read it. */
 static inline uint64_t store_shift(const store *store) {
-  const uint8_t *base = atomic_load_explicit(&store->base, memory_order_relaxed);
+  const uint8_t *base = atomic_load_explicit(&store->base, memory_order_acquire);
   return load64(&header_of(base)->version_shift) & VERSION_MAX;
 }
 static inline uint64_t version_shown(const store *store, uint64_t version) {

@@ -43,12 +43,13 @@ typedef struct order_writer {
   /* the new keys of [from, known) were noted; what lies between listed and from was not */
   uint64_t from, known;
   row noted;
-  uint64_t next;       /* once so many are noted there is something to do */
-  uint64_t merged;     /* so many were noted when merges went on */
-  uint64_t not_before; /* count, after a failure */
-  run_list *list;      /* that is continued */
-  merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
-  merge *tidy;         /* that order_tidy makes */
+  _Atomic uint64_t seen_count, seen_known; /* of the two above, for who has no index_mutex */
+  uint64_t next;                           /* once so many are noted there is something to do */
+  uint64_t merged;                         /* so many were noted when merges went on */
+  uint64_t not_before;                     /* count, after a failure */
+  run_list *list;                          /* that is continued */
+  merge *merge[TIERS];                     /* under way, or NULL: of runs of that tier */
+  merge *tidy;                             /* that order_tidy makes */
 } order_writer;
 
 static void let_go(void *p) {
@@ -72,10 +73,25 @@ static uint64_t committed(const store *store) {
 /* ----------------------------------------------------------------------------------- what is new
 ** */
 
+/* Whoever has the turn may look at what was noted while others note. */
+static void show_noted(order_writer *w) {
+  atomic_store_explicit(&w->seen_count, w->noted.count, memory_order_relaxed);
+  atomic_store_explicit(&w->seen_known, w->known, memory_order_relaxed);
+}
+
+static uint64_t seen_count(const order_writer *w) {
+  return atomic_load_explicit(&w->seen_count, memory_order_relaxed);
+}
+
+static uint64_t seen_known(const order_writer *w) {
+  return atomic_load_explicit(&w->seen_known, memory_order_relaxed);
+}
+
 /* From here on, as nothing is known of what was before. */
 static void note_from(order_writer *w, uint64_t from) {
   w->noted.count = 0;
   w->from = w->known = from;
+  show_noted(w);
 }
 
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
@@ -93,20 +109,21 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
     w->noted.count += pending->newest != 0 && pending->base == 0;
   }
   w->known = to;
+  show_noted(w);
   /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
   ** may have no keys */
   if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
 }
 
 static int is_run_due(const order_writer *w) {
-  return w->noted.count >= MAX(run_least(), w->not_before)
-         || w->known > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+  return seen_count(w) >= MAX(run_least(), w->not_before)
+         || seen_known(w) > w->listed + LOG_MOST + w->not_before * NODE_WORD;
 }
 
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
   if (unlikely(w == NULL)) return is_ordered(store);
-  return w->noted.count >= w->next || is_run_due(w);
+  return seen_count(w) >= w->next || is_run_due(w);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
@@ -129,6 +146,7 @@ static int look_at_list(store *store, order_writer *w) {
   w->noted.count = kept;
   w->from = MAX(w->from, list->to);
   w->known = MAX(w->known, list->to);
+  show_noted(w);
   w->listed = list->to;
   runs_let_go(w->list);
   w->list = list;
@@ -330,14 +348,14 @@ static int merge_to_tidy(store *store, order_writer *w, int *more) {
 /* A run if one is due, of what was not noted first, then of what was; and a slice of merging, for
 ** the keys that came since the last one. */
 static int keep_up(store *store, order_writer *w) {
-  uint64_t came = w->noted.count - MIN(w->noted.count, w->merged), n;
+  uint64_t noted = seen_count(w), came = noted - MIN(noted, w->merged), n;
   int rc = MAPH_OK, times, unknown;
-  w->merged = w->noted.count;
+  w->merged = noted;
   for (times = 0; rc == MAPH_OK && times < 2 && is_run_due(w); times++) {
     unknown = w->listed < w->from;
     rc = append_run(store, w, WALK_MOST, &n);
     if (unknown) came += n;
-    w->merged = w->noted.count;
+    w->merged = seen_count(w);
   }
   return rc == MAPH_OK && came ? merge_tiers(store, w, MERGE_TIMES * came) : rc;
 }
@@ -359,9 +377,9 @@ int order_keep_up(store *store) {
   rc = begin(store, &w);
   if (rc == MAPH_OK) rc = keep_up(store, w);
   if (w == NULL) return store->unsettled ? rc : MAPH_OK;
-  w->not_before = rc == MAPH_OK ? 0 : w->noted.count + least;
+  w->not_before = rc == MAPH_OK ? 0 : seen_count(w) + least;
   w->next = MAX(w->not_before, least);
-  if (rc == MAPH_OK && is_merging(w)) w->next = MIN(least, w->noted.count + least / SLICES + 1);
+  if (rc == MAPH_OK && is_merging(w)) w->next = MIN(least, seen_count(w) + least / SLICES + 1);
   return store->unsettled ? rc : MAPH_OK;
 }
 
@@ -374,7 +392,7 @@ int order_tidy(store *store, int *more) {
   if (!is_ordered(store)) return MAPH_OK;
   rc = grant_header(store);
   if (rc == MAPH_OK) rc = begin(store, &w);
-  if (rc != MAPH_OK || w->known == w->listed)
+  if (rc != MAPH_OK || seen_known(w) == w->listed)
     return rc == MAPH_OK ? merge_to_tidy(store, w, more) : rc;
   *more = 1;
   return append_run(store, w, WALK_MOST, &n);

@@ -22,10 +22,10 @@
 **  (4) Publication is in order of decision.
 **
 ** GROUP COMMIT.  At full, whoever has decided gives the turn to the next one and waits for a flush.
-** One thread flushes for all that are decided by then.  Transactions decided but not visible stand
-** in a list; a later transaction that touches a key of theirs waits until they are visible, and
-** reserves room for their new keys as well as its own.  A failed flush poisons the store: all that
-** wait fail.
+** One thread flushes for all that are decided by then, and publishes them (group.c).  Transactions
+** decided but not visible stand in a list; a later transaction that touches a key of theirs waits
+** until they are visible, and reserves room for their new keys as well as its own.  A failed flush
+** poisons the store: all that wait fail.
 */
 #include "file/grant.h"
 #include "file/header.h"
@@ -38,6 +38,7 @@
 #include "order/write.h"
 #include "writer/commit.h"
 #include "writer/decided.h"
+#include "writer/group.h"
 #include "writer/txn.h"
 
 enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8 * 1024 * 1024, GROUP_KEYS_MOST = 64 };
@@ -166,7 +167,6 @@ static int publish(txn *txn) {
   }
   wake_watchers(store);
   tell_time(store);
-  txn->visible = 1;
   return MAPH_OK;
 }
 
@@ -198,31 +198,24 @@ static void start_writeback(store *store) {
 
 /* ------------------------------------------------------------------------------------- flushing */
 
-/* Wait until the log is on disk up to `upto`, flushing for everyone when nobody else is. */
-static int flush_to(store *store, uint64_t upto) {
-  int rc = MAPH_OK;
-  if (store->in_memory) return MAPH_OK;
-  pthread_mutex_lock(&store->flush_mutex);
-  while (store->flushed < upto && !store->flush_failed) {
-    uint64_t from = store->flushed, to = MAX(store->decided, upto);
-    if (store->flushing) {
-      pthread_cond_wait(&store->flush_done, &store->flush_mutex);
-      continue;
-    }
-    store->flushing = 1;
-    pthread_mutex_unlock(&store->flush_mutex);
-    rc = os_flush(store->write_base, store->path, from, to);
-    pthread_mutex_lock(&store->flush_mutex);
-    store->flushing = 0;
-    if (rc != MAPH_OK) {
-      store->flush_failed = 1;
-      header_poison(store);
-    } else
-      store->flushed = to;
-    pthread_cond_broadcast(&store->flush_done);
+/* A failure closes the store to writing. */
+static int flush(store *store, uint64_t from, uint64_t to) {
+  int rc = store->flush_failed ? header_say_poisoned(store)
+                               : os_flush(store->write_base, store->path, from, to);
+  if (rc != MAPH_OK) {
+    store->flush_failed = 1;
+    header_poison(store);
   }
-  if (rc == MAPH_OK && store->flushed < upto) rc = header_say_poisoned(store);
-  pthread_mutex_unlock(&store->flush_mutex);
+  return rc;
+}
+
+/* With the turn, and nothing decided that waits for the disk: so nobody else flushes. */
+static int flush_alone(store *store, uint64_t to) {
+  int rc;
+  assert(store_has_turn(store) && store->decided_first == NULL);
+  if (store->in_memory) return MAPH_OK;
+  rc = flush(store, store->flushed, to);
+  if (rc == MAPH_OK) store->flushed = to;
   return rc;
 }
 
@@ -250,7 +243,7 @@ int commit_decide_early(txn *txn) {
   if (txn_is_empty(txn)) return MAPH_OK;
   rc = decided_wait(store);
   if (rc == MAPH_OK) rc = decide(txn);
-  if (rc == MAPH_OK) rc = flush_to(store, txn->after.end);
+  if (rc == MAPH_OK) rc = flush_alone(store, txn->after.end);
   if (rc != MAPH_OK) txn->failed = 1;
   return rc;
 }
@@ -266,34 +259,58 @@ int commit_decide_in_group(txn *txn) {
   return rc;
 }
 
+/* The next of the group becomes visible; 0: there is none that is on disk and not visible, or it
+** could not. */
+static int publish_next(store *store, const group *group, int *rc) {
+  txn *first;
+  tip after;
+  pthread_mutex_lock(&store->index_mutex);
+  first = (txn *)store->decided_first;
+  if (first != NULL && first->after.end > group->to) first = NULL;
+  if (first != NULL && (get(&live(store)->state) & STATE_POISONED))
+    *rc = header_say_poisoned(store);
+  if (first != NULL && *rc == MAPH_OK && store->group_failed) *rc = group_full(store);
+  if (first != NULL && *rc == MAPH_OK && (*rc = publish(first)) != MAPH_OK)
+    store->group_failed = 1; /* all that follow in the list build on it */
+  if (first != NULL && *rc == MAPH_OK) {
+    after = first->after;
+    decided_remove(store, &first->changed);
+    group_settle(first, SETTLED_VISIBLE);
+    note_flushed(store, &after);
+  }
+  if (*rc != MAPH_OK) group_settle_rest(store, group);
+  pthread_mutex_unlock(&store->index_mutex);
+  return first != NULL && *rc == MAPH_OK;
+}
+
+/* Flush for all that are decided, publish them in order, and wake them. */
+static int lead(store *store, const group *group) {
+  int rc = flush(store, group->from, group->to);
+  group_flushed(store, group, rc);
+  while (publish_next(store, group, &rc)) {}
+  group_wake(store, group);
+  return rc;
+}
+
+/* Nobody builds on it, and whoever recovers the store must not find it. */
+static void forget_decided(txn *txn) {
+  store *store = txn->store;
+  pthread_mutex_lock(&store->index_mutex);
+  decided_remove(store, &txn->changed);
+  if (store->flush_failed)
+    log_erase_end(store, txn->after.end - END_SIZE);
+  else if (commit_erase(store, txn->after.end - END_SIZE) != MAPH_OK)
+    header_poison(store);
+  pthread_mutex_unlock(&store->index_mutex);
+}
+
 int commit_publish_in_group(txn *txn) {
   store *store = txn->store;
-  int rc = flush_to(store, txn->after.end);
-  pthread_mutex_lock(&store->index_mutex);
-  while (rc == MAPH_OK && !txn->visible) {
-    struct txn *first = (struct txn *)store->decided_first;
-    if (first == NULL || (get(&live(store)->state) & STATE_POISONED)) {
-      rc = header_say_poisoned(store);
-      break;
-    }
-    if (store->group_failed) {
-      rc = group_full(store);
-      break;
-    }
-    rc = publish(first);
-    if (rc != MAPH_OK) store->group_failed = 1; /* all that follow in the list build on it */
-    decided_remove(store, &first->changed);
-    if (rc == MAPH_OK) note_flushed(store, &first->after);
-  }
-  if (!txn->visible) {
-    decided_remove(store, &txn->changed);
-    /* nobody builds on it, and whoever recovers the store must not find it */
-    if (store->flush_failed)
-      log_erase_end(store, txn->after.end - END_SIZE);
-    else if (commit_erase(store, txn->after.end - END_SIZE) != MAPH_OK)
-      header_poison(store);
-  }
-  pthread_mutex_unlock(&store->index_mutex);
+  group group;
+  int rc = group_wait(txn, &group) ? lead(store, &group) : MAPH_OK;
+  if (txn->settled == SETTLED_VISIBLE) return MAPH_OK;
+  if (rc == MAPH_OK) rc = store->flush_failed ? header_say_poisoned(store) : group_full(store);
+  forget_decided(txn);
   return rc;
 }
 

@@ -37,14 +37,14 @@ void decided_remove(store *store, changed_keys *keys) {
       store->decided_first = keys->next;
     if (store->decided_last == keys) store->decided_last = before;
   }
-  pthread_cond_broadcast(&store->flush_done);
+  if (store->decided_first == NULL) pthread_cond_broadcast(&store->none_decided);
   pthread_mutex_unlock(&store->flush_mutex);
 }
 
 int decided_wait_all(store *store) {
   assert(store_has_turn(store));
   pthread_mutex_lock(&store->flush_mutex);
-  while (store->decided_first) pthread_cond_wait(&store->flush_done, &store->flush_mutex);
+  while (store->decided_first) pthread_cond_wait(&store->none_decided, &store->flush_mutex);
   pthread_mutex_unlock(&store->flush_mutex);
   return store->flush_failed ? header_say_poisoned(store) : MAPH_OK;
 }

@@ -173,6 +173,7 @@ static int look_again(store *store, const lock_patience *patience) {
   if (rc == MAPH_OK) rc = take_tip(store, get(&header->committed));
   if (rc != MAPH_OK) return rc;
   store->flushed = MIN(get(&header->flushed), store->last.end);
+  store->flush_aim = 0;
   store->space_end = get(&header->end);
   if (get(&header->prepared) != store->last.end) rc = finish_or_erase(store);
   end = get(&header->end);

@@ -15,12 +15,14 @@ typedef struct savepoint {
   uint64_t position, version, operations, records, bytes, digest;
 } savepoint;
 enum { TXN_OPEN = 1, TXN_PREPARED = 2 };
+enum { SETTLED_VISIBLE = 1, SETTLED_FAILED = 2 };
 enum { TXN_FEW = 8 }; /* keys that need no memory of their own, and no table */
 
 typedef struct txn {
   changed_keys changed; /* first: a list of decided transactions is a list of these */
   store *store;
-  int state, durability, decided, visible, failed;
+  int state, durability, decided, failed;
+  _Atomic int settled;      /* SETTLED_*, by whoever led its group: group.c */
   int puts;                 /* something was put, so it is not for making room */
   int rolled_back;          /* some changed keys may be none any more */
   uint64_t start, position; /* its records: [start, position) */

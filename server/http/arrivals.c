@@ -8,6 +8,12 @@
 ** Those without a head are at most a sixteenth of the descriptors that may be open.  One more, or
 ** a descriptor that cannot be had, ends the one of them that has been there longest.
 **
+** A connection that nothing more is wanted of, most often one that was refused before its body had
+** come, is here until the client has ended it too.  A close with unread bytes would make the kernel
+** send a reset, which can destroy the answer before the client has read it.  What comes is read
+** and thrown away: LEAVING_BYTES at most, for LEAVING_MOST_MS, as long as no pause is longer than
+** LEAVING_MS.  Whoever needs a descriptor ends the oldest of them first.
+**
 ** The same thread looks each TICK_MS at the deadlines of all connections.
 */
 #include <errno.h>
@@ -30,6 +36,7 @@
 
 /* What an event is of: a listener by its number, the alarm, or else a connection. */
 enum { ALARM = LISTENERS_MAX, OTHERS };
+enum { TURNS = 16, LEAVING_MOST_MS = 30000, LEAVING_BYTES = 256 << 20 };
 enum { EVENTS = 64, ACCEPTS_AT_ONCE = 64, ARRIVING_LEAST = 64, ARRIVING_MOST = 16384 };
 
 static int poller = -1, alarm_bell = -1;
@@ -53,12 +60,41 @@ static enum look look_at(connection *connection, bool ended) {
   return (size_t)n == sizeof peeked ? TOO_LARGE : INCOMPLETE;
 }
 
+static void watch(connection *connection, int operation) {
+  struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
+  if (epoll_ctl(poller, operation, connection->socket, &e) != 0) connection_end(connection, true);
+}
+
+static void forget(connection *connection) {
+  epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
+  connection_end(connection, true);
+}
+
 /* Answer without a worker. */
 static void refuse(connection *connection, int status, const char *code, const char *detail) {
-  while (recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT) > 0)
-    ;
+  for (int i = 0; i < TURNS; i++)
+    if (recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT) <= 0) break;
   http_refuse(connection, status, code, detail);
   shutdown(connection->socket, SHUT_WR);
+}
+
+/* Throw away what one that leaves has sent, until its end.  Where reading was shut, its end cannot
+** be told from its silence. */
+static void see_off(connection *connection) {
+  bool ends = atomic_load(&connection->timed_out) || !connection->deaf;
+  ssize_t n = 1;
+  for (int i = 0; i < TURNS && n > 0; i++) {
+    n = recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT);
+    if (n > 0) connection->left_bytes += (uint64_t)n;
+  }
+  if ((n == 0 && ends) || (n < 0 && errno != EAGAIN && errno != EINTR)
+      || connection->left_bytes > LEAVING_BYTES
+      || now_us() > connection->left_us + LEAVING_MOST_MS * 1000) {
+    forget(connection);
+    return;
+  }
+  if (n != 0) connection_still_leaves(connection);
+  if (n > 0) watch(connection, EPOLL_CTL_MOD); /* the others' turn: it is told again */
 }
 
 static void refuse_size(connection *connection) {
@@ -69,17 +105,7 @@ static void refuse_size(connection *connection) {
   else
     refuse(connection, 414, "uri_too_long",
            "a path and query of at most 49152 bytes; a batch takes longer keys");
-}
-
-static void watch(connection *connection) {
-  struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
-  if (epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e) != 0)
-    connection_end(connection, true);
-}
-
-static void forget(connection *connection) {
-  epoll_ctl(poller, EPOLL_CTL_DEL, connection->socket, NULL);
-  connection_end(connection, true);
+  watch(connection, EPOLL_CTL_MOD);
 }
 
 /* To a loop, or to a worker. */
@@ -95,10 +121,7 @@ static void pass_on(connection *connection, bool plain) {
 
 static void heard_from(connection *connection, uint32_t events) {
   if (atomic_load(&connection->phase) == LEAVING) {
-    ssize_t n;
-    do n = recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT);
-    while (n > 0);
-    if (n == 0 || (errno != EAGAIN && errno != EINTR)) forget(connection);
+    see_off(connection);
     return;
   }
   if (atomic_load(&connection->phase) != ARRIVING) return;
@@ -112,9 +135,10 @@ static void heard_from(connection *connection, uint32_t events) {
 }
 
 /* ------------------------------------------------------------------------------- accepting */
-/* Of those without a head the one that has been there longest ends.  False: there is none. */
-static bool end_oldest(void) {
-  connection *oldest = connection_oldest(ARRIVING, 0);
+/* Of those without a head, or those that leave, the one that has been there longest ends.  False:
+** there is none. */
+static bool end_oldest(enum phase phase) {
+  connection *oldest = connection_oldest(phase, 0);
   if (oldest == NULL) return false;
   connection_count_eviction();
   forget(oldest);
@@ -148,14 +172,14 @@ static void accept_from(int listener) {
     socklen_t size = sizeof peer;
     int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-      if (end_oldest()) continue;
+      if (end_oldest(LEAVING) || end_oldest(ARRIVING)) continue;
       connections_make_room();
       pause_accepting(true);
       return;
     }
     if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
     if (fd < 0) return;
-    if (connections_arriving() >= arriving_most) end_oldest();
+    if (connections_arriving() >= arriving_most) end_oldest(ARRIVING);
     welcome(fd, (struct sockaddr *)&peer);
   }
 }
@@ -173,10 +197,11 @@ static void end_those_too_late(void) {
     }
     connection_leaves(connection);
     refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
+    watch(connection, EPOLL_CTL_MOD);
   }
   while ((connection = connection_given_up(now)) != NULL) {
     refuse(connection, 503, "busy", "every worker is busy: come again");
-    watch(connection);
+    watch(connection, EPOLL_CTL_ADD);
   }
 }
 

@@ -11,8 +11,9 @@ bool arrivals_start(void);
 /* Civetweb is being stopped: it is rung for until arrivals_stop, which ends the thread. */
 void arrivals_ring_for_end(void);
 void arrivals_stop(void);
-/* A loop's connection, which has sent a part of a head, or nothing more is wanted of. */
+/* A loop's connection, which has sent a part of a head. */
 void arrivals_take(connection *connection);
+/* One that nothing more is wanted of; its sending side is shut. */
 void arrivals_see_off(connection *connection);
 
 #endif

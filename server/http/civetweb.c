@@ -98,6 +98,15 @@ static bool head_is_there(int socket) {
          || (n > 0 && (memmem(bytes, (size_t)n, "\r\n\r\n", 4) || head_ends(bytes, (size_t)n, 0)));
 }
 
+/* Civetweb has it no more; from now on its connection is nobody's.  False: it could not be had. */
+static bool take_back(connection *connection) {
+  struct mg_connection *mg = connection->mg;
+  mg_set_user_connection_data(mg, &given_back);
+  if (connection_give_back(connection)) return true;
+  mg_set_user_connection_data(mg, connection);
+  return false;
+}
+
 /* Civetweb's poll().  After a moment without a request its connection is a loop's again, and
 ** civetweb finds that its own has ended; so it is when a part of a head has come, for the rest of
 ** which no worker waits.  Where it has read ahead it keeps it. */
@@ -114,11 +123,7 @@ int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) {
   waits = NULL;
   fds[0].revents = n == 0 ? 0 : POLLIN;
   if (n < 0 || (n > 0 && head_is_there(connection->socket))) return n;
-  mg_set_user_connection_data(connection->mg, &given_back);
-  if (!connection_give_back(connection)) {
-    mg_set_user_connection_data(connection->mg, connection);
-    return n;
-  }
+  if (!take_back(connection)) return n;
   loop_take(connection);
   fds[0].revents = POLLIN;
   return 1;
@@ -246,10 +251,17 @@ static request *request_read(connection *connection, const struct mg_request_inf
   return request;
 }
 
-/* It waits for its next request, or its end; invariant (1). */
-static void wait_for_next(connection *connection, const request *request) {
+/* How many bytes of it have come, of one that was read whole. */
+static size_t size_of(const request *request) {
   size_t head = request->after_head ? (size_t)(request->after_head - request->method_name) : 0;
-  wire_expect_head(head + (size_t)request->body_read);
+  if (head > 0 && request->content_length < 0 && request->body_done)
+    return wire_request_size(head, request->after_head);
+  return head + (size_t)request->body_read;
+}
+
+/* It waits for its next request, or its end; invariant (2). */
+static void wait_for_next(connection *connection, const request *request) {
+  wire_expect_head(size_of(request));
   connection->reads = request->method & (METHOD_GET | METHOD_HEAD) ? connection->reads + 1 : 0;
   waits = request->close || request->broken || !wire_has_all() ? NULL : connection;
   atomic_store(&connection->returns, waits != NULL);
@@ -258,13 +270,24 @@ static void wait_for_next(connection *connection, const request *request) {
   if (http_draining()) mg_disable_connection_keep_alive(connection->mg);
 }
 
+/* It has been refused before all of its body had come. */
+static void see_off(connection *connection) {
+  mg_disable_connection_keep_alive(connection->mg);
+  shutdown(connection->socket, SHUT_WR);
+  connection->deaf = atomic_exchange(&connection->timed_out, false);
+  if (take_back(connection)) arrivals_see_off(connection);
+}
+
 /* last: civetweb ends the connection after it, whatever the client wants. */
 static int serve(connection *connection, const struct mg_request_info *info, bool last) {
   request *request = request_read(connection, info);
+  int status;
   if (last) request->close = true;
   exchange_serve(request);
+  status = request->status;
   wait_for_next(connection, request);
-  return request->status;
+  if (exchange_left_some(request)) see_off(connection);
+  return status;
 }
 
 static int on_request(struct mg_connection *mg) {
@@ -272,10 +295,7 @@ static int on_request(struct mg_connection *mg) {
 }
 
 bool http_crowded(const request *request) {
-  size_t size = request->after_head
-                    ? (size_t)(request->after_head - request->method_name) + request->body_read
-                    : 0;
-  return connections_crowded() && request->connection->mg && !wire_would_have_all(size);
+  return connections_crowded() && request->connection->mg && !wire_would_have_all(size_of(request));
 }
 
 /* What civetweb refuses before there is a request: its page becomes a problem. */
@@ -292,6 +312,7 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
   snprintf(detail, sizeof detail, "the request cannot be understood: %s", message);
   exchange_refuse(exchange_begin(connection, &connection->work), status == 413 ? 431 : status,
                   status == 411 ? "bad_length" : "malformed_request", detail);
+  see_off(connection);
   return 0;
 }
 
@@ -305,7 +326,7 @@ static void on_connection_close(const struct mg_connection *mg) {
   if (!connection->refused && info->request_uri && info->local_uri_raw == NULL)
     serve(connection, info, true);
   waits = NULL;
-  connection_end(connection, false);
+  if (mg_get_user_connection_data(mg) == connection) connection_end(connection, false);
   wire_begin();
 }
 

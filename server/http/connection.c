@@ -4,8 +4,8 @@
 **   ARRIVING  accepted; it has not sent a whole head.  It costs a descriptor and this struct, and
 **             no worker.  Ended after request-timeout, or when there are too many
 **   READY     its head is there, and it waits for a worker; refused (503) after READY_MS
-**   LEAVING   refused before any worker had it; what it still sends is read, so that the answer
-**             arrives and no reset destroys it
+**   LEAVING   nothing more is wanted of it; what it still sends is read, so that the answer arrives
+**             and no reset destroys it (arrivals.c)
 **   KEPT      a loop's (loop.c): between two requests, or one is answered in no time.  It costs a
 **             descriptor and this struct.  Shut after idle-timeout, when there are too many, and at
 **             drain
@@ -176,9 +176,25 @@ void connection_is_ready(connection *connection) {
   pthread_mutex_unlock(&connections_mutex);
 }
 
-void connection_leaves(connection *connection) {
+static void evict_from(const queue *queue);
+
+/* About a quarter as many leave as may be KEPT. */
+static void leave(connection *connection) {
+  move_to(connection, LEAVING, LEAVING_MS);
+  if (leaving.count > 16 + kept_most / 4) evict_from(&leaving);
+  connection->left_us = atomic_load(&connection->since_us);
+  connection->left_bytes = 0;
+}
+
+void connection_still_leaves(connection *connection) {
   pthread_mutex_lock(&connections_mutex);
   move_to(connection, LEAVING, LEAVING_MS);
+  pthread_mutex_unlock(&connections_mutex);
+}
+
+void connection_leaves(connection *connection) {
+  pthread_mutex_lock(&connections_mutex);
+  leave(connection);
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
 }
@@ -195,12 +211,10 @@ void connection_end(connection *connection, bool and_close) {
   free(connection);
 }
 
-static void evict_kept(void);
-
 /* The mutex is held. */
 static void keep(connection *connection) {
   move_to(connection, KEPT, option.idle_timeout_ms / LOOKS);
-  if (kept.count > kept_most) evict_kept();
+  if (kept.count > kept_most) evict_from(&kept);
   if (ending) shutdown(connection->socket, SHUT_RD);
 }
 
@@ -237,23 +251,25 @@ void connection_sends(connection *connection) {
   pthread_mutex_unlock(&connections_mutex);
 }
 
-/* One that cannot be watched ends at its deadline. */
-static void move_to_arrivals(connection *connection, enum phase phase, uint64_t time_ms,
-                             int poller) {
+/* One that cannot be watched ends at its deadline.  The mutex is held. */
+static void watch_by(connection *connection, int poller) {
   struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
   connection->looked_at = 0;
-  pthread_mutex_lock(&connections_mutex);
-  move_to(connection, phase, time_ms);
   epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e);
-  pthread_mutex_unlock(&connections_mutex);
 }
 
 void connection_waits_for_head(connection *connection, int poller) {
-  move_to_arrivals(connection, ARRIVING, option.request_timeout_ms, poller);
+  pthread_mutex_lock(&connections_mutex);
+  move_to(connection, ARRIVING, option.request_timeout_ms);
+  watch_by(connection, poller);
+  pthread_mutex_unlock(&connections_mutex);
 }
 
 void connection_is_seen_off(connection *connection, int poller) {
-  move_to_arrivals(connection, LEAVING, LEAVING_MS, poller);
+  pthread_mutex_lock(&connections_mutex);
+  leave(connection);
+  watch_by(connection, poller);
+  pthread_mutex_unlock(&connections_mutex);
 }
 
 static unsigned free_slot(void) {
@@ -306,7 +322,7 @@ connection *connection_given_up(uint64_t now) {
   pthread_mutex_lock(&connections_mutex);
   connection = ready.first;
   if (connection && now < atomic_load(&connection->deadline_us)) connection = NULL;
-  if (connection) move_to(connection, LEAVING, LEAVING_MS);
+  if (connection) leave(connection);
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   return connection;
@@ -343,9 +359,9 @@ static void shut(connection *connection) {
   shutdown(connection->socket, SHUT_RDWR);
 }
 
-/* Of those KEPT, one that has waited long; the mutex is held. */
-static void evict_kept(void) {
-  connection *oldest = NULL, *connection = kept.first;
+/* Of those that wait there, one that has waited long; the mutex is held. */
+static void evict_from(const queue *queue) {
+  connection *oldest = NULL, *connection = queue->first;
   for (int i = 0; i < CANDIDATES && connection; i++, connection = connection->next)
     if (!atomic_load(&connection->timed_out)
         && (oldest == NULL || atomic_load(&connection->since_us) < atomic_load(&oldest->since_us)))
@@ -414,7 +430,7 @@ void connections_tend(void) {
 void connections_make_room(void) {
   pthread_mutex_lock(&connections_mutex);
   if (kept.count > 0)
-    evict_kept();
+    evict_from(&kept);
   else
     evict_one();
   pthread_mutex_unlock(&connections_mutex);

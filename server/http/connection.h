@@ -14,7 +14,7 @@
 #include "http/request.h"
 
 enum phase { ARRIVING, READY, LEAVING, KEPT, SENDING, IDLE, WORKING, READING, WRITING };
-enum { REQUEST_ROOM = 65536, TICK_MS = 50, LEAVING_MS = 500, READY_MS = 10000 };
+enum { REQUEST_ROOM = 65536, TICK_MS = 50, LEAVING_MS = 5000, READY_MS = 10000 };
 
 /* Where a request is read and answered: a worker's, for one connection, or a loop's, for all of
 ** its. */
@@ -45,7 +45,9 @@ typedef struct connection {
   unsigned reads;   /* requests that read, since the last that did not */
   /* IDLE: its worker gives it back when that is needed by another. */
   atomic_bool returns;
-  bool counted; /* its next request, by the rate limit */
+  bool counted;                 /* its next request, by the rate limit */
+  uint64_t left_us, left_bytes; /* LEAVING: since when, and what has come since */
+  bool deaf;                    /* and its socket was shut for reading before that */
   /* A loop's: */
   buffer unsent; /* of answers; those before `sent` were */
   size_t sent;
@@ -72,6 +74,7 @@ void connection_is_seen_off(connection *connection, int poller);
 bool connection_give_back(connection *connection);
 /* It was refused: from now on what it sends is thrown away, until it ends or its time is over. */
 void connection_leaves(connection *connection);
+void connection_still_leaves(connection *connection); /* it has sent something */
 /* Out of all lists, and freed; close: the socket too, unless civetweb does that. */
 void connection_end(connection *connection, bool close);
 /* The oldest that has not sent a whole head; NULL: none.  Past deadline alone, if now is not 0. */

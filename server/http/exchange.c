@@ -19,7 +19,7 @@
 #include "http/exchange.h"
 #include "http/reply.h"
 
-enum { LINGER_MS = 8, KEPT_BUFFER = 256 * 1024 };
+enum { KEPT_BUFFER = 256 * 1024 };
 
 static http_callbacks callbacks;
 static atomic_bool draining;
@@ -80,25 +80,7 @@ void exchange_read(request *request) {
   }
 }
 
-/* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its way:
-** send the end first, and take what is coming for a moment. */
-static void linger(connection *connection) {
-  char waste[4096];
-  uint64_t end = now_us() + LINGER_MS * 1000;
-  shutdown(connection->socket, SHUT_WR);
-  for (;;) {
-    struct pollfd p = { .fd = connection->socket, .events = POLLIN };
-    uint64_t now = now_us();
-    if (now >= end || poll(&p, 1, (int)((end - now) / 1000) + 1) <= 0) break;
-    if (recv(connection->socket, waste, sizeof waste, MSG_DONTWAIT) <= 0) break;
-  }
-}
-
 static void end(request *request) {
-  connection *connection = request->connection;
-  if (connection->mg && request->close && (!request->body_done || request->has_trailers)
-      && !request->broken)
-    linger(connection);
   if (request->close || request->broken) http_disable_keep_alive(request);
   body_release(request);
   reply_release(request);
@@ -107,6 +89,12 @@ static void end(request *request) {
   buffer_reset(request->scratch, KEPT_BUFFER);
   request->took_us = now_us() - request->started_us;
   callbacks.answered(request, request->took_us);
+}
+
+/* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its
+** way. */
+bool exchange_left_some(const request *request) {
+  return request->close && (!request->body_done || request->has_trailers) && !request->broken;
 }
 
 bool exchange_serve(request *request) {

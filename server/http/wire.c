@@ -16,9 +16,10 @@
 ** the connection later and tells nobody, so it is found out here: they are the last that it read,
 ** or, where it read nothing for the body, they lie behind the head.
 **
-** READING AHEAD.  Civetweb takes as much as is there.  Whether some of it is of the next request is
-** seen by the sums; the body of a chunked request is longer than what is counted, so that from then
-** on something always seems to be.
+** READING AHEAD.  Civetweb takes as much as is there while it reads a head, and of a body no byte
+** too many.  Whether some of it is of the next request is seen by the sums.  The body of a chunked
+** request is longer than what a handler reads of it: where some of it was read on its own it ends
+** with what was taken, else it lies behind the head and is measured there.
 */
 #include <stdint.h>
 #include <stdlib.h>
@@ -103,13 +104,22 @@ ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) {
   return n;
 }
 
-bool wire_chunks_ended(const char *begin) {
+/* Chunks that lie behind a head, whole: up to the last one and two bytes. */
+static const char *chunks_end(const char *begin) {
   size_t size;
-  if (reads > 0) return last == '\n';
   do {
     size = strtoul(begin, NULL, 16);
     begin = strchr(begin, '\n') + 1;
     if (size > 0) begin += size + 2;
   } while (size > 0);
-  return begin[0] == '\r' && begin[1] == '\n';
+  return begin + 2;
+}
+
+bool wire_chunks_ended(const char *begin) {
+  if (reads > 0) return last == '\n';
+  return memcmp(chunks_end(begin) - 2, "\r\n", 2) == 0;
+}
+
+size_t wire_request_size(size_t head, const char *begin) {
+  return reads > 0 ? (size_t)(taken - used) : head + (size_t)(chunks_end(begin) - begin);
 }

@@ -18,5 +18,7 @@ bool wire_would_have_all(size_t request_size); /* after one more of that size */
 /* After the end of a chunked body, whose first bytes may lie at `begin`, as civetweb got them with
 ** the head: whether no trailers follow the last chunk. */
 bool wire_chunks_ended(const char *begin);
+/* Then: how many bytes the request has, whose head has so many. */
+size_t wire_request_size(size_t head, const char *begin);
 
 #endif
