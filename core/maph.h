@@ -402,8 +402,9 @@ MAPH_API void maph_range_close(maph_range_cursor *cursor); /* NULL: no-op */
 ** them.  A key of MAPH_KEY_BYTES is text if it is UTF-8 without a zero byte.  Keys that were
 ** deleted, or put again as the other type, count until a rewrite.  So who wants the keys of one
 ** type first, as SQL does, knows whether it has to look for the other.
-** Cost: a pass over the heads of the log, once in a process for each file; then over what is new,
-** and nothing once both types were met */
+** Cost: a look, and a pass over the log since the last run of keys in order, of some thousand keys;
+** and nothing once both types were met.  In a file of an older library, until that is
+** rewritten: a pass over the heads of the log, once in a process; then over what is new */
 MAPH_API int maph_snapshot_key_types(maph_snapshot *snapshot);
 
 /* -------------------------------------------------------------------------------------- writing */
