@@ -71,7 +71,8 @@ static batch_rc note_hole(batch *b, uint64_t to) {
   return BATCH_OK;
 }
 
-/* Of the holes, those that something is in. */
+/* Of the holes, those that something is in.  Whoever is asked directly may lag: where it has
+** nothing behind the hole, it may not know of the hole either, and the leader is to be asked. */
 static stream_rc suspect(connection *c, const char *bucket, bool direct, hole *holes,
                          size_t *count) {
   enum { AT_ONCE = 512 };
@@ -84,7 +85,8 @@ static stream_rc suspect(connection *c, const char *bucket, bool direct, hole *h
     rc = stream_next_of(c, bucket, direct, now, from, found);
     if (rc != STREAM_OK) return rc;
     for (size_t i = 0; i < now; i++) {
-      if (found[i] != 0 && found[i] <= holes[done + i].to) holes[kept++] = holes[done + i];
+      bool in = found[i] != 0 && found[i] <= holes[done + i].to;
+      if (in || (direct && found[i] == 0)) holes[kept++] = holes[done + i];
     }
     done += now;
   }

@@ -42,9 +42,15 @@ static unsigned jitter(unsigned ms) {
   return random % (ms + 1);
 }
 
+/* MAPH_TEST_BACK_OFF: the most that a test has time for. */
+static unsigned back_off_most(void) {
+  const char *said = getenv("MAPH_TEST_BACK_OFF");
+  return said ? (unsigned)strtoul(said, NULL, 10) : BACK_OFF_MOST_MS;
+}
+
 static int follow(void *arg) {
   follower *f = arg;
-  unsigned wait_ms = BACK_OFF_MS;
+  unsigned wait_ms = BACK_OFF_MS, most_ms = back_off_most();
   ending end;
   f->sidecar.record.pid = (uint64_t)getpid();
   do {
@@ -52,7 +58,7 @@ static int follow(void *arg) {
     end = session_run(f);
     if (ticks_ms() - began > STEADY_MS) wait_ms = BACK_OFF_MS;
     if (end == ENDING_NOW || end == ENDING_AGAIN) child_sleep(jitter(wait_ms));
-    wait_ms = wait_ms * 2 < BACK_OFF_MOST_MS ? wait_ms * 2 : BACK_OFF_MOST_MS;
+    wait_ms = wait_ms * 2 < most_ms ? wait_ms * 2 : most_ms;
     if (child_told()) end = ENDING_TOLD;
   } while (end != ENDING_TOLD && end != ENDING_FATAL);
   if (f->store) maph_close(f->store);

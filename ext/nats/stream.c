@@ -100,9 +100,16 @@ static bool names_bucket(maph_slice subjects, const char *bucket) {
   return false;
 }
 
-static bool is_of_bucket(maph_slice text, const char *bucket) {
+/* Also: of which bucket its subjects are.  A mirror has those of the bucket that it is one of. */
+static bool is_of_bucket(maph_slice text, const char *bucket, stream_info *info) {
   maph_slice subjects;
-  if (answer_find(text, "config.mirror", &subjects)) return true;
+  char stream[STREAM_NAME];
+  snprintf(info->origin, sizeof info->origin, "%s", bucket);
+  if (answer_text(text, "config.mirror.name", stream, sizeof stream)
+      && strncmp(stream, "KV_", 3) == 0) {
+    snprintf(info->origin, sizeof info->origin, "%s", stream + 3);
+    return true;
+  }
   return answer_find(text, "config.subjects", &subjects) && names_bucket(subjects, bucket);
 }
 
@@ -149,7 +156,7 @@ stream_rc stream_look(connection *c, const char *bucket, stream_info *info) {
   text = message_data(answer);
   if (!read_config(text, info) || !read_state(text, info))
     rc = not_believed(c, what);
-  else if (!is_of_bucket(text, bucket))
+  else if (!is_of_bucket(text, bucket, info))
     rc = stream_fail(STREAM_REFUSED, "%s: the stream KV_%s is no key-value bucket", c->server.url,
                      bucket);
   message_free(answer);
@@ -377,8 +384,8 @@ struct consumer {
 
 /* What is to be created: without a filter for a whole bucket, and never from the last of each key,
 ** both of which nats-server looks through all keys for. */
-static bool consumer_question(text *to, const char *bucket, const char *filter, uint64_t from,
-                              const char *inbox, const char *description) {
+static bool consumer_question(text *to, const char *bucket, const char *origin, const char *filter,
+                              uint64_t from, const char *inbox, const char *description) {
   json_writer out;
   json_write_begin(&out, take_text, to);
   json_write_text(&out, "{\"stream_name\":\"KV_");
@@ -391,7 +398,7 @@ static bool consumer_question(text *to, const char *bucket, const char *filter, 
   json_write_number(&out, from);
   if (filter) {
     json_write_text(&out, ",\"filter_subject\":\"$KV.");
-    json_write_escaped(&out, maph_str(bucket));
+    json_write_escaped(&out, maph_str(origin));
     json_write_text(&out, ".");
     json_write_escaped(&out, maph_str(filter));
     json_write_text(&out, "\"");
@@ -403,15 +410,15 @@ static bool consumer_question(text *to, const char *bucket, const char *filter, 
   return json_write_end(&out);
 }
 
-static stream_rc create_consumer(consumer *k, const char *bucket, const char *filter, uint64_t from,
-                                 const char *description) {
+static stream_rc create_consumer(consumer *k, const char *bucket, const char *origin,
+                                 const char *filter, uint64_t from, const char *description) {
   char room[SUBJECT_ROOM], what[STREAM_NAME + 32], inbox[256];
   text question = { .bytes = room, .room = sizeof room };
   message *answer;
   natsStatus s;
   stream_rc rc;
   connect_inbox(inbox);
-  if (!consumer_question(&question, bucket, filter, from, inbox, description))
+  if (!consumer_question(&question, bucket, origin, filter, from, inbox, description))
     return stream_fail(STREAM_TOO_BIG, "--filter: too long for NATS");
   s = natsConnection_SubscribeSync(&k->subscription, k->c->nats, inbox);
   if (s == NATS_OK) s = natsSubscription_SetPendingLimits(k->subscription, -1, -1);
@@ -422,14 +429,14 @@ static stream_rc create_consumer(consumer *k, const char *bucket, const char *fi
   return rc;
 }
 
-stream_rc consumer_open(connection *c, const char *bucket, const char *filter, uint64_t from,
-                        const char *description, consumer **made) {
+stream_rc consumer_open(connection *c, const char *bucket, const char *origin, const char *filter,
+                        uint64_t from, const char *description, consumer **made) {
   consumer *k = calloc(1, sizeof *k);
   *made = k;
   if (k == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
   k->c = c;
-  k->prefix_size = (size_t)snprintf(k->prefix, sizeof k->prefix, "$KV.%s.", bucket);
-  return create_consumer(k, bucket, filter, from, description);
+  k->prefix_size = (size_t)snprintf(k->prefix, sizeof k->prefix, "$KV.%s.", origin);
+  return create_consumer(k, bucket, origin, filter, from, description);
 }
 
 void consumer_free(consumer *k) {
@@ -496,8 +503,10 @@ static event take(consumer *k, natsMsg *m, delivery *d) {
     return status ? control(k, m, status, d) : wrong(k, m, "a message that is not of the bucket");
   }
   if (!read_place(reply, d)) return wrong(k, m, "a message without its place");
+  if (strncmp(subject, k->prefix, k->prefix_size) != 0)
+    return wrong(k, m, "a message under another subject");
   d->message = m;
-  if (strncmp(subject, k->prefix, k->prefix_size) == 0) d->key = maph_str(subject + k->prefix_size);
+  d->key = maph_str(subject + k->prefix_size);
   return EVENT_MESSAGE;
 }
 

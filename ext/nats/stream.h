@@ -99,11 +99,12 @@ typedef struct stream_info {
   int64_t max_value;                        /* bytes; -1: as the server */
   int64_t max_bytes, max_messages;          /* of all; -1: no limit */
   uint64_t replicas;
-  bool direct;      /* DIRECT.GET may be asked */
-  bool markers;     /* deletes leave markers by themselves, and messages may have a time to live */
-  bool escaped;     /* its keys are =XX: said in the description */
-  bool memory;      /* it lives in memory */
-  char leader[128]; /* of a cluster; "" */
+  bool direct;  /* DIRECT.GET may be asked */
+  bool markers; /* deletes leave markers by themselves, and messages may have a time to live */
+  bool escaped; /* its keys are =XX: said in the description */
+  bool memory;  /* it lives in memory */
+  char origin[STREAM_NAME]; /* the bucket that its subjects are of: a mirror has another one's */
+  char leader[128];         /* of a cluster; "" */
 } stream_info;
 /* NONE: there is no such bucket.  REFUSED: a stream of that name that is no bucket. */
 stream_rc stream_look(connection *c, const char *bucket, stream_info *info);
@@ -161,8 +162,8 @@ typedef struct delivery {
 } delivery;
 
 /* `filter`: keys that match that, such as user.> ; NULL: all.  Waits STREAM_PATIENCE_MS. */
-stream_rc consumer_open(connection *c, const char *bucket, const char *filter, uint64_t from,
-                        const char *description, consumer **made);
+stream_rc consumer_open(connection *c, const char *bucket, const char *origin, const char *filter,
+                        uint64_t from, const char *description, consumer **made);
 /* timeout_ms 0: what is here already. */
 event consumer_next(consumer *k, int timeout_ms, delivery *d);
 stream_rc consumer_answer(consumer *k, const char *reply);

@@ -7,8 +7,8 @@
 **
 **     put KEY HEX ?HEX?        a message, with a block of headers; ok SEQUENCE
 **     forget SEQUENCE          that message is gone
-**     rollback SEQUENCE        all behind it are
-**     recreate                 the bucket is deleted and made anew
+**     rollback SEQUENCE        all behind it are, as after a restart on an older copy
+**     recreate                 the bucket is deleted, its consumers with it, and made anew
 **     close                    all connections end
 **     mute info|all|api|delivery   says nothing, nothing after INFO, nothing to requests, delivers
 **                              nothing, no heartbeat either
@@ -20,7 +20,7 @@
 **     wild SEED PERCENT        all that at random, at so many of 100 occasions
 **     well                     from now on all as it should be; connections stay
 **     counts                   requests: ok NAME=COUNT ...
-**     dump                     living messages: ok {SEQUENCE KEY HEX} ...
+**     dump                     living messages: ok {SEQUENCE KEY HEX MARKER} ...
 **
 ** It ends with its input.
 */
@@ -61,14 +61,18 @@ void bytes_print(bytes *to, const char *format, ...) {
   bytes_add(to, text, (size_t)size);
   free(text);
 }
+static int digit(char c) {
+  const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c) : NULL;
+  return at ? (int)(at - digits) : -1;
+}
 bool bytes_hex(bytes *to, const char *digits) {
   to->size = 0;
   if (strcmp(digits, "-") == 0) return true;
-  for (unsigned byte; digits[0] && digits[1]; digits += 2) {
-    char one;
-    if (sscanf(digits, "%2x", &byte) != 1) return false;
-    one = (char)byte;
-    bytes_add(to, &one, 1);
+  for (; digits[0] && digits[1]; digits += 2) {
+    int high = digit(digits[0]), low = digit(digits[1]);
+    char byte = (char)(high * 16 + low);
+    if (high < 0 || low < 0) return false;
+    bytes_add(to, &byte, 1);
   }
   return digits[0] == 0;
 }
@@ -148,14 +152,24 @@ static bool order_mute(const char *what) {
   return false;
 }
 
+static void hexadecimal(bytes *to, const bytes *from) {
+  static const char digits[] = "0123456789abcdef";
+  for (size_t i = 0; i < from->size; i++) {
+    unsigned char byte = (unsigned char)from->data[i];
+    char two[2] = { digits[byte >> 4], digits[byte & 15] };
+    bytes_add(to, two, 2);
+  }
+  if (from->size == 0) bytes_add(to, "-", 1);
+}
+
+/* {SEQUENCE KEY HEX 1 where it is a marker of a delete} ... */
 static void order_dump(void) {
   for (uint64_t i = stream_next(1); i != 0; i = stream_next(i + 1)) {
     const message *m = &the_stream.messages[i];
+    bool marker = m->headers.size && memmem(m->headers.data, m->headers.size, "KV-Operation", 12);
     bytes_print(&answer_line, " {%" PRIu64 " %s ", i, m->key);
-    for (size_t k = 0; k < m->data.size; k++)
-      bytes_print(&answer_line, "%02x", (unsigned char)m->data.data[k]);
-    bytes_print(&answer_line, "%s %d}", m->data.size ? "" : "-",
-                m->headers.size && memmem(m->headers.data, m->headers.size, "KV-Operation", 12));
+    hexadecimal(&answer_line, &m->data);
+    bytes_print(&answer_line, " %d}", marker);
   }
 }
 
@@ -184,17 +198,29 @@ static bool order_raw(const char *digits) {
   return good;
 }
 
+static void end_consumers(void) {
+  for (int i = 0; i < the_connection_count; i++)
+    for (int k = 0; k < CONSUMERS; k++) the_connections[i].consumers[k].used = false;
+}
+
+/* As after a restart on an older copy. */
+static void roll_back(uint64_t sequence) {
+  stream_roll_back(sequence);
+  for (int i = 0; i < the_connection_count; i++) the_connections[i].ended = true;
+}
+
 static bool order_of_stream(int count, char **word) {
   if (strcmp(word[0], "put") == 0) return order_put(count, word);
   if (strcmp(word[0], "recreate") == 0) {
     stream_begin(the_stream.name);
+    end_consumers();
     return true;
   }
   if (count != 2) return false;
   if (strcmp(word[0], "forget") == 0)
     stream_forget(strtoull(word[1], NULL, 10));
   else if (strcmp(word[0], "rollback") == 0)
-    stream_roll_back(strtoull(word[1], NULL, 10));
+    roll_back(strtoull(word[1], NULL, 10));
   else
     return false;
   return true;

@@ -152,6 +152,7 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nats   {expr {[auto_execok nats-server] ne ""}}
+    replica {file exists $::build/maph-replica}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
     spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - musl-gcc - \
     riscv64-linux-gnu-gcc - qemu-riscv64 - python3 - dpkg-buildpackage - dh - \
@@ -179,7 +180,7 @@ proc requires {capability name} {
 proc finish_test {} {
   foreach child [array names ::children] {child_kill $child}
   if {[info exists ::server(pid)]} {stop_server}
-  if {[llength [info commands nats_end_all]]>0} nats_end_all
+  foreach command [info commands {*_end_all}] {$command}
   catch {db close}
   catch {file attributes $::dir -permissions 0755}
   file delete -force $::dir
