@@ -113,14 +113,15 @@ static void act_create(const scenario *scenario) {
   if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
 }
 
-/* A load, some keys twice; at full one that is optimized.  Then a writer goes on. */
-static void act_load(const scenario *scenario) {
+/* Some keys twice; at full it is optimized.  Then a writer goes on. */
+static void load_as(const scenario *scenario, int into_empty) {
   maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
   maph_load *load;
   writer writer;
   script script;
   int i, rc;
   o.optimize = scenario->durability == MAPH_SYNC_FULL;
+  o.into_empty = into_empty;
   o.versions = the->numbered ? MAPH_VERSIONS_GIVEN : MAPH_VERSIONS_OWN;
   rc = maph_load_begin(path, &o, &load);
   the->maybe = the->history[the->n];
@@ -145,6 +146,20 @@ static void act_load(const scenario *scenario) {
   script_of_puts(&script, scenario, 1, 1);
   run(&writer, &script);
   if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+}
+
+static void act_load(const scenario *scenario) { load_as(scenario, 0); }
+
+/* One whose versions are given is loaded anew alone. */
+static void act_load_into_empty(const scenario *scenario) {
+  writer writer;
+  if (the->numbered) {
+    act_load(scenario);
+    return;
+  }
+  opened(&writer, MAPH_RDWR | MAPH_CREATE);
+  if (writer_close(&writer) != MAPH_OK) trouble("it cannot be closed: %s", maph_errmsg(NULL));
+  load_as(scenario, 1);
 }
 
 /* Entries that have expired, outside of the universe of keys: a rewrite sweeps them. */
@@ -603,6 +618,7 @@ static const scenario scenarios[] = {
   { "creation", act_create, MAPH_SYNC_NORMAL, END_ALONE, 1, 'p', CREATES },
   { "load", act_load, MAPH_SYNC_OFF, END_ALONE, 12, 'p', CREATES },
   { "load, optimized", act_load, MAPH_SYNC_FULL, END_ALONE, 12, 'p', CREATES },
+  { "load into an empty store", act_load_into_empty, MAPH_SYNC_OFF, END_ALONE, 12, 'p', CREATES },
   { "compact", act_compact, MAPH_SYNC_OFF, END_ALONE, 3, 'p', PLAIN },
   { "compact at full", act_compact, MAPH_SYNC_FULL, END_ALONE, 2, 'c', PLAIN },
   { "compact beside a biased writer", act_compact, MAPH_SYNC_NORMAL, END_ALONE, 2, 'p',

@@ -86,7 +86,9 @@ proc ordered_key {i} {
 proc make_order {} {
   global m file
   set m [maph open $file -durability off]
-  foreach key {a ab abc a\0 a\0\0 a\0b b \xff \xff\xff} {$m put $key "value of [string length $key]"}
+  foreach key {a ab abc a\0 a\0\0 a\0b b \xff \xff\xff} {
+    $m put $key "value of [string length $key]"
+  }
   for {set i 0} {$i<700} {incr i} {$m put [ordered_key $i] $i}
   $m tidy
   # Neither adds an entry, and what is deleted keeps its own.
