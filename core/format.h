@@ -219,7 +219,10 @@
 **                Life, that it was written in: bits 32..47 of the version of the last transaction
 **                before; where versions are given, the word `life`
 **       24    8  how many runs
-**       32   32  zeros
+**       32    8  types of the keys of all puts below `to`: 1 + (2: some are TEXT) + (4: some
+**                are BLOB).  What a put's flags do not tell is TEXT if it is UTF-8 without a zero
+**                byte.  0, or anything with other bits: not known
+**       40   24  zeros
 **       64    8  of each run: offset of its root's payload, or of its only leaf's.  In order of
 **                their stretches of the log, which do not overlap and end at `to` or before
 **   A list is believed where its checksum fits, all below `to` is below `committed`, and no epoch
@@ -398,7 +401,7 @@ typedef struct end_record {
 
 /* The starts of the payloads of a run list and of a node. */
 typedef struct run_list_head {
-  uint64_t checksum, to, life, runs, zero[4];
+  uint64_t checksum, to, life, runs, types, zero[3];
 } run_list_head;
 
 typedef struct node_head {

@@ -187,10 +187,10 @@ typedef struct maph_options {
   /* at creation: index of that size at once, about 16 bytes a key; 0: grow as needed; at most 2^37.
   ** FULL or NOMEM where there is no room for it */
   uint64_t expected_keys;
-  int verify;             /* reads verify the record's checksum: MAPH_CORRUPT, never wrong bytes */
-  int prefault;           /* read the whole file in when opening */
-  int lock_memory;        /* mlock the file's pages; MAPH_NOMEM if the limit forbids it */
-  int advice;             /* MAPH_ADVISE_* */
+  int verify;      /* reads verify the record's checksum: MAPH_CORRUPT, never wrong bytes */
+  int prefault;    /* read the whole file in when opening */
+  int lock_memory; /* mlock the file's pages; MAPH_NOMEM if the limit forbids it */
+  int advice;      /* MAPH_ADVISE_* */
   /* ask for huge pages (useful from Linux 6.x on ext4, on tmpfs with huge=advise) */
   int huge_pages;
   int mode;         /* permission bits of a new store, before umask; default 0644 */
@@ -402,8 +402,9 @@ MAPH_API void maph_range_close(maph_range_cursor *cursor); /* NULL: no-op */
 ** them.  A key of MAPH_KEY_BYTES is text if it is UTF-8 without a zero byte.  Keys that were
 ** deleted, or put again as the other type, count until a rewrite.  So who wants the keys of one
 ** type first, as SQL does, knows whether it has to look for the other.
-** Cost: a pass over the heads of the log, once in a process for each file; then over what is new,
-** and nothing once both types were met */
+** Cost: a look, and a pass over the log since the last run of keys in order, of some thousand keys;
+** and nothing once both types were met.  In a file of an older library, until that is
+** rewritten: a pass over the heads of the log, once in a process; then over what is new */
 MAPH_API int maph_snapshot_key_types(maph_snapshot *snapshot);
 
 /* -------------------------------------------------------------------------------------- writing */
@@ -635,17 +636,23 @@ typedef struct maph_load_options {
   void *progress_arg;
   int versions; /* as in maph_options; given: see maph_load_at */
   uint8_t uuid[16];
+  /* 1: into the store that is there, which nobody wrote to since it was made or compacted: EXISTS.
+  ** It keeps its mode, its identity and its users, to whom all of the load is one transaction, its
+  ** next.  Others may write to it meanwhile: then the load is committed after them, and that takes
+  ** as long as a transaction of so many puts.  CANTOPEN: no store is there.  BUSY, also from
+  ** finish: a writer held it for all of busy_timeout_ms.  after_version and versions are the
+  ** store's own */
+  int into_empty;
 } maph_load_options;
 #define MAPH_LOAD_OPTIONS_INIT                                                     \
   {                                                                                \
     sizeof(maph_load_options), 0644, 5000, 0, 0, 0, 0, MAPH_PERFECT_DEFAULT, 0, 0, \
-        MAPH_VERSIONS_OWN, {                                                       \
-      0                                                                            \
-    }                                                                              \
+        MAPH_VERSIONS_OWN, { 0 }, 0                                                \
   }
 
-/* Begin a store at path, where nothing may be yet but an empty file: EXISTS.  options may be NULL.
-** *load is NULL on failure.  Until the end others who make a store of that name wait: BUSY.
+/* Begin a store at path, where nothing may be yet but an empty file: EXISTS (but see into_empty).
+** options may be NULL.  *load is NULL on failure.  Until the end others who make or rewrite a store
+** of that name wait: BUSY.
 ** CANTOPEN EXISTS BUSY CANCELLED NOMEM FULL IOERR MISUSE */
 MAPH_API int maph_load_begin(const char *path, const maph_load_options *options, maph_load **load);
 /* One entry; NULL, or a condition that says its expiry, types and media type (`when` is
@@ -658,8 +665,9 @@ MAPH_API int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
 MAPH_API int maph_load_at(maph_load *load, uint64_t version);
 /* entries put so far */
 MAPH_API uint64_t maph_load_entries(maph_load *load);
-/* Both end the load and free it, also when they fail.  After a failed finish there is no store; but
-** where the folder's flush alone failed (IOERR) it is there, and its next writer flushes it again.
+/* Both end the load and free it, also when they fail.  After a failed finish there is no store, or
+** the one that was there, as it was; but where the folder's flush alone failed (IOERR) it is there,
+** loaded, and its next writer flushes it again.
 ** EXISTS CANCELLED NOMEM FULL IOERR CANTOPEN MISUSE */
 MAPH_API int maph_load_finish(maph_load *load);
 MAPH_API int maph_load_abort(maph_load *load); /* NULL: no-op */

@@ -10,6 +10,7 @@
 #include "access/guard.h"
 #include "access/rate.h"
 #include "base/uri.h"
+#include "option/nearest.h"
 #include "http/reply.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"

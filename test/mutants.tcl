@@ -102,7 +102,8 @@ proc server_object {changed} {
   set object $::work/whole/server.o
   if {$changed eq "all" || [lsearch -glob $changed $::work/server/*]>=0} {
     set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
-    set sources [glob $::work/server/*.c $::work/server/*/*.c $::top/ext/entry/*.c]
+    set sources [glob $::work/server/*.c $::work/server/*/*.c $::top/ext/entry/*.c \
+        $::top/ext/option/*.c]
     exec ld -r -o $object.all {*}[objects_of $sources $changed]
     exec objcopy --redefine-sym main=server_main $object.all
     exec objcopy --keep-global-symbol=server_main --keep-global-symbol=accept $object.all $object

@@ -21,6 +21,7 @@
 #include "index/slot.h"
 #include "order/prove.h"
 #include "order/run.h"
+#include "order/types.h"
 #include "os/progress.h"
 
 #include <stdio.h>
@@ -35,6 +36,7 @@ typedef struct checking {
   uint64_t slots;          /* visited so far */
   run_list *runs;          /* of the order of keys, taken before the log is walked */
   uint64_t firsts;         /* records of the log that the runs have to lead to, so far */
+  int types;               /* of the keys put before the runs' end, so far */
 } checking;
 
 enum { TELL_EACH = 4096, LARGE = 65536 }; /* records or slots; bytes of one */
@@ -158,7 +160,10 @@ static int check_data(checking *checking, const item *it, uint64_t before, uint6
   }
   if (it->kind == KIND_PUT && (it->flags & FLAG_TYPE) > MAPH_NULL)
     return problem(checking, it->offset, "a record's value type is none that is known");
-  if (it->kind == KIND_PUT && it->prev == 0 && it->offset < checking->runs->to) checking->firsts++;
+  if (it->kind == KIND_PUT && it->offset < checking->runs->to) {
+    checking->firsts += it->prev == 0;
+    checking->types |= types_of_put(it);
+  }
   if (it->kind == KIND_PUT) {
     checking->records++;
     checking->bytes += it->size;
@@ -351,6 +356,9 @@ static int check_order(checking *checking) {
   if (rc == MAPH_OK && entries != checking->firsts)
     rc = problem(checking, offsetof(header, order),
                  "the order of keys lacks a key that the log has");
+  if (rc == MAPH_OK && checking->runs->types && checking->types & ~checking->runs->types)
+    rc = problem(checking, offsetof(header, order),
+                 "the order of keys says of a type of keys that the log has that there is none");
   return rc;
 }
 

@@ -1,12 +1,14 @@
 /*
 ** load.c - maph_load_*: a new store from entries that come one after the other.
 **
-** writer/load.c makes the file.  With `optimize` it is a file without a name beside the path first,
+** writer/load.c makes the file, which gets its name by writer/create.c or, with `into_empty`, by
+** intake.c.  With `optimize` it is a file without a name beside the path first,
 ** from which base.c gathers the records in the order of a perfect hash, as it does from a store
 ** that is rewritten.
 */
 #include "calls/base.h"
 #include "calls/handle.h"
+#include "calls/intake.h"
 #include "calls/open.h"
 #include "calls/rewriting.h"
 #include "file/log.h"
@@ -33,6 +35,7 @@ struct maph_load {
   maph_load_options options;
   header_identity identity;
   creation creation;
+  intake intake;
   listener listener;
   store *store; /* what the records go to */
   load load;
@@ -100,8 +103,22 @@ static void end(maph_load *load, int rc) {
   if (rc != MAPH_OK && mine && load->creation.lock.fd >= 0) os_remove(load->creation.temporary);
   store_free(load->store);
   create_release(&load->creation, mine ? rc : MAPH_OK);
+  intake_end(&load->intake);
   free(load->path);
   os_free(load);
+}
+
+/* The name that the file will have, or the store that it is for. */
+static int claim(maph_load *load, const maph_options *options) {
+  int rc;
+  if (!load->options.into_empty) return create_claim(&load->creation, load->path, options, 1);
+  if (options->versions != MAPH_VERSIONS_OWN || options->after_version)
+    return fail(MAPH_MISUSE, "%s: a load into a store that is there counts that store's versions",
+                load->path);
+  rc = intake_begin(&load->intake, load->path, options->busy_timeout_ms, &load->creation,
+                    &load->identity);
+  load->options.expected_keys = MAX(load->options.expected_keys, load->intake.keys);
+  return rc;
 }
 
 static int begin(const char *path, const maph_load_options *options, maph_load *load) {
@@ -121,11 +138,11 @@ static int begin(const char *path, const maph_load_options *options, maph_load *
   load->options.versions = store_options.versions;
   load->identity = create_identity(&store_options);
   if (load->identity.uuid) load->identity.uuid = load->options.uuid;
-  load->version = load->identity.given ? 0 : load->options.after_version + 1;
   load->listener.tell = load->options.progress;
   load->listener.arg = load->options.progress_arg;
-  rc = create_claim(&load->creation, load->path, &store_options, 1);
+  rc = claim(load, &store_options);
   if (rc == MAPH_OK) rc = make_file(load);
+  load->version = load->identity.given ? 0 : load->identity.base_version + 1;
   if (rc == MAPH_OK && load->options.expected_keys) rc = index_has_room(load);
   how = how_of(load);
   return rc == MAPH_OK ? load_begin(&load->load, load->store, &how) : rc;
@@ -245,7 +262,9 @@ static int finish(maph_load *load) {
   load_clear(&load->load);
   if (rc == MAPH_OK && load->options.optimize) rc = freeze(load);
   if (rc == MAPH_OK) rc = progress_tell(&load->listener, load->path, "flush", 0, 1);
-  return rc == MAPH_OK ? create_take_name(&load->creation, load->store) : rc;
+  if (rc != MAPH_OK) return rc;
+  return load->intake.handle ? intake_finish(&load->intake, &load->creation, load->store)
+                             : create_take_name(&load->creation, load->store);
 }
 
 int maph_load_finish(maph_load *load) {

@@ -208,10 +208,12 @@ static int destroy_open(maph *m, int busy_timeout_ms) {
   return rc;
 }
 
-int open_is_store(const os_file *file, const char *path) {
+int open_look_if_store(const os_file *file, const char *path, int reason) {
   uint8_t magic[8];
-  return file->size >= sizeof magic && os_read(file, path, 0, magic, sizeof magic) == MAPH_OK
-         && memcmp(magic, FORMAT_MAGIC, sizeof magic) == 0;
+  int rc;
+  if (file->size < sizeof magic) return reason;
+  rc = os_read(file, path, 0, magic, sizeof magic);
+  return rc == MAPH_OK && memcmp(magic, FORMAT_MAGIC, sizeof magic) != 0 ? reason : rc;
 }
 
 /* Nobody has it open for writing.  Who reads it finds out as far as the disk lets us say so. */
@@ -246,10 +248,9 @@ static int destroy_damaged(const char *given, int busy_timeout_ms, int reason) {
   if (store == NULL) {
     os_close(&file);
     rc = MAPH_NOMEM;
-  } else if (!open_is_store(&store->file, path)) {
-    rc = reason;
   } else {
-    rc = create_may_write(&store->file, path);
+    rc = open_look_if_store(&store->file, path, reason);
+    if (rc == MAPH_OK) rc = create_may_write(&store->file, path);
     if (rc == MAPH_OK) rc = create_lock_rewrite(path, &store->file, busy_timeout_ms, &lock);
     if (rc == MAPH_OK) {
       rc = destroy_alone(store, &lock);
@@ -266,7 +267,7 @@ static int is_cut_off(int rc, const char *path) {
   os_file file;
   int cut;
   if (rc != MAPH_FORMAT || os_open(path, OS_READ, 0, &file) != MAPH_OK) return 0;
-  cut = file.size < HEADER_SIZE && open_is_store(&file, path);
+  cut = file.size < HEADER_SIZE && open_look_if_store(&file, path, rc) == MAPH_OK;
   os_close(&file);
   return cut;
 }

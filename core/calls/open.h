@@ -9,8 +9,8 @@
 
 /* checked, what is not given by its default; given may be NULL.  MISUSE */
 int open_take_options(const maph_options *given, maph_options *options);
-/* does it begin as a store does? */
-int open_is_store(const os_file *file, const char *path);
+/* reason: what it gives where the file does not begin as a store does.  IOERR */
+int open_look_if_store(const os_file *file, const char *path, int reason);
 /* rc, of an open: is a store there that is damaged, or closed to writing? */
 int open_met_damage(int rc, const char *path);
 

@@ -423,7 +423,7 @@ int maph_snapshot_key_types(maph_snapshot *snapshot) {
   within = txn != NULL && snapshot->snapshot > txn->txn.start;
   if (view_at(snapshot->store, within ? txn->txn.start : snapshot->snapshot, &view) != MAPH_OK)
     return types;
-  types = types_take(&view);
+  types = types_take(&view, snapshot->version);
   if (!within || types == TYPES_ALL) return types;
   view.snapshot = snapshot->snapshot;
   return types | types_take_alone(&view, txn->txn.start);

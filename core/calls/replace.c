@@ -173,8 +173,8 @@ static int open_damaged(replacing *call, int reason) {
   if (rc != MAPH_OK) return rc;
   from = call->from;
   call->damaged = 1;
-  if (!open_is_store(&from->file, call->path)) return reason;
-  rc = create_may_write(&from->file, call->path);
+  rc = open_look_if_store(&from->file, call->path, reason);
+  if (rc == MAPH_OK) rc = create_may_write(&from->file, call->path);
   if (rc == MAPH_OK)
     rc = create_lock_rewrite(call->path, &from->file, call->busy_timeout_ms, &call->lock);
   if (rc != MAPH_OK) return rc;

@@ -62,6 +62,9 @@ static inline int record_expired(uint64_t expires, uint64_t now) {
 static inline int record_kind(const uint8_t *base, uint64_t offset) {
   return (int)(load64(base + offset + 8) >> 32 & 0xFF);
 }
+static inline int record_flags(const uint8_t *base, uint64_t offset) {
+  return (int)(load64(base + offset + 8) >> 40 & 0xFF);
+}
 /* Do bytes lie there that no record begins with, as in space that was never used? */
 static inline int record_blank(const uint8_t *base, uint64_t offset) {
   return load64(base + offset + 8) == 0;

@@ -175,6 +175,9 @@ static inline int is_locked(pthread_mutex_t *mutex) {
   pthread_mutex_unlock(mutex);
   return 0;
 }
+static inline int store_has_index(store *store) {
+  return is_locked(&store->index_mutex) || (store_has_turn(store) && store->decided_first == NULL);
+}
 
 /* Versions inside are those in the file; what users give and are shown is shifted (format.h).  The
 ** shift is in the header: a file that takes a name gets it while others read it. */

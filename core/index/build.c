@@ -45,11 +45,18 @@ typedef struct building {
   uint64_t overflows, overflow_room;
 } building;
 
+/* in a segment, on the average, of an index that is made at once */
+#define KEYS_AT_ONCE ((uint64_t)SEGMENT_KEYS * 13 / 20)
+
 unsigned index_depth_for(uint64_t keys) {
-  uint64_t most = SEGMENT_KEYS * 13 / 20;
   unsigned depth = 0;
-  while (depth < HASH_BITS && (most << depth) < keys) depth++;
+  while (depth < HASH_BITS && (KEYS_AT_ONCE << depth) < keys) depth++;
   return depth;
+}
+
+uint64_t index_keys(store *store) {
+  const header *header = header_of(atomic_load(&store->base));
+  return KEYS_AT_ONCE << MIN(word_depth(atomic_load(&header->root)), (uint64_t)HASH_BITS);
 }
 
 uint64_t index_size(unsigned depth) {

@@ -19,6 +19,7 @@ typedef struct index_sink {
 } index_sink;
 
 unsigned index_depth_for(uint64_t keys); /* of the directory: what index_create makes */
+uint64_t index_keys(store *store);       /* that the index is made for, without a split */
 uint64_t index_size(unsigned depth);     /* in bytes, with no overflow segments */
 /* Its extents, one after the other, from `at` on, where one may begin: directory, segments, and
 ** those that they overflow to.  Of several records of one key the one with the highest offset

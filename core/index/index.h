@@ -20,6 +20,7 @@ typedef struct changed_keys {
   struct changed_keys *next;
   pending *key; /* each once, in order of first use until index_reserve sorts them */
   size_t count;
+  int retyped; /* TYPES_* (order/types.h) that keys have now which were put before */
 } changed_keys;
 
 /* a new empty index; root is stored last */

@@ -156,7 +156,7 @@ int leaf_write_all(store *store, const view *view, run_making *r, order_entry *e
   return rc;
 }
 
-int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to,
+int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to, int types,
                     uint64_t *payload) {
   run_list_head h;
   uint64_t size = sizeof h + count * sizeof *payloads;
@@ -167,6 +167,7 @@ int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64
   h.to = to;
   h.life = log_life(store, store->last.version);
   h.runs = count;
+  h.types = (uint64_t)types;
   p = store->write_base + *payload;
   OS_TEST_STORE(store->write_base, *payload, size);
   memcpy(p, &h, sizeof h);

@@ -35,8 +35,8 @@ int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload
 void leaf_discard(run_making *r);
 /* All of its sorted entries with their words: as many leaves as it takes. */
 int leaf_write_all(store *store, const view *view, run_making *r, order_entry *entry, uint64_t n);
-/* A list of runs, in order; it is not shown. */
-int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to,
+/* A list of runs, in order; it is not shown.  types: as in run_list */
+int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to, int types,
                     uint64_t *payload);
 
 #endif

@@ -271,6 +271,7 @@ int runs_load(const view *view, uint64_t payload, run_list **out) {
   if (rc == MAPH_OK) {
     list->to = h.to;
     list->life = h.life;
+    list->types = h.types < 8 && h.types & 1 ? (int)h.types : 0;
   } else {
     list->count = 0;
     list->bytes = 0;

@@ -35,6 +35,7 @@ typedef struct run_list {
   uint64_t to;    /* the runs have all new keys of the log before it */
   uint64_t life;  /* it was written in: log_life */
   uint64_t bytes; /* that it and its runs take in the file */
+  int types;      /* of the keys put before `to`, with TYPES_KNOWN; or 0: not known (types.h) */
   size_t count;
   run run[];
 } run_list;

@@ -1,12 +1,16 @@
 /*
-** types.c - of which types the keys of a store are, found by walking the log.
+** types.c - of which types the keys of a store are.
 **
 ** Whoever sorts TEXT keys before BLOB keys, as SQLite does, need not look for the ones where all
-** are the others.  A store keeps what is known for all its handles in this process: the types of
-** all puts up to a place of the log.  The walk goes on from there when more is asked for, and ends
-** for good once both types were seen.  A key that was deleted or put again as the other type counts
-** until a rewrite, so that never too little is answered.  Where the log cannot be read any type may
-** follow: what reads the keys will say so.
+** are the others.  The list of runs says it of all puts that it covers; where it does not, as one
+** of an older library, and past it, the log is walked.  A store keeps what is known for all its
+** handles in this process: the types of all puts up to a place of the log.  The walk goes on from
+** there when more is asked for, and ends for good once both types were seen.  A key that was
+** deleted or put again as the other type counts until a rewrite, so that never too little is
+** answered.  Where the log cannot be read any type may follow: what reads the keys will say so.
+**
+** A list that lies, with a sum that fits, hides keys as one does that lacks an entry: maph_check
+** finds both.
 **
 ** Locking: order_mutex of the store.
 */
@@ -14,6 +18,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "file/walk.h"
+#include "order/run.h"
 
 typedef struct known {
   uint64_t to; /* of the log */
@@ -36,7 +41,13 @@ static size_t character(const uint8_t *p, const uint8_t *end) {
 
 /* UTF-8 without a zero byte */
 static int is_text(const uint8_t *p, size_t size) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
   const uint8_t *end = p + size;
+  uint64_t w;
+  for (; end - p >= (ptrdiff_t)sizeof w; p += sizeof w) {
+    memcpy(&w, p, sizeof w);
+    if ((w | (w - ones)) & high) break; /* a byte that is not ASCII, or zero */
+  }
   while (p < end) {
     size_t n = character(p, end);
     if (n == 0) return 0;
@@ -45,38 +56,80 @@ static int is_text(const uint8_t *p, size_t size) {
   return 1;
 }
 
-static int type_of(const item *put) {
-  int said = (put->flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
+static int type_of(int flags, const uint8_t *key, size_t size) {
+  int said = (flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
   if (said != MAPH_KEY_BYTES) return said == MAPH_KEY_TEXT ? TYPES_TEXT : TYPES_BLOB;
-  return is_text(put->key, put->key_size) ? TYPES_TEXT : TYPES_BLOB;
+  return is_text(key, size) ? TYPES_TEXT : TYPES_BLOB;
+}
+
+int types_of_put(const item *put) { return type_of(put->flags, put->key, put->key_size); }
+
+int types_of_entries(const view *view, const order_entry *entry, uint64_t n, int types) {
+  enum { AHEAD = 16 };
+  maph_slice key;
+  uint64_t i;
+  for (i = 0; i < n && (types & TYPES_ALL) != TYPES_ALL; i++) {
+    if (i + AHEAD < n) __builtin_prefetch(view->base + entry[i + AHEAD].offset + RECORD_HEAD);
+    if (unlikely(!record_first_key(view->base, entry[i].offset, view->snapshot, &key)))
+      return types | TYPES_ALL;
+    types |= type_of(record_flags(view->base, entry[i].offset), key.data, key.size);
+  }
+  return types;
 }
 
 static int find(const view *view, uint64_t from, int types) {
   walk walk = walk_from(view, from, view->snapshot);
   int rc = MAPH_OK;
   while (types != TYPES_ALL && walk_next(&walk, &rc))
-    if (walk.it.kind == KIND_PUT) types |= type_of(&walk.it);
+    if (walk.it.kind == KIND_PUT) types |= types_of_put(&walk.it);
   return rc == MAPH_OK ? types : TYPES_ALL;
 }
 
 static void let_go(void *known) { os_free(known); }
 
-int types_take(const view *view) {
-  store *store = view->store;
-  known *known;
-  int types = TYPES_ALL;
-  pthread_mutex_lock(&store->order_mutex);
-  known = store->order_types.p;
+/* What the process has noted; NULL: no memory.  Under order_mutex. */
+static known *noted(store *store) {
+  known *known = store->order_types.p;
   if (known == NULL && (known = os_alloc(sizeof *known)) != NULL) {
     known->to = LOG_START;
     known->types = 0;
     attach(&store->order_types, known, let_go);
   }
+  return known;
+}
+
+/* Of the list, if that goes further than what was noted. */
+static void note_list(known *known, const run_list *list) {
+  if (!(list->types & TYPES_KNOWN) || list->to <= known->to) return;
+  known->types |= list->types & TYPES_ALL;
+  known->to = list->to;
+}
+
+int types_take(const view *view, uint64_t version) {
+  store *store = view->store;
+  run_list *list = NULL;
+  known *known;
+  int types = TYPES_ALL;
+  if (runs_take(view, version, &list) != MAPH_OK) return types;
+  pthread_mutex_lock(&store->order_mutex);
+  known = noted(store);
+  if (known) note_list(known, list);
   if (known && known->to < view->snapshot) {
     known->types = find(view, known->to, known->types);
     known->to = view->snapshot;
   }
   if (known) types = known->types;
+  pthread_mutex_unlock(&store->order_mutex);
+  runs_let_go(list);
+  return types;
+}
+
+int types_known(store *store, uint64_t to) {
+  const known *known;
+  int types = 0;
+  pthread_mutex_lock(&store->order_mutex);
+  known = store->order_types.p;
+  if (known && known->to >= to) types = TYPES_KNOWN | known->types;
   pthread_mutex_unlock(&store->order_mutex);
   return types;
 }

@@ -27,6 +27,7 @@
 #include "order/merge.h"
 #include "order/run.h"
 #include "order/sort.h"
+#include "order/types.h"
 
 enum {
   LOG_MOST = 16 * 1024 * 1024, /* the log may grow so much before the list is brought up to it */
@@ -43,6 +44,7 @@ typedef struct order_writer {
   /* the new keys of [from, known) were noted; what lies between listed and from was not */
   uint64_t from, known;
   row noted;
+  int retyped; /* types that keys put before got in that stretch, and perhaps more */
   _Atomic uint64_t seen_count, seen_known; /* of the two above, for who has no index_mutex */
   uint64_t next;                           /* once so many are noted there is something to do */
   uint64_t merged;                         /* so many were noted when merges went on */
@@ -108,6 +110,7 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
     w->noted.e[w->noted.count].offset = pending->first;
     w->noted.count += pending->newest != 0 && pending->base == 0;
   }
+  w->retyped |= changed->retyped;
   w->known = to;
   show_noted(w);
   /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
@@ -170,21 +173,25 @@ static int begin(store *store, order_writer **out) {
 }
 
 /* Some of what was not noted, from the log: *to is how far it goes. */
-static int find_unknown(store *store, const order_writer *w, uint64_t most, row *row,
-                        uint64_t *to) {
+static int find_unknown(store *store, const order_writer *w, uint64_t most, row *row, uint64_t *to,
+                        int *types) {
   int rc = MAPH_OK;
   view view;
   walk log;
   view_for_writing(store, w->from, &view);
   walk_begin(&log, &view, w->listed, w->from);
-  while (log.at < w->listed + most && walk_next(&log, &rc))
-    if (log.it.kind == KIND_PUT && log.it.prev == 0) rc = row_add(row, log.it.offset);
+  while (log.at < w->listed + most && walk_next(&log, &rc)) {
+    if (log.it.kind != KIND_PUT) continue;
+    if ((*types & TYPES_ALL) != TYPES_ALL) *types |= types_of_put(&log.it);
+    if (log.it.prev == 0) rc = row_add(row, log.it.offset);
+  }
   *to = log.at;
   return rc;
 }
 
 /* What was noted. */
-static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to) {
+static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to, int *types) {
+  view view;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
   rc = row_make_room(row, w->noted.count);
@@ -193,7 +200,11 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
     row->count = w->noted.count;
   }
   *to = w->known;
+  *types |= w->retyped;
   pthread_mutex_unlock(&store->index_mutex);
+  view_for_writing(store, *to, &view);
+  view.base = store->write_base;
+  if (rc == MAPH_OK) *types = types_of_entries(&view, row->e, row->count, *types);
   return rc;
 }
 
@@ -201,10 +212,10 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
 ** */
 
 /* A list of these runs takes the place of the one before. */
-static int show(store *store, order_writer *w, const uint64_t *payloads, size_t count,
-                uint64_t to) {
+static int show(store *store, order_writer *w, const uint64_t *payloads, size_t count, uint64_t to,
+                int types) {
   uint64_t payload;
-  int rc = leaf_write_list(store, payloads, count, to, &payload);
+  int rc = leaf_write_list(store, payloads, count, to, types, &payload);
   if (rc != MAPH_OK) return rc;
   store_word(store->write_base, &header_of(store->write_base)->order, payload);
   pthread_mutex_lock(&store->index_mutex);
@@ -215,14 +226,21 @@ static int show(store *store, order_writer *w, const uint64_t *payloads, size_t 
 
 /* The list with `count` runs from `at` on replaced by one, or by none where payload is 0. */
 static int show_with(store *store, order_writer *w, size_t at, size_t count, uint64_t payload,
-                     uint64_t to) {
+                     uint64_t to, int types) {
   const run_list *list = w->list;
   uint64_t payloads[RUNS_MOST + 1];
   size_t n = 0, i;
   for (i = 0; i < at; i++) payloads[n++] = list->run[i].payload;
   if (payload) payloads[n++] = payload;
   for (i = at + count; i < list->count; i++) payloads[n++] = list->run[i].payload;
-  return show(store, w, payloads, n, to);
+  return show(store, w, payloads, n, to, types);
+}
+
+/* The types of the keys that the list has, to which those of a new stretch are added; 0: they are
+** not known, and whatever is added will not be. */
+static int listed_types(store *store, const order_writer *w) {
+  if (w->list->to == LOG_START) return TYPES_KNOWN;
+  return w->list->types ? w->list->types : types_known(store, w->list->to);
 }
 
 /* A run of what is new: of a stretch that was not noted, of `most` bytes, if
@@ -232,11 +250,11 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
   run_making r;
   uint64_t payload = 0;
   view view;
-  int rc;
+  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL;
   memset(&r, 0, sizeof r);
   r.from = w->listed;
-  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to)
-                           : copy_noted(store, w, &row, &r.to);
+  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to, &types)
+                           : copy_noted(store, w, &row, &r.to, &types);
   view_for_writing(store, committed(store), &view);
   view.base = store->write_base; /* its pages are there already */
   if (rc == MAPH_OK && w->list->count == RUNS_MOST)
@@ -244,7 +262,7 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
   if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, &r.shared);
   if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row.e, row.count);
   if (rc == MAPH_OK && row.count > 0) rc = leaf_finish(store, &view, &r, &payload);
-  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to);
+  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to, listed ? types : 0);
   *n = row.count;
   leaf_discard(&r);
   os_free(row.e);
@@ -297,7 +315,7 @@ static int merge_on(store *store, order_writer *w, merge **merge, uint64_t entri
   int rc = merge_some(store, *merge, entries, &payload);
   if (rc == MAPH_OK && payload)
     rc = show_with(store, w, (size_t)merge_place(*merge, w->list), merge_count(*merge), payload,
-                   w->list->to);
+                   w->list->to, w->list->types);
   if (rc != MAPH_OK || payload) drop(merge);
   return rc;
 }
@@ -435,7 +453,9 @@ static int renew(store *store, const run_list *list, uint64_t life, uint64_t lim
     payloads[i] = list->run[i].payload;
     rc = verify_run(&view, &list->run[i]);
   }
-  return rc == MAPH_OK ? leaf_write_list(store, payloads, list->count, list->to, payload) : rc;
+  return rc == MAPH_OK
+             ? leaf_write_list(store, payloads, list->count, list->to, list->types, payload)
+             : rc;
 }
 
 int order_renew(store *store, uint64_t life, uint64_t limit) {

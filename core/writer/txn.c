@@ -23,6 +23,7 @@
 #include "index/find.h"
 #include "index/index.h"
 #include "index/lookup.h"
+#include "order/types.h"
 #include "writer/decided.h"
 
 void txn_start(txn *txn, store *store) {
@@ -160,6 +161,7 @@ int txn_adopt(txn *txn, const item *it) {
   item old;
   int rc = make_room(txn);
   if (rc != MAPH_OK) return rc;
+  if (it->kind == KIND_PUT) txn->changed.retyped |= types_of_put(it);
   txn->position = it->offset + it->size;
   pending = find_pending(txn, hash, key, &old);
   if (pending) {
@@ -285,6 +287,13 @@ static void count(txn *txn, const item *old, int kind, uint64_t size) {
   txn->operations++;
 }
 
+/* A key that was put before may be of another type now. */
+static void note_type(txn *txn, const item *old, const log_put *put) {
+  item now = { .flags = put->flags, .key = put->key.data, .key_size = (uint32_t)put->key.size };
+  if (likely(old->kind == KIND_PUT && ((old->flags ^ put->flags) & FLAG_KEY_TYPE) == 0)) return;
+  txn->changed.retyped |= types_of_put(&now);
+}
+
 /* again: it was done before, so no entry has expired, and a delete keeps its expiry. */
 static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
                      const maph_condition *condition, int again) {
@@ -322,6 +331,7 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   count(txn, found ? &old : NULL, kind, size);
   txn->puts |= kind == KIND_PUT;
   txn->digest = record_digest(txn->digest, txn->position, w8);
+  if (found && kind == KIND_PUT) note_type(txn, &old, &put);
   pending = found && old.offset >= txn->start ? find_pending(txn, hash, key, &old) : NULL;
   if (pending) {
     link_within(txn, pending->newest, txn->position);

@@ -720,6 +720,7 @@ public:
     std::uint64_t expected_keys = 0, memory_bytes = 0, after_version = 0;
     int mode = 0644;
     std::chrono::milliseconds busy_timeout{ 5000 };
+    bool into_empty = false; /* into a store that is there and was not written to yet */
   };
   using owner::owner;
   load(load &&) noexcept = default;
@@ -739,6 +740,7 @@ public:
     options.after_version = how.after_version;
     options.mode = how.mode;
     options.busy_timeout_ms = detail::milliseconds(how.busy_timeout);
+    options.into_empty = how.into_empty;
     maph_load *l = nullptr;
     int rc = maph_load_begin(path.c_str(), &options, &l);
     return { l, rc };

@@ -272,7 +272,8 @@ static int core_error(const key_range *range, int maph_rc, char **message) {
   return store_error(range->view->handle, maph_rc, message);
 }
 
-/* Has the store keys of that type?  The first answer may cost a walk over the log. */
+/* Has the store keys of that type?  Of a file that an older library wrote, the first answer may
+** cost a walk over the log. */
 static int has_keys(key_range *range, int type) {
   if (range->types == 0) range->types = maph_snapshot_key_types(range->view->snapshot);
   return (range->types & type) != 0;

@@ -20,7 +20,5 @@ bool store_name_valid(const char *name, size_t size);
 /* Decode a query string into at most QUERY_MAX items, their bytes in out (room: strlen(query)).
 ** -1: malformed; -2: too many. */
 int query_parse(const char *query, char *out, query_item *items);
-/* Which of the names (blanks between them) takes the fewest changes to become that one. */
-const char *name_nearest(const char *names, maph_slice name);
 
 #endif

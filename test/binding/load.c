@@ -3,7 +3,8 @@
 **
 **   maph_load PATH ?-mode 0644? ?-busy_timeout MS? ?-after_version N? ?-expected_keys N?
 **                  ?-memory BYTES? ?-optimize 1? ?-perfect_hash pilot|cmph? ?-progress SCRIPT?
-**                  ?-size N? ?-versions given? ?-uuid BYTES?    -> a load, a command
+**                  ?-size N? ?-versions given? ?-uuid BYTES? ?-into_empty 1?
+**                                                               -> a load, a command
 **   $l at VERSION
 **   $l put, put_if KEY VALUE ?-type json? ?-key_type text? ?-expires MS? ?-media_type M?
 **                  ?-when absent?
@@ -111,10 +112,12 @@ static void deleted(ClientData data) {
 
 static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_load_options *o,
                          loading *loading) {
-  static const char *const options[] = { "-mode",          "-busy_timeout", "-after_version",
-                                         "-expected_keys", "-memory",       "-optimize",
-                                         "-perfect_hash",  "-progress",     "-size",
-                                         "-versions",      "-uuid",         NULL };
+  static const char *const options[] = {
+    "-mode",   "-busy_timeout", "-after_version", "-expected_keys",
+    "-memory", "-optimize",     "-perfect_hash",  "-progress",
+    "-size",   "-versions",     "-uuid",          "-into_empty",
+    NULL
+  };
   int i, option, rc = TCL_OK;
   for (i = 0; rc == TCL_OK && i + 1 < n; i += 2) {
     Tcl_Obj *value = objv[i + 1];
@@ -144,7 +147,8 @@ static int parse_options(Tcl_Interp *interp, int n, Tcl_Obj *const *objv, maph_l
       case 9:
         rc = Tcl_GetIndexFromObj(interp, value, versions_names, "versions", 0, &o->versions);
         break;
-      default: rc = get_uuid(interp, value, o->uuid);
+      case 10: rc = get_uuid(interp, value, o->uuid); break;
+      default: rc = Tcl_GetIntFromObj(interp, value, &o->into_empty);
     }
   }
   return rc;

@@ -76,11 +76,15 @@ typedef struct universe {
 void universe_make(universe *universe, uint64_t hash_seed, int plain, int crowded, int twins);
 uint64_t store_hash_seed(const char *path);
 
-/* What a store holds: a digest of each key's value, 0: absent.  Accounts are the first keys. */
+/* What a store holds: a digest of each key's value, 0: absent.  Accounts are the first keys.  Where
+** versions are given, the digest is of an entry's version too, and `version` is the store's. */
 typedef struct state {
   uint64_t content[KEYS_MAX];
+  uint64_t version;
   int balance[ACCOUNTS];
 } state;
+
+int state_same(const state *a, const state *b); /* balances follow from contents */
 
 enum { OP_PUT, OP_DELETE, OP_TRANSFER, OP_SAVEPOINT, OP_ROLLBACK };
 enum { END_ALONE, END_COMMIT, END_ABORT, END_PREPARE_COMMIT, END_PREPARE_ABORT };
@@ -97,7 +101,7 @@ typedef struct script {
 typedef struct board {
   atomic_long step, kill_at; /* steps seen; the one to die at, 0: none */
   /* die so many steps after the next rename begins, 0: no matter */
-  long kill_near_rename;
+  long kill_near_rename, renames_before;
   int n;       /* transactions acknowledged: history[n] is the state */
   int durable; /* history[durable] and later ones may follow a power loss */
   /* what is under way may be there after a crash; must be there */
@@ -107,7 +111,8 @@ typedef struct board {
   uint64_t given;            /* by the store that is replaced, whose uuid this is */
   uint8_t replaced[16];
   uint32_t stamp;
-  int done; /* the child ended its work */
+  int numbered; /* versions are given by who writes (MAPH_VERSIONS_GIVEN) */
+  int done;     /* the child ended its work */
   /* entries that nobody sees, at most: they count as records until they are swept */
   int expired;
   state maybe; /* the state if what is under way counts */
@@ -127,6 +132,10 @@ void script_random(script *script, int crowd); /* crowd: many new keys */
 void script_apply(const script *script, state *after);
 int script_run(writer *writer, const script *script); /* and say so on the board */
 uint64_t value_digest(maph_slice value);
+uint64_t entry_digest(maph_slice value, uint64_t version); /* as states have it */
+/* What the model knows nothing of is put.  It takes a version where those are given. */
+int put_unknown(maph *m, int durability, maph_slice key, maph_slice value,
+                const maph_condition *condition);
 void board_start(void);              /* history begins here */
 void board_accounts(writer *writer); /* every account gets its opening balance */
 

@@ -4,7 +4,8 @@
 ** A child writes random transactions and says on the board which were acknowledged; it is killed
 ** after a random time.  Then this process, sometimes through a handle that it had open all along,
 ** finds every acknowledged transaction and no partial one, writes some more, and the next child
-** goes on.  Now and then the store is closed by all, or begun anew.
+** goes on.  Now and then the store is closed by all, or begun anew: every other one has versions
+** that are given.
 */
 #include "crash.h"
 
@@ -76,6 +77,7 @@ int kill_main(long count) {
     if (i % 40 == 0) {
       if (own.m[MAPH_SYNC_OFF]) must(writer_close(&own) == MAPH_OK, "closing a store");
       memset(&own, 0, sizeof own);
+      the->numbered = (int)(i / 40 % 2);
       start_anew();
     }
     one_round(&own, i);

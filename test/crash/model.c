@@ -90,6 +90,10 @@ static maph_slice balance_make(int balance, uint8_t *bytes) {
 
 uint64_t value_digest(maph_slice value) { return XXH3_64bits(value.data, value.size) | 1; }
 
+uint64_t entry_digest(maph_slice value, uint64_t version) {
+  return the->numbered ? mix(value_digest(value), version) | 1 : value_digest(value);
+}
+
 /* -------------------------------------------------------------------------------------- scripts */
 
 static int random_key(int crowd) {
@@ -146,24 +150,36 @@ void script_random(script *script, int crowd) {
   for (i = 0; i < script->n; i++) script->ops[i] = random_op(script, i, crowd, &savepoints);
 }
 
+/* Where versions are given: of operation i, and of the transaction.  They rise, with gaps, and the
+** last may be above all the others. */
+static uint64_t version_of_op(const script *script, uint64_t before, int i) {
+  return before + 1 + 2 * (uint64_t)i + script->ops[i].stamp % 2;
+}
+static uint64_t version_of_end(const script *script, uint64_t before) {
+  return before + 1 + 2 * (uint64_t)script->n + script->ops[0].stamp % 3;
+}
+
 void script_apply(const script *script, state *after) {
   static state saved[OPS_MAX];
   uint8_t bytes[VALUE_BYTES];
+  uint64_t before = after->version, version;
   int i;
   for (i = 0; i < script->n; i++) {
     const op *o = &script->ops[i];
+    version = version_of_op(script, before, i);
     if (o->what == OP_PUT)
-      after->content[o->key] = value_digest(value_make(o->key, o->stamp, bytes));
+      after->content[o->key] = entry_digest(value_make(o->key, o->stamp, bytes), version);
     if (o->what == OP_DELETE) after->content[o->key] = 0;
     if (o->what == OP_SAVEPOINT) saved[o->amount] = *after;
     if (o->what == OP_ROLLBACK) *after = saved[o->amount];
     if (o->what == OP_TRANSFER) {
       after->balance[o->key] -= o->amount;
       after->balance[o->to] += o->amount;
-      after->content[o->key] = value_digest(balance_make(after->balance[o->key], bytes));
-      after->content[o->to] = value_digest(balance_make(after->balance[o->to], bytes));
+      after->content[o->key] = entry_digest(balance_make(after->balance[o->key], bytes), version);
+      after->content[o->to] = entry_digest(balance_make(after->balance[o->to], bytes), version);
     }
   }
+  if (the->numbered) after->version = version_of_end(script, before);
 }
 
 /* --------------------------------------------------------------------------------- running them */
@@ -172,6 +188,7 @@ int writer_open(writer *writer, const char *path, int flags) {
   maph_options options = MAPH_OPTIONS_INIT;
   int d, rc = MAPH_OK;
   memset(writer, 0, sizeof *writer);
+  options.versions = the->numbered ? MAPH_VERSIONS_GIVEN : MAPH_VERSIONS_OWN;
   for (d = MAPH_SYNC_OFF; d <= MAPH_SYNC_FULL && rc == MAPH_OK; d++) {
     options.durability = d;
     rc = maph_open(path, flags, &options, &writer->m[d]);
@@ -265,11 +282,12 @@ static int end_txn(maph_txn *txn, const script *script) {
   int full = script->durability == MAPH_SYNC_FULL,
       prepares = script->ending == END_PREPARE_COMMIT || script->ending == END_PREPARE_ABORT,
       rc = MAPH_OK;
-  uint64_t version = maph_txn_version(txn), operations = maph_txn_operations(txn);
+  uint64_t version = maph_txn_version(txn),
+           written = maph_txn_operations(txn) + (uint64_t)the->numbered;
   if (prepares) {
     if (full) under_way(MAYBE, 0);
     rc = maph_txn_prepare(txn);
-    if (rc == MAPH_OK && full) under_way(PROMISED, operations > 0);
+    if (rc == MAPH_OK && full) under_way(PROMISED, written > 0);
   }
   if (rc != MAPH_OK) {
     maph_txn_abort(txn);
@@ -283,8 +301,8 @@ static int end_txn(maph_txn *txn, const script *script) {
   }
   if (!(prepares && full)) under_way(MAYBE, 0);
   rc = maph_txn_commit(txn);
-  if (rc == MAPH_OK && operations > 0) told(version);
-  if (rc == MAPH_OK) acknowledge(1, full && operations > 0);
+  if (rc == MAPH_OK && written > 0) told(version);
+  if (rc == MAPH_OK) acknowledge(1, full && written > 0);
   return rc;
 }
 
@@ -293,15 +311,41 @@ int script_run(writer *writer, const script *script) {
   int rc, i;
   the->maybe = the->history[the->n];
   script_apply(script, &the->maybe);
-  if (script->ending == END_ALONE) return run_alone(writer, script);
+  if (script->ending == END_ALONE && !the->numbered) return run_alone(writer, script);
   rc = maph_txn_begin(writer->m[script->durability], script->durability, &txn);
   if (rc != MAPH_OK) return rc;
-  for (i = 0; i < script->n && rc == MAPH_OK; i++) rc = run_op(txn, &script->ops[i]);
+  for (i = 0; i < script->n && rc == MAPH_OK; i++) {
+    if (the->numbered)
+      rc = maph_txn_at(txn, version_of_op(script, the->history[the->n].version, i));
+    if (rc == MAPH_OK) rc = run_op(txn, &script->ops[i]);
+  }
+  if (rc == MAPH_OK && the->numbered) rc = maph_txn_at(txn, the->maybe.version);
   if (rc != MAPH_OK) {
     maph_txn_abort(txn);
     return rc;
   }
   return end_txn(txn, script);
+}
+
+int put_unknown(maph *m, int durability, maph_slice key, maph_slice value,
+                const maph_condition *condition) {
+  maph_txn *txn;
+  int rc;
+  if (!the->numbered) return maph_put_if(m, key, value, condition);
+  the->maybe = the->history[the->n];
+  the->maybe.version++;
+  rc = maph_txn_begin(m, durability, &txn);
+  if (rc != MAPH_OK) return rc;
+  rc = maph_txn_at(txn, the->maybe.version);
+  if (rc == MAPH_OK) rc = maph_txn_put_if(txn, key, value, condition);
+  if (rc != MAPH_OK) {
+    maph_txn_abort(txn);
+    return rc;
+  }
+  under_way(MAYBE, 0);
+  rc = maph_txn_commit(txn);
+  if (rc == MAPH_OK) acknowledge(1, durability == MAPH_SYNC_FULL);
+  return rc;
 }
 
 /* ------------------------------------------------------------------------------------ the board */
@@ -321,9 +365,11 @@ void board_accounts(writer *writer) {
   int i, rc = maph_txn_begin(writer->m[MAPH_SYNC_FULL], MAPH_SYNC_FULL, &txn);
   memset(&the->history[0], 0, sizeof the->history[0]);
   the->n = 0;
+  the->history[0].version = the->numbered;
+  if (rc == MAPH_OK && the->numbered) rc = maph_txn_at(txn, 1);
   for (i = 0; i < ACCOUNTS && rc == MAPH_OK; i++) {
     the->history[0].balance[i] = OPENING_BALANCE;
-    the->history[0].content[i] = value_digest(balance_make(OPENING_BALANCE, bytes));
+    the->history[0].content[i] = entry_digest(balance_make(OPENING_BALANCE, bytes), 1);
     rc = maph_txn_put(txn, key_of(i), balance_make(OPENING_BALANCE, bytes));
   }
   if (rc == MAPH_OK) told(maph_txn_version(txn));
@@ -353,7 +399,7 @@ static int read_by_cursor(maph *m, const state *got) {
                 && (entry.key.size != strlen(the->u.name[i])
                     || memcmp(entry.key.data, the->u.name[i], entry.key.size) != 0);
          i++) {}
-    if (i == the->u.keys || got->content[i] != value_digest(entry.value)) {
+    if (i == the->u.keys || got->content[i] != entry_digest(entry.value, entry.version)) {
       trouble("the cursor meets %.*s, which get %s", (int)entry.key.size,
               (const char *)entry.key.data,
               i < the->u.keys ? "sees differently" : "should not know");
@@ -398,6 +444,7 @@ int content_read(maph *m, state *got) {
   static maph_slice keys[KEYS_MAX], values[KEYS_MAX];
   maph_snapshot *now;
   maph_slice value;
+  maph_entry entry;
   maph_stats st;
   int i, rc, sum = 0, before = troubles;
   uint64_t present = 0;
@@ -411,7 +458,10 @@ int content_read(maph *m, state *got) {
     return 1;
   }
   for (i = 0; i < the->u.keys; i++) {
-    got->content[i] = values[i].data ? value_digest(values[i]) : 0;
+    entry.version = 0;
+    if (values[i].data && the->numbered && maph_get_entry(m, keys[i], &entry) != MAPH_OK)
+      trouble("get_entry and get_many differ about %s", the->u.name[i]);
+    got->content[i] = values[i].data ? entry_digest(values[i], entry.version) : 0;
     present += values[i].data != NULL;
     rc = maph_get(m, keys[i], &value);
     if (rc != (values[i].data ? MAPH_OK : MAPH_NOTFOUND) || value.data != values[i].data
@@ -432,16 +482,20 @@ int content_read(maph *m, state *got) {
       || st.records > present + (uint64_t)the->expired)
     trouble("stat says %llu records, there are %llu", (unsigned long long)st.records,
             (unsigned long long)present);
+  if (the->numbered) got->version = st.version;
   return troubles != before;
+}
+
+int state_same(const state *a, const state *b) {
+  return a->version == b->version && memcmp(a->content, b->content, sizeof a->content) == 0;
 }
 
 int content_match(const state *got, int from, int promised) {
   int i;
-  if (the->flight != NOTHING && memcmp(got->content, the->maybe.content, sizeof got->content) == 0)
-    return the->n + 1;
+  if (the->flight != NOTHING && state_same(got, &the->maybe)) return the->n + 1;
   if (promised) return -1;
   for (i = the->n; i >= from; i--)
-    if (memcmp(got->content, the->history[i].content, sizeof got->content) == 0) return i;
+    if (state_same(got, &the->history[i])) return i;
   return -1;
 }
 
@@ -453,9 +507,10 @@ static void tell_difference(const state *got, const char *when) {
       n++;
       if (first < 0) first = i;
     }
-  trouble("%s: the store is in none of the states it may be in (%d acknowledged, flight %d); %d "
-          "keys differ from the last, first %s %s",
-          when, the->n, (int)the->flight, n, first >= 0 ? the->u.name[first] : "-",
+  trouble("%s: the store is in none of the states it may be in (%d acknowledged, flight %d); at "
+          "version %llu, of %llu; %d keys differ from the last, first %s %s",
+          when, the->n, (int)the->flight, (unsigned long long)got->version,
+          (unsigned long long)last->version, n, first >= 0 ? the->u.name[first] : "-",
           first < 0                   ? ""
           : got->content[first] == 0  ? "is missing"
           : last->content[first] == 0 ? "is extra"

@@ -6,10 +6,11 @@
 ** second mode each sector of 512 bytes for itself.  The file may have any size that it had since
 ** the last flush of any of it, because a flush takes the size with it.
 **
-** A rewrite makes a second file and gives it the store's name.  Each of the two has pages of its
-** own; which file a store is to, the generation in its header tells: odd and even ones take turns,
-** and a file without a header yet is the new one.  Until a flush of the folder has succeeded the
-** name may still be, on the disk, that of the file before.
+** A rewrite makes a second file and gives it the store's name; so does a backup, PATH.copy, that
+** then replaces the store.  Each file has pages of its own: a SIDE.  Which file a store is to, the
+** hash seed in its header tells, which no two files share; a file without a header yet is the new
+** one.  Until a flush of the folder has succeeded the name may still be, on the disk, that of the
+** file which had it at the flush before.
 **
 ** The hooks run before each store: what the page holds then is a version that ends with this store.
 ** A flush that began after a version had ended makes it impossible.  (Between its begin, seen by
@@ -40,27 +41,23 @@ typedef struct side {
     uint64_t size, until;
   } sizes[SIZES_MAX];
   int size_count;
-  uint64_t inode;
+  uint64_t inode, seed; /* seed 0: it has no header yet */
 } side;
+enum { SIDES = 3, NEW_NAMES = 3 }; /* one has the name, one had it, one is made */
 
 static struct pages {
   atomic_int lock;
   uint64_t now; /* stores so far */
   uint32_t spare, used;
-  side sides[2]; /* of the odd generations, of the even ones */
-  int named;     /* the side whose file had the name when the session began */
-  /* FLUSHING: the flush of the folder is under way; FLUSHED: it was the last thing that happened to
-  ** it */
-  int folder;
-  int settled; /* it was flushed in this session, whatever happened to it since */
-  char path[400], temporary[410];
+  side sides[SIDES];
+  int named;    /* the side whose file has the name, as far as the parent knows */
+  int on_disk;  /* the one that had it when the folder was flushed last */
+  int flushing; /* that is under way */
+  char path[400], new_names[NEW_NAMES][420];
   version versions[VERSIONS_MAX];
 } * p;
-enum { UNFLUSHED, FLUSHING, FLUSHED };
-/* in the parent: the file that had the name before, as far as it may have it still */
-static int named_before = -1;
-/* in the parent: both, open, so that they can be read when they have no name */
-static int files[2] = { -1, -1 };
+/* in the parent: those that had the name, open, so that they can be read when they have none */
+static int files[SIDES] = { -1, -1, -1 };
 
 static _Thread_local uint64_t flush_began;
 
@@ -74,18 +71,26 @@ static uint64_t inode_of(const char *path) {
   return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
+static int side_of_inode(uint64_t inode) {
+  int i;
+  for (i = 0; i < SIDES && (inode == 0 || p->sides[i].inode != inode); i++) {}
+  return i < SIDES ? i : -1;
+}
+
 /* Which side has the name now? */
 static void look_at_name(void) {
-  uint64_t generation;
   int fd = open(p->path, O_RDONLY | O_CLOEXEC);
-  must(fd >= 0 && pread(fd, &generation, 8, offsetof(header, generation)) == 8, p->path);
-  p->named = (int)(generation & 1);
-  p->sides[p->named].inode = inode_of(p->path);
+  p->named = side_of_inode(inode_of(p->path));
+  must(fd >= 0 && p->named >= 0, p->path);
   if (files[p->named] >= 0) close(files[p->named]);
   files[p->named] = fd;
 }
 
 void pages_start(const char *path) {
+  static const char *const suffixes[NEW_NAMES] = { ".new", ".copy.new", ".copy" };
+  size_t size;
+  uint8_t *bytes = file_read(path, &size);
+  int i;
   if (p == NULL) p = shared(sizeof *p);
   p->lock = 0;
   p->now = 0;
@@ -93,50 +98,55 @@ void pages_start(const char *path) {
   p->used = 1;
   memset(p->sides, 0, sizeof p->sides);
   snprintf(p->path, sizeof p->path, "%s", path);
-  snprintf(p->temporary, sizeof p->temporary, "%s.new", path);
-  p->folder = FLUSHED;
-  p->settled = 0;
-  named_before = -1;
+  for (i = 0; i < NEW_NAMES; i++)
+    snprintf(p->new_names[i], sizeof p->new_names[i], "%s%s", path, suffixes[i]);
+  p->sides[0].inode = inode_of(path);
+  p->sides[0].seed = header_of(bytes)->hash_seed;
+  free(bytes);
+  p->on_disk = 0;
+  p->flushing = 0;
   look_at_name();
 }
 
 void pages_session_over(void) {
-  int before = p->named;
-  /* a rename that was begun after that, and never done, changes nothing */
-  if (p->settled) named_before = -1;
-  p->settled = 0;
-  /* who flushed it is dead: the next one's steps show nothing */
-  if (p->folder == FLUSHING) p->folder = UNFLUSHED;
+  p->flushing = 0; /* who flushed it is dead: the next one's steps show nothing */
   look_at_name();
-  if (before != p->named && p->folder != FLUSHED) named_before = before;
 }
 
 /* ---------------------------------------------------------------------------------------- hooks */
 
-/* A new file begins: what is known of its side is of one that is gone. */
+/* The file that is being made.  What is known of its side is of one that is gone. */
 static int new_side(void) {
-  uint64_t inode = inode_of(p->temporary);
-  int i = !p->named;
-  /* the one made in this session has the name already */
-  if (p->sides[p->named].inode != inode_of(p->path)) i = p->named;
-  if (p->sides[i].inode != inode) {
-    memset(&p->sides[i], 0, sizeof p->sides[i]);
-    p->sides[i].inode = inode;
-  }
+  int named = side_of_inode(inode_of(p->path)), i, n;
+  uint64_t inode = 0;
+  for (n = 0; n < NEW_NAMES && inode == 0; n++) inode = inode_of(p->new_names[n]);
+  must(inode != 0, "a store to a file that nobody knows");
+  i = side_of_inode(inode);
+  if (i >= 0 && p->sides[i].seed == 0) return i;
+  if (i < 0)
+    for (i = 0; i == named || i == p->on_disk; i++) {}
+  memset(&p->sides[i], 0, sizeof p->sides[i]);
+  p->sides[i].inode = inode;
   return i;
 }
 
 static int side_of_base(const uint8_t *base) {
-  uint64_t generation = header_of(base)->generation;
-  return generation ? (int)(generation & 1) : new_side();
+  uint64_t seed = header_of(base)->hash_seed;
+  int i;
+  if (seed == 0) return new_side();
+  for (i = 0; i < SIDES && p->sides[i].seed != seed; i++) {}
+  if (i < SIDES) return i;
+  i = new_side();
+  p->sides[i].seed = seed;
+  return i;
 }
 
 static int side_of_file(int fd) {
   struct stat st;
+  int i;
   must(fstat(fd, &st) == 0, "fstat");
-  if (st.st_ino == p->sides[0].inode || st.st_ino == p->sides[1].inode)
-    return st.st_ino == p->sides[1].inode;
-  return new_side();
+  i = side_of_inode(st.st_ino);
+  return i >= 0 ? i : new_side();
 }
 
 static void remember(side *side, const uint8_t *base, uint64_t page) {
@@ -162,9 +172,9 @@ static void remember(side *side, const uint8_t *base, uint64_t page) {
 
 /* What is done next shows that the flush of the folder was done. */
 static void folder_was_flushed(void) {
-  if (p->folder != FLUSHING) return;
-  p->folder = FLUSHED;
-  p->settled = 1;
+  if (!p->flushing) return;
+  p->flushing = 0;
+  p->on_disk = side_of_inode(inode_of(p->path));
 }
 
 static void count_and_die(void) {
@@ -228,8 +238,8 @@ static void remember_size(const char *path) {
   side *side;
   int i;
   if (stat(path, &st) != 0) return;
-  for (i = 0; i < 2 && p->sides[i].inode != st.st_ino; i++) {}
-  if (i == 2) return;
+  i = side_of_inode(st.st_ino);
+  if (i < 0) return;
   side = &p->sides[i];
   if (side->size_count > 0 && side->sizes[side->size_count - 1].size == (uint64_t)st.st_size) {
     side->sizes[side->size_count - 1].until = ++p->now;
@@ -244,15 +254,16 @@ static int before_call(const char *call) {
   enter();
   folder_was_flushed();
   if (strcmp(call, "rename") == 0) {
-    p->folder = UNFLUSHED;
-    if (the->kill_near_rename)
+    p->flushing = 0;
+    if (the->kill_near_rename && the->renames_before-- <= 0)
       atomic_store(&the->kill_at, atomic_load(&the->step) + the->kill_near_rename);
   }
-  if (strcmp(call, "fsync") == 0) p->folder = FLUSHING; /* of nothing else */
+  if (strcmp(call, "fsync") == 0) p->flushing = 1; /* of nothing else */
   if (strcmp(call, "msync") == 0 || strcmp(call, "fdatasync") == 0) flush_began = p->now;
   if (strcmp(call, "fallocate") == 0 || strcmp(call, "ftruncate") == 0) {
+    int n;
     remember_size(p->path);
-    remember_size(p->temporary);
+    for (n = 0; n < NEW_NAMES; n++) remember_size(p->new_names[n]);
   }
   if (strcmp(call, "malloc") != 0) count_and_die();
   leave();
@@ -283,11 +294,11 @@ static int choices(const side *side, uint64_t page, const uint8_t *now, int at, 
   return n;
 }
 
-int pages_names(void) { return named_before >= 0 ? 2 : 1; }
+int pages_names(void) { return p->on_disk != p->named ? 2 : 1; }
 
 /* The file that the name leads to: 0 the one that has it now, 1 the one that had it before. */
 static const side *side_named(int before, uint8_t **now, size_t *size) {
-  int i = before ? named_before : p->named;
+  int i = before ? p->on_disk : p->named;
   struct stat st;
   must(fstat(files[i], &st) == 0, "fstat");
   *size = (size_t)st.st_size;

@@ -7,6 +7,9 @@
 ** that was acknowledged at full; be sound; and give out only versions above all that anybody saw.
 ** A read-only open says MAPH_RECOVER first.  Some images live on: recovery itself is killed and
 ** cut, and what was done before is done again, so that stale pages have their chance.
+**
+** Of every third store the versions are given: after a recovery it is at the version of the state
+** that it holds, and each entry at its own.
 */
 #include "calls/handle.h"
 #include "file/record.h"
@@ -38,7 +41,7 @@ static uint16_t next_boot(void) {
 
 typedef struct session {
   const char *path;
-  int transactions, crowd, closes, syncs, rewrites;
+  int transactions, crowd, closes, syncs, rewrites, replaces;
   uint64_t numbers;
 } session;
 
@@ -57,8 +60,7 @@ static void settle_quietly(writer *writer) {
             (int)the->flight);
     return;
   }
-  if (memcmp(got.content, the->history[the->n].content, sizeof got.content) != 0)
-    the->history[++the->n] = the->maybe;
+  if (!state_same(&got, &the->history[the->n])) the->history[++the->n] = the->maybe;
   the->flight = NOTHING;
   the->flight_survives_power = 0;
 }
@@ -104,6 +106,27 @@ static void rewrite(writer *writer) {
   if (rc != MAPH_OK) trouble("a writer cannot rewrite: %s", maph_errmsg(NULL));
 }
 
+static char *copy_of(const char *file, const char *suffix) {
+  static char name[500];
+  snprintf(name, sizeof name, "%s.copy%s", file, suffix);
+  return name;
+}
+
+/* What a dead writer left of a copy. */
+static void remove_copies(const char *file) {
+  unlink(copy_of(file, ""));
+  unlink(copy_of(file, ".lock"));
+  unlink(copy_of(file, ".new"));
+}
+
+/* A backup takes the place of the store. */
+static void replace(writer *writer, const char *file) {
+  const char *copy = copy_of(file, "");
+  int rc = maph_backup(writer->m[1 + below(3)], copy, NULL, NULL);
+  if (rc == MAPH_OK) rc = maph_replace(file, copy, 5000);
+  if (rc != MAPH_OK) trouble("a writer cannot replace the store: %s", maph_errmsg(NULL));
+}
+
 static void work(void *arg) {
   const session *session = arg;
   writer writer;
@@ -120,7 +143,12 @@ static void work(void *arg) {
     script_random(&script, session->crowd && below(3) == 0);
     if (script_run(&writer, &script) != MAPH_OK)
       trouble("a writer cannot write: %s", maph_errmsg(NULL));
-    if (i == session->rewrites && troubles == 0) rewrite(&writer);
+    if (i == session->rewrites && troubles == 0) {
+      if (session->replaces)
+        replace(&writer, session->path);
+      else
+        rewrite(&writer);
+    }
     if (session->syncs && below(4) == 0) {
       if (maph_sync(writer.m[MAPH_SYNC_OFF]) != MAPH_OK)
         trouble("maph_sync: %s", maph_errmsg(NULL));
@@ -145,6 +173,7 @@ static void one_session(const char *file, uint64_t numbers) {
   session.syncs = below(3) == 0;
   session.rewrites = below(2) ? (int)below(4) : -1;
   if (session.rewrites >= session.transactions) session.transactions = session.rewrites + 1;
+  session.replaces = below(3) == 0;
   session.numbers = numbers;
   atomic_store(&the->step, 0);
   atomic_store(&the->kill_at, below(5) ? 1
@@ -154,6 +183,9 @@ static void one_session(const char *file, uint64_t numbers) {
                                        : 0);
   the->kill_near_rename = session.rewrites >= 0 && below(2) ? 1 + (long)below(8) : 0;
   if (the->kill_near_rename) atomic_store(&the->kill_at, 0);
+  /* that of the backup comes first */
+  the->renames_before = session.replaces && below(4) ? 1 : 0;
+  remove_copies(file);
   reap(spawn(work, &session));
   pages_session_over();
 }
@@ -169,7 +201,8 @@ static uint64_t word_of(const uint8_t *bytes, size_t at) {
 
 static void check_versions(maph *m, int was_clean) {
   maph_txn *txn;
-  uint64_t version;
+  uint64_t version, shift, seen;
+  if (the->numbered) return; /* content_match did */
   if (maph_txn_begin(m, MAPH_SYNC_OFF, &txn) != MAPH_OK) {
     trouble("after recovery a transaction cannot begin: %s", maph_errmsg(m));
     return;
@@ -179,9 +212,23 @@ static void check_versions(maph *m, int was_clean) {
   if (version <= the->top_version)
     trouble("version %llu is given out, and somebody saw %llu", (unsigned long long)version,
             (unsigned long long)the->top_version);
-  if (!was_clean && version >> 32 <= the->top_version >> 32)
+  /* in the file: what replaced another one shows others */
+  shift = store_shift(m->store);
+  seen = the->top_version > shift ? the->top_version - shift : 0;
+  if (!was_clean && (version - shift) >> 32 <= seen >> 32)
     trouble("after recovery versions go on at %llu, not at the next multiple of 2^32",
             (unsigned long long)version);
+}
+
+/* Nothing is told that came after the last version. */
+static void check_numbered_feed(maph *m, uint64_t version) {
+  maph_changes *feed;
+  maph_change change;
+  if (maph_changes_open(m, version, &feed) != MAPH_OK
+      || maph_changes_next(feed, 0, &change) != MAPH_NOTFOUND
+      || maph_changes_version(feed) != version)
+    trouble("a feed from version %llu, the last: %s", (unsigned long long)version, maph_errmsg(m));
+  maph_changes_close(feed);
 }
 
 /* No feed begins at a version that was lost, or never was. */
@@ -191,6 +238,10 @@ static void check_feed(maph *m) {
   int rc;
   if (maph_stat(m, &st) != MAPH_OK) {
     trouble("stat: %s", maph_errmsg(m));
+    return;
+  }
+  if (the->numbered) {
+    check_numbered_feed(m, st.version);
     return;
   }
   rc = maph_changes_open(m, st.version - 1, &feed);
@@ -312,14 +363,27 @@ static void live(const char *file, int depth, uint64_t numbers) {
   if (troubles == 0) cut(depth, numbers);
 }
 
+static void fill_numbered(maph *m, maph_slice value) {
+  maph_txn *txn;
+  must(maph_txn_begin(m, MAPH_SYNC_OFF, &txn) == MAPH_OK
+           && maph_txn_at(txn, ++the->history[the->n].version) == MAPH_OK
+           && maph_txn_put(txn, maph_str("filler"), value) == MAPH_OK
+           && maph_txn_delete(txn, maph_str("filler")) == MAPH_OK
+           && maph_txn_commit(txn) == MAPH_OK,
+       "a filler");
+}
+
 /* A long log, so that each writer's first commit at full writes a checkpoint. */
 static void lengthen(maph *m) {
   size_t size = (1 << 20) + (1 << 16);
   void *filler = calloc(1, size);
   must(filler != NULL, "memory");
-  must(maph_put(m, maph_str("filler"), maph_bytes(filler, size)) == MAPH_OK
-           && maph_delete(m, maph_str("filler")) == MAPH_OK,
-       "a filler");
+  if (the->numbered)
+    fill_numbered(m, maph_bytes(filler, size));
+  else
+    must(maph_put(m, maph_str("filler"), maph_bytes(filler, size)) == MAPH_OK
+             && maph_delete(m, maph_str("filler")) == MAPH_OK,
+         "a filler");
   free(filler);
 }
 
@@ -332,6 +396,7 @@ static void make_base(int round) {
   hooks_none();
   os_test.boot = next_boot();
   the->top_version = 0;
+  the->numbered = round % 3 == 2;
   must(writer_open(&writer, path, MAPH_RDWR | MAPH_CREATE) == MAPH_OK, "creating a store");
   universe_make(&the->u, store_hash_seed(path), 20, 40, round % 2 ? 30 : 0);
   board_accounts(&writer);

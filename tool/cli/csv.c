@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include "cli.h"
 
-static const char lone_cr[] = "a carriage return inside a line (lines end with LF or CR LF)";
+static const char lone_cr[] = "a carriage return inside a line (lines end with LF or CR LF)",
+                  after_quote[] = "something follows the closing quote of a field";
 
 static bool add_field(record *record, const void *data, size_t size) {
   if (record->fields == record->room) {
@@ -35,12 +36,16 @@ void record_free(record *record) {
 }
 
 /* ------------------------------------------------------------------------------------------ CSV */
-/* Where in a record it is: a quote opens a quoted field at a field's beginning alone. */
-enum place { FIELD_BEGINS, PLAIN, QUOTED, AFTER_QUOTE };
+/* Where in a record it is: a quote opens a quoted field at a field's beginning alone, and behind
+** the closing one the field ends.  BROKEN: it does not. */
+enum place { FIELD_BEGINS, PLAIN, QUOTED, AFTER_QUOTE, AFTER_CR, BROKEN };
 
 static enum place next_place(enum place place, char c) {
   if (place == QUOTED) return c == '"' ? AFTER_QUOTE : QUOTED;
+  if (place >= AFTER_CR) return BROKEN;
   if (c == ',') return FIELD_BEGINS;
+  if (place == AFTER_QUOTE && c == '\r') return AFTER_CR;
+  if (place == AFTER_QUOTE && c != '"') return BROKEN;
   if (c == '"' && place != PLAIN) return QUOTED;
   return PLAIN;
 }
@@ -57,7 +62,7 @@ static size_t pass(const char *data, size_t from, size_t end, enum place *place,
       for (size_t i = 0; i < size; i++) *place = next_place(*place, p[i]);
     }
     from += size;
-    if (line_end == NULL || *place != QUOTED) break;
+    if (line_end == NULL || *place != QUOTED) break; /* BROKEN: as far as this line */
     from++;
     ++*lines;
   }
@@ -65,7 +70,8 @@ static size_t pass(const char *data, size_t from, size_t end, enum place *place,
 }
 
 /* Find the end of the record that begins at in->at: the first line end outside quotes.  Lines
-** inside are counted. */
+** inside are counted.  Of a record whose quotes are wrong only the first line is left out: the
+** quote that opened the field was perhaps the wrong one. */
 static enum taken find_record(input *in, size_t *size, uint64_t *lines) {
   enum place place = FIELD_BEGINS;
   size_t at = 0;
@@ -73,6 +79,7 @@ static enum taken find_record(input *in, size_t *size, uint64_t *lines) {
   for (;;) {
     at = pass(in->data + in->at, at, in->end - in->at, &place, lines);
     *size = at;
+    if (place == BROKEN) return input_wrong_here(in, after_quote);
     if (at < in->end - in->at) return TAKEN;
     if (input_fill(in)) continue;
     if (in->too_long) return input_too_long(in);
@@ -109,7 +116,7 @@ static const char *csv_split(record *record, char *p, const char *end) {
     if (p < end && *p == '"') {
       p = unquote(++start, end, &stop);
       if (p == NULL) return "a quoted field never ends";
-      if (p < end && *p != ',') return "something follows the closing quote of a field";
+      if (p < end && *p != ',') return after_quote;
     } else {
       for (; p < end && *p != ','; p++) {
         if (*p == '"') return "a quote inside a field that is not quoted";

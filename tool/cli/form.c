@@ -24,6 +24,11 @@ static const struct {
   { 0, 5, "REDIS", "a dump of Redis: the manual, maph(1), has a recipe" },
   { 0, 10, "VERSION=3\n", "a dump of LMDB or Berkeley DB: the manual, maph(1), has a recipe" },
   { 257, 5, "ustar", "a tar archive" },
+  { 0, 4, "\x04\x22\x4d\x18", "compressed by lz4: lz4cat FILE | maph import STORE" },
+  { 0, 8, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old spreadsheet: save its table as CSV" },
+  { 0, 4, "PAR1", "Parquet: write its table as CSV" },
+  { 0, 5, "<html", "a page in HTML: save its table as CSV" },
+  { 0, 9, "<!DOCTYPE", "a page in HTML: save its table as CSV" },
 };
 
 const char *form_of(maph_slice head) {
@@ -54,15 +59,34 @@ static maph_slice first_line(maph_slice head) {
   return maph_bytes(text, size);
 }
 
+static bool has(maph_slice line, char c) { return memchr(line.data, c, line.size) != NULL; }
+
+/* As an old Mac wrote them: no line end but CR.  In JSON that is a blank. */
+static bool ends_with_cr(maph_slice head, maph_slice line) {
+  const char *text = line.data, *cr = memchr(text, '\r', line.size);
+  if (cr == NULL || has(head, '\n')) return false;
+  return *text != '{' || (cr[-1] == '}' && cr + 1 < text + line.size && cr[1] == '{');
+}
+
+static const char *form_of_table(const char *format, maph_slice line) {
+  bool tabs = has(line, '\t'), commas = has(line, ',');
+  if (is_one_object(line) && !tabs) return "NDJSON: --format ndjson imports it";
+  if (strcmp(format, "tsv") == 0) return commas && !tabs ? "CSV: --format csv imports it" : NULL;
+  if (commas) return NULL;
+  if (tabs) return "TSV: --format tsv imports it";
+  return has(line, ';') ? "a table with semicolons: save it with commas, or as TSV" : NULL;
+}
+
 const char *form_of_text(const char *format, maph_slice head) {
   maph_slice line = first_line(head);
+  const char *text = line.data;
   if (line.size == 0) return NULL;
-  if (strcmp(format, "ndjson") != 0)
-    return is_one_object(line) && memchr(line.data, '\t', line.size) == NULL
-               ? "NDJSON: --format ndjson imports it"
-               : NULL;
-  if (*(const char *)line.data == '[') return "a JSON array: jq -c '.[]' FILE | maph import STORE";
-  if (*(const char *)line.data == '{') return NULL;
-  if (memchr(line.data, '\t', line.size)) return "TSV: --format tsv imports it";
-  return memchr(line.data, ',', line.size) ? "CSV: --format csv imports it" : NULL;
+  if (ends_with_cr(head, line))
+    return "text whose lines end with CR alone: tr '\\r' '\\n' <FILE | maph import STORE";
+  if (strcmp(format, "ndjson") != 0) return form_of_table(format, line);
+  if (*text == '[') return "a JSON array: jq -c '.[]' FILE | maph import STORE";
+  if (*text == '{')
+    return line.size == 1 ? "JSON over several lines: jq -c . FILE | maph import STORE" : NULL;
+  if (has(line, '\t')) return "TSV: --format tsv imports it";
+  return has(line, ',') ? "CSV: --format csv imports it" : NULL;
 }

@@ -3,11 +3,11 @@
 **
 ** Entries are collected, up to a batch or BYTES_MOST, and then put in one transaction: while it
 ** waits for input nothing is locked.  With --atomic one transaction is open from the first group to
-** the end.  A store that is not there yet is loaded (maph_load_begin): what is put is seen at the
-** end, all at once.  That holds for files and stores, which end soon.  Lines that come through a
-** pipe go in transactions, and so does what follows the first line that has a condition.  A
-** mistake, a signal or a failing store ends the import with the group that was being collected
-** dropped, and a sentence that says what stays.
+** the end.  A store that is not there yet, or that nobody wrote to, is loaded (maph_load_begin):
+** what is put is seen at the end, all at once.  That holds for files and stores, which end soon.
+** Lines that come through a pipe go in transactions, and so does what follows the first line that
+** has a condition.  A mistake, a signal or a failing store ends the import with the group that was
+** being collected dropped, and a sentence that says what stays.
 **
 ** Rows of CSV and TSV: what a column means comes from its name (plan_columns).  With no column for
 ** the value, the other columns of the row become a JSON object of strings.
@@ -575,11 +575,11 @@ static int finish(import *import, bool ok) {
   return output_end(&standard_output) && ok && import->wrong == 0 ? DONE : FAILED;
 }
 
-/* Is a store that is to be made better loaded? */
+/* Is a store that is empty yet, or to be made, better loaded? */
 static bool may_load(const import *import, const char *format, const input *in, const maph *from) {
   const arguments *args = import->args;
   struct stat st;
-  if (!args->create || args->if_absent || args->batch != BATCH) return false;
+  if (args->if_absent || args->batch != BATCH) return false;
   if (args->atomic) return strcmp(format, "ndjson") != 0; /* whose lines may have conditions */
   return from || (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode));
 }
@@ -613,10 +613,11 @@ static void import_free(import *import) {
 int command_import(arguments *args) {
   const char *path = args->operand[0], *source = args->operands > 1 ? args->operand[1] : "-",
              *format = format_of(args, source);
-import import = {.args = args, .source = strcmp(source, "-") == 0 ? "standard input" :source };
+  struct import import = { .args = args };
   maph *from = NULL;
   input in;
   int status;
+  import.source = strcmp(source, "-") == 0 ? "standard input" : source;
   if (strcmp(source, "-") == 0) note_typing(args, "the entries");
   if (!input_open(&in, source, (size_t)args->max_line)) return FAILED;
   if (same_file(path, in.fd)) {

@@ -113,6 +113,16 @@ maph *store_open_or_make(const arguments *args, const char *path, bool *made) {
   return m ? m : store_open(args, path, args->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
 }
 
+/* Whatever is in the way of that, it can be waited for, and written to, or the command that tries
+** says what is wrong. */
+static bool load_into_empty(maph_load_options *o, const arguments *args, const char *path,
+                            maph_load **load) {
+  o->into_empty = 1;
+  o->busy_timeout_ms = (int)args->busy_timeout_ms;
+  maph_load_begin(path, o, load);
+  return !stop_asked();
+}
+
 bool store_load(const arguments *args, const char *path, maph_load **load) {
   maph_load_options o = MAPH_LOAD_OPTIONS_INIT;
   int rc;
@@ -121,9 +131,10 @@ bool store_load(const arguments *args, const char *path, maph_load **load) {
   o.busy_timeout_ms = 0;
   o.expected_keys = args->expect_keys == NOT_GIVEN ? 0 : args->expect_keys;
   if (args->mode != NOT_GIVEN) o.mode = (int)args->mode;
-  rc = maph_load_begin(path, &o, load);
-  /* it is there, or somebody is making it: it can be waited for, and written to */
-  if (rc == MAPH_OK || rc == MAPH_EXISTS || rc == MAPH_BUSY) return true;
+  rc = args->create ? maph_load_begin(path, &o, load) : MAPH_EXISTS;
+  if (rc == MAPH_OK) return true;
+  /* it is there, or somebody is making it */
+  if (rc == MAPH_EXISTS || rc == MAPH_BUSY) return load_into_empty(&o, args, path, load);
   store_failed(path, rc);
   return false;
 }

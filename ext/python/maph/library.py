@@ -149,6 +149,7 @@ class LoadOptions(Structure):
         ("progress_arg", c_void_p),
         ("versions", c_int),
         ("uuid", c_uint8 * 16),
+        ("into_empty", c_int),
     ]
 
 

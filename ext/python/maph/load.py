@@ -96,8 +96,10 @@ def load(
     memory_bytes: int = 0,
     busy_timeout: float = 5.0,
     permissions: int = 0o644,
+    into_empty: bool = False,
 ) -> Load:
-    """Begin a new store at path.  ExistsError when there is one.  The rest is maph_load_options in
+    """Begin a new store at path.  ExistsError when there is one.  With into_empty one is there that
+    was not written to since it was made; ExistsError when it was.  The rest is maph_load_options in
     maph.h."""
     if perfect_hash not in PERFECT_HASH:
         raise ValueError("perfect_hash is None, pilot or cmph")
@@ -109,6 +111,7 @@ def load(
         memory_bytes=whole("memory_bytes", memory_bytes),
         optimize=bool(optimize),
         perfect_hash=PERFECT_HASH[perfect_hash],
+        into_empty=bool(into_empty),
     )
     handle, name = c_void_p(), os.fsencode(path)
     if b"\0" in name:

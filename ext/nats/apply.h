@@ -1,0 +1,27 @@
+/*
+** apply.h - what a message of a bucket makes of a store.
+*/
+#ifndef MAPH_NATS_APPLY_H
+#define MAPH_NATS_APPLY_H
+
+#include "nats/keys.h"
+#include "nats/stream.h"
+
+typedef struct bucket_rules {
+  key_mode keys;
+  uint64_t max_age_ms; /* of the bucket: each of its entries expires so long after it was put */
+} bucket_rules;
+
+/* A put or a delete.  Its slices lie in the message, or in the change itself. */
+typedef struct change {
+  maph_slice key, value;
+  bool deleted;
+  maph_condition how; /* of a put: types, media type, expiry */
+  char room[KEYS_LINE + 256];
+} change;
+
+/* What it means.  An entry that is past its expiry at `now_ms` is a delete.  False: a key that
+** stands for none; it is to be left out. */
+bool change_read(const bucket_rules *rules, const delivery *from, uint64_t now_ms, change *to);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+** child.h - a process that follows, and its parent, which sees that it lives.
+**
+** The child stamps a page that they share, also while it waits for nothing.  One that has not for
+** its patience is killed, and another one begins where the file is: libnats 3.4.1 may loop for ever
+** in a connect, and nothing that a dead follower leaves needs mending.
+*/
+#ifndef MAPH_NATS_CHILD_H
+#define MAPH_NATS_CHILD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CHILD_ENDED = 0, CHILD_FATAL = 2 };
+/* How long a child may be silent: between stamps, and in a call of maph or a request. */
+enum { CHILD_PATIENCE_MS = 20000, CHILD_LONG_PATIENCE_MS = 75000 };
+
+/* Run `child`, again where it dies of something else than SIGTERM or CHILD_FATAL, until the parent
+** is told to end; `tick` is called each second, in the parent, with how often a child was replaced.
+** The exit status. */
+int child_supervise(int (*child)(void *arg), void (*tick)(void *arg, uint64_t replaced), void *arg);
+
+/* In the child: it is alive, and what comes takes no time. */
+void child_stamp(void);
+/* It is alive, and what comes may take long. */
+void child_stamp_long(void);
+/* It was told to end. */
+bool child_told(void);
+/* Sleep so long, but not beyond being told; stamps. */
+void child_sleep(unsigned ms);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+** connect.h - what stream.c and connect.c share of a connection.
+*/
+#ifndef MAPH_NATS_CONNECT_H
+#define MAPH_NATS_CONNECT_H
+
+#include <nats/nats.h>
+#include "nats/stream.h"
+
+struct connection {
+  natsConnection *nats;
+  server_info server;
+  natsSubscription *answers; /* to stream_next_of, on `inbox`.NUMBER; NULL: none was asked yet */
+  consumer *consumers;       /* all that were opened */
+  char inbox[256];
+  unsigned long long asked; /* the NUMBER of the last one */
+};
+
+/* Free them all, once the connection is closed. */
+void connect_free_consumers(connection *c);
+/* A subject that is ours alone. */
+void connect_inbox(char room[256]);
+/* The server answered that error: NONE or REFUSED. */
+stream_rc connect_refused(unsigned code, const char *what, const char *description);
+/* What a failed call of nats.c means, and its sentence. */
+stream_rc connect_failed(natsStatus status, const char *what, const char *where);
+
+#endif

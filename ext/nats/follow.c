@@ -1,0 +1,109 @@
+/*
+** follow.c - maph-replica follow: sessions, one after the other, and the file that they keep.
+*/
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include "nats/child.h"
+#include "nats/follow.h"
+#include "nats/option.h"
+#include "nats/replica.h"
+
+enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000 };
+
+ending follower_open(follower *f) {
+  maph_stats stats;
+  int rc;
+  if (access(f->path, F_OK) != 0 && errno == ENOENT) return ENDING_NOW;
+  child_stamp_long();
+  rc = maph_open(f->path, MAPH_RDWR, NULL, &f->store);
+  if (rc == MAPH_OK && maph_stat(f->store, &stats) == MAPH_OK
+      && stats.versions != MAPH_VERSIONS_GIVEN) {
+    maph_close(f->store);
+    f->store = NULL;
+    follower_error(f, "%s: a store that is no replica: name another file", f->path);
+    return ENDING_FATAL;
+  }
+  if (rc == MAPH_OK) return ENDING_NOW;
+  follower_error(f, "%s", maph_errmsg(NULL));
+  if (rc == MAPH_FORMAT) return ENDING_FATAL;
+  /* A damaged replica is made anew; another reason may go away. */
+  if (rc == MAPH_CORRUPT || rc == MAPH_RECOVER) f->rebuild = true;
+  return rc == MAPH_CORRUPT || rc == MAPH_RECOVER ? ENDING_NOW : ENDING_AGAIN;
+}
+
+/* Between half of it and all of it, so that replicas do not all come back at one moment. */
+static unsigned jitter(unsigned ms) {
+  unsigned random = 0;
+  if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) return ms;
+  return random % (ms + 1);
+}
+
+static int follow(void *arg) {
+  follower *f = arg;
+  unsigned wait_ms = BACK_OFF_MS;
+  ending end;
+  f->sidecar.record.pid = (uint64_t)getpid();
+  do {
+    unsigned long long began = ticks_ms();
+    end = session_run(f);
+    if (ticks_ms() - began > STEADY_MS) wait_ms = BACK_OFF_MS;
+    if (end == ENDING_NOW || end == ENDING_AGAIN) child_sleep(jitter(wait_ms));
+    wait_ms = wait_ms * 2 < BACK_OFF_MOST_MS ? wait_ms * 2 : BACK_OFF_MOST_MS;
+    if (child_told()) end = ENDING_TOLD;
+  } while (end != ENDING_TOLD && end != ENDING_FATAL);
+  if (f->store) maph_close(f->store);
+  f->sidecar.record.state = REPLICA_STOPPED;
+  f->sidecar.record.pid = 0;
+  sidecar_write(&f->sidecar);
+  if (end == ENDING_FATAL) complain("%s", f->sidecar.record.error);
+  return end == ENDING_FATAL ? CHILD_FATAL : CHILD_ENDED;
+}
+
+static void tick(void *arg, uint64_t replaced) {
+  (void)arg;
+  (void)replaced;
+}
+
+/* Permission bits as chmod takes them. */
+static bool read_mode(unsigned *mode) {
+  char *end;
+  unsigned long bits = strtoul(option.mode, &end, 8);
+  *mode = (unsigned)bits;
+  return *end == 0 && end != option.mode && bits <= 0777 && (bits & 0600) == 0600;
+}
+
+static void name_sidecar(follower *f) {
+  sidecar_header header = { .escaped = f->sidecar.header.escaped };
+  snprintf(header.bucket, sizeof header.bucket, "%s", f->bucket);
+  snprintf(header.filter, sizeof header.filter, "%s", option.filter ? option.filter : "");
+  snprintf(header.servers, sizeof header.servers, "%s", option.server);
+  sidecar_name(&f->sidecar, &header);
+}
+
+int command_follow(const char *const *words, int count) {
+  static follower f;
+  const char *wrong;
+  (void)count;
+  f.bucket = words[0];
+  f.path = words[1];
+  if (!keys_bucket_valid(maph_str(f.bucket)))
+    return complain("%s: a bucket's name is letters, digits, - and _", f.bucket);
+  if (!read_mode(&f.mode))
+    return complain("--mode: \"%s\" is no mode such as 0644 that lets its owner write",
+                    option.mode);
+  if (strcmp(option.sync, "off") != 0 && strcmp(option.sync, "normal") != 0)
+    return complain("--sync is off or normal, not \"%s\"", option.sync);
+  f.durability = strcmp(option.sync, "off") == 0 ? MAPH_SYNC_OFF : MAPH_SYNC_NORMAL;
+  if (asprintf(&f.sync_path, "%s.sync", f.path) < 0) return complain("out of memory");
+  if ((wrong = sidecar_open(f.path, f.mode, &f.sidecar)) != NULL) return complain("%s", wrong);
+  if (f.sidecar.header.bucket[0] && strcmp(f.sidecar.header.bucket, f.bucket) != 0)
+    return complain("%s: it is a replica of bucket %s: name another file, or remove this one and "
+                    "%s.replica",
+                    f.path, f.sidecar.header.bucket, f.path);
+  name_sidecar(&f);
+  return child_supervise(follow, tick, &f);
+}

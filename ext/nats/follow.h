@@ -1,0 +1,56 @@
+/*
+** follow.h - a replica and its follower: what outlives a session with a server.
+*/
+#ifndef MAPH_NATS_FOLLOW_H
+#define MAPH_NATS_FOLLOW_H
+
+#include "nats/batch.h"
+#include "nats/sidecar.h"
+
+/* A new file on its way: it goes on in the next session where the bucket is the same. */
+typedef struct building {
+  batch batch; /* its load NULL: none is being built */
+  uint8_t uuid[16];
+  uint64_t target;       /* the bucket's last sequence when it began: then the file is whole */
+  uint64_t sure_time_ns; /* of the message at batch.at; 0: unknown */
+} building;
+
+/* A key that the bucket has no more, and no message tells of it. */
+typedef struct ghost {
+  struct ghost *next;
+  uint64_t version;
+  size_t size;
+  char key[];
+} ghost;
+
+typedef struct follower {
+  const char *bucket, *path;
+  char *sync_path; /* FILE.sync, where the new file is made */
+  unsigned mode;
+  int durability;
+  sidecar sidecar;
+  maph *store; /* the replica; NULL: there is none */
+  building building;
+  bool doubt;    /* all keys are to be compared before it goes on */
+  bool rebuild;  /* a new file is to be built */
+  ghost *ghosts; /* to be deleted with the next message */
+  uint64_t ghosts_count;
+  unsigned long long listed; /* when all keys were compared last; 0: never */
+} follower;
+
+typedef enum ending {
+  ENDING_TOLD,  /* it was told to end */
+  ENDING_AGAIN, /* after a while */
+  ENDING_NOW,   /* at once */
+  ENDING_FATAL  /* never: what stands in the way was said */
+} ending;
+
+/* session.c: one connection, from the store's version on, until something is not in order. */
+ending session_run(follower *f);
+/* Open the replica, if it is there and one.  FATAL: the file is something else. */
+ending follower_open(follower *f);
+void follower_drop_ghosts(follower *f);
+/* Note what ended a session, or stands in the way. */
+__attribute__((format(printf, 2, 3))) void follower_error(follower *f, const char *format, ...);
+
+#endif

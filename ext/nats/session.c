@@ -1,0 +1,632 @@
+/*
+** session.c - one connection to a server, and what is done in it.
+**
+**     connect, look at the stream, decide: follow from the store's version, or build a new file
+**     from the first message on; create a consumer; take its messages in batches
+**
+** Whatever is not as it should be ends the session: nothing of the open batch stays, and the next
+** session begins where the store is.  So there is one way to go on, after a lost message, a lost
+** connection or a kill.
+**
+** The server sends as much as its window holds and then waits for an answer, which is given after
+** what came before it is committed: a store that cannot take more holds the server up, not memory.
+*/
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "entry/entry.h"
+#include "nats/child.h"
+#include "nats/follow.h"
+#include "nats/option.h"
+#include "nats/replica.h"
+#include "nats/walk.h"
+
+enum {
+  SILENCE_MS = 7000,  /* the server says something each 2 s */
+  LOOK_MS = 30000,    /* so often the stream's configuration is looked at */
+  LEADER_MS = 10000,  /* a new leader may lag for so long */
+  WAIT_MS = 200,      /* for a message, where no batch is open */
+  HOLES_MOST = 4096,  /* then they are asked back */
+  GHOSTS_MOST = 20000 /* more of them are not worth deleting one by one */
+};
+
+typedef struct session {
+  follower *f;
+  connection *c;
+  consumer *k;
+  stream_info info;
+  uint8_t uuid[16];
+  batch own; /* of a session that follows; that of one that builds is the follower's */
+  batch *batch;
+  uint64_t delivered; /* the consumer's count */
+  unsigned long long heard, looked;
+  bool checks; /* holes are asked back */
+  bool whole;  /* that the file has all there was when the session began was noted */
+} session;
+
+void follower_error(follower *f, const char *format, ...) {
+  char text[sizeof f->sidecar.record.error];
+  va_list ap;
+  va_start(ap, format);
+  vsnprintf(text, sizeof text, format, ap);
+  va_end(ap);
+  if (strcmp(text, f->sidecar.record.error) != 0) note("%s", text);
+  strcpy(f->sidecar.record.error, text);
+}
+
+static void show_state(session *s, replica_state state) {
+  s->f->sidecar.record.state = state;
+  sidecar_write(&s->f->sidecar);
+}
+
+/* ------------------------------------------------------------------------------------- identity */
+/* Of this incarnation of the bucket, the same on every machine. */
+static void identify(session *s) {
+  char text[STREAM_NAME + 1024];
+  XXH128_canonical_t id;
+  int size = snprintf(text, sizeof text, "maph-replica%cKV_%s%c%s%c%.700s%c%s", 0, s->f->bucket, 0,
+                      s->info.created, 0, option.filter ? option.filter : "", 0,
+                      s->info.escaped ? "escaped" : "plain");
+  XXH128_canonicalFromHash(&id, XXH3_128bits(text, (size_t)size));
+  memcpy(s->uuid, id.digest, sizeof s->uuid);
+}
+
+static bucket_rules rules_of(const stream_info *info) {
+  bucket_rules rules = { .keys = info->escaped ? KEYS_ESCAPED : KEYS_PLAIN,
+                         .max_age_ms = info->max_age_ns / 1000000 };
+  return rules;
+}
+
+/* --------------------------------------------------------------------------------------- decide */
+typedef enum decision { DECIDE_FOLLOW, DECIDE_LIST, DECIDE_BUILD } decision;
+
+/* Is the bucket's last sequence not below ours?  A new leader may have to catch up first. */
+static stream_rc wait_for_last(session *s, uint64_t position, bool *reached) {
+  unsigned long long until = ticks_ms() + LEADER_MS;
+  stream_rc rc = STREAM_OK;
+  while (s->info.last < position && !child_told() && ticks_ms() < until) {
+    child_sleep(500);
+    rc = stream_look(s->c, s->f->bucket, &s->info);
+    if (rc != STREAM_OK) return rc;
+  }
+  *reached = s->info.last >= position;
+  return rc;
+}
+
+/* Is the message at `position` the one of that time? */
+typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;
+static stream_rc look_at_anchor(session *s, uint64_t position, uint64_t time_ns, anchor *found) {
+  stored at;
+  stream_rc rc;
+  *found = ANCHOR_GONE;
+  if (position == 0) *found = ANCHOR_SAME;
+  if (position == 0 || time_ns == 0) return STREAM_OK;
+  child_stamp_long();
+  rc = stream_get(s->c, s->f->bucket, position, &at);
+  if (rc == STREAM_NONE) return STREAM_OK;
+  if (rc != STREAM_OK) return rc;
+  *found = at.time_ns == time_ns ? ANCHOR_SAME : ANCHOR_OTHER;
+  stored_free(&at);
+  return STREAM_OK;
+}
+
+static stream_rc decide(session *s, decision *what) {
+  follower *f = s->f;
+  const sidecar_record *known = &f->sidecar.record;
+  uint64_t time_ns, away;
+  bool reached = true;
+  anchor anchor;
+  maph_stats stats;
+  stream_rc rc;
+  *what = DECIDE_BUILD;
+  if (f->store == NULL || f->rebuild || maph_stat(f->store, &stats) != MAPH_OK) return STREAM_OK;
+  if (memcmp(stats.uuid, s->uuid, 16) != 0) {
+    note("bucket %s was made anew, or is another one: a new file is built", f->bucket);
+    return STREAM_OK;
+  }
+  rc = wait_for_last(s, stats.version, &reached);
+  if (rc != STREAM_OK) return rc;
+  if (!reached) {
+    note("bucket %s ends at %llu, and the file is at %llu: it was rolled back; a new file is built",
+         f->bucket, (unsigned long long)s->info.last, (unsigned long long)stats.version);
+    return STREAM_OK;
+  }
+  time_ns = known->position == stats.version ? known->position_time_ns : 0;
+  rc = look_at_anchor(s, stats.version, time_ns, &anchor);
+  if (rc != STREAM_OK) return rc;
+  if (anchor == ANCHOR_OTHER) {
+    note("bucket %s has another message at %llu: it was rolled back; a new file is built",
+         f->bucket, (unsigned long long)stats.version);
+    return STREAM_OK;
+  }
+  away = now_ms() - known->heard_ms;
+  *what = anchor == ANCHOR_SAME && away < option.marker_age_ms && !f->doubt ? DECIDE_FOLLOW
+                                                                            : DECIDE_LIST;
+  return STREAM_OK;
+}
+
+/* ---------------------------------------------------------------------------------------- build */
+/* ------------------------------------------------------------------------------------------ list */
+static bool take_ghost(void *arg, difference what, maph_slice key, uint64_t version) {
+  session *s = arg;
+  ghost *one;
+  if (what != DIFFERENCE_GHOST) return false;
+  if (s->f->ghosts_count++ >= GHOSTS_MOST || (one = malloc(sizeof *one + key.size)) == NULL)
+    return false;
+  one->next = s->f->ghosts;
+  one->version = version;
+  one->size = key.size;
+  memcpy(one->key, key.data, key.size);
+  s->f->ghosts = one;
+  return true;
+}
+
+void follower_drop_ghosts(follower *f) {
+  while (f->ghosts) {
+    ghost *next = f->ghosts->next;
+    free(f->ghosts);
+    f->ghosts = next;
+  }
+  f->ghosts_count = 0;
+}
+
+/* Compare all keys: those that the bucket has no more are deleted with what comes next.  Where
+** anything else differs, or nothing comes to carry the deletes, a new file is built. */
+static stream_rc list(session *s, decision *what) {
+  follower *f = s->f;
+  comparison seen;
+  stream_rc rc;
+  follower_drop_ghosts(f);
+  show_state(s, REPLICA_COMPARING);
+  rc = bucket_compare(s->c, f->bucket, option.filter, f->store, &seen, take_ghost, s);
+  if (rc != STREAM_OK) return rc;
+  f->sidecar.record.listings++;
+  f->listed = ticks_ms();
+  *what = seen.found[DIFFERENCE_MISSING] || seen.found[DIFFERENCE_OTHER]
+                  || f->ghosts_count > GHOSTS_MOST
+                  || (f->ghosts_count > 0 && seen.info.last <= seen.version)
+              ? DECIDE_BUILD
+              : DECIDE_FOLLOW;
+  note("%s: compared with bucket %s at %llu: %llu keys, %llu no more in the bucket; %s", f->path,
+       f->bucket, (unsigned long long)seen.version, (unsigned long long)seen.keys,
+       (unsigned long long)f->ghosts_count,
+       *what == DECIDE_FOLLOW ? "it goes on" : "a new file is built");
+  if (*what == DECIDE_BUILD) follower_drop_ghosts(f);
+  if (*what == DECIDE_FOLLOW) f->doubt = false;
+  return STREAM_OK;
+}
+
+/* Keys that the bucket lost without a message go with the next that comes. */
+static batch_rc delete_ghosts(session *s) {
+  batch_rc rc = BATCH_OK;
+  if (s->f->ghosts == NULL || s->batch->load || s->batch->at <= s->batch->committed) return rc;
+  for (const ghost *one = s->f->ghosts; one && rc == BATCH_OK; one = one->next)
+    rc = batch_delete(s->batch, maph_bytes(one->key, one->size), one->version);
+  return rc;
+}
+
+/* ----------------------------------------------------------------------------------------- build */
+/* Telling the parent that a long call goes on; no call is stopped but by being told to end. */
+static int progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
+  (void)arg;
+  (void)phase;
+  (void)done;
+  (void)total;
+  child_stamp_long();
+  return child_told();
+}
+
+/* What a follower that was killed left.  This one holds the lock, so it is nobody's. */
+static void remove_leftover(follower *f) {
+  char *lock = NULL;
+  maph_destroy(f->sync_path, 1000);
+  unlink(f->sync_path);
+  if (asprintf(&lock, "%s.lock", f->sync_path) >= 0) unlink(lock);
+  free(lock);
+}
+
+static void drop_building(follower *f) {
+  building *b = &f->building;
+  if (b->batch.load) maph_load_abort(b->batch.load);
+  batch_end(&b->batch);
+  memset(b, 0, sizeof *b);
+}
+
+static ending begin_building(session *s) {
+  follower *f = s->f;
+  maph_load_options options = MAPH_LOAD_OPTIONS_INIT;
+  bucket_rules rules = rules_of(&s->info);
+  maph_load *load;
+  drop_building(f);
+  remove_leftover(f);
+  options.mode = (int)f->mode;
+  options.expected_keys = s->info.subjects;
+  options.progress = progress;
+  options.versions = MAPH_VERSIONS_GIVEN;
+  memcpy(options.uuid, s->uuid, 16);
+  if (maph_load_begin(f->sync_path, &options, &load) != MAPH_OK) {
+    follower_error(f, "%s", maph_errmsg(NULL));
+    return ENDING_AGAIN;
+  }
+  batch_begin_load(&f->building.batch, load, &rules, s->checks);
+  f->building.target = s->info.last;
+  memcpy(f->building.uuid, s->uuid, 16);
+  f->sidecar.record.rebuilds += f->store != NULL;
+  note("%s: building it from bucket %s, %llu messages up to %llu", f->path, f->bucket,
+       (unsigned long long)s->info.messages, (unsigned long long)s->info.last);
+  return ENDING_NOW;
+}
+
+/* May what was built in an earlier session go on? */
+static stream_rc resume_building(session *s, bool *goes_on) {
+  building *b = &s->f->building;
+  anchor anchor;
+  stream_rc rc;
+  *goes_on = false;
+  if (b->batch.load == NULL || memcmp(b->uuid, s->uuid, 16) != 0 || s->info.last < b->batch.at
+      || b->batch.rules.max_age_ms != rules_of(&s->info).max_age_ms)
+    return STREAM_OK;
+  rc = look_at_anchor(s, b->batch.at, b->batch.last_time_ns, &anchor);
+  *goes_on = rc == STREAM_OK && anchor == ANCHOR_SAME;
+  return rc;
+}
+
+/* The file is whole but for the last message: what the load could not take, in a transaction; then
+** it takes its name. */
+static batch_rc finish_file(session *s, const delivery *last) {
+  follower *f = s->f;
+  building *b = &f->building;
+  maph_load *load = b->batch.load;
+  maph *store = NULL;
+  batch_rc rc;
+  b->batch.load = NULL;
+  child_stamp_long();
+  b->batch.store_rc = maph_load_finish(load);
+  if (b->batch.store_rc == MAPH_OK)
+    b->batch.store_rc = maph_open(f->sync_path, MAPH_RDWR, NULL, &store);
+  b->batch.store = store;
+  b->batch.durability = f->durability;
+  if (b->batch.store_rc != MAPH_OK) {
+    if (last) message_free(last->message);
+    return BATCH_STORE;
+  }
+  rc = last ? batch_take(&b->batch, last) : BATCH_OK;
+  if (rc == BATCH_OK) rc = batch_after_load(&b->batch, store);
+  child_stamp_long();
+  if (rc == BATCH_OK) {
+    b->batch.store_rc = maph_close(store);
+    if (b->batch.store_rc != MAPH_OK) rc = BATCH_STORE;
+  } else {
+    batch_end(&b->batch);
+    maph_close(store);
+  }
+  return rc;
+}
+
+/* A damaged file under the name cannot be followed by its readers anyway. */
+static int take_name(follower *f) {
+  int rc = maph_replace(f->path, f->sync_path, 60000);
+  if (rc == MAPH_OK || rc == MAPH_BUSY || rc == MAPH_FULL) return rc;
+  note("%s: cannot be replaced, and is removed: %s", f->path, maph_errmsg(NULL));
+  rc = maph_destroy(f->path, 5000);
+  return rc == MAPH_OK ? maph_replace(f->path, f->sync_path, 60000) : rc;
+}
+
+static ending failed(session *s, batch_rc rc);
+static ending begin_following(session *s, uint64_t at);
+
+static ending finish_building(session *s, const delivery *last) {
+  follower *f = s->f;
+  uint64_t at, time_ns;
+  batch_rc rc = finish_file(s, last);
+  ending end;
+  if (rc != BATCH_OK) {
+    end = failed(s, rc);
+    drop_building(f);
+    return end;
+  }
+  at = f->building.batch.at;
+  time_ns = f->building.batch.last_time_ns;
+  f->sidecar.record.left_out += f->building.batch.left_out;
+  drop_building(f);
+  if (f->store) maph_close(f->store);
+  f->store = NULL;
+  if (take_name(f) != MAPH_OK) {
+    follower_error(f, "%s", maph_errmsg(NULL));
+    return ENDING_AGAIN;
+  }
+  f->rebuild = f->doubt = false;
+  strcpy(f->sidecar.record.created, s->info.created);
+  f->sidecar.record.position = at;
+  f->sidecar.record.position_time_ns = time_ns;
+  f->sidecar.record.caught_up_ms = now_ms();
+  end = follower_open(f);
+  if (end != ENDING_NOW) return end;
+  note("%s: complete at %llu", f->path, (unsigned long long)at);
+  return begin_following(s, at);
+}
+
+/* --------------------------------------------------------------------------------------- follow */
+static ending begin_following(session *s, uint64_t at) {
+  bucket_rules rules = rules_of(&s->info);
+  if (s->f->store == NULL) return ENDING_AGAIN;
+  batch_begin(&s->own, s->f->store, at, &rules, s->f->durability);
+  s->batch = &s->own;
+  show_state(s, REPLICA_FOLLOWING);
+  return ENDING_NOW;
+}
+
+static ending failed(session *s, batch_rc rc) {
+  follower *f = s->f;
+  switch (rc) {
+    case BATCH_OK: return ENDING_NOW;
+    case BATCH_LOST:
+      f->sidecar.record.losses++;
+      note("bucket %s: nats-server %s left messages out of what it sent; they are asked for again",
+           f->bucket, connection_server(s->c)->version);
+      return ENDING_NOW;
+    case BATCH_ASKING: follower_error(f, "%s", stream_errmsg()); return ENDING_AGAIN;
+    case BATCH_STORE: follower_error(f, "%s", maph_errmsg(NULL)); break;
+    case BATCH_MEMORY: follower_error(f, "out of memory"); return ENDING_AGAIN;
+  }
+  /* A handle of a file that was closed to writing, removed or damaged is no use any more. */
+  if (s->batch->store_rc == MAPH_CORRUPT || s->batch->store_rc == MAPH_IOERR) f->rebuild = true;
+  return ENDING_AGAIN;
+}
+
+/* Commit, or what a load has for it; ENDING_NOW: go on. */
+static ending commit(session *s) {
+  batch *b = s->batch;
+  sidecar_record *record = &s->f->sidecar.record;
+  uint64_t count = b->count, before = b->committed;
+  bool loads = b->load != NULL;
+  batch_rc rc = BATCH_OK;
+  child_stamp_long();
+  if (s->checks) rc = batch_check_holes(b, s->c, s->f->bucket, s->info.direct);
+  b->holes_count = 0;
+  if (rc == BATCH_OK) rc = delete_ghosts(s);
+  if (rc == BATCH_OK) rc = batch_commit(b);
+  if (rc != BATCH_OK) {
+    ending end = failed(s, rc);
+    return end == ENDING_NOW ? ENDING_AGAIN : end;
+  }
+  s->heard = ticks_ms();
+  record->applied += count;
+  if (!loads && s->f->ghosts && b->at > before) {
+    record->ghosts += s->f->ghosts_count;
+    follower_drop_ghosts(s->f);
+  }
+  record->heard_ms = now_ms();
+  if (!loads) {
+    if (record->position != b->at || b->at != before) record->position_time_ns = b->last_time_ns;
+    record->position = b->at;
+    record->left_out += b->left_out;
+    b->left_out = 0;
+  }
+  if (record->last_seen < b->at) record->last_seen = b->at;
+  sidecar_write(&s->f->sidecar);
+  return ENDING_NOW;
+}
+
+static ending say(session *s, const char *what) {
+  follower_error(s->f, "%s", what);
+  return ENDING_AGAIN;
+}
+
+/* The file has all there was. */
+static ending caught_up(session *s) {
+  if (s->batch->load) return finish_building(s, NULL);
+  s->f->sidecar.record.caught_up_ms = now_ms();
+  s->f->sidecar.record.error[0] = 0;
+  return ENDING_NOW;
+}
+
+static ending on_message(session *s, const delivery *d) {
+  building *b = &s->f->building;
+  ending end;
+  if (d->delivered != s->delivered + 1 || d->sequence <= s->batch->at) {
+    message_free(d->message);
+    if (d->delivered != s->delivered + 1) return say(s, "messages were lost on the way");
+    s->f->doubt = true;
+    return say(s, "the bucket went back while it was followed");
+  }
+  s->delivered++;
+  if (s->batch->load == NULL || d->sequence < b->target) {
+    batch_rc rc = batch_take(s->batch, d);
+    return rc == BATCH_OK ? ENDING_NOW : failed(s, rc);
+  }
+  /* The hole before the last message is the load's to ask back. */
+  if (d->sequence > s->batch->at + 1 && batch_reach(s->batch, d->sequence - 1) != BATCH_OK)
+    end = ENDING_AGAIN;
+  else
+    end = commit(s);
+  if (end == ENDING_NOW) return finish_building(s, d);
+  message_free(d->message);
+  return end;
+}
+
+/* A bucket whose last messages were deleted never delivers the last sequence: then its leader has
+** nothing behind what was delivered. */
+static ending look_behind(session *s) {
+  uint64_t from = s->batch->at + 1, found;
+  stream_rc rc;
+  if (s->batch->at >= s->f->building.target) return ENDING_NOW;
+  child_stamp_long();
+  rc = stream_next_of(s->c, s->f->bucket, false, 1, &from, &found);
+  if (rc != STREAM_OK) return say(s, stream_errmsg());
+  if (found == 0 && batch_reach(s->batch, s->f->building.target) != BATCH_OK) return ENDING_AGAIN;
+  return ENDING_NOW;
+}
+
+static ending on_heartbeat(session *s, const delivery *d) {
+  ending end = ENDING_NOW;
+  if (d->reply[0] && consumer_answer(s->k, d->reply) != STREAM_OK) return say(s, stream_errmsg());
+  if (d->delivered != s->delivered) return say(s, "messages were lost on the way");
+  if (batch_reach(s->batch, d->sequence) != BATCH_OK) return ENDING_AGAIN;
+  if (s->batch->load) end = look_behind(s);
+  if (end == ENDING_NOW) end = commit(s);
+  if (end != ENDING_NOW) return end;
+  if (s->batch->load && s->batch->at < s->f->building.target) return ENDING_NOW;
+  return caught_up(s);
+}
+
+/* Each half a minute: is it the same bucket, with the same rules? */
+static ending look_again(session *s) {
+  stream_info info;
+  stream_rc rc;
+  s->looked = ticks_ms();
+  child_stamp_long();
+  rc = stream_look(s->c, s->f->bucket, &info);
+  if (rc != STREAM_OK) return say(s, stream_errmsg());
+  if (strcmp(info.created, s->info.created) != 0 || info.escaped != s->info.escaped)
+    return say(s, "the bucket was made anew");
+  if (info.max_age_ns != s->info.max_age_ns) {
+    s->f->rebuild = true;
+    return say(s, "the bucket's time to live was changed");
+  }
+  if (s->f->sidecar.record.last_seen < info.last) s->f->sidecar.record.last_seen = info.last;
+  s->heard = ticks_ms();
+  return ENDING_NOW;
+}
+
+static ending on_nothing(session *s) {
+  if (s->batch->count > 0) return commit(s);
+  if (connection_lost(s->c)) return say(s, "the connection is lost");
+  if (ticks_ms() - s->heard > SILENCE_MS) return say(s, "the server fell silent");
+  if (ticks_ms() - s->looked > LOOK_MS) return look_again(s);
+  return ENDING_NOW;
+}
+
+static ending on_flow(session *s, const delivery *d) {
+  ending end = commit(s);
+  if (end == ENDING_NOW && consumer_answer(s->k, d->reply) != STREAM_OK)
+    end = say(s, stream_errmsg());
+  return end;
+}
+
+static bool is_due(const session *s) {
+  const batch *b = s->batch;
+  if (b->load) return b->held_count >= option.batch || b->holes_count >= HOLES_MOST;
+  return b->count >= option.batch || b->holes_count >= HOLES_MOST
+         || (b->count > 0 && b->txn && ticks_ms() - b->began_ms >= option.batch_time_ms);
+}
+
+static ending step(session *s) {
+  delivery d;
+  ending end = ENDING_NOW;
+  event event = consumer_next(s->k, s->batch->count > 0 && !s->batch->load ? 0 : WAIT_MS, &d);
+  child_stamp();
+  if (event != EVENT_NOTHING) s->heard = ticks_ms();
+  switch (event) {
+    case EVENT_NOTHING: return on_nothing(s);
+    case EVENT_MESSAGE: end = on_message(s, &d); break;
+    case EVENT_FLOW: return on_flow(s, &d);
+    case EVENT_HEARTBEAT: return on_heartbeat(s, &d);
+    case EVENT_LOST:
+    case EVENT_WRONG: return say(s, stream_errmsg());
+  }
+  return end == ENDING_NOW && is_due(s) ? commit(s) : end;
+}
+
+/* -------------------------------------------------------------------------------------- session */
+static ending of_stream(session *s, stream_rc rc, replica_state state) {
+  if (!child_told()) follower_error(s->f, "%s", stream_errmsg());
+  s->f->sidecar.record.state = state;
+  return rc == STREAM_MISUSE ? ENDING_FATAL : ENDING_AGAIN;
+}
+
+static ending begin(session *s) {
+  follower *f = s->f;
+  decision what;
+  bool goes_on = false;
+  stream_rc rc;
+  ending end;
+  identify(s);
+  s->checks = option.filter == NULL && connection_before(s->c, 2, 9, 12);
+  rc = decide(s, &what);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
+  if (what == DECIDE_LIST) rc = list(s, &what);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
+  if (what == DECIDE_FOLLOW) {
+    maph_stats stats;
+    drop_building(f);
+    if (maph_stat(f->store, &stats) != MAPH_OK) return say(s, maph_errmsg(NULL));
+    return begin_following(s, stats.version);
+  }
+  rc = resume_building(s, &goes_on);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
+  end = goes_on ? ENDING_NOW : begin_building(s);
+  s->batch = &f->building.batch;
+  show_state(s, f->store ? REPLICA_REBUILDING : REPLICA_SYNCING);
+  return end;
+}
+
+static ending listen(session *s) {
+  char host[128] = "", description[512];
+  stream_info again;
+  stream_rc rc;
+  gethostname(host, sizeof host - 1);
+  snprintf(description, sizeof description, "maph-replica %s %.300s", host, s->f->path);
+  child_stamp_long();
+  rc = consumer_open(s->c, s->f->bucket, option.filter, s->batch->at + 1, description, &s->k);
+  if (rc == STREAM_OK) rc = stream_look(s->c, s->f->bucket, &again);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
+  if (strcmp(again.created, s->info.created) != 0) return say(s, "the bucket was made anew");
+  s->f->sidecar.record.last_seen = again.last;
+  s->heard = s->looked = ticks_ms();
+  return ENDING_NOW;
+}
+
+static ending connect(session *s) {
+  follower *f = s->f;
+  stream_rc rc;
+  if (f->store == NULL) {
+    ending end = follower_open(f);
+    if (end != ENDING_NOW) return end;
+  }
+  child_stamp();
+  rc = connection_open(&s->c);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
+  child_stamp_long();
+  snprintf(f->sidecar.record.server, sizeof f->sidecar.record.server, "%.200s %s",
+           connection_server(s->c)->url, connection_server(s->c)->version);
+  rc = stream_look(s->c, f->bucket, &s->info);
+  if (rc != STREAM_OK)
+    return of_stream(s, rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
+                     rc == STREAM_NONE ? REPLICA_NO_BUCKET : REPLICA_DISCONNECTED);
+  f->sidecar.record.heard_ms = now_ms();
+  f->sidecar.record.sessions++;
+  if (option.filter && connection_before(s->c, 2, 9, 12)) {
+    follower_error(f, "--filter needs nats-server 2.9.12: %s is %s", connection_server(s->c)->url,
+                   connection_server(s->c)->version);
+    return ENDING_FATAL;
+  }
+  return ENDING_NOW;
+}
+
+ending session_run(follower *f) {
+  session *s = calloc(1, sizeof *s);
+  ending end;
+  if (s == NULL) return ENDING_AGAIN;
+  s->f = f;
+  end = connect(s);
+  if (end == ENDING_NOW) end = begin(s);
+  if (end == ENDING_NOW) end = listen(s);
+  while (end == ENDING_NOW && !child_told()) end = step(s);
+  if (end == ENDING_NOW && s->batch->load == NULL) commit(s);
+  batch_end(&s->own);
+  if (child_told()) end = ENDING_TOLD;
+  if (end == ENDING_TOLD) drop_building(f);
+  if (end == ENDING_AGAIN && f->sidecar.record.state != REPLICA_NO_BUCKET)
+    f->sidecar.record.state = REPLICA_DISCONNECTED;
+  sidecar_write(&f->sidecar);
+  if (s->c && !connection_lost(s->c)) consumer_close(s->k);
+  connection_close(s->c);
+  free(s);
+  return end;
+}

@@ -1,0 +1,172 @@
+/*
+** sidecar.c - FILE.replica (sidecar.h).
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "nats/sidecar.h"
+
+enum { SIDECAR_SIZE = 4096, RECORD_AT = 1024, RECORD_ROOM = 1536, HEARD_MS = 5000 };
+static const char magic[] = "maph-replica 1\n";
+_Static_assert(sizeof(sidecar_record) <= RECORD_ROOM, "two records have room");
+_Static_assert(sizeof(sidecar_header) < RECORD_AT - 64, "so has the text");
+
+const char *replica_state_name(uint64_t state) {
+  static const char *const names[REPLICA_STATES] = { "stopped",   "connecting", "syncing",
+                                                     "following", "rebuilding", "disconnected",
+                                                     "no bucket", "comparing" };
+  return state < REPLICA_STATES ? names[state] : "stopped";
+}
+
+static uint64_t sum(const sidecar_record *record) {
+  return XXH3_64bits(record, offsetof(sidecar_record, checksum));
+}
+
+/* Texts have their ends where they should be, whoever wrote them. */
+static bool believed(const sidecar_record *record) {
+  return sum(record) == record->checksum && memchr(record->created, 0, sizeof record->created)
+         && memchr(record->server, 0, sizeof record->server)
+         && memchr(record->error, 0, sizeof record->error);
+}
+
+/* The record that was written last; zeros. */
+static bool latest(const unsigned char *bytes, sidecar_record *record) {
+  sidecar_record other;
+  bool found = false;
+  memset(record, 0, sizeof *record);
+  for (int i = 0; i < 2; i++) {
+    memcpy(&other, bytes + RECORD_AT + i * RECORD_ROOM, sizeof other);
+    if (!believed(&other) || (found && other.written <= record->written)) continue;
+    *record = other;
+    found = true;
+  }
+  return found;
+}
+
+static void take_line(const char *line, size_t size, const char *name, char *room, size_t most) {
+  size_t length = strlen(name);
+  if (size <= length || memcmp(line, name, length) != 0 || line[length] != '=') return;
+  snprintf(room, most, "%.*s", (int)(size - length - 1), line + length + 1);
+}
+
+static bool read_header(const unsigned char *bytes, sidecar_header *header) {
+  char text[RECORD_AT + 1], keys[16] = "";
+  memset(header, 0, sizeof *header);
+  memcpy(text, bytes, RECORD_AT);
+  text[RECORD_AT] = 0;
+  if (strncmp(text, magic, strlen(magic)) != 0) return false;
+  for (const char *line = text + strlen(magic); *line;) {
+    size_t size = strcspn(line, "\n");
+    take_line(line, size, "bucket", header->bucket, sizeof header->bucket);
+    take_line(line, size, "filter", header->filter, sizeof header->filter);
+    take_line(line, size, "servers", header->servers, sizeof header->servers);
+    take_line(line, size, "keys", keys, sizeof keys);
+    line += size + (line[size] == '\n');
+  }
+  header->escaped = strcmp(keys, "escaped") == 0;
+  return true;
+}
+
+static const char *failed(const char *path, const char *what) {
+  static __thread char sentence[600];
+  snprintf(sentence, sizeof sentence, "%.400s.replica: %s", path, what);
+  return sentence;
+}
+
+static char *name_of(const char *path) {
+  char *name = NULL;
+  return asprintf(&name, "%s.replica", path) < 0 ? NULL : name;
+}
+
+/* An open file description's lock: children that inherit the descriptor hold it too. */
+static int lock(int fd, int command, short *type) {
+  struct flock whole = { .l_type = *type, .l_whence = SEEK_SET };
+  int rc = fcntl(fd, command, &whole);
+  *type = whole.l_type;
+  return rc;
+}
+
+const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
+  char *name = name_of(path);
+  short type = F_WRLCK;
+  void *base;
+  memset(s, 0, sizeof *s);
+  s->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
+  free(name);
+  if (s->fd < 0) return failed(path, strerror(errno));
+  if (lock(s->fd, F_OFD_SETLK, &type) != 0) {
+    int error = errno;
+    close(s->fd);
+    return failed(path, error == EAGAIN || error == EACCES
+                            ? "the file is followed by another process"
+                            : strerror(error));
+  }
+  if (ftruncate(s->fd, SIDECAR_SIZE) != 0 || posix_fallocate(s->fd, 0, SIDECAR_SIZE) != 0
+      || (base = mmap(NULL, SIDECAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0))
+             == MAP_FAILED) {
+    close(s->fd);
+    return failed(path, "there is no room for it");
+  }
+  s->base = base;
+  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record))
+    memset(&s->record, 0, sizeof s->record);
+  return NULL;
+}
+
+void sidecar_name(sidecar *s, const sidecar_header *header) {
+  char text[RECORD_AT] = "";
+  snprintf(text, sizeof text, "%sbucket=%s\nkeys=%s\nfilter=%s\nservers=%s\n", magic,
+           header->bucket, header->escaped ? "escaped" : "plain", header->filter, header->servers);
+  s->header = *header;
+  if (memcmp(s->base, text, sizeof text) != 0) memcpy(s->base, text, sizeof text);
+}
+
+void sidecar_write(sidecar *s) {
+  s->record.written++;
+  s->record.checksum = sum(&s->record);
+  memcpy(s->base + RECORD_AT + (s->record.written & 1) * RECORD_ROOM, &s->record, sizeof s->record);
+}
+
+bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record) {
+  unsigned char bytes[SIDECAR_SIZE];
+  char *name = name_of(path);
+  int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  bool found = false;
+  free(name);
+  if (fd < 0) return false;
+  /* Between two looks its follower may have written both records. */
+  for (int i = 0; i < 8 && !found; i++) {
+    if (pread(fd, bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) break;
+    found = read_header(bytes, header) && latest(bytes, record);
+  }
+  close(fd);
+  errno = 0;
+  return found;
+}
+
+bool sidecar_followed(const char *path) {
+  char *name = name_of(path);
+  int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  short type = F_RDLCK;
+  int rc;
+  free(name);
+  if (fd < 0) return false;
+  rc = lock(fd, F_OFD_GETLK, &type);
+  close(fd);
+  return rc == 0 && type != F_UNLCK;
+}
+
+uint64_t sidecar_lag_ms(const sidecar_record *record, uint64_t now_ms) {
+  if (record->state == REPLICA_FOLLOWING && record->position >= record->last_seen
+      && record->heard_ms + HEARD_MS >= now_ms)
+    return 0;
+  if (record->caught_up_ms == 0) return UINT64_MAX;
+  return now_ms > record->caught_up_ms ? now_ms - record->caught_up_ms : 0;
+}

@@ -1,0 +1,78 @@
+/*
+** sidecar.h - FILE.replica, beside a replica FILE: what its follower knows of the bucket, for
+** itself and for whoever looks.
+**
+** 4096 bytes, mapped by the follower and readable by all.
+**
+**     0      text: "maph-replica 1", then lines NAME=VALUE: bucket, keys, filter, servers
+**     1024   a record, and another one at 2560: of those whose checksum fits the one that was
+**            written later counts, so a follower may die at any moment
+**
+** It holds an OFD lock, which its follower takes and its children share: one follower a file.
+** Nothing in the file depends on it: the position is the version of FILE.  Its loss costs that all
+** keys are compared once.
+**
+** This includes nothing of NATS: maph-server reads it too.
+*/
+#ifndef MAPH_NATS_SIDECAR_H
+#define MAPH_NATS_SIDECAR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum replica_state {
+  REPLICA_STOPPED,
+  REPLICA_CONNECTING,
+  REPLICA_SYNCING, /* the file is being made for the first time */
+  REPLICA_FOLLOWING,
+  REPLICA_REBUILDING, /* a new file is being made, the old one is served meanwhile */
+  REPLICA_DISCONNECTED,
+  REPLICA_NO_BUCKET,
+  REPLICA_COMPARING, /* all keys, with the bucket's */
+  REPLICA_STATES
+} replica_state;
+
+typedef struct sidecar_record {
+  uint64_t written; /* counts up with each record */
+  char created[64]; /* of the stream that the file is of */
+  /* The file's version; the time of the message of that sequence, 0: unknown. */
+  uint64_t position, position_time_ns;
+  uint64_t last_seen;    /* the bucket's last sequence, as it was last told */
+  uint64_t heard_ms;     /* when the server was last heard, of our clock as all below */
+  uint64_t caught_up_ms; /* when the file was last known to have all there was; 0: never */
+  uint64_t state;        /* replica_state */
+  uint64_t pid;
+  uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts;
+  char server[256], error[400]; /* of the last session; "" */
+  uint64_t checksum;            /* XXH3-64 of all before */
+} sidecar_record;
+
+typedef struct sidecar_header {
+  char bucket[256], filter[256], servers[384];
+  bool escaped;
+} sidecar_header;
+
+/* --------------------------------------------------------------------------------- the follower */
+typedef struct sidecar {
+  int fd;
+  unsigned char *base;
+  sidecar_header header;
+  sidecar_record record; /* change it, then sidecar_write */
+} sidecar;
+
+/* Open or make PATH.replica, and take the lock.  What stands there is read to *s; where nothing can
+** be believed the record is zeros.  NULL, or a sentence (in memory of the thread). */
+const char *sidecar_open(const char *path, unsigned mode, sidecar *s);
+void sidecar_name(sidecar *s, const sidecar_header *header);
+void sidecar_write(sidecar *s);
+/* ------------------------------------------------------------------------------------ who looks */
+/* What PATH.replica tells.  False: there is none that can be believed; errno 0: it is not one. */
+bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record);
+/* Does a follower hold it? */
+bool sidecar_followed(const char *path);
+const char *replica_state_name(uint64_t state); /* "no bucket" */
+/* How old what the replica shows may be: 0 where it has all and the server was heard in the last 5
+** seconds.  UINT64_MAX: it never had all. */
+uint64_t sidecar_lag_ms(const sidecar_record *record, uint64_t now_ms);
+
+#endif

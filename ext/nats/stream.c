@@ -1,0 +1,545 @@
+/*
+** stream.c - JetStream's requests, and the consumer that a replica reads by (stream.h).
+*/
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "entry/json.h"
+#include "nats/answer.h"
+#include "nats/connect.h"
+#include "nats/option.h"
+#include "nats/replica.h"
+#include "nats/stream.h"
+
+#define SEQUENCE_MOST ((UINT64_C(1) << 48) - 1) /* what a version of maph holds */
+enum { SUBJECT_ROOM = 4608 };
+
+/* ------------------------------------------------------------------------------------- messages */
+maph_slice message_data(const message *m) {
+  int size = natsMsg_GetDataLength(m);
+  return maph_bytes(natsMsg_GetData(m), size > 0 ? (size_t)size : 0);
+}
+const char *message_subject(const message *m) { return natsMsg_GetSubject(m); }
+const char *message_reply(const message *m) { return natsMsg_GetReply(m); }
+const char *message_header(message *m, const char *name) {
+  const char *value = NULL;
+  return natsMsgHeader_Get(m, name, &value) == NATS_OK ? value : NULL;
+}
+void message_free(message *m) { natsMsg_Destroy(m); }
+
+/* ------------------------------------------------------------------------------------- requests */
+static void api_subject(const char *what, char room[SUBJECT_ROOM]) {
+  if (option.domain)
+    snprintf(room, SUBJECT_ROOM, "$JS.%s.API.%s", option.domain, what);
+  else
+    snprintf(room, SUBJECT_ROOM, "$JS.API.%s", what);
+}
+
+static stream_rc not_believed(connection *c, const char *what) {
+  return stream_fail(STREAM_WRONG, "%s: what it answers to %s cannot be believed", c->server.url,
+                     what);
+}
+
+/* Is the answer JSON, and what error does it tell? */
+static stream_rc look_at(connection *c, const char *what, message *answer) {
+  maph_slice text = message_data(answer), error;
+  char description[256];
+  uint64_t code;
+  json_reader in;
+  if (!json_whole(text, &in)) return not_believed(c, what);
+  if (!answer_find(text, "error", &error)) return STREAM_OK;
+  if (!answer_number(error, "err_code", UINT_MAX, 0, &code)
+      || !answer_text(error, "description", description, sizeof description))
+    return not_believed(c, what);
+  return connect_refused((unsigned)code, what, description);
+}
+
+static stream_rc request(connection *c, const char *what, natsMsg *question, int timeout_ms,
+                         message **answer) {
+  natsMsg *came = NULL;
+  natsStatus s = natsConnection_RequestMsg(&came, c->nats, question, timeout_ms);
+  stream_rc rc = s == NATS_OK ? look_at(c, what, came) : connect_failed(s, what, c->server.url);
+  if (rc == STREAM_OK)
+    *answer = came;
+  else
+    natsMsg_Destroy(came);
+  return rc;
+}
+
+stream_rc stream_ask(connection *c, const char *what, maph_slice json, int timeout_ms,
+                     message **answer) {
+  char subject[SUBJECT_ROOM];
+  natsMsg *question = NULL;
+  natsStatus s;
+  stream_rc rc;
+  *answer = NULL;
+  api_subject(what, subject);
+  s = natsMsg_Create(&question, subject, NULL, json.data, (int)json.size);
+  if (s != NATS_OK) return connect_failed(s, what, c->server.url);
+  rc = request(c, what, question, timeout_ms, answer);
+  natsMsg_Destroy(question);
+  return rc;
+}
+
+/* --------------------------------------------------------------------------------------- bucket */
+/* Is there "$KV.BUCKET.>" in it?  A server writes > as \u003e. */
+static bool names_bucket(maph_slice subjects, const char *bucket) {
+  char wanted[STREAM_NAME + 16], room[6 * STREAM_NAME];
+  json_reader in = json_begin(subjects);
+  size_t size = (size_t)snprintf(wanted, sizeof wanted, "$KV.%s.>", bucket);
+  if (!json_next(&in, '[')) return false;
+  do {
+    maph_slice one;
+    if (!json_string(&in, &one)) return false;
+    if (one.size > sizeof room) continue;
+    one =
+        maph_bytes(room, json_unescape(maph_bytes((const char *)one.data + 1, one.size - 2), room));
+    if (one.size == size && memcmp(room, wanted, size) == 0) return true;
+  } while (json_next(&in, ','));
+  return false;
+}
+
+static bool is_of_bucket(maph_slice text, const char *bucket) {
+  maph_slice subjects;
+  if (answer_find(text, "config.mirror", &subjects)) return true;
+  return answer_find(text, "config.subjects", &subjects) && names_bucket(subjects, bucket);
+}
+
+static bool read_config(maph_slice text, stream_info *info) {
+  char description[4096], storage[16];
+  uint64_t replicas;
+  if (!answer_number(text, "config.max_age", INT64_MAX, 0, &info->max_age_ns)
+      || !answer_signed(text, "config.max_msgs_per_subject", -1, &info->max_messages)
+      || !answer_number(text, "config.num_replicas", 64, 1, &replicas)
+      || !answer_text(text, "config.storage", storage, sizeof storage)
+      || !answer_text(text, "config.description", description, sizeof description))
+    return false;
+  info->replicas = replicas ? replicas : 1;
+  info->history = info->max_messages > 0 ? (uint64_t)info->max_messages : UINT64_MAX;
+  info->memory = strcmp(storage, "memory") == 0;
+  info->escaped = strstr(description, "maph keys=escaped") != NULL;
+  info->direct = answer_true(text, "config.allow_direct");
+  info->markers = answer_true(text, "config.allow_msg_ttl");
+  return answer_signed(text, "config.max_msg_size", -1, &info->max_value)
+         && answer_signed(text, "config.max_bytes", -1, &info->max_bytes)
+         && answer_signed(text, "config.max_msgs", -1, &info->max_messages);
+}
+
+static bool read_state(maph_slice text, stream_info *info) {
+  return answer_number(text, "state.messages", INT64_MAX, 0, &info->messages)
+         && answer_number(text, "state.first_seq", SEQUENCE_MOST + 1, 0, &info->first)
+         && answer_number(text, "state.last_seq", SEQUENCE_MOST, 0, &info->last)
+         && answer_number(text, "state.num_subjects", INT64_MAX, 0, &info->subjects)
+         && answer_text(text, "cluster.leader", info->leader, sizeof info->leader)
+         && answer_text(text, "created", info->created, sizeof info->created)
+         && info->created[0] != 0;
+}
+
+stream_rc stream_look(connection *c, const char *bucket, stream_info *info) {
+  char what[STREAM_NAME + 32];
+  message *answer;
+  maph_slice text;
+  stream_rc rc;
+  memset(info, 0, sizeof *info);
+  snprintf(what, sizeof what, "STREAM.INFO.KV_%s", bucket);
+  rc = stream_ask(c, what, maph_bytes("", 0), STREAM_PATIENCE_MS, &answer);
+  if (rc == STREAM_NONE) return stream_fail(rc, "%s: no bucket %s", c->server.url, bucket);
+  if (rc != STREAM_OK) return rc;
+  text = message_data(answer);
+  if (!read_config(text, info) || !read_state(text, info))
+    rc = not_believed(c, what);
+  else if (!is_of_bucket(text, bucket))
+    rc = stream_fail(STREAM_REFUSED, "%s: the stream KV_%s is no key-value bucket", c->server.url,
+                     bucket);
+  message_free(answer);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------ stored messages */
+void stored_free(stored *s) {
+  free(s->memory);
+  memset(s, 0, sizeof *s);
+}
+
+/* Subject, headers and data of an answer, one behind the other in memory of their own. */
+static bool read_stored(maph_slice text, stored *found) {
+  char time[64], subject[SUBJECT_ROOM];
+  void *headers = NULL, *data = NULL;
+  bool ok = answer_number(text, "message.seq", SEQUENCE_MOST, 0, &found->sequence)
+            && found->sequence > 0 && answer_text(text, "message.time", time, sizeof time)
+            && answer_time(time, &found->time_ns)
+            && answer_text(text, "message.subject", subject, sizeof subject)
+            && answer_base64(text, "message.hdrs", &headers, &found->headers)
+            && answer_base64(text, "message.data", &data, &found->data);
+  char *memory = ok ? malloc(strlen(subject) + found->headers.size + found->data.size + 1) : NULL;
+  if (memory) {
+    char *at = memory;
+    found->memory = memory;
+    found->subject = maph_bytes(memcpy(at, subject, strlen(subject)), strlen(subject));
+    at += strlen(subject);
+    if (found->headers.size) memcpy(at, found->headers.data, found->headers.size);
+    found->headers.data = at;
+    at += found->headers.size;
+    if (found->data.size) memcpy(at, found->data.data, found->data.size);
+    found->data.data = at;
+  }
+  free(headers);
+  free(data);
+  return memory != NULL;
+}
+
+static stream_rc get(connection *c, const char *bucket, maph_slice question, stored *found) {
+  char what[STREAM_NAME + 32];
+  message *answer;
+  stream_rc rc;
+  memset(found, 0, sizeof *found);
+  snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
+  rc = stream_ask(c, what, question, STREAM_PATIENCE_MS, &answer);
+  if (rc != STREAM_OK) return rc;
+  if (!read_stored(message_data(answer), found)) {
+    stored_free(found);
+    rc = not_believed(c, what);
+  }
+  message_free(answer);
+  return rc;
+}
+
+stream_rc stream_get(connection *c, const char *bucket, uint64_t sequence, stored *found) {
+  char question[64];
+  snprintf(question, sizeof question, "{\"seq\":%llu}", (unsigned long long)sequence);
+  return get(c, bucket, maph_str(question), found);
+}
+
+typedef struct text {
+  char *bytes;
+  size_t size, room;
+} text;
+static bool take_text(void *to, const void *bytes, size_t size) {
+  text *text = to;
+  if (size > text->room - text->size) return false;
+  memcpy(text->bytes + text->size, bytes, size);
+  text->size += size;
+  return true;
+}
+
+stream_rc stream_get_last(connection *c, const char *bucket, const char *subject, stored *found) {
+  char room[SUBJECT_ROOM];
+  text question = { .bytes = room, .room = sizeof room };
+  json_writer out;
+  json_write_begin(&out, take_text, &question);
+  json_write_text(&out, "{\"last_by_subj\":");
+  json_write_string(&out, maph_str(subject));
+  json_write_text(&out, "}");
+  if (!json_write_end(&out)) return stream_fail(STREAM_TOO_BIG, "the key is too long for NATS");
+  return get(c, bucket, maph_bytes(room, question.size), found);
+}
+
+maph_slice stored_header(const stored *s, const char *name) {
+  const char *at = s->headers.data, *end = at + s->headers.size;
+  size_t size = strlen(name);
+  while (at < end) {
+    const char *line_end = memchr(at, '\n', (size_t)(end - at)), *value;
+    if (line_end == NULL) line_end = end;
+    if ((size_t)(line_end - at) > size && memcmp(at, name, size) == 0 && at[size] == ':') {
+      value = at + size + 1;
+      while (value < line_end && *value == ' ') value++;
+      while (line_end > value && (line_end[-1] == '\r' || line_end[-1] == ' ')) line_end--;
+      return maph_bytes(value, (size_t)(line_end - value));
+    }
+    at = line_end + (line_end < end);
+  }
+  return maph_bytes(NULL, 0);
+}
+
+/* --------------------------------------------------------------------- which message comes next */
+enum { QUESTIONS_AT_ONCE = 512, ANSWER_MS = 15000 };
+
+static stream_rc listen_for_answers(connection *c) {
+  char all[300];
+  natsStatus s;
+  if (c->answers) return STREAM_OK;
+  connect_inbox(c->inbox);
+  snprintf(all, sizeof all, "%s.*", c->inbox);
+  s = natsConnection_SubscribeSync(&c->answers, c->nats, all);
+  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(c->answers, -1, -1);
+  return connect_failed(s, "subscribe", c->server.url);
+}
+
+static stream_rc put_question(connection *c, const char *subject, uint64_t from) {
+  char question[96], reply[300];
+  int size = snprintf(question, sizeof question, "{\"seq\":%llu,\"next_by_subj\":\">\"}",
+                      (unsigned long long)from);
+  natsStatus s;
+  snprintf(reply, sizeof reply, "%s.%llu", c->inbox, ++c->asked);
+  s = natsConnection_PublishRequest(c->nats, subject, reply, question, size);
+  return connect_failed(s, "asking for messages", c->server.url);
+}
+
+static stream_rc understand_next(connection *c, message *m, bool direct, uint64_t *found) {
+  const char *status = message_header(m, "Status"), *number = message_header(m, "Nats-Sequence");
+  stream_rc rc;
+  *found = 0;
+  if (status && strcmp(status, "404") == 0) return STREAM_OK;
+  if (status) return stream_fail(STREAM_LOST, "%s: status %.40s", c->server.url, status);
+  if (direct && number) {
+    if (json_whole_number(maph_str(number), SEQUENCE_MOST, found) && *found > 0) return STREAM_OK;
+    return not_believed(c, "DIRECT.GET");
+  }
+  rc = look_at(c, "STREAM.MSG.GET", m);
+  if (rc == STREAM_NONE) return STREAM_OK;
+  if (rc != STREAM_OK) return rc;
+  if (!answer_number(message_data(m), "message.seq", SEQUENCE_MOST, 0, found) || *found == 0)
+    return not_believed(c, "STREAM.MSG.GET");
+  return STREAM_OK;
+}
+
+/* The answers to the questions first .. first+n-1, in whatever order they come. */
+static stream_rc gather(connection *c, bool direct, unsigned long long first, size_t n,
+                        uint64_t *found) {
+  stream_rc rc = STREAM_OK;
+  for (size_t missing = n; missing > 0 && rc == STREAM_OK;) {
+    natsMsg *m = NULL;
+    natsStatus s = natsSubscription_NextMsg(&m, c->answers, ANSWER_MS);
+    const char *subject;
+    uint64_t number;
+    if (s != NATS_OK) return connect_failed(s, "asking for messages", c->server.url);
+    subject = message_subject(m) + strlen(c->inbox) + 1;
+    if (json_whole_number(maph_str(subject), UINT64_MAX, &number) && number >= first
+        && number - first < n) {
+      rc = understand_next(c, m, direct, &found[number - first]);
+      missing--;
+    }
+    natsMsg_Destroy(m);
+  }
+  return rc;
+}
+
+stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t n,
+                         const uint64_t *from, uint64_t *found) {
+  char what[STREAM_NAME + 32], subject[SUBJECT_ROOM];
+  stream_rc rc = listen_for_answers(c);
+  snprintf(what, sizeof what, "%s.KV_%s", direct ? "DIRECT.GET" : "STREAM.MSG.GET", bucket);
+  api_subject(what, subject);
+  for (size_t done = 0; done < n && rc == STREAM_OK;) {
+    size_t now = n - done < QUESTIONS_AT_ONCE ? n - done : QUESTIONS_AT_ONCE;
+    unsigned long long first = c->asked + 1;
+    for (size_t i = 0; i < now && rc == STREAM_OK; i++)
+      rc = put_question(c, subject, from[done + i]);
+    if (rc == STREAM_OK) rc = gather(c, direct, first, now, found + done);
+    done += now;
+  }
+  return rc;
+}
+
+/* -------------------------------------------------------------------------------------- publish */
+static size_t header_bytes(const stream_header *headers, int count) {
+  size_t size = count ? 14 : 0;
+  for (int i = 0; i < count; i++) size += strlen(headers[i].name) + strlen(headers[i].value) + 4;
+  return size;
+}
+
+stream_rc stream_publish(connection *c, const char *subject, const stream_header *headers,
+                         int headers_count, maph_slice data, int timeout_ms, uint64_t *sequence,
+                         bool *duplicate) {
+  message *answer = NULL;
+  natsMsg *m = NULL;
+  natsStatus s;
+  stream_rc rc;
+  *sequence = 0;
+  if (data.size > c->server.max_payload
+      || data.size + header_bytes(headers, headers_count) > c->server.max_payload)
+    return stream_fail(STREAM_TOO_BIG,
+                       "the value has %zu bytes, and the server takes %llu: raise its max_payload, "
+                       "or keep it elsewhere and a reference here",
+                       data.size, (unsigned long long)c->server.max_payload);
+  s = natsMsg_Create(&m, subject, NULL, data.data, (int)data.size);
+  for (int i = 0; i < headers_count && s == NATS_OK; i++)
+    s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
+  rc = connect_failed(s, "publish", c->server.url);
+  if (rc == STREAM_OK) rc = request(c, "publish", m, timeout_ms, &answer);
+  natsMsg_Destroy(m);
+  if (rc != STREAM_OK) return rc;
+  if (!answer_number(message_data(answer), "seq", SEQUENCE_MOST, 0, sequence) || *sequence == 0)
+    rc = not_believed(c, "publish");
+  if (duplicate) *duplicate = answer_true(message_data(answer), "duplicate");
+  message_free(answer);
+  return rc;
+}
+
+/* ------------------------------------------------------------------------------------- consumer */
+struct consumer {
+  connection *c;
+  consumer *next; /* of that connection */
+  char inbox[256], name[64];
+  natsSubscription *subscription;
+  char prefix[STREAM_NAME + 8];
+  size_t prefix_size;
+};
+
+/* What is to be created: without a filter for a whole bucket, and never from the last of each key,
+** both of which nats-server looks through all keys for. */
+static bool consumer_question(text *to, const char *bucket, const char *filter, uint64_t from,
+                              const char *inbox, const char *description) {
+  json_writer out;
+  json_write_begin(&out, take_text, to);
+  json_write_text(&out, "{\"stream_name\":\"KV_");
+  json_write_escaped(&out, maph_str(bucket));
+  json_write_text(&out, "\",\"config\":{\"description\":");
+  json_write_string(&out, maph_str(description));
+  json_write_text(&out, ",\"deliver_subject\":");
+  json_write_string(&out, maph_str(inbox));
+  json_write_text(&out, ",\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":");
+  json_write_number(&out, from);
+  if (filter) {
+    json_write_text(&out, ",\"filter_subject\":\"$KV.");
+    json_write_escaped(&out, maph_str(bucket));
+    json_write_text(&out, ".");
+    json_write_escaped(&out, maph_str(filter));
+    json_write_text(&out, "\"");
+  }
+  json_write_text(&out, ",\"ack_policy\":\"none\",\"replay_policy\":\"instant\","
+                        "\"flow_control\":true,\"idle_heartbeat\":2000000000,"
+                        "\"inactive_threshold\":10000000000,\"mem_storage\":true,"
+                        "\"num_replicas\":1}}");
+  return json_write_end(&out);
+}
+
+static stream_rc create_consumer(consumer *k, const char *bucket, const char *filter, uint64_t from,
+                                 const char *description) {
+  char room[SUBJECT_ROOM], what[STREAM_NAME + 32];
+  text question = { .bytes = room, .room = sizeof room };
+  message *answer;
+  natsStatus s;
+  stream_rc rc;
+  connect_inbox(k->inbox);
+  if (!consumer_question(&question, bucket, filter, from, k->inbox, description))
+    return stream_fail(STREAM_TOO_BIG, "--filter: too long for NATS");
+  s = natsConnection_SubscribeSync(&k->subscription, k->c->nats, k->inbox);
+  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(k->subscription, -1, -1);
+  if (s != NATS_OK) return connect_failed(s, "subscribe", k->c->server.url);
+  snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
+  rc = stream_ask(k->c, what, maph_bytes(room, question.size), STREAM_PATIENCE_MS, &answer);
+  if (rc != STREAM_OK) return rc;
+  if (!answer_text(message_data(answer), "name", k->name, sizeof k->name))
+    rc = not_believed(k->c, what);
+  message_free(answer);
+  return rc;
+}
+
+stream_rc consumer_open(connection *c, const char *bucket, const char *filter, uint64_t from,
+                        const char *description, consumer **made) {
+  consumer *k = calloc(1, sizeof *k);
+  *made = k;
+  if (k == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  k->c = c;
+  k->next = c->consumers;
+  c->consumers = k;
+  k->prefix_size = (size_t)snprintf(k->prefix, sizeof k->prefix, "$KV.%s.", bucket);
+  return create_consumer(k, bucket, filter, from, description);
+}
+
+/* The server forgets it 10 s after nobody listens any more; told, at once. */
+void consumer_close(consumer *k) {
+  char what[STREAM_NAME + 128], subject[SUBJECT_ROOM];
+  if (k == NULL || k->name[0] == 0) return;
+  snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%.*s.%s", (int)k->prefix_size - 5, k->prefix + 4,
+           k->name);
+  api_subject(what, subject);
+  natsConnection_PublishString(k->c->nats, subject, "");
+  natsSubscription_Unsubscribe(k->subscription);
+  k->name[0] = 0;
+}
+
+void connect_free_consumers(connection *c) {
+  while (c->consumers) {
+    consumer *next = c->consumers->next;
+    natsSubscription_Destroy(c->consumers->subscription);
+    free(c->consumers);
+    c->consumers = next;
+  }
+}
+
+/* $JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERED.TIME.PENDING, with DOMAIN.ACCOUNT before STREAM
+** and perhaps more behind it from later servers. */
+static bool read_place(const char *reply, delivery *d) {
+  const char *token[13];
+  size_t size[13];
+  int count = 0, at;
+  while (count < 13) {
+    token[count] = reply;
+    size[count] = strcspn(reply, ".");
+    reply += size[count++];
+    if (*reply++ == 0) break;
+  }
+  if (count != 9 && count != 11 && count != 12) return false;
+  at = count == 9 ? 5 : 7;
+  return json_whole_number(maph_bytes(token[at], size[at]), SEQUENCE_MOST, &d->sequence)
+         && json_whole_number(maph_bytes(token[at + 1], size[at + 1]), INT64_MAX, &d->delivered)
+         && json_whole_number(maph_bytes(token[at + 2], size[at + 2]), INT64_MAX, &d->time_ns)
+         && d->sequence > 0 && d->delivered > 0;
+}
+
+static event wrong(consumer *k, natsMsg *m, const char *what) {
+  stream_fail(STREAM_WRONG, "%s: it sent %s: %.200s", k->c->server.url, what,
+              message_reply(m) ? message_reply(m) : "");
+  return EVENT_WRONG;
+}
+
+static bool header_number(natsMsg *m, const char *name, uint64_t *number) {
+  const char *value = message_header(m, name);
+  return value && json_whole_number(maph_str(value), SEQUENCE_MOST, number);
+}
+
+/* A message with a status is of the consumer, not of the bucket. */
+static event control(consumer *k, natsMsg *m, const char *status, delivery *d) {
+  const char *reply = message_reply(m), *stalled;
+  if (strcmp(status, "100") != 0) {
+    stream_fail(STREAM_LOST, "%s: the consumer ends: status %.40s", k->c->server.url, status);
+    return EVENT_LOST;
+  }
+  if (reply && strncmp(reply, "$JS.FC.", 7) == 0 && strlen(reply) < sizeof d->reply) {
+    strcpy(d->reply, reply);
+    return EVENT_FLOW;
+  }
+  if (!header_number(m, "Nats-Last-Consumer", &d->delivered)
+      || !header_number(m, "Nats-Last-Stream", &d->sequence))
+    return wrong(k, m, "a heartbeat without its numbers");
+  stalled = message_header(m, "Nats-Consumer-Stalled");
+  if (stalled && strncmp(stalled, "$JS.FC.", 7) == 0 && strlen(stalled) < sizeof d->reply)
+    strcpy(d->reply, stalled);
+  return EVENT_HEARTBEAT;
+}
+
+static event take(consumer *k, natsMsg *m, delivery *d) {
+  const char *reply = message_reply(m), *subject = message_subject(m), *status;
+  if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
+    status = message_header(m, "Status");
+    return status ? control(k, m, status, d) : wrong(k, m, "a message that is not of the bucket");
+  }
+  if (!read_place(reply, d)) return wrong(k, m, "a message without its place");
+  d->message = m;
+  if (strncmp(subject, k->prefix, k->prefix_size) == 0) d->key = maph_str(subject + k->prefix_size);
+  return EVENT_MESSAGE;
+}
+
+event consumer_next(consumer *k, int timeout_ms, delivery *d) {
+  natsMsg *m = NULL;
+  natsStatus s;
+  event event;
+  memset(d, 0, offsetof(delivery, reply) + 1);
+  s = natsSubscription_NextMsg(&m, k->subscription, timeout_ms);
+  if (s == NATS_TIMEOUT) return EVENT_NOTHING;
+  if (s != NATS_OK) {
+    connect_failed(s, "reading", k->c->server.url);
+    return EVENT_LOST;
+  }
+  event = take(k, m, d);
+  if (event != EVENT_MESSAGE) natsMsg_Destroy(m);
+  return event;
+}
+
+stream_rc consumer_answer(consumer *k, const char *reply) {
+  natsStatus s = natsConnection_PublishString(k->c->nats, reply, "");
+  return connect_failed(s, "answering", k->c->server.url);
+}

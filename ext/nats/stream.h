@@ -1,0 +1,172 @@
+/*
+** stream.h - all that maph-replica asks of NATS.  Here, in stream.c and in connect.c is what is
+** known of nats.h, and of how JetStream spells its requests.
+**
+** A bucket is the stream KV_BUCKET; a key is the subject $KV.BUCKET.KEY.  What a server says is
+** believed only after its form was looked at: numbers are numbers within their bounds, times are
+** times, texts fit.  What does not is STREAM_WRONG, and the caller ends its session.
+**
+** RESULTS.  A stream_rc; stream_errmsg() is then a sentence about the last failure of this thread,
+** stream_code() what the server called it.
+**
+** THREADS.  A connection and what hangs on it are for one thread.  nats.c has threads of its own,
+** but calls none of ours.
+**
+** libnats 3.4.1 may never come back from natsConnection_Connect, and lets go of a subscription
+** while messages arrive only at a risk.  So a connection is made where a parent watches (child.h),
+** it never reconnects by itself, and it is closed before what hangs on it is freed.
+*/
+#ifndef MAPH_NATS_STREAM_H
+#define MAPH_NATS_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "maph.h"
+
+typedef enum stream_rc {
+  STREAM_OK = 0,
+  STREAM_NONE,    /* no such bucket, key or message */
+  STREAM_TIMEOUT, /* no answer in time; what was asked for may have been done */
+  STREAM_LOST,    /* no server could be reached, or the connection is gone */
+  STREAM_DENIED,  /* the server does not let this user do it */
+  STREAM_REFUSED, /* the server answered an error: stream_code() */
+  STREAM_WRONG,   /* an answer that cannot be believed */
+  STREAM_TOO_BIG, /* more than this connection, or the stream, takes */
+  STREAM_MISUSE,  /* what the options say cannot be done: a file that cannot be read, ... */
+  STREAM_MEMORY
+} stream_rc;
+
+const char *stream_errmsg(void);
+/* JetStream's own number of an error it answered, such as STREAM_CODE_SEQUENCE; 0: none. */
+unsigned stream_code(void);
+enum {
+  STREAM_CODE_NO_STREAM = 10059,
+  STREAM_CODE_NO_MESSAGE = 10037,
+  STREAM_CODE_SEQUENCE = 10071, /* an expected last sequence was another one */
+  STREAM_CODE_EXISTS = 10058    /* a stream of that name, made otherwise */
+};
+/* Note a failure; returns rc. */
+__attribute__((format(printf, 2, 3))) stream_rc stream_fail(stream_rc rc, const char *format, ...);
+
+/* JetStream's requests may wait for the disk, and creating a consumer for much more. */
+enum { STREAM_PATIENCE_MS = 60000 };
+
+/* ----------------------------------------------------------------------------------- connection */
+typedef struct connection connection;
+
+/* What a server says of itself to whoever comes. */
+typedef struct server_info {
+  char url[512]; /* without names and passwords */
+  char version[32];
+  uint64_t max_payload;
+  bool tls; /* it is spoken with through TLS */
+} server_info;
+
+/* Ask the servers of the options, in a random order, for their INFO, and sign in at the first that
+** lets us.  LOST DENIED MISUSE MEMORY */
+stream_rc connection_open(connection **made);
+/* Close it, then free it and what hangs on it.  NULL: no-op. */
+void connection_close(connection *c);
+const server_info *connection_server(const connection *c);
+/* Is the server older than that, or did it not tell? */
+bool connection_before(const connection *c, unsigned major, unsigned minor, unsigned patch);
+/* For a while nothing was heard of it, or it said that it is gone. */
+bool connection_lost(connection *c);
+
+/* ------------------------------------------------------------------------------------- messages */
+typedef struct __natsMsg message;
+maph_slice message_data(const message *m);
+const char *message_subject(const message *m);
+const char *message_reply(const message *m); /* NULL: it wants none */
+/* The value of a header, or NULL.  It lies in the message. */
+const char *message_header(message *m, const char *name);
+void message_free(message *m); /* NULL: no-op */
+
+/* A request to the API of JetStream, such as STREAM.INFO.KV_b, and its answer, which is JSON that
+** tells no error.  NONE: it tells that there is no such stream or message.
+** NONE TIMEOUT LOST REFUSED WRONG MEMORY; *answer is NULL then. */
+stream_rc stream_ask(connection *c, const char *what, maph_slice json, int timeout_ms,
+                     message **answer);
+
+/* --------------------------------------------------------------------------------------- bucket */
+enum { STREAM_NAME = 256 };
+typedef struct stream_info {
+  char created[64]; /* as the server writes it: with the stream's name it names this incarnation */
+  uint64_t messages, first, last, subjects; /* sequences: 0 where the stream is empty */
+  uint64_t max_age_ns;                      /* 0: for ever */
+  uint64_t history;                         /* messages kept of a key */
+  int64_t max_value;                        /* bytes; -1: as the server */
+  int64_t max_bytes, max_messages;          /* of all; -1: no limit */
+  uint64_t replicas;
+  bool direct;      /* DIRECT.GET may be asked */
+  bool markers;     /* deletes leave markers by themselves, and messages may have a time to live */
+  bool escaped;     /* its keys are =XX: said in the description */
+  bool memory;      /* it lives in memory */
+  char leader[128]; /* of a cluster; "" */
+} stream_info;
+/* NONE: there is no such bucket.  REFUSED: a stream of that name that is no bucket. */
+stream_rc stream_look(connection *c, const char *bucket, stream_info *info);
+
+/* A message that is stored, as the leader has it. */
+typedef struct stored {
+  uint64_t sequence, time_ns;
+  maph_slice subject, headers, data;
+  void *memory; /* that these lie in */
+} stored;
+/* The message of that sequence; the last one of that subject.  NONE: there is none. */
+stream_rc stream_get(connection *c, const char *bucket, uint64_t sequence, stored *found);
+stream_rc stream_get_last(connection *c, const char *bucket, const char *subject, stored *found);
+void stored_free(stored *s);
+/* The value of a header; size 0: it has none. */
+maph_slice stored_header(const stored *s, const char *name);
+
+/* For each of n sequences: which is the first message, from it on, that is there now.  direct: any
+** server that has the stream answers, where it may be asked so, and may lag behind; else its
+** leader.  found[i] 0: there is none.  TIMEOUT LOST WRONG ... */
+stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t n,
+                         const uint64_t *from, uint64_t *found);
+
+/* -------------------------------------------------------------------------------------- publish */
+typedef struct stream_header {
+  const char *name, *value;
+} stream_header;
+/* Store a message, and wait for the acknowledgement.  *sequence: what it became.  TOO_BIG: nothing
+** was sent.  REFUSED: it was not stored.  TIMEOUT LOST: perhaps it was: look for its Nats-Msg-Id.
+** `duplicate` (may be NULL): it had been stored before. */
+stream_rc stream_publish(connection *c, const char *subject, const stream_header *headers,
+                         int headers_count, maph_slice data, int timeout_ms, uint64_t *sequence,
+                         bool *duplicate);
+
+/* ------------------------------------------------------------------------------------- consumer */
+/* All messages of a bucket from a sequence on, in order, and then those that come.  The server
+** sends as much as its window holds, asks then (FLOW), and sends on once that is answered: who
+** answers after a commit is never drowned. */
+typedef struct consumer consumer;
+
+typedef enum event {
+  EVENT_NOTHING,   /* nothing came */
+  EVENT_MESSAGE,   /* message, key, sequence, delivered, time_ns */
+  EVENT_FLOW,      /* answer `reply` once all before it is done */
+  EVENT_HEARTBEAT, /* delivered and sequence are the last that the server has sent; reply: stalled,
+                   ** answer it */
+  EVENT_LOST,      /* the connection, or messages, are gone */
+  EVENT_WRONG      /* what no server sends: stream_errmsg() */
+} event;
+typedef struct delivery {
+  message *message; /* of EVENT_MESSAGE: to be freed */
+  maph_slice key;   /* the subject behind $KV.BUCKET. */
+  uint64_t sequence, delivered, time_ns;
+  char reply[256]; /* "": nothing to answer */
+} delivery;
+
+/* `filter`: keys that match that, such as user.> ; NULL: all.  Waits STREAM_PATIENCE_MS. */
+stream_rc consumer_open(connection *c, const char *bucket, const char *filter, uint64_t from,
+                        const char *description, consumer **made);
+/* timeout_ms 0: what is here already. */
+event consumer_next(consumer *k, int timeout_ms, delivery *d);
+stream_rc consumer_answer(consumer *k, const char *reply);
+/* No more of it is wanted.  It is freed with its connection.  NULL: no-op. */
+void consumer_close(consumer *k);
+
+#endif
