@@ -115,10 +115,16 @@ const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
     return failed(path, "there is no room for it");
   }
   s->base = base;
-  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record))
+  /* Nothing of another form may count as written later than what is written now. */
+  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record)) {
+    memset(s->base, 0, SIDECAR_SIZE);
     memset(&s->record, 0, sizeof s->record);
+    memset(&s->header, 0, sizeof s->header);
+  }
   return NULL;
 }
+
+void sidecar_reload(sidecar *s) { latest(s->base, &s->record); }
 
 void sidecar_name(sidecar *s, const sidecar_header *header) {
   char text[RECORD_AT] = "";
