@@ -329,7 +329,8 @@ static int open_stretch(key_range *range, char **message) {
   return core_error(range, rc, message);
 }
 
-/* To the keys of range->spelling, from `key`.  Downwards they end before the bytes that follow it. */
+/* To the keys of range->spelling, from `key`.  Downwards they end before the bytes that follow it.
+*/
 static int seek_spelling(key_range *range, maph_slice key) {
   size_t last = range->prefix_size - 1;
   maph_slice to = maph_bytes(range->spelling, range->prefix_size);
