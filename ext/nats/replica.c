@@ -35,6 +35,10 @@ static const command commands[] = {
     "make the bucket" },
   { "wait", command_wait, "FILE", 1, 1, "revision",
     "until the replica FILE is complete, or has --revision" },
+  { "status", command_status, "FILE...", 1, OPTION_WORDS - 1, "max-lag",
+    "where replicas are, and how far behind" },
+  { "verify", command_verify, "BUCKET FILE", 2, 2, "filter",
+    "compare every key of the bucket and the file" },
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
