@@ -136,7 +136,8 @@ static void dispatch(char *text, size_t size) {
   answer_size = total_sent = 0;
   if (left_out(r.path, r.query_text)) return;
   serve_callbacks().answer(&r);
-  assert(r.reply.status >= 101 && r.reply.status < 600 && strcmp(status_title(r.reply.status), "Unknown") != 0);
+  assert(r.reply.status >= 101 && r.reply.status < 600
+         && strcmp(status_title(r.reply.status), "Unknown") != 0);
   assert(r.reply.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0));
   assert(r.store == NULL);
   body_release(&r);
