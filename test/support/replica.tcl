@@ -4,8 +4,7 @@
 #   follow_end PID ?SIGNAL?          gone, with its child, when this returns; what it said
 #   follow_log PID                   what it has said until now
 #   replica ARG ...                  another command: {STATUS OUTPUT}; $err is its standard error
-#   replica_status FILE NAME         a member of `maph-replica status --json FILE`
-#   sidecar FILE NAME                the same of what lies beside the file, without that command
+#   sidecar FILE NAME                what lies beside the file says: position, state, losses, ...
 #   until_state FILE STATE
 #
 # A follower waits at most 300 ms between two sessions (MAPH_TEST_BACK_OFF).
@@ -83,9 +82,9 @@ proc sidecar {file name} {
     if {$found eq {} || $written>[lindex $found 0]} {set found [list $written $at]}
   }
   set at [lindex $found 1]
-  binary scan $bytes @${at}wua64wuwuwuwuwuwuwuwuwuwuwuwuwuwuwu written created position time \
-      last_seen heard caught_up state pid sessions applied losses rebuilds ghosts left_out \
-      listings restarts
+  binary scan $bytes @${at}wua64wuwuwuwuwuwuwuwuwuwuwuwuwuwuwuwuwu \
+      written created position time last_seen heard followed caught_up state pid sessions applied losses rebuilds ghosts \
+      left_out       listings restarts
   set state [lindex {stopped connecting syncing following rebuilding disconnected {no bucket}} \
       $state]
   set $name
