@@ -79,6 +79,7 @@ typedef struct store {
   _Atomic uint64_t room_looked_ms;
   int bulk;   /* so much will be written that throughput counts, not the longest wait */
   int spares; /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
+  int lent;   /* by the holder of the turn: what compaction counts on was given to one */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -173,6 +174,9 @@ static inline int is_locked(pthread_mutex_t *mutex) {
   if (pthread_mutex_trylock(mutex) == EBUSY) return 1;
   pthread_mutex_unlock(mutex);
   return 0;
+}
+static inline int store_has_index(store *store) {
+  return is_locked(&store->index_mutex) || (store_has_turn(store) && store->decided_first == NULL);
 }
 
 /* Versions inside are those in the file; what users give and are shown is shifted (format.h).  The

@@ -100,7 +100,7 @@ int index_grant(store *store, const pending *pending, size_t n) {
 int index_publish(store *store, const pending *pending, size_t n, int again) {
   size_t i;
   int rc = MAPH_OK;
-  assert(is_locked(&store->index_mutex) || (store_has_turn(store) && store->decided_first == NULL));
+  assert(store_has_index(store));
   for (i = 0; rc == MAPH_OK && i < n; i++) {
     if (i + 8 < n && pending[i + 8].base)
       __builtin_prefetch(store->write_base + pending[i + 8].base, 1);

@@ -10,7 +10,7 @@
 #include "file/store.h"
 #include "index/index.h"
 
-/* The transaction [from, to) became visible, which changed these keys.  Under index_mutex. */
+/* The transaction [from, to) became visible, which changed these keys.  With the index. */
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to);
 /* Is a run due? */
 int order_due(const store *store);

@@ -62,7 +62,7 @@ static int grant_for(txn *txn) {
 int commit_reserve(txn *txn) {
   store *store = txn->store;
   pending *scratch = NULL;
-  int rc = MAPH_OK, large = txn->changed.count > GROUP_KEYS_MOST;
+  int rc = MAPH_OK, large = txn->changed.count > GROUP_KEYS_MOST, locked;
   assert(store_has_turn(store) && store_has_lock(store));
   if (txn_is_empty(txn)) {
     txn->state = TXN_PREPARED;
@@ -78,10 +78,10 @@ int commit_reserve(txn *txn) {
     os_free(txn->table); /* it names places that sorting changes */
     txn->table = NULL;
     txn->table_room = 0;
-    pthread_mutex_lock(&store->index_mutex);
+    locked = decided_lock_index(store);
     store->space_end = txn->position;
     rc = index_reserve(store, txn->changed.key, txn->changed.count, scratch, store->decided_first);
-    pthread_mutex_unlock(&store->index_mutex);
+    decided_unlock_index(store, locked);
   }
   if (rc == MAPH_OK) rc = log_room(store, store->space_end + END_SIZE);
   if (rc == MAPH_OK) rc = grant_for(txn);
@@ -146,12 +146,12 @@ static void tell_time(store *store) {
   os_touch(&store->file, 0, FORMAT_MAGIC[0]);
 }
 
-/* Slots, links, committed.  Under index_mutex.  A slot that is not there means that someone else
-** wrote the index: stop writing. */
+/* Slots, links, committed.  With the index (decided_lock_index).  A slot that is not there means
+** that someone else wrote the index: stop writing. */
 static int publish(txn *txn) {
   store *store = txn->store;
   int rc;
-  assert(is_locked(&store->index_mutex) && store_has_lock(store));
+  assert(store_has_index(store) && store_has_lock(store));
   assert(get(&live(store)->committed) == txn->before.end); /* (4) */
   rc = grant_for(txn);
   if (rc != MAPH_OK) return rc; /* nothing was stored */
@@ -223,15 +223,13 @@ static int flush_alone(store *store, uint64_t to) {
 
 int commit_publish_now(txn *txn) {
   store *store = txn->store;
-  int rc = decided_wait(store);
+  int rc = decided_wait(store); /* so the index is ours */
   if (rc == MAPH_OK) rc = decide(txn);
   if (rc != MAPH_OK) {
     commit_give_back(txn);
     return rc;
   }
-  pthread_mutex_lock(&store->index_mutex);
   rc = publish(txn);
-  pthread_mutex_unlock(&store->index_mutex);
   if (rc != MAPH_OK && !store->flush_failed) commit_give_back(txn);
   if (rc == MAPH_OK && txn->durability == MAPH_SYNC_NORMAL) start_writeback(store);
   return rc;

@@ -29,4 +29,16 @@ static inline int decided_has_more_than(store *store, size_t keys) {
   return store->decided_first != NULL && decided_exceed(store, keys);
 }
 
+/* The index is changed under index_mutex; with the turn, while nothing decided is invisible,
+** without it: whoever made the last one visible was done with the index before.  1: it was
+** locked. */
+static inline int decided_lock_index(store *store) {
+  if (likely(store->decided_first == NULL)) return 0;
+  pthread_mutex_lock(&store->index_mutex);
+  return 1;
+}
+static inline void decided_unlock_index(store *store, int locked) {
+  if (unlikely(locked)) pthread_mutex_unlock(&store->index_mutex);
+}
+
 #endif

@@ -241,10 +241,10 @@ static int enter_biased(store *store) {
 
 enum { LOCKED_BYTE = 1, LOCKED_BIASED = 2 };
 
-/* Under held_mutex, held was 0. */
+/* With the turn, held is 0. */
 static int lock_process(store *store, const lock_patience *patience) {
   int rc;
-  assert(is_locked(&store->held_mutex) && store->held == 0);
+  assert(store->turn_taken && store->held == 0);
   if (store->lockless) {
     store->locked = LOCKED_BYTE;
   } else if (enter_biased(store)) {
@@ -257,9 +257,10 @@ static int lock_process(store *store, const lock_patience *patience) {
   return MAPH_OK;
 }
 
+/* For the last reason to hold it. */
 static void unlock_process(store *store) {
   header *header = header_of(store->write_base);
-  assert(is_locked(&store->held_mutex));
+  assert(store->held == 1);
   if (store->locked == LOCKED_BIASED) {
     OS_TEST_STORE(store->write_base, offsetof(struct header, busy), 8);
     atomic_store_explicit(&header->busy, 0, memory_order_release);
@@ -273,41 +274,61 @@ static void unlock_process(store *store) {
   store->locked = 0;
 }
 
-/* Under held_mutex; others only look at it. */
-static unsigned add_held(store *store, unsigned by) {
-  unsigned held = atomic_load_explicit(&store->held, memory_order_relaxed) + by;
-  atomic_store_explicit(&store->held, held, memory_order_relaxed);
-  return held;
+/* `held` is raised with the turn and lowered by whoever has a reason less.  So who has the turn
+** needs no mutex where it is 0, and none where the one reason is its own; all others change it
+** under held_mutex.  It becomes 0 last, and tells that what stands before it is done. */
+static unsigned held(const store *store) {
+  return atomic_load_explicit(&store->held, memory_order_acquire);
+}
+
+static void set_held(store *store, unsigned reasons) {
+  atomic_store_explicit(&store->held, reasons, memory_order_release);
+}
+
+static int take_first(store *store, const lock_patience *patience, int *found) {
+  int rc = lock_process(store, patience);
+  *found = store->locked == LOCKED_BIASED ? LOCK_WAS_OURS : LOCK_WAS_FREE;
+  if (rc == MAPH_OK) set_held(store, 1);
+  return rc;
 }
 
 int lock_take(store *store, const lock_patience *patience, int *found) {
   int rc = MAPH_OK;
   assert(store->turn_taken);
+  if (likely(held(store) == 0)) return take_first(store, patience, found);
   pthread_mutex_lock(&store->held_mutex);
-  *found = LOCK_WAS_HELD;
-  if (store->held == 0) {
-    rc = lock_process(store, patience);
-    *found = store->locked == LOCKED_BIASED ? LOCK_WAS_OURS : LOCK_WAS_FREE;
+  if (held(store) == 0) {
+    rc = take_first(store, patience, found);
+  } else {
+    *found = LOCK_WAS_HELD;
+    set_held(store, held(store) + 1);
   }
-  if (rc == MAPH_OK) add_held(store, 1);
   pthread_mutex_unlock(&store->held_mutex);
   return rc;
 }
 
 void lock_release(store *store) {
   pthread_mutex_lock(&store->held_mutex);
-  assert(store->held > 0);
-  if (add_held(store, (unsigned)-1) == 0) {
-    unlock_process(store);
-    pthread_cond_broadcast(&store->released);
-  }
+  if (held(store) == 1) unlock_process(store);
+  set_held(store, held(store) - 1);
+  if (held(store) == 0) pthread_cond_broadcast(&store->released);
   pthread_mutex_unlock(&store->held_mutex);
+}
+
+void lock_release_in_turn(store *store) {
+  assert(store->turn_taken);
+  if (unlikely(held(store) != 1)) {
+    lock_release(store);
+    return;
+  }
+  unlock_process(store); /* who waits for the release needs the turn */
+  set_held(store, 0);
 }
 
 void lock_wait_released(store *store) {
   assert(store->turn_taken);
   pthread_mutex_lock(&store->held_mutex);
-  while (store->held > 0) pthread_cond_wait(&store->released, &store->held_mutex);
+  while (held(store) > 0) pthread_cond_wait(&store->released, &store->held_mutex);
   pthread_mutex_unlock(&store->held_mutex);
 }
 

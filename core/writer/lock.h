@@ -25,8 +25,9 @@ enum { LOCK_WAS_HELD, LOCK_WAS_OURS, LOCK_WAS_FREE };
 
 /* With the turn: one reason more to hold the lock.  BUSY CANCELLED CANTOPEN IOERR */
 int lock_take(store *store, const lock_patience *patience, int *found);
-void lock_release(store *store);       /* one reason less; the last one unlocks */
-void lock_wait_released(store *store); /* with the turn, so that no reason is added */
-int lock_wanted(store *store);         /* does another process wait for it? */
+void lock_release(store *store);         /* one reason less; the last one unlocks */
+void lock_release_in_turn(store *store); /* the same, with the turn */
+void lock_wait_released(store *store);   /* with the turn, so that no reason is added */
+int lock_wanted(store *store);           /* does another process wait for it? */
 
 #endif

@@ -313,7 +313,7 @@ int session_begin_last(store *store, int timeout_ms) {
 
 void session_end(store *store) {
   assert(store_has_turn(store) && store_has_lock(store));
-  lock_release(store);
+  lock_release_in_turn(store);
   lock_give_turn(store);
 }
 

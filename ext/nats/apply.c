@@ -9,10 +9,24 @@
 **     Nats-Marker-Reason   the server deleted the key (from 2.11)
 */
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 #include "entry/entry.h"
 #include "entry/utf8.h"
 #include "nats/apply.h"
+
+void bucket_identity(const char *bucket, const char *filter, const stream_info *info,
+                     uint8_t uuid[16]) {
+  char text[STREAM_NAME + 1024];
+  XXH128_canonical_t id;
+  int size =
+      snprintf(text, sizeof text, "maph-replica%cKV_%s%c%s%c%.700s%c%s", 0, bucket, 0,
+               info->created, 0, filter ? filter : "", 0, info->escaped ? "escaped" : "plain");
+  XXH128_canonicalFromHash(&id, XXH3_128bits(text, (size_t)size));
+  memcpy(uuid, id.digest, 16);
+}
 
 enum { MEDIA_TYPE_MOST = 255 };
 #define TIME_MOST (UINT64_C(1) << 62)

@@ -357,6 +357,7 @@ void connection_close(connection *c) {
   if (c == NULL) return;
   natsConnection_Close(c->nats);
   natsConnection_Destroy(c->nats);
+  connect_free_consumers(c);
   natsSubscription_Destroy(c->answers);
   free(c);
 }

@@ -11,10 +11,13 @@ struct connection {
   natsConnection *nats;
   server_info server;
   natsSubscription *answers; /* to stream_next_of, on `inbox`.NUMBER; NULL: none was asked yet */
+  consumer *consumers;       /* all that were opened */
   char inbox[256];
   unsigned long long asked; /* the NUMBER of the last one */
 };
 
+/* Free them all, once the connection is closed. */
+void connect_free_consumers(connection *c);
 /* A subject that is ours alone. */
 void connect_inbox(char room[256]);
 /* The server answered that error: NONE or REFUSED. */

@@ -15,6 +15,14 @@ typedef struct building {
   uint64_t sure_time_ns; /* of the message at batch.at; 0: unknown */
 } building;
 
+/* A key that the bucket has no more, and no message tells of it. */
+typedef struct ghost {
+  struct ghost *next;
+  uint64_t version;
+  size_t size;
+  char key[];
+} ghost;
+
 typedef struct follower {
   const char *bucket, *path;
   char *sync_path; /* FILE.sync, where the new file is made */
@@ -23,8 +31,11 @@ typedef struct follower {
   sidecar sidecar;
   maph *store; /* the replica; NULL: there is none */
   building building;
-  bool doubt;   /* all keys are to be compared before it goes on */
-  bool rebuild; /* a new file is to be built */
+  bool doubt;    /* all keys are to be compared before it goes on */
+  bool rebuild;  /* a new file is to be built */
+  ghost *ghosts; /* to be deleted with the next message */
+  uint64_t ghosts_count;
+  unsigned long long listed; /* when all keys were compared last; 0: never */
 } follower;
 
 typedef enum ending {
@@ -38,6 +49,7 @@ typedef enum ending {
 ending session_run(follower *f);
 /* Open the replica, if it is there and one.  FATAL: the file is something else. */
 ending follower_open(follower *f);
+void follower_drop_ghosts(follower *f);
 /* Note what ended a session, or stands in the way. */
 __attribute__((format(printf, 2, 3))) void follower_error(follower *f, const char *format, ...);
 

@@ -26,6 +26,10 @@ static const command commands[] = {
   { "follow", command_follow, "BUCKET FILE", 2, 2,
     "filter batch batch-time sync mode marker-age verify-every metrics-file auto-compact",
     "keep FILE equal to the bucket, until told to stop" },
+  { "status", command_status, "FILE...", 1, OPTION_WORDS - 1, "max-lag",
+    "where replicas are, and how far behind" },
+  { "verify", command_verify, "BUCKET FILE", 2, 2, "filter",
+    "compare every key of the bucket and the file" },
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

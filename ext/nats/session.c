@@ -17,20 +17,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include "entry/entry.h"
 #include "nats/child.h"
 #include "nats/follow.h"
 #include "nats/option.h"
 #include "nats/replica.h"
+#include "nats/walk.h"
 
 enum {
-  SILENCE_MS = 7000, /* the server says something each 2 s */
-  LOOK_MS = 30000,   /* so often the stream's configuration is looked at */
-  LEADER_MS = 10000, /* a new leader may lag for so long */
-  WAIT_MS = 200,     /* for a message, where no batch is open */
-  HOLES_MOST = 4096  /* then they are asked back */
+  SILENCE_MS = 7000,  /* the server says something each 2 s */
+  LOOK_MS = 30000,    /* so often the stream's configuration is looked at */
+  LEADER_MS = 10000,  /* a new leader may lag for so long */
+  WAIT_MS = 200,      /* for a message, where no batch is open */
+  HOLES_MOST = 4096,  /* then they are asked back */
+  GHOSTS_MOST = 20000 /* more of them are not worth deleting one by one */
 };
 
 typedef struct session {
@@ -60,18 +60,6 @@ void follower_error(follower *f, const char *format, ...) {
 static void show_state(session *s, replica_state state) {
   s->f->sidecar.record.state = state;
   sidecar_write(&s->f->sidecar);
-}
-
-/* ------------------------------------------------------------------------------------- identity */
-/* Of this incarnation of the bucket, the same on every machine. */
-static void identify(session *s) {
-  char text[STREAM_NAME + 1024];
-  XXH128_canonical_t id;
-  int size = snprintf(text, sizeof text, "maph-replica%cKV_%s%c%s%c%.700s%c%s", 0, s->f->bucket, 0,
-                      s->info.created, 0, option.filter ? option.filter : "", 0,
-                      s->info.escaped ? "escaped" : "plain");
-  XXH128_canonicalFromHash(&id, XXH3_128bits(text, (size_t)size));
-  memcpy(s->uuid, id.digest, sizeof s->uuid);
 }
 
 static bucket_rules rules_of(const stream_info *info) {
@@ -149,6 +137,66 @@ static stream_rc decide(session *s, decision *what) {
 }
 
 /* ---------------------------------------------------------------------------------------- build */
+/* ------------------------------------------------------------------------------------------ list */
+static bool take_ghost(void *arg, difference what, maph_slice key, uint64_t version) {
+  session *s = arg;
+  ghost *one;
+  if (what != DIFFERENCE_GHOST) return false;
+  if (s->f->ghosts_count++ >= GHOSTS_MOST || (one = malloc(sizeof *one + key.size)) == NULL)
+    return false;
+  one->next = s->f->ghosts;
+  one->version = version;
+  one->size = key.size;
+  memcpy(one->key, key.data, key.size);
+  s->f->ghosts = one;
+  return true;
+}
+
+void follower_drop_ghosts(follower *f) {
+  while (f->ghosts) {
+    ghost *next = f->ghosts->next;
+    free(f->ghosts);
+    f->ghosts = next;
+  }
+  f->ghosts_count = 0;
+}
+
+/* Compare all keys: those that the bucket has no more are deleted with what comes next.  Where
+** anything else differs, or nothing comes to carry the deletes, a new file is built. */
+static stream_rc list(session *s, decision *what) {
+  follower *f = s->f;
+  comparison seen;
+  stream_rc rc;
+  follower_drop_ghosts(f);
+  show_state(s, REPLICA_COMPARING);
+  rc = bucket_compare(s->c, f->bucket, option.filter, f->store, &seen, take_ghost, s);
+  if (rc != STREAM_OK) return rc;
+  f->sidecar.record.listings++;
+  f->listed = ticks_ms();
+  *what = seen.found[DIFFERENCE_MISSING] || seen.found[DIFFERENCE_OTHER]
+                  || f->ghosts_count > GHOSTS_MOST
+                  || (f->ghosts_count > 0 && seen.info.last <= seen.version)
+              ? DECIDE_BUILD
+              : DECIDE_FOLLOW;
+  note("%s: compared with bucket %s at %llu: %llu keys, %llu no more in the bucket; %s", f->path,
+       f->bucket, (unsigned long long)seen.version, (unsigned long long)seen.keys,
+       (unsigned long long)f->ghosts_count,
+       *what == DECIDE_FOLLOW ? "it goes on" : "a new file is built");
+  if (*what == DECIDE_BUILD) follower_drop_ghosts(f);
+  if (*what == DECIDE_FOLLOW) f->doubt = false;
+  return STREAM_OK;
+}
+
+/* Keys that the bucket lost without a message go with the next that comes. */
+static batch_rc delete_ghosts(session *s) {
+  batch_rc rc = BATCH_OK;
+  if (s->f->ghosts == NULL || s->batch->load || s->batch->at <= s->batch->committed) return rc;
+  for (const ghost *one = s->f->ghosts; one && rc == BATCH_OK; one = one->next)
+    rc = batch_delete(s->batch, maph_bytes(one->key, one->size), one->version);
+  return rc;
+}
+
+/* ----------------------------------------------------------------------------------------- build */
 /* Telling the parent that a long call goes on; no call is stopped but by being told to end. */
 static int progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
   (void)arg;
@@ -321,12 +369,13 @@ static ending failed(session *s, batch_rc rc) {
 static ending commit(session *s) {
   batch *b = s->batch;
   sidecar_record *record = &s->f->sidecar.record;
-  uint64_t count = b->count;
+  uint64_t count = b->count, before = b->committed;
   bool loads = b->load != NULL;
   batch_rc rc = BATCH_OK;
   child_stamp_long();
   if (s->checks) rc = batch_check_holes(b, s->c, s->f->bucket, s->info.direct);
   b->holes_count = 0;
+  if (rc == BATCH_OK) rc = delete_ghosts(s);
   if (rc == BATCH_OK) rc = batch_commit(b);
   if (rc != BATCH_OK) {
     ending end = failed(s, rc);
@@ -334,10 +383,14 @@ static ending commit(session *s) {
   }
   s->heard = ticks_ms();
   record->applied += count;
+  if (!loads && s->f->ghosts && b->at > before) {
+    record->ghosts += s->f->ghosts_count;
+    follower_drop_ghosts(s->f);
+  }
   record->heard_ms = now_ms();
   if (!loads) {
+    if (record->position != b->at || b->at != before) record->position_time_ns = b->last_time_ns;
     record->position = b->at;
-    record->position_time_ns = b->last_time_ns;
     record->left_out += b->left_out;
     b->left_out = 0;
   }
@@ -408,6 +461,20 @@ static ending on_heartbeat(session *s, const delivery *d) {
   return caught_up(s);
 }
 
+/* Is it time to compare all keys: so long after the last time, or where the bucket has fewer keys
+** than the file, which nothing told? */
+static ending compare_in_time(session *s, const stream_info *info) {
+  follower *f = s->f;
+  unsigned long long since = ticks_ms() - f->listed;
+  maph_stats stats;
+  if (maph_stat(f->store, &stats) != MAPH_OK) return say(s, maph_errmsg(NULL));
+  if (option.verify_every_ms && since >= option.verify_every_ms) f->doubt = true;
+  if (since >= option.marker_age_ms && info->max_age_ns == 0 && option.filter == NULL
+      && stats.records > info->subjects)
+    f->doubt = true;
+  return f->doubt ? say(s, "all keys are to be compared") : ENDING_NOW;
+}
+
 /* Each half a minute: is it the same bucket, with the same rules? */
 static ending look_again(session *s) {
   stream_info info;
@@ -424,7 +491,7 @@ static ending look_again(session *s) {
   }
   if (s->f->sidecar.record.last_seen < info.last) s->f->sidecar.record.last_seen = info.last;
   s->heard = ticks_ms();
-  return ENDING_NOW;
+  return s->batch->load ? ENDING_NOW : compare_in_time(s, &info);
 }
 
 static ending on_nothing(session *s) {
@@ -468,7 +535,7 @@ static ending step(session *s) {
 
 /* -------------------------------------------------------------------------------------- session */
 static ending of_stream(session *s, stream_rc rc, replica_state state) {
-  follower_error(s->f, "%s", stream_errmsg());
+  if (!child_told()) follower_error(s->f, "%s", stream_errmsg());
   s->f->sidecar.record.state = state;
   return rc == STREAM_MISUSE ? ENDING_FATAL : ENDING_AGAIN;
 }
@@ -479,18 +546,20 @@ static ending begin(session *s) {
   bool goes_on = false;
   stream_rc rc;
   ending end;
-  identify(s);
+  bucket_identity(f->bucket, option.filter, &s->info, s->uuid);
   s->checks = option.filter == NULL && connection_before(s->c, 2, 9, 12);
   rc = decide(s, &what);
-  if (rc == STREAM_OK && what == DECIDE_BUILD) rc = resume_building(s, &goes_on);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
-  if (what == DECIDE_LIST) what = DECIDE_BUILD;
+  if (what == DECIDE_LIST) rc = list(s, &what);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
   if (what == DECIDE_FOLLOW) {
     maph_stats stats;
     drop_building(f);
     if (maph_stat(f->store, &stats) != MAPH_OK) return say(s, maph_errmsg(NULL));
     return begin_following(s, stats.version);
   }
+  rc = resume_building(s, &goes_on);
+  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
   end = goes_on ? ENDING_NOW : begin_building(s);
   s->batch = &f->building.batch;
   show_state(s, f->store ? REPLICA_REBUILDING : REPLICA_SYNCING);
@@ -556,8 +625,8 @@ ending session_run(follower *f) {
   if (end == ENDING_AGAIN && f->sidecar.record.state != REPLICA_NO_BUCKET)
     f->sidecar.record.state = REPLICA_DISCONNECTED;
   sidecar_write(&f->sidecar);
+  if (s->c && !connection_lost(s->c)) consumer_close(s->k);
   connection_close(s->c);
-  consumer_free(s->k);
   free(s);
   return end;
 }

@@ -21,7 +21,7 @@ _Static_assert(sizeof(sidecar_header) < RECORD_AT - 64, "so has the text");
 const char *replica_state_name(uint64_t state) {
   static const char *const names[REPLICA_STATES] = { "stopped",   "connecting", "syncing",
                                                      "following", "rebuilding", "disconnected",
-                                                     "no bucket" };
+                                                     "no bucket", "comparing" };
   return state < REPLICA_STATES ? names[state] : "stopped";
 }
 

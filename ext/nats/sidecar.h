@@ -28,6 +28,7 @@ typedef enum replica_state {
   REPLICA_REBUILDING, /* a new file is being made, the old one is served meanwhile */
   REPLICA_DISCONNECTED,
   REPLICA_NO_BUCKET,
+  REPLICA_COMPARING, /* all keys, with the bucket's */
   REPLICA_STATES
 } replica_state;
 

@@ -370,6 +370,8 @@ stream_rc stream_publish(connection *c, const char *subject, const stream_header
 /* ------------------------------------------------------------------------------------- consumer */
 struct consumer {
   connection *c;
+  consumer *next; /* of that connection */
+  char inbox[256], name[64];
   natsSubscription *subscription;
   char prefix[STREAM_NAME + 8];
   size_t prefix_size;
@@ -405,20 +407,23 @@ static bool consumer_question(text *to, const char *bucket, const char *filter, 
 
 static stream_rc create_consumer(consumer *k, const char *bucket, const char *filter, uint64_t from,
                                  const char *description) {
-  char room[SUBJECT_ROOM], what[STREAM_NAME + 32], inbox[256];
+  char room[SUBJECT_ROOM], what[STREAM_NAME + 32];
   text question = { .bytes = room, .room = sizeof room };
   message *answer;
   natsStatus s;
   stream_rc rc;
-  connect_inbox(inbox);
-  if (!consumer_question(&question, bucket, filter, from, inbox, description))
+  connect_inbox(k->inbox);
+  if (!consumer_question(&question, bucket, filter, from, k->inbox, description))
     return stream_fail(STREAM_TOO_BIG, "--filter: too long for NATS");
-  s = natsConnection_SubscribeSync(&k->subscription, k->c->nats, inbox);
+  s = natsConnection_SubscribeSync(&k->subscription, k->c->nats, k->inbox);
   if (s == NATS_OK) s = natsSubscription_SetPendingLimits(k->subscription, -1, -1);
   if (s != NATS_OK) return connect_failed(s, "subscribe", k->c->server.url);
   snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
   rc = stream_ask(k->c, what, maph_bytes(room, question.size), STREAM_PATIENCE_MS, &answer);
-  if (rc == STREAM_OK) message_free(answer);
+  if (rc != STREAM_OK) return rc;
+  if (!answer_text(message_data(answer), "name", k->name, sizeof k->name))
+    rc = not_believed(k->c, what);
+  message_free(answer);
   return rc;
 }
 
@@ -428,14 +433,31 @@ stream_rc consumer_open(connection *c, const char *bucket, const char *filter, u
   *made = k;
   if (k == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
   k->c = c;
+  k->next = c->consumers;
+  c->consumers = k;
   k->prefix_size = (size_t)snprintf(k->prefix, sizeof k->prefix, "$KV.%s.", bucket);
   return create_consumer(k, bucket, filter, from, description);
 }
 
-void consumer_free(consumer *k) {
-  if (k == NULL) return;
-  natsSubscription_Destroy(k->subscription);
-  free(k);
+/* The server forgets it 10 s after nobody listens any more; told, at once. */
+void consumer_close(consumer *k) {
+  char what[STREAM_NAME + 128], subject[SUBJECT_ROOM];
+  if (k == NULL || k->name[0] == 0) return;
+  snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%.*s.%s", (int)k->prefix_size - 5, k->prefix + 4,
+           k->name);
+  api_subject(what, subject);
+  natsConnection_PublishString(k->c->nats, subject, "");
+  natsSubscription_Unsubscribe(k->subscription);
+  k->name[0] = 0;
+}
+
+void connect_free_consumers(connection *c) {
+  while (c->consumers) {
+    consumer *next = c->consumers->next;
+    natsSubscription_Destroy(c->consumers->subscription);
+    free(c->consumers);
+    c->consumers = next;
+  }
 }
 
 /* $JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERED.TIME.PENDING, with DOMAIN.ACCOUNT before STREAM

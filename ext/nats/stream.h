@@ -166,7 +166,7 @@ stream_rc consumer_open(connection *c, const char *bucket, const char *filter, u
 /* timeout_ms 0: what is here already. */
 event consumer_next(consumer *k, int timeout_ms, delivery *d);
 stream_rc consumer_answer(consumer *k, const char *reply);
-/* After connection_close.  NULL: no-op. */
-void consumer_free(consumer *k);
+/* No more of it is wanted.  It is freed with its connection.  NULL: no-op. */
+void consumer_close(consumer *k);
 
 #endif
