@@ -17,8 +17,8 @@
 ** side that it came from: whoever turns round has to pass over it first.
 **
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
-** they are read, many at a time (node_bring), of each source its share.  And the entry after one that is returned is read
-** by the next call, if there is one.
+** they are read, many at a time (node_bring), of each source its share.  And the entry after one
+** that is returned is read by the next call, if there is one.
 */
 #include "calls/handle.h"
 #include "file/record.h"
