@@ -272,6 +272,13 @@ static int take_handle(rewriting *rewriting) {
   return MAPH_OK;
 }
 
+/* The old file's room is gone until its last reader is.  Nobody writes to it any more. */
+static void make_room_for_deletes(rewriting *rewriting) {
+  if (rewriting->from->in_memory) return;
+  if (rewriting->from->lent) log_trim(rewriting->from, LOG_SPARES_NOTHING);
+  log_keep_for_deletes(rewriting->to);
+}
+
 static int switch_over(rewriting *rewriting, const os_file *lock, const char *temporary) {
   store *store = rewriting->from;
   uint64_t locked_ns;
@@ -285,6 +292,7 @@ static int switch_over(rewriting *rewriting, const os_file *lock, const char *te
   }
   if (rc == MAPH_OK && (atomic_load(&header_of(store->write_base)->state) & STATE_POISONED))
     rc = header_say_poisoned(store);
+  if (rc == MAPH_OK) make_room_for_deletes(rewriting);
   if (rc == MAPH_OK) rc = seal(rewriting, lock);
   rewriting->result.bytes_after = atomic_load(&rewriting->to->size);
   if (rc == MAPH_OK)
@@ -392,10 +400,10 @@ static int give_room_back(rewriting *rewriting, uint64_t live_bytes) {
   store *store = rewriting->from;
   int rc = session_begin(store, rewriting->handle->options.busy_timeout_ms);
   if (rc != MAPH_OK) return rc;
-  if (live_bytes > os_free_room(&store->file) + atomic_load(&store->size) - store->space_end)
+  if (live_bytes > os_free_room(&store->file) + log_lendable(store))
     rc = MAPH_FULL;
   else
-    log_trim(store, LOG_SPARES_NOTHING);
+    log_lend(store);
   session_end(store);
   return rc;
 }
@@ -404,8 +412,7 @@ static int give_room_back(rewriting *rewriting, uint64_t live_bytes) {
 static void take_room_again(rewriting *rewriting) {
   store *store = rewriting->from;
   if (session_begin(store, rewriting->handle->options.busy_timeout_ms) != MAPH_OK) return;
-  store->spares = LOG_SPARES_DELETES;
-  log_room(store, store->space_end + END_SIZE);
+  log_take_again(store);
   session_end(store);
 }
 

@@ -33,7 +33,8 @@ enum {
   BULK = 1024 * 1024,
   POPULATE_MOST_IN_BULK = 2 * 1024 * 1024,
   SPARED_LEAST = 128 * 1024,
-  SPARED_MOST = 64 * 1024 * 1024
+  SPARED_MOST = 64 * 1024 * 1024,
+  MEANWHILE_LEAST = 32 * 1024
 };
 
 /* ---------------------------------------------------------------------------- size and mappings */
@@ -197,11 +198,11 @@ done:
 
 /* How many bytes at the end of the file that is. */
 static uint64_t spared(store *store, int spares) {
-  uint64_t bytes = SPARED_LEAST;
+  uint64_t deletes = MIN(MAX(store->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
   if (likely(spares == LOG_SPARES_NOTHING) || store->in_memory || !grant_scarce(store)) return 0;
-  if (spares == LOG_SPARES_DELETES)
-    bytes += MIN(MAX(store->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
-  return bytes;
+  if (spares == LOG_SPARES_MEANWHILE) return MAX(deletes / 8, (uint64_t)MEANWHILE_LEAST);
+  if (spares == LOG_SPARES_COMPACTION) return store->lent ? 0 : SPARED_LEAST;
+  return SPARED_LEAST + deletes;
 }
 
 /* Why there is room in the file and none for this. */
@@ -218,10 +219,10 @@ static int say_spared(const store *store) {
 }
 
 /* Granted space up to `to` and behind it, as much as anyone must leave; where the disk has no more,
-** as much as this transaction must. */
+** as much as this transaction must.  What was lent to a compaction nobody takes from it. */
 static int room_behind(store *store, uint64_t to, uint64_t most) {
   uint64_t left = spared(store, store->spares);
-  int rc = grow(store, to + most);
+  int rc = store->lent && most > 0 ? MAPH_FULL : grow(store, to + most);
   if (rc != MAPH_FULL || most == 0) return rc;
   if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed)) return MAPH_OK;
   if (left < most) rc = grow(store, to + left);
@@ -259,6 +260,30 @@ void log_trim(store *store, int spares) {
   os_trim(&store->file, (store->space_end + spared(store, spares) + 4095) & ~UINT64_C(4095));
   store->populated = 0;
   store_see_size(store, 0);
+}
+
+uint64_t log_lendable(store *store) {
+  uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed),
+           taken = store->space_end + spared(store, LOG_SPARES_MEANWHILE);
+  return size > taken ? size - taken : 0;
+}
+
+void log_lend(store *store) {
+  log_trim(store, LOG_SPARES_MEANWHILE);
+  store->lent = 1;
+}
+
+void log_take_again(store *store) {
+  store->lent = 0;
+  log_keep_for_deletes(store);
+}
+
+void log_keep_for_deletes(store *store) {
+  uint64_t end = store->space_end + END_SIZE;
+  assert(store_has_turn(store));
+  if (!store->in_memory && grow(store, end + spared(store, LOG_SPARES_DELETES)) == MAPH_FULL)
+    (void)!grow(store,
+                end + spared(store, LOG_SPARES_COMPACTION) + spared(store, LOG_SPARES_MEANWHILE));
 }
 
 /* -------------------------------------------------------------------------------------- records */

@@ -13,13 +13,20 @@ int store_see_size(store *store, uint64_t need);
 int store_map_opened(store *store);
 int store_map_for_writing(store *store);
 /* What a transaction leaves at the end of the file where the disk is nearly full: see log.c */
-enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES };
+enum { LOG_SPARES_NOTHING, LOG_SPARES_COMPACTION, LOG_SPARES_DELETES, LOG_SPARES_MEANWHILE };
 /* granted, mapped, faulted in, and store->spares is left behind it.  FULL NOMEM IOERR */
 int log_room(store *store, uint64_t to);
 /* The life, between recoveries, in which the last transaction has that version. */
 uint64_t log_life(const store *store, uint64_t version);
 /* give granted space that is not used back, but `spares` (LOG_SPARES_*) */
 void log_trim(store *store, int spares);
+/* Granted room that a compaction can be given, if deletes keep some meanwhile. */
+uint64_t log_lendable(store *store);
+/* It is given; or it was not enough, and deletes have theirs again. */
+void log_lend(store *store);
+void log_take_again(store *store);
+/* As much behind what is written as deletes should have, if there is as much. */
+void log_keep_for_deletes(store *store);
 typedef struct log_put {
   int kind, flags;
   maph_slice key, value, media_type;

@@ -261,7 +261,6 @@ int commit_decide_in_group(txn *txn) {
 ** could not. */
 static int publish_next(store *store, const group *group, int *rc) {
   txn *first;
-  tip after;
   pthread_mutex_lock(&store->index_mutex);
   first = (txn *)store->decided_first;
   if (first != NULL && first->after.end > group->to) first = NULL;
@@ -271,10 +270,9 @@ static int publish_next(store *store, const group *group, int *rc) {
   if (first != NULL && *rc == MAPH_OK && (*rc = publish(first)) != MAPH_OK)
     store->group_failed = 1; /* all that follow in the list build on it */
   if (first != NULL && *rc == MAPH_OK) {
-    after = first->after;
-    decided_remove(store, &first->changed);
+    note_flushed(store, &first->after);
+    decided_remove(store, &first->changed); /* last: where none is left, the turn is enough */
     group_settle(first, SETTLED_VISIBLE);
-    note_flushed(store, &after);
   }
   if (*rc != MAPH_OK) group_settle_rest(store, group);
   pthread_mutex_unlock(&store->index_mutex);
@@ -294,11 +292,11 @@ static int lead(store *store, const group *group) {
 static void forget_decided(txn *txn) {
   store *store = txn->store;
   pthread_mutex_lock(&store->index_mutex);
-  decided_remove(store, &txn->changed);
   if (store->flush_failed)
     log_erase_end(store, txn->after.end - END_SIZE);
   else if (commit_erase(store, txn->after.end - END_SIZE) != MAPH_OK)
     header_poison(store);
+  decided_remove(store, &txn->changed);
   pthread_mutex_unlock(&store->index_mutex);
 }
 

@@ -40,6 +40,7 @@
 #undef maph
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -419,6 +420,8 @@ enum class perfect_hash : int {
   pilot = MAPH_PERFECT_PILOT,
   cmph = MAPH_PERFECT_CMPH
 };
+/* Of a new store.  given: by who writes, see transaction::at. */
+enum class versions : int { own = MAPH_VERSIONS_OWN, given = MAPH_VERSIONS_GIVEN };
 
 /* How many keys to make room for at once; more only make the index grow.  0: grow as needed. */
 struct slot_count {
@@ -440,6 +443,10 @@ struct config {
   int mode = 0644;
   ::maph::perfect_hash perfect_hash = ::maph::perfect_hash::by_default;
   int auto_compact = 0;
+  /* of a store that is made; uuid: where versions are given, of their source */
+  std::uint64_t after_version = 0;
+  ::maph::versions versions = ::maph::versions::own;
+  std::array<std::uint8_t, 16> uuid{};
 
   maph_options c() const noexcept {
     maph_options o = MAPH_OPTIONS_INIT;
@@ -454,6 +461,9 @@ struct config {
     o.mode = mode;
     o.perfect_hash = static_cast<int>(perfect_hash);
     o.auto_compact = auto_compact;
+    o.after_version = after_version;
+    o.versions = static_cast<int>(versions);
+    std::copy(uuid.begin(), uuid.end(), o.uuid);
     return o;
   }
 };
@@ -680,6 +690,11 @@ public:
     return detail::finish(rc, o);
   }
 
+  /* Where versions are given: of what is written from now on, and of the commit. */
+  result<done> at(std::uint64_t version) noexcept {
+    return detail::finish(maph_txn_at(handle(), version));
+  }
+
   result<done> savepoint(int n) noexcept { return detail::finish(maph_txn_savepoint(handle(), n)); }
   result<done> release_savepoint(int n) noexcept {
     return detail::finish(maph_txn_release(handle(), n));
@@ -721,6 +736,8 @@ public:
     int mode = 0644;
     std::chrono::milliseconds busy_timeout{ 5000 };
     bool into_empty = false; /* into a store that is there and was not written to yet */
+    ::maph::versions versions = ::maph::versions::own; /* as in maph::config */
+    std::array<std::uint8_t, 16> uuid{};
   };
   using owner::owner;
   load(load &&) noexcept = default;
@@ -741,6 +758,8 @@ public:
     options.mode = how.mode;
     options.busy_timeout_ms = detail::milliseconds(how.busy_timeout);
     options.into_empty = how.into_empty;
+    options.versions = static_cast<int>(how.versions);
+    std::copy(how.uuid.begin(), how.uuid.end(), options.uuid);
     maph_load *l = nullptr;
     int rc = maph_load_begin(path.c_str(), &options, &l);
     return { l, rc };
@@ -754,6 +773,10 @@ public:
   result<done> set(std::string_view key, std::string_view value, const condition &as) noexcept {
     maph_condition c = as.c(nullptr);
     return detail::finish(maph_load_put(handle(), detail::slice(key), detail::slice(value), &c));
+  }
+  /* Where versions are given: of what is put from now on, and of the store when it is finished. */
+  result<done> at(std::uint64_t version) noexcept {
+    return detail::finish(maph_load_at(handle(), version));
   }
   std::uint64_t entries() const noexcept { return maph_load_entries(handle()); }
   result<done> finish() noexcept { return detail::finish(maph_load_finish(release())); }

@@ -24,4 +24,9 @@ typedef struct change {
 ** stands for none; it is to be left out. */
 bool change_read(const bucket_rules *rules, const delivery *from, uint64_t now_ms, change *to);
 
+/* Which incarnation of a bucket, or of a part of it, a store is of: its uuid, the same on every
+** machine. */
+void bucket_identity(const char *bucket, const char *filter, const stream_info *info,
+                     uint8_t uuid[16]);
+
 #endif

@@ -56,7 +56,9 @@ stream_rc connect_failed(natsStatus status, const char *what, const char *where)
     case NATS_OK: return STREAM_OK;
     case NATS_TIMEOUT: return stream_fail(STREAM_TIMEOUT, "%s: %s does not answer", where, what);
     case NATS_NO_RESPONDERS:
-      return stream_fail(STREAM_REFUSED, "%s: nobody answers %s: is JetStream on?", where, what);
+      stream_fail(STREAM_REFUSED, "%s: nobody answers %s: is JetStream on?", where, what);
+      server_code = STREAM_CODE_NOBODY;
+      return STREAM_REFUSED;
     case NATS_CONNECTION_AUTH_FAILED:
       return stream_fail(STREAM_DENIED, "%s: authorization violation: it does not let us in",
                          where);
@@ -333,6 +335,7 @@ static stream_rc sign_in(const address *to, const server_info *info, connection 
     return rc;
   }
   c->server = *info;
+  c->patience_ms = STREAM_PATIENCE_MS;
   *made = c;
   return STREAM_OK;
 }
@@ -352,6 +355,8 @@ stream_rc connection_open(connection **made) {
   }
   return rc;
 }
+
+void connection_patience(connection *c, int ms) { c->patience_ms = ms; }
 
 void connection_close(connection *c) {
   if (c == NULL) return;

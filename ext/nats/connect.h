@@ -13,6 +13,7 @@ struct connection {
   natsSubscription *answers; /* to stream_next_of, on `inbox`.NUMBER; NULL: none was asked yet */
   consumer *consumers;       /* all that were opened */
   char inbox[256];
+  int patience_ms;
   unsigned long long asked; /* the NUMBER of the last one */
 };
 

@@ -2,17 +2,27 @@
 ** follow.c - maph-replica follow: sessions, one after the other, and the file that they keep.
 */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 #include "nats/child.h"
 #include "nats/follow.h"
 #include "nats/option.h"
 #include "nats/replica.h"
+#include "nats/status.h"
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000 };
+enum {
+  BACK_OFF_MS = 100,
+  BACK_OFF_MOST_MS = 30000,
+  STEADY_MS = 60000,
+  METRICS_MS = 5000,
+  COMPACT_SECONDS = 5,
+  COMPACT_ABOVE = 16 << 20
+};
 
 ending follower_open(follower *f) {
   maph_stats stats;
@@ -42,11 +52,15 @@ static unsigned jitter(unsigned ms) {
   return random % (ms + 1);
 }
 
+static void start_compacting(const char *path);
+
 static int follow(void *arg) {
   follower *f = arg;
   unsigned wait_ms = BACK_OFF_MS;
   ending end;
   f->sidecar.record.pid = (uint64_t)getpid();
+  f->listed = ticks_ms();
+  start_compacting(f->path);
   do {
     unsigned long long began = ticks_ms();
     end = session_run(f);
@@ -63,9 +77,52 @@ static int follow(void *arg) {
   return end == ENDING_FATAL ? CHILD_FATAL : CHILD_ENDED;
 }
 
+/* In the parent, each second. */
 static void tick(void *arg, uint64_t replaced) {
-  (void)arg;
+  static unsigned long long written;
+  static bool told;
+  const follower *f = arg;
   (void)replaced;
+  if (option.metrics_file == NULL || (written && ticks_ms() - written < METRICS_MS)) return;
+  written = ticks_ms();
+  if (metrics_write(option.metrics_file, f->path)) {
+    told = false;
+  } else if (!told) {
+    told = true;
+    note("%s: cannot be written: %s", option.metrics_file, strerror(errno));
+  }
+}
+
+/* ----------------------------------------------------------------------------------------- compact */
+/* A thread with a handle of its own, so that following goes on meanwhile. */
+static bool is_due(const char *path) {
+  maph_stats stats;
+  maph *store;
+  int rc = maph_open(path, MAPH_RDONLY, NULL, &store);
+  if (rc != MAPH_OK) return false;
+  rc = maph_stat(store, &stats);
+  maph_close(store);
+  return rc == MAPH_OK && stats.dead_bytes >= COMPACT_ABOVE
+         && stats.dead_bytes / 100 * 100 >= stats.used_bytes / 100 * option.auto_compact;
+}
+
+static void *compact(void *arg) {
+  const char *path = arg;
+  struct timespec pause = { .tv_sec = COMPACT_SECONDS };
+  maph *store;
+  for (;;) {
+    nanosleep(&pause, NULL);
+    if (!is_due(path) || maph_open(path, MAPH_RDWR, NULL, &store) != MAPH_OK) continue;
+    if (maph_compact(store, NULL, NULL) != MAPH_OK) note("%s", maph_errmsg(NULL));
+    maph_close(store);
+  }
+  return NULL;
+}
+
+static void start_compacting(const char *path) {
+  pthread_t thread;
+  if (option.auto_compact == 0) return;
+  if (pthread_create(&thread, NULL, compact, (void *)path) == 0) pthread_detach(thread);
 }
 
 /* Permission bits as chmod takes them. */

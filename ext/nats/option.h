@@ -28,7 +28,7 @@ typedef struct options {
 } options;
 extern options option;
 
-enum { OPTION_WORDS = 4 };
+enum { OPTION_WORDS = 64 };
 typedef struct arguments {
   const char *words[OPTION_WORDS]; /* what is no option; the first is the command */
   int count;

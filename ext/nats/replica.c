@@ -26,6 +26,19 @@ static const command commands[] = {
   { "follow", command_follow, "BUCKET FILE", 2, 2,
     "filter batch batch-time sync mode marker-age verify-every metrics-file auto-compact",
     "keep FILE equal to the bucket, until told to stop" },
+  { "put", command_put, "BUCKET KEY [VALUE]", 2, 3,
+    "file if-absent if-revision ttl type media-type wait",
+    "put a value, from --file or standard input where none is given, and print its revision" },
+  { "get", command_get, "BUCKET KEY", 2, 2, "", "the value as the leader of the bucket has it" },
+  { "del", command_del, "BUCKET KEY", 2, 2, "if-revision wait", "delete the key" },
+  { "create", command_create, "BUCKET", 1, 1, "keys history ttl replicas storage max-value",
+    "make the bucket" },
+  { "wait", command_wait, "FILE", 1, 1, "revision",
+    "until the replica FILE is complete, or has --revision" },
+  { "status", command_status, "FILE...", 1, OPTION_WORDS - 1, "max-lag",
+    "where replicas are, and how far behind" },
+  { "verify", command_verify, "BUCKET FILE", 2, 2, "filter",
+    "compare every key of the bucket and the file" },
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

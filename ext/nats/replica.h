@@ -12,6 +12,10 @@ enum { DONE = 0, UNMET = 1, FAILED = 2 }; /* exit statuses: UNMET: no such key, 
 typedef int (*command_fn)(const char *const *words, int count);
 
 /* replica.c's table has a row for each. */
+int command_wait(const char *const *words, int count);
+int command_put(const char *const *words, int count);
+int command_get(const char *const *words, int count);
+int command_del(const char *const *words, int count);
 int command_create(const char *const *words, int count);
 int command_follow(const char *const *words, int count);
 int command_status(const char *const *words, int count);

@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 #include "entry/entry.h"
 #include "nats/child.h"
 #include "nats/follow.h"
@@ -62,18 +60,6 @@ void follower_error(follower *f, const char *format, ...) {
 static void show_state(session *s, replica_state state) {
   s->f->sidecar.record.state = state;
   sidecar_write(&s->f->sidecar);
-}
-
-/* ------------------------------------------------------------------------------------- identity */
-/* Of this incarnation of the bucket, the same on every machine. */
-static void identify(session *s) {
-  char text[STREAM_NAME + 1024];
-  XXH128_canonical_t id;
-  int size = snprintf(text, sizeof text, "maph-replica%cKV_%s%c%s%c%.700s%c%s", 0, s->f->bucket, 0,
-                      s->info.created, 0, option.filter ? option.filter : "", 0,
-                      s->info.escaped ? "escaped" : "plain");
-  XXH128_canonicalFromHash(&id, XXH3_128bits(text, (size_t)size));
-  memcpy(s->uuid, id.digest, sizeof s->uuid);
 }
 
 static bucket_rules rules_of(const stream_info *info) {
@@ -475,6 +461,20 @@ static ending on_heartbeat(session *s, const delivery *d) {
   return caught_up(s);
 }
 
+/* Is it time to compare all keys: so long after the last time, or where the bucket has fewer keys
+** than the file, which nothing told? */
+static ending compare_in_time(session *s, const stream_info *info) {
+  follower *f = s->f;
+  unsigned long long since = ticks_ms() - f->listed;
+  maph_stats stats;
+  if (maph_stat(f->store, &stats) != MAPH_OK) return say(s, maph_errmsg(NULL));
+  if (option.verify_every_ms && since >= option.verify_every_ms) f->doubt = true;
+  if (since >= option.marker_age_ms && info->max_age_ns == 0 && option.filter == NULL
+      && stats.records > info->subjects)
+    f->doubt = true;
+  return f->doubt ? say(s, "all keys are to be compared") : ENDING_NOW;
+}
+
 /* Each half a minute: is it the same bucket, with the same rules? */
 static ending look_again(session *s) {
   stream_info info;
@@ -491,7 +491,7 @@ static ending look_again(session *s) {
   }
   if (s->f->sidecar.record.last_seen < info.last) s->f->sidecar.record.last_seen = info.last;
   s->heard = ticks_ms();
-  return ENDING_NOW;
+  return s->batch->load ? ENDING_NOW : compare_in_time(s, &info);
 }
 
 static ending on_nothing(session *s) {
@@ -546,7 +546,7 @@ static ending begin(session *s) {
   bool goes_on = false;
   stream_rc rc;
   ending end;
-  identify(s);
+  bucket_identity(f->bucket, option.filter, &s->info, s->uuid);
   s->checks = option.filter == NULL && connection_before(s->c, 2, 9, 12);
   rc = decide(s, &what);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);

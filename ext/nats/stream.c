@@ -55,11 +55,20 @@ static stream_rc look_at(connection *c, const char *what, message *answer) {
   return connect_refused((unsigned)code, what, description);
 }
 
+/* What this user may not send the server drops, and tells it beside. */
+static bool was_denied(connection *c) {
+  const char *said = NULL;
+  natsConnection_GetLastError(c->nats, &said);
+  return said && strcasestr(said, "permissions violation") != NULL;
+}
+
 static stream_rc request(connection *c, const char *what, natsMsg *question, int timeout_ms,
                          message **answer) {
   natsMsg *came = NULL;
   natsStatus s = natsConnection_RequestMsg(&came, c->nats, question, timeout_ms);
   stream_rc rc = s == NATS_OK ? look_at(c, what, came) : connect_failed(s, what, c->server.url);
+  if (rc == STREAM_TIMEOUT && was_denied(c))
+    rc = stream_fail(STREAM_DENIED, "%s: %s: no permission", c->server.url, what);
   if (rc == STREAM_OK)
     *answer = came;
   else
@@ -110,6 +119,7 @@ static bool read_config(maph_slice text, stream_info *info) {
   char description[4096], storage[16];
   uint64_t replicas;
   if (!answer_number(text, "config.max_age", INT64_MAX, 0, &info->max_age_ns)
+      || !answer_number(text, "config.duplicate_window", INT64_MAX, 0, &info->duplicates_ns)
       || !answer_signed(text, "config.max_msgs_per_subject", -1, &info->max_messages)
       || !answer_number(text, "config.num_replicas", 64, 1, &replicas)
       || !answer_text(text, "config.storage", storage, sizeof storage)
@@ -143,7 +153,7 @@ stream_rc stream_look(connection *c, const char *bucket, stream_info *info) {
   stream_rc rc;
   memset(info, 0, sizeof *info);
   snprintf(what, sizeof what, "STREAM.INFO.KV_%s", bucket);
-  rc = stream_ask(c, what, maph_bytes("", 0), STREAM_PATIENCE_MS, &answer);
+  rc = stream_ask(c, what, maph_bytes("", 0), c->patience_ms, &answer);
   if (rc == STREAM_NONE) return stream_fail(rc, "%s: no bucket %s", c->server.url, bucket);
   if (rc != STREAM_OK) return rc;
   text = message_data(answer);
@@ -195,7 +205,7 @@ static stream_rc get(connection *c, const char *bucket, maph_slice question, sto
   stream_rc rc;
   memset(found, 0, sizeof *found);
   snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
-  rc = stream_ask(c, what, question, STREAM_PATIENCE_MS, &answer);
+  rc = stream_ask(c, what, question, c->patience_ms, &answer);
   if (rc != STREAM_OK) return rc;
   if (!read_stored(message_data(answer), found)) {
     stored_free(found);

@@ -44,7 +44,11 @@ enum {
   STREAM_CODE_NO_STREAM = 10059,
   STREAM_CODE_NO_MESSAGE = 10037,
   STREAM_CODE_SEQUENCE = 10071, /* an expected last sequence was another one */
-  STREAM_CODE_EXISTS = 10058    /* a stream of that name, made otherwise */
+  STREAM_CODE_EXISTS = 10058,   /* a stream of that name, made otherwise */
+  STREAM_CODE_UNAVAILABLE = 10008, /* a cluster has no leader just now */
+  STREAM_CODE_NO_LEADER = 10009,
+  STREAM_CODE_OFFLINE = 10118,
+  STREAM_CODE_NOBODY = 503 /* nobody takes requests: JetStream is off, or not on yet */
 };
 /* Note a failure; returns rc. */
 __attribute__((format(printf, 2, 3))) stream_rc stream_fail(stream_rc rc, const char *format, ...);
@@ -71,6 +75,8 @@ void connection_close(connection *c);
 const server_info *connection_server(const connection *c);
 /* Is the server older than that, or did it not tell? */
 bool connection_before(const connection *c, unsigned major, unsigned minor, unsigned patch);
+/* How long requests of this connection are waited for; STREAM_PATIENCE_MS. */
+void connection_patience(connection *c, int ms);
 /* For a while nothing was heard of it, or it said that it is gone. */
 bool connection_lost(connection *c);
 
@@ -95,6 +101,7 @@ typedef struct stream_info {
   char created[64]; /* as the server writes it: with the stream's name it names this incarnation */
   uint64_t messages, first, last, subjects; /* sequences: 0 where the stream is empty */
   uint64_t max_age_ns;                      /* 0: for ever */
+  uint64_t duplicates_ns;                   /* how long a message's identity is remembered */
   uint64_t history;                         /* messages kept of a key */
   int64_t max_value;                        /* bytes; -1: as the server */
   int64_t max_bytes, max_messages;          /* of all; -1: no limit */

@@ -23,8 +23,8 @@
 ** LIMIT+OFFSET rows.  A constraint with another collation is not for us.
 **
 ** ORDER BY.  SQLite need not sort where the first term is the key: no two rows have the same, so
-** that no other term matters.  RANGE and SCAN read in its order both ways, NOCASE upwards. min(key)
-** and max(key) ask for that order too, and take one row.  SQLite asks for GROUP BY in the same way,
+** that no other term matters.  RANGE, NOCASE and SCAN read in its order both ways.  min(key) and
+** max(key) ask for that order too, and take one row.  SQLite asks for GROUP BY in the same way,
 ** and then may take the order for that of an ORDER BY: so rows are not only together there, but in
 ** order.  DISTINCT it asks for with the key among the columns: each row is distinct.
 */
@@ -223,8 +223,8 @@ static void use_key_terms(sqlite3_index_info *info, const choice *choice, const 
 static int reads_in_order(const choice *choice, const struct plan *plan) {
   switch (plan->number) {
     case PLAN_RANGE:
+    case PLAN_NOCASE:
     case PLAN_SCAN: return choice->order != 0;
-    case PLAN_NOCASE: return choice->order == ORDER_UP;
     default: return 0;
   }
 }

@@ -22,7 +22,7 @@
 **
 ** NOCASE.  Keys that are alike but for the case of ASCII letters lie apart.  The keys of such a
 ** range all begin with what its two bounds begin with, in some case: the cursor seeks from one
-** spelling that may be there to the next (next_spelling).
+** spelling that may be there to the next one, upwards or downwards (next_spelling).
 */
 #include "sql.h"
 
@@ -128,24 +128,47 @@ static void find_prefix(key_range *range) {
   for (i = 0; i < range->prefix_size; i++) range->prefix[i] = to_lower(lower->bytes[i]);
 }
 
-/* To range->spelling, the least bytes above `key` that begin with the prefix in some case.  0: the
-** key does itself.  -1: there are none */
-static int next_spelling(key_range *range, maph_slice key) {
-  const unsigned char *bytes = key.data, *prefix = range->prefix;
-  size_t n = range->prefix_size, at = 0, keep, i;
-  int differs;
-  while (at < n && at < key.size && to_lower(bytes[at]) == prefix[at]) at++;
-  if (at == n) return 0;
-  differs = at < key.size ? bytes[at] : -1;
-  keep = at;
+/* To range->spelling, the least one above `key`, which has the prefix as far as `at` and differs
+** there; -1: it ends.  0: there is none */
+static int spelling_above(key_range *range, const unsigned char *bytes, size_t at, int differs) {
+  const unsigned char *prefix = range->prefix;
+  size_t n = range->prefix_size, keep = at, i;
   if (differs > prefix[at]) { /* a capital before it has to become small */
     while (keep > 0 && bytes[keep - 1] == prefix[keep - 1]) keep--;
-    if (keep-- == 0) return -1;
+    if (keep-- == 0) return 0;
   }
   memcpy(range->spelling, bytes, keep);
   for (i = keep; i < n; i++) range->spelling[i] = to_upper(prefix[i]);
   if (differs > to_upper(prefix[at])) range->spelling[keep] = prefix[keep];
   return 1;
+}
+
+/* The greatest one below. */
+static int spelling_below(key_range *range, const unsigned char *bytes, size_t at, int differs) {
+  const unsigned char *prefix = range->prefix;
+  size_t keep = at;
+  memcpy(range->spelling, prefix, range->prefix_size);
+  if (differs < to_upper(prefix[at])) { /* a small letter before it has to become a capital */
+    while (keep > 0 && bytes[keep - 1] == to_upper(prefix[keep - 1])) keep--;
+    if (keep-- == 0) return 0;
+  }
+  memcpy(range->spelling, bytes, keep);
+  if (differs < prefix[at]) range->spelling[keep] = to_upper(prefix[keep]);
+  return 1;
+}
+
+/* To range->spelling, what the keys that come next begin with: the prefix in some case.  0: `key`
+** does itself.  -1: there are none */
+static int next_spelling(key_range *range, maph_slice key) {
+  const unsigned char *bytes = key.data;
+  size_t at = 0;
+  int differs, found;
+  while (at < range->prefix_size && at < key.size && to_lower(bytes[at]) == range->prefix[at]) at++;
+  if (at == range->prefix_size) return 0;
+  differs = at < key.size ? bytes[at] : -1;
+  found = range->order < 0 ? spelling_below(range, bytes, at, differs)
+                           : spelling_above(range, bytes, at, differs);
+  return found ? 1 : -1;
 }
 
 /* ------------------------------------------------------------------------------------- stretches */
@@ -306,6 +329,19 @@ static int open_stretch(key_range *range, char **message) {
   return core_error(range, rc, message);
 }
 
+/* To the keys of range->spelling, from `key`.  Downwards they end before the bytes that follow it.
+*/
+static int seek_spelling(key_range *range, maph_slice key) {
+  size_t last = range->prefix_size - 1;
+  maph_slice to = maph_bytes(range->spelling, range->prefix_size);
+  if (range->order < 0) {
+    if (range->spelling[last] == 0xff) return MAPH_OK; /* one key after the other */
+    range->spelling[last]++;
+    if (!is_below(to, key)) return MAPH_OK;
+  }
+  return maph_range_seek(range->cursor, to);
+}
+
 /* Should the row be passed over?  Of many that should, perhaps no other ones will come: then
 ** *is_last says so. */
 static int is_skipped(key_range *range, const maph_entry *entry, int *rc, int *is_last) {
@@ -317,8 +353,7 @@ static int is_skipped(key_range *range, const maph_entry *entry, int *rc, int *i
     return 1;
   }
   spelling = stretch->has_prefix ? next_spelling(range, entry->key) : 0;
-  if (spelling > 0)
-    *rc = maph_range_seek(range->cursor, maph_bytes(range->spelling, range->prefix_size));
+  if (spelling > 0) *rc = seek_spelling(range, entry->key);
   *is_last = spelling < 0;
   return spelling != 0;
 }

@@ -12,6 +12,12 @@ const TABS = [
   ["Manage", "/manage"]
 ];
 
+// How far a replica is behind what it follows.
+const behind = ({ lag_seconds: seconds, lag_messages: messages }) =>
+  seconds === null
+    ? "not known"
+    : `${brief(seconds)} s${messages ? `, ${count(messages)} messages` : ""}`;
+
 // Put the head into `place`.  refresh() reads the figures again and returns them, null when it
 // failed; `first` is the first time.
 // What follows the head is hidden while there is no store, what has the class `writes` where the
@@ -79,7 +85,9 @@ export function storeHead(place, name, tab, signal) {
         spaceBar(stats)
       ),
       figure("Load", `${brief(stats.load_factor * 100)} %`),
-      figure("Version", count(stats.version))
+      figure("Version", count(stats.version)),
+      stats.replica && figure("Replica of", h("span", { class: "mono" }, stats.replica.bucket)),
+      stats.replica && figure("Behind the bucket", behind(stats.replica))
     );
     return stats;
   }

@@ -32,6 +32,9 @@ export function spaceBar(s) {
 }
 
 export const flags = (s) => [
+  s.replica
+    ? badge(`replica, ${s.replica.state}`, s.replica.state === "following" ? null : "bad")
+    : s.versions === "given" && badge("replica"),
   s.read_only && badge("read-only"),
   s.poisoned && badge("writes refused", "bad")
 ];

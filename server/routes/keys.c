@@ -29,7 +29,7 @@
 #include "routes/handlers.h"
 #include "routes/keys.h"
 
-enum { MEDIA_TYPE_MAX = 255, QUICK_MOST = 64000 };
+enum { MEDIA_TYPE_MAX = 255, QUICK_MOST = 64000, ROOM_COMES_MS = 1000 };
 static const char entry_type[] = "application/vnd.maph.entry+json";
 /* Whose tags count: those of the value, those of the entry, both also compressed. */
 enum { VALUE_TAGS = 1, ENTRY_TAGS = 2, GZIP = 4, ALL_TAGS = 15 };
@@ -429,14 +429,31 @@ void key_put(request *request) {
   reply_json(request, outcome.existed ? 200 : 201, buffer);
 }
 
+/* On a full disk the room of a file that was compacted just now is there when the last request has
+** moved on from it, this one too: *until when that is waited for. */
+static bool room_comes(request *request, uint64_t *until) {
+  struct timespec pause = { 0, 5000000 };
+  store *before = request->store;
+  int rc;
+  if (*until && now_us() >= *until) return false;
+  request->store = store_again(before, &rc);
+  if (request->store != before && *until == 0) *until = now_us() + ROOM_COMES_MS * 1000;
+  if (request->store == before && *until) nanosleep(&pause, NULL);
+  return request->store != NULL && *until > 0;
+}
+
 void key_delete(request *request) {
+  uint64_t until = 0;
   write_request write;
   maph_outcome outcome;
   int rc;
   if (!read_write(request, &write)) return;
   write.is_delete = true;
-  rc = commit_one(request->store, &write, &outcome);
-  if (rc != MAPH_OK)
+  do rc = commit_one(request->store, &write, &outcome);
+  while (rc == MAPH_FULL && room_comes(request, &until));
+  if (request->store == NULL)
+    reply_no_store(request, "the store was removed meanwhile");
+  else if (rc != MAPH_OK)
     write_failed(request, rc, &write, &outcome);
   else if (write_holds(request))
     reply_empty(request, 204);

@@ -21,6 +21,7 @@
 #include "routes/handlers.h"
 #include "routes/jobs.h"
 #include "routes/metrics.h"
+#include "routes/replica.h"
 
 enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 15 };
 static const uint64_t bucket_us[BUCKETS] = { 5,     10,    25,     50,      100,
@@ -296,6 +297,7 @@ void metrics_show(request *request) {
   show_latency(buffer);
   show_server(buffer);
   show_stores(buffer);
+  replica_metrics(buffer);
   show_jobs(buffer);
   show_process(buffer);
   if (buffer->failed) {

@@ -14,6 +14,7 @@
 #include "http/body.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/replica.h"
 
 enum { CREATE_BODY_MAX = 65536, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25 };
 
@@ -22,6 +23,7 @@ static void store_stats_json(buffer *buffer, const char *name, const maph_stats 
                              bool read_only) {
   buffer_printf(buffer, "{\"name\":\"%s\",", name);
   emit_stats(buffer, stats);
+  replica_emit(buffer, name, stats);
   buffer_text(buffer, read_only ? ",\"read_only\":true}" : ",\"read_only\":false}");
 }
 

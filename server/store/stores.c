@@ -344,6 +344,15 @@ store *store_acquire(const char *name, size_t size, bool to_read, int *rc) {
   return store;
 }
 
+store *store_again(store *store, int *rc) {
+  struct store *now;
+  *rc = MAPH_OK;
+  if (!outdated(store)) return store;
+  now = store_acquire(store->name, strlen(store->name), false, rc);
+  store_release(store);
+  return now;
+}
+
 store *store_at_once(const char *name, size_t size) {
   uint64_t tried;
   store *store;

@@ -50,6 +50,8 @@ store *store_at_once(const char *name, size_t size);
 void store_obstacle(const store *store, char *out, size_t room); /* why it may only be read */
 const char *store_errmsg(int rc, maph *m); /* maph_errmsg, or what our own codes mean */
 int store_core_code(int rc);               /* ours as the core's */
+/* The same store where its name leads now; that one is released.  NULL: as of store_acquire. */
+store *store_again(store *store, int *rc);
 void store_hold(store *store);
 void store_release(store *store);
 /* The same where nothing may wait: if it was the last, upkeep closes the file. */

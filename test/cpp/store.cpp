@@ -473,6 +473,45 @@ static void loads() {
   CHECK(maph::load::begin(path).error() == maph::error::exists);
 }
 
+static void given_versions() {
+  maph::config how;
+  how.versions = maph::versions::given;
+  how.uuid = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+  const std::string path = folder + "/copy.maph";
+  auto db = maph::maph::create(path, how);
+  CHECK(db.set("a", "1").error() == maph::error::readonly);
+  {
+    auto t = db.begin();
+    CHECK(t.set("a", "1").error() == maph::error::readonly && t.version() == 0);
+    CHECK(t.at(70) && t.set("a", "1") && t.at(69).error() == maph::error::conflict);
+    CHECK(t.at(75) && t.set("b", "2") && t.at(80) && t.version() == 80 && t.commit());
+  }
+  auto s = db.stats();
+  CHECK(s && s->version == 80 && s->versions == MAPH_VERSIONS_GIVEN && s->uuid[15] == 16);
+  CHECK(db.get_entry("a")->version == 70 && db.get_entry("b")->version == 75);
+  CHECK(db.begin().at(80).error() == maph::error::conflict);
+  db.close();
+  CHECK(maph::maph::open(path).get_entry("b")->version == 75);
+
+  maph::load::config fast;
+  fast.versions = how.versions;
+  fast.uuid = how.uuid;
+  const std::string next = folder + "/next-copy.maph";
+  auto l = maph::load::begin(next, fast);
+  CHECK(l.set("a", "1").error() == maph::error::readonly);
+  CHECK(l.at(90) && l.set("a", "2") && l.at(89).error() == maph::error::conflict);
+  CHECK(l.at(95) && l.finish() && maph::maph::replace(path, next));
+  db = maph::maph::open(path);
+  s = db.stats();
+  CHECK(s && s->version == 95 && s->uuid[0] == 1 && db.get_entry("a")->version == 90);
+
+  maph::config own;
+  own.after_version = 1000;
+  db = maph::maph::create(folder + "/after.maph", own);
+  CHECK(db.set("a", "1") && db.get_entry("a")->version == 1001);
+  CHECK(db.begin().at(2000).error() == maph::error::misuse);
+}
+
 static void figures() {
   auto db = maph::maph::create_memory();
   CHECK(db.load_factor() == 0.0);
@@ -495,6 +534,7 @@ int main(int, char **argv) {
   rewrites();
   feeds();
   loads();
+  given_versions();
   figures();
   return finish();
 }

@@ -119,10 +119,28 @@ static void remove_copies(const char *file) {
   unlink(copy_of(file, ".new"));
 }
 
-/* A backup takes the place of the store. */
+/* The same entries in a store that was made elsewhere: its versions begin anew. */
+static int copy_by_hand(maph *from, const char *copy) {
+  maph_cursor *cursor = NULL;
+  maph_entry entry;
+  maph_txn *txn = NULL;
+  maph *to;
+  int rc = maph_open(copy, MAPH_RDWR | MAPH_CREATE, NULL, &to), closed;
+  if (rc == MAPH_OK) rc = maph_txn_begin(to, MAPH_SYNC_OFF, &txn);
+  if (rc == MAPH_OK) rc = maph_cursor_open(from, NULL, maph_bytes(NULL, 0), &cursor);
+  while (rc == MAPH_OK && (rc = maph_cursor_next(cursor, &entry)) == MAPH_OK)
+    rc = maph_txn_put(txn, entry.key, entry.value);
+  maph_cursor_close(cursor);
+  if (rc == MAPH_NOTFOUND) rc = maph_txn_commit(txn);
+  closed = maph_close(to);
+  return rc == MAPH_OK ? closed : rc;
+}
+
+/* A copy takes the place of the store. */
 static void replace(writer *writer, const char *file) {
   const char *copy = copy_of(file, "");
-  int rc = maph_backup(writer->m[1 + below(3)], copy, NULL, NULL);
+  maph *m = writer->m[1 + below(3)];
+  int rc = below(2) && !the->numbered ? copy_by_hand(m, copy) : maph_backup(m, copy, NULL, NULL);
   if (rc == MAPH_OK) rc = maph_replace(file, copy, 5000);
   if (rc != MAPH_OK) trouble("a writer cannot replace the store: %s", maph_errmsg(NULL));
 }

@@ -152,6 +152,7 @@ proc capable {capability} {
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nats   {expr {[auto_execok nats-server] ne ""}}
+    replica {expr {[auto_execok nats-server] ne "" && [file exists $::build/maph-replica]}}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
     spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - musl-gcc - \
     riscv64-linux-gnu-gcc - qemu-riscv64 - python3 - dpkg-buildpackage - dh - \

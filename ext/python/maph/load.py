@@ -7,11 +7,12 @@ import threading
 from ctypes import byref, c_void_p, sizeof
 from types import TracebackType
 from typing import Optional, Type
+from uuid import UUID
 
 from . import library
 from .library import INT, Condition, Input, failure, lib, whole
 from .reader import Key, Value, as_bytes, as_input
-from .store import PERFECT_HASH, Path, milliseconds
+from .store import PERFECT_HASH, Path, milliseconds, uuid_bytes, versions_code
 from .transaction import describe
 
 
@@ -44,6 +45,14 @@ class Load:
         with self._mutex:
             size = len(bytes_of_value)
             rc = lib.maph_load_put(self._handle, name, Input(bytes_of_value, size), one)
+            if rc:
+                raise failure(rc, None)
+
+    def at(self, version: int) -> None:
+        """Where versions are given: what is put from now on, and the store in the end, are at this
+        one.  ConflictError: it lies below one said before."""
+        with self._mutex:
+            rc = lib.maph_load_at(self._handle, whole("version", version))
             if rc:
                 raise failure(rc, None)
 
@@ -97,10 +106,13 @@ def load(
     busy_timeout: float = 5.0,
     permissions: int = 0o644,
     into_empty: bool = False,
+    after_version: int = 0,
+    versions: str = "own",
+    uuid: Optional[UUID] = None,
 ) -> Load:
     """Begin a new store at path.  ExistsError when there is one.  With into_empty one is there that
-    was not written to since it was made; ExistsError when it was.  The rest is maph_load_options in
-    maph.h."""
+    was not written to since it was made; ExistsError when it was.  versions and uuid: as in
+    open, see Load.at.  The rest is maph_load_options in maph.h."""
     if perfect_hash not in PERFECT_HASH:
         raise ValueError("perfect_hash is None, pilot or cmph")
     options = library.LoadOptions(
@@ -112,6 +124,9 @@ def load(
         optimize=bool(optimize),
         perfect_hash=PERFECT_HASH[perfect_hash],
         into_empty=bool(into_empty),
+        after_version=whole("after_version", after_version),
+        versions=versions_code(versions),
+        uuid=uuid_bytes(uuid),
     )
     handle, name = c_void_p(), os.fsencode(path)
     if b"\0" in name:

@@ -36,6 +36,7 @@ Value = Union[str, bytes, bytearray, memoryview]
 T = TypeVar("T")
 NOTFOUND = NotFoundError.code
 AFTER_FROM, UP_TO, REVERSE = 1, 2, 4  # MAPH_RANGE_*
+VERSIONS = ("own", "given")
 TYPES = ("blob", "text", "json", "integer", "real", "null")
 
 
@@ -125,6 +126,7 @@ def members(struct: Any) -> Dict[str, Any]:
 def as_stats(stats: library.Stats) -> Dict[str, Any]:
     result = members(stats)
     result["uuid"] = str(uuid.UUID(bytes=bytes(result["uuid"])))
+    result["versions"] = VERSIONS[result["versions"]]
     return result
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from contextlib import nullcontext
-from ctypes import byref, c_void_p, sizeof
+from ctypes import byref, c_uint8, c_void_p, sizeof
 from typing import (
     Any,
     Callable,
@@ -20,6 +20,7 @@ from typing import (
     Tuple,
     Union,
 )
+from uuid import UUID
 
 from . import fast, library
 from .changes import Changes
@@ -27,7 +28,7 @@ from .cursor import Cursor, Range
 from .errors import CorruptError, NotFoundError
 from .gate import Gate
 from .library import INT, ProgressFunction, ReportFunction, failure, lib, whole
-from .reader import Key, ManyReader, Value, as_stats, members
+from .reader import VERSIONS, Key, ManyReader, Value, as_stats, members
 from .snapshot import Snapshot
 from .transaction import Transaction, Writer, durability_code
 
@@ -52,6 +53,16 @@ def milliseconds(seconds: float) -> int:
     return int(max(-INT, min(seconds * 1000, INT)))
 
 
+def versions_code(name: str) -> int:
+    if name not in VERSIONS:
+        raise ValueError(f"versions is own or given, not {name!r}")
+    return VERSIONS.index(name)
+
+
+def uuid_bytes(uuid: Optional[UUID]) -> Any:
+    return (c_uint8 * 16)(*(uuid.bytes if uuid else ()))
+
+
 def open(
     path: Path,
     mode: str = "r",
@@ -67,13 +78,17 @@ def open(
     permissions: int = 0o644,
     perfect_hash: Optional[str] = None,
     auto_compact: int = 0,
+    after_version: int = 0,
+    versions: str = "own",
+    uuid: Optional[UUID] = None,
 ) -> "Store":
     """Open the store at path.  mode: r to read, w to write too, c to make it if it is missing, x to
     make it, ExistsError if it is there.
 
     durability: off, normal or full.  busy_timeout: seconds that a write waits for another writer.
-    verify: reads check checksums.  The rest is
-    maph_options in maph.h."""
+    verify: reads check checksums.
+    versions: of a store that is made, own or given: by who writes, see Transaction.at.  uuid: of
+    the source that numbers them.  The rest is maph_options in maph.h."""
     if mode not in MODES:
         raise ValueError(f"mode is r, w, c or x, not {mode!r}")
     if advice not in ADVICE or perfect_hash not in PERFECT_HASH:
@@ -93,6 +108,9 @@ def open(
         mode=whole("permissions", permissions, INT),
         perfect_hash=PERFECT_HASH[perfect_hash],
         auto_compact=whole("auto_compact", auto_compact, INT),
+        after_version=whole("after_version", after_version),
+        versions=versions_code(versions),
+        uuid=uuid_bytes(uuid),
     )
     handle, name = c_void_p(), os.fsencode(path)
     if b"\0" in name:

@@ -234,6 +234,11 @@ class Transaction(fast.Writer, Writer):
             finally:
                 self._gate.leave(call)
 
+    def at(self, version: int) -> None:
+        """Where versions are given: what is written from now on, and the commit, are at this one.
+        ConflictError: it does not lie above those before."""
+        self._check(lib.maph_txn_at, whole("version", version))
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What is done inside is undone when an exception leaves it."""
@@ -264,7 +269,7 @@ class Transaction(fast.Writer, Writer):
 
     @property
     def version(self) -> int:
-        """What its entries have once committed."""
+        """What its entries have once committed.  Where versions are given, what at() said, or 0."""
         return self._ask(lib.maph_txn_version)
 
     def commit(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import uuid
 
 from support import BUILD, PACKAGES, TOP, fork
 
@@ -235,6 +236,63 @@ class Loads(StoreTest):
         self.assertRaises(ValueError, maph.load, path, perfect_hash="none")
         with maph.open(path) as store:
             self.assertEqual(dict(store), {b"b": b"2"})
+
+
+class GivenVersions(StoreTest):
+    SOURCE = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+
+    def test_who_writes_gives_them(self):
+        path = self.path + ".copy"
+        with maph.open(path, "x", versions="given", uuid=self.SOURCE) as store:
+            with self.assertRaises(maph.ReadOnlyError):
+                store["a"] = "1"
+            with store.transaction() as transaction:
+                self.assertEqual(transaction.version, 0)
+                self.assertRaises(maph.ReadOnlyError, transaction.put, "a", "1")
+                transaction.at(70)
+                self.assertEqual(transaction.put("a", "1").version, 70)
+                self.assertRaises(maph.ConflictError, transaction.at, 69)
+                transaction.at(75)
+                transaction["b"] = "2"
+                transaction.at(80)
+                self.assertEqual(transaction.version, 80)
+            self.assertEqual([store.entry(key).version for key in "ab"], [70, 75])
+            stats = store.stats()
+            self.assertEqual(
+                (stats["version"], stats["versions"], stats["uuid"]),
+                (80, "given", str(self.SOURCE)),
+            )
+            with store.transaction() as transaction:
+                self.assertRaises(maph.ConflictError, transaction.at, 80)
+                self.assertRaises(maph.MisuseError, transaction.at, 1 << 48)
+                self.assertRaises((ValueError, OverflowError), transaction.at, -1)
+            with store.transaction() as transaction:
+                transaction.at(90)
+            self.assertEqual((store.stats()["version"], len(store)), (90, 2))
+
+    def test_a_load_gives_them_too(self):
+        path, next_path = self.path + ".copy", self.path + ".next"
+        maph.open(path, "x", versions="given", uuid=self.SOURCE).close()
+        with maph.load(next_path, versions="given", uuid=self.SOURCE) as entries:
+            self.assertRaises(maph.ReadOnlyError, entries.put, "a", "1")
+            entries.at(90)
+            entries["a"] = "2"
+            self.assertRaises(maph.ConflictError, entries.at, 89)
+            entries.at(95)
+        maph.replace(path, next_path)
+        with maph.open(path) as store:
+            self.assertEqual((store.entry("a").version, store.stats()["version"]), (90, 95))
+
+    def test_an_ordinary_store_counts_its_own(self):
+        path = self.path + ".after"
+        with maph.open(path, "x", after_version=1000) as store:
+            self.assertEqual(store.put("a", "1").version, 1001)
+            self.assertEqual(store.stats()["versions"], "own")
+            with store.transaction() as transaction:
+                self.assertRaises(maph.MisuseError, transaction.at, 2000)
+        self.assertRaises(ValueError, maph.open, path, versions="theirs")
+        self.assertRaises(ValueError, maph.load, path, versions="theirs")
+        self.assertRaises(maph.MisuseError, maph.open, path, uuid=self.SOURCE)
 
 
 class Conditions(StoreTest):

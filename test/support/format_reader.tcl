@@ -1,0 +1,321 @@
+# format_reader.tcl - a reader of the file format in plain Tcl, written from core/format.h: it
+# shares no code with core/.  It comes with xxh3.tcl.
+#   open_image FILE          the file's bytes, for all that follows
+#   read_log COMMITTED SALT  -> {OFFSET RECORD ...} of puts and deletes; checksums, chain and counts
+#                            fit.  ::kinds counts, ::transactions and ::totals tell
+#   look_up KEY RECORDS      -> the offset that the index leads to, or {}
+#   lost_keys, wrong_links, wrong_versions, totals_of, live_keys, differences
+#   read_order COMMITTED SALT RECORDS
+#                            -> {TO LIFE RUNS}; a run is {FROM TO {OFFSET ...}}
+
+proc open_image {file} {
+  set f [open $file rb]
+  set ::image [read $f]
+  close $f
+}
+
+proc word {at} {binary scan $::image @${at}wu v; return $v}
+proc half {at} {binary scan $::image @${at}iu v; return $v}
+proc short {at} {binary scan $::image @${at}su v; return $v}
+proc byte {at} {binary scan $::image @${at}cu v; return $v}
+proc bytes {at n} {string range $::image $at [expr {$at+$n-1}]}
+proc version_of {at} {expr {[word [expr {$at+24}]] & 0xFFFFFFFFFFFF}}
+proc offset_of {at} {expr {([half [expr {$at+20}]] | [byte [expr {$at+30}]]<<32)*8}}
+
+# A put or delete, taken apart.
+proc data_record {at kind flags} {
+  set key_size [short [expr {$at+14}]]
+  set value_size [half [expr {$at+16}]]
+  set p [expr {$at+32}]
+  set expires 0
+  set attributes_size 0
+  if {$flags & 8} {set expires [word $p]; incr p 8}
+  if {$flags & 16} {set attributes_size [word $p]; incr p 8}
+  set attributes [bytes [expr {$p+$key_size+$value_size}] $attributes_size]
+  set media {}
+  while {[binary scan $attributes cucu tag n]==2} {
+    if {$tag==1} {set media [string range $attributes 2 [expr {1+$n}]]}
+    set attributes [string range $attributes [expr {2+$n}] end]
+  }
+  set padding [expr {8*[byte [expr {$at+31}]]}]
+  dict create kind $kind key [bytes $p $key_size] value [bytes [expr {$p+$key_size}] $value_size] \
+      version [version_of $at] expires $expires \
+    type [lindex {blob text json integer real null} [expr {$flags & 7}]] key_is_text \
+    [expr {($flags & 32)!=0}] key_flags [expr {$flags & 96}] media_type $media \
+    link [word $at] prev [offset_of $at] size \
+    [expr {($p-$at+$key_size+$value_size+$attributes_size+7)/8*8+$padding}]
+}
+
+# The whole log: checksums, chain, totals.  -> {records: offset and record ...}; kinds are counted
+# in ::kinds.
+proc read_log {committed salt} {
+  set mask 0xFFFFFFFFFFFFFFFF
+  set all {}
+  set chain 0
+  set digest 0
+  set back 0
+  set operations 0
+  set ::transactions {}
+  for {set at 4096} {$at<$committed} {incr at $size} {
+    set kind [byte [expr {$at+12}]]
+    set flags [byte [expr {$at+13}]]
+    incr ::kinds($kind)
+    switch $kind {
+      1 - 2 {
+        set record [data_record $at $kind $flags]
+        set size [dict get $record size]
+        set summed $size
+        set d [expr {(($digest ^ $at)*0x9E3779B97F4A7C15) & $mask}]
+        set digest [expr {((($d<<29) | ($d>>35)) & $mask) ^ [word [expr {$at+8}]]}]
+        lappend all $at $record
+        incr operations
+      }
+      3 - 4 {
+        set size 64
+        set summed 64
+        set expected [xxh3 [binary format w $chain][bytes [expr {$at+12}] 44][binary format w \
+            [expr {$kind==3 ? $digest : 0}]] $salt]
+        set chain [word [expr {$at+56}]]
+        if {$chain!=$expected} {error "chain at $at"}
+        if {[offset_of $at]!=$back} {error "back at $at"}
+        set back $at
+        set digest 0
+        if {$operations!=($kind==3 ? [half [expr {$at+16}]] : 0)} {error "operations at $at"}
+        set operations 0
+        lappend ::transactions [list $at $kind [version_of $at]]
+        set ::totals [list [word [expr {$at+40}]] [word [expr {$at+48}]] [version_of $at]]
+      }
+      5 - 6 {
+        set size [word [expr {$at+16}]]
+        set summed 32
+      }
+      default {error "kind $kind at $at"}
+    }
+    if {[half [expr {$at+8}]]!=([xxh3 [bytes [expr {$at+12}] [expr {$summed-12}]] \
+        [expr {$salt ^ $at}]] & 0xFFFFFFFF)} {error "checksum at $at"}
+  }
+  return $all
+}
+
+# The record that the index leads to, as section 3 says; {} for none.
+proc look_up {key records} {
+  set hash [xxh3 $key [word 56]]
+  set root [word 272]
+  set depth [expr {$root & 63}]
+  set segment [word [expr {($root & ~63)+8*($hash>>(64-$depth))}]]
+  while {$segment} {
+    for {set i 0} {$i<256} {incr i} {
+      set bucket [expr {$segment+64*((($hash & 255)+$i) & 255)}]
+      for {set s 0} {$s<8} {incr s} {
+        set slot [word [expr {$bucket+8*$s}]]
+        if {$slot==0 || $slot>>41!=$hash>>41} continue
+        set at [expr {($slot & 0xFFFFFFFFFF)*8}]
+        if {[dict get $records $at key] eq $key} {return $at}
+      }
+      if {[word [expr {$bucket+56}]]==0} return
+    }
+    set segment [expr {[word [expr {$segment-32}]] & ~63}]
+  }
+}
+
+proc newest_of {records} {
+  set newest {}
+  dict for {at record} $records {dict set newest [dict get $record key] $at}
+  return $newest
+}
+proc lost_keys {records} {
+  set lost {}
+  dict for {key at} [newest_of $records] {if {[look_up $key $records] ne $at} {lappend lost $key}}
+  return $lost
+}
+proc wrong_links {records} {
+  set wrong {}
+  set newest [newest_of $records]
+  dict for {at record} $records {
+    set prev [dict get $record prev]
+    if {$prev && [dict get $records $prev key] ne [dict get $record key]} {lappend wrong $at}
+    if {([dict get $record link]==0) != ([dict get $newest [dict get $record key]]==$at)} {
+      lappend wrong $at
+    }
+  }
+  return $wrong
+}
+# The records and bytes that are live.
+proc totals_of {records} {
+  set live 0
+  set bytes 0
+  dict for {at record} $records {
+    if {[dict get $record kind]==1 && [dict get $record link]==0} {
+      incr live
+      incr bytes [dict get $record size]
+    }
+  }
+  list $live $bytes
+}
+# Where a version is not as sections 2 and 10 say.
+proc wrong_versions {transactions records} {
+  set given [expr {([word 16] & 4)!=0}]
+  set base [word 72]
+  set wrong {}
+  set before {}
+  set at 0
+  foreach transaction $transactions {
+    lassign $transaction end kind version
+    set is_base [expr {$kind==3 && $base>0 && $version==$base}]
+    dict for {place record} $records {
+      if {$place<$at || $place>$end} continue
+      set own [dict get $record version]
+      if {$is_base ? $own>$base : $given ? ($own<=$before || $own>$version) : $own!=$version} {
+        lappend wrong $place
+      }
+    }
+    if {$before ne {}} {
+      set least [expr {$kind==3 ? $before+!$is_base : $given ? $before : ($before|0xFFFFFFFF)+1}]
+      if {$version<$least || ($given && $kind==4 && $version!=$before)} {lappend wrong $end}
+    }
+    set before $version
+    set at $end
+  }
+  return $wrong
+}
+# Those that a scan meets, in the order of the log.  GONE: keys whose expiry has passed.
+proc live_keys {records gone} {
+  set keys {}
+  dict for {at record} $records {
+    if {[dict get $record kind]==1 && [dict get $record link]==0 && \
+        [dict get $record key] ni $gone} {lappend keys [dict get $record key]}
+  }
+  return $keys
+}
+# What the library reads otherwise.
+proc differences {store records gone} {
+  set wrong {}
+  dict for {key at} [newest_of $records] {
+    set record [dict get $records $at]
+    if {[dict get $record kind]==2 || $key in $gone} {
+      if {[$store exists $key]} {lappend wrong $key}
+      continue
+    }
+    set entry [$store get_entry $key]
+    foreach field {key value version expires type key_is_text media_type} {
+      if {[dict get $entry $field] ne [dict get $record $field]} {
+        lappend wrong $key $field [dict get $entry $field] [dict get $record $field]
+      }
+    }
+  }
+  return $wrong
+}
+
+# ------------------------------------------------------------------------------ the order of keys
+proc summed {at from size salt} {xxh3 [bytes [expr {$at+$from}] $size] [expr {$salt ^ $at}]}
+
+# As bytes; lsort by itself has zero bytes behind others.
+proc in_order {keys} {lsort -command {string compare} $keys}
+
+# What an entry's word is made of.
+proc key_word {key shared} {
+  binary scan [string range $key $shared [expr {$shared+7}]][string repeat \0 8] Wu word
+  return $word
+}
+# A node's head, words and places; an error names what is wrong.
+proc read_node {at salt} {
+  if {[word $at]!=[summed $at 8 56 $salt]} {error "sum of the node at $at"}
+  set n [half [expr {$at+32}]]
+  set size [expr {64+13*$n+3}]
+  if {[word [expr {$at+40}]]!=[summed $at 64 [expr {$size-64}] $salt]} {
+    error "sum of the entries at $at"
+  }
+  if {[bytes [expr {$at+52}] 12] ne [string repeat \0 12]} {error "zeros at $at"}
+  if {[bytes [expr {$at+$size-3}] 3] ne "\0\0\0"} {error "zeros at the end of $at"}
+  set words {}
+  set places {}
+  for {set i 0} {$i<$n} {incr i} {
+    lappend words [word [expr {$at+64+8*$i}]]
+    set place [expr {$at+64+8*$n+5*$i}]
+    lappend places [expr {([half $place] | [byte [expr {$place+4}]]<<32)*8}]
+  }
+  dict create from [word [expr {$at+8}]] to [word [expr {$at+16}]] keys [word [expr {$at+24}]] \
+      shared [half [expr {$at+36}]] is_root [half [expr {$at+48}]] words $words places $places
+}
+proc check_leaf {leaf at records} {
+  set before {}
+  foreach word [dict get $leaf words] place [dict get $leaf places] {
+    set record [dict get $records $place]
+    set key [dict get $record key]
+    if {[dict get $record kind]!=1 || [dict get $record prev]!=0} {error "no first record: $place"}
+    if {$place<[dict get $leaf from] || $place>=[dict get $leaf to]} {error "$place is outside"}
+    if {$word!=[key_word $key [dict get $leaf shared]]} {error "word of $place in $at"}
+    if {$before ne {}} {
+      set shared [expr {[dict get $leaf shared]-1}]
+      if {[string compare [lindex $before 0] $key]>=0} {error "order at $place"}
+      if {[string range [lindex $before 0] 0 $shared] ne [string range $key 0 $shared]} {
+        error "shared bytes at $place"
+      }
+    }
+    set before [list $key]
+  }
+}
+proc read_run {at salt records} {
+  set root [read_node $at $salt]
+  set leaves [expr {[dict get $root is_root] ? [dict get $root places] : [list $at]}]
+  set places {}
+  foreach payload $leaves word [dict get $root words] {
+    if {$payload eq {}} break
+    set leaf [read_node $payload $salt]
+    check_leaf $leaf $payload $records
+    set first [dict get $records [lindex [dict get $leaf places] 0] key]
+    if {[dict get $root is_root] && $word!=[key_word $first [dict get $root shared]]} {
+      error "word of the leaf at $payload"
+    }
+    lappend places {*}[dict get $leaf places]
+  }
+  if {[llength $places]!=[dict get $root keys]} {error "keys of the run at $at"}
+  set keys [lmap place $places {dict get $records $place key}]
+  if {$keys ne [in_order $keys] || [llength [lsort -unique $keys]]!=[llength $keys]} {
+    error "order of the run at $at"
+  }
+  list [dict get $root from] [dict get $root to] $places
+}
+proc is_text {record} {
+  if {[dict get $record key_flags]} {return [expr {[dict get $record key_flags]==32}]}
+  set key [dict get $record key]
+  # Tcl reads what is no UTF-8 as other characters.
+  expr {![string match *\0* $key]
+    && [encoding convertto utf-8 [encoding convertfrom utf-8 $key]] eq $key}
+}
+proc types_below {to records} {
+  set types 1
+  dict for {at record} $records {
+    if {$at<$to && [dict get $record kind]==1} {
+      set types [expr {$types | ([is_text $record] ? 2 : 4)}]
+    }
+  }
+  return $types
+}
+# The newest list and its runs.  Each first record of a key below `to` is in one of them, once.
+proc read_order {committed salt records} {
+  set list [word 360]
+  set n [word [expr {$list+24}]]
+  set to [word [expr {$list+8}]]
+  if {[word $list]!=[summed $list 8 [expr {56+8*$n}] $salt]} {error "sum of the list"}
+  if {[bytes [expr {$list+40}] 24] ne [string repeat \0 24]} {error "zeros of the list"}
+  set types [word [expr {$list+32}]]
+  if {$types!=0 && $types!=[types_below $to $records]} {error "types of the list"}
+  if {$to>$committed} {error "the list goes past committed"}
+  set runs {}
+  set all {}
+  set before 4096
+  for {set i 0} {$i<$n} {incr i} {
+    set run [read_run [word [expr {$list+64+8*$i}]] $salt $records]
+    if {[lindex $run 0]<$before || [lindex $run 1]>$to} {error "stretch of run $i"}
+    set before [lindex $run 1]
+    lappend all {*}[lindex $run 2]
+    lappend runs $run
+  }
+  set first {}
+  dict for {at record} $records {
+    if {$at<$to && [dict get $record kind]==1 && [dict get $record prev]==0} {lappend first $at}
+  }
+  if {[lsort -integer $all] ne $first} {error "entries are missing, or there are more"}
+  list $to [word [expr {$list+16}]] $runs
+}
