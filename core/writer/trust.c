@@ -362,8 +362,8 @@ static void give_opening(store *store) {
   pthread_mutex_unlock(&store->trust_mutex);
 }
 
-/* What a mark is going to say of this process.  Early: when the file is marked, the system may be out
-** of what it takes to find out. */
+/* What a mark is going to say of this process.  Early: when the file is marked, the system may be
+** out of what it takes to find out. */
 static void learn_place(store *store) {
   os_place place;
   if (store->place_known) return;
