@@ -164,7 +164,7 @@ static void answer_options(request *request, int allowed) {
     reply_problem(request, 405, "method_not_allowed", "here are only %s", list);
     return;
   }
-  if (request_header(request, "Access-Control-Request-Method") && request->origin) {
+  if (request_header(request, "Access-Control-Request-Method") && request->reply.origin) {
     reply_extra(request, "Access-Control-Allow-Methods: %s", list);
     reply_extra(request, "Access-Control-Allow-Headers: Authorization, Content-Type, If-Match, "
                          "If-None-Match, Last-Event-ID, Range, X-Request-Id");
@@ -229,7 +229,7 @@ static void run(request *request, const route *to) {
 void routes_dispatch(request *request) {
   int allowed = 0;
   const char *origin = request_header(request, "Origin"), *after = after_store(request->path);
-  if (origin && guard_origin_allowed(origin)) request->origin = origin;
+  if (origin && guard_origin_allowed(origin)) request->reply.origin = origin;
   for (int i = 0; i < ROUTES; i++) {
     enum match m =
         may_match(request->path, after, routes[i].pattern) ? match(request, routes[i].pattern) : NO;

@@ -19,6 +19,7 @@ enum {
   BACK_OFF_MS = 100,
   BACK_OFF_MOST_MS = 30000,
   STEADY_MS = 60000,
+  FULL_MS = 1000,
   METRICS_MS = 5000,
   COMPACT_SECONDS = 5,
   COMPACT_ABOVE = 16 << 20
@@ -58,15 +59,21 @@ static int follow(void *arg) {
   follower *f = arg;
   unsigned wait_ms = BACK_OFF_MS;
   ending end;
+  /* One before may have been killed after the parent read the notes. */
+  sidecar_reload(&f->sidecar);
+  if (f->sidecar.record.pid != 0) f->sidecar.record.restarts++;
   f->sidecar.record.pid = (uint64_t)getpid();
   f->listed = ticks_ms();
   start_compacting(f->path);
   do {
     unsigned long long began = ticks_ms();
     end = session_run(f);
-    if (ticks_ms() - began > STEADY_MS) wait_ms = BACK_OFF_MS;
-    if (end == ENDING_NOW || end == ENDING_AGAIN) child_sleep(jitter(wait_ms));
-    wait_ms = wait_ms * 2 < BACK_OFF_MOST_MS ? wait_ms * 2 : BACK_OFF_MOST_MS;
+    if (ticks_ms() - began > STEADY_MS || end == ENDING_LOST) wait_ms = BACK_OFF_MS;
+    if (end == ENDING_NOW || end == ENDING_AGAIN || end == ENDING_LOST)
+      child_sleep(jitter(wait_ms));
+    if (end == ENDING_FULL) child_sleep(FULL_MS);
+    if (end == ENDING_AGAIN)
+      wait_ms = wait_ms * 2 < BACK_OFF_MOST_MS ? wait_ms * 2 : BACK_OFF_MOST_MS;
     if (child_told()) end = ENDING_TOLD;
   } while (end != ENDING_TOLD && end != ENDING_FATAL);
   if (f->store) maph_close(f->store);
@@ -93,7 +100,7 @@ static void tick(void *arg, uint64_t replaced) {
   }
 }
 
-/* ----------------------------------------------------------------------------------------- compact */
+/* -------------------------------------------------------------------------------------- compact */
 /* A thread with a handle of its own, so that following goes on meanwhile. */
 static bool is_due(const char *path) {
   maph_stats stats;

@@ -32,6 +32,7 @@ typedef struct follower {
   maph *store; /* the replica; NULL: there is none */
   building building;
   bool doubt;    /* all keys are to be compared before it goes on */
+  bool reopen;   /* the handle is no use any more */
   bool rebuild;  /* a new file is to be built */
   ghost *ghosts; /* to be deleted with the next message */
   uint64_t ghosts_count;
@@ -40,7 +41,9 @@ typedef struct follower {
 
 typedef enum ending {
   ENDING_TOLD,  /* it was told to end */
-  ENDING_AGAIN, /* after a while */
+  ENDING_AGAIN, /* after a while, longer each time */
+  ENDING_LOST,  /* soon: messages were left out, and are asked for again */
+  ENDING_FULL,  /* in a second: the store takes nothing at the moment */
   ENDING_NOW,   /* at once */
   ENDING_FATAL  /* never: what stands in the way was said */
 } ending;

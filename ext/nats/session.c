@@ -130,14 +130,17 @@ static stream_rc decide(session *s, decision *what) {
          f->bucket, (unsigned long long)stats.version);
     return STREAM_OK;
   }
-  away = now_ms() - known->heard_ms;
+  /* A key less than the file has, and nothing told of it. */
+  if (s->info.max_age_ns == 0 && option.filter == NULL && stats.records > s->info.subjects)
+    f->doubt = true;
+  away = now_ms() - known->followed_ms;
   *what = anchor == ANCHOR_SAME && away < option.marker_age_ms && !f->doubt ? DECIDE_FOLLOW
                                                                             : DECIDE_LIST;
   return STREAM_OK;
 }
 
 /* ---------------------------------------------------------------------------------------- build */
-/* ------------------------------------------------------------------------------------------ list */
+/* ----------------------------------------------------------------------------------------- list */
 static bool take_ghost(void *arg, difference what, maph_slice key, uint64_t version) {
   session *s = arg;
   ghost *one;
@@ -196,7 +199,7 @@ static batch_rc delete_ghosts(session *s) {
   return rc;
 }
 
-/* ----------------------------------------------------------------------------------------- build */
+/* ---------------------------------------------------------------------------------------- build */
 /* Telling the parent that a long call goes on; no call is stopped but by being told to end. */
 static int progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
   (void)arg;
@@ -355,14 +358,57 @@ static ending failed(session *s, batch_rc rc) {
       f->sidecar.record.losses++;
       note("bucket %s: nats-server %s left messages out of what it sent; they are asked for again",
            f->bucket, connection_server(s->c)->version);
-      return ENDING_NOW;
+      return ENDING_LOST;
     case BATCH_ASKING: follower_error(f, "%s", stream_errmsg()); return ENDING_AGAIN;
     case BATCH_STORE: follower_error(f, "%s", maph_errmsg(NULL)); break;
     case BATCH_MEMORY: follower_error(f, "out of memory"); return ENDING_AGAIN;
   }
-  /* A handle of a file that was closed to writing, removed or damaged is no use any more. */
+  if (s->batch->store_rc == MAPH_BUSY || s->batch->store_rc == MAPH_FULL) return ENDING_FULL;
+  f->reopen = true;
   if (s->batch->store_rc == MAPH_CORRUPT || s->batch->store_rc == MAPH_IOERR) f->rebuild = true;
   return ENDING_AGAIN;
+}
+
+static ending say(session *s, const char *what) {
+  follower_error(s->f, "%s", what);
+  return ENDING_AGAIN;
+}
+
+/* Is it time to compare all keys: so long after the last time, or where the bucket has fewer keys
+** than the file, which nothing told? */
+static ending compare_in_time(session *s, const stream_info *info) {
+  follower *f = s->f;
+  unsigned long long since = ticks_ms() - f->listed;
+  maph_stats stats;
+  if (maph_stat(f->store, &stats) != MAPH_OK) return say(s, maph_errmsg(NULL));
+  if (option.verify_every_ms && since >= option.verify_every_ms) f->doubt = true;
+  if (since >= option.marker_age_ms && info->max_age_ns == 0 && option.filter == NULL
+      && stats.records > info->subjects)
+    f->doubt = true;
+  return f->doubt ? say(s, "all keys are to be compared") : ENDING_NOW;
+}
+
+/* Each half a minute: is it the same bucket, with the same rules? */
+static ending look_again(session *s) {
+  stream_info info;
+  stream_rc rc;
+  s->looked = ticks_ms();
+  child_stamp_long();
+  rc = stream_look(s->c, s->f->bucket, &info);
+  if (rc != STREAM_OK) return say(s, stream_errmsg());
+  if (strcmp(info.created, s->info.created) != 0 || info.escaped != s->info.escaped)
+    return say(s, "the bucket was made anew");
+  if (access(s->f->path, F_OK) != 0) {
+    s->f->reopen = true;
+    return say(s, "the file is gone");
+  }
+  if (info.max_age_ns != s->info.max_age_ns) {
+    s->f->rebuild = true;
+    return say(s, "the bucket's time to live was changed");
+  }
+  if (s->f->sidecar.record.last_seen < info.last) s->f->sidecar.record.last_seen = info.last;
+  s->heard = ticks_ms();
+  return compare_in_time(s, &info);
 }
 
 /* Commit, or what a load has for it; ENDING_NOW: go on. */
@@ -377,10 +423,7 @@ static ending commit(session *s) {
   b->holes_count = 0;
   if (rc == BATCH_OK) rc = delete_ghosts(s);
   if (rc == BATCH_OK) rc = batch_commit(b);
-  if (rc != BATCH_OK) {
-    ending end = failed(s, rc);
-    return end == ENDING_NOW ? ENDING_AGAIN : end;
-  }
+  if (rc != BATCH_OK) return failed(s, rc);
   s->heard = ticks_ms();
   record->applied += count;
   if (!loads && s->f->ghosts && b->at > before) {
@@ -395,13 +438,9 @@ static ending commit(session *s) {
     b->left_out = 0;
   }
   if (record->last_seen < b->at) record->last_seen = b->at;
+  if (!loads) record->followed_ms = now_ms();
   sidecar_write(&s->f->sidecar);
-  return ENDING_NOW;
-}
-
-static ending say(session *s, const char *what) {
-  follower_error(s->f, "%s", what);
-  return ENDING_AGAIN;
+  return !loads && s->heard - s->looked > LOOK_MS ? look_again(s) : ENDING_NOW;
 }
 
 /* The file has all there was. */
@@ -461,44 +500,10 @@ static ending on_heartbeat(session *s, const delivery *d) {
   return caught_up(s);
 }
 
-/* Is it time to compare all keys: so long after the last time, or where the bucket has fewer keys
-** than the file, which nothing told? */
-static ending compare_in_time(session *s, const stream_info *info) {
-  follower *f = s->f;
-  unsigned long long since = ticks_ms() - f->listed;
-  maph_stats stats;
-  if (maph_stat(f->store, &stats) != MAPH_OK) return say(s, maph_errmsg(NULL));
-  if (option.verify_every_ms && since >= option.verify_every_ms) f->doubt = true;
-  if (since >= option.marker_age_ms && info->max_age_ns == 0 && option.filter == NULL
-      && stats.records > info->subjects)
-    f->doubt = true;
-  return f->doubt ? say(s, "all keys are to be compared") : ENDING_NOW;
-}
-
-/* Each half a minute: is it the same bucket, with the same rules? */
-static ending look_again(session *s) {
-  stream_info info;
-  stream_rc rc;
-  s->looked = ticks_ms();
-  child_stamp_long();
-  rc = stream_look(s->c, s->f->bucket, &info);
-  if (rc != STREAM_OK) return say(s, stream_errmsg());
-  if (strcmp(info.created, s->info.created) != 0 || info.escaped != s->info.escaped)
-    return say(s, "the bucket was made anew");
-  if (info.max_age_ns != s->info.max_age_ns) {
-    s->f->rebuild = true;
-    return say(s, "the bucket's time to live was changed");
-  }
-  if (s->f->sidecar.record.last_seen < info.last) s->f->sidecar.record.last_seen = info.last;
-  s->heard = ticks_ms();
-  return s->batch->load ? ENDING_NOW : compare_in_time(s, &info);
-}
-
 static ending on_nothing(session *s) {
   if (s->batch->count > 0) return commit(s);
   if (connection_lost(s->c)) return say(s, "the connection is lost");
   if (ticks_ms() - s->heard > SILENCE_MS) return say(s, "the server fell silent");
-  if (ticks_ms() - s->looked > LOOK_MS) return look_again(s);
   return ENDING_NOW;
 }
 
@@ -620,9 +625,14 @@ ending session_run(follower *f) {
   while (end == ENDING_NOW && !child_told()) end = step(s);
   if (end == ENDING_NOW && s->batch->load == NULL) commit(s);
   batch_end(&s->own);
+  if (f->reopen && f->store) {
+    maph_close(f->store);
+    f->store = NULL;
+  }
+  f->reopen = false;
   if (child_told()) end = ENDING_TOLD;
   if (end == ENDING_TOLD) drop_building(f);
-  if (end == ENDING_AGAIN && f->sidecar.record.state != REPLICA_NO_BUCKET)
+  if (end != ENDING_TOLD && f->sidecar.record.state != REPLICA_NO_BUCKET)
     f->sidecar.record.state = REPLICA_DISCONNECTED;
   sidecar_write(&f->sidecar);
   if (s->c && !connection_lost(s->c)) consumer_close(s->k);

@@ -8,12 +8,19 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "nats/sidecar.h"
 
-enum { SIDECAR_SIZE = 4096, RECORD_AT = 1024, RECORD_ROOM = 1536, HEARD_MS = 5000 };
+enum {
+  SIDECAR_SIZE = 4096,
+  RECORD_AT = 1024,
+  RECORD_ROOM = 1536,
+  HEARD_MS = 5000,
+  LOCK_TRIES = 40
+};
 static const char magic[] = "maph-replica 1\n";
 _Static_assert(sizeof(sidecar_record) <= RECORD_ROOM, "two records have room");
 _Static_assert(sizeof(sidecar_header) < RECORD_AT - 64, "so has the text");
@@ -93,15 +100,25 @@ static int lock(int fd, int command, short *type) {
   return rc;
 }
 
+/* The child of a follower that was killed ends a moment after it. */
+static int take_lock(int fd) {
+  struct timespec pause = { .tv_nsec = 50000000 };
+  for (int i = 0;; i++) {
+    short type = F_WRLCK;
+    if (lock(fd, F_OFD_SETLK, &type) == 0) return 0;
+    if ((errno != EAGAIN && errno != EACCES) || i == LOCK_TRIES) return -1;
+    nanosleep(&pause, NULL);
+  }
+}
+
 const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
   char *name = name_of(path);
-  short type = F_WRLCK;
   void *base;
   memset(s, 0, sizeof *s);
   s->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
   free(name);
   if (s->fd < 0) return failed(path, strerror(errno));
-  if (lock(s->fd, F_OFD_SETLK, &type) != 0) {
+  if (take_lock(s->fd) != 0) {
     int error = errno;
     close(s->fd);
     return failed(path, error == EAGAIN || error == EACCES
@@ -115,10 +132,16 @@ const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
     return failed(path, "there is no room for it");
   }
   s->base = base;
-  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record))
+  /* Nothing of another form may count as written later than what is written now. */
+  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record)) {
+    memset(s->base, 0, SIDECAR_SIZE);
     memset(&s->record, 0, sizeof s->record);
+    memset(&s->header, 0, sizeof s->header);
+  }
   return NULL;
 }
+
+void sidecar_reload(sidecar *s) { latest(s->base, &s->record); }
 
 void sidecar_name(sidecar *s, const sidecar_header *header) {
   char text[RECORD_AT] = "";

@@ -39,6 +39,7 @@ typedef struct sidecar_record {
   uint64_t position, position_time_ns;
   uint64_t last_seen;    /* the bucket's last sequence, as it was last told */
   uint64_t heard_ms;     /* when the server was last heard, of our clock as all below */
+  uint64_t followed_ms;  /* when it last had a session that brings all deletes */
   uint64_t caught_up_ms; /* when the file was last known to have all there was; 0: never */
   uint64_t state;        /* replica_state */
   uint64_t pid;
@@ -65,6 +66,8 @@ typedef struct sidecar {
 const char *sidecar_open(const char *path, unsigned mode, sidecar *s);
 void sidecar_name(sidecar *s, const sidecar_header *header);
 void sidecar_write(sidecar *s);
+/* What a process that shared *s wrote since. */
+void sidecar_reload(sidecar *s);
 /* ------------------------------------------------------------------------------------ who looks */
 /* What PATH.replica tells.  False: there is none that can be believed; errno 0: it is not one. */
 bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record);

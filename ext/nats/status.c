@@ -63,7 +63,7 @@ int command_status(const char *const *words, int count) {
   return rc;
 }
 
-/* ------------------------------------------------------------------------------------------ metrics */
+/* -------------------------------------------------------------------------------------- metrics */
 /* A label's value: as the format of Prometheus has it. */
 static void write_label(FILE *file, const char *text) {
   for (; *text; text++) {

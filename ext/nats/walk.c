@@ -18,7 +18,7 @@
 
 enum { WALK_WAIT_MS = 200, WALK_SILENCE_MS = 10000, EXPIRY_MS = 10000 };
 
-/* ------------------------------------------------------------------------------------------ walk */
+/* ----------------------------------------------------------------------------------------- walk */
 typedef struct walk {
   connection *c;
   consumer *k;
@@ -89,7 +89,7 @@ stream_rc bucket_walk(connection *c, const char *bucket, const char *filter, str
   return rc;
 }
 
-/* ----------------------------------------------------------------------------------------- table */
+/* ---------------------------------------------------------------------------------------- table */
 typedef struct place {
   uint64_t hash, sequence; /* sequence 0: free */
 } place;
@@ -129,7 +129,7 @@ static place *table_take(table *t, uint64_t hash) {
   return at;
 }
 
-/* --------------------------------------------------------------------------------------- compare */
+/* -------------------------------------------------------------------------------------- compare */
 /* A key that may differ: kept until all was read. */
 typedef struct candidate {
   struct candidate *next;

@@ -122,7 +122,7 @@ static bool guard_host(request *request) {
   if (n == 0 && strcmp(request->version, "1.0") == 0 && request->authority[0] == 0) return true;
   if ((n != 1 && !(n == 0 && strcmp(request->version, "1.0") == 0))
       || (end = host_end(host)) == NULL || host[strcspn(host, " \t\"<>\\/@?#")] != 0) {
-    request->close = true;
+    request->reply.close = true;
     reply_problem(request, 400, "bad_host",
                   "a request names its host once: Host: NAME or Host: NAME:PORT");
     return false;
@@ -146,8 +146,8 @@ static bool guard_framing(request *request) {
   const char *length = request_header(request, "Content-Length"),
              *encoding = request_header(request, "Transfer-Encoding");
   const char *expect = request_header(request, "Expect");
-  bool closes = request->close;
-  request->close = true;
+  bool closes = request->reply.close;
+  request->reply.close = true;
   if (lengths + encodings > 1) {
     reply_problem(request, 400, "ambiguous_length",
                   "a body has one Content-Length or is chunked, not both, and neither twice");
@@ -160,11 +160,11 @@ static bool guard_framing(request *request) {
   } else if (expect && strcasecmp(expect, "100-continue") != 0) {
     reply_problem(request, 417, "bad_expectation", "the only expectation is 100-continue");
   } else {
-    request->close = closes;
-    request->content_length = encoding ? -1 : length ? strtoll(length, NULL, 10) : 0;
-    request->body_done = request->content_length == 0;
-    request->expects_continue =
-        expect && !request->body_done && strcmp(request->version, "1.0") != 0;
+    request->reply.close = closes;
+    request->upload.length = encoding ? -1 : length ? strtoll(length, NULL, 10) : 0;
+    request->upload.done = request->upload.length == 0;
+    request->upload.expects_continue =
+        expect && !request->upload.done && strcmp(request->version, "1.0") != 0;
     return true;
   }
   return false;
@@ -174,7 +174,7 @@ static bool guard_framing(request *request) {
 ** is to be taken. */
 static bool guard_lines(request *request) {
   if (!request->malformed_head) return true;
-  request->close = true;
+  request->reply.close = true;
   reply_problem(request, 400, "malformed_request",
                 "a header is one line, NAME: VALUE, which ends in CR LF");
   return false;
@@ -185,14 +185,14 @@ static bool guard_size(request *request) {
   for (int i = 0; i < request->header_count; i++)
     bytes += strlen(request->headers[i].name) + strlen(request->headers[i].value) + 4;
   if (request->truncated_headers || bytes > HEAD_BYTES_MAX) {
-    request->close = true;
+    request->reply.close = true;
     reply_problem(request, 431, "headers_too_large", "at most %d headers and %d bytes of them",
                   HEADER_MAX - 1, HEAD_BYTES_MAX);
     return false;
   }
   if (strlen(request->path) + (request->query_text ? strlen(request->query_text) : 0)
       > PATH_BYTES_MAX) {
-    request->close = true;
+    request->reply.close = true;
     reply_problem(request, 414, "uri_too_long",
                   "a path and query of at most %d bytes; longer keys fit into a batch",
                   PATH_BYTES_MAX);

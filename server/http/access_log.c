@@ -79,9 +79,9 @@ static void logfmt_line(buffer *line, const request *request, uint64_t duration_
                 or_dash(request->remote), or_dash(request->method_name));
   put_text(line, request->path ? request->path : "", PATH_SHOWN);
   buffer_printf(line, "\" route=%s status=%d in=%llu out=%llu us=%llu",
-                or_dash(request->route_name), request->status,
-                (unsigned long long)request->body_read, (unsigned long long)request->bytes_out,
-                (unsigned long long)duration_us);
+                or_dash(request->route_name), request->reply.status,
+                (unsigned long long)request->upload.read,
+                (unsigned long long)request->reply.bytes_out, (unsigned long long)duration_us);
   if (trace) buffer_printf(line, " trace=%.32s", trace);
   buffer_text(line, "\n");
 }
@@ -95,9 +95,9 @@ static void json_line(buffer *line, const request *request, uint64_t duration_us
                 when, request->id, or_dash(request->remote), or_dash(request->method_name));
   put_text(line, request->path ? request->path : "", PATH_SHOWN);
   buffer_printf(line, "\",\"route\":\"%s\",\"status\":%d,\"in\":%llu,\"out\":%llu,\"us\":%llu",
-                or_dash(request->route_name), request->status,
-                (unsigned long long)request->body_read, (unsigned long long)request->bytes_out,
-                (unsigned long long)duration_us);
+                or_dash(request->route_name), request->reply.status,
+                (unsigned long long)request->upload.read,
+                (unsigned long long)request->reply.bytes_out, (unsigned long long)duration_us);
   if (trace) buffer_printf(line, ",\"trace\":\"%.32s\"", trace);
   buffer_text(line, "}\n");
 }
@@ -112,8 +112,8 @@ static void combined_line(buffer *line, const request *request) {
   buffer_printf(line, "%s - - [%s] \"%s ", or_dash(request->remote), when,
                 or_dash(request->method_name));
   put_text(line, request->path ? request->path : "-", PATH_SHOWN);
-  buffer_printf(line, " HTTP/%s\" %d %llu \"-\" \"", request->version, request->status,
-                (unsigned long long)request->bytes_out);
+  buffer_printf(line, " HTTP/%s\" %d %llu \"-\" \"", request->version, request->reply.status,
+                (unsigned long long)request->reply.bytes_out);
   for (size_t i = 0; agent && agent[i] && i < PATH_SHOWN; i++)
     if ((unsigned char)agent[i] == ' ')
       buffer_text(line, " ");
@@ -123,7 +123,7 @@ static void combined_line(buffer *line, const request *request) {
 }
 
 void access_log_request(const request *request, uint64_t duration_us) {
-  buffer *line = request->head; /* the answer's head was sent */
+  buffer *line = request->reply.head; /* the answer's head was sent */
   if (!atomic_load(&on)) return;
   buffer_reset(line, SIZE_MAX);
   if (*option.log_format == 'j')

@@ -23,7 +23,7 @@
 enum { PIECE = 65536, SKIPPED_AT_MOST = 65536 };
 
 static bool refuse_size(request *request, uint64_t limit) {
-  request->close = true;
+  request->reply.close = true;
   http_disable_keep_alive(request);
   reply_problem(request, 413, "body_too_large", "at most %llu bytes are taken here",
                 (unsigned long long)limit);
@@ -31,23 +31,23 @@ static bool refuse_size(request *request, uint64_t limit) {
 }
 
 static void end_wait(request *request) {
-  if (request->waits_for_body) waits_leave(WAIT_BODY, NULL);
-  request->waits_for_body = false;
+  if (request->upload.waits) waits_leave(WAIT_BODY, NULL);
+  request->upload.waits = false;
 }
 
 /* Who waits for a body has one of the places for it until the body has come.  Where all are taken
 ** the client has a moment, or what it takes at the least rate: most bodies are there already. */
 static long read_more(request *request, void *data, size_t size) {
-  if (!request->waits_for_body) request->waits_for_body = waits_try(WAIT_BODY);
-  request->hurries = !request->waits_for_body;
+  if (!request->upload.waits) request->upload.waits = waits_try(WAIT_BODY);
+  request->upload.hurries = !request->upload.waits;
   return http_read(request, data, size);
 }
 
 /* The client is slow, gone, or does not speak HTTP. */
 static long fail(request *request, long n) {
-  request->close = request->body_failed = true;
+  request->reply.close = request->upload.failed = true;
   http_disable_keep_alive(request);
-  if (request->hurries && (http_timed_out(request) || n == 0)) {
+  if (request->upload.hurries && (http_timed_out(request) || n == 0)) {
     reply_problem(request, 503, "busy", "too many bodies are on their way already: come again");
   } else if (http_timed_out(request) || n == 0) {
     reply_problem(request, 408, "body_timeout", "the body did not come in time");
@@ -60,36 +60,36 @@ static long fail(request *request, long n) {
 
 static bool body_begin(request *request, uint64_t limit) {
   static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-  if (request->content_length > 0 && (uint64_t)request->content_length > limit)
+  if (request->upload.length > 0 && (uint64_t)request->upload.length > limit)
     return refuse_size(request, limit);
-  if (request->expects_continue && !request->continue_sent) {
-    request->continue_sent = true;
+  if (request->upload.expects_continue && !request->upload.continue_sent) {
+    request->upload.continue_sent = true;
     if (!http_write(request, go_on, sizeof go_on - 1)) {
-      request->body_failed = true;
+      request->upload.failed = true;
       return false;
     }
-    request->bytes_out = 0;
+    request->reply.bytes_out = 0;
   }
   return true;
 }
 
 long body_some(request *request, void *data, size_t size, uint64_t limit) {
   long n;
-  if (request->body_failed) return -1;
-  if (request->body_done) return 0;
-  if (request->body_read == 0 && !body_begin(request, limit)) return -1;
+  if (request->upload.failed) return -1;
+  if (request->upload.done) return 0;
+  if (request->upload.read == 0 && !body_begin(request, limit)) return -1;
   if (size > PIECE) size = PIECE;
-  if (request->content_length >= 0 && size > (uint64_t)request->content_length - request->body_read)
-    size = (size_t)((uint64_t)request->content_length - request->body_read);
+  if (request->upload.length >= 0 && size > (uint64_t)request->upload.length - request->upload.read)
+    size = (size_t)((uint64_t)request->upload.length - request->upload.read);
   n = read_more(request, data, size);
-  if (n < 0 || (n == 0 && request->content_length >= 0)) return fail(request, n);
-  request->body_read += (uint64_t)n;
+  if (n < 0 || (n == 0 && request->upload.length >= 0)) return fail(request, n);
+  request->upload.read += (uint64_t)n;
   if (n == 0
-      || (request->content_length >= 0 && request->body_read == (uint64_t)request->content_length))
-    request->body_done = true;
-  if (request->body_done) end_wait(request);
-  if (request->body_read > limit) {
-    request->body_failed = true;
+      || (request->upload.length >= 0 && request->upload.read == (uint64_t)request->upload.length))
+    request->upload.done = true;
+  if (request->upload.done) end_wait(request);
+  if (request->upload.read > limit) {
+    request->upload.failed = true;
     refuse_size(request, limit);
     return -1;
   }
@@ -123,7 +123,7 @@ bool spool_failed(request *request, int fd) {
   int error = errno;
   bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
   if (fd >= 0) close(fd);
-  request->close = true;
+  request->reply.close = true;
   http_disable_keep_alive(request);
   if (full) room_refused();
   reply_problem(request, full ? 507 : 500, full ? "full" : "io_error",
@@ -133,10 +133,10 @@ bool spool_failed(request *request, int fd) {
 
 /* What scratch holds already, and all that follows, into a file; then map it. */
 static bool body_spool(request *request, uint64_t limit, maph_slice *body) {
-  buffer *buffer = request->scratch;
+  buffer *buffer = request->upload.scratch;
   int fd = spool_open();
   if (fd < 0 || !spool_write(fd, buffer->data, buffer->size)) return spool_failed(request, fd);
-  while (!request->body_done) {
+  while (!request->upload.done) {
     long n = body_some(request, buffer->data, buffer->capacity, limit);
     if (n < 0) {
       close(fd);
@@ -144,35 +144,34 @@ static bool body_spool(request *request, uint64_t limit, maph_slice *body) {
     }
     if (!spool_write(fd, buffer->data, (size_t)n)) return spool_failed(request, fd);
   }
-  request->spool_size = (size_t)request->body_read;
-  request->spool = mmap(NULL, request->spool_size, PROT_READ, MAP_SHARED, fd, 0);
-  if (request->spool == MAP_FAILED) {
-    request->spool = NULL;
+  request->upload.spool_size = (size_t)request->upload.read;
+  request->upload.spool = mmap(NULL, request->upload.spool_size, PROT_READ, MAP_SHARED, fd, 0);
+  if (request->upload.spool == MAP_FAILED) {
+    request->upload.spool = NULL;
     return spool_failed(request, fd);
   }
   close(fd);
-  *body = maph_bytes(request->spool, request->spool_size);
+  *body = maph_bytes(request->upload.spool, request->upload.spool_size);
   return true;
 }
 
 static bool no_memory(request *request) {
-  request->close = true;
+  request->reply.close = true;
   http_disable_keep_alive(request);
   reply_problem(request, 503, "no_memory", "out of memory for the body");
   return false;
 }
 
 bool body_all(request *request, uint64_t limit, maph_slice *body) {
-  buffer *buffer = request->scratch;
-  bool large =
-      request->content_length > 0 && (uint64_t)request->content_length > option.spool_above;
+  buffer *buffer = request->upload.scratch;
+  bool large = request->upload.length > 0 && (uint64_t)request->upload.length > option.spool_above;
   buffer->size = 0;
-  if (request->content_length > 0 && (uint64_t)request->content_length > limit)
+  if (request->upload.length > 0 && (uint64_t)request->upload.length > limit)
     return refuse_size(request, limit);
-  if (!buffer_reserve(
-          buffer, request->content_length >= 0 && !large ? (size_t)request->content_length : PIECE))
+  if (!buffer_reserve(buffer, request->upload.length >= 0 && !large ? (size_t)request->upload.length
+                                                                    : PIECE))
     return no_memory(request);
-  while (!request->body_done && !large) {
+  while (!request->upload.done && !large) {
     long n;
     if (buffer->size == buffer->capacity && buffer->size >= option.spool_above) {
       large = true;
@@ -191,25 +190,25 @@ bool body_all(request *request, uint64_t limit, maph_slice *body) {
 
 bool body_skip(request *request) {
   char waste[2048];
-  if (request->body_done) return true;
-  if (request->close || request->body_failed || request->content_length < 0
-      || request->content_length > SKIPPED_AT_MOST || request->expects_continue)
+  if (request->upload.done) return true;
+  if (request->reply.close || request->upload.failed || request->upload.length < 0
+      || request->upload.length > SKIPPED_AT_MOST || request->upload.expects_continue)
     return false;
-  while (!request->body_done) {
-    size_t left = (size_t)((uint64_t)request->content_length - request->body_read);
+  while (!request->upload.done) {
+    size_t left = (size_t)((uint64_t)request->upload.length - request->upload.read);
     long n = read_more(request, waste, left < sizeof waste ? left : sizeof waste);
     if (n <= 0) {
-      request->body_failed = true;
+      request->upload.failed = true;
       return false;
     }
-    request->body_read += (uint64_t)n;
-    request->body_done = request->body_read == (uint64_t)request->content_length;
+    request->upload.read += (uint64_t)n;
+    request->upload.done = request->upload.read == (uint64_t)request->upload.length;
   }
   return true;
 }
 
 void body_release(request *request) {
   end_wait(request);
-  if (request->spool) munmap(request->spool, request->spool_size);
-  request->spool = NULL;
+  if (request->upload.spool) munmap(request->upload.spool, request->upload.spool_size);
+  request->upload.spool = NULL;
 }

@@ -189,7 +189,7 @@ static bool head_is_whole(const struct mg_request_info *info, const char **end) 
 static void read_headers(request *request, const struct mg_request_info *info) {
   request->truncated_headers = info->num_headers >= HEADER_MAX;
   request->malformed_head =
-      !request->truncated_headers && !head_is_whole(info, &request->after_head);
+      !request->truncated_headers && !head_is_whole(info, &request->upload.after_head);
   request->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
   for (int i = 0; i < request->header_count; i++) {
     request->headers[i].name = info->http_headers[i].name;
@@ -226,8 +226,8 @@ static void read_target(request *request, const struct mg_request_info *info) {
 /* HTTP/1.1 goes on unless the client says close; civetweb goes on only if it says keep-alive, or
 ** nothing: it is told so. */
 static void read_persistence(request *request, const struct mg_request_info *info) {
-  request->close = head_closes(request);
-  for (int i = 0; i < info->num_headers && !request->close; i++)
+  request->reply.close = head_closes(request);
+  for (int i = 0; i < info->num_headers && !request->reply.close; i++)
     if (strcasecmp(info->http_headers[i].name, "Connection") == 0)
       ((struct mg_header *)&info->http_headers[i])->value = "keep-alive";
 }
@@ -253,17 +253,18 @@ static request *request_read(connection *connection, const struct mg_request_inf
 
 /* How many bytes of it have come, of one that was read whole. */
 static size_t size_of(const request *request) {
-  size_t head = request->after_head ? (size_t)(request->after_head - request->method_name) : 0;
-  if (head > 0 && request->content_length < 0 && request->body_done)
-    return wire_request_size(head, request->after_head);
-  return head + (size_t)request->body_read;
+  size_t head =
+      request->upload.after_head ? (size_t)(request->upload.after_head - request->method_name) : 0;
+  if (head > 0 && request->upload.length < 0 && request->upload.done)
+    return wire_request_size(head, request->upload.after_head);
+  return head + (size_t)request->upload.read;
 }
 
 /* It waits for its next request, or its end; invariant (2). */
 static void wait_for_next(connection *connection, const request *request) {
   wire_expect_head(size_of(request));
   connection->reads = request->method & (METHOD_GET | METHOD_HEAD) ? connection->reads + 1 : 0;
-  waits = request->close || request->broken || !wire_has_all() ? NULL : connection;
+  waits = request->reply.close || request->reply.broken || !wire_has_all() ? NULL : connection;
   atomic_store(&connection->returns, waits != NULL);
   atomic_store(&connection->since_us, now_us());
   atomic_store(&connection->phase, IDLE);
@@ -282,9 +283,9 @@ static void see_off(connection *connection) {
 static int serve(connection *connection, const struct mg_request_info *info, bool last) {
   request *request = request_read(connection, info);
   int status;
-  if (last) request->close = true;
+  if (last) request->reply.close = true;
   exchange_serve(request);
-  status = request->status;
+  status = request->reply.status;
   wait_for_next(connection, request);
   if (exchange_left_some(request)) see_off(connection);
   return status;
@@ -343,8 +344,8 @@ long http_read(request *request, void *data, size_t size) {
   connection_enter(connection, READING);
   n = mg_read(connection->mg, data, size);
   if (n > 0) connection->phase_bytes += (uint64_t)n;
-  if (n == 0 && request->content_length < 0 && !wire_chunks_ended(request->after_head))
-    request->close = request->has_trailers =
+  if (n == 0 && request->upload.length < 0 && !wire_chunks_ended(request->upload.after_head))
+    request->reply.close = request->upload.has_trailers =
         true; /* they mean nothing here, and civetweb goes no further */
   connection->read_us = now_us();
   atomic_store(&connection->phase, WORKING);

@@ -48,13 +48,13 @@ static bool is_text(const char *type) {
 
 void compress_choose(request *request, const char *content_type, uint64_t size, bool part) {
   int quality;
-  request->gzip = false;
-  request->varies_by_encoding = option.compress_above > 0 && size >= option.compress_above
-                                && (size <= MOST || size == UINT64_MAX) && content_type
-                                && is_text(content_type);
-  if (!request->varies_by_encoding || part) return;
+  request->reply.gzip = false;
+  request->reply.varies_by_encoding = option.compress_above > 0 && size >= option.compress_above
+                                      && (size <= MOST || size == UINT64_MAX) && content_type
+                                      && is_text(content_type);
+  if (!request->reply.varies_by_encoding || part) return;
   quality = accept_encoding_quality(request, "gzip");
-  request->gzip = quality > 0 && quality >= accept_encoding_quality(request, "identity");
+  request->reply.gzip = quality > 0 && quality >= accept_encoding_quality(request, "identity");
 }
 
 /* As much of a window as so many bytes need. */

@@ -6,8 +6,8 @@
 
 #include "http/request.h"
 
-/* Decide it for the answer to come, of that type and size (UINT64_MAX: not known): request->gzip,
-** and whether another Accept-Encoding would get another answer. A part of a value is never
+/* Decide it for the answer to come, of that type and size (UINT64_MAX: not known): its `gzip`, and
+** whether another Accept-Encoding would get another answer.  A part of a value is never
 ** compressed. */
 void compress_choose(request *request, const char *content_type, uint64_t size, bool part);
 

@@ -490,7 +490,7 @@ http_counts http_count(void) {
 
 /* ------------------------------------------------------------------------------ deadlines */
 void connection_enter(connection *connection, enum phase phase) {
-  bool hurries = phase == READING && connection->work.request->hurries;
+  bool hurries = phase == READING && connection->work.request->upload.hurries;
   uint64_t now = now_us(), time_ms = hurries ? HURRY_MS : option.body_timeout_ms;
   /* What we took ourselves between two reads is not the client's time. */
   if (phase == READING && connection->read_us)

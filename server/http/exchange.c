@@ -58,10 +58,10 @@ request *exchange_begin(connection *connection, workspace *work) {
   request->remote = connection->remote;
   request->version = "1.1";
   request->method = METHOD_GET;
-  request->head = &work->head;
-  request->body = &work->body;
-  request->scratch = &work->scratch;
-  request->answer = &work->answer;
+  request->reply.head = &work->head;
+  request->reply.body = &work->body;
+  request->upload.scratch = &work->scratch;
+  request->reply.answer = &work->answer;
   request->decoded = work->decoded;
   return request;
 }
@@ -81,12 +81,12 @@ void exchange_read(request *request) {
 }
 
 static void end(request *request) {
-  if (request->close || request->broken) http_disable_keep_alive(request);
+  if (request->reply.close || request->reply.broken) http_disable_keep_alive(request);
   body_release(request);
   reply_release(request);
-  buffer_reset(request->head, KEPT_BUFFER);
-  buffer_reset(request->body, KEPT_BUFFER);
-  buffer_reset(request->scratch, KEPT_BUFFER);
+  buffer_reset(request->reply.head, KEPT_BUFFER);
+  buffer_reset(request->reply.body, KEPT_BUFFER);
+  buffer_reset(request->upload.scratch, KEPT_BUFFER);
   request->took_us = now_us() - request->started_us;
   callbacks.answered(request, request->took_us);
 }
@@ -94,19 +94,20 @@ static void end(request *request) {
 /* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its
 ** way. */
 bool exchange_left_some(const request *request) {
-  return request->close && (!request->body_done || request->has_trailers) && !request->broken;
+  return request->reply.close && (!request->upload.done || request->upload.has_trailers)
+         && !request->reply.broken;
 }
 
 bool exchange_serve(request *request) {
   atomic_fetch_add(&running, 1); /* the invariant */
   if (atomic_load(&draining)) {
-    request->close = true;
+    request->reply.close = true;
     reply_problem(request, 503, "draining", "the server is being stopped");
   } else {
     callbacks.answer(request);
   }
   if (!request->declined) {
-    if (request->status == 0) reply_problem(request, 500, "internal", "no answer was made");
+    if (request->reply.status == 0) reply_problem(request, 500, "internal", "no answer was made");
     end(request);
   }
   if (!request->quick || request->declined) atomic_fetch_sub(&running, 1);
@@ -116,7 +117,7 @@ bool exchange_serve(request *request) {
 void exchange_sent(void) { atomic_fetch_sub(&running, 1); }
 
 void exchange_refuse(request *request, int status, const char *code, const char *detail) {
-  request->close = true;
+  request->reply.close = true;
   exchange_read(request);
   reply_problem(request, status, code, "%s", detail);
   end(request);
@@ -128,7 +129,7 @@ void http_refuse(connection *connection, int status, const char *code, const cha
   workspace work = { .request = &request, .decoded = decoded };
   exchange_begin(connection, &work);
   request.header_count = 0;
-  request.body_done = true;
+  request.upload.done = true;
   exchange_refuse(&request, status, code, detail);
   buffer_free(&work.head);
   buffer_free(&work.body);
@@ -138,18 +139,18 @@ void http_refuse(connection *connection, int status, const char *code, const cha
 /* ---------------------------------------------------------------------------------- writing */
 /* For the loop, which sends it. */
 static bool keep_answer(request *request, const void *data, size_t size) {
-  buffer_append(request->answer, data, size);
-  request->bytes_out += size;
-  if (request->answer->failed) request->broken = true;
-  return !request->broken;
+  buffer_append(request->reply.answer, data, size);
+  request->reply.bytes_out += size;
+  if (request->reply.answer->failed) request->reply.broken = true;
+  return !request->reply.broken;
 }
 
 /* What the socket takes at once, or nothing more. */
 static bool write_at_once(request *request, const void *data, size_t size) {
   ssize_t n = send(request->connection->socket, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (n > 0) request->bytes_out += (uint64_t)n;
-  if (n < 0 || (size_t)n < size) request->broken = true;
-  return !request->broken;
+  if (n > 0) request->reply.bytes_out += (uint64_t)n;
+  if (n < 0 || (size_t)n < size) request->reply.broken = true;
+  return !request->reply.broken;
 }
 
 /* Wait until the client has read something.  False: it is gone, too slow, or one of too many that
@@ -169,22 +170,22 @@ bool http_write(request *request, const void *data, size_t size) {
   if (request->quick) return keep_answer(request, data, size);
   if (connection->mg == NULL) return write_at_once(request, data, size);
   connection->read_us = 0;
-  while (size > 0 && !request->broken) {
+  while (size > 0 && !request->reply.broken) {
     ssize_t n;
     connection_enter(connection, WRITING);
     n = send(connection->socket, p, size, MSG_NOSIGNAL);
     if (n > 0) {
-      request->bytes_out += (uint64_t)n;
+      request->reply.bytes_out += (uint64_t)n;
       connection->phase_bytes += (uint64_t)n;
       p += n;
       size -= (size_t)n;
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !room_comes(connection, &waits)) {
-      request->broken = true;
+      request->reply.broken = true;
     }
   }
   if (waits) waits_leave(WAIT_ANSWER, NULL);
-  if (!request->broken) atomic_store(&connection->phase, WORKING);
-  return !request->broken;
+  if (!request->reply.broken) atomic_store(&connection->phase, WORKING);
+  return !request->reply.broken;
 }
 
 /* ------------------------------------------------------------------------- the other side */
@@ -195,7 +196,7 @@ bool http_timed_out(const request *request) {
 
 bool http_client_there(const request *request) {
   struct pollfd p = { .fd = request->connection->socket, .events = POLLRDHUP };
-  return !request->broken && poll(&p, 1, 0) <= 0;
+  return !request->reply.broken && poll(&p, 1, 0) <= 0;
 }
 
 void http_sleep(const request *request, int descriptor, bool input, uint64_t most_us) {

@@ -146,16 +146,16 @@ static bool send_answer(loop *loop, connection *connection) {
 /* The answer has been made.  False: the connection is not this loop's any more, or waits for the
 ** client to read. */
 static bool conclude(loop *loop, connection *connection, const request *request) {
-  bool sent = !request->broken && send_answer(loop, connection);
+  bool sent = !request->reply.broken && send_answer(loop, connection);
   buffer_reset(&loop->work.answer, ANSWER_KEPT);
   exchange_sent();
-  connection->leaves = request->close;
+  connection->leaves = request->reply.close;
   if (!sent) {
     connection_end(connection, true);
     return false;
   }
   if (connection->unsent.size > 0) return false;
-  if (!request->close) return true;
+  if (!request->reply.close) return true;
   see_off(loop, connection);
   return false;
 }
@@ -172,7 +172,7 @@ static size_t answer(loop *loop, connection *connection, size_t n) {
     return 0;
   }
   request->quick = true;
-  request->close = head_closes(request);
+  request->reply.close = head_closes(request);
   exchange_read(request);
   if (!exchange_serve(request)) {
     connection->counted = request->counted;

@@ -115,21 +115,21 @@ static const char *date_text(void) {
 }
 
 void reply_extra(request *request, const char *format, ...) {
-  size_t used = strlen(request->extra);
+  size_t used = strlen(request->reply.extra);
   va_list ap;
   int n;
   va_start(ap, format);
-  n = vsnprintf(request->extra + used, sizeof request->extra - used, format, ap);
+  n = vsnprintf(request->reply.extra + used, sizeof request->reply.extra - used, format, ap);
   va_end(ap);
-  if (n < 0 || (size_t)n + 3 > sizeof request->extra - used)
-    request->extra[used] = 0;
+  if (n < 0 || (size_t)n + 3 > sizeof request->reply.extra - used)
+    request->reply.extra[used] = 0;
   else
-    strcat(request->extra, "\r\n");
+    strcat(request->reply.extra, "\r\n");
 }
 
 /* The page of an origin that --origin names may see the answer. */
 static void allow_origin(request *request) {
-  reply_header(request, "Access-Control-Allow-Origin", request->origin);
+  reply_header(request, "Access-Control-Allow-Origin", request->reply.origin);
   reply_header(
       request, "Access-Control-Expose-Headers",
       "ETag, Link, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
@@ -137,8 +137,8 @@ static void allow_origin(request *request) {
 }
 
 void reply_start(request *request, int status) {
-  buffer *buffer = request->head;
-  request->status = status;
+  buffer *buffer = request->reply.head;
+  request->reply.status = status;
   buffer->size = 0;
   buffer_text(buffer, "HTTP/1.1 ");
   buffer_number(buffer, (uint64_t)status);
@@ -150,59 +150,59 @@ void reply_start(request *request, int status) {
   buffer_text(buffer, request->id);
   buffer_text(buffer, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
                       "same-origin\r\nCache-Control: ");
-  buffer_text(buffer, request->may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
-  if (request->origin) allow_origin(request);
-  buffer_text(buffer, request->extra);
+  buffer_text(buffer, request->reply.may_be_kept ? "private, no-cache\r\n" : "no-store\r\n");
+  if (request->reply.origin) allow_origin(request);
+  buffer_text(buffer, request->reply.extra);
 }
 
 static void vary(request *request) {
-  const char *names[] = { request->varies_by_accept ? "Accept" : NULL,
-                          request->varies_by_encoding ? "Accept-Encoding" : NULL,
-                          request->origin ? "Origin" : NULL };
+  const char *names[] = { request->reply.varies_by_accept ? "Accept" : NULL,
+                          request->reply.varies_by_encoding ? "Accept-Encoding" : NULL,
+                          request->reply.origin ? "Origin" : NULL };
   const char *before = "Vary: ";
   for (int i = 0; i < 3; i++) {
     if (names[i] == NULL) continue;
-    buffer_text(request->head, before);
-    buffer_text(request->head, names[i]);
+    buffer_text(request->reply.head, before);
+    buffer_text(request->reply.head, names[i]);
     before = ", ";
   }
-  if (*before == ',') buffer_text(request->head, "\r\n");
+  if (*before == ',') buffer_text(request->reply.head, "\r\n");
 }
 
 bool reply_compressed(request *request, const char *content_type, uint64_t size, bool part) {
   compress_choose(request, content_type, size, part);
-  request->chosen = true;
-  return request->gzip;
+  request->reply.chosen = true;
+  return request->reply.gzip;
 }
 
 void reply_header(request *request, const char *name, const char *value) {
-  buffer_text(request->head, name);
-  buffer_append(request->head, ": ", 2);
-  buffer_text(request->head, value);
-  buffer_append(request->head, "\r\n", 2);
+  buffer_text(request->reply.head, name);
+  buffer_append(request->reply.head, ": ", 2);
+  buffer_text(request->reply.head, value);
+  buffer_append(request->reply.head, "\r\n", 2);
 }
 
 void reply_header_number(request *request, const char *name, const char *before, uint64_t number,
                          const char *after) {
-  buffer_text(request->head, name);
-  buffer_append(request->head, ": ", 2);
-  buffer_text(request->head, before);
-  buffer_number(request->head, number);
-  buffer_text(request->head, after);
-  buffer_append(request->head, "\r\n", 2);
+  buffer_text(request->reply.head, name);
+  buffer_append(request->reply.head, ": ", 2);
+  buffer_text(request->reply.head, before);
+  buffer_number(request->reply.head, number);
+  buffer_text(request->reply.head, after);
+  buffer_append(request->reply.head, "\r\n", 2);
 }
 
 static void end_head(request *request, const char *content_type) {
-  if (http_draining()) request->close = true;
+  if (http_draining()) request->reply.close = true;
   if (!body_skip(request)) {
-    request->close = true;
+    request->reply.close = true;
     http_disable_keep_alive(request);
   }
-  if (http_crowded(request)) request->close = true;
+  if (http_crowded(request)) request->reply.close = true;
   if (content_type) reply_header(request, "Content-Type", content_type);
-  if (request->gzip && content_type) reply_header(request, "Content-Encoding", "gzip");
+  if (request->reply.gzip && content_type) reply_header(request, "Content-Encoding", "gzip");
   vary(request);
-  if (request->close)
+  if (request->reply.close)
     reply_header(request, "Connection", "close");
   else if (strcmp(request->version, "1.1") != 0)
     reply_header(request, "Connection", "keep-alive");
@@ -212,13 +212,13 @@ static void end_head(request *request, const char *content_type) {
 ** instead. */
 static void send_all(request *request, const void *body, size_t size) {
   size_t first = size < ONE_WRITE ? size : ONE_WRITE;
-  buffer_append(request->head, "\r\n", 2);
-  buffer_append(request->head, body, first);
-  if (request->head->failed) {
-    request->broken = true;
+  buffer_append(request->reply.head, "\r\n", 2);
+  buffer_append(request->reply.head, body, first);
+  if (request->reply.head->failed) {
+    request->reply.broken = true;
     return;
   }
-  if (http_write(request, request->head->data, request->head->size) && size > first) {
+  if (http_write(request, request->reply.head->data, request->reply.head->size) && size > first) {
     http_write(request, (const char *)body + first, size - first);
   }
 }
@@ -247,7 +247,7 @@ static void send_compressed(request *request, const char *content_type, const vo
   compressor = compress_begin(size);
   if (compressor == NULL || !compress_some(compressor, body, size, append, &packed)
       || !compress_end(compressor, append, &packed) || packed.failed) {
-    request->broken = true; /* the tag is said already */
+    request->reply.broken = true; /* the tag is said already */
   } else {
     end_head(request, content_type);
     reply_header_number(request, "Content-Length", "", packed.size, "");
@@ -259,7 +259,7 @@ static void send_compressed(request *request, const char *content_type, const vo
 
 /* Answers without a tag. */
 static void choose(request *request, const char *content_type, uint64_t size) {
-  if (!request->chosen) compress_choose(request, content_type, size, false);
+  if (!request->reply.chosen) compress_choose(request, content_type, size, false);
 }
 
 void reply_send(request *request, const char *content_type, const void *body, size_t size) {
@@ -268,7 +268,7 @@ void reply_send(request *request, const char *content_type, const void *body, si
     return;
   }
   choose(request, content_type, size);
-  if (request->gzip) {
+  if (request->reply.gzip) {
     send_compressed(request, content_type, body, size);
     return;
   }
@@ -280,12 +280,13 @@ void reply_send(request *request, const char *content_type, const void *body, si
 void reply_head_only(request *request, const char *content_type, uint64_t size) {
   choose(request, content_type, size);
   end_head(request, content_type);
-  if (!request->gzip) reply_header_number(request, "Content-Length", "", size, "");
+  if (!request->reply.gzip) reply_header_number(request, "Content-Length", "", size, "");
   send_all(request, NULL, 0);
 }
 
 void reply_empty(request *request, int status) {
-  if (request->head->size == 0 || request->status != status) reply_start(request, status);
+  if (request->reply.head->size == 0 || request->reply.status != status)
+    reply_start(request, status);
   end_head(request, NULL);
   send_all(request, NULL, 0);
 }
@@ -295,26 +296,29 @@ void reply_json(request *request, int status, const buffer *json) {
     reply_problem(request, 503, "no_memory", "out of memory for the answer");
     return;
   }
-  if (request->head->size == 0 || request->status != status) reply_start(request, status);
+  if (request->reply.head->size == 0 || request->reply.status != status)
+    reply_start(request, status);
   reply_send(request, "application/json", json->data, json->size);
 }
 
 /* ------------------------------------------------------------------------------------- problems */
 void reply_problem(request *request, int status, const char *code, const char *format, ...) {
   char detail[1024];
-  buffer *buffer = request->body;
+  buffer *buffer = request->reply.body;
   va_list ap;
-  if (request->status != 0 && request->bytes_out > 0) return; /* an answer is under way already */
+  if (request->reply.status != 0 && request->reply.bytes_out > 0)
+    return; /* an answer is under way already */
   va_start(ap, format);
   vsnprintf(detail, sizeof detail, format, ap);
   va_end(ap);
   buffer->size = 0;
   buffer->failed = false;
-  request->may_be_kept = request->chosen = request->gzip = request->varies_by_encoding = false;
+  request->reply.may_be_kept = request->reply.chosen = request->reply.gzip =
+      request->reply.varies_by_encoding = false;
   buffer_printf(buffer, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"code\":\"%s\",",
                 status_title(status), status, code);
   emit_bytes(buffer, "detail", "detail_encoding", maph_str(detail));
-  buffer_printf(buffer, "%s,\"request_id\":\"%s\"}\n", request->members, request->id);
+  buffer_printf(buffer, "%s,\"request_id\":\"%s\"}\n", request->reply.members, request->id);
   reply_start(request, status);
   if (status == 503 || status == 429) reply_header(request, "Retry-After", "1");
   if (buffer->failed)
@@ -325,57 +329,59 @@ void reply_problem(request *request, int status, const char *code, const char *f
 
 /* ------------------------------------------------------------------------------------ streaming */
 bool reply_stream(request *request, const char *content_type) {
-  request->chunked = strcmp(request->version, "1.1") == 0;
-  if (!request->chunked) request->close = true;
+  request->reply.chunked = strcmp(request->version, "1.1") == 0;
+  if (!request->reply.chunked) request->reply.close = true;
   choose(request, content_type, UINT64_MAX);
-  if (request->gzip && request->method != METHOD_HEAD
-      && (request->compressor = compress_begin(UINT64_MAX)) == NULL) {
-    request->broken = true;
+  if (request->reply.gzip && request->method != METHOD_HEAD
+      && (request->reply.compressor = compress_begin(UINT64_MAX)) == NULL) {
+    request->reply.broken = true;
     return false;
   }
   end_head(request, content_type);
-  if (request->chunked) reply_header(request, "Transfer-Encoding", "chunked");
+  if (request->reply.chunked) reply_header(request, "Transfer-Encoding", "chunked");
   send_all(request, NULL, 0);
-  return !request->broken;
+  return !request->reply.broken;
 }
 
 static bool write_piece(void *to, const void *data, size_t size) {
   request *request = to;
-  buffer *buffer = request->head;
-  if (!request->chunked) return http_write(request, data, size);
+  buffer *buffer = request->reply.head;
+  if (!request->reply.chunked) return http_write(request, data, size);
   buffer->size = 0;
   buffer_printf(buffer, "%zx\r\n", size);
   buffer_append(buffer, data, size);
   buffer_append(buffer, "\r\n", 2);
-  if (buffer->failed) request->broken = true;
-  return !request->broken && http_write(request, buffer->data, buffer->size);
+  if (buffer->failed) request->reply.broken = true;
+  return !request->reply.broken && http_write(request, buffer->data, buffer->size);
 }
 
 bool reply_stream_write(request *request, const void *data, size_t size) {
-  if (size == 0 || request->method == METHOD_HEAD || request->broken) return !request->broken;
-  if (request->compressor == NULL) return write_piece(request, data, size);
-  if (!compress_some(request->compressor, data, size, write_piece, request)) request->broken = true;
-  return !request->broken;
+  if (size == 0 || request->method == METHOD_HEAD || request->reply.broken)
+    return !request->reply.broken;
+  if (request->reply.compressor == NULL) return write_piece(request, data, size);
+  if (!compress_some(request->reply.compressor, data, size, write_piece, request))
+    request->reply.broken = true;
+  return !request->reply.broken;
 }
 
 void reply_release(request *request) {
-  compress_free(request->compressor);
-  request->compressor = NULL;
+  compress_free(request->reply.compressor);
+  request->reply.compressor = NULL;
 }
 
 bool reply_stream_body(request *request, size_t above) {
-  if (request->body->failed) request->broken = true;
-  if (request->body->size > above) {
-    reply_stream_write(request, request->body->data, request->body->size);
-    request->body->size = 0;
+  if (request->reply.body->failed) request->reply.broken = true;
+  if (request->reply.body->size > above) {
+    reply_stream_write(request, request->reply.body->data, request->reply.body->size);
+    request->reply.body->size = 0;
   }
-  return !request->broken;
+  return !request->reply.broken;
 }
 
 /* A json_put. */
 static bool put_entry(void *to, const void *bytes, size_t size) {
   request *request = to;
-  buffer_append(request->body, bytes, size);
+  buffer_append(request->reply.body, bytes, size);
   return reply_stream_body(request, STREAM_AT);
 }
 
@@ -388,10 +394,10 @@ bool reply_stream_entry(request *request, const maph_entry *entry) {
 
 /* Only a complete body gets its last chunk: a client of a broken one sees that it is. */
 void reply_stream_end(request *request) {
-  if (request->compressor && !request->broken
-      && !compress_end(request->compressor, write_piece, request))
-    request->broken = true;
+  if (request->reply.compressor && !request->reply.broken
+      && !compress_end(request->reply.compressor, write_piece, request))
+    request->reply.broken = true;
   reply_release(request);
-  if (request->chunked && request->method != METHOD_HEAD && !request->broken)
+  if (request->reply.chunked && request->method != METHOD_HEAD && !request->reply.broken)
     http_write(request, "0\r\n\r\n", 5);
 }

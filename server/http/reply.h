@@ -38,10 +38,10 @@ bool reply_stream(request *request, const char *content_type);
 bool reply_stream_write(request *request, const void *data, size_t size);
 void reply_stream_end(request *request);
 void reply_release(request *request); /* what a stream that broke off left */
-/* Send what request->body holds when it is more than that, and empty it. */
+/* Send what request->reply.body holds when it is more than that, and empty it. */
 bool reply_stream_body(request *request, size_t above);
-/* An entry's members into request->body, its value in pieces that are sent on the way: whatever its
-** size it costs no memory. */
+/* An entry's members into the reply's body, its value in pieces that are sent on the way: whatever
+** its size it costs no memory. */
 bool reply_stream_entry(request *request, const maph_entry *entry);
 
 #endif

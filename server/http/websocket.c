@@ -92,17 +92,18 @@ bool websocket_accept(request *request) {
   }
   snprintf(text, sizeof text, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
   sha1(text, strlen(text), digest);
-  request->close = true;
-  request->status = 101;
-  request->head->size = 0;
-  buffer_printf(request->head,
+  request->reply.close = true;
+  request->reply.status = 101;
+  request->reply.head->size = 0;
+  buffer_printf(request->reply.head,
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
                 "Upgrade\r\nX-Request-Id: %s\r\nSec-WebSocket-Accept: ",
                 request->id);
-  emit_base64(request->head, digest, sizeof digest);
-  buffer_text(request->head, "\r\n\r\n");
-  if (request->head->failed) request->broken = true;
-  return !request->broken && http_write(request, request->head->data, request->head->size);
+  emit_base64(request->reply.head, digest, sizeof digest);
+  buffer_text(request->reply.head, "\r\n\r\n");
+  if (request->reply.head->failed) request->reply.broken = true;
+  return !request->reply.broken
+         && http_write(request, request->reply.head->data, request->reply.head->size);
 }
 
 /* --------------------------------------------------------------------------------------- frames */
@@ -122,12 +123,12 @@ void websocket_text(buffer *buffer, const void *text, size_t size) {
 void websocket_ping(buffer *buffer) { frame(buffer, PING, NULL, 0); }
 
 static void send_control(request *request, int opcode, const void *payload, size_t size) {
-  request->head->size = 0;
-  frame(request->head, opcode, payload, size);
-  if (request->head->failed)
-    request->broken = true;
+  request->reply.head->size = 0;
+  frame(request->reply.head, opcode, payload, size);
+  if (request->reply.head->failed)
+    request->reply.broken = true;
   else
-    http_write(request, request->head->data, request->head->size);
+    http_write(request, request->reply.head->data, request->reply.head->size);
 }
 
 void websocket_close(request *request, int code) {
@@ -161,7 +162,7 @@ static int take_frame(request *request, websocket *socket) {
 }
 
 bool websocket_take(request *request, websocket *socket) {
-  for (int round = 0; round < ROUNDS && !request->broken; round++) {
+  for (int round = 0; round < ROUNDS && !request->reply.broken; round++) {
     long n =
         http_receive(request, socket->input + socket->size, sizeof socket->input - socket->size);
     int used;
@@ -174,5 +175,5 @@ bool websocket_take(request *request, websocket *socket) {
     }
     if (used < 0) return false;
   }
-  return !request->broken;
+  return !request->reply.broken;
 }

@@ -119,14 +119,14 @@ static bool parse_lines(batch *batch, maph_slice body) {
 
 /* -------------------------------------------------------------------------------------- answers */
 static void begin_result(batch *batch, size_t i) {
-  if (!batch->lines) buffer_text(batch->request->body, i ? ",\n" : "\n");
+  if (!batch->lines) buffer_text(batch->request->reply.body, i ? ",\n" : "\n");
 }
 static void end_result(batch *batch) {
-  if (batch->lines) buffer_text(batch->request->body, "\n");
+  if (batch->lines) buffer_text(batch->request->reply.body, "\n");
 }
 
 static void emit_get(batch *batch, size_t i, int rc, maph_entry *entry) {
-  buffer *out = batch->request->body;
+  buffer *out = batch->request->reply.body;
   if (rc == MAPH_NOTFOUND && sigbus_happened()) rc = MAPH_IOERR;
   begin_result(batch, i);
   if (rc == MAPH_OK) {
@@ -150,12 +150,12 @@ static void emit_write(batch *batch, size_t i, int rc, const maph_outcome *outco
   bool put = batch->operations[i].kind == ENTRY_PUT;
   begin_result(batch, i);
   if (rc == MAPH_NOTFOUND)
-    buffer_text(batch->request->body, "{\"status\":404,\"code\":\"key_not_found\"}");
+    buffer_text(batch->request->reply.body, "{\"status\":404,\"code\":\"key_not_found\"}");
   else if (put)
-    buffer_printf(batch->request->body, "{\"status\":%d,\"version\":%llu}",
+    buffer_printf(batch->request->reply.body, "{\"status\":%d,\"version\":%llu}",
                   outcome->existed ? 200 : 201, (unsigned long long)version);
   else
-    buffer_text(batch->request->body, "{\"status\":204}");
+    buffer_text(batch->request->reply.body, "{\"status\":204}");
   end_result(batch);
 }
 
@@ -179,30 +179,30 @@ static void run_gets(batch *batch) {
     reply_store(request, rc);
     return;
   }
-  request->body->size = 0;
-  if (!batch->lines) buffer_text(request->body, "{\"success\":true,\"results\":[");
-  for (size_t i = 0; i < batch->count && !request->broken; i++) {
+  request->reply.body->size = 0;
+  if (!batch->lines) buffer_text(request->reply.body, "{\"success\":true,\"results\":[");
+  for (size_t i = 0; i < batch->count && !request->reply.broken; i++) {
     maph_entry entry;
     rc = maph_snapshot_get_entry(snapshot, batch->operations[i].key, &entry);
     if (rc == MAPH_OK && entry.value.size > LONG_VALUE) begin_stream(batch);
     emit_get(batch, i, rc, &entry);
-    if (request->body->failed) break;
-    if (request->body->size < STREAM_AT) continue;
+    if (request->reply.body->failed) break;
+    if (request->reply.body->size < STREAM_AT) continue;
     begin_stream(batch);
     reply_stream_body(request, 0);
   }
   maph_snapshot_close(snapshot);
-  if (!batch->lines) buffer_text(request->body, "\n]}\n");
-  if (request->body->failed && batch->streaming)
-    request->broken = true;
+  if (!batch->lines) buffer_text(request->reply.body, "\n]}\n");
+  if (request->reply.body->failed && batch->streaming)
+    request->reply.broken = true;
   else if (batch->streaming) {
-    reply_stream_write(request, request->body->data, request->body->size);
+    reply_stream_write(request, request->reply.body->data, request->reply.body->size);
     reply_stream_end(request);
-  } else if (request->body->failed)
+  } else if (request->reply.body->failed)
     reply_problem(request, 503, "no_memory", "out of memory for the answer");
   else {
     reply_start(request, 200);
-    reply_send(request, answer_type(batch), request->body->data, request->body->size);
+    reply_send(request, answer_type(batch), request->reply.body->data, request->reply.body->size);
   }
 }
 
@@ -218,7 +218,7 @@ static bool answer_too_large(batch *batch) {
 ** False: answered. */
 static bool take_room(batch *batch, size_t size) {
   if (size <= LONG_VALUE) return true;
-  if (size > ANSWER_MAX - batch->request->body->size || batch->memory + size > option.memory)
+  if (size > ANSWER_MAX - batch->request->reply.body->size || batch->memory + size > option.memory)
     return answer_too_large(batch);
   if (memory_reserve(size)) {
     batch->memory += size;
@@ -287,7 +287,7 @@ static void run_transaction(batch *batch, int durability) {
   if (!auth_allows(request, ROLE_WRITE, maph_str(request->store->name)) || !change_allowed(request)
       || !conditions_hold(batch))
     return;
-  request->body->size = 0;
+  request->reply.body->size = 0;
   rc = maph_txn_begin(request->store->m, durability, &txn);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
@@ -295,13 +295,13 @@ static void run_transaction(batch *batch, int durability) {
   }
   version = maph_txn_version(txn);
   if (!batch->lines)
-    buffer_printf(request->body, "{\"success\":true,\"version\":%llu,\"results\":[",
+    buffer_printf(request->reply.body, "{\"success\":true,\"version\":%llu,\"results\":[",
                   (unsigned long long)version);
-  for (i = 0; i < batch->count && rc == MAPH_OK && !request->body->failed
-              && request->body->size < ANSWER_MAX;
+  for (i = 0; i < batch->count && rc == MAPH_OK && !request->reply.body->failed
+              && request->reply.body->size < ANSWER_MAX;
        i++)
     rc = run_one(batch, txn, i);
-  if (rc != MAPH_OK || request->body->failed || request->body->size >= ANSWER_MAX) {
+  if (rc != MAPH_OK || request->reply.body->failed || request->reply.body->size >= ANSWER_MAX) {
     if (rc != MAPH_OK && !batch->refused)
       batch_failed(batch, i - 1, rc);
     else if (!batch->refused)
@@ -317,12 +317,12 @@ static void run_transaction(batch *batch, int durability) {
   commit_note(request->store, durability, batch->count);
   if (!write_holds(request)) return;
   if (batch->lines)
-    buffer_printf(request->body, "{\"success\":true,\"version\":%llu}\n",
+    buffer_printf(request->reply.body, "{\"success\":true,\"version\":%llu}\n",
                   (unsigned long long)version);
   else
-    buffer_text(request->body, "\n]}\n");
+    buffer_text(request->reply.body, "\n]}\n");
   reply_start(request, 200);
-  reply_send(request, answer_type(batch), request->body->data, request->body->size);
+  reply_send(request, answer_type(batch), request->reply.body->data, request->reply.body->size);
 }
 
 void batch_run(request *request) {

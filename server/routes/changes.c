@@ -164,15 +164,16 @@ static bool wanted(const feed *feed, const maph_change *change) {
 
 /* Add one change to what is to be sent. */
 static void tell(feed *feed, const maph_change *change) {
-  buffer *buffer = feed->request->body;
+  buffer *buffer = feed->request->reply.body;
   if (!wanted(feed, change)) return;
   if (feed->framed) {
-    feed->request->scratch->size = 0;
-    change_json(feed->request->scratch, change, feed->values);
-    if (feed->request->scratch->failed)
+    feed->request->upload.scratch->size = 0;
+    change_json(feed->request->upload.scratch, change, feed->values);
+    if (feed->request->upload.scratch->failed)
       buffer->failed = true;
     else
-      websocket_text(buffer, feed->request->scratch->data, feed->request->scratch->size);
+      websocket_text(buffer, feed->request->upload.scratch->data,
+                     feed->request->upload.scratch->size);
   } else {
     if (change->last)
       buffer_printf(buffer, "id: %llu\n", (unsigned long long)change->entry.version);
@@ -185,7 +186,7 @@ static void tell(feed *feed, const maph_change *change) {
 
 static void tell_reached(feed *feed) {
   char text[64];
-  buffer *buffer = feed->request->body;
+  buffer *buffer = feed->request->reply.body;
   int n = snprintf(text, sizeof text, "{\"op\":\"reached\",\"version\":%llu}",
                    (unsigned long long)feed->told);
   if (feed->framed)
@@ -197,22 +198,22 @@ static void tell_reached(feed *feed) {
 /* Send what there is.  False: the client is gone, or memory is. */
 static bool flush(feed *feed) {
   request *request = feed->request;
-  if (request->body->failed) request->broken = true;
-  if (request->broken) return false;
-  if (request->body->size == 0) return true;
+  if (request->reply.body->failed) request->reply.broken = true;
+  if (request->reply.broken) return false;
+  if (request->reply.body->size == 0) return true;
   if (feed->framed)
-    http_write(request, request->body->data, request->body->size);
+    http_write(request, request->reply.body->data, request->reply.body->size);
   else
-    reply_stream_write(request, request->body->data, request->body->size);
-  request->body->size = 0;
+    reply_stream_write(request, request->reply.body->data, request->reply.body->size);
+  request->reply.body->size = 0;
   feed->written_us = now_us();
-  return !request->broken;
+  return !request->reply.broken;
 }
 
 /* The feed ends before its client wanted. */
 static void end_with(feed *feed, int status, const char *code, const char *detail) {
   char sentence[SENTENCE_ROOM];
-  buffer *buffer = feed->framed ? feed->request->scratch : feed->request->body;
+  buffer *buffer = feed->framed ? feed->request->upload.scratch : feed->request->reply.body;
   sentence_public(sentence, sizeof sentence, detail);
   buffer->size = 0;
   if (!feed->framed) buffer_text(buffer, "event: problem\ndata: ");
@@ -220,8 +221,8 @@ static void end_with(feed *feed, int status, const char *code, const char *detai
   emit_bytes(buffer, "detail", "detail_encoding", maph_str(sentence));
   buffer_text(buffer, feed->framed ? "}" : "}\n\n");
   if (feed->framed) {
-    feed->request->body->size = 0;
-    websocket_text(feed->request->body, buffer->data, buffer->size);
+    feed->request->reply.body->size = 0;
+    websocket_text(feed->request->reply.body, buffer->data, buffer->size);
   }
   if (flush(feed) && feed->framed) websocket_close(feed->request, WEBSOCKET_FAILED);
 }
@@ -256,11 +257,11 @@ static bool idle(feed *feed) {
     feed->told = reached;
     tell_reached(feed);
   }
-  if (request->body->size == 0 && now_us() - feed->written_us >= option.heartbeat_ms * 1000) {
+  if (request->reply.body->size == 0 && now_us() - feed->written_us >= option.heartbeat_ms * 1000) {
     if (feed->framed)
-      websocket_ping(request->body);
+      websocket_ping(request->reply.body);
     else
-      buffer_text(request->body, ":\n\n");
+      buffer_text(request->reply.body, ":\n\n");
   }
   return flush(feed);
 }
@@ -283,7 +284,8 @@ static bool goes_on(feed *feed) {
 static int take_some(feed *feed) {
   maph_change change;
   int rc = MAPH_OK;
-  for (int n = 0; rc == MAPH_OK && n < LOOK_EACH && feed->request->body->size < FLUSH_AT; n++) {
+  for (int n = 0; rc == MAPH_OK && n < LOOK_EACH && feed->request->reply.body->size < FLUSH_AT;
+       n++) {
     rc = maph_changes_next(feed->changes, 0, &change);
     if (rc == MAPH_OK) tell(feed, &change);
   }
@@ -310,15 +312,16 @@ static void watch(feed *feed) {
   tell_reached(feed);
   while (flush(feed) && goes_on(feed)) {
     rc = take_some(feed);
-    if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || (feed->request->body->size == 0 && !idle(feed)))
+    if ((rc != MAPH_OK && rc != MAPH_NOTFOUND)
+        || (feed->request->reply.body->size == 0 && !idle(feed)))
       break;
-    if (rc != MAPH_NOTFOUND || feed->request->body->size > 0) continue;
+    if (rc != MAPH_NOTFOUND || feed->request->reply.body->size > 0) continue;
     if (!atomic_load(&feed->request->store->retired))
       sleep_on(feed, until_heartbeat(feed));
     else if ((rc = reopen(feed)) != MAPH_OK)
       break;
   }
-  if (rc == MAPH_OK || rc == MAPH_NOTFOUND || feed->request->broken) return;
+  if (rc == MAPH_OK || rc == MAPH_NOTFOUND || feed->request->reply.broken) return;
   if (rc == MAPH_CANTOPEN)
     end_with(feed, 404, "store_not_found", "the store was deleted");
   else
@@ -346,7 +349,7 @@ static int await(feed *feed, uint64_t wait_ms, maph_change *change) {
 }
 
 static void poll_flush(feed *feed, bool *streaming) {
-  if (feed->request->body->size < FLUSH_AT) return;
+  if (feed->request->reply.body->size < FLUSH_AT) return;
   if (!*streaming) {
     reply_start(feed->request, 200);
     *streaming = reply_stream(feed->request, "application/json");
@@ -362,12 +365,12 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
   bool streaming = false;
   uint64_t n = 0, seen = 0;
   int rc = await(feed, wait_ms, &change);
-  request->body->size = 0;
-  buffer_text(request->body, "{\"changes\":[");
-  while (rc == MAPH_OK && !request->broken) {
+  request->reply.body->size = 0;
+  buffer_text(request->reply.body, "{\"changes\":[");
+  while (rc == MAPH_OK && !request->reply.broken) {
     if (wanted(feed, &change)) {
-      buffer_text(request->body, n++ ? ",\n" : "\n");
-      change_json(request->body, &change, feed->values);
+      buffer_text(request->reply.body, n++ ? ",\n" : "\n");
+      change_json(request->reply.body, &change, feed->values);
       poll_flush(feed, &streaming);
     }
     if (change.last && (n >= limit || ++seen >= SCAN_MAX)) break;
@@ -375,15 +378,15 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
   }
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) {
     if (streaming)
-      request->broken = true;
+      request->reply.broken = true;
     else
       reply_store(request, rc);
     return;
   }
-  buffer_printf(request->body, "\n],\"version\":%llu}\n",
+  buffer_printf(request->reply.body, "\n],\"version\":%llu}\n",
                 (unsigned long long)maph_changes_version(feed->changes));
   if (!streaming)
-    reply_json(request, 200, request->body);
+    reply_json(request, 200, request->reply.body);
   else if (flush(feed))
     reply_stream_end(request);
 }
@@ -396,18 +399,18 @@ void changes_show(request *request) {
   if (polls < 0 || query_number(request, "limit", LIMIT_MAX, &limit) < 0
       || !feed_open(&feed, request))
     return;
-  request->body->size = 0;
+  request->reply.body->size = 0;
   if (polls && request->method == METHOD_HEAD) {
     reply_start(request, 200);
     reply_stream(request, "application/json");
   } else if (polls)
     poll_once(&feed, wait_s * 1000, limit);
   else {
-    request->close = true;
+    request->reply.close = true;
     reply_start(request, 200);
     reply_header(request, "X-Accel-Buffering", "no"); /* nginx would keep events back */
     if (reply_stream(request, "text/event-stream") && request->method != METHOD_HEAD) {
-      buffer_printf(request->body, "retry: %d\n", RETRY_MS);
+      buffer_printf(request->reply.body, "retry: %d\n", RETRY_MS);
       watch(&feed);
       reply_stream_end(request);
     }
@@ -421,7 +424,7 @@ void changes_socket(request *request) {
   feed feed;
   if (!feed_open(&feed, request)) return;
   feed.framed = true;
-  request->body->size = 0;
+  request->reply.body->size = 0;
   if (guard_foreign(request)) {
     reply_problem(request, 403, "foreign_origin",
                   "a page of another site may not listen here; --origin URL allows one");

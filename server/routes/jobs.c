@@ -382,15 +382,15 @@ static void answer(request *request, uint64_t id, bool asked, bool waited) {
   char detail[512];
   int rc = MAPH_OK, status = 200;
   job *job;
-  request->body->size = 0;
+  request->reply.body->size = 0;
   pthread_mutex_lock(&jobs_mutex);
   if ((job = job_find(id)) != NULL && !may_see(request, job)) job = NULL;
   if (job) {
-    job_json(request->body, job);
+    job_json(request->reply.body, job);
     if (asked && job->state == RUNNING) status = 202;
     if (waited && (job->state == FAILED || job->state == CANCELLED)) rc = job->rc;
     if (rc != MAPH_OK && job->kind == REMOVAL)
-      snprintf(request->members, sizeof request->members, ",\"deleted\":%llu",
+      snprintf(request->reply.members, sizeof request->reply.members, ",\"deleted\":%llu",
                (unsigned long long)job->done);
     strcpy(detail, job->detail);
   }
@@ -404,9 +404,9 @@ static void answer(request *request, uint64_t id, bool asked, bool waited) {
     reply_problem(request, maph_status(rc), maph_code(rc), "%s", detail);
     return;
   }
-  buffer_text(request->body, "\n");
+  buffer_text(request->reply.body, "\n");
   reply_start(request, status);
-  reply_json(request, status, request->body);
+  reply_json(request, status, request->reply.body);
 }
 
 /* --------------------------------------------------------------------------------------- upkeep */
@@ -563,17 +563,17 @@ void job_cancel(request *request) {
 }
 
 void jobs_list(request *request) {
-  request->body->size = 0;
-  buffer_text(request->body, "[");
+  request->reply.body->size = 0;
+  buffer_text(request->reply.body, "[");
   pthread_mutex_lock(&jobs_mutex);
   for (int i = 0; i < job_count; i++) {
     if (!may_see(request, jobs[i])) continue;
-    if (request->body->size > 1) buffer_text(request->body, ",\n");
-    job_json(request->body, jobs[i]);
+    if (request->reply.body->size > 1) buffer_text(request->reply.body, ",\n");
+    job_json(request->reply.body, jobs[i]);
   }
   pthread_mutex_unlock(&jobs_mutex);
-  buffer_text(request->body, "]\n");
-  reply_json(request, 200, request->body);
+  buffer_text(request->reply.body, "]\n");
+  reply_json(request, 200, request->reply.body);
 }
 
 uint64_t jobs_running(void) {

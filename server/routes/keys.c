@@ -222,9 +222,9 @@ static bool wants_entry(request *request, const maph_entry *e, bool *entry) {
 /* Begin an answer of one of the two representations. */
 static void start_entry(request *request, int status, const maph_entry *e, bool entry) {
   static const char *const endings[2][2] = { { "\"", "-gzip\"" }, { "-entry\"", "-entry-gzip\"" } };
-  request->may_be_kept = true;
+  request->reply.may_be_kept = true;
   reply_start(request, status);
-  reply_header_number(request, "ETag", "\"", e->version, endings[entry][request->gzip]);
+  reply_header_number(request, "ETag", "\"", e->version, endings[entry][request->reply.gzip]);
   if (e->expires) reply_header_number(request, "Maph-Expires-At", "", e->expires, "");
   reply_header(request, "Maph-Type", entry_type_name(e->type));
 }
@@ -236,7 +236,7 @@ static const char *type_of_entry(const request *request) {
 }
 
 static void send_entry(request *request, const maph_entry *entry) {
-  buffer *buffer = request->body;
+  buffer *buffer = request->reply.body;
   buffer->size = 0;
   if (entry->value.size > LONG_VALUE) {
     start_entry(request, 200, entry, true);
@@ -283,10 +283,10 @@ static void send_raw(request *request, const maph_entry *entry) {
   }
   value_content_type(entry, type);
   start_entry(request, range ? 206 : 200, entry, false);
-  if (!request->gzip) reply_header(request, "Accept-Ranges", "bytes");
+  if (!request->reply.gzip) reply_header(request, "Accept-Ranges", "bytes");
   reply_header(request, "Content-Security-Policy", "sandbox; default-src 'none'");
   if (range) {
-    buffer_printf(request->head, "Content-Range: bytes %llu-%llu/%llu\r\n",
+    buffer_printf(request->reply.head, "Content-Range: bytes %llu-%llu/%llu\r\n",
                   (unsigned long long)first, (unsigned long long)last,
                   (unsigned long long)entry->value.size);
     reply_send(request, type, data + first, (size_t)(last - first + 1));
@@ -336,7 +336,7 @@ void key_get(request *request) {
   maph_entry entry = { 0 };
   int rc;
   if (!key_given(request)) return;
-  request->varies_by_accept = true;
+  request->reply.varies_by_accept = true;
   rc = maph_get_entry_upto(request->store->m, request->segments[1],
                            request->quick ? QUICK_MOST : UINT64_MAX, &entry);
   if (rc == MAPH_TOOBIG) {
@@ -386,8 +386,8 @@ bool read_write(request *request, write_request *write) {
 }
 
 static bool length_given(request *request) {
-  if (request->content_length != 0 || request_header(request, "Content-Length")) return true;
-  request->close = true;
+  if (request->upload.length != 0 || request_header(request, "Content-Length")) return true;
+  request->reply.close = true;
   reply_problem(request, 411, "length_required",
                 "a PUT says how long its body is: Content-Length, 0 for an empty one, or chunked");
   return false;
@@ -405,7 +405,7 @@ void key_put(request *request) {
   write_request write;
   maph_outcome outcome;
   const char *media_type;
-  buffer *buffer = request->body;
+  buffer *buffer = request->reply.body;
   int rc;
   if (!length_given(request) || !whole_value_given(request) || !read_write(request, &write)
       || !query_expiry(request, &write.entry.expires) || !read_media_type(request, &media_type))

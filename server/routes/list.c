@@ -193,7 +193,7 @@ static void put_target(buffer *out, const request *request) {
 
 /* Answer the page; where there is a next one, `next` and a Link header lead to it. */
 static void end_page(request *request, page *page) {
-  buffer *buffer = request->body, *next = request->scratch;
+  buffer *buffer = request->reply.body, *next = request->upload.scratch;
   next->size = 0;
   if (page->more) {
     page->edge.size = 0;
@@ -214,20 +214,20 @@ static void end_page(request *request, page *page) {
   buffer->failed |= page->groups.failed || page->edge.failed || next->failed;
   reply_start(request, 200);
   if (page->more && next->size <= LINK_MAX) {
-    buffer_text(request->head, "Link: <");
-    put_target(request->head, request);
-    buffer_text(request->head, "after=");
-    buffer_append(request->head, next->data, next->size);
-    buffer_text(request->head, ">; rel=\"next\"\r\n");
+    buffer_text(request->reply.head, "Link: <");
+    put_target(request->reply.head, request);
+    buffer_text(request->reply.head, "after=");
+    buffer_append(request->reply.head, next->data, next->size);
+    buffer_text(request->reply.head, ">; rel=\"next\"\r\n");
   }
   reply_json(request, 200, buffer);
 }
 
 static void answer_page(request *request, page *page) {
   int rc = maph_range_open(request->store->m, NULL, &page->range, &page->cursor);
-  request->body->size = 0;
-  buffer_text(request->body, "{\"keys\":[");
-  if (rc == MAPH_OK) rc = fill_page(page, request->body);
+  request->reply.body->size = 0;
+  buffer_text(request->reply.body, "{\"keys\":[");
+  if (rc == MAPH_OK) rc = fill_page(page, request->reply.body);
   if (rc == MAPH_OK)
     end_page(request, page);
   else

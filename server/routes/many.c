@@ -50,8 +50,8 @@ static void add_missing(buffer *buffer, maph_slice key) {
 
 /* All of it into the body, which is sent on the way when it streams. */
 static void add_entries(request *request, const asked *asked, bool streams) {
-  buffer *buffer = request->body;
-  for (size_t i = 0; i < asked->count && !request->broken; i++) {
+  buffer *buffer = request->reply.body;
+  for (size_t i = 0; i < asked->count && !request->reply.broken; i++) {
     const maph_entry *entry = &asked->entries[i];
     buffer_text(buffer, i ? ",\n" : "\n");
     if (entry->key.data == NULL) {
@@ -72,16 +72,16 @@ static void answer(request *request, const asked *asked, uint64_t version) {
   bool streams;
   for (size_t i = 0; i < asked->count && asked->values; i++) bytes += asked->entries[i].value.size;
   streams = bytes > LONG_VALUE;
-  request->body->size = 0;
+  request->reply.body->size = 0;
   if (streams) {
     reply_start(request, 200);
     if (!reply_stream(request, "application/json")) return;
   }
-  buffer_printf(request->body, "{\"version\":%llu,\"keys\":[", (unsigned long long)version);
+  buffer_printf(request->reply.body, "{\"version\":%llu,\"keys\":[", (unsigned long long)version);
   add_entries(request, asked, streams);
-  buffer_text(request->body, "\n]}\n");
+  buffer_text(request->reply.body, "\n]}\n");
   if (!streams)
-    reply_json(request, 200, request->body);
+    reply_json(request, 200, request->reply.body);
   else if (reply_stream_body(request, 0))
     reply_stream_end(request);
 }

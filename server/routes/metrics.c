@@ -36,15 +36,15 @@ void metrics_count(const request *request, uint64_t duration_us) {
   int i = request->route_name && request->route < ROUTE_SLOTS - 1 ? request->route
                                                                   : ROUTE_SLOTS - 1,
       s = 0, b = 0;
-  while (s < STATUSES && status_at(s) != 0 && status_at(s) != request->status) s++;
+  while (s < STATUSES && status_at(s) != 0 && status_at(s) != request->reply.status) s++;
   if (request->route_name) atomic_store(&counters[i].name, request->route_name);
   if (s < STATUSES) atomic_fetch_add(&counters[i].statuses[s], 1);
   while (b < BUCKETS && duration_us > bucket_us[b]) b++;
   if (b < BUCKETS) atomic_fetch_add(&counters[i].buckets[b], 1);
   atomic_fetch_add(&counters[i].count, 1);
   atomic_fetch_add(&counters[i].sum_us, duration_us);
-  atomic_fetch_add(&counters[i].bytes_in, request->body_read);
-  atomic_fetch_add(&counters[i].bytes_out, request->bytes_out);
+  atomic_fetch_add(&counters[i].bytes_in, request->upload.read);
+  atomic_fetch_add(&counters[i].bytes_out, request->reply.bytes_out);
 }
 
 /* The name of a slot: the last is of requests that had no route. */
@@ -291,7 +291,7 @@ static void show_process(buffer *buffer) {
 }
 
 void metrics_show(request *request) {
-  buffer *buffer = request->body;
+  buffer *buffer = request->reply.body;
   buffer->size = 0;
   show_requests(buffer);
   show_latency(buffer);

@@ -53,7 +53,7 @@ static void list_one(buffer *buffer, const char *name) {
 void stores_list(request *request) {
   size_t count;
   char **names = stores_names(&count);
-  buffer *buffer = request->body;
+  buffer *buffer = request->reply.body;
   if (names == NULL) {
     reply_no_folder(request, false, errno);
     return;
@@ -81,10 +81,10 @@ void store_stats(request *request) {
     return;
   }
   reply_extra(request, "Maph-Role: %s", auth_role_name(request, request->store->name));
-  request->body->size = 0;
-  store_stats_json(request->body, request->store->name, &stats, request->store->read_only);
-  buffer_text(request->body, "\n");
-  reply_json(request, 200, request->body);
+  request->reply.body->size = 0;
+  store_stats_json(request->reply.body, request->store->name, &stats, request->store->read_only);
+  buffer_text(request->reply.body, "\n");
+  reply_json(request, 200, request->reply.body);
 }
 
 void store_sync(request *request) {
@@ -95,9 +95,9 @@ void store_sync(request *request) {
     reply_store(request, rc);
     return;
   }
-  request->body->size = 0;
-  buffer_text(request->body, "{\"success\":true}\n");
-  reply_json(request, 200, request->body);
+  request->reply.body->size = 0;
+  buffer_text(request->reply.body, "{\"success\":true}\n");
+  reply_json(request, 200, request->reply.body);
 }
 
 /* -------------------------------------------------------------------------- making and deleting */
@@ -157,12 +157,12 @@ void store_create(request *request) {
   rc = option.read_only ? MAPH_READONLY : store_make(name.data, name.size, keys);
   if (rc == MAPH_OK) {
     reply_start(request, 201);
-    buffer_printf(request->head, "Location: /stores/%.*s\r\n", (int)name.size,
+    buffer_printf(request->reply.head, "Location: /stores/%.*s\r\n", (int)name.size,
                   (const char *)name.data);
-    request->body->size = 0;
-    buffer_printf(request->body, "{\"success\":true,\"name\":\"%.*s\"}\n", (int)name.size,
+    request->reply.body->size = 0;
+    buffer_printf(request->reply.body, "{\"success\":true,\"name\":\"%.*s\"}\n", (int)name.size,
                   (const char *)name.data);
-    reply_json(request, 201, request->body);
+    reply_json(request, 201, request->reply.body);
   } else if (rc != MAPH_READONLY && (occupant = store_occupant(name.data, name.size)) != NULL) {
     reply_problem(request, 409, "name_occupied", "%s has that name: DELETE it, or choose another",
                   occupant);

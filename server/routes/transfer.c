@@ -33,9 +33,9 @@ enum { GROUP_LINES = 1000, GROUP_BYTES = 1024 * 1024, LONG_LINE = 1024 * 1024, E
 
 /* --------------------------------------------------------------------------------------- export */
 static bool export_entry(request *request, const maph_entry *entry) {
-  buffer_text(request->body, "{");
+  buffer_text(request->reply.body, "{");
   if (!reply_stream_entry(request, entry)) return false;
-  buffer_text(request->body, "}\n");
+  buffer_text(request->reply.body, "}\n");
   return true;
 }
 
@@ -65,7 +65,7 @@ static void export_entries(request *request, source *source) {
     ;
   if (rc != MAPH_NOTFOUND && rc != MAPH_OK) {
     log_line("export of %s stopped: %s", request->store->name, maph_errmsg(request->store->m));
-    request->broken = true;
+    request->reply.broken = true;
   }
   if (reply_stream_body(request, 0)) reply_stream_end(request);
 }
@@ -81,7 +81,7 @@ void store_export(request *request) {
     reply_store(request, rc);
     return;
   }
-  request->body->size = 0;
+  request->reply.body->size = 0;
   reply_start(request, 200);
   if (reply_stream(request, "application/x-ndjson")) export_entries(request, &source);
   maph_cursor_close(source.any);
@@ -120,7 +120,7 @@ static void line_failed(import *import, uint64_t line, uint64_t column, const ch
 }
 
 static bool no_memory(request *request) {
-  request->close = true;
+  request->reply.close = true;
   http_disable_keep_alive(request);
   reply_problem(request, 503, "no_memory", "out of memory for the import");
   return false;
@@ -139,7 +139,7 @@ static bool line_mistaken(import *import, const json_reader *in) {
 /* Whatever problem ends the import from here on tells how far it came. */
 static void note_progress(import *import, uint64_t next_line) {
   import->next_line = next_line;
-  snprintf(import->request->members, sizeof import->request->members,
+  snprintf(import->request->reply.members, sizeof import->request->reply.members,
            ",\"imported\":%llu,\"next_line\":%llu", (unsigned long long)import->imported,
            (unsigned long long)next_line);
 }
@@ -227,7 +227,7 @@ static bool take_lines(import *import, size_t from) {
 
 static bool line_too_long(import *import) {
   request *request = import->request;
-  request->close = true;
+  request->reply.close = true;
   http_disable_keep_alive(request);
   reply_problem(
       request, 413, "line_too_long",
@@ -247,7 +247,7 @@ static bool take_room(import *import) {
     import->memory = needs;
     return true;
   }
-  import->request->close = true;
+  import->request->reply.close = true;
   http_disable_keep_alive(import->request);
   reply_problem(import->request, 503, "busy",
                 "too many large lines and batches at once; %llu entries were imported and stay: "
@@ -374,13 +374,14 @@ void store_import(request *request) {
   note_progress(import, 1);
   import->durability = durability;
   if (read_lines(import) && write_holds(request)) {
-    request->body->size = 0;
-    buffer_printf(request->body, "{\"success\":%s,\"imported\":%llu,\"failed\":%llu,\"errors\":[",
+    request->reply.body->size = 0;
+    buffer_printf(request->reply.body,
+                  "{\"success\":%s,\"imported\":%llu,\"failed\":%llu,\"errors\":[",
                   import->failed ? "false" : "true", (unsigned long long)import->imported,
                   (unsigned long long)import->failed);
-    buffer_append(request->body, import->errors.data, import->errors.size);
-    buffer_text(request->body, "]}\n");
-    reply_json(request, 200, request->body);
+    buffer_append(request->reply.body, import->errors.data, import->errors.size);
+    buffer_text(request->reply.body, "]}\n");
+    reply_json(request, 200, request->reply.body);
   }
   arena_free(&import->arena);
   drop_long_line(import);

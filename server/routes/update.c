@@ -52,7 +52,7 @@ static void update_failed(request *request, int rc, const write_request *write,
 }
 
 static void update_done(request *request, const maph_outcome *outcome, maph_slice number) {
-  buffer *buffer = request->body;
+  buffer *buffer = request->reply.body;
   int status = outcome->existed ? 200 : 201;
   if (!write_holds(request)) return;
   buffer->size = 0;

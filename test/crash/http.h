@@ -5,7 +5,8 @@
 ** run in a child process: server_main is its main. This process is its clients.
 **
 **     client.c      connections and answers
-**     asked.c       what was asked and answered; is this store one that may follow from it?
+**     asked.c       what was asked and answered
+**     judged.c      is this store one that may follow from it?
 **     http.c        lives of a server, cuts, recoveries
 */
 #ifndef MAPH_CRASH_HTTP_H
@@ -47,6 +48,7 @@ void ask(int i); /* client i asks for something */
 void asked_answered(int i, const answer *answer);
 void asked_may_fail(void); /* from here on 5xx is no trouble */
 long asked_number(void);   /* requests in this life */
+/* ------------------------------------------------------------------------------------- judged.c */
 /* Open the store, which recovers it, and hold it against what was answered.  What it holds is what
 ** the next life begins with, if it is kept. */
 void asked_judge(const char *file, int was_clean, int kept);

@@ -46,9 +46,9 @@ bool http_write(request *r, const void *data, size_t size) {
   memcpy(answer + answer_size, data, keep);
   answer_size += keep;
   total_sent += size;
-  r->bytes_out += size;
-  if (total_sent > ANSWER_ROOM) r->broken = true;
-  return !r->broken;
+  r->reply.bytes_out += size;
+  if (total_sent > ANSWER_ROOM) r->reply.broken = true;
+  return !r->reply.broken;
 }
 long http_receive(request *r, void *data, size_t size) {
   return input_size ? http_read(r, data, size) : -1;
@@ -128,16 +128,17 @@ static void dispatch(char *text, size_t size) {
   if (*at == '\n') at++;
   input = (const uint8_t *)at;
   input_size = size - (size_t)(at - text);
-  r.head = &head;
-  r.body = &body;
-  r.scratch = &scratch;
+  r.reply.head = &head;
+  r.reply.body = &body;
+  r.upload.scratch = &scratch;
   r.decoded = decoded;
   strcpy(r.id, "fuzz");
   answer_size = total_sent = 0;
   if (left_out(r.path, r.query_text)) return;
   serve_callbacks().answer(&r);
-  assert(r.status >= 101 && r.status < 600 && strcmp(status_title(r.status), "Unknown") != 0);
-  assert(r.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0));
+  assert(r.reply.status >= 101 && r.reply.status < 600
+         && strcmp(status_title(r.reply.status), "Unknown") != 0);
+  assert(r.reply.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0));
   assert(r.store == NULL);
   body_release(&r);
   buffer_reset(&head, 65536);
