@@ -299,6 +299,9 @@ MAPH_API int maph_stat(maph *m, maph_stats *stats);
 ** the store, a snapshot or an entry with a handle that may write.  0: there is none, or the handle
 ** cannot tell.  Cost: two loads */
 MAPH_API int maph_pending(maph *m);
+/* The pieces that the order of keys is in, as maph_stats says: is maph_tidy worth its while?  0
+** where the handle cannot tell.  Cost: a look */
+MAPH_API uint64_t maph_order_runs(maph *m);
 
 /* -------------------------------------------------------------------------------------- reading */
 /* Point *value at the bytes stored under key, as of the last commit.  Threads: any, no lock.

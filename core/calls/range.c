@@ -17,8 +17,8 @@
 ** side that it came from: whoever turns round has to pass over it first.
 **
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
-** they are read, many at a time (node_bring).  And the entry after one that is returned is read
-** by the next call, if there is one.
+** they are read, many at a time (node_bring), of each source its share.  And the entry after one
+** that is returned is read by the next call, if there is one.
 */
 #include "calls/handle.h"
 #include "file/record.h"
@@ -41,6 +41,7 @@ typedef struct source {
   run_place place; /* of the gap */
   uint64_t least;  /* entries before this place in the log are in another source too */
   uint64_t asked;  /* so many entries after the gap, in the direction of the heap, are asked for */
+  double share;    /* of all sources' keys */
   uint64_t offset; /* of the entry beside the gap, in the direction of the heap: its record */
   maph_slice key;  /* its key */
 } source;
@@ -127,11 +128,18 @@ static uint64_t entries_ahead(const source *source, int direction) {
   return direction == UP ? source->n.entries - source->place.at : source->place.at;
 }
 
-/* Ask for the records of the next so many entries of this leaf. */
+/* How many of the next n entries of the range will come from this source, about, and the one after
+** these, which is compared with others. */
+static uint64_t share_of(const maph_range_cursor *cursor, const source *source, uint64_t n) {
+  return cursor->count == 1 ? n : (uint64_t)((double)n * source->share) + 1;
+}
+
+/* Ask for the records of the next so many entries of this leaf, if the range may have them. */
 static void ask_for(const maph_range_cursor *cursor, source *source, int direction,
                     uint64_t until) {
   uint64_t at = source->place.at, asked = source->asked;
-  if (cursor->limit) until = MIN(until, cursor->limit - MIN(cursor->place, cursor->limit));
+  if (cursor->limit)
+    until = MIN(until, share_of(cursor, source, cursor->limit - MIN(cursor->place, cursor->limit)));
   until = MIN(until, entries_ahead(source, direction));
   if (until <= asked) return;
   if (direction == UP)
@@ -215,7 +223,8 @@ static int turn(maph_range_cursor *cursor, int direction) {
   cursor->last = maph_bytes(NULL, 0);
   for (i = 0; i < cursor->count; i++) {
     cursor->source[i].asked = 0;
-    ask_for(cursor, &cursor->source[i], direction, AHEAD_FIRST);
+    ask_for(cursor, &cursor->source[i], direction,
+            share_of(cursor, &cursor->source[i], AHEAD_FIRST));
   }
   for (i = 0; i < cursor->count; i++) {
     int rc = load_head(cursor, &cursor->source[i]);
@@ -278,13 +287,15 @@ static inline __attribute__((always_inline)) int step(maph_range_cursor *cursor,
 
 /* To a gap, between the bounds.  The entries on the range's side of it will be read. */
 static int go_to(maph_range_cursor *cursor, const gap *gap) {
+  uint64_t first = AHEAD_FIRST;
   size_t i;
-  int ahead, rc = MAPH_OK;
+  int rc = MAPH_OK;
   if (cursor->low.key.data && gap_is_above(&cursor->low, gap)) gap = &cursor->low;
   if (cursor->high.key.data && gap_is_above(gap, &cursor->high)) gap = &cursor->high;
-  ahead = cursor->limit ? (int)MIN(cursor->limit, (uint64_t)AHEAD_FIRST) : AHEAD_FIRST;
+  if (cursor->limit) first = MIN(first, cursor->limit);
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
+    int ahead = (int)share_of(cursor, source, first);
     rc = run_search(&cursor->view, &source->r, gap, ahead * cursor->forward, &source->place,
                     &source->n);
   }
@@ -334,12 +345,16 @@ static void let_sources_go(maph_range_cursor *cursor) {
 }
 
 static void add_sources(maph_range_cursor *cursor) {
+  uint64_t keys = 0;
   size_t i;
   for (i = 0; i < cursor->runs->count; i++) add_source(cursor, cursor->runs->run[i], LOG_START);
   for (i = 0; i < cursor->tail->count; i++)
     add_source(cursor, run_in_memory(tail_node(cursor->tail, i)), cursor->runs->to);
   for (i = 0; cursor->own && i < cursor->own->count; i++)
     add_source(cursor, run_in_memory(tail_node(cursor->own, i)), LOG_START);
+  for (i = 0; i < cursor->count; i++) keys += cursor->source[i].r.keys;
+  for (i = 0; i < cursor->count; i++)
+    cursor->source[i].share = (double)cursor->source[i].r.keys / (double)MAX(keys, UINT64_C(1));
 }
 
 static int open_at(maph_snapshot *snapshot, const maph_range *range, maph_range_cursor **cursor) {

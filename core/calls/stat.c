@@ -64,6 +64,21 @@ static int stat_order(const view *view, uint64_t version, maph_stats *st) {
   return MAPH_OK;
 }
 
+uint64_t maph_order_runs(maph *m) {
+  uint64_t runs;
+  run_list *list;
+  end_record end;
+  store *store;
+  view view;
+  if (handle_store_now(m, &store) != MAPH_OK || view_latest(store, &view) != MAPH_OK
+      || record_end(&view, view.snapshot, &end) != MAPH_OK
+      || runs_take(&view, record_version(&end.head), &list) != MAPH_OK)
+    return 0;
+  runs = list->count;
+  runs_let_go(list);
+  return runs;
+}
+
 /* What is of one commit, the totals, was found before; the rest is as it is now. */
 typedef struct totals {
   uint64_t version, records, bytes;

@@ -63,7 +63,9 @@ typedef struct store {
   int given;     /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
   uint8_t uuid[16];
-  perfect perfect; /* of this file; keys 0: none */
+  perfect perfect;      /* of this file; keys 0: none */
+  uint64_t boot, mount; /* trust.c: where a writer of this process is */
+  int place_known;
 
   /* mapping for reads; set before size grows past an older one's length */
   _Atomic(uint8_t *) base;

@@ -36,7 +36,7 @@ enum {
   MERGE_TIMES = 2,             /* as many entries of each merge as keys come */
   TIERS = 8,                   /* sizes of runs */
   TOGETHER = 16,               /* runs that become one */
-  TIDY_MOST = 8                /* times run_least: entries in a slice */
+  TIDY_MOST = 2                /* times run_least: entries in a slice */
 };
 
 typedef struct order_writer {

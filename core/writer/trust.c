@@ -362,12 +362,24 @@ static void give_opening(store *store) {
   pthread_mutex_unlock(&store->trust_mutex);
 }
 
+/* What a mark is going to say of this process.  Early: when the file is marked, the system may be
+** out of what it takes to find out. */
+static void learn_place(store *store) {
+  os_place place;
+  if (store->place_known) return;
+  os_place_of(&store->file, &place);
+  store->boot = boot_word(&place);
+  store->mount = place.mount;
+  store->place_known = 1;
+}
+
 /* With OPENING: the words are known to hold, and no other lock file is in use. */
 static int vouch(store *store) {
   header *header = header_of(store->write_base);
   uint32_t number;
   int i;
   assert(is_locked(&store->trust_mutex));
+  learn_place(store);
   if (!lock_file_ours(store) || atomic_load(&header->lock_inode) == 0) {
     int rc = grant_header(store);
     if (rc != MAPH_OK) return rc;
@@ -440,10 +452,9 @@ void trust_leave(store *store) {
 void trust_mark(store *store) {
   header *header = header_of(store->write_base);
   int set = os_set_hint(&store->file, 1);
-  os_place place;
-  os_place_of(&store->file, &place);
-  store_word(store->write_base, &header->boot, boot_word(&place));
-  store_word(store->write_base, &header->mount, place.mount);
+  learn_place(store); /* of a file that is being made */
+  store_word(store->write_base, &header->boot, store->boot);
+  store_word(store->write_base, &header->mount, store->mount);
   store_word(store->write_base, &header->hinted, (uint64_t)set);
   store_word(store->write_base, &header->place, place_word(store));
 }

@@ -353,6 +353,9 @@ static ending begin_following(session *s, uint64_t at) {
 
 static ending failed(session *s, batch_rc rc) {
   follower *f = s->f;
+  /* A load that failed takes no more: the next session begins another one. */
+  if (s->batch->load && (rc == BATCH_STORE || rc == BATCH_MEMORY))
+    memset(f->building.uuid, 0, sizeof f->building.uuid);
   switch (rc) {
     case BATCH_OK: return ENDING_NOW;
     case BATCH_LOST:
@@ -364,7 +367,9 @@ static ending failed(session *s, batch_rc rc) {
     case BATCH_STORE: follower_error(f, "%s", maph_errmsg(NULL)); break;
     case BATCH_MEMORY: follower_error(f, "out of memory"); return ENDING_AGAIN;
   }
-  if (s->batch->store_rc == MAPH_BUSY || s->batch->store_rc == MAPH_FULL) return ENDING_FULL;
+  /* Building from the first message again each second would be too much for the server. */
+  if (s->batch->store_rc == MAPH_BUSY || s->batch->store_rc == MAPH_FULL)
+    return s->batch->load ? ENDING_AGAIN : ENDING_FULL;
   f->reopen = true;
   if (s->batch->store_rc == MAPH_CORRUPT || s->batch->store_rc == MAPH_IOERR) f->rebuild = true;
   return ENDING_AGAIN;

@@ -359,6 +359,7 @@ static size_t header_bytes(const stream_header *headers, int count) {
 stream_rc stream_publish(connection *c, const char *subject, const stream_header *headers,
                          int headers_count, maph_slice data, int timeout_ms, uint64_t *sequence,
                          bool *duplicate) {
+  char room[SUBJECT_ROOM]; /* behind a leaf node: the subject in the domain */
   message *answer = NULL;
   natsMsg *m = NULL;
   natsStatus s;
@@ -370,7 +371,8 @@ stream_rc stream_publish(connection *c, const char *subject, const stream_header
                        "the value has %zu bytes, and the server takes %llu: raise its max_payload, "
                        "or keep it elsewhere and a reference here",
                        data.size, (unsigned long long)c->server.max_payload);
-  s = natsMsg_Create(&m, subject, NULL, data.data, (int)data.size);
+  if (option.domain) api_subject(subject, room);
+  s = natsMsg_Create(&m, option.domain ? room : subject, NULL, data.data, (int)data.size);
   for (int i = 0; i < headers_count && s == NATS_OK; i++)
     s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
   rc = connect_failed(s, "publish", c->server.url);

@@ -22,6 +22,7 @@ typedef struct row_cursor {
   sql_views views;          /* of the table-valued form: of this file and of those before */
   char *file;               /* the argument of the table-valued form */
   int plan;
+  int is_used; /* xFilter was called since the cursor was as new */
   int at_end;
   sqlite3_int64 left; /* rows that may still be wanted; -1: no bound known */
   maph_entry entry;
@@ -46,25 +47,34 @@ int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
   table->spare = NULL;
   memset(c, 0, sizeof(*c));
   c->at_end = 1;
+  c->left = -1;
   table->heir = c;
   *cursor = &c->base;
   return SQLITE_OK;
 }
 
+/* What the rows needed. */
+static void cursor_free(row_cursor *cursor) {
+  maph_cursor_close(cursor->scan);
+  if (cursor->list.arena) keys_clear(&cursor->list);
+  sqlite3_free(cursor->members);
+  sqlite3_free(cursor->found);
+  if (range_is_used(&cursor->range)) range_close(&cursor->range);
+}
+
 /* Forget the rows, not the snapshot. */
 static void cursor_reset(row_cursor *cursor) {
-  maph_cursor_close(cursor->scan);
-  keys_clear(&cursor->list);
-  sqlite3_free(cursor->members);
+  cursor_free(cursor);
+  memset(&cursor->list, 0, sizeof(cursor->list));
+  memset(&cursor->range, 0, sizeof(cursor->range));
   cursor->members = NULL;
-  sqlite3_free(cursor->found);
-  range_close(&cursor->range);
   cursor->scan = NULL;
   cursor->found = NULL;
   cursor->key_next = cursor->batch_end = 0;
   cursor->sought = 0;
   cursor->at_end = 1;
   cursor->left = -1;
+  cursor->is_used = 0;
 }
 
 /* What it read goes on being read if it is closed for the next run of its subquery. */
@@ -81,7 +91,7 @@ static void leave_views(row_cursor *cursor) {
 
 int read_close(sqlite3_vtab_cursor *cursor) {
   row_cursor *c = (row_cursor *)cursor;
-  cursor_reset(c);
+  cursor_free(c);
   leave_views(c);
   store_release(c->store);
   sqlite3_free(c->file);
@@ -304,7 +314,8 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
   sql_table *table = table_of(c);
   sqlite3_value *key;
   int rc;
-  cursor_reset(c);
+  if (c->is_used) cursor_reset(c);
+  c->is_used = 1;
   table->heir = NULL;
   c->plan = plan;
   if (plan == PLAN_NOTHING) {

@@ -341,8 +341,11 @@ int range_bound(key_range *range, int letter, sqlite3_value *value);
 int range_start(key_range *range, sql_view *view);                   /* SQLITE_NOMEM */
 int range_is_all(const key_range *range);                            /* all keys, in no order */
 int range_next(key_range *range, maph_entry *entry, char **message); /* SQLITE_DONE */
-double range_estimate(key_range *range, char **message); /* how many rows; -1: unknown */
-void range_close(key_range *range);                      /* it is all zero then */
+double range_estimate(key_range *range, char **message);  /* how many rows; -1: unknown */
+void range_close(key_range *range);                       /* it is all zero then */
+static inline int range_is_used(const key_range *range) { /* has it anything to close? */
+  return range->cursor || range->least || range->lower.bytes || range->upper.bytes;
+}
 
 /* ---------------------------------------------------------------------------- vtab.c: the table */
 /* Columns, by position.  The third is the hidden column named as the table for commands, or, in the

@@ -32,7 +32,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define NUMBER_MAX 40 /* bytes of value_bytes.number, the final zero included */
+#define NUMBER_MAX 40      /* bytes of value_bytes.number, the final zero included */
+enum { COPY_MOST = 2048 }; /* bytes of a text that are copied once more for its zero byte */
 
 static locale_t plain; /* the "C" locale */
 static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
@@ -161,6 +162,21 @@ int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real) {
   return 0;
 }
 
+/* With a zero byte behind it: else sqlite3_column_text() and many a function let SQLite allocate
+** anew for that byte, which costs more than to copy a short text twice. */
+static void result_text(sqlite3_context *ctx, maph_slice text) {
+  char copy[COPY_MOST + 1];
+  if (text.size == 0) {
+    sqlite3_result_text(ctx, "", -1, SQLITE_STATIC);
+  } else if (text.size > COPY_MOST || memchr(text.data, 0, text.size)) {
+    sqlite3_result_text64(ctx, text.data, text.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+  } else {
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = 0;
+    sqlite3_result_text(ctx, copy, -1, SQLITE_TRANSIENT);
+  }
+}
+
 void value_result(sqlite3_context *ctx, const maph_entry *entry) {
   sqlite3_int64 i = 0;
   double r = 0;
@@ -180,8 +196,7 @@ void value_result(sqlite3_context *ctx, const maph_entry *entry) {
       return;
     default: break;
   }
-  sqlite3_result_text64(ctx, entry->value.size ? entry->value.data : "", entry->value.size,
-                        SQLITE_TRANSIENT, SQLITE_UTF8);
+  result_text(ctx, entry->value);
 }
 
 /* A key whose type nobody said is text if it may be one: UTF-8, without the zero byte at which text
@@ -193,7 +208,7 @@ int value_key_is_text(const maph_entry *entry) {
 
 void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text) {
   if (is_text) {
-    sqlite3_result_text64(ctx, key.data, key.size, SQLITE_TRANSIENT, SQLITE_UTF8);
+    result_text(ctx, key);
   } else {
     sqlite3_result_blob64(ctx, key.data, key.size, SQLITE_TRANSIENT);
   }

@@ -225,6 +225,7 @@ static void end_page(request *request, page *page) {
 
 static void answer_page(request *request, page *page) {
   int rc = maph_range_open(request->store->m, NULL, &page->range, &page->cursor);
+  atomic_store(&request->store->listed, true);
   request->reply.body->size = 0;
   buffer_text(request->reply.body, "{\"keys\":[");
   if (rc == MAPH_OK) rc = fill_page(page, request->reply.body);

@@ -20,6 +20,8 @@ typedef struct store {
   atomic_bool written;     /* since the last background sync */
   atomic_bool sync_failed; /* a background sync; said once */
   uint64_t rewritten_us;   /* when it was compacted by itself last, or that was tried; 0: never */
+  atomic_bool listed;      /* its keys, in their order, since it was tidied last */
+  uint64_t tidied_runs;    /* pieces that the order was in then, or fewer since */
   uint64_t device, inode;  /* what the name led to just before */
   atomic_uint_fast64_t looked_us; /* when a request that reads looked whether it still does */
   /* When it was opened, or, while it may only be read, that was tried again for writing. */

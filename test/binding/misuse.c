@@ -79,6 +79,7 @@ static Tcl_Obj *null_calls(void) {
   CALL("txn_snapshot", maph_txn_snapshot(NULL, &snapshot));
   CALL("txn_prepare", maph_txn_prepare(NULL));
   if (maph_pending(NULL)) printf("pending\n");
+  if (maph_order_runs(NULL)) printf("order_runs\n");
   CALL("txn_unprepare", maph_txn_unprepare(NULL));
   CALL("txn_commit", maph_txn_commit(NULL));
   CALL("txn_abort", maph_txn_abort(NULL));
