@@ -82,9 +82,9 @@ proc sidecar {file name} {
     if {$found eq {} || $written>[lindex $found 0]} {set found [list $written $at]}
   }
   set at [lindex $found 1]
-  binary scan $bytes @${at}wua64wuwuwuwuwuwuwuwuwuwuwuwuwuwuwuwuwu \
-      written created position time last_seen heard followed caught_up state pid sessions applied losses rebuilds ghosts \
-      left_out       listings restarts
+  binary scan $bytes @${at}wua64[string repeat wu 16] \
+      written created position time last_seen heard followed caught_up state pid sessions \
+      applied losses rebuilds ghosts left_out listings restarts
   set state [lindex {stopped connecting syncing following rebuilding disconnected {no bucket}} \
       $state]
   set $name
