@@ -77,6 +77,16 @@ typedef struct address {
   bool tls;
 } address;
 
+static bool is_port(const char *at, const char *end) {
+  unsigned long port = 0;
+  if (at == end || end - at > 5) return false;
+  for (; at < end; at++) {
+    if (*at < '0' || *at > '9') return false;
+    port = 10 * port + (unsigned long)(*at - '0');
+  }
+  return port > 0 && port <= 65535;
+}
+
 /* One of --server: [nats://|tls://]HOST[:PORT]. */
 static stream_rc read_url(const char *url, size_t size, address *to) {
   const char *at = url, *end = url + size, *colon, *host;
@@ -100,7 +110,7 @@ static stream_rc read_url(const char *url, size_t size, address *to) {
     colon = memchr(at, ':', (size_t)(end - at));
     length = (size_t)((colon ? colon : end) - host);
   }
-  if (length == 0 || length >= sizeof to->host || (colon && end - colon - 1 > 5)
+  if (length == 0 || length >= sizeof to->host || (colon && !is_port(colon + 1, end))
       || memchr(host, '/', (size_t)(end - host)))
     return stream_fail(STREAM_MISUSE, "--server: \"%.*s\" is no nats://HOST:PORT", (int)size, url);
   memcpy(to->host, host, length);
@@ -244,6 +254,29 @@ static stream_rc read_secret(const char *path, char *room, size_t size) {
   return STREAM_OK;
 }
 
+/* libnats does not say which file it could not read. */
+static stream_rc look_at_files(void) {
+  const char *const paths[] = { option.creds, option.nkey, option.tls_ca, option.tls_cert,
+                                option.tls_key };
+  for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+    if (paths[i] && access(paths[i], R_OK) != 0)
+      return stream_fail(STREAM_MISUSE, "%s: it cannot be read: %s", paths[i], strerror(errno));
+  }
+  return STREAM_OK;
+}
+
+static stream_rc look_at_pairs(void) {
+  if (option.user && option.password_file == NULL)
+    return stream_fail(STREAM_MISUSE, "--user needs --password-file");
+  if (option.password_file && option.user == NULL)
+    return stream_fail(STREAM_MISUSE, "--password-file needs --user");
+  if (option.nkey && option.nkey_public == NULL)
+    return stream_fail(STREAM_MISUSE, "--nkey needs --nkey-public, the key that begins with U");
+  if (option.tls_key && option.tls_cert == NULL)
+    return stream_fail(STREAM_MISUSE, "--tls-key needs --tls-cert");
+  return STREAM_OK;
+}
+
 static bool is_loopback(const char *host) {
   return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0
          || strcmp(host, "::1") == 0;
@@ -259,10 +292,6 @@ static stream_rc sign(natsOptions *o, const address *to, const server_info *info
                        "%s: the secret would cross the network in plain text: use tls://, or say "
                        "--plaintext",
                        info->url);
-  if (option.user && option.password_file == NULL)
-    return stream_fail(STREAM_MISUSE, "--user needs --password-file");
-  if (option.nkey && option.nkey_public == NULL)
-    return stream_fail(STREAM_MISUSE, "--nkey needs --nkey-public, the key that begins with U");
   if (option.creds) s = natsOptions_SetUserCredentialsFromFiles(o, option.creds, NULL);
   if (s == NATS_OK && option.nkey)
     s = natsOptions_SetNKeyFromSeed(o, option.nkey_public, option.nkey);
@@ -346,6 +375,8 @@ stream_rc connection_open(connection **made) {
   int count;
   stream_rc rc = read_urls(to, &count);
   *made = NULL;
+  if (rc == STREAM_OK) rc = look_at_pairs();
+  if (rc == STREAM_OK) rc = look_at_files();
   if (rc != STREAM_OK) return rc;
   shuffle(to, count);
   for (int i = 0; i < count; i++) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "nats/child.h"
@@ -25,10 +26,22 @@ enum {
   COMPACT_ABOVE = 16 << 20
 };
 
+/* After a power loss, or in a copy of a store in use, there is nothing for readers until a writer
+** has mended it; and the next message may be long in coming. */
+static int make_legible(maph *store) {
+  maph_txn *txn;
+  int rc = maph_txn_begin(store, MAPH_SYNC_OFF, &txn);
+  if (rc == MAPH_OK) maph_txn_abort(txn);
+  return rc == MAPH_BUSY || rc == MAPH_FULL ? MAPH_OK : rc;
+}
+
 ending follower_open(follower *f) {
   maph_stats stats;
+  struct stat named;
   int rc;
-  if (access(f->path, F_OK) != 0 && errno == ENOENT) return ENDING_NOW;
+  if (stat(f->path, &named) != 0 && errno == ENOENT) return ENDING_NOW;
+  f->device = named.st_dev;
+  f->inode = named.st_ino;
   child_stamp_long();
   rc = maph_open(f->path, MAPH_RDWR, NULL, &f->store);
   if (rc == MAPH_OK && maph_stat(f->store, &stats) == MAPH_OK
@@ -38,8 +51,11 @@ ending follower_open(follower *f) {
     follower_error(f, "%s: a store that is no replica: name another file", f->path);
     return ENDING_FATAL;
   }
+  if (rc == MAPH_OK) rc = make_legible(f->store);
   if (rc == MAPH_OK) return ENDING_NOW;
   follower_error(f, "%s", maph_errmsg(NULL));
+  if (f->store) maph_close(f->store);
+  f->store = NULL;
   if (rc == MAPH_FORMAT) return ENDING_FATAL;
   /* A damaged replica is made anew; another reason may go away. */
   if (rc == MAPH_CORRUPT || rc == MAPH_RECOVER) f->rebuild = true;

@@ -4,6 +4,7 @@
 #ifndef MAPH_NATS_FOLLOW_H
 #define MAPH_NATS_FOLLOW_H
 
+#include <sys/types.h>
 #include "nats/batch.h"
 #include "nats/sidecar.h"
 
@@ -29,7 +30,9 @@ typedef struct follower {
   unsigned mode;
   int durability;
   sidecar sidecar;
-  maph *store; /* the replica; NULL: there is none */
+  maph *store;  /* the replica; NULL: there is none */
+  dev_t device; /* of its file, when it was opened */
+  ino_t inode;
   building building;
   bool doubt;    /* all keys are to be compared before it goes on */
   bool reopen;   /* the handle is no use any more */

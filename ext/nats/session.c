@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "entry/entry.h"
 #include "nats/child.h"
@@ -394,6 +395,28 @@ static ending compare_in_time(session *s, const stream_info *info) {
   return f->doubt ? say(s, "all keys are to be compared") : ENDING_NOW;
 }
 
+/* Somebody may have removed the file, or put another one in its place.  A compaction does so too,
+** and leaves its content. */
+static ending look_at_name(session *s) {
+  follower *f = s->f;
+  struct stat named;
+  maph_stats stats;
+  ending end;
+  bool there = stat(f->path, &named) == 0;
+  if (!there && errno != ENOENT) return ENDING_NOW;
+  if (there && named.st_dev == f->device && named.st_ino == f->inode) return ENDING_NOW;
+  maph_close(f->store);
+  f->store = NULL;
+  end = follower_open(f);
+  if (end != ENDING_NOW) return end;
+  if (f->store == NULL) return say(s, "the file is gone");
+  if (maph_stat(f->store, &stats) != MAPH_OK || memcmp(stats.uuid, s->uuid, 16) != 0
+      || stats.version != s->batch->committed)
+    return say(s, "another file was put in place of the replica");
+  s->batch->store = f->store;
+  return ENDING_NOW;
+}
+
 /* Each half a minute: is it the same bucket, with the same rules? */
 static ending look_again(session *s) {
   stream_info info;
@@ -404,10 +427,6 @@ static ending look_again(session *s) {
   if (rc != STREAM_OK) return say(s, stream_errmsg());
   if (strcmp(info.created, s->info.created) != 0 || info.escaped != s->info.escaped)
     return say(s, "the bucket was made anew");
-  if (access(s->f->path, F_OK) != 0) {
-    s->f->reopen = true;
-    return say(s, "the file is gone");
-  }
   if (info.max_age_ns != s->info.max_age_ns) {
     s->f->rebuild = true;
     return say(s, "the bucket's time to live was changed");
@@ -503,7 +522,8 @@ static ending on_heartbeat(session *s, const delivery *d) {
   if (end == ENDING_NOW) end = commit(s);
   if (end != ENDING_NOW) return end;
   if (s->batch->load && s->batch->at < s->f->building.target) return ENDING_NOW;
-  return caught_up(s);
+  if (s->batch->load == NULL) end = look_at_name(s);
+  return end == ENDING_NOW ? caught_up(s) : end;
 }
 
 static ending on_nothing(session *s) {

@@ -134,7 +134,8 @@ static place *table_take(table *t, uint64_t hash) {
 typedef struct candidate {
   struct candidate *next;
   difference what;
-  uint64_t version;
+  uint64_t version;  /* in the store; 0: it is not there */
+  uint64_t sequence; /* of the message that the store lacks */
   size_t size;
   char key[];
 } candidate;
@@ -155,7 +156,8 @@ const char *difference_name(difference what) {
   return names[what];
 }
 
-static void suspect(comparing *w, difference what, maph_slice key, uint64_t version) {
+static void suspect(comparing *w, difference what, maph_slice key, uint64_t version,
+                    uint64_t sequence) {
   candidate *one = malloc(sizeof *one + key.size);
   if (one == NULL) {
     w->no_memory = true;
@@ -164,6 +166,7 @@ static void suspect(comparing *w, difference what, maph_slice key, uint64_t vers
   one->next = w->first;
   one->what = what;
   one->version = version;
+  one->sequence = sequence;
   one->size = key.size;
   memcpy(one->key, key.data, key.size);
   w->first = one;
@@ -202,9 +205,9 @@ static bool compare_message(void *arg, const delivery *d) {
   if (change.deleted) return true;
   rc = maph_snapshot_get_entry(w->snapshot, change.key, &entry);
   if (rc != MAPH_OK || entry.version < d->sequence)
-    suspect(w, DIFFERENCE_MISSING, change.key, rc == MAPH_OK ? entry.version : 0);
+    suspect(w, DIFFERENCE_MISSING, change.key, rc == MAPH_OK ? entry.version : 0, d->sequence);
   else if (entry.version == d->sequence && !is_entry(&change, &entry))
-    suspect(w, DIFFERENCE_OTHER, change.key, entry.version);
+    suspect(w, DIFFERENCE_OTHER, change.key, entry.version, d->sequence);
   return !w->no_memory;
 }
 
@@ -226,10 +229,21 @@ static int compare_store(comparing *w) {
     if (w->result->keys++ % 1024 == 0) child_stamp();
     /* The bucket lets go of what expires by its own clock. */
     if (entry.expires && entry.expires <= now_ms() + EXPIRY_MS) continue;
-    if (!is_known(w, &entry)) suspect(w, DIFFERENCE_GHOST, entry.key, entry.version);
+    if (!is_known(w, &entry)) suspect(w, DIFFERENCE_GHOST, entry.key, entry.version, 0);
   }
   maph_cursor_close(cursor);
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
+}
+
+/* Did a later message settle it?  A bucket with a history has those before it too. */
+static bool is_past(const comparing *w, const candidate *one) {
+  const place *place = table_at(&w->table, XXH3_64bits(one->key, one->size));
+  return (place->sequence & GONE) || (place->sequence & SEQUENCE) != one->sequence;
+}
+
+static bool is_gone(const stored *message) {
+  return stored_header(message, "KV-Operation").size != 0
+         || stored_header(message, "Nats-Marker-Reason").size != 0;
 }
 
 /* What the leader says of the key now: a message above the version compared says nothing. */
@@ -257,11 +271,10 @@ static stream_rc ask_again(comparing *w, connection *c, const candidate *one, bo
   }
   if (rc != STREAM_OK) return rc;
   if (last.sequence > w->result->version) *differs = false;
-  if (one->what == DIFFERENCE_GHOST) {
-    maph_slice operation = stored_header(&last, "KV-Operation");
-    bool gone = operation.size != 0 || stored_header(&last, "Nats-Marker-Reason").size != 0;
-    if (last.sequence == one->version && !gone) *differs = false;
-    if (!gone) *what = DIFFERENCE_OTHER;
+  if (one->what == DIFFERENCE_MISSING && one->version == 0 && is_gone(&last)) *differs = false;
+  if (one->what == DIFFERENCE_GHOST && !is_gone(&last)) {
+    if (last.sequence == one->version) *differs = false;
+    *what = DIFFERENCE_OTHER;
   }
   stored_free(&last);
   return STREAM_OK;
@@ -271,7 +284,9 @@ static stream_rc tell_all(comparing *w, connection *c, difference_fn tell, void 
   for (candidate *one = w->first; one; one = one->next) {
     difference what;
     bool differs;
-    stream_rc rc = ask_again(w, c, one, &differs, &what);
+    stream_rc rc;
+    if (one->what == DIFFERENCE_MISSING && is_past(w, one)) continue;
+    rc = ask_again(w, c, one, &differs, &what);
     if (rc != STREAM_OK) return rc;
     if (!differs) continue;
     w->result->found[what]++;
