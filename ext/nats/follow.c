@@ -97,6 +97,7 @@ static int follow(void *arg) {
   if (f->sidecar.record.pid != 0) f->sidecar.record.restarts++;
   f->sidecar.record.pid = (uint64_t)getpid();
   f->listed = ticks_ms();
+  follower_remove_leftover(f);
   start_compacting(f->path);
   do {
     unsigned long long began = ticks_ms();

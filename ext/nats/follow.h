@@ -58,6 +58,9 @@ ending session_run(follower *f);
 /* Open the replica, if it is there and one.  FATAL: the file is something else. */
 ending follower_open(follower *f);
 void follower_drop_ghosts(follower *f);
+/* What a follower that was killed left of a file that it built, or had just finished.  This one
+** holds the lock, so it is nobody's. */
+void follower_remove_leftover(follower *f);
 /* Note what ended a session, or stands in the way. */
 __attribute__((format(printf, 2, 3))) void follower_error(follower *f, const char *format, ...);
 

@@ -28,6 +28,7 @@
 enum {
   SILENCE_MS = 7000,  /* the server says something each 2 s */
   LOOK_MS = 30000,    /* so often the stream's configuration is looked at */
+  ANSWER_MS = 15000,  /* a question that came while there was no leader is never answered */
   LEADER_MS = 10000,  /* a new leader may lag for so long */
   WAIT_MS = 200,      /* for a message, where no batch is open */
   HOLES_MOST = 4096,  /* then they are asked back */
@@ -212,8 +213,7 @@ static int progress(void *arg, const char *phase, uint64_t done, uint64_t total)
   return child_told();
 }
 
-/* What a follower that was killed left.  This one holds the lock, so it is nobody's. */
-static void remove_leftover(follower *f) {
+void follower_remove_leftover(follower *f) {
   char *lock = NULL;
   maph_destroy(f->sync_path, 1000);
   unlink(f->sync_path);
@@ -234,7 +234,7 @@ static ending begin_building(session *s) {
   bucket_rules rules = rules_of(&s->info);
   maph_load *load;
   drop_building(f);
-  remove_leftover(f);
+  follower_remove_leftover(f);
   options.mode = (int)f->mode;
   options.expected_keys = s->info.subjects;
   options.progress = progress;
@@ -626,6 +626,7 @@ static ending connect(session *s) {
   child_stamp();
   rc = connection_open(&s->c);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
+  connection_patience(s->c, ANSWER_MS);
   child_stamp_long();
   snprintf(f->sidecar.record.server, sizeof f->sidecar.record.server, "%.200s %s",
            connection_server(s->c)->url, connection_server(s->c)->version);

@@ -41,6 +41,18 @@ consumer *deliver_create(connection *c, const char *inbox, uint64_t from) {
   return NULL;
 }
 
+bool deliver_delete(const char *name) {
+  for (int i = 0; i < the_connection_count; i++) {
+    for (int k = 0; k < CONSUMERS; k++) {
+      consumer *one = &the_connections[i].consumers[k];
+      if (!one->used || strcmp(one->name, name) != 0) continue;
+      one->used = false;
+      return true;
+    }
+  }
+  return false;
+}
+
 static void heartbeat_text(bytes *to, uint64_t consumer_last, uint64_t stream_last) {
   bytes_print(to,
               "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %" PRIu64

@@ -106,6 +106,7 @@ void speak_counts(bytes *to);
 
 /* -------------------------------------------------------------------------------------- deliver */
 consumer *deliver_create(connection *c, const char *inbox, uint64_t from);
+bool deliver_delete(const char *name); /* false: there is none of that name */
 void deliver(connection *c, uint64_t now_ms);
 void deliver_heartbeat(connection *c, consumer *k, uint64_t consumer_last, uint64_t stream_last);
 

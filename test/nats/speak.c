@@ -141,6 +141,15 @@ static void consumer_create(connection *c, const char *question, bytes *json) {
               the_stream.name, k->name, the_stream.created, inbox, stream_count());
 }
 
+/* Whoever asks: consumers are the stream's. */
+static void consumer_delete(const char *name, bytes *json) {
+  if (!deliver_delete(name)) {
+    failure(json, 404, 10014, "consumer not found");
+    return;
+  }
+  bytes_print(json, "{\"success\":true}");
+}
+
 static uint64_t wanted(const char *question) {
   static char text[KEY_ROOM], subject[KEY_ROOM + 512];
   if (member(question, "last_by_subj", text, sizeof text)) {
@@ -238,7 +247,7 @@ static void request(connection *c, const char *subject, const char *reply, const
   else if (which == 1)
     consumer_create(c, question, &json);
   else if (which == 2)
-    bytes_print(&json, "{\"success\":true}");
+    consumer_delete(stream[size] ? stream + size + 1 : "", &json);
   else if (which == 3)
     message_get(question, &json);
   else
