@@ -62,6 +62,16 @@ ending follower_open(follower *f) {
   return rc == MAPH_CORRUPT || rc == MAPH_RECOVER ? ENDING_NOW : ENDING_AGAIN;
 }
 
+/* Whoever removes them would let a second follower in, and blind all that look at them. */
+ending follower_keep_notes(follower *f) {
+  const char *wrong;
+  if (sidecar_named(f->path, &f->sidecar)) return ENDING_NOW;
+  note("%s.replica is gone, and is made anew", f->path);
+  if ((wrong = sidecar_renew(f->path, f->mode, &f->sidecar)) == NULL) return ENDING_NOW;
+  follower_error(f, "%s", wrong);
+  return ENDING_AGAIN;
+}
+
 /* Between half of it and all of it, so that replicas do not all come back at one moment. */
 static unsigned jitter(unsigned ms) {
   unsigned random = 0;
@@ -83,6 +93,7 @@ static int follow(void *arg) {
   ending end;
   /* One before may have been killed after the parent read the notes. */
   sidecar_reload(&f->sidecar);
+  follower_keep_notes(f);
   if (f->sidecar.record.pid != 0) f->sidecar.record.restarts++;
   f->sidecar.record.pid = (uint64_t)getpid();
   f->listed = ticks_ms();

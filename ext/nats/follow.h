@@ -51,6 +51,8 @@ typedef enum ending {
   ENDING_FATAL  /* never: what stands in the way was said */
 } ending;
 
+/* follow.c: the notes have their name, or get it again. */
+ending follower_keep_notes(follower *f);
 /* session.c: one connection, from the store's version on, until something is not in order. */
 ending session_run(follower *f);
 /* Open the replica, if it is there and one.  FATAL: the file is something else. */

@@ -522,7 +522,8 @@ static ending on_heartbeat(session *s, const delivery *d) {
   if (end == ENDING_NOW) end = commit(s);
   if (end != ENDING_NOW) return end;
   if (s->batch->load && s->batch->at < s->f->building.target) return ENDING_NOW;
-  if (s->batch->load == NULL) end = look_at_name(s);
+  end = follower_keep_notes(s->f);
+  if (end == ENDING_NOW && s->batch->load == NULL) end = look_at_name(s);
   return end == ENDING_NOW ? caught_up(s) : end;
 }
 
@@ -619,10 +620,9 @@ static ending listen(session *s) {
 static ending connect(session *s) {
   follower *f = s->f;
   stream_rc rc;
-  if (f->store == NULL) {
-    ending end = follower_open(f);
-    if (end != ENDING_NOW) return end;
-  }
+  ending end = follower_keep_notes(f);
+  if (end == ENDING_NOW && f->store == NULL) end = follower_open(f);
+  if (end != ENDING_NOW) return end;
   child_stamp();
   rc = connection_open(&s->c);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);

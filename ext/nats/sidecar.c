@@ -141,6 +141,31 @@ const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
   return NULL;
 }
 
+bool sidecar_named(const char *path, const sidecar *s) {
+  struct stat named, ours;
+  char *name = name_of(path);
+  bool there = name && stat(name, &named) == 0;
+  bool missing = name && !there && errno == ENOENT;
+  free(name);
+  if (!there || fstat(s->fd, &ours) != 0) return !missing;
+  return named.st_dev == ours.st_dev && named.st_ino == ours.st_ino;
+}
+
+const char *sidecar_renew(const char *path, unsigned mode, sidecar *s) {
+  sidecar other;
+  const char *wrong = sidecar_open(path, mode, &other);
+  if (wrong) return wrong;
+  munmap(s->base, SIDECAR_SIZE);
+  close(s->fd);
+  s->fd = other.fd;
+  s->base = other.base;
+  /* A child before this one may have made it. */
+  if (other.record.written > s->record.written) s->record = other.record;
+  sidecar_name(s, &s->header);
+  sidecar_write(s);
+  return NULL;
+}
+
 void sidecar_reload(sidecar *s) { latest(s->base, &s->record); }
 
 void sidecar_name(sidecar *s, const sidecar_header *header) {

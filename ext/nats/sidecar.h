@@ -66,6 +66,11 @@ typedef struct sidecar {
 const char *sidecar_open(const char *path, unsigned mode, sidecar *s);
 void sidecar_name(sidecar *s, const sidecar_header *header);
 void sidecar_write(sidecar *s);
+/* Is it still what PATH.replica names? */
+bool sidecar_named(const char *path, const sidecar *s);
+/* Where it is not, somebody removed it: make it anew, with what *s has.  NULL, or a sentence; then
+** *s is as it was. */
+const char *sidecar_renew(const char *path, unsigned mode, sidecar *s);
 /* What a process that shared *s wrote since. */
 void sidecar_reload(sidecar *s);
 /* ------------------------------------------------------------------------------------ who looks */
