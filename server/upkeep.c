@@ -21,20 +21,29 @@ static atomic_bool stopping; /* set under upkeep_mutex */
 static pthread_mutex_t upkeep_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wake;
 
-static void *run(void *unused) {
-  (void)unused;
+/* Until the server stops. */
+static void each_second(void (*work)(void)) {
   pthread_mutex_lock(&upkeep_mutex);
   while (!stopping) {
     struct timespec until = clock_after(1);
     pthread_cond_timedwait(&wake, &upkeep_mutex, &until);
     pthread_mutex_unlock(&upkeep_mutex);
-    commit_flush();
-    stores_renew();
-    jobs_upkeep();
-    access_log_flush();
+    work();
     pthread_mutex_lock(&upkeep_mutex);
   }
   pthread_mutex_unlock(&upkeep_mutex);
+}
+
+static void look_after_all(void) {
+  commit_flush();
+  stores_renew();
+  jobs_upkeep();
+  access_log_flush();
+}
+
+static void *run(void *unused) {
+  (void)unused;
+  each_second(look_after_all);
   return NULL;
 }
 
@@ -59,18 +68,14 @@ static void tidy_if_untidy(store *store) {
   store->tidied_runs = maph_order_runs(store->m);
 }
 
+static void tidy_all(void) {
+  for (store *store = store_next(NULL); store; store = store_next(store))
+    if (!stopping) tidy_if_untidy(store);
+}
+
 static void *tidy(void *unused) {
   (void)unused;
-  pthread_mutex_lock(&upkeep_mutex);
-  while (!stopping) {
-    struct timespec until = clock_after(1);
-    pthread_cond_timedwait(&wake, &upkeep_mutex, &until);
-    pthread_mutex_unlock(&upkeep_mutex);
-    for (store *store = store_next(NULL); store; store = store_next(store))
-      if (!stopping) tidy_if_untidy(store);
-    pthread_mutex_lock(&upkeep_mutex);
-  }
-  pthread_mutex_unlock(&upkeep_mutex);
+  each_second(tidy_all);
   return NULL;
 }
 
