@@ -43,7 +43,7 @@ typedef struct sidecar_record {
   uint64_t caught_up_ms; /* when the file was last known to have all there was; 0: never */
   uint64_t state;        /* replica_state */
   uint64_t pid;
-  uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts;
+  uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts, torn;
   char server[256], error[400]; /* of the last session; "" */
   uint64_t checksum;            /* XXH3-64 of all before */
 } sidecar_record;
