@@ -2,10 +2,10 @@
 ** section_read.c - gets and scans by one thread of a warm store that is open for reading.
 **
 ** The keys' texts lie ready in the order they are asked for.  Every byte of each value is read, as
-** a caller would (--touch first: only its first byte, ends: that and the last, which leaves the store's own part of the
-** time; what is said of a store by one does not hold for the other, so each run names its choice).
-** Loops run by the clock, which is read once every BLOCK gets, and start the list of keys over when
-** it ends.
+** a caller would (--touch first: only its first byte, ends: that and the last; this leaves the
+** store's own part of the time; what is said of a store by one does not hold for the other, so each
+** run names its choice).  Loops run by the clock, which is read once every BLOCK gets, and start
+** the list of keys over when it ends.
 */
 #include "bench.h"
 
