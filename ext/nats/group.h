@@ -35,11 +35,11 @@ typedef enum txn_part { TXN_NONE, TXN_PART, TXN_LAST } txn_part;
 txn_part group_read(maph_slice header, uint64_t *version);
 
 typedef struct group {
-  bool published; /* a message of a transaction came: then holes matter */
-  bool open;      /* its last message has not come */
-  bool hole;      /* one was seen since the bucket's last sequence was asked */
-  uint64_t cover; /* that sequence: below it something may lack */
-  uint64_t bytes; /* of the open transaction */
+  bool published;             /* a message of a transaction came: then holes matter */
+  bool open;                  /* its last message has not come */
+  bool hole;                  /* one was seen since the bucket's last sequence was asked */
+  uint64_t cover;             /* that sequence: below it something may lack */
+  uint64_t bytes;             /* of the open transaction */
   unsigned long long came_ms; /* the last message */
   uint64_t torn;              /* transactions that were given up */
 } group;

@@ -622,10 +622,19 @@ static ending on_heartbeat(session *s, const delivery *d) {
   return end == ENDING_NOW ? caught_up(s) : end;
 }
 
+/* While it waits for the rest of a transaction. */
+static void show_heard(session *s) {
+  sidecar_record *record = &s->f->sidecar.record;
+  if (record->last_seen < s->batch->at) record->last_seen = s->batch->at;
+  record->heard_ms = now_ms() - (ticks_ms() - s->heard);
+  sidecar_write(&s->f->sidecar);
+}
+
 static ending on_nothing(session *s) {
   if (s->batch->count > 0) {
     ending end = commit(s);
     if (end != ENDING_NOW || is_whole(s)) return end;
+    show_heard(s);
   }
   if (connection_lost(s->c)) return say(s, "the connection is lost");
   if (ticks_ms() - s->heard > SILENCE_MS) return say(s, "the server fell silent");
