@@ -10,8 +10,9 @@
 **     rollback SEQUENCE        all behind it are, as after a restart on an older copy
 **     recreate                 the bucket is deleted, its consumers with it, and made anew
 **     close                    all connections end
-**     mute info|all|api|delivery|heartbeat    says nothing, nothing after INFO, nothing to
-**                              requests, delivers nothing and sends no heartbeat, sends no heartbeat
+**     mute info|all|api|delivery|heartbeat
+**                              says nothing, nothing after INFO, nothing to requests, delivers
+**                              nothing and sends no heartbeat, sends no heartbeat
 **     ignore NAME              requests of NAME (STREAM.INFO) get no answer
 **     delay MS                 messages are delivered when they are that old
 **     info HEX                 instead of the INFO line

@@ -1,10 +1,14 @@
 /*
 ** replica_bench.c - what make bench-replica measures maph-replica with: a publisher, a bare
-** receiver, which is a NATS client that does nothing with what it gets, and a reader of the replica.
+** receiver, which is a NATS client that does nothing with what it gets, and a reader of the
+** replica.
 **
-**     replica-bench publish URL BUCKET COUNT KEYS SIZE RATE    messages, RATE a second; 0: as they go
-**     replica-bench receive URL BUCKET FROM LAST    all of the bucket's sequences FROM to LAST
-**     replica-bench watch FILE LAST                 what comes to the replica, up to that version
+**     replica-bench publish URL BUCKET COUNT KEYS SIZE RATE
+**         messages, RATE a second; 0: as they go
+**     replica-bench receive URL BUCKET FROM LAST
+**         all of the bucket's sequences FROM to LAST
+**     replica-bench watch FILE LAST
+**         what comes to the replica, up to that version
 **
 ** A value begins with the time it was published at, of this machine's monotonic clock in 16
 ** hexadecimal digits, so that whoever gets it knows how long it took.
