@@ -12,8 +12,8 @@
 ** civetweb skips them: so the head stays as long as it is.  A value that came in two reads keeps
 ** its blanks.
 **
-** READING AHEAD.  Civetweb takes as much as is there while it reads a head.  It gets what belongs to
-** the head, by the rule by which it finds its end (head.c), and what came behind it when it asks
+** READING AHEAD.  Civetweb takes as much as is there while it reads a head.  It gets what belongs
+** to the head, by the rule by which it finds its end (head.c), and what came behind it when it asks
 ** for that.  So a body is read from here, and what is held after it is of the next request.
 **
 ** CHUNKS.  The lines between them are made plain (chunks.c).  What is left of such a line may be
