@@ -92,10 +92,10 @@ static int declare(const sql_table *table, sqlite3 *db, char **message) {
   if (declared)
     sql = sqlite3_mprintf(
         "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, %svalue ANY BLOB%s, \"%w\" TEXT HIDDEN, "
-        "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN, "
-        "rowid TEXT HIDDEN, oid TEXT HIDDEN%s) WITHOUT ROWID",
+        "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) "
+        "WITHOUT ROWID",
         declared, declared[0] ? " HIDDEN" : "", table->is_function ? "file" : table->name,
-        table->is_function ? "" : ", ttl REAL HIDDEN");
+        table->is_function ? "" : ", rowid TEXT HIDDEN, oid TEXT HIDDEN, ttl REAL HIDDEN");
   sqlite3_free(declared);
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
