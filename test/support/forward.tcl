@@ -2,7 +2,7 @@
 # behind http_client.tcl, nats.tcl and bucket.tcl.
 #
 #   machine_start NAME BUCKET ?SERVER-OPTION ...?
-#                            a folder with a replica BUCKET.maph, its follower, a relay, and a server
+#                            a folder with a replica BUCKET.maph, its follower, a relay and a server
 #   at NAME SCRIPT           the script with that machine's server as `http` and others know it
 #   machine_file NAME        its replica; the bucket's name is the store's
 #   machine_pid NAME WHAT    of its follower, relay or server
