@@ -333,7 +333,7 @@ static int run(void *arg) {
   return CHILD_ENDED;
 }
 
-/* ------------------------------------------------------------------------------------ the socket */
+/* ----------------------------------------------------------------------------------- the socket */
 static void tick(void *arg, uint64_t replaced) {
   (void)arg;
   (void)replaced;

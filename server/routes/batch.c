@@ -327,7 +327,7 @@ static void run_transaction(batch *batch, int durability) {
   reply_send(request, answer_type(batch), request->reply.body->data, request->reply.body->size);
 }
 
-/* ------------------------------------------------------------------------------------- a replica */
+/* ------------------------------------------------------------------------------------ a replica */
 /* The conditions of an operation as those of a request. */
 static write_request write_of(const entry_operation *operation) {
   write_request write = { .key = operation->key,
@@ -378,7 +378,7 @@ static void forward(batch *batch) {
     batch_failed(batch, 0, rc);
 }
 
-/* ------------------------------------------------------------------------------------- the request */
+/* ---------------------------------------------------------------------------------- the request */
 void batch_run(request *request) {
   batch batch = { .request = request };
   maph_slice body;

@@ -19,7 +19,7 @@
 
 enum { WAIT_MOST_S = 60, WAIT_STANDARD_S = 2 };
 
-/* ------------------------------------------------------------------------------------- the query */
+/* ------------------------------------------------------------------------------------ the query */
 /* What was said, or the standard; WAIT_MOST_S + 1: no such number. */
 static uint64_t wait_of(const request *request) {
   maph_slice text;
@@ -35,7 +35,7 @@ bool bucket_read_wait(request *request) {
   return false;
 }
 
-/* ------------------------------------------------------------------------------------ the answers */
+/* ---------------------------------------------------------------------------------- the answers */
 /* What came of it, as of commit_one; what that has no code for is answered. */
 static int outcome_of(request *request, const write_request *write, const forward_answer *answer,
                       maph_outcome *outcome) {
@@ -73,7 +73,7 @@ bool bucket_settle(request *request, uint64_t revision) {
   return visible;
 }
 
-/* --------------------------------------------------------------------------------- the questions */
+/* -------------------------------------------------------------------------------- the questions */
 static forward_tags tags_of(const tag_list *list) {
   forward_tags tags = { .present = list->present,
                         .any = list->any,
@@ -188,7 +188,7 @@ int bucket_update(request *request, write_request *write, commit_change change, 
   return BUCKET_ANSWERED;
 }
 
-/* --------------------------------------------------------------------------------------- metrics */
+/* -------------------------------------------------------------------------------------- metrics */
 void bucket_metrics(buffer *buffer) {
   if (!bucket_takes(true)) return;
   buffer_text(buffer, "# HELP maph_bucket_requests_total Questions to the buckets of replicas, by "

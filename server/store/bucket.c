@@ -59,7 +59,7 @@ say(forward_answer *answer, forward_outcome outcome, const char *format, ...) {
   va_end(ap);
 }
 
-/* -------------------------------------------------------------------------------------- the relay */
+/* ------------------------------------------------------------------------------------ the relay */
 /* One connection.  False: it was not answered, and *answer says why. */
 static bool ask_once(forward_question *question, uint64_t until, bool *sent,
                      forward_answer *answer) {
@@ -122,7 +122,7 @@ int bucket_ask(store *store, forward_question *question, uint64_t until, forward
   return MAPH_OK;
 }
 
-/* ------------------------------------------------------------------------------------ the replica */
+/* ---------------------------------------------------------------------------------- the replica */
 static bool has(store *store, uint64_t revision) {
   maph_snapshot *now;
   bool reached;
