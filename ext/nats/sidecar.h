@@ -46,6 +46,7 @@ typedef struct sidecar_record {
   uint64_t state; /* replica_state */
   uint64_t pid;
   uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts, torn;
+  uint64_t unsure; /* entries up to that version may be none of the bucket's: see decide.h */
   char server[256], error[400]; /* of the last session; "" */
   uint64_t checksum;            /* XXH3-64 of all before */
 } sidecar_record;
