@@ -1,6 +1,6 @@
 /*
-** stream.h - all that maph-replica asks of NATS.  Here, in stream.c and in connect.c is what is
-** known of nats.h, and of how JetStream spells its requests.
+** stream.h - all that maph-replica asks of NATS.  Here, in stream.c, connect.c and pipe.c is what
+** is known of nats.h, and of how JetStream spells its requests.
 **
 ** A bucket is the stream KV_BUCKET; a key is the subject $KV.BUCKET.KEY.  What a server says is
 ** believed only after its form was looked at: numbers are numbers within their bounds, times are
@@ -43,8 +43,8 @@ unsigned stream_code(void);
 enum {
   STREAM_CODE_NO_STREAM = 10059,
   STREAM_CODE_NO_MESSAGE = 10037,
-  STREAM_CODE_SEQUENCE = 10071, /* an expected last sequence was another one */
-  STREAM_CODE_EXISTS = 10058,   /* a stream of that name, made otherwise */
+  STREAM_CODE_SEQUENCE = 10071,    /* an expected last sequence was another one */
+  STREAM_CODE_EXISTS = 10058,      /* a stream of that name, made otherwise */
   STREAM_CODE_UNAVAILABLE = 10008, /* a cluster has no leader just now */
   STREAM_CODE_NO_LEADER = 10009,
   STREAM_CODE_OFFLINE = 10118,
