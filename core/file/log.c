@@ -124,6 +124,21 @@ static int map_to(store *store, uint64_t size) {
   return MAPH_OK;
 }
 
+/* What a get asks memory for before it knows the record's size: a guess, by the last end record. It
+** is made anew whenever the file has grown. */
+static void learn_usual_end(store *store) {
+  uint64_t size = store->file.size, committed, mean = 0;
+  const uint8_t *base = atomic_load(&store->base);
+  if (size < LOG_START + END_SIZE) return;
+  committed = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
+  if (committed - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE) && committed % 8 == 0) {
+    const end_record *end = (const end_record *)(const void *)(base + committed - END_SIZE);
+    uint64_t records = load64(&end->records), bytes = load64(&end->bytes);
+    if (records > 0) mean = bytes / records;
+  }
+  atomic_store_explicit(&store->usual_end, usual_end(mean), memory_order_relaxed);
+}
+
 /* Under mapping_mutex: the file has that size. */
 static int take_size(store *store, uint64_t size) {
   int rc;
@@ -132,6 +147,7 @@ static int take_size(store *store, uint64_t size) {
   if (rc != MAPH_OK) return rc;
   store->file.size = size;
   atomic_store_explicit(&store->size, size, memory_order_release);
+  learn_usual_end(store);
   return MAPH_OK;
 }
 
@@ -190,7 +206,10 @@ static int grow(store *store, uint64_t to) {
   if (size < to) rc = os_grow(&store->file, store->path, MIN(want, OFFSET_MAX));
   if (rc == MAPH_FULL && size + step > to) rc = os_grow(&store->file, store->path, to);
   if (rc == MAPH_OK) rc = map_to(store, store->file.size);
-  if (rc == MAPH_OK) atomic_store_explicit(&store->size, store->file.size, memory_order_release);
+  if (rc == MAPH_OK) {
+    atomic_store_explicit(&store->size, store->file.size, memory_order_release);
+    learn_usual_end(store);
+  }
 done:
   pthread_mutex_unlock(&store->mapping_mutex);
   return rc;

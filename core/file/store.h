@@ -62,6 +62,7 @@ typedef struct store {
   int unsettled; /* an append failed midway: look at the live words before the next */
   int given;     /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
+  _Atomic uint64_t usual_end; /* log.c: how far into a record of usual size its last byte lies */
   uint8_t uuid[16];
   perfect perfect;      /* of this file; keys 0: none */
   uint64_t boot, mount; /* trust.c: where a writer of this process is */
@@ -152,6 +153,12 @@ typedef struct view {
   uint64_t snapshot; /* bytes that are believed */
   store *store;
 } view;
+
+/* Records of other sizes are not asked for at their end before that is known. */
+enum { USUAL_LEAST = 64, USUAL_MOST = 1024 };
+static inline uint64_t usual_end(uint64_t size) {
+  return size > USUAL_LEAST && size <= USUAL_MOST ? size - 1 : USUAL_LEAST;
+}
 
 static inline header *header_of(const uint8_t *base) { return (header *)(uintptr_t)base; }
 static inline uint64_t load64(const void *p) {
