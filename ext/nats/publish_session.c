@@ -482,6 +482,7 @@ static void take_over(session *s) {
   sidecar_record *record = &s->p->notes.record;
   strcpy(record->created, s->info.created);
   record->position = s->info.last;
+  record->version = s->out.whole;
   record->store_id = s->p->store_id;
   record->publisher = s->p->me;
   record->state = REPLICA_PUBLISHING;
