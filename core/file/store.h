@@ -80,9 +80,10 @@ typedef struct store {
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
   _Atomic int scarce;
   _Atomic uint64_t room_looked_ms;
-  int bulk;   /* so much will be written that throughput counts, not the longest wait */
-  int spares; /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
-  int lent;   /* by the holder of the turn: what compaction counts on was given to one */
+  int bulk;         /* so much will be written that throughput counts, not the longest wait */
+  int spares;       /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
+  int lent;         /* by the holder of the turn: what compaction counts on was given to one, */
+  pthread_t lender; /* by this thread */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;

@@ -27,6 +27,9 @@ typedef struct options {
   bool once, overwrite, compare, skip_too_large;
   /* status */
   uint64_t max_lag_ms;
+  /* relay */
+  char *users, *buckets;
+  uint64_t writers;
 } options;
 extern options option;
 
