@@ -69,13 +69,13 @@ uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w) {
 /* Among entries whose words agree with the gap's key's. */
 static int search_ties(const view *view, const node *node, const gap *gap, uint64_t low,
                        uint64_t high, uint64_t *at) {
+  maph_slice key;
   int rc = MAPH_OK;
-  item it;
   while (low < high) {
     uint64_t middle = low + (high - low) / 2;
-    rc = node_item(view, node, middle, &it);
+    rc = node_key(view, node, middle, &key);
     if (rc != MAPH_OK) return rc;
-    if (gap_compare(it.key, it.key_size, gap) < 0)
+    if (gap_compare(key.data, key.size, gap) < 0)
       low = middle + 1;
     else
       high = middle;
@@ -94,24 +94,28 @@ int node_settles(const node *node, const item *first, const gap *gap, uint64_t *
 
 /* Are the keys beside the answer on the right sides?  Then it is right, whatever led there. */
 static int confirm(const view *view, const node *node, const gap *gap, uint64_t at, int *right) {
-  item it;
+  maph_slice key;
   int rc = MAPH_OK;
   *right = 1;
   if (at > 0) {
-    rc = node_item(view, node, at - 1, &it);
-    if (rc == MAPH_OK) *right = gap_compare(it.key, it.key_size, gap) < 0;
+    rc = node_key(view, node, at - 1, &key);
+    if (rc == MAPH_OK) *right = gap_compare(key.data, key.size, gap) < 0;
   }
   if (rc == MAPH_OK && at < node->entries) {
-    rc = node_item(view, node, at, &it);
-    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) < 0) *right = 0;
+    rc = node_key(view, node, at, &key);
+    if (rc == MAPH_OK && gap_compare(key.data, key.size, gap) < 0) *right = 0;
   }
   return rc;
 }
 
-/* The records beside the answer, and those ahead. */
+/* The key of the record beside the answer on the one side, and on the other the records ahead. */
 static void ask_around(const view *view, const node *node, uint64_t at, int ahead) {
-  uint64_t after = ahead > 0 ? (uint64_t)ahead : 1, before = ahead < 0 ? (uint64_t)-ahead : 1;
-  node_bring(view, node, at > before ? at - before : 0, MIN(at + after, node->entries));
+  uint64_t behind = ahead < 0 ? at : at - 1;
+  if (behind < node->entries) node_bring_key(view, node, behind);
+  if (ahead < 0)
+    node_bring(view, node, at - MIN(at, (uint64_t)-ahead), at);
+  else
+    node_bring(view, node, at, MIN(at + MAX((uint64_t)ahead, UINT64_C(1)), node->entries));
 }
 
 int node_search(const view *view, const node *node, const gap *gap, int careful, int ahead,

@@ -60,17 +60,19 @@ static inline void bring(const uint8_t *p) {
   __asm__ volatile("" ::"r"(w));
 }
 
+/* The beginning of a record will be read. */
+static inline void node_bring_key(const view *view, const node *node, uint64_t i) {
+  uint64_t offset = node_offset(node, i);
+  if (likely(offset >= node->from && offset < node->to)) bring(view->base + offset);
+}
+
 /* The records of entries [from, to) will be read: bring them into the cache, as far as they are
 ** not long.  By loads: these overlap, their walks over the page tables too, where nothing else is
 ** between them.  Askings (prefetches) for pages that are not in the TLB were slow or in vain. */
 static inline void node_bring(const view *view, const node *node, uint64_t from, uint64_t to) {
   enum { BRING_MOST = 512, LINE = 64 };
   uint64_t i;
-  for (i = from; i < to; i++) {
-    uint64_t offset = node_offset(node, i);
-    if (unlikely(offset < node->from || offset >= node->to)) continue;
-    bring(view->base + offset);
-  }
+  for (i = from; i < to; i++) node_bring_key(view, node, i);
   for (i = from; i < to; i++) {
     uint64_t offset = node_offset(node, i), size, at;
     if (unlikely(offset < node->from || offset + BRING_MOST > node->to)) continue;
@@ -78,6 +80,12 @@ static inline void node_bring(const view *view, const node *node, uint64_t from,
     for (at = LINE; at < size; at += LINE) bring(view->base + offset + at);
     bring(view->base + offset + (size - 1) / 8 * 8);
   }
+}
+
+static inline uint64_t load_big(const uint8_t *p) {
+  uint64_t w;
+  memcpy(&w, p, sizeof w);
+  return __builtin_bswap64(w);
 }
 
 /* 8 bytes of a key, from `at` on, as a number that compares as they do. */
@@ -102,12 +110,17 @@ static inline int key_compare(const uint8_t *a, uint64_t a_size, const uint8_t *
   uint64_t n = MIN(a_size, b_size), i, x, y;
   int c;
   for (i = 0; i + NODE_WORD <= n; i += NODE_WORD) {
-    memcpy(&x, a + i, NODE_WORD);
-    memcpy(&y, b + i, NODE_WORD);
-    if (x != y) return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+    x = load_big(a + i);
+    y = load_big(b + i);
+    if (x != y) return x < y ? -1 : 1;
   }
-  x = key_word(a, n, i);
-  y = key_word(b, n, i);
+  if (likely(n >= NODE_WORD)) { /* the last 8: those of them that were compared agree */
+    x = load_big(a + n - NODE_WORD);
+    y = load_big(b + n - NODE_WORD);
+  } else {
+    x = key_word(a, n, 0);
+    y = key_word(b, n, 0);
+  }
   c = (x > y) - (x < y);
   return c ? c : (a_size > b_size) - (a_size < b_size);
 }

@@ -281,22 +281,36 @@ int runs_load(const view *view, uint64_t payload, run_list **out) {
 
 static void let_go(void *list) { runs_let_go(list); }
 
+/* What the header says of the newest list. */
+static uint64_t list_word(const store *store) {
+  const header *header = header_of(atomic_load_explicit(&store->base, memory_order_acquire));
+  uint64_t at = atomic_load_explicit(&header->order, memory_order_acquire);
+  return header->optional & OPTIONAL_ORDER ? at : 0;
+}
+
+/* Was an epoch begun since, by a library that does not know of runs? */
+static int is_outlived(const store *store, uint64_t version, const run_list *list) {
+  return list->to > LOG_START && log_life(store, version) > list->life;
+}
+
+int runs_are_current(const store *store, uint64_t version, const run_list *list) {
+  return list_word(store) == list->word && !is_outlived(store, version, list);
+}
+
 int runs_take(const view *view, uint64_t version, run_list **out) {
   store *store = view->store;
-  const header *header = header_of(view->base);
-  uint64_t at = atomic_load_explicit(&header->order, memory_order_acquire);
+  uint64_t at = list_word(store);
   run_list *list;
   int rc = MAPH_OK;
   *out = NULL;
-  if (!(header->optional & OPTIONAL_ORDER)) at = 0;
   pthread_mutex_lock(&store->order_mutex);
   list = store->order_runs.p;
   if (list == NULL || list->word != at) {
     rc = runs_load(view, at, &list);
     if (rc == MAPH_OK) attach(&store->order_runs, list, let_go);
   }
-  if (rc == MAPH_OK && list->to > LOG_START && log_life(store, version) > list->life) {
-    list = runs_new(0); /* an epoch came since, of a library that does not know of runs */
+  if (rc == MAPH_OK && is_outlived(store, version, list)) {
+    list = runs_new(0);
     if (list == NULL) rc = MAPH_NOMEM;
   } else if (rc == MAPH_OK) {
     atomic_fetch_add(&list->users, 1);

@@ -50,6 +50,8 @@ typedef struct run_place {
 int runs_take(const view *view, uint64_t version, run_list **list);
 /* The list there; where that is nothing that holds together, a list without runs. */
 int runs_load(const view *view, uint64_t payload, run_list **list);
+/* Would runs_take give this one too, which it gave before? */
+int runs_are_current(const store *store, uint64_t version, const run_list *list);
 void runs_let_go(run_list *list); /* NULL: no-op */
 run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */
