@@ -105,8 +105,8 @@ static inline uint64_t key_word(const uint8_t *key, uint64_t size, uint64_t at) 
 }
 
 /* As memcmp, of which most keys need no call. */
-static inline int key_compare(const uint8_t *a, uint64_t a_size, const uint8_t *b,
-                              uint64_t b_size) {
+static inline __attribute__((always_inline)) int key_compare(const uint8_t *a, uint64_t a_size,
+                                                             const uint8_t *b, uint64_t b_size) {
   uint64_t n = MIN(a_size, b_size), i, x, y;
   int c;
   for (i = 0; i + NODE_WORD <= n; i += NODE_WORD) {
@@ -134,14 +134,18 @@ static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *gap)
 
 uint64_t key_common(const item *item, const struct item *b); /* bytes at their beginning */
 int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRUPT */
-/* The key of entry i, judged.  view: its snapshot is node->to at least.  CORRUPT */
-static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
+/* The key of entry i, judged.  view: its snapshot is node->to at least.  0: it leads to none */
+static inline __attribute__((always_inline)) int node_has_key(const view *view, const node *node,
+                                                              uint64_t i, maph_slice *key) {
   uint64_t offset = node_offset(node, i);
-  if (unlikely(offset < node->from || offset >= node->to
-               || !record_first_key(view->base, offset, node->to, key) || key->size < node->shared
-               || key_word(key->data, key->size, node->shared) != node->word[i]))
-    return node_contradicted(view, offset);
-  return MAPH_OK;
+  return likely(offset >= node->from && offset < node->to
+                && record_first_key(view->base, offset, node->to, key) && key->size >= node->shared
+                && key_word(key->data, key->size, node->shared) == node->word[i]);
+}
+/* The same.  CORRUPT */
+static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
+  if (likely(node_has_key(view, node, i, key))) return MAPH_OK;
+  return node_contradicted(view, node_offset(node, i));
 }
 /* Entry i, taken apart.  view: its snapshot is node->to at least.  CORRUPT */
 int node_item(const view *view, const node *node, uint64_t i, item *it);
