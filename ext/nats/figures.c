@@ -16,7 +16,8 @@ enum {
   REBUILDS,
   GHOSTS,
   LEFT_OUT,
-  LISTINGS
+  LISTINGS,
+  TORN
 };
 
 const replica_figure replica_figures[REPLICA_FIGURES] = {
@@ -37,6 +38,8 @@ const replica_figure replica_figures[REPLICA_FIGURES] = {
   [LEFT_OUT] = { "keys_left_out", "keys_left_out_total", "Messages whose key stands for none.",
                  true },
   [LISTINGS] = { "listings", "listings_total", "Comparisons of all keys.", true },
+  [TORN] = { "transactions_torn", "transactions_torn_total",
+             "Transactions of a published store that readers may have seen a part of.", true },
 };
 
 bool replica_look(const char *path, replica_view *view) {
@@ -58,7 +61,7 @@ static bool lag_of(const replica_view *view, uint64_t now_ms, double *value) {
   const sidecar_record *record = &view->record;
   uint64_t ms = sidecar_lag_ms(record, now_ms);
   *value = ms == UINT64_MAX ? 0 : (double)ms / 1000;
-  if (ms == 0 && !view->followed) *value = seconds_since(record->heard_ms, now_ms);
+  if (ms != UINT64_MAX && !view->followed) *value = seconds_since(record->caught_up_ms, now_ms);
   return ms != UINT64_MAX;
 }
 
@@ -83,6 +86,7 @@ bool replica_figure_value(const replica_view *view, int figure, uint64_t now_ms,
     case GHOSTS: whole = record->ghosts; break;
     case LEFT_OUT: whole = record->left_out; break;
     case LISTINGS: whole = record->listings; break;
+    case TORN: whole = record->torn; break;
   }
   *value = (double)whole;
   return true;

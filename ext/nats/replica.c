@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "entry/utf8.h"
+#include "entry/shown.h"
 #include "maph.h"
 #include "nats/option.h"
 #include "nats/replica.h"
@@ -24,7 +24,7 @@ typedef struct command {
 
 static const command commands[] = {
   { "follow", command_follow, "BUCKET FILE", 2, 2,
-    "filter batch batch-time sync mode marker-age verify-every metrics-file auto-compact",
+    "filter batch batch-time txn-time sync mode marker-age verify-every metrics-file auto-compact",
     "keep FILE equal to the bucket, until told to stop" },
   { "put", command_put, "BUCKET KEY [VALUE]", 2, 3,
     "file if-absent if-revision ttl type media-type wait",
@@ -43,22 +43,6 @@ static const command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 /* ------------------------------------------------------------------------------------- messages */
-static size_t escaped(const char *text, size_t size, char *room) {
-  const unsigned char *p = (const unsigned char *)text, *end = p + size;
-  size_t at = 0;
-  while (p < end) {
-    size_t sequence = utf8_sequence(p, end);
-    if (sequence && !utf8_is_control(p, sequence)) {
-      memcpy(room + at, p, sequence);
-      at += sequence;
-      p += sequence;
-    } else {
-      at += (size_t)sprintf(room + at, "\\x%02X", *p++);
-    }
-  }
-  return at;
-}
-
 static void say(const char *before, const char *format, va_list ap) {
   char text[1536], line[4 * sizeof text + 96];
   int n = vsnprintf(text, sizeof text, format, ap);
@@ -67,7 +51,7 @@ static void say(const char *before, const char *format, va_list ap) {
   if (n < 0) return;
   if ((size_t)n >= sizeof text) n = sizeof text - 1;
   size = (size_t)sprintf(line, "%smaph-replica: ", before);
-  size += escaped(text, (size_t)n, line + size);
+  size += shown_text(maph_bytes(text, (size_t)n), SHOWN_SENTENCE, line + size);
   line[size++] = '\n';
   for (done = 0; done < size; done += (size_t)written) {
     written = write(STDERR_FILENO, line + done, size - done);

@@ -5,26 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 #include "entry/json.h"
-#include "entry/utf8.h"
+#include "entry/shown.h"
 #include "nats/apply.h"
 #include "nats/option.h"
 #include "nats/replica.h"
 #include "nats/walk.h"
 
 enum { NAMED_MOST = 20 };
-
-/* Keys that would command a terminal, or break a line, are shown escaped. */
-static void show_key(maph_slice key) {
-  const unsigned char *p = key.data, *end = p + key.size;
-  while (p < end) {
-    size_t sequence = utf8_sequence(p, end);
-    if (sequence && !utf8_is_control(p, sequence) && *p != '\\')
-      fwrite(p, 1, sequence, stdout);
-    else
-      printf("\\x%02X", *p);
-    p += sequence ? sequence : 1;
-  }
-}
 
 static bool to_standard_output(void *to, const void *bytes, size_t size) {
   return fwrite(bytes, 1, size, to) == size;
@@ -36,7 +23,7 @@ static bool tell(void *arg, difference what, maph_slice key, uint64_t version) {
   if (++*named > NAMED_MOST) return true;
   if (!option.json) {
     printf("%s ", difference_name(what));
-    show_key(key);
+    shown_write(key, SHOWN_EXACT, to_standard_output, stdout);
     if (version)
       printf(" (here at %" PRIu64 ")\n", version);
     else

@@ -58,6 +58,8 @@ static inline uint64_t now_ns(void) {
 ** this thread, which on a busy machine leaves out the waiting for a processor (but not the caches
 ** that others emptied). */
 uint64_t loop_ns(void);
+/* processor time of this thread */
+uint64_t thread_ns(void);
 
 /* Print one sentence and end the program with status 1; the data folder is removed on the way
 ** out. */
@@ -68,14 +70,18 @@ void *must_alloc(size_t size);
 typedef enum metric {
   BULK_OFF,
   BULK_FULL,
+  LOADED,
+  LOADED_CPU,
   OVERHEAD,
   ON_DISK,
   INDEX_BYTES,
   GET,
+  GET_ENDS,
   GET_P50,
   GET_P99,
   GET_P999,
   DEPENDENT,
+  COLD_LINE,
   MISS,
   MANY,
   SCAN,
@@ -94,6 +100,7 @@ typedef enum metric {
   DURABLE_PUT,
   DURABLE_BATCH,
   DURABLE_BATCH_FULL,
+  DURABLE_BATCH_OLD,
   YCSB_A,
   YCSB_B,
   YCSB_C,
@@ -101,6 +108,7 @@ typedef enum metric {
   YCSB_E,
   YCSB_F,
   OPTIMIZE_TIME,
+  OPTIMIZE_CPU,
   OPTIMIZE_MEMORY,
   OPTIMIZE_PAUSE,
   OPTIMIZE_BITS,
@@ -111,6 +119,7 @@ typedef enum metric {
   KINDS_DEPENDENT,
   KINDS_MANY,
   COMPACT_TIME,
+  COMPACT_CPU,
   COMPACT_PAUSE,
   COMPACT_SLOWEST,
   COMPACT_PUTS,
@@ -120,6 +129,8 @@ typedef enum metric {
   OPTION_GET_LAST = OPTION_GET + OPEN_OPTIONS - 1,
   OPTION_DEPENDENT,
   OPTION_DEPENDENT_LAST = OPTION_DEPENDENT + OPEN_OPTIONS - 1,
+  OPTION_MANY,
+  OPTION_MANY_LAST = OPTION_MANY + OPEN_OPTIONS - 1,
   OPEN,
   OPEN_SMALL,
   TAIL_P50,
@@ -226,7 +237,7 @@ typedef struct entrant {
 } entrant;
 
 /* What a get's caller reads of the value. */
-typedef enum touch { TOUCH_NONE, TOUCH_FIRST, TOUCH_ALL } touch;
+typedef enum touch { TOUCH_NONE, TOUCH_FIRST, TOUCH_ENDS, TOUCH_ALL } touch;
 
 typedef struct bench {
   workload work;
@@ -256,6 +267,8 @@ void entrant_need_reading(bench *bench, entrant *entrant);
 void entrant_need_writing(bench *bench, entrant *entrant, level at);
 /* these fail on a wrong answer */
 void check_hits(const peer *peer, void *store, const key_set *expected);
+/* every key of the workload */
+void check_keys(const workload *workload, const peer *peer, void *store);
 void check_misses(const peer *peer, void *store, const key_set *missing);
 
 /* every section, every run; peers: a list, NULL: all */
@@ -281,7 +294,9 @@ typedef struct section {
 
 void measure_bulk(bench *bench, entrant *entrant);
 void measure_size(bench *bench, entrant *entrant);
+void measure_load(bench *bench, entrant *entrant);
 void measure_get(bench *bench, entrant *entrant);
+void measure_ends(bench *bench, entrant *entrant);
 void measure_latency(bench *bench, entrant *entrant);
 void measure_dependent(bench *bench, entrant *entrant);
 void measure_miss(bench *bench, entrant *entrant);
@@ -295,6 +310,7 @@ void measure_durable(bench *bench, entrant *entrant);
 void measure_batch(bench *bench, entrant *entrant);
 void measure_put_full(bench *bench, entrant *entrant);
 void measure_batch_full(bench *bench, entrant *entrant);
+void measure_batch_old(bench *bench, entrant *entrant);
 void measure_ycsb_a(bench *bench, entrant *entrant);
 void measure_ycsb_b(bench *bench, entrant *entrant);
 void measure_ycsb_c(bench *bench, entrant *entrant);

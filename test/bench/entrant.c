@@ -151,17 +151,21 @@ static void check_scan(const workload *workload, const peer *peer, void *store) 
   }
 }
 
-static void check_all(const bench *bench, entrant *entrant) {
-  const workload *workload = &bench->work;
+void check_keys(const workload *workload, const peer *peer, void *store) {
   key_set part;
   key_set_init(&part, LOAD_BATCH, 1);
   for (uint32_t done = 0; done < workload->keys; done += part.n) {
     uint32_t left = workload->keys - done;
     key_set_fill(&part, workload, workload->order + done, left < LOAD_BATCH ? left : LOAD_BATCH, "",
                  0);
-    check_hits(entrant->peer, entrant->store, &part);
+    check_hits(peer, store, &part);
   }
   key_set_free(&part);
+}
+
+static void check_all(const bench *bench, entrant *entrant) {
+  const workload *workload = &bench->work;
+  check_keys(workload, entrant->peer, entrant->store);
   check_misses(entrant->peer, entrant->store, &bench->misses);
   if (entrant->peer->get_many) check_many(bench, entrant->peer, entrant->store);
   check_scan(workload, entrant->peer, entrant->store);

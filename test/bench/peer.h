@@ -45,6 +45,7 @@ typedef struct scan_total {
 /* What a rewrite of the store (compact, optimize) cost. */
 typedef struct rewrite_cost {
   uint64_t took_ns, pause_ns, memory_bytes;
+  double cpu_ns; /* a key */
   double bits;
 } rewrite_cost;
 
@@ -55,6 +56,9 @@ struct peer {
   /* another peer in another form: puts into new stores say nothing new */
   const peer *variant_of;
   unsigned traits;
+  /* makes a store at once, durable: create, put_batch, finish, close; NULL: there is no such way */
+  const peer *loader;
+  const char *file; /* in its folder, all of its data; NULL: there is no such file */
   const char *(*version)(void);
   void *(*create)(const char *folder, level at); /* the folder exists and is empty */
   void *(*open)(const char *folder, level at);

@@ -107,10 +107,13 @@ static void *tinycdb_reader(void *store) {
   return s;
 }
 
+extern const peer peer_tinycdb;
 const peer peer_tinycdb = {
   .name = "tinycdb",
   .settings = "cdb_make, then cdb_find in its mapping; durable load: one fsync at the end",
   .version = tinycdb_version,
+  .loader = &peer_tinycdb,
+  .file = "data.cdb",
   .create = tinycdb_create,
   .open = tinycdb_open,
   .close = tinycdb_close,

@@ -20,12 +20,16 @@ typedef struct target {
 } target;
 
 #define HUGE_PAGES(m) ((metric)((m) + OPEN_HUGE))
+/* the option makes the file come back into the page cache page by page */
+#define SMALL_PAGES(m) ((metric)((m) + OPEN_RANDOM))
 #define TWO(m) ((metric)((m) + 1))
 
 static const target targets[] = {
   { "get, tight loop", "1M", "maph", GET, "lmdb", GET, 1, 9 },
   { "get, tight loop", "1M", "maph", GET, "tinycdb", GET, 1, 3 },
-  { "get p50", "1M", "maph", GET_P50, "tinycdb", GET_P50, 0, 0.7 },
+  { "get, tight loop", "1M", "maph", GET, "ram", GET, 1, 1 },
+  { "get, first and last byte", "1M", "maph", GET_ENDS, "ram", GET_ENDS, 1, 0.6 },
+  { "get p50", "1M", "maph", GET_P50, "tinycdb", GET_P50, 0, 1 },
   { "miss inside the key range", "1M", "maph", MISS, "lmdb", MISS, 1, 12 },
   { "miss inside the key range", "1M", "maph", MISS, "tinycdb", MISS, 1, 2.5 },
   { "get_many against single gets", "1M", "maph", MANY, "lmdb", GET, 1, 25 },
@@ -44,7 +48,7 @@ static const target targets[] = {
   { "ordered scan", "1M", "maph", ORDERED_SCAN, "lmdb", ORDERED_SCAN, 1, 1.5 },
   { "range of 10", "1M", "maph", RANGE_10, "lmdb", RANGE_10, 1, 2 },
   { "range of 100", "1M", "maph", RANGE_100, "lmdb", RANGE_100, 1, 2 },
-  { "bytes used above key and value", "1M", "maph", OVERHEAD, NULL, OVERHEAD, 0, 56 },
+  { "bytes used above key and value", "1M", "maph", OVERHEAD, NULL, OVERHEAD, 0, 40 },
   { "open for reading, first get", "1M", "maph", OPEN, NULL, OPEN, 0, 1e6 },
   { "open against a store of 1,000", "1M", "maph", OPEN, "maph", OPEN_SMALL, 0, 2 },
   { "put p99.999, no flush", "10M", "maph", TAIL_P99999, NULL, TAIL_P99999, 0, 1e6 },
@@ -54,7 +58,28 @@ static const target targets[] = {
   { "slowest put not interrupted", "10M", "maph", TAIL_KEPT_MAX, NULL, TAIL_KEPT_MAX, 0, 50e6 },
   { "optimized: dependent get", "1M", "maph-pilot", DEPENDENT, "maph", DEPENDENT, 0, 1 / 1.6 },
   { "optimized: get, tight loop", "1M", "maph-pilot", GET, "maph", GET, 1, 1.2 },
-  { "optimized: get p50", "1M", "maph-pilot", GET_P50, "tinycdb", GET_P50, 0, 0.5 },
+  { "optimized: get, tight loop", "1M", "maph-pilot", GET, "ram", GET, 1, 1 },
+  { "optimized: first and last byte", "1M", "maph-pilot", GET_ENDS, "ram", GET_ENDS, 1, 1.1 },
+  { "optimized: get p50", "1M", "maph-pilot", GET_P50, "tinycdb", GET_P50, 0, 0.7 },
+  { "optimized: dependent, a cold line", "1M", "maph-pilot", DEPENDENT, "maph-pilot", COLD_LINE, 0,
+    1.3 },
+  { "optimized: miss", "1M", "maph-pilot", MISS, "tinycdb", MISS, 1, 1 },
+  { "all kinds: get", "1M", "maph", KINDS_GET, "maph", GET, 1, 1 / 1.15 },
+  { "all kinds: dependent get", "1M", "maph", KINDS_DEPENDENT, "maph", DEPENDENT, 0, 1.15 },
+  { "all kinds: get_many", "1M", "maph", KINDS_MANY, "maph", MANY, 1, 1 / 1.15 },
+  { "all kinds, optimized: get", "1M", "maph-pilot", KINDS_GET, "maph-pilot", GET, 1, 1 / 1.15 },
+  { "all kinds, optimized: dependent", "1M", "maph-pilot", KINDS_DEPENDENT, "maph-pilot", DEPENDENT,
+    0, 1.15 },
+  { "all kinds, optimized: get_many", "1M", "maph-pilot", KINDS_MANY, "maph-pilot", MANY, 1,
+    1 / 1.15 },
+  { "made at once, durable", "1M", "maph", LOADED, "tinycdb", LOADED, 1, 1 },
+  { "made at once, durable", "small", "maph", LOADED, "tinycdb", LOADED, 1, 1 },
+  { "optimized: bytes above", "1M", "maph-pilot", OVERHEAD, NULL, OVERHEAD, 0, 12 },
+  { "optimized: bytes above", "small", "maph-pilot", OVERHEAD, NULL, OVERHEAD, 0, 12 },
+  { "optimized, large pages: get", "10M", "maph-pilot", GET, "maph-pilot", SMALL_PAGES(OPTION_GET),
+    1, 1.3 },
+  { "optimized, large pages: get_many", "10M", "maph-pilot", MANY, "maph-pilot",
+    SMALL_PAGES(OPTION_MANY), 1, 1.3 },
   { "optimized: get_many", "1M", "maph-pilot", MANY, "maph", MANY, 1, 1 },
   { "optimized: index bytes a key", "1M", "maph-pilot", INDEX_BYTES, NULL, INDEX_BYTES, 0, 1 },
   { "optimized, mixed: dependent get", "mixed", "maph-pilot", DEPENDENT, "maph", DEPENDENT, 0, 1 },
@@ -71,12 +96,12 @@ static const target targets[] = {
     537 },
   { "optimize, writers wait", "10M", "maph-pilot", OPTIMIZE_PAUSE, NULL, OPTIMIZE_PAUSE, 0, 50e6 },
   { "compact, writers wait", "10M", "maph", COMPACT_PAUSE, NULL, COMPACT_PAUSE, 0, 50e6 },
-  { "SQL: SELECT by key", "1M", "maph", SQL_SELECT, "sqlite", SQL_SELECT, 1, 2.5 },
-  { "SQL: key IN (1000)", "1M", "maph", SQL_IN, "sqlite", SQL_IN, 1, 4 },
+  { "SQL: SELECT by key", "1M", "maph", SQL_SELECT, "sqlite", SQL_SELECT, 1, 3 },
+  { "SQL: key IN (1000)", "1M", "maph", SQL_IN, "sqlite", SQL_IN, 1, 5 },
   { "SQL: join on key", "1M", "maph", SQL_JOIN, "sqlite", SQL_JOIN, 1, 2.7 },
   { "SQL: key > ? ORDER BY key LIMIT 10", "1M", "maph", SQL_PAGE, "sqlite", SQL_PAGE, 1, 1 },
   { "SQL: sum of lengths", "1M", "maph", SQL_SUM, "sqlite", SQL_SUM, 1, 1 },
-  { "SQL: INSERT, one transaction", "1M", "maph", SQL_INSERT, "sqlite", SQL_INSERT, 1, 4 },
+  { "SQL: INSERT, one transaction", "1M", "maph", SQL_INSERT, "sqlite", SQL_INSERT, 1, 7 },
 };
 
 /* "7.21M", "319k", "2987", "412 ns", "1.3 ms" */
@@ -239,8 +264,10 @@ typedef struct markdown_row {
 
 static const markdown_row rows[] = {
   { "1M", "get, tight loop", GET, METRICS },
+  { "1M", "get, first and last byte read", GET_ENDS, METRICS },
   { "1M", "get, p50 / p99.9", GET_P50, GET_P999 },
-  { "1M", "dependent get", DEPENDENT, METRICS },
+  { "1M", "dependent get / one cold line of the file", DEPENDENT, COLD_LINE },
+  { "1M", "half with expiry, types: get / dependent", KINDS_GET, KINDS_DEPENDENT },
   { "1M", "get_many, keys", MANY, METRICS },
   { "1M", "miss inside the key range", MISS, METRICS },
   { "1M", "two reading threads / processes", TWO(THREADS), TWO(PROCESSES) },
@@ -248,6 +275,10 @@ static const markdown_row rows[] = {
   { "1M", "ordered scan, entries", ORDERED_SCAN, METRICS },
   { "1M", "range of 10 / 100 entries", RANGE_10, RANGE_100 },
   { "1M", "bulk load", BULK_OFF, METRICS },
+  { "1M", "made at once, on disk / CPU a key", LOADED, LOADED_CPU },
+  { "small", "the same, values of 16 bytes", LOADED, LOADED_CPU },
+  { "30M", "the same, 30M keys", LOADED, LOADED_CPU },
+  { "1M", "CPU a key: optimize / compact", OPTIMIZE_CPU, COMPACT_CPU },
   { "1M", "one put a transaction, no flush", PUT, METRICS },
   { "1M", "one put a transaction, on disk", DURABLE_PUT, METRICS },
   { "1M", "1000 puts a transaction, on disk", DURABLE_BATCH, METRICS },
@@ -255,6 +286,7 @@ static const markdown_row rows[] = {
   { "1M", "YCSB C / D", YCSB_C, YCSB_D },
   { "1M", "YCSB E / F", YCSB_E, YCSB_F },
   { "1M", "bytes a key above key and value", OVERHEAD, METRICS },
+  { "small", "the same, values of 16 bytes", OVERHEAD, METRICS },
   { "mixed", "values of 20-2000 bytes: get / dependent", GET, DEPENDENT },
   { "10M", "10M keys: get / dependent", GET, DEPENDENT },
 };

@@ -9,14 +9,18 @@
 static const metric_info infos[METRICS] = {
   [BULK_OFF] = { "bulk_load", "bulk load, no flush", PER_SECOND },
   [BULK_FULL] = { "bulk_load_durable", "bulk load, durable", PER_SECOND },
+  [LOADED] = { "load_at_once", "made at once, durable", PER_SECOND },
+  [LOADED_CPU] = { "load_at_once_cpu", "processor time of it, a key", NANOSECONDS },
   [OVERHEAD] = { "overhead", "bytes used above key and value", BYTES },
   [ON_DISK] = { "overhead_on_disk", "blocks on disk above the same", BYTES },
   [INDEX_BYTES] = { "index_bytes", "of those, of the index", BYTES },
   [GET] = { "get", "get, tight loop", PER_SECOND },
+  [GET_ENDS] = { "get_ends", "get, first and last byte read", PER_SECOND },
   [GET_P50] = { "get_p50", "get p50", NANOSECONDS },
   [GET_P99] = { "get_p99", "get p99", NANOSECONDS },
   [GET_P999] = { "get_p999", "get p99.9", NANOSECONDS },
   [DEPENDENT] = { "get_dependent", "dependent get", NANOSECONDS },
+  [COLD_LINE] = { "cold_line", "one cold line of its file", NANOSECONDS },
   [MISS] = { "miss", "miss inside the key range", PER_SECOND },
   [MANY] = { "get_many", "get_many, keys", PER_SECOND },
   [SCAN] = { "scan", "scan, entries", PER_SECOND },
@@ -30,6 +34,7 @@ static const metric_info infos[METRICS] = {
   [DURABLE_PUT] = { "put_durable", "put, durable", PER_SECOND },
   [DURABLE_BATCH] = { "batch_durable", "put, durable batches of 1000", PER_SECOND },
   [DURABLE_BATCH_FULL] = { "batch_durable_full", "the same into the full store", PER_SECOND },
+  [DURABLE_BATCH_OLD] = { "batch_durable_update", "the same of old keys there", PER_SECOND },
   [YCSB_A] = { "ycsb_a", "YCSB A: half gets, half updates", PER_SECOND },
   [YCSB_B] = { "ycsb_b", "YCSB B: 95 % gets, 5 % updates", PER_SECOND },
   [YCSB_C] = { "ycsb_c", "YCSB C: gets", PER_SECOND },
@@ -37,6 +42,7 @@ static const metric_info infos[METRICS] = {
   [YCSB_E] = { "ycsb_e", "YCSB E: 95 % short scans", PER_SECOND },
   [YCSB_F] = { "ycsb_f", "YCSB F: half read-modify-write", PER_SECOND },
   [OPTIMIZE_TIME] = { "optimize", "optimize", NANOSECONDS },
+  [OPTIMIZE_CPU] = { "optimize_cpu", "optimize, processor time a key", NANOSECONDS },
   [OPTIMIZE_MEMORY] = { "optimize_memory", "optimize, memory", MEGABYTES },
   [OPTIMIZE_PAUSE] = { "optimize_pause", "optimize, writers wait", NANOSECONDS },
   [OPTIMIZE_BITS] = { "perfect_bits", "perfect hash alone", BITS },
@@ -47,6 +53,7 @@ static const metric_info infos[METRICS] = {
   [KINDS_DEPENDENT] = { "kinds_dependent", "dependent get of the same", NANOSECONDS },
   [KINDS_MANY] = { "kinds_get_many", "get_many of the same, keys", PER_SECOND },
   [COMPACT_TIME] = { "compact", "compact beside a writer", NANOSECONDS },
+  [COMPACT_CPU] = { "compact_cpu", "compact alone, processor time", NANOSECONDS },
   [COMPACT_PAUSE] = { "compact_pause", "writers wait for it", NANOSECONDS },
   [COMPACT_SLOWEST] = { "compact_put_max", "slowest put meanwhile", NANOSECONDS },
   [COMPACT_PUTS] = { "compact_puts", "puts meanwhile", PER_SECOND },
@@ -108,6 +115,8 @@ const metric_info *metric_about(metric m) {
     return name_of_option(m, (int)(m - OPTION_DEPENDENT), "dependent", "dependent get",
                           NANOSECONDS);
   }
+  if (m >= OPTION_MANY && m <= OPTION_MANY_LAST)
+    return name_of_option(m, (int)(m - OPTION_MANY), "get_many", "get_many, keys", PER_SECOND);
   return &infos[m];
 }
 

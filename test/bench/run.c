@@ -42,12 +42,15 @@ static int group_size(const bench *bench) {
 }
 
 static void print_head(const bench *bench, int group) {
+  static const char *const said[] = { [TOUCH_NONE] = "nothing",
+                                      [TOUCH_FIRST] = "its first byte",
+                                      [TOUCH_ENDS] = "its first and last byte",
+                                      [TOUCH_ALL] = "all of it" };
   double load = 0;
   if (getloadavg(&load, 1) < 1) load = 0;
   printf("%s, load average %.2f\n", machine_line(), load);
   results_say_set(bench->results, stdout);
-  printf(", gets read %s, seed %llu, median of %d runs%s\n",
-         bench->touch == TOUCH_ALL ? "all of it" : "its first byte",
+  printf(", gets read %s, seed %llu, median of %d runs%s\n", said[bench->touch],
          (unsigned long long)bench->work.seed, bench->runs,
          bench->cpu_time ? ", reading by processor time" : "");
   for (int i = 0; i < bench->peers; i++) {

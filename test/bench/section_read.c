@@ -2,24 +2,33 @@
 ** section_read.c - gets and scans by one thread of a warm store that is open for reading.
 **
 ** The keys' texts lie ready in the order they are asked for.  Every byte of each value is read, as
-** a caller would (--touch first: only its first byte, which leaves the store's own part of the
-** time; what is said of a store by one does not hold for the other, so each run names its choice).
-** Loops run by the clock, which is read once every BLOCK gets, and start the list of keys over when
-** it ends.
+** a caller would (--touch first: only its first byte, ends: that and the last; this leaves the
+** store's own part of the time; what is said of a store by one does not hold for the other, so each
+** run names its choice).  Loops run by the clock, which is read once every BLOCK gets, and start
+** the list of keys over when it ends.
 */
 #include "bench.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-enum { BLOCK = 2000 }; /* gets between two looks at the clock */
+enum {
+  BLOCK = 2000, /* gets between two looks at the clock */
+  LINE = 64     /* bytes of a line of the processor's cache */
+};
 
 /* what the values add up to; keeps the reads from being left out */
 static _Thread_local volatile uint64_t sink;
 
 static inline uint64_t read_value(slice value, touch how) {
   if (how == TOUCH_NONE) return 0;
-  return how == TOUCH_FIRST ? *(const uint8_t *)value.data : read_bytes(value);
+  if (how == TOUCH_ALL) return read_bytes(value);
+  const uint8_t *p = value.data;
+  return how == TOUCH_FIRST ? p[0] : (uint64_t)p[0] + p[value.size - 1];
 }
 
 double rate_of_gets(const peer *peer, void *store, const key_set *keys, uint32_t from, touch how,
@@ -48,6 +57,13 @@ void measure_get(bench *bench, entrant *entrant) {
   entrant_report(
       bench, entrant, GET,
       rate_of_gets(entrant->peer, entrant->store, &bench->hits, 0, bench->touch, bench->seconds));
+}
+
+void measure_ends(bench *bench, entrant *entrant) {
+  entrant_need_reading(bench, entrant);
+  entrant_report(
+      bench, entrant, GET_ENDS,
+      rate_of_gets(entrant->peer, entrant->store, &bench->hits, 0, TOUCH_ENDS, bench->seconds));
 }
 
 void measure_miss(bench *bench, entrant *entrant) {
@@ -113,10 +129,44 @@ double time_of_dependent(const bench *bench, const peer *peer, void *store) {
   return (double)elapsed / (double)done;
 }
 
+/* Nanoseconds a load whose place depends on the load before, at random in a file: what no store can
+** be faster than whose index and records are not in the processor's cache. */
+static double time_of_line(const bench *bench, const uint8_t *file, uint64_t lines) {
+  uint64_t done = 0, word = bench->work.seed, start = loop_ns(), elapsed;
+  do {
+    for (int i = 0; i < BLOCK; i++) {
+      word = (word ^ (done + (uint64_t)i)) * 0x9e3779b97f4a7c15u;
+      memcpy(&word, file + ((word >> 32) * lines >> 32) * LINE, 8);
+    }
+    done += BLOCK;
+    elapsed = loop_ns() - start;
+  } while ((double)elapsed < bench->seconds * 1e9);
+  sink = word;
+  return (double)elapsed / (double)done;
+}
+
+static void measure_line(bench *bench, entrant *entrant) {
+  char path[600];
+  struct stat st;
+  uint64_t lines, sum = 0;
+  snprintf(path, sizeof path, "%s/%s", entrant->folder, entrant->peer->file);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &st)) fail("%s: cannot read %s", entrant->peer->name, path);
+  const uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+  if (file == MAP_FAILED) fail("%s: cannot map %s", entrant->peer->name, path);
+  lines = (uint64_t)st.st_size / LINE;
+  for (uint64_t i = 0; i < lines; i++) sum += file[i * LINE]; /* every page is mapped then */
+  sink = sum;
+  entrant_report(bench, entrant, COLD_LINE, time_of_line(bench, file, lines));
+  munmap((void *)file, (size_t)st.st_size);
+  close(fd);
+}
+
 void measure_dependent(bench *bench, entrant *entrant) {
   entrant_need_reading(bench, entrant);
   entrant_report(bench, entrant, DEPENDENT,
                  time_of_dependent(bench, entrant->peer, entrant->store));
+  if (entrant->peer->file) measure_line(bench, entrant);
 }
 
 double rate_of_many(const bench *bench, const peer *peer, void *store) {

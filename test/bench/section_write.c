@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { PUTS = 1000000, TAIL_PUTS = 5000000, BATCH = 1000 };
+enum { PUTS = 1000000, TAIL_PUTS = 5000000, BATCH = 1000, LOAD_BATCH = 100000 };
 
 void measure_bulk(bench *bench, entrant *entrant) {
   if (!(entrant->peer->traits & IN_MEMORY))
@@ -20,6 +20,42 @@ void measure_bulk(bench *bench, entrant *entrant) {
                    bench->work.keys / entrant_load(bench, entrant, LEVEL_FULL));
   entrant_report(bench, entrant, BULK_OFF,
                  bench->work.keys / entrant_load(bench, entrant, LEVEL_OFF));
+}
+
+/* A store of all keys made at once, on disk at the end: the time spent in the store. */
+void measure_load(bench *bench, entrant *entrant) {
+  const workload *workload = &bench->work;
+  const peer *loader = entrant->peer->loader;
+  uint64_t spent = 0, cpu = 0, start, start_cpu;
+  key_set batch;
+  if (!loader) return;
+  folder_make(entrant->fresh);
+  folder_settle(bench->folder);
+  key_set_init(&batch, LOAD_BATCH, 1);
+  void *load = loader->create(entrant->fresh, LEVEL_FULL);
+  for (uint32_t done = 0; done < workload->keys; done += batch.n) {
+    uint32_t left = workload->keys - done;
+    key_set_fill(&batch, workload, workload->order + done, left < LOAD_BATCH ? left : LOAD_BATCH,
+                 "", 0);
+    start = now_ns();
+    start_cpu = thread_ns();
+    loader->put_batch(load, batch.n, batch.keys, batch.values);
+    cpu += thread_ns() - start_cpu;
+    spent += now_ns() - start;
+  }
+  key_set_free(&batch);
+  start = now_ns();
+  start_cpu = thread_ns();
+  loader->finish(load);
+  cpu += thread_ns() - start_cpu;
+  spent += now_ns() - start;
+  loader->close(load);
+  entrant_report(bench, entrant, LOADED, workload->keys / ((double)spent * 1e-9));
+  entrant_report(bench, entrant, LOADED_CPU, (double)cpu / workload->keys);
+  void *store = entrant->peer->open(entrant->fresh, LEVEL_READ);
+  check_keys(workload, entrant->peer, store);
+  entrant->peer->close(store);
+  folder_remove(entrant->fresh);
 }
 
 static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -103,6 +139,9 @@ void measure_update(bench *bench, entrant *entrant) {
 }
 void measure_batch_full(bench *bench, entrant *entrant) {
   into_full(bench, entrant, DURABLE_BATCH_FULL, LEVEL_FULL, BATCH, "*");
+}
+void measure_batch_old(bench *bench, entrant *entrant) {
+  into_full(bench, entrant, DURABLE_BATCH_OLD, LEVEL_FULL, BATCH, "");
 }
 
 /* How often the kernel has taken the processor away from this thread. */

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "entry/entry.h"
+#include "entry/shown.h"
 #include "entry/utf8.h"
 #include "maph.h"
 
@@ -298,8 +299,7 @@ int stop_status(int status);     /* told to stop: end as that signal ends a prog
 bool file_cut_short(void);
 
 /* ------------------------------------------------------------------ Interface to code in text.c */
-size_t escape_byte(unsigned char c, char room[4]); /* as \n or \xHH */
-/* in place is fine; NULL, or what is wrong */
+/* what SHOWN_EXACT wrote; in place is fine.  NULL, or what is wrong */
 const char *unescape(maph_slice from, char *to, size_t *size);
 bool number_parse(const char *text, enum kind kind, uint64_t *number);
 

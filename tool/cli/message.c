@@ -11,23 +11,12 @@
 
 static void say(const char *format, va_list ap) {
   char text[1536], line[4 * sizeof text + 16];
-  size_t size = 0;
-  const unsigned char *p = (const unsigned char *)text, *end;
+  size_t size;
   int n = vsnprintf(text, sizeof text, format, ap);
   if (n < 0) return;
-  end = p + ((size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-  memcpy(line, "maph: ", 6);
-  size = 6;
-  while (p < end) {
-    size_t sequence = utf8_sequence(p, end);
-    if (sequence && !utf8_is_control(p, sequence)) {
-      memcpy(line + size, p, sequence);
-      size += sequence;
-      p += sequence;
-    } else {
-      size += escape_byte(*p++, line + size);
-    }
-  }
+  if ((size_t)n >= sizeof text) n = sizeof text - 1;
+  size = (size_t)sprintf(line, "maph: ");
+  size += shown_text(maph_bytes(text, (size_t)n), SHOWN_SENTENCE, line + size);
   line[size++] = '\n';
   for (size_t done = 0; done < size;) {
     ssize_t written = write(STDERR_FILENO, line + done, size - done);

@@ -197,29 +197,19 @@ bool output_end(output *out) {
 }
 
 /* ------------------------------------------------------------------------------ shapes of bytes */
-/* Escape what utf8_is_control says, what is not UTF-8, and with `all` backslashes, line ends and a
-** mark at the beginning too. */
-static void escape(output *out, maph_slice bytes, bool all) {
-  const unsigned char *p = bytes.data, *end = p + bytes.size, *plain = p,
-                      *mark = all && utf8_begins_with_mark(bytes) ? p + 3 : p;
-  char room[4];
-  while (p < end) {
-    size_t sequence = utf8_sequence(p, end);
-    bool keep = p >= mark && sequence && !utf8_is_control(p, sequence) && !(all && *p == '\\');
-    if (!keep && !all && (*p == '\n' || *p == '\t')) keep = true;
-    if (keep) {
-      p += sequence;
-      continue;
-    }
-    output_bytes(out, plain, (size_t)(p - plain));
-    output_bytes(out, room, escape_byte(*p++, room));
-    plain = p;
-  }
-  if (end > plain) output_bytes(out, plain, (size_t)(end - plain));
+/* A json_put and a shown_put. */
+static bool put_bytes(void *to, const void *bytes, size_t size) {
+  output *out = to;
+  output_bytes(out, bytes, size);
+  return !out->failed;
 }
 
-void output_escaped(output *out, maph_slice bytes) { escape(out, bytes, true); }
-void output_shown(output *out, maph_slice bytes) { escape(out, bytes, false); }
+void output_escaped(output *out, maph_slice bytes) {
+  shown_write(bytes, SHOWN_EXACT, put_bytes, out);
+}
+void output_shown(output *out, maph_slice bytes) {
+  shown_write(bytes, SHOWN_LINES, put_bytes, out);
+}
 void output_exact(output *out, maph_slice bytes) {
   if (out->terminal)
     output_shown(out, bytes);
@@ -227,15 +217,8 @@ void output_exact(output *out, maph_slice bytes) {
     output_bytes(out, bytes.data, bytes.size);
 }
 
-/* A json_put. */
-static bool put_json(void *to, const void *bytes, size_t size) {
-  output *out = to;
-  output_bytes(out, bytes, size);
-  return !out->failed;
-}
-
 void output_json(output *o, json_writer *out) {
-  json_write_begin(out, put_json, o);
+  json_write_begin(out, put_bytes, o);
   out->for_terminal = o->terminal;
 }
 

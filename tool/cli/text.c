@@ -10,21 +10,6 @@
 #include "cli.h"
 
 /* -------------------------------------------------------------------------------------- escapes */
-size_t escape_byte(unsigned char c, char room[4]) {
-  static const char digits[] = "0123456789abcdef";
-  room[0] = '\\';
-  switch (c) {
-    case '\t': room[1] = 't'; return 2;
-    case '\n': room[1] = 'n'; return 2;
-    case '\r': room[1] = 'r'; return 2;
-    case '\\': room[1] = '\\'; return 2;
-  }
-  room[1] = 'x';
-  room[2] = digits[c >> 4];
-  room[3] = digits[c & 15];
-  return 4;
-}
-
 static int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
