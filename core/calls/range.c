@@ -137,7 +137,8 @@ static inline int is_below_high(const maph_range_cursor *cursor, maph_slice key)
 }
 
 /* A key that comes after one that is inside can only be past the bound ahead. */
-static inline int is_inside(const maph_range_cursor *cursor, maph_slice key) {
+static inline __attribute__((always_inline)) int is_inside(const maph_range_cursor *cursor,
+                                                           maph_slice key) {
   if (likely(cursor->last.data != NULL))
     return cursor->heading == UP ? is_below_high(cursor, key) : is_above_low(cursor, key);
   return is_above_low(cursor, key) && is_below_high(cursor, key);
@@ -333,7 +334,8 @@ static int go_to_start(maph_range_cursor *cursor) {
   size_t i;
   int rc = MAPH_OK;
   if (gap->key.data) return go_to(cursor, gap);
-  cursor->asking = 0;
+  cursor->heading = cursor->on = cursor->asking = 0;
+  cursor->place = 0;
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
     source->place.leaf = cursor->forward == UP ? 0 : source->r.leaves - 1;

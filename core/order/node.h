@@ -22,10 +22,12 @@
 #include "file/store.h"
 
 enum { NODE_WORD = 8, NODE_PLACE = 5 }; /* bytes of an entry's parts */
+enum { NODE_FENCES = 63 };
 
 typedef struct node {
   const uint64_t *word;
-  const uint8_t *place; /* 5 bytes each, and 3 more that may be read */
+  const uint8_t *place;  /* 5 bytes each, and 3 more that may be read */
+  const uint64_t *fence; /* the words that part the entries in 64 stretches, together; or NULL */
   uint64_t entries;
   uint64_t from, to; /* the entries' records lie in [from, to) of the log */
   uint32_t shared;   /* bytes that its keys have in common */
@@ -152,6 +154,8 @@ int node_item(const view *view, const node *node, uint64_t i, item *it);
 /* Do all keys lie before the gap, or all after it, as what they have in common, first's first
 ** bytes, says?  Then *at is as many as there are, or 0. */
 int node_settles(const node *node, const item *first, const gap *gap, uint64_t *at);
+/* The fences of a node. */
+void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]);
 /* How many words are less than w. */
 uint64_t node_first_from(const node *node, uint64_t w);
 /* Past those that are w, of which entry i would be the first. */
