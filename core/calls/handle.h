@@ -106,7 +106,7 @@ int handle_writer(maph *m, store **store); /* the same, and it may write.  READO
 int handle_begin(maph *m, int durability, txn *txn);
 void handle_lend(maph *m, const store *store); /* a slice of it is handed out */
 static inline void handle_count_read(maph *m, int by) {
-  atomic_fetch_add_explicit(&m->open_reads, (unsigned)by, memory_order_relaxed);
+  atomic_fetch_add_explicit(&m->open_reads, (unsigned)by, memory_order_acq_rel);
 }
 /* What rests is the caller's now; NULL: nothing does. */
 static inline resting *handle_wake(maph *m) {
