@@ -605,12 +605,14 @@ static int leave_last(maph_range_cursor *cursor) {
 /* The same in the direction of the range, where one source alone has entries left, and the next of
 ** them is asked for and most simple: 0 where it is not so, and nothing was done. */
 static inline int next_quickly(maph_range_cursor *cursor, maph_entry *entry) {
-  source *source = &cursor->source[cursor->heap[0]];
   const view *view = &cursor->view;
-  uint64_t i = source->place.at, offset;
+  source *source;
+  uint64_t i, offset;
   maph_slice key;
-  if (cursor->on != cursor->forward || cursor->heads != 1 || source->asked == 0) return 0;
-  if (cursor->forward == DOWN) i--;
+  if (cursor->on != cursor->forward || cursor->heads != 1) return 0;
+  source = &cursor->source[cursor->heap[0]];
+  if (source->asked == 0) return 0;
+  i = cursor->forward == UP ? source->place.at : source->place.at - 1;
   offset = node_offset(&source->n, i);
   if (unlikely(offset < source->least || offset >= view->snapshot)
       || unlikely(!node_has_key(view, &source->n, i, &key))
