@@ -20,9 +20,11 @@ typedef struct perfect {
   uint64_t keys; /* 0: the file has none */
   int algorithm, direct;
   uint64_t first, past, stride;        /* the frozen records */
+  uint64_t usual_end;                  /* of them: store.h */
   uint64_t buckets, slots, multiplier; /* pilot */
   bdz bdz;                             /* cmph */
   uint64_t function, remap, table;     /* offsets in the file; table 0: none */
+  uint64_t marks; /* table, where it is one of fingerprints alone; else 0 */
   uint64_t payload, size, function_size;
 } perfect;
 

@@ -80,10 +80,13 @@ static inline uint64_t perfect_place(const store *store, const uint8_t *base, ui
   const group_line *line;
   uint64_t n = perfect_number(perfect, base, hash), at;
   if (unlikely(n >= perfect->keys)) return 0;
-  if (likely(perfect->direct)) {
-    if (likely(perfect->table) && base[perfect->table + n] != (uint8_t)hash) return 0;
-    return perfect->first + n * perfect->stride;
+  if (likely(perfect->marks)) {
+    if (base[perfect->marks + n] != (uint8_t)hash) return 0;
+    at = perfect->first + n * perfect->stride;
+    if (at == 0) __builtin_unreachable();
+    return at;
   }
+  if (perfect->direct) return perfect->first + n * perfect->stride;
   line = (const group_line *)(const void *)(base + perfect->table) + n / GROUP_KEYS;
   if (line->fingerprint[n % GROUP_KEYS] != (uint8_t)hash) return 0;
   at = line->first + (uint64_t)line->distance[n % GROUP_KEYS] * 8;

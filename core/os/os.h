@@ -103,7 +103,13 @@ int os_remove(const char *path); /* OK when it is not there */
 
 /* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it,
 ** <0 failed (sentence set). */
-enum { LOCK_WRITER = 0, LOCK_PRESENT = 1, LOCK_REWRITE = 2, LOCK_IDENTITY = 16 };
+enum {
+  LOCK_WRITER = 0,
+  LOCK_PRESENT = 1,
+  LOCK_REWRITE = 2,
+  LOCK_LENT = 3, /* file/log.c */
+  LOCK_IDENTITY = 16
+};
 int os_lock(const os_file *file, uint64_t byte, int exclusive);
 void os_unlock(const os_file *file, uint64_t byte);
 int os_locked(const os_file *file, uint64_t byte); /* does another descriptor hold it? */

@@ -7,9 +7,8 @@
 /* -------------------------------------------------------------------------------------- columns */
 
 int table_has_column(const char *name) {
-  static const char *const columns[] = {
-    "key", "value", "version", "expires_at", "_rowid_", "ttl"
-  };
+  static const char *const columns[] = { "key",     "value", "version", "expires_at",
+                                         "_rowid_", "rowid", "oid",     "ttl" };
   size_t i;
   for (i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
     if (sqlite3_stricmp(name, columns[i]) == 0) return 1;

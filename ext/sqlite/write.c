@@ -120,18 +120,26 @@ static int refuse_version(sql_table *table) {
               sqlite3_mprintf("%s.version is set by the store and cannot be written", table->name));
 }
 
-static int refuse_rowid(sql_table *table) {
-  return fail(
-      &table->base.zErrMsg, SQLITE_ERROR,
-      sqlite3_mprintf("%s._rowid_ is another name of the key and cannot be written: write %s.key",
-                      table->name, table->name));
-}
-
 /* Is this another key than old?  UPDATE ... FROM hands in what it does not change. */
 static int is_other_key(sqlite3_value *value, maph_slice old) {
   maph_slice key;
   if (!changed(value) || value_lookup_key(value, &key) != SQLITE_OK) return 0;
   return key.size != old.size || memcmp(key.data, old.data, old.size) != 0;
+}
+
+/* Does the statement write the key under one of its other names?  An INSERT has no `old`. */
+static int check_rowids(sql_table *table, sqlite3_value **columns, const maph_slice *old) {
+  static const char *const names[] = { "_rowid_", "rowid", "oid" };
+  int i;
+  for (i = 0; i <= COLUMN_OID - COLUMN_ROWID; i++) {
+    sqlite3_value *value = table_value(table, columns, COLUMN_ROWID + i);
+    if (old ? !is_other_key(value, *old) : sqlite3_value_type(value) == SQLITE_NULL) continue;
+    return fail(&table->base.zErrMsg, SQLITE_ERROR,
+                sqlite3_mprintf("%s.%s is another name of the key and cannot be written: write "
+                                "%s.key",
+                                table->name, names[i], table->name));
+  }
+  return SQLITE_OK;
 }
 
 /* Does the statement say anything of a declared column? */
@@ -166,9 +174,8 @@ static int insert_row(sql_table *table, sqlite3_value **columns) {
   memset(&row, 0, sizeof(row));
   if (sqlite3_value_type(table_value(table, columns, COLUMN_VERSION)) != SQLITE_NULL)
     return refuse_version(table);
-  if (sqlite3_value_type(table_value(table, columns, COLUMN_ROWID)) != SQLITE_NULL)
-    return refuse_rowid(table);
-  rc = read_key(table, table_value(table, columns, COLUMN_KEY), &row);
+  rc = check_rowids(table, columns, NULL);
+  if (rc == SQLITE_OK) rc = read_key(table, table_value(table, columns, COLUMN_KEY), &row);
   if (rc == SQLITE_OK) rc = read_value(table_value(table, columns, COLUMN_VALUE), &row);
   if (rc == SQLITE_OK && table->options.members.count > 0
       && (row.put.type == MAPH_NULL || says_members(table, columns, 1)))
@@ -204,8 +211,8 @@ static int read_update(sql_table *table, const maph_entry *old, sqlite3_value **
              != (sqlite3_int64)old->version) {
     return refuse_version(table);
   }
-  if (is_other_key(table_value(table, columns, COLUMN_ROWID), old->key)) return refuse_rowid(table);
-  if (changed(table_value(table, columns, COLUMN_KEY)))
+  rc = check_rowids(table, columns, &old->key);
+  if (rc == SQLITE_OK && changed(table_value(table, columns, COLUMN_KEY)))
     rc = read_key(table, table_value(table, columns, COLUMN_KEY), row);
   if (rc == SQLITE_OK && changed(table_value(table, columns, COLUMN_VALUE))) {
     rc = read_value(table_value(table, columns, COLUMN_VALUE), row);

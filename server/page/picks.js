@@ -28,7 +28,7 @@ export function picks(store, list, deleted) {
     }
   });
   const go = button("", remove, { class: "danger", hidden: true });
-  const bar = h("div", { class: "picks writes", hidden: true }, allLabel, go);
+  const bar = h("div", { class: "picks writes own", hidden: true }, allLabel, go);
   let last = null;
 
   const chosen = () => [...boxes].filter(([, { box }]) => box.checked);
@@ -52,7 +52,7 @@ export function picks(store, list, deleted) {
   function boxOf(key, version) {
     const box = h("input", {
       type: "checkbox",
-      class: "pick writes",
+      class: "pick writes own",
       tabindex: -1,
       "data-key": key,
       "aria-label": `Pick ${label(unpercent(key))}`,
