@@ -156,6 +156,8 @@ void os_at_fork(void (*child)(void));
 unsigned os_forks(void); /* how often this process is the child of such a fork */
 
 void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
+/* the same, for a table that is used all over: in large pages where it is long */
+void *os_alloc_table(size_t size);
 void *os_realloc(void *p, size_t size);
 void os_free(void *p);
 

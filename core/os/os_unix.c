@@ -760,9 +760,21 @@ void os_at_fork(void (*child)(void)) {
   pthread_atfork(NULL, NULL, close_locks_in_child);
 }
 
+/* Of small pieces malloc keeps some for each thread, and its calloc looks past these. */
 void *os_alloc(size_t size) {
-  void *p = SYS("malloc", NULL, calloc(1, size));
+  enum { SMALL = 1024 };
+  void *p = SYS("malloc", NULL, size <= SMALL ? malloc(size) : calloc(1, size));
   if (p == NULL) fail_memory(size);
+  if (p && size <= SMALL) memset(p, 0, size);
+  return p;
+}
+
+void *os_alloc_table(size_t size) {
+  const size_t large = (size_t)2 << 20;
+  uint8_t *p = os_alloc(size), *first;
+  if (p == NULL || size < 2 * large) return p;
+  first = p + (large - (uintptr_t)p % large) % large;
+  madvise(first, (size - (size_t)(first - p)) / large * large, MADV_HUGEPAGE);
   return p;
 }
 

@@ -23,6 +23,7 @@
 #include "nats/connect.h"
 #include "nats/option.h"
 #include "nats/replica.h"
+#include "nats/watchdog.h"
 
 enum { SERVERS_MOST = 64, INFO_MOST = 65536, CONNECT_MS = 5000 };
 
@@ -387,6 +388,16 @@ stream_rc connection_open(connection **made) {
   return rc;
 }
 
+stream_rc connection_open_alone(connection **made) {
+  uint64_t servers = 1;
+  stream_rc rc;
+  for (const char *at = option.server; *at; at++) servers += *at == ',';
+  watchdog_begin(servers * (2 * CONNECT_MS + 1000), "the server fell silent");
+  rc = connection_open(made);
+  watchdog_end();
+  return rc;
+}
+
 void connection_patience(connection *c, int ms) { c->patience_ms = ms; }
 
 void connection_close(connection *c) {
@@ -394,6 +405,8 @@ void connection_close(connection *c) {
   natsConnection_Close(c->nats);
   natsConnection_Destroy(c->nats);
   connect_free_consumers(c);
+  connect_free_pipe(c);
+  natsSubscription_Destroy(c->stored);
   natsSubscription_Destroy(c->answers);
   free(c);
 }

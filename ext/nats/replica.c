@@ -35,6 +35,9 @@ static const command commands[] = {
     "make the bucket" },
   { "wait", command_wait, "FILE", 1, 1, "revision",
     "until the replica FILE is complete, or has --revision" },
+  { "publish", command_publish, "FILE BUCKET", 2, 2,
+    "once skip-too-large compare overwrite metrics-file",
+    "bring all that is written to FILE to the bucket, until told to stop" },
   { "status", command_status, "FILE...", 1, OPTION_WORDS - 1, "max-lag",
     "where replicas are, and how far behind" },
   { "verify", command_verify, "BUCKET FILE", 2, 2, "filter",
@@ -93,7 +96,7 @@ unsigned long long now_ms(void) {
 
 unsigned long long ticks_ms(void) {
   struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   return (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000;
 }
 

@@ -1,6 +1,6 @@
 /*
-** stream.h - all that maph-replica asks of NATS.  Here, in stream.c and in connect.c is what is
-** known of nats.h, and of how JetStream spells its requests.
+** stream.h - all that maph-replica asks of NATS.  Here, in stream.c, connect.c and pipe.c is what
+** is known of nats.h, and of how JetStream spells its requests.
 **
 ** A bucket is the stream KV_BUCKET; a key is the subject $KV.BUCKET.KEY.  What a server says is
 ** believed only after its form was looked at: numbers are numbers within their bounds, times are
@@ -71,6 +71,8 @@ typedef struct server_info {
 /* Ask the servers of the options, in a random order, for their INFO, and sign in at the first that
 ** lets us.  LOST DENIED MISUSE MEMORY */
 stream_rc connection_open(connection **made);
+/* The same, in a process that nobody watches: it ends where libnats does not come back. */
+stream_rc connection_open_alone(connection **made);
 /* Close it, then free it and what hangs on it.  NULL: no-op. */
 void connection_close(connection *c);
 const server_info *connection_server(const connection *c);

@@ -22,10 +22,6 @@ int table_column(const sql_table *table, int place) {
   return place <= declared ? COLUMN_MEMBER : place - declared;
 }
 
-sqlite3_value *table_value(const sql_table *table, sqlite3_value **columns, int column) {
-  return columns[column == COLUMN_KEY ? 0 : column + (int)table->options.members.count];
-}
-
 /* ------------------------------------------------------------------------------------ the store */
 
 int table_may(const sql_table *table) {

@@ -40,8 +40,14 @@ typedef struct row {
 
 static int changed(sqlite3_value *value) { return !sqlite3_value_nochange(value); }
 
+/* What an UPDATE leaves as it is reads as NULL too, but for UPDATE ... FROM: it hands it in. */
+static int is_given(sqlite3_value *value) {
+  return sqlite3_value_type(value) != SQLITE_NULL && changed(value);
+}
+
 static int read_key(sql_table *table, sqlite3_value *value, row *row) {
-  switch (sqlite3_value_type(value)) {
+  int type = sqlite3_value_type(value);
+  switch (type) {
     case SQLITE_NULL:
       return fail(&table->base.zErrMsg, SQLITE_CONSTRAINT_NOTNULL,
                   sqlite3_mprintf("NOT NULL constraint failed: %s.key", table->name));
@@ -53,7 +59,7 @@ static int read_key(sql_table *table, sqlite3_value *value, row *row) {
                           table->name, sqlite3_value_text(value)));
     default: break;
   }
-  row->put.key_type = sqlite3_value_type(value) == SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
+  row->put.key_type = type == SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   if (value_lookup_key(value, &row->key) != SQLITE_OK) return SQLITE_NOMEM;
   if (row->key.size == 0) {
     return fail(&table->base.zErrMsg, SQLITE_CONSTRAINT_CHECK,
@@ -70,7 +76,7 @@ static int read_value(sqlite3_value *value, row *row) {
 
 /* expires_at and ttl say the same thing; the table's own ttl counts where neither does. */
 static int read_expiry(sql_table *table, sqlite3_value *value, sqlite3_value *ttl, row *row) {
-  if (changed(ttl) && sqlite3_value_type(ttl) != SQLITE_NULL) {
+  if (is_given(ttl)) {
     if (sqlite3_value_type(value) != SQLITE_NULL) {
       return fail(
           &table->base.zErrMsg, SQLITE_ERROR,
@@ -227,8 +233,7 @@ static int read_update(sql_table *table, const maph_entry *old, sqlite3_value **
     rc = value_read_expiry(table_value(table, columns, COLUMN_EXPIRES), &row->put.expires,
                            &table->base.zErrMsg);
   }
-  if (rc == SQLITE_OK && changed(table_value(table, columns, COLUMN_TTL))
-      && sqlite3_value_type(table_value(table, columns, COLUMN_TTL)) != SQLITE_NULL) {
+  if (rc == SQLITE_OK && is_given(table_value(table, columns, COLUMN_TTL))) {
     rc = value_read_ttl(table_value(table, columns, COLUMN_TTL), &row->put.expires,
                         &table->base.zErrMsg);
   }
@@ -286,9 +291,7 @@ int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int
   sql_table *table = (sql_table *)vtab;
   sqlite3_value **columns = argv + 2;
   int is_insert = argc > 1 && sqlite3_value_type(argv[0]) == SQLITE_NULL;
-  int is_command =
-      argc > 1 && changed(table_value(table, columns, COLUMN_COMMAND))
-      && sqlite3_value_type(table_value(table, columns, COLUMN_COMMAND)) != SQLITE_NULL;
+  int is_command = argc > 1 && is_given(table_value(table, columns, COLUMN_COMMAND));
   int rc;
   (void)rowid;
   if (table->is_function) return refuse_write(table);
