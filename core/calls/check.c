@@ -17,6 +17,7 @@
 #include "file/walk.h"
 #include "index/find.h"
 #include "index/index.h"
+#include "index/lookup.h"
 #include "index/perfect.h"
 #include "index/slot.h"
 #include "order/prove.h"
@@ -131,8 +132,16 @@ static int version_fits(const store *store, const item *it, uint64_t before, uin
   return store->given && it->version > before && it->version < version;
 }
 
+/* Does what is beside a superseded record say so? */
+static int leads_to(const view *view, uint64_t prev, uint64_t successor) {
+  return is_short(view->store, prev) ? !record_newest(view, prev)
+                                     : record_link(view, prev) == successor;
+}
+
 static int check_data(checking *checking, const item *it, uint64_t before, uint64_t version) {
-  uint64_t link = record_link(&checking->view, it->offset);
+  uint64_t link = is_short(checking->view.store, it->offset)
+                      ? 0
+                      : record_link(&checking->view, it->offset);
   item other;
   if (!version_fits(checking->view.store, it, before, version))
     problem(checking, it->offset, "a record's version is not its transaction's");
@@ -141,7 +150,7 @@ static int check_data(checking *checking, const item *it, uint64_t before, uint6
       return problem_said(checking, it->offset);
     if (other.key_size != it->key_size || memcmp(other.key, it->key, it->key_size) != 0)
       return problem(checking, it->offset, "a record's prev leads to another key");
-    if (record_link(&checking->view, it->prev) != it->offset) {
+    if (!leads_to(&checking->view, it->prev, it->offset)) {
       return problem(
           checking, it->prev,
           "a superseded record's link does not lead to the record that names it as prev");
@@ -267,13 +276,25 @@ static int check_log(checking *checking) {
   return MAPH_CORRUPT;
 }
 
+/* A moved bit that is set before the slots are, or was when a writer died, does no harm. */
+static int check_moved(checking *checking, const item *it) {
+  const header *header = header_of(checking->view.base);
+  if (atomic_load(&header->clean) != CLEAN_YES
+      || atomic_load(&header->committed) != checking->view.snapshot
+      || atomic_load(&header->clean) != CLEAN_YES)
+    return MAPH_OK;
+  return problem(checking, it->offset,
+                 "a frozen record is said to have been superseded, but it was not");
+}
+
 /* Every key's newest version must be found by looking it up. */
 static int check_lookup(checking *checking, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
   item found;
   int got = index_find(&checking->view, key, index_hash(checking->view.store, key), &found);
   if (got != MAPH_OK && got != MAPH_NOTFOUND) return problem_said(checking, it->offset);
-  if (got == MAPH_OK && found.offset == it->offset) return MAPH_OK;
+  if (got == MAPH_OK && found.offset == it->offset)
+    return record_newest(&checking->view, it->offset) ? MAPH_OK : check_moved(checking, it);
   return problem(checking, it->offset,
                  "the index does not lead to this record, which is its key's newest");
 }
@@ -283,9 +304,11 @@ static int check_lookups(checking *checking) {
   uint64_t live = 0, n = 0;
   int rc = MAPH_OK;
   while (walk_next(&walk, &rc)) {
-    if (walk_is_data(&walk) && record_newest(&checking->view, walk.it.offset)) {
+    if (walk_is_data(&walk) && item_newest(&checking->view, &walk.it, &rc)) {
       rc = check_lookup(checking, &walk.it);
       live += walk.it.kind == KIND_PUT;
+    } else if (rc != MAPH_OK) {
+      rc = problem_said(checking, walk.it.offset);
     }
     if (rc == MAPH_OK && ++n % TELL_EACH == 0)
       rc = tell(checking, "lookup", walk.at, checking->view.snapshot);

@@ -94,7 +94,7 @@ static int wanted(maph_cursor *cursor, const item *it) {
 /* With options.verify: the record is whole, and if its link says that it was superseded, what it
 ** leads to says so too. */
 static int confirm(const view *view, const item *it) {
-  uint64_t link = record_link(view, it->offset);
+  uint64_t link = is_short(view->store, it->offset) ? 0 : record_link(view, it->offset);
   item later;
   if (link != 0 && link < view->snapshot
       && (record_item(view, link, view->snapshot, &later) != MAPH_OK || later.prev != it->offset)) {
@@ -126,7 +126,7 @@ int maph_cursor_next(maph_cursor *cursor, maph_entry *entry) {
     cursor->at = walk.at;
     if (unlikely(snapshot->handle->options.verify) && (rc = confirm(&view, &walk.it)) != MAPH_OK)
       break;
-    if (!record_newest(&view, walk.it.offset) || !wanted(cursor, &walk.it)) continue;
+    if (!item_newest(&view, &walk.it, &rc) || !wanted(cursor, &walk.it)) continue;
     record_entry(snapshot->store, &walk.it, entry);
     return MAPH_OK;
   }

@@ -56,7 +56,7 @@ static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
 }
 
 static inline void bring(const uint8_t *p) {
-  uint64_t w = load64(p);
+  uint64_t w = *(const volatile uint8_t *)p;
   __asm__ volatile("" ::"r"(w));
 }
 
@@ -69,14 +69,16 @@ static inline void node_bring(const view *view, const node *node, uint64_t from,
   for (i = from; i < to; i++) {
     uint64_t offset = node_offset(node, i);
     if (unlikely(offset < node->from || offset >= node->to)) continue;
-    bring(view->base + offset);
+    bring(record_start(view, offset));
   }
   for (i = from; i < to; i++) {
     uint64_t offset = node_offset(node, i), size, at;
+    const uint8_t *p;
     if (unlikely(offset < node->from || offset + BRING_MOST > node->to)) continue;
-    size = MIN(record_about(view->base, offset), (uint64_t)BRING_MOST);
-    for (at = LINE; at < size; at += LINE) bring(view->base + offset + at);
-    bring(view->base + offset + (size - 1) / 8 * 8);
+    p = record_start(view, offset);
+    size = MIN(record_about(view, offset), (uint64_t)BRING_MOST);
+    for (at = LINE; at < size; at += LINE) bring(p + at);
+    bring(p + (MAX(size, UINT64_C(1)) - 1) / 8 * 8);
   }
 }
 
@@ -124,8 +126,9 @@ int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRU
 /* The key of entry i, judged.  view: its snapshot is node->to at least.  CORRUPT */
 static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
   uint64_t offset = node_offset(node, i);
+  int flags;
   if (unlikely(offset < node->from || offset >= node->to
-               || !record_first_key(view->base, offset, node->to, key) || key->size < node->shared
+               || !record_first_key(view, offset, node->to, key, &flags) || key->size < node->shared
                || key_word(key->data, key->size, node->shared) != node->word[i]))
     return node_contradicted(view, offset);
   return MAPH_OK;
