@@ -44,7 +44,6 @@ enum {
   LARGE = 65536,               /* a record after which the clock is looked at too */
   AHEAD = 12,                  /* records prefetched */
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
-  UNIT_MOST = 8,
   PADDING_MOST = 7, /* bytes for two records, on the average */
   SIZE_SHIFT = 40,  /* where: log_short_body << 40 | offset / 8 */
   SORT_BITS = 10,
@@ -239,7 +238,7 @@ static uint64_t size_of(const frozen *frozen, uint64_t where) {
 /* The smallest unit in which a group line's last distance fits. */
 static unsigned unit_for(uint64_t largest) {
   unsigned unit = 1;
-  while (unit < UNIT_MOST && (GROUP_KEYS - 1) * (largest + unit - 1) > UINT16_MAX * (uint64_t)unit)
+  while (unit < SHORT_UNIT_MOST && (GROUP_KEYS - 1) * (largest + unit - 1) > UINT16_MAX * (uint64_t)unit)
     unit *= 2;
   return unit;
 }

@@ -276,6 +276,31 @@ static int check_log(checking *checking) {
   return MAPH_CORRUPT;
 }
 
+static int all_zero(const uint8_t *p, const uint8_t *end) {
+  while (p < end && *p == 0) p++;
+  return p == end;
+}
+
+/* What no checksum is over: zeros behind frozen records, and moved bits that are no record's. */
+static int check_zeros(checking *checking) {
+  const perfect *perfect = &checking->view.store->perfect;
+  walk walk = walk_from(&checking->view, perfect->first, perfect->past);
+  unsigned in_use = perfect->keys % MOVED_BITS;
+  int rc = MAPH_OK, said = MAPH_OK;
+  if (perfect->places == 0) return MAPH_OK;
+  while (said == MAPH_OK && walk_next(&walk, &rc)) {
+    uint64_t to = walk.at < perfect->past ? walk.address : perfect->past;
+    if (!all_zero(walk.it.value + walk.it.value_size + walk.it.attributes_size,
+                  checking->view.base + to))
+      said = problem(checking, walk.it.offset, "there are no zeros behind a frozen record");
+  }
+  if (rc != MAPH_OK) return problem_said(checking, walk.at);
+  if (said == MAPH_OK && in_use
+      && atomic_load(moved_word(perfect, checking->view.base, perfect->keys - 1)) >> in_use)
+    said = problem(checking, perfect->moved, "there are moved bits of no record");
+  return said;
+}
+
 /* A moved bit that is set before the slots are, or was when a writer died, does no harm. */
 static int check_moved(checking *checking, const item *it) {
   const header *header = header_of(checking->view.base);
@@ -406,6 +431,7 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
   if (rc == MAPH_OK && !checking.stopped && perfect_verify(store, checking.view.base) != MAPH_OK)
     rc = problem_said(&checking, store->perfect.payload);
   if (rc == MAPH_OK && !checking.stopped) rc = check_log(&checking);
+  if (rc == MAPH_OK && !checking.stopped) rc = check_zeros(&checking);
   if (rc == MAPH_OK && !checking.stopped) rc = check_lookups(&checking);
   if (rc == MAPH_OK && !checking.stopped) rc = check_slots(&checking);
   if (rc == MAPH_OK && !checking.stopped)

@@ -14,6 +14,7 @@
 enum {
   SHORT_LEAST = PLACE_STEP, /* bytes of a record */
   SHORT_BEHIND = 64,        /* the fields before a key fit in as many */
+  SHORT_UNIT_MOST = 8,
   SHORT_KEY_SIZE = 5        /* offset of the fields behind checksum and flags */
 };
 

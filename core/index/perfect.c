@@ -60,7 +60,7 @@ static uint64_t moved_at(const perfect_head *head, const short_form *form, uint6
   if (head->placement == PLACED_DIRECT
           ? head->stride < SHORT_LEAST
                 || (head->past - head->first) / head->stride < head->keys
-          : head->stride > 8 || (head->stride & (head->stride - 1)))
+          : head->stride > SHORT_UNIT_MOST || (head->stride & (head->stride - 1)))
     return 0;
   return at == payload_size - short_moved_size(head->keys) ? at : 0;
 }

@@ -3,6 +3,10 @@
 #   1  every kind of record, and a recovery
 #   2  keys in order: runs of several sizes, before and after a recovery, and keys that none has yet
 #   3  versions that are given, in a rewritten file, and a recovery
+#   4  a perfect hash, records of one size, in their long form
+#   5  a perfect hash, records of many kinds, in their long form
+#   6  a perfect hash, records of one size, in their short form
+#   7  a perfect hash, records of many kinds, in their short form
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
@@ -144,6 +148,45 @@ proc make_given {} {
   }
 }
 
+proc frozen_key {i} {format key-%06d [expr {$i*7919%1000000}]}
+proc make_frozen {mixed} {
+  global m file
+  set m [maph open $file -durability off]
+  $m put [frozen_key 0] [format %020d 0]
+  for {set n 1} {$n<4} {incr n} {
+    transaction {
+      for {set i [expr {$n*50-50}]} {$i<$n*50} {incr i} {
+        set value [string repeat $i, [expr {$i*$i%90}]]
+        $::t put [frozen_key $i] [if {$mixed} {set value} else {format "value %014d" $i}]
+      }
+    }
+  }
+  if {$mixed} {
+    foreach {type value} {blob b text {text in UTF-8} json {{"a":[1,2]}} integer -42 real 2.5 \
+        null {}} {
+      $m put_if type-$type $value -type $type -key_is_text 1
+    }
+    $m put_if dated x -expires 4102444800000
+    $m put_if typed {<p>} -media_type text/html
+    $m put_if typed-and-dated {[]} -type json -expires 4102444800000 -media_type application/json
+    $m put [string repeat k 300] {a long key}
+    $m put large [string repeat L 5000]
+  }
+  $m optimize
+  for {set i 0} {$i<150} {incr i 11} {$m put [frozen_key $i] changed}
+  for {set i 5} {$i<150} {incr i 13} {$m delete [frozen_key $i]}
+  $m delete [frozen_key 22]
+  $m put [frozen_key 5] {there again}
+  for {set i 0} {$i<30} {incr i} {$m put later-$i $i}
+  lose_power
+  for {set i 7} {$i<150} {incr i 17} {$m put [frozen_key $i] {changed again}}
+  transaction {
+    $::t put [frozen_key 1] one
+    $::t delete [frozen_key 1]
+    $::t put [frozen_key 2] two
+  }
+}
+
 switch $which {
   1 make_records
   2 {
@@ -154,6 +197,8 @@ switch $which {
     maph_hook leaf 4
     make_given
   }
+  4 - 6 {make_frozen 0}
+  5 - 7 {make_frozen 1}
 }
 $m close
 # Boot, place, lock file and mount are of this machine.
