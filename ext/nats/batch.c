@@ -60,6 +60,7 @@ void batch_begin_load(batch *b, maph_load *load, const bucket_rules *rules, bool
 
 /* ---------------------------------------------------------------------------------------- holes */
 static batch_rc note_hole(batch *b, uint64_t to) {
+  group_hole(&b->group);
   if (b->holes_count == b->holes_room) {
     size_t room = b->holes_room ? 2 * b->holes_room : 256;
     hole *holes = realloc(b->holes, room * sizeof *holes);
@@ -179,6 +180,7 @@ batch_rc batch_take(batch *b, const delivery *d) {
     message_free(d->message);
     return rc;
   }
+  group_take(&b->group, (txn_part)d->part, message_data(d->message).size, ticks_ms());
   rc = b->load && b->holds ? hold(b, d) : take_now(b, d);
   b->at = d->sequence;
   b->last_time_ns = d->time_ns;

@@ -10,6 +10,7 @@
 #define MAPH_NATS_BATCH_H
 
 #include "nats/apply.h"
+#include "nats/group.h"
 #include "nats/stream.h"
 
 /* What of a batch stands in the way. */
@@ -36,6 +37,7 @@ typedef struct batch {
   uint64_t count, left_out; /* messages in the batch; whose key stands for none, ever */
   uint64_t last_time_ns;    /* of the last message; 0: `at` is not of a message */
   unsigned long long began_ms;
+  group group; /* where it may be committed */
   hole *holes;
   size_t holes_count, holes_room;
   struct markers *markers; /* of a load: keys that were deleted after they may have been put */

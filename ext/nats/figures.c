@@ -16,7 +16,8 @@ enum {
   REBUILDS,
   GHOSTS,
   LEFT_OUT,
-  LISTINGS
+  LISTINGS,
+  TORN
 };
 
 const replica_figure replica_figures[REPLICA_FIGURES] = {
@@ -37,6 +38,8 @@ const replica_figure replica_figures[REPLICA_FIGURES] = {
   [LEFT_OUT] = { "keys_left_out", "keys_left_out_total", "Messages whose key stands for none.",
                  true },
   [LISTINGS] = { "listings", "listings_total", "Comparisons of all keys.", true },
+  [TORN] = { "transactions_torn", "transactions_torn_total",
+             "Transactions of a published store that readers may have seen a part of.", true },
 };
 
 bool replica_look(const char *path, replica_view *view) {
@@ -83,6 +86,7 @@ bool replica_figure_value(const replica_view *view, int figure, uint64_t now_ms,
     case GHOSTS: whole = record->ghosts; break;
     case LEFT_OUT: whole = record->left_out; break;
     case LISTINGS: whole = record->listings; break;
+    case TORN: whole = record->torn; break;
   }
   *value = (double)whole;
   return true;

@@ -27,7 +27,7 @@ typedef struct replica_figure {
   const char *member, *metric, *help; /* metric: without maph_replica_ */
   bool counts;                        /* only upwards: a counter */
 } replica_figure;
-enum { REPLICA_FIGURES = 13 };
+enum { REPLICA_FIGURES = 14 };
 extern const replica_figure replica_figures[REPLICA_FIGURES];
 /* False: it has no value, as the lag of one that was never complete. */
 bool replica_figure_value(const replica_view *view, int figure, uint64_t now_ms, double *value);

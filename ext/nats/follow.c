@@ -181,9 +181,23 @@ static void name_sidecar(follower *f) {
   sidecar_name(&f->sidecar, &header);
 }
 
+static bool is_made(const char *path) {
+  struct stat st;
+  return lstat(path, &st) == 0 || errno != ENOENT;
+}
+
+/* Notes of a file that never came to be, as of a bucket whose name was mistyped, or of a store that
+** is no replica, are nobody's. */
+static void leave(follower *f, int status) {
+  sidecar_reload(&f->sidecar);
+  if (!is_made(f->path) || (status != 0 && f->sidecar.record.created[0] == 0))
+    sidecar_remove(f->path, &f->sidecar);
+}
+
 int command_follow(const char *const *words, int count) {
   static follower f;
   const char *wrong;
+  int status;
   (void)count;
   f.bucket = words[0];
   f.path = words[1];
@@ -197,10 +211,13 @@ int command_follow(const char *const *words, int count) {
   f.durability = strcmp(option.sync, "off") == 0 ? MAPH_SYNC_OFF : MAPH_SYNC_NORMAL;
   if (asprintf(&f.sync_path, "%s.sync", f.path) < 0) return complain("out of memory");
   if ((wrong = sidecar_open(f.path, f.mode, &f.sidecar)) != NULL) return complain("%s", wrong);
+  if (strcmp(f.sidecar.header.bucket, f.bucket) != 0 && !is_made(f.path)) sidecar_begin(&f.sidecar);
   if (f.sidecar.header.bucket[0] && strcmp(f.sidecar.header.bucket, f.bucket) != 0)
     return complain("%s: it is a replica of bucket %s: name another file, or remove this one and "
                     "%s.replica",
                     f.path, f.sidecar.header.bucket, f.path);
   name_sidecar(&f);
-  return child_supervise(follow, tick, &f);
+  status = child_supervise(follow, tick, &f);
+  leave(&f, status);
+  return status;
 }

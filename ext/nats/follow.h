@@ -10,7 +10,8 @@
 
 /* A new file on its way: it goes on in the next session where the bucket is the same. */
 typedef struct building {
-  batch batch; /* its load NULL: none is being built */
+  batch batch;   /* its load NULL: none is being built */
+  delivery last; /* one that may be the last; its message NULL: none */
   uint8_t uuid[16];
   uint64_t target;       /* the bucket's last sequence when it began: then the file is whole */
   uint64_t sure_time_ns; /* of the message at batch.at; 0: unknown */

@@ -48,6 +48,8 @@ static const option_row rows[] = {
   { "batch", OPTION_COUNT, &option.batch, "1000", 1, 1000000, "N", "messages a transaction" },
   { "batch-time", OPTION_TIME, &option.batch_time_ms, "5ms", 0, 60 * SECONDS, "TIME",
     "how long a transaction waits for more" },
+  { "txn-time", OPTION_TIME, &option.txn_time_ms, "10", 0, 3600 * SECONDS, "TIME",
+    "how long the rest of a published transaction is waited for" },
   { "sync", OPTION_TEXT, &option.sync, "normal", 0, 0, "off|normal",
     "durability of the file; what a power cut takes comes again" },
   { "mode", OPTION_TEXT, &option.mode, "0644", 0, 0, "MODE", "permission bits of the file" },

@@ -15,7 +15,7 @@ typedef struct options {
   bool plaintext, json, quiet;
   /* follow */
   char *filter, *sync, *mode, *metrics_file;
-  uint64_t batch, batch_time_ms, marker_age_ms, verify_every_ms, auto_compact;
+  uint64_t batch, batch_time_ms, txn_time_ms, marker_age_ms, verify_every_ms, auto_compact;
   /* create */
   char *keys, *storage;
   uint64_t history, replicas, max_value;

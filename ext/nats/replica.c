@@ -24,7 +24,7 @@ typedef struct command {
 
 static const command commands[] = {
   { "follow", command_follow, "BUCKET FILE", 2, 2,
-    "filter batch batch-time sync mode marker-age verify-every metrics-file auto-compact",
+    "filter batch batch-time txn-time sync mode marker-age verify-every metrics-file auto-compact",
     "keep FILE equal to the bucket, until told to stop" },
   { "put", command_put, "BUCKET KEY [VALUE]", 2, 3,
     "file if-absent if-revision ttl type media-type wait",

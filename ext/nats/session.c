@@ -46,6 +46,7 @@ typedef struct session {
   uint64_t delivered; /* the consumer's count */
   unsigned long long heard, looked;
   bool checks; /* holes are asked back */
+  bool groups; /* transactions are kept whole: no part of the bucket is left out */
   bool whole;  /* that the file has all there was when the session began was noted */
 } session;
 
@@ -224,6 +225,7 @@ void follower_remove_leftover(follower *f) {
 static void drop_building(follower *f) {
   building *b = &f->building;
   if (b->batch.load) maph_load_abort(b->batch.load);
+  message_free(b->last.message);
   batch_end(&b->batch);
   memset(b, 0, sizeof *b);
 }
@@ -437,7 +439,7 @@ static ending look_again(session *s) {
 }
 
 /* Commit, or what a load has for it; ENDING_NOW: go on. */
-static ending commit(session *s) {
+static ending commit_now(session *s) {
   batch *b = s->batch;
   sidecar_record *record = &s->f->sidecar.record;
   uint64_t count = b->count, before = b->committed;
@@ -456,6 +458,8 @@ static ending commit(session *s) {
     follower_drop_ghosts(s->f);
   }
   record->heard_ms = now_ms();
+  record->torn += b->group.torn;
+  b->group.torn = 0;
   if (!loads) {
     if (record->position != b->at || b->at != before) record->position_time_ns = b->last_time_ns;
     record->position = b->at;
@@ -468,17 +472,99 @@ static ending commit(session *s) {
   return !loads && s->heard - s->looked > LOOK_MS ? look_again(s) : ENDING_NOW;
 }
 
+/* ------------------------------------------------------------------------ transactions, whole */
+static bool is_whole(const session *s) {
+  return !s->groups || s->batch->load || group_is_whole(&s->batch->group, s->batch->at);
+}
+
+/* What a replica should not show, as it is up to `at`: more has to come.  Where that does not, it
+** is taken as it is. */
+static ending wait_for_more(session *s, group *g, uint64_t at) {
+  stream_info info;
+  if (group_asks(g, at)) {
+    child_stamp_long();
+    if (stream_look(s->c, s->f->bucket, &info) != STREAM_OK) return say(s, stream_errmsg());
+    group_cover(g, info.last);
+    if (group_is_whole(g, at)) return ENDING_NOW;
+  }
+  if (!group_is_overdue(g, ticks_ms(), option.txn_time_ms)) return ENDING_NOW;
+  note("bucket %s: a transaction that does not end is taken as it is, at %llu", s->f->bucket,
+       (unsigned long long)at);
+  group_give_up(g);
+  return ENDING_NOW;
+}
+
+static ending check_many_holes(session *s) {
+  batch_rc rc;
+  if (!s->checks || s->batch->holes_count < HOLES_MOST) return ENDING_NOW;
+  rc = batch_check_holes(s->batch, s->c, s->f->bucket, s->info.direct);
+  return rc == BATCH_OK ? ENDING_NOW : failed(s, rc);
+}
+
+/* Commit what readers may see. */
+static ending commit(session *s) {
+  ending end;
+  if (is_whole(s)) return commit_now(s);
+  end = check_many_holes(s);
+  if (end == ENDING_NOW) end = wait_for_more(s, &s->batch->group, s->batch->at);
+  return end == ENDING_NOW && is_whole(s) ? commit_now(s) : end;
+}
+
+/* -------------------------------------------------------------------------------- what came last */
+static ending take_last(session *s) {
+  building *b = &s->f->building;
+  batch_rc rc = b->last.message ? batch_take(s->batch, &b->last) : BATCH_OK;
+  b->last.message = NULL;
+  return rc == BATCH_OK ? ENDING_NOW : failed(s, rc);
+}
+
+/* A load has all there was.  Its last message, where there is one, stays out of it. */
+static ending end_load(session *s) {
+  building *b = &s->f->building;
+  group *g = &s->batch->group, after = *g;
+  delivery last = b->last;
+  uint64_t at = last.message ? last.sequence : s->batch->at;
+  ending end;
+  if (last.message)
+    group_take(&after, (txn_part)last.part, message_data(last.message).size, g->came_ms);
+  if (s->groups && !group_is_whole(&after, at)) {
+    end = wait_for_more(s, &after, at);
+    g->cover = after.cover;
+    g->hole = after.hole;
+    if (end != ENDING_NOW || !group_is_whole(&after, at)) return end;
+  }
+  s->f->sidecar.record.torn += after.torn;
+  end = commit_now(s);
+  if (end != ENDING_NOW) return end;
+  b->last.message = NULL;
+  return finish_building(s, last.message ? &last : NULL);
+}
+
+/* One that may be the last of a load: the hole before it is the load's to ask back. */
+static ending keep_last(session *s, const delivery *d) {
+  building *b = &s->f->building;
+  ending end = take_last(s);
+  b->last = *d;
+  if (end == ENDING_NOW && batch_reach(s->batch, d->sequence - 1) != BATCH_OK) end = ENDING_AGAIN;
+  s->batch->group.came_ms = ticks_ms();
+  return end == ENDING_NOW ? end_load(s) : end;
+}
+
 /* The file has all there was. */
 static ending caught_up(session *s) {
-  if (s->batch->load) return finish_building(s, NULL);
   s->f->sidecar.record.caught_up_ms = now_ms();
   s->f->sidecar.record.error[0] = 0;
   return ENDING_NOW;
 }
 
+/* What is whole does not wait for the end of what begins. */
+static bool begins_transaction(const session *s, const delivery *d) {
+  return d->part == TXN_PART && s->batch->load == NULL && s->batch->count > 0 && is_whole(s);
+}
+
 static ending on_message(session *s, const delivery *d) {
   building *b = &s->f->building;
-  ending end;
+  ending end = ENDING_NOW;
   if (d->delivered != s->delivered + 1 || d->sequence <= s->batch->at) {
     message_free(d->message);
     if (d->delivered != s->delivered + 1) return say(s, "messages were lost on the way");
@@ -486,16 +572,12 @@ static ending on_message(session *s, const delivery *d) {
     return say(s, "the bucket went back while it was followed");
   }
   s->delivered++;
-  if (s->batch->load == NULL || d->sequence < b->target) {
+  if (s->batch->load && d->sequence >= b->target) return keep_last(s, d);
+  if (begins_transaction(s, d)) end = commit(s);
+  if (end == ENDING_NOW) {
     batch_rc rc = batch_take(s->batch, d);
     return rc == BATCH_OK ? ENDING_NOW : failed(s, rc);
   }
-  /* The hole before the last message is the load's to ask back. */
-  if (d->sequence > s->batch->at + 1 && batch_reach(s->batch, d->sequence - 1) != BATCH_OK)
-    end = ENDING_AGAIN;
-  else
-    end = commit(s);
-  if (end == ENDING_NOW) return finish_building(s, d);
   message_free(d->message);
   return end;
 }
@@ -513,22 +595,47 @@ static ending look_behind(session *s) {
   return ENDING_NOW;
 }
 
+static ending on_heartbeat_of_load(session *s, const delivery *d) {
+  building *b = &s->f->building;
+  ending end = b->last.message && d->sequence > b->last.sequence ? take_last(s) : ENDING_NOW;
+  if (end == ENDING_NOW && b->last.message == NULL) {
+    if (batch_reach(s->batch, d->sequence) != BATCH_OK) return ENDING_AGAIN;
+    end = look_behind(s);
+  }
+  if (end == ENDING_NOW) end = commit_now(s);
+  if (end != ENDING_NOW) return end;
+  if (b->last.message == NULL && s->batch->at < b->target) return ENDING_NOW;
+  end = follower_keep_notes(s->f);
+  return end == ENDING_NOW ? end_load(s) : end;
+}
+
 static ending on_heartbeat(session *s, const delivery *d) {
-  ending end = ENDING_NOW;
+  ending end;
   if (d->reply[0] && consumer_answer(s->k, d->reply) != STREAM_OK) return say(s, stream_errmsg());
   if (d->delivered != s->delivered) return say(s, "messages were lost on the way");
+  if (s->batch->load) return on_heartbeat_of_load(s, d);
   if (batch_reach(s->batch, d->sequence) != BATCH_OK) return ENDING_AGAIN;
-  if (s->batch->load) end = look_behind(s);
-  if (end == ENDING_NOW) end = commit(s);
-  if (end != ENDING_NOW) return end;
-  if (s->batch->load && s->batch->at < s->f->building.target) return ENDING_NOW;
+  end = commit(s);
+  if (end != ENDING_NOW || !is_whole(s)) return end;
   end = follower_keep_notes(s->f);
-  if (end == ENDING_NOW && s->batch->load == NULL) end = look_at_name(s);
+  if (end == ENDING_NOW) end = look_at_name(s);
   return end == ENDING_NOW ? caught_up(s) : end;
 }
 
+/* While it waits for the rest of a transaction. */
+static void show_heard(session *s) {
+  sidecar_record *record = &s->f->sidecar.record;
+  if (record->last_seen < s->batch->at) record->last_seen = s->batch->at;
+  record->heard_ms = now_ms() - (ticks_ms() - s->heard);
+  sidecar_write(&s->f->sidecar);
+}
+
 static ending on_nothing(session *s) {
-  if (s->batch->count > 0) return commit(s);
+  if (s->batch->count > 0) {
+    ending end = commit(s);
+    if (end != ENDING_NOW || is_whole(s)) return end;
+    show_heard(s);
+  }
   if (connection_lost(s->c)) return say(s, "the connection is lost");
   if (ticks_ms() - s->heard > SILENCE_MS) return say(s, "the server fell silent");
   return ENDING_NOW;
@@ -548,15 +655,25 @@ static bool is_due(const session *s) {
          || (b->count > 0 && b->txn && ticks_ms() - b->began_ms >= option.batch_time_ms);
 }
 
+static int part_of(const session *s, message *m) {
+  const char *header = s->groups ? message_header(m, "Maph-Txn") : NULL;
+  uint64_t version;
+  return group_read(header ? maph_str(header) : maph_bytes(NULL, 0), &version);
+}
+
 static ending step(session *s) {
   delivery d;
   ending end = ENDING_NOW;
-  event event = consumer_next(s->k, s->batch->count > 0 && !s->batch->load ? 0 : WAIT_MS, &d);
+  bool waits = s->batch->count == 0 || s->batch->load || !is_whole(s);
+  event event = consumer_next(s->k, waits ? WAIT_MS : 0, &d);
   child_stamp();
   if (event != EVENT_NOTHING) s->heard = ticks_ms();
   switch (event) {
     case EVENT_NOTHING: return on_nothing(s);
-    case EVENT_MESSAGE: end = on_message(s, &d); break;
+    case EVENT_MESSAGE:
+      d.part = part_of(s, d.message);
+      end = on_message(s, &d);
+      break;
     case EVENT_FLOW: return on_flow(s, &d);
     case EVENT_HEARTBEAT: return on_heartbeat(s, &d);
     case EVENT_LOST:
@@ -582,6 +699,7 @@ static ending begin(session *s) {
   /* MAPH_TEST_NO_HOLE_CHECK: a test sees that it is needed. */
   s->checks = option.filter == NULL && connection_before(s->c, 2, 9, 12)
               && getenv("MAPH_TEST_NO_HOLE_CHECK") == NULL;
+  s->groups = option.filter == NULL;
   rc = decide(s, &what);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
   if (what == DECIDE_LIST) rc = list(s, &what);
@@ -653,7 +771,9 @@ ending session_run(follower *f) {
   if (end == ENDING_NOW) end = begin(s);
   if (end == ENDING_NOW) end = listen(s);
   while (end == ENDING_NOW && !child_told()) end = step(s);
-  if (end == ENDING_NOW && s->batch->load == NULL) commit(s);
+  if (end == ENDING_NOW && s->batch->load == NULL && is_whole(s)) commit_now(s);
+  message_free(f->building.last.message);
+  f->building.last.message = NULL;
   batch_end(&s->own);
   if (f->reopen && f->store) {
     maph_close(f->store);

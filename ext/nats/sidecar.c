@@ -1,6 +1,7 @@
 /*
 ** sidecar.c - FILE.replica (sidecar.h).
 */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -133,12 +134,20 @@ const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
   }
   s->base = base;
   /* Nothing of another form may count as written later than what is written now. */
-  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record)) {
-    memset(s->base, 0, SIDECAR_SIZE);
-    memset(&s->record, 0, sizeof s->record);
-    memset(&s->header, 0, sizeof s->header);
-  }
+  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record)) sidecar_begin(s);
   return NULL;
+}
+
+void sidecar_begin(sidecar *s) {
+  memset(s->base, 0, SIDECAR_SIZE);
+  memset(&s->record, 0, sizeof s->record);
+  memset(&s->header, 0, sizeof s->header);
+}
+
+void sidecar_remove(const char *path, const sidecar *s) {
+  char *name = sidecar_named(path, s) ? name_of(path) : NULL;
+  if (name) unlink(name);
+  free(name);
 }
 
 bool sidecar_named(const char *path, const sidecar *s) {
@@ -197,6 +206,19 @@ bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *reco
   close(fd);
   errno = 0;
   return found;
+}
+
+bool sidecar_read_header(const char *path, sidecar_header *header) {
+  unsigned char bytes[RECORD_AT] = { 0 };
+  char *name = name_of(path);
+  int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  ssize_t size = fd < 0 ? -1 : pread(fd, bytes, sizeof bytes, 0);
+  free(name);
+  if (fd >= 0) close(fd);
+  if (size < 0 || !read_header(bytes, header)) return false;
+  for (const char *p = header->bucket; *p; p++)
+    if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_') return false;
+  return header->bucket[0] != 0;
 }
 
 bool sidecar_followed(const char *path) {

@@ -43,7 +43,7 @@ typedef struct sidecar_record {
   uint64_t caught_up_ms; /* when the file was last known to have all there was; 0: never */
   uint64_t state;        /* replica_state */
   uint64_t pid;
-  uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts;
+  uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts, torn;
   char server[256], error[400]; /* of the last session; "" */
   uint64_t checksum;            /* XXH3-64 of all before */
 } sidecar_record;
@@ -71,11 +71,18 @@ bool sidecar_named(const char *path, const sidecar *s);
 /* Where it is not, somebody removed it: make it anew, with what *s has.  NULL, or a sentence; then
 ** *s is as it was. */
 const char *sidecar_renew(const char *path, unsigned mode, sidecar *s);
+/* Forget what it has: the file that it told of is not there. */
+void sidecar_begin(sidecar *s);
+/* Remove it, if it is still the one that has the name. */
+void sidecar_remove(const char *path, const sidecar *s);
 /* What a process that shared *s wrote since. */
 void sidecar_reload(sidecar *s);
 /* ------------------------------------------------------------------------------------ who looks */
 /* What PATH.replica tells.  False: there is none that can be believed; errno 0: it is not one. */
 bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record);
+/* The part that names the bucket alone, which is believed by itself.  False: there is none, or
+** another name than a bucket has. */
+bool sidecar_read_header(const char *path, sidecar_header *header);
 /* Does a follower hold it? */
 bool sidecar_followed(const char *path);
 const char *replica_state_name(uint64_t state); /* "no bucket" */

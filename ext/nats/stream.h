@@ -165,6 +165,7 @@ typedef struct delivery {
   message *message; /* of EVENT_MESSAGE: to be freed */
   maph_slice key;   /* the subject behind $KV.BUCKET. */
   uint64_t sequence, delivered, time_ns;
+  int part;        /* of a transaction: TXN_NONE, or what group_read said (group.h) */
   char reply[256]; /* "": nothing to answer */
 } delivery;
 

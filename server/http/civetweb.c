@@ -109,7 +109,7 @@ static bool take_back(connection *connection) {
 
 /* Civetweb's poll().  After a moment without a request its connection is a loop's again, and
 ** civetweb finds that its own has ended; so it is when a part of a head has come, for the rest of
-** which no worker waits.  Where it has read ahead it keeps it. */
+** which no worker waits.  Where more has come already (wire.c) it keeps it. */
 int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) __asm__("poll")
     __attribute__((visibility("default")));
 
@@ -117,6 +117,11 @@ int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) {
   struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
   connection *connection = waits;
   int n;
+  if (count > 0 && wire_holds_some(fds[0].fd)) {
+    for (nfds_t i = 1; i < count; i++) fds[i].revents = 0;
+    fds[0].revents = POLLIN;
+    return 1;
+  }
   if (connection == NULL || fds[0].fd != connection->socket)
     return ppoll(fds, count, ms < 0 ? NULL : &wait, NULL);
   n = wait_a_moment(connection);
@@ -173,8 +178,8 @@ static const char *line_after(const char *text) {
 ** folded one, a name with a byte above 126, none at all) and tells neither of it nor of the lines
 ** after it, which may hold the body's length, or a condition.  So each name must stand at the
 ** beginning of the line after the one before, end at its colon, and the last be followed by the
-** empty line, whose LF civetweb has made a NUL.  *end: what came behind it. */
-static bool head_is_whole(const struct mg_request_info *info, const char **end) {
+** empty line, whose LF civetweb has made a NUL. */
+static bool head_is_whole(const struct mg_request_info *info) {
   const char *at = line_after(info->http_version);
   for (int i = 0; i < info->num_headers && at; i++) {
     const char *name = info->http_headers[i].name, *value = info->http_headers[i].value;
@@ -182,14 +187,12 @@ static bool head_is_whole(const struct mg_request_info *info, const char **end) 
     if (name != at || (colon[1] == 0 && value > colon + 1)) return false;
     at = line_after(value);
   }
-  *end = at ? at + 2 : NULL;
   return at && at[0] == (info->num_headers ? '\r' : 0) && at[1] == 0;
 }
 
 static void read_headers(request *request, const struct mg_request_info *info) {
   request->truncated_headers = info->num_headers >= HEADER_MAX;
-  request->malformed_head =
-      !request->truncated_headers && !head_is_whole(info, &request->upload.after_head);
+  request->malformed_head = !request->truncated_headers && !head_is_whole(info);
   request->header_count = info->num_headers < HEADER_MAX ? info->num_headers : HEADER_MAX;
   for (int i = 0; i < request->header_count; i++) {
     request->headers[i].name = info->http_headers[i].name;
@@ -251,20 +254,12 @@ static request *request_read(connection *connection, const struct mg_request_inf
   return request;
 }
 
-/* How many bytes of it have come, of one that was read whole. */
-static size_t size_of(const request *request) {
-  size_t head =
-      request->upload.after_head ? (size_t)(request->upload.after_head - request->method_name) : 0;
-  if (head > 0 && request->upload.length < 0 && request->upload.done)
-    return wire_request_size(head, request->upload.after_head);
-  return head + (size_t)request->upload.read;
-}
-
 /* It waits for its next request, or its end; invariant (2). */
 static void wait_for_next(connection *connection, const request *request) {
-  wire_expect_head(size_of(request));
+  wire_expect_head();
   connection->reads = request->method & (METHOD_GET | METHOD_HEAD) ? connection->reads + 1 : 0;
-  waits = request->reply.close || request->reply.broken || !wire_has_all() ? NULL : connection;
+  waits =
+      request->reply.close || request->reply.broken || !wire_holds_nothing() ? NULL : connection;
   atomic_store(&connection->returns, waits != NULL);
   atomic_store(&connection->since_us, now_us());
   atomic_store(&connection->phase, IDLE);
@@ -274,6 +269,7 @@ static void wait_for_next(connection *connection, const request *request) {
 /* It has been refused before all of its body had come. */
 static void see_off(connection *connection) {
   mg_disable_connection_keep_alive(connection->mg);
+  wire_begin();
   shutdown(connection->socket, SHUT_WR);
   connection->deaf = atomic_exchange(&connection->timed_out, false);
   if (take_back(connection)) arrivals_see_off(connection);
@@ -296,7 +292,7 @@ static int on_request(struct mg_connection *mg) {
 }
 
 bool http_crowded(const request *request) {
-  return connections_crowded() && request->connection->mg && !wire_would_have_all(size_of(request));
+  return connections_crowded() && request->connection->mg && !wire_holds_nothing();
 }
 
 /* What civetweb refuses before there is a request: its page becomes a problem. */
@@ -304,6 +300,7 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
   const struct mg_request_info *info = mg_get_request_info(mg);
   connection *connection = connection_of(mg);
   char detail[200];
+  waits = NULL;
   if (connection == NULL || connection == &given_back) return 1;
   connection->refused = true;
   if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
@@ -342,9 +339,10 @@ long http_read(request *request, void *data, size_t size) {
   connection *connection = request->connection;
   long n;
   connection_enter(connection, READING);
+  if (request->upload.length < 0) wire_expect_chunks();
   n = mg_read(connection->mg, data, size);
   if (n > 0) connection->phase_bytes += (uint64_t)n;
-  if (n == 0 && request->upload.length < 0 && !wire_chunks_ended(request->upload.after_head))
+  if (n == 0 && request->upload.length < 0 && !wire_chunks_ended())
     request->reply.close = request->upload.has_trailers =
         true; /* they mean nothing here, and civetweb goes no further */
   connection->read_us = now_us();

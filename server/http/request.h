@@ -33,10 +33,9 @@ struct store;
 
 /* The body, while it comes (body.c). */
 typedef struct upload {
-  int64_t length;         /* -1: chunked */
-  uint64_t read;          /* bytes taken so far */
-  const char *after_head; /* bytes of it that came with the head, as they came */
-  bool waits, hurries;    /* it has a place among those who wait; it has none, and a moment */
+  int64_t length;      /* -1: chunked */
+  uint64_t read;       /* bytes taken so far */
+  bool waits, hurries; /* it has a place among those who wait; it has none, and a moment */
   bool expects_continue, continue_sent;
   bool done, failed;
   bool has_trailers; /* after its last chunk; they are ignored */

@@ -12,48 +12,72 @@
 ** civetweb skips them: so the head stays as long as it is.  A value that came in two reads keeps
 ** its blanks.
 **
-** TRAILERS.  Civetweb takes the last chunk and two bytes after it.  Unless these are CR LF it ends
-** the connection later and tells nobody, so it is found out here: they are the last that it read,
-** or, where it read nothing for the body, they lie behind the head.
+** READING AHEAD.  Civetweb takes as much as is there while it reads a head.  It gets what belongs
+** to the head, by the rule by which it finds its end (head.c), and what came behind it when it asks
+** for that.  So a body is read from here, and what is held after it is of the next request.
 **
-** READING AHEAD.  Civetweb takes as much as is there while it reads a head, and of a body no byte
-** too many.  Whether some of it is of the next request is seen by the sums.  The body of a chunked
-** request is longer than what a handler reads of it: where some of it was read on its own it ends
-** with what was taken, else it lies behind the head and is measured there.
+** CHUNKS.  The lines between them are made plain (chunks.c).  What is left of such a line may be
+** nothing: then the next bytes are waited for, until the deadline shuts the socket.
+**
+** TRAILERS.  Civetweb takes the last chunk and two bytes after it.  Unless these are CR LF it ends
+** the connection later and tells nobody, so it is found out here: they are the last that it read.
 */
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include "http/chunks.h"
 #include "http/wire.h"
 
 enum place { BEGIN, FIRST_LINE, LINE_BEGIN, NAME, VALUE, BEYOND };
 
+/* What was read of this worker's connection and civetweb has not been given. */
+struct held {
+  char *bytes;
+  size_t from, end;
+  int socket;
+};
+
 static _Thread_local enum place place;
-static _Thread_local bool body; /* else a head */
-static _Thread_local unsigned reads;
+static _Thread_local enum { HEAD, BODY, CHUNKED_BODY } part;
 static _Thread_local char last;
-static _Thread_local uint64_t taken, used; /* bytes of this connection; by requests */
+static _Thread_local uint32_t last_four; /* bytes of the head */
+static _Thread_local struct held held;
+static _Thread_local bool ahead; /* civetweb may have more than the requests until now */
+static _Thread_local struct chunks chunks;
+
+static void drop_held(void) {
+  free(held.bytes);
+  memset(&held, 0, sizeof held);
+}
 
 void wire_begin(void) {
-  taken = used = 0;
-  wire_expect_head(0);
+  drop_held();
+  ahead = false;
+  wire_expect_head();
 }
 
-void wire_expect_head(size_t request_size) {
-  body = false;
+void wire_expect_head(void) {
+  part = HEAD;
   place = BEGIN;
-  used += request_size;
+  last_four = 0;
 }
-
-bool wire_has_all(void) { return taken == used; }
-bool wire_would_have_all(size_t request_size) { return taken == used + request_size; }
 
 void wire_expect_body(void) {
-  body = true;
-  reads = 0;
+  part = BODY;
   last = 0;
+  memset(&chunks, 0, sizeof chunks);
 }
+
+void wire_expect_chunks(void) {
+  if (!ahead) part = CHUNKED_BODY;
+}
+
+bool wire_holds_nothing(void) { return held.bytes == NULL && !ahead; }
+bool wire_holds_some(int socket) { return held.bytes && held.socket == socket; }
 
 static enum place next_place(char c) {
   switch (place) {
@@ -88,38 +112,90 @@ static void take_head(char *bytes, size_t size) {
   }
 }
 
+/* Of the first n bytes those that are of the head: all, or up to its end.  Where white space comes
+** before it, civetweb looks behind the first empty line: it gets all. */
+static size_t part_of_head(const char *bytes, size_t n) {
+  if (last_four == 0 && isspace((unsigned char)bytes[0])) ahead = true;
+  if (ahead) return n;
+  for (size_t i = 0; i < n; i++) {
+    last_four = last_four << 8 | (unsigned char)bytes[i];
+    if ((last_four & 0xffff) != 0x0a0a && last_four != 0x0d0a0d0a) continue;
+    last_four = 0;
+    return i + 1;
+  }
+  return n;
+}
+
+/* False: there is no memory. */
+static bool hold(int socket, const char *bytes, size_t n) {
+  held.bytes = malloc(n);
+  if (held.bytes == NULL) return false;
+  memcpy(held.bytes, bytes, n);
+  held.from = 0;
+  held.end = n;
+  held.socket = socket;
+  return true;
+}
+
+static ssize_t read_head(int socket, char *bytes, size_t size) {
+  ssize_t n;
+  size_t taken;
+  if (wire_holds_some(socket)) {
+    size_t most = held.end - held.from < size ? held.end - held.from : size;
+    taken = part_of_head(held.bytes + held.from, most);
+    memcpy(bytes, held.bytes + held.from, taken);
+    held.from += taken;
+    if (held.from == held.end) drop_held();
+  } else {
+    n = recvfrom(socket, bytes, size, 0, NULL, NULL);
+    if (n <= 0) return n;
+    taken = part_of_head(bytes, (size_t)n);
+    if (taken < (size_t)n && !hold(socket, bytes + taken, (size_t)n - taken)) {
+      errno = ENOMEM;
+      return -1;
+    }
+  }
+  take_head(bytes, taken);
+  return (ssize_t)taken;
+}
+
+static ssize_t read_on(int socket, char *bytes, size_t size) {
+  size_t n = held.end - held.from;
+  if (!wire_holds_some(socket)) return recvfrom(socket, bytes, size, 0, NULL, NULL);
+  if (n > size) n = size;
+  memcpy(bytes, held.bytes + held.from, n);
+  held.from += n;
+  if (held.from == held.end) drop_held();
+  return (ssize_t)n;
+}
+
+static void wait_for_more(int socket) {
+  struct pollfd one = { .fd = socket, .events = POLLIN };
+  if (!wire_holds_some(socket)) ppoll(&one, 1, NULL, NULL);
+}
+
+/* Some of a body, without the extensions of its chunks. */
+static ssize_t read_chunks(int socket, char *bytes, size_t size) {
+  for (;;) {
+    ssize_t n = read_on(socket, bytes, size);
+    size_t kept = n > 0 ? chunks_pass(&chunks, bytes, (size_t)n) : 0;
+    if (kept > 0) return (ssize_t)kept;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return n;
+    wait_for_more(socket);
+  }
+}
+
 ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) __asm__("recv")
     __attribute__((visibility("default")));
 
 /* Civetweb's has no flags, and each of ours has some. */
 ssize_t recv_for_civetweb(int socket, void *bytes, size_t size, int flags) {
-  ssize_t n = recvfrom(socket, bytes, size, flags, NULL, NULL);
-  if (flags != 0) return n;
-  if (n > 0) taken += (uint64_t)n;
-  if (!body && n > 0) take_head(bytes, (size_t)n);
-  if (body) {
-    reads++;
-    last = n > 0 ? ((char *)bytes)[n - 1] : 0;
-  }
+  ssize_t n;
+  if (flags != 0) return recvfrom(socket, bytes, size, flags, NULL, NULL);
+  if (part == HEAD) return read_head(socket, bytes, size);
+  n = part == CHUNKED_BODY ? read_chunks(socket, bytes, size) : read_on(socket, bytes, size);
+  last = n > 0 ? ((char *)bytes)[n - 1] : 0;
   return n;
 }
 
-/* Chunks that lie behind a head, whole: up to the last one and two bytes. */
-static const char *chunks_end(const char *begin) {
-  size_t size;
-  do {
-    size = strtoul(begin, NULL, 16);
-    begin = strchr(begin, '\n') + 1;
-    if (size > 0) begin += size + 2;
-  } while (size > 0);
-  return begin + 2;
-}
-
-bool wire_chunks_ended(const char *begin) {
-  if (reads > 0) return last == '\n';
-  return memcmp(chunks_end(begin) - 2, "\r\n", 2) == 0;
-}
-
-size_t wire_request_size(size_t head, const char *begin) {
-  return reads > 0 ? (size_t)(taken - used) : head + (size_t)(chunks_end(begin) - begin);
-}
+bool wire_chunks_ended(void) { return last == '\n'; }

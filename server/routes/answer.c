@@ -10,6 +10,7 @@
 #include "base/sentence.h"
 #include "base/sigbus.h"
 #include "routes/answer.h"
+#include "routes/replica.h"
 
 static atomic_uint_fast64_t memory_used;
 
@@ -27,14 +28,11 @@ void reply_sentence(const request *request, int rc, maph *m, char *out, size_t r
     log_line("request %s: %s", request->id, maph_errmsg(m));
 }
 
-/* Does only the program that copies its source into it write to it? */
-static bool is_replica(maph *m) {
-  maph_stats stats;
-  return m && maph_stat(m, &stats) == MAPH_OK && stats.versions == MAPH_VERSIONS_GIVEN;
-}
-
 const char *problem_code(int rc, maph *m) {
-  return rc == MAPH_READONLY && is_replica(m) ? "replica" : maph_code(store_core_code(rc));
+  maph_stats stats;
+  bool replica = rc == MAPH_READONLY && m && maph_stat(m, &stats) == MAPH_OK
+                 && stats.versions == MAPH_VERSIONS_GIVEN;
+  return replica ? "replica" : maph_code(store_core_code(rc));
 }
 
 void reply_maph(request *request, int rc, maph *m) {
@@ -123,16 +121,11 @@ bool write_allowed(request *request) {
   return false;
 }
 
-/* The library says best who writes a replica. */
 bool change_allowed(request *request) {
-  maph *m = request->store->m;
-  maph_txn *txn = NULL;
-  int rc;
-  if (!request->store->read_only || !is_replica(m)) return write_allowed(request);
-  rc = maph_txn_begin(m, MAPH_SYNC_DEFAULT, &txn);
-  maph_txn_abort(txn);
-  if (rc == MAPH_OK) return write_allowed(request);
-  reply_maph(request, rc, m);
+  char sentence[SENTENCE_ROOM];
+  if (!request->store->replica) return write_allowed(request);
+  replica_sentence(request->store->name, sentence, sizeof sentence);
+  reply_problem(request, 403, "replica", "%s", sentence);
   return false;
 }
 

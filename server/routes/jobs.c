@@ -488,7 +488,7 @@ void store_optimize(request *request) {
 void keys_delete(request *request) {
   job asked = { .kind = REMOVAL, .range = MAPH_RANGE_INIT };
   if (removal_read(request, &asked.range) && query_durability(request, &asked.durability)
-      && write_allowed(request))
+      && change_allowed(request))
     run_job(request, &asked);
 }
 

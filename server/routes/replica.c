@@ -7,20 +7,67 @@
 #include "base/clock.h"
 #include "base/emit.h"
 #include "base/options.h"
+#include "http/reply.h"
 #include "nats/figures.h"
 #include "routes/replica.h"
 #include "store/stores.h"
+
+static bool path_of(char *out, size_t room, const char *name, size_t size) {
+  return snprintf(out, room, "%s/%.*s.maph", option.data, (int)size, name) < (int)room;
+}
 
 /* Its position is the version of the file, which is exact at every moment. */
 static bool look(const char *name, const maph_stats *stats, replica_view *view) {
   char path[4096];
   if (stats->versions != MAPH_VERSIONS_GIVEN) return false;
-  if (snprintf(path, sizeof path, "%s/%s.maph", option.data, name) >= (int)sizeof path)
-    return false;
+  if (!path_of(path, sizeof path, name, strlen(name))) return false;
   if (!replica_look(path, view)) return false;
   view->record.position = stats->version;
   if (view->record.last_seen < stats->version) view->record.last_seen = stats->version;
   return true;
+}
+
+/* ---------------------------------------------------------------------------------- refusals */
+void replica_sentence(const char *name, char *out, size_t room) {
+  char path[4096];
+  sidecar_header header;
+  if (path_of(path, sizeof path, name, strlen(name)) && sidecar_read_header(path, &header))
+    snprintf(out, room,
+             "%s.maph: a replica of the bucket %s, which only its follower may write: write to the "
+             "bucket, as with `maph-replica put %s`",
+             name, header.bucket, header.bucket);
+  else
+    snprintf(out, room,
+             "%s.maph: a replica, which only the program that copies its source into it may write: "
+             "write to the source",
+             name);
+}
+
+static bool is_replica(maph_slice name) {
+  int rc;
+  store *store = store_acquire(name.data, name.size, true, &rc);
+  bool replica = store && store->replica;
+  store_release(store);
+  return replica;
+}
+
+bool replica_spares(request *request, maph_slice name) {
+  char path[4096];
+  sidecar_header header;
+  bool told =
+      path_of(path, sizeof path, name.data, name.size) && sidecar_read_header(path, &header);
+  if (!(told && sidecar_followed(path)) && !is_replica(name)) return true;
+  if (told)
+    reply_problem(request, 403, "replica",
+                  "%.*s.maph: a replica of the bucket %s, which its follower makes and keeps: end "
+                  "that, and remove the files, where the server runs",
+                  (int)name.size, (const char *)name.data, header.bucket);
+  else
+    reply_problem(request, 403, "replica",
+                  "%.*s.maph: a replica, which the program that copies its source into it keeps: "
+                  "end that, and remove the file, where the server runs",
+                  (int)name.size, (const char *)name.data);
+  return false;
 }
 
 static bool put(void *to, const void *bytes, size_t size) {

@@ -154,6 +154,9 @@ void store_create(request *request) {
   int rc;
   if (!check_name(request) || !read_create_options(request, &keys) || !index_fits(request, keys))
     return;
+  if (!option.read_only && !store_file_exists(name.data, name.size)
+      && !replica_spares(request, name))
+    return;
   rc = option.read_only ? MAPH_READONLY : store_make(name.data, name.size, keys);
   if (rc == MAPH_OK) {
     reply_start(request, 201);
@@ -195,6 +198,7 @@ void store_destroy(request *request) {
     reply_problem(request, 403, "read_only", "this server was started with --read-only");
     return;
   }
+  if (!replica_spares(request, name)) return;
   occupant = store_occupant(name.data, name.size);
   rc = store_delete(name.data, name.size, &trouble);
   if (rc == MAPH_OK)

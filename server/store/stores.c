@@ -115,10 +115,12 @@ static int open_handle(const char *path, maph **m, char *obstacle, size_t room) 
 static store *new_store(const char *name, size_t size, maph *m, const char *obstacle,
                         const struct stat *file) {
   store *store = calloc(1, sizeof *store);
+  maph_stats stats;
   if (store == NULL) return NULL;
   memcpy(store->name, name, size);
   store->m = m;
   store->read_only = *obstacle != 0;
+  store->replica = maph_stat(m, &stats) == MAPH_OK && stats.versions == MAPH_VERSIONS_GIVEN;
   strcpy(store->obstacle, obstacle);
   atomic_init(&store->tried_us, now_us());
   store->device = file->st_dev;

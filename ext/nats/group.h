@@ -1,0 +1,58 @@
+/*
+** group.h - which messages of a bucket belong together, and behind which a replica may commit.
+**
+** A store that is published (publish.h) has transactions of several keys.  Each message of one says
+** so in a header, and the last one that it is the last:
+**
+**     Maph-Txn: VERSION
+**     Maph-Txn: VERSION;last
+**
+** A replica commits behind a last one, so that its readers never see a part of a transaction.  An
+** open one that goes on under another version is still one: its publisher died in the middle, and
+** compared the store with the bucket since.
+**
+** SUPERSEDED.  A bucket keeps the latest messages of a key.  One that was superseded before it was
+** delivered is a hole in the sequences, and what is left of its transaction is a part.  What
+** superseded it is on its way: it has at most the last sequence that the bucket has once the hole
+** was seen.  Whoever has all up to there lacks nothing, at the next end of a transaction.
+**
+** GIVEN UP.  A transaction that grows beyond GROUP_BYTES, or of which nothing comes for a time, or
+** that is followed by a message of none, is taken as it comes, and counted.
+*/
+#ifndef MAPH_NATS_GROUP_H
+#define MAPH_NATS_GROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "maph.h"
+
+#define GROUP_BYTES (UINT64_C(64) << 20)
+
+typedef enum txn_part { TXN_NONE, TXN_PART, TXN_LAST } txn_part;
+/* What the header says, and of which version; data NULL: there is none.  NONE: also of one that is
+** no such thing. */
+txn_part group_read(maph_slice header, uint64_t *version);
+
+typedef struct group {
+  bool published;             /* a message of a transaction came: then holes matter */
+  bool open;                  /* its last message has not come */
+  bool hole;                  /* one was seen since the bucket's last sequence was asked */
+  uint64_t cover;             /* that sequence: below it something may lack */
+  uint64_t bytes;             /* of the open transaction */
+  unsigned long long came_ms; /* the last message */
+  uint64_t torn;              /* transactions that were given up */
+} group;
+
+void group_hole(group *g);
+void group_take(group *g, txn_part part, size_t size, unsigned long long now_ms);
+/* Is the bucket's last sequence to be asked, before anything can be whole?  Then tell it. */
+bool group_asks(const group *g, uint64_t at);
+void group_cover(group *g, uint64_t last);
+/* Does it end with whole transactions, where the last message is the one at `at`? */
+bool group_is_whole(const group *g, uint64_t at);
+/* Is it too large, or too long in coming?  Then give it up: it counts as whole. */
+bool group_is_overdue(const group *g, unsigned long long now_ms, uint64_t patience_ms);
+void group_give_up(group *g);
+
+#endif
