@@ -30,6 +30,7 @@ typedef struct perfect {
   uint64_t moved;       /* the bits' offset in the file */
   uint64_t unit, least; /* direct: the stride; bytes before expiry, attributes size and key */
   uint32_t key_mask, value_mask;
+  uint32_t plain_mask; /* of 4 bytes from the flags on: those of a key's size, expiry, attributes */
   uint64_t distance_mask;
   unsigned value_at, distance_at; /* in a record */
   uint64_t newest;                /* version, which the distance is from */

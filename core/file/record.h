@@ -118,22 +118,20 @@ static inline const uint8_t *record_start(const view *view, uint64_t offset) {
          + (is_short(view->store, offset) ? short_address_of(view, offset) : offset);
 }
 
-/* About how long a record is, or less: without expiry and attributes. */
-static inline uint64_t record_about(const view *view, uint64_t offset) {
-  const uint8_t *p = record_start(view, offset);
-  if (is_short(view->store, offset)) {
-    const perfect *perfect = &view->store->perfect;
-    uint64_t size;
-    if (p == view->base) return 0;
-    size = perfect->least + short_key_size(perfect, p) + short_value_size(perfect, p);
-    return MIN(size, (uint64_t)(view->base + perfect->past - p));
-  }
-  return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
+/* About how long a record is, or less: without expiry and attributes; and where it begins. */
+static inline uint64_t record_about(const view *view, uint64_t offset, const uint8_t **start) {
+  const perfect *perfect = &view->store->perfect;
+  const uint8_t *p = *start = record_start(view, offset);
+  uint64_t size;
+  if (!is_short(view->store, offset)) return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
+  if (unlikely(p == view->base)) return 0;
+  size = perfect->least + short_key_size(perfect, p) + short_value_size(perfect, p);
+  return MIN(size, (uint64_t)(view->base + perfect->past - p));
 }
 
 /* --------------------------------------------------------------------------------- the hot path */
 
-/* The same in the short form; its limit is the end of the frozen records. */
+/* The key of a record in the short form.  0: it does not lie below the end of the frozen ones. */
 static inline int short_first_key(const view *view, uint64_t place, maph_slice *key, int *flags) {
   const perfect *perfect = &view->store->perfect;
   uint64_t address = short_address_of(view, place), at;
@@ -180,33 +178,36 @@ static inline void fill_plain_entry(const store *store, maph_slice key, const ui
   entry->media_type.size = 0;
 }
 
-/* key: what short_first_key gave. */
-static inline int short_plain_entry(const view *view, uint64_t place, maph_slice key,
-                                    maph_entry *entry) {
+/* Its entry, at an address that is possible.  0: it has an expiry or attributes, or cannot be. */
+static inline int short_plain_entry(const view *view, uint64_t address, maph_entry *entry) {
   const perfect *perfect = &view->store->perfect;
-  uint64_t address = short_address_of(view, place), distance, value_size;
   const uint8_t *p = view->base + address;
-  int flags;
-  if (unlikely(address == 0)) return 0;
-  flags = short_flags(p);
-  value_size = short_value_size(perfect, p);
-  distance = short_distance(perfect, p);
-  if (unlikely(flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES))
-      || unlikely(perfect->least + key.size + value_size > perfect->past - address)
+  uint32_t kind = loose_load32(p + SHORT_FLAGS);
+  uint64_t distance = short_distance(perfect, p), value_size = short_value_size(perfect, p),
+           key_size = kind >> 8 & perfect->key_mask, least = perfect->least;
+  if (unlikely(kind & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) || unlikely(key_size == 0)
+      || unlikely(least + key_size + value_size > perfect->past - address)
       || unlikely(distance > perfect->newest))
     return 0;
-  fill_plain_entry(view->store, key, p + perfect->least + key.size, value_size,
-                   perfect->newest - distance, flags, entry);
+  fill_plain_entry(view->store, maph_bytes(p + least, key_size), p + least + key_size, value_size,
+                   perfect->newest - distance, (int)kind, entry);
   return 1;
 }
 
-/* A put's entry, whose key is known to lie below the snapshot.  0: it has an expiry or attributes,
-** or does not lie below the snapshot */
+/* The entry of a put that is the newest of its key, which is known to lie below the snapshot.  0: it
+** is not known to be the newest, has an expiry or attributes, or does not lie below the snapshot */
 static inline int record_plain_entry(const view *view, uint64_t offset, maph_slice key,
                                      maph_entry *entry) {
   const uint8_t *p = view->base + offset;
   uint64_t flags, value_size;
-  if (is_short(view->store, offset)) return short_plain_entry(view, offset, key, entry);
+  if (is_short(view->store, offset)) {
+    const perfect *perfect = &view->store->perfect;
+    uint64_t number = short_number(view->store, offset),
+             address = short_address(perfect, view->base, number);
+    return likely(address != 0) && !is_moved(perfect, view->base, number)
+           && short_plain_entry(view, address, entry);
+  }
+  if (unlikely(!record_newest(view, offset))) return 0;
   flags = load64(p + 8) >> 40 & 0xFF;
   value_size = load32(p + 16);
   if (unlikely(flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES))
@@ -280,18 +281,20 @@ static inline int record_answer_short(const perfect *perfect, const uint8_t *bas
                                       maph_slice key, maph_slice *value, uint64_t *expires) {
   const uint8_t *p = base + address;
   uint64_t at = perfect->least, value_size;
-  int flags;
+  uint32_t kind; /* flags, and above them the key's size and what follows */
   __builtin_prefetch(p + 64);
-  flags = short_flags(p);
+  kind = loose_load32(p + SHORT_FLAGS);
   value_size = short_value_size(perfect, p);
-  if (unlikely(short_key_size(perfect, p) != key.size)) return RECORD_OTHER;
-  if (unlikely(flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES))) at = short_front(perfect, flags);
+  if (unlikely((kind & perfect->plain_mask) != (uint32_t)key.size << 8)) {
+    if ((kind >> 8 & perfect->key_mask) != key.size) return RECORD_OTHER;
+    at = by_branch(short_front(perfect, (int)kind));
+  }
   if (unlikely(at + key.size + value_size > perfect->past - address
                || !same_bytes(p + at, key.data, key.size)))
     return RECORD_OTHER;
   value->data = p + at + key.size;
   value->size = value_size;
-  if (likely((flags & FLAG_EXPIRY) == 0)) return RECORD_VALUE;
+  if (likely((kind & FLAG_EXPIRY) == 0)) return RECORD_VALUE;
   *expires = loose_load64(p + perfect->least);
   return RECORD_DATED;
 }

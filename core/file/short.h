@@ -15,7 +15,8 @@ enum {
   SHORT_LEAST = PLACE_STEP, /* bytes of a record */
   SHORT_BEHIND = 64,        /* the fields before a key fit in as many */
   SHORT_UNIT_MOST = 8,
-  SHORT_KEY_SIZE = 5        /* offset of the fields behind checksum and flags */
+  SHORT_FLAGS = 4,          /* offsets */
+  SHORT_KEY_SIZE = 5
 };
 
 /* Numbers that begin anywhere, each loaded once: a hostile hand may change the file meanwhile. */
@@ -74,9 +75,8 @@ static inline word *moved_word(const perfect *perfect, const uint8_t *base, uint
   return word_at(base, perfect->moved) + number / MOVED_BITS;
 }
 static inline int is_moved(const perfect *perfect, const uint8_t *base, uint64_t number) {
-  return (int)(atomic_load_explicit(moved_word(perfect, base, number), memory_order_acquire)
-                   >> number % MOVED_BITS
-               & 1);
+  /* one byte of the word, which is little-endian */
+  return __atomic_load_n(base + perfect->moved + number / 8, __ATOMIC_ACQUIRE) >> number % 8 & 1;
 }
 /* By the one writer: see publish.c. */
 static inline void set_moved(store *store, uint64_t place, int moved) {
@@ -88,7 +88,7 @@ static inline void set_moved(store *store, uint64_t place, int moved) {
 }
 
 /* The fields of a record whose address is possible. */
-static inline int short_flags(const uint8_t *p) { return p[4]; }
+static inline int short_flags(const uint8_t *p) { return p[SHORT_FLAGS]; }
 static inline uint32_t short_key_size(const perfect *perfect, const uint8_t *p) {
   return loose_load32(p + SHORT_KEY_SIZE) & perfect->key_mask;
 }

@@ -41,6 +41,7 @@ void short_form_take(perfect *perfect, const short_form *form) {
   perfect->distance_at = perfect->value_at + form->value_size;
   perfect->least = perfect->distance_at + form->distance;
   perfect->key_mask = (uint32_t)mask(form->key_size);
+  perfect->plain_mask = perfect->key_mask << 8 | FLAG_EXPIRY | FLAG_ATTRIBUTES;
   perfect->value_mask = (uint32_t)mask(form->value_size);
   perfect->distance_mask = mask(form->distance);
 }

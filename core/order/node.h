@@ -75,8 +75,7 @@ static inline void node_bring(const view *view, const node *node, uint64_t from,
     uint64_t offset = node_offset(node, i), size, at;
     const uint8_t *p;
     if (unlikely(offset < node->from || offset + BRING_MOST > node->to)) continue;
-    p = record_start(view, offset);
-    size = MIN(record_about(view, offset), (uint64_t)BRING_MOST);
+    size = MIN(record_about(view, offset, &p), (uint64_t)BRING_MOST);
     for (at = LINE; at < size; at += LINE) bring(p + at);
     bring(p + (MAX(size, UINT64_C(1)) - 1) / 8 * 8);
   }
