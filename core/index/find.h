@@ -98,14 +98,16 @@ static inline int answer_of_newest(int answer) {
 /* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one.
 ** MOVED: it changed since; where the index has nothing it did not. */
 static inline int perfect_get(const store *store, const uint8_t *base, uint64_t snapshot,
-                              maph_slice key, uint64_t hash, maph_slice *value, uint64_t *expires) {
-  uint64_t number, address = perfect_address(store, base, hash, &number);
+                              maph_slice key, uint64_t hash, maph_slice *value, uint64_t *expires,
+                              int leaf) {
+  uint64_t number, address = perfect_address(store, base, hash, &number, leaf);
   int answer;
   if (address == 0) return MAPH_NOTFOUND;
   if (unlikely(store->perfect.past > snapshot)) return INDEX_UNSETTLED;
-  answer = perfect_answer(store, base, snapshot, address, key, value, expires);
+  answer = perfect_answer(store, base, snapshot, address, key, value, expires, leaf);
   if (unlikely(answer != RECORD_VALUE && answer != RECORD_DATED)) return MAPH_NOTFOUND;
-  if (unlikely(perfect_superseded(store, base, snapshot, number, address))) return INDEX_MOVED;
+  if (unlikely(perfect_superseded(store, base, snapshot, number, address, leaf)))
+    return INDEX_MOVED;
   return answer == RECORD_VALUE ? MAPH_OK : INDEX_DATED;
 }
 
@@ -136,7 +138,7 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **       memory; then, for a key that changed or came later, all of the above
 **
 ** leaf, a constant: the caller calls nothing, and so has no registers to save; its key is of two
-** words.
+** words, and CALLS where a perfect hash is none of those that are made today (perfect_is_simple).
 */
 static inline int index_get(const store *store, const uint8_t *base, uint64_t size,
                             uint64_t snapshot, maph_slice key, maph_slice *value, uint64_t *expires,
@@ -148,8 +150,8 @@ static inline int index_get(const store *store, const uint8_t *base, uint64_t si
   int missing = MAPH_NOTFOUND;
   if (store->perfect.keys) {
     int rc;
-    if (leaf && unlikely(store->perfect.algorithm != MAPH_PERFECT_PILOT)) return INDEX_CALLS;
-    rc = perfect_get(store, base, snapshot, key, hash, value, expires);
+    if (leaf && unlikely(!perfect_is_simple(&store->perfect))) return INDEX_CALLS;
+    rc = perfect_get(store, base, snapshot, key, hash, value, expires, leaf);
     if (likely(rc != MAPH_NOTFOUND && rc != INDEX_MOVED)) return rc;
     if (rc == INDEX_MOVED) missing = INDEX_UNSETTLED;
   }

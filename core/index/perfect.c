@@ -139,6 +139,7 @@ int perfect_open(store *store, const uint8_t *base, uint64_t size) {
   short_form_take(perfect, &form);
   perfect->moved = at + moved;
   perfect->places = h.keys * PLACE_STEP;
+  perfect->simple = perfect->algorithm == MAPH_PERFECT_PILOT;
   return MAPH_OK;
 }
 
@@ -171,7 +172,7 @@ int perfect_find(const view *view, maph_slice key, uint64_t hash, item *it) {
   uint64_t offset, number;
   int rc;
   if (view->store->perfect.keys == 0) return MAPH_NOTFOUND;
-  offset = perfect_address(view->store, view->base, hash, &number);
+  offset = perfect_address(view->store, view->base, hash, &number, 0);
   if (offset == 0) return MAPH_NOTFOUND;
   if (view->store->perfect.places) offset = short_place(&view->store->perfect, number);
   if (offset % 8 || offset < LOG_START || offset >= view->snapshot) return MAPH_NOTFOUND;

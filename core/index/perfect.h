@@ -73,23 +73,27 @@ static inline uint64_t perfect_number(const perfect *perfect, const uint8_t *bas
              : bdz_find(&perfect->bdz, base + perfect->function, hash);
 }
 
+/* Is it as all are that are made by default: a pilot, over records of the short form? */
+static inline int perfect_is_simple(const perfect *perfect) { return perfect->simple; }
+
 /* Where the record of a frozen key with this hash begins, among the frozen ones; 0 where no frozen
-** key has it.  Whoever uses it looks at the key.  *number: of that key, where it is not 0. */
+** key has it.  Whoever uses it looks at the key.  *number: of that key, where it is not 0.
+** leaf, a constant, here and below: it is simple. */
 static inline uint64_t perfect_address(const store *store, const uint8_t *base, uint64_t hash,
-                                       uint64_t *number) {
+                                       uint64_t *number, int leaf) {
   const perfect *perfect = &store->perfect;
   const group_line *line;
-  uint64_t n = perfect_number(perfect, base, hash), at;
+  uint64_t n = leaf ? pilot_number(perfect, base, hash) : perfect_number(perfect, base, hash), at;
   *number = n;
   if (unlikely(n >= perfect->keys)) return 0;
   if (likely(perfect->direct)) {
-    if (likely(perfect->table) && base[perfect->table + n] != (uint8_t)hash) return 0;
+    if (likely(leaf || perfect->table) && base[perfect->table + n] != (uint8_t)hash) return 0;
     return perfect->first + n * perfect->unit;
   }
   line = (const group_line *)(const void *)(base + perfect->table) + n / GROUP_KEYS;
   if (line->fingerprint[n % GROUP_KEYS] != (uint8_t)hash) return 0;
   at = load64(&line->first) + line->distance[n % GROUP_KEYS] * perfect->unit;
-  if (perfect->places) return likely(short_reaches(perfect, at)) ? at : 0;
+  if (leaf || perfect->places) return likely(short_reaches(perfect, at)) ? at : 0;
   return likely(at - perfect->first <= perfect->past - RECORD_HEAD - perfect->first && at % 8 == 0)
              ? at
              : 0;
@@ -97,10 +101,10 @@ static inline uint64_t perfect_address(const store *store, const uint8_t *base, 
 
 /* Was the frozen record with that number, which begins there, superseded at the snapshot? */
 static inline int perfect_superseded(const store *store, const uint8_t *base, uint64_t snapshot,
-                                     uint64_t number, uint64_t address) {
+                                     uint64_t number, uint64_t address, int leaf) {
   const perfect *perfect = &store->perfect;
   uint64_t link;
-  if (likely(perfect->places)) return is_moved(perfect, base, number);
+  if (likely(leaf || perfect->places)) return is_moved(perfect, base, number);
   link = atomic_load_explicit(word_at(base, address), memory_order_acquire);
   return link != 0 && link < snapshot;
 }
@@ -108,8 +112,8 @@ static inline int perfect_superseded(const store *store, const uint8_t *base, ui
 /* Its answer, at an address that perfect_address gave, below the snapshot. */
 static inline int perfect_answer(const store *store, const uint8_t *base, uint64_t snapshot,
                                  uint64_t address, maph_slice key, maph_slice *value,
-                                 uint64_t *expires) {
-  return likely(store->perfect.places)
+                                 uint64_t *expires, int leaf) {
+  return likely(leaf || store->perfect.places)
              ? record_answer_short(&store->perfect, base, address, key, value, expires)
              : record_answer(base, address, snapshot, key, value, expires);
 }
