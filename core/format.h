@@ -77,10 +77,12 @@
 **                            See lock.c
 **      456    8  busy        identity of the biased writer while it is writing, or 0
 **      464    8  waiter      CLOCK_MONOTONIC nanoseconds when a writer last waited
-**      512   64  checkpoint A  {offset, version, chain, records, bytes, 0, 0, checksum of those 56
-**                              bytes with seed SALT}:
+**      512   64  checkpoint A  {offset, version, chain, records, bytes, spaces, 0, checksum of
+**                              those 56 bytes with seed SALT}:
 **     1024   64  checkpoint B   an end or epoch record ends at `offset`, and all before it was
-**                               flushed before this was written
+**                               flushed before this was written.  From there to `spaces` lie pads
+**                               and index pieces: no transaction ever begins between the two.  0:
+**                               not said
 **
 ** 2. RECORDS
 **
@@ -364,7 +366,7 @@ enum {
 };
 
 typedef struct checkpoint {
-  uint64_t offset, version, chain, records, bytes, reserved[2], checksum;
+  uint64_t offset, version, chain, records, bytes, spaces, reserved, checksum;
 } checkpoint;
 
 /* What all frozen records have in common, in the short form. */

@@ -80,6 +80,16 @@ static int checkpoint_sound(const checking *checking, const checkpoint *slot) {
          || header_checkpoint_fits(checking->view.store, &copy);
 }
 
+/* Are there pads and index pieces behind the log as far as a checkpoint says? */
+static int spaces_hold(const checking *checking, const header *header) {
+  store *store = checking->view.store;
+  uint64_t end = checking->view.snapshot, spaces = header_spaces(store, header, end);
+  view view;
+  if (spaces == end) return 1;
+  return store_see_size(store, spaces) == MAPH_OK && view_at(store, end, &view) == MAPH_OK
+         && walk_past_spaces(&view, end, spaces) == spaces;
+}
+
 /* The live words, as far as they can be judged while writers work: each is loaded before the one
 ** that bounds it. */
 static int check_header(checking *checking) {
@@ -116,6 +126,9 @@ static int check_header(checking *checking) {
     rc = problem(checking, offsetof(struct header, checkpoint_a),
                  "a checkpoint's checksum does not fit its bytes");
   }
+  if (rc == MAPH_OK && !spaces_hold(checking, header))
+    rc = problem(checking, offsetof(struct header, checkpoint_a),
+                 "a checkpoint says that index pieces lie behind the log where others do");
   for (at = 256;
        rc == MAPH_OK && at < HEADER_SIZE && (header->optional & ~(uint64_t)OPTIONAL_ORDER) == 0;
        at += 8) {

@@ -179,7 +179,7 @@ void header_show(store *store) {
   store_word(store->write_base, &header->committed, store->last.end);
 }
 
-void header_checkpoint(store *store, const tip *tip) {
+void header_checkpoint_last(store *store, const tip *tip, uint64_t spaces) {
   header *header = header_of(store->write_base);
   checkpoint *slot = &header->checkpoint_a, checkpoint;
   /* commit.c (2): what it covers is on disk.  Whatever a file says there, whoever comes here has
@@ -195,6 +195,7 @@ void header_checkpoint(store *store, const tip *tip) {
   checkpoint.chain = tip->chain;
   checkpoint.records = tip->records;
   checkpoint.bytes = tip->bytes;
+  checkpoint.spaces = spaces;
   checkpoint.checksum =
       XXH3_64bits_withSeed(&checkpoint, offsetof(struct checkpoint, checksum), store->salt);
   OS_TEST_STORE(store->write_base, (uint64_t)((uint8_t *)slot - store->write_base),
@@ -203,8 +204,24 @@ void header_checkpoint(store *store, const tip *tip) {
   store->checkpoint_end = tip->end;
 }
 
+void header_checkpoint(store *store, const tip *tip) { header_checkpoint_last(store, tip, 0); }
+
 void header_checkpoint_if_due(store *store, const tip *tip) {
   if (tip->end - store->checkpoint_end >= CHECKPOINT_BYTES) header_checkpoint(store, tip);
+}
+
+uint64_t header_spaces(const store *store, const header *header, uint64_t offset) {
+  const checkpoint *slots[2] = { &header->checkpoint_a, &header->checkpoint_b };
+  uint64_t spaces = offset;
+  int i;
+  for (i = 0; i < 2; i++) {
+    checkpoint checkpoint;
+    memcpy(&checkpoint, slots[i], sizeof checkpoint); /* a writer may be at it */
+    if (checkpoint.offset == offset && checkpoint.spaces > spaces && checkpoint.spaces % 8 == 0
+        && header_checkpoint_fits(store, &checkpoint))
+      spaces = checkpoint.spaces;
+  }
+  return spaces;
 }
 
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best) {

@@ -27,12 +27,16 @@ uint64_t header_salt(const header *header);
 /* of a file that nobody else writes to: all up to store->last is visible */
 void header_show(store *store);
 void header_checkpoint(store *store, const tip *tip); /* all before tip->end is on disk */
+/* The same of a file that is closed: from there to `spaces` lie pads and index pieces. */
+void header_checkpoint_last(store *store, const tip *tip, uint64_t spaces);
 /* where the last one is far behind */
 void header_checkpoint_if_due(store *store, const tip *tip);
 void header_poison(store *store);            /* a flush failed: nothing more may be written */
 int header_say_poisoned(const store *store); /* IOERR, with the sentence */
 int header_say_given(const store *store);    /* READONLY: who follows the source writes */
 int header_checkpoint_fits(const store *store, const checkpoint *checkpoint);
+/* Up to where pads and index pieces are known to lie from `offset` on: `offset` if nothing is. */
+uint64_t header_spaces(const store *store, const header *header, uint64_t offset);
 /* 1 found */
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best);
 

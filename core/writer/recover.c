@@ -163,9 +163,11 @@ static int each_record(store *store, uint64_t limit, int pass) {
 }
 
 /* Where the new epoch goes.  A reader may be at work with the old index, whose pieces lie as far as
-** `end`: they stay, and what is not one of them, from *pad on, becomes a pad. */
+** `end`: they stay, and what is not one of them, from *pad on, becomes a pad.  Nor does it go where
+** a checkpoint says that there are pieces, though `end` was lost. */
 static int pass_over_old_index(store *store, uint64_t limit, uint64_t *pad, uint64_t *at) {
-  uint64_t end = atomic_load(&header_of(store->write_base)->end);
+  header *header = header_of(store->write_base);
+  uint64_t end = MAX(atomic_load(&header->end), header_spaces(store, header, limit));
   view view;
   *pad = *at = limit;
   if (end % 8 || end <= limit || end > atomic_load(&store->size)) return MAPH_OK;

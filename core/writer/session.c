@@ -368,13 +368,20 @@ int session_join(store *store) {
   return rc;
 }
 
+/* What whoever opens the file need not look through. */
+static uint64_t spaces_behind(store *store) {
+  view view;
+  view_for_writing(store, store->space_end, &view);
+  return walk_past_spaces(&view, store->last.end, store->space_end);
+}
+
 /* With a session of a process that is alone: all of the store to disk, and marked clean. */
 static int mark_clean(store *store) {
   header *header = live(store);
   int rc = os_flush_file(&store->file, store->path);
   if (rc == MAPH_OK) {
     commit_raise_flushed(store, store->last.end);
-    header_checkpoint(store, &store->last);
+    header_checkpoint_last(store, &store->last, spaces_behind(store));
     set(store, &header->bias, 0);
     set(store, &header->clean, CLEAN_YES);
     rc = os_flush(store->write_base, store->path, 0, HEADER_SIZE);

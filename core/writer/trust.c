@@ -93,12 +93,14 @@ static int is_piece(const view *view, const item *it, uint64_t version) {
 }
 
 /* Where the index pieces and pads end that `end` tells of.  After a large commit these are many,
-** each in pages of its own: their heads are read without mapping those.  Past HEADS_MOST of them,
-** which a forged file may hold, mapping is cheaper. */
+** each in pages of its own: whoever closed the file cleanly says where they end.  Else their heads
+** are read without mapping those.  Past HEADS_MOST of them, which a forged file may hold, mapping
+** is cheaper. */
 static uint64_t past_pieces(const view *view, uint64_t limit) {
-  uint64_t at = view->snapshot;
+  uint64_t at = header_spaces(view->store, header_of(view->base), view->snapshot);
   record head;
   int heads;
+  if (at > limit) at = view->snapshot; /* what is past `end` tells: see below */
   for (heads = 0; heads < HEADS_MOST && at < limit && limit - at >= RECORD_HEAD; heads++) {
     if (os_read(&view->store->file, view->store->path, at, &head, sizeof head) != MAPH_OK
         || (head.kind != KIND_EXTENT && head.kind != KIND_PAD) || head.size < RECORD_HEAD
@@ -112,8 +114,9 @@ static uint64_t past_pieces(const view *view, uint64_t limit) {
 /* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their
 ** writer stored those words first. */
 static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out) {
-  uint64_t limit = MIN(view->size, view->snapshot + LOOK_PAST);
-  walk walk = walk_from(view, past_pieces(view, MIN(limit, handed_out)), limit);
+  uint64_t from = past_pieces(view, MIN(view->size, handed_out)),
+           limit = MIN(view->size, from + LOOK_PAST);
+  walk walk = walk_from(view, from, limit);
   uint64_t digest = 0, operations = 0, chain;
   int rc = MAPH_OK;
   end_record end;

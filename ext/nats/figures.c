@@ -61,7 +61,7 @@ static bool lag_of(const replica_view *view, uint64_t now_ms, double *value) {
   const sidecar_record *record = &view->record;
   uint64_t ms = sidecar_lag_ms(record, now_ms);
   *value = ms == UINT64_MAX ? 0 : (double)ms / 1000;
-  if (ms == 0 && !view->followed) *value = seconds_since(record->heard_ms, now_ms);
+  if (ms != UINT64_MAX && !view->followed) *value = seconds_since(record->caught_up_ms, now_ms);
   return ms != UINT64_MAX;
 }
 

@@ -13,8 +13,8 @@ typedef struct building {
   batch batch;   /* its load NULL: none is being built */
   delivery last; /* one that may be the last; its message NULL: none */
   uint8_t uuid[16];
-  uint64_t target;       /* the bucket's last sequence when it began: then the file is whole */
-  uint64_t sure_time_ns; /* of the message at batch.at; 0: unknown */
+  uint64_t target;    /* the bucket's last sequence when it began: then the file is whole */
+  uint64_t target_ms; /* when the server told it, by our clock */
 } building;
 
 /* A key that the bucket has no more, and no message tells of it. */

@@ -60,6 +60,12 @@ void follower_error(follower *f, const char *format, ...) {
   strcpy(f->sidecar.record.error, text);
 }
 
+/* MAPH_TEST_ANSWER: another time, for a test that has many of them to wait. */
+static int answer_ms(void) {
+  const char *said = getenv("MAPH_TEST_ANSWER");
+  return said ? atoi(said) : ANSWER_MS;
+}
+
 static void show_state(session *s, replica_state state) {
   s->f->sidecar.record.state = state;
   sidecar_write(&s->f->sidecar);
@@ -248,6 +254,7 @@ static ending begin_building(session *s) {
   }
   batch_begin_load(&f->building.batch, load, &rules, s->checks);
   f->building.target = s->info.last;
+  f->building.target_ms = now_ms();
   memcpy(f->building.uuid, s->uuid, 16);
   f->sidecar.record.rebuilds += f->store != NULL;
   note("%s: building it from bucket %s, %llu messages up to %llu", f->path, f->bucket,
@@ -315,7 +322,7 @@ static ending begin_following(session *s, uint64_t at);
 
 static ending finish_building(session *s, const delivery *last) {
   follower *f = s->f;
-  uint64_t at, time_ns;
+  uint64_t at, time_ns, target_ms = f->building.target_ms;
   batch_rc rc = finish_file(s, last);
   ending end;
   if (rc != BATCH_OK) {
@@ -337,7 +344,7 @@ static ending finish_building(session *s, const delivery *last) {
   strcpy(f->sidecar.record.created, s->info.created);
   f->sidecar.record.position = at;
   f->sidecar.record.position_time_ns = time_ns;
-  f->sidecar.record.caught_up_ms = now_ms();
+  f->sidecar.record.caught_up_ms = target_ms;
   end = follower_open(f);
   if (end != ENDING_NOW) return end;
   note("%s: complete at %llu", f->path, (unsigned long long)at);
@@ -438,6 +445,12 @@ static ending look_again(session *s) {
   return compare_in_time(s, &info);
 }
 
+/* With a message of that time the file has all that the bucket had then. */
+static void note_moment(sidecar_record *record, uint64_t time_ms) {
+  if (time_ms > record->heard_ms) time_ms = record->heard_ms; /* the server's clock is ahead */
+  if (time_ms > record->caught_up_ms) record->caught_up_ms = time_ms;
+}
+
 /* Commit, or what a load has for it; ENDING_NOW: go on. */
 static ending commit_now(session *s) {
   batch *b = s->batch;
@@ -467,7 +480,10 @@ static ending commit_now(session *s) {
     b->left_out = 0;
   }
   if (record->last_seen < b->at) record->last_seen = b->at;
-  if (!loads) record->followed_ms = now_ms();
+  if (!loads) {
+    record->followed_ms = record->heard_ms;
+    note_moment(record, b->last_time_ns / 1000000);
+  }
   sidecar_write(&s->f->sidecar);
   return !loads && s->heard - s->looked > LOOK_MS ? look_again(s) : ENDING_NOW;
 }
@@ -552,8 +568,9 @@ static ending keep_last(session *s, const delivery *d) {
 
 /* The file has all there was. */
 static ending caught_up(session *s) {
-  s->f->sidecar.record.caught_up_ms = now_ms();
+  s->f->sidecar.record.caught_up_ms = s->f->sidecar.record.heard_ms = now_ms();
   s->f->sidecar.record.error[0] = 0;
+  sidecar_write(&s->f->sidecar);
   return ENDING_NOW;
 }
 
@@ -732,6 +749,8 @@ static ending listen(session *s) {
   if (strcmp(again.created, s->info.created) != 0) return say(s, "the bucket was made anew");
   s->f->sidecar.record.last_seen = again.last;
   s->heard = s->looked = ticks_ms();
+  if (s->batch->load == NULL && again.last <= s->batch->at)
+    s->f->sidecar.record.caught_up_ms = s->f->sidecar.record.heard_ms = now_ms();
   return ENDING_NOW;
 }
 
@@ -744,7 +763,7 @@ static ending connect(session *s) {
   child_stamp();
   rc = connection_open(&s->c);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
-  connection_patience(s->c, ANSWER_MS);
+  connection_patience(s->c, answer_ms());
   child_stamp_long();
   snprintf(f->sidecar.record.server, sizeof f->sidecar.record.server, "%.200s %s",
            connection_server(s->c)->url, connection_server(s->c)->version);

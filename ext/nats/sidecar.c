@@ -234,9 +234,9 @@ bool sidecar_followed(const char *path) {
 }
 
 uint64_t sidecar_lag_ms(const sidecar_record *record, uint64_t now_ms) {
-  if (record->state == REPLICA_FOLLOWING && record->position >= record->last_seen
-      && record->heard_ms + HEARD_MS >= now_ms)
-    return 0;
+  bool heard = record->state == REPLICA_FOLLOWING && record->position >= record->last_seen
+               && record->heard_ms + HEARD_MS >= now_ms;
+  uint64_t until = heard ? record->heard_ms : now_ms;
   if (record->caught_up_ms == 0) return UINT64_MAX;
-  return now_ms > record->caught_up_ms ? now_ms - record->caught_up_ms : 0;
+  return until > record->caught_up_ms ? until - record->caught_up_ms : 0;
 }

@@ -37,11 +37,13 @@ typedef struct sidecar_record {
   char created[64]; /* of the stream that the file is of */
   /* The file's version; the time of the message of that sequence, 0: unknown. */
   uint64_t position, position_time_ns;
-  uint64_t last_seen;    /* the bucket's last sequence, as it was last told */
-  uint64_t heard_ms;     /* when the server was last heard, of our clock as all below */
-  uint64_t followed_ms;  /* when it last had a session that brings all deletes */
-  uint64_t caught_up_ms; /* when the file was last known to have all there was; 0: never */
-  uint64_t state;        /* replica_state */
+  uint64_t last_seen;   /* the bucket's last sequence, as it was last told */
+  uint64_t heard_ms;    /* when the server was last heard, of our clock as all below */
+  uint64_t followed_ms; /* when it last had a session that brings all deletes */
+  /* The bucket's latest moment that the file is known to have all of: a message's own time, or when
+  ** the server said that there is no more; 0: there was none. */
+  uint64_t caught_up_ms;
+  uint64_t state; /* replica_state */
   uint64_t pid;
   uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts, torn;
   char server[256], error[400]; /* of the last session; "" */
@@ -86,8 +88,9 @@ bool sidecar_read_header(const char *path, sidecar_header *header);
 /* Does a follower hold it? */
 bool sidecar_followed(const char *path);
 const char *replica_state_name(uint64_t state); /* "no bucket" */
-/* How old what the replica shows may be: 0 where it has all and the server was heard in the last 5
-** seconds.  UINT64_MAX: it never had all. */
+/* How old what the replica shows may be: by how much it was behind when the server was last heard,
+** and where that is longer ago than 5 seconds, or more is known to wait, by how much it is now.
+** UINT64_MAX: it never had all. */
 uint64_t sidecar_lag_ms(const sidecar_record *record, uint64_t now_ms);
 
 #endif

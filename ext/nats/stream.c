@@ -438,7 +438,8 @@ static stream_rc create_consumer(consumer *k, const char *bucket, const char *or
   if (s == NATS_OK) s = natsSubscription_SetPendingLimits(k->subscription, -1, -1);
   if (s != NATS_OK) return connect_failed(s, "subscribe", k->c->server.url);
   snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
-  rc = stream_ask(k->c, what, maph_bytes(room, question.size), STREAM_PATIENCE_MS, &answer);
+  rc = stream_ask(k->c, what, maph_bytes(room, question.size),
+                  filter ? STREAM_PATIENCE_MS : k->c->patience_ms, &answer);
   if (rc != STREAM_OK) return rc;
   if (!answer_text(message_data(answer), "name", k->name, sizeof k->name))
     rc = not_believed(k->c, what);

@@ -43,8 +43,8 @@ unsigned stream_code(void);
 enum {
   STREAM_CODE_NO_STREAM = 10059,
   STREAM_CODE_NO_MESSAGE = 10037,
-  STREAM_CODE_SEQUENCE = 10071, /* an expected last sequence was another one */
-  STREAM_CODE_EXISTS = 10058,   /* a stream of that name, made otherwise */
+  STREAM_CODE_SEQUENCE = 10071,    /* an expected last sequence was another one */
+  STREAM_CODE_EXISTS = 10058,      /* a stream of that name, made otherwise */
   STREAM_CODE_UNAVAILABLE = 10008, /* a cluster has no leader just now */
   STREAM_CODE_NO_LEADER = 10009,
   STREAM_CODE_OFFLINE = 10118,
@@ -53,7 +53,8 @@ enum {
 /* Note a failure; returns rc. */
 __attribute__((format(printf, 2, 3))) stream_rc stream_fail(stream_rc rc, const char *format, ...);
 
-/* JetStream's requests may wait for the disk, and creating a consumer for much more. */
+/* JetStream's requests may wait for the disk, and creating a consumer with a filter for a look
+** through all keys. */
 enum { STREAM_PATIENCE_MS = 60000 };
 
 /* ----------------------------------------------------------------------------------- connection */
@@ -169,7 +170,7 @@ typedef struct delivery {
   char reply[256]; /* "": nothing to answer */
 } delivery;
 
-/* `filter`: keys that match that, such as user.> ; NULL: all.  Waits STREAM_PATIENCE_MS. */
+/* `filter`: keys that match that, such as user.> , and it waits STREAM_PATIENCE_MS; NULL: all. */
 stream_rc consumer_open(connection *c, const char *bucket, const char *origin, const char *filter,
                         uint64_t from, const char *description, consumer **made);
 /* timeout_ms 0: what is here already. */

@@ -235,12 +235,18 @@ static void deliver_next(connection *c, consumer *k) {
   send_twisted(c, k, kind, argument);
 }
 
+/* The next message that is old enough; 0: there is none. */
+static uint64_t due(const consumer *k) {
+  uint64_t next = stream_next(k->next), delay_ns = the_trouble.delay_ms * UINT64_C(1000000);
+  return next && the_stream.messages[next].time_ns + delay_ns <= stream_now_ns() ? next : 0;
+}
+
 void deliver(connection *c, uint64_t now_ms) {
   for (int i = 0; i < CONSUMERS; i++) {
     consumer *k = &c->consumers[i];
     uint64_t next;
     if (!k->used || the_trouble.mute == MUTE_DELIVERY) continue;
-    while (!c->ended && c->out.size < 1 << 20 && (next = stream_next(k->next)) != 0) {
+    while (!c->ended && c->out.size < 1 << 20 && (next = due(k)) != 0) {
       k->next = next;
       deliver_next(c, k);
       k->next++;
@@ -248,7 +254,7 @@ void deliver(connection *c, uint64_t now_ms) {
     }
     if (!c->ended && stream_next(k->next) == 0 && k->next <= the_stream.last)
       k->next = the_stream.last + 1;
-    if (!c->ended && now_ms - k->heard_ms >= HEARTBEAT_MS) {
+    if (!c->ended && the_trouble.mute != MUTE_HEARTBEAT && now_ms - k->heard_ms >= HEARTBEAT_MS) {
       deliver_heartbeat(c, k, k->sent, k->next - 1);
       k->heard_ms = now_ms;
     }

@@ -10,8 +10,11 @@
 **     rollback SEQUENCE        all behind it are, as after a restart on an older copy
 **     recreate                 the bucket is deleted, its consumers with it, and made anew
 **     close                    all connections end
-**     mute info|all|api|delivery   says nothing, nothing after INFO, nothing to requests, delivers
-**                              nothing, no heartbeat either
+**     mute info|all|api|delivery|heartbeat
+**                              says nothing, nothing after INFO, nothing to requests, delivers
+**                              nothing and sends no heartbeat, sends no heartbeat
+**     ignore NAME              requests of NAME (STREAM.INFO) get no answer
+**     delay MS                 messages are delivered when they are that old
 **     info HEX                 instead of the INFO line
 **     answer NAME COUNT HEX    to requests of NAME (STREAM.INFO), from the COUNT-th from now on
 **     twist SEQUENCE KIND ?HEX? ?always?    see deliver.c
@@ -143,8 +146,8 @@ static bool order_put(int count, char **word) {
 }
 
 static bool order_mute(const char *what) {
-  static const char *const names[] = { "nothing", "info", "all", "api", "delivery" };
-  for (int i = 0; i < 5; i++) {
+  static const char *const names[] = { "nothing", "info", "all", "api", "delivery", "heartbeat" };
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (strcmp(names[i], what) != 0) continue;
     the_trouble.mute = (mute)i;
     return true;
@@ -244,6 +247,14 @@ static bool order_of_trouble(int count, char **word) {
   }
   if (count != 2) return false;
   if (strcmp(word[0], "mute") == 0) return order_mute(word[1]);
+  if (strcmp(word[0], "delay") == 0) {
+    the_trouble.delay_ms = (unsigned)atoi(word[1]);
+    return true;
+  }
+  if (strcmp(word[0], "ignore") == 0) {
+    snprintf(the_trouble.ignored, sizeof the_trouble.ignored, "%s", word[1]);
+    return true;
+  }
   if (strcmp(word[0], "info") == 0) return bytes_hex(&the_trouble.info, word[1]);
   if (strcmp(word[0], "heartbeat") == 0) return order_heartbeat(word[1]);
   if (strcmp(word[0], "raw") == 0) return order_raw(word[1]);

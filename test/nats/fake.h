@@ -44,10 +44,18 @@ uint64_t stream_count(void);
 /* The first living message from a sequence on; 0: none. */
 uint64_t stream_next(uint64_t sequence);
 void stream_time(uint64_t ns, char room[64]);
+uint64_t stream_now_ns(void);
 
 /* -------------------------------------------------------------------------------------- trouble */
 /* What it does wrong, by orders; fake.c sets it. */
-typedef enum mute { MUTE_NOTHING, MUTE_INFO, MUTE_ALL, MUTE_API, MUTE_DELIVERY } mute;
+typedef enum mute {
+  MUTE_NOTHING,
+  MUTE_INFO,
+  MUTE_ALL,
+  MUTE_API,
+  MUTE_DELIVERY,
+  MUTE_HEARTBEAT
+} mute;
 typedef struct answer {
   char name[64]; /* STREAM.INFO and the like */
   int from;      /* which request of that name is the first one to get it */
@@ -62,6 +70,8 @@ typedef struct twist {
 enum { ANSWERS = 16, TWISTS = 256 };
 typedef struct trouble {
   mute mute;
+  unsigned delay_ms; /* so old is a message before it is delivered */
+  char ignored[64];  /* requests of that name get no answer */
   bytes info;
   answer answers[ANSWERS];
   twist twists[TWISTS];

@@ -240,6 +240,7 @@ static void request(connection *c, const char *subject, const char *reply, const
   if (which == COUNT) return;
   stream = subject + strlen(names[which]) + 1;
   count = count_request(names[which]);
+  if (strcmp(names[which], the_trouble.ignored) == 0) return;
   if (strncmp(stream, the_stream.name, size) != 0 || (stream[size] && stream[size] != '.'))
     failure(&json, 404, 10059, "stream not found");
   else if (which == 0)

@@ -9,7 +9,7 @@
 
 stream the_stream;
 
-static uint64_t now_ns(void) {
+uint64_t stream_now_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
@@ -33,7 +33,7 @@ void stream_begin(const char *bucket) {
     the_stream.messages = calloc(MESSAGES_MOST, sizeof *the_stream.messages);
   if (the_stream.messages == NULL) abort();
   strcpy(the_stream.name, kept);
-  stream_time(now_ns(), the_stream.created);
+  stream_time(stream_now_ns(), the_stream.created);
 }
 
 uint64_t stream_put(const char *key, const bytes *headers, const bytes *data) {
@@ -46,7 +46,7 @@ uint64_t stream_put(const char *key, const bytes *headers, const bytes *data) {
   m = &the_stream.messages[++the_stream.last];
   memset(m, 0, sizeof *m);
   m->alive = true;
-  m->time_ns = now_ns();
+  m->time_ns = stream_now_ns();
   m->key = strdup(key);
   bytes_add(&m->headers, headers->data, headers->size);
   bytes_add(&m->data, data->data, data->size);

@@ -3,15 +3,16 @@
 #   1  every kind of record, and a recovery
 #   2  keys in order: runs of several sizes, before and after a recovery, and keys that none has yet
 #   3  versions that are given, in a rewritten file, and a recovery
-#   4  a perfect hash, records of one size, in their long form
-#   5  a perfect hash, records of many kinds, in their long form
-#   6  a perfect hash, records of one size, in their short form
-#   7  a perfect hash, records of many kinds, in their short form
+#   4  index pieces behind the end of the log, and a checkpoint that says so
+#   5  a perfect hash, records of one size, in their long form
+#   6  a perfect hash, records of many kinds, in their long form
+#   7  a perfect hash, records of one size, in their short form
+#   8  a perfect hash, records of many kinds, in their short form
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
 # a change of the format gets a file of its own beside it.  How many runs there are, and how large,
-# is not of the format: 2 and 3 come out otherwise where the library makes other ones.
+# is not of the format: 2 to 4 come out otherwise where the library makes other ones.
 lassign [concat $argv 1] file which
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
@@ -186,6 +187,12 @@ proc make_frozen {mixed} {
     $::t put [frozen_key 2] two
   }
 }
+proc make_spaces {} {
+  global m file
+  set m [maph open $file -durability off]
+  for {set i 0} {$i<40} {incr i} {$m put [ordered_key $i] $i}
+  $m tidy
+}
 
 switch $which {
   1 make_records
@@ -197,8 +204,12 @@ switch $which {
     maph_hook leaf 4
     make_given
   }
-  4 - 6 {make_frozen 0}
-  5 - 7 {make_frozen 1}
+  4 {
+    maph_hook leaf 8
+    make_spaces
+  }
+  5 - 7 {make_frozen 0}
+  6 - 8 {make_frozen 1}
 }
 $m close
 # Boot, place, lock file and mount are of this machine.
