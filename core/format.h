@@ -280,27 +280,27 @@
 **        +    2  attributes size, only if flagged
 **        +    n  key, value, attributes
 **    The size of a record, also among the bytes of the store's live records, ends here.  Zeros
-**    follow to where the next one begins, and behind the last to the offset past them, a multiple of
-**    8.
+**    follow to where the next one begins, and behind the last to the offset past them, a multiple
+**    of 8.
 **
-**    The PLACE of the one with number i is the offset of the first + 8 * i.  Wherever this text says
-**    offset of a record, it is the place of these: in a prev, an end record's start, the digest, the
-**    entries and bounds of the order.  No record is shorter than 8 bytes, so that places rise as
-**    addresses do and lie before all that follows.  A walk of the log comes from the record at the
-**    last place to the offset past the frozen ones.  The digest folds what bytes 8..15 of the long
-**    form would be: checksum, kind 1, flags, key size.
+**    The PLACE of the one with number i is the offset of the first + 8 * i.  Wherever this text
+**    says offset of a record, it is the place of these: in a prev, an end record's start, the
+**    digest, the entries and bounds of the order.  No record is shorter than 8 bytes, so that
+**    places rise as addresses do and lie before all that follows.  A walk of the log comes from
+**    the record at the last place to the offset past the frozen ones.  The digest folds what
+**    bytes 8..15 of the long form would be: checksum, kind 1, flags, key size.
 **
-**    Direct: number i begins at the address first + i * stride.  Groups: the distances of a line are
-**    in units of the header's 1, 2, 4 or 8 bytes from the line's first, and each record begins a
-**    whole number of units behind the first of all.  The stride of section 4 is the stride, or the
-**    unit.
+**    Direct: number i begins at the address first + i * stride.  Groups: the distances of a line
+**    are in units of the header's 1, 2, 4 or 8 bytes from the line's first, and each record
+**    begins a whole number of units behind the first of all.  The stride of section 4 is the
+**    stride, or the unit.
 **
-**    The MOVED BITS follow the table, at a multiple of 64: bit i % 64 of word i / 64 is 1 where
-**    number i was superseded.  They end the payload, with a whole word, and the payload's checksum
-**    does not sum them.  The bit is set before the slot that leads to the first successor is, and so
-**    before `committed`.  Where it is 0 the record is its key's version at every snapshot.  Where it
-**    is 1 the index leads to the newest version; prevs lead back from there, to this place in the
-**    end.  Where no slot does, the record stands.
+**    The table is always there.  The MOVED BITS follow it, at a multiple of 64: bit i % 64 of word
+**    i / 64 is 1 where number i was superseded.  They end the payload, with a whole word, and the payload's
+**    checksum does not sum them.  The bit is set before the slot that leads to the first
+**    successor is, and so before `committed`.  Where it is 0 the record is its key's version at
+**    every snapshot.  Where it is 1 the index leads to the newest version; prevs lead back from
+**    there, to this place in the end.  Where no slot does, the record stands.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H

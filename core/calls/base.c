@@ -44,8 +44,8 @@ enum {
   LARGE = 65536,               /* a record after which the clock is looked at too */
   AHEAD = 12,                  /* records prefetched */
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
-  PADDING_MOST = 7, /* bytes for two records, on the average */
-  SIZE_SHIFT = 40,  /* where: log_short_body << 40 | offset / 8 */
+  PADDING_MOST = 7,            /* bytes for two records, on the average */
+  SIZE_SHIFT = 40,             /* where: log_short_body << 40 | offset / 8 */
   SORT_BITS = 10,
   PREFETCHED = 512 /* bytes of a record */
 };
@@ -142,7 +142,9 @@ typedef struct frozen {
   uint64_t function_size;
 } frozen;
 
-static uint64_t where_of(const item *it) { return log_short_body(it) << SIZE_SHIFT | it->offset / 8; }
+static uint64_t where_of(const item *it) {
+  return log_short_body(it) << SIZE_SHIFT | it->offset / 8;
+}
 static uint64_t body_at(uint64_t where) { return where >> SIZE_SHIFT; }
 static uint64_t offset_at(uint64_t where) {
   return (where & ((UINT64_C(1) << SIZE_SHIFT) - 1)) * 8;
@@ -238,7 +240,8 @@ static uint64_t size_of(const frozen *frozen, uint64_t where) {
 /* The smallest unit in which a group line's last distance fits. */
 static unsigned unit_for(uint64_t largest) {
   unsigned unit = 1;
-  while (unit < SHORT_UNIT_MOST && (GROUP_KEYS - 1) * (largest + unit - 1) > UINT16_MAX * (uint64_t)unit)
+  while (unit < SHORT_UNIT_MOST
+         && (GROUP_KEYS - 1) * (largest + unit - 1) > UINT16_MAX * (uint64_t)unit)
     unit *= 2;
   return unit;
 }

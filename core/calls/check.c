@@ -152,9 +152,8 @@ static int leads_to(const view *view, uint64_t prev, uint64_t successor) {
 }
 
 static int check_data(checking *checking, const item *it, uint64_t before, uint64_t version) {
-  uint64_t link = is_short(checking->view.store, it->offset)
-                      ? 0
-                      : record_link(&checking->view, it->offset);
+  uint64_t link =
+      is_short(checking->view.store, it->offset) ? 0 : record_link(&checking->view, it->offset);
   item other;
   if (!version_fits(checking->view.store, it, before, version))
     problem(checking, it->offset, "a record's version is not its transaction's");

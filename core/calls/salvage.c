@@ -8,8 +8,8 @@
 ** Every transaction that is whole by itself is written again, in order, with its version, to
 ** PATH.new.  The records that the file got from the generation before are whole each by itself: of
 ** them every good one is kept.  Frozen ones in the short form are looked for where the header says,
-** one behind the other: neither the perfect hash nor its table is needed.  The old file gets the name PATH.damaged, the new one PATH.  Handles
-** move over.
+** one behind the other: neither the perfect hash nor its table is needed.  The old file gets the
+** name PATH.damaged, the new one PATH.  Handles move over.
 **
 ** Where versions are given, a version tells that all of the source up to it is there.  Of a store
 ** that lost something it would lie: that one gets a new uuid, by which who follows the source sees

@@ -19,7 +19,7 @@ typedef struct bdz {
 typedef struct perfect {
   uint64_t keys; /* 0: the file has none */
   int algorithm, direct;
-  int simple; /* a pilot, and the records have the short form */
+  int simple;                          /* a pilot, and the records have the short form */
   uint64_t first, past, stride;        /* the frozen records */
   uint64_t buckets, slots, multiplier; /* pilot */
   bdz bdz;                             /* cmph */

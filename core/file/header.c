@@ -99,7 +99,8 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
     return fail_corrupt(store->path, offsetof(header, checksum),
                         "the header's checksum does not fit its bytes");
   }
-  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN | REQUIRED_SHORT)) {
+  if (copy.required
+      & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN | REQUIRED_SHORT)) {
     return fail(MAPH_FORMAT,
                 "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
                 "know: use a newer one",

@@ -427,8 +427,8 @@ uint64_t log_fill_short(const store *store, uint8_t *p, uint64_t address, const 
   sum = record_checksum_of_short(store->salt, address, p, at);
   memcpy(p, &sum, sizeof sum);
   memset(p + at, 0, size - at);
-  *bytes_8_to_15 = sum | (uint64_t)KIND_PUT << 32 | (uint64_t)it->flags << 40
-                   | (uint64_t)it->key_size << 48;
+  *bytes_8_to_15 =
+      sum | (uint64_t)KIND_PUT << 32 | (uint64_t)it->flags << 40 | (uint64_t)it->key_size << 48;
   return at;
 }
 

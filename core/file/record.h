@@ -37,8 +37,8 @@ uint32_t record_checksum_of_short(uint64_t salt, uint64_t address, const uint8_t
 int record_read(const view *view, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete; CORRUPT */
 int record_item(const view *view, uint64_t offset, uint64_t limit, item *it);
-/* the frozen record in the short form at that place, and address (0: it is looked up), which becomes
-** the next one's; CORRUPT */
+/* the frozen record in the short form at that place, and address (0: it is looked up), which then
+** is the next one's; CORRUPT */
 int record_read_short(const view *view, uint64_t place, uint64_t *address, item *it);
 /* the same where the place is not known and no table: only what store->perfect says of the form */
 int record_read_short_at(const view *view, uint64_t address, item *it);
@@ -97,8 +97,8 @@ static inline tip record_tip(const end_record *e, uint64_t end) {
   return (tip){ end, record_version(&e->head), e->chain, e->records, e->bytes };
 }
 
-/* The word that only later records change: where the record lies that superseded this one, which has
-** the long form. */
+/* The word that only later records change: where the record lies that superseded this one, which
+** has the long form. */
 static inline uint64_t record_link(const view *view, uint64_t offset) {
   return atomic_load_explicit(word_at(view->base, offset), memory_order_acquire);
 }
@@ -114,8 +114,7 @@ static inline int record_newest(const view *view, uint64_t offset) {
 
 /* Where a record's bytes begin, for asking for them; it may be damaged. */
 static inline const uint8_t *record_start(const view *view, uint64_t offset) {
-  return view->base
-         + (is_short(view->store, offset) ? short_address_of(view, offset) : offset);
+  return view->base + (is_short(view->store, offset) ? short_address_of(view, offset) : offset);
 }
 
 /* About how long a record is, or less: without expiry and attributes; and where it begins. */
@@ -194,8 +193,9 @@ static inline int short_plain_entry(const view *view, uint64_t address, maph_ent
   return 1;
 }
 
-/* The entry of a put that is the newest of its key, which is known to lie below the snapshot.  0: it
-** is not known to be the newest, has an expiry or attributes, or does not lie below the snapshot */
+/* The entry of a put that is the newest of its key, which is known to lie below the snapshot.  0:
+** it is not known to be the newest, has an expiry or attributes, or does not lie below the
+** snapshot */
 static inline int record_plain_entry(const view *view, uint64_t offset, maph_slice key,
                                      maph_entry *entry) {
   const uint8_t *p = view->base + offset;

@@ -15,7 +15,7 @@ enum {
   SHORT_LEAST = PLACE_STEP, /* bytes of a record */
   SHORT_BEHIND = 64,        /* the fields before a key fit in as many */
   SHORT_UNIT_MOST = 8,
-  SHORT_FLAGS = 4,          /* offsets */
+  SHORT_FLAGS = 4, /* offsets */
   SHORT_KEY_SIZE = 5
 };
 

@@ -130,7 +130,8 @@ static inline int answer_at(const view *view, uint64_t now, uint64_t offset, map
 static inline int frozen_answer_at(const view *view, uint64_t now, uint64_t address, maph_slice key,
                                    maph_slice *value) {
   uint64_t expires;
-  int answer = perfect_answer(view->store, view->base, view->snapshot, address, key, value, &expires, 0);
+  int answer =
+      perfect_answer(view->store, view->base, view->snapshot, address, key, value, &expires, 0);
   return answer == RECORD_VALUE || (answer == RECORD_DATED && !record_expired(expires, now));
 }
 
@@ -159,8 +160,9 @@ static uint32_t perfect_get_group(const view *view, uint64_t now, size_t n, cons
     __builtin_prefetch(view->base + at[i] + 64);
   }
   for (i = 0; i < n; i++) {
-    if (unlikely(at[i] == 0 || !frozen_answer_at(view, now, at[i], keys[i], &values[i])
-                 || perfect_superseded(view->store, view->base, view->snapshot, number[i], at[i], 0))) {
+    if (unlikely(
+            at[i] == 0 || !frozen_answer_at(view, now, at[i], keys[i], &values[i])
+            || perfect_superseded(view->store, view->base, view->snapshot, number[i], at[i], 0))) {
       values[i] = maph_bytes(NULL, 0);
       left |= UINT32_C(1) << i;
     }

@@ -135,7 +135,10 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **   the fingerprint, which settles nearly all misses; or the group's line, where sizes differ
 **       1 byte a key, or 4: in the third-level cache at 10M keys, or at 1M
 **   the record's first line, and the value's
-**       memory; then, for a key that changed or came later, all of the above
+**       memory
+**   the moved bit
+**       1 bit a key: in the second-level cache; then, for a key that changed or came later, all of
+**       the above
 **
 ** leaf, a constant: the caller calls nothing, and so has no registers to save; its key is of two
 ** words, and CALLS where a perfect hash is none of those that are made today (perfect_is_simple).

@@ -26,7 +26,8 @@ int short_form_sound(const short_form *form, uint64_t size) {
   return form->key_size >= 1 && form->key_size <= 2 && form->value_size >= 1
          && form->value_size <= 4 && form->distance <= 6 && form->zero == 0 && form->unit >= 1
          && form->first >= LOG_START && form->first % 64 == 0 && form->past % 8 == 0
-         && form->past > form->first && form->past <= size && size - form->past >= SHORT_BEHIND && form->newest <= VERSION_MAX;
+         && form->past > form->first && form->past <= size && size - form->past >= SHORT_BEHIND
+         && form->newest <= VERSION_MAX;
 }
 
 /* The masks of numbers of so many bytes. */
@@ -59,8 +60,7 @@ static uint64_t moved_at(const perfect_head *head, const short_form *form, uint6
       || head->table == 0 || (head->past - head->first) / SHORT_LEAST < head->keys)
     return 0;
   if (head->placement == PLACED_DIRECT
-          ? head->stride < SHORT_LEAST
-                || (head->past - head->first) / head->stride < head->keys
+          ? head->stride < SHORT_LEAST || (head->past - head->first) / head->stride < head->keys
           : head->stride > SHORT_UNIT_MOST || (head->stride & (head->stride - 1)))
     return 0;
   return at == payload_size - short_moved_size(head->keys) ? at : 0;
@@ -85,7 +85,8 @@ static int sound(const perfect_head *head, int is_short, const uint8_t *payload,
       break;
     default: return 0;
   }
-  if (head->placement == PLACED_DIRECT && is_short) return has_table(head, payload_size, head->keys);
+  if (head->placement == PLACED_DIRECT && is_short)
+    return has_table(head, payload_size, head->keys);
   if (head->placement == PLACED_DIRECT)
     return (head->table == 0 || has_table(head, payload_size, head->keys)) && head->stride % 8 == 0
            && head->stride >= RECORD_HEAD && head->stride <= span

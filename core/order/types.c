@@ -70,7 +70,8 @@ int types_of_entries(const view *view, const order_entry *entry, uint64_t n, int
   uint64_t i;
   int flags;
   for (i = 0; i < n && (types & TYPES_ALL) != TYPES_ALL; i++) {
-    if (i + AHEAD < n) __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
+    if (i + AHEAD < n)
+      __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
     if (unlikely(!record_first_key(view, entry[i].offset, view->snapshot, &key, &flags)))
       return types | TYPES_ALL;
     types |= type_of(flags, key.data, key.size);

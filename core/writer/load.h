@@ -58,8 +58,8 @@ int load_begin(load *load, store *store, const load_how *how);
 int load_put(load *load, const log_put *put);
 /* That record of another file; hash: of its key in the new one */
 int load_copy(load *load, const item *it, uint64_t hash);
-/* The same in the short form, with zeros to `size`, and without a slot: the perfect hash leads to it;
-** and once all of them are there. */
+/* The same in the short form, with zeros to `size`, and without a slot: the perfect hash leads to
+** it; and once all of them are there. */
 int load_copy_frozen(load *load, const item *it, const short_form *form, uint64_t place,
                      uint64_t size);
 int load_end_frozen(load *load, const short_form *form);

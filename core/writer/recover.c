@@ -16,8 +16,8 @@
 ** epoch and the new index lie behind all that was handed out, and `root` is stored last: a reader
 ** has the old index or the new one, both whole, and `committed` only ever rises for it.
 **
-** A perfect hash was flushed before the file got its name and never changes, but for its moved bits,
-** which are set right as links are: it is summed, and its keys need no slots.
+** A perfect hash was flushed before the file got its name and never changes, but for its moved
+** bits, which are set right as links are: it is summed, and its keys need no slots.
 **
 ** The order of keys is kept if it was on disk, whole, and says nothing of what is lost.
 **
@@ -130,8 +130,8 @@ static int index_record(store *store, const item *it) {
 }
 
 /* The newest record of a key has no successor: a link or moved bit of it was stored for a
-** transaction that is lost, whose bytes may still lie there, whole, under a pad or an index piece.  All others' links
-** were stored when their successors went into the index. */
+** transaction that is lost, whose bytes may still lie there, whole, under a pad or an index piece.
+** All others' links were stored when their successors went into the index. */
 static int mend_link(store *store, const view *view, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
   item newest;

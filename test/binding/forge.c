@@ -47,8 +47,7 @@ static size_t short_record(const forge *forge, const short_form *form, uint64_t 
   uint64_t n = 5u + form->key_size + form->value_size + form->distance, flags;
   if (form->past - at < 8) return 0;
   flags = get(forge, at + 4, 1);
-  if (flags & FLAG_ATTRIBUTES)
-    n += 2 + get(forge, at + n + (flags & FLAG_EXPIRY ? 8 : 0), 2);
+  if (flags & FLAG_ATTRIBUTES) n += 2 + get(forge, at + n + (flags & FLAG_EXPIRY ? 8 : 0), 2);
   n += (flags & FLAG_EXPIRY ? 8u : 0u) + get(forge, at + 5, form->key_size)
        + get(forge, at + 5 + form->key_size, form->value_size);
   return n > form->past - at ? 0 : n;
@@ -347,12 +346,12 @@ static void change_checkpoint(forge *forge) {
 }
 
 void forge_change(forge *forge) {
-  static void (*const changes[])(
-      struct forge *) = { change_live_word, change_live_word, change_static,    change_record,
-                          change_record,    change_record,    change_extent,    change_extent,
-                          change_perfect,   change_perfect,   change_short,     change_short,
-                          change_directory, change_slots,
-                          change_slots,     change_bytes,     change_size,      change_checkpoint };
+  static void (*const changes[])(struct forge *) = {
+    change_live_word, change_live_word, change_static,    change_record,  change_record,
+    change_record,    change_extent,    change_extent,    change_perfect, change_perfect,
+    change_short,     change_short,     change_directory, change_slots,   change_slots,
+    change_bytes,     change_size,      change_checkpoint
+  };
   snprintf(forge->what, sizeof forge->what, "nothing");
   changes[forge_random(forge, sizeof changes / sizeof *changes)](forge);
 }
@@ -376,8 +375,7 @@ static void repair_short(forge *forge, const short_form *form, uint64_t salt, in
   for (; (n = short_record(forge, form, at)) != 0; at = next, place += PLACE_STEP) {
     next = short_after(forge, form, at, n);
     if (which & REPAIR_RECORDS)
-      put(forge, at, 4,
-          (uint32_t)XXH3_64bits_withSeed(forge->image + at + 4, n - 4, salt ^ at));
+      put(forge, at, 4, (uint32_t)XXH3_64bits_withSeed(forge->image + at + 4, n - 4, salt ^ at));
     *digest = digest_step(*digest, place,
                           get(forge, at, 4) | (uint64_t)KIND_PUT << 32 | get(forge, at + 4, 1) << 40
                               | get(forge, at + 5, form->key_size) << 48);

@@ -12,7 +12,8 @@
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
 # a change of the format gets a file of its own beside it.  How many runs there are, and how large,
-# is not of the format: 2 to 4 come out otherwise where the library makes other ones.
+# is not of the format: 2 to 4 come out otherwise where the library makes other ones.  5 and 6 are
+# what the library made before it knew the short form; now it makes 7 and 8 of the same.
 lassign [concat $argv 1] file which
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
