@@ -296,8 +296,8 @@
 **    stride, or the unit.
 **
 **    The table is always there.  The MOVED BITS follow it, at a multiple of 64: bit i % 64 of word
-**    i / 64 is 1 where number i was superseded.  They end the payload, with a whole word, and the payload's
-**    checksum does not sum them.  The bit is set before the slot that leads to the first
+**    i / 64 is 1 where number i was superseded.  They end the payload, with a whole word, and the
+**    payload's checksum does not sum them.  The bit is set before the slot that leads to the first
 **    successor is, and so before `committed`.  Where it is 0 the record is its key's version at
 **    every snapshot.  Where it is 1 the index leads to the newest version; prevs lead back from
 **    there, to this place in the end.  Where no slot does, the record stands.

@@ -55,7 +55,7 @@ static uint64_t table_size(const perfect_head *head) {
 
 /* The short form: where the moved bits begin in the payload; 0: it cannot be. */
 static uint64_t moved_at(const perfect_head *head, const short_form *form, uint64_t payload_size) {
-  uint64_t at = (head->table + table_size(head) + 63) & ~UINT64_C(63);
+  uint64_t at = (head->table + table_size(head) + 63) / 64 * 64;
   if (head->first != form->first || head->past != form->past || head->stride != form->unit
       || head->table == 0 || (head->past - head->first) / SHORT_LEAST < head->keys)
     return 0;
