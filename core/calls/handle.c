@@ -28,7 +28,7 @@
 
 #include <stdlib.h>
 
-enum { PENDING_MS = 20 };
+enum { PENDING_MS = 20, LENT_POLL_US = 2000 };
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static store *registry;
@@ -489,7 +489,23 @@ static int was_replaced(const store *store) {
          != 0;
 }
 
-int handle_begin(maph *m, int durability, txn *txn) {
+/* A session on the store, in which a transaction of some `bytes` has the room that is kept for
+** deletes: unless a compaction is given that for longer than the handle is patient. */
+static int begin_session(maph *m, store *store, uint64_t bytes) {
+  int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+  lock_patience patience;
+  if (likely(rc != MAPH_OK || !log_lent(store, bytes))) return rc;
+  patience = lock_patience_of(m->options.busy_timeout_ms, &m->interrupts);
+  while (rc == MAPH_OK && log_lent(store, bytes) && os_clock_ns() < patience.deadline_ns) {
+    session_end(store);
+    if (lock_interrupted(&patience)) return interrupt_say(store->path);
+    os_sleep_us(LENT_POLL_US);
+    rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+  }
+  return rc;
+}
+
+static int begin(maph *m, int durability, uint64_t bytes, txn *txn) {
   uint64_t deadline = 0;
   store *store = NULL, *before;
   int rc, tries;
@@ -499,7 +515,7 @@ int handle_begin(maph *m, int durability, txn *txn) {
     before = store;
     rc = handle_writer(m, &store);
     if (rc != MAPH_OK) return rc;
-    rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+    rc = begin_session(m, store, bytes);
     if (rc == MAPH_OK) break;
     /* else the store was replaced after we looked, perhaps several times in a row */
     if (rc != MAPH_CANTOPEN || !was_replaced(store)) return rc;
@@ -514,6 +530,14 @@ int handle_begin(maph *m, int durability, txn *txn) {
   txn_start(txn, store);
   txn->durability = durability == MAPH_SYNC_DEFAULT ? m->options.durability : durability;
   return MAPH_OK;
+}
+
+int handle_begin(maph *m, int durability, txn *txn) {
+  return begin(m, durability, LOG_LENT_FEW, txn);
+}
+
+int handle_begin_many(maph *m, int durability, txn *txn) {
+  return begin(m, durability, UINT64_MAX, txn);
 }
 
 void handle_count_read(maph *m, int by) {

@@ -96,6 +96,8 @@ int handle_writer(maph *m, store **store); /* the same, and it may write.  READO
 /* A session in the store that the handle writes to now, and an empty transaction in it.  If the
 ** store was replaced meanwhile, it is the one that is there now.  MISUSE READONLY BUSY FULL ... */
 int handle_begin(maph *m, int durability, txn *txn);
+/* The same of a transaction of many operations. */
+int handle_begin_many(maph *m, int durability, txn *txn);
 void handle_lend(maph *m, const store *store); /* a slice of it is handed out */
 void handle_count_read(maph *m, int by);
 /* How many of the generations that it has left it still pins, until refresh and for a while. */

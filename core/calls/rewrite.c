@@ -298,6 +298,7 @@ static int switch_over(rewriting *rewriting, const os_file *lock, const char *te
   if (rc == MAPH_OK)
     rc = store->in_memory ? take_handle(rewriting)
                           : supersede(store, rewriting->to, temporary, rewriting->result.note);
+  if (rc == MAPH_OK && store->lent) log_lending_over(store);
   os_wake(&header_of(store->write_base)->committed);
   session_end(store);
   rewriting->result.pause_ns = MAX(rewriting->result.pause_ns, os_clock_ns() - locked_ns);
@@ -411,7 +412,10 @@ static int give_room_back(rewriting *rewriting, uint64_t live_bytes) {
 /* It did not do: deletes have their room again. */
 static void take_room_again(rewriting *rewriting) {
   store *store = rewriting->from;
-  if (session_begin(store, rewriting->handle->options.busy_timeout_ms) != MAPH_OK) return;
+  if (session_begin(store, rewriting->handle->options.busy_timeout_ms) != MAPH_OK) {
+    log_lending_over(store);
+    return;
+  }
   log_take_again(store);
   session_end(store);
 }

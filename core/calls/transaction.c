@@ -72,7 +72,7 @@ int maph_txn_begin(maph *m, int durability, maph_txn **transaction) {
   *transaction = NULL;
   txn = os_alloc(sizeof *txn);
   if (txn == NULL) return MAPH_NOMEM;
-  rc = handle_begin(m, durability, &txn->txn);
+  rc = handle_begin_many(m, durability, &txn->txn);
   if (rc != MAPH_OK) {
     os_free(txn);
     return rc;

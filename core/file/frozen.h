@@ -21,9 +21,11 @@ typedef struct perfect {
   int algorithm, direct;
   int simple;                          /* a pilot, and the records have the short form */
   uint64_t first, past, stride;        /* the frozen records */
+  uint64_t usual_end;                  /* of them: store.h */
   uint64_t buckets, slots, multiplier; /* pilot */
   bdz bdz;                             /* cmph */
   uint64_t function, remap, table;     /* offsets in the file; table 0: none */
+  uint64_t marks;                      /* table, where it is one of fingerprints alone; else 0 */
   uint64_t payload, size, function_size;
   uint64_t summed; /* bytes of the payload that its checksum is over */
   /* The short form of the frozen records: format.h, section 11. */

@@ -14,7 +14,10 @@
 ** puts do not use: an eighth of the log for transactions that only delete, and behind it as much as
 ** an empty store takes, which compaction gives back to the disk to begin its new file
 ** (rewrite.c).  Whoever trims the file so, with the lock, does it behind the back of other writing
-** processes: each looks at the size again when it gets the lock (session.c).
+** processes: each looks at the size again when it gets the lock (session.c).  Until the new file
+** has the name, or the compaction failed, that process holds byte 3 of the lock file: others then
+** neither count on what was given away nor take it from the disk, and wait for the end of it where
+** what is left may not do (handle_begin).
 **
 ** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes
 ** past `end`, which nobody reads, or past `committed`, which the next writer covers with a pad.
@@ -124,6 +127,21 @@ static int map_to(store *store, uint64_t size) {
   return MAPH_OK;
 }
 
+/* What a get asks memory for before it knows the record's size: a guess, by the last end record. It
+** is made anew whenever the file has grown. */
+static void learn_usual_end(store *store) {
+  uint64_t size = store->file.size, committed, mean = 0;
+  const uint8_t *base = atomic_load(&store->base);
+  if (size < LOG_START + END_SIZE) return;
+  committed = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
+  if (committed - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE) && committed % 8 == 0) {
+    const end_record *end = (const end_record *)(const void *)(base + committed - END_SIZE);
+    uint64_t records = load64(&end->records), bytes = load64(&end->bytes);
+    if (records > 0) mean = bytes / records;
+  }
+  atomic_store_explicit(&store->usual_end, usual_end(mean), memory_order_relaxed);
+}
+
 /* Under mapping_mutex: the file has that size. */
 static int take_size(store *store, uint64_t size) {
   int rc;
@@ -132,6 +150,7 @@ static int take_size(store *store, uint64_t size) {
   if (rc != MAPH_OK) return rc;
   store->file.size = size;
   atomic_store_explicit(&store->size, size, memory_order_release);
+  learn_usual_end(store);
   return MAPH_OK;
 }
 
@@ -190,10 +209,18 @@ static int grow(store *store, uint64_t to) {
   if (size < to) rc = os_grow(&store->file, store->path, MIN(want, OFFSET_MAX));
   if (rc == MAPH_FULL && size + step > to) rc = os_grow(&store->file, store->path, to);
   if (rc == MAPH_OK) rc = map_to(store, store->file.size);
-  if (rc == MAPH_OK) atomic_store_explicit(&store->size, store->file.size, memory_order_release);
+  if (rc == MAPH_OK) {
+    atomic_store_explicit(&store->size, store->file.size, memory_order_release);
+    learn_usual_end(store);
+  }
 done:
   pthread_mutex_unlock(&store->mapping_mutex);
   return rc;
+}
+
+/* What compaction counts on was given to one, here or in another process. */
+static int is_lent(const store *store) {
+  return store->lent || (store->lock.fd >= 0 && os_locked(&store->lock, LOCK_LENT));
 }
 
 /* How many bytes at the end of the file that is. */
@@ -201,7 +228,7 @@ static uint64_t spared(store *store, int spares) {
   uint64_t deletes = MIN(MAX(store->space_end / 8, (uint64_t)SPARED_LEAST), (uint64_t)SPARED_MOST);
   if (likely(spares == LOG_SPARES_NOTHING) || store->in_memory || !grant_scarce(store)) return 0;
   if (spares == LOG_SPARES_MEANWHILE) return MAX(deletes / 8, (uint64_t)MEANWHILE_LEAST);
-  if (spares == LOG_SPARES_COMPACTION) return store->lent ? 0 : SPARED_LEAST;
+  if (spares == LOG_SPARES_COMPACTION) return is_lent(store) ? 0 : SPARED_LEAST;
   return SPARED_LEAST + deletes;
 }
 
@@ -222,7 +249,7 @@ static int say_spared(const store *store) {
 ** as much as this transaction must.  What was lent to a compaction nobody takes from it. */
 static int room_behind(store *store, uint64_t to, uint64_t most) {
   uint64_t left = spared(store, store->spares);
-  int rc = store->lent && most > 0 ? MAPH_FULL : grow(store, to + most);
+  int rc = most > 0 && is_lent(store) ? MAPH_FULL : grow(store, to + most);
   if (rc != MAPH_FULL || most == 0) return rc;
   if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed)) return MAPH_OK;
   if (left < most) rc = grow(store, to + left);
@@ -270,12 +297,26 @@ uint64_t log_lendable(store *store) {
 
 void log_lend(store *store) {
   log_trim(store, LOG_SPARES_MEANWHILE);
+  store->lender = pthread_self();
   store->lent = 1;
+  os_lock(&store->lock, LOCK_LENT, 1);
+}
+
+void log_lending_over(store *store) {
+  store->lent = 0;
+  if (store->lock.fd >= 0) os_unlock(&store->lock, LOCK_LENT);
 }
 
 void log_take_again(store *store) {
-  store->lent = 0;
+  log_lending_over(store);
   log_keep_for_deletes(store);
+}
+
+int log_lent(store *store, uint64_t bytes) {
+  uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed);
+  if (likely(size - store->space_end >= bytes) || store->in_memory || !grant_scarce(store))
+    return 0;
+  return store->lent ? !pthread_equal(store->lender, pthread_self()) : is_lent(store);
 }
 
 void log_keep_for_deletes(store *store) {

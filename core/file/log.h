@@ -22,9 +22,15 @@ uint64_t log_life(const store *store, uint64_t version);
 void log_trim(store *store, int spares);
 /* Granted room that a compaction can be given, if deletes keep some meanwhile. */
 uint64_t log_lendable(store *store);
-/* It is given; or it was not enough, and deletes have theirs again. */
+/* It is given.  Then the new file has the name; or it was not enough, and deletes have theirs
+** again: with a session, unless none can be had. */
 void log_lend(store *store);
+void log_lending_over(store *store);
 void log_take_again(store *store);
+/* Was it given to a compaction of another process, or of another thread, and has the file less than
+** `bytes` left?  With a session. */
+int log_lent(store *store, uint64_t bytes);
+enum { LOG_LENT_FEW = 16 * 1024 }; /* what single deletes may need */
 /* As much behind what is written as deletes should have, if there is as much. */
 void log_keep_for_deletes(store *store);
 typedef struct log_put {

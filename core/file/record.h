@@ -117,12 +117,16 @@ static inline const uint8_t *record_start(const view *view, uint64_t offset) {
   return view->base + (is_short(view->store, offset) ? short_address_of(view, offset) : offset);
 }
 
-/* About how long a record is, or less: without expiry and attributes; and where it begins. */
+/* About how long a record is, or less: without expiry and attributes. */
+static inline uint64_t record_about_long(const uint8_t *p) {
+  return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
+}
+/* The same, of either form; and where it begins. */
 static inline uint64_t record_about(const view *view, uint64_t offset, const uint8_t **start) {
   const perfect *perfect = &view->store->perfect;
   const uint8_t *p = *start = record_start(view, offset);
   uint64_t size;
-  if (!is_short(view->store, offset)) return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
+  if (!is_short(view->store, offset)) return record_about_long(p);
   if (unlikely(p == view->base)) return 0;
   size = perfect->least + short_key_size(perfect, p) + short_value_size(perfect, p);
   return MIN(size, (uint64_t)(view->base + perfect->past - p));
@@ -245,14 +249,22 @@ static inline uint64_t by_branch(uint64_t constant) {
 }
 
 /* One way for all kinds of entries.  Where the key begins is guessed, by branches, before the
-** record's line arrives: the fewer instructions wait for that, the more gets overlap. */
+** record's line arrives: the fewer instructions wait for that, the more gets overlap.
+**
+** At once memory is asked for the record's second line, where the value begins more often than not,
+** and for the one where a record of usual size ends: whoever reads the whole value would wait once
+** more.  usual_end, a constant 0: that was done. */
 static inline int record_answer(const uint8_t *base, uint64_t offset, uint64_t snapshot,
-                                maph_slice key, maph_slice *value, uint64_t *expires) {
+                                uint64_t usual_end, maph_slice key, maph_slice *value,
+                                uint64_t *expires) {
   const uint32_t care = UINT32_C(0xFFFF) << 16 | (FLAG_EXPIRY | FLAG_ATTRIBUTES) << 8 | 0xFF;
   const uint8_t *p = base + offset;
   uint64_t at = RECORD_HEAD, value_size;
-  uint32_t kind;              /* and, above it, flags and key size */
-  __builtin_prefetch(p + 64); /* where the value begins, more often than not */
+  uint32_t kind; /* and, above it, flags and key size */
+  if (!(__builtin_constant_p(usual_end) && usual_end == 0)) {
+    __builtin_prefetch(p + 64);
+    __builtin_prefetch(p + usual_end);
+  }
   kind = load32(p + 12);
   value_size = load32(p + 16);
   if (unlikely((kind & care) != ((uint32_t)key.size << 16 | KIND_PUT))) {
@@ -278,11 +290,15 @@ static inline int record_answer(const uint8_t *base, uint64_t offset, uint64_t s
 
 /* The same of a frozen record in the short form, at an address that is possible. */
 static inline int record_answer_short(const perfect *perfect, const uint8_t *base, uint64_t address,
-                                      maph_slice key, maph_slice *value, uint64_t *expires) {
+                                      uint64_t usual_end, maph_slice key, maph_slice *value,
+                                      uint64_t *expires) {
   const uint8_t *p = base + address;
   uint64_t at = perfect->least, value_size;
   uint32_t kind; /* flags, and above them the key's size and what follows */
-  __builtin_prefetch(p + 64);
+  if (!(__builtin_constant_p(usual_end) && usual_end == 0)) {
+    __builtin_prefetch(p + 64);
+    __builtin_prefetch(p + usual_end);
+  }
   kind = loose_load32(p + SHORT_FLAGS);
   value_size = short_value_size(perfect, p);
   if (unlikely((kind & perfect->plain_mask) != (uint32_t)key.size << 8)) {

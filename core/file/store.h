@@ -62,6 +62,7 @@ typedef struct store {
   int unsettled; /* an append failed midway: look at the live words before the next */
   int given;     /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
+  _Atomic uint64_t usual_end; /* log.c: how far into a record of usual size its last byte lies */
   uint8_t uuid[16];
   perfect perfect;      /* of this file; keys 0: none */
   uint64_t boot, mount; /* trust.c: where a writer of this process is */
@@ -79,9 +80,10 @@ typedef struct store {
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
   _Atomic int scarce;
   _Atomic uint64_t room_looked_ms;
-  int bulk;   /* so much will be written that throughput counts, not the longest wait */
-  int spares; /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
-  int lent;   /* by the holder of the turn: what compaction counts on was given to one */
+  int bulk;         /* so much will be written that throughput counts, not the longest wait */
+  int spares;       /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
+  int lent;         /* by the holder of the turn: what compaction counts on was given to one, */
+  pthread_t lender; /* by this thread */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -152,6 +154,12 @@ typedef struct view {
   uint64_t snapshot; /* bytes that are believed */
   store *store;
 } view;
+
+/* Records of other sizes are not asked for at their end before that is known. */
+enum { USUAL_LEAST = 64, USUAL_MOST = 1024 };
+static inline uint64_t usual_end(uint64_t size) {
+  return size > USUAL_LEAST && size <= USUAL_MOST ? size - 1 : USUAL_LEAST;
+}
 
 static inline header *header_of(const uint8_t *base) { return (header *)(uintptr_t)base; }
 static inline uint64_t load64(const void *p) {

@@ -121,7 +121,7 @@ void index_prefetch(const view *view, uint64_t hash) {
 static inline int answer_at(const view *view, uint64_t now, uint64_t offset, maph_slice key,
                             maph_slice *value) {
   uint64_t expires;
-  int answer = record_answer(view->base, offset, view->snapshot, key, value, &expires);
+  int answer = record_answer(view->base, offset, view->snapshot, 0, key, value, &expires);
   if (answer == RECORD_DATED && record_expired(expires, now)) *value = maph_bytes(NULL, 0);
   return answer != RECORD_OTHER;
 }
@@ -131,7 +131,7 @@ static inline int frozen_answer_at(const view *view, uint64_t now, uint64_t addr
                                    maph_slice *value) {
   uint64_t expires;
   int answer =
-      perfect_answer(view->store, view->base, view->snapshot, address, key, value, &expires, 0);
+      perfect_answer(view->store, view->base, view->snapshot, address, 0, key, value, &expires, 0);
   return answer == RECORD_VALUE || (answer == RECORD_DATED && !record_expired(expires, now));
 }
 

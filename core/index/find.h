@@ -24,7 +24,7 @@ int index_find(const view *view, maph_slice key, uint64_t hash, item *it);
 enum {
   INDEX_UNSETTLED = -1, /* index_find says it */
   INDEX_DATED = -2,     /* found, if its expiry has not passed */
-  INDEX_CALLS = -3,     /* this cannot be done without a call */
+  INDEX_CALLS = -3,     /* a leaf leaves it to others */
   INDEX_MOVED = -4,     /* within a get */
   INDEX_GROUP = 32      /* keys in a group */
 };
@@ -104,7 +104,8 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
   int answer;
   if (address == 0) return MAPH_NOTFOUND;
   if (unlikely(store->perfect.past > snapshot)) return INDEX_UNSETTLED;
-  answer = perfect_answer(store, base, snapshot, address, key, value, expires, leaf);
+  answer = perfect_answer(store, base, snapshot, address, store->perfect.usual_end, key, value,
+                          expires, leaf);
   if (unlikely(answer != RECORD_VALUE && answer != RECORD_DATED)) return MAPH_NOTFOUND;
   if (unlikely(perfect_superseded(store, base, snapshot, number, address, leaf)))
     return INDEX_MOVED;
@@ -140,14 +141,15 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **       1 bit a key: in the second-level cache; then, for a key that changed or came later, all of
 **       the above
 **
-** leaf, a constant: the caller calls nothing, and so has no registers to save; its key is of two
-** words, and CALLS where a perfect hash is none of those that are made today (perfect_is_simple).
+** leaf, a constant: the caller calls nothing, and so has few registers to save; its key is of two
+** words, and what lies beyond the key's own bucket is left to others, as is a perfect hash that is
+** none of those that are made by default (perfect_is_simple).
 */
 static inline int index_get(const store *store, const uint8_t *base, uint64_t size,
                             uint64_t snapshot, maph_slice key, maph_slice *value, uint64_t *expires,
                             int leaf) {
   const header *header = header_of(base);
-  uint64_t hash = index_hash(store, key), root, at, depth, segment, slot, offset;
+  uint64_t hash = index_hash(store, key), root, at, depth, segment, slot, offset, usual_end;
   const word *directory_word, *bucket;
   unsigned bits, i;
   int missing = MAPH_NOTFOUND;
@@ -175,9 +177,12 @@ static inline int index_get(const store *store, const uint8_t *base, uint64_t si
       if (unlikely(slot_tag(slot) != tag_of(hash)
                    || offset - LOG_START > snapshot - RECORD_HEAD - LOG_START))
         return INDEX_UNSETTLED;
-      return answer_of_newest(record_answer(base, offset, snapshot, key, value, expires));
+      usual_end = atomic_load_explicit(&store->usual_end, memory_order_relaxed);
+      return answer_of_newest(
+          record_answer(base, offset, snapshot, usual_end, key, value, expires));
     }
     if (likely(acquire(&bucket[BUCKET_SLOTS - 1]) == 0)) break;
+    if (leaf) return INDEX_CALLS;
   }
   if (unlikely(i == PROBE_BUCKETS)) return INDEX_UNSETTLED;
   atomic_thread_fence(memory_order_acquire);

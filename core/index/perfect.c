@@ -120,12 +120,15 @@ int perfect_open(store *store, const uint8_t *base, uint64_t size) {
   perfect->past = h.past;
   perfect->stride = h.stride;
   perfect->unit = perfect->direct ? h.stride : 8;
+  perfect->usual_end = usual_end(perfect->direct && !is_short ? record_about_long(base + h.first)
+                                                              : (h.past - h.first) / h.keys);
   perfect->payload = at;
   perfect->size = n;
   perfect->summed = is_short ? moved : n;
   perfect->function = at + sizeof h;
   perfect->function_size = h.function_size;
   perfect->table = h.table ? at + h.table : 0;
+  perfect->marks = perfect->direct ? perfect->table : 0;
   if (h.algorithm == MAPH_PERFECT_PILOT) {
     perfect->buckets = head.buckets;
     perfect->slots = head.slots;

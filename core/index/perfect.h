@@ -86,10 +86,13 @@ static inline uint64_t perfect_address(const store *store, const uint8_t *base, 
   uint64_t n = leaf ? pilot_number(perfect, base, hash) : perfect_number(perfect, base, hash), at;
   *number = n;
   if (unlikely(n >= perfect->keys)) return 0;
-  if (likely(perfect->direct)) {
-    if (likely(leaf || perfect->table) && base[perfect->table + n] != (uint8_t)hash) return 0;
-    return perfect->first + n * perfect->unit;
+  if (likely(perfect->marks)) {
+    if (base[perfect->marks + n] != (uint8_t)hash) return 0;
+    at = perfect->first + n * perfect->unit;
+    if (at == 0) __builtin_unreachable();
+    return at;
   }
+  if (!leaf && perfect->direct) return perfect->first + n * perfect->unit;
   line = (const group_line *)(const void *)(base + perfect->table) + n / GROUP_KEYS;
   if (line->fingerprint[n % GROUP_KEYS] != (uint8_t)hash) return 0;
   at = load64(&line->first) + line->distance[n % GROUP_KEYS] * perfect->unit;
@@ -111,11 +114,11 @@ static inline int perfect_superseded(const store *store, const uint8_t *base, ui
 
 /* Its answer, at an address that perfect_address gave, below the snapshot. */
 static inline int perfect_answer(const store *store, const uint8_t *base, uint64_t snapshot,
-                                 uint64_t address, maph_slice key, maph_slice *value,
-                                 uint64_t *expires, int leaf) {
+                                 uint64_t address, uint64_t usual_end, maph_slice key,
+                                 maph_slice *value, uint64_t *expires, int leaf) {
   return likely(leaf || store->perfect.places)
-             ? record_answer_short(&store->perfect, base, address, key, value, expires)
-             : record_answer(base, address, snapshot, key, value, expires);
+             ? record_answer_short(&store->perfect, base, address, usual_end, key, value, expires)
+             : record_answer(base, address, snapshot, usual_end, key, value, expires);
 }
 
 static inline int is_frozen(const store *store, uint64_t offset) {

@@ -103,7 +103,13 @@ int os_remove(const char *path); /* OK when it is not there */
 
 /* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it,
 ** <0 failed (sentence set). */
-enum { LOCK_WRITER = 0, LOCK_PRESENT = 1, LOCK_REWRITE = 2, LOCK_IDENTITY = 16 };
+enum {
+  LOCK_WRITER = 0,
+  LOCK_PRESENT = 1,
+  LOCK_REWRITE = 2,
+  LOCK_LENT = 3, /* file/log.c */
+  LOCK_IDENTITY = 16
+};
 int os_lock(const os_file *file, uint64_t byte, int exclusive);
 void os_unlock(const os_file *file, uint64_t byte);
 int os_locked(const os_file *file, uint64_t byte); /* does another descriptor hold it? */
@@ -150,6 +156,8 @@ void os_at_fork(void (*child)(void));
 unsigned os_forks(void); /* how often this process is the child of such a fork */
 
 void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
+/* the same, for a table that is used all over: in large pages where it is long */
+void *os_alloc_table(size_t size);
 void *os_realloc(void *p, size_t size);
 void os_free(void *p);
 

@@ -766,6 +766,15 @@ void *os_alloc(size_t size) {
   return p;
 }
 
+void *os_alloc_table(size_t size) {
+  const size_t large = (size_t)2 << 20;
+  uint8_t *p = os_alloc(size), *first;
+  if (p == NULL || size < 2 * large) return p;
+  first = p + (large - (uintptr_t)p % large) % large;
+  madvise(first, (size - (size_t)(first - p)) / large * large, MADV_HUGEPAGE);
+  return p;
+}
+
 void *os_realloc(void *old, size_t size) {
   void *p = SYS("malloc", NULL, realloc(old, size));
   if (p == NULL) fail_memory(size);

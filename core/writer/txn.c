@@ -60,7 +60,7 @@ static int table_grow(txn *txn) {
   size_t room = txn->table_room ? txn->table_room * 2 : 64, i;
   uint64_t *table;
   while (room < 2 * (txn->changed.count + 1)) room *= 2;
-  table = os_alloc(room * sizeof *table);
+  table = os_alloc_table(room * sizeof *table);
   if (table == NULL) return MAPH_NOMEM;
   os_free(txn->table);
   txn->table = table;
@@ -311,6 +311,7 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   hash = index_hash(store, key);
   txn_view(txn, &view);
   index_prefetch(&view, hash);
+  if (txn->table_room) __builtin_prefetch(&txn->table[hash & (txn->table_room - 1)], 1);
   rc = make_room(txn);
   if (!again)
     store->spares = txn->puts || kind == KIND_PUT ? LOG_SPARES_DELETES : LOG_SPARES_COMPACTION;

@@ -113,7 +113,7 @@ static bool watch_once(watch *w, const sigset_t *held, int *status) {
   }
   if (waitpid(w->pid, status, WNOHANG) == w->pid) return true;
   if (hangs() || (w->stopping && ticks_ms() > w->stop_by)) {
-    note("the process that follows (%d) shows no life, and is replaced", (int)w->pid);
+    note("the process that works (%d) shows no life, and is replaced", (int)w->pid);
     kill(w->pid, SIGKILL);
     waitpid(w->pid, status, 0);
     return true;

@@ -370,7 +370,7 @@ static stream_rc sign_in(const address *to, const server_info *info, connection 
 }
 
 stream_rc connection_open(connection **made) {
-  static address to[SERVERS_MOST];
+  static __thread address to[SERVERS_MOST];
   server_info info;
   int count;
   stream_rc rc = read_urls(to, &count);

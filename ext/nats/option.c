@@ -87,15 +87,27 @@ static const option_row rows[] = {
 
   { "max-lag", OPTION_TIME, &option.max_lag_ms, "10", 0, 3650ull * DAYS, "TIME",
     "exit status 1 where the replica is behind by more" },
+
+  { "users", OPTION_LIST, &option.users, NULL, 0, 0, "NAME,...",
+    "who may write, beside the relay's own user and root" },
+  { "buckets", OPTION_LIST, &option.buckets, NULL, 0, 0, "NAME,...",
+    "which are written to; else all that the server lets" },
+  { "writers", OPTION_COUNT, &option.writers, "8", 1, 64, "N", "writes at once" },
 };
 enum { ROWS = sizeof rows / sizeof rows[0], COMMON = 17 };
 _Static_assert((int)ROWS <= (int)OPTION_ROWS, "the table has room");
+
+/* maph-server's --replica-socket. */
+static bool foreign_variable(const char *name, size_t size) {
+  return size == 6 && memcmp(name, "SOCKET", 6) == 0;
+}
 
 static option_table table = { .program = "maph-replica",
                               .variable = "MAPH_REPLICA_",
                               .rows = rows,
                               .count = ROWS,
-                              .config = &option.config };
+                              .config = &option.config,
+                              .foreign = foreign_variable };
 
 bool option_given(const void *target) { return option_source(&table, target) != NULL; }
 

@@ -25,6 +25,9 @@ typedef struct options {
   bool if_absent;
   /* status */
   uint64_t max_lag_ms;
+  /* relay */
+  char *users, *buckets;
+  uint64_t writers;
 } options;
 extern options option;
 

@@ -11,22 +11,23 @@
 #include <sys/random.h>
 #include <time.h>
 #include "entry/entry.h"
+#include "nats/forward.h"
 #include "nats/keys.h"
 #include "nats/put.h"
 #include "nats/replica.h"
 
-enum { ANSWER_MS = 5000, LEAST_MS = 100, PAUSE_MOST_MS = 500 };
+enum { ANSWER_MS = 5000, LEAST_MS = 100, PAUSE_MOST_MS = 500, LOOK_AGAIN_MS = 1000 };
 
 typedef struct writer {
   const put_request *request;
   put_result *result;
-  connection *link; /* NULL: none yet, or it was lost */
-  stream_info bucket;
+  put_session *session;
   bool looked;                /* at the bucket, on this connection */
   bool unanswered;            /* something was sent, and nobody said what became of it */
   unsigned long long sent_ms; /* when that was first */
   bool weak;                  /* both sequences are to be compared */
-  char subject[KEYS_LINE + 16], id[PUT_IDENTITY];
+  bool existed;               /* the key, at the last look before it was sent */
+  char subject[KEYS_LINE + 16], id[FORWARD_IDENTITY];
   uint64_t expected, expected_last; /* sequences; expected_last 0: whatever it is */
   unsigned long long deadline;
   int pause_ms;
@@ -34,14 +35,6 @@ typedef struct writer {
 
 /* What a round came to: one of put_outcome, or */
 enum { AGAIN = -1, AT_ONCE = -2 };
-
-void put_identity(char room[PUT_IDENTITY]) {
-  unsigned char bytes[16];
-  int n;
-  if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) abort();
-  n = snprintf(room, PUT_IDENTITY, "maph-");
-  for (size_t i = 0; i < sizeof bytes; i++) n += snprintf(room + n, 3, "%02x", bytes[i]);
-}
 
 static void sleep_ms(int ms) {
   struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
@@ -57,15 +50,24 @@ static int left_ms(const writer *w, int most) {
 /* Keep what went wrong as the sentence, should nothing better come. */
 static int again(writer *w, stream_rc rc) {
   snprintf(w->result->sentence, sizeof w->result->sentence, "%s", stream_errmsg());
-  if (rc == STREAM_LOST || rc == STREAM_WRONG) {
-    connection_close(w->link);
-    w->link = NULL;
+  w->result->reason = PUT_UNAVAILABLE;
+  /* Another server of the cluster may answer where this one does not. */
+  if (rc == STREAM_LOST || rc == STREAM_WRONG || rc == STREAM_TIMEOUT) {
+    put_session_end(w->session);
+    w->looked = false;
   }
   return AGAIN;
 }
 
-static int refused(writer *w, const char *sentence) {
+void put_session_end(put_session *session) {
+  connection_close(session->link);
+  session->link = NULL;
+  session->bucket[0] = 0;
+}
+
+static int refused(writer *w, put_reason reason, const char *sentence) {
   char *room = w->result->sentence;
+  w->result->reason = reason;
   if (!w->unanswered) {
     snprintf(room, PUT_SENTENCE, "%s", sentence);
     return PUT_REFUSED;
@@ -84,31 +86,79 @@ static bool is_passing(stream_rc rc) {
              || stream_code() == STREAM_CODE_OFFLINE || stream_code() == STREAM_CODE_NOBODY);
 }
 
+/* A failure that does not pass. */
+static int failed(writer *w, stream_rc rc) {
+  return refused(w, rc == STREAM_DENIED ? PUT_DENIED : PUT_UNAVAILABLE, stream_errmsg());
+}
+
+/* Is the form of a key among the subjects that a filter names: * for a part, > for all parts that
+** follow? */
+static bool is_among(const char *filter, const char *form, size_t size) {
+  const char *end = form + size;
+  for (;;) {
+    size_t want = strcspn(filter, "."), have;
+    const char *dot = memchr(form, '.', (size_t)(end - form));
+    have = (size_t)((dot ? dot : end) - form);
+    if (want == 1 && *filter == '>') return have > 0;
+    if (!(want == 1 && *filter == '*') && (want != have || memcmp(filter, form, want) != 0))
+      return false;
+    filter += want;
+    form += have;
+    if (*filter == 0 || form == end) return *filter == 0 && form == end;
+    filter++;
+    form++;
+  }
+}
+
 static int form_the_key(writer *w) {
-  char form[KEYS_LINE];
+  char form[KEYS_LINE], sentence[KEYS_BUCKET + 100];
   size_t size;
-  const char *mistake = keys_encode(w->bucket.escaped ? KEYS_ESCAPED : KEYS_PLAIN,
+  const char *filter = w->request->filter;
+  const char *mistake = keys_encode(w->session->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN,
                                     maph_str(w->request->bucket), w->request->key, form, &size);
-  if (mistake) return refused(w, mistake);
+  if (mistake) return refused(w, PUT_BAD_KEY, mistake);
+  if (filter && !is_among(filter, form, size)) {
+    snprintf(sentence, sizeof sentence, "the replica has the keys %.250s of the bucket alone",
+             filter);
+    return refused(w, PUT_BAD_KEY, sentence);
+  }
   snprintf(w->subject, sizeof w->subject, "$KV.%s.%.*s", w->request->bucket, (int)size, form);
   return AT_ONCE;
 }
 
+/* What the bucket is like, as it was a moment ago. */
+static stream_rc look_at_stream(writer *w, bool anew) {
+  put_session *session = w->session;
+  unsigned long long now = ticks_ms();
+  stream_rc rc;
+  if (!anew && strcmp(session->bucket, w->request->bucket) == 0
+      && now - session->looked_ms < LOOK_AGAIN_MS)
+    return STREAM_OK;
+  rc = stream_look(session->link, w->request->bucket, &session->info);
+  session->bucket[0] = 0;
+  if (rc != STREAM_OK) return rc;
+  strcpy(session->bucket, w->request->bucket);
+  session->looked_ms = now;
+  return STREAM_OK;
+}
+
 /* A connection, and what the bucket is like. */
 static int look_at_bucket(writer *w) {
+  put_session *session = w->session;
   stream_rc rc;
-  if (w->link == NULL) {
-    rc = connection_open(&w->link);
+  if (session->link == NULL) {
+    session->bucket[0] = 0;
+    rc = connection_open(&session->link);
     if (is_passing(rc)) return again(w, rc);
-    if (rc != STREAM_OK) return refused(w, stream_errmsg());
+    if (rc != STREAM_OK) return failed(w, rc);
     w->looked = false;
   }
-  connection_patience(w->link, left_ms(w, ANSWER_MS));
+  connection_patience(session->link, left_ms(w, ANSWER_MS));
   if (w->looked) return AT_ONCE;
-  rc = stream_look(w->link, w->request->bucket, &w->bucket);
+  rc = look_at_stream(w, false);
   if (is_passing(rc)) return again(w, rc);
-  if (rc != STREAM_OK) return refused(w, stream_errmsg());
-  w->weak = w->bucket.replicas > 1 && connection_before(w->link, 2, 9, 21);
+  if (rc != STREAM_OK) return failed(w, rc);
+  w->weak = session->info.replicas > 1 && connection_before(session->link, 2, 9, 21);
   w->looked = true;
   return form_the_key(w);
 }
@@ -124,7 +174,7 @@ static void read_entry(const stored *found, uint64_t max_age_ns, kv_entry *entry
 
 static bool is_there(const writer *w, const stored *last) {
   kv_entry entry;
-  read_entry(last, w->bucket.max_age_ns, &entry);
+  read_entry(last, w->session->info.max_age_ns, &entry);
   return !kv_gone(&entry, now_ms());
 }
 
@@ -163,11 +213,14 @@ static int judge(writer *w, const stored *last) {
     return PUT_DONE;
   }
   w->expected = last ? last->sequence : 0;
+  w->existed = there;
   switch (w->request->when) {
     case PUT_ALWAYS: return AT_ONCE;
     case PUT_IF_ABSENT: return there ? not_held(w, revision) : AT_ONCE;
     case PUT_IF_PRESENT: return there ? AT_ONCE : not_held(w, 0);
     case PUT_IF_REVISION: return revision == w->request->revision ? AT_ONCE : not_held(w, revision);
+    case PUT_IF_HELD:
+      return w->request->holds(w->request->arg, there, revision) ? AT_ONCE : not_held(w, revision);
   }
   return AT_ONCE;
 }
@@ -178,15 +231,14 @@ static int look_at_key(writer *w) {
   stored last;
   stream_rc rc = STREAM_OK;
   int outcome;
-  if (w->weak && w->request->when != PUT_ALWAYS)
-    rc = stream_look(w->link, w->request->bucket, &w->bucket);
+  if (w->weak && w->request->when != PUT_ALWAYS) rc = look_at_stream(w, true);
   if (rc == STREAM_OK) {
-    w->expected_last = w->weak ? w->bucket.last : 0;
-    rc = stream_get_last(w->link, w->request->bucket, w->subject, &last);
+    w->expected_last = w->weak ? w->session->info.last : 0;
+    rc = stream_get_last(w->session->link, w->request->bucket, w->subject, &last);
   }
   if (rc == STREAM_NONE) return judge(w, NULL);
   if (is_passing(rc)) return again(w, rc);
-  if (rc != STREAM_OK) return refused(w, stream_errmsg());
+  if (rc != STREAM_OK) return failed(w, rc);
   outcome = judge(w, &last);
   stored_free(&last);
   return outcome;
@@ -207,7 +259,13 @@ static void add_number(header_list *list, const char *name, char room[24], uint6
   add_header(list, name, room);
 }
 
-/* A delete of what is there has no condition of the server's: a second marker does no harm. */
+/* Does the server compare the key's last sequence?  A delete of what is there needs no condition: a
+** second marker does no harm. */
+static bool is_expected(const writer *w) {
+  return w->request->when != PUT_ALWAYS
+         && !(w->request->when == PUT_IF_PRESENT && w->request->deletes);
+}
+
 static void collect_headers(const writer *w, header_list *list) {
   const put_request *request = w->request;
   list->count = 0;
@@ -216,7 +274,7 @@ static void collect_headers(const writer *w, header_list *list) {
   if (request->media_type) add_header(list, "Content-Type", request->media_type);
   if (request->type) add_header(list, "Maph-Type", request->type);
   if (request->expires) add_number(list, "Maph-Expires", list->expires, request->expires);
-  if (request->when == PUT_ALWAYS || request->when == PUT_IF_PRESENT) return;
+  if (!is_expected(w)) return;
   add_number(list, "Nats-Expected-Last-Subject-Sequence", list->expected, w->expected);
   if (w->weak && w->expected != 0)
     add_number(list, "Nats-Expected-Last-Sequence", list->expected_last, w->expected_last);
@@ -232,11 +290,12 @@ static size_t headers_size(const header_list *list) {
 /* A server refuses a message that is longer than its max_payload, or than the stream's. */
 static int too_large(writer *w, const header_list *list) {
   uint64_t size = headers_size(list) + w->request->value.size;
-  uint64_t most = connection_server(w->link)->max_payload;
+  uint64_t most = connection_server(w->session->link)->max_payload;
   const char *whose = "max_payload of the server";
+  int64_t bucket_most = w->session->info.max_value;
   char sentence[320];
-  if (w->bucket.max_value >= 0 && (most == 0 || (uint64_t)w->bucket.max_value < most)) {
-    most = (uint64_t)w->bucket.max_value;
+  if (bucket_most >= 0 && (most == 0 || (uint64_t)bucket_most < most)) {
+    most = (uint64_t)bucket_most;
     whose = "largest value of the bucket";
   }
   if (most == 0 || size <= most) return AT_ONCE;
@@ -244,7 +303,7 @@ static int too_large(writer *w, const header_list *list) {
            "the value is too large: with its headers it has %llu bytes, and the %s is %llu: raise "
            "that, or keep the value elsewhere and its place here",
            (unsigned long long)size, whose, (unsigned long long)most);
-  return refused(w, sentence);
+  return refused(w, PUT_TOO_LARGE, sentence);
 }
 
 static int send_once(writer *w) {
@@ -254,7 +313,7 @@ static int send_once(writer *w) {
   unsigned long long before = ticks_ms();
   collect_headers(w, &list);
   if (too_large(w, &list) != AT_ONCE) return too_large(w, &list);
-  rc = stream_publish(w->link, w->subject, list.header, list.count, w->request->value,
+  rc = stream_publish(w->session->link, w->subject, list.header, list.count, w->request->value,
                       left_ms(w, ANSWER_MS), &sequence, NULL);
   if (rc == STREAM_OK) {
     w->result->revision = sequence;
@@ -264,6 +323,7 @@ static int send_once(writer *w) {
   if (rc == STREAM_REFUSED && stream_code() == STREAM_CODE_SEQUENCE) {
     snprintf(w->result->sentence, PUT_SENTENCE,
              "other writers of the bucket were first each time, and nothing was written");
+    w->result->reason = PUT_UNAVAILABLE;
     return AGAIN;
   }
   if ((rc == STREAM_TIMEOUT || rc == STREAM_LOST || rc == STREAM_WRONG) && !w->unanswered) {
@@ -271,7 +331,7 @@ static int send_once(writer *w) {
     w->sent_ms = before;
   }
   if (is_passing(rc)) return again(w, rc);
-  return refused(w, stream_errmsg());
+  return rc == STREAM_TOO_BIG ? refused(w, PUT_TOO_LARGE, stream_errmsg()) : failed(w, rc);
 }
 
 /* --------------------------------------------------------------------------------------- rounds */
@@ -279,13 +339,14 @@ static int send_once(writer *w) {
 ** and be there in time? */
 static bool may_repeat(const writer *w) {
   unsigned long long age_ms = ticks_ms() - w->sent_ms + 2 * ANSWER_MS;
-  return w->request->when == PUT_IF_ABSENT || w->request->when == PUT_IF_REVISION
-         || age_ms < w->bucket.duplicates_ns / 1000000;
+  return is_expected(w) || age_ms < w->session->info.duplicates_ns / 1000000;
 }
 
 static int write_once(writer *w) {
+  const put_request *request = w->request;
   int outcome = look_at_bucket(w);
-  if (outcome == AT_ONCE && (w->request->when != PUT_ALWAYS || w->unanswered))
+  if (outcome == AT_ONCE
+      && (request->when != PUT_ALWAYS || request->tells_existed || w->unanswered))
     outcome = look_at_key(w);
   if (outcome == AT_ONCE && w->unanswered && !may_repeat(w)) return AGAIN;
   return outcome == AT_ONCE ? send_once(w) : outcome;
@@ -300,7 +361,7 @@ static int give_up(writer *w) {
   w->deadline = ticks_ms() + 1000;
   if (look_at_bucket(w) == AT_ONCE) {
     stored last;
-    stream_rc rc = stream_get_last(w->link, w->request->bucket, w->subject, &last);
+    stream_rc rc = stream_get_last(w->session->link, w->request->bucket, w->subject, &last);
     if (rc == STREAM_OK && is_ours(w, &last)) {
       w->result->revision = last.sequence;
       outcome = PUT_DONE;
@@ -324,12 +385,24 @@ static void pause_before_next(writer *w) {
   sleep_ms(1 + random % w->pause_ms);
 }
 
-put_outcome put_write(const put_request *request, put_result *result) {
+/* One that was kept may have been lost since. */
+static void begin(writer *w, put_session *session, put_session *own) {
+  w->session = session ? session : own;
+  if (w->session->link && connection_lost(w->session->link)) put_session_end(w->session);
+  *w->result = (put_result){ .existed = true };
+  w->existed = true;
+  w->deadline = ticks_ms() + w->request->timeout_ms;
+}
+
+put_outcome put_write(put_session *session, const put_request *request, put_result *result) {
+  put_session own = { .link = NULL };
   writer w = { .request = request, .result = result };
   int outcome;
-  *result = (put_result){ .revision = 0 };
-  put_identity(w.id);
-  w.deadline = ticks_ms() + request->timeout_ms;
+  begin(&w, session, &own);
+  forward_identity(w.id);
+  if (request->identity) snprintf(w.id, sizeof w.id, "%s", request->identity);
+  w.unanswered = request->sent_ms != 0;
+  w.sent_ms = request->sent_ms;
   while ((outcome = write_once(&w)) < 0) {
     if (ticks_ms() >= w.deadline) {
       outcome = give_up(&w);
@@ -337,7 +410,8 @@ put_outcome put_write(const put_request *request, put_result *result) {
     }
     pause_before_next(&w);
   }
-  connection_close(w.link);
+  result->existed = w.existed;
+  put_session_end(&own);
   return (put_outcome)outcome;
 }
 
@@ -347,28 +421,26 @@ static stream_rc read_once(writer *w, stored *found) {
   stream_rc rc;
   if (outcome == AGAIN) return STREAM_TIMEOUT;
   if (outcome != AT_ONCE) return STREAM_MISUSE;
-  rc = stream_get_last(w->link, w->request->bucket, w->subject, found);
+  rc = stream_get_last(w->session->link, w->request->bucket, w->subject, found);
   if (is_passing(rc)) {
     again(w, rc);
     return STREAM_TIMEOUT;
   }
-  if (rc != STREAM_OK && rc != STREAM_NONE) refused(w, stream_errmsg());
+  if (rc != STREAM_OK && rc != STREAM_NONE) failed(w, rc);
   if (rc != STREAM_OK || is_there(w, found)) return rc;
   stored_free(found);
   return STREAM_NONE;
 }
 
-stream_rc put_read(const char *bucket, maph_slice key, uint64_t timeout_ms, stored *found,
-                   kv_entry *entry, char sentence[PUT_SENTENCE]) {
-  put_request request = { .bucket = bucket, .key = key, .timeout_ms = timeout_ms };
-  put_result result = { .revision = 0 };
-  writer w = { .request = &request, .result = &result };
+stream_rc put_read(put_session *session, const put_request *request, stored *found, kv_entry *entry,
+                   put_result *result) {
+  put_session own = { .link = NULL };
+  writer w = { .request = request, .result = result };
   stream_rc rc;
-  w.deadline = ticks_ms() + timeout_ms;
+  begin(&w, session, &own);
   while ((rc = read_once(&w, found)) == STREAM_TIMEOUT && ticks_ms() < w.deadline)
     pause_before_next(&w);
-  if (rc == STREAM_OK) read_entry(found, w.bucket.max_age_ns, entry);
-  connection_close(w.link);
-  memcpy(sentence, result.sentence, PUT_SENTENCE);
+  if (rc == STREAM_OK) read_entry(found, w.session->info.max_age_ns, entry);
+  put_session_end(&own);
   return rc;
 }

@@ -39,6 +39,8 @@ static const command commands[] = {
     "where replicas are, and how far behind" },
   { "verify", command_verify, "BUCKET FILE", 2, 2, "filter",
     "compare every key of the bucket and the file" },
+  { "relay", command_relay, "SOCKET", 1, 1, "users buckets writers",
+    "take writes from maph-server --replica-socket to their buckets" },
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

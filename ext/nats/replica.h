@@ -20,6 +20,7 @@ int command_create(const char *const *words, int count);
 int command_follow(const char *const *words, int count);
 int command_status(const char *const *words, int count);
 int command_verify(const char *const *words, int count);
+int command_relay(const char *const *words, int count);
 
 /* One sentence on standard error, what would command a terminal escaped; FAILED. */
 __attribute__((format(printf, 1, 2))) int complain(const char *format, ...);

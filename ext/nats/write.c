@@ -130,7 +130,7 @@ static void tell(const put_request *request, bool done, uint64_t revision) {
 static int carry_out(const put_request *request) {
   put_result result;
   watch(request->timeout_ms, "whether it was written is unknown: the server fell silent");
-  switch (put_write(request, &result)) {
+  switch (put_write(NULL, request, &result)) {
     case PUT_DONE:
       tell(request, true, result.revision);
       if (option.wait == NULL) return DONE;
@@ -203,8 +203,10 @@ static bool show_json(maph_slice key, const stored *found, const kv_entry *entry
 }
 
 int command_get(const char *const *words, int count) {
-  char sentence[PUT_SENTENCE];
-  maph_slice key = maph_str(words[1]);
+  put_request request = { .bucket = words[0],
+                          .key = maph_str(words[1]),
+                          .timeout_ms = option.timeout_ms };
+  put_result result;
   kv_entry entry;
   stored found;
   stream_rc rc;
@@ -212,13 +214,13 @@ int command_get(const char *const *words, int count) {
   (void)count;
   if (!bucket_named(words[0])) return FAILED;
   watch(option.timeout_ms, "the server fell silent");
-  rc = put_read(words[0], key, option.timeout_ms, &found, &entry, sentence);
+  rc = put_read(NULL, &request, &found, &entry, &result);
   if (rc == STREAM_NONE) {
     if (!option.quiet) complain("no such key");
     return UNMET;
   }
-  if (rc != STREAM_OK) return complain("%s", sentence);
-  shown = option.json ? show_json(key, &found, &entry)
+  if (rc != STREAM_OK) return complain("%s", result.sentence);
+  shown = option.json ? show_json(request.key, &found, &entry)
                       : put_out(NULL, found.data.data, found.data.size);
   stored_free(&found);
   if (fflush(stdout) != 0 || !shown) return complain("standard output: it cannot be written to");

@@ -183,7 +183,8 @@ int members_parse(sql_members *members, const char *words, const char **why) {
     if (words == NULL) return *why ? SQLITE_ERROR : SQLITE_NOMEM;
     if (is_taken(members, member->name)) {
       *why =
-          "each name is there once, and key, value, version, expires_at, _rowid_ and ttl are taken";
+          "each name is there once, and key, value, version, expires_at, ttl, _rowid_, rowid and "
+          "oid are taken";
       return SQLITE_ERROR;
     }
     if (*words == 0) return SQLITE_OK;

@@ -130,7 +130,7 @@ static int is_literal(sqlite3_index_info *info, int i) {
 
 static int is_key(const sql_table *table, int place) {
   int column = table_column(table, place);
-  return column == COLUMN_KEY || column == COLUMN_ROWID;
+  return column == COLUMN_KEY || (column >= COLUMN_ROWID && column <= COLUMN_OID);
 }
 
 /* In UTF-16 TEXT has another order than the bytes of the store. */

@@ -366,7 +366,9 @@ int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int place) {
   switch (column) {
     case COLUMN_MEMBER: return read_member(c, ctx, (size_t)place - 1);
     case COLUMN_KEY:
-    case COLUMN_ROWID: value_result_key(ctx, c->entry.key, shows_text(c)); break;
+    case COLUMN_ROWID:
+    case COLUMN_ROWID + 1:
+    case COLUMN_OID: value_result_key(ctx, c->entry.key, shows_text(c)); break;
     case COLUMN_VALUE: value_result(ctx, &c->entry); break;
     case COLUMN_VERSION: sqlite3_result_int64(ctx, (sqlite3_int64)c->entry.version); break;
     case COLUMN_EXPIRES: value_result_expiry(ctx, c->entry.expires); break;

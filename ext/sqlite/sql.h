@@ -357,7 +357,8 @@ enum {
   COLUMN_COMMAND,
   COLUMN_VERSION,
   COLUMN_EXPIRES,
-  COLUMN_ROWID,
+  COLUMN_ROWID, /* and two more names of it */
+  COLUMN_OID = COLUMN_ROWID + 2,
   COLUMN_TTL,
   COLUMN_COUNT
 };
@@ -381,7 +382,10 @@ int table_has_column(const char *name); /* every table has it */
 /* COLUMN_*: what SQLite's column `place` is */
 int table_column(const sql_table *table, int place);
 /* of xUpdate's columns; the declared ones are those from 1 on */
-sqlite3_value *table_value(const sql_table *table, sqlite3_value **columns, int column);
+static inline sqlite3_value *table_value(const sql_table *table, sqlite3_value **columns,
+                                         int column) {
+  return columns[column == COLUMN_KEY ? 0 : column + (int)table->options.members.count];
+}
 int table_may(const sql_table *table); /* STORE_MAY_* */
 int table_use(sql_table *table);       /* resolve the path, hold the store; message in zErrMsg */
 

@@ -7,9 +7,8 @@
 /* -------------------------------------------------------------------------------------- columns */
 
 int table_has_column(const char *name) {
-  static const char *const columns[] = {
-    "key", "value", "version", "expires_at", "_rowid_", "ttl"
-  };
+  static const char *const columns[] = { "key",     "value", "version", "expires_at",
+                                         "_rowid_", "rowid", "oid",     "ttl" };
   size_t i;
   for (i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
     if (sqlite3_stricmp(name, columns[i]) == 0) return 1;
@@ -21,10 +20,6 @@ int table_column(const sql_table *table, int place) {
   int declared = (int)table->options.members.count;
   if (place <= COLUMN_KEY) return place;
   return place <= declared ? COLUMN_MEMBER : place - declared;
-}
-
-sqlite3_value *table_value(const sql_table *table, sqlite3_value **columns, int column) {
-  return columns[column == COLUMN_KEY ? 0 : column + (int)table->options.members.count];
 }
 
 /* ------------------------------------------------------------------------------------ the store */

@@ -23,7 +23,8 @@
 **     version      hidden, read-only: the transaction that put the row; grows for the life of the
 **                  store, the ETag of HTTP
 **     expires_at   hidden: seconds since 1970 when the row ends, or NULL
-**     _rowid_      hidden, read-only: the key, for programs that edit rows
+**     _rowid_, rowid, oid
+**                  hidden, read-only: the key, for programs that edit rows
 **     ttl          hidden, write-only: seconds that the row lives from now on, in place of
 **                  expires_at
 **
@@ -53,8 +54,9 @@
 
 /* ----------------------------------------------------------------------------------- connecting */
 
-/* The column named as the table takes commands.  _rowid_ is another name of the key: tools that
-** edit rows ask for it, and without the column SQLite would take "_rowid_" for a string. */
+/* The column named as the table takes commands.  _rowid_, rowid and oid are other names of the key:
+** tools that edit rows ask for them, and without the columns SQLite would take "rowid" for a
+** string, which is the same in every row. */
 static int check_name(const sql_table *table, const char *name, char **message) {
   size_t i;
   int is_taken = table_has_column(name);
@@ -90,9 +92,10 @@ static int declare(const sql_table *table, sqlite3 *db, char **message) {
   if (declared)
     sql = sqlite3_mprintf(
         "CREATE TABLE x(key TEXT PRIMARY KEY NOT NULL, %svalue ANY BLOB%s, \"%w\" TEXT HIDDEN, "
-        "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) WITHOUT ROWID",
+        "version INTEGER HIDDEN, expires_at REAL HIDDEN, _rowid_ TEXT HIDDEN%s) "
+        "WITHOUT ROWID",
         declared, declared[0] ? " HIDDEN" : "", table->is_function ? "file" : table->name,
-        table->is_function ? "" : ", ttl REAL HIDDEN");
+        table->is_function ? "" : ", rowid TEXT HIDDEN, oid TEXT HIDDEN, ttl REAL HIDDEN");
   sqlite3_free(declared);
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);

@@ -40,8 +40,14 @@ typedef struct row {
 
 static int changed(sqlite3_value *value) { return !sqlite3_value_nochange(value); }
 
+/* What an UPDATE leaves as it is reads as NULL too, but for UPDATE ... FROM: it hands it in. */
+static int is_given(sqlite3_value *value) {
+  return sqlite3_value_type(value) != SQLITE_NULL && changed(value);
+}
+
 static int read_key(sql_table *table, sqlite3_value *value, row *row) {
-  switch (sqlite3_value_type(value)) {
+  int type = sqlite3_value_type(value);
+  switch (type) {
     case SQLITE_NULL:
       return fail(&table->base.zErrMsg, SQLITE_CONSTRAINT_NOTNULL,
                   sqlite3_mprintf("NOT NULL constraint failed: %s.key", table->name));
@@ -53,7 +59,7 @@ static int read_key(sql_table *table, sqlite3_value *value, row *row) {
                           table->name, sqlite3_value_text(value)));
     default: break;
   }
-  row->put.key_type = sqlite3_value_type(value) == SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
+  row->put.key_type = type == SQLITE_TEXT ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   if (value_lookup_key(value, &row->key) != SQLITE_OK) return SQLITE_NOMEM;
   if (row->key.size == 0) {
     return fail(&table->base.zErrMsg, SQLITE_CONSTRAINT_CHECK,
@@ -70,7 +76,7 @@ static int read_value(sqlite3_value *value, row *row) {
 
 /* expires_at and ttl say the same thing; the table's own ttl counts where neither does. */
 static int read_expiry(sql_table *table, sqlite3_value *value, sqlite3_value *ttl, row *row) {
-  if (changed(ttl) && sqlite3_value_type(ttl) != SQLITE_NULL) {
+  if (is_given(ttl)) {
     if (sqlite3_value_type(value) != SQLITE_NULL) {
       return fail(
           &table->base.zErrMsg, SQLITE_ERROR,
@@ -120,18 +126,26 @@ static int refuse_version(sql_table *table) {
               sqlite3_mprintf("%s.version is set by the store and cannot be written", table->name));
 }
 
-static int refuse_rowid(sql_table *table) {
-  return fail(
-      &table->base.zErrMsg, SQLITE_ERROR,
-      sqlite3_mprintf("%s._rowid_ is another name of the key and cannot be written: write %s.key",
-                      table->name, table->name));
-}
-
 /* Is this another key than old?  UPDATE ... FROM hands in what it does not change. */
 static int is_other_key(sqlite3_value *value, maph_slice old) {
   maph_slice key;
   if (!changed(value) || value_lookup_key(value, &key) != SQLITE_OK) return 0;
   return key.size != old.size || memcmp(key.data, old.data, old.size) != 0;
+}
+
+/* Does the statement write the key under one of its other names?  An INSERT has no `old`. */
+static int check_rowids(sql_table *table, sqlite3_value **columns, const maph_slice *old) {
+  static const char *const names[] = { "_rowid_", "rowid", "oid" };
+  int i;
+  for (i = 0; i <= COLUMN_OID - COLUMN_ROWID; i++) {
+    sqlite3_value *value = table_value(table, columns, COLUMN_ROWID + i);
+    if (old ? !is_other_key(value, *old) : sqlite3_value_type(value) == SQLITE_NULL) continue;
+    return fail(&table->base.zErrMsg, SQLITE_ERROR,
+                sqlite3_mprintf("%s.%s is another name of the key and cannot be written: write "
+                                "%s.key",
+                                table->name, names[i], table->name));
+  }
+  return SQLITE_OK;
 }
 
 /* Does the statement say anything of a declared column? */
@@ -166,9 +180,8 @@ static int insert_row(sql_table *table, sqlite3_value **columns) {
   memset(&row, 0, sizeof(row));
   if (sqlite3_value_type(table_value(table, columns, COLUMN_VERSION)) != SQLITE_NULL)
     return refuse_version(table);
-  if (sqlite3_value_type(table_value(table, columns, COLUMN_ROWID)) != SQLITE_NULL)
-    return refuse_rowid(table);
-  rc = read_key(table, table_value(table, columns, COLUMN_KEY), &row);
+  rc = check_rowids(table, columns, NULL);
+  if (rc == SQLITE_OK) rc = read_key(table, table_value(table, columns, COLUMN_KEY), &row);
   if (rc == SQLITE_OK) rc = read_value(table_value(table, columns, COLUMN_VALUE), &row);
   if (rc == SQLITE_OK && table->options.members.count > 0
       && (row.put.type == MAPH_NULL || says_members(table, columns, 1)))
@@ -204,8 +217,8 @@ static int read_update(sql_table *table, const maph_entry *old, sqlite3_value **
              != (sqlite3_int64)old->version) {
     return refuse_version(table);
   }
-  if (is_other_key(table_value(table, columns, COLUMN_ROWID), old->key)) return refuse_rowid(table);
-  if (changed(table_value(table, columns, COLUMN_KEY)))
+  rc = check_rowids(table, columns, &old->key);
+  if (rc == SQLITE_OK && changed(table_value(table, columns, COLUMN_KEY)))
     rc = read_key(table, table_value(table, columns, COLUMN_KEY), row);
   if (rc == SQLITE_OK && changed(table_value(table, columns, COLUMN_VALUE))) {
     rc = read_value(table_value(table, columns, COLUMN_VALUE), row);
@@ -220,8 +233,7 @@ static int read_update(sql_table *table, const maph_entry *old, sqlite3_value **
     rc = value_read_expiry(table_value(table, columns, COLUMN_EXPIRES), &row->put.expires,
                            &table->base.zErrMsg);
   }
-  if (rc == SQLITE_OK && changed(table_value(table, columns, COLUMN_TTL))
-      && sqlite3_value_type(table_value(table, columns, COLUMN_TTL)) != SQLITE_NULL) {
+  if (rc == SQLITE_OK && is_given(table_value(table, columns, COLUMN_TTL))) {
     rc = value_read_ttl(table_value(table, columns, COLUMN_TTL), &row->put.expires,
                         &table->base.zErrMsg);
   }
@@ -279,9 +291,7 @@ int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int
   sql_table *table = (sql_table *)vtab;
   sqlite3_value **columns = argv + 2;
   int is_insert = argc > 1 && sqlite3_value_type(argv[0]) == SQLITE_NULL;
-  int is_command =
-      argc > 1 && changed(table_value(table, columns, COLUMN_COMMAND))
-      && sqlite3_value_type(table_value(table, columns, COLUMN_COMMAND)) != SQLITE_NULL;
+  int is_command = argc > 1 && is_given(table_value(table, columns, COLUMN_COMMAND));
   int rc;
   (void)rowid;
   if (table->is_function) return refuse_write(table);

@@ -10,10 +10,10 @@
 
 typedef struct options {
   char *data, *listen, *config, *host, *origin, *access_log, *log_format, *proxies, *spool, *tokens,
-      *sync, *backups;
+      *sync, *backups, *replica_socket;
   uint64_t threads, watchers, rate, max_body, max_batch, spool_above, memory, compress_above;
   uint64_t request_timeout_ms, idle_timeout_ms, body_timeout_ms, busy_timeout_ms;
-  uint64_t drain_timeout_ms, heartbeat_ms;
+  uint64_t drain_timeout_ms, heartbeat_ms, bucket_timeout_ms;
   uint64_t auto_compact, auto_compact_above;
   bool read_only, open_to_network, conditional;
 } options;

@@ -85,6 +85,7 @@ static const struct {
   { 500, "Internal Server Error" },
   { 501, "Not Implemented" },
   { 503, "Service Unavailable" },
+  { 504, "Gateway Timeout" },
   { 505, "HTTP Version Not Supported" },
   { 507, "Insufficient Storage" },
 };
@@ -133,7 +134,7 @@ static void allow_origin(request *request) {
   reply_header(
       request, "Access-Control-Expose-Headers",
       "ETag, Link, Location, Maph-Expires-At, Maph-Failed-Operation, Maph-Role, Maph-Type, "
-      "Retry-After, X-Request-Id");
+      "Maph-Visible, Retry-After, X-Request-Id");
 }
 
 void reply_start(request *request, int status) {

@@ -73,7 +73,7 @@ export function keysView(place, route, signal) {
         "div",
         { class: "row" },
         found,
-        button("Delete these", sweep, { class: "writes sweep", hidden: true }),
+        button("Delete these", sweep, { class: "writes own sweep", hidden: true }),
         button("New key", create, { class: "writes" })
       ),
       way,

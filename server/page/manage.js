@@ -18,14 +18,14 @@ const WORK = [
     "compact",
     "Compact",
     "Gives the room of replaced and deleted records back. Reading and writing go on.",
-    "admins writes"
+    "admins writes own"
   ],
   [
     "optimize",
     "Optimize",
     "Compacts, and freezes a perfect hash over all keys: faster reads, a smaller index. Reading " +
       "and writing go on.",
-    "admins writes"
+    "admins writes own"
   ],
   [
     "backup",
@@ -34,7 +34,7 @@ const WORK = [
       "go on.",
     "admins"
   ],
-  ["sync", "Sync", "Sees that everything written is on the disk now.", "writes"]
+  ["sync", "Sync", "Sees that everything written is on the disk now.", "writes own"]
 ];
 
 export function manageView(place, route, signal) {
@@ -207,10 +207,10 @@ export function manageView(place, route, signal) {
           ),
           unsent
         ),
-        h("div", { class: "writes" }, card("Import", form, result)),
+        h("div", { class: "writes own" }, card("Import", form, result)),
         h(
           "div",
-          { class: "writes admins" },
+          { class: "writes admins own" },
           card(
             "Delete",
             h("p", { class: "faint" }, "Removes the store and its file."),

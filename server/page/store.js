@@ -21,8 +21,9 @@ const behind = ({ lag_seconds: seconds, lag_messages: messages }) =>
 // Put the head into `place`.  refresh() reads the figures again and returns them, null when it
 // failed; `first` is the first time.
 // What follows the head is hidden while there is no store, what has the class `writes` where the
-// store is read-only or the token may
-// only read it, and what has the class `admins` where the token is not its admin.
+// store is read-only or the token may only read it, what has the class `admins` where the token is
+// not its admin, and what has the class `own` in a replica, which its follower keeps: single keys
+// of it may be written where the server sends them on.
 export function storeHead(place, name, tab, signal) {
   const figures = h("dl", { class: "figures" }),
     trouble = h("div"),
@@ -62,7 +63,9 @@ export function storeHead(place, name, tab, signal) {
       );
       return null;
     }
-    place.className = `role-${role}${stats.read_only ? " read-only" : ""}`;
+    const replica = stats.versions === "given",
+      fixed = !stats.forwarded && (stats.read_only || replica);
+    place.className = `role-${role}${fixed ? " read-only" : ""}${replica ? " replica" : ""}`;
     show(
       trouble,
       stats.poisoned &&
@@ -87,7 +90,8 @@ export function storeHead(place, name, tab, signal) {
       figure("Load", `${brief(stats.load_factor * 100)} %`),
       figure("Version", count(stats.version)),
       stats.replica && figure("Replica of", h("span", { class: "mono" }, stats.replica.bucket)),
-      stats.replica && figure("Behind the bucket", behind(stats.replica))
+      stats.replica && figure("Behind the bucket", behind(stats.replica)),
+      replica && figure("Writes", stats.forwarded ? "of one key, to the bucket" : "none here")
     );
     return stats;
   }

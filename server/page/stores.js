@@ -35,7 +35,7 @@ export const flags = (s) => [
   s.replica
     ? badge(`replica, ${s.replica.state}`, s.replica.state === "following" ? null : "bad")
     : s.versions === "given" && badge("replica"),
-  s.read_only && badge("read-only"),
+  s.read_only && !s.forwarded && badge("read-only"),
   s.poisoned && badge("writes refused", "bad")
 ];
 

@@ -11,6 +11,7 @@
 #include "base/sigbus.h"
 #include "routes/answer.h"
 #include "routes/replica.h"
+#include "store/bucket.h"
 
 static atomic_uint_fast64_t memory_used;
 
@@ -124,6 +125,13 @@ bool write_allowed(request *request) {
 bool change_allowed(request *request) {
   char sentence[SENTENCE_ROOM];
   if (!request->store->replica) return write_allowed(request);
+  if (bucket_takes(true)) {
+    reply_problem(request, 409, "no_transactions",
+                  "%s is a replica of a bucket of NATS, which has no transactions: a request "
+                  "writes one key of it",
+                  request->store->name);
+    return false;
+  }
   replica_sentence(request->store->name, sentence, sizeof sentence);
   reply_problem(request, 403, "replica", "%s", sentence);
   return false;

@@ -22,7 +22,9 @@
 #include "base/sigbus.h"
 #include "http/body.h"
 #include "routes/answer.h"
+#include "routes/bucket.h"
 #include "routes/handlers.h"
+#include "store/bucket.h"
 
 enum { OPERATIONS_MAX = 10000, MEMORY_FACTOR = 8 };
 #define ANSWER_MAX ((size_t)64 * 1024 * 1024)
@@ -325,6 +327,58 @@ static void run_transaction(batch *batch, int durability) {
   reply_send(request, answer_type(batch), request->reply.body->data, request->reply.body->size);
 }
 
+/* ------------------------------------------------------------------------------------ a replica */
+/* The conditions of an operation as those of a request. */
+static write_request write_of(const entry_operation *operation) {
+  write_request write = { .key = operation->key,
+                          .value = operation->value,
+                          .is_delete = operation->kind == ENTRY_DELETE,
+                          .entry = operation->condition };
+  switch (operation->condition.when) {
+    case MAPH_IF_VERSION:
+      write.if_match.present = true;
+      write.if_match.count = 1;
+      write.if_match.versions[0] = operation->condition.version;
+      break;
+    case MAPH_IF_PRESENT: write.if_match.present = write.if_match.any = true; break;
+    case MAPH_IF_ABSENT: write.if_none_match.present = write.if_none_match.any = true; break;
+    default: break;
+  }
+  return write;
+}
+
+static void answer_forwarded(batch *batch, int rc, const maph_outcome *outcome) {
+  request *request = batch->request;
+  buffer *buffer = request->reply.body;
+  bool visible = bucket_settle(request, outcome->version);
+  buffer->size = 0;
+  if (!batch->lines) buffer_text(buffer, "{\"success\":true,\"results\":[");
+  emit_write(batch, 0, rc, outcome, outcome->version);
+  buffer_text(buffer, batch->lines ? "{\"success\":true,\"version\":" : "\n],\"version\":");
+  buffer_number(buffer, outcome->version);
+  buffer_text(buffer, visible ? ",\"visible\":true}\n" : ",\"visible\":false}\n");
+  reply_start(request, 200);
+  reply_send(request, answer_type(batch), buffer->data, buffer->size);
+}
+
+/* To the bucket, which has no transactions: one write and nothing else. */
+static void forward(batch *batch) {
+  request *request = batch->request;
+  maph_outcome outcome;
+  write_request write;
+  int rc;
+  if (!auth_allows(request, ROLE_WRITE, maph_str(request->store->name)) || !conditions_hold(batch)
+      || !bucket_read_wait(request) || (batch->count > 1 && !change_allowed(request)))
+    return;
+  write = write_of(&batch->operations[0]);
+  rc = bucket_write(request, &write, &outcome);
+  if (rc == MAPH_OK || (rc == MAPH_NOTFOUND && write.is_delete))
+    answer_forwarded(batch, rc, &outcome);
+  else if (rc != BUCKET_ANSWERED)
+    batch_failed(batch, 0, rc);
+}
+
+/* ---------------------------------------------------------------------------------- the request */
 void batch_run(request *request) {
   batch batch = { .request = request };
   maph_slice body;
@@ -340,6 +394,8 @@ void batch_run(request *request) {
   if (batch.lines ? parse_lines(&batch, body) : parse_document(&batch, body)) {
     if (!batch.writes)
       run_gets(&batch);
+    else if (bucket_takes(request->store->replica))
+      forward(&batch);
     else {
       if (commit_enter(request->store)) {
         run_transaction(&batch, durability);

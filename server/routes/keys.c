@@ -26,8 +26,10 @@
 #include "http/accept.h"
 #include "http/body.h"
 #include "routes/answer.h"
+#include "routes/bucket.h"
 #include "routes/handlers.h"
 #include "routes/keys.h"
+#include "store/bucket.h"
 
 enum { MEDIA_TYPE_MAX = 255, QUICK_MOST = 64000, ROOM_COMES_MS = 1000 };
 static const char entry_type[] = "application/vnd.maph.entry+json";
@@ -353,6 +355,27 @@ void key_get(request *request) {
 
 /* ------------------------------------------------------------------------------- PUT and DELETE */
 
+void write_done(request *request, const maph_outcome *outcome, maph_slice number) {
+  buffer *buffer = request->reply.body;
+  int status = outcome->existed ? 200 : 201;
+  bool forwarded = bucket_takes(request->store->replica);
+  bool visible = forwarded && bucket_settle(request, outcome->version);
+  if (!write_holds(request)) return;
+  buffer->size = 0;
+  buffer_text(buffer, outcome->existed ? "{\"success\":true,\"created\":false,\"version\":"
+                                       : "{\"success\":true,\"created\":true,\"version\":");
+  buffer_number(buffer, outcome->version);
+  if (number.size) {
+    buffer_text(buffer, ",\"value\":");
+    buffer_append(buffer, number.data, number.size);
+  }
+  if (forwarded) buffer_text(buffer, visible ? ",\"visible\":true" : ",\"visible\":false");
+  buffer_text(buffer, "}\n");
+  reply_start(request, status);
+  reply_header_number(request, "ETag", "\"", outcome->version, "\"");
+  reply_json(request, status, buffer);
+}
+
 /* Answer a write that did not happen. */
 void write_failed(request *request, int rc, const write_request *write,
                   const maph_outcome *outcome) {
@@ -373,8 +396,8 @@ void write_failed(request *request, int rc, const write_request *write,
 bool read_write(request *request, write_request *write) {
   memset(write, 0, sizeof *write);
   write->key = request->segments[1];
-  if (!key_given(request) || !change_allowed(request)
-      || !query_durability(request, &write->durability))
+  if (!key_given(request) || !(bucket_takes(request->store->replica) || change_allowed(request))
+      || !bucket_read_wait(request) || !query_durability(request, &write->durability))
     return false;
   if (!read_tags(request, "If-Match", ALL_TAGS, &write->if_match)
       || !read_tags(request, "If-None-Match", ALL_TAGS, &write->if_none_match))
@@ -405,7 +428,6 @@ void key_put(request *request) {
   write_request write;
   maph_outcome outcome;
   const char *media_type;
-  buffer *buffer = request->reply.body;
   int rc;
   if (!length_given(request) || !whole_value_given(request) || !read_write(request, &write)
       || !query_expiry(request, &write.entry.expires) || !read_media_type(request, &media_type))
@@ -413,20 +435,12 @@ void key_put(request *request) {
   if (!body_all(request, option.max_body, &write.value)) return;
   write.entry.type = type_of_body(media_type, write.value);
   if (media_type) write.entry.media_type = maph_str(media_type);
-  rc = commit_one(request->store, &write, &outcome);
-  if (rc != MAPH_OK) {
+  rc = bucket_takes(request->store->replica) ? bucket_write(request, &write, &outcome)
+                                             : commit_one(request->store, &write, &outcome);
+  if (rc == MAPH_OK)
+    write_done(request, &outcome, maph_bytes("", 0));
+  else if (rc != BUCKET_ANSWERED)
     write_failed(request, rc, &write, &outcome);
-    return;
-  }
-  if (!write_holds(request)) return;
-  buffer->size = 0;
-  buffer_text(buffer, outcome.existed ? "{\"success\":true,\"created\":false,\"version\":"
-                                      : "{\"success\":true,\"created\":true,\"version\":");
-  buffer_number(buffer, outcome.version);
-  buffer_text(buffer, "}\n");
-  reply_start(request, outcome.existed ? 200 : 201);
-  reply_header_number(request, "ETag", "\"", outcome.version, "\"");
-  reply_json(request, outcome.existed ? 200 : 201, buffer);
 }
 
 /* On a full disk the room of a file that was compacted just now is there when the last request has
@@ -442,6 +456,17 @@ static bool room_comes(request *request, uint64_t *until) {
   return request->store != NULL && *until > 0;
 }
 
+static void delete_from_bucket(request *request, const write_request *write) {
+  maph_outcome outcome;
+  int rc = bucket_write(request, write, &outcome);
+  if (rc == MAPH_OK) {
+    bucket_settle(request, outcome.version);
+    reply_empty(request, 204);
+  } else if (rc != BUCKET_ANSWERED) {
+    write_failed(request, rc, write, &outcome);
+  }
+}
+
 void key_delete(request *request) {
   uint64_t until = 0;
   write_request write;
@@ -449,6 +474,10 @@ void key_delete(request *request) {
   int rc;
   if (!read_write(request, &write)) return;
   write.is_delete = true;
+  if (bucket_takes(request->store->replica)) {
+    delete_from_bucket(request, &write);
+    return;
+  }
   do rc = commit_one(request->store, &write, &outcome);
   while (rc == MAPH_FULL && room_comes(request, &until));
   if (request->store == NULL)

@@ -21,6 +21,7 @@
 #include "routes/handlers.h"
 #include "routes/jobs.h"
 #include "routes/metrics.h"
+#include "routes/bucket.h"
 #include "routes/replica.h"
 
 enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 15 };
@@ -298,6 +299,7 @@ void metrics_show(request *request) {
   show_server(buffer);
   show_stores(buffer);
   replica_metrics(buffer);
+  bucket_metrics(buffer);
   show_jobs(buffer);
   show_process(buffer);
   if (buffer->failed) {

@@ -87,7 +87,7 @@ void replica_emit(buffer *buffer, const char *name, const maph_stats *stats) {
   json_write_end(&out);
 }
 
-/* --------------------------------------------------------------------------------------- metrics */
+/* -------------------------------------------------------------------------------------- metrics */
 /* Series of one name stand together, and each store is looked at once. */
 typedef struct looks {
   replica_view *view;

@@ -15,6 +15,7 @@
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/replica.h"
+#include "store/bucket.h"
 
 enum { CREATE_BODY_MAX = 65536, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25 };
 
@@ -24,6 +25,8 @@ static void store_stats_json(buffer *buffer, const char *name, const maph_stats 
   buffer_printf(buffer, "{\"name\":\"%s\",", name);
   emit_stats(buffer, stats);
   replica_emit(buffer, name, stats);
+  if (stats->versions == MAPH_VERSIONS_GIVEN)
+    buffer_text(buffer, bucket_takes(true) ? ",\"forwarded\":true" : ",\"forwarded\":false");
   buffer_text(buffer, read_only ? ",\"read_only\":true}" : ",\"read_only\":false}");
 }
 

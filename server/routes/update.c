@@ -14,8 +14,10 @@
 #include "base/options.h"
 #include "entry/json.h"
 #include "http/body.h"
+#include "routes/bucket.h"
 #include "routes/handlers.h"
 #include "routes/keys.h"
+#include "store/bucket.h"
 
 enum { NUMBER_MAX = 20, PATCH_MAX = 1024 * 1024, PATCHED_MAX = 16 * 1024 * 1024 };
 /* Beside the core's codes: why a change cannot be made. */
@@ -47,23 +49,16 @@ static void update_failed(request *request, int rc, const write_request *write,
     case TOO_LARGE:
       reply_problem(request, 413, "too_big", "values of at most %d bytes are patched", PATCHED_MAX);
       break;
+    case BUCKET_ANSWERED: break;
     default: write_failed(request, rc, write, outcome);
   }
 }
 
-static void update_done(request *request, const maph_outcome *outcome, maph_slice number) {
-  buffer *buffer = request->reply.body;
-  int status = outcome->existed ? 200 : 201;
-  if (!write_holds(request)) return;
-  buffer->size = 0;
-  buffer_printf(buffer, "{\"success\":true,\"created\":%s,\"version\":%llu",
-                outcome->existed ? "false" : "true", (unsigned long long)outcome->version);
-  if (number.size)
-    buffer_printf(buffer, ",\"value\":%.*s", (int)number.size, (const char *)number.data);
-  buffer_text(buffer, "}\n");
-  reply_start(request, status);
-  reply_header_number(request, "ETag", "\"", outcome->version, "\"");
-  reply_json(request, status, buffer);
+static int update(request *request, write_request *write, commit_change change, void *arg,
+                  maph_outcome *outcome) {
+  if (bucket_takes(request->store->replica))
+    return bucket_update(request, write, change, arg, outcome);
+  return commit_update(request->store, write, change, arg, outcome);
 }
 
 /* -------------------------------------------------------------------------------- counters */
@@ -105,9 +100,9 @@ void key_increment(request *request) {
     reply_problem(request, 400, "bad_by", "by is a whole number of 64 bits, such as 5 or -1");
     return;
   }
-  rc = commit_update(request->store, &write, count, &counter, &outcome);
+  rc = update(request, &write, count, &counter, &outcome);
   if (rc == MAPH_OK)
-    update_done(request, &outcome, write.value);
+    write_done(request, &outcome, write.value);
   else
     update_failed(request, rc, &write, &outcome);
 }
@@ -127,6 +122,7 @@ static int patch(void *arg, const maph_entry *old, write_request *write) {
   merge *merge = arg;
   maph_slice target = { "", 0 };
   json_reader in;
+  merge->out.size = 0;
   if (old && old->value.size > PATCHED_MAX) return TOO_LARGE;
   if (old && !json_whole(old->value, &in)) return NO_JSON;
   if (old) target = old->value;
@@ -165,9 +161,9 @@ void key_patch(request *request) {
     reply_problem(request, 400, "bad_json", "%s", sentence);
   } else {
     merge.patch = body;
-    rc = commit_update(request->store, &write, patch, &merge, &outcome);
+    rc = update(request, &write, patch, &merge, &outcome);
     if (rc == MAPH_OK)
-      update_done(request, &outcome, maph_bytes("", 0));
+      write_done(request, &outcome, maph_bytes("", 0));
     else
       update_failed(request, rc, &write, &outcome);
   }

@@ -129,13 +129,16 @@ double time_of_dependent(const bench *bench, const peer *peer, void *store) {
   return (double)elapsed / (double)done;
 }
 
-/* Nanoseconds a load whose place depends on the load before, at random in a file: what no store can
-** be faster than whose index and records are not in the processor's cache. */
+/* Nanoseconds a load whose place depends on the load before, at random in a file, by way of a key's
+** text: what no store can be faster than whose records are not in the processor's cache. */
 static double time_of_line(const bench *bench, const uint8_t *file, uint64_t lines) {
   uint64_t done = 0, word = bench->work.seed, start = loop_ns(), elapsed;
+  char text[KEY_ROOM] = "";
   do {
     for (int i = 0; i < BLOCK; i++) {
       word = (word ^ (done + (uint64_t)i)) * 0x9e3779b97f4a7c15u;
+      workload_key((uint32_t)(((word >> 32) * bench->work.keys) >> 32), text);
+      word = mix(word_of(text + KEY_ROOM - 8));
       memcpy(&word, file + ((word >> 32) * lines >> 32) * LINE, 8);
     }
     done += BLOCK;
