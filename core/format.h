@@ -82,7 +82,9 @@
 **     1024   64  checkpoint B   an end or epoch record ends at `offset`, and all before it was
 **                               flushed before this was written.  From there to `spaces` lie pads
 **                               and index pieces: no transaction ever begins between the two.  0:
-**                               not said
+**                               not said.  Where `clean` is 1, and no checkpoint with the offset
+**                               `committed` leaves it open, no record begins at `spaces`: else the
+**                               file is a copy, made while its writer began
 **
 ** 2. RECORDS
 **

@@ -1,8 +1,9 @@
 # mutants.tcl - take each rule that keeps data safe out of a copy of core and server, one at a time;
-# a crash test must then fail.
+# a test must then fail: of maphcrash, or a file of test/ that a maphtest made of the copy runs.
 #
-#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb' build/maphtest
-#   test/mutants.tcl ?PATTERN...?  make mutants does this
+#   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb' \
+#   MAPH_TEST_TCL='{-I/usr/include/tcl8.6} {-ltcl8.6}' build/maphtest test/mutants.tcl ?PATTERN...?
+#   make mutants does this
 #
 # test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.
 # Text that is gone is an error: the rule moved, and so must its mutant.
@@ -10,6 +11,7 @@
 set top [file dirname [file dirname [file normalize [info script]]]]
 set compile $env(MAPH_TEST_COMPILE)
 set libraries $env(MAPH_TEST_LIBRARIES)
+lassign $env(MAPH_TEST_TCL) tcl_flags tcl_libraries
 set work [exec mktemp -d -t maph-mutants.XXXXXX]
 set patterns [expr {[llength $argv] ? $argv : "*"}]
 
@@ -75,7 +77,7 @@ proc mutate {name edits} {
 
 proc compile {source object} {
   exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::top/ext -I$::work/server \
-      -I$::top/test/binding -c -o $object $source 2>@1
+      -I$::top/test/binding {*}$::tcl_flags -c -o $object $source 2>@1
 }
 proc core_sources {} {
   lmap file [glob $::work/core/*/*.c] {
@@ -83,25 +85,22 @@ proc core_sources {} {
     set file
   }
 }
-# The objects of some sources; those that did not change are there already.
+# The objects of some sources.  Those that did not change are there once a whole program was made.
 proc objects_of {sources changed} {
   set objects {}
   foreach source [lsort $sources] {
-    set object $::work/whole/[file tail [file dirname $source]]-[file rootname \
-        [file tail $source]].o
-    if {$changed eq "all" || $source in $changed} {
-      if {$changed ne "all"} {set object $::work/mutant/[file tail $object]}
-      compile $source $object
-    }
+    set object [file tail [file dirname $source]]-[file rootname [file tail $source]].o
+    set object $::work/[expr {$source in $changed ? "mutant" : "whole"}]/$object
+    if {![file exists $object]} {compile $source $object}
     lappend objects $object
   }
   return $objects
 }
 # As in Makefile.in: the server is one object that shows server_main alone.
 proc server_object {changed} {
-  set object $::work/whole/server.o
-  if {$changed eq "all" || [lsearch -glob $changed $::work/server/*]>=0} {
-    set object [expr {$changed eq "all" ? $object : "$::work/mutant/server.o"}]
+  set mutant [expr {[lsearch -glob $changed $::work/server/*]>=0}]
+  set object $::work/[expr {$mutant ? "mutant" : "whole"}]/server.o
+  if {![file exists $object]} {
     set sources [glob $::work/server/*.c $::work/server/*/*.c $::top/ext/entry/*.c \
         $::top/ext/option/*.c]
     exec ld -r -o $object.all {*}[objects_of $sources $changed]
@@ -110,9 +109,17 @@ proc server_object {changed} {
   }
   return $object
 }
-proc build_program {program changed} {
-  set objects [objects_of [concat [core_sources] [glob $::top/test/crash/*.c]] $changed]
-  exec {*}$::compile -o $program {*}$objects [server_object $changed] {*}$::libraries
+# maphcrash or maphtest, in that folder, of the sources of which these changed.
+proc build_program {folder program changed} {
+  set core [objects_of [core_sources] $changed]
+  if {$program eq "maphcrash"} {
+    exec {*}$::compile -o $folder/$program {*}$core \
+        {*}[objects_of [glob $::top/test/crash/*.c] {}] [server_object $changed] {*}$::libraries
+  } else {
+    set tested [list {*}[glob $::top/test/binding/*.c] $::top/ext/nats/keys.c]
+    exec {*}$::compile -o $folder/$program {*}$core {*}[objects_of $tested {}] \
+        {*}$::tcl_libraries -lm {*}$::libraries
+  }
 }
 
 proc restore_sources {} {
@@ -122,18 +129,35 @@ proc restore_sources {} {
   }
 }
 
+# A test of the list is a command of maphcrash, or the pattern of files of test/.
+proc files_of {test} {lsort [glob -nocomplain -directory $::top/test [lindex $test 0].test]}
+proc program_of {test} {expr {[llength [files_of $test]] ? "maphtest" : "maphcrash"}}
+
 # The status of a test.  A mutant may also loop: it is given up after some time, which counts as
 # noticed.
-proc status_of {program test} {
-  if {![catch {exec -ignorestderr timeout -s KILL 1200 $program {*}$test 2>@1} output options]} {
-    return 0
+proc status_of {folder test} {
+  set program [program_of $test]
+  set runs [expr {$program eq "maphtest" ? [files_of $test] : [list $test]}]
+  foreach run $runs {
+    if {$program eq "maphtest"} {set run [list $run]}
+    if {![catch {exec -ignorestderr timeout -s KILL 1200 $folder/$program {*}$run 2>@1} output \
+        options]} continue
+    set code [dict get $options -errorcode]
+    set ::last_output $output
+    return [expr {[lindex $code 0] eq "CHILDSTATUS" ? [lindex $code 2] : 137}]
   }
-  set code [dict get $options -errorcode]
-  set ::last_output $output
-  expr {[lindex $code 0] eq "CHILDSTATUS" ? [lindex $code 2] : 137}
+  return 0
 }
 
-proc noticed {name files tests} {
+# Of the sources as they are, which gives the objects that no mutant changes.
+proc build_whole {program} {
+  if {[file exists $::work/whole/$program]} return
+  restore_sources
+  build_program $::work/whole $program {}
+}
+
+proc noticed {files tests} {
+  foreach program [lsort -unique [lmap test $tests {program_of $test}]] {build_whole $program}
   restore_sources
   file delete -force $::work/mutant
   file mkdir $::work/mutant
@@ -143,16 +167,16 @@ proc noticed {name files tests} {
     lappend changed $::work/$file
   }
   if {[lsearch -glob $changed *.h]>=0} {set changed [core_sources]}
-  build_program $::work/maphcrash-mutant $changed
   foreach test $tests {
-    if {[status_of $::work/maphcrash-mutant $test]!=0} {return $test}
+    set program [program_of $test]
+    if {![file exists $::work/mutant/$program]} {build_program $::work/mutant $program $changed}
+    if {[status_of $::work/mutant $test]!=0} {return $test}
   }
   return {}
 }
 
-file mkdir $work/whole
-restore_sources
-build_program $work/maphcrash all
+file mkdir $work/whole $work/tmp
+set env(TMPDIR) $work/tmp
 set mutants [read_mutants $top/test/mutants.list]
 set passed 0
 set failed 0
@@ -163,7 +187,7 @@ foreach mutant $mutants {
       continue
   lappend every {*}$tests
   set started [clock milliseconds]
-  if {[catch {noticed $name [mutate $name $edits] $tests} by]} {
+  if {[catch {noticed [mutate $name $edits] $tests} by]} {
     puts "! $by"
     incr failed
   } elseif {$by eq {}} {
@@ -176,8 +200,10 @@ foreach mutant $mutants {
   }
   flush stdout
 }
-foreach test [lsort -unique [lmap test $every {list [lindex $test 0] 1}]] {
-  if {[status_of $work/maphcrash $test]==0} {incr passed} else {
+foreach test [lsort -unique [lmap test $every {
+  expr {[program_of $test] eq "maphcrash" ? [list [lindex $test 0] 1] : $test}
+}]] {
+  if {[status_of $work/whole $test]==0} {incr passed} else {
     puts "! without a mutation $test fails: $last_output"
     incr failed
   }

@@ -163,20 +163,15 @@ int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values)
 
 /* ------------------------------------------------------------------------------------ snapshots */
 
-int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
-  maph_snapshot *x;
+int snapshot_take(maph *m, maph_snapshot *x) {
   end_record end;
   store *store;
   view view;
-  int rc;
-  if (snapshot == NULL) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
-  *snapshot = NULL;
-  rc = handle_store_now(m, &store);
+  int rc = handle_store_now(m, &store);
   if (rc == MAPH_OK) rc = view_latest(store, &view);
   if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   if (rc != MAPH_OK) return rc;
-  x = os_alloc(sizeof *x);
-  if (x == NULL) return MAPH_NOMEM;
+  memset(x, 0, sizeof *x);
   x->magic = SNAPSHOT_MAGIC;
   x->handle = m;
   x->fork_count = handle_forks();
@@ -187,7 +182,22 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   x->bytes = end.bytes;
   x->now = os_time_ms();
   atomic_init(&x->users, 1);
-  store_pin(store);
+  return MAPH_OK;
+}
+
+int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
+  maph_snapshot *x;
+  int rc;
+  if (snapshot == NULL) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
+  *snapshot = NULL;
+  x = os_alloc(sizeof *x);
+  if (x == NULL) return MAPH_NOMEM;
+  rc = snapshot_take(m, x);
+  if (rc != MAPH_OK) {
+    os_free(x);
+    return rc;
+  }
+  store_pin(x->store);
   handle_count_read(m, 1);
   *snapshot = x;
   return MAPH_OK;

@@ -296,7 +296,8 @@ static int move_to(maph *m, store *store) {
   more[m->retired_count++] = (retired){ left, os_clock_coarse_ms(), atomic_load(&m->lent) == left };
   handle_set_quick(m, 0);
   atomic_store(&m->lent, NULL);
-  atomic_store_explicit(&m->store, store, memory_order_release);
+  atomic_store(&m->store, store);
+  handle_let_rest_go(m);
   release_due(m);
   if (handle_writes(m) && !left->in_memory) {
     uint64_t state = atomic_load(&header_of(atomic_load(&left->base))->state);
@@ -532,18 +533,26 @@ static int begin(maph *m, int durability, uint64_t bytes, txn *txn) {
   return MAPH_OK;
 }
 
+void handle_let_rest_go(maph *m) {
+  resting *resting = handle_wake(m);
+  if (resting) resting->let_go(resting);
+}
+
+/* Another thread may move the handle just now: it looks at what rests after it moved, as is looked
+** here at where the handle is after that was put there. */
+void handle_rest(maph *m, resting *resting) {
+  store *store = resting->store;
+  struct resting *old = atomic_exchange(&m->resting, resting);
+  if (old) old->let_go(old);
+  if (unlikely(store != atomic_load(&m->store))) handle_let_rest_go(m);
+}
+
 int handle_begin(maph *m, int durability, txn *txn) {
   return begin(m, durability, LOG_LENT_FEW, txn);
 }
 
 int handle_begin_many(maph *m, int durability, txn *txn) {
   return begin(m, durability, UINT64_MAX, txn);
-}
-
-void handle_count_read(maph *m, int by) {
-  pthread_mutex_lock(&m->mutex);
-  m->open_reads += (unsigned)by;
-  pthread_mutex_unlock(&m->mutex);
 }
 
 /* A link in the path may lead elsewhere by now.  If it leads nowhere, that is found out next. */

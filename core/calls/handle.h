@@ -8,6 +8,13 @@
 #include "os/interrupt.h"
 #include "writer/txn.h"
 
+/* A read that was closed, at the beginning of what the next of its kind is made of.  It pins the
+** store, which is the one that the handle reads. */
+typedef struct resting {
+  void (*let_go)(struct resting *resting);
+  store *store;
+} resting;
+
 /* A generation that a handle has left. */
 typedef struct retired {
   store *store;
@@ -32,9 +39,10 @@ struct maph {
   size_t retired_count;
   _Atomic uint64_t release_ms; /* when to look at those again; 0: there are none to release */
   struct maph_txn *open_txns;
-  unsigned open_reads; /* snapshots, cursors and feeds */
-  int rewriting;       /* a store in memory */
-  int rewrote;         /* `rewrite` tells what */
+  atomic_uint open_reads; /* snapshots, cursors and feeds */
+  _Atomic(resting *) resting;
+  int rewriting; /* a store in memory */
+  int rewrote;   /* `rewrite` tells what */
   maph_rewrite rewrite;
   /* auto_compact: not to be looked at again before committed is at look_again */
   _Atomic uint64_t looked_ms; /* when, in a layered file system, the path was last looked at */
@@ -99,7 +107,17 @@ int handle_begin(maph *m, int durability, txn *txn);
 /* The same of a transaction of many operations. */
 int handle_begin_many(maph *m, int durability, txn *txn);
 void handle_lend(maph *m, const store *store); /* a slice of it is handed out */
-void handle_count_read(maph *m, int by);
+static inline void handle_count_read(maph *m, int by) {
+  atomic_fetch_add_explicit(&m->open_reads, (unsigned)by, memory_order_acq_rel);
+}
+/* What rests is the caller's now; NULL: nothing does. */
+static inline resting *handle_wake(maph *m) {
+  return atomic_load_explicit(&m->resting, memory_order_relaxed)
+             ? atomic_exchange(&m->resting, NULL)
+             : NULL;
+}
+void handle_rest(maph *m, resting *resting); /* in the place of what rests */
+void handle_let_rest_go(maph *m);
 /* How many of the generations that it has left it still pins, until refresh and for a while. */
 void handle_pinned(maph *m, size_t *lent, size_t *others);
 /* of a store in memory, which has no lock file.  1: somebody else has it */
@@ -111,7 +129,8 @@ int handle_last_rewrite(maph *m, maph_rewrite *rewrite); /* NOTFOUND */
 void store_pin(store *store);
 void store_unpin(store *store);
 int store_open(const char *path, int writing, const maph_options *options, store **store);
-int store_let_go(store *store, int writing);            /* give a handle's hold on it up */
+int store_let_go(store *store, int writing);         /* give a handle's hold on it up */
+int snapshot_take(maph *m, maph_snapshot *snapshot); /* as open, but nothing is pinned or counted */
 int snapshot_view(maph_snapshot *snapshot, view *view); /* MISUSE CONFLICT */
 int snapshot_readable(const maph_snapshot *snapshot);   /* may a cursor be opened at it?  MISUSE */
 void snapshot_hold(maph_snapshot *snapshot);            /* as long as a cursor needs it */

@@ -156,18 +156,21 @@ void maph_interrupt(maph *m) {
 
 int maph_close(maph *m) {
   store *now;
+  unsigned reads;
   int rc;
   if (m == NULL) return MAPH_OK;
   if (m->magic != HANDLE_MAGIC)
     return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
-  if (m->open_reads && m->fork_count == handle_forks())
+  reads = atomic_load(&m->open_reads);
+  if (reads && m->fork_count == handle_forks())
     return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first",
-                atomic_load(&m->store)->path, m->open_reads);
+                atomic_load(&m->store)->path, reads);
   while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
   /* if it was replaced: this may be the last writer of what replaced it */
   if (handle_writes(m)) handle_store(m, &now);
   m->magic = 0;
   handle_set_quick(m, 0);
+  handle_let_rest_go(m);
   handle_release_retired(m);
   rc = store_let_go(m->store, handle_writes(m));
   pthread_mutex_destroy(&m->mutex);

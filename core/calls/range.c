@@ -16,6 +16,10 @@
 ** ENTRIES ON.  After next or prev the cursor stands on an entry, which lies beside the gap on the
 ** side that it came from: whoever turns round has to pass over it first.
 **
+** CLOSED CURSORS.  One of a handle's rests, with the sources that it had and a snapshot of its own,
+** until the next is opened.  Where nothing was committed and no list written since, that one has
+** nothing to look up, to count or to allocate.
+**
 ** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
 ** they are read, many at a time (node_bring), of each source its share.  And the entry after one
 ** that is returned is read by the next call, if there is one.
@@ -31,9 +35,10 @@
 #include "order/tail.h"
 #include "order/types.h"
 
-/* records asked for together: at first, and later where fewer than LEFT are on their way */
-enum { AHEAD_FIRST = 16, AHEAD = 32, LEFT = 1 };
+/* records asked for together: at first, and later */
+enum { AHEAD_FIRST = 16, AHEAD = 32 };
 enum { UP = 1, DOWN = -1 };
+enum { NEAR = 64 }; /* bytes of bounds that need no allocation */
 
 typedef struct source {
   run r;
@@ -47,10 +52,13 @@ typedef struct source {
 } source;
 
 struct maph_range_cursor {
+  resting resting;      /* its store is pinned */
+  maph_snapshot itself; /* where none was given */
   uint32_t magic;
   maph_snapshot *snapshot;
-  gap low, high;         /* data NULL: none */
-  uint8_t *keys;         /* of the two */
+  gap low, high; /* data NULL: none */
+  uint8_t *keys; /* of the two: `near`, or allocated */
+  uint8_t near[NEAR];
   uint64_t limit, place; /* entries up to and with the one that the cursor stands on */
   int forward;           /* the direction of the range */
   int on;                /* the direction in which the entry was found that it stands on; 0: none */
@@ -59,6 +67,7 @@ struct maph_range_cursor {
   view view;       /* of the snapshot */
   int plain;       /* it shows no transaction's records, and checksums are not asked for */
   int heading;     /* which heads the heap has; 0: none */
+  int asking;      /* the direction in which the sources asked for records */
   int passed;      /* the gap moved past the first head, and the one after it is not loaded */
   size_t heads;    /* in the heap */
   size_t *heap;    /* numbers of sources, the next key first */
@@ -103,8 +112,10 @@ static void set_prefix(maph_range_cursor *cursor, uint8_t **at, maph_slice prefi
 }
 
 static int set_bounds(maph_range_cursor *cursor, const maph_range *range) {
+  uint64_t size = range->from.size + range->to.size + 2 * range->prefix.size;
   uint8_t *at;
-  cursor->keys = at = os_alloc(range->from.size + range->to.size + 2 * range->prefix.size + 1);
+  cursor->low.key.data = cursor->high.key.data = NULL;
+  cursor->keys = at = size <= NEAR ? cursor->near : os_alloc(size);
   if (at == NULL) return MAPH_NOMEM;
   if (range->from.data)
     raise_low(cursor,
@@ -117,9 +128,20 @@ static int set_bounds(maph_range_cursor *cursor, const maph_range *range) {
   return MAPH_OK;
 }
 
-static inline int is_inside(const maph_range_cursor *cursor, maph_slice key) {
-  if (cursor->low.key.data && gap_compare(key.data, key.size, &cursor->low) < 0) return 0;
+static inline int is_above_low(const maph_range_cursor *cursor, maph_slice key) {
+  return cursor->low.key.data == NULL || gap_compare(key.data, key.size, &cursor->low) > 0;
+}
+
+static inline int is_below_high(const maph_range_cursor *cursor, maph_slice key) {
   return cursor->high.key.data == NULL || gap_compare(key.data, key.size, &cursor->high) < 0;
+}
+
+/* A key that comes after one that is inside can only be past the bound ahead. */
+static inline __attribute__((always_inline)) int is_inside(const maph_range_cursor *cursor,
+                                                           maph_slice key) {
+  if (likely(cursor->last.data != NULL))
+    return cursor->heading == UP ? is_below_high(cursor, key) : is_above_low(cursor, key);
+  return is_above_low(cursor, key) && is_below_high(cursor, key);
 }
 
 /* ------------------------------------------------------------------------------------ the merge */
@@ -222,10 +244,11 @@ static int turn(maph_range_cursor *cursor, int direction) {
   cursor->heads = 0;
   cursor->last = maph_bytes(NULL, 0);
   for (i = 0; i < cursor->count; i++) {
-    cursor->source[i].asked = 0;
+    if (cursor->asking != direction) cursor->source[i].asked = 0;
     ask_for(cursor, &cursor->source[i], direction,
             share_of(cursor, &cursor->source[i], AHEAD_FIRST));
   }
+  cursor->asking = direction;
   for (i = 0; i < cursor->count; i++) {
     int rc = load_head(cursor, &cursor->source[i]);
     if (rc == MAPH_NOTFOUND) continue;
@@ -295,11 +318,13 @@ static int go_to(maph_range_cursor *cursor, const gap *gap) {
   if (cursor->limit) first = MIN(first, cursor->limit);
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
-    int ahead = (int)share_of(cursor, source, first);
-    rc = run_search(&cursor->view, &source->r, gap, ahead * cursor->forward, &source->place,
+    uint64_t ahead = share_of(cursor, source, first);
+    rc = run_search(&cursor->view, &source->r, gap, (int)ahead * cursor->forward, &source->place,
                     &source->n);
+    if (rc == MAPH_OK) source->asked = MIN(ahead, entries_ahead(source, cursor->forward));
   }
   cursor->heading = cursor->on = 0;
+  cursor->asking = cursor->forward;
   cursor->place = 0;
   return rc;
 }
@@ -309,6 +334,8 @@ static int go_to_start(maph_range_cursor *cursor) {
   size_t i;
   int rc = MAPH_OK;
   if (gap->key.data) return go_to(cursor, gap);
+  cursor->heading = cursor->on = cursor->asking = 0;
+  cursor->place = 0;
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
     source->place.leaf = cursor->forward == UP ? 0 : source->r.leaves - 1;
@@ -357,7 +384,15 @@ static void add_sources(maph_range_cursor *cursor) {
     cursor->source[i].share = (double)cursor->source[i].r.keys / (double)MAX(keys, UINT64_C(1));
 }
 
-static int open_at(maph_snapshot *snapshot, const maph_range *range, maph_range_cursor **cursor) {
+static void let_rest_go(resting *resting) {
+  maph_range_cursor *cursor = (maph_range_cursor *)resting;
+  let_sources_go(cursor);
+  store_unpin(resting->store);
+  os_free(cursor);
+}
+
+/* One of the sources that the snapshot has. */
+static int cursor_new(maph_snapshot *snapshot, maph_range_cursor **cursor) {
   maph_range_cursor has = { 0 }, *c = NULL;
   size_t count;
   int rc = take_sources(snapshot, &has);
@@ -371,13 +406,47 @@ static int open_at(maph_snapshot *snapshot, const maph_range *range, maph_range_
     return rc;
   }
   *c = has;
-  c->magic = RANGE_MAGIC;
   c->heap = (size_t *)(void *)&c->source[count];
   add_sources(c);
+  c->resting = (resting){ let_rest_go, snapshot->store };
+  store_pin(snapshot->store);
+  *cursor = c;
+  return MAPH_OK;
+}
+
+/* Has it what the snapshot would be given now? */
+static int is_current(const maph_range_cursor *cursor, const maph_snapshot *snapshot) {
+  return cursor->resting.store == snapshot->store && snapshot->within == NULL
+         && cursor->tail->from <= MIN(cursor->runs->to, snapshot->snapshot)
+         && cursor->tail->to >= snapshot->snapshot
+         && runs_are_current(snapshot->store, snapshot->version, cursor->runs);
+}
+
+/* The cursor that rests, if the snapshot can use it; else a new one. */
+static int cursor_take(maph_snapshot *snapshot, maph_range_cursor **cursor) {
+  resting *resting = snapshot->within ? NULL : handle_wake(snapshot->handle);
+  *cursor = (maph_range_cursor *)resting;
+  if (resting && is_current(*cursor, snapshot)) return MAPH_OK;
+  if (resting) let_rest_go(resting);
+  *cursor = NULL;
+  return cursor_new(snapshot, cursor);
+}
+
+static int open_at(maph_snapshot *snapshot, int owned, const maph_range *range,
+                   maph_range_cursor **cursor) {
+  maph_range_cursor *c;
+  int rc = cursor_take(snapshot, &c);
+  if (rc != MAPH_OK) return rc;
+  c->magic = RANGE_MAGIC;
   c->snapshot = snapshot;
+  if (owned) {
+    c->itself = *snapshot;
+    c->snapshot = &c->itself;
+  } else {
+    snapshot_hold(snapshot);
+  }
   c->plain = snapshot->within == NULL && !snapshot->handle->options.verify;
   handle_count_read(snapshot->handle, 1);
-  snapshot_hold(snapshot);
   rc = set_bounds(c, range);
   if (rc == MAPH_OK) rc = view_at(snapshot->store, snapshot->snapshot, &c->view);
   if (rc == MAPH_OK) rc = go_to_start(c);
@@ -411,20 +480,18 @@ static int check_range(const maph_range *given, maph_range *range) {
 int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range *given,
                     maph_range_cursor **cursor) {
   int rc, owned = snapshot == NULL;
+  maph_snapshot now;
   maph_range range;
   if (cursor == NULL) return fail(MAPH_MISUSE, "maph_range_open: no place for the cursor");
   *cursor = NULL;
   rc = check_range(given, &range);
   if (rc != MAPH_OK) return rc;
   if (owned)
-    rc = maph_snapshot_open(m, &snapshot);
+    rc = snapshot_take(m, snapshot = &now);
   else
     rc = snapshot_readable(snapshot);
   if (rc == MAPH_OK && snapshot->rolled_back) rc = rolled_back(snapshot);
-  if (rc != MAPH_OK) return rc;
-  rc = open_at(snapshot, &range, cursor);
-  if (owned) maph_snapshot_close(snapshot);
-  return rc;
+  return rc == MAPH_OK ? open_at(snapshot, owned, &range, cursor) : rc;
 }
 
 /* Of those before the transaction that it shows, and of that one's own. */
@@ -445,14 +512,22 @@ int maph_snapshot_key_types(maph_snapshot *snapshot) {
 }
 
 void maph_range_close(maph_range_cursor *cursor) {
+  maph_snapshot *snapshot;
+  maph *handle;
+  int rests;
   if (cursor == NULL || cursor->magic != RANGE_MAGIC) return;
+  snapshot = cursor->snapshot;
   cursor->magic = 0;
-  if (cursor->snapshot->fork_count != handle_forks()) return;
-  handle_count_read(cursor->snapshot->handle, -1);
-  snapshot_let_go(cursor->snapshot);
-  let_sources_go(cursor);
-  os_free(cursor->keys);
-  os_free(cursor);
+  if (snapshot->fork_count != handle_forks()) return;
+  handle = snapshot->handle;
+  rests = cursor->own == NULL;
+  if (snapshot != &cursor->itself) snapshot_let_go(snapshot);
+  if (cursor->keys != cursor->near) os_free(cursor->keys);
+  if (rests)
+    handle_rest(handle, &cursor->resting);
+  else
+    let_rest_go(&cursor->resting);
+  handle_count_read(handle, -1);
 }
 
 /* -------------------------------------------------------------------------------------- reading */
@@ -489,10 +564,10 @@ static __attribute__((noinline)) int resolve(const maph_range_cursor *cursor, ui
 }
 
 /* The same where it is most simple: 0 where it is not. */
-static inline int resolve_plain(const maph_range_cursor *cursor, uint64_t first,
+static inline int resolve_plain(const maph_range_cursor *cursor, uint64_t first, maph_slice key,
                                 maph_entry *entry) {
   const view *view = &cursor->view;
-  return cursor->plain && record_plain_entry(view, first, cursor->last, entry);
+  return cursor->plain && record_plain_entry(view, first, key, entry);
 }
 
 static __attribute__((noinline)) int step_back_over(maph_range_cursor *cursor, int direction) {
@@ -509,7 +584,8 @@ static inline int advance(maph_range_cursor *cursor, int direction, maph_entry *
   while (rc == MAPH_OK) {
     rc = step(cursor, direction, &first);
     if (rc != MAPH_OK) break;
-    if (unlikely(!resolve_plain(cursor, first, entry))) rc = resolve(cursor, first, entry);
+    if (unlikely(!resolve_plain(cursor, first, cursor->last, entry)))
+      rc = resolve(cursor, first, entry);
     if (likely(rc == MAPH_OK)) {
       cursor->on = direction;
       return MAPH_OK;
@@ -526,11 +602,37 @@ static int leave_last(maph_range_cursor *cursor) {
   return rc == MAPH_OK ? MAPH_NOTFOUND : rc;
 }
 
+/* The same in the direction of the range, where one source alone has entries left, and the next of
+** them is asked for and most simple: 0 where it is not so, and nothing was done. */
+static inline int next_quickly(maph_range_cursor *cursor, maph_entry *entry) {
+  const view *view = &cursor->view;
+  source *source;
+  uint64_t i, offset;
+  maph_slice key;
+  if (cursor->on != cursor->forward || cursor->heads != 1) return 0;
+  source = &cursor->source[cursor->heap[0]];
+  if (source->asked == 0) return 0;
+  i = cursor->forward == UP ? source->place.at : source->place.at - 1;
+  offset = node_offset(&source->n, i);
+  if (unlikely(offset < source->least || offset >= view->snapshot)
+      || unlikely(!node_has_key(view, &source->n, i, &key))
+      || unlikely(!resolve_plain(cursor, offset, key, entry))
+      || unlikely(!is_beyond_last(cursor, key)) || unlikely(!is_inside(cursor, key)))
+    return 0;
+  cursor->last = key;
+  move_gap(source, cursor->forward);
+  return 1;
+}
+
 int maph_range_next(maph_range_cursor *cursor, maph_entry *entry) {
   int rc = check(cursor);
   if (rc == MAPH_OK && entry == NULL)
     rc = fail(MAPH_MISUSE, "maph_range_next: no place for the entry");
   if (rc != MAPH_OK) return rc;
+  if (likely(cursor->limit == 0 || cursor->place < cursor->limit) && next_quickly(cursor, entry)) {
+    cursor->place++;
+    return MAPH_OK;
+  }
   rc = cursor->limit && cursor->place >= cursor->limit ? leave_last(cursor)
                                                        : advance(cursor, cursor->forward, entry);
   if (rc == MAPH_OK) cursor->place++;

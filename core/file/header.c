@@ -203,6 +203,13 @@ void header_checkpoint_last(store *store, const tip *tip, uint64_t spaces) {
                 sizeof checkpoint);
   memcpy(slot, &checkpoint, sizeof checkpoint);
   store->checkpoint_end = tip->end;
+  if (spaces == 0) return;
+  /* none of that offset leaves it open */
+  slot = slot == &header->checkpoint_a ? &header->checkpoint_b : &header->checkpoint_a;
+  if (slot->offset != tip->end) return;
+  OS_TEST_STORE(store->write_base, (uint64_t)((uint8_t *)slot - store->write_base),
+                sizeof checkpoint);
+  memcpy(slot, &checkpoint, sizeof checkpoint);
 }
 
 void header_checkpoint(store *store, const tip *tip) { header_checkpoint_last(store, tip, 0); }
@@ -223,6 +230,19 @@ uint64_t header_spaces(const store *store, const header *header, uint64_t offset
       spaces = checkpoint.spaces;
   }
   return spaces;
+}
+
+int header_left_blank(const store *store, const header *header, uint64_t offset) {
+  const checkpoint *slots[2] = { &header->checkpoint_a, &header->checkpoint_b };
+  int i, said = 0;
+  for (i = 0; i < 2; i++) {
+    checkpoint checkpoint;
+    memcpy(&checkpoint, slots[i], sizeof checkpoint);
+    if (checkpoint.offset != offset || !header_checkpoint_fits(store, &checkpoint)) continue;
+    if (checkpoint.spaces < offset) return 0;
+    said = 1;
+  }
+  return said;
 }
 
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best) {

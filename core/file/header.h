@@ -37,6 +37,8 @@ int header_say_given(const store *store);    /* READONLY: who follows the source
 int header_checkpoint_fits(const store *store, const checkpoint *checkpoint);
 /* Up to where pads and index pieces are known to lie from `offset` on: `offset` if nothing is. */
 uint64_t header_spaces(const store *store, const header *header, uint64_t offset);
+/* Where the file is clean: did whoever closed it leave no record's head behind those? */
+int header_left_blank(const store *store, const header *header, uint64_t offset);
 /* 1 found */
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best);
 

@@ -535,6 +535,16 @@ int log_erase_end(store *store, uint64_t offset) {
   return put_bytes(store, offset, zeros, END_SIZE);
 }
 
+int log_blank(store *store) {
+  static const uint8_t zeros[RECORD_HEAD];
+  uint64_t at = store->space_end;
+  int rc;
+  if (atomic_load(&store->size) < at + RECORD_HEAD || record_blank(store->write_base, at))
+    return MAPH_OK;
+  rc = grant_pages(store, at, at + RECORD_HEAD);
+  return rc == MAPH_OK ? put_bytes(store, at, zeros, sizeof zeros) : rc;
+}
+
 /* `end` covers the extent before anybody can point to it. */
 int log_extent(store *store, int extent, int depth, uint32_t prefix, uint64_t size,
                uint64_t *payload) {

@@ -49,6 +49,7 @@ int log_cover(store *store, uint64_t from, uint64_t to);
 int log_extent(store *store, int extent, int depth, uint32_t prefix, uint64_t size,
                uint64_t *payload);
 int log_erase_end(store *store, uint64_t offset); /* an end record that must not count */
+int log_blank(store *store);                      /* no record's head is at space_end */
 
 /* ----------------------------------------------------- records in memory that will be in the log
 ** */

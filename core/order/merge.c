@@ -169,7 +169,10 @@ int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
   merge->tree = os_alloc(count * sizeof *merge->tree);
   merge->out = os_alloc(leaf_most() * sizeof *merge->out);
   if (merge->word == NULL || merge->tree == NULL || merge->out == NULL) rc = MAPH_NOMEM;
-  for (i = 0; i < count; i++) merge->input[i].r = runs[i];
+  for (i = 0; i < count; i++) {
+    merge->input[i].r = runs[i];
+    merge->input[i].r.known = NULL; /* of a list that may go before */
+  }
   merge->made.from = runs[0].from;
   merge->made.to = runs[count - 1].to;
   if (rc == MAPH_OK) rc = set_common(view, merge);

@@ -29,34 +29,53 @@ int node_item(const view *view, const node *node, uint64_t i, item *it) {
   return MAPH_OK;
 }
 
-/* Half of [low, high) goes, as its middle word says. */
-static inline void halve(const node *node, uint64_t w, uint64_t *low, uint64_t *high) {
-  uint64_t middle = *low + (*high - *low) / 2;
-  if (node->word[middle] < w)
-    *low = middle + 1;
-  else
-    *high = middle;
+void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]) {
+  uint64_t part = node->entries / (NODE_FENCES + 1), i;
+  for (i = 0; i < NODE_FENCES; i++) fence[i] = node->word[(i + 1) * part];
 }
 
-/* The first of [low, high) whose word is at least w.  The words of three halvings are brought
-** together, then all that are left, with the places. */
+/* How many of n sorted words are less than w.  Without branches: half of them would be foreseen
+** wrongly. */
+static inline uint64_t count_less(const uint64_t *word, uint64_t n, uint64_t w) {
+  const uint64_t *at = word;
+  if (n == 0) return 0;
+  while (n > 1) {
+    uint64_t half = n / 2;
+    at += (at[half - 1] < w) * half;
+    n -= half;
+  }
+  return (uint64_t)(at - word) + (*at < w);
+}
+
+/* [low, high) becomes that of its parts, which are as long but for the last, where the first word
+** lies that is at least w: of the words at which parts begin, save the first, `less` are less. */
+static inline void narrow(uint64_t *low, uint64_t *high, uint64_t parts, uint64_t less) {
+  uint64_t part = (*high - *low) / parts, from = *low;
+  if (less) *low = from + less * part + 1;
+  if (less + 1 < parts) *high = from + (less + 1) * part;
+}
+
+/* The first of [low, high) whose word is at least w.  The words that part it in eight are looked at
+** together; of what is left then all are brought, with the places. */
 static uint64_t first_from(const node *node, uint64_t low, uint64_t high, uint64_t w) {
+  enum { PARTS = 8 };
   uint64_t i;
   while (high - low > LINES * LINE_WORDS) {
-    uint64_t part = (high - low) / 8;
-    for (i = 1; i < 8; i++) bring((const uint8_t *)&node->word[low + i * part]);
-    for (i = 0; i < 3; i++) halve(node, w, &low, &high);
+    uint64_t part = (high - low) / PARTS, less = 0;
+    for (i = 1; i < PARTS; i++) less += node->word[low + i * part] < w;
+    narrow(&low, &high, PARTS, less);
   }
   for (i = low; i < high; i += LINE_WORDS) {
     bring((const uint8_t *)&node->word[i]);
     bring(node->place + i * NODE_PLACE / 8 * 8);
   }
-  while (low < high) halve(node, w, &low, &high);
-  return low;
+  return low + count_less(node->word + low, high - low, w);
 }
 
 uint64_t node_first_from(const node *node, uint64_t w) {
-  return first_from(node, 0, node->entries, w);
+  uint64_t low = 0, high = node->entries;
+  if (node->fence) narrow(&low, &high, NODE_FENCES + 1, count_less(node->fence, NODE_FENCES, w));
+  return first_from(node, low, high, w);
 }
 
 uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w) {
@@ -69,13 +88,13 @@ uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w) {
 /* Among entries whose words agree with the gap's key's. */
 static int search_ties(const view *view, const node *node, const gap *gap, uint64_t low,
                        uint64_t high, uint64_t *at) {
+  maph_slice key;
   int rc = MAPH_OK;
-  item it;
   while (low < high) {
     uint64_t middle = low + (high - low) / 2;
-    rc = node_item(view, node, middle, &it);
+    rc = node_key(view, node, middle, &key);
     if (rc != MAPH_OK) return rc;
-    if (gap_compare(it.key, it.key_size, gap) < 0)
+    if (gap_compare(key.data, key.size, gap) < 0)
       low = middle + 1;
     else
       high = middle;
@@ -94,24 +113,28 @@ int node_settles(const node *node, const item *first, const gap *gap, uint64_t *
 
 /* Are the keys beside the answer on the right sides?  Then it is right, whatever led there. */
 static int confirm(const view *view, const node *node, const gap *gap, uint64_t at, int *right) {
-  item it;
+  maph_slice key;
   int rc = MAPH_OK;
   *right = 1;
   if (at > 0) {
-    rc = node_item(view, node, at - 1, &it);
-    if (rc == MAPH_OK) *right = gap_compare(it.key, it.key_size, gap) < 0;
+    rc = node_key(view, node, at - 1, &key);
+    if (rc == MAPH_OK) *right = gap_compare(key.data, key.size, gap) < 0;
   }
   if (rc == MAPH_OK && at < node->entries) {
-    rc = node_item(view, node, at, &it);
-    if (rc == MAPH_OK && gap_compare(it.key, it.key_size, gap) < 0) *right = 0;
+    rc = node_key(view, node, at, &key);
+    if (rc == MAPH_OK && gap_compare(key.data, key.size, gap) < 0) *right = 0;
   }
   return rc;
 }
 
-/* The records beside the answer, and those ahead. */
+/* The key of the record beside the answer on the one side, and on the other the records ahead. */
 static void ask_around(const view *view, const node *node, uint64_t at, int ahead) {
-  uint64_t after = ahead > 0 ? (uint64_t)ahead : 1, before = ahead < 0 ? (uint64_t)-ahead : 1;
-  node_bring(view, node, at > before ? at - before : 0, MIN(at + after, node->entries));
+  uint64_t behind = ahead < 0 ? at : at - 1;
+  if (behind < node->entries) node_bring_key(view, node, behind);
+  if (ahead < 0)
+    node_bring(view, node, at - MIN(at, (uint64_t)-ahead), at);
+  else
+    node_bring(view, node, at, MIN(at + MAX((uint64_t)ahead, UINT64_C(1)), node->entries));
 }
 
 int node_search(const view *view, const node *node, const gap *gap, int careful, int ahead,

@@ -22,10 +22,12 @@
 #include "file/store.h"
 
 enum { NODE_WORD = 8, NODE_PLACE = 5 }; /* bytes of an entry's parts */
+enum { NODE_FENCES = 63 };
 
 typedef struct node {
   const uint64_t *word;
-  const uint8_t *place; /* 5 bytes each, and 3 more that may be read */
+  const uint8_t *place;  /* 5 bytes each, and 3 more that may be read */
+  const uint64_t *fence; /* the words that part the entries in 64 stretches, together; or NULL */
   uint64_t entries;
   uint64_t from, to; /* the entries' records lie in [from, to) of the log */
   uint32_t shared;   /* bytes that its keys have in common */
@@ -60,17 +62,19 @@ static inline void bring(const uint8_t *p) {
   __asm__ volatile("" ::"r"(w));
 }
 
+/* The beginning of a record will be read. */
+static inline void node_bring_key(const view *view, const node *node, uint64_t i) {
+  uint64_t offset = node_offset(node, i);
+  if (likely(offset >= node->from && offset < node->to)) bring(record_start(view, offset));
+}
+
 /* The records of entries [from, to) will be read: bring them into the cache, as far as they are
 ** not long.  By loads: these overlap, their walks over the page tables too, where nothing else is
 ** between them.  Askings (prefetches) for pages that are not in the TLB were slow or in vain. */
 static inline void node_bring(const view *view, const node *node, uint64_t from, uint64_t to) {
   enum { BRING_MOST = 512, LINE = 64 };
   uint64_t i;
-  for (i = from; i < to; i++) {
-    uint64_t offset = node_offset(node, i);
-    if (unlikely(offset < node->from || offset >= node->to)) continue;
-    bring(record_start(view, offset));
-  }
+  for (i = from; i < to; i++) node_bring_key(view, node, i);
   for (i = from; i < to; i++) {
     uint64_t offset = node_offset(node, i), size, at;
     const uint8_t *p;
@@ -79,6 +83,12 @@ static inline void node_bring(const view *view, const node *node, uint64_t from,
     for (at = LINE; at < size; at += LINE) bring(p + at);
     bring(p + (MAX(size, UINT64_C(1)) - 1) / 8 * 8);
   }
+}
+
+static inline uint64_t load_big(const uint8_t *p) {
+  uint64_t w;
+  memcpy(&w, p, sizeof w);
+  return __builtin_bswap64(w);
 }
 
 /* 8 bytes of a key, from `at` on, as a number that compares as they do. */
@@ -98,17 +108,22 @@ static inline uint64_t key_word(const uint8_t *key, uint64_t size, uint64_t at) 
 }
 
 /* As memcmp, of which most keys need no call. */
-static inline int key_compare(const uint8_t *a, uint64_t a_size, const uint8_t *b,
-                              uint64_t b_size) {
+static inline __attribute__((always_inline)) int key_compare(const uint8_t *a, uint64_t a_size,
+                                                             const uint8_t *b, uint64_t b_size) {
   uint64_t n = MIN(a_size, b_size), i, x, y;
   int c;
   for (i = 0; i + NODE_WORD <= n; i += NODE_WORD) {
-    memcpy(&x, a + i, NODE_WORD);
-    memcpy(&y, b + i, NODE_WORD);
-    if (x != y) return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+    x = load_big(a + i);
+    y = load_big(b + i);
+    if (x != y) return x < y ? -1 : 1;
   }
-  x = key_word(a, n, i);
-  y = key_word(b, n, i);
+  if (likely(n >= NODE_WORD)) { /* the last 8: those of them that were compared agree */
+    x = load_big(a + n - NODE_WORD);
+    y = load_big(b + n - NODE_WORD);
+  } else {
+    x = key_word(a, n, 0);
+    y = key_word(b, n, 0);
+  }
   c = (x > y) - (x < y);
   return c ? c : (a_size > b_size) - (a_size < b_size);
 }
@@ -122,21 +137,28 @@ static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *gap)
 
 uint64_t key_common(const item *item, const struct item *b); /* bytes at their beginning */
 int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRUPT */
-/* The key of entry i, judged.  view: its snapshot is node->to at least.  CORRUPT */
-static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
+/* The key of entry i, judged.  view: its snapshot is node->to at least.  0: it leads to none */
+static inline __attribute__((always_inline)) int node_has_key(const view *view, const node *node,
+                                                              uint64_t i, maph_slice *key) {
   uint64_t offset = node_offset(node, i);
   int flags;
-  if (unlikely(offset < node->from || offset >= node->to
-               || !record_first_key(view, offset, node->to, key, &flags) || key->size < node->shared
-               || key_word(key->data, key->size, node->shared) != node->word[i]))
-    return node_contradicted(view, offset);
-  return MAPH_OK;
+  return likely(offset >= node->from && offset < node->to
+                && record_first_key(view, offset, node->to, key, &flags)
+                && key->size >= node->shared
+                && key_word(key->data, key->size, node->shared) == node->word[i]);
+}
+/* The same.  CORRUPT */
+static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
+  if (likely(node_has_key(view, node, i, key))) return MAPH_OK;
+  return node_contradicted(view, node_offset(node, i));
 }
 /* Entry i, taken apart.  view: its snapshot is node->to at least.  CORRUPT */
 int node_item(const view *view, const node *node, uint64_t i, item *it);
 /* Do all keys lie before the gap, or all after it, as what they have in common, first's first
 ** bytes, says?  Then *at is as many as there are, or 0. */
 int node_settles(const node *node, const item *first, const gap *gap, uint64_t *at);
+/* The fences of a node. */
+void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]);
 /* How many words are less than w. */
 uint64_t node_first_from(const node *node, uint64_t w);
 /* Past those that are w, of which entry i would be the first. */

@@ -52,6 +52,7 @@ static int read_head(const view *view, uint64_t payload, node_head *h) {
 static void set_node(const view *view, uint64_t payload, const node_head *h, node *node) {
   node->word = (const uint64_t *)(const void *)(view->base + payload + sizeof *h);
   node->place = (const uint8_t *)(node->word + h->entries);
+  node->fence = NULL;
   node->entries = h->entries;
   node->from = h->from;
   node->to = h->to;
@@ -105,8 +106,14 @@ static int load_run(const view *view, uint64_t payload, run *run) {
 }
 
 int run_leaf(const view *view, const run *run, uint64_t i, node *leaf) {
+  const known_leaf *known;
   uint64_t payload;
   int rc;
+  known = run->known ? atomic_load_explicit(&run->known[i], memory_order_acquire) : NULL;
+  if (known) {
+    *leaf = known->n;
+    return MAPH_OK;
+  }
   if (run->root.entries == 0) {
     *leaf = run->one;
     return MAPH_OK;
@@ -115,6 +122,18 @@ int run_leaf(const view *view, const run *run, uint64_t i, node *leaf) {
   rc = run_node(view, payload, leaf);
   if (rc == MAPH_OK && (leaf->from < run->from || leaf->to > run->to)) rc = unsound(view, payload);
   return rc;
+}
+
+/* A leaf was reached: let the next search find it known.  No memory: then not. */
+static void know_leaf(const run *run, uint64_t i, const node *leaf) {
+  known_leaf *known, *none = NULL;
+  if (run->known == NULL || leaf->fence || leaf->entries <= NODE_FENCES) return;
+  known = os_alloc(sizeof *known);
+  if (known == NULL) return;
+  node_make_fences(leaf, known->fence);
+  known->n = *leaf;
+  known->n.fence = known->fence;
+  if (!atomic_compare_exchange_strong(&run->known[i], &none, known)) os_free(known);
 }
 
 static int first_of_leaf(const view *view, const run *run, uint64_t i, item *first) {
@@ -180,6 +199,7 @@ static int confirm(const view *view, const run *run, const gap *gap, const run_p
 void run_bring_leaf(const view *view, const run *run, uint64_t i) {
   uint64_t entries = (run->keys - 1) / run->leaves + 1, size = node_size(entries), payload, part;
   if (run->root.entries == 0) return;
+  if (run->known && atomic_load_explicit(&run->known[i], memory_order_relaxed)) return;
   payload = node_offset(&run->root, i);
   if (payload > view->size || size > view->size - payload) return;
   bring(view->base + payload);
@@ -198,6 +218,7 @@ static int search(const view *view, const run *run, const gap *gap, int careful,
   p->leaf = after ? after - 1 : 0;
   run_bring_leaf(view, run, p->leaf);
   rc = run_leaf(view, run, p->leaf, leaf);
+  if (rc == MAPH_OK) know_leaf(run, p->leaf, leaf);
   if (rc == MAPH_OK) rc = node_search(view, leaf, gap, careful, ahead, &p->at, right);
   return rc == MAPH_OK && *right && run->leaves > 1 ? confirm(view, run, gap, p, leaf, right) : rc;
 }
@@ -216,8 +237,30 @@ uint64_t run_before(const run *run, const run_place *p) {
 
 /* ---------------------------------------------------------------------------------------- lists */
 
+static void forget_leaves(run_list *list) {
+  uint64_t i;
+  for (i = 0; list->known && i < list->leaves; i++) os_free(atomic_load(&list->known[i]));
+  os_free(list->known);
+}
+
 void runs_let_go(run_list *list) {
-  if (list && atomic_fetch_sub(&list->users, 1) == 1) os_free(list);
+  if (list == NULL || atomic_fetch_sub(&list->users, 1) != 1) return;
+  forget_leaves(list);
+  os_free(list);
+}
+
+/* What is known of leaves will be kept in the list. */
+static int keep_leaves(run_list *list) {
+  uint64_t leaves = 0;
+  size_t i;
+  for (i = 0; i < list->count; i++) leaves += list->run[i].leaves;
+  if (leaves == 0) return MAPH_OK;
+  list->known = os_alloc(leaves * sizeof *list->known);
+  if (list->known == NULL) return MAPH_NOMEM;
+  list->leaves = leaves;
+  for (leaves = i = 0; i < list->count; leaves += list->run[i++].leaves)
+    list->run[i].known = list->known + leaves;
+  return MAPH_OK;
 }
 
 run_list *runs_new(size_t room) {
@@ -268,6 +311,11 @@ int runs_load(const view *view, uint64_t payload, run_list **out) {
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
   if (rc == MAPH_OK) rc = load_runs(view, payload, &h, list);
+  if (rc == MAPH_OK && keep_leaves(list) != MAPH_OK) {
+    runs_let_go(list);
+    *out = NULL;
+    return MAPH_NOMEM;
+  }
   if (rc == MAPH_OK) {
     list->to = h.to;
     list->life = h.life;
@@ -281,22 +329,36 @@ int runs_load(const view *view, uint64_t payload, run_list **out) {
 
 static void let_go(void *list) { runs_let_go(list); }
 
+/* What the header says of the newest list. */
+static uint64_t list_word(const store *store) {
+  const header *header = header_of(atomic_load_explicit(&store->base, memory_order_acquire));
+  uint64_t at = atomic_load_explicit(&header->order, memory_order_acquire);
+  return header->optional & OPTIONAL_ORDER ? at : 0;
+}
+
+/* Was an epoch begun since, by a library that does not know of runs? */
+static int is_outlived(const store *store, uint64_t version, const run_list *list) {
+  return list->to > LOG_START && log_life(store, version) > list->life;
+}
+
+int runs_are_current(const store *store, uint64_t version, const run_list *list) {
+  return list_word(store) == list->word && !is_outlived(store, version, list);
+}
+
 int runs_take(const view *view, uint64_t version, run_list **out) {
   store *store = view->store;
-  const header *header = header_of(view->base);
-  uint64_t at = atomic_load_explicit(&header->order, memory_order_acquire);
+  uint64_t at = list_word(store);
   run_list *list;
   int rc = MAPH_OK;
   *out = NULL;
-  if (!(header->optional & OPTIONAL_ORDER)) at = 0;
   pthread_mutex_lock(&store->order_mutex);
   list = store->order_runs.p;
   if (list == NULL || list->word != at) {
     rc = runs_load(view, at, &list);
     if (rc == MAPH_OK) attach(&store->order_runs, list, let_go);
   }
-  if (rc == MAPH_OK && list->to > LOG_START && log_life(store, version) > list->life) {
-    list = runs_new(0); /* an epoch came since, of a library that does not know of runs */
+  if (rc == MAPH_OK && is_outlived(store, version, list)) {
+    list = runs_new(0);
     if (list == NULL) rc = MAPH_NOMEM;
   } else if (rc == MAPH_OK) {
     atomic_fetch_add(&list->users, 1);

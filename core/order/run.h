@@ -10,7 +10,8 @@
 **
 ** The list and the heads of the runs are judged when they are loaded: what does not hold together
 ** is as if it were not there, and the log is walked instead.  Leaves are judged when they are
-** reached, entries when they are read.
+** reached first: what their heads say is kept, with some of their words, in memory.  Entries are
+** judged when they are read.
 */
 #ifndef MAPH_ORDER_RUN_H
 #define MAPH_ORDER_RUN_H
@@ -20,13 +21,21 @@
 
 enum { RUNS_MOST = 1024 };
 
+/* A leaf that was searched.  Its list keeps what its head says, which was judged, and its fences,
+** half a kilobyte, for the next search. */
+typedef struct known_leaf {
+  node n;
+  uint64_t fence[NODE_FENCES];
+} known_leaf;
+
 typedef struct run {
   node root; /* of its leaves; entries 0: there is one leaf, the next */
   node one;
   uint64_t leaves;
   uint64_t from, to; /* the stretch of the log */
   uint64_t keys;
-  uint64_t payload; /* where its root or its one leaf lies; 0: in memory */
+  uint64_t payload;             /* where its root or its one leaf lies; 0: in memory */
+  _Atomic(known_leaf *) *known; /* for each leaf, of its list; NULL: they are not kept */
 } run;
 
 typedef struct run_list {
@@ -36,6 +45,8 @@ typedef struct run_list {
   uint64_t life;  /* it was written in: log_life */
   uint64_t bytes; /* that it and its runs take in the file */
   int types;      /* of the keys put before `to`, with TYPES_KNOWN; or 0: not known (types.h) */
+  _Atomic(known_leaf *) *known; /* of all runs' leaves */
+  uint64_t leaves;
   size_t count;
   run run[];
 } run_list;
@@ -50,6 +61,8 @@ typedef struct run_place {
 int runs_take(const view *view, uint64_t version, run_list **list);
 /* The list there; where that is nothing that holds together, a list without runs. */
 int runs_load(const view *view, uint64_t payload, run_list **list);
+/* Would runs_take give this one too, which it gave before? */
+int runs_are_current(const store *store, uint64_t version, const run_list *list);
 void runs_let_go(run_list *list); /* NULL: no-op */
 run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */

@@ -53,7 +53,12 @@ static int piece_make(const order_entry *entry, uint64_t n, uint32_t shared, uin
     piece->words[i] = entry[i].word;
     node_set_place(piece->places, i, entry[i].offset);
   }
-  piece->n = (node){ piece->words, piece->places, n, from, to, shared };
+  piece->n = (node){ .word = piece->words,
+                     .place = piece->places,
+                     .entries = n,
+                     .from = from,
+                     .to = to,
+                     .shared = shared };
   *out = piece;
   return MAPH_OK;
 }

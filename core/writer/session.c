@@ -378,10 +378,11 @@ static uint64_t spaces_behind(store *store) {
 /* With a session of a process that is alone: all of the store to disk, and marked clean. */
 static int mark_clean(store *store) {
   header *header = live(store);
-  int rc = os_flush_file(&store->file, store->path);
+  /* of a transaction that was aborted something may be there */
+  int blank = log_blank(store) == MAPH_OK, rc = os_flush_file(&store->file, store->path);
   if (rc == MAPH_OK) {
     commit_raise_flushed(store, store->last.end);
-    header_checkpoint_last(store, &store->last, spaces_behind(store));
+    header_checkpoint_last(store, &store->last, blank ? spaces_behind(store) : 0);
     set(store, &header->bias, 0);
     set(store, &header->clean, CLEAN_YES);
     rc = os_flush(store->write_base, store->path, 0, HEADER_SIZE);

@@ -18,7 +18,8 @@
 **
 **   THE CONTENT.  A copy that was made while a writer was at work holds words of one moment and a
 **   log and index of a later one: a whole transaction that continues the log past `prepared`, an
-**   index piece past `end`, or a directory that has been replaced, tells.  Such a copy may be
+**   index piece past `end`, any record there if the file is clean, or a directory that has been
+**   replaced, tells.  Such a copy may be
 **   marked clean, or lie in the very inode.
 **
 ** The table below is the decision, the only one.  test/model/trust.py searches it: with power
@@ -111,6 +112,14 @@ static uint64_t past_pieces(const view *view, uint64_t limit) {
   return at;
 }
 
+/* In a file that was closed nothing begins at `end`: whoever appends there marks it first. */
+static int begun_past(const view *view, uint64_t handed_out) {
+  const header *header = header_of(view->base);
+  return acquire(&header->clean) == CLEAN_YES && view->size >= handed_out + RECORD_HEAD
+         && header_left_blank(view->store, header, view->snapshot)
+         && !record_blank(view->base, handed_out);
+}
+
 /* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their
 ** writer stored those words first. */
 static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out) {
@@ -121,6 +130,7 @@ static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out) 
   int rc = MAPH_OK;
   end_record end;
   if (record_end(view, view->snapshot, &end) != MAPH_OK) return 0;
+  if (from == handed_out && begun_past(view, handed_out)) return 1;
   chain = end.chain;
   /* most often nothing is there, which is not worth a sentence */
   while (walk.at + RECORD_HEAD <= walk.limit && !record_blank(view->base, walk.at)

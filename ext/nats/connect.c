@@ -394,6 +394,8 @@ void connection_close(connection *c) {
   natsConnection_Close(c->nats);
   natsConnection_Destroy(c->nats);
   connect_free_consumers(c);
+  connect_free_pipe(c);
+  natsSubscription_Destroy(c->stored);
   natsSubscription_Destroy(c->answers);
   free(c);
 }

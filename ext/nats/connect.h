@@ -13,12 +13,23 @@ struct connection {
   natsSubscription *answers; /* to stream_next_of, on `inbox`.NUMBER; NULL: none was asked yet */
   consumer *consumers;       /* all that were opened */
   char inbox[256];
+  struct pipeline *pipe;    /* NULL: none was opened */
+  natsSubscription *stored; /* its acknowledgements, on `pipe_inbox`.SEQUENCE */
+  char pipe_inbox[256];
   int patience_ms;
   unsigned long long asked; /* the NUMBER of the last one */
 };
 
 /* Free them all, once the connection is closed. */
 void connect_free_consumers(connection *c);
+void connect_free_pipe(connection *c);
+enum { CONNECT_SUBJECT = 4608 };
+/* The subject of a request to JetStream's API, or of a message that is to reach a domain. */
+void connect_subject(const char *what, char room[CONNECT_SUBJECT]);
+/* Is an answer JSON, and what error does it tell? */
+stream_rc connect_look_at(connection *c, const char *what, message *answer);
+/* What this user may not send the server drops, and tells it beside. */
+bool connect_was_denied(connection *c);
 /* A subject that is ours alone. */
 void connect_inbox(char room[256]);
 /* The server answered that error: NONE or REFUSED. */

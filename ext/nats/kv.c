@@ -74,6 +74,10 @@ static bool is_json(maph_slice media_type) {
   return media_type.size == size || text[size] == ';' || text[size] == ' ';
 }
 
+int kv_type_unsaid(maph_slice value, maph_slice media_type) {
+  return is_json(media_type) ? MAPH_JSON : entry_type_of_bytes(value);
+}
+
 static int type_of(kv_header header, const void *message, maph_slice value, maph_slice media_type) {
   maph_slice said = header(message, "Maph-Type");
   char name[16];
@@ -83,8 +87,7 @@ static int type_of(kv_header header, const void *message, maph_slice value, maph
     name[said.size] = 0;
     type = entry_type_from_name(name);
   }
-  if (type >= 0) return type;
-  return is_json(media_type) ? MAPH_JSON : entry_type_of_bytes(value);
+  return type >= 0 ? type : kv_type_unsaid(value, media_type);
 }
 
 static bool is_marker(kv_header header, const void *message, maph_slice value) {

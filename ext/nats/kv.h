@@ -34,6 +34,8 @@ void kv_read(kv_header header, const void *message, maph_slice value, uint64_t t
 /* Is the key not there: deleted, or over at that time? */
 bool kv_gone(const kv_entry *entry, uint64_t now_ms);
 
+/* The type that a message has whose header says none. */
+int kv_type_unsaid(maph_slice value, maph_slice media_type);
 /* NULL, or what is wrong with a media type that is to be a header. */
 const char *kv_check_media_type(const char *media_type);
 /* Go's form of a duration, or whole seconds.  False: neither, or "never". */

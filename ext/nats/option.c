@@ -85,6 +85,15 @@ static const option_row rows[] = {
   { "revision", OPTION_COUNT, &option.revision, NULL, 1, INT64_MAX, "N",
     "wait for that revision; else until the replica is complete" },
 
+  { "once", OPTION_FLAG, &option.once, "no", 0, 0, NULL,
+    "end when the bucket has all that the file had then" },
+  { "skip-too-large", OPTION_FLAG, &option.skip_too_large, "no", 0, 0, NULL,
+    "leave out, and count, what is too large for NATS, instead of ending" },
+  { "compare", OPTION_FLAG, &option.compare, "no", 0, 0, NULL,
+    "compare all keys before it goes on" },
+  { "overwrite", OPTION_FLAG, &option.overwrite, "no", 0, 0, NULL,
+    "once: make a bucket that somebody else wrote equal to the file" },
+
   { "max-lag", OPTION_TIME, &option.max_lag_ms, "10", 0, 3650ull * DAYS, "TIME",
     "exit status 1 where the replica is behind by more" },
 

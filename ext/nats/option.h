@@ -23,6 +23,8 @@ typedef struct options {
   char *file, *type, *media_type, *wait;
   uint64_t if_revision, ttl_ms, timeout_ms, revision;
   bool if_absent;
+  /* publish */
+  bool once, overwrite, compare, skip_too_large;
   /* status */
   uint64_t max_lag_ms;
   /* relay */

@@ -51,11 +51,10 @@ static int left_ms(const writer *w, int most) {
 static int again(writer *w, stream_rc rc) {
   snprintf(w->result->sentence, sizeof w->result->sentence, "%s", stream_errmsg());
   w->result->reason = PUT_UNAVAILABLE;
-  /* Another server of the cluster may answer where this one does not. */
-  if (rc == STREAM_LOST || rc == STREAM_WRONG || rc == STREAM_TIMEOUT) {
-    put_session_end(w->session);
-    w->looked = false;
-  }
+  /* The bucket may have gone; another server of the cluster may answer where this one does not. */
+  w->looked = false;
+  w->session->bucket[0] = 0;
+  if (rc == STREAM_LOST || rc == STREAM_WRONG || rc == STREAM_TIMEOUT) put_session_end(w->session);
   return AGAIN;
 }
 

@@ -39,6 +39,7 @@ enum {
   WORKERS_MOST = 64,
   LOOK_MS = 200,
   STOP_MS = 12000,
+  NOTE_MS = 1000,
   USERS_MOST = 64
 };
 
@@ -294,6 +295,7 @@ static void turn_away(int fd, forward_outcome outcome, const char *sentence) {
 }
 
 static void accept_one(const relay *r) {
+  static uint64_t noted_ms;
   char sentence[160];
   uid_t user = 0;
   int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -304,7 +306,8 @@ static void accept_one(const relay *r) {
   if (!may_ask(r, fd, &user)) {
     snprintf(sentence, sizeof sentence,
              "maph-replica relay takes no writes of the user %u: say --users", (unsigned)user);
-    note("%s", sentence);
+    if (noted_ms == 0 || forward_ticks() > noted_ms + NOTE_MS) note("%s", sentence);
+    noted_ms = forward_ticks();
     turn_away(fd, FORWARD_DENIED, sentence);
   } else if (!let_wait(fd)) {
     turn_away(fd, FORWARD_UNAVAILABLE, "so many writes wait for their buckets that no more may");

@@ -18,6 +18,7 @@ int command_get(const char *const *words, int count);
 int command_del(const char *const *words, int count);
 int command_create(const char *const *words, int count);
 int command_follow(const char *const *words, int count);
+int command_publish(const char *const *words, int count);
 int command_status(const char *const *words, int count);
 int command_verify(const char *const *words, int count);
 int command_relay(const char *const *words, int count);

@@ -488,7 +488,7 @@ static ending commit_now(session *s) {
   return !loads && s->heard - s->looked > LOOK_MS ? look_again(s) : ENDING_NOW;
 }
 
-/* ------------------------------------------------------------------------ transactions, whole */
+/* -------------------------------------------------------------------------- transactions, whole */
 static bool is_whole(const session *s) {
   return !s->groups || s->batch->load || group_is_whole(&s->batch->group, s->batch->at);
 }
@@ -526,7 +526,7 @@ static ending commit(session *s) {
   return end == ENDING_NOW && is_whole(s) ? commit_now(s) : end;
 }
 
-/* -------------------------------------------------------------------------------- what came last */
+/* ------------------------------------------------------------------------------- what came last */
 static ending take_last(session *s) {
   building *b = &s->f->building;
   batch_rc rc = b->last.message ? batch_take(s->batch, &b->last) : BATCH_OK;

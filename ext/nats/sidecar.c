@@ -29,7 +29,7 @@ _Static_assert(sizeof(sidecar_header) < RECORD_AT - 64, "so has the text");
 const char *replica_state_name(uint64_t state) {
   static const char *const names[REPLICA_STATES] = { "stopped",   "connecting", "syncing",
                                                      "following", "rebuilding", "disconnected",
-                                                     "no bucket", "comparing" };
+                                                     "no bucket", "comparing",  "publishing" };
   return state < REPLICA_STATES ? names[state] : "stopped";
 }
 
@@ -82,15 +82,16 @@ static bool read_header(const unsigned char *bytes, sidecar_header *header) {
   return true;
 }
 
-static const char *failed(const char *path, const char *what) {
+static const char *failed(const char *path, const char *suffix, const char *what) {
   static __thread char sentence[600];
-  snprintf(sentence, sizeof sentence, "%.400s.replica: %s", path, what);
+  snprintf(sentence, sizeof sentence, "%.400s%s: %s", path, suffix, what);
   return sentence;
 }
 
-static char *name_of(const char *path) {
+#define SIDECAR_REPLICA ".replica"
+static char *name_of(const char *path, const char *suffix) {
   char *name = NULL;
-  return asprintf(&name, "%s.replica", path) < 0 ? NULL : name;
+  return asprintf(&name, "%s%s", path, suffix) < 0 ? NULL : name;
 }
 
 /* An open file description's lock: children that inherit the descriptor hold it too. */
@@ -113,24 +114,31 @@ static int take_lock(int fd) {
 }
 
 const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
-  char *name = name_of(path);
+  return sidecar_open_as(path, SIDECAR_REPLICA, mode, s);
+}
+
+const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *s) {
+  char *name = name_of(path, suffix);
   void *base;
   memset(s, 0, sizeof *s);
+  s->suffix = suffix;
   s->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
   free(name);
-  if (s->fd < 0) return failed(path, strerror(errno));
+  if (s->fd < 0) return failed(path, suffix, strerror(errno));
   if (take_lock(s->fd) != 0) {
     int error = errno;
     close(s->fd);
-    return failed(path, error == EAGAIN || error == EACCES
-                            ? "the file is followed by another process"
-                            : strerror(error));
+    if (error != EAGAIN && error != EACCES) return failed(path, suffix, strerror(error));
+    return failed(path, suffix,
+                  strcmp(suffix, SIDECAR_PUBLISHED) == 0
+                      ? "the file is published by another process"
+                      : "the file is followed by another process");
   }
   if (ftruncate(s->fd, SIDECAR_SIZE) != 0 || posix_fallocate(s->fd, 0, SIDECAR_SIZE) != 0
       || (base = mmap(NULL, SIDECAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0))
              == MAP_FAILED) {
     close(s->fd);
-    return failed(path, "there is no room for it");
+    return failed(path, suffix, "there is no room for it");
   }
   s->base = base;
   /* Nothing of another form may count as written later than what is written now. */
@@ -145,14 +153,14 @@ void sidecar_begin(sidecar *s) {
 }
 
 void sidecar_remove(const char *path, const sidecar *s) {
-  char *name = sidecar_named(path, s) ? name_of(path) : NULL;
+  char *name = sidecar_named(path, s) ? name_of(path, s->suffix) : NULL;
   if (name) unlink(name);
   free(name);
 }
 
 bool sidecar_named(const char *path, const sidecar *s) {
   struct stat named, ours;
-  char *name = name_of(path);
+  char *name = name_of(path, s->suffix);
   bool there = name && stat(name, &named) == 0;
   bool missing = name && !there && errno == ENOENT;
   free(name);
@@ -162,7 +170,7 @@ bool sidecar_named(const char *path, const sidecar *s) {
 
 const char *sidecar_renew(const char *path, unsigned mode, sidecar *s) {
   sidecar other;
-  const char *wrong = sidecar_open(path, mode, &other);
+  const char *wrong = sidecar_open_as(path, s->suffix, mode, &other);
   if (wrong) return wrong;
   munmap(s->base, SIDECAR_SIZE);
   close(s->fd);
@@ -192,8 +200,13 @@ void sidecar_write(sidecar *s) {
 }
 
 bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record) {
+  return sidecar_read_as(path, SIDECAR_REPLICA, header, record);
+}
+
+bool sidecar_read_as(const char *path, const char *suffix, sidecar_header *header,
+                     sidecar_record *record) {
   unsigned char bytes[SIDECAR_SIZE];
-  char *name = name_of(path);
+  char *name = name_of(path, suffix);
   int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
   bool found = false;
   free(name);
@@ -210,7 +223,7 @@ bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *reco
 
 bool sidecar_read_header(const char *path, sidecar_header *header) {
   unsigned char bytes[RECORD_AT] = { 0 };
-  char *name = name_of(path);
+  char *name = name_of(path, SIDECAR_REPLICA);
   int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
   ssize_t size = fd < 0 ? -1 : pread(fd, bytes, sizeof bytes, 0);
   free(name);
@@ -221,8 +234,10 @@ bool sidecar_read_header(const char *path, sidecar_header *header) {
   return header->bucket[0] != 0;
 }
 
-bool sidecar_followed(const char *path) {
-  char *name = name_of(path);
+bool sidecar_followed(const char *path) { return sidecar_held_as(path, SIDECAR_REPLICA); }
+
+bool sidecar_held_as(const char *path, const char *suffix) {
+  char *name = name_of(path, suffix);
   int fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
   short type = F_RDLCK;
   int rc;

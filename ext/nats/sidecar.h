@@ -29,6 +29,7 @@ typedef enum replica_state {
   REPLICA_DISCONNECTED,
   REPLICA_NO_BUCKET,
   REPLICA_COMPARING, /* all keys, with the bucket's */
+  REPLICA_PUBLISHING,
   REPLICA_STATES
 } replica_state;
 
@@ -46,6 +47,9 @@ typedef struct sidecar_record {
   uint64_t state; /* replica_state */
   uint64_t pid;
   uint64_t sessions, applied, losses, rebuilds, ghosts, left_out, listings, restarts, torn;
+  /* Of a store that is published: the transaction up to which the bucket has it; the file's last;
+  ** whose messages the bucket has; whether it may be overwritten.  `position` is the bucket's. */
+  uint64_t version, file_version, store_id, publisher, overwrite;
   char server[256], error[400]; /* of the last session; "" */
   uint64_t checksum;            /* XXH3-64 of all before */
 } sidecar_record;
@@ -57,6 +61,7 @@ typedef struct sidecar_header {
 
 /* --------------------------------------------------------------------------------- the follower */
 typedef struct sidecar {
+  const char *suffix;
   int fd;
   unsigned char *base;
   sidecar_header header;
@@ -66,6 +71,9 @@ typedef struct sidecar {
 /* Open or make PATH.replica, and take the lock.  What stands there is read to *s; where nothing can
 ** be believed the record is zeros.  NULL, or a sentence (in memory of the thread). */
 const char *sidecar_open(const char *path, unsigned mode, sidecar *s);
+/* The same of PATH.publish, which a publisher has beside a store (publish.h). */
+#define SIDECAR_PUBLISHED ".publish"
+const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *s);
 void sidecar_name(sidecar *s, const sidecar_header *header);
 void sidecar_write(sidecar *s);
 /* Is it still what PATH.replica names? */
@@ -87,6 +95,9 @@ bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *reco
 bool sidecar_read_header(const char *path, sidecar_header *header);
 /* Does a follower hold it? */
 bool sidecar_followed(const char *path);
+bool sidecar_read_as(const char *path, const char *suffix, sidecar_header *header,
+                     sidecar_record *record);
+bool sidecar_held_as(const char *path, const char *suffix);
 const char *replica_state_name(uint64_t state); /* "no bucket" */
 /* How old what the replica shows may be: by how much it was behind when the server was last heard,
 ** and where that is longer ago than 5 seconds, or more is known to wait, by how much it is now.

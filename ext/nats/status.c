@@ -49,9 +49,13 @@ int command_status(const char *const *words, int count) {
   int rc = DONE;
   for (int i = 0; i < count; i++) {
     replica_view view;
+    bool well;
     if (!replica_look(words[i], &view)) {
-      rc = complain("%s.replica: there are no notes of a follower: is %s a replica?", words[i],
-                    words[i]);
+      if (!published_show(words[i], &well))
+        rc = complain("%s.replica: there are no notes of a follower: is %s a replica?", words[i],
+                      words[i]);
+      else if (!well && rc == DONE)
+        rc = UNMET;
       continue;
     }
     if (option.json)
@@ -65,7 +69,7 @@ int command_status(const char *const *words, int count) {
 
 /* -------------------------------------------------------------------------------------- metrics */
 /* A label's value: as the format of Prometheus has it. */
-static void write_label(FILE *file, const char *text) {
+void metrics_label(FILE *file, const char *text) {
   for (; *text; text++) {
     if (*text == '\n')
       fputs("\\n", file);
@@ -84,9 +88,9 @@ static void write_metrics(FILE *file, const char *path, const replica_view *view
     fprintf(file, "# HELP maph_replica_%s %s\n# TYPE maph_replica_%s %s\n", figure->metric,
             figure->help, figure->metric, figure->counts ? "counter" : "gauge");
     fprintf(file, "maph_replica_%s{bucket=\"", figure->metric);
-    write_label(file, view->header.bucket);
+    metrics_label(file, view->header.bucket);
     fputs("\",file=\"", file);
-    write_label(file, path);
+    metrics_label(file, path);
     fprintf(file, "\"} %.15g\n", value);
   }
 }

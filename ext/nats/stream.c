@@ -13,7 +13,7 @@
 #include "nats/stream.h"
 
 #define SEQUENCE_MOST ((UINT64_C(1) << 48) - 1) /* what a version of maph holds */
-enum { SUBJECT_ROOM = 4608 };
+enum { SUBJECT_ROOM = CONNECT_SUBJECT };
 
 /* ------------------------------------------------------------------------------------- messages */
 maph_slice message_data(const message *m) {
@@ -29,7 +29,7 @@ const char *message_header(message *m, const char *name) {
 void message_free(message *m) { natsMsg_Destroy(m); }
 
 /* ------------------------------------------------------------------------------------- requests */
-static void api_subject(const char *what, char room[SUBJECT_ROOM]) {
+void connect_subject(const char *what, char room[CONNECT_SUBJECT]) {
   if (option.domain)
     snprintf(room, SUBJECT_ROOM, "$JS.%s.API.%s", option.domain, what);
   else
@@ -41,8 +41,7 @@ static stream_rc not_believed(connection *c, const char *what) {
                      what);
 }
 
-/* Is the answer JSON, and what error does it tell? */
-static stream_rc look_at(connection *c, const char *what, message *answer) {
+stream_rc connect_look_at(connection *c, const char *what, message *answer) {
   maph_slice text = message_data(answer), error;
   char description[256];
   uint64_t code;
@@ -55,8 +54,7 @@ static stream_rc look_at(connection *c, const char *what, message *answer) {
   return connect_refused((unsigned)code, what, description);
 }
 
-/* What this user may not send the server drops, and tells it beside. */
-static bool was_denied(connection *c) {
+bool connect_was_denied(connection *c) {
   const char *said = NULL;
   natsConnection_GetLastError(c->nats, &said);
   return said && strcasestr(said, "permissions violation") != NULL;
@@ -66,8 +64,9 @@ static stream_rc request(connection *c, const char *what, natsMsg *question, int
                          message **answer) {
   natsMsg *came = NULL;
   natsStatus s = natsConnection_RequestMsg(&came, c->nats, question, timeout_ms);
-  stream_rc rc = s == NATS_OK ? look_at(c, what, came) : connect_failed(s, what, c->server.url);
-  if (rc == STREAM_TIMEOUT && was_denied(c))
+  stream_rc rc =
+      s == NATS_OK ? connect_look_at(c, what, came) : connect_failed(s, what, c->server.url);
+  if (rc == STREAM_TIMEOUT && connect_was_denied(c))
     rc = stream_fail(STREAM_DENIED, "%s: %s: no permission", c->server.url, what);
   if (rc == STREAM_OK)
     *answer = came;
@@ -83,7 +82,7 @@ stream_rc stream_ask(connection *c, const char *what, maph_slice json, int timeo
   natsStatus s;
   stream_rc rc;
   *answer = NULL;
-  api_subject(what, subject);
+  connect_subject(what, subject);
   s = natsMsg_Create(&question, subject, NULL, json.data, (int)json.size);
   if (s != NATS_OK) return connect_failed(s, what, c->server.url);
   rc = request(c, what, question, timeout_ms, answer);
@@ -303,7 +302,7 @@ static stream_rc understand_next(connection *c, message *m, bool direct, uint64_
     if (json_whole_number(maph_str(number), SEQUENCE_MOST, found) && *found > 0) return STREAM_OK;
     return not_believed(c, "DIRECT.GET");
   }
-  rc = look_at(c, "STREAM.MSG.GET", m);
+  rc = connect_look_at(c, "STREAM.MSG.GET", m);
   if (rc == STREAM_NONE) return STREAM_OK;
   if (rc != STREAM_OK) return rc;
   if (!answer_number(message_data(m), "message.seq", SEQUENCE_MOST, 0, found) || *found == 0)
@@ -337,7 +336,7 @@ stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t 
   char what[STREAM_NAME + 32], subject[SUBJECT_ROOM];
   stream_rc rc = listen_for_answers(c);
   snprintf(what, sizeof what, "%s.KV_%s", direct ? "DIRECT.GET" : "STREAM.MSG.GET", bucket);
-  api_subject(what, subject);
+  connect_subject(what, subject);
   for (size_t done = 0; done < n && rc == STREAM_OK;) {
     size_t now = n - done < QUESTIONS_AT_ONCE ? n - done : QUESTIONS_AT_ONCE;
     unsigned long long first = c->asked + 1;
@@ -371,7 +370,7 @@ stream_rc stream_publish(connection *c, const char *subject, const stream_header
                        "the value has %zu bytes, and the server takes %llu: raise its max_payload, "
                        "or keep it elsewhere and a reference here",
                        data.size, (unsigned long long)c->server.max_payload);
-  if (option.domain) api_subject(subject, room);
+  if (option.domain) connect_subject(subject, room);
   s = natsMsg_Create(&m, option.domain ? room : subject, NULL, data.data, (int)data.size);
   for (int i = 0; i < headers_count && s == NATS_OK; i++)
     s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
@@ -466,7 +465,7 @@ void consumer_close(consumer *k) {
   if (k == NULL || k->name[0] == 0) return;
   snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%.*s.%s", (int)k->prefix_size - 5, k->prefix + 4,
            k->name);
-  api_subject(what, subject);
+  connect_subject(what, subject);
   natsConnection_PublishString(k->c->nats, subject, "");
   natsSubscription_Unsubscribe(k->subscription);
   k->name[0] = 0;

@@ -1,6 +1,6 @@
 /*
-** stream.h - all that maph-replica asks of NATS.  Here, in stream.c and in connect.c is what is
-** known of nats.h, and of how JetStream spells its requests.
+** stream.h - all that maph-replica asks of NATS.  Here, in stream.c, connect.c and pipe.c is what
+** is known of nats.h, and of how JetStream spells its requests.
 **
 ** A bucket is the stream KV_BUCKET; a key is the subject $KV.BUCKET.KEY.  What a server says is
 ** believed only after its form was looked at: numbers are numbers within their bounds, times are

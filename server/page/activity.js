@@ -80,6 +80,17 @@ function ceiling(value) {
   return [1, 2, 5, 10].find((step) => step * unit >= value) * unit;
 }
 
+// Of a line the stretches of samples that have a value; none where all of them are nothing: a line
+// along the bottom says no more than its figure does.
+function drawnOf(line, samples) {
+  if (!samples.some((s) => line.at(s))) return [];
+  const stretches = [[]];
+  for (const s of samples)
+    if (line.at(s) !== null) stretches.at(-1).push(s);
+    else stretches.push([]);
+  return stretches.filter((stretch) => stretch.length > 0);
+}
+
 // Lines over the last minutes.  lines: [{name, kind, at: sample => number or null}].
 function chart(title, samples, lines, text) {
   const now = samples[samples.length - 1].time,
@@ -95,15 +106,14 @@ function chart(title, samples, lines, text) {
     [0, 0.25, 0.5, 0.75].map((share) =>
       svg("line", { x1: 0, x2: width, y1: height * share, y2: height * share, class: "grid-line" })
     ),
-    lines.map((line) => {
-      const points = samples
-        .filter((s) => line.at(s) !== null)
-        .map((s) => `${x(s).toFixed(1)},${y(line.at(s)).toFixed(1)}`);
-      return (
-        points.length > 1 &&
-        svg("polyline", { points: points.join(" "), class: `line ${line.kind}` })
-      );
-    })
+    lines.map((line) =>
+      drawnOf(line, samples).map((stretch) => {
+        const points = stretch.map((s) => `${x(s).toFixed(1)},${y(line.at(s)).toFixed(1)}`);
+        return points.length > 1
+          ? svg("polyline", { points: points.join(" "), class: `line ${line.kind}` })
+          : svg("path", { d: `M${points[0]}h0`, class: `line point ${line.kind}` });
+      })
+    )
   );
   const last = (line) => text(line.at(samples[samples.length - 1]));
   return h(

@@ -60,10 +60,39 @@ export function bar(words, ...parts) {
 }
 
 // ------------------------------------------------------------------------ what went well, or not
+// A notice goes by itself, and takes no click.  It lies at the bottom, or higher up where it would
+// cover something to be used.
 let saidTimer;
+const USED = "button, a, input, select, textarea, summary, label";
+const meets = (a, b) =>
+  a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+
+function placeSaid() {
+  const place = document.getElementById("said"),
+    height = document.documentElement.clientHeight;
+  if (!place.firstChild) return;
+  const used = [...document.querySelectorAll(USED)].map((node) => node.getBoundingClientRect()),
+    own = place.firstChild.getBoundingClientRect();
+  const bottoms = [];
+  for (let bottom = 24; bottom + own.height < height; bottom += 16) bottoms.push(bottom);
+  const free = (bottom) => {
+    const box = { left: own.left, right: own.right, bottom: height - bottom };
+    box.top = box.bottom - own.height;
+    return !used.some((one) => one.width > 0 && meets(one, box));
+  };
+  place.style.bottom = `${bottoms.find(free) ?? 24}px`;
+}
+for (const event of ["scroll", "resize"])
+  window.addEventListener(event, placeSaid, { passive: true });
+
 export function say(text) {
   const place = document.getElementById("said");
   show(place, h("p", {}, text));
+  placeSaid();
+  new ResizeObserver((_, observer) => {
+    if (place.firstChild) placeSaid();
+    else observer.disconnect();
+  }).observe(document.body);
   clearTimeout(saidTimer);
   saidTimer = setTimeout(() => show(place), 6000);
 }

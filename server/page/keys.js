@@ -15,6 +15,7 @@ import {
   unpercent
 } from "./bytes.js";
 import { hrefOfFolder, inOrder, wayTo } from "./folders.js";
+import { picks } from "./picks.js";
 import { storeHead } from "./store.js";
 import { addressable, readAll, valuePane } from "./value.js";
 import * as api from "./api.js";
@@ -61,6 +62,10 @@ export function keysView(place, route, signal) {
     h("button", { type: "submit" }, "Search")
   );
 
+  const picked = picks(name, list, (keys) => {
+    say(`${plural(keys.length, "key")} deleted.`);
+    leave(keys);
+  });
   const browser = h(
     "div",
     { class: "browser" },
@@ -76,28 +81,29 @@ export function keysView(place, route, signal) {
         button("Delete these", sweep, { class: "writes own sweep", hidden: true }),
         button("New key", create, { class: "writes" })
       ),
+      picked.bar,
       way,
       list,
       foot
     ),
     detail
   );
-  const top = storeHead(head, name, "Keys", signal);
+  const top = storeHead(head, name, "Keys", signal, () => pane?.look());
   show(place, head, browser);
 
   // ------------------------------------------------------------------------------------ the list
   const chosen = () => route.key;
   const hrefOf = (key) => `#/stores/${name}/keys/${key}`;
 
-  function put(key, facts) {
+  function put(key, facts, version) {
     const a = link("", hrefOf(key));
     if (key === chosen()) a.setAttribute("aria-current", "true");
     a.append(
       h("bdi", { class: "mono" }, label(unpercent(key))),
       h("span", { class: "faint" }, facts)
     );
-    const node = h("li", {}, a);
     if (shown.has(key)) shown.get(key).remove(); // it was put again while we paged
+    const node = h("li", {}, version && picked.boxOf(key, version), a);
     shown.set(key, node);
     list.append(node);
   }
@@ -131,6 +137,7 @@ export function keysView(place, route, signal) {
     delimiter = encode(parts.value);
     next = null;
     shown.clear();
+    picked.clear();
     show(list);
     show(way, delimiter.length > 0 && wayTo(name, delimiter, prefix));
     browser.querySelector(".sweep").hidden = !prefix.length && !from.length;
@@ -177,7 +184,7 @@ export function keysView(place, route, signal) {
     const keys = page.keys.map((entry) => ({ bytes: member(entry, "key", "key_encoding"), entry }));
     for (const { bytes, folder, entry } of inOrder([...folders, ...keys]))
       if (folder) putFolder(bytes);
-      else put(percent(bytes), `${entry.type} · ${size(entry.size)}`);
+      else put(percent(bytes), `${entry.type} · ${size(entry.size)}`, entry.version);
     next = page.next;
     tell(until);
   }
@@ -190,7 +197,7 @@ export function keysView(place, route, signal) {
   async function onward(until) {
     const last = list.lastElementChild;
     await more(until);
-    last.nextElementSibling?.firstChild.focus();
+    last.nextElementSibling?.querySelector("a").focus();
   }
 
   function tell(until) {
@@ -281,28 +288,39 @@ export function keysView(place, route, signal) {
   // ----------------------------------------------------------------------------------- the value
   const changed = {
     saved(key, entry) {
-      if (!shown.has(key)) put(key, "");
-      shown.get(key).querySelector(".faint").textContent = `${entry.type} · ${size(entry.size)}`;
+      if (!shown.has(key)) put(key, "", entry.version);
+      picked.changed(key, entry.version);
+      const facts = `${entry.type} · ${size(entry.size)}`;
+      shown.get(key).querySelector(".faint").textContent = facts;
       tell(AbortSignal.any([signal, search.signal]));
       top.refresh();
       location.hash = hrefOf(key);
     },
     deleted(key) {
-      const gone = shown.get(key);
-      if (gone) {
-        gone.remove();
-        shown.delete(key);
-      }
-      tell(AbortSignal.any([signal, search.signal]));
-      top.refresh();
+      leave([key]);
       location.hash = `#/stores/${name}`;
     }
   };
 
+  // These keys are gone.
+  function leave(keys) {
+    const next = shown.get(keys.at(-1))?.nextElementSibling;
+    for (const key of keys) {
+      shown.get(key)?.remove();
+      shown.delete(key);
+      picked.drop(key);
+    }
+    tell(AbortSignal.any([signal, search.signal]));
+    top.refresh();
+    if (keys.includes(chosen())) location.hash = `#/stores/${name}`;
+    else (next?.isConnected ? next.querySelector("a") : input).focus();
+  }
+
   function open() {
     for (const [key, node] of shown) {
-      if (key === chosen()) node.firstChild.setAttribute("aria-current", "true");
-      else node.firstChild.removeAttribute("aria-current");
+      const a = node.querySelector("a");
+      if (key === chosen()) a.setAttribute("aria-current", "true");
+      else a.removeAttribute("aria-current");
     }
     browser.classList.toggle("open", chosen() !== null);
     if (chosen() === null) {
@@ -311,7 +329,12 @@ export function keysView(place, route, signal) {
         detail,
         empty(
           "Choose a key",
-          h("p", {}, "Its value is shown here. Press / to search, arrows to walk the list.")
+          h(
+            "p",
+            {},
+            "Its value is shown here. Press / to search, arrows to walk the list, Space to pick " +
+              "a key, Delete to delete what is picked."
+          )
         )
       );
     } else {
@@ -357,7 +380,9 @@ export function keysView(place, route, signal) {
       route = to;
       open();
       const target =
-        to.key === null ? shown.get(before)?.firstChild || input : detail.querySelector("h2");
+        to.key === null
+          ? shown.get(before)?.querySelector("a") || input
+          : detail.querySelector("h2");
       if (target) target.focus({ preventScroll: to.key === null });
     },
     unsaved: () => Boolean(pane && pane.unsaved())

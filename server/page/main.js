@@ -23,6 +23,7 @@ import { changesView } from "./changes.js";
 import { manageView } from "./manage.js";
 import { jobsView } from "./jobs.js";
 import { activityView } from "./activity.js";
+import { version } from "./version.js";
 
 const main = document.getElementById("main"),
   state = document.getElementById("state"),
@@ -186,5 +187,6 @@ window.addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
   }
 });
+document.getElementById("version").textContent = `maph ${version}`;
 showToken();
 go();

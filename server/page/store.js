@@ -6,6 +6,7 @@ import { brief, count, size } from "./bytes.js";
 import { flags, spaceBar } from "./stores.js";
 import * as api from "./api.js";
 
+const EVERY_MS = 3000;
 const TABS = [
   ["Keys", ""],
   ["Changes", "/changes"],
@@ -20,11 +21,13 @@ const behind = ({ lag_seconds: seconds, lag_messages: messages }) =>
 
 // Put the head into `place`.  refresh() reads the figures again and returns them, null when it
 // failed; `first` is the first time.
+// The figures are read again as time goes by, while the tab is seen; moved(stats) hears of another
+// version.
 // What follows the head is hidden while there is no store, what has the class `writes` where the
 // store is read-only or the token may only read it, what has the class `admins` where the token is
 // not its admin, and what has the class `own` in a replica, which its follower keeps: single keys
 // of it may be written where the server sends them on.
-export function storeHead(place, name, tab, signal) {
+export function storeHead(place, name, tab, signal, moved = () => {}) {
   const figures = h("dl", { class: "figures" }),
     trouble = h("div"),
     marks = h("span");
@@ -43,14 +46,15 @@ export function storeHead(place, name, tab, signal) {
     )
   );
 
-  async function refresh() {
+  let version = null;
+  async function refresh(byItself) {
     let stats, role;
     try {
       const answer = await api.request("GET", `stores/${name}/stats`, { signal });
       role = api.roleOf(answer);
       stats = await answer.json();
     } catch (problem) {
-      if (problem.name === "AbortError") return null;
+      if (problem.name === "AbortError" || byItself) return null;
       place.classList.add("broken");
       show(
         trouble,
@@ -87,13 +91,17 @@ export function storeHead(place, name, tab, signal) {
         `${size(stats.live_bytes)} + ${size(stats.dead_bytes)}`,
         spaceBar(stats)
       ),
-      figure("Load", `${brief(stats.load_factor * 100)} %`),
+      figure("Load", `${brief(stats.load_factor * 100)} %`, h("small", {}, " of the index")),
       figure("Version", count(stats.version)),
       stats.replica && figure("Replica of", h("span", { class: "mono" }, stats.replica.bucket)),
       stats.replica && figure("Behind the bucket", behind(stats.replica)),
       replica && figure("Writes", stats.forwarded ? "of one key, to the bucket" : "none here")
     );
+    if (version !== null && stats.version !== version) moved(stats);
+    version = stats.version;
     return stats;
   }
-  return { refresh, first: refresh() };
+  const first = refresh();
+  setTimeout(() => signal.aborted || api.repeat(EVERY_MS, signal, () => refresh(true)), EVERY_MS);
+  return { refresh: () => refresh(false), first };
 }

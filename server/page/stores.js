@@ -159,6 +159,12 @@ export function storesView(place, route, signal) {
         ),
         h("tbody", {}, found.slice(0, SHOWN).map(row))
       ),
+      found.length > 0 &&
+        h(
+          "p",
+          { class: "faint below" },
+          "Load is how much of the index is in use. It grows by itself: a full one costs nothing."
+        ),
       !found.length && h("p", { class: "faint" }, "No store has that in its name."),
       found.length > SHOWN &&
         h("p", { class: "faint" }, `${plural(found.length - SHOWN, "more store")}: filter by name.`)

@@ -38,7 +38,8 @@ import {
   toBase64,
   unpercent
 } from "./bytes.js";
-import { coloured, indent, isJson, jsonMistake } from "./json.js";
+import { coloured, foldAll, indent, isJson, jsonMistake } from "./json.js";
+import { picture, pictureType } from "./picture.js";
 import * as api from "./api.js";
 
 const PART = 64 * 1024,
@@ -98,6 +99,8 @@ function waysOf(entry, width) {
   const whole = entry.bytes.length === entry.total,
     text = whole ? decode(entry.bytes) : decodePart(entry.bytes);
   const ways = {};
+  if (whole && entry.picture)
+    ways.Picture = (name, signal) => picture(entry.bytes, entry.picture, name, signal);
   if (whole && text !== null && (entry.type === "json" || /^\s*[[{]/.test(text)) && isJson(text))
     ways.JSON = () => coloured(text);
   const asHex = () => hexDump(entry.bytes, width < 600 ? 8 : 16);
@@ -134,7 +137,9 @@ function choice(legend, names, chosen, onchange) {
 export function valuePane(place, store, key, changed, cancelled) {
   let entry = null,
     way = null,
-    form = null;
+    form = null,
+    isRead = false,
+    drawn = new AbortController();
   const title = h(
     "h2",
     { class: key === null ? "" : "mono", tabindex: "-1" },
@@ -156,16 +161,22 @@ export function valuePane(place, store, key, changed, cancelled) {
     const ways = waysOf(entry, place.clientWidth),
       rest = entry.total - entry.bytes.length;
     if (!ways[way]) way = Object.keys(ways)[0];
-    const pre = h(
-      "pre",
-      {
-        tabindex: "0",
-        role: "region",
-        "aria-label": `Value as ${way}`,
-        class: way === "Hex" ? "hex" : ""
-      },
-      ways[way]()
-    );
+    drawn.abort();
+    drawn = new AbortController();
+    const content = ways[way](label(unpercent(key)), drawn.signal);
+    const pre =
+      way === "Picture"
+        ? content
+        : h(
+            "pre",
+            {
+              tabindex: "0",
+              role: "region",
+              "aria-label": `Value as ${way}`,
+              class: way.toLowerCase()
+            },
+            content
+          );
     show(
       body,
       h(
@@ -181,6 +192,7 @@ export function valuePane(place, store, key, changed, cancelled) {
         h(
           "span",
           { class: "buttons" },
+          way === "JSON" && pre.querySelectorAll(".fold").length > 1 && foldAll(pre),
           entry.total <= EDIT_MAX && button("Edit", edit, { class: "writes" }),
           navigator.clipboard && !rest && decode(entry.bytes) !== null && button("Copy", copy),
           button("Download", save),
@@ -221,13 +233,43 @@ export function valuePane(place, store, key, changed, cancelled) {
     );
   }
 
+  // The store has another version: is the value still the one that is shown?
+  async function look() {
+    if (!isRead || !addressable(key)) return;
+    const seen = entry.version;
+    let now = null;
+    try {
+      const answer = await api.request("HEAD", pathOf(store, key));
+      now = Number(answer.headers.get("ETag").replace(/\D/g, ""));
+    } catch (problem) {
+      if (problem.status !== 404) return;
+    }
+    if (!isRead || form || entry.version !== seen || now === seen) return;
+    show(
+      trouble,
+      h(
+        "div",
+        { class: "box row", role: "status" },
+        now === null ? "The key was deleted meanwhile." : `There is version ${count(now)} by now.`,
+        now !== null && button("Show it", reopen)
+      )
+    );
+  }
+
   async function open() {
     form = null;
+    isRead = false;
     show(facts);
     show(trouble);
     show(body, loading());
     try {
       entry = addressable(key) ? await readPart(store, key, 0, PART) : await readAll(store, key);
+      entry.picture = pictureType(entry.bytes, entry.media);
+      if (entry.picture && entry.bytes.length < entry.total && entry.total <= WHOLE_MAX)
+        entry.bytes = join(
+          entry.bytes,
+          (await readPart(store, key, entry.bytes.length, entry.total, entry.version)).bytes
+        );
     } catch (problem) {
       show(body);
       show(
@@ -253,6 +295,7 @@ export function valuePane(place, store, key, changed, cancelled) {
       );
       return;
     }
+    isRead = true;
     drawFacts();
     draw();
   }
@@ -268,7 +311,7 @@ export function valuePane(place, store, key, changed, cancelled) {
       );
       entry.bytes = join(entry.bytes, part.bytes);
       draw();
-      body.querySelector("pre").focus();
+      (body.querySelector("pre") || title).focus();
     } catch (problem) {
       show(
         trouble,
@@ -357,7 +400,7 @@ export function valuePane(place, store, key, changed, cancelled) {
 
   if (key === null) edit();
   else open();
-  return { unsaved: () => Boolean(form && form.dirty()) };
+  return { look, unsaved: () => Boolean(form && form.dirty()) };
 }
 
 // -------------------------------------------------------------------------------------- changing
@@ -509,7 +552,7 @@ function editor(store, key, found, on) {
     const meter = h("progress", { max: 1, "aria-label": "Sent" }),
       ttl = expiry() ? Math.max(1, Math.round((expiry() - Date.now()) / 1000)) : 0;
     show(trouble, meter);
-    await api.upload(
+    const answer = await api.upload(
       "PUT",
       pathOf(store, at) + (ttl ? `?ttl=${ttl}` : ""),
       file.files[0],
@@ -518,7 +561,7 @@ function editor(store, key, found, on) {
         meter.value = sent / all;
       }
     );
-    return { type: "blob", size: file.files[0].size };
+    return { type: "blob", size: file.files[0].size, version: answer.version };
   }
 
   async function sendField(at, over) {
@@ -531,8 +574,8 @@ function editor(store, key, found, on) {
     if (expiry()) one.expires_at = expiry();
     if (found && found.key_is_text !== undefined) one.key_is_text = found.key_is_text;
     if (!over) Object.assign(one, found ? { if_version: found.version } : { if_absent: true });
-    await api.operation(store, one);
-    return { type, size: read.length };
+    const { version } = await api.operation(store, one);
+    return { type, size: read.length, version };
   }
 
   async function save(over) {

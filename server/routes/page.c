@@ -26,6 +26,8 @@
   X(keys_js, "keys.js", "text/javascript; charset=utf-8")       \
   X(folders_js, "folders.js", "text/javascript; charset=utf-8") \
   X(value_js, "value.js", "text/javascript; charset=utf-8")     \
+  X(picks_js, "picks.js", "text/javascript; charset=utf-8")     \
+  X(picture_js, "picture.js", "text/javascript; charset=utf-8") \
   X(json_js, "json.js", "text/javascript; charset=utf-8")       \
   X(changes_js, "changes.js", "text/javascript; charset=utf-8") \
   X(manage_js, "manage.js", "text/javascript; charset=utf-8")   \
@@ -41,11 +43,15 @@
 #define ROW(symbol, file, type) { file, type, page_##symbol, page_##symbol##_end },
 
 FILES(EMBED)
-static const struct file { const char *name, *type, *data, *end; } files[] = { FILES(ROW) };
+static const char version_js[] = "export const version = \"" MAPH_VERSION "\";\n";
+static const struct file { const char *name, *type, *data, *end; } files[] = {
+  FILES(ROW){ "version.js", "text/javascript; charset=utf-8", version_js,
+              version_js + sizeof version_js - 1 },
+};
 enum { FILE_COUNT = sizeof files / sizeof files[0] };
 
 static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
-                             "'self'; img-src 'self' data:; base-uri 'none'; "
+                             "'self'; img-src 'self' data: blob:; base-uri 'none'; "
                              "form-action 'none'; frame-ancestors 'none'; "
                              "require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -108,7 +108,8 @@ set http_counter {
         [expr {$value+1}]] status tag text
     switch $status {
       200 {incr done}
-      412 - 503 {}
+      412 {}
+      503 {after 5}
       504 {incr unknown}
       default {lappend wrong "put: $status $text"}
     }

@@ -1,6 +1,7 @@
 # replica.tcl - followers that a test starts and ends.  Source it behind nats.tcl.
 #
 #   follow BUCKET FILE ?ARG ...?     a follower of the servers of nats.tcl; its process id
+#   publish FILE BUCKET ?ARG ...?    a publisher, the same way; follow_end and so on take it too
 #   follow_end PID ?SIGNAL?          gone, with its child, when this returns; what it said
 #   follow_log PID                   what it has said until now
 #   replica ARG ...                  another command: {STATUS OUTPUT}; $err is its standard error
@@ -16,10 +17,12 @@ set follow_server {}
 array set follow_log_of {}
 set follow_count 0
 
-proc follow {bucket file args} {
+proc follow {bucket file args} {follow_begin follow $bucket $file {*}$args}
+proc publish {file bucket args} {follow_begin publish $file $bucket {*}$args}
+proc follow_begin {command args} {
   set log $::dir/follow-[incr ::follow_count].log
   set server [expr {$::follow_server eq {} ? [nats_url] : $::follow_server}]
-  set pid [exec $::build/maph-replica follow $bucket $file --server $server {*}$args >& $log &]
+  set pid [exec $::build/maph-replica $command {*}$args --server $server >& $log &]
   set ::follow_log_of($pid) $log
   set f [open $::dir/server-$pid.pid w]
   puts $f $pid

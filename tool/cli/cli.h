@@ -153,6 +153,7 @@ typedef struct row {
 const char *row_check(const row *row);           /* NULL, or what is wrong with it */
 const char *row_ttl(uint64_t seconds, row *row); /* the same */
 uint64_t wall_ms(void);
+uint64_t steady_ms(void); /* of a clock that nobody sets */
 
 /* ---------------------------------------------------------------- Interface to code in ndjson.c */
 /* One line of NDJSON.  NULL, or what is wrong with it. */
@@ -223,7 +224,11 @@ typedef struct input {
   bool too_long;    /* what begins at `at` is longer than `most`; not yet said */
   bool keeps_going; /* a mistake in a line is said and counted, and the line left out */
   uint64_t wrong;   /* lines with mistakes */
+  /* Called once, when nothing has come for INPUT_PAUSE_MS; false: said why it cannot go on. */
+  bool (*pauses)(void *whose);
+  void *whose;
 } input;
+enum { INPUT_PAUSE_MS = 2000 };
 
 /* TAKE_WRONG: the line had a mistake and is left out; said why */
 enum taken { TAKEN, AT_END, TAKE_FAILED, TAKE_WRONG };

@@ -4,10 +4,12 @@
 ** Entries are collected, up to a batch or BYTES_MOST, and then put in one transaction: while it
 ** waits for input nothing is locked.  With --atomic one transaction is open from the first group to
 ** the end.  A store that is not there yet, or that nobody wrote to, is loaded (maph_load_begin):
-** what is put is seen at the end, all at once.  That holds for files and stores, which end soon.
-** Lines that come through a pipe go in transactions, and so does what follows the first line that
-** has a condition.  A mistake, a signal or a failing store ends the import with the group that was
-** being collected dropped, and a sentence that says what stays.
+** what is put is seen at the end, all at once.  That holds for files and stores, which end soon,
+** and for what comes through a pipe as long as it comes soon: after INPUT_PAUSE_MS without any, or
+** where a batch takes longer than SLOW_MS, what was loaded becomes the store, and the rest goes in
+** transactions.  So does what follows the first line that has a condition.  A mistake, a signal or
+** a failing store ends the import with the group that was being collected dropped, and a sentence
+** that says what stays.
 **
 ** Rows of CSV and TSV: what a column means comes from its name (plan_columns).  With no column for
 ** the value, the other columns of the row become a JSON object of strings.
@@ -17,7 +19,7 @@
 #include <sys/stat.h>
 #include "cli.h"
 
-enum { BYTES_MOST = 64 * 1024 * 1024, GROUP_ATOMIC = 10000 };
+enum { BYTES_MOST = 64 * 1024 * 1024, GROUP_ATOMIC = 10000, SLOW_MS = 5000 };
 
 enum meaning { KEY, VALUE, TYPE, MEDIA_TYPE, EXPIRES_AT, TTL, KEY_TYPE, LET_PASS, MEMBER };
 typedef struct column {
@@ -29,8 +31,11 @@ typedef struct import {
   const arguments *args;
   const char *source;
   maph *m;
-  maph_txn *txn;   /* of --atomic */
-  maph_load *load; /* instead of both, while the store is made */
+  maph_txn *txn;     /* of --atomic */
+  maph_load *load;   /* instead of both, while the store is made */
+  bool made;         /* by us, without a load */
+  bool flows;        /* it comes through a pipe */
+  uint64_t began_ms; /* of the rows that are collected */
   row *rows;
   uint64_t *lines; /* of each row; for messages */
   size_t n, room;
@@ -94,10 +99,25 @@ static bool has_conditions(const import *import) {
   return false;
 }
 
-/* The rows that were collected cannot be loaded: they go into what was loaded so far. */
+/* The rows that were collected are not loaded: they go into what was loaded so far. */
 static bool leave_load(import *import) {
-  return end_load(import, true)
-         && (import->m = store_open(import->args, import->args->operand[0], MAPH_RDWR)) != NULL;
+  const char *path = import->args->operand[0];
+  bool some = import->put > 0;
+  if (!end_load(import, some)) return false;
+  import->m = some ? store_open(import->args, path, MAPH_RDWR)
+                   : store_open_or_make(import->args, path, &import->made);
+  return import->m != NULL;
+}
+
+static bool at_pause(void *whose) {
+  import *import = whose;
+  return import->load == NULL || leave_load(import);
+}
+
+static bool is_slow(import *import) {
+  uint64_t now = steady_ms(), took = now - import->began_ms;
+  import->began_ms = now;
+  return import->flows && took > SLOW_MS;
 }
 
 static bool load_group(import *import) {
@@ -108,7 +128,7 @@ static bool load_group(import *import) {
   if (!ok) end_load(import, false);
   import->n = 0;
   arena_free(&import->arena);
-  return ok;
+  return ok && (!is_slow(import) || leave_load(import));
 }
 
 /* Put the rows that were collected.  False: said why, and they were not put. */
@@ -575,28 +595,37 @@ static int finish(import *import, bool ok) {
   return output_end(&standard_output) && ok && import->wrong == 0 ? DONE : FAILED;
 }
 
-/* Is a store that is empty yet, or to be made, better loaded? */
-static bool may_load(const import *import, const char *format, const input *in, const maph *from) {
+/* Is a store that is empty yet, or to be made, better loaded?  What is typed comes slowly. */
+static bool may_load(import *import, const char *format, input *in, const maph *from) {
   const arguments *args = import->args;
   struct stat st;
   if (args->if_absent || args->batch != BATCH) return false;
   if (args->atomic) return strcmp(format, "ndjson") != 0; /* whose lines may have conditions */
-  return from || (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode));
+  if (from) return true;
+  if (fstat(in->fd, &st) != 0) return false;
+  import->flows = S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
+  if (import->flows) {
+    in->pauses = at_pause;
+    in->whose = import;
+    import->began_ms = steady_ms();
+  }
+  return import->flows || S_ISREG(st.st_mode);
 }
 
 static int import_into(import *import, const char *format, input *in, maph *from) {
   const char *path = import->args->operand[0];
-  bool made = false, useless, ok;
+  bool useless, ok;
   int status;
   if (may_load(import, format, in, from) && !store_load(import->args, path, &import->load))
     return FAILED;
-  if (import->load == NULL && (import->m = store_open_or_make(import->args, path, &made)) == NULL)
+  if (import->load == NULL
+      && (import->m = store_open_or_make(import->args, path, &import->made)) == NULL)
     return FAILED;
   progress_start(import->args, "import");
   ok = from ? import_store(import, from) : import_text(import, format, in);
   status = finish(import, ok && !stop_asked());
   if (import->m == NULL) return status;
-  useless = made && status == FAILED && store_is_new(import->m);
+  useless = import->made && status == FAILED && store_is_new(import->m);
   status = store_close(import->m, path, status);
   if (useless) maph_destroy(path, 0);
   return status;

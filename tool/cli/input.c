@@ -7,6 +7,7 @@
 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -68,6 +69,20 @@ static bool make_room(input *in) {
   return true;
 }
 
+/* A test says how long a pause is. */
+static int pause_ms(void) {
+  const char *text = getenv("MAPH_TEST_PAUSE_MS");
+  return text ? atoi(text) : INPUT_PAUSE_MS;
+}
+
+static bool bear_pause(input *in) {
+  struct pollfd one = { .fd = in->fd, .events = POLLIN };
+  bool (*pauses)(void *whose) = in->pauses;
+  if (pauses == NULL || poll(&one, 1, pause_ms()) != 0) return true;
+  in->pauses = NULL;
+  return pauses(in->whose);
+}
+
 bool input_fill(input *in) {
   ssize_t n;
   if (in->ended || in->failed) return false;
@@ -77,7 +92,7 @@ bool input_fill(input *in) {
   }
   output_flush(&standard_output);
   do {
-    if (!stop_wait_readable(in->fd)) {
+    if (!bear_pause(in) || !stop_wait_readable(in->fd)) {
       in->failed = true;
       return false;
     }

@@ -19,12 +19,6 @@ static struct {
   uint64_t begin_ms, drawn_ms;
 } bar;
 
-static uint64_t now_ms(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 size_t terminal_width(int fd) {
   struct winsize w;
   return ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : WIDTH_UNKNOWN;
@@ -42,7 +36,7 @@ void progress_start(const arguments *args, const char *verb) {
   bar.shown = !args->quiet && isatty(STDERR_FILENO) == 1;
   bar.verb = verb;
   bar.phase = NULL;
-  bar.begin_ms = now_ms();
+  bar.begin_ms = steady_ms();
   bar.drawn_ms = 0;
 }
 
@@ -61,7 +55,7 @@ void progress_show(uint64_t done, uint64_t total, enum amount amount) {
   const char *colon = bar.phase ? ": " : "", *phase = bar.phase ? bar.phase : "";
   uint64_t now;
   if (!bar.shown) return;
-  now = now_ms();
+  now = steady_ms();
   if (bar.drawn_ms && now - bar.drawn_ms < INTERVAL_MS) return;
   bar.drawn_ms = now;
   if (amount == BYTES) bytes_for_people(done, shown + 2);
@@ -88,7 +82,7 @@ void progress_show(uint64_t done, uint64_t total, enum amount amount) {
 int progress_callback(void *none, const char *phase, uint64_t done, uint64_t total) {
   (void)none;
   /* what is left is judged by this phase alone */
-  if (bar.phase == NULL || strcmp(bar.phase, phase) != 0) bar.begin_ms = now_ms();
+  if (bar.phase == NULL || strcmp(bar.phase, phase) != 0) bar.begin_ms = steady_ms();
   bar.phase = phase;
   progress_show(done, total, NO_AMOUNT);
   return stop_asked() != 0;

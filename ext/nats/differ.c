@@ -1,0 +1,173 @@
+/*
+** differ.c - how a bucket differs from a store (differ.h).
+*/
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+#include "nats/apply.h"
+#include "nats/child.h"
+#include "nats/differ.h"
+#include "nats/replica.h"
+#include "nats/walk.h"
+
+/* What the last message of a key says: the key is not there, is as in the snapshot, is otherwise,
+** or is not in the snapshot. */
+typedef enum said { SAID_NOTHING, SAID_GONE, SAID_SAME, SAID_OTHER, SAID_GHOST } said;
+typedef struct place {
+  uint64_t hash;
+  said said;
+} place;
+
+typedef struct ghost {
+  struct ghost *next;
+  uint64_t hash;
+  size_t size;
+  char key[];
+} ghost;
+
+struct differences {
+  outgoing_rules rules;
+  bucket_rules reads;
+  maph_snapshot *snapshot;
+  place *places;
+  size_t count, room; /* a power of two */
+  ghost *ghosts;
+  bool no_memory;
+};
+
+/* ---------------------------------------------------------------------------------------- table */
+static place *place_of(const differences *d, uint64_t hash) {
+  size_t at = hash & (d->room - 1);
+  while (d->places[at].said != SAID_NOTHING && d->places[at].hash != hash)
+    at = (at + 1) & (d->room - 1);
+  return &d->places[at];
+}
+
+static bool grow(differences *d) {
+  differences bigger = { .room = d->room ? 2 * d->room : 4096 };
+  bigger.places = calloc(bigger.room, sizeof(place));
+  if (bigger.places == NULL) return false;
+  for (size_t i = 0; i < d->room; i++) {
+    if (d->places[i].said) *place_of(&bigger, d->places[i].hash) = d->places[i];
+  }
+  free(d->places);
+  d->places = bigger.places;
+  d->room = bigger.room;
+  return true;
+}
+
+static bool say(differences *d, uint64_t hash, said said) {
+  place *place;
+  if (4 * d->count >= 3 * d->room && !grow(d)) return false;
+  place = place_of(d, hash);
+  d->count += place->said == SAID_NOTHING;
+  *place = (struct place){ hash, said };
+  return true;
+}
+
+static said said_of(const differences *d, uint64_t hash) {
+  return d->room ? place_of(d, hash)->said : SAID_NOTHING;
+}
+
+static uint64_t hash_of(maph_slice key) { return XXH3_64bits(key.data, key.size); }
+
+/* --------------------------------------------------------------------------------------- bucket */
+static bool slices_equal(maph_slice a, maph_slice b) {
+  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static bool is_as(const change *change, const maph_entry *entry) {
+  char room[OUTGOING_MEDIA_TYPE];
+  return slices_equal(change->value, entry->value) && change->how.type == entry->type
+         && change->how.expires == entry->expires
+         && slices_equal(change->how.media_type, outgoing_media_type(entry, room));
+}
+
+static bool keep_ghost(differences *d, maph_slice key, uint64_t hash) {
+  ghost *one = said_of(d, hash) == SAID_GHOST ? NULL : malloc(sizeof *one + key.size);
+  if (one == NULL) return said_of(d, hash) == SAID_GHOST;
+  one->next = d->ghosts;
+  one->hash = hash;
+  one->size = key.size;
+  memcpy(one->key, key.data, key.size);
+  d->ghosts = one;
+  return true;
+}
+
+static bool take(void *arg, const delivery *from) {
+  static change change;
+  differences *d = arg;
+  said said = SAID_GONE;
+  maph_entry entry;
+  uint64_t hash;
+  if (!change_read(&d->reads, from, now_ms(), &change)) return true;
+  hash = hash_of(change.key);
+  if (!change.deleted) {
+    if (maph_snapshot_get_entry(d->snapshot, change.key, &entry) == MAPH_OK)
+      said = is_as(&change, &entry) ? SAID_SAME : SAID_OTHER;
+    else
+      said = SAID_GHOST;
+  }
+  if (said == SAID_GHOST && !keep_ghost(d, change.key, hash)) d->no_memory = true;
+  if (!d->no_memory && !say(d, hash, said)) d->no_memory = true;
+  return !d->no_memory;
+}
+
+stream_rc differences_find(connection *c, const outgoing_rules *rules, maph_snapshot *snapshot,
+                           uint64_t *last, differences **found) {
+  differences *d = calloc(1, sizeof *d);
+  stream_info info;
+  stream_rc rc;
+  *found = d;
+  *last = 0;
+  if (d == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  d->rules = *rules;
+  d->reads.keys = rules->keys;
+  d->snapshot = snapshot;
+  rc = bucket_walk(c, rules->bucket, NULL, &info, take, d);
+  if (rc == STREAM_OK && d->no_memory) rc = stream_fail(STREAM_MEMORY, "out of memory");
+  *last = info.last;
+  return rc;
+}
+
+/* ----------------------------------------------------------------------------------------- tell */
+static bool tell_ghosts(const differences *d, difference_tell tell, void *arg) {
+  for (const ghost *one = d->ghosts; one; one = one->next) {
+    maph_entry entry = { .key = maph_bytes(one->key, one->size) };
+    place *place = place_of(d, one->hash);
+    if (place->said != SAID_GHOST) continue;
+    place->said = SAID_GONE; /* a key that came back is in the list twice */
+    if (!tell(arg, &entry, true, true)) return false;
+  }
+  return true;
+}
+
+int differences_tell(const differences *d, maph *store, difference_tell tell, void *arg) {
+  maph_cursor *cursor;
+  maph_entry entry;
+  uint64_t count = 0;
+  int rc;
+  if (!tell_ghosts(d, tell, arg)) return MAPH_OK;
+  rc = maph_cursor_open(store, d->snapshot, maph_bytes(NULL, 0), &cursor);
+  if (rc != MAPH_OK) return rc;
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
+    said said = said_of(d, hash_of(entry.key));
+    if (count++ % 1024 == 0) child_stamp();
+    if (said == SAID_SAME) continue;
+    if (!tell(arg, &entry, false, said == SAID_OTHER)) break;
+  }
+  maph_cursor_close(cursor);
+  return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
+}
+
+void differences_free(differences *d) {
+  if (d == NULL) return;
+  while (d->ghosts) {
+    ghost *next = d->ghosts->next;
+    free(d->ghosts);
+    d->ghosts = next;
+  }
+  free(d->places);
+  free(d);
+}

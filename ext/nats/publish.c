@@ -1,0 +1,140 @@
+/*
+** publish.c - maph-replica publish: sessions, one after the other, that bring a store's changes to
+** a bucket (publish.h).
+*/
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "nats/child.h"
+#include "nats/option.h"
+#include "nats/publish.h"
+#include "nats/replica.h"
+#include "nats/status.h"
+
+enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000, METRICS_MS = 5000 };
+
+publishing publish_says(publisher *p, publishing end, const char *format, ...) {
+  char text[sizeof p->notes.record.error];
+  va_list ap;
+  va_start(ap, format);
+  vsnprintf(text, sizeof text, format, ap);
+  va_end(ap);
+  if (end != PUBLISHING_FATAL && strcmp(text, p->notes.record.error) != 0) note("%s", text);
+  strcpy(p->notes.record.error, text);
+  return end;
+}
+
+/* ------------------------------------------------------------------------------------ the child */
+/* Anything from none to all of it, so that those who were beaten together do not come together. */
+static unsigned jitter(unsigned ms) {
+  unsigned random = 0;
+  if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) return ms;
+  return random % (ms + 1);
+}
+
+/* MAPH_TEST_BACK_OFF: the most that a test has time for. */
+static unsigned back_off_most(void) {
+  const char *said = getenv("MAPH_TEST_BACK_OFF");
+  return said ? (unsigned)strtoul(said, NULL, 10) : BACK_OFF_MOST_MS;
+}
+
+static void tell_done(const publisher *p) {
+  const sidecar_record *record = &p->notes.record;
+  if (option.json)
+    printf("{\"version\":%" PRIu64 ",\"position\":%" PRIu64 "}\n", record->version,
+           record->position);
+  else if (!option.quiet)
+    printf("%s: bucket %s has all up to version %" PRIu64 ", at %" PRIu64 "\n", p->path, p->bucket,
+           record->version, record->position);
+  fflush(stdout);
+}
+
+static int publish(void *arg) {
+  publisher *p = arg;
+  sidecar_record *record = &p->notes.record;
+  unsigned wait_ms = BACK_OFF_MS, most_ms = back_off_most();
+  publishing end;
+  sidecar_reload(&p->notes);
+  if (record->pid != 0) record->restarts++;
+  record->pid = (uint64_t)getpid();
+  do {
+    unsigned long long began = ticks_ms();
+    uint64_t applied = record->applied;
+    end = publish_session(p);
+    if (ticks_ms() - began > STEADY_MS || record->applied > applied) wait_ms = BACK_OFF_MS;
+    if (option.once && end == PUBLISHING_AGAIN && record->applied == applied
+        && ticks_ms() - p->began > option.timeout_ms)
+      end = PUBLISHING_FATAL;
+    if (end == PUBLISHING_AGAIN) {
+      child_sleep(jitter(wait_ms));
+      wait_ms = wait_ms * 2 < most_ms ? wait_ms * 2 : most_ms;
+    }
+    if (child_told() && end != PUBLISHING_FATAL) end = PUBLISHING_DONE;
+  } while (end == PUBLISHING_AGAIN || end == PUBLISHING_NOW);
+  if (p->store) maph_close(p->store);
+  record->state = REPLICA_STOPPED;
+  record->pid = 0;
+  sidecar_write(&p->notes);
+  if (end == PUBLISHING_FATAL) complain("%s", record->error);
+  if (end == PUBLISHING_DONE && option.once && !child_told()) tell_done(p);
+  return end == PUBLISHING_FATAL ? CHILD_FATAL : CHILD_ENDED;
+}
+
+/* ----------------------------------------------------------------------------------- the parent */
+/* In the parent, each second. */
+static void tick(void *arg, uint64_t replaced) {
+  static unsigned long long written;
+  static bool told;
+  const publisher *p = arg;
+  (void)replaced;
+  if (option.metrics_file == NULL || (written && ticks_ms() - written < METRICS_MS)) return;
+  written = ticks_ms();
+  if (published_metrics_write(option.metrics_file, p->path)) {
+    told = false;
+  } else if (!told) {
+    told = true;
+    note("%s: cannot be written: %s", option.metrics_file, strerror(errno));
+  }
+}
+
+static bool is_source(const char *path) {
+  maph_stats stats;
+  maph *store;
+  if (maph_open(path, MAPH_RDONLY, NULL, &store) != MAPH_OK)
+    return complain("%s", maph_errmsg(NULL)) == DONE;
+  if (maph_stat(store, &stats) != MAPH_OK) stats.versions = 0;
+  maph_close(store);
+  if (stats.versions != MAPH_VERSIONS_GIVEN) return true;
+  return complain("%s: a replica is no source: publish a store that is written here", path) == DONE;
+}
+
+int command_publish(const char *const *words, int count) {
+  static publisher p;
+  sidecar_header header = { .escaped = false };
+  const char *wrong;
+  (void)count;
+  p.path = words[0];
+  p.bucket = words[1];
+  if (!keys_bucket_valid(maph_str(p.bucket)))
+    return complain("%s: a bucket's name is letters, digits, - and _", p.bucket);
+  if (!is_source(p.path)) return FAILED;
+  if ((wrong = sidecar_open_as(p.path, SIDECAR_PUBLISHED, 0644, &p.notes)) != NULL)
+    return complain("%s", wrong);
+  if (strcmp(p.notes.header.bucket, p.bucket) != 0) sidecar_begin(&p.notes);
+  snprintf(header.bucket, sizeof header.bucket, "%s", p.bucket);
+  snprintf(header.servers, sizeof header.servers, "%s", option.server);
+  sidecar_name(&p.notes, &header);
+  if (getrandom(&p.me, sizeof p.me, 0) != sizeof p.me) return complain("no random number");
+  p.notes.record.overwrite = option.overwrite;
+  p.notes.record.error[0] = 0;
+  sidecar_write(&p.notes);
+  p.began = ticks_ms();
+  p.compare = option.compare;
+  return child_supervise(publish, tick, &p);
+}

@@ -1,0 +1,80 @@
+/*
+** publish.h - a store that one machine writes, on its way to a bucket.
+**
+** The feed of the store goes to the bucket, change by change, in order; each message says of which
+** store and of which transaction it is, the last one of a transaction that it is the last:
+**
+**     Maph-Store: STORE-PUBLISHER     16 digits of the store's uuid, 8 of who sent it
+**     Maph-Txn: VERSION[;last]        what followers keep together (group.h)
+**     Maph-Part: BEFORE;N             but of the last: the N-th change behind version BEFORE
+**     Nats-Expected-Last-Sequence     nobody wrote to the bucket since the one before (pipe.h)
+**
+** WHERE IT GOES ON.  The bucket's last message says what the bucket has, so whatever dies, nothing
+** is sent twice or left out.  It is believed where each message behind the last that was
+** acknowledged is there, and is this store's (pipe.h).  Where it is not, or the feed does not reach
+** back to there, the bucket is compared with the store, and what differs is sent as one
+** transaction.
+**
+** ONE WRITER.  A bucket that somebody else has written to is left alone, and the publisher ends:
+** somebody has to say which of the two is right.  So does one where a message is of this store, but
+** by another publisher that began later, as of a copy of the file on another machine; within the
+** first seconds that is what the one before had on its way.  A bucket that is ahead of the file, as
+** after the file was restored from an older copy, is left alone too.
+**
+** FILE.publish is beside the store what FILE.replica is beside a replica (sidecar.h): its lock
+** makes sure of one publisher a file.
+*/
+#ifndef MAPH_NATS_PUBLISH_H
+#define MAPH_NATS_PUBLISH_H
+
+#include <sys/types.h>
+#include "nats/outgoing.h"
+#include "nats/pipe.h"
+#include "nats/sidecar.h"
+
+typedef struct publisher {
+  const char *path, *bucket;
+  sidecar notes;
+  unsigned me;              /* of this run, its children included */
+  unsigned long long began; /* ticks_ms */
+  maph *store;              /* NULL: not open */
+  dev_t device;             /* of its file, when it was opened */
+  ino_t inode;
+  uint64_t store_id;
+  uint64_t target; /* the file's version when it was opened first */
+  bool compare;    /* all keys are to be compared before it goes on */
+  bool reopen;     /* the handle is no use any more */
+  bool refused;    /* the bucket had another last message than was expected */
+} publisher;
+
+typedef enum publishing {
+  PUBLISHING_DONE,  /* told to end, or --once has all */
+  PUBLISHING_AGAIN, /* after a while, longer each time */
+  PUBLISHING_NOW,   /* at once */
+  PUBLISHING_FATAL  /* never: what stands in the way was said */
+} publishing;
+
+/* One connection, until something is not in order. */
+publishing publish_session(publisher *p);
+/* Note what ended a session, or stands in the way; returns `end`. */
+__attribute__((format(printf, 3, 4))) publishing publish_says(publisher *p, publishing end,
+                                                              const char *format, ...);
+
+/* sending.c: changes of transactions, through a pipe. */
+typedef struct sending {
+  publisher *p;
+  pipeline *pipe;
+  outgoing_rules rules;
+  uint64_t version; /* of the transaction that is sent */
+  uint64_t before;  /* of the one before it; 0: none is known, it is not of the feed */
+  uint64_t index;   /* of its changes, that of the one that waits */
+  uint64_t whole;   /* the last transaction of which all was sent */
+} sending;
+/* The next change, of that transaction.  NOW: go on. */
+publishing sending_take(sending *s, const maph_entry *entry, bool deleted, uint64_t index);
+/* All of the transaction was taken. */
+publishing sending_end(sending *s);
+/* Take acknowledgements, while more is on its way than `most`; at least those that have come. */
+publishing sending_listen(sending *s, size_t most, int timeout_ms);
+
+#endif
