@@ -8,6 +8,7 @@
 #include "entry/utf8.h"
 #include "nats/apply.h"
 #include "nats/kv.h"
+#include "nats/replica.h"
 
 void bucket_identity(const char *bucket, const char *filter, const stream_info *info,
                      uint8_t uuid[16]) {
@@ -33,7 +34,7 @@ static bool read_key(const bucket_rules *rules, maph_slice form, change *to) {
   return true;
 }
 
-bool change_read(const bucket_rules *rules, const delivery *from, uint64_t now_ms, change *to) {
+bool change_read(const bucket_rules *rules, const delivery *from, change *to) {
   maph_slice data = message_data(from->message);
   kv_entry entry;
   to->deleted = false;
@@ -41,7 +42,7 @@ bool change_read(const bucket_rules *rules, const delivery *from, uint64_t now_m
   memset(&to->how, 0, sizeof to->how);
   if (!read_key(rules, from->key, to)) return false;
   kv_read(header_of, from->message, data, from->time_ns, rules->max_age_ms * 1000000, &entry);
-  to->deleted = kv_gone(&entry, now_ms);
+  to->deleted = entry.deleted || (entry.expires != 0 && kv_gone(&entry, now_ms()));
   to->how.key_type = utf8_is_text(to->key) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   to->how.expires = entry.expires;
   to->how.type = entry.type;

@@ -20,9 +20,9 @@ typedef struct change {
   char room[KEYS_LINE + 256];
 } change;
 
-/* What it means.  An entry that is past its expiry at `now_ms` is a delete.  False: a key that
-** stands for none; it is to be left out. */
-bool change_read(const bucket_rules *rules, const delivery *from, uint64_t now_ms, change *to);
+/* What it means.  An entry that is past its expiry is a delete.  False: a key that stands for none;
+** it is to be left out. */
+bool change_read(const bucket_rules *rules, const delivery *from, change *to);
 
 /* Which incarnation of a bucket, or of a part of it, a store is of: its uuid, the same on every
 ** machine. */

@@ -149,7 +149,7 @@ static batch_rc apply(batch *b, uint64_t sequence, const change *change) {
 static batch_rc take_now(batch *b, const delivery *d) {
   static change change;
   batch_rc rc = BATCH_OK;
-  if (change_read(&b->rules, d, now_ms(), &change))
+  if (change_read(&b->rules, d, &change))
     rc = apply(b, d->sequence, &change);
   else
     b->left_out++;

@@ -23,6 +23,7 @@
 #include "nats/connect.h"
 #include "nats/option.h"
 #include "nats/replica.h"
+#include "nats/watchdog.h"
 
 enum { SERVERS_MOST = 64, INFO_MOST = 65536, CONNECT_MS = 5000 };
 
@@ -384,6 +385,16 @@ stream_rc connection_open(connection **made) {
     if (rc == STREAM_OK) rc = sign_in(&to[i], &info, made);
     if (rc == STREAM_OK || rc == STREAM_MISUSE || rc == STREAM_MEMORY) break;
   }
+  return rc;
+}
+
+stream_rc connection_open_alone(connection **made) {
+  uint64_t servers = 1;
+  stream_rc rc;
+  for (const char *at = option.server; *at; at++) servers += *at == ',';
+  watchdog_begin(servers * (2 * CONNECT_MS + 1000), "the server fell silent");
+  rc = connection_open(made);
+  watchdog_end();
   return rc;
 }
 

@@ -71,7 +71,7 @@ int command_create(const char *const *words, int count) {
   int status = check_options(words[0]);
   (void)count;
   if (status != DONE) return status;
-  if (connection_open(&link) != STREAM_OK) return complain("%s", stream_errmsg());
+  if (connection_open_alone(&link) != STREAM_OK) return complain("%s", stream_errmsg());
   connection_patience(link, (int)option.timeout_ms);
   status = make(link, words[0]);
   connection_close(link);

@@ -101,7 +101,7 @@ static bool take(void *arg, const delivery *from) {
   said said = SAID_GONE;
   maph_entry entry;
   uint64_t hash;
-  if (!change_read(&d->reads, from, now_ms(), &change)) return true;
+  if (!change_read(&d->reads, from, &change)) return true;
   hash = hash_of(change.key);
   if (!change.deleted) {
     if (maph_snapshot_get_entry(d->snapshot, change.key, &entry) == MAPH_OK)

@@ -17,9 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "entry/entry.h"
 #include "nats/child.h"
+#include "nats/decide.h"
 #include "nats/follow.h"
 #include "nats/option.h"
 #include "nats/replica.h"
@@ -29,8 +31,9 @@ enum {
   SILENCE_MS = 7000,  /* the server says something each 2 s */
   LOOK_MS = 30000,    /* so often the stream's configuration is looked at */
   ANSWER_MS = 15000,  /* a question that came while there was no leader is never answered */
-  LEADER_MS = 10000,  /* a new leader may lag for so long */
   WAIT_MS = 200,      /* for a message, where no batch is open */
+  CLOSE_MS = 20,      /* changes that follow each other so soon are committed together: */
+  PACE_NS = 1000000,  /* those of so long */
   HOLES_MOST = 4096,  /* then they are asked back */
   GHOSTS_MOST = 20000 /* more of them are not worth deleting one by one */
 };
@@ -47,7 +50,8 @@ typedef struct session {
   unsigned long long heard, looked;
   bool checks; /* holes are asked back */
   bool groups; /* transactions are kept whole: no part of the bucket is left out */
-  bool whole;  /* that the file has all there was when the session began was noted */
+  unsigned long long committed_ms;
+  bool paced; /* what came since then was waited for */
 } session;
 
 void follower_error(follower *f, const char *format, ...) {
@@ -77,79 +81,6 @@ static bucket_rules rules_of(const stream_info *info) {
   return rules;
 }
 
-/* --------------------------------------------------------------------------------------- decide */
-typedef enum decision { DECIDE_FOLLOW, DECIDE_LIST, DECIDE_BUILD } decision;
-
-/* Is the bucket's last sequence not below ours?  Where several servers have the bucket, a new
-** leader may have to catch up first. */
-static stream_rc wait_for_last(session *s, uint64_t position, bool *reached) {
-  unsigned long long until = ticks_ms() + (s->info.replicas > 1 ? LEADER_MS : 0);
-  stream_rc rc = STREAM_OK;
-  while (s->info.last < position && !child_told() && ticks_ms() < until) {
-    child_sleep(500);
-    rc = stream_look(s->c, s->f->bucket, &s->info);
-    if (rc != STREAM_OK) return rc;
-  }
-  *reached = s->info.last >= position;
-  return rc;
-}
-
-/* Is the message at `position` the one of that time? */
-typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;
-static stream_rc look_at_anchor(session *s, uint64_t position, uint64_t time_ns, anchor *found) {
-  stored at;
-  stream_rc rc;
-  *found = ANCHOR_GONE;
-  if (position == 0) *found = ANCHOR_SAME;
-  if (position == 0 || time_ns == 0) return STREAM_OK;
-  child_stamp_long();
-  rc = stream_get(s->c, s->f->bucket, position, &at);
-  if (rc == STREAM_NONE) return STREAM_OK;
-  if (rc != STREAM_OK) return rc;
-  *found = at.time_ns == time_ns ? ANCHOR_SAME : ANCHOR_OTHER;
-  stored_free(&at);
-  return STREAM_OK;
-}
-
-static stream_rc decide(session *s, decision *what) {
-  follower *f = s->f;
-  const sidecar_record *known = &f->sidecar.record;
-  uint64_t time_ns, away;
-  bool reached = true;
-  anchor anchor;
-  maph_stats stats;
-  stream_rc rc;
-  *what = DECIDE_BUILD;
-  if (f->store == NULL || f->rebuild || maph_stat(f->store, &stats) != MAPH_OK) return STREAM_OK;
-  if (memcmp(stats.uuid, s->uuid, 16) != 0) {
-    note("bucket %s was made anew, or is another one: a new file is built", f->bucket);
-    return STREAM_OK;
-  }
-  rc = wait_for_last(s, stats.version, &reached);
-  if (rc != STREAM_OK) return rc;
-  if (!reached) {
-    note("bucket %s ends at %llu, and the file is at %llu: it was rolled back; a new file is built",
-         f->bucket, (unsigned long long)s->info.last, (unsigned long long)stats.version);
-    return STREAM_OK;
-  }
-  time_ns = known->position == stats.version ? known->position_time_ns : 0;
-  rc = look_at_anchor(s, stats.version, time_ns, &anchor);
-  if (rc != STREAM_OK) return rc;
-  if (anchor == ANCHOR_OTHER) {
-    note("bucket %s has another message at %llu: it was rolled back; a new file is built",
-         f->bucket, (unsigned long long)stats.version);
-    return STREAM_OK;
-  }
-  /* A key less than the file has, and nothing told of it. */
-  if (s->info.max_age_ns == 0 && option.filter == NULL && stats.records > s->info.subjects)
-    f->doubt = true;
-  away = now_ms() - known->followed_ms;
-  *what = anchor == ANCHOR_SAME && away < option.marker_age_ms && !f->doubt ? DECIDE_FOLLOW
-                                                                            : DECIDE_LIST;
-  return STREAM_OK;
-}
-
-/* ---------------------------------------------------------------------------------------- build */
 /* ----------------------------------------------------------------------------------------- list */
 static bool take_ghost(void *arg, difference what, maph_slice key, uint64_t version) {
   session *s = arg;
@@ -196,7 +127,10 @@ static stream_rc list(session *s, decision *what) {
        (unsigned long long)f->ghosts_count,
        *what == DECIDE_FOLLOW ? "it goes on" : "a new file is built");
   if (*what == DECIDE_BUILD) follower_drop_ghosts(f);
-  if (*what == DECIDE_FOLLOW) f->doubt = false;
+  if (*what == DECIDE_FOLLOW) {
+    f->doubt = false;
+    f->sidecar.record.unsure = 0;
+  }
   return STREAM_OK;
 }
 
@@ -271,7 +205,7 @@ static stream_rc resume_building(session *s, bool *goes_on) {
   if (b->batch.load == NULL || memcmp(b->uuid, s->uuid, 16) != 0 || s->info.last < b->batch.at
       || b->batch.rules.max_age_ms != rules_of(&s->info).max_age_ms)
     return STREAM_OK;
-  rc = look_at_anchor(s, b->batch.at, b->batch.last_time_ns, &anchor);
+  rc = anchor_look(s->c, s->f->bucket, b->batch.at, b->batch.last_time_ns, &anchor);
   *goes_on = rc == STREAM_OK && anchor == ANCHOR_SAME;
   return rc;
 }
@@ -345,6 +279,7 @@ static ending finish_building(session *s, const delivery *last) {
   f->sidecar.record.position = at;
   f->sidecar.record.position_time_ns = time_ns;
   f->sidecar.record.caught_up_ms = target_ms;
+  f->sidecar.record.unsure = 0;
   end = follower_open(f);
   if (end != ENDING_NOW) return end;
   note("%s: complete at %llu", f->path, (unsigned long long)at);
@@ -445,6 +380,17 @@ static ending look_again(session *s) {
   return compare_in_time(s, &info);
 }
 
+/* All there was when the session began is in the file: see decide.h. */
+static ending settle(session *s) {
+  follower *f = s->f;
+  bool sure;
+  child_stamp_long();
+  if (decide_settle(f, &sure) != MAPH_OK) return say(s, maph_errmsg(NULL));
+  if (sure) return ENDING_NOW;
+  f->doubt = true;
+  return say(s, "all keys are to be compared");
+}
+
 /* With a message of that time the file has all that the bucket had then. */
 static void note_moment(sidecar_record *record, uint64_t time_ms) {
   if (time_ms > record->heard_ms) time_ms = record->heard_ms; /* the server's clock is ahead */
@@ -464,7 +410,8 @@ static ending commit_now(session *s) {
   if (rc == BATCH_OK) rc = delete_ghosts(s);
   if (rc == BATCH_OK) rc = batch_commit(b);
   if (rc != BATCH_OK) return failed(s, rc);
-  s->heard = ticks_ms();
+  s->heard = s->committed_ms = ticks_ms();
+  s->paced = false;
   record->applied += count;
   if (!loads && s->f->ghosts && b->at > before) {
     record->ghosts += s->f->ghosts_count;
@@ -485,6 +432,7 @@ static ending commit_now(session *s) {
     note_moment(record, b->last_time_ns / 1000000);
   }
   sidecar_write(&s->f->sidecar);
+  if (!loads && record->unsure && b->at >= s->info.last) return settle(s);
   return !loads && s->heard - s->looked > LOOK_MS ? look_again(s) : ENDING_NOW;
 }
 
@@ -568,6 +516,7 @@ static ending keep_last(session *s, const delivery *d) {
 
 /* The file has all there was. */
 static ending caught_up(session *s) {
+  if (s->f->sidecar.record.unsure) return settle(s);
   s->f->sidecar.record.caught_up_ms = s->f->sidecar.record.heard_ms = now_ms();
   s->f->sidecar.record.error[0] = 0;
   sidecar_write(&s->f->sidecar);
@@ -647,7 +596,18 @@ static void show_heard(session *s) {
   sidecar_write(&s->f->sidecar);
 }
 
+/* Where changes come one close upon another, a commit of each would cost more than all else: a
+** moment is left for more to come.  One that comes alone is committed at once. */
+static bool leave_time(session *s) {
+  struct timespec moment = { .tv_nsec = PACE_NS };
+  if (s->paced || s->batch->load || ticks_ms() - s->committed_ms > CLOSE_MS) return false;
+  s->paced = true;
+  nanosleep(&moment, NULL);
+  return true;
+}
+
 static ending on_nothing(session *s) {
+  if (s->batch->count > 0 && leave_time(s)) return ENDING_NOW;
   if (s->batch->count > 0) {
     ending end = commit(s);
     if (end != ENDING_NOW || is_whole(s)) return end;
@@ -717,7 +677,7 @@ static ending begin(session *s) {
   s->checks = option.filter == NULL && connection_before(s->c, 2, 9, 12)
               && getenv("MAPH_TEST_NO_HOLE_CHECK") == NULL;
   s->groups = option.filter == NULL;
-  rc = decide(s, &what);
+  rc = decide(f, s->c, &s->info, s->uuid, &what);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
   if (what == DECIDE_LIST) rc = list(s, &what);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);

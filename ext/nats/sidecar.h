@@ -50,6 +50,7 @@ typedef struct sidecar_record {
   /* Of a store that is published: the transaction up to which the bucket has it; the file's last;
   ** whose messages the bucket has; whether it may be overwritten.  `position` is the bucket's. */
   uint64_t version, file_version, store_id, publisher, overwrite;
+  uint64_t unsure; /* entries up to that version may be none of the bucket's: see decide.h */
   char server[256], error[400]; /* of the last session; "" */
   uint64_t checksum;            /* XXH3-64 of all before */
 } sidecar_record;

@@ -71,6 +71,8 @@ typedef struct server_info {
 /* Ask the servers of the options, in a random order, for their INFO, and sign in at the first that
 ** lets us.  LOST DENIED MISUSE MEMORY */
 stream_rc connection_open(connection **made);
+/* The same, in a process that nobody watches: it ends where libnats does not come back. */
+stream_rc connection_open_alone(connection **made);
 /* Close it, then free it and what hangs on it.  NULL: no-op. */
 void connection_close(connection *c);
 const server_info *connection_server(const connection *c);

@@ -94,8 +94,8 @@ int command_verify(const char *const *words, int count) {
     return complain("%s: a bucket's name is letters, digits, - and _", bucket);
   if (maph_open(path, MAPH_RDONLY, NULL, &store) != MAPH_OK)
     return complain("%s", maph_errmsg(NULL));
-  rc = connection_open(&c) == STREAM_OK ? verify(c, bucket, path, store)
-                                        : complain("%s", stream_errmsg());
+  rc = connection_open_alone(&c) == STREAM_OK ? verify(c, bucket, path, store)
+                                              : complain("%s", stream_errmsg());
   connection_close(c);
   maph_close(store);
   return rc;

@@ -191,7 +191,7 @@ static bool compare_message(void *arg, const delivery *d) {
   if (w->rules.max_age_ms == 0 && w->result->info.max_age_ns)
     w->rules.max_age_ms = w->result->info.max_age_ns / 1000000;
   w->rules.keys = w->result->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN;
-  if (!change_read(&w->rules, d, now_ms(), &change)) return true;
+  if (!change_read(&w->rules, d, &change)) return true;
   place = table_take(&w->table, XXH3_64bits(change.key.data, change.key.size));
   if (place == NULL) {
     w->no_memory = true;

@@ -3,11 +3,9 @@
 */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <unistd.h>
 #include "entry/entry.h"
 #include "nats/keys.h"
@@ -15,25 +13,13 @@
 #include "nats/put.h"
 #include "nats/replica.h"
 #include "nats/wait.h"
+#include "nats/watchdog.h"
 
 enum { VALUE_MOST = 64 * 1024 * 1024 }; /* a server takes no larger message, whatever it is told */
 
-/* ------------------------------------------------------------------------------------- watchdog */
-static char last_words[128];
-
-/* libnats 3.4.1 may never come back from connecting. */
-static void give_up(int signal) {
-  (void)signal;
-  if (write(STDERR_FILENO, last_words, strlen(last_words)) < 0) _exit(FAILED);
-  _exit(FAILED);
-}
-
+/* A call may take what it was given and some seconds more. */
 static void watch(uint64_t timeout_ms, const char *words) {
-  struct itimerval timer = { .it_value = { .tv_sec = (time_t)(timeout_ms / 1000 + 10) } };
-  struct sigaction action = { .sa_handler = give_up };
-  snprintf(last_words, sizeof last_words, "maph-replica: %s\n", words);
-  sigaction(SIGALRM, &action, NULL);
-  setitimer(ITIMER_REAL, &timer, NULL);
+  watchdog_begin(timeout_ms + 9000, words);
 }
 
 /* ---------------------------------------------------------------------------------------- value */

@@ -186,11 +186,36 @@ static void send_twisted(connection *c, consumer *k, const char *kind, const byt
   if (is(kind, "end")) c->ended = true;
 }
 
-/* Twists by themselves: all that contradicts itself somewhere, so that it can be found out. */
+/* A line of headers, as none, or as many as there are. */
+static void wild_headers(bytes *argument) {
+  static const char *const names[] = { "Maph-Expires", "Nats-TTL",
+                                       "Maph-Type",    "Content-Type",
+                                       "KV-Operation", "Nats-Marker-Reason",
+                                       "Maph-Txn",     "" };
+  static const char *const values[] = { "0",
+                                        "-1",
+                                        "18446744073709551616",
+                                        "99999999999999999999h",
+                                        "9223372036854775807ms",
+                                        "1.0000000000000000001s",
+                                        "never",
+                                        "json",
+                                        "PURGE",
+                                        "5;last",
+                                        "\xff\xfe",
+                                        ":" };
+  bytes_print(argument, "NATS/1.0\r\n");
+  for (uint64_t i = wild_below(6); i > 0; i--)
+    bytes_print(argument, "%s: %s\r\n", names[wild_below(sizeof names / sizeof names[0])],
+                values[wild_below(sizeof values / sizeof values[0])]);
+  if (wild_below(4)) bytes_print(argument, "\r\n");
+}
+
+/* Twists by themselves. */
 static const char *wild_twist(bytes *argument) {
-  static const char *const kinds[] = { "drop",      "skip",  "twice", "again",   "swap",
-                                       "back",      "count", "reply", "subject", "status",
-                                       "heartbeat", "raw",   "end",   "none" };
+  static const char *const kinds[] = { "drop",      "skip",    "twice", "again",   "swap",
+                                       "back",      "count",   "reply", "subject", "status",
+                                       "heartbeat", "headers", "raw",   "end",     "none" };
   const char *kind = kinds[wild_below(sizeof kinds / sizeof kinds[0])];
   argument->size = 0;
   if (is(kind, "back")) {
@@ -201,6 +226,9 @@ static const char *wild_twist(bytes *argument) {
     bytes_print(argument, "%" PRIu64, wild_below(1000));
   } else if (is(kind, "heartbeat")) {
     bytes_print(argument, "%" PRIu64 " %" PRIu64, wild_below(1000), wild_below(1000));
+  } else if (is(kind, "headers")) {
+    wild_headers(argument);
+    return kind;
   } else if (is(kind, "status")) {
     bytes_print(argument, "%" PRIu64 " %s", wild_below(1000), wild_below(2) ? "No" : "");
   } else {

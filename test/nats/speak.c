@@ -62,10 +62,26 @@ static const char *id_of(const connection *c, const char *subject) {
   return NULL;
 }
 
+/* A message whose sizes are not its own; nothing behind it can be understood.  Sizes beyond 2^31
+** are none of them: libnats 3.4.1 itself reads from wild addresses then. */
+static void misframe(connection *c, const char *subject, const char *id, const bytes *headers,
+                     const bytes *data) {
+  static const char *const sizes[] = { "0 0", "5 2", "-1 -1", "12 x", "", "16 17 18 19" };
+  bytes_print(&c->out, "%s %s %s %s\r\n", wild_below(2) ? "HMSG" : "MSG", subject, id,
+              sizes[wild_below(sizeof sizes / sizeof sizes[0])]);
+  bytes_add(&c->out, headers->data, headers->size);
+  bytes_add(&c->out, data->data, data->size ? wild_below(data->size) : 0);
+  c->ended = true;
+}
+
 void speak_message(connection *c, const char *subject, const char *inbox, const char *reply,
                    const bytes *headers, const bytes *data) {
   const char *id = id_of(c, inbox), *blank = reply && *reply ? " " : "";
   if (id == NULL) return;
+  if (the_trouble.wild && wild_below(2000) < the_trouble.percent) {
+    misframe(c, subject, id, headers, data);
+    return;
+  }
   if (headers->size == 0)
     bytes_print(&c->out, "MSG %s %s %s%s%zu\r\n", subject, id, reply ? reply : "", blank,
                 data->size);
@@ -77,17 +93,59 @@ void speak_message(connection *c, const char *subject, const char *inbox, const 
   bytes_add(&c->out, "\r\n", 2);
 }
 
+/* In the place of the number or the string that begins there: what a careless reader takes. */
+static void exchange_token(bytes *text, size_t at) {
+  static const char *const tokens[] = { "-1",
+                                        "0",
+                                        "18446744073709551615",
+                                        "18446744073709551616",
+                                        "281474976710655",
+                                        "281474976710656",
+                                        "9223372036854775807",
+                                        "-9223372036854775808",
+                                        "1e400",
+                                        "0x10",
+                                        "00",
+                                        "\"\"",
+                                        "\"\\u0000\"",
+                                        "\"\\ud800\"",
+                                        "\"====\"",
+                                        "null",
+                                        "[]",
+                                        "{}",
+                                        "true",
+                                        "\"9999-99-99T99:99:99.999999999999Z\"",
+                                        "\"1969-12-31T23:59:59Z\"" };
+  const char *token = tokens[wild_below(sizeof tokens / sizeof tokens[0])];
+  bytes rest = { 0 };
+  size_t end = at;
+  while (end < text->size && !memchr(",}]", text->data[end], 3)) end++;
+  bytes_add(&rest, text->data + end, text->size - end);
+  text->size = at;
+  bytes_add(text, token, strlen(token));
+  bytes_add(text, rest.data, rest.size);
+  free(rest.data);
+}
+
+/* A member's value, of those behind a random place. */
+static void spoil_member(bytes *text, size_t at) {
+  const char *colon = at < text->size ? memchr(text->data + at, ':', text->size - at) : NULL;
+  if (colon) exchange_token(text, (size_t)(colon - text->data) + 1);
+}
+
 static void spoil(bytes *text) {
   char byte = (char)wild_below(256);
   size_t at = text->size ? wild_below(text->size) : 0;
-  switch (wild_below(4)) {
+  switch (wild_below(8)) {
     case 0: text->size = at; break;
     case 1:
       if (text->size) text->data[at] = byte;
       break;
     case 2: text->size = 0; break;
-    default:
+    case 3:
       for (size_t i = wild_below(3000); i > 0; i--) bytes_add(text, &byte, 1);
+      break;
+    default: spoil_member(text, at);
   }
 }
 
@@ -174,7 +232,11 @@ static void direct_get(connection *c, const char *question, const char *reply) {
   const message *m = &the_stream.messages[sequence];
   char time[64];
   if (wild_now()) {
-    bytes_print(&headers, "NATS/1.0\r\nNats-Sequence: %c\r\n\r\n", (char)('!' + wild_below(14)));
+    static const char *const numbers[] = {
+      "0", "-1", "+", "1x", "", "281474976710656", "18446744073709551616"
+    };
+    bytes_print(&headers, "NATS/1.0\r\nNats-Sequence: %s\r\n\r\n",
+                numbers[wild_below(sizeof numbers / sizeof numbers[0])]);
     speak_message(c, reply, reply, NULL, &headers, &nothing);
   } else if (sequence == 0) {
     bytes_print(&headers, "NATS/1.0 404 Message Not Found\r\n\r\n");
@@ -275,13 +337,17 @@ static void published(connection *c, const char *subject, const char *reply, con
 
 /* -------------------------------------------------------------------------------------- reading */
 void speak_begin(connection *c) {
+  bytes info = { 0 };
   if (the_trouble.mute == MUTE_INFO) return;
+  bytes_print(&info, "{\"server_id\":\"FAKE\",\"server_name\":\"fake\",\"version\":"
+                     "\"2.9.10\",\"proto\":1,\"headers\":true,\"max_payload\":1048576,"
+                     "\"jetstream\":true} ");
+  if (wild_now()) spoil(&info);
   if (the_trouble.info.size)
     bytes_add(&c->out, the_trouble.info.data, the_trouble.info.size);
   else
-    bytes_print(&c->out, "INFO {\"server_id\":\"FAKE\",\"server_name\":\"fake\",\"version\":"
-                         "\"2.9.10\",\"proto\":1,\"headers\":true,\"max_payload\":1048576,"
-                         "\"jetstream\":true} \r\n");
+    bytes_print(&c->out, "INFO %.*s\r\n", (int)info.size, info.data);
+  free(info.data);
 }
 
 /* PUB SUBJECT [REPLY] SIZE, HPUB SUBJECT [REPLY] HEADERS SIZE; false: not all of it came yet. */

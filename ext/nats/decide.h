@@ -1,0 +1,34 @@
+/*
+** decide.h - what a session does with the replica that is there: it goes on at the file's version,
+** compares all keys with the bucket's first, or builds a new file.
+**
+** A bucket may have been rolled back and gone on since, so that a sequence does not say what its
+** message was.  The anchor says it: the time of the message that the file's version is of, where
+** the bucket has that message still.
+**
+** Where the bucket has nothing up to that version any more, all that it has comes anyway.  Then
+** nothing is compared before: the follower goes on, unsure of the keys that it has from before, and
+** once all has come, none of them may be left.
+*/
+#ifndef MAPH_NATS_DECIDE_H
+#define MAPH_NATS_DECIDE_H
+
+#include "nats/follow.h"
+#include "nats/stream.h"
+
+typedef enum decision { DECIDE_FOLLOW, DECIDE_LIST, DECIDE_BUILD } decision;
+
+/* *info is brought up to date where the bucket had to be waited for. */
+stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uuid[16],
+                 decision *what);
+
+/* Is the message at `position` the one of that time?  A time of 0 is unknown. */
+typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;
+stream_rc anchor_look(connection *c, const char *bucket, uint64_t position, uint64_t time_ns,
+                      anchor *found);
+
+/* All that the bucket had when it was decided has come: *sure, and it is noted, where nothing is
+** left that it was unsure of.  A code of maph. */
+int decide_settle(follower *f, bool *sure);
+
+#endif
