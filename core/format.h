@@ -25,7 +25,7 @@
 **       12    4  header size: 4096
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
 **                perfect hash (section 4).  2: a shift of versions.  4: versions are given by the
-**                writer (section 10)
+**                writer (section 10).  8: frozen records are in the short form (section 11)
 **       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
 **                (section 9)
 **       32   16  uuid of the store, random.  A backup gets a new one.  (Not where versions are
@@ -40,7 +40,10 @@
 **      104    8  shift of versions, where the required bit says so; else 0.  Users are shown each
 **                version of the file with this added.  It is set when the file takes the name of
 **                another store, so that all it shows is above what that one gave out
-**      112  136  zeros, reserved
+**      112   32  where the required bit says so, else 0: the short form (section 11): {sizes of its
+**                fields key size, value size, distance, 1 byte each; 1 byte 0; 4 bytes: stride or
+**                unit}, offset of the first frozen record, offset past the last, newest version
+**      144  104  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
 **   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not
@@ -163,8 +166,8 @@
 **
 ** 4. THE PERFECT HASH, in a store that was optimized, covers keys of the base transaction, the
 **    frozen ones: their n records lie end to end in the order of its numbers.  It is written before
-**    the file has its name and never changes.  Its extent's payload (integers of 8 bytes, but the
-**    first two of 4):
+**    the file has its name and never changes, but for the moved bits of section 11.  Its extent's
+**    payload (integers of 8 bytes, but the first two of 4):
 **
 **   OFFSET SIZE
 **        0    8  algorithm (1 pilot, 2 cmph), placement (1 direct, 2 groups)
@@ -189,7 +192,7 @@
 **   record stands.  A frozen record gets a slot only through its successor.
 **
 ** 5. MUTABLE WORDS, the complete list: the header's live part; record links; directory words;
-**    slots.  Each is one 8-byte atomic.
+**    slots; words of moved bits.  Each is one 8-byte atomic.
 **
 ** 6. READING AT A SNAPSHOT
 **   S = acquire(committed); o = the key's slot; while o >= S: o = prev(o); compare the whole key.
@@ -263,6 +266,43 @@
 **    a recovery counts anew.
 **    A rewritten file lacks entries whose expiry had passed, and the deletes of those that came
 **    after its base.
+**
+** 11. THE SHORT FORM of frozen records, where the required bit says so.  They are puts without
+**    prev, link and alignment.  K, V and D are the sizes of three fields, which are the same in all
+**    (header, 112): K 1 or 2, V 1..4, D 0..6.
+**
+**   OFFSET SIZE
+**        0    4  checksum: low 32 bits of XXH3-64 over bytes 4 .. end of the record, with seed
+**                SALT ^ its address, the byte offset where it begins in the file
+**        4    1  flags, as of a put
+**        5    K  key size, 1 at least
+**        +    V  value size
+**        +    D  distance: the newest version, which the header says - its version
+**        +    8  expiry, only if flagged
+**        +    2  attributes size, only if flagged
+**        +    n  key, value, attributes
+**    The size of a record, also among the bytes of the store's live records, ends here.  Zeros
+**    follow to where the next one begins, and behind the last to the offset past them, a multiple
+**    of 8.
+**
+**    The PLACE of the one with number i is the offset of the first + 8 * i.  Wherever this text
+**    says offset of a record, it is the place of these: in a prev, an end record's start, the
+**    digest, the entries and bounds of the order.  No record is shorter than 8 bytes, so that
+**    places rise as addresses do and lie before all that follows.  A walk of the log comes from
+**    the record at the last place to the offset past the frozen ones.  The digest folds what
+**    bytes 8..15 of the long form would be: checksum, kind 1, flags, key size.
+**
+**    Direct: number i begins at the address first + i * stride.  Groups: the distances of a line
+**    are in units of the header's 1, 2, 4 or 8 bytes from the line's first, and each record
+**    begins a whole number of units behind the first of all.  The stride of section 4 is the
+**    stride, or the unit.
+**
+**    The table is always there.  The MOVED BITS follow it, at a multiple of 64: bit i % 64 of word
+**    i / 64 is 1 where number i was superseded.  They end the payload, with a whole word, and the
+**    payload's checksum does not sum them.  The bit is set before the slot that leads to the first
+**    successor is, and so before `committed`.  Where it is 0 the record is its key's version at
+**    every snapshot.  Where it is 1 the index leads to the newest version; prevs lead back from
+**    there, to this place in the end.  Where no slot does, the record stands.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H
@@ -291,7 +331,9 @@ enum {
   GROUP_KEYS = 16,
   HASH_BITS = 23, /* of the hash kept in a slot; so the deepest directory */
   KEY_MAX = 65535,
-  MEDIA_TYPE_MAX = 255
+  MEDIA_TYPE_MAX = 255,
+  PLACE_STEP = 8, /* from one record of the short form to the next; none is smaller */
+  MOVED_BITS = 64 /* in a word */
 };
 #define VALUE_MAX 0xFFFFFFFFu
 #define OFFSET_MAX (UINT64_C(1) << 43)
@@ -314,7 +356,7 @@ enum {
   FLAG_KEY_TYPE = 96
 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
-enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2, REQUIRED_GIVEN = 4 };
+enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2, REQUIRED_GIVEN = 4, REQUIRED_SHORT = 8 };
 enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
 enum {
@@ -329,6 +371,14 @@ typedef struct checkpoint {
   uint64_t offset, version, chain, records, bytes, spaces, reserved, checksum;
 } checkpoint;
 
+/* What all frozen records have in common, in the short form. */
+typedef struct short_form {
+  uint8_t key_size, value_size, distance, zero; /* bytes of these fields */
+  uint32_t unit;                                /* direct: the stride */
+  uint64_t first, past;                         /* addresses */
+  uint64_t newest;                              /* version */
+} short_form;
+
 typedef struct header {
   uint8_t magic[8];
   uint32_t format, header_size;
@@ -337,7 +387,8 @@ typedef struct header {
   uint64_t generation, hash_seed, created_ns, base_version;
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
   uint64_t version_shift;
-  uint8_t reserved[136];
+  short_form short_form;
+  uint8_t reserved[104];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
@@ -351,6 +402,7 @@ typedef struct header {
 } header;
 
 _Static_assert(sizeof(checkpoint) == 64, "");
+_Static_assert(sizeof(short_form) == 32 && offsetof(header, short_form) == 112, "");
 _Static_assert(sizeof(header) == HEADER_SIZE, "");
 _Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
                    && offsetof(header, base_version) == 72,

@@ -12,9 +12,13 @@
 ** new order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the
 ** sort, then 28 and what the function's builder takes.
 **
+** THE SHORT FORM of the frozen records has fields that are as wide as the largest key, the largest
+** value and the oldest version need.
+**
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100
-** records do not exceed, and is used if padding all to it costs an eighth at most; else there are
-** groups.  Records that fit neither (larger than the stride, than a group line can tell; two keys
+** records do not exceed, and is used if padding all to it costs about as much as the lines of
+** groups, which are the other way.  Their unit is the smallest that reaches over 16 of the largest
+** records.  Records that fit neither (larger than the stride, than a group line can tell; two keys
 ** of one hash) go behind the frozen ones, into the index.
 */
 #include "calls/handle.h"
@@ -40,10 +44,13 @@ enum {
   LARGE = 65536,               /* a record after which the clock is looked at too */
   AHEAD = 12,                  /* records prefetched */
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
-  SIZE_SHIFT = 40,             /* where: size of the record in units of 8 << 40 | its offset / 8 */
+  PADDING_MOST = 7,            /* bytes for two records, on the average */
+  SIZE_SHIFT = 40,             /* where: log_short_body << 40 | offset / 8 */
   SORT_BITS = 10,
   PREFETCHED = 512 /* bytes of a record */
 };
+/* They are in one transaction, and numbered. */
+#define KEYS_MOST (UINT64_C(1) << 31)
 
 /* ---------------------------------------------------------------------------------- the new file
 ** */
@@ -75,15 +82,15 @@ static int end(copying *copying, int rc) {
 static int copy_indexed(copying *copying, const item *it) {
   uint64_t hash = index_hash(copying->rewriting->to, maph_bytes(it->key, it->key_size));
   int rc = record_verify(&copying->view, it->offset, it->size);
-  return rc == MAPH_OK ? load_copy(&copying->load, copying->view.base + it->offset, it, hash) : rc;
+  return rc == MAPH_OK ? load_copy(&copying->load, it, hash) : rc;
 }
 
 /* ----------------------------------------------------------------------- the old file's records */
 
 typedef int (*live_fn)(void *arg, const item *it);
 
-static int is_wanted(rewriting *rewriting, const view *view, const item *it) {
-  if (it->kind != KIND_PUT || !record_newest(view, it->offset)) return 0;
+static int is_wanted(rewriting *rewriting, const view *view, const item *it, int *rc) {
+  if (it->kind != KIND_PUT || !item_newest(view, it, rc)) return 0;
   if (!rewriting->drop_expired || !item_expired(it, rewriting->snapshot->now)) return 1;
   rewriting->dropped++;
   return 0;
@@ -98,7 +105,7 @@ static int each_live(rewriting *rewriting, const char *phase, live_fn each, void
   walk = walk_from(&view, LOG_START, view.snapshot);
   rewriting->dropped = 0;
   while (walk_next(&walk, &rc)) {
-    if (is_wanted(rewriting, &view, &walk.it)) rc = each(arg, &walk.it);
+    if (is_wanted(rewriting, &view, &walk.it, &rc)) rc = each(arg, &walk.it);
     if (rc == MAPH_OK && (++n % BATCH == 0 || walk.it.size > LARGE))
       rc = rewrite_tell(rewriting, phase, walk.at, view.snapshot);
   }
@@ -126,17 +133,19 @@ typedef struct frozen {
   uint64_t n, room;
   uint64_t *rest; /* where the others are */
   uint64_t rests, rest_room;
-  uint64_t count[FROZEN_MOST / 8 + 1]; /* of records of each size */
-  uint64_t stride;                     /* 0: groups */
+  uint64_t count[FROZEN_MOST + 1]; /* of records of each size, without the fields that all have */
+  uint64_t key_most, value_most, newest, oldest;
+  short_form form;
+  int direct;
   int algorithm;
   uint8_t *function;
   uint64_t function_size;
 } frozen;
 
-static uint64_t where_of(const item *it, uint64_t needs) {
-  return needs / 8 << SIZE_SHIFT | it->offset / 8;
+static uint64_t where_of(const item *it) {
+  return log_short_body(it) << SIZE_SHIFT | it->offset / 8;
 }
-static uint64_t size_at(uint64_t where) { return (where >> SIZE_SHIFT) * 8; }
+static uint64_t body_at(uint64_t where) { return where >> SIZE_SHIFT; }
 static uint64_t offset_at(uint64_t where) {
   return (where & ((UINT64_C(1) << SIZE_SHIFT) - 1)) * 8;
 }
@@ -157,14 +166,19 @@ static int leave_out(frozen *frozen, uint64_t where) {
 
 static int collect(void *arg, const item *it) {
   frozen *frozen = arg;
-  if (it->needs > FROZEN_MOST) return leave_out(frozen, it->offset / 8);
+  uint64_t body = log_short_body(it);
+  if (body > FROZEN_MOST) return leave_out(frozen, it->offset / 8);
   if (frozen->n == frozen->room)
     return fail_corrupt(frozen->rewriting->from->path, it->offset,
                         "there are more live records than the store's total says");
+  frozen->key_most = MAX(frozen->key_most, it->key_size);
+  frozen->value_most = MAX(frozen->value_most, it->value_size);
+  frozen->oldest = frozen->n ? MIN(frozen->oldest, it->version) : it->version;
+  frozen->newest = MAX(frozen->newest, it->version);
   frozen->found[frozen->n].hash =
       index_hash(frozen->rewriting->to, maph_bytes(it->key, it->key_size));
-  frozen->found[frozen->n++].where = where_of(it, it->needs);
-  frozen->count[it->needs / 8]++;
+  frozen->found[frozen->n++].where = where_of(it);
+  frozen->count[body]++;
   return MAPH_OK;
 }
 
@@ -211,24 +225,53 @@ static void sort_found(key_at *at, key_at *scratch, uint64_t n) {
   }
 }
 
-/* One size for all, if that does not cost too much; 0: it does. */
-static uint64_t choose_stride(const frozen *frozen) {
-  uint64_t below = 0, bytes = 0, units = 0, stride, lines;
-  for (; units <= FROZEN_MOST / 8; units++) {
-    below += frozen->count[units];
-    bytes += frozen->count[units] * units * 8;
+static unsigned bytes_for(uint64_t number, unsigned least) {
+  unsigned n = least;
+  while (n < sizeof number && number >> 8 * n) n++;
+  return n;
+}
+
+/* Of a record, with the fields that all have. */
+static uint64_t size_of(const frozen *frozen, uint64_t where) {
+  const short_form *form = &frozen->form;
+  return SHORT_KEY_SIZE + form->key_size + form->value_size + form->distance + body_at(where);
+}
+
+/* The smallest unit in which a group line's last distance fits. */
+static unsigned unit_for(uint64_t largest) {
+  unsigned unit = 1;
+  while (unit < SHORT_UNIT_MOST
+         && (GROUP_KEYS - 1) * (largest + unit - 1) > UINT16_MAX * (uint64_t)unit)
+    unit *= 2;
+  return unit;
+}
+
+static void choose_form(frozen *frozen) {
+  short_form *form = &frozen->form;
+  uint64_t below = 0, bytes = 0, body = 0, largest = FROZEN_MOST;
+  form->key_size = (uint8_t)bytes_for(frozen->key_most, 1);
+  form->value_size = (uint8_t)bytes_for(frozen->value_most, 1);
+  form->distance = (uint8_t)bytes_for(frozen->newest - frozen->oldest, 0);
+  form->newest = frozen->newest;
+  for (; body <= FROZEN_MOST; body++) {
+    below += frozen->count[body];
+    bytes += frozen->count[body] * body;
     if (below * 100 >= frozen->n * 99) break;
   }
-  stride = units * 8;
-  if (below == 0 || stride * below > bytes / 8 * 9) return 0;
-  lines = (stride + 63) & ~UINT64_C(63);
-  /* whole cache lines, where that is cheap */
-  return (lines - stride) * 16 <= stride ? lines : stride;
+  frozen->direct = below > 0 && (body * below - bytes) * 2 <= PADDING_MOST * below;
+  while (largest > 0 && frozen->count[largest] == 0) largest--;
+  form->unit = (uint32_t)(frozen->direct ? size_of(frozen, body << SIZE_SHIFT)
+                                         : unit_for(size_of(frozen, largest << SIZE_SHIFT)));
 }
 
 static int fits_stride(const frozen *frozen, uint64_t where) {
-  uint64_t size = size_at(where);
-  return frozen->stride == 0 || (size <= frozen->stride && frozen->stride - size <= 255 * 8);
+  return !frozen->direct || size_of(frozen, where) <= frozen->form.unit;
+}
+
+/* With the zeros behind it. */
+static uint64_t size_with_zeros(const frozen *frozen, uint64_t where) {
+  uint64_t unit = frozen->form.unit;
+  return frozen->direct ? unit : (size_of(frozen, where) + unit - 1) & ~(unit - 1);
 }
 
 /* Keep those that can be frozen, sorted by hash. */
@@ -236,7 +279,7 @@ static int choose(frozen *frozen) {
   key_at *scratch;
   uint64_t i, kept = 0;
   int rc = MAPH_OK;
-  frozen->stride = choose_stride(frozen);
+  choose_form(frozen);
   for (i = 0; rc == MAPH_OK && i < frozen->n; i++) {
     if (fits_stride(frozen, frozen->found[i].where))
       frozen->found[kept++] = frozen->found[i];
@@ -293,7 +336,7 @@ static void note(rewriting *rewriting, const char *what) {
 static int build(frozen *frozen, uint64_t **order) {
   rewriting *rewriting = frozen->rewriting;
   int cmph = rewriting->perfect_hash == MAPH_PERFECT_CMPH, rc;
-  if (frozen->n > UINT32_MAX / 64 * 63)
+  if (frozen->n > KEYS_MOST)
     return fail(MAPH_NOTFOUND, "%llu keys are more than a perfect hash can number",
                 (unsigned long long)frozen->n);
   rc = rewrite_tell(rewriting, "hash", 0, frozen->n);
@@ -309,44 +352,56 @@ static int build(frozen *frozen, uint64_t **order) {
 /* The payload, all of it filled in but the table (fingerprints or group lines) and the checksum. */
 static uint8_t *make_payload(frozen *frozen, const copying *copying, uint64_t *size) {
   uint64_t table = (sizeof(perfect_head) + frozen->function_size + 63) & ~UINT64_C(63), bytes = 0,
+           entries = frozen->direct
+                         ? frozen->n
+                         : (frozen->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line),
            i;
+  short_form *form = &frozen->form;
   perfect_head *head;
-  *size = table
-          + (frozen->stride ? frozen->n
-                            : (frozen->n + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line));
+  *size = ((table + entries + 63) & ~UINT64_C(63)) + short_moved_size(frozen->n);
   head = rewrite_alloc(frozen->rewriting, *size);
   if (head == NULL) return NULL;
-  for (i = 0; i < frozen->n; i++)
-    bytes += frozen->stride ? frozen->stride : size_at(frozen->found[i].where);
+  for (i = 0; i < frozen->n; i++) bytes += size_with_zeros(frozen, frozen->found[i].where);
+  form->first = copying->load.at;
+  form->past = (copying->load.at + bytes + 7) & ~UINT64_C(7);
   head->algorithm = (uint32_t)frozen->algorithm;
-  head->placement = frozen->stride ? PLACED_DIRECT : PLACED_IN_GROUPS;
+  head->placement = frozen->direct ? PLACED_DIRECT : PLACED_IN_GROUPS;
   head->keys = frozen->n;
-  head->first = copying->load.at;
-  head->past = copying->load.at + bytes;
-  head->stride = frozen->stride;
+  head->first = form->first;
+  head->past = form->past;
+  head->stride = form->unit;
   head->function_size = frozen->function_size;
   head->table = table;
   memcpy(head + 1, frozen->function, frozen->function_size);
   return (uint8_t *)head;
 }
 
-/* The record at `at` of the new file gets its fingerprint, or a place in its group's line. */
-static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint64_t at,
+/* The record at that address of the new file gets its fingerprint, or a place in its group's
+** line. */
+static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint64_t address,
                           uint64_t hash) {
   group_line *line = (group_line *)(void *)table + i / GROUP_KEYS;
-  if (frozen->stride) {
+  if (frozen->direct) {
     table[i] = (uint8_t)hash;
     return;
   }
-  if (i % GROUP_KEYS == 0) line->first = at;
-  line->distance[i % GROUP_KEYS] = (uint16_t)((at - line->first) / 8);
+  if (i % GROUP_KEYS == 0) line->first = address;
+  line->distance[i % GROUP_KEYS] = (uint16_t)((address - line->first) / frozen->form.unit);
   line->fingerprint[i % GROUP_KEYS] = (uint8_t)hash;
 }
 
 static void prefetch_record(const copying *copying, uint64_t where) {
-  const uint8_t *next = copying->view.base + offset_at(where);
+  const uint8_t *next = record_start(&copying->view, offset_at(where));
   uint64_t i;
-  for (i = 0; i < MIN(size_at(where), (uint64_t)PREFETCHED); i += 64) __builtin_prefetch(next + i);
+  for (i = 0; i < MIN(body_at(where) + RECORD_HEAD, (uint64_t)PREFETCHED); i += 64)
+    __builtin_prefetch(next + i);
+}
+
+/* Is it as it was when its size was taken? */
+static int is_as_it_was(const frozen *frozen, const item *it, uint64_t where) {
+  return it->kind == KIND_PUT && log_short_body(it) == body_at(where)
+         && it->key_size <= frozen->key_most && it->value_size <= frozen->value_most
+         && it->version >= frozen->oldest && it->version <= frozen->newest;
 }
 
 /* The frozen records, gathered in the order of their numbers. */
@@ -358,11 +413,14 @@ static int gather(frozen *frozen, copying *copying, const uint64_t *order, uint8
     if (i + AHEAD < frozen->n) prefetch_record(copying, order[i + AHEAD]);
     rc = record_item(&copying->view, offset_at(order[i]), copying->view.snapshot, &it);
     if (rc == MAPH_OK) rc = record_verify(&copying->view, it.offset, it.size);
+    if (rc == MAPH_OK && !is_as_it_was(frozen, &it, order[i]))
+      rc = fail_corrupt(frozen->rewriting->from->path, it.offset,
+                        "a record changed while it was copied");
     if (rc != MAPH_OK) return rc;
     note_in_table(frozen, table, i, copying->load.at,
                   index_hash(frozen->rewriting->to, maph_bytes(it.key, it.key_size)));
-    rc = load_copy_frozen(&copying->load, copying->view.base + it.offset, &it,
-                          frozen->stride ? frozen->stride : size_at(order[i]));
+    rc = load_copy_frozen(&copying->load, &it, &frozen->form, frozen->form.first + i * PLACE_STEP,
+                          size_with_zeros(frozen, order[i]));
     if (rc == MAPH_OK && (i + 1) % BATCH == 0)
       rc = rewrite_tell(frozen->rewriting, "write", i + 1, frozen->n + frozen->rests);
   }
@@ -377,9 +435,7 @@ static int write_frozen(frozen *frozen, copying *copying, const uint64_t *order)
   const perfect_head *head = (const perfect_head *)(const void *)payload;
   if (payload == NULL) return rc == MAPH_OK ? MAPH_NOMEM : rc;
   rc = gather(frozen, copying, order, payload + head->table);
-  if (rc == MAPH_OK && copying->load.at != head->past)
-    rc = fail_corrupt(frozen->rewriting->from->path, copying->load.at,
-                      "records changed their size while they were copied");
+  if (rc == MAPH_OK) rc = load_end_frozen(&copying->load, &frozen->form);
   if (rc == MAPH_OK) rc = load_perfect(&copying->load, payload, size, frozen->algorithm);
   rewrite_free(frozen->rewriting, payload, size);
   return rc;
@@ -402,7 +458,7 @@ static void describe(frozen *frozen) {
   maph_rewrite *rewrite = &frozen->rewriting->result;
   rewrite->frozen_keys = frozen->n;
   rewrite->perfect_hash = frozen->algorithm;
-  rewrite->direct = frozen->stride != 0;
+  rewrite->direct = frozen->direct;
   rewrite->perfect_bits = frozen->n ? (double)frozen->function_size * 8 / (double)frozen->n : 0;
   if (rewrite->note[0] == 0 && frozen->rests)
     snprintf(rewrite->note, sizeof rewrite->note,
@@ -427,7 +483,7 @@ int base_freeze(rewriting *rewriting) {
   if (frozen == NULL) return rc;
   frozen->rewriting = rewriting;
   frozen->room =
-      MIN(rewriting->snapshot->records, (rewriting->snapshot->snapshot - LOG_START) / RECORD_HEAD);
+      MIN(rewriting->snapshot->records, (rewriting->snapshot->snapshot - LOG_START) / SHORT_LEAST);
   if (rc == MAPH_OK
       && (frozen->found = rewrite_alloc(rewriting, frozen->room * sizeof(key_at) + 1)) == NULL)
     rc = MAPH_NOMEM;

@@ -17,6 +17,7 @@
 #include "file/walk.h"
 #include "index/find.h"
 #include "index/index.h"
+#include "index/lookup.h"
 #include "index/perfect.h"
 #include "index/slot.h"
 #include "order/prove.h"
@@ -144,8 +145,15 @@ static int version_fits(const store *store, const item *it, uint64_t before, uin
   return store->given && it->version > before && it->version < version;
 }
 
+/* Does what is beside a superseded record say so? */
+static int leads_to(const view *view, uint64_t prev, uint64_t successor) {
+  return is_short(view->store, prev) ? !record_newest(view, prev)
+                                     : record_link(view, prev) == successor;
+}
+
 static int check_data(checking *checking, const item *it, uint64_t before, uint64_t version) {
-  uint64_t link = record_link(&checking->view, it->offset);
+  uint64_t link =
+      is_short(checking->view.store, it->offset) ? 0 : record_link(&checking->view, it->offset);
   item other;
   if (!version_fits(checking->view.store, it, before, version))
     problem(checking, it->offset, "a record's version is not its transaction's");
@@ -154,7 +162,7 @@ static int check_data(checking *checking, const item *it, uint64_t before, uint6
       return problem_said(checking, it->offset);
     if (other.key_size != it->key_size || memcmp(other.key, it->key, it->key_size) != 0)
       return problem(checking, it->offset, "a record's prev leads to another key");
-    if (record_link(&checking->view, it->prev) != it->offset) {
+    if (!leads_to(&checking->view, it->prev, it->offset)) {
       return problem(
           checking, it->prev,
           "a superseded record's link does not lead to the record that names it as prev");
@@ -280,13 +288,50 @@ static int check_log(checking *checking) {
   return MAPH_CORRUPT;
 }
 
+static int all_zero(const uint8_t *p, const uint8_t *end) {
+  while (p < end && *p == 0) p++;
+  return p == end;
+}
+
+/* What no checksum is over: zeros behind frozen records, and moved bits that are no record's. */
+static int check_zeros(checking *checking) {
+  const perfect *perfect = &checking->view.store->perfect;
+  walk walk = walk_from(&checking->view, perfect->first, perfect->past);
+  unsigned in_use = perfect->keys % MOVED_BITS;
+  int rc = MAPH_OK, said = MAPH_OK;
+  if (perfect->places == 0) return MAPH_OK;
+  while (said == MAPH_OK && walk_next(&walk, &rc)) {
+    uint64_t to = walk.at < perfect->past ? walk.address : perfect->past;
+    if (!all_zero(walk.it.value + walk.it.value_size + walk.it.attributes_size,
+                  checking->view.base + to))
+      said = problem(checking, walk.it.offset, "there are no zeros behind a frozen record");
+  }
+  if (rc != MAPH_OK) return problem_said(checking, walk.at);
+  if (said == MAPH_OK && in_use
+      && atomic_load(moved_word(perfect, checking->view.base, perfect->keys - 1)) >> in_use)
+    said = problem(checking, perfect->moved, "there are moved bits of no record");
+  return said;
+}
+
+/* A moved bit that is set before the slots are, or was when a writer died, does no harm. */
+static int check_moved(checking *checking, const item *it) {
+  const header *header = header_of(checking->view.base);
+  if (atomic_load(&header->clean) != CLEAN_YES
+      || atomic_load(&header->committed) != checking->view.snapshot
+      || atomic_load(&header->clean) != CLEAN_YES)
+    return MAPH_OK;
+  return problem(checking, it->offset,
+                 "a frozen record is said to have been superseded, but it was not");
+}
+
 /* Every key's newest version must be found by looking it up. */
 static int check_lookup(checking *checking, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
   item found;
   int got = index_find(&checking->view, key, index_hash(checking->view.store, key), &found);
   if (got != MAPH_OK && got != MAPH_NOTFOUND) return problem_said(checking, it->offset);
-  if (got == MAPH_OK && found.offset == it->offset) return MAPH_OK;
+  if (got == MAPH_OK && found.offset == it->offset)
+    return record_newest(&checking->view, it->offset) ? MAPH_OK : check_moved(checking, it);
   return problem(checking, it->offset,
                  "the index does not lead to this record, which is its key's newest");
 }
@@ -296,9 +341,11 @@ static int check_lookups(checking *checking) {
   uint64_t live = 0, n = 0;
   int rc = MAPH_OK;
   while (walk_next(&walk, &rc)) {
-    if (walk_is_data(&walk) && record_newest(&checking->view, walk.it.offset)) {
+    if (walk_is_data(&walk) && item_newest(&checking->view, &walk.it, &rc)) {
       rc = check_lookup(checking, &walk.it);
       live += walk.it.kind == KIND_PUT;
+    } else if (rc != MAPH_OK) {
+      rc = problem_said(checking, walk.it.offset);
     }
     if (rc == MAPH_OK && ++n % TELL_EACH == 0)
       rc = tell(checking, "lookup", walk.at, checking->view.snapshot);
@@ -396,6 +443,7 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
   if (rc == MAPH_OK && !checking.stopped && perfect_verify(store, checking.view.base) != MAPH_OK)
     rc = problem_said(&checking, store->perfect.payload);
   if (rc == MAPH_OK && !checking.stopped) rc = check_log(&checking);
+  if (rc == MAPH_OK && !checking.stopped) rc = check_zeros(&checking);
   if (rc == MAPH_OK && !checking.stopped) rc = check_lookups(&checking);
   if (rc == MAPH_OK && !checking.stopped) rc = check_slots(&checking);
   if (rc == MAPH_OK && !checking.stopped)

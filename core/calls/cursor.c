@@ -21,7 +21,9 @@
 struct maph_cursor {
   uint32_t magic;
   maph_snapshot *snapshot;
-  uint64_t at; /* next record to look at */
+  uint64_t at;      /* next record to look at */
+  uint64_t address; /* of that, if it is known, and in the short form; else 0 */
+  int plain;        /* all keys are wanted, as they lie in the log, and none is confirmed */
   size_t prefix_size;
   uint8_t prefix[];
 };
@@ -56,6 +58,7 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
   c->snapshot = snapshot;
   c->at = LOG_START;
   c->prefix_size = prefix.size;
+  c->plain = prefix.size == 0 && snapshot->within == NULL && !snapshot->handle->options.verify;
   if (prefix.size) memcpy(c->prefix, prefix.data, prefix.size);
   handle_count_read(snapshot->handle, 1);
   snapshot_hold(snapshot);
@@ -94,7 +97,7 @@ static int wanted(maph_cursor *cursor, const item *it) {
 /* With options.verify: the record is whole, and if its link says that it was superseded, what it
 ** leads to says so too. */
 static int confirm(const view *view, const item *it) {
-  uint64_t link = record_link(view, it->offset);
+  uint64_t link = is_short(view->store, it->offset) ? 0 : record_link(view, it->offset);
   item later;
   if (link != 0 && link < view->snapshot
       && (record_item(view, link, view->snapshot, &later) != MAPH_OK || later.prev != it->offset)) {
@@ -102,6 +105,25 @@ static int confirm(const view *view, const item *it) {
                         "a record's link leads to no later version of its key");
   }
   return record_verify(view, it->offset, it->size);
+}
+
+/* The simplest of what a scan meets: a frozen record without expiry and attributes that was not
+** superseded.  0: it is not that. */
+static inline int next_plain(maph_cursor *cursor, const view *view, maph_entry *entry) {
+  const perfect *perfect = &view->store->perfect;
+  uint64_t place = cursor->at, address, number, next;
+  if (!is_short(view->store, place) || !cursor->plain) return 0;
+  number = short_number(view->store, place);
+  address = cursor->address ? cursor->address : short_address(perfect, view->base, number);
+  if (unlikely(!short_reaches(perfect, address)) || is_moved(perfect, view->base, number)
+      || !short_plain_entry(view, address, entry))
+    return 0;
+  next = address + WALK_AHEAD;
+  if (likely(next < perfect->past)) __builtin_prefetch(view->base + next);
+  cursor->at = number + 1 < perfect->keys ? place + PLACE_STEP : perfect->past;
+  cursor->address =
+      short_next(perfect, address, perfect->least + entry->key.size + entry->value.size);
+  return 1;
 }
 
 int maph_cursor_next(maph_cursor *cursor, maph_entry *entry) {
@@ -116,7 +138,9 @@ int maph_cursor_next(maph_cursor *cursor, maph_entry *entry) {
     return fail(MAPH_CONFLICT, "%s: the transaction that this cursor reads was rolled back",
                 snapshot->store->path);
   rc = view_at(snapshot->store, snapshot->snapshot, &view);
+  if (rc == MAPH_OK && next_plain(cursor, &view, entry)) return MAPH_OK;
   walk_begin(&walk, &view, cursor->at, view.snapshot);
+  cursor->address = 0;
   while (walk_next(&walk, &rc)) {
     if (walk.it.kind != KIND_PUT) { /* a wrong size would lead the scan astray */
       if (snapshot->handle->options.verify) rc = record_verify(&view, walk.it.offset, walk.it.size);
@@ -126,7 +150,7 @@ int maph_cursor_next(maph_cursor *cursor, maph_entry *entry) {
     cursor->at = walk.at;
     if (unlikely(snapshot->handle->options.verify) && (rc = confirm(&view, &walk.it)) != MAPH_OK)
       break;
-    if (!record_newest(&view, walk.it.offset) || !wanted(cursor, &walk.it)) continue;
+    if (!item_newest(&view, &walk.it, &rc) || !wanted(cursor, &walk.it)) continue;
     record_entry(snapshot->store, &walk.it, entry);
     return MAPH_OK;
   }
@@ -150,5 +174,6 @@ int maph_cursor_seek(maph_cursor *cursor, uint64_t place) {
     return fail(MAPH_MISUSE, "%s: %llu is not a place of a cursor", cursor->snapshot->store->path,
                 (unsigned long long)place);
   cursor->at = place;
+  cursor->address = 0;
   return MAPH_OK;
 }

@@ -52,7 +52,7 @@ static inline __attribute__((always_inline)) int get(maph *m, maph_slice key, ma
     OS_TEST_PAUSE("get");
     if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0
                && snapshot - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE))) {
-      uint64_t expires;
+      uint64_t expires = 0;
       int rc = index_get(store, base, size, snapshot, key, value, &expires, leaf);
       if (likely(rc == MAPH_OK)) return rc;
       if (rc == INDEX_DATED) return get_dated(value, expires);

@@ -567,7 +567,7 @@ static __attribute__((noinline)) int resolve(const maph_range_cursor *cursor, ui
 static inline int resolve_plain(const maph_range_cursor *cursor, uint64_t first, maph_slice key,
                                 maph_entry *entry) {
   const view *view = &cursor->view;
-  return cursor->plain && record_newest(view, first) && record_plain_entry(view, first, key, entry);
+  return cursor->plain && record_plain_entry(view, first, key, entry);
 }
 
 static __attribute__((noinline)) int step_back_over(maph_range_cursor *cursor, int direction) {

@@ -101,6 +101,7 @@ static int load_to(store *to) {
   int rc = store_see_size(to, 0);
   if (rc == MAPH_OK) rc = store_map_for_writing(to);
   if (rc == MAPH_OK) rc = header_read(to, atomic_load(&to->base), atomic_load(&to->size));
+  if (rc == MAPH_OK) rc = perfect_open(to, atomic_load(&to->base), atomic_load(&to->size));
   if (rc == MAPH_OK) rc = view_latest(to, &view);
   if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   if (rc != MAPH_OK) return rc;

@@ -101,7 +101,7 @@ static int sweep(rewriting *rewriting) {
   walk = walk_from(&view, LOG_START, view.snapshot);
   while (walk_next(&walk, &rc)) {
     if (walk.it.kind == KIND_PUT && (walk.it.flags & FLAG_EXPIRY) && item_expired(&walk.it, now)
-        && record_link(&view, walk.it.offset) == 0)
+        && item_newest(&view, &walk.it, &rc))
       keys[found++] = maph_bytes(walk.it.key, walk.it.key_size);
     if (found == SWEEP_AT_ONCE) {
       rc = delete_swept(rewriting, now, keys, found);

@@ -7,8 +7,9 @@
 ** the header can be trusted, nothing past `committed` is taken: a commit that failed stays failed.
 ** Every transaction that is whole by itself is written again, in order, with its version, to
 ** PATH.new.  The records that the file got from the generation before are whole each by itself: of
-** them every good one is kept.  The old file gets the name PATH.damaged, the new one PATH.  Handles
-** move over.
+** them every good one is kept.  Frozen ones in the short form are looked for where the header says,
+** one behind the other: neither the perfect hash nor its table is needed.  The old file gets the
+** name PATH.damaged, the new one PATH.  Handles move over.
 **
 ** Where versions are given, a version tells that all of the source up to it is there.  Of a store
 ** that lost something it would lie: that one gets a new uuid, by which who follows the source sees
@@ -59,7 +60,8 @@ enum {
   TELL_EACH = 256 * 1024,
   TELL_TRIED = 16 * 1024 * 1024,
   TRIED_TIMES = 8, /* the file's size */
-  SMALL = 4096
+  SMALL = 4096,
+  SHORT_FIELDS = 27 /* what is loaded of a record before its key lies in so many bytes */
 };
 
 static void tell(salvage *salvage, uint64_t offset, const char *format, uint64_t a, uint64_t b) {
@@ -97,6 +99,54 @@ static int copy_base_record(salvage *salvage, const item *it) {
                                                                    : MAPH_OK;
 }
 
+/* ------------------------------------------------------------- frozen records in the short form
+**
+** They are met by their addresses, between which the walk then is. */
+
+static int in_frozen(const salvage *salvage, const walk *walk) {
+  const perfect *perfect = &salvage->from->perfect;
+  return walk->at >= perfect->first && walk->at < perfect->past;
+}
+
+/* Where the walk goes on, behind a record that ends there or as many bytes that are none. */
+static void pass_frozen(const salvage *salvage, walk *walk, uint64_t size) {
+  const perfect *perfect = &salvage->from->perfect;
+  uint64_t step = perfect->direct ? perfect->unit - (walk->at - perfect->first) % perfect->unit
+                                  : short_next(perfect, walk->at, size) - walk->at;
+  walk->at += step;
+  if (!short_reaches(perfect, walk->at)) walk->at = perfect->past;
+}
+
+/* Is one there, as far as its fields can tell? */
+static int look_frozen(const salvage *salvage, walk *walk) {
+  return walk->at + SHORT_FIELDS <= walk->limit && short_reaches(&salvage->from->perfect, walk->at)
+         && record_read_short_at(walk->view, walk->at, &walk->it) == MAPH_OK
+         && walk->it.size <= walk->limit - walk->at;
+}
+
+static int worth_summing(salvage *salvage, const walk *walk);
+
+/* And is it one?  Then it is walk->it, as after walk_next. */
+static int frozen_here(salvage *salvage, walk *walk, int in_hole) {
+  const uint8_t *p = walk->view->base + walk->at;
+  if (!look_frozen(salvage, walk) || (in_hole && !worth_summing(salvage, walk))
+      || loose_load32(p)
+             != record_checksum_of_short(salvage->from->salt, walk->at, p, walk->it.size))
+    return 0;
+  pass_frozen(salvage, walk, walk->it.size);
+  return 1;
+}
+
+/* As walk_next, over records that were met already. */
+static int next_met(const salvage *salvage, walk *walk, int *rc) {
+  if (!in_frozen(salvage, walk)) return walk_next(walk, rc);
+  if (*rc != MAPH_OK || !look_frozen(salvage, walk)) return 0;
+  pass_frozen(salvage, walk, walk->it.size);
+  return 1;
+}
+
+/* --------------------------------------------------------------------------------- transactions */
+
 /* Write the transaction [from, at) again, with its version. */
 static int copy_transaction(salvage *salvage, uint64_t from, uint64_t at, uint64_t version) {
   walk walk = walk_from(&salvage->view, from, at);
@@ -107,7 +157,7 @@ static int copy_transaction(salvage *salvage, uint64_t from, uint64_t at, uint64
   rc = end_base(salvage, MAPH_OK);
   if (rc == MAPH_OK) rc = begin(salvage, &txn);
   if (rc != MAPH_OK) return rc;
-  while (rc == MAPH_OK && walk_next(&walk, &whole)) {
+  while (rc == MAPH_OK && walk.at < at && next_met(salvage, &walk, &whole)) {
     if (!walk_is_data(&walk)) continue;
     txn.version = salvage->to->given ? walk.it.version : version;
     rc = txn_copy(&txn, &walk.it);
@@ -140,8 +190,13 @@ static int salvage_end(salvage *salvage, const item *it, uint64_t from, int whol
 }
 
 /* Does another record, or space that was never used, follow? */
-static int is_followed(const walk *walk) {
+static int is_followed(const salvage *salvage, const walk *walk) {
   struct walk next = walk_from(walk->view, walk->at + walk->it.size, walk->limit);
+  if (in_frozen(salvage, walk)) {
+    next.at = walk->at;
+    pass_frozen(salvage, &next, walk->it.size);
+    return !in_frozen(salvage, &next) || look_frozen(salvage, &next);
+  }
   if (next.at > next.limit - RECORD_HEAD || record_blank(next.view->base, next.at)) return 1;
   return walk_look(&next);
 }
@@ -153,7 +208,7 @@ static int is_followed(const walk *walk) {
 static int worth_summing(salvage *salvage, const walk *walk) {
   uint64_t most = TRIED_TIMES * salvage->view.size;
   if (walk->it.size > SMALL && salvage->tried > most
-      && (salvage->tried > 2 * most || !is_followed(walk)))
+      && (salvage->tried > 2 * most || !is_followed(salvage, walk)))
     return 0;
   salvage->tried += walk->it.size;
   return 1;
@@ -161,10 +216,19 @@ static int worth_summing(salvage *salvage, const walk *walk) {
 
 /* As walk_sound, at a place where the log may be damaged. */
 static int sound_here(salvage *salvage, walk *walk, int in_hole) {
-  int kind = record_kind(walk->view->base, walk->at);
+  int kind;
+  if (in_frozen(salvage, walk)) return frozen_here(salvage, walk, in_hole);
+  kind = record_kind(walk->view->base, walk->at);
   if (kind < KIND_PUT || kind > KIND_EXTENT) return 0;
   if (!in_hole) return walk_sound(walk);
   return walk_look(walk) && worth_summing(salvage, walk) && walk_sound(walk);
+}
+
+static void pass_damaged(const salvage *salvage, walk *walk) {
+  if (in_frozen(salvage, walk))
+    pass_frozen(salvage, walk, 1);
+  else
+    walk->at += 8;
 }
 
 static int tell_place(salvage *salvage, uint64_t at, uint64_t *look) {
@@ -217,7 +281,7 @@ static int salvage_log(salvage *salvage) {
     if (!sound_here(salvage, &walk, hole != 0)) {
       if (!hole) hole = walk.at;
       damaged = 1;
-      walk.at += 8;
+      pass_damaged(salvage, &walk);
       continue;
     }
     if (hole) {
@@ -246,6 +310,17 @@ static int salvage_log(salvage *salvage) {
   return salvage->forks == os_forks() ? end_base(salvage, rc) : rc;
 }
 
+/* Where the frozen records lie, as far as the file goes. */
+static void identify_short(store *store, const header *header, uint64_t size) {
+  short_form form = header->short_form;
+  if (!(header->required & REQUIRED_SHORT) || form.past < form.first) return;
+  form.past = MIN(form.past, size & ~UINT64_C(7));
+  if (!short_form_sound(&form, form.past + SHORT_BEHIND)) return;
+  short_form_take(&store->perfect, &form);
+  /* at a stride of the largest unit records lie as in groups */
+  store->perfect.direct = form.unit > SHORT_UNIT_MOST;
+}
+
 /* A lenient look at the header: only what the checksums of records need.  legible: they fit. */
 static int identify(store *store) {
   view view = { atomic_load(&store->base), atomic_load(&store->size), 0, store };
@@ -257,6 +332,7 @@ static int identify(store *store) {
   store->generation = copy.generation;
   store->given = (copy.required & REQUIRED_GIVEN) != 0;
   store->salt = header_salt(&copy);
+  identify_short(store, &copy, view.size);
   if (record_end(&view, LOG_START + END_SIZE, &first) != MAPH_OK) return 0;
   /* they should be one */
   store->base_version =
@@ -315,7 +391,7 @@ int salvage_highest(store *store, uint64_t *version) {
     rc = tell_place(&salvage, walk.at, &look);
     in_hole = !sound_here(&salvage, &walk, in_hole);
     if (in_hole)
-      walk.at += 8;
+      pass_damaged(&salvage, &walk);
     else
       salvage.highest = MAX(salvage.highest, walk.it.version);
   }

@@ -59,11 +59,13 @@ void header_make(store *store, header *header, const header_identity *identity) 
   take_over(store, header);
 }
 
-void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm) {
+void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm,
+                        const short_form *form) {
   header *header = header_of(store->write_base);
   assert(store->lockless); /* nobody else knows of it yet */
   OS_TEST_STORE(store->write_base, 0, 256);
-  header->required |= REQUIRED_PERFECT;
+  header->required |= REQUIRED_PERFECT | REQUIRED_SHORT;
+  header->short_form = *form;
   header->perfect_offset = offset;
   header->perfect_size = size;
   header->perfect_algorithm = (uint64_t)algorithm;
@@ -97,7 +99,8 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
     return fail_corrupt(store->path, offsetof(header, checksum),
                         "the header's checksum does not fit its bytes");
   }
-  if (copy.required & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN)) {
+  if (copy.required
+      & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN | REQUIRED_SHORT)) {
     return fail(MAPH_FORMAT,
                 "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
                 "know: use a newer one",

@@ -20,7 +20,8 @@ void header_make(store *store, header *header, const header_identity *identity);
 /* What is added to its versions for their users. */
 void header_set_shift(header *header, uint64_t shift);
 /* before the file has its name */
-void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm);
+void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algorithm,
+                        const short_form *form);
 int header_sound(const header *header); /* does the static part's checksum fit? */
 uint64_t header_salt(const header *header);
 /* of a file that nobody else writes to: all up to store->last is visible */

@@ -406,17 +406,71 @@ int log_write_put(store *store, uint64_t offset, const log_put *put, uint64_t *s
   return rc;
 }
 
-void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding) {
+uint64_t log_fill_copy_front(uint8_t *p, const item *it) {
   record *record = (struct record *)(void *)p;
-  memcpy(p + 8, from + 8, RECORD_HEAD - 8);
+  uint64_t at = RECORD_HEAD;
   atomic_store_explicit(&record->link, 0, memory_order_relaxed);
-  record_set_version(record, record_version(record), 0, padding);
+  record->kind = (uint8_t)it->kind;
+  record->flags = (uint8_t)it->flags;
+  record->key_size = (uint16_t)it->key_size;
+  record->value_size = it->value_size;
+  record_set_version(record, it->version, 0, 0);
+  if (it->flags & FLAG_EXPIRY) {
+    memcpy(p + at, &it->expires, 8);
+    at += 8;
+  }
+  if (it->flags & FLAG_ATTRIBUTES) {
+    memcpy(p + at, &it->attributes_size, 8);
+    at += 8;
+  }
+  return at;
 }
 
-void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size) {
-  log_fill_copy_head(p, from, size - needs);
-  memcpy(p + RECORD_HEAD, from + RECORD_HEAD, needs - RECORD_HEAD);
-  memset(p + needs, 0, size - needs);
+uint64_t log_copy_size(const item *it) {
+  return record_size(it->flags, it->key_size, it->value_size, it->attributes_size);
+}
+
+static uint64_t body_size(const item *it) {
+  return it->key_size + (uint64_t)it->value_size + it->attributes_size;
+}
+
+void log_fill_copy(uint8_t *p, const item *it) {
+  uint64_t at = log_fill_copy_front(p, it), n = body_size(it);
+  memcpy(p + at, it->key, n);
+  memset(p + at + n, 0, log_copy_size(it) - at - n);
+}
+
+uint64_t log_short_body(const item *it) {
+  return (it->flags & FLAG_EXPIRY ? 8 : 0) + (it->flags & FLAG_ATTRIBUTES ? 2 : 0) + body_size(it);
+}
+
+uint64_t log_fill_short(const store *store, uint8_t *p, uint64_t address, const item *it,
+                        const short_form *form, uint64_t size, uint64_t *bytes_8_to_15) {
+  uint64_t distance = form->newest - it->version, at = SHORT_KEY_SIZE;
+  uint32_t sum;
+  p[4] = (uint8_t)it->flags;
+  memcpy(p + at, &it->key_size, form->key_size);
+  at += form->key_size;
+  memcpy(p + at, &it->value_size, form->value_size);
+  at += form->value_size;
+  memcpy(p + at, &distance, form->distance);
+  at += form->distance;
+  if (it->flags & FLAG_EXPIRY) {
+    memcpy(p + at, &it->expires, 8);
+    at += 8;
+  }
+  if (it->flags & FLAG_ATTRIBUTES) {
+    memcpy(p + at, &it->attributes_size, 2);
+    at += 2;
+  }
+  memcpy(p + at, it->key, body_size(it));
+  at += body_size(it);
+  sum = record_checksum_of_short(store->salt, address, p, at);
+  memcpy(p, &sum, sizeof sum);
+  memset(p + at, 0, size - at);
+  *bytes_8_to_15 =
+      sum | (uint64_t)KIND_PUT << 32 | (uint64_t)it->flags << 40 | (uint64_t)it->key_size << 48;
+  return at;
 }
 
 uint64_t log_life(const store *store, uint64_t version) {

@@ -62,10 +62,16 @@ uint64_t log_fill_back(uint8_t *p, const log_put *put, uint64_t at);
 void log_fill_put(uint8_t *p, const log_put *put); /* all of it */
 uint64_t log_put_size(const log_put *put);
 
-/* The record at `from` again, as the first version of its key; its head alone, and all of it.
-** size: padding included.  The checksum is left open. */
-void log_fill_copy_head(uint8_t *p, const uint8_t *from, uint64_t padding);
-void log_fill_copy(uint8_t *p, const uint8_t *from, uint64_t needs, uint64_t size);
+/* A put again, as the first version of its key: what is before its key, all of it, and its size.
+** The checksum is left open. */
+uint64_t log_fill_copy_front(uint8_t *p, const item *it);
+void log_fill_copy(uint8_t *p, const item *it);
+uint64_t log_copy_size(const item *it);
+/* The same as a frozen record in the short form, sealed, with zeros behind it up to `size`.  It
+** gives its own size; log_short_body is that without the fields that all have. */
+uint64_t log_fill_short(const store *store, uint8_t *p, uint64_t address, const item *it,
+                        const short_form *form, uint64_t size, uint64_t *bytes_8_to_15);
+uint64_t log_short_body(const item *it);
 
 /* Heads, sealed. */
 void log_fill_pad(const store *store, uint64_t offset, uint64_t size, record *record);

@@ -29,6 +29,11 @@ uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint6
   return (uint32_t)XXH3_64bits_withSeed(p + 12, size - 12, salt ^ offset);
 }
 
+uint32_t record_checksum_of_short(uint64_t salt, uint64_t address, const uint8_t *p,
+                                  uint64_t size) {
+  return (uint32_t)XXH3_64bits_withSeed(p + 4, size - 4, salt ^ address);
+}
+
 int record_expired_by_now(uint64_t expires) { return expires <= os_time_ms(); }
 
 uint32_t record_checksum_of_parts(uint64_t salt, uint64_t offset, const maph_slice *parts,
@@ -82,6 +87,8 @@ static inline int is_data(int kind) { return kind == KIND_PUT || kind == KIND_DE
 
 int record_prev(const view *view, uint64_t offset, uint64_t *prev) {
   const uint8_t *p = view->base + offset;
+  *prev = 0;
+  if (is_short(view->store, offset) && offset % 8 == 0) return MAPH_OK;
   if (unlikely(offset < LOG_START || offset % 8)) return misplaced(view, offset);
   *prev = prev_of(load64(p + 16), load64(p + 24));
   if (unlikely(!is_data(record_kind(view->base, offset)) || *prev >= offset))
@@ -153,8 +160,77 @@ static int read_other(const view *view, uint64_t offset, uint64_t limit, uint64_
   return MAPH_OK;
 }
 
+/* ------------------------------------------------------------------------------- the short form */
+
+int record_read_short_at(const view *view, uint64_t address, item *it) {
+  const perfect *perfect = &view->store->perfect;
+  const uint8_t *p = view->base + address;
+  uint64_t left = perfect->past - address, at = perfect->least, attributes = 0, distance;
+  it->kind = KIND_PUT;
+  it->flags = short_flags(p);
+  it->key_size = short_key_size(perfect, p);
+  it->value_size = short_value_size(perfect, p);
+  it->bytes_8_to_15 = loose_load32(p) | (uint64_t)KIND_PUT << 32 | (uint64_t)it->flags << 40
+                      | (uint64_t)it->key_size << 48;
+  it->prev = it->expires = 0;
+  distance = short_distance(perfect, p);
+  if (unlikely(it->key_size == 0)) return no_data(view, address);
+  if (unlikely(distance > perfect->newest))
+    return fail_corrupt(view->store->path, address, "a record's version is below all that can be");
+  it->version = perfect->newest - distance;
+  if (it->flags & FLAG_EXPIRY) {
+    it->expires = loose_load64(p + at);
+    at += 8;
+  }
+  if (it->flags & FLAG_ATTRIBUTES) {
+    attributes = loose_load16(p + at);
+    at += 2;
+  }
+  if (unlikely(at + it->key_size + it->value_size + attributes > left))
+    return too_long(view, address);
+  it->key = p + at;
+  it->value = it->key + it->key_size;
+  it->attributes_size = attributes;
+  it->size = it->needs = at + it->key_size + it->value_size + attributes;
+  it->offset = address;
+  return MAPH_OK;
+}
+
+int record_read_short(const view *view, uint64_t place, uint64_t *address, item *it) {
+  const perfect *perfect = &view->store->perfect;
+  int rc;
+  if (unlikely(place % PLACE_STEP)) return misplaced(view, place);
+  if (*address == 0) *address = short_address_of(view, place);
+  if (unlikely(!short_reaches(perfect, *address)))
+    return fail_corrupt(view->store->path, place,
+                        "the perfect hash does not lead to a frozen record");
+  rc = record_read_short_at(view, *address, it);
+  it->offset = place;
+  if (likely(rc == MAPH_OK)) *address = short_next(perfect, *address, it->size);
+  return rc;
+}
+
+static int read_frozen(const view *view, uint64_t place, uint64_t limit, item *it) {
+  uint64_t address = 0;
+  return likely(place < limit) ? record_read_short(view, place, &address, it)
+                               : too_long(view, place);
+}
+
+static int verify_short(const view *view, uint64_t place, uint64_t size) {
+  uint64_t address = short_address_of(view, place);
+  const uint8_t *p = view->base + address;
+  if (unlikely(address == 0 || size > view->store->perfect.past - address))
+    return too_long(view, place);
+  if (loose_load32(p) == record_checksum_of_short(view->store->salt, address, p, size))
+    return MAPH_OK;
+  return fail_corrupt(view->store->path, address, "a record's checksum does not fit its bytes");
+}
+
+/* ------------------------------------------------------------------------------------- any form */
+
 int record_item(const view *view, uint64_t offset, uint64_t limit, item *it) {
   uint64_t w8;
+  if (is_short(view->store, offset)) return read_frozen(view, offset, limit, it);
   if (unlikely(!has_place(offset, limit))) return misplaced(view, offset);
   w8 = load64(view->base + offset + 8);
   return likely(is_data(kind_of(w8))) ? read_data(view, offset, limit, w8, it)
@@ -163,6 +239,7 @@ int record_item(const view *view, uint64_t offset, uint64_t limit, item *it) {
 
 int record_read(const view *view, uint64_t offset, uint64_t limit, item *it) {
   uint64_t w8;
+  if (is_short(view->store, offset)) return read_frozen(view, offset, limit, it);
   if (unlikely(!has_place(offset, limit))) return misplaced(view, offset);
   w8 = load64(view->base + offset + 8);
   return likely(is_data(kind_of(w8))) ? read_data(view, offset, limit, w8, it)
@@ -171,9 +248,12 @@ int record_read(const view *view, uint64_t offset, uint64_t limit, item *it) {
 
 int record_verify(const view *view, uint64_t offset, uint64_t size) {
   const uint8_t *p = view->base + offset;
-  uint64_t w8 = load64(p + 8);
-  int kind = kind_of(w8);
-  uint64_t summed = kind == KIND_PAD || kind == KIND_EXTENT ? RECORD_HEAD : size;
+  uint64_t w8, summed;
+  int kind;
+  if (is_short(view->store, offset)) return verify_short(view, offset, size);
+  w8 = load64(p + 8);
+  kind = kind_of(w8);
+  summed = kind == KIND_PAD || kind == KIND_EXTENT ? RECORD_HEAD : size;
   if ((uint32_t)w8 != record_checksum(view->store->salt, offset, p, summed)) {
     return fail_corrupt(view->store->path, offset, "a record's checksum does not fit its bytes");
   }

@@ -6,13 +6,14 @@
 #ifndef MAPH_RECORD_H
 #define MAPH_RECORD_H
 
+#include "file/short.h"
 #include "file/store.h"
 
 #include <string.h>
 
 /* A record, taken apart.  Pointers into the view's mapping. */
 typedef struct item {
-  uint64_t offset, size; /* of the whole record */
+  uint64_t offset, size; /* of the whole record; in the short form its place, and without zeros */
   int kind;
   uint32_t operations;    /* end, epoch: of the transaction that it closes */
   uint64_t version;       /* pad, extent: 0 */
@@ -30,10 +31,17 @@ uint32_t record_checksum(uint64_t salt, uint64_t offset, const uint8_t *p, uint6
 /* the same where its bytes lie apart; the first part holds the head */
 uint32_t record_checksum_of_parts(uint64_t salt, uint64_t offset, const maph_slice *parts,
                                   size_t n);
+/* the same of a record in the short form, at its address */
+uint32_t record_checksum_of_short(uint64_t salt, uint64_t address, const uint8_t *p, uint64_t size);
 /* of any kind; CORRUPT */
 int record_read(const view *view, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete; CORRUPT */
 int record_item(const view *view, uint64_t offset, uint64_t limit, item *it);
+/* the frozen record in the short form at that place, and address (0: it is looked up), which then
+** is the next one's; CORRUPT */
+int record_read_short(const view *view, uint64_t place, uint64_t *address, item *it);
+/* the same where the place is not known and no table: only what store->perfect says of the form */
+int record_read_short_at(const view *view, uint64_t address, item *it);
 /* of a put or delete whose head is in the file; the rest may lie past its size last seen */
 int record_prev(const view *view, uint64_t offset, uint64_t *prev);
 /* its checksum; CORRUPT */
@@ -89,58 +97,128 @@ static inline tip record_tip(const end_record *e, uint64_t end) {
   return (tip){ end, record_version(&e->head), e->chain, e->records, e->bytes };
 }
 
-/* The word that only later records change: where the record lies that superseded this one. */
+/* The word that only later records change: where the record lies that superseded this one, which
+** has the long form. */
 static inline uint64_t record_link(const view *view, uint64_t offset) {
   return atomic_load_explicit(word_at(view->base, offset), memory_order_acquire);
 }
-/* Is the record of a key the newest one at the snapshot? */
+/* Is the record of a key the newest one at the snapshot?  0: it is not, or, in the short form, only
+** the index can tell (lookup.h). */
 static inline int record_newest(const view *view, uint64_t offset) {
-  uint64_t link = record_link(view, offset);
+  uint64_t link;
+  if (is_short(view->store, offset))
+    return !is_moved(&view->store->perfect, view->base, short_number(view->store, offset));
+  link = record_link(view, offset);
   return link == 0 || link >= view->snapshot;
 }
 
+/* Where a record's bytes begin, for asking for them; it may be damaged. */
+static inline const uint8_t *record_start(const view *view, uint64_t offset) {
+  return view->base + (is_short(view->store, offset) ? short_address_of(view, offset) : offset);
+}
+
 /* About how long a record is, or less: without expiry and attributes. */
-static inline uint64_t record_about(const uint8_t *base, uint64_t offset) {
-  const uint8_t *p = base + offset;
+static inline uint64_t record_about_long(const uint8_t *p) {
   return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
+}
+/* The same, of either form; and where it begins. */
+static inline uint64_t record_about(const view *view, uint64_t offset, const uint8_t **start) {
+  const perfect *perfect = &view->store->perfect;
+  const uint8_t *p = *start = record_start(view, offset);
+  uint64_t size;
+  if (!is_short(view->store, offset)) return record_about_long(p);
+  if (unlikely(p == view->base)) return 0;
+  size = perfect->least + short_key_size(perfect, p) + short_value_size(perfect, p);
+  return MIN(size, (uint64_t)(view->base + perfect->past - p));
 }
 
 /* --------------------------------------------------------------------------------- the hot path */
 
+/* The key of a record in the short form.  0: it does not lie below the end of the frozen ones. */
+static inline int short_first_key(const view *view, uint64_t place, maph_slice *key, int *flags) {
+  const perfect *perfect = &view->store->perfect;
+  uint64_t address = short_address_of(view, place), at;
+  const uint8_t *p = view->base + address;
+  if (unlikely(address == 0)) return 0;
+  *flags = short_flags(p);
+  at = short_front(perfect, *flags);
+  key->data = p + at;
+  key->size = short_key_size(perfect, p);
+  return key->size > 0 && at + key->size <= perfect->past - address;
+}
+
 /* The key of a put that no record of that key is before.  0: it is no such record, or the key does
 ** not lie below the limit. */
-static inline int record_first_key(const uint8_t *base, uint64_t offset, uint64_t limit,
-                                   maph_slice *key) {
-  const uint8_t *p = base + offset;
+static inline int record_first_key(const view *view, uint64_t offset, uint64_t limit,
+                                   maph_slice *key, int *flags) {
+  const uint8_t *p = view->base + offset;
   uint64_t w8, at = RECORD_HEAD, left = limit - offset;
+  if (is_short(view->store, offset))
+    return likely(offset < limit) && short_first_key(view, offset, key, flags);
   if (unlikely(left < RECORD_HEAD)) return 0;
   w8 = load64(p + 8);
   at += (w8 >> 40 & FLAG_EXPIRY) + (w8 >> 40 & FLAG_ATTRIBUTES) / 2; /* 8 bytes each */
   key->data = p + at;
   key->size = w8 >> 48;
+  *flags = (int)(w8 >> 40 & 0xFF);
   return (w8 >> 32 & 0xFF) == KIND_PUT
          && (load64(p + 16) >> 32 | (load64(p + 24) >> 48 & 0xFF)) == 0 && key->size > 0
          && at + key->size <= left;
 }
 
-/* A put's entry, whose key is known to lie below the snapshot.  0: it has an expiry or attributes,
-** or does not lie below the snapshot */
+/* A put's entry without expiry and attributes. */
+static inline void fill_plain_entry(const store *store, maph_slice key, const uint8_t *value,
+                                    uint64_t value_size, uint64_t version, int flags,
+                                    maph_entry *entry) {
+  entry->key = key;
+  entry->value.data = value;
+  entry->value.size = value_size;
+  entry->version = version_shown(store, version);
+  entry->expires = 0;
+  entry->type = flags & FLAG_TYPE;
+  entry->key_type = (flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
+  entry->media_type.data = NULL;
+  entry->media_type.size = 0;
+}
+
+/* Its entry, at an address that is possible.  0: it has an expiry or attributes, or cannot be. */
+static inline int short_plain_entry(const view *view, uint64_t address, maph_entry *entry) {
+  const perfect *perfect = &view->store->perfect;
+  const uint8_t *p = view->base + address;
+  uint32_t kind = loose_load32(p + SHORT_FLAGS);
+  uint64_t distance = short_distance(perfect, p), value_size = short_value_size(perfect, p),
+           key_size = kind >> 8 & perfect->key_mask, least = perfect->least;
+  if (unlikely(kind & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) || unlikely(key_size == 0)
+      || unlikely(least + key_size + value_size > perfect->past - address)
+      || unlikely(distance > perfect->newest))
+    return 0;
+  fill_plain_entry(view->store, maph_bytes(p + least, key_size), p + least + key_size, value_size,
+                   perfect->newest - distance, (int)kind, entry);
+  return 1;
+}
+
+/* The entry of a put that is the newest of its key, which is known to lie below the snapshot.  0:
+** it is not known to be the newest, has an expiry or attributes, or does not lie below the
+** snapshot */
 static inline int record_plain_entry(const view *view, uint64_t offset, maph_slice key,
                                      maph_entry *entry) {
   const uint8_t *p = view->base + offset;
-  uint64_t flags = load64(p + 8) >> 40 & 0xFF, value_size = load32(p + 16);
+  uint64_t flags, value_size;
+  if (is_short(view->store, offset)) {
+    const perfect *perfect = &view->store->perfect;
+    uint64_t number = short_number(view->store, offset),
+             address = short_address(perfect, view->base, number);
+    return likely(address != 0) && !is_moved(perfect, view->base, number)
+           && short_plain_entry(view, address, entry);
+  }
+  if (unlikely(!record_newest(view, offset))) return 0;
+  flags = load64(p + 8) >> 40 & 0xFF;
+  value_size = load32(p + 16);
   if (unlikely(flags & (FLAG_EXPIRY | FLAG_ATTRIBUTES))
       || unlikely(RECORD_HEAD + key.size + value_size > view->snapshot - offset))
     return 0;
-  entry->key = key;
-  entry->value.data = p + RECORD_HEAD + key.size;
-  entry->value.size = value_size;
-  entry->version = version_shown(view->store, load64(p + 24) & VERSION_MAX);
-  entry->expires = 0;
-  entry->type = (int)(flags & FLAG_TYPE);
-  entry->key_type = (int)(flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
-  entry->media_type.data = NULL;
-  entry->media_type.size = 0;
+  fill_plain_entry(view->store, key, p + RECORD_HEAD + key.size, value_size,
+                   load64(p + 24) & VERSION_MAX, (int)flags, entry);
   return 1;
 }
 
@@ -208,6 +286,33 @@ static inline int record_answer(const uint8_t *base, uint64_t offset, uint64_t s
   }
   *value = maph_bytes(NULL, 0);
   return (uint8_t)kind == KIND_DELETE ? RECORD_DELETED : RECORD_OTHER;
+}
+
+/* The same of a frozen record in the short form, at an address that is possible. */
+static inline int record_answer_short(const perfect *perfect, const uint8_t *base, uint64_t address,
+                                      uint64_t usual_end, maph_slice key, maph_slice *value,
+                                      uint64_t *expires) {
+  const uint8_t *p = base + address;
+  uint64_t at = perfect->least, value_size;
+  uint32_t kind; /* flags, and above them the key's size and what follows */
+  if (!(__builtin_constant_p(usual_end) && usual_end == 0)) {
+    __builtin_prefetch(p + 64);
+    __builtin_prefetch(p + usual_end);
+  }
+  kind = loose_load32(p + SHORT_FLAGS);
+  value_size = short_value_size(perfect, p);
+  if (unlikely((kind & perfect->plain_mask) != (uint32_t)key.size << 8)) {
+    if ((kind >> 8 & perfect->key_mask) != key.size) return RECORD_OTHER;
+    at = by_branch(short_front(perfect, (int)kind));
+  }
+  if (unlikely(at + key.size + value_size > perfect->past - address
+               || !same_bytes(p + at, key.data, key.size)))
+    return RECORD_OTHER;
+  value->data = p + at + key.size;
+  value->size = value_size;
+  if (likely((kind & FLAG_EXPIRY) == 0)) return RECORD_VALUE;
+  *expires = loose_load64(p + perfect->least);
+  return RECORD_DATED;
 }
 
 #endif

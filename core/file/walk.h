@@ -19,6 +19,7 @@
 typedef struct walk {
   const view *view;
   uint64_t at, limit; /* the next record; the end */
+  uint64_t address;   /* of `at`, where that is known and no offset: of the short form; else 0 */
   item it;            /* the record that walk_next found */
 } walk;
 
@@ -28,6 +29,7 @@ static inline void walk_begin(walk *walk, const view *view, uint64_t at, uint64_
   walk->view = view;
   walk->at = at;
   walk->limit = limit;
+  walk->address = 0;
 }
 
 /* The same where a copy more does not matter. */
@@ -37,8 +39,27 @@ static inline walk walk_from(const view *view, uint64_t at, uint64_t limit) {
   return walk;
 }
 
+/* Past walk->it. */
+static inline uint64_t walk_past(const walk *walk) {
+  const perfect *perfect = &walk->view->store->perfect;
+  uint64_t at = walk->at + PLACE_STEP;
+  if (likely(!is_short(walk->view->store, walk->at))) return walk->at + walk->it.size;
+  return at - perfect->first < perfect->places ? at : perfect->past;
+}
+
+/* Frozen records lie end to end: one leads to the next. */
+static inline int walk_next_short(walk *walk, int *rc) {
+  *rc = record_read_short(walk->view, walk->at, &walk->address, &walk->it);
+  if (unlikely(*rc != MAPH_OK)) return 0;
+  walk->at = walk_past(walk);
+  if (likely(walk->address + WALK_AHEAD < walk->view->store->perfect.past))
+    __builtin_prefetch(walk->view->base + walk->address + WALK_AHEAD);
+  return 1;
+}
+
 static inline int walk_next(walk *walk, int *rc) {
   if (*rc != MAPH_OK || walk->at >= walk->limit) return 0;
+  if (is_short(walk->view->store, walk->at)) return walk_next_short(walk, rc);
   *rc = record_read(walk->view, walk->at, walk->limit, &walk->it);
   if (unlikely(*rc != MAPH_OK)) return 0;
   walk->at += walk->it.size;
@@ -57,7 +78,7 @@ static inline int walk_look(walk *walk) {
 static inline int walk_sound(walk *walk) {
   if (!walk_look(walk)) return 0;
   if (record_verify(walk->view, walk->at, walk->it.size) != MAPH_OK) return 0;
-  walk->at += walk->it.size;
+  walk->at = walk_past(walk);
   return 1;
 }
 

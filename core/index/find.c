@@ -99,13 +99,11 @@ static int find_indexed(const view *view, maph_slice key, uint64_t hash, item *i
 
 int index_find(const view *view, maph_slice key, uint64_t hash, item *it) {
   int rc = perfect_find(view, key, hash, it), indexed;
-  uint64_t link;
   item later;
   if (rc != MAPH_OK) return likely(rc == MAPH_NOTFOUND) ? find_indexed(view, key, hash, it) : rc;
-  link = acquire(word_at(view->base, it->offset));
-  if (likely(link == 0 || link >= view->snapshot)) return MAPH_OK;
+  if (likely(record_newest(view, it->offset))) return MAPH_OK;
   indexed = find_indexed(view, key, hash, &later);
-  /* else its successor is lost, and recovery is about to find that out */
+  /* else its successor is not in the index yet, or lost, which recovery is about to find out */
   if (indexed == MAPH_OK) *it = later;
   return indexed == MAPH_NOTFOUND ? MAPH_OK : indexed;
 }
@@ -128,11 +126,20 @@ static inline int answer_at(const view *view, uint64_t now, uint64_t offset, map
   return answer != RECORD_OTHER;
 }
 
+/* The same of a frozen record, if it has the key and has not expired. */
+static inline int frozen_answer_at(const view *view, uint64_t now, uint64_t address, maph_slice key,
+                                   maph_slice *value) {
+  uint64_t expires;
+  int answer =
+      perfect_answer(view->store, view->base, view->snapshot, address, 0, key, value, &expires, 0);
+  return answer == RECORD_VALUE || (answer == RECORD_DATED && !record_expired(expires, now));
+}
+
 /* By the perfect hash: those that it settles lose their bit in `left`. */
 static uint32_t perfect_get_group(const view *view, uint64_t now, size_t n, const maph_slice *keys,
                                   maph_slice *values) {
   const perfect *perfect = &view->store->perfect;
-  uint64_t hash[INDEX_GROUP], at[INDEX_GROUP];
+  uint64_t hash[INDEX_GROUP], at[INDEX_GROUP], number[INDEX_GROUP];
   uint32_t left = 0;
   size_t i;
   for (i = 0; i < n; i++) {
@@ -147,17 +154,18 @@ static uint32_t perfect_get_group(const view *view, uint64_t now, size_t n, cons
                                * sizeof(group_line));
   }
   for (i = 0; i < n; i++) {
-    at[i] = perfect_place(view->store, view->base, hash[i]);
-    if (unlikely(at[i] < LOG_START || at[i] % 8 || at[i] > view->snapshot - RECORD_HEAD)) at[i] = 0;
+    at[i] = perfect_address(view->store, view->base, hash[i], &number[i], 0);
+    if (unlikely(perfect->past > view->snapshot)) at[i] = 0;
     __builtin_prefetch(view->base + at[i]);
     __builtin_prefetch(view->base + at[i] + 64);
   }
   for (i = 0; i < n; i++) {
-    uint64_t link = at[i] ? acquire(word_at(view->base, at[i])) : 0;
-    values[i] = maph_bytes(NULL, 0);
-    if (unlikely(at[i] == 0 || (link != 0 && link < view->snapshot)
-                 || !answer_at(view, now, at[i], keys[i], &values[i]) || values[i].data == NULL))
+    if (unlikely(
+            at[i] == 0 || !frozen_answer_at(view, now, at[i], keys[i], &values[i])
+            || perfect_superseded(view->store, view->base, view->snapshot, number[i], at[i], 0))) {
+      values[i] = maph_bytes(NULL, 0);
       left |= UINT32_C(1) << i;
+    }
   }
   return left;
 }

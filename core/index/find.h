@@ -25,6 +25,7 @@ enum {
   INDEX_UNSETTLED = -1, /* index_find says it */
   INDEX_DATED = -2,     /* found, if its expiry has not passed */
   INDEX_CALLS = -3,     /* a leaf leaves it to others */
+  INDEX_MOVED = -4,     /* within a get */
   INDEX_GROUP = 32      /* keys in a group */
 };
 /* n <= INDEX_GROUP; now: of expiry, 0: the clock says; mask of the unsettled */
@@ -94,18 +95,20 @@ static inline int answer_of_newest(int answer) {
   }
 }
 
-/* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one,
-** or changed since. */
+/* A get by the perfect hash.  NOTFOUND: the index has to say, because the key is not a frozen one.
+** MOVED: it changed since; where the index has nothing it did not. */
 static inline int perfect_get(const store *store, const uint8_t *base, uint64_t snapshot,
-                              maph_slice key, uint64_t hash, maph_slice *value, uint64_t *expires) {
-  uint64_t offset = perfect_place(store, base, hash), link;
+                              maph_slice key, uint64_t hash, maph_slice *value, uint64_t *expires,
+                              int leaf) {
+  uint64_t number, address = perfect_address(store, base, hash, &number, leaf);
   int answer;
-  if (offset == 0) return MAPH_NOTFOUND;
+  if (address == 0) return MAPH_NOTFOUND;
   if (unlikely(store->perfect.past > snapshot)) return INDEX_UNSETTLED;
-  answer = record_answer(base, offset, snapshot, store->perfect.usual_end, key, value, expires);
+  answer = perfect_answer(store, base, snapshot, address, store->perfect.usual_end, key, value,
+                          expires, leaf);
   if (unlikely(answer != RECORD_VALUE && answer != RECORD_DATED)) return MAPH_NOTFOUND;
-  link = acquire(word_at(base, offset));
-  if (unlikely(link != 0 && link < snapshot)) return MAPH_NOTFOUND;
+  if (unlikely(perfect_superseded(store, base, snapshot, number, address, leaf)))
+    return INDEX_MOVED;
   return answer == RECORD_VALUE ? MAPH_OK : INDEX_DATED;
 }
 
@@ -133,10 +136,14 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **   the fingerprint, which settles nearly all misses; or the group's line, where sizes differ
 **       1 byte a key, or 4: in the third-level cache at 10M keys, or at 1M
 **   the record's first line, and the value's
-**       memory; then, for a key that changed or came later, all of the above
+**       memory
+**   the moved bit
+**       1 bit a key: in the second-level cache; then, for a key that changed or came later, all of
+**       the above
 **
 ** leaf, a constant: the caller calls nothing, and so has few registers to save; its key is of two
-** words, and what lies beyond the key's own bucket is left to others.
+** words, and what lies beyond the key's own bucket is left to others, as is a perfect hash that is
+** none of those that are made by default (perfect_is_simple).
 */
 static inline int index_get(const store *store, const uint8_t *base, uint64_t size,
                             uint64_t snapshot, maph_slice key, maph_slice *value, uint64_t *expires,
@@ -145,11 +152,13 @@ static inline int index_get(const store *store, const uint8_t *base, uint64_t si
   uint64_t hash = index_hash(store, key), root, at, depth, segment, slot, offset, usual_end;
   const word *directory_word, *bucket;
   unsigned bits, i;
+  int missing = MAPH_NOTFOUND;
   if (store->perfect.keys) {
     int rc;
-    if (leaf && unlikely(store->perfect.algorithm != MAPH_PERFECT_PILOT)) return INDEX_CALLS;
-    rc = perfect_get(store, base, snapshot, key, hash, value, expires);
-    if (likely(rc != MAPH_NOTFOUND)) return rc;
+    if (leaf && unlikely(!perfect_is_simple(&store->perfect))) return INDEX_CALLS;
+    rc = perfect_get(store, base, snapshot, key, hash, value, expires, leaf);
+    if (likely(rc != MAPH_NOTFOUND && rc != INDEX_MOVED)) return rc;
+    if (rc == INDEX_MOVED) missing = INDEX_UNSETTLED;
   }
   root = acquire(&header->root);
   depth = word_depth(root);
@@ -178,7 +187,7 @@ static inline int index_get(const store *store, const uint8_t *base, uint64_t si
   if (unlikely(i == PROBE_BUCKETS)) return INDEX_UNSETTLED;
   atomic_thread_fence(memory_order_acquire);
   return likely(acquire(&header->root) == root && acquire(directory_word) == segment)
-             ? MAPH_NOTFOUND
+             ? missing
              : INDEX_UNSETTLED;
 }
 

@@ -35,6 +35,9 @@ int index_reserve(store *store, pending *pending, size_t n, struct pending *scra
                   const changed_keys *decided);
 /* let index_publish store into what is there already.  FULL IOERR */
 int index_grant(store *store, const pending *pending, size_t n);
+/* the same for what says that this record was superseded */
+int index_grant_mark(store *store, uint64_t record);
+void index_unmark(store *store, uint64_t record); /* it was not, and is granted */
 /* slots lead to the new records; again: some may already */
 int index_publish(store *store, const pending *pending, size_t n, int again);
 int index_finish_split(store *store); /* of a writer that died in it */

@@ -22,11 +22,19 @@ int item_expired(const item *it, uint64_t now) {
 
 /* Is this record whole, and the newest of its key? */
 static int verify_newest(const view *view, const item *it) {
-  uint64_t link = atomic_load_explicit(word_at(view->base, it->offset), memory_order_acquire);
-  if (link != 0 && link < view->snapshot)
+  if (!is_short(view->store, it->offset) && !record_newest(view, it->offset))
     return fail_corrupt(view->store->path, it->offset,
                         "the index leads to a record that a later one superseded");
   return record_verify(view, it->offset, it->size);
+}
+
+int item_newest(const view *view, const item *it, int *rc) {
+  maph_slice key = maph_bytes(it->key, it->key_size);
+  item newest;
+  if (likely(record_newest(view, it->offset))) return 1;
+  if (!is_short(view->store, it->offset)) return 0;
+  *rc = index_find(view, key, index_hash(view->store, key), &newest);
+  return *rc == MAPH_OK && newest.offset == it->offset;
 }
 
 int view_find(const view *view, maph_slice key, uint64_t now, int verify, item *it) {

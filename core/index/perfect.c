@@ -22,13 +22,58 @@ static int has_table(const perfect_head *head, uint64_t payload_size, uint64_t b
          && head->table <= payload_size && bytes <= payload_size - head->table;
 }
 
+int short_form_sound(const short_form *form, uint64_t size) {
+  return form->key_size >= 1 && form->key_size <= 2 && form->value_size >= 1
+         && form->value_size <= 4 && form->distance <= 6 && form->zero == 0 && form->unit >= 1
+         && form->first >= LOG_START && form->first % 64 == 0 && form->past % 8 == 0
+         && form->past > form->first && form->past <= size && size - form->past >= SHORT_BEHIND
+         && form->newest <= VERSION_MAX;
+}
+
+/* The masks of numbers of so many bytes. */
+static uint64_t mask(unsigned bytes) { return (UINT64_C(1) << 8 * bytes) - 1; }
+
+void short_form_take(perfect *perfect, const short_form *form) {
+  perfect->first = form->first;
+  perfect->past = form->past;
+  perfect->unit = form->unit;
+  perfect->newest = form->newest;
+  perfect->value_at = SHORT_KEY_SIZE + form->key_size;
+  perfect->distance_at = perfect->value_at + form->value_size;
+  perfect->least = perfect->distance_at + form->distance;
+  perfect->key_mask = (uint32_t)mask(form->key_size);
+  perfect->plain_mask = perfect->key_mask << 8 | FLAG_EXPIRY | FLAG_ATTRIBUTES;
+  perfect->value_mask = (uint32_t)mask(form->value_size);
+  perfect->distance_mask = mask(form->distance);
+}
+
+/* Bytes of the table. */
+static uint64_t table_size(const perfect_head *head) {
+  if (head->placement == PLACED_DIRECT) return head->table ? head->keys : 0;
+  return (head->keys + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line);
+}
+
+/* The short form: where the moved bits begin in the payload; 0: it cannot be. */
+static uint64_t moved_at(const perfect_head *head, const short_form *form, uint64_t payload_size) {
+  uint64_t at = (head->table + table_size(head) + 63) / 64 * 64;
+  if (head->first != form->first || head->past != form->past || head->stride != form->unit
+      || head->table == 0 || (head->past - head->first) / SHORT_LEAST < head->keys)
+    return 0;
+  if (head->placement == PLACED_DIRECT
+          ? head->stride < SHORT_LEAST || (head->past - head->first) / head->stride < head->keys
+          : head->stride > SHORT_UNIT_MOST || (head->stride & (head->stride - 1)))
+    return 0;
+  return at == payload_size - short_moved_size(head->keys) ? at : 0;
+}
+
 /* Does the function's data fit, and do the records and group lines lie where they can? */
-static int sound(const perfect_head *head, const uint8_t *payload, uint64_t payload_at,
-                 uint64_t payload_size, uint64_t size, pilot_head *pilot, bdz *cmph) {
+static int sound(const perfect_head *head, int is_short, const uint8_t *payload,
+                 uint64_t payload_at, uint64_t payload_size, uint64_t size, pilot_head *pilot,
+                 bdz *cmph) {
   uint64_t left = payload_size - sizeof *head, span = head->past - head->first;
   if (head->keys == 0 || head->keys > UINT32_MAX || head->function_size > left) return 0;
   if (head->first < LOG_START || head->first % 64 || head->past < head->first || head->past > size
-      || span / RECORD_HEAD < head->keys)
+      || (!is_short && span / RECORD_HEAD < head->keys))
     return 0;
   if (head->first < payload_at && head->past > payload_at) return 0;
   switch (head->algorithm) {
@@ -40,38 +85,46 @@ static int sound(const perfect_head *head, const uint8_t *payload, uint64_t payl
       break;
     default: return 0;
   }
+  if (head->placement == PLACED_DIRECT && is_short)
+    return has_table(head, payload_size, head->keys);
   if (head->placement == PLACED_DIRECT)
     return (head->table == 0 || has_table(head, payload_size, head->keys)) && head->stride % 8 == 0
            && head->stride >= RECORD_HEAD && head->stride <= span
            && span / head->stride == head->keys && span % head->stride == 0;
-  return head->placement == PLACED_IN_GROUPS
-         && has_table(head, payload_size,
-                      (head->keys + GROUP_KEYS - 1) / GROUP_KEYS * sizeof(group_line));
+  return head->placement == PLACED_IN_GROUPS && has_table(head, payload_size, table_size(head));
 }
 
 int perfect_open(store *store, const uint8_t *base, uint64_t size) {
   const header *live = header_of(base);
-  uint64_t at = live->perfect_offset, n = live->perfect_size;
+  uint64_t at = live->perfect_offset, n = live->perfect_size, moved = 0;
   perfect *perfect = &store->perfect;
+  short_form form = live->short_form;
+  int is_short = (live->required & REQUIRED_SHORT) != 0;
   perfect_head h;
   pilot_head head;
   bdz cmph;
   memset(perfect, 0, sizeof *perfect);
-  if (at == 0) return MAPH_OK;
+  if (at == 0) return is_short ? damaged(store, offsetof(header, required)) : MAPH_OK;
+  if (is_short && !short_form_sound(&form, size))
+    return damaged(store, offsetof(header, short_form));
   if (at < LOG_START || at % 64 || at > size || n > size - at || n < sizeof h)
     return damaged(store, offsetof(header, perfect_offset));
   memcpy(&h, base + at, sizeof h);
-  if (h.algorithm != live->perfect_algorithm || !sound(&h, base + at, at, n, size, &head, &cmph))
+  if (h.algorithm != live->perfect_algorithm
+      || !sound(&h, is_short, base + at, at, n, size, &head, &cmph))
     return damaged(store, at);
+  if (is_short && (moved = moved_at(&h, &form, n)) == 0) return damaged(store, at);
   perfect->algorithm = (int)h.algorithm;
   perfect->direct = h.placement == PLACED_DIRECT;
   perfect->first = h.first;
   perfect->past = h.past;
   perfect->stride = h.stride;
-  perfect->usual_end =
-      usual_end(perfect->direct ? record_about(base, h.first) : (h.past - h.first) / h.keys);
+  perfect->unit = perfect->direct ? h.stride : 8;
+  perfect->usual_end = usual_end(perfect->direct && !is_short ? record_about_long(base + h.first)
+                                                              : (h.past - h.first) / h.keys);
   perfect->payload = at;
   perfect->size = n;
+  perfect->summed = is_short ? moved : n;
   perfect->function = at + sizeof h;
   perfect->function_size = h.function_size;
   perfect->table = h.table ? at + h.table : 0;
@@ -86,6 +139,11 @@ int perfect_open(store *store, const uint8_t *base, uint64_t size) {
     perfect->bdz = cmph;
   }
   perfect->keys = h.keys;
+  if (!is_short) return MAPH_OK;
+  short_form_take(perfect, &form);
+  perfect->moved = at + moved;
+  perfect->places = h.keys * PLACE_STEP;
+  perfect->simple = perfect->algorithm == MAPH_PERFECT_PILOT;
   return MAPH_OK;
 }
 
@@ -108,19 +166,20 @@ int perfect_verify(const store *store, const uint8_t *base) {
   perfect_head head;
   if (perfect->keys == 0) return MAPH_OK;
   memcpy(&head, base + perfect->payload, sizeof head);
-  if (head.checksum == perfect_checksum(store, base + perfect->payload, perfect->size))
+  if (head.checksum == perfect_checksum(store, base + perfect->payload, perfect->summed))
     return MAPH_OK;
   return fail_corrupt(store->path, perfect->payload,
                       "the perfect hash's checksum does not fit its bytes");
 }
 
 int perfect_find(const view *view, maph_slice key, uint64_t hash, item *it) {
-  uint64_t offset;
+  uint64_t offset, number;
   int rc;
   if (view->store->perfect.keys == 0) return MAPH_NOTFOUND;
-  offset = perfect_place(view->store, view->base, hash);
-  if (offset == 0 || offset % 8 || offset < LOG_START || offset >= view->snapshot)
-    return MAPH_NOTFOUND;
+  offset = perfect_address(view->store, view->base, hash, &number, 0);
+  if (offset == 0) return MAPH_NOTFOUND;
+  if (view->store->perfect.places) offset = short_place(&view->store->perfect, number);
+  if (offset % 8 || offset < LOG_START || offset >= view->snapshot) return MAPH_NOTFOUND;
   rc = record_item(view, offset, view->snapshot, it);
   if (rc != MAPH_OK) return rc;
   return it->kind == KIND_PUT && it->key_size == key.size

@@ -47,6 +47,14 @@ static void count_moved(store *store) {
   store_word(store->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
 }
 
+/* That record learns what supersedes it. */
+static void supersede(store *store, uint64_t base, uint64_t first) {
+  if (is_short(store, base))
+    set_moved(store, base, 1);
+  else
+    store_word(store->write_base, word_at(store->write_base, base), first);
+}
+
 static int publish_one(store *store, const pending *pending, int again) {
   uint64_t segment, displaced = 0;
   word *slot = NULL;
@@ -64,13 +72,32 @@ static int publish_one(store *store, const pending *pending, int again) {
     return fail_corrupt(store->path, segment,
                         "the index has no slot for a key that was to be changed");
   assert(pending->base < pending->first && pending->first <= pending->newest); /* (1) */
-  if (pending->base)
-    store_word(store->write_base, word_at(store->write_base, pending->base), pending->first);
+  if (pending->base) supersede(store, pending->base, pending->first);
   store_word(store->write_base, slot, make_slot(pending->hash, pending->newest) | displaced);
   return likely(grant_reached(store, (uint64_t)((uint8_t *)slot - store->write_base)))
              ? MAPH_OK
              : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file",
                     store->path, (unsigned long long)segment);
+}
+
+/* Where it is stored that this record was superseded. */
+static uint64_t mark_of(const store *store, uint64_t base) {
+  const perfect *perfect = &store->perfect;
+  return is_short(store, base)
+             ? perfect->moved + short_number(store, base) / MOVED_BITS * sizeof(word)
+             : base;
+}
+
+int index_grant_mark(store *store, uint64_t record) {
+  uint64_t mark = mark_of(store, record);
+  return grant_pages(store, mark, mark + sizeof(word));
+}
+
+void index_unmark(store *store, uint64_t record) {
+  if (is_short(store, record))
+    set_moved(store, record, 0);
+  else
+    store_word(store->write_base, word_at(store->write_base, record), 0);
 }
 
 /* A key's segment, with those that it overflows to, and the link of the record before. */
@@ -81,9 +108,7 @@ static int grant_one(store *store, const pending *pending, uint64_t *granted) {
        at = overflow_of(store->write_base, at))
     rc = grant_pages(store, at, at + SEGMENT_SIZE);
   *granted = segment;
-  return rc == MAPH_OK && pending->base
-             ? grant_pages(store, pending->base, pending->base + sizeof(word))
-             : rc;
+  return rc == MAPH_OK && pending->base ? index_grant_mark(store, pending->base) : rc;
 }
 
 int index_grant(store *store, const pending *pending, size_t n) {
@@ -103,7 +128,7 @@ int index_publish(store *store, const pending *pending, size_t n, int again) {
   assert(store_has_index(store));
   for (i = 0; rc == MAPH_OK && i < n; i++) {
     if (i + 8 < n && pending[i + 8].base)
-      __builtin_prefetch(store->write_base + pending[i + 8].base, 1);
+      __builtin_prefetch(store->write_base + mark_of(store, pending[i + 8].base), 1);
     if (pending[i].newest) rc = publish_one(store, &pending[i], again);
   }
   return rc;

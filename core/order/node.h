@@ -58,14 +58,14 @@ static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
 }
 
 static inline void bring(const uint8_t *p) {
-  uint64_t w = load64(p);
+  uint64_t w = *(const volatile uint8_t *)p;
   __asm__ volatile("" ::"r"(w));
 }
 
 /* The beginning of a record will be read. */
 static inline void node_bring_key(const view *view, const node *node, uint64_t i) {
   uint64_t offset = node_offset(node, i);
-  if (likely(offset >= node->from && offset < node->to)) bring(view->base + offset);
+  if (likely(offset >= node->from && offset < node->to)) bring(record_start(view, offset));
 }
 
 /* The records of entries [from, to) will be read: bring them into the cache, as far as they are
@@ -77,10 +77,11 @@ static inline void node_bring(const view *view, const node *node, uint64_t from,
   for (i = from; i < to; i++) node_bring_key(view, node, i);
   for (i = from; i < to; i++) {
     uint64_t offset = node_offset(node, i), size, at;
+    const uint8_t *p;
     if (unlikely(offset < node->from || offset + BRING_MOST > node->to)) continue;
-    size = MIN(record_about(view->base, offset), (uint64_t)BRING_MOST);
-    for (at = LINE; at < size; at += LINE) bring(view->base + offset + at);
-    bring(view->base + offset + (size - 1) / 8 * 8);
+    size = MIN(record_about(view, offset, &p), (uint64_t)BRING_MOST);
+    for (at = LINE; at < size; at += LINE) bring(p + at);
+    bring(p + (MAX(size, UINT64_C(1)) - 1) / 8 * 8);
   }
 }
 
@@ -140,8 +141,10 @@ int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRU
 static inline __attribute__((always_inline)) int node_has_key(const view *view, const node *node,
                                                               uint64_t i, maph_slice *key) {
   uint64_t offset = node_offset(node, i);
+  int flags;
   return likely(offset >= node->from && offset < node->to
-                && record_first_key(view->base, offset, node->to, key) && key->size >= node->shared
+                && record_first_key(view, offset, node->to, key, &flags)
+                && key->size >= node->shared
                 && key_word(key->data, key->size, node->shared) == node->word[i]);
 }
 /* The same.  CORRUPT */

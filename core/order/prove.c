@@ -23,7 +23,8 @@ static int prove_entry(proving *proving, const run *run, const node *leaf, uint6
   const view *view = proving->view;
   item it;
   int rc;
-  if (i + AHEAD < leaf->entries) __builtin_prefetch(view->base + node_offset(leaf, i + AHEAD));
+  if (i + AHEAD < leaf->entries)
+    __builtin_prefetch(record_start(view, node_offset(leaf, i + AHEAD)));
   rc = node_item(view, leaf, i, &it);
   if (rc == MAPH_OK) rc = record_verify(view, it.offset, it.size);
   if (rc != MAPH_OK) return rc;

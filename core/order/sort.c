@@ -47,14 +47,15 @@ typedef struct sorting {
 } sorting;
 
 static void ask_for(const view *view, const order_entry *entry, uint64_t i, uint64_t n) {
-  if (i + AHEAD < n) __builtin_prefetch(view->base + entry[i + AHEAD].offset + RECORD_HEAD);
+  if (i + AHEAD < n) __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
 }
 
 static maph_slice read_key(sorting *sorting, const order_entry *entry) {
   const view *view = sorting->view;
   maph_slice key;
+  int flags;
   if (unlikely(entry->offset >= view->snapshot
-               || !record_first_key(view->base, entry->offset, view->snapshot, &key))) {
+               || !record_first_key(view, entry->offset, view->snapshot, &key, &flags))) {
     sorting->rc = node_contradicted(view, entry->offset);
     key = maph_bytes("", 0);
   }

@@ -68,11 +68,13 @@ int types_of_entries(const view *view, const order_entry *entry, uint64_t n, int
   enum { AHEAD = 16 };
   maph_slice key;
   uint64_t i;
+  int flags;
   for (i = 0; i < n && (types & TYPES_ALL) != TYPES_ALL; i++) {
-    if (i + AHEAD < n) __builtin_prefetch(view->base + entry[i + AHEAD].offset + RECORD_HEAD);
-    if (unlikely(!record_first_key(view->base, entry[i].offset, view->snapshot, &key)))
+    if (i + AHEAD < n)
+      __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
+    if (unlikely(!record_first_key(view, entry[i].offset, view->snapshot, &key, &flags)))
       return types | TYPES_ALL;
-    types |= type_of(record_flags(view->base, entry[i].offset), key.data, key.size);
+    types |= type_of(flags, key.data, key.size);
   }
   return types;
 }

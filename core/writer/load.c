@@ -129,10 +129,10 @@ static int append_end(load *load) {
   return rc;
 }
 
-/* A record of n bytes was put at load->at. */
-static inline void count(load *load, uint64_t n, uint64_t bytes_8_to_15) {
-  load->digest = record_digest(load->digest, load->at, bytes_8_to_15);
-  if (load->operations++ == 0) load->start = load->at;
+/* A record of n bytes was put, at that offset or place. */
+static inline void count(load *load, uint64_t offset, uint64_t n, uint64_t bytes_8_to_15) {
+  load->digest = record_digest(load->digest, offset, bytes_8_to_15);
+  if (load->operations++ == 0) load->start = offset;
   load->records++;
   load->bytes += n;
 }
@@ -141,7 +141,7 @@ static inline void count(load *load, uint64_t n, uint64_t bytes_8_to_15) {
 static inline int seal_record(load *load, uint64_t n) {
   uint8_t *p = next_byte(load);
   ((record *)(void *)p)->checksum = record_checksum(load->store->salt, load->at, p, n);
-  count(load, n, load64(p + 8));
+  count(load, load->at, n, load64(p + 8));
   return advance(load, n);
 }
 
@@ -150,7 +150,7 @@ static int append_parts(load *load, const maph_slice parts[3], uint64_t n) {
   record *record = (struct record *)(uintptr_t)parts[0].data;
   int i, rc = MAPH_OK;
   record->checksum = record_checksum_of_parts(load->store->salt, load->at, parts, 3);
-  count(load, n, load64((const uint8_t *)record + 8));
+  count(load, load->at, n, load64((const uint8_t *)record + 8));
   for (i = 0; rc == MAPH_OK && i < 3; i++) rc = append(load, parts[i].data, parts[i].size);
   return rc;
 }
@@ -186,32 +186,40 @@ int load_put(load *load, const log_put *put) {
   return seal_record(load, size);
 }
 
-static int copy_large(load *load, const uint8_t *from, const item *it, uint64_t size) {
-  static const uint8_t zeros[256 * 8];
-  _Alignas(8) uint8_t head[RECORD_HEAD];
+static int copy_large(load *load, const item *it, uint64_t size) {
+  static const uint8_t zeros[8];
+  _Alignas(8) uint8_t front[RECORD_HEAD + 16];
   maph_slice parts[3];
-  log_fill_copy_head(head, from, size - it->needs);
-  parts[0] = maph_bytes(head, sizeof head);
-  parts[1] = maph_bytes(from + RECORD_HEAD, it->needs - RECORD_HEAD);
-  parts[2] = maph_bytes(zeros, size - it->needs);
+  parts[0] = maph_bytes(front, log_fill_copy_front(front, it));
+  parts[1] = maph_bytes(it->key, it->key_size + (uint64_t)it->value_size + it->attributes_size);
+  parts[2] = maph_bytes(zeros, size - parts[0].size - parts[1].size);
   return append_parts(load, parts, size);
 }
 
-static inline int copy(load *load, const uint8_t *from, const item *it, uint64_t size) {
-  if (unlikely(size > ROOM - BLOCK)) return copy_large(load, from, it, size);
-  log_fill_copy(next_byte(load), from, it->needs, size);
+int load_copy(load *load, const item *it, uint64_t hash) {
+  uint64_t size = log_copy_size(it);
+  int rc = begin_record(load);
+  if (rc == MAPH_OK) rc = hashes_add(&load->hashes, hash, load->at);
+  if (rc != MAPH_OK) return rc;
+  if (unlikely(size > ROOM - BLOCK)) return copy_large(load, it, size);
+  log_fill_copy(next_byte(load), it);
   return seal_record(load, size);
 }
 
-int load_copy(load *load, const uint8_t *from, const item *it, uint64_t hash) {
+int load_copy_frozen(load *load, const item *it, const short_form *form, uint64_t place,
+                     uint64_t size) {
+  uint64_t n, w8;
   int rc = begin_record(load);
-  if (rc == MAPH_OK) rc = hashes_add(&load->hashes, hash, load->at);
-  return rc == MAPH_OK ? copy(load, from, it, it->needs) : rc;
+  if (rc != MAPH_OK) return rc;
+  n = log_fill_short(load->store, next_byte(load), load->at, it, form, size, &w8);
+  count(load, place, n, w8);
+  return advance(load, size);
 }
 
-int load_copy_frozen(load *load, const uint8_t *from, const item *it, uint64_t size) {
-  int rc = begin_record(load);
-  return rc == MAPH_OK ? copy(load, from, it, size) : rc;
+int load_end_frozen(load *load, const short_form *form) {
+  static const uint8_t zeros[8];
+  load->form = *form;
+  return append(load, zeros, form->past - load->at);
 }
 
 int load_align(load *load) { return append_pad(load, log_gap(load->at, 0)); }
@@ -222,7 +230,7 @@ int load_perfect(load *load, uint8_t *payload, uint64_t size, int algorithm) {
   record record;
   int rc = append_pad(load, log_extent_gap(load->at));
   if (rc != MAPH_OK) return rc;
-  head->checksum = perfect_checksum(load->store, payload, size);
+  head->checksum = perfect_checksum(load->store, payload, size - short_moved_size(head->keys));
   log_fill_extent(load->store, load->at, EXTENT_PERFECT, 0, 0, size, &record);
   rc = append(load, &record, sizeof record);
   load->perfect_at = load->at;
@@ -363,7 +371,8 @@ static int map_file(load *load) {
   store->space_end = load->at;
   store->populated = 0;
   if (rc == MAPH_OK && load->perfect_at) {
-    header_set_perfect(store, load->perfect_at, load->perfect_size, load->perfect_algorithm);
+    header_set_perfect(store, load->perfect_at, load->perfect_size, load->perfect_algorithm,
+                       &load->form);
     rc = perfect_open(store, store->write_base, atomic_load(&store->size));
   }
   return rc;

@@ -49,16 +49,20 @@ typedef struct load {
   uint64_t written_back;                   /* writing to the disk was begun so far */
   uint64_t perfect_at, perfect_size, root; /* 0: none */
   int perfect_algorithm;
+  short_form form;
   uint64_t peak; /* bytes of memory */
 } load;
 
 int load_begin(load *load, store *store, const load_how *how);
 /* FULL NOMEM IOERR CANCELLED */
 int load_put(load *load, const log_put *put);
-/* The record at `from`, which `it` describes; hash: of its key in the new file */
-int load_copy(load *load, const uint8_t *from, const item *it, uint64_t hash);
-/* The same, with padding to `size`, and without a slot: the perfect hash leads to it. */
-int load_copy_frozen(load *load, const uint8_t *from, const item *it, uint64_t size);
+/* That record of another file; hash: of its key in the new one */
+int load_copy(load *load, const item *it, uint64_t hash);
+/* The same in the short form, with zeros to `size`, and without a slot: the perfect hash leads to
+** it; and once all of them are there. */
+int load_copy_frozen(load *load, const item *it, const short_form *form, uint64_t place,
+                     uint64_t size);
+int load_end_frozen(load *load, const short_form *form);
 int load_align(load *load); /* the next record begins a cache line */
 /* A perfect hash, whole but for its checksum. */
 int load_perfect(load *load, uint8_t *payload, uint64_t size, int algorithm);

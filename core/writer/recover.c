@@ -16,8 +16,8 @@
 ** epoch and the new index lie behind all that was handed out, and `root` is stored last: a reader
 ** has the old index or the new one, both whole, and `committed` only ever rises for it.
 **
-** A perfect hash was flushed before the file got its name and never changes: it is summed, and its
-** keys need no slots.
+** A perfect hash was flushed before the file got its name and never changes, but for its moved
+** bits, which are set right as links are: it is summed, and its keys need no slots.
 **
 ** The order of keys is kept if it was on disk, whole, and says nothing of what is lost.
 **
@@ -129,18 +129,20 @@ static int index_record(store *store, const item *it) {
   return rc == MAPH_OK ? index_publish(store, &pending, 1, 0) : rc;
 }
 
-/* The newest record of a key has no successor: a link in it was stored for a transaction that is
-** lost, whose bytes may still lie there, whole, under a pad or an index piece.  All others' links
-** were stored when their successors went into the index. */
+/* The newest record of a key has no successor: a link or moved bit of it was stored for a
+** transaction that is lost, whose bytes may still lie there, whole, under a pad or an index piece.
+** All others' links were stored when their successors went into the index. */
 static int mend_link(store *store, const view *view, const item *it) {
   maph_slice key = maph_bytes(it->key, it->key_size);
   item newest;
   int rc;
-  if (atomic_load(word_at(view->base, it->offset)) == 0) return MAPH_OK;
+  if (is_short(store, it->offset) ? record_newest(view, it->offset)
+                                  : record_link(view, it->offset) == 0)
+    return MAPH_OK;
   rc = index_find(view, key, index_hash(store, key), &newest);
   if (rc != MAPH_OK || newest.offset != it->offset) return rc;
-  rc = grant_pages(store, it->offset, it->offset + sizeof(word));
-  if (rc == MAPH_OK) store_word(store->write_base, word_at(store->write_base, it->offset), 0);
+  rc = index_grant_mark(store, it->offset);
+  if (rc == MAPH_OK) index_unmark(store, it->offset);
   return rc;
 }
 

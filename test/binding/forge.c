@@ -30,8 +30,41 @@ static void put(forge *forge, uint64_t at, unsigned n, uint64_t v) {
 
 /* -------------------------------------------------------------------------------------- records */
 
+/* The frozen records in the short form, if the image has any; past 0: it has none. */
+static short_form form_of(const forge *forge) {
+  short_form form = { 0 };
+  if (!(get(forge, offsetof(header, required), 8) & REQUIRED_SHORT)) return form;
+  memcpy(&form, forge->image + offsetof(header, short_form), sizeof form);
+  if (form.first < LOG_START || form.first % 8 || form.past % 8 || form.past <= form.first
+      || form.past > forge->size || form.unit == 0 || form.key_size > 2 || form.value_size > 4
+      || form.distance > 6)
+    form.past = 0;
+  return form;
+}
+
+/* Bytes of the one that begins there; 0: none can. */
+static size_t short_record(const forge *forge, const short_form *form, uint64_t at) {
+  uint64_t n = 5u + form->key_size + form->value_size + form->distance, flags;
+  if (form->past - at < 8) return 0;
+  flags = get(forge, at + 4, 1);
+  if (flags & FLAG_ATTRIBUTES) n += 2 + get(forge, at + n + (flags & FLAG_EXPIRY ? 8 : 0), 2);
+  n += (flags & FLAG_EXPIRY ? 8u : 0u) + get(forge, at + 5, form->key_size)
+       + get(forge, at + 5 + form->key_size, form->value_size);
+  return n > form->past - at ? 0 : n;
+}
+
+/* Where the next one begins. */
+static uint64_t short_after(const forge *forge, const short_form *form, uint64_t at, size_t n) {
+  uint64_t payload = get(forge, offsetof(header, perfect_offset), 8), unit = form->unit;
+  if (get(forge, payload + 4, 4) == PLACED_DIRECT) return at + unit;
+  return form->first + (at + n - form->first + unit - 1) / unit * unit;
+}
+
+/* All of the frozen records in the short form count as one. */
 size_t forge_record(forge *forge, uint64_t at) {
   uint64_t n = RECORD_HEAD, kind, flags, left;
+  short_form form = form_of(forge);
+  if (form.past && at == form.first) return form.past - at;
   if (at < LOG_START || at % 8 || forge->size < RECORD_HEAD || at > forge->size - RECORD_HEAD)
     return 0;
   kind = get(forge, at + 12, 1);
@@ -214,6 +247,40 @@ static void change_perfect(forge *forge) {
            (unsigned long long)at, (unsigned long long)v);
 }
 
+/* The short form: what the header says of it, a field of a record, a moved bit. */
+static void change_short(forge *forge) {
+  short_form form = form_of(forge);
+  uint64_t payload = get(forge, offsetof(header, perfect_offset), 8), at = form.first, seen = 0,
+           found = 0, v = extreme(forge), next, past;
+  unsigned size = 1;
+  size_t n;
+  if (form.past == 0) return;
+  switch (forge_random(forge, 4)) {
+    case 0:
+      at = offsetof(header, short_form) + forge_random(forge, sizeof form);
+      if (forge_random(forge, 2)) size = 8, at &= ~UINT64_C(7);
+      if (size == 1 && forge_random(forge, 2)) v = forge_random(forge, 9);
+      break;
+    case 1:
+      past = payload + get(forge, offsetof(header, perfect_size), 8);
+      at = past - 1 - forge_random(forge, get(forge, payload + 8, 8) / 8 + 9);
+      break;
+    default:
+      for (; (n = short_record(forge, &form, at)) != 0; at = next) {
+        next = short_after(forge, &form, at, n);
+        if (forge_random(forge, ++seen) == 0) found = at;
+        if (next <= at || next >= form.past) break;
+      }
+      if (found == 0) return;
+      at = found + 4 + forge_random(forge, 20);
+      break;
+  }
+  if (forge_random(forge, 3) == 0) v = get(forge, at, size) ^ UINT64_C(1) << forge_random(forge, 8);
+  put(forge, at, size, v);
+  snprintf(forge->what, sizeof forge->what, "short form: %u bytes at %llu = %llx", size,
+           (unsigned long long)at, (unsigned long long)v);
+}
+
 static void change_directory(forge *forge) {
   uint64_t root = get(forge, offsetof(header, root), 8),
            at = (root & ~UINT64_C(63)) + 8 * forge_random(forge, UINT64_C(1) << (root & 3)),
@@ -279,11 +346,12 @@ static void change_checkpoint(forge *forge) {
 }
 
 void forge_change(forge *forge) {
-  static void (*const changes[])(
-      struct forge *) = { change_live_word, change_live_word, change_static,    change_record,
-                          change_record,    change_record,    change_extent,    change_extent,
-                          change_perfect,   change_perfect,   change_directory, change_slots,
-                          change_slots,     change_bytes,     change_size,      change_checkpoint };
+  static void (*const changes[])(struct forge *) = {
+    change_live_word, change_live_word, change_static,    change_record,  change_record,
+    change_record,    change_extent,    change_extent,    change_perfect, change_perfect,
+    change_short,     change_short,     change_directory, change_slots,   change_slots,
+    change_bytes,     change_size,      change_checkpoint
+  };
   snprintf(forge->what, sizeof forge->what, "nothing");
   changes[forge_random(forge, sizeof changes / sizeof *changes)](forge);
 }
@@ -300,11 +368,31 @@ static uint64_t digest_step(uint64_t d, uint64_t offset, uint64_t bytes) {
   return (d << 29 | d >> 35) ^ bytes;
 }
 
+static void repair_short(forge *forge, const short_form *form, uint64_t salt, int which,
+                         uint64_t *digest) {
+  uint64_t at = form->first, place = at, next;
+  size_t n;
+  for (; (n = short_record(forge, form, at)) != 0; at = next, place += PLACE_STEP) {
+    next = short_after(forge, form, at, n);
+    if (which & REPAIR_RECORDS)
+      put(forge, at, 4, (uint32_t)XXH3_64bits_withSeed(forge->image + at + 4, n - 4, salt ^ at));
+    *digest = digest_step(*digest, place,
+                          get(forge, at, 4) | (uint64_t)KIND_PUT << 32 | get(forge, at + 4, 1) << 40
+                              | get(forge, at + 5, form->key_size) << 48);
+    if (next <= at || next >= form->past) return;
+  }
+}
+
 static void repair_log(forge *forge, uint64_t salt, int which) {
   uint64_t at = LOG_START, chain = 0, digest = 0, kind;
+  short_form form = form_of(forge);
   uint8_t in[60];
   size_t n;
   for (; (n = forge_record(forge, at)) != 0; at += n) {
+    if (form.past && at == form.first) {
+      repair_short(forge, &form, salt, which, &digest);
+      continue;
+    }
     kind = get(forge, at + 12, 1);
     if ((kind == KIND_END || kind == KIND_EPOCH) && (which & REPAIR_CHAIN)) {
       if (kind == KIND_EPOCH) digest = 0;
@@ -329,9 +417,12 @@ static void repair_log(forge *forge, uint64_t salt, int which) {
 
 static void repair_perfect(forge *forge, uint64_t salt) {
   uint64_t at = get(forge, offsetof(header, perfect_offset), 8),
-           size = get(forge, offsetof(header, perfect_size), 8), sum;
+           size = get(forge, offsetof(header, perfect_size), 8), sum, moved;
   if (at < LOG_START || at > forge->size || size < sizeof(perfect_head) || size > forge->size - at)
     return;
+  moved = form_of(forge).past ? (get(forge, at + 8, 8) + 63) / 64 * 8 : 0;
+  if (moved > size - sizeof(perfect_head)) return;
+  size -= moved;
   sum = XXH3_64bits_withSeed(forge->image + at, offsetof(perfect_head, checksum), salt);
   put(forge, at + offsetof(perfect_head, checksum), 8,
       XXH3_64bits_withSeed(forge->image + at + sizeof(perfect_head), size - sizeof(perfect_head),

@@ -4,6 +4,7 @@
 #   read_log COMMITTED SALT  -> {OFFSET RECORD ...} of puts and deletes; checksums, chain and counts
 #                            fit.  ::kinds counts, ::transactions and ::totals tell
 #   look_up KEY RECORDS      -> the offset that the index leads to, or {}
+#   frozen_place KEY RECORDS -> the offset or place that the perfect hash (pilot) leads to, or {}
 #   lost_keys, wrong_links, wrong_versions, totals_of, live_keys, differences
 #   read_order COMMITTED SALT RECORDS
 #                            -> {TO LIFE RUNS}; a run is {FROM TO {OFFSET ...}}
@@ -22,6 +23,21 @@ proc bytes {at n} {string range $::image $at [expr {$at+$n-1}]}
 proc version_of {at} {expr {[word [expr {$at+24}]] & 0xFFFFFFFFFFFF}}
 proc offset_of {at} {expr {([half [expr {$at+20}]] | [byte [expr {$at+30}]]<<32)*8}}
 
+proc sized {at n} {
+  set v 0
+  for {set i 0} {$i<$n} {incr i} {incr v [expr {[byte [expr {$at+$i}]]<<(8*$i)}]}
+  return $v
+}
+proc media_type {attributes} {
+  set media {}
+  while {[binary scan $attributes cucu tag n]==2} {
+    if {$tag==1} {set media [string range $attributes 2 [expr {1+$n}]]}
+    set attributes [string range $attributes [expr {2+$n}] end]
+  }
+  return $media
+}
+proc type_name {flags} {lindex {blob text json integer real null} [expr {$flags & 7}]}
+
 # A put or delete, taken apart.
 proc data_record {at kind flags} {
   set key_size [short [expr {$at+14}]]
@@ -31,19 +47,97 @@ proc data_record {at kind flags} {
   set attributes_size 0
   if {$flags & 8} {set expires [word $p]; incr p 8}
   if {$flags & 16} {set attributes_size [word $p]; incr p 8}
-  set attributes [bytes [expr {$p+$key_size+$value_size}] $attributes_size]
-  set media {}
-  while {[binary scan $attributes cucu tag n]==2} {
-    if {$tag==1} {set media [string range $attributes 2 [expr {1+$n}]]}
-    set attributes [string range $attributes [expr {2+$n}] end]
-  }
+  set media [media_type [bytes [expr {$p+$key_size+$value_size}] $attributes_size]]
   set padding [expr {8*[byte [expr {$at+31}]]}]
   dict create kind $kind key [bytes $p $key_size] value [bytes [expr {$p+$key_size}] $value_size] \
       version [version_of $at] expires $expires \
-    type [lindex {blob text json integer real null} [expr {$flags & 7}]] key_is_text \
+    type [type_name $flags] key_is_text \
     [expr {($flags & 32)!=0}] key_flags [expr {$flags & 96}] media_type $media \
     link [word $at] prev [offset_of $at] size \
     [expr {($p-$at+$key_size+$value_size+$attributes_size+7)/8*8+$padding}]
+}
+
+# ---------------------------------------------------------------------- the short form, section 11
+proc has_short {} {expr {([word 16] & 8)!=0}}
+proc moved_bit {i} {
+  set payload [word 80]
+  set words [expr {$payload+[word 88]-([word [expr {$payload+8}]]+63)/64*8}]
+  expr {([word [expr {$words+$i/64*8}]]>>($i%64)) & 1}
+}
+# The record that begins at an address, taken apart.
+proc short_record {at salt} {
+  lassign [list [byte 112] [byte 113] [byte 114]] k v d
+  set flags [byte [expr {$at+4}]]
+  set p [expr {$at+5}]
+  set key_size [sized $p $k]
+  set value_size [sized [incr p $k] $v]
+  set version [expr {[word 136]-[sized [incr p $v] $d]}]
+  incr p $d
+  set expires 0
+  set attributes_size 0
+  if {$flags & 8} {set expires [word $p]; incr p 8}
+  if {$flags & 16} {set attributes_size [short $p]; incr p 2}
+  set size [expr {$p-$at+$key_size+$value_size+$attributes_size}]
+  set sum [xxh3 [bytes [expr {$at+4}] [expr {$size-4}]] [expr {$salt ^ $at}]]
+  if {[half $at]!=($sum & 0xFFFFFFFF)} {error "checksum at $at"}
+  dict create kind 1 key [bytes $p $key_size] value [bytes [expr {$p+$key_size}] $value_size] \
+      version $version expires $expires type [type_name $flags] \
+      key_is_text [expr {($flags & 32)!=0}] key_flags [expr {$flags & 96}] \
+      media_type [media_type [bytes [expr {$p+$key_size+$value_size}] $attributes_size]] \
+      prev 0 size $size address $at \
+      digested [expr {[half $at] | 1<<32 | $flags<<40 | $key_size<<48}]
+}
+# All of them: {PLACE RECORD ...}.
+proc read_short {salt} {
+  lassign [list [half 116] [word 120] [word 128] [word 80]] unit first past payload
+  set all {}
+  set at $first
+  for {set i 0} {$i<[word [expr {$payload+8}]]} {incr i} {
+    set record [short_record $at $salt]
+    dict set record link [moved_bit $i]
+    lappend all [expr {$first+8*$i}] $record
+    set end [expr {$at+[dict get $record size]}]
+    if {[half [expr {$payload+4}]]==1} {
+      incr at $unit
+    } else {
+      set at [expr {$first+($end-$first+$unit-1)/$unit*$unit}]
+    }
+    if {[bytes $end [expr {$at-$end}]] ne [string repeat \0 [expr {$at-$end}]]} {
+      error "zeros at $end"
+    }
+  }
+  if {($at+7)/8*8!=$past} {error "the frozen records end at $at"}
+  return $all
+}
+# Where the perfect hash leads, which is a pilot; section 4.
+proc frozen_place {key records} {
+  set mask 0xFFFFFFFFFFFFFFFF
+  set payload [word 80]
+  if {$payload==0} return
+  set h [xxh3 $key [word 56]]
+  lassign [lmap at {8 16 32 48} {word [expr {$payload+$at}]}] n first stride table
+  lassign [lmap at {64 72 80} {word [expr {$payload+$at}]}] b m c
+  set q [byte [expr {$payload+88+(($h*$b)>>64)}]]
+  set number [expr {(((($h ^ (($q*0x9E3779B97F4A7C15) & $mask))*$c) & $mask)*$m)>>64}]
+  if {$number>=$n} {
+    set number [half [expr {$payload+64+(24+$b+3)/4*4+4*($number-$n)}]]
+  }
+  incr table $payload
+  if {[half [expr {$payload+4}]]==1} {
+    set print [byte [expr {$table+$number}]]
+    set at [expr {$first+$number*$stride}]
+  } else {
+    set line [expr {$table+$number/16*64}]
+    set print [byte [expr {$line+40+$number%16}]]
+    set at [expr {[word $line]+[short [expr {$line+8+2*($number%16)}]]*([has_short] ? $stride : 8)}]
+  }
+  if {$print!=($h & 255)} return
+  set place $at
+  if {[has_short]} {
+    set place [expr {$first+8*$number}]
+    if {[dict get $records $place address]!=$at} {error "number $number leads to $at"}
+  }
+  if {[dict get $records $place key] eq $key} {return $place}
 }
 
 # The whole log: checksums, chain, totals.  -> {records: offset and record ...}; kinds are counted
@@ -57,6 +151,16 @@ proc read_log {committed salt} {
   set operations 0
   set ::transactions {}
   for {set at 4096} {$at<$committed} {incr at $size} {
+    if {[has_short] && $at==[word 120]} {
+      foreach {place record} [set frozen [read_short $salt]] {
+        set d [expr {(($digest ^ $place)*0x9E3779B97F4A7C15) & $mask}]
+        set digest [expr {((($d<<29) | ($d>>35)) & $mask) ^ [dict get $record digested]}]
+        incr operations
+      }
+      lappend all {*}$frozen
+      set size [expr {[word 128]-$at}]
+      continue
+    }
     set kind [byte [expr {$at+12}]]
     set flags [byte [expr {$at+13}]]
     incr ::kinds($kind)
@@ -125,7 +229,12 @@ proc newest_of {records} {
 }
 proc lost_keys {records} {
   set lost {}
-  dict for {key at} [newest_of $records] {if {[look_up $key $records] ne $at} {lappend lost $key}}
+  dict for {key at} [newest_of $records] {
+    set frozen [frozen_place $key $records]
+    if {$frozen eq $at && [look_up $key $records] eq {}} continue
+    if {[look_up $key $records] ne $at} {lappend lost $key}
+    if {$frozen ne {} && ![dict get $records $frozen link]} {lappend lost $key}
+  }
   return $lost
 }
 proc wrong_links {records} {

@@ -4,11 +4,16 @@
 #   2  keys in order: runs of several sizes, before and after a recovery, and keys that none has yet
 #   3  versions that are given, in a rewritten file, and a recovery
 #   4  index pieces behind the end of the log, and a checkpoint that says so
+#   5  a perfect hash, records of one size, in their long form
+#   6  a perfect hash, records of many kinds, in their long form
+#   7  a perfect hash, records of one size, in their short form
+#   8  a perfect hash, records of many kinds, in their short form
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
 # a change of the format gets a file of its own beside it.  How many runs there are, and how large,
-# is not of the format: 2 to 4 come out otherwise where the library makes other ones.
+# is not of the format: 2 to 4 come out otherwise where the library makes other ones.  5 and 6 are
+# what the library made before it knew the short form; now it makes 7 and 8 of the same.
 lassign [concat $argv 1] file which
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
@@ -145,6 +150,44 @@ proc make_given {} {
   }
 }
 
+proc frozen_key {i} {format key-%06d [expr {$i*7919%1000000}]}
+proc make_frozen {mixed} {
+  global m file
+  set m [maph open $file -durability off]
+  $m put [frozen_key 0] [format %020d 0]
+  for {set n 1} {$n<4} {incr n} {
+    transaction {
+      for {set i [expr {$n*50-50}]} {$i<$n*50} {incr i} {
+        set value [string repeat $i, [expr {$i*$i%90}]]
+        $::t put [frozen_key $i] [if {$mixed} {set value} else {format "value %014d" $i}]
+      }
+    }
+  }
+  if {$mixed} {
+    foreach {type value} {blob b text {text in UTF-8} json {{"a":[1,2]}} integer -42 real 2.5 \
+        null {}} {
+      $m put_if type-$type $value -type $type -key_is_text 1
+    }
+    $m put_if dated x -expires 4102444800000
+    $m put_if typed {<p>} -media_type text/html
+    $m put_if typed-and-dated {[]} -type json -expires 4102444800000 -media_type application/json
+    $m put [string repeat k 300] {a long key}
+    $m put large [string repeat L 5000]
+  }
+  $m optimize
+  for {set i 0} {$i<150} {incr i 11} {$m put [frozen_key $i] changed}
+  for {set i 5} {$i<150} {incr i 13} {$m delete [frozen_key $i]}
+  $m delete [frozen_key 22]
+  $m put [frozen_key 5] {there again}
+  for {set i 0} {$i<30} {incr i} {$m put later-$i $i}
+  lose_power
+  for {set i 7} {$i<150} {incr i 17} {$m put [frozen_key $i] {changed again}}
+  transaction {
+    $::t put [frozen_key 1] one
+    $::t delete [frozen_key 1]
+    $::t put [frozen_key 2] two
+  }
+}
 proc make_spaces {} {
   global m file
   set m [maph open $file -durability off]
@@ -166,6 +209,8 @@ switch $which {
     maph_hook leaf 8
     make_spaces
   }
+  5 - 7 {make_frozen 0}
+  6 - 8 {make_frozen 1}
 }
 $m close
 # Boot, place, lock file and mount are of this machine.
