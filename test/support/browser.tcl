@@ -129,14 +129,24 @@ proc browser_start {} {
   fconfigure $::browser(pipe) -translation binary -buffering none -blocking 1
   array set ::browser {id 0 session {} said {} rest {} asked {} accept true}
   sqlite3 ::browser_json :memory:
-  set targets [browser_call Target.getTargets]
-  set target [json_get $targets {$.targetInfos[0].targetId}]
+  until {[set target [browser_first_page]] ne {}}
   set ::browser(session) [json_get [browser_call Target.attachToTarget targetId \
       [json_text $target] flatten true] {$.sessionId}]
   foreach domain {Page Runtime Log DOM} {browser_call $domain.enable}
   browser_call Page.addScriptToEvaluateOnNewDocument source [json_text $::browser_watch]
-  browser_size 1200 900
+  # A page that has just been made may have nothing yet that has a size.
+  until {![set failed [catch {browser_size 1200 900} trouble]]
+      || ![string match *setDeviceMetrics* $trouble]}
+  if {$failed} {error $trouble}
   browser_scheme light
+}
+# Chromium has targets that are no pages, too, and the page comes some time after its start.
+proc browser_first_page {} {
+  set targets [browser_call Target.getTargets]
+  browser_json onecolumn {
+    SELECT value->>'$.targetId' FROM json_each($targets, '$.targetInfos')
+      WHERE value->>'$.type' = 'page' LIMIT 1
+  }
 }
 proc browser_stop {} {
   catch {browser_call Browser.close}
