@@ -2,6 +2,7 @@
 # a test must then fail: of maphcrash, or a file of test/ that a maphtest made of the copy runs.
 #
 #   MAPH_TEST_COMPILE='cc FLAGS' MAPH_TEST_LIBRARIES='-lcmph -lcivetweb' \
+#   MAPH_TEST_BESIDE='files of ext/ that the server is made of' \
 #   MAPH_TEST_TCL='{-I/usr/include/tcl8.6} {-ltcl8.6}' build/maphtest test/mutants.tcl ?PATTERN...?
 #   make mutants does this
 #
@@ -101,8 +102,8 @@ proc server_object {changed} {
   set mutant [expr {[lsearch -glob $changed $::work/server/*]>=0}]
   set object $::work/[expr {$mutant ? "mutant" : "whole"}]/server.o
   if {![file exists $object]} {
-    set sources [glob $::work/server/*.c $::work/server/*/*.c $::top/ext/entry/*.c \
-        $::top/ext/option/*.c]
+    set sources [list {*}[glob $::work/server/*.c $::work/server/*/*.c] \
+        {*}[lmap file $::env(MAPH_TEST_BESIDE) {string cat $::top/ $file}]]
     exec ld -r -o $object.all {*}[objects_of $sources $changed]
     exec objcopy --redefine-sym main=server_main $object.all
     exec objcopy --keep-global-symbol=server_main --keep-global-symbol=accept $object.all $object

@@ -159,9 +159,10 @@ static int forget_handles(sql_store *store) {
 }
 
 /* Some milliseconds behind, and cheap: each statement asks. */
-static uint64_t uptime_ms(void) {
+/* The coarse clock costs a read nothing, but may be some ticks behind. */
+static uint64_t uptime_ms(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  clock_gettime(clock, &t);
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
@@ -195,7 +196,7 @@ static void look_for_pending(sql_store *store, int may, int is_first) {
 static void look_at_path(sql_store *store, int may) {
   uint64_t now;
   if (store->views > 0 || store->txn) return;
-  now = uptime_ms();
+  now = uptime_ms(CLOCK_MONOTONIC_COARSE);
   if (now - store->looked_ms < 100) return;
   store->looked_ms = now;
   drop_spare(store);
@@ -216,11 +217,11 @@ static int timeout_ms(sql_store *store) {
 ** application wants the statement to stop.  Core waits for a slice of the time, then we listen. */
 static int patiently(sql_store *store, int (*attempt)(sql_store *, int may, char **), int may,
                      char **message) {
-  uint64_t started = uptime_ms();
+  uint64_t started = uptime_ms(CLOCK_MONOTONIC);
   int rc, timeout = -1;
   while ((rc = attempt(store, may, message)) == SQLITE_BUSY) {
     if (timeout < 0) timeout = timeout_ms(store);
-    if (uptime_ms() - started >= (uint64_t)timeout) {
+    if (uptime_ms(CLOCK_MONOTONIC) - started >= (uint64_t)timeout) {
       rc = fail(message, SQLITE_BUSY,
                 sqlite3_mprintf("%s: another writer held the store for all of %d ms: try again, or "
                                 "raise busy_timeout",
