@@ -1,9 +1,9 @@
 /*
 ** put.c - one write to a bucket, to a certain end (put.h).
 **
-** A round: connect and look at the bucket where that is still to be done; look at the key where
-** there is a condition or something was sent that nobody answered; send.  Rounds go on until one
-** decides, or the time is over.
+** A round: connect, look at the bucket and at whose it is, where that is still to be done: of a
+** connection that is kept, once a second; look at the key where there is a condition or something
+** was sent that nobody answered; send.  Rounds go on until one decides, or the time is over.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 #include "nats/replica.h"
 
 enum { ANSWER_MS = 5000, LEAST_MS = 100, PAUSE_MOST_MS = 500, LOOK_AGAIN_MS = 1000 };
+enum { STORE_DIGITS = 16, STORE_NAME = 25 }; /* Maph-Store: of the uuid, and all of it */
 
 typedef struct writer {
   const put_request *request;
@@ -129,13 +130,17 @@ static int form_the_key(writer *w) {
 static stream_rc look_at_stream(writer *w, bool anew) {
   put_session *session = w->session;
   unsigned long long now = ticks_ms();
+  char created[sizeof session->info.created];
   stream_rc rc;
   if (!anew && strcmp(session->bucket, w->request->bucket) == 0
       && now - session->looked_ms < LOOK_AGAIN_MS)
     return STREAM_OK;
+  strcpy(created, session->info.created);
+  if (strcmp(session->bucket, w->request->bucket) != 0) created[0] = 0;
   rc = stream_look(session->link, w->request->bucket, &session->info);
   session->bucket[0] = 0;
   if (rc != STREAM_OK) return rc;
+  if (strcmp(session->info.created, created) != 0) session->unpublished = 0;
   strcpy(session->bucket, w->request->bucket);
   session->looked_ms = now;
   return STREAM_OK;
@@ -160,6 +165,44 @@ static int look_at_bucket(writer *w) {
   w->weak = session->info.replicas > 1 && connection_before(session->link, 2, 9, 21);
   w->looked = true;
   return form_the_key(w);
+}
+
+/* ---------------------------------------------------------------------------------- whose it is */
+/* As a publisher names it: sending.c. */
+static bool is_store(maph_slice named) {
+  const char *text = named.data;
+  if (named.size != STORE_NAME || text[STORE_DIGITS] != '-') return false;
+  for (int i = 0; i < STORE_NAME; i++)
+    if (i != STORE_DIGITS && (text[i] == 0 || !strchr("0123456789abcdef", text[i]))) return false;
+  return true;
+}
+
+/* A bucket that a store is published to has that one writer, which ends where it finds another's
+** message.  Its last message names the store. */
+static int check_writer(writer *w, const stored *last) {
+  char sentence[KEYS_BUCKET + 160];
+  maph_slice store = stored_header(last, "Maph-Store");
+  if (!is_store(store)) return AT_ONCE;
+  snprintf(sentence, sizeof sentence,
+           "bucket %s is published from a store, whose uuid begins with %.*s: write to that store",
+           w->request->bucket, STORE_DIGITS, (const char *)store.data);
+  return refused(w, PUT_DENIED, sentence);
+}
+
+/* Once a look at the bucket.  A last message that this session wrote, or asked for, is known. */
+static int look_at_writer(writer *w) {
+  const stream_info *info = &w->session->info;
+  stored last;
+  stream_rc rc;
+  int outcome;
+  if (info->messages == 0 || info->last <= w->session->unpublished) return AT_ONCE;
+  rc = stream_get(w->session->link, w->request->bucket, info->last, &last);
+  if (is_passing(rc)) return again(w, rc);
+  if (rc != STREAM_OK && rc != STREAM_NONE) return failed(w, rc);
+  outcome = rc == STREAM_OK ? check_writer(w, &last) : AT_ONCE;
+  if (rc == STREAM_OK) stored_free(&last);
+  if (outcome == AT_ONCE) w->session->unpublished = info->last;
+  return outcome;
 }
 
 /* -------------------------------------------------------------------------------------- the key */
@@ -315,7 +358,7 @@ static int send_once(writer *w) {
   rc = stream_publish(w->session->link, w->subject, list.header, list.count, w->request->value,
                       left_ms(w, ANSWER_MS), &sequence, NULL);
   if (rc == STREAM_OK) {
-    w->result->revision = sequence;
+    w->result->revision = w->session->unpublished = sequence;
     return PUT_DONE;
   }
   /* What the key is at now says whether the condition holds. */
@@ -344,9 +387,12 @@ static bool may_repeat(const writer *w) {
 static int write_once(writer *w) {
   const put_request *request = w->request;
   int outcome = look_at_bucket(w);
+  bool lost = w->unanswered; /* then the key is asked first: it may have been written */
+  if (outcome == AT_ONCE && !lost) outcome = look_at_writer(w);
   if (outcome == AT_ONCE
       && (request->when != PUT_ALWAYS || request->tells_existed || w->unanswered))
     outcome = look_at_key(w);
+  if (outcome == AT_ONCE && lost) outcome = look_at_writer(w);
   if (outcome == AT_ONCE && w->unanswered && !may_repeat(w)) return AGAIN;
   return outcome == AT_ONCE ? send_once(w) : outcome;
 }

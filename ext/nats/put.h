@@ -10,6 +10,9 @@
 ** that before they have agreed on an order, and lets two writers win; the last sequence of the
 ** whole bucket is compared afterwards.  There both are sent, and whoever is beaten by another key's
 ** writer tries again.
+**
+** A bucket that a store is published to (publish.h) takes no other writes, which would end its
+** publisher: the bucket's last message says whose it is.
 */
 #ifndef MAPH_NATS_PUT_H
 #define MAPH_NATS_PUT_H
@@ -55,6 +58,7 @@ typedef struct put_session {
   char bucket[KEYS_BUCKET + 1]; /* that is known, since looked_ms */
   stream_info info;
   unsigned long long looked_ms;
+  uint64_t unpublished; /* the last sequence that is known to be of no store; 0: none is */
 } put_session;
 void put_session_end(put_session *session);
 
