@@ -570,6 +570,18 @@ static inline int resolve_plain(const maph_range_cursor *cursor, uint64_t first,
   return cursor->plain && record_plain_entry(view, first, key, entry);
 }
 
+/* Entry i of a node, judged, where it is most simple: 0 where it is not.  Where a frozen record in
+** the short form begins is looked up once. */
+static inline int plain_entry(const maph_range_cursor *cursor, const node *node, uint64_t i,
+                              uint64_t offset, maph_entry *entry) {
+  const view *view = &cursor->view;
+  maph_slice key = { 0 };
+  if (is_short(view->store, offset))
+    return likely(offset >= node->from && offset < node->to)
+           && resolve_plain(cursor, offset, key, entry) && likely(node_agrees(node, i, entry->key));
+  return likely(node_has_key(view, node, i, &key)) && resolve_plain(cursor, offset, key, entry);
+}
+
 static __attribute__((noinline)) int step_back_over(maph_range_cursor *cursor, int direction) {
   uint64_t passed;
   return step(cursor, direction, &passed);
@@ -608,18 +620,16 @@ static inline int next_quickly(maph_range_cursor *cursor, maph_entry *entry) {
   const view *view = &cursor->view;
   source *source;
   uint64_t i, offset;
-  maph_slice key;
   if (cursor->on != cursor->forward || cursor->heads != 1) return 0;
   source = &cursor->source[cursor->heap[0]];
   if (source->asked == 0) return 0;
   i = cursor->forward == UP ? source->place.at : source->place.at - 1;
   offset = node_offset(&source->n, i);
   if (unlikely(offset < source->least || offset >= view->snapshot)
-      || unlikely(!node_has_key(view, &source->n, i, &key))
-      || unlikely(!resolve_plain(cursor, offset, key, entry))
-      || unlikely(!is_beyond_last(cursor, key)) || unlikely(!is_inside(cursor, key)))
+      || unlikely(!plain_entry(cursor, &source->n, i, offset, entry))
+      || unlikely(!is_beyond_last(cursor, entry->key)) || unlikely(!is_inside(cursor, entry->key)))
     return 0;
-  cursor->last = key;
+  cursor->last = entry->key;
   move_gap(source, cursor->forward);
   return 1;
 }

@@ -121,13 +121,12 @@ static inline const uint8_t *record_start(const view *view, uint64_t offset) {
 static inline uint64_t record_about_long(const uint8_t *p) {
   return RECORD_HEAD + (load64(p + 8) >> 48) + load32(p + 16);
 }
-/* The same, of either form; and where it begins. */
-static inline uint64_t record_about(const view *view, uint64_t offset, const uint8_t **start) {
+/* The same, of either form, at its address; 1 at least. */
+static inline uint64_t record_about(const view *view, uint64_t offset, const uint8_t *p) {
   const perfect *perfect = &view->store->perfect;
-  const uint8_t *p = *start = record_start(view, offset);
   uint64_t size;
   if (!is_short(view->store, offset)) return record_about_long(p);
-  if (unlikely(p == view->base)) return 0;
+  if (perfect->direct) return perfect->unit;
   size = perfect->least + short_key_size(perfect, p) + short_value_size(perfect, p);
   return MIN(size, (uint64_t)(view->base + perfect->past - p));
 }

@@ -57,6 +57,8 @@ static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
   memcpy(place + i * NODE_PLACE, &units, sizeof units);
 }
 
+enum { BRING_GROUP = 32 }; /* records that are brought together */
+
 static inline void bring(const uint8_t *p) {
   uint64_t w = *(const volatile uint8_t *)p;
   __asm__ volatile("" ::"r"(w));
@@ -68,20 +70,51 @@ static inline void node_bring_key(const view *view, const node *node, uint64_t i
   if (likely(offset >= node->from && offset < node->to)) bring(record_start(view, offset));
 }
 
+/* Of frozen records in the short form: the group lines and the moved bits, which are read first. */
+static inline void node_bring_table(const view *view, const node *node, uint64_t from,
+                                    uint64_t to) {
+  const store *store = view->store;
+  uint64_t i;
+  for (i = from; i < to; i++) {
+    uint64_t offset = node_offset(node, i), number = short_number(store, offset);
+    if (unlikely(!is_short(store, offset))) continue;
+    bring(view->base + store->perfect.moved + number / 8);
+    if (!store->perfect.direct)
+      bring(view->base + store->perfect.table + number / GROUP_KEYS * sizeof(group_line));
+  }
+}
+
+/* The records themselves, BRING_GROUP at most: their beginnings, then what follows. */
+static inline void node_bring_group(const view *view, const node *node, uint64_t from,
+                                    uint64_t to) {
+  enum { BRING_MOST = 512, LINE = 64 };
+  const uint8_t *start[BRING_GROUP];
+  uint64_t i;
+  for (i = from; i < to; i++) {
+    uint64_t offset = node_offset(node, i);
+    int inside = likely(offset >= node->from && offset < node->to);
+    bring(start[i - from] = inside ? record_start(view, offset) : view->base);
+  }
+  for (i = from; i < to; i++) {
+    const uint8_t *p = start[i - from];
+    uint64_t offset = node_offset(node, i), size, at;
+    if (unlikely(p == view->base || offset + BRING_MOST > node->to)) continue;
+    size = MIN(record_about(view, offset, p), (uint64_t)BRING_MOST);
+    for (at = LINE; at < size; at += LINE) bring(p + at);
+    bring(p + size - 1);
+  }
+}
+
 /* The records of entries [from, to) will be read: bring them into the cache, as far as they are
 ** not long.  By loads: these overlap, their walks over the page tables too, where nothing else is
-** between them.  Askings (prefetches) for pages that are not in the TLB were slow or in vain. */
+** between them: so each kind has a loop of its own.  Askings (prefetches) for pages that are not
+** in the TLB were slow or in vain. */
 static inline void node_bring(const view *view, const node *node, uint64_t from, uint64_t to) {
-  enum { BRING_MOST = 512, LINE = 64 };
-  uint64_t i;
-  for (i = from; i < to; i++) node_bring_key(view, node, i);
-  for (i = from; i < to; i++) {
-    uint64_t offset = node_offset(node, i), size, at;
-    const uint8_t *p;
-    if (unlikely(offset < node->from || offset + BRING_MOST > node->to)) continue;
-    size = MIN(record_about(view, offset, &p), (uint64_t)BRING_MOST);
-    for (at = LINE; at < size; at += LINE) bring(p + at);
-    bring(p + (MAX(size, UINT64_C(1)) - 1) / 8 * 8);
+  while (from < to) {
+    uint64_t end = MIN(to, from + BRING_GROUP);
+    if (view->store->perfect.places) node_bring_table(view, node, from, end);
+    node_bring_group(view, node, from, end);
+    from = end;
   }
 }
 
@@ -137,6 +170,10 @@ static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *gap)
 
 uint64_t key_common(const item *item, const struct item *b); /* bytes at their beginning */
 int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRUPT */
+/* Is it the key of entry i, as far as the entry says? */
+static inline int node_agrees(const node *node, uint64_t i, maph_slice key) {
+  return key.size >= node->shared && key_word(key.data, key.size, node->shared) == node->word[i];
+}
 /* The key of entry i, judged.  view: its snapshot is node->to at least.  0: it leads to none */
 static inline __attribute__((always_inline)) int node_has_key(const view *view, const node *node,
                                                               uint64_t i, maph_slice *key) {
@@ -144,8 +181,7 @@ static inline __attribute__((always_inline)) int node_has_key(const view *view, 
   int flags;
   return likely(offset >= node->from && offset < node->to
                 && record_first_key(view, offset, node->to, key, &flags)
-                && key->size >= node->shared
-                && key_word(key->data, key->size, node->shared) == node->word[i]);
+                && node_agrees(node, i, *key));
 }
 /* The same.  CORRUPT */
 static inline int node_key(const view *view, const node *node, uint64_t i, maph_slice *key) {
