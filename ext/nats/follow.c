@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "nats/child.h"
 #include "nats/follow.h"
+#include "nats/metrics.h"
 #include "nats/option.h"
 #include "nats/replica.h"
 #include "nats/status.h"
@@ -21,7 +22,6 @@ enum {
   BACK_OFF_MOST_MS = 30000,
   STEADY_MS = 60000,
   FULL_MS = 1000,
-  METRICS_MS = 5000,
   COMPACT_SECONDS = 5,
   COMPACT_ABOVE = 16 << 20
 };
@@ -119,18 +119,9 @@ static int follow(void *arg) {
 
 /* In the parent, each second. */
 static void tick(void *arg, uint64_t replaced) {
-  static unsigned long long written;
-  static bool told;
   const follower *f = arg;
   (void)replaced;
-  if (option.metrics_file == NULL || (written && ticks_ms() - written < METRICS_MS)) return;
-  written = ticks_ms();
-  if (metrics_write(option.metrics_file, f->path)) {
-    told = false;
-  } else if (!told) {
-    told = true;
-    note("%s: cannot be written: %s", option.metrics_file, strerror(errno));
-  }
+  metrics_tick(replica_metrics, f->path);
 }
 
 /* -------------------------------------------------------------------------------------- compact */

@@ -2,7 +2,6 @@
 ** publish.c - maph-replica publish: sessions, one after the other, that bring a store's changes to
 ** a bucket (publish.h).
 */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,12 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "nats/child.h"
+#include "nats/metrics.h"
 #include "nats/option.h"
 #include "nats/publish.h"
 #include "nats/replica.h"
 #include "nats/status.h"
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000, METRICS_MS = 5000 };
+enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000 };
 
 publishing publish_says(publisher *p, publishing end, const char *format, ...) {
   char text[sizeof p->notes.record.error];
@@ -89,18 +89,9 @@ static int publish(void *arg) {
 /* ----------------------------------------------------------------------------------- the parent */
 /* In the parent, each second. */
 static void tick(void *arg, uint64_t replaced) {
-  static unsigned long long written;
-  static bool told;
   const publisher *p = arg;
   (void)replaced;
-  if (option.metrics_file == NULL || (written && ticks_ms() - written < METRICS_MS)) return;
-  written = ticks_ms();
-  if (published_metrics_write(option.metrics_file, p->path)) {
-    told = false;
-  } else if (!told) {
-    told = true;
-    note("%s: cannot be written: %s", option.metrics_file, strerror(errno));
-  }
+  metrics_tick(published_metrics, p->path);
 }
 
 static bool is_source(const char *path) {

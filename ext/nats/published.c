@@ -3,9 +3,9 @@
 */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include "entry/json.h"
+#include "nats/metrics.h"
 #include "nats/option.h"
 #include "nats/replica.h"
 #include "nats/sidecar.h"
@@ -149,34 +149,14 @@ bool published_show(const char *path, bool *well) {
 }
 
 /* -------------------------------------------------------------------------------------- metrics */
-static void write_metrics(FILE *file, const char *path, const view *view) {
+bool published_metrics(FILE *file, const char *path) {
+  view view;
+  if (!look(path, &view)) return false;
   for (int i = 0; i < FIGURES; i++) {
     const figure *figure = &figures[i];
+    metric metric = { "maph_publish_", figure->metric, figure->help, figure->counts };
     double value;
-    if (!value_of(view, i, &value)) continue;
-    fprintf(file, "# HELP maph_publish_%s %s\n# TYPE maph_publish_%s %s\n", figure->metric,
-            figure->help, figure->metric, figure->counts ? "counter" : "gauge");
-    fprintf(file, "maph_publish_%s{bucket=\"", figure->metric);
-    metrics_label(file, view->header.bucket);
-    fputs("\",file=\"", file);
-    metrics_label(file, path);
-    fprintf(file, "\"} %.15g\n", value);
+    if (value_of(&view, i, &value)) metrics_add(file, &metric, view.header.bucket, path, value);
   }
-}
-
-bool published_metrics_write(const char *to, const char *path) {
-  view view;
-  char *other = NULL;
-  FILE *file;
-  bool ok;
-  if (!look(path, &view) || asprintf(&other, "%s.%d", to, (int)getpid()) < 0) return false;
-  file = fopen(other, "we");
-  ok = file != NULL;
-  if (file) {
-    write_metrics(file, path, &view);
-    ok = fclose(file) == 0 && rename(other, to) == 0;
-    if (!ok) unlink(other);
-  }
-  free(other);
-  return ok;
+  return true;
 }

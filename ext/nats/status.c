@@ -1,13 +1,12 @@
 /*
 ** status.c - maph-replica status, and the same figures for node_exporter.
 */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "nats/figures.h"
+#include "nats/metrics.h"
 #include "nats/option.h"
 #include "nats/replica.h"
 #include "nats/status.h"
@@ -68,46 +67,15 @@ int command_status(const char *const *words, int count) {
 }
 
 /* -------------------------------------------------------------------------------------- metrics */
-/* A label's value: as the format of Prometheus has it. */
-void metrics_label(FILE *file, const char *text) {
-  for (; *text; text++) {
-    if (*text == '\n')
-      fputs("\\n", file);
-    else {
-      if (*text == '"' || *text == '\\') fputc('\\', file);
-      fputc(*text, file);
-    }
-  }
-}
-
-static void write_metrics(FILE *file, const char *path, const replica_view *view) {
+bool replica_metrics(FILE *file, const char *path) {
+  replica_view view;
+  if (!replica_look(path, &view)) return false;
   for (int i = 0; i < REPLICA_FIGURES; i++) {
     const replica_figure *figure = &replica_figures[i];
+    metric metric = { "maph_replica_", figure->metric, figure->help, figure->counts };
     double value;
-    if (!replica_figure_value(view, i, now_ms(), &value)) continue;
-    fprintf(file, "# HELP maph_replica_%s %s\n# TYPE maph_replica_%s %s\n", figure->metric,
-            figure->help, figure->metric, figure->counts ? "counter" : "gauge");
-    fprintf(file, "maph_replica_%s{bucket=\"", figure->metric);
-    metrics_label(file, view->header.bucket);
-    fputs("\",file=\"", file);
-    metrics_label(file, path);
-    fprintf(file, "\"} %.15g\n", value);
+    if (replica_figure_value(&view, i, now_ms(), &value))
+      metrics_add(file, &metric, view.header.bucket, path, value);
   }
-}
-
-bool metrics_write(const char *to, const char *path) {
-  replica_view view;
-  char *other = NULL;
-  FILE *file;
-  bool ok;
-  if (!replica_look(path, &view) || asprintf(&other, "%s.%d", to, (int)getpid()) < 0) return false;
-  file = fopen(other, "we");
-  ok = file != NULL;
-  if (file) {
-    write_metrics(file, path, &view);
-    ok = fclose(file) == 0 && rename(other, to) == 0;
-    if (!ok) unlink(other);
-  }
-  free(other);
-  return ok;
+  return true;
 }

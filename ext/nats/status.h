@@ -8,13 +8,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* Write what the sidecar of the replica at `path` tells to the file `to`, which appears whole.
+/* metrics_writers: what the notes of the replica, or of the publisher of the store, at `path` tell.
 ** False: errno says why. */
-bool metrics_write(const char *to, const char *path);
-bool published_metrics_write(const char *to, const char *path);
-
-/* A text as the value of a label of Prometheus. */
-void metrics_label(FILE *file, const char *text);
+bool replica_metrics(FILE *file, const char *path);
+bool published_metrics(FILE *file, const char *path);
 
 /* Say what the publisher of the store at `path` noted.  False: there is none, and never was. */
 bool published_show(const char *path, bool *well);
