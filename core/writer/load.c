@@ -240,7 +240,7 @@ int load_perfect(load *load, uint8_t *payload, uint64_t size, int algorithm) {
   return rc == MAPH_OK ? append(load, zeros, log_extent_size(size) - RECORD_HEAD - size) : rc;
 }
 
-/* -------------------------------------------------------------------------- keys that came twice */
+/* ------------------------------------------------------------------------- keys that came twice */
 
 /* Records are read through the mapping: what of them is in the buffer is written too, once. */
 static int settle(load *load, view *view) {
@@ -312,7 +312,7 @@ static int fold_again(load *load) {
   return rc;
 }
 
-/* ------------------------------------------------------------------------------ begin and finish */
+/* ----------------------------------------------------------------------------- begin and finish */
 
 /* The header page, and the epoch that opens the log. */
 static int begin_file(load *load) {
