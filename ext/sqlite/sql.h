@@ -88,7 +88,8 @@ typedef struct sql_connection {
   int holders; /* modules, functions, tables and stores: at none it is freed */
   int modules; /* registered and not dropped */
   int has_functions;
-  sql_store *stores;    /* those that some table, cursor or function of this connection holds */
+  sql_store *stores; /* those that some table, cursor or function of this connection holds */
+  struct sql_table *tables;
   sqlite3_stmt *ticker; /* pulse.c */
   unsigned beats;
   struct sql_buffer *buffers; /* those that are not lent (buffer.c) */
@@ -264,6 +265,7 @@ typedef struct member_value {
   maph_slice text;
   char *owned; /* where the text lies if not in the JSON; sqlite3_free */
 } member_value;
+void member_number(const sql_member *member, member_value *value); /* the affinity of a number */
 /* json.data NULL: the member is missing.  SQLITE_NOMEM */
 int member_read(const sql_member *member, maph_slice json, member_value *value);
 void member_result(sqlite3_context *ctx, const sql_member *member, maph_slice json);
@@ -375,6 +377,7 @@ enum { COLUMN_MEMBER = -1 }; /* a declared one */
 typedef struct sql_table {
   sqlite3_vtab base; /* first: SQLite's part */
   sql_connection *connection;
+  struct sql_table *next; /* of the connection's */
   char *name, *schema;
   int is_function; /* maph('file'): read-only, the file is an argument */
   int is_own;      /* made by a CREATE of this connection, not found in a schema */
@@ -394,8 +397,9 @@ static inline sqlite3_value *table_value(const sql_table *table, sqlite3_value *
                                          int column) {
   return columns[column == COLUMN_KEY ? 0 : column + (int)table->options.members.count];
 }
-int table_may(const sql_table *table); /* STORE_MAY_* */
-int table_use(sql_table *table);       /* resolve the path, hold the store; message in zErrMsg */
+int table_is_fresh(const sql_table *table); /* made by the transaction that goes on */
+int table_may(const sql_table *table);      /* STORE_MAY_* */
+int table_use(sql_table *table); /* resolve the path, hold the store; message in zErrMsg */
 
 /* A module as SQLite 3.44 knows it: it has xIntegrity, with the headers of an older one too. */
 typedef struct sql_module {
