@@ -3,10 +3,10 @@
 **
 ** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, from the first on in
 ** which they do not all agree, as numbers, and these are sorted by radix: from their first bits on,
-** until the processor's cache holds a part, and there from the last byte on, skipping the bytes that
-** agree in all; groups whose numbers agree are sorted by the next 8 in the same way.  Each round
-** reads a key once, with the next ones asked for from memory.  Where a group is small, or keys
-** agree in very many bytes, whole keys are compared: no set of keys takes more than n log n
+** until the processor's cache holds a part, and there from the last byte on, skipping the bytes
+** that agree in all; groups whose numbers agree are sorted by the next 8 in the same way.  Each
+** round reads a key once, with the next ones asked for from memory.  Where a group is small, or
+** keys agree in very many bytes, whole keys are compared: no set of keys takes more than n log n
 ** comparisons.
 */
 #include "order/sort.h"
