@@ -12,8 +12,8 @@
 #include "nats/walk.h"
 
 /* What the last message of a key says: the key is not there, is as in the snapshot, is otherwise,
-** or is not in the snapshot. */
-typedef enum said { SAID_NOTHING, SAID_GONE, SAID_SAME, SAID_OTHER, SAID_GHOST } said;
+** or is not in the snapshot, and then that it is in the list once. */
+typedef enum said { SAID_NOTHING, SAID_GONE, SAID_SAME, SAID_OTHER, SAID_GHOST, SAID_LISTED } said;
 typedef struct place {
   uint64_t hash;
   said said;
@@ -114,6 +114,21 @@ static bool take(void *arg, const delivery *from) {
   return !d->no_memory;
 }
 
+/* A key that went and came back is in the list twice, one that went for good need not be. */
+static void tidy_ghosts(differences *d) {
+  ghost **link = &d->ghosts, *one;
+  while ((one = *link) != NULL) {
+    place *place = place_of(d, one->hash);
+    if (place->said == SAID_GHOST) {
+      place->said = SAID_LISTED;
+      link = &one->next;
+      continue;
+    }
+    *link = one->next;
+    free(one);
+  }
+}
+
 stream_rc differences_find(connection *c, const outgoing_rules *rules, maph_snapshot *snapshot,
                            uint64_t *last, differences **found) {
   differences *d = calloc(1, sizeof *d);
@@ -128,6 +143,7 @@ stream_rc differences_find(connection *c, const outgoing_rules *rules, maph_snap
   rc = bucket_walk(c, rules->bucket, NULL, &info, take, d);
   if (rc == STREAM_OK && d->no_memory) rc = stream_fail(STREAM_MEMORY, "out of memory");
   *last = info.last;
+  if (rc == STREAM_OK) tidy_ghosts(d);
   return rc;
 }
 
@@ -135,9 +151,6 @@ stream_rc differences_find(connection *c, const outgoing_rules *rules, maph_snap
 static bool tell_ghosts(const differences *d, difference_tell tell, void *arg) {
   for (const ghost *one = d->ghosts; one; one = one->next) {
     maph_entry entry = { .key = maph_bytes(one->key, one->size) };
-    place *place = place_of(d, one->hash);
-    if (place->said != SAID_GHOST) continue;
-    place->said = SAID_GONE; /* a key that came back is in the list twice */
     if (!tell(arg, &entry, true, true)) return false;
   }
   return true;

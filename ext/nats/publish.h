@@ -21,6 +21,12 @@
 ** first seconds that is what the one before had on its way.  A bucket that is ahead of the file, as
 ** after the file was restored from an older copy, is left alone too.
 **
+** WHAT CANNOT BE SENT.  A transaction is judged before its first message leaves: each key by the
+** form that it has in the bucket, each value by what the server and the bucket take.  Where one of
+** them cannot be sent nothing of the transaction is, and the publisher ends.  With --skip-too-large
+** such a value goes as a delete and such a key not at all, and the rest of the transaction goes.
+** A change that a later one undid stops nothing.
+**
 ** FILE.publish is beside the store what FILE.replica is beside a replica (sidecar.h): its lock
 ** makes sure of one publisher a file.
 */
@@ -70,7 +76,9 @@ typedef struct sending {
   uint64_t index;   /* of its changes, that of the one that waits */
   uint64_t whole;   /* the last transaction of which all was sent */
 } sending;
-/* The next change, of that transaction.  NOW: go on. */
+/* May that change be sent?  NOW: it may, or need not be.  FATAL: its transaction cannot. */
+publishing sending_judge(sending *s, const maph_entry *entry, bool deleted);
+/* The next change, of that transaction, which was judged.  NOW: go on. */
 publishing sending_take(sending *s, const maph_entry *entry, bool deleted, uint64_t index);
 /* All of the transaction was taken. */
 publishing sending_end(sending *s);

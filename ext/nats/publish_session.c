@@ -27,7 +27,7 @@ enum {
   WAIT_MS = 200,    /* for a change */
   TAIL_MOST = 4096, /* messages */
   GRACE_MS = 10000, /* what the publisher before had on its way has come by then */
-  DRAIN_MS = 5000   /* told to end: for acknowledgements */
+  DRAIN_MS = 5000   /* at the end: for acknowledgements */
 };
 #define VERSION_MOST ((UINT64_C(1) << 48) - 1)
 
@@ -36,7 +36,9 @@ typedef struct session {
   connection *c;
   stream_info info;
   sending out;
+  maph_changes *ahead; /* reads the feed too, to judge each transaction before it is sent */
   maph_changes *feed;
+  uint64_t judged; /* changes of a transaction that were, and that `feed` has not brought */
   /* What of the next transaction the bucket has: so many changes, the last one of that subject. */
   uint64_t skip, index;
   char skip_subject[KEYS_LINE + 300];
@@ -279,12 +281,21 @@ static bool tell_difference(void *arg, const maph_entry *entry, bool deleted, bo
   return t->end == PUBLISHING_NOW && !child_told();
 }
 
+static bool judge_difference(void *arg, const maph_entry *entry, bool deleted, bool there) {
+  telling *t = arg;
+  (void)there;
+  t->end = sending_judge(&t->s->out, entry, deleted);
+  return t->end == PUBLISHING_NOW && !child_told();
+}
+
 static publishing send_differences(session *s, const differences *found, uint64_t version) {
   telling t = { .s = s, .version = version, .end = PUBLISHING_NOW };
   sidecar_record *record = &s->p->notes.record;
   s->out.version = version;
   s->out.before = UINT64_MAX;
   s->out.whole = record->version;
+  if (differences_tell(found, s->p->store, judge_difference, &t) != MAPH_OK) return of_store(s);
+  if (t.end != PUBLISHING_NOW) return t.end;
   if (differences_tell(found, s->p->store, tell_difference, &t) != MAPH_OK) return of_store(s);
   if (child_told()) return PUBLISHING_AGAIN;
   if (t.end == PUBLISHING_NOW) t.end = sending_end(&s->out);
@@ -299,6 +310,11 @@ static publishing send_differences(session *s, const differences *found, uint64_
   return PUBLISHING_NOW;
 }
 
+static int open_feed(session *s, uint64_t since) {
+  int rc = maph_changes_open(s->p->store, since, &s->feed);
+  return rc == MAPH_OK ? maph_changes_open(s->p->store, since, &s->ahead) : rc;
+}
+
 static publishing compare(session *s) {
   maph_snapshot *snapshot;
   differences *found = NULL;
@@ -309,7 +325,7 @@ static publishing compare(session *s) {
   if (maph_snapshot_open(s->p->store, &snapshot) != MAPH_OK) return of_store(s);
   version = maph_snapshot_version(snapshot);
   /* Before the long walk: what is written meanwhile stays within its reach. */
-  if (maph_changes_open(s->p->store, version, &s->feed) != MAPH_OK) end = of_store(s);
+  if (open_feed(s, version) != MAPH_OK) end = of_store(s);
   if (end == PUBLISHING_NOW) {
     rc = differences_find(s->c, &s->out.rules, snapshot, &last, &found);
     if (rc != STREAM_OK) end = of_stream(s, rc, REPLICA_DISCONNECTED);
@@ -326,7 +342,7 @@ static publishing compare(session *s) {
 
 /* ----------------------------------------------------------------------------------------- feed */
 static publishing begin_feed(session *s, const place *from) {
-  int rc = maph_changes_open(s->p->store, from->version, &s->feed);
+  int rc = open_feed(s, from->version);
   if (rc == MAPH_COMPACTED) return compare(s);
   if (rc != MAPH_OK) return of_store(s);
   s->out.whole = from->version;
@@ -345,6 +361,24 @@ static publishing skip_change(session *s, const maph_change *change) {
     return PUBLISHING_NOW;
   s->p->compare = true;
   return PUBLISHING_AGAIN;
+}
+
+/* The next transaction, read to its end.  One change alone is judged when it is sent. */
+static int judge_transaction(session *s, int timeout_ms, publishing *end) {
+  maph_change change;
+  int rc = maph_changes_next(s->ahead, timeout_ms, &change);
+  *end = PUBLISHING_NOW;
+  if (rc != MAPH_OK) return rc;
+  s->judged = 1;
+  if (change.last) return rc;
+  for (;;) {
+    if (s->judged % 1024 == 0) child_stamp();
+    if (s->judged > s->skip) *end = sending_judge(&s->out, &change.entry, change.deleted);
+    if (*end != PUBLISHING_NOW || change.last) return rc;
+    rc = maph_changes_next(s->ahead, 0, &change);
+    if (rc != MAPH_OK) return rc;
+    s->judged++;
+  }
 }
 
 static publishing send_change(session *s, const maph_change *change, bool *open) {
@@ -399,13 +433,16 @@ static publishing rest(session *s) {
   return PUBLISHING_NOW;
 }
 
-/* Nothing more is sent. */
-static publishing drain(session *s) {
+/* Nothing more is sent: told to end, or what comes cannot be. */
+static void drain(session *s) {
+  sidecar_record *record = &s->p->notes.record;
   unsigned long long until = ticks_ms() + DRAIN_MS;
   publishing end = PUBLISHING_NOW;
+  char error[sizeof record->error];
+  strcpy(error, record->error);
   while (end == PUBLISHING_NOW && pipe_on_its_way(s->out.pipe) && ticks_ms() < until)
     end = sending_listen(&s->out, 0, WAIT_MS);
-  return PUBLISHING_DONE;
+  strcpy(record->error, error);
 }
 
 /* Nothing more to send, and not all is acknowledged. */
@@ -427,10 +464,17 @@ static publishing step(session *s, bool *open) {
   size_t on_its_way = pipe_on_its_way(s->out.pipe);
   bool enough = option.once && !*open && s->out.whole >= s->p->target;
   int rc = MAPH_NOTFOUND;
-  if (!enough) rc = maph_changes_next(s->feed, on_its_way || option.once ? 0 : WAIT_MS, &change);
+  publishing end = PUBLISHING_NOW;
+  if (s->judged)
+    rc = MAPH_OK;
+  else if (!enough)
+    rc = judge_transaction(s, on_its_way || option.once ? 0 : WAIT_MS, &end);
   child_stamp();
+  if (end != PUBLISHING_NOW) return end;
+  if (rc == MAPH_OK) rc = maph_changes_next(s->feed, 0, &change);
   if (rc == MAPH_OK) {
-    publishing end = send_change(s, &change, open);
+    s->judged--;
+    end = send_change(s, &change, open);
     return end == PUBLISHING_NOW ? sending_listen(&s->out, SIZE_MAX, 0) : end;
   }
   if (rc == MAPH_COMPACTED) {
@@ -510,7 +554,8 @@ static publishing run(session *s) {
   publishing end = connect(s);
   if (end == PUBLISHING_NOW) end = begin(s);
   while (end == PUBLISHING_NOW && (open || !child_told())) end = step(s, &open);
-  return end == PUBLISHING_NOW && s->out.pipe ? drain(s) : end;
+  if (s->out.pipe && (end == PUBLISHING_NOW || end == PUBLISHING_FATAL)) drain(s);
+  return end == PUBLISHING_NOW ? PUBLISHING_DONE : end;
 }
 
 publishing publish_session(publisher *p) {
@@ -520,6 +565,7 @@ publishing publish_session(publisher *p) {
   s->p = p;
   end = run(s);
   maph_changes_close(s->feed);
+  maph_changes_close(s->ahead);
   if (p->reopen && p->store) {
     maph_close(p->store);
     p->store = NULL;

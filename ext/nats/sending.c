@@ -68,22 +68,24 @@ static const char *shown(maph_slice key) {
 
 static publishing refuse(sending *s, outgoing_rc why, const maph_entry *entry) {
   publisher *p = s->p;
+  const char *key = shown(entry->key);
+  uint64_t version = entry->version;
   if (why == OUTGOING_KEY)
     return publish_says(
         p, PUBLISHING_FATAL,
-        "%s: key %s: the bucket's keys are letters, digits, - _ / = and ., with no "
-        ". at either end and no two in a row: use a bucket made with --keys escaped",
-        p->path, shown(entry->key));
+        "%s: version %" PRIu64 ": key %s: the bucket's keys are letters, digits, - _ / = and ., "
+        "with no . at either end and no two in a row: use a bucket made with --keys escaped",
+        p->path, version, key);
   if (why == OUTGOING_LONG)
     return publish_says(p, PUBLISHING_FATAL,
-                        "%s: key %s of %zu bytes is too long for NATS: --skip-too-large leaves it "
-                        "out",
-                        p->path, shown(entry->key), entry->key.size);
+                        "%s: version %" PRIu64 ": key %s of %zu bytes is too long for NATS: "
+                        "--skip-too-large leaves it out",
+                        p->path, version, key, entry->key.size);
   return publish_says(p, PUBLISHING_FATAL,
-                      "%s: the value of key %s has %zu bytes, and a message of bucket %s at most "
-                      "%" PRIu64 ": raise max_payload of the server, or --max-value of the bucket, "
-                      "or leave it out with --skip-too-large",
-                      p->path, shown(entry->key), entry->value.size, p->bucket, s->rules.most);
+                      "%s: version %" PRIu64 ": the value of key %s has %zu bytes, and a message "
+                      "of bucket %s at most %" PRIu64 ": raise max_payload of the server, or "
+                      "--max-value of the bucket, or leave it out with --skip-too-large",
+                      p->path, version, key, entry->value.size, p->bucket, s->rules.most);
 }
 
 /* Is the change undone by a later one?  Then the bucket need not have it. */
@@ -92,15 +94,24 @@ static bool is_past(const sending *s, const maph_entry *entry) {
   return maph_get_entry(s->p->store, entry->key, &now) != MAPH_OK || now.version != entry->version;
 }
 
+static publishing judge(sending *s, outgoing_rc rc, const maph_entry *entry, bool deleted) {
+  bool skips = rc != OUTGOING_KEY && option.skip_too_large;
+  /* a delete: the bucket never had the key */
+  if (rc == OUTGOING_OK || deleted || skips || is_past(s, entry)) return PUBLISHING_NOW;
+  return refuse(s, rc, entry);
+}
+
+publishing sending_judge(sending *s, const maph_entry *entry, bool deleted) {
+  static outgoing message;
+  return judge(s, outgoing_read(&s->rules, entry, deleted, &message), entry, deleted);
+}
+
 publishing sending_take(sending *s, const maph_entry *entry, bool deleted, uint64_t index) {
   static outgoing message;
   outgoing_rc rc = outgoing_read(&s->rules, entry, deleted, &message);
-  publishing end = PUBLISHING_NOW;
-  if (rc != OUTGOING_OK && deleted) return end; /* the bucket never had it */
-  if (rc != OUTGOING_OK && !is_past(s, entry)) {
-    if (rc == OUTGOING_KEY || !option.skip_too_large) return refuse(s, rc, entry);
-    s->p->notes.record.left_out++;
-  }
+  publishing end = judge(s, rc, entry, deleted);
+  if (end != PUBLISHING_NOW || (rc != OUTGOING_OK && deleted)) return end;
+  if (rc != OUTGOING_OK && !is_past(s, entry)) s->p->notes.record.left_out++;
   if (rc == OUTGOING_LONG || rc == OUTGOING_KEY) return end;
   if (pipe_waits(s->pipe)) end = send_waiting(s, false);
   if (end == PUBLISHING_NOW && pipe_full(s->pipe))

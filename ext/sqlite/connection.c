@@ -47,5 +47,6 @@ void connection_release(void *connection) {
   if (*at) *at = c->next;
   pthread_mutex_unlock(&mutex);
   pulse_rest(c);
+  buffer_forget(c);
   sqlite3_free(c);
 }

@@ -94,9 +94,9 @@ static void changes_column(form_cursor *cursor, sqlite3_context *ctx, int column
   const maph_entry *entry = &cursor->change.entry;
   switch (column) {
     case 0: sqlite3_result_int64(ctx, (sqlite3_int64)entry->version); break;
-    case 1: value_result_key(ctx, entry->key, value_key_is_text(entry)); break;
+    case 1: value_result_key(ctx, entry->key, value_key_is_text(entry), NULL); break;
     case 2:
-      if (!cursor->change.deleted) value_result(ctx, entry);
+      if (!cursor->change.deleted) value_result(ctx, entry, NULL);
       break;
     case 3: sqlite3_result_int(ctx, cursor->change.deleted); break;
     case 4: value_result_expiry(ctx, entry->expires); break;

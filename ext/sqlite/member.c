@@ -53,8 +53,9 @@ static const char *take_name(const char *z, char **name) {
 
 /* Words that say more than a type, and that a virtual table would not keep. */
 static int is_constraint(const char *type) {
-  static const char *const words[] = { "NOT",     "NULL",  "PRIMARY",    "UNIQUE",    "DEFAULT",
-                                       "COLLATE", "CHECK", "REFERENCES", "GENERATED", "AS" };
+  static const char *const words[] = { "NOT",     "NULL",       "PRIMARY",   "UNIQUE",
+                                       "DEFAULT", "COLLATE",    "CHECK",     "REFERENCES",
+                                       "AS",      "CONSTRAINT", "GENERATED", "DEFERRABLE" };
   size_t i, n;
   while (*(type = skip_blanks(type))) {
     for (n = 0; type[n] && !is_blank(type[n]); n++) {}
@@ -317,19 +318,23 @@ static void whole_of_real(member_value *value) {
   if ((double)value->whole == value->real) value->type = SQLITE_INTEGER;
 }
 
-/* As SQLite applies a column's affinity to what is stored there. */
-static int apply_affinity(const sql_member *member, member_value *value) {
-  int affinity = member->affinity;
-  if (affinity == MEMBER_ANY) return SQLITE_OK;
-  if (affinity == MEMBER_TEXT)
-    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(member, value);
-  if (value->type == SQLITE_TEXT) number_of_text(value);
-  if (affinity != MEMBER_REAL) {
+/* INTEGER or REAL, by the column's affinity. */
+void member_number(const sql_member *member, member_value *value) {
+  if (member->affinity == MEMBER_INTEGER || member->affinity == MEMBER_NUMERIC) {
     whole_of_real(value);
-  } else if (value->type == SQLITE_INTEGER) {
+  } else if (member->affinity == MEMBER_REAL && value->type == SQLITE_INTEGER) {
     value->type = SQLITE_FLOAT;
     value->real = (double)value->whole;
   }
+}
+
+/* As SQLite applies a column's affinity to what is stored there. */
+static int apply_affinity(const sql_member *member, member_value *value) {
+  if (member->affinity == MEMBER_ANY) return SQLITE_OK;
+  if (member->affinity == MEMBER_TEXT)
+    return value->type == SQLITE_TEXT ? SQLITE_OK : text_of_number(member, value);
+  if (value->type == SQLITE_TEXT) number_of_text(value);
+  member_number(member, value);
   return SQLITE_OK;
 }
 

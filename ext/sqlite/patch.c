@@ -14,6 +14,9 @@
 #include "sql.h"
 #include "entry/json.h"
 #include "entry/utf8.h"
+#include <math.h>
+
+static const char no_object[] = "the value is no JSON object";
 
 typedef struct json_text {
   char *bytes;
@@ -47,9 +50,8 @@ static int refuse(char **message, const sql_member *member, const char *why) {
 }
 
 static int is_json(maph_slice bytes) {
-  json_reader in = json_begin(bytes);
-  maph_slice value;
-  return json_value(&in, &value) && json_end(&in);
+  json_reader in;
+  return json_whole(bytes, &in);
 }
 
 /* The value of a column as JSON. */
@@ -89,14 +91,21 @@ static int add_value(json_text *text, const sql_member *member, sqlite3_value *v
   return text->rc;
 }
 
-/* Numbers that are equal are the same where the affinity makes them so. */
+/* Is the value, with the column's affinity, the number that the member reads as?  Two of 64 bits
+** that are one as REAL are two. */
 static int is_number(const sql_member *member, sqlite3_value *value, const member_value *old) {
-  int type = sqlite3_value_type(value);
-  double real = old->type == SQLITE_INTEGER ? (double)old->whole : old->real;
-  if (type == SQLITE_INTEGER && old->type == SQLITE_INTEGER)
-    return sqlite3_value_int64(value) == old->whole;
-  if (member->affinity == MEMBER_ANY && type != old->type) return 0;
-  return (type == SQLITE_INTEGER || type == SQLITE_FLOAT) && sqlite3_value_double(value) == real;
+  member_value new;
+  memset(&new, 0, sizeof(new));
+  new.type = sqlite3_value_type(value);
+  if (new.type != SQLITE_INTEGER &&new.type != SQLITE_FLOAT) return 0;
+  if (new.type == SQLITE_INTEGER)
+    new.whole = sqlite3_value_int64(value);
+  else
+    new.real = sqlite3_value_double(value);
+  member_number(member, &new);
+  if (new.type != old->type) return 0;
+  if (new.type == SQLITE_INTEGER) return new.whole == old->whole;
+  return new.real == old->real && !signbit(new.real) == !signbit(old->real);
 }
 
 static int is_text(sqlite3_value *value, maph_slice text) {
@@ -167,7 +176,7 @@ static int patch(json_text *text, maph_slice object, const sql_member *member, s
   maph_slice name, old;
   bool first = true;
   int rc;
-  if (!json_next(&in, '{')) return refuse(message, member, "the value is no JSON object");
+  if (!json_next(&in, '{')) return refuse(message, member, no_object);
   while (json_member(&in, &first, &name, &old)) {
     if (!member_is_named(name, member->path[depth])) continue;
     add(text, start, (size_t)((const char *)old.data - start));
@@ -176,7 +185,7 @@ static int patch(json_text *text, maph_slice object, const sql_member *member, s
     add(text, start, (size_t)(end - start));
     return rc == SQLITE_OK ? text->rc : rc;
   }
-  if (in.mistake) return refuse(message, member, "the value is no JSON object");
+  if (in.mistake) return refuse(message, member, no_object);
   if (is_null(value)) {
     add(text, object.data, object.size);
     return text->rc;
@@ -188,6 +197,7 @@ static int patch(json_text *text, maph_slice object, const sql_member *member, s
   return text->rc;
 }
 
+/* To the object, which was JSON before the first column was patched. */
 static int patch_one(json_text *object, const sql_member *member, sqlite3_value *v,
                      char **message) {
   json_text value = { NULL, 0, 0, SQLITE_OK }, next = { NULL, 0, 0, SQLITE_OK };
@@ -210,13 +220,17 @@ int members_patch(const sql_members *members, maph_slice base, maph_slice old,
   json_text object = { NULL, 0, 0, SQLITE_OK };
   maph_slice *texts = sqlite3_malloc64(members->count * sizeof(texts[0]));
   size_t i;
+  int is_checked = base.size == 0;
   int rc = texts ? members_find(members, old, texts) : SQLITE_NOMEM;
   if (rc == SQLITE_OK) add(&object, base.size ? base.data : "{}", base.size ? base.size : 2);
   if (rc == SQLITE_OK) rc = object.rc;
   for (i = 0; i < members->count && rc == SQLITE_OK; i++) {
     int same = sqlite3_value_nochange(columns[i]);
     if (!same) rc = is_same(&members->list[i], columns[i], texts[i], &same);
-    if (rc == SQLITE_OK && !same) rc = patch_one(&object, &members->list[i], columns[i], message);
+    if (rc != SQLITE_OK || same) continue;
+    if (!is_checked && !is_json(base)) rc = refuse(message, &members->list[i], no_object);
+    is_checked = 1;
+    if (rc == SQLITE_OK) rc = patch_one(&object, &members->list[i], columns[i], message);
   }
   sqlite3_free(texts);
   if (rc != SQLITE_OK) {

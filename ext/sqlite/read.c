@@ -11,6 +11,7 @@
 ** column, so count(*) and key-only queries touch no value beyond the checksum that core verifies.
 */
 #include "sql.h"
+#include <stddef.h>
 
 #define BATCH 32 /* keys of an IN list looked up together: enough to overlap their cache misses */
 
@@ -23,17 +24,19 @@ typedef struct row_cursor {
   char *file;               /* the argument of the table-valued form */
   int plan;
   int is_used; /* xFilter was called since the cursor was as new */
+  int is_lone; /* no row was asked for before, and but one is now */
   int at_end;
   sqlite3_int64 left; /* rows that may still be wanted; -1: no bound known */
   maph_entry entry;
-  maph_cursor *scan; /* in no order; NULL: */
-  key_range range;   /* SCAN, RANGE, NOCASE */
+  maph_cursor *scan; /* in no order; NULL: `range` */
   int sought;        /* the type by which the row was sought; 0: the key shows its own */
   key_list list;     /* KEYS: what to look up, */
   maph_entry *found; /* and what was found for the present batch */
   size_t key_next, batch_end;
   maph_slice *members;    /* of the row's value, as they are declared, */
   const void *members_of; /* and of which value */
+  int has_range;          /* else it is all zero: */
+  key_range range;        /* SCAN, RANGE, NOCASE; last, since it is large and not always used */
 } row_cursor;
 
 /* -------------------------------------------------------------------------------------- cursors */
@@ -42,10 +45,12 @@ static sql_table *table_of(row_cursor *cursor) { return (sql_table *)cursor->bas
 
 int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
   sql_table *table = (sql_table *)vtab;
-  row_cursor *c = table->spare ? table->spare : sqlite3_malloc64(sizeof(*c));
+  row_cursor *c = table->spare;
+  size_t used = c && !c->has_range ? offsetof(row_cursor, range) : sizeof(*c);
+  if (c == NULL) c = sqlite3_malloc64(sizeof(*c));
   if (c == NULL) return SQLITE_NOMEM;
   table->spare = NULL;
-  memset(c, 0, sizeof(*c));
+  memset(c, 0, used);
   c->at_end = 1;
   c->left = -1;
   table->heir = c;
@@ -57,8 +62,8 @@ int read_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **cursor) {
 static void cursor_free(row_cursor *cursor) {
   maph_cursor_close(cursor->scan);
   if (cursor->list.arena) keys_clear(&cursor->list);
-  sqlite3_free(cursor->members);
-  sqlite3_free(cursor->found);
+  if (cursor->members) sqlite3_free(cursor->members);
+  if (cursor->found) sqlite3_free(cursor->found);
   if (range_is_used(&cursor->range)) range_close(&cursor->range);
 }
 
@@ -66,7 +71,8 @@ static void cursor_free(row_cursor *cursor) {
 static void cursor_reset(row_cursor *cursor) {
   cursor_free(cursor);
   memset(&cursor->list, 0, sizeof(cursor->list));
-  memset(&cursor->range, 0, sizeof(cursor->range));
+  if (cursor->has_range) memset(&cursor->range, 0, sizeof(cursor->range));
+  cursor->has_range = 0;
   cursor->members = NULL;
   cursor->scan = NULL;
   cursor->found = NULL;
@@ -221,16 +227,17 @@ static int find_keys(row_cursor *cursor, sqlite3_value *list) {
 }
 
 /* key = x */
-static int find_equal(row_cursor *cursor, sqlite3_value *value, int shows_sought) {
+static int find_equal(row_cursor *cursor, sqlite3_value *value, int letter) {
   int type = sqlite3_value_type(value), rc;
   maph_slice key;
   if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) {
     cursor->plan = PLAN_KEYS;
+    cursor->is_lone = 0;
     rc = keys_add(&cursor->list, cursor->view, value, &table_of(cursor)->base.zErrMsg);
     return rc == SQLITE_OK ? start_keys(cursor) : rc;
   }
   rc = value_lookup_key(value, &key);
-  if (shows_sought) cursor->sought = type;
+  if (letter == TERM_EQUAL) cursor->sought = type;
   return rc == SQLITE_OK ? find_key(cursor, key) : rc;
 }
 
@@ -295,6 +302,7 @@ static int is_bound(int letter) { return strchr(">g<lAGBL", letter) != NULL; }
 static int read_arguments(row_cursor *cursor, const char *letters, int argc, sqlite3_value **argv) {
   key_range *range = &cursor->range;
   int i, rc = SQLITE_OK;
+  cursor->has_range = 1;
   range->no_case = cursor->plan == PLAN_NOCASE;
   range->is_utf8 = table_of(cursor)->is_utf8;
   if (letters[argc]) range->order = letters[argc] == ORDER_UP ? 1 : -1;
@@ -312,8 +320,8 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
                 sqlite3_value **argv) {
   row_cursor *c = (row_cursor *)cursor;
   sql_table *table = table_of(c);
-  sqlite3_value *key;
-  int rc;
+  int is_function = table->is_function, rc;
+  c->is_lone = plan == PLAN_KEY && !c->is_used;
   if (c->is_used) cursor_reset(c);
   c->is_used = 1;
   table->heir = NULL;
@@ -322,13 +330,12 @@ int read_filter(sqlite3_vtab_cursor *cursor, int plan, const char *letters, int 
     return fail(&table->base.zErrMsg, SQLITE_ERROR,
                 sqlite3_mprintf("maph: name the file, as in SELECT * FROM maph('cache.maph')"));
   }
-  rc = read_arguments(c, letters, argc, argv);
+  rc = plan == PLAN_KEY && argc == 1 ? SQLITE_OK : read_arguments(c, letters, argc, argv);
   if (rc == SQLITE_OK) rc = cursor_begin(c);
   if (rc != SQLITE_OK || c->range.is_nothing || c->left == 0) return rc;
-  key = argc > 0 ? argv[table->is_function ? argc > 1 : 0] : NULL;
-  switch (plan) {
-    case PLAN_KEY: return find_equal(c, key, strchr(letters, TERM_EQUAL) != NULL);
-    case PLAN_KEYS: return find_keys(c, key);
+  switch (plan) { /* a key is the first argument, but for a file */
+    case PLAN_KEY: return find_equal(c, argv[is_function], letters[is_function]);
+    case PLAN_KEYS: return find_keys(c, argv[is_function]);
     default: return start_scan(c);
   }
 }
@@ -359,6 +366,11 @@ static int read_member(row_cursor *cursor, sqlite3_context *ctx, size_t i) {
   return SQLITE_OK;
 }
 
+/* Who has buffers for its row: SQLite has no memory yet for the columns of a first one. */
+static sql_connection *lender_of(const row_cursor *cursor) {
+  return cursor->is_lone ? cursor->store->connection : NULL;
+}
+
 int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int place) {
   row_cursor *c = (row_cursor *)cursor;
   int column = table_column(table_of(c), place);
@@ -368,8 +380,8 @@ int read_column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int place) {
     case COLUMN_KEY:
     case COLUMN_ROWID:
     case COLUMN_ROWID + 1:
-    case COLUMN_OID: value_result_key(ctx, c->entry.key, shows_text(c)); break;
-    case COLUMN_VALUE: value_result(ctx, &c->entry); break;
+    case COLUMN_OID: value_result_key(ctx, c->entry.key, shows_text(c), lender_of(c)); break;
+    case COLUMN_VALUE: value_result(ctx, &c->entry, lender_of(c)); break;
     case COLUMN_VERSION: sqlite3_result_int64(ctx, (sqlite3_int64)c->entry.version); break;
     case COLUMN_EXPIRES: value_result_expiry(ctx, c->entry.expires); break;
     case COLUMN_TTL: break; /* it was turned into expires_at */

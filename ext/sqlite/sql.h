@@ -2,9 +2,9 @@
 ** sql.h - what the files of the SQLite extension know of each other.
 **
 ** Calls go down: extension -> vtab, stat, form, function -> plan, read, write -> command -> table
-** -> views, change -> store.  What they all use stands apart: connection, option, values, keys,
-** range, numbers, member, patch and pulse.  Nothing here is seen outside of the extension.  It
-** knows maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the
+** -> views, change -> store.  What they all use stands apart: connection, buffer, option, values,
+** keys, range, numbers, member, patch and pulse.  Nothing here is seen outside of the extension.
+** It knows maph.h, sqlite3ext.h, and of ext/entry what is text and JSON; nothing else of the
 ** project.
 **
 ** ERRORS.  Every function that returns `int rc` returns an SQLite code.  Where it takes `char
@@ -88,9 +88,12 @@ typedef struct sql_connection {
   int holders; /* modules, functions, tables and stores: at none it is freed */
   int modules; /* registered and not dropped */
   int has_functions;
-  sql_store *stores;    /* those that some table, cursor or function of this connection holds */
+  sql_store *stores; /* those that some table, cursor or function of this connection holds */
+  struct sql_table *tables;
   sqlite3_stmt *ticker; /* pulse.c */
   unsigned beats;
+  struct sql_buffer *buffers; /* those that are not lent (buffer.c) */
+  int buffer_count;
 } sql_connection;
 
 /* What the last command did (command.c). */
@@ -168,6 +171,12 @@ sql_connection *connection_new(sqlite3 *db); /* held for the caller; NULL: no me
 sql_connection *connection_hold(sql_connection *connection); /* answers connection */
 void connection_release(void *connection);                   /* NULL: no-op */
 
+/* --------------------------------------------------- buffer.c: where the bytes of a result lie */
+enum { BUFFER_SIZE = 2048 };
+char *buffer_lend(sql_connection *connection); /* of BUFFER_SIZE bytes; NULL: allocate */
+void buffer_back(void *bytes);                 /* the destructor of a result that lies in one */
+void buffer_forget(sql_connection *connection);
+
 /* opens nothing; SQLITE_NOMEM */
 int store_hold(sql_connection *connection, const char *resolved, sql_store **store);
 void store_release(sql_store *store); /* NULL: no-op */
@@ -228,11 +237,11 @@ double value_real_of(const char *text); /* a number with '.', as strtod reads it
 /* a JSON number; 1: it is whole, and *whole has it; 0: *real has it */
 int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real);
 int value_read(sqlite3_value *value, value_bytes *out); /* SQL to bytes; SQLITE_NOMEM */
-/* the value of an entry, as it went in */
-void value_result(sqlite3_context *ctx, const maph_entry *entry);
+/* the value of an entry, as it went in; lender: who has buffers for it, or NULL */
+void value_result(sqlite3_context *ctx, const maph_entry *entry, sql_connection *lender);
 /* as SQL shows it: who wrote it through another door may not have said */
 int value_key_is_text(const maph_entry *entry);
-void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text);
+void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text, sql_connection *lender);
 /* what to look up for key=v; size 0: no key equals it */
 int value_lookup_key(sqlite3_value *value, maph_slice *key);
 /* seconds from now; NULL: for ever */
@@ -256,6 +265,7 @@ typedef struct member_value {
   maph_slice text;
   char *owned; /* where the text lies if not in the JSON; sqlite3_free */
 } member_value;
+void member_number(const sql_member *member, member_value *value); /* the affinity of a number */
 /* json.data NULL: the member is missing.  SQLITE_NOMEM */
 int member_read(const sql_member *member, maph_slice json, member_value *value);
 void member_result(sqlite3_context *ctx, const sql_member *member, maph_slice json);
@@ -367,6 +377,7 @@ enum { COLUMN_MEMBER = -1 }; /* a declared one */
 typedef struct sql_table {
   sqlite3_vtab base; /* first: SQLite's part */
   sql_connection *connection;
+  struct sql_table *next; /* of the connection's */
   char *name, *schema;
   int is_function; /* maph('file'): read-only, the file is an argument */
   int is_own;      /* made by a CREATE of this connection, not found in a schema */
@@ -386,8 +397,9 @@ static inline sqlite3_value *table_value(const sql_table *table, sqlite3_value *
                                          int column) {
   return columns[column == COLUMN_KEY ? 0 : column + (int)table->options.members.count];
 }
-int table_may(const sql_table *table); /* STORE_MAY_* */
-int table_use(sql_table *table);       /* resolve the path, hold the store; message in zErrMsg */
+int table_is_fresh(const sql_table *table); /* made by the transaction that goes on */
+int table_may(const sql_table *table);      /* STORE_MAY_* */
+int table_use(sql_table *table); /* resolve the path, hold the store; message in zErrMsg */
 
 /* A module as SQLite 3.44 knows it: it has xIntegrity, with the headers of an older one too. */
 typedef struct sql_module {

@@ -24,10 +24,24 @@ int table_column(const sql_table *table, int place) {
 
 /* ------------------------------------------------------------------------------------ the store */
 
+/* In the transaction of its CREATE, SQLite connects a table anew under another name (ALTER TABLE),
+** and where a ROLLBACK TO takes other changes of the schema back.  The one that was created lives
+** until the transaction ends. */
+int table_is_fresh(const sql_table *table) {
+  const sql_table *other;
+  if (table->is_fresh) return 1;
+  for (other = table->connection->tables; other; other = other->next) {
+    if (other->is_fresh && sqlite3_stricmp(other->schema, table->schema) == 0
+        && strcmp(other->options.path, table->options.path) == 0)
+      return 1;
+  }
+  return 0;
+}
+
 int table_may(const sql_table *table) {
   int mode = table->options.mode;
   if (table->is_function || mode == OPTION_RO) return 0;
-  if (mode == OPTION_RWC && table->is_fresh
+  if (mode == OPTION_RWC && table_is_fresh(table)
       && sqlite3_txn_state(table->connection->db, table->schema) == SQLITE_TXN_WRITE) {
     return STORE_MAY_WRITE | STORE_MAY_CREATE;
   }

@@ -32,8 +32,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define NUMBER_MAX 40      /* bytes of value_bytes.number, the final zero included */
-enum { COPY_MOST = 2048 }; /* bytes of a text that are copied once more for its zero byte */
+#define NUMBER_MAX 40 /* bytes of value_bytes.number, the final zero included */
 
 static locale_t plain; /* the "C" locale */
 static pthread_once_t plain_once = PTHREAD_ONCE_INIT;
@@ -164,20 +163,31 @@ int value_number_of(maph_slice text, sqlite3_int64 *whole, double *real) {
 
 /* With a zero byte behind it: else sqlite3_column_text() and many a function let SQLite allocate
 ** anew for that byte, which costs more than to copy a short text twice. */
-static void result_text(sqlite3_context *ctx, maph_slice text) {
-  char copy[COPY_MOST + 1];
+static void result_text(sqlite3_context *ctx, maph_slice text, sql_connection *lender) {
+  char copy[BUFFER_SIZE], *lent = NULL;
   if (text.size == 0) {
     sqlite3_result_text(ctx, "", -1, SQLITE_STATIC);
-  } else if (text.size > COPY_MOST || memchr(text.data, 0, text.size)) {
+  } else if (text.size >= BUFFER_SIZE || memchr(text.data, 0, text.size)) {
     sqlite3_result_text64(ctx, text.data, text.size, SQLITE_TRANSIENT, SQLITE_UTF8);
   } else {
-    memcpy(copy, text.data, text.size);
-    copy[text.size] = 0;
-    sqlite3_result_text(ctx, copy, -1, SQLITE_TRANSIENT);
+    if (lender) lent = buffer_lend(lender);
+    memcpy(lent ? lent : copy, text.data, text.size);
+    (lent ? lent : copy)[text.size] = 0;
+    sqlite3_result_text(ctx, lent ? lent : copy, -1, lent ? buffer_back : SQLITE_TRANSIENT);
   }
 }
 
-void value_result(sqlite3_context *ctx, const maph_entry *entry) {
+static void result_blob(sqlite3_context *ctx, maph_slice bytes, sql_connection *lender) {
+  char *lent = lender && bytes.size > 0 && bytes.size <= BUFFER_SIZE ? buffer_lend(lender) : NULL;
+  if (lent) {
+    memcpy(lent, bytes.data, bytes.size);
+    sqlite3_result_blob64(ctx, lent, bytes.size, buffer_back);
+  } else {
+    sqlite3_result_blob64(ctx, bytes.size ? bytes.data : "", bytes.size, SQLITE_TRANSIENT);
+  }
+}
+
+void value_result(sqlite3_context *ctx, const maph_entry *entry, sql_connection *lender) {
   sqlite3_int64 i = 0;
   double r = 0;
   switch (entry->type) {
@@ -190,13 +200,10 @@ void value_result(sqlite3_context *ctx, const maph_entry *entry) {
       if (!read_number(entry->value, MAPH_REAL, &i, &r)) break;
       sqlite3_result_double(ctx, r);
       return;
-    case MAPH_BLOB:
-      sqlite3_result_blob64(ctx, entry->value.size ? entry->value.data : "", entry->value.size,
-                            SQLITE_TRANSIENT);
-      return;
+    case MAPH_BLOB: result_blob(ctx, entry->value, lender); return;
     default: break;
   }
-  result_text(ctx, entry->value);
+  result_text(ctx, entry->value, lender);
 }
 
 /* A key whose type nobody said is text if it may be one: UTF-8, without the zero byte at which text
@@ -206,12 +213,11 @@ int value_key_is_text(const maph_entry *entry) {
   return utf8_is_text(entry->key);
 }
 
-void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text) {
-  if (is_text) {
-    result_text(ctx, key);
-  } else {
-    sqlite3_result_blob64(ctx, key.data, key.size, SQLITE_TRANSIENT);
-  }
+void value_result_key(sqlite3_context *ctx, maph_slice key, int is_text, sql_connection *lender) {
+  if (is_text)
+    result_text(ctx, key, lender);
+  else
+    result_blob(ctx, key, lender);
 }
 
 int value_lookup_key(sqlite3_value *value, maph_slice *key) {

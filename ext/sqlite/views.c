@@ -55,6 +55,7 @@ void views_leave(sql_views *views, sql_views *heir) {
 
 void views_release(sql_views *views) {
   while (views->count > 0) store_view_release(views->list[--views->count]);
+  if (views->list == NULL) return;
   sqlite3_free(views->list);
   memset(views, 0, sizeof(*views));
 }

@@ -100,6 +100,11 @@ static int declare(const sql_table *table, sqlite3 *db, char **message) {
   if (sql == NULL) return SQLITE_NOMEM;
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
+  if (rc == SQLITE_ERROR && table->options.members.count > 0) {
+    return fail(message, rc,
+                sqlite3_mprintf("maph: option columns has a type that SQLite does not read: %s",
+                                sqlite3_errmsg(db)));
+  }
   if (rc == SQLITE_OK) rc = sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
   if (rc == SQLITE_OK) rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
   return rc;
@@ -121,7 +126,9 @@ static int keeps_utf8(sqlite3 *db) {
 }
 
 static void table_free(sql_table *table) {
-  if (table == NULL) return;
+  sql_table **at = &table->connection->tables;
+  while (*at && *at != table) at = &(*at)->next;
+  if (*at) *at = table->next;
   store_release(table->store);
   read_forget(table);
   option_clear(&table->options);
@@ -131,12 +138,15 @@ static void table_free(sql_table *table) {
   sqlite3_free(table);
 }
 
-/* Behind white space and comments. */
+/* Behind white space, comments, and the mark that some editors put before a script. */
 static int first_word_is_create(const char *sql) {
+  static const char byte_order_mark[] = "\xef\xbb\xbf";
   const char *end;
   while (sql && *sql) {
     if (strchr(" \t\n\f\r;", *sql))
       sql++;
+    else if (strncmp(sql, byte_order_mark, 3) == 0)
+      sql += 3;
     else if (strncmp(sql, "--", 2) == 0)
       sql += strcspn(sql, "\n");
     else if (strncmp(sql, "/*", 2) == 0)
@@ -178,11 +188,17 @@ static int table_connect(sqlite3 *db, void *aux, int argc, const char *const *ar
   for (i = 0; i < table->options.members.count; i++)
     table->options.members.list[i].digits = value_digits(db);
 done:
-  if (rc == SQLITE_OK)
-    *vtab = &table->base;
-  else
+  if (rc != SQLITE_OK) {
     table_free(table);
-  return rc;
+    return rc;
+  }
+  if (!table->is_function) {
+    table->is_own |= table_is_fresh(table);
+    table->next = table->connection->tables;
+    table->connection->tables = table;
+  }
+  *vtab = &table->base;
+  return SQLITE_OK;
 }
 
 static int table_disconnect(sqlite3_vtab *vtab) {

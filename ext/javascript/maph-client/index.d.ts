@@ -282,6 +282,13 @@ export class CorruptError extends MaphError {}
 export class CompactedError extends MaphError {}
 export class UnsupportedError extends MaphError {}
 export class ServerError extends MaphError {}
+/** Of a write: nobody knows whether it was done. Read the key before asking again. */
+export class OutcomeUnknownError extends ServerError {
+  /** That the key is at in the replica's bucket; undefined: not told. */
+  readonly revision: number | undefined;
+}
+/** A replica takes one key a request. */
+export class NoTransactionsError extends BadRequestError {}
 export class JobNotFoundError extends MaphError {}
 export class JobFailedError extends MaphError {}
 export class ImportFailedError extends MaphError {}
@@ -289,6 +296,8 @@ export class BusyError extends MaphError {
   /** Milliseconds that the server asks to wait. */
   readonly retryAfter: number;
 }
+/** A replica's bucket cannot be reached: nothing was written, and reads go on. */
+export class BucketUnavailableError extends BusyError {}
 export class PreconditionFailedError extends MaphError {
   /** The version that the key is at; undefined: missing, or not told. */
   readonly version: number | undefined;

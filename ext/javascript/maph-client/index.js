@@ -69,6 +69,16 @@ export class CorruptError extends MaphError {}
 export class CompactedError extends MaphError {}
 export class UnsupportedError extends MaphError {} // an older server
 export class ServerError extends MaphError {}
+/* Of a write: an answer that says that nobody knows whether it was done, as where the server of a
+ * replica's bucket fell silent, or a proxy's. Read the key before asking again. */
+export class OutcomeUnknownError extends ServerError {
+  /* The revision that the key is at in the bucket; undefined: not told. */
+  get revision() {
+    return this.problem.revision;
+  }
+}
+// a replica takes one key a request: NATS has no transactions
+export class NoTransactionsError extends BadRequestError {}
 export class JobNotFoundError extends MaphError {}
 export class JobFailedError extends MaphError {}
 // problem: {imported, failed, errors}; the lines not refused are in
@@ -79,6 +89,8 @@ export class BusyError extends MaphError {
     return 1000 * (Number(this.headers.get("Retry-After")) || 1);
   }
 }
+// a replica's bucket cannot be reached: nothing was written, and reads go on
+export class BucketUnavailableError extends BusyError {}
 export class PreconditionFailedError extends MaphError {
   /* The version that the key is at; undefined: missing, or not told. */
   get version() {
@@ -105,6 +117,9 @@ const CODES = {
   replica: ReadOnlyError,
   busy: BusyError,
   job_running: BusyError,
+  bucket_unavailable: BucketUnavailableError,
+  outcome_unknown: OutcomeUnknownError,
+  no_transactions: NoTransactionsError,
   job_not_found: JobNotFoundError,
   backup_exists: StoreExistsError,
   file_truncated: CorruptError,
@@ -129,10 +144,17 @@ const STATUSES = {
   507: StoreFullError
 };
 
+/* A gateway that waited in vain does not know what became of a write; what only reads is no more
+ * than that. */
+function isInDoubt(status, request) {
+  return status === 504 && !/^(GET|HEAD) /.test(request);
+}
+
 function problemError(problem, request, status, headers) {
   const Kind =
     CODES[problem.code] ??
     STATUSES[status] ??
+    (isInDoubt(status, request) ? OutcomeUnknownError : undefined) ??
     (status >= 400 && status < 500 ? BadRequestError : ServerError);
   return new Kind(
     problem.detail ??

@@ -376,6 +376,74 @@ describe("answers that are not of a maph-server: no call takes one for success",
   });
 });
 
+describe("writes that a replica's server sends to its bucket", () => {
+  const answer =
+    (status, code, more = {}) =>
+    () => [
+      status,
+      { "Content-Type": "application/problem+json", "Retry-After": "3" },
+      [JSON.stringify({ status, code, detail: "because", ...more })]
+    ];
+  const calls = (store) => [
+    () => store.set("k", "v"),
+    () => store.set("k", "v", { ifVersion: 1 }),
+    () => store.delete("k"),
+    () => store.increment("k"),
+    () => store.merge("k", {}),
+    () => store.batch().set("k", "v").commit()
+  ];
+  const fails = async (call) => {
+    try {
+      await call();
+    } catch (error) {
+      return error;
+    }
+    return assert.fail(`${call} succeeded`);
+  };
+
+  for (const [status, code, Kind, Also, wanted] of [
+    [504, "outcome_unknown", maph.OutcomeUnknownError, maph.ServerError, [7, undefined]],
+    [503, "bucket_unavailable", maph.BucketUnavailableError, maph.BusyError, [undefined, 3000]],
+    [409, "no_transactions", maph.NoTransactionsError, maph.BadRequestError, [undefined, undefined]]
+  ]) {
+    test(`${status} ${code}`, async () => {
+      const { asked, store } = await fake(answer(status, code, { revision: 7 }));
+      for (const [number, call] of calls(store).entries()) {
+        const error = await fails(call);
+        check(
+          [error.constructor, error.name, error.status, error.code, error instanceof Also],
+          [Kind, Kind.name, status, code, true]
+        );
+        check(error instanceof maph.ConnectionLostError, false);
+        check([error.revision, error.retryAfter], wanted);
+        check(asked.length, number + 1); // it was asked for once
+      }
+    });
+  }
+
+  test("what is not told is undefined", async () => {
+    const { store } = await fake(answer(504, "outcome_unknown"));
+    check((await fails(() => store.set("k", "v"))).revision, undefined);
+  });
+
+  test("modify does not go on over one", async () => {
+    const { asked, store } = await fake((number) =>
+      number === 1
+        ? [200, { ETag: '"1"', "Maph-Type": "text" }, ["1"]]
+        : answer(504, "outcome_unknown")()
+    );
+    const error = await fails(() => store.modify("k", (value) => value + 1));
+    check([error.constructor, asked.length], [maph.OutcomeUnknownError, 2]);
+  });
+
+  test("a gateway's own 504: of a write it is in doubt, of a read it is not", async () => {
+    const { store } = await fake(() => [504, { "Content-Type": "text/html" }, ["<h1>"]]);
+    check((await fails(() => store.set("k", "v"))).constructor, maph.OutcomeUnknownError);
+    check((await fails(() => store.delete("k"))).constructor, maph.OutcomeUnknownError);
+    check((await fails(() => store.get("k"))).constructor, maph.ServerError);
+  });
+});
+
 describe("jobs", () => {
   const job = (states) =>
     fake((number) => [

@@ -13,6 +13,7 @@ from typing import Any, Dict, Mapping, Optional, Type
 __all__ = [
     "MaphError",
     "BadRequestError",
+    "BucketUnavailableError",
     "BusyError",
     "CompactedError",
     "ConnectionLostError",
@@ -22,6 +23,8 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundError",
     "KeyNotFoundError",
+    "NoTransactionsError",
+    "OutcomeUnknownError",
     "PreconditionFailedError",
     "ReadOnlyError",
     "ServerError",
@@ -146,6 +149,11 @@ class BusyError(MaphError):
             return 1.0
 
 
+class BucketUnavailableError(BusyError):
+    """The bucket of a replica cannot be reached: nothing was written, and reads go on; try
+    again."""
+
+
 class StoreFullError(MaphError):
     """No room: the disk, a quota or a limit of the file."""
 
@@ -165,6 +173,21 @@ class UnsupportedError(MaphError):
 
 class ServerError(MaphError):
     """The server failed in another way; see `code`."""
+
+
+class OutcomeUnknownError(ServerError):
+    """Nobody knows whether a write was done: the server of a replica's bucket, or what a proxy
+    asked, fell silent.  Read the key before asking again."""
+
+    @property
+    def revision(self) -> Optional[int]:
+        """What the key is at in the bucket; None: that is not told."""
+        number = self.problem.get("revision")
+        return number if isinstance(number, int) else None
+
+
+class NoTransactionsError(BadRequestError):
+    """A replica takes one key a request; nothing was written."""
 
 
 class JobNotFoundError(MaphError, LookupError):
@@ -205,6 +228,9 @@ CODES: Dict[str, Type[MaphError]] = {
     "replica": ReadOnlyError,
     "busy": BusyError,
     "job_running": BusyError,
+    "bucket_unavailable": BucketUnavailableError,
+    "outcome_unknown": OutcomeUnknownError,
+    "no_transactions": NoTransactionsError,
     "job_not_found": JobNotFoundError,
     "backup_exists": StoreExistsError,
     "full": StoreFullError,
@@ -246,6 +272,7 @@ def from_problem(
     kind = (
         CODES.get(code)
         or STATUSES.get(status)
+        or (OutcomeUnknownError if _in_doubt(status, request) else None)
         or (BadRequestError if 400 <= status < 500 else ServerError)
     )
     detail = str(problem.get("detail") or problem.get("title") or _unexplained(status, headers))
@@ -258,6 +285,12 @@ def from_problem(
         problem=problem,
         headers=headers,
     )
+
+
+def _in_doubt(status: int, request: str) -> bool:
+    """A gateway that waited in vain does not know what became of a write; what only reads is no
+    more than that."""
+    return status == 504 and not request.startswith(("GET ", "HEAD "))
 
 
 def _unexplained(status: int, headers: Mapping[str, str]) -> str:

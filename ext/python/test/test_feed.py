@@ -54,7 +54,7 @@ class Fake:
                 except OSError:
                     self.close_connection = True
 
-            do_POST = do_PUT = do_DELETE = do_GET
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
             def log_message(self, *_):
                 pass
@@ -132,6 +132,85 @@ class Parser(unittest.TestCase):
 
     def test_an_unfinished_event_is_dropped(self):
         self.assertEqual(self.parse(b"data: a\n\ndata: b\nid: 2\n")[0], [("message", "a", None)])
+
+
+class Forwarded(unittest.TestCase):
+    """Writes that the server of a replica sends to its bucket."""
+
+    def store(self, answer):
+        fake = Fake(answer)
+        self.addCleanup(fake.stop)
+        client = MaphClient(fake.url)
+        self.addCleanup(client.close)
+        return fake, client.store("s")
+
+    @staticmethod
+    def problem(status, code, **more):
+        body = json.dumps({"status": status, "code": code, "detail": "because", **more}).encode()
+        headers = {"Content-Type": "application/problem+json", "Retry-After": "3"}
+        return lambda *_: (status, headers, [body])
+
+    def fails(self, call):
+        with self.assertRaises(maph_client.MaphError) as caught:
+            call()
+        return caught.exception
+
+    def test_each_code_has_its_class(self):
+        for status, code, kind, also in (
+            (504, "outcome_unknown", maph_client.OutcomeUnknownError, maph_client.ServerError),
+            (
+                503,
+                "bucket_unavailable",
+                maph_client.BucketUnavailableError,
+                maph_client.BusyError,
+            ),
+            (409, "no_transactions", maph_client.NoTransactionsError, maph_client.BadRequestError),
+        ):
+            fake, store = self.store(self.problem(status, code, revision=7))
+            calls = [
+                lambda: store.put("k", "v"),
+                lambda: store.put("k", "v", if_version=1),
+                lambda: store.__delitem__("k"),
+                lambda: store.increment("k"),
+                lambda: store.merge("k", {}),
+                lambda: store.batch().put("k", "v").commit(),
+            ]
+            for number, call in enumerate(calls):
+                error = self.fails(call)
+                self.assertIs(type(error), kind)
+                self.assertIsInstance(error, also)
+                self.assertNotIsInstance(error, (ConnectionError, TimeoutError))
+                self.assertEqual((error.status, error.code), (status, code))
+                self.assertEqual(len(fake.paths), number + 1)  # it was asked for once
+            if status == 504:
+                self.assertEqual(error.revision, 7)
+            if status == 503:
+                self.assertEqual(error.retry_after, 3.0)
+
+    def test_what_is_not_told_is_none(self):
+        for more in ({}, {"revision": "7"}):
+            _, store = self.store(self.problem(504, "outcome_unknown", **more))
+            self.assertIsNone(self.fails(lambda: store.put("k", "v")).revision)
+
+    def test_pop_does_not_go_on_over_one(self):
+        unknown = self.problem(504, "outcome_unknown")
+        fake, store = self.store(
+            lambda method, path, number: (200, {"ETag": '"1"', "Maph-Type": "text"}, [b"1"])
+            if number == 1
+            else unknown()
+        )
+        error = self.fails(lambda: store.pop("k"))
+        self.assertIs(type(error), maph_client.OutcomeUnknownError)
+        self.assertEqual(len(fake.paths), 2)
+
+    def test_a_gateway_of_its_own(self):
+        _, store = self.store(lambda *_: (504, {"Content-Type": "text/html"}, [b"<h1>"]))
+        for call, kind in (
+            (lambda: store.put("k", "v"), maph_client.OutcomeUnknownError),
+            (lambda: store.__delitem__("k"), maph_client.OutcomeUnknownError),
+            (lambda: store["k"], maph_client.ServerError),
+        ):
+            self.assertIs(type(self.fails(call)), kind)
 
 
 class Feed(unittest.TestCase):
