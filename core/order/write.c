@@ -189,9 +189,8 @@ static int find_unknown(store *store, const order_writer *w, uint64_t most, row 
   return rc;
 }
 
-/* What was noted. */
+/* What was noted.  Of the keys put anew the types are told when they are read to be sorted. */
 static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to, int *types) {
-  view view;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
   rc = row_make_room(row, w->noted.count);
@@ -202,9 +201,6 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
   *to = w->known;
   *types |= w->retyped;
   pthread_mutex_unlock(&store->index_mutex);
-  view_for_writing(store, *to, &view);
-  view.base = store->write_base;
-  if (rc == MAPH_OK) *types = types_of_entries(&view, row->e, row->count, *types);
   return rc;
 }
 
@@ -250,16 +246,17 @@ static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n)
   run_making r;
   uint64_t payload = 0;
   view view;
-  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL;
+  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL,
+          was_noted = w->listed >= w->from;
   memset(&r, 0, sizeof r);
   r.from = w->listed;
-  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to, &types)
-                           : copy_noted(store, w, &row, &r.to, &types);
+  rc = was_noted ? copy_noted(store, w, &row, &r.to, &types)
+                 : find_unknown(store, w, most, &row, &r.to, &types);
   view_for_writing(store, committed(store), &view);
   view.base = store->write_base; /* its pages are there already */
   if (rc == MAPH_OK && w->list->count == RUNS_MOST)
     rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
-  if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, &r.shared);
+  if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, &r.shared, was_noted ? &types : NULL);
   if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row.e, row.count);
   if (rc == MAPH_OK && row.count > 0) rc = leaf_finish(store, &view, &r, &payload);
   if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to, listed ? types : 0);
