@@ -468,6 +468,11 @@ MAPH_API int maph_txn_delete(maph_txn *txn, maph_slice key);
 MAPH_API int maph_txn_delete_if(maph_txn *txn, maph_slice key, const maph_condition *condition);
 MAPH_API int maph_txn_get(maph_txn *txn, maph_slice key, maph_slice *value);
 MAPH_API int maph_txn_get_entry(maph_txn *txn, maph_slice key, maph_entry *entry);
+/* A hint that key is about to be put, deleted or got in the transaction: memory is asked for what
+** that reads first, so that it comes while other work is done.  It changes nothing and cannot fail,
+** and any key is allowed.  Worth it in large transactions where some hundred instructions lie
+** between the hint and the call: SQL's INSERT of a million rows takes a tenth less time. */
+MAPH_API void maph_txn_prefetch(maph_txn *txn, maph_slice key);
 
 /* Savepoints are numbered by the caller from 0 up, as SQLite's xSavepoint does: opening number n
 ** forgets those >= n; rolling back to n undoes everything since and keeps n; releasing n forgets it

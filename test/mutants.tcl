@@ -5,16 +5,12 @@
 #   MAPH_TEST_BESIDE='files of ext/ that the server is made of' \
 #   MAPH_TEST_TCL='{-I/usr/include/tcl8.6} {-ltcl8.6}' build/maphtest test/mutants.tcl ?PATTERN...?
 #   make mutants does this
+#   build/maphtest test/mutants.tcl -texts     only looks whether the source still has each text
 #
 # test/mutants.list holds them.  One of a mutant's tests must fail; without a mutation all pass.
 # Text that is gone is an error: the rule moved, and so must its mutant.
 
 set top [file dirname [file dirname [file normalize [info script]]]]
-set compile $env(MAPH_TEST_COMPILE)
-set libraries $env(MAPH_TEST_LIBRARIES)
-lassign $env(MAPH_TEST_TCL) tcl_flags tcl_libraries
-set work [exec mktemp -d -t maph-mutants.XXXXXX]
-set patterns [expr {[llength $argv] ? $argv : "*"}]
 
 proc read_mutants {file} {
   set mutants {}
@@ -75,6 +71,28 @@ proc mutate {name edits} {
   }
   return $files
 }
+
+# Each mutant whose text is not there, or there twice.
+proc lost_texts {mutants} {
+  set lost {}
+  foreach mutant $mutants {
+    if {[catch {mutate {*}[lrange $mutant 0 1]} why]} {lappend lost $why}
+  }
+  return $lost
+}
+set mutants [read_mutants $top/test/mutants.list]
+if {$argv eq "-texts"} {
+  set lost [lost_texts $mutants]
+  foreach why $lost {puts "! $why"}
+  puts "[expr {[llength $mutants]-[llength $lost]}] passed, [llength $lost] failed"
+  exit [expr {[llength $lost]>0}]
+}
+
+set compile $env(MAPH_TEST_COMPILE)
+set libraries $env(MAPH_TEST_LIBRARIES)
+lassign $env(MAPH_TEST_TCL) tcl_flags tcl_libraries
+set work [exec mktemp -d -t maph-mutants.XXXXXX]
+set patterns [expr {[llength $argv] ? $argv : "*"}]
 
 proc compile {source object} {
   exec -ignorestderr {*}$::compile -w -DMAPH_TEST -I$::work/core -I$::top/ext -I$::work/server \
@@ -178,7 +196,6 @@ proc noticed {files tests} {
 
 file mkdir $work/whole $work/tmp
 set env(TMPDIR) $work/tmp
-set mutants [read_mutants $top/test/mutants.list]
 set passed 0
 set failed 0
 set every {}

@@ -4,13 +4,14 @@
 **
 ** Each record is summed in the old file before it is copied, so that damage is reported and not
 ** sealed with a new checksum; and when all are there each key is looked up in the new file in the
-** way that readers will.  writer/load.c makes the file.
+** way that readers will.  On that walk the keys' places are gathered, 16 bytes each, of which the
+** order is made.  writer/load.c makes the file.
 **
 ** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file.  Frozen: in the order of a
 ** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key;
 ** these are sorted, the function is built, and the records are gathered from the old file in the
-** new order, prefetched ahead.  The perfect hash follows them.  Memory: 32 bytes a key for the
-** sort, then 28 and what the function's builder takes.
+** new order, some of them brought into the cache at a time.  The perfect hash follows them.
+** Memory: 32 bytes a key for the sort, then 28 and what the function's builder takes.
 **
 ** THE SHORT FORM of the frozen records has fields that are as wide as the largest key, the largest
 ** value and the oldest version need.
@@ -36,21 +37,26 @@
 #include "index/index.h"
 #include "index/lookup.h"
 #include "index/perfect.h"
+#include "order/node.h"
+#include "order/sort.h"
+#include "order/types.h"
+#include "order/write.h"
 #include "writer/load.h"
 
 #include <stdlib.h>
 #include <stdio.h>
 
 enum {
-  BATCH = 4096,                /* records between looks at the index and the clock */
-  LARGE = 65536,               /* a record after which the clock is looked at too */
-  AHEAD = 12,                  /* records prefetched */
+  BATCH = 4096,        /* records between looks at the index and the clock */
+  LARGE = 65536,       /* a record after which the clock is looked at too */
+  BROUGHT = 32,        /* records brought into the cache together */
+  BROUGHT_BYTES = 512, /* of each */
+  LINE = 64,
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
   PADDING_MOST = 7,            /* bytes for two records, on the average; or */
   PADDING_PART = 7,            /* one of so many bytes */
   SIZE_SHIFT = 40,             /* where: log_short_body << 40 | offset / 8 */
-  SORT_BITS = 10,
-  PREFETCHED = 512 /* bytes of a record */
+  SORT_BITS = 10
 };
 /* They are in one transaction, and numbered. */
 #define KEYS_MOST (UINT64_C(1) << 31)
@@ -395,11 +401,17 @@ static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint
   line->fingerprint[i % GROUP_KEYS] = (uint8_t)hash;
 }
 
-static void prefetch_record(const copying *copying, uint64_t where) {
-  const uint8_t *next = record_start(&copying->view, offset_at(where));
-  uint64_t i;
-  for (i = 0; i < MIN(body_at(where) + RECORD_HEAD, (uint64_t)PREFETCHED); i += 64)
-    __builtin_prefetch(next + i);
+/* These records will be read, n at most BROUGHT: bring them into the cache, by loads (see
+** node_bring). */
+static void bring_records(const copying *copying, const uint64_t *where, uint64_t n) {
+  uint64_t front = copying->view.store->perfect.places ? SHORT_KEY_SIZE : RECORD_HEAD, i, at;
+  const uint8_t *start[BROUGHT];
+  for (i = 0; i < n; i++) bring(start[i] = record_start(&copying->view, offset_at(where[i])));
+  for (i = 0; i < n; i++) {
+    uint64_t size = MIN(body_at(where[i]) + front, (uint64_t)BROUGHT_BYTES);
+    for (at = LINE; at < size; at += LINE) bring(start[i] + at);
+    bring(start[i] + size - 1);
+  }
 }
 
 /* Is it as it was when its size was taken? */
@@ -415,7 +427,7 @@ static int gather(frozen *frozen, copying *copying, const uint64_t *order, uint8
   int rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < frozen->n; i++) {
     item it;
-    if (i + AHEAD < frozen->n) prefetch_record(copying, order[i + AHEAD]);
+    if (i % BROUGHT == 0) bring_records(copying, order + i, MIN(frozen->n - i, (uint64_t)BROUGHT));
     rc = record_item(&copying->view, offset_at(order[i]), copying->view.snapshot, &it);
     if (rc == MAPH_OK) rc = record_verify(&copying->view, it.offset, it.size);
     if (rc == MAPH_OK && !is_as_it_was(frozen, &it, order[i]))
@@ -534,24 +546,49 @@ static int verify_group(const view *view, const item *it, const maph_slice *keys
   return MAPH_OK;
 }
 
-int base_verify(rewriting *rewriting) {
+/* What is gathered of the keys on the way. */
+typedef struct verifying {
+  row row;
+  int types;
+} verifying;
+
+static int note_key(verifying *verifying, const item *it) {
+  if ((verifying->types & TYPES_ALL) != TYPES_ALL) verifying->types |= types_of_put(it);
+  return row_add(&verifying->row, it->offset);
+}
+
+static int verify_all(rewriting *rewriting, verifying *verifying) {
   item it[INDEX_GROUP];
   maph_slice keys[INDEX_GROUP];
   size_t n = 0;
-  int rc = MAPH_OK;
+  int rc = row_make_room(&verifying->row, rewriting->to->last.records);
   view view;
   walk walk;
   view_for_writing(rewriting->to, rewriting->to->last.end, &view);
   view.base = rewriting->to->write_base;
   walk = walk_from(&view, LOG_START, view.snapshot);
-  while (walk_next(&walk, &rc)) {
+  while (rc == MAPH_OK && walk_next(&walk, &rc)) {
     if (walk.it.kind != KIND_PUT) continue;
+    rc = note_key(verifying, &walk.it);
     it[n] = walk.it;
     keys[n] = maph_bytes(walk.it.key, walk.it.key_size);
     if (++n < INDEX_GROUP) continue;
-    rc = verify_group(&view, it, keys, n);
+    if (rc == MAPH_OK) rc = verify_group(&view, it, keys, n);
     n = 0;
     if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "verify", walk.it.offset, view.snapshot);
   }
   return rc == MAPH_OK && n > 0 ? verify_group(&view, it, keys, n) : rc;
+}
+
+int base_verify(rewriting *rewriting) {
+  verifying verifying;
+  int rc;
+  memset(&verifying, 0, sizeof verifying);
+  rc = verify_all(rewriting, &verifying);
+  if (rc == MAPH_OK && order_is_kept(rewriting->to)) {
+    rc = rewrite_tell(rewriting, "order", 0, 1);
+    if (rc == MAPH_OK) rc = order_make_all(rewriting->to, &verifying.row, verifying.types);
+  }
+  os_free(verifying.row.e);
+  return rc;
 }

@@ -83,7 +83,7 @@ static int checkpoint_sound(const checking *checking, const checkpoint *slot) {
 /* Are there pads and index pieces behind the log as far as a checkpoint says? */
 static int spaces_hold(const checking *checking, const header *header) {
   store *store = checking->view.store;
-  uint64_t end = checking->view.snapshot, spaces = header_spaces(store, header, end);
+  uint64_t end = checking->view.snapshot, spaces = header_tail_at(store, header, end).spaces;
   view view;
   if (spaces == end) return 1;
   return store_see_size(store, spaces) == MAPH_OK && view_at(store, end, &view) == MAPH_OK

@@ -135,7 +135,7 @@ static int load_store(store *store, const maph_options *options) {
 
 static int must_be_trusted(store *store, int writing, const maph_options *options) {
   const header *header = header_of(atomic_load(&store->base));
-  lock_patience patience = lock_patience_of(options->busy_timeout_ms, NULL);
+  lock_patience patience;
   os_file lock;
   int rc, begin;
   /* and still here: who deleted it died over it */
@@ -148,6 +148,7 @@ static int must_be_trusted(store *store, int writing, const maph_options *option
     return rc == MAPH_OK ? fail(MAPH_NOTFOUND, "%s: the store was deleted", store->path) : rc;
   }
   if (!writing) return trust_reader(store, options->busy_timeout_ms);
+  patience = lock_patience_of(options->busy_timeout_ms, NULL);
   rc = trust_writer(store, &patience, &begin);
   if (rc != MAPH_OK || !begin) return rc;
   rc = session_begin(store, store->vouched ? 0 : options->busy_timeout_ms);
@@ -558,9 +559,12 @@ int handle_begin_many(maph *m, int durability, txn *txn) {
 /* A link in the path may lead elsewhere by now.  If it leads nowhere, that is found out next. */
 static void follow_links(maph *m) {
   char *now = NULL;
-  if (os_resolve(m->given, &now) != MAPH_OK) return;
+  if (os_resolve(m->given ? m->given : m->path, &now) != MAPH_OK) return;
   pthread_mutex_lock(&m->mutex);
-  free(m->path);
+  if (m->given == NULL && strcmp(now, m->path) != 0)
+    m->given = m->path;
+  else
+    free(m->path);
   m->path = now;
   pthread_mutex_unlock(&m->mutex);
 }

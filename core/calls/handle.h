@@ -29,7 +29,7 @@ struct maph {
   _Atomic(store *) store;
   uint32_t magic;
   unsigned fork_count;
-  char *given; /* the path as it was opened, made absolute; NULL: in memory */
+  char *given; /* the path as it was opened, made absolute; NULL: as `path`, or in memory */
   char *path;  /* where that led, links followed */
   int flags;
   maph_options options;

@@ -117,7 +117,7 @@ static int open_handle(const char *path, int flags, const maph_options *options,
              : fail(MAPH_MISUSE, "maph_open: a store in memory is new, so it needs MAPH_RDWR");
   } else {
     rc = os_resolve(path, &resolved);
-    if (rc == MAPH_OK) rc = os_absolute(path, &given);
+    if (rc == MAPH_OK && strcmp(path, resolved) != 0) rc = os_absolute(path, &given);
     if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &store);
   }
   if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
@@ -132,7 +132,7 @@ static int open_handle(const char *path, int flags, const maph_options *options,
     m->path = resolved;
     m->flags = flags;
     m->options = o;
-    pthread_mutex_init(&m->mutex, NULL);
+    m->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     *out = m;
     resolved = given = NULL;
   }

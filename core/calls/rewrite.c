@@ -344,8 +344,6 @@ static int write_base(rewriting *rewriting, int freeze) {
   if (rewriting->from->given) rewriting->result.swept = rewriting->dropped;
   rewriting->copied = rewriting->snapshot->snapshot;
   if (rc == MAPH_OK) rc = base_verify(rewriting);
-  if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "order", 0, 1);
-  if (rc == MAPH_OK) rc = order_make_all(rewriting->to);
   if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "flush", 0, 1);
   if (rc == MAPH_OK && !rewriting->to->in_memory) {
     log_trim(rewriting->to, LOG_SPARES_NOTHING);

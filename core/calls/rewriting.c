@@ -10,7 +10,7 @@ int rewrite_tell(rewriting *rewriting, const char *phase, uint64_t done, uint64_
 }
 
 void *rewrite_alloc(rewriting *rewriting, uint64_t size) {
-  void *p = os_alloc(size);
+  void *p = os_alloc_table(size);
   if (p == NULL) return NULL;
   rewriting->memory += size;
   rewriting->result.memory_bytes = MAX(rewriting->result.memory_bytes, rewriting->memory);

@@ -219,6 +219,11 @@ int maph_txn_snapshot(maph_txn *txn, maph_snapshot **snapshot) {
   return MAPH_OK;
 }
 
+void maph_txn_prefetch(maph_txn *txn, maph_slice key) {
+  if (txn == NULL || txn->magic != TXN_MAGIC || txn->handle->fork_count != handle_forks()) return;
+  if (key.size > 0 && key.size <= KEY_MAX && key.data != NULL) txn_prefetch(&txn->txn, key);
+}
+
 /* -------------------------------------------------------------------------------------- writing */
 
 static int write_checked(maph_txn *txn, int kind, maph_slice key, maph_slice value,

@@ -218,31 +218,23 @@ void header_checkpoint_if_due(store *store, const tip *tip) {
   if (tip->end - store->checkpoint_end >= CHECKPOINT_BYTES) header_checkpoint(store, tip);
 }
 
-uint64_t header_spaces(const store *store, const header *header, uint64_t offset) {
+header_tail header_tail_at(const store *store, const header *header, uint64_t offset) {
   const checkpoint *slots[2] = { &header->checkpoint_a, &header->checkpoint_b };
-  uint64_t spaces = offset;
-  int i;
+  header_tail tail = { offset, 0 };
+  int i, is_open = 0;
   for (i = 0; i < 2; i++) {
     checkpoint checkpoint;
     memcpy(&checkpoint, slots[i], sizeof checkpoint); /* a writer may be at it */
-    if (checkpoint.offset == offset && checkpoint.spaces > spaces && checkpoint.spaces % 8 == 0
-        && header_checkpoint_fits(store, &checkpoint))
-      spaces = checkpoint.spaces;
-  }
-  return spaces;
-}
-
-int header_left_blank(const store *store, const header *header, uint64_t offset) {
-  const checkpoint *slots[2] = { &header->checkpoint_a, &header->checkpoint_b };
-  int i, said = 0;
-  for (i = 0; i < 2; i++) {
-    checkpoint checkpoint;
-    memcpy(&checkpoint, slots[i], sizeof checkpoint);
     if (checkpoint.offset != offset || !header_checkpoint_fits(store, &checkpoint)) continue;
-    if (checkpoint.spaces < offset) return 0;
-    said = 1;
+    if (checkpoint.spaces > tail.spaces && checkpoint.spaces % 8 == 0)
+      tail.spaces = checkpoint.spaces;
+    if (checkpoint.spaces < offset)
+      is_open = 1;
+    else
+      tail.blank = 1;
   }
-  return said;
+  if (is_open) tail.blank = 0;
+  return tail;
 }
 
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best) {

@@ -35,10 +35,12 @@ void header_poison(store *store);            /* a flush failed: nothing more may
 int header_say_poisoned(const store *store); /* IOERR, with the sentence */
 int header_say_given(const store *store);    /* READONLY: who follows the source writes */
 int header_checkpoint_fits(const store *store, const checkpoint *checkpoint);
-/* Up to where pads and index pieces are known to lie from `offset` on: `offset` if nothing is. */
-uint64_t header_spaces(const store *store, const header *header, uint64_t offset);
-/* Where the file is clean: did whoever closed it leave no record's head behind those? */
-int header_left_blank(const store *store, const header *header, uint64_t offset);
+/* What the checkpoints know of what lies behind the log, where that ends at `offset`. */
+typedef struct header_tail {
+  uint64_t spaces; /* up to where pads and index pieces lie: `offset` if nothing is known */
+  int blank;       /* where the file is clean: whoever closed it left no record's head there */
+} header_tail;
+header_tail header_tail_at(const store *store, const header *header, uint64_t offset);
 /* 1 found */
 int header_best_checkpoint(const store *store, const header *header, checkpoint *best);
 

@@ -4,24 +4,15 @@
 #include "file/store.h"
 
 store *store_new(const char *path) {
-  store *store = os_alloc(sizeof *store);
+  static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+  size_t n = strlen(path) + 1;
+  store *store = os_alloc(sizeof *store + n);
   if (store == NULL) return NULL;
-  store->path = os_alloc(strlen(path) + 1);
-  if (store->path == NULL) {
-    os_free(store);
-    return NULL;
-  }
-  strcpy(store->path, path);
+  store->path = memcpy(store + 1, path, n);
   store->file.fd = store->lock.fd = -1;
   store->references = 1;
-  pthread_mutex_init(&store->door, NULL);
-  pthread_mutex_init(&store->mapping_mutex, NULL);
-  pthread_mutex_init(&store->turn_mutex, NULL);
-  pthread_mutex_init(&store->held_mutex, NULL);
-  pthread_mutex_init(&store->index_mutex, NULL);
-  pthread_mutex_init(&store->flush_mutex, NULL);
-  pthread_mutex_init(&store->trust_mutex, NULL);
-  pthread_mutex_init(&store->order_mutex, NULL);
+  store->door = store->mapping_mutex = store->turn_mutex = store->held_mutex = fresh;
+  store->index_mutex = store->flush_mutex = store->trust_mutex = store->order_mutex = fresh;
   pthread_cond_init(&store->none_decided, NULL);
   pthread_cond_init(&store->released, NULL);
   return store;
@@ -72,6 +63,5 @@ void store_free(store *store) {
   os_close(&store->lock);
   /* in a child of fork they may wait for threads that it does not have */
   if (!store->dead) destroy_mutexes(store);
-  os_free(store->path);
   os_free(store);
 }

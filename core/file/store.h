@@ -55,7 +55,7 @@ typedef struct store {
   pthread_mutex_t door; /* loading, and joining and leaving the writers: calls/handle.c */
   int loaded;           /* mapped, its header read */
   unsigned writers;     /* handles that may write */
-  char *path;           /* resolved; of messages too */
+  char *path;           /* resolved; of messages too; behind the store */
   os_file file, lock;
   /* lockless: nobody else can know of it.  dead: this is the child of a fork */
   int in_memory, lockless, dead;

@@ -8,7 +8,7 @@
 enum { ROOM_LEAST = 1024 };
 
 static void *allocate(hashes *hashes, uint64_t size) {
-  void *p = os_alloc(size);
+  void *p = os_alloc_table(size);
   if (p == NULL) return NULL;
   hashes->memory += size;
   hashes->peak = MAX(hashes->peak, hashes->memory);

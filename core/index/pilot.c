@@ -36,8 +36,9 @@ typedef struct building {
   uint32_t *start; /* bucket b's keys are hash[start[b]..start[b+1]) */
   /* a bit for each slot: small enough for the processor's cache, where most looks end */
   uint64_t *taken;
-  uint32_t *owner;   /* of a slot that is taken: its bucket */
-  uint32_t *waiting; /* buckets to place, the next one last */
+  uint8_t *size_there; /* of a slot that is taken: keys of its bucket.  Fits the second cache */
+  uint32_t *owner;     /* of a slot that is taken: its bucket */
+  uint32_t *waiting;   /* buckets to place, the next one last */
   uint32_t waiting_count;
   uint8_t *pilot;
   uint32_t recent[RECENT];
@@ -58,19 +59,34 @@ static inline int is_taken(const building *building, uint32_t slot) {
 
 static inline void take(building *building, uint32_t slot, uint32_t b) {
   building->taken[slot / 64] |= UINT64_C(1) << (slot % 64);
+  building->size_there[slot] = (uint8_t)size_of(building, b);
   building->owner[slot] = b;
 }
 
-/* Do all keys of b find free slots with this pilot?  Those before a taken one are in slot[]. */
-static inline int all_free(const building *building, uint32_t b, unsigned pilot, uint32_t *slot) {
-  unsigned i, j, n = size_of(building, b);
-  for (i = 0; i < n; i++) {
-    slot[i] = slot_of(building, building->start[b] + i, pilot);
-    if (is_taken(building, slot[i])) return 0;
-    for (j = 0; j < i; j++)
-      if (slot[j] == slot[i]) return 0;
+static inline int are_different(const uint32_t *slot, unsigned n) {
+  unsigned i, j, same = 0;
+  for (i = 1; i < n; i++)
+    for (j = 0; j < i; j++) same |= slot[j] == slot[i];
+  return !same;
+}
+
+/* The first pilot with which all keys of b, which are n, find free slots; they are in slot[].
+** PILOTS: none.  Mostly the first key settles it; behind it no branch is guessed. */
+static inline unsigned free_pilot(const building *building, uint32_t b, unsigned n,
+                                  uint32_t *slot) {
+  const uint64_t *hash = building->hash + building->start[b], *taken = building->taken;
+  uint64_t multiplier = building->multiplier, slots = building->slots;
+  unsigned pilot, i, any;
+  for (pilot = 0; pilot < PILOTS; pilot++) {
+    slot[0] = (uint32_t)pilot_slot(hash[0], pilot, multiplier, slots);
+    if (taken[slot[0] / 64] >> slot[0] % 64 & 1) continue;
+    for (i = 1, any = 0; i < n; i++) {
+      slot[i] = (uint32_t)pilot_slot(hash[i], pilot, multiplier, slots);
+      any |= (unsigned)(taken[slot[i] / 64] >> slot[i] % 64 & 1);
+    }
+    if (!any && are_different(slot, n)) break;
   }
-  return 1;
+  return pilot;
 }
 
 static void put_bucket(building *building, uint32_t b, unsigned pilot) {
@@ -85,6 +101,7 @@ static void evict(building *building, uint32_t b) {
   for (i = building->start[b]; i < building->start[b + 1]; i++) {
     uint32_t slot = slot_of(building, i, building->pilot[b]);
     building->taken[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    building->size_there[slot] = 0;
   }
   building->waiting[building->waiting_count++] = b;
 }
@@ -96,34 +113,34 @@ static int is_recent(const building *building, uint32_t b) {
   return 0;
 }
 
-/* What the evictions of this pilot would cost, or UINT64_MAX: it sends two keys to one slot, or
-** evicts a recent one. */
-static uint64_t harm(const building *building, uint32_t b, unsigned pilot, uint64_t most) {
-  uint32_t slot[BUCKET_MOST];
+/* What the evictions of this pilot would cost, or UINT64_MAX: it costs `most` at least, sends two
+** keys to one slot, or evicts a recent bucket. */
+static inline uint64_t harm(const building *building, uint32_t b, unsigned n, unsigned pilot,
+                            uint64_t most) {
+  uint32_t slot[BUCKET_MOST], first = building->start[b];
   uint64_t sum = 0;
-  unsigned i, j, n = size_of(building, b);
+  unsigned i;
   for (i = 0; i < n; i++) {
-    uint32_t owner;
-    slot[i] = slot_of(building, building->start[b] + i, pilot);
-    for (j = 0; j < i; j++)
-      if (slot[j] == slot[i]) return UINT64_MAX;
-    if (!is_taken(building, slot[i])) continue;
-    owner = building->owner[slot[i]];
-    if (is_recent(building, owner)) return UINT64_MAX;
-    sum += (uint64_t)size_of(building, owner) * size_of(building, owner);
-    if (sum >= most) return UINT64_MAX;
+    unsigned size;
+    slot[i] = slot_of(building, first + i, pilot);
+    size = building->size_there[slot[i]];
+    sum += size * size;
   }
+  if (likely(sum >= most) || !are_different(slot, n)) return UINT64_MAX;
+  for (i = 0; i < n; i++)
+    if (is_taken(building, slot[i]) && is_recent(building, building->owner[slot[i]]))
+      return UINT64_MAX;
   return sum;
 }
 
 /* No pilot is free of collisions: take the least harmful.  0: there is none. */
-static int place_by_force(building *building, uint32_t b, unsigned salt) {
+static int place_by_force(building *building, uint32_t b, unsigned n, unsigned salt) {
   uint64_t least = UINT64_MAX;
   unsigned i, best = 0;
   uint32_t key;
-  for (i = 0; i < PILOTS; i++) {
+  for (i = 0; i < PILOTS && least > 1; i++) {
     unsigned pilot = (i + salt) & (PILOTS - 1);
-    uint64_t h = harm(building, b, pilot, least);
+    uint64_t h = harm(building, b, n, pilot, least);
     if (h < least) {
       least = h;
       best = pilot;
@@ -141,14 +158,11 @@ static int place_by_force(building *building, uint32_t b, unsigned salt) {
 
 static int place(building *building, uint32_t b, unsigned salt) {
   uint32_t slot[BUCKET_MOST];
-  unsigned pilot, i;
-  for (pilot = 0; pilot < PILOTS; pilot++) {
-    if (!all_free(building, b, pilot, slot)) continue;
-    building->pilot[b] = (uint8_t)pilot;
-    for (i = 0; i < size_of(building, b); i++) take(building, slot[i], b);
-    return 1;
-  }
-  return place_by_force(building, b, salt);
+  unsigned n = size_of(building, b), i, pilot = n > 0 ? free_pilot(building, b, n, slot) : 0;
+  if (unlikely(pilot == PILOTS)) return place_by_force(building, b, n, salt);
+  building->pilot[b] = (uint8_t)pilot;
+  for (i = 0; i < n; i++) take(building, slot[i], b);
+  return 1;
 }
 
 /* Large buckets last in `order`, where they are taken from first.  0: a bucket is too large. */
@@ -183,6 +197,7 @@ static int place_all(building *building, const uint32_t *order, perfect_progress
   uint32_t left = building->buckets;
   int rc;
   memset(building->taken, 0, ((size_t)building->slots / 64 + 1) * sizeof *building->taken);
+  memset(building->size_there, 0, building->slots);
   memset(building->recent, 0, sizeof building->recent);
   building->waiting_count = 0;
   while (left > 0 || building->waiting_count > 0) {
@@ -240,15 +255,16 @@ static int build(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **d
   building.n = n;
   building.buckets = n / 3 + 1;
   building.slots = n + n / 99 + 1;
-  building.start = os_alloc(((size_t)building.buckets + 1) * sizeof *building.start);
-  building.taken = os_alloc(((size_t)building.slots / 64 + 1) * sizeof *building.taken);
-  building.owner = os_alloc((size_t)building.slots * sizeof *building.owner);
-  building.waiting = os_alloc((size_t)building.buckets * sizeof *building.waiting);
-  building.pilot = os_alloc(building.buckets);
-  order = os_alloc((size_t)building.buckets * sizeof *order);
-  *memory = (uint64_t)building.buckets * 13 + (uint64_t)building.slots * 4 + building.slots / 8;
-  if (!building.start || !building.taken || !building.owner || !building.waiting || !building.pilot
-      || !order)
+  building.start = os_alloc_table(((size_t)building.buckets + 1) * sizeof *building.start);
+  building.taken = os_alloc_table(((size_t)building.slots / 64 + 1) * sizeof *building.taken);
+  building.size_there = os_alloc_table(building.slots);
+  building.owner = os_alloc_table((size_t)building.slots * sizeof *building.owner);
+  building.waiting = os_alloc_table((size_t)building.buckets * sizeof *building.waiting);
+  building.pilot = os_alloc_table(building.buckets);
+  order = os_alloc_table((size_t)building.buckets * sizeof *order);
+  *memory = (uint64_t)building.buckets * 13 + (uint64_t)building.slots * 5 + building.slots / 8;
+  if (!building.start || !building.taken || !building.size_there || !building.owner
+      || !building.waiting || !building.pilot || !order)
     rc = MAPH_NOMEM;
   if (rc == MAPH_OK) {
     find_starts(&building);
@@ -265,6 +281,7 @@ static int build(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **d
   if (rc == MAPH_OK) rc = finish(&building, number, data, size);
   os_free(building.start);
   os_free(building.taken);
+  os_free(building.size_there);
   os_free(building.owner);
   os_free(building.waiting);
   os_free(building.pilot);

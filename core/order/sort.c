@@ -2,10 +2,11 @@
 ** sort.c - the order of keys, made from their records' places.
 **
 ** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, from the first on in
-** which they do not all agree, as numbers, and these are sorted by radix, skipping the bytes that
-** agree in all; groups whose numbers agree are sorted by the next 8 in the same way.  Each round
-** reads a key once, with the next ones asked for from memory.  Where a group is small, or keys
-** agree in very many bytes, whole keys are compared: no set of keys takes more than n log n
+** which they do not all agree, as numbers, and these are sorted by radix: from their first bits on,
+** until the processor's cache holds a part, and there from the last byte on, skipping the bytes
+** that agree in all; groups whose numbers agree are sorted by the next 8 in the same way.  Each
+** round reads a key once, with the next ones asked for from memory.  Where a group is small, or
+** keys agree in very many bytes, whole keys are compared: no set of keys takes more than n log n
 ** comparisons.
 */
 #include "order/sort.h"
@@ -17,15 +18,25 @@ enum {
   AHEAD = 16,        /* records asked for in advance */
   FEW = 16,          /* are sorted by comparing keys */
   RADIX_LEAST = 256, /* below, passes over the counts would cost more than the sorting */
+  IN_CACHE = 16384,  /* are sorted there, what is more is parted first */
+  PART_BITS = 10,
+  PART_MASK = (1 << PART_BITS) - 1,
   ROUNDS_MOST = 64,
   SAMPLES = 8, /* keys that tell what all have in common, mostly */
   AGREE = 16   /* words, of which more than one agrees, are worth taking from further on */
 };
 
+static int row_begin(row *row, uint64_t n) {
+  row->e = os_alloc_table(n * sizeof *row->e);
+  row->room = row->e ? n : 0;
+  return row->e ? MAPH_OK : MAPH_NOMEM;
+}
+
 int row_make_room(row *row, uint64_t n) {
   uint64_t room = row->room ? row->room : 256;
   order_entry *more;
   if (likely(n <= row->room - row->count)) return MAPH_OK;
+  if (row->room == 0) return row_begin(row, MAX(n, room));
   while (room - row->count < n) room *= 2;
   more = os_realloc(row->e, room * sizeof *more);
   if (more == NULL) return MAPH_NOMEM;
@@ -98,45 +109,82 @@ static void merge_sort(sorting *sorting, order_entry *entry, uint64_t n, int by_
   }
 }
 
-/* How many entries have which value in each byte of their words. */
-static void count_bytes(const order_entry *entry, uint64_t n, uint32_t count[NODE_WORD][256]) {
-  uint64_t i, w;
+/* How many entries have which value in each byte of their words that `differ` has bits of. */
+static void count_bytes(const order_entry *entry, uint64_t n, uint64_t differ,
+                        uint32_t count[NODE_WORD][256]) {
+  uint64_t i;
+  int byte;
   memset(count, 0, NODE_WORD * sizeof *count);
-  for (i = 0; i < n; i++) {
-    w = entry[i].word;
-    count[0][w & 0xFF]++;
-    count[1][w >> 8 & 0xFF]++;
-    count[2][w >> 16 & 0xFF]++;
-    count[3][w >> 24 & 0xFF]++;
-    count[4][w >> 32 & 0xFF]++;
-    count[5][w >> 40 & 0xFF]++;
-    count[6][w >> 48 & 0xFF]++;
-    count[7][w >> 56]++;
+  for (byte = 0; byte < NODE_WORD; byte++) {
+    if ((differ >> 8 * byte & 0xFF) == 0) continue;
+    for (i = 0; i < n; i++) count[byte][entry[i].word >> 8 * byte & 0xFF]++;
+  }
+}
+
+/* Counts become the places where each value's entries begin. */
+static void counts_to_places(uint32_t *count, unsigned values) {
+  uint32_t sum = 0, here;
+  unsigned i;
+  for (i = 0; i < values; i++) {
+    here = count[i];
+    count[i] = sum;
+    sum += here;
   }
 }
 
 /* By the bytes of the words that differ somewhere, from the last to the first. */
-static void radix_sort(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ) {
+static __attribute__((noinline)) void radix_sort(sorting *sorting, order_entry *entry, uint64_t n,
+                                                 uint64_t differ) {
   order_entry *from = entry, *to = sorting->scratch, *other;
-  uint32_t count[NODE_WORD][256], sum, here;
+  uint32_t count[NODE_WORD][256];
   uint64_t i;
   int byte;
-  count_bytes(entry, n, count);
+  count_bytes(entry, n, differ, count);
   for (byte = 0; byte < NODE_WORD; byte++) {
     uint32_t *place = count[byte];
     int shift = 8 * byte;
-    if ((differ >> shift & 0xFF) == 0) continue;
-    for (i = sum = 0; i < 256; i++) {
-      here = place[i];
-      place[i] = sum;
-      sum += here;
-    }
+    if ((differ >> shift & 0xFF) == 0 || place[from->word >> shift & 0xFF] == n) continue;
+    counts_to_places(place, 256);
     for (i = 0; i < n; i++) to[place[from[i].word >> shift & 0xFF]++] = from[i];
     other = from;
     from = to;
     to = other;
   }
   if (from != entry) memcpy(entry, from, n * sizeof *entry);
+}
+
+static void sort_by_word(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ);
+
+/* The first bits that differ part them; then each part is sorted. */
+static __attribute__((noinline)) void sort_parts(sorting *sorting, order_entry *entry, uint64_t n,
+                                                 uint64_t differ) {
+  uint32_t end[1 << PART_BITS] = { 0 };
+  int shift = MAX(64 - __builtin_clzll(differ) - PART_BITS, 0);
+  uint64_t i, start;
+  for (i = 0; i < n; i++) end[entry[i].word >> shift & PART_MASK]++;
+  counts_to_places(end, 1 << PART_BITS);
+  for (i = 0; i < n; i++) sorting->scratch[end[entry[i].word >> shift & PART_MASK]++] = entry[i];
+  memcpy(entry, sorting->scratch, n * sizeof *entry);
+  for (i = start = 0; i < 1 << PART_BITS; start = end[i++])
+    sort_by_word(sorting, entry + start, end[i] - start, differ & ((UINT64_C(1) << shift) - 1));
+}
+
+static uint64_t in_cache(void) {
+#ifdef MAPH_TEST
+  if (os_test.leaf) return RADIX_LEAST;
+#endif
+  return IN_CACHE;
+}
+
+/* Words whose bits outside `differ` are the same in all. */
+static void sort_by_word(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ) {
+  if (differ == 0) return;
+  if (n < RADIX_LEAST)
+    merge_sort(sorting, entry, n, 1);
+  else if (n <= in_cache())
+    radix_sort(sorting, entry, n, differ);
+  else
+    sort_parts(sorting, entry, n, differ);
 }
 
 /* The words at `depth`.  Their bits that are not the same in all. */
@@ -181,10 +229,7 @@ static void sort_words(sorting *sorting, order_entry *entry, uint64_t n, uint64_
                        uint64_t differ) {
   uint64_t i, j, next, own;
   if (sorting->rc != MAPH_OK) return;
-  if (differ && n >= RADIX_LEAST)
-    radix_sort(sorting, entry, n, differ);
-  else if (differ)
-    merge_sort(sorting, entry, n, 1);
+  sort_by_word(sorting, entry, n, differ);
   for (i = 0; i < n && sorting->rc == MAPH_OK; i = next) {
     own = entry[i].word;
     for (next = i + 1; next < n && entry[next].word == own;) next++;
@@ -246,7 +291,7 @@ int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *share
   uint64_t differ;
   *shared = 0;
   if (n == 0) return MAPH_OK;
-  sorting.scratch = os_alloc(n * sizeof *entry);
+  sorting.scratch = os_alloc_table(n * sizeof *entry);
   if (sorting.scratch == NULL) return MAPH_NOMEM;
   differ = load_first_words(&sorting, entry, n, shared);
   sort_words(&sorting, entry, n, *shared, differ);

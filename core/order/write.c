@@ -64,7 +64,7 @@ static void let_go(void *p) {
   os_free(w);
 }
 
-static int is_ordered(const store *store) {
+int order_is_kept(const store *store) {
   return (header_of(store->write_base)->optional & OPTIONAL_ORDER) != 0;
 }
 
@@ -125,7 +125,7 @@ static int is_run_due(const order_writer *w) {
 
 int order_due(const store *store) {
   const order_writer *w = store->order_writer.p;
-  if (unlikely(w == NULL)) return is_ordered(store);
+  if (unlikely(w == NULL)) return order_is_kept(store);
   return seen_count(w) >= w->next || is_run_due(w);
 }
 
@@ -243,28 +243,37 @@ static int listed_types(store *store, const order_writer *w) {
   return w->list->types ? w->list->types : types_known(store, w->list->to);
 }
 
+/* The list with a run of these keys, of which each put before `to` is one or was listed. */
+static int write_run(store *store, order_writer *w, row *row, uint64_t to, int types) {
+  run_making r;
+  uint64_t payload = 0;
+  view view;
+  int rc = MAPH_OK;
+  memset(&r, 0, sizeof r);
+  r.from = w->listed;
+  r.to = to;
+  view_for_writing(store, committed(store), &view);
+  view.base = store->write_base; /* its pages are there already */
+  if (w->list->count == RUNS_MOST)
+    rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
+  if (rc == MAPH_OK) rc = order_sort(&view, row->e, row->count, &r.shared);
+  if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row->e, row->count);
+  if (rc == MAPH_OK && row->count > 0) rc = leaf_finish(store, &view, &r, &payload);
+  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, to, types);
+  leaf_discard(&r);
+  return rc;
+}
+
 /* A run of what is new: of a stretch that was not noted, of `most` bytes, if
 ** there is one.  *n: how many keys. */
 static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n) {
   row row = { NULL, 0, 0 };
-  run_making r;
-  uint64_t payload = 0;
-  view view;
+  uint64_t to;
   int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL;
-  memset(&r, 0, sizeof r);
-  r.from = w->listed;
-  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &r.to, &types)
-                           : copy_noted(store, w, &row, &r.to, &types);
-  view_for_writing(store, committed(store), &view);
-  view.base = store->write_base; /* its pages are there already */
-  if (rc == MAPH_OK && w->list->count == RUNS_MOST)
-    rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
-  if (rc == MAPH_OK) rc = order_sort(&view, row.e, row.count, &r.shared);
-  if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row.e, row.count);
-  if (rc == MAPH_OK && row.count > 0) rc = leaf_finish(store, &view, &r, &payload);
-  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, r.to, listed ? types : 0);
+  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &to, &types)
+                           : copy_noted(store, w, &row, &to, &types);
+  if (rc == MAPH_OK) rc = write_run(store, w, &row, to, listed ? types : 0);
   *n = row.count;
-  leaf_discard(&r);
   os_free(row.e);
   return rc;
 }
@@ -391,7 +400,7 @@ int order_keep_up(store *store) {
   uint64_t least = run_least();
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (likely(!order_due(store)) || !is_ordered(store) || grant_needed(store)) return MAPH_OK;
+  if (likely(!order_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
   rc = begin(store, &w);
   if (rc == MAPH_OK) rc = keep_up(store, w);
   if (w == NULL) return store->unsettled ? rc : MAPH_OK;
@@ -407,7 +416,7 @@ int order_tidy(store *store, int *more) {
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
   *more = 0;
-  if (!is_ordered(store)) return MAPH_OK;
+  if (!order_is_kept(store)) return MAPH_OK;
   rc = grant_header(store);
   if (rc == MAPH_OK) rc = begin(store, &w);
   if (rc != MAPH_OK || seen_known(w) == w->listed)
@@ -416,13 +425,11 @@ int order_tidy(store *store, int *more) {
   return append_run(store, w, WALK_MOST, &n);
 }
 
-int order_make_all(store *store) {
+int order_make_all(store *store, row *row, int types) {
   order_writer *w;
-  uint64_t n;
-  int rc;
-  if (!is_ordered(store)) return MAPH_OK;
-  rc = begin(store, &w);
-  return rc == MAPH_OK ? append_run(store, w, OFFSET_MAX, &n) : rc;
+  int rc = begin(store, &w);
+  assert(order_is_kept(store));
+  return rc == MAPH_OK ? write_run(store, w, row, committed(store), TYPES_KNOWN | types) : rc;
 }
 
 /* Every node of a run has its sum, and lies where nothing will be written. */
@@ -465,7 +472,7 @@ int order_renew(store *store, uint64_t life, uint64_t limit) {
   view view;
   int rc, unsettled = store->unsettled;
   attach(&store->order_writer, NULL, NULL);
-  if (!is_ordered(store) || atomic_load(order) == 0) return MAPH_OK;
+  if (!order_is_kept(store) || atomic_load(order) == 0) return MAPH_OK;
   store->unsettled = 0;
   view_for_writing(store, limit, &view);
   rc = runs_load(&view, atomic_load(order), &list);

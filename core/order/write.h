@@ -9,6 +9,7 @@
 
 #include "file/store.h"
 #include "index/index.h"
+#include "order/sort.h"
 
 /* The transaction [from, to) became visible, which changed these keys.  With the index. */
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to);
@@ -21,8 +22,11 @@ int order_keep_up(store *store);
 /* The same until the order is in few runs, a slice at a time; *more: there is more to do.  What
 ** fails is told.  FULL NOMEM IOERR CORRUPT */
 int order_tidy(store *store, int *more);
-/* A run of all keys, where there is no list.  The same errors */
-int order_make_all(store *store);
+/* Is there an order of the keys in that file? */
+int order_is_kept(const store *store);
+/* A run of all keys, where there is no list: the row is the places of their first puts, which are
+** all the puts that there are, and is sorted.  types: of all keys.  The same errors */
+int order_make_all(store *store, row *row, int types);
 /* After an epoch: the list becomes one of this life, if it is of the life `life`, the one before,
 ** covers nothing at or past `limit`, and all of it is whole; else there is none.  Fails as
 ** order_keep_up does. */

@@ -45,7 +45,8 @@ int os_absolute(const char *path, char **absolute); /* links as they are.  Calle
 /* absolute, links followed; the last part may be missing.  Caller frees */
 int os_resolve(const char *path, char **resolved);
 int os_identity(const char *path, uint64_t *device,
-                uint64_t *inode); /* of the file now at path.  NOTFOUND CANTOPEN */
+                uint64_t *inode);  /* of the file now at path.  NOTFOUND CANTOPEN */
+int os_is_there(const char *path); /* as far as can be told */
 int os_size(const os_file *file, uint64_t *size);
 /* names that it has now */
 int os_links(const os_file *file, const char *path, uint64_t *links);

@@ -168,6 +168,7 @@ static int status_of(int fd, const char *path, status *out) {
       out->born = (uint64_t)sx.stx_btime.tv_sec * 1000000000u + sx.stx_btime.tv_nsec;
     return 0;
   }
+  if (errno == ENOENT) return -1;
 #endif
   return plain_status(fd, path, flags, out); /* an old kernel, or one that forbids the other */
 }
@@ -353,6 +354,11 @@ void os_close(os_file *file) {
 int os_identity(const char *path, uint64_t *device, uint64_t *inode) {
   int e = identify(AT_FDCWD, path, device, inode);
   return e ? fail(os_open_code(e), "%s: %s", path, strerror(e)) : MAPH_OK;
+}
+
+int os_is_there(const char *path) {
+  uint64_t device, inode;
+  return identify(AT_FDCWD, path, &device, &inode) == 0;
 }
 
 int os_links(const os_file *file, const char *path, uint64_t *links) {

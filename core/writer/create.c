@@ -210,9 +210,8 @@ void create_remove_unused_lock(const char *path, const os_file *lock) {
 
 void create_remove_leftover(const char *path, const os_file *model) {
   char *temporary = create_beside(path, ".new");
-  uint64_t device, inode;
   os_file lock;
-  if (temporary && os_identity(temporary, &device, &inode) == MAPH_OK
+  if (temporary && os_is_there(temporary)
       && create_lock_rewrite(path, model, 0, &lock) == MAPH_OK) {
     os_remove(temporary);
     create_unlock_rewrite(&lock);

@@ -167,7 +167,7 @@ static int each_record(store *store, uint64_t limit, int pass) {
 ** a checkpoint says that there are pieces, though `end` was lost. */
 static int pass_over_old_index(store *store, uint64_t limit, uint64_t *pad, uint64_t *at) {
   header *header = header_of(store->write_base);
-  uint64_t end = MAX(atomic_load(&header->end), header_spaces(store, header, limit));
+  uint64_t end = MAX(atomic_load(&header->end), header_tail_at(store, header, limit).spaces);
   view view;
   *pad = *at = limit;
   if (end % 8 || end <= limit || end > atomic_load(&store->size)) return MAPH_OK;

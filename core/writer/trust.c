@@ -97,8 +97,7 @@ static int is_piece(const view *view, const item *it, uint64_t version) {
 ** each in pages of its own: whoever closed the file cleanly says where they end.  Else their heads
 ** are read without mapping those.  Past HEADS_MOST of them, which a forged file may hold, mapping
 ** is cheaper. */
-static uint64_t past_pieces(const view *view, uint64_t limit) {
-  uint64_t at = header_spaces(view->store, header_of(view->base), view->snapshot);
+static uint64_t past_pieces(const view *view, uint64_t at, uint64_t limit) {
   record head;
   int heads;
   if (at > limit) at = view->snapshot; /* what is past `end` tells: see below */
@@ -113,24 +112,24 @@ static uint64_t past_pieces(const view *view, uint64_t limit) {
 }
 
 /* In a file that was closed nothing begins at `end`: whoever appends there marks it first. */
-static int begun_past(const view *view, uint64_t handed_out) {
-  const header *header = header_of(view->base);
-  return acquire(&header->clean) == CLEAN_YES && view->size >= handed_out + RECORD_HEAD
-         && header_left_blank(view->store, header, view->snapshot)
-         && !record_blank(view->base, handed_out);
+static int begun_past(const view *view, const header_tail *tail, uint64_t handed_out) {
+  return tail->blank && acquire(&header_of(view->base)->clean) == CLEAN_YES
+         && view->size >= handed_out + RECORD_HEAD && !record_blank(view->base, handed_out);
 }
 
 /* Is there a whole transaction of this log past `prepared`, or an index piece past `end`?  Their
-** writer stored those words first. */
-static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out) {
-  uint64_t from = past_pieces(view, MIN(view->size, handed_out)),
+** writer stored those words first.  *ended: where the log was seen to end with a transaction. */
+static int newer_past(const view *view, uint64_t prepared, uint64_t handed_out, uint64_t *ended) {
+  header_tail tail = header_tail_at(view->store, header_of(view->base), view->snapshot);
+  uint64_t from = past_pieces(view, tail.spaces, MIN(view->size, handed_out)),
            limit = MIN(view->size, from + LOOK_PAST);
   walk walk = walk_from(view, from, limit);
   uint64_t digest = 0, operations = 0, chain;
   int rc = MAPH_OK;
   end_record end;
   if (record_end(view, view->snapshot, &end) != MAPH_OK) return 0;
-  if (from == handed_out && begun_past(view, handed_out)) return 1;
+  *ended = view->snapshot;
+  if (from == handed_out && begun_past(view, &tail, handed_out)) return 1;
   chain = end.chain;
   /* most often nothing is there, which is not worth a sentence */
   while (walk.at + RECORD_HEAD <= walk.limit && !record_blank(view->base, walk.at)
@@ -161,14 +160,14 @@ static int directory_replaced(const view *view) {
 }
 
 /* A reader may look while a writer works, and sees it then in `prepared`. */
-static int content_fits(store *store) {
+static int content_fits(store *store, uint64_t *ended) {
   const header *header = header_of(atomic_load(&store->base));
   uint64_t prepared = acquire(&header->prepared), handed_out = acquire(&header->end);
   view view;
   if (store_see_size(store, 0) != MAPH_OK || view_latest(store, &view) != MAPH_OK) return 1;
   if (view.snapshot > prepared)
     return 1; /* the words contradict each other: whoever uses them sees it */
-  return !newer_past(&view, prepared, handed_out) && !directory_replaced(&view);
+  return !newer_past(&view, prepared, handed_out, ended) && !directory_replaced(&view);
 }
 
 /* --------------------------------------------------------------------------------- the evidence */
@@ -179,6 +178,7 @@ typedef struct evidence {
   store *store;
   os_place place;
   int placed;             /* place is known */
+  uint64_t ended;         /* by a transaction, the log ends there; 0: nobody looked */
   int answers[QUESTIONS]; /* ANY: not asked yet */
 } evidence;
 
@@ -214,7 +214,7 @@ static int lock_file_ours(const store *store) {
 static int ours(evidence *evidence) { return lock_file_ours(evidence->store); }
 
 /* Nothing in the file is newer than the live words. */
-static int fits(evidence *evidence) { return content_fits(evidence->store); }
+static int fits(evidence *evidence) { return content_fits(evidence->store, &evidence->ended); }
 
 /* Marked so: the last writer flushed all of it. */
 static int clean(evidence *evidence) { return acquire(&read_header(evidence)->clean) == CLEAN_YES; }
@@ -266,12 +266,13 @@ static int row_fits(const struct row *row, evidence *evidence) {
   return 1;
 }
 
-static verdict judge(store *store) {
+static verdict judge(store *store, uint64_t *ended) {
   evidence evidence = { .store = store };
   const struct row *row = rows;
   int i;
   for (i = 0; i < QUESTIONS; i++) evidence.answers[i] = ANY;
   while (!row_fits(row, &evidence)) row++;
+  *ended = evidence.ended;
   return row->verdict;
 }
 
@@ -279,20 +280,26 @@ static int words_are_ours(const store *store) {
   return store->in_memory || store->lockless || store->vouched;
 }
 
+static int words_fit(store *store, uint64_t *ended) {
+  *ended = 0;
+  return store->in_memory || store->vouched || judge(store, ended) != TRUST_RECOVER;
+}
+
 int trust_words(store *store) {
-  return store->in_memory || store->vouched || judge(store) != TRUST_RECOVER;
+  uint64_t ended;
+  return words_fit(store, &ended);
 }
 
 /* ---------------------------------------------------------------------------------- for reading */
 
 /* A transaction ends where the header says that the log does, and in a clean file none is under
-** way. */
-static int live_words_hold(store *store) {
+** way.  ended: where one was seen to end just now. */
+static int live_words_hold(store *store, uint64_t ended) {
   const header *header = header_of(atomic_load(&store->base));
   end_record end;
   view view;
   int rc = view_latest(store, &view), tries;
-  if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
+  if (rc == MAPH_OK && view.snapshot != ended) rc = record_end(&view, view.snapshot, &end);
   for (tries = 0; rc == MAPH_OK && tries < 3; tries++) { /* a writer may come and go meanwhile */
     uint64_t clean = atomic_load(&header->clean), committed = atomic_load(&header->committed);
     if (atomic_load(&header->prepared) == committed || clean != CLEAN_YES
@@ -319,18 +326,19 @@ static int boot_unknown(const store *store, const os_place *place) {
 
 int trust_reader(store *store, int timeout_ms) {
   const header *header = header_of(atomic_load(&store->base));
-  uint64_t deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
+  uint64_t deadline = 0, ended;
   os_place place;
   int looks;
-  for (looks = 0; !trust_words(store); looks++) {
+  for (looks = 0; !words_fit(store, &ended); looks++) {
     uint64_t prepared = acquire(&header->prepared), clean = acquire(&header->clean);
+    if (deadline == 0) deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
     if (os_write_locked(&store->file, OPENING, 1)
         && os_clock_ns() < deadline) { /* or recovers it */
       if (interrupted()) return interrupt_say(store->path);
       os_sleep_us(POLL_US);
       continue;
     }
-    if (looks < LOOKS_MOST && trust_words(store)) break;
+    if (looks < LOOKS_MOST && words_fit(store, &ended)) break;
     if (looks < LOOKS_MOST
         && (acquire(&header->prepared) != prepared || acquire(&header->clean) != clean))
       continue;
@@ -341,7 +349,7 @@ int trust_reader(store *store, int timeout_ms) {
                 "run `maph recover` on it, or open it once for writing",
                 store->path);
   }
-  return live_words_hold(store);
+  return live_words_hold(store, ended);
 }
 
 /* ---------------------------------------------------------------------------------- for writing */
@@ -429,10 +437,11 @@ int trust_writer(store *store, const lock_patience *patience, int *begin) {
   rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
   if (!store->vouched) { /* by another thread, meanwhile */
-    verdict verdict = judge(store);
+    uint64_t ended;
+    verdict verdict = judge(store, &ended);
     if (verdict == TRUST_REFUSE) rc = refuse(store);
     *begin = verdict == TRUST_RECOVER || (verdict == TRUST_FINISH && undecided(store));
-    if (verdict == TRUST_BELIEVE || verdict == TRUST_FINISH) rc = live_words_hold(store);
+    if (verdict == TRUST_BELIEVE || verdict == TRUST_FINISH) rc = live_words_hold(store, ended);
     if (rc == MAPH_OK && verdict != TRUST_RECOVER) rc = vouch(store);
   }
   give_opening(store);
@@ -441,11 +450,12 @@ int trust_writer(store *store, const lock_patience *patience, int *begin) {
 
 int trust_begin(store *store, const lock_patience *patience, int (*recover)(struct store *store)) {
   verdict verdict;
+  uint64_t ended;
   int rc;
   if (words_are_ours(store)) return MAPH_OK;
   rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
-  verdict = judge(store);
+  verdict = judge(store, &ended);
   if (verdict == TRUST_REFUSE) rc = refuse(store);
   if (verdict == TRUST_RECOVER) rc = grant_file(store, atomic_load(&store->size));
   if (rc == MAPH_OK && verdict == TRUST_RECOVER) rc = recover(store);

@@ -175,6 +175,17 @@ int txn_adopt(txn *txn, const item *it) {
 
 /* -------------------------------------------------------------------------------------- reading */
 
+static inline void prefetch(const txn *txn, const view *view, uint64_t hash) {
+  index_prefetch(view, hash);
+  if (txn->table_room) __builtin_prefetch(&txn->table[hash & (txn->table_room - 1)], 1);
+}
+
+void txn_prefetch(txn *txn, maph_slice key) {
+  view view;
+  txn_view(txn, &view);
+  prefetch(txn, &view, index_hash(txn->store, key));
+}
+
 int txn_find(txn *txn, uint64_t position, maph_slice key, item *it) {
   uint64_t hash = index_hash(txn->store, key);
   view view;
@@ -310,8 +321,7 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
     return fail(MAPH_FULL, "%s: a transaction has at most 2^32-1 operations", store->path);
   hash = index_hash(store, key);
   txn_view(txn, &view);
-  index_prefetch(&view, hash);
-  if (txn->table_room) __builtin_prefetch(&txn->table[hash & (txn->table_room - 1)], 1);
+  prefetch(txn, &view, hash);
   rc = make_room(txn);
   if (!again)
     store->spares = txn->puts || kind == KIND_PUT ? LOG_SPARES_DELETES : LOG_SPARES_COMPACTION;

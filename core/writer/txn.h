@@ -65,7 +65,8 @@ int txn_adopt(txn *txn, const item *it);
 
 /* as it stood at that position; put or delete */
 int txn_find(txn *txn, uint64_t position, maph_slice key, item *it);
-void txn_view(txn *txn, view *view); /* of its own records too */
+void txn_view(txn *txn, view *view);         /* of its own records too */
+void txn_prefetch(txn *txn, maph_slice key); /* what a lookup of it touches first */
 
 /* Of what is to be put, without a transaction: MISUSE TOOBIG; and as the log takes it. */
 int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *condition);

@@ -663,6 +663,10 @@ public:
     int rc = maph_txn_get_entry(handle(), detail::slice(key), &e);
     return detail::finish(rc, e);
   }
+  /* A hint: the key is about to be read or written.  It pays where other work lies between. */
+  void prefetch(std::string_view key) const noexcept {
+    maph_txn_prefetch(handle(), detail::slice(key));
+  }
   result<done> set(std::string_view key, std::string_view value) noexcept {
     return detail::finish(maph_txn_put(handle(), detail::slice(key), detail::slice(value)));
   }

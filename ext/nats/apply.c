@@ -21,6 +21,12 @@ void bucket_identity(const char *bucket, const char *filter, const stream_info *
   memcpy(uuid, id.digest, 16);
 }
 
+bucket_rules bucket_rules_of(const stream_info *info) {
+  bucket_rules rules = { .keys = info->escaped ? KEYS_ESCAPED : KEYS_PLAIN,
+                         .max_age_ms = info->max_age_ns / 1000000 };
+  return rules;
+}
+
 static maph_slice header_of(const void *m, const char *name) {
   const char *value = message_header((message *)m, name);
   return value ? maph_str(value) : maph_bytes(NULL, 0);
@@ -34,18 +40,47 @@ static bool read_key(const bucket_rules *rules, maph_slice form, change *to) {
   return true;
 }
 
-bool change_read(const bucket_rules *rules, const delivery *from, change *to) {
-  maph_slice data = message_data(from->message);
+static bool read_message(const bucket_rules *rules, maph_slice form, kv_header header,
+                         const void *message, maph_slice data, uint64_t time_ns, change *to) {
   kv_entry entry;
   to->deleted = false;
   to->value = data;
   memset(&to->how, 0, sizeof to->how);
-  if (!read_key(rules, from->key, to)) return false;
-  kv_read(header_of, from->message, data, from->time_ns, rules->max_age_ms * 1000000, &entry);
+  if (!read_key(rules, form, to)) return false;
+  kv_read(header, message, data, time_ns, rules->max_age_ms * 1000000, &entry);
   to->deleted = entry.deleted || (entry.expires != 0 && kv_gone(&entry, now_ms()));
   to->how.key_type = utf8_is_text(to->key) ? MAPH_KEY_TEXT : MAPH_KEY_BLOB;
   to->how.expires = entry.expires;
   to->how.type = entry.type;
   to->how.media_type = entry.media_type;
   return true;
+}
+
+bool change_read(const bucket_rules *rules, const delivery *from, change *to) {
+  return read_message(rules, from->key, header_of, from->message, message_data(from->message),
+                      from->time_ns, to);
+}
+
+static maph_slice header_of_stored(const void *message, const char *name) {
+  return stored_header(message, name);
+}
+
+bool change_read_stored(const bucket_rules *rules, const char *origin, const stored *from,
+                        change *to) {
+  char prefix[STREAM_NAME + 8];
+  size_t size = (size_t)snprintf(prefix, sizeof prefix, "$KV.%s.", origin);
+  const char *subject = from->subject.data;
+  if (from->subject.size < size || memcmp(subject, prefix, size) != 0) return false;
+  return read_message(rules, maph_bytes(subject + size, from->subject.size - size),
+                      header_of_stored, from, from->data, from->time_ns, to);
+}
+
+static bool slices_equal(maph_slice a, maph_slice b) {
+  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+bool change_is(const change *change, const maph_entry *entry) {
+  return slices_equal(change->value, entry->value) && change->how.type == entry->type
+         && change->how.expires == entry->expires
+         && slices_equal(change->how.media_type, entry->media_type);
 }

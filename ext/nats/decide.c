@@ -1,14 +1,100 @@
 /*
 ** decide.c - what a session does with the replica that is there (decide.h).
 */
+#include <stdlib.h>
 #include <string.h>
 #include "nats/child.h"
 #include "nats/decide.h"
 #include "nats/option.h"
+#include "nats/recent.h"
 #include "nats/replica.h"
+#include "nats/walk.h"
 
-enum { LEADER_MS = 10000 }; /* a new leader may lag for so long */
+enum {
+  LEADER_MS = 10000,   /* a new leader may lag for so long */
+  GHOSTS_MOST = 20000, /* more of them are not worth deleting one by one */
+  DISPUTE_MS = 600000  /* so long one and the same difference is not looked into again */
+};
 
+/* ------------------------------------------------------------------------------------- all keys */
+static bool take_ghost(void *arg, difference what, maph_slice key, uint64_t version) {
+  follower *f = arg;
+  ghost *one;
+  if (what != DIFFERENCE_GHOST) return false;
+  if (f->ghosts_count++ >= GHOSTS_MOST || (one = malloc(sizeof *one + key.size)) == NULL)
+    return false;
+  one->next = f->ghosts;
+  one->version = version;
+  one->size = key.size;
+  memcpy(one->key, key.data, key.size);
+  f->ghosts = one;
+  return true;
+}
+
+void follower_drop_ghosts(follower *f) {
+  while (f->ghosts) {
+    ghost *next = f->ghosts->next;
+    free(f->ghosts);
+    f->ghosts = next;
+  }
+  f->ghosts_count = 0;
+}
+
+/* Compare all keys: those that the bucket has no more are deleted with what comes next.  Where
+** anything else differs, or nothing comes to carry the deletes, a new file is built. */
+static stream_rc compare_all(follower *f, connection *c, decision *what) {
+  comparison seen;
+  stream_rc rc;
+  follower_drop_ghosts(f);
+  follower_show(f, REPLICA_COMPARING);
+  rc = bucket_compare(c, f->bucket, option.filter, f->store, &seen, take_ghost, f);
+  if (rc != STREAM_OK) return rc;
+  f->sidecar.record.listings++;
+  f->listed = ticks_ms();
+  *what = seen.found[DIFFERENCE_MISSING] || seen.found[DIFFERENCE_OTHER]
+                  || f->ghosts_count > GHOSTS_MOST
+                  || (f->ghosts_count > 0 && seen.info.last <= seen.version)
+              ? DECIDE_BUILD
+              : DECIDE_FOLLOW;
+  note("%s: compared with bucket %s at %llu: %llu keys, %llu no more in the bucket; %s", f->path,
+       f->bucket, (unsigned long long)seen.version, (unsigned long long)seen.keys,
+       (unsigned long long)f->ghosts_count,
+       *what == DECIDE_FOLLOW ? "it goes on" : "a new file is built");
+  if (*what == DECIDE_BUILD) follower_drop_ghosts(f);
+  if (*what == DECIDE_FOLLOW) {
+    f->doubt = false;
+    f->sidecar.record.unsure = 0;
+  }
+  return STREAM_OK;
+}
+
+
+/* ------------------------------------------------------------------------------- the last ones */
+/* Keys that wait to be deleted, or that it is unsure of, are known to be none of the bucket's. */
+stream_rc decide_again(follower *f, connection *c, const stream_info *info, uint64_t at,
+                       bool *differs) {
+  recent what = { .c = c,
+                  .bucket = f->bucket,
+                  .info = info,
+                  .rules = bucket_rules_of(info),
+                  .partial = option.filter != NULL,
+                  .store = f->store,
+                  .at = at };
+  uint64_t where = 0;
+  stream_rc rc = STREAM_OK;
+  *differs = false;
+  if (f->ghosts == NULL && f->sidecar.record.unsure == 0) rc = recent_compare(&what, &where);
+  if (rc != STREAM_OK || where == 0) return rc;
+  if (where == f->disputed && ticks_ms() - f->disputed_at < DISPUTE_MS) return STREAM_OK;
+  f->disputed = where;
+  f->disputed_at = ticks_ms();
+  *differs = f->doubt = true;
+  note("bucket %s: its leader's messages are not those that the file was made of, at %llu",
+       f->bucket, (unsigned long long)where);
+  return STREAM_OK;
+}
+
+/* -------------------------------------------------------------------------------------- decision */
 /* Is the bucket's last sequence not below ours?  Where several servers have the bucket, a new
 ** leader may have to catch up first. */
 static stream_rc wait_for_last(connection *c, const char *bucket, stream_info *info,
@@ -40,25 +126,29 @@ stream_rc anchor_look(connection *c, const char *bucket, uint64_t position, uint
   return STREAM_OK;
 }
 
-/* The file's history is the bucket's up to `position`, as far as can be said. */
-static decision go_on(follower *f, const stream_info *info, const maph_stats *stats, anchor found) {
+/* The file's history is the bucket's up to its version, as far as can be said: are all keys to be
+** compared all the same? */
+static stream_rc look_for_doubt(follower *f, connection *c, const stream_info *info,
+                                const maph_stats *stats, anchor found, bool *doubt) {
   sidecar_record *record = &f->sidecar.record;
   uint64_t away = now_ms() - record->followed_ms;
+  *doubt = true;
   /* A key less than the file has, and nothing told of it. */
   if (info->max_age_ns == 0 && option.filter == NULL && stats->records > info->subjects)
     f->doubt = true;
-  if (f->doubt) return DECIDE_LIST;
+  if (f->doubt) return STREAM_OK;
   if (info->first > stats->version) {
     if (record->unsure < stats->version) record->unsure = stats->version;
-    return DECIDE_FOLLOW;
+  } else if (found != ANCHOR_SAME || away >= option.marker_age_ms) {
+    return STREAM_OK;
   }
-  return found == ANCHOR_SAME && away < option.marker_age_ms ? DECIDE_FOLLOW : DECIDE_LIST;
+  return decide_again(f, c, info, stats->version, doubt);
 }
 
 stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uuid[16],
                  decision *what) {
   const sidecar_record *known = &f->sidecar.record;
-  bool reached = true;
+  bool reached = true, doubt;
   anchor anchor;
   maph_stats stats;
   stream_rc rc;
@@ -83,8 +173,10 @@ stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uu
          f->bucket, (unsigned long long)stats.version);
     return STREAM_OK;
   }
-  *what = go_on(f, info, &stats, anchor);
-  return STREAM_OK;
+  rc = look_for_doubt(f, c, info, &stats, anchor, &doubt);
+  if (rc != STREAM_OK) return rc;
+  *what = DECIDE_FOLLOW;
+  return doubt ? compare_all(f, c, what) : STREAM_OK;
 }
 
 int decide_settle(follower *f, bool *sure) {

@@ -1,10 +1,12 @@
 /*
 ** decide.h - what a session does with the replica that is there: it goes on at the file's version,
-** compares all keys with the bucket's first, or builds a new file.
+** after all keys were compared with the bucket's where there is a doubt, or builds a new file.
 **
 ** A bucket may have been rolled back and gone on since, so that a sequence does not say what its
 ** message was.  The anchor says it: the time of the message that the file's version is of, where
-** the bucket has that message still.
+** the bucket has that message still.  A server that was killed may have lost messages before that
+** one, or have others in their place: so the last ones are looked at too (recent.h), and again
+** while it follows.  What differs there is a doubt.
 **
 ** Where the bucket has nothing up to that version any more, all that it has comes anyway.  Then
 ** nothing is compared before: the follower goes on, unsure of the keys that it has from before, and
@@ -16,11 +18,19 @@
 #include "nats/follow.h"
 #include "nats/stream.h"
 
-typedef enum decision { DECIDE_FOLLOW, DECIDE_LIST, DECIDE_BUILD } decision;
+typedef enum decision { DECIDE_FOLLOW, DECIDE_BUILD } decision;
 
-/* *info is brought up to date where the bucket had to be waited for. */
+/* DECIDE_FOLLOW: keys that the bucket has no more may wait in f->ghosts for the next message.
+** *info is brought up to date where the bucket had to be waited for. */
 stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uuid[16],
                  decision *what);
+
+/* While it follows, and the store is at that version: has the leader the same last messages?
+** *differs: f->doubt is set, and said why.  What differs in the same place again soon after all was
+** compared, or built anew, does not: nothing would come of it. */
+stream_rc decide_again(follower *f, connection *c, const stream_info *info, uint64_t at,
+                       bool *differs);
+void follower_drop_ghosts(follower *f);
 
 /* Is the message at `position` the one of that time?  A time of 0 is unknown. */
 typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;

@@ -72,6 +72,11 @@ ending follower_keep_notes(follower *f) {
   return ENDING_AGAIN;
 }
 
+void follower_show(follower *f, replica_state state) {
+  f->sidecar.record.state = state;
+  sidecar_write(&f->sidecar);
+}
+
 /* Between half of it and all of it, so that replicas do not all come back at one moment. */
 static unsigned jitter(unsigned ms) {
   unsigned random = 0;

@@ -41,6 +41,9 @@ typedef struct follower {
   ghost *ghosts; /* to be deleted with the next message */
   uint64_t ghosts_count;
   unsigned long long listed; /* when all keys were compared last; 0: never */
+  /* The sequence where the leader's last messages differed last, and when: see decide_again. */
+  uint64_t disputed;
+  unsigned long long disputed_at;
 } follower;
 
 typedef enum ending {
@@ -58,7 +61,8 @@ ending follower_keep_notes(follower *f);
 ending session_run(follower *f);
 /* Open the replica, if it is there and one.  FATAL: the file is something else. */
 ending follower_open(follower *f);
-void follower_drop_ghosts(follower *f);
+/* Let those that look know. */
+void follower_show(follower *f, replica_state state);
 /* What a follower that was killed left of a file that it built, or had just finished.  This one
 ** holds the lock, so it is nobody's. */
 void follower_remove_leftover(follower *f);

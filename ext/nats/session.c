@@ -25,17 +25,15 @@
 #include "nats/follow.h"
 #include "nats/option.h"
 #include "nats/replica.h"
-#include "nats/walk.h"
 
 enum {
-  SILENCE_MS = 7000,  /* the server says something each 2 s */
-  LOOK_MS = 30000,    /* so often the stream's configuration is looked at */
-  ANSWER_MS = 15000,  /* a question that came while there was no leader is never answered */
-  WAIT_MS = 200,      /* for a message, where no batch is open */
-  CLOSE_MS = 20,      /* changes that follow each other so soon are committed together: */
-  PACE_NS = 1000000,  /* those of so long */
-  HOLES_MOST = 4096,  /* then they are asked back */
-  GHOSTS_MOST = 20000 /* more of them are not worth deleting one by one */
+  SILENCE_MS = 7000, /* the server says something each 2 s */
+  LOOK_MS = 30000,   /* so often the stream is looked at */
+  ANSWER_MS = 15000, /* a question that came while there was no leader is never answered */
+  WAIT_MS = 200,     /* for a message, where no batch is open */
+  CLOSE_MS = 20,     /* changes that follow each other so soon are committed together: */
+  PACE_NS = 1000000, /* those of so long */
+  HOLES_MOST = 4096  /* then they are asked back */
 };
 
 typedef struct session {
@@ -48,8 +46,9 @@ typedef struct session {
   batch *batch;
   uint64_t delivered; /* the consumer's count */
   unsigned long long heard, looked;
-  bool checks; /* holes are asked back */
-  bool groups; /* transactions are kept whole: no part of the bucket is left out */
+  unsigned behind; /* so many looks in a row the bucket ended before the file */
+  bool checks;     /* holes are asked back */
+  bool groups;     /* transactions are kept whole: no part of the bucket is left out */
   unsigned long long committed_ms;
   bool paced; /* what came since then was waited for */
 } session;
@@ -70,70 +69,13 @@ static int answer_ms(void) {
   return said ? atoi(said) : ANSWER_MS;
 }
 
-static void show_state(session *s, replica_state state) {
-  s->f->sidecar.record.state = state;
-  sidecar_write(&s->f->sidecar);
+/* MAPH_TEST_LOOK: another time, for a test that waits for a look. */
+static unsigned long long look_ms(void) {
+  const char *said = getenv("MAPH_TEST_LOOK");
+  return said ? strtoull(said, NULL, 10) : LOOK_MS;
 }
 
-static bucket_rules rules_of(const stream_info *info) {
-  bucket_rules rules = { .keys = info->escaped ? KEYS_ESCAPED : KEYS_PLAIN,
-                         .max_age_ms = info->max_age_ns / 1000000 };
-  return rules;
-}
-
-/* ----------------------------------------------------------------------------------------- list */
-static bool take_ghost(void *arg, difference what, maph_slice key, uint64_t version) {
-  session *s = arg;
-  ghost *one;
-  if (what != DIFFERENCE_GHOST) return false;
-  if (s->f->ghosts_count++ >= GHOSTS_MOST || (one = malloc(sizeof *one + key.size)) == NULL)
-    return false;
-  one->next = s->f->ghosts;
-  one->version = version;
-  one->size = key.size;
-  memcpy(one->key, key.data, key.size);
-  s->f->ghosts = one;
-  return true;
-}
-
-void follower_drop_ghosts(follower *f) {
-  while (f->ghosts) {
-    ghost *next = f->ghosts->next;
-    free(f->ghosts);
-    f->ghosts = next;
-  }
-  f->ghosts_count = 0;
-}
-
-/* Compare all keys: those that the bucket has no more are deleted with what comes next.  Where
-** anything else differs, or nothing comes to carry the deletes, a new file is built. */
-static stream_rc list(session *s, decision *what) {
-  follower *f = s->f;
-  comparison seen;
-  stream_rc rc;
-  follower_drop_ghosts(f);
-  show_state(s, REPLICA_COMPARING);
-  rc = bucket_compare(s->c, f->bucket, option.filter, f->store, &seen, take_ghost, s);
-  if (rc != STREAM_OK) return rc;
-  f->sidecar.record.listings++;
-  f->listed = ticks_ms();
-  *what = seen.found[DIFFERENCE_MISSING] || seen.found[DIFFERENCE_OTHER]
-                  || f->ghosts_count > GHOSTS_MOST
-                  || (f->ghosts_count > 0 && seen.info.last <= seen.version)
-              ? DECIDE_BUILD
-              : DECIDE_FOLLOW;
-  note("%s: compared with bucket %s at %llu: %llu keys, %llu no more in the bucket; %s", f->path,
-       f->bucket, (unsigned long long)seen.version, (unsigned long long)seen.keys,
-       (unsigned long long)f->ghosts_count,
-       *what == DECIDE_FOLLOW ? "it goes on" : "a new file is built");
-  if (*what == DECIDE_BUILD) follower_drop_ghosts(f);
-  if (*what == DECIDE_FOLLOW) {
-    f->doubt = false;
-    f->sidecar.record.unsure = 0;
-  }
-  return STREAM_OK;
-}
-
+/* ---------------------------------------------------------------------------------------- build */
 /* Keys that the bucket lost without a message go with the next that comes. */
 static batch_rc delete_ghosts(session *s) {
   batch_rc rc = BATCH_OK;
@@ -143,7 +85,6 @@ static batch_rc delete_ghosts(session *s) {
   return rc;
 }
 
-/* ---------------------------------------------------------------------------------------- build */
 /* Telling the parent that a long call goes on; no call is stopped but by being told to end. */
 static int progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
   (void)arg;
@@ -173,7 +114,7 @@ static void drop_building(follower *f) {
 static ending begin_building(session *s) {
   follower *f = s->f;
   maph_load_options options = MAPH_LOAD_OPTIONS_INIT;
-  bucket_rules rules = rules_of(&s->info);
+  bucket_rules rules = bucket_rules_of(&s->info);
   maph_load *load;
   drop_building(f);
   follower_remove_leftover(f);
@@ -203,7 +144,7 @@ static stream_rc resume_building(session *s, bool *goes_on) {
   stream_rc rc;
   *goes_on = false;
   if (b->batch.load == NULL || memcmp(b->uuid, s->uuid, 16) != 0 || s->info.last < b->batch.at
-      || b->batch.rules.max_age_ms != rules_of(&s->info).max_age_ms)
+      || b->batch.rules.max_age_ms != bucket_rules_of(&s->info).max_age_ms)
     return STREAM_OK;
   rc = anchor_look(s->c, s->f->bucket, b->batch.at, b->batch.last_time_ns, &anchor);
   *goes_on = rc == STREAM_OK && anchor == ANCHOR_SAME;
@@ -288,11 +229,11 @@ static ending finish_building(session *s, const delivery *last) {
 
 /* --------------------------------------------------------------------------------------- follow */
 static ending begin_following(session *s, uint64_t at) {
-  bucket_rules rules = rules_of(&s->info);
+  bucket_rules rules = bucket_rules_of(&s->info);
   if (s->f->store == NULL) return ENDING_AGAIN;
   batch_begin(&s->own, s->f->store, at, &rules, s->f->durability);
   s->batch = &s->own;
-  show_state(s, REPLICA_FOLLOWING);
+  follower_show(s->f, REPLICA_FOLLOWING);
   return ENDING_NOW;
 }
 
@@ -361,10 +302,25 @@ static ending look_at_name(session *s) {
   return ENDING_NOW;
 }
 
+/* Is what the leader has last what the file is made of?  One that is behind may be a new one that
+** has yet to catch up, or an old one that does not know of a new one yet: that is not believed at
+** once. */
+static ending look_at_leader(session *s, const stream_info *info) {
+  bool differs;
+  if (info->last < s->batch->committed)
+    return s->behind++ ? say(s, "the bucket ends before the file") : ENDING_NOW;
+  s->behind = 0;
+  if (info->replicas == 1) return ENDING_NOW;
+  if (decide_again(s->f, s->c, info, s->batch->committed, &differs) != STREAM_OK)
+    return say(s, stream_errmsg());
+  return differs ? say(s, "all keys are to be compared") : ENDING_NOW;
+}
+
 /* Each half a minute: is it the same bucket, with the same rules? */
 static ending look_again(session *s) {
   stream_info info;
   stream_rc rc;
+  ending end;
   s->looked = ticks_ms();
   child_stamp_long();
   rc = stream_look(s->c, s->f->bucket, &info);
@@ -376,8 +332,9 @@ static ending look_again(session *s) {
     return say(s, "the bucket's time to live was changed");
   }
   if (s->f->sidecar.record.last_seen < info.last) s->f->sidecar.record.last_seen = info.last;
+  end = look_at_leader(s, &info);
   s->heard = ticks_ms();
-  return compare_in_time(s, &info);
+  return end == ENDING_NOW ? compare_in_time(s, &info) : end;
 }
 
 /* All there was when the session began is in the file: see decide.h. */
@@ -433,7 +390,7 @@ static ending commit_now(session *s) {
   }
   sidecar_write(&s->f->sidecar);
   if (!loads && record->unsure && b->at >= s->info.last) return settle(s);
-  return !loads && s->heard - s->looked > LOOK_MS ? look_again(s) : ENDING_NOW;
+  return !loads && s->heard - s->looked > look_ms() ? look_again(s) : ENDING_NOW;
 }
 
 /* -------------------------------------------------------------------------- transactions, whole */
@@ -679,8 +636,6 @@ static ending begin(session *s) {
   s->groups = option.filter == NULL;
   rc = decide(f, s->c, &s->info, s->uuid, &what);
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
-  if (what == DECIDE_LIST) rc = list(s, &what);
-  if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
   if (what == DECIDE_FOLLOW) {
     maph_stats stats;
     drop_building(f);
@@ -691,7 +646,7 @@ static ending begin(session *s) {
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
   end = goes_on ? ENDING_NOW : begin_building(s);
   s->batch = &f->building.batch;
-  show_state(s, f->store ? REPLICA_REBUILDING : REPLICA_SYNCING);
+  follower_show(s->f, f->store ? REPLICA_REBUILDING : REPLICA_SYNCING);
   return end;
 }
 

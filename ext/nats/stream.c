@@ -221,10 +221,14 @@ static stream_rc get(connection *c, const char *bucket, maph_slice question, sto
   return rc;
 }
 
+static maph_slice sequence_question(uint64_t sequence, char room[SUBJECT_ROOM]) {
+  return maph_bytes(
+      room, (size_t)snprintf(room, SUBJECT_ROOM, "{\"seq\":%llu}", (unsigned long long)sequence));
+}
+
 stream_rc stream_get(connection *c, const char *bucket, uint64_t sequence, stored *found) {
-  char question[64];
-  snprintf(question, sizeof question, "{\"seq\":%llu}", (unsigned long long)sequence);
-  return get(c, bucket, maph_str(question), found);
+  char room[SUBJECT_ROOM];
+  return get(c, bucket, sequence_question(sequence, room), found);
 }
 
 typedef struct text {
@@ -239,16 +243,23 @@ static bool take_text(void *to, const void *bytes, size_t size) {
   return true;
 }
 
-stream_rc stream_get_last(connection *c, const char *bucket, const char *subject, stored *found) {
-  char room[SUBJECT_ROOM];
-  text question = { .bytes = room, .room = sizeof room };
+static stream_rc last_question(const char *subject, char room[SUBJECT_ROOM], maph_slice *question) {
+  text written = { .bytes = room, .room = SUBJECT_ROOM };
   json_writer out;
-  json_write_begin(&out, take_text, &question);
+  json_write_begin(&out, take_text, &written);
   json_write_text(&out, "{\"last_by_subj\":");
   json_write_string(&out, maph_str(subject));
   json_write_text(&out, "}");
   if (!json_write_end(&out)) return stream_fail(STREAM_TOO_BIG, "the key is too long for NATS");
-  return get(c, bucket, maph_bytes(room, question.size), found);
+  *question = maph_bytes(room, written.size);
+  return STREAM_OK;
+}
+
+stream_rc stream_get_last(connection *c, const char *bucket, const char *subject, stored *found) {
+  char room[SUBJECT_ROOM];
+  maph_slice question;
+  stream_rc rc = last_question(subject, room, &question);
+  return rc == STREAM_OK ? get(c, bucket, question, found) : rc;
 }
 
 maph_slice stored_header(const stored *s, const char *name) {
@@ -282,14 +293,19 @@ static stream_rc listen_for_answers(connection *c) {
   return connect_failed(s, "subscribe", c->server.url);
 }
 
-static stream_rc put_question(connection *c, const char *subject, uint64_t from) {
-  char question[96], reply[300];
-  int size = snprintf(question, sizeof question, "{\"seq\":%llu,\"next_by_subj\":\">\"}",
-                      (unsigned long long)from);
+static stream_rc put_question(connection *c, const char *subject, maph_slice question) {
+  char reply[300];
   natsStatus s;
   snprintf(reply, sizeof reply, "%s.%llu", c->inbox, ++c->asked);
-  s = natsConnection_PublishRequest(c->nats, subject, reply, question, size);
+  s = natsConnection_PublishRequest(c->nats, subject, reply, question.data, (int)question.size);
   return connect_failed(s, "asking for messages", c->server.url);
+}
+
+static stream_rc ask_next(connection *c, const char *subject, uint64_t from) {
+  char question[96];
+  snprintf(question, sizeof question, "{\"seq\":%llu,\"next_by_subj\":\">\"}",
+           (unsigned long long)from);
+  return put_question(c, subject, maph_str(question));
 }
 
 static stream_rc understand_next(connection *c, message *m, bool direct, uint64_t *found) {
@@ -310,9 +326,12 @@ static stream_rc understand_next(connection *c, message *m, bool direct, uint64_
   return STREAM_OK;
 }
 
+/* The answer to one of many questions: the one of that number. */
+typedef stream_rc (*answer_fn)(void *arg, size_t which, message *m);
+
 /* The answers to the questions first .. first+n-1, in whatever order they come. */
-static stream_rc gather(connection *c, bool direct, unsigned long long first, size_t n,
-                        uint64_t *found) {
+static stream_rc gather(connection *c, unsigned long long first, size_t n, answer_fn take,
+                        void *arg) {
   stream_rc rc = STREAM_OK;
   for (size_t missing = n; missing > 0 && rc == STREAM_OK;) {
     natsMsg *m = NULL;
@@ -323,12 +342,23 @@ static stream_rc gather(connection *c, bool direct, unsigned long long first, si
     subject = message_subject(m) + strlen(c->inbox) + 1;
     if (json_whole_number(maph_str(subject), UINT64_MAX, &number) && number >= first
         && number - first < n) {
-      rc = understand_next(c, m, direct, &found[number - first]);
+      rc = take(arg, (size_t)(number - first), m);
       missing--;
     }
     natsMsg_Destroy(m);
   }
   return rc;
+}
+
+typedef struct asking_next {
+  connection *c;
+  bool direct;
+  uint64_t *found;
+} asking_next;
+
+static stream_rc take_next(void *arg, size_t which, message *m) {
+  asking_next *asking = arg;
+  return understand_next(asking->c, m, asking->direct, &asking->found[which]);
 }
 
 stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t n,
@@ -340,12 +370,53 @@ stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t 
   for (size_t done = 0; done < n && rc == STREAM_OK;) {
     size_t now = n - done < QUESTIONS_AT_ONCE ? n - done : QUESTIONS_AT_ONCE;
     unsigned long long first = c->asked + 1;
-    for (size_t i = 0; i < now && rc == STREAM_OK; i++)
-      rc = put_question(c, subject, from[done + i]);
-    if (rc == STREAM_OK) rc = gather(c, direct, first, now, found + done);
+    asking_next asking = { c, direct, found + done };
+    for (size_t i = 0; i < now && rc == STREAM_OK; i++) rc = ask_next(c, subject, from[done + i]);
+    if (rc == STREAM_OK) rc = gather(c, first, now, take_next, &asking);
     done += now;
   }
   return rc;
+}
+
+/* ------------------------------------------------------------------------- many stored messages */
+typedef struct asking_each {
+  connection *c;
+  stored_fn each;
+  void *arg;
+} asking_each;
+
+static stream_rc take_each(void *arg, size_t which, message *m) {
+  asking_each *asking = arg;
+  stored found = { 0 };
+  stream_rc rc = connect_look_at(asking->c, "STREAM.MSG.GET", m);
+  if (rc == STREAM_OK && !read_stored(message_data(m), &found))
+    rc = not_believed(asking->c, "STREAM.MSG.GET");
+  if (rc == STREAM_OK) asking->each(asking->arg, which, &found);
+  if (rc == STREAM_NONE) {
+    asking->each(asking->arg, which, NULL);
+    rc = STREAM_OK;
+  }
+  stored_free(&found);
+  return rc;
+}
+
+stream_rc stream_get_each(connection *c, const char *bucket, size_t n,
+                          const stream_question *questions, stored_fn each, void *arg) {
+  char what[STREAM_NAME + 32], api[SUBJECT_ROOM], room[SUBJECT_ROOM];
+  asking_each asking = { c, each, arg };
+  stream_rc rc = listen_for_answers(c);
+  unsigned long long first = c->asked + 1;
+  snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
+  connect_subject(what, api);
+  for (size_t i = 0; i < n && rc == STREAM_OK; i++) {
+    maph_slice question;
+    if (questions[i].subject)
+      rc = last_question(questions[i].subject, room, &question);
+    else
+      question = sequence_question(questions[i].sequence, room);
+    if (rc == STREAM_OK) rc = put_question(c, api, question);
+  }
+  return rc == STREAM_OK ? gather(c, first, n, take_each, &asking) : rc;
 }
 
 /* -------------------------------------------------------------------------------------- publish */

@@ -132,6 +132,16 @@ void stored_free(stored *s);
 /* The value of a header; size 0: it has none. */
 maph_slice stored_header(const stored *s, const char *name);
 
+/* The same of many, all on their way at once: each is told once, in any order; NULL: there is none.
+** Whoever keeps one sets its memory to NULL.  TIMEOUT LOST WRONG ...: not all were told. */
+typedef struct stream_question {
+  const char *subject; /* the last message of it; NULL: the one of that sequence */
+  uint64_t sequence;
+} stream_question;
+typedef void (*stored_fn)(void *arg, size_t which, stored *found);
+stream_rc stream_get_each(connection *c, const char *bucket, size_t n,
+                          const stream_question *questions, stored_fn each, void *arg);
+
 /* For each of n sequences: which is the first message, from it on, that is there now.  direct: any
 ** server that has the stream answers, where it may be asked so, and may lag behind; else its
 ** leader.  found[i] 0: there is none.  TIMEOUT LOST WRONG ... */

@@ -172,16 +172,6 @@ static void suspect(comparing *w, difference what, maph_slice key, uint64_t vers
   w->first = one;
 }
 
-static bool slices_equal(maph_slice a, maph_slice b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-static bool is_entry(const change *change, const maph_entry *entry) {
-  return slices_equal(change->value, entry->value) && change->how.type == entry->type
-         && change->how.expires == entry->expires
-         && slices_equal(change->how.media_type, entry->media_type);
-}
-
 static bool compare_message(void *arg, const delivery *d) {
   static change change;
   comparing *w = arg;
@@ -206,7 +196,7 @@ static bool compare_message(void *arg, const delivery *d) {
   rc = maph_snapshot_get_entry(w->snapshot, change.key, &entry);
   if (rc != MAPH_OK || entry.version < d->sequence)
     suspect(w, DIFFERENCE_MISSING, change.key, rc == MAPH_OK ? entry.version : 0, d->sequence);
-  else if (entry.version == d->sequence && !is_entry(&change, &entry))
+  else if (entry.version == d->sequence && !change_is(&change, &entry))
     suspect(w, DIFFERENCE_OTHER, change.key, entry.version, d->sequence);
   return !w->no_memory;
 }

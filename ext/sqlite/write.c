@@ -286,6 +286,14 @@ static int refuse_write(sql_table *table) {
       sqlite3_mprintf("attempt to write a read-only table: %s was made with mode=ro", table->name));
 }
 
+/* Let the key come while the rest of the statement is looked at. */
+static void prefetch(sql_table *table, sqlite3_value *value) {
+  maph_slice key;
+  if (table->store == NULL || table->store->txn == NULL) return;
+  if (sqlite3_value_type(value) == SQLITE_TEXT && value_lookup_key(value, &key) == SQLITE_OK)
+    maph_txn_prefetch(table->store->txn, key);
+}
+
 /* argv: the old key or NULL; the new key; then the columns.  DELETE has the old key only. */
 int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid) {
   sql_table *table = (sql_table *)vtab;
@@ -294,6 +302,7 @@ int write_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int
   int is_command = argc > 1 && is_given(table_value(table, columns, COLUMN_COMMAND));
   int rc;
   (void)rowid;
+  if (is_insert) prefetch(table, table_value(table, columns, COLUMN_KEY));
   if (table->is_function) return refuse_write(table);
   rc = table_use(table);
   if (rc != SQLITE_OK) return rc;

@@ -78,9 +78,10 @@ bool guard_origin_allowed(const char *origin) {
 }
 
 static int occurrences(const request *request, const char *name) {
+  size_t size = strlen(name);
   int n = 0;
-  for (int i = 0; i < request->header_count; i++)
-    n += strcasecmp(request->headers[i].name, name) == 0;
+  for (int i = 0; i < request->header_count && request_may_have(request, size); i++)
+    n += request->headers[i].name_size == size && strcasecmp(request->headers[i].name, name) == 0;
   return n;
 }
 

@@ -29,12 +29,13 @@ bool buffer_reserve(buffer *buffer, size_t more) {
 }
 
 void buffer_number(buffer *buffer, uint64_t number) {
+  static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233"
+                              "34353637383940414243444546474849505152535455565758596061626364656667"
+                              "6869707172737475767778798081828384858687888990919293949596979899";
   char digits[20];
   int n = 20;
-  do {
-    digits[--n] = (char)('0' + number % 10);
-    number /= 10;
-  } while (number);
+  for (; number >= 10; number /= 100) memcpy(digits + (n -= 2), pairs + number % 100 * 2, 2);
+  if (number || n == 20) digits[--n] = (char)('0' + number);
   buffer_append(buffer, digits + n, (size_t)(20 - n));
 }
 

@@ -3,7 +3,8 @@
 **
 ** A connection costs a worker only once its first request's head is there, whole: who connects and
 ** is silent, or sends a head byte by byte, keeps nobody from being served.  The bytes are looked at
-** and left in the socket (MSG_PEEK), so that civetweb reads the request from its beginning.
+** and left in the socket (MSG_PEEK), so that civetweb reads the request from its beginning.  One
+** that a loop has begun to read has what was read with it (connection.h).
 **
 ** Those without a head are at most a sixteenth of the descriptors that may be open.  One more, or
 ** a descriptor that cannot be had, ends the one of them that has been there longest.
@@ -50,14 +51,17 @@ static char peeked[REQUEST_ROOM];
 enum look { INCOMPLETE, WHOLE, CUT, TOO_LARGE, GONE };
 
 static enum look look_at(connection *connection, bool ended) {
-  ssize_t n = recv(connection->socket, peeked, sizeof peeked, MSG_PEEK | MSG_DONTWAIT);
-  size_t from = connection->looked_at;
-  if (n == 0) return GONE;
+  const buffer *ahead = &connection->ahead;
+  size_t from = connection->looked_at, size = ahead->size;
+  ssize_t n;
+  if (size > 0) memcpy(peeked, ahead->data, size);
+  n = recv(connection->socket, peeked + size, sizeof peeked - size, MSG_PEEK | MSG_DONTWAIT);
+  if (n == 0 && size == 0) return GONE;
   if (n < 0) return errno == EAGAIN || errno == EINTR ? INCOMPLETE : GONE;
-  connection->looked_at = (size_t)n;
-  if (head_ends(peeked, (size_t)n, from)) return WHOLE;
+  connection->looked_at = size += (size_t)n;
+  if (head_ends(peeked, size, from)) return WHOLE;
   if (ended) return CUT;
-  return (size_t)n == sizeof peeked ? TOO_LARGE : INCOMPLETE;
+  return size == sizeof peeked ? TOO_LARGE : INCOMPLETE;
 }
 
 static void watch(connection *connection, int operation) {

@@ -198,6 +198,7 @@ static void read_headers(request *request, const struct mg_request_info *info) {
     request->headers[i].name = info->http_headers[i].name;
     request->headers[i].name_size = (unsigned)strlen(info->http_headers[i].name);
     request->headers[i].value = info->http_headers[i].value;
+    request_note(request, &request->headers[i]);
   }
 }
 

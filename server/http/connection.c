@@ -67,6 +67,7 @@ static bool bell_rings, crowd_bell_rings;
 /* Without it: */
 static atomic_uint_fast64_t accepted, evicted, timed_out;
 static atomic_bool crowded; /* somebody waits, and no worker is free */
+static atomic_uint handed;  /* connections that are */
 
 void connections_start(uint64_t most) {
   kept_most = (size_t)most;
@@ -168,8 +169,19 @@ connection *connection_arrives(int socket, const struct sockaddr *peer) {
 
 static void evict_one(void);
 
+/* The mutex is held. */
+static void set_handed(connection *connection, bool yes) {
+  if (connection->handed == yes) return;
+  connection->handed = yes;
+  if (yes)
+    atomic_fetch_add(&handed, 1);
+  else
+    atomic_fetch_sub(&handed, 1);
+}
+
 void connection_is_ready(connection *connection) {
   pthread_mutex_lock(&connections_mutex);
+  set_handed(connection, connection->ahead.size > 0);
   move_to(connection, READY, READY_MS);
   if (!may_serve()) evict_one();
   set_bell();
@@ -180,6 +192,7 @@ static void evict_from(const queue *queue);
 
 /* About a quarter as many leave as may be KEPT. */
 static void leave(connection *connection) {
+  set_handed(connection, false);
   move_to(connection, LEAVING, LEAVING_MS);
   if (leaving.count > 16 + kept_most / 4) evict_from(&leaving);
   connection->left_us = atomic_load(&connection->since_us);
@@ -202,12 +215,14 @@ void connection_leaves(connection *connection) {
 void connection_end(connection *connection, bool and_close) {
   pthread_mutex_lock(&connections_mutex);
   take_out(queue_of(connection), connection);
+  set_handed(connection, false);
   if (connection->slot) slots[connection->slot] = NULL;
   set_bell();
   pthread_mutex_unlock(&connections_mutex);
   if (and_close) close(connection->socket);
   workspace_free(&connection->work);
   buffer_free(&connection->unsent);
+  buffer_free(&connection->ahead);
   free(connection);
 }
 
@@ -254,7 +269,7 @@ void connection_sends(connection *connection) {
 /* One that cannot be watched ends at its deadline.  The mutex is held. */
 static void watch_by(connection *connection, int poller) {
   struct epoll_event e = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection };
-  connection->looked_at = 0;
+  connection->looked_at = connection->ahead.size;
   epoll_ctl(poller, EPOLL_CTL_ADD, connection->socket, &e);
 }
 
@@ -301,6 +316,22 @@ connection *connection_at(unsigned slot) {
   connection = slot < SLOTS ? slots[slot] : NULL;
   pthread_mutex_unlock(&connections_mutex);
   return connection;
+}
+
+bool connection_take_ahead(int socket, buffer *ahead) {
+  connection *connection;
+  if (atomic_load_explicit(&handed, memory_order_acquire) == 0) return false;
+  pthread_mutex_lock(&connections_mutex);
+  connection = served.first;
+  while (connection && !(connection->handed && connection->socket == socket))
+    connection = connection->next;
+  if (connection) {
+    *ahead = connection->ahead;
+    memset(&connection->ahead, 0, sizeof connection->ahead);
+    set_handed(connection, false);
+  }
+  pthread_mutex_unlock(&connections_mutex);
+  return connection != NULL;
 }
 
 connection *connection_oldest(enum phase phase, uint64_t now) {

@@ -33,6 +33,9 @@ typedef struct connection {
   int socket;
   unsigned slot;    /* its place among those that civetweb has; 0: it has not got it */
   size_t looked_at; /* bytes of its first head that were seen */
+  /* Read from its socket by a loop and of no request yet: they come before what the socket has. */
+  buffer ahead;
+  bool handed; /* to a worker, with bytes ahead that it has not taken */
   char remote[PEER_ROOM];
   atomic_int phase;
   atomic_uint_fast64_t since_us, deadline_us;
@@ -101,6 +104,8 @@ bool connections_crowded(void);
 /* The next for civetweb; NULL: none, or no worker is free.  connection_at: that of a slot. */
 connection *connection_for_worker(void);
 connection *connection_at(unsigned slot);
+/* What lies ahead of that socket of a worker's, which is then the caller's.  False: nothing. */
+bool connection_take_ahead(int socket, buffer *ahead);
 
 /* The bell is a descriptor that can be read while there is one for civetweb to take. */
 extern int bell;

@@ -18,6 +18,7 @@
 #include "http/body.h"
 #include "http/exchange.h"
 #include "http/reply.h"
+#include "http/wire.h"
 
 enum { KEPT_BUFFER = 256 * 1024 };
 
@@ -203,12 +204,15 @@ void http_sleep(const request *request, int descriptor, bool input, uint64_t mos
   struct pollfd p[2] = { { .fd = request->connection->socket, .events = POLLRDHUP },
                          { .fd = descriptor, .events = POLLIN } };
   struct timespec most = { (time_t)(most_us / 1000000), (long)(most_us % 1000000) * 1000 };
+  if (input && wire_holds_some(p[0].fd)) return;
   if (input) p[0].events |= POLLIN;
   ppoll(p, 2, &most, NULL);
 }
 
 long http_receive(request *request, void *data, size_t size) {
-  ssize_t n = recv(request->connection->socket, data, size, MSG_DONTWAIT);
+  int socket = request->connection->socket;
+  ssize_t n = (ssize_t)wire_take(socket, data, size);
+  if (n == 0) n = recv(socket, data, size, MSG_DONTWAIT);
   if (n > 0) return n;
   return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }

@@ -129,13 +129,15 @@ static char *read_line(char *at, request *request) {
 size_t head_read(char *bytes, size_t size, request *request) {
   char *at = bytes;
   if (!head_may_be_plain(bytes, size)) return 0;
-  if (size > PLAIN_MOST) size = PLAIN_MOST;
   bytes[size] = 0;
   at = read_line(at, request);
   request->header_count = 0;
+  request->name_sizes = 0;
   while (at && *at != '\r') {
-    if (request->header_count == PLAIN_HEADERS_MOST) return 0;
-    at = read_header(at, &request->headers[request->header_count++]);
+    header *header = &request->headers[request->header_count++];
+    if (request->header_count > PLAIN_HEADERS_MOST) return 0;
+    at = read_header(at, header);
+    request_note(request, header);
   }
   return at && at[1] == '\n' ? (size_t)(at + 2 - bytes) : 0;
 }

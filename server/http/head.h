@@ -16,8 +16,8 @@ bool head_ends(const char *bytes, size_t size, size_t from);
 /* A head of size bytes that may be a plain one. */
 bool head_may_be_plain(const char *bytes, size_t size);
 /* Read a plain head into request, whose method, target, version and headers then point into the
-** bytes. How many bytes it has; 0: it is none that is plain, or not whole, and request means
-** nothing. */
+** bytes: PLAIN_MOST at most, and room for one more.  How many bytes it has; 0: it is none that is
+** plain, or not whole, and request means nothing. */
 size_t head_read(char *bytes, size_t size, request *request);
 /* Whether the connection ends after the request, by its version and Connection lines. */
 bool head_closes(const request *request);

@@ -3,11 +3,14 @@
 ** no time.
 **
 ** A connection between two requests costs a descriptor and its struct, and no worker.  There is a
-** loop for each CPU, up to LOOPS_MOST.  When a head has come it is looked at (MSG_PEEK), and
+** loop for each CPU, up to LOOPS_MOST.  What has come is read, once, and
 **
-**     a plain one (head.c) whose route is quick (routes.c)    is answered here, by the same code
-**     any other                                               goes to a worker, unread
+**     a plain head (head.c) whose route is quick (routes.c)   is answered here, by the same code
+**     any other                                               goes to a worker
 **     a part of one                                           goes back among the arrivals
+**
+** Whoever gets the connection gets what was read with it and of no request yet, as it came: a head
+** is parsed in a copy.
 **
 ** A worker gives the connection back when the next request is not there soon (civetweb.c).
 **
@@ -40,14 +43,18 @@
 
 enum { LOOPS_MOST = 8, EVENTS = 64, TURNS = 64, SLOW_US = 1000, COLD_MS = 1000 };
 enum { UNSENT_MOST = 16 << 20 }; /* of each loop */
-enum { ANSWER_KEPT = 128 << 10 };
+enum { ANSWER_KEPT = 128 << 10, HEAD_EXPECTED = 1024 };
 
 typedef struct loop {
   int poller, alarm_bell;
   pthread_t thread;
   workspace work;
-  size_t unsent;                /* bytes that are kept for clients */
-  char bytes[REQUEST_ROOM + 1]; /* looked at; a plain head has no more than PLAIN_MOST */
+  size_t unsent; /* bytes that are kept for clients */
+  /* Read of the connection that is heard, PLAIN_MOST bytes at most, and behind them, for a look,
+  ** what its socket has.  Those from `from` to `end` are of no request yet. */
+  char bytes[REQUEST_ROOM];
+  size_t from, end;
+  char head[PLAIN_MOST + 1]; /* of the request that is answered: what points into it */
 } loop;
 
 static loop *loops;
@@ -62,20 +69,40 @@ static void let_go(loop *loop, connection *connection) {
   epoll_ctl(loop->poller, EPOLL_CTL_DEL, connection->socket, NULL);
 }
 
+/* What was read and is of no request yet goes with the connection.  False: no memory, it ended. */
+static bool keep_rest(loop *loop, connection *connection) {
+  buffer_append(&connection->ahead, loop->bytes + loop->from, loop->end - loop->from);
+  loop->from = loop->end = 0;
+  if (!connection->ahead.failed) return true;
+  loop->unsent -= connection->unsent.size;
+  connection_end(connection, true);
+  return false;
+}
+
 static void pass_to_worker(loop *loop, connection *connection) {
+  if (!keep_rest(loop, connection)) return;
   let_go(loop, connection);
   connection_is_ready(connection);
 }
 
+static bool head_is_whole(const loop *loop, const connection *connection) {
+  const char *begin = loop->bytes + loop->from;
+  size_t read = loop->end - loop->from;
+  ssize_t n;
+  if (head_ends(begin, read, 0)) return true;
+  n = recv(connection->socket, (char *)begin + read, REQUEST_ROOM - loop->end,
+           MSG_PEEK | MSG_DONTWAIT);
+  return n > 0 && head_ends(begin, read + (size_t)n, read);
+}
+
 /* What is no plain head, or a part of one: a worker's when it is whole. */
 static void pass_on(loop *loop, connection *connection) {
-  ssize_t n = recv(connection->socket, loop->bytes, REQUEST_ROOM, MSG_PEEK | MSG_DONTWAIT);
-  if (n > 0 && head_ends(loop->bytes, (size_t)n, 0)) {
+  if (head_is_whole(loop, connection)) {
     pass_to_worker(loop, connection);
-    return;
+  } else if (keep_rest(loop, connection)) {
+    let_go(loop, connection);
+    arrivals_take(connection);
   }
-  let_go(loop, connection);
-  arrivals_take(connection);
 }
 
 static void see_off(loop *loop, connection *connection) {
@@ -154,22 +181,36 @@ static bool conclude(loop *loop, connection *connection, const request *request)
     connection_end(connection, true);
     return false;
   }
-  if (connection->unsent.size > 0) return false;
+  if (connection->unsent.size > 0) {
+    keep_rest(loop, connection);
+    return false;
+  }
   if (!request->reply.close) return true;
   see_off(loop, connection);
   return false;
 }
 
-/* Answer the request that begins with these n bytes.  The number of its bytes, which have been
-** taken; 0: the connection is not this loop's any more, or waits for the client to read. */
-static size_t answer(loop *loop, connection *connection, size_t n) {
+/* As head_read, of a copy: few have more than HEAD_EXPECTED bytes, and many more may have come. */
+static size_t read_head(loop *loop, request *request) {
+  const char *begin = loop->bytes + loop->from;
+  size_t all = loop->end - loop->from, most = all < HEAD_EXPECTED ? all : HEAD_EXPECTED, size;
+  memcpy(loop->head, begin, most);
+  size = head_read(loop->head, most, request);
+  if (size > 0 || most == all) return size;
+  memcpy(loop->head, begin, all);
+  return head_read(loop->head, all, request);
+}
+
+/* Answer the request that comes next.  False: the connection is not this loop's any more, or waits
+** for the client to read. */
+static bool answer(loop *loop, connection *connection) {
   request *request = exchange_begin(connection, &loop->work);
   bool here = !workers_answer && !atomic_load_explicit(&cold, memory_order_relaxed)
               && loop->unsent < UNSENT_MOST;
-  size_t size = here ? head_read(loop->bytes, n, request) : 0;
+  size_t size = here ? read_head(loop, request) : 0;
   if (size == 0) {
     pass_on(loop, connection);
-    return 0;
+    return false;
   }
   request->quick = true;
   request->reply.close = head_closes(request);
@@ -177,13 +218,13 @@ static size_t answer(loop *loop, connection *connection, size_t n) {
   if (!exchange_serve(request)) {
     connection->counted = request->counted;
     pass_to_worker(loop, connection);
-    return 0;
+    return false;
   }
-  (void)!recv(connection->socket, loop->bytes, size, MSG_DONTWAIT);
+  loop->from += size;
   judge_time(request);
   atomic_store_explicit(&connection->since_us, request->started_us + request->took_us,
                         memory_order_relaxed);
-  return conclude(loop, connection, request) ? size : 0;
+  return conclude(loop, connection, request);
 }
 
 static void watch(loop *loop, connection *connection, int operation) {
@@ -193,22 +234,56 @@ static void watch(loop *loop, connection *connection, int operation) {
     connection_end(connection, true);
 }
 
-static void hear(loop *loop, connection *connection) {
-  for (int i = 0; i < TURNS; i++) {
-    ssize_t n;
-    size_t size;
-    if (connection->unsent.size > 0 && !send_rest(loop, connection)) return;
-    n = recv(connection->socket, loop->bytes, PLAIN_MOST, MSG_PEEK | MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n <= 0) {
-      connection_end(connection, true);
-      return;
-    }
-    size = answer(loop, connection, (size_t)n);
-    if (size == 0 || (size == (size_t)n && size < PLAIN_MOST && !connection->ended)) return;
+/* What was read before, when another had the connection or the client had to read first. */
+static void take_ahead(loop *loop, connection *connection) {
+  buffer *ahead = &connection->ahead;
+  loop->from = 0;
+  loop->end = ahead->size;
+  if (ahead->size == 0) return;
+  memcpy(loop->bytes, ahead->data, ahead->size);
+  buffer_free(ahead);
+}
+
+/* Read on behind what is there.  False: nothing is there; or the connection has ended. */
+static bool read_more(loop *loop, connection *connection, bool *more) {
+  size_t size = loop->end - loop->from, room = PLAIN_MOST - size;
+  ssize_t n;
+  if (loop->from > 0) memmove(loop->bytes, loop->bytes + loop->from, size);
+  loop->from = 0;
+  loop->end = size;
+  if (room == 0) return true;
+  n = recv(connection->socket, loop->bytes + size, room, MSG_DONTWAIT);
+  if (n > 0) {
+    loop->end += (size_t)n;
+    *more = (size_t)n == room || connection->ended;
+    return true;
   }
-  watch(loop, connection,
-        EPOLL_CTL_MOD); /* the others' turn: it is told again that there is more */
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) *more = false;
+  if (size > 0) return true;
+  if (*more) connection_end(connection, true);
+  return false;
+}
+
+/* Have the next request there, or as much of it as there is.  *more: the socket may have more, and
+** nobody will tell.  False: nothing is there; or the connection has ended. */
+static bool have_some(loop *loop, connection *connection, bool *more) {
+  size_t size;
+  if (loop->from == loop->end) take_ahead(loop, connection);
+  size = loop->end - loop->from;
+  if (size > 0 && (!*more || memmem(loop->bytes + loop->from, size, "\r\n\r\n", 4))) return true;
+  return *more && read_more(loop, connection, more);
+}
+
+static void hear(loop *loop, connection *connection) {
+  bool more = true;
+  loop->from = loop->end = 0;
+  for (int i = 0; i < TURNS; i++) {
+    if (connection->unsent.size > 0 && !send_rest(loop, connection)) return;
+    if (!have_some(loop, connection, &more) || !answer(loop, connection)) return;
+    if (loop->from == loop->end && !more) return;
+  }
+  /* The others' turn: it is told again that there is more. */
+  if (keep_rest(loop, connection)) watch(loop, connection, EPOLL_CTL_MOD);
 }
 
 static void *run(void *given) {

@@ -176,13 +176,6 @@ bool reply_compressed(request *request, const char *content_type, uint64_t size,
   return request->reply.gzip;
 }
 
-void reply_header(request *request, const char *name, const char *value) {
-  buffer_text(request->reply.head, name);
-  buffer_append(request->reply.head, ": ", 2);
-  buffer_text(request->reply.head, value);
-  buffer_append(request->reply.head, "\r\n", 2);
-}
-
 void reply_header_number(request *request, const char *name, const char *before, uint64_t number,
                          const char *after) {
   buffer_text(request->reply.head, name);

@@ -12,7 +12,12 @@ enum { STREAM_AT = 128 * 1024, LONG_VALUE = 96 * 1024 };
 /* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or
 ** stream. */
 void reply_start(request *request, int status);
-void reply_header(request *request, const char *name, const char *value);
+static inline void reply_header(request *request, const char *name, const char *value) {
+  buffer_text(request->reply.head, name);
+  buffer_append(request->reply.head, ": ", 2);
+  buffer_text(request->reply.head, value);
+  buffer_append(request->reply.head, "\r\n", 2);
+}
 void reply_header_number(request *request, const char *name, const char *before, uint64_t number,
                          const char *after);
 /* A line for any answer to come. */

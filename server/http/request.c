@@ -12,8 +12,7 @@ int method_from_name(const char *name) {
   return METHOD_OTHER;
 }
 
-const char *request_header(const request *request, const char *name) {
-  size_t size = strlen(name);
+const char *request_find(const request *request, const char *name, size_t size) {
   for (int i = 0; i < request->header_count; i++)
     if (request->headers[i].name_size == size && strcasecmp(request->headers[i].name, name) == 0)
       return request->headers[i].value;
@@ -36,6 +35,7 @@ static bool has_token(const char *list, const char *token) {
 
 bool request_lists(const request *request, const char *name, const char *token) {
   size_t size = strlen(name);
+  if (!request_may_have(request, size)) return false;
   for (int i = 0; i < request->header_count; i++)
     if (request->headers[i].name_size == size && strcasecmp(request->headers[i].name, name) == 0
         && has_token(request->headers[i].value, token))

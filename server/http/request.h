@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/buffer.h"
 #include "base/uri.h"
 
@@ -69,6 +70,7 @@ typedef struct request {
   const char *method_name, *path, *query_text, *version, *remote;
   int method;
   int header_count;
+  uint64_t name_sizes; /* bit n: a header's name has n bytes, or 64 more, or ... */
   header headers[HEADER_MAX];
   bool truncated_headers; /* civetweb kept 64 and dropped the rest */
   bool malformed_head;    /* a line of it could not be read: those after it are not headers */
@@ -95,8 +97,20 @@ typedef struct request {
   query_item query[QUERY_MAX]; /* so many; the last member, which nobody clears */
 } request;
 
+/* Say of a header that it is one of them. */
+static inline void request_note(request *request, const header *header) {
+  request->name_sizes |= (uint64_t)1 << header->name_size % 64;
+}
+/* Whether there may be one of that name: most that are looked for are not there. */
+static inline bool request_may_have(const request *request, size_t name_size) {
+  return request->name_sizes >> name_size % 64 & 1;
+}
 /* The first of that name, or NULL. */
-const char *request_header(const request *request, const char *name);
+const char *request_find(const request *request, const char *name, size_t name_size);
+static inline const char *request_header(const request *request, const char *name) {
+  size_t size = strlen(name);
+  return request_may_have(request, size) ? request_find(request, name, size) : NULL;
+}
 /* Whether a list of tokens, on one line or several, has that one. */
 bool request_lists(const request *request, const char *name, const char *token);
 /* What it calls this server: of the target, or Host. */

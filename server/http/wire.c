@@ -14,7 +14,8 @@
 **
 ** READING AHEAD.  Civetweb takes as much as is there while it reads a head.  It gets what belongs
 ** to the head, by the rule by which it finds its end (head.c), and what came behind it when it asks
-** for that.  So a body is read from here, and what is held after it is of the next request.
+** for that.  So a body is read from here, and what is held after it is of the next request.  What a
+** loop had read of the connection before it became a worker's is held in the same way.
 **
 ** CHUNKS.  The lines between them are made plain (chunks.c).  What is left of such a line may be
 ** nothing: then the next bytes are waited for, until the deadline shuts the socket.
@@ -30,6 +31,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "http/chunks.h"
+#include "http/connection.h"
 #include "http/wire.h"
 
 enum place { BEGIN, FIRST_LINE, LINE_BEGIN, NAME, VALUE, BEYOND };
@@ -76,8 +78,21 @@ void wire_expect_chunks(void) {
   if (!ahead) part = CHUNKED_BODY;
 }
 
+/* A loop may have read the beginning of what this socket's client sent. */
+static bool takes_ahead(int socket) {
+  buffer read;
+  if (!connection_take_ahead(socket, &read)) return false;
+  held.bytes = read.data;
+  held.from = 0;
+  held.end = read.size;
+  held.socket = socket;
+  return true;
+}
+
 bool wire_holds_nothing(void) { return held.bytes == NULL && !ahead; }
-bool wire_holds_some(int socket) { return held.bytes && held.socket == socket; }
+bool wire_holds_some(int socket) {
+  return held.bytes ? held.socket == socket : takes_ahead(socket);
+}
 
 static enum place next_place(char c) {
   switch (place) {
@@ -167,6 +182,10 @@ static ssize_t read_on(int socket, char *bytes, size_t size) {
   held.from += n;
   if (held.from == held.end) drop_held();
   return (ssize_t)n;
+}
+
+size_t wire_take(int socket, void *bytes, size_t size) {
+  return wire_holds_some(socket) ? (size_t)read_on(socket, bytes, size) : 0;
 }
 
 static void wait_for_more(int socket) {

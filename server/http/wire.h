@@ -17,6 +17,8 @@ void wire_expect_chunks(void); /* that body is chunked */
 ** socket's, which civetweb has not been given, so that nothing is to be waited for. */
 bool wire_holds_nothing(void);
 bool wire_holds_some(int socket);
+/* Some of that, which is no request and no body: how many bytes; 0: there is none. */
+size_t wire_take(int socket, void *bytes, size_t size);
 /* After the end of a chunked body: whether no trailers follow the last chunk. */
 bool wire_chunks_ended(void);
 

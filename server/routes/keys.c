@@ -93,7 +93,9 @@ static bool parse_tags(const char *p, bool weak_counts, int kinds, tag_list *tag
 /* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
 static bool read_tags(request *request, const char *name, int kinds, tag_list *tags) {
   bool weak_counts = strcmp(name, "If-None-Match") == 0;
-  memset(tags, 0, sizeof *tags);
+  tags->present = tags->any = false;
+  tags->count = 0;
+  if (!request_may_have(request, strlen(name))) return true;
   for (int i = 0; i < request->header_count; i++) {
     if (strcasecmp(request->headers[i].name, name) != 0
         || parse_tags(request->headers[i].value, weak_counts, kinds, tags))

@@ -73,6 +73,7 @@ static Tcl_Obj *null_calls(void) {
   CALL("txn_delete_if", maph_txn_delete_if(NULL, key, NULL));
   CALL("txn_get", maph_txn_get(NULL, key, &value));
   CALL("txn_get_entry", maph_txn_get_entry(NULL, key, &entry));
+  maph_txn_prefetch(NULL, key);
   CALL("txn_savepoint", maph_txn_savepoint(NULL, 0));
   CALL("txn_release", maph_txn_release(NULL, 0));
   CALL("txn_rollback_to", maph_txn_rollback_to(NULL, 0));

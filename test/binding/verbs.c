@@ -102,6 +102,7 @@ int write_verb(object *object, Tcl_Interp *interp, const char *verb, int objc,
   key = slice_of(objv[2]);
   if (is_put) value = slice_of(objv[3]);
   if (object->kind == TXN) {
+    maph_txn_prefetch(object->txn, key); /* a hint, which changes nothing */
     rc = is_put ? (is_if ? maph_txn_put_if(object->txn, key, value, &condition)
                          : maph_txn_put(object->txn, key, value))
                 : (is_if ? maph_txn_delete_if(object->txn, key, &condition)

@@ -289,6 +289,8 @@ static void transactions() {
     CHECK(t && t.set("a", "1") && t.set("b", "2", condition::if_absent()) && *t.get("a") == "1"
           && t.operations() == 2);
     CHECK(!db.get("a"));
+    t.prefetch("a");
+    t.prefetch("");
     CHECK(t.savepoint(0) && t.remove("a") && t.set("c", "3") && !t.get("a"));
     auto inside = t.snapshot();
     CHECK(inside.get("c") && !inside.get("a"));

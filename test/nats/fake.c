@@ -8,12 +8,17 @@
 **     put KEY HEX ?HEX?        a message, with a block of headers; ok SEQUENCE
 **     forget SEQUENCE          that message is gone
 **     rollback SEQUENCE        all behind it are, as after a restart on an older copy
+**     place SEQUENCE KEY HEX   that message is there, whatever was; no consumer is told, as where
+**                              the leader was killed and came back with an older message
+**     shorten SEQUENCE         all behind it are gone, and no consumer is told
+**     replicas COUNT           the bucket is one of so many servers
 **     recreate                 the bucket is deleted, its consumers with it, and made anew
 **     close                    all connections end
 **     mute info|all|api|delivery|heartbeat
 **                              says nothing, nothing after INFO, nothing to requests, delivers
 **                              nothing and sends no heartbeat, sends no heartbeat
 **     ignore NAME              requests of NAME (STREAM.INFO) get no answer
+**     sizes HEADERS,ALL        what all messages say of theirs; ALL alone: of those without headers
 **     delay MS                 messages are delivered when they are that old
 **     info HEX                 instead of the INFO line
 **     answer NAME COUNT HEX    to requests of NAME (STREAM.INFO), from the COUNT-th from now on
@@ -145,6 +150,14 @@ static bool order_put(int count, char **word) {
   return good;
 }
 
+static bool order_place(int count, char **word) {
+  bytes data = { 0 };
+  bool good = count == 4 && bytes_hex(&data, word[3])
+              && stream_place(strtoull(word[1], NULL, 10), word[2], &data);
+  free(data.data);
+  return good;
+}
+
 static bool order_mute(const char *what) {
   static const char *const names[] = { "nothing", "info", "all", "api", "delivery", "heartbeat" };
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -219,8 +232,13 @@ static bool order_of_stream(int count, char **word) {
     end_consumers();
     return true;
   }
+  if (strcmp(word[0], "place") == 0) return order_place(count, word);
   if (count != 2) return false;
-  if (strcmp(word[0], "forget") == 0)
+  if (strcmp(word[0], "replicas") == 0)
+    the_stream.replicas = atoi(word[1]);
+  else if (strcmp(word[0], "shorten") == 0)
+    stream_roll_back(strtoull(word[1], NULL, 10));
+  else if (strcmp(word[0], "forget") == 0)
     stream_forget(strtoull(word[1], NULL, 10));
   else if (strcmp(word[0], "rollback") == 0)
     roll_back(strtoull(word[1], NULL, 10));
@@ -253,6 +271,10 @@ static bool order_of_trouble(int count, char **word) {
   }
   if (strcmp(word[0], "ignore") == 0) {
     snprintf(the_trouble.ignored, sizeof the_trouble.ignored, "%s", word[1]);
+    return true;
+  }
+  if (strcmp(word[0], "sizes") == 0) {
+    snprintf(the_trouble.sizes, sizeof the_trouble.sizes, "%s", word[1]);
     return true;
   }
   if (strcmp(word[0], "info") == 0) return bytes_hex(&the_trouble.info, word[1]);

@@ -32,11 +32,14 @@ typedef struct message {
 typedef struct stream {
   char name[256], created[64];
   uint64_t last; /* sequence; message[1..last] */
+  int replicas;
   message *messages;
 } stream;
 extern stream the_stream;
 void stream_begin(const char *bucket); /* anew: another `created`, nothing in it */
 uint64_t stream_put(const char *key, const bytes *headers, const bytes *data);
+/* Another message under a sequence that was given out.  False: it was not. */
+bool stream_place(uint64_t sequence, const char *key, const bytes *data);
 void stream_forget(uint64_t sequence);
 void stream_roll_back(uint64_t sequence);
 uint64_t stream_first(void);
@@ -72,6 +75,7 @@ typedef struct trouble {
   mute mute;
   unsigned delay_ms; /* so old is a message before it is delivered */
   char ignored[64];  /* requests of that name get no answer */
+  char sizes[32];    /* of all messages, where not empty: HEADERS,ALL or ALL */
   bytes info;
   answer answers[ANSWERS];
   twist twists[TWISTS];

@@ -34,23 +34,34 @@ void stream_begin(const char *bucket) {
   if (the_stream.messages == NULL) abort();
   strcpy(the_stream.name, kept);
   stream_time(stream_now_ns(), the_stream.created);
+  if (the_stream.replicas == 0) the_stream.replicas = 1;
 }
 
-uint64_t stream_put(const char *key, const bytes *headers, const bytes *data) {
-  message *m;
-  if (the_stream.last + 1 >= MESSAGES_MOST) return 0;
-  for (uint64_t i = 1; i <= the_stream.last; i++) {
-    if (the_stream.messages[i].alive && strcmp(the_stream.messages[i].key, key) == 0)
-      stream_forget(i);
-  }
-  m = &the_stream.messages[++the_stream.last];
+static void write_message(message *m, const char *key, const bytes *headers, const bytes *data) {
   memset(m, 0, sizeof *m);
   m->alive = true;
   m->time_ns = stream_now_ns();
   m->key = strdup(key);
   bytes_add(&m->headers, headers->data, headers->size);
   bytes_add(&m->data, data->data, data->size);
+}
+
+uint64_t stream_put(const char *key, const bytes *headers, const bytes *data) {
+  if (the_stream.last + 1 >= MESSAGES_MOST) return 0;
+  for (uint64_t i = 1; i <= the_stream.last; i++) {
+    if (the_stream.messages[i].alive && strcmp(the_stream.messages[i].key, key) == 0)
+      stream_forget(i);
+  }
+  write_message(&the_stream.messages[++the_stream.last], key, headers, data);
   return the_stream.last;
+}
+
+bool stream_place(uint64_t sequence, const char *key, const bytes *data) {
+  static const bytes nothing;
+  if (sequence == 0 || sequence > the_stream.last) return false;
+  stream_forget(sequence);
+  write_message(&the_stream.messages[sequence], key, &nothing, data);
+  return true;
 }
 
 void stream_forget(uint64_t sequence) {
