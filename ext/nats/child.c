@@ -170,3 +170,37 @@ int child_supervise(int (*child)(void *arg), void (*tick)(void *arg, uint64_t re
     wait_ms = wait_ms * 2 < AGAIN_MOST_MS ? wait_ms * 2 : AGAIN_MOST_MS;
   }
 }
+
+/* ----------------------------------------------------------------------------- a single command */
+static bool is_mistake(int signal) {
+  return signal == SIGSEGV || signal == SIGBUS || signal == SIGABRT || signal == SIGFPE
+         || signal == SIGILL;
+}
+
+bool child_guard(const char *words, int *status) {
+  pid_t parent = getpid(), pid;
+  int how = 0;
+  fflush(NULL);
+  pid = fork();
+  if (pid < 0) return false;
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(CHILD_FATAL);
+    return false;
+  }
+  while (waitpid(pid, &how, 0) < 0 && errno == EINTR) continue;
+  if (WIFEXITED(how)) {
+    *status = WEXITSTATUS(how);
+    return true;
+  }
+  if (is_mistake(WTERMSIG(how))) {
+    *status = complain("%s: the server sent what libnats cannot read (%s)", words,
+                       strsignal(WTERMSIG(how)));
+    return true;
+  }
+  /* Somebody's wish, or a pipe that nobody reads: as if there were one process. */
+  signal(WTERMSIG(how), SIG_DFL);
+  raise(WTERMSIG(how));
+  *status = CHILD_FATAL;
+  return true;
+}

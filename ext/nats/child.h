@@ -1,5 +1,6 @@
 /*
-** child.h - a process that follows, and its parent, which sees that it lives.
+** child.h - a process that follows, and its parent, which sees that it lives; and one that runs a
+** command that ends by itself.
 **
 ** The child stamps a page that they share, also while it waits for nothing.  One that has not for
 ** its patience is killed, and another one begins where the file is: libnats 3.4.1 may loop for ever
@@ -19,6 +20,11 @@ enum { CHILD_PATIENCE_MS = 20000, CHILD_LONG_PATIENCE_MS = 75000 };
 ** is told to end; `tick` is called each second, in the parent, with how often a child was replaced.
 ** The exit status. */
 int child_supervise(int (*child)(void *arg), void (*tick)(void *arg, uint64_t replaced), void *arg);
+
+/* Go on in a process of its own, which is this one, should fork fail.  Returns false there; true in
+** its parent once it has ended: *status is what it ended with.  A signal of libnats's mistakes, as
+** 3.4.1 gets over the size of a frame, is told after `words`, and is status 2. */
+bool child_guard(const char *words, int *status);
 
 /* In the child: it is alive, and what comes takes no time. */
 void child_stamp(void);

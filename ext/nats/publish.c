@@ -55,15 +55,32 @@ static void tell_done(const publisher *p) {
   fflush(stdout);
 }
 
+/* --once, in a child that took another one's place: nothing goes on, as where each dies of what the
+** server sends. */
+static bool is_over(publisher *p, bool replaced) {
+  uint64_t heard = p->notes.record.heard_ms, now = now_ms();
+  if (!option.once || !replaced || ticks_ms() - p->began <= option.timeout_ms) return false;
+  if (now < heard + option.timeout_ms) return false;
+  publish_says(p, PUBLISHING_FATAL,
+               "%s: the process that publishes ends again and again: the "
+               "server may send what libnats cannot read",
+               p->path);
+  return true;
+}
+
 static int publish(void *arg) {
   publisher *p = arg;
   sidecar_record *record = &p->notes.record;
   unsigned wait_ms = BACK_OFF_MS, most_ms = back_off_most();
-  publishing end;
+  publishing end = PUBLISHING_NOW;
+  bool replaced;
   sidecar_reload(&p->notes);
-  if (record->pid != 0) record->restarts++;
+  replaced = record->pid != 0;
+  if (replaced) record->restarts++;
   record->pid = (uint64_t)getpid();
-  do {
+  sidecar_write(&p->notes); /* however it ends */
+  if (is_over(p, replaced)) end = PUBLISHING_FATAL;
+  while (end == PUBLISHING_AGAIN || end == PUBLISHING_NOW) {
     unsigned long long began = ticks_ms();
     uint64_t applied = record->applied;
     end = publish_session(p);
@@ -76,7 +93,7 @@ static int publish(void *arg) {
       wait_ms = wait_ms * 2 < most_ms ? wait_ms * 2 : most_ms;
     }
     if (child_told() && end != PUBLISHING_FATAL) end = PUBLISHING_DONE;
-  } while (end == PUBLISHING_AGAIN || end == PUBLISHING_NOW);
+  }
   if (p->store) maph_close(p->store);
   record->state = REPLICA_STOPPED;
   record->pid = 0;

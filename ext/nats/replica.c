@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "entry/shown.h"
 #include "maph.h"
+#include "nats/child.h"
 #include "nats/option.h"
 #include "nats/replica.h"
 #include "option/nearest.h"
@@ -20,30 +21,34 @@ typedef struct command {
   const char *usage;
   int least, most; /* arguments */
   const char *options, *summary;
+  const char *lost; /* what is not known where libnats dies of it; NULL: it has a parent already */
 } command;
 
 static const command commands[] = {
   { "follow", command_follow, "BUCKET FILE", 2, 2,
     "filter batch batch-time txn-time sync mode marker-age verify-every metrics-file auto-compact",
-    "keep FILE equal to the bucket, until told to stop" },
+    "keep FILE equal to the bucket, until told to stop", NULL },
   { "put", command_put, "BUCKET KEY [VALUE]", 2, 3,
     "file if-absent if-revision ttl type media-type wait",
-    "put a value, from --file or standard input where none is given, and print its revision" },
-  { "get", command_get, "BUCKET KEY", 2, 2, "", "the value as the leader of the bucket has it" },
-  { "del", command_del, "BUCKET KEY", 2, 2, "if-revision wait", "delete the key" },
+    "put a value, from --file or standard input where none is given, and print its revision",
+    "whether it was written is unknown" },
+  { "get", command_get, "BUCKET KEY", 2, 2, "", "the value as the leader of the bucket has it",
+    "the value was not read" },
+  { "del", command_del, "BUCKET KEY", 2, 2, "if-revision wait", "delete the key",
+    "whether it was deleted is unknown" },
   { "create", command_create, "BUCKET", 1, 1, "keys history ttl replicas storage max-value",
-    "make the bucket" },
+    "make the bucket", "whether the bucket was made is unknown" },
   { "wait", command_wait, "FILE", 1, 1, "revision",
-    "until the replica FILE is complete, or has --revision" },
+    "until the replica FILE is complete, or has --revision", NULL },
   { "publish", command_publish, "FILE BUCKET", 2, 2,
     "once skip-too-large compare overwrite metrics-file",
-    "bring all that is written to FILE to the bucket, until told to stop" },
+    "bring all that is written to FILE to the bucket, until told to stop", NULL },
   { "status", command_status, "FILE...", 1, OPTION_WORDS - 1, "max-lag",
-    "where replicas are, and how far behind" },
+    "where replicas are, and how far behind", NULL },
   { "verify", command_verify, "BUCKET FILE", 2, 2, "filter",
-    "compare every key of the bucket and the file" },
+    "compare every key of the bucket and the file", "the bucket was not read" },
   { "relay", command_relay, "SOCKET", 1, 1, "users buckets writers",
-    "take writes from maph-server --replica-socket to their buckets" },
+    "take writes from maph-server --replica-socket to their buckets", NULL },
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -160,6 +165,7 @@ int main(int argc, char **argv) {
   if (args.count - 1 < command->least || args.count - 1 > command->most)
     return complain("usage: maph-replica %s %s", command->name, command->usage);
   if (!options_suit(command->name, command->options)) return FAILED;
+  if (command->lost && child_guard(command->lost, &rc)) return rc;
   rc = command->run(args.words + 1, args.count - 1);
   if (fflush(stdout) != 0) return complain("standard output: it cannot be written to");
   return rc;

@@ -18,6 +18,7 @@
 **                              says nothing, nothing after INFO, nothing to requests, delivers
 **                              nothing and sends no heartbeat, sends no heartbeat
 **     ignore NAME              requests of NAME (STREAM.INFO) get no answer
+**     sizes HEADERS,ALL        what all messages say of theirs; ALL alone: of those without headers
 **     delay MS                 messages are delivered when they are that old
 **     info HEX                 instead of the INFO line
 **     answer NAME COUNT HEX    to requests of NAME (STREAM.INFO), from the COUNT-th from now on
@@ -270,6 +271,10 @@ static bool order_of_trouble(int count, char **word) {
   }
   if (strcmp(word[0], "ignore") == 0) {
     snprintf(the_trouble.ignored, sizeof the_trouble.ignored, "%s", word[1]);
+    return true;
+  }
+  if (strcmp(word[0], "sizes") == 0) {
+    snprintf(the_trouble.sizes, sizeof the_trouble.sizes, "%s", word[1]);
     return true;
   }
   if (strcmp(word[0], "info") == 0) return bytes_hex(&the_trouble.info, word[1]);

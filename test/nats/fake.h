@@ -75,6 +75,7 @@ typedef struct trouble {
   mute mute;
   unsigned delay_ms; /* so old is a message before it is delivered */
   char ignored[64];  /* requests of that name get no answer */
+  char sizes[32];    /* of all messages, where not empty: HEADERS,ALL or ALL */
   bytes info;
   answer answers[ANSWERS];
   twist twists[TWISTS];

@@ -62,16 +62,27 @@ static const char *id_of(const connection *c, const char *subject) {
   return NULL;
 }
 
-/* A message whose sizes are not its own; nothing behind it can be understood.  Sizes beyond 2^31
-** are none of them: libnats 3.4.1 itself reads from wild addresses then. */
+/* A message whose sizes are not its own; nothing behind it can be understood.  Over the largest
+** libnats 3.4.1 itself reads from wild addresses, which ends the process: child.h. */
 static void misframe(connection *c, const char *subject, const char *id, const bytes *headers,
                      const bytes *data) {
-  static const char *const sizes[] = { "0 0", "5 2", "-1 -1", "12 x", "", "16 17 18 19" };
+  static const char *const sizes[] = {
+    "0 0", "5 2", "-1 -1", "12 x", "", "16 17 18 19", "2147483647", "2147483646 2147483647"
+  };
   bytes_print(&c->out, "%s %s %s %s\r\n", wild_below(2) ? "HMSG" : "MSG", subject, id,
               sizes[wild_below(sizeof sizes / sizeof sizes[0])]);
   bytes_add(&c->out, headers->data, headers->size);
   bytes_add(&c->out, data->data, data->size ? wild_below(data->size) : 0);
   c->ended = true;
+}
+
+/* Sizes that were ordered. */
+static void say_sizes(connection *c, const char *subject, const char *id, const bytes *data) {
+  char *comma = strchr(the_trouble.sizes, ',');
+  int headers = comma ? (int)(comma - the_trouble.sizes) : 0;
+  bytes_print(&c->out, "%s %s %s %.*s %s\r\n", comma ? "HMSG" : "MSG", subject, id, headers,
+              the_trouble.sizes, comma ? comma + 1 : the_trouble.sizes);
+  bytes_add(&c->out, data->data, data->size);
 }
 
 void speak_message(connection *c, const char *subject, const char *inbox, const char *reply,
@@ -80,6 +91,10 @@ void speak_message(connection *c, const char *subject, const char *inbox, const 
   if (id == NULL) return;
   if (the_trouble.wild && wild_below(2000) < the_trouble.percent) {
     misframe(c, subject, id, headers, data);
+    return;
+  }
+  if (the_trouble.sizes[0]) {
+    say_sizes(c, subject, id, data);
     return;
   }
   if (headers->size == 0)
