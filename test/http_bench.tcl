@@ -5,8 +5,10 @@
 #
 # 200-byte values, keep-alive, everything on this machine.  Each line has requests a second, the
 # server's CPU time a request (all of its processes, from /proc), and wrk's 50th and 99th
-# percentile.  nginx and webdis are left out where they are not installed. Nothing here judges: the
-# last lines say how the figures stand to each other.
+# percentile.  nginx and webdis are left out where they are not installed.  GETs come in rounds, all
+# servers one after the other in each, so that what else the machine does befalls them alike; the
+# median counts.  The last row is what connections cost that ask for nothing.  Nothing here judges:
+# the last lines say how the figures stand to each other.
 
 source [file dirname [info script]]/support/tester.tcl
 source [file dirname [info script]]/support/http_client.tcl
@@ -80,6 +82,41 @@ proc measure {name server connections url {lua {}}} {
         [expr {[info exists bad] ? "   $bad ANSWERS WERE ERRORS" : ""}]]
   return $result
 }
+# Of some measurements the median of each figure; {} of none.
+proc median {results} {
+  set results [lsearch -all -inline -not -exact $results {}]
+  if {$results eq {}} {return {}}
+  foreach member {rate cpu p50 p99} {
+    set sorted [lsort -real [lmap result $results {dict get $result $member}]]
+    dict set all $member [lindex $sorted [expr {[llength $sorted]/2}]]
+  }
+  return $all
+}
+proc resident {pid} {
+  regexp {VmRSS:\s+(\d+) kB} [exec cat /proc/$pid/status] -> kb
+  return $kb
+}
+# What so many connections cost that have had an answer and ask nothing more.
+proc measure_idle {name count} {
+  if {![string match $::pattern $name]} return
+  set before [resident $::pids(maph)]
+  set channels {}
+  set request "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+  for {set i 0} {$i<$count} {incr i} {
+    if {[catch {socket 127.0.0.1 $::server(port)} channel]} break
+    fconfigure $channel -translation binary -buffering none
+    puts -nonewline $channel $request
+    raw_reply $channel
+    lappend channels $channel
+  }
+  set open [exec sh -c "ls /proc/$::pids(maph)/fd | wc -l"]
+  set used [cpu maph]
+  after [expr {int($::seconds*1000)}]
+  puts [format "%-34s %9.1f MB more   %.2f s CPU in %s s%s" $name \
+      [expr {([resident $::pids(maph)]-$before)/1024.0}] [expr {[cpu maph]-$used}] $::seconds \
+      [expr {$open<$count ? "   ONLY $open ARE OPEN: raise ulimit -n" : ""}]]
+  foreach channel $channels {close $channel}
+}
 proc ratio {label one other member} {
   if {$one eq {} || $other eq {} || [dict get $other $member]==0} return
   puts [format "%-70s %6.2f" $label \
@@ -94,7 +131,7 @@ return wrk.format(nil, (string.gsub('$path', 'KEY', n))) end"
 
 # -------------------------------------------------------------------------------------- the servers
 set failed [catch {
-  start_server --access-log off
+  start_server --access-log off --idle-timeout 1000
   set pids(maph) $server(pid)
   set maph http://127.0.0.1:$server(port)
   http POST /stores/b
@@ -110,7 +147,7 @@ set failed [catch {
     set f [open $dir/nginx.conf w]
     puts $f "daemon off; pid $dir/nginx.pid; error_log $dir/error.log; worker_processes\
         [exec nproc]; [expr {[capable root] ? "user root;" : ""}]
-  events { worker_connections 1024; }
+  events { worker_connections 8192; }
   http { access_log off; keepalive_requests 1000000000; client_body_temp_path $dir/1;\
       proxy_temp_path $dir/2;
       fastcgi_temp_path $dir/3;
@@ -138,17 +175,20 @@ set failed [catch {
 
 # -------------------------------------------------------------------------------------- the figures
   puts "$seconds s each, [exec nproc] cores, [exec uname -r]"
-  foreach c {1 8 64} {
-    set get($c) [measure get-maph-$c maph $c $maph/stores/b/keys/key]
-    set nginx_get($c) {}
-    set webdis_get($c) {}
-    if {[info exists pids(nginx)]} {
-      set nginx_get($c) [measure get-nginx-$c nginx $c http://127.0.0.1:$nginx_port/key]
+  foreach c {1 8 64 100 1000} {
+    array unset rounds
+    foreach round {1 2 3} {
+      lappend rounds(maph) [measure get-maph-$c maph $c $maph/stores/b/keys/key]
+      lappend rounds(nginx) [expr {[info exists pids(nginx)] ?
+          [measure get-nginx-$c nginx $c http://127.0.0.1:$nginx_port/key] : {}}]
+      lappend rounds(webdis) [expr {[info exists pids(webdis)] && $c<100 ?
+          [measure get-webdis-$c webdis $c http://127.0.0.1:$webdis_port/GET/key] : {}}]
     }
-    if {[info exists pids(webdis)]} {
-      set webdis_get($c) [measure get-webdis-$c webdis $c http://127.0.0.1:$webdis_port/GET/key]
-    }
+    set get($c) [median $rounds(maph)]
+    set nginx_get($c) [median $rounds(nginx)]
+    set webdis_get($c) [median $rounds(webdis)]
   }
+  measure_idle get-idle-maph-10000 10000
   foreach c {1 8 64} {
     set put($c) [measure put-off-maph-$c maph $c $maph [put_script /stores/b/keys/KEY?sync=off]]
     set webdis_put($c) {}
@@ -168,10 +208,14 @@ set failed [catch {
       "wrk.method = 'POST'; wrk.body = '\[[join $operations ,]\]'"]
 
   puts {}
-  ratio "CPU a GET, maph to nginx, 8 connections" $get(8) $nginx_get(8) cpu
+  foreach {figure member} {{CPU a GET} cpu {GETs a second} rate {p99 of GET} p99} {
+    foreach c {1 8 64 1000} {
+      ratio "$figure, maph to nginx, $c connection[expr {$c>1 ? "s" : ""}]" $get($c) \
+          $nginx_get($c) $member
+    }
+  }
   ratio "CPU a GET, maph to webdis, 8 connections" $get(8) $webdis_get(8) cpu
-  ratio "p99 of GET, maph to nginx, 8 connections" $get(8) $nginx_get(8) p99
-  ratio "p99 of GET, maph to nginx, 64 connections" $get(64) $nginx_get(64) p99
+  ratio "GETs a second, 1000 connections to 100" $get(1000) $get(100) rate
   ratio "PUT a second with sync=off, maph to webdis, 8 connections" $put(8) $webdis_put(8) rate
   ratio "CPU a PUT with sync=off, maph to webdis, 64 connections" $put(64) $webdis_put(64) cpu
   ratio "PUT a second with sync=full, 64 connections to one (group commit)" $full(64) $full(1) rate

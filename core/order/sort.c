@@ -13,6 +13,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "order/node.h"
+#include "order/types.h"
 
 enum {
   AHEAD = 16,        /* records asked for in advance */
@@ -61,16 +62,21 @@ static void ask_for(const view *view, const order_entry *entry, uint64_t i, uint
   if (i + AHEAD < n) __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
 }
 
-static maph_slice read_key(sorting *sorting, const order_entry *entry) {
+static inline maph_slice read_put(sorting *sorting, const order_entry *entry, int *flags) {
   const view *view = sorting->view;
   maph_slice key;
-  int flags;
   if (unlikely(entry->offset >= view->snapshot
-               || !record_first_key(view, entry->offset, view->snapshot, &key, &flags))) {
+               || !record_first_key(view, entry->offset, view->snapshot, &key, flags))) {
     sorting->rc = node_contradicted(view, entry->offset);
+    *flags = 0;
     key = maph_bytes("", 0);
   }
   return key;
+}
+
+static maph_slice read_key(sorting *sorting, const order_entry *entry) {
+  int flags;
+  return read_put(sorting, entry, &flags);
 }
 
 static int is_above(sorting *sorting, const order_entry *entry, const order_entry *b) {
@@ -268,16 +274,18 @@ static inline int begins_as(maph_slice key, maph_slice first, uint64_t held) {
   return (w ^ first_word) << (NODE_WORD - held) * 8 == 0;
 }
 
-/* The words past what all keys have in common, and that.  Mostly the guess is right, and each key
-** is read once. */
-static uint64_t load_first_words(sorting *sorting, order_entry *entry, uint64_t n,
-                                 uint32_t *shared) {
+/* The words past what all keys have in common, and that, and the keys' types.  Mostly the guess is
+** right, and each key is read once. */
+static uint64_t load_first_words(sorting *sorting, order_entry *entry, uint64_t n, uint32_t *shared,
+                                 int *types) {
   uint64_t guess = guess_shared(sorting, entry, n), held = guess, i, differ = 0;
   maph_slice first = read_key(sorting, &entry[0]);
   for (i = 0; i < n; i++) {
     maph_slice key;
+    int flags;
     ask_for(sorting->view, entry, i, n);
-    key = read_key(sorting, &entry[i]);
+    key = read_put(sorting, &entry[i], &flags);
+    if ((*types & TYPES_ALL) != TYPES_ALL) *types |= types_of_key(flags, key);
     if (unlikely(!begins_as(key, first, held))) held = common(first, key, held);
     entry[i].word = key_word(key.data, key.size, guess);
     differ |= entry[i].word ^ entry[0].word;
@@ -286,14 +294,15 @@ static uint64_t load_first_words(sorting *sorting, order_entry *entry, uint64_t 
   return held == guess ? differ : load_words(sorting, entry, n, held);
 }
 
-int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *shared) {
+int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *shared, int *types) {
   sorting sorting = { view, NULL, MAPH_OK };
   uint64_t differ;
+  int all = TYPES_ALL;
   *shared = 0;
   if (n == 0) return MAPH_OK;
   sorting.scratch = os_alloc_table(n * sizeof *entry);
   if (sorting.scratch == NULL) return MAPH_NOMEM;
-  differ = load_first_words(&sorting, entry, n, shared);
+  differ = load_first_words(&sorting, entry, n, shared, types ? types : &all);
   sort_words(&sorting, entry, n, *shared, differ);
   os_free(sorting.scratch);
   return sorting.rc;

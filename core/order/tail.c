@@ -75,7 +75,7 @@ static int find_new(const view *view, uint64_t from, row *row) {
 /* Sort the row into a piece. */
 static int piece_sort(const view *view, row *row, uint64_t from, uint64_t to, piece **piece) {
   uint32_t shared = 0;
-  int rc = order_sort(view, row->e, row->count, &shared);
+  int rc = order_sort(view, row->e, row->count, &shared, NULL);
   if (rc == MAPH_OK) rc = order_words_of_sorted(view, row->e, row->count, &shared);
   return rc == MAPH_OK ? piece_make(row->e, row->count, shared, from, to, piece) : rc;
 }

@@ -56,27 +56,14 @@ static int is_text(const uint8_t *p, size_t size) {
   return 1;
 }
 
-static int type_of(int flags, const uint8_t *key, size_t size) {
+int types_of_key(int flags, maph_slice key) {
   int said = (flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
   if (said != MAPH_KEY_BYTES) return said == MAPH_KEY_TEXT ? TYPES_TEXT : TYPES_BLOB;
-  return is_text(key, size) ? TYPES_TEXT : TYPES_BLOB;
+  return is_text(key.data, key.size) ? TYPES_TEXT : TYPES_BLOB;
 }
 
-int types_of_put(const item *put) { return type_of(put->flags, put->key, put->key_size); }
-
-int types_of_entries(const view *view, const order_entry *entry, uint64_t n, int types) {
-  enum { AHEAD = 16 };
-  maph_slice key;
-  uint64_t i;
-  int flags;
-  for (i = 0; i < n && (types & TYPES_ALL) != TYPES_ALL; i++) {
-    if (i + AHEAD < n)
-      __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
-    if (unlikely(!record_first_key(view, entry[i].offset, view->snapshot, &key, &flags)))
-      return types | TYPES_ALL;
-    types |= type_of(flags, key.data, key.size);
-  }
-  return types;
+int types_of_put(const item *put) {
+  return types_of_key(put->flags, maph_bytes(put->key, put->key_size));
 }
 
 static int find(const view *view, uint64_t from, int types) {

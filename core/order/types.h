@@ -6,15 +6,13 @@
 
 #include "file/record.h"
 #include "file/store.h"
-#include "order/sort.h"
 
 enum { TYPES_TEXT = 1 << MAPH_KEY_TEXT, TYPES_BLOB = 1 << MAPH_KEY_BLOB };
 enum { TYPES_ALL = TYPES_TEXT | TYPES_BLOB };
 enum { TYPES_KNOWN = 1 }; /* beside those of a run list; else these tell nothing */
 
 int types_of_put(const item *put);
-/* The same of the first puts of keys, added to `types`. */
-int types_of_entries(const view *view, const order_entry *entry, uint64_t n, int types);
+int types_of_key(int flags, maph_slice key); /* of its put */
 /* TYPES_* of the keys that were put in the log before the view's end, and perhaps of later ones.
 ** version: of the last transaction there */
 int types_take(const view *view, uint64_t version);

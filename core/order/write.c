@@ -189,9 +189,8 @@ static int find_unknown(store *store, const order_writer *w, uint64_t most, row 
   return rc;
 }
 
-/* What was noted. */
+/* What was noted.  Of the keys put anew the types are told when they are read to be sorted. */
 static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to, int *types) {
-  view view;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
   rc = row_make_room(row, w->noted.count);
@@ -202,9 +201,6 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
   *to = w->known;
   *types |= w->retyped;
   pthread_mutex_unlock(&store->index_mutex);
-  view_for_writing(store, *to, &view);
-  view.base = store->write_base;
-  if (rc == MAPH_OK) *types = types_of_entries(&view, row->e, row->count, *types);
   return rc;
 }
 
@@ -243,8 +239,10 @@ static int listed_types(store *store, const order_writer *w) {
   return w->list->types ? w->list->types : types_known(store, w->list->to);
 }
 
-/* The list with a run of these keys, of which each put before `to` is one or was listed. */
-static int write_run(store *store, order_writer *w, row *row, uint64_t to, int types) {
+/* The list with a run of these keys, of which each put before `to` is one or was listed.
+** adds_types: those of its keys are not in `types` yet. */
+static int write_run(store *store, order_writer *w, row *row, uint64_t to, int types,
+                     int adds_types) {
   run_making r;
   uint64_t payload = 0;
   view view;
@@ -256,7 +254,8 @@ static int write_run(store *store, order_writer *w, row *row, uint64_t to, int t
   view.base = store->write_base; /* its pages are there already */
   if (w->list->count == RUNS_MOST)
     rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
-  if (rc == MAPH_OK) rc = order_sort(&view, row->e, row->count, &r.shared);
+  if (rc == MAPH_OK)
+    rc = order_sort(&view, row->e, row->count, &r.shared, adds_types && types ? &types : NULL);
   if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row->e, row->count);
   if (rc == MAPH_OK && row->count > 0) rc = leaf_finish(store, &view, &r, &payload);
   if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, to, types);
@@ -269,10 +268,11 @@ static int write_run(store *store, order_writer *w, row *row, uint64_t to, int t
 static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n) {
   row row = { NULL, 0, 0 };
   uint64_t to;
-  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL;
-  rc = w->listed < w->from ? find_unknown(store, w, most, &row, &to, &types)
-                           : copy_noted(store, w, &row, &to, &types);
-  if (rc == MAPH_OK) rc = write_run(store, w, &row, to, listed ? types : 0);
+  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL,
+          was_noted = w->listed >= w->from;
+  rc = was_noted ? copy_noted(store, w, &row, &to, &types)
+                 : find_unknown(store, w, most, &row, &to, &types);
+  if (rc == MAPH_OK) rc = write_run(store, w, &row, to, listed ? types : 0, was_noted);
   *n = row.count;
   os_free(row.e);
   return rc;
@@ -429,7 +429,7 @@ int order_make_all(store *store, row *row, int types) {
   order_writer *w;
   int rc = begin(store, &w);
   assert(order_is_kept(store));
-  return rc == MAPH_OK ? write_run(store, w, row, committed(store), TYPES_KNOWN | types) : rc;
+  return rc == MAPH_OK ? write_run(store, w, row, committed(store), TYPES_KNOWN | types, 0) : rc;
 }
 
 /* Every node of a run has its sum, and lies where nothing will be written. */
