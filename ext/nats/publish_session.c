@@ -26,7 +26,7 @@ enum {
   WAIT_MS = 200,    /* for a change */
   TAIL_MOST = 4096, /* messages */
   GRACE_MS = 10000, /* what the publisher before had on its way has come by then */
-  DRAIN_MS = 5000   /* at the end: for acknowledgements */
+  DRAIN_MS = 5000   /* told to end: for acknowledgements */
 };
 
 typedef struct session {
@@ -421,7 +421,7 @@ static publishing rest(session *s) {
 /* Nothing more is sent: told to end, or what comes cannot be. */
 static void drain(session *s) {
   sidecar_record *record = &s->p->notes.record;
-  unsigned long long until = ticks_ms() + DRAIN_MS;
+  unsigned long long until = ticks_ms() + (child_told() ? DRAIN_MS : ANSWER_MS);
   publishing end = PUBLISHING_NOW;
   char error[sizeof record->error];
   strcpy(error, record->error);
