@@ -181,6 +181,7 @@ batch_rc batch_take(batch *b, const delivery *d) {
     return rc;
   }
   group_take(&b->group, (txn_part)d->part, message_data(d->message).size, ticks_ms());
+  anchors_note(&b->anchors, d->key.data, d->key.size, d->sequence, d->time_ns);
   rc = b->load && b->holds ? hold(b, d) : take_now(b, d);
   b->at = d->sequence;
   b->last_time_ns = d->time_ns;

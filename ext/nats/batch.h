@@ -11,6 +11,7 @@
 
 #include "nats/apply.h"
 #include "nats/group.h"
+#include "nats/sidecar.h"
 #include "nats/stream.h"
 
 /* What of a batch stands in the way. */
@@ -36,6 +37,7 @@ typedef struct batch {
   uint64_t at, committed;   /* of the bucket; of the store */
   uint64_t count, left_out; /* messages in the batch; whose key stands for none, ever */
   uint64_t last_time_ns;    /* of the last message; 0: `at` is not of a message */
+  sidecar_anchors anchors;  /* of all that was taken */
   unsigned long long began_ms;
   group group; /* where it may be committed */
   hole *holes;

@@ -13,7 +13,8 @@
 enum {
   LEADER_MS = 10000,   /* a new leader may lag for so long */
   GHOSTS_MOST = 20000, /* more of them are not worth deleting one by one */
-  DISPUTE_MS = 600000  /* so long one and the same difference is not looked into again */
+  DISPUTES_MOST = 2,   /* so often one and the same difference is looked into, in: */
+  DISPUTE_MS = 600000
 };
 
 /* ------------------------------------------------------------------------------------- all keys */
@@ -71,27 +72,73 @@ static stream_rc compare_all(follower *f, connection *c, decision *what) {
 
 /* ------------------------------------------------------------------------------- the last ones */
 /* Keys that wait to be deleted, or that it is unsure of, are known to be none of the bucket's. */
-stream_rc decide_again(follower *f, connection *c, const stream_info *info, uint64_t at,
-                       bool *differs) {
+static stream_rc compare_last(follower *f, connection *c, const stream_info *info, uint64_t at,
+                              uint64_t since, bool *differs, uint64_t *reached) {
   recent what = { .c = c,
                   .bucket = f->bucket,
                   .info = info,
                   .rules = bucket_rules_of(info),
                   .partial = option.filter != NULL,
                   .store = f->store,
-                  .at = at };
+                  .at = at,
+                  .since = at > RECENT_MESSAGES ? at - RECENT_MESSAGES : 0 };
   uint64_t where = 0;
   stream_rc rc = STREAM_OK;
   *differs = false;
-  if (f->ghosts == NULL && f->sidecar.record.unsure == 0) rc = recent_compare(&what, &where);
+  *reached = at;
+  if (since < what.since) what.since = since;
+  if (f->ghosts == NULL && f->sidecar.record.unsure == 0)
+    rc = recent_compare(&what, &where, reached);
   if (rc != STREAM_OK || where == 0) return rc;
-  if (where == f->disputed && ticks_ms() - f->disputed_at < DISPUTE_MS) return STREAM_OK;
-  f->disputed = where;
-  f->disputed_at = ticks_ms();
+  *reached = at;
+  if (where != f->disputed || ticks_ms() - f->disputed_at >= DISPUTE_MS) {
+    f->disputed = where;
+    f->disputed_at = ticks_ms();
+    f->disputes = 0;
+  }
+  if (++f->disputes > DISPUTES_MOST) return STREAM_OK;
   *differs = f->doubt = true;
   note("bucket %s: its leader's messages are not those that the file was made of, at %llu",
        f->bucket, (unsigned long long)where);
   return STREAM_OK;
+}
+
+stream_rc decide_again(follower *f, connection *c, const stream_info *info, uint64_t at,
+                       bool *differs) {
+  uint64_t reached;
+  return compare_last(f, c, info, at, at, differs, &reached);
+}
+
+/* ---------------------------------------------------------------------------------------- anchors */
+typedef struct anchors_seen {
+  const sidecar_anchor *asked[SIDECAR_ANCHORS];
+  stream_question questions[SIDECAR_ANCHORS];
+  size_t count;
+  uint64_t same, other; /* the newest that is as it was, and is not; 0: none */
+} anchors_seen;
+
+static void take_anchor(void *arg, size_t which, stored *found) {
+  anchors_seen *seen = arg;
+  const sidecar_anchor *one = seen->asked[which];
+  uint64_t *newest;
+  if (found == NULL) return;
+  newest = found->sequence == one->sequence && found->time_ns == one->time_ns ? &seen->same
+                                                                              : &seen->other;
+  if (*newest < one->sequence) *newest = one->sequence;
+}
+
+static stream_rc look_at_anchors(connection *c, const char *bucket, const sidecar_anchors *anchors,
+                                 uint64_t position, anchors_seen *seen) {
+  memset(seen, 0, sizeof *seen);
+  for (size_t i = 0; i < SIDECAR_ANCHORS; i++) {
+    const sidecar_anchor *one = &anchors->list[i];
+    if (one->sequence == 0 || one->sequence >= position) continue;
+    seen->questions[seen->count].sequence = one->sequence;
+    seen->asked[seen->count++] = one;
+  }
+  if (seen->count == 0) return STREAM_OK;
+  child_stamp_long();
+  return stream_get_each(c, bucket, seen->count, seen->questions, take_anchor, seen);
 }
 
 /* -------------------------------------------------------------------------------------- decision */
@@ -126,30 +173,62 @@ stream_rc anchor_look(connection *c, const char *bucket, uint64_t position, uint
   return STREAM_OK;
 }
 
-/* The file's history is the bucket's up to its version, as far as can be said: are all keys to be
-** compared all the same? */
-static stream_rc look_for_doubt(follower *f, connection *c, const stream_info *info,
-                                const maph_stats *stats, anchor found, bool *doubt) {
+/* Are all keys to be compared, whatever the last messages are? */
+static bool compares_all(follower *f, const stream_info *info, const maph_stats *stats) {
   sidecar_record *record = &f->sidecar.record;
-  uint64_t away = now_ms() - record->followed_ms;
-  *doubt = true;
   /* A key less than the file has, and nothing told of it. */
   if (info->max_age_ns == 0 && option.filter == NULL && stats->records > info->subjects)
     f->doubt = true;
-  if (f->doubt) return STREAM_OK;
+  if (f->doubt) return true;
   if (info->first > stats->version) {
     if (record->unsure < stats->version) record->unsure = stats->version;
-  } else if (found != ANCHOR_SAME || away >= option.marker_age_ms) {
-    return STREAM_OK;
+    return false;
   }
-  return decide_again(f, c, info, stats->version, doubt);
+  return now_ms() - record->followed_ms >= option.marker_age_ms;
+}
+
+/* Where is the newest message that the file and the bucket are known to have in common?  0: that is
+** not known.  *is_other: the bucket has another one than the file is made of. */
+static stream_rc find_common(follower *f, connection *c, uint64_t version, uint64_t *common,
+                             bool *is_other) {
+  const sidecar_record *known = &f->sidecar.record;
+  bool noted = known->position == version;
+  uint64_t where = version;
+  anchors_seen seen;
+  anchor found;
+  stream_rc rc = anchor_look(c, f->bucket, version, noted ? known->position_time_ns : 0, &found);
+  *common = rc == STREAM_OK && found == ANCHOR_SAME ? version : 0;
+  *is_other = rc == STREAM_OK && found == ANCHOR_OTHER;
+  if (rc == STREAM_OK && found == ANCHOR_GONE && noted) {
+    rc = look_at_anchors(c, f->bucket, &f->sidecar.anchors, version, &seen);
+    *common = seen.same;
+    *is_other = rc == STREAM_OK && seen.other != 0;
+    where = seen.other;
+  }
+  if (*is_other)
+    note("bucket %s has another message at %llu: it was rolled back; a new file is built",
+         f->bucket, (unsigned long long)where);
+  return rc;
+}
+
+/* The history is the same up to `common`.  Where that is not the file's last message, what is above
+** decides; of a part of a bucket it cannot, since other keys' messages are not the file's. */
+static stream_rc look_at_rest(follower *f, connection *c, const stream_info *info, uint64_t version,
+                              uint64_t common, bool *doubt) {
+  uint64_t reached;
+  stream_rc rc;
+  if (common == version || info->first > version) return decide_again(f, c, info, version, doubt);
+  *doubt = true;
+  if (common == 0 || version - common > RECENT_MOST || option.filter) return STREAM_OK;
+  rc = compare_last(f, c, info, version, common, doubt, &reached);
+  if (reached > common) *doubt = true;
+  return rc;
 }
 
 stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uuid[16],
                  decision *what) {
-  const sidecar_record *known = &f->sidecar.record;
-  bool reached = true, doubt;
-  anchor anchor;
+  bool reached = true, is_other = false, doubt = true;
+  uint64_t common;
   maph_stats stats;
   stream_rc rc;
   *what = DECIDE_BUILD;
@@ -165,15 +244,9 @@ stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uu
          f->bucket, (unsigned long long)info->last, (unsigned long long)stats.version);
     return STREAM_OK;
   }
-  rc = anchor_look(c, f->bucket, stats.version,
-                   known->position == stats.version ? known->position_time_ns : 0, &anchor);
-  if (rc != STREAM_OK) return rc;
-  if (anchor == ANCHOR_OTHER) {
-    note("bucket %s has another message at %llu: it was rolled back; a new file is built",
-         f->bucket, (unsigned long long)stats.version);
-    return STREAM_OK;
-  }
-  rc = look_for_doubt(f, c, info, &stats, anchor, &doubt);
+  rc = find_common(f, c, stats.version, &common, &is_other);
+  if (rc != STREAM_OK || is_other) return rc;
+  if (!compares_all(f, info, &stats)) rc = look_at_rest(f, c, info, stats.version, common, &doubt);
   if (rc != STREAM_OK) return rc;
   *what = DECIDE_FOLLOW;
   return doubt ? compare_all(f, c, what) : STREAM_OK;

@@ -3,10 +3,14 @@
 ** after all keys were compared with the bucket's where there is a doubt, or builds a new file.
 **
 ** A bucket may have been rolled back and gone on since, so that a sequence does not say what its
-** message was.  The anchor says it: the time of the message that the file's version is of, where
-** the bucket has that message still.  A server that was killed may have lost messages before that
-** one, or have others in their place: so the last ones are looked at too (recent.h), and again
-** while it follows.  What differs there is a doubt.
+** message was.  Anchors say it: the times of the message that the file's version is of and of the
+** last ones of some other keys.  One that the bucket has at another time: it was rolled back.  One
+** that it has: the history is the same up to there.  The messages above the newest such one are
+** compared with the file (recent.h); where none is near, all keys are.
+**
+** A server that was killed may have lost messages before that one, or have others there: so
+** the last ones are looked at in any case, and again while it follows.  What differs there is a
+** doubt.
 **
 ** Where the bucket has nothing up to that version any more, all that it has comes anyway.  Then
 ** nothing is compared before: the follower goes on, unsure of the keys that it has from before, and
@@ -26,8 +30,8 @@ stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uu
                  decision *what);
 
 /* While it follows, and the store is at that version: has the leader the same last messages?
-** *differs: f->doubt is set, and said why.  What differs in the same place again soon after all was
-** compared, or built anew, does not: nothing would come of it. */
+** *differs: f->doubt is set, and said why.  What differs in the same place for a third time within
+** ten minutes does not: all was compared or built anew twice, and nothing came of it. */
 stream_rc decide_again(follower *f, connection *c, const stream_info *info, uint64_t at,
                        bool *differs);
 void follower_drop_ghosts(follower *f);

@@ -41,9 +41,10 @@ typedef struct follower {
   ghost *ghosts; /* to be deleted with the next message */
   uint64_t ghosts_count;
   unsigned long long listed; /* when all keys were compared last; 0: never */
-  /* The sequence where the leader's last messages differed last, and when: see decide_again. */
+  /* Where the leader's last messages differed last, since when, and how often: decide_again. */
   uint64_t disputed;
   unsigned long long disputed_at;
+  unsigned disputes;
 } follower;
 
 typedef enum ending {

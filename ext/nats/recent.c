@@ -20,17 +20,18 @@ typedef struct looking {
   uint64_t from; /* all from there on was asked for */
   size_t bytes;
   stored part[PART];
-  bool there[RECENT_MESSAGES]; /* the leader has `at` - i */
+  bool there[RECENT_MOST]; /* the leader has `at` - i */
   /* Keys of messages that were looked at: of a bucket with a history the older ones of a key say
   ** nothing. */
-  uint64_t seen[RECENT_MESSAGES];
+  uint64_t seen[RECENT_MOST];
   size_t seen_count;
   uint64_t differs;
+  uint64_t reached; /* nothing above it is left out */
 } looking;
 
 static stream_rc store_failed(void) { return stream_fail(STREAM_WRONG, "%s", maph_errmsg(NULL)); }
 
-/* The bucket lets go of what expires by its own clock. */
+/* The bucket lets go of what expires by its own clock, and the store by a coarse one. */
 static bool expires_soon(uint64_t expires) { return expires && expires <= now_ms() + EXPIRY_MS; }
 
 static void dispute(looking *l, uint64_t sequence) {
@@ -50,8 +51,8 @@ static bool is_older(looking *l, maph_slice key) {
 /* Does the store say of that key what the message says? */
 static bool agrees(const looking *l, const change *change, uint64_t sequence, int rc,
                    const maph_entry *entry) {
-  if (change->deleted) return rc == MAPH_NOTFOUND || entry->version > sequence;
   if (expires_soon(change->how.expires)) return true;
+  if (change->deleted) return rc == MAPH_NOTFOUND || entry->version > sequence;
   if (rc == MAPH_NOTFOUND) return l->of->partial;
   return entry->version == sequence ? change_is(change, entry) : entry->version > sequence;
 }
@@ -96,7 +97,7 @@ static stream_rc look_at_part(looking *l, size_t count) {
 }
 
 static stream_rc look_at_leader(looking *l) {
-  uint64_t end = l->of->at > RECENT_MESSAGES ? l->of->at - RECENT_MESSAGES + 1 : 1;
+  uint64_t end = l->of->since + 1;
   stream_rc rc = STREAM_OK;
   size_t count = 1;
   l->from = l->of->at + 1;
@@ -106,21 +107,22 @@ static stream_rc look_at_leader(looking *l) {
     rc = look_at_part(l, count);
     count = PART;
   }
+  l->reached = l->from - 1;
   return rc;
 }
 
 /* ------------------------------------------------------------------------- what the replica has */
 /* A change that the leader has no message of: it has to have a later one of the key. */
 typedef struct suspect {
-  char subject[KEYS_LINE + STREAM_NAME + 8];
+  char *subject;
   uint64_t version;
   bool deleted;
 } suspect;
 
 typedef struct suspects {
   looking *looking;
-  suspect *suspects; /* RECENT_MESSAGES of them */
-  stream_question questions[RECENT_MESSAGES];
+  suspect list[RECENT_MOST];
+  stream_question questions[RECENT_MOST];
   size_t count, bytes;
 } suspects;
 
@@ -132,44 +134,59 @@ static bool is_current(const recent *of, const maph_change *change) {
   return rc == MAPH_OK && entry.version == change->entry.version && !expires_soon(entry.expires);
 }
 
-static void suspect_change(suspects *s, const maph_change *change) {
+static stream_rc suspect_change(suspects *s, const maph_change *change) {
   const recent *of = s->looking->of;
-  suspect *one = &s->suspects[s->count];
+  suspect *one = &s->list[s->count];
   char form[KEYS_LINE];
   size_t size;
-  if (keys_encode(of->rules.keys, maph_str(of->info->origin), change->entry.key, form, &size))
-    return;
-  snprintf(one->subject, sizeof one->subject, "$KV.%s.%.*s", of->info->origin, (int)size, form);
+  if (keys_encode(of->rules.keys, maph_str(of->info->origin), change->entry.key, form, &size)) {
+    s->looking->reached = of->at;
+    return STREAM_OK;
+  }
+  if (asprintf(&one->subject, "$KV.%s.%.*s", of->info->origin, (int)size, form) < 0)
+    return stream_fail(STREAM_MEMORY, "out of memory");
   one->version = change->entry.version;
   one->deleted = change->deleted;
   s->questions[s->count].subject = one->subject;
   s->bytes += change->entry.value.size;
   s->count++;
+  return STREAM_OK;
 }
 
-/* The replica's changes that the leader has no message of, oldest first. */
+/* Of the replica's changes one that the leader has no message of. */
+static stream_rc look_at_change(suspects *s, const maph_change *change) {
+  const looking *l = s->looking;
+  uint64_t version = change->entry.version;
+  if (version < l->of->info->first || l->there[l->of->at - version] || !is_current(l->of, change))
+    return STREAM_OK;
+  return suspect_change(s, change);
+}
+
 static stream_rc find_suspects(suspects *s, uint64_t since) {
   const recent *of = s->looking->of;
   maph_changes *feed;
   maph_change change;
+  stream_rc failed = STREAM_OK;
   int rc = maph_changes_open(of->store, since, &feed);
   if (rc != MAPH_OK) return store_failed();
-  while (s->count < RECENT_MESSAGES && s->bytes < RECENT_BYTES
-         && (rc = maph_changes_next(feed, 0, &change)) == MAPH_OK) {
-    uint64_t version = change.entry.version;
-    if (version > of->at) break;
-    if (version >= of->info->first && !s->looking->there[of->at - version]
-        && is_current(of, &change))
-      suspect_change(s, &change);
+  while (failed == STREAM_OK && (rc = maph_changes_next(feed, 0, &change)) == MAPH_OK
+         && change.entry.version <= of->at) {
+    if (s->count == RECENT_MOST || s->bytes >= RECENT_BYTES) {
+      s->looking->reached = of->at;
+      break;
+    }
+    failed = look_at_change(s, &change);
   }
   maph_changes_close(feed);
-  return rc == MAPH_OK || rc == MAPH_NOTFOUND || rc == MAPH_COMPACTED ? STREAM_OK : store_failed();
+  if (rc == MAPH_COMPACTED) s->looking->reached = of->at;
+  if (rc == MAPH_OK || rc == MAPH_NOTFOUND || rc == MAPH_COMPACTED) return failed;
+  return store_failed();
 }
 
 static void judge(void *arg, size_t which, stored *last) {
   suspects *s = arg;
   looking *l = s->looking;
-  const suspect *one = &s->suspects[which];
+  const suspect *one = &s->list[which];
   static change change;
   bool well;
   if (last == NULL)
@@ -185,30 +202,32 @@ static void judge(void *arg, size_t which, stored *last) {
 
 static stream_rc look_at_store(looking *l) {
   suspects *s = calloc(1, sizeof *s);
-  uint64_t since = l->from - 1;
   maph_stats stats;
   stream_rc rc = STREAM_OK;
-  if (s) s->suspects = malloc(RECENT_MESSAGES * sizeof *s->suspects);
-  if (s == NULL || s->suspects == NULL) {
-    free(s);
-    return stream_fail(STREAM_MEMORY, "out of memory");
-  }
+  if (s == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
   s->looking = l;
   if (maph_stat(l->of->store, &stats) != MAPH_OK) rc = store_failed();
-  if (rc == STREAM_OK && since < stats.oldest_version) since = stats.oldest_version;
-  if (rc == STREAM_OK && since < l->of->at) rc = find_suspects(s, since);
+  if (rc == STREAM_OK && l->reached < stats.oldest_version) l->reached = stats.oldest_version;
+  if (rc == STREAM_OK && l->reached < l->of->at) rc = find_suspects(s, l->reached);
   child_stamp_long();
   if (rc == STREAM_OK && s->count)
     rc = stream_get_each(l->of->c, l->of->bucket, s->count, s->questions, judge, s);
-  free(s->suspects);
+  for (size_t i = 0; i < s->count; i++) free(s->list[i].subject);
   free(s);
   return rc;
 }
 
-stream_rc recent_compare(const recent *what, uint64_t *differs) {
-  looking l = { .of = what };
-  stream_rc rc = what->at ? look_at_leader(&l) : STREAM_OK;
-  if (rc == STREAM_OK && what->at && l.differs == 0) rc = look_at_store(&l);
-  *differs = l.differs;
+stream_rc recent_compare(const recent *what, uint64_t *differs, uint64_t *reached) {
+  looking *l = calloc(1, sizeof *l);
+  stream_rc rc;
+  *differs = 0;
+  *reached = what->at;
+  if (l == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  l->of = what;
+  rc = look_at_leader(l);
+  if (rc == STREAM_OK && l->differs == 0) rc = look_at_store(l);
+  *differs = l->differs;
+  *reached = l->reached;
+  free(l);
   return rc;
 }

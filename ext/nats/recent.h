@@ -6,20 +6,20 @@
 ** the same last sequence: nothing that a consumer or STREAM.INFO tells shows it.  nats-server
 ** 2.9.10 was seen to do so.  What is lost or changed so is what was new, so the last messages tell.
 **
-** HOW.  The leader is asked for each of the last RECENT_MESSAGES sequences up to the replica's
-** version.  Of each message that it has, the replica must have its key at that revision, with that
-** value, or not, where it is a marker.  Then each of the replica's own last changes whose sequence
-** has no message is looked at: the leader's last message of that key must be one that is still to
-** come, or none, where the key was deleted.  What the replica's feed of changes does not reach, as
-** right after it was built, is looked at from the leader's side alone.
+** HOW.  The leader is asked for each of the last sequences up to the replica's version.  Of each
+** message that it has, the replica must have its key at that revision, with that value, or not,
+** where it is a marker.  Then each of the replica's own last changes whose sequence has no message
+** is looked at: the leader's last message of that key must be one that is still to come, or none,
+** where the key was deleted.  What the replica's feed of changes does not reach, as right after it
+** was built, is looked at from the leader's side alone.
 **
 ** WHEN.  When a session begins to follow; and, where several servers hold the bucket, each half a
 ** minute, since the servers that a session is not connected to may come and go unseen.
 **
-** COST.  At most RECENT_MESSAGES small requests, and as many again for keys that were written
-** since; all on their way together.  Values come with the messages: no more is asked for once
-** RECENT_BYTES came, newest first.  A look at 256 messages of 200 bytes took the three servers of a
-** bucket 17 ms of CPU: 0.06 % of a core for each follower.
+** COST.  As many small requests as sequences, and as many again for keys that were written since;
+** all on their way together.  Values come with the messages: no more is asked for once RECENT_BYTES
+** came, newest first.  A look at 256 messages of 200 bytes took the three servers of a bucket 17 ms
+** of CPU: 0.06 % of a core for each follower.
 **
 ** A difference is no repair by itself: the caller compares all keys then (decide.h).
 */
@@ -30,8 +30,8 @@
 #include "nats/stream.h"
 
 /* What is lost in a kill is a moment's messages: those that a server has not written, or not given
-** to the others, yet. */
-enum { RECENT_MESSAGES = 256, RECENT_BYTES = 256 << 10 };
+** to the others, yet.  MOST: where it saves a comparison of all keys. */
+enum { RECENT_MESSAGES = 256, RECENT_MOST = 4096, RECENT_BYTES = 256 << 10 };
 
 typedef struct recent {
   connection *c;
@@ -40,11 +40,13 @@ typedef struct recent {
   bucket_rules rules;
   bool partial; /* the replica has some of the bucket's keys only */
   maph *store;
-  uint64_t at; /* the version that the replica is at */
+  uint64_t at;    /* the version that the replica is at */
+  uint64_t since; /* what is above that is compared: RECENT_MOST sequences at most */
 } recent;
 
-/* *differs: the sequence of the newest message that is not as the replica has it; 0: none.
+/* *differs: the sequence of the newest message that is not as the replica has it; 0: none.  Then
+** *reached: nothing above that is left out, on either side.
 ** WRONG: also where the store cannot be read: maph_errmsg(NULL) is in stream_errmsg() then. */
-stream_rc recent_compare(const recent *what, uint64_t *differs);
+stream_rc recent_compare(const recent *what, uint64_t *differs, uint64_t *reached);
 
 #endif

@@ -208,6 +208,7 @@ static ending finish_building(session *s, const delivery *last) {
   at = f->building.batch.at;
   time_ns = f->building.batch.last_time_ns;
   f->sidecar.record.left_out += f->building.batch.left_out;
+  f->sidecar.anchors = f->building.batch.anchors;
   drop_building(f);
   if (f->store) maph_close(f->store);
   f->store = NULL;
@@ -232,6 +233,7 @@ static ending begin_following(session *s, uint64_t at) {
   bucket_rules rules = bucket_rules_of(&s->info);
   if (s->f->store == NULL) return ENDING_AGAIN;
   batch_begin(&s->own, s->f->store, at, &rules, s->f->durability);
+  s->own.anchors = s->f->sidecar.anchors;
   s->batch = &s->own;
   follower_show(s->f, REPLICA_FOLLOWING);
   return ENDING_NOW;
@@ -380,6 +382,7 @@ static ending commit_now(session *s) {
   if (!loads) {
     if (record->position != b->at || b->at != before) record->position_time_ns = b->last_time_ns;
     record->position = b->at;
+    s->f->sidecar.anchors = b->anchors;
     record->left_out += b->left_out;
     b->left_out = 0;
   }

@@ -23,7 +23,8 @@ enum {
   LOCK_TRIES = 40
 };
 static const char magic[] = "maph-replica 1\n";
-_Static_assert(sizeof(sidecar_record) <= RECORD_ROOM, "two records have room");
+_Static_assert(sizeof(sidecar_record) + sizeof(sidecar_anchors) <= RECORD_ROOM,
+               "two records have room, and so have their anchors");
 _Static_assert(sizeof(sidecar_header) < RECORD_AT - 64, "so has the text");
 
 const char *replica_state_name(uint64_t state) {
@@ -42,6 +43,33 @@ static bool believed(const sidecar_record *record) {
   return sum(record) == record->checksum && memchr(record->created, 0, sizeof record->created)
          && memchr(record->server, 0, sizeof record->server)
          && memchr(record->error, 0, sizeof record->error);
+}
+
+static uint64_t sum_of_anchors(const sidecar_anchors *anchors) {
+  return XXH3_64bits(anchors, offsetof(sidecar_anchors, checksum));
+}
+
+/* Those that were written with the record; none. */
+static void read_anchors(const unsigned char *bytes, const sidecar_record *record,
+                         sidecar_anchors *anchors) {
+  memcpy(anchors, bytes + RECORD_AT + (record->written & 1) * RECORD_ROOM + sizeof *record,
+         sizeof *anchors);
+  if (anchors->written != record->written || anchors->checksum != sum_of_anchors(anchors))
+    memset(anchors, 0, sizeof *anchors);
+}
+
+void anchors_note(sidecar_anchors *to, const void *key, size_t size, uint64_t sequence,
+                  uint64_t time_ns) {
+  sidecar_anchor one = { sequence, time_ns, XXH3_64bits(key, size) };
+  size_t oldest = 0;
+  for (size_t i = 0; i < SIDECAR_ANCHORS; i++) {
+    if (to->list[i].key == one.key) {
+      to->list[i] = one;
+      return;
+    }
+    if (to->list[i].sequence < to->list[oldest].sequence) oldest = i;
+  }
+  to->list[oldest] = one;
 }
 
 /* The record that was written last; zeros. */
@@ -143,12 +171,14 @@ const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode,
   s->base = base;
   /* Nothing of another form may count as written later than what is written now. */
   if (!read_header(s->base, &s->header) || !latest(s->base, &s->record)) sidecar_begin(s);
+  read_anchors(s->base, &s->record, &s->anchors);
   return NULL;
 }
 
 void sidecar_begin(sidecar *s) {
   memset(s->base, 0, SIDECAR_SIZE);
   memset(&s->record, 0, sizeof s->record);
+  memset(&s->anchors, 0, sizeof s->anchors);
   memset(&s->header, 0, sizeof s->header);
 }
 
@@ -177,13 +207,19 @@ const char *sidecar_renew(const char *path, unsigned mode, sidecar *s) {
   s->fd = other.fd;
   s->base = other.base;
   /* A child before this one may have made it. */
-  if (other.record.written > s->record.written) s->record = other.record;
+  if (other.record.written > s->record.written) {
+    s->record = other.record;
+    s->anchors = other.anchors;
+  }
   sidecar_name(s, &s->header);
   sidecar_write(s);
   return NULL;
 }
 
-void sidecar_reload(sidecar *s) { latest(s->base, &s->record); }
+void sidecar_reload(sidecar *s) {
+  latest(s->base, &s->record);
+  read_anchors(s->base, &s->record, &s->anchors);
+}
 
 void sidecar_name(sidecar *s, const sidecar_header *header) {
   char text[RECORD_AT] = "";
@@ -194,9 +230,14 @@ void sidecar_name(sidecar *s, const sidecar_header *header) {
 }
 
 void sidecar_write(sidecar *s) {
+  unsigned char *to;
   s->record.written++;
   s->record.checksum = sum(&s->record);
-  memcpy(s->base + RECORD_AT + (s->record.written & 1) * RECORD_ROOM, &s->record, sizeof s->record);
+  s->anchors.written = s->record.written;
+  s->anchors.checksum = sum_of_anchors(&s->anchors);
+  to = s->base + RECORD_AT + (s->record.written & 1) * RECORD_ROOM;
+  memcpy(to + sizeof s->record, &s->anchors, sizeof s->anchors);
+  memcpy(to, &s->record, sizeof s->record);
 }
 
 bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record) {

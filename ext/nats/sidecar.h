@@ -6,7 +6,8 @@
 **
 **     0      text: "maph-replica 1", then lines NAME=VALUE: bucket, keys, filter, servers
 **     1024   a record, and another one at 2560: of those whose checksum fits the one that was
-**            written later counts, so a follower may die at any moment
+**            written later counts, so a follower may die at any moment; behind each one anchors,
+**            which count where they were written with it; older programs know none
 **
 ** It holds an OFD lock, which its follower takes and its children share: one follower a file.
 ** Nothing in the file depends on it: the position is the version of FILE.  Its loss costs that all
@@ -55,6 +56,21 @@ typedef struct sidecar_record {
   uint64_t checksum;            /* XXH3-64 of all before */
 } sidecar_record;
 
+/* Messages that the file is made of, the last one of each of as many keys: so each was there when
+** it was noted.  Where the bucket has one still, it has the same history up to it. */
+typedef struct sidecar_anchor {
+  uint64_t sequence, time_ns; /* sequence 0: none */
+  uint64_t key;               /* XXH3-64 of the bucket's key */
+} sidecar_anchor;
+enum { SIDECAR_ANCHORS = 23 };
+typedef struct sidecar_anchors {
+  sidecar_anchor list[SIDECAR_ANCHORS]; /* in no order */
+  uint64_t written;                     /* of the record that they belong to */
+  uint64_t checksum;                    /* XXH3-64 of all before */
+} sidecar_anchors;
+void anchors_note(sidecar_anchors *to, const void *key, size_t size, uint64_t sequence,
+                  uint64_t time_ns);
+
 typedef struct sidecar_header {
   char bucket[256], filter[256], servers[384];
   bool escaped;
@@ -66,7 +82,8 @@ typedef struct sidecar {
   int fd;
   unsigned char *base;
   sidecar_header header;
-  sidecar_record record; /* change it, then sidecar_write */
+  sidecar_record record; /* change them, then sidecar_write */
+  sidecar_anchors anchors;
 } sidecar;
 
 /* Open or make PATH.replica, and take the lock.  What stands there is read to *s; where nothing can
