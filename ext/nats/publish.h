@@ -10,10 +10,10 @@
 **     Nats-Expected-Last-Sequence     nobody wrote to the bucket since the one before (pipe.h)
 **
 ** WHERE IT GOES ON.  The bucket's last message says what the bucket has, so whatever dies, nothing
-** is sent twice or left out.  It is believed where each message behind the last that was
-** acknowledged is there, and is this store's (pipe.h).  Where it is not, or the feed does not reach
-** back to there, the bucket is compared with the store, and what differs is sent as one
-** transaction.
+** is sent twice or left out.  It is believed where what is behind the last message that was
+** acknowledged is this store's (pipe.h), and is there as far as it counts (tail.h).  Where it is
+** not, or the feed does not reach back to there, the bucket is compared with the store, and what
+** differs is sent as one transaction.
 **
 ** ONE WRITER.  A bucket that somebody else has written to is left alone, and the publisher ends:
 ** somebody has to say which of the two is right.  So does one where a message is of this store, but

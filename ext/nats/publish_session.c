@@ -13,13 +13,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "entry/json.h"
 #include "nats/child.h"
 #include "nats/differ.h"
-#include "nats/group.h"
 #include "nats/option.h"
 #include "nats/publish.h"
 #include "nats/replica.h"
+#include "nats/tail.h"
 
 enum {
   ANSWER_MS = 15000,
@@ -27,9 +26,8 @@ enum {
   WAIT_MS = 200,    /* for a change */
   TAIL_MOST = 4096, /* messages */
   GRACE_MS = 10000, /* what the publisher before had on its way has come by then */
-  DRAIN_MS = 5000   /* at the end: for acknowledgements */
+  DRAIN_MS = 5000   /* told to end: for acknowledgements */
 };
-#define VERSION_MOST ((UINT64_C(1) << 48) - 1)
 
 typedef struct session {
   publisher *p;
@@ -73,17 +71,17 @@ static publishing of_store(session *s) {
   return close_store(s, say(s, PUBLISHING_AGAIN, maph_errmsg(NULL)));
 }
 
+/* One that is open may show another store since, which took its name. */
 static publishing open_store(session *s) {
   publisher *p = s->p;
   struct stat named;
   maph_stats stats;
-  if (p->store) return PUBLISHING_NOW;
   child_stamp_long();
   if (stat(p->path, &named) != 0)
     return publish_says(p, PUBLISHING_AGAIN, "%s: %s", p->path, strerror(errno));
-  if (maph_open(p->path, MAPH_RDONLY, NULL, &p->store) != MAPH_OK
-      || maph_stat(p->store, &stats) != MAPH_OK)
+  if (p->store == NULL && maph_open(p->path, MAPH_RDONLY, NULL, &p->store) != MAPH_OK)
     return of_store(s);
+  if (maph_stat(p->store, &stats) != MAPH_OK) return of_store(s);
   if (stats.versions == MAPH_VERSIONS_GIVEN)
     return close_store(s, publish_says(p, PUBLISHING_FATAL,
                                        "%s: a replica is no source: publish a store that is "
@@ -121,44 +119,6 @@ typedef struct place {
   bool compare;
   uint64_t version, skip;
 } place;
-
-/* What the bucket's last message says of itself. */
-typedef struct mark {
-  uint64_t store, publisher; /* store 0: it is of no store */
-  txn_part part;
-  uint64_t version, before, index; /* index 0: it does not say which part */
-} mark;
-
-static bool read_hex(const char *text, size_t digits, uint64_t *number) {
-  static const char known[] = "0123456789abcdef";
-  *number = 0;
-  for (size_t i = 0; i < digits; i++) {
-    const char *at = memchr(known, text[i], sizeof known - 1);
-    if (at == NULL) return false;
-    *number = *number << 4 | (uint64_t)(at - known);
-  }
-  return true;
-}
-
-/* BEFORE;N */
-static void read_part(maph_slice header, mark *m) {
-  const char *text = header.data, *end = text ? memchr(text, ';', header.size) : NULL;
-  size_t digits = end ? (size_t)(end - text) : 0;
-  if (end == NULL || !json_whole_number(maph_bytes(text, digits), VERSION_MOST, &m->before)
-      || !json_whole_number(maph_bytes(end + 1, header.size - digits - 1), INT64_MAX, &m->index))
-    m->index = 0;
-}
-
-static void read_mark(const stored *last, mark *m) {
-  maph_slice store = stored_header(last, "Maph-Store");
-  const char *text = store.data;
-  memset(m, 0, sizeof *m);
-  if (store.size != 25 || text[16] != '-' || !read_hex(text + 17, 8, &m->publisher)
-      || !read_hex(text, 16, &m->store))
-    m->store = 0;
-  m->part = group_read(stored_header(last, "Maph-Txn"), &m->version);
-  read_part(stored_header(last, "Maph-Part"), m);
-}
 
 static publishing is_foreign(session *s, uint64_t sequence, const char *whose) {
   return publish_says(s->p, PUBLISHING_FATAL,
@@ -217,27 +177,52 @@ static publishing get_mark(session *s, uint64_t sequence, mark *m, bool *there) 
   *there = rc == STREAM_OK;
   if (rc == STREAM_NONE) return PUBLISHING_NOW;
   if (rc != STREAM_OK) return of_stream(s, rc, REPLICA_DISCONNECTED);
-  read_mark(&found, m);
+  mark_read(&found, m);
   snprintf(s->skip_subject, sizeof s->skip_subject, "%.*s", (int)found.subject.size,
            (const char *)found.subject.data);
   stored_free(&found);
   return PUBLISHING_NOW;
 }
 
-/* What is behind the last message that was acknowledged.  *whole: all of it is there, and of this
-** file; m is the last. */
+/* A message of the bucket, as one of what is behind that which was acknowledged. */
+static publishing get_tail_message(session *s, uint64_t sequence, tail_message *message) {
+  publishing end = get_mark(s, sequence, &message->mark, &message->there);
+  if (end != PUBLISHING_NOW || !message->there) return end;
+  message->subject = tail_hash(s->skip_subject);
+  return check_owner(s, &message->mark, sequence);
+}
+
+/* Is all of it there, or what counts? */
+static bool is_whole(const session *s, const tail_message *tail, size_t count) {
+  const sidecar_record *record = &s->p->notes.record;
+  size_t there = 0;
+  while (there < count && tail[there].there) there++;
+  if (there == count) return true;
+  return record->store_id == s->p->store_id
+         && tail_holds(s->p->store, &s->out.rules, record->version, tail, count);
+}
+
+/* What is behind the last message that was acknowledged.  *whole: the bucket has it as it was sent;
+** m is the last. */
 static publishing look_at_tail(session *s, mark *m, bool *whole) {
-  uint64_t known = is_same_bucket(s) ? s->p->notes.record.position : 0;
-  uint64_t last = s->info.last, from = known;
+  uint64_t known = is_same_bucket(s) ? s->p->notes.record.position : 0, last = s->info.last;
+  bool near = is_same_bucket(s) && known <= last && last - known <= TAIL_MOST;
+  size_t count = near ? (size_t)(last - known) : 0;
+  tail_message *tail;
   publishing end = PUBLISHING_NOW;
-  *whole = is_same_bucket(s) && known <= last && last - known <= TAIL_MOST;
-  if (!*whole || known == last) from = last - 1;
-  while (end == PUBLISHING_NOW && from++ < last) {
-    bool there;
-    end = get_mark(s, from, m, &there);
-    if (end == PUBLISHING_NOW && there && from > known) end = check_owner(s, m, from);
-    if (!there) *whole = false;
+  if (count == 0) {
+    end = get_mark(s, last, m, whole);
+    if (end == PUBLISHING_NOW && *whole && last > known) end = check_owner(s, m, last);
+    *whole = *whole && near;
+    return end;
   }
+  if ((tail = calloc(count, sizeof *tail)) == NULL)
+    return say(s, PUBLISHING_AGAIN, "out of memory");
+  for (size_t i = 0; i < count && end == PUBLISHING_NOW; i++)
+    end = get_tail_message(s, known + 1 + i, &tail[i]);
+  *m = tail[count - 1].mark;
+  *whole = end == PUBLISHING_NOW && is_whole(s, tail, count);
+  free(tail);
   return end;
 }
 
@@ -436,7 +421,7 @@ static publishing rest(session *s) {
 /* Nothing more is sent: told to end, or what comes cannot be. */
 static void drain(session *s) {
   sidecar_record *record = &s->p->notes.record;
-  unsigned long long until = ticks_ms() + DRAIN_MS;
+  unsigned long long until = ticks_ms() + (child_told() ? DRAIN_MS : ANSWER_MS);
   publishing end = PUBLISHING_NOW;
   char error[sizeof record->error];
   strcpy(error, record->error);
@@ -535,10 +520,11 @@ static void take_over(session *s) {
 
 static publishing begin(session *s) {
   place from;
-  publishing end = decide(s, &from);
-  if (end != PUBLISHING_NOW) return end;
+  publishing end;
   outgoing_rules_of(s->p->bucket, s->c, &s->info, &s->out.rules);
   s->out.p = s->p;
+  end = decide(s, &from);
+  if (end != PUBLISHING_NOW) return end;
   end = from.compare ? compare(s) : begin_feed(s, &from);
   if (end != PUBLISHING_NOW || child_told()) return end;
   s->info.last = pipe_stored(s->out.pipe);

@@ -53,6 +53,12 @@ static void result_failure(sqlite3_context *ctx, int rc, const char *message) {
   }
 }
 
+/* What an example of the function has behind the file and the key. */
+static const char *rest_of(const char *function) {
+  if (strcmp(function, "maph_put") == 0) return ", 'value'";
+  return strcmp(function, "maph_merge") == 0 ? ", '{\"price\":31}'" : "";
+}
+
 static void release_store(void *store) { store_release(store); }
 
 /* The store that argument 0 names, held for the caller; while the argument stays the same, the
@@ -72,8 +78,8 @@ static int argument_store(sqlite3_context *ctx, sqlite3_value *file, const char 
   if (path == NULL) {
     return fail(message, SQLITE_ERROR,
                 sqlite3_mprintf(
-                    "%s: the first argument is the name of a file, as in %s('cache.maph', 'key')",
-                    function, function));
+                    "%s: the first argument is the name of a file, as in %s('cache.maph', 'key'%s)",
+                    function, function, rest_of(function)));
   }
   rc = option_resolve(connection->db, "main", 1, path, &resolved, message);
   if (rc == SQLITE_OK) rc = store_hold(connection, resolved, store);
@@ -94,8 +100,8 @@ static int argument_key(sqlite3_value *value, const char *function, maph_slice *
   if ((type == SQLITE_TEXT || type == SQLITE_BLOB) && key->size > 0) return SQLITE_OK;
   return fail(
       message, SQLITE_MISMATCH,
-      sqlite3_mprintf("%s: the key is TEXT or BLOB and not empty, as in %s('cache.maph', 'key')",
-                      function, function));
+      sqlite3_mprintf("%s: the key is TEXT or BLOB and not empty, as in %s('cache.maph', 'key'%s)",
+                      function, function, rest_of(function)));
 }
 
 /* ------------------------------------------------------------------------------------- maph_get */

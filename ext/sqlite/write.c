@@ -286,10 +286,13 @@ static int refuse_write(sql_table *table) {
       sqlite3_mprintf("attempt to write a read-only table: %s was made with mode=ro", table->name));
 }
 
-/* Let the key come while the rest of the statement is looked at. */
+/* Let the key come while the rest of the statement is looked at.  What a smaller transaction knows
+** of its keys is in the processor's cache. */
 static void prefetch(sql_table *table, sqlite3_value *value) {
+  enum { LARGE = 50000 };
   maph_slice key;
   if (table->store == NULL || table->store->txn == NULL) return;
+  if (maph_txn_operations(table->store->txn) < LARGE) return;
   if (sqlite3_value_type(value) == SQLITE_TEXT && value_lookup_key(value, &key) == SQLITE_OK)
     maph_txn_prefetch(table->store->txn, key);
 }

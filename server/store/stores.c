@@ -532,6 +532,7 @@ int store_make(const char *name, size_t size, uint64_t expected_keys) {
   maph *m = NULL;
   int opened, rc;
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
+  if (name_occupant(path)) return MAPH_EXISTS; /* a link would be followed, out of the folder */
   fill_options(&options);
   options.expected_keys = expected_keys;
   options.after_version = version_unused();

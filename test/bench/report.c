@@ -289,6 +289,7 @@ static const markdown_row rows[] = {
   { "small", "the same, values of 16 bytes", OVERHEAD, METRICS },
   { "mixed", "values of 20-2000 bytes: get / dependent", GET, DEPENDENT },
   { "10M", "10M keys: get / dependent", GET, DEPENDENT },
+  { "10M", "10M keys: ordered scan / range of 100", ORDERED_SCAN, RANGE_100 },
 };
 
 static void markdown_cell(const results *results, metric m, int column, char text[40]) {
