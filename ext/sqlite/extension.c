@@ -42,6 +42,7 @@ static const struct routine {
   ROUTINE(db_config),
   ROUTINE(db_filename),
   ROUTINE(declare_vtab),
+  ROUTINE(errmsg),
   ROUTINE(errstr),
   ROUTINE(file_control),
   ROUTINE(finalize),
