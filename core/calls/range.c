@@ -41,8 +41,8 @@ enum { UP = 1, DOWN = -1 };
 enum { NEAR = 64 }; /* bytes of bounds that need no allocation */
 
 typedef struct source {
-  run r;
-  node n;          /* the leaf that the gap is in */
+  run run;
+  node node;       /* the leaf that the gap is in */
   run_place place; /* of the gap */
   uint64_t least;  /* entries before this place in the log are in another source too */
   uint64_t asked;  /* so many entries after the gap, in the direction of the heap, are asked for */
@@ -147,7 +147,7 @@ static inline __attribute__((always_inline)) int is_inside(const maph_range_curs
 /* ------------------------------------------------------------------------------------ the merge */
 
 static uint64_t entries_ahead(const source *source, int direction) {
-  return direction == UP ? source->n.entries - source->place.at : source->place.at;
+  return direction == UP ? source->node.entries - source->place.at : source->place.at;
 }
 
 /* How many of the next n entries of the range will come from this source, about, and the one after
@@ -165,9 +165,9 @@ static void ask_for(const maph_range_cursor *cursor, source *source, int directi
   until = MIN(until, entries_ahead(source, direction));
   if (until <= asked) return;
   if (direction == UP)
-    node_bring(&cursor->view, &source->n, at + asked, at + until);
+    node_bring(&cursor->view, &source->node, at + asked, at + until);
   else
-    node_bring(&cursor->view, &source->n, at - until, at - asked);
+    node_bring(&cursor->view, &source->node, at - until, at - asked);
   source->asked = until;
 }
 
@@ -175,13 +175,13 @@ static void ask_for(const maph_range_cursor *cursor, source *source, int directi
 static int next_leaf(const maph_range_cursor *cursor, source *source, int direction) {
   uint64_t next = source->place.leaf + (uint64_t)(int64_t)direction;
   int rc;
-  if (direction == UP ? source->place.leaf + 1 >= source->r.leaves : source->place.leaf == 0)
+  if (direction == UP ? source->place.leaf + 1 >= source->run.leaves : source->place.leaf == 0)
     return MAPH_NOTFOUND;
-  run_bring_leaf(&cursor->view, &source->r, next);
-  rc = run_leaf(&cursor->view, &source->r, next, &source->n);
+  run_bring_leaf(&cursor->view, &source->run, next);
+  rc = run_leaf(&cursor->view, &source->run, next, &source->node);
   if (rc != MAPH_OK) return rc;
   source->place.leaf = next;
-  source->place.at = direction == UP ? 0 : source->n.entries;
+  source->place.at = direction == UP ? 0 : source->node.entries;
   source->asked = 0;
   return MAPH_OK;
 }
@@ -205,11 +205,11 @@ static inline __attribute__((always_inline)) int load_head(maph_range_cursor *cu
     }
     if (source->asked == 0) ask_for(cursor, source, direction, AHEAD);
     i = direction == UP ? source->place.at : source->place.at - 1;
-    source->offset = node_offset(&source->n, i);
+    source->offset = node_offset(&source->node, i);
     if (likely(source->offset >= source->least && source->offset < view->snapshot))
-      return node_key(view, &source->n, i, &source->key);
-    if (source->r.payload)
-      rc = node_key(view, &source->n, i, &source->key); /* it may be newer, but not anything */
+      return node_key(view, &source->node, i, &source->key);
+    if (source->run.payload)
+      rc = node_key(view, &source->node, i, &source->key); /* it may be newer, but not anything */
     move_gap(source, direction);
   }
   return rc;
@@ -319,8 +319,8 @@ static int go_to(maph_range_cursor *cursor, const gap *gap) {
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
     uint64_t ahead = share_of(cursor, source, first);
-    rc = run_search(&cursor->view, &source->r, gap, (int)ahead * cursor->forward, &source->place,
-                    &source->n);
+    rc = run_search(&cursor->view, &source->run, gap, (int)ahead * cursor->forward, &source->place,
+                    &source->node);
     if (rc == MAPH_OK) source->asked = MIN(ahead, entries_ahead(source, cursor->forward));
   }
   cursor->heading = cursor->on = 0;
@@ -338,9 +338,9 @@ static int go_to_start(maph_range_cursor *cursor) {
   cursor->place = 0;
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
-    source->place.leaf = cursor->forward == UP ? 0 : source->r.leaves - 1;
-    rc = run_leaf(&cursor->view, &source->r, source->place.leaf, &source->n);
-    source->place.at = cursor->forward == UP ? 0 : source->n.entries;
+    source->place.leaf = cursor->forward == UP ? 0 : source->run.leaves - 1;
+    rc = run_leaf(&cursor->view, &source->run, source->place.leaf, &source->node);
+    source->place.at = cursor->forward == UP ? 0 : source->node.entries;
   }
   return rc;
 }
@@ -348,7 +348,7 @@ static int go_to_start(maph_range_cursor *cursor) {
 /* -------------------------------------------------------------------------------------- opening */
 
 static void add_source(maph_range_cursor *cursor, run run, uint64_t least) {
-  cursor->source[cursor->count].r = run;
+  cursor->source[cursor->count].run = run;
   cursor->source[cursor->count++].least = least;
 }
 
@@ -379,9 +379,9 @@ static void add_sources(maph_range_cursor *cursor) {
     add_source(cursor, run_in_memory(tail_node(cursor->tail, i)), cursor->runs->to);
   for (i = 0; cursor->own && i < cursor->own->count; i++)
     add_source(cursor, run_in_memory(tail_node(cursor->own, i)), LOG_START);
-  for (i = 0; i < cursor->count; i++) keys += cursor->source[i].r.keys;
+  for (i = 0; i < cursor->count; i++) keys += cursor->source[i].run.keys;
   for (i = 0; i < cursor->count; i++)
-    cursor->source[i].share = (double)cursor->source[i].r.keys / (double)MAX(keys, UINT64_C(1));
+    cursor->source[i].share = (double)cursor->source[i].run.keys / (double)MAX(keys, UINT64_C(1));
 }
 
 static void let_rest_go(resting *resting) {
@@ -624,9 +624,9 @@ static inline int next_quickly(maph_range_cursor *cursor, maph_entry *entry) {
   source = &cursor->source[cursor->heap[0]];
   if (source->asked == 0) return 0;
   i = cursor->forward == UP ? source->place.at : source->place.at - 1;
-  offset = node_offset(&source->n, i);
+  offset = node_offset(&source->node, i);
   if (unlikely(offset < source->least || offset >= view->snapshot)
-      || unlikely(!plain_entry(cursor, &source->n, i, offset, entry))
+      || unlikely(!plain_entry(cursor, &source->node, i, offset, entry))
       || unlikely(!is_beyond_last(cursor, entry->key)) || unlikely(!is_inside(cursor, entry->key)))
     return 0;
   cursor->last = entry->key;
@@ -691,7 +691,7 @@ uint64_t maph_range_estimate(maph_range_cursor *cursor) {
   size_t i;
   if (check(cursor) != MAPH_OK) return 0;
   for (i = 0; i < cursor->count; i++) {
-    const run *run = &cursor->source[i].r;
+    const run *run = &cursor->source[i].run;
     if (before_bound(&cursor->view, run, &cursor->low, 0, &low) != MAPH_OK
         || before_bound(&cursor->view, run, &cursor->high, run->keys, &high) != MAPH_OK)
       return 0;

@@ -241,7 +241,9 @@ static int catch_up_locked(rewriting *rewriting, uint64_t *locked_ns) {
 
 /* --------------------------------------------------------------------------------------- switch */
 
-static void set(store *store, word *w, uint64_t value) { store_word(store->write_base, w, value); }
+static void set(store *store, word *word, uint64_t value) {
+  store_word(store->write_base, word, value);
+}
 
 /* The new file's live words, as a writer in this boot would have left them, and all of it on
 ** disk. */

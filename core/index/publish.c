@@ -17,11 +17,12 @@ static word *slot_leading_to(store *store, uint64_t segment, uint64_t hash, uint
   unsigned b, i;
   for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
     for (b = 0; b < SEGMENT_BUCKETS; b++) {
-      word *w = bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      word *word =
+          bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
       for (i = 0; i < BUCKET_SLOTS; i++)
-        if ((atomic_load_explicit(&w[i], memory_order_relaxed) & ~SLOT_DISPLACED) == want)
-          return &w[i];
-      if (atomic_load_explicit(&w[BUCKET_SLOTS - 1], memory_order_relaxed) == 0) return NULL;
+        if ((atomic_load_explicit(&word[i], memory_order_relaxed) & ~SLOT_DISPLACED) == want)
+          return &word[i];
+      if (atomic_load_explicit(&word[BUCKET_SLOTS - 1], memory_order_relaxed) == 0) return NULL;
     }
   }
   return NULL;
@@ -32,11 +33,13 @@ static word *first_free_slot(store *store, uint64_t segment, uint64_t hash, uint
   for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
     uint64_t depth = depth_of(store->write_base, segment);
     for (b = 0; b < SEGMENT_BUCKETS; b++) {
-      word *w = bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      word *word =
+          bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
       *displaced = b ? SLOT_DISPLACED : 0;
       for (i = 0; i < BUCKET_SLOTS; i++)
-        if (slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth)) return &w[i];
-      assert(w[BUCKET_SLOTS - 1] != 0); /* (2): a key is probed past it from now on */
+        if (slot_free(atomic_load_explicit(&word[i], memory_order_relaxed), hash, depth))
+          return &word[i];
+      assert(word[BUCKET_SLOTS - 1] != 0); /* (2): a key is probed past it from now on */
     }
   }
   return NULL;

@@ -10,8 +10,8 @@
 #define SLOT_DISPLACED (UINT64_C(1) << 40)
 #define SLOT_OFFSET_MASK (SLOT_DISPLACED - 1)
 
-static inline uint64_t acquire(const word *w) {
-  return atomic_load_explicit(w, memory_order_acquire);
+static inline uint64_t acquire(const word *word) {
+  return atomic_load_explicit(word, memory_order_acquire);
 }
 
 /* Of a hash: the bits that a slot keeps, and the bucket that is the key's own. */

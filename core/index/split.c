@@ -30,10 +30,10 @@
 
 static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned bucket, uint64_t hash,
                             uint64_t depth) {
-  const word *w = bucket_at(base, segment, bucket);
+  const word *word = bucket_at(base, segment, bucket);
   unsigned i, n = 0;
   for (i = 0; i < BUCKET_SLOTS; i++)
-    n += (unsigned)slot_free(atomic_load_explicit(&w[i], memory_order_relaxed), hash, depth);
+    n += (unsigned)slot_free(atomic_load_explicit(&word[i], memory_order_relaxed), hash, depth);
   return n;
 }
 
@@ -121,9 +121,9 @@ static void find_stoppers(const uint8_t *base, uint64_t segment, uint64_t hash, 
   unsigned b, i, back;
   memset(stopper, 0, SEGMENT_BUCKETS);
   for (b = 0; b < SEGMENT_BUCKETS; b++) {
-    const word *w = bucket_at(base, segment, b);
+    const word *word = bucket_at(base, segment, b);
     for (i = 0; i < BUCKET_SLOTS; i++) {
-      uint64_t slot = atomic_load_explicit(&w[i], memory_order_relaxed);
+      uint64_t slot = atomic_load_explicit(&word[i], memory_order_relaxed);
       if ((slot & SLOT_DISPLACED) == 0 || slot_free(slot, hash, depth)) continue;
       for (back = 1; back < SEGMENT_BUCKETS; back++) { /* as far back as it can have come from */
         unsigned at = (b - back) & (SEGMENT_BUCKETS - 1);
@@ -164,11 +164,11 @@ static void clear_other_half(store *store, uint64_t segment, uint64_t hash, uint
   unsigned b, i;
   find_stoppers(store->write_base, segment, hash, depth, stopper);
   for (b = 0; b < SEGMENT_BUCKETS; b++) {
-    word *w = bucket_at(store->write_base, segment, b);
+    word *word = bucket_at(store->write_base, segment, b);
     for (i = 0; i < BUCKET_SLOTS; i++) {
-      uint64_t slot = atomic_load_explicit(&w[i], memory_order_relaxed);
+      uint64_t slot = atomic_load_explicit(&word[i], memory_order_relaxed);
       if (slot != 0 && slot_free(slot, hash, depth) && !(stopper[b] && i == BUCKET_SLOTS - 1))
-        store_word(store->write_base, &w[i], 0);
+        store_word(store->write_base, &word[i], 0);
     }
   }
 }

@@ -28,13 +28,14 @@ typedef struct run_making {
 
 /* The next leaf of it: sorted entries with their words past `shared` bytes that these have in
 ** common.  first_word: of the first of them, past what the run's keys have.  FULL NOMEM IOERR */
-int leaf_write(store *store, run_making *r, const order_entry *entry, uint64_t n, uint32_t shared,
-               uint64_t first_word);
+int leaf_write(store *store, run_making *making, const order_entry *entry, uint64_t n,
+               uint32_t shared, uint64_t first_word);
 /* Its end: a root, where there are several leaves.  The run's payload.  view: of all its records */
-int leaf_finish(store *store, const view *view, run_making *r, uint64_t *payload);
-void leaf_discard(run_making *r);
+int leaf_finish(store *store, const view *view, run_making *making, uint64_t *payload);
+void leaf_discard(run_making *making);
 /* All of its sorted entries with their words: as many leaves as it takes. */
-int leaf_write_all(store *store, const view *view, run_making *r, order_entry *entry, uint64_t n);
+int leaf_write_all(store *store, const view *view, run_making *making, order_entry *entry,
+                   uint64_t n);
 /* A list of runs, in order; it is not shown.  types: as in run_list */
 int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64_t to, int types,
                     uint64_t *payload);

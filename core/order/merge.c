@@ -15,7 +15,7 @@
 #include "order/node.h"
 
 typedef struct input {
-  run r;
+  run run;
   node leaf;
   uint64_t number, at; /* of the leaf; the next entry of it */
   uint64_t left_out;   /* of the leaf's keys: the part of such a word that its own words lack */
@@ -56,9 +56,10 @@ static int enter_leaf(const view *view, merge *merge, input *in, uint64_t number
   item first;
   uint64_t more;
   int rc;
-  if (number == in->r.leaves) return MAPH_NOTFOUND;
-  rc = run_verify(view, in->r.root.entries ? node_offset(&in->r.root, number) : in->r.payload);
-  if (rc == MAPH_OK) rc = run_leaf(view, &in->r, number, &in->leaf);
+  if (number == in->run.leaves) return MAPH_NOTFOUND;
+  rc =
+      run_verify(view, in->run.root.entries ? node_offset(&in->run.root, number) : in->run.payload);
+  if (rc == MAPH_OK) rc = run_leaf(view, &in->run, number, &in->leaf);
   if (rc == MAPH_OK) rc = node_item(view, &in->leaf, 0, &first);
   if (rc != MAPH_OK) return rc;
   in->by_key = in->leaf.shared < merge->common;
@@ -86,7 +87,7 @@ static int set_common(const view *view, merge *merge) {
   size_t i;
   int rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < merge->count; i++) {
-    rc = ends_of_run(view, &merge->input[i].r, &first, &last);
+    rc = ends_of_run(view, &merge->input[i].run, &first, &last);
     if (rc != MAPH_OK) break;
     if (i == 0) {
       one = first;
@@ -94,13 +95,13 @@ static int set_common(const view *view, merge *merge) {
     }
     merge->common = MIN(merge->common, key_common(&one, &first));
     merge->common = MIN(merge->common, key_common(&one, &last));
-    rc = run_leaf(view, &merge->input[i].r, 0, &leaf);
+    rc = run_leaf(view, &merge->input[i].run, 0, &leaf);
     if (rc == MAPH_OK) merge->common = MIN(merge->common, (uint64_t)leaf.shared);
   }
   return rc;
 }
 
-static int has_ended(const input *input) { return input->number == input->r.leaves; }
+static int has_ended(const input *input) { return input->number == input->run.leaves; }
 
 /* The same for inputs with the same word.  One that has ended is behind all others. */
 static __attribute__((noinline)) int is_before_by_key(const view *view, const input *input,
@@ -170,8 +171,8 @@ int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
   merge->out = os_alloc(leaf_most() * sizeof *merge->out);
   if (merge->word == NULL || merge->tree == NULL || merge->out == NULL) rc = MAPH_NOMEM;
   for (i = 0; i < count; i++) {
-    merge->input[i].r = runs[i];
-    merge->input[i].r.known = NULL; /* of a list that may go before */
+    merge->input[i].run = runs[i];
+    merge->input[i].run.known = NULL; /* of a list that may go before */
   }
   merge->made.from = runs[0].from;
   merge->made.to = runs[count - 1].to;
@@ -190,7 +191,7 @@ int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
 int merge_place(const merge *merge, const run_list *list) {
   size_t i, j;
   for (i = 0; i + merge->count <= list->count; i++) {
-    for (j = 0; j < merge->count && list->run[i + j].payload == merge->input[j].r.payload;) j++;
+    for (j = 0; j < merge->count && list->run[i + j].payload == merge->input[j].run.payload;) j++;
     if (j == merge->count) return (int)i;
   }
   return -1;
@@ -207,7 +208,7 @@ static int write_out(store *store, const view *view, merge *merge) {
 }
 
 static int end_input(merge *merge, input *in) {
-  in->number = in->r.leaves;
+  in->number = in->run.leaves;
   merge->word[in - merge->input] = UINT64_MAX;
   merge->left--;
   return MAPH_OK;

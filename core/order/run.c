@@ -35,44 +35,45 @@ static int reaches(const view *view, uint64_t payload, uint64_t size) {
 }
 
 /* The head, copied once. */
-static int read_head(const view *view, uint64_t payload, node_head *h) {
-  if (!reaches(view, payload, sizeof *h)) return unsound(view, payload);
-  memcpy(h, view->base + payload, sizeof *h);
-  if (h->checksum
-          != XXH3_64bits_withSeed((const uint8_t *)h + 8, sizeof *h - 8,
+static int read_head(const view *view, uint64_t payload, node_head *head) {
+  if (!reaches(view, payload, sizeof *head)) return unsound(view, payload);
+  memcpy(head, view->base + payload, sizeof *head);
+  if (head->checksum
+          != XXH3_64bits_withSeed((const uint8_t *)head + 8, sizeof *head - 8,
                                   view->store->salt ^ payload)
-      || h->entries == 0 || h->shared > KEY_MAX || h->from < LOG_START || h->from >= h->to
-      || h->to > OFFSET_MAX || h->keys < h->entries
-      || !reaches(view, payload, node_size(h->entries))
-      || !reaches(view, LOG_START + RECORD_HEAD, h->to - LOG_START - RECORD_HEAD))
+      || head->entries == 0 || head->shared > KEY_MAX || head->from < LOG_START
+      || head->from >= head->to || head->to > OFFSET_MAX || head->keys < head->entries
+      || !reaches(view, payload, node_size(head->entries))
+      || !reaches(view, LOG_START + RECORD_HEAD, head->to - LOG_START - RECORD_HEAD))
     return unsound(view, payload);
   return MAPH_OK;
 }
 
-static void set_node(const view *view, uint64_t payload, const node_head *h, node *node) {
-  node->word = (const uint64_t *)(const void *)(view->base + payload + sizeof *h);
-  node->place = (const uint8_t *)(node->word + h->entries);
+static void set_node(const view *view, uint64_t payload, const node_head *head, node *node) {
+  node->word = (const uint64_t *)(const void *)(view->base + payload + sizeof *head);
+  node->place = (const uint8_t *)(node->word + head->entries);
   node->fence = NULL;
-  node->entries = h->entries;
-  node->from = h->from;
-  node->to = h->to;
-  node->shared = h->shared;
+  node->entries = head->entries;
+  node->from = head->from;
+  node->to = head->to;
+  node->shared = head->shared;
 }
 
 int run_node(const view *view, uint64_t payload, node *node) {
-  node_head h;
-  int rc = read_head(view, payload, &h);
-  if (rc == MAPH_OK) set_node(view, payload, &h, node);
+  node_head head;
+  int rc = read_head(view, payload, &head);
+  if (rc == MAPH_OK) set_node(view, payload, &head, node);
   return rc;
 }
 
 int run_verify(const view *view, uint64_t payload) {
-  node_head h;
-  int rc = read_head(view, payload, &h);
+  node_head head;
+  int rc = read_head(view, payload, &head);
   if (rc == MAPH_OK
-      && h.sum
-             != XXH3_64bits_withSeed(view->base + payload + sizeof h,
-                                     node_size(h.entries) - sizeof h, view->store->salt ^ payload))
+      && head.sum
+             != XXH3_64bits_withSeed(view->base + payload + sizeof head,
+                                     node_size(head.entries) - sizeof head,
+                                     view->store->salt ^ payload))
     rc = fail_corrupt(view->store->path, payload,
                       "the checksum of a part of the order of keys does not fit its bytes");
   return rc;
@@ -92,15 +93,15 @@ run run_in_memory(const node *node) {
 /* ----------------------------------------------------------------------------------------- runs */
 
 static int load_run(const view *view, uint64_t payload, run *run) {
-  node_head h;
-  int rc = read_head(view, payload, &h);
+  node_head head;
+  int rc = read_head(view, payload, &head);
   if (rc != MAPH_OK) return rc;
   memset(run, 0, sizeof *run);
-  set_node(view, payload, &h, h.is_root ? &run->root : &run->one);
-  run->leaves = h.is_root ? h.entries : 1;
-  run->from = h.from;
-  run->to = h.to;
-  run->keys = h.keys;
+  set_node(view, payload, &head, head.is_root ? &run->root : &run->one);
+  run->leaves = head.is_root ? head.entries : 1;
+  run->from = head.from;
+  run->to = head.to;
+  run->keys = head.keys;
   run->payload = payload;
   return MAPH_OK;
 }
@@ -111,7 +112,7 @@ int run_leaf(const view *view, const run *run, uint64_t i, node *leaf) {
   int rc;
   known = run->known ? atomic_load_explicit(&run->known[i], memory_order_acquire) : NULL;
   if (known) {
-    *leaf = known->n;
+    *leaf = known->node;
     return MAPH_OK;
   }
   if (run->root.entries == 0) {
@@ -131,8 +132,8 @@ static void know_leaf(const run *run, uint64_t i, const node *leaf) {
   known = os_alloc(sizeof *known);
   if (known == NULL) return;
   node_make_fences(leaf, known->fence);
-  known->n = *leaf;
-  known->n.fence = known->fence;
+  known->node = *leaf;
+  known->node.fence = known->fence;
   if (!atomic_compare_exchange_strong(&run->known[i], &none, known)) os_free(known);
 }
 
@@ -272,54 +273,55 @@ run_list *runs_new(size_t room) {
 }
 
 /* Its head, copied once; NOTFOUND: none that can be believed is there. */
-static int read_list(const view *view, uint64_t payload, run_list_head *h) {
+static int read_list(const view *view, uint64_t payload, run_list_head *head) {
   uint64_t size;
-  if (!reaches(view, payload, sizeof *h)) return MAPH_NOTFOUND;
-  memcpy(h, view->base + payload, sizeof *h);
-  if (h->runs > RUNS_MOST) return MAPH_NOTFOUND;
-  size = sizeof *h + h->runs * sizeof(uint64_t);
-  if (!reaches(view, payload, size) || h->to < LOG_START || h->to % 8 || h->to > OFFSET_MAX
-      || !reaches(view, LOG_START + RECORD_HEAD, h->to - LOG_START)
-      || h->checksum
+  if (!reaches(view, payload, sizeof *head)) return MAPH_NOTFOUND;
+  memcpy(head, view->base + payload, sizeof *head);
+  if (head->runs > RUNS_MOST) return MAPH_NOTFOUND;
+  size = sizeof *head + head->runs * sizeof(uint64_t);
+  if (!reaches(view, payload, size) || head->to < LOG_START || head->to % 8 || head->to > OFFSET_MAX
+      || !reaches(view, LOG_START + RECORD_HEAD, head->to - LOG_START)
+      || head->checksum
              != XXH3_64bits_withSeed(view->base + payload + 8, size - 8,
                                      view->store->salt ^ payload))
     return MAPH_NOTFOUND;
   return MAPH_OK;
 }
 
-static int load_runs(const view *view, uint64_t payload, const run_list_head *h, run_list *list) {
+static int load_runs(const view *view, uint64_t payload, const run_list_head *head,
+                     run_list *list) {
   uint64_t from = LOG_START, i;
-  for (i = 0; i < h->runs; i++) {
-    uint64_t at = load64(view->base + payload + sizeof *h + i * sizeof(uint64_t));
+  for (i = 0; i < head->runs; i++) {
+    uint64_t at = load64(view->base + payload + sizeof *head + i * sizeof(uint64_t));
     run *run = &list->run[list->count];
-    if (load_run(view, at, run) != MAPH_OK || run->from < from || run->to > h->to)
+    if (load_run(view, at, run) != MAPH_OK || run->from < from || run->to > head->to)
       return MAPH_NOTFOUND;
     from = run->to;
     list->bytes += node_size(run->keys) + (run->leaves - 1) * node_size(0);
     if (run->leaves > 1) list->bytes += node_size(run->leaves);
     list->count++;
   }
-  list->bytes += sizeof *h + h->runs * sizeof(uint64_t);
+  list->bytes += sizeof *head + head->runs * sizeof(uint64_t);
   return MAPH_OK;
 }
 
 int runs_load(const view *view, uint64_t payload, run_list **out) {
-  run_list_head h;
-  int rc = payload ? read_list(view, payload, &h) : MAPH_NOTFOUND;
-  run_list *list = runs_new(rc == MAPH_OK ? h.runs : 0);
+  run_list_head head;
+  int rc = payload ? read_list(view, payload, &head) : MAPH_NOTFOUND;
+  run_list *list = runs_new(rc == MAPH_OK ? head.runs : 0);
   *out = list;
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
-  if (rc == MAPH_OK) rc = load_runs(view, payload, &h, list);
+  if (rc == MAPH_OK) rc = load_runs(view, payload, &head, list);
   if (rc == MAPH_OK && keep_leaves(list) != MAPH_OK) {
     runs_let_go(list);
     *out = NULL;
     return MAPH_NOMEM;
   }
   if (rc == MAPH_OK) {
-    list->to = h.to;
-    list->life = h.life;
-    list->types = h.types < 8 && h.types & 1 ? (int)h.types : 0;
+    list->to = head.to;
+    list->life = head.life;
+    list->types = head.types < 8 && head.types & 1 ? (int)head.types : 0;
   } else {
     list->count = 0;
     list->bytes = 0;

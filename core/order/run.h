@@ -24,7 +24,7 @@ enum { RUNS_MOST = 1024 };
 /* A leaf that was searched.  Its list keeps what its head says, which was judged, and its fences,
 ** half a kilobyte, for the next search. */
 typedef struct known_leaf {
-  node n;
+  node node;
   uint64_t fence[NODE_FENCES];
 } known_leaf;
 

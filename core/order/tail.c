@@ -21,7 +21,7 @@
 
 typedef struct piece {
   atomic_uint users;
-  node n;
+  node node;
   uint64_t *words;
   uint8_t *places;
 } piece;
@@ -53,12 +53,12 @@ static int piece_make(const order_entry *entry, uint64_t n, uint32_t shared, uin
     piece->words[i] = entry[i].word;
     node_set_place(piece->places, i, entry[i].offset);
   }
-  piece->n = (node){ .word = piece->words,
-                     .place = piece->places,
-                     .entries = n,
-                     .from = from,
-                     .to = to,
-                     .shared = shared };
+  piece->node = (node){ .word = piece->words,
+                        .place = piece->places,
+                        .entries = n,
+                        .from = from,
+                        .to = to,
+                        .shared = shared };
   *out = piece;
   return MAPH_OK;
 }
@@ -131,7 +131,7 @@ static int piece_merge(const view *view, const node *node, const struct node *b,
 
 /* --------------------------------------------------------------------------------------- covers */
 
-const node *tail_node(const cover *cover, size_t i) { return &cover->piece[i]->n; }
+const node *tail_node(const cover *cover, size_t i) { return &cover->piece[i]->node; }
 
 void tail_let_go(cover *cover) {
   size_t i;
@@ -154,8 +154,8 @@ static int settle(const view *view, cover *cover) {
   while (cover->count >= 2) {
     piece *piece = cover->piece[cover->count - 2], *b = cover->piece[cover->count - 1], *both;
     int rc;
-    if (b->n.entries * 2 < piece->n.entries) break;
-    rc = piece_merge(view, &piece->n, &b->n, cover->from, &both);
+    if (b->node.entries * 2 < piece->node.entries) break;
+    rc = piece_merge(view, &piece->node, &b->node, cover->from, &both);
     if (rc != MAPH_OK) return rc;
     piece_let_go(piece);
     piece_let_go(b);
@@ -173,7 +173,7 @@ static int extend(const view *view, cover *old, uint64_t from, cover **out) {
   int rc = MAPH_OK;
   if (cover == NULL) return MAPH_NOMEM;
   for (i = 0; have > from && i < old->count; i++) {
-    if (old->piece[i]->n.to <= from) continue;
+    if (old->piece[i]->node.to <= from) continue;
     atomic_fetch_add(&old->piece[i]->users, 1);
     cover->piece[cover->count++] = old->piece[i];
   }

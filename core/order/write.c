@@ -55,13 +55,13 @@ typedef struct order_writer {
 } order_writer;
 
 static void let_go(void *p) {
-  order_writer *w = p;
+  order_writer *writer = p;
   unsigned tier;
-  os_free(w->noted.e);
-  runs_let_go(w->list);
-  for (tier = 0; tier < TIERS; tier++) merge_end(w->merge[tier]);
-  merge_end(w->tidy);
-  os_free(w);
+  os_free(writer->noted.e);
+  runs_let_go(writer->list);
+  for (tier = 0; tier < TIERS; tier++) merge_end(writer->merge[tier]);
+  merge_end(writer->tidy);
+  os_free(writer);
 }
 
 int order_is_kept(const store *store) {
@@ -76,62 +76,62 @@ static uint64_t committed(const store *store) {
 ** */
 
 /* Whoever has the turn may look at what was noted while others note. */
-static void show_noted(order_writer *w) {
-  atomic_store_explicit(&w->seen_count, w->noted.count, memory_order_relaxed);
-  atomic_store_explicit(&w->seen_known, w->known, memory_order_relaxed);
+static void show_noted(order_writer *writer) {
+  atomic_store_explicit(&writer->seen_count, writer->noted.count, memory_order_relaxed);
+  atomic_store_explicit(&writer->seen_known, writer->known, memory_order_relaxed);
 }
 
-static uint64_t seen_count(const order_writer *w) {
-  return atomic_load_explicit(&w->seen_count, memory_order_relaxed);
+static uint64_t seen_count(const order_writer *writer) {
+  return atomic_load_explicit(&writer->seen_count, memory_order_relaxed);
 }
 
-static uint64_t seen_known(const order_writer *w) {
-  return atomic_load_explicit(&w->seen_known, memory_order_relaxed);
+static uint64_t seen_known(const order_writer *writer) {
+  return atomic_load_explicit(&writer->seen_known, memory_order_relaxed);
 }
 
 /* From here on, as nothing is known of what was before. */
-static void note_from(order_writer *w, uint64_t from) {
-  w->noted.count = 0;
-  w->from = w->known = from;
-  show_noted(w);
+static void note_from(order_writer *writer, uint64_t from) {
+  writer->noted.count = 0;
+  writer->from = writer->known = from;
+  show_noted(writer);
 }
 
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
-  order_writer *w = store->order_writer.p;
+  order_writer *writer = store->order_writer.p;
   size_t i;
-  if (w == NULL) return;
-  if (unlikely(w->known != from)) note_from(w, from); /* another process committed */
-  if (unlikely(row_make_room(&w->noted, changed->count) != MAPH_OK)) {
-    note_from(w, to);
+  if (writer == NULL) return;
+  if (unlikely(writer->known != from)) note_from(writer, from); /* another process committed */
+  if (unlikely(row_make_room(&writer->noted, changed->count) != MAPH_OK)) {
+    note_from(writer, to);
     return;
   }
   for (i = 0; i < changed->count; i++) {
     const pending *pending = &changed->key[i];
-    w->noted.e[w->noted.count].offset = pending->first;
-    w->noted.count += pending->newest != 0 && pending->base == 0;
+    writer->noted.e[writer->noted.count].offset = pending->first;
+    writer->noted.count += pending->newest != 0 && pending->base == 0;
   }
-  w->retyped |= changed->retyped;
-  w->known = to;
-  show_noted(w);
+  writer->retyped |= changed->retyped;
+  writer->known = to;
+  show_noted(writer);
   /* the base of a rewritten file is not noted key by key; where versions are given, a transaction
   ** may have no keys */
-  if (unlikely(changed->count == 0) && !store->given) note_from(w, to);
+  if (unlikely(changed->count == 0) && !store->given) note_from(writer, to);
 }
 
-static int is_run_due(const order_writer *w) {
-  return seen_count(w) >= MAX(run_least(), w->not_before)
-         || seen_known(w) > w->listed + LOG_MOST + w->not_before * NODE_WORD;
+static int is_run_due(const order_writer *writer) {
+  return seen_count(writer) >= MAX(run_least(), writer->not_before)
+         || seen_known(writer) > writer->listed + LOG_MOST + writer->not_before * NODE_WORD;
 }
 
 int order_due(const store *store) {
-  const order_writer *w = store->order_writer.p;
-  if (unlikely(w == NULL)) return order_is_kept(store);
-  return seen_count(w) >= w->next || is_run_due(w);
+  const order_writer *writer = store->order_writer.p;
+  if (unlikely(writer == NULL)) return order_is_kept(store);
+  return seen_count(writer) >= writer->next || is_run_due(writer);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
 ** index_mutex. */
-static int look_at_list(store *store, order_writer *w) {
+static int look_at_list(store *store, order_writer *writer) {
   run_list *list;
   uint64_t i, kept = 0;
   view view;
@@ -140,47 +140,47 @@ static int look_at_list(store *store, order_writer *w) {
   view_for_writing(store, committed(store), &view);
   rc = runs_take(&view, store->last.version, &list);
   if (rc != MAPH_OK) return rc;
-  if (list == w->list) {
+  if (list == writer->list) {
     runs_let_go(list);
     return MAPH_OK;
   }
-  for (i = 0; i < w->noted.count; i++)
-    if (w->noted.e[i].offset >= list->to) w->noted.e[kept++] = w->noted.e[i];
-  w->noted.count = kept;
-  w->from = MAX(w->from, list->to);
-  w->known = MAX(w->known, list->to);
-  show_noted(w);
-  w->listed = list->to;
-  runs_let_go(w->list);
-  w->list = list;
+  for (i = 0; i < writer->noted.count; i++)
+    if (writer->noted.e[i].offset >= list->to) writer->noted.e[kept++] = writer->noted.e[i];
+  writer->noted.count = kept;
+  writer->from = MAX(writer->from, list->to);
+  writer->known = MAX(writer->known, list->to);
+  show_noted(writer);
+  writer->listed = list->to;
+  runs_let_go(writer->list);
+  writer->list = list;
   return MAPH_OK;
 }
 
 static int begin(store *store, order_writer **out) {
-  order_writer *w;
+  order_writer *writer;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
-  w = store->order_writer.p;
-  if (w == NULL && (w = os_alloc(sizeof *w)) != NULL) {
-    note_from(w, committed(store));
-    attach(&store->order_writer, w, let_go);
+  writer = store->order_writer.p;
+  if (writer == NULL && (writer = os_alloc(sizeof *writer)) != NULL) {
+    note_from(writer, committed(store));
+    attach(&store->order_writer, writer, let_go);
   }
-  if (w && w->known != committed(store)) note_from(w, committed(store));
-  rc = w ? look_at_list(store, w) : MAPH_NOMEM;
+  if (writer && writer->known != committed(store)) note_from(writer, committed(store));
+  rc = writer ? look_at_list(store, writer) : MAPH_NOMEM;
   pthread_mutex_unlock(&store->index_mutex);
-  *out = w;
+  *out = writer;
   return rc;
 }
 
 /* Some of what was not noted, from the log: *to is how far it goes. */
-static int find_unknown(store *store, const order_writer *w, uint64_t most, row *row, uint64_t *to,
-                        int *types) {
+static int find_unknown(store *store, const order_writer *writer, uint64_t most, row *row,
+                        uint64_t *to, int *types) {
   int rc = MAPH_OK;
   view view;
   walk log;
-  view_for_writing(store, w->from, &view);
-  walk_begin(&log, &view, w->listed, w->from);
-  while (log.at < w->listed + most && walk_next(&log, &rc)) {
+  view_for_writing(store, writer->from, &view);
+  walk_begin(&log, &view, writer->listed, writer->from);
+  while (log.at < writer->listed + most && walk_next(&log, &rc)) {
     if (log.it.kind != KIND_PUT) continue;
     if ((*types & TYPES_ALL) != TYPES_ALL) *types |= types_of_put(&log.it);
     if (log.it.prev == 0) rc = row_add(row, log.it.offset);
@@ -190,16 +190,17 @@ static int find_unknown(store *store, const order_writer *w, uint64_t most, row 
 }
 
 /* What was noted.  Of the keys put anew the types are told when they are read to be sorted. */
-static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *to, int *types) {
+static int copy_noted(store *store, const order_writer *writer, row *row, uint64_t *to,
+                      int *types) {
   int rc;
   pthread_mutex_lock(&store->index_mutex);
-  rc = row_make_room(row, w->noted.count);
+  rc = row_make_room(row, writer->noted.count);
   if (rc == MAPH_OK) {
-    if (w->noted.count) memcpy(row->e, w->noted.e, w->noted.count * sizeof *row->e);
-    row->count = w->noted.count;
+    if (writer->noted.count) memcpy(row->e, writer->noted.e, writer->noted.count * sizeof *row->e);
+    row->count = writer->noted.count;
   }
-  *to = w->known;
-  *types |= w->retyped;
+  *to = writer->known;
+  *types |= writer->retyped;
   pthread_mutex_unlock(&store->index_mutex);
   return rc;
 }
@@ -208,71 +209,71 @@ static int copy_noted(store *store, const order_writer *w, row *row, uint64_t *t
 ** */
 
 /* A list of these runs takes the place of the one before. */
-static int show(store *store, order_writer *w, const uint64_t *payloads, size_t count, uint64_t to,
-                int types) {
+static int show(store *store, order_writer *writer, const uint64_t *payloads, size_t count,
+                uint64_t to, int types) {
   uint64_t payload;
   int rc = leaf_write_list(store, payloads, count, to, types, &payload);
   if (rc != MAPH_OK) return rc;
   store_word(store->write_base, &header_of(store->write_base)->order, payload);
   pthread_mutex_lock(&store->index_mutex);
-  rc = look_at_list(store, w);
+  rc = look_at_list(store, writer);
   pthread_mutex_unlock(&store->index_mutex);
   return rc;
 }
 
 /* The list with `count` runs from `at` on replaced by one, or by none where payload is 0. */
-static int show_with(store *store, order_writer *w, size_t at, size_t count, uint64_t payload,
+static int show_with(store *store, order_writer *writer, size_t at, size_t count, uint64_t payload,
                      uint64_t to, int types) {
-  const run_list *list = w->list;
+  const run_list *list = writer->list;
   uint64_t payloads[RUNS_MOST + 1];
   size_t n = 0, i;
   for (i = 0; i < at; i++) payloads[n++] = list->run[i].payload;
   if (payload) payloads[n++] = payload;
   for (i = at + count; i < list->count; i++) payloads[n++] = list->run[i].payload;
-  return show(store, w, payloads, n, to, types);
+  return show(store, writer, payloads, n, to, types);
 }
 
 /* The types of the keys that the list has, to which those of a new stretch are added; 0: they are
 ** not known, and whatever is added will not be. */
-static int listed_types(store *store, const order_writer *w) {
-  if (w->list->to == LOG_START) return TYPES_KNOWN;
-  return w->list->types ? w->list->types : types_known(store, w->list->to);
+static int listed_types(store *store, const order_writer *writer) {
+  if (writer->list->to == LOG_START) return TYPES_KNOWN;
+  return writer->list->types ? writer->list->types : types_known(store, writer->list->to);
 }
 
 /* The list with a run of these keys, of which each put before `to` is one or was listed.
 ** adds_types: those of its keys are not in `types` yet. */
-static int write_run(store *store, order_writer *w, row *row, uint64_t to, int types,
+static int write_run(store *store, order_writer *writer, row *row, uint64_t to, int types,
                      int adds_types) {
-  run_making r;
+  run_making making;
   uint64_t payload = 0;
   view view;
   int rc = MAPH_OK;
-  memset(&r, 0, sizeof r);
-  r.from = w->listed;
-  r.to = to;
+  memset(&making, 0, sizeof making);
+  making.from = writer->listed;
+  making.to = to;
   view_for_writing(store, committed(store), &view);
   view.base = store->write_base; /* its pages are there already */
-  if (w->list->count == RUNS_MOST)
+  if (writer->list->count == RUNS_MOST)
     rc = fail(MAPH_FULL, "%s: the order of keys is in too many runs", store->path);
   if (rc == MAPH_OK)
-    rc = order_sort(&view, row->e, row->count, &r.shared, adds_types && types ? &types : NULL);
-  if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &r, row->e, row->count);
-  if (rc == MAPH_OK && row->count > 0) rc = leaf_finish(store, &view, &r, &payload);
-  if (rc == MAPH_OK) rc = show_with(store, w, w->list->count, 0, payload, to, types);
-  leaf_discard(&r);
+    rc = order_sort(&view, row->e, row->count, &making.shared, adds_types && types ? &types : NULL);
+  if (rc == MAPH_OK) rc = leaf_write_all(store, &view, &making, row->e, row->count);
+  if (rc == MAPH_OK && row->count > 0) rc = leaf_finish(store, &view, &making, &payload);
+  if (rc == MAPH_OK) rc = show_with(store, writer, writer->list->count, 0, payload, to, types);
+  leaf_discard(&making);
   return rc;
 }
 
 /* A run of what is new: of a stretch that was not noted, of `most` bytes, if
 ** there is one.  *n: how many keys. */
-static int append_run(store *store, order_writer *w, uint64_t most, uint64_t *n) {
+static int append_run(store *store, order_writer *writer, uint64_t most, uint64_t *n) {
   row row = { NULL, 0, 0 };
   uint64_t to;
-  int rc, listed = listed_types(store, w), types = listed ? listed : TYPES_ALL,
-          was_noted = w->listed >= w->from;
-  rc = was_noted ? copy_noted(store, w, &row, &to, &types)
-                 : find_unknown(store, w, most, &row, &to, &types);
-  if (rc == MAPH_OK) rc = write_run(store, w, &row, to, listed ? types : 0, was_noted);
+  int rc, listed = listed_types(store, writer), types = listed ? listed : TYPES_ALL,
+          was_noted = writer->listed >= writer->from;
+  rc = was_noted ? copy_noted(store, writer, &row, &to, &types)
+                 : find_unknown(store, writer, most, &row, &to, &types);
+  if (rc == MAPH_OK) rc = write_run(store, writer, &row, to, listed ? types : 0, was_noted);
   *n = row.count;
   os_free(row.e);
   return rc;
@@ -319,52 +320,52 @@ static void drop(merge **merge) {
 }
 
 /* Some entries more of a merge.  It goes when it is done. */
-static int merge_on(store *store, order_writer *w, merge **merge, uint64_t entries) {
+static int merge_on(store *store, order_writer *writer, merge **merge, uint64_t entries) {
   uint64_t payload = 0;
   int rc = merge_some(store, *merge, entries, &payload);
   if (rc == MAPH_OK && payload)
-    rc = show_with(store, w, (size_t)merge_place(*merge, w->list), merge_count(*merge), payload,
-                   w->list->to, w->list->types);
+    rc = show_with(store, writer, (size_t)merge_place(*merge, writer->list), merge_count(*merge),
+                   payload, writer->list->to, writer->list->types);
   if (rc != MAPH_OK || payload) drop(merge);
   return rc;
 }
 
-static int merge_from(store *store, order_writer *w, size_t at, size_t count, merge **merge) {
+static int merge_from(store *store, order_writer *writer, size_t at, size_t count, merge **merge) {
   view view;
-  view_for_writing(store, w->list->to, &view);
-  return merge_begin(&view, &w->list->run[at], count, merge);
+  view_for_writing(store, writer->list->to, &view);
+  return merge_begin(&view, &writer->list->run[at], count, merge);
 }
 
 /* Each tier's merge goes on, or begins. */
-static int merge_tiers(store *store, order_writer *w, uint64_t entries) {
+static int merge_tiers(store *store, order_writer *writer, uint64_t entries) {
   unsigned tier;
   int rc = MAPH_OK;
   for (tier = 0; rc == MAPH_OK && tier < TIERS; tier++) {
-    merge **merge = &w->merge[tier];
+    merge **merge = &writer->merge[tier];
     size_t at, count;
-    if (*merge && merge_place(*merge, w->list) < 0) drop(merge);
+    if (*merge && merge_place(*merge, writer->list) < 0) drop(merge);
     if (*merge == NULL) {
-      count = due_to_merge(w->list, tier, &at);
+      count = due_to_merge(writer->list, tier, &at);
       if (count == 0) continue;
-      rc = merge_from(store, w, at, count, merge);
+      rc = merge_from(store, writer, at, count, merge);
     }
-    if (rc == MAPH_OK) rc = merge_on(store, w, merge, entries);
+    if (rc == MAPH_OK) rc = merge_on(store, writer, merge, entries);
   }
   return rc;
 }
 
 /* One merge alone, of what is worth it. */
-static int merge_to_tidy(store *store, order_writer *w, int *more) {
-  merge **merge = &w->tidy;
+static int merge_to_tidy(store *store, order_writer *writer, int *more) {
+  merge **merge = &writer->tidy;
   size_t at = 0, count;
   int rc = MAPH_OK;
-  if (*merge && merge_place(*merge, w->list) < 0) drop(merge);
+  if (*merge && merge_place(*merge, writer->list) < 0) drop(merge);
   if (*merge == NULL) {
-    count = worth_merging(w->list, &at);
+    count = worth_merging(writer->list, &at);
     if (count < 2) return MAPH_OK;
-    rc = merge_from(store, w, at, count, merge);
+    rc = merge_from(store, writer, at, count, merge);
   }
-  if (rc == MAPH_OK) rc = merge_on(store, w, merge, TIDY_MOST * run_least());
+  if (rc == MAPH_OK) rc = merge_on(store, writer, merge, TIDY_MOST * run_least());
   *more = rc == MAPH_OK;
   return rc;
 }
@@ -374,62 +375,64 @@ static int merge_to_tidy(store *store, order_writer *w, int *more) {
 
 /* A run if one is due, of what was not noted first, then of what was; and a slice of merging, for
 ** the keys that came since the last one. */
-static int keep_up(store *store, order_writer *w) {
-  uint64_t noted = seen_count(w), came = noted - MIN(noted, w->merged), n;
+static int keep_up(store *store, order_writer *writer) {
+  uint64_t noted = seen_count(writer), came = noted - MIN(noted, writer->merged), n;
   int rc = MAPH_OK, times, unknown;
-  w->merged = noted;
-  for (times = 0; rc == MAPH_OK && times < 2 && is_run_due(w); times++) {
-    unknown = w->listed < w->from;
-    rc = append_run(store, w, WALK_MOST, &n);
+  writer->merged = noted;
+  for (times = 0; rc == MAPH_OK && times < 2 && is_run_due(writer); times++) {
+    unknown = writer->listed < writer->from;
+    rc = append_run(store, writer, WALK_MOST, &n);
     if (unknown) came += n;
-    w->merged = seen_count(w);
+    writer->merged = seen_count(writer);
   }
-  return rc == MAPH_OK && came ? merge_tiers(store, w, MERGE_TIMES * came) : rc;
+  return rc == MAPH_OK && came ? merge_tiers(store, writer, MERGE_TIMES * came) : rc;
 }
 
-static int is_merging(const order_writer *w) {
+static int is_merging(const order_writer *writer) {
   unsigned tier;
   size_t at;
   for (tier = 0; tier < TIERS; tier++)
-    if (w->merge[tier] || due_to_merge(w->list, tier, &at)) return 1;
+    if (writer->merge[tier] || due_to_merge(writer->list, tier, &at)) return 1;
   return 0;
 }
 
 int order_keep_up(store *store) {
-  order_writer *w;
+  order_writer *writer;
   uint64_t least = run_least();
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
   if (likely(!order_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
-  rc = begin(store, &w);
-  if (rc == MAPH_OK) rc = keep_up(store, w);
-  if (w == NULL) return store->unsettled ? rc : MAPH_OK;
-  w->not_before = rc == MAPH_OK ? 0 : seen_count(w) + least;
-  w->next = MAX(w->not_before, least);
-  if (rc == MAPH_OK && is_merging(w)) w->next = MIN(least, seen_count(w) + least / SLICES + 1);
+  rc = begin(store, &writer);
+  if (rc == MAPH_OK) rc = keep_up(store, writer);
+  if (writer == NULL) return store->unsettled ? rc : MAPH_OK;
+  writer->not_before = rc == MAPH_OK ? 0 : seen_count(writer) + least;
+  writer->next = MAX(writer->not_before, least);
+  if (rc == MAPH_OK && is_merging(writer))
+    writer->next = MIN(least, seen_count(writer) + least / SLICES + 1);
   return store->unsettled ? rc : MAPH_OK;
 }
 
 int order_tidy(store *store, int *more) {
-  order_writer *w;
+  order_writer *writer;
   uint64_t n;
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
   *more = 0;
   if (!order_is_kept(store)) return MAPH_OK;
   rc = grant_header(store);
-  if (rc == MAPH_OK) rc = begin(store, &w);
-  if (rc != MAPH_OK || seen_known(w) == w->listed)
-    return rc == MAPH_OK ? merge_to_tidy(store, w, more) : rc;
+  if (rc == MAPH_OK) rc = begin(store, &writer);
+  if (rc != MAPH_OK || seen_known(writer) == writer->listed)
+    return rc == MAPH_OK ? merge_to_tidy(store, writer, more) : rc;
   *more = 1;
-  return append_run(store, w, WALK_MOST, &n);
+  return append_run(store, writer, WALK_MOST, &n);
 }
 
 int order_make_all(store *store, row *row, int types) {
-  order_writer *w;
-  int rc = begin(store, &w);
+  order_writer *writer;
+  int rc = begin(store, &writer);
   assert(order_is_kept(store));
-  return rc == MAPH_OK ? write_run(store, w, row, committed(store), TYPES_KNOWN | types, 0) : rc;
+  return rc == MAPH_OK ? write_run(store, writer, row, committed(store), TYPES_KNOWN | types, 0)
+                       : rc;
 }
 
 /* Every node of a run has its sum, and lies where nothing will be written. */

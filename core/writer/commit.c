@@ -44,8 +44,10 @@
 enum { WRITEBACK_MS = 1000, WRITEBACK_BYTES = 8 * 1024 * 1024, GROUP_KEYS_MOST = 64 };
 
 static header *live(const store *store) { return header_of(store->write_base); }
-static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
-static void set(store *store, word *w, uint64_t value) { store_word(store->write_base, w, value); }
+static uint64_t get(const word *word) { return atomic_load_explicit(word, memory_order_acquire); }
+static void set(store *store, word *word, uint64_t value) {
+  store_word(store->write_base, word, value);
+}
 
 /* --------------------------------------------------------------------- reserve, decide, publish */
 
@@ -172,11 +174,11 @@ static int publish(txn *txn) {
 
 /* Whichever process is ahead raises it. */
 void commit_raise_flushed(store *store, uint64_t to) {
-  word *w = &live(store)->flushed;
-  uint64_t old = get(w);
+  word *word = &live(store)->flushed;
+  uint64_t old = get(word);
   assert(to <= get(&live(store)->committed)); /* (2) */
   OS_TEST_STORE(store->write_base, offsetof(header, flushed), 8);
-  while (old < to && !atomic_compare_exchange_weak(w, &old, to)) {}
+  while (old < to && !atomic_compare_exchange_weak(word, &old, to)) {}
 }
 
 static void note_flushed(store *store, const tip *tip) {

@@ -46,8 +46,10 @@
 enum { LEAVE_WAIT_MS = 1000, LOOK_MS = 100 };
 
 static header *live(const store *store) { return header_of(store->write_base); }
-static uint64_t get(const word *w) { return atomic_load_explicit(w, memory_order_acquire); }
-static void set(store *store, word *w, uint64_t value) { store_word(store->write_base, w, value); }
+static uint64_t get(const word *word) { return atomic_load_explicit(word, memory_order_acquire); }
+static void set(store *store, word *word, uint64_t value) {
+  store_word(store->write_base, word, value);
+}
 
 /* -------------------------------------------------------------------------- after a dead writer */
 

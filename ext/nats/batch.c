@@ -37,44 +37,45 @@ static bool markers_add(markers *to, uint64_t sequence, maph_slice key) {
   return true;
 }
 
-static batch_rc of_store(batch *b, int rc) {
-  b->store_rc = rc;
+static batch_rc of_store(batch *batch, int rc) {
+  batch->store_rc = rc;
   if (rc == MAPH_OK) return BATCH_OK;
   return rc == MAPH_NOMEM ? BATCH_MEMORY : BATCH_STORE;
 }
 
-void batch_begin(batch *b, maph *store, uint64_t at, const bucket_rules *rules, int durability) {
-  memset(b, 0, sizeof *b);
-  b->store = store;
-  b->at = b->committed = at;
-  b->rules = *rules;
-  b->durability = durability;
+void batch_begin(batch *batch, maph *store, uint64_t at, const bucket_rules *rules,
+                 int durability) {
+  memset(batch, 0, sizeof *batch);
+  batch->store = store;
+  batch->at = batch->committed = at;
+  batch->rules = *rules;
+  batch->durability = durability;
 }
 
-void batch_begin_load(batch *b, maph_load *load, const bucket_rules *rules, bool holds) {
-  memset(b, 0, sizeof *b);
-  b->load = load;
-  b->holds = holds;
-  b->rules = *rules;
+void batch_begin_load(batch *batch, maph_load *load, const bucket_rules *rules, bool holds) {
+  memset(batch, 0, sizeof *batch);
+  batch->load = load;
+  batch->holds = holds;
+  batch->rules = *rules;
 }
 
 /* ---------------------------------------------------------------------------------------- holes */
-static batch_rc note_hole(batch *b, uint64_t to) {
-  group_hole(&b->group);
-  if (b->holes_count == b->holes_room) {
-    size_t room = b->holes_room ? 2 * b->holes_room : 256;
-    hole *holes = realloc(b->holes, room * sizeof *holes);
+static batch_rc note_hole(batch *batch, uint64_t to) {
+  group_hole(&batch->group);
+  if (batch->holes_count == batch->holes_room) {
+    size_t room = batch->holes_room ? 2 * batch->holes_room : 256;
+    hole *holes = realloc(batch->holes, room * sizeof *holes);
     if (holes == NULL) return BATCH_MEMORY;
-    b->holes = holes;
-    b->holes_room = room;
+    batch->holes = holes;
+    batch->holes_room = room;
   }
-  b->holes[b->holes_count++] = (hole){ b->at, to };
+  batch->holes[batch->holes_count++] = (hole){ batch->at, to };
   return BATCH_OK;
 }
 
 /* Of the holes, those that something is in.  Whoever is asked directly may lag: where it has
 ** nothing behind the hole, it may not know of the hole either, and the leader is to be asked. */
-static stream_rc suspect(connection *c, const char *bucket, bool direct, hole *holes,
+static stream_rc suspect(connection *connection, const char *bucket, bool direct, hole *holes,
                          size_t *count) {
   enum { AT_ONCE = 512 };
   uint64_t from[AT_ONCE], found[AT_ONCE];
@@ -83,7 +84,7 @@ static stream_rc suspect(connection *c, const char *bucket, bool direct, hole *h
     size_t now = *count - done < AT_ONCE ? *count - done : AT_ONCE;
     stream_rc rc;
     for (size_t i = 0; i < now; i++) from[i] = holes[done + i].after + 1;
-    rc = stream_next_of(c, bucket, direct, now, from, found);
+    rc = stream_next_of(connection, bucket, direct, now, from, found);
     if (rc != STREAM_OK) return rc;
     for (size_t i = 0; i < now; i++) {
       bool in = found[i] != 0 && found[i] <= holes[done + i].to;
@@ -95,180 +96,186 @@ static stream_rc suspect(connection *c, const char *bucket, bool direct, hole *h
   return STREAM_OK;
 }
 
-static void drop_held(batch *b) {
-  for (size_t i = 0; i < b->held_count; i++) message_free(b->held[i].message);
-  b->held_count = 0;
+static void drop_held(batch *batch) {
+  for (size_t i = 0; i < batch->held_count; i++) message_free(batch->held[i].message);
+  batch->held_count = 0;
 }
 
-batch_rc batch_check_holes(batch *b, connection *c, const char *bucket, bool direct) {
-  size_t count = b->holes_count;
-  stream_rc rc = count ? suspect(c, bucket, direct, b->holes, &count) : STREAM_OK;
-  if (rc == STREAM_OK && count && direct) rc = suspect(c, bucket, false, b->holes, &count);
+batch_rc batch_check_holes(batch *batch, connection *connection, const char *bucket, bool direct) {
+  size_t count = batch->holes_count;
+  stream_rc rc = count ? suspect(connection, bucket, direct, batch->holes, &count) : STREAM_OK;
+  if (rc == STREAM_OK && count && direct)
+    rc = suspect(connection, bucket, false, batch->holes, &count);
   if (rc != STREAM_OK) return BATCH_ASKING;
-  b->holes_count = 0;
-  if (count && b->load) {
-    drop_held(b);
-    b->at = b->held_after;
-    b->last_time_ns = 0;
+  batch->holes_count = 0;
+  if (count && batch->load) {
+    drop_held(batch);
+    batch->at = batch->held_after;
+    batch->last_time_ns = 0;
   }
   return count ? BATCH_LOST : BATCH_OK;
 }
 
 /* -------------------------------------------------------------------------------------- changes */
-static batch_rc begin(batch *b) {
-  if (b->txn) return BATCH_OK;
-  b->began_ms = ticks_ms();
-  return of_store(b, maph_txn_begin(b->store, b->durability, &b->txn));
+static batch_rc begin(batch *batch) {
+  if (batch->txn) return BATCH_OK;
+  batch->began_ms = ticks_ms();
+  return of_store(batch, maph_txn_begin(batch->store, batch->durability, &batch->txn));
 }
 
-static batch_rc put(batch *b, const change *change) {
+static batch_rc put(batch *batch, const change *change) {
   int rc;
-  if (b->load) return of_store(b, maph_load_put(b->load, change->key, change->value, &change->how));
+  if (batch->load)
+    return of_store(batch, maph_load_put(batch->load, change->key, change->value, &change->how));
   if (change->deleted) {
-    rc = maph_txn_delete(b->txn, change->key);
-    return of_store(b, rc == MAPH_NOTFOUND ? MAPH_OK : rc);
+    rc = maph_txn_delete(batch->txn, change->key);
+    return of_store(batch, rc == MAPH_NOTFOUND ? MAPH_OK : rc);
   }
-  return of_store(b, maph_txn_put_if(b->txn, change->key, change->value, &change->how));
+  return of_store(batch, maph_txn_put_if(batch->txn, change->key, change->value, &change->how));
 }
 
-static batch_rc apply(batch *b, uint64_t sequence, const change *change) {
+static batch_rc apply(batch *batch, uint64_t sequence, const change *change) {
   batch_rc rc = BATCH_OK;
-  if (b->load && b->markers == NULL && (b->markers = calloc(1, sizeof *b->markers)) == NULL)
+  if (batch->load && batch->markers == NULL
+      && (batch->markers = calloc(1, sizeof *batch->markers)) == NULL)
     return BATCH_MEMORY;
-  if (b->load && change->deleted)
-    return markers_add(b->markers, sequence, change->key) ? BATCH_OK : BATCH_MEMORY;
-  if (b->load) {
-    rc = of_store(b, maph_load_at(b->load, sequence));
+  if (batch->load && change->deleted)
+    return markers_add(batch->markers, sequence, change->key) ? BATCH_OK : BATCH_MEMORY;
+  if (batch->load) {
+    rc = of_store(batch, maph_load_at(batch->load, sequence));
   } else {
-    rc = begin(b);
-    if (rc == BATCH_OK) rc = of_store(b, maph_txn_at(b->txn, sequence));
+    rc = begin(batch);
+    if (rc == BATCH_OK) rc = of_store(batch, maph_txn_at(batch->txn, sequence));
   }
-  return rc == BATCH_OK ? put(b, change) : rc;
+  return rc == BATCH_OK ? put(batch, change) : rc;
 }
 
-static batch_rc take_now(batch *b, const delivery *d) {
+static batch_rc take_now(batch *batch, const delivery *delivery) {
   static change change;
   batch_rc rc = BATCH_OK;
-  if (change_read(&b->rules, d, &change))
-    rc = apply(b, d->sequence, &change);
+  if (change_read(&batch->rules, delivery, &change))
+    rc = apply(batch, delivery->sequence, &change);
   else
-    b->left_out++;
-  message_free(d->message);
-  if (rc != BATCH_STORE || b->store_rc != MAPH_TOOBIG) return rc;
-  b->left_out++;
+    batch->left_out++;
+  message_free(delivery->message);
+  if (rc != BATCH_STORE || batch->store_rc != MAPH_TOOBIG) return rc;
+  batch->left_out++;
   return BATCH_OK;
 }
 
-static batch_rc hold(batch *b, const delivery *d) {
-  if (b->held_count == b->held_room) {
-    size_t room = b->held_room ? 2 * b->held_room : 1024;
-    delivery *held = realloc(b->held, room * sizeof *held);
+static batch_rc hold(batch *batch, const delivery *taken) {
+  if (batch->held_count == batch->held_room) {
+    size_t room = batch->held_room ? 2 * batch->held_room : 1024;
+    delivery *held = realloc(batch->held, room * sizeof *held);
     if (held == NULL) {
-      message_free(d->message);
+      message_free(taken->message);
       return BATCH_MEMORY;
     }
-    b->held = held;
-    b->held_room = room;
+    batch->held = held;
+    batch->held_room = room;
   }
-  b->held[b->held_count++] = *d;
+  batch->held[batch->held_count++] = *taken;
   return BATCH_OK;
 }
 
-batch_rc batch_take(batch *b, const delivery *d) {
-  batch_rc rc = d->sequence > b->at + 1 ? note_hole(b, d->sequence - 1) : BATCH_OK;
+batch_rc batch_take(batch *batch, const delivery *delivery) {
+  batch_rc rc =
+      delivery->sequence > batch->at + 1 ? note_hole(batch, delivery->sequence - 1) : BATCH_OK;
   if (rc != BATCH_OK) {
-    message_free(d->message);
+    message_free(delivery->message);
     return rc;
   }
-  group_take(&b->group, (txn_part)d->part, message_data(d->message).size, ticks_ms());
-  anchors_note(&b->anchors, d->key.data, d->key.size, d->sequence, d->time_ns);
-  rc = b->load && b->holds ? hold(b, d) : take_now(b, d);
-  b->at = d->sequence;
-  b->last_time_ns = d->time_ns;
-  b->count++;
+  group_take(&batch->group, (txn_part)delivery->part, message_data(delivery->message).size,
+             ticks_ms());
+  anchors_note(&batch->anchors, delivery->key.data, delivery->key.size, delivery->sequence,
+               delivery->time_ns);
+  rc = batch->load && batch->holds ? hold(batch, delivery) : take_now(batch, delivery);
+  batch->at = delivery->sequence;
+  batch->last_time_ns = delivery->time_ns;
+  batch->count++;
   return rc;
 }
 
-batch_rc batch_reach(batch *b, uint64_t sequence) {
+batch_rc batch_reach(batch *batch, uint64_t sequence) {
   batch_rc rc;
-  if (sequence <= b->at) return BATCH_OK;
-  rc = note_hole(b, sequence);
-  b->at = sequence;
-  b->last_time_ns = 0;
+  if (sequence <= batch->at) return BATCH_OK;
+  rc = note_hole(batch, sequence);
+  batch->at = sequence;
+  batch->last_time_ns = 0;
   return rc;
 }
 
-batch_rc batch_delete(batch *b, maph_slice key, uint64_t version) {
+batch_rc batch_delete(batch *batch, maph_slice key, uint64_t version) {
   maph_entry entry;
-  batch_rc rc = begin(b);
-  if (rc == BATCH_OK) rc = of_store(b, maph_txn_at(b->txn, b->at));
-  if (rc != BATCH_OK || maph_txn_get_entry(b->txn, key, &entry) != MAPH_OK
+  batch_rc rc = begin(batch);
+  if (rc == BATCH_OK) rc = of_store(batch, maph_txn_at(batch->txn, batch->at));
+  if (rc != BATCH_OK || maph_txn_get_entry(batch->txn, key, &entry) != MAPH_OK
       || entry.version > version)
     return rc;
-  return of_store(b, maph_txn_delete(b->txn, key));
+  return of_store(batch, maph_txn_delete(batch->txn, key));
 }
 
-static batch_rc take_held(batch *b) {
+static batch_rc take_held(batch *batch) {
   batch_rc rc = BATCH_OK;
-  for (size_t i = 0; i < b->held_count; i++) {
+  for (size_t i = 0; i < batch->held_count; i++) {
     if (rc == BATCH_OK)
-      rc = take_now(b, &b->held[i]);
+      rc = take_now(batch, &batch->held[i]);
     else
-      message_free(b->held[i].message);
+      message_free(batch->held[i].message);
   }
-  b->held_count = 0;
-  b->held_after = b->at;
-  b->count = 0;
+  batch->held_count = 0;
+  batch->held_after = batch->at;
+  batch->count = 0;
   return rc;
 }
 
-batch_rc batch_commit(batch *b) {
+batch_rc batch_commit(batch *batch) {
   batch_rc rc;
-  if (b->load) return take_held(b);
-  if (b->txn == NULL && b->at == b->committed) return BATCH_OK;
-  rc = begin(b);
-  if (rc == BATCH_OK) rc = of_store(b, maph_txn_at(b->txn, b->at));
+  if (batch->load) return take_held(batch);
+  if (batch->txn == NULL && batch->at == batch->committed) return BATCH_OK;
+  rc = begin(batch);
+  if (rc == BATCH_OK) rc = of_store(batch, maph_txn_at(batch->txn, batch->at));
   if (rc == BATCH_OK) {
-    rc = of_store(b, maph_txn_commit(b->txn));
-    b->txn = NULL;
+    rc = of_store(batch, maph_txn_commit(batch->txn));
+    batch->txn = NULL;
   }
-  if (rc == BATCH_OK) b->committed = b->at;
-  b->count = 0;
+  if (rc == BATCH_OK) batch->committed = batch->at;
+  batch->count = 0;
   return rc;
 }
 
-static batch_rc delete_marked(batch *b) {
-  const unsigned char *p = b->markers->bytes, *end = p + b->markers->size;
+static batch_rc delete_marked(batch *batch) {
+  const unsigned char *p = batch->markers->bytes, *end = p + batch->markers->size;
   batch_rc rc = BATCH_OK;
   while (p < end && rc == BATCH_OK) {
     marker_head head;
     memcpy(&head, p, sizeof head);
     p += sizeof head;
-    rc = batch_delete(b, maph_bytes(p, head.size), head.sequence);
+    rc = batch_delete(batch, maph_bytes(p, head.size), head.sequence);
     p += head.size;
   }
   return rc;
 }
 
-batch_rc batch_after_load(batch *b, maph *store) {
+batch_rc batch_after_load(batch *batch, maph *store) {
   batch_rc rc = BATCH_OK;
-  b->load = NULL;
-  b->store = store;
-  if (b->markers) rc = delete_marked(b);
-  return rc == BATCH_OK ? batch_commit(b) : rc;
+  batch->load = NULL;
+  batch->store = store;
+  if (batch->markers) rc = delete_marked(batch);
+  return rc == BATCH_OK ? batch_commit(batch) : rc;
 }
 
-void batch_end(batch *b) {
-  if (b->txn) maph_txn_abort(b->txn);
-  if (b->markers) free(b->markers->bytes);
-  free(b->markers);
-  free(b->holes);
-  drop_held(b);
-  free(b->held);
-  b->held = NULL;
-  b->held_room = 0;
-  b->txn = NULL;
-  b->markers = NULL;
-  b->holes = NULL;
-  b->holes_count = b->holes_room = 0;
+void batch_end(batch *batch) {
+  if (batch->txn) maph_txn_abort(batch->txn);
+  if (batch->markers) free(batch->markers->bytes);
+  free(batch->markers);
+  free(batch->holes);
+  drop_held(batch);
+  free(batch->held);
+  batch->held = NULL;
+  batch->held_room = 0;
+  batch->txn = NULL;
+  batch->markers = NULL;
+  batch->holes = NULL;
+  batch->holes_count = batch->holes_room = 0;
 }

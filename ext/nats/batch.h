@@ -51,23 +51,23 @@ typedef struct batch {
   int store_rc;
 } batch;
 
-void batch_begin(batch *b, maph *store, uint64_t at, const bucket_rules *rules, int durability);
-void batch_begin_load(batch *b, maph_load *load, const bucket_rules *rules, bool holds);
-/* The next message: d->sequence is above b->at.  It goes into the batch, which frees it. */
-batch_rc batch_take(batch *b, const delivery *d);
+void batch_begin(batch *batch, maph *store, uint64_t at, const bucket_rules *rules, int durability);
+void batch_begin_load(batch *batch, maph_load *load, const bucket_rules *rules, bool holds);
+/* The next message, whose sequence is above batch->at.  It goes into the batch, which frees it. */
+batch_rc batch_take(batch *batch, const delivery *delivery);
 /* All up to that sequence was delivered; where it is above `at`, that is a hole. */
-batch_rc batch_reach(batch *b, uint64_t sequence);
+batch_rc batch_reach(batch *batch, uint64_t sequence);
 /* Ask the holes back.  direct: by DIRECT.GET; a suspicion is asked again of the leader.  LOST: of a
 ** load `at` is back at the last message that is sure. */
-batch_rc batch_check_holes(batch *b, connection *c, const char *bucket, bool direct);
+batch_rc batch_check_holes(batch *batch, connection *connection, const char *bucket, bool direct);
 /* A key is deleted too, if it is still at that version. */
-batch_rc batch_delete(batch *b, maph_slice key, uint64_t version);
+batch_rc batch_delete(batch *batch, maph_slice key, uint64_t version);
 /* Of a load: what waited goes in.  Else commit: the store's version is `at` then. */
-batch_rc batch_commit(batch *b);
+batch_rc batch_commit(batch *batch);
 /* After batch_begin_load: what the load could not take is done in a transaction on the store that
 ** it has become. */
-batch_rc batch_after_load(batch *b, maph *store);
+batch_rc batch_after_load(batch *batch, maph *store);
 /* Nothing of it stays. */
-void batch_end(batch *b);
+void batch_end(batch *batch);
 
 #endif

@@ -102,20 +102,20 @@ typedef struct watch {
 } watch;
 
 /* Wait for a signal or a second, and do what is to be done about the child.  True: it has ended. */
-static bool watch_once(watch *w, const sigset_t *held, int *status) {
+static bool watch_once(watch *watch, const sigset_t *held, int *status) {
   struct timespec pause = { .tv_sec = TICK_MS / 1000 };
   int signal = sigtimedwait(held, NULL, &pause);
-  if ((signal == SIGTERM || signal == SIGINT) && !w->stopping) {
+  if ((signal == SIGTERM || signal == SIGINT) && !watch->stopping) {
     tell("STOPPING=1");
-    w->stopping = true;
-    w->stop_by = ticks_ms() + STOP_MS;
-    kill(w->pid, SIGTERM);
+    watch->stopping = true;
+    watch->stop_by = ticks_ms() + STOP_MS;
+    kill(watch->pid, SIGTERM);
   }
-  if (waitpid(w->pid, status, WNOHANG) == w->pid) return true;
-  if (hangs() || (w->stopping && ticks_ms() > w->stop_by)) {
-    note("the process that works (%d) shows no life, and is replaced", (int)w->pid);
-    kill(w->pid, SIGKILL);
-    waitpid(w->pid, status, 0);
+  if (waitpid(watch->pid, status, WNOHANG) == watch->pid) return true;
+  if (hangs() || (watch->stopping && ticks_ms() > watch->stop_by)) {
+    note("the process that works (%d) shows no life, and is replaced", (int)watch->pid);
+    kill(watch->pid, SIGKILL);
+    waitpid(watch->pid, status, 0);
     return true;
   }
   return false;
@@ -155,15 +155,15 @@ int child_supervise(int (*child)(void *arg), void (*tick)(void *arg, uint64_t re
   for (;;) {
     unsigned long long began = ticks_ms();
     int status = 0;
-    watch w = { .pid = begin(child, arg, &held, getpid()) };
-    if (w.pid < 0) return complain("no process can be made: %s", strerror(errno));
-    while (!watch_once(&w, &held, &status)) {
+    watch watch = { .pid = begin(child, arg, &held, getpid()) };
+    if (watch.pid < 0) return complain("no process can be made: %s", strerror(errno));
+    while (!watch_once(&watch, &held, &status)) {
       tell("WATCHDOG=1");
       tick(arg, replaced);
     }
     tick(arg, replaced);
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_FATAL) return CHILD_FATAL;
-    if (w.stopping || (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_ENDED)) return 0;
+    if (watch.stopping || (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_ENDED)) return 0;
     replaced++;
     if (ticks_ms() - began > 60000) wait_ms = AGAIN_MS;
     if (pause_between(wait_ms, &held)) return 0;

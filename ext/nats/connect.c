@@ -283,9 +283,9 @@ static bool is_loopback(const char *host) {
          || strcmp(host, "::1") == 0;
 }
 
-static stream_rc sign(natsOptions *o, const address *to, const server_info *info) {
+static stream_rc sign(natsOptions *options, const address *to, const server_info *info) {
   char secret[4096];
-  natsStatus s = NATS_OK;
+  natsStatus status = NATS_OK;
   stream_rc rc = STREAM_OK;
   if ((option.password_file || option.token_file) && !info->tls && !option.plaintext
       && !is_loopback(to->host))
@@ -293,36 +293,37 @@ static stream_rc sign(natsOptions *o, const address *to, const server_info *info
                        "%s: the secret would cross the network in plain text: use tls://, or say "
                        "--plaintext",
                        info->url);
-  if (option.creds) s = natsOptions_SetUserCredentialsFromFiles(o, option.creds, NULL);
-  if (s == NATS_OK && option.nkey)
-    s = natsOptions_SetNKeyFromSeed(o, option.nkey_public, option.nkey);
-  if (s == NATS_OK && option.user) {
+  if (option.creds) status = natsOptions_SetUserCredentialsFromFiles(options, option.creds, NULL);
+  if (status == NATS_OK && option.nkey)
+    status = natsOptions_SetNKeyFromSeed(options, option.nkey_public, option.nkey);
+  if (status == NATS_OK && option.user) {
     rc = read_secret(option.password_file, secret, sizeof secret);
-    if (rc == STREAM_OK) s = natsOptions_SetUserInfo(o, option.user, secret);
+    if (rc == STREAM_OK) status = natsOptions_SetUserInfo(options, option.user, secret);
   }
-  if (s == NATS_OK && rc == STREAM_OK && option.token_file) {
+  if (status == NATS_OK && rc == STREAM_OK && option.token_file) {
     rc = read_secret(option.token_file, secret, sizeof secret);
-    if (rc == STREAM_OK) s = natsOptions_SetToken(o, secret);
+    if (rc == STREAM_OK) status = natsOptions_SetToken(options, secret);
   }
   explicit_bzero(secret, sizeof secret);
-  return rc == STREAM_OK ? connect_failed(s, "signing in", info->url) : rc;
+  return rc == STREAM_OK ? connect_failed(status, "signing in", info->url) : rc;
 }
 
-static stream_rc secure(natsOptions *o, const address *to, const server_info *info) {
-  natsStatus s = NATS_OK;
+static stream_rc secure(natsOptions *options, const address *to, const server_info *info) {
+  natsStatus status = NATS_OK;
   if (!info->tls && (option.tls_ca || option.tls_cert))
     return stream_fail(STREAM_MISUSE, "%s: the server offers no TLS, and a certificate was given",
                        info->url);
   if (!info->tls) return STREAM_OK;
-  s = natsOptions_SetSecure(o, true);
-  if (s == NATS_OK) s = natsOptions_SetExpectedHostname(o, to->host);
-  if (s == NATS_OK && option.tls_ca) s = natsOptions_LoadCATrustedCertificates(o, option.tls_ca);
-  if (s == NATS_OK && option.tls_cert)
-    s = natsOptions_LoadCertificatesChain(o, option.tls_cert,
-                                          option.tls_key ? option.tls_key : option.tls_cert);
-  if (s == NATS_OK) return STREAM_OK;
+  status = natsOptions_SetSecure(options, true);
+  if (status == NATS_OK) status = natsOptions_SetExpectedHostname(options, to->host);
+  if (status == NATS_OK && option.tls_ca)
+    status = natsOptions_LoadCATrustedCertificates(options, option.tls_ca);
+  if (status == NATS_OK && option.tls_cert)
+    status = natsOptions_LoadCertificatesChain(options, option.tls_cert,
+                                               option.tls_key ? option.tls_key : option.tls_cert);
+  if (status == NATS_OK) return STREAM_OK;
   return stream_fail(STREAM_MISUSE, "%s: the certificates cannot be used: %s", info->url,
-                     natsStatus_GetText(s));
+                     natsStatus_GetText(status));
 }
 
 void connect_inbox(char room[256]) {
@@ -334,39 +335,39 @@ void connect_inbox(char room[256]) {
   room[at] = 0;
 }
 
-static natsStatus set_up(natsOptions *o, const server_info *info) {
-  natsStatus s = natsOptions_SetURL(o, info->url);
-  if (s == NATS_OK) s = natsOptions_SetAllowReconnect(o, false);
-  if (s == NATS_OK) s = natsOptions_SetTimeout(o, CONNECT_MS);
-  if (s == NATS_OK) s = natsOptions_SetName(o, "maph-replica");
+static natsStatus set_up(natsOptions *options, const server_info *info) {
+  natsStatus status = natsOptions_SetURL(options, info->url);
+  if (status == NATS_OK) status = natsOptions_SetAllowReconnect(options, false);
+  if (status == NATS_OK) status = natsOptions_SetTimeout(options, CONNECT_MS);
+  if (status == NATS_OK) status = natsOptions_SetName(options, "maph-replica");
   /* Beyond 2,097,151 libnats 3.4.1 computes a limit of bytes below zero. */
-  if (s == NATS_OK) s = natsOptions_SetMaxPendingMsgs(o, 2000000);
-  if (s == NATS_OK) s = natsOptions_SetPingInterval(o, 20000);
-  if (s == NATS_OK) s = natsOptions_SetIOBufSize(o, 128 * 1024);
-  if (s == NATS_OK && option.inbox_prefix)
-    s = natsOptions_SetCustomInboxPrefix(o, option.inbox_prefix);
-  return s;
+  if (status == NATS_OK) status = natsOptions_SetMaxPendingMsgs(options, 2000000);
+  if (status == NATS_OK) status = natsOptions_SetPingInterval(options, 20000);
+  if (status == NATS_OK) status = natsOptions_SetIOBufSize(options, 128 * 1024);
+  if (status == NATS_OK && option.inbox_prefix)
+    status = natsOptions_SetCustomInboxPrefix(options, option.inbox_prefix);
+  return status;
 }
 
 static stream_rc sign_in(const address *to, const server_info *info, connection **made) {
-  natsOptions *o = NULL;
-  connection *c = calloc(1, sizeof *c);
-  natsStatus s = natsOptions_Create(&o);
-  stream_rc rc = c ? STREAM_OK : stream_fail(STREAM_MEMORY, "out of memory");
-  if (s == NATS_OK) s = set_up(o, info);
-  if (rc == STREAM_OK) rc = connect_failed(s, "setting up", info->url);
-  if (rc == STREAM_OK) rc = secure(o, to, info);
-  if (rc == STREAM_OK) rc = sign(o, to, info);
+  natsOptions *options = NULL;
+  connection *connection = calloc(1, sizeof *connection);
+  natsStatus status = natsOptions_Create(&options);
+  stream_rc rc = connection ? STREAM_OK : stream_fail(STREAM_MEMORY, "out of memory");
+  if (status == NATS_OK) status = set_up(options, info);
+  if (rc == STREAM_OK) rc = connect_failed(status, "setting up", info->url);
+  if (rc == STREAM_OK) rc = secure(options, to, info);
+  if (rc == STREAM_OK) rc = sign(options, to, info);
   if (rc == STREAM_OK)
-    rc = connect_failed(natsConnection_Connect(&c->nats, o), "connect", info->url);
-  natsOptions_Destroy(o);
+    rc = connect_failed(natsConnection_Connect(&connection->nats, options), "connect", info->url);
+  natsOptions_Destroy(options);
   if (rc != STREAM_OK) {
-    free(c);
+    free(connection);
     return rc;
   }
-  c->server = *info;
-  c->patience_ms = STREAM_PATIENCE_MS;
-  *made = c;
+  connection->server = *info;
+  connection->patience_ms = STREAM_PATIENCE_MS;
+  *made = connection;
   return STREAM_OK;
 }
 
@@ -398,27 +399,28 @@ stream_rc connection_open_alone(connection **made) {
   return rc;
 }
 
-void connection_patience(connection *c, int ms) { c->patience_ms = ms; }
+void connection_patience(connection *connection, int ms) { connection->patience_ms = ms; }
 
-void connection_close(connection *c) {
-  if (c == NULL) return;
-  natsConnection_Close(c->nats);
-  natsConnection_Destroy(c->nats);
-  connect_free_consumers(c);
-  connect_free_pipe(c);
-  natsSubscription_Destroy(c->stored);
-  natsSubscription_Destroy(c->answers);
-  free(c);
+void connection_close(connection *connection) {
+  if (connection == NULL) return;
+  natsConnection_Close(connection->nats);
+  natsConnection_Destroy(connection->nats);
+  connect_free_consumers(connection);
+  connect_free_pipe(connection);
+  natsSubscription_Destroy(connection->stored);
+  natsSubscription_Destroy(connection->answers);
+  free(connection);
 }
 
-const server_info *connection_server(const connection *c) { return &c->server; }
+const server_info *connection_server(const connection *connection) { return &connection->server; }
 
-bool connection_before(const connection *c, unsigned major, unsigned minor, unsigned patch) {
+bool connection_before(const connection *connection, unsigned major, unsigned minor,
+                       unsigned patch) {
   unsigned is[3] = { 0, 0, 0 }, asked[3] = { major, minor, patch };
-  if (sscanf(c->server.version, "%u.%u.%u", &is[0], &is[1], &is[2]) != 3) return true;
+  if (sscanf(connection->server.version, "%u.%u.%u", &is[0], &is[1], &is[2]) != 3) return true;
   for (int i = 0; i < 3; i++)
     if (is[i] != asked[i]) return is[i] < asked[i];
   return false;
 }
 
-bool connection_lost(connection *c) { return natsConnection_IsClosed(c->nats); }
+bool connection_lost(connection *connection) { return natsConnection_IsClosed(connection->nats); }

@@ -21,15 +21,15 @@ struct connection {
 };
 
 /* Free them all, once the connection is closed. */
-void connect_free_consumers(connection *c);
-void connect_free_pipe(connection *c);
+void connect_free_consumers(connection *connection);
+void connect_free_pipe(connection *connection);
 enum { CONNECT_SUBJECT = 4608 };
 /* The subject of a request to JetStream's API, or of a message that is to reach a domain. */
 void connect_subject(const char *what, char room[CONNECT_SUBJECT]);
 /* Is an answer JSON, and what error does it tell? */
-stream_rc connect_look_at(connection *c, const char *what, message *answer);
+stream_rc connect_look_at(connection *connection, const char *what, message *answer);
 /* What this user may not send the server drops, and tells it beside. */
-bool connect_was_denied(connection *c);
+bool connect_was_denied(connection *connection);
 /* A subject that is ours alone. */
 void connect_inbox(char room[256]);
 /* The server answered that error: NONE or REFUSED. */

@@ -24,25 +24,25 @@
 
 typedef enum decision { DECIDE_FOLLOW, DECIDE_BUILD } decision;
 
-/* DECIDE_FOLLOW: keys that the bucket has no more may wait in f->ghosts for the next message.
-** *info is brought up to date where the bucket had to be waited for. */
-stream_rc decide(follower *f, connection *c, stream_info *info, const uint8_t uuid[16],
-                 decision *what);
+/* DECIDE_FOLLOW: keys that the bucket has no more may wait in the follower's `ghosts` for the next
+** message.  *info is brought up to date where the bucket had to be waited for. */
+stream_rc decide(follower *follower, connection *connection, stream_info *info,
+                 const uint8_t uuid[16], decision *what);
 
 /* While it follows, and the store is at that version: has the leader the same last messages?
-** *differs: f->doubt is set, and said why.  What differs in the same place for a third time within
-** ten minutes does not: all was compared or built anew twice, and nothing came of it. */
-stream_rc decide_again(follower *f, connection *c, const stream_info *info, uint64_t at,
-                       bool *differs);
-void follower_drop_ghosts(follower *f);
+** *differs: the follower's `doubt` is set, and said why.  What differs in the same place for a
+** third time within ten minutes does not: all was compared or built anew twice, in vain. */
+stream_rc decide_again(follower *follower, connection *connection, const stream_info *info,
+                       uint64_t at, bool *differs);
+void follower_drop_ghosts(follower *follower);
 
 /* Is the message at `position` the one of that time?  A time of 0 is unknown. */
 typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;
-stream_rc anchor_look(connection *c, const char *bucket, uint64_t position, uint64_t time_ns,
-                      anchor *found);
+stream_rc anchor_look(connection *connection, const char *bucket, uint64_t position,
+                      uint64_t time_ns, anchor *found);
 
 /* All that the bucket had when it was decided has come: *sure, and it is noted, where nothing is
 ** left that it was unsure of.  A code of maph. */
-int decide_settle(follower *f, bool *sure);
+int decide_settle(follower *follower, bool *sure);
 
 #endif

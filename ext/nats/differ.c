@@ -37,37 +37,37 @@ struct differences {
 };
 
 /* ---------------------------------------------------------------------------------------- table */
-static place *place_of(const differences *d, uint64_t hash) {
-  size_t at = hash & (d->room - 1);
-  while (d->places[at].said != SAID_NOTHING && d->places[at].hash != hash)
-    at = (at + 1) & (d->room - 1);
-  return &d->places[at];
+static place *place_of(const differences *differences, uint64_t hash) {
+  size_t at = hash & (differences->room - 1);
+  while (differences->places[at].said != SAID_NOTHING && differences->places[at].hash != hash)
+    at = (at + 1) & (differences->room - 1);
+  return &differences->places[at];
 }
 
-static bool grow(differences *d) {
-  differences bigger = { .room = d->room ? 2 * d->room : 4096 };
+static bool grow(differences *full) {
+  differences bigger = { .room = full->room ? 2 * full->room : 4096 };
   bigger.places = calloc(bigger.room, sizeof(place));
   if (bigger.places == NULL) return false;
-  for (size_t i = 0; i < d->room; i++) {
-    if (d->places[i].said) *place_of(&bigger, d->places[i].hash) = d->places[i];
+  for (size_t i = 0; i < full->room; i++) {
+    if (full->places[i].said) *place_of(&bigger, full->places[i].hash) = full->places[i];
   }
-  free(d->places);
-  d->places = bigger.places;
-  d->room = bigger.room;
+  free(full->places);
+  full->places = bigger.places;
+  full->room = bigger.room;
   return true;
 }
 
-static bool say(differences *d, uint64_t hash, said said) {
+static bool say(differences *differences, uint64_t hash, said said) {
   place *place;
-  if (4 * d->count >= 3 * d->room && !grow(d)) return false;
-  place = place_of(d, hash);
-  d->count += place->said == SAID_NOTHING;
+  if (4 * differences->count >= 3 * differences->room && !grow(differences)) return false;
+  place = place_of(differences, hash);
+  differences->count += place->said == SAID_NOTHING;
   *place = (struct place){ hash, said };
   return true;
 }
 
-static said said_of(const differences *d, uint64_t hash) {
-  return d->room ? place_of(d, hash)->said : SAID_NOTHING;
+static said said_of(const differences *differences, uint64_t hash) {
+  return differences->room ? place_of(differences, hash)->said : SAID_NOTHING;
 }
 
 static uint64_t hash_of(maph_slice key) { return XXH3_64bits(key.data, key.size); }
@@ -84,41 +84,42 @@ static bool is_as(const change *change, const maph_entry *entry) {
          && slices_equal(change->how.media_type, outgoing_media_type(entry, room));
 }
 
-static bool keep_ghost(differences *d, maph_slice key, uint64_t hash) {
-  ghost *one = said_of(d, hash) == SAID_GHOST ? NULL : malloc(sizeof *one + key.size);
-  if (one == NULL) return said_of(d, hash) == SAID_GHOST;
-  one->next = d->ghosts;
+static bool keep_ghost(differences *differences, maph_slice key, uint64_t hash) {
+  ghost *one = said_of(differences, hash) == SAID_GHOST ? NULL : malloc(sizeof *one + key.size);
+  if (one == NULL) return said_of(differences, hash) == SAID_GHOST;
+  one->next = differences->ghosts;
   one->hash = hash;
   one->size = key.size;
   memcpy(one->key, key.data, key.size);
-  d->ghosts = one;
+  differences->ghosts = one;
   return true;
 }
 
 static bool take(void *arg, const delivery *from) {
   static change change;
-  differences *d = arg;
+  differences *differences = arg;
   said said = SAID_GONE;
   maph_entry entry;
   uint64_t hash;
-  if (!change_read(&d->reads, from, &change)) return true;
+  if (!change_read(&differences->reads, from, &change)) return true;
   hash = hash_of(change.key);
   if (!change.deleted) {
-    if (maph_snapshot_get_entry(d->snapshot, change.key, &entry) == MAPH_OK)
+    if (maph_snapshot_get_entry(differences->snapshot, change.key, &entry) == MAPH_OK)
       said = is_as(&change, &entry) ? SAID_SAME : SAID_OTHER;
     else
       said = SAID_GHOST;
   }
-  if (said == SAID_GHOST && !keep_ghost(d, change.key, hash)) d->no_memory = true;
-  if (!d->no_memory && !say(d, hash, said)) d->no_memory = true;
-  return !d->no_memory;
+  if (said == SAID_GHOST && !keep_ghost(differences, change.key, hash))
+    differences->no_memory = true;
+  if (!differences->no_memory && !say(differences, hash, said)) differences->no_memory = true;
+  return !differences->no_memory;
 }
 
 /* A key that went and came back is in the list twice, one that went for good need not be. */
-static void tidy_ghosts(differences *d) {
-  ghost **link = &d->ghosts, *one;
+static void tidy_ghosts(differences *differences) {
+  ghost **link = &differences->ghosts, *one;
   while ((one = *link) != NULL) {
-    place *place = place_of(d, one->hash);
+    place *place = place_of(differences, one->hash);
     if (place->said == SAID_GHOST) {
       place->said = SAID_LISTED;
       link = &one->next;
@@ -129,43 +130,43 @@ static void tidy_ghosts(differences *d) {
   }
 }
 
-stream_rc differences_find(connection *c, const outgoing_rules *rules, maph_snapshot *snapshot,
-                           uint64_t *last, differences **found) {
-  differences *d = calloc(1, sizeof *d);
+stream_rc differences_find(connection *connection, const outgoing_rules *rules,
+                           maph_snapshot *snapshot, uint64_t *last, differences **found) {
+  differences *differences = calloc(1, sizeof *differences);
   stream_info info;
   stream_rc rc;
-  *found = d;
+  *found = differences;
   *last = 0;
-  if (d == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
-  d->rules = *rules;
-  d->reads.keys = rules->keys;
-  d->snapshot = snapshot;
-  rc = bucket_walk(c, rules->bucket, NULL, &info, take, d);
-  if (rc == STREAM_OK && d->no_memory) rc = stream_fail(STREAM_MEMORY, "out of memory");
+  if (differences == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  differences->rules = *rules;
+  differences->reads.keys = rules->keys;
+  differences->snapshot = snapshot;
+  rc = bucket_walk(connection, rules->bucket, NULL, &info, take, differences);
+  if (rc == STREAM_OK && differences->no_memory) rc = stream_fail(STREAM_MEMORY, "out of memory");
   *last = info.last;
-  if (rc == STREAM_OK) tidy_ghosts(d);
+  if (rc == STREAM_OK) tidy_ghosts(differences);
   return rc;
 }
 
 /* ----------------------------------------------------------------------------------------- tell */
-static bool tell_ghosts(const differences *d, difference_tell tell, void *arg) {
-  for (const ghost *one = d->ghosts; one; one = one->next) {
+static bool tell_ghosts(const differences *differences, difference_tell tell, void *arg) {
+  for (const ghost *one = differences->ghosts; one; one = one->next) {
     maph_entry entry = { .key = maph_bytes(one->key, one->size) };
     if (!tell(arg, &entry, true, true)) return false;
   }
   return true;
 }
 
-int differences_tell(const differences *d, maph *store, difference_tell tell, void *arg) {
+int differences_tell(const differences *differences, maph *store, difference_tell tell, void *arg) {
   maph_cursor *cursor;
   maph_entry entry;
   uint64_t count = 0;
   int rc;
-  if (!tell_ghosts(d, tell, arg)) return MAPH_OK;
-  rc = maph_cursor_open(store, d->snapshot, maph_bytes(NULL, 0), &cursor);
+  if (!tell_ghosts(differences, tell, arg)) return MAPH_OK;
+  rc = maph_cursor_open(store, differences->snapshot, maph_bytes(NULL, 0), &cursor);
   if (rc != MAPH_OK) return rc;
   while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
-    said said = said_of(d, hash_of(entry.key));
+    said said = said_of(differences, hash_of(entry.key));
     if (count++ % 1024 == 0) child_stamp();
     if (said == SAID_SAME) continue;
     if (!tell(arg, &entry, false, said == SAID_OTHER)) break;
@@ -174,13 +175,13 @@ int differences_tell(const differences *d, maph *store, difference_tell tell, vo
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
 
-void differences_free(differences *d) {
-  if (d == NULL) return;
-  while (d->ghosts) {
-    ghost *next = d->ghosts->next;
-    free(d->ghosts);
-    d->ghosts = next;
+void differences_free(differences *differences) {
+  if (differences == NULL) return;
+  while (differences->ghosts) {
+    ghost *next = differences->ghosts->next;
+    free(differences->ghosts);
+    differences->ghosts = next;
   }
-  free(d->places);
-  free(d);
+  free(differences->places);
+  free(differences);
 }

@@ -35,46 +35,47 @@ static int make_legible(maph *store) {
   return rc == MAPH_BUSY || rc == MAPH_FULL ? MAPH_OK : rc;
 }
 
-ending follower_open(follower *f) {
+ending follower_open(follower *follower) {
   maph_stats stats;
   struct stat named;
   int rc;
-  if (stat(f->path, &named) != 0 && errno == ENOENT) return ENDING_NOW;
-  f->device = named.st_dev;
-  f->inode = named.st_ino;
+  if (stat(follower->path, &named) != 0 && errno == ENOENT) return ENDING_NOW;
+  follower->device = named.st_dev;
+  follower->inode = named.st_ino;
   child_stamp_long();
-  rc = maph_open(f->path, MAPH_RDWR, NULL, &f->store);
-  if (rc == MAPH_OK && maph_stat(f->store, &stats) == MAPH_OK
+  rc = maph_open(follower->path, MAPH_RDWR, NULL, &follower->store);
+  if (rc == MAPH_OK && maph_stat(follower->store, &stats) == MAPH_OK
       && stats.versions != MAPH_VERSIONS_GIVEN) {
-    maph_close(f->store);
-    f->store = NULL;
-    follower_error(f, "%s: a store that is no replica: name another file", f->path);
+    maph_close(follower->store);
+    follower->store = NULL;
+    follower_error(follower, "%s: a store that is no replica: name another file", follower->path);
     return ENDING_FATAL;
   }
-  if (rc == MAPH_OK) rc = make_legible(f->store);
+  if (rc == MAPH_OK) rc = make_legible(follower->store);
   if (rc == MAPH_OK) return ENDING_NOW;
-  follower_error(f, "%s", maph_errmsg(NULL));
-  if (f->store) maph_close(f->store);
-  f->store = NULL;
+  follower_error(follower, "%s", maph_errmsg(NULL));
+  if (follower->store) maph_close(follower->store);
+  follower->store = NULL;
   if (rc == MAPH_FORMAT) return ENDING_FATAL;
   /* A damaged replica is made anew; another reason may go away. */
-  if (rc == MAPH_CORRUPT || rc == MAPH_RECOVER) f->rebuild = true;
+  if (rc == MAPH_CORRUPT || rc == MAPH_RECOVER) follower->rebuild = true;
   return rc == MAPH_CORRUPT || rc == MAPH_RECOVER ? ENDING_NOW : ENDING_AGAIN;
 }
 
 /* Whoever removes them would let a second follower in, and blind all that look at them. */
-ending follower_keep_notes(follower *f) {
+ending follower_keep_notes(follower *follower) {
   const char *wrong;
-  if (sidecar_named(f->path, &f->sidecar)) return ENDING_NOW;
-  note("%s.replica is gone, and is made anew", f->path);
-  if ((wrong = sidecar_renew(f->path, f->mode, &f->sidecar)) == NULL) return ENDING_NOW;
-  follower_error(f, "%s", wrong);
+  if (sidecar_named(follower->path, &follower->sidecar)) return ENDING_NOW;
+  note("%s.replica is gone, and is made anew", follower->path);
+  if ((wrong = sidecar_renew(follower->path, follower->mode, &follower->sidecar)) == NULL)
+    return ENDING_NOW;
+  follower_error(follower, "%s", wrong);
   return ENDING_AGAIN;
 }
 
-void follower_show(follower *f, replica_state state) {
-  f->sidecar.record.state = state;
-  sidecar_write(&f->sidecar);
+void follower_show(follower *follower, replica_state state) {
+  follower->sidecar.record.state = state;
+  sidecar_write(&follower->sidecar);
 }
 
 /* Between half of it and all of it, so that replicas do not all come back at one moment. */
@@ -93,20 +94,20 @@ static unsigned back_off_most(void) {
 static void start_compacting(const char *path);
 
 static int follow(void *arg) {
-  follower *f = arg;
+  follower *follower = arg;
   unsigned wait_ms = BACK_OFF_MS, most_ms = back_off_most();
   ending end;
   /* One before may have been killed after the parent read the notes. */
-  sidecar_reload(&f->sidecar);
-  follower_keep_notes(f);
-  if (f->sidecar.record.pid != 0) f->sidecar.record.restarts++;
-  f->sidecar.record.pid = (uint64_t)getpid();
-  f->listed = ticks_ms();
-  follower_remove_leftover(f);
-  start_compacting(f->path);
+  sidecar_reload(&follower->sidecar);
+  follower_keep_notes(follower);
+  if (follower->sidecar.record.pid != 0) follower->sidecar.record.restarts++;
+  follower->sidecar.record.pid = (uint64_t)getpid();
+  follower->listed = ticks_ms();
+  follower_remove_leftover(follower);
+  start_compacting(follower->path);
   do {
     unsigned long long began = ticks_ms();
-    end = session_run(f);
+    end = session_run(follower);
     if (ticks_ms() - began > STEADY_MS || end == ENDING_LOST) wait_ms = BACK_OFF_MS;
     if (end == ENDING_NOW || end == ENDING_AGAIN || end == ENDING_LOST)
       child_sleep(jitter(wait_ms));
@@ -114,19 +115,19 @@ static int follow(void *arg) {
     if (end == ENDING_AGAIN) wait_ms = wait_ms * 2 < most_ms ? wait_ms * 2 : most_ms;
     if (child_told()) end = ENDING_TOLD;
   } while (end != ENDING_TOLD && end != ENDING_FATAL);
-  if (f->store) maph_close(f->store);
-  f->sidecar.record.state = REPLICA_STOPPED;
-  f->sidecar.record.pid = 0;
-  sidecar_write(&f->sidecar);
-  if (end == ENDING_FATAL) complain("%s", f->sidecar.record.error);
+  if (follower->store) maph_close(follower->store);
+  follower->sidecar.record.state = REPLICA_STOPPED;
+  follower->sidecar.record.pid = 0;
+  sidecar_write(&follower->sidecar);
+  if (end == ENDING_FATAL) complain("%s", follower->sidecar.record.error);
   return end == ENDING_FATAL ? CHILD_FATAL : CHILD_ENDED;
 }
 
 /* In the parent, each second. */
 static void tick(void *arg, uint64_t replaced) {
-  const follower *f = arg;
+  const follower *follower = arg;
   (void)replaced;
-  metrics_tick(replica_metrics, f->path);
+  metrics_tick(replica_metrics, follower->path);
 }
 
 /* -------------------------------------------------------------------------------------- compact */
@@ -169,12 +170,12 @@ static bool read_mode(unsigned *mode) {
   return *end == 0 && end != option.mode && bits <= 0777 && (bits & 0600) == 0600;
 }
 
-static void name_sidecar(follower *f) {
-  sidecar_header header = { .escaped = f->sidecar.header.escaped };
-  snprintf(header.bucket, sizeof header.bucket, "%s", f->bucket);
+static void name_sidecar(follower *follower) {
+  sidecar_header header = { .escaped = follower->sidecar.header.escaped };
+  snprintf(header.bucket, sizeof header.bucket, "%s", follower->bucket);
   snprintf(header.filter, sizeof header.filter, "%s", option.filter ? option.filter : "");
   snprintf(header.servers, sizeof header.servers, "%s", option.server);
-  sidecar_name(&f->sidecar, &header);
+  sidecar_name(&follower->sidecar, &header);
 }
 
 static bool is_made(const char *path) {
@@ -184,36 +185,39 @@ static bool is_made(const char *path) {
 
 /* Notes of a file that never came to be, as of a bucket whose name was mistyped, or of a store that
 ** is no replica, are nobody's. */
-static void leave(follower *f, int status) {
-  sidecar_reload(&f->sidecar);
-  if (!is_made(f->path) || (status != 0 && f->sidecar.record.created[0] == 0))
-    sidecar_remove(f->path, &f->sidecar);
+static void leave(follower *follower, int status) {
+  sidecar_reload(&follower->sidecar);
+  if (!is_made(follower->path) || (status != 0 && follower->sidecar.record.created[0] == 0))
+    sidecar_remove(follower->path, &follower->sidecar);
 }
 
 int command_follow(const char *const *words, int count) {
-  static follower f;
+  static follower follower;
   const char *wrong;
   int status;
   (void)count;
-  f.bucket = words[0];
-  f.path = words[1];
-  if (!keys_bucket_valid(maph_str(f.bucket)))
-    return complain("%s: a bucket's name is letters, digits, - and _", f.bucket);
-  if (!read_mode(&f.mode))
+  follower.bucket = words[0];
+  follower.path = words[1];
+  if (!keys_bucket_valid(maph_str(follower.bucket)))
+    return complain("%s: a bucket's name is letters, digits, - and _", follower.bucket);
+  if (!read_mode(&follower.mode))
     return complain("--mode: \"%s\" is no mode such as 0644 that lets its owner write",
                     option.mode);
   if (strcmp(option.sync, "off") != 0 && strcmp(option.sync, "normal") != 0)
     return complain("--sync is off or normal, not \"%s\"", option.sync);
-  f.durability = strcmp(option.sync, "off") == 0 ? MAPH_SYNC_OFF : MAPH_SYNC_NORMAL;
-  if (asprintf(&f.sync_path, "%s.sync", f.path) < 0) return complain("out of memory");
-  if ((wrong = sidecar_open(f.path, f.mode, &f.sidecar)) != NULL) return complain("%s", wrong);
-  if (strcmp(f.sidecar.header.bucket, f.bucket) != 0 && !is_made(f.path)) sidecar_begin(&f.sidecar);
-  if (f.sidecar.header.bucket[0] && strcmp(f.sidecar.header.bucket, f.bucket) != 0)
+  follower.durability = strcmp(option.sync, "off") == 0 ? MAPH_SYNC_OFF : MAPH_SYNC_NORMAL;
+  if (asprintf(&follower.sync_path, "%s.sync", follower.path) < 0) return complain("out of memory");
+  if ((wrong = sidecar_open(follower.path, follower.mode, &follower.sidecar)) != NULL)
+    return complain("%s", wrong);
+  if (strcmp(follower.sidecar.header.bucket, follower.bucket) != 0 && !is_made(follower.path))
+    sidecar_begin(&follower.sidecar);
+  if (follower.sidecar.header.bucket[0]
+      && strcmp(follower.sidecar.header.bucket, follower.bucket) != 0)
     return complain("%s: it is a replica of bucket %s: name another file, or remove this one and "
                     "%s.replica",
-                    f.path, f.sidecar.header.bucket, f.path);
-  name_sidecar(&f);
-  status = child_supervise(follow, tick, &f);
-  leave(&f, status);
+                    follower.path, follower.sidecar.header.bucket, follower.path);
+  name_sidecar(&follower);
+  status = child_supervise(follow, tick, &follower);
+  leave(&follower, status);
   return status;
 }

@@ -57,17 +57,18 @@ typedef enum ending {
 } ending;
 
 /* follow.c: the notes have their name, or get it again. */
-ending follower_keep_notes(follower *f);
+ending follower_keep_notes(follower *follower);
 /* session.c: one connection, from the store's version on, until something is not in order. */
-ending session_run(follower *f);
+ending session_run(follower *follower);
 /* Open the replica, if it is there and one.  FATAL: the file is something else. */
-ending follower_open(follower *f);
+ending follower_open(follower *follower);
 /* Let those that look know. */
-void follower_show(follower *f, replica_state state);
+void follower_show(follower *follower, replica_state state);
 /* What a follower that was killed left of a file that it built, or had just finished.  This one
 ** holds the lock, so it is nobody's. */
-void follower_remove_leftover(follower *f);
+void follower_remove_leftover(follower *follower);
 /* Note what ended a session, or stands in the way. */
-__attribute__((format(printf, 2, 3))) void follower_error(follower *f, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void follower_error(follower *follower, const char *format,
+                                                          ...);
 
 #endif

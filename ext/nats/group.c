@@ -18,33 +18,35 @@ txn_part group_read(maph_slice header, uint64_t *version) {
   return rest == sizeof mark - 1 && memcmp(end, mark, rest) == 0 ? TXN_LAST : TXN_NONE;
 }
 
-void group_hole(group *g) { g->hole = true; }
+void group_hole(group *group) { group->hole = true; }
 
-void group_take(group *g, txn_part part, size_t size, unsigned long long now_ms) {
-  g->came_ms = now_ms;
-  if (part == TXN_NONE && g->open) g->torn++;
-  if (part != TXN_NONE) g->published = true;
-  g->bytes = g->open ? g->bytes + size : size;
-  g->open = part == TXN_PART;
+void group_take(group *group, txn_part part, size_t size, unsigned long long now_ms) {
+  group->came_ms = now_ms;
+  if (part == TXN_NONE && group->open) group->torn++;
+  if (part != TXN_NONE) group->published = true;
+  group->bytes = group->open ? group->bytes + size : size;
+  group->open = part == TXN_PART;
 }
 
-bool group_asks(const group *g, uint64_t at) { return g->published && g->hole && at >= g->cover; }
-
-void group_cover(group *g, uint64_t last) {
-  g->cover = last;
-  g->hole = false;
+bool group_asks(const group *group, uint64_t at) {
+  return group->published && group->hole && at >= group->cover;
 }
 
-bool group_is_whole(const group *g, uint64_t at) {
-  return !g->open && (!g->published || (!g->hole && at >= g->cover));
+void group_cover(group *group, uint64_t last) {
+  group->cover = last;
+  group->hole = false;
 }
 
-bool group_is_overdue(const group *g, unsigned long long now_ms, uint64_t patience_ms) {
-  return (g->open && g->bytes > GROUP_BYTES) || now_ms - g->came_ms >= patience_ms;
+bool group_is_whole(const group *group, uint64_t at) {
+  return !group->open && (!group->published || (!group->hole && at >= group->cover));
 }
 
-void group_give_up(group *g) {
-  g->torn++;
-  g->open = g->hole = false;
-  g->cover = 0;
+bool group_is_overdue(const group *group, unsigned long long now_ms, uint64_t patience_ms) {
+  return (group->open && group->bytes > GROUP_BYTES) || now_ms - group->came_ms >= patience_ms;
+}
+
+void group_give_up(group *group) {
+  group->torn++;
+  group->open = group->hole = false;
+  group->cover = 0;
 }

@@ -44,15 +44,15 @@ typedef struct group {
   uint64_t torn;              /* transactions that were given up */
 } group;
 
-void group_hole(group *g);
-void group_take(group *g, txn_part part, size_t size, unsigned long long now_ms);
+void group_hole(group *group);
+void group_take(group *group, txn_part part, size_t size, unsigned long long now_ms);
 /* Is the bucket's last sequence to be asked, before anything can be whole?  Then tell it. */
-bool group_asks(const group *g, uint64_t at);
-void group_cover(group *g, uint64_t last);
+bool group_asks(const group *group, uint64_t at);
+void group_cover(group *group, uint64_t last);
 /* Does it end with whole transactions, where the last message is the one at `at`? */
-bool group_is_whole(const group *g, uint64_t at);
+bool group_is_whole(const group *group, uint64_t at);
 /* Is it too large, or too long in coming?  Then give it up: it counts as whole. */
-bool group_is_overdue(const group *g, unsigned long long now_ms, uint64_t patience_ms);
-void group_give_up(group *g);
+bool group_is_overdue(const group *group, unsigned long long now_ms, uint64_t patience_ms);
+void group_give_up(group *group);
 
 #endif

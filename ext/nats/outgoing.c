@@ -12,11 +12,11 @@
 /* What the publisher adds: the store, the transaction, the sequence before. */
 enum { ADDED = 256 };
 
-void outgoing_rules_of(const char *bucket, const connection *c, const stream_info *info,
+void outgoing_rules_of(const char *bucket, const connection *connection, const stream_info *info,
                        outgoing_rules *rules) {
   rules->bucket = bucket;
   rules->keys = info->escaped ? KEYS_ESCAPED : KEYS_PLAIN;
-  rules->most = connection_server(c)->max_payload;
+  rules->most = connection_server(connection)->max_payload;
   if (info->max_value >= 0 && (uint64_t)info->max_value < rules->most)
     rules->most = (uint64_t)info->max_value;
 }

@@ -14,7 +14,7 @@ typedef struct outgoing_rules {
   uint64_t most; /* bytes that a message may have, with its headers */
 } outgoing_rules;
 /* Of a bucket, and of the server that takes the messages. */
-void outgoing_rules_of(const char *bucket, const connection *c, const stream_info *info,
+void outgoing_rules_of(const char *bucket, const connection *connection, const stream_info *info,
                        outgoing_rules *rules);
 
 enum { OUTGOING_HEADERS = 3, OUTGOING_MEDIA_TYPE = 256 };

@@ -13,7 +13,7 @@
 enum { WINDOW = 1024, WINDOW_BYTES = 8 << 20, ANSWER_MS = 15000 };
 
 struct pipeline {
-  connection *c;
+  connection *connection;
   natsMsg *prepared; /* NULL: none */
   size_t prepared_size;
   uint64_t sent, stored;       /* sequences: the last that was sent, and of those acknowledged */
@@ -24,25 +24,25 @@ struct pipeline {
   size_t sizes[WINDOW];
 };
 
-stream_rc pipe_open(connection *c, uint64_t last, pipeline **made) {
+stream_rc pipe_open(connection *connection, uint64_t last, pipeline **made) {
   char all[300];
-  natsStatus s;
+  natsStatus status;
   pipeline *p = calloc(1, sizeof *p);
   *made = p;
   if (p == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
-  p->c = c;
+  p->connection = connection;
   p->sent = p->stored = last;
-  c->pipe = p;
-  connect_inbox(c->pipe_inbox);
-  snprintf(all, sizeof all, "%s.*", c->pipe_inbox);
-  s = natsConnection_SubscribeSync(&c->stored, c->nats, all);
-  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(c->stored, -1, -1);
-  return connect_failed(s, "subscribe", c->server.url);
+  connection->pipe = p;
+  connect_inbox(connection->pipe_inbox);
+  snprintf(all, sizeof all, "%s.*", connection->pipe_inbox);
+  status = natsConnection_SubscribeSync(&connection->stored, connection->nats, all);
+  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(connection->stored, -1, -1);
+  return connect_failed(status, "subscribe", connection->server.url);
 }
 
-void connect_free_pipe(connection *c) {
-  if (c->pipe) natsMsg_Destroy(c->pipe->prepared);
-  free(c->pipe);
+void connect_free_pipe(connection *connection) {
+  if (connection->pipe) natsMsg_Destroy(connection->pipe->prepared);
+  free(connection->pipe);
 }
 
 size_t pipe_size(const stream_header *headers, int count, maph_slice data) {
@@ -54,16 +54,17 @@ size_t pipe_size(const stream_header *headers, int count, maph_slice data) {
 stream_rc pipe_prepare(pipeline *p, const char *subject, const stream_header *headers, int count,
                        maph_slice data) {
   char room[CONNECT_SUBJECT], reply[300];
-  natsMsg *m = NULL;
-  natsStatus s;
+  natsMsg *msg = NULL;
+  natsStatus status;
   if (option.domain) connect_subject(subject, room);
-  snprintf(reply, sizeof reply, "%s.%llu", p->c->pipe_inbox, (unsigned long long)p->sent + 1);
-  s = natsMsg_Create(&m, option.domain ? room : subject, reply, data.data, (int)data.size);
-  for (int i = 0; i < count && s == NATS_OK; i++)
-    s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
-  p->prepared = m;
+  snprintf(reply, sizeof reply, "%s.%llu", p->connection->pipe_inbox,
+           (unsigned long long)p->sent + 1);
+  status = natsMsg_Create(&msg, option.domain ? room : subject, reply, data.data, (int)data.size);
+  for (int i = 0; i < count && status == NATS_OK; i++)
+    status = natsMsgHeader_Set(msg, headers[i].name, headers[i].value);
+  p->prepared = msg;
   p->prepared_size = pipe_size(headers, count, data);
-  return connect_failed(s, "publish", p->c->server.url);
+  return connect_failed(status, "publish", p->connection->server.url);
 }
 
 bool pipe_waits(const pipeline *p) { return p->prepared != NULL; }
@@ -71,15 +72,15 @@ bool pipe_waits(const pipeline *p) { return p->prepared != NULL; }
 stream_rc pipe_send(pipeline *p, const stream_header *headers, int count, uint64_t tag) {
   char expected[24];
   size_t at = (p->sent + 1) % WINDOW;
-  natsStatus s;
+  natsStatus status;
   snprintf(expected, sizeof expected, "%llu", (unsigned long long)p->sent);
-  s = natsMsgHeader_Set(p->prepared, "Nats-Expected-Last-Sequence", expected);
-  for (int i = 0; i < count && s == NATS_OK; i++)
-    s = natsMsgHeader_Set(p->prepared, headers[i].name, headers[i].value);
-  if (s == NATS_OK) s = natsConnection_PublishMsg(p->c->nats, p->prepared);
+  status = natsMsgHeader_Set(p->prepared, "Nats-Expected-Last-Sequence", expected);
+  for (int i = 0; i < count && status == NATS_OK; i++)
+    status = natsMsgHeader_Set(p->prepared, headers[i].name, headers[i].value);
+  if (status == NATS_OK) status = natsConnection_PublishMsg(p->connection->nats, p->prepared);
   natsMsg_Destroy(p->prepared);
   p->prepared = NULL;
-  if (s != NATS_OK) return connect_failed(s, "publish", p->c->server.url);
+  if (status != NATS_OK) return connect_failed(status, "publish", p->connection->server.url);
   if (p->sent == p->stored) p->moved_ms = ticks_ms();
   p->sent++;
   p->tags[at] = tag;
@@ -94,19 +95,19 @@ bool pipe_full(const pipeline *p) {
 size_t pipe_on_its_way(const pipeline *p) { return (size_t)(p->sent - p->stored); }
 uint64_t pipe_stored(const pipeline *p) { return p->stored; }
 
-static stream_rc understand(pipeline *p, natsMsg *m, uint64_t *tag) {
-  const char *status = message_header(m, "Status");
+static stream_rc understand(pipeline *p, natsMsg *msg, uint64_t *tag) {
+  const char *status = message_header(msg, "Status");
   uint64_t sequence;
   stream_rc rc;
   if (status && strcmp(status, "503") == 0)
-    return connect_failed(NATS_NO_RESPONDERS, "publish", p->c->server.url);
-  rc = connect_look_at(p->c, "publish", m);
+    return connect_failed(NATS_NO_RESPONDERS, "publish", p->connection->server.url);
+  rc = connect_look_at(p->connection, "publish", msg);
   if (rc != STREAM_OK) return rc;
   /* In the order in which they were stored, which is that in which they were sent. */
-  if (p->stored == p->sent || !answer_number(message_data(m), "seq", UINT64_MAX, 0, &sequence)
+  if (p->stored == p->sent || !answer_number(message_data(msg), "seq", UINT64_MAX, 0, &sequence)
       || sequence != p->stored + 1)
     return stream_fail(STREAM_WRONG, "%s: an acknowledgement of no message that was sent",
-                       p->c->server.url);
+                       p->connection->server.url);
   p->stored = sequence;
   p->bytes -= p->sizes[sequence % WINDOW];
   *tag = p->tags[sequence % WINDOW];
@@ -117,16 +118,16 @@ static stream_rc understand(pipeline *p, natsMsg *m, uint64_t *tag) {
 stream_rc pipe_listen(pipeline *p, int timeout_ms, uint64_t *tag) {
   stream_rc rc = STREAM_OK;
   while (rc == STREAM_OK && p->stored < p->sent) {
-    natsMsg *m = NULL;
-    natsStatus s = natsSubscription_NextMsg(&m, p->c->stored, timeout_ms);
-    if (s == NATS_TIMEOUT) break;
-    if (s != NATS_OK) return connect_failed(s, "publish", p->c->server.url);
-    rc = understand(p, m, tag);
-    natsMsg_Destroy(m);
+    natsMsg *msg = NULL;
+    natsStatus status = natsSubscription_NextMsg(&msg, p->connection->stored, timeout_ms);
+    if (status == NATS_TIMEOUT) break;
+    if (status != NATS_OK) return connect_failed(status, "publish", p->connection->server.url);
+    rc = understand(p, msg, tag);
+    natsMsg_Destroy(msg);
     timeout_ms = 0;
   }
   if (rc != STREAM_OK || p->stored == p->sent || ticks_ms() - p->moved_ms < ANSWER_MS) return rc;
-  if (connect_was_denied(p->c))
-    return stream_fail(STREAM_DENIED, "%s: publish: no permission", p->c->server.url);
-  return connect_failed(NATS_TIMEOUT, "publish", p->c->server.url);
+  if (connect_was_denied(p->connection))
+    return stream_fail(STREAM_DENIED, "%s: publish: no permission", p->connection->server.url);
+  return connect_failed(NATS_TIMEOUT, "publish", p->connection->server.url);
 }

@@ -24,7 +24,7 @@
 typedef struct pipeline pipeline;
 
 /* The bucket's last sequence is `last` now.  It is freed with its connection. */
-stream_rc pipe_open(connection *c, uint64_t last, pipeline **made);
+stream_rc pipe_open(connection *connection, uint64_t last, pipeline **made);
 
 /* How many bytes a message has for the server's limits, so made. */
 size_t pipe_size(const stream_header *headers, int count, maph_slice data);

@@ -19,14 +19,14 @@
 
 enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000 };
 
-publishing publish_says(publisher *p, publishing end, const char *format, ...) {
-  char text[sizeof p->notes.record.error];
+publishing publish_says(publisher *publisher, publishing end, const char *format, ...) {
+  char text[sizeof publisher->notes.record.error];
   va_list ap;
   va_start(ap, format);
   vsnprintf(text, sizeof text, format, ap);
   va_end(ap);
-  if (end != PUBLISHING_FATAL && strcmp(text, p->notes.record.error) != 0) note("%s", text);
-  strcpy(p->notes.record.error, text);
+  if (end != PUBLISHING_FATAL && strcmp(text, publisher->notes.record.error) != 0) note("%s", text);
+  strcpy(publisher->notes.record.error, text);
   return end;
 }
 
@@ -44,49 +44,49 @@ static unsigned back_off_most(void) {
   return said ? (unsigned)strtoul(said, NULL, 10) : BACK_OFF_MOST_MS;
 }
 
-static void tell_done(const publisher *p) {
-  const sidecar_record *record = &p->notes.record;
+static void tell_done(const publisher *publisher) {
+  const sidecar_record *record = &publisher->notes.record;
   if (option.json)
     printf("{\"version\":%" PRIu64 ",\"position\":%" PRIu64 "}\n", record->version,
            record->position);
   else if (!option.quiet)
-    printf("%s: bucket %s has all up to version %" PRIu64 ", at %" PRIu64 "\n", p->path, p->bucket,
-           record->version, record->position);
+    printf("%s: bucket %s has all up to version %" PRIu64 ", at %" PRIu64 "\n", publisher->path,
+           publisher->bucket, record->version, record->position);
   fflush(stdout);
 }
 
 /* --once, in a child that took another one's place: nothing goes on, as where each dies of what the
 ** server sends. */
-static bool is_over(publisher *p, bool replaced) {
-  uint64_t heard = p->notes.record.heard_ms, now = now_ms();
-  if (!option.once || !replaced || ticks_ms() - p->began <= option.timeout_ms) return false;
+static bool is_over(publisher *publisher, bool replaced) {
+  uint64_t heard = publisher->notes.record.heard_ms, now = now_ms();
+  if (!option.once || !replaced || ticks_ms() - publisher->began <= option.timeout_ms) return false;
   if (now < heard + option.timeout_ms) return false;
-  publish_says(p, PUBLISHING_FATAL,
+  publish_says(publisher, PUBLISHING_FATAL,
                "%s: the process that publishes ends again and again: the "
                "server may send what libnats cannot read",
-               p->path);
+               publisher->path);
   return true;
 }
 
 static int publish(void *arg) {
-  publisher *p = arg;
-  sidecar_record *record = &p->notes.record;
+  publisher *publisher = arg;
+  sidecar_record *record = &publisher->notes.record;
   unsigned wait_ms = BACK_OFF_MS, most_ms = back_off_most();
   publishing end = PUBLISHING_NOW;
   bool replaced;
-  sidecar_reload(&p->notes);
+  sidecar_reload(&publisher->notes);
   replaced = record->pid != 0;
   if (replaced) record->restarts++;
   record->pid = (uint64_t)getpid();
-  sidecar_write(&p->notes); /* however it ends */
-  if (is_over(p, replaced)) end = PUBLISHING_FATAL;
+  sidecar_write(&publisher->notes); /* however it ends */
+  if (is_over(publisher, replaced)) end = PUBLISHING_FATAL;
   while (end == PUBLISHING_AGAIN || end == PUBLISHING_NOW) {
     unsigned long long began = ticks_ms();
     uint64_t applied = record->applied;
-    end = publish_session(p);
+    end = publish_session(publisher);
     if (ticks_ms() - began > STEADY_MS || record->applied > applied) wait_ms = BACK_OFF_MS;
     if (option.once && end == PUBLISHING_AGAIN && record->applied == applied
-        && ticks_ms() - p->began > option.timeout_ms)
+        && ticks_ms() - publisher->began > option.timeout_ms)
       end = PUBLISHING_FATAL;
     if (end == PUBLISHING_AGAIN) {
       child_sleep(jitter(wait_ms));
@@ -94,21 +94,21 @@ static int publish(void *arg) {
     }
     if (child_told() && end != PUBLISHING_FATAL) end = PUBLISHING_DONE;
   }
-  if (p->store) maph_close(p->store);
+  if (publisher->store) maph_close(publisher->store);
   record->state = REPLICA_STOPPED;
   record->pid = 0;
-  sidecar_write(&p->notes);
+  sidecar_write(&publisher->notes);
   if (end == PUBLISHING_FATAL) complain("%s", record->error);
-  if (end == PUBLISHING_DONE && option.once && !child_told()) tell_done(p);
+  if (end == PUBLISHING_DONE && option.once && !child_told()) tell_done(publisher);
   return end == PUBLISHING_FATAL ? CHILD_FATAL : CHILD_ENDED;
 }
 
 /* ----------------------------------------------------------------------------------- the parent */
 /* In the parent, each second. */
 static void tick(void *arg, uint64_t replaced) {
-  const publisher *p = arg;
+  const publisher *publisher = arg;
   (void)replaced;
-  metrics_tick(published_metrics, p->path);
+  metrics_tick(published_metrics, publisher->path);
 }
 
 static bool is_source(const char *path) {
@@ -123,26 +123,27 @@ static bool is_source(const char *path) {
 }
 
 int command_publish(const char *const *words, int count) {
-  static publisher p;
+  static publisher publisher;
   sidecar_header header = { .escaped = false };
   const char *wrong;
   (void)count;
-  p.path = words[0];
-  p.bucket = words[1];
-  if (!keys_bucket_valid(maph_str(p.bucket)))
-    return complain("%s: a bucket's name is letters, digits, - and _", p.bucket);
-  if (!is_source(p.path)) return FAILED;
-  if ((wrong = sidecar_open_as(p.path, SIDECAR_PUBLISHED, 0644, &p.notes)) != NULL)
+  publisher.path = words[0];
+  publisher.bucket = words[1];
+  if (!keys_bucket_valid(maph_str(publisher.bucket)))
+    return complain("%s: a bucket's name is letters, digits, - and _", publisher.bucket);
+  if (!is_source(publisher.path)) return FAILED;
+  if ((wrong = sidecar_open_as(publisher.path, SIDECAR_PUBLISHED, 0644, &publisher.notes)) != NULL)
     return complain("%s", wrong);
-  if (strcmp(p.notes.header.bucket, p.bucket) != 0) sidecar_begin(&p.notes);
-  snprintf(header.bucket, sizeof header.bucket, "%s", p.bucket);
+  if (strcmp(publisher.notes.header.bucket, publisher.bucket) != 0) sidecar_begin(&publisher.notes);
+  snprintf(header.bucket, sizeof header.bucket, "%s", publisher.bucket);
   snprintf(header.servers, sizeof header.servers, "%s", option.server);
-  sidecar_name(&p.notes, &header);
-  if (getrandom(&p.me, sizeof p.me, 0) != sizeof p.me) return complain("no random number");
-  p.notes.record.overwrite = option.overwrite;
-  p.notes.record.error[0] = 0;
-  sidecar_write(&p.notes);
-  p.began = ticks_ms();
-  p.compare = option.compare;
-  return child_supervise(publish, tick, &p);
+  sidecar_name(&publisher.notes, &header);
+  if (getrandom(&publisher.me, sizeof publisher.me, 0) != sizeof publisher.me)
+    return complain("no random number");
+  publisher.notes.record.overwrite = option.overwrite;
+  publisher.notes.record.error[0] = 0;
+  sidecar_write(&publisher.notes);
+  publisher.began = ticks_ms();
+  publisher.compare = option.compare;
+  return child_supervise(publish, tick, &publisher);
 }

@@ -61,14 +61,14 @@ typedef enum publishing {
 } publishing;
 
 /* One connection, until something is not in order. */
-publishing publish_session(publisher *p);
+publishing publish_session(publisher *publisher);
 /* Note what ended a session, or stands in the way; returns `end`. */
-__attribute__((format(printf, 3, 4))) publishing publish_says(publisher *p, publishing end,
+__attribute__((format(printf, 3, 4))) publishing publish_says(publisher *publisher, publishing end,
                                                               const char *format, ...);
 
 /* sending.c: changes of transactions, through a pipe. */
 typedef struct sending {
-  publisher *p;
+  publisher *publisher;
   pipeline *pipe;
   outgoing_rules rules;
   uint64_t version; /* of the transaction that is sent */
@@ -77,12 +77,12 @@ typedef struct sending {
   uint64_t whole;   /* the last transaction of which all was sent */
 } sending;
 /* May that change be sent?  NOW: it may, or need not be.  FATAL: its transaction cannot. */
-publishing sending_judge(sending *s, const maph_entry *entry, bool deleted);
+publishing sending_judge(sending *sending, const maph_entry *entry, bool deleted);
 /* The next change, of that transaction, which was judged.  NOW: go on. */
-publishing sending_take(sending *s, const maph_entry *entry, bool deleted, uint64_t index);
+publishing sending_take(sending *sending, const maph_entry *entry, bool deleted, uint64_t index);
 /* All of the transaction was taken. */
-publishing sending_end(sending *s);
+publishing sending_end(sending *sending);
 /* Take acknowledgements, while more is on its way than `most`; at least those that have come. */
-publishing sending_listen(sending *s, size_t most, int timeout_ms);
+publishing sending_listen(sending *sending, size_t most, int timeout_ms);
 
 #endif

@@ -42,20 +42,21 @@ static void sleep_ms(int ms) {
   nanosleep(&time, NULL);
 }
 
-static int left_ms(const writer *w, int most) {
+static int left_ms(const writer *writer, int most) {
   unsigned long long now = ticks_ms();
-  if (now + LEAST_MS >= w->deadline) return LEAST_MS;
-  return w->deadline - now < (unsigned long long)most ? (int)(w->deadline - now) : most;
+  if (now + LEAST_MS >= writer->deadline) return LEAST_MS;
+  return writer->deadline - now < (unsigned long long)most ? (int)(writer->deadline - now) : most;
 }
 
 /* Keep what went wrong as the sentence, should nothing better come. */
-static int again(writer *w, stream_rc rc) {
-  snprintf(w->result->sentence, sizeof w->result->sentence, "%s", stream_errmsg());
-  w->result->reason = PUT_UNAVAILABLE;
+static int again(writer *writer, stream_rc rc) {
+  snprintf(writer->result->sentence, sizeof writer->result->sentence, "%s", stream_errmsg());
+  writer->result->reason = PUT_UNAVAILABLE;
   /* The bucket may have gone; another server of the cluster may answer where this one does not. */
-  w->looked = false;
-  w->session->bucket[0] = 0;
-  if (rc == STREAM_LOST || rc == STREAM_WRONG || rc == STREAM_TIMEOUT) put_session_end(w->session);
+  writer->looked = false;
+  writer->session->bucket[0] = 0;
+  if (rc == STREAM_LOST || rc == STREAM_WRONG || rc == STREAM_TIMEOUT)
+    put_session_end(writer->session);
   return AGAIN;
 }
 
@@ -65,10 +66,10 @@ void put_session_end(put_session *session) {
   session->bucket[0] = 0;
 }
 
-static int refused(writer *w, put_reason reason, const char *sentence) {
-  char *room = w->result->sentence;
-  w->result->reason = reason;
-  if (!w->unanswered) {
+static int refused(writer *writer, put_reason reason, const char *sentence) {
+  char *room = writer->result->sentence;
+  writer->result->reason = reason;
+  if (!writer->unanswered) {
     snprintf(room, PUT_SENTENCE, "%s", sentence);
     return PUT_REFUSED;
   }
@@ -87,8 +88,8 @@ static bool is_passing(stream_rc rc) {
 }
 
 /* A failure that does not pass. */
-static int failed(writer *w, stream_rc rc) {
-  return refused(w, rc == STREAM_DENIED ? PUT_DENIED : PUT_UNAVAILABLE, stream_errmsg());
+static int failed(writer *writer, stream_rc rc) {
+  return refused(writer, rc == STREAM_DENIED ? PUT_DENIED : PUT_UNAVAILABLE, stream_errmsg());
 }
 
 /* Is the form of a key among the subjects that a filter names: * for a part, > for all parts that
@@ -110,61 +111,63 @@ static bool is_among(const char *filter, const char *form, size_t size) {
   }
 }
 
-static int form_the_key(writer *w) {
+static int form_the_key(writer *writer) {
   char form[KEYS_LINE], sentence[KEYS_BUCKET + 100];
   size_t size;
-  const char *filter = w->request->filter;
-  const char *mistake = keys_encode(w->session->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN,
-                                    maph_str(w->request->bucket), w->request->key, form, &size);
-  if (mistake) return refused(w, PUT_BAD_KEY, mistake);
+  const char *filter = writer->request->filter;
+  const char *mistake =
+      keys_encode(writer->session->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN,
+                  maph_str(writer->request->bucket), writer->request->key, form, &size);
+  if (mistake) return refused(writer, PUT_BAD_KEY, mistake);
   if (filter && !is_among(filter, form, size)) {
     snprintf(sentence, sizeof sentence, "the replica has the keys %.250s of the bucket alone",
              filter);
-    return refused(w, PUT_BAD_KEY, sentence);
+    return refused(writer, PUT_BAD_KEY, sentence);
   }
-  snprintf(w->subject, sizeof w->subject, "$KV.%s.%.*s", w->request->bucket, (int)size, form);
+  snprintf(writer->subject, sizeof writer->subject, "$KV.%s.%.*s", writer->request->bucket,
+           (int)size, form);
   return AT_ONCE;
 }
 
 /* What the bucket is like, as it was a moment ago. */
-static stream_rc look_at_stream(writer *w, bool anew) {
-  put_session *session = w->session;
+static stream_rc look_at_stream(writer *writer, bool anew) {
+  put_session *session = writer->session;
   unsigned long long now = ticks_ms();
   char created[sizeof session->info.created];
   stream_rc rc;
-  if (!anew && strcmp(session->bucket, w->request->bucket) == 0
+  if (!anew && strcmp(session->bucket, writer->request->bucket) == 0
       && now - session->looked_ms < LOOK_AGAIN_MS)
     return STREAM_OK;
   strcpy(created, session->info.created);
-  if (strcmp(session->bucket, w->request->bucket) != 0) created[0] = 0;
-  rc = stream_look(session->link, w->request->bucket, &session->info);
+  if (strcmp(session->bucket, writer->request->bucket) != 0) created[0] = 0;
+  rc = stream_look(session->link, writer->request->bucket, &session->info);
   session->bucket[0] = 0;
   if (rc != STREAM_OK) return rc;
   if (strcmp(session->info.created, created) != 0) session->unpublished = 0;
-  strcpy(session->bucket, w->request->bucket);
+  strcpy(session->bucket, writer->request->bucket);
   session->looked_ms = now;
   return STREAM_OK;
 }
 
 /* A connection, and what the bucket is like. */
-static int look_at_bucket(writer *w) {
-  put_session *session = w->session;
+static int look_at_bucket(writer *writer) {
+  put_session *session = writer->session;
   stream_rc rc;
   if (session->link == NULL) {
     session->bucket[0] = 0;
     rc = connection_open(&session->link);
-    if (is_passing(rc)) return again(w, rc);
-    if (rc != STREAM_OK) return failed(w, rc);
-    w->looked = false;
+    if (is_passing(rc)) return again(writer, rc);
+    if (rc != STREAM_OK) return failed(writer, rc);
+    writer->looked = false;
   }
-  connection_patience(session->link, left_ms(w, ANSWER_MS));
-  if (w->looked) return AT_ONCE;
-  rc = look_at_stream(w, false);
-  if (is_passing(rc)) return again(w, rc);
-  if (rc != STREAM_OK) return failed(w, rc);
-  w->weak = session->info.replicas > 1 && connection_before(session->link, 2, 9, 21);
-  w->looked = true;
-  return form_the_key(w);
+  connection_patience(session->link, left_ms(writer, ANSWER_MS));
+  if (writer->looked) return AT_ONCE;
+  rc = look_at_stream(writer, false);
+  if (is_passing(rc)) return again(writer, rc);
+  if (rc != STREAM_OK) return failed(writer, rc);
+  writer->weak = session->info.replicas > 1 && connection_before(session->link, 2, 9, 21);
+  writer->looked = true;
+  return form_the_key(writer);
 }
 
 /* ---------------------------------------------------------------------------------- whose it is */
@@ -179,29 +182,29 @@ static bool is_store(maph_slice named) {
 
 /* A bucket that a store is published to has that one writer, which ends where it finds another's
 ** message.  Its last message names the store. */
-static int check_writer(writer *w, const stored *last) {
+static int check_writer(writer *writer, const stored *last) {
   char sentence[KEYS_BUCKET + 160];
   maph_slice store = stored_header(last, "Maph-Store");
   if (!is_store(store)) return AT_ONCE;
   snprintf(sentence, sizeof sentence,
            "bucket %s is published from a store, whose uuid begins with %.*s: write to that store",
-           w->request->bucket, STORE_DIGITS, (const char *)store.data);
-  return refused(w, PUT_DENIED, sentence);
+           writer->request->bucket, STORE_DIGITS, (const char *)store.data);
+  return refused(writer, PUT_DENIED, sentence);
 }
 
 /* Once a look at the bucket.  A last message that this session wrote, or asked for, is known. */
-static int look_at_writer(writer *w) {
-  const stream_info *info = &w->session->info;
+static int look_at_writer(writer *writer) {
+  const stream_info *info = &writer->session->info;
   stored last;
   stream_rc rc;
   int outcome;
-  if (info->messages == 0 || info->last <= w->session->unpublished) return AT_ONCE;
-  rc = stream_get(w->session->link, w->request->bucket, info->last, &last);
-  if (is_passing(rc)) return again(w, rc);
-  if (rc != STREAM_OK && rc != STREAM_NONE) return failed(w, rc);
-  outcome = rc == STREAM_OK ? check_writer(w, &last) : AT_ONCE;
+  if (info->messages == 0 || info->last <= writer->session->unpublished) return AT_ONCE;
+  rc = stream_get(writer->session->link, writer->request->bucket, info->last, &last);
+  if (is_passing(rc)) return again(writer, rc);
+  if (rc != STREAM_OK && rc != STREAM_NONE) return failed(writer, rc);
+  outcome = rc == STREAM_OK ? check_writer(writer, &last) : AT_ONCE;
   if (rc == STREAM_OK) stored_free(&last);
-  if (outcome == AT_ONCE) w->session->unpublished = info->last;
+  if (outcome == AT_ONCE) writer->session->unpublished = info->last;
   return outcome;
 }
 
@@ -214,21 +217,21 @@ static void read_entry(const stored *found, uint64_t max_age_ns, kv_entry *entry
   kv_read(header_of, found, found->data, found->time_ns, max_age_ns, entry);
 }
 
-static bool is_there(const writer *w, const stored *last) {
+static bool is_there(const writer *writer, const stored *last) {
   kv_entry entry;
-  read_entry(last, w->session->info.max_age_ns, &entry);
+  read_entry(last, writer->session->info.max_age_ns, &entry);
   return !kv_gone(&entry, now_ms());
 }
 
-static bool is_ours(const writer *w, const stored *last) {
+static bool is_ours(const writer *writer, const stored *last) {
   maph_slice id = stored_header(last, "Nats-Msg-Id");
-  return id.size == strlen(w->id) && memcmp(id.data, w->id, id.size) == 0;
+  return id.size == strlen(writer->id) && memcmp(id.data, writer->id, id.size) == 0;
 }
 
 /* A sentence of where the key is, and the outcome that goes with it. */
-static int not_held(writer *w, uint64_t revision) {
-  char *room = w->result->sentence;
-  if (w->unanswered)
+static int not_held(writer *writer, uint64_t revision) {
+  char *room = writer->result->sentence;
+  if (writer->unanswered)
     snprintf(room, PUT_SENTENCE,
              revision ? "whether it was written is unknown: the server did not answer; the key is "
                         "at revision %llu"
@@ -237,51 +240,54 @@ static int not_held(writer *w, uint64_t revision) {
              (unsigned long long)revision);
   else if (revision == 0)
     snprintf(room, PUT_SENTENCE, "no such key");
-  else if (w->request->when == PUT_IF_ABSENT)
+  else if (writer->request->when == PUT_IF_ABSENT)
     snprintf(room, PUT_SENTENCE, "the key is there already, at revision %llu",
              (unsigned long long)revision);
   else
     snprintf(room, PUT_SENTENCE, "the key is at revision %llu", (unsigned long long)revision);
-  w->result->revision = revision;
-  return w->unanswered ? PUT_UNKNOWN : PUT_NOT_HELD;
+  writer->result->revision = revision;
+  return writer->unanswered ? PUT_UNKNOWN : PUT_NOT_HELD;
 }
 
 /* Does the condition hold of the key's last message?  NULL: it has none. */
-static int judge(writer *w, const stored *last) {
-  bool there = last && is_there(w, last);
+static int judge(writer *writer, const stored *last) {
+  bool there = last && is_there(writer, last);
   uint64_t revision = there ? last->sequence : 0;
-  if (last && is_ours(w, last)) {
-    w->result->revision = last->sequence;
+  if (last && is_ours(writer, last)) {
+    writer->result->revision = last->sequence;
     return PUT_DONE;
   }
-  w->expected = last ? last->sequence : 0;
-  w->existed = there;
-  switch (w->request->when) {
+  writer->expected = last ? last->sequence : 0;
+  writer->existed = there;
+  switch (writer->request->when) {
     case PUT_ALWAYS: return AT_ONCE;
-    case PUT_IF_ABSENT: return there ? not_held(w, revision) : AT_ONCE;
-    case PUT_IF_PRESENT: return there ? AT_ONCE : not_held(w, 0);
-    case PUT_IF_REVISION: return revision == w->request->revision ? AT_ONCE : not_held(w, revision);
+    case PUT_IF_ABSENT: return there ? not_held(writer, revision) : AT_ONCE;
+    case PUT_IF_PRESENT: return there ? AT_ONCE : not_held(writer, 0);
+    case PUT_IF_REVISION:
+      return revision == writer->request->revision ? AT_ONCE : not_held(writer, revision);
     case PUT_IF_HELD:
-      return w->request->holds(w->request->arg, there, revision) ? AT_ONCE : not_held(w, revision);
+      return writer->request->holds(writer->request->arg, there, revision)
+                 ? AT_ONCE
+                 : not_held(writer, revision);
   }
   return AT_ONCE;
 }
 
 /* The bucket's last sequence before the key's: whatever comes to the key after that look comes
 ** after that sequence. */
-static int look_at_key(writer *w) {
+static int look_at_key(writer *writer) {
   stored last;
   stream_rc rc = STREAM_OK;
   int outcome;
-  if (w->weak && w->request->when != PUT_ALWAYS) rc = look_at_stream(w, true);
+  if (writer->weak && writer->request->when != PUT_ALWAYS) rc = look_at_stream(writer, true);
   if (rc == STREAM_OK) {
-    w->expected_last = w->weak ? w->session->info.last : 0;
-    rc = stream_get_last(w->session->link, w->request->bucket, w->subject, &last);
+    writer->expected_last = writer->weak ? writer->session->info.last : 0;
+    rc = stream_get_last(writer->session->link, writer->request->bucket, writer->subject, &last);
   }
-  if (rc == STREAM_NONE) return judge(w, NULL);
-  if (is_passing(rc)) return again(w, rc);
-  if (rc != STREAM_OK) return failed(w, rc);
-  outcome = judge(w, &last);
+  if (rc == STREAM_NONE) return judge(writer, NULL);
+  if (is_passing(rc)) return again(writer, rc);
+  if (rc != STREAM_OK) return failed(writer, rc);
+  outcome = judge(writer, &last);
   stored_free(&last);
   return outcome;
 }
@@ -303,23 +309,23 @@ static void add_number(header_list *list, const char *name, char room[24], uint6
 
 /* Does the server compare the key's last sequence?  A delete of what is there needs no condition: a
 ** second marker does no harm. */
-static bool is_expected(const writer *w) {
-  return w->request->when != PUT_ALWAYS
-         && !(w->request->when == PUT_IF_PRESENT && w->request->deletes);
+static bool is_expected(const writer *writer) {
+  return writer->request->when != PUT_ALWAYS
+         && !(writer->request->when == PUT_IF_PRESENT && writer->request->deletes);
 }
 
-static void collect_headers(const writer *w, header_list *list) {
-  const put_request *request = w->request;
+static void collect_headers(const writer *writer, header_list *list) {
+  const put_request *request = writer->request;
   list->count = 0;
-  add_header(list, "Nats-Msg-Id", w->id);
+  add_header(list, "Nats-Msg-Id", writer->id);
   if (request->deletes) add_header(list, "KV-Operation", "DEL");
   if (request->media_type) add_header(list, "Content-Type", request->media_type);
   if (request->type) add_header(list, "Maph-Type", request->type);
   if (request->expires) add_number(list, "Maph-Expires", list->expires, request->expires);
-  if (!is_expected(w)) return;
-  add_number(list, "Nats-Expected-Last-Subject-Sequence", list->expected, w->expected);
-  if (w->weak && w->expected != 0)
-    add_number(list, "Nats-Expected-Last-Sequence", list->expected_last, w->expected_last);
+  if (!is_expected(writer)) return;
+  add_number(list, "Nats-Expected-Last-Subject-Sequence", list->expected, writer->expected);
+  if (writer->weak && writer->expected != 0)
+    add_number(list, "Nats-Expected-Last-Sequence", list->expected_last, writer->expected_last);
 }
 
 static size_t headers_size(const header_list *list) {
@@ -330,11 +336,11 @@ static size_t headers_size(const header_list *list) {
 }
 
 /* A server refuses a message that is longer than its max_payload, or than the stream's. */
-static int too_large(writer *w, const header_list *list) {
-  uint64_t size = headers_size(list) + w->request->value.size;
-  uint64_t most = connection_server(w->session->link)->max_payload;
+static int too_large(writer *writer, const header_list *list) {
+  uint64_t size = headers_size(list) + writer->request->value.size;
+  uint64_t most = connection_server(writer->session->link)->max_payload;
   const char *whose = "max_payload of the server";
-  int64_t bucket_most = w->session->info.max_value;
+  int64_t bucket_most = writer->session->info.max_value;
   char sentence[320];
   if (bucket_most >= 0 && (most == 0 || (uint64_t)bucket_most < most)) {
     most = (uint64_t)bucket_most;
@@ -345,134 +351,138 @@ static int too_large(writer *w, const header_list *list) {
            "the value is too large: with its headers it has %llu bytes, and the %s is %llu: raise "
            "that, or keep the value elsewhere and its place here",
            (unsigned long long)size, whose, (unsigned long long)most);
-  return refused(w, PUT_TOO_LARGE, sentence);
+  return refused(writer, PUT_TOO_LARGE, sentence);
 }
 
-static int send_once(writer *w) {
+static int send_once(writer *writer) {
   header_list list;
   stream_rc rc;
   uint64_t sequence;
   unsigned long long before = ticks_ms();
-  collect_headers(w, &list);
-  if (too_large(w, &list) != AT_ONCE) return too_large(w, &list);
-  rc = stream_publish(w->session->link, w->subject, list.header, list.count, w->request->value,
-                      left_ms(w, ANSWER_MS), &sequence, NULL);
+  collect_headers(writer, &list);
+  if (too_large(writer, &list) != AT_ONCE) return too_large(writer, &list);
+  rc = stream_publish(writer->session->link, writer->subject, list.header, list.count,
+                      writer->request->value, left_ms(writer, ANSWER_MS), &sequence, NULL);
   if (rc == STREAM_OK) {
-    w->result->revision = w->session->unpublished = sequence;
+    writer->result->revision = writer->session->unpublished = sequence;
     return PUT_DONE;
   }
   /* What the key is at now says whether the condition holds. */
   if (rc == STREAM_REFUSED && stream_code() == STREAM_CODE_SEQUENCE) {
-    snprintf(w->result->sentence, PUT_SENTENCE,
+    snprintf(writer->result->sentence, PUT_SENTENCE,
              "other writers of the bucket were first each time, and nothing was written");
-    w->result->reason = PUT_UNAVAILABLE;
+    writer->result->reason = PUT_UNAVAILABLE;
     return AGAIN;
   }
-  if ((rc == STREAM_TIMEOUT || rc == STREAM_LOST || rc == STREAM_WRONG) && !w->unanswered) {
-    w->unanswered = true;
-    w->sent_ms = before;
+  if ((rc == STREAM_TIMEOUT || rc == STREAM_LOST || rc == STREAM_WRONG) && !writer->unanswered) {
+    writer->unanswered = true;
+    writer->sent_ms = before;
   }
-  if (is_passing(rc)) return again(w, rc);
-  return rc == STREAM_TOO_BIG ? refused(w, PUT_TOO_LARGE, stream_errmsg()) : failed(w, rc);
+  if (is_passing(rc)) return again(writer, rc);
+  return rc == STREAM_TOO_BIG ? refused(writer, PUT_TOO_LARGE, stream_errmsg())
+                              : failed(writer, rc);
 }
 
 /* --------------------------------------------------------------------------------------- rounds */
 /* The same identity again is the same write for as long as the bucket remembers it: may it be sent,
 ** and be there in time? */
-static bool may_repeat(const writer *w) {
-  unsigned long long age_ms = ticks_ms() - w->sent_ms + 2 * ANSWER_MS;
-  return is_expected(w) || age_ms < w->session->info.duplicates_ns / 1000000;
+static bool may_repeat(const writer *writer) {
+  unsigned long long age_ms = ticks_ms() - writer->sent_ms + 2 * ANSWER_MS;
+  return is_expected(writer) || age_ms < writer->session->info.duplicates_ns / 1000000;
 }
 
-static int write_once(writer *w) {
-  const put_request *request = w->request;
-  int outcome = look_at_bucket(w);
-  bool lost = w->unanswered; /* then the key is asked first: it may have been written */
-  if (outcome == AT_ONCE && !lost) outcome = look_at_writer(w);
+static int write_once(writer *writer) {
+  const put_request *request = writer->request;
+  int outcome = look_at_bucket(writer);
+  bool lost = writer->unanswered; /* then the key is asked first: it may have been written */
+  if (outcome == AT_ONCE && !lost) outcome = look_at_writer(writer);
   if (outcome == AT_ONCE
-      && (request->when != PUT_ALWAYS || request->tells_existed || w->unanswered))
-    outcome = look_at_key(w);
-  if (outcome == AT_ONCE && lost) outcome = look_at_writer(w);
-  if (outcome == AT_ONCE && w->unanswered && !may_repeat(w)) return AGAIN;
-  return outcome == AT_ONCE ? send_once(w) : outcome;
+      && (request->when != PUT_ALWAYS || request->tells_existed || writer->unanswered))
+    outcome = look_at_key(writer);
+  if (outcome == AT_ONCE && lost) outcome = look_at_writer(writer);
+  if (outcome == AT_ONCE && writer->unanswered && !may_repeat(writer)) return AGAIN;
+  return outcome == AT_ONCE ? send_once(writer) : outcome;
 }
 
 /* The time is over.  What the key is at was tried to be told in the last round. */
-static int give_up(writer *w) {
+static int give_up(writer *writer) {
   char why[PUT_SENTENCE];
   int outcome = AGAIN;
-  if (!w->unanswered) return PUT_REFUSED;
-  snprintf(why, sizeof why, "%s", w->result->sentence);
-  w->deadline = ticks_ms() + 1000;
-  if (look_at_bucket(w) == AT_ONCE) {
+  if (!writer->unanswered) return PUT_REFUSED;
+  snprintf(why, sizeof why, "%s", writer->result->sentence);
+  writer->deadline = ticks_ms() + 1000;
+  if (look_at_bucket(writer) == AT_ONCE) {
     stored last;
-    stream_rc rc = stream_get_last(w->session->link, w->request->bucket, w->subject, &last);
-    if (rc == STREAM_OK && is_ours(w, &last)) {
-      w->result->revision = last.sequence;
+    stream_rc rc =
+        stream_get_last(writer->session->link, writer->request->bucket, writer->subject, &last);
+    if (rc == STREAM_OK && is_ours(writer, &last)) {
+      writer->result->revision = last.sequence;
       outcome = PUT_DONE;
     } else if (rc == STREAM_OK || rc == STREAM_NONE) {
-      bool there = rc == STREAM_OK && is_there(w, &last);
-      outcome = not_held(w, there ? last.sequence : 0);
+      bool there = rc == STREAM_OK && is_there(writer, &last);
+      outcome = not_held(writer, there ? last.sequence : 0);
     }
     if (rc == STREAM_OK) stored_free(&last);
   }
   if (outcome != AGAIN) return outcome;
-  snprintf(w->result->sentence, PUT_SENTENCE, "whether it was written is unknown: %.500s", why);
+  snprintf(writer->result->sentence, PUT_SENTENCE, "whether it was written is unknown: %.500s",
+           why);
   return PUT_UNKNOWN;
 }
 
 /* Longer each time, and never the same for two that were beaten together. */
-static void pause_before_next(writer *w) {
+static void pause_before_next(writer *writer) {
   unsigned short random = 0;
   if (getrandom(&random, sizeof random, 0) < 0) random = 0;
-  w->pause_ms = w->pause_ms == 0 ? 4 : w->pause_ms * 2;
-  if (w->pause_ms > PAUSE_MOST_MS) w->pause_ms = PAUSE_MOST_MS;
-  sleep_ms(1 + random % w->pause_ms);
+  writer->pause_ms = writer->pause_ms == 0 ? 4 : writer->pause_ms * 2;
+  if (writer->pause_ms > PAUSE_MOST_MS) writer->pause_ms = PAUSE_MOST_MS;
+  sleep_ms(1 + random % writer->pause_ms);
 }
 
 /* One that was kept may have been lost since. */
-static void begin(writer *w, put_session *session, put_session *own) {
-  w->session = session ? session : own;
-  if (w->session->link && connection_lost(w->session->link)) put_session_end(w->session);
-  *w->result = (put_result){ .existed = true };
-  w->existed = true;
-  w->deadline = ticks_ms() + w->request->timeout_ms;
+static void begin(writer *writer, put_session *session, put_session *own) {
+  writer->session = session ? session : own;
+  if (writer->session->link && connection_lost(writer->session->link))
+    put_session_end(writer->session);
+  *writer->result = (put_result){ .existed = true };
+  writer->existed = true;
+  writer->deadline = ticks_ms() + writer->request->timeout_ms;
 }
 
 put_outcome put_write(put_session *session, const put_request *request, put_result *result) {
   put_session own = { .link = NULL };
-  writer w = { .request = request, .result = result };
+  writer writer = { .request = request, .result = result };
   int outcome;
-  begin(&w, session, &own);
-  forward_identity(w.id);
-  if (request->identity) snprintf(w.id, sizeof w.id, "%s", request->identity);
-  w.unanswered = request->sent_ms != 0;
-  w.sent_ms = request->sent_ms;
-  while ((outcome = write_once(&w)) < 0) {
-    if (ticks_ms() >= w.deadline) {
-      outcome = give_up(&w);
+  begin(&writer, session, &own);
+  forward_identity(writer.id);
+  if (request->identity) snprintf(writer.id, sizeof writer.id, "%s", request->identity);
+  writer.unanswered = request->sent_ms != 0;
+  writer.sent_ms = request->sent_ms;
+  while ((outcome = write_once(&writer)) < 0) {
+    if (ticks_ms() >= writer.deadline) {
+      outcome = give_up(&writer);
       break;
     }
-    pause_before_next(&w);
+    pause_before_next(&writer);
   }
-  result->existed = w.existed;
+  result->existed = writer.existed;
   put_session_end(&own);
   return (put_outcome)outcome;
 }
 
 /* ----------------------------------------------------------------------------------------- read */
-static stream_rc read_once(writer *w, stored *found) {
-  int outcome = look_at_bucket(w);
+static stream_rc read_once(writer *writer, stored *found) {
+  int outcome = look_at_bucket(writer);
   stream_rc rc;
   if (outcome == AGAIN) return STREAM_TIMEOUT;
   if (outcome != AT_ONCE) return STREAM_MISUSE;
-  rc = stream_get_last(w->session->link, w->request->bucket, w->subject, found);
+  rc = stream_get_last(writer->session->link, writer->request->bucket, writer->subject, found);
   if (is_passing(rc)) {
-    again(w, rc);
+    again(writer, rc);
     return STREAM_TIMEOUT;
   }
-  if (rc != STREAM_OK && rc != STREAM_NONE) failed(w, rc);
-  if (rc != STREAM_OK || is_there(w, found)) return rc;
+  if (rc != STREAM_OK && rc != STREAM_NONE) failed(writer, rc);
+  if (rc != STREAM_OK || is_there(writer, found)) return rc;
   stored_free(found);
   return STREAM_NONE;
 }
@@ -480,12 +490,12 @@ static stream_rc read_once(writer *w, stored *found) {
 stream_rc put_read(put_session *session, const put_request *request, stored *found, kv_entry *entry,
                    put_result *result) {
   put_session own = { .link = NULL };
-  writer w = { .request = request, .result = result };
+  writer writer = { .request = request, .result = result };
   stream_rc rc;
-  begin(&w, session, &own);
-  while ((rc = read_once(&w, found)) == STREAM_TIMEOUT && ticks_ms() < w.deadline)
-    pause_before_next(&w);
-  if (rc == STREAM_OK) read_entry(found, w.session->info.max_age_ns, entry);
+  begin(&writer, session, &own);
+  while ((rc = read_once(&writer, found)) == STREAM_TIMEOUT && ticks_ms() < writer.deadline)
+    pause_before_next(&writer);
+  if (rc == STREAM_OK) read_entry(found, writer.session->info.max_age_ns, entry);
   put_session_end(&own);
   return rc;
 }

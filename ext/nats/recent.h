@@ -34,7 +34,7 @@
 enum { RECENT_MESSAGES = 256, RECENT_MOST = 4096, RECENT_BYTES = 256 << 10 };
 
 typedef struct recent {
-  connection *c;
+  connection *connection;
   const char *bucket;
   const stream_info *info; /* of the leader, a moment ago: its last sequence is not below `at` */
   bucket_rules rules;

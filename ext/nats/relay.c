@@ -114,11 +114,11 @@ static void refuse(forward_answer *answer, forward_outcome outcome, const char *
   snprintf(answer->sentence, sizeof answer->sentence, "%s", sentence);
 }
 
-static void get(worker *w, const put_request *request, forward_answer *answer) {
+static void get(worker *worker, const put_request *request, forward_answer *answer) {
   put_result result;
   kv_entry entry;
   stored found;
-  stream_rc rc = put_read(&w->session, request, &found, &entry, &result);
+  stream_rc rc = put_read(&worker->session, request, &found, &entry, &result);
   if (rc != STREAM_OK) {
     answer_put(answer, rc == STREAM_NONE ? PUT_NOT_HELD : PUT_REFUSED, &result);
     return;
@@ -149,7 +149,7 @@ static void text_of(maph_slice bytes, char *room) {
   room[bytes.size] = 0;
 }
 
-static void carry_out(worker *w, const forward_question *question, forward_answer *answer) {
+static void carry_out(worker *worker, const forward_question *question, forward_answer *answer) {
   char bucket[FORWARD_BUCKET + 1], filter[FORWARD_FILTER + 1], media_type[FORWARD_MEDIA_TYPE + 1];
   uint64_t now = forward_ticks();
   put_request request = { .bucket = bucket,
@@ -185,12 +185,12 @@ static void carry_out(worker *w, const forward_question *question, forward_answe
   } else if (request.media_type && kv_check_media_type(request.media_type)) {
     refuse(answer, FORWARD_BAD_KEY, kv_check_media_type(request.media_type));
   } else {
-    atomic_store(&w->until_ms, now + request.timeout_ms);
+    atomic_store(&worker->until_ms, now + request.timeout_ms);
     if (question->what == FORWARD_GET) {
-      get(w, &request, answer);
+      get(worker, &request, answer);
       return;
     }
-    outcome = put_write(&w->session, &request, &result);
+    outcome = put_write(&worker->session, &request, &result);
     answer_put(answer, outcome, &result);
   }
 }
@@ -201,18 +201,18 @@ static bool is_there(int fd) {
   return poll(&one, 1, 0) == 0;
 }
 
-static void serve(worker *w, int fd) {
+static void serve(worker *worker, int fd) {
   forward_question question;
   forward_answer answer = { .outcome = FORWARD_UNAVAILABLE };
   const char *wrong;
-  atomic_store(&w->until_ms, forward_ticks() + QUESTION_MS);
+  atomic_store(&worker->until_ms, forward_ticks() + QUESTION_MS);
   wrong = forward_receive_question(fd, &question, forward_ticks() + QUESTION_MS);
   if (wrong) {
     refuse(&answer, FORWARD_UNAVAILABLE, wrong);
   } else if (is_there(fd)) {
-    carry_out(w, &question, &answer);
+    carry_out(worker, &question, &answer);
   }
-  atomic_store(&w->until_ms, forward_ticks() + ANSWER_MS);
+  atomic_store(&worker->until_ms, forward_ticks() + ANSWER_MS);
   forward_send_answer(fd, &answer, forward_ticks() + ANSWER_MS);
   free(answer.memory);
   free(question.memory);
@@ -235,13 +235,13 @@ static int next_waiting(void) {
 }
 
 static void *work(void *arg) {
-  worker *w = arg;
+  worker *worker = arg;
   int fd;
   while ((fd = next_waiting()) >= 0) {
-    serve(w, fd);
-    atomic_store(&w->until_ms, 0);
+    serve(worker, fd);
+    atomic_store(&worker->until_ms, 0);
   }
-  put_session_end(&w->session);
+  put_session_end(&worker->session);
   return NULL;
 }
 
@@ -275,14 +275,14 @@ static bool all_wait(void) {
 }
 
 /* ------------------------------------------------------------------------------------ the child */
-static bool may_ask(const relay *r, int fd, uid_t *user) {
+static bool may_ask(const relay *relay, int fd, uid_t *user) {
   struct ucred peer;
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
   *user = peer.uid;
   if (peer.uid == geteuid() || peer.uid == 0) return true;
-  for (int i = 0; i < r->users_count; i++)
-    if (r->users[i] == peer.uid) return true;
+  for (int i = 0; i < relay->users_count; i++)
+    if (relay->users[i] == peer.uid) return true;
   return false;
 }
 
@@ -294,16 +294,16 @@ static void turn_away(int fd, forward_outcome outcome, const char *sentence) {
   close(fd);
 }
 
-static void accept_one(const relay *r) {
+static void accept_one(const relay *relay) {
   static uint64_t noted_ms;
   char sentence[160];
   uid_t user = 0;
-  int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+  int fd = accept4(relay->listener, NULL, NULL, SOCK_CLOEXEC);
   if (fd < 0) {
     if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) child_sleep(LOOK_MS);
     return;
   }
-  if (!may_ask(r, fd, &user)) {
+  if (!may_ask(relay, fd, &user)) {
     snprintf(sentence, sizeof sentence,
              "maph-replica relay takes no writes of the user %u: say --users", (unsigned)user);
     if (noted_ms == 0 || forward_ticks() > noted_ms + NOTE_MS) note("%s", sentence);
@@ -315,8 +315,8 @@ static void accept_one(const relay *r) {
 }
 
 static int run(void *arg) {
-  const relay *r = arg;
-  struct pollfd one = { .fd = r->listener, .events = POLLIN };
+  const relay *relay = arg;
+  struct pollfd one = { .fd = relay->listener, .events = POLLIN };
   uint64_t stop_by;
   for (uint64_t i = 0; i < option.writers; i++)
     if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0) return 1;
@@ -327,7 +327,7 @@ static int run(void *arg) {
            (int)getpid());
       return 1;
     }
-    if (poll(&one, 1, LOOK_MS) == 1) accept_one(r);
+    if (poll(&one, 1, LOOK_MS) == 1) accept_one(relay);
   }
   for (stop_by = forward_ticks() + STOP_MS; forward_ticks() < stop_by && !all_wait();) {
     child_stamp();
@@ -343,20 +343,20 @@ static void tick(void *arg, uint64_t replaced) {
 }
 
 /* Names or numbers, with commas between them. */
-static bool read_users(relay *r) {
+static bool read_users(relay *relay) {
   for (const char *at = option.users ? option.users : ""; *at;) {
     size_t size = strcspn(at, ",");
     char name[64], *end;
     struct passwd *found;
-    if (size >= sizeof name || r->users_count == USERS_MOST)
+    if (size >= sizeof name || relay->users_count == USERS_MOST)
       return complain("--users: too many, or too long a name") == DONE;
     snprintf(name, sizeof name, "%.*s", (int)size, at);
     at += size + (at[size] == ',');
     if (size == 0) continue;
     found = getpwnam(name);
-    r->users[r->users_count] = found ? found->pw_uid : (uid_t)strtoul(name, &end, 10);
+    relay->users[relay->users_count] = found ? found->pw_uid : (uid_t)strtoul(name, &end, 10);
     if (found == NULL && *end != 0) return complain("--users: there is no user %s", name) == DONE;
-    r->users_count++;
+    relay->users_count++;
   }
   return true;
 }
@@ -376,35 +376,35 @@ static bool make_room(const char *path) {
 }
 
 /* Who is let in is decided for each that connects; without --users others need not even try. */
-static bool listen_at(relay *r) {
+static bool listen_at(relay *relay) {
   struct sockaddr_un to = { .sun_family = AF_UNIX };
   mode_t mask;
   int rc;
-  if (strlen(r->path) >= sizeof to.sun_path)
-    return complain("%s: the name of a socket has at most %zu bytes", r->path,
+  if (strlen(relay->path) >= sizeof to.sun_path)
+    return complain("%s: the name of a socket has at most %zu bytes", relay->path,
                     sizeof to.sun_path - 1)
            == DONE;
-  strcpy(to.sun_path, r->path);
-  if (!make_room(r->path)) return false;
-  r->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  mask = umask(r->users_count > 0 ? 0111 : 0177);
-  rc = r->listener < 0 ? -1 : bind(r->listener, (struct sockaddr *)&to, sizeof to);
+  strcpy(to.sun_path, relay->path);
+  if (!make_room(relay->path)) return false;
+  relay->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  mask = umask(relay->users_count > 0 ? 0111 : 0177);
+  rc = relay->listener < 0 ? -1 : bind(relay->listener, (struct sockaddr *)&to, sizeof to);
   umask(mask);
-  if (rc == 0) rc = listen(r->listener, WAITING_MOST);
-  return rc == 0 || complain("%s: %s", r->path, strerror(errno)) == DONE;
+  if (rc == 0) rc = listen(relay->listener, WAITING_MOST);
+  return rc == 0 || complain("%s: %s", relay->path, strerror(errno)) == DONE;
 }
 
 int command_relay(const char *const *words, int count) {
-  static relay r;
+  static relay relay;
   struct stat ours, named;
   int status;
   (void)count;
-  r.path = words[0];
-  if (!read_users(&r) || !listen_at(&r)) return FAILED;
-  if (lstat(r.path, &ours) != 0) return complain("%s: %s", r.path, strerror(errno));
-  note("takes writes at %s", r.path);
-  status = child_supervise(run, tick, &r);
-  if (lstat(r.path, &named) == 0 && named.st_dev == ours.st_dev && named.st_ino == ours.st_ino)
-    unlink(r.path);
+  relay.path = words[0];
+  if (!read_users(&relay) || !listen_at(&relay)) return FAILED;
+  if (lstat(relay.path, &ours) != 0) return complain("%s: %s", relay.path, strerror(errno));
+  note("takes writes at %s", relay.path);
+  status = child_supervise(run, tick, &relay);
+  if (lstat(relay.path, &named) == 0 && named.st_dev == ours.st_dev && named.st_ino == ours.st_ino)
+    unlink(relay.path);
   return status;
 }

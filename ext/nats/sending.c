@@ -14,47 +14,49 @@
 #include "nats/replica.h"
 
 /* ----------------------------------------------------------------------------------- listening */
-static publishing of_pipe(sending *s, stream_rc rc) {
+static publishing of_pipe(sending *sending, stream_rc rc) {
   if (rc == STREAM_OK) return PUBLISHING_NOW;
   /* What the bucket has will tell whose it is. */
   if (rc == STREAM_REFUSED && stream_code() == STREAM_CODE_SEQUENCE) {
-    s->p->refused = true;
+    sending->publisher->refused = true;
     return PUBLISHING_AGAIN;
   }
-  return publish_says(s->p, PUBLISHING_AGAIN, "%s", stream_errmsg());
+  return publish_says(sending->publisher, PUBLISHING_AGAIN, "%s", stream_errmsg());
 }
 
-publishing sending_listen(sending *s, size_t most, int timeout_ms) {
-  sidecar_record *record = &s->p->notes.record;
+publishing sending_listen(sending *sending, size_t most, int timeout_ms) {
+  sidecar_record *record = &sending->publisher->notes.record;
   do {
-    uint64_t before = pipe_stored(s->pipe), whole = record->version;
-    stream_rc rc = pipe_listen(s->pipe, pipe_on_its_way(s->pipe) > most ? timeout_ms : 0, &whole);
-    uint64_t count = pipe_stored(s->pipe) - before;
+    uint64_t before = pipe_stored(sending->pipe), whole = record->version;
+    stream_rc rc =
+        pipe_listen(sending->pipe, pipe_on_its_way(sending->pipe) > most ? timeout_ms : 0, &whole);
+    uint64_t count = pipe_stored(sending->pipe) - before;
     child_stamp();
     if (count > 0) {
       record->applied += count;
-      record->position = pipe_stored(s->pipe);
+      record->position = pipe_stored(sending->pipe);
       record->version = whole;
       record->heard_ms = now_ms();
-      sidecar_write(&s->p->notes);
+      sidecar_write(&sending->publisher->notes);
     }
-    if (rc != STREAM_OK) return of_pipe(s, rc);
-  } while (pipe_on_its_way(s->pipe) > most && !child_told());
+    if (rc != STREAM_OK) return of_pipe(sending, rc);
+  } while (pipe_on_its_way(sending->pipe) > most && !child_told());
   return PUBLISHING_NOW;
 }
 
 /* -------------------------------------------------------------------------------------- sending */
-static publishing send_waiting(sending *s, bool last) {
+static publishing send_waiting(sending *sending, bool last) {
   char store[32], txn[32], part[48];
   stream_header headers[3] = { { "Maph-Store", store },
                                { "Maph-Txn", txn },
                                { "Maph-Part", part } };
-  int count = last || s->before == UINT64_MAX ? 2 : 3;
-  snprintf(store, sizeof store, "%016" PRIx64 "-%08x", s->p->store_id, s->p->me);
-  snprintf(txn, sizeof txn, "%" PRIu64 "%s", s->version, last ? ";last" : "");
-  snprintf(part, sizeof part, "%" PRIu64 ";%" PRIu64, s->before, s->index);
-  if (last) s->whole = s->version;
-  return of_pipe(s, pipe_send(s->pipe, headers, count, s->whole));
+  int count = last || sending->before == UINT64_MAX ? 2 : 3;
+  snprintf(store, sizeof store, "%016" PRIx64 "-%08x", sending->publisher->store_id,
+           sending->publisher->me);
+  snprintf(txn, sizeof txn, "%" PRIu64 "%s", sending->version, last ? ";last" : "");
+  snprintf(part, sizeof part, "%" PRIu64 ";%" PRIu64, sending->before, sending->index);
+  if (last) sending->whole = sending->version;
+  return of_pipe(sending, pipe_send(sending->pipe, headers, count, sending->whole));
 }
 
 /* A key as a person may be shown it. */
@@ -66,65 +68,67 @@ static const char *shown(maph_slice key) {
   return room;
 }
 
-static publishing refuse(sending *s, outgoing_rc why, const maph_entry *entry) {
-  publisher *p = s->p;
+static publishing refuse(sending *sending, outgoing_rc why, const maph_entry *entry) {
+  publisher *publisher = sending->publisher;
   const char *key = shown(entry->key);
   uint64_t version = entry->version;
   if (why == OUTGOING_KEY)
     return publish_says(
-        p, PUBLISHING_FATAL,
+        publisher, PUBLISHING_FATAL,
         "%s: version %" PRIu64 ": key %s: the bucket's keys are letters, digits, - _ / = and ., "
         "with no . at either end and no two in a row: use a bucket made with --keys escaped",
-        p->path, version, key);
+        publisher->path, version, key);
   if (why == OUTGOING_LONG)
-    return publish_says(p, PUBLISHING_FATAL,
+    return publish_says(publisher, PUBLISHING_FATAL,
                         "%s: version %" PRIu64 ": key %s of %zu bytes is too long for NATS: "
                         "--skip-too-large leaves it out",
-                        p->path, version, key, entry->key.size);
-  return publish_says(p, PUBLISHING_FATAL,
+                        publisher->path, version, key, entry->key.size);
+  return publish_says(publisher, PUBLISHING_FATAL,
                       "%s: version %" PRIu64 ": the value of key %s has %zu bytes, and a message "
                       "of bucket %s at most %" PRIu64 ": raise max_payload of the server, or "
                       "--max-value of the bucket, or leave it out with --skip-too-large",
-                      p->path, version, key, entry->value.size, p->bucket, s->rules.most);
+                      publisher->path, version, key, entry->value.size, publisher->bucket,
+                      sending->rules.most);
 }
 
 /* Is the change undone by a later one?  Then the bucket need not have it. */
-static bool is_past(const sending *s, const maph_entry *entry) {
+static bool is_past(const sending *sending, const maph_entry *entry) {
   maph_entry now;
-  return maph_get_entry(s->p->store, entry->key, &now) != MAPH_OK || now.version != entry->version;
+  return maph_get_entry(sending->publisher->store, entry->key, &now) != MAPH_OK
+         || now.version != entry->version;
 }
 
-static publishing judge(sending *s, outgoing_rc rc, const maph_entry *entry, bool deleted) {
+static publishing judge(sending *sending, outgoing_rc rc, const maph_entry *entry, bool deleted) {
   bool skips = rc != OUTGOING_KEY && option.skip_too_large;
   /* a delete: the bucket never had the key */
-  if (rc == OUTGOING_OK || deleted || skips || is_past(s, entry)) return PUBLISHING_NOW;
-  return refuse(s, rc, entry);
+  if (rc == OUTGOING_OK || deleted || skips || is_past(sending, entry)) return PUBLISHING_NOW;
+  return refuse(sending, rc, entry);
 }
 
-publishing sending_judge(sending *s, const maph_entry *entry, bool deleted) {
+publishing sending_judge(sending *sending, const maph_entry *entry, bool deleted) {
   static outgoing message;
-  return judge(s, outgoing_read(&s->rules, entry, deleted, &message), entry, deleted);
+  return judge(sending, outgoing_read(&sending->rules, entry, deleted, &message), entry, deleted);
 }
 
-publishing sending_take(sending *s, const maph_entry *entry, bool deleted, uint64_t index) {
+publishing sending_take(sending *sending, const maph_entry *entry, bool deleted, uint64_t index) {
   static outgoing message;
-  outgoing_rc rc = outgoing_read(&s->rules, entry, deleted, &message);
-  publishing end = judge(s, rc, entry, deleted);
+  outgoing_rc rc = outgoing_read(&sending->rules, entry, deleted, &message);
+  publishing end = judge(sending, rc, entry, deleted);
   if (end != PUBLISHING_NOW || (rc != OUTGOING_OK && deleted)) return end;
-  if (rc != OUTGOING_OK && !is_past(s, entry)) s->p->notes.record.left_out++;
+  if (rc != OUTGOING_OK && !is_past(sending, entry)) sending->publisher->notes.record.left_out++;
   if (rc == OUTGOING_LONG || rc == OUTGOING_KEY) return end;
-  if (pipe_waits(s->pipe)) end = send_waiting(s, false);
-  if (end == PUBLISHING_NOW && pipe_full(s->pipe))
-    end = sending_listen(s, pipe_on_its_way(s->pipe) / 2, 200);
-  s->index = index;
+  if (pipe_waits(sending->pipe)) end = send_waiting(sending, false);
+  if (end == PUBLISHING_NOW && pipe_full(sending->pipe))
+    end = sending_listen(sending, pipe_on_its_way(sending->pipe) / 2, 200);
+  sending->index = index;
   if (end == PUBLISHING_NOW)
-    end = of_pipe(
-        s, pipe_prepare(s->pipe, message.subject, message.headers, message.count, message.data));
+    end = of_pipe(sending, pipe_prepare(sending->pipe, message.subject, message.headers,
+                                        message.count, message.data));
   return end;
 }
 
-publishing sending_end(sending *s) {
-  publishing end = pipe_waits(s->pipe) ? send_waiting(s, true) : PUBLISHING_NOW;
-  s->whole = s->version;
+publishing sending_end(sending *sending) {
+  publishing end = pipe_waits(sending->pipe) ? send_waiting(sending, true) : PUBLISHING_NOW;
+  sending->whole = sending->version;
   return end;
 }

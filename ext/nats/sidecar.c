@@ -141,103 +141,105 @@ static int take_lock(int fd) {
   }
 }
 
-const char *sidecar_open(const char *path, unsigned mode, sidecar *s) {
-  return sidecar_open_as(path, SIDECAR_REPLICA, mode, s);
+const char *sidecar_open(const char *path, unsigned mode, sidecar *sidecar) {
+  return sidecar_open_as(path, SIDECAR_REPLICA, mode, sidecar);
 }
 
-const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *s) {
+const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *sidecar) {
   char *name = name_of(path, suffix);
   void *base;
-  memset(s, 0, sizeof *s);
-  s->suffix = suffix;
-  s->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
+  memset(sidecar, 0, sizeof *sidecar);
+  sidecar->suffix = suffix;
+  sidecar->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
   free(name);
-  if (s->fd < 0) return failed(path, suffix, strerror(errno));
-  if (take_lock(s->fd) != 0) {
+  if (sidecar->fd < 0) return failed(path, suffix, strerror(errno));
+  if (take_lock(sidecar->fd) != 0) {
     int error = errno;
-    close(s->fd);
+    close(sidecar->fd);
     if (error != EAGAIN && error != EACCES) return failed(path, suffix, strerror(error));
     return failed(path, suffix,
                   strcmp(suffix, SIDECAR_PUBLISHED) == 0
                       ? "the file is published by another process"
                       : "the file is followed by another process");
   }
-  if (ftruncate(s->fd, SIDECAR_SIZE) != 0 || posix_fallocate(s->fd, 0, SIDECAR_SIZE) != 0
-      || (base = mmap(NULL, SIDECAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0))
+  if (ftruncate(sidecar->fd, SIDECAR_SIZE) != 0
+      || posix_fallocate(sidecar->fd, 0, SIDECAR_SIZE) != 0
+      || (base = mmap(NULL, SIDECAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, sidecar->fd, 0))
              == MAP_FAILED) {
-    close(s->fd);
+    close(sidecar->fd);
     return failed(path, suffix, "there is no room for it");
   }
-  s->base = base;
+  sidecar->base = base;
   /* Nothing of another form may count as written later than what is written now. */
-  if (!read_header(s->base, &s->header) || !latest(s->base, &s->record)) sidecar_begin(s);
-  read_anchors(s->base, &s->record, &s->anchors);
+  if (!read_header(sidecar->base, &sidecar->header) || !latest(sidecar->base, &sidecar->record))
+    sidecar_begin(sidecar);
+  read_anchors(sidecar->base, &sidecar->record, &sidecar->anchors);
   return NULL;
 }
 
-void sidecar_begin(sidecar *s) {
-  memset(s->base, 0, SIDECAR_SIZE);
-  memset(&s->record, 0, sizeof s->record);
-  memset(&s->anchors, 0, sizeof s->anchors);
-  memset(&s->header, 0, sizeof s->header);
+void sidecar_begin(sidecar *sidecar) {
+  memset(sidecar->base, 0, SIDECAR_SIZE);
+  memset(&sidecar->record, 0, sizeof sidecar->record);
+  memset(&sidecar->anchors, 0, sizeof sidecar->anchors);
+  memset(&sidecar->header, 0, sizeof sidecar->header);
 }
 
-void sidecar_remove(const char *path, const sidecar *s) {
-  char *name = sidecar_named(path, s) ? name_of(path, s->suffix) : NULL;
+void sidecar_remove(const char *path, const sidecar *sidecar) {
+  char *name = sidecar_named(path, sidecar) ? name_of(path, sidecar->suffix) : NULL;
   if (name) unlink(name);
   free(name);
 }
 
-bool sidecar_named(const char *path, const sidecar *s) {
+bool sidecar_named(const char *path, const sidecar *sidecar) {
   struct stat named, ours;
-  char *name = name_of(path, s->suffix);
+  char *name = name_of(path, sidecar->suffix);
   bool there = name && stat(name, &named) == 0;
   bool missing = name && !there && errno == ENOENT;
   free(name);
-  if (!there || fstat(s->fd, &ours) != 0) return !missing;
+  if (!there || fstat(sidecar->fd, &ours) != 0) return !missing;
   return named.st_dev == ours.st_dev && named.st_ino == ours.st_ino;
 }
 
-const char *sidecar_renew(const char *path, unsigned mode, sidecar *s) {
+const char *sidecar_renew(const char *path, unsigned mode, sidecar *held) {
   sidecar other;
-  const char *wrong = sidecar_open_as(path, s->suffix, mode, &other);
+  const char *wrong = sidecar_open_as(path, held->suffix, mode, &other);
   if (wrong) return wrong;
-  munmap(s->base, SIDECAR_SIZE);
-  close(s->fd);
-  s->fd = other.fd;
-  s->base = other.base;
+  munmap(held->base, SIDECAR_SIZE);
+  close(held->fd);
+  held->fd = other.fd;
+  held->base = other.base;
   /* A child before this one may have made it. */
-  if (other.record.written > s->record.written) {
-    s->record = other.record;
-    s->anchors = other.anchors;
+  if (other.record.written > held->record.written) {
+    held->record = other.record;
+    held->anchors = other.anchors;
   }
-  sidecar_name(s, &s->header);
-  sidecar_write(s);
+  sidecar_name(held, &held->header);
+  sidecar_write(held);
   return NULL;
 }
 
-void sidecar_reload(sidecar *s) {
-  latest(s->base, &s->record);
-  read_anchors(s->base, &s->record, &s->anchors);
+void sidecar_reload(sidecar *sidecar) {
+  latest(sidecar->base, &sidecar->record);
+  read_anchors(sidecar->base, &sidecar->record, &sidecar->anchors);
 }
 
-void sidecar_name(sidecar *s, const sidecar_header *header) {
+void sidecar_name(sidecar *sidecar, const sidecar_header *header) {
   char text[RECORD_AT] = "";
   snprintf(text, sizeof text, "%sbucket=%s\nkeys=%s\nfilter=%s\nservers=%s\n", magic,
            header->bucket, header->escaped ? "escaped" : "plain", header->filter, header->servers);
-  s->header = *header;
-  if (memcmp(s->base, text, sizeof text) != 0) memcpy(s->base, text, sizeof text);
+  sidecar->header = *header;
+  if (memcmp(sidecar->base, text, sizeof text) != 0) memcpy(sidecar->base, text, sizeof text);
 }
 
-void sidecar_write(sidecar *s) {
+void sidecar_write(sidecar *sidecar) {
   unsigned char *to;
-  s->record.written++;
-  s->record.checksum = sum(&s->record);
-  s->anchors.written = s->record.written;
-  s->anchors.checksum = sum_of_anchors(&s->anchors);
-  to = s->base + RECORD_AT + (s->record.written & 1) * RECORD_ROOM;
-  memcpy(to + sizeof s->record, &s->anchors, sizeof s->anchors);
-  memcpy(to, &s->record, sizeof s->record);
+  sidecar->record.written++;
+  sidecar->record.checksum = sum(&sidecar->record);
+  sidecar->anchors.written = sidecar->record.written;
+  sidecar->anchors.checksum = sum_of_anchors(&sidecar->anchors);
+  to = sidecar->base + RECORD_AT + (sidecar->record.written & 1) * RECORD_ROOM;
+  memcpy(to + sizeof sidecar->record, &sidecar->anchors, sizeof sidecar->anchors);
+  memcpy(to, &sidecar->record, sizeof sidecar->record);
 }
 
 bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record) {

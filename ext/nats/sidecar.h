@@ -86,25 +86,25 @@ typedef struct sidecar {
   sidecar_anchors anchors;
 } sidecar;
 
-/* Open or make PATH.replica, and take the lock.  What stands there is read to *s; where nothing can
-** be believed the record is zeros.  NULL, or a sentence (in memory of the thread). */
-const char *sidecar_open(const char *path, unsigned mode, sidecar *s);
+/* Open or make PATH.replica, and take the lock.  What stands there is read to *sidecar; where
+** nothing can be believed the record is zeros.  NULL, or a sentence (in memory of the thread). */
+const char *sidecar_open(const char *path, unsigned mode, sidecar *sidecar);
 /* The same of PATH.publish, which a publisher has beside a store (publish.h). */
 #define SIDECAR_PUBLISHED ".publish"
-const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *s);
-void sidecar_name(sidecar *s, const sidecar_header *header);
-void sidecar_write(sidecar *s);
+const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *sidecar);
+void sidecar_name(sidecar *sidecar, const sidecar_header *header);
+void sidecar_write(sidecar *sidecar);
 /* Is it still what PATH.replica names? */
-bool sidecar_named(const char *path, const sidecar *s);
-/* Where it is not, somebody removed it: make it anew, with what *s has.  NULL, or a sentence; then
-** *s is as it was. */
-const char *sidecar_renew(const char *path, unsigned mode, sidecar *s);
+bool sidecar_named(const char *path, const sidecar *sidecar);
+/* Where it is not, somebody removed it: make it anew, with what *held has.  NULL, or a sentence;
+** then *held is as it was. */
+const char *sidecar_renew(const char *path, unsigned mode, sidecar *held);
 /* Forget what it has: the file that it told of is not there. */
-void sidecar_begin(sidecar *s);
+void sidecar_begin(sidecar *sidecar);
 /* Remove it, if it is still the one that has the name. */
-void sidecar_remove(const char *path, const sidecar *s);
-/* What a process that shared *s wrote since. */
-void sidecar_reload(sidecar *s);
+void sidecar_remove(const char *path, const sidecar *sidecar);
+/* What a process that shared *sidecar wrote since. */
+void sidecar_reload(sidecar *sidecar);
 /* ------------------------------------------------------------------------------------ who looks */
 /* What PATH.replica tells.  False: there is none that can be believed; errno 0: it is not one. */
 bool sidecar_read(const char *path, sidecar_header *header, sidecar_record *record);

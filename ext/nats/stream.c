@@ -16,17 +16,17 @@
 enum { SUBJECT_ROOM = CONNECT_SUBJECT };
 
 /* ------------------------------------------------------------------------------------- messages */
-maph_slice message_data(const message *m) {
-  int size = natsMsg_GetDataLength(m);
-  return maph_bytes(natsMsg_GetData(m), size > 0 ? (size_t)size : 0);
+maph_slice message_data(const message *message) {
+  int size = natsMsg_GetDataLength(message);
+  return maph_bytes(natsMsg_GetData(message), size > 0 ? (size_t)size : 0);
 }
-const char *message_subject(const message *m) { return natsMsg_GetSubject(m); }
-const char *message_reply(const message *m) { return natsMsg_GetReply(m); }
-const char *message_header(message *m, const char *name) {
+const char *message_subject(const message *message) { return natsMsg_GetSubject(message); }
+const char *message_reply(const message *message) { return natsMsg_GetReply(message); }
+const char *message_header(message *message, const char *name) {
   const char *value = NULL;
-  return natsMsgHeader_Get(m, name, &value) == NATS_OK ? value : NULL;
+  return natsMsgHeader_Get(message, name, &value) == NATS_OK ? value : NULL;
 }
-void message_free(message *m) { natsMsg_Destroy(m); }
+void message_free(message *message) { natsMsg_Destroy(message); }
 
 /* ------------------------------------------------------------------------------------- requests */
 void connect_subject(const char *what, char room[CONNECT_SUBJECT]) {
@@ -36,38 +36,38 @@ void connect_subject(const char *what, char room[CONNECT_SUBJECT]) {
     snprintf(room, SUBJECT_ROOM, "$JS.API.%s", what);
 }
 
-static stream_rc not_believed(connection *c, const char *what) {
-  return stream_fail(STREAM_WRONG, "%s: what it answers to %s cannot be believed", c->server.url,
-                     what);
+static stream_rc not_believed(connection *connection, const char *what) {
+  return stream_fail(STREAM_WRONG, "%s: what it answers to %s cannot be believed",
+                     connection->server.url, what);
 }
 
-stream_rc connect_look_at(connection *c, const char *what, message *answer) {
+stream_rc connect_look_at(connection *connection, const char *what, message *answer) {
   maph_slice text = message_data(answer), error;
   char description[256];
   uint64_t code;
   json_reader in;
-  if (!json_whole(text, &in)) return not_believed(c, what);
+  if (!json_whole(text, &in)) return not_believed(connection, what);
   if (!answer_find(text, "error", &error)) return STREAM_OK;
   if (!answer_number(error, "err_code", UINT_MAX, 0, &code)
       || !answer_text(error, "description", description, sizeof description))
-    return not_believed(c, what);
+    return not_believed(connection, what);
   return connect_refused((unsigned)code, what, description);
 }
 
-bool connect_was_denied(connection *c) {
+bool connect_was_denied(connection *connection) {
   const char *said = NULL;
-  natsConnection_GetLastError(c->nats, &said);
+  natsConnection_GetLastError(connection->nats, &said);
   return said && strcasestr(said, "permissions violation") != NULL;
 }
 
-static stream_rc request(connection *c, const char *what, natsMsg *question, int timeout_ms,
-                         message **answer) {
+static stream_rc request(connection *connection, const char *what, natsMsg *question,
+                         int timeout_ms, message **answer) {
   natsMsg *came = NULL;
-  natsStatus s = natsConnection_RequestMsg(&came, c->nats, question, timeout_ms);
-  stream_rc rc =
-      s == NATS_OK ? connect_look_at(c, what, came) : connect_failed(s, what, c->server.url);
-  if (rc == STREAM_TIMEOUT && connect_was_denied(c))
-    rc = stream_fail(STREAM_DENIED, "%s: %s: no permission", c->server.url, what);
+  natsStatus status = natsConnection_RequestMsg(&came, connection->nats, question, timeout_ms);
+  stream_rc rc = status == NATS_OK ? connect_look_at(connection, what, came)
+                                   : connect_failed(status, what, connection->server.url);
+  if (rc == STREAM_TIMEOUT && connect_was_denied(connection))
+    rc = stream_fail(STREAM_DENIED, "%s: %s: no permission", connection->server.url, what);
   if (rc == STREAM_OK)
     *answer = came;
   else
@@ -75,17 +75,17 @@ static stream_rc request(connection *c, const char *what, natsMsg *question, int
   return rc;
 }
 
-stream_rc stream_ask(connection *c, const char *what, maph_slice json, int timeout_ms,
+stream_rc stream_ask(connection *connection, const char *what, maph_slice json, int timeout_ms,
                      message **answer) {
   char subject[SUBJECT_ROOM];
   natsMsg *question = NULL;
-  natsStatus s;
+  natsStatus status;
   stream_rc rc;
   *answer = NULL;
   connect_subject(what, subject);
-  s = natsMsg_Create(&question, subject, NULL, json.data, (int)json.size);
-  if (s != NATS_OK) return connect_failed(s, what, c->server.url);
-  rc = request(c, what, question, timeout_ms, answer);
+  status = natsMsg_Create(&question, subject, NULL, json.data, (int)json.size);
+  if (status != NATS_OK) return connect_failed(status, what, connection->server.url);
+  rc = request(connection, what, question, timeout_ms, answer);
   natsMsg_Destroy(question);
   return rc;
 }
@@ -152,30 +152,30 @@ static bool read_state(maph_slice text, stream_info *info) {
          && info->created[0] != 0;
 }
 
-stream_rc stream_look(connection *c, const char *bucket, stream_info *info) {
+stream_rc stream_look(connection *connection, const char *bucket, stream_info *info) {
   char what[STREAM_NAME + 32];
   message *answer;
   maph_slice text;
   stream_rc rc;
   memset(info, 0, sizeof *info);
   snprintf(what, sizeof what, "STREAM.INFO.KV_%s", bucket);
-  rc = stream_ask(c, what, maph_bytes("", 0), c->patience_ms, &answer);
-  if (rc == STREAM_NONE) return stream_fail(rc, "%s: no bucket %s", c->server.url, bucket);
+  rc = stream_ask(connection, what, maph_bytes("", 0), connection->patience_ms, &answer);
+  if (rc == STREAM_NONE) return stream_fail(rc, "%s: no bucket %s", connection->server.url, bucket);
   if (rc != STREAM_OK) return rc;
   text = message_data(answer);
   if (!read_config(text, info) || !read_state(text, info))
-    rc = not_believed(c, what);
+    rc = not_believed(connection, what);
   else if (!is_of_bucket(text, bucket, info))
-    rc = stream_fail(STREAM_REFUSED, "%s: the stream KV_%s is no key-value bucket", c->server.url,
-                     bucket);
+    rc = stream_fail(STREAM_REFUSED, "%s: the stream KV_%s is no key-value bucket",
+                     connection->server.url, bucket);
   message_free(answer);
   return rc;
 }
 
 /* ------------------------------------------------------------------------------ stored messages */
-void stored_free(stored *s) {
-  free(s->memory);
-  memset(s, 0, sizeof *s);
+void stored_free(stored *stored) {
+  free(stored->memory);
+  memset(stored, 0, sizeof *stored);
 }
 
 /* Subject, headers and data of an answer, one behind the other in memory of their own. */
@@ -205,17 +205,18 @@ static bool read_stored(maph_slice text, stored *found) {
   return memory != NULL;
 }
 
-static stream_rc get(connection *c, const char *bucket, maph_slice question, stored *found) {
+static stream_rc get(connection *connection, const char *bucket, maph_slice question,
+                     stored *found) {
   char what[STREAM_NAME + 32];
   message *answer;
   stream_rc rc;
   memset(found, 0, sizeof *found);
   snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
-  rc = stream_ask(c, what, question, c->patience_ms, &answer);
+  rc = stream_ask(connection, what, question, connection->patience_ms, &answer);
   if (rc != STREAM_OK) return rc;
   if (!read_stored(message_data(answer), found)) {
     stored_free(found);
-    rc = not_believed(c, what);
+    rc = not_believed(connection, what);
   }
   message_free(answer);
   return rc;
@@ -226,9 +227,9 @@ static maph_slice sequence_question(uint64_t sequence, char room[SUBJECT_ROOM]) 
       room, (size_t)snprintf(room, SUBJECT_ROOM, "{\"seq\":%llu}", (unsigned long long)sequence));
 }
 
-stream_rc stream_get(connection *c, const char *bucket, uint64_t sequence, stored *found) {
+stream_rc stream_get(connection *connection, const char *bucket, uint64_t sequence, stored *found) {
   char room[SUBJECT_ROOM];
-  return get(c, bucket, sequence_question(sequence, room), found);
+  return get(connection, bucket, sequence_question(sequence, room), found);
 }
 
 typedef struct text {
@@ -255,15 +256,16 @@ static stream_rc last_question(const char *subject, char room[SUBJECT_ROOM], map
   return STREAM_OK;
 }
 
-stream_rc stream_get_last(connection *c, const char *bucket, const char *subject, stored *found) {
+stream_rc stream_get_last(connection *connection, const char *bucket, const char *subject,
+                          stored *found) {
   char room[SUBJECT_ROOM];
   maph_slice question;
   stream_rc rc = last_question(subject, room, &question);
-  return rc == STREAM_OK ? get(c, bucket, question, found) : rc;
+  return rc == STREAM_OK ? get(connection, bucket, question, found) : rc;
 }
 
-maph_slice stored_header(const stored *s, const char *name) {
-  const char *at = s->headers.data, *end = at + s->headers.size;
+maph_slice stored_header(const stored *stored, const char *name) {
+  const char *at = stored->headers.data, *end = at + stored->headers.size;
   size_t size = strlen(name);
   while (at < end) {
     const char *line_end = memchr(at, '\n', (size_t)(end - at)), *value;
@@ -282,97 +284,102 @@ maph_slice stored_header(const stored *s, const char *name) {
 /* --------------------------------------------------------------------- which message comes next */
 enum { QUESTIONS_AT_ONCE = 512, ANSWER_MS = 15000 };
 
-static stream_rc listen_for_answers(connection *c) {
+static stream_rc listen_for_answers(connection *connection) {
   char all[300];
-  natsStatus s;
-  if (c->answers) return STREAM_OK;
-  connect_inbox(c->inbox);
-  snprintf(all, sizeof all, "%s.*", c->inbox);
-  s = natsConnection_SubscribeSync(&c->answers, c->nats, all);
-  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(c->answers, -1, -1);
-  return connect_failed(s, "subscribe", c->server.url);
+  natsStatus status;
+  if (connection->answers) return STREAM_OK;
+  connect_inbox(connection->inbox);
+  snprintf(all, sizeof all, "%s.*", connection->inbox);
+  status = natsConnection_SubscribeSync(&connection->answers, connection->nats, all);
+  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(connection->answers, -1, -1);
+  return connect_failed(status, "subscribe", connection->server.url);
 }
 
-static stream_rc put_question(connection *c, const char *subject, maph_slice question) {
+static stream_rc put_question(connection *connection, const char *subject, maph_slice question) {
   char reply[300];
-  natsStatus s;
-  snprintf(reply, sizeof reply, "%s.%llu", c->inbox, ++c->asked);
-  s = natsConnection_PublishRequest(c->nats, subject, reply, question.data, (int)question.size);
-  return connect_failed(s, "asking for messages", c->server.url);
+  natsStatus status;
+  snprintf(reply, sizeof reply, "%s.%llu", connection->inbox, ++connection->asked);
+  status = natsConnection_PublishRequest(connection->nats, subject, reply, question.data,
+                                         (int)question.size);
+  return connect_failed(status, "asking for messages", connection->server.url);
 }
 
-static stream_rc ask_next(connection *c, const char *subject, uint64_t from) {
+static stream_rc ask_next(connection *connection, const char *subject, uint64_t from) {
   char question[96];
   snprintf(question, sizeof question, "{\"seq\":%llu,\"next_by_subj\":\">\"}",
            (unsigned long long)from);
-  return put_question(c, subject, maph_str(question));
+  return put_question(connection, subject, maph_str(question));
 }
 
-static stream_rc understand_next(connection *c, message *m, bool direct, uint64_t *found) {
-  const char *status = message_header(m, "Status"), *number = message_header(m, "Nats-Sequence");
+static stream_rc understand_next(connection *connection, message *message, bool direct,
+                                 uint64_t *found) {
+  const char *status = message_header(message, "Status"),
+             *number = message_header(message, "Nats-Sequence");
   stream_rc rc;
   *found = 0;
   if (status && strcmp(status, "404") == 0) return STREAM_OK;
-  if (status) return stream_fail(STREAM_LOST, "%s: status %.40s", c->server.url, status);
+  if (status) return stream_fail(STREAM_LOST, "%s: status %.40s", connection->server.url, status);
   if (direct && number) {
     if (json_whole_number(maph_str(number), SEQUENCE_MOST, found) && *found > 0) return STREAM_OK;
-    return not_believed(c, "DIRECT.GET");
+    return not_believed(connection, "DIRECT.GET");
   }
-  rc = connect_look_at(c, "STREAM.MSG.GET", m);
+  rc = connect_look_at(connection, "STREAM.MSG.GET", message);
   if (rc == STREAM_NONE) return STREAM_OK;
   if (rc != STREAM_OK) return rc;
-  if (!answer_number(message_data(m), "message.seq", SEQUENCE_MOST, 0, found) || *found == 0)
-    return not_believed(c, "STREAM.MSG.GET");
+  if (!answer_number(message_data(message), "message.seq", SEQUENCE_MOST, 0, found) || *found == 0)
+    return not_believed(connection, "STREAM.MSG.GET");
   return STREAM_OK;
 }
 
 /* The answer to one of many questions: the one of that number. */
-typedef stream_rc (*answer_fn)(void *arg, size_t which, message *m);
+typedef stream_rc (*answer_fn)(void *arg, size_t which, message *message);
 
 /* The answers to the questions first .. first+n-1, in whatever order they come. */
-static stream_rc gather(connection *c, unsigned long long first, size_t n, answer_fn take,
+static stream_rc gather(connection *connection, unsigned long long first, size_t n, answer_fn take,
                         void *arg) {
   stream_rc rc = STREAM_OK;
   for (size_t missing = n; missing > 0 && rc == STREAM_OK;) {
-    natsMsg *m = NULL;
-    natsStatus s = natsSubscription_NextMsg(&m, c->answers, ANSWER_MS);
+    natsMsg *msg = NULL;
+    natsStatus status = natsSubscription_NextMsg(&msg, connection->answers, ANSWER_MS);
     const char *subject;
     uint64_t number;
-    if (s != NATS_OK) return connect_failed(s, "asking for messages", c->server.url);
-    subject = message_subject(m) + strlen(c->inbox) + 1;
+    if (status != NATS_OK)
+      return connect_failed(status, "asking for messages", connection->server.url);
+    subject = message_subject(msg) + strlen(connection->inbox) + 1;
     if (json_whole_number(maph_str(subject), UINT64_MAX, &number) && number >= first
         && number - first < n) {
-      rc = take(arg, (size_t)(number - first), m);
+      rc = take(arg, (size_t)(number - first), msg);
       missing--;
     }
-    natsMsg_Destroy(m);
+    natsMsg_Destroy(msg);
   }
   return rc;
 }
 
 typedef struct asking_next {
-  connection *c;
+  connection *connection;
   bool direct;
   uint64_t *found;
 } asking_next;
 
-static stream_rc take_next(void *arg, size_t which, message *m) {
+static stream_rc take_next(void *arg, size_t which, message *message) {
   asking_next *asking = arg;
-  return understand_next(asking->c, m, asking->direct, &asking->found[which]);
+  return understand_next(asking->connection, message, asking->direct, &asking->found[which]);
 }
 
-stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t n,
+stream_rc stream_next_of(connection *connection, const char *bucket, bool direct, size_t n,
                          const uint64_t *from, uint64_t *found) {
   char what[STREAM_NAME + 32], subject[SUBJECT_ROOM];
-  stream_rc rc = listen_for_answers(c);
+  stream_rc rc = listen_for_answers(connection);
   snprintf(what, sizeof what, "%s.KV_%s", direct ? "DIRECT.GET" : "STREAM.MSG.GET", bucket);
   connect_subject(what, subject);
   for (size_t done = 0; done < n && rc == STREAM_OK;) {
     size_t now = n - done < QUESTIONS_AT_ONCE ? n - done : QUESTIONS_AT_ONCE;
-    unsigned long long first = c->asked + 1;
-    asking_next asking = { c, direct, found + done };
-    for (size_t i = 0; i < now && rc == STREAM_OK; i++) rc = ask_next(c, subject, from[done + i]);
-    if (rc == STREAM_OK) rc = gather(c, first, now, take_next, &asking);
+    unsigned long long first = connection->asked + 1;
+    asking_next asking = { connection, direct, found + done };
+    for (size_t i = 0; i < now && rc == STREAM_OK; i++)
+      rc = ask_next(connection, subject, from[done + i]);
+    if (rc == STREAM_OK) rc = gather(connection, first, now, take_next, &asking);
     done += now;
   }
   return rc;
@@ -380,17 +387,17 @@ stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t 
 
 /* ------------------------------------------------------------------------- many stored messages */
 typedef struct asking_each {
-  connection *c;
+  connection *connection;
   stored_fn each;
   void *arg;
 } asking_each;
 
-static stream_rc take_each(void *arg, size_t which, message *m) {
+static stream_rc take_each(void *arg, size_t which, message *message) {
   asking_each *asking = arg;
   stored found = { 0 };
-  stream_rc rc = connect_look_at(asking->c, "STREAM.MSG.GET", m);
-  if (rc == STREAM_OK && !read_stored(message_data(m), &found))
-    rc = not_believed(asking->c, "STREAM.MSG.GET");
+  stream_rc rc = connect_look_at(asking->connection, "STREAM.MSG.GET", message);
+  if (rc == STREAM_OK && !read_stored(message_data(message), &found))
+    rc = not_believed(asking->connection, "STREAM.MSG.GET");
   if (rc == STREAM_OK) asking->each(asking->arg, which, &found);
   if (rc == STREAM_NONE) {
     asking->each(asking->arg, which, NULL);
@@ -400,12 +407,12 @@ static stream_rc take_each(void *arg, size_t which, message *m) {
   return rc;
 }
 
-stream_rc stream_get_each(connection *c, const char *bucket, size_t n,
+stream_rc stream_get_each(connection *connection, const char *bucket, size_t n,
                           const stream_question *questions, stored_fn each, void *arg) {
   char what[STREAM_NAME + 32], api[SUBJECT_ROOM], room[SUBJECT_ROOM];
-  asking_each asking = { c, each, arg };
-  stream_rc rc = listen_for_answers(c);
-  unsigned long long first = c->asked + 1;
+  asking_each asking = { connection, each, arg };
+  stream_rc rc = listen_for_answers(connection);
+  unsigned long long first = connection->asked + 1;
   snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
   connect_subject(what, api);
   for (size_t i = 0; i < n && rc == STREAM_OK; i++) {
@@ -414,9 +421,9 @@ stream_rc stream_get_each(connection *c, const char *bucket, size_t n,
       rc = last_question(questions[i].subject, room, &question);
     else
       question = sequence_question(questions[i].sequence, room);
-    if (rc == STREAM_OK) rc = put_question(c, api, question);
+    if (rc == STREAM_OK) rc = put_question(connection, api, question);
   }
-  return rc == STREAM_OK ? gather(c, first, n, take_each, &asking) : rc;
+  return rc == STREAM_OK ? gather(connection, first, n, take_each, &asking) : rc;
 }
 
 /* -------------------------------------------------------------------------------------- publish */
@@ -426,31 +433,31 @@ static size_t header_bytes(const stream_header *headers, int count) {
   return size;
 }
 
-stream_rc stream_publish(connection *c, const char *subject, const stream_header *headers,
+stream_rc stream_publish(connection *connection, const char *subject, const stream_header *headers,
                          int headers_count, maph_slice data, int timeout_ms, uint64_t *sequence,
                          bool *duplicate) {
   char room[SUBJECT_ROOM]; /* behind a leaf node: the subject in the domain */
   message *answer = NULL;
-  natsMsg *m = NULL;
-  natsStatus s;
+  natsMsg *msg = NULL;
+  natsStatus status;
   stream_rc rc;
   *sequence = 0;
-  if (data.size > c->server.max_payload
-      || data.size + header_bytes(headers, headers_count) > c->server.max_payload)
+  if (data.size > connection->server.max_payload
+      || data.size + header_bytes(headers, headers_count) > connection->server.max_payload)
     return stream_fail(STREAM_TOO_BIG,
                        "the value has %zu bytes, and the server takes %llu: raise its max_payload, "
                        "or keep it elsewhere and a reference here",
-                       data.size, (unsigned long long)c->server.max_payload);
+                       data.size, (unsigned long long)connection->server.max_payload);
   if (option.domain) connect_subject(subject, room);
-  s = natsMsg_Create(&m, option.domain ? room : subject, NULL, data.data, (int)data.size);
-  for (int i = 0; i < headers_count && s == NATS_OK; i++)
-    s = natsMsgHeader_Set(m, headers[i].name, headers[i].value);
-  rc = connect_failed(s, "publish", c->server.url);
-  if (rc == STREAM_OK) rc = request(c, "publish", m, timeout_ms, &answer);
-  natsMsg_Destroy(m);
+  status = natsMsg_Create(&msg, option.domain ? room : subject, NULL, data.data, (int)data.size);
+  for (int i = 0; i < headers_count && status == NATS_OK; i++)
+    status = natsMsgHeader_Set(msg, headers[i].name, headers[i].value);
+  rc = connect_failed(status, "publish", connection->server.url);
+  if (rc == STREAM_OK) rc = request(connection, "publish", msg, timeout_ms, &answer);
+  natsMsg_Destroy(msg);
   if (rc != STREAM_OK) return rc;
   if (!answer_number(message_data(answer), "seq", SEQUENCE_MOST, 0, sequence) || *sequence == 0)
-    rc = not_believed(c, "publish");
+    rc = not_believed(connection, "publish");
   if (duplicate) *duplicate = answer_true(message_data(answer), "duplicate");
   message_free(answer);
   return rc;
@@ -458,7 +465,7 @@ stream_rc stream_publish(connection *c, const char *subject, const stream_header
 
 /* ------------------------------------------------------------------------------------- consumer */
 struct consumer {
-  connection *c;
+  connection *connection;
   consumer *next; /* of that connection */
   char inbox[256], name[64];
   natsSubscription *subscription;
@@ -494,66 +501,70 @@ static bool consumer_question(text *to, const char *bucket, const char *origin, 
   return json_write_end(&out);
 }
 
-static stream_rc create_consumer(consumer *k, const char *bucket, const char *origin,
+static stream_rc create_consumer(consumer *consumer, const char *bucket, const char *origin,
                                  const char *filter, uint64_t from, const char *description) {
   char room[SUBJECT_ROOM], what[STREAM_NAME + 32];
   text question = { .bytes = room, .room = sizeof room };
   message *answer;
-  natsStatus s;
+  natsStatus status;
   stream_rc rc;
-  connect_inbox(k->inbox);
-  if (!consumer_question(&question, bucket, origin, filter, from, k->inbox, description))
+  connect_inbox(consumer->inbox);
+  if (!consumer_question(&question, bucket, origin, filter, from, consumer->inbox, description))
     return stream_fail(STREAM_TOO_BIG, "--filter: too long for NATS");
-  s = natsConnection_SubscribeSync(&k->subscription, k->c->nats, k->inbox);
-  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(k->subscription, -1, -1);
-  if (s != NATS_OK) return connect_failed(s, "subscribe", k->c->server.url);
+  status = natsConnection_SubscribeSync(&consumer->subscription, consumer->connection->nats,
+                                        consumer->inbox);
+  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(consumer->subscription, -1, -1);
+  if (status != NATS_OK)
+    return connect_failed(status, "subscribe", consumer->connection->server.url);
   snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
-  rc = stream_ask(k->c, what, maph_bytes(room, question.size),
-                  filter ? STREAM_PATIENCE_MS : k->c->patience_ms, &answer);
+  rc = stream_ask(consumer->connection, what, maph_bytes(room, question.size),
+                  filter ? STREAM_PATIENCE_MS : consumer->connection->patience_ms, &answer);
   if (rc != STREAM_OK) return rc;
-  if (!answer_text(message_data(answer), "name", k->name, sizeof k->name))
-    rc = not_believed(k->c, what);
+  if (!answer_text(message_data(answer), "name", consumer->name, sizeof consumer->name))
+    rc = not_believed(consumer->connection, what);
   message_free(answer);
   return rc;
 }
 
-stream_rc consumer_open(connection *c, const char *bucket, const char *origin, const char *filter,
-                        uint64_t from, const char *description, consumer **made) {
-  consumer *k = calloc(1, sizeof *k);
-  *made = k;
-  if (k == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
-  k->c = c;
-  k->next = c->consumers;
-  c->consumers = k;
-  snprintf(k->bucket, sizeof k->bucket, "%s", bucket);
-  k->prefix_size = (size_t)snprintf(k->prefix, sizeof k->prefix, "$KV.%s.", origin);
-  return create_consumer(k, bucket, origin, filter, from, description);
+stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
+                        const char *filter, uint64_t from, const char *description,
+                        consumer **made) {
+  consumer *consumer = calloc(1, sizeof *consumer);
+  *made = consumer;
+  if (consumer == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  consumer->connection = connection;
+  consumer->next = connection->consumers;
+  connection->consumers = consumer;
+  snprintf(consumer->bucket, sizeof consumer->bucket, "%s", bucket);
+  consumer->prefix_size =
+      (size_t)snprintf(consumer->prefix, sizeof consumer->prefix, "$KV.%s.", origin);
+  return create_consumer(consumer, bucket, origin, filter, from, description);
 }
 
 /* The server forgets it 10 s after nobody listens any more; told, at once. */
-void consumer_close(consumer *k) {
+void consumer_close(consumer *consumer) {
   char what[STREAM_NAME + 128], subject[SUBJECT_ROOM];
-  if (k == NULL || k->name[0] == 0) return;
-  snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%.*s.%s", (int)k->prefix_size - 5, k->prefix + 4,
-           k->name);
+  if (consumer == NULL || consumer->name[0] == 0) return;
+  snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%.*s.%s", (int)consumer->prefix_size - 5,
+           consumer->prefix + 4, consumer->name);
   connect_subject(what, subject);
-  natsConnection_PublishString(k->c->nats, subject, "");
-  natsSubscription_Unsubscribe(k->subscription);
-  k->name[0] = 0;
+  natsConnection_PublishString(consumer->connection->nats, subject, "");
+  natsSubscription_Unsubscribe(consumer->subscription);
+  consumer->name[0] = 0;
 }
 
-void connect_free_consumers(connection *c) {
-  while (c->consumers) {
-    consumer *next = c->consumers->next;
-    natsSubscription_Destroy(c->consumers->subscription);
-    free(c->consumers);
-    c->consumers = next;
+void connect_free_consumers(connection *connection) {
+  while (connection->consumers) {
+    consumer *next = connection->consumers->next;
+    natsSubscription_Destroy(connection->consumers->subscription);
+    free(connection->consumers);
+    connection->consumers = next;
   }
 }
 
 /* $JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERED.TIME.PENDING, with DOMAIN.ACCOUNT before STREAM
 ** and perhaps more behind it from later servers. */
-static bool read_place(const char *reply, delivery *d) {
+static bool read_place(const char *reply, delivery *delivery) {
   const char *token[13];
   size_t size[13];
   int count = 0, at;
@@ -565,74 +576,78 @@ static bool read_place(const char *reply, delivery *d) {
   }
   if (count != 9 && count != 11 && count != 12) return false;
   at = count == 9 ? 5 : 7;
-  return json_whole_number(maph_bytes(token[at], size[at]), SEQUENCE_MOST, &d->sequence)
-         && json_whole_number(maph_bytes(token[at + 1], size[at + 1]), INT64_MAX, &d->delivered)
-         && json_whole_number(maph_bytes(token[at + 2], size[at + 2]), INT64_MAX, &d->time_ns)
-         && d->sequence > 0 && d->delivered > 0;
+  return json_whole_number(maph_bytes(token[at], size[at]), SEQUENCE_MOST, &delivery->sequence)
+         && json_whole_number(maph_bytes(token[at + 1], size[at + 1]), INT64_MAX,
+                              &delivery->delivered)
+         && json_whole_number(maph_bytes(token[at + 2], size[at + 2]), INT64_MAX,
+                              &delivery->time_ns)
+         && delivery->sequence > 0 && delivery->delivered > 0;
 }
 
-static event wrong(consumer *k, natsMsg *m, const char *what) {
-  stream_fail(STREAM_WRONG, "%s: it sent %s: %.200s", k->c->server.url, what,
-              message_reply(m) ? message_reply(m) : "");
+static event wrong(consumer *consumer, natsMsg *msg, const char *what) {
+  stream_fail(STREAM_WRONG, "%s: it sent %s: %.200s", consumer->connection->server.url, what,
+              message_reply(msg) ? message_reply(msg) : "");
   return EVENT_WRONG;
 }
 
-static bool header_number(natsMsg *m, const char *name, uint64_t *number) {
-  const char *value = message_header(m, name);
+static bool header_number(natsMsg *msg, const char *name, uint64_t *number) {
+  const char *value = message_header(msg, name);
   return value && json_whole_number(maph_str(value), SEQUENCE_MOST, number);
 }
 
 /* A message with a status is of the consumer, not of the bucket. */
-static event control(consumer *k, natsMsg *m, const char *status, delivery *d) {
-  const char *reply = message_reply(m), *stalled;
+static event control(consumer *consumer, natsMsg *msg, const char *status, delivery *delivery) {
+  const char *reply = message_reply(msg), *stalled;
   if (strcmp(status, "100") != 0) {
-    stream_fail(STREAM_LOST, "%s: the consumer ends: status %.40s", k->c->server.url, status);
+    stream_fail(STREAM_LOST, "%s: the consumer ends: status %.40s",
+                consumer->connection->server.url, status);
     return EVENT_LOST;
   }
-  if (reply && strncmp(reply, "$JS.FC.", 7) == 0 && strlen(reply) < sizeof d->reply) {
-    strcpy(d->reply, reply);
+  if (reply && strncmp(reply, "$JS.FC.", 7) == 0 && strlen(reply) < sizeof delivery->reply) {
+    strcpy(delivery->reply, reply);
     return EVENT_FLOW;
   }
-  if (!header_number(m, "Nats-Last-Consumer", &d->delivered)
-      || !header_number(m, "Nats-Last-Stream", &d->sequence))
-    return wrong(k, m, "a heartbeat without its numbers");
-  stalled = message_header(m, "Nats-Consumer-Stalled");
-  if (stalled && strncmp(stalled, "$JS.FC.", 7) == 0 && strlen(stalled) < sizeof d->reply)
-    strcpy(d->reply, stalled);
+  if (!header_number(msg, "Nats-Last-Consumer", &delivery->delivered)
+      || !header_number(msg, "Nats-Last-Stream", &delivery->sequence))
+    return wrong(consumer, msg, "a heartbeat without its numbers");
+  stalled = message_header(msg, "Nats-Consumer-Stalled");
+  if (stalled && strncmp(stalled, "$JS.FC.", 7) == 0 && strlen(stalled) < sizeof delivery->reply)
+    strcpy(delivery->reply, stalled);
   return EVENT_HEARTBEAT;
 }
 
-static event take(consumer *k, natsMsg *m, delivery *d) {
-  const char *reply = message_reply(m), *subject = message_subject(m), *status;
+static event take(consumer *consumer, natsMsg *msg, delivery *delivery) {
+  const char *reply = message_reply(msg), *subject = message_subject(msg), *status;
   if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
-    status = message_header(m, "Status");
-    return status ? control(k, m, status, d) : wrong(k, m, "a message that is not of the bucket");
+    status = message_header(msg, "Status");
+    return status ? control(consumer, msg, status, delivery)
+                  : wrong(consumer, msg, "a message that is not of the bucket");
   }
-  if (!read_place(reply, d)) return wrong(k, m, "a message without its place");
-  if (strncmp(subject, k->prefix, k->prefix_size) != 0)
-    return wrong(k, m, "a message under another subject");
-  d->message = m;
-  d->key = maph_str(subject + k->prefix_size);
+  if (!read_place(reply, delivery)) return wrong(consumer, msg, "a message without its place");
+  if (strncmp(subject, consumer->prefix, consumer->prefix_size) != 0)
+    return wrong(consumer, msg, "a message under another subject");
+  delivery->message = msg;
+  delivery->key = maph_str(subject + consumer->prefix_size);
   return EVENT_MESSAGE;
 }
 
-event consumer_next(consumer *k, int timeout_ms, delivery *d) {
-  natsMsg *m = NULL;
-  natsStatus s;
+event consumer_next(consumer *consumer, int timeout_ms, delivery *taken) {
+  natsMsg *msg = NULL;
+  natsStatus status;
   event event;
-  memset(d, 0, offsetof(delivery, reply) + 1);
-  s = natsSubscription_NextMsg(&m, k->subscription, timeout_ms);
-  if (s == NATS_TIMEOUT) return EVENT_NOTHING;
-  if (s != NATS_OK) {
-    connect_failed(s, "reading", k->c->server.url);
+  memset(taken, 0, offsetof(delivery, reply) + 1);
+  status = natsSubscription_NextMsg(&msg, consumer->subscription, timeout_ms);
+  if (status == NATS_TIMEOUT) return EVENT_NOTHING;
+  if (status != NATS_OK) {
+    connect_failed(status, "reading", consumer->connection->server.url);
     return EVENT_LOST;
   }
-  event = take(k, m, d);
-  if (event != EVENT_MESSAGE) natsMsg_Destroy(m);
+  event = take(consumer, msg, taken);
+  if (event != EVENT_MESSAGE) natsMsg_Destroy(msg);
   return event;
 }
 
-stream_rc consumer_answer(consumer *k, const char *reply) {
-  natsStatus s = natsConnection_PublishString(k->c->nats, reply, "");
-  return connect_failed(s, "answering", k->c->server.url);
+stream_rc consumer_answer(consumer *consumer, const char *reply) {
+  natsStatus status = natsConnection_PublishString(consumer->connection->nats, reply, "");
+  return connect_failed(status, "answering", consumer->connection->server.url);
 }

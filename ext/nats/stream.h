@@ -74,28 +74,29 @@ stream_rc connection_open(connection **made);
 /* The same, in a process that nobody watches: it ends where libnats does not come back. */
 stream_rc connection_open_alone(connection **made);
 /* Close it, then free it and what hangs on it.  NULL: no-op. */
-void connection_close(connection *c);
-const server_info *connection_server(const connection *c);
+void connection_close(connection *connection);
+const server_info *connection_server(const connection *connection);
 /* Is the server older than that, or did it not tell? */
-bool connection_before(const connection *c, unsigned major, unsigned minor, unsigned patch);
+bool connection_before(const connection *connection, unsigned major, unsigned minor,
+                       unsigned patch);
 /* How long requests of this connection are waited for; STREAM_PATIENCE_MS. */
-void connection_patience(connection *c, int ms);
+void connection_patience(connection *connection, int ms);
 /* For a while nothing was heard of it, or it said that it is gone. */
-bool connection_lost(connection *c);
+bool connection_lost(connection *connection);
 
 /* ------------------------------------------------------------------------------------- messages */
 typedef struct __natsMsg message;
-maph_slice message_data(const message *m);
-const char *message_subject(const message *m);
-const char *message_reply(const message *m); /* NULL: it wants none */
+maph_slice message_data(const message *message);
+const char *message_subject(const message *message);
+const char *message_reply(const message *message); /* NULL: it wants none */
 /* The value of a header, or NULL.  It lies in the message. */
-const char *message_header(message *m, const char *name);
-void message_free(message *m); /* NULL: no-op */
+const char *message_header(message *message, const char *name);
+void message_free(message *message); /* NULL: no-op */
 
 /* A request to the API of JetStream, such as STREAM.INFO.KV_b, and its answer, which is JSON that
 ** tells no error.  NONE: it tells that there is no such stream or message.
 ** NONE TIMEOUT LOST REFUSED WRONG MEMORY; *answer is NULL then. */
-stream_rc stream_ask(connection *c, const char *what, maph_slice json, int timeout_ms,
+stream_rc stream_ask(connection *connection, const char *what, maph_slice json, int timeout_ms,
                      message **answer);
 
 /* --------------------------------------------------------------------------------------- bucket */
@@ -117,7 +118,7 @@ typedef struct stream_info {
   char leader[128];         /* of a cluster; "" */
 } stream_info;
 /* NONE: there is no such bucket.  REFUSED: a stream of that name that is no bucket. */
-stream_rc stream_look(connection *c, const char *bucket, stream_info *info);
+stream_rc stream_look(connection *connection, const char *bucket, stream_info *info);
 
 /* A message that is stored, as the leader has it. */
 typedef struct stored {
@@ -126,11 +127,12 @@ typedef struct stored {
   void *memory; /* that these lie in */
 } stored;
 /* The message of that sequence; the last one of that subject.  NONE: there is none. */
-stream_rc stream_get(connection *c, const char *bucket, uint64_t sequence, stored *found);
-stream_rc stream_get_last(connection *c, const char *bucket, const char *subject, stored *found);
-void stored_free(stored *s);
+stream_rc stream_get(connection *connection, const char *bucket, uint64_t sequence, stored *found);
+stream_rc stream_get_last(connection *connection, const char *bucket, const char *subject,
+                          stored *found);
+void stored_free(stored *stored);
 /* The value of a header; size 0: it has none. */
-maph_slice stored_header(const stored *s, const char *name);
+maph_slice stored_header(const stored *stored, const char *name);
 
 /* The same of many, all on their way at once: each is told once, in any order; NULL: there is none.
 ** Whoever keeps one sets its memory to NULL.  TIMEOUT LOST WRONG ...: not all were told. */
@@ -139,13 +141,13 @@ typedef struct stream_question {
   uint64_t sequence;
 } stream_question;
 typedef void (*stored_fn)(void *arg, size_t which, stored *found);
-stream_rc stream_get_each(connection *c, const char *bucket, size_t n,
+stream_rc stream_get_each(connection *connection, const char *bucket, size_t n,
                           const stream_question *questions, stored_fn each, void *arg);
 
 /* For each of n sequences: which is the first message, from it on, that is there now.  direct: any
 ** server that has the stream answers, where it may be asked so, and may lag behind; else its
 ** leader.  found[i] 0: there is none.  TIMEOUT LOST WRONG ... */
-stream_rc stream_next_of(connection *c, const char *bucket, bool direct, size_t n,
+stream_rc stream_next_of(connection *connection, const char *bucket, bool direct, size_t n,
                          const uint64_t *from, uint64_t *found);
 
 /* -------------------------------------------------------------------------------------- publish */
@@ -155,7 +157,7 @@ typedef struct stream_header {
 /* Store a message, and wait for the acknowledgement.  *sequence: what it became.  TOO_BIG: nothing
 ** was sent.  REFUSED: it was not stored.  TIMEOUT LOST: perhaps it was: look for its Nats-Msg-Id.
 ** `duplicate` (may be NULL): it had been stored before. */
-stream_rc stream_publish(connection *c, const char *subject, const stream_header *headers,
+stream_rc stream_publish(connection *connection, const char *subject, const stream_header *headers,
                          int headers_count, maph_slice data, int timeout_ms, uint64_t *sequence,
                          bool *duplicate);
 
@@ -183,12 +185,13 @@ typedef struct delivery {
 } delivery;
 
 /* `filter`: keys that match that, such as user.> , and it waits STREAM_PATIENCE_MS; NULL: all. */
-stream_rc consumer_open(connection *c, const char *bucket, const char *origin, const char *filter,
-                        uint64_t from, const char *description, consumer **made);
+stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
+                        const char *filter, uint64_t from, const char *description,
+                        consumer **made);
 /* timeout_ms 0: what is here already. */
-event consumer_next(consumer *k, int timeout_ms, delivery *d);
-stream_rc consumer_answer(consumer *k, const char *reply);
+event consumer_next(consumer *consumer, int timeout_ms, delivery *delivery);
+stream_rc consumer_answer(consumer *consumer, const char *reply);
 /* No more of it is wanted.  It is freed with its connection.  NULL: no-op. */
-void consumer_close(consumer *k);
+void consumer_close(consumer *consumer);
 
 #endif

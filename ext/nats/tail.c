@@ -22,23 +22,23 @@ static bool read_hex(const char *text, size_t digits, uint64_t *number) {
 }
 
 /* BEFORE;N */
-static void read_part(maph_slice header, mark *m) {
+static void read_part(maph_slice header, mark *mark) {
   const char *text = header.data, *end = text ? memchr(text, ';', header.size) : NULL;
   size_t digits = end ? (size_t)(end - text) : 0;
-  if (end == NULL || !json_whole_number(maph_bytes(text, digits), TAIL_VERSION_MOST, &m->before)
-      || !json_whole_number(maph_bytes(end + 1, header.size - digits - 1), INT64_MAX, &m->index))
-    m->index = 0;
+  if (end == NULL || !json_whole_number(maph_bytes(text, digits), TAIL_VERSION_MOST, &mark->before)
+      || !json_whole_number(maph_bytes(end + 1, header.size - digits - 1), INT64_MAX, &mark->index))
+    mark->index = 0;
 }
 
-void mark_read(const stored *message, mark *m) {
+void mark_read(const stored *message, mark *mark) {
   maph_slice store = stored_header(message, "Maph-Store");
   const char *text = store.data;
-  memset(m, 0, sizeof *m);
-  if (store.size != 25 || text[16] != '-' || !read_hex(text + 17, 8, &m->publisher)
-      || !read_hex(text, 16, &m->store))
-    m->store = 0;
-  m->part = group_read(stored_header(message, "Maph-Txn"), &m->version);
-  read_part(stored_header(message, "Maph-Part"), m);
+  memset(mark, 0, sizeof *mark);
+  if (store.size != 25 || text[16] != '-' || !read_hex(text + 17, 8, &mark->publisher)
+      || !read_hex(text, 16, &mark->store))
+    mark->store = 0;
+  mark->part = group_read(stored_header(message, "Maph-Txn"), &mark->version);
+  read_part(stored_header(message, "Maph-Part"), mark);
 }
 
 uint64_t tail_hash(const char *subject) { return XXH3_64bits(subject, strlen(subject)); }
@@ -57,51 +57,56 @@ typedef struct expecting {
   bool sent_some; /* of this transaction */
 } expecting;
 
-static expected *newest(const expecting *x) { return &x->ring[(x->sent - 1) % x->count]; }
+static expected *newest(const expecting *expecting) {
+  return &expecting->ring[(expecting->sent - 1) % expecting->count];
+}
 
 /* As sending.c sends it. */
-static void expect(expecting *x, const maph_change *change) {
+static void expect(expecting *expecting, const maph_change *change) {
   static outgoing form;
-  outgoing_rc rc = outgoing_read(x->rules, &change->entry, change->deleted, &form);
-  x->index++;
+  outgoing_rc rc = outgoing_read(expecting->rules, &change->entry, change->deleted, &form);
+  expecting->index++;
   if (rc == OUTGOING_OK || rc == OUTGOING_VALUE) {
-    x->sent++;
-    *newest(x) = (expected){ tail_hash(form.subject), change->entry.version, x->index, false };
-    x->sent_some = true;
+    expecting->sent++;
+    *newest(expecting) =
+        (expected){ tail_hash(form.subject), change->entry.version, expecting->index, false };
+    expecting->sent_some = true;
   }
   if (!change->last) return;
-  if (x->sent_some) newest(x)->last = true;
-  x->sent_some = false;
-  x->index = 0;
+  if (expecting->sent_some) newest(expecting)->last = true;
+  expecting->sent_some = false;
+  expecting->index = 0;
 }
 
 /* Is that change, which was taken just now, the one that the last message is of? */
-static bool is_goal(const expecting *x, const maph_change *change, const mark *goal) {
+static bool is_goal(const expecting *expecting, const maph_change *change, const mark *goal) {
   if (change->entry.version != goal->version) return false;
-  return goal->part == TXN_LAST ? change->last != 0 : !change->last && x->index == goal->index;
+  return goal->part == TXN_LAST ? change->last != 0
+                                : !change->last && expecting->index == goal->index;
 }
 
-static bool expect_all(expecting *x, maph *store, uint64_t version, const mark *goal) {
+static bool expect_all(expecting *expecting, maph *store, uint64_t version, const mark *goal) {
   maph_changes *feed;
   maph_change change;
   bool found = false;
   if (maph_changes_open(store, version, &feed) != MAPH_OK) return false;
   while (!found && maph_changes_next(feed, 0, &change) == MAPH_OK
          && change.entry.version <= goal->version) {
-    expect(x, &change);
-    if (x->sent % 1024 == 0) child_stamp();
-    found = is_goal(x, &change, goal);
+    expect(expecting, &change);
+    if (expecting->sent % 1024 == 0) child_stamp();
+    found = is_goal(expecting, &change, goal);
   }
   maph_changes_close(feed);
-  return found && x->sent >= x->count;
+  return found && expecting->sent >= expecting->count;
 }
 
 /* ----------------------------------------------------------------------------------- comparison */
 static bool is_as(const tail_message *message, const expected *sent) {
-  const mark *m = &message->mark;
-  if (message->subject != sent->subject || m->version != sent->version) return false;
-  return m->part == TXN_LAST ? sent->last
-                             : m->part == TXN_PART && !sent->last && m->index == sent->index;
+  const mark *mark = &message->mark;
+  if (message->subject != sent->subject || mark->version != sent->version) return false;
+  return mark->part == TXN_LAST
+             ? sent->last
+             : mark->part == TXN_PART && !sent->last && mark->index == sent->index;
 }
 
 /* Was it there already?  It is now. */
@@ -113,9 +118,11 @@ static bool set_has(uint64_t *set, size_t room, uint64_t hash) {
   return false;
 }
 
-static bool compare(const expecting *x, const tail_message *messages, uint64_t *set, size_t room) {
-  for (size_t i = x->count; i-- > 0;) {
-    const expected *sent = &x->ring[(x->sent - x->count + i) % x->count];
+static bool compare(const expecting *expecting, const tail_message *messages, uint64_t *set,
+                    size_t room) {
+  for (size_t i = expecting->count; i-- > 0;) {
+    const expected *sent =
+        &expecting->ring[(expecting->sent - expecting->count + i) % expecting->count];
     bool superseded = set_has(set, room, sent->subject | 1);
     if (messages[i].there ? !is_as(&messages[i], sent) : !superseded) return false;
   }
@@ -124,18 +131,18 @@ static bool compare(const expecting *x, const tail_message *messages, uint64_t *
 
 bool tail_holds(maph *store, const outgoing_rules *rules, uint64_t version,
                 const tail_message *messages, size_t count) {
-  expecting x = { .rules = rules, .count = count };
+  expecting expecting = { .rules = rules, .count = count };
   const tail_message *last = &messages[count - 1];
   size_t room = 16;
   uint64_t *set;
   bool holds = false;
   if (!last->there || last->mark.part == TXN_NONE) return false;
   while (room < 2 * count) room *= 2;
-  x.ring = calloc(count, sizeof *x.ring);
+  expecting.ring = calloc(count, sizeof *expecting.ring);
   set = calloc(room, sizeof *set);
-  if (x.ring && set && expect_all(&x, store, version, &last->mark))
-    holds = compare(&x, messages, set, room);
-  free(x.ring);
+  if (expecting.ring && set && expect_all(&expecting, store, version, &last->mark))
+    holds = compare(&expecting, messages, set, room);
+  free(expecting.ring);
   free(set);
   return holds;
 }

@@ -22,7 +22,7 @@ typedef struct mark {
   txn_part part;
   uint64_t version, before, index; /* index 0: it does not say which part */
 } mark;
-void mark_read(const stored *message, mark *m);
+void mark_read(const stored *message, mark *mark);
 
 typedef struct tail_message {
   bool there;

@@ -70,23 +70,23 @@ static bool is_of(maph *store, const char *bucket, const stream_info *info) {
   return maph_stat(store, &stats) == MAPH_OK && memcmp(stats.uuid, uuid, 16) == 0;
 }
 
-static int verify(connection *c, const char *bucket, const char *path, maph *store) {
+static int verify(connection *connection, const char *bucket, const char *path, maph *store) {
   comparison seen;
   stream_info info;
   int named = 0;
-  if (stream_look(c, bucket, &info) != STREAM_OK) return complain("%s", stream_errmsg());
+  if (stream_look(connection, bucket, &info) != STREAM_OK) return complain("%s", stream_errmsg());
   if (!is_of(store, bucket, &info)) {
     printf("%s: is no replica of bucket %s as it is now\n", path, bucket);
     return UNMET;
   }
-  if (bucket_compare(c, bucket, option.filter, store, &seen, tell, &named) != STREAM_OK)
+  if (bucket_compare(connection, bucket, option.filter, store, &seen, tell, &named) != STREAM_OK)
     return complain("%s", stream_errmsg());
   return conclude(bucket, path, &seen);
 }
 
 int command_verify(const char *const *words, int count) {
   const char *bucket = words[0], *path = words[1];
-  connection *c = NULL;
+  connection *connection = NULL;
   maph *store;
   int rc;
   (void)count;
@@ -94,9 +94,9 @@ int command_verify(const char *const *words, int count) {
     return complain("%s: a bucket's name is letters, digits, - and _", bucket);
   if (maph_open(path, MAPH_RDONLY, NULL, &store) != MAPH_OK)
     return complain("%s", maph_errmsg(NULL));
-  rc = connection_open_alone(&c) == STREAM_OK ? verify(c, bucket, path, store)
-                                              : complain("%s", stream_errmsg());
-  connection_close(c);
+  rc = connection_open_alone(&connection) == STREAM_OK ? verify(connection, bucket, path, store)
+                                                       : complain("%s", stream_errmsg());
+  connection_close(connection);
   maph_close(store);
   return rc;
 }

@@ -20,8 +20,8 @@ enum { WALK_WAIT_MS = 200, WALK_SILENCE_MS = 10000, EXPIRY_MS = 10000 };
 
 /* ----------------------------------------------------------------------------------------- walk */
 typedef struct walk {
-  connection *c;
-  consumer *k;
+  connection *connection;
+  consumer *consumer;
   const char *bucket;
   uint64_t at, delivered, last;
   unsigned long long heard;
@@ -30,62 +30,64 @@ typedef struct walk {
   void *arg;
 } walk;
 
-static stream_rc walk_message(walk *w, const delivery *d) {
-  if (d->delivered != ++w->delivered || d->sequence <= w->at) {
-    message_free(d->message);
+static stream_rc walk_message(walk *walk, const delivery *delivery) {
+  if (delivery->delivered != ++walk->delivered || delivery->sequence <= walk->at) {
+    message_free(delivery->message);
     return stream_fail(STREAM_LOST, "messages were lost on the way");
   }
-  w->at = d->sequence;
-  w->done = w->at > w->last || !w->each(w->arg, d) || w->at == w->last;
-  message_free(d->message);
+  walk->at = delivery->sequence;
+  walk->done = walk->at > walk->last || !walk->each(walk->arg, delivery) || walk->at == walk->last;
+  message_free(delivery->message);
   return STREAM_OK;
 }
 
-static stream_rc walk_heartbeat(walk *w, const delivery *d) {
+static stream_rc walk_heartbeat(walk *walk, const delivery *delivery) {
   uint64_t from, found;
-  stream_rc rc = d->reply[0] ? consumer_answer(w->k, d->reply) : STREAM_OK;
+  stream_rc rc = delivery->reply[0] ? consumer_answer(walk->consumer, delivery->reply) : STREAM_OK;
   if (rc != STREAM_OK) return rc;
-  if (d->delivered != w->delivered)
+  if (delivery->delivered != walk->delivered)
     return stream_fail(STREAM_LOST, "messages were lost on the way");
-  if (d->sequence > w->at) w->at = d->sequence;
-  from = w->at + 1;
-  if (w->at < w->last) rc = stream_next_of(w->c, w->bucket, false, 1, &from, &found);
-  w->done = rc == STREAM_OK && (w->at >= w->last || found == 0 || found > w->last);
+  if (delivery->sequence > walk->at) walk->at = delivery->sequence;
+  from = walk->at + 1;
+  if (walk->at < walk->last)
+    rc = stream_next_of(walk->connection, walk->bucket, false, 1, &from, &found);
+  walk->done = rc == STREAM_OK && (walk->at >= walk->last || found == 0 || found > walk->last);
   return rc;
 }
 
-static stream_rc walk_step(walk *w) {
-  delivery d;
-  event event = consumer_next(w->k, WALK_WAIT_MS, &d);
+static stream_rc walk_step(walk *walk) {
+  delivery delivery;
+  event event = consumer_next(walk->consumer, WALK_WAIT_MS, &delivery);
   child_stamp();
-  if (event != EVENT_NOTHING) w->heard = ticks_ms();
+  if (event != EVENT_NOTHING) walk->heard = ticks_ms();
   switch (event) {
-    case EVENT_MESSAGE: return walk_message(w, &d);
-    case EVENT_FLOW: return consumer_answer(w->k, d.reply);
-    case EVENT_HEARTBEAT: return walk_heartbeat(w, &d);
+    case EVENT_MESSAGE: return walk_message(walk, &delivery);
+    case EVENT_FLOW: return consumer_answer(walk->consumer, delivery.reply);
+    case EVENT_HEARTBEAT: return walk_heartbeat(walk, &delivery);
     case EVENT_LOST:
     case EVENT_WRONG: return STREAM_LOST;
     case EVENT_NOTHING: break;
   }
-  if (connection_lost(w->c)) return stream_fail(STREAM_LOST, "the connection is lost");
+  if (connection_lost(walk->connection)) return stream_fail(STREAM_LOST, "the connection is lost");
   if (child_told()) return stream_fail(STREAM_LOST, "told to end");
-  if (ticks_ms() - w->heard > WALK_SILENCE_MS)
+  if (ticks_ms() - walk->heard > WALK_SILENCE_MS)
     return stream_fail(STREAM_LOST, "the server fell silent");
   return STREAM_OK;
 }
 
-stream_rc bucket_walk(connection *c, const char *bucket, const char *filter, stream_info *info,
-                      walk_fn each, void *arg) {
-  walk w = { .c = c, .bucket = bucket, .each = each, .arg = arg };
+stream_rc bucket_walk(connection *connection, const char *bucket, const char *filter,
+                      stream_info *info, walk_fn each, void *arg) {
+  walk walk = { .connection = connection, .bucket = bucket, .each = each, .arg = arg };
   stream_rc rc;
   child_stamp_long();
-  rc = stream_look(c, bucket, info);
+  rc = stream_look(connection, bucket, info);
   if (rc != STREAM_OK || info->last == 0) return rc;
-  w.last = info->last;
-  rc = consumer_open(c, bucket, info->origin, filter, 1, "maph-replica compares", &w.k);
-  w.heard = ticks_ms();
-  while (rc == STREAM_OK && !w.done) rc = walk_step(&w);
-  consumer_close(w.k);
+  walk.last = info->last;
+  rc = consumer_open(connection, bucket, info->origin, filter, 1, "maph-replica compares",
+                     &walk.consumer);
+  walk.heard = ticks_ms();
+  while (rc == STREAM_OK && !walk.done) rc = walk_step(&walk);
+  consumer_close(walk.consumer);
   return rc;
 }
 
@@ -102,29 +104,30 @@ typedef struct table {
   size_t count, room; /* a power of two */
 } table;
 
-static place *table_at(const table *t, uint64_t hash) {
-  size_t at = hash & (t->room - 1);
-  while (t->places[at].sequence != 0 && t->places[at].hash != hash) at = (at + 1) & (t->room - 1);
-  return &t->places[at];
+static place *table_at(const table *table, uint64_t hash) {
+  size_t at = hash & (table->room - 1);
+  while (table->places[at].sequence != 0 && table->places[at].hash != hash)
+    at = (at + 1) & (table->room - 1);
+  return &table->places[at];
 }
 
-static bool table_grow(table *t) {
-  table bigger = { .count = t->count, .room = t->room ? 2 * t->room : 4096 };
+static bool table_grow(table *full) {
+  table bigger = { .count = full->count, .room = full->room ? 2 * full->room : 4096 };
   bigger.places = calloc(bigger.room, sizeof(place));
   if (bigger.places == NULL) return false;
-  for (size_t i = 0; i < t->room; i++) {
-    if (t->places[i].sequence) *table_at(&bigger, t->places[i].hash) = t->places[i];
+  for (size_t i = 0; i < full->room; i++) {
+    if (full->places[i].sequence) *table_at(&bigger, full->places[i].hash) = full->places[i];
   }
-  free(t->places);
-  *t = bigger;
+  free(full->places);
+  *full = bigger;
   return true;
 }
 
-static place *table_take(table *t, uint64_t hash) {
+static place *table_take(table *table, uint64_t hash) {
   place *at;
-  if (4 * t->count >= 3 * t->room && !table_grow(t)) return NULL;
-  at = table_at(t, hash);
-  if (at->sequence == 0) t->count++;
+  if (4 * table->count >= 3 * table->room && !table_grow(table)) return NULL;
+  at = table_at(table, hash);
+  if (at->sequence == 0) table->count++;
   at->hash = hash;
   return at;
 }
@@ -156,78 +159,80 @@ const char *difference_name(difference what) {
   return names[what];
 }
 
-static void suspect(comparing *w, difference what, maph_slice key, uint64_t version,
+static void suspect(comparing *comparing, difference what, maph_slice key, uint64_t version,
                     uint64_t sequence) {
   candidate *one = malloc(sizeof *one + key.size);
   if (one == NULL) {
-    w->no_memory = true;
+    comparing->no_memory = true;
     return;
   }
-  one->next = w->first;
+  one->next = comparing->first;
   one->what = what;
   one->version = version;
   one->sequence = sequence;
   one->size = key.size;
   memcpy(one->key, key.data, key.size);
-  w->first = one;
+  comparing->first = one;
 }
 
-static bool compare_message(void *arg, const delivery *d) {
+static bool compare_message(void *arg, const delivery *delivery) {
   static change change;
-  comparing *w = arg;
+  comparing *comparing = arg;
   maph_entry entry;
   place *place;
   int rc;
-  if (w->rules.max_age_ms == 0 && w->result->info.max_age_ns)
-    w->rules.max_age_ms = w->result->info.max_age_ns / 1000000;
-  w->rules.keys = w->result->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN;
-  if (!change_read(&w->rules, d, &change)) return true;
-  place = table_take(&w->table, XXH3_64bits(change.key.data, change.key.size));
+  if (comparing->rules.max_age_ms == 0 && comparing->result->info.max_age_ns)
+    comparing->rules.max_age_ms = comparing->result->info.max_age_ns / 1000000;
+  comparing->rules.keys = comparing->result->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN;
+  if (!change_read(&comparing->rules, delivery, &change)) return true;
+  place = table_take(&comparing->table, XXH3_64bits(change.key.data, change.key.size));
   if (place == NULL) {
-    w->no_memory = true;
+    comparing->no_memory = true;
     return false;
   }
-  if (d->sequence > w->result->version) {
+  if (delivery->sequence > comparing->result->version) {
     place->sequence |= LATER;
     return true;
   }
-  place->sequence = (place->sequence & LATER) | d->sequence | (change.deleted ? GONE : 0);
+  place->sequence = (place->sequence & LATER) | delivery->sequence | (change.deleted ? GONE : 0);
   if (change.deleted) return true;
-  rc = maph_snapshot_get_entry(w->snapshot, change.key, &entry);
-  if (rc != MAPH_OK || entry.version < d->sequence)
-    suspect(w, DIFFERENCE_MISSING, change.key, rc == MAPH_OK ? entry.version : 0, d->sequence);
-  else if (entry.version == d->sequence && !change_is(&change, &entry))
-    suspect(w, DIFFERENCE_OTHER, change.key, entry.version, d->sequence);
-  return !w->no_memory;
+  rc = maph_snapshot_get_entry(comparing->snapshot, change.key, &entry);
+  if (rc != MAPH_OK || entry.version < delivery->sequence)
+    suspect(comparing, DIFFERENCE_MISSING, change.key, rc == MAPH_OK ? entry.version : 0,
+            delivery->sequence);
+  else if (entry.version == delivery->sequence && !change_is(&change, &entry))
+    suspect(comparing, DIFFERENCE_OTHER, change.key, entry.version, delivery->sequence);
+  return !comparing->no_memory;
 }
 
 /* Does the table know the entry's version? */
-static bool is_known(const comparing *w, const maph_entry *entry) {
+static bool is_known(const comparing *comparing, const maph_entry *entry) {
   const place *place;
-  if (w->table.room == 0) return false;
-  place = table_at(&w->table, XXH3_64bits(entry->key.data, entry->key.size));
+  if (comparing->table.room == 0) return false;
+  place = table_at(&comparing->table, XXH3_64bits(entry->key.data, entry->key.size));
   if (place->sequence == 0) return false;
   return (place->sequence & LATER) || (place->sequence & SEQUENCE) == entry->version;
 }
 
-static int compare_store(comparing *w) {
+static int compare_store(comparing *comparing) {
   maph_cursor *cursor;
   maph_entry entry;
-  int rc = maph_cursor_open(w->store, w->snapshot, maph_bytes(NULL, 0), &cursor);
+  int rc = maph_cursor_open(comparing->store, comparing->snapshot, maph_bytes(NULL, 0), &cursor);
   if (rc != MAPH_OK) return rc;
-  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK && !w->no_memory) {
-    if (w->result->keys++ % 1024 == 0) child_stamp();
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK && !comparing->no_memory) {
+    if (comparing->result->keys++ % 1024 == 0) child_stamp();
     /* The bucket lets go of what expires by its own clock. */
     if (entry.expires && entry.expires <= now_ms() + EXPIRY_MS) continue;
-    if (!is_known(w, &entry)) suspect(w, DIFFERENCE_GHOST, entry.key, entry.version, 0);
+    if (!is_known(comparing, &entry))
+      suspect(comparing, DIFFERENCE_GHOST, entry.key, entry.version, 0);
   }
   maph_cursor_close(cursor);
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
 
 /* Did a later message settle it?  A bucket with a history has those before it too. */
-static bool is_past(const comparing *w, const candidate *one) {
-  const place *place = table_at(&w->table, XXH3_64bits(one->key, one->size));
+static bool is_past(const comparing *comparing, const candidate *one) {
+  const place *place = table_at(&comparing->table, XXH3_64bits(one->key, one->size));
   return (place->sequence & GONE) || (place->sequence & SEQUENCE) != one->sequence;
 }
 
@@ -237,8 +242,8 @@ static bool is_gone(const stored *message) {
 }
 
 /* What the leader says of the key now: a message above the version compared says nothing. */
-static stream_rc ask_again(comparing *w, connection *c, const candidate *one, bool *differs,
-                           difference *what) {
+static stream_rc ask_again(comparing *comparing, connection *connection, const candidate *one,
+                           bool *differs, difference *what) {
   maph_slice key = maph_bytes(one->key, one->size);
   char form[KEYS_LINE], subject[KEYS_LINE + 300];
   size_t size;
@@ -246,21 +251,21 @@ static stream_rc ask_again(comparing *w, connection *c, const candidate *one, bo
   stream_rc rc;
   *what = one->what;
   *differs = true;
-  if (keys_encode(KEYS_PLAIN, maph_str(w->bucket), key, form, &size) != NULL
-      && keys_encode(w->rules.keys, maph_str(w->bucket), key, form, &size) != NULL)
+  if (keys_encode(KEYS_PLAIN, maph_str(comparing->bucket), key, form, &size) != NULL
+      && keys_encode(comparing->rules.keys, maph_str(comparing->bucket), key, form, &size) != NULL)
     return STREAM_OK;
-  if (w->rules.keys == KEYS_ESCAPED)
-    keys_encode(KEYS_ESCAPED, maph_str(w->bucket), key, form, &size);
-  snprintf(subject, sizeof subject, "$KV.%s.%.*s", w->result->info.origin, (int)size, form);
+  if (comparing->rules.keys == KEYS_ESCAPED)
+    keys_encode(KEYS_ESCAPED, maph_str(comparing->bucket), key, form, &size);
+  snprintf(subject, sizeof subject, "$KV.%s.%.*s", comparing->result->info.origin, (int)size, form);
   child_stamp_long();
-  rc = stream_get_last(c, w->bucket, subject, &last);
+  rc = stream_get_last(connection, comparing->bucket, subject, &last);
   if (rc == STREAM_NONE) {
     *differs = one->version != 0;
     *what = DIFFERENCE_GHOST;
     return STREAM_OK;
   }
   if (rc != STREAM_OK) return rc;
-  if (last.sequence > w->result->version) *differs = false;
+  if (last.sequence > comparing->result->version) *differs = false;
   if (one->what == DIFFERENCE_MISSING && one->version == 0 && is_gone(&last)) *differs = false;
   if (one->what == DIFFERENCE_GHOST && !is_gone(&last)) {
     if (last.sequence == one->version) *differs = false;
@@ -270,44 +275,45 @@ static stream_rc ask_again(comparing *w, connection *c, const candidate *one, bo
   return STREAM_OK;
 }
 
-static stream_rc tell_all(comparing *w, connection *c, difference_fn tell, void *arg) {
-  for (candidate *one = w->first; one; one = one->next) {
+static stream_rc tell_all(comparing *comparing, connection *connection, difference_fn tell,
+                          void *arg) {
+  for (candidate *one = comparing->first; one; one = one->next) {
     difference what;
     bool differs;
     stream_rc rc;
-    if (one->what == DIFFERENCE_MISSING && is_past(w, one)) continue;
-    rc = ask_again(w, c, one, &differs, &what);
+    if (one->what == DIFFERENCE_MISSING && is_past(comparing, one)) continue;
+    rc = ask_again(comparing, connection, one, &differs, &what);
     if (rc != STREAM_OK) return rc;
     if (!differs) continue;
-    w->result->found[what]++;
+    comparing->result->found[what]++;
     if (!tell(arg, what, maph_bytes(one->key, one->size), one->version)) break;
   }
   return STREAM_OK;
 }
 
-static void compare_end(comparing *w) {
-  while (w->first) {
-    candidate *next = w->first->next;
-    free(w->first);
-    w->first = next;
+static void compare_end(comparing *comparing) {
+  while (comparing->first) {
+    candidate *next = comparing->first->next;
+    free(comparing->first);
+    comparing->first = next;
   }
-  free(w->table.places);
-  maph_snapshot_close(w->snapshot);
+  free(comparing->table.places);
+  maph_snapshot_close(comparing->snapshot);
 }
 
-stream_rc bucket_compare(connection *c, const char *bucket, const char *filter, maph *store,
-                         comparison *result, difference_fn tell, void *arg) {
-  comparing w = { .bucket = bucket, .store = store, .result = result };
+stream_rc bucket_compare(connection *connection, const char *bucket, const char *filter,
+                         maph *store, comparison *result, difference_fn tell, void *arg) {
+  comparing comparing = { .bucket = bucket, .store = store, .result = result };
   stream_rc rc;
   memset(result, 0, sizeof *result);
-  if (maph_snapshot_open(store, &w.snapshot) != MAPH_OK)
+  if (maph_snapshot_open(store, &comparing.snapshot) != MAPH_OK)
     return stream_fail(STREAM_WRONG, "%s", maph_errmsg(NULL));
-  result->version = maph_snapshot_version(w.snapshot);
-  rc = bucket_walk(c, bucket, filter, &result->info, compare_message, &w);
-  if (rc == STREAM_OK && !w.no_memory && compare_store(&w) != MAPH_OK)
+  result->version = maph_snapshot_version(comparing.snapshot);
+  rc = bucket_walk(connection, bucket, filter, &result->info, compare_message, &comparing);
+  if (rc == STREAM_OK && !comparing.no_memory && compare_store(&comparing) != MAPH_OK)
     rc = stream_fail(STREAM_WRONG, "%s", maph_errmsg(NULL));
-  if (w.no_memory) rc = stream_fail(STREAM_MEMORY, "out of memory");
-  if (rc == STREAM_OK) rc = tell_all(&w, c, tell, arg);
-  compare_end(&w);
+  if (comparing.no_memory) rc = stream_fail(STREAM_MEMORY, "out of memory");
+  if (rc == STREAM_OK) rc = tell_all(&comparing, connection, tell, arg);
+  compare_end(&comparing);
   return rc;
 }

@@ -11,9 +11,9 @@
 ** in order, through a consumer of its own.  nats-server before 2.9.12 may leave messages out while
 ** keys are purged: who misses one asks for it (stream_get_last).  *info is filled before the first
 ** call.  each: false ends it, with STREAM_OK. */
-typedef bool (*walk_fn)(void *arg, const delivery *d);
-stream_rc bucket_walk(connection *c, const char *bucket, const char *filter, stream_info *info,
-                      walk_fn each, void *arg);
+typedef bool (*walk_fn)(void *arg, const delivery *delivery);
+stream_rc bucket_walk(connection *connection, const char *bucket, const char *filter,
+                      stream_info *info, walk_fn each, void *arg);
 
 typedef enum difference {
   DIFFERENCE_MISSING, /* the store lacks a key of the bucket */
@@ -34,7 +34,7 @@ typedef bool (*difference_fn)(void *arg, difference what, maph_slice key, uint64
 /* Compare the store, as it is at a version, with what the bucket has up to that sequence.  Each
 ** difference is asked of the bucket's leader again before it is told: what was changed meanwhile
 ** is none.  WRONG: the store could not be read: maph_errmsg(NULL) is in stream_errmsg(). */
-stream_rc bucket_compare(connection *c, const char *bucket, const char *filter, maph *store,
-                         comparison *result, difference_fn tell, void *arg);
+stream_rc bucket_compare(connection *connection, const char *bucket, const char *filter,
+                         maph *store, comparison *result, difference_fn tell, void *arg);
 
 #endif

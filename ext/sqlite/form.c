@@ -45,8 +45,8 @@ static const struct form {
   const char *columns;  /* as CREATE TABLE has them, the hidden arguments last */
   int first, arguments; /* the columns of the arguments */
   const char *example;
-  int (*filter)(form_table *t, form_cursor *c, int plan, sqlite3_value **argv);
-  int (*next)(form_table *t, form_cursor *c);
+  int (*filter)(form_table *table, form_cursor *c, int plan, sqlite3_value **argv);
+  int (*next)(form_table *table, form_cursor *c);
   void (*column)(form_cursor *c, sqlite3_context *ctx, int column);
 } forms[2];
 

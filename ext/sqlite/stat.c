@@ -116,7 +116,7 @@ static const struct subject {
   const char *module;
   const figure *figures;
   int count; /* columns 0 .. count-1; the one after them is the argument */
-  int (*get)(sql_store *store, sql_views *views, facts *f, int *has_row, char **message);
+  int (*get)(sql_store *store, sql_views *views, facts *facts, int *has_row, char **message);
 } subjects[] = {
   { "maph_stat", stats_figures, COUNT(stats_figures), get_stats },
   { "maph_result", result_figures, COUNT(result_figures), get_result },

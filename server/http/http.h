@@ -10,9 +10,9 @@
 #include "http/request.h"
 
 typedef struct http_callbacks {
-  void (*answer)(request *r); /* answer it */
+  void (*answer)(request *request); /* answer it */
   /* it was; also what had no handler */
-  void (*answered)(const request *r, uint64_t duration_us);
+  void (*answered)(const request *request, uint64_t duration_us);
 } http_callbacks;
 
 /* Listen as `option` says; at most so many connections wait for their next request.  0 ok, else a

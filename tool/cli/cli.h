@@ -45,7 +45,7 @@ typedef struct arguments {
 
 typedef struct command {
   const char *name;
-  int (*run)(arguments *a);
+  int (*run)(arguments *arguments);
   const char *operands; /* as the usage line shows them */
   int least, most;      /* how many */
   const char *options;  /* names, separated by spaces */
