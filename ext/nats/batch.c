@@ -60,8 +60,8 @@ void batch_begin_load(batch *batch, maph_load *load, const bucket_rules *rules, 
 }
 
 /* ---------------------------------------------------------------------------------------- holes */
-static batch_rc note_hole(batch *batch, uint64_t to) {
-  group_hole(&batch->group);
+static batch_rc note_hole(batch *batch, uint64_t to, uint64_t behind) {
+  group_hole(&batch->group, behind);
   if (batch->holes_count == batch->holes_room) {
     size_t room = batch->holes_room ? 2 * batch->holes_room : 256;
     hole *holes = realloc(batch->holes, room * sizeof *holes);
@@ -179,14 +179,15 @@ static batch_rc hold(batch *batch, const delivery *taken) {
 }
 
 batch_rc batch_take(batch *batch, const delivery *delivery) {
-  batch_rc rc =
-      delivery->sequence > batch->at + 1 ? note_hole(batch, delivery->sequence - 1) : BATCH_OK;
+  batch_rc rc = BATCH_OK;
+  group_take(&batch->group, (txn_part)delivery->part, message_data(delivery->message).size,
+             delivery->behind, ticks_ms());
+  if (delivery->sequence > batch->at + 1)
+    rc = note_hole(batch, delivery->sequence - 1, delivery->behind);
   if (rc != BATCH_OK) {
     message_free(delivery->message);
     return rc;
   }
-  group_take(&batch->group, (txn_part)delivery->part, message_data(delivery->message).size,
-             ticks_ms());
   anchors_note(&batch->anchors, delivery->key.data, delivery->key.size, delivery->sequence,
                delivery->time_ns);
   rc = batch->load && batch->holds ? hold(batch, delivery) : take_now(batch, delivery);
@@ -196,10 +197,10 @@ batch_rc batch_take(batch *batch, const delivery *delivery) {
   return rc;
 }
 
-batch_rc batch_reach(batch *batch, uint64_t sequence) {
+batch_rc batch_reach(batch *batch, uint64_t sequence, uint64_t behind) {
   batch_rc rc;
   if (sequence <= batch->at) return BATCH_OK;
-  rc = note_hole(batch, sequence);
+  rc = note_hole(batch, sequence, behind);
   batch->at = sequence;
   batch->last_time_ns = 0;
   return rc;

@@ -55,8 +55,9 @@ void batch_begin(batch *batch, maph *store, uint64_t at, const bucket_rules *rul
 void batch_begin_load(batch *batch, maph_load *load, const bucket_rules *rules, bool holds);
 /* The next message, whose sequence is above batch->at.  It goes into the batch, which frees it. */
 batch_rc batch_take(batch *batch, const delivery *delivery);
-/* All up to that sequence was delivered; where it is above `at`, that is a hole. */
-batch_rc batch_reach(batch *batch, uint64_t sequence);
+/* All up to that sequence was delivered; where it is above `at`, that is a hole, behind which the
+** server has so many messages (group.h). */
+batch_rc batch_reach(batch *batch, uint64_t sequence, uint64_t behind);
 /* Ask the holes back.  direct: by DIRECT.GET; a suspicion is asked again of the leader.  LOST: of a
 ** load `at` is back at the last message that is sure. */
 batch_rc batch_check_holes(batch *batch, connection *connection, const char *bucket, bool direct);

@@ -18,21 +18,34 @@ txn_part group_read(maph_slice header, uint64_t *version) {
   return rest == sizeof mark - 1 && memcmp(end, mark, rest) == 0 ? TXN_LAST : TXN_NONE;
 }
 
-void group_hole(group *group) { group->hole = true; }
+void group_hole(group *group, uint64_t behind) {
+  group->hole = true;
+  group->behind = behind;
+}
 
-void group_take(group *group, txn_part part, size_t size, unsigned long long now_ms) {
+void group_take(group *group, txn_part part, size_t size, uint64_t behind,
+                unsigned long long now_ms) {
   group->came_ms = now_ms;
+  if (group->behind > 0) group->behind--;
+  if (group->behind > behind) group->behind = behind; /* of those, some were superseded */
   if (part == TXN_NONE && group->open) group->torn++;
   if (part != TXN_NONE) group->published = true;
   group->bytes = group->open ? group->bytes + size : size;
   group->open = part == TXN_PART;
 }
 
-bool group_asks(const group *group, uint64_t at) {
-  return group->published && group->hole && at >= group->cover;
+void group_at_rest(group *group) { group->behind = 0; }
+
+bool group_asks(const group *group, uint64_t at, unsigned long long now_ms) {
+  if (!group->published || !group->hole || at < group->cover) return false;
+  return !group->replicated || (group->behind == 0 && now_ms >= group->again_ms);
 }
 
-void group_cover(group *group, uint64_t last) {
+void group_cover(group *group, uint64_t at, uint64_t last, unsigned long long now_ms) {
+  if (group->replicated && last < at) {
+    group->again_ms = now_ms + GROUP_AGAIN_MS;
+    return;
+  }
   group->cover = last;
   group->hole = false;
 }

@@ -16,6 +16,15 @@
 ** superseded it is on its way: it has at most the last sequence that the bucket has once the hole
 ** was seen.  Whoever has all up to there lacks nothing, at the next end of a transaction.
 **
+** SEVERAL SERVERS.  Where they hold the bucket, its leader tells its last sequence, and another one
+** may deliver, which can be ahead of the leader: under load by some hundred messages, or more
+** where the leader is a new one.  So what that server says counts too: with each message, how many
+** it has behind it.  Those that it had behind the hole are taken first; then the leader is asked,
+** and again where it has less than was delivered.  One step is not proven: nats-server counts a
+** message a moment after it has stored it.  What superseded the hole is missed where it is not
+** counted and delivered in the time that the question and its answer take, and the leader has not
+** stored it either.
+**
 ** GIVEN UP.  A transaction that grows beyond GROUP_BYTES, or of which nothing comes for a time, or
 ** that is followed by a message of none, is taken as it comes, and counted.
 */
@@ -28,6 +37,7 @@
 #include "maph.h"
 
 #define GROUP_BYTES (UINT64_C(64) << 20)
+enum { GROUP_AGAIN_MS = 20 }; /* a leader that is behind is asked again so much later */
 
 typedef enum txn_part { TXN_NONE, TXN_PART, TXN_LAST } txn_part;
 /* What the header says, and of which version; data NULL: there is none.  NONE: also of one that is
@@ -35,20 +45,27 @@ typedef enum txn_part { TXN_NONE, TXN_PART, TXN_LAST } txn_part;
 txn_part group_read(maph_slice header, uint64_t *version);
 
 typedef struct group {
-  bool published;             /* a message of a transaction came: then holes matter */
-  bool open;                  /* its last message has not come */
-  bool hole;                  /* one was seen since the bucket's last sequence was asked */
-  uint64_t cover;             /* that sequence: below it something may lack */
-  uint64_t bytes;             /* of the open transaction */
-  unsigned long long came_ms; /* the last message */
-  uint64_t torn;              /* transactions that were given up */
+  bool published;              /* a message of a transaction came: then holes matter */
+  bool open;                   /* its last message has not come */
+  bool hole;                   /* one was seen since the bucket's last sequence was asked */
+  bool replicated;             /* the server that delivers may be ahead of the one that is asked */
+  uint64_t behind;             /* so many messages are to come that it had when the hole was seen */
+  unsigned long long again_ms; /* when the leader may be asked again */
+  uint64_t cover;              /* that sequence: below it something may lack */
+  uint64_t bytes;              /* of the open transaction */
+  unsigned long long came_ms;  /* the last message */
+  uint64_t torn;               /* transactions that were given up */
 } group;
 
-void group_hole(group *group);
-void group_take(group *group, txn_part part, size_t size, unsigned long long now_ms);
+/* behind: so many messages the server has to deliver still; UINT64_MAX: the next one will tell. */
+void group_hole(group *group, uint64_t behind);
+void group_take(group *group, txn_part part, size_t size, uint64_t behind,
+                unsigned long long now_ms);
+/* The server has nothing more to deliver, whatever it had counted. */
+void group_at_rest(group *group);
 /* Is the bucket's last sequence to be asked, before anything can be whole?  Then tell it. */
-bool group_asks(const group *group, uint64_t at);
-void group_cover(group *group, uint64_t last);
+bool group_asks(const group *group, uint64_t at, unsigned long long now_ms);
+void group_cover(group *group, uint64_t at, uint64_t last, unsigned long long now_ms);
 /* Does it end with whole transactions, where the last message is the one at `at`? */
 bool group_is_whole(const group *group, uint64_t at);
 /* Is it too large, or too long in coming?  Then give it up: it counts as whole. */

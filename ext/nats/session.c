@@ -238,6 +238,7 @@ static ending begin_following(session *session, uint64_t at) {
   if (session->follower->store == NULL) return ENDING_AGAIN;
   batch_begin(&session->own, session->follower->store, at, &rules, session->follower->durability);
   session->own.anchors = session->follower->sidecar.anchors;
+  session->own.group.replicated = session->info.replicas > 1;
   session->batch = &session->own;
   follower_show(session->follower, REPLICA_FOLLOWING);
   return ENDING_NOW;
@@ -418,11 +419,12 @@ static bool is_whole(const session *session) {
 ** is taken as it is. */
 static ending wait_for_more(session *session, group *group, uint64_t at) {
   stream_info info;
-  if (group_asks(group, at)) {
+  if (group_asks(group, at, ticks_ms())) {
     child_stamp_long();
     if (stream_look(session->connection, session->follower->bucket, &info) != STREAM_OK)
       return say(session, stream_errmsg());
-    group_cover(group, info.last);
+    group->replicated = info.replicas > 1; /* servers may have joined */
+    if (group_asks(group, at, ticks_ms())) group_cover(group, at, info.last, ticks_ms());
     if (group_is_whole(group, at)) return ENDING_NOW;
   }
   if (!group_is_overdue(group, ticks_ms(), option.txn_time_ms)) return ENDING_NOW;
@@ -465,11 +467,13 @@ static ending end_load(session *session) {
   uint64_t at = last.message ? last.sequence : session->batch->at;
   ending end;
   if (last.message)
-    group_take(&after, (txn_part)last.part, message_data(last.message).size, group->came_ms);
+    group_take(&after, (txn_part)last.part, message_data(last.message).size, last.behind,
+               group->came_ms);
   if (session->groups && !group_is_whole(&after, at)) {
     end = wait_for_more(session, &after, at);
     group->cover = after.cover;
     group->hole = after.hole;
+    group->again_ms = after.again_ms;
     if (end != ENDING_NOW || !group_is_whole(&after, at)) return end;
   }
   session->follower->sidecar.record.torn += after.torn;
@@ -484,7 +488,9 @@ static ending keep_last(session *session, const delivery *delivery) {
   building *building = &session->follower->building;
   ending end = take_last(session);
   building->last = *delivery;
-  if (end == ENDING_NOW && batch_reach(session->batch, delivery->sequence - 1) != BATCH_OK)
+  /* The last one itself is taken later. */
+  if (end == ENDING_NOW
+      && batch_reach(session->batch, delivery->sequence - 1, delivery->behind + 1) != BATCH_OK)
     end = ENDING_AGAIN;
   session->batch->group.came_ms = ticks_ms();
   return end == ENDING_NOW ? end_load(session) : end;
@@ -537,10 +543,13 @@ static ending look_behind(session *session) {
   child_stamp_long();
   rc = stream_next_of(session->connection, session->follower->bucket, false, 1, &from, &found);
   if (rc != STREAM_OK) return say(session, stream_errmsg());
-  if (found == 0 && batch_reach(session->batch, session->follower->building.target) != BATCH_OK)
+  if (found == 0 && batch_reach(session->batch, session->follower->building.target, 0) != BATCH_OK)
     return ENDING_AGAIN;
   return ENDING_NOW;
 }
+
+/* A heartbeat that wants no answer is of a server that has nothing more. */
+static uint64_t behind(const delivery *heartbeat) { return heartbeat->reply[0] ? UINT64_MAX : 0; }
 
 static ending on_heartbeat_of_load(session *session, const delivery *delivery) {
   building *building = &session->follower->building;
@@ -548,7 +557,8 @@ static ending on_heartbeat_of_load(session *session, const delivery *delivery) {
                    ? take_last(session)
                    : ENDING_NOW;
   if (end == ENDING_NOW && building->last.message == NULL) {
-    if (batch_reach(session->batch, delivery->sequence) != BATCH_OK) return ENDING_AGAIN;
+    if (batch_reach(session->batch, delivery->sequence, behind(delivery)) != BATCH_OK)
+      return ENDING_AGAIN;
     end = look_behind(session);
   }
   if (end == ENDING_NOW) end = commit_now(session);
@@ -564,8 +574,10 @@ static ending on_heartbeat(session *session, const delivery *delivery) {
     return say(session, stream_errmsg());
   if (delivery->delivered != session->delivered)
     return say(session, "messages were lost on the way");
+  if (delivery->reply[0] == 0) group_at_rest(&session->batch->group);
   if (session->batch->load) return on_heartbeat_of_load(session, delivery);
-  if (batch_reach(session->batch, delivery->sequence) != BATCH_OK) return ENDING_AGAIN;
+  if (batch_reach(session->batch, delivery->sequence, behind(delivery)) != BATCH_OK)
+    return ENDING_AGAIN;
   end = commit(session);
   if (end != ENDING_NOW || !is_whole(session)) return end;
   end = follower_keep_notes(session->follower);
@@ -676,6 +688,7 @@ static ending begin(session *session) {
   if (rc != STREAM_OK) return of_stream(session, rc, REPLICA_DISCONNECTED);
   end = goes_on ? ENDING_NOW : begin_building(session);
   session->batch = &follower->building.batch;
+  session->batch->group.replicated = session->info.replicas > 1;
   follower_show(session->follower, follower->store ? REPLICA_REBUILDING : REPLICA_SYNCING);
   return end;
 }

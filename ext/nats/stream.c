@@ -581,6 +581,7 @@ static bool read_place(const char *reply, delivery *delivery) {
                               &delivery->delivered)
          && json_whole_number(maph_bytes(token[at + 2], size[at + 2]), INT64_MAX,
                               &delivery->time_ns)
+         && json_whole_number(maph_bytes(token[at + 3], size[at + 3]), INT64_MAX, &delivery->behind)
          && delivery->sequence > 0 && delivery->delivered > 0;
 }
 

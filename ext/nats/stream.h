@@ -169,7 +169,7 @@ typedef struct consumer consumer;
 
 typedef enum event {
   EVENT_NOTHING,   /* nothing came */
-  EVENT_MESSAGE,   /* message, key, sequence, delivered, time_ns */
+  EVENT_MESSAGE,   /* message, key, sequence, delivered, time_ns, behind */
   EVENT_FLOW,      /* answer `reply` once all before it is done */
   EVENT_HEARTBEAT, /* delivered and sequence are the last that the server has sent; reply: stalled,
                    ** answer it */
@@ -180,6 +180,7 @@ typedef struct delivery {
   message *message; /* of EVENT_MESSAGE: to be freed */
   maph_slice key;   /* the subject behind $KV.BUCKET. */
   uint64_t sequence, delivered, time_ns;
+  uint64_t behind; /* of EVENT_MESSAGE: so many more the server has to deliver now */
   int part;        /* of a transaction: TXN_NONE, or what group_read said (group.h) */
   char reply[256]; /* "": nothing to answer */
 } delivery;

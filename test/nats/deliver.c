@@ -9,6 +9,7 @@
 **     swap         behind the next one
 **     back N       as that sequence of the stream
 **     count N      as that number of the consumer
+**     behind N     as if the server had so many more to deliver
 **     reply TEXT   with that in the place of its place
 **     subject TEXT under that subject
 **     headers BYTES, value SIZE
@@ -82,11 +83,13 @@ typedef struct parcel {
   bytes headers, data;
 } parcel;
 
-static void place(parcel *p, const consumer *k) {
+static void place_before(parcel *p, const consumer *k, uint64_t behind) {
   const message *m = &the_stream.messages[p->sequence];
-  snprintf(p->reply, sizeof p->reply, "$JS.ACK.%s.%s.1.%" PRIu64 ".%" PRIu64 ".%" PRIu64 ".0",
-           the_stream.name, k->name, p->sequence, p->count, m->time_ns);
+  snprintf(p->reply, sizeof p->reply,
+           "$JS.ACK.%s.%s.1.%" PRIu64 ".%" PRIu64 ".%" PRIu64 ".%" PRIu64, the_stream.name, k->name,
+           p->sequence, p->count, m->time_ns, behind);
 }
+static void place(parcel *p, const consumer *k) { place_before(p, k, stream_behind(p->sequence)); }
 
 static void send_parcel(connection *c, consumer *k, const parcel *p) {
   speak_message(c, p->subject, k->inbox, p->reply, &p->headers, &p->data);
@@ -118,6 +121,7 @@ static void disguise(parcel *p, const consumer *k, const char *kind, const bytes
   const char *text = argument->size ? argument->data : "";
   if (is(kind, "back")) renumber(p, k, number_of(argument), p->count);
   if (is(kind, "count")) renumber(p, k, p->sequence, number_of(argument));
+  if (is(kind, "behind")) place_before(p, k, number_of(argument));
   if (is(kind, "reply")) snprintf(p->reply, sizeof p->reply, "%s", text);
   if (is(kind, "subject")) snprintf(p->subject, sizeof p->subject, "%s", text);
   if (is(kind, "headers")) replace(&p->headers, argument->data, argument->size);
@@ -263,9 +267,14 @@ static void deliver_next(connection *c, consumer *k) {
   send_twisted(c, k, kind, argument);
 }
 
+static bool is_held_back(uint64_t sequence) {
+  return the_trouble.held && sequence >= the_trouble.held;
+}
+
 /* The next message that is old enough; 0: there is none. */
 static uint64_t due(const consumer *k) {
   uint64_t next = stream_next(k->next), delay_ns = the_trouble.delay_ms * UINT64_C(1000000);
+  if (is_held_back(next)) return 0;
   return next && the_stream.messages[next].time_ns + delay_ns <= stream_now_ns() ? next : 0;
 }
 
@@ -282,6 +291,8 @@ void deliver(connection *c, uint64_t now_ms) {
     }
     if (!c->ended && stream_next(k->next) == 0 && k->next <= the_stream.last)
       k->next = the_stream.last + 1;
+    if (is_held_back(stream_next(k->next)))
+      continue; /* a server says that only when it has no more */
     if (!c->ended && the_trouble.mute != MUTE_HEARTBEAT && now_ms - k->heard_ms >= HEARTBEAT_MS) {
       deliver_heartbeat(c, k, k->sent, k->next - 1);
       k->heard_ms = now_ms;

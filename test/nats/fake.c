@@ -20,6 +20,10 @@
 **     ignore NAME              requests of NAME (STREAM.INFO) get no answer
 **     sizes HEADERS,ALL        what all messages say of theirs; ALL alone: of those without headers
 **     delay MS                 messages are delivered when they are that old
+**     hold SEQUENCE            that message and those behind it are there and counted, and not
+**                              delivered; 0: all are
+**     lag COUNT                STREAM.INFO tells so many messages less, as a leader that is behind
+**                              the server that delivers
 **     info HEX                 instead of the INFO line
 **     answer NAME COUNT HEX    to requests of NAME (STREAM.INFO), from the COUNT-th from now on
 **     twist SEQUENCE KIND ?HEX? ?always?    see deliver.c
@@ -267,6 +271,14 @@ static bool order_of_trouble(int count, char **word) {
   if (strcmp(word[0], "mute") == 0) return order_mute(word[1]);
   if (strcmp(word[0], "delay") == 0) {
     the_trouble.delay_ms = (unsigned)atoi(word[1]);
+    return true;
+  }
+  if (strcmp(word[0], "hold") == 0) {
+    the_trouble.held = strtoull(word[1], NULL, 10);
+    return true;
+  }
+  if (strcmp(word[0], "lag") == 0) {
+    the_trouble.lag = strtoull(word[1], NULL, 10);
     return true;
   }
   if (strcmp(word[0], "ignore") == 0) {

@@ -46,6 +46,7 @@ uint64_t stream_first(void);
 uint64_t stream_count(void);
 /* The first living message from a sequence on; 0: none. */
 uint64_t stream_next(uint64_t sequence);
+uint64_t stream_behind(uint64_t sequence); /* so many living messages are */
 void stream_time(uint64_t ns, char room[64]);
 uint64_t stream_now_ns(void);
 
@@ -75,6 +76,8 @@ typedef struct trouble {
   mute mute;
   unsigned delay_ms; /* so old is a message before it is delivered */
   char ignored[64];  /* requests of that name get no answer */
+  uint64_t held;     /* that message and those behind it are not delivered; 0: all are */
+  uint64_t lag;      /* STREAM.INFO tells a last sequence that is so much lower */
   char sizes[32];    /* of all messages, where not empty: HEADERS,ALL or ALL */
   bytes info;
   answer answers[ANSWERS];

@@ -195,7 +195,7 @@ static void stream_info(bytes *json) {
   bytes_print(json,
               "\"state\":{\"messages\":%" PRIu64 ",\"bytes\":1,\"first_seq\":%" PRIu64
               ",\"last_seq\":%" PRIu64 ",\"num_subjects\":%" PRIu64 ",\"consumer_count\":1}}",
-              stream_count(), stream_first(), the_stream.last, stream_count());
+              stream_count(), stream_first(), the_stream.last - the_trouble.lag, stream_count());
 }
 
 static void consumer_create(connection *c, const char *question, bytes *json) {

@@ -83,6 +83,12 @@ uint64_t stream_next(uint64_t sequence) {
   return 0;
 }
 
+uint64_t stream_behind(uint64_t sequence) {
+  uint64_t count = 0;
+  for (uint64_t i = sequence + 1; i <= the_stream.last; i++) count += the_stream.messages[i].alive;
+  return count;
+}
+
 uint64_t stream_first(void) {
   uint64_t first = stream_next(1);
   return first ? first : the_stream.last + 1;
