@@ -67,6 +67,17 @@ void deliver_heartbeat(connection *c, consumer *k, uint64_t consumer_last, uint6
   free(headers.data);
 }
 
+/* There is more, and it waits for an answer, which changes nothing. */
+static void deliver_stalled(connection *c, consumer *k) {
+  bytes headers = { 0 }, nothing = { 0 };
+  bytes_print(&headers,
+              "NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: %" PRIu64
+              "\r\nNats-Last-Stream: %" PRIu64 "\r\nNats-Consumer-Stalled: $JS.FC.%s.%s.s\r\n\r\n",
+              k->sent, k->next - 1, the_stream.name, k->name);
+  speak_message(c, k->inbox, k->inbox, NULL, &headers, &nothing);
+  free(headers.data);
+}
+
 static void flow(connection *c, consumer *k) {
   bytes headers = { 0 }, nothing = { 0 };
   char reply[512];
@@ -291,10 +302,11 @@ void deliver(connection *c, uint64_t now_ms) {
     }
     if (!c->ended && stream_next(k->next) == 0 && k->next <= the_stream.last)
       k->next = the_stream.last + 1;
-    if (is_held_back(stream_next(k->next)))
-      continue; /* a server says that only when it has no more */
     if (!c->ended && the_trouble.mute != MUTE_HEARTBEAT && now_ms - k->heard_ms >= HEARTBEAT_MS) {
-      deliver_heartbeat(c, k, k->sent, k->next - 1);
+      if (is_held_back(stream_next(k->next)))
+        deliver_stalled(c, k);
+      else
+        deliver_heartbeat(c, k, k->sent, k->next - 1);
       k->heard_ms = now_ms;
     }
   }
