@@ -449,7 +449,7 @@ static int cut_pending(txn *txn, uint64_t position) {
   view view;
   walk walk;
   txn_view(txn, &view);
-  walk = walk_from(&view, position, txn->position);
+  walk_begin(&walk, &view, position, txn->position);
   while (walk_next(&walk, &rc)) {
     maph_slice key = maph_bytes(walk.it.key, walk.it.key_size);
     item newest;
