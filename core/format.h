@@ -81,10 +81,11 @@
 **                              those 56 bytes with seed SALT}:
 **     1024   64  checkpoint B   an end or epoch record ends at `offset`, and all before it was
 **                               flushed before this was written.  From there to `spaces` lie pads
-**                               and index pieces: no transaction ever begins between the two.  0:
-**                               not said.  Where `clean` is 1, and no checkpoint with the offset
-**                               `committed` leaves it open, no record begins at `spaces`: else the
-**                               file is a copy, made while its writer began
+**                               and index pieces: no transaction ever begins between the two.
+**                               spaces 0: unknown.  In a file whose `clean` is 1, where each
+**                               checkpoint with the offset `committed` says `spaces`, no record
+**                               begins there: one that does shows that the file is a copy, made
+**                               while its writer began
 **
 ** 2. RECORDS
 **
@@ -104,8 +105,8 @@
 ** PUT and DELETE:
 **       16    4  value size  (delete: 0)
 **       20    4  prev, low   prev = offset / 8 of the previous version of this key, 40 bits; 0:
-**                            none.  Always below this record,
-**       24    6  version      also within one transaction
+**                            none.  Always below this record, also within one transaction
+**       24    6  version     of the transaction
 **       30    1  prev, high
 **       31    1  padding     further 8-byte units of zeros at the record's end, so that frozen
 **                            records can be of one size; else 0
@@ -204,16 +205,16 @@
 **    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
 **    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
 **    looks which file PATH is; a file without a name (no links) was superseded, whatever PATH is.
-**    A PATH.new that nobody has byte 2 for is nobody's.
+**    A PATH.new is a leftover, and may be removed, when nobody has byte 2.
 **
 ** 8. WHICH LOG IS BELIEVED.  `committed`, finished by what `prepared` says: while a writer lives;
 **    where `clean` is 1; and where the file is the one that was marked dirty, and its inode was
 **    never out of the kernel's memory since.  Not where the content is newer than these words.
 **    Otherwise: from 4096, whole transactions in chain, up to the first that is not; the live part
 **    and the index are made anew.  A living writer holds an exclusive lock on one byte of [2^62 +
-**    2^32, 2^62 + 2^33) of the file; whoever opens it for writing, or recovers it, on byte 2^62
-**    until then.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is dirty.
-**    core/writer/trust.c has the table.
+**    2^32, 2^62 + 2^33) of the file; who opens it for writing, or recovers it, holds byte 2^62
+**    until it has one of those.  The inode's write hint (F_SET_RW_HINT) is 1 while the file is
+**    dirty.  core/writer/trust.c has the table.
 **
 ** 9. THE ORDER OF KEYS, where the optional bit says so, is derived too: without it the log has to
 **    be walked and sorted.  A key has one ENTRY: the place of its first record in this file, a put

@@ -28,7 +28,7 @@
 **
 ** So a handle keeps each file that it read a slice from outside snapshots, also after a rewrite put
 ** another in its place, until maph_refresh or maph_close.  A file that it only wrote to, or read
-** through snapshots, cursors and feeds, goes a second after the last of these is closed.
+** through snapshots, cursors and feeds, is let go of a second after the last of these is closed.
 **
 ** FORK.  A handle does not cross fork(): in the child every call on it, and on what was opened
 ** through it, returns MAPH_MISUSE, but those that close, which work.  The child may open the store
@@ -226,9 +226,9 @@ typedef struct maph_options {
 ** EXISTS CANTOPEN FORMAT CORRUPT RECOVER NOMEM IOERR FULL MISUSE BUSY CANCELLED */
 MAPH_API int maph_open(const char *path, int flags, const maph_options *options, maph **m);
 
-/* Close; NULL is a harmless no-op.  Closing with open transactions aborts them; open snapshots and
-** cursors must be closed first (MISUSE, and nothing is closed).  The last writer flushes everything
-** and marks the file clean. */
+/* Close; NULL is a harmless no-op.  Closing with open transactions aborts them; open snapshots,
+** cursors and feeds must be closed first (MISUSE, and nothing is closed).  The last writer flushes
+** everything and marks the file clean. */
 MAPH_API int maph_close(maph *m);
 
 /* Let go of the files that older reads keep and look at the path again, its links too: if another
@@ -582,7 +582,7 @@ typedef struct maph_rewrite {
   uint64_t caught_up;
   uint64_t frozen_keys;
   int perfect_hash; /* MAPH_PERFECT_*; 0: none, see note */
-  int direct;
+  int direct;       /* 1: the perfect hash leads to records without a table */
   double perfect_bits; /* a key, of the function alone */
   /* in all; and the longest that writers were locked out at one time */
   uint64_t took_ns, pause_ns;

@@ -23,8 +23,8 @@ typedef struct retired {
 } retired;
 
 struct maph {
-  /* handle_quick, mixed with s: the hot path may be taken and slices of that store handed out.  0:
-  ** not (closed, or reads verify, or this generation was not read from yet) */
+  /* handle_quick ^ the address of `store`: the hot path may be taken, and slices of that store
+  ** handed out.  0: not (closed, or reads verify, or this generation was not read from yet) */
   uint64_t quick;
   _Atomic(store *) store;
   uint32_t magic;
@@ -34,20 +34,19 @@ struct maph {
   int flags;
   maph_options options;
   pthread_mutex_t mutex;
-  _Atomic(const store *) lent; /* s, once a slice was read from it outside snapshots */
+  _Atomic(const store *) lent; /* `store`, once a slice was read of it outside snapshots */
   retired *retired;            /* oldest first */
   size_t retired_count;
   _Atomic uint64_t release_ms; /* when to look at those again; 0: there are none to release */
   struct maph_txn *open_txns;
   atomic_uint open_reads; /* snapshots, cursors and feeds */
   _Atomic(resting *) resting;
-  int rewriting; /* a store in memory */
+  int rewriting; /* 1: a rewrite of this store in memory is under way */
   int rewrote;   /* `rewrite` tells what */
   maph_rewrite rewrite;
-  /* auto_compact: not to be looked at again before committed is at look_again */
   _Atomic uint64_t looked_ms; /* when, in a layered file system, the path was last looked at */
   _Atomic(const store *) looked_at;
-  _Atomic uint64_t look_again;
+  _Atomic uint64_t look_again; /* auto_compact looks again when `committed` is there */
   interrupt_count interrupts; /* maph_interrupt */
 };
 /* A transaction on a store, begun through a handle. */

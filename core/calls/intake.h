@@ -17,8 +17,8 @@ typedef struct intake {
 } intake;
 
 /* creation, identity: of the file that the load fills, which belongs to that store.  EXISTS: it is
-** not empty, or not as it was made.  CANTOPEN BUSY IOERR NOMEM.  intake_end it also when it failed
-*/
+** not empty, or not as it was made.  CANTOPEN BUSY IOERR NOMEM.  Call intake_end
+** after a failure too. */
 int intake_begin(intake *intake, const char *path, int busy_timeout_ms, creation *creation,
                  header_identity *identity);
 /* What was loaded into `from`, which is complete, is in the store and on disk.  `from` has the

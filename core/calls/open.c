@@ -163,7 +163,7 @@ int maph_close(maph *m) {
     return fail(MAPH_MISUSE, "maph_close: this handle is closed already");
   reads = atomic_load(&m->open_reads);
   if (reads && m->fork_count == handle_forks())
-    return fail(MAPH_MISUSE, "%s: %u snapshots or cursors are open: close them first",
+    return fail(MAPH_MISUSE, "%s: %u snapshots, cursors or feeds are open: close them first",
                 atomic_load(&m->store)->path, reads);
   while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
   /* if it was replaced: this may be the last writer of what replaced it */

@@ -14,13 +14,13 @@ int supersede_status(store *store, os_file *file);
 /* The file at `temporary`, which is `to`, gets what `from` carries beside its bytes.  note: what
 ** could not be kept, SUPERSEDE_NOTE bytes; else unchanged. */
 int supersede_attributes(store *from, store *to, const char *temporary, char *note);
-/* The live words of a file that is complete at to->last, as its last writer leaves it: clean,
-** unborn, its lock file that one.  It has to be flushed then. */
+/* Store the live words of a file that is complete at to->last as its last writer leaves them:
+** clean, unborn, and `lock` as its lock file.  The caller flushes it. */
 void supersede_seal(store *to, const os_file *lock);
 /* It takes the name of `from`, whose users move to it.  `to` is complete, on disk and unborn; with
 ** a session of `from`.  CANTOPEN: another file has the name by now.  IOERR */
 int supersede(store *from, store *to, const char *temporary, char *note);
-/* That flag of a store's state. */
+/* Set or clear one STATE_* flag. */
 void supersede_mark(store *store, uint64_t flag, int on);
 
 #endif

@@ -19,8 +19,9 @@
 ** neither count on what was given away nor take it from the disk, and wait for the end of it where
 ** what is left may not do (handle_begin).
 **
-** All calls but store_see_size are for the holder of the turn.  A crash in the middle leaves bytes
-** past `end`, which nobody reads, or past `committed`, which the next writer covers with a pad.
+** All calls but store_see_size, store_map_opened and log_fill_* are for the holder of the turn.  A
+** crash in the middle leaves bytes past `end`, which nobody reads, or past `committed`, which the
+** next writer covers with a pad.
 */
 #include "file/log.h"
 #include "file/grant.h"

@@ -22,8 +22,8 @@ uint64_t log_life(const store *store, uint64_t version);
 void log_trim(store *store, int spares);
 /* Granted room that a compaction can be given, if deletes keep some meanwhile. */
 uint64_t log_lendable(store *store);
-/* It is given.  Then the new file has the name; or it was not enough, and deletes have theirs
-** again: with a session, unless none can be had. */
+/* Lend it.  The loan ends when the new file has the name (over); or it was not enough, and deletes
+** have their room again (take_again): with a session, unless none can be had. */
 void log_lend(store *store);
 void log_lending_over(store *store);
 void log_take_again(store *store);
@@ -73,7 +73,7 @@ uint64_t log_fill_short(const store *store, uint8_t *p, uint64_t address, const 
                         const short_form *form, uint64_t size, uint64_t *bytes_8_to_15);
 uint64_t log_short_body(const item *it);
 
-/* Heads, sealed. */
+/* The head of a pad or extent, with its checksum. */
 void log_fill_pad(const store *store, uint64_t offset, uint64_t size, record *record);
 void log_fill_extent(const store *store, uint64_t offset, int extent, int depth, uint32_t prefix,
                      uint64_t payload_size, record *record);

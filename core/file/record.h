@@ -1,7 +1,8 @@
 /*
 ** record.h - records of the log as fields: sizes, checksums, what a put or delete says.
 **
-** Only record.c and this header know where in a record's words a field lies.
+** Fields of the long form are taken apart here and in record.c alone, those of the short form in
+** short.h.
 */
 #ifndef MAPH_RECORD_H
 #define MAPH_RECORD_H
@@ -37,8 +38,8 @@ uint32_t record_checksum_of_short(uint64_t salt, uint64_t address, const uint8_t
 int record_read(const view *view, uint64_t offset, uint64_t limit, item *it);
 /* of a put or delete; CORRUPT */
 int record_item(const view *view, uint64_t offset, uint64_t limit, item *it);
-/* the frozen record in the short form at that place, and address (0: it is looked up), which then
-** is the next one's; CORRUPT */
+/* The frozen record in the short form at `place`.  *address: where it lies, 0 if that is unknown;
+** then where the next one lies.  CORRUPT */
 int record_read_short(const view *view, uint64_t place, uint64_t *address, item *it);
 /* the same where the place is not known and no table: only what store->perfect says of the form */
 int record_read_short_at(const view *view, uint64_t address, item *it);

@@ -5,8 +5,8 @@
 ** the mappings of the file and the state of this process as a writer.  A `view` is what one read
 ** needs of a store, loaded once.
 **
-** The floors of core are os, file, index, writer and calls.  A floor includes its own headers and
-** those of the floors named before it.
+** The floors of core are os, file, index, order, writer and calls, from the lowest up.  A floor
+** includes its own headers and those of the floors below it.
 */
 #ifndef MAPH_STORE_H
 #define MAPH_STORE_H
@@ -74,7 +74,7 @@ typedef struct store {
   _Atomic(uint8_t *) write_base; /* mapping for stores; NULL while no handle writes */
   uint64_t mapped, write_mapped;
   mapping *outgrown;             /* smaller, older mappings: slices may point into them */
-  pthread_mutex_t mapping_mutex; /* the four above, and file.size */
+  pthread_mutex_t mapping_mutex; /* guards base to outgrown, and file.size */
   int advice, huge_pages;
   _Atomic int unbiased; /* its lock is to be the byte, not the bias */
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
@@ -82,8 +82,8 @@ typedef struct store {
   _Atomic uint64_t room_looked_ms;
   int bulk;         /* so much will be written that throughput counts, not the longest wait */
   int spares;       /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
-  int lent;         /* by the holder of the turn: what compaction counts on was given to one, */
-  pthread_t lender; /* by this thread */
+  int lent;         /* 1: the reserve was given to a compaction; of the holder of the turn */
+  pthread_t lender; /* the thread that runs that compaction */
 
   /* lock.c: whose turn it is in this process, and the lock between processes */
   pthread_mutex_t turn_mutex;
@@ -209,8 +209,8 @@ static inline void attach(attached *attached, void *p, void (*let_go)(void *p)) 
   *attached = (struct attached){ p, let_go };
 }
 
-/* Every store to a mutable word goes through here (and every other store to the file through
-** log.c), so that a test build sees it. */
+/* Stores a mutable word, where a test build sees it.  Other stores to the file name themselves by
+** OS_TEST_STORE. */
 static inline void store_word(uint8_t *base, word *w, uint64_t value) {
   OS_TEST_STORE(base, (uint64_t)((uint8_t *)w - base), sizeof *w);
   (void)base;

@@ -23,7 +23,7 @@ uint64_t index_keys(store *store);       /* that the index is made for, without 
 uint64_t index_size(unsigned depth);     /* in bytes, with no overflow segments */
 /* Its extents, one after the other, from `at` on, where one may begin: directory, segments, and
 ** those that they overflow to.  Of several records of one key the one with the highest offset
-** counts.  *root: the header's word.  The hashes are gone then. */
+** counts.  *root: the header's word.  The hashes are consumed. */
 int index_build(store *store, hashes *hashes, unsigned depth, uint64_t at, const index_sink *sink,
                 uint64_t *root);
 

@@ -28,7 +28,7 @@ int index_create(store *store, uint64_t expected_keys);
 /* the same, and what is reserved and published from now on goes there, unseen until index_show */
 int index_create_beside(store *store, uint64_t expected_keys);
 void index_show(store *store);        /* readers find what was built beside, all at once */
-void index_drop_beside(store *store); /* or never will */
+void index_drop_beside(store *store); /* or that is given up */
 /* sort pending; split until all that is new has room, after what is decided and not yet published.
 ** FULL */
 int index_reserve(store *store, pending *pending, size_t n, struct pending *scratch,
@@ -37,7 +37,8 @@ int index_reserve(store *store, pending *pending, size_t n, struct pending *scra
 int index_grant(store *store, const pending *pending, size_t n);
 /* the same for what says that this record was superseded */
 int index_grant_mark(store *store, uint64_t record);
-void index_unmark(store *store, uint64_t record); /* it was not, and is granted */
+/* the record was not superseded after all; its page was granted by index_grant_mark */
+void index_unmark(store *store, uint64_t record);
 /* slots lead to the new records; again: some may already */
 int index_publish(store *store, const pending *pending, size_t n, int again);
 int index_finish_split(store *store); /* of a writer that died in it */

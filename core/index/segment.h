@@ -1,5 +1,6 @@
 /*
-** segment.h - extendible hashing in the file: what find.c, split.c, publish.c and measure.c share.
+** segment.h - extendible hashing in the file: what build.c, find.c, split.c, publish.c and
+** measure.c share.
 **
 ** The structure is in format.h, section 3 (Fagin et al. 1979; buckets of one cache line, probed in
 ** line).  The invariants:
@@ -16,7 +17,7 @@
 **  (4) A left-behind slot is cleared or reused only after root and directory words were stored
 **      (release) that lead past it.  So a reader whose miss might come from such reuse finds root
 **      or its directory word changed when it looks again, and repeats.
-**  (5) Readers take `committed` before root (file/view.c).
+**  (5) Readers take `committed` before root (file/view.c, calls/get.c).
 */
 #ifndef MAPH_SEGMENT_H
 #define MAPH_SEGMENT_H

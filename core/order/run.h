@@ -8,10 +8,10 @@
 **
 ** Sorted pieces of the tail (tail.h) are runs in memory, of one leaf.
 **
-** The list and the heads of the runs are judged when they are loaded: what does not hold together
-** is as if it were not there, and the log is walked instead.  Leaves are judged when they are
-** reached first: what their heads say is kept, with some of their words, in memory.  Entries are
-** judged when they are read.
+** The list and the heads of the runs are checked when they are loaded.  A list that contradicts
+** itself is ignored, and the log is walked instead.  A leaf is checked when it is first reached:
+** what its head says is kept, with some of its words, in memory.  Entries are checked when they are
+** read.
 */
 #ifndef MAPH_ORDER_RUN_H
 #define MAPH_ORDER_RUN_H

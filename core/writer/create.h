@@ -19,7 +19,7 @@ typedef struct creation {
   os_file lock;    /* byte 2 is ours */
   os_file empty;   /* the empty file at path, which it takes the place of; fd -1: there is none */
 } creation;
-/* EXISTS BUSY CANCELLED CANTOPEN.  create_release it also when it failed */
+/* EXISTS BUSY CANCELLED CANTOPEN.  Call create_release after a failure too. */
 int create_claim(creation *creation, const char *path, const maph_options *options, int over_empty);
 /* store, made as creation->temporary and marked clean, is flushed and gets the name, or is removed
 */

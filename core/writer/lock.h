@@ -8,11 +8,12 @@
 #include "file/store.h"
 #include "writer/patience.h"
 
-/* The lock file, and this process's mark in it: again, if it stayed open.  BUSY at once. */
+/* Open the lock file and lock this process's byte in it; the byte alone if it is open.  BUSY at
+** once. */
 int lock_open(store *store);
 void lock_close(store *store);
-int lock_alone(
-    store *store); /* does no other process have the store open for writing?  With the lock */
+/* Does no other process have the store open for writing?  With the lock. */
+int lock_alone(store *store);
 void lock_leave(store *store); /* count as one of them no longer; with the lock */
 
 int lock_take_turn(store *store, const lock_patience *patience); /* BUSY CANCELLED */

@@ -9,8 +9,8 @@
 
 /* For reading.  RECOVER: not before a writer has recovered it.  CANCELLED CORRUPT */
 int trust_reader(store *store, int timeout_ms);
-/* For writing, before anything is written: with 1 in *begin a session has to begin first, which
-** finishes what a dead writer left, or recovers the store.  Else this process vouches for the words
+/* For writing, before anything is written.  *begin 1: the caller must begin a session first, which
+** finishes what a dead writer left, or recovers the store.  0: this process vouches for the words
 ** from now on.  BUSY CANCELLED CANTOPEN CORRUPT */
 int trust_writer(store *store, const lock_patience *patience, int *begin);
 /* The same, in that session: believed or recovered, and vouched for.  recover: recover_in_place */
@@ -19,8 +19,8 @@ int trust_begin(store *store, const lock_patience *patience, int (*recover)(stru
 void trust_leave(store *store);
 int trust_living(const store *store); /* does another process vouch for the words? */
 int trust_words(store *store);        /* may they be believed just now? */
-/* The words that tell a later opener where this file was marked dirty, and the hint; then `clean`
-** may say so. */
+/* Store where the file is (boot, place, mount) and set its hint, for later openers: before `clean`
+** becomes dirty. */
 void trust_mark(store *store);
 void trust_unmark(store *store); /* it is marked clean */
 

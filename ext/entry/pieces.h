@@ -23,9 +23,8 @@ pieces *pieces_begin(const pieces_limits *limits, const entry_rules *rules, json
 /* The next bytes of the line, without its LF.  False: put failed. */
 bool pieces_take(pieces *line, const char *bytes, size_t size);
 bool pieces_too_long(const pieces *line); /* known after pieces_read at the latest */
-size_t
-/* bytes of it in memory: all but a value that is a string */
-pieces_memory(const pieces *line);
+/* Bytes of it in memory: all but a value that is a string. */
+size_t pieces_memory(const pieces *line);
 
 /* The line is complete: put gets the last piece.  False: put failed. */
 bool pieces_end(pieces *line);

@@ -2,9 +2,9 @@
 ** child.h - a process that follows, and its parent, which sees that it lives; and one that runs a
 ** command that ends by itself.
 **
-** The child stamps a page that they share, also while it waits for nothing.  One that has not for
-** its patience is killed, and another one begins where the file is: libnats 3.4.1 may loop for ever
-** in a connect, and nothing that a dead follower leaves needs mending.
+** The child stamps a page that they share, also while it waits for nothing.  One that has
+** not stamped for CHILD_PATIENCE_MS is killed, and a new one goes on from the file: libnats 3.4.1
+** may loop for ever in a connect, and nothing that a dead follower leaves needs mending.
 */
 #ifndef MAPH_NATS_CHILD_H
 #define MAPH_NATS_CHILD_H

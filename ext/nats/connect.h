@@ -1,5 +1,5 @@
 /*
-** connect.h - what stream.c and connect.c share of a connection.
+** connect.h - what connect.c, pipe.c and stream.c share of a connection.
 */
 #ifndef MAPH_NATS_CONNECT_H
 #define MAPH_NATS_CONNECT_H

@@ -4,17 +4,17 @@
 **
 ** A bucket may have been rolled back and gone on since, so that a sequence does not say what its
 ** message was.  Anchors say it: the times of the message that the file's version is of and of the
-** last ones of some other keys.  One that the bucket has at another time: it was rolled back.  One
-** that it has: the history is the same up to there.  The messages above the newest such one are
-** compared with the file (recent.h); where none is near, all keys are.
+** last ones of some other keys.  Where the bucket has such a message at another time, it was rolled
+** back.  Where it has it at the same time, the history is the same up to there: the messages above
+** the newest such one are compared with the file (recent.h); where none is near, all keys are.
 **
 ** A server that was killed may have lost messages before that one, or have others there: so
 ** the last ones are looked at in any case, and again while it follows.  What differs there is a
 ** doubt.
 **
-** Where the bucket has nothing up to that version any more, all that it has comes anyway.  Then
-** nothing is compared before: the follower goes on, unsure of the keys that it has from before, and
-** once all has come, none of them may be left.
+** Where the bucket has no message up to that version any more, all its messages are still to come,
+** and nothing is compared first.  The follower goes on; the keys that it has from before are in
+** doubt until all messages have come, and none of them may be left then.
 */
 #ifndef MAPH_NATS_DECIDE_H
 #define MAPH_NATS_DECIDE_H

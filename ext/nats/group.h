@@ -12,18 +12,19 @@
 ** compared the store with the bucket since.
 **
 ** SUPERSEDED.  A bucket keeps the latest messages of a key.  One that was superseded before it was
-** delivered is a hole in the sequences, and what is left of its transaction is a part.  What
-** superseded it is on its way: it has at most the last sequence that the bucket has once the hole
-** was seen.  Whoever has all up to there lacks nothing, at the next end of a transaction.
+** delivered leaves a hole in the sequences, and its transaction is incomplete.  The message that
+** superseded it is on its way: its sequence is at most the bucket's last one when the hole was
+** seen.  Whoever has all messages up to there lacks nothing, at the next end of a transaction.
 **
 ** SEVERAL SERVERS.  Where they hold the bucket, its leader tells its last sequence, and another one
 ** may deliver, which can be ahead of the leader: under load by some hundred messages, or more
 ** where the leader is a new one.  So what that server says counts too: with each message, how many
 ** it has behind it.  Those that it had behind the hole are taken first; then the leader is asked,
-** and again where it has less than was delivered.  One step is not proven: nats-server counts a
-** message a moment after it has stored it.  What superseded the hole is missed where it is not
-** counted and delivered in the time that the question and its answer take, and the leader has not
-** stored it either.
+** and again where it has less than was delivered.
+**
+** NOT PROVEN.  nats-server counts a message a moment after it has stored it.  What superseded the
+** hole is missed where it is neither counted nor delivered while the question is under way, and the
+** leader has not stored it either.
 **
 ** GIVEN UP.  A transaction that grows beyond GROUP_BYTES, or of which nothing comes for a time, or
 ** that is followed by a message of none, is taken as it comes, and counted.

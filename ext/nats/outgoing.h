@@ -28,7 +28,7 @@ typedef struct outgoing {
 
 typedef enum outgoing_rc {
   OUTGOING_OK,
-  OUTGOING_VALUE, /* it is larger than a message: as a delete it goes */
+  OUTGOING_VALUE, /* it is larger than a message; a delete of the key can be sent */
   OUTGOING_LONG,  /* the key is too long for a subject: there is nothing to be sent */
   OUTGOING_KEY    /* keys of this bucket are not of such bytes */
 } outgoing_rc;

@@ -3,7 +3,7 @@
 **
 ** The bucket decides.  Each write has an identity (Nats-Msg-Id), which the server stores once: what
 ** is not answered is looked for, and sent again under the same identity.  So a write that is DONE
-** was done once, and one that is REFUSED never; of the third, UNKNOWN, nothing is said.
+** was done once, and one that is REFUSED never; one that is UNKNOWN may or may not be done.
 **
 ** A CONDITION holds when the key's last message is the one that it names.  The server compares it
 ** with the key's last sequence.  One older than 2.9.21, of a bucket that several servers hold, does

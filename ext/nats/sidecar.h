@@ -7,10 +7,10 @@
 **     0      text: "maph-replica 1", then lines NAME=VALUE: bucket, keys, filter, servers
 **     1024   a record, and another one at 2560: of those whose checksum fits the one that was
 **            written later counts, so a follower may die at any moment; behind each one anchors,
-**            which count where they were written with it; older programs know none
+**            which belong to the record whose `written` they carry
 **
 ** It holds an OFD lock, which its follower takes and its children share: one follower a file.
-** Nothing in the file depends on it: the position is the version of FILE.  Its loss costs that all
+** Nothing in the file depends on it: the position is the version of FILE.  If it is lost, all
 ** keys are compared once.
 **
 ** This includes nothing of NATS: maph-server reads it too.

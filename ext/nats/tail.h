@@ -1,12 +1,13 @@
 /*
 ** tail.h - what a bucket has behind the last message of a publisher that was acknowledged (pipe.h).
 **
-** It is as it was sent where all of it is there.  A bucket keeps the latest messages of a key, so
-** that of keys that are written again and again most are gone.  Then it is known from the feed what
-** each of these sequences was sent as, since the last one says which change it was and those before
-** it went in order.  The last message of each of the keys has to be there, at its sequence: what
-** became of those before it makes no difference to the bucket.  Another writer's message that took
-** the place of one is found by that, too: it is there, or the one whose place it took is missed.
+** Where every message is there, all is as it was sent.  But a bucket keeps the latest messages of a
+** key, so that of keys that are written again and again most are gone.  Then it is known from the
+** feed what each of these sequences was sent as, since the last one says which change it was and
+** those before it went in order.  The last message of each of the keys has to be there, at its
+** sequence: what became of those before it makes no difference to the bucket.  Another writer's
+** message that took the place of one is found by that, too: it is there, or the one whose place it
+** took is missed.
 */
 #ifndef MAPH_NATS_TAIL_H
 #define MAPH_NATS_TAIL_H

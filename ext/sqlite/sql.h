@@ -73,9 +73,8 @@ void option_clear(sql_options *options);
 const char *option_file(sqlite3_value *value); /* a file's name, or NULL if value is none */
 
 /* The one name of the file that `path` means in this connection, in *resolved (sqlite3_malloc), if
-** the connection may open it. */
+** the connection may open it.  is_own: the application says so now, not a stored schema. */
 int option_resolve(sqlite3 *db, const char *schema, int is_own, const char *path, char **resolved,
-                   /* is_own: the application says so now, not a stored schema */
                    char **message);
 
 /* ------------------------------------------------------------- store.c: stores and transactions */
@@ -184,9 +183,8 @@ void store_release(sql_store *store); /* NULL: no-op */
 enum { STORE_MAY_WRITE = 1, STORE_MAY_CREATE = 2 };
 int store_open_reader(sql_store *store, int may, char **message);
 int store_open_writer(sql_store *store, int may, char **message);
-int store_open_patient(sql_store *store, maph **m,
-                       /* to write, for a long call; the caller closes it */
-                       char **message);
+/* To write, for a long call; the caller closes *m. */
+int store_open_patient(sql_store *store, maph **m, char **message);
 int store_view(sql_store *store, int may, sql_view **view, char **message);
 void store_view_release(sql_view *view); /* NULL: no-op */
 
@@ -327,7 +325,9 @@ typedef struct key_bound {
 typedef struct key_stretch {
   int types;           /* bits; 0: it is not read */
   maph_slice from, to; /* data NULL: no end */
-  int after_from, up_to, has_prefix;
+  int after_from; /* without `from` itself */
+  int up_to;      /* with `to` itself */
+  int has_prefix;
 } key_stretch;
 
 typedef struct key_range {

@@ -13,6 +13,7 @@
 #include "http/listen.h"
 #include "http/request.h"
 
+/* The table of phases is in connection.c. */
 enum phase { ARRIVING, READY, LEAVING, KEPT, SENDING, IDLE, WORKING, READING, WRITING };
 enum { REQUEST_ROOM = 65536, TICK_MS = 50, LEAVING_MS = 5000, READY_MS = 10000 };
 
@@ -50,11 +51,11 @@ typedef struct connection {
   atomic_bool returns;
   bool counted;                 /* its next request, by the rate limit */
   uint64_t left_us, left_bytes; /* LEAVING: since when, and what has come since */
-  bool deaf;                    /* and its socket was shut for reading before that */
+  bool deaf;                    /* its socket is shut for reading */
   /* A loop's: */
   buffer unsent; /* of answers; those before `sent` were */
   size_t sent;
-  bool leaves, ended; /* after that; the client has ended its side */
+  bool leaves, ended; /* once `unsent` is sent; the client has ended its side */
 } connection;
 
 extern pthread_mutex_t connections_mutex;

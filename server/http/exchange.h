@@ -1,6 +1,6 @@
 /*
-** exchange.h - a request and its answer, whoever reads the one from the socket and waits for the
-** next.
+** exchange.h - a request and its answer, for both who read from sockets: the loops, and civetweb's
+** workers.
 **
 ** For the files of http/ alone.
 */

@@ -11,7 +11,7 @@ bool loops_start(void);
 void loops_stop(void);
 /* It is a loop's from now on; it is KEPT. */
 void loop_take(connection *connection);
-/* Now and then. */
+/* By the arrivals' thread, every TICK_MS. */
 void loops_tend(void);
 
 #endif

@@ -36,7 +36,7 @@ struct store;
 typedef struct upload {
   int64_t length;      /* -1: chunked */
   uint64_t read;       /* bytes taken so far */
-  bool waits, hurries; /* it has a place among those who wait; it has none, and a moment */
+  bool waits, hurries; /* it has a place among those who wait; none: it must come at once */
   bool expects_continue, continue_sent;
   bool done, failed;
   bool has_trailers; /* after its last chunk; they are ignored */
