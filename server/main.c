@@ -98,12 +98,11 @@ static void judge_file_limit(uint64_t limit) {
 
 /* SIGHUP: the log's file may have been renamed, the tokens' changed. */
 static void reload(void) {
-  const char *log = !access_log_open()     ? "the access log stays as it was"
-                    : access_log_in_file() ? "reopened the access log"
-                                           : "there is no file of an access log to reopen";
-  const char *tokens = !auth_load() ? "the tokens stay as they were"
-                       : auth_on()  ? "read the tokens"
-                                    : "no tokens are asked for";
+  const char *log = "the access log stays as it was", *tokens = "the tokens stay as they were";
+  if (access_log_open())
+    log = access_log_in_file() ? "reopened the access log"
+                               : "there is no file of an access log to reopen";
+  if (auth_load()) tokens = auth_on() ? "read the tokens" : "no tokens are asked for";
   log_line("SIGHUP: %s; %s", log, tokens);
   follow_ring_all(); /* whose token is gone? */
 }

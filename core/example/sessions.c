@@ -112,5 +112,6 @@ int main(int argc, char **argv) {
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND && rc != MAPH_CONFLICT)
     fprintf(stderr, "sessions: %s\n", maph_errmsg(m));
   maph_close(m);
-  return rc == MAPH_OK ? 0 : rc == MAPH_NOTFOUND || rc == MAPH_CONFLICT ? 1 : 2;
+  if (rc == MAPH_OK) return 0;
+  return rc == MAPH_NOTFOUND || rc == MAPH_CONFLICT ? 1 : 2;
 }

@@ -85,9 +85,8 @@ int os_open_code(int e) {
 }
 
 static int space_code(int e) {
-  return e == ENOSPC || e == EDQUOT || e == EFBIG ? MAPH_FULL
-         : e == ENOMEM                            ? MAPH_NOMEM
-                                                  : MAPH_IOERR;
+  if (e == ENOSPC || e == EDQUOT || e == EFBIG) return MAPH_FULL;
+  return e == ENOMEM ? MAPH_NOMEM : MAPH_IOERR;
 }
 
 static int kind_of_file_system(unsigned long magic) {

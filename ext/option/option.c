@@ -92,6 +92,15 @@ static bool flag(const char *text, bool *result) {
 
 /* Set one option from text; `from` says where the text stands, `place` which of the four places
 ** that is. */
+static const char *values_of(int kind) {
+  switch (kind) {
+    case OPTION_FLAG: return "yes or no";
+    case OPTION_SIZE: return "a size such as 64M";
+    case OPTION_TIME: return "seconds, or 250ms";
+    default: return "a whole number";
+  }
+}
+
 enum place { DEFAULT, CONFIG, ENVIRONMENT, ARGUMENTS };
 static bool set(option_table *table, const option_row *row, const char *text, const char *from,
                 enum place place) {
@@ -118,11 +127,7 @@ static bool set(option_table *table, const option_row *row, const char *text, co
       return true;
   }
   fprintf(stderr, "%s: %s: \"%s\" is not a value for %s (%s)\n", table->program, from, text,
-          row->name,
-          row->kind == OPTION_FLAG   ? "yes or no"
-          : row->kind == OPTION_SIZE ? "a size such as 64M"
-          : row->kind == OPTION_TIME ? "seconds, or 250ms"
-                                     : "a whole number");
+          row->name, values_of(row->kind));
   return false;
 }
 

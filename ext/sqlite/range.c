@@ -171,7 +171,7 @@ static int next_spelling(key_range *range, maph_slice key) {
   return found ? 1 : -1;
 }
 
-/* ------------------------------------------------------------------------------------- stretches */
+/* ------------------------------------------------------------------------------------ stretches */
 
 static int is_below(maph_slice a, maph_slice b) { return keys_compare(&a, &b) < 0; }
 
@@ -289,7 +289,7 @@ void range_close(key_range *range) {
   memset(range, 0, sizeof(*range));
 }
 
-/* --------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
 static int core_error(const key_range *range, int maph_rc, char **message) {
   return store_error(range->view->handle, maph_rc, message);

@@ -412,7 +412,7 @@ int store_prepare(sql_store *store, char **message) {
   return rc;
 }
 
-/* ----------------------------------------------------------------------------- one put or delete */
+/* ---------------------------------------------------------------------------- one put or delete */
 
 int store_write(sql_store *store, store_change change, void *arg, char **message) {
   int is_own = store->txn == NULL, rc = store_begin(store, STORE_MAY_WRITE, message);

@@ -162,7 +162,8 @@ static bool guard_framing(request *request) {
     reply_problem(request, 417, "bad_expectation", "the only expectation is 100-continue");
   } else {
     request->reply.close = closes;
-    request->upload.length = encoding ? -1 : length ? strtoll(length, NULL, 10) : 0;
+    request->upload.length = length ? strtoll(length, NULL, 10) : 0;
+    if (encoding) request->upload.length = -1;
     request->upload.done = request->upload.length == 0;
     request->upload.expects_continue =
         expect && !request->upload.done && strcmp(request->version, "1.0") != 0;

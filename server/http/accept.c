@@ -103,12 +103,12 @@ int accept_encoding_quality(const request *request, const char *encoding) {
     element element;
     if (strcasecmp(request->headers[i].name, "Accept-Encoding") != 0) continue;
     while (*(list = next_element(list, &element)) || element.size > 0) {
-      bool same = element.size == strlen(encoding)
-                  && strncasecmp(element.name, encoding, element.size) == 0;
-      int how = element.quality < 0                         ? 0
-                : same                                      ? 2
-                : element.size == 1 && *element.name == '*' ? 1
-                                                            : 0;
+      int how = 0;
+      if (element.size == 1 && *element.name == '*') how = 1;
+      if (element.size == strlen(encoding)
+          && strncasecmp(element.name, encoding, element.size) == 0)
+        how = 2;
+      if (element.quality < 0) how = 0;
       if (how > best) {
         best = how;
         quality = element.quality;

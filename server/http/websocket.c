@@ -36,11 +36,11 @@ static void sha1_block(uint32_t h[5], const unsigned char *p) {
     w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
   for (int i = 16; i < 80; i++) w[i] = rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
   for (int i = 0; i < 80; i++) {
-    uint32_t f = i < 20              ? (b & c) | (~b & d)
-                 : i < 40 || i >= 60 ? b ^ c ^ d
-                                     : (b & c) | (b & d) | (c & d);
-    uint32_t k = i < 20 ? 0x5A827999 : i < 40 ? 0x6ED9EBA1 : i < 60 ? 0x8F1BBCDC : 0xCA62C1D6;
-    uint32_t next = rotate(a, 5) + f + e + k + w[i];
+    static const uint32_t k[] = { 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6 };
+    uint32_t f = b ^ c ^ d, next;
+    if (i < 20) f = (b & c) | (~b & d);
+    if (i >= 40 && i < 60) f = (b & c) | (b & d) | (c & d);
+    next = rotate(a, 5) + f + e + k[i / 20] + w[i];
     e = d;
     d = c;
     c = rotate(b, 30);
@@ -109,8 +109,12 @@ bool websocket_accept(request *request) {
 /* --------------------------------------------------------------------------------------- frames */
 static void frame(buffer *buffer, int opcode, const void *payload, size_t size) {
   unsigned char head[10] = { (unsigned char)(FIN | opcode) };
-  int extended = size <= 125 ? 0 : size <= 65535 ? 2 : 8;
-  head[1] = (unsigned char)(extended == 0 ? size : extended == 2 ? 126 : 127);
+  int extended = size <= 65535 ? 2 : 8;
+  head[1] = extended == 2 ? 126 : 127;
+  if (size <= 125) {
+    extended = 0;
+    head[1] = (unsigned char)size;
+  }
   for (int i = 0; i < extended; i++)
     head[2 + i] = (unsigned char)((uint64_t)size >> 8 * (extended - 1 - i));
   buffer_append(buffer, head, 2 + (size_t)extended);

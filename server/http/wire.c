@@ -95,10 +95,15 @@ bool wire_holds_some(int socket) {
 }
 
 static enum place next_place(char c) {
+  bool ends_head = c == '\r' || c == '\n';
   switch (place) {
-    case BEGIN: return c == '\r' || c == '\n' ? BEYOND : FIRST_LINE;
-    case LINE_BEGIN: return c == '\r' || c == '\n' ? BEYOND : c == ':' ? VALUE : NAME;
-    case NAME: return c == ':' ? VALUE : c == '\n' ? LINE_BEGIN : NAME;
+    case BEGIN: return ends_head ? BEYOND : FIRST_LINE;
+    case LINE_BEGIN:
+      if (ends_head) return BEYOND;
+      return c == ':' ? VALUE : NAME;
+    case NAME:
+      if (c == ':') return VALUE;
+      return c == '\n' ? LINE_BEGIN : NAME;
     case FIRST_LINE:
     case VALUE: return c == '\n' ? LINE_BEGIN : place;
     default: return BEYOND;

@@ -382,12 +382,13 @@ void write_done(request *request, const maph_outcome *outcome, maph_slice number
 void write_failed(request *request, int rc, const write_request *write,
                   const maph_outcome *outcome) {
   if (rc == MAPH_CONFLICT) {
+    const char *why =
+        write->if_none_match.any ? "there is such a key already" : "the key is at another version";
     if (outcome->version)
       reply_extra(request, "ETag: \"%llu\"", (unsigned long long)outcome->version);
-    reply_problem(request, 412, "precondition_failed", "%s",
-                  outcome->version == 0      ? "there is no such key"
-                  : write->if_none_match.any ? "there is such a key already"
-                                             : "the key is at another version");
+    else
+      why = "there is no such key";
+    reply_problem(request, 412, "precondition_failed", "%s", why);
   } else if (rc == MAPH_NOTFOUND)
     reply_problem(request, 404, "key_not_found", "there is no such key in %s",
                   request->store->name);

@@ -41,7 +41,7 @@ typedef struct page {
 } page;
 enum { KEY = 'k', GROUP = 'g' };
 
-/* ---------------------------------------------------------------------------------- the question */
+/* --------------------------------------------------------------------------------- the question */
 
 static bool read_limit(request *request, uint64_t *limit) {
   char digits[8] = "";
@@ -92,7 +92,7 @@ static bool read_page(request *request, page *page) {
          && query_flag(request, "values", &page->values);
 }
 
-/* -------------------------------------------------------------------------------------- the page */
+/* ------------------------------------------------------------------------------------- the page */
 
 static bool begins_with(maph_slice key, maph_slice prefix) {
   return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
@@ -167,7 +167,7 @@ static int fill_page(page *page, buffer *buffer) {
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }
 
-/* ------------------------------------------------------------------------------------ the answer */
+/* ----------------------------------------------------------------------------------- the answer */
 
 /* What the client asked for, again, but for its `after`, as a URL; quotes and angles would end
 ** it. */

@@ -73,30 +73,34 @@ static bool needs_repair(const char *path) {
   return rc != MAPH_OK;
 }
 
+/* What became of a store, as JSON and as a line. */
+typedef struct recovered {
+  const char *name, *line;
+} recovered;
+static const recovered saved = { "saved", "saved into a new file\n" },
+                       repaired = { "repaired", "repaired\n" },
+                       sound = { "sound", "sound: nothing to do\n" };
+
 int command_recover(arguments *args) {
   const char *path = args->operand[0];
   output *out = &standard_output;
   findings findings = { args->json, 0 };
-  bool needed;
+  const recovered *now;
   int rc;
   if (!store_path(path)) return FAILED;
-  needed = needs_repair(path);
+  now = needs_repair(path) ? &repaired : &sound;
   progress_start(args, "recover");
   if (args->json) output_text(out, "{\"report\":[");
   rc = maph_recover_progress(path, report, &findings, progress_callback, NULL);
   progress_end();
   if (rc == MAPH_CANCELLED) note(args, "stopped: nothing was saved into a new file");
   if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
+  if (findings.n) now = &saved;
   if (args->json)
     output_format(out, "],\"success\":%s,\"result\":\"%s\"}\n", rc == MAPH_OK ? "true" : "false",
-                  rc != MAPH_OK ? "failed"
-                  : findings.n  ? "saved"
-                  : needed      ? "repaired"
-                                : "sound");
+                  rc == MAPH_OK ? now->name : "failed");
   else if (rc == MAPH_OK && !args->quiet)
-    output_text(out, findings.n ? "saved into a new file\n"
-                     : needed   ? "repaired\n"
-                                : "sound: nothing to do\n");
+    output_text(out, now->line);
   if (rc != MAPH_OK) {
     output_flush(out);
     return store_failed(path, rc);

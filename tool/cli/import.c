@@ -356,9 +356,9 @@ static const char *read_name(maph_slice field, int (*from_name)(const char *), i
   char text[16] = "";
   if (field.size < sizeof text) memcpy(text, field.data, field.size);
   *type = from_name(text);
-  return *type >= 0                          ? NULL
-         : from_name == entry_type_from_name ? "type is blob, text, json, integer, real or null"
-                                             : "key_type is bytes, text or blob";
+  if (*type >= 0) return NULL;
+  return from_name == entry_type_from_name ? "type is blob, text, json, integer, real or null"
+                                           : "key_type is bytes, text or blob";
 }
 
 static const char *read_field(import *import, enum meaning meaning, maph_slice field, row *row) {

@@ -171,12 +171,12 @@ static int set_value(const arguments *args, maph *m, maph_slice key, maph_slice 
     if (args->json)
       output_format(&standard_output, "{\"success\":false,\"version\":%llu}\n",
                     (unsigned long long)outcome.version);
-    note(args,
-         rc == MAPH_EXISTS     ? "the key is there already"
-         : rc == MAPH_NOTFOUND ? "no such key"
-         : outcome.version     ? "the key is at version %llu"
-                               : "no such key",
-         (unsigned long long)outcome.version);
+    if (rc == MAPH_EXISTS)
+      note(args, "the key is there already");
+    else if (rc == MAPH_CONFLICT && outcome.version)
+      note(args, "the key is at version %llu", (unsigned long long)outcome.version);
+    else
+      note(args, "no such key");
     return output_end(&standard_output) ? MISSING : FAILED;
   }
   if (rc != MAPH_OK) return store_failed(path, rc);

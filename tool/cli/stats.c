@@ -21,7 +21,8 @@ static int columns(const output *out) {
 /* Marks between brackets. */
 static int bar_width(const output *out) {
   int width = columns(out) - 5;
-  return width < BAR_LEAST ? BAR_LEAST : width > BAR_MOST ? BAR_MOST : width;
+  if (width < BAR_LEAST) return BAR_LEAST;
+  return width > BAR_MOST ? BAR_MOST : width;
 }
 
 /* A mark for each part that is not empty; the others go, one by one, to the part that lacks most of

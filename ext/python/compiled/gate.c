@@ -16,7 +16,7 @@ static void free_object(PyObject *self) {
   Py_DECREF(type);
 }
 
-/* -------------------------------------------------------------------------------------------- gate */
+/* ----------------------------------------------------------------------------------------- gate */
 static PyObject *gate_handle(PyObject *self, void *unused) {
   maph *handle = ((compiled_gate *)self)->handle;
   (void)unused;
@@ -59,7 +59,7 @@ PyObject *compiled_make_gate(void) {
   return PyType_FromSpec(&spec);
 }
 
-/* ------------------------------------------------------------------------------------------- views */
+/* ---------------------------------------------------------------------------------------- views */
 typedef struct view {
   PyObject_HEAD compiled_gate *gate;
   PyObject *store;

@@ -66,7 +66,7 @@ PyObject *compiled_slowly(PyTypeObject *type, PyObject *self, const char *name,
   return result;
 }
 
-/* ------------------------------------------------------------------------------------- connecting */
+/* ----------------------------------------------------------------------------------- connecting */
 /* 0, or -1 and ImportError: the library is older than this file. */
 static int find(void *library, const char *name, void *function) {
   void *found = dlsym(library, name);
@@ -130,7 +130,7 @@ static PyObject *connect_package(PyObject *module, PyObject *args) {
   Py_RETURN_NONE;
 }
 
-/* ------------------------------------------------------------------------------------- the module */
+/* ----------------------------------------------------------------------------------- the module */
 /* Under its name in the module, and here; NULL: an exception. */
 static PyObject *add_type(PyObject *module, const char *name, PyObject *type, PyTypeObject **here) {
   if (type == NULL || PyModule_AddObjectRef(module, name, type) < 0) return NULL;

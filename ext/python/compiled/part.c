@@ -10,7 +10,7 @@
 
 PyTypeObject *compiled_part_type;
 
-/* ------------------------------------------------------------------------- begin and end of a call */
+/* ---------------------------------------------------------------------- begin and end of a call */
 static int take_turn(compiled_part *part) {
   PyObject *taken = PyObject_CallFunctionObjArgs(part->acquire, Py_False, NULL);
   int is_mine = taken == Py_True;
@@ -58,7 +58,7 @@ void part_leave(compiled_part *part, int releases) {
   if (takes_turns(part, releases)) end_turn(part);
 }
 
-/* ----------------------------------------------------------------------------------------- objects */
+/* -------------------------------------------------------------------------------------- objects */
 int part_bytes(PyObject *object, maph_slice *bytes) {
   char *data;
   const char *text;

@@ -9,7 +9,7 @@ enum { MANY = 256 }; /* reads of so many keys let go of the interpreter lock */
 /* Beside 0 for a success and -1 for an exception. */
 enum { MISSING = 1, SLOWLY = 2 };
 
-/* ------------------------------------------------------------------------------ reads of one key */
+/* ----------------------------------------------------------------------------- reads of one key */
 enum { AS_BYTES, AS_VIEW, AS_TRUTH };
 
 /* 0 and *result, MISSING, SLOWLY, or -1 and an exception. */
@@ -110,7 +110,7 @@ static PyObject *reader_entry_of_key(PyObject *self, PyObject *const *args, Py_s
   return rc == MAPH_OK ? entry : compiled_raise(rc);
 }
 
-/* ---------------------------------------------------------------------------- reads of many keys */
+/* --------------------------------------------------------------------------- reads of many keys */
 static PyObject *list_of(compiled_part *reader, const maph_slice *values, size_t n, int viewed) {
   PyObject *list = PyList_New((Py_ssize_t)n), *item;
   size_t i;
@@ -183,7 +183,7 @@ static PyObject *many_view(PyObject *self, PyObject *const *args, Py_ssize_t n,
   return many(self, args, n, keywords, 1);
 }
 
-/* ------------------------------------------------------------------------------------------- types */
+/* ---------------------------------------------------------------------------------------- types */
 PyObject *compiled_make_reader(PyObject *bases) {
   static PyMethodDef methods[] = {
     { "get", COMPILED_CALL(reader_get),

@@ -47,7 +47,7 @@ static void pause_ns(uint64_t ns) {
   nanosleep(&pause, NULL);
 }
 
-/* ----------------------------------------------------------------------------------------- times */
+/* ---------------------------------------------------------------------------------------- times */
 /* How long each message took, in microseconds. */
 typedef struct times {
   uint32_t *us;
@@ -82,7 +82,7 @@ static void times_print(times *t) {
          t->us[t->count - 1 - t->count / 100] / 1e6, t->us[t->count - 1] / 1e6);
 }
 
-/* --------------------------------------------------------------------------------------- publish */
+/* -------------------------------------------------------------------------------------- publish */
 static natsConnection *connect_to(const char *url) {
   natsOptions *options;
   natsConnection *nc;
@@ -129,7 +129,7 @@ static int publish(char **arg) {
   return 0;
 }
 
-/* --------------------------------------------------------------------------------------- receive */
+/* -------------------------------------------------------------------------------------- receive */
 static natsSubscription *consume(natsConnection *nc, const char *bucket, uint64_t from) {
   char question[1024], subject[512];
   natsInbox *inbox;
@@ -196,7 +196,7 @@ static int receive(char **arg) {
   return 0;
 }
 
-/* ----------------------------------------------------------------------------------------- watch */
+/* ---------------------------------------------------------------------------------------- watch */
 static void need_maph(int rc) {
   if (rc != MAPH_OK) die("watch", maph_errmsg(NULL));
 }
