@@ -297,6 +297,7 @@ uint64_t log_lendable(store *store) {
 }
 
 void log_lend(store *store) {
+  assert(store_has_turn(store));
   log_trim(store, LOG_SPARES_MEANWHILE);
   store->lender = pthread_self();
   store->lent = 1;
@@ -315,6 +316,7 @@ void log_take_again(store *store) {
 
 int log_lent(store *store, uint64_t bytes) {
   uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed);
+  assert(store_has_turn(store));
   if (likely(size - store->space_end >= bytes) || store->in_memory || !grant_scarce(store))
     return 0;
   return store->lent ? !pthread_equal(store->lender, pthread_self()) : is_lent(store);

@@ -79,6 +79,7 @@ static void let_go(void *known) { os_free(known); }
 /* What the process has noted; NULL: no memory.  Under order_mutex. */
 static known *noted(store *store) {
   known *known = store->order_types.p;
+  assert(is_locked(&store->order_mutex));
   if (known == NULL && (known = os_alloc(sizeof *known)) != NULL) {
     known->to = LOG_START;
     known->types = 0;

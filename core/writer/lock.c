@@ -121,7 +121,10 @@ void lock_close(store *store) {
   os_close(&store->lock);
 }
 
-int lock_alone(store *store) { return store->lockless || !os_locked(&store->lock, LOCK_PRESENT); }
+int lock_alone(store *store) {
+  assert(store_has_lock(store));
+  return store->lockless || !os_locked(&store->lock, LOCK_PRESENT);
+}
 
 void lock_leave(store *store) {
   if (!store->lockless) os_unlock(&store->lock, LOCK_PRESENT);

@@ -14,7 +14,7 @@ int lock_open(store *store);
 void lock_close(store *store);
 /* Does no other process have the store open for writing?  With the lock. */
 int lock_alone(store *store);
-void lock_leave(store *store); /* count as one of them no longer; with the lock */
+void lock_leave(store *store); /* count as one of them no longer */
 
 int lock_take_turn(store *store, const lock_patience *patience); /* BUSY CANCELLED */
 void lock_give_turn(store *store);

@@ -452,6 +452,7 @@ int trust_begin(store *store, const lock_patience *patience, int (*recover)(stru
   verdict verdict;
   uint64_t ended;
   int rc;
+  assert(store_has_turn(store) && store_has_lock(store));
   if (words_are_ours(store)) return MAPH_OK;
   rc = take_opening(store, patience);
   if (rc != MAPH_OK) return rc;
