@@ -19,8 +19,7 @@
 **   THE CONTENT.  A copy that was made while a writer was at work holds words of one moment and a
 **   log and index of a later one: a whole transaction that continues the log past `prepared`, an
 **   index piece past `end`, any record there if the file is clean, or a directory that has been
-**   replaced, tells.  Such a copy may be
-**   marked clean, or lie in the very inode.
+**   replaced, tells.  Such a copy may be marked clean, or lie in the very inode.
 **
 ** The table below is the decision, the only one.  test/model/trust.py searches it: with power
 ** losses, kills, second mounts, copies and evictions no reader gets a wrong answer, no acknowledged
