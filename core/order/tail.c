@@ -67,7 +67,6 @@ static int piece_make(const order_entry *entry, uint64_t n, uint32_t shared, uin
 static int find_new(const view *view, uint64_t from, row *row) {
   walk walk = walk_from(view, from, view->snapshot);
   int rc = MAPH_OK;
-  assert(is_locked(&view->store->order_mutex));
   while (walk_next(&walk, &rc))
     if (walk.it.kind == KIND_PUT && walk.it.prev == 0) rc = row_add(row, walk.it.offset);
   return rc;
