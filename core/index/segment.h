@@ -71,12 +71,16 @@ static inline int place_of(const view *view, uint64_t root, uint64_t hash, place
   return segment_sound(view, place->segment);
 }
 
+/* relaxed: of a link only the depth is used here, and no byte is read by it.  Who has the turn or
+** index_mutex stored it, or took it over with the lock; others only compare it. */
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
   return word_depth(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }
 
+/* acquire: measure.c goes on into that segment without a lock, and finds it filled with zeros at
+** least. */
 static inline uint64_t overflow_of(const uint8_t *base, uint64_t segment) {
-  return word_place(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
+  return word_place(acquire(link_of(base, segment)));
 }
 
 /* Is this slot empty, or left behind by a split of a segment of that depth, as seen by a hash that
