@@ -134,7 +134,7 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **       memory, 58 %
 ** with a perfect hash:
 **   the pilot
-**       3 bits a key: in the second-level cache, up to 10M keys in the third
+**       2.7 bits a key: in the second-level cache, up to 10M keys in the third
 **   the fingerprint, which settles nearly all misses; or the group's line, where sizes differ
 **       1 byte a key, or 4: in the third-level cache at 10M keys, or at 1M
 **   the record's first line, and the value's
