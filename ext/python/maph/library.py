@@ -196,9 +196,13 @@ def whole(what: str, number: int, most: int = UINT64) -> int:
     return number
 
 
+def is_number(data: object) -> bool:
+    return isinstance(data, Real)
+
+
 def seconds(what: str, number: float) -> float:
     """As it is, where it is a number at all."""
-    if not isinstance(number, Real):
+    if not is_number(number):
         raise TypeError(
             f"{what} is a number of seconds, not {type(number).__name__}; a timedelta has "
             "total_seconds()"

@@ -76,6 +76,8 @@ def versions_code(name: str) -> int:
 
 
 def uuid_bytes(uuid: Optional[UUID]) -> Any:
+    if uuid is not None and not isinstance(uuid, UUID):
+        raise TypeError(f"uuid is a uuid.UUID, not {type(uuid).__name__}: uuid.UUID(text) is one")
     return (c_uint8 * 16)(*(uuid.bytes if uuid else ()))
 
 

@@ -49,14 +49,14 @@ class Written(NamedTuple):
 def durability_code(name: Optional[str]) -> int:
     try:
         return DURABILITY[name]
-    except KeyError:
+    except (KeyError, TypeError):
         raise ValueError(f"durability is off, normal or full, not {name!r}") from None
 
 
 def condition(
     if_version: Optional[int], if_absent: bool, if_present: bool
 ) -> Tuple[Condition, Outcome]:
-    if (if_version is not None) + if_absent + if_present > 1:
+    if (if_version is not None) + bool(if_absent) + bool(if_present) > 1:
         raise ValueError("one of if_version, if_absent, if_present")
     outcome = Outcome()
     when = (

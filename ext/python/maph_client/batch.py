@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from .entry import (
+    LATEST,
     Entry,
     Key,
     Value,
     ascii_or_bytes,
+    conditions,
     content_type_of,
     key_bytes,
     one_name,
@@ -55,11 +57,12 @@ def operation(
     if_absent: bool = False,
     if_present: bool = False,
 ) -> Dict[str, Any]:
+    conditions(if_version, if_absent, if_present)
     member: Dict[str, Any] = {"op": op}
     key_bytes(key)
     put_member(member, "key", "key_encoding", key, "a key")
     if if_version is not None:
-        member["if_version"] = whole("if_version", if_version)
+        member["if_version"] = if_version
     if if_absent:
         member["if_absent"] = True
     if if_present:
@@ -92,7 +95,7 @@ def put_operation(
         member["ttl"] = whole_seconds(ttl)
     if expires_at is not None:
         # 0 is never there, and a time that has passed is gone at once
-        member["expires_at"] = max(1, whole("expires_at", expires_at))
+        member["expires_at"] = min(max(1, whole("expires_at", expires_at, -LATEST)), LATEST)
     content_type = one_name(content_type, media_type)
     if content_type is None and type is None and isinstance(value, str):
         content_type = content_type_of(value)

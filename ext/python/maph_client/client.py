@@ -8,6 +8,7 @@ from typing import List, Optional
 
 from . import jobs
 from .connection import Transport
+from .entry import is_number
 from .errors import StoreExistsError, no_answer_of_maph
 from .process import InProcess
 from .stats import StoreStats
@@ -32,6 +33,10 @@ class MaphClient(InProcess):
     ) -> None:
         if not isinstance(url, str):
             raise TypeError(f"a server's URL is a str, not {type(url).__name__}")
+        if token is not None and not isinstance(token, str):
+            raise TypeError(f"a token is a str, not {type(token).__name__}")
+        if timeout is not None and not is_number(timeout):
+            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
         self._transport = Transport(url, token, timeout, ssl_context)
 
     def _elsewhere(self) -> str:

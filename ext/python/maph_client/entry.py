@@ -17,6 +17,8 @@ from typing import Any, Dict, Mapping, Optional, Union
 Key = Union[str, bytes]
 Value = Union[str, bytes]
 
+TTL_MOST = 100_000_000_000
+LATEST = 2**63 - 1
 TEXT_TYPES = ("text", "json", "integer", "real")
 
 
@@ -105,24 +107,39 @@ def member_bytes(json_object: Mapping[str, object], name: str, encoding: str) ->
     )
 
 
-def whole(what: str, number: int) -> int:
+def whole(what: str, number: int, least: int = 0) -> int:
     """As it is, where it is a whole number at all."""
     if not isinstance(number, int):
         raise TypeError(f"{what} is a whole number, not {type(number).__name__}")
+    if number < least:
+        raise ValueError(f"{what} is {least} or more, not {number}")
     return number
 
 
+def conditions(if_version: Optional[int], if_absent: bool, if_present: bool) -> None:
+    """A write has one, or none."""
+    if (if_version is not None) + bool(if_absent) + bool(if_present) > 1:
+        raise ValueError("one of if_version, if_absent, if_present")
+    if if_version is not None:
+        whole("if_version", if_version)
+
+
+def is_number(data: object) -> bool:
+    return isinstance(data, Real)
+
+
 def whole_seconds(ttl: Optional[float]) -> Optional[int]:
-    """A time to live as HTTP takes it: rounded up, so that nothing is gone too early."""
+    """A time to live as HTTP takes it: rounded up, so that nothing is gone too early, and no more
+    than the server takes."""
     if ttl is None:
         return None
-    if not isinstance(ttl, Real):
+    if not is_number(ttl):
         raise TypeError(
             f"ttl is a number of seconds, not {type(ttl).__name__}; a timedelta has total_seconds()"
         )
-    if not math.isfinite(ttl):
-        raise ValueError(f"ttl is a number of seconds, not {ttl}; without one it stays for good")
-    return math.ceil(ttl)
+    if math.isnan(ttl):
+        raise ValueError("ttl is a number of seconds, not NaN")
+    return math.ceil(max(-1, min(ttl, TTL_MOST)))
 
 
 def one_name(content_type: Optional[str], media_type: Optional[str]) -> Optional[str]:

@@ -40,6 +40,7 @@ from .entry import (
     as_bytes,
     as_key,
     as_value,
+    conditions,
     content_type_of,
     key_bytes,
     member_bytes,
@@ -216,7 +217,7 @@ class MaphStore(InProcess, MutableMapping[Key, Value]):
         answer = self._request(
             "POST",
             _short_path(key, "increment") + "/increment",
-            query={"by": whole("by", by), "ttl": whole_seconds(ttl), "sync": sync},
+            query={"by": whole("by", by, -(1 << 63)), "ttl": whole_seconds(ttl), "sync": sync},
         )
         total = answer.json()["value"]
         return int(total)
@@ -675,10 +676,9 @@ def _short_path(key: Key, call: str) -> str:
 
 
 def _conditions(if_version: Optional[int], if_absent: bool, if_present: bool) -> Dict[str, str]:
-    if (if_version is not None) + if_absent + if_present > 1:
-        raise ValueError("one of if_version, if_absent, if_present")
+    conditions(if_version, if_absent, if_present)
     if if_version is not None:
-        return {"If-Match": f'"{whole("if_version", if_version)}"'}
+        return {"If-Match": f'"{int(if_version)}"'}
     return {"If-None-Match": "*"} if if_absent else {"If-Match": "*"} if if_present else {}
 
 
@@ -691,6 +691,11 @@ def _line(one: Importable) -> bytes:
         return one.to_line()
     if isinstance(one, Mapping):
         return json.dumps(dict(one), ensure_ascii=False).encode("utf-8")
+    if not isinstance(one, (tuple, list)) or len(one) != 2:
+        raise TypeError(
+            "what is imported is an Entry, a pair of key and value, or an object as JSON has it, "
+            f"not {type(one).__name__}"
+        )
     key, value = one
     return Entry(
         key, value, media_type="" if isinstance(value, bytes) else content_type_of(value) or ""
@@ -701,6 +706,8 @@ def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Pieces worth a write each."""
     piece = bytearray()
     for line in lines:
+        if isinstance(line, str):
+            raise TypeError("a line is bytes, not str: open its file in binary mode")
         piece += line
         if not line.endswith(b"\n"):
             piece += b"\n"

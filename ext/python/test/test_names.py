@@ -233,6 +233,22 @@ class TheSameOfBoth(ServerTest):
         for ttl in [0, -0.5, -1.5]:
             self.assertRaises(maph_client.BadRequestError, self.store.put, "k", "v", ttl=ttl)
 
+    def test_what_is_out_of_bounds(self):
+        for _, store in self.both:
+            for ttl in [float("inf"), 1e15]:
+                store.put("k", "v", ttl=ttl)
+                self.assertGreater(store.entry("k").expires_at, time.time() * 1000 + 10**13)
+            store.put("k", "v", expires_at=2**80)
+            self.assertEqual(store.entry("k").expires_at, 2**63 - 1)
+            for wrong in [
+                dict(if_version=-1),
+                dict(if_version=1, if_absent=True),
+                dict(if_version=1, if_present=True, type="text"),
+                dict(if_absent=1, if_present=1, expires_at=1),
+            ]:
+                with self.assertRaisesRegex(ValueError, "^(one of )?if_version"):
+                    store.put("k", "v", **wrong)
+
     def test_what_is_of_the_wrong_type_says_which(self):
         an_hour = datetime.timedelta(hours=1)
         for _, store in self.both:
@@ -253,8 +269,16 @@ class TheSameOfBoth(ServerTest):
             words = "the bound from is str or bytes"
             self.assertRaisesRegex(TypeError, words, list, read(from_=7))
             self.assertEqual(list(read(from_=None, to=None)), [])
-        self.assertRaisesRegex(TypeError, "a store's name is a str", self.client.store, 7)
-        self.assertRaisesRegex(TypeError, "URL is a str", maph_client.MaphClient, None)
+        for words, wrong in [
+            ("a store's name is a str", lambda: self.client.store(7)),
+            ("URL is a str", lambda: maph_client.MaphClient(None)),
+            ("a token is a str, not bytes", lambda: maph_client.MaphClient(token=b"secret")),
+            ("timeout is a number of seconds", lambda: maph_client.MaphClient(timeout="5")),
+            ("a pair of key and value.* not str", lambda: self.store.import_entries(["abc"])),
+            ("a line is bytes, not str", lambda: self.store.import_lines(["{}"])),
+            ("uuid is a uuid.UUID, not str", lambda: maph.open("no", "c", uuid="a")),
+        ]:
+            self.assertRaisesRegex(TypeError, words, wrong)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "s.maph")
             wait = "busy_timeout is a number of seconds"
