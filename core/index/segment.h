@@ -77,8 +77,8 @@ static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
   return word_depth(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }
 
-/* relaxed: for the one writer, which stored the link or took it over with the lock.  Readers (find.c,
-** measure.c) go on into that segment, and load it with acquire. */
+/* relaxed: for the one writer, which stored the link or took it over with the lock.  Readers
+** (find.c, measure.c) go on into that segment, and load it with acquire. */
 static inline uint64_t overflow_of(const uint8_t *base, uint64_t segment) {
   return word_place(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }
