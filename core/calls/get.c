@@ -40,7 +40,11 @@ static __attribute__((noinline)) int get_dated(maph_slice *value, uint64_t expir
 static __attribute__((noinline, flatten)) int get_any(maph *m, maph_slice key, maph_slice *value);
 
 /* The hot path: nothing unusual about the handle, the live words or the key.  A miss is too common
-** to compose a sentence for.  What it calls it calls last: it has nothing to keep across a call. */
+** to compose a sentence for.  What it calls it calls last: it has nothing to keep across a call.
+**
+** `state` is relaxed: who learned of a later write, in whatever way, did so after the flag was
+** stored, and finds it.  Who finds an older `state` reads as it would have just before: what is
+** committed in the old file stays, and the handle keeps it mapped. */
 static inline __attribute__((always_inline)) int get(maph *m, maph_slice key, maph_slice *value,
                                                      int leaf) {
   const store *store = atomic_load_explicit(&m->store, memory_order_acquire);

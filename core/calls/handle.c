@@ -38,6 +38,7 @@ static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 enum { GRACE_MS = 1000 };
 
+/* relaxed: the child has this thread alone; those that it starts come after. */
 static void in_forked_child(void) {
   store *store;
   static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
@@ -236,6 +237,7 @@ int store_open(const char *path, int writing, const maph_options *options, store
 
 /* ----------------------------------------------------------------- the next generation, refresh */
 
+/* relaxed: see handle_is_quick. */
 void handle_set_quick(maph *m, uint64_t quick) {
   __atomic_store_n(&m->quick, quick, __ATOMIC_RELAXED);
 }
@@ -262,6 +264,7 @@ static void leave_replaced(store *store) {
 
 /* A generation that this handle read no slice from outside snapshots is pinned by nothing but calls
 ** of other threads that were under way when it was left: they have GRACE_MS.  Under m->mutex. */
+/* relaxed: m->mutex guards the list; release_ms only says when to take it and look. */
 static void release_due(maph *m) {
   uint64_t now = os_clock_coarse_ms(), next = 0;
   size_t i, kept = 0;
@@ -279,6 +282,7 @@ static void release_due(maph *m) {
   atomic_store_explicit(&m->release_ms, next, memory_order_relaxed);
 }
 
+/* relaxed: an old time releases one call later, or takes the mutex for nothing. */
 static void release_if_due(maph *m) {
   uint64_t at = atomic_load_explicit(&m->release_ms, memory_order_relaxed);
   if (likely(at == 0) || os_clock_coarse_ms() < at) return;
@@ -410,6 +414,7 @@ static int check_handle(const maph *m) {
 ** writer made a copy of it, and nothing in it tells. */
 static int is_layered(const store *store) { return store->file.layered && !store->file.writable; }
 
+/* relaxed: a time that lets one thread a millisecond look; nothing else is read by it. */
 static int copied_up(maph *m, const store *store) {
   uint64_t device, inode, now = os_clock_coarse_ms();
   if (atomic_load_explicit(&m->looked_ms, memory_order_relaxed) == now) return 0;
@@ -447,6 +452,7 @@ static void finish_decided(store *store) {
   if (session_begin(store, 0) == MAPH_OK) session_end(store);
 }
 
+/* relaxed: this thread finds its own 0, or the time of one that looks in this millisecond. */
 int handle_store_now(maph *m, store **store) {
   int rc = check_handle(m);
   if (rc != MAPH_OK) return rc;

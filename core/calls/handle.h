@@ -80,11 +80,14 @@ enum {
 
 extern unsigned handle_fork_count;
 extern uint64_t handle_quick; /* what a handle of this process says in `quick` */
+/* relaxed: `quick` names the store that it was set for, so one that is older than the store, which
+** was loaded with acquire, does not match. */
 static inline int handle_is_quick(const maph *m, const store *store) {
   return (__atomic_load_n(&m->quick, __ATOMIC_RELAXED) ^ (uint64_t)(uintptr_t)store)
          == __atomic_load_n(&handle_quick, __ATOMIC_RELAXED);
 }
-/* how often this process is the child of a fork */
+/* how often this process is the child of a fork; relaxed: it is raised while the child has one
+** thread */
 static inline unsigned handle_forks(void) {
   return __atomic_load_n(&handle_fork_count, __ATOMIC_RELAXED);
 }
@@ -109,7 +112,8 @@ void handle_lend(maph *m, const store *store); /* a slice of it is handed out */
 static inline void handle_count_read(maph *m, int by) {
   atomic_fetch_add_explicit(&m->open_reads, (unsigned)by, memory_order_acq_rel);
 }
-/* What rests is the caller's now; NULL: nothing does. */
+/* What rests is the caller's now; NULL: nothing does.  relaxed: only a look, which spares the
+** exchange; what is used comes from that. */
 static inline resting *handle_wake(maph *m) {
   return atomic_load_explicit(&m->resting, memory_order_relaxed)
              ? atomic_exchange(&m->resting, NULL)

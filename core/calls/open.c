@@ -150,6 +150,7 @@ int maph_open(const char *path, int flags, const maph_options *options, maph **o
   return rc;
 }
 
+/* relaxed: a count that carries no other data (os/interrupt.h). */
 void maph_interrupt(maph *m) {
   atomic_fetch_add_explicit(m ? &m->interrupts : &interrupt_all, 1, memory_order_relaxed);
 }

@@ -592,6 +592,7 @@ int maph_rewritten(maph *m, maph_rewrite *result) {
 
 /* ---------------------------------------------------------------------- compaction by threshold */
 
+/* relaxed: `committed` is a number to compare with a threshold here, no byte below it is read. */
 void rewrite_if_due(maph *m) {
   maph_stats st;
   store *store = atomic_load(&m->store);

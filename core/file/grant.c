@@ -24,6 +24,8 @@ enum { LOOK_EACH_MS = 10 };
 #define PLENTY (UINT64_C(1) << 30)
 #define PLENTY_DELAYED (UINT64_C(8) << 30) /* where free room is told late, as on btrfs */
 
+/* relaxed: both words are a guess of some milliseconds ago, of this process alone.  Threads that
+** look at once ask the system once more; an old answer is one that they might have had before. */
 int grant_scarce(store *store) {
   uint64_t now = os_clock_coarse_ms();
   if (now - atomic_load_explicit(&store->room_looked_ms, memory_order_relaxed) >= LOOK_EACH_MS) {

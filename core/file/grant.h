@@ -26,7 +26,8 @@ static inline int grant_pages(store *store, uint64_t from, uint64_t to) {
 static inline int grant_header(store *store) { return grant_pages(store, 0, HEADER_SIZE); }
 
 /* Did a word that was just stored reach the file?  A handler of SIGBUS may have put another page
-** there. */
+** there.  relaxed: who stored the word saw mappings that reach it; an older one, kept until the
+** store is closed, or a newer one shows the same page. */
 static inline int grant_reached(const store *store, uint64_t offset) {
   const uint8_t *base = atomic_load_explicit(&store->base, memory_order_relaxed);
   const uint8_t *write_base = atomic_load_explicit(&store->write_base, memory_order_relaxed);

@@ -129,7 +129,8 @@ static int map_to(store *store, uint64_t size) {
 }
 
 /* What a get asks memory for before it knows the record's size: a guess, by the last end record. It
-** is made anew whenever the file has grown. */
+** is made anew whenever the file has grown.  relaxed: it only steers a prefetch, so any value is
+** right. */
 static void learn_usual_end(store *store) {
   uint64_t size = store->file.size, committed, mean = 0;
   const uint8_t *base = atomic_load(&store->base);
@@ -247,7 +248,8 @@ static int say_spared(const store *store) {
 }
 
 /* Granted space up to `to` and behind it, as much as anyone must leave; where the disk has no more,
-** as much as this transaction must.  What was lent to a compaction nobody takes from it. */
+** as much as this transaction must.  What was lent to a compaction nobody takes from it.  relaxed:
+** the size is compared, and log_room loads it again before anything is touched. */
 static int room_behind(store *store, uint64_t to, uint64_t most) {
   uint64_t left = spared(store, store->spares);
   int rc = most > 0 && is_lent(store) ? MAPH_FULL : grow(store, to + most);
@@ -258,16 +260,18 @@ static int room_behind(store *store, uint64_t to, uint64_t most) {
 }
 
 int log_room(store *store, uint64_t to) {
-  uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed), ahead, most;
+  uint64_t size, ahead, most;
   assert(store_has_turn(store));
   /* a large transaction trades waits for throughput */
   int rc, bulk = store->bulk || to - store->space_end > BULK;
   if (likely(to <= store->populated)) return MAPH_OK;
   most = store->spares ? spared(store, LOG_SPARES_DELETES) : 0;
+  /* acquire: another thread may have mapped the file anew for this size; write_base is read next */
+  size = atomic_load_explicit(&store->size, memory_order_acquire);
   if (to + most > size) {
     rc = room_behind(store, to, most);
     if (rc != MAPH_OK) return rc;
-    size = atomic_load_explicit(&store->size, memory_order_relaxed);
+    size = atomic_load_explicit(&store->size, memory_order_acquire);
   }
   ahead = MIN(to
                   + MIN(MAX(size / 16, (uint64_t)GROW_LEAST),
@@ -290,6 +294,7 @@ void log_trim(store *store, int spares) {
   store_see_size(store, 0);
 }
 
+/* relaxed: the size is a number to compare here; what lies below it is not touched. */
 uint64_t log_lendable(store *store) {
   uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed),
            taken = store->space_end + spared(store, LOG_SPARES_MEANWHILE);
@@ -314,6 +319,7 @@ void log_take_again(store *store) {
   log_keep_for_deletes(store);
 }
 
+/* relaxed: as in log_lendable. */
 int log_lent(store *store, uint64_t bytes) {
   uint64_t size = atomic_load_explicit(&store->size, memory_order_relaxed);
   assert(store_has_turn(store));
@@ -341,6 +347,7 @@ static int put_bytes(store *store, uint64_t offset, const void *data, uint64_t s
   return MAPH_OK;
 }
 
+/* relaxed: nobody is led to the record before `committed` is stored with release. */
 uint64_t log_fill_front(uint8_t *p, const log_put *put) {
   record *record = (struct record *)(void *)p;
   uint64_t attributes = put->media_type.size ? 2 + put->media_type.size : 0, at = RECORD_HEAD;
@@ -409,6 +416,7 @@ int log_write_put(store *store, uint64_t offset, const log_put *put, uint64_t *s
   return rc;
 }
 
+/* relaxed: as in log_fill_front. */
 uint64_t log_fill_copy_front(uint8_t *p, const item *it) {
   record *record = (struct record *)(void *)p;
   uint64_t at = RECORD_HEAD;
@@ -501,6 +509,8 @@ void log_fill_pad(const store *store, uint64_t offset, uint64_t size, record *re
   seal_head(store, offset, record);
 }
 
+/* relaxed: the head is a local one that put_bytes copies; the root, a directory word or a link,
+** stored with release, leads readers to it later. */
 void log_fill_extent(const store *store, uint64_t offset, int extent, int depth, uint32_t prefix,
                      uint64_t payload_size, record *record) {
   memset(record, 0, sizeof *record);

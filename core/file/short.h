@@ -78,7 +78,8 @@ static inline int is_moved(const perfect *perfect, const uint8_t *base, uint64_t
   /* one byte of the word, which is little-endian */
   return __atomic_load_n(base + perfect->moved + number / 8, __ATOMIC_ACQUIRE) >> number % 8 & 1;
 }
-/* By the one writer: see publish.c. */
+/* By the one writer: see publish.c.  relaxed: so the word is as the holder of the lock before left
+** it. */
 static inline void set_moved(store *store, uint64_t place, int moved) {
   uint64_t number = short_number(store, place), bit = UINT64_C(1) << number % MOVED_BITS;
   word *w = moved_word(&store->perfect, store->write_base, number);

@@ -162,9 +162,12 @@ static inline uint64_t usual_end(uint64_t size) {
 }
 
 static inline header *header_of(const uint8_t *base) { return (header *)(uintptr_t)base; }
+/* relaxed: for bytes below a `committed` that was loaded with acquire, which change no more, and
+** for fields that a hostile hand may change: each is loaded once, whole. */
 static inline uint64_t load64(const void *p) {
   return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
 }
+/* relaxed: as load64. */
 static inline uint32_t load32(const void *p) {
   return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED);
 }
@@ -173,10 +176,12 @@ static inline word *word_at(const uint8_t *base, uint64_t offset) {
 }
 
 /* Asserted where a comment says "with the turn", "with the lock" or "under x_mutex".  A store that
-** nobody else knows of needs neither turn nor lock. */
+** nobody else knows of needs neither turn nor lock.  relaxed: whoever asserts it stored the word
+** itself, or took a mutex after the thread that did. */
 static inline int store_has_turn(const store *store) {
   return store->lockless || atomic_load_explicit(&store->turn_taken, memory_order_relaxed);
 }
+/* relaxed: as store_has_turn; lock.c decides by acquire. */
 static inline int store_has_lock(const store *store) {
   return store->lockless || atomic_load_explicit(&store->held, memory_order_relaxed) > 0;
 }

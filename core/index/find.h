@@ -56,7 +56,9 @@ static inline uint64_t index_hash(const store *store, maph_slice key) {
   return XXH3_64bits_withSeed(key.data, key.size, store->hash_seed);
 }
 
-/* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic. */
+/* Bit i: slot i of the bucket may have this tag.  A hint: the slot is loaded again as an atomic.
+** relaxed: with acquire, that is; and a miss is final only where root and directory word are the
+** same behind an acquire fence. */
 static inline unsigned bucket_matches(const word *bucket, uint32_t tag) {
 #if defined(__SSE2__) && !ONE_MAPPING
   const __m128i *p = (const __m128i *)(const void *)bucket;
@@ -132,7 +134,7 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **       memory, 58 %
 ** with a perfect hash:
 **   the pilot
-**       3 bits a key: in the second-level cache, up to 10M keys in the third
+**       2.7 bits a key: in the second-level cache, up to 10M keys in the third
 **   the fingerprint, which settles nearly all misses; or the group's line, where sizes differ
 **       1 byte a key, or 4: in the third-level cache at 10M keys, or at 1M
 **   the record's first line, and the value's
@@ -140,6 +142,8 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 **   the moved bit
 **       1 bit a key: in the second-level cache; then, for a key that changed or came later, all of
 **       the above
+**
+** usual_end is relaxed: it only steers a prefetch.
 **
 ** leaf, a constant: the caller calls nothing, and so has few registers to save; its key is of two
 ** words, and what lies beyond the key's own bucket is left to others, as is a perfect hash that is

@@ -36,7 +36,7 @@ static int each_segment(const view *view, uint64_t *depth_of_directory, segment_
         return fail_corrupt(view->store->path, directory + 8 * i,
                             "the directory names more segments than the file has room for");
       rc = each(arg, view, segment, hash, depth_of(view->base, segment));
-      next = overflow_of(view->base, segment);
+      next = word_place(acquire(link_of(view->base, segment)));
       if (rc == MAPH_OK && next != 0 && next < segment + SEGMENT_SIZE)
         rc = fail_corrupt(view->store->path, segment,
                           "an overflow segment does not lie behind the one that names it");

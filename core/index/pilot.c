@@ -10,7 +10,7 @@
 ** would save a third of a bit a key and take half as long again.  Numbers of slots past n are
 ** remapped to the free ones below.
 **
-** A find is two multiplications, a load of the pilot (3 bits a key: it stays in the processor's
+** A find is two multiplications, a load of the pilot (2.7 bits a key: it stays in the processor's
 ** cache up to tens of millions of keys), two multiplications.  Nothing in it depends on a
 ** comparison but the rare remap.
 */

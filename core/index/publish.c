@@ -2,7 +2,9 @@
 ** publish.c - slots lead to the records of a decided transaction.  index_reserve made room for
 ** them, so nothing here can fail but what is damaged.
 **
-** Locking: under index_mutex, or with the turn while nothing decided is invisible.
+** Locking: under index_mutex, or with the turn while nothing decided is invisible.  So there is one
+** writer of slots and of `moved`, which reads them relaxed: a mutex of this process, or the lock
+** between processes, ordered the stores of the writer before.  All stores are release.
 */
 #include "file/grant.h"
 #include "file/store.h"
@@ -11,7 +13,7 @@
 #include "index/segment.h"
 #include "index/slot.h"
 
-/* The slot of that hash that leads to offset, or NULL. */
+/* The slot of that hash that leads to offset, or NULL.  relaxed: of the one writer, as above. */
 static word *slot_leading_to(store *store, uint64_t segment, uint64_t hash, uint64_t offset) {
   uint64_t want = make_slot(hash, offset);
   unsigned b, i;
@@ -28,6 +30,7 @@ static word *slot_leading_to(store *store, uint64_t segment, uint64_t hash, uint
   return NULL;
 }
 
+/* relaxed: of the one writer. */
 static word *first_free_slot(store *store, uint64_t segment, uint64_t hash, uint64_t *displaced) {
   unsigned b, i;
   for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
@@ -45,6 +48,7 @@ static word *first_free_slot(store *store, uint64_t segment, uint64_t hash, uint
   return NULL;
 }
 
+/* relaxed: of the one writer. */
 static void count_moved(store *store) {
   word *moved = &header_of(store->write_base)->moved;
   store_word(store->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
@@ -58,6 +62,7 @@ static void supersede(store *store, uint64_t base, uint64_t first) {
     store_word(store->write_base, word_at(store->write_base, base), first);
 }
 
+/* relaxed: of the one writer. */
 static int publish_one(store *store, const pending *pending, int again) {
   uint64_t segment, displaced = 0;
   word *slot = NULL;

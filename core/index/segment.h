@@ -72,10 +72,14 @@ static inline int place_of(const view *view, uint64_t root, uint64_t hash, place
   return segment_sound(view, place->segment);
 }
 
+/* relaxed: of a link only the depth is used here, and no byte is read by it.  Who has the turn or
+** index_mutex stored it, or took it over with the lock; others only compare it. */
 static inline uint64_t depth_of(const uint8_t *base, uint64_t segment) {
   return word_depth(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }
 
+/* relaxed: for the one writer, which stored the link or took it over with the lock.  Readers
+** (find.c, measure.c) go on into that segment, and load it with acquire. */
 static inline uint64_t overflow_of(const uint8_t *base, uint64_t segment) {
   return word_place(atomic_load_explicit(link_of(base, segment), memory_order_relaxed));
 }

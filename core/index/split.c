@@ -15,7 +15,10 @@
 ** stays at most 16 times the number of segments, and a full segment that may not split is given an
 ** overflow segment instead.
 **
-** Locking: the holder of the turn, or of index_mutex, in the writable mapping.
+** Locking: the holder of the turn, or of index_mutex, in the writable mapping.  So it reads words
+** of the index relaxed: it stored them, or took a mutex or the lock between processes after whoever
+** did.  What it stores relaxed lies where nobody is led yet; what leads there is stored with
+** release.
 */
 #include "file/grant.h"
 #include "file/log.h"
@@ -28,6 +31,7 @@
 #include "index/segment.h"
 #include "index/slot.h"
 
+/* relaxed: of the one writer, as above. */
 static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned bucket, uint64_t hash,
                             uint64_t depth) {
   const word *word = bucket_at(base, segment, bucket);
@@ -37,6 +41,7 @@ static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned buck
   return n;
 }
 
+/* relaxed: of the one writer. */
 static uint64_t directory_segments(const view *view, uint64_t root) {
   const word *d = word_at(view->base, word_place(root));
   uint64_t i, n = UINT64_C(1) << word_depth(root), distinct = 1;
@@ -46,7 +51,7 @@ static uint64_t directory_segments(const view *view, uint64_t root) {
   return distinct;
 }
 
-/* A directory twice as long: each word twice. */
+/* A directory twice as long: each word twice.  relaxed: set_root shows it, with release. */
 static int double_directory(store *store) {
   uint64_t root = root_now(store), old = word_place(root), depth = word_depth(root),
            n = UINT64_C(1) << depth, i, fresh;
@@ -98,12 +103,14 @@ static int grant_segment(store *store, uint64_t segment, uint64_t hash, uint64_t
   return rc == MAPH_OK ? grant_pages(store, segment - RECORD_HEAD, segment + SEGMENT_SIZE) : rc;
 }
 
+/* relaxed: only the one writer changes a link. */
 static void set_depth(store *store, uint64_t segment, uint64_t depth) {
   word *link = link_of(store->write_base, segment);
   store_word(store->write_base, link,
              word_place(atomic_load_explicit(link, memory_order_relaxed)) | depth);
 }
 
+/* relaxed: a first guess; the exchange finds what is there. */
 static void set_mark(store *store, uint64_t segment) {
   word *state = &header_of(store->write_base)->state;
   uint64_t old = atomic_load_explicit(state, memory_order_relaxed);
@@ -115,7 +122,7 @@ static void set_mark(store *store, uint64_t segment) {
 
 
 /* Which buckets of a segment must stay full for the half that `hash` belongs to at `depth`: those
-** past which one of its own keys was probed. */
+** past which one of its own keys was probed.  relaxed: of the one writer. */
 static void find_stoppers(const uint8_t *base, uint64_t segment, uint64_t hash, uint64_t depth,
                           uint8_t stopper[SEGMENT_BUCKETS]) {
   unsigned b, i, back;
@@ -137,7 +144,8 @@ static void find_stoppers(const uint8_t *base, uint64_t segment, uint64_t hash, 
   }
 }
 
-/* Copy one half of a segment to one that nobody sees yet. */
+/* Copy one half of a segment to one that nobody sees yet.  relaxed: point_directory shows it, with
+** release. */
 static void copy_half(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash, uint64_t depth) {
   uint8_t stopper[SEGMENT_BUCKETS];
   unsigned b, i, n;
@@ -158,7 +166,8 @@ static void copy_half(uint8_t *base, uint64_t from, uint64_t to, uint64_t hash, 
   }
 }
 
-/* Clear what a segment's split left behind, now that the directory leads past it (4). */
+/* Clear what a segment's split left behind, now that the directory leads past it (4).  relaxed: the
+** loads are of the one writer; the stores are release, for place_unchanged. */
 static void clear_other_half(store *store, uint64_t segment, uint64_t hash, uint64_t depth) {
   uint8_t stopper[SEGMENT_BUCKETS];
   unsigned b, i;
@@ -226,6 +235,7 @@ int index_finish_split(store *store) {
   return MAPH_OK;
 }
 
+/* relaxed: only the one writer changes a link; it is stored with release, behind the zeros. */
 static int add_overflow(store *store, uint64_t segment) {
   uint64_t depth = depth_of(store->write_base, segment), fresh, next;
   word *link;

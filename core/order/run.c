@@ -197,6 +197,7 @@ static int confirm(const view *view, const run *run, const gap *gap, const run_p
   return rc;
 }
 
+/* relaxed: it asks whether the leaf is known, and does not look at it, as run_leaf does. */
 void run_bring_leaf(const view *view, const run *run, uint64_t i) {
   uint64_t entries = (run->keys - 1) / run->leaves + 1, size = node_size(entries), payload, part;
   if (run->root.entries == 0) return;

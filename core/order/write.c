@@ -75,16 +75,19 @@ static uint64_t committed(const store *store) {
 /* ----------------------------------------------------------------------------------- what is new
 ** */
 
-/* Whoever has the turn may look at what was noted while others note. */
+/* Whoever has the turn may look at what was noted while others note.  relaxed: they are counts that
+** tell when to begin, and what is done then takes index_mutex and reads what was noted. */
 static void show_noted(order_writer *writer) {
   atomic_store_explicit(&writer->seen_count, writer->noted.count, memory_order_relaxed);
   atomic_store_explicit(&writer->seen_known, writer->known, memory_order_relaxed);
 }
 
+/* relaxed: see show_noted. */
 static uint64_t seen_count(const order_writer *writer) {
   return atomic_load_explicit(&writer->seen_count, memory_order_relaxed);
 }
 
+/* relaxed: see show_noted. */
 static uint64_t seen_known(const order_writer *writer) {
   return atomic_load_explicit(&writer->seen_known, memory_order_relaxed);
 }

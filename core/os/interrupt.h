@@ -26,6 +26,7 @@ typedef struct interruptible {
 
 extern interrupt_count interrupt_all; /* of the process */
 
+/* relaxed: the counts carry no other data, and who finds an old one looks again before long. */
 static inline unsigned interrupt_seen(const interrupt_count *own) {
   return atomic_load_explicit(&interrupt_all, memory_order_relaxed)
          + (own ? atomic_load_explicit(own, memory_order_relaxed) : 0);

@@ -51,7 +51,8 @@ int os_faulted(const char *call) {
 }
 #endif
 
-/* What mappings are advised, populated and flushed by: 4 KiB, on some arm64 machines 16 or 64. */
+/* What mappings are advised, populated and flushed by: 4 KiB, on some arm64 machines 16 or 64.
+** relaxed: each thread that finds 0 asks, and all are told the same. */
 static uint64_t page_size(void) {
   static _Atomic uint64_t known;
   uint64_t size = atomic_load_explicit(&known, memory_order_relaxed);
@@ -263,8 +264,12 @@ enum { LOCKING_MOST = 65536 };
 static _Atomic uint64_t locking[LOCKING_MOST / 64];
 static _Atomic unsigned forks;
 
+/* relaxed: it is raised while the child has one thread. */
 unsigned os_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
 
+/* relaxed: the bit of a descriptor changes by who has it; from one thread to another it goes
+** through the kernel, which orders both.  Bits beside it change at once, so all stores are fetch_or
+** and fetch_and. */
 static void hold_lock(int fd) {
   uint64_t bit = UINT64_C(1) << (fd & 63);
   if (fd < 0 || fd >= LOCKING_MOST) return;
@@ -272,6 +277,7 @@ static void hold_lock(int fd) {
     atomic_fetch_or(&locking[fd / 64], bit);
 }
 
+/* relaxed: as hold_lock. */
 static void hold_no_lock(int fd) {
   uint64_t bit = UINT64_C(1) << (fd & 63);
   if (fd < LOCKING_MOST && (atomic_load_explicit(&locking[fd / 64], memory_order_relaxed) & bit))

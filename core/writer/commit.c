@@ -128,7 +128,7 @@ static int decide(txn *txn) {
 }
 
 /* Whoever waits for the next commit said so in `watched`.  Not seeing it just then is no harm: they
-** look again by themselves before long. */
+** look again by themselves before long: so relaxed will do. */
 static void wake_watchers(store *store) {
   header *header = live(store);
   if (likely(atomic_load_explicit(&header->watched, memory_order_relaxed) == 0)) return;

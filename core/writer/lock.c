@@ -147,6 +147,8 @@ static int check_lock_file(store *store) {
 
 /* ---------------------------------------------------------------------------- between processes */
 
+/* relaxed: a time that carries no other data.  An old one keeps the lock with us a little longer,
+** and who waits stamps it again at each look. */
 static int waiting(store *store, uint64_t now) {
   uint64_t stamp =
       atomic_load_explicit(&header_of(store->write_base)->waiter, memory_order_relaxed);
@@ -226,7 +228,8 @@ static int take_byte(store *store, const lock_patience *patience) {
   return got;
 }
 
-/* Write by bias, if it is ours and nobody revoked it.  1: locked so. */
+/* Write by bias, if it is ours and nobody revoked it.  1: locked so.  relaxed: a first look, to
+** spare the exchange; what decides is the load after it, in the order of all seq_cst accesses. */
 static int enter_biased(store *store) {
   header *header = header_of(store->write_base);
   uint64_t nobody = 0;
@@ -339,7 +342,8 @@ int lock_wanted(store *store) { return !store->lockless && waiting(store, os_clo
 
 /* ------------------------------------------------------------------------------ in this process */
 
-/* A write takes about a microsecond; to sleep and be woken costs ten times that. */
+/* A write takes about a microsecond; to sleep and be woken costs ten times that.  relaxed:
+** turn_mutex, taken next, decides. */
 static void wait_awake(const store *store) {
   int i;
   for (i = 0; i < SPINS && atomic_load_explicit(&store->turn_taken, memory_order_relaxed); i++)

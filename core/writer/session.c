@@ -144,7 +144,8 @@ static int take_tip(store *store, uint64_t end) {
 /* Another process that had the lock may have given granted space back to the disk. */
 static int look_at_size(store *store) {
   header *header = live(store);
-  uint64_t size, known = atomic_load_explicit(&store->size, memory_order_relaxed);
+  /* acquire: as in log_room */
+  uint64_t size, known = atomic_load_explicit(&store->size, memory_order_acquire);
   int rc;
   if (store->last.end != 0 && (store->in_memory || get(&header->clean) == CLEAN_DIRTY)) {
     rc = os_size(&store->file, &size);
@@ -260,7 +261,8 @@ static int between_writers(store *store, const lock_patience *patience) {
   return rc == MAPH_OK ? look_again(store, patience) : rc;
 }
 
-/* May the store be as this process left it?  found: by lock_take. */
+/* May the store be as this process left it?  found: by lock_take.  relaxed: who moves or deletes
+** the store takes the lock, which lock_take ordered; a commit asks again whether it is poisoned. */
 static int is_as_left(store *store, int found) {
   if (found == LOCK_WAS_HELD) return 1;
   if (found == LOCK_WAS_FREE || store->unsettled || store->group_failed) return 0;

@@ -86,10 +86,11 @@ static PyObject *writer_delete(PyObject *self, PyObject *const *args, Py_ssize_t
 PyObject *compiled_make_writer(PyObject *bases) {
   static PyMethodDef methods[] = {
     { "put", COMPILED_CALL(writer_put),
-      "put($self, key, value, *, ttl=None, expires_at=None, type=None, media_type='',\n"
-      "    if_version=None, if_absent=False, if_present=False)\n--\n\n"
+      "put($self, key, value, *, ttl=None, expires_at=None, type=None, content_type=None,\n"
+      "    media_type=None, if_version=None, if_absent=False, if_present=False)\n--\n\n"
       "Store a value.  ttl: seconds to live, expires_at: milliseconds since 1970.  type: what\n"
-      "SQL and HTTP shall take it for; text for a str, blob for bytes.\n"
+      "SQL and HTTP shall take it for; text for a str, blob for bytes.  content_type: what HTTP\n"
+      "answers as such; media_type is its other name.\n"
       "if_version: else ConflictError; if_absent: else ExistsError; if_present: else\n"
       "NotFoundError; `version` of the error is the one found." },
     { "delete", COMPILED_CALL(writer_delete),

@@ -12,14 +12,14 @@ codes.
 
 from . import fast as _fast
 from .changes import Change, Changes
-from .cursor import Cursor, Range
+from .cursor import Cursor, Range, ViewCursor, ViewRange
 from .errors import *  # noqa: F401,F403
 from .errors import __all__ as _errors
 from .library import failure as _failure
 from .library import lib as _lib
 from .load import Load, load
 from .reader import TYPES as _types
-from .reader import Entry, Key, Value
+from .reader import Entry, Key, Rewrite, StoreStats, Value, ViewEntry
 from .snapshot import Snapshot
 from .store import Problem, Store, destroy, open, recover, replace
 from .transaction import Transaction, Written
@@ -38,10 +38,15 @@ __all__ = [
     "Load",
     "Problem",
     "Range",
+    "Rewrite",
     "Snapshot",
     "Store",
+    "StoreStats",
     "Transaction",
     "Value",
+    "ViewCursor",
+    "ViewEntry",
+    "ViewRange",
     "Written",
     "compiled",
     "destroy",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from ctypes import byref
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Optional
 
 from . import library
 from .gate import Opened
-from .library import failure, lib, whole
+from .library import failure, lib, seconds, whole
+from .process import InProcess
 from .reader import NOTFOUND, Entry, as_entry, copy
 
 if TYPE_CHECKING:
@@ -25,8 +26,23 @@ class Change(NamedTuple):
     deleted: bool
     last: bool  #: of its transaction: a place to resume from
 
+    @property
+    def key(self) -> bytes:
+        """The entry's."""
+        return self.entry.key
 
-class Changes(Iterator[Change]):
+    @property
+    def value(self) -> Optional[bytes]:
+        """The entry's; None: a delete."""
+        return None if self.deleted else self.entry.value
+
+    @property
+    def version(self) -> int:
+        """Of its transaction."""
+        return self.entry.version
+
+
+class Changes(InProcess, Iterator[Change]):
     """Waits for the next change up to `timeout` seconds, without end when it is None; StopIteration
     when none came, and more may come later.
 
@@ -36,7 +52,7 @@ class Changes(Iterator[Change]):
     def __init__(self, store: "Store", since: int, timeout: Optional[float]) -> None:
         self._store, self._gate = store, store._gate
         self._lock = threading.Lock()
-        self.timeout = timeout
+        self.timeout = None if timeout is None else seconds("timeout", timeout)
         after = whole("since", since)
         self._token = Opened(lib.maph_changes_close)
         self._gate.open(
@@ -90,13 +106,14 @@ class Changes(Iterator[Change]):
                 self._gate.leave(call)
 
     def close(self) -> None:
+        """End the feed.  The second time nothing happens."""
         with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
     def __enter__(self) -> "Changes":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -4,19 +4,25 @@ and ranges of keys, in the order of their bytes."""
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Optional, TypeVar, cast
 
 from . import fast, library
 from .gate import Opened
 from .library import Slice, failure, lib, whole
-from .reader import NOTFOUND, Entry, Key, as_entry, as_input, copy
+from .process import InProcess
+from .reader import NOTFOUND, Entry, Key, ViewEntry, as_entry, as_input, copy
 
 if TYPE_CHECKING:
     from .snapshot import Snapshot
     from .store import Store
 
 
-class Steps(Iterator[Entry]):
+E = TypeVar("E", covariant=True)
+Self = TypeVar("Self", bound="Steps[object]")
+Opener = Callable[[int, Optional[int], object], int]
+
+
+class Steps(InProcess, Iterator[E], Generic[E]):
     """What cursors and ranges have in common.  opener(handle, base, result) makes what the library
     has of it, where `base` is the snapshot's."""
 
@@ -28,8 +34,8 @@ class Steps(Iterator[Entry]):
         store: "Store",
         snapshot: Optional["Snapshot"],
         views: bool,
-        opener: Callable[[int, Optional[int], Any], int],
-        closer: Callable[[Any], Any],
+        opener: Opener,
+        closer: Callable[[object], object],
         lock: "threading.Lock | threading.RLock",
     ) -> None:
         self._store, self._gate, self._lock = store, store._gate, lock
@@ -45,16 +51,16 @@ class Steps(Iterator[Entry]):
         self._token = Opened(closer)
         self._gate.open(self._token, open_it)
 
-    def __iter__(self) -> "Steps":
+    def __iter__(self: Self) -> Self:
         return self
 
-    def __next__(self) -> Entry:
+    def __next__(self) -> E:
         found = self._step(self._lib_next)
         if found is None:
             raise StopIteration
         return found
 
-    def _step(self, function: Callable[..., int]) -> Optional[Entry]:
+    def _step(self, function: Callable[..., int]) -> Optional[E]:
         """None at an end."""
         found, call = library.Entry(), object()
         with self._gate.turn(self._lock):
@@ -65,7 +71,7 @@ class Steps(Iterator[Entry]):
                     return None
                 if rc:
                     raise failure(rc, handle)
-                return as_entry(found, self._value(found.value))
+                return cast(E, as_entry(found, self._value(found.value)))
             finally:
                 self._gate.leave(call)
 
@@ -90,10 +96,11 @@ class Steps(Iterator[Entry]):
                 self._gate.leave(call)
 
     def close(self) -> None:
+        """Let go of it.  The second time nothing happens."""
         with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 
-    def __enter__(self) -> "Steps":
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +111,7 @@ class Steps(Iterator[Entry]):
             self._gate.drop(self._token)
 
 
-class PlainCursor(Steps):
+class PlainCursor(Steps[E]):
     """A cursor before any of it is compiled."""
 
     _what = "cursor"
@@ -120,7 +127,7 @@ class PlainCursor(Steps):
 
         super().__init__(store, snapshot, views, opener, lib.maph_cursor_close, threading.Lock())
 
-    def _without_values(self) -> "PlainCursor":
+    def _without_values(self) -> "PlainCursor[E]":
         self._value = lambda value: b""
         return self
 
@@ -134,7 +141,7 @@ class PlainCursor(Steps):
         self._seek(lib.maph_cursor_seek, whole("place", place))
 
 
-class PlainRange(Steps):
+class PlainRange(Steps[E]):
     """A range before any of it is compiled."""
 
     _what = "range"
@@ -154,7 +161,7 @@ class PlainRange(Steps):
         with store._gate.turn(lock):
             super().__init__(store, snapshot, views, opener, lib.maph_range_close, lock)
 
-    def previous(self) -> Optional[Entry]:
+    def previous(self) -> Optional[E]:
         """The entry before the one last returned, or None before the first; then next() gives the
         first."""
         return self._step(lib.maph_range_prev)
@@ -171,7 +178,7 @@ class PlainRange(Steps):
         return self._ask(lib.maph_range_estimate)
 
 
-class Cursor(fast.Cursor, PlainCursor):
+class Cursor(fast.Cursor, PlainCursor[Entry]):
     """An iterator of Entry, which keeps its snapshot though that is closed.  Used by one thread at
     a time it runs; several are made to take turns."""
 
@@ -181,11 +188,8 @@ class Cursor(fast.Cursor, PlainCursor):
         super().__init__(store, snapshot, prefix, views)
         self._connect(*_parts(self, snapshot, views))
 
-    def __enter__(self) -> "Cursor":
-        return self
 
-
-class Range(fast.Range, PlainRange):
+class Range(fast.Range, PlainRange[Entry]):
     """An iterator of Entry, both ways: what range() and prefix() give.  It keeps its snapshot
     though that is closed.  A transaction's ends with the transaction's rollback: ConflictError."""
 
@@ -195,11 +199,20 @@ class Range(fast.Range, PlainRange):
         super().__init__(store, snapshot, bounds, views)
         self._connect(*_parts(self, snapshot, views))
 
-    def __enter__(self) -> "Range":
-        return self
+
+if TYPE_CHECKING:
+
+    class ViewCursor(PlainCursor[ViewEntry]):
+        """A Cursor whose values are memoryviews, for type checkers: it is a Cursor."""
+
+    class ViewRange(PlainRange[ViewEntry]):
+        """A Range whose values are memoryviews, for type checkers: it is a Range."""
+
+else:
+    ViewCursor, ViewRange = Cursor, Range
 
 
-def _parts(steps: Steps, snapshot: Optional["Snapshot"], views: bool) -> Any:
+def _parts(steps: Steps[Entry], snapshot: Optional["Snapshot"], views: bool) -> Any:
     """What compiled steps need to know."""
     shown = snapshot._views if snapshot is not None else fast.VIEWED
     values = shown if views else fast.COPIED

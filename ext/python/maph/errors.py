@@ -23,6 +23,10 @@ __all__ = [
     "ReadOnlyError",
     "RecoverError",
     "TooBigError",
+    "KeyNotFoundError",
+    "MaphError",
+    "StoreFullError",
+    "TooLargeError",
 ]
 
 
@@ -140,5 +144,11 @@ class MismatchError(Error):
 
     code = 17
 
+
+# The names that maph_client has for the same.
+MaphError = Error
+KeyNotFoundError = NotFoundError
+StoreFullError = FullError
+TooLargeError = TooBigError
 
 CODES: Dict[int, Type[Error]] = {kind.code: kind for kind in Error.__subclasses__()}

@@ -41,26 +41,26 @@ class Part:
 
 
 class Reader(Part):
-    pass
+    """Reads of one key."""
 
 
 class ManyReader(Reader):
-    pass
+    """Reads of many keys."""
 
 
 class Writer(Reader):
-    pass
+    """Plain puts and deletes."""
 
 
 class Cursor(Part):
-    pass
+    """The steps of a cursor."""
 
 
 class Range(Part):
-    pass
+    """The steps of a range."""
 
 
-def connect(*_: Any) -> None:
+def connect(*_: object) -> None:
     pass
 
 

@@ -21,6 +21,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
+from numbers import Real
 from typing import Any, List, Sequence, Tuple, Type
 
 from .errors import CODES, Error
@@ -188,8 +189,26 @@ INT, UINT64 = 2**31 - 1, 2**64 - 1
 def whole(what: str, number: int, most: int = UINT64) -> int:
     """For a field or argument that ctypes would cut to its size: a version of 2^64+7 is not version
     7."""
+    if not isinstance(number, int):
+        raise TypeError(f"{what} is a whole number, not {type(number).__name__}")
     if not 0 <= number <= most:
         raise ValueError(f"{what} is from 0 to {most}, not {number}")
+    return number
+
+
+def is_number(data: object) -> bool:
+    return isinstance(data, Real)
+
+
+def seconds(what: str, number: float) -> float:
+    """As it is, where it is a number at all."""
+    if not is_number(number):
+        raise TypeError(
+            f"{what} is a number of seconds, not {type(number).__name__}; a timedelta has "
+            "total_seconds()"
+        )
+    if number != number:
+        raise ValueError(f"{what} is a number of seconds, not NaN")
     return number
 
 

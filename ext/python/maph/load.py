@@ -11,12 +11,13 @@ from uuid import UUID
 
 from . import library
 from .library import INT, Condition, Input, failure, lib, whole
+from .process import InProcess
 from .reader import Key, Value, as_bytes, as_input
 from .store import PERFECT_HASH, Path, milliseconds, uuid_bytes, versions_code
-from .transaction import describe
+from .transaction import describe, one_name
 
 
-class Load:
+class Load(InProcess):
     """A store that nobody sees before finish(), and that is whole and on disk then.
 
     with maph.load("new.maph") as entries:
@@ -29,6 +30,9 @@ class Load:
         self._handle: Optional[int] = handle
         self._mutex = threading.Lock()
 
+    def _elsewhere(self) -> str:
+        return "begin it with maph.load() there, and hand over the entries"
+
     def put(
         self,
         key: Key,
@@ -37,11 +41,12 @@ class Load:
         ttl: Optional[float] = None,
         expires_at: Optional[int] = None,
         type: Optional[str] = None,
-        media_type: str = "",
+        content_type: Optional[str] = None,
+        media_type: Optional[str] = None,
     ) -> None:
         """As Store.put, without conditions."""
         name, bytes_of_value, one = as_input(key), as_bytes(value), Condition()
-        describe(one, value, ttl, expires_at, type, media_type)
+        describe(one, value, ttl, expires_at, type, one_name(content_type, media_type))
         with self._mutex:
             size = len(bytes_of_value)
             rc = lib.maph_load_put(self._handle, name, Input(bytes_of_value, size), one)
@@ -118,7 +123,7 @@ def load(
     options = library.LoadOptions(
         size=sizeof(library.LoadOptions),
         mode=whole("permissions", permissions, INT),
-        busy_timeout_ms=milliseconds(busy_timeout),
+        busy_timeout_ms=milliseconds("busy_timeout", busy_timeout),
         expected_keys=whole("expected_keys", expected_keys),
         memory_bytes=whole("memory_bytes", memory_bytes),
         optimize=bool(optimize),

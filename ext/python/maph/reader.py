@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from ctypes import c_char_p, c_size_t, c_void_p, cast, sizeof, string_at
+from ctypes import c_char_p, c_size_t, c_void_p, sizeof, string_at
+from ctypes import cast as as_type
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -15,21 +16,27 @@ from typing import (
     Iterator,
     KeysView,
     List,
+    Literal,
     NamedTuple,
     Optional,
     Tuple,
+    Type,
+    TypedDict,
     TypeVar,
     Union,
     ValuesView,
+    cast,
+    overload,
 )
 
 from . import library
 from .errors import NotFoundError
 from .gate import Gate
 from .library import Input, Slice, failure, whole
+from .process import InProcess
 
 if TYPE_CHECKING:
-    from .cursor import Cursor, Range
+    from .cursor import Cursor, Range, ViewCursor, ViewRange
 
 Key = Union[str, bytes, bytearray, memoryview]
 Value = Union[str, bytes, bytearray, memoryview]
@@ -44,12 +51,97 @@ class Entry(NamedTuple):
     """A key and its value with what the store knows of them."""
 
     key: bytes
-    value: Any  #: bytes, or a memoryview where views were asked for
+    value: bytes  #: where views were asked for a memoryview, see ViewEntry
     version: int  #: of the transaction that put it
     expires_at: Optional[int]  #: milliseconds since 1970; None: never
     type: str  #: blob, text, json, integer, real or null: what the writer said it was
     media_type: str
     key_is_text: Optional[bool]  #: what SQL said of the key; None: nobody said
+
+    @property
+    def content_type(self) -> str:
+        """media_type by the name that puts have for it, as in maph_client."""
+        return self.media_type
+
+    def __copy__(self) -> "Entry":
+        return self
+
+    def __reduce__(self) -> Tuple[Type["Entry"], Tuple[object, ...]]:
+        if isinstance(self.value, memoryview):
+            raise TypeError(
+                "the entry's value is a view of this process's memory, which cannot be pickled: "
+                "entry._replace(value=bytes(entry.value)) can"
+            )
+        return Entry, tuple(self)
+
+
+if TYPE_CHECKING:
+
+    class ViewEntry(NamedTuple):
+        """An Entry whose value is a memoryview, for type checkers: it is an Entry."""
+
+        key: bytes
+        value: memoryview
+        version: int
+        expires_at: Optional[int]
+        type: str
+        media_type: str
+        key_is_text: Optional[bool]
+
+        @property
+        def content_type(self) -> str:
+            """media_type by the name that puts have for it, as in maph_client."""
+            return self.media_type
+
+else:
+    ViewEntry = Entry
+
+
+class StoreStats(TypedDict):
+    """Figures of a store or snapshot, a dict: the members of maph_stats in maph.h."""
+
+    records: int  #: live keys
+    live_bytes: int
+    dead_bytes: int  #: what compact gives back
+    index_bytes: int
+    used_bytes: int
+    file_bytes: int
+    version: int  #: of the last transaction
+    generation: int  #: how often the file was rewritten, from 1
+    flushed_bytes: int
+    segments: int
+    load_factor: float
+    uuid: str
+    poisoned: int  #: a flush failed: no more writing
+    oldest_version: int  #: changes since this version can be read
+    perfect_hash: int  #: 0 none, 1 pilot, 2 cmph
+    direct: int
+    frozen_keys: int
+    moved_keys: int
+    later_keys: int
+    frozen_bytes: int
+    perfect_bits: float
+    order_bytes: int  #: of the order of keys; in index_bytes too
+    order_runs: int
+    versions: str  #: own or given
+
+
+class Rewrite(TypedDict):
+    """What compact, optimize or backup did, a dict: the members of maph_rewrite in maph.h."""
+
+    bytes_before: int
+    bytes_after: int
+    records: int
+    swept: int  #: expired entries deleted first
+    caught_up: int  #: transactions that came meanwhile
+    frozen_keys: int
+    perfect_hash: int  #: 0 none, 1 pilot, 2 cmph
+    direct: int
+    perfect_bits: float
+    took_ns: int
+    pause_ns: int  #: how long writers were locked out
+    memory_bytes: int
+    note: str
 
 
 def as_bytes(data: Any) -> bytes:
@@ -66,7 +158,10 @@ def as_bytes(data: Any) -> bytes:
             raise
     if isinstance(data, (bytearray, memoryview)):
         return bytes(data)
-    raise TypeError(f"keys and values are str or bytes, not {type(data).__name__}")
+    raise TypeError(
+        f"keys and values are str or bytes, not {type(data).__name__}; json.dumps() makes a str "
+        "of most things"
+    )
 
 
 def as_input(data: Any) -> Input:
@@ -123,14 +218,14 @@ def members(struct: Any) -> Dict[str, Any]:
     return {name: getattr(struct, name) for name, *_ in struct._fields_}
 
 
-def as_stats(stats: library.Stats) -> Dict[str, Any]:
+def as_stats(stats: library.Stats) -> StoreStats:
     result = members(stats)
     result["uuid"] = str(uuid.UUID(bytes=bytes(result["uuid"])))
     result["versions"] = VERSIONS[result["versions"]]
-    return result
+    return cast(StoreStats, result)
 
 
-class Reader:
+class Reader(InProcess):
     """_enter(call) gives the pointer that the functions named here take, until the gate's
     leave(call); see Gate.enter.  All of it in one's turn."""
 
@@ -176,7 +271,13 @@ class Reader:
             finally:
                 self._gate.leave(call)
 
-    def get(self, key: Key, default: Any = None) -> Any:
+    @overload
+    def get(self, key: Key) -> Optional[bytes]: ...
+
+    @overload
+    def get(self, key: Key, default: T) -> Union[bytes, T]: ...
+
+    def get(self, key: Key, default: object = None) -> object:
         """The bytes stored under key, or default."""
         try:
             return self[key]
@@ -226,6 +327,48 @@ class Reader:
             finally:
                 self._gate.leave(call)
 
+    @overload
+    def range(
+        self,
+        from_: Optional[Key] = ...,
+        to: Optional[Key] = ...,
+        *,
+        prefix: Key = ...,
+        include_from: bool = ...,
+        include_to: bool = ...,
+        reverse: bool = ...,
+        limit: Optional[int] = ...,
+        views: Literal[False] = ...,
+    ) -> "Range": ...
+
+    @overload
+    def range(
+        self,
+        from_: Optional[Key] = ...,
+        to: Optional[Key] = ...,
+        *,
+        prefix: Key = ...,
+        include_from: bool = ...,
+        include_to: bool = ...,
+        reverse: bool = ...,
+        limit: Optional[int] = ...,
+        views: Literal[True],
+    ) -> "ViewRange": ...
+
+    @overload
+    def range(
+        self,
+        from_: Optional[Key] = ...,
+        to: Optional[Key] = ...,
+        *,
+        prefix: Key = ...,
+        include_from: bool = ...,
+        include_to: bool = ...,
+        reverse: bool = ...,
+        limit: Optional[int] = ...,
+        views: bool,
+    ) -> "Union[Range, ViewRange]": ...
+
     def range(
         self,
         from_: Optional[Key] = None,
@@ -237,7 +380,7 @@ class Reader:
         reverse: bool = False,
         limit: Optional[int] = None,
         views: bool = False,
-    ) -> "Range":
+    ) -> "Union[Range, ViewRange]":
         """The live entries from the key from_ to the key to, in the order of the keys' bytes; None
         is no bound.  reverse: from the last to the first; the bounds stay as they are.
 
@@ -251,6 +394,31 @@ class Reader:
         )
         return self._range(as_range(from_, to, prefix, flags, limit), views)
 
+    @overload
+    def prefix(
+        self,
+        prefix: Key,
+        *,
+        reverse: bool = ...,
+        limit: Optional[int] = ...,
+        views: Literal[False] = ...,
+    ) -> "Range": ...
+
+    @overload
+    def prefix(
+        self,
+        prefix: Key,
+        *,
+        reverse: bool = ...,
+        limit: Optional[int] = ...,
+        views: Literal[True],
+    ) -> "ViewRange": ...
+
+    @overload
+    def prefix(
+        self, prefix: Key, *, reverse: bool = ..., limit: Optional[int] = ..., views: bool
+    ) -> "Union[Range, ViewRange]": ...
+
     def prefix(
         self,
         prefix: Key,
@@ -258,7 +426,7 @@ class Reader:
         reverse: bool = False,
         limit: Optional[int] = None,
         views: bool = False,
-    ) -> "Range":
+    ) -> "Union[Range, ViewRange]":
         """The live entries whose key begins with prefix, in the order of the keys' bytes; see
         range."""
         flags = REVERSE if reverse else 0
@@ -286,7 +454,7 @@ class ManyReader(Reader):
         """The slices as plain words, since a ctypes struct for each takes longer than the read."""
         raws = [as_bytes(key) for key in keys]
         joined = b"".join(raws)
-        at = cast(c_char_p(joined), c_void_p).value or 0
+        at = as_type(c_char_p(joined), c_void_p).value or 0
         words: List[int] = []
         for raw in raws:
             words += (at, len(raw))
@@ -305,7 +473,23 @@ class ManyReader(Reader):
             finally:
                 self._gate.leave(call)
 
-    def cursor(self, prefix: Key = b"", *, views: bool = False) -> "Cursor":
+    @overload
+    def cursor(self, prefix: Key = ..., *, views: Literal[False] = ...) -> "Cursor": ...
+
+    @overload
+    def cursor(self, prefix: Key = ..., *, views: Literal[True]) -> "ViewCursor": ...
+
+    @overload
+    def cursor(self, prefix: Key = ..., *, views: bool) -> "Union[Cursor, ViewCursor]": ...
+
+    def cursor(
+        self, prefix: Key = b"", *, views: bool = False
+    ) -> "Union[Cursor, ViewCursor]":
+        """The live entries whose key begins with prefix, as of now or of the snapshot, in the order
+        they were last put.  views: values are memoryviews, as view() gives them."""
+        return self._cursor(prefix, views)
+
+    def _cursor(self, prefix: Key, views: bool) -> "Cursor":
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[bytes]:
@@ -315,12 +499,15 @@ class ManyReader(Reader):
         raise NotImplementedError
 
     def keys(self) -> "KeysView[bytes]":
+        """The keys, in the order of the file: a view, as of any mapping."""
         return _Keys(self)  # type: ignore[arg-type]
 
     def items(self) -> "ItemsView[bytes, bytes]":
+        """Keys with their values, in the order of the file: a view, as of any mapping."""
         return _Items(self)  # type: ignore[arg-type]
 
     def values(self) -> "ValuesView[bytes]":
+        """The values, in the order of the file: a view, as of any mapping."""
         return _Values(self)  # type: ignore[arg-type]
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from ctypes import byref, string_at
-from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Mapping, Optional
 
 from . import fast, library
 from .cursor import Cursor, Range
 from .gate import Opened
 from .library import Stats, lib
-from .reader import Key, ManyReader, as_stats
+from .reader import Key, ManyReader, StoreStats, as_stats
 
 if TYPE_CHECKING:
     from .store import Store
 
 
-class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
+class Snapshot(fast.ManyReader, ManyReader, Mapping[Key, bytes]):
     """A mapping that does not change.  It holds up no writer.  Views read through it pin the store,
     as all do; those of a transaction's snapshot are copies."""
 
@@ -27,7 +27,7 @@ class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
     __hash__ = object.__hash__
 
     def __init__(
-        self, store: "Store", opener: Callable[[int, Any], int], lock: Optional[threading.RLock]
+        self, store: "Store", opener: Callable[[int, object], int], lock: Optional[threading.RLock]
     ) -> None:
         """`opener(handle, result)` makes it; `lock` is of the transaction that the snapshot is
         of."""
@@ -64,8 +64,7 @@ class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
             else memoryview(string_at(address, size) if address and size else b"")
         )
 
-    def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
-        """Its entries whose key begins with prefix."""
+    def _cursor(self, prefix: Key, views: bool) -> Cursor:
         return Cursor(self._store, self, prefix, views)
 
     def _range(self, bounds: library.Range, views: bool) -> Range:
@@ -73,13 +72,14 @@ class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
 
     @property
     def version(self) -> int:
+        """Of the last transaction that it shows."""
         return self._ask(lib.maph_snapshot_version)
 
     def __len__(self) -> int:
         """Live keys, expired ones included."""
         return self._ask(lib.maph_snapshot_records)
 
-    def stats(self) -> Dict[str, Any]:
+    def stats(self) -> StoreStats:
         """As Store.stats(): records, live_bytes and version are the snapshot's."""
         stats = Stats()
         rc = self._ask(lambda snapshot: int(lib.maph_snapshot_stat(snapshot, byref(stats))))
@@ -88,6 +88,7 @@ class Snapshot(fast.ManyReader, ManyReader, Mapping[Any, bytes]):
         return as_stats(stats)
 
     def close(self) -> None:
+        """Let go of it; what is open of it stays.  The second time nothing happens."""
         with self._gate.turn(self._lock):
             self._gate.drop(self._token)
 

@@ -11,14 +11,18 @@ from typing import (
     Any,
     Callable,
     ContextManager,
-    Dict,
+    Iterable,
     List,
     Mapping,
     MutableMapping,
     NamedTuple,
     Optional,
+    Protocol,
     Tuple,
+    TypeVar,
     Union,
+    cast,
+    overload,
 )
 from uuid import UUID
 
@@ -27,8 +31,8 @@ from .changes import Changes
 from .cursor import Cursor, Range
 from .errors import CorruptError, NotFoundError
 from .gate import Gate
-from .library import INT, ProgressFunction, ReportFunction, failure, lib, whole
-from .reader import VERSIONS, Key, ManyReader, Value, as_stats, members
+from .library import INT, ProgressFunction, ReportFunction, failure, lib, seconds, whole
+from .reader import VERSIONS, Key, ManyReader, Rewrite, StoreStats, Value, as_stats, members
 from .snapshot import Snapshot
 from .transaction import Transaction, Writer, durability_code
 
@@ -38,7 +42,19 @@ ADVICE = {"normal": 0, "random": 1, "willneed": 2}
 PERFECT_HASH = {None: 0, "pilot": 1, "cmph": 2}
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
-Progress = Callable[[str, int, int], Any]
+Progress = Callable[[str, int, int], object]
+K = TypeVar("K", bound=Key)
+V = TypeVar("V", bound=Value, covariant=True)
+T = TypeVar("T")
+NOTHING = object()  # no default was given
+
+
+class Pairs(Protocol[K, V]):
+    """What dict.update takes beside an iterable of pairs: a mapping, or what is enough of one."""
+
+    def keys(self) -> Iterable[K]: ...
+
+    def __getitem__(self, key: K, /) -> V: ...
 
 
 class Problem(NamedTuple):
@@ -48,9 +64,9 @@ class Problem(NamedTuple):
     sentence: str
 
 
-def milliseconds(seconds: float) -> int:
+def milliseconds(what: str, number: float) -> int:
     """As much as an int of C holds, which is over three weeks."""
-    return int(max(-INT, min(seconds * 1000, INT)))
+    return int(max(-INT, min(seconds(what, number) * 1000, INT)))
 
 
 def versions_code(name: str) -> int:
@@ -60,6 +76,8 @@ def versions_code(name: str) -> int:
 
 
 def uuid_bytes(uuid: Optional[UUID]) -> Any:
+    if uuid is not None and not isinstance(uuid, UUID):
+        raise TypeError(f"uuid is a uuid.UUID, not {type(uuid).__name__}: uuid.UUID(text) is one")
     return (c_uint8 * 16)(*(uuid.bytes if uuid else ()))
 
 
@@ -98,7 +116,7 @@ def open(
     options = library.Options(
         size=sizeof(library.Options),
         durability=durability_code(durability),
-        busy_timeout_ms=milliseconds(busy_timeout),
+        busy_timeout_ms=milliseconds("busy_timeout", busy_timeout),
         expected_keys=whole("expected_keys", expected_keys),
         verify=bool(verify),
         prefault=bool(prefault),
@@ -121,7 +139,7 @@ def open(
     return Store(handle.value or 0, os.fsdecode(name), mode)
 
 
-class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any, bytes]):
+class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Key, bytes]):
     """A mutable mapping of bytes to bytes (str goes in as UTF-8, as in dbm).  Any thread may use
     it; close() and refresh() wait for the others' calls.
 
@@ -168,6 +186,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
     # ------------------------------------------------------------------------------- open and close
     @property
     def closed(self) -> bool:
+        """Whether close() was called; in a child of fork() it is closed from the start."""
         return self._gate.closed
 
     def close(self) -> None:
@@ -219,9 +238,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
             self.close()
 
     # -------------------------------------------------------------------------- reading and writing
-    def cursor(self, prefix: Key = b"", *, views: bool = False) -> Cursor:
-        """The live entries whose key begins with prefix, as of now, in the order they were last
-        put."""
+    def _cursor(self, prefix: Key, views: bool) -> Cursor:
         return Cursor(self, None, prefix, views)
 
     def _range(self, bounds: library.Range, views: bool) -> Range:
@@ -245,17 +262,15 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
         """Live keys; expired ones count until something overwrites or sweeps them."""
         return int(self._stat().records)
 
-    def update(self, other: Any = (), /, **more: Any) -> None:
+    def update(
+        self,
+        other: Union[Pairs[K, Value], Iterable[Tuple[Key, Value]]] = (),
+        /,
+        **more: Value,
+    ) -> None:
         """Put many, as one transaction."""
         with self.transaction() as transaction:
-            pairs = (
-                other.items()
-                if isinstance(other, Mapping)
-                else ((key, other[key]) for key in other.keys())
-                if hasattr(other, "keys")
-                else other
-            )
-            for key, value in pairs:
+            for key, value in _pairs(other):
                 transaction[key] = value
             for name, value in more.items():
                 transaction[name] = value
@@ -266,7 +281,13 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
             for key in all_of_it:
                 del transaction[key]
 
-    def pop(self, key: Key, *default: Any) -> Any:
+    @overload
+    def pop(self, key: Key) -> bytes: ...
+
+    @overload
+    def pop(self, key: Key, default: T) -> Union[bytes, T]: ...
+
+    def pop(self, key: Key, default: object = NOTHING) -> object:
         """Take a key out, in a transaction: of several that try at once, one gets the value."""
         with self.transaction() as transaction:
             try:
@@ -274,9 +295,9 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
                 del transaction[key]
                 return value
             except NotFoundError:
-                if default:
-                    return default[0]
-                raise
+                if default is NOTHING:
+                    raise
+                return default
 
     def popitem(self) -> Tuple[bytes, bytes]:
         """Take some entry out, in a transaction: of several that try at once, each gets another.
@@ -304,7 +325,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
         self._check(lib.maph_stat, byref(stats))
         return stats
 
-    def stats(self) -> Dict[str, Any]:
+    def stats(self) -> StoreStats:
         """The members of maph_stats by name."""
         return as_stats(self._stat())
 
@@ -312,24 +333,24 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
         """Everything committed so far is on disk when this returns."""
         self._check(lib.maph_sync)
 
-    def compact(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
+    def compact(self, progress: Optional[Progress] = None) -> Rewrite:
         """Give back the room of what was overwritten and deleted.  progress(phase, done, total) is
         called now and then; True stops: CancelledError.
         The result is the members of maph_rewrite."""
         return self._rewrite(lib.maph_compact, (), progress)
 
-    def optimize(self, progress: Optional[Progress] = None) -> Dict[str, Any]:
+    def optimize(self, progress: Optional[Progress] = None) -> Rewrite:
         """The same, and freeze a perfect hash over all keys.  The store stays writable."""
         return self._rewrite(lib.maph_optimize, (), progress)
 
-    def backup(self, path: Path, progress: Optional[Progress] = None) -> Dict[str, Any]:
+    def backup(self, path: Path, progress: Optional[Progress] = None) -> Rewrite:
         """A compact, verified copy as a store of its own at path.  ExistsError when there is
         something."""
         return self._rewrite(lib.maph_backup, (os.fsencode(path),), progress)
 
     def _rewrite(
         self, function: Callable[..., int], arguments: Tuple[Any, ...], progress: Optional[Progress]
-    ) -> Dict[str, Any]:
+    ) -> Rewrite:
         raised: List[BaseException] = []
 
         def call(_: Any, phase: bytes, done: int, total: int) -> int:
@@ -369,7 +390,7 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
         self._check(lib.maph_rewritten, byref(done))
         result = members(done)
         result["note"] = result["note"].decode("utf-8", "replace")
-        return result
+        return cast(Rewrite, result)
 
     def check(self) -> List[Problem]:
         """Walk everything: what is wrong with the file; nothing, hopefully."""
@@ -380,6 +401,16 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Any
             if not problems:
                 raise
         return problems
+
+
+def _pairs(other: Any) -> Iterable[Tuple[Key, Value]]:
+    """As dict.update takes them."""
+    pairs: Iterable[Tuple[Key, Value]] = other
+    if isinstance(other, Mapping):
+        pairs = other.items()
+    elif hasattr(other, "keys"):
+        pairs = ((key, other[key]) for key in other.keys())
+    return pairs
 
 
 def _reporter() -> Tuple[List[Problem], Any]:
@@ -404,13 +435,14 @@ def recover(path: Path) -> List[Problem]:
 
 def replace(path: Path, with_: Path, *, busy_timeout: float = 5.0) -> None:
     """The store at with_ takes the name path, under the users of the store that has it."""
-    rc = lib.maph_replace(os.fsencode(path), os.fsencode(with_), milliseconds(busy_timeout))
+    wait = milliseconds("busy_timeout", busy_timeout)
+    rc = lib.maph_replace(os.fsencode(path), os.fsencode(with_), wait)
     if rc:
         raise failure(rc, None)
 
 
 def destroy(path: Path, *, busy_timeout: float = 5.0) -> None:
     """Remove the store at path; its users find it deleted at their next call."""
-    rc = lib.maph_destroy(os.fsencode(path), milliseconds(busy_timeout))
+    rc = lib.maph_destroy(os.fsencode(path), milliseconds("busy_timeout", busy_timeout))
     if rc:
         raise failure(rc, None)

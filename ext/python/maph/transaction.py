@@ -22,7 +22,7 @@ from . import fast, library
 from .cursor import Range
 from .errors import Error
 from .gate import Opened
-from .library import Condition, Input, Outcome, lib, whole
+from .library import Condition, Input, Outcome, lib, seconds, whole
 from .reader import TYPES, Key, Reader, Value, as_bytes, as_input
 from .snapshot import Snapshot
 
@@ -40,18 +40,23 @@ class Written(NamedTuple):
     version: int
     existed: bool
 
+    @property
+    def created(self) -> bool:
+        """Of a put: the key was not there before."""
+        return not self.existed
+
 
 def durability_code(name: Optional[str]) -> int:
     try:
         return DURABILITY[name]
-    except KeyError:
+    except (KeyError, TypeError):
         raise ValueError(f"durability is off, normal or full, not {name!r}") from None
 
 
 def condition(
     if_version: Optional[int], if_absent: bool, if_present: bool
 ) -> Tuple[Condition, Outcome]:
-    if (if_version is not None) + if_absent + if_present > 1:
+    if (if_version is not None) + bool(if_absent) + bool(if_present) > 1:
         raise ValueError("one of if_version, if_absent, if_present")
     outcome = Outcome()
     when = (
@@ -84,15 +89,34 @@ def describe(
     if kind is not None and kind not in TYPES:
         raise ValueError(f"type is one of {', '.join(TYPES)}, not {kind!r}")
     if ttl is not None:
-        expires_at = int(time.time() * 1000 + ttl * 1000)
+        late = time.time() * 1000 + seconds("ttl", ttl) * 1000
+        expires_at = int(min(late, LATEST)) if late > 0 else 1
+    elif expires_at is not None and not isinstance(expires_at, int):
+        raise TypeError(
+            f"expires_at is a whole number of milliseconds, not {type_name(expires_at)}; "
+            "int(1000 * seconds) is one"
+        )
     one.expires = (
         0 if expires_at is None else min(max(expires_at, 1), LATEST)
     )  # 0 is never, and negative ones would be as good
     one.type = (
         TYPES.index(kind) if kind else TYPES.index("text" if isinstance(value, str) else "blob")
     )
+    if not isinstance(media_type, str):
+        raise TypeError(f"content_type is a str, not {type_name(media_type)}")
     raw = media_type.encode("latin-1")
     one.media_type = Input(raw, len(raw))
+
+
+def type_name(data: object) -> str:
+    return type(data).__name__
+
+
+def one_name(content_type: Optional[str], media_type: Optional[str]) -> str:
+    """Which of the two names for it was used."""
+    if content_type and media_type and content_type != media_type:
+        raise ValueError("content_type and media_type are one thing: give one of them")
+    return content_type or media_type or ""
 
 
 class Writer(Reader):
@@ -110,19 +134,21 @@ class Writer(Reader):
         ttl: Optional[float] = None,
         expires_at: Optional[int] = None,
         type: Optional[str] = None,
-        media_type: str = "",
+        content_type: Optional[str] = None,
+        media_type: Optional[str] = None,
         if_version: Optional[int] = None,
         if_absent: bool = False,
         if_present: bool = False,
     ) -> Written:
         """Store a value.  ttl: seconds to live, expires_at: milliseconds since 1970.  type: what
-        SQL and HTTP shall take it for; text for a str, blob for bytes.
+        SQL and HTTP shall take it for; text for a str, blob for bytes.  content_type: what HTTP
+        answers as such; media_type is its other name.
         if_version: else ConflictError; if_absent: else ExistsError; if_present: else NotFoundError;
         `version` of the error is the one found.
         """
         name, bytes_of_value = as_input(key), as_bytes(value)
         one, outcome = condition(if_version, if_absent, if_present)
-        describe(one, value, ttl, expires_at, type, media_type)
+        describe(one, value, ttl, expires_at, type, one_name(content_type, media_type))
         return self._write(
             lambda to: self._lib_put_if(to, name, Input(bytes_of_value, len(bytes_of_value)), one),
             outcome,
@@ -139,6 +165,8 @@ class Writer(Reader):
         """Add to the whole number of 64 bits that the value spells, and answer the sum.  A missing
         key counts from 0.  The expiry stays if none is given.  MismatchError: the value is no such
         number, or the sum would be none."""
+        if not isinstance(by, int):
+            raise TypeError(f"by is a whole number, not {type_name(by)}")
         if not -(1 << 63) <= by < 1 << 63:
             raise ValueError(f"by is a whole number of 64 bits, not {by}")
         name, total = as_input(key), c_int64()

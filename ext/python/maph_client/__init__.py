@@ -12,9 +12,10 @@ from .changes import Change, Changes
 from .client import MaphClient
 from .entry import Entry, Key, Value
 from .errors import *  # noqa: F401,F403
+from .errors import RefusedLine
 from .errors import __all__ as _errors
-from .jobs import Job
-from .stats import StoreStats
+from .jobs import Job, JobInfo, Problem, Rewrite
+from .stats import Replica, StoreStats
 from .store import MaphStore, PutResult
 
 __version__ = "0.1.0"
@@ -26,9 +27,14 @@ __all__ = [
     "Changes",
     "Entry",
     "Job",
+    "JobInfo",
     "Key",
+    "Problem",
     "PutResult",
+    "RefusedLine",
+    "Replica",
     "Result",
+    "Rewrite",
     "StoreStats",
     "Value",
 ]

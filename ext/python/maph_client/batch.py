@@ -7,12 +7,27 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from .entry import Entry, Key, Value, content_type_of, key_bytes, put_member
+from .entry import (
+    LATEST,
+    Entry,
+    Key,
+    Value,
+    ascii_or_bytes,
+    conditions,
+    content_type_of,
+    key_bytes,
+    one_name,
+    put_member,
+    whole,
+    whole_seconds,
+)
 from .errors import MaphError
+from .process import InProcess
 
 if TYPE_CHECKING:
     from .store import MaphStore
 
+TYPES = ("blob", "text", "json", "integer", "real", "null")
 OPERATIONS_MAX = 10000
 BYTES_MAX = (
     2 * 1024 * 1024
@@ -30,6 +45,7 @@ class Result:
 
     @property
     def found(self) -> bool:
+        """Whether there was such a key; of a put, that it was done."""
         return self.status < 400
 
 
@@ -41,6 +57,7 @@ def operation(
     if_absent: bool = False,
     if_present: bool = False,
 ) -> Dict[str, Any]:
+    conditions(if_version, if_absent, if_present)
     member: Dict[str, Any] = {"op": op}
     key_bytes(key)
     put_member(member, "key", "key_encoding", key, "a key")
@@ -57,24 +74,37 @@ def put_operation(
     key: Key,
     value: Value,
     *,
-    ttl: Optional[int] = None,
+    ttl: Optional[float] = None,
+    expires_at: Optional[int] = None,
+    type: Optional[str] = None,
     content_type: Optional[str] = None,
+    media_type: Optional[str] = None,
     if_version: Optional[int] = None,
     if_absent: bool = False,
     if_present: bool = False,
 ) -> Dict[str, Any]:
+    if ttl is not None and expires_at is not None:
+        raise ValueError("ttl or expires_at, not both")
+    if type is not None and type not in TYPES:
+        raise ValueError(f"type is one of {', '.join(TYPES)}, not {type!r}")
     member = operation(
         "put", key, if_version=if_version, if_absent=if_absent, if_present=if_present
     )
     put_member(member, "value", "encoding", value)
     if ttl is not None:
-        member["ttl"] = ttl
-    if content_type is None and isinstance(value, str):
+        member["ttl"] = whole_seconds(ttl)
+    if expires_at is not None:
+        # 0 is never there, and a time that has passed is gone at once
+        member["expires_at"] = min(max(1, whole("expires_at", expires_at, -LATEST)), LATEST)
+    content_type = one_name(content_type, media_type)
+    if content_type is None and type is None and isinstance(value, str):
         content_type = content_type_of(value)
     if content_type is not None:
-        member["media_type"] = content_type
+        put_member(member, "media_type", "media_type_encoding", ascii_or_bytes(content_type))
         if isinstance(value, str) and "json" in content_type:
             member["type"] = "json"
+    if type is not None:
+        member["type"] = type
     return member
 
 
@@ -92,7 +122,7 @@ def result(member: Dict[str, Any], request: str) -> Result:
     return Result(status, member.get("version"), entry)
 
 
-class Batch:
+class Batch(InProcess):
     """Collects operations; commit() sends them.  As a context manager it commits at the end, and
     not at all after an exception.
 
@@ -112,6 +142,8 @@ class Batch:
         return len(self._operations)
 
     def get(self, key: Key) -> "Batch":
+        """Read a key, as the operations before leave it: the entry of its result.  It can be called
+        on the batch that is returned, as put and delete can."""
         self._operations.append(operation("get", key))
         return self
 
@@ -120,18 +152,25 @@ class Batch:
         key: Key,
         value: Value,
         *,
-        ttl: Optional[int] = None,
+        ttl: Optional[float] = None,
+        expires_at: Optional[int] = None,
+        type: Optional[str] = None,
         content_type: Optional[str] = None,
+        media_type: Optional[str] = None,
         if_version: Optional[int] = None,
         if_absent: bool = False,
         if_present: bool = False,
     ) -> "Batch":
+        """Store a value; all as in MaphStore.put."""
         self._operations.append(
             put_operation(
                 key,
                 value,
                 ttl=ttl,
+                expires_at=expires_at,
+                type=type,
                 content_type=content_type,
+                media_type=media_type,
                 if_version=if_version,
                 if_absent=if_absent,
                 if_present=if_present,
@@ -142,6 +181,8 @@ class Batch:
     def delete(
         self, key: Key, *, if_version: Optional[int] = None, if_present: bool = False
     ) -> "Batch":
+        """Remove a key; the status of its result is 404 where there is none.  if_version,
+        if_present: else PreconditionFailedError."""
         self._operations.append(
             operation("delete", key, if_version=if_version, if_present=if_present)
         )

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Generator, Iterator, List, Optional
 
 from .connection import Transport
-from .entry import Entry, Key, Value
+from .entry import Entry, Key, Value, as_bytes, whole
 from .errors import BusyError, ConnectionLostError, MaphError, ServerError, from_problem
+from .process import InProcess
 
 SILENCE = 60.0  # seconds without a byte; the server's heartbeat comes more often
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
@@ -70,7 +71,7 @@ def events(lines: Iterator[bytes], on_retry: Callable[[int], None]) -> Iterator[
             on_retry(int(text))
 
 
-class Changes:
+class Changes(InProcess):
     """An iterator of Change.  It waits for the next one, reconnects by itself, and ends when it is
     closed (from any thread).
 
@@ -94,14 +95,18 @@ class Changes:
     ) -> None:
         self._transport = transport
         self._path = path
-        self._query = {"prefix": prefix or None, "values": 1 if values else None}
+        self._query = {
+            "prefix": as_bytes(prefix, "a prefix") or None,
+            "values": 1 if values else None,
+        }
         self._reconnect = reconnect
         self._closed = threading.Event()
         self._socket: Optional[socket.socket] = None
         self._pause = PAUSE
         #: since a connection last began; None: none began yet, and to fail then is an error
         self._failures: Optional[int] = None
-        self.version = since  #: resume with this: the last transaction that came whole
+        #: resume with this: the last transaction that came whole
+        self.version = whole("since", since)
         self._iterator = self._run()
 
     def __iter__(self) -> Iterator[Change]:
@@ -117,6 +122,7 @@ class Changes:
         self.close()
 
     def close(self) -> None:
+        """End the feed, also while another thread waits for its next change."""
         self._closed.set()
         self._wake()
         try:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import ssl
 from typing import List, Optional
-from urllib.parse import quote
 
 from . import jobs
 from .connection import Transport
+from .entry import is_number
 from .errors import StoreExistsError, no_answer_of_maph
+from .process import InProcess
 from .stats import StoreStats
-from .store import MaphStore
+from .store import MaphStore, store_path
 
 
-class MaphClient:
+class MaphClient(InProcess):
     """A server's stores.  One client is enough for a program: its threads share its connections,
     which are kept open.
 
@@ -30,10 +31,20 @@ class MaphClient:
         timeout: float = 30.0,
         ssl_context: Optional[ssl.SSLContext] = None,
     ) -> None:
+        if not isinstance(url, str):
+            raise TypeError(f"a server's URL is a str, not {type(url).__name__}")
+        if token is not None and not isinstance(token, str):
+            raise TypeError(f"a token is a str, not {type(token).__name__}")
+        if timeout is not None and not is_number(timeout):
+            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
         self._transport = Transport(url, token, timeout, ssl_context)
+
+    def _elsewhere(self) -> str:
+        return f"make it there: MaphClient({self.url!r})"
 
     @property
     def url(self) -> str:
+        """Where the server is: what was given, without a slash at its end."""
         return self._transport.url
 
     def __repr__(self) -> str:
@@ -60,7 +71,7 @@ class MaphClient:
         try:
             self._transport.request(
                 "POST",
-                "/stores/" + quote(name, safe=""),
+                store_path(name),
                 headers={"Content-Type": "application/json"} if body else {},
                 body=body,
             ).expect(201)
@@ -88,7 +99,7 @@ class MaphClient:
 
     def delete_store(self, name: str) -> None:
         """Delete a store, with its file.  StoreNotFoundError."""
-        self._transport.request("DELETE", "/stores/" + quote(name, safe="")).expect(204)
+        self._transport.request("DELETE", store_path(name)).expect(204)
 
     def jobs(self) -> List[jobs.Job]:
         """The compacts, optimizes, backups and checks that run, and the last ones that ended."""

@@ -8,7 +8,7 @@ which the server's log shows too.
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping, Optional, Type
+from typing import Dict, List, Mapping, Optional, Type, TypedDict, cast
 
 __all__ = [
     "MaphError",
@@ -35,6 +35,10 @@ __all__ = [
     "TooLargeError",
     "UnauthorizedError",
     "UnsupportedError",
+    "Error",
+    "FullError",
+    "NotFoundError",
+    "TooBigError",
 ]
 
 
@@ -53,7 +57,7 @@ class MaphError(Exception):
         status: Optional[int] = None,
         code: str = "",
         request_id: str = "",
-        problem: Optional[Mapping[str, Any]] = None,
+        problem: Optional[Mapping[str, object]] = None,
         headers: Optional[Mapping[str, str]] = None,
     ) -> None:
         super().__init__(detail)
@@ -62,7 +66,7 @@ class MaphError(Exception):
         self.status = status
         self.code = code
         self.request_id = request_id
-        self.problem = dict(problem or {})
+        self.problem: Dict[str, object] = dict(problem or {})
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
 
     def __str__(self) -> str:
@@ -198,22 +202,40 @@ class JobFailedError(MaphError):
     """A compact, optimize or backup failed or was cancelled; `problem` is the job."""
 
 
+class RefusedLine(TypedDict, total=False):
+    """A line of an import that was refused, a dict."""
+
+    line: int  #: from 1
+    code: str
+    detail: str
+    detail_encoding: str  #: base64: the member before it is
+
+
 class ImportFailedError(MaphError):
     """Some lines of an import were refused, the others are in; `problem` is the server's
     summary."""
 
     @property
     def imported(self) -> int:
-        return int(self.problem.get("imported", 0))
+        """How many lines are in the store."""
+        return cast(int, self.problem.get("imported", 0))
 
     @property
     def failed(self) -> int:
-        return int(self.problem.get("failed", 0))
+        """How many lines were refused."""
+        return cast(int, self.problem.get("failed", 0))
 
     @property
-    def errors(self) -> "list[Dict[str, Any]]":
-        """The first of the lines refused: {"line", "code", "detail"}."""
-        return list(self.problem.get("errors", []))
+    def errors(self) -> List[RefusedLine]:
+        """The first of the lines refused."""
+        return list(cast(List[RefusedLine], self.problem.get("errors", [])))
+
+
+# The names that maph has for the same.
+Error = MaphError
+NotFoundError = KeyNotFoundError
+FullError = StoreFullError
+TooBigError = TooLargeError
 
 
 CODES: Dict[str, Type[MaphError]] = {
@@ -266,7 +288,7 @@ def from_answer(request: str, status: int, headers: Mapping[str, str], body: byt
 
 
 def from_problem(
-    problem: Mapping[str, Any], request: str, status: int, headers: Mapping[str, str]
+    problem: Mapping[str, object], request: str, status: int, headers: Mapping[str, str]
 ) -> MaphError:
     code = str(problem.get("code", ""))
     kind = (

@@ -20,10 +20,12 @@ from typing import (
     Mapping,
     MutableMapping,
     Optional,
+    Protocol,
     Tuple,
     TypeVar,
     Union,
     ValuesView,
+    overload,
 )
 from urllib.parse import quote
 
@@ -38,19 +40,35 @@ from .entry import (
     as_bytes,
     as_key,
     as_value,
+    conditions,
     content_type_of,
     key_bytes,
     member_bytes,
+    one_name,
+    whole,
+    whole_seconds,
 )
 from .errors import ImportFailedError, KeyNotFoundError, PreconditionFailedError
+from .process import InProcess
 from .stats import StoreStats
 
+K = TypeVar("K", bound=Key)
+V = TypeVar("V", bound=Value, covariant=True)
 T = TypeVar("T")
+NOTHING = object()  # no default was given
 LONGEST_PATH = 32768  # a request line has to fit; keys beyond that travel in a batch
 PAGE, SOME = 1000, 10
 IMPORT_PIECE = 65536
 NDJSON = "application/x-ndjson"
-Importable = Union[Entry, Tuple[Key, Value], Mapping[str, Any]]
+Importable = Union[Entry, Tuple[Key, Value], Mapping[str, object]]
+
+
+class Pairs(Protocol[K, V]):
+    """What dict.update takes beside an iterable of pairs: a mapping, or what is enough of one."""
+
+    def keys(self) -> Iterable[K]: ...
+
+    def __getitem__(self, key: K, /) -> V: ...
 
 
 class PutResult:
@@ -62,17 +80,25 @@ class PutResult:
         self.version = version
         self.created = created
 
+    @property
+    def existed(self) -> bool:
+        """The key was there before: not created."""
+        return not self.created
+
     def __repr__(self) -> str:
         return f"PutResult(version={self.version}, created={self.created})"
 
 
-class MaphStore(MutableMapping[Key, Value]):
+class MaphStore(InProcess, MutableMapping[Key, Value]):
     """One store.  MaphClient makes it; any number of threads may use it."""
 
     def __init__(self, transport: Transport, name: str) -> None:
         self._transport = transport
-        self._path = "/stores/" + quote(name, safe="")
+        self._path = store_path(name)
         self.name = name
+
+    def _elsewhere(self) -> str:
+        return f"make it there: MaphClient({self._transport.url!r}).store({self.name!r})"
 
     def __repr__(self) -> str:
         return f"<maph store {self.name!r} at {self._transport.url}>"
@@ -129,25 +155,35 @@ class MaphStore(MutableMapping[Key, Value]):
         key: Key,
         value: Value,
         *,
-        ttl: Optional[int] = None,
+        ttl: Optional[float] = None,
+        expires_at: Optional[int] = None,
+        type: Optional[str] = None,
         content_type: Optional[str] = None,
+        media_type: Optional[str] = None,
         if_version: Optional[int] = None,
         if_absent: bool = False,
         if_present: bool = False,
         sync: Optional[str] = None,
     ) -> PutResult:
-        """Store a value.  ttl: seconds to live.  if_version, if_absent, if_present: else
-        PreconditionFailedError, and nothing is written.
-        sync: off, normal or full (on disk before this returns); None: as the server was told."""
+        """Store a value.  ttl: seconds to live, which the server counts whole: rounded up.
+        expires_at: milliseconds since 1970.  type: blob, text, json, integer, real or null, what
+        SQL shall take it for; None: what content_type and value say.  content_type: what HTTP
+        answers as such; media_type is its other name.
+        if_version, if_absent, if_present: else PreconditionFailedError, and nothing is written.
+        sync: off, normal or full (on disk before this returns); None: as the server was told.
+        With expires_at or type it goes as a batch of one, with the limits of a batch."""
         path = _key_path(key)
-        if path is None:
+        if path is None or expires_at is not None or type is not None:
             one = self._run(
                 [
                     batches.put_operation(
                         key,
                         value,
                         ttl=ttl,
+                        expires_at=expires_at,
+                        type=type,
                         content_type=content_type,
+                        media_type=media_type,
                         if_version=if_version,
                         if_absent=if_absent,
                         if_present=if_present,
@@ -158,16 +194,20 @@ class MaphStore(MutableMapping[Key, Value]):
             return PutResult(one.version or 0, one.status == 201)
         raw = as_bytes(value)
         headers = _conditions(if_version, if_absent, if_present)
-        kind = content_type or content_type_of(value)
+        kind = one_name(content_type, media_type) or content_type_of(value)
         if kind:
             headers["Content-Type"] = kind
         answer = self._request(
-            "PUT", path, query={"ttl": ttl, "sync": sync}, headers=headers, body=raw
+            "PUT",
+            path,
+            query={"ttl": whole_seconds(ttl), "sync": sync},
+            headers=headers,
+            body=raw,
         )
         return PutResult(answer.version, answer.status == 201)
 
     def increment(
-        self, key: Key, by: int = 1, *, ttl: Optional[int] = None, sync: Optional[str] = None
+        self, key: Key, by: int = 1, *, ttl: Optional[float] = None, sync: Optional[str] = None
     ) -> int:
         """Add to the whole number of 64 bits that the value spells, and return the sum; of any
         number of clients that count at once none is lost.  A missing key counts from 0.  The
@@ -177,13 +217,13 @@ class MaphStore(MutableMapping[Key, Value]):
         answer = self._request(
             "POST",
             _short_path(key, "increment") + "/increment",
-            query={"by": by, "ttl": ttl, "sync": sync},
+            query={"by": whole("by", by, -(1 << 63)), "ttl": whole_seconds(ttl), "sync": sync},
         )
         total = answer.json()["value"]
         return int(total)
 
     def merge(
-        self, key: Key, patch: Any, *, ttl: Optional[int] = None, sync: Optional[str] = None
+        self, key: Key, patch: object, *, ttl: Optional[float] = None, sync: Optional[str] = None
     ) -> PutResult:
         """Change members of a JSON value by a merge patch (RFC 7396), given as what json.dumps()
         takes: None takes a member away.  A missing key is made.  BadRequestError (not_json): the
@@ -191,7 +231,7 @@ class MaphStore(MutableMapping[Key, Value]):
         answer = self._request(
             "PATCH",
             _short_path(key, "merge"),
-            query={"ttl": ttl, "sync": sync},
+            query={"ttl": whole_seconds(ttl), "sync": sync},
             headers={"Content-Type": "application/merge-patch+json"},
             body=json.dumps(patch, allow_nan=False).encode(),
         )
@@ -240,7 +280,13 @@ class MaphStore(MutableMapping[Key, Value]):
             return False
         return True
 
-    def pop(self, key: Key, *default: Any) -> Any:
+    @overload
+    def pop(self, key: Key) -> Value: ...
+
+    @overload
+    def pop(self, key: Key, default: T) -> Union[Value, T]: ...
+
+    def pop(self, key: Key, default: object = NOTHING) -> object:
         """Take a key out: of several that try at once, one gets the value."""
         while True:
             try:
@@ -248,9 +294,9 @@ class MaphStore(MutableMapping[Key, Value]):
                 self.delete(key, if_version=found.version)
                 return found.value
             except KeyNotFoundError:
-                if default:
-                    return default[0]
-                raise
+                if default is NOTHING:
+                    raise
+                return default
             except PreconditionFailedError:
                 continue
 
@@ -265,7 +311,9 @@ class MaphStore(MutableMapping[Key, Value]):
                     pass  # another was faster
         raise KeyError(f"the store {self.name} is empty")
 
-    def setdefault(self, key: Key, default: Any = None) -> Any:
+    def setdefault(  # type: ignore[override]  # whose values may be None
+        self, key: Key, default: Value = ""
+    ) -> Value:
         """The value, after putting `default` when there was none."""
         while True:
             try:
@@ -279,10 +327,27 @@ class MaphStore(MutableMapping[Key, Value]):
                 continue
 
     def modify(
-        self, key: Key, change: Callable[[Optional[Value]], Value], **options: Any
+        self,
+        key: Key,
+        change: Callable[[Optional[Value]], Value],
+        *,
+        ttl: Optional[float] = None,
+        expires_at: Optional[int] = None,
+        type: Optional[str] = None,
+        content_type: Optional[str] = None,
+        media_type: Optional[str] = None,
+        sync: Optional[str] = None,
     ) -> PutResult:
         """Put change(value), value None when the key is missing, and call it again whenever
-        somebody else wrote in between."""
+        somebody else wrote in between.  The rest is as in put."""
+        options: Dict[str, Any] = {
+            "ttl": ttl,
+            "expires_at": expires_at,
+            "type": type,
+            "content_type": content_type,
+            "media_type": media_type,
+            "sync": sync,
+        }
         while True:
             try:
                 found: Optional[Entry] = self.entry(key)
@@ -311,17 +376,15 @@ class MaphStore(MutableMapping[Key, Value]):
                     found[key] = one.entry.value
         return found
 
-    def update(self, other: Any = (), /, **more: Any) -> None:
+    def update(
+        self,
+        other: Union[Pairs[K, Value], Iterable[Tuple[Key, Value]]] = (),
+        /,
+        **more: Value,
+    ) -> None:
         """Put many: a transaction for each few megabytes or 10,000 keys, not one for all (`batch`
         is that)."""
-        pairs = (
-            other.items()
-            if isinstance(other, Mapping)
-            else ((key, other[key]) for key in other.keys())
-            if hasattr(other, "keys")
-            else other
-        )
-        source = chain(pairs, more.items())
+        source: Iterator[Tuple[Key, Value]] = chain(_pairs(other), more.items())
         while some := list(islice(source, PAGE)):
             for piece in batches.pieces(
                 [
@@ -354,9 +417,9 @@ class MaphStore(MutableMapping[Key, Value]):
         """Begin to delete the entries whose keys are bounded as in scan, and do not wait for it.
         Of the job, info["deleted"] is how many are gone.  ValueError without any bound: clear()
         deletes every key."""
-        if not (prefix or from_ or to):
+        query = _bounds(prefix, from_, to)
+        if not any(query.values()):
             raise ValueError("prefix, from_ or to says which keys; clear() deletes every key")
-        query: Dict[str, Any] = {"prefix": prefix or None, "from": from_ or None, "to": to or None}
         query["sync"] = sync
         return jobs.start(self._transport, "DELETE", f"{self._path}/keys", query)
 
@@ -405,12 +468,15 @@ class MaphStore(MutableMapping[Key, Value]):
         return (_member_key(member) for member in members)
 
     def keys(self) -> KeysView[Key]:
+        """The keys, in the order of their bytes: a view, as of any mapping."""
         return _Keys(self)
 
     def items(self) -> ItemsView[Key, Value]:
+        """Keys with their values, in the order of the keys' bytes: a view, as of any mapping."""
         return _Items(self)
 
     def values(self) -> ValuesView[Value]:
+        """The values, in the order of their keys' bytes: a view, as of any mapping."""
         return _Values(self)
 
     def _page(self, values: bool, limit: int, **query: Any) -> Dict[str, Any]:
@@ -421,7 +487,7 @@ class MaphStore(MutableMapping[Key, Value]):
     def _members(
         self, prefix: Key, values: bool, from_: Key = "", to: Key = "", reverse: bool = False
     ) -> Iterator[Dict[str, Any]]:
-        query: Dict[str, Any] = {"prefix": prefix or None, "from": from_ or None, "to": to or None}
+        query = _bounds(prefix, from_, to)
         query["reverse"] = 1 if reverse else None
         after: Optional[str] = None
         while True:
@@ -444,7 +510,7 @@ class MaphStore(MutableMapping[Key, Value]):
         """The entries of one snapshot as lines of JSON, without their newline: to write into a
         file.  In the order of the keys' bytes where they are sorted, reversed or a part, bounded
         as in scan; else in the order they were last put, which is the fastest."""
-        query: Dict[str, Any] = {"prefix": prefix or None, "from": from_ or None, "to": to or None}
+        query = _bounds(prefix, from_, to)
         query["sorted"] = 1 if sorted else None
         query["reverse"] = 1 if reverse else None
         stream = self._transport.stream("GET", self._path + "/export", NDJSON, query=query)
@@ -518,33 +584,34 @@ class MaphStore(MutableMapping[Key, Value]):
 
     # ------------------------------------------------------------------------------------ the store
     def stats(self) -> StoreStats:
+        """Its figures.  StoreNotFoundError."""
         return StoreStats.from_json(self._request("GET", "/stats", repeatable=True).json())
 
     def sync(self) -> None:
         """Everything written so far is on disk when this returns."""
         self._request("POST", "/sync").json()
 
-    def start(self, what: str, **options: Any) -> jobs.Job:
+    def start(self, what: str, **options: object) -> jobs.Job:
         """Begin optimize, compact, backup or check, and do not wait for it."""
         return jobs.start(self._transport, "POST", f"{self._path}/{what}", options)
 
-    def optimize(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+    def optimize(self, progress: Optional[jobs.Progress] = None) -> jobs.JobInfo:
         """Freeze a perfect hash over all keys: faster reads, a smaller index.  The store stays
         writable.  What the server did."""
         return self.start("optimize").wait(progress)
 
-    def compact(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+    def compact(self, progress: Optional[jobs.Progress] = None) -> jobs.JobInfo:
         """Give back the room of what was overwritten and deleted."""
         return self.start("compact").wait(progress)
 
     def backup(
         self, name: Optional[str] = None, progress: Optional[jobs.Progress] = None
-    ) -> Dict[str, Any]:
+    ) -> jobs.JobInfo:
         """A compact, verified copy in the server's folder for backups; the answer's "file" is its
         name.  StoreExistsError."""
         return self.start("backup", name=name).wait(progress)
 
-    def check(self, progress: Optional[jobs.Progress] = None) -> Dict[str, Any]:
+    def check(self, progress: Optional[jobs.Progress] = None) -> jobs.JobInfo:
         """Walk the whole file: {"success", "problems", "report", ...}."""
         return self.start("check").wait(progress)
 
@@ -570,6 +637,31 @@ class _Values(ValuesView[Value]):
         return any(value == one for one in self)
 
 
+def _pairs(other: Any) -> Iterable[Tuple[Key, Value]]:
+    """As dict.update takes them."""
+    pairs: Iterable[Tuple[Key, Value]] = other
+    if isinstance(other, Mapping):
+        pairs = other.items()
+    elif hasattr(other, "keys"):
+        pairs = ((key, other[key]) for key in other.keys())
+    return pairs
+
+
+def store_path(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a store's name is a str, not {type(name).__name__}")
+    return "/stores/" + quote(name, safe="")
+
+
+def _bounds(prefix: Key, from_: Key, to: Key) -> Dict[str, Any]:
+    """The query for a range of keys."""
+    bounds = {"prefix": prefix, "from": from_, "to": to}
+    return {
+        name: None if key is None else as_bytes(key, f"the bound {name}") or None
+        for name, key in bounds.items()
+    }
+
+
 def _key_path(key: Key) -> Optional[str]:
     """None: too long for a request line."""
     path = "/keys/" + quote(key_bytes(key), safe="")
@@ -584,8 +676,7 @@ def _short_path(key: Key, call: str) -> str:
 
 
 def _conditions(if_version: Optional[int], if_absent: bool, if_present: bool) -> Dict[str, str]:
-    if (if_version is not None) + if_absent + if_present > 1:
-        raise ValueError("one of if_version, if_absent, if_present")
+    conditions(if_version, if_absent, if_present)
     if if_version is not None:
         return {"If-Match": f'"{int(if_version)}"'}
     return {"If-None-Match": "*"} if if_absent else {"If-Match": "*"} if if_present else {}
@@ -600,6 +691,11 @@ def _line(one: Importable) -> bytes:
         return one.to_line()
     if isinstance(one, Mapping):
         return json.dumps(dict(one), ensure_ascii=False).encode("utf-8")
+    if not isinstance(one, (tuple, list)) or len(one) != 2:
+        raise TypeError(
+            "what is imported is an Entry, a pair of key and value, or an object as JSON has it, "
+            f"not {type(one).__name__}"
+        )
     key, value = one
     return Entry(
         key, value, media_type="" if isinstance(value, bytes) else content_type_of(value) or ""
@@ -610,6 +706,8 @@ def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Pieces worth a write each."""
     piece = bytearray()
     for line in lines:
+        if isinstance(line, str):
+            raise TypeError("a line is bytes, not str: open its file in binary mode")
         piece += line
         if not line.endswith(b"\n"):
             piece += b"\n"

@@ -47,6 +47,15 @@ class Package(unittest.TestCase):
             'reveal_type(maph.open("x")["k"])\n'
             'reveal_type(maph.open("x").view("k"))\n'
             'reveal_type(MaphClient().get_store("s")["k"])\n'
+            'reveal_type(next(maph.open("x").cursor()).value)\n'
+            'reveal_type(next(maph.open("x").range(views=True)).value)\n'
+            'reveal_type(maph.open("x").get("k"))\n'
+            'reveal_type(maph.open("x").pop("k", 1))\n'
+            'reveal_type(maph.open("x").stats()["records"])\n'
+            'reveal_type(MaphClient().get_store("s").optimize()["result"]["bytes_after"])\n'
+            'maph.open("x").update({"a": "b"}, c=b"d")\n'
+            'maph.open("x").update([(b"a", "b")])\n'
+            'MaphClient().get_store("s").update({"a": "b"}, c=b"d")\n'
         )
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder, "program.py").write_text(program)
@@ -64,9 +73,20 @@ class Package(unittest.TestCase):
             ]
             self.assertEqual(
                 revealed,
-                ["builtins.bytes", "builtins.memoryview", "Union[builtins.str, builtins.bytes]"],
+                [
+                    "builtins.bytes",
+                    "builtins.memoryview",
+                    "Union[builtins.str, builtins.bytes]",
+                    "builtins.bytes",
+                    "builtins.memoryview",
+                    "Union[builtins.bytes, None]",
+                    "Union[builtins.bytes, builtins.int]",
+                    "builtins.int",
+                    "builtins.int",
+                ],
                 done.stdout,
             )
+            self.assertEqual(done.returncode, 0, done.stdout)
 
     def in_a_new_environment(self, folder, *arguments):
         """A virtual environment that has nothing, and its python once pip has installed there,
