@@ -324,6 +324,12 @@ static void write_csv(const set_results *sets, int n, FILE *out) {
   for (int i = 0; i < n; i++) results_csv(sets[i].results, sets[i].set, out);
 }
 
+/* After each set, so that what was measured is not lost when a later one fails. */
+static int write_files(const set_results *done, int n) {
+  return write_file(chosen.csv, done, n, write_csv) | write_file(chosen.svg, done, n, chart_write)
+         | write_file(chosen.markdown, done, n, report_markdown);
+}
+
 int main(int argc, char **argv) {
   static bench options = {
     .work = { .keys = 1000000, .value_min = 200, .value_max = 200, .seed = 1 },
@@ -331,7 +337,7 @@ int main(int argc, char **argv) {
     .touch = TOUCH_ALL
   };
   set_results done[MAX_SETS];
-  int n = 0, rc;
+  int n = 0, rc = 0;
   chosen.dir = "build";
   chosen.sets = "1M";
   most_readers = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -345,12 +351,15 @@ int main(int argc, char **argv) {
   options.folder = data_folder;
   signal(SIGINT, stop_runs);
   signal(SIGTERM, stop_runs);
-  if (chosen.own_set) done[n++] = (set_results){ own_set.name, run_one(&options, &own_set) };
-  for (const set *set = all_sets; set->name && !chosen.own_set; set++) {
-    if (is_chosen(set)) done[n++] = (set_results){ set->name, run_one(&options, set) };
+  if (chosen.own_set) {
+    done[n++] = (set_results){ own_set.name, run_one(&options, &own_set) };
+    rc = write_files(done, n);
   }
-  rc = write_file(chosen.csv, done, n, write_csv) | write_file(chosen.svg, done, n, chart_write)
-       | write_file(chosen.markdown, done, n, report_markdown);
+  for (const set *set = all_sets; set->name && !chosen.own_set; set++) {
+    if (!is_chosen(set)) continue;
+    done[n++] = (set_results){ set->name, run_one(&options, set) };
+    rc = write_files(done, n);
+  }
   for (int i = 0; i < n; i++) free((void *)done[i].results);
   return rc;
 }
