@@ -202,22 +202,18 @@ static void read_headers(request *request, const struct mg_request_info *info) {
   }
 }
 
-static size_t scheme_size(const char *target) {
-  if (strncasecmp(target, "http://", 7) == 0) return 7;
-  return strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
-}
-
 /* The target: /path?query, *, or a whole URL, whose host then counts and not the header's. */
 static void read_target(request *request, const struct mg_request_info *info) {
   char *target = (char *)(info->request_uri ? info->request_uri : "");
   char *mark = info->query_string ? NULL : strchr(target, '?');
-  size_t scheme = scheme_size(target), size;
+  size_t scheme = head_scheme_size(target), size;
   request->query_text = info->query_string;
   if (mark) {
     *mark = 0;
     request->query_text = mark + 1;
   }
   request->path = target;
+  strcpy(request->authority, wire_authority());
   if (scheme == 0) return;
   size = strcspn(target + scheme, "/");
   if (size == 0 || size >= sizeof request->authority)
@@ -267,7 +263,7 @@ static void wait_for_next(connection *connection, const request *request) {
   if (http_draining()) mg_disable_connection_keep_alive(connection->mg);
 }
 
-/* It has been refused before all of its body had come. */
+/* It ends, and more may come: the rest of a body that was refused, or requests sent ahead. */
 static void see_off(connection *connection) {
   mg_disable_connection_keep_alive(connection->mg);
   wire_begin();
@@ -284,7 +280,7 @@ static int serve(connection *connection, const struct mg_request_info *info, boo
   exchange_serve(request);
   status = request->reply.status;
   wait_for_next(connection, request);
-  if (exchange_left_some(request)) see_off(connection);
+  if (request->reply.close && !request->reply.broken) see_off(connection);
   return status;
 }
 
@@ -304,7 +300,8 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
   waits = NULL;
   if (connection == NULL || connection == &given_back) return 1;
   connection->refused = true;
-  if (info->request_uri && strcmp(message, "Invalid URI") == 0 && scheme_size(info->request_uri)) {
+  if (info->request_uri && strcmp(message, "Invalid URI") == 0
+      && head_scheme_size(info->request_uri)) {
     serve(connection, info, true);
     return 0;
   }
@@ -344,8 +341,7 @@ long http_read(request *request, void *data, size_t size) {
   n = mg_read(connection->mg, data, size);
   if (n > 0) connection->phase_bytes += (uint64_t)n;
   if (n == 0 && request->upload.length < 0 && !wire_chunks_ended())
-    request->reply.close = request->upload.has_trailers =
-        true; /* they mean nothing here, and civetweb goes no further */
+    request->reply.close = true; /* trailers mean nothing here, and civetweb goes no further */
   connection->read_us = now_us();
   atomic_store(&connection->phase, WORKING);
   return n;

@@ -390,7 +390,9 @@ static void shut(connection *connection) {
   shutdown(connection->socket, SHUT_RDWR);
 }
 
-/* Of those that wait there, one that has waited long; the mutex is held. */
+/* Of those that wait there, one that has waited long; the mutex is held.  One that is KEPT may
+** have asked again by now: a loop lets it read what was answered (LEAVING), and hears of it by the
+** shutdown. */
 static void evict_from(const queue *queue) {
   connection *oldest = NULL, *connection = queue->first;
   for (int i = 0; i < CANDIDATES && connection; i++, connection = connection->next)
@@ -398,7 +400,8 @@ static void evict_from(const queue *queue) {
         && (oldest == NULL || atomic_load(&connection->since_us) < atomic_load(&oldest->since_us)))
       oldest = connection;
   if (oldest == NULL) return;
-  shut(oldest);
+  atomic_store(&oldest->timed_out, true);
+  shutdown(oldest->socket, queue == &kept ? SHUT_WR : SHUT_RDWR);
   atomic_fetch_add(&evicted, 1);
 }
 

@@ -92,13 +92,6 @@ static void end(request *request) {
   callbacks.answered(request, request->took_us);
 }
 
-/* A close with unread bytes makes the kernel send a reset, which can destroy the answer on its
-** way. */
-bool exchange_left_some(const request *request) {
-  return request->reply.close && (!request->upload.done || request->upload.has_trailers)
-         && !request->reply.broken;
-}
-
 bool exchange_serve(request *request) {
   atomic_fetch_add(&running, 1); /* the invariant */
   if (atomic_load(&draining)) {

@@ -18,8 +18,6 @@ void exchange_read(request *request);
 ** and logged before any of it is sent; until exchange_sent it counts as running. */
 bool exchange_serve(request *request);
 void exchange_sent(void);
-/* The answer has been sent and the connection ends, though more of the request may come. */
-bool exchange_left_some(const request *request);
 /* Answer what cannot become a request. */
 void exchange_refuse(request *request, int status, const char *code, const char *detail);
 

@@ -142,6 +142,11 @@ size_t head_read(char *bytes, size_t size, request *request) {
   return at && at[1] == '\n' ? (size_t)(at + 2 - bytes) : 0;
 }
 
+size_t head_scheme_size(const char *target) {
+  if (strncasecmp(target, "http://", 7) == 0) return 7;
+  return strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+}
+
 /* ------------------------------------------------------------------------------ persistence */
 /* Civetweb ends a connection that asks for another protocol, but for HTTP/2. */
 static bool ends_for_upgrade(const request *request) {

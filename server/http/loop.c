@@ -177,7 +177,7 @@ static bool conclude(loop *loop, connection *connection, const request *request)
   buffer_reset(&loop->work.answer, ANSWER_KEPT);
   exchange_sent();
   connection->leaves = request->reply.close;
-  if (!sent) {
+  if (!sent && !atomic_load(&connection->timed_out)) {
     connection_end(connection, true);
     return false;
   }
@@ -185,7 +185,7 @@ static bool conclude(loop *loop, connection *connection, const request *request)
     keep_rest(loop, connection);
     return false;
   }
-  if (!request->reply.close) return true;
+  if (sent && !request->reply.close) return true;
   see_off(loop, connection);
   return false;
 }
@@ -279,6 +279,10 @@ static void hear(loop *loop, connection *connection) {
   loop->from = loop->end = 0;
   for (int i = 0; i < TURNS; i++) {
     if (connection->unsent.size > 0 && !send_rest(loop, connection)) return;
+    if (atomic_load_explicit(&connection->timed_out, memory_order_relaxed)) {
+      see_off(loop, connection);
+      return;
+    }
     if (!have_some(loop, connection, &more) || !answer(loop, connection)) return;
     if (loop->from == loop->end && !more) return;
   }

@@ -27,7 +27,7 @@ typedef struct header {
   const char *name, *value;
   unsigned name_size;
 } header;
-enum { HEADER_MAX = 64, SEGMENT_MAX = 4 };
+enum { HEADER_MAX = 64, SEGMENT_MAX = 4, AUTHORITY_ROOM = 264 };
 
 struct connection;
 struct store;
@@ -39,9 +39,8 @@ typedef struct upload {
   bool waits, hurries; /* it has a place among those who wait; none: it must come at once */
   bool expects_continue, continue_sent;
   bool done, failed;
-  bool has_trailers; /* after its last chunk; they are ignored */
-  buffer *scratch;   /* the connection's; it holds what waits in memory */
-  void *spool;       /* what waits in a file, mapped */
+  buffer *scratch; /* the connection's; it holds what waits in memory */
+  void *spool;     /* what waits in a file, mapped */
   size_t spool_size;
 } upload;
 
@@ -74,7 +73,7 @@ typedef struct request {
   header headers[HEADER_MAX];
   bool truncated_headers; /* civetweb kept 64 and dropped the rest */
   bool malformed_head;    /* a line of it could not be read: those after it are not headers */
-  char authority[264];    /* of a target that is a whole URL; else empty */
+  char authority[AUTHORITY_ROOM]; /* of a target that is a whole URL; else empty */
 
   /* What was found out about it: */
   uint64_t started_us, took_us; /* the latter once it was answered */

@@ -8,6 +8,10 @@
 ** line).  Where a head begins in the middle of what was read for the request before (pipelining),
 ** nothing is changed in what came then.
 **
+** A TARGET THAT IS A WHOLE URL becomes its path, and its host is kept (wire_authority): civetweb
+** would answer and end the connection.  A first line that came in two reads stays as it is, and so
+** does one without a host: that is answered, and the connection ends.
+**
 ** BLANKS BEHIND A VALUE are no part of it, and civetweb keeps them.  They go before it, where
 ** civetweb skips them: so the head stays as long as it is.  A value that came in two reads keeps
 ** its blanks.
@@ -32,6 +36,7 @@
 #include <sys/socket.h>
 #include "http/chunks.h"
 #include "http/connection.h"
+#include "http/head.h"
 #include "http/wire.h"
 
 enum place { BEGIN, FIRST_LINE, LINE_BEGIN, NAME, VALUE, BEYOND };
@@ -50,6 +55,7 @@ static _Thread_local uint32_t last_four; /* bytes of the head */
 static _Thread_local struct held held;
 static _Thread_local bool ahead; /* civetweb may have more than the requests until now */
 static _Thread_local struct chunks chunks;
+static _Thread_local char authority[AUTHORITY_ROOM]; /* of the head's target; else empty */
 
 static void drop_held(void) {
   free(held.bytes);
@@ -63,6 +69,7 @@ void wire_begin(void) {
 }
 
 void wire_expect_head(void) {
+  authority[0] = 0;
   part = HEAD;
   place = BEGIN;
   last_four = 0;
@@ -88,6 +95,8 @@ static bool takes_ahead(int socket) {
   held.socket = socket;
   return true;
 }
+
+const char *wire_authority(void) { return authority; }
 
 bool wire_holds_nothing(void) { return held.bytes == NULL && !ahead; }
 bool wire_holds_some(int socket) {
@@ -116,6 +125,23 @@ static void move_blanks(char *begin, char *end) {
   while (last_one > begin && last_one[-1] == ' ') last_one--;
   memmove(begin + (end - last_one), begin, (size_t)(last_one - begin));
   memset(begin, ' ', (size_t)(end - last_one));
+}
+
+/* Of the beginning of a head: GET http://HOST/PATH becomes GET /PATH.  How many bytes are left. */
+static size_t take_authority(char *bytes, size_t size) {
+  char *end = memchr(bytes, '\n', size), *host, *path,
+       *target = end ? memchr(bytes, ' ', (size_t)(end - bytes)) : NULL;
+  size_t scheme = target ? head_scheme_size(++target) : 0, host_size;
+  if (scheme == 0) return size;
+  for (host = path = target + scheme; (unsigned char)*path > ' ' && *path != '/' && *path != '?';
+       path++) {}
+  host_size = (size_t)(path - host);
+  if (host_size == 0 || host_size >= sizeof authority) return size;
+  memcpy(authority, host, host_size);
+  authority[host_size] = 0;
+  if (*path != '/') *target++ = '/';
+  memmove(target, path, size - (size_t)(path - bytes));
+  return size - (size_t)(path - target);
 }
 
 static void take_head(char *bytes, size_t size) {
@@ -175,6 +201,7 @@ static ssize_t read_head(int socket, char *bytes, size_t size) {
       return -1;
     }
   }
+  if (place == BEGIN && !ahead) taken = take_authority(bytes, taken);
   take_head(bytes, taken);
   return (ssize_t)taken;
 }

@@ -13,6 +13,9 @@ void wire_begin(void);
 void wire_expect_head(void);
 void wire_expect_body(void);
 void wire_expect_chunks(void); /* that body is chunked */
+/* The host in the target of the head that was read, which civetweb was given without it; else
+** empty. */
+const char *wire_authority(void);
 /* What came after the request that runs: nothing, of this thread's connection; some of this
 ** socket's, which civetweb has not been given, so that nothing is to be waited for. */
 bool wire_holds_nothing(void);
