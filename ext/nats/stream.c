@@ -663,8 +663,8 @@ static consumer *begin_consumer(connection *connection, const char *bucket, cons
 }
 
 /* One without a filter is made at once, or never: a leader of the cluster is not there yet, or
-** chose a server for it that was just killed.  Looking through all keys for a filter takes long, and
-** goes on where nobody waits any more: that is asked for once. */
+** chose a server for it that was just killed.  Looking through all keys for a filter takes long,
+** and goes on where nobody waits any more: that is asked for once. */
 stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
                         const char *filter, uint64_t from, const char *description,
                         consumer **made) {
