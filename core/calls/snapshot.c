@@ -1,6 +1,6 @@
 /*
-** snapshot.c - snapshots: taken, renewed, held by their cursors, and closed.  What is read in one is
-** get.c's, cursor.c's and range.c's.
+** snapshot.c - snapshots: taken, renewed, held by their cursors, and closed.  get.c, cursor.c and
+** range.c read in them.
 */
 #include "calls/snapshot.h"
 #include "file/record.h"
