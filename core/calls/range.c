@@ -25,6 +25,7 @@
 ** that is returned is read by the next call, if there is one.
 */
 #include "calls/handle.h"
+#include "calls/snapshot.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"

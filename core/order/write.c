@@ -30,7 +30,7 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
-#include "index/index.h"
+#include "index/changed.h"
 #include "order/leaf.h"
 #include "order/merge.h"
 #include "order/run.h"
