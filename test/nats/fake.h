@@ -75,7 +75,9 @@ enum { ANSWERS = 16, TWISTS = 256 };
 typedef struct trouble {
   mute mute;
   unsigned delay_ms; /* so old is a message before it is delivered */
-  char ignored[64];  /* requests of that name get no answer */
+  char ignored[64];  /* requests of that name get no answer, */
+  int ignored_count; /* so many more of them */
+  unsigned slow_ms;  /* so much later answers to requests come */
   uint64_t held;     /* that message and those behind it are not delivered; 0: all are */
   uint64_t lag;      /* STREAM.INFO tells a last sequence that is so much lower */
   char sizes[32];    /* of all messages, where not empty: HEADERS,ALL or ALL */
@@ -105,7 +107,9 @@ typedef struct subscription {
 typedef struct connection {
   int fd;
   bytes in, out;
-  bool ended; /* once `out` is sent */
+  bytes late;       /* answers that are sent later, */
+  uint64_t late_ms; /* then */
+  bool ended;       /* once `out` is sent */
   subscription subscriptions[SUBSCRIPTIONS];
   int subscription_count;
   consumer consumers[CONSUMERS];
@@ -113,6 +117,7 @@ typedef struct connection {
 extern connection the_connections[CONNECTIONS];
 extern int the_connection_count;
 
+uint64_t ticks_ms(void);
 void speak_begin(connection *c);
 /* All that is in c->in. */
 void speak(connection *c);
