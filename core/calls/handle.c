@@ -19,7 +19,6 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "index/find.h"
-#include "index/index.h"
 #include "index/perfect.h"
 #include "writer/commit.h"
 #include "writer/create.h"

@@ -25,6 +25,7 @@
 ** that is returned is read by the next call, if there is one.
 */
 #include "calls/handle.h"
+#include "calls/snapshot.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
@@ -323,6 +324,7 @@ static int go_to(maph_range_cursor *cursor, const gap *gap) {
                     &source->node);
     if (rc == MAPH_OK) source->asked = MIN(ahead, entries_ahead(source, cursor->forward));
   }
+  runs_count_search(cursor->runs, cursor->view.store);
   cursor->heading = cursor->on = 0;
   cursor->asking = cursor->forward;
   cursor->place = 0;
