@@ -324,6 +324,7 @@ static int go_to(maph_range_cursor *cursor, const gap *gap) {
                     &source->node);
     if (rc == MAPH_OK) source->asked = MIN(ahead, entries_ahead(source, cursor->forward));
   }
+  runs_count_search(cursor->runs, cursor->view.store);
   cursor->heading = cursor->on = 0;
   cursor->asking = cursor->forward;
   cursor->place = 0;

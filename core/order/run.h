@@ -63,6 +63,17 @@ int runs_take(const view *view, uint64_t version, run_list **list);
 int runs_load(const view *view, uint64_t payload, run_list **list);
 /* Would runs_take give this one too, which it gave before? */
 int runs_are_current(const store *store, uint64_t version, const run_list *list);
+enum { ENTRIES_A_SEARCH = 16 };
+/* The runs were searched for a range: what it costs that they are not one is counted, in entries
+** that a merge takes over in the same time.  relaxed, and not one addition: threads may lose some
+** of a count that only tells whether a merge pays (write.c). */
+static inline void runs_count_search(const run_list *list, store *store) {
+  uint64_t lost;
+  if (list->count < 2) return;
+  lost = atomic_load_explicit(&store->order_lost, memory_order_relaxed);
+  atomic_store_explicit(&store->order_lost, lost + (list->count - 1) * ENTRIES_A_SEARCH,
+                        memory_order_relaxed);
+}
 void runs_let_go(run_list *list); /* NULL: no-op */
 run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */
