@@ -23,10 +23,10 @@
 ** optimize let readers and writers go on, in this and in other processes, and take it themselves
 ** for a moment; cursors that are open keep the file they began with.
 **
-** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).  It is not
-** done by maph_interrupt: SQLite tells nobody that it was interrupted, so somebody has to look, and
-** only the thread that is in the call may.  While compact or optimize waits for another process's
-** writer it does not look: each such wait lasts as long as the busy timeout at most.
+** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).  This is
+** not done by maph_interrupt: SQLite tells nobody that it was interrupted, so somebody has to look,
+** and only the thread that is in the call may.  While compact or optimize waits for another
+** process's writer it does not look: each such wait lasts as long as the busy timeout at most.
 **
 ** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and
 ** quick_check no more than opens the store.
