@@ -34,7 +34,6 @@
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/find.h"
-#include "index/index.h"
 #include "index/lookup.h"
 #include "index/perfect.h"
 #include "order/node.h"

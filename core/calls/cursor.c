@@ -11,6 +11,7 @@
 ** snapshot until it is closed itself.
 */
 #include "calls/handle.h"
+#include "calls/snapshot.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"

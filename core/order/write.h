@@ -8,7 +8,7 @@
 #define MAPH_ORDER_WRITE_H
 
 #include "file/store.h"
-#include "index/index.h"
+#include "index/changed.h"
 #include "order/sort.h"
 
 /* The transaction [from, to) became visible, which changed these keys.  With the index. */

@@ -15,7 +15,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "index/find.h"
-#include "index/index.h"
+#include "index/split.h"
 #include "writer/create.h"
 #include "os/interrupt.h"
 

@@ -40,6 +40,7 @@
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/jobs.h"
+#include "routes/handling.h"
 #include "routes/removal.h"
 #include "routes/retention.h"
 
@@ -464,13 +465,14 @@ static void run_job(request *request, const job *asked) {
   uint64_t id = 0;
   if (!query_flag(request, "wait", &wait)) return;
   pthread_mutex_lock(&jobs_mutex);
-  other = rewrites(asked->kind) ? rewrite_of(request->store->name) : NULL;
-  begun = other ? NULL : job_start(request->store, asked);
+  other = rewrites(asked->kind) ? rewrite_of(store_of(request)->name) : NULL;
+  begun = other ? NULL : job_start(store_of(request), asked);
   if (begun) id = begun->id;
   if (begun && wait) await(request, id);
   pthread_mutex_unlock(&jobs_mutex);
   if (other)
-    reply_problem(request, 409, "job_running", "a rewrite of %s is running", request->store->name);
+    reply_problem(request, 409, "job_running", "a rewrite of %s is running",
+                  store_of(request)->name);
   else if (id == 0)
     reply_problem(request, 429, "too_many_jobs", "at most %d jobs run at once", RUNNING_MAX);
   else
@@ -532,7 +534,7 @@ void store_backup(request *request) {
 
 static uint64_t asked_id(const request *request) {
   char digits[24] = "";
-  maph_slice id = request->segments[0];
+  maph_slice id = segment_of(request, 0);
   if (id.size < sizeof digits) memcpy(digits, id.data, id.size);
   return strtoull(digits, NULL, 10);
 }

@@ -121,6 +121,8 @@ static PyObject *connect_package(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "OOO!O!O!:connect", &names.failure, &names.not_found, &PyType_Type,
                         &names.entry, &PyType_Type, &names.written, &PyTuple_Type, &names.types))
     return NULL;
+  names.value = PyUnicode_InternFromString("value");
+  if (names.value == NULL) return NULL;
   Py_INCREF(names.failure);
   Py_INCREF(names.not_found);
   Py_INCREF(names.entry);
