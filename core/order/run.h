@@ -51,9 +51,10 @@ typedef struct run_list {
   run run[];
 } run_list;
 
-/* A place in a run: the leaf, and how many of its entries lie before. */
+/* A place in a run: the leaf, and how many of its entries lie before.  During a search, `at` and
+** `past` are what node_near and node_aim make of `low` and `high`. */
 typedef struct run_place {
-  uint64_t leaf, at;
+  uint64_t leaf, at, past;
 } run_place;
 
 /* The newest list, for a reader of whose snapshot the last transaction has that version.  Where
@@ -75,7 +76,6 @@ static inline void runs_count_search(const run_list *list, store *store) {
                         memory_order_relaxed);
 }
 void runs_let_go(run_list *list); /* NULL: no-op */
-run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */
 int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */
@@ -84,8 +84,11 @@ int run_verify(const view *view, uint64_t payload);
 ** What it says of itself is not known yet; most leaves of a run are as large. */
 void run_bring_leaf(const view *view, const run *run, uint64_t i);
 int run_leaf(const view *view, const run *run, uint64_t i, node *leaf);
-/* The gap's place, and the leaf there.  ahead: as for node_search.  CORRUPT */
-int run_search(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
+/* The gap's place, and the leaf there, in three parts as in a node.  ahead: as for node_aim.
+** CORRUPT */
+int run_near(const view *view, const run *run, const gap *gap, run_place *p, node *leaf);
+void run_aim(const view *view, const gap *gap, int ahead, run_place *p, const node *leaf);
+int run_settle(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
                node *leaf);
 uint64_t run_before(const run *run, const run_place *p); /* about how many entries lie before it */
 run run_in_memory(const node *node);

@@ -149,6 +149,8 @@ static int note_problem(void *arg, uint64_t offset, const char *problem) {
   return atomic_load(&stop_asked);
 }
 
+/* Here a job hears that it is cancelled, and not by maph_interrupt: that would end the writes of
+** others too, which wait through the same handle. */
 static int note_progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
   job *job = arg;
   bool cancel;
@@ -601,12 +603,17 @@ const char *jobs_outcome_name(int outcome) {
 
 void jobs_start(void) { clock_condition(&job_ended); }
 
+/* A job that works hears of it by its progress, and one that waits for another process's writer by
+** the interrupt.  That one ends calls which have begun: so again each second. */
 void jobs_stop(void) {
-  struct timespec until = clock_after(option.drain_timeout_ms / 1000 + 1);
+  uint64_t until_us = now_us() + (option.drain_timeout_ms + 1000) * 1000;
   atomic_store(&stop_asked, true);
   pthread_mutex_lock(&jobs_mutex);
-  while (running_count > 0 && pthread_cond_timedwait(&job_ended, &jobs_mutex, &until) == 0)
-    ;
+  while (running_count > 0 && now_us() < until_us) {
+    struct timespec again = clock_after(1);
+    maph_interrupt(NULL);
+    pthread_cond_timedwait(&job_ended, &jobs_mutex, &again);
+  }
   for (int i = 0; running_count == 0 && i < job_count; i++) job_free(jobs[i]);
   if (running_count == 0) job_count = 0;
   pthread_mutex_unlock(&jobs_mutex);

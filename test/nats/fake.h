@@ -97,9 +97,10 @@ enum { CONNECTIONS = 64, SUBSCRIPTIONS = 64, CONSUMERS = 4 };
 typedef struct consumer {
   bool used;
   char name[64], inbox[512];
-  uint64_t next, sent; /* stream sequence to deliver next; how many were delivered */
-  uint64_t heard_ms;   /* when something was sent last */
-  unsigned flow;       /* messages since it was asked for flow control */
+  char filter[KEY_ROOM]; /* of keys: "part.>" or a key; "": all */
+  uint64_t next, sent;   /* stream sequence to deliver next; how many were delivered */
+  uint64_t heard_ms;     /* when something was sent last */
+  unsigned flow;         /* messages since it was asked for flow control */
 } consumer;
 typedef struct subscription {
   char subject[512], id[32];
@@ -127,7 +128,7 @@ void speak_message(connection *c, const char *subject, const char *inbox, const 
 void speak_counts(bytes *to);
 
 /* -------------------------------------------------------------------------------------- deliver */
-consumer *deliver_create(connection *c, const char *inbox, uint64_t from);
+consumer *deliver_create(connection *c, const char *inbox, const char *filter, uint64_t from);
 bool deliver_delete(const char *name); /* false: there is none of that name */
 void deliver(connection *c, uint64_t now_ms);
 void deliver_heartbeat(connection *c, consumer *k, uint64_t consumer_last, uint64_t stream_last);

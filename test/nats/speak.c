@@ -199,11 +199,14 @@ static void stream_info(bytes *json) {
 }
 
 static void consumer_create(connection *c, const char *question, bytes *json) {
-  char inbox[512] = "", from[32] = "1";
+  char inbox[512] = "", from[32] = "1", filter[KEY_ROOM + 512] = "";
+  size_t prefix = strlen("$KV.") + strlen(the_stream.name + 3) + 1;
   consumer *k;
   member(question, "deliver_subject", inbox, sizeof inbox);
   member(question, "opt_start_seq", from, sizeof from);
-  k = deliver_create(c, inbox, strtoull(from, NULL, 10));
+  member(question, "filter_subject", filter, sizeof filter);
+  k = deliver_create(c, inbox, strlen(filter) > prefix ? filter + prefix : "",
+                     strtoull(from, NULL, 10));
   if (k == NULL) {
     failure(json, 400, 10026, "maximum consumers limit reached");
     return;
