@@ -283,7 +283,7 @@ static int keep_leaves(run_list *list) {
   return MAPH_OK;
 }
 
-run_list *runs_new(size_t room) {
+static run_list *new_list(size_t room) {
   run_list *list = os_alloc(sizeof *list + room * sizeof *list->run);
   if (list == NULL) return NULL;
   atomic_init(&list->users, 1);
@@ -327,7 +327,7 @@ static int load_runs(const view *view, uint64_t payload, const run_list_head *he
 int runs_load(const view *view, uint64_t payload, run_list **out) {
   run_list_head head;
   int rc = payload ? read_list(view, payload, &head) : MAPH_NOTFOUND;
-  run_list *list = runs_new(rc == MAPH_OK ? head.runs : 0);
+  run_list *list = new_list(rc == MAPH_OK ? head.runs : 0);
   *out = list;
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
@@ -379,7 +379,7 @@ int runs_take(const view *view, uint64_t version, run_list **out) {
     if (rc == MAPH_OK) attach(&store->order_runs, list, let_go);
   }
   if (rc == MAPH_OK && is_outlived(store, version, list)) {
-    list = runs_new(0);
+    list = new_list(0);
     if (list == NULL) rc = MAPH_NOMEM;
   } else if (rc == MAPH_OK) {
     atomic_fetch_add(&list->users, 1);

@@ -76,7 +76,6 @@ static inline void runs_count_search(const run_list *list, store *store) {
                         memory_order_relaxed);
 }
 void runs_let_go(run_list *list); /* NULL: no-op */
-run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */
 int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */

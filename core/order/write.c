@@ -144,7 +144,7 @@ static int is_asked(const store *store, const order_writer *writer) {
          || atomic_load_explicit(&store->order_lost, memory_order_relaxed) >= writer->look_at;
 }
 
-int order_due(const store *store) {
+static int is_due(const store *store) {
   const order_writer *writer = store->order_writer.p;
   if (unlikely(writer == NULL)) return order_is_kept(store);
   return seen_count(writer) >= writer->next || is_run_due(writer) || is_asked(store, writer);
@@ -487,7 +487,7 @@ int order_keep_up(store *store) {
   uint64_t least = run_least();
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (likely(!order_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
+  if (likely(!is_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
   rc = begin(store, &writer);
   if (rc == MAPH_OK) rc = keep_up(store, writer);
   if (writer == NULL) return store->unsettled ? rc : MAPH_OK;

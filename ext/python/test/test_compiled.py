@@ -82,6 +82,26 @@ class Which(CompiledTest):
                 self.assertEqual(got, all_of_it)
                 self.assertEqual([type(one) for one in got], [type(one) for one in all_of_it])
 
+    def test_another_interpreter_of_the_process_goes_without(self):
+        try:
+            import _interpreters as interpreters
+
+            other = interpreters.create("legacy")
+        except ImportError:  # its name before Python 3.13
+            import _xxsubinterpreters as interpreters
+
+            other = interpreters.create(isolated=False)
+        failed = interpreters.run_string(
+            other,
+            f"import sys; sys.path[:] = {sys.path!r}; import maph\n"
+            f"with maph.open({self.path!r}) as store: assert 'a' not in store\n"
+            "assert not maph.compiled",
+        )
+        self.assertIsNone(failed)
+        interpreters.destroy(other)
+        with self.assertRaises(maph.NotFoundError):
+            self.store["a"]
+
     def parameters(self, method):
         """But for self, whose name is not for callers."""
         return [
