@@ -314,9 +314,9 @@ MAPH_API int maph_get_entry(maph *m, maph_slice key, maph_entry *entry);
 MAPH_API int maph_get_entry_upto(maph *m, maph_slice key, uint64_t most, maph_entry *entry);
 MAPH_API int maph_exists(maph *m, maph_slice key); /* MAPH_OK or NOTFOUND */
 
-/* n gets at one snapshot, their cache misses overlapped: two to three times as fast as one by one.
-** values[i].data is NULL for a missing key and never NULL for a found one.  OK also when some or
-** all are missing. */
+/* n gets at one snapshot, their cache misses overlapped: about three times as fast as one by one,
+** nearly twice where the store is optimized.  values[i].data is NULL for a missing key and never
+** NULL for a found one.  OK also when some or all are missing. */
 MAPH_API int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values);
 
 /* A snapshot is the store as of one commit, for as long as it is open.  It costs an allocation,
@@ -471,7 +471,8 @@ MAPH_API int maph_txn_get_entry(maph_txn *txn, maph_slice key, maph_entry *entry
 /* A hint that key is about to be put, deleted or got in the transaction: memory is asked for what
 ** that reads first, so that it comes while other work is done.  It changes nothing and cannot fail,
 ** and any key is allowed.  Worth it in large transactions where some hundred instructions lie
-** between the hint and the call: SQL's INSERT of a million rows takes a tenth less time. */
+** between the hint and the call: SQL's INSERT of a million rows takes 7 to 10 % less
+** processor time. */
 MAPH_API void maph_txn_prefetch(maph_txn *txn, maph_slice key);
 
 /* Savepoints are numbered by the caller from 0 up, as SQLite's xSavepoint does: opening number n

@@ -4,8 +4,9 @@
 ** All signals that matter are blocked in every thread and taken here, one at a time, by sigwait: no
 ** handler ever interrupts anything.  SIGTERM or SIGINT: /readyz turns 503 and new requests are
 ** refused, those in flight finish, then jobs stop, the stores are closed (the last writer marks
-** them clean) and the process ends with 0.  A second signal while it waits ends it at once. SIGPIPE
-** and SIGXFSZ are ignored: a client that is gone and a file-size limit are errors of a call.
+** them clean) and the process ends with 0.  A second signal while it waits ends it at once.
+** SIGPIPE and SIGXFSZ are ignored: a client that is gone and a file-size limit are errors of a
+** call.
 **
 ** A store takes two open files, a connection one, or two while its body waits in one: as many are
 ** asked for as the system lets us have.

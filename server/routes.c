@@ -15,6 +15,7 @@
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes.h"
+#include "routes/handling.h"
 
 static const route routes[] = {
   { "stores", METHOD_GET | METHOD_HEAD, "stores", stores_list, ROLE_ANY, false, "" },
@@ -67,11 +68,12 @@ static size_t size_of_key(const char *path, const char *after) {
   return size >= end && strcmp(path + size - end, after) == 0 ? size - end : size;
 }
 
-/* Compare the path with a pattern; the decoded NAME, ID or KEY become request->segments. */
+/* Compare the path with a pattern; the decoded NAME, ID or KEY become its segments. */
 static enum match match(request *request, const char *pattern) {
   const char *path = request->path;
+  handling *handling = handling_of(request);
   char *out = request->decoded;
-  request->segment_count = 0;
+  handling->segment_count = 0;
   if (*pattern == 0 && *path == '/') path++;
   while (*pattern) {
     size_t want = strcspn(pattern, "/"), have, n;
@@ -81,7 +83,7 @@ static enum match match(request *request, const char *pattern) {
     if (*pattern >= 'A' && *pattern <= 'Z') {
       n = percent_decode(path, have, out, false);
       if (n == SIZE_MAX) return MALFORMED;
-      request->segments[request->segment_count++] = maph_bytes(out, n);
+      handling->segments[handling->segment_count++] = maph_bytes(out, n);
       out += n;
     } else if (have != want || memcmp(path, pattern, want) != 0) {
       return NO;
@@ -176,7 +178,7 @@ static void answer_options(request *request, int allowed) {
 }
 
 static void store_unavailable(request *request, int rc) {
-  maph_slice name = request->segments[0];
+  maph_slice name = segment_of(request, 0);
   const char *occupant;
   if (rc == MAPH_MISUSE)
     reply_problem(
@@ -198,17 +200,17 @@ static bool is_quick(const route *to) {
 
 /* False: there is none, which was answered, or it is declined. */
 static bool hold_store(request *request) {
-  maph_slice name = request->segments[0];
+  maph_slice name = segment_of(request, 0);
   int rc;
   if (request->quick) {
-    request->store = store_at_once(name.data, name.size);
-    request->declined = request->store == NULL;
-    return request->store != NULL;
+    handling_of(request)->store = store_at_once(name.data, name.size);
+    request->declined = store_of(request) == NULL;
+    return store_of(request) != NULL;
   }
-  request->store =
+  handling_of(request)->store =
       store_acquire(name.data, name.size, (request->method & (METHOD_GET | METHOD_HEAD)) != 0, &rc);
-  if (request->store == NULL) store_unavailable(request, rc);
-  return request->store != NULL;
+  if (store_of(request) == NULL) store_unavailable(request, rc);
+  return store_of(request) != NULL;
 }
 
 static void run(request *request, const route *to) {
@@ -219,16 +221,16 @@ static void run(request *request, const route *to) {
     return;
   }
   if (to->role != ROLE_NONE && !rate_allows(request)) return;
-  if (!auth_allows(request, to->role, named ? request->segments[0] : all)
+  if (!auth_allows(request, to->role, named ? segment_of(request, 0) : all)
       || !parse_query(request, to))
     return;
   if (to->needs_store && !hold_store(request)) return;
   to->handler(request);
-  (request->quick ? store_release_at_once : store_release)(request->store);
-  request->store = NULL;
+  (request->quick ? store_release_at_once : store_release)(store_of(request));
+  handling_of(request)->store = NULL;
 }
 
-void routes_dispatch(request *request) {
+static void dispatch(request *request) {
   int allowed = 0;
   const char *origin = request_header(request, "Origin"), *after = after_store(request->path);
   if (origin && guard_origin_allowed(origin)) request->reply.origin = origin;
@@ -236,8 +238,8 @@ void routes_dispatch(request *request) {
     enum match m =
         may_match(request->path, after, routes[i].pattern) ? match(request, routes[i].pattern) : NO;
     if (m == NO) continue;
-    request->route = i;
-    request->route_name = routes[i].name;
+    request->route = routes[i].name;
+    request->route_number = i;
     if (m == MALFORMED) {
       reply_problem(request, 400, "bad_path", "%% in a path is followed by two hex digits");
       return;
@@ -256,4 +258,12 @@ void routes_dispatch(request *request) {
                                 | METHOD_PATCH);
   else
     reply_problem(request, 404, "no_such_path", "there is nothing at this path");
+}
+
+void routes_dispatch(request *request) {
+  handling handling;
+  handling.store = NULL;
+  request->handling = &handling;
+  dispatch(request);
+  request->handling = NULL;
 }

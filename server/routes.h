@@ -10,9 +10,9 @@ typedef struct route {
   const char *name; /* for logs and metrics */
   int methods;
   const char *pattern; /* segments; NAME a store, ID one segment, KEY all the rest */
-  void (*handler)(request *r);
+  void (*handler)(request *request);
   int role;          /* that a token needs, for the store NAME or for all */
-  bool needs_store;  /* r->store is held while the handler runs */
+  bool needs_store;  /* store_of(request) is held while the handler runs */
   const char *query; /* names it takes, blanks between; NULL: any */
 } route;
 void routes_dispatch(request *request);

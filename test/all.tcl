@@ -48,6 +48,8 @@ if {![info exists env(TSAN_OPTIONS)]}  {set env(TSAN_OPTIONS) "halt_on_error=0:e
 # Each file's temporary folders are made in one of ours, which goes at the end whatever happened.
 set place [exec mktemp -d -t maph-tests.XXXXXX]
 file attributes $place -permissions 0755
+# Where a file lays what costs much to make and others need as well.
+set env(MAPH_TEST_SHARED) $place
 
 # The long ones first, so that no process waits for the last of them.
 set waiting {}

@@ -2,10 +2,10 @@
 ** base.c - the base of a new generation: the live records of a snapshot, copied as the file's first
 ** transactions.
 **
-** Each record is summed in the old file before it is copied, so that damage is reported and not
-** sealed with a new checksum; and when all are there each key is looked up in the new file in the
-** way that readers will.  On that walk the keys' places are gathered, 16 bytes each, of which the
-** order is made.  writer/load.c makes the file.
+** The checksum of each record is verified in the old file before the record is copied, so that
+** damage is reported and does not get a new checksum.  When all are there each key is looked up in
+** the new file in the way that readers will.  On that walk the keys' places are gathered, 16 bytes
+** each, of which the order is made.  writer/load.c makes the file.
 **
 ** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file.  Frozen: in the order of a
 ** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key;
@@ -34,7 +34,6 @@
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/find.h"
-#include "index/index.h"
 #include "index/lookup.h"
 #include "index/perfect.h"
 #include "order/node.h"

@@ -19,7 +19,6 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "index/find.h"
-#include "index/index.h"
 #include "index/perfect.h"
 #include "writer/commit.h"
 #include "writer/create.h"
@@ -414,16 +413,22 @@ static int check_handle(const maph *m) {
 ** writer made a copy of it, and nothing in it tells. */
 static int is_layered(const store *store) { return store->file.layered && !store->file.writable; }
 
-/* relaxed: a time that lets one thread a millisecond look; nothing else is read by it. */
-static int copied_up(maph *m, const store *store) {
-  uint64_t device, inode, now = os_clock_coarse_ms();
-  if (atomic_load_explicit(&m->looked_ms, memory_order_relaxed) == now) return 0;
-  atomic_store_explicit(&m->looked_ms, now, memory_order_relaxed);
+static int copied_up(const maph *m, const store *store) {
+  uint64_t device, inode;
   return os_identity(m->path, &device, &inode) == MAPH_OK
          && (device != store->file.device || inode != store->file.inode);
 }
 
-int handle_store(maph *m, store **store) {
+/* relaxed: a time that lets one thread a millisecond look; nothing else is read by it. */
+static int looked_lately(maph *m) {
+  uint64_t now = os_clock_coarse_ms();
+  if (atomic_load_explicit(&m->looked_ms, memory_order_relaxed) == now) return 1;
+  atomic_store_explicit(&m->looked_ms, now, memory_order_relaxed);
+  return 0;
+}
+
+/* at_once: look at the path now, whoever looked at it in this millisecond. */
+static inline int find_store(maph *m, store **store, int at_once) {
   uint64_t state;
   int rc = check_handle(m);
   if (unlikely(rc != MAPH_OK)) return rc;
@@ -433,11 +438,13 @@ int handle_store(maph *m, store **store) {
       &header_of(atomic_load_explicit(&(*store)->base, memory_order_acquire))->state,
       memory_order_acquire);
   if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) {
-    if (likely(!is_layered(*store)) || !copied_up(m, *store)) return MAPH_OK;
-    return follow(m, store, 1);
+    if (likely(!is_layered(*store)) || (!at_once && looked_lately(m))) return MAPH_OK;
+    return copied_up(m, *store) ? follow(m, store, 1) : MAPH_OK;
   }
   return follow(m, store, 0);
 }
+
+int handle_store(maph *m, store **store) { return find_store(m, store, 0); }
 
 /* A writer that died between decision and visibility left `prepared` above `committed`.  So do
 ** those at work; of them one keeps the turn or the list of this process busy, or lives. */
@@ -452,12 +459,8 @@ static void finish_decided(store *store) {
   if (session_begin(store, 0) == MAPH_OK) session_end(store);
 }
 
-/* relaxed: this thread finds its own 0, or the time of one that looks in this millisecond. */
 int handle_store_now(maph *m, store **store) {
-  int rc = check_handle(m);
-  if (rc != MAPH_OK) return rc;
-  atomic_store_explicit(&m->looked_ms, 0, memory_order_relaxed);
-  rc = handle_store(m, store);
+  int rc = find_store(m, store, 1);
   if (rc == MAPH_OK && handle_writes(m)) finish_decided(*store);
   return rc;
 }

@@ -47,7 +47,7 @@ struct maph {
   _Atomic uint64_t looked_ms; /* when, in a layered file system, the path was last looked at */
   _Atomic(const store *) looked_at;
   _Atomic uint64_t look_again; /* auto_compact looks again when `committed` is there */
-  interrupt_count interrupts; /* maph_interrupt */
+  interrupt_count interrupts;  /* maph_interrupt */
 };
 /* A transaction on a store, begun through a handle. */
 struct maph_txn {
@@ -132,11 +132,6 @@ int handle_last_rewrite(maph *m, maph_rewrite *rewrite); /* NOTFOUND */
 void store_pin(store *store);
 void store_unpin(store *store);
 int store_open(const char *path, int writing, const maph_options *options, store **store);
-int store_let_go(store *store, int writing);         /* give a handle's hold on it up */
-int snapshot_take(maph *m, maph_snapshot *snapshot); /* as open, but nothing is pinned or counted */
-int snapshot_view(maph_snapshot *snapshot, view *view); /* MISUSE CONFLICT */
-int snapshot_readable(const maph_snapshot *snapshot);   /* may a cursor be opened at it?  MISUSE */
-void snapshot_hold(maph_snapshot *snapshot);            /* as long as a cursor needs it */
-void snapshot_let_go(maph_snapshot *snapshot);
+int store_let_go(store *store, int writing); /* give a handle's hold on it up */
 
 #endif

@@ -2,9 +2,9 @@
 ** load.c - maph_load_*: a new store from entries that come one after the other.
 **
 ** writer/load.c makes the file, which gets its name by writer/create.c or, with `into_empty`, by
-** intake.c.  With `optimize` it is a file without a name beside the path first,
-** from which base.c gathers the records in the order of a perfect hash, as it does from a store
-** that is rewritten.
+** intake.c.  With `optimize` the entries first go to a file without a name beside the path.  From
+** that base.c gathers the records in the order of a perfect hash, as it does from a store that is
+** rewritten.
 */
 #include "calls/base.h"
 #include "calls/handle.h"

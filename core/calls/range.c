@@ -20,11 +20,13 @@
 ** until the next is opened.  Where nothing was committed and no list written since, that one has
 ** nothing to look up, to count or to allocate.
 **
-** WHAT WAITS FOR MEMORY.  Records lie anywhere, so those of the entries ahead are asked for before
-** they are read, many at a time (node_bring), of each source its share.  And the entry after one
-** that is returned is read by the next call, if there is one.
+** WHAT WAITS FOR MEMORY.  All sources are searched together, in three parts (node.h).  Records lie
+** anywhere, so those of the entries ahead are asked for before they are read, many at a time
+** (node_bring), of each source its share.  And the entry after one that is returned is read by the
+** next call, if there is one.
 */
 #include "calls/handle.h"
+#include "calls/snapshot.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
@@ -318,11 +320,21 @@ static int go_to(maph_range_cursor *cursor, const gap *gap) {
   if (cursor->limit) first = MIN(first, cursor->limit);
   for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
     source *source = &cursor->source[i];
-    uint64_t ahead = share_of(cursor, source, first);
-    rc = run_search(&cursor->view, &source->run, gap, (int)ahead * cursor->forward, &source->place,
-                    &source->node);
-    if (rc == MAPH_OK) source->asked = MIN(ahead, entries_ahead(source, cursor->forward));
+    rc = run_near(&cursor->view, &source->run, gap, &source->place, &source->node);
   }
+  for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
+    source *source = &cursor->source[i];
+    source->asked = share_of(cursor, source, first);
+    run_aim(&cursor->view, gap, (int)source->asked * cursor->forward, &source->place,
+            &source->node);
+  }
+  for (i = 0; rc == MAPH_OK && i < cursor->count; i++) {
+    source *source = &cursor->source[i];
+    rc = run_settle(&cursor->view, &source->run, gap, (int)source->asked * cursor->forward,
+                    &source->place, &source->node);
+    source->asked = MIN(source->asked, entries_ahead(source, cursor->forward));
+  }
+  runs_count_search(cursor->runs, cursor->view.store);
   cursor->heading = cursor->on = 0;
   cursor->asking = cursor->forward;
   cursor->place = 0;
@@ -681,7 +693,10 @@ static int before_bound(const view *view, const run *run, const gap *gap, uint64
   int rc;
   *n = none;
   if (gap->key.data == NULL) return MAPH_OK;
-  rc = run_search(view, run, gap, 0, &p, &leaf);
+  rc = run_near(view, run, gap, &p, &leaf);
+  if (rc != MAPH_OK) return rc;
+  run_aim(view, gap, 0, &p, &leaf);
+  rc = run_settle(view, run, gap, 0, &p, &leaf);
   if (rc == MAPH_OK) *n = run_before(run, &p);
   return rc;
 }

@@ -2,11 +2,12 @@
 ** stat.c - what a store holds and what it costs, as of the newest commit or of a snapshot.
 */
 #include "calls/handle.h"
+#include "calls/snapshot.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
-#include "index/index.h"
+#include "index/measure.h"
 #include "order/run.h"
 
 /* maph.h, STRUCTS: a program that was built with an older header has so much of them. */

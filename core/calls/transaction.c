@@ -109,12 +109,19 @@ int maph_txn_unprepare(maph_txn *txn) {
   return commit_reopen(&txn->txn);
 }
 
+/* What was prepared at full is decided, on the disk, and SQL has said so.  Only another file that
+** is seen in the store's place takes that back: a look that fails says nothing. */
+static int is_reached(const struct txn *txn) {
+  int rc = session_still_reached(txn);
+  return txn->state == TXN_OPEN || rc == MAPH_CANTOPEN ? rc : MAPH_OK;
+}
+
 int maph_txn_commit(maph_txn *txn) {
   int rc = check(txn, 0);
   maph *m;
   if (rc != MAPH_OK) return rc;
   m = txn->handle;
-  if (!txn->txn.failed && !commit_joins_group(&txn->txn)) rc = session_still_reached(&txn->txn);
+  if (!txn->txn.failed && !commit_joins_group(&txn->txn)) rc = is_reached(&txn->txn);
   if (rc == MAPH_OK && txn->txn.state == TXN_OPEN) rc = commit_reserve(&txn->txn);
   forget(txn);
   if (rc == MAPH_OK && !txn->txn.failed) {

@@ -3,8 +3,9 @@
 ** every reader honours and nobody has to sweep.
 **
 ** usage: sessions STORE login USER SECONDS     prints the new session's token
-**        sessions STORE check TOKEN  prints the user; exit status 1 when there is no such session
-**        any more sessions STORE renew TOKEN SECONDS  lets a session that is there live longer
+**        sessions STORE check TOKEN            prints the user; exit status 1 when there is no such
+**                                              session any more
+**        sessions STORE renew TOKEN SECONDS    lets a session that is there live longer
 **        sessions STORE logout TOKEN
 **        sessions STORE list                   the live sessions' users
 */

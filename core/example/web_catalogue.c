@@ -2,8 +2,8 @@
 ** web_catalogue.c - a web back end that reads its catalogue straight from a maph store, while
 ** maph-server, another user's process, writes it.
 **
-** usage: web_catalogue STORE PORT  GET /products/SKU answers the JSON under that key; PORT 0: any
-** free one, which is printed
+** usage: web_catalogue STORE PORT
+** GET /products/SKU answers the JSON under that key.  PORT 0 means any free one, which is printed.
 **
 ** Each thread has a handle of its own and refreshes it between requests, and each second without
 ** one: a value goes from the mapped file to the socket without a copy, and after a compaction

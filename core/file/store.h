@@ -125,7 +125,8 @@ typedef struct store {
   /* order/: what this process knows of the order of keys */
   pthread_mutex_t order_mutex;
   attached order_tail, order_runs, order_types; /* under order_mutex */
-  attached order_writer; /* by the holder of the turn; what is noted under index_mutex */
+  attached order_writer;       /* by the holder of the turn; what is noted under index_mutex */
+  _Atomic uint64_t order_lost; /* what readers lost to many runs (order/run.h) */
 
   int beside; /* an index is being built that nobody is shown yet, at beside_root */
   word beside_root;

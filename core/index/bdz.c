@@ -14,7 +14,7 @@
 ** choose one of the three, and its rank among the vertices in use is the key's number.  The hash is
 ** Jenkins's of 1996 ("lookup2").
 */
-#include "index/perfect.h"
+#include "index/bdz.h"
 #include "os/error.h"
 #include "os/os.h"
 #include "maph.h"

@@ -5,7 +5,6 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "index/find.h"
-#include "index/index.h"
 #include "index/lookup.h"
 
 int view_check_key(maph_slice key) {

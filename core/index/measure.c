@@ -2,7 +2,7 @@
 ** measure.c - walks over the index: its segments, each once, and their slots.
 */
 #include "file/store.h"
-#include "index/index.h"
+#include "index/measure.h"
 #include "index/segment.h"
 #include "index/slot.h"
 

@@ -15,57 +15,8 @@
 
 #include "file/record.h"
 #include "file/store.h"
-
-/* MAPH_OK, or the code to give up with */
-typedef int (*perfect_progress_fn)(void *arg, uint64_t done, uint64_t total);
-
-/* A builder turns n different hashes, in ascending order, into the function's data, which the
-** caller os_frees, and sets number[i] for hash[i]. NOTFOUND: it cannot do this set, with a sentence
-** that says why.  *memory: most that was allocated. */
-typedef struct perfect_builder {
-  const char *name;
-  int (*build)(const uint64_t *hash, uint32_t n, uint32_t *number, uint8_t **data, uint64_t *size,
-               uint64_t *memory, perfect_progress_fn progress, void *arg);
-} perfect_builder;
-extern const perfect_builder pilot_builder, bdz_builder;
-
-/* Is the data of a function for n keys one that find cannot be led astray by?  What it says of
-** itself is taken over, once. */
-int pilot_sound(const uint8_t *data, uint64_t size, uint64_t n, pilot_head *head);
-int bdz_sound(const uint8_t *data, uint64_t size, uint64_t n, bdz *bdz);
-/* a number, or n or more */
-uint64_t bdz_find(const bdz *bdz, const uint8_t *data, uint64_t hash);
-
-static inline uint64_t upper_product(uint64_t a, uint64_t b) {
-#if defined(__SIZEOF_INT128__)
-  return (uint64_t)(((unsigned __int128)a * b) >> 64);
-#else
-  uint64_t al = a & 0xFFFFFFFFu, ah = a >> 32, bl = b & 0xFFFFFFFFu, bh = b >> 32,
-           mid = ah * bl + (al * bl >> 32);
-  return ah * bh + (mid >> 32) + ((al * bh + (mid & 0xFFFFFFFFu)) >> 32);
-#endif
-}
-
-static inline uint64_t pilot_bucket(uint64_t hash, uint64_t buckets) {
-  return upper_product(hash, buckets);
-}
-static inline uint64_t pilot_slot(uint64_t hash, unsigned pilot, uint64_t multiplier,
-                                  uint64_t slots) {
-  return upper_product((hash ^ pilot * UINT64_C(0x9E3779B97F4A7C15)) * multiplier, slots);
-}
-
-static inline uint64_t pilot_remap_at(uint64_t buckets) {
-  return (sizeof(pilot_head) + buckets + 3) & ~UINT64_C(3);
-}
-
-/* a number, or n or more */
-static inline uint64_t pilot_number(const perfect *perfect, const uint8_t *base, uint64_t hash) {
-  unsigned pilot = base[perfect->function + pilot_bucket(hash, perfect->buckets)];
-  uint64_t n = pilot_slot(hash, pilot, perfect->multiplier, perfect->slots);
-  return likely(n < perfect->keys)
-             ? n
-             : ((const uint32_t *)(const void *)(base + perfect->remap))[n - perfect->keys];
-}
+#include "index/bdz.h"
+#include "index/pilot.h"
 
 static inline uint64_t perfect_number(const perfect *perfect, const uint8_t *base, uint64_t hash) {
   return likely(perfect->algorithm == MAPH_PERFECT_PILOT)

@@ -14,7 +14,7 @@
 ** cache up to tens of millions of keys), two multiplications.  Nothing in it depends on a
 ** comparison but the rare remap.
 */
-#include "index/perfect.h"
+#include "index/pilot.h"
 #include "os/error.h"
 #include "os/os.h"
 #include "maph.h"

@@ -9,7 +9,7 @@
 #include "file/grant.h"
 #include "file/store.h"
 #include "index/find.h"
-#include "index/index.h"
+#include "index/publish.h"
 #include "index/segment.h"
 #include "index/slot.h"
 

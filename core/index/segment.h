@@ -25,7 +25,7 @@
 #include "file/log.h"
 #include "file/store.h"
 #include "file/view.h"
-#include "index/index.h"
+#include "index/changed.h"
 #include "index/perfect.h"
 #include "index/slot.h"
 

@@ -27,9 +27,9 @@
 #include "file/view.h"
 #include "index/build.h"
 #include "index/find.h"
-#include "index/index.h"
 #include "index/segment.h"
 #include "index/slot.h"
+#include "index/split.h"
 
 /* relaxed: of the one writer, as above. */
 static unsigned bucket_room(const uint8_t *base, uint64_t segment, unsigned bucket, uint64_t hash,

@@ -72,9 +72,16 @@ static uint64_t first_from(const node *node, uint64_t low, uint64_t high, uint64
   return low + count_less(node->word + low, high - low, w);
 }
 
+/* Past the fences: the stretch where the first word lies that is at least w. */
+static void near(const node *node, uint64_t w, uint64_t *low, uint64_t *high) {
+  *low = 0;
+  *high = node->entries;
+  if (node->fence) narrow(low, high, NODE_FENCES + 1, count_less(node->fence, NODE_FENCES, w));
+}
+
 uint64_t node_first_from(const node *node, uint64_t w) {
-  uint64_t low = 0, high = node->entries;
-  if (node->fence) narrow(&low, &high, NODE_FENCES + 1, count_less(node->fence, NODE_FENCES, w));
+  uint64_t low, high;
+  near(node, w, &low, &high);
   return first_from(node, low, high, w);
 }
 
@@ -127,33 +134,66 @@ static int confirm(const view *view, const node *node, const gap *gap, uint64_t 
   return rc;
 }
 
-/* The key of the record beside the answer on the one side, and on the other the records ahead. */
-static void ask_around(const view *view, const node *node, uint64_t at, int ahead) {
-  uint64_t behind = ahead < 0 ? at : at - 1;
-  if (behind < node->entries) node_bring_key(view, node, behind);
-  if (ahead < 0)
-    node_bring(view, node, at - MIN(at, (uint64_t)-ahead), at);
-  else
-    node_bring(view, node, at, MIN(at + MAX((uint64_t)ahead, UINT64_C(1)), node->entries));
+static void ask_for_key(const view *view, const node *node, uint64_t i) {
+  uint64_t offset;
+  if (i >= node->entries) return;
+  offset = node_offset(node, i);
+  if (likely(offset >= node->from && offset < node->to))
+    __builtin_prefetch(record_start(view, offset));
 }
 
-int node_search(const view *view, const node *node, const gap *gap, int careful, int ahead,
+/* The key of the record beside the answer on the one side, and on the other the records ahead. */
+static void ask_around(const view *view, const node *node, uint64_t at, int ahead) {
+  ask_for_key(view, node, ahead < 0 ? at : at - 1);
+  if (ahead >= -1 && ahead <= 1)
+    ask_for_key(view, node, ahead < 0 ? at - 1 : at);
+  else if (ahead < 0)
+    node_bring(view, node, at - MIN(at, (uint64_t)-ahead), at);
+  else
+    node_bring(view, node, at, MIN(at + (uint64_t)ahead, node->entries));
+}
+
+void node_near(const node *node, const gap *gap, uint64_t *low, uint64_t *high) {
+  uint64_t i;
+  near(node, key_word(gap->key.data, gap->key.size, node->shared), low, high);
+  if (*high - *low > LINES * LINE_WORDS) return;
+  for (i = *low; i < *high; i += LINE_WORDS) {
+    __builtin_prefetch(&node->word[i]);
+    __builtin_prefetch(node->place + i * NODE_PLACE);
+  }
+}
+
+void node_aim(const view *view, const node *node, const gap *gap, int ahead, uint64_t *low,
+              uint64_t *high) {
+  uint64_t w = key_word(gap->key.data, gap->key.size, node->shared);
+  if (node->entries == 0) return;
+  if (node->fence)
+    *low += count_less(node->word + *low, *high - *low, w); /* they are on their way */
+  else
+    *low = first_from(node, *low, *high, w);
+  *high = node_ties_end(node, *low, w);
+  ask_around(view, node, *low, ahead);
+}
+
+int node_settle(const view *view, const node *node, const gap *gap, uint64_t low, uint64_t high,
                 uint64_t *at, int *right) {
-  uint64_t w, low, high;
+  int rc = search_ties(view, node, gap, low, high, at);
+  return rc == MAPH_OK ? confirm(view, node, gap, *at, right) : rc;
+}
+
+int node_search(const view *view, const node *node, const gap *gap, int ahead, uint64_t *at,
+                int *right) {
+  uint64_t low, high;
   item first;
-  int rc = MAPH_OK;
+  int rc;
   *at = 0;
   *right = 1;
-  if (node->entries == 0) return MAPH_OK;
-  if (careful && node->shared) {
+  if (node->entries > 0 && node->shared) {
     rc = node_item(view, node, 0, &first);
     if (rc != MAPH_OK) return rc;
     if (node_settles(node, &first, gap, at)) return confirm(view, node, gap, *at, right);
   }
-  w = key_word(gap->key.data, gap->key.size, node->shared);
-  low = node_first_from(node, w);
-  high = node_ties_end(node, low, w);
-  ask_around(view, node, low, ahead);
-  rc = search_ties(view, node, gap, low, high, at);
-  return rc == MAPH_OK ? confirm(view, node, gap, *at, right) : rc;
+  node_near(node, gap, &low, &high);
+  node_aim(view, node, gap, ahead, &low, &high);
+  return node_settle(view, node, gap, low, high, at, right);
 }

@@ -211,8 +211,9 @@ void run_bring_leaf(const view *view, const run *run, uint64_t i) {
   bring(view->base + payload + (size - 1) / 8 * 8);
 }
 
-static int search(const view *view, const run *run, const gap *gap, int careful, int ahead,
-                  run_place *p, node *leaf, int *right) {
+/* The leaf that the gap is in. */
+static int find_leaf(const view *view, const run *run, const gap *gap, int careful, run_place *p,
+                     node *leaf) {
   uint64_t after = 1;
   int rc = MAPH_OK;
   if (run->root.entries) rc = search_root(view, run, gap, careful, &after);
@@ -221,15 +222,32 @@ static int search(const view *view, const run *run, const gap *gap, int careful,
   run_bring_leaf(view, run, p->leaf);
   rc = run_leaf(view, run, p->leaf, leaf);
   if (rc == MAPH_OK) know_leaf(run, p->leaf, leaf);
-  if (rc == MAPH_OK) rc = node_search(view, leaf, gap, careful, ahead, &p->at, right);
+  return rc;
+}
+
+int run_near(const view *view, const run *run, const gap *gap, run_place *p, node *leaf) {
+  int rc = find_leaf(view, run, gap, 0, p, leaf);
+  if (rc == MAPH_OK) node_near(leaf, gap, &p->at, &p->past);
+  return rc;
+}
+
+void run_aim(const view *view, const gap *gap, int ahead, run_place *p, const node *leaf) {
+  node_aim(view, leaf, gap, ahead, &p->at, &p->past);
+}
+
+static int search_carefully(const view *view, const run *run, const gap *gap, int ahead,
+                            run_place *p, node *leaf, int *right) {
+  int rc = find_leaf(view, run, gap, 1, p, leaf);
+  if (rc == MAPH_OK) rc = node_search(view, leaf, gap, ahead, &p->at, right);
   return rc == MAPH_OK && *right && run->leaves > 1 ? confirm(view, run, gap, p, leaf, right) : rc;
 }
 
 /* Mostly the gap's key begins as all keys do, and what it costs to see that is saved. */
-int run_search(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
+int run_settle(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
                node *leaf) {
-  int right = 0, rc = search(view, run, gap, 0, ahead, p, leaf, &right);
-  if (rc == MAPH_OK && !right) rc = search(view, run, gap, 1, ahead, p, leaf, &right);
+  int right = 0, rc = node_settle(view, leaf, gap, p->at, p->past, &p->at, &right);
+  if (rc == MAPH_OK && right && run->leaves > 1) rc = confirm(view, run, gap, p, leaf, &right);
+  if (rc == MAPH_OK && !right) rc = search_carefully(view, run, gap, ahead, p, leaf, &right);
   return rc == MAPH_OK && !right ? unsound(view, run->payload) : rc;
 }
 
@@ -265,7 +283,7 @@ static int keep_leaves(run_list *list) {
   return MAPH_OK;
 }
 
-run_list *runs_new(size_t room) {
+static run_list *new_list(size_t room) {
   run_list *list = os_alloc(sizeof *list + room * sizeof *list->run);
   if (list == NULL) return NULL;
   atomic_init(&list->users, 1);
@@ -309,7 +327,7 @@ static int load_runs(const view *view, uint64_t payload, const run_list_head *he
 int runs_load(const view *view, uint64_t payload, run_list **out) {
   run_list_head head;
   int rc = payload ? read_list(view, payload, &head) : MAPH_NOTFOUND;
-  run_list *list = runs_new(rc == MAPH_OK ? head.runs : 0);
+  run_list *list = new_list(rc == MAPH_OK ? head.runs : 0);
   *out = list;
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
@@ -361,7 +379,7 @@ int runs_take(const view *view, uint64_t version, run_list **out) {
     if (rc == MAPH_OK) attach(&store->order_runs, list, let_go);
   }
   if (rc == MAPH_OK && is_outlived(store, version, list)) {
-    list = runs_new(0);
+    list = new_list(0);
     if (list == NULL) rc = MAPH_NOMEM;
   } else if (rc == MAPH_OK) {
     atomic_fetch_add(&list->users, 1);

@@ -51,9 +51,10 @@ typedef struct run_list {
   run run[];
 } run_list;
 
-/* A place in a run: the leaf, and how many of its entries lie before. */
+/* A place in a run: the leaf, and how many of its entries lie before.  During a search, `at` and
+** `past` are what node_near and node_aim make of `low` and `high`. */
 typedef struct run_place {
-  uint64_t leaf, at;
+  uint64_t leaf, at, past;
 } run_place;
 
 /* The newest list, for a reader of whose snapshot the last transaction has that version.  Where
@@ -63,8 +64,18 @@ int runs_take(const view *view, uint64_t version, run_list **list);
 int runs_load(const view *view, uint64_t payload, run_list **list);
 /* Would runs_take give this one too, which it gave before? */
 int runs_are_current(const store *store, uint64_t version, const run_list *list);
+enum { ENTRIES_A_SEARCH = 16 };
+/* The runs were searched for a range: what it costs that they are not one is counted, in entries
+** that a merge takes over in the same time.  relaxed, and not one addition: threads may lose some
+** of a count that only tells whether a merge pays (write.c). */
+static inline void runs_count_search(const run_list *list, store *store) {
+  uint64_t lost;
+  if (list->count < 2) return;
+  lost = atomic_load_explicit(&store->order_lost, memory_order_relaxed);
+  atomic_store_explicit(&store->order_lost, lost + (list->count - 1) * ENTRIES_A_SEARCH,
+                        memory_order_relaxed);
+}
 void runs_let_go(run_list *list); /* NULL: no-op */
-run_list *runs_new(size_t room);  /* one without runs.  NULL: no memory */
 /* A node in the file, its head judged.  CORRUPT */
 int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */
@@ -73,8 +84,11 @@ int run_verify(const view *view, uint64_t payload);
 ** What it says of itself is not known yet; most leaves of a run are as large. */
 void run_bring_leaf(const view *view, const run *run, uint64_t i);
 int run_leaf(const view *view, const run *run, uint64_t i, node *leaf);
-/* The gap's place, and the leaf there.  ahead: as for node_search.  CORRUPT */
-int run_search(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
+/* The gap's place, and the leaf there, in three parts as in a node.  ahead: as for node_aim.
+** CORRUPT */
+int run_near(const view *view, const run *run, const gap *gap, run_place *p, node *leaf);
+void run_aim(const view *view, const gap *gap, int ahead, run_place *p, const node *leaf);
+int run_settle(const view *view, const run *run, const gap *gap, int ahead, run_place *p,
                node *leaf);
 uint64_t run_before(const run *run, const run_place *p); /* about how many entries lie before it */
 run run_in_memory(const node *node);

@@ -3,8 +3,9 @@
 **
 ** A store keeps one cover for all its handles in this process.  It is a row of pieces, each the
 ** sorted new keys of a stretch of the log, as in a log-structured merge tree: an extension sorts
-** what is new into a piece of its own, and neighbours are made one while the later is at least half
-** as large as the earlier.  So there are few pieces, and a key is moved a logarithm of times.
+** what is new into a piece of its own, and neighbours are made one while the later is at least a
+** quarter as large as the earlier.  So there are few pieces, as each is searched for a range, and a
+** key is moved some logarithms of times.
 ** Covers and pieces never change and are counted, because cursors of other threads read them.
 **
 ** A run may since have come to cover the first part of a cover.  Pieces that lie wholly in it are
@@ -18,6 +19,9 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
+
+/* A piece that is at least one of so many parts of the one before is made one with it. */
+enum { NEIGHBOURS = 4 };
 
 typedef struct piece {
   atomic_uint users;
@@ -154,7 +158,7 @@ static int settle(const view *view, cover *cover) {
   while (cover->count >= 2) {
     piece *piece = cover->piece[cover->count - 2], *b = cover->piece[cover->count - 1], *both;
     int rc;
-    if (b->node.entries * 2 < piece->node.entries) break;
+    if (b->node.entries * NEIGHBOURS < piece->node.entries) break;
     rc = piece_merge(view, &piece->node, &b->node, cover->from, &both);
     if (rc != MAPH_OK) return rc;
     piece_let_go(piece);

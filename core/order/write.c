@@ -13,6 +13,14 @@
 ** are this process's own: when another one writes a list that does not name the inputs any more, a
 ** merge is dropped, and the leaves that it wrote lie in the file for nothing.
 **
+** FOR WHO READS.  A range is searched for in each run: sixteen of a size are many for whoever asks
+** for ranges between the puts.  Readers count what runs cost them, in entries that could have been
+** merged in that time (run.h).  Once they have lost as much to some of the runs as it takes to make
+** these one, that is done, a slice with each commit.  So a store that is only written has no such
+** merges, and one that is read loses at most twice the time that the best choice would take.  A run
+** is merged only with as much as it has behind it: a key is not written again more often than the
+** number of keys can be halved.
+**
 ** LISTS are written whole, each time anew: some hundred bytes.
 */
 #include "order/write.h"
@@ -22,7 +30,7 @@
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
-#include "index/index.h"
+#include "index/changed.h"
 #include "order/leaf.h"
 #include "order/merge.h"
 #include "order/run.h"
@@ -36,7 +44,8 @@ enum {
   MERGE_TIMES = 2,             /* as many entries of each merge as keys come */
   TIERS = 8,                   /* sizes of runs */
   TOGETHER = 16,               /* runs that become one */
-  TIDY_MOST = 2                /* times run_least: entries in a slice */
+  TIDY_MOST = 2,               /* times run_least: entries in a slice of order_tidy */
+  ASKED_PARTS = 2              /* slices of a merge for readers in run_least */
 };
 
 typedef struct order_writer {
@@ -51,7 +60,9 @@ typedef struct order_writer {
   uint64_t not_before;                     /* count, after a failure */
   run_list *list;                          /* that is continued */
   merge *merge[TIERS];                     /* under way, or NULL: of runs of that tier */
-  merge *tidy;                             /* that order_tidy makes */
+  merge *tidy;                             /* of the last runs: for order_tidy, or for readers */
+  int asked;                               /* it is for readers */
+  uint64_t look_at; /* once readers lost so much, it is seen what is worth merging */
 } order_writer;
 
 static void let_go(void *p) {
@@ -126,10 +137,17 @@ static int is_run_due(const order_writer *writer) {
          || seen_known(writer) > writer->listed + LOG_MOST + writer->not_before * NODE_WORD;
 }
 
-int order_due(const store *store) {
+/* Is there to be seen what readers lost, or is a merge for them under way?  relaxed: it is a count.
+*/
+static int is_asked(const store *store, const order_writer *writer) {
+  return writer->asked
+         || atomic_load_explicit(&store->order_lost, memory_order_relaxed) >= writer->look_at;
+}
+
+static int is_due(const store *store) {
   const order_writer *writer = store->order_writer.p;
   if (unlikely(writer == NULL)) return order_is_kept(store);
-  return seen_count(writer) >= writer->next || is_run_due(writer);
+  return seen_count(writer) >= writer->next || is_run_due(writer) || is_asked(store, writer);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
@@ -166,6 +184,7 @@ static int begin(store *store, order_writer **out) {
   writer = store->order_writer.p;
   if (writer == NULL && (writer = os_alloc(sizeof *writer)) != NULL) {
     note_from(writer, committed(store));
+    writer->look_at = run_least();
     attach(&store->order_writer, writer, let_go);
   }
   if (writer && writer->known != committed(store)) note_from(writer, committed(store));
@@ -293,13 +312,20 @@ static unsigned tier_of(const run *run) {
   return tier;
 }
 
+/* Where the runs begin that no other merge has. */
+static size_t first_free(const order_writer *writer) {
+  int at = writer->tidy ? merge_place(writer->tidy, writer->list) : -1;
+  return at < 0 ? 0 : (size_t)at + merge_count(writer->tidy);
+}
+
 /* Sixteen runs or more of a tier, or below it, that follow each other, with larger ones before.  0:
 ** there are not. */
-static size_t due_to_merge(const run_list *list, unsigned tier, size_t *at) {
-  size_t i = list->count, first;
-  while (i > 0 && tier_of(&list->run[i - 1]) < tier) i--;
+static size_t due_to_merge(const order_writer *writer, unsigned tier, size_t *at) {
+  const run_list *list = writer->list;
+  size_t i = list->count, least = first_free(writer), first;
+  while (i > least && tier_of(&list->run[i - 1]) < tier) i--;
   first = i;
-  while (first > 0 && tier_of(&list->run[first - 1]) <= tier) first--;
+  while (first > least && tier_of(&list->run[first - 1]) <= tier) first--;
   *at = first;
   return i - first >= TOGETHER ? i - first : 0;
 }
@@ -313,6 +339,22 @@ static size_t worth_merging(const run_list *list, size_t *at) {
     if (behind == 0 || behind * 4 < list->run[i].keys) continue;
     *at = i;
     count = list->count - i;
+  }
+  return count;
+}
+
+/* For readers, who lost so much: the largest stretch at the end to which they lost as much as it
+** has entries, and of which no run is much larger than those behind it together. */
+static size_t worth_to_readers(const run_list *list, uint64_t lost, size_t *at) {
+  uint64_t behind = 0, keys;
+  size_t i, fewer, count = 0;
+  for (i = list->count; i-- > 0; behind += keys) {
+    keys = list->run[i].keys;
+    fewer = list->count - i - 1;
+    if (fewer == 0 || behind + behind / 8 < keys) continue;
+    if (lost / (list->count - 1) * fewer < behind + keys) continue;
+    *at = i;
+    count = fewer + 1;
   }
   return count;
 }
@@ -348,7 +390,7 @@ static int merge_tiers(store *store, order_writer *writer, uint64_t entries) {
     size_t at, count;
     if (*merge && merge_place(*merge, writer->list) < 0) drop(merge);
     if (*merge == NULL) {
-      count = due_to_merge(writer->list, tier, &at);
+      count = due_to_merge(writer, tier, &at);
       if (count == 0) continue;
       rc = merge_from(store, writer, at, count, merge);
     }
@@ -357,27 +399,67 @@ static int merge_tiers(store *store, order_writer *writer, uint64_t entries) {
   return rc;
 }
 
+/* A merge of the runs from `at` on begins.  Others that have some of these end. */
+static int begin_tidy(store *store, order_writer *writer, size_t at, int asked) {
+  unsigned tier;
+  int rc;
+  for (tier = 0; tier < TIERS; tier++) {
+    merge **merge = &writer->merge[tier];
+    if (*merge && merge_place(*merge, writer->list) + (int)merge_count(*merge) > (int)at)
+      drop(merge);
+  }
+  rc = merge_from(store, writer, at, writer->list->count - at, &writer->tidy);
+  writer->asked = rc == MAPH_OK && asked;
+  return rc;
+}
+
+/* That merge goes on, if there is one and its runs are listed. */
+static int tidy_on(store *store, order_writer *writer, uint64_t entries) {
+  int rc = MAPH_OK;
+  if (writer->tidy && merge_place(writer->tidy, writer->list) < 0) drop(&writer->tidy);
+  if (writer->tidy) rc = merge_on(store, writer, &writer->tidy, entries);
+  if (writer->tidy == NULL) writer->asked = 0;
+  return rc;
+}
+
 /* One merge alone, of what is worth it. */
 static int merge_to_tidy(store *store, order_writer *writer, int *more) {
-  merge **merge = &writer->tidy;
-  size_t at = 0, count;
+  size_t at = 0;
   int rc = MAPH_OK;
-  if (*merge && merge_place(*merge, writer->list) < 0) drop(merge);
-  if (*merge == NULL) {
-    count = worth_merging(writer->list, &at);
-    if (count < 2) return MAPH_OK;
-    rc = merge_from(store, writer, at, count, merge);
+  if (writer->tidy && merge_place(writer->tidy, writer->list) < 0) drop(&writer->tidy);
+  if (writer->tidy == NULL) {
+    if (worth_merging(writer->list, &at) < 2) return MAPH_OK;
+    rc = begin_tidy(store, writer, at, 0);
   }
-  if (rc == MAPH_OK) rc = merge_on(store, writer, merge, TIDY_MOST * run_least());
+  if (rc == MAPH_OK) rc = tidy_on(store, writer, TIDY_MOST * run_least());
   *more = rc == MAPH_OK;
   return rc;
+}
+
+/* A slice of a merge for readers, if they lost enough.  relaxed: it is a count, and what they lose
+** meanwhile may be lost. */
+static int merge_for_readers(store *store, order_writer *writer) {
+  uint64_t lost;
+  size_t at = 0;
+  int rc = MAPH_OK;
+  if (!is_asked(store, writer)) return MAPH_OK;
+  if (writer->tidy == NULL) {
+    writer->asked = 0;
+    lost = atomic_load_explicit(&store->order_lost, memory_order_relaxed);
+    writer->look_at = lost + run_least();
+    if (worth_to_readers(writer->list, lost, &at) < 2) return MAPH_OK;
+    atomic_store_explicit(&store->order_lost, 0, memory_order_relaxed);
+    writer->look_at = run_least();
+    rc = begin_tidy(store, writer, at, 1);
+  }
+  return rc == MAPH_OK ? tidy_on(store, writer, run_least() / ASKED_PARTS) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- the calls
 ** */
 
-/* A run if one is due, of what was not noted first, then of what was; and a slice of merging, for
-** the keys that came since the last one. */
+/* A run if one is due, of what was not noted first, then of what was; and slices of merging, for
+** the keys that came since the last one, and for readers. */
 static int keep_up(store *store, order_writer *writer) {
   uint64_t noted = seen_count(writer), came = noted - MIN(noted, writer->merged), n;
   int rc = MAPH_OK, times, unknown;
@@ -388,14 +470,15 @@ static int keep_up(store *store, order_writer *writer) {
     if (unknown) came += n;
     writer->merged = seen_count(writer);
   }
-  return rc == MAPH_OK && came ? merge_tiers(store, writer, MERGE_TIMES * came) : rc;
+  if (rc == MAPH_OK && came) rc = merge_tiers(store, writer, MERGE_TIMES * came);
+  return rc == MAPH_OK ? merge_for_readers(store, writer) : rc;
 }
 
 static int is_merging(const order_writer *writer) {
   unsigned tier;
   size_t at;
   for (tier = 0; tier < TIERS; tier++)
-    if (writer->merge[tier] || due_to_merge(writer->list, tier, &at)) return 1;
+    if (writer->merge[tier] || due_to_merge(writer, tier, &at)) return 1;
   return 0;
 }
 
@@ -404,7 +487,7 @@ int order_keep_up(store *store) {
   uint64_t least = run_least();
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (likely(!order_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
+  if (likely(!is_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
   rc = begin(store, &writer);
   if (rc == MAPH_OK) rc = keep_up(store, writer);
   if (writer == NULL) return store->unsettled ? rc : MAPH_OK;
@@ -427,6 +510,8 @@ int order_tidy(store *store, int *more) {
   if (rc != MAPH_OK || seen_known(writer) == writer->listed)
     return rc == MAPH_OK ? merge_to_tidy(store, writer, more) : rc;
   *more = 1;
+  if (writer->asked) drop(&writer->tidy); /* the one that follows has what is appended too */
+  writer->asked = 0;
   return append_run(store, writer, WALK_MOST, &n);
 }
 

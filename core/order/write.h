@@ -8,13 +8,11 @@
 #define MAPH_ORDER_WRITE_H
 
 #include "file/store.h"
-#include "index/index.h"
+#include "index/changed.h"
 #include "order/sort.h"
 
 /* The transaction [from, to) became visible, which changed these keys.  With the index. */
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to);
-/* Is a run due? */
-int order_due(const store *store);
 /* With the turn and the lock, and no records past space_end: a run of what is due, and some
 ** merging.  Fails only where what it left in the log could not be covered: then `unsettled` says
 ** so. */

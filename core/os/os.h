@@ -2,9 +2,10 @@
 ** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
 ** memory.
 **
-** Only the files of os/ include the system's headers for these.  Calls that return int give MAPH_OK
-** or a code whose sentence is set.  Every call and every allocation can be made to fail by a test
-** build (os_test below).
+** It is one interface, and os_unix, attributes, path, place, time and unnamed implement it
+** together.  Only the files of os/ include the system's headers for these.  Calls that return int
+** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
+** fail by a test build (os_test below).
 */
 #ifndef MAPH_OS_H
 #define MAPH_OS_H

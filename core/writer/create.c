@@ -15,7 +15,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "index/find.h"
-#include "index/index.h"
+#include "index/split.h"
 #include "writer/create.h"
 #include "os/interrupt.h"
 
@@ -63,7 +63,7 @@ header_identity create_identity(const maph_options *options) {
 
 /* An empty log and index in an open, empty file.  Up to the base version another file's records
 ** will be copied here. */
-int create_format(store *store, const header_identity *identity, uint64_t expected_keys) {
+static int format(store *store, const header_identity *identity, uint64_t expected_keys) {
   header *header;
   end_record end;
   int rc;
@@ -117,7 +117,7 @@ int create_empty(const char *path, const maph_options *options, const header_ide
   int rc = create_bare(path, options->mode, &store);
   *out = NULL;
   if (rc != MAPH_OK) return rc;
-  rc = create_format(store, identity, options->expected_keys);
+  rc = format(store, identity, options->expected_keys);
   if (rc != MAPH_OK) {
     store_free(store);
     os_remove(path);
@@ -153,7 +153,7 @@ int create_in_memory(const maph_options *options, store **out) {
   store *store;
   int rc = create_bare_in_memory(&store);
   *out = NULL;
-  if (rc == MAPH_OK) rc = create_format(store, &identity, options->expected_keys);
+  if (rc == MAPH_OK) rc = format(store, &identity, options->expected_keys);
   if (rc != MAPH_OK) {
     store_free(store);
     store = NULL;

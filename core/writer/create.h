@@ -46,8 +46,6 @@ char *create_beside(const char *path, const char *suffix);
 /* byte 2 of its lock file */
 int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, os_file *lock);
 void create_unlock_rewrite(os_file *lock); /* and close it */
-/* an open, empty file becomes an empty store */
-int create_format(store *store, const header_identity *identity, uint64_t expected_keys);
 int create_may_be_named(const char *path); /* not as a file beside another store is */
 /* no network file system, no second name */
 int create_may_write(const os_file *file, const char *path);

@@ -5,7 +5,7 @@
 #define MAPH_DECIDED_H
 
 #include "file/store.h"
-#include "index/index.h"
+#include "index/changed.h"
 
 void decided_add(store *store, changed_keys *keys, uint64_t end); /* end: of its end record */
 void decided_remove(store *store, changed_keys *keys);

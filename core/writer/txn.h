@@ -8,7 +8,7 @@
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
-#include "index/index.h"
+#include "index/changed.h"
 
 typedef struct savepoint {
   int n;

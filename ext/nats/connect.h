@@ -10,14 +10,14 @@
 struct connection {
   natsConnection *nats;
   server_info server;
-  natsSubscription *answers; /* to stream_next_of, on `inbox`.NUMBER; NULL: none was asked yet */
+  natsSubscription *answers; /* to questions, on `inbox`.NUMBER; NULL: none was asked yet */
   consumer *consumers;       /* all that were opened */
   char inbox[256];
   struct pipeline *pipe;    /* NULL: none was opened */
   natsSubscription *stored; /* its acknowledgements, on `pipe_inbox`.SEQUENCE */
   char pipe_inbox[256];
   int patience_ms;
-  unsigned long long asked; /* the NUMBER of the last one */
+  unsigned long long asked; /* the NUMBER of the last question */
 };
 
 /* Free them all, once the connection is closed. */
@@ -28,8 +28,8 @@ enum { CONNECT_SUBJECT = 4608 };
 void connect_subject(const char *what, char room[CONNECT_SUBJECT]);
 /* Is an answer JSON, and what error does it tell? */
 stream_rc connect_look_at(connection *connection, const char *what, message *answer);
-/* What this user may not send the server drops, and tells it beside. */
-bool connect_was_denied(connection *connection);
+/* What this user may not send the server drops, and tells it beside: was it that subject? */
+bool connect_was_denied(connection *connection, const char *subject);
 /* A subject that is ours alone. */
 void connect_inbox(char room[256]);
 /* The server answered that error: NONE or REFUSED. */

@@ -79,7 +79,7 @@ static stream_rc compare_last(follower *follower, connection *connection, const 
                   .bucket = follower->bucket,
                   .info = info,
                   .rules = bucket_rules_of(info),
-                  .partial = option.filter != NULL,
+                  .filter = option.filter,
                   .store = follower->store,
                   .at = at,
                   .since = at > RECENT_MESSAGES ? at - RECENT_MESSAGES : 0 };
@@ -215,7 +215,7 @@ static stream_rc find_common(follower *follower, connection *connection, uint64_
 }
 
 /* The history is the same up to `common`.  Where that is not the file's last message, what is above
-** decides; of a part of a bucket it cannot, since other keys' messages are not the file's. */
+** decides. */
 static stream_rc look_at_rest(follower *follower, connection *connection, const stream_info *info,
                               uint64_t version, uint64_t common, bool *doubt) {
   uint64_t reached;
@@ -223,7 +223,7 @@ static stream_rc look_at_rest(follower *follower, connection *connection, const 
   if (common == version || info->first > version)
     return decide_again(follower, connection, info, version, doubt);
   *doubt = true;
-  if (common == 0 || version - common > RECENT_MOST || option.filter) return STREAM_OK;
+  if (common == 0 || version - common > RECENT_MOST) return STREAM_OK;
   rc = compare_last(follower, connection, info, version, common, doubt, &reached);
   if (reached > common) *doubt = true;
   return rc;

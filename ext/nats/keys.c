@@ -116,3 +116,19 @@ bool keys_decode(key_mode mode, maph_slice form, char *key, size_t *size) {
   form.data = kept;
   return unescape(form, key, size) && is_form_of(form, maph_bytes(key, *size));
 }
+
+bool keys_among(const char *filter, maph_slice form) {
+  const char *at = form.data, *end = at + form.size;
+  for (;;) {
+    const char *dot = memchr(at, '.', (size_t)(end - at));
+    size_t want = strcspn(filter, "."), have = (size_t)((dot ? dot : end) - at);
+    if (want == 1 && *filter == '>') return have > 0;
+    if (!(want == 1 && *filter == '*') && (want != have || memcmp(filter, at, want) != 0))
+      return false;
+    filter += want;
+    at += have;
+    if (*filter == 0 || at == end) return *filter == 0 && at == end;
+    filter++;
+    at++;
+  }
+}

@@ -41,4 +41,8 @@ const char *keys_encode(key_mode mode, maph_slice bucket, maph_slice key, char f
 ** have written to the subject, and what they wrote is there. */
 bool keys_decode(key_mode mode, maph_slice form, char *key, size_t *size);
 
+/* Is the form of a key among those that a filter names: * for a part between dots, > for all parts
+** that follow? */
+bool keys_among(const char *filter, maph_slice form);
+
 #endif

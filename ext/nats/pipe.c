@@ -127,7 +127,7 @@ stream_rc pipe_listen(pipeline *p, int timeout_ms, uint64_t *tag) {
     timeout_ms = 0;
   }
   if (rc != STREAM_OK || p->stored == p->sent || ticks_ms() - p->moved_ms < ANSWER_MS) return rc;
-  if (connect_was_denied(p->connection))
+  if (connect_was_denied(p->connection, ""))
     return stream_fail(STREAM_DENIED, "%s: publish: no permission", p->connection->server.url);
   return connect_failed(NATS_TIMEOUT, "publish", p->connection->server.url);
 }

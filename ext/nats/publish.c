@@ -17,7 +17,7 @@
 #include "nats/replica.h"
 #include "nats/status.h"
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 60000 };
+enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 10000 };
 
 publishing publish_says(publisher *publisher, publishing end, const char *format, ...) {
   char text[sizeof publisher->notes.record.error];

@@ -15,6 +15,10 @@
 ** not, or the feed does not reach back to there, the bucket is compared with the store, and what
 ** differs is sent as one transaction.
 **
+** ANOTHER STORE may take the file's name at any time.  Feeds of the one before end with COMPACTED,
+** so that nothing of the two is mixed: a transaction that was sent in part stays open until the
+** comparison's has come, which is the other store's content whole.
+**
 ** ONE WRITER.  A bucket that somebody else has written to is left alone, and the publisher ends:
 ** somebody has to say which of the two is right.  So does one where a message is of this store, but
 ** by another publisher that began later, as of a copy of the file on another machine; within the

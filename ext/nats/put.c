@@ -92,25 +92,6 @@ static int failed(writer *writer, stream_rc rc) {
   return refused(writer, rc == STREAM_DENIED ? PUT_DENIED : PUT_UNAVAILABLE, stream_errmsg());
 }
 
-/* Is the form of a key among the subjects that a filter names: * for a part, > for all parts that
-** follow? */
-static bool is_among(const char *filter, const char *form, size_t size) {
-  const char *end = form + size;
-  for (;;) {
-    size_t want = strcspn(filter, "."), have;
-    const char *dot = memchr(form, '.', (size_t)(end - form));
-    have = (size_t)((dot ? dot : end) - form);
-    if (want == 1 && *filter == '>') return have > 0;
-    if (!(want == 1 && *filter == '*') && (want != have || memcmp(filter, form, want) != 0))
-      return false;
-    filter += want;
-    form += have;
-    if (*filter == 0 || form == end) return *filter == 0 && form == end;
-    filter++;
-    form++;
-  }
-}
-
 static int form_the_key(writer *writer) {
   char form[KEYS_LINE], sentence[KEYS_BUCKET + 100];
   size_t size;
@@ -119,7 +100,7 @@ static int form_the_key(writer *writer) {
       keys_encode(writer->session->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN,
                   maph_str(writer->request->bucket), writer->request->key, form, &size);
   if (mistake) return refused(writer, PUT_BAD_KEY, mistake);
-  if (filter && !is_among(filter, form, size)) {
+  if (filter && !keys_among(filter, maph_bytes(form, size))) {
     snprintf(sentence, sizeof sentence, "the replica has the keys %.250s of the bucket alone",
              filter);
     return refused(writer, PUT_BAD_KEY, sentence);

@@ -10,6 +10,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 #include "nats/child.h"
+#include "nats/keys.h"
 #include "nats/recent.h"
 #include "nats/replica.h"
 
@@ -20,7 +21,7 @@ typedef struct looking {
   uint64_t from; /* all from there on was asked for */
   size_t bytes;
   stored part[PART];
-  bool there[RECENT_MOST]; /* the leader has `at` - i */
+  bool there[RECENT_MOST]; /* the leader has `at` - i, of a key that is the replica's */
   /* Keys of messages that were looked at: of a bucket with a history the older ones of a key say
   ** nothing. */
   uint64_t seen[RECENT_MOST];
@@ -49,12 +50,20 @@ static bool is_older(looking *looking, maph_slice key) {
 }
 
 /* Does the store say of that key what the message says? */
-static bool agrees(const looking *looking, const change *change, uint64_t sequence, int rc,
-                   const maph_entry *entry) {
+static bool agrees(const change *change, uint64_t sequence, int rc, const maph_entry *entry) {
   if (expires_soon(change->how.expires)) return true;
   if (change->deleted) return rc == MAPH_NOTFOUND || entry->version > sequence;
-  if (rc == MAPH_NOTFOUND) return looking->of->partial;
+  if (rc == MAPH_NOTFOUND) return false;
   return entry->version == sequence ? change_is(change, entry) : entry->version > sequence;
+}
+
+/* Is the key one of those that the replica has? */
+static bool is_ours(const recent *of, const stored *message) {
+  size_t prefix = strlen("$KV.") + strlen(of->info->origin) + 1;
+  if (of->filter == NULL) return true;
+  return message->subject.size > prefix
+         && keys_among(of->filter, maph_bytes((const char *)message->subject.data + prefix,
+                                              message->subject.size - prefix));
 }
 
 static stream_rc look_at_message(looking *looking, const stored *message) {
@@ -66,7 +75,7 @@ static stream_rc look_at_message(looking *looking, const stored *message) {
     return STREAM_OK;
   rc = maph_get_entry(looking->of->store, change.key, &entry);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return store_failed();
-  if (!agrees(looking, &change, message->sequence, rc, &entry)) dispute(looking, message->sequence);
+  if (!agrees(&change, message->sequence, rc, &entry)) dispute(looking, message->sequence);
   return STREAM_OK;
 }
 
@@ -89,8 +98,10 @@ static stream_rc look_at_part(looking *looking, size_t count) {
     stored *message = &looking->part[i];
     if (message->memory && rc == STREAM_OK && message->sequence != questions[i].sequence)
       rc = stream_fail(STREAM_WRONG, "another message than was asked for");
-    if (message->memory) looking->there[looking->of->at - questions[i].sequence] = true;
-    if (message->memory && rc == STREAM_OK) rc = look_at_message(looking, message);
+    if (message->memory && is_ours(looking->of, message)) {
+      looking->there[looking->of->at - questions[i].sequence] = true;
+      if (rc == STREAM_OK) rc = look_at_message(looking, message);
+    }
     stored_free(message);
   }
   looking->from -= count;

@@ -13,6 +13,9 @@
 ** where the key was deleted.  What the replica's feed of changes does not reach, as right after it
 ** was built, is looked at from the leader's side alone.
 **
+** OF A PART of the bucket's keys the others' messages say nothing, and take the place of its own
+** among the last ones: nothing further back than those is looked at, whosever they are.
+**
 ** WHEN.  When a session begins to follow; and, where several servers hold the bucket, each half a
 ** minute, since the servers that a session is not connected to may come and go unseen.
 **
@@ -38,7 +41,7 @@ typedef struct recent {
   const char *bucket;
   const stream_info *info; /* of the leader, a moment ago: its last sequence is not below `at` */
   bucket_rules rules;
-  bool partial; /* the replica has some of the bucket's keys only */
+  const char *filter; /* the replica has these of the bucket's keys; NULL: all */
   maph *store;
   uint64_t at;    /* the version that the replica is at */
   uint64_t since; /* what is above that is compared: RECENT_MOST sequences at most */

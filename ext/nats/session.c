@@ -28,6 +28,8 @@
 
 enum {
   SILENCE_MS = 7000, /* the server says something each 2 s */
+  MISSED_MS = 3500,  /* after which a server that answers at once has no consumer of ours */
+  PROMPT_MS = 1500,  /* "at once" */
   LOOK_MS = 30000,   /* so often the stream is looked at */
   ANSWER_MS = 15000, /* a question that came while there was no leader is never answered */
   WAIT_MS = 200,     /* for a message, where no batch is open */
@@ -46,6 +48,8 @@ typedef struct session {
   batch *batch;
   uint64_t delivered; /* the consumer's count */
   unsigned long long heard, looked;
+  /* `heard`, when it was so silent that the leader was asked; and that answered. */
+  unsigned long long looked_for, orphaned;
   unsigned behind; /* so many looks in a row the bucket ended before the file */
   bool checks;     /* holes are asked back */
   bool groups;     /* transactions are kept whole: no part of the bucket is left out */
@@ -604,6 +608,29 @@ static bool leave_time(session *session) {
   return true;
 }
 
+/* A consumer is one server's, and gone where that one was killed.  Does the bucket's leader answer,
+** while nothing comes?  One that is slow answers neither soon, and is waited for. */
+static ending look_for_consumer(session *session) {
+  stream_info info;
+  stream_rc rc;
+  session->looked_for = session->heard;
+  child_stamp_long();
+  connection_patience(session->connection, PROMPT_MS);
+  rc = stream_look(session->connection, session->follower->bucket, &info);
+  connection_patience(session->connection, answer_ms());
+  if (rc == STREAM_OK) session->orphaned = session->heard;
+  return ENDING_NOW;
+}
+
+static ending on_silence(session *session) {
+  unsigned long long silent = ticks_ms() - session->heard;
+  if (silent > SILENCE_MS) return say(session, "the server fell silent");
+  if (session->info.replicas == 1 || option.filter || silent <= MISSED_MS) return ENDING_NOW;
+  if (session->orphaned == session->heard)
+    return say(session, "the server fell silent, and another one answers");
+  return session->looked_for != session->heard ? look_for_consumer(session) : ENDING_NOW;
+}
+
 static ending on_nothing(session *session) {
   if (session->batch->count > 0 && leave_time(session)) return ENDING_NOW;
   if (session->batch->count > 0) {
@@ -612,8 +639,7 @@ static ending on_nothing(session *session) {
     show_heard(session);
   }
   if (connection_lost(session->connection)) return say(session, "the connection is lost");
-  if (ticks_ms() - session->heard > SILENCE_MS) return say(session, "the server fell silent");
-  return ENDING_NOW;
+  return on_silence(session);
 }
 
 static ending on_flow(session *session, const delivery *delivery) {

@@ -145,10 +145,18 @@ const char *sidecar_open(const char *path, unsigned mode, sidecar *sidecar) {
   return sidecar_open_as(path, SIDECAR_REPLICA, mode, sidecar);
 }
 
+/* Under the link's name lies another lock than under the file's. */
+static bool is_link(const char *path) {
+  struct stat st;
+  return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
 const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *sidecar) {
-  char *name = name_of(path, suffix);
+  char *name;
   void *base;
   memset(sidecar, 0, sizeof *sidecar);
+  if (is_link(path)) return failed(path, "", "a symbolic link: name the file that it leads to");
+  name = name_of(path, suffix);
   sidecar->suffix = suffix;
   sidecar->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
   free(name);

@@ -87,7 +87,8 @@ typedef struct sidecar {
 } sidecar;
 
 /* Open or make PATH.replica, and take the lock.  What stands there is read to *sidecar; where
-** nothing can be believed the record is zeros.  NULL, or a sentence (in memory of the thread). */
+** nothing can be believed the record is zeros.  PATH is no symbolic link: under its name would be
+** another lock.  NULL, or a sentence (in memory of the thread). */
 const char *sidecar_open(const char *path, unsigned mode, sidecar *sidecar);
 /* The same of PATH.publish, which a publisher has beside a store (publish.h). */
 #define SIDECAR_PUBLISHED ".publish"

@@ -54,10 +54,13 @@ stream_rc connect_look_at(connection *connection, const char *what, message *ans
   return connect_refused((unsigned)code, what, description);
 }
 
-bool connect_was_denied(connection *connection) {
+/* nats.c keeps the beginning of the sentence, which ends with the subject. */
+bool connect_was_denied(connection *connection, const char *subject) {
+  char begins[128];
   const char *said = NULL;
   natsConnection_GetLastError(connection->nats, &said);
-  return said && strcasestr(said, "permissions violation") != NULL;
+  snprintf(begins, sizeof begins, "\"%s", subject);
+  return said && strcasestr(said, "permissions violation") && strstr(said, begins);
 }
 
 static stream_rc request(connection *connection, const char *what, natsMsg *question,
@@ -66,7 +69,7 @@ static stream_rc request(connection *connection, const char *what, natsMsg *ques
   natsStatus status = natsConnection_RequestMsg(&came, connection->nats, question, timeout_ms);
   stream_rc rc = status == NATS_OK ? connect_look_at(connection, what, came)
                                    : connect_failed(status, what, connection->server.url);
-  if (rc == STREAM_TIMEOUT && connect_was_denied(connection))
+  if (rc == STREAM_TIMEOUT && connect_was_denied(connection, natsMsg_GetSubject(question)))
     rc = stream_fail(STREAM_DENIED, "%s: %s: no permission", connection->server.url, what);
   if (rc == STREAM_OK)
     *answer = came;
@@ -88,6 +91,155 @@ stream_rc stream_ask(connection *connection, const char *what, maph_slice json, 
   rc = request(connection, what, question, timeout_ms, answer);
   natsMsg_Destroy(question);
   return rc;
+}
+
+/* ------------------------------------------------------------------------------------ questions */
+/* What changes nothing is asked again where no answer comes: servers that have no leader just then
+** never answer, and the one that was to answer may have been killed.  It is asked under the same
+** subject for the answer, so that a server that is merely slow is heard too. */
+enum { AGAIN_MS = 1000, AGAIN_MOST_MS = 2000, ANSWER_MS = 15000 };
+
+static stream_rc listen_for_answers(connection *connection) {
+  char all[300];
+  natsStatus status;
+  if (connection->answers) return STREAM_OK;
+  connect_inbox(connection->inbox);
+  snprintf(all, sizeof all, "%s.*", connection->inbox);
+  status = natsConnection_SubscribeSync(&connection->answers, connection->nats, all);
+  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(connection->answers, -1, -1);
+  return connect_failed(status, "subscribe", connection->server.url);
+}
+
+/* Many questions, all on their way at once, and which of them were answered. */
+typedef struct questions {
+  connection *connection;
+  const char *what, *subject; /* of the API */
+  size_t count, missing;
+  unsigned long long first; /* the number of the first one */
+  bool *answered;
+  int silence_ms; /* so long without any answer is too long */
+  stream_rc (*write)(void *arg, size_t which, char room[SUBJECT_ROOM], maph_slice *question);
+  stream_rc (*take)(void *arg, size_t which, message **answer);
+  void *arg;
+} questions;
+
+static stream_rc put_question(const questions *of, size_t which) {
+  char room[SUBJECT_ROOM], reply[300];
+  maph_slice question;
+  natsStatus status;
+  stream_rc rc = of->write(of->arg, which, room, &question);
+  if (rc != STREAM_OK) return rc;
+  snprintf(reply, sizeof reply, "%s.%llu", of->connection->inbox, of->first + which);
+  status = natsConnection_PublishRequest(of->connection->nats, of->subject, reply, question.data,
+                                         (int)question.size);
+  return connect_failed(status, of->what, of->connection->server.url);
+}
+
+static stream_rc put_questions(const questions *of) {
+  stream_rc rc = STREAM_OK;
+  for (size_t i = 0; i < of->count && rc == STREAM_OK; i++)
+    if (!of->answered[i]) rc = put_question(of, i);
+  return rc;
+}
+
+static stream_rc take_answer(questions *of, message **answer) {
+  const char *number = message_subject(*answer) + strlen(of->connection->inbox) + 1;
+  uint64_t which;
+  if (!json_whole_number(maph_str(number), UINT64_MAX, &which) || which < of->first
+      || which - of->first >= of->count || of->answered[which - of->first])
+    return STREAM_OK;
+  of->answered[which - of->first] = true;
+  of->missing--;
+  return of->take(of->arg, (size_t)(which - of->first), answer);
+}
+
+/* The answers, in whatever order they come. */
+static stream_rc gather(questions *of) {
+  unsigned long long heard = ticks_ms();
+  int again_ms = AGAIN_MS;
+  size_t missing;
+  stream_rc rc = STREAM_OK;
+  while (of->missing > 0 && rc == STREAM_OK) {
+    unsigned long long silent = ticks_ms() - heard;
+    int left = silent < (unsigned)of->silence_ms ? of->silence_ms - (int)silent : 1;
+    natsMsg *answer = NULL;
+    natsStatus status = natsSubscription_NextMsg(&answer, of->connection->answers,
+                                                 left < again_ms ? left : again_ms);
+    if (status == NATS_TIMEOUT && connect_was_denied(of->connection, of->subject))
+      return stream_fail(STREAM_DENIED, "%s: %s: no permission", of->connection->server.url,
+                         of->what);
+    if (status == NATS_TIMEOUT && left > again_ms) {
+      again_ms = AGAIN_MOST_MS;
+      rc = put_questions(of);
+      continue;
+    }
+    if (status != NATS_OK) return connect_failed(status, of->what, of->connection->server.url);
+    missing = of->missing;
+    rc = take_answer(of, &answer);
+    natsMsg_Destroy(answer);
+    if (of->missing == missing) continue; /* of an earlier question, or for a second time */
+    heard = ticks_ms();
+    again_ms = AGAIN_MS;
+  }
+  return rc;
+}
+
+static stream_rc ask_all(questions *of) {
+  stream_rc rc = listen_for_answers(of->connection);
+  of->answered = calloc(of->count + 1, sizeof *of->answered);
+  if (of->answered == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  of->missing = of->count;
+  of->first = of->connection->asked + 1;
+  of->connection->asked += of->count;
+  if (rc == STREAM_OK) rc = put_questions(of);
+  if (rc == STREAM_OK) rc = gather(of);
+  free(of->answered);
+  return rc;
+}
+
+/* One question. */
+typedef struct asking {
+  connection *connection;
+  const char *what;
+  maph_slice question;
+  message **answer;
+} asking;
+
+static stream_rc write_one(void *arg, size_t which, char room[SUBJECT_ROOM], maph_slice *question) {
+  const asking *asking = arg;
+  (void)which;
+  (void)room;
+  *question = asking->question;
+  return STREAM_OK;
+}
+
+/* Whoever is asked takes the answer out. */
+static stream_rc take_one(void *arg, size_t which, message **answer) {
+  asking *asking = arg;
+  stream_rc rc = connect_look_at(asking->connection, asking->what, *answer);
+  (void)which;
+  if (rc != STREAM_OK) return rc;
+  *asking->answer = *answer;
+  *answer = NULL;
+  return STREAM_OK;
+}
+
+/* As stream_ask, of what changes nothing: it is asked again where no answer comes. */
+static stream_rc ask_patiently(connection *connection, const char *what, maph_slice json,
+                               message **answer) {
+  char subject[SUBJECT_ROOM];
+  asking asking = { connection, what, json, answer };
+  questions all = { .connection = connection,
+                    .what = what,
+                    .subject = subject,
+                    .count = 1,
+                    .silence_ms = connection->patience_ms,
+                    .write = write_one,
+                    .take = take_one,
+                    .arg = &asking };
+  *answer = NULL;
+  connect_subject(what, subject);
+  return ask_all(&all);
 }
 
 /* --------------------------------------------------------------------------------------- bucket */
@@ -159,7 +311,7 @@ stream_rc stream_look(connection *connection, const char *bucket, stream_info *i
   stream_rc rc;
   memset(info, 0, sizeof *info);
   snprintf(what, sizeof what, "STREAM.INFO.KV_%s", bucket);
-  rc = stream_ask(connection, what, maph_bytes("", 0), connection->patience_ms, &answer);
+  rc = ask_patiently(connection, what, maph_bytes("", 0), &answer);
   if (rc == STREAM_NONE) return stream_fail(rc, "%s: no bucket %s", connection->server.url, bucket);
   if (rc != STREAM_OK) return rc;
   text = message_data(answer);
@@ -212,7 +364,7 @@ static stream_rc get(connection *connection, const char *bucket, maph_slice ques
   stream_rc rc;
   memset(found, 0, sizeof *found);
   snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
-  rc = stream_ask(connection, what, question, connection->patience_ms, &answer);
+  rc = ask_patiently(connection, what, question, &answer);
   if (rc != STREAM_OK) return rc;
   if (!read_stored(message_data(answer), found)) {
     stored_free(found);
@@ -282,34 +434,7 @@ maph_slice stored_header(const stored *stored, const char *name) {
 }
 
 /* --------------------------------------------------------------------- which message comes next */
-enum { QUESTIONS_AT_ONCE = 512, ANSWER_MS = 15000 };
-
-static stream_rc listen_for_answers(connection *connection) {
-  char all[300];
-  natsStatus status;
-  if (connection->answers) return STREAM_OK;
-  connect_inbox(connection->inbox);
-  snprintf(all, sizeof all, "%s.*", connection->inbox);
-  status = natsConnection_SubscribeSync(&connection->answers, connection->nats, all);
-  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(connection->answers, -1, -1);
-  return connect_failed(status, "subscribe", connection->server.url);
-}
-
-static stream_rc put_question(connection *connection, const char *subject, maph_slice question) {
-  char reply[300];
-  natsStatus status;
-  snprintf(reply, sizeof reply, "%s.%llu", connection->inbox, ++connection->asked);
-  status = natsConnection_PublishRequest(connection->nats, subject, reply, question.data,
-                                         (int)question.size);
-  return connect_failed(status, "asking for messages", connection->server.url);
-}
-
-static stream_rc ask_next(connection *connection, const char *subject, uint64_t from) {
-  char question[96];
-  snprintf(question, sizeof question, "{\"seq\":%llu,\"next_by_subj\":\">\"}",
-           (unsigned long long)from);
-  return put_question(connection, subject, maph_str(question));
-}
+enum { QUESTIONS_AT_ONCE = 512 };
 
 static stream_rc understand_next(connection *connection, message *message, bool direct,
                                  uint64_t *found) {
@@ -331,55 +456,45 @@ static stream_rc understand_next(connection *connection, message *message, bool 
   return STREAM_OK;
 }
 
-/* The answer to one of many questions: the one of that number. */
-typedef stream_rc (*answer_fn)(void *arg, size_t which, message *message);
-
-/* The answers to the questions first .. first+n-1, in whatever order they come. */
-static stream_rc gather(connection *connection, unsigned long long first, size_t n, answer_fn take,
-                        void *arg) {
-  stream_rc rc = STREAM_OK;
-  for (size_t missing = n; missing > 0 && rc == STREAM_OK;) {
-    natsMsg *msg = NULL;
-    natsStatus status = natsSubscription_NextMsg(&msg, connection->answers, ANSWER_MS);
-    const char *subject;
-    uint64_t number;
-    if (status != NATS_OK)
-      return connect_failed(status, "asking for messages", connection->server.url);
-    subject = message_subject(msg) + strlen(connection->inbox) + 1;
-    if (json_whole_number(maph_str(subject), UINT64_MAX, &number) && number >= first
-        && number - first < n) {
-      rc = take(arg, (size_t)(number - first), msg);
-      missing--;
-    }
-    natsMsg_Destroy(msg);
-  }
-  return rc;
-}
-
 typedef struct asking_next {
   connection *connection;
   bool direct;
+  const uint64_t *from;
   uint64_t *found;
 } asking_next;
 
-static stream_rc take_next(void *arg, size_t which, message *message) {
-  asking_next *asking = arg;
-  return understand_next(asking->connection, message, asking->direct, &asking->found[which]);
+static stream_rc write_next(void *arg, size_t which, char room[SUBJECT_ROOM],
+                            maph_slice *question) {
+  const asking_next *asking = arg;
+  int size = snprintf(room, SUBJECT_ROOM, "{\"seq\":%llu,\"next_by_subj\":\">\"}",
+                      (unsigned long long)asking->from[which]);
+  *question = maph_bytes(room, (size_t)size);
+  return STREAM_OK;
+}
+
+static stream_rc take_next(void *arg, size_t which, message **answer) {
+  const asking_next *asking = arg;
+  return understand_next(asking->connection, *answer, asking->direct, &asking->found[which]);
 }
 
 stream_rc stream_next_of(connection *connection, const char *bucket, bool direct, size_t n,
                          const uint64_t *from, uint64_t *found) {
   char what[STREAM_NAME + 32], subject[SUBJECT_ROOM];
-  stream_rc rc = listen_for_answers(connection);
+  stream_rc rc = STREAM_OK;
   snprintf(what, sizeof what, "%s.KV_%s", direct ? "DIRECT.GET" : "STREAM.MSG.GET", bucket);
   connect_subject(what, subject);
   for (size_t done = 0; done < n && rc == STREAM_OK;) {
     size_t now = n - done < QUESTIONS_AT_ONCE ? n - done : QUESTIONS_AT_ONCE;
-    unsigned long long first = connection->asked + 1;
-    asking_next asking = { connection, direct, found + done };
-    for (size_t i = 0; i < now && rc == STREAM_OK; i++)
-      rc = ask_next(connection, subject, from[done + i]);
-    if (rc == STREAM_OK) rc = gather(connection, first, now, take_next, &asking);
+    asking_next asking = { connection, direct, from + done, found + done };
+    questions all = { .connection = connection,
+                      .what = what,
+                      .subject = subject,
+                      .count = now,
+                      .silence_ms = ANSWER_MS,
+                      .write = write_next,
+                      .take = take_next,
+                      .arg = &asking };
+    rc = ask_all(&all);
     done += now;
   }
   return rc;
@@ -388,15 +503,24 @@ stream_rc stream_next_of(connection *connection, const char *bucket, bool direct
 /* ------------------------------------------------------------------------- many stored messages */
 typedef struct asking_each {
   connection *connection;
+  const stream_question *questions;
   stored_fn each;
   void *arg;
 } asking_each;
 
-static stream_rc take_each(void *arg, size_t which, message *message) {
+static stream_rc write_each(void *arg, size_t which, char room[SUBJECT_ROOM],
+                            maph_slice *question) {
+  const stream_question *one = &((const asking_each *)arg)->questions[which];
+  if (one->subject) return last_question(one->subject, room, question);
+  *question = sequence_question(one->sequence, room);
+  return STREAM_OK;
+}
+
+static stream_rc take_each(void *arg, size_t which, message **answer) {
   asking_each *asking = arg;
   stored found = { 0 };
-  stream_rc rc = connect_look_at(asking->connection, "STREAM.MSG.GET", message);
-  if (rc == STREAM_OK && !read_stored(message_data(message), &found))
+  stream_rc rc = connect_look_at(asking->connection, "STREAM.MSG.GET", *answer);
+  if (rc == STREAM_OK && !read_stored(message_data(*answer), &found))
     rc = not_believed(asking->connection, "STREAM.MSG.GET");
   if (rc == STREAM_OK) asking->each(asking->arg, which, &found);
   if (rc == STREAM_NONE) {
@@ -408,22 +532,20 @@ static stream_rc take_each(void *arg, size_t which, message *message) {
 }
 
 stream_rc stream_get_each(connection *connection, const char *bucket, size_t n,
-                          const stream_question *questions, stored_fn each, void *arg) {
-  char what[STREAM_NAME + 32], api[SUBJECT_ROOM], room[SUBJECT_ROOM];
-  asking_each asking = { connection, each, arg };
-  stream_rc rc = listen_for_answers(connection);
-  unsigned long long first = connection->asked + 1;
+                          const stream_question *list, stored_fn each, void *arg) {
+  char what[STREAM_NAME + 32], api[SUBJECT_ROOM];
+  asking_each asking = { connection, list, each, arg };
+  questions all = { .connection = connection,
+                    .what = what,
+                    .subject = api,
+                    .count = n,
+                    .silence_ms = ANSWER_MS,
+                    .write = write_each,
+                    .take = take_each,
+                    .arg = &asking };
   snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
   connect_subject(what, api);
-  for (size_t i = 0; i < n && rc == STREAM_OK; i++) {
-    maph_slice question;
-    if (questions[i].subject)
-      rc = last_question(questions[i].subject, room, &question);
-    else
-      question = sequence_question(questions[i].sequence, room);
-    if (rc == STREAM_OK) rc = put_question(connection, api, question);
-  }
-  return rc == STREAM_OK ? gather(connection, first, n, take_each, &asking) : rc;
+  return ask_all(&all);
 }
 
 /* -------------------------------------------------------------------------------------- publish */
@@ -501,8 +623,11 @@ static bool consumer_question(text *to, const char *bucket, const char *origin, 
   return json_write_end(&out);
 }
 
+/* Each time under a subject of its own: what an earlier one may have made delivers to nobody, and
+** ends by itself. */
 static stream_rc create_consumer(consumer *consumer, const char *bucket, const char *origin,
-                                 const char *filter, uint64_t from, const char *description) {
+                                 const char *filter, uint64_t from, const char *description,
+                                 int timeout_ms) {
   char room[SUBJECT_ROOM], what[STREAM_NAME + 32];
   text question = { .bytes = room, .room = sizeof room };
   message *answer;
@@ -517,8 +642,7 @@ static stream_rc create_consumer(consumer *consumer, const char *bucket, const c
   if (status != NATS_OK)
     return connect_failed(status, "subscribe", consumer->connection->server.url);
   snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
-  rc = stream_ask(consumer->connection, what, maph_bytes(room, question.size),
-                  filter ? STREAM_PATIENCE_MS : consumer->connection->patience_ms, &answer);
+  rc = stream_ask(consumer->connection, what, maph_bytes(room, question.size), timeout_ms, &answer);
   if (rc != STREAM_OK) return rc;
   if (!answer_text(message_data(answer), "name", consumer->name, sizeof consumer->name))
     rc = not_believed(consumer->connection, what);
@@ -526,27 +650,43 @@ static stream_rc create_consumer(consumer *consumer, const char *bucket, const c
   return rc;
 }
 
-stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
-                        const char *filter, uint64_t from, const char *description,
-                        consumer **made) {
+static consumer *begin_consumer(connection *connection, const char *bucket, const char *origin) {
   consumer *consumer = calloc(1, sizeof *consumer);
-  *made = consumer;
-  if (consumer == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  if (consumer == NULL) return NULL;
   consumer->connection = connection;
   consumer->next = connection->consumers;
   connection->consumers = consumer;
   snprintf(consumer->bucket, sizeof consumer->bucket, "%s", bucket);
   consumer->prefix_size =
       (size_t)snprintf(consumer->prefix, sizeof consumer->prefix, "$KV.%s.", origin);
-  return create_consumer(consumer, bucket, origin, filter, from, description);
+  return consumer;
+}
+
+/* One without a filter is made at once, or never: a leader of the cluster is not there yet, or
+** chose a server for it that was just killed.  Looking through all keys for a filter takes long,
+** and goes on where nobody waits any more: that is asked for once. */
+stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
+                        const char *filter, uint64_t from, const char *description,
+                        consumer **made) {
+  static const int soon_ms[] = { 1000, 1000, 1000, 2000, 2000, 2000, 3000, 3000 };
+  int patience_ms = filter ? STREAM_PATIENCE_MS : connection->patience_ms;
+  size_t tries = filter ? 0 : sizeof soon_ms / sizeof soon_ms[0];
+  stream_rc rc = STREAM_TIMEOUT;
+  for (size_t i = 0; i <= tries && rc == STREAM_TIMEOUT; i++) {
+    int timeout_ms = i < tries && soon_ms[i] < patience_ms ? soon_ms[i] : patience_ms;
+    if ((*made = begin_consumer(connection, bucket, origin)) == NULL)
+      return stream_fail(STREAM_MEMORY, "out of memory");
+    rc = create_consumer(*made, bucket, origin, filter, from, description, timeout_ms);
+    if (rc == STREAM_TIMEOUT) natsSubscription_Unsubscribe((*made)->subscription);
+  }
+  return rc;
 }
 
 /* The server forgets it 10 s after nobody listens any more; told, at once. */
 void consumer_close(consumer *consumer) {
   char what[STREAM_NAME + 128], subject[SUBJECT_ROOM];
   if (consumer == NULL || consumer->name[0] == 0) return;
-  snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%.*s.%s", (int)consumer->prefix_size - 5,
-           consumer->prefix + 4, consumer->name);
+  snprintf(what, sizeof what, "CONSUMER.DELETE.KV_%s.%s", consumer->bucket, consumer->name);
   connect_subject(what, subject);
   natsConnection_PublishString(consumer->connection->nats, subject, "");
   natsSubscription_Unsubscribe(consumer->subscription);

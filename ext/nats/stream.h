@@ -9,6 +9,10 @@
 ** RESULTS.  A stream_rc; stream_errmsg() is then a sentence about the last failure of this thread,
 ** stream_code() what the server called it.
 **
+** ASKED AGAIN.  A cluster that has no leader answers nothing, and what was asked of a server that
+** was killed is lost.  So a question that changes nothing is sent again each one or two seconds
+** until it is answered, or its time is over; an answer that comes late counts as well.
+**
 ** THREADS.  A connection and what hangs on it are for one thread.  nats.c has threads of its own,
 ** but calls none of ours.
 **
@@ -185,7 +189,8 @@ typedef struct delivery {
   char reply[256]; /* "": nothing to answer */
 } delivery;
 
-/* `filter`: keys that match that, such as user.> , and it waits STREAM_PATIENCE_MS; NULL: all. */
+/* `filter`: keys that match that, such as user.> , and it waits STREAM_PATIENCE_MS; NULL: all, and
+** it is asked for several times. */
 stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
                         const char *filter, uint64_t from, const char *description,
                         consumer **made);

@@ -8,13 +8,12 @@
 **     optimize    the same, and freeze a perfect hash over all keys: faster to read, still writable
 **     backup      a compact, verified copy at the path that `value` names, where nothing may be yet
 ** They work on what is committed, so they are refused in a transaction that wrote to the store, and
-** no rollback takes them back.  check and backup read only, and so
-** run on a table with mode=ro too.
+** no rollback takes them back.  check and backup only read: they run on a table with mode=ro too.
 **
 ** EXAMPLE
 **     INSERT INTO products(products) VALUES('compact');
-**     SELECT bytes_before - bytes_after AS given_back, records, took_ns/1e9 AS seconds FROM
-**     maph_result('products.maph');
+**     SELECT bytes_before - bytes_after AS given_back, records, took_ns/1e9 AS seconds
+**       FROM maph_result('products.maph');
 **
 ** What a command did is kept with the store of its connection (sql_store.result), until the next
 ** one or until no table or statement of the connection holds the store any more.
@@ -23,7 +22,10 @@
 ** optimize let readers and writers go on, in this and in other processes, and take it themselves
 ** for a moment; cursors that are open keep the file they began with.
 **
-** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).
+** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).  This is
+** not done by maph_interrupt: SQLite tells nobody that it was interrupted, so somebody has to look,
+** and only the thread that is in the call may.  While compact or optimize waits for another
+** process's writer it does not look: each such wait lasts as long as the busy timeout at most.
 **
 ** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and
 ** quick_check no more than opens the store.

@@ -6,8 +6,8 @@
 **     mode=rw                            read and write a store that exists
 **     mode=rwc               the default the same, and CREATE VIRTUAL TABLE makes a missing store
 **     sync=off|normal|full   normal      what a COMMIT waits for; see maph.h, DURABILITY
-**     busy_timeout=MS        the         how long a write waits for another writer before
-**                            connection's SQLITE_BUSY (pulse.c)
+**     busy_timeout=MS        that of     how long a write waits for another writer before
+**                            SQLite      SQLITE_BUSY; SQLite's own is its PRAGMA's (pulse.c)
 **     ttl=SECONDS            none        default of expires_at: the life of a row that is put now
 **
 ** THE NAME comes first and is one word in quotes.  Without quotes it has a dot or a slash, and

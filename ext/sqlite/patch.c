@@ -94,18 +94,18 @@ static int add_value(json_text *text, const sql_member *member, sqlite3_value *v
 /* Is the value, with the column's affinity, the number that the member reads as?  Two of 64 bits
 ** that are one as REAL are two. */
 static int is_number(const sql_member *member, sqlite3_value *value, const member_value *old) {
-  member_value new;
-  memset(&new, 0, sizeof(new));
-  new.type = sqlite3_value_type(value);
-  if (new.type != SQLITE_INTEGER &&new.type != SQLITE_FLOAT) return 0;
-  if (new.type == SQLITE_INTEGER)
-    new.whole = sqlite3_value_int64(value);
+  member_value now;
+  memset(&now, 0, sizeof(now));
+  now.type = sqlite3_value_type(value);
+  if (now.type != SQLITE_INTEGER && now.type != SQLITE_FLOAT) return 0;
+  if (now.type == SQLITE_INTEGER)
+    now.whole = sqlite3_value_int64(value);
   else
-    new.real = sqlite3_value_double(value);
-  member_number(member, &new);
-  if (new.type != old->type) return 0;
-  if (new.type == SQLITE_INTEGER) return new.whole == old->whole;
-  return new.real == old->real && !signbit(new.real) == !signbit(old->real);
+    now.real = sqlite3_value_double(value);
+  member_number(member, &now);
+  if (now.type != old->type) return 0;
+  if (now.type == SQLITE_INTEGER) return now.whole == old->whole;
+  return now.real == old->real && !signbit(now.real) == !signbit(old->real);
 }
 
 static int is_text(sqlite3_value *value, maph_slice text) {

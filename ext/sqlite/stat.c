@@ -2,9 +2,10 @@
 ** stat.c - maph_stat('file') and maph_result('file'): figures as one row.  Table-valued functions,
 ** read-only, with no DDL:
 **
-**     SELECT records, file_bytes, dead_bytes*100/used_bytes AS percent_dead FROM
-**     maph_stat('products.maph'); SELECT command, records, bytes_before - bytes_after AS given_back
-**     FROM maph_result('products.maph');
+**     SELECT records, file_bytes, dead_bytes*100/used_bytes AS percent_dead
+**       FROM maph_stat('products.maph');
+**     SELECT command, records, bytes_before - bytes_after AS given_back
+**       FROM maph_result('products.maph');
 **
 ** maph_stat tells of a store: its columns are the fields of maph_stats in maph.h, and maph_pending.
 ** Its records, live_bytes and version are those of the commit that the statement reads the rows of

@@ -7,10 +7,10 @@
 **     SQL        type            bytes
 **     NULL       MAPH_NULL       none
 **     42         MAPH_INTEGER    "42"
-**     0.1        MAPH_REAL  "0.1": the fewest digits that read back as the same double; 1.0 is
-**                "1.0"
-**     'abc'      MAPH_TEXT  its UTF-8, zero bytes and broken sequences as they are; MAPH_JSON if
-**                SQL made it as JSON
+**     0.1        MAPH_REAL       "0.1": the fewest digits that read back as the same double; 1.0
+**                                is "1.0"
+**     'abc'      MAPH_TEXT       its UTF-8, zero bytes and broken sequences as they are; MAPH_JSON
+**                                if SQL made it as JSON
 **     x'00ff'    MAPH_BLOB       itself
 **
 ** A C program may write a type that the bytes do not bear out (INTEGER with "abc"): such a value

@@ -78,9 +78,8 @@ static void logfmt_line(buffer *line, const request *request, uint64_t duration_
   buffer_printf(line, "time=%s id=%s remote=%s method=%s path=\"", when, request->id,
                 or_dash(request->remote), or_dash(request->method_name));
   put_text(line, request->path ? request->path : "", PATH_SHOWN);
-  buffer_printf(line, "\" route=%s status=%d in=%llu out=%llu us=%llu",
-                or_dash(request->route_name), request->reply.status,
-                (unsigned long long)request->upload.read,
+  buffer_printf(line, "\" route=%s status=%d in=%llu out=%llu us=%llu", or_dash(request->route),
+                request->reply.status, (unsigned long long)request->upload.read,
                 (unsigned long long)request->reply.bytes_out, (unsigned long long)duration_us);
   if (trace) buffer_printf(line, " trace=%.32s", trace);
   buffer_text(line, "\n");
@@ -95,7 +94,7 @@ static void json_line(buffer *line, const request *request, uint64_t duration_us
                 when, request->id, or_dash(request->remote), or_dash(request->method_name));
   put_text(line, request->path ? request->path : "", PATH_SHOWN);
   buffer_printf(line, "\",\"route\":\"%s\",\"status\":%d,\"in\":%llu,\"out\":%llu,\"us\":%llu",
-                or_dash(request->route_name), request->reply.status,
+                or_dash(request->route), request->reply.status,
                 (unsigned long long)request->upload.read,
                 (unsigned long long)request->reply.bytes_out, (unsigned long long)duration_us);
   if (trace) buffer_printf(line, ",\"trace\":\"%.32s\"", trace);

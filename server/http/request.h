@@ -27,10 +27,9 @@ typedef struct header {
   const char *name, *value;
   unsigned name_size;
 } header;
-enum { HEADER_MAX = 64, SEGMENT_MAX = 4, AUTHORITY_ROOM = 264 };
+enum { HEADER_MAX = 64, AUTHORITY_ROOM = 264 };
 
 struct connection;
-struct store;
 
 /* The body, while it comes (body.c). */
 typedef struct upload {
@@ -60,7 +59,7 @@ typedef struct reply {
   buffer *head, *body;     /* the connection's */
   buffer *answer;          /* a loop's: all of it */
   char extra[512];         /* header lines that it will carry, whichever it is */
-  char members[96];        /* members that a problem will carry: how far an import came */
+  char members[96];        /* further members that a problem will carry */
 } reply;
 
 typedef struct request {
@@ -79,16 +78,15 @@ typedef struct request {
   uint64_t started_us, took_us; /* the latter once it was answered */
   char id[72];                  /* X-Request-Id, theirs when it is sane, else ours */
   char client[48];              /* whom a named proxy says it asks for: `remote`, then */
-  int route;                    /* its place in the table; its name there, NULL: none of it */
-  const char *route_name;
-  /* Decoded; the last one of a key route holds all that follows keys/. */
-  maph_slice segments[SEGMENT_MAX];
-  int segment_count;
-  char *decoded;       /* the connection's room for the decoded path and query */
-  struct store *store; /* held for the request by the route, when it has one */
-  bool quick;          /* it is answered where nothing may wait (loop.c) */
+  char *decoded;                /* the connection's room for the decoded path and query */
+  bool quick;                   /* it is answered where nothing may wait (loop.c) */
   bool declined; /* not there, since it would: nothing was done, and a worker will answer it */
-  bool counted;  /* by the rate limit already, when it was declined */
+
+  /* Of the callback that answers it (http.h): */
+  const char *route; /* what it is, in one word, for the log; NULL: nothing that is known */
+  int route_number;  /* the same as a number, for counters */
+  void *handling;    /* what the callback keeps of it while it runs */
+  bool counted;      /* it was declined when the callback had counted it */
 
   upload upload;
   reply reply;

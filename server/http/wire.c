@@ -24,8 +24,9 @@
 ** CHUNKS.  The lines between them are made plain (chunks.c).  What is left of such a line may be
 ** nothing: then the next bytes are waited for, until the deadline shuts the socket.
 **
-** TRAILERS.  Civetweb takes the last chunk and two bytes after it.  Unless these are CR LF it ends
-** the connection later and tells nobody, so it is found out here: they are the last that it read.
+** TRAILERS.  Civetweb 1.15 takes the last chunk and two bytes after it.  Unless these are CR LF it
+** ends the connection later and tells nobody, so it is found out here: they are the last that it
+** read.  Civetweb 1.16 reads on to the end of the trailers, and the connection goes on.
 */
 #include <ctype.h>
 #include <errno.h>

@@ -10,6 +10,7 @@
 #include "base/sentence.h"
 #include "base/sigbus.h"
 #include "routes/answer.h"
+#include "routes/handling.h"
 #include "routes/replica.h"
 #include "store/bucket.h"
 
@@ -59,13 +60,13 @@ void reply_no_store(request *request, const char *sentence) {
 
 void reply_store(request *request, int rc) {
   if (rc == MAPH_CANTOPEN) {
-    store_forget(request->store);
-    if (!store_file_exists(request->store->name, strlen(request->store->name))) {
+    store_forget(store_of(request));
+    if (!store_file_exists(store_of(request)->name, strlen(store_of(request)->name))) {
       reply_no_store(request, "the store was deleted meanwhile");
       return;
     }
   }
-  reply_maph(request, rc, request->store->m);
+  reply_maph(request, rc, store_of(request)->m);
 }
 
 bool query_flag(request *request, const char *name, bool *flag) {
@@ -114,25 +115,25 @@ bool write_holds(request *request) {
 }
 
 bool write_allowed(request *request) {
-  char obstacle[sizeof request->store->obstacle];
-  if (!request->store->read_only) return write_holds(request);
-  store_obstacle(request->store, obstacle, sizeof obstacle);
-  reply_problem(request, 403, "read_only", "this server may only read %s: %s", request->store->name,
-                obstacle);
+  char obstacle[sizeof store_of(request)->obstacle];
+  if (!store_of(request)->read_only) return write_holds(request);
+  store_obstacle(store_of(request), obstacle, sizeof obstacle);
+  reply_problem(request, 403, "read_only", "this server may only read %s: %s",
+                store_of(request)->name, obstacle);
   return false;
 }
 
 bool change_allowed(request *request) {
   char sentence[SENTENCE_ROOM];
-  if (!request->store->replica) return write_allowed(request);
+  if (!store_of(request)->replica) return write_allowed(request);
   if (bucket_takes(true)) {
     reply_problem(request, 409, "no_transactions",
                   "%s is a replica of a bucket of NATS, which has no transactions: a request "
                   "writes one key of it",
-                  request->store->name);
+                  store_of(request)->name);
     return false;
   }
-  replica_sentence(request->store->name, sentence, sizeof sentence);
+  replica_sentence(store_of(request)->name, sentence, sizeof sentence);
   reply_problem(request, 403, "replica", "%s", sentence);
   return false;
 }

@@ -14,7 +14,7 @@ void reply_sentence(const request *request, int rc, maph *m, char *out, size_t r
 void reply_no_store(request *request, const char *sentence);
 void reply_no_folder(request *request, bool to_write, int error);
 void reply_store(request *request,
-                 int rc); /* the same for request->store, whose file may be gone */
+                 int rc); /* the same for the store of the request, whose file may be gone */
 /* of a problem: as maph_code, but a write to a replica is `replica` */
 const char *problem_code(int rc, maph *m);
 /* Before and after a write: may it be tried, can its success be believed.  False: answered. */

@@ -24,6 +24,7 @@
 #include "routes/answer.h"
 #include "routes/bucket.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 #include "store/bucket.h"
 
 enum { OPERATIONS_MAX = 10000, MEMORY_FACTOR = 8 };
@@ -176,7 +177,7 @@ static void begin_stream(batch *batch) {
 static void run_gets(batch *batch) {
   request *request = batch->request;
   maph_snapshot *snapshot = NULL;
-  int rc = maph_snapshot_open(request->store->m, &snapshot);
+  int rc = maph_snapshot_open(store_of(request)->m, &snapshot);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
     return;
@@ -286,11 +287,11 @@ static void run_transaction(batch *batch, int durability) {
   uint64_t version;
   size_t i;
   int rc;
-  if (!auth_allows(request, ROLE_WRITE, maph_str(request->store->name)) || !change_allowed(request)
-      || !conditions_hold(batch))
+  if (!auth_allows(request, ROLE_WRITE, maph_str(store_of(request)->name))
+      || !change_allowed(request) || !conditions_hold(batch))
     return;
   request->reply.body->size = 0;
-  rc = maph_txn_begin(request->store->m, durability, &txn);
+  rc = maph_txn_begin(store_of(request)->m, durability, &txn);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
     return;
@@ -316,7 +317,7 @@ static void run_transaction(batch *batch, int durability) {
     reply_store(request, rc);
     return;
   }
-  commit_note(request->store, durability, batch->count);
+  commit_note(store_of(request), durability, batch->count);
   if (!write_holds(request)) return;
   if (batch->lines)
     buffer_printf(request->reply.body, "{\"success\":true,\"version\":%llu}\n",
@@ -367,8 +368,9 @@ static void forward(batch *batch) {
   maph_outcome outcome;
   write_request write;
   int rc;
-  if (!auth_allows(request, ROLE_WRITE, maph_str(request->store->name)) || !conditions_hold(batch)
-      || !bucket_read_wait(request) || (batch->count > 1 && !change_allowed(request)))
+  if (!auth_allows(request, ROLE_WRITE, maph_str(store_of(request)->name))
+      || !conditions_hold(batch) || !bucket_read_wait(request)
+      || (batch->count > 1 && !change_allowed(request)))
     return;
   write = write_of(&batch->operations[0]);
   rc = bucket_write(request, &write, &outcome);
@@ -394,12 +396,12 @@ void batch_run(request *request) {
   if (batch.lines ? parse_lines(&batch, body) : parse_document(&batch, body)) {
     if (!batch.writes)
       run_gets(&batch);
-    else if (bucket_takes(request->store->replica))
+    else if (bucket_takes(store_of(request)->replica))
       forward(&batch);
     else {
-      if (commit_enter(request->store)) {
+      if (commit_enter(store_of(request))) {
         run_transaction(&batch, durability);
-        commit_leave(request->store);
+        commit_leave(store_of(request));
       } else {
         reply_store(request, STORE_CROWDED);
       }

@@ -14,6 +14,7 @@
 #include "base/options.h"
 #include "entry/json.h"
 #include "routes/bucket.h"
+#include "routes/handling.h"
 #include "routes/keys.h"
 #include "store/bucket.h"
 
@@ -68,7 +69,7 @@ static int outcome_of(request *request, const write_request *write, const forwar
 }
 
 bool bucket_settle(request *request, uint64_t revision) {
-  bool visible = bucket_shown(request->store, revision, wait_of(request) * 1000);
+  bool visible = bucket_shown(store_of(request), revision, wait_of(request) * 1000);
   reply_extra(request, "Maph-Visible: %s", visible ? "true" : "false");
   return visible;
 }
@@ -100,7 +101,7 @@ static int ask(request *request, const write_request *write, uint64_t until,
     reply_problem(request, 413, "too_big", "the value is too large: NATS takes none above 64 MiB");
     return BUCKET_ANSWERED;
   }
-  rc = bucket_ask(request->store, &question, until, &answer);
+  rc = bucket_ask(store_of(request), &question, until, &answer);
   if (rc != MAPH_OK) return rc;
   rc = outcome_of(request, write, &answer, outcome);
   free(answer.memory);
@@ -118,7 +119,7 @@ static int look(request *request, const write_request *write, uint64_t until, ma
   forward_question question = { .what = FORWARD_GET, .key = write->key };
   maph_outcome outcome = { 0 };
   const write_request get = { .key = write->key };
-  int rc = bucket_ask(request->store, &question, until, answer);
+  int rc = bucket_ask(store_of(request), &question, until, answer);
   if (rc != MAPH_OK) return rc;
   memset(entry, 0, sizeof *entry);
   entry->key = write->key;

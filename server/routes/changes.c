@@ -35,6 +35,7 @@
 #include "http/websocket.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 #include "store/follow.h"
 
 enum {
@@ -113,7 +114,7 @@ static bool feed_open(feed *feed, request *request) {
   request_query(request, "prefix", &feed->prefix);
   feed->one_key = request_query(request, "key", &feed->key);
   if (!query_flag(request, "values", &feed->values)) return false;
-  if ((rc = maph_stat(request->store->m, &stats)) != MAPH_OK) {
+  if ((rc = maph_stat(store_of(request)->m, &stats)) != MAPH_OK) {
     reply_store(request, rc);
     return false;
   }
@@ -125,7 +126,7 @@ static bool feed_open(feed *feed, request *request) {
                   (unsigned long long)option.watchers);
     return false;
   }
-  rc = maph_changes_open(request->store->m, feed->told, &feed->changes);
+  rc = maph_changes_open(store_of(request)->m, feed->told, &feed->changes);
   if (rc == MAPH_OK) {
     follower_make(&feed->follower);
     return true;
@@ -237,13 +238,14 @@ static int reopen(feed *feed) {
   uint64_t since = maph_changes_version(feed->changes);
   maph_stats stats;
   int rc;
-  store *store = store_acquire(request->store->name, strlen(request->store->name), false, &rc);
+  store *store =
+      store_acquire(store_of(request)->name, strlen(store_of(request)->name), false, &rc);
   if (store == NULL) return rc == MAPH_NOTFOUND ? MAPH_CANTOPEN : rc;
   maph_changes_close(feed->changes);
   feed->changes = NULL;
   follow_end(&feed->follower);
-  store_release(request->store);
-  request->store = store;
+  store_release(store_of(request));
+  handling_of(request)->store = store;
   rc = maph_stat(store->m, &stats);
   if (rc == MAPH_OK && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0) rc = MAPH_CANTOPEN;
   return rc == MAPH_OK ? maph_changes_open(store->m, since, &feed->changes) : rc;
@@ -275,7 +277,7 @@ static bool goes_on(feed *feed) {
   }
   if (feed->framed ? !websocket_take(request, &feed->socket) : !http_client_there(request))
     return false;
-  if (auth_holds(request, ROLE_READ, request->store->name)) return true;
+  if (auth_holds(request, ROLE_READ, store_of(request)->name)) return true;
   end_with(feed, 401, "unauthorized", "the token is no longer good");
   return false;
 }
@@ -297,7 +299,7 @@ static void sleep_on(feed *feed, uint64_t most_us) {
   if (feed->follower.of) {
     http_sleep(feed->request, feed->follower.bell, feed->framed, most_us);
     follow_quiet(&feed->follower);
-  } else if (!follow_begin(&feed->follower, feed->request->store)) {
+  } else if (!follow_begin(&feed->follower, store_of(feed->request))) {
     http_sleep(feed->request, -1, feed->framed, least(most_us, FOLLOW_SLICE_MS * 1000));
   }
 }
@@ -316,7 +318,7 @@ static void watch(feed *feed) {
         || (feed->request->reply.body->size == 0 && !idle(feed)))
       break;
     if (rc != MAPH_NOTFOUND || feed->request->reply.body->size > 0) continue;
-    if (!atomic_load(&feed->request->store->retired))
+    if (!atomic_load(&store_of(feed->request)->retired))
       sleep_on(feed, until_heartbeat(feed));
     else if ((rc = reopen(feed)) != MAPH_OK)
       break;
@@ -326,7 +328,7 @@ static void watch(feed *feed) {
     end_with(feed, 404, "store_not_found", "the store was deleted");
   else
     end_with(feed, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
-             store_errmsg(rc, feed->request->store->m));
+             store_errmsg(rc, store_of(feed->request)->m));
 }
 
 /* ------------------------------------------------------------------------------------ long poll */
@@ -338,7 +340,7 @@ static int await(feed *feed, uint64_t wait_ms, maph_change *change) {
     int rc = maph_changes_next(feed->changes, 0, change);
     if (rc == MAPH_OK && wanted(feed, change)) return rc;
     if (rc != MAPH_OK && (rc != MAPH_NOTFOUND || left == 0)) return rc;
-    if (rc == MAPH_NOTFOUND && atomic_load(&feed->request->store->retired)
+    if (rc == MAPH_NOTFOUND && atomic_load(&store_of(feed->request)->retired)
         && (rc = reopen(feed)) != MAPH_OK)
       return rc;
     if ((rc != MAPH_OK || n % LOOK_EACH == 0)

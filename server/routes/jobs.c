@@ -40,6 +40,7 @@
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/jobs.h"
+#include "routes/handling.h"
 #include "routes/removal.h"
 #include "routes/retention.h"
 
@@ -148,6 +149,8 @@ static int note_problem(void *arg, uint64_t offset, const char *problem) {
   return atomic_load(&stop_asked);
 }
 
+/* Here a job hears that it is cancelled, and not by maph_interrupt: that would end the writes of
+** others too, which wait through the same handle. */
 static int note_progress(void *arg, const char *phase, uint64_t done, uint64_t total) {
   job *job = arg;
   bool cancel;
@@ -464,13 +467,14 @@ static void run_job(request *request, const job *asked) {
   uint64_t id = 0;
   if (!query_flag(request, "wait", &wait)) return;
   pthread_mutex_lock(&jobs_mutex);
-  other = rewrites(asked->kind) ? rewrite_of(request->store->name) : NULL;
-  begun = other ? NULL : job_start(request->store, asked);
+  other = rewrites(asked->kind) ? rewrite_of(store_of(request)->name) : NULL;
+  begun = other ? NULL : job_start(store_of(request), asked);
   if (begun) id = begun->id;
   if (begun && wait) await(request, id);
   pthread_mutex_unlock(&jobs_mutex);
   if (other)
-    reply_problem(request, 409, "job_running", "a rewrite of %s is running", request->store->name);
+    reply_problem(request, 409, "job_running", "a rewrite of %s is running",
+                  store_of(request)->name);
   else if (id == 0)
     reply_problem(request, 429, "too_many_jobs", "at most %d jobs run at once", RUNNING_MAX);
   else
@@ -532,7 +536,7 @@ void store_backup(request *request) {
 
 static uint64_t asked_id(const request *request) {
   char digits[24] = "";
-  maph_slice id = request->segments[0];
+  maph_slice id = segment_of(request, 0);
   if (id.size < sizeof digits) memcpy(digits, id.data, id.size);
   return strtoull(digits, NULL, 10);
 }
@@ -599,12 +603,17 @@ const char *jobs_outcome_name(int outcome) {
 
 void jobs_start(void) { clock_condition(&job_ended); }
 
+/* A job that works hears of it by its progress, and one that waits for another process's writer by
+** the interrupt.  That one ends calls which have begun: so again each second. */
 void jobs_stop(void) {
-  struct timespec until = clock_after(option.drain_timeout_ms / 1000 + 1);
+  uint64_t until_us = now_us() + (option.drain_timeout_ms + 1000) * 1000;
   atomic_store(&stop_asked, true);
   pthread_mutex_lock(&jobs_mutex);
-  while (running_count > 0 && pthread_cond_timedwait(&job_ended, &jobs_mutex, &until) == 0)
-    ;
+  while (running_count > 0 && now_us() < until_us) {
+    struct timespec again = clock_after(1);
+    maph_interrupt(NULL);
+    pthread_cond_timedwait(&job_ended, &jobs_mutex, &again);
+  }
   for (int i = 0; running_count == 0 && i < job_count; i++) job_free(jobs[i]);
   if (running_count == 0) job_count = 0;
   pthread_mutex_unlock(&jobs_mutex);

@@ -28,6 +28,7 @@
 #include "routes/answer.h"
 #include "routes/bucket.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 #include "routes/keys.h"
 #include "store/bucket.h"
 
@@ -201,7 +202,7 @@ static bool read_media_type(request *request, const char **media_type) {
 }
 
 static bool key_given(request *request) {
-  if (request->segments[1].size > 0) return true;
+  if (segment_of(request, 1).size > 0) return true;
   reply_problem(request, 400, "empty_key", "a key has at least one byte");
   return false;
 }
@@ -326,7 +327,7 @@ static void answer_get(request *request, int rc, const maph_entry *e) {
     reply_problem(request, 412, "precondition_failed", "the key is not at that version");
   else if (rc == MAPH_NOTFOUND)
     reply_problem(request, 404, "key_not_found", "there is no such key in %s",
-                  request->store->name);
+                  store_of(request)->name);
   else if (if_none_match.present && tags_match(&if_none_match, true, e->version)) {
     start_entry(request, 304, e, entry);
     reply_empty(request, 304);
@@ -341,7 +342,7 @@ void key_get(request *request) {
   int rc;
   if (!key_given(request)) return;
   request->reply.varies_by_accept = true;
-  rc = maph_get_entry_upto(request->store->m, request->segments[1],
+  rc = maph_get_entry_upto(store_of(request)->m, segment_of(request, 1),
                            request->quick ? QUICK_MOST : UINT64_MAX, &entry);
   if (rc == MAPH_TOOBIG) {
     request->declined = true;
@@ -360,7 +361,7 @@ void key_get(request *request) {
 void write_done(request *request, const maph_outcome *outcome, maph_slice number) {
   buffer *buffer = request->reply.body;
   int status = outcome->existed ? 200 : 201;
-  bool forwarded = bucket_takes(request->store->replica);
+  bool forwarded = bucket_takes(store_of(request)->replica);
   bool visible = forwarded && bucket_settle(request, outcome->version);
   if (!write_holds(request)) return;
   buffer->size = 0;
@@ -391,15 +392,15 @@ void write_failed(request *request, int rc, const write_request *write,
     reply_problem(request, 412, "precondition_failed", "%s", why);
   } else if (rc == MAPH_NOTFOUND)
     reply_problem(request, 404, "key_not_found", "there is no such key in %s",
-                  request->store->name);
+                  store_of(request)->name);
   else
     reply_store(request, rc);
 }
 
 bool read_write(request *request, write_request *write) {
   memset(write, 0, sizeof *write);
-  write->key = request->segments[1];
-  if (!key_given(request) || !(bucket_takes(request->store->replica) || change_allowed(request))
+  write->key = segment_of(request, 1);
+  if (!key_given(request) || !(bucket_takes(store_of(request)->replica) || change_allowed(request))
       || !bucket_read_wait(request) || !query_durability(request, &write->durability))
     return false;
   if (!read_tags(request, "If-Match", ALL_TAGS, &write->if_match)
@@ -438,8 +439,8 @@ void key_put(request *request) {
   if (!body_all(request, option.max_body, &write.value)) return;
   write.entry.type = type_of_body(media_type, write.value);
   if (media_type) write.entry.media_type = maph_str(media_type);
-  rc = bucket_takes(request->store->replica) ? bucket_write(request, &write, &outcome)
-                                             : commit_one(request->store, &write, &outcome);
+  rc = bucket_takes(store_of(request)->replica) ? bucket_write(request, &write, &outcome)
+                                                : commit_one(store_of(request), &write, &outcome);
   if (rc == MAPH_OK)
     write_done(request, &outcome, maph_bytes("", 0));
   else if (rc != BUCKET_ANSWERED)
@@ -450,13 +451,13 @@ void key_put(request *request) {
 ** moved on from it, this one too: *until when that is waited for. */
 static bool room_comes(request *request, uint64_t *until) {
   struct timespec pause = { 0, 5000000 };
-  store *before = request->store;
+  store *before = store_of(request);
   int rc;
   if (*until && now_us() >= *until) return false;
-  request->store = store_again(before, &rc);
-  if (request->store != before && *until == 0) *until = now_us() + ROOM_COMES_MS * 1000;
-  if (request->store == before && *until) nanosleep(&pause, NULL);
-  return request->store != NULL && *until > 0;
+  handling_of(request)->store = store_again(before, &rc);
+  if (store_of(request) != before && *until == 0) *until = now_us() + ROOM_COMES_MS * 1000;
+  if (store_of(request) == before && *until) nanosleep(&pause, NULL);
+  return store_of(request) != NULL && *until > 0;
 }
 
 static void delete_from_bucket(request *request, const write_request *write) {
@@ -477,13 +478,13 @@ void key_delete(request *request) {
   int rc;
   if (!read_write(request, &write)) return;
   write.is_delete = true;
-  if (bucket_takes(request->store->replica)) {
+  if (bucket_takes(store_of(request)->replica)) {
     delete_from_bucket(request, &write);
     return;
   }
-  do rc = commit_one(request->store, &write, &outcome);
+  do rc = commit_one(store_of(request), &write, &outcome);
   while (rc == MAPH_FULL && room_comes(request, &until));
-  if (request->store == NULL)
+  if (store_of(request) == NULL)
     reply_no_store(request, "the store was removed meanwhile");
   else if (rc != MAPH_OK)
     write_failed(request, rc, &write, &outcome);

@@ -16,6 +16,7 @@
 #include "entry/base64.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 
 enum {
   LIMIT_STANDARD = 100,
@@ -224,8 +225,8 @@ static void end_page(request *request, page *page) {
 }
 
 static void answer_page(request *request, page *page) {
-  int rc = maph_range_open(request->store->m, NULL, &page->range, &page->cursor);
-  atomic_store(&request->store->listed, true);
+  int rc = maph_range_open(store_of(request)->m, NULL, &page->range, &page->cursor);
+  atomic_store(&store_of(request)->listed, true);
   request->reply.body->size = 0;
   buffer_text(request->reply.body, "{\"keys\":[");
   if (rc == MAPH_OK) rc = fill_page(page, request->reply.body);

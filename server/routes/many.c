@@ -10,6 +10,7 @@
 #include "base/emit.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 
 typedef struct asked {
   size_t count;
@@ -89,7 +90,7 @@ static void answer(request *request, const asked *asked, uint64_t version) {
 static void get_all(request *request, asked *asked) {
   maph_snapshot *now = NULL;
   bool missing = false;
-  int rc = maph_snapshot_open(request->store->m, &now);
+  int rc = maph_snapshot_open(store_of(request)->m, &now);
   if (rc == MAPH_OK) rc = maph_snapshot_get_entries(now, asked->count, asked->keys, asked->entries);
   if (rc != MAPH_OK) {
     reply_store(request, rc);

@@ -34,11 +34,11 @@ static struct {
 } counters[ROUTE_SLOTS];
 
 void metrics_count(const request *request, uint64_t duration_us) {
-  int i = request->route_name && request->route < ROUTE_SLOTS - 1 ? request->route
-                                                                  : ROUTE_SLOTS - 1,
+  int i = request->route && request->route_number < ROUTE_SLOTS - 1 ? request->route_number
+                                                                    : ROUTE_SLOTS - 1,
       s = 0, b = 0;
   while (s < STATUSES && status_at(s) != 0 && status_at(s) != request->reply.status) s++;
-  if (request->route_name) atomic_store(&counters[i].name, request->route_name);
+  if (request->route) atomic_store(&counters[i].name, request->route);
   if (s < STATUSES) atomic_fetch_add(&counters[i].statuses[s], 1);
   while (b < BUCKETS && duration_us > bucket_us[b]) b++;
   if (b < BUCKETS) atomic_fetch_add(&counters[i].buckets[b], 1);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "http/reply.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 
 /* Every file of the page, the one that / answers first. */
 #define FILES(X)                                                \
@@ -44,7 +45,9 @@
 
 FILES(EMBED)
 static const char version_js[] = "export const version = \"" MAPH_VERSION "\";\n";
-static const struct file { const char *name, *type, *data, *end; } files[] = {
+static const struct file {
+  const char *name, *type, *data, *end;
+} files[] = {
   FILES(ROW){ "version.js", "text/javascript; charset=utf-8", version_js,
               version_js + sizeof version_js - 1 },
 };
@@ -71,7 +74,7 @@ static void send_file(request *request, const struct file *file) {
 void page_show(request *request) { send_file(request, &files[0]); }
 
 void page_file(request *request) {
-  maph_slice name = request->segments[0];
+  maph_slice name = segment_of(request, 0);
   for (int i = 1; i < FILE_COUNT; i++) {
     if (strlen(files[i].name) == name.size && memcmp(files[i].name, name.data, name.size) == 0) {
       send_file(request, &files[i]);

@@ -14,6 +14,7 @@
 #include "http/body.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 #include "routes/replica.h"
 #include "store/bucket.h"
 
@@ -78,14 +79,15 @@ void stores_list(request *request) {
 
 void store_stats(request *request) {
   maph_stats stats;
-  int rc = maph_stat(request->store->m, &stats);
+  int rc = maph_stat(store_of(request)->m, &stats);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
     return;
   }
-  reply_extra(request, "Maph-Role: %s", auth_role_name(request, request->store->name));
+  reply_extra(request, "Maph-Role: %s", auth_role_name(request, store_of(request)->name));
   request->reply.body->size = 0;
-  store_stats_json(request->reply.body, request->store->name, &stats, request->store->read_only);
+  store_stats_json(request->reply.body, store_of(request)->name, &stats,
+                   store_of(request)->read_only);
   buffer_text(request->reply.body, "\n");
   reply_json(request, 200, request->reply.body);
 }
@@ -93,7 +95,7 @@ void store_stats(request *request) {
 void store_sync(request *request) {
   int rc;
   if (!write_allowed(request)) return;
-  rc = maph_sync(request->store->m);
+  rc = maph_sync(store_of(request)->m);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
     return;
@@ -143,7 +145,7 @@ static bool index_fits(request *request, uint64_t keys) {
 }
 
 static bool check_name(request *request) {
-  maph_slice name = request->segments[0];
+  maph_slice name = segment_of(request, 0);
   if (store_name_valid(name.data, name.size)) return true;
   reply_problem(request, 400, "bad_store_name",
                 "a store's name is a letter or digit and then up to 63 of letters, digits, . _ -");
@@ -151,7 +153,7 @@ static bool check_name(request *request) {
 }
 
 void store_create(request *request) {
-  maph_slice name = request->segments[0];
+  maph_slice name = segment_of(request, 0);
   const char *occupant;
   uint64_t keys = 0;
   int rc;
@@ -193,7 +195,7 @@ static void reply_occupied(request *request, const char *occupant, int trouble) 
 }
 
 void store_destroy(request *request) {
-  maph_slice name = request->segments[0];
+  maph_slice name = segment_of(request, 0);
   const char *occupant;
   int rc, trouble;
   if (!check_name(request)) return;

@@ -27,6 +27,7 @@
 #include "http/http.h"
 #include "routes/answer.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 #include "routes/longline.h"
 
 enum { GROUP_LINES = 1000, GROUP_BYTES = 1024 * 1024, LONG_LINE = 1024 * 1024, ERRORS_SHOWN = 100 };
@@ -64,7 +65,8 @@ static void export_entries(request *request, source *source) {
          && export_entry(request, &entry))
     ;
   if (rc != MAPH_NOTFOUND && rc != MAPH_OK) {
-    log_line("export of %s stopped: %s", request->store->name, maph_errmsg(request->store->m));
+    log_line("export of %s stopped: %s", store_of(request)->name,
+             maph_errmsg(store_of(request)->m));
     request->reply.broken = true;
   }
   if (reply_stream_body(request, 0)) reply_stream_end(request);
@@ -76,7 +78,7 @@ void store_export(request *request) {
   bool sorted = false;
   int rc;
   if (!query_flag(request, "sorted", &sorted) || !query_range(request, &range)) return;
-  rc = source_open(request->store->m, &range, sorted, &source);
+  rc = source_open(store_of(request)->m, &range, sorted, &source);
   if (rc != MAPH_OK) {
     reply_store(request, rc);
     return;
@@ -152,8 +154,8 @@ static void group_failed(import *import, int rc) {
     reply_store(request, rc);
     return;
   }
-  reply_sentence(request, rc, request->store->m, sentence, sizeof sentence);
-  reply_problem(request, maph_status(store_core_code(rc)), problem_code(rc, request->store->m),
+  reply_sentence(request, rc, store_of(request)->m, sentence, sizeof sentence);
+  reply_problem(request, maph_status(store_core_code(rc)), problem_code(rc, store_of(request)->m),
                 "%s; %llu entries were imported and stay: begin again with line %llu", sentence,
                 (unsigned long long)import->imported, (unsigned long long)import->next_line);
 }
@@ -164,12 +166,12 @@ static bool put_group(import *import) {
   maph_txn *txn = NULL;
   uint64_t put = 0;
   int rc;
-  if (!commit_enter(import->request->store)) {
+  if (!commit_enter(store_of(import->request))) {
     group_failed(import, STORE_CROWDED);
     return false;
   }
-  rc =
-      import->count ? maph_txn_begin(import->request->store->m, import->durability, &txn) : MAPH_OK;
+  rc = import->count ? maph_txn_begin(store_of(import->request)->m, import->durability, &txn)
+                     : MAPH_OK;
   for (size_t k = 0; k < import->count && rc == MAPH_OK; k++) {
     entry_operation *operation = &import->operations[k];
     rc = maph_txn_put_if(txn, operation->key, operation->value, &operation->condition);
@@ -188,9 +190,9 @@ static bool put_group(import *import) {
   else {
     import->imported += put;
     note_progress(import, import->line + 1);
-    commit_note(import->request->store, import->durability, put);
+    commit_note(store_of(import->request), import->durability, put);
   }
-  commit_leave(import->request->store);
+  commit_leave(store_of(import->request));
   arena_free(&import->arena);
   import->count = import->bytes = 0;
   return rc == MAPH_OK;

@@ -16,6 +16,7 @@
 #include "http/body.h"
 #include "routes/bucket.h"
 #include "routes/handlers.h"
+#include "routes/handling.h"
 #include "routes/keys.h"
 #include "store/bucket.h"
 
@@ -56,9 +57,9 @@ static void update_failed(request *request, int rc, const write_request *write,
 
 static int update(request *request, write_request *write, commit_change change, void *arg,
                   maph_outcome *outcome) {
-  if (bucket_takes(request->store->replica))
+  if (bucket_takes(store_of(request)->replica))
     return bucket_update(request, write, change, arg, outcome);
-  return commit_update(request->store, write, change, arg, outcome);
+  return commit_update(store_of(request), write, change, arg, outcome);
 }
 
 /* -------------------------------------------------------------------------------- counters */

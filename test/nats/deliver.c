@@ -27,7 +27,7 @@
 /* Sooner than it is asked for: what waits for it is tested faster. */
 enum { HEARTBEAT_MS = 200, FLOW_EACH = 200 };
 
-consumer *deliver_create(connection *c, const char *inbox, uint64_t from) {
+consumer *deliver_create(connection *c, const char *inbox, const char *filter, uint64_t from) {
   static unsigned serial;
   for (int i = 0; i < CONSUMERS; i++) {
     consumer *k = &c->consumers[i];
@@ -37,6 +37,7 @@ consumer *deliver_create(connection *c, const char *inbox, uint64_t from) {
     k->next = from ? from : 1;
     snprintf(k->name, sizeof k->name, "fake%u", ++serial);
     snprintf(k->inbox, sizeof k->inbox, "%s", inbox);
+    snprintf(k->filter, sizeof k->filter, "%s", filter);
     return k;
   }
   return NULL;
@@ -282,9 +283,19 @@ static bool is_held_back(uint64_t sequence) {
   return the_trouble.held && sequence >= the_trouble.held;
 }
 
+/* The next message of those that the consumer is for; 0: there is none. */
+static uint64_t next_of(const consumer *k) {
+  size_t size = strlen(k->filter);
+  uint64_t next = stream_next(k->next);
+  if (size && k->filter[size - 1] == '>') size--;
+  while (next && strncmp(the_stream.messages[next].key, k->filter, size) != 0)
+    next = stream_next(next + 1);
+  return next;
+}
+
 /* The next message that is old enough; 0: there is none. */
 static uint64_t due(const consumer *k) {
-  uint64_t next = stream_next(k->next), delay_ns = the_trouble.delay_ms * UINT64_C(1000000);
+  uint64_t next = next_of(k), delay_ns = the_trouble.delay_ms * UINT64_C(1000000);
   if (is_held_back(next)) return 0;
   return next && the_stream.messages[next].time_ns + delay_ns <= stream_now_ns() ? next : 0;
 }
@@ -300,10 +311,9 @@ void deliver(connection *c, uint64_t now_ms) {
       k->next++;
       k->heard_ms = now_ms;
     }
-    if (!c->ended && stream_next(k->next) == 0 && k->next <= the_stream.last)
-      k->next = the_stream.last + 1;
+    if (!c->ended && next_of(k) == 0 && k->next <= the_stream.last) k->next = the_stream.last + 1;
     if (!c->ended && the_trouble.mute != MUTE_HEARTBEAT && now_ms - k->heard_ms >= HEARTBEAT_MS) {
-      if (is_held_back(stream_next(k->next)))
+      if (is_held_back(next_of(k)))
         deliver_stalled(c, k);
       else
         deliver_heartbeat(c, k, k->sent, k->next - 1);

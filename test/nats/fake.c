@@ -17,7 +17,8 @@
 **     mute info|all|api|delivery|heartbeat
 **                              says nothing, nothing after INFO, nothing to requests, delivers
 **                              nothing and sends no heartbeat, sends no heartbeat
-**     ignore NAME              requests of NAME (STREAM.INFO) get no answer
+**     ignore NAME ?COUNT?      requests of NAME (STREAM.INFO) get no answer; only so many
+**     slow MS                  answers to requests come so much later
 **     sizes HEADERS,ALL        what all messages say of theirs; ALL alone: of those without headers
 **     delay MS                 messages are delivered when they are that old
 **     hold SEQUENCE            that message and those behind it are there and counted, and not
@@ -39,6 +40,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -267,8 +269,18 @@ static bool order_of_trouble(int count, char **word) {
     the_trouble.percent = (unsigned)atoi(word[2]);
     return true;
   }
+  if (strcmp(word[0], "ignore") == 0) {
+    if (count < 2) return false;
+    snprintf(the_trouble.ignored, sizeof the_trouble.ignored, "%s", word[1]);
+    the_trouble.ignored_count = count > 2 ? atoi(word[2]) : INT_MAX;
+    return true;
+  }
   if (count != 2) return false;
   if (strcmp(word[0], "mute") == 0) return order_mute(word[1]);
+  if (strcmp(word[0], "slow") == 0) {
+    the_trouble.slow_ms = (unsigned)atoi(word[1]);
+    return true;
+  }
   if (strcmp(word[0], "delay") == 0) {
     the_trouble.delay_ms = (unsigned)atoi(word[1]);
     return true;
@@ -279,10 +291,6 @@ static bool order_of_trouble(int count, char **word) {
   }
   if (strcmp(word[0], "lag") == 0) {
     the_trouble.lag = strtoull(word[1], NULL, 10);
-    return true;
-  }
-  if (strcmp(word[0], "ignore") == 0) {
-    snprintf(the_trouble.ignored, sizeof the_trouble.ignored, "%s", word[1]);
     return true;
   }
   if (strcmp(word[0], "sizes") == 0) {
@@ -335,7 +343,7 @@ static bool take_orders(void) {
 }
 
 /* ---------------------------------------------------------------------------------- connections */
-static uint64_t ticks_ms(void) {
+uint64_t ticks_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
@@ -360,6 +368,7 @@ static void end_connection(int i) {
   close(c->fd);
   free(c->in.data);
   free(c->out.data);
+  free(c->late.data);
   *c = the_connections[--the_connection_count];
 }
 
@@ -373,6 +382,10 @@ static bool serve(connection *c, short events) {
     speak(c);
   }
   deliver(c, ticks_ms());
+  if (c->late.size && ticks_ms() >= c->late_ms) {
+    bytes_add(&c->out, c->late.data, c->late.size);
+    c->late.size = 0;
+  }
   if (c->out.size) {
     ssize_t size = send(c->fd, c->out.data, c->out.size, MSG_NOSIGNAL);
     if (size < 0 && errno != EAGAIN) return false;

@@ -75,7 +75,9 @@ enum { ANSWERS = 16, TWISTS = 256 };
 typedef struct trouble {
   mute mute;
   unsigned delay_ms; /* so old is a message before it is delivered */
-  char ignored[64];  /* requests of that name get no answer */
+  char ignored[64];  /* requests of that name get no answer, */
+  int ignored_count; /* so many more of them */
+  unsigned slow_ms;  /* so much later answers to requests come */
   uint64_t held;     /* that message and those behind it are not delivered; 0: all are */
   uint64_t lag;      /* STREAM.INFO tells a last sequence that is so much lower */
   char sizes[32];    /* of all messages, where not empty: HEADERS,ALL or ALL */
@@ -95,9 +97,10 @@ enum { CONNECTIONS = 64, SUBSCRIPTIONS = 64, CONSUMERS = 4 };
 typedef struct consumer {
   bool used;
   char name[64], inbox[512];
-  uint64_t next, sent; /* stream sequence to deliver next; how many were delivered */
-  uint64_t heard_ms;   /* when something was sent last */
-  unsigned flow;       /* messages since it was asked for flow control */
+  char filter[KEY_ROOM]; /* of keys: "part.>" or a key; "": all */
+  uint64_t next, sent;   /* stream sequence to deliver next; how many were delivered */
+  uint64_t heard_ms;     /* when something was sent last */
+  unsigned flow;         /* messages since it was asked for flow control */
 } consumer;
 typedef struct subscription {
   char subject[512], id[32];
@@ -105,7 +108,9 @@ typedef struct subscription {
 typedef struct connection {
   int fd;
   bytes in, out;
-  bool ended; /* once `out` is sent */
+  bytes late;       /* answers that are sent later, */
+  uint64_t late_ms; /* then */
+  bool ended;       /* once `out` is sent */
   subscription subscriptions[SUBSCRIPTIONS];
   int subscription_count;
   consumer consumers[CONSUMERS];
@@ -113,6 +118,7 @@ typedef struct connection {
 extern connection the_connections[CONNECTIONS];
 extern int the_connection_count;
 
+uint64_t ticks_ms(void);
 void speak_begin(connection *c);
 /* All that is in c->in. */
 void speak(connection *c);
@@ -122,7 +128,7 @@ void speak_message(connection *c, const char *subject, const char *inbox, const 
 void speak_counts(bytes *to);
 
 /* -------------------------------------------------------------------------------------- deliver */
-consumer *deliver_create(connection *c, const char *inbox, uint64_t from);
+consumer *deliver_create(connection *c, const char *inbox, const char *filter, uint64_t from);
 bool deliver_delete(const char *name); /* false: there is none of that name */
 void deliver(connection *c, uint64_t now_ms);
 void deliver_heartbeat(connection *c, consumer *k, uint64_t consumer_last, uint64_t stream_last);

@@ -199,11 +199,14 @@ static void stream_info(bytes *json) {
 }
 
 static void consumer_create(connection *c, const char *question, bytes *json) {
-  char inbox[512] = "", from[32] = "1";
+  char inbox[512] = "", from[32] = "1", filter[KEY_ROOM + 512] = "";
+  size_t prefix = strlen("$KV.") + strlen(the_stream.name + 3) + 1;
   consumer *k;
   member(question, "deliver_subject", inbox, sizeof inbox);
   member(question, "opt_start_seq", from, sizeof from);
-  k = deliver_create(c, inbox, strtoull(from, NULL, 10));
+  member(question, "filter_subject", filter, sizeof filter);
+  k = deliver_create(c, inbox, strlen(filter) > prefix ? filter + prefix : "",
+                     strtoull(from, NULL, 10));
   if (k == NULL) {
     failure(json, 400, 10026, "maximum consumers limit reached");
     return;
@@ -318,7 +321,7 @@ static void request(connection *c, const char *subject, const char *reply, const
   if (which == COUNT) return;
   stream = subject + strlen(names[which]) + 1;
   count = count_request(names[which]);
-  if (strcmp(names[which], the_trouble.ignored) == 0) return;
+  if (strcmp(names[which], the_trouble.ignored) == 0 && the_trouble.ignored_count-- > 0) return;
   if (strncmp(stream, the_stream.name, size) != 0 || (stream[size] && stream[size] != '.'))
     failure(&json, 404, 10059, "stream not found");
   else if (which == 0)
@@ -335,6 +338,14 @@ static void request(connection *c, const char *subject, const char *reply, const
   free(json.data);
 }
 
+/* What was just answered waits: all of it until the first one has waited enough. */
+static void put_off(connection *c, size_t from) {
+  if (the_trouble.slow_ms == 0 || c->out.size == from) return;
+  if (c->late.size == 0) c->late_ms = ticks_ms() + the_trouble.slow_ms;
+  bytes_add(&c->late, c->out.data + from, c->out.size - from);
+  c->out.size = from;
+}
+
 static void published(connection *c, const char *subject, const char *reply, const bytes *headers,
                       const bytes *data) {
   char prefix[400];
@@ -342,7 +353,9 @@ static void published(connection *c, const char *subject, const char *reply, con
   snprintf(prefix, sizeof prefix, "$KV.%s.", the_stream.name + 3);
   if (the_trouble.mute == MUTE_API) return;
   if (strncmp(subject, "$JS.API.", 8) == 0) {
+    size_t before = c->out.size;
     request(c, subject + 8, reply, data->data ? data->data : "");
+    put_off(c, before);
   } else if (strncmp(subject, prefix, strlen(prefix)) == 0) {
     uint64_t sequence = stream_put(subject + strlen(prefix), headers, data);
     bytes_print(&json, "{\"stream\":\"%s\",\"seq\":%" PRIu64 "}", the_stream.name, sequence);

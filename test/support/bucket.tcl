@@ -75,5 +75,5 @@ proc count_together {bucket processes times} {
     lappend wrong {*}$mistakes
     close $channel
   }
-  list $done [lindex [replica get $bucket counter] 1] {*}$wrong
+  list counted $done bucket [lindex [replica get $bucket counter] 1] wrong $wrong
 }

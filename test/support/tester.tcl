@@ -155,7 +155,7 @@ proc capable {capability} {
     replica {expr {[auto_execok nats-server] ne "" && [file exists $::build/maph-replica]}}
     nginx - openssl - perl - mandoc - systemd-analyze - systemd-sysusers - codespell -
     spin - g++ - clang - clang++ - cmake - aarch64-linux-gnu-gcc - qemu-aarch64 - musl-gcc - \
-    riscv64-linux-gnu-gcc - qemu-riscv64 - python3 - dpkg-buildpackage - dh - \
+    riscv64-linux-gnu-gcc - qemu-riscv64 - python3 - \
     pkg-config - dpkg-shlibdeps - debootstrap - lintian - man \
         {expr {[auto_execok $capability] ne ""}}
     chromium {expr {[auto_execok chromium] ne "" && ![catch {package require sqlite3}]}}

@@ -1,5 +1,5 @@
 /*
- * maph-client - stores on a maph-server, from a browser or Node, with nothing but fetch.
+ * maph-client - stores on a maph-server, from a browser, Node, Bun or Deno, with nothing but fetch.
  *
  *     import { MaphClient } from "maph-client";
  *     const client = new MaphClient("http://localhost:8080");
@@ -480,7 +480,8 @@ class Transport {
           body,
           signal,
           cache: "no-store",
-          redirect: "error"
+          redirect: "error",
+          ...(!repeatable && SENT_ONCE)
         });
       const response = await once().catch((error) => {
         if (repeatable && isClosed(error)) return once();
@@ -549,11 +550,32 @@ class Transport {
   }
 }
 
-/* What fetch in Node says of a connection that ended before any answer; browsers try again by
+/* What keeps a write from being sent twice.  Bun and Deno send a request again by themselves when a
+ * kept connection ended before the answer, so there each write gets a connection of its own.
+ * Browsers do the same and cannot be told otherwise; Node does not. */
+const SENT_ONCE = {
+  keepalive: false, // the default, which Bun takes for this wish
+  ...(globalThis.Deno?.createHttpClient && {
+    client: globalThis.Deno.createHttpClient({ poolMaxIdlePerHost: 0 })
+  })
+};
+
+// Node tells more in the error's cause, Bun in the error itself
+const codeOf = (error) => error?.cause?.code ?? error?.code;
+
+/* What fetch in Node says of a connection that ended before any answer; others try again by
  * themselves. */
 const CLOSED = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"];
 function isClosed(error) {
-  return CLOSED.includes(error?.cause?.code);
+  return CLOSED.includes(codeOf(error));
+}
+
+/* Whether nothing can have reached the server.  A browser does not tell. */
+const UNREACHED = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"];
+function isUnreached(error) {
+  return (
+    UNREACHED.includes(codeOf(error)) || /client error \(Connect\)/.test(error?.cause?.message)
+  );
 }
 
 function jsonOf(request) {
@@ -594,8 +616,8 @@ function reasonOf(error, { signal }) {
  * where it was refused, so that nothing was sent. */
 function otherLoopback(url, error) {
   if (!/^http:\/\/localhost(:|\/|$)/.test(url)) return undefined;
-  if (error?.cause?.code !== "ECONNREFUSED") return undefined;
-  return { "::1": "127.0.0.1", "127.0.0.1": "[::1]" }[error.cause.address];
+  if (codeOf(error) !== "ECONNREFUSED") return undefined;
+  return { "::1": "127.0.0.1", "127.0.0.1": "[::1]" }[error.cause?.address];
 }
 
 /* What the caller is told: his own reason when it was he who ended it.  `writes`: without an answer
@@ -609,12 +631,8 @@ function lost(error, request, signal, early = "", writes = false) {
       `no answer in time; the option timeout says how long to wait${doubt}`,
       { request, cause: error }
     );
-  const more =
-    error?.cause?.code === "ECONNREFUSED"
-      ? "; is maph-server running there?"
-      : isClosed(error)
-        ? doubt
-        : "";
+  const refused = codeOf(error) === "ECONNREFUSED";
+  const more = refused ? "; is maph-server running there?" : isUnreached(error) ? "" : doubt;
   return new ConnectionLostError(
     (early && `${early}: `) + (error?.cause?.message || error?.message || error) + more,
     { request, cause: error }

@@ -156,8 +156,8 @@ const tests = {
       collect(mine),
       mine.import([["a", "b"]]),
       mine.optimize()
-    ];
-    for (const one of all) check((await one.catch((error) => error)) === reason, true);
+    ].map((one) => one.catch((error) => error));
+    for (const error of await Promise.all(all)) check(error === reason, true);
     check(await store.size(), 5000);
   },
 

@@ -33,7 +33,13 @@ async function run(server, source) {
     path.join(server.folder, "node_modules", "maph-client"),
     { recursive: true }
   );
-  const file = path.join(server.folder, "readme.mjs");
+  // Deno takes a name from node_modules where a package depends on it
+  await writeFile(
+    path.join(server.folder, "package.json"),
+    '{"private": true, "dependencies": {"maph-client": "*"}}'
+  );
+  const file = path.join(server.folder, "readme.mjs"),
+    before = globalThis.Deno ? ["run", "--allow-all", "--node-modules-dir=manual"] : [];
   await writeFile(
     file,
     `import $assert from "node:assert/strict";\nlet $checks = 0;\n` +
@@ -41,7 +47,7 @@ async function run(server, source) {
       checked(source).replaceAll("http://localhost:8080", server.url) +
       "\nprocess.stdout.write(`${$checks} checks\\n`);\n"
   );
-  const { stdout, stderr } = spawnSync(process.execPath, [file], {
+  const { stdout, stderr } = spawnSync(process.execPath, [...before, file], {
     encoding: "utf8",
     timeout: 60000
   });

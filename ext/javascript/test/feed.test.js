@@ -347,7 +347,7 @@ describe("answers that are not of a maph-server: no call takes one for success",
       "a proxy that redirects",
       [301, { Location: "https://elsewhere/" }, ["moved"]],
       maph.ConnectionLostError,
-      /redirect/
+      /redirect/i
     ],
     [
       "a proxy without its server",

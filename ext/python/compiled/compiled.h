@@ -49,6 +49,7 @@ typedef struct compiled_python {
   PyObject *entry;     /* Entry */
   PyObject *written;   /* Written */
   PyObject *types;     /* the names of value types, a tuple */
+  PyObject *value;     /* "value" */
 } compiled_python;
 extern compiled_python compiled_names;
 
@@ -86,8 +87,10 @@ typedef struct compiled_part {
   int kind;                    /* KIND_ */
   int shared;                  /* threads may read at the same time */
   int values;                  /* VALUES_ */
+  int gives;                   /* GIVES_, of a cursor */
 } compiled_part;
-enum { VALUES_NONE, VALUES_COPIED, VALUES_VIEWED, VALUES_COPIED_VIEWED };
+enum { VALUES_COPIED, VALUES_VIEWED, VALUES_COPIED_VIEWED };
+enum { GIVES_ENTRIES, GIVES_KEYS, GIVES_VALUES, GIVES_PAIRS };
 extern PyTypeObject *compiled_part_type;
 PyObject *compiled_make_part(void);
 

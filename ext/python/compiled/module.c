@@ -106,11 +106,25 @@ static int find_all(void *library) {
   return 0;
 }
 
+/* What is known of the package belongs to one interpreter of the process: in others it goes by
+** ctypes. */
+static int is_first_interpreter(void) {
+  static int64_t first = -1;
+  int64_t mine = PyInterpreterState_GetID(PyInterpreterState_Get());
+  if (first < 0) first = mine;
+  return mine >= 0 && mine == first;
+}
+
 /* find(library): a handle of dlopen's */
 static PyObject *find_library(PyObject *module, PyObject *library) {
   void *handle = PyLong_AsVoidPtr(library);
   (void)module;
-  if (PyErr_Occurred() || find_all(handle) < 0) return NULL;
+  if (PyErr_Occurred()) return NULL;
+  if (!is_first_interpreter()) {
+    PyErr_SetString(PyExc_ImportError, "another interpreter of this process has it");
+    return NULL;
+  }
+  if (find_all(handle) < 0) return NULL;
   Py_RETURN_NONE;
 }
 
@@ -121,6 +135,8 @@ static PyObject *connect_package(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "OOO!O!O!:connect", &names.failure, &names.not_found, &PyType_Type,
                         &names.entry, &PyType_Type, &names.written, &PyTuple_Type, &names.types))
     return NULL;
+  names.value = PyUnicode_InternFromString("value");
+  if (names.value == NULL) return NULL;
   Py_INCREF(names.failure);
   Py_INCREF(names.not_found);
   Py_INCREF(names.entry);

@@ -35,7 +35,7 @@ static int takes_turns(compiled_part *part, int releases) {
 /* The c_void_p that the gate has for a token, or NULL: it is closed. */
 static void *pointer_of(compiled_part *part) {
   PyObject *cell = PyDict_GetItemWithError(part->opened, part->token);
-  PyObject *number = cell != NULL ? PyObject_GetAttrString(cell, "value") : NULL;
+  PyObject *number = cell != NULL ? PyObject_GetAttr(cell, compiled_names.value) : NULL;
   void *pointer = NULL;
   if (number != NULL && number != Py_None) pointer = PyLong_AsVoidPtr(number);
   Py_XDECREF(number);

@@ -37,7 +37,10 @@ static int write_key(compiled_part *writer, PyObject *key, PyObject *value, maph
   PyEval_RestoreThread(others);
   part_leave(writer, 1);
   if (rc == MAPH_OK) return 0;
-  compiled_raise(rc);
+  if (rc == MAPH_NOTFOUND && value == NULL)
+    PyErr_SetObject(compiled_names.not_found, key);
+  else
+    compiled_raise(rc);
   return -1;
 }
 

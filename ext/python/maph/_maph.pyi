@@ -1,7 +1,19 @@
 """The compiled part of maph: the calls that are made often.  Bases for the package's own classes,
 for nobody else's use."""
 
-from typing import Callable, Iterable, List, Optional, Tuple, Type, TypeVar, Union, overload
+from typing import (
+    Any,
+    Callable,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from .errors import Error
 from .reader import Entry, Key, Value
@@ -68,7 +80,7 @@ class Writer(Reader):
 class Cursor(Part):
     def __iter__(self: C) -> C: ...
     def __next__(self) -> Entry: ...
-    def _without_values(self: C) -> C: ...
+    def _give(self, what: int, /) -> Iterator[Any]: ...
 
 class Range(Part):
     def __iter__(self: R) -> R: ...

@@ -4,7 +4,8 @@ and ranges of keys, in the order of their bytes."""
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Optional, TypeVar, cast
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, Iterator, Optional, TypeVar, cast
 
 from . import fast, library
 from .gate import Opened
@@ -111,6 +112,14 @@ class Steps(InProcess, Iterator[E], Generic[E]):
             self._gate.drop(self._token)
 
 
+#: What a cursor gives, of an Entry.
+GIVEN: Dict[int, Callable[[Any], Any]] = {
+    fast.KEYS: itemgetter(0),
+    fast.VALUES: itemgetter(1),
+    fast.PAIRS: itemgetter(0, 1),
+}
+
+
 class PlainCursor(Steps[E]):
     """A cursor before any of it is compiled."""
 
@@ -127,9 +136,11 @@ class PlainCursor(Steps[E]):
 
         super().__init__(store, snapshot, views, opener, lib.maph_cursor_close, threading.Lock())
 
-    def _without_values(self) -> "PlainCursor[E]":
-        self._value = lambda value: b""
-        return self
+    def _give(self, what: int) -> Iterator[Any]:
+        """Of each entry its key, its value, or a pair of them."""
+        if what == fast.KEYS:
+            self._value = lambda value: b""
+        return map(GIVEN[what], self)
 
     def tell(self) -> int:
         """A place to go on from later: seek() on a new cursor, as long as the store is of the same

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from .library import lib
 
 STORE, SNAPSHOT, TRANSACTION = range(3)  # kinds of what is read
-NO_VALUES, COPIED, VIEWED, COPIED_VIEWED = range(4)  # how values are shown
+COPIED, VIEWED, COPIED_VIEWED = range(3)  # how values are shown
+ENTRIES, KEYS, VALUES, PAIRS = range(4)  # what a cursor gives
 
 
 class Gate:

@@ -105,6 +105,10 @@ class Outcome(Structure):
     _fields_ = [("version", c_uint64), ("existed", c_int)]
 
 
+#: By name: what ctypes' pointer() makes is of another type once a second interpreter loads ctypes.
+OutcomePointer = POINTER(Outcome)
+
+
 class Condition(Structure):
     _fields_ = [
         ("when", c_int),
@@ -114,7 +118,7 @@ class Condition(Structure):
         ("type", c_int),
         ("key_type", c_int),
         ("media_type", Input),
-        ("outcome", POINTER(Outcome)),
+        ("outcome", OutcomePointer),
     ]
 
 
@@ -326,8 +330,14 @@ def _missing(path: str, name: str) -> Any:
 lib = Library(os.environ.get("MAPH_LIBRARY") or "libmaph.so.0")
 
 
+#: What the library's sentences call the modes of open().
+MODES = ("MAPH_RDWR|MAPH_CREATE", "c"), ("MAPH_RDWR", "w")
+
+
 def failure(rc: int, handle: Any) -> Error:
     """The exception for a code, with the library's sentence about the calling thread's last
     failure."""
-    sentence = lib.maph_errmsg(handle) or lib.maph_strerror(rc)
-    return CODES.get(rc, Error)(sentence.decode("utf-8", "replace"))
+    sentence = (lib.maph_errmsg(handle) or lib.maph_strerror(rc)).decode("utf-8", "replace")
+    for flags, mode in MODES:
+        sentence = sentence.replace(f"open it with {flags}", f'open it with mode "{mode}"')
+    return CODES.get(rc, Error)(sentence)

@@ -29,7 +29,7 @@ from typing import (
     overload,
 )
 
-from . import library
+from . import fast, library
 from .errors import NotFoundError
 from .gate import Gate
 from .library import Input, Slice, failure, whole
@@ -493,7 +493,7 @@ class ManyReader(Reader):
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[bytes]:
-        return (entry.key for entry in self.cursor()._without_values())
+        return self.cursor()._give(fast.KEYS)
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -517,13 +517,16 @@ class _Keys(KeysView[bytes]):
 
 class _Items(ItemsView[bytes, bytes]):
     def __iter__(self) -> Iterator[Tuple[bytes, bytes]]:
-        cursor = self._mapping.cursor()  # type: ignore[attr-defined]
-        return ((entry.key, entry.value) for entry in cursor)
+        given: Iterator[Tuple[bytes, bytes]]
+        given = self._mapping.cursor()._give(fast.PAIRS)  # type: ignore[attr-defined]
+        return given
 
 
 class _Values(ValuesView[bytes]):
     def __iter__(self) -> Iterator[bytes]:
-        return (entry.value for entry in self._mapping.cursor())  # type: ignore[attr-defined]
+        given: Iterator[bytes]
+        given = self._mapping.cursor()._give(fast.VALUES)  # type: ignore[attr-defined]
+        return given
 
     def __contains__(self, value: object) -> bool:
         return any(value == one for one in self)

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from contextlib import contextmanager
-from ctypes import byref, c_int64, pointer, string_at
+from ctypes import byref, c_int64, string_at
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,10 +20,10 @@ from typing import (
 
 from . import fast, library
 from .cursor import Range
-from .errors import Error
+from .errors import Error, NotFoundError
 from .gate import Opened
-from .library import Condition, Input, Outcome, lib, seconds, whole
-from .reader import TYPES, Key, Reader, Value, as_bytes, as_input
+from .library import Condition, Input, Outcome, OutcomePointer, lib, seconds, whole
+from .reader import NOTFOUND, TYPES, Key, Reader, Value, as_bytes, as_input
 from .snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def condition(
     )
     return (
         Condition(
-            when=when, version=whole("if_version", if_version or 0), outcome=pointer(outcome)
+            when=when, version=whole("if_version", if_version or 0), outcome=OutcomePointer(outcome)
         ),
         outcome,
     )
@@ -181,13 +181,17 @@ class Writer(Reader):
         """Remove a key.  NotFoundError when there is none; if_version: else ConflictError."""
         name = as_input(key)
         one, outcome = condition(if_version, False, False)
-        return self._write(lambda to: self._lib_delete_if(to, name, one), outcome)
+        return self._write(lambda to: self._lib_delete_if(to, name, one), outcome, key)
 
-    def _write(self, function: Callable[[int], int], outcome: Outcome) -> Written:
+    def _write(
+        self, function: Callable[[int], int], outcome: Outcome, deleted: Optional[Key] = None
+    ) -> Written:
         call = object()
         with self._turn():
             try:
                 rc = function(self._enter(call))
+                if rc == NOTFOUND and deleted is not None:
+                    raise NotFoundError(deleted)
                 if rc:
                     error = self._fail(rc)
                     assert isinstance(error, Error)

@@ -54,6 +54,54 @@ class Which(CompiledTest):
             for name in names.split():
                 self.assertFalse(hasattr(kind, name), (kind, name))
 
+    def test_what_is_given_is_the_same_where_the_python_method_gives_it(self):
+        class Taken:
+            """A turn that another thread has, as a try finds it."""
+
+            def acquire(self, _):
+                return False
+
+            def release(self):
+                raise AssertionError("released what was not taken")
+
+        class Waiting(maph.Cursor):
+            def _connect(self, gate, kind, store, token, _, shared, values):
+                super()._connect(gate, kind, store, token, Taken(), shared, values)
+
+        self.store["a"] = "1"
+        self.store["b"] = "2"
+        for given, what, all_of_it in (
+            (self.store, fast.KEYS, [b"a", b"b"]),
+            (self.store.values(), fast.VALUES, [b"1", b"2"]),
+            (self.store.items(), fast.PAIRS, [(b"a", b"1"), (b"b", b"2")]),
+        ):
+            self.assertIsInstance(iter(given), maph.Cursor)
+            waiting = Waiting(self.store, None, b"", False)._give(what)
+            for steps in iter(given), waiting:
+                got = list(steps)
+                self.assertEqual(got, all_of_it)
+                self.assertEqual([type(one) for one in got], [type(one) for one in all_of_it])
+
+    def test_another_interpreter_of_the_process_goes_without(self):
+        try:
+            import _interpreters as interpreters
+
+            other = interpreters.create("legacy")
+        except ImportError:  # its name before Python 3.13
+            import _xxsubinterpreters as interpreters
+
+            other = interpreters.create(isolated=False)
+        failed = interpreters.run_string(
+            other,
+            f"import sys; sys.path[:] = {sys.path!r}; import maph\n"
+            f"with maph.open({self.path!r}) as store: assert 'a' not in store\n"
+            "assert not maph.compiled",
+        )
+        self.assertIsNone(failed)
+        interpreters.destroy(other)
+        with self.assertRaises(maph.NotFoundError):
+            self.store["a"]
+
     def parameters(self, method):
         """But for self, whose name is not for callers."""
         return [

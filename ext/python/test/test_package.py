@@ -30,9 +30,11 @@ class Package(unittest.TestCase):
     def test_types(self):
         if not shutil.which("mypy"):
             self.skipTest("needs mypy")
+        # One release of mypy needs a remark that another finds needless.
+        mypy = ["mypy", "--strict", "--no-warn-unused-ignores"]
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(
-                ["mypy", "--strict", "--cache-dir", folder, "maph", "maph_client"],
+                [*mypy, "--cache-dir", folder, "maph", "maph_client"],
                 cwd=ROOM,
                 capture_output=True,
                 text=True,
@@ -67,7 +69,8 @@ class Package(unittest.TestCase):
                 text=True,
             )
             revealed = [
-                line.partition('"')[2].rstrip('"')
+                # A later mypy says what a memoryview holds.
+                line.partition('"')[2].rstrip('"').replace("memoryview[builtins.int]", "memoryview")
                 for line in done.stdout.splitlines()
                 if "Revealed" in line
             ]

@@ -163,7 +163,8 @@ class Mapping(StoreTest):
             self.assertEqual(dict(store), {b"k": b"v"})
 
     def test_opening(self):
-        self.assertRaises(maph.CantOpenError, lambda: maph.open(self.path + "-none"))
+        with self.assertRaisesRegex(maph.CantOpenError, 'or open it with mode "c"$'):
+            maph.open(self.path + "-none")
         self.assertRaises(maph.ExistsError, lambda: maph.open(self.path, "x"))
         self.assertRaises(maph.FormatError, lambda: maph.open(__file__))
         for wrong in [
@@ -309,6 +310,9 @@ class Conditions(StoreTest):
         self.assertEqual(caught.exception.version, second.version)
         with self.assertRaises(maph.NotFoundError):
             self.store.put("none", "3", if_present=True)
+        with self.assertRaises(maph.NotFoundError) as caught:
+            del self.store["none"]
+        self.assertEqual(caught.exception.args, ("none",))
         with self.assertRaises(maph.ConflictError):
             self.store.delete("k", if_version=first.version)
         self.assertEqual(self.store.delete("k", if_version=second.version).existed, True)
