@@ -95,7 +95,7 @@ uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w) {
 /* Among entries whose words agree with the gap's key's. */
 static int search_ties(const view *view, const node *node, const gap *gap, uint64_t low,
                        uint64_t high, uint64_t *at) {
-  maph_slice key;
+  maph_slice key = { NULL, 0 };
   int rc = MAPH_OK;
   while (low < high) {
     uint64_t middle = low + (high - low) / 2;
@@ -120,7 +120,7 @@ int node_settles(const node *node, const item *first, const gap *gap, uint64_t *
 
 /* Are the keys beside the answer on the right sides?  Then it is right, whatever led there. */
 static int confirm(const view *view, const node *node, const gap *gap, uint64_t at, int *right) {
-  maph_slice key;
+  maph_slice key = { NULL, 0 };
   int rc = MAPH_OK;
   *right = 1;
   if (at > 0) {

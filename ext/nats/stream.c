@@ -411,7 +411,7 @@ static stream_rc last_question(const char *subject, char room[SUBJECT_ROOM], map
 stream_rc stream_get_last(connection *connection, const char *bucket, const char *subject,
                           stored *found) {
   char room[SUBJECT_ROOM];
-  maph_slice question;
+  maph_slice question = { NULL, 0 };
   stream_rc rc = last_question(subject, room, &question);
   return rc == STREAM_OK ? get(connection, bucket, question, found) : rc;
 }

@@ -139,7 +139,7 @@ static void dispatch(char *text, size_t size) {
   assert(r.reply.status >= 101 && r.reply.status < 600
          && strcmp(status_title(r.reply.status), "Unknown") != 0);
   assert(r.reply.broken || (answer_size > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0));
-  assert(r.store == NULL);
+  assert(r.handling == NULL);
   body_release(&r);
   buffer_reset(&head, 65536);
   buffer_reset(&body, 65536);
