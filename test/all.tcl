@@ -4,9 +4,9 @@
 # Each test/*.test runs in a process of its own with a time limit.  The suffix of a name says what
 # it is: _fault _crash _power _fuzz _thread _slow.  smoke leaves out all of these, test leaves out
 # _slow, full leaves out none and lets the others run longer.  PATTERN (core_get, sql*) picks files
-# whatever their suffix. The last line is "N passed, N failed", with ", N skipped" when a machine
-# cannot do something.  The exit status is 1 when a test failed, or was skipped without a reason
-# that the machine gives.
+# whatever their suffix. What failed is said again at the end, for who has only the end of a log.
+# The last line is "N passed, N failed", with ", N skipped" when a machine cannot do something.  The
+# exit status is 1 when a test failed, or was skipped without a reason that the machine gives.
 
 set here [file dirname [file normalize [info script]]]
 set suite test
@@ -63,7 +63,7 @@ set waiting [lmap item [lsort -index 0 -integer -decreasing $waiting] {lrange $i
 
 array set total {passed 0 failed 0 skipped 0 unexpected 0}
 set running 0
-set done {}
+set reports_of_failures {}
 
 proc start_next {} {
   while {$::running<$::jobs && [llength $::waiting]>0} {
@@ -107,6 +107,7 @@ proc sweep {name} {
 
 proc report {name output code seconds} {
   set verdict {}
+  set failures_before [expr {$::total(failed)+$::total(unexpected)}]
   if {[regexp -line {^@ (\d+) (\d+) (\d+) (\d+)$} $output line passed failed skipped unexpected]} {
     regsub -line {^@ \d+ \d+ \d+ \d+\n?} $output {} output
     incr ::total(passed) $passed
@@ -126,14 +127,19 @@ proc report {name output code seconds} {
         "ended early ($code)"}]
     set verdict "failed: $why"
   }
-  puts [format "%-28s %s  (%.1f s)" $name $verdict $seconds]
-  if {[string trim $output] ne {}} {puts [string trimright $output]}
+  set lines [list [format "%-28s %s  (%.1f s)" $name $verdict $seconds]]
+  if {[string trim $output] ne {}} {lappend lines {*}[split [string trimright $output] \n]}
+  puts [join $lines \n]
   flush stdout
+  if {$::total(failed)+$::total(unexpected)>$failures_before} {
+    lappend ::reports_of_failures [join [lrange $lines 0 11] \n]
+  }
 }
 
 start_next
 if {![info exists finished]} {vwait finished}
 file delete -force $place
+if {[llength $reports_of_failures]>0} {puts "Failed:\n[join $reports_of_failures \n]"}
 puts "$total(passed) passed, $total(failed) failed[expr {$total(skipped) ? ", $total(skipped)\
     skipped" : ""}]"
 exit [expr {$total(failed)>0 || $total(unexpected)>0 || $total(passed)==0}]
