@@ -5,7 +5,8 @@
 #define MAPH_NATS_APPLY_H
 
 #include "nats/keys.h"
-#include "nats/stream.h"
+#include "nats/consumer.h"
+#include "nats/stored.h"
 
 typedef struct bucket_rules {
   key_mode keys;

@@ -84,7 +84,7 @@ static stream_rc suspect(connection *connection, const char *bucket, bool direct
     size_t now = *count - done < AT_ONCE ? *count - done : AT_ONCE;
     stream_rc rc;
     for (size_t i = 0; i < now; i++) from[i] = holes[done + i].after + 1;
-    rc = stream_next_of(connection, bucket, direct, now, from, found);
+    rc = stored_next_of(connection, bucket, direct, now, from, found);
     if (rc != STREAM_OK) return rc;
     for (size_t i = 0; i < now; i++) {
       bool in = found[i] != 0 && found[i] <= holes[done + i].to;

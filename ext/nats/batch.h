@@ -12,7 +12,7 @@
 #include "nats/apply.h"
 #include "nats/group.h"
 #include "nats/sidecar.h"
-#include "nats/stream.h"
+#include "nats/consumer.h"
 
 /* What of a batch stands in the way. */
 typedef enum batch_rc {

@@ -1,11 +1,11 @@
 /*
-** connect.h - what connect.c, pipe.c and stream.c share of a connection.
+** connect.h - what the files that speak with nats.c share of a connection.
 */
 #ifndef MAPH_NATS_CONNECT_H
 #define MAPH_NATS_CONNECT_H
 
 #include <nats/nats.h>
-#include "nats/stream.h"
+#include "nats/consumer.h"
 
 struct connection {
   natsConnection *nats;
@@ -23,13 +23,6 @@ struct connection {
 /* Free them all, once the connection is closed. */
 void connect_free_consumers(connection *connection);
 void connect_free_pipe(connection *connection);
-enum { CONNECT_SUBJECT = 4608 };
-/* The subject of a request to JetStream's API, or of a message that is to reach a domain. */
-void connect_subject(const char *what, char room[CONNECT_SUBJECT]);
-/* Is an answer JSON, and what error does it tell? */
-stream_rc connect_look_at(connection *connection, const char *what, message *answer);
-/* What this user may not send the server drops, and tells it beside: was it that subject? */
-bool connect_was_denied(connection *connection, const char *subject);
 /* A subject that is ours alone. */
 void connect_inbox(char room[256]);
 /* The server answered that error: NONE or REFUSED. */

@@ -113,7 +113,7 @@ stream_rc decide_again(follower *follower, connection *connection, const stream_
 /* -------------------------------------------------------------------------------------- anchors */
 typedef struct anchors_seen {
   const sidecar_anchor *asked[SIDECAR_ANCHORS];
-  stream_question questions[SIDECAR_ANCHORS];
+  stored_question questions[SIDECAR_ANCHORS];
   size_t count;
   uint64_t same, other; /* the newest that is as it was, and is not; 0: none */
 } anchors_seen;
@@ -140,7 +140,7 @@ static stream_rc look_at_anchors(connection *connection, const char *bucket,
   }
   if (seen->count == 0) return STREAM_OK;
   child_stamp_long();
-  return stream_get_each(connection, bucket, seen->count, seen->questions, take_anchor, seen);
+  return stored_get_each(connection, bucket, seen->count, seen->questions, take_anchor, seen);
 }
 
 /* ------------------------------------------------------------------------------------- decision */
@@ -167,7 +167,7 @@ stream_rc anchor_look(connection *connection, const char *bucket, uint64_t posit
   if (position == 0) *found = ANCHOR_SAME;
   if (position == 0 || time_ns == 0) return STREAM_OK;
   child_stamp_long();
-  rc = stream_get(connection, bucket, position, &at);
+  rc = stored_get(connection, bucket, position, &at);
   if (rc == STREAM_NONE) return STREAM_OK;
   if (rc != STREAM_OK) return rc;
   *found = at.time_ns == time_ns ? ANCHOR_SAME : ANCHOR_OTHER;

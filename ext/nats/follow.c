@@ -3,6 +3,7 @@
 */
 #include <errno.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,16 @@ enum {
   COMPACT_SECONDS = 5,
   COMPACT_ABOVE = 16 << 20
 };
+
+void follower_error(follower *follower, const char *format, ...) {
+  char text[sizeof follower->sidecar.record.error];
+  va_list ap;
+  va_start(ap, format);
+  vsnprintf(text, sizeof text, format, ap);
+  va_end(ap);
+  if (strcmp(text, follower->sidecar.record.error) != 0) note("%s", text);
+  strcpy(follower->sidecar.record.error, text);
+}
 
 /* After a power loss, or in a copy of a store in use, there is nothing for readers until a writer
 ** has mended it; and the next message may be long in coming. */

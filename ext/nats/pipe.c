@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "nats/answer.h"
+#include "nats/ask.h"
 #include "nats/connect.h"
 #include "nats/option.h"
 #include "nats/pipe.h"
@@ -53,10 +54,10 @@ size_t pipe_size(const stream_header *headers, int count, maph_slice data) {
 
 stream_rc pipe_prepare(pipeline *p, const char *subject, const stream_header *headers, int count,
                        maph_slice data) {
-  char room[CONNECT_SUBJECT], reply[300];
+  char room[ASK_SUBJECT], reply[300];
   natsMsg *msg = NULL;
   natsStatus status;
-  if (option.domain) connect_subject(subject, room);
+  if (option.domain) ask_subject(subject, room);
   snprintf(reply, sizeof reply, "%s.%llu", p->connection->pipe_inbox,
            (unsigned long long)p->sent + 1);
   status = natsMsg_Create(&msg, option.domain ? room : subject, reply, data.data, (int)data.size);
@@ -101,7 +102,7 @@ static stream_rc understand(pipeline *p, natsMsg *msg, uint64_t *tag) {
   stream_rc rc;
   if (status && strcmp(status, "503") == 0)
     return connect_failed(NATS_NO_RESPONDERS, "publish", p->connection->server.url);
-  rc = connect_look_at(p->connection, "publish", msg);
+  rc = ask_look_at(p->connection, "publish", msg);
   if (rc != STREAM_OK) return rc;
   /* In the order in which they were stored, which is that in which they were sent. */
   if (p->stored == p->sent || !answer_number(message_data(msg), "seq", UINT64_MAX, 0, &sequence)
@@ -127,7 +128,7 @@ stream_rc pipe_listen(pipeline *p, int timeout_ms, uint64_t *tag) {
     timeout_ms = 0;
   }
   if (rc != STREAM_OK || p->stored == p->sent || ticks_ms() - p->moved_ms < ANSWER_MS) return rc;
-  if (connect_was_denied(p->connection, ""))
+  if (ask_was_denied(p->connection, ""))
     return stream_fail(STREAM_DENIED, "%s: publish: no permission", p->connection->server.url);
   return connect_failed(NATS_TIMEOUT, "publish", p->connection->server.url);
 }

@@ -176,7 +176,7 @@ static publishing get_mark(session *session, uint64_t sequence, mark *mark, bool
   stored found;
   stream_rc rc;
   child_stamp_long();
-  rc = stream_get(session->connection, session->publisher->bucket, sequence, &found);
+  rc = stored_get(session->connection, session->publisher->bucket, sequence, &found);
   *there = rc == STREAM_OK;
   if (rc == STREAM_NONE) return PUBLISHING_NOW;
   if (rc != STREAM_OK) return of_stream(session, rc, REPLICA_DISCONNECTED);

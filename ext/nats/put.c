@@ -180,7 +180,7 @@ static int look_at_writer(writer *writer) {
   stream_rc rc;
   int outcome;
   if (info->messages == 0 || info->last <= writer->session->unpublished) return AT_ONCE;
-  rc = stream_get(writer->session->link, writer->request->bucket, info->last, &last);
+  rc = stored_get(writer->session->link, writer->request->bucket, info->last, &last);
   if (is_passing(rc)) return again(writer, rc);
   if (rc != STREAM_OK && rc != STREAM_NONE) return failed(writer, rc);
   outcome = rc == STREAM_OK ? check_writer(writer, &last) : AT_ONCE;
@@ -263,7 +263,7 @@ static int look_at_key(writer *writer) {
   if (writer->weak && writer->request->when != PUT_ALWAYS) rc = look_at_stream(writer, true);
   if (rc == STREAM_OK) {
     writer->expected_last = writer->weak ? writer->session->info.last : 0;
-    rc = stream_get_last(writer->session->link, writer->request->bucket, writer->subject, &last);
+    rc = stored_get_last(writer->session->link, writer->request->bucket, writer->subject, &last);
   }
   if (rc == STREAM_NONE) return judge(writer, NULL);
   if (is_passing(rc)) return again(writer, rc);
@@ -395,7 +395,7 @@ static int give_up(writer *writer) {
   if (look_at_bucket(writer) == AT_ONCE) {
     stored last;
     stream_rc rc =
-        stream_get_last(writer->session->link, writer->request->bucket, writer->subject, &last);
+        stored_get_last(writer->session->link, writer->request->bucket, writer->subject, &last);
     if (rc == STREAM_OK && is_ours(writer, &last)) {
       writer->result->revision = last.sequence;
       outcome = PUT_DONE;
@@ -457,7 +457,7 @@ static stream_rc read_once(writer *writer, stored *found) {
   stream_rc rc;
   if (outcome == AGAIN) return STREAM_TIMEOUT;
   if (outcome != AT_ONCE) return STREAM_MISUSE;
-  rc = stream_get_last(writer->session->link, writer->request->bucket, writer->subject, found);
+  rc = stored_get_last(writer->session->link, writer->request->bucket, writer->subject, found);
   if (is_passing(rc)) {
     again(writer, rc);
     return STREAM_TIMEOUT;

@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include "nats/keys.h"
 #include "nats/kv.h"
-#include "nats/stream.h"
+#include "nats/stored.h"
 
 typedef enum put_when {
   PUT_ALWAYS,

@@ -89,10 +89,10 @@ static void take_message(void *arg, size_t which, stored *found) {
 
 /* The `count` sequences below `from`, newest first. */
 static stream_rc look_at_part(looking *looking, size_t count) {
-  stream_question questions[PART] = { { NULL, 0 } };
+  stored_question questions[PART] = { { NULL, 0 } };
   stream_rc rc;
   for (size_t i = 0; i < count; i++) questions[i].sequence = looking->from - 1 - i;
-  rc = stream_get_each(looking->of->connection, looking->of->bucket, count, questions, take_message,
+  rc = stored_get_each(looking->of->connection, looking->of->bucket, count, questions, take_message,
                        looking);
   for (size_t i = 0; i < count; i++) {
     stored *message = &looking->part[i];
@@ -135,7 +135,7 @@ typedef struct suspect {
 typedef struct suspects {
   looking *looking;
   suspect list[RECENT_MOST];
-  stream_question questions[RECENT_MOST];
+  stored_question questions[RECENT_MOST];
   size_t count, bytes;
 } suspects;
 
@@ -227,7 +227,7 @@ static stream_rc look_at_store(looking *looking) {
     rc = find_suspects(suspects, looking->reached);
   child_stamp_long();
   if (rc == STREAM_OK && suspects->count)
-    rc = stream_get_each(looking->of->connection, looking->of->bucket, suspects->count,
+    rc = stored_get_each(looking->of->connection, looking->of->bucket, suspects->count,
                          suspects->questions, judge, suspects);
   for (size_t i = 0; i < suspects->count; i++) free(suspects->list[i].subject);
   free(suspects);

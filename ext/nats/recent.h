@@ -30,7 +30,7 @@
 #define MAPH_NATS_RECENT_H
 
 #include "nats/apply.h"
-#include "nats/stream.h"
+#include "nats/stored.h"
 
 /* What is lost in a kill is a moment's messages: those that a server has not written, or not given
 ** to the others, yet.  MOST: where it saves a comparison of all keys. */

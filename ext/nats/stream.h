@@ -1,6 +1,9 @@
 /*
-** stream.h - all that maph-replica asks of NATS.  Here, in stream.c, connect.c and pipe.c is what
-** is known of nats.h, and of how JetStream spells its requests.
+** stream.h - a connection to a server of NATS, what a bucket's stream is like, and messages to it.
+** What the stream holds is read by stored.h and consumer.h; many messages go through pipe.h.
+**
+** nats.h is known in ask.c, connect.c, consumer.c, pipe.c and stream.c alone.  They and stored.c
+** know how JetStream spells its requests.
 **
 ** A bucket is the stream KV_BUCKET; a key is the subject $KV.BUCKET.KEY.  What a server says is
 ** believed only after its form was looked at: numbers are numbers within their bounds, times are
@@ -11,7 +14,7 @@
 **
 ** ASKED AGAIN.  A cluster that has no leader answers nothing, and what was asked of a server that
 ** was killed is lost.  So a question that changes nothing is sent again each one or two seconds
-** until it is answered, or its time is over; an answer that comes late counts as well.
+** until it is answered, or its time is over; an answer that comes late counts as well (ask.h).
 **
 ** THREADS.  A connection and what hangs on it are for one thread.  nats.c has threads of its own,
 ** but calls none of ours.
@@ -124,36 +127,6 @@ typedef struct stream_info {
 /* NONE: there is no such bucket.  REFUSED: a stream of that name that is no bucket. */
 stream_rc stream_look(connection *connection, const char *bucket, stream_info *info);
 
-/* A message that is stored, as the leader has it. */
-typedef struct stored {
-  uint64_t sequence, time_ns;
-  maph_slice subject, headers, data;
-  void *memory; /* that these lie in */
-} stored;
-/* The message of that sequence; the last one of that subject.  NONE: there is none. */
-stream_rc stream_get(connection *connection, const char *bucket, uint64_t sequence, stored *found);
-stream_rc stream_get_last(connection *connection, const char *bucket, const char *subject,
-                          stored *found);
-void stored_free(stored *stored);
-/* The value of a header; size 0: it has none. */
-maph_slice stored_header(const stored *stored, const char *name);
-
-/* The same of many, all on their way at once: each is told once, in any order; NULL: there is none.
-** Whoever keeps one sets its memory to NULL.  TIMEOUT LOST WRONG ...: not all were told. */
-typedef struct stream_question {
-  const char *subject; /* the last message of it; NULL: the one of that sequence */
-  uint64_t sequence;
-} stream_question;
-typedef void (*stored_fn)(void *arg, size_t which, stored *found);
-stream_rc stream_get_each(connection *connection, const char *bucket, size_t n,
-                          const stream_question *questions, stored_fn each, void *arg);
-
-/* For each of n sequences: which is the first message, from it on, that is there now.  direct: any
-** server that has the stream answers, where it may be asked so, and may lag behind; else its
-** leader.  found[i] 0: there is none.  TIMEOUT LOST WRONG ... */
-stream_rc stream_next_of(connection *connection, const char *bucket, bool direct, size_t n,
-                         const uint64_t *from, uint64_t *found);
-
 /* -------------------------------------------------------------------------------------- publish */
 typedef struct stream_header {
   const char *name, *value;
@@ -164,40 +137,5 @@ typedef struct stream_header {
 stream_rc stream_publish(connection *connection, const char *subject, const stream_header *headers,
                          int headers_count, maph_slice data, int timeout_ms, uint64_t *sequence,
                          bool *duplicate);
-
-/* ------------------------------------------------------------------------------------- consumer */
-/* All messages of a bucket from a sequence on, in order, and then those that come.  The server
-** sends as much as its window holds, asks then (FLOW), and sends on once that is answered: who
-** answers after a commit is never drowned. */
-typedef struct consumer consumer;
-
-typedef enum event {
-  EVENT_NOTHING,   /* nothing came */
-  EVENT_MESSAGE,   /* message, key, sequence, delivered, time_ns, behind */
-  EVENT_FLOW,      /* answer `reply` once all before it is done */
-  EVENT_HEARTBEAT, /* delivered and sequence are the last that the server has sent; reply: stalled,
-                   ** answer it */
-  EVENT_LOST,      /* the connection, or messages, are gone */
-  EVENT_WRONG      /* what no server sends: stream_errmsg() */
-} event;
-typedef struct delivery {
-  message *message; /* of EVENT_MESSAGE: to be freed */
-  maph_slice key;   /* the subject behind $KV.BUCKET. */
-  uint64_t sequence, delivered, time_ns;
-  uint64_t behind; /* of EVENT_MESSAGE: so many more the server has to deliver now */
-  int part;        /* of a transaction: TXN_NONE, or what group_read said (group.h) */
-  char reply[256]; /* "": nothing to answer */
-} delivery;
-
-/* `filter`: keys that match that, such as user.> , and it waits STREAM_PATIENCE_MS; NULL: all, and
-** it is asked for several times. */
-stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
-                        const char *filter, uint64_t from, const char *description,
-                        consumer **made);
-/* timeout_ms 0: what is here already. */
-event consumer_next(consumer *consumer, int timeout_ms, delivery *delivery);
-stream_rc consumer_answer(consumer *consumer, const char *reply);
-/* No more of it is wanted.  It is freed with its connection.  NULL: no-op. */
-void consumer_close(consumer *consumer);
 
 #endif

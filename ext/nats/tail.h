@@ -14,6 +14,7 @@
 
 #include "nats/group.h"
 #include "nats/outgoing.h"
+#include "nats/stored.h"
 
 #define TAIL_VERSION_MOST ((UINT64_C(1) << 48) - 1)
 

@@ -50,7 +50,7 @@ static stream_rc walk_heartbeat(walk *walk, const delivery *delivery) {
   if (delivery->sequence > walk->at) walk->at = delivery->sequence;
   from = walk->at + 1;
   if (walk->at < walk->last)
-    rc = stream_next_of(walk->connection, walk->bucket, false, 1, &from, &found);
+    rc = stored_next_of(walk->connection, walk->bucket, false, 1, &from, &found);
   walk->done = rc == STREAM_OK && (walk->at >= walk->last || found == 0 || found > walk->last);
   return rc;
 }
@@ -258,7 +258,7 @@ static stream_rc ask_again(comparing *comparing, connection *connection, const c
     keys_encode(KEYS_ESCAPED, maph_str(comparing->bucket), key, form, &size);
   snprintf(subject, sizeof subject, "$KV.%s.%.*s", comparing->result->info.origin, (int)size, form);
   child_stamp_long();
-  rc = stream_get_last(connection, comparing->bucket, subject, &last);
+  rc = stored_get_last(connection, comparing->bucket, subject, &last);
   if (rc == STREAM_NONE) {
     *differs = one->version != 0;
     *what = DIFFERENCE_GHOST;

@@ -5,11 +5,11 @@
 #define MAPH_NATS_WALK_H
 
 #include "nats/apply.h"
-#include "nats/stream.h"
+#include "nats/consumer.h"
 
 /* Every message that is there, from the first to the last one that the bucket had when this began,
 ** in order, through a consumer of its own.  nats-server before 2.9.12 may leave messages out while
-** keys are purged: who misses one asks for it (stream_get_last).  *info is filled before the first
+** keys are purged: who misses one asks for it (stored_get_last).  *info is filled before the first
 ** call.  each: false ends it, with STREAM_OK. */
 typedef bool (*walk_fn)(void *arg, const delivery *delivery);
 stream_rc bucket_walk(connection *connection, const char *bucket, const char *filter,

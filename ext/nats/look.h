@@ -1,0 +1,17 @@
+/*
+** look.h - are bucket and file still those that a session began with?
+*/
+#ifndef MAPH_NATS_LOOK_H
+#define MAPH_NATS_LOOK_H
+
+#include "nats/session.h"
+
+/* Where half a minute is over: is it the same bucket, with the same rules and the same last
+** messages? */
+ending look_in_time(session *session);
+/* The file under the replica's name. */
+ending look_at_name(session *session);
+/* All there was when the session began is in the file: see decide.h. */
+ending look_settle(session *session);
+
+#endif
