@@ -132,7 +132,8 @@ static stream_rc take_answer(questions *of, message **answer) {
 /* The answers, in whatever order they come. */
 static stream_rc gather(questions *of) {
   unsigned long long heard = ticks_ms();
-  int again_ms = AGAIN_MS;
+  int first_ms = of->again_ms ? of->again_ms : AGAIN_MS, again_ms = first_ms;
+  int most_ms = of->again_most_ms ? of->again_most_ms : AGAIN_MOST_MS;
   size_t missing;
   stream_rc rc = STREAM_OK;
   while (of->missing > 0 && rc == STREAM_OK) {
@@ -145,7 +146,7 @@ static stream_rc gather(questions *of) {
       return stream_fail(STREAM_DENIED, "%s: %s: no permission", of->connection->server.url,
                          of->what);
     if (status == NATS_TIMEOUT && left > again_ms) {
-      again_ms = AGAIN_MOST_MS;
+      again_ms = 2 * again_ms < most_ms ? 2 * again_ms : most_ms;
       rc = put_questions(of);
       continue;
     }
@@ -155,7 +156,7 @@ static stream_rc gather(questions *of) {
     natsMsg_Destroy(answer);
     if (of->missing == missing) continue; /* of an earlier question, or for a second time */
     heard = ticks_ms();
-    again_ms = AGAIN_MS;
+    again_ms = first_ms;
   }
   return rc;
 }

@@ -33,8 +33,10 @@ typedef struct questions {
   connection *connection;
   const char *what; /* of the API */
   size_t count;
-  int silence_ms; /* so long without any answer is too long */
-  /* One of them, to `room` or elsewhere. */
+  int silence_ms;              /* so long without any answer is too long */
+  int again_ms, again_most_ms; /* they are put again after that, then twice that, and so on; 0: as
+                               ** other questions */
+  /* One of them, to `room` or elsewhere, each time that it is put. */
   stream_rc (*write)(void *arg, size_t which, char room[ASK_SUBJECT], maph_slice *question);
   /* Its answer, once.  Whoever keeps it sets *answer to NULL. */
   stream_rc (*take)(void *arg, size_t which, message **answer);

@@ -10,6 +10,8 @@
 #include "nats/connect.h"
 #include "nats/consumer.h"
 
+enum { FILTER_AGAIN_MS = 4000 };
+
 struct consumer {
   connection *connection;
   consumer *next; /* of that connection */
@@ -48,62 +50,97 @@ static bool consumer_question(ask_text *to, const char *bucket, const char *orig
   return json_write_end(&out);
 }
 
-/* Each time under a subject of its own: what an earlier one may have made delivers to nobody, and
-** ends by itself. */
-static stream_rc create_consumer(consumer *consumer, const char *bucket, const char *origin,
-                                 const char *filter, uint64_t from, const char *description,
-                                 int timeout_ms) {
-  char room[ASK_SUBJECT], what[STREAM_NAME + 32];
-  ask_text question = { .bytes = room, .room = sizeof room };
-  message *answer;
-  natsStatus status;
-  stream_rc rc;
-  connect_inbox(consumer->inbox);
-  if (!consumer_question(&question, bucket, origin, filter, from, consumer->inbox, description))
-    return stream_fail(STREAM_TOO_BIG, "--filter: too long for NATS");
-  status = natsConnection_SubscribeSync(&consumer->subscription, consumer->connection->nats,
-                                        consumer->inbox);
-  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(consumer->subscription, -1, -1);
-  if (status != NATS_OK)
-    return connect_failed(status, "subscribe", consumer->connection->server.url);
-  snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
-  rc = stream_ask(consumer->connection, what, maph_bytes(room, question.size), timeout_ms, &answer);
-  if (rc != STREAM_OK) return rc;
-  if (!answer_text(message_data(answer), "name", consumer->name, sizeof consumer->name))
-    rc = ask_not_believed(consumer->connection, what);
-  message_free(answer);
-  return rc;
-}
-
 static consumer *begin_consumer(connection *connection, const char *bucket, const char *origin) {
   consumer *consumer = calloc(1, sizeof *consumer);
   if (consumer == NULL) return NULL;
   consumer->connection = connection;
   consumer->next = connection->consumers;
   connection->consumers = consumer;
+  connect_inbox(consumer->inbox);
   snprintf(consumer->bucket, sizeof consumer->bucket, "%s", bucket);
   consumer->prefix_size =
       (size_t)snprintf(consumer->prefix, sizeof consumer->prefix, "$KV.%s.", origin);
   return consumer;
 }
 
+static stream_rc listen(consumer *consumer) {
+  natsStatus status = natsConnection_SubscribeSync(&consumer->subscription,
+                                                   consumer->connection->nats, consumer->inbox);
+  if (status == NATS_OK) status = natsSubscription_SetPendingLimits(consumer->subscription, -1, -1);
+  return connect_failed(status, "subscribe", consumer->connection->server.url);
+}
+
+/* A consumer that is asked for, each time under a subject of its own: the answer says which it is.
+** What is made besides delivers to nobody, and ends by itself. */
+typedef struct creating {
+  connection *connection;
+  const char *what, *bucket, *origin, *filter, *description;
+  uint64_t from;
+  consumer *before; /* of the connection, before the first of these */
+  consumer *made;
+} creating;
+
+static stream_rc write_create(void *arg, size_t which, char room[ASK_SUBJECT],
+                              maph_slice *question) {
+  const creating *creating = arg;
+  consumer *one = begin_consumer(creating->connection, creating->bucket, creating->origin);
+  ask_text text = { .bytes = room, .room = ASK_SUBJECT };
+  (void)which;
+  if (one == NULL) return stream_fail(STREAM_MEMORY, "out of memory");
+  if (!consumer_question(&text, creating->bucket, creating->origin, creating->filter,
+                         creating->from, one->inbox, creating->description))
+    return stream_fail(STREAM_TOO_BIG, "--filter: too long for NATS");
+  *question = maph_bytes(room, text.size);
+  return listen(one);
+}
+
+static stream_rc take_created(void *arg, size_t which, message **answer) {
+  creating *creating = arg;
+  maph_slice text = message_data(*answer);
+  char inbox[256];
+  stream_rc rc = ask_look_at(creating->connection, creating->what, *answer);
+  (void)which;
+  if (rc != STREAM_OK) return rc;
+  if (!answer_text(text, "config.deliver_subject", inbox, sizeof inbox))
+    return ask_not_believed(creating->connection, creating->what);
+  for (consumer *one = creating->connection->consumers; one != creating->before; one = one->next)
+    if (strcmp(one->inbox, inbox) == 0) creating->made = one;
+  if (creating->made == NULL
+      || !answer_text(text, "name", creating->made->name, sizeof creating->made->name))
+    return ask_not_believed(creating->connection, creating->what);
+  return STREAM_OK;
+}
+
 /* One without a filter is made at once, or never: a leader of the cluster is not there yet, or
 ** chose a server for it that was just killed.  Looking through all keys for a filter takes long,
-** and goes on where nobody waits any more: that is asked for once. */
+** and goes on where nobody waits any more: that is not asked for often. */
 stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
                         const char *filter, uint64_t from, const char *description,
                         consumer **made) {
-  static const int soon_ms[] = { 1000, 1000, 1000, 2000, 2000, 2000, 3000, 3000 };
-  int patience_ms = filter ? STREAM_PATIENCE_MS : connection->patience_ms;
-  size_t tries = filter ? 0 : sizeof soon_ms / sizeof soon_ms[0];
-  stream_rc rc = STREAM_TIMEOUT;
-  for (size_t i = 0; i <= tries && rc == STREAM_TIMEOUT; i++) {
-    int timeout_ms = i < tries && soon_ms[i] < patience_ms ? soon_ms[i] : patience_ms;
-    if ((*made = begin_consumer(connection, bucket, origin)) == NULL)
-      return stream_fail(STREAM_MEMORY, "out of memory");
-    rc = create_consumer(*made, bucket, origin, filter, from, description, timeout_ms);
-    if (rc == STREAM_TIMEOUT) natsSubscription_Unsubscribe((*made)->subscription);
-  }
+  char what[STREAM_NAME + 32];
+  creating creating = { .connection = connection,
+                        .what = what,
+                        .bucket = bucket,
+                        .origin = origin,
+                        .filter = filter,
+                        .description = description,
+                        .from = from,
+                        .before = connection->consumers };
+  questions all = { .connection = connection,
+                    .what = what,
+                    .count = 1,
+                    .silence_ms = filter ? STREAM_PATIENCE_MS : connection->patience_ms,
+                    .again_ms = filter ? FILTER_AGAIN_MS : 0,
+                    .again_most_ms = filter ? STREAM_PATIENCE_MS : 0,
+                    .write = write_create,
+                    .take = take_created,
+                    .arg = &creating };
+  stream_rc rc;
+  snprintf(what, sizeof what, "CONSUMER.CREATE.KV_%s", bucket);
+  rc = ask_all(&all);
+  for (consumer *one = connection->consumers; one != creating.before; one = one->next)
+    if (one != creating.made && one->subscription) natsSubscription_Unsubscribe(one->subscription);
+  *made = creating.made;
   return rc;
 }
 

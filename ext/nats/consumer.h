@@ -29,8 +29,8 @@ typedef struct delivery {
   char reply[256]; /* "": nothing to answer */
 } delivery;
 
-/* `filter`: keys that match that, such as user.> , and it waits STREAM_PATIENCE_MS; NULL: all, and
-** it is asked for several times. */
+/* It is asked for again where nobody answers.  `filter`: keys that match that, such as user.> , and
+** it waits STREAM_PATIENCE_MS; NULL: all. */
 stream_rc consumer_open(connection *connection, const char *bucket, const char *origin,
                         const char *filter, uint64_t from, const char *description,
                         consumer **made);

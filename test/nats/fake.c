@@ -18,7 +18,7 @@
 **                              says nothing, nothing after INFO, nothing to requests, delivers
 **                              nothing and sends no heartbeat, sends no heartbeat
 **     ignore NAME ?COUNT?      requests of NAME (STREAM.INFO) get no answer; only so many
-**     slow MS                  answers to requests come so much later
+**     slow MS ?NAME?           answers to requests, of NAME alone, come so much later
 **     sizes HEADERS,ALL        what all messages say of theirs; ALL alone: of those without headers
 **     delay MS                 messages are delivered when they are that old
 **     hold SEQUENCE            that message and those behind it are there and counted, and not
@@ -275,12 +275,14 @@ static bool order_of_trouble(int count, char **word) {
     the_trouble.ignored_count = count > 2 ? atoi(word[2]) : INT_MAX;
     return true;
   }
-  if (count != 2) return false;
-  if (strcmp(word[0], "mute") == 0) return order_mute(word[1]);
   if (strcmp(word[0], "slow") == 0) {
+    if (count < 2) return false;
     the_trouble.slow_ms = (unsigned)atoi(word[1]);
+    snprintf(the_trouble.slow, sizeof the_trouble.slow, "%s", count > 2 ? word[2] : "");
     return true;
   }
+  if (count != 2) return false;
+  if (strcmp(word[0], "mute") == 0) return order_mute(word[1]);
   if (strcmp(word[0], "delay") == 0) {
     the_trouble.delay_ms = (unsigned)atoi(word[1]);
     return true;

@@ -77,7 +77,8 @@ typedef struct trouble {
   unsigned delay_ms; /* so old is a message before it is delivered */
   char ignored[64];  /* requests of that name get no answer, */
   int ignored_count; /* so many more of them */
-  unsigned slow_ms;  /* so much later answers to requests come */
+  unsigned slow_ms;  /* so much later answers to requests come, */
+  char slow[64];     /* of that name alone, where not empty */
   uint64_t held;     /* that message and those behind it are not delivered; 0: all are */
   uint64_t lag;      /* STREAM.INFO tells a last sequence that is so much lower */
   char sizes[32];    /* of all messages, where not empty: HEADERS,ALL or ALL */

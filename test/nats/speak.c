@@ -309,13 +309,22 @@ static bool asks(const char *subject, const char *name) {
   return strncmp(subject, name, size) == 0 && subject[size] == '.';
 }
 
+/* What was just answered waits: all of it until the first one has waited enough. */
+static void put_off(connection *c, const char *name, size_t from) {
+  if (the_trouble.slow_ms == 0 || c->out.size == from) return;
+  if (the_trouble.slow[0] && strcmp(the_trouble.slow, name) != 0) return;
+  if (c->late.size == 0) c->late_ms = ticks_ms() + the_trouble.slow_ms;
+  bytes_add(&c->late, c->out.data + from, c->out.size - from);
+  c->out.size = from;
+}
+
 static void request(connection *c, const char *subject, const char *reply, const char *question) {
   static const char *const names[] = { "STREAM.INFO", "CONSUMER.CREATE", "CONSUMER.DELETE",
                                        "STREAM.MSG.GET", "DIRECT.GET" };
   enum { COUNT = sizeof names / sizeof names[0] };
   bytes json = { 0 };
   int which = 0, count;
-  size_t size = strlen(the_stream.name);
+  size_t size = strlen(the_stream.name), from = c->out.size;
   const char *stream;
   while (which < COUNT && !asks(subject, names[which])) which++;
   if (which == COUNT) return;
@@ -336,14 +345,7 @@ static void request(connection *c, const char *subject, const char *reply, const
     direct_get(c, question, reply);
   if (json.size) say(c, names[which], count, reply, &json);
   free(json.data);
-}
-
-/* What was just answered waits: all of it until the first one has waited enough. */
-static void put_off(connection *c, size_t from) {
-  if (the_trouble.slow_ms == 0 || c->out.size == from) return;
-  if (c->late.size == 0) c->late_ms = ticks_ms() + the_trouble.slow_ms;
-  bytes_add(&c->late, c->out.data + from, c->out.size - from);
-  c->out.size = from;
+  put_off(c, names[which], from);
 }
 
 static void published(connection *c, const char *subject, const char *reply, const bytes *headers,
@@ -353,9 +355,7 @@ static void published(connection *c, const char *subject, const char *reply, con
   snprintf(prefix, sizeof prefix, "$KV.%s.", the_stream.name + 3);
   if (the_trouble.mute == MUTE_API) return;
   if (strncmp(subject, "$JS.API.", 8) == 0) {
-    size_t before = c->out.size;
     request(c, subject + 8, reply, data->data ? data->data : "");
-    put_off(c, before);
   } else if (strncmp(subject, prefix, strlen(prefix)) == 0) {
     uint64_t sequence = stream_put(subject + strlen(prefix), headers, data);
     bytes_print(&json, "{\"stream\":\"%s\",\"seq\":%" PRIu64 "}", the_stream.name, sequence);
