@@ -101,19 +101,24 @@ static void drop_held(batch *batch) {
   batch->held_count = 0;
 }
 
+/* A load outlives its session: the next one begins behind the last message that is sure. */
+static batch_rc go_back(batch *batch, batch_rc why) {
+  if (batch->load == NULL) return why;
+  drop_held(batch);
+  batch->at = batch->held_after;
+  batch->last_time_ns = 0;
+  batch->holes_count = 0;
+  return why;
+}
+
 batch_rc batch_check_holes(batch *batch, connection *connection, const char *bucket, bool direct) {
   size_t count = batch->holes_count;
   stream_rc rc = count ? suspect(connection, bucket, direct, batch->holes, &count) : STREAM_OK;
   if (rc == STREAM_OK && count && direct)
     rc = suspect(connection, bucket, false, batch->holes, &count);
-  if (rc != STREAM_OK) return BATCH_ASKING;
+  if (rc != STREAM_OK) return go_back(batch, BATCH_ASKING);
   batch->holes_count = 0;
-  if (count && batch->load) {
-    drop_held(batch);
-    batch->at = batch->held_after;
-    batch->last_time_ns = 0;
-  }
-  return count ? BATCH_LOST : BATCH_OK;
+  return count ? go_back(batch, BATCH_LOST) : BATCH_OK;
 }
 
 /* -------------------------------------------------------------------------------------- changes */

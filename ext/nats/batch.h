@@ -58,8 +58,8 @@ batch_rc batch_take(batch *batch, const delivery *delivery);
 /* All up to that sequence was delivered; where it is above `at`, that is a hole, behind which the
 ** server has so many messages (group.h). */
 batch_rc batch_reach(batch *batch, uint64_t sequence, uint64_t behind);
-/* Ask the holes back.  direct: by DIRECT.GET; a suspicion is asked again of the leader.  LOST: of a
-** load `at` is back at the last message that is sure. */
+/* Ask the holes back.  direct: by DIRECT.GET; a suspicion is asked again of the leader.  LOST,
+** ASKING: of a load `at` is back at the last message that is sure. */
 batch_rc batch_check_holes(batch *batch, connection *connection, const char *bucket, bool direct);
 /* A key is deleted too, if it is still at that version. */
 batch_rc batch_delete(batch *batch, maph_slice key, uint64_t version);

@@ -64,18 +64,22 @@ ending build_begin(session *session) {
   return ENDING_NOW;
 }
 
+/* The message that was taken last may be superseded by now.  Where an older one is as it was, that
+** is believed until the file is whole, and then looked into. */
 stream_rc build_resume(session *session, bool *goes_on) {
   building *building = &session->follower->building;
-  anchor anchor;
+  anchors_seen seen;
   stream_rc rc;
   *goes_on = false;
   if (building->batch.load == NULL || memcmp(building->uuid, session->uuid, 16) != 0
       || session->info.last < building->batch.at
       || building->batch.rules.max_age_ms != bucket_rules_of(&session->info).max_age_ms)
     return STREAM_OK;
-  rc = anchor_look(session->connection, session->follower->bucket, building->batch.at,
-                   building->batch.last_time_ns, &anchor);
-  *goes_on = rc == STREAM_OK && anchor == ANCHOR_SAME;
+  rc = anchors_look(session->connection, session->follower->bucket, &building->batch.anchors,
+                    UINT64_MAX, &seen);
+  *goes_on = rc == STREAM_OK && seen.other == 0 && (seen.same > 0 || building->batch.at == 0);
+  if (*goes_on && seen.same < seen.newest && seen.same < building->batch.at)
+    building->unsure = true;
   return rc;
 }
 
@@ -123,6 +127,7 @@ static int take_name(follower *follower) {
 static ending finish_building(session *session, const delivery *last) {
   follower *follower = session->follower;
   uint64_t at, time_ns, target_ms = follower->building.target_ms;
+  bool unsure = follower->building.unsure;
   batch_rc rc = finish_file(session, last);
   ending end;
   if (rc != BATCH_OK) {
@@ -141,7 +146,8 @@ static ending finish_building(session *session, const delivery *last) {
     follower_error(follower, "%s", maph_errmsg(NULL));
     return ENDING_AGAIN;
   }
-  follower->rebuild = follower->doubt = false;
+  follower->rebuild = false;
+  follower->doubt = unsure;
   strcpy(follower->sidecar.record.created, session->info.created);
   follower->sidecar.record.position = at;
   follower->sidecar.record.position_time_ns = time_ns;
@@ -150,7 +156,7 @@ static ending finish_building(session *session, const delivery *last) {
   end = follower_open(follower);
   if (end != ENDING_NOW) return end;
   note("%s: complete at %llu", follower->path, (unsigned long long)at);
-  return session_follow(session, at);
+  return unsure ? session_say(session, "all keys are to be compared") : session_follow(session, at);
 }
 
 /* ------------------------------------------------------------------------------- what came last */

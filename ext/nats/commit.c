@@ -35,7 +35,8 @@ ending commit_now(session *session) {
   if (session->checks)
     rc = batch_check_holes(batch, session->connection, session->follower->bucket,
                            session->info.direct);
-  batch->holes_count = 0;
+  else
+    batch->holes_count = 0;
   if (rc == BATCH_OK) rc = delete_ghosts(session);
   if (rc == BATCH_OK) rc = batch_commit(batch);
   if (rc != BATCH_OK) return session_failed(session, rc);

@@ -70,7 +70,6 @@ static stream_rc compare_all(follower *follower, connection *connection, decisio
   return STREAM_OK;
 }
 
-
 /* ------------------------------------------------------------------------------- the last ones */
 /* Keys that wait to be deleted, or that it is unsure of, are known to be none of the bucket's. */
 static stream_rc compare_last(follower *follower, connection *connection, const stream_info *info,
@@ -111,36 +110,38 @@ stream_rc decide_again(follower *follower, connection *connection, const stream_
 }
 
 /* -------------------------------------------------------------------------------------- anchors */
-typedef struct anchors_seen {
+typedef struct asking_anchors {
   const sidecar_anchor *asked[SIDECAR_ANCHORS];
   stored_question questions[SIDECAR_ANCHORS];
   size_t count;
-  uint64_t same, other; /* the newest that is as it was, and is not; 0: none */
-} anchors_seen;
+  anchors_seen *seen;
+} asking_anchors;
 
 static void take_anchor(void *arg, size_t which, stored *found) {
-  anchors_seen *seen = arg;
-  const sidecar_anchor *one = seen->asked[which];
+  const asking_anchors *asking = arg;
+  const sidecar_anchor *one = asking->asked[which];
   uint64_t *newest;
   if (found == NULL) return;
-  newest = found->sequence == one->sequence && found->time_ns == one->time_ns ? &seen->same
-                                                                              : &seen->other;
+  newest = found->sequence == one->sequence && found->time_ns == one->time_ns
+               ? &asking->seen->same
+               : &asking->seen->other;
   if (*newest < one->sequence) *newest = one->sequence;
 }
 
-static stream_rc look_at_anchors(connection *connection, const char *bucket,
-                                 const sidecar_anchors *anchors, uint64_t position,
-                                 anchors_seen *seen) {
+stream_rc anchors_look(connection *connection, const char *bucket, const sidecar_anchors *anchors,
+                       uint64_t below, anchors_seen *seen) {
+  asking_anchors asking = { .seen = seen };
   memset(seen, 0, sizeof *seen);
   for (size_t i = 0; i < SIDECAR_ANCHORS; i++) {
     const sidecar_anchor *one = &anchors->list[i];
-    if (one->sequence == 0 || one->sequence >= position) continue;
-    seen->questions[seen->count].sequence = one->sequence;
-    seen->asked[seen->count++] = one;
+    if (one->sequence == 0 || one->sequence >= below) continue;
+    if (seen->newest < one->sequence) seen->newest = one->sequence;
+    asking.questions[asking.count].sequence = one->sequence;
+    asking.asked[asking.count++] = one;
   }
-  if (seen->count == 0) return STREAM_OK;
+  if (asking.count == 0) return STREAM_OK;
   child_stamp_long();
-  return stored_get_each(connection, bucket, seen->count, seen->questions, take_anchor, seen);
+  return stored_get_each(connection, bucket, asking.count, asking.questions, take_anchor, &asking);
 }
 
 /* ------------------------------------------------------------------------------------- decision */
@@ -159,8 +160,10 @@ static stream_rc wait_for_last(connection *connection, const char *bucket, strea
   return rc;
 }
 
-stream_rc anchor_look(connection *connection, const char *bucket, uint64_t position,
-                      uint64_t time_ns, anchor *found) {
+/* Is the message at `position` the one of that time?  A time of 0 is unknown. */
+typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;
+static stream_rc anchor_look(connection *connection, const char *bucket, uint64_t position,
+                             uint64_t time_ns, anchor *found) {
   stored at;
   stream_rc rc;
   *found = ANCHOR_GONE;
@@ -203,7 +206,7 @@ static stream_rc find_common(follower *follower, connection *connection, uint64_
   *common = rc == STREAM_OK && found == ANCHOR_SAME ? version : 0;
   *is_other = rc == STREAM_OK && found == ANCHOR_OTHER;
   if (rc == STREAM_OK && found == ANCHOR_GONE && noted) {
-    rc = look_at_anchors(connection, follower->bucket, &follower->sidecar.anchors, version, &seen);
+    rc = anchors_look(connection, follower->bucket, &follower->sidecar.anchors, version, &seen);
     *common = seen.same;
     *is_other = rc == STREAM_OK && seen.other != 0;
     where = seen.other;

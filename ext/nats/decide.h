@@ -36,10 +36,14 @@ stream_rc decide_again(follower *follower, connection *connection, const stream_
                        uint64_t at, bool *differs);
 void follower_drop_ghosts(follower *follower);
 
-/* Is the message at `position` the one of that time?  A time of 0 is unknown. */
-typedef enum anchor { ANCHOR_SAME, ANCHOR_OTHER, ANCHOR_GONE } anchor;
-stream_rc anchor_look(connection *connection, const char *bucket, uint64_t position,
-                      uint64_t time_ns, anchor *found);
+/* Which of the messages that anchors tell of has the bucket still, of those below a sequence?
+** Sequences; 0: none. */
+typedef struct anchors_seen {
+  uint64_t newest;      /* that an anchor tells of */
+  uint64_t same, other; /* the newest that is as it was, and that is not */
+} anchors_seen;
+stream_rc anchors_look(connection *connection, const char *bucket, const sidecar_anchors *anchors,
+                       uint64_t below, anchors_seen *seen);
 
 /* All that the bucket had when it was decided has come: *sure, and it is noted, where nothing is
 ** left that it was unsure of.  A code of maph. */

@@ -15,6 +15,7 @@ typedef struct building {
   uint8_t uuid[16];
   uint64_t target;    /* the bucket's last sequence when it began: then the file is whole */
   uint64_t target_ms; /* when the server told it, by our clock */
+  bool unsure;        /* whether all of it is still the bucket's */
 } building;
 
 /* A key that the bucket has no more, and no message tells of it. */
