@@ -58,6 +58,10 @@ proc make_archive {release archive} {
     return 0
   }
   file delete {*}[glob -nocomplain $made/var/cache/apt/archives/*.deb]
+  # A mirror that does not answer once is asked again.
+  set f [open $made/etc/apt/apt.conf.d/80-retries w]
+  puts $f {Acquire::Retries "9";}
+  close $f
   exec tar -cf $::dir/made.tar -C $made .
   file rename -force $::dir/made.tar $archive
   file delete -force $made
