@@ -178,7 +178,8 @@ static const char *line_after(const char *text) {
 ** folded one, a name with a byte above 126, none at all) and tells neither of it nor of the lines
 ** after it, which may hold the body's length, or a condition.  So each name must stand at the
 ** beginning of the line after the one before, end at its colon, and the last be followed by the
-** empty line, whose LF civetweb has made a NUL. */
+** empty line, whose LF civetweb has made a NUL.  Where that line is LF alone this looks at the byte
+** behind the head, which is LF then (wire.c). */
 static bool head_is_whole(const struct mg_request_info *info) {
   const char *at = line_after(info->http_version);
   for (int i = 0; i < info->num_headers && at; i++) {

@@ -12,6 +12,11 @@
 ** would answer and end the connection.  A first line that came in two reads stays as it is, and so
 ** does one without a host: that is answered, and the connection ends.
 **
+** BEHIND A HEAD lies in civetweb's buffer what an older one left there.  Whether a head ends in
+** CR LF CR LF is looked for at its last two bytes (civetweb.c); where it ends in LF LF these are
+** the last one and the one behind it, or that and the next.  That byte becomes one that is no such
+** end.
+**
 ** BLANKS BEHIND A VALUE are no part of it, and civetweb keeps them.  They go before it, where
 ** civetweb skips them: so the head stays as long as it is.  A value that came in two reads keeps
 ** its blanks.
@@ -204,6 +209,7 @@ static ssize_t read_head(int socket, char *bytes, size_t size) {
   }
   if (place == BEGIN && !ahead) taken = take_authority(bytes, taken);
   take_head(bytes, taken);
+  if (taken < size) bytes[taken] = '\n';
   return (ssize_t)taken;
 }
 

@@ -74,6 +74,8 @@ retry_on_host_error = on\nretry_on_http_error = 429,500,502,503,504"
     return 0
   }
   file delete {*}[glob -nocomplain $made/var/cache/apt/archives/*.deb]
+  # A mirror that does not answer once is asked again.
+  write_text $made/etc/apt/apt.conf.d/80-retries {Acquire::Retries "9";}
   exec tar -cf $::dir/made.tar -C $made .
   file rename -force $::dir/made.tar $archive
   file delete -force $made
