@@ -49,7 +49,8 @@ static inline __attribute__((always_inline)) int get(maph *m, maph_slice key, ma
                                                      int leaf) {
   const store *store = atomic_load_explicit(&m->store, memory_order_acquire);
   if (likely(handle_is_quick(m, store))) {
-    uint64_t size = atomic_load_explicit(&store->size, memory_order_acquire), state, snapshot;
+    uint64_t hash = index_hash(store, key), state, snapshot,
+             size = atomic_load_explicit(&store->size, memory_order_acquire);
     const uint8_t *base = atomic_load_explicit(&store->base, memory_order_acquire);
     state = atomic_load_explicit(&header_of(base)->state, memory_order_relaxed);
     snapshot = atomic_load_explicit(&header_of(base)->committed, memory_order_acquire);
@@ -57,7 +58,7 @@ static inline __attribute__((always_inline)) int get(maph *m, maph_slice key, ma
     if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0
                && snapshot - (LOG_START + END_SIZE) <= size - (LOG_START + END_SIZE))) {
       uint64_t expires = 0;
-      int rc = index_get(store, base, size, snapshot, key, value, &expires, leaf);
+      int rc = index_get(store, base, size, snapshot, key, hash, value, &expires, leaf);
       if (likely(rc == MAPH_OK)) return rc;
       if (rc == INDEX_DATED) return get_dated(value, expires);
       if (leaf && rc == INDEX_CALLS) return get_any(m, key, value);

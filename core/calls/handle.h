@@ -79,12 +79,14 @@ enum {
 };
 
 extern unsigned handle_fork_count;
-extern uint64_t handle_quick; /* what a handle of this process says in `quick` */
+/* What a handle of this process says in `quick`.  hidden: or its address would be loaded first. */
+extern __attribute__((visibility("hidden"))) uint64_t handle_quick;
 /* relaxed: `quick` names the store that it was set for, so one that is older than the store, which
 ** was loaded with acquire, does not match. */
 static inline int handle_is_quick(const maph *m, const store *store) {
-  return (__atomic_load_n(&m->quick, __ATOMIC_RELAXED) ^ (uint64_t)(uintptr_t)store)
-         == __atomic_load_n(&handle_quick, __ATOMIC_RELAXED);
+  return (__atomic_load_n(&m->quick, __ATOMIC_RELAXED)
+          ^ __atomic_load_n(&handle_quick, __ATOMIC_RELAXED))
+         == (uint64_t)(uintptr_t)store;
 }
 /* how often this process is the child of a fork; relaxed: it is raised while the child has one
 ** thread */

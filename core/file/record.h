@@ -288,29 +288,40 @@ static inline int record_answer(const uint8_t *base, uint64_t offset, uint64_t s
   return (uint8_t)kind == KIND_DELETE ? RECORD_DELETED : RECORD_OTHER;
 }
 
+/* Is the key there, and does the value behind it end before `end`?  Then it is *value.  An address
+** is far from 2^64, so no sum of it and a size is past that. */
+static inline int value_behind(const uint8_t *p, maph_slice key, uint64_t value_size,
+                               const uint8_t *end, maph_slice *value) {
+  const uint8_t *v = p + key.size;
+  if (unlikely((uintptr_t)v + value_size > (uintptr_t)end || !same_bytes(p, key.data, key.size)))
+    return 0;
+  value->data = v;
+  value->size = value_size;
+  return 1;
+}
+
 /* The same of a frozen record in the short form, at an address that is possible. */
 static inline int record_answer_short(const perfect *perfect, const uint8_t *base, uint64_t address,
                                       uint64_t usual_end, maph_slice key, maph_slice *value,
                                       uint64_t *expires) {
   const uint8_t *p = base + address;
-  uint64_t at = perfect->least, value_size;
+  uint64_t at;
   uint32_t kind; /* flags, and above them the key's size and what follows */
   if (!(__builtin_constant_p(usual_end) && usual_end == 0)) {
     __builtin_prefetch(p + 64);
     __builtin_prefetch(p + usual_end);
   }
-  kind = loose_load32(p + SHORT_FLAGS);
-  value_size = short_value_size(perfect, p);
-  if (unlikely((kind & perfect->plain_mask) != (uint32_t)key.size << 8)) {
-    if ((kind >> 8 & perfect->key_mask) != key.size) return RECORD_OTHER;
-    at = by_branch(short_front(perfect, (int)kind));
-  }
-  if (unlikely(at + key.size + value_size > perfect->past - address
-               || !same_bytes(p + at, key.data, key.size)))
+  if (likely((loose_load32(p + SHORT_FLAGS) & perfect->plain_mask) == (uint32_t)key.size << 8))
+    return value_behind(p + perfect->least, key, short_value_size(perfect, p), base + perfect->past,
+                        value)
+               ? RECORD_VALUE
+               : RECORD_OTHER;
+  kind = loose_load32(p + SHORT_FLAGS); /* what it says from here on */
+  if ((kind >> 8 & perfect->key_mask) != key.size) return RECORD_OTHER;
+  at = by_branch(short_front(perfect, (int)kind));
+  if (!value_behind(p + at, key, short_value_size(perfect, p), base + perfect->past, value))
     return RECORD_OTHER;
-  value->data = p + at + key.size;
-  value->size = value_size;
-  if (likely((kind & FLAG_EXPIRY) == 0)) return RECORD_VALUE;
+  if ((kind & FLAG_EXPIRY) == 0) return RECORD_VALUE;
   *expires = loose_load64(p + perfect->least);
   return RECORD_DATED;
 }

@@ -19,18 +19,25 @@ enum {
   SHORT_KEY_SIZE = 5
 };
 
-/* Numbers that begin anywhere, each loaded once: a hostile hand may change the file meanwhile. */
+/* Numbers that begin anywhere, each loaded once: a hostile hand may change the file meanwhile.  The
+** assembler's empty line has it in a register, so that no use of it can load it again. */
 typedef uint16_t __attribute__((aligned(1), may_alias)) loose16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) loose32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) loose64;
 static inline uint16_t loose_load16(const uint8_t *p) {
-  return *(const volatile loose16 *)(const void *)p;
+  uint16_t x = *(const loose16 *)(const void *)p;
+  __asm__("" : "+r"(x));
+  return x;
 }
 static inline uint32_t loose_load32(const uint8_t *p) {
-  return *(const volatile loose32 *)(const void *)p;
+  uint32_t x = *(const loose32 *)(const void *)p;
+  __asm__("" : "+r"(x));
+  return x;
 }
 static inline uint64_t loose_load64(const uint8_t *p) {
-  return *(const volatile loose64 *)(const void *)p;
+  uint64_t x = *(const loose64 *)(const void *)p;
+  __asm__("" : "+r"(x));
+  return x;
 }
 
 /* Is this the place of a record in the short form? */
@@ -75,8 +82,9 @@ static inline word *moved_word(const perfect *perfect, const uint8_t *base, uint
   return word_at(base, perfect->moved) + number / MOVED_BITS;
 }
 static inline int is_moved(const perfect *perfect, const uint8_t *base, uint64_t number) {
-  /* one byte of the word, which is little-endian */
-  return __atomic_load_n(base + perfect->moved + number / 8, __ATOMIC_ACQUIRE) >> number % 8 & 1;
+  return atomic_load_explicit(moved_word(perfect, base, number), memory_order_acquire)
+             >> number % MOVED_BITS
+         & 1;
 }
 /* By the one writer: see publish.c.  relaxed: so the word is as the holder of the lock before left
 ** it. */

@@ -47,8 +47,7 @@ static inline uint64_t two_words_hash(uint64_t seed, maph_slice key) {
   const uint8_t *p = key.data;
   uint64_t low = XXH_readLE64(p) ^ (UINT64_C(0x6782737bea4239b9) + seed),
            high = XXH_readLE64(p + key.size - 8) ^ (UINT64_C(0xaf56bc3b0996523a) - seed);
-  uint64_t product = low * high ^ upper_product(low, high);
-  return XXH3_avalanche(key.size + __builtin_bswap64(low) + high + product);
+  return XXH3_avalanche(key.size + __builtin_bswap64(low) + high + folded_product(low, high));
 }
 
 static inline uint64_t index_hash(const store *store, maph_slice key) {
@@ -150,10 +149,10 @@ static inline int perfect_get(const store *store, const uint8_t *base, uint64_t 
 ** none of those that are made by default (perfect_is_simple).
 */
 static inline int index_get(const store *store, const uint8_t *base, uint64_t size,
-                            uint64_t snapshot, maph_slice key, maph_slice *value, uint64_t *expires,
-                            int leaf) {
+                            uint64_t snapshot, maph_slice key, uint64_t hash, maph_slice *value,
+                            uint64_t *expires, int leaf) {
   const header *header = header_of(base);
-  uint64_t hash = index_hash(store, key), root, at, depth, segment, slot, offset, usual_end;
+  uint64_t root, at, depth, segment, slot, offset, usual_end;
   const word *directory_word, *bucket;
   unsigned bits, i;
   int missing = MAPH_NOTFOUND;

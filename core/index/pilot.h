@@ -23,6 +23,16 @@ static inline uint64_t upper_product(uint64_t a, uint64_t b) {
 #endif
 }
 
+/* The halves of the product, one xor the other: by one multiplication. */
+static inline uint64_t folded_product(uint64_t a, uint64_t b) {
+#if defined(__SIZEOF_INT128__)
+  unsigned __int128 product = (unsigned __int128)a * b;
+  return (uint64_t)product ^ (uint64_t)(product >> 64);
+#else
+  return a * b ^ upper_product(a, b);
+#endif
+}
+
 static inline uint64_t pilot_bucket(uint64_t hash, uint64_t buckets) {
   return upper_product(hash, buckets);
 }
