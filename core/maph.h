@@ -546,7 +546,9 @@ MAPH_API int maph_txn_at(maph_txn *txn, uint64_t version);
 ** progress, when not NULL, is called some times a second, in the calling thread, outside every
 ** lock; nonzero stops the rewrite: CANCELLED, and everything is as it was.  phase is "sweep" "read"
 ** "hash" "write" "verify" "order" "catch up" "flush"; done and total count what the phase works on.
-** */
+** "wait", with zeros: another writer, or another rewrite, has been in the way for a tenth of a
+** second.  In that phase progress may read the store and not write to it; so it is in maph_tidy,
+** maph_recover and maph_load_*, where they wait. */
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
 /* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are

@@ -20,6 +20,7 @@
 #include "file/view.h"
 #include "index/find.h"
 #include "index/perfect.h"
+#include "os/progress.h"
 #include "writer/commit.h"
 #include "writer/create.h"
 #include "writer/session.h"
@@ -221,7 +222,7 @@ int store_open(const char *path, int writing, const maph_options *options, store
   /* maph_recover has it to itself */
   while ((rc = open_registered(path, writing, options, &store)) == MAPH_BUSY
          && os_clock_ns() < deadline) {
-    if (interrupted()) return interrupt_say(path);
+    if (progress_wait()) return interrupt_say(path);
     os_sleep_us(1000);
   }
   if (rc != MAPH_OK) return rc;
@@ -368,15 +369,6 @@ void handle_note_rewrite(maph *m, const maph_rewrite *rewrite) {
   pthread_mutex_unlock(&m->mutex);
 }
 
-int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
-  int rc;
-  pthread_mutex_lock(&m->mutex);
-  *rewrite = m->rewrite;
-  rc = m->rewrote ? MAPH_OK : fail(MAPH_NOTFOUND, "nothing was rewritten through this handle yet");
-  pthread_mutex_unlock(&m->mutex);
-  return rc;
-}
-
 /* The store says that it was, or is being, replaced or deleted. */
 static int follow(maph *m, store **store, int copied) {
   uint64_t state, device = 0, inode = 0;
@@ -407,6 +399,16 @@ static int check_handle(const maph *m) {
     return fail(MAPH_MISUSE, "%s: a handle does not cross fork(): open the store in the child",
                 m->path ? m->path : ":memory:");
   return MAPH_OK;
+}
+
+int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
+  int rc = check_handle(m);
+  if (rc != MAPH_OK) return rc;
+  pthread_mutex_lock(&m->mutex);
+  *rewrite = m->rewrite;
+  rc = m->rewrote ? MAPH_OK : fail(MAPH_NOTFOUND, "nothing was rewritten through this handle yet");
+  pthread_mutex_unlock(&m->mutex);
+  return rc;
 }
 
 /* In a layered file system the file that a reader has open is no longer that of its path once a

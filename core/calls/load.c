@@ -164,6 +164,7 @@ int maph_load_begin(const char *path, const maph_load_options *options, maph_loa
   load->forks = os_forks();
   load->creation.lock.fd = load->creation.empty.fd = -1;
   interrupt_begin(&call, NULL);
+  call.listener = &load->listener;
   rc = begin(path, options, load);
   interrupt_end(&call);
   if (rc == MAPH_OK)
@@ -272,6 +273,7 @@ int maph_load_finish(maph_load *load) {
   int rc = check(load, "maph_load_finish");
   if (rc != MAPH_OK) return rc;
   interrupt_begin(&call, NULL);
+  call.listener = &load->listener;
   if (load->failed)
     rc = fail(MAPH_MISUSE, "%s: an entry could not be put: the load can only be aborted",
               load->path);

@@ -301,7 +301,7 @@ static int take_free_name(replacing *call) {
   os_lock_like(&call->lock, &call->to->file);
   rc = seal(call);
   if (rc == MAPH_OK) rc = os_rename_new(call->with, call->path);
-  if (rc == MAPH_OK) rc = os_flush_directory(call->path);
+  if (rc == MAPH_OK) rc = os_flush_directory(call->path, &call->to->file);
   if (rc == MAPH_OK) store_word(call->to->write_base, &header_of(call->to->write_base)->unborn, 0);
   return rc;
 }

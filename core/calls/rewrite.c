@@ -362,6 +362,8 @@ static void begin(rewriting *rewriting, maph *m, maph_progress_fn progress, void
   rewriting->listener.tell = progress;
   rewriting->listener.arg = arg;
   interrupt_begin(&rewriting->call, &m->interrupts);
+  rewriting->listener.told_ns = os_clock_ns();
+  rewriting->call.listener = &rewriting->listener;
   rewriting->forks = os_forks();
 }
 
@@ -530,7 +532,7 @@ static int name_backup(rewriting *rewriting, const char *temporary, const char *
   trust_unmark(store);
   rc = os_flush_file(&store->file, store->path);
   if (rc == MAPH_OK) rc = os_rename_new(temporary, path);
-  if (rc == MAPH_OK) rc = os_flush_directory(path);
+  if (rc == MAPH_OK) rc = os_flush_directory(path, &store->file);
   if (rc == MAPH_OK) set(store, &header->unborn, 0);
   return rc;
 }
@@ -583,11 +585,8 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
 }
 
 int maph_rewritten(maph *m, maph_rewrite *result) {
-  store *store;
-  int rc = handle_store(m, &store);
-  if (rc == MAPH_OK && result == NULL)
-    rc = fail(MAPH_MISUSE, "maph_rewritten: no place for the result");
-  return rc == MAPH_OK ? handle_last_rewrite(m, result) : rc;
+  if (result == NULL) return fail(MAPH_MISUSE, "maph_rewritten: no place for the result");
+  return handle_last_rewrite(m, result);
 }
 
 /* ---------------------------------------------------------------------- compaction by threshold */

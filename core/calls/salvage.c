@@ -438,7 +438,7 @@ static int take_place(const char *path, const char *temporary, salvage *salvage)
       os_remove(kept);
     }
   }
-  if (rc == MAPH_OK) rc = os_flush_directory(path);
+  if (rc == MAPH_OK) rc = os_flush_directory(path, &salvage->to->file);
   if (rc == MAPH_OK)
     store_word(salvage->to->write_base, &header_of(salvage->to->write_base)->unborn, 0);
   /* readers move over */
@@ -608,7 +608,7 @@ int maph_recover(const char *path, maph_report_fn report, void *arg) {
 
 int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
                           maph_progress_fn progress, void *progress_arg) {
-  listener listener = { progress, progress_arg, 0, NULL };
+  listener listener = { progress, progress_arg, os_clock_ns(), NULL };
   interruptible call;
   char *resolved;
   int rc, sound;
@@ -617,6 +617,7 @@ int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
   rc = os_resolve(path, &resolved);
   if (rc != MAPH_OK) return rc;
   interrupt_begin(&call, NULL);
+  call.listener = &listener;
   rc = open_and_look(resolved, &listener, &sound);
   if ((rc == MAPH_OK && !sound) || rc == MAPH_CORRUPT || rc == MAPH_IOERR || rc == MAPH_CANTOPEN)
     rc = rebuild(resolved, report, arg, &listener);

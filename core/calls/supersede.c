@@ -77,7 +77,7 @@ int supersede(store *from, store *to, const char *temporary, char *note) {
     supersede_mark(from, STATE_SWITCHING, 0);
     return rc;
   }
-  rc = os_flush_directory(from->path);
+  rc = os_flush_directory(from->path, &to->file);
   if (rc == MAPH_OK) store_word(to->write_base, &header_of(to->write_base)->unborn, 0);
   supersede_mark(from, STATE_SUPERSEDED, 1);
   return rc;

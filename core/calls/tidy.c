@@ -26,7 +26,7 @@ static int tidy_slice(maph *m, int *more) {
 }
 
 int maph_tidy(maph *m, maph_progress_fn progress, void *arg) {
-  listener listener = { .tell = progress, .arg = arg };
+  listener listener = { .tell = progress, .arg = arg, .told_ns = os_clock_ns() };
   interruptible call;
   uint64_t done = 0;
   store *store;
@@ -35,6 +35,7 @@ int maph_tidy(maph *m, maph_progress_fn progress, void *arg) {
     rc = fail(MAPH_BUSY, "%s: a transaction of this thread is open: end it first", store->path);
   if (rc != MAPH_OK) return rc;
   interrupt_begin(&call, &m->interrupts);
+  call.listener = &listener;
   while (rc == MAPH_OK && more) {
     rc = tidy_slice(m, &more);
     if (rc == MAPH_OK)

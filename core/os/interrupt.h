@@ -9,6 +9,9 @@
 ** A call that may take long is an `interruptible` of its thread from its begin to its end.  What it
 ** does in between, through other calls too, asks interrupted().  A single write has none, because
 ** that would cost each put: what it waits with (writer/patience.h) notes the counts instead.
+**
+** A call that tells its progress is stopped by its listener too, which is asked while the call
+** waits for another writer: progress_wait().
 */
 #ifndef MAPH_INTERRUPT_H
 #define MAPH_INTERRUPT_H
@@ -22,6 +25,8 @@ typedef struct interruptible {
   struct interruptible *outer; /* the call of this thread that makes this one; NULL: none */
   const interrupt_count *own;  /* of the handle; NULL: it has none */
   unsigned seen;
+  struct listener *listener; /* asked while it waits; NULL: nobody */
+  int stopped;               /* what its listener answered then: OK CANCELLED MISUSE */
 } interruptible;
 
 extern interrupt_count interrupt_all; /* of the process */
@@ -35,8 +40,11 @@ static inline unsigned interrupt_seen(const interrupt_count *own) {
 void interrupt_begin(interruptible *call, const interrupt_count *own);
 void interrupt_end(const interruptible *call);
 
-int interrupted(void);                 /* is a call of this thread interrupted? */
-int interrupt_say(const char *path);   /* CANCELLED: path is what the work was about */
+int interrupted(void);                  /* is a call of this thread interrupted? */
+int interrupt_say(const char *path);    /* CANCELLED, or what interrupt_forked says, about path */
+int interrupt_forked(const char *path); /* MISUSE: a listener forked, and this is the child */
+/* the innermost call of this thread that has a listener; NULL: none */
+interruptible *interrupt_listening(void);
 int interrupt_check(const char *path); /* the same, if it is interrupted; else OK */
 
 #endif

@@ -95,7 +95,8 @@ int os_read(const os_file *file, const char *path, uint64_t offset, void *data, 
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);
 int os_flush_file(const os_file *file, const char *path);
 void os_start_writeback(const os_file *file, uint64_t from, uint64_t to);
-int os_flush_directory(const char *path);            /* of the file at path */
+/* Of the file at path; `file` is open, and on the same file system. */
+int os_flush_directory(const char *path, const os_file *file);
 int os_rename_new(const char *from, const char *to); /* EXISTS if `to` is there */
 int os_rename(const char *from, const char *to);
 int os_link(const char *path, const char *other); /* a second name.  EXISTS */

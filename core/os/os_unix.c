@@ -644,12 +644,15 @@ void os_start_writeback(const os_file *file, uint64_t from, uint64_t to) {
   sync_file_range(file->fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
 }
 
-int os_flush_directory(const char *path) {
+/* Who may write a folder need not be allowed to read it, and descriptors may be used up: then the
+** whole file system is flushed, which the file is on. */
+int os_flush_directory(const char *path, const os_file *file) {
   char *folder = os_folder_of(path);
-  int fd, rc = MAPH_OK;
+  int fd, failed, rc = MAPH_OK;
   if (folder == NULL) return fail_memory(strlen(path));
   fd = SYS("open", -1, open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd < 0 || SYS("fsync", -1, fsync(fd)) != 0) {
+  failed = fd < 0 ? SYS("syncfs", -1, syncfs(file->fd)) : SYS("fsync", -1, fsync(fd));
+  if (failed != 0) {
     rc = fail(MAPH_IOERR, "%s: the folder could not be flushed to disk: %s", folder,
               strerror(errno));
   }

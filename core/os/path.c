@@ -70,9 +70,18 @@ static int resolve_missing(const char *path, int links, char **resolved) {
   return rc;
 }
 
+/* A link of /proc to an open file without a name: what it reads as is no path. */
+static int is_nameless(const char *path, char **full) {
+  if (access(path, F_OK) != 0) return 0;
+  *full = SYS("realpath", NULL, realpath(path, NULL)); /* or it was made just now */
+  return *full == NULL && errno == ENOENT;
+}
+
 int os_resolve(const char *path, char **resolved) {
   char *full = SYS("realpath", NULL, realpath(path, NULL));
   size_t n = strlen(path);
+  if (full == NULL && errno == ENOENT && is_nameless(path, &full))
+    return fail(MAPH_CANTOPEN, "%s: leads to a file that has no name: a store needs one", path);
   *resolved = full;
   if (full != NULL) return MAPH_OK;
   if (errno != ENOENT || n == 0 || path[n - 1] == '/')

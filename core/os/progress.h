@@ -19,5 +19,8 @@ typedef struct listener {
 ** the parent goes on with the work, and the child must touch no file of it. */
 int progress_tell(listener *listener, const char *path, const char *phase, uint64_t done,
                   uint64_t total);
+/* The call under way waits for another writer: is it interrupted, or does its listener, who is told
+** of a phase "wait", say stop?  interrupt_say has the sentence */
+int progress_wait(void);
 
 #endif

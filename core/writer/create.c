@@ -18,6 +18,7 @@
 #include "index/split.h"
 #include "writer/create.h"
 #include "os/interrupt.h"
+#include "os/progress.h"
 
 #include <stdio.h>
 
@@ -186,7 +187,7 @@ int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, 
     if (got == 0 && os_clock_ns() >= until)
       rc = fail(MAPH_BUSY, "%s: another process is creating or rewriting this store: try again",
                 path);
-    if (rc == MAPH_OK && got == 0) rc = interrupt_check(path);
+    if (rc == MAPH_OK && got == 0 && progress_wait()) rc = interrupt_say(path);
     os_close(lock);
     if (rc != MAPH_OK) break;
     os_sleep_us(500);
@@ -299,7 +300,7 @@ int create_take_name(creation *creation, store *store) {
   if (rc != MAPH_OK)
     os_remove(creation->temporary);
   else
-    rc = os_flush_directory(creation->path);
+    rc = os_flush_directory(creation->path, &store->file);
   if (rc == MAPH_OK) store_word(store->write_base, &header->unborn, 0);
   return rc;
 }
@@ -328,17 +329,17 @@ int create_store(const char *path, const maph_options *options, int over_empty) 
 
 /* Remove a store's two files, the store first: its lock file may be made anew at any time.  Not
 ** those of another store that has the name by now. */
-int create_remove_files(const char *path, const os_file *model) {
+int create_remove_files(const char *path, const os_file *file) {
   char *lock_name = create_beside(path, ".lock");
   uint64_t device = 0, inode = 0;
   int rc = lock_name ? os_identity(path, &device, &inode) : MAPH_NOMEM;
-  if (rc == MAPH_OK && (device != model->device || inode != model->inode)) {
+  if (rc == MAPH_OK && (device != file->device || inode != file->inode)) {
     os_free(lock_name);
     return MAPH_OK;
   }
   if (rc == MAPH_OK) rc = os_remove(path);
   if (rc == MAPH_OK || rc == MAPH_NOTFOUND) rc = os_remove(lock_name);
-  if (rc == MAPH_OK) rc = os_flush_directory(path);
+  if (rc == MAPH_OK) rc = os_flush_directory(path, file);
   os_free(lock_name);
   return rc;
 }

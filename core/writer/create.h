@@ -50,6 +50,6 @@ int create_may_be_named(const char *path); /* not as a file beside another store
 /* no network file system, no second name */
 int create_may_write(const os_file *file, const char *path);
 /* the store, if it is still that file, and its lock file; with byte 2 */
-int create_remove_files(const char *path, const os_file *model);
+int create_remove_files(const char *path, const os_file *file);
 
 #endif

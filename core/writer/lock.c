@@ -387,6 +387,15 @@ static void leave_line(store *store, struct turn_waiter *waiter) {
   if (store->turn_last == waiter) store->turn_last = before;
 }
 
+/* Meanwhile the turn may be handed over. */
+static int interrupted_in_line(store *store, const lock_patience *patience) {
+  int stop;
+  pthread_mutex_unlock(&store->turn_mutex);
+  stop = lock_interrupted(patience);
+  pthread_mutex_lock(&store->turn_mutex);
+  return stop;
+}
+
 /* Under turn_mutex; the turn is taken.  An interrupt is one store to memory, which wakes nobody: so
 ** each LOOK_NS is a wait of its own. */
 static int wait_in_line(store *store, const lock_patience *patience) {
@@ -397,7 +406,7 @@ static int wait_in_line(store *store, const lock_patience *patience) {
     uint64_t ns = MIN(patience->deadline_ns, os_clock_ns() + LOOK_NS);
     struct timespec until = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
     if (pthread_cond_timedwait(&waiter.woken, &store->turn_mutex, &until) != ETIMEDOUT) continue;
-    if (lock_interrupted(patience))
+    if (interrupted_in_line(store, patience))
       rc = MAPH_CANCELLED;
     else if (ns == patience->deadline_ns)
       rc = MAPH_BUSY;

@@ -7,6 +7,7 @@
 
 #include "os/interrupt.h"
 #include "os/os.h"
+#include "os/progress.h"
 
 typedef struct lock_patience {
   uint64_t deadline_ns;       /* of os_clock_ns */
@@ -20,9 +21,10 @@ static inline lock_patience lock_patience_of(int timeout_ms, const interrupt_cou
                           interrupt_seen(own) };
 }
 
-/* Asked before each wait, never where nothing is waited for. */
+/* Asked before each wait, never where nothing is waited for, and without a mutex that the listener
+** of the call may need (core/maph.h: it reads the store, and does not write to it). */
 static inline int lock_interrupted(const lock_patience *patience) {
-  return interrupt_seen(patience->own) != patience->seen || interrupted();
+  return interrupt_seen(patience->own) != patience->seen || progress_wait();
 }
 
 #endif

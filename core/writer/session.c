@@ -108,7 +108,7 @@ static int mark_dirty(store *store) {
 }
 
 static int flush_name(store *store) {
-  int rc = os_flush_directory(store->path);
+  int rc = os_flush_directory(store->path, &store->file);
   if (rc == MAPH_OK) set(store, &live(store)->unborn, 0);
   return rc;
 }

@@ -41,6 +41,7 @@
 #include "file/walk.h"
 #include "index/find.h"
 #include "index/slot.h"
+#include "os/progress.h"
 
 #define OPENING (UINT64_C(1) << 62)
 #define LIVING (OPENING + (UINT64_C(1) << 32))
@@ -333,7 +334,7 @@ int trust_reader(store *store, int timeout_ms) {
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)timeout_ms * 1000000u;
     if (os_write_locked(&store->file, OPENING, 1)
         && os_clock_ns() < deadline) { /* or recovers it */
-      if (interrupted()) return interrupt_say(store->path);
+      if (progress_wait()) return interrupt_say(store->path);
       os_sleep_us(POLL_US);
       continue;
     }

@@ -24,8 +24,8 @@
 **
 ** STOPPING.  sqlite3_interrupt() and the progress handler stop what takes long (pulse.c).  This is
 ** not done by maph_interrupt: SQLite tells nobody that it was interrupted, so somebody has to look,
-** and only the thread that is in the call may.  While compact or optimize waits for another
-** process's writer it does not look: each such wait lasts as long as the busy timeout at most.
+** and only the thread that is in the call may.  It does so in the progress callback, which is
+** called while compact or optimize waits for another process, too.
 **
 ** PRAGMA integrity_check asks virtual tables from SQLite 3.44 on: it runs what check runs, and
 ** quick_check no more than opens the store.
