@@ -68,6 +68,8 @@ static size_t size_of_key(const char *path, const char *after) {
   return size >= end && strcmp(path + size - end, after) == 0 ? size - end : size;
 }
 
+static size_t size_of_segment(const char *path) { return (size_t)(strchrnul(path, '/') - path); }
+
 /* Compare the path with a pattern; the decoded NAME, ID or KEY become its segments. */
 static enum match match(request *request, const char *pattern) {
   const char *path = request->path;
@@ -76,10 +78,10 @@ static enum match match(request *request, const char *pattern) {
   handling->segment_count = 0;
   if (*pattern == 0 && *path == '/') path++;
   while (*pattern) {
-    size_t want = strcspn(pattern, "/"), have, n;
+    size_t want = size_of_segment(pattern), have, n;
     if (*path++ != '/') return NO;
     have = want == 3 && strncmp(pattern, "KEY", 3) == 0 ? size_of_key(path, pattern + 3)
-                                                        : strcspn(path, "/");
+                                                        : size_of_segment(path);
     if (*pattern >= 'A' && *pattern <= 'Z') {
       n = percent_decode(path, have, out, false);
       if (n == SIZE_MAX) return MALFORMED;
@@ -97,19 +99,21 @@ static enum match match(request *request, const char *pattern) {
 static const char of_store[] = "stores/NAME";
 enum { OF_STORE = sizeof of_store - 1 };
 
+static bool is_of_store(const route *to) { return memcmp(to->pattern, of_store, OF_STORE) == 0; }
+
 /* What follows /stores/NAME; NULL: the path is of no store. */
 static const char *after_store(const char *path) {
-  return strncmp(path, "/stores/", 8) == 0 ? path + 8 + strcspn(path + 8, "/") : NULL;
+  return strncmp(path, "/stores/", 8) == 0 ? path + 8 + size_of_segment(path + 8) : NULL;
 }
 
-/* Cheaper than match, and true where that is YES or MALFORMED: whether the path is of a store as
-** the pattern is, and what follows the name begins alike. */
-static bool may_match(const char *path, const char *after, const char *pattern) {
-  const char *rest = pattern + OF_STORE;
-  if (strncmp(pattern, of_store, OF_STORE) != 0) return after == NULL;
+/* Cheaper than match, and true where that is YES or MALFORMED: whether the path is of a store, as
+** the pattern is, and what follows the name begins alike.  escaped: there is a % in the name. */
+static bool may_match(const route *to, const char *after, bool escaped) {
+  const char *rest = to->pattern + OF_STORE;
+  if (!is_of_store(to)) return after == NULL;
   if (after == NULL) return false;
   if (*after == *rest && (*after == 0 || after[1] == rest[1])) return true;
-  return memchr(path, '%', (size_t)(after - path)) != NULL;
+  return escaped;
 }
 
 /* GET /stores/NAME/keys?key=A&key=B. */
@@ -215,7 +219,7 @@ static bool hold_store(request *request) {
 
 static void run(request *request, const route *to) {
   static const maph_slice all = { "", 0 };
-  bool named = strncmp(to->pattern, of_store, OF_STORE) == 0;
+  bool named = is_of_store(to);
   if (request->quick && !is_quick(to)) {
     request->declined = true;
     return;
@@ -233,10 +237,10 @@ static void run(request *request, const route *to) {
 static void dispatch(request *request) {
   int allowed = 0;
   const char *origin = request_header(request, "Origin"), *after = after_store(request->path);
+  bool escaped = after && memchr(request->path, '%', (size_t)(after - request->path)) != NULL;
   if (origin && guard_origin_allowed(origin)) request->reply.origin = origin;
   for (int i = 0; i < ROUTES; i++) {
-    enum match m =
-        may_match(request->path, after, routes[i].pattern) ? match(request, routes[i].pattern) : NO;
+    enum match m = may_match(&routes[i], after, escaped) ? match(request, routes[i].pattern) : NO;
     if (m == NO) continue;
     request->route = routes[i].name;
     request->route_number = i;

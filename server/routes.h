@@ -9,7 +9,7 @@
 typedef struct route {
   const char *name; /* for logs and metrics */
   int methods;
-  const char *pattern; /* segments; NAME a store, ID one segment, KEY all the rest */
+  char pattern[32]; /* segments; NAME a store, ID one segment, KEY all the rest */
   void (*handler)(request *request);
   int role;          /* that a token needs, for the store NAME or for all */
   bool needs_store;  /* store_of(request) is held while the handler runs */

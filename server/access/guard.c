@@ -77,17 +77,21 @@ bool guard_origin_allowed(const char *origin) {
   return false;
 }
 
-static int occurrences(const request *request, const char *name) {
-  size_t size = strlen(name);
+static int count(const request *request, const char *name, size_t size) {
   int n = 0;
-  for (int i = 0; i < request->header_count && request_may_have(request, size); i++)
+  for (int i = 0; i < request->header_count; i++)
     n += request->headers[i].name_size == size && strcasecmp(request->headers[i].name, name) == 0;
   return n;
 }
 
+static inline int occurrences(const request *request, const char *name) {
+  size_t size = strlen(name);
+  return request_may_have(request, size) ? count(request, name, size) : 0;
+}
+
 /* The end of the host in HOST or HOST:PORT, NULL when it is neither. */
 static const char *host_end(const char *text) {
-  const char *end = *text == '[' ? strchr(text, ']') : text + strcspn(text, ":");
+  const char *end = *text == '[' ? strchr(text, ']') : strchrnul(text, ':');
   size_t digits;
   if (end == NULL || end == text) return NULL;
   if (*end == ']') end++;

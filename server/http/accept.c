@@ -81,7 +81,8 @@ int accept_quality(const request *request, const char *media_type, bool *named) 
   for (int i = 0; i < request->header_count; i++) {
     const char *list = request->headers[i].value;
     element element;
-    if (strcasecmp(request->headers[i].name, "Accept") != 0) continue;
+    if (request->headers[i].name_size != 6 || strcasecmp(request->headers[i].name, "Accept") != 0)
+      continue;
     while (*(list = next_element(list, &element)) || element.size > 0) {
       int how = element.quality < 0 ? 0 : match(&element, media_type);
       any = any || element.size > 0;
@@ -101,7 +102,9 @@ int accept_encoding_quality(const request *request, const char *encoding) {
   for (int i = 0; i < request->header_count; i++) {
     const char *list = request->headers[i].value;
     element element;
-    if (strcasecmp(request->headers[i].name, "Accept-Encoding") != 0) continue;
+    if (request->headers[i].name_size != 15
+        || strcasecmp(request->headers[i].name, "Accept-Encoding") != 0)
+      continue;
     while (*(list = next_element(list, &element)) || element.size > 0) {
       int how = 0;
       if (element.size == 1 && *element.name == '*') how = 1;

@@ -3,8 +3,9 @@
 ** next: a worker of civetweb (civetweb.c), or a loop (loop.c).
 **
 ** Invariant: `running` is raised before `draining` is read, so drain never misses a request that
-** will be served.
+** will be served.  A request is counted up and down by one thread.
 */
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -14,17 +15,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/shard.h"
 #include "base/waits.h"
 #include "http/body.h"
 #include "http/exchange.h"
 #include "http/reply.h"
 #include "http/wire.h"
 
-enum { KEPT_BUFFER = 256 * 1024 };
+enum { KEPT_BUFFER = 256 * 1024, IDS_AT_ONCE = 1024 };
 
 static http_callbacks callbacks;
 static atomic_bool draining;
-static atomic_uint_fast64_t running, next_id;
+static struct { _Alignas(CACHE_LINE) atomic_uint_fast64_t count; } running[SHARDS];
+static atomic_uint_fast64_t next_ids;
 static uint64_t id_seed;
 
 void exchange_setup(http_callbacks given) {
@@ -67,6 +70,25 @@ request *exchange_begin(connection *connection, workspace *work) {
   return request;
 }
 
+static uint64_t next_id(void) {
+  static _Thread_local uint64_t next, end;
+  if (next == end) {
+    next = atomic_fetch_add(&next_ids, IDS_AT_ONCE);
+    end = next + IDS_AT_ONCE;
+  }
+  return id_seed + next++ * 0x9E3779B97F4A7C15u;
+}
+
+/* The eight digits of the lower 32 bits. */
+static void put_hex(uint64_t x, char *out) {
+  x = (x << 16 | x) & 0x0000FFFF0000FFFF;
+  x = (x << 8 | x) & 0x00FF00FF00FF00FF;
+  x = (x << 4 | x) & 0x0F0F0F0F0F0F0F0F; /* a digit's value in each byte */
+  x += ((x + 0x0606060606060606) >> 4 & 0x0101010101010101) * ('a' - '0' - 10) + 0x3030303030303030;
+  x = htobe64(x);
+  memcpy(out, &x, sizeof x);
+}
+
 /* A request id of theirs is kept when it can be logged and echoed as it is. */
 void exchange_read(request *request) {
   static const char sane[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -75,8 +97,9 @@ void exchange_read(request *request) {
   if (size > 0 && size <= 64 && strspn(theirs, sane) == size) {
     memcpy(request->id, theirs, size + 1);
   } else {
-    uint64_t id = id_seed + atomic_fetch_add(&next_id, 1) * 0x9E3779B97F4A7C15u;
-    for (int i = 15; i >= 0; i--, id >>= 4) request->id[i] = "0123456789abcdef"[id & 15];
+    uint64_t id = next_id();
+    put_hex(id >> 32, request->id);
+    put_hex(id & UINT32_MAX, request->id + 8);
     request->id[16] = 0;
   }
 }
@@ -93,7 +116,7 @@ static void end(request *request) {
 }
 
 bool exchange_serve(request *request) {
-  atomic_fetch_add(&running, 1); /* the invariant */
+  atomic_fetch_add(&running[shard_of_thread()].count, 1); /* the invariant */
   if (atomic_load(&draining)) {
     request->reply.close = true;
     reply_problem(request, 503, "draining", "the server is being stopped");
@@ -104,11 +127,11 @@ bool exchange_serve(request *request) {
     if (request->reply.status == 0) reply_problem(request, 500, "internal", "no answer was made");
     end(request);
   }
-  if (!request->quick || request->declined) atomic_fetch_sub(&running, 1);
+  if (!request->quick || request->declined) exchange_sent();
   return !request->declined;
 }
 
-void exchange_sent(void) { atomic_fetch_sub(&running, 1); }
+void exchange_sent(void) { atomic_fetch_sub(&running[shard_of_thread()].count, 1); }
 
 void exchange_refuse(request *request, int status, const char *code, const char *detail) {
   request->reply.close = true;
@@ -131,9 +154,19 @@ void http_refuse(connection *connection, int status, const char *code, const cha
 }
 
 /* ---------------------------------------------------------------------------------- writing */
-/* For the loop, which sends it. */
+static void swap(buffer *one, buffer *other) {
+  buffer kept = *one;
+  *one = *other;
+  *other = kept;
+}
+
+/* For the loop, which sends it.  Most answers are made in one piece, which need not be copied. */
 static bool keep_answer(request *request, const void *data, size_t size) {
-  buffer_append(request->reply.answer, data, size);
+  buffer *answer = request->reply.answer, *head = request->reply.head;
+  if (answer->size == 0 && data == head->data && size == head->size)
+    swap(answer, head);
+  else
+    buffer_append(answer, data, size);
   request->reply.bytes_out += size;
   if (request->reply.answer->failed) request->reply.broken = true;
   return !request->reply.broken;
@@ -212,10 +245,14 @@ long http_receive(request *request, void *data, size_t size) {
 
 /* --------------------------------------------------------------------------------- the drain */
 bool http_draining(void) { return atomic_load(&draining); }
-uint64_t http_running(void) { return atomic_load(&running); }
+uint64_t http_running(void) {
+  uint64_t sum = 0;
+  for (int i = 0; i < SHARDS; i++) sum += atomic_load(&running[i].count);
+  return sum;
+}
 
 /* Those whose answer is being made, or not sent whole. */
-static uint64_t unfinished(void) { return atomic_load(&running) + connections_sending(); }
+static uint64_t unfinished(void) { return http_running() + connections_sending(); }
 
 void http_drain(void) {
   struct timespec pause = { 0, 2000000 };

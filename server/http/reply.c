@@ -53,66 +53,75 @@ const char *maph_code(int rc) {
 
 static const struct {
   int status;
-  const char *title;
-} titles[] = {
-  { 101, "Switching Protocols" },
-  { 200, "OK" },
-  { 201, "Created" },
-  { 202, "Accepted" },
-  { 204, "No Content" },
-  { 206, "Partial Content" },
-  { 304, "Not Modified" },
-  { 400, "Bad Request" },
-  { 401, "Unauthorized" },
-  { 403, "Forbidden" },
-  { 404, "Not Found" },
-  { 405, "Method Not Allowed" },
-  { 408, "Request Timeout" },
-  { 409, "Conflict" },
-  { 410, "Gone" },
-  { 411, "Length Required" },
-  { 412, "Precondition Failed" },
-  { 413, "Content Too Large" },
-  { 414, "URI Too Long" },
-  { 415, "Unsupported Media Type" },
-  { 416, "Range Not Satisfiable" },
-  { 417, "Expectation Failed" },
-  { 421, "Misdirected Request" },
-  { 426, "Upgrade Required" },
-  { 428, "Precondition Required" },
-  { 429, "Too Many Requests" },
-  { 431, "Request Header Fields Too Large" },
-  { 500, "Internal Server Error" },
-  { 501, "Not Implemented" },
-  { 503, "Service Unavailable" },
-  { 504, "Gateway Timeout" },
-  { 505, "HTTP Version Not Supported" },
-  { 507, "Insufficient Storage" },
+  const char *line;
+} lines[] = {
+  { 101, "HTTP/1.1 101 Switching Protocols" },
+  { 200, "HTTP/1.1 200 OK" },
+  { 201, "HTTP/1.1 201 Created" },
+  { 202, "HTTP/1.1 202 Accepted" },
+  { 204, "HTTP/1.1 204 No Content" },
+  { 206, "HTTP/1.1 206 Partial Content" },
+  { 304, "HTTP/1.1 304 Not Modified" },
+  { 400, "HTTP/1.1 400 Bad Request" },
+  { 401, "HTTP/1.1 401 Unauthorized" },
+  { 403, "HTTP/1.1 403 Forbidden" },
+  { 404, "HTTP/1.1 404 Not Found" },
+  { 405, "HTTP/1.1 405 Method Not Allowed" },
+  { 408, "HTTP/1.1 408 Request Timeout" },
+  { 409, "HTTP/1.1 409 Conflict" },
+  { 410, "HTTP/1.1 410 Gone" },
+  { 411, "HTTP/1.1 411 Length Required" },
+  { 412, "HTTP/1.1 412 Precondition Failed" },
+  { 413, "HTTP/1.1 413 Content Too Large" },
+  { 414, "HTTP/1.1 414 URI Too Long" },
+  { 415, "HTTP/1.1 415 Unsupported Media Type" },
+  { 416, "HTTP/1.1 416 Range Not Satisfiable" },
+  { 417, "HTTP/1.1 417 Expectation Failed" },
+  { 421, "HTTP/1.1 421 Misdirected Request" },
+  { 426, "HTTP/1.1 426 Upgrade Required" },
+  { 428, "HTTP/1.1 428 Precondition Required" },
+  { 429, "HTTP/1.1 429 Too Many Requests" },
+  { 431, "HTTP/1.1 431 Request Header Fields Too Large" },
+  { 500, "HTTP/1.1 500 Internal Server Error" },
+  { 501, "HTTP/1.1 501 Not Implemented" },
+  { 503, "HTTP/1.1 503 Service Unavailable" },
+  { 504, "HTTP/1.1 504 Gateway Timeout" },
+  { 505, "HTTP/1.1 505 HTTP Version Not Supported" },
+  { 507, "HTTP/1.1 507 Insufficient Storage" },
 };
 
+enum { BEFORE_TITLE = sizeof "HTTP/1.1 200 " - 1 };
+
+static const char *status_line(int status) {
+  for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+    if (lines[i].status == status) return lines[i].line;
+  return NULL;
+}
+
 const char *status_title(int status) {
-  for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
-    if (titles[i].status == status) return titles[i].title;
-  return "Unknown";
+  const char *line = status_line(status);
+  return line ? line + BEFORE_TITLE : "Unknown";
 }
 
 int status_at(int i) {
-  return i >= 0 && (size_t)i < sizeof titles / sizeof titles[0] ? titles[i].status : 0;
+  return i >= 0 && (size_t)i < sizeof lines / sizeof lines[0] ? lines[i].status : 0;
 }
 
 /* ------------------------------------------------------------------------------------- the head */
-/* The Date header's value, made once a second in each thread. */
-static const char *date_text(void) {
+/* The Date header, made once a second in each thread, and what stands around its value. */
+static void add_date(buffer *buffer) {
   static _Thread_local time_t made;
-  static _Thread_local char text[40];
+  static _Thread_local char text[64];
+  static _Thread_local size_t size;
   time_t now = time(NULL);
   if (now != made) {
     struct tm tm;
     gmtime_r(&now, &tm);
-    strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    size =
+        strftime(text, sizeof text, "\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\nX-Request-Id: ", &tm);
     made = now;
   }
-  return text;
+  buffer_append(buffer, text, size);
 }
 
 void reply_extra(request *request, const char *format, ...) {
@@ -139,15 +148,14 @@ static void allow_origin(request *request) {
 
 void reply_start(request *request, int status) {
   buffer *buffer = request->reply.head;
+  const char *line = status_line(status);
   request->reply.status = status;
   buffer->size = 0;
-  buffer_text(buffer, "HTTP/1.1 ");
-  buffer_number(buffer, (uint64_t)status);
-  buffer_append(buffer, " ", 1);
-  buffer_text(buffer, status_title(status));
-  buffer_text(buffer, "\r\nDate: ");
-  buffer_text(buffer, date_text());
-  buffer_text(buffer, "\r\nX-Request-Id: ");
+  if (line)
+    buffer_text(buffer, line);
+  else
+    buffer_printf(buffer, "HTTP/1.1 %d Unknown", status);
+  add_date(buffer);
   buffer_text(buffer, request->id);
   buffer_text(buffer, "\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
                       "same-origin\r\nCache-Control: ");

@@ -93,10 +93,11 @@ static bool parse_tags(const char *p, bool weak_counts, int kinds, tag_list *tag
 
 /* If-Match or If-None-Match, whose lines are one list; * stands alone.  False: answered 400. */
 static bool read_tags(request *request, const char *name, int kinds, tag_list *tags) {
-  bool weak_counts = strcmp(name, "If-None-Match") == 0;
+  bool weak_counts;
   tags->present = tags->any = false;
   tags->count = 0;
-  if (!request_may_have(request, strlen(name))) return true;
+  if (request_header(request, name) == NULL) return true;
+  weak_counts = strcmp(name, "If-None-Match") == 0;
   for (int i = 0; i < request->header_count; i++) {
     if (strcasecmp(request->headers[i].name, name) != 0
         || parse_tags(request->headers[i].value, weak_counts, kinds, tags))
@@ -214,8 +215,11 @@ static bool wants_entry(request *request, const maph_entry *e, bool *entry) {
   maph_slice asked;
   bool named, value_named;
   int quality = accept_quality(request, entry_type, &named);
-  value_content_type(e, type);
-  *entry = named && quality > 0 && quality >= accept_quality(request, type, &value_named);
+  *entry = named && quality > 0;
+  if (*entry) {
+    value_content_type(e, type);
+    *entry = quality >= accept_quality(request, type, &value_named);
+  }
   if (!request_query(request, "entry", &asked)) return true;
   *entry = asked.size == 1 && *(const char *)asked.data == '1';
   if (*entry || (asked.size == 1 && *(const char *)asked.data == '0')) return true;

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "base/room.h"
+#include "base/shard.h"
 #include "base/sigbus.h"
 #include "base/waits.h"
 #include "http/http.h"
@@ -28,29 +29,40 @@ enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 15 };
 static const uint64_t bucket_us[BUCKETS] = { 5,     10,    25,     50,      100,
                                              250,   500,   1000,   2500,    5000,
                                              10000, 50000, 250000, 1000000, 5000000 };
-static struct {
-  _Atomic(const char *) name; /* of the route; NULL: none */
+typedef struct counters {
   atomic_uint_fast64_t statuses[STATUSES], buckets[BUCKETS], count, sum_us, bytes_in, bytes_out;
-} counters[ROUTE_SLOTS];
+} counters;
+static struct { _Alignas(CACHE_LINE) counters of[ROUTE_SLOTS]; } shards[SHARDS];
+static _Atomic(const char *) names[ROUTE_SLOTS]; /* of the routes; NULL: none */
+
+/* Of a counter in the first shard: over all of them. */
+static uint64_t total(const atomic_uint_fast64_t *first) {
+  size_t place = (size_t)((const char *)first - (const char *)&shards[0]);
+  uint64_t sum = 0;
+  for (int i = 0; i < SHARDS; i++)
+    sum += atomic_load((const atomic_uint_fast64_t *)((const char *)&shards[i] + place));
+  return sum;
+}
 
 void metrics_count(const request *request, uint64_t duration_us) {
   int i = request->route && request->route_number < ROUTE_SLOTS - 1 ? request->route_number
                                                                     : ROUTE_SLOTS - 1,
       s = 0, b = 0;
+  counters *counters = &shards[shard_of_thread()].of[i];
   while (s < STATUSES && status_at(s) != 0 && status_at(s) != request->reply.status) s++;
-  if (request->route) atomic_store(&counters[i].name, request->route);
-  if (s < STATUSES) atomic_fetch_add(&counters[i].statuses[s], 1);
+  if (request->route && atomic_load(&names[i]) == NULL) atomic_store(&names[i], request->route);
+  if (s < STATUSES) atomic_fetch_add(&counters->statuses[s], 1);
   while (b < BUCKETS && duration_us > bucket_us[b]) b++;
-  if (b < BUCKETS) atomic_fetch_add(&counters[i].buckets[b], 1);
-  atomic_fetch_add(&counters[i].count, 1);
-  atomic_fetch_add(&counters[i].sum_us, duration_us);
-  atomic_fetch_add(&counters[i].bytes_in, request->upload.read);
-  atomic_fetch_add(&counters[i].bytes_out, request->reply.bytes_out);
+  if (b < BUCKETS) atomic_fetch_add(&counters->buckets[b], 1);
+  atomic_fetch_add(&counters->count, 1);
+  atomic_fetch_add(&counters->sum_us, duration_us);
+  if (request->upload.read) atomic_fetch_add(&counters->bytes_in, request->upload.read);
+  atomic_fetch_add(&counters->bytes_out, request->reply.bytes_out);
 }
 
 /* The name of a slot: the last is of requests that had no route. */
 static const char *route_name(int i) {
-  const char *name = atomic_load(&counters[i].name);
+  const char *name = atomic_load(&names[i]);
   return name ? name : "none";
 }
 
@@ -97,7 +109,7 @@ static void show_requests(buffer *buffer) {
   head(buffer, "maph_http_requests_total", "counter", "Requests answered, by route and status.");
   for (int i = 0; i < ROUTE_SLOTS; i++) {
     for (int s = 0; s < STATUSES && status_at(s) != 0; s++) {
-      uint64_t n = atomic_load(&counters[i].statuses[s]);
+      uint64_t n = total(&shards[0].of[i].statuses[s]);
       if (n)
         buffer_printf(buffer, "maph_http_requests_total{route=\"%s\",status=\"%d\"} %llu\n",
                       route_name(i), status_at(s), (unsigned long long)n);
@@ -109,10 +121,10 @@ static void show_latency(buffer *buffer) {
   head(buffer, "maph_http_request_duration_seconds", "histogram",
        "From the request's head read to the answer written.");
   for (int i = 0; i < ROUTE_SLOTS; i++) {
-    uint64_t so_far = 0, count = atomic_load(&counters[i].count);
+    uint64_t so_far = 0, count = total(&shards[0].of[i].count);
     if (count == 0) continue;
     for (int k = 0; k < BUCKETS; k++) {
-      so_far += atomic_load(&counters[i].buckets[k]);
+      so_far += total(&shards[0].of[i].buckets[k]);
       buffer_printf(buffer,
                     "maph_http_request_duration_seconds_bucket{route=\"%s\",le=\"%g\"} %llu\n",
                     route_name(i), (double)bucket_us[k] / 1e6, (unsigned long long)so_far);
@@ -123,7 +135,7 @@ static void show_latency(buffer *buffer) {
     buffer_printf(buffer,
                   "maph_http_request_duration_seconds_sum{route=\"%s\"} "
                   "%.6f\nmaph_http_request_duration_seconds_count{route=\"%s\"} %llu\n",
-                  route_name(i), (double)atomic_load(&counters[i].sum_us) / 1e6, route_name(i),
+                  route_name(i), (double)total(&shards[0].of[i].sum_us) / 1e6, route_name(i),
                   (unsigned long long)count);
   }
 }
@@ -133,8 +145,8 @@ static void show_server(buffer *buffer) {
   commit_counts counts = commit_count();
   uint64_t in = 0, out = 0;
   for (int i = 0; i < ROUTE_SLOTS; i++) {
-    in += atomic_load(&counters[i].bytes_in);
-    out += atomic_load(&counters[i].bytes_out);
+    in += total(&shards[0].of[i].bytes_in);
+    out += total(&shards[0].of[i].bytes_out);
   }
   one(buffer, "maph_http_received_bytes_total", "counter", "Bytes of request bodies.", in);
   one(buffer, "maph_http_sent_bytes_total", "counter", "Bytes of answers.", out);
