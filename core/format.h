@@ -201,9 +201,10 @@
 **   words and root are release-stored before a left-behind slot is reused.
 **
 ** 7. A REWRITTEN FILE has the uuid of the one whose place it took, a generation one higher, and all
-**    its versions.  It is made as PATH.new by whoever has byte 2 of the lock file, and is flushed
-**    before it takes PATH.  Under the writer's lock, in this order: old state switching; rename;
-**    flush of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
+**    its versions.  It is made as PATH.new by whoever has byte 2 of the lock file.  Before
+**    it takes PATH all is flushed in it that lies below `flushed` in the old file.  Under the
+**    writer's lock, in this order: old state switching; a look at the old `flushed`; rename; flush
+**    of the folder; new unborn = 0; old state superseded.  A writer that finds `switching`
 **    looks which file PATH is; a file without a name (no links) was superseded, whatever PATH is.
 **    A PATH.new is a leftover, and may be removed, when nobody has byte 2.
 **

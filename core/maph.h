@@ -236,7 +236,8 @@ MAPH_API int maph_close(maph *m);
 ** snapshot. */
 MAPH_API int maph_refresh(maph *m);
 
-/* Everything committed so far is on disk when this returns.  IOERR READONLY */
+/* Everything committed so far is on disk when this returns.  BUSY: a rewrite was about to end, and
+** did not in time.  IOERR READONLY CANTOPEN CANCELLED FULL */
 MAPH_API int maph_sync(maph *m);
 
 /* Remove the store at path: its users find it deleted at their next call (CANTOPEN).  The lock file
@@ -584,8 +585,8 @@ typedef struct maph_rewrite {
   /* transactions that others committed meanwhile and that were copied too */
   uint64_t caught_up;
   uint64_t frozen_keys;
-  int perfect_hash; /* MAPH_PERFECT_*; 0: none, see note */
-  int direct;       /* 1: the perfect hash leads to records without a table */
+  int perfect_hash;    /* MAPH_PERFECT_*; 0: none, see note */
+  int direct;          /* 1: the perfect hash leads to records without a table */
   double perfect_bits; /* a key, of the function alone */
   /* in all; and the longest that writers were locked out at one time */
   uint64_t took_ns, pause_ns;

@@ -28,7 +28,7 @@
 
 #include <stdlib.h>
 
-enum { PENDING_MS = 20, LENT_POLL_US = 2000 };
+enum { PENDING_MS = 20, LENT_POLL_US = 2000, SWITCHES_MOST = 100 };
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static store *registry;
@@ -602,9 +602,25 @@ int maph_refresh(maph *m) {
   return rc;
 }
 
+/* The store is being replaced, or that began and was not ended.  Wait for whoever does it: then the
+** store has its name still, or CANTOPEN. */
+static int wait_for_switch(maph *m, store *store) {
+  int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+  if (rc == MAPH_OK) session_end(store);
+  return rc;
+}
+
+/* What a file that is being replaced has on disk, its successor may not have: supersede.c. */
 int maph_sync(maph *m) {
   store *store;
-  int rc = handle_writer(m, &store);
-  if (rc == MAPH_OK) rc = session_reached(store);
-  return rc == MAPH_OK ? commit_sync(store) : rc;
+  int rc, tries;
+  for (tries = 0;; tries++) {
+    rc = handle_writer(m, &store);
+    if (rc != MAPH_OK || store->in_memory) return rc;
+    rc = session_reached(store);
+    if (rc == MAPH_OK) rc = commit_sync(store);
+    if ((rc != MAPH_OK && rc != MAPH_CANTOPEN) || !was_replaced(store)) return rc;
+    rc = wait_for_switch(m, store);
+    if (rc != MAPH_CANTOPEN || tries >= SWITCHES_MOST) return rc;
+  }
 }

@@ -91,7 +91,7 @@ static int take_place(store *store, const creation *creation, struct store *from
   if (atomic_load(&header_of(store->write_base)->state) & STATE_POISONED)
     rc = header_say_poisoned(store);
   if (rc == MAPH_OK) rc = seal(from, &creation->lock);
-  if (rc == MAPH_OK) rc = supersede(store, from, creation->temporary, note);
+  if (rc == MAPH_OK) rc = supersede(store, from, creation->temporary, note, NULL, NULL);
   os_wake(&header_of(store->write_base)->committed);
   return rc;
 }

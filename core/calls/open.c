@@ -155,6 +155,23 @@ void maph_interrupt(maph *m) {
   atomic_fetch_add_explicit(m ? &m->interrupts : &interrupt_all, 1, memory_order_relaxed);
 }
 
+/* Where the store is replaced while this waits to be its last writer, it may be the last one of
+** what replaced it. */
+static int stop_using(maph *m) {
+  store *left = atomic_load(&m->store), *store;
+  int writes = handle_writes(m), rc;
+  store_pin(left);
+  rc = store_let_go(left, writes);
+  if (rc == MAPH_OK && writes && !left->dead && !left->in_memory
+      && (atomic_load(&header_of(atomic_load(&left->base))->state)
+          & (STATE_SUPERSEDED | STATE_DELETED))
+             == STATE_SUPERSEDED
+      && store_open(m->path, 1, &m->options, &store) == MAPH_OK)
+    rc = store_let_go(store, 1);
+  store_unpin(left);
+  return rc;
+}
+
 int maph_close(maph *m) {
   store *now;
   unsigned reads;
@@ -173,7 +190,7 @@ int maph_close(maph *m) {
   handle_set_quick(m, 0);
   handle_let_rest_go(m);
   handle_release_retired(m);
-  rc = store_let_go(m->store, handle_writes(m));
+  rc = stop_using(m);
   pthread_mutex_destroy(&m->mutex);
   free(m->path);
   free(m->given);

@@ -288,7 +288,7 @@ static int take_over(replacing *call) {
   if (rc == MAPH_OK) {
     rc = decided_wait(from);
     if (rc == MAPH_OK) rc = seal(call);
-    if (rc == MAPH_OK) rc = supersede(from, call->to, call->with, note);
+    if (rc == MAPH_OK) rc = supersede(from, call->to, call->with, note, NULL, NULL);
     os_wake(&header_of(from->write_base)->committed);
     session_end(from);
   }

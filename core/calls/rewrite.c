@@ -8,11 +8,32 @@
 **   sweep      expired entries are deleted, by transactions like any other: feeds see them go.
 **              Where versions are given, this store has none to give: the base lacks them
 **   base       a snapshot's live records are copied (base.c), each is looked up, and all is flushed
+**   seal       the header gets its live words, dirty and unborn, and is flushed
 **   catch up   the transactions committed since are copied, with their versions, again and again,
 **              until few are left; what was copied is flushed. Where writers are faster than that,
 **              they are held up for some milliseconds at a time until it is not so
-**   switch     with the writer's lock: the last of them; flush; old state = switching; rename;
-**              flush of the folder; new unborn = 0; old state = superseded; the lock goes
+**   switch     with the writer's lock: the last of them; old state = switching; flush of what is
+**              owed; rename; flush of the folder; new unborn = 0; old state = superseded; the lock
+**              goes
+**   the rest   what was not owed is flushed, while writers write to the new file
+**
+** WHAT EACH FLUSH PROMISES.  A disk may take seconds for one, and who writes waits as long for the
+** lock.  So each is done without the lock, but for what cannot be.
+**
+**   of the base    the log from its start on is whole, so that a recovery of the new file finds all
+**                  of the base, and checkpoints may name its end
+**   of the header  the disk says `dirty` before it has any transaction past the base: after a power
+**                  loss the new file's live words are not believed.  `unborn` is of use to the next
+**                  writer in this boot alone: after another boot the name is there or it is not
+**   of the tail    what was promised to be on disk is so in the new file before it can have the
+**                  name.  That is what the old file's `flushed` covers: commits at full, and what
+**                  maph_sync returned for (supersede.c).  Of the rest of the tail a power loss may
+**                  take any end, as it may in the old file; the log recovers to the transaction
+**                  before.  With the lock it is flushed only as far as it is owed, once little is
+**   of the folder  with the lock.  Until the name is on disk nobody may write to the new file: a
+**                  power loss would bring the old one back, after versions of the new one, or of
+**                  its recovery, were seen, and commits to it were acknowledged
+**   of the rest    whoever asked for the rewrite finds all of the new file on disk
 **
 ** Whoever dies before the rename leaves a PATH.new that the next opener for writing removes, and
 ** perhaps `switching`, which the next writer takes back.  Whoever dies after it leaves the new file
@@ -32,6 +53,7 @@
 #include "calls/rewrite.h"
 #include "calls/rewriting.h"
 #include "calls/supersede.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -58,6 +80,7 @@ enum {
   ROUNDS_MOST = 20,
   LITTLE = 64 * 1024,
   PATIENCE = 12,
+  FLUSHES_MOST = 3,
   SLICE_NS = 8000000,
   SLICES_MOST = 10000,
   BETWEEN_SLICES_US = 2000,
@@ -168,13 +191,35 @@ static uint64_t left_to_copy(const rewriting *rewriting) {
          - rewriting->copied;
 }
 
+/* All that was copied is on disk now, and the new file says so. */
+static void note_flushed(rewriting *rewriting) {
+  store *store = rewriting->to;
+  rewriting->flushed = store->space_end;
+  rewriting->safe = rewriting->copied;
+  if (store->in_memory) return;
+  store_word(store->write_base, &header_of(store->write_base)->flushed, store->last.end);
+  header_checkpoint(store, &store->last);
+}
+
+static uint64_t unflushed(const rewriting *rewriting) {
+  return rewriting->to->space_end - rewriting->flushed;
+}
+
 static int flush_new(rewriting *rewriting) {
   store *store = rewriting->to;
-  int rc = store->in_memory
+  int rc = store->in_memory || unflushed(rewriting) == 0
                ? MAPH_OK
                : os_flush(store->write_base, store->path, rewriting->flushed, store->space_end);
-  if (rc == MAPH_OK) rewriting->flushed = store->space_end;
+  if (rc == MAPH_OK) note_flushed(rewriting);
   return rc;
+}
+
+/* Is something on disk in the old file, and not in the new one?  The order of it and of the state:
+** supersede.c. */
+static int is_owed(const rewriting *rewriting) {
+  const store *store = rewriting->from;
+  return !store->in_memory
+         && atomic_load(&header_of(atomic_load(&store->base))->flushed) > rewriting->safe;
 }
 
 /* Until little is left, or it does not get much less. */
@@ -190,15 +235,16 @@ static int catch_up(rewriting *rewriting) {
       os_start_writeback(&store->file, rewriting->flushed, store->space_end);
     left = left_to_copy(rewriting);
   } while (rc == MAPH_OK && left > LITTLE && left < before - before / 4 && ++rounds < ROUNDS_MOST);
-  return rc == MAPH_OK ? flush_new(rewriting) : rc;
+  return rc;
 }
 
 /* Flush as much as takes about as long as writers may be made to wait. */
 static int flush_some(rewriting *rewriting, uint64_t *chunk) {
   store *store = rewriting->to;
   uint64_t to = MIN(rewriting->flushed + *chunk, store->space_end), began = os_clock_ns(), took;
-  int rc =
-      store->in_memory ? MAPH_OK : os_flush(store->write_base, store->path, rewriting->flushed, to);
+  int rc;
+  if (to == store->space_end) return flush_new(rewriting);
+  rc = os_flush(store->write_base, store->path, rewriting->flushed, to);
   if (rc == MAPH_OK) rewriting->flushed = to;
   took = os_clock_ns() - began;
   if (took < SLICE_NS) *chunk = MIN(*chunk * 2, (uint64_t)CHUNK_MOST);
@@ -206,13 +252,14 @@ static int flush_some(rewriting *rewriting, uint64_t *chunk) {
   return rc;
 }
 
-/* Lock writers out, copy and flush what is left.  Where that would take long it is done by slices,
-** between which they may write, for less time than they have to wait: so they cannot write more
-** than a slice takes away.  The lock is held when this succeeds. */
+/* Lock writers out, copy what is left, and flush what is owed.  Where that would take long it is
+** done by slices, between which they may write, for less time than they have to wait: so they
+** cannot write more than a slice takes away.  Where much is owed it is flushed without the lock
+** first, some times; after that by slices too.  The lock is held when this succeeds. */
 static int catch_up_locked(rewriting *rewriting, uint64_t *locked_ns) {
   store *store = rewriting->from;
   uint64_t chunk = CHUNK_LEAST;
-  int rc, tries = 0, slices = 0, last;
+  int rc, tries = 0, slices = 0, flushes = 0, last, all, much;
   for (;;) {
     rc = session_begin(store, rewriting->handle->options.busy_timeout_ms);
     /* a long transaction: it has to end some time */
@@ -225,14 +272,13 @@ static int catch_up_locked(rewriting *rewriting, uint64_t *locked_ns) {
     last = ++slices == SLICES_MOST;
     rc = decided_wait(store);
     if (rc == MAPH_OK) rc = copy_tail(rewriting, last ? UINT64_MAX : *locked_ns + SLICE_NS);
-    if (rc == MAPH_OK
-        && (last
-            || (left_to_copy(rewriting) == 0
-                && rewriting->to->space_end - rewriting->flushed <= chunk)))
-      return rc;
-    if (rc == MAPH_OK) rc = flush_some(rewriting, &chunk);
+    all = rc == MAPH_OK && (last || left_to_copy(rewriting) == 0);
+    much = is_owed(rewriting) && unflushed(rewriting) > chunk;
+    if (all && (last || !much)) return is_owed(rewriting) ? flush_new(rewriting) : MAPH_OK;
+    if (all && flushes >= FLUSHES_MOST) rc = flush_some(rewriting, &chunk);
     session_end(store);
     rewriting->result.pause_ns = MAX(rewriting->result.pause_ns, os_clock_ns() - *locked_ns);
+    if (all && flushes++ < FLUSHES_MOST) rc = flush_new(rewriting);
     if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "catch up", 0, left_to_copy(rewriting));
     if (rc != MAPH_OK) return rc;
     os_sleep_us(BETWEEN_SLICES_US);
@@ -246,7 +292,7 @@ static void set(store *store, word *word, uint64_t value) {
 }
 
 /* The new file's live words, as a writer in this boot would have left them, and all of it on
-** disk. */
+** disk.  From here on catching up needs not mark it. */
 static int seal(rewriting *rewriting, const os_file *lock) {
   store *store = rewriting->to;
   header *header = header_of(store->write_base);
@@ -260,8 +306,6 @@ static int seal(rewriting *rewriting, const os_file *lock) {
   set(store, &header->clean, CLEAN_DIRTY);
   rc = flush_new(rewriting);
   if (rc != MAPH_OK || store->in_memory) return rc;
-  set(store, &header->flushed, store->last.end);
-  header_checkpoint(store, &store->last);
   return os_flush(store->write_base, store->path, 0, HEADER_SIZE);
 }
 
@@ -281,10 +325,29 @@ static void make_room_for_deletes(rewriting *rewriting) {
   log_keep_for_deletes(rewriting->to);
 }
 
+/* Nobody is promised more of the old file. */
+static int flush_owed(void *arg) { return is_owed(arg) ? flush_new(arg) : MAPH_OK; }
+
+/* The rest of the new file, to which others write by now. */
+static int flush_rest(rewriting *rewriting) {
+  store *store = rewriting->to;
+  int rc;
+  if (store == NULL || unflushed(rewriting) == 0) return MAPH_OK;
+  rc = os_flush(store->write_base, store->path, rewriting->flushed, store->space_end);
+  if (rc != MAPH_OK)
+    header_poison(store);
+  else if (grant_header(store) == MAPH_OK)
+    commit_raise_flushed(store, store->last.end);
+  return rc;
+}
+
 static int switch_over(rewriting *rewriting, const os_file *lock, const char *temporary) {
   store *store = rewriting->from;
   uint64_t locked_ns;
-  int rc = catch_up(rewriting);
+  int rc = seal(rewriting, lock);
+  if (rc == MAPH_OK) rc = catch_up(rewriting);
+  if (rc == MAPH_OK) rc = flush_new(rewriting);
+  if (rc == MAPH_OK) rc = catch_up(rewriting); /* what came during the flush */
   if (rc != MAPH_OK) return rc;
   store->unbiased = 1;
   rc = catch_up_locked(rewriting, &locked_ns);
@@ -295,17 +358,17 @@ static int switch_over(rewriting *rewriting, const os_file *lock, const char *te
   if (rc == MAPH_OK && (atomic_load(&header_of(store->write_base)->state) & STATE_POISONED))
     rc = header_say_poisoned(store);
   if (rc == MAPH_OK) make_room_for_deletes(rewriting);
-  if (rc == MAPH_OK) rc = seal(rewriting, lock);
   rewriting->result.bytes_after = atomic_load(&rewriting->to->size);
   if (rc == MAPH_OK)
     rc = store->in_memory ? take_handle(rewriting)
-                          : supersede(store, rewriting->to, temporary, rewriting->result.note);
+                          : supersede(store, rewriting->to, temporary, rewriting->result.note,
+                                      flush_owed, rewriting);
   if (rc == MAPH_OK && store->lent) log_lending_over(store);
   os_wake(&header_of(store->write_base)->committed);
   session_end(store);
   rewriting->result.pause_ns = MAX(rewriting->result.pause_ns, os_clock_ns() - locked_ns);
   store->unbiased = 0;
-  return rc;
+  return rc == MAPH_OK ? flush_rest(rewriting) : rc;
 }
 
 /* ------------------------------------------------------------------------------------ the calls */
@@ -351,7 +414,7 @@ static int write_base(rewriting *rewriting, int freeze) {
     log_trim(rewriting->to, LOG_SPARES_NOTHING);
     rc = os_flush_file(&rewriting->to->file, rewriting->to->path);
   }
-  rewriting->flushed = rewriting->to->space_end;
+  if (rc == MAPH_OK) note_flushed(rewriting);
   return rc;
 }
 

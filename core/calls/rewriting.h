@@ -20,6 +20,7 @@ typedef struct rewriting {
   uint64_t dropped;        /* entries, so */
   uint64_t copied;         /* the log of from, up to here, is in to */
   uint64_t flushed;        /* the new file, up to here, is on disk */
+  uint64_t safe;           /* the log of from, up to here, is on disk in to */
   listener listener;
   interruptible call;
   unsigned forks;  /* os_forks() when it began: in a child of the callback nothing is cleaned up */

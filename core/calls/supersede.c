@@ -2,13 +2,18 @@
 ** supersede.c - a finished file takes the name of a store that is in use.
 **
 ** The steps, with the writer's lock of the store that has the name: its state becomes `switching`;
-** rename; flush of the folder; the new file's `unborn` becomes 0; the old state becomes
-** `superseded`.  Readers that see `switching` look which file the path names, and each handle moves
-** at its next call (handle.c).
+** what was promised of it until then is flushed in the new file; rename; flush of the folder; the
+** new file's `unborn` becomes 0; the old state becomes `superseded`.  Readers that see `switching`
+** look which file the path names, and each handle moves at its next call (handle.c).
 **
 ** Whoever dies before the rename leaves `switching`, which the next writer takes back.  Whoever
 ** dies after it leaves the new file in place, unborn: its next writer flushes the folder before it
 ** writes.  So nobody acknowledges a commit in the new file before its name is on disk.
+**
+** A PROMISE is made by whoever raises the old file's `flushed`: a commit at full, with the lock, or
+** maph_sync, without it.  maph_sync raises it and then looks at the state; here the state is stored
+** and then `flushed` is looked at (rewrite.c).  All four are seq_cst.  So either the flush here
+** covers what maph_sync promises, or maph_sync sees the switch and flushes what replaced the file.
 */
 #include "calls/supersede.h"
 #include "file/grant.h"
@@ -64,7 +69,8 @@ void supersede_seal(store *to, const os_file *lock) {
   store_word(to->write_base, &header->clean, CLEAN_YES);
 }
 
-int supersede(store *from, store *to, const char *temporary, char *note) {
+int supersede(store *from, store *to, const char *temporary, char *note, int (*last)(void *arg),
+              void *arg) {
   int rc = still_there(from);
   assert(store_has_lock(from));
   /* they may have been changed meanwhile */
@@ -72,7 +78,8 @@ int supersede(store *from, store *to, const char *temporary, char *note) {
   if (rc == MAPH_OK) rc = grant_header(from);
   if (rc != MAPH_OK) return rc;
   supersede_mark(from, STATE_SWITCHING, 1);
-  rc = os_rename(temporary, from->path);
+  if (last) rc = last(arg);
+  if (rc == MAPH_OK) rc = os_rename(temporary, from->path);
   if (rc != MAPH_OK) {
     supersede_mark(from, STATE_SWITCHING, 0);
     return rc;

@@ -23,7 +23,7 @@ store *store_bare(const char *path, os_file *file) {
   if (store == NULL) return NULL;
   store->file = *file;
   file->fd = -1;
-  store->lockless = 1;
+  store->lockless = store->unsettled = 1;
   return store;
 }
 

@@ -59,7 +59,8 @@ typedef struct store {
   os_file file, lock;
   /* lockless: nobody else can know of it.  dead: this is the child of a fork */
   int in_memory, lockless, dead;
-  int unsettled; /* an append failed midway: look at the live words before the next */
+  /* look at the live words before the next append: none was made yet, or one failed midway */
+  int unsettled;
   int given;     /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
   _Atomic uint64_t usual_end; /* log.c: how far into a record of usual size its last byte lies */

@@ -176,7 +176,7 @@ static int publish(txn *txn) {
 /* Whichever process is ahead raises it. */
 void commit_raise_flushed(store *store, uint64_t to) {
   word *word = &live(store)->flushed;
-  uint64_t old = get(word);
+  uint64_t old = atomic_load(word);
   assert(to <= get(&live(store)->committed)); /* (2) */
   OS_TEST_STORE(store->write_base, offsetof(header, flushed), 8);
   while (old < to && !atomic_compare_exchange_weak(word, &old, to)) {}
@@ -443,7 +443,7 @@ int commit_sync(store *store) {
   if (store->in_memory) return MAPH_OK;
   if (get(&live(store)->state) & STATE_POISONED) return header_say_poisoned(store);
   committed = get(&live(store)->committed);
-  flushed = get(&live(store)->flushed);
+  flushed = atomic_load(&live(store)->flushed); /* before the state is looked at: supersede.c */
   if (flushed >= committed) return MAPH_OK;
   if (committed > atomic_load(&store->size) && (rc = store_see_size(store, committed)) != MAPH_OK)
     return rc;
@@ -453,7 +453,9 @@ int commit_sync(store *store) {
     header_poison(store);
     return rc;
   }
-  /* the flush holds without it */
-  if (grant_header(store) == MAPH_OK) commit_raise_flushed(store, committed);
-  return MAPH_OK;
+  /* the flush holds without the word, unless a rewrite is under way, to which it tells what has to
+  ** be on disk; one that begins now copies all of it into its base */
+  rc = grant_header(store);
+  if (rc == MAPH_OK) commit_raise_flushed(store, committed);
+  return rc == MAPH_OK || !os_locked(&store->lock, LOCK_REWRITE) ? MAPH_OK : rc;
 }

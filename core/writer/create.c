@@ -139,7 +139,7 @@ int create_bare_in_memory(store **out) {
   int rc;
   *out = NULL;
   if (store == NULL) return MAPH_NOMEM;
-  store->in_memory = store->lockless = 1;
+  store->in_memory = store->lockless = store->unsettled = 1;
   rc = os_open_memory(&store->file);
   if (rc == MAPH_OK) {
     *out = store;

@@ -293,7 +293,7 @@ static void set_held(store *store, unsigned reasons) {
 
 static int take_first(store *store, const lock_patience *patience, int *found) {
   int rc = lock_process(store, patience);
-  *found = store->locked == LOCKED_BIASED ? LOCK_WAS_OURS : LOCK_WAS_FREE;
+  *found = store->locked == LOCKED_BIASED || store->lockless ? LOCK_WAS_OURS : LOCK_WAS_FREE;
   if (rc == MAPH_OK) set_held(store, 1);
   return rc;
 }

@@ -168,7 +168,7 @@ static int look_again(store *store, const lock_patience *patience) {
   if (rc == MAPH_OK) rc = trust_begin(store, patience, recover_in_place);
   if (rc == MAPH_OK && !store->in_memory && get(&header->clean) != CLEAN_DIRTY)
     rc = mark_dirty(store);
-  if (rc == MAPH_OK && get(&header->unborn)) rc = flush_name(store);
+  if (rc == MAPH_OK && get(&header->unborn) && !store->lockless) rc = flush_name(store);
   header = live(store);
   if (rc == MAPH_OK) rc = check_live_words(store);
   if (rc == MAPH_OK && (get(&header->state) & ~(uint64_t)STATE_FLAGS))

@@ -8,11 +8,16 @@
 **   maph_fault arm N ?ERRNO? ?PATTERN? ?PERSISTENT?  let the Nth call from now on whose
 **   name matches PATTERN fail; then all, if persistent
 **   maph_fault disarm                                -> {calls seen, calls failed}
+**   maph_before PATTERN SCRIPT
+**   before each call of this thread whose name matches, the script runs, with the name as its last
+**   word; calls that the script makes go by.  An empty pattern ends it
 */
 #include "maph.h"
 #include "os/os.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <tcl.h>
 
 int Maphhooks_Init(Tcl_Interp *interp);
@@ -31,6 +36,53 @@ static int fault_hook(const char *call) {
   if (n < fault.at || (n > fault.at && !fault.persistent)) return 0;
   atomic_fetch_add(&fault.failed, 1);
   return fault.error;
+}
+
+static struct {
+  Tcl_Interp *interp;
+  Tcl_Obj *script;
+  pthread_t thread;
+  int inside;
+  char pattern[64];
+} before;
+
+static int before_hook(const char *call) {
+  Tcl_InterpState state;
+  Tcl_Obj *command;
+  int code;
+  if (!pthread_equal(before.thread, pthread_self()) || before.inside
+      || !Tcl_StringMatch(call, before.pattern))
+    return 0;
+  before.inside = 1;
+  state = Tcl_SaveInterpState(before.interp, TCL_OK);
+  command = Tcl_DuplicateObj(before.script);
+  Tcl_IncrRefCount(command);
+  Tcl_ListObjAppendElement(before.interp, command, Tcl_NewStringObj(call, -1));
+  code = Tcl_EvalObjEx(before.interp, command, TCL_EVAL_GLOBAL);
+  Tcl_DecrRefCount(command);
+  if (code != TCL_OK) Tcl_Panic("%s: %s", call, Tcl_GetStringResult(before.interp));
+  Tcl_RestoreInterpState(before.interp, state);
+  before.inside = 0;
+  return 0;
+}
+
+static int before_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  (void)data;
+  if (objc != 3) {
+    Tcl_WrongNumArgs(interp, 1, objv, "PATTERN SCRIPT");
+    return TCL_ERROR;
+  }
+  os_test.fault = NULL;
+  if (before.script) Tcl_DecrRefCount(before.script);
+  before.script = NULL;
+  snprintf(before.pattern, sizeof before.pattern, "%s", Tcl_GetString(objv[1]));
+  if (before.pattern[0] == 0) return TCL_OK;
+  before.script = objv[2];
+  Tcl_IncrRefCount(before.script);
+  before.interp = interp;
+  before.thread = pthread_self();
+  os_test.fault = before_hook;
+  return TCL_OK;
 }
 
 static int error_number(Tcl_Interp *interp, Tcl_Obj *name, int *number) {
@@ -141,5 +193,6 @@ static int hook_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
 int Maphhooks_Init(Tcl_Interp *interp) {
   Tcl_CreateObjCommand(interp, "maph_hook", hook_cmd, NULL, NULL);
   Tcl_CreateObjCommand(interp, "maph_fault", fault_cmd, NULL, NULL);
+  Tcl_CreateObjCommand(interp, "maph_before", before_cmd, NULL, NULL);
   return TCL_OK;
 }

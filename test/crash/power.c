@@ -65,8 +65,16 @@ static void settle_quietly(writer *writer) {
   the->flight_survives_power = 0;
 }
 
+static void sync_all(writer *writer) {
+  if (maph_sync(writer->m[MAPH_SYNC_OFF]) != MAPH_OK)
+    trouble("maph_sync: %s", maph_errmsg(NULL));
+  else
+    the->durable = the->n;
+}
+
 /* Somebody writes at some phases of a rewrite, and after some of its flushes: what comes after the
-** last one before writers are locked out is copied and flushed with the lock. */
+** last one before writers are locked out is copied with the lock, and flushed then if it was
+** promised. */
 static writer *beside;
 static void (*after_flush)(const uint8_t *of, uint64_t from, uint64_t to);
 
@@ -77,6 +85,7 @@ static void write_beside(writer *writer) {
   script_random(&script, 0);
   if (script_run(writer, &script) != MAPH_OK)
     trouble("a writer cannot write beside a rewrite: %s", maph_errmsg(NULL));
+  if (below(4) == 0) sync_all(writer);
   beside = writer;
 }
 
@@ -167,12 +176,7 @@ static void work(void *arg) {
       else
         rewrite(&writer);
     }
-    if (session->syncs && below(4) == 0) {
-      if (maph_sync(writer.m[MAPH_SYNC_OFF]) != MAPH_OK)
-        trouble("maph_sync: %s", maph_errmsg(NULL));
-      else
-        the->durable = the->n;
-    }
+    if (session->syncs && below(4) == 0) sync_all(&writer);
   }
   if (session->closes) {
     if (writer_close(&writer) != MAPH_OK)
