@@ -346,10 +346,10 @@ MAPH_API int maph_snapshot_stat(maph_snapshot *snapshot, maph_stats *stats);
 /* NULL: no-op.  Its cursors read on */
 MAPH_API void maph_snapshot_close(maph_snapshot *snapshot);
 
-/* Every live entry whose key begins with prefix, each once, in the order they were last put (frozen
-** ones first, in no order).  snapshot may be NULL: the cursor opens one and closes it.  A prefix
-** (at most 65535 bytes: TOOBIG) narrows what is returned, not what is read: the cost is a pass over
-** the log. */
+/* Every live entry whose key begins with prefix, each once, as they lie in the file: first those
+** that the last rewrite copied, then the others, in the order they were last put.  snapshot may be
+** NULL: the cursor opens one and closes it.  A prefix (at most 65535 bytes: TOOBIG) narrows what is
+** returned, not what is read: the cost is a pass over the log. */
 typedef struct maph_cursor maph_cursor;
 MAPH_API int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix,
                               maph_cursor **cursor);
@@ -552,15 +552,16 @@ MAPH_API int maph_txn_at(maph_txn *txn, uint64_t version);
 ** maph_recover and maph_load_*, where they wait. */
 typedef int (*maph_progress_fn)(void *arg, const char *phase, uint64_t done, uint64_t total);
 
-/* Give the room of overwritten and deleted records back.  Entries whose expiry has passed are
-** deleted first, by transactions like any other; where versions are given they are left out.
+/* Give the room of overwritten and deleted records back.  What is live is written in the order of
+** its keys, as far as the old file is in memory, so that ranges of keys read neighbours (a backup's
+** entries too).  Entries whose expiry has passed are deleted first, by transactions like any other;
+** where versions are given they are left out.
 ** READONLY BUSY FULL NOMEM IOERR CANTOPEN CORRUPT CANCELLED */
 MAPH_API int maph_compact(maph *m, maph_progress_fn progress, void *arg);
 
 /* The same, and freeze a perfect hash over all keys, which makes reading faster and the index
 ** smaller.  The store stays writable: later keys, and frozen ones once they are changed, are found
-** through the ordinary index, until the next optimize.  A scan then meets the entries in another
-** order. */
+** through the ordinary index, until the next optimize.  The frozen entries lie in no order. */
 MAPH_API int maph_optimize(maph *m, maph_progress_fn progress, void *arg);
 
 /* Bring the order of keys up to date and into few pieces, so that range cursors open and read

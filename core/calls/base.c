@@ -7,11 +7,21 @@
 ** the new file in the way that readers will.  On that walk the keys' places are gathered, 16 bytes
 ** each, of which the order is made.  writer/load.c makes the file.
 **
-** TWO ORDERS.  Plain: as they lie in the log, a pass over the old file.  Frozen: in the order of a
-** perfect hash.  For that one pass collects the hash and place of each record, 16 bytes a key;
-** these are sorted, the function is built, and the records are gathered from the old file in the
-** new order, some of them brought into the cache at a time.  The perfect hash follows them.
-** Memory: 32 bytes a key for the sort, then 28 and what the function's builder takes.
+** THREE ORDERS.  By key, so that a range reads neighbours: one pass over the old file collects the
+** records' places, 16 bytes a key, these are sorted, and the records are gathered from the old file
+** in the new order, some of them brought into the cache at a time.  Memory: 32 bytes a key for the
+** sort.  Of a file larger than a part of the machine's memory one WINDOW after another is sorted.
+** So what is gathered was just read, and is mostly in memory.  Where it is not, as in a container
+** that has less, each record would cost a read of the disk: samples are taken, and what is left of
+** the window is copied as it lies in the log.
+**
+** As they lie in the log: where the kernel does not tell what is in memory.  A pass over the old
+** file.
+**
+** Frozen: in the order of a perfect hash.  For that one pass collects the hash and place of each
+** record, 16 bytes a key; these are sorted, the function is built, and the records are gathered.
+** The perfect hash follows them.  Memory: 32 bytes a key for the sort, then 28 and what the
+** function's builder takes.
 **
 ** THE SHORT FORM of the frozen records has fields that are as wide as the largest key, the largest
 ** value and the oldest version need.
@@ -54,9 +64,13 @@ enum {
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
   PADDING_MOST = 7,            /* bytes for two records, on the average; or */
   PADDING_PART = 7,            /* one of so many bytes */
+  WINDOW_PART = 4,             /* of the machine's memory */
+  LOOKED_AT = 16,              /* records of which it is seen whether they are in memory */
+  LOOK_EACH = 1024,            /* records that are copied then */
   SIZE_SHIFT = 40,             /* where: log_short_body << 40 | offset / 8 */
   SORT_BITS = 10
 };
+#define WINDOW_LEAST (UINT64_C(64) << 20)
 /* They are in one transaction, and numbered. */
 #define KEYS_MOST (UINT64_C(1) << 31)
 
@@ -120,12 +134,125 @@ static int each_live(rewriting *rewriting, const char *phase, live_fn each, void
   return rc;
 }
 
+/* These records will be read, n at most BROUGHT: bring them into the cache, by loads (see
+** node_bring). */
+static void bring_records(const view *view, const uint64_t *offset, uint64_t n) {
+  const uint8_t *start[BROUGHT];
+  uint64_t i, at;
+  for (i = 0; i < n; i++) bring(start[i] = record_start(view, offset[i]));
+  for (i = 0; i < n; i++) {
+    uint64_t size = MIN(record_about(view, offset[i], start[i]), (uint64_t)BROUGHT_BYTES);
+    if (offset[i] + BROUGHT_BYTES > view->snapshot) continue;
+    for (at = LINE; at < size; at += LINE) bring(start[i] + at);
+    bring(start[i] + size - 1);
+  }
+}
+
 static int copy_plain(void *arg, const item *it) { return copy_indexed(arg, it); }
+
+/* ------------------------------------------------------------------------- in the order of keys */
+
+/* The live records of one stretch of the log. */
+typedef struct window {
+  copying *copying;
+  row row;              /* their places */
+  uint64_t bytes, most; /* what they take, and their places while they are sorted */
+  uint64_t copied;      /* records, of all windows */
+} window;
+
+/* Most of the records of entries [from, to) are in memory, as a few of them show. */
+static int are_in_memory(const window *window, uint64_t from, uint64_t to) {
+  const view *view = &window->copying->view;
+  uint64_t step = MAX((to - from) / LOOKED_AT, 1), missing = 0, i;
+  for (i = from; i < to; i += step) {
+    uint64_t at = (uint64_t)(record_start(view, window->row.e[i].offset) - view->base);
+    missing += !os_is_resident(view->base, at);
+  }
+  return missing <= 1;
+}
+
+static int copy_entries(window *window, uint64_t from, uint64_t to) {
+  rewriting *rewriting = window->copying->rewriting;
+  const view *view = &window->copying->view;
+  uint64_t offset[BROUGHT], i, j, n;
+  int rc = MAPH_OK;
+  for (i = from; rc == MAPH_OK && i < to; i += n) {
+    n = MIN(to - i, (uint64_t)BROUGHT);
+    for (j = 0; j < n; j++) offset[j] = window->row.e[i + j].offset;
+    bring_records(view, offset, n);
+    for (j = 0; rc == MAPH_OK && j < n; j++) {
+      item it;
+      rc = record_item(view, offset[j], view->snapshot, &it);
+      if (rc == MAPH_OK) rc = copy_indexed(window->copying, &it);
+      if (rc == MAPH_OK && (++window->copied % BATCH == 0 || it.size > LARGE))
+        rc = rewrite_tell(rewriting, "write", window->copied,
+                          MAX(window->copied, rewriting->snapshot->records));
+    }
+  }
+  return rc;
+}
+
+static int by_place(const void *a, const void *b) {
+  uint64_t x = ((const order_entry *)a)->offset, y = ((const order_entry *)b)->offset;
+  return x < y ? -1 : x > y;
+}
+
+static int copy_window(window *window) {
+  uint64_t n = window->row.count, i, part;
+  uint32_t shared;
+  int sorted = are_in_memory(window, 0, n), rc = MAPH_OK;
+  if (sorted) rc = order_sort(&window->copying->view, window->row.e, n, &shared, NULL);
+  for (i = 0; rc == MAPH_OK && i < n; i += part) {
+    part = MIN(n - i, (uint64_t)LOOK_EACH);
+    if (sorted && i > 0 && !are_in_memory(window, i, i + part)) {
+      qsort(window->row.e + i, n - i, sizeof *window->row.e, by_place);
+      sorted = 0;
+    }
+    rc = copy_entries(window, i, i + part);
+  }
+  if (!sorted) window->most = MAX(window->most / 2, MIN(window->most, WINDOW_LEAST));
+  window->row.count = window->bytes = 0;
+  return rc;
+}
+
+static int add_to_window(void *arg, const item *it) {
+  window *window = arg;
+  int rc = window->bytes > window->most ? copy_window(window) : MAPH_OK;
+  window->bytes += it->size + 2 * sizeof(order_entry);
+  return rc == MAPH_OK ? row_add(&window->row, it->offset) : rc;
+}
+
+static uint64_t window_size(void) {
+#ifdef MAPH_TEST
+  if (os_test.leaf) return os_test.leaf * LOOK_EACH;
+#endif
+  return MAX(os_memory() / WINDOW_PART, WINDOW_LEAST);
+}
+
+static int copy_by_key(copying *copying) {
+  rewriting *rewriting = copying->rewriting;
+  window window = { .copying = copying, .most = window_size() };
+  uint64_t keys = MIN(rewriting->snapshot->records,
+                      (rewriting->snapshot->snapshot - LOG_START) / SHORT_LEAST),
+           memory;
+  int rc = row_make_room(&window.row,
+                         MIN(keys, window.most / (2 * sizeof(order_entry) + SHORT_LEAST) + 1));
+  if (rc == MAPH_OK) rc = each_live(rewriting, "read", add_to_window, &window);
+  if (rc == MAPH_OK) rc = copy_window(&window);
+  memory = rewriting->memory + 2 * window.row.room * sizeof(order_entry);
+  rewriting->result.memory_bytes =
+      MAX(rewriting->result.memory_bytes, memory + copying->load.hashes.peak);
+  os_free(window.row.e);
+  return rc;
+}
 
 int base_copy(rewriting *rewriting) {
   copying copying;
   int rc = begin(&copying, rewriting);
-  if (rc == MAPH_OK) rc = each_live(rewriting, "write", copy_plain, &copying);
+  if (rc == MAPH_OK)
+    rc = os_sees_residency(&rewriting->from->file)
+             ? copy_by_key(&copying)
+             : each_live(rewriting, "write", copy_plain, &copying);
   return end(&copying, rc);
 }
 
@@ -400,24 +527,17 @@ static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint
   line->fingerprint[i % GROUP_KEYS] = (uint8_t)hash;
 }
 
-/* These records will be read, n at most BROUGHT: bring them into the cache, by loads (see
-** node_bring). */
-static void bring_records(const copying *copying, const uint64_t *where, uint64_t n) {
-  uint64_t front = copying->view.store->perfect.places ? SHORT_KEY_SIZE : RECORD_HEAD, i, at;
-  const uint8_t *start[BROUGHT];
-  for (i = 0; i < n; i++) bring(start[i] = record_start(&copying->view, offset_at(where[i])));
-  for (i = 0; i < n; i++) {
-    uint64_t size = MIN(body_at(where[i]) + front, (uint64_t)BROUGHT_BYTES);
-    for (at = LINE; at < size; at += LINE) bring(start[i] + at);
-    bring(start[i] + size - 1);
-  }
-}
-
 /* Is it as it was when its size was taken? */
 static int is_as_it_was(const frozen *frozen, const item *it, uint64_t where) {
   return it->kind == KIND_PUT && log_short_body(it) == body_at(where)
          && it->key_size <= frozen->key_most && it->value_size <= frozen->value_most
          && it->version >= frozen->oldest && it->version <= frozen->newest;
+}
+
+static void bring_next(const copying *copying, const uint64_t *where, uint64_t n) {
+  uint64_t offset[BROUGHT], i;
+  for (i = 0; i < n; i++) offset[i] = offset_at(where[i]);
+  bring_records(&copying->view, offset, n);
 }
 
 /* The frozen records, gathered in the order of their numbers. */
@@ -426,7 +546,7 @@ static int gather(frozen *frozen, copying *copying, const uint64_t *order, uint8
   int rc = MAPH_OK;
   for (i = 0; rc == MAPH_OK && i < frozen->n; i++) {
     item it;
-    if (i % BROUGHT == 0) bring_records(copying, order + i, MIN(frozen->n - i, (uint64_t)BROUGHT));
+    if (i % BROUGHT == 0) bring_next(copying, order + i, MIN(frozen->n - i, (uint64_t)BROUGHT));
     rc = record_item(&copying->view, offset_at(order[i]), copying->view.snapshot, &it);
     if (rc == MAPH_OK) rc = record_verify(&copying->view, it.offset, it.size);
     if (rc == MAPH_OK && !is_as_it_was(frozen, &it, order[i]))

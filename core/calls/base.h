@@ -6,8 +6,8 @@
 
 #include "calls/rewriting.h"
 
-/* Copy the snapshot's live records to rewriting->to as its base, in the order of the log; or
-** frozen: in the order of a perfect hash, where one can be had. */
+/* Copy the snapshot's live records to rewriting->to as its base, in the order of their keys where
+** that can be; or frozen: in the order of a perfect hash, where one can be had. */
 int base_copy(rewriting *rewriting);
 int base_freeze(rewriting *rewriting);
 /* Then every key is looked up, and the order of them is made. */

@@ -4,9 +4,8 @@
 ** A put is live at snapshot S when nothing superseded it (its link) or what did lies at or past S.
 ** In an open transaction's snapshot a record of the store may be superseded by one of the
 ** transaction's, whose link is stored only at commit: there the keys that the transaction changed
-** are looked at too.  Each entry is met once, in the order of the log: as last put, but frozen ones
-** first and in no order.  The log is read from start to end, so the hardware's prefetcher helps
-** when it is given a head start.
+** are looked at too.  Each entry is met once, in the order of the log.  That is read from start to
+** end, so the hardware's prefetcher helps when it is given a head start.
 **
 ** A cursor belongs to one thread at a time; it takes no lock, and writers go on.  It keeps its
 ** snapshot until it is closed itself.

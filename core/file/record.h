@@ -147,10 +147,11 @@ static inline int short_first_key(const view *view, uint64_t place, maph_slice *
   return key->size > 0 && at + key->size <= perfect->past - address;
 }
 
-/* The key of a put that no record of that key is before.  0: it is no such record, or the key does
-** not lie below the limit. */
-static inline int record_first_key(const view *view, uint64_t offset, uint64_t limit,
-                                   maph_slice *key, int *flags) {
+/* The key of a put; first: of one that no record of that key is before.  0: it is no such record,
+** or the key does not lie below the limit. */
+static inline __attribute__((always_inline)) int record_put_key(const view *view, uint64_t offset,
+                                                                uint64_t limit, int first,
+                                                                maph_slice *key, int *flags) {
   const uint8_t *p = view->base + offset;
   uint64_t w8, at = RECORD_HEAD, left = limit - offset;
   if (is_short(view->store, offset))
@@ -162,8 +163,12 @@ static inline int record_first_key(const view *view, uint64_t offset, uint64_t l
   key->size = w8 >> 48;
   *flags = (int)(w8 >> 40 & 0xFF);
   return (w8 >> 32 & 0xFF) == KIND_PUT
-         && (load64(p + 16) >> 32 | (load64(p + 24) >> 48 & 0xFF)) == 0 && key->size > 0
+         && (!first || (load64(p + 16) >> 32 | (load64(p + 24) >> 48 & 0xFF)) == 0) && key->size > 0
          && at + key->size <= left;
+}
+static inline __attribute__((always_inline)) int
+record_first_key(const view *view, uint64_t offset, uint64_t limit, maph_slice *key, int *flags) {
+  return record_put_key(view, offset, limit, 1, key, flags);
 }
 
 /* A put's entry without expiry and attributes. */

@@ -66,8 +66,9 @@ static inline maph_slice read_put(sorting *sorting, const order_entry *entry, in
   const view *view = sorting->view;
   maph_slice key;
   if (unlikely(entry->offset >= view->snapshot
-               || !record_first_key(view, entry->offset, view->snapshot, &key, flags))) {
-    sorting->rc = node_contradicted(view, entry->offset);
+               || !record_put_key(view, entry->offset, view->snapshot, 0, &key, flags))) {
+    sorting->rc = fail_corrupt(view->store->path, entry->offset,
+                               "no put is where the order of keys is to have one");
     *flags = 0;
     key = maph_bytes("", 0);
   }
@@ -182,9 +183,16 @@ static uint64_t in_cache(void) {
   return IN_CACHE;
 }
 
+static int are_sorted(const order_entry *entry, uint64_t n) {
+  uint64_t i;
+  for (i = 1; i < n; i++)
+    if (entry[i].word < entry[i - 1].word) return 0;
+  return 1;
+}
+
 /* Words whose bits outside `differ` are the same in all. */
 static void sort_by_word(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ) {
-  if (differ == 0) return;
+  if (differ == 0 || are_sorted(entry, n)) return;
   if (n < RADIX_LEAST)
     merge_sort(sorting, entry, n, 1);
   else if (n <= in_cache())

@@ -19,9 +19,9 @@ typedef struct row {
 int row_add(row *row, uint64_t offset);  /* NOMEM */
 int row_make_room(row *row, uint64_t n); /* for so many more.  NOMEM */
 
-/* Sort the entries, each the place of the first put of a key, below the view's end, by key. *shared
-** is how many bytes all keys are known to have in common, and the words are what follows these.
-** *types (NULL: not wanted): the types (types.h) of these puts are added.  CORRUPT NOMEM */
+/* Sort the entries, each the place of a put, below the view's end, by key.  *shared is how many
+** bytes all keys are known to have in common, and the words are what follows these.  *types (NULL:
+** not wanted): the types (types.h) of these puts are added.  CORRUPT NOMEM */
 int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *shared, int *types);
 /* Words for sorted entries of which many agree in those: *shared is how much all keys have in
 ** common, and what follows it is each one's word.  Else these stay, and so does *shared.  agree:

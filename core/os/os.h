@@ -86,6 +86,11 @@ int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
 /* into the page cache, with all the kernel reads ahead */
 void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
+/* Is that byte of a file mapped there in memory?  0 also where the kernel cannot tell. */
+int os_is_resident(const uint8_t *base, uint64_t offset);
+/* may this process see that of the file? */
+int os_sees_residency(const os_file *file);
+uint64_t os_memory(void); /* bytes of it that the machine has, or 0 */
 /* set its time of modification: that byte is there already */
 void os_touch(const os_file *file, uint64_t offset, char byte);
 int os_write(const os_file *file, const char *path, uint64_t offset, const void *data, size_t size);

@@ -568,6 +568,20 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to) {
 #endif
 }
 
+int os_is_resident(const uint8_t *base, uint64_t offset) {
+  unsigned char in = 0;
+  void *page = (void *)(uintptr_t)(base + page_down(offset));
+  return SYS("mincore", -1, mincore(page, 1, &in)) == 0 && (in & 1);
+}
+
+/* To others the kernel says of each page that it is. */
+int os_sees_residency(const os_file *file) { return file->writable || file->owner == geteuid(); }
+
+uint64_t os_memory(void) {
+  long pages = sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 void os_touch(const os_file *file, uint64_t offset, char byte) {
   if (pwrite(file->fd, &byte, 1, (off_t)offset) != 1) return; /* it stays as it was */
 }

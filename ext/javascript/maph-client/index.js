@@ -1048,8 +1048,8 @@ export class MaphStore {
 
   // --------------------------------------------------------------------- export, import, changes
   /* The entries of one snapshot as lines of JSON, streamed. range: {from, to, reverse} as in keys,
-   * and sorted; with any of them, or a prefix, they come in the order of the keys' bytes, else in
-   * the order they were last put, which is the fastest. */
+   * and sorted; with any of them, or a prefix, they come in the order of the keys' bytes, else as
+   * they lie in the file, which is the fastest. */
   async *exportLines(prefix = "", { sorted, from, to, reverse } = {}) {
     const query = { prefix, from, to };
     if (sorted) query.sorted = 1;

@@ -1,5 +1,5 @@
-"""What goes over entries one by one: all of a store or snapshot, in the order they were last put,
-and ranges of keys, in the order of their bytes."""
+"""What goes over entries one by one: all of a store or snapshot, as they lie in the file, and
+ranges of keys, in the order of their bytes."""
 
 from __future__ import annotations
 

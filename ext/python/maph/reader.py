@@ -485,8 +485,9 @@ class ManyReader(Reader):
     def cursor(
         self, prefix: Key = b"", *, views: bool = False
     ) -> "Union[Cursor, ViewCursor]":
-        """The live entries whose key begins with prefix, as of now or of the snapshot, in the order
-        they were last put.  views: values are memoryviews, as view() gives them."""
+        """The live entries whose key begins with prefix, as of now or of the snapshot, as they lie
+        in the file: those put after the last rewrite in the order of their puts.  views: values are
+        memoryviews, as view() gives them."""
         return self._cursor(prefix, views)
 
     def _cursor(self, prefix: Key, views: bool) -> "Cursor":

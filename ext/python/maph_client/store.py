@@ -509,7 +509,7 @@ class MaphStore(InProcess, MutableMapping[Key, Value]):
     ) -> Iterator[bytes]:
         """The entries of one snapshot as lines of JSON, without their newline: to write into a
         file.  In the order of the keys' bytes where they are sorted, reversed or a part, bounded
-        as in scan; else in the order they were last put, which is the fastest."""
+        as in scan; else as they lie in the file, which is the fastest."""
         query = _bounds(prefix, from_, to)
         query["sorted"] = 1 if sorted else None
         query["reverse"] = 1 if reverse else None
