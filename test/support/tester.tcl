@@ -14,7 +14,8 @@
 #   do_fault_test NAME ERRNO PATTERN PREPARE SCRIPT CHECK
 #       SCRIPT with the 1st, 2nd, ... matching system call failing, until none does.
 #   requires CAPABILITY NAME
-#       Whether this machine can (root, plain, ...); if not, NAME counts as skipped.
+#       Whether this machine can (root, plain, ...); if not, NAME counts as skipped.  Under an
+#       emulator nothing is native: its memory and time are counted as the program's.
 #   lacks NAME PACKAGED REASON
 #       A skip that the machine is the reason for; where CI is set, only when no package could
 #       help it.
@@ -149,6 +150,7 @@ proc capable {capability} {
     root   {expr {[exec id -u]==0 && ![catch {exec setpriv --reuid=65534 --clear-groups true}]}}
     mount  {expr {![catch {exec unshare -m mount -t tmpfs none /mnt}]}}
     plain  {expr {$::sanitizer eq ""}}
+    native {expr {![info exists ::env(MAPH_TEST_EMULATED)]}}
     server {file exists $::build/maph-server}
     sql    {file exists $::build/maph.so}
     nats   {expr {[auto_execok nats-server] ne ""}}
@@ -172,7 +174,7 @@ proc lacks {name packaged reason} {
 proc requires {capability name} {
   if {[capable $capability]} {return 1}
   if {$capability in {server sql}} {skip $name "needs $capability"} else {
-    lacks $name [expr {$capability ni {root mount plain}}] "needs $capability"
+    lacks $name [expr {$capability ni {root mount plain native}}] "needs $capability"
   }
   return 0
 }
