@@ -103,8 +103,8 @@ proc can_start_others {name} {
 # processes, each kind of index.
 set core_subjects {
   core_bounds core_changes core_cursor core_destroy core_get core_golden core_golden_frozen
-  core_golden_order core_increment core_kinds core_load core_many core_open core_optimize core_pages
-  core_process core_put core_range core_replace core_snapshot core_txn
+  core_golden_order core_increment core_kinds core_load core_many core_open core_optimize
+  core_process core_put core_range core_snapshot core_txn
 }
 proc passes_there {name least files} {
   do_test "$name, [lindex $files 0] to [lindex $files end]" \
