@@ -2,13 +2,13 @@
 ** sort.c - the order of keys, made from their records' places.
 **
 ** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, from the first on in
-** which they do not all agree, as numbers, and these are sorted by radix: from their first bits on,
-** until the processor's cache holds a part, and there by as many of their first bytes as tell most
-** of them apart, from the last of these on, skipping the bytes that agree in all.  Numbers that
-** agree in these are sorted by the bytes behind them; groups whose numbers agree are sorted by the
-** next 8 bytes in the same way.  Each round reads a key once, with the next ones asked for from
-** memory.  Where a group is small, or keys agree in very many bytes, whole keys are compared: no set
-** of keys takes more than n log n comparisons.
+** which they do not all agree, as numbers, and these are sorted by radix: from their first bits
+** on, until the processor's cache holds a part, and there by as many of their first bytes as tell
+** most of them apart, from the last of these on, skipping the bytes that agree in all.  Numbers
+** that agree in these are sorted by the bytes behind them; groups whose numbers agree are sorted
+** by the next 8 bytes in the same way.  Each round reads a key once, with the next ones asked for
+** from memory.  Where a group is small, or keys agree in very many bytes, whole keys are compared:
+** no set of keys takes more than n log n comparisons.
 */
 #include "order/sort.h"
 #include "file/record.h"
