@@ -1,6 +1,6 @@
 /*
-** clock.c - a clock that can be set, for one process: LD_PRELOAD this, with MAPH_TEST_CLOCK the name
-** of a file that has the seconds to add to the clock, as a number in decimal digits.
+** clock.c - a clock that can be set, for one process: LD_PRELOAD this, with MAPH_TEST_CLOCK the
+** name of a file that has the seconds to add to the clock, in decimal digits.
 */
 #include <dlfcn.h>
 #include <fcntl.h>
