@@ -82,22 +82,21 @@ static void refuse(connection *connection, int status, const char *code, const c
   shutdown(connection->socket, SHUT_WR);
 }
 
-/* Throw away what one that leaves has sent, until its end.  Where reading was shut, its end cannot
-** be told from its silence. */
+/* Throw away what one that leaves has sent, until its end. */
 static void see_off(connection *connection) {
-  bool ends = atomic_load(&connection->timed_out) || !connection->deaf;
+  uint64_t before = connection->left_bytes;
   ssize_t n = 1;
   for (int i = 0; i < TURNS && n > 0; i++) {
     n = recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT);
     if (n > 0) connection->left_bytes += (uint64_t)n;
   }
-  if ((n == 0 && ends) || (n < 0 && errno != EAGAIN && errno != EINTR)
+  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)
       || connection->left_bytes > LEAVING_BYTES
       || now_us() > connection->left_us + LEAVING_MOST_MS * 1000) {
     forget(connection);
     return;
   }
-  if (n != 0) connection_still_leaves(connection);
+  if (connection->left_bytes > before) connection_still_leaves(connection);
   if (n > 0) watch(connection, EPOLL_CTL_MOD); /* the others' turn: it is told again */
 }
 
@@ -195,12 +194,11 @@ static void end_those_too_late(void) {
   while ((connection = connection_oldest(LEAVING, now)) != NULL) forget(connection);
   while ((connection = connection_oldest(ARRIVING, now)) != NULL) {
     connection_count_timeout();
-    if (connection->looked_at == 0) {
-      forget(connection);
-      continue;
-    }
     connection_leaves(connection);
-    refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
+    if (connection->looked_at == 0)
+      shutdown(connection->socket, SHUT_WR);
+    else
+      refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
     watch(connection, EPOLL_CTL_MOD);
   }
   while ((connection = connection_given_up(now)) != NULL) {
@@ -233,7 +231,7 @@ static void *run(void *unused) {
     loops_tend();
     if (paused) pause_accepting(false);
     if (atomic_load(&ring_for_end)) {
-      connections_shut(true);
+      connections_shut();
       bell_ring();
     }
   }
