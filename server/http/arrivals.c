@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -169,12 +170,20 @@ static void welcome(int fd, const struct sockaddr *peer) {
     heard_from(connection, 0);
 }
 
+/* The system looks for a descriptor first, and says that there is none where nobody waits either. */
+static bool somebody_waits(int listener) {
+  struct pollfd p = { .fd = listener, .events = POLLIN };
+  struct timespec at_once = { 0, 0 };
+  return ppoll(&p, 1, &at_once, NULL) > 0;
+}
+
 static void accept_from(int listener) {
   for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
     struct sockaddr_storage peer = { .ss_family = AF_UNIX };
     socklen_t size = sizeof peer;
     int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+      if (!somebody_waits(listener)) return;
       if (end_oldest(LEAVING) || end_oldest(ARRIVING)) continue;
       connections_make_room();
       pause_accepting(true);

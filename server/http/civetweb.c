@@ -104,21 +104,21 @@ static bool head_is_there(int socket) {
 static int wait_for_more(connection *connection, struct pollfd *fds, nfds_t count, int ms) {
   bool body = atomic_load(&connection->phase) == READING;
   uint64_t now = now_us(), until = ms < 0 ? UINT64_MAX : now + (uint64_t)ms * 1000;
-  for (int n = 0;; now = now_us()) {
+  do {
     uint64_t deadline = body ? atomic_load(&connection->deadline_us) : now + TICK_MS * 1000;
     uint64_t end = deadline < until ? deadline : until, left = end > now ? end - now : 0;
     struct timespec wait = { (time_t)(left / 1000000), (long)(left % 1000000) * 1000 };
-    if (body && left == 0 && end == deadline) {
-      if (!atomic_exchange(&connection->timed_out, true)) connection_count_timeout();
-    } else if ((n = ppoll(fds, count, &wait, NULL)) != 0) {
-      return n;
-    }
+    int n = ppoll(fds, count, &wait, NULL);
+    if (n != 0) return n;
+    now = now_us();
+    if (body && now >= deadline && !atomic_exchange(&connection->timed_out, true))
+      connection_count_timeout();
     if (atomic_load(&connection->timed_out)) {
       errno = ETIMEDOUT;
       return -1;
     }
-    if (now_us() >= until) return 0;
-  }
+  } while (now < until);
+  return 0;
 }
 
 /* Civetweb has it no more; from now on its connection is nobody's.  False: it could not be had. */
