@@ -55,14 +55,15 @@ typedef struct order_writer {
   row noted;
   int retyped; /* types that keys put before got in that stretch, and perhaps more */
   _Atomic uint64_t seen_count, seen_known; /* of the two above, for who has no index_mutex */
-  uint64_t next;                           /* once so many are noted there is something to do */
-  uint64_t merged;                         /* so many were noted when merges went on */
-  uint64_t not_before;                     /* count, after a failure */
-  run_list *list;                          /* that is continued */
-  merge *merge[TIERS];                     /* under way, or NULL: of runs of that tier */
-  merge *tidy;                             /* of the last runs: for order_tidy, or for readers */
-  int asked;                               /* it is for readers */
-  uint64_t look_at; /* once readers lost so much, it is seen what is worth merging */
+  /* once so many are noted there is something to do: a run is not due before */
+  uint64_t next;
+  uint64_t merged;     /* so many were noted when merges went on */
+  uint64_t not_before; /* count, after a failure */
+  run_list *list;      /* that is continued */
+  merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
+  merge *tidy;         /* of the last runs: for order_tidy, or for readers */
+  int asked;           /* it is for readers */
+  uint64_t look_at;    /* once readers lost so much, it is seen what is worth merging */
 } order_writer;
 
 static void let_go(void *p) {
@@ -110,19 +111,30 @@ static void note_from(order_writer *writer, uint64_t from) {
   show_noted(writer);
 }
 
+static inline int is_new(const pending *pending) {
+  return pending->newest != 0 && pending->base == 0;
+}
+
+/* From the key of that number on, which is new. */
+static int note_keys(row *noted, const changed_keys *changed, size_t i) {
+  int rc = row_make_room(noted, changed->count - i);
+  if (unlikely(rc != MAPH_OK)) return rc;
+  for (; i < changed->count; i++) {
+    noted->e[noted->count].offset = changed->key[i].first;
+    noted->count += is_new(&changed->key[i]);
+  }
+  return MAPH_OK;
+}
+
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
   order_writer *writer = store->order_writer.p;
-  size_t i;
+  size_t i = 0;
   if (writer == NULL) return;
   if (unlikely(writer->known != from)) note_from(writer, from); /* another process committed */
-  if (unlikely(row_make_room(&writer->noted, changed->count) != MAPH_OK)) {
+  while (i < changed->count && !is_new(&changed->key[i])) i++;
+  if (i < changed->count && unlikely(note_keys(&writer->noted, changed, i) != MAPH_OK)) {
     note_from(writer, to);
     return;
-  }
-  for (i = 0; i < changed->count; i++) {
-    const pending *pending = &changed->key[i];
-    writer->noted.e[writer->noted.count].offset = pending->first;
-    writer->noted.count += pending->newest != 0 && pending->base == 0;
   }
   writer->retyped |= changed->retyped;
   writer->known = to;
@@ -132,9 +144,12 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
   if (unlikely(changed->count == 0) && !store->given) note_from(writer, to);
 }
 
+static int is_log_long(const order_writer *writer) {
+  return seen_known(writer) > writer->listed + LOG_MOST + writer->not_before * NODE_WORD;
+}
+
 static int is_run_due(const order_writer *writer) {
-  return seen_count(writer) >= MAX(run_least(), writer->not_before)
-         || seen_known(writer) > writer->listed + LOG_MOST + writer->not_before * NODE_WORD;
+  return seen_count(writer) >= MAX(run_least(), writer->not_before) || is_log_long(writer);
 }
 
 /* Is there to be seen what readers lost, or is a merge for them under way?  relaxed: it is a count.
@@ -147,7 +162,7 @@ static int is_asked(const store *store, const order_writer *writer) {
 static int is_due(const store *store) {
   const order_writer *writer = store->order_writer.p;
   if (unlikely(writer == NULL)) return order_is_kept(store);
-  return seen_count(writer) >= writer->next || is_run_due(writer) || is_asked(store, writer);
+  return seen_count(writer) >= writer->next || is_log_long(writer) || is_asked(store, writer);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
