@@ -170,7 +170,7 @@ static void welcome(int fd, const struct sockaddr *peer) {
     heard_from(connection, 0);
 }
 
-/* The system looks for a descriptor first, and says that there is none where nobody waits either. */
+/* The system looks for a descriptor first, and says that there is none also where nobody waits. */
 static bool somebody_waits(int listener) {
   struct pollfd p = { .fd = listener, .events = POLLIN };
   struct timespec at_once = { 0, 0 };

@@ -99,8 +99,8 @@ static bool head_is_there(int socket) {
          || (n > 0 && (memmem(bytes, (size_t)n, "\r\n\r\n", 4) || head_ends(bytes, (size_t)n, 0)));
 }
 
-/* Wait for more of a body, until its deadline; or for the rest of a head, as long as it may stay.  As
-** poll answers. */
+/* Wait for more of a body, until its deadline; or for the rest of a head, as long as it may stay.
+** As poll answers. */
 static int wait_for_more(connection *connection, struct pollfd *fds, nfds_t count, int ms) {
   bool body = atomic_load(&connection->phase) == READING;
   uint64_t now = now_us(), until = ms < 0 ? UINT64_MAX : now + (uint64_t)ms * 1000;

@@ -7,8 +7,8 @@
 **   LEAVING   nothing more is wanted of it; what it still sends is read, so that the answer arrives
 **             and no reset destroys it (arrivals.c)
 **   KEPT      a loop's (loop.c): between two requests, or one is answered in no time.  It costs a
-**             descriptor and this struct.  After idle-timeout, when there are too many, and at drain
-**             its loop is told, and it leaves unless a request has come by then
+**             descriptor and this struct.  After idle-timeout, when there are too many, and at
+**             drain its loop is told, and it leaves unless a request has come by then
 **   SENDING   a loop's, whose client has not read its answer yet; shut past its deadline
 **   IDLE      a worker's, between two requests, for a moment: then it is KEPT.  One of which a part
 **             of the next head was read with the request before stays, and leaves at drain and when
@@ -20,9 +20,9 @@
 ** The first three are the arrivals' thread's (arrivals.c), the next two the loops', the others
 ** civetweb's workers'.  Whose it is frees it.
 **
-** No socket is shut for reading before its client has ended or is given up: once its sending side is
-** shut too, the kernel would answer what still comes with a reset, which can destroy an answer that
-** the client has not read.  So a connection ends by way of LEAVING.
+** No socket is shut for reading before its client has ended or is given up: once its sending side
+** is shut too, the kernel would answer what still comes with a reset, which can destroy an answer
+** that the client has not read.  So a connection ends by way of LEAVING.
 **
 ** Invariants:
 ** (1) A connection is in exactly one queue until connection_end, which comes before its socket is
@@ -446,8 +446,8 @@ static void tend_sending(uint64_t now) {
   }
 }
 
-/* Of the workers' connections the one leaves that has waited longest for its next request; the mutex
-** is held.  Who asks again and again is let be: its next request may be on the way. */
+/* Of the workers' connections the one leaves that has waited longest for its next request; the
+** mutex is held.  Who asks again and again is let be: its next request may be on the way. */
 static void evict_one(void) {
   uint64_t until = now_us() - IDLE_LEAST_MS * 1000;
   connection *oldest = NULL;
