@@ -224,7 +224,7 @@ static void *run(void *unused) {
   uint64_t looked_us = now_us(), rung;
   (void)unused;
   while (!atomic_load(&stopping)) {
-    bool tick = connections_exist() || atomic_load(&ring_for_end);
+    bool tick = paused || connections_exist() || atomic_load(&ring_for_end);
     int n = epoll_wait(poller, events, EVENTS, tick ? TICK_MS : -1);
     /* Those that have come before are heard first: what accepting ends is then none of these. */
     for (int i = 0; i < n; i++)
