@@ -13,6 +13,7 @@
 #include "nats/child.h"
 #include "nats/metrics.h"
 #include "nats/option.h"
+#include "nats/others.h"
 #include "nats/publish.h"
 #include "nats/replica.h"
 #include "nats/status.h"
@@ -111,6 +112,15 @@ static void tick(void *arg, uint64_t replaced) {
   metrics_tick(published_metrics, publisher->path);
 }
 
+static bool is_published(const char *path) {
+  char other[1024];
+  if (!others_hold(path, SIDECAR_PUBLISHED, other, sizeof other)) return false;
+  return complain("%s: the same file as %s, which is published by another process: publish it by "
+                  "that name",
+                  path, other)
+         != DONE;
+}
+
 static bool is_source(const char *path) {
   maph_stats stats;
   maph *store;
@@ -131,7 +141,7 @@ int command_publish(const char *const *words, int count) {
   publisher.bucket = words[1];
   if (!keys_bucket_valid(maph_str(publisher.bucket)))
     return complain("%s: a bucket's name is letters, digits, - and _", publisher.bucket);
-  if (!is_source(publisher.path)) return FAILED;
+  if (!is_source(publisher.path) || is_published(publisher.path)) return FAILED;
   if ((wrong = sidecar_open_as(publisher.path, SIDECAR_PUBLISHED, 0644, &publisher.notes)) != NULL)
     return complain("%s", wrong);
   if (strcmp(publisher.notes.header.bucket, publisher.bucket) != 0) sidecar_begin(&publisher.notes);

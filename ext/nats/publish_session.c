@@ -493,6 +493,11 @@ static publishing check_bucket(session *session) {
                         "bucket %s lets go of each entry after a time, which %s does not: publish "
                         "to a bucket made without --ttl",
                         publisher->bucket, publisher->path);
+  if (session->info.drops)
+    return publish_says(session->publisher, PUBLISHING_FATAL,
+                        "bucket %s lets go of its oldest keys where it is full, which %s does not: "
+                        "publish to a bucket without max_msgs and max_bytes, or with discard new",
+                        publisher->bucket, publisher->path);
   return PUBLISHING_NOW;
 }
 

@@ -197,6 +197,12 @@ static ending on_flow(session *session, const delivery *delivery) {
   return end;
 }
 
+static ending of_stream(session *session, stream_rc rc, replica_state state) {
+  if (!child_told()) follower_error(session->follower, "%s", stream_errmsg());
+  session->follower->sidecar.record.state = state;
+  return rc == STREAM_MISUSE ? ENDING_FATAL : ENDING_AGAIN;
+}
+
 static bool is_due(const session *session) {
   const batch *batch = session->batch;
   if (batch->load) return batch->held_count >= option.batch || batch->holes_count >= HOLES_MOST;
@@ -226,6 +232,10 @@ static ending step(session *session) {
       break;
     case EVENT_FLOW: return on_flow(session, &delivery);
     case EVENT_HEARTBEAT: return on_heartbeat(session, &delivery);
+    case EVENT_FOREIGN:
+      return of_stream(session,
+                       stream_foreign(session->follower->bucket, &session->info, delivery.reply),
+                       REPLICA_DISCONNECTED);
     case EVENT_LOST:
     case EVENT_WRONG: return session_say(session, stream_errmsg());
   }
@@ -233,12 +243,6 @@ static ending step(session *session) {
 }
 
 /* -------------------------------------------------------------------------------------- session */
-static ending of_stream(session *session, stream_rc rc, replica_state state) {
-  if (!child_told()) follower_error(session->follower, "%s", stream_errmsg());
-  session->follower->sidecar.record.state = state;
-  return rc == STREAM_MISUSE ? ENDING_FATAL : ENDING_AGAIN;
-}
-
 static ending begin(session *session) {
   follower *follower = session->follower;
   decision what;
@@ -290,6 +294,16 @@ static ending listen(session *session) {
   return ENDING_NOW;
 }
 
+/* Once. */
+static void warn_of_drops(session *session) {
+  follower *follower = session->follower;
+  if (session->info.drops && !follower->warned)
+    note("bucket %s lets go of its oldest keys where it is full (max_msgs or max_bytes, discard "
+         "old), and no message tells so: %s keeps them until all keys are compared (--marker-age)",
+         follower->bucket, follower->path);
+  follower->warned = session->info.drops;
+}
+
 static ending connect(session *session) {
   follower *follower = session->follower;
   stream_rc rc;
@@ -310,6 +324,7 @@ static ending connect(session *session) {
                      rc == STREAM_NONE ? REPLICA_NO_BUCKET : REPLICA_DISCONNECTED);
   follower->sidecar.record.heard_ms = now_ms();
   follower->sidecar.record.sessions++;
+  warn_of_drops(session);
   if (option.filter && connection_before(session->connection, 2, 9, 12)) {
     follower_error(follower, "--filter needs nats-server 2.9.12: %s is %s",
                    connection_server(session->connection)->url,
