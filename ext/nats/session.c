@@ -84,9 +84,10 @@ ending session_follow(session *session, uint64_t at) {
 /* --------------------------------------------------------------------------------------- events */
 /* The file has all there was. */
 static ending caught_up(session *session) {
+  ending end;
   if (session->follower->sidecar.record.unsure) return look_settle(session);
-  session->follower->sidecar.record.caught_up_ms = session->follower->sidecar.record.heard_ms =
-      now_ms();
+  if ((end = look_at_clock(session)) != ENDING_NOW) return end;
+  session->follower->sidecar.record.caught_up_ms = session->follower->sidecar.record.heard_ms;
   session->follower->sidecar.record.error[0] = 0;
   sidecar_write(&session->follower->sidecar);
   return ENDING_NOW;
@@ -141,7 +142,8 @@ static ending on_heartbeat(session *session, const delivery *delivery) {
 static void show_heard(session *session) {
   sidecar_record *record = &session->follower->sidecar.record;
   if (record->last_seen < session->batch->at) record->last_seen = session->batch->at;
-  record->heard_ms = now_ms() - (ticks_ms() - session->heard);
+  if (record->heard_ms < now_ms() - (ticks_ms() - session->heard))
+    record->heard_ms = now_ms() - (ticks_ms() - session->heard);
   sidecar_write(&session->follower->sidecar);
 }
 
@@ -322,7 +324,7 @@ static ending connect(session *session) {
   if (rc != STREAM_OK)
     return of_stream(session, rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
                      rc == STREAM_NONE ? REPLICA_NO_BUCKET : REPLICA_DISCONNECTED);
-  follower->sidecar.record.heard_ms = now_ms();
+  look_at_clock(session); /* what it says is done by this session */
   follower->sidecar.record.sessions++;
   warn_of_drops(session);
   if (option.filter && connection_before(session->connection, 2, 9, 12)) {
