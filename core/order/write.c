@@ -59,7 +59,7 @@ typedef struct order_writer {
   uint64_t next;
   uint64_t merged;     /* so many were noted when merges went on */
   uint64_t not_before; /* count, after a failure */
-  run_list *list;      /* that is continued */
+  run_list *list;      /* that is continued; NULL: not looked at yet */
   merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
   merge *tidy;         /* of the last runs: for order_tidy, or for readers */
   int asked;           /* it is for readers */
@@ -159,9 +159,7 @@ static int is_asked(const store *store, const order_writer *writer) {
          || atomic_load_explicit(&store->order_lost, memory_order_relaxed) >= writer->look_at;
 }
 
-static int is_due(const store *store) {
-  const order_writer *writer = store->order_writer.p;
-  if (unlikely(writer == NULL)) return order_is_kept(store);
+static int is_due(const store *store, const order_writer *writer) {
   return seen_count(writer) >= writer->next || is_log_long(writer) || is_asked(store, writer);
 }
 
@@ -192,16 +190,28 @@ static int look_at_list(store *store, order_writer *writer) {
   return MAPH_OK;
 }
 
+/* What is committed from now on is noted.  The list itself is looked at once there is something to
+** do; how far it goes tells whether there is now.  NULL: no memory.  Under index_mutex. */
+static order_writer *start(store *store) {
+  order_writer *writer = os_alloc(sizeof *writer);
+  view view;
+  assert(is_locked(&store->index_mutex));
+  if (writer == NULL) return NULL;
+  view_for_writing(store, committed(store), &view);
+  note_from(writer, view.snapshot);
+  writer->listed = runs_reach(&view, store->last.version);
+  writer->look_at = run_least();
+  writer->next = run_least() / SLICES + 1;
+  attach(&store->order_writer, writer, let_go);
+  return writer;
+}
+
 static int begin(store *store, order_writer **out) {
   order_writer *writer;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
   writer = store->order_writer.p;
-  if (writer == NULL && (writer = os_alloc(sizeof *writer)) != NULL) {
-    note_from(writer, committed(store));
-    writer->look_at = run_least();
-    attach(&store->order_writer, writer, let_go);
-  }
+  if (writer == NULL) writer = start(store);
   if (writer && writer->known != committed(store)) note_from(writer, committed(store));
   rc = writer ? look_at_list(store, writer) : MAPH_NOMEM;
   pthread_mutex_unlock(&store->index_mutex);
@@ -498,11 +508,19 @@ static int is_merging(const order_writer *writer) {
 }
 
 int order_keep_up(store *store) {
-  order_writer *writer;
-  uint64_t least = run_least();
+  order_writer *writer = store->order_writer.p;
+  uint64_t least;
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (likely(!is_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
+  if (likely(writer != NULL && !is_due(store, writer))) return MAPH_OK;
+  if (!order_is_kept(store) || grant_needed(store)) return MAPH_OK;
+  if (writer == NULL) {
+    pthread_mutex_lock(&store->index_mutex);
+    writer = start(store);
+    pthread_mutex_unlock(&store->index_mutex);
+    if (writer == NULL || !is_due(store, writer)) return MAPH_OK;
+  }
+  least = run_least();
   rc = begin(store, &writer);
   if (rc == MAPH_OK) rc = keep_up(store, writer);
   if (writer == NULL) return store->unsettled ? rc : MAPH_OK;
