@@ -18,7 +18,7 @@
 #include "nats/replica.h"
 #include "nats/status.h"
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 10000 };
+enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 10000, CLOCK_MS = 10000 };
 
 publishing publish_says(publisher *publisher, publishing end, const char *format, ...) {
   char text[sizeof publisher->notes.record.error];
@@ -29,6 +29,16 @@ publishing publish_says(publisher *publisher, publishing end, const char *format
   if (end != PUBLISHING_FATAL && strcmp(text, publisher->notes.record.error) != 0) note("%s", text);
   strcpy(publisher->notes.record.error, text);
   return end;
+}
+
+void publisher_heard(publisher *publisher) {
+  sidecar_record *record = &publisher->notes.record;
+  uint64_t now = now_ms();
+  if (now + CLOCK_MS < record->heard_ms) {
+    publisher->compare = true;
+    note("%s: this machine's clock was set back: all keys are compared", publisher->path);
+  }
+  record->heard_ms = now;
 }
 
 /* ------------------------------------------------------------------------------------ the child */

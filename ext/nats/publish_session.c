@@ -407,7 +407,7 @@ static publishing look(session *session) {
   if (strcmp(info.created, session->info.created) != 0)
     return say(session, PUBLISHING_AGAIN, "the bucket was made anew");
   if (info.last != pipe_stored(session->out.pipe)) return PUBLISHING_AGAIN;
-  session->publisher->notes.record.heard_ms = now_ms();
+  publisher_heard(session->publisher);
   return PUBLISHING_NOW;
 }
 
@@ -425,6 +425,7 @@ static publishing rest(session *session) {
     publishing end = look(session);
     if (end != PUBLISHING_NOW) return end;
   }
+  if (session->publisher->compare) return PUBLISHING_AGAIN;
   sidecar_write(&session->publisher->notes);
   return PUBLISHING_NOW;
 }
@@ -520,7 +521,7 @@ static publishing connect(session *session) {
   if (rc != STREAM_OK)
     return of_stream(session, rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
                      REPLICA_DISCONNECTED);
-  publisher->notes.record.heard_ms = now_ms();
+  publisher_heard(publisher);
   publisher->notes.record.sessions++;
   return check_bucket(session);
 }
