@@ -100,7 +100,8 @@ static void end(maph_load *load, int rc) {
   int mine = load->fork_count == handle_forks() && load->forks == os_forks();
   load->magic = 0;
   load_clear(&load->load);
-  if (rc != MAPH_OK && mine && load->creation.lock.fd >= 0) os_remove(load->creation.temporary);
+  if (rc != MAPH_OK && mine && load->creation.lock.fd >= 0 && load->creation.temporary)
+    os_remove(load->creation.temporary);
   store_free(load->store);
   create_release(&load->creation, mine ? rc : MAPH_OK);
   intake_end(&load->intake);

@@ -348,7 +348,7 @@ static int put_bytes(store *store, uint64_t offset, const void *data, uint64_t s
 }
 
 /* relaxed: nobody is led to the record before `committed` is stored with release. */
-uint64_t log_fill_front(uint8_t *p, const log_put *put) {
+static inline uint64_t fill_front(uint8_t *p, const log_put *put) {
   record *record = (struct record *)(void *)p;
   uint64_t attributes = put->media_type.size ? 2 + put->media_type.size : 0, at = RECORD_HEAD;
   atomic_store_explicit(&record->link, 0, memory_order_relaxed);
@@ -369,36 +369,45 @@ uint64_t log_fill_front(uint8_t *p, const log_put *put) {
   return at + put->key.size;
 }
 
+uint64_t log_fill_front(uint8_t *p, const log_put *put) { return fill_front(p, put); }
+
+static inline uint64_t fill_attributes(uint8_t *p, const log_put *put) {
+  if (likely(put->media_type.size == 0)) return 0;
+  p[0] = ATTRIBUTE_MEDIA_TYPE;
+  p[1] = (uint8_t)put->media_type.size;
+  memcpy(p + 2, put->media_type.data, put->media_type.size);
+  return 2 + put->media_type.size;
+}
+
 uint64_t log_fill_back(uint8_t *p, const log_put *put, uint64_t at) {
-  uint64_t n = 0, zeros;
-  if (put->media_type.size) {
-    p[0] = ATTRIBUTE_MEDIA_TYPE;
-    p[1] = (uint8_t)put->media_type.size;
-    memcpy(p + 2, put->media_type.data, put->media_type.size);
-    n = 2 + put->media_type.size;
-  }
-  zeros = -(at + n) & 7;
+  uint64_t n = fill_attributes(p, put), zeros = -(at + n) & 7;
   memset(p + n, 0, zeros);
   return n + zeros;
 }
 
-void log_fill_put(uint8_t *p, const log_put *put) {
-  uint64_t at = log_fill_front(p, put);
+/* The zeros at the end are stored first, as a whole word: the last one is past the head. */
+static inline void fill_put(uint8_t *p, const log_put *put, uint64_t size) {
+  uint64_t at;
+  memset(p + size - sizeof(uint64_t), 0, sizeof(uint64_t));
+  at = fill_front(p, put);
   if (put->value.size) memcpy(p + at, put->value.data, put->value.size);
-  at += put->value.size;
-  log_fill_back(p + at, put, at);
+  fill_attributes(p + at + put->value.size, put);
 }
 
-uint64_t log_put_size(const log_put *put) {
+void log_fill_put(uint8_t *p, const log_put *put) { fill_put(p, put, log_put_size(put)); }
+
+static inline uint64_t put_size(const log_put *put) {
   return record_size(put->flags, put->key.size, put->value.size,
                      put->media_type.size ? 2 + put->media_type.size : 0);
 }
 
+uint64_t log_put_size(const log_put *put) { return put_size(put); }
+
 int log_write_put(store *store, uint64_t offset, const log_put *put, uint64_t *size,
                   uint64_t *bytes_8_to_15) {
-  uint64_t n = log_put_size(put);
+  uint64_t n = put_size(put);
   uint8_t *p = store->write_base + offset, *copy = NULL;
-  int rc = MAPH_OK;
+  int rc;
   assert(store_has_turn(store));
   assert(offset >= store->space_end); /* commit.c (1) */
   if (unlikely(store->file.file_system == OS_COPY_ON_WRITE)) {
@@ -407,16 +416,17 @@ int log_write_put(store *store, uint64_t offset, const log_put *put, uint64_t *s
   } else {
     OS_TEST_STORE(store->write_base, offset, n);
   }
-  log_fill_put(p, put);
+  fill_put(p, put, n);
   ((record *)(void *)p)->checksum = record_checksum(store->salt, offset, p, n);
   *size = n;
   *bytes_8_to_15 = load64(p + 8);
-  if (copy) rc = put_bytes(store, offset, copy, n);
+  if (likely(copy == NULL)) return MAPH_OK;
+  rc = put_bytes(store, offset, copy, n);
   os_free(copy);
   return rc;
 }
 
-/* relaxed: as in log_fill_front. */
+/* relaxed: as in fill_front. */
 uint64_t log_fill_copy_front(uint8_t *p, const item *it) {
   record *record = (struct record *)(void *)p;
   uint64_t at = RECORD_HEAD;

@@ -173,14 +173,16 @@ int perfect_verify(const store *store, const uint8_t *base) {
 }
 
 int perfect_find(const view *view, maph_slice key, uint64_t hash, item *it) {
-  uint64_t offset, number;
+  const perfect *perfect = &view->store->perfect;
+  uint64_t address, offset, number;
   int rc;
-  if (view->store->perfect.keys == 0) return MAPH_NOTFOUND;
-  offset = perfect_address(view->store, view->base, hash, &number, 0);
-  if (offset == 0) return MAPH_NOTFOUND;
-  if (view->store->perfect.places) offset = short_place(&view->store->perfect, number);
+  if (perfect->keys == 0) return MAPH_NOTFOUND;
+  address = perfect_address(view->store, view->base, hash, &number, 0);
+  if (address == 0) return MAPH_NOTFOUND;
+  offset = perfect->places ? short_place(perfect, number) : address;
   if (offset % 8 || offset < LOG_START || offset >= view->snapshot) return MAPH_NOTFOUND;
-  rc = record_item(view, offset, view->snapshot, it);
+  rc = likely(perfect->places) ? record_read_short(view, offset, &address, it)
+                               : record_item(view, offset, view->snapshot, it);
   if (rc != MAPH_OK) return rc;
   return it->kind == KIND_PUT && it->key_size == key.size
                  && memcmp(it->key, key.data, key.size) == 0

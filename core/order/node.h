@@ -78,31 +78,49 @@ static inline void node_bring_table(const view *view, const node *node, uint64_t
   }
 }
 
-/* The records themselves, BRING_GROUP at most: their beginnings, then what follows. */
+enum { BRING_MOST = 512, BRING_LINE = 64 }; /* bytes of a record, and of a line of memory */
+
+/* Bytes [at, size) of a record, of which those before `at` were asked for. */
+static inline void bring_bytes(const uint8_t *p, uint64_t at, uint64_t size) {
+  for (; at < size; at += BRING_LINE) bring(p + at);
+  bring(p + size - 1);
+}
+
+/* How far into a record is asked for before its size is known; 0: no guess is right often, or where
+** it begins has to be waited for anyway.  relaxed: it only steers what is asked for. */
+static inline uint64_t bring_at_once(const store *store) {
+  uint64_t end = atomic_load_explicit(&store->usual_end, memory_order_relaxed);
+  return store->perfect.places || end <= USUAL_LEAST ? 0 : MIN(end + 1, (uint64_t)BRING_MOST);
+}
+
+/* The records themselves, BRING_GROUP at most: first as far as one of usual size reaches, then what
+** follows in longer ones. */
 static inline void node_bring_group(const view *view, const node *node, uint64_t from,
                                     uint64_t to) {
-  enum { BRING_MOST = 512, LINE = 64 };
+  uint64_t usual = bring_at_once(view->store), i;
   const uint8_t *start[BRING_GROUP];
-  uint64_t i;
   for (i = from; i < to; i++) {
-    uint64_t offset = node_offset(node, i);
+    uint64_t offset = node_offset(node, i), at;
     int inside = likely(offset >= node->from && offset < node->to);
-    bring(start[i - from] = inside ? record_start(view, offset) : view->base);
+    const uint8_t *p = inside ? record_start(view, offset) : view->base;
+    bring(p);
+    at = (uint64_t)(p - view->base);
+    start[i - from] = likely(at && at + BRING_MOST <= view->size) ? p : NULL;
+    if (likely(usual && start[i - from])) bring_bytes(p, BRING_LINE, usual);
   }
   for (i = from; i < to; i++) {
     const uint8_t *p = start[i - from];
-    uint64_t offset = node_offset(node, i), size, at;
-    if (unlikely(p == view->base || offset + BRING_MOST > node->to)) continue;
-    size = MIN(record_about(view, offset, p), (uint64_t)BRING_MOST);
-    for (at = LINE; at < size; at += LINE) bring(p + at);
-    bring(p + size - 1);
+    uint64_t size;
+    if (unlikely(p == NULL)) continue;
+    size = MIN(record_about(view, node_offset(node, i), p), (uint64_t)BRING_MOST);
+    if (size > usual) bring_bytes(p, MAX(usual, (uint64_t)BRING_LINE), size);
   }
 }
 
 /* The records of entries [from, to) will be read: bring them into the cache, as far as they are
-** not long.  By loads: these overlap, their walks over the page tables too, where nothing else is
-** between them: so each kind has a loop of its own.  Askings (prefetches) for pages that are not
-** in the TLB were slow or in vain. */
+** not long.  By loads: these overlap, their walks over the page tables too, where nothing between
+** them waits for others: so what does has a loop of its own.  Askings (prefetches) for pages that
+** are not in the TLB were slow or in vain. */
 static inline void node_bring(const view *view, const node *node, uint64_t from, uint64_t to) {
   while (from < to) {
     uint64_t end = MIN(to, from + BRING_GROUP);

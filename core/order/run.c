@@ -366,6 +366,13 @@ int runs_are_current(const store *store, uint64_t version, const run_list *list)
   return list_word(store) == list->word && !is_outlived(store, version, list);
 }
 
+uint64_t runs_reach(const view *view, uint64_t version) {
+  uint64_t at = list_word(view->store);
+  run_list_head head;
+  if (at == 0 || read_list(view, at, &head) != MAPH_OK) return LOG_START;
+  return log_life(view->store, version) > head.life ? LOG_START : head.to;
+}
+
 int runs_take(const view *view, uint64_t version, run_list **out) {
   store *store = view->store;
   uint64_t at = list_word(store);

@@ -60,6 +60,9 @@ typedef struct run_place {
 /* The newest list, for a reader of whose snapshot the last transaction has that version.  Where
 ** none is believed, one without runs.  To be let go.  NOMEM */
 int runs_take(const view *view, uint64_t version, run_list **list);
+/* How far that list says it goes.  Its runs are not looked at: so it only tells whether to take it.
+*/
+uint64_t runs_reach(const view *view, uint64_t version);
 /* The list there; where that is nothing that holds together, a list without runs. */
 int runs_load(const view *view, uint64_t payload, run_list **list);
 /* Would runs_take give this one too, which it gave before? */

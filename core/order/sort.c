@@ -2,12 +2,13 @@
 ** sort.c - the order of keys, made from their records' places.
 **
 ** Most keys differ in few bytes.  So 8 bytes of each are taken at a time, from the first on in
-** which they do not all agree, as numbers, and these are sorted by radix: from their first bits on,
-** until the processor's cache holds a part, and there from the last byte on, skipping the bytes
-** that agree in all; groups whose numbers agree are sorted by the next 8 in the same way.  Each
-** round reads a key once, with the next ones asked for from memory.  Where a group is small, or
-** keys agree in very many bytes, whole keys are compared: no set of keys takes more than n log n
-** comparisons.
+** which they do not all agree, as numbers, and these are sorted by radix: from their first bits
+** on, until the processor's cache holds a part, and there by as many of their first bytes as tell
+** most of them apart, from the last of these on, skipping the bytes that agree in all.  Numbers
+** that agree in these are sorted by the bytes behind them; groups whose numbers agree are sorted
+** by the next 8 bytes in the same way.  Each round reads a key once, with the next ones asked for
+** from memory.  Where a group is small, or keys agree in very many bytes, whole keys are compared:
+** no set of keys takes more than n log n comparisons.
 */
 #include "order/sort.h"
 #include "file/record.h"
@@ -23,8 +24,9 @@ enum {
   PART_BITS = 10,
   PART_MASK = (1 << PART_BITS) - 1,
   ROUNDS_MOST = 64,
-  SAMPLES = 8, /* keys that tell what all have in common, mostly */
-  AGREE = 16   /* words, of which more than one agrees, are worth taking from further on */
+  SPARE_BITS = 6, /* past as many as could number the words */
+  SAMPLES = 8,    /* keys that tell what all have in common, mostly */
+  AGREE = 16      /* words, of which more than one agrees, are worth taking from further on */
 };
 
 static int row_begin(row *row, uint64_t n) {
@@ -58,11 +60,12 @@ typedef struct sorting {
   int rc;
 } sorting;
 
-static void ask_for(const view *view, const order_entry *entry, uint64_t i, uint64_t n) {
+static inline void ask_for(const view *view, const order_entry *entry, uint64_t i, uint64_t n) {
   if (i + AHEAD < n) __builtin_prefetch(record_start(view, entry[i + AHEAD].offset) + RECORD_HEAD);
 }
 
-static inline maph_slice read_put(sorting *sorting, const order_entry *entry, int *flags) {
+static inline __attribute__((always_inline)) maph_slice
+read_put(sorting *sorting, const order_entry *entry, int *flags) {
   const view *view = sorting->view;
   maph_slice key;
   if (unlikely(entry->offset >= view->snapshot
@@ -116,6 +119,14 @@ static void merge_sort(sorting *sorting, order_entry *entry, uint64_t n, int by_
   }
 }
 
+/* The bytes of the words in which bits differ, from the first on, that tell nearly all of n words
+** apart, if these are as different as they can be. */
+static uint64_t telling_bytes(uint64_t n, uint64_t differ) {
+  int need = 64 - __builtin_clzll(n) + SPARE_BITS, byte = NODE_WORD;
+  while (byte > 0 && need > 0) need -= __builtin_popcountll(differ >> 8 * --byte & 0xFF);
+  return differ >> 8 * byte << 8 * byte;
+}
+
 /* How many entries have which value in each byte of their words that `differ` has bits of. */
 static void count_bytes(const order_entry *entry, uint64_t n, uint64_t differ,
                         uint32_t count[NODE_WORD][256]) {
@@ -139,9 +150,9 @@ static void counts_to_places(uint32_t *count, unsigned values) {
   }
 }
 
-/* By the bytes of the words that differ somewhere, from the last to the first. */
-static __attribute__((noinline)) void radix_sort(sorting *sorting, order_entry *entry, uint64_t n,
-                                                 uint64_t differ) {
+/* By the bytes of the words that `differ` has bits of, from the last to the first. */
+static __attribute__((noinline)) void radix_passes(sorting *sorting, order_entry *entry, uint64_t n,
+                                                   uint64_t differ) {
   order_entry *from = entry, *to = sorting->scratch, *other;
   uint32_t count[NODE_WORD][256];
   uint64_t i;
@@ -161,6 +172,18 @@ static __attribute__((noinline)) void radix_sort(sorting *sorting, order_entry *
 }
 
 static void sort_by_word(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ);
+
+/* By so many of the bytes that differ, the first ones, that few words agree in all of these; then
+** those that do, by the others. */
+static void radix_sort(sorting *sorting, order_entry *entry, uint64_t n, uint64_t differ) {
+  uint64_t telling = telling_bytes(n, differ), i, next;
+  radix_passes(sorting, entry, n, telling);
+  if (telling == differ) return;
+  for (i = 0; i < n; i = next) {
+    for (next = i + 1; next < n && ((entry[next].word ^ entry[i].word) & telling) == 0;) next++;
+    if (next - i > 1) sort_by_word(sorting, entry + i, next - i, differ & ~telling);
+  }
+}
 
 /* The first bits that differ part them; then each part is sorted. */
 static __attribute__((noinline)) void sort_parts(sorting *sorting, order_entry *entry, uint64_t n,

@@ -39,15 +39,20 @@ static size_t character(const uint8_t *p, const uint8_t *end) {
   return lead < sizeof most && most[lead] && p[1] > most[lead] ? 0 : size;
 }
 
+/* Are 8 bytes ASCII, and none of them zero? */
+static inline int are_ascii(const uint8_t *p) {
+  const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+  uint64_t w;
+  memcpy(&w, p, sizeof w);
+  return ((w | (w - ones)) & high) == 0;
+}
+
 /* UTF-8 without a zero byte */
 static int is_text(const uint8_t *p, size_t size) {
-  const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+  enum { TOGETHER = sizeof(uint64_t) };
   const uint8_t *end = p + size;
-  uint64_t w;
-  for (; end - p >= (ptrdiff_t)sizeof w; p += sizeof w) {
-    memcpy(&w, p, sizeof w);
-    if ((w | (w - ones)) & high) break; /* a byte that is not ASCII, or zero */
-  }
+  while (end - p >= TOGETHER && are_ascii(p)) p += TOGETHER;
+  if (end - p < TOGETHER && size >= TOGETHER && are_ascii(end - TOGETHER)) return 1;
   while (p < end) {
     size_t n = character(p, end);
     if (n == 0) return 0;

@@ -55,14 +55,15 @@ typedef struct order_writer {
   row noted;
   int retyped; /* types that keys put before got in that stretch, and perhaps more */
   _Atomic uint64_t seen_count, seen_known; /* of the two above, for who has no index_mutex */
-  uint64_t next;                           /* once so many are noted there is something to do */
-  uint64_t merged;                         /* so many were noted when merges went on */
-  uint64_t not_before;                     /* count, after a failure */
-  run_list *list;                          /* that is continued */
-  merge *merge[TIERS];                     /* under way, or NULL: of runs of that tier */
-  merge *tidy;                             /* of the last runs: for order_tidy, or for readers */
-  int asked;                               /* it is for readers */
-  uint64_t look_at; /* once readers lost so much, it is seen what is worth merging */
+  /* once so many are noted there is something to do: a run is not due before */
+  uint64_t next;
+  uint64_t merged;     /* so many were noted when merges went on */
+  uint64_t not_before; /* count, after a failure */
+  run_list *list;      /* that is continued; NULL: not looked at yet */
+  merge *merge[TIERS]; /* under way, or NULL: of runs of that tier */
+  merge *tidy;         /* of the last runs: for order_tidy, or for readers */
+  int asked;           /* it is for readers */
+  uint64_t look_at;    /* once readers lost so much, it is seen what is worth merging */
 } order_writer;
 
 static void let_go(void *p) {
@@ -110,19 +111,30 @@ static void note_from(order_writer *writer, uint64_t from) {
   show_noted(writer);
 }
 
+static inline int is_new(const pending *pending) {
+  return pending->newest != 0 && pending->base == 0;
+}
+
+/* From the key of that number on, which is new. */
+static int note_keys(row *noted, const changed_keys *changed, size_t i) {
+  int rc = row_make_room(noted, changed->count - i);
+  if (unlikely(rc != MAPH_OK)) return rc;
+  for (; i < changed->count; i++) {
+    noted->e[noted->count].offset = changed->key[i].first;
+    noted->count += is_new(&changed->key[i]);
+  }
+  return MAPH_OK;
+}
+
 void order_note(store *store, const changed_keys *changed, uint64_t from, uint64_t to) {
   order_writer *writer = store->order_writer.p;
-  size_t i;
+  size_t i = 0;
   if (writer == NULL) return;
   if (unlikely(writer->known != from)) note_from(writer, from); /* another process committed */
-  if (unlikely(row_make_room(&writer->noted, changed->count) != MAPH_OK)) {
+  while (i < changed->count && !is_new(&changed->key[i])) i++;
+  if (i < changed->count && unlikely(note_keys(&writer->noted, changed, i) != MAPH_OK)) {
     note_from(writer, to);
     return;
-  }
-  for (i = 0; i < changed->count; i++) {
-    const pending *pending = &changed->key[i];
-    writer->noted.e[writer->noted.count].offset = pending->first;
-    writer->noted.count += pending->newest != 0 && pending->base == 0;
   }
   writer->retyped |= changed->retyped;
   writer->known = to;
@@ -132,9 +144,12 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
   if (unlikely(changed->count == 0) && !store->given) note_from(writer, to);
 }
 
+static int is_log_long(const order_writer *writer) {
+  return seen_known(writer) > writer->listed + LOG_MOST + writer->not_before * NODE_WORD;
+}
+
 static int is_run_due(const order_writer *writer) {
-  return seen_count(writer) >= MAX(run_least(), writer->not_before)
-         || seen_known(writer) > writer->listed + LOG_MOST + writer->not_before * NODE_WORD;
+  return seen_count(writer) >= MAX(run_least(), writer->not_before) || is_log_long(writer);
 }
 
 /* Is there to be seen what readers lost, or is a merge for them under way?  relaxed: it is a count.
@@ -144,10 +159,8 @@ static int is_asked(const store *store, const order_writer *writer) {
          || atomic_load_explicit(&store->order_lost, memory_order_relaxed) >= writer->look_at;
 }
 
-static int is_due(const store *store) {
-  const order_writer *writer = store->order_writer.p;
-  if (unlikely(writer == NULL)) return order_is_kept(store);
-  return seen_count(writer) >= writer->next || is_run_due(writer) || is_asked(store, writer);
+static int is_due(const store *store, const order_writer *writer) {
+  return seen_count(writer) >= writer->next || is_log_long(writer) || is_asked(store, writer);
 }
 
 /* Another process may have written a newer list, or it may be the first time.  Under
@@ -177,16 +190,28 @@ static int look_at_list(store *store, order_writer *writer) {
   return MAPH_OK;
 }
 
+/* What is committed from now on is noted.  The list itself is looked at once there is something to
+** do; how far it goes tells whether there is now.  NULL: no memory.  Under index_mutex. */
+static order_writer *start(store *store) {
+  order_writer *writer = os_alloc(sizeof *writer);
+  view view;
+  assert(is_locked(&store->index_mutex));
+  if (writer == NULL) return NULL;
+  view_for_writing(store, committed(store), &view);
+  note_from(writer, view.snapshot);
+  writer->listed = runs_reach(&view, store->last.version);
+  writer->look_at = run_least();
+  writer->next = run_least() / SLICES + 1;
+  attach(&store->order_writer, writer, let_go);
+  return writer;
+}
+
 static int begin(store *store, order_writer **out) {
   order_writer *writer;
   int rc;
   pthread_mutex_lock(&store->index_mutex);
   writer = store->order_writer.p;
-  if (writer == NULL && (writer = os_alloc(sizeof *writer)) != NULL) {
-    note_from(writer, committed(store));
-    writer->look_at = run_least();
-    attach(&store->order_writer, writer, let_go);
-  }
+  if (writer == NULL) writer = start(store);
   if (writer && writer->known != committed(store)) note_from(writer, committed(store));
   rc = writer ? look_at_list(store, writer) : MAPH_NOMEM;
   pthread_mutex_unlock(&store->index_mutex);
@@ -483,11 +508,19 @@ static int is_merging(const order_writer *writer) {
 }
 
 int order_keep_up(store *store) {
-  order_writer *writer;
-  uint64_t least = run_least();
+  order_writer *writer = store->order_writer.p;
+  uint64_t least;
   int rc;
   assert(store_has_turn(store) && store_has_lock(store));
-  if (likely(!is_due(store)) || !order_is_kept(store) || grant_needed(store)) return MAPH_OK;
+  if (likely(writer != NULL && !is_due(store, writer))) return MAPH_OK;
+  if (!order_is_kept(store) || grant_needed(store)) return MAPH_OK;
+  if (writer == NULL) {
+    pthread_mutex_lock(&store->index_mutex);
+    writer = start(store);
+    pthread_mutex_unlock(&store->index_mutex);
+    if (writer == NULL || !is_due(store, writer)) return MAPH_OK;
+  }
+  least = run_least();
   rc = begin(store, &writer);
   if (rc == MAPH_OK) rc = keep_up(store, writer);
   if (writer == NULL) return store->unsettled ? rc : MAPH_OK;

@@ -82,7 +82,7 @@ static int keys_grow(txn *txn) {
 }
 
 /* Make room for one more entry, so that noting a record that was written cannot fail. */
-static int make_room(txn *txn) {
+static inline int make_room(txn *txn) {
   if (txn->changed.count == txn->changed_room && keys_grow(txn) != MAPH_OK) return MAPH_NOMEM;
   if (txn->changed.count >= TXN_FEW && 2 * (txn->changed.count + 1) > txn->table_room)
     return table_grow(txn);
@@ -105,19 +105,16 @@ static int is_entry_of(const view *view, const pending *pending, uint64_t hash, 
 
 /* The entry of this key, with its newest record in *it; NULL: the transaction has not changed
 ** it. */
-static pending *find_pending(txn *txn, uint64_t hash, maph_slice key, item *it) {
-  view view;
+static pending *find_pending(txn *txn, const view *view, uint64_t hash, maph_slice key, item *it) {
   size_t i;
-  if (txn->changed.count == 0) return NULL;
-  txn_view(txn, &view);
   if (txn->table_room == 0) {
     for (i = 0; i < txn->changed.count; i++)
-      if (is_entry_of(&view, &txn->changed.key[i], hash, key, it)) return &txn->changed.key[i];
+      if (is_entry_of(view, &txn->changed.key[i], hash, key, it)) return &txn->changed.key[i];
     return NULL;
   }
   for (i = hash & (txn->table_room - 1); txn->table[i]; i = (i + 1) & (txn->table_room - 1)) {
     pending *pending = &txn->changed.key[(txn->table[i] & UINT32_MAX) - 1];
-    if (((txn->table[i] ^ hash) >> 32) == 0 && is_entry_of(&view, pending, hash, key, it))
+    if (((txn->table[i] ^ hash) >> 32) == 0 && is_entry_of(view, pending, hash, key, it))
       return pending;
   }
   return NULL;
@@ -141,7 +138,7 @@ static pending *find_unused(txn *txn, uint64_t hash) {
   return NULL;
 }
 
-static void note_new(txn *txn, uint64_t hash, uint64_t offset, uint64_t base) {
+static inline void note_new(txn *txn, uint64_t hash, uint64_t offset, uint64_t base) {
   pending *unused = find_unused(txn, hash),
           *pending = unused ? unused : &txn->changed.key[txn->changed.count++];
   pending->hash = hash;
@@ -159,11 +156,13 @@ int txn_adopt(txn *txn, const item *it) {
   uint64_t hash = index_hash(txn->store, key);
   pending *pending;
   item old;
+  view view;
   int rc = make_room(txn);
   if (rc != MAPH_OK) return rc;
   if (it->kind == KIND_PUT) txn->changed.retyped |= types_of_put(it);
   txn->position = it->offset + it->size;
-  pending = find_pending(txn, hash, key, &old);
+  txn_view(txn, &view);
+  pending = find_pending(txn, &view, hash, key, &old);
   if (pending) {
     link_within(txn, pending->newest, it->offset);
     pending->newest = it->offset;
@@ -186,12 +185,14 @@ void txn_prefetch(txn *txn, maph_slice key) {
   prefetch(txn, &view, index_hash(txn->store, key));
 }
 
-int txn_find(txn *txn, uint64_t position, maph_slice key, item *it) {
-  uint64_t hash = index_hash(txn->store, key);
+/* *pending: the key's entry, or NULL. */
+static inline int find(txn *txn, uint64_t position, maph_slice key, uint64_t hash,
+                       pending **pending, item *it) {
   view view;
   int rc;
   txn_view(txn, &view);
-  if (find_pending(txn, hash, key, it)) {
+  *pending = find_pending(txn, &view, hash, key, it);
+  if (*pending) {
     while (it->offset >= position) {
       if (it->prev == 0) return MAPH_NOTFOUND;
       rc = record_item(&view, it->prev, view.snapshot, it);
@@ -207,16 +208,20 @@ int txn_find(txn *txn, uint64_t position, maph_slice key, item *it) {
   return index_find(&view, key, hash, it);
 }
 
+int txn_find(txn *txn, uint64_t position, maph_slice key, item *it) {
+  pending *pending;
+  return find(txn, position, key, index_hash(txn->store, key), &pending, it);
+}
+
 /* -------------------------------------------------------------------------------------- writing */
 
-static int check_sizes(maph_slice key, maph_slice value, const maph_condition *condition) {
-  int rc = view_check_key(key);
-  if (rc != MAPH_OK) return rc;
-  if (value.size > VALUE_MAX)
-    return fail(MAPH_TOOBIG, "a value of %zu bytes: values have at most %u", value.size, VALUE_MAX);
-  if (value.size > 0 && value.data == NULL)
-    return fail(MAPH_MISUSE, "a value of %zu bytes at NULL", value.size);
-  if (condition == NULL) return MAPH_OK;
+static __attribute__((noinline)) int say_value(maph_slice value) {
+  return value.size > VALUE_MAX ? fail(MAPH_TOOBIG, "a value of %zu bytes: values have at most %u",
+                                       value.size, VALUE_MAX)
+                                : fail(MAPH_MISUSE, "a value of %zu bytes at NULL", value.size);
+}
+
+static __attribute__((noinline)) int check_said(const maph_condition *condition) {
   if (condition->media_type.size > 0 && condition->media_type.data == NULL)
     return fail(MAPH_MISUSE, "a media type of %zu bytes at NULL", condition->media_type.size);
   if (condition->media_type.size > MEDIA_TYPE_MAX)
@@ -230,6 +235,14 @@ static int check_sizes(maph_slice key, maph_slice value, const maph_condition *c
     return fail(MAPH_MISUSE, "condition %d: use one of MAPH_ALWAYS ... MAPH_IF_VERSION",
                 condition->when);
   return MAPH_OK;
+}
+
+static inline int check_sizes(maph_slice key, maph_slice value, const maph_condition *condition) {
+  int rc = view_check_key(key);
+  if (unlikely(rc != MAPH_OK)) return rc;
+  if (unlikely(value.size > VALUE_MAX || (value.size > 0 && value.data == NULL)))
+    return say_value(value);
+  return likely(condition == NULL) ? MAPH_OK : check_said(condition);
 }
 
 /* Does what is there allow it?  there: the live entry, or NULL. */
@@ -257,11 +270,13 @@ static int check_condition(const store *store, const maph_condition *condition, 
 
 static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value,
                      const maph_condition *condition, uint64_t version, int again) {
-  memset(put, 0, sizeof *put);
   put->kind = kind;
+  put->flags = 0;
   put->key = key;
+  put->value = kind == KIND_PUT ? value : maph_bytes(NULL, 0);
+  put->media_type = maph_bytes(NULL, 0);
+  put->expires = put->prev = 0;
   put->version = version;
-  if (kind == KIND_PUT) put->value = value;
   if (condition == NULL) return;
   put->flags |= condition->key_type * FLAG_TEXT_KEY;
   if (condition->expires && (kind == KIND_PUT || again)) {
@@ -300,9 +315,8 @@ static void count(txn *txn, const item *old, int kind, uint64_t size) {
 
 /* A key that was put before may be of another type now. */
 static void note_type(txn *txn, const item *old, const log_put *put) {
-  item now = { .flags = put->flags, .key = put->key.data, .key_size = (uint32_t)put->key.size };
   if (likely(old->kind == KIND_PUT && ((old->flags ^ put->flags) & FLAG_KEY_TYPE) == 0)) return;
-  txn->changed.retyped |= types_of_put(&now);
+  txn->changed.retyped |= types_of_key(put->flags, put->key);
 }
 
 /* again: it was done before, so no entry has expired, and a delete keeps its expiry. */
@@ -323,14 +337,17 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   txn_view(txn, &view);
   prefetch(txn, &view, hash);
   rc = make_room(txn);
-  if (!again)
-    store->spares = txn->puts || kind == KIND_PUT ? LOG_SPARES_DELETES : LOG_SPARES_COMPACTION;
+  if (likely(kind == KIND_PUT || txn->puts) && !again)
+    store->spares = LOG_SPARES_DELETES;
+  else if (!again)
+    store->spares = LOG_SPARES_COMPACTION;
   if (rc == MAPH_OK) rc = log_room(store, txn->position + key.size + value.size + 1024);
   if (rc != MAPH_OK) return rc;
-  rc = txn_find(txn, UINT64_MAX, key, &old);
+  rc = find(txn, UINT64_MAX, key, hash, &pending, &old);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
   found = rc == MAPH_OK;
-  is_live = found && old.kind == KIND_PUT && (again || !item_expired(&old, 0));
+  is_live = found && old.kind == KIND_PUT
+            && (again || likely((old.flags & FLAG_EXPIRY) == 0) || !item_expired(&old, 0));
   rc = check_condition(store, condition, is_live ? &old : NULL);
   if (rc == MAPH_OK && kind == KIND_DELETE && !is_live)
     rc = fail(MAPH_NOTFOUND, "%s: no such key", store->path);
@@ -343,7 +360,6 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   txn->puts |= kind == KIND_PUT;
   txn->digest = record_digest(txn->digest, txn->position, w8);
   if (found && kind == KIND_PUT) note_type(txn, &old, &put);
-  pending = found && old.offset >= txn->start ? find_pending(txn, hash, key, &old) : NULL;
   if (pending) {
     link_within(txn, pending->newest, txn->position);
     pending->newest = txn->position;
@@ -456,7 +472,7 @@ static int cut_pending(txn *txn, uint64_t position) {
     pending *pending;
     /* what a prepare that was taken back left is no data */
     if (!walk_is_data(&walk) || walk.it.prev >= position) continue;
-    pending = find_pending(txn, index_hash(txn->store, key), key, &newest);
+    pending = find_pending(txn, &view, index_hash(txn->store, key), key, &newest);
     if (pending) pending->newest = walk.it.prev >= txn->start ? walk.it.prev : 0;
     txn->rolled_back = 1;
     if (walk.it.prev >= txn->start) link_within(txn, walk.it.prev, 0);

@@ -31,6 +31,7 @@ ending commit_now(session *session) {
   uint64_t count = batch->count, before = batch->committed;
   bool loads = batch->load != NULL;
   batch_rc rc = BATCH_OK;
+  ending end;
   child_stamp_long();
   if (session->checks)
     rc = batch_check_holes(batch, session->connection, session->follower->bucket,
@@ -47,7 +48,7 @@ ending commit_now(session *session) {
     record->ghosts += session->follower->ghosts_count;
     follower_drop_ghosts(session->follower);
   }
-  record->heard_ms = now_ms();
+  end = look_at_clock(session);
   record->torn += batch->group.torn;
   batch->group.torn = 0;
   if (!loads) {
@@ -64,6 +65,7 @@ ending commit_now(session *session) {
     note_moment(record, batch->last_time_ns / 1000000);
   }
   sidecar_write(&session->follower->sidecar);
+  if (end != ENDING_NOW) return end;
   if (!loads && record->unsure && batch->at >= session->info.last) return look_settle(session);
   return loads ? ENDING_NOW : look_in_time(session);
 }

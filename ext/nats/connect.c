@@ -52,6 +52,18 @@ stream_rc connect_refused(unsigned code, const char *what, const char *descripti
   return rc;
 }
 
+/* What libnats noted of the handshake, without its place in the source: the certificate and what is
+** wrong with it. */
+static stream_rc fail_tls(const char *where) {
+  natsStatus last = NATS_OK;
+  const char *why = nats_GetLastError(&last), *place = why ? strstr(why, "): ") : NULL;
+  if (place) why = place + strlen("): ");
+  return stream_fail(STREAM_LOST,
+                     "%s: no TLS with it: %.500s (--tls-ca names who signs its certificate, "
+                     "--tls-cert ours)",
+                     where, why && why[0] ? why : "it gives no reason");
+}
+
 stream_rc connect_failed(natsStatus status, const char *what, const char *where) {
   switch (status) {
     case NATS_OK: return STREAM_OK;
@@ -60,6 +72,7 @@ stream_rc connect_failed(natsStatus status, const char *what, const char *where)
       stream_fail(STREAM_REFUSED, "%s: nobody answers %s: is JetStream on?", where, what);
       server_code = STREAM_CODE_NOBODY;
       return STREAM_REFUSED;
+    case NATS_SSL_ERROR: return fail_tls(where);
     case NATS_CONNECTION_AUTH_FAILED:
       return stream_fail(STREAM_DENIED, "%s: authorization violation: it does not let us in",
                          where);

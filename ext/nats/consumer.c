@@ -230,8 +230,10 @@ static event take(consumer *consumer, natsMsg *msg, delivery *delivery) {
                   : wrong(consumer, msg, "a message that is not of the bucket");
   }
   if (!read_place(reply, delivery)) return wrong(consumer, msg, "a message without its place");
-  if (strncmp(subject, consumer->prefix, consumer->prefix_size) != 0)
-    return wrong(consumer, msg, "a message under another subject");
+  if (strncmp(subject, consumer->prefix, consumer->prefix_size) != 0) {
+    snprintf(delivery->reply, sizeof delivery->reply, "%.200s", subject);
+    return EVENT_FOREIGN;
+  }
   delivery->message = msg;
   delivery->key = maph_str(subject + consumer->prefix_size);
   return EVENT_MESSAGE;

@@ -18,6 +18,7 @@ typedef enum event {
   EVENT_HEARTBEAT, /* delivered and sequence are the last that the server has sent; behind; reply:
                    ** stalled, answer it */
   EVENT_LOST,      /* the connection, or messages, are gone */
+  EVENT_FOREIGN,   /* a message that is no key of the bucket: its subject is in `reply` */
   EVENT_WRONG      /* what no server sends: stream_errmsg() */
 } event;
 typedef struct delivery {

@@ -15,6 +15,7 @@
 #include "nats/follow.h"
 #include "nats/metrics.h"
 #include "nats/option.h"
+#include "nats/others.h"
 #include "nats/replica.h"
 #include "nats/status.h"
 
@@ -202,6 +203,18 @@ static void leave(follower *follower, int status) {
     sidecar_remove(follower->path, &follower->sidecar);
 }
 
+static bool may_follow(const char *path) {
+  const char *wrong = others_may_be_named(path);
+  char other[1024];
+  if (wrong) return complain("%s", wrong) == DONE;
+  if (!others_hold(path, ".replica", other, sizeof other)) return true;
+  return complain(
+             "%s: the same file as %s, which is followed by another process: follow it by that "
+             "name",
+             path, other)
+         == DONE;
+}
+
 int command_follow(const char *const *words, int count) {
   static follower follower;
   const char *wrong;
@@ -217,6 +230,7 @@ int command_follow(const char *const *words, int count) {
   if (strcmp(option.sync, "off") != 0 && strcmp(option.sync, "normal") != 0)
     return complain("--sync is off or normal, not \"%s\"", option.sync);
   follower.durability = strcmp(option.sync, "off") == 0 ? MAPH_SYNC_OFF : MAPH_SYNC_NORMAL;
+  if (!may_follow(follower.path)) return FAILED;
   if (asprintf(&follower.sync_path, "%s.sync", follower.path) < 0) return complain("out of memory");
   if ((wrong = sidecar_open(follower.path, follower.mode, &follower.sidecar)) != NULL)
     return complain("%s", wrong);

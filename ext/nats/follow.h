@@ -36,6 +36,7 @@ typedef struct follower {
   dev_t device; /* of its file, when it was opened */
   ino_t inode;
   building building;
+  bool warned;   /* that the bucket lets go of keys where it is full */
   bool doubt;    /* all keys are to be compared before it goes on */
   bool reopen;   /* the handle is no use any more */
   bool rebuild;  /* a new file is to be built */

@@ -11,7 +11,10 @@
 #include "nats/option.h"
 #include "nats/replica.h"
 
-enum { LOOK_MS = 30000 };
+enum {
+  LOOK_MS = 30000,
+  CLOCK_MS = 10000 /* so much is no harm: a key is missing for as long at most */
+};
 
 /* MAPH_TEST_LOOK: another time, for a test that waits for a look. */
 static unsigned long long look_ms(void) {
@@ -91,6 +94,17 @@ static ending look_at_stream(session *session) {
   end = look_at_leader(session, &info);
   session->heard = ticks_ms();
   return end == ENDING_NOW ? compare_in_time(session, &info) : end;
+}
+
+ending look_at_clock(session *session) {
+  follower *follower = session->follower;
+  sidecar_record *record = &follower->sidecar.record;
+  uint64_t now = now_ms(), heard = record->heard_ms;
+  record->heard_ms = now;
+  if (now + CLOCK_MS >= heard) return ENDING_NOW;
+  record->caught_up_ms = 0;
+  follower->doubt = follower->building.unsure = true;
+  return session_say(session, "this machine's clock was set back: all keys are to be compared");
 }
 
 ending look_settle(session *session) {

@@ -13,11 +13,12 @@
 #include "nats/child.h"
 #include "nats/metrics.h"
 #include "nats/option.h"
+#include "nats/others.h"
 #include "nats/publish.h"
 #include "nats/replica.h"
 #include "nats/status.h"
 
-enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 10000 };
+enum { BACK_OFF_MS = 100, BACK_OFF_MOST_MS = 30000, STEADY_MS = 10000, CLOCK_MS = 10000 };
 
 publishing publish_says(publisher *publisher, publishing end, const char *format, ...) {
   char text[sizeof publisher->notes.record.error];
@@ -28,6 +29,16 @@ publishing publish_says(publisher *publisher, publishing end, const char *format
   if (end != PUBLISHING_FATAL && strcmp(text, publisher->notes.record.error) != 0) note("%s", text);
   strcpy(publisher->notes.record.error, text);
   return end;
+}
+
+void publisher_heard(publisher *publisher) {
+  sidecar_record *record = &publisher->notes.record;
+  uint64_t now = now_ms();
+  if (now + CLOCK_MS < record->heard_ms) {
+    publisher->compare = true;
+    note("%s: this machine's clock was set back: all keys are compared", publisher->path);
+  }
+  record->heard_ms = now;
 }
 
 /* ------------------------------------------------------------------------------------ the child */
@@ -111,6 +122,15 @@ static void tick(void *arg, uint64_t replaced) {
   metrics_tick(published_metrics, publisher->path);
 }
 
+static bool is_published(const char *path) {
+  char other[1024];
+  if (!others_hold(path, SIDECAR_PUBLISHED, other, sizeof other)) return false;
+  return complain("%s: the same file as %s, which is published by another process: publish it by "
+                  "that name",
+                  path, other)
+         != DONE;
+}
+
 static bool is_source(const char *path) {
   maph_stats stats;
   maph *store;
@@ -131,7 +151,7 @@ int command_publish(const char *const *words, int count) {
   publisher.bucket = words[1];
   if (!keys_bucket_valid(maph_str(publisher.bucket)))
     return complain("%s: a bucket's name is letters, digits, - and _", publisher.bucket);
-  if (!is_source(publisher.path)) return FAILED;
+  if (!is_source(publisher.path) || is_published(publisher.path)) return FAILED;
   if ((wrong = sidecar_open_as(publisher.path, SIDECAR_PUBLISHED, 0644, &publisher.notes)) != NULL)
     return complain("%s", wrong);
   if (strcmp(publisher.notes.header.bucket, publisher.bucket) != 0) sidecar_begin(&publisher.notes);

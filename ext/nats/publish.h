@@ -66,6 +66,9 @@ typedef enum publishing {
 
 /* One connection, until something is not in order. */
 publishing publish_session(publisher *publisher);
+/* The server was heard now.  Where the clock was set back since it was heard last, a comparison may
+** have taken entries for over that are not: there is another one. */
+void publisher_heard(publisher *publisher);
 /* Note what ended a session, or stands in the way; returns `end`. */
 __attribute__((format(printf, 3, 4))) publishing publish_says(publisher *publisher, publishing end,
                                                               const char *format, ...);

@@ -407,7 +407,7 @@ static publishing look(session *session) {
   if (strcmp(info.created, session->info.created) != 0)
     return say(session, PUBLISHING_AGAIN, "the bucket was made anew");
   if (info.last != pipe_stored(session->out.pipe)) return PUBLISHING_AGAIN;
-  session->publisher->notes.record.heard_ms = now_ms();
+  publisher_heard(session->publisher);
   return PUBLISHING_NOW;
 }
 
@@ -425,6 +425,7 @@ static publishing rest(session *session) {
     publishing end = look(session);
     if (end != PUBLISHING_NOW) return end;
   }
+  if (session->publisher->compare) return PUBLISHING_AGAIN;
   sidecar_write(&session->publisher->notes);
   return PUBLISHING_NOW;
 }
@@ -493,6 +494,11 @@ static publishing check_bucket(session *session) {
                         "bucket %s lets go of each entry after a time, which %s does not: publish "
                         "to a bucket made without --ttl",
                         publisher->bucket, publisher->path);
+  if (session->info.drops)
+    return publish_says(session->publisher, PUBLISHING_FATAL,
+                        "bucket %s lets go of its oldest keys where it is full, which %s does not: "
+                        "publish to a bucket without max_msgs and max_bytes, or with discard new",
+                        publisher->bucket, publisher->path);
   return PUBLISHING_NOW;
 }
 
@@ -515,7 +521,7 @@ static publishing connect(session *session) {
   if (rc != STREAM_OK)
     return of_stream(session, rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
                      REPLICA_DISCONNECTED);
-  publisher->notes.record.heard_ms = now_ms();
+  publisher_heard(publisher);
   publisher->notes.record.sessions++;
   return check_bucket(session);
 }

@@ -98,16 +98,26 @@ static int form_the_key(writer *writer) {
   const char *filter = writer->request->filter;
   const char *mistake =
       keys_encode(writer->session->info.escaped ? KEYS_ESCAPED : KEYS_PLAIN,
-                  maph_str(writer->request->bucket), writer->request->key, form, &size);
+                  maph_str(writer->session->info.origin), writer->request->key, form, &size);
   if (mistake) return refused(writer, PUT_BAD_KEY, mistake);
   if (filter && !keys_among(filter, maph_bytes(form, size))) {
     snprintf(sentence, sizeof sentence, "the replica has the keys %.250s of the bucket alone",
              filter);
     return refused(writer, PUT_BAD_KEY, sentence);
   }
-  snprintf(writer->subject, sizeof writer->subject, "$KV.%s.%.*s", writer->request->bucket,
+  snprintf(writer->subject, sizeof writer->subject, "$KV.%s.%.*s", writer->session->info.origin,
            (int)size, form);
   return AT_ONCE;
+}
+
+/* A mirror takes no writes but those of the bucket that it has the keys of. */
+static int check_mirror(writer *writer) {
+  char sentence[2 * STREAM_NAME + 60];
+  const char *bucket = writer->request->bucket, *origin = writer->session->info.origin;
+  if (strcmp(origin, bucket) == 0) return AT_ONCE;
+  snprintf(sentence, sizeof sentence, "bucket %.250s is a mirror: write to bucket %.250s", bucket,
+           origin);
+  return refused(writer, PUT_DENIED, sentence);
 }
 
 /* What the bucket is like, as it was a moment ago. */
@@ -376,6 +386,7 @@ static int write_once(writer *writer) {
   const put_request *request = writer->request;
   int outcome = look_at_bucket(writer);
   bool lost = writer->unanswered; /* then the key is asked first: it may have been written */
+  if (outcome == AT_ONCE) outcome = check_mirror(writer);
   if (outcome == AT_ONCE && !lost) outcome = look_at_writer(writer);
   if (outcome == AT_ONCE
       && (request->when != PUT_ALWAYS || request->tells_existed || writer->unanswered))

@@ -36,7 +36,7 @@ publishing sending_listen(sending *sending, size_t most, int timeout_ms) {
       record->applied += count;
       record->position = pipe_stored(sending->pipe);
       record->version = whole;
-      record->heard_ms = now_ms();
+      publisher_heard(sending->publisher);
       sidecar_write(&sending->publisher->notes);
     }
     if (rc != STREAM_OK) return of_pipe(sending, rc);

@@ -84,9 +84,10 @@ ending session_follow(session *session, uint64_t at) {
 /* --------------------------------------------------------------------------------------- events */
 /* The file has all there was. */
 static ending caught_up(session *session) {
+  ending end;
   if (session->follower->sidecar.record.unsure) return look_settle(session);
-  session->follower->sidecar.record.caught_up_ms = session->follower->sidecar.record.heard_ms =
-      now_ms();
+  if ((end = look_at_clock(session)) != ENDING_NOW) return end;
+  session->follower->sidecar.record.caught_up_ms = session->follower->sidecar.record.heard_ms;
   session->follower->sidecar.record.error[0] = 0;
   sidecar_write(&session->follower->sidecar);
   return ENDING_NOW;
@@ -141,7 +142,8 @@ static ending on_heartbeat(session *session, const delivery *delivery) {
 static void show_heard(session *session) {
   sidecar_record *record = &session->follower->sidecar.record;
   if (record->last_seen < session->batch->at) record->last_seen = session->batch->at;
-  record->heard_ms = now_ms() - (ticks_ms() - session->heard);
+  if (record->heard_ms < now_ms() - (ticks_ms() - session->heard))
+    record->heard_ms = now_ms() - (ticks_ms() - session->heard);
   sidecar_write(&session->follower->sidecar);
 }
 
@@ -197,6 +199,12 @@ static ending on_flow(session *session, const delivery *delivery) {
   return end;
 }
 
+static ending of_stream(session *session, stream_rc rc, replica_state state) {
+  if (!child_told()) follower_error(session->follower, "%s", stream_errmsg());
+  session->follower->sidecar.record.state = state;
+  return rc == STREAM_MISUSE ? ENDING_FATAL : ENDING_AGAIN;
+}
+
 static bool is_due(const session *session) {
   const batch *batch = session->batch;
   if (batch->load) return batch->held_count >= option.batch || batch->holes_count >= HOLES_MOST;
@@ -226,6 +234,10 @@ static ending step(session *session) {
       break;
     case EVENT_FLOW: return on_flow(session, &delivery);
     case EVENT_HEARTBEAT: return on_heartbeat(session, &delivery);
+    case EVENT_FOREIGN:
+      return of_stream(session,
+                       stream_foreign(session->follower->bucket, &session->info, delivery.reply),
+                       REPLICA_DISCONNECTED);
     case EVENT_LOST:
     case EVENT_WRONG: return session_say(session, stream_errmsg());
   }
@@ -233,12 +245,6 @@ static ending step(session *session) {
 }
 
 /* -------------------------------------------------------------------------------------- session */
-static ending of_stream(session *session, stream_rc rc, replica_state state) {
-  if (!child_told()) follower_error(session->follower, "%s", stream_errmsg());
-  session->follower->sidecar.record.state = state;
-  return rc == STREAM_MISUSE ? ENDING_FATAL : ENDING_AGAIN;
-}
-
 static ending begin(session *session) {
   follower *follower = session->follower;
   decision what;
@@ -290,6 +296,16 @@ static ending listen(session *session) {
   return ENDING_NOW;
 }
 
+/* Once. */
+static void warn_of_drops(session *session) {
+  follower *follower = session->follower;
+  if (session->info.drops && !follower->warned)
+    note("bucket %s lets go of its oldest keys where it is full (max_msgs or max_bytes, discard "
+         "old), and no message tells so: %s keeps them until all keys are compared (--marker-age)",
+         follower->bucket, follower->path);
+  follower->warned = session->info.drops;
+}
+
 static ending connect(session *session) {
   follower *follower = session->follower;
   stream_rc rc;
@@ -308,8 +324,9 @@ static ending connect(session *session) {
   if (rc != STREAM_OK)
     return of_stream(session, rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
                      rc == STREAM_NONE ? REPLICA_NO_BUCKET : REPLICA_DISCONNECTED);
-  follower->sidecar.record.heard_ms = now_ms();
+  look_at_clock(session); /* what it says is done by this session */
   follower->sidecar.record.sessions++;
+  warn_of_drops(session);
   if (option.filter && connection_before(session->connection, 2, 9, 12)) {
     follower_error(follower, "--filter needs nats-server 2.9.12: %s is %s",
                    connection_server(session->connection)->url,

@@ -154,6 +154,7 @@ static bool is_link(const char *path) {
 const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *sidecar) {
   char *name;
   void *base;
+  struct stat st;
   memset(sidecar, 0, sizeof *sidecar);
   if (is_link(path)) return failed(path, "", "a symbolic link: name the file that it leads to");
   name = name_of(path, suffix);
@@ -161,6 +162,10 @@ const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode,
   sidecar->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
   free(name);
   if (sidecar->fd < 0) return failed(path, suffix, strerror(errno));
+  if (fstat(sidecar->fd, &st) == 0 && st.st_size > SIDECAR_SIZE) {
+    close(sidecar->fd);
+    return failed(path, suffix, "larger than what a follower or publisher notes: move it away");
+  }
   if (take_lock(sidecar->fd) != 0) {
     int error = errno;
     close(sidecar->fd);

@@ -7,6 +7,7 @@
 #include "nats/answer.h"
 #include "nats/ask.h"
 #include "nats/connect.h"
+#include "nats/keys.h"
 #include "nats/option.h"
 
 /* ------------------------------------------------------------------------------------- messages */
@@ -40,17 +41,62 @@ static bool names_bucket(maph_slice subjects, const char *bucket) {
   return false;
 }
 
-/* Also: of which bucket its subjects are.  A mirror has those of the bucket that it is one of. */
-static bool is_of_bucket(maph_slice text, const char *bucket, stream_info *info) {
+/* The bucket of $KV.BUCKET.KEY. */
+static bool bucket_of(const char *subject, char bucket[STREAM_NAME]) {
+  const char *name = subject + strlen("$KV."), *end;
+  if (strncmp(subject, "$KV.", strlen("$KV.")) != 0 || (end = strchr(name, '.')) == NULL)
+    return false;
+  if (!keys_bucket_valid(maph_bytes(name, (size_t)(end - name)))) return false;
+  snprintf(bucket, STREAM_NAME, "%.*s", (int)(end - name), name);
+  return true;
+}
+
+/* A mirror has the subjects of what it mirrors, which may be a mirror too, or as a transform makes
+** them: its first message tells.  An empty one has those of the stream that it names. */
+static stream_rc look_at_mirror(connection *connection, const char *bucket, const char *mirrored,
+                                stream_info *info) {
+  char what[STREAM_NAME + 32], question[64], subject[ASK_SUBJECT];
+  message *first = NULL;
+  stream_rc rc = STREAM_NONE;
+  snprintf(info->origin, sizeof info->origin, "%s",
+           strncmp(mirrored, "KV_", 3) == 0 ? mirrored + 3 : "");
+  snprintf(what, sizeof what, "STREAM.MSG.GET.KV_%s", bucket);
+  snprintf(question, sizeof question, "{\"seq\":%llu}", (unsigned long long)info->first);
+  if (info->messages) rc = ask_again(connection, what, maph_str(question), &first);
+  if (rc != STREAM_OK && rc != STREAM_NONE) return rc;
+  if (rc == STREAM_OK
+      && answer_text(message_data(first), "message.subject", subject, sizeof subject))
+    bucket_of(subject, info->origin);
+  message_free(first);
+  return STREAM_OK;
+}
+
+/* Also: of which bucket its subjects are. */
+static stream_rc look_at_subjects(connection *connection, const char *bucket, maph_slice text,
+                                  stream_info *info) {
   maph_slice subjects;
-  char stream[STREAM_NAME];
+  char mirrored[STREAM_NAME];
+  stream_rc rc = STREAM_OK;
   snprintf(info->origin, sizeof info->origin, "%s", bucket);
-  if (answer_text(text, "config.mirror.name", stream, sizeof stream)
-      && strncmp(stream, "KV_", 3) == 0) {
-    snprintf(info->origin, sizeof info->origin, "%s", stream + 3);
-    return true;
-  }
-  return answer_find(text, "config.subjects", &subjects) && names_bucket(subjects, bucket);
+  if (answer_text(text, "config.mirror.name", mirrored, sizeof mirrored) && mirrored[0])
+    rc = look_at_mirror(connection, bucket, mirrored, info);
+  else if (!answer_find(text, "config.subjects", &subjects) || !names_bucket(subjects, bucket))
+    info->origin[0] = 0;
+  if (rc == STREAM_OK && info->origin[0] == 0)
+    rc = stream_fail(STREAM_REFUSED, "%s: the stream KV_%s is no key-value bucket",
+                     connection->server.url, bucket);
+  return rc;
+}
+
+/* What makes it another thing than a bucket that one writes to and deletes from. */
+static bool read_manners(maph_slice text, stream_info *info) {
+  char discard[16];
+  maph_slice other;
+  info->mixes = answer_find(text, "config.sources", &other)
+                || answer_find(text, "config.subject_transform", &other);
+  if (!answer_text(text, "config.discard", discard, sizeof discard)) return false;
+  info->drops = strcmp(discard, "old") == 0 && (info->max_bytes > 0 || info->max_messages > 0);
+  return true;
 }
 
 static bool read_config(maph_slice text, stream_info *info) {
@@ -71,7 +117,8 @@ static bool read_config(maph_slice text, stream_info *info) {
   info->markers = answer_true(text, "config.allow_msg_ttl");
   return answer_signed(text, "config.max_msg_size", -1, &info->max_value)
          && answer_signed(text, "config.max_bytes", -1, &info->max_bytes)
-         && answer_signed(text, "config.max_msgs", -1, &info->max_messages);
+         && answer_signed(text, "config.max_msgs", -1, &info->max_messages)
+         && read_manners(text, info);
 }
 
 static bool read_state(maph_slice text, stream_info *info) {
@@ -97,11 +144,25 @@ stream_rc stream_look(connection *connection, const char *bucket, stream_info *i
   text = message_data(answer);
   if (!read_config(text, info) || !read_state(text, info))
     rc = ask_not_believed(connection, what);
-  else if (!is_of_bucket(text, bucket, info))
-    rc = stream_fail(STREAM_REFUSED, "%s: the stream KV_%s is no key-value bucket",
-                     connection->server.url, bucket);
+  else
+    rc = look_at_subjects(connection, bucket, text, info);
   message_free(answer);
   return rc;
+}
+
+/* What a source brings under its own subject is a key of the bucket for no client of NATS, and
+** stays. */
+stream_rc stream_foreign(const char *bucket, const stream_info *info, const char *subject) {
+  if (!info->mixes)
+    return stream_fail(STREAM_WRONG,
+                       "bucket %.100s: a message under another subject was sent: "
+                       "%.200s",
+                       bucket, subject);
+  return stream_fail(STREAM_MISUSE,
+                     "bucket %.64s takes messages from a source that are no keys of it, such as "
+                     "%.100s: give its source a subject transform to $KV.%.64s.> (nats-server "
+                     "2.10), or follow the source",
+                     bucket, subject, bucket);
 }
 
 /* -------------------------------------------------------------------------------------- publish */

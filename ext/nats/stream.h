@@ -121,11 +121,16 @@ typedef struct stream_info {
   bool markers; /* deletes leave markers by themselves, and messages may have a time to live */
   bool escaped; /* its keys are =XX: said in the description */
   bool memory;  /* it lives in memory */
+  bool mixes;   /* it has sources or transforms, so that subjects of other buckets may be in it */
+  bool drops;   /* where it is full it lets go of what is oldest, and no message tells so */
   char origin[STREAM_NAME]; /* the bucket that its subjects are of: a mirror has another one's */
   char leader[128];         /* of a cluster; "" */
 } stream_info;
 /* NONE: there is no such bucket.  REFUSED: a stream of that name that is no bucket. */
 stream_rc stream_look(connection *connection, const char *bucket, stream_info *info);
+/* A message of that subject was read, which is no key of the bucket: what stream_errmsg() says, for
+** ever (MISUSE) where the stream is made so that it may have such, or for now (WRONG). */
+stream_rc stream_foreign(const char *bucket, const stream_info *info, const char *subject);
 
 /* -------------------------------------------------------------------------------------- publish */
 typedef struct stream_header {

@@ -23,6 +23,7 @@ typedef struct walk {
   connection *connection;
   consumer *consumer;
   const char *bucket;
+  const stream_info *info;
   uint64_t at, delivered, last;
   unsigned long long heard;
   bool done;
@@ -64,6 +65,7 @@ static stream_rc walk_step(walk *walk) {
     case EVENT_MESSAGE: return walk_message(walk, &delivery);
     case EVENT_FLOW: return consumer_answer(walk->consumer, delivery.reply);
     case EVENT_HEARTBEAT: return walk_heartbeat(walk, &delivery);
+    case EVENT_FOREIGN: return stream_foreign(walk->bucket, walk->info, delivery.reply);
     case EVENT_LOST:
     case EVENT_WRONG: return STREAM_LOST;
     case EVENT_NOTHING: break;
@@ -77,7 +79,9 @@ static stream_rc walk_step(walk *walk) {
 
 stream_rc bucket_walk(connection *connection, const char *bucket, const char *filter,
                       stream_info *info, walk_fn each, void *arg) {
-  walk walk = { .connection = connection, .bucket = bucket, .each = each, .arg = arg };
+  walk walk = {
+    .connection = connection, .bucket = bucket, .info = info, .each = each, .arg = arg
+  };
   stream_rc rc;
   child_stamp_long();
   rc = stream_look(connection, bucket, info);
@@ -251,11 +255,13 @@ static stream_rc ask_again(comparing *comparing, connection *connection, const c
   stream_rc rc;
   *what = one->what;
   *differs = true;
-  if (keys_encode(KEYS_PLAIN, maph_str(comparing->bucket), key, form, &size) != NULL
-      && keys_encode(comparing->rules.keys, maph_str(comparing->bucket), key, form, &size) != NULL)
+  if (keys_encode(KEYS_PLAIN, maph_str(comparing->result->info.origin), key, form, &size) != NULL
+      && keys_encode(comparing->rules.keys, maph_str(comparing->result->info.origin), key, form,
+                     &size)
+             != NULL)
     return STREAM_OK;
   if (comparing->rules.keys == KEYS_ESCAPED)
-    keys_encode(KEYS_ESCAPED, maph_str(comparing->bucket), key, form, &size);
+    keys_encode(KEYS_ESCAPED, maph_str(comparing->result->info.origin), key, form, &size);
   snprintf(subject, sizeof subject, "$KV.%s.%.*s", comparing->result->info.origin, (int)size, form);
   child_stamp_long();
   rc = stored_get_last(connection, comparing->bucket, subject, &last);

@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -82,22 +83,21 @@ static void refuse(connection *connection, int status, const char *code, const c
   shutdown(connection->socket, SHUT_WR);
 }
 
-/* Throw away what one that leaves has sent, until its end.  Where reading was shut, its end cannot
-** be told from its silence. */
+/* Throw away what one that leaves has sent, until its end. */
 static void see_off(connection *connection) {
-  bool ends = atomic_load(&connection->timed_out) || !connection->deaf;
+  uint64_t before = connection->left_bytes;
   ssize_t n = 1;
   for (int i = 0; i < TURNS && n > 0; i++) {
     n = recv(connection->socket, peeked, sizeof peeked, MSG_DONTWAIT);
     if (n > 0) connection->left_bytes += (uint64_t)n;
   }
-  if ((n == 0 && ends) || (n < 0 && errno != EAGAIN && errno != EINTR)
+  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)
       || connection->left_bytes > LEAVING_BYTES
       || now_us() > connection->left_us + LEAVING_MOST_MS * 1000) {
     forget(connection);
     return;
   }
-  if (n != 0) connection_still_leaves(connection);
+  if (connection->left_bytes > before) connection_still_leaves(connection);
   if (n > 0) watch(connection, EPOLL_CTL_MOD); /* the others' turn: it is told again */
 }
 
@@ -170,12 +170,20 @@ static void welcome(int fd, const struct sockaddr *peer) {
     heard_from(connection, 0);
 }
 
+/* The system looks for a descriptor first, and says that there is none also where nobody waits. */
+static bool somebody_waits(int listener) {
+  struct pollfd p = { .fd = listener, .events = POLLIN };
+  struct timespec at_once = { 0, 0 };
+  return ppoll(&p, 1, &at_once, NULL) > 0;
+}
+
 static void accept_from(int listener) {
   for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
     struct sockaddr_storage peer = { .ss_family = AF_UNIX };
     socklen_t size = sizeof peer;
     int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+      if (!somebody_waits(listener)) return;
       if (end_oldest(LEAVING) || end_oldest(ARRIVING)) continue;
       connections_make_room();
       pause_accepting(true);
@@ -195,12 +203,11 @@ static void end_those_too_late(void) {
   while ((connection = connection_oldest(LEAVING, now)) != NULL) forget(connection);
   while ((connection = connection_oldest(ARRIVING, now)) != NULL) {
     connection_count_timeout();
-    if (connection->looked_at == 0) {
-      forget(connection);
-      continue;
-    }
     connection_leaves(connection);
-    refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
+    if (connection->looked_at == 0)
+      shutdown(connection->socket, SHUT_WR);
+    else
+      refuse(connection, 408, "head_timeout", "the head of the request did not come in time");
     watch(connection, EPOLL_CTL_MOD);
   }
   while ((connection = connection_given_up(now)) != NULL) {
@@ -217,7 +224,7 @@ static void *run(void *unused) {
   uint64_t looked_us = now_us(), rung;
   (void)unused;
   while (!atomic_load(&stopping)) {
-    bool tick = connections_exist() || atomic_load(&ring_for_end);
+    bool tick = paused || connections_exist() || atomic_load(&ring_for_end);
     int n = epoll_wait(poller, events, EVENTS, tick ? TICK_MS : -1);
     /* Those that have come before are heard first: what accepting ends is then none of these. */
     for (int i = 0; i < n; i++)
@@ -233,7 +240,7 @@ static void *run(void *unused) {
     loops_tend();
     if (paused) pause_accepting(false);
     if (atomic_load(&ring_for_end)) {
-      connections_shut(true);
+      connections_shut();
       bell_ring();
     }
   }

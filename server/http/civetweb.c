@@ -12,13 +12,13 @@
 ** that the connection has in our table, and so each callback knows whose it is; the real address
 ** is there too.  Civetweb 1.15 and 1.16 do the same here.
 **
-** In the same way civetweb's poll() is the one below: so a connection leaves its worker again.
+** In the same way civetweb's poll() is the one below: so a connection leaves its worker again, and
+** a wait for a body has an end without a word to the socket.
 **
 ** Invariants:
 ** (1) `running` is raised before `draining` is read, so drain never misses a request that will be
 **     served.
-** (2) A connection becomes IDLE before it reads `draining`, and drain sets that before it looks
-**     for IDLE ones: one of the two closes it.
+** (2) Civetweb closes no socket with an answer that its client may not have got: see_off.
 ** (3) Nothing of civetweb that answers by itself is on: no files, no CORS preflights, no CGI, no
 **     digest authentication; paths are not decoded (its decoder cuts at %00 and its cleaned path
 **     folds `a.`, `a//b` and `..`: two keys would be one).
@@ -48,8 +48,9 @@ enum { WAIT_MS = 200, READS = 3 };
 
 static struct mg_context *context;
 static int bell_copy = -1; /* what civetweb takes for its socket */
-/* This worker's connection, while it waits for its next request; else NULL. */
-static _Thread_local connection *waits;
+/* This worker's connection, once it has made a request; and the same while it waits for the next
+** one, and civetweb has nothing of that; else NULL. */
+static _Thread_local connection *served, *waits;
 static connection given_back; /* whose civetweb's connection is that is a loop's again */
 
 /* ------------------------------------------------------------------------------ connections */
@@ -98,18 +99,44 @@ static bool head_is_there(int socket) {
          || (n > 0 && (memmem(bytes, (size_t)n, "\r\n\r\n", 4) || head_ends(bytes, (size_t)n, 0)));
 }
 
+/* Wait for more of a body, until its deadline; or for the rest of a head, as long as it may stay.
+** As poll answers. */
+static int wait_for_more(connection *connection, struct pollfd *fds, nfds_t count, int ms) {
+  bool body = atomic_load(&connection->phase) == READING;
+  uint64_t now = now_us(), until = ms < 0 ? UINT64_MAX : now + (uint64_t)ms * 1000;
+  do {
+    uint64_t deadline = body ? atomic_load(&connection->deadline_us) : now + TICK_MS * 1000;
+    uint64_t end = deadline < until ? deadline : until, left = end > now ? end - now : 0;
+    struct timespec wait = { (time_t)(left / 1000000), (long)(left % 1000000) * 1000 };
+    int n = ppoll(fds, count, &wait, NULL);
+    if (n != 0) return n;
+    now = now_us();
+    if (body && now >= deadline && !atomic_exchange(&connection->timed_out, true))
+      connection_count_timeout();
+    if (atomic_load(&connection->timed_out)) {
+      errno = ETIMEDOUT;
+      return -1;
+    }
+  } while (now < until);
+  return 0;
+}
+
 /* Civetweb has it no more; from now on its connection is nobody's.  False: it could not be had. */
 static bool take_back(connection *connection) {
   struct mg_connection *mg = connection->mg;
   mg_set_user_connection_data(mg, &given_back);
+  served = waits = NULL;
   if (connection_give_back(connection)) return true;
+  served = connection;
+  atomic_store(&connection->returns, false);
   mg_set_user_connection_data(mg, connection);
   return false;
 }
 
 /* Civetweb's poll().  After a moment without a request its connection is a loop's again, and
 ** civetweb finds that its own has ended; so it is when a part of a head has come, for the rest of
-** which no worker waits.  Where more has come already (wire.c) it keeps it. */
+** which no worker waits.  Where more has come already (wire.c) it keeps it.  What is not a wait for
+** bytes is none of civetweb's, but a call of ours. */
 int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) __asm__("poll")
     __attribute__((visibility("default")));
 
@@ -117,11 +144,15 @@ int poll_for_civetweb(struct pollfd *fds, nfds_t count, int ms) {
   struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
   connection *connection = waits;
   int n;
-  if (count > 0 && wire_holds_some(fds[0].fd)) {
+  if (count == 0 || (fds[0].events & POLLIN) == 0)
+    return ppoll(fds, count, ms < 0 ? NULL : &wait, NULL);
+  if (wire_holds_some(fds[0].fd)) {
     for (nfds_t i = 1; i < count; i++) fds[i].revents = 0;
     fds[0].revents = POLLIN;
     return 1;
   }
+  if (served && served != waits && fds[0].fd == served->socket)
+    return wait_for_more(served, fds, count, ms);
   if (connection == NULL || fds[0].fd != connection->socket)
     return ppoll(fds, count, ms < 0 ? NULL : &wait, NULL);
   n = wait_a_moment(connection);
@@ -235,6 +266,7 @@ static void read_persistence(request *request, const struct mg_request_info *inf
 
 static request *request_read(connection *connection, const struct mg_request_info *info) {
   request *request = exchange_begin(connection, &connection->work);
+  served = connection;
   waits = NULL;
   request->counted = connection->counted;
   connection->counted = false;
@@ -245,9 +277,9 @@ static request *request_read(connection *connection, const struct mg_request_inf
   read_target(request, info);
   read_persistence(request, info);
   exchange_read(request);
-  atomic_store(&connection->timed_out, false);
   connection->read_us = 0;
   atomic_store(&connection->phase, WORKING);
+  atomic_store(&connection->timed_out, false);
   wire_expect_body();
   return request;
 }
@@ -261,7 +293,6 @@ static void wait_for_next(connection *connection, const request *request) {
   atomic_store(&connection->returns, waits != NULL);
   atomic_store(&connection->since_us, now_us());
   atomic_store(&connection->phase, IDLE);
-  if (http_draining()) mg_disable_connection_keep_alive(connection->mg);
 }
 
 /* It ends, and more may come: the rest of a body that was refused, or requests sent ahead. */
@@ -269,7 +300,6 @@ static void see_off(connection *connection) {
   mg_disable_connection_keep_alive(connection->mg);
   wire_begin();
   shutdown(connection->socket, SHUT_WR);
-  connection->deaf = atomic_exchange(&connection->timed_out, false);
   if (take_back(connection)) arrivals_see_off(connection);
 }
 
@@ -293,6 +323,12 @@ bool http_crowded(const request *request) {
   return connections_crowded() && request->connection->mg && !wire_holds_nothing();
 }
 
+/* The rest of a head did not come: no other head is civetweb's to wait for so long. */
+static bool head_is_late(const connection *connection) {
+  return atomic_load(&connection->phase) == IDLE
+         && now_us() >= atomic_load(&connection->since_us) + option.request_timeout_ms * 1000;
+}
+
 /* What civetweb refuses before there is a request: its page becomes a problem. */
 static int on_error(struct mg_connection *mg, int status, const char *message) {
   const struct mg_request_info *info = mg_get_request_info(mg);
@@ -301,16 +337,33 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
   waits = NULL;
   if (connection == NULL || connection == &given_back) return 1;
   connection->refused = true;
+  if (atomic_load(&connection->timed_out)) { /* its worker was needed, or the server stops */
+    see_off(connection);
+    return 0;
+  }
   if (info->request_uri && strcmp(message, "Invalid URI") == 0
       && head_scheme_size(info->request_uri)) {
     serve(connection, info, true);
     return 0;
   }
   snprintf(detail, sizeof detail, "the request cannot be understood: %s", message);
-  exchange_refuse(exchange_begin(connection, &connection->work), status == 413 ? 431 : status,
-                  status == 411 ? "bad_length" : "malformed_request", detail);
+  if (head_is_late(connection)) {
+    connection_count_timeout();
+    exchange_refuse(exchange_begin(connection, &connection->work), 408, "head_timeout",
+                    "the head of the request did not come in time");
+  } else {
+    exchange_refuse(exchange_begin(connection, &connection->work), status == 413 ? 431 : status,
+                    status == 411 ? "bad_length" : "malformed_request", detail);
+  }
   see_off(connection);
   return 0;
+}
+
+/* Or is given up. */
+static bool client_has_ended(const connection *connection) {
+  char byte;
+  ssize_t n = recv(connection->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 static void on_connection_close(const struct mg_connection *mg) {
@@ -322,7 +375,9 @@ static void on_connection_close(const struct mg_connection *mg) {
   }
   if (!connection->refused && info->request_uri && info->local_uri_raw == NULL)
     serve(connection, info, true);
-  waits = NULL;
+  served = waits = NULL;
+  if (mg_get_user_connection_data(mg) == connection && !client_has_ended(connection))
+    see_off(connection);
   if (mg_get_user_connection_data(mg) == connection) connection_end(connection, false);
   wire_begin();
 }
@@ -337,6 +392,7 @@ static int on_message(const struct mg_connection *mg, const char *message) {
 long http_read(request *request, void *data, size_t size) {
   connection *connection = request->connection;
   long n;
+  if (atomic_load(&connection->timed_out)) return -1;
   connection_enter(connection, READING);
   if (request->upload.length < 0) wire_expect_chunks();
   n = mg_read(connection->mg, data, size);
@@ -416,7 +472,7 @@ void http_addresses(char *out, size_t room) { listen_addresses(out, room); }
 /* Civetweb looks at its stop flag when somebody rings, which it does not until it is stopping. */
 void http_stop(void) {
   arrivals_ring_for_end();
-  connections_shut(true);
+  connections_shut();
   mg_stop(context);
   loops_stop();
   arrivals_stop();

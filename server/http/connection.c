@@ -7,18 +7,22 @@
 **   LEAVING   nothing more is wanted of it; what it still sends is read, so that the answer arrives
 **             and no reset destroys it (arrivals.c)
 **   KEPT      a loop's (loop.c): between two requests, or one is answered in no time.  It costs a
-**             descriptor and this struct.  Shut after idle-timeout, when there are too many, and at
-**             drain
+**             descriptor and this struct.  After idle-timeout, when there are too many, and at
+**             drain its loop is told, and it leaves unless a request has come by then
 **   SENDING   a loop's, whose client has not read its answer yet; shut past its deadline
-**   IDLE      a worker's, between two requests, for a moment: then it is KEPT.  Shut when a worker
-**             is needed for one that is ready, and at drain
+**   IDLE      a worker's, between two requests, for a moment: then it is KEPT.  One of which a part
+**             of the next head was read with the request before stays, and leaves at drain and when
+**             its worker is needed
 **   WORKING   a handler runs: never touched; a watcher (change feed, long poll) is one that lasts
-**   READING   a handler reads the body; past its deadline the socket is shut for reading, and the
-**             handler answers 408
+**   READING   a handler reads the body; past its deadline it reads no more and answers 408
 **   WRITING   a handler writes; past its deadline the socket is shut
 **
 ** The first three are the arrivals' thread's (arrivals.c), the next two the loops', the others
 ** civetweb's workers'.  Whose it is frees it.
+**
+** No socket is shut for reading before its client has ended or is given up: once its sending side
+** is shut too, the kernel would answer what still comes with a reset, which can destroy an answer
+** that the client has not read.  So a connection ends by way of LEAVING.
 **
 ** Invariants:
 ** (1) A connection is in exactly one queue until connection_end, which comes before its socket is
@@ -42,11 +46,14 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "http/connection.h"
+#include "http/loop.h"
 
 enum { MINIMUM_RATE = 16, IDLE_LEAST_MS = 250, SLOTS = 16384, HURRY_MS = 100 };
 /* Those KEPT are looked at so often in an idle-timeout; of so many that are looked at next the one
 ** that is idle for longest ends when there are too many. */
 enum { LOOKS = 8, CANDIDATES = 256 };
+/* How long a drain waits for a client that was answered, or has sent more since, to end. */
+enum { PAUSE_MS = 500 };
 
 typedef struct queue {
   connection *first, *last;
@@ -116,6 +123,7 @@ static void move_to(connection *connection, enum phase phase, uint64_t time_ms) 
   uint64_t now = now_us();
   take_out(queue_of(connection), connection);
   atomic_store(&connection->phase, phase);
+  atomic_store(&connection->timed_out, false);
   atomic_store(&connection->since_us, now);
   atomic_store(&connection->deadline_us, now + time_ms * 1000);
   append(queue_of(connection), connection);
@@ -230,7 +238,7 @@ void connection_end(connection *connection, bool and_close) {
 static void keep(connection *connection) {
   move_to(connection, KEPT, option.idle_timeout_ms / LOOKS);
   if (kept.count > kept_most) evict_from(&kept);
-  if (ending) shutdown(connection->socket, SHUT_RD);
+  if (ending) atomic_store(&connection->timed_out, true);
 }
 
 void connection_keep(connection *connection) {
@@ -390,9 +398,13 @@ static void shut(connection *connection) {
   shutdown(connection->socket, SHUT_RDWR);
 }
 
-/* Of those that wait there, one that has waited long; the mutex is held.  One that is KEPT may
-** have asked again by now: a loop lets it read what was answered (LEAVING), and hears of it by the
-** shutdown. */
+/* A KEPT one leaves, unless its loop finds that it has asked again. */
+static void dismiss(connection *connection) {
+  atomic_store(&connection->timed_out, true);
+  loop_look_at(connection);
+}
+
+/* Of those that wait there, one that has waited long; the mutex is held. */
 static void evict_from(const queue *queue) {
   connection *oldest = NULL, *connection = queue->first;
   for (int i = 0; i < CANDIDATES && connection; i++, connection = connection->next)
@@ -400,16 +412,25 @@ static void evict_from(const queue *queue) {
         && (oldest == NULL || atomic_load(&connection->since_us) < atomic_load(&oldest->since_us)))
       oldest = connection;
   if (oldest == NULL) return;
-  atomic_store(&oldest->timed_out, true);
-  shutdown(oldest->socket, queue == &kept ? SHUT_WR : SHUT_RDWR);
+  if (queue == &kept)
+    dismiss(oldest);
+  else
+    shut(oldest);
   atomic_fetch_add(&evicted, 1);
+}
+
+/* An IDLE one leaves, unless its worker has begun with its next request. */
+static void dismiss_idle(connection *connection) {
+  atomic_store(&connection->timed_out, true);
+  if (atomic_load(&connection->phase) != IDLE) atomic_store(&connection->timed_out, false);
 }
 
 /* Those KEPT that it is time to look at. */
 static void tend_kept(uint64_t now) {
   connection *connection;
   while ((connection = kept.first) != NULL && now >= atomic_load(&connection->deadline_us)) {
-    if (now >= atomic_load(&connection->since_us) + option.idle_timeout_ms * 1000) shut(connection);
+    if (now >= atomic_load(&connection->since_us) + option.idle_timeout_ms * 1000)
+      dismiss(connection);
     take_out(&kept, connection);
     atomic_store(&connection->deadline_us, now + option.idle_timeout_ms * 1000 / LOOKS);
     append(&kept, connection);
@@ -425,8 +446,8 @@ static void tend_sending(uint64_t now) {
   }
 }
 
-/* Shut a worker's connection that has waited longest for its next request; the mutex is held.  Who
-** asks again and again is let be: its next request may be on the way. */
+/* Of the workers' connections the one leaves that has waited longest for its next request; the
+** mutex is held.  Who asks again and again is let be: its next request may be on the way. */
 static void evict_one(void) {
   uint64_t until = now_us() - IDLE_LEAST_MS * 1000;
   connection *oldest = NULL;
@@ -438,15 +459,15 @@ static void evict_one(void) {
     if (oldest == NULL || since < atomic_load(&oldest->since_us)) oldest = connection;
   }
   if (oldest == NULL) return;
-  shut(oldest);
+  dismiss_idle(oldest);
   atomic_fetch_add(&evicted, 1);
 }
 
 static void check_deadline(connection *connection, uint64_t now) {
-  int phase = atomic_load(&connection->phase);
-  if ((phase != READING && phase != WRITING) || now < atomic_load(&connection->deadline_us)) return;
-  if (atomic_exchange(&connection->timed_out, true)) return;
-  shutdown(connection->socket, phase == READING ? SHUT_RD : SHUT_RDWR);
+  if (atomic_load(&connection->phase) != WRITING || now < atomic_load(&connection->deadline_us)
+      || atomic_load(&connection->timed_out))
+    return;
+  shut(connection);
   atomic_fetch_add(&timed_out, 1);
 }
 
@@ -470,15 +491,37 @@ void connections_make_room(void) {
   pthread_mutex_unlock(&connections_mutex);
 }
 
-void connections_shut(bool all) {
+void connections_end_idle(void) {
   pthread_mutex_lock(&connections_mutex);
   ending = true;
   for (connection *connection = kept.first; connection; connection = connection->next)
-    shutdown(connection->socket, all ? SHUT_RDWR : SHUT_RD);
-  for (struct connection *connection = served.first; connection; connection = connection->next)
-    if (all || connection->watches || atomic_load(&connection->phase) == IDLE)
-      shutdown(connection->socket, all ? SHUT_RDWR : SHUT_RD);
+    dismiss(connection);
+  for (connection *connection = served.first; connection; connection = connection->next)
+    if (atomic_load(&connection->phase) == IDLE) dismiss_idle(connection);
   pthread_mutex_unlock(&connections_mutex);
+}
+
+void connections_shut(void) {
+  pthread_mutex_lock(&connections_mutex);
+  for (connection *connection = kept.first; connection; connection = connection->next)
+    shutdown(connection->socket, SHUT_RDWR);
+  for (connection *connection = served.first; connection; connection = connection->next)
+    shutdown(connection->socket, SHUT_RDWR);
+  pthread_mutex_unlock(&connections_mutex);
+}
+
+bool connections_last(void) {
+  uint64_t now = now_us();
+  bool last;
+  pthread_mutex_lock(&connections_mutex);
+  last = ready.count + served.count + kept.count > 0;
+  for (connection *connection = leaving.last; connection && !last;
+       connection = connection->previous) {
+    if (now >= atomic_load(&connection->since_us) + PAUSE_MS * 1000) break;
+    last = !connection->dismissed || connection->left_bytes > 0;
+  }
+  pthread_mutex_unlock(&connections_mutex);
+  return last;
 }
 
 void connection_count_eviction(void) { atomic_fetch_add(&evicted, 1); }

@@ -40,7 +40,7 @@ typedef struct connection {
   char remote[PEER_ROOM];
   atomic_int phase;
   atomic_uint_fast64_t since_us, deadline_us;
-  atomic_bool timed_out; /* its time was over, or its place was needed: the socket is shut */
+  atomic_bool timed_out; /* its time was over, or its place was needed: whose it is ends it */
   uint64_t phase_started_us, phase_bytes;
   uint64_t read_us; /* the last read's end; 0: none since the last write */
   workspace work;   /* from when civetweb gets it until it gives it back */
@@ -51,11 +51,12 @@ typedef struct connection {
   atomic_bool returns;
   bool counted;                 /* its next request, by the rate limit */
   uint64_t left_us, left_bytes; /* LEAVING: since when, and what has come since */
-  bool deaf;                    /* its socket is shut for reading */
   /* A loop's: */
+  int poller;    /* that it was watched by last */
   buffer unsent; /* of answers; those before `sent` were */
   size_t sent;
   bool leaves, ended; /* once `unsent` is sent; the client has ended its side */
+  bool dismissed;     /* it was idle, and leaves */
 } connection;
 
 extern pthread_mutex_t connections_mutex;
@@ -91,14 +92,17 @@ void connection_count_timeout(void);
 /* Whether there is any at all. */
 bool connections_exist(void);
 
-/* Shut those whose deadline is over, and as many idle ones as others wait for a worker. */
+/* End those whose deadline is over, and as many idle ones as others wait for a worker. */
 void connections_tend(void);
-/* Shut an idle one, whose descriptor is then soon free. */
+/* End an idle one, whose descriptor is then soon free. */
 void connections_make_room(void);
-/* Shut the idle ones and, for reading, those that watch, whose wait then ends; or all. */
-void connections_shut(bool all);
+/* End those that wait for a request, from now on; or shut all. */
+void connections_end_idle(void);
+void connections_shut(void);
 size_t connections_arriving(void);
 size_t connections_sending(void);
+/* Whether some wait for a worker or have one, or are idle, or were answered lately and leave. */
+bool connections_last(void);
 /* Whether some wait for a worker, and none is free. */
 bool connections_crowded(void);
 

@@ -10,8 +10,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -29,9 +31,11 @@ static atomic_bool draining;
 static struct { _Alignas(CACHE_LINE) atomic_uint_fast64_t count; } running[SHARDS];
 static atomic_uint_fast64_t next_ids;
 static uint64_t id_seed;
+static int drain_bell = -1; /* can be read from the drain on: who sleeps wakes */
 
 void exchange_setup(http_callbacks given) {
   callbacks = given;
+  drain_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (getrandom(&id_seed, sizeof id_seed, GRND_NONBLOCK) < 0) id_seed = now_us();
 }
 
@@ -227,12 +231,13 @@ bool http_client_there(const request *request) {
 }
 
 void http_sleep(const request *request, int descriptor, bool input, uint64_t most_us) {
-  struct pollfd p[2] = { { .fd = request->connection->socket, .events = POLLRDHUP },
-                         { .fd = descriptor, .events = POLLIN } };
+  struct pollfd p[3] = { { .fd = request->connection->socket, .events = POLLRDHUP },
+                         { .fd = descriptor, .events = POLLIN },
+                         { .fd = drain_bell, .events = POLLIN } };
   struct timespec most = { (time_t)(most_us / 1000000), (long)(most_us % 1000000) * 1000 };
   if (input && wire_holds_some(p[0].fd)) return;
   if (input) p[0].events |= POLLIN;
-  ppoll(p, 2, &most, NULL);
+  ppoll(p, 3, &most, NULL);
 }
 
 long http_receive(request *request, void *data, size_t size) {
@@ -256,10 +261,12 @@ static uint64_t unfinished(void) { return http_running() + connections_sending()
 
 void http_drain(void) {
   struct timespec pause = { 0, 2000000 };
-  uint64_t until = now_us() + option.drain_timeout_ms * 1000, left;
+  uint64_t until = now_us() + option.drain_timeout_ms * 1000, left, one = 1;
   atomic_store(&draining, true);
-  connections_shut(false);
-  while ((left = unfinished()) > 0 && now_us() < until) nanosleep(&pause, NULL);
+  (void)!write(drain_bell, &one, sizeof one);
+  connections_end_idle();
+  while (((left = unfinished()) > 0 || connections_last()) && now_us() < until)
+    nanosleep(&pause, NULL);
   if (left > 0)
     log_line("%llu requests were still running after the drain timeout", (unsigned long long)left);
 }

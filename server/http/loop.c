@@ -23,10 +23,11 @@
 ** An answer is made whole, counted and logged before any of it is sent: who has read it finds it in
 ** the log.
 **
-** A connection is freed by the one whose it is: an arrivals', a loop's or a worker's.  Others only
-** shut its socket.
+** A connection is freed by the one whose it is: an arrivals', a loop's or a worker's.  Others say
+** that its time is over (timed_out).  Then it leaves, unless a request has come by now.
 */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,7 +178,7 @@ static bool conclude(loop *loop, connection *connection, const request *request)
   buffer_reset(&loop->work.answer, ANSWER_KEPT);
   exchange_sent();
   connection->leaves = request->reply.close;
-  if (!sent && !atomic_load(&connection->timed_out)) {
+  if (!sent) {
     connection_end(connection, true);
     return false;
   }
@@ -185,7 +186,7 @@ static bool conclude(loop *loop, connection *connection, const request *request)
     keep_rest(loop, connection);
     return false;
   }
-  if (sent && !request->reply.close) return true;
+  if (!request->reply.close) return true;
   see_off(loop, connection);
   return false;
 }
@@ -212,6 +213,7 @@ static bool answer(loop *loop, connection *connection) {
     pass_on(loop, connection);
     return false;
   }
+  atomic_store_explicit(&connection->timed_out, false, memory_order_relaxed);
   request->quick = true;
   request->reply.close = head_closes(request);
   exchange_read(request);
@@ -227,11 +229,26 @@ static bool answer(loop *loop, connection *connection) {
   return conclude(loop, connection, request);
 }
 
-static void watch(loop *loop, connection *connection, int operation) {
+static bool ask_for_events(const connection *connection, int operation) {
   struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                           .data.ptr = connection };
-  if (epoll_ctl(loop->poller, operation, connection->socket, &e) != 0)
-    connection_end(connection, true);
+                           .data.ptr = (void *)connection };
+  return epoll_ctl(connection->poller, operation, connection->socket, &e) == 0;
+}
+
+static void watch(loop *loop, connection *connection, int operation) {
+  connection->poller = loop->poller;
+  if (!ask_for_events(connection, operation)) connection_end(connection, true);
+}
+
+/* Whoever asks for events anew is told that the socket can be written to.  Where it cannot, since
+** the client has not read its last answers, the end of ours is what the loop is told of. */
+void loop_look_at(connection *connection) {
+  struct pollfd room = { .fd = connection->socket, .events = POLLOUT };
+  struct timespec at_once = { 0, 0 };
+  if (ppoll(&room, 1, &at_once, NULL) == 0)
+    shutdown(connection->socket, SHUT_WR);
+  else
+    (void)ask_for_events(connection, EPOLL_CTL_MOD);
 }
 
 /* What was read before, when another had the connection or the client had to read first. */
@@ -260,7 +277,12 @@ static bool read_more(loop *loop, connection *connection, bool *more) {
   }
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) *more = false;
   if (size > 0) return true;
-  if (*more) connection_end(connection, true);
+  if (*more) {
+    connection_end(connection, true);
+  } else if (atomic_load_explicit(&connection->timed_out, memory_order_relaxed)) {
+    connection->dismissed = true;
+    see_off(loop, connection);
+  }
   return false;
 }
 
@@ -279,10 +301,6 @@ static void hear(loop *loop, connection *connection) {
   loop->from = loop->end = 0;
   for (int i = 0; i < TURNS; i++) {
     if (connection->unsent.size > 0 && !send_rest(loop, connection)) return;
-    if (atomic_load_explicit(&connection->timed_out, memory_order_relaxed)) {
-      see_off(loop, connection);
-      return;
-    }
     if (!have_some(loop, connection, &more) || !answer(loop, connection)) return;
     if (loop->from == loop->end && !more) return;
   }

@@ -27,7 +27,7 @@
 ** loop had read of the connection before it became a worker's is held in the same way.
 **
 ** CHUNKS.  The lines between them are made plain (chunks.c).  What is left of such a line may be
-** nothing: then the next bytes are waited for, until the deadline shuts the socket.
+** nothing: then the next bytes are waited for, until the body's deadline (civetweb.c's poll).
 **
 ** TRAILERS.  Civetweb 1.15 takes the last chunk and two bytes after it.  Unless these are CR LF it
 ** ends the connection later and tells nobody, so it is found out here: they are the last that it
@@ -227,9 +227,9 @@ size_t wire_take(int socket, void *bytes, size_t size) {
   return wire_holds_some(socket) ? (size_t)read_on(socket, bytes, size) : 0;
 }
 
-static void wait_for_more(int socket) {
+static bool more_comes(int socket) {
   struct pollfd one = { .fd = socket, .events = POLLIN };
-  if (!wire_holds_some(socket)) ppoll(&one, 1, NULL, NULL);
+  return poll(&one, 1, -1) > 0;
 }
 
 /* Some of a body, without the extensions of its chunks. */
@@ -239,7 +239,7 @@ static ssize_t read_chunks(int socket, char *bytes, size_t size) {
     size_t kept = n > 0 ? chunks_pass(&chunks, bytes, (size_t)n) : 0;
     if (kept > 0) return (ssize_t)kept;
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return n;
-    wait_for_more(socket);
+    if (!more_comes(socket)) return -1;
   }
 }
 

@@ -271,7 +271,7 @@ static bool idle(feed *feed) {
 /* Whether to go on: the client listens, the server runs, the token is still good. */
 static bool goes_on(feed *feed) {
   request *request = feed->request;
-  if (http_draining()) { /* it shut the client's side */
+  if (http_draining()) {
     if (feed->framed) websocket_close(request, WEBSOCKET_GOING_AWAY);
     return false;
   }
