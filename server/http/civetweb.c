@@ -208,15 +208,15 @@ static const char *line_after(const char *text) {
 /* Whether the headers are all that was sent.  civetweb stops at the first line it cannot read (a
 ** folded one, a name with a byte above 126, none at all) and tells neither of it nor of the lines
 ** after it, which may hold the body's length, or a condition.  So each name must stand at the
-** beginning of the line after the one before, end at its colon, and the last be followed by the
-** empty line, whose LF civetweb has made a NUL.  Where that line is LF alone this looks at the byte
-** behind the head, which is LF then (wire.c). */
+** beginning of the line after the one before, be a token, end at its colon, and the last be
+** followed by the empty line, whose LF civetweb has made a NUL.  Where that line is LF alone this
+** looks at the byte behind the head, which is LF then (wire.c). */
 static bool head_is_whole(const struct mg_request_info *info) {
   const char *at = line_after(info->http_version);
   for (int i = 0; i < info->num_headers && at; i++) {
     const char *name = info->http_headers[i].name, *value = info->http_headers[i].value;
     const char *colon = name + strlen(name);
-    if (name != at || (colon[1] == 0 && value > colon + 1)) return false;
+    if (name != at || !head_is_name(name) || (colon[1] == 0 && value > colon + 1)) return false;
     at = line_after(value);
   }
   return at && at[0] == (info->num_headers ? '\r' : 0) && at[1] == 0;

@@ -68,6 +68,12 @@ static char *span(char *at, int kind) {
   return at;
 }
 
+bool head_is_name(const char *name) {
+  size_t size = strlen(name), i = 0;
+  while (i < size && kinds[(unsigned char)name[i]] & NAME) i++;
+  return size > 0 && i == size;
+}
+
 static bool is(const char *text, size_t size, const char *word, size_t word_size) {
   return size == word_size && strncasecmp(text, word, size) == 0;
 }

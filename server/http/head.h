@@ -19,6 +19,8 @@ bool head_may_be_plain(const char *bytes, size_t size);
 ** bytes: PLAIN_MOST at most, and room for one more.  How many bytes it has; 0: it is none that is
 ** plain, or not whole, and request means nothing. */
 size_t head_read(char *bytes, size_t size, request *request);
+/* Whether a header may be called so: it is a token of RFC 9110. */
+bool head_is_name(const char *name);
 /* How long http:// or https:// is, with which a target begins that is a whole URL; else 0. */
 size_t head_scheme_size(const char *target);
 /* Whether the connection ends after the request, by its version and Connection lines. */

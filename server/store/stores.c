@@ -548,8 +548,10 @@ const char *store_occupant(const char *name, size_t size) {
   return path_of(path, sizeof path, name, size) ? name_occupant(path) : NULL;
 }
 
-/* Is it one that nobody here could open anyway? */
+/* Is it one that nobody here could open anyway?  A file of several names stays under the others. */
 static bool no_store(const char *path, int rc) {
+  struct stat st;
+  if (rc == MAPH_CANTOPEN && stat(path, &st) == 0 && st.st_nlink > 1) return true;
   return rc == MAPH_FORMAT || rc == MAPH_CORRUPT
          || (rc == MAPH_CANTOPEN && faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0);
 }
