@@ -380,8 +380,9 @@ static void reply_no_job(request *request) {
                 "anew, which ends a job");
 }
 
-/* Answer with one job, which may have gone meanwhile: 202 while it runs, if it was begun or stopped
-** by this request.  Who waited for a job that did not succeed gets its problem. */
+/* Answer with one job, which may have gone meanwhile: 202 if it was begun or stopped by this
+** request and its end was not waited for, though it may have come.  Who waited for a job that did
+** not succeed gets its problem. */
 static void answer(request *request, uint64_t id, bool asked, bool waited) {
   char detail[512];
   int rc = MAPH_OK, status = 200;
@@ -391,7 +392,7 @@ static void answer(request *request, uint64_t id, bool asked, bool waited) {
   if ((job = job_find(id)) != NULL && !may_see(request, job)) job = NULL;
   if (job) {
     job_json(request->reply.body, job);
-    if (asked && job->state == RUNNING) status = 202;
+    if (asked && (!waited || job->state == RUNNING)) status = 202;
     if (waited && (job->state == FAILED || job->state == CANCELLED)) rc = job->rc;
     if (rc != MAPH_OK && job->kind == REMOVAL)
       snprintf(request->reply.members, sizeof request->reply.members, ",\"deleted\":%llu",
