@@ -7,10 +7,9 @@
 #include "calls/rewriting.h"
 
 /* Copy the snapshot's live records to rewriting->to as its base, in the order of their keys where
-** that can be; or frozen: in the order of a perfect hash, where one can be had. */
+** that can be.  freeze_base does it in the order of a perfect hash. */
 int base_copy(rewriting *rewriting);
-int base_freeze(rewriting *rewriting);
-/* Then every key is looked up, and the order of them is made. */
+/* After either of them every key is looked up, and the order of them is made. */
 int base_verify(rewriting *rewriting);
 
 #endif

@@ -24,6 +24,7 @@
 ** that is in their cache.
 */
 #include "calls/handle.h"
+#include "calls/registry.h"
 #include "file/grant.h"
 #include "file/record.h"
 #include "file/store.h"

@@ -9,6 +9,7 @@
 ** have each key once.  They are the phases "log", "lookup", "index", "order".
 */
 #include "calls/handle.h"
+#include "calls/registry.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"

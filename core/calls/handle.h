@@ -1,5 +1,5 @@
 /*
-** handle.h - what `maph`, `maph_txn` and `maph_snapshot` are, and the registry of open stores.
+** handle.h - what `maph`, `maph_txn` and `maph_snapshot` are, and the store that a handle is on.
 */
 #ifndef MAPH_HANDLE_H
 #define MAPH_HANDLE_H
@@ -131,9 +131,5 @@ void handle_end_rewrite(maph *m);
 int handle_replace(maph *m, store *store); /* of a store in memory: by a rewritten one */
 void handle_note_rewrite(maph *m, const maph_rewrite *rewrite);
 int handle_last_rewrite(maph *m, maph_rewrite *rewrite); /* NOTFOUND */
-void store_pin(store *store);
-void store_unpin(store *store);
-int store_open(const char *path, int writing, const maph_options *options, store **store);
-int store_let_go(store *store, int writing); /* give a handle's hold on it up */
 
 #endif

@@ -3,10 +3,10 @@
 **
 ** writer/load.c makes the file, which gets its name by writer/create.c or, with `into_empty`, by
 ** intake.c.  With `optimize` the entries first go to a file without a name beside the path.  From
-** that base.c gathers the records in the order of a perfect hash, as it does from a store that is
+** that freeze.c gathers the records in the order of a perfect hash, as it does from a store that is
 ** rewritten.
 */
-#include "calls/base.h"
+#include "calls/freeze.h"
 #include "calls/handle.h"
 #include "calls/intake.h"
 #include "calls/open.h"
@@ -250,7 +250,7 @@ static int freeze(maph_load *load) {
   rewriting.how.unique = 1;
   rewriting.how.listener = NULL;
   rc = create_bare(load->creation.temporary, load->creation.mode, &rewriting.to);
-  if (rc == MAPH_OK) rc = base_freeze(&rewriting);
+  if (rc == MAPH_OK) rc = freeze_base(&rewriting);
   load->listener = rewriting.listener;
   store_free(load->store);
   load->store = rewriting.to;

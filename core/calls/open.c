@@ -2,6 +2,7 @@
 ** open.c - the life of a handle: open, with its options, close; and the end of a store.
 */
 #include "calls/handle.h"
+#include "calls/registry.h"
 #include "calls/open.h"
 #include "file/grant.h"
 #include "file/store.h"

@@ -26,6 +26,7 @@
 ** next call, if there is one.
 */
 #include "calls/handle.h"
+#include "calls/registry.h"
 #include "calls/snapshot.h"
 #include "file/record.h"
 #include "file/store.h"

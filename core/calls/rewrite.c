@@ -49,7 +49,9 @@
 ** much (log.c) that a store without live records can always be compacted.
 */
 #include "calls/handle.h"
+#include "calls/registry.h"
 #include "calls/base.h"
+#include "calls/freeze.h"
 #include "calls/rewrite.h"
 #include "calls/rewriting.h"
 #include "calls/supersede.h"
@@ -405,7 +407,7 @@ static int make_store(rewriting *rewriting, const char *temporary, const uint8_t
 
 /* The base, looked up and on disk. */
 static int write_base(rewriting *rewriting, int freeze) {
-  int rc = freeze ? base_freeze(rewriting) : base_copy(rewriting);
+  int rc = freeze ? freeze_base(rewriting) : base_copy(rewriting);
   if (rewriting->from->given) rewriting->result.swept = rewriting->dropped;
   rewriting->copied = rewriting->snapshot->snapshot;
   if (rc == MAPH_OK) rc = base_verify(rewriting);

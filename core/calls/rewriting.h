@@ -1,5 +1,6 @@
 /*
-** rewriting.h - a new generation of a store while it is made: what base.c and rewrite.c share.
+** rewriting.h - a new generation of a store while it is made: what base.c, freeze.c and rewrite.c
+** share.
 */
 #ifndef MAPH_REWRITING_H
 #define MAPH_REWRITING_H

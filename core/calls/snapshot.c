@@ -3,6 +3,7 @@
 ** range.c read in them.
 */
 #include "calls/snapshot.h"
+#include "calls/registry.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"

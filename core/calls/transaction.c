@@ -4,6 +4,7 @@
 */
 #include "calls/count.h"
 #include "calls/handle.h"
+#include "calls/registry.h"
 #include "calls/rewrite.h"
 #include "file/record.h"
 #include "file/store.h"

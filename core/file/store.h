@@ -1,7 +1,7 @@
 /*
 ** store.h - the open store inside the library: one file as this process sees it.
 **
-** A `store` is shared by all handles on that file (calls/handle.c keeps the registry).  It holds
+** A `store` is shared by all handles on that file (calls/registry.c keeps them).  It holds
 ** the mappings of the file and the state of this process as a writer.  A `view` is what one read
 ** needs of a store, loaded once.
 **
@@ -52,7 +52,7 @@ typedef struct tip {
 typedef struct store {
   struct store *next;   /* registry */
   unsigned references;  /* handles and snapshots, under the registry's mutex */
-  pthread_mutex_t door; /* loading, and joining and leaving the writers: calls/handle.c */
+  pthread_mutex_t door; /* loading, and joining and leaving the writers: calls/registry.c */
   int loaded;           /* mapped, its header read */
   unsigned writers;     /* handles that may write */
   char *path;           /* resolved; of messages too; behind the store */

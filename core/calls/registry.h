@@ -1,0 +1,23 @@
+/*
+** registry.h - the stores that are open in this process, each of which its handles share.
+*/
+#ifndef MAPH_REGISTRY_H
+#define MAPH_REGISTRY_H
+
+#include "file/store.h"
+
+/* The store of the file at path, for one handle more, which may write or not.  NOTFOUND CANTOPEN
+** BUSY RECOVER CORRUPT FORMAT NOMEM ... */
+int store_open(const char *path, int writing, const maph_options *options, store **store);
+int store_let_go(store *store, int writing); /* give a handle's hold on it up */
+/* As long as it is pinned it is there and mapped. */
+void store_pin(store *store);
+void store_unpin(store *store);
+/* A handle writes to it no more; the last writer leaves the file clean. */
+int store_stop_writing(store *store);
+/* The same of one that was replaced, by the handle that moves on to what replaced it. */
+void store_leave_replaced(store *store);
+/* Call this in the child of a fork: there every store is dead. */
+void registry_in_child(void);
+
+#endif
