@@ -13,6 +13,7 @@
 ** unlocking would release the parent's lock.
 */
 #include "calls/handle.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -600,6 +601,11 @@ int maph_refresh(maph *m) {
   }
   if (rc == MAPH_OK) handle_release_retired(m);
   return rc;
+}
+
+int maph_guarded(maph *m) {
+  if (m == NULL) return atomic_load(&os_lost_count) != 0;
+  return check_handle(m) == MAPH_OK && grant_lost(atomic_load(&m->store));
 }
 
 /* The store is being replaced, or that began and was not ended.  Wait for whoever does it: then the

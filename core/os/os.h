@@ -2,7 +2,7 @@
 ** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
 ** memory.
 **
-** It is one interface, and os_unix, attributes, path, place, time and unnamed implement it
+** It is one interface, and os_unix, attributes, guard, path, place, time and unnamed implement it
 ** together.  Only the files of os/ include the system's headers for these.  Calls that return int
 ** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
 ** fail by a test build (os_test below).
@@ -10,6 +10,7 @@
 #ifndef MAPH_OS_H
 #define MAPH_OS_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -74,6 +75,17 @@ int os_grow(os_file *file, const char *path, uint64_t to);
 void os_trim(os_file *file, uint64_t to);
 int os_map(const os_file *file, const char *path, uint64_t length, int writable, uint8_t **base);
 void os_unmap(uint8_t *base, uint64_t length);
+extern __attribute__((visibility("hidden"))) _Atomic uint64_t os_lost_count;
+int os_is_lost(const uint8_t *base);
+/* Is the mapping that begins there no longer the file's, because that had no page to read, or took
+** no more stores?  (guard.c)  relaxed: the thread that lost it counted it; others may see it
+** later, when they commit. */
+static inline int os_lost(const uint8_t *base) {
+  return __builtin_expect(atomic_load_explicit(&os_lost_count, memory_order_relaxed) != 0, 0)
+         && os_is_lost(base);
+}
+/* May the file be written at all, as far as it can be told?  CANTOPEN IOERR */
+int os_takes_stores(const os_file *file, const char *path);
 /* fault pages of the file, mapped at base, in for writing, beforehand.  FULL NOMEM IOERR */
 int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to);
 /* below `to`.  FULL IOERR */

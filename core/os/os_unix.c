@@ -15,6 +15,7 @@
 #include "os/os.h"
 #include "os/error.h"
 #include "os/fault.h"
+#include "os/guard.h"
 #include "maph.h"
 
 #include <errno.h>
@@ -465,28 +466,47 @@ int os_map(const os_file *file, const char *path, uint64_t length, int writable,
 #ifdef MADV_DONTDUMP
   madvise(p, length, MADV_DONTDUMP);
 #endif
+  guard_add(p, length, writable ? file->fd : -1);
   *base = p;
   return MAPH_OK;
 }
 
 void os_unmap(uint8_t *base, uint64_t length) {
-  if (base != NULL) munmap(base, length);
+  if (base == NULL) return;
+  guard_drop(base);
+  munmap(base, length);
+}
+
+/* Whoever may write a file to which nobody may write now: the kernel says so.  NULL: nothing. */
+static const char *closed_to_stores(const os_file *file) {
+  struct statvfs disk;
+#ifdef STATX_ATTR_IMMUTABLE
+  struct statx sx;
+  if (statx(file->fd, "", AT_EMPTY_PATH, 0, &sx) == 0 && (sx.stx_attributes & STATX_ATTR_IMMUTABLE))
+    return "it was made immutable while it was open: take that back (chattr -i)";
+#endif
+  if (fstatvfs(file->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
+    return "its file system became read-only: check the disk";
+  return NULL;
+}
+
+int os_takes_stores(const os_file *file, const char *path) {
+  const char *why = closed_to_stores(file);
+  return why ? fail(MAPH_IOERR, "%s: %s", path, why) : MAPH_OK;
 }
 
 /* The disk is full, or gone: a page of the file cannot be made writable. */
-static int page_refused(const os_file *file, const char *path, uint64_t from, uint64_t to, int e) {
-  struct statvfs disk;
+static int page_refused(const os_file *file, const char *path, uint64_t from, uint64_t to) {
+  const char *why = closed_to_stores(file);
   struct stat st;
   uint8_t byte;
-  if (e == ENOMEM) return fail_memory(to - from);
   if (fstat(file->fd, &st) == 0 && (uint64_t)st.st_size < to)
     return fail(MAPH_IOERR, "%s: the file ends at %llu: somebody shortened it", path,
                 (unsigned long long)st.st_size);
   if (pread(file->fd, &byte, 1, (off_t)from) != 1)
     return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s: check the disk", path,
                 (unsigned long long)from, strerror(errno));
-  if (fstatvfs(file->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
-    return fail(MAPH_IOERR, "%s: its file system became read-only: check the disk", path);
+  if (why) return fail(MAPH_IOERR, "%s: %s", path, why);
   return fail(MAPH_FULL,
               "%s: the disk has no room to write bytes %llu to %llu: make room and try again", path,
               (unsigned long long)from, (unsigned long long)to);
@@ -497,7 +517,7 @@ int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t f
   if (SYS("madvise", -1, madvise(base + first, last - first, MADV_POPULATE_WRITE)) == 0
       || errno == EINVAL || errno == ENOSYS || errno == EINTR)
     return MAPH_OK;
-  return page_refused(file, path, from, to, errno);
+  return errno == ENOMEM ? fail_memory(last - first) : page_refused(file, path, from, to);
 }
 
 int os_fill_holes(const os_file *file, const char *path, uint64_t to) {
@@ -622,6 +642,8 @@ int os_read(const os_file *file, const char *path, uint64_t offset, void *data, 
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to) {
   uint64_t first = page_down(from), last = page_up(to);
   int r;
+  if (os_lost(base))
+    return fail(MAPH_IOERR, "%s: stores to it did not reach the file: open it again", path);
   do r = SYS("msync", -1, msync(base + first, last - first, MS_SYNC));
   while (r != 0 && errno == EINTR);
   if (r != 0) {
