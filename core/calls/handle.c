@@ -158,11 +158,34 @@ static int must_be_trusted(store *store, int writing, const maph_options *option
   return rc == MAPH_BUSY && store->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
+/* In a layered file system the file that a reader has open is no longer that of its path once a
+** writer made a copy of it, and nothing in it tells. */
+static int is_layered(const store *store) { return store->file.layered && !store->file.writable; }
+
+/* Has an open file, of the same identity, the bytes that are mapped?  An overlay that copies the
+** attributes of a file before its bytes (metacopy) gives both one identity.  As long as nothing was
+** committed in the one that the other has not, either will do. */
+static int maps_bytes_of(const store *store, const os_file *file) {
+  const uint8_t *base = atomic_load(&store->base);
+  uint64_t before, there;
+  if (base == NULL || atomic_load(&store->size) < HEADER_SIZE) return 1;
+  before = atomic_load(&header_of(base)->committed);
+  return os_read(file, store->path, offsetof(header, committed), &there, sizeof there) == MAPH_OK
+         && there >= before && there <= atomic_load(&header_of(base)->committed);
+}
+
+/* A layered store that is read is not written to through its mapping: that may be of the file
+** below. */
+static int is_of(const store *store, const os_file *file) {
+  if (store->file.device != file->device || store->file.inode != file->inode) return 0;
+  return !is_layered(store) || (!file->writable && maps_bytes_of(store, file));
+}
+
 static store *registered(const os_file *file) {
   store *store;
   assert(is_locked(&registry_mutex));
   for (store = registry; store != NULL; store = store->next)
-    if (store->file.device == file->device && store->file.inode == file->inode) return store;
+    if (is_of(store, file)) return store;
   return NULL;
 }
 
@@ -385,7 +408,8 @@ static int follow(maph *m, store **store, int copied) {
     if (rc == MAPH_NOTFOUND)
       rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there",
                 m->path);
-    if (rc == MAPH_OK && (device != (*store)->file.device || inode != (*store)->file.inode))
+    if (rc == MAPH_OK
+        && (copied || device != (*store)->file.device || inode != (*store)->file.inode))
       rc = move_to_current(m);
     *store = atomic_load(&m->store);
   }
@@ -412,14 +436,13 @@ int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
   return rc;
 }
 
-/* In a layered file system the file that a reader has open is no longer that of its path once a
-** writer made a copy of it, and nothing in it tells. */
-static int is_layered(const store *store) { return store->file.layered && !store->file.writable; }
-
 static int copied_up(const maph *m, const store *store) {
-  uint64_t device, inode;
-  return os_identity(m->path, &device, &inode) == MAPH_OK
-         && (device != store->file.device || inode != store->file.inode);
+  os_file file;
+  int copied;
+  if (os_open(m->path, OS_READ, 0, &file) != MAPH_OK) return 0;
+  copied = !is_of(store, &file);
+  os_close(&file);
+  return copied;
 }
 
 /* relaxed: a time that lets one thread a millisecond look; nothing else is read by it. */
@@ -595,7 +618,8 @@ int maph_refresh(maph *m) {
     if (rc == MAPH_NOTFOUND)
       return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
     pthread_mutex_lock(&m->mutex);
-    if (rc == MAPH_OK && (device != store->file.device || inode != store->file.inode))
+    if (rc == MAPH_OK
+        && (is_layered(store) || device != store->file.device || inode != store->file.inode))
       rc = move_to_current(m);
     pthread_mutex_unlock(&m->mutex);
   }
