@@ -96,6 +96,8 @@ int os_remove(const char *path); /* OK when it is not there */
 int os_room(const os_file *file, const char *path, uint64_t to);
 /* grant real space up to `to` bytes.  FULL IOERR */
 int os_grow(os_file *file, const char *path, uint64_t to);
+/* how large a file may be: ulimit -f.  UINT64_MAX: no limit.  To write past it is a signal */
+uint64_t os_size_limit(void);
 /* give unused space back; failing is harmless */
 void os_trim(os_file *file, uint64_t to);
 /* May the file be written at all, as far as it can be told?  IOERR */
