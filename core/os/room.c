@@ -84,7 +84,7 @@ int os_fill_holes(const os_file *file, const char *path, uint64_t to) {
               strerror(e));
 }
 
-/* Is a file that is open for writing closed to all writing by now?  The kernel's words; NULL: no. */
+/* Is a file that is open for writing closed to all writing by now?  Why; NULL: it is not. */
 static const char *closed_to_stores(const os_file *file) {
   struct statvfs disk;
 #ifdef STATX_ATTR_IMMUTABLE
