@@ -34,11 +34,13 @@
 ** through it, returns MAPH_MISUSE, but those that close, which work.  The child may open the store
 ** anew.  It keeps no lock of its parent's, also when a progress callback forked it.
 **
-** SIGNALS.  The library installs none.  A full disk is MAPH_FULL and a failed one MAPH_IOERR, also
-** where the file shares its blocks with a copy or was copied with holes.  Deletes and maph_compact
-** then have room that puts leave them: core/limits.md says how much.  A stranger who truncates
-** a file that is mapped makes reads of the lost pages raise SIGBUS, as for every mapping; no call
-** of this library shortens a file that is in use below what is used.
+** SIGNALS.  The library catches none, unless it is asked to (maph_guard).  A full disk is
+** MAPH_FULL and a failed one MAPH_IOERR, also where the file shares its blocks with a copy or was
+** copied with holes.  Deletes and maph_compact then have room that puts leave them: core/limits.md
+** says how much.  A stranger who truncates a file that is mapped makes reads of the lost pages
+** raise SIGBUS, as for every mapping; no call of this library shortens a file that is in use below
+** what is used.  Who makes it immutable in the middle of a commit makes the writer's next store
+** raise SIGBUS; the file is then as after a kill.
 **
 ** DURABILITY, per handle or per transaction, named as SQLite names it:
 **   MAPH_SYNC_OFF     a commit survives the death of the process, not a power cut.
@@ -260,6 +262,18 @@ MAPH_API int maph_destroy(const char *path, int busy_timeout_ms);
 ** Threads: any, and every signal handler: it is one atomic addition to memory.  m must stay open
 ** until this returns. */
 MAPH_API void maph_interrupt(maph *m);
+
+/* For programs that go on where a store fails: from here on the library catches SIGBUS of its own
+** mappings, and passes any other on to the handler that was there.  A page that cannot be read, of
+** a file that was shortened or on a disk that fails, is zeros: what lies there is CORRUPT or not
+** found.  Where the file takes no more stores, because it was made immutable or its file system
+** read-only or full, nothing stored from there on reaches it, as if the process had been killed.
+** Either way what was acknowledged is in the file, writes to that store answer IOERR until each of
+** its handles was closed and it is opened anew, and reads and other stores go on.
+** Threads: any; once is enough.  Install your own handlers before. */
+MAPH_API void maph_guard(void);
+/* 1: that happened to the store that m uses now; NULL: to any since the program began. */
+MAPH_API int maph_guarded(maph *m);
 
 typedef struct maph_stats {
   uint64_t records;    /* live keys (expired ones count until something overwrites them) */

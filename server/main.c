@@ -26,7 +26,6 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/sentence.h"
-#include "base/sigbus.h"
 #include "http/access_log.h"
 #include "http/http.h"
 #include "routes/jobs.h"
@@ -142,7 +141,8 @@ int main(int argc, char **argv) {
   block_signals(&set);
   sentence_setup();
   jobs_start();
-  if (!sigbus_guard() || !access_log_open() || !auth_load() || !stores_find() || !guard_setup()
+  maph_guard();
+  if (!access_log_open() || !auth_load() || !stores_find() || !guard_setup()
       || !client_setup() || http_start(serve_callbacks(), files_for_waiting(files)) != 0)
     return 2;
   judge_file_limit(files);

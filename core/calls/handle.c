@@ -6,6 +6,7 @@
 */
 #include "calls/handle.h"
 #include "calls/registry.h"
+#include "file/grant.h"
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
@@ -178,7 +179,8 @@ static int follow(maph *m, store **store, int copied) {
     if (rc == MAPH_NOTFOUND)
       rc = fail(MAPH_CANTOPEN, "%s: the store was replaced, and what replaced it is not there",
                 m->path);
-    if (rc == MAPH_OK && (device != (*store)->file.device || inode != (*store)->file.inode))
+    if (rc == MAPH_OK
+        && (copied || device != (*store)->file.device || inode != (*store)->file.inode))
       rc = move_to_current(m);
     *store = atomic_load(&m->store);
   }
@@ -205,14 +207,13 @@ int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
   return rc;
 }
 
-/* In a layered file system the file that a reader has open is no longer that of its path once a
-** writer made a copy of it, and nothing in it tells. */
-static int is_layered(const store *store) { return store->file.layered && !store->file.writable; }
-
 static int copied_up(const maph *m, const store *store) {
-  uint64_t device, inode;
-  return os_identity(m->path, &device, &inode) == MAPH_OK
-         && (device != store->file.device || inode != store->file.inode);
+  os_file file;
+  int copied;
+  if (os_open(m->path, OS_READ, 0, &file) != MAPH_OK) return 0;
+  copied = !store_is_of(store, &file);
+  os_close(&file);
+  return copied;
 }
 
 /* relaxed: a time that lets one thread a millisecond look; nothing else is read by it. */
@@ -234,7 +235,7 @@ static inline int find_store(maph *m, store **store, int at_once) {
       &header_of(atomic_load_explicit(&(*store)->base, memory_order_acquire))->state,
       memory_order_acquire);
   if (likely((state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) == 0)) {
-    if (likely(!is_layered(*store)) || (!at_once && looked_lately(m))) return MAPH_OK;
+    if (likely(!store_is_layered(*store)) || (!at_once && looked_lately(m))) return MAPH_OK;
     return copied_up(m, *store) ? follow(m, store, 1) : MAPH_OK;
   }
   return follow(m, store, 0);
@@ -266,7 +267,7 @@ void handle_lend(maph *m, const store *store) {
   pthread_mutex_lock(&m->mutex);
   if (m->store == store) {
     atomic_store(&m->lent, store);
-    if (!m->options.verify && !is_layered(store))
+    if (!m->options.verify && !store_is_layered(store))
       handle_set_quick(m, handle_quick ^ (uint64_t)(uintptr_t)store);
   }
   pthread_mutex_unlock(&m->mutex);
@@ -388,12 +389,18 @@ int maph_refresh(maph *m) {
     if (rc == MAPH_NOTFOUND)
       return fail(MAPH_CANTOPEN, "%s: the store is no longer there", m->path);
     pthread_mutex_lock(&m->mutex);
-    if (rc == MAPH_OK && (device != store->file.device || inode != store->file.inode))
+    if (rc == MAPH_OK
+        && (store_is_layered(store) || device != store->file.device || inode != store->file.inode))
       rc = move_to_current(m);
     pthread_mutex_unlock(&m->mutex);
   }
   if (rc == MAPH_OK) handle_release_retired(m);
   return rc;
+}
+
+int maph_guarded(maph *m) {
+  if (m == NULL) return atomic_load(&os_lost_count) != 0;
+  return check_handle(m) == MAPH_OK && grant_lost(atomic_load(&m->store));
 }
 
 /* The store is being replaced, or that began and was not ended.  Wait for whoever does it: then the

@@ -149,11 +149,30 @@ static int must_be_trusted(store *store, int writing, const maph_options *option
   return rc == MAPH_BUSY && store->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
+int store_is_layered(const store *store) { return store->file.layered && !store->file.writable; }
+
+/* Has an open file, of the same identity, the bytes that are mapped?  An overlay that copies the
+** attributes of a file before its bytes (metacopy) gives both one identity.  As long as nothing was
+** committed in the one that the other has not, either will do. */
+static int maps_bytes_of(const store *store, const os_file *file) {
+  const uint8_t *base = atomic_load(&store->base);
+  uint64_t before, there;
+  if (base == NULL || atomic_load(&store->size) < HEADER_SIZE) return 1;
+  before = atomic_load(&header_of(base)->committed);
+  return os_read(file, store->path, offsetof(header, committed), &there, sizeof there) == MAPH_OK
+         && there >= before && there <= atomic_load(&header_of(base)->committed);
+}
+
+int store_is_of(const store *store, const os_file *file) {
+  if (store->file.device != file->device || store->file.inode != file->inode) return 0;
+  return !store_is_layered(store) || (!file->writable && maps_bytes_of(store, file));
+}
+
 static store *registered(const os_file *file) {
   store *store;
   assert(is_locked(&registry_mutex));
   for (store = registry; store != NULL; store = store->next)
-    if (store->file.device == file->device && store->file.inode == file->inode) return store;
+    if (store_is_of(store, file)) return store;
   return NULL;
 }
 

@@ -79,6 +79,7 @@ int supersede(store *from, store *to, const char *temporary, char *note, int (*l
   if (rc != MAPH_OK) return rc;
   supersede_mark(from, STATE_SWITCHING, 1);
   if (last) rc = last(arg);
+  if (rc == MAPH_OK && grant_lost(from)) rc = grant_say_lost(from); /* its users see no mark */
   if (rc == MAPH_OK) rc = os_rename(temporary, from->path);
   if (rc != MAPH_OK) {
     supersede_mark(from, STATE_SWITCHING, 0);

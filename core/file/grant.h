@@ -6,10 +6,28 @@
 
 #include "file/store.h"
 
+enum { GRANT_LOOK_MS = 10 };
+
 /* No holes below `to`: before the first store of a session.  FULL IOERR */
 int grant_file(store *store, uint64_t to);
 int grant_scarce(store *store); /* where a store may need room: is the disk nearly full? */
 int grant_now(store *store, uint64_t from, uint64_t to);
+
+/* Is what this process sees of the file, or stores to it, no longer the file's?  (os/guard.c)
+** relaxed: where another thread maps it anew just now, the older mapping is the one to ask. */
+static inline int grant_lost(const store *store) {
+  return os_lost(atomic_load_explicit(&store->write_base, memory_order_relaxed))
+         || os_lost(atomic_load_explicit(&store->base, memory_order_relaxed));
+}
+int grant_say_lost(const store *store); /* IOERR */
+int grant_look(store *store, uint64_t now);
+/* Before the first store of a session: may the file be written?  What can be told beforehand is
+** looked at each hundredth of a second.  relaxed: as in grant_scarce.  IOERR */
+static inline int grant_allowed(store *store, uint64_t now) {
+  uint64_t looked = atomic_load_explicit(&store->allowed_ms, memory_order_relaxed);
+  if (likely(now - looked < GRANT_LOOK_MS && !grant_lost(store))) return MAPH_OK;
+  return grant_look(store, now);
+}
 
 /* May stores into old pages fail at all here, and is the disk nearly full? */
 static inline int grant_needed(store *store) {
@@ -23,7 +41,11 @@ static inline int grant_pages(store *store, uint64_t from, uint64_t to) {
   return likely(!grant_needed(store)) ? MAPH_OK : grant_now(store, from, to);
 }
 
-static inline int grant_header(store *store) { return grant_pages(store, 0, HEADER_SIZE); }
+/* The same of the header, also outside sessions. */
+static inline int grant_header(store *store) {
+  int rc = grant_allowed(store, os_clock_coarse_ms());
+  return rc == MAPH_OK ? grant_pages(store, 0, HEADER_SIZE) : rc;
+}
 
 /* Did a word that was just stored reach the file?  A handler of SIGBUS may have put another page
 ** there.  relaxed: who stored the word saw mappings that reach it; an older one, kept until the

@@ -120,6 +120,7 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
 }
 
 int header_say_poisoned(const store *store) {
+  if (grant_lost(store)) return grant_say_lost(store);
   return fail(MAPH_IOERR,
               "%s: a flush to disk failed earlier, so nothing more may be written: check the disk, "
               "then run `maph recover`",

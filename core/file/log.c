@@ -341,8 +341,10 @@ void log_keep_for_deletes(store *store) {
 /* Store bytes where no reader looks yet. */
 static int put_bytes(store *store, uint64_t offset, const void *data, uint64_t size) {
   OS_TEST_STORE(store->write_base, offset, size);
-  if (unlikely(store->file.file_system == OS_COPY_ON_WRITE))
+  if (unlikely(store->file.file_system == OS_COPY_ON_WRITE)) {
+    if (grant_lost(store)) return grant_say_lost(store); /* nothing more may reach the file */
     return os_write(&store->file, store->path, offset, data, size);
+  }
   memcpy(store->write_base + offset, data, size);
   return MAPH_OK;
 }

@@ -81,6 +81,7 @@ typedef struct store {
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
   _Atomic int scarce;
   _Atomic uint64_t room_looked_ms;
+  _Atomic uint64_t allowed_ms; /* when the file was last seen to take stores */
   int bulk;         /* so much will be written that throughput counts, not the longest wait */
   int spares;       /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
   int lent;         /* 1: the reserve was given to a compaction; of the holder of the turn */

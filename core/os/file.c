@@ -79,12 +79,18 @@ void os_close(os_file *file) {
 }
 
 void os_touch(const os_file *file, uint64_t offset, char byte) {
+  if (offset >= os_size_limit()) return;
   if (pwrite(file->fd, &byte, 1, (off_t)offset) != 1) return; /* it stays as it was */
 }
 
 int os_write(const os_file *file, const char *path, uint64_t offset, const void *data,
              size_t size) {
   const uint8_t *p = data;
+  uint64_t limit = os_size_limit();
+  if (offset + size > limit)
+    return fail(MAPH_FULL,
+                "%s: offset %llu: cannot write: the limit on file size is %llu (ulimit -f)", path,
+                (unsigned long long)offset, (unsigned long long)limit);
   while (size > 0) {
     ssize_t w = SYS("pwrite", -1, pwrite(file->fd, p, size, (off_t)offset));
     if (w < 0 && errno == EINTR) continue;

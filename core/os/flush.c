@@ -21,6 +21,8 @@
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to) {
   uint64_t first = os_page_down(from), last = os_page_up(to);
   int r;
+  if (os_lost(base))
+    return fail(MAPH_IOERR, "%s: stores to it did not reach the file: open it again", path);
   do r = SYS("msync", -1, msync(base + first, last - first, MS_SYNC));
   while (r != 0 && errno == EINTR);
   if (r != 0) {

@@ -43,6 +43,8 @@ static int open_or_make_lock(const char *path, const os_file *store) {
 
 static int no_lock_file(const char *path, int e) {
   int rc = os_open_code(e);
+  if (e == ENAMETOOLONG)
+    return fail(rc, "%s: the name is too long for the lock file, which every writer needs", path);
   if (rc == MAPH_FULL || rc == MAPH_NOMEM || rc == MAPH_IOERR || e == EMFILE || e == ENFILE)
     return fail(rc, "%s: cannot make or open the lock file, which every writer needs: %s", path,
                 strerror(e));

@@ -4,6 +4,7 @@
 #include "os/mapping.h"
 #include "os/error.h"
 #include "os/fault.h"
+#include "os/guard.h"
 #include "os/os.h"
 #include "maph.h"
 
@@ -47,12 +48,15 @@ int os_map(const os_file *file, const char *path, uint64_t length, int writable,
 #ifdef MADV_DONTDUMP
   madvise(p, length, MADV_DONTDUMP);
 #endif
+  guard_add(p, length, writable ? file->fd : -1);
   *base = p;
   return MAPH_OK;
 }
 
 void os_unmap(uint8_t *base, uint64_t length) {
-  if (base != NULL) munmap(base, length);
+  if (base == NULL) return;
+  guard_drop(base);
+  munmap(base, length);
 }
 
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge) {

@@ -10,6 +10,7 @@
 #ifndef MAPH_OS_H
 #define MAPH_OS_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -95,8 +96,12 @@ int os_remove(const char *path); /* OK when it is not there */
 int os_room(const os_file *file, const char *path, uint64_t to);
 /* grant real space up to `to` bytes.  FULL IOERR */
 int os_grow(os_file *file, const char *path, uint64_t to);
+/* how large a file may be: ulimit -f.  UINT64_MAX: no limit.  To write past it is a signal */
+uint64_t os_size_limit(void);
 /* give unused space back; failing is harmless */
 void os_trim(os_file *file, uint64_t to);
+/* May the file be written at all, as far as it can be told?  IOERR */
+int os_takes_stores(const os_file *file, const char *path);
 /* fault pages of the file, mapped at base, in for writing, beforehand.  FULL NOMEM IOERR */
 int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to);
 /* below `to`.  FULL IOERR */
@@ -117,6 +122,17 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
 int os_is_resident(const uint8_t *base, uint64_t offset);
 /* may this process see that of the file? */
 int os_sees_residency(const os_file *file);
+
+/* -- guard.c */
+extern __attribute__((visibility("hidden"))) _Atomic uint64_t os_lost_count;
+int os_is_lost(const uint8_t *base);
+/* Is the mapping that begins there no longer the file's, because that had no page to read, or took
+** no more stores?  relaxed: the thread that lost it counted it; others may see it later, when they
+** commit. */
+static inline int os_lost(const uint8_t *base) {
+  return __builtin_expect(atomic_load_explicit(&os_lost_count, memory_order_relaxed) != 0, 0)
+         && os_is_lost(base);
+}
 
 /* -- flush.c */
 /* that range, to the disk, before returning */

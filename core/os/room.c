@@ -38,16 +38,20 @@ static int grow_by_writing(os_file *file, uint64_t from, uint64_t to) {
   return 0;
 }
 
-int os_grow(os_file *file, const char *path, uint64_t to) {
+uint64_t os_size_limit(void) {
   struct rlimit limit;
+  return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX
+                                                                                 : limit.rlim_cur;
+}
+
+int os_grow(os_file *file, const char *path, uint64_t to) {
+  uint64_t limit = os_size_limit();
   int e = 0;
   if (to <= file->size) return MAPH_OK;
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
-      && to > limit.rlim_cur) {
+  if (to > limit)
     return fail(MAPH_FULL,
                 "%s: cannot grow to %llu bytes: the limit on file size is %llu (ulimit -f)", path,
-                (unsigned long long)to, (unsigned long long)limit.rlim_cur);
-  }
+                (unsigned long long)to, (unsigned long long)limit);
   do
     e = SYS("fallocate", -1, fallocate(file->fd, 0, (off_t)file->size, (off_t)(to - file->size)))
                 != 0
@@ -80,20 +84,37 @@ int os_fill_holes(const os_file *file, const char *path, uint64_t to) {
               strerror(e));
 }
 
+/* Is a file that is open for writing closed to all writing by now?  Why; NULL: it is not. */
+static const char *closed_to_stores(const os_file *file) {
+  struct statvfs disk;
+#ifdef STATX_ATTR_IMMUTABLE
+  struct statx sx;
+  if (statx(file->fd, "", AT_EMPTY_PATH, 0, &sx) == 0 && (sx.stx_attributes & STATX_ATTR_IMMUTABLE))
+    return "it was made immutable while it was open: take that back (chattr -i)";
+#endif
+  if (fstatvfs(file->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
+    return "its file system became read-only: check the disk";
+  return NULL;
+}
+
+int os_takes_stores(const os_file *file, const char *path) {
+  const char *why = closed_to_stores(file);
+  return why ? fail(MAPH_IOERR, "%s: %s", path, why) : MAPH_OK;
+}
+
 /* The disk is full, or gone: a page of the file cannot be made writable. */
 static int page_refused(const os_file *file, const char *path, uint64_t from, uint64_t to, int e) {
-  struct statvfs disk;
+  const char *why = closed_to_stores(file);
   struct stat st;
   uint8_t byte;
-  if (e == ENOMEM) return fail_memory(to - from);
+  if (e == ENOMEM) return fail(MAPH_NOMEM, "%s: no memory for a page of it", path);
   if (fstat(file->fd, &st) == 0 && (uint64_t)st.st_size < to)
     return fail(MAPH_IOERR, "%s: the file ends at %llu: somebody shortened it", path,
                 (unsigned long long)st.st_size);
   if (pread(file->fd, &byte, 1, (off_t)from) != 1)
     return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s: check the disk", path,
                 (unsigned long long)from, strerror(errno));
-  if (fstatvfs(file->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
-    return fail(MAPH_IOERR, "%s: its file system became read-only: check the disk", path);
+  if (why) return fail(MAPH_IOERR, "%s: %s", path, why);
   return fail(MAPH_FULL,
               "%s: the disk has no room to write bytes %llu to %llu: make room and try again", path,
               (unsigned long long)from, (unsigned long long)to);
@@ -136,12 +157,10 @@ int os_room(const os_file *file, const char *path, uint64_t to) {
 
 /* How far a file may still grow: ulimit -f. */
 static uint64_t room_below_limit(const os_file *file) {
-  struct rlimit limit;
+  uint64_t limit = os_size_limit();
   struct stat st;
-  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY
-      || fstat(file->fd, &st) != 0)
-    return UINT64_MAX;
-  return limit.rlim_cur > (uint64_t)st.st_size ? limit.rlim_cur - (uint64_t)st.st_size : 0;
+  if (limit == UINT64_MAX || fstat(file->fd, &st) != 0) return UINT64_MAX;
+  return limit > (uint64_t)st.st_size ? limit - (uint64_t)st.st_size : 0;
 }
 
 uint64_t os_free_room(const os_file *file) {

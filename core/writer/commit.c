@@ -161,12 +161,13 @@ static int publish(txn *txn) {
   rc = index_publish(store, txn->changed.key, txn->changed.count, 0);
   if (rc == MAPH_OK) {
     set(store, &live(store)->committed, txn->after.end);
-    if (!grant_reached(store, offsetof(header, committed))) rc = header_say_poisoned(store);
+    if (!grant_reached(store, offsetof(header, committed)) || grant_lost(store))
+      rc = header_say_poisoned(store);
     order_note(store, &txn->changed, txn->before.end, txn->after.end);
   }
   if (rc != MAPH_OK) {
     header_poison(store);
-    return rc;
+    return grant_lost(store) ? grant_say_lost(store) : rc;
   }
   wake_watchers(store);
   tell_time(store);

@@ -97,7 +97,8 @@ int create_bare(const char *path, int mode, store **out) {
   int rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &file);
   *out = NULL;
   if (rc == MAPH_EXISTS) {
-    os_remove(path); /* of a creator that died: the caller holds the lock for it */
+    rc = os_remove(path); /* of a creator that died: the caller holds the lock for it */
+    if (rc != MAPH_OK) return rc;
     rc = os_open(path, OS_WRITE | OS_NEW, (unsigned)mode, &file);
   }
   if (rc == MAPH_EXISTS) return rc;

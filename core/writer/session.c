@@ -287,15 +287,18 @@ int session_begin(store *store, int timeout_ms) {
 int session_begin_write(store *store, int timeout_ms, const interrupt_count *own) {
   lock_patience patience = lock_patience_of(timeout_ms, own);
   int rc = lock_take_turn(store, &patience), found;
+  uint64_t now;
   if (rc != MAPH_OK) return rc;
   store->spares = LOG_SPARES_NOTHING;
   let_lock_go(store);
-  rc = lock_take(store, &patience, &found);
+  now = os_clock_coarse_ms();
+  rc = grant_allowed(store, now);
+  if (rc == MAPH_OK) rc = lock_take(store, &patience, &found);
   if (rc == MAPH_OK && unlikely(!is_as_left(store, found))) {
     rc = between_writers(store, &patience);
     if (rc != MAPH_OK) lock_release(store);
-  } else if (rc == MAPH_OK && unlikely(os_clock_coarse_ms() - store->reached_ms > LOOK_MS)) {
-    rc = session_reached(store);
+  } else if (rc == MAPH_OK && unlikely(now - store->reached_ms > LOOK_MS)) {
+    rc = session_reached(store); /* of a lock that was waited for it was asked just now */
     if (rc != MAPH_OK) lock_release(store);
   }
   if (rc == MAPH_OK && (rc = order_keep_up(store)) != MAPH_OK) lock_release(store);
@@ -309,7 +312,8 @@ int session_begin_last(store *store, int timeout_ms) {
   int rc = lock_take_turn(store, &patience), found;
   if (rc != MAPH_OK) return rc;
   let_lock_go(store);
-  rc = lock_take(store, &patience, &found);
+  rc = grant_allowed(store, os_clock_coarse_ms());
+  if (rc == MAPH_OK) rc = lock_take(store, &patience, &found);
   if (rc == MAPH_OK && (rc = still_named(store)) != MAPH_OK) lock_release(store);
   if (rc != MAPH_OK) lock_give_turn(store);
   return rc;

@@ -8,7 +8,6 @@
 #include "base/options.h"
 #include "base/room.h"
 #include "base/sentence.h"
-#include "base/sigbus.h"
 #include "routes/answer.h"
 #include "routes/handling.h"
 #include "routes/replica.h"
@@ -107,10 +106,12 @@ bool query_durability(request *request, int *durability) {
 }
 
 bool write_holds(request *request) {
-  if (!sigbus_happened()) return true;
-  reply_problem(
-      request, 500, "file_truncated",
-      "somebody shortened the file of a store that is open; writes are refused until a restart");
+  maph *m = store_of(request)->m;
+  if (m == NULL || !maph_guarded(m)) return true;
+  reply_problem(request, 500, "file_truncated",
+                "the file of %s was shortened or made immutable while it was open, or its disk "
+                "fails; writes to it are refused until a restart",
+                store_of(request)->name);
   return false;
 }
 

@@ -19,7 +19,6 @@
 #include "base/emit.h"
 #include "base/options.h"
 #include "base/clock.h"
-#include "base/sigbus.h"
 #include "http/body.h"
 #include "routes/answer.h"
 #include "routes/bucket.h"
@@ -130,7 +129,7 @@ static void end_result(batch *batch) {
 
 static void emit_get(batch *batch, size_t i, int rc, maph_entry *entry) {
   buffer *out = batch->request->reply.body;
-  if (rc == MAPH_NOTFOUND && sigbus_happened()) rc = MAPH_IOERR;
+  if (rc == MAPH_NOTFOUND && maph_guarded(store_of(batch->request)->m)) rc = MAPH_IOERR;
   begin_result(batch, i);
   if (rc == MAPH_OK) {
     entry->key = batch->operations[i].key;

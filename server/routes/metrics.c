@@ -15,7 +15,6 @@
 #include "base/options.h"
 #include "base/room.h"
 #include "base/shard.h"
-#include "base/sigbus.h"
 #include "base/waits.h"
 #include "http/http.h"
 #include "routes/answer.h"
@@ -75,10 +74,10 @@ void health_show(request *request) {
 ** probe costs three system calls. */
 void ready_show(request *request) {
   int trouble = stores_folder_trouble(!option.read_only);
-  if (sigbus_happened()) {
-    reply_problem(
-        request, 503, "file_truncated",
-        "somebody shortened the file of a store that is open; writes are refused until a restart");
+  if (maph_guarded(NULL)) {
+    reply_problem(request, 503, "file_truncated",
+                  "the file of a store that is open was shortened or made immutable, or its disk "
+                  "fails; writes to it are refused until a restart");
     return;
   }
   if (trouble) {

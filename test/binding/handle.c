@@ -130,10 +130,10 @@ static int close_handle(object *object, Tcl_Interp *interp) {
 
 int handle_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = {
-    "get",       "get_entry", "get_many",  "exists",   "view",    "put",    "put_if",
-    "increment", "delete",    "delete_if", "snapshot", "cursor",  "range",  "begin",
-    "compact",   "optimize",  "tidy",      "backup",   "changes", "check",  "interrupt",
-    "rewritten", "stat",      "sync",      "refresh",  "close",   "errmsg", NULL
+    "get",     "get_entry", "get_many", "exists",  "view",      "put",       "put_if",  "increment",
+    "delete",  "delete_if", "snapshot", "cursor",  "range",     "begin",     "compact", "optimize",
+    "tidy",    "backup",    "changes",  "check",   "interrupt", "rewritten", "stat",    "sync",
+    "refresh", "close",     "errmsg",   "guarded", NULL
   };
   enum {
     GET,
@@ -162,7 +162,8 @@ int handle_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *obj
     SYNC,
     REFRESH,
     CLOSE,
-    ERRMSG
+    ERRMSG,
+    GUARDED
   };
   maph_snapshot *snapshot = NULL;
   int verb, rc;
@@ -201,6 +202,7 @@ int handle_cmd(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *obj
     case ERRMSG:
       Tcl_SetObjResult(interp, Tcl_NewStringObj(maph_errmsg(object->m), -1));
       return TCL_OK;
+    case GUARDED: Tcl_SetObjResult(interp, Tcl_NewIntObj(maph_guarded(object->m))); return TCL_OK;
     case INCREMENT: return increment_verb(object, interp, objc, objv);
     default: return write_verb(object, interp, verbs[verb], objc, objv);
   }

@@ -4,13 +4,13 @@
 **   maph open PATH ?-flags {rdwr create}? ?-durability full? ?-busy_timeout MS? ?-verify 1? ...  ->
 **      a handle, a command
 **   maph recover PATH | destroy PATH ?MS? | replace PATH WITH ?MS? | strerror N | errmsg |
-**      version | codes | fork SCRIPT | interrupt ?MS?
+**      version | codes | fork SCRIPT | interrupt ?MS? | guard
 **
 **   $m get KEY ?DEFAULT?   get_entry KEY   get_many KEYS   exists KEY   view KEY
 **   $m put KEY VALUE   put_if KEY VALUE ?-when absent? ...   delete KEY   delete_if KEY ...
 **   $m increment KEY BY ?-expires MS? ...
 **   $m snapshot   cursor ?PREFIX? ?SNAPSHOT?   range ?-option value ...?   begin ?DURABILITY?
-**      stat  sync  check  refresh  close
+**      stat  sync  check  guarded  refresh  close
 **   $m compact ?CALLBACK?  optimize ?CALLBACK?  tidy ?CALLBACK?  backup PATH ?CALLBACK?  rewritten
 **      changes SINCE
 **   $m interrupt ?MS?     now, or each MS by a signal handler until 0 takes that back
@@ -159,7 +159,7 @@ static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
 static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   static const char *const verbs[] = { "open",      "recover", "destroy", "strerror",
                                        "errmsg",    "version", "codes",   "fork",
-                                       "interrupt", "replace", NULL };
+                                       "interrupt", "replace", "guard",   NULL };
   int verb, n = 5000;
   (void)data;
   if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
@@ -184,6 +184,7 @@ static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
       return TCL_OK;
     case 7: return fork_verb(interp, objc, objv);
     case 8: return interrupt_verb(NULL, interp, objc, objv);
+    case 10: maph_guard(); return TCL_OK;
     default:
       if (objc != 4 && objc != 5) return usage(interp, objv, 2, "PATH WITH ?MS?");
       if (objc == 5 && Tcl_GetIntFromObj(interp, objv[4], &n) != TCL_OK) return TCL_ERROR;

@@ -94,7 +94,7 @@ int command_recover(arguments *args) {
   rc = maph_recover_progress(path, report, &findings, progress_callback, NULL);
   progress_end();
   if (rc == MAPH_CANCELLED) note(args, "stopped: nothing was saved into a new file");
-  if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
+  if (rc == MAPH_OK && file_cut_short()) rc = FILE_CUT_SHORT;
   if (findings.n) now = &saved;
   if (args->json)
     output_format(out, "],\"success\":%s,\"result\":\"%s\"}\n", rc == MAPH_OK ? "true" : "false",

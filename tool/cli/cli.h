@@ -302,6 +302,7 @@ bool stop_wait_readable(int fd); /* false: told to stop while waiting */
 int stop_status(int status);     /* told to stop: end as that signal ends a program */
 /* somebody shortened a mapped file: what was read since is not to be believed */
 bool file_cut_short(void);
+enum { FILE_CUT_SHORT = -1 }; /* for store_failed: every call succeeded, and yet that happened */
 
 /* ------------------------------------------------------------------ Interface to code in text.c */
 /* what SHOWN_EXACT wrote; in place is fine.  NULL, or what is wrong */

@@ -113,7 +113,7 @@ static int put(sink *sink, const maph_entry *entry) {
                                .media_type = entry->media_type };
   int rc = sink->txn ? MAPH_OK : maph_txn_begin(sink->to, MAPH_SYNC_OFF, &sink->txn);
   if (rc == MAPH_OK) rc = maph_txn_put_if(sink->txn, entry->key, entry->value, &condition);
-  if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
+  if (rc == MAPH_OK && file_cut_short()) rc = FILE_CUT_SHORT;
   if (rc == MAPH_OK && sink->n % GROUP == GROUP - 1) {
     rc = maph_txn_commit(sink->txn);
     sink->txn = NULL;
@@ -157,7 +157,7 @@ static bool give_all(sink *sink, maph *m) {
 static int back_up(sink *sink, maph *from, const char *path, const char *target) {
   maph_rewrite result;
   int rc = maph_backup(from, target, progress_callback, NULL);
-  if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
+  if (rc == MAPH_OK && file_cut_short()) rc = FILE_CUT_SHORT;
   if (rc == MAPH_OK) rc = maph_rewritten(from, &result);
   if (rc != MAPH_OK) return store_failed(path, rc);
   sink->n = result.records;

@@ -67,7 +67,7 @@ static bool put_rows(import *import, maph_txn *txn, uint64_t *put) {
       import->skipped++;
       rc = MAPH_OK;
     }
-    if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
+    if (rc == MAPH_OK && file_cut_short()) rc = FILE_CUT_SHORT;
   }
   if (rc != MAPH_OK) store_failed(import->args->operand[0], rc);
   return rc == MAPH_OK;

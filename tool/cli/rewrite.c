@@ -58,7 +58,7 @@ static int rewrite(arguments *args, int flags, rewrite_fn run, const char *verb)
   progress_start(args, verb);
   rc = run(m, target);
   progress_end();
-  if (rc == MAPH_OK && file_cut_short()) rc = MAPH_IOERR;
+  if (rc == MAPH_OK && file_cut_short()) rc = FILE_CUT_SHORT;
   if (rc == MAPH_OK) rc = maph_rewritten(m, &result);
   if (rc != MAPH_OK) {
     if (rc == MAPH_CANCELLED) note(args, "stopped: nothing was changed");

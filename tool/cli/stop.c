@@ -20,16 +20,15 @@
 ** command ends in order, says nothing, and the program ends by SIGPIPE, as one does that never
 ** heard of it.  Who started the program with SIGPIPE ignored is told of the error instead.
 **
-** SIGBUS is what touching a page raises after a stranger shortened the mapped file.  The handler
-** puts a page of zeros there, so that the command reads something that fails its checksum, and
-** leaves word: bytes taken from then on are never written out.
+** SIGBUS is what touching a page raises after a stranger shortened the mapped file.  The library
+** catches it (maph_guard): the command reads something that fails its checksum, or is told that its
+** write failed.  Bytes taken from then on are never written out.
 */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include "cli.h"
@@ -38,9 +37,7 @@ static const int asking[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile sig_atomic_t asked;
 static struct timespec asked_at;
 static _Atomic(const char *) removed;
-static atomic_bool cut_short;
 static bool ends_by_sigpipe;
-static uintptr_t page_mask;
 
 enum { AGAIN_SECONDS = 1, TOGETHER_MS = 200 };
 
@@ -81,20 +78,6 @@ static void on_alarm(int number) {
   errno = saved;
 }
 
-static void on_sigbus(int number, siginfo_t *info, void *context) {
-  int saved = errno;
-  void *page = (void *)((uintptr_t)info->si_addr & ~page_mask);
-  (void)context;
-  if (info->si_code != BUS_ADRERR
-      || mmap(page, page_mask + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-              -1, 0)
-             == MAP_FAILED) {
-    signal(number, SIG_DFL);
-  }
-  atomic_store(&cut_short, true);
-  errno = saved;
-}
-
 void stop_start(void) {
   struct sigaction action, before;
   memset(&action, 0, sizeof action);
@@ -113,11 +96,7 @@ void stop_start(void) {
   sigaction(SIGALRM, &action, NULL);
   ends_by_sigpipe = signal(SIGPIPE, SIG_IGN) != SIG_IGN;
   signal(SIGXFSZ, SIG_IGN);
-  page_mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-  memset(&action, 0, sizeof action);
-  action.sa_sigaction = on_sigbus;
-  action.sa_flags = SA_SIGINFO;
-  sigaction(SIGBUS, &action, NULL);
+  maph_guard();
 }
 
 int stop_asked(void) { return asked; }
@@ -149,4 +128,4 @@ int stop_status(int status) {
   return status;
 }
 
-bool file_cut_short(void) { return atomic_load(&cut_short); }
+bool file_cut_short(void) { return maph_guarded(NULL); }

@@ -153,9 +153,9 @@ maph_txn *store_begin(const arguments *args, maph *m, const char *path) {
 }
 
 int store_commit(maph_txn *txn) {
-  if (!stop_asked() && !file_cut_short()) return maph_txn_commit(txn);
+  if (!stop_asked()) return maph_txn_commit(txn);
   maph_txn_abort(txn);
-  return stop_asked() ? MAPH_CANCELLED : MAPH_IOERR;
+  return MAPH_CANCELLED;
 }
 
 bool store_is_new(maph *m) {
@@ -181,7 +181,7 @@ static int complain_of_core(const char *sentence) {
 int store_failed(const char *path, int rc) {
   struct stat st;
   if (rc == MAPH_CANCELLED || stop_asked()) return FAILED;
-  if (file_cut_short())
+  if (rc == FILE_CUT_SHORT || (file_cut_short() && rc != MAPH_IOERR))
     return complain("%s: it was cut short by another program while in use; restore a backup, or "
                     "run `maph recover` on it",
                     path);
@@ -193,7 +193,7 @@ int store_failed(const char *path, int rc) {
 int store_close(maph *m, const char *path, int status) {
   int rc = maph_close(m);
   if (rc != MAPH_OK && status != FAILED) return store_failed(path, rc);
-  if (file_cut_short() && status != FAILED) return store_failed(path, MAPH_IOERR);
+  if (file_cut_short() && status != FAILED) return store_failed(path, FILE_CUT_SHORT);
   return status;
 }
 
