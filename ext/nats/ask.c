@@ -8,6 +8,7 @@
 #include "entry/json.h"
 #include "nats/answer.h"
 #include "nats/ask.h"
+#include "nats/child.h"
 #include "nats/connect.h"
 #include "nats/option.h"
 #include "nats/replica.h"
@@ -142,6 +143,8 @@ static stream_rc gather(questions *of) {
     natsMsg *answer = NULL;
     natsStatus status = natsSubscription_NextMsg(&answer, of->connection->answers,
                                                  left < again_ms ? left : again_ms);
+    if (status == NATS_TIMEOUT && child_told())
+      return stream_fail(STREAM_LOST, "%s: told to end", of->connection->server.url);
     if (status == NATS_TIMEOUT && ask_was_denied(of->connection, of->subject))
       return stream_fail(STREAM_DENIED, "%s: %s: no permission", of->connection->server.url,
                          of->what);

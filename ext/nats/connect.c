@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "entry/json.h"
 #include "nats/answer.h"
+#include "nats/child.h"
 #include "nats/connect.h"
 #include "nats/option.h"
 #include "nats/replica.h"
@@ -171,7 +172,7 @@ static bool wait_for(int fd, short what, unsigned long long until) {
   struct pollfd one = { .fd = fd, .events = what };
   int n;
   do n = poll(&one, 1, time_left(until));
-  while (n < 0 && errno == EINTR);
+  while (n < 0 && errno == EINTR && !child_told());
   return n == 1;
 }
 

@@ -8,7 +8,12 @@
 
 enum { AHEAD = 4096 };
 
+/* A stream has its messages from the first sequence to the last one; where it has none, its first
+** one is the next.  What says otherwise is not believed: all keys would be deleted. */
 void dropped_told(dropped *dropped, const stream_info *info) {
+  if (info->first > info->last + (info->messages == 0)
+      || (info->messages > 0 && info->messages > info->last - info->first + 1))
+    return;
   dropped->first = info->first;
   dropped->last = info->last;
 }

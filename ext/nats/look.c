@@ -34,7 +34,7 @@ static ending look_at_dropped(session *session, const stream_info *info) {
     session->stranded = false;
     return ENDING_NOW;
   }
-  if (dropped_count(session->follower->store, info->first, &count) != MAPH_OK)
+  if (dropped_count(session->follower->store, session->dropped.first, &count) != MAPH_OK)
     return session_say(session, maph_errmsg(NULL));
   if (count > 0 && session->stranded) {
     session->follower->rebuild = true;

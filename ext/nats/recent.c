@@ -1,8 +1,9 @@
 /*
 ** recent.c - the leader's last messages and the replica's last changes (recent.h).
 **
-** PARTS.  The newest message is asked for alone, then PART at a time, so that values of a megabyte
-** do not all come before their size is known.
+** PARTS.  The newest message is asked for alone, so that values of a megabyte do not all come before
+** their size is known, then FEW at most, then PART at most: as many as fit by the size of those that
+** came.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include "nats/recent.h"
 #include "nats/replica.h"
 
-enum { PART = 32, EXPIRY_MS = 10000 };
+enum { FEW = 32, PART = 256, EXPIRY_MS = 10000 };
 
 typedef struct looking {
   const recent *of;
@@ -108,6 +109,15 @@ static stream_rc look_at_part(looking *looking, size_t count) {
   return rc;
 }
 
+/* How many messages more make RECENT_BYTES, as those were that were looked at? */
+static size_t next_part(const looking *looking) {
+  uint64_t asked = looking->of->at + 1 - looking->from;
+  size_t each = (size_t)(looking->bytes / asked) + 1;
+  size_t most = asked > FEW ? PART : FEW;
+  size_t count = looking->bytes < RECENT_BYTES ? (RECENT_BYTES - looking->bytes) / each + 1 : 1;
+  return count < most ? count : most;
+}
+
 static stream_rc look_at_leader(looking *looking) {
   uint64_t end = looking->of->since + 1;
   stream_rc rc = STREAM_OK;
@@ -118,7 +128,7 @@ static stream_rc look_at_leader(looking *looking) {
     if (looking->from - end < count) count = (size_t)(looking->from - end);
     child_stamp_long();
     rc = look_at_part(looking, count);
-    count = PART;
+    count = next_part(looking);
   }
   looking->reached = looking->from - 1;
   return rc;
