@@ -149,8 +149,6 @@ static int must_be_trusted(store *store, int writing, const maph_options *option
   return rc == MAPH_BUSY && store->vouched ? MAPH_OK : rc; /* a living writer is at it */
 }
 
-int store_is_layered(const store *store) { return store->file.layered && !store->file.writable; }
-
 /* Has an open file, of the same identity, the bytes that are mapped?  An overlay that copies the
 ** attributes of a file before its bytes (metacopy) gives both one identity.  As long as nothing was
 ** committed in the one that the other has not, either will do. */

@@ -12,7 +12,9 @@ int store_open(const char *path, int writing, const maph_options *options, store
 int store_let_go(store *store, int writing); /* give a handle's hold on it up */
 /* In a layered file system the file that a reader has open is no longer that of its path once a
 ** writer made a copy of it, and nothing in it tells. */
-int store_is_layered(const store *store);
+static inline int store_is_layered(const store *store) {
+  return store->file.layered && !store->file.writable;
+}
 /* Is it that of an open file?  A layered store that is read is not written to through its mapping:
 ** that may be of the file below. */
 int store_is_of(const store *store, const os_file *file);
