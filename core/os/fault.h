@@ -13,6 +13,7 @@ int os_faulted(const char *call); /* errno to fail it with, also set; 0: let it 
 #define SYS(name, bad, call) (call)
 #endif
 
-int os_open_code(int e); /* which code an errno is, when a path is opened or renamed */
+int os_open_code(int e);  /* which code an errno is, when a path is opened or renamed */
+int os_space_code(int e); /* when bytes are written or room is granted */
 
 #endif

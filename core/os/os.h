@@ -2,10 +2,10 @@
 ** os.h - what the store asks of the operating system: files, mappings, flushes, locks, clocks,
 ** memory.
 **
-** It is one interface, and os_unix, attributes, path, place, time and unnamed implement it
-** together.  Only the files of os/ include the system's headers for these.  Calls that return int
-** give MAPH_OK or a code whose sentence is set.  Every call and every allocation can be made to
-** fail by a test build (os_test below).
+** It is one interface, and the files of os/ implement it for Linux and, where cheap, other POSIX
+** systems: each section below names its file.  Only they include the system's headers for these.
+** Calls that return int give MAPH_OK or a code whose sentence is set.  Every call and every
+** allocation can be made to fail by a test build (os_test below).
 */
 #ifndef MAPH_OS_H
 #define MAPH_OS_H
@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
+
+/* ---------------------------------------------------------------------------------------- files */
 
 /* os_open: how.  OS_NEW: must not exist, no link followed */
 enum { OS_READ = 1, OS_WRITE = 2, OS_NEW = 4 };
@@ -27,32 +29,36 @@ typedef struct os_file {
   unsigned mode, owner, group;
   int file_system; /* OS_LOCAL ... */
   int layered;     /* the first who opens it for writing puts a copy in its place (overlayfs) */
-  int is_lock;     /* a lock file's: a child of fork has it no more; */
+  int is_lock;     /* a lock file's: a child of fork has it no more */
   unsigned forks;  /* os_forks() when it was opened */
 } os_file;
 
+/* -- file.c */
 /* regular files only, never blocks.  NOTFOUND EXISTS CANTOPEN IOERR */
 int os_open(const char *path, int how, unsigned mode, os_file *file);
+void os_close(os_file *file);  /* releases its locks unless a fork shares them */
+int os_above_standard(int fd); /* the same file by a descriptor above 2; -1 stays -1 */
+int os_write(const os_file *file, const char *path, uint64_t offset, const void *data, size_t size);
+int os_read(const os_file *file, const char *path, uint64_t offset, void *data, size_t size);
+/* set its time of modification: that byte is there already */
+void os_touch(const os_file *file, uint64_t offset, char byte);
+
+/* -- unnamed.c */
 int os_open_memory(os_file *file); /* an unnamed file in memory */
 /* one in the folder of path; it goes when closed */
 int os_open_unnamed(const char *path, os_file *file);
-int os_open_lock(const char *path, const os_file *store,
-                 /* the lock file: made if missing, for those who may write store */
-                 os_file *file);
-void os_close(os_file *file);         /* releases its locks unless a fork shares them */
-int os_above_standard(int fd);        /* the same file by a descriptor above 2; -1 stays -1 */
-char *os_folder_of(const char *path); /* of its last part.  NULL: no memory.  Caller frees */
-int os_absolute(const char *path, char **absolute); /* links as they are.  Caller frees */
-/* absolute, links followed; the last part may be missing.  Caller frees */
-int os_resolve(const char *path, char **resolved);
+
+/* -- status.c */
+/* size, links, mode and owner, as they are now */
+int os_status(os_file *file, const char *path);
 int os_identity(const char *path, uint64_t *device,
                 uint64_t *inode);  /* of the file now at path.  NOTFOUND CANTOPEN */
 int os_is_there(const char *path); /* as far as can be told */
 int os_size(const os_file *file, uint64_t *size);
 /* names that it has now */
 int os_links(const os_file *file, const char *path, uint64_t *links);
-/* size, links, mode and owner, as they are now */
-int os_status(os_file *file, const char *path);
+
+/* -- attributes.c */
 /* Give `to`, the file at path, the owner, mode, access control list, labels, extended attributes
 ** and flags of `from`.  What decides about access is kept or the call fails: CANTOPEN FULL.  The
 ** rest is kept or said in note, unless there is one already. */
@@ -66,14 +72,31 @@ unsigned os_lock_mode(const os_file *store);
 ** counts */
 void os_lock_like(const os_file *lock, const os_file *store);
 
+/* ------------------------------------------------------------------------ directories and names */
+
+/* -- path.c */
+char *os_folder_of(const char *path); /* of its last part.  NULL: no memory.  Caller frees */
+int os_absolute(const char *path, char **absolute); /* links as they are.  Caller frees */
+/* absolute, links followed; the last part may be missing.  Caller frees */
+int os_resolve(const char *path, char **resolved);
+
+/* -- names.c */
+int os_rename_new(const char *from, const char *to); /* EXISTS if `to` is there */
+int os_rename(const char *from, const char *to);
+int os_link(const char *path, const char *other); /* a second name.  EXISTS */
+/* nothing is there, for certain; leaves maph_errmsg alone */
+int os_missing(const char *path);
+int os_remove(const char *path); /* OK when it is not there */
+
+/* ----------------------------------------------------------------------------- disk and memory */
+
+/* -- room.c */
 /* has the disk what it takes to grow to `to` bytes?  FULL */
 int os_room(const os_file *file, const char *path, uint64_t to);
 /* grant real space up to `to` bytes.  FULL IOERR */
 int os_grow(os_file *file, const char *path, uint64_t to);
 /* give unused space back; failing is harmless */
 void os_trim(os_file *file, uint64_t to);
-int os_map(const os_file *file, const char *path, uint64_t length, int writable, uint8_t **base);
-void os_unmap(uint8_t *base, uint64_t length);
 /* fault pages of the file, mapped at base, in for writing, beforehand.  FULL NOMEM IOERR */
 int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to);
 /* below `to`.  FULL IOERR */
@@ -81,6 +104,10 @@ int os_fill_holes(const os_file *file, const char *path, uint64_t to);
 /* of its disk, or below the limit on the file's size, in bytes; 0 if that cannot be read;
 ** UINT64_MAX: it does not tell */
 uint64_t os_free_room(const os_file *file);
+
+/* -- mapping.c */
+int os_map(const os_file *file, const char *path, uint64_t length, int writable, uint8_t **base);
+void os_unmap(uint8_t *base, uint64_t length);
 int os_advise(uint8_t *base, uint64_t length, int advice, int huge);
 int os_lock_memory(uint8_t *base, uint64_t length);
 void os_prefault(const uint8_t *base, uint64_t length);
@@ -90,25 +117,28 @@ void os_read_ahead(const uint8_t *base, uint64_t from, uint64_t to);
 int os_is_resident(const uint8_t *base, uint64_t offset);
 /* may this process see that of the file? */
 int os_sees_residency(const os_file *file);
-uint64_t os_memory(void); /* bytes of it that the machine has, or 0 */
-/* set its time of modification: that byte is there already */
-void os_touch(const os_file *file, uint64_t offset, char byte);
-int os_write(const os_file *file, const char *path, uint64_t offset, const void *data, size_t size);
-int os_read(const os_file *file, const char *path, uint64_t offset, void *data, size_t size);
 
+/* -- flush.c */
 /* that range, to the disk, before returning */
 int os_flush(uint8_t *base, const char *path, uint64_t from, uint64_t to);
 int os_flush_file(const os_file *file, const char *path);
 void os_start_writeback(const os_file *file, uint64_t from, uint64_t to);
 /* Of the file at path; `file` is open, and on the same file system. */
 int os_flush_directory(const char *path, const os_file *file);
-int os_rename_new(const char *from, const char *to); /* EXISTS if `to` is there */
-int os_rename(const char *from, const char *to);
-int os_link(const char *path, const char *other); /* a second name.  EXISTS */
-/* nothing is there, for certain; leaves maph_errmsg alone */
-int os_missing(const char *path);
-int os_remove(const char *path); /* OK when it is not there */
 
+/* -- memory.c */
+void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
+/* the same, for a table that is used all over: in large pages where it is long */
+void *os_alloc_table(size_t size);
+void *os_realloc(void *p, size_t size);
+void os_free(void *p);
+uint64_t os_memory(void); /* bytes of it that the machine has, or 0 */
+
+/* -------------------------------------------------------------------------- locks and processes */
+
+/* -- locks.c */
+/* the lock file at path: made if missing, for those who may write store */
+int os_open_lock(const char *path, const os_file *store, os_file *file);
 /* Locks on bytes of the lock file, owned by its descriptor.  os_lock: 1 got it, 0 another has it,
 ** <0 failed (sentence set). */
 enum {
@@ -124,6 +154,12 @@ int os_locked(const os_file *file, uint64_t byte); /* does another descriptor ho
 /* Does another descriptor, which must then be one for writing, hold one of those exclusively? */
 int os_write_locked(const os_file *file, uint64_t from, uint64_t length);
 
+/* -- fork.c */
+/* Call this in the child of each fork; there, descriptors that hold locks are closed. */
+void os_at_fork(void (*child)(void));
+unsigned os_forks(void); /* how often this process is the child of such a fork */
+
+/* -- place.c */
 /* Where this process runs.  boot: zeros when the system does not tell. */
 typedef struct os_place {
   uint8_t boot[64];
@@ -132,14 +168,15 @@ typedef struct os_place {
 } os_place;
 void os_place_of(const os_file *file, os_place *place);
 /* A mark in the kernel's own inode, which no power loss, umount or eviction leaves.  1: it is
-** there. os_set_hint: 1 done, 0 not allowed, or not known here. */
+** there.  os_set_hint: 1 done, 0 not allowed, or not known here. */
 int os_hint(const os_file *file);
 int os_set_hint(const os_file *file, int on);
-/* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
-void os_wait(const void *at, uint32_t seen, uint64_t timeout_us);
-void os_wake(const void *at); /* all who wait there */
-uint64_t os_time_ms(void);    /* since 1970 */
-uint64_t os_time_ns(void);    /* since 1970 */
+
+/* --------------------------------------------------------------------------------- time, chance */
+
+/* -- time.c */
+uint64_t os_time_ms(void); /* since 1970 */
+uint64_t os_time_ns(void); /* since 1970 */
 /* Since 1970, in seconds; cheap, some milliseconds behind. */
 static inline uint64_t os_time_cheap_s(void) {
 #ifdef MAPH_TEST
@@ -158,16 +195,14 @@ static inline void os_relax(void) { /* in a loop that waits for another core */
   __asm__ volatile("yield");
 #endif
 }
-void os_random(void *data, size_t size);
-/* Call this in the child of each fork; there, descriptors that hold locks are closed. */
-void os_at_fork(void (*child)(void));
-unsigned os_forks(void); /* how often this process is the child of such a fork */
+/* until those 4 bytes, in a shared mapping, are not `seen`, or woken, or late */
+void os_wait(const void *at, uint32_t seen, uint64_t timeout_us);
+void os_wake(const void *at); /* all who wait there */
 
-void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
-/* the same, for a table that is used all over: in large pages where it is long */
-void *os_alloc_table(size_t size);
-void *os_realloc(void *p, size_t size);
-void os_free(void *p);
+/* -- random.c */
+void os_random(void *data, size_t size);
+
+/* ---------------------------------------------------------------------------------- test builds */
 
 #ifdef MAPH_TEST
 /* What a test build may put in the way.  All zero: nothing. */

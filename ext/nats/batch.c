@@ -218,6 +218,7 @@ batch_rc batch_delete(batch *batch, maph_slice key, uint64_t version) {
   if (rc != BATCH_OK || maph_txn_get_entry(batch->txn, key, &entry) != MAPH_OK
       || entry.version > version)
     return rc;
+  batch->removed++;
   return of_store(batch, maph_txn_delete(batch->txn, key));
 }
 
@@ -246,7 +247,7 @@ batch_rc batch_commit(batch *batch) {
     batch->txn = NULL;
   }
   if (rc == BATCH_OK) batch->committed = batch->at;
-  batch->count = 0;
+  batch->count = batch->removed = 0;
   return rc;
 }
 

@@ -36,6 +36,7 @@ typedef struct batch {
   maph_txn *txn;            /* open; NULL: nothing is in the batch */
   uint64_t at, committed;   /* of the bucket; of the store */
   uint64_t count, left_out; /* messages in the batch; whose key stands for none, ever */
+  uint64_t removed;         /* keys in the batch that batch_delete was told of */
   uint64_t last_time_ns;    /* of the last message; 0: `at` is not of a message */
   sidecar_anchors anchors;  /* of all that was taken */
   unsigned long long began_ms;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "nats/build.h"
 #include "nats/child.h"
@@ -22,12 +23,14 @@ static int progress(void *arg, const char *phase, uint64_t done, uint64_t total)
   return child_told();
 }
 
-void follower_remove_leftover(follower *follower) {
+bool follower_remove_leftover(follower *follower) {
+  struct stat st;
   char *lock = NULL;
   maph_destroy(follower->sync_path, 1000);
   unlink(follower->sync_path);
   if (asprintf(&lock, "%s.lock", follower->sync_path) >= 0) unlink(lock);
   free(lock);
+  return lstat(follower->sync_path, &st) != 0;
 }
 
 void build_drop(follower *follower) {
@@ -44,7 +47,11 @@ ending build_begin(session *session) {
   bucket_rules rules = bucket_rules_of(&session->info);
   maph_load *load;
   build_drop(follower);
-  follower_remove_leftover(follower);
+  if (!follower_remove_leftover(follower)) {
+    follower_error(follower, "%s: it is in the way of the new file: move it away",
+                   follower->sync_path);
+    return ENDING_FATAL;
+  }
   options.mode = (int)follower->mode;
   options.expected_keys = session->info.subjects;
   options.progress = progress;

@@ -19,6 +19,42 @@ static batch_rc delete_ghosts(session *session) {
   return rc;
 }
 
+/* Of a bucket that drops, what it has at the moment: what came last may have taken the place of
+** others, and nothing later need come.  Whether it does a server cannot say: what it tells with a
+** message of those behind it counts some that are gone. */
+static ending ask_for_first(session *session) {
+  stream_info info;
+  if (!session->info.drops || session->batch->load
+      || session->batch->at <= session->batch->committed)
+    return ENDING_NOW;
+  child_stamp_long();
+  session->dropped.asked_ms = ticks_ms();
+  if (stream_look(session->connection, session->follower->bucket, &info) != STREAM_OK)
+    return session_say(session, stream_errmsg());
+  dropped_told(&session->dropped, &info);
+  return ENDING_NOW;
+}
+
+/* Keys whose messages it let go of. */
+static batch_rc delete_dropped(session *session) {
+  batch *batch = session->batch;
+  maph_slice key;
+  uint64_t version;
+  batch_rc rc = BATCH_OK;
+  if (batch->load || batch->at <= batch->committed || !dropped_is_due(&session->dropped, batch->at))
+    return rc;
+  while (rc == BATCH_OK) {
+    int next = dropped_next(&session->dropped, batch->store, batch->txn, &key, &version);
+    if (next == MAPH_NOTFOUND) return BATCH_OK;
+    if (next != MAPH_OK) {
+      batch->store_rc = next;
+      return next == MAPH_NOMEM ? BATCH_MEMORY : BATCH_STORE;
+    }
+    rc = batch_delete(batch, key, version);
+  }
+  return rc;
+}
+
 /* With a message of that time the file has all that the bucket had then. */
 static void note_moment(sidecar_record *record, uint64_t time_ms) {
   if (time_ms > record->heard_ms) time_ms = record->heard_ms; /* the server's clock is ahead */
@@ -28,10 +64,11 @@ static void note_moment(sidecar_record *record, uint64_t time_ms) {
 ending commit_now(session *session) {
   batch *batch = session->batch;
   sidecar_record *record = &session->follower->sidecar.record;
-  uint64_t count = batch->count, before = batch->committed;
+  uint64_t count = batch->count, before = batch->committed, removed = 0;
   bool loads = batch->load != NULL;
   batch_rc rc = BATCH_OK;
-  ending end;
+  ending end = ask_for_first(session);
+  if (end != ENDING_NOW) return end;
   child_stamp_long();
   if (session->checks)
     rc = batch_check_holes(batch, session->connection, session->follower->bucket,
@@ -39,15 +76,15 @@ ending commit_now(session *session) {
   else
     batch->holes_count = 0;
   if (rc == BATCH_OK) rc = delete_ghosts(session);
+  if (rc == BATCH_OK) rc = delete_dropped(session);
+  if (!loads) removed = batch->removed;
   if (rc == BATCH_OK) rc = batch_commit(batch);
   if (rc != BATCH_OK) return session_failed(session, rc);
   session->heard = session->committed_ms = ticks_ms();
   session->paced = false;
   record->applied += count;
-  if (!loads && session->follower->ghosts && batch->at > before) {
-    record->ghosts += session->follower->ghosts_count;
-    follower_drop_ghosts(session->follower);
-  }
+  record->ghosts += removed;
+  if (!loads && batch->at > before) follower_drop_ghosts(session->follower);
   end = look_at_clock(session);
   record->torn += batch->group.torn;
   batch->group.torn = 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "nats/child.h"
 #include "nats/decide.h"
+#include "nats/dropped.h"
 #include "nats/option.h"
 #include "nats/recent.h"
 #include "nats/replica.h"
@@ -13,7 +14,8 @@
 enum {
   LEADER_MS = 10000,   /* a new leader may lag for so long */
   GHOSTS_MOST = 20000, /* more of them are not worth deleting one by one */
-  DISPUTES_MOST = 2,   /* so often one and the same difference is looked into, in: */
+  ANEW_LEAST = 50000, /* so many messages make a new file in half the time that they are followed */
+  DISPUTES_MOST = 2,  /* so often one and the same difference is looked into, in: */
   DISPUTE_MS = 600000
 };
 
@@ -181,8 +183,11 @@ static stream_rc anchor_look(connection *connection, const char *bucket, uint64_
 /* Are all keys to be compared, whatever the last messages are? */
 static bool compares_all(follower *follower, const stream_info *info, const maph_stats *stats) {
   sidecar_record *record = &follower->sidecar.record;
+  uint64_t dropped = 0;
+  /* What it let go of goes with the messages that come. */
+  if (info->drops && dropped_count(follower->store, info->first, &dropped) != MAPH_OK) dropped = 0;
   /* A key less than the file has, and nothing told of it. */
-  if (info->max_age_ns == 0 && option.filter == NULL && stats->records > info->subjects)
+  if (info->max_age_ns == 0 && option.filter == NULL && stats->records > info->subjects + dropped)
     follower->doubt = true;
   if (follower->doubt) return true;
   if (info->first > stats->version) {
@@ -190,6 +195,13 @@ static bool compares_all(follower *follower, const stream_info *info, const maph
     return false;
   }
   return now_ms() - record->followed_ms >= option.marker_age_ms;
+}
+
+/* Has the file keys that the bucket let go of, and comes no message that they could go with? */
+static bool is_stranded(follower *follower, const stream_info *info, uint64_t version) {
+  uint64_t count = 0;
+  return info->drops && info->last <= version
+         && dropped_count(follower->store, info->first, &count) == MAPH_OK && count > 0;
 }
 
 /* Where is the newest message that the file and the bucket are known to have in common?  0: that is
@@ -250,6 +262,16 @@ stream_rc decide(follower *follower, connection *connection, stream_info *info,
   if (!reached) {
     note("bucket %s ends at %llu, and the file is at %llu: it was rolled back; a new file is built",
          follower->bucket, (unsigned long long)info->last, (unsigned long long)stats.version);
+    return STREAM_OK;
+  }
+  if (info->first > stats.version && info->messages >= ANEW_LEAST) {
+    note("bucket %s has %llu messages, and none that %s is made of: a new file is built",
+         follower->bucket, (unsigned long long)info->messages, follower->path);
+    return STREAM_OK;
+  }
+  if (is_stranded(follower, info, stats.version)) {
+    note("bucket %s let go of keys, and no message came since: a new file is built",
+         follower->bucket);
     return STREAM_OK;
   }
   rc = find_common(follower, connection, stats.version, &common, &is_other);

@@ -8,13 +8,17 @@
 ** back.  Where it has it at the same time, the history is the same up to there: the messages above
 ** the newest such one are compared with the file (recent.h); where none is near, all keys are.
 **
+** Keys that a bucket lets go of where it is full are no doubt: they go by its first sequence
+** (dropped.h).
+**
 ** A server that was killed may have lost messages before that one, or have others there: so
 ** the last ones are looked at in any case, and again while it follows.  What differs there is a
 ** doubt.
 **
 ** Where the bucket has no message up to that version any more, all its messages are still to come,
-** and nothing is compared first.  The follower goes on; the keys that it has from before are in
-** doubt until all messages have come, and none of them may be left then.
+** and nothing is compared first.  Where they are many a new file is built of them, since a load
+** takes half the time of as many changes.  Else the follower goes on; the keys that it has from
+** before are in doubt until all messages have come, and none of them may be left then.
 */
 #ifndef MAPH_NATS_DECIDE_H
 #define MAPH_NATS_DECIDE_H

@@ -2,6 +2,7 @@
 ** follow.c - maph-replica follow: sessions, one after the other, and the file that they keep.
 */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "nats/child.h"
 #include "nats/follow.h"
 #include "nats/metrics.h"
+#include "nats/notes.h"
 #include "nats/option.h"
 #include "nats/others.h"
 #include "nats/replica.h"
@@ -25,7 +27,9 @@ enum {
   STEADY_MS = 10000,
   FULL_MS = 1000,
   COMPACT_SECONDS = 5,
-  COMPACT_ABOVE = 16 << 20
+  COMPACT_ABOVE = 16 << 20,
+  KEEP_BYTES = 64 << 20, /* twice what the server sends before it waits for an answer */
+  LARGE_BYTES = 4 << 20
 };
 
 void follower_error(follower *follower, const char *format, ...) {
@@ -52,6 +56,11 @@ ending follower_open(follower *follower) {
   struct stat named;
   int rc;
   if (stat(follower->path, &named) != 0 && errno == ENOENT) return ENDING_NOW;
+
+  if (!S_ISREG(named.st_mode)) {
+    follower_error(follower, "%s: no regular file: name a store's file", follower->path);
+    return ENDING_FATAL;
+  }
   follower->device = named.st_dev;
   follower->inode = named.st_ino;
   child_stamp_long();
@@ -82,7 +91,7 @@ ending follower_keep_notes(follower *follower) {
   if ((wrong = sidecar_renew(follower->path, follower->mode, &follower->sidecar)) == NULL)
     return ENDING_NOW;
   follower_error(follower, "%s", wrong);
-  return ENDING_AGAIN;
+  return sidecar_obstacle(follower->path, SIDECAR_REPLICA) ? ENDING_FATAL : ENDING_AGAIN;
 }
 
 void follower_show(follower *follower, replica_state state) {
@@ -105,10 +114,18 @@ static unsigned back_off_most(void) {
 
 static void start_compacting(const char *path);
 
+/* Messages are allocated by one thread of libnats and freed by another.  What they leave is kept
+** for those that come: given back to the system, its pages are all touched anew. */
+static void keep_memory(void) {
+  mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+  mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
+}
+
 static int follow(void *arg) {
   follower *follower = arg;
   unsigned wait_ms = BACK_OFF_MS, most_ms = back_off_most();
   ending end;
+  keep_memory();
   /* One before may have been killed after the parent read the notes. */
   sidecar_reload(&follower->sidecar);
   follower_keep_notes(follower);
@@ -232,7 +249,8 @@ int command_follow(const char *const *words, int count) {
   follower.durability = strcmp(option.sync, "off") == 0 ? MAPH_SYNC_OFF : MAPH_SYNC_NORMAL;
   if (!may_follow(follower.path)) return FAILED;
   if (asprintf(&follower.sync_path, "%s.sync", follower.path) < 0) return complain("out of memory");
-  if ((wrong = sidecar_open(follower.path, follower.mode, &follower.sidecar)) != NULL)
+  if ((wrong = notes_open(follower.path, SIDECAR_REPLICA, follower.mode, &follower.sidecar))
+      != NULL)
     return complain("%s", wrong);
   if (strcmp(follower.sidecar.header.bucket, follower.bucket) != 0 && !is_made(follower.path))
     sidecar_begin(&follower.sidecar);

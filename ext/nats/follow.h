@@ -67,8 +67,8 @@ ending follower_open(follower *follower);
 /* Let those that look know. */
 void follower_show(follower *follower, replica_state state);
 /* build.c: what a follower that was killed left of a file that it built, or had just finished.
-** This one holds the lock, so it is nobody's. */
-void follower_remove_leftover(follower *follower);
+** This one holds the lock, so it is nobody's.  False: what has its name stays, as a folder. */
+bool follower_remove_leftover(follower *follower);
 /* Note what ended a session, or stands in the way. */
 __attribute__((format(printf, 2, 3))) void follower_error(follower *follower, const char *format,
                                                           ...);

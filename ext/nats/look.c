@@ -22,12 +22,36 @@ static unsigned long long look_ms(void) {
   return said ? strtoull(said, NULL, 10) : LOOK_MS;
 }
 
+/* What the bucket let go of goes with the next messages.  Where none came since the last look, the
+** file is built anew. */
+static ending look_at_dropped(session *session, const stream_info *info) {
+  const batch *batch = session->batch;
+  uint64_t count = 0;
+  session->info.drops = info->drops;
+  dropped_told(&session->dropped, info);
+  if (batch->load || info->last != batch->committed || info->max_age_ns
+      || !dropped_is_due(&session->dropped, batch->committed)) {
+    session->stranded = false;
+    return ENDING_NOW;
+  }
+  if (dropped_count(session->follower->store, info->first, &count) != MAPH_OK)
+    return session_say(session, maph_errmsg(NULL));
+  if (count > 0 && session->stranded) {
+    session->follower->rebuild = true;
+    return session_say(session, "the bucket let go of keys, and no message came since");
+  }
+  session->stranded = count > 0;
+  return ENDING_NOW;
+}
+
 /* Is it time to compare all keys: so long after the last time, or where the bucket has fewer keys
 ** than the file, which nothing told? */
 static ending compare_in_time(session *session, const stream_info *info) {
   follower *follower = session->follower;
   unsigned long long since = ticks_ms() - follower->listed;
   maph_stats stats;
+  /* Those that it let go of meanwhile are still in the file. */
+  if (info->drops && info->last != session->batch->committed) return ENDING_NOW;
   if (maph_stat(follower->store, &stats) != MAPH_OK) return session_say(session, maph_errmsg(NULL));
   if (option.verify_every_ms && since >= option.verify_every_ms) follower->doubt = true;
   if (since >= option.marker_age_ms && info->max_age_ns == 0 && option.filter == NULL
@@ -93,6 +117,7 @@ static ending look_at_stream(session *session) {
     session->follower->sidecar.record.last_seen = info.last;
   end = look_at_leader(session, &info);
   session->heard = ticks_ms();
+  if (end == ENDING_NOW) end = look_at_dropped(session, &info);
   return end == ENDING_NOW ? compare_in_time(session, &info) : end;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "nats/child.h"
 #include "nats/metrics.h"
+#include "nats/notes.h"
 #include "nats/option.h"
 #include "nats/others.h"
 #include "nats/publish.h"
@@ -152,7 +153,7 @@ int command_publish(const char *const *words, int count) {
   if (!keys_bucket_valid(maph_str(publisher.bucket)))
     return complain("%s: a bucket's name is letters, digits, - and _", publisher.bucket);
   if (!is_source(publisher.path) || is_published(publisher.path)) return FAILED;
-  if ((wrong = sidecar_open_as(publisher.path, SIDECAR_PUBLISHED, 0644, &publisher.notes)) != NULL)
+  if ((wrong = notes_open(publisher.path, SIDECAR_PUBLISHED, 0644, &publisher.notes)) != NULL)
     return complain("%s", wrong);
   if (strcmp(publisher.notes.header.bucket, publisher.bucket) != 0) sidecar_begin(&publisher.notes);
   snprintf(header.bucket, sizeof header.bucket, "%s", publisher.bucket);

@@ -79,6 +79,9 @@ static publishing open_store(session *session) {
   child_stamp_long();
   if (stat(publisher->path, &named) != 0)
     return publish_says(publisher, PUBLISHING_AGAIN, "%s: %s", publisher->path, strerror(errno));
+  if (!S_ISREG(named.st_mode))
+    return publish_says(publisher, PUBLISHING_FATAL, "%s: no regular file: name a store's file",
+                        publisher->path);
   if (publisher->store == NULL
       && maph_open(publisher->path, MAPH_RDONLY, NULL, &publisher->store) != MAPH_OK)
     return of_store(session);
@@ -104,7 +107,11 @@ static publishing look_at_file(session *session) {
   maph_stats stats;
   if (!sidecar_named(publisher->path, &publisher->notes)) {
     const char *wrong = sidecar_renew(publisher->path, 0644, &publisher->notes);
-    if (wrong) return say(session, PUBLISHING_AGAIN, wrong);
+    if (wrong)
+      return say(session,
+                 sidecar_obstacle(publisher->path, SIDECAR_PUBLISHED) ? PUBLISHING_FATAL
+                                                                      : PUBLISHING_AGAIN,
+                 wrong);
   }
   if (stat(publisher->path, &named) != 0 && errno == ENOENT)
     return close_store(session, say(session, PUBLISHING_AGAIN, "the file is gone"));

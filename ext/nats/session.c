@@ -31,7 +31,9 @@ enum {
   ANSWER_MS = 15000, /* a question that came while there was no leader is never answered */
   WAIT_MS = 200,     /* for a message, where no batch is open */
   CLOSE_MS = 20,     /* changes that follow each other so soon are committed together: */
-  PACE_NS = 1000000  /* those of so long */
+  PACE_NS = 1000000, /* those of so long, */
+  MANY = 16,         /* and where so many come in that, of so many times that, since a commit */
+  MANY_PACES = 4     /* costs as much as some hundred changes */
 };
 
 /* MAPH_TEST_ANSWER: another time, for a test that has many of them to wait. */
@@ -77,6 +79,7 @@ ending session_follow(session *session, uint64_t at) {
   session->own.anchors = session->follower->sidecar.anchors;
   session->own.group.replicated = session->info.replicas > 1;
   session->batch = &session->own;
+  dropped_told(&session->dropped, &session->info);
   follower_show(session->follower, REPLICA_FOLLOWING);
   return ENDING_NOW;
 }
@@ -150,10 +153,24 @@ static void show_heard(session *session) {
 /* Where changes come one close upon another, a commit of each would cost more than all else: a
 ** moment is left for more to come.  One that comes alone is committed at once. */
 static bool leave_time(session *session) {
-  struct timespec moment = { .tv_nsec = PACE_NS };
+  struct timespec moment = { .tv_nsec =
+                                 PACE_NS * (session->batch->count >= MANY ? MANY_PACES : 1) };
   if (session->paced || session->batch->load || ticks_ms() - session->committed_ms > CLOSE_MS)
     return false;
   session->paced = true;
+  nanosleep(&moment, NULL);
+  return true;
+}
+
+/* A bucket that drops is asked before each commit, and not at each moment. */
+static bool is_asked_too_soon(const session *session) {
+  return session->info.drops && session->batch->load == NULL
+         && ticks_ms() - session->dropped.asked_ms < DROPPED_ASK_MS;
+}
+
+static bool leave_bucket(const session *session) {
+  struct timespec moment = { .tv_nsec = PACE_NS };
+  if (!is_asked_too_soon(session)) return false;
   nanosleep(&moment, NULL);
   return true;
 }
@@ -182,7 +199,8 @@ static ending on_silence(session *session) {
 }
 
 static ending on_nothing(session *session) {
-  if (session->batch->count > 0 && leave_time(session)) return ENDING_NOW;
+  if (session->batch->count > 0 && (leave_time(session) || leave_bucket(session)))
+    return ENDING_NOW;
   if (session->batch->count > 0) {
     ending end = commit_whole(session);
     if (end != ENDING_NOW || commit_is_whole(session)) return end;
@@ -209,7 +227,7 @@ static bool is_due(const session *session) {
   const batch *batch = session->batch;
   if (batch->load) return batch->held_count >= option.batch || batch->holes_count >= HOLES_MOST;
   return batch->count >= option.batch || batch->holes_count >= HOLES_MOST
-         || (batch->count > 0 && batch->txn
+         || (batch->count > 0 && batch->txn && !session->info.drops
              && ticks_ms() - batch->began_ms >= option.batch_time_ms);
 }
 
@@ -301,7 +319,7 @@ static void warn_of_drops(session *session) {
   follower *follower = session->follower;
   if (session->info.drops && !follower->warned)
     note("bucket %s lets go of its oldest keys where it is full (max_msgs or max_bytes, discard "
-         "old), and no message tells so: %s keeps them until all keys are compared (--marker-age)",
+         "old), and so does %s",
          follower->bucket, follower->path);
   follower->warned = session->info.drops;
 }
@@ -350,6 +368,7 @@ ending session_run(follower *follower) {
   message_free(follower->building.last.message);
   follower->building.last.message = NULL;
   batch_end(&session->own);
+  dropped_free(&session->dropped);
   if (follower->reopen && follower->store) {
     maph_close(follower->store);
     follower->store = NULL;

@@ -10,6 +10,7 @@
 #define MAPH_NATS_SESSION_H
 
 #include "nats/consumer.h"
+#include "nats/dropped.h"
 #include "nats/follow.h"
 
 enum { HOLES_MOST = 4096 }; /* then they are asked back */
@@ -23,6 +24,8 @@ typedef struct session {
   batch own; /* of a session that follows; that of one that builds is the follower's */
   batch *batch;
   uint64_t delivered; /* the consumer's count */
+  dropped dropped;    /* what the bucket let go of */
+  bool stranded;      /* at the last look some of that waited for a message to go with */
   unsigned long long heard, looked;
   /* `heard`, when it was so silent that the leader was asked; and that answered. */
   unsigned long long looked_for, orphaned;

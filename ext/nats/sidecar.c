@@ -116,7 +116,6 @@ static const char *failed(const char *path, const char *suffix, const char *what
   return sentence;
 }
 
-#define SIDECAR_REPLICA ".replica"
 static char *name_of(const char *path, const char *suffix) {
   char *name = NULL;
   return asprintf(&name, "%s%s", path, suffix) < 0 ? NULL : name;
@@ -145,43 +144,66 @@ const char *sidecar_open(const char *path, unsigned mode, sidecar *sidecar) {
   return sidecar_open_as(path, SIDECAR_REPLICA, mode, sidecar);
 }
 
-/* Under the link's name lies another lock than under the file's. */
-static bool is_link(const char *path) {
+/* Under a link's name lies another lock than under the file's.  A pipe or a device does something
+** when it is opened. */
+const char *sidecar_obstacle(const char *path, const char *suffix) {
+  char *name = name_of(path, suffix);
+  bool is_file = true;
   struct stat st;
-  return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+  if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+    free(name);
+    return failed(path, "", "a symbolic link: name the file that it leads to");
+  }
+  if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    free(name);
+    return failed(path, "", "no regular file: name a store's file");
+  }
+  if (name && lstat(name, &st) == 0) is_file = S_ISREG(st.st_mode);
+  free(name);
+  return is_file ? NULL
+                 : failed(path, suffix,
+                          "no regular file, where the notes of a follower or publisher have their "
+                          "place: move it away");
+}
+
+static const char *close_failed(int fd, const char *path, const char *suffix, const char *what) {
+  int error = errno;
+  const char *sentence = failed(path, suffix, what);
+  close(fd);
+  errno = error;
+  return sentence;
 }
 
 const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *sidecar) {
   char *name;
   void *base;
   struct stat st;
+  const char *wrong = sidecar_obstacle(path, suffix);
   memset(sidecar, 0, sizeof *sidecar);
-  if (is_link(path)) return failed(path, "", "a symbolic link: name the file that it leads to");
+  errno = 0;
+  if (wrong) return wrong;
   name = name_of(path, suffix);
   sidecar->suffix = suffix;
-  sidecar->fd = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode) : -1;
+  sidecar->fd =
+      name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode) : -1;
   free(name);
   if (sidecar->fd < 0) return failed(path, suffix, strerror(errno));
   if (fstat(sidecar->fd, &st) == 0 && st.st_size > SIDECAR_SIZE) {
-    close(sidecar->fd);
-    return failed(path, suffix, "larger than what a follower or publisher notes: move it away");
+    errno = 0;
+    return close_failed(sidecar->fd, path, suffix,
+                        "larger than what a follower or publisher notes: move it away");
   }
-  if (take_lock(sidecar->fd) != 0) {
-    int error = errno;
-    close(sidecar->fd);
-    if (error != EAGAIN && error != EACCES) return failed(path, suffix, strerror(error));
-    return failed(path, suffix,
-                  strcmp(suffix, SIDECAR_PUBLISHED) == 0
-                      ? "the file is published by another process"
-                      : "the file is followed by another process");
-  }
+  if (take_lock(sidecar->fd) != 0)
+    return close_failed(sidecar->fd, path, suffix,
+                        errno != EAGAIN && errno != EACCES ? strerror(errno)
+                        : strcmp(suffix, SIDECAR_PUBLISHED) == 0
+                            ? "the file is published by another process"
+                            : "the file is followed by another process");
   if (ftruncate(sidecar->fd, SIDECAR_SIZE) != 0
-      || posix_fallocate(sidecar->fd, 0, SIDECAR_SIZE) != 0
-      || (base = mmap(NULL, SIDECAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, sidecar->fd, 0))
-             == MAP_FAILED) {
-    close(sidecar->fd);
-    return failed(path, suffix, "there is no room for it");
-  }
+      || (errno = posix_fallocate(sidecar->fd, 0, SIDECAR_SIZE)) != 0)
+    return close_failed(sidecar->fd, path, suffix, strerror(errno));
+  base = mmap(NULL, SIDECAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, sidecar->fd, 0);
+  if (base == MAP_FAILED) return close_failed(sidecar->fd, path, suffix, strerror(errno));
   sidecar->base = base;
   /* Nothing of another form may count as written later than what is written now. */
   if (!read_header(sidecar->base, &sidecar->header) || !latest(sidecar->base, &sidecar->record))

@@ -88,9 +88,14 @@ typedef struct sidecar {
 
 /* Open or make PATH.replica, and take the lock.  What stands there is read to *sidecar; where
 ** nothing can be believed the record is zeros.  PATH is no symbolic link: under its name would be
-** another lock.  NULL, or a sentence (in memory of the thread). */
+** another lock.  NULL, or a sentence (in memory of the thread), and errno: 0 where the system did
+** not refuse it. */
 const char *sidecar_open(const char *path, unsigned mode, sidecar *sidecar);
+/* What is there for ever, under the name of the file or of what lies beside it, and is no file: a
+** sentence; NULL: nothing. */
+const char *sidecar_obstacle(const char *path, const char *suffix);
 /* The same of PATH.publish, which a publisher has beside a store (publish.h). */
+#define SIDECAR_REPLICA ".replica"
 #define SIDECAR_PUBLISHED ".publish"
 const char *sidecar_open_as(const char *path, const char *suffix, unsigned mode, sidecar *sidecar);
 void sidecar_name(sidecar *sidecar, const sidecar_header *header);

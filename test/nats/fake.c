@@ -12,6 +12,7 @@
 **                              the leader was killed and came back with an older message
 **     shorten SEQUENCE         all behind it are gone, and no consumer is told
 **     replicas COUNT           the bucket is one of so many servers
+**     drops 1                  the bucket says that it lets go of the oldest where it is full
 **     recreate                 the bucket is deleted, its consumers with it, and made anew
 **     close                    all connections end
 **     mute info|all|api|delivery|heartbeat
@@ -242,6 +243,8 @@ static bool order_of_stream(int count, char **word) {
   if (count != 2) return false;
   if (strcmp(word[0], "replicas") == 0)
     the_stream.replicas = atoi(word[1]);
+  else if (strcmp(word[0], "drops") == 0)
+    the_stream.drops = atoi(word[1]) != 0;
   else if (strcmp(word[0], "shorten") == 0)
     stream_roll_back(strtoull(word[1], NULL, 10));
   else if (strcmp(word[0], "forget") == 0)

@@ -33,6 +33,7 @@ typedef struct stream {
   char name[256], created[64];
   uint64_t last; /* sequence; message[1..last] */
   int replicas;
+  bool drops; /* what is oldest, where it is full, as it says */
   message *messages;
 } stream;
 extern stream the_stream;

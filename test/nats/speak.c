@@ -187,11 +187,12 @@ static void stream_info(bytes *json) {
       json,
       "{\"type\":\"io.nats.jetstream.api.v1.stream_info_response\",\"config\":{"
       "\"name\":\"%s\",\"subjects\":[\"$KV.%s.\\u003e\"],\"retention\":\"limits\","
-      "\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,"
-      "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":"
+      "\"max_consumers\":-1,\"max_msgs\":1000000,\"max_bytes\":-1,\"max_age\":0,"
+      "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"discard\":\"%s\",\"storage\":"
       "\"file\",\"num_replicas\":%d,\"duplicate_window\":120000000000,\"allow_direct\":true,"
       "\"allow_rollup_hdrs\":true,\"deny_delete\":true},\"created\":\"%s\",",
-      the_stream.name, the_stream.name + 3, the_stream.replicas, the_stream.created);
+      the_stream.name, the_stream.name + 3, the_stream.drops ? "old" : "new", the_stream.replicas,
+      the_stream.created);
   bytes_print(json,
               "\"state\":{\"messages\":%" PRIu64 ",\"bytes\":1,\"first_seq\":%" PRIu64
               ",\"last_seq\":%" PRIu64 ",\"num_subjects\":%" PRIu64 ",\"consumer_count\":1}}",

@@ -187,6 +187,17 @@ static int set_value(const arguments *args, maph *m, maph_slice key, maph_slice 
   return output_end(&standard_output) ? DONE : FAILED;
 }
 
+/* As the server keeps a Content-Type: what can stand in a header's line. */
+static bool media_type_given(const arguments *args, maph_condition *condition) {
+  const unsigned char *c = (const unsigned char *)args->media_type;
+  if (c == NULL) return true;
+  while (*c >= ' ' && *c < 127) c++;
+  condition->media_type = maph_str(args->media_type);
+  if (*c == 0) return true;
+  complain("--media-type: a media type, such as text/html, is of printable ASCII characters");
+  return false;
+}
+
 int command_set(arguments *args) {
   const char *path = args->operand[0];
   maph_condition condition;
@@ -197,11 +208,10 @@ int command_set(arguments *args) {
   memset(&condition, 0, sizeof condition);
   memset(&in, 0, sizeof in);
   if (!key_from(args, args->operand[1], strlen(args->operand[1]), &key)
-      || !read_condition(args, &condition))
+      || !read_condition(args, &condition) || !media_type_given(args, &condition))
     return FAILED;
   if (read_value(args, &in, &value)) {
     condition.type = args->type ? entry_type_from_name(args->type) : entry_type_of_bytes(value);
-    if (args->media_type) condition.media_type = maph_str(args->media_type);
     if (args->ttl_ms != NOT_GIVEN) condition.expires = wall_ms() + args->ttl_ms;
     m = store_open(args, path, args->create ? MAPH_RDWR | MAPH_CREATE : MAPH_RDWR);
   }

@@ -235,7 +235,10 @@ class Store(fast.ManyReader, fast.Writer, Writer, ManyReader, MutableMapping[Key
 
     def __del__(self) -> None:
         if hasattr(self, "_gate"):
-            self.close()
+            try:
+                self.close()
+            except BufferError:
+                pass  # the interpreter ends, or a circle is broken, while a view is alive
 
     # -------------------------------------------------------------------------- reading and writing
     def _cursor(self, prefix: Key, views: bool) -> Cursor:

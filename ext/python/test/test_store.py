@@ -796,6 +796,20 @@ class Lifetime(StoreTest):
         del view
         reader.close()
 
+    def test_a_program_that_ends_with_a_view_is_quiet(self):
+        self.store["k"] = "x"
+        program = (
+            "import maph, sys; store = maph.open(sys.argv[1]); view = store.view('k');"
+            "print(bytes(view))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, self.path],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PACKAGES},
+        )
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "b'x'\n", ""))
+
     def test_empty_values_pin_nothing(self):
         self.store["k"] = ""
         view = self.store.view("k")

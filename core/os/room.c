@@ -1,0 +1,159 @@
+/*
+** room.c - room on the disk: asked for, granted and given back.
+**
+** Space is granted with fallocate, never left sparse: a store into a hole of a full disk would be
+** SIGBUS.  For the same reason pages of a mapping are made writable before anything is stored
+** there.  RLIMIT_FSIZE is looked at first, because running into it is a signal.
+*/
+#include "os/error.h"
+#include "os/fault.h"
+#include "os/mapping.h"
+#include "os/os.h"
+#include "maph.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* For file systems without fallocate: write the zeros. */
+static int grow_by_writing(os_file *file, uint64_t from, uint64_t to) {
+  static const uint8_t zeros[16384];
+  while (from < to) {
+    size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
+    ssize_t w = SYS("pwrite", -1, pwrite(file->fd, zeros, n, (off_t)from));
+    if (w < 0 && errno == EINTR) continue;
+    if (w <= 0) return w < 0 ? errno : ENOSPC;
+    from += (uint64_t)w;
+  }
+  return 0;
+}
+
+int os_grow(os_file *file, const char *path, uint64_t to) {
+  struct rlimit limit;
+  int e = 0;
+  if (to <= file->size) return MAPH_OK;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY
+      && to > limit.rlim_cur) {
+    return fail(MAPH_FULL,
+                "%s: cannot grow to %llu bytes: the limit on file size is %llu (ulimit -f)", path,
+                (unsigned long long)to, (unsigned long long)limit.rlim_cur);
+  }
+  do
+    e = SYS("fallocate", -1, fallocate(file->fd, 0, (off_t)file->size, (off_t)(to - file->size)))
+                != 0
+            ? errno
+            : 0;
+  while (e == EINTR);
+  if (e == EOPNOTSUPP || e == ENOSYS) e = grow_by_writing(file, file->size, to);
+  if (e)
+    return fail(os_space_code(e), "%s: cannot grow to %llu bytes: %s: make room and try again",
+                path, (unsigned long long)to, strerror(e));
+  file->size = to;
+  return MAPH_OK;
+}
+
+void os_trim(os_file *file, uint64_t to) {
+  if (to < file->size && SYS("ftruncate", -1, ftruncate(file->fd, (off_t)to)) == 0) file->size = to;
+}
+
+int os_fill_holes(const os_file *file, const char *path, uint64_t to) {
+  int e;
+#ifdef SEEK_HOLE
+  off_t hole = lseek(file->fd, 0, SEEK_HOLE);
+  if (hole >= 0 && (uint64_t)hole >= to) return MAPH_OK;
+#endif
+  do e = SYS("fallocate", -1, fallocate(file->fd, 0, 0, (off_t)to)) != 0 ? errno : 0;
+  while (e == EINTR);
+  if (e == 0 || e == EOPNOTSUPP || e == ENOSYS) return MAPH_OK;
+  return fail(os_space_code(e),
+              "%s: cannot fill the holes of this copy: %s: make room and try again", path,
+              strerror(e));
+}
+
+/* The disk is full, or gone: a page of the file cannot be made writable. */
+static int page_refused(const os_file *file, const char *path, uint64_t from, uint64_t to, int e) {
+  struct statvfs disk;
+  struct stat st;
+  uint8_t byte;
+  if (e == ENOMEM) return fail_memory(to - from);
+  if (fstat(file->fd, &st) == 0 && (uint64_t)st.st_size < to)
+    return fail(MAPH_IOERR, "%s: the file ends at %llu: somebody shortened it", path,
+                (unsigned long long)st.st_size);
+  if (pread(file->fd, &byte, 1, (off_t)from) != 1)
+    return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s: check the disk", path,
+                (unsigned long long)from, strerror(errno));
+  if (fstatvfs(file->fd, &disk) == 0 && (disk.f_flag & ST_RDONLY))
+    return fail(MAPH_IOERR, "%s: its file system became read-only: check the disk", path);
+  return fail(MAPH_FULL,
+              "%s: the disk has no room to write bytes %llu to %llu: make room and try again", path,
+              (unsigned long long)from, (unsigned long long)to);
+}
+
+int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to) {
+  uint64_t first = os_page_down(from), last = os_page_up(to);
+  if (SYS("madvise", -1, madvise(base + first, last - first, MADV_POPULATE_WRITE)) == 0
+      || errno == EINVAL || errno == ENOSYS || errno == EINTR)
+    return MAPH_OK;
+  return page_refused(file, path, from, to, errno);
+}
+
+/* ----------------------------------------------------------------------------- how much is left */
+
+/* Of a file in memory, which is on no disk: growing it would end in processes that are killed. */
+static int memory_has_room(const char *path, uint64_t to) {
+  struct sysinfo machine;
+  uint64_t memory;
+  if (sysinfo(&machine) != 0) return MAPH_OK;
+  memory = ((uint64_t)machine.totalram + machine.totalswap) * machine.mem_unit;
+  if (to <= memory) return MAPH_OK;
+  return fail(MAPH_NOMEM, "%s: cannot grow to %llu bytes: this machine has %llu bytes of memory",
+              path, (unsigned long long)to, (unsigned long long)memory);
+}
+
+int os_room(const os_file *file, const char *path, uint64_t to) {
+  struct statvfs disk;
+  uint64_t room;
+  /* growing it will tell */
+  if (to <= file->size || SYS("fstatvfs", -1, fstatvfs(file->fd, &disk)) != 0) return MAPH_OK;
+  if (disk.f_blocks == 0) return memory_has_room(path, to);
+  room = (uint64_t)disk.f_bavail * disk.f_frsize;
+  if (room >= to - file->size) return MAPH_OK;
+  return fail(
+      MAPH_FULL,
+      "%s: cannot grow to %llu bytes: the disk has room for %llu more: make room and try again",
+      path, (unsigned long long)to, (unsigned long long)room);
+}
+
+/* How far a file may still grow: ulimit -f. */
+static uint64_t room_below_limit(const os_file *file) {
+  struct rlimit limit;
+  struct stat st;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY
+      || fstat(file->fd, &st) != 0)
+    return UINT64_MAX;
+  return limit.rlim_cur > (uint64_t)st.st_size ? limit.rlim_cur - (uint64_t)st.st_size : 0;
+}
+
+uint64_t os_free_room(const os_file *file) {
+  struct statvfs disk;
+  uint64_t limit, room;
+  uint8_t byte;
+#ifdef MAPH_TEST
+  if (os_test.free_room) return os_test.free_room;
+#endif
+  if (pread(file->fd, &byte, 1, 0) < 0) return 0;
+  limit = room_below_limit(file);
+  if (fstatvfs(file->fd, &disk) != 0 || disk.f_blocks == 0) return limit;
+  room = (uint64_t)disk.f_bavail * disk.f_frsize;
+  return room < limit ? room : limit;
+}
