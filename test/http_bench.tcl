@@ -4,9 +4,10 @@
 #   build/maphtest test/http_bench.tcl ?SECONDS a measurement, 3? ?PATTERN of their names?
 #
 # 200-byte values, keep-alive, everything on this machine.  Each line has requests a second, the
-# server's CPU time a request (all of its processes, from /proc), and wrk's 50th and 99th
-# percentile.  nginx and webdis are left out where they are not installed.  GETs come in rounds, all
-# servers one after the other in each, so that what else the machine does befalls them alike; the
+# server's CPU time a request (all of its processes, from /proc), how often its threads gave the
+# processor away by themselves, a request (also from /proc), and wrk's 50th and 99th percentile.
+# nginx and webdis are left out where they are not installed.  GETs come in rounds, all servers one
+# after the other in each, so that what else the machine does befalls them alike; the
 # median counts.  The last row is what connections cost that ask for nothing.  Nothing here judges:
 # the last lines say how the figures stand to each other.
 
@@ -49,6 +50,19 @@ proc cpu {name} {
   }
   expr {$ticks/100.0}
 }
+# How often its threads have waited for something so far.
+proc switches {name} {
+  set sum 0
+  foreach root $::pids($name) {
+    foreach pid [children $root] {
+      foreach file [glob -nocomplain /proc/$pid/task/*/status] {
+        if {[catch {exec cat $file} text]} continue     ;# that thread has ended
+        if {[regexp {\nvoluntary_ctxt_switches:\s+(\d+)} $text -> n]} {incr sum $n}
+      }
+    }
+  }
+  return $sum
+}
 proc in_seconds {text} {
   if {![regexp {^([0-9.]+)(us|ms|s|m)$} $text -> number unit]} {
     error "wrk says $text where a time should be"
@@ -56,7 +70,7 @@ proc in_seconds {text} {
   expr {$number*[dict get {us 1e-6 ms 1e-3 s 1 m 60} $unit]}
 }
 
-# One measurement: {rate R cpu US p50 S p99 S}; {} when the pattern leaves it out.
+# One measurement: {rate R cpu US switches N p50 S p99 S}; {} when the pattern leaves it out.
 proc measure {name server connections url {lua {}}} {
   if {![string match $::pattern $name]} {return {}}
   set script {}
@@ -66,18 +80,21 @@ proc measure {name server connections url {lua {}}} {
   }
   exec wrk -t1 -c$connections -d1s {*}$script $url
   set before [cpu $server]
+  set slept [switches $server]
   set text [exec wrk -t[expr {min(2, $connections)}] -c$connections -d${::seconds}s --latency \
       {*}$script $url]
   set used [expr {[cpu $server]-$before}]
+  set slept [expr {[switches $server]-$slept}]
   regexp {(\d+) requests in} $text -> requests
   regexp {Requests/sec:\s+([0-9.]+)} $text -> rate
   regexp -line {^ +50% +(\S+)$} $text -> p50
   regexp -line {^ +99% +(\S+)$} $text -> p99
   regexp {Non-2xx or 3xx responses: (\d+)} $text -> bad
-  set result [dict create rate $rate cpu [expr {$used*1e6/max($requests,1)}] p50 [in_seconds $p50] \
-      p99 [in_seconds $p99]]
-  puts [format "%-34s %9.0f/s  %7.1f us CPU   p50 %7.0f us   p99 %8.0f us%s" $name $rate \
-      [dict get $result cpu] \
+  set result [dict create rate $rate cpu [expr {$used*1e6/max($requests,1)}] \
+      switches [expr {double($slept)/max($requests,1)}] p50 [in_seconds $p50] p99 [in_seconds $p99]]
+  set form "%-34s %9.0f/s  %7.1f us CPU  %5.1f switches   p50 %7.0f us   p99 %8.0f us%s"
+  puts [format $form $name $rate \
+      [dict get $result cpu] [dict get $result switches] \
         [expr {[dict get $result p50]*1e6}] [expr {[dict get $result p99]*1e6}] \
         [expr {[info exists bad] ? "   $bad ANSWERS WERE ERRORS" : ""}]]
   return $result
@@ -86,7 +103,7 @@ proc measure {name server connections url {lua {}}} {
 proc median {results} {
   set results [lsearch -all -inline -not -exact $results {}]
   if {$results eq {}} {return {}}
-  foreach member {rate cpu p50 p99} {
+  foreach member {rate cpu switches p50 p99} {
     set sorted [lsort -real [lmap result $results {dict get $result $member}]]
     dict set all $member [lindex $sorted [expr {[llength $sorted]/2}]]
   }
@@ -219,6 +236,10 @@ set failed [catch {
   ratio "PUT a second with sync=off, maph to webdis, 8 connections" $put(8) $webdis_put(8) rate
   ratio "CPU a PUT with sync=off, maph to webdis, 64 connections" $put(64) $webdis_put(64) cpu
   ratio "PUT a second with sync=full, 64 connections to one (group commit)" $full(64) $full(1) rate
+  if {$full(64) ne {}} {
+    puts [format "%-70s %6.1f" "switches of threads a PUT with sync=full, 64 connections" \
+        [dict get $full(64) switches]]
+  }
   if {$batch ne {}} {
     puts [format "%-70s %6.0f" "keys a second of one core, batches of 1000 gets" \
         [expr {1000/[dict get $batch cpu]*1e6}]]

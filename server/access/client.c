@@ -15,7 +15,7 @@
 #include "access/client.h"
 #include "base/options.h"
 
-enum { PROXIES_MAX = 64, HOPS_MAX = 32 };
+enum { PROXIES_MAX = 64 };
 
 /* An address with as many bits as count; an IPv4 one as ::ffff:a.b.c.d. */
 typedef struct network {
@@ -105,47 +105,104 @@ static hop address_in(const char *text, size_t size) {
   return (hop){ text, size };
 }
 
-/* for=... of one element of Forwarded. */
-static hop forwarded_for(const char *text, size_t size) {
-  while (size > 0) {
-    const char *end = memchr(text, ';', size);
-    size_t n = end ? (size_t)(end - text) : size, blanks = strspn(text, " \t");
-    if (n > blanks + 4 && strncasecmp(text + blanks, "for=", 4) == 0)
-      return address_in(text + blanks + 4, n - blanks - 4);
-    text += n + (end != NULL);
-    size -= n + (end != NULL);
+/* Where the name=value pair ends that a text begins with: at a semicolon that is not quoted. */
+static size_t size_of_pair(const char *text, size_t size) {
+  bool quoted = false;
+  for (size_t i = 0; i < size; i++) {
+    if (text[i] == '"') quoted = !quoted;
+    if (quoted && text[i] == '\\') i++;
+    if (text[i] == ';' && !quoted) return i;
   }
-  return (hop){ "", 0 };
+  return size;
 }
 
-/* The addresses in all lines of that name, the last HOPS_MAX of them. */
-static int read_hops(const request *request, const char *name, bool forwarded, hop *hops) {
-  int count = 0;
-  for (int i = 0; i < request->header_count; i++) {
-    const char *list = request->headers[i].value;
-    if (strcasecmp(request->headers[i].name, name) != 0) continue;
-    while (*list) {
-      size_t size = strcspn(list, ",");
-      if (count == HOPS_MAX) memmove(hops, hops + 1, (size_t)--count * sizeof *hops);
-      hops[count++] = forwarded ? forwarded_for(list, size) : address_in(list, size);
-      list += size + (list[size] == ',');
+/* for=... of one element of Forwarded.  Where there are two, one may be a part of another parameter
+** that the proxy did not quote: then there is none. */
+static hop forwarded_for(const char *text, size_t size) {
+  static const hop none = { "", 0 };
+  hop found = none;
+  while (size > 0) {
+    size_t n = size_of_pair(text, size), blanks = strspn(text, " \t");
+    if (n > blanks + 4 && strncasecmp(text + blanks, "for=", 4) == 0) {
+      if (found.size > 0) return none;
+      found = address_in(text + blanks + 4, n - blanks - 4);
     }
+    n += n < size;
+    text += n;
+    size -= n;
   }
-  return count;
+  return found;
+}
+
+static bool is_escaped(const char *list, size_t at) {
+  size_t n = 0;
+  while (n < at && list[at - n - 1] == '\\') n++;
+  return n % 2 == 1;
+}
+
+/* Where the last element of a list begins.  A quoted string, which Forwarded has, may hold commas.
+** Quotes are paired from the end: left of what a named proxy wrote anybody may have left one
+** open. */
+static size_t last_element(const char *list, size_t size, bool has_quotes) {
+  bool quoted = false;
+  for (size_t at = size; at > 0; at--) {
+    char c = list[at - 1];
+    if (c == '"' && has_quotes && !(quoted && is_escaped(list, at - 1))) quoted = !quoted;
+    if (c == ',' && !quoted) return at;
+  }
+  return 0;
+}
+
+/* What all lines of a name list, from the last element of the last line on. */
+typedef struct hops {
+  const request *request;
+  const char *name;
+  bool forwarded;
+  int lines;        /* so many headers are still to be looked at */
+  const char *list; /* of one line, what is left of it */
+  size_t size;
+} hops;
+
+static bool previous_element(hops *hops, hop *element) {
+  size_t begin;
+  while (hops->size == 0) {
+    const header *header;
+    if (hops->lines == 0) return false;
+    header = &hops->request->headers[--hops->lines];
+    if (strcasecmp(header->name, hops->name) != 0) continue;
+    hops->list = header->value;
+    hops->size = strlen(header->value);
+  }
+  begin = last_element(hops->list, hops->size, hops->forwarded);
+  *element = (hop){ hops->list + begin, hops->size - begin };
+  hops->size = begin > 0 ? begin - 1 : 0;
+  return true;
+}
+
+/* An empty element is none (RFC 9110, 5.6.1). */
+static bool previous_hop(hops *hops, hop *hop) {
+  do {
+    if (!previous_element(hops, hop)) return false;
+  } while (address_in(hop->text, hop->size).size == 0);
+  *hop = (hops->forwarded ? forwarded_for : address_in)(hop->text, hop->size);
+  return true;
 }
 
 void client_find(request *request) {
-  hop hops[HOPS_MAX];
+  hops hops = { request, "X-Forwarded-For", false, request->header_count, NULL, 0 };
   unsigned char address[16];
-  int count;
+  hop hop;
+  bool found;
   if ((proxy_count == 0 && !through_socket) || !is_proxy(request->remote, strlen(request->remote)))
     return;
-  count = read_hops(request, "X-Forwarded-For", false, hops);
-  if (count == 0) count = read_hops(request, "Forwarded", true, hops);
-  while (count > 0 && read_address(hops[count - 1].text, hops[count - 1].size, address)) {
-    hop *last = &hops[--count];
-    snprintf(request->client, sizeof request->client, "%.*s", (int)last->size, last->text);
+  if (!(found = previous_hop(&hops, &hop))) {
+    hops = (struct hops){ request, "Forwarded", true, request->header_count, NULL, 0 };
+    found = previous_hop(&hops, &hop);
+  }
+  while (found && read_address(hop.text, hop.size, address)) {
+    snprintf(request->client, sizeof request->client, "%.*s", (int)hop.size, hop.text);
     request->remote = request->client;
-    if (!is_proxy(last->text, last->size)) return;
+    if (!is_proxy(hop.text, hop.size)) return;
+    found = previous_hop(&hops, &hop);
   }
 }

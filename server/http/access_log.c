@@ -1,47 +1,93 @@
 /*
 ** access_log.c - one line a request.
 **
-** Its form is logfmt, or JSON, or the combined form of Apache and nginx.  Lines are collected in
-** stdio's buffer and written when it is full and once a second, so that a log costs a request no
-** system call.  The path is logged as it came (percent-encoded, so it holds no control characters);
-** the query and all headers stay out of it, since a secret may be among them; but for the trace of
-** a traceparent header (W3C Trace Context) and, in the combined form, the client's User-Agent.
+** Its form is logfmt, or JSON, or the combined form of Apache and nginx.  Lines are collected, and
+** written when there are many and once a second, so that a log costs a request no system call.
+** What cannot be written, as on a full disk, waits, and is tried again each second; while there is
+** too much of it, lines are lost, and how many is said then.
+**
+** The path is logged as it came (percent-encoded, so it holds no control characters); the query and
+** all headers stay out of it, since a secret may be among them; but for the trace of a traceparent
+** header (W3C Trace Context) and, in the combined form, the client's User-Agent.
 */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "base/options.h"
 #include "http/access_log.h"
 
-enum { PATH_SHOWN = 512 };
+enum { PATH_SHOWN = 512, WRITE_AT = 16 * 1024, WAITING_MOST = 1024 * 1024 };
 
-static FILE *file; /* log_mutex */
+/* log_mutex for all of it */
+static int file = -1;
+static buffer waiting; /* whole lines, but for the first, of which a part may be written */
+static int trouble;    /* why the last write failed, an errno */
+static uint64_t lost;  /* lines, since then */
 static atomic_bool on;
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+/* What the file takes of the lines that wait. */
+static void write_waiting(void) {
+  size_t done = 0;
+  int error = 0;
+  while (done < waiting.size && error == 0) {
+    ssize_t n = write(file, waiting.data + done, waiting.size - done);
+    if (n > 0) done += (size_t)n;
+    if (n < 0 && errno != EINTR) error = errno;
+  }
+  if (done > 0) memmove(waiting.data, waiting.data + done, waiting.size - done);
+  waiting.size -= done;
+  if (error != 0 && trouble == 0)
+    log_line("the access log cannot be written: %s; its lines wait, and when there are %d bytes of "
+             "them others are lost",
+             strerror(error), WAITING_MOST);
+  if (error == 0 && trouble != 0)
+    log_line("the access log is written again; %llu lines were lost", (unsigned long long)lost);
+  if (error == 0) lost = 0;
+  trouble = error;
+}
+
+static void add_line(const buffer *line) {
+  if (line->failed || waiting.size + line->size > WAITING_MOST) {
+    lost++;
+    return;
+  }
+  buffer_append(&waiting, line->data, line->size);
+  if (waiting.failed) {
+    waiting.failed = false;
+    lost++;
+  }
+  if (waiting.size >= WRITE_AT && trouble == 0) write_waiting();
+}
+
 /* Open the access log, also again after it was renamed (SIGHUP). */
 bool access_log_open(void) {
-  FILE *opened = NULL;
+  int opened = -1;
   if (strcmp(option.access_log, "off") != 0) {
-    opened = strcmp(option.access_log, "-") == 0 ? stdout : fopen(option.access_log, "ae");
-    if (opened == NULL) {
+    opened = strcmp(option.access_log, "-") == 0
+                 ? STDOUT_FILENO
+                 : open(option.access_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (opened < 0) {
       log_line("cannot write the access log %s: %s", option.access_log, strerror(errno));
       return false;
     }
   }
   pthread_mutex_lock(&log_mutex);
-  if (file && file != stdout) fclose(file);
+  if (file >= 0) write_waiting();
+  if (file >= 0 && file != STDOUT_FILENO) close(file);
   file = opened;
-  atomic_store(&on, file != NULL);
+  atomic_store(&on, file >= 0);
   pthread_mutex_unlock(&log_mutex);
   return true;
 }
 
-bool access_log_in_file(void) { return file != NULL && file != stdout; }
+bool access_log_in_file(void) { return file >= 0 && file != STDOUT_FILENO; }
 
 /* ------------------------------------------------------------------------------------- a line */
 /* Of what may be in a path, what is as it is in all three forms; anything else is
@@ -132,13 +178,13 @@ void access_log_request(const request *request, uint64_t duration_us) {
   else
     logfmt_line(line, request, duration_us);
   pthread_mutex_lock(&log_mutex);
-  if (file && !line->failed) fwrite(line->data, 1, line->size, file);
+  if (file >= 0) add_line(line);
   pthread_mutex_unlock(&log_mutex);
   buffer_reset(line, SIZE_MAX);
 }
 
 void access_log_flush(void) {
   pthread_mutex_lock(&log_mutex);
-  if (file) fflush(file);
+  if (file >= 0) write_waiting();
   pthread_mutex_unlock(&log_mutex);
 }

@@ -329,6 +329,14 @@ static bool head_is_late(const connection *connection) {
          && now_us() >= atomic_load(&connection->since_us) + option.request_timeout_ms * 1000;
 }
 
+/* The first line is one, and its method is none of ours.  Civetweb has put a NUL behind each part
+** that it read, and HTTP/ before the version away, before it looked at the method. */
+static bool is_of_other_method(const struct mg_request_info *info) {
+  return info->request_method && info->http_version && *info->http_version >= '0'
+         && *info->http_version <= '9' && head_is_name(info->request_method)
+         && method_from_name(info->request_method) == METHOD_OTHER;
+}
+
 /* What civetweb refuses before there is a request: its page becomes a problem. */
 static int on_error(struct mg_connection *mg, int status, const char *message) {
   const struct mg_request_info *info = mg_get_request_info(mg);
@@ -351,6 +359,9 @@ static int on_error(struct mg_connection *mg, int status, const char *message) {
     connection_count_timeout();
     exchange_refuse(exchange_begin(connection, &connection->work), 408, "head_timeout",
                     "the head of the request did not come in time");
+  } else if (status == 400 && is_of_other_method(info)) {
+    exchange_refuse(exchange_begin(connection, &connection->work), 501, "method_unknown",
+                    "the method is none that this server knows");
   } else {
     exchange_refuse(exchange_begin(connection, &connection->work), status == 413 ? 431 : status,
                     status == 411 ? "bad_length" : "malformed_request", detail);

@@ -72,7 +72,7 @@ static bool asks_for_it(const request *request) {
   const char *connection = request_header(request, "Connection"),
              *upgrade = request_header(request, "Upgrade");
   const char *version = request_header(request, "Sec-WebSocket-Version");
-  return connection && strcasestr(connection, "upgrade") && upgrade
+  return request->method == METHOD_GET && connection && strcasestr(connection, "upgrade") && upgrade
          && strcasecmp(upgrade, "websocket") == 0 && version && strcmp(version, "13") == 0;
 }
 

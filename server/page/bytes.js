@@ -96,12 +96,13 @@ export function hexDump(bytes, width) {
 export const member = (object, name, encoding) =>
   object[encoding] === "base64" ? fromBase64(object[name]) : encode(object[name]);
 
-// What a person sees of a key.  Characters that would not show, or would reorder what stands around
-// them, become visible.
+// What a person sees of a key.  Characters that would not show, as blanks at its ends would not, or
+// would reorder what stands around them, become visible.
 export function label(bytes) {
   const text = decode(bytes);
   if (text === null) return "0x" + hex(bytes);
   return text
+    .replace(/^ +| +$/g, (blanks) => "\u2420".repeat(blanks.length))
     .replace(/[\u0000-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
     .replace(
       /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,

@@ -355,7 +355,7 @@ export function keysView(place, route, signal) {
   function enter(to) {
     if (to.delimiter === null) return false;
     const bytes = unpercent(to.prefix),
-      isText = !asHex.checked && label(bytes) === input.value;
+      isText = !asHex.checked && decode(bytes) === input.value;
     if (isText && percent(encode(parts.value)) === to.delimiter && !from.length && shown.size)
       return false;
     parts.value = new TextDecoder().decode(unpercent(to.delimiter));

@@ -57,6 +57,8 @@ typedef struct feed {
   bool one_key;        /* only changes of `key` are wanted */
   bool values, framed; /* framed: WebSocket */
   uint8_t uuid[16];    /* of the store: one of the same name made later is another */
+  bool deleted;        /* it was, while this followed it */
+  bool another;        /* has the name now */
   uint64_t told;       /* the version that the client can come back with */
   uint64_t written_us;
   follower follower;
@@ -228,11 +230,16 @@ static void end_with(feed *feed, int status, const char *code, const char *detai
   if (flush(feed) && feed->framed) websocket_close(feed->request, WEBSOCKET_FAILED);
 }
 
+/* Why there was nothing to go on with. */
+static const char deleted_sentence[] = "the store was deleted",
+                  another_sentence[] = "another store has the name now: read all of it, then "
+                                       "follow from its version";
+
 /* ---------------------------------------------------------------------------------------- feeds */
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* The store's file was rewritten, or it was deleted: go on with the handle that is now in use.
-** Called when all is told. */
+** Called when all is told.  Of another store nobody knows what has changed since. */
 static int reopen(feed *feed) {
   request *request = feed->request;
   uint64_t since = maph_changes_version(feed->changes);
@@ -240,14 +247,16 @@ static int reopen(feed *feed) {
   int rc;
   store *store =
       store_acquire(store_of(request)->name, strlen(store_of(request)->name), false, &rc);
-  if (store == NULL) return rc == MAPH_NOTFOUND ? MAPH_CANTOPEN : rc;
+  feed->deleted = rc == MAPH_NOTFOUND;
+  if (store == NULL) return rc;
   maph_changes_close(feed->changes);
   feed->changes = NULL;
   follow_end(&feed->follower);
   store_release(store_of(request));
   handling_of(request)->store = store;
   rc = maph_stat(store->m, &stats);
-  if (rc == MAPH_OK && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0) rc = MAPH_CANTOPEN;
+  feed->another = rc == MAPH_OK && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0;
+  if (feed->another) return MAPH_COMPACTED;
   return rc == MAPH_OK ? maph_changes_open(store->m, since, &feed->changes) : rc;
 }
 
@@ -310,6 +319,7 @@ static uint64_t until_heartbeat(const feed *feed) {
 }
 
 static void watch(feed *feed) {
+  const char *of = store_of(feed->request)->name;
   int rc = MAPH_OK;
   tell_reached(feed);
   while (flush(feed) && goes_on(feed)) {
@@ -323,16 +333,20 @@ static void watch(feed *feed) {
     else if ((rc = reopen(feed)) != MAPH_OK)
       break;
   }
-  if (rc == MAPH_OK || rc == MAPH_NOTFOUND || feed->request->reply.broken) return;
-  if (rc == MAPH_CANTOPEN)
-    end_with(feed, 404, "store_not_found", "the store was deleted");
+  if (rc == MAPH_CANTOPEN && !store_file_exists(of, strlen(of))) feed->deleted = true;
+  if ((!feed->deleted && (rc == MAPH_OK || rc == MAPH_NOTFOUND)) || feed->request->reply.broken)
+    return;
+  if (feed->deleted)
+    end_with(feed, 404, "store_not_found", deleted_sentence);
+  else if (feed->another)
+    end_with(feed, 410, maph_code(MAPH_COMPACTED), another_sentence);
   else
     end_with(feed, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
              store_errmsg(rc, store_of(feed->request)->m));
 }
 
 /* ------------------------------------------------------------------------------------ long poll */
-/* Wait for a change that is wanted.  MAPH_NOTFOUND: the time is over. */
+/* Wait for a change that is wanted.  MAPH_NOTFOUND: the time is over, or the store was deleted. */
 static int await(feed *feed, uint64_t wait_ms, maph_change *change) {
   uint64_t end = now_us() + wait_ms * 1000;
   for (int n = 1;; n++) {
@@ -370,6 +384,7 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
   request->reply.body->size = 0;
   buffer_text(request->reply.body, "{\"changes\":[");
   while (rc == MAPH_OK && !request->reply.broken) {
+    if (streaming && request->method == METHOD_HEAD) return; /* the head is all of it */
     if (wanted(feed, &change)) {
       buffer_text(request->reply.body, n++ ? ",\n" : "\n");
       change_json(request->reply.body, &change, feed->values);
@@ -378,9 +393,13 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
     if (change.last && (n >= limit || ++seen >= SCAN_MAX)) break;
     rc = maph_changes_next(feed->changes, 0, &change);
   }
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) {
+  if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || feed->deleted) {
     if (streaming)
       request->reply.broken = true;
+    else if (feed->deleted)
+      reply_no_store(request, deleted_sentence);
+    else if (feed->another)
+      reply_problem(request, 410, maph_code(MAPH_COMPACTED), "%s", another_sentence);
     else
       reply_store(request, rc);
     return;
@@ -402,12 +421,9 @@ void changes_show(request *request) {
       || !feed_open(&feed, request))
     return;
   request->reply.body->size = 0;
-  if (polls && request->method == METHOD_HEAD) {
-    reply_start(request, 200);
-    reply_stream(request, "application/json");
-  } else if (polls)
-    poll_once(&feed, wait_s * 1000, limit);
-  else {
+  if (polls) {
+    poll_once(&feed, request->method == METHOD_HEAD ? 0 : wait_s * 1000, limit);
+  } else {
     request->reply.close = true;
     reply_start(request, 200);
     reply_header(request, "X-Accel-Buffering", "no"); /* nginx would keep events back */

@@ -43,6 +43,7 @@
 #include "routes/handling.h"
 #include "routes/removal.h"
 #include "routes/retention.h"
+#include "store/leftovers.h"
 
 enum {
   KEEP_MAX = 100000,
@@ -63,6 +64,7 @@ static const char *const state_names[] = { "running", "done", "failed", "cancell
 
 typedef struct job {
   uint64_t id, started_ms, finished_ms, problems, done, total;
+  uint64_t began_us; /* by the clock that nobody sets */
   enum kind kind;
   uint64_t keep; /* of a backup: how many there may be then; 0: any number */
   enum state state;
@@ -81,7 +83,7 @@ typedef struct job {
 static uint64_t ended[KINDS][CANCELLED]; /* by kind and outcome; jobs_mutex */
 static job *jobs[KEPT];                  /* newest last; jobs_mutex for all of it */
 static int job_count, running_count;
-static uint64_t last_id;
+static uint64_t last_id; /* of this server or one before it: begins at the time of its start */
 static atomic_bool stop_asked;
 static pthread_mutex_t jobs_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t job_ended;
@@ -203,11 +205,8 @@ static bool backup_exists(const char *file) {
 ** number.  jobs_mutex is held, and a store has one rewrite at a time: until this one is done nobody
 ** else looks for a name of that beginning. */
 static void name_by_time(char *file, size_t room, const char *store_name) {
-  char stamp[32];
-  time_t now = time(NULL);
-  struct tm tm;
-  gmtime_r(&now, &tm);
-  strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
+  char stamp[RETENTION_STAMP_ROOM];
+  retention_stamp(stamp);
   snprintf(file, room, "%s-%s.maph", store_name, stamp);
   for (int i = 2; backup_exists(file); i++)
     snprintf(file, room, "%s-%s-%d.maph", store_name, stamp, i);
@@ -235,7 +234,7 @@ static void prune(const job *job) {
   char folder[PATH_ROOM];
   int error;
   backup_path(folder, "");
-  error = retention_prune(folder, job->store_name, job->keep);
+  error = retention_prune(folder, job->store_name, job->keep, job->file);
   if (error)
     log_line("older backups of %s cannot be removed: %s", job->store_name, strerror(error));
 }
@@ -259,7 +258,7 @@ static void *job_run(void *arg) {
     log_line("job %llu: %s", (unsigned long long)job->id, maph_errmsg(store->m));
   job->result = result;
   job->state = outcome_of(job, rc);
-  job->finished_ms = wall_ms();
+  job->finished_ms = job->started_ms + (now_us() - job->began_us) / 1000;
   ended[job->kind][job->state - DONE]++;
   job->store = NULL;
   running_count--;
@@ -294,6 +293,7 @@ static job *job_make(store *store, const job *asked) {
   *job = *asked;
   job->store = store;
   job->started_ms = wall_ms();
+  job->began_us = now_us();
   strcpy(job->store_name, store->name);
   if (job->kind == BACKUP && job->file[0] == 0)
     name_by_time(job->file, sizeof job->file, store->name);
@@ -376,11 +376,13 @@ static void job_json(buffer *buffer, const job *job) {
 
 static void reply_no_job(request *request) {
   reply_problem(request, 404, "job_not_found",
-                "there is no such job, or many newer ones came since");
+                "there is no such job, or many newer ones came since, or the server was started "
+                "anew, which ends a job");
 }
 
-/* Answer with one job, which may have gone meanwhile: 202 while it runs, if it was begun or stopped
-** by this request.  Who waited for a job that did not succeed gets its problem. */
+/* Answer with one job, which may have gone meanwhile: 202 if it was begun or stopped by this
+** request and its end was not waited for, though it may have come.  Who waited for a job that did
+** not succeed gets its problem. */
 static void answer(request *request, uint64_t id, bool asked, bool waited) {
   char detail[512];
   int rc = MAPH_OK, status = 200;
@@ -390,7 +392,7 @@ static void answer(request *request, uint64_t id, bool asked, bool waited) {
   if ((job = job_find(id)) != NULL && !may_see(request, job)) job = NULL;
   if (job) {
     job_json(request->reply.body, job);
-    if (asked && job->state == RUNNING) status = 202;
+    if (asked && (!waited || job->state == RUNNING)) status = 202;
     if (waited && (job->state == FAILED || job->state == CANCELLED)) rc = job->rc;
     if (rc != MAPH_OK && job->kind == REMOVAL)
       snprintf(request->reply.members, sizeof request->reply.members, ",\"deleted\":%llu",
@@ -525,7 +527,10 @@ void store_backup(request *request) {
   int trouble;
   if (!name_backup(request, asked.file, sizeof asked.file) || !read_keep(request, &asked.keep))
     return;
-  if ((trouble = backup_folder()) != 0)
+  if ((trouble = backup_folder()) == ENOSPC || trouble == EDQUOT)
+    reply_problem(request, 507, maph_code(MAPH_FULL),
+                  "the folder for backups cannot be made: the disk is full");
+  else if (trouble != 0)
     reply_problem(request, 500, "io_error", "the folder for backups cannot be made: %s",
                   strerror(trouble));
   else if (asked.file[0] && backup_exists(asked.file))
@@ -534,11 +539,10 @@ void store_backup(request *request) {
     run_job(request, &asked);
 }
 
+/* 0, which no job has, where it is not written as a job's is. */
 static uint64_t asked_id(const request *request) {
-  char digits[24] = "";
-  maph_slice id = segment_of(request, 0);
-  if (id.size < sizeof digits) memcpy(digits, id.data, id.size);
-  return strtoull(digits, NULL, 10);
+  uint64_t id;
+  return json_whole_number(segment_of(request, 0), UINT64_MAX, &id) ? id : 0;
 }
 
 void job_show(request *request) { answer(request, asked_id(request), false, false); }
@@ -601,7 +605,14 @@ const char *jobs_outcome_name(int outcome) {
   return DONE + outcome <= CANCELLED ? state_names[DONE + outcome] : NULL;
 }
 
-void jobs_start(void) { clock_condition(&job_ended); }
+/* Who asks after a restart for a job of before is not answered with another. */
+void jobs_start(void) {
+  char backups[PATH_ROOM];
+  clock_condition(&job_ended);
+  last_id = wall_ms();
+  backup_path(backups, "");
+  leftovers_remove(backups);
+}
 
 /* A job that works hears of it by its progress, and one that waits for another process's writer by
 ** the interrupt.  That one ends calls which have begun: so again each second. */

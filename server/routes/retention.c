@@ -4,6 +4,9 @@
 ** Only files are removed whose name a backup without a name of its own has: NAME-TIME.maph, or
 ** NAME-TIME-2.maph and so on, TIME as 20260131T120000Z.  What was named is the operator's, and so
 ** is whatever else lies in the folder.
+**
+** The clock may have been set back since.  A name that lies ahead of the backup that was just made
+** is older than it: such go first, and that one stays.
 */
 #include <dirent.h>
 #include <errno.h>
@@ -13,14 +16,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "routes/retention.h"
 
-enum { STAMP_SIZE = 16 };
+enum { STAMP_SIZE = RETENTION_STAMP_ROOM - 1 };
 
 typedef struct backup {
   char stamp[STAMP_SIZE + 1];
   unsigned long number; /* among those of one second */
+  int age;              /* 0: just made; 1: made at that time; 2: made when the clock was ahead */
   char *file;
 } backup;
 
@@ -49,14 +54,24 @@ static bool read_name(const char *file, const char *store, backup *backup) {
 static int newest_first(const void *a, const void *b) {
   const backup *backup = a, *y = b;
   int order = strcmp(y->stamp, backup->stamp);
+  if (backup->age != y->age) return backup->age - y->age;
   if (order != 0) return order;
   return backup->number > y->number ? -1 : backup->number < y->number;
 }
 
+static int age_of(const backup *backup, const char *made, const char *now) {
+  if (strcmp(backup->file, made) == 0) return 0;
+  return strcmp(backup->stamp, now) > 0 ? 2 : 1;
+}
+
 /* The backups of a store in an open folder.  -1: no memory. */
-static int list_backups(DIR *dir, const char *store, backup **list) {
+static int list_backups(DIR *dir, const char *store, const char *made, backup **list) {
   struct dirent *e;
+  struct backup new = { 0 };
+  char now[STAMP_SIZE + 1];
   int count = 0, room = 0;
+  retention_stamp(now);
+  if (read_name(made, store, &new)) memcpy(now, new.stamp, sizeof now);
   while ((e = readdir(dir)) != NULL) {
     backup backup;
     if (!read_name(e->d_name, store, &backup)) continue;
@@ -66,6 +81,7 @@ static int list_backups(DIR *dir, const char *store, backup **list) {
       *list = larger;
     }
     if ((backup.file = strdup(e->d_name)) == NULL) return -1;
+    backup.age = age_of(&backup, made, now);
     (*list)[count++] = backup;
   }
   qsort(*list, (size_t)count, sizeof **list, newest_first);
@@ -81,12 +97,19 @@ static int remove_backup(DIR *dir, const char *file) {
   return 0;
 }
 
-int retention_prune(const char *folder, const char *store, uint64_t keep) {
+void retention_stamp(char *stamp) {
+  time_t now = time(NULL);
+  struct tm tm;
+  gmtime_r(&now, &tm);
+  stamp[strftime(stamp, STAMP_SIZE + 1, "%Y%m%dT%H%M%SZ", &tm)] = 0;
+}
+
+int retention_prune(const char *folder, const char *store, uint64_t keep, const char *made) {
   backup *list = NULL;
   DIR *dir = opendir(folder);
   int count, error = 0;
   if (dir == NULL) return errno;
-  count = list_backups(dir, store, &list);
+  count = list_backups(dir, store, made, &list);
   if (count < 0) error = ENOMEM;
   for (int i = 0; i < count; i++) {
     int failed = (uint64_t)i >= keep ? remove_backup(dir, list[i].file) : 0;

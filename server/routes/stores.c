@@ -156,7 +156,7 @@ void store_create(request *request) {
   maph_slice name = segment_of(request, 0);
   const char *occupant;
   uint64_t keys = 0;
-  int rc;
+  int rc, trouble;
   if (!check_name(request) || !read_create_options(request, &keys) || !index_fits(request, keys))
     return;
   if (!option.read_only && !store_file_exists(name.data, name.size)
@@ -178,6 +178,8 @@ void store_create(request *request) {
     reply_problem(request, 409, "store_exists", "there is a store of that name");
   else if (option.read_only)
     reply_problem(request, 403, "read_only", "this server was started with --read-only");
+  else if (rc == MAPH_CANTOPEN && (trouble = stores_folder_trouble(false)) != 0)
+    reply_no_folder(request, false, trouble);
   else
     reply_maph(request, rc, NULL);
 }

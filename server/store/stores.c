@@ -38,6 +38,7 @@
 #include "base/uri.h"
 #include "base/waits.h"
 #include "store/follow.h"
+#include "store/leftovers.h"
 #include "store/names.h"
 #include "store/stores.h"
 #include "store/versions.h"
@@ -500,6 +501,7 @@ static void *open_all(void *unused) {
 
 bool stores_find(void) {
   clock_condition(&opening_ended);
+  if (!option.read_only) leftovers_remove(option.data);
   names_at_start = stores_names(&names_count);
   if (names_at_start == NULL)
     fprintf(stderr, "maph-server: cannot read the folder %s: %s\n", option.data, strerror(errno));
@@ -548,11 +550,13 @@ const char *store_occupant(const char *name, size_t size) {
   return path_of(path, sizeof path, name, size) ? name_occupant(path) : NULL;
 }
 
-/* Is it one that nobody here could open anyway?  A file of several names stays under the others. */
+/* Is it one that nobody here could open anyway?  A file of several names stays under the others.
+** On a full disk that writes each page to a new place even the mark of a deleted store has no room:
+** it goes as by rm, which all who have it open find out too. */
 static bool no_store(const char *path, int rc) {
   struct stat st;
   if (rc == MAPH_CANTOPEN && stat(path, &st) == 0 && st.st_nlink > 1) return true;
-  return rc == MAPH_FORMAT || rc == MAPH_CORRUPT
+  return rc == MAPH_FORMAT || rc == MAPH_CORRUPT || rc == MAPH_FULL
          || (rc == MAPH_CANTOPEN && faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0);
 }
 

@@ -56,7 +56,7 @@ static int write_file(uint64_t version) {
   int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)version), fd, failed;
   path_of(path, "");
   path_of(made, ".new");
-  fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
   if (fd < 0) return 1;
   failed = write(fd, text, (size_t)n) != n || fsync(fd) != 0;
   failed |= close(fd) != 0;
