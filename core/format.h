@@ -244,14 +244,30 @@
 **       32    4  entries n, 1 at least
 **       36    4  how many bytes all its keys have in common.  They are left out
 **       40    8  checksum of the bytes from 64 on
-**       48    4  0 leaf, 1 root
-**       52   12  zeros
-**       64   8n  of each entry: the next 8 bytes of its key, zeros past its end, as a number whose
-**                highest byte is the first
+**       48    1  0 leaf, 1 root
+**       49    1  W: bytes of each word, 1..8; 0: wide, as each root is and leaves may be
+**       50    1  P: bytes of each place, 1..5; wide: 0
+**       51    1  0
+**       52    4  kept bits: in each 4 of these 32, from the lowest on, what the words have of one
+**                of the next 8 bytes of the keys, from the first on: 0..8: that many of its lowest
+**                bits; 15: nothing of this byte, nor of those that follow.  Wide: 0
+**       56    8  the first entry's next 8 bytes, as the word of a wide node, with zeros for the
+**                bytes of which nothing is kept.  Wide: 0
+**   Wide:
+**       64   8n  of each entry its word: the next 8 bytes of its key, zeros past its end, as a
+**                number whose highest byte is the first
 **        +   5n  of each entry: offset / 8 of the record; in a root: of the payload of a leaf, and
 **                the word is that of the leaf's first key
 **        +    3  zeros
-**   Entries are in the order of their keys, as memcmp has it and then the length.
+**   Narrow:
+**       64   Wn  of each entry its word: the kept bits of the next 8 bytes of its key, zeros past
+**                its end, one after the other, as a number that ends with the last of them.  The
+**                higher bits of a byte of which some, or 0, are kept are in all keys those at 56
+**        +   Pn  of each entry: (offset of the record - `from`) / 8.  In a leaf of several `from`
+**                may be higher than in its root
+**        +  8-P  zeros
+**   Entries are in the order of their keys, as memcmp has it and then the length.  Words that are
+**   equal say nothing of it.
 **   All of it lies below `end` and is never changed.  `order` is stored (release) after the list,
 **   and loaded after `committed`.  Pads may cover it, as they may any index piece.
 **
@@ -466,7 +482,9 @@ typedef struct node_head {
   uint64_t checksum, from, to, keys;
   uint32_t entries, shared;
   uint64_t sum;
-  uint32_t is_root, zero[3];
+  uint8_t is_root, word_size, place_size, zero;
+  uint32_t kept; /* bits, NIBBLE for each byte */
+  uint64_t first;
 } node_head;
 
 /* The start of a perfect hash's payload. */
@@ -489,7 +507,7 @@ typedef struct group_line {
 } group_line;
 
 _Static_assert(sizeof(run_list_head) == 64 && sizeof(node_head) == 64
-                   && offsetof(node_head, sum) == 40,
+                   && offsetof(node_head, sum) == 40 && offsetof(node_head, kept) == 52,
                "");
 _Static_assert(sizeof(perfect_head) == 64 && sizeof(group_line) == 64, "");
 _Static_assert(sizeof(record) == RECORD_HEAD && sizeof(end_record) == END_SIZE, "");

@@ -59,8 +59,8 @@ static int stat_order(const view *view, uint64_t version, maph_stats *st) {
   int rc = runs_take(view, version, &list);
   if (rc != MAPH_OK) return rc;
   st->order_runs = list->count;
-  st->order_bytes = list->bytes;
-  st->index_bytes += list->bytes;
+  st->order_bytes = runs_bytes(view, list);
+  st->index_bytes += st->order_bytes;
   runs_let_go(list);
   return MAPH_OK;
 }

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 enum { LEAF_MOST = 4096, RUN_LEAST = 4096, AGREE = 16 };
+enum { TIES = 32 }; /* of so many words one more may agree with the one before, to be narrower */
 
 uint64_t leaf_most(void) {
 #ifdef MAPH_TEST
@@ -40,19 +41,74 @@ static int extent(store *store, int kind, uint64_t size, uint64_t *payload) {
   return rc;
 }
 
+/* How many of the entries differ from the one before in which byte of their words first, and in
+** which bits any do. */
+static uint64_t compare_words(const order_entry *entry, uint64_t n, uint64_t told[NODE_WORD + 1]) {
+  uint64_t all = 0, i;
+  memset(told, 0, (NODE_WORD + 1) * sizeof *told);
+  for (i = 1; i < n; i++) {
+    uint64_t differ = entry[i].word ^ entry[i - 1].word;
+    told[differ ? __builtin_clzll(differ) / 8 : NODE_WORD]++;
+    all |= differ;
+  }
+  return all;
+}
+
+static unsigned bits_of_byte(uint64_t differ, unsigned i) {
+  unsigned byte = differ >> byte_shift(i) & 0xFF;
+  return byte ? 32 - (unsigned)__builtin_clz(byte) : 0;
+}
+
+static unsigned bytes_for(unsigned bits) { return MAX((bits + 7) / 8, 1u); }
+
+/* The bytes of words that tell nearly as many neighbours apart as all that are known do; and of
+** the next ones as many as `spare` bytes in the file have room for, and what is left of the last.
+*/
+static void choose_words(node_head *head, const order_entry *entry, unsigned known,
+                         unsigned spare) {
+  uint64_t told[NODE_WORD + 1], differ = compare_words(entry, head->entries, told), need = 0;
+  unsigned i, bits = 0, room;
+  for (i = 0; i < known; i++) need += told[i];
+  need -= MIN(need, head->entries / TIES);
+  for (i = 0; i < known && (i == 0 || need > 0); i++) {
+    need -= MIN(need, told[i]);
+    bits += bits_of_byte(differ, i);
+  }
+  room = 8 * MIN(bytes_for(bits) + spare, (unsigned)NODE_WORD);
+  for (; i < known && bits + bits_of_byte(differ, i) <= room; i++) bits += bits_of_byte(differ, i);
+  head->word_size = (uint8_t)bytes_for(bits);
+  head->first = entry->word & UINT64_MAX << byte_shift(i - 1);
+  head->kept = i < NODE_WORD ? UINT32_MAX << NIBBLE * i : 0;
+  while (i-- > 0) head->kept |= bits_of_byte(differ, i) << NIBBLE * i;
+}
+
+/* From the first of the places on, in as many bytes as it takes to the last. */
+static void choose_places(node_head *head, const order_entry *entry) {
+  uint64_t least = UINT64_MAX, most = 0, i;
+  for (i = 0; i < head->entries; i++) {
+    least = MIN(least, entry[i].offset);
+    most = MAX(most, entry[i].offset);
+  }
+  head->from = least;
+  head->place_size = 1;
+  for (most = (most - least) / 8 >> 8; most; most >>= 8) head->place_size++;
+}
+
 static int write_node(store *store, node_head *head, const order_entry *entry, uint64_t *payload) {
-  uint64_t size = node_size(head->entries), i, *words;
-  uint8_t *p, *place;
+  uint64_t size = node_size(head->entries, head->word_size, head->place_size), i;
+  uint8_t *p, *words, *places;
+  node node;
   int rc = extent(store, EXTENT_NODE, size, payload);
   if (rc != MAPH_OK) return rc;
   p = store->write_base + *payload;
-  words = (uint64_t *)(void *)(p + sizeof *head);
-  place = (uint8_t *)(words + head->entries);
+  words = p + sizeof *head;
+  node_shape(&node, head, words);
+  places = words + (node.place - node.word);
   OS_TEST_STORE(store->write_base, *payload, size);
-  for (i = 0; i < head->entries; i++) {
-    words[i] = entry[i].word;
-    node_set_place(place, i, entry[i].offset);
-  }
+  for (i = 0; i < head->entries; i++)
+    node_set_word(words, node.word_size, i, node_pack(&node, entry[i].word));
+  for (i = 0; i < head->entries; i++)
+    node_set_word(places, node.place_size, i, (entry[i].offset - node.base) / 8);
   head->sum = XXH3_64bits_withSeed(p + sizeof *head, size - sizeof *head, store->salt ^ *payload);
   head->checksum =
       XXH3_64bits_withSeed((uint8_t *)head + 8, sizeof *head - 8, store->salt ^ *payload);
@@ -73,16 +129,17 @@ static int add_leaf(run_making *making, uint64_t payload, uint64_t first, uint64
 }
 
 int leaf_write(store *store, run_making *making, const order_entry *entry, uint64_t n,
-               uint32_t shared, uint64_t first_word) {
+               uint32_t shared, unsigned known, uint64_t first_word) {
   node_head head;
   uint64_t payload;
   int rc;
   memset(&head, 0, sizeof head);
-  head.from = making->from;
   head.to = making->to;
   head.keys = n;
   head.entries = (uint32_t)n;
   head.shared = shared;
+  choose_words(&head, entry, known, making->spare);
+  choose_places(&head, entry);
   rc = write_node(store, &head, entry, &payload);
   if (rc == MAPH_OK) rc = add_leaf(making, payload, entry[0].offset, first_word);
   if (rc != MAPH_OK) return rc;
@@ -154,7 +211,8 @@ int leaf_write_all(store *store, const view *view, run_making *making, order_ent
     to = n * (i + 1) / leaves;
     first_word = entry[from].word;
     rc = order_words_of_sorted(view, entry + from, to - from, &shared);
-    if (rc == MAPH_OK) rc = leaf_write(store, making, entry + from, to - from, shared, first_word);
+    if (rc == MAPH_OK)
+      rc = leaf_write(store, making, entry + from, to - from, shared, NODE_WORD, first_word);
   }
   return rc;
 }

@@ -24,12 +24,14 @@ typedef struct run_making {
   uint64_t keys, last; /* so far; the last one's record */
   uint64_t from, to;   /* the stretch of the log */
   uint32_t shared;     /* bytes that all its keys have in common, known before the first leaf */
+  unsigned spare;      /* bytes of words more than its leaves need */
 } run_making;
 
 /* The next leaf of it: sorted entries with their words past `shared` bytes that these have in
-** common.  first_word: of the first of them, past what the run's keys have.  FULL NOMEM IOERR */
+** common, of which `known` bytes are the keys'.  first_word: of the first of them, whole, past what
+** the run's keys have.  FULL NOMEM IOERR */
 int leaf_write(store *store, run_making *making, const order_entry *entry, uint64_t n,
-               uint32_t shared, uint64_t first_word);
+               uint32_t shared, unsigned known, uint64_t first_word);
 /* Its end: a root, where there are several leaves.  The run's payload.  view: of all its records */
 int leaf_finish(store *store, const view *view, run_making *making, uint64_t *payload);
 void leaf_discard(run_making *making);

@@ -2,10 +2,12 @@
 ** merge.c - the merge of runs, mostly by words.
 **
 ** All inputs' keys have some bytes in common.  Past these, or some of these, each entry's word is
-** made of what its leaf left out and the word there, without a look at its record.  Only where two
-** words agree are records read.  So is each key of a leaf of the result whose words agree too
-** often, to have words of bytes further on.  A leaf is summed before its entries are taken over:
-** damage is not sealed with a new sum.
+** made of what its leaf left out and the word there, without a look at its record.  How many bytes
+** of it are the key's is said by the leaf: words are compared as far as all of them are.  Only
+** where two agree are records read.  So is each key of a leaf of the result whose words agree too
+** often, to have words of bytes further on.  Where that is so of the inputs' words as they meet,
+** these are made of the keys from there on, which are asked for ahead.  A leaf is summed before its
+** entries are taken over: damage is not sealed with a new sum.
 */
 #include "order/merge.h"
 #include "file/record.h"
@@ -14,6 +16,12 @@
 #include "order/leaf.h"
 #include "order/node.h"
 
+enum { AHEAD = 4 }; /* records asked for in advance, of each input */
+enum {
+  TIES_LEAST = 64,
+  TIES_PART = 8
+}; /* with more, and more than a part of the entries: by key */
+
 typedef struct input {
   run run;
   node leaf;
@@ -21,34 +29,49 @@ typedef struct input {
   uint64_t left_out;   /* of the leaf's keys: the part of such a word that its own words lack */
   unsigned shift;      /* bits of those that are not in it */
   int by_key;          /* its words lack more: keys are read */
+  unsigned known;      /* so many bytes of its word are the key's */
 } input;
 
 /* Who is next is found by a tournament: input i plays where node count + i of a binary tree would
 ** be, each node below count keeps who lost there, and node 0 who lost nowhere. */
 struct merge {
   uint64_t common; /* bytes */
+  uint64_t mask;   /* the bytes of words that are the keys' in all */
+  int by_key;      /* the words of all are made of the keys */
+  uint64_t ties;   /* so often two words agreed that are not known to the end */
   size_t count, left;
   uint64_t *word; /* of each input's next entry, past what all have in common */
   uint32_t *tree;
   run_making made;
   order_entry *out;
   uint64_t outs, agree; /* in out; how many have the word of the one before */
+  unsigned known;       /* so many bytes of the words in out are the keys' */
   input input[];
 };
 
 /* --------------------------------------------------------------------------------------- inputs */
 
 static inline int set_word(const view *view, merge *merge, input *in) {
-  uint64_t own = in->leaf.word[in->at], *word = &merge->word[in - merge->input];
-  item it;
+  uint64_t *word = &merge->word[in - merge->input];
+  maph_slice key = { NULL, 0 };
   int rc = MAPH_OK;
   if (unlikely(in->by_key)) {
-    rc = node_item(view, &in->leaf, in->at, &it);
-    if (rc == MAPH_OK) *word = key_word(it.key, it.key_size, merge->common);
+    if (in->at + AHEAD < in->leaf.entries)
+      __builtin_prefetch(record_start(view, node_offset(&in->leaf, in->at + AHEAD)));
+    rc = node_key(view, &in->leaf, in->at, &key);
+    if (rc == MAPH_OK) *word = key_word(key.data, key.size, merge->common);
   } else {
+    uint64_t own = node_whole_word(&in->leaf, in->at);
     *word = in->left_out | (in->shift < 64 ? own >> in->shift : 0);
   }
   return rc;
+}
+
+static void set_mask(merge *merge) {
+  unsigned known = NODE_WORD;
+  size_t i;
+  for (i = 0; i < merge->count; i++) known = MIN(known, merge->input[i].known);
+  merge->mask = known ? UINT64_MAX << byte_shift(known - 1) : 0;
 }
 
 /* To the leaf of that number.  NOTFOUND: there are no more */
@@ -62,12 +85,15 @@ static int enter_leaf(const view *view, merge *merge, input *in, uint64_t number
   if (rc == MAPH_OK) rc = run_leaf(view, &in->run, number, &in->leaf);
   if (rc == MAPH_OK) rc = node_item(view, &in->leaf, 0, &first);
   if (rc != MAPH_OK) return rc;
-  in->by_key = in->leaf.shared < merge->common;
+  in->by_key = merge->by_key || in->leaf.shared < merge->common;
   more = in->by_key ? 0 : in->leaf.shared - merge->common;
   in->left_out = key_word(first.key, in->leaf.shared, merge->common);
   in->shift = more < NODE_WORD ? (unsigned)more * 8 : 64;
+  in->known =
+      in->by_key ? NODE_WORD : (unsigned)MIN(more + node_known(&in->leaf), (uint64_t)NODE_WORD);
   in->number = number;
   in->at = 0;
+  set_mask(merge);
   return set_word(view, merge, in);
 }
 
@@ -114,8 +140,10 @@ static __attribute__((noinline)) int is_before_by_key(const view *view, const in
   return key_compare(key.data, key.size, other_key.data, other_key.size) < 0;
 }
 
-static inline int is_before(const view *view, const merge *merge, uint32_t a, uint32_t b, int *rc) {
-  if (likely(merge->word[a] != merge->word[b])) return merge->word[a] < merge->word[b];
+static inline int is_before(const view *view, merge *merge, uint32_t a, uint32_t b, int *rc) {
+  uint64_t word = merge->word[a], other = merge->word[b];
+  if (likely(((word ^ other) & merge->mask) != 0)) return word < other;
+  merge->ties += merge->mask != UINT64_MAX;
   return is_before_by_key(view, &merge->input[a], &merge->input[b], rc);
 }
 
@@ -159,7 +187,7 @@ void merge_end(merge *merge) {
   os_free(merge);
 }
 
-int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
+int merge_begin(const view *view, const run *runs, size_t count, unsigned spare, merge **out) {
   merge *merge = os_alloc(sizeof *merge + count * sizeof *merge->input);
   size_t i;
   int rc = MAPH_OK;
@@ -173,7 +201,10 @@ int merge_begin(const view *view, const run *runs, size_t count, merge **out) {
   for (i = 0; i < count; i++) {
     merge->input[i].run = runs[i];
     merge->input[i].run.known = NULL; /* of a list that may go before */
+    merge->input[i].known = NODE_WORD;
   }
+  merge->known = NODE_WORD;
+  merge->made.spare = spare;
   merge->made.from = runs[0].from;
   merge->made.to = runs[count - 1].to;
   if (rc == MAPH_OK) rc = set_common(view, merge);
@@ -199,19 +230,46 @@ int merge_place(const merge *merge, const run_list *list) {
 
 static int write_out(store *store, const view *view, merge *merge) {
   uint32_t shared = (uint32_t)merge->common;
-  uint64_t first_word = merge->out[0].word;
-  int rc = order_words(view, merge->out, merge->outs, merge->agree, &shared);
+  unsigned known = merge->known;
+  item first;
+  int rc = record_item(view, merge->out[0].offset, view->snapshot, &first);
+  if (rc == MAPH_OK) rc = order_words(view, merge->out, merge->outs, merge->agree, &shared, &known);
   if (rc == MAPH_OK)
-    rc = leaf_write(store, &merge->made, merge->out, merge->outs, shared, first_word);
+    rc = leaf_write(store, &merge->made, merge->out, merge->outs, shared, known,
+                    key_word(first.key, first.key_size, merge->common));
   merge->outs = merge->agree = 0;
+  merge->known = NODE_WORD;
   return rc;
 }
 
 static int end_input(merge *merge, input *in) {
   in->number = in->run.leaves;
+  in->known = NODE_WORD;
+  set_mask(merge);
   merge->word[in - merge->input] = UINT64_MAX;
   merge->left--;
   return MAPH_OK;
+}
+
+static int agree_too_often(const merge *merge) {
+  return merge->ties > TIES_LEAST && merge->ties > (merge->made.keys + merge->outs) / TIES_PART;
+}
+
+/* From here on words are made of the keys.  Who is before whom stays: that was known before. */
+static int go_by_key(const view *view, merge *merge) {
+  int rc = MAPH_OK;
+  size_t i;
+  merge->by_key = 1;
+  merge->ties = 0;
+  for (i = 0; rc == MAPH_OK && i < merge->count; i++) {
+    input *in = &merge->input[i];
+    if (has_ended(in)) continue;
+    in->by_key = 1;
+    in->known = NODE_WORD;
+    rc = set_word(view, merge, in);
+  }
+  set_mask(merge);
+  return rc;
 }
 
 /* The next entry of all. */
@@ -222,7 +280,8 @@ static inline int take_one(const view *view, merge *merge) {
   int rc;
   entry->word = merge->word[winner];
   entry->offset = node_offset(&in->leaf, in->at);
-  if (merge->outs > 0) merge->agree += entry->word == entry[-1].word;
+  merge->known = MIN(merge->known, in->known);
+  if (merge->outs > 0) merge->agree += ((entry->word ^ entry[-1].word) & merge->mask) == 0;
   merge->outs++;
   if (likely(++in->at < in->leaf.entries))
     rc = set_word(view, merge, in);
@@ -240,6 +299,7 @@ int merge_some(store *store, merge *merge, uint64_t entries, uint64_t *payload) 
   view_for_writing(store, merge->made.to, &view);
   for (done = 0; rc == MAPH_OK && merge->left > 0 && done < entries; done++) {
     rc = take_one(&view, merge);
+    if (unlikely(rc == MAPH_OK && agree_too_often(merge))) rc = go_by_key(&view, merge);
     if (rc != MAPH_OK || (merge->outs < most && merge->left > 0)) continue;
     rc = write_out(store, &view, merge);
     view_for_writing(store, merge->made.to, &view); /* the file may have outgrown its mapping */

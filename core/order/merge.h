@@ -10,8 +10,9 @@
 
 typedef struct merge merge;
 
-/* Of runs that follow each other in the log.  Nothing is written.  CORRUPT NOMEM */
-int merge_begin(const view *view, const run *runs, size_t count, merge **merge);
+/* Of runs that follow each other in the log.  Nothing is written.  spare: as in run_making.
+** CORRUPT NOMEM */
+int merge_begin(const view *view, const run *runs, size_t count, unsigned spare, merge **merge);
 /* Write leaves until about so many entries more are in them.  *payload: 0, or that of the run,
 ** which is finished.  CORRUPT FULL NOMEM IOERR */
 int merge_some(store *store, merge *merge, uint64_t entries, uint64_t *payload);

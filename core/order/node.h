@@ -4,10 +4,19 @@
 ** AN ENTRY stands for a key, not for a version: it is the place of the first record that this
 ** generation has of the key, a put with no prev.  Overwriting and deleting change no entry.
 **
-** A NODE is an array of entries, in memory or in the file: for each the 8 bytes of its key that
-** follow what all keys of the node have in common, as a number that compares as they do (zeros
-** past the key's end), and the record's offset / 8 in 5 bytes.  What two words do not decide, the
-** keys in the records do.
+** A NODE is an array of entries, in memory or in the file: for each a word, made of the 8 bytes of
+** its key that follow what all keys of the node have in common, and a place, of the record.  What
+** two words do not decide, the keys in the records do.
+**
+** WIDE, as in memory and in roots: the word is these bytes as a number that compares as they do
+** (zeros past the key's end), and the place is the record's offset / 8 in 5 bytes.
+**
+** NARROW, as the leaves in the file: a word has of each of these bytes only its lowest bits, those
+** that are not the same in all keys, and nothing of the last bytes, where the others tell nearly
+** all neighbours apart.  Any word is PACKED in the same way: one whose other bits are not those of
+** the node's keys becomes the least or the largest of those that agree with it up to there.  So
+** words that are packed are in the order of the words, but for words that become equal.  Places
+** are counted from the first record of the leaf, in as few bytes as reach the last.
 **
 ** NOTHING HERE IS BELIEVED before it was compared with the records.  An entry is read by
 ** node_item, which asks that it leads to a first record whose key has that word; a search asks
@@ -21,21 +30,34 @@
 #include "file/record.h"
 #include "file/store.h"
 
-enum { NODE_WORD = 8, NODE_PLACE = 5 }; /* bytes of an entry's parts */
+enum { NODE_WORD = 8, NODE_PLACE = 5 }; /* bytes of an entry's parts, where it is wide; else less */
 enum { NODE_FENCES = 63 };
+enum { NIBBLE = 4, NOT_KEPT = 15 }; /* of node_head.kept */
 
 typedef struct node {
-  const uint64_t *word;
-  const uint8_t *place;  /* 5 bytes each, and 3 more that may be read */
+  const uint8_t *word;
+  const uint8_t *place;  /* 8 bytes may be read of each of these and those */
   const uint64_t *fence; /* the words that part the entries in 64 stretches, together; or NULL */
   uint64_t entries;
-  uint64_t from, to; /* the entries' records lie in [from, to) of the log */
-  uint32_t shared;   /* bytes that its keys have in common */
+  uint64_t from, to;              /* the entries' records lie in [from, to) of the log */
+  uint64_t base;                  /* places are counted from there */
+  uint64_t word_mask, place_mask; /* of the 8 bytes that are read */
+  uint64_t first, alike;          /* narrow: bits that all keys' words have, and which these are */
+  uint32_t shared;                /* bytes that its keys have in common */
+  uint8_t word_size, place_size;
+  uint8_t kept;            /* bytes of which words have bits; 0: it is wide */
+  uint8_t quick;           /* by the processor's instructions for it */
+  uint8_t bits[NODE_WORD]; /* of each */
+  uint64_t bit;            /* which of a word's bits these are */
 } node;
 
-/* Bytes of a node in the file. */
-static inline uint64_t node_size(uint64_t entries) {
-  return sizeof(node_head) + entries * (NODE_WORD + NODE_PLACE) + NODE_WORD - NODE_PLACE;
+/* Bytes of a node in the file.  place_size may be 0: it is wide. */
+static inline uint64_t node_size(uint64_t entries, unsigned word_size, unsigned place_size) {
+  if (word_size == 0) {
+    word_size = NODE_WORD;
+    place_size = NODE_PLACE;
+  }
+  return sizeof(node_head) + entries * (word_size + place_size) + NODE_WORD - place_size;
 }
 
 /* A place between entries: before a key and all above it, or after the key and all below it. */
@@ -46,15 +68,78 @@ typedef struct gap {
 
 /* of a record or, in a root, of a node */
 static inline uint64_t node_offset(const node *node, uint64_t i) {
-  uint64_t low;
-  memcpy(&low, node->place + i * NODE_PLACE, sizeof low);
-  return (low & ((UINT64_C(1) << 40) - 1)) * 8;
+  uint64_t units;
+  memcpy(&units, node->place + i * node->place_size, sizeof units);
+  return node->base + (units & node->place_mask) * 8;
 }
 
-/* In the order of i: it clears the 3 bytes that follow. */
-static inline void node_set_place(uint8_t *place, uint64_t i, uint64_t offset) {
-  uint64_t units = offset / 8;
-  memcpy(place + i * NODE_PLACE, &units, sizeof units);
+/* As it is stored. */
+static inline uint64_t node_word(const node *node, uint64_t i) {
+  uint64_t w;
+  memcpy(&w, node->word + i * node->word_size, sizeof w);
+  return w & node->word_mask;
+}
+
+static inline unsigned low_bits(unsigned n) { return (1u << n) - 1; }
+/* Of byte i of those of a word. */
+static inline unsigned byte_shift(unsigned i) { return 8 * (NODE_WORD - 1 - i); }
+
+/* Of a word that has the bits that all keys' words have. */
+static inline uint64_t node_pack_alike(const node *node, uint64_t w) {
+  uint64_t packed = 0;
+  unsigned i;
+#ifdef __x86_64__
+  if (likely(node->quick)) {
+    __asm__("pextq %2, %1, %0" : "=r"(packed) : "r"(w), "r"(node->bit));
+    return packed;
+  }
+#endif
+  for (i = 0; i < node->kept; i++)
+    packed = packed << node->bits[i] | (w >> byte_shift(i) & low_bits(node->bits[i]));
+  return packed;
+}
+
+/* Of a word that differs from all keys' in these bits: the least or the largest word that has the
+** bytes before the first of them, as it is below or above all that have these. */
+uint64_t node_clamp(uint64_t w, uint64_t differ);
+/* Any word as this node would store it. */
+static inline uint64_t node_pack(const node *node, uint64_t w) {
+  uint64_t differ;
+  if (node->kept == 0) return w;
+  differ = (w ^ node->first) & node->alike;
+  return node_pack_alike(node, unlikely(differ != 0) ? node_clamp(w, differ) : w);
+}
+
+/* The word of entry i of which this was made, with zeros for the bytes of which nothing is kept. */
+static inline uint64_t node_whole_word(const node *node, uint64_t i) {
+  uint64_t packed = node_word(node, i), w = node->first & node->alike;
+  unsigned at = node->kept;
+  if (at == 0) return packed;
+#ifdef __x86_64__
+  if (likely(node->quick)) {
+    uint64_t bits;
+    __asm__("pdepq %2, %1, %0" : "=r"(bits) : "r"(packed), "r"(node->bit));
+    return w | bits;
+  }
+#endif
+  while (at-- > 0) {
+    w |= (packed & low_bits(node->bits[at])) << byte_shift(at);
+    packed >>= node->bits[at];
+  }
+  return w;
+}
+
+/* How many bytes of that word are the key's. */
+static inline unsigned node_known(const node *node) { return node->kept ? node->kept : NODE_WORD; }
+
+/* The form that its head says, and where its parts lie.  0: there is no such form */
+int node_shape(node *node, const node_head *head, const uint8_t *parts);
+/* A wide one.  Where the entries lie, and what else is known of it, is to be set. */
+void node_shape_wide(node *node, const uint8_t *word, const uint8_t *place);
+
+/* In the order of i: it clears the bytes that follow. */
+static inline void node_set_word(uint8_t *word, unsigned size, uint64_t i, uint64_t w) {
+  memcpy(word + i * size, &w, sizeof w);
 }
 
 enum { BRING_GROUP = 32 }; /* records that are brought together */
@@ -184,7 +269,11 @@ uint64_t key_common(const item *item, const struct item *b); /* bytes at their b
 int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRUPT */
 /* Is it the key of entry i, as far as the entry says? */
 static inline int node_agrees(const node *node, uint64_t i, maph_slice key) {
-  return key.size >= node->shared && key_word(key.data, key.size, node->shared) == node->word[i];
+  uint64_t w;
+  if (key.size < node->shared) return 0;
+  w = key_word(key.data, key.size, node->shared);
+  if (node->kept == 0) return w == node_word(node, i);
+  return ((w ^ node->first) & node->alike) == 0 && node_pack_alike(node, w) == node_word(node, i);
 }
 /* The key of entry i, judged.  view: its snapshot is node->to at least.  0: it leads to none */
 static inline __attribute__((always_inline)) int node_has_key(const view *view, const node *node,
@@ -207,7 +296,7 @@ int node_item(const view *view, const node *node, uint64_t i, item *it);
 int node_settles(const node *node, const item *first, const gap *gap, uint64_t *at);
 /* The fences of a node. */
 void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]);
-/* How many words are less than w. */
+/* How many words are less than w, which is packed. */
 uint64_t node_first_from(const node *node, uint64_t w);
 /* Past those that are w, of which entry i would be the first. */
 uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w);

@@ -49,7 +49,7 @@ static int prove_leaf(proving *proving, const run *run, uint64_t number) {
     rc = prove_entry(proving, run, &leaf, i);
     if (rc == MAPH_OK && i == 0 && run->root.entries
         && key_word(proving->last.data, proving->last.size, run->root.shared)
-               != run->root.word[number])
+               != node_word(&run->root, number))
       rc = says(proving->view, run->payload,
                 "a root in the order of keys has another word than its leaf");
   }

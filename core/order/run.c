@@ -34,8 +34,12 @@ static int reaches(const view *view, uint64_t payload, uint64_t size) {
   return 1;
 }
 
-/* The head, copied once. */
-static int read_head(const view *view, uint64_t payload, node_head *head) {
+static uint64_t size_of(const node_head *head) {
+  return node_size(head->entries, head->word_size, head->place_size);
+}
+
+/* The head, copied once, and the node. */
+static int read_head(const view *view, uint64_t payload, node_head *head, node *node) {
   if (!reaches(view, payload, sizeof *head)) return unsound(view, payload);
   memcpy(head, view->base + payload, sizeof *head);
   if (head->checksum
@@ -43,37 +47,26 @@ static int read_head(const view *view, uint64_t payload, node_head *head) {
                                   view->store->salt ^ payload)
       || head->entries == 0 || head->shared > KEY_MAX || head->from < LOG_START
       || head->from >= head->to || head->to > OFFSET_MAX || head->keys < head->entries
-      || !reaches(view, payload, node_size(head->entries))
-      || !reaches(view, LOG_START + RECORD_HEAD, head->to - LOG_START - RECORD_HEAD))
+      || !reaches(view, payload, size_of(head))
+      || !reaches(view, LOG_START + RECORD_HEAD, head->to - LOG_START - RECORD_HEAD)
+      || !node_shape(node, head, view->base + payload + sizeof *head))
     return unsound(view, payload);
   return MAPH_OK;
 }
 
-static void set_node(const view *view, uint64_t payload, const node_head *head, node *node) {
-  node->word = (const uint64_t *)(const void *)(view->base + payload + sizeof *head);
-  node->place = (const uint8_t *)(node->word + head->entries);
-  node->fence = NULL;
-  node->entries = head->entries;
-  node->from = head->from;
-  node->to = head->to;
-  node->shared = head->shared;
-}
-
 int run_node(const view *view, uint64_t payload, node *node) {
   node_head head;
-  int rc = read_head(view, payload, &head);
-  if (rc == MAPH_OK) set_node(view, payload, &head, node);
-  return rc;
+  return read_head(view, payload, &head, node);
 }
 
 int run_verify(const view *view, uint64_t payload) {
   node_head head;
-  int rc = read_head(view, payload, &head);
+  node node;
+  int rc = read_head(view, payload, &head, &node);
   if (rc == MAPH_OK
       && head.sum
              != XXH3_64bits_withSeed(view->base + payload + sizeof head,
-                                     node_size(head.entries) - sizeof head,
-                                     view->store->salt ^ payload))
+                                     size_of(&head) - sizeof head, view->store->salt ^ payload))
     rc = fail_corrupt(view->store->path, payload,
                       "the checksum of a part of the order of keys does not fit its bytes");
   return rc;
@@ -83,6 +76,8 @@ run run_in_memory(const node *node) {
   run run;
   memset(&run, 0, sizeof run);
   run.one = *node;
+  run.word_size = node->word_size;
+  run.place_size = node->place_size;
   run.leaves = 1;
   run.from = node->from;
   run.to = node->to;
@@ -94,10 +89,17 @@ run run_in_memory(const node *node) {
 
 static int load_run(const view *view, uint64_t payload, run *run) {
   node_head head;
-  int rc = read_head(view, payload, &head);
+  node node, leaf;
+  int rc = read_head(view, payload, &head, &node);
   if (rc != MAPH_OK) return rc;
   memset(run, 0, sizeof *run);
-  set_node(view, payload, &head, head.is_root ? &run->root : &run->one);
+  if (head.is_root)
+    run->root = node;
+  else
+    run->one = node;
+  if (head.is_root && run_node(view, node_offset(&run->root, 0), &leaf) == MAPH_OK) node = leaf;
+  run->word_size = node.word_size;
+  run->place_size = node.place_size;
   run->leaves = head.is_root ? head.entries : 1;
   run->from = head.from;
   run->to = head.to;
@@ -158,7 +160,7 @@ static int root_settles(const view *view, const run *run, const gap *gap, uint64
 static int search_root(const view *view, const run *run, const gap *gap, int careful,
                        uint64_t *found) {
   const node *root = &run->root;
-  uint64_t w = key_word(gap->key.data, gap->key.size, root->shared), low, high;
+  uint64_t w = node_pack(root, key_word(gap->key.data, gap->key.size, root->shared)), low, high;
   item first;
   int rc = MAPH_OK, settled = 0;
   if (careful && root->shared) rc = root_settles(view, run, gap, found, &settled);
@@ -199,15 +201,16 @@ static int confirm(const view *view, const run *run, const gap *gap, const run_p
 
 /* relaxed: it asks whether the leaf is known, and does not look at it, as run_leaf does. */
 void run_bring_leaf(const view *view, const run *run, uint64_t i) {
-  uint64_t entries = (run->keys - 1) / run->leaves + 1, size = node_size(entries), payload, part;
+  uint64_t entries = (run->keys - 1) / run->leaves + 1, payload, part,
+           size = node_size(entries, run->word_size, run->place_size);
   if (run->root.entries == 0) return;
   if (run->known && atomic_load_explicit(&run->known[i], memory_order_relaxed)) return;
   payload = node_offset(&run->root, i);
   if (payload > view->size || size > view->size - payload) return;
   bring(view->base + payload);
   for (part = 1; part < 8; part++)
-    bring(view->base + payload + sizeof(node_head) + entries * part / 8 * NODE_WORD);
-  bring(view->base + payload + sizeof(node_head) + entries * NODE_WORD);
+    bring(view->base + payload + sizeof(node_head) + entries * part / 8 * run->word_size);
+  bring(view->base + payload + sizeof(node_head) + entries * run->word_size);
   bring(view->base + payload + (size - 1) / 8 * 8);
 }
 
@@ -316,12 +319,27 @@ static int load_runs(const view *view, uint64_t payload, const run_list_head *he
     if (load_run(view, at, run) != MAPH_OK || run->from < from || run->to > head->to)
       return MAPH_NOTFOUND;
     from = run->to;
-    list->bytes += node_size(run->keys) + (run->leaves - 1) * node_size(0);
-    if (run->leaves > 1) list->bytes += node_size(run->leaves);
     list->count++;
   }
-  list->bytes += sizeof *head + head->runs * sizeof(uint64_t);
   return MAPH_OK;
+}
+
+static uint64_t bytes_of(const node *node) {
+  return node_size(node->entries, node->word_size, node->place_size);
+}
+
+uint64_t runs_bytes(const view *view, const run_list *list) {
+  uint64_t bytes = list->count ? sizeof(run_list_head) : 0, leaf;
+  node node;
+  size_t i;
+  for (i = 0; i < list->count; i++) {
+    const run *run = &list->run[i];
+    bytes += sizeof run->payload;
+    if (run->root.entries) bytes += bytes_of(&run->root);
+    for (leaf = 0; leaf < run->leaves; leaf++)
+      if (run_leaf(view, run, leaf, &node) == MAPH_OK) bytes += bytes_of(&node);
+  }
+  return bytes;
 }
 
 int runs_load(const view *view, uint64_t payload, run_list **out) {
@@ -343,7 +361,6 @@ int runs_load(const view *view, uint64_t payload, run_list **out) {
     list->types = head.types < 8 && head.types & 1 ? (int)head.types : 0;
   } else {
     list->count = 0;
-    list->bytes = 0;
   }
   return MAPH_OK;
 }

@@ -339,8 +339,8 @@ int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *share
   return sorting.rc;
 }
 
-int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree,
-                uint32_t *shared) {
+int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree, uint32_t *shared,
+                unsigned *known) {
   sorting sorting = { view, NULL, MAPH_OK };
   maph_slice first, last;
   if (agree <= n / AGREE) return MAPH_OK;
@@ -348,6 +348,7 @@ int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree
   last = read_key(&sorting, &entry[n - 1]);
   if (sorting.rc != MAPH_OK) return sorting.rc;
   *shared = (uint32_t)common(first, last, UINT64_MAX);
+  if (known) *known = NODE_WORD;
   load_words(&sorting, entry, n, *shared);
   return sorting.rc;
 }
@@ -355,5 +356,5 @@ int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree
 int order_words_of_sorted(const view *view, order_entry *entry, uint64_t n, uint32_t *shared) {
   uint64_t i, agree = 0;
   for (i = 1; i < n; i++) agree += entry[i].word == entry[i - 1].word;
-  return order_words(view, entry, n, agree, shared);
+  return order_words(view, entry, n, agree, shared, NULL);
 }

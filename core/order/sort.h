@@ -25,8 +25,10 @@ int row_make_room(row *row, uint64_t n); /* for so many more.  NOMEM */
 int order_sort(const view *view, order_entry *entry, uint64_t n, uint32_t *shared, int *types);
 /* Words for sorted entries of which many agree in those: *shared is how much all keys have in
 ** common, and what follows it is each one's word.  Else these stay, and so does *shared.  agree:
-** how many have the word of the one before.  CORRUPT */
-int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree, uint32_t *shared);
+** how many have the word of the one before.  *known (NULL: not wanted): so many bytes of the words
+** are the keys'.  CORRUPT */
+int order_words(const view *view, order_entry *entry, uint64_t n, uint64_t agree, uint32_t *shared,
+                unsigned *known);
 /* The same; it counts them. */
 int order_words_of_sorted(const view *view, order_entry *entry, uint64_t n, uint32_t *shared);
 

@@ -26,8 +26,7 @@ enum { NEIGHBOURS = 4 };
 typedef struct piece {
   atomic_uint users;
   node node;
-  uint64_t *words;
-  uint8_t *places;
+  uint8_t *words, *places;
 } piece;
 
 /* --------------------------------------------------------------------------------------- pieces */
@@ -47,22 +46,21 @@ static int piece_make(const order_entry *entry, uint64_t n, uint32_t shared, uin
   *out = NULL;
   if (piece == NULL) return MAPH_NOMEM;
   atomic_init(&piece->users, 1);
-  piece->words = os_alloc(n * sizeof *piece->words + 1);
+  piece->words = os_alloc(n * NODE_WORD + 1);
   piece->places = os_alloc(n * NODE_PLACE + sizeof(uint64_t));
   if (piece->words == NULL || piece->places == NULL) {
     piece_let_go(piece);
     return MAPH_NOMEM;
   }
   for (i = 0; i < n; i++) {
-    piece->words[i] = entry[i].word;
-    node_set_place(piece->places, i, entry[i].offset);
+    node_set_word(piece->words, NODE_WORD, i, entry[i].word);
+    node_set_word(piece->places, NODE_PLACE, i, entry[i].offset / 8);
   }
-  piece->node = (node){ .word = piece->words,
-                        .place = piece->places,
-                        .entries = n,
-                        .from = from,
-                        .to = to,
-                        .shared = shared };
+  node_shape_wide(&piece->node, piece->words, piece->places);
+  piece->node.entries = n;
+  piece->node.from = from;
+  piece->node.to = to;
+  piece->node.shared = shared;
   *out = piece;
   return MAPH_OK;
 }
@@ -97,8 +95,8 @@ static int piece_find(const view *view, uint64_t from, piece **piece) {
 static int is_above(const view *view, const node *node, uint64_t i, const struct node *b,
                     uint64_t j, int *rc) {
   item of_a, of_b;
-  if (node->shared == 0 && b->shared == 0 && node->word[i] != b->word[j])
-    return node->word[i] > b->word[j];
+  if (node->shared == 0 && b->shared == 0 && node_word(node, i) != node_word(b, j))
+    return node_word(node, i) > node_word(b, j);
   *rc = node_item(view, node, i, &of_a);
   if (*rc == MAPH_OK) *rc = node_item(view, b, j, &of_b);
   if (*rc != MAPH_OK) return 0;
@@ -127,7 +125,8 @@ static int piece_merge(const view *view, const node *node, const struct node *b,
   }
   while (i < node->entries) row_keep(&row, node, i++, from);
   while (j < b->entries) row_keep(&row, b, j++, from);
-  if (rc == MAPH_OK && row.count) rc = order_words(view, row.e, row.count, row.count, &shared);
+  if (rc == MAPH_OK && row.count)
+    rc = order_words(view, row.e, row.count, row.count, &shared, NULL);
   if (rc == MAPH_OK) rc = piece_make(row.e, row.count, shared, MAX(node->from, from), b->to, piece);
   os_free(row.e);
   return rc;

@@ -45,7 +45,9 @@ enum {
   TIERS = 8,                   /* sizes of runs */
   TOGETHER = 16,               /* runs that become one */
   TIDY_MOST = 2,               /* times run_least: entries in a slice of order_tidy */
-  ASKED_PARTS = 2              /* slices of a merge for readers in run_least */
+  ASKED_PARTS = 2,             /* slices of a merge for readers in run_least */
+  SPARE_FIRST = 2,             /* bytes of a word more than a leaf needs, for merges to come */
+  SPARE_MERGED = 1             /* the same of a run that was merged once, not of all at once */
 };
 
 typedef struct order_writer {
@@ -288,9 +290,9 @@ static int listed_types(store *store, const order_writer *writer) {
 }
 
 /* The list with a run of these keys, of which each put before `to` is one or was listed.
-** adds_types: those of its keys are not in `types` yet. */
+** adds_types: those of its keys are not in `types` yet.  for_merges: it is the first of many. */
 static int write_run(store *store, order_writer *writer, row *row, uint64_t to, int types,
-                     int adds_types) {
+                     int adds_types, int for_merges) {
   run_making making;
   uint64_t payload = 0;
   view view;
@@ -298,6 +300,7 @@ static int write_run(store *store, order_writer *writer, row *row, uint64_t to, 
   memset(&making, 0, sizeof making);
   making.from = writer->listed;
   making.to = to;
+  making.spare = for_merges ? SPARE_FIRST : 0;
   view_for_writing(store, committed(store), &view);
   view.base = store->write_base; /* its pages are there already */
   if (writer->list->count == RUNS_MOST)
@@ -320,7 +323,7 @@ static int append_run(store *store, order_writer *writer, uint64_t most, uint64_
           was_noted = writer->listed >= writer->from;
   rc = was_noted ? copy_noted(store, writer, &row, &to, &types)
                  : find_unknown(store, writer, most, &row, &to, &types);
-  if (rc == MAPH_OK) rc = write_run(store, writer, &row, to, listed ? types : 0, was_noted);
+  if (rc == MAPH_OK) rc = write_run(store, writer, &row, to, listed ? types : 0, was_noted, 1);
   *n = row.count;
   os_free(row.e);
   return rc;
@@ -400,10 +403,11 @@ static int merge_on(store *store, order_writer *writer, merge **merge, uint64_t 
   return rc;
 }
 
-static int merge_from(store *store, order_writer *writer, size_t at, size_t count, merge **merge) {
+static int merge_from(store *store, order_writer *writer, size_t at, size_t count, unsigned spare,
+                      merge **merge) {
   view view;
   view_for_writing(store, writer->list->to, &view);
-  return merge_begin(&view, &writer->list->run[at], count, merge);
+  return merge_begin(&view, &writer->list->run[at], count, spare, merge);
 }
 
 /* Each tier's merge goes on, or begins. */
@@ -417,7 +421,7 @@ static int merge_tiers(store *store, order_writer *writer, uint64_t entries) {
     if (*merge == NULL) {
       count = due_to_merge(writer, tier, &at);
       if (count == 0) continue;
-      rc = merge_from(store, writer, at, count, merge);
+      rc = merge_from(store, writer, at, count, SPARE_MERGED, merge);
     }
     if (rc == MAPH_OK) rc = merge_on(store, writer, merge, entries);
   }
@@ -433,7 +437,8 @@ static int begin_tidy(store *store, order_writer *writer, size_t at, int asked) 
     if (*merge && merge_place(*merge, writer->list) + (int)merge_count(*merge) > (int)at)
       drop(merge);
   }
-  rc = merge_from(store, writer, at, writer->list->count - at, &writer->tidy);
+  rc = merge_from(store, writer, at, writer->list->count - at, asked ? SPARE_MERGED : 0,
+                  &writer->tidy);
   writer->asked = rc == MAPH_OK && asked;
   return rc;
 }
@@ -552,7 +557,7 @@ int order_make_all(store *store, row *row, int types) {
   order_writer *writer;
   int rc = begin(store, &writer);
   assert(order_is_kept(store));
-  return rc == MAPH_OK ? write_run(store, writer, row, committed(store), TYPES_KNOWN | types, 0)
+  return rc == MAPH_OK ? write_run(store, writer, row, committed(store), TYPES_KNOWN | types, 0, 0)
                        : rc;
 }
 
@@ -561,10 +566,11 @@ static int verify_run(const view *view, const run *run) {
   uint64_t i, most = view->store->space_end, at = run->payload;
   int rc = MAPH_OK;
   for (i = 0;; i++) {
-    uint64_t entries = i == 0 ? MAX(run->root.entries, run->one.entries) : 0;
-    node leaf;
-    if (i > 0 && (rc = run_node(view, at, &leaf)) == MAPH_OK) entries = leaf.entries;
-    if (rc == MAPH_OK && (at > most || node_size(entries) > most - at)) rc = MAPH_NOTFOUND;
+    node node;
+    rc = run_node(view, at, &node);
+    if (rc == MAPH_OK
+        && (at > most || node_size(node.entries, node.word_size, node.place_size) > most - at))
+      rc = MAPH_NOTFOUND;
     if (rc == MAPH_OK) rc = run_verify(view, at);
     if (rc != MAPH_OK || i == run->root.entries) return rc;
     at = node_offset(&run->root, i);

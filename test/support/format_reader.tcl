@@ -19,6 +19,11 @@ proc word {at} {binary scan $::image @${at}wu v; return $v}
 proc half {at} {binary scan $::image @${at}iu v; return $v}
 proc short {at} {binary scan $::image @${at}su v; return $v}
 proc byte {at} {binary scan $::image @${at}cu v; return $v}
+proc number {at size} {
+  set v 0
+  while {$size>0} {set v [expr {$v<<8 | [byte [expr {$at+[incr size -1]}]]}]}
+  return $v
+}
 proc bytes {at n} {string range $::image $at [expr {$at+$n-1}]}
 proc version_of {at} {expr {[word [expr {$at+24}]] & 0xFFFFFFFFFFFF}}
 proc offset_of {at} {expr {([half [expr {$at+20}]] | [byte [expr {$at+30}]]<<32)*8}}
@@ -330,30 +335,63 @@ proc key_word {key shared} {
 proc read_node {at salt} {
   if {[word $at]!=[summed $at 8 56 $salt]} {error "sum of the node at $at"}
   set n [half [expr {$at+32}]]
-  set size [expr {64+13*$n+3}]
+  lassign [list 8 5 0 0x88888888 0] word_size place_size base kept first
+  set wide [expr {[byte [expr {$at+49}]]==0}]
+  if {!$wide} {
+    set word_size [byte [expr {$at+49}]]
+    set place_size [byte [expr {$at+50}]]
+    set base [word [expr {$at+8}]]
+    set kept [half [expr {$at+52}]]
+    set first [word [expr {$at+56}]]
+  }
+  set size [expr {64+($word_size+$place_size)*$n+8-$place_size}]
   if {[word [expr {$at+40}]]!=[summed $at 64 [expr {$size-64}] $salt]} {
     error "sum of the entries at $at"
   }
-  if {[bytes [expr {$at+52}] 12] ne [string repeat \0 12]} {error "zeros at $at"}
-  if {[bytes [expr {$at+$size-3}] 3] ne "\0\0\0"} {error "zeros at the end of $at"}
+  if {$wide && [bytes [expr {$at+49}] 15] ne [string repeat \0 15]} {error "zeros at $at"}
+  if {[byte [expr {$at+51}]]!=0} {error "a byte of zeros at $at"}
+  set zeros [expr {8-$place_size}]
+  if {[bytes [expr {$at+$size-$zeros}] $zeros] ne [string repeat \0 $zeros]} {
+    error "zeros at the end of $at"
+  }
   set words {}
   set places {}
   for {set i 0} {$i<$n} {incr i} {
-    lappend words [word [expr {$at+64+8*$i}]]
-    set place [expr {$at+64+8*$n+5*$i}]
-    lappend places [expr {([half $place] | [byte [expr {$place+4}]]<<32)*8}]
+    lappend words [number [expr {$at+64+$word_size*$i}] $word_size]
+    set place [number [expr {$at+64+$word_size*$n+$place_size*$i}] $place_size]
+    lappend places [expr {$base+$place*8}]
   }
   dict create from [word [expr {$at+8}]] to [word [expr {$at+16}]] keys [word [expr {$at+24}]] \
-      shared [half [expr {$at+36}]] is_root [half [expr {$at+48}]] words $words places $places
+      shared [half [expr {$at+36}]] is_root [byte [expr {$at+48}]] words $words places $places \
+      wide $wide kept $kept first $first
+}
+# Whose words they are: the kept bits of a key's word; an error where the others are not those of
+# the first.
+proc packed {node word} {
+  set packed 0
+  for {set i 0} {$i<8} {incr i} {
+    set bits [expr {[dict get $node kept]>>4*$i & 15}]
+    if {$bits==15} break
+    set byte [expr {$word>>(56-8*$i) & 255}]
+    set of_first [expr {[dict get $node first]>>(56-8*$i) & 255}]
+    if {![dict get $node wide] && $byte>>$bits!=$of_first>>$bits} {
+      error "bits that all keys have"
+    }
+    set packed [expr {$packed<<$bits | ($byte & (1<<$bits)-1)}]
+  }
+  return $packed
 }
 proc check_leaf {leaf at records} {
   set before {}
+  incr ::leaves([expr {[dict get $leaf wide] ? "wide" : "narrow"}])
   foreach word [dict get $leaf words] place [dict get $leaf places] {
     set record [dict get $records $place]
     set key [dict get $record key]
     if {[dict get $record kind]!=1 || [dict get $record prev]!=0} {error "no first record: $place"}
     if {$place<[dict get $leaf from] || $place>=[dict get $leaf to]} {error "$place is outside"}
-    if {$word!=[key_word $key [dict get $leaf shared]]} {error "word of $place in $at"}
+    if {$word!=[packed $leaf [key_word $key [dict get $leaf shared]]]} {
+      error "word of $place in $at"
+    }
     if {$before ne {}} {
       set shared [expr {[dict get $leaf shared]-1}]
       if {[string compare [lindex $before 0] $key]>=0} {error "order at $place"}

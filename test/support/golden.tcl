@@ -8,12 +8,14 @@
 #   6  a perfect hash, records of many kinds, in their long form
 #   7  a perfect hash, records of one size, in their short form
 #   8  a perfect hash, records of many kinds, in their short form
+#   9  keys in order, as 2, in narrow leaves
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
 # a change of the format gets a file of its own beside it.  How many runs there are, and how large,
-# is not of the format: 2 to 4 come out otherwise where the library makes other ones.  5 and 6 are
-# what the library made before it knew the short form; now it makes 7 and 8 of the same.
+# is not of the format: 2 to 4 and 9 come out otherwise where the library makes other ones.  2 to 4
+# are what the library made before it knew narrow leaves, 5 and 6 before it knew the short form; now
+# it makes 9, 7 and 8 of the same as 2, 5 and 6.
 lassign [concat $argv 1] file which
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
@@ -197,7 +199,7 @@ proc make_spaces {} {
 
 switch $which {
   1 make_records
-  2 {
+  2 - 9 {
     maph_hook leaf 8
     make_order
   }
