@@ -34,6 +34,7 @@
 #include "http/arrivals.h"
 #include "http/connection.h"
 #include "http/head.h"
+#include "http/http.h"
 #include "http/loop.h"
 
 /* What an event is of: a listener by its number, the alarm, or else a connection. */
@@ -196,6 +197,14 @@ static void accept_from(int listener) {
   }
 }
 
+/* A socket that systemd keeps open: from the drain on, who comes waits there for the server that is
+** started next.  True: it is one. */
+static bool is_left_to_the_next(int i) {
+  if (i >= listen_passed() || !http_draining()) return false;
+  epoll_ctl(poller, EPOLL_CTL_DEL, listen_descriptor(i), NULL);
+  return true;
+}
+
 /* ------------------------------------------------------------------------------ each moment */
 static void end_those_too_late(void) {
   uint64_t now = now_us();
@@ -231,7 +240,8 @@ static void *run(void *unused) {
       if (events[i].data.u64 >= OTHERS) heard_from(events[i].data.ptr, events[i].events);
     for (int i = 0; i < n; i++) {
       if (events[i].data.u64 == ALARM) (void)!read(alarm_bell, &rung, sizeof rung);
-      if (events[i].data.u64 < ALARM) accept_from(listen_descriptor((int)events[i].data.u64));
+      if (events[i].data.u64 < ALARM && !is_left_to_the_next((int)events[i].data.u64))
+        accept_from(listen_descriptor((int)events[i].data.u64));
     }
     if (now_us() - looked_us < TICK_MS * 1000) continue;
     looked_us = now_us();

@@ -284,12 +284,16 @@ static int passed(void) {
   return n > LISTENERS_MAX ? LISTENERS_MAX : n;
 }
 
+static int passed_count;
+
+int listen_passed(void) { return passed_count; }
+
 static bool open_all(void) {
   const char *text = option.listen;
-  int n = passed();
-  for (int i = 0; i < n; i++)
+  passed_count = passed();
+  for (int i = 0; i < passed_count; i++)
     if (!take_passed(FIRST_PASSED + i)) return false;
-  if (n > 0 && !option_given(&option.listen)) return true;
+  if (passed_count > 0 && !option_given(&option.listen)) return true;
   while (*text) {
     size_t size = strcspn(text, ",");
     if (!open_text(text, size)) return false;

@@ -15,6 +15,7 @@ bool listen_open(void);
 void listen_close(void);
 int listen_count(void);
 int listen_descriptor(int i);
+int listen_passed(void); /* the first ones, which systemd passed and keeps open */
 /* All of them for people: http://127.0.0.1:8080 and unix:/run/maph/socket. */
 void listen_addresses(char *out, size_t room);
 /* The peer's address as text: 192.0.2.1, 2001:db8::1, or unix. */
