@@ -1,9 +1,9 @@
 /*
 ** recent.c - the leader's last messages and the replica's last changes (recent.h).
 **
-** PARTS.  The newest message is asked for alone, so that values of a megabyte do not all come before
-** their size is known, then FEW at most, then PART at most: as many as fit by the size of those that
-** came.
+** PARTS.  The newest message is asked for alone, so that values of a megabyte do not all come
+** before their size is known, then FEW at most, then PART at most: as many as fit by the size of
+** those that came.
 */
 #include <stdio.h>
 #include <stdlib.h>
