@@ -47,13 +47,12 @@ static inline int grant_header(store *store) {
   return rc == MAPH_OK ? grant_pages(store, 0, HEADER_SIZE) : rc;
 }
 
-/* Did a word that was just stored reach the file?  A handler of SIGBUS may have put another page
-** there.  relaxed: who stored the word saw mappings that reach it; an older one, kept until the
-** store is closed, or a newer one shows the same page. */
-static inline int grant_reached(const store *store, uint64_t offset) {
+/* Did a word that was just stored, at that offset of the file, reach it?  A handler of SIGBUS may
+** have put another page there.  relaxed: who stored the word saw mappings that reach it; an older
+** one, kept until the store is closed, or a newer one shows the same page. */
+static inline int grant_reached(const store *store, const word *stored, uint64_t offset) {
   const uint8_t *base = atomic_load_explicit(&store->base, memory_order_relaxed);
-  const uint8_t *write_base = atomic_load_explicit(&store->write_base, memory_order_relaxed);
-  return load64(base + offset) == load64(write_base + offset);
+  return load64(base + offset) == load64(stored);
 }
 
 #endif

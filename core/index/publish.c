@@ -5,6 +5,9 @@
 ** Locking: under index_mutex, or with the turn while nothing decided is invisible.  So there is one
 ** writer of slots and of `moved`, which reads them relaxed: a mutex of this process, or the lock
 ** between processes, ordered the stores of the writer before.  All stores are release.
+**
+** Who has the turn meanwhile may map a file anew that has outgrown its mapping.  An outgrown one
+** stays and shows the same file: so each slot is found, stored and asked for through one mapping.
 */
 #include "file/grant.h"
 #include "file/store.h"
@@ -14,13 +17,12 @@
 #include "index/slot.h"
 
 /* The slot of that hash that leads to offset, or NULL.  relaxed: of the one writer, as above. */
-static word *slot_leading_to(store *store, uint64_t segment, uint64_t hash, uint64_t offset) {
+static word *slot_leading_to(uint8_t *base, uint64_t segment, uint64_t hash, uint64_t offset) {
   uint64_t want = make_slot(hash, offset);
   unsigned b, i;
-  for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
+  for (; segment != 0; segment = overflow_of(base, segment)) {
     for (b = 0; b < SEGMENT_BUCKETS; b++) {
-      word *word =
-          bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      word *word = bucket_at(base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
       for (i = 0; i < BUCKET_SLOTS; i++)
         if ((atomic_load_explicit(&word[i], memory_order_relaxed) & ~SLOT_DISPLACED) == want)
           return &word[i];
@@ -31,13 +33,12 @@ static word *slot_leading_to(store *store, uint64_t segment, uint64_t hash, uint
 }
 
 /* relaxed: of the one writer. */
-static word *first_free_slot(store *store, uint64_t segment, uint64_t hash, uint64_t *displaced) {
+static word *first_free_slot(uint8_t *base, uint64_t segment, uint64_t hash, uint64_t *displaced) {
   unsigned b, i;
-  for (; segment != 0; segment = overflow_of(store->write_base, segment)) {
-    uint64_t depth = depth_of(store->write_base, segment);
+  for (; segment != 0; segment = overflow_of(base, segment)) {
+    uint64_t depth = depth_of(base, segment);
     for (b = 0; b < SEGMENT_BUCKETS; b++) {
-      word *word =
-          bucket_at(store->write_base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
+      word *word = bucket_at(base, segment, (home_of(hash) + b) & (SEGMENT_BUCKETS - 1));
       *displaced = b ? SLOT_DISPLACED : 0;
       for (i = 0; i < BUCKET_SLOTS; i++)
         if (slot_free(atomic_load_explicit(&word[i], memory_order_relaxed), hash, depth))
@@ -50,30 +51,34 @@ static word *first_free_slot(store *store, uint64_t segment, uint64_t hash, uint
 
 /* relaxed: of the one writer. */
 static void count_moved(store *store) {
-  word *moved = &header_of(store->write_base)->moved;
-  store_word(store->write_base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
+  uint8_t *base = store->write_base;
+  word *moved = &header_of(base)->moved;
+  store_word(base, moved, atomic_load_explicit(moved, memory_order_relaxed) + 1);
 }
 
 /* That record learns what supersedes it. */
 static void supersede(store *store, uint64_t base, uint64_t first) {
+  uint8_t *mapped = store->write_base;
   if (is_short(store, base))
     set_moved(store, base, 1);
   else
-    store_word(store->write_base, word_at(store->write_base, base), first);
+    store_word(mapped, word_at(mapped, base), first);
 }
 
 /* relaxed: of the one writer. */
 static int publish_one(store *store, const pending *pending, int again) {
   uint64_t segment, displaced = 0;
+  uint8_t *base;
   word *slot = NULL;
   int rc = segment_now(store, pending->hash, &segment);
   if (rc != MAPH_OK) return rc;
-  if (again) slot = slot_leading_to(store, segment, pending->hash, pending->newest);
+  base = store->write_base;
+  if (again) slot = slot_leading_to(base, segment, pending->hash, pending->newest);
   if (slot == NULL && is_new(store, pending)) {
-    slot = first_free_slot(store, segment, pending->hash, &displaced);
+    slot = first_free_slot(base, segment, pending->hash, &displaced);
     if (pending->base) count_moved(store);
   } else {
-    if (slot == NULL) slot = slot_leading_to(store, segment, pending->hash, pending->base);
+    if (slot == NULL) slot = slot_leading_to(base, segment, pending->hash, pending->base);
     if (slot != NULL) displaced = atomic_load_explicit(slot, memory_order_relaxed) & SLOT_DISPLACED;
   }
   if (slot == NULL)
@@ -81,8 +86,8 @@ static int publish_one(store *store, const pending *pending, int again) {
                         "the index has no slot for a key that was to be changed");
   assert(pending->base < pending->first && pending->first <= pending->newest); /* (1) */
   if (pending->base) supersede(store, pending->base, pending->first);
-  store_word(store->write_base, slot, make_slot(pending->hash, pending->newest) | displaced);
-  return likely(grant_reached(store, (uint64_t)((uint8_t *)slot - store->write_base)))
+  store_word(base, slot, make_slot(pending->hash, pending->newest) | displaced);
+  return likely(grant_reached(store, slot, (uint64_t)((uint8_t *)slot - base)))
              ? MAPH_OK
              : fail(MAPH_IOERR, "%s: offset %llu: what is stored does not reach the file",
                     store->path, (unsigned long long)segment);

@@ -161,7 +161,8 @@ static int publish(txn *txn) {
   rc = index_publish(store, txn->changed.key, txn->changed.count, 0);
   if (rc == MAPH_OK) {
     set(store, &live(store)->committed, txn->after.end);
-    if (!grant_reached(store, offsetof(header, committed)) || grant_lost(store))
+    if (!grant_reached(store, &live(store)->committed, offsetof(header, committed))
+        || grant_lost(store))
       rc = header_say_poisoned(store);
     order_note(store, &txn->changed, txn->before.end, txn->after.end);
   }

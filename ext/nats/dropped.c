@@ -6,7 +6,7 @@
 #include "nats/child.h"
 #include "nats/dropped.h"
 
-enum { AHEAD = 4096 };
+enum { AHEAD = 4096 }; /* entries that are kept in memory, of which a look gathers twice as many */
 
 /* A stream has its messages from the first sequence to the last one; where it has none, its first
 ** one is the next.  What says otherwise is not believed: all keys would be deleted. */
@@ -44,14 +44,26 @@ static int keep(dropped *dropped, const maph_entry *entry) {
   return MAPH_OK;
 }
 
+static int by_version(const void *a, const void *b) {
+  const dropped_entry *x = a, *y = b;
+  return (x->version > y->version) - (x->version < y->version);
+}
+
+/* Of those that were gathered the lowest. */
+static void keep_lowest(dropped *dropped) {
+  if (dropped->count > 0) qsort(dropped->list, dropped->count, sizeof *dropped->list, by_version);
+  while (dropped->count > AHEAD) free(dropped->list[--dropped->count].key);
+}
+
 /* The next ones of the store; none: there are no more. */
 static int look_ahead(dropped *dropped, maph *store, maph_txn *txn) {
   maph_snapshot *snapshot = NULL;
   maph_cursor *cursor;
   maph_entry entry;
+  uint64_t highest = UINT64_MAX; /* that can still be among the lowest */
   int rc = MAPH_OK;
   forget(dropped);
-  if (dropped->list == NULL) dropped->list = calloc(AHEAD, sizeof *dropped->list);
+  if (dropped->list == NULL) dropped->list = calloc(2 * AHEAD, sizeof *dropped->list);
   if (dropped->list == NULL) return MAPH_NOMEM;
   if (txn) rc = maph_txn_snapshot(txn, &snapshot);
   if (rc == MAPH_OK) rc = maph_cursor_open(store, snapshot, maph_bytes(NULL, 0), &cursor);
@@ -60,10 +72,14 @@ static int look_ahead(dropped *dropped, maph *store, maph_txn *txn) {
     return rc;
   }
   child_stamp_long();
-  while (dropped->count < AHEAD && (rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
-    if (entry.version <= dropped->reached) continue;
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK) {
+    if (entry.version <= dropped->reached || entry.version > highest) continue;
     if ((rc = keep(dropped, &entry)) != MAPH_OK) break;
+    if (dropped->count < 2 * AHEAD) continue;
+    keep_lowest(dropped);
+    highest = dropped->list[AHEAD - 1].version;
   }
+  keep_lowest(dropped);
   maph_cursor_close(cursor);
   maph_snapshot_close(snapshot);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
@@ -95,8 +111,8 @@ int dropped_count(maph *store, uint64_t first, uint64_t *count) {
   *count = 0;
   if (rc != MAPH_OK) return rc;
   child_stamp_long();
-  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK && entry.version < first)
-    *count += entry.expires == 0;
+  while ((rc = maph_cursor_next(cursor, &entry)) == MAPH_OK)
+    *count += entry.version < first && entry.expires == 0;
   maph_cursor_close(cursor);
   return rc == MAPH_NOTFOUND ? MAPH_OK : rc;
 }

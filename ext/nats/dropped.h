@@ -20,9 +20,9 @@
 ** is asked before each commit, at most each 50 ms: then none of the keys outlives the last message.
 ** Where nothing comes, as after a purge, the file is built anew.
 **
-** The log of a replica has its entries in the order of their versions, and a cursor meets them in
-** the order of the log.  Those that are next are kept in memory, so that the front of the log,
-** which is of dead records, is not read each time.
+** A look for them is a pass over the whole store: a compaction lays the entries in the order of
+** their keys.  It keeps those of the lowest versions in memory, so that the next pass comes only
+** when the bucket has let go of as many.
 */
 #ifndef MAPH_NATS_DROPPED_H
 #define MAPH_NATS_DROPPED_H
