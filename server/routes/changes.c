@@ -318,8 +318,15 @@ static uint64_t until_heartbeat(const feed *feed) {
   return passed < all ? all - passed : 0;
 }
 
+/* CANTOPEN: the file that was followed has its name no more, which another may have by now. */
+static void look_at_name(feed *feed, int rc) {
+  const char *name = store_of(feed->request)->name;
+  if (rc != MAPH_CANTOPEN) return;
+  feed->another = store_file_exists(name, strlen(name));
+  feed->deleted = !feed->another;
+}
+
 static void watch(feed *feed) {
-  const char *of = store_of(feed->request)->name;
   int rc = MAPH_OK;
   tell_reached(feed);
   while (flush(feed) && goes_on(feed)) {
@@ -333,7 +340,7 @@ static void watch(feed *feed) {
     else if ((rc = reopen(feed)) != MAPH_OK)
       break;
   }
-  if (rc == MAPH_CANTOPEN && !store_file_exists(of, strlen(of))) feed->deleted = true;
+  look_at_name(feed, rc);
   if ((!feed->deleted && (rc == MAPH_OK || rc == MAPH_NOTFOUND)) || feed->request->reply.broken)
     return;
   if (feed->deleted)
@@ -393,6 +400,7 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
     if (change.last && (n >= limit || ++seen >= SCAN_MAX)) break;
     rc = maph_changes_next(feed->changes, 0, &change);
   }
+  look_at_name(feed, rc);
   if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || feed->deleted) {
     if (streaming)
       request->reply.broken = true;
