@@ -6,6 +6,7 @@
 ** extents that nobody needs.
 */
 #include "order/leaf.h"
+#include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -226,7 +227,7 @@ int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64
   if (rc != MAPH_OK) return rc;
   memset(&head, 0, sizeof head);
   head.to = to;
-  head.life = log_life(store, store->last.version);
+  head.life = header_life(store, store->last.version);
   head.runs = count;
   head.types = (uint64_t)types;
   p = store->write_base + *payload;

@@ -5,8 +5,9 @@
 ** counted, because cursors read on from it.
 */
 #include "order/run.h"
-#include "file/log.h"
+#include "file/header.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "order/node.h"
 
@@ -376,7 +377,7 @@ static uint64_t list_word(const store *store) {
 
 /* Was an epoch begun since, by a library that does not know of runs? */
 static int is_outlived(const store *store, uint64_t version, const run_list *list) {
-  return list->to > LOG_START && log_life(store, version) > list->life;
+  return list->to > LOG_START && header_life(store, version) > list->life;
 }
 
 int runs_are_current(const store *store, uint64_t version, const run_list *list) {
@@ -387,7 +388,7 @@ uint64_t runs_reach(const view *view, uint64_t version) {
   uint64_t at = list_word(view->store);
   run_list_head head;
   if (at == 0 || read_list(view, at, &head) != MAPH_OK) return LOG_START;
-  return log_life(view->store, version) > head.life ? LOG_START : head.to;
+  return header_life(view->store, version) > head.life ? LOG_START : head.to;
 }
 
 int runs_take(const view *view, uint64_t version, run_list **out) {

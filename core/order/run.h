@@ -43,7 +43,7 @@ typedef struct run_list {
   atomic_uint users;
   uint64_t word; /* the header's `order` that led here */
   uint64_t to;   /* the runs have all new keys of the log before it */
-  uint64_t life; /* it was written in: log_life */
+  uint64_t life; /* it was written in: header_life */
   int types;     /* of the keys put before `to`, with TYPES_KNOWN; or 0: not known (types.h) */
   _Atomic(known_leaf *) *known; /* of all runs' leaves */
   uint64_t leaves;

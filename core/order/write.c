@@ -25,7 +25,7 @@
 */
 #include "order/write.h"
 #include "file/grant.h"
-#include "file/log.h"
+#include "file/header.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
