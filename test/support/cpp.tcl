@@ -28,8 +28,9 @@ proc cpp_build {compiler standard name sources args} {
     close $out
     lappend copies $copy
   }
-  # The optimizer sees more to warn of; once is enough.
-  set level [expr {"$compiler $standard" eq "g++ c++17" ? "-O2" : "-O0"}]
+  # The optimizer sees more to warn of; once is enough, and a sanitizer sees more without it.
+  set level [expr {"$compiler $standard" eq "g++ c++17" && ![regexp fsanitize $::cpp_warnings] \
+      ? "-O2" : "-O0"}]
   exec $compiler -std=$standard $level {*}$::cpp_warnings -I$::top/ext/cpp -I$::top/core \
       -I$::top/test/cpp -o $::dir/$name {*}$copies \
     $::build/libmaph.a {*}[core_libraries] -pthread 2>@1
