@@ -62,6 +62,8 @@ static int map_reserving(store *store, uint64_t size, int writable, uint8_t **ba
                          uint64_t *length) {
   uint64_t want = reserve_for(size), least = MAX(size, (uint64_t)GROW_LEAST);
   int rc, scarce = 0;
+  sentence before;
+  error_keep(&before);
   while ((rc = os_map(&store->file, store->path, want, writable, base)) == MAPH_NOMEM
          && want / 2 >= least) {
     want /= 2;
@@ -77,7 +79,7 @@ static int map_reserving(store *store, uint64_t size, int writable, uint8_t **ba
     os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : store->advice,
               store->huge_pages);
   }
-  return rc;
+  return error_done(rc, &before, store->path);
 }
 
 /* Keep an outgrown mapping until the store is closed. */
@@ -85,7 +87,7 @@ static int keep_outgrown(store *store, uint8_t *base, uint64_t length) {
   mapping *old;
   if (base == NULL) return MAPH_OK;
   old = os_alloc(sizeof *old);
-  if (old == NULL) return MAPH_NOMEM;
+  if (old == NULL) return error_name(MAPH_NOMEM, store->path);
   old->base = base;
   old->length = length;
   old->next = store->outgrown;
@@ -193,7 +195,9 @@ int store_map_for_writing(store *store) {
 static int grow(store *store, uint64_t to) {
   uint64_t most = store->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size,
            step, want;
+  sentence before;
   int rc;
+  error_keep(&before);
   pthread_mutex_lock(&store->mapping_mutex);
   rc = os_size(&store->file, &size);
   if (rc != MAPH_OK) goto done;
@@ -217,7 +221,7 @@ static int grow(store *store, uint64_t to) {
   }
 done:
   pthread_mutex_unlock(&store->mapping_mutex);
-  return rc;
+  return error_done(rc, &before, store->path);
 }
 
 /* What compaction counts on was given to one, here or in another process. */
@@ -252,11 +256,16 @@ static int say_spared(const store *store) {
 ** the size is compared, and log_room loads it again before anything is touched. */
 static int room_behind(store *store, uint64_t to, uint64_t most) {
   uint64_t left = spared(store, store->spares);
-  int rc = most > 0 && is_lent(store) ? MAPH_FULL : grow(store, to + most);
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = most > 0 && is_lent(store) ? MAPH_FULL : grow(store, to + most);
   if (rc != MAPH_FULL || most == 0) return rc;
-  if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed)) return MAPH_OK;
-  if (left < most) rc = grow(store, to + left);
-  return rc == MAPH_FULL ? say_spared(store) : rc;
+  if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed))
+    rc = MAPH_OK;
+  else if (left < most)
+    rc = grow(store, to + left);
+  return rc == MAPH_FULL ? say_spared(store) : error_done(rc, &before, store->path);
 }
 
 int log_room(store *store, uint64_t to) {
@@ -288,10 +297,12 @@ int log_room(store *store, uint64_t to) {
 }
 
 void log_trim(store *store, int spares) {
+  sentence before;
   assert(store_has_turn(store));
+  error_keep(&before);
   os_trim(&store->file, (store->space_end + spared(store, spares) + 4095) & ~UINT64_C(4095));
   store->populated = 0;
-  store_see_size(store, 0);
+  if (store_see_size(store, 0) != MAPH_OK) error_put_back(&before);
 }
 
 /* relaxed: the size is a number to compare here; what lies below it is not touched. */
@@ -302,11 +313,13 @@ uint64_t log_lendable(store *store) {
 }
 
 void log_lend(store *store) {
+  sentence before;
   assert(store_has_turn(store));
   log_trim(store, LOG_SPARES_MEANWHILE);
   store->lender = pthread_self();
   store->lent = 1;
-  os_lock(&store->lock, LOCK_LENT, 1);
+  error_keep(&before);
+  if (os_lock(&store->lock, LOCK_LENT, 1) < 0) error_put_back(&before);
 }
 
 void log_lending_over(store *store) {
@@ -328,12 +341,16 @@ int log_lent(store *store, uint64_t bytes) {
   return store->lent ? !pthread_equal(store->lender, pthread_self()) : is_lent(store);
 }
 
+/* What the disk does not grant, whoever needs it finds out. */
 void log_keep_for_deletes(store *store) {
   uint64_t end = store->space_end + END_SIZE;
+  sentence before;
   assert(store_has_turn(store));
+  error_keep(&before);
   if (!store->in_memory && grow(store, end + spared(store, LOG_SPARES_DELETES)) == MAPH_FULL)
     (void)!grow(store,
                 end + spared(store, LOG_SPARES_COMPACTION) + spared(store, LOG_SPARES_MEANWHILE));
+  error_put_back(&before);
 }
 
 /* -------------------------------------------------------------------------------------- records */
