@@ -158,8 +158,8 @@ void maph_interrupt(maph *m) {
   atomic_fetch_add_explicit(m ? &m->interrupts : &interrupt_all, 1, memory_order_relaxed);
 }
 
-/* Where the store is replaced while this waits to be its last writer, it may be the last one of
-** what replaced it. */
+/* Where the store was replaced, or is while this waits to be its last writer, it may be the last
+** writer of what replaced it. */
 static int stop_using(maph *m) {
   store *left = atomic_load(&m->store), *store;
   int writes = handle_writes(m), rc;
@@ -177,7 +177,6 @@ static int stop_using(maph *m) {
 
 int maph_close(maph *m) {
   sentence before;
-  store *now;
   unsigned reads;
   int rc;
   if (m == NULL) return MAPH_OK;
@@ -189,8 +188,6 @@ int maph_close(maph *m) {
                 atomic_load(&m->store)->path, reads);
   error_keep(&before);
   while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
-  /* if it was replaced: this may be the last writer of what replaced it */
-  if (handle_writes(m)) handle_store(m, &now);
   m->magic = 0;
   handle_set_quick(m, 0);
   handle_let_rest_go(m);
