@@ -14,7 +14,7 @@
 **
 ** RESULTS.  Every call that can fail returns MAPH_OK (0) or a positive, stable code.
 ** maph_strerror(rc) names the code; maph_errmsg(m) is one sentence about the last failure of the
-** calling thread: the file, the place, what to do.
+** calling thread: the file, the place, what to do.  A call that succeeds leaves it as it was.
 **
 ** THREADS.  Unless a call says otherwise, any thread may use a handle at any time.  A transaction,
 ** a snapshot of a transaction and a cursor are for one thread at a time, but not bound to one.
@@ -118,8 +118,9 @@ enum {
 
 MAPH_API const char *maph_strerror(int rc); /* "no such key"; never NULL, also for unknown codes */
 typedef struct maph maph;
-/* last failure in this thread, but for a miss of maph_get; m may be NULL; valid until the next
-** failure */
+/* Of the last call that failed in this thread, whatever succeeded since; "no error" before there
+** was one.  A miss of maph_get or maph_exists, and the end of a cursor, are no failures.  m may be
+** NULL; valid until the next failure. */
 MAPH_API const char *maph_errmsg(maph *m);
 /* of the library that runs; compare with MAPH_VERSION */
 MAPH_API const char *maph_version(void);

@@ -84,7 +84,11 @@ static int find_shown(store *store, uint64_t shown, uint64_t *version, uint64_t 
 /* Where a store begins whose versions need not begin at 0: no records stand before its first
 ** transaction, as those of the base of a rewritten file do. */
 static int find_creation(store *store, uint64_t *version, uint64_t *at) {
-  int rc = find_version(store, store->base_version, at);
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = find_version(store, store->base_version, at);
+  error_put_back(&before);
   if (rc != MAPH_OK || *at != LOG_START + END_SIZE) return find_version(store, 0, at);
   *version = store->base_version;
   return MAPH_OK;
@@ -110,9 +114,9 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
     rc = find_creation(store, &version, &at);
   else if (rc == MAPH_OK)
     rc = find_shown(store, since, &version, &at);
-  if (rc != MAPH_OK) return rc;
+  if (rc != MAPH_OK) return handle_failed(m, rc);
   c = os_alloc(sizeof *c);
-  if (c == NULL) return MAPH_NOMEM;
+  if (c == NULL) return handle_failed(m, MAPH_NOMEM);
   c->magic = CHANGES_MAGIC;
   c->handle = m;
   c->fork_count = handle_forks();
@@ -219,10 +223,13 @@ static void wait(maph_changes *changes, uint64_t seen, uint64_t *pause_us, uint6
   header *header = header_of(atomic_load(&changes->store->base));
   uint8_t *write_base = atomic_load(&changes->store->write_base);
   uint64_t us = *pause_us;
+  sentence before;
+  error_keep(&before);
   if (write_base && grant_header(changes->store) == MAPH_OK) {
     store_word(write_base, &header_of(write_base)->watched, 1);
     us = WAIT_WATCHED_US;
   }
+  error_put_back(&before);
   if (atomic_load(&header->committed) != seen) return;
   os_wait(&header->committed, (uint32_t)seen, MIN(us, left_us));
   *pause_us = MIN(*pause_us * 2, (uint64_t)WAIT_MOST_US);

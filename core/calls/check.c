@@ -458,7 +458,7 @@ int maph_check_progress(maph *m, maph_report_fn report, void *arg, maph_progress
   runs_let_go(checking.runs);
   interrupt_end(&call);
   store_unpin(store);
-  return rc;
+  return handle_failed(m, rc);
 }
 
 int maph_check(maph *m, maph_report_fn report, void *arg) {

@@ -53,7 +53,7 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
   c = os_alloc(sizeof *c + prefix.size);
   if (c == NULL) {
     if (owned) maph_snapshot_close(snapshot);
-    return MAPH_NOMEM;
+    return error_name(MAPH_NOMEM, snapshot->store->path);
   }
   c->magic = CURSOR_MAGIC;
   c->snapshot = snapshot;

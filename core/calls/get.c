@@ -168,21 +168,20 @@ int maph_get_many(maph *m, size_t n, const maph_slice *keys, maph_slice *values)
 
 /* -------------------------------------------------------------------------------- in a snapshot */
 
-/* Live at the snapshot: through the open transaction it shows, if any. */
+/* Live at the snapshot: through the open transaction it shows, if any.  NOTFOUND is not said. */
 static int snapshot_find(maph_snapshot *snapshot, maph_slice key, item *it) {
   view view;
   int rc = snapshot_view(snapshot, &view);
   if (rc != MAPH_OK) return rc;
   if (snapshot->within == NULL)
-    return missing(snapshot->store,
-                   view_find(&view, key, snapshot->now, snapshot->handle->options.verify, it));
+    return view_find(&view, key, snapshot->now, snapshot->handle->options.verify, it);
   rc = view_check_key(key);
   if (rc == MAPH_OK) rc = txn_find(&snapshot->within->txn, snapshot->snapshot, key, it);
   if (rc == MAPH_OK && (it->kind != KIND_PUT || item_expired(it, snapshot->now)))
     rc = MAPH_NOTFOUND;
   if (rc == MAPH_OK && snapshot->handle->options.verify)
     rc = record_verify(&view, it->offset, it->size);
-  return missing(snapshot->store, rc);
+  return rc;
 }
 
 int maph_snapshot_get(maph_snapshot *snapshot, maph_slice key, maph_slice *value) {
@@ -192,7 +191,7 @@ int maph_snapshot_get(maph_snapshot *snapshot, maph_slice key, maph_slice *value
   *value = maph_bytes(NULL, 0);
   rc = snapshot_find(snapshot, key, &it);
   if (rc == MAPH_OK) *value = maph_bytes(it.value, it.value_size);
-  return rc;
+  return rc == MAPH_NOTFOUND ? missing(snapshot->store, rc) : rc;
 }
 
 int maph_snapshot_get_entry(maph_snapshot *snapshot, maph_slice key, maph_entry *entry) {
@@ -202,7 +201,7 @@ int maph_snapshot_get_entry(maph_snapshot *snapshot, maph_slice key, maph_entry 
   memset(entry, 0, sizeof *entry);
   rc = snapshot_find(snapshot, key, &it);
   if (rc == MAPH_OK) record_entry(snapshot->store, &it, entry);
-  return rc;
+  return rc == MAPH_NOTFOUND ? missing(snapshot->store, rc) : rc;
 }
 
 int maph_snapshot_get_many(maph_snapshot *snapshot, size_t n, const maph_slice *keys,
@@ -216,7 +215,9 @@ int maph_snapshot_get_many(maph_snapshot *snapshot, size_t n, const maph_slice *
   if (snapshot->within == NULL)
     return get_many(&view, snapshot->now, snapshot->handle->options.verify, n, keys, values);
   for (i = 0; i < n && rc == MAPH_OK; i++) {
-    rc = maph_snapshot_get(snapshot, keys[i], &values[i]);
+    item it;
+    rc = snapshot_find(snapshot, keys[i], &it);
+    values[i] = rc == MAPH_OK ? maph_bytes(it.value, it.value_size) : maph_bytes(NULL, 0);
     if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
   }
   return rc;
@@ -238,7 +239,9 @@ int maph_snapshot_get_entries(maph_snapshot *snapshot, size_t n, const maph_slic
     group = MIN(n - done, (size_t)INDEX_GROUP);
     if (snapshot->within == NULL) warm_group(&view, snapshot->now, group, keys + done, values);
     for (i = 0; i < group && rc == MAPH_OK; i++) {
-      rc = maph_snapshot_get_entry(snapshot, keys[done + i], &entries[done + i]);
+      item it;
+      rc = snapshot_find(snapshot, keys[done + i], &it);
+      if (rc == MAPH_OK) record_entry(snapshot->store, &it, &entries[done + i]);
       if (rc == MAPH_NOTFOUND) rc = MAPH_OK;
     }
   }

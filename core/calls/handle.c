@@ -121,7 +121,7 @@ static int move_to_current(maph *m) {
     store_let_go(store, handle_writes(m));
     return MAPH_OK;
   }
-  if (rc != MAPH_OK) store_let_go(store, handle_writes(m));
+  if (rc != MAPH_OK) store_give_up(store, handle_writes(m));
   return rc;
 }
 
@@ -165,9 +165,11 @@ void handle_note_rewrite(maph *m, const maph_rewrite *rewrite) {
 }
 
 /* The store says that it was, or is being, replaced or deleted. */
-static int follow(maph *m, store **store, int copied) {
+static __attribute__((cold)) int follow(maph *m, store **store, int copied) {
   uint64_t state, device = 0, inode = 0;
+  sentence before;
   int rc = MAPH_OK;
+  error_keep(&before);
   pthread_mutex_lock(&m->mutex);
   *store = atomic_load(&m->store);
   state = atomic_load(&header_of(atomic_load(&(*store)->base))->state);
@@ -185,7 +187,7 @@ static int follow(maph *m, store **store, int copied) {
     *store = atomic_load(&m->store);
   }
   pthread_mutex_unlock(&m->mutex);
-  return rc;
+  return error_done(rc, &before, m->path);
 }
 
 static int check_handle(const maph *m) {
@@ -193,8 +195,12 @@ static int check_handle(const maph *m) {
     return fail(MAPH_MISUSE, "this handle is NULL or closed");
   if (unlikely(m->fork_count != handle_forks()))
     return fail(MAPH_MISUSE, "%s: a handle does not cross fork(): open the store in the child",
-                m->path ? m->path : ":memory:");
+                handle_name(m));
   return MAPH_OK;
+}
+
+int handle_failed(const maph *m, int rc) {
+  return m != NULL && m->magic == HANDLE_MAGIC ? error_name(rc, handle_name(m)) : rc;
 }
 
 int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
@@ -207,12 +213,16 @@ int handle_last_rewrite(maph *m, maph_rewrite *rewrite) {
   return rc;
 }
 
-static int copied_up(const maph *m, const store *store) {
+static __attribute__((noinline)) int copied_up(const maph *m, const store *store) {
+  sentence before;
   os_file file;
-  int copied;
-  if (os_open(m->path, OS_READ, 0, &file) != MAPH_OK) return 0;
-  copied = !store_is_of(store, &file);
-  os_close(&file);
+  int copied = 0;
+  error_keep(&before);
+  if (os_open(m->path, OS_READ, 0, &file) == MAPH_OK) {
+    copied = !store_is_of(store, &file);
+    os_close(&file);
+  }
+  error_put_back(&before);
   return copied;
 }
 
@@ -243,6 +253,16 @@ static inline int find_store(maph *m, store **store, int at_once) {
 
 int handle_store(maph *m, store **store) { return find_store(m, store, 0); }
 
+/* Somebody else will, if this cannot. */
+static __attribute__((noinline)) void finish_now(store *store) {
+  sentence before;
+  error_keep(&before);
+  if (session_begin(store, 0) == MAPH_OK)
+    session_end(store);
+  else
+    error_put_back(&before);
+}
+
 /* A writer that died between decision and visibility left `prepared` above `committed`.  So do
 ** those at work; of them one keeps the turn or the list of this process busy, or lives. */
 static void finish_decided(store *store) {
@@ -253,7 +273,7 @@ static void finish_decided(store *store) {
   if (atomic_exchange(&store->pending, prepared) != prepared) atomic_store(&store->pending_ms, now);
   if (now - atomic_load(&store->pending_ms) < PENDING_MS && trust_living(store)) return;
   if (store->decided_first != NULL || atomic_load(&store->turn_taken)) return;
-  if (session_begin(store, 0) == MAPH_OK) session_end(store);
+  finish_now(store);
 }
 
 int handle_store_now(maph *m, store **store) {
@@ -298,7 +318,8 @@ static int was_replaced(const store *store) {
 }
 
 /* A session on the store, in which a transaction of some `bytes` has the room that is kept for
-** deletes: unless a compaction is given that for longer than the handle is patient. */
+** deletes: unless a compaction is given that for longer than the handle is patient.  SESSION_GONE
+*/
 static int begin_session(maph *m, store *store, uint64_t bytes) {
   int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
   lock_patience patience;
@@ -326,10 +347,11 @@ static int begin(maph *m, int durability, uint64_t bytes, txn *txn) {
     rc = begin_session(m, store, bytes);
     if (rc == MAPH_OK) break;
     /* else the store was replaced after we looked, perhaps several times in a row */
-    if (rc != MAPH_CANTOPEN || !was_replaced(store)) return rc;
+    if (rc != SESSION_GONE && (rc != MAPH_CANTOPEN || !was_replaced(store))) return rc;
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
     /* the same again: a mount of the file alone leads to none but the one that was replaced */
-    if (tries >= 3 && (store == before || os_clock_ns() >= deadline)) return rc;
+    if (tries >= 3 && (store == before || os_clock_ns() >= deadline))
+      return session_say_gone(store);
   }
   if (!store->given && version_shown(store, store->last.version) >= VERSION_MAX) {
     session_end(store);
@@ -377,12 +399,14 @@ static void follow_links(maph *m) {
 
 int maph_refresh(maph *m) {
   uint64_t device, inode;
+  sentence before;
   store *store;
   int rc = check_handle(m);
   if (rc != MAPH_OK) return rc;
   store = m->store;
   if (m->open_txns)
     return fail(MAPH_MISUSE, "%s: a transaction is open: end it before maph_refresh", store->path);
+  error_keep(&before);
   if (!store->in_memory) {
     follow_links(m);
     rc = os_identity(m->path, &device, &inode);
@@ -395,7 +419,7 @@ int maph_refresh(maph *m) {
     pthread_mutex_unlock(&m->mutex);
   }
   if (rc == MAPH_OK) handle_release_retired(m);
-  return rc;
+  return error_done(rc, &before, m->path);
 }
 
 int maph_guarded(maph *m) {
@@ -404,7 +428,7 @@ int maph_guarded(maph *m) {
 }
 
 /* The store is being replaced, or that began and was not ended.  Wait for whoever does it: then the
-** store has its name still, or CANTOPEN. */
+** store has its name still, or SESSION_GONE. */
 static int wait_for_switch(maph *m, store *store) {
   int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
   if (rc == MAPH_OK) session_end(store);
@@ -412,7 +436,7 @@ static int wait_for_switch(maph *m, store *store) {
 }
 
 /* What a file that is being replaced has on disk, its successor may not have: supersede.c. */
-int maph_sync(maph *m) {
+static int sync_named(maph *m) {
   store *store;
   int rc, tries;
   for (tries = 0;; tries++) {
@@ -422,6 +446,15 @@ int maph_sync(maph *m) {
     if (rc == MAPH_OK) rc = commit_sync(store);
     if ((rc != MAPH_OK && rc != MAPH_CANTOPEN) || !was_replaced(store)) return rc;
     rc = wait_for_switch(m, store);
-    if (rc != MAPH_CANTOPEN || tries >= SWITCHES_MOST) return rc;
+    if ((rc != MAPH_CANTOPEN && rc != SESSION_GONE) || tries >= SWITCHES_MOST)
+      return rc == SESSION_GONE ? session_say_gone(store) : rc;
   }
+}
+
+int maph_sync(maph *m) {
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = sync_named(m);
+  return rc == MAPH_OK ? error_done(rc, &before, NULL) : handle_failed(m, rc);
 }

@@ -96,6 +96,10 @@ static inline unsigned handle_forks(void) {
 void handle_watch_forks(void); /* before the first handle is made */
 void handle_set_quick(maph *m, uint64_t quick);
 void handle_release_retired(maph *m); /* all generations that it has left */
+static inline const char *handle_name(const maph *m) { return m->path ? m->path : ":memory:"; }
+/* Where a public call of the handle, which may be none, fails: rc.  If there was no memory, the
+** sentence names the file. */
+int handle_failed(const maph *m, int rc) __attribute__((cold));
 static inline int handle_writes(const maph *m) { return (m->flags & MAPH_RDWR) != 0; }
 int handle_store(maph *m, store **store); /* the generation to use now.  MISUSE CANTOPEN */
 /* The same for a read that many more will not follow within the millisecond: what only a look at

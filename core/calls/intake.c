@@ -110,7 +110,7 @@ static int copy(intake *intake, const creation *creation, store *from) {
     if (rc == MAPH_OK && ++n % LOOK_EACH == 0) rc = interrupt_check(creation->path);
   }
   rc = session_finish(&txn, rc);
-  if (rc == MAPH_OK) os_remove(creation->temporary);
+  if (rc == MAPH_OK) os_discard(creation->temporary);
   return rc;
 }
 

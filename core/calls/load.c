@@ -95,18 +95,21 @@ static load_how how_of(maph_load *load) {
                      .listener = &load->listener };
 }
 
-/* What is left is freed; rc: is the store there? */
+/* What is left is freed; rc: is the store there?  If not, that was said. */
 static void end(maph_load *load, int rc) {
   int mine = load->fork_count == handle_forks() && load->forks == os_forks();
+  sentence why;
+  error_keep(&why);
   load->magic = 0;
   load_clear(&load->load);
   if (rc != MAPH_OK && mine && load->creation.lock.fd >= 0 && load->creation.temporary)
-    os_remove(load->creation.temporary);
+    os_discard(load->creation.temporary);
   store_free(load->store);
   create_release(&load->creation, mine ? rc : MAPH_OK);
   intake_end(&load->intake);
   free(load->path);
   os_free(load);
+  error_put_back(&why);
 }
 
 /* The name that the file will have, or the store that it is for. */
@@ -151,6 +154,7 @@ static int begin(const char *path, const maph_load_options *options, maph_load *
 
 int maph_load_begin(const char *path, const maph_load_options *options, maph_load **out) {
   interruptible call;
+  sentence before;
   maph_load *load;
   int rc;
   if (out == NULL) return fail(MAPH_MISUSE, "maph_load_begin: no place for the load");
@@ -159,14 +163,15 @@ int maph_load_begin(const char *path, const maph_load_options *options, maph_loa
     return fail(MAPH_MISUSE, "maph_load_begin: name the file that is to be made");
   handle_watch_forks();
   load = os_alloc(sizeof *load);
-  if (load == NULL) return MAPH_NOMEM;
+  if (load == NULL) return error_name(MAPH_NOMEM, path);
   load->magic = LOAD_MAGIC;
   load->fork_count = handle_forks();
   load->forks = os_forks();
   load->creation.lock.fd = load->creation.empty.fd = -1;
+  error_keep(&before);
   interrupt_begin(&call, NULL);
   call.listener = &load->listener;
-  rc = begin(path, options, load);
+  rc = error_done(begin(path, options, load), &before, path);
   interrupt_end(&call);
   if (rc == MAPH_OK)
     *out = load;
@@ -202,8 +207,9 @@ int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
   if (unlikely(rc != MAPH_OK)) return rc;
   txn_fill_put(&put, key, value, condition, load->version);
   rc = load_put(&load->load, &put);
-  if (unlikely(rc != MAPH_OK)) load->failed = 1;
-  return rc;
+  if (likely(rc == MAPH_OK)) return rc;
+  load->failed = 1;
+  return error_name(rc, load->path);
 }
 
 int maph_load_at(maph_load *load, uint64_t version) {
@@ -271,14 +277,16 @@ static int finish(maph_load *load) {
 
 int maph_load_finish(maph_load *load) {
   interruptible call;
+  sentence before;
   int rc = check(load, "maph_load_finish");
   if (rc != MAPH_OK) return rc;
+  error_keep(&before);
   interrupt_begin(&call, NULL);
   call.listener = &load->listener;
   if (load->failed)
     rc = fail(MAPH_MISUSE, "%s: an entry could not be put: the load can only be aborted",
               load->path);
-  if (rc == MAPH_OK) rc = finish(load);
+  if (rc == MAPH_OK) rc = error_done(finish(load), &before, load->path);
   interrupt_end(&call);
   end(load, rc);
   return rc;

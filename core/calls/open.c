@@ -122,7 +122,7 @@ static int open_handle(const char *path, int flags, const maph_options *options,
     if (rc == MAPH_OK) rc = open_or_create(resolved, flags, &o, &store);
   }
   if (rc == MAPH_OK && (m = os_alloc(sizeof *m)) == NULL) {
-    store_let_go(store, (flags & MAPH_RDWR) != 0);
+    store_give_up(store, (flags & MAPH_RDWR) != 0);
     rc = MAPH_NOMEM;
   }
   if (rc == MAPH_OK) {
@@ -144,11 +144,13 @@ static int open_handle(const char *path, int flags, const maph_options *options,
 
 int maph_open(const char *path, int flags, const maph_options *options, maph **out) {
   interruptible call;
+  sentence before;
   int rc;
+  error_keep(&before);
   interrupt_begin(&call, NULL);
   rc = open_handle(path, flags, options, out);
   interrupt_end(&call);
-  return rc;
+  return error_done(rc, &before, path);
 }
 
 /* relaxed: a count that carries no other data (os/interrupt.h). */
@@ -156,8 +158,8 @@ void maph_interrupt(maph *m) {
   atomic_fetch_add_explicit(m ? &m->interrupts : &interrupt_all, 1, memory_order_relaxed);
 }
 
-/* Where the store is replaced while this waits to be its last writer, it may be the last one of
-** what replaced it. */
+/* Where the store was replaced, or is while this waits to be its last writer, it may be the last
+** writer of what replaced it. */
 static int stop_using(maph *m) {
   store *left = atomic_load(&m->store), *store;
   int writes = handle_writes(m), rc;
@@ -174,7 +176,7 @@ static int stop_using(maph *m) {
 }
 
 int maph_close(maph *m) {
-  store *now;
+  sentence before;
   unsigned reads;
   int rc;
   if (m == NULL) return MAPH_OK;
@@ -184,14 +186,13 @@ int maph_close(maph *m) {
   if (reads && m->fork_count == handle_forks())
     return fail(MAPH_MISUSE, "%s: %u snapshots, cursors or feeds are open: close them first",
                 atomic_load(&m->store)->path, reads);
+  error_keep(&before);
   while (m->open_txns && m->fork_count == handle_forks()) maph_txn_abort(m->open_txns);
-  /* if it was replaced: this may be the last writer of what replaced it */
-  if (handle_writes(m)) handle_store(m, &now);
   m->magic = 0;
   handle_set_quick(m, 0);
   handle_let_rest_go(m);
   handle_release_retired(m);
-  rc = stop_using(m);
+  rc = error_done(stop_using(m), &before, m->path);
   pthread_mutex_destroy(&m->mutex);
   free(m->path);
   free(m->given);
@@ -286,11 +287,16 @@ static int destroy_damaged(const char *given, int busy_timeout_ms, int reason) {
 
 /* Is less than a header left of it? */
 static int is_cut_off(int rc, const char *path) {
+  sentence why;
   os_file file;
-  int cut;
-  if (rc != MAPH_FORMAT || os_open(path, OS_READ, 0, &file) != MAPH_OK) return 0;
-  cut = file.size < HEADER_SIZE && open_look_if_store(&file, path, rc) == MAPH_OK;
-  os_close(&file);
+  int cut = 0;
+  if (rc != MAPH_FORMAT) return 0;
+  error_keep(&why);
+  if (os_open(path, OS_READ, 0, &file) == MAPH_OK) {
+    cut = file.size < HEADER_SIZE && open_look_if_store(&file, path, rc) == MAPH_OK;
+    os_close(&file);
+  }
+  error_put_back(&why);
   return cut;
 }
 
@@ -300,6 +306,7 @@ int open_met_damage(int rc, const char *path) {
 
 static int destroy_at(const char *path, int busy_timeout_ms) {
   maph_options options = MAPH_OPTIONS_INIT;
+  sentence why;
   maph *m;
   int rc;
   options.busy_timeout_ms = MAX(busy_timeout_ms, 0);
@@ -307,15 +314,18 @@ static int destroy_at(const char *path, int busy_timeout_ms) {
   if (open_met_damage(rc, path)) return destroy_damaged(path, options.busy_timeout_ms, rc);
   if (rc != MAPH_OK) return rc;
   rc = destroy_open(m, options.busy_timeout_ms);
-  maph_close(m);
+  error_keep(&why);
+  if (maph_close(m) != MAPH_OK) error_put_back(&why);
   return rc;
 }
 
 int maph_destroy(const char *path, int busy_timeout_ms) {
   interruptible call;
+  sentence before;
   int rc;
+  error_keep(&before);
   interrupt_begin(&call, NULL);
   rc = destroy_at(path, busy_timeout_ms);
   interrupt_end(&call);
-  return rc;
+  return error_done(rc, &before, path);
 }

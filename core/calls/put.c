@@ -21,10 +21,11 @@ static inline int end_alone(maph *m, txn *txn, int rc) {
   } else if (rc == MAPH_OK) {
     rc = session_commit(txn);
   } else {
-    session_abort(txn);
+    session_give_up(txn);
   }
   txn_clear(txn);
-  if (rc == MAPH_OK) rewrite_if_due(m);
+  if (unlikely(rc != MAPH_OK)) return handle_failed(m, rc);
+  rewrite_if_due(m);
   return rc;
 }
 
@@ -32,7 +33,7 @@ static int write_alone(maph *m, int kind, maph_slice key, maph_slice value,
                        const maph_condition *condition) {
   txn txn;
   int rc = handle_begin(m, condition ? condition->durability : MAPH_SYNC_DEFAULT, &txn);
-  if (rc != MAPH_OK) return rc;
+  if (unlikely(rc != MAPH_OK)) return handle_failed(m, rc);
   return end_alone(m, &txn, txn_write(&txn, kind, key, value, condition));
 }
 
@@ -53,6 +54,6 @@ int maph_increment(maph *m, maph_slice key, int64_t by, const maph_condition *co
                    int64_t *sum) {
   txn txn;
   int rc = handle_begin(m, condition ? condition->durability : MAPH_SYNC_DEFAULT, &txn);
-  if (rc != MAPH_OK) return rc;
+  if (unlikely(rc != MAPH_OK)) return handle_failed(m, rc);
   return end_alone(m, &txn, count_up(&txn, m->options.verify, key, by, condition, sum));
 }

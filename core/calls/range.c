@@ -504,11 +504,13 @@ int maph_range_open(maph *m, maph_snapshot *snapshot, const maph_range *given,
   else
     rc = snapshot_readable(snapshot);
   if (rc == MAPH_OK && snapshot->rolled_back) rc = rolled_back(snapshot);
-  return rc == MAPH_OK ? open_at(snapshot, owned, &range, cursor) : rc;
+  if (rc != MAPH_OK) return rc;
+  rc = open_at(snapshot, owned, &range, cursor);
+  return likely(rc == MAPH_OK) ? rc : error_name(rc, snapshot->store->path);
 }
 
 /* Of those before the transaction that it shows, and of that one's own. */
-int maph_snapshot_key_types(maph_snapshot *snapshot) {
+static int key_types(maph_snapshot *snapshot) {
   struct maph_txn *txn;
   int within, types = TYPES_ALL;
   view view;
@@ -522,6 +524,15 @@ int maph_snapshot_key_types(maph_snapshot *snapshot) {
   if (!within || types == TYPES_ALL) return types;
   view.snapshot = snapshot->snapshot;
   return types | types_take_alone(&view, txn->txn.start);
+}
+
+int maph_snapshot_key_types(maph_snapshot *snapshot) {
+  sentence before;
+  int types;
+  error_keep(&before);
+  types = key_types(snapshot);
+  error_put_back(&before);
+  return types;
 }
 
 void maph_range_close(maph_range_cursor *cursor) {

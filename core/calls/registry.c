@@ -89,6 +89,13 @@ int store_let_go(store *store, int writing) {
   return rc;
 }
 
+void store_give_up(store *store, int writing) {
+  sentence why;
+  error_keep(&why);
+  store_let_go(store, writing);
+  error_put_back(&why);
+}
+
 /* Let a store be written to.  file: of the file, writable.  At the door. */
 static int add_writer(store *store, os_file *file) {
   int rc = MAPH_OK;
@@ -238,7 +245,7 @@ int store_open(const char *path, int writing, const maph_options *options, store
   rc = must_be_trusted(store, writing, options);
   if (rc == MAPH_OK && writing) create_remove_leftover(path, &store->file);
   if (rc != MAPH_OK)
-    store_let_go(store, writing);
+    store_give_up(store, writing);
   else
     *out = store;
   return rc;

@@ -10,6 +10,8 @@
 ** BUSY RECOVER CORRUPT FORMAT NOMEM ... */
 int store_open(const char *path, int writing, const maph_options *options, store **store);
 int store_let_go(store *store, int writing); /* give a handle's hold on it up */
+/* The same after a failure, whose sentence stays. */
+void store_give_up(store *store, int writing);
 /* In a layered file system the file that a reader has open is no longer that of its path once a
 ** writer made a copy of it, and nothing in it tells. */
 static inline int store_is_layered(const store *store) {

@@ -185,9 +185,10 @@ static int open_damaged(replacing *call, int reason) {
 
 static int open_from(replacing *call) {
   maph_options options = MAPH_OPTIONS_INIT;
-  int rc = MAPH_CANTOPEN;
+  int rc;
   options.busy_timeout_ms = call->busy_timeout_ms;
-  if (!os_missing(call->path)) rc = maph_open(call->path, MAPH_RDWR, &options, &call->handle);
+  if (os_missing(call->path)) return open_free_name(call);
+  rc = maph_open(call->path, MAPH_RDWR, &options, &call->handle);
   if (rc == MAPH_CANTOPEN && os_missing(call->path)) return open_free_name(call);
   if (open_met_damage(rc, call->path)) return open_damaged(call, rc);
   return rc == MAPH_OK ? open_sound(call) : rc;
@@ -335,6 +336,7 @@ static void finish(replacing *call) {
 int maph_replace(const char *path, const char *with, int busy_timeout_ms) {
   replacing call;
   interruptible interruption;
+  sentence before, why;
   int rc;
   if (path == NULL || path[0] == 0 || with == NULL || with[0] == 0)
     return fail(MAPH_MISUSE, "maph_replace: an empty path: name two files");
@@ -343,13 +345,16 @@ int maph_replace(const char *path, const char *with, int busy_timeout_ms) {
   memset(&call, 0, sizeof call);
   call.busy_timeout_ms = MAX(busy_timeout_ms, 0);
   call.lock.fd = call.to_lock.fd = -1;
+  error_keep(&before);
   interrupt_begin(&interruption, NULL);
   rc = name_both(&call, path, with);
   if (rc == MAPH_OK) rc = settle(&call);
   if (rc == MAPH_OK) rc = open_to(&call);
   if (rc == MAPH_OK) rc = open_from(&call);
   if (rc == MAPH_OK) rc = call.from ? take_over(&call) : take_free_name(&call);
+  error_keep(&why);
   finish(&call);
+  error_put_back(&why);
   interrupt_end(&interruption);
-  return rc;
+  return error_done(rc, &before, path);
 }

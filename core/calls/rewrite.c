@@ -476,21 +476,24 @@ static int give_room_back(rewriting *rewriting, uint64_t live_bytes) {
   return rc;
 }
 
-/* It did not do: deletes have their room again. */
+/* It did not do, as was said: deletes have their room again. */
 static void take_room_again(rewriting *rewriting) {
   store *store = rewriting->from;
-  if (session_begin(store, rewriting->handle->options.busy_timeout_ms) != MAPH_OK) {
+  sentence why;
+  error_keep(&why);
+  if (session_begin(store, rewriting->handle->options.busy_timeout_ms) == MAPH_OK) {
+    reserve_take_again(store);
+    session_end(store);
+  } else {
     reserve_lending_over(store);
-    return;
   }
-  reserve_take_again(store);
-  session_end(store);
+  error_put_back(&why);
 }
 
 static void drop_new(rewriting *rewriting, const char *temporary) {
   store_free(rewriting->to);
   rewriting->to = NULL;
-  if (rewriting->forks == os_forks()) os_remove(temporary);
+  if (rewriting->forks == os_forks()) os_discard(temporary);
 }
 
 static int rewrite_or_make_room(rewriting *rewriting, int freeze, const os_file *lock,
@@ -555,7 +558,7 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
   if (rc == MAPH_OK)
     rc = rewrite_or_make_room(&rewriting, freeze, temporary ? &lock : NULL, temporary);
   if (rc != MAPH_OK && rewriting.to && temporary && rewriting.forks == os_forks())
-    os_remove(temporary);
+    os_discard(temporary);
   finish(&rewriting, rc, began);
   if (store->in_memory) handle_end_rewrite(m);
   create_unlock_rewrite(&lock);
@@ -564,10 +567,18 @@ static int rewrite_in_place(maph *m, int freeze, int patient, maph_progress_fn p
 }
 
 int maph_compact(maph *m, maph_progress_fn progress, void *arg) {
-  return rewrite_in_place(m, 0, 1, progress, arg);
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = rewrite_in_place(m, 0, 1, progress, arg);
+  return rc == MAPH_OK ? error_done(rc, &before, NULL) : handle_failed(m, rc);
 }
 int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
-  return rewrite_in_place(m, 1, 1, progress, arg);
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = rewrite_in_place(m, 1, 1, progress, arg);
+  return rc == MAPH_OK ? error_done(rc, &before, NULL) : handle_failed(m, rc);
 }
 
 /* The store it is a copy of goes on giving versions out.  Should the copy take its place one day,
@@ -609,7 +620,7 @@ static int must_be_free(const char *path) {
              : MAPH_OK;
 }
 
-int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg) {
+static int backup(maph *m, const char *path, maph_progress_fn progress, void *arg) {
   uint64_t began = os_clock_ns();
   char *resolved = NULL, *temporary = NULL;
   rewriting rewriting;
@@ -639,7 +650,7 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   rewriting.drop_expired = 1;
   if (rc == MAPH_OK) rc = write_base(&rewriting, 0);
   if (rc == MAPH_OK) rc = name_backup(&rewriting, temporary, resolved);
-  if (rc != MAPH_OK && rewriting.to && rewriting.forks == os_forks()) os_remove(temporary);
+  if (rc != MAPH_OK && rewriting.to && rewriting.forks == os_forks()) os_discard(temporary);
   if (rc != MAPH_OK && lock.fd >= 0 && rewriting.forks == os_forks()) create_remove_lock(resolved);
   if (rc == MAPH_OK) create_remove_unused_lock(resolved, &lock);
   finish(&rewriting, rc, began);
@@ -649,6 +660,12 @@ int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg)
   return rc;
 }
 
+int maph_backup(maph *m, const char *path, maph_progress_fn progress, void *arg) {
+  sentence before;
+  error_keep(&before);
+  return error_done(backup(m, path, progress, arg), &before, path);
+}
+
 int maph_rewritten(maph *m, maph_rewrite *result) {
   if (result == NULL) return fail(MAPH_MISUSE, "maph_rewritten: no place for the result");
   return handle_last_rewrite(m, result);
@@ -656,11 +673,23 @@ int maph_rewritten(maph *m, maph_rewrite *result) {
 
 /* ---------------------------------------------------------------------- compaction by threshold */
 
+/* The commit stands whether this succeeds or not; and unless somebody is at it. */
+static __attribute__((noinline)) void rewrite_if_worth(maph *m) {
+  sentence before;
+  maph_stats st;
+  size_t lent, others;
+  handle_pinned(m, &lent, &others); /* each holds a file and its space */
+  if (lent >= LENT_MOST || others >= LEFT_MOST) return;
+  error_keep(&before);
+  if (maph_stat(m, &st) == MAPH_OK && st.dead_bytes >= LOOK_EACH
+      && st.dead_bytes * 100 > st.used_bytes * (uint64_t)m->options.auto_compact)
+    rewrite_in_place(m, st.frozen_keys > 0, 0, NULL, NULL);
+  error_put_back(&before);
+}
+
 /* relaxed: `committed` is a number to compare with a threshold here, no byte below it is read. */
 void rewrite_if_due(maph *m) {
-  maph_stats st;
   store *store = atomic_load(&m->store);
-  size_t lent, others;
   uint64_t committed =
       atomic_load_explicit(&header_of(atomic_load(&store->base))->committed, memory_order_relaxed);
   if (m->options.auto_compact == 0
@@ -668,11 +697,5 @@ void rewrite_if_due(maph *m) {
     return;
   atomic_store(&m->look_again, committed + MAX(committed / 16, (uint64_t)LOOK_EACH));
   atomic_store(&m->looked_at, store);
-  handle_pinned(m, &lent, &others); /* each holds a file and its space */
-  if (lent >= LENT_MOST || others >= LEFT_MOST) return;
-  if (maph_stat(m, &st) != MAPH_OK || st.dead_bytes < LOOK_EACH
-      || st.dead_bytes * 100 <= st.used_bytes * (uint64_t)m->options.auto_compact)
-    return;
-  /* unless somebody is at it; and the commit stands whether it succeeds or not */
-  rewrite_in_place(m, st.frozen_keys > 0, 0, NULL, NULL);
+  rewrite_if_worth(m);
 }

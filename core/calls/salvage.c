@@ -341,6 +341,7 @@ static int identify(store *store) {
 }
 
 int salvage_open(const char *path, store **out, int *legible) {
+  sentence before;
   os_file file;
   store *store;
   int rc = os_open(path, OS_WRITE, 0, &file);
@@ -358,7 +359,9 @@ int salvage_open(const char *path, store **out, int *legible) {
     store_free(store);
     return rc;
   }
+  error_keep(&before);
   *legible = identify(store);
+  error_put_back(&before);
   *out = store;
   return MAPH_OK;
 }
@@ -428,14 +431,14 @@ static int take_place(const char *path, const char *temporary, salvage *salvage)
     if (kept == NULL) return MAPH_NOMEM;
     rc = os_link(path, kept);
   }
-  if (rc == MAPH_OK && (rc = grant_header(salvage->from)) != MAPH_OK) os_remove(kept);
+  if (rc == MAPH_OK && (rc = grant_header(salvage->from)) != MAPH_OK) os_discard(kept);
   if (rc == MAPH_OK) {
     /* readers look at the path from now on */
     atomic_fetch_or(&header_of(salvage->from->write_base)->state, STATE_SWITCHING);
     rc = os_rename(temporary, path);
     if (rc != MAPH_OK) { /* all as it was */
       atomic_fetch_and(&header_of(salvage->from->write_base)->state, ~(uint64_t)STATE_SWITCHING);
-      os_remove(kept);
+      os_discard(kept);
     }
   }
   if (rc == MAPH_OK) rc = os_flush_directory(path, &salvage->to->file);
@@ -484,7 +487,7 @@ static int keep_attributes(salvage *salvage, const char *temporary, int last) {
 
 /* Not in a child that a callback forked: the parent goes on with it. */
 static void discard(const salvage *salvage, const char *temporary) {
-  if (salvage->forks == os_forks()) os_remove(temporary);
+  if (salvage->forks == os_forks()) os_discard(temporary);
 }
 
 /* What can be read, into the new file at `temporary`.  uuid: of that one; NULL: a new one. */
@@ -610,12 +613,14 @@ int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
                           maph_progress_fn progress, void *progress_arg) {
   listener listener = { progress, progress_arg, os_clock_ns(), NULL };
   interruptible call;
+  sentence before;
   char *resolved;
   int rc, sound;
   if (path == NULL || path[0] == 0)
     return fail(MAPH_MISUSE, "maph_recover: an empty path: name a store's file");
   rc = os_resolve(path, &resolved);
-  if (rc != MAPH_OK) return rc;
+  if (rc != MAPH_OK) return error_name(rc, path);
+  error_keep(&before);
   interrupt_begin(&call, NULL);
   call.listener = &listener;
   rc = open_and_look(resolved, &listener, &sound);
@@ -623,5 +628,5 @@ int maph_recover_progress(const char *path, maph_report_fn report, void *arg,
     rc = rebuild(resolved, report, arg, &listener);
   interrupt_end(&call);
   free(resolved);
-  return rc;
+  return error_done(rc, &before, path);
 }

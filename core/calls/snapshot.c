@@ -36,11 +36,11 @@ int maph_snapshot_open(maph *m, maph_snapshot **snapshot) {
   if (snapshot == NULL) return fail(MAPH_MISUSE, "maph_snapshot_open: no place for the snapshot");
   *snapshot = NULL;
   x = os_alloc(sizeof *x);
-  if (x == NULL) return MAPH_NOMEM;
+  if (x == NULL) return handle_failed(m, MAPH_NOMEM);
   rc = snapshot_take(m, x);
   if (rc != MAPH_OK) {
     os_free(x);
-    return rc;
+    return handle_failed(m, rc);
   }
   store_pin(x->store);
   handle_count_read(m, 1);

@@ -56,11 +56,14 @@ int maph_pending(maph *m) {
 
 /* The runs in use.  What there is in memory is nobody's but this process's. */
 static int stat_order(const view *view, uint64_t version, maph_stats *st) {
+  sentence before;
   run_list *list;
   int rc = runs_take(view, version, &list);
   if (rc != MAPH_OK) return rc;
   st->order_runs = list->count;
-  st->order_bytes = runs_bytes(view, list);
+  error_keep(&before);
+  st->order_bytes = runs_bytes(view, list); /* of the sound ones */
+  error_put_back(&before);
   st->index_bytes += st->order_bytes;
   runs_let_go(list);
   return MAPH_OK;
@@ -127,7 +130,7 @@ int maph_stat(maph *m, maph_stats *st) {
   if (rc == MAPH_OK) rc = record_end(&view, view.snapshot, &end);
   if (rc != MAPH_OK) return rc;
   of = (totals){ record_version(&end.head), end.records, end.bytes };
-  return stat_of(&view, &of, st);
+  return error_name(stat_of(&view, &of, st), store->path);
 }
 
 int maph_snapshot_stat(maph_snapshot *snapshot, maph_stats *st) {
@@ -138,5 +141,5 @@ int maph_snapshot_stat(maph_snapshot *snapshot, maph_stats *st) {
     rc = fail(MAPH_MISUSE, "maph_snapshot_stat: no place for the statistics");
   if (rc != MAPH_OK) return rc;
   of = (totals){ snapshot->version, snapshot->records, snapshot->bytes };
-  return stat_of(&view, &of, st);
+  return error_name(stat_of(&view, &of, st), snapshot->store->path);
 }

@@ -38,9 +38,8 @@ int maph_tidy(maph *m, maph_progress_fn progress, void *arg) {
   call.listener = &listener;
   while (rc == MAPH_OK && more) {
     rc = tidy_slice(m, &more);
-    if (rc == MAPH_OK)
-      rc = progress_tell(&listener, m->path ? m->path : ":memory:", "order", ++done, 0);
+    if (rc == MAPH_OK) rc = progress_tell(&listener, handle_name(m), "order", ++done, 0);
   }
   interrupt_end(&call);
-  return rc;
+  return handle_failed(m, rc);
 }

@@ -72,11 +72,11 @@ int maph_txn_begin(maph *m, int durability, maph_txn **transaction) {
   if (transaction == NULL) return fail(MAPH_MISUSE, "maph_txn_begin: no place for the transaction");
   *transaction = NULL;
   txn = os_alloc(sizeof *txn);
-  if (txn == NULL) return MAPH_NOMEM;
+  if (txn == NULL) return handle_failed(m, MAPH_NOMEM);
   rc = handle_begin_many(m, durability, &txn->txn);
   if (rc != MAPH_OK) {
     os_free(txn);
-    return rc;
+    return handle_failed(m, rc);
   }
   txn->magic = TXN_MAGIC;
   txn->handle = m;
@@ -97,8 +97,9 @@ int maph_txn_prepare(maph_txn *txn) {
   rc = session_still_reached(&txn->txn);
   if (rc == MAPH_OK) rc = commit_reserve(&txn->txn);
   if (rc == MAPH_OK && txn->txn.durability == MAPH_SYNC_FULL) rc = commit_decide_early(&txn->txn);
-  if (rc != MAPH_OK) txn->txn.failed = 1;
-  return rc;
+  if (rc == MAPH_OK) return rc;
+  txn->txn.failed = 1;
+  return handle_failed(txn->handle, rc);
 }
 
 int maph_txn_unprepare(maph_txn *txn) {
@@ -113,8 +114,12 @@ int maph_txn_unprepare(maph_txn *txn) {
 /* What was prepared at full is decided, on the disk, and SQL has said so.  Only another file that
 ** is seen in the store's place takes that back: a look that fails says nothing. */
 static int is_reached(const struct txn *txn) {
-  int rc = session_still_reached(txn);
-  return txn->state == TXN_OPEN || rc == MAPH_CANTOPEN ? rc : MAPH_OK;
+  sentence before;
+  int rc;
+  if (txn->state == TXN_OPEN) return session_still_reached(txn);
+  error_keep(&before);
+  rc = session_still_reached(txn);
+  return error_done(rc == MAPH_CANTOPEN ? rc : MAPH_OK, &before, txn->store->path);
 }
 
 int maph_txn_commit(maph_txn *txn) {
@@ -133,10 +138,11 @@ int maph_txn_commit(maph_txn *txn) {
       rc = fail(MAPH_MISUSE, "%s: the transaction failed to prepare and can only be aborted",
                 txn->txn.store->path);
     end_snapshots(txn, txn->txn.start);
-    session_abort(&txn->txn);
+    session_give_up(&txn->txn);
   }
   free_ended(txn);
-  if (rc == MAPH_OK) rewrite_if_due(m);
+  if (rc != MAPH_OK) return handle_failed(m, rc);
+  rewrite_if_due(m);
   return rc;
 }
 
@@ -207,7 +213,7 @@ int maph_txn_snapshot(maph_txn *txn, maph_snapshot **snapshot) {
   if (rc == MAPH_OK) rc = decided_wait(txn->txn.store);
   if (rc != MAPH_OK) return rc;
   x = os_alloc(sizeof *x);
-  if (x == NULL) return MAPH_NOMEM;
+  if (x == NULL) return handle_failed(txn->handle, MAPH_NOMEM);
   x->magic = SNAPSHOT_MAGIC;
   x->handle = txn->handle;
   x->fork_count = handle_forks();
@@ -237,7 +243,9 @@ void maph_txn_prefetch(maph_txn *txn, maph_slice key) {
 static int write_checked(maph_txn *txn, int kind, maph_slice key, maph_slice value,
                          const maph_condition *condition) {
   int rc = check(txn, 1);
-  return rc == MAPH_OK ? txn_write(&txn->txn, kind, key, value, condition) : rc;
+  if (unlikely(rc != MAPH_OK)) return rc;
+  rc = txn_write(&txn->txn, kind, key, value, condition);
+  return likely(rc == MAPH_OK) ? rc : handle_failed(txn->handle, rc);
 }
 
 int maph_txn_put(maph_txn *txn, maph_slice key, maph_slice value) {
@@ -257,13 +265,16 @@ int maph_txn_delete_if(maph_txn *txn, maph_slice key, const maph_condition *cond
 int maph_txn_increment(maph_txn *txn, maph_slice key, int64_t by, const maph_condition *condition,
                        int64_t *sum) {
   int rc = check(txn, 1);
-  return rc == MAPH_OK ? count_up(&txn->txn, txn->handle->options.verify, key, by, condition, sum)
-                       : rc;
+  if (rc != MAPH_OK) return rc;
+  rc = count_up(&txn->txn, txn->handle->options.verify, key, by, condition, sum);
+  return rc == MAPH_OK ? rc : handle_failed(txn->handle, rc);
 }
 
 int maph_txn_savepoint(maph_txn *txn, int n) {
   int rc = check(txn, 1);
-  return rc == MAPH_OK ? txn_savepoint(&txn->txn, n) : rc;
+  if (rc != MAPH_OK) return rc;
+  rc = txn_savepoint(&txn->txn, n);
+  return rc == MAPH_OK ? rc : handle_failed(txn->handle, rc);
 }
 
 int maph_txn_release(maph_txn *txn, int n) {

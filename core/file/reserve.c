@@ -61,11 +61,16 @@ static int say_spared(const store *store) {
 ** the size is compared, and reserve_room loads it again before anything is touched. */
 static int room_behind(store *store, uint64_t to, uint64_t most) {
   uint64_t left = spared(store, store->spares);
-  int rc = most > 0 && is_lent(store) ? MAPH_FULL : store_grow(store, to + most);
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = most > 0 && is_lent(store) ? MAPH_FULL : store_grow(store, to + most);
   if (rc != MAPH_FULL || most == 0) return rc;
-  if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed)) return MAPH_OK;
-  if (left < most) rc = store_grow(store, to + left);
-  return rc == MAPH_FULL ? say_spared(store) : rc;
+  if (to + left <= atomic_load_explicit(&store->size, memory_order_relaxed))
+    rc = MAPH_OK;
+  else if (left < most)
+    rc = store_grow(store, to + left);
+  return rc == MAPH_FULL ? say_spared(store) : error_done(rc, &before, store->path);
 }
 
 int reserve_room(store *store, uint64_t to) {
@@ -96,10 +101,12 @@ int reserve_room(store *store, uint64_t to) {
 }
 
 void reserve_trim(store *store, int spares) {
+  sentence before;
   assert(store_has_turn(store));
+  error_keep(&before);
   os_trim(&store->file, (store->space_end + spared(store, spares) + 4095) & ~UINT64_C(4095));
   store->populated = 0;
-  store_see_size(store, 0);
+  if (store_see_size(store, 0) != MAPH_OK) error_put_back(&before);
 }
 
 /* relaxed: the size is a number to compare here; what lies below it is not touched. */
@@ -110,11 +117,13 @@ uint64_t reserve_lendable(store *store) {
 }
 
 void reserve_lend(store *store) {
+  sentence before;
   assert(store_has_turn(store));
   reserve_trim(store, SPARES_MEANWHILE);
   store->lender = pthread_self();
   store->lent = 1;
-  os_lock(&store->lock, LOCK_LENT, 1);
+  error_keep(&before);
+  if (os_lock(&store->lock, LOCK_LENT, 1) < 0) error_put_back(&before);
 }
 
 void reserve_lending_over(store *store) {
@@ -136,10 +145,14 @@ int reserve_lent(store *store, uint64_t bytes) {
   return store->lent ? !pthread_equal(store->lender, pthread_self()) : is_lent(store);
 }
 
+/* What the disk does not grant, whoever needs it finds out. */
 void reserve_keep_for_deletes(store *store) {
   uint64_t end = store->space_end + END_SIZE;
+  sentence before;
   assert(store_has_turn(store));
+  error_keep(&before);
   if (!store->in_memory && store_grow(store, end + spared(store, SPARES_DELETES)) == MAPH_FULL)
     (void)!store_grow(store,
                       end + spared(store, SPARES_COMPACTION) + spared(store, SPARES_MEANWHILE));
+  error_put_back(&before);
 }

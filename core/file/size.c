@@ -34,6 +34,8 @@ static int map_reserving(store *store, uint64_t size, int writable, uint8_t **ba
                          uint64_t *length) {
   uint64_t want = address_space_for(size), least = MAX(size, (uint64_t)GROW_LEAST);
   int rc, scarce = 0;
+  sentence before;
+  error_keep(&before);
   while ((rc = os_map(&store->file, store->path, want, writable, base)) == MAPH_NOMEM
          && want / 2 >= least) {
     want /= 2;
@@ -49,7 +51,7 @@ static int map_reserving(store *store, uint64_t size, int writable, uint8_t **ba
     os_advise(*base, want, writable && !ONE_MAPPING ? MAPH_ADVISE_RANDOM : store->advice,
               store->huge_pages);
   }
-  return rc;
+  return error_done(rc, &before, store->path);
 }
 
 /* Keep an outgrown mapping until the store is closed. */
@@ -57,7 +59,7 @@ static int keep_outgrown(store *store, uint8_t *base, uint64_t length) {
   mapping *old;
   if (base == NULL) return MAPH_OK;
   old = os_alloc(sizeof *old);
-  if (old == NULL) return MAPH_NOMEM;
+  if (old == NULL) return error_name(MAPH_NOMEM, store->path);
   old->base = base;
   old->length = length;
   old->next = store->outgrown;
@@ -165,7 +167,9 @@ int store_map_for_writing(store *store) {
 int store_grow(store *store, uint64_t to) {
   uint64_t most = store->file.file_system == OS_MEMORY ? GROW_MOST_IN_MEMORY : GROW_MOST, size,
            step, want;
+  sentence before;
   int rc;
+  error_keep(&before);
   pthread_mutex_lock(&store->mapping_mutex);
   rc = os_size(&store->file, &size);
   if (rc != MAPH_OK) goto done;
@@ -189,5 +193,5 @@ int store_grow(store *store, uint64_t to) {
   }
 done:
   pthread_mutex_unlock(&store->mapping_mutex);
-  return rc;
+  return error_done(rc, &before, store->path);
 }

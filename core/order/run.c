@@ -131,7 +131,7 @@ int run_leaf(const view *view, const run *run, uint64_t i, node *leaf) {
 static void know_leaf(const run *run, uint64_t i, const node *leaf) {
   known_leaf *known, *none = NULL;
   if (run->known == NULL || leaf->fence || !node_has_fences(leaf)) return;
-  known = os_alloc(sizeof *known);
+  known = os_alloc_spare(sizeof *known);
   if (known == NULL) return;
   node_make_fences(leaf, known->fence);
   known->node = *leaf;
@@ -349,14 +349,20 @@ uint64_t runs_bytes(const view *view, run_list *list) {
   return bytes;
 }
 
+/* Where the list or a run of it cannot be believed the log is read instead, and nothing is said. */
 int runs_load(const view *view, uint64_t payload, run_list **out) {
+  sentence before;
   run_list_head head;
-  int rc = payload ? read_list(view, payload, &head) : MAPH_NOTFOUND;
-  run_list *list = new_list(rc == MAPH_OK ? head.runs : 0);
+  run_list *list;
+  int rc;
+  error_keep(&before);
+  rc = payload ? read_list(view, payload, &head) : MAPH_NOTFOUND;
+  list = new_list(rc == MAPH_OK ? head.runs : 0);
   *out = list;
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
   if (rc == MAPH_OK) rc = load_runs(view, payload, &head, list);
+  if (rc != MAPH_OK) error_put_back(&before);
   if (rc == MAPH_OK && keep_leaves(list) != MAPH_OK) {
     runs_let_go(list);
     *out = NULL;

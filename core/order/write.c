@@ -117,10 +117,21 @@ static inline int is_new(const pending *pending) {
   return pending->newest != 0 && pending->base == 0;
 }
 
+/* NOMEM: then the log is read instead, and nothing is said. */
+static __attribute__((noinline)) int make_room_to_note(row *noted, size_t n) {
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = row_make_room(noted, n);
+  error_put_back(&before);
+  return rc;
+}
+
 /* From the key of that number on, which is new. */
 static int note_keys(row *noted, const changed_keys *changed, size_t i) {
-  int rc = row_make_room(noted, changed->count - i);
-  if (unlikely(rc != MAPH_OK)) return rc;
+  size_t n = changed->count - i;
+  if (unlikely(n > noted->room - noted->count) && make_room_to_note(noted, n) != MAPH_OK)
+    return MAPH_NOMEM;
   for (; i < changed->count; i++) {
     noted->e[noted->count].offset = changed->key[i].first;
     noted->count += is_new(&changed->key[i]);
@@ -513,13 +524,10 @@ static int is_merging(const order_writer *writer) {
   return 0;
 }
 
-int order_keep_up(store *store) {
+static int make_runs(store *store) {
   order_writer *writer = store->order_writer.p;
   uint64_t least;
   int rc;
-  assert(store_has_turn(store) && store_has_lock(store));
-  if (likely(writer != NULL && !is_due(store, writer))) return MAPH_OK;
-  if (!order_is_kept(store) || grant_needed(store)) return MAPH_OK;
   if (writer == NULL) {
     pthread_mutex_lock(&store->index_mutex);
     writer = start(store);
@@ -535,6 +543,30 @@ int order_keep_up(store *store) {
   if (rc == MAPH_OK && is_merging(writer))
     writer->next = MIN(least, seen_count(writer) + least / SLICES + 1);
   return store->unsettled ? rc : MAPH_OK;
+}
+
+/* What fails and leaves the store as it was is tried again later, and nothing is said of it. */
+static __attribute__((noinline)) int follow(store *store, int said) {
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = make_runs(store);
+  if (!said) error_put_back(&before);
+  return error_done(rc, &before, store->path);
+}
+
+/* May a run be due? */
+static inline int may_be_due(store *store) {
+  const order_writer *writer = store->order_writer.p;
+  assert(store_has_turn(store) && store_has_lock(store));
+  if (likely(writer != NULL && !is_due(store, writer))) return 0;
+  return order_is_kept(store) && !grant_needed(store);
+}
+
+int order_keep_up(store *store) { return may_be_due(store) ? follow(store, 1) : MAPH_OK; }
+
+void order_follow(store *store) {
+  if (may_be_due(store)) follow(store, 0);
 }
 
 int order_tidy(store *store, int *more) {

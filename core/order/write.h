@@ -17,6 +17,8 @@ void order_note(store *store, const changed_keys *changed, uint64_t from, uint64
 ** merging.  Fails only where what it left in the log could not be covered: then `unsettled` says
 ** so. */
 int order_keep_up(store *store);
+/* The same after a commit, which stands whatever fails: nothing is said of that. */
+void order_follow(store *store);
 /* The same until the order is in few runs, a slice at a time; *more: there is more to do.  What
 ** fails is told.  FULL NOMEM IOERR CORRUPT */
 int order_tidy(store *store, int *more);

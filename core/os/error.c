@@ -4,22 +4,38 @@
 ** A sentence belongs to the thread in which the call failed, so that threads sharing a handle do
 ** not overwrite each other's. It names the file, the place and what to do.  Callers above pass
 ** codes on untouched.
+**
+** A call that succeeds leaves the sentence that it found.  So who goes on after a failure puts that
+** back.  The calls that may take long do so where they return; the rest, where that happens, so
+** that it costs nothing where nothing fails.
 */
 #include "os/error.h"
 #include "maph.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
-static _Thread_local char sentence[1024];
+static _Thread_local sentence said;
 
 int fail(int rc, const char *format, ...) {
   va_list ap;
   va_start(ap, format);
-  vsnprintf(sentence, sizeof sentence, format, ap);
+  vsnprintf(said.text, sizeof said.text, format, ap);
   va_end(ap);
+  said.rc = rc;
+  said.nameless = 0;
   return rc;
 }
+
+/* As much of it as there is text. */
+static void copy(sentence *to, const sentence *from) {
+  memcpy(to, from, offsetof(sentence, text) + strlen(from->text) + 1);
+}
+
+void error_keep(sentence *kept) { copy(kept, &said); }
+
+void error_put_back(const sentence *kept) { copy(&said, kept); }
 
 void say_corrupt(const char *path, uint64_t offset, const char *what) {
   fail(MAPH_CORRUPT,
@@ -28,12 +44,27 @@ void say_corrupt(const char *path, uint64_t offset, const char *what) {
 }
 
 int fail_memory(uint64_t size) {
-  return fail(MAPH_NOMEM, "no memory for %llu bytes", (unsigned long long)size);
+  fail(MAPH_NOMEM, "no memory for %llu bytes", (unsigned long long)size);
+  said.nameless = size;
+  return MAPH_NOMEM;
+}
+
+int error_name(int rc, const char *path) {
+  uint64_t size = said.nameless;
+  return rc == MAPH_NOMEM && size && path
+             ? fail(rc, "%s: no memory for %llu bytes", path, (unsigned long long)size)
+             : rc;
+}
+
+int error_done(int rc, const sentence *kept, const char *path) {
+  if (rc != MAPH_OK) return error_name(rc, path);
+  error_put_back(kept);
+  return rc;
 }
 
 const char *maph_errmsg(maph *m) {
   (void)m;
-  return sentence[0] ? sentence : "no error";
+  return said.text[0] ? said.text : "no error";
 }
 
 const char *maph_strerror(int rc) {

@@ -12,11 +12,16 @@
 #include <unistd.h>
 
 /* Of small pieces malloc keeps some for each thread, and its calloc looks past these. */
-void *os_alloc(size_t size) {
+void *os_alloc_spare(size_t size) {
   enum { SMALL = 1024 };
   void *p = SYS("malloc", NULL, size <= SMALL ? malloc(size) : calloc(1, size));
-  if (p == NULL) fail_memory(size);
   if (p && size <= SMALL) memset(p, 0, size);
+  return p;
+}
+
+void *os_alloc(size_t size) {
+  void *p = os_alloc_spare(size);
+  if (p == NULL) fail_memory(size);
   return p;
 }
 

@@ -64,3 +64,5 @@ int os_remove(const char *path) {
     return fail(os_open_code(errno), "%s: cannot be removed: %s", path, strerror(errno));
   return MAPH_OK;
 }
+
+void os_discard(const char *path) { (void)SYS("unlink", -1, unlink(path)); }

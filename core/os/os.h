@@ -55,6 +55,8 @@ int os_status(os_file *file, const char *path);
 int os_identity(const char *path, uint64_t *device,
                 uint64_t *inode);  /* of the file now at path.  NOTFOUND CANTOPEN */
 int os_is_there(const char *path); /* as far as can be told */
+/* another file than this one is at path, for certain; leaves maph_errmsg alone */
+int os_is_another(const char *path, const os_file *file);
 int os_size(const os_file *file, uint64_t *size);
 /* names that it has now */
 int os_links(const os_file *file, const char *path, uint64_t *links);
@@ -88,6 +90,8 @@ int os_link(const char *path, const char *other); /* a second name.  EXISTS */
 /* nothing is there, for certain; leaves maph_errmsg alone */
 int os_missing(const char *path);
 int os_remove(const char *path); /* OK when it is not there */
+/* the same after a failure, or where none matters: leaves maph_errmsg alone */
+void os_discard(const char *path);
 
 /* ----------------------------------------------------------------------------- disk and memory */
 
@@ -143,7 +147,8 @@ void os_start_writeback(const os_file *file, uint64_t from, uint64_t to);
 int os_flush_directory(const char *path, const os_file *file);
 
 /* -- memory.c */
-void *os_alloc(size_t size); /* zeroed; NULL with MAPH_NOMEM's sentence set */
+void *os_alloc(size_t size);       /* zeroed; NULL with MAPH_NOMEM's sentence set */
+void *os_alloc_spare(size_t size); /* the same for what can be done without: no sentence */
 /* the same, for a table that is used all over: in large pages where it is long */
 void *os_alloc_table(size_t size);
 void *os_realloc(void *p, size_t size);

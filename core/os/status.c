@@ -139,6 +139,11 @@ int os_is_there(const char *path) {
   return os_look(path, &device, &inode) == 0;
 }
 
+int os_is_another(const char *path, const os_file *file) {
+  uint64_t device = 0, inode = 0;
+  return os_look(path, &device, &inode) == 0 && (device != file->device || inode != file->inode);
+}
+
 int os_links(const os_file *file, const char *path, uint64_t *links) {
   struct stat st;
   if (SYS("fstat", -1, fstat(file->fd, &st)) != 0)

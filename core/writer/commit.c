@@ -228,16 +228,23 @@ static int flush_alone(store *store, uint64_t to) {
 
 /* -------------------------------------------------------------------------------------- the end */
 
+/* After a failure, whose sentence stays. */
+static void give_back(txn *txn) {
+  sentence why;
+  error_keep(&why);
+  if (commit_give_back(txn) != MAPH_OK) error_put_back(&why);
+}
+
 int commit_publish_now(txn *txn) {
   store *store = txn->store;
   int rc = decided_wait(store); /* so the index is ours */
   if (rc == MAPH_OK) rc = decide(txn);
   if (rc != MAPH_OK) {
-    commit_give_back(txn);
+    give_back(txn);
     return rc;
   }
   rc = publish(txn);
-  if (rc != MAPH_OK && !store->flush_failed) commit_give_back(txn);
+  if (rc != MAPH_OK && !store->flush_failed) give_back(txn);
   if (rc == MAPH_OK && txn->durability == MAPH_SYNC_NORMAL) start_writeback(store);
   return rc;
 }
@@ -295,9 +302,11 @@ static int lead(store *store, const group *group) {
   return rc;
 }
 
-/* Nobody builds on it, and whoever recovers the store must not find it. */
+/* Nobody builds on it, and whoever recovers the store must not find it.  Why it failed was said. */
 static void forget_decided(txn *txn) {
   store *store = txn->store;
+  sentence why;
+  error_keep(&why);
   pthread_mutex_lock(&store->index_mutex);
   if (store->flush_failed)
     log_erase_end(store, txn->after.end - END_SIZE);
@@ -305,13 +314,19 @@ static void forget_decided(txn *txn) {
     header_poison(store);
   decided_remove(store, &txn->changed);
   pthread_mutex_unlock(&store->index_mutex);
+  error_put_back(&why);
 }
 
+/* Whoever leads may publish its own transaction and fail with a later one: that is for the others
+** to tell. */
 int commit_publish_in_group(txn *txn) {
   store *store = txn->store;
+  sentence before;
   group group;
-  int rc = group_wait(txn, &group) ? lead(store, &group) : MAPH_OK;
-  if (txn->settled == SETTLED_VISIBLE) return MAPH_OK;
+  int rc;
+  error_keep(&before);
+  rc = group_wait(txn, &group) ? lead(store, &group) : MAPH_OK;
+  if (txn->settled == SETTLED_VISIBLE) return error_done(MAPH_OK, &before, store->path);
   if (rc == MAPH_OK) rc = store->flush_failed ? header_say_poisoned(store) : group_full(store);
   forget_decided(txn);
   return rc;
@@ -326,7 +341,7 @@ int commit_publish(txn *txn) {
   rc = publish(txn);
   if (rc == MAPH_OK) note_flushed(store, &txn->after);
   pthread_mutex_unlock(&store->index_mutex);
-  if (rc != MAPH_OK && !store->flush_failed) commit_give_back(txn);
+  if (rc != MAPH_OK && !store->flush_failed) give_back(txn);
   return rc;
 }
 

@@ -106,7 +106,7 @@ int create_bare(const char *path, int mode, store **out) {
   if (rc == MAPH_OK) rc = create_may_write(&file, path);
   store = rc == MAPH_OK ? store_bare(path, &file) : NULL;
   if (store == NULL) {
-    if (file.fd >= 0) os_remove(path);
+    if (file.fd >= 0) os_discard(path);
     os_close(&file);
     return rc == MAPH_OK ? MAPH_NOMEM : rc;
   }
@@ -123,7 +123,7 @@ int create_empty(const char *path, const maph_options *options, const header_ide
   rc = format(store, identity, options->expected_keys);
   if (rc != MAPH_OK) {
     store_free(store);
-    os_remove(path);
+    os_discard(path);
     store = NULL;
   }
   *out = store;
@@ -199,15 +199,19 @@ int create_lock_rewrite(const char *path, const os_file *model, int timeout_ms, 
 }
 
 void create_remove_lock(const char *path) {
-  char *name = create_beside(path, ".lock");
-  if (name && os_missing(path)) os_remove(name);
+  sentence before;
+  char *name;
+  error_keep(&before);
+  name = create_beside(path, ".lock");
+  if (name && os_missing(path)) os_discard(name);
   os_free(name);
+  error_put_back(&before);
 }
 
 /* Who opened it since and does not hold it yet finds out that it went (lock.c). */
 void create_remove_unused_lock(const char *path, const os_file *lock) {
   char *name = create_beside(path, ".lock");
-  if (name && os_lock(lock, LOCK_PRESENT, 1) == 1) os_remove(name);
+  if (name && os_lock(lock, LOCK_PRESENT, 1) == 1) os_discard(name);
   os_free(name);
 }
 
@@ -216,16 +220,21 @@ void create_remove_leftover(const char *path, const os_file *model) {
   os_file lock;
   if (temporary && os_is_there(temporary)
       && create_lock_rewrite(path, model, 0, &lock) == MAPH_OK) {
-    os_remove(temporary);
+    os_discard(temporary);
     create_unlock_rewrite(&lock);
   }
   os_free(temporary);
 }
 
 int create_is_empty(const char *path) {
+  sentence before;
   os_file file;
-  int rc = os_open(path, OS_READ, 0, &file), empty = rc == MAPH_OK && file.size == 0;
+  int rc, empty;
+  error_keep(&before);
+  rc = os_open(path, OS_READ, 0, &file);
+  empty = rc == MAPH_OK && file.size == 0;
   if (rc == MAPH_OK) os_close(&file);
+  error_put_back(&before);
   return empty;
 }
 
@@ -300,7 +309,7 @@ int create_take_name(creation *creation, store *store) {
   if (rc == MAPH_OK) rc = interrupt_check(creation->path);
   if (rc == MAPH_OK) rc = rename_to(creation, &creation->empty);
   if (rc != MAPH_OK)
-    os_remove(creation->temporary);
+    os_discard(creation->temporary);
   else
     rc = os_flush_directory(creation->path, &store->file);
   if (rc == MAPH_OK) store_word(store->write_base, &header->unborn, 0);

@@ -165,8 +165,12 @@ static int say_busy(const store *store, const lock_patience *patience) {
 /* Say that somebody waits.  Where the disk has no room for that, whoever has the lock finds out
 ** late. */
 static void stamp_waiter(store *store, uint64_t now) {
+  sentence before;
+  error_keep(&before);
   if (grant_header(store) == MAPH_OK)
     store_word(store->write_base, &header_of(store->write_base)->waiter, now);
+  else
+    error_put_back(&before);
 }
 
 /* With byte 0: nobody may go on writing by bias. */

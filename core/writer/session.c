@@ -215,14 +215,13 @@ static int finish_switch(store *store) {
 }
 
 int session_reached(store *store) {
-  uint64_t links, device, inode;
-  int rc, there;
+  uint64_t links;
+  int rc;
   store->reached_ms = os_clock_coarse_ms();
   if (store->lockless) return MAPH_OK;
   rc = os_links(&store->file, store->path, &links);
   if (rc != MAPH_OK) return rc;
-  there = os_identity(store->path, &device, &inode) == MAPH_OK;
-  if (links > 0 && (!there || (device == store->file.device && inode == store->file.inode)))
+  if (links > 0 && !os_is_another(store->path, &store->file))
     return MAPH_OK;      /* or it was moved, or is out of sight for this process */
   store->reached_ms = 0; /* and not before it was looked for again */
   return fail(MAPH_CANTOPEN,
@@ -239,7 +238,12 @@ int session_still_reached(const txn *txn) {
   return session_reached(store);
 }
 
-/* Another file may have taken the name, or nothing has it any more. */
+int session_say_gone(const store *store) {
+  return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", store->path,
+              get(&live(store)->state) & STATE_DELETED ? "deleted" : "replaced");
+}
+
+/* Another file may have taken the name, or nothing has it any more.  SESSION_GONE */
 static int still_named(store *store) {
   uint64_t state = get(&live(store)->state);
   int rc;
@@ -248,19 +252,21 @@ static int still_named(store *store) {
     if (rc != MAPH_OK) return rc;
     state = get(&live(store)->state);
   }
-  if (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) {
-    return fail(MAPH_CANTOPEN, "%s: the store was %s meanwhile: open it again", store->path,
-                state & STATE_DELETED ? "deleted" : "replaced");
-  }
+  if (state & (STATE_SWITCHING | STATE_SUPERSEDED | STATE_DELETED)) return SESSION_GONE;
   return session_reached(store);
 }
 
 /* The store may have been moved away, closed to writing, or left in the middle of something since
 ** this process last had the lock. */
 static int between_writers(store *store, const lock_patience *patience) {
-  int rc = still_named(store);
+  sentence before;
+  int rc;
+  error_keep(&before);
+  rc = still_named(store);
   if (rc == MAPH_OK && get(&live(store)->state) & STATE_POISONED) rc = header_say_poisoned(store);
-  return rc == MAPH_OK ? look_again(store, patience) : rc;
+  if (rc == MAPH_OK) rc = look_again(store, patience);
+  if (rc == SESSION_GONE) error_put_back(&before);
+  return error_done(rc, &before, store->path);
 }
 
 /* May the store be as this process left it?  found: by lock_take.  relaxed: who moves or deletes
@@ -283,7 +289,8 @@ static void let_lock_go(store *store) {
 }
 
 int session_begin(store *store, int timeout_ms) {
-  return session_begin_write(store, timeout_ms, NULL);
+  int rc = session_begin_write(store, timeout_ms, NULL);
+  return rc == SESSION_GONE ? session_say_gone(store) : rc;
 }
 
 int session_begin_write(store *store, int timeout_ms, const interrupt_count *own) {
@@ -318,7 +325,7 @@ int session_begin_last(store *store, int timeout_ms) {
   if (rc == MAPH_OK) rc = lock_take(store, &patience, &found);
   if (rc == MAPH_OK && (rc = still_named(store)) != MAPH_OK) lock_release(store);
   if (rc != MAPH_OK) lock_give_turn(store);
-  return rc;
+  return rc == SESSION_GONE ? session_say_gone(store) : rc;
 }
 
 void session_end(store *store) {
@@ -332,14 +339,14 @@ int session_commit(txn *txn) {
   int rc;
   if (!commit_joins_group(txn)) {
     rc = commit_publish(txn);
-    if (rc == MAPH_OK) order_keep_up(store);
+    if (rc == MAPH_OK) order_follow(store);
     session_end(store);
     return rc;
   }
   rc = session_reached(store);
   if (rc == MAPH_OK) rc = commit_decide_in_group(txn);
   if (rc != MAPH_OK) {
-    session_abort(txn);
+    session_give_up(txn);
     return rc;
   }
   /* the next session may begin; the lock stays ours until this is visible */
@@ -354,7 +361,7 @@ int session_finish(txn *txn, int rc) {
   if (rc == MAPH_OK)
     rc = session_commit(txn);
   else
-    session_abort(txn);
+    session_give_up(txn);
   txn_clear(txn);
   return rc;
 }
@@ -364,6 +371,12 @@ int session_abort(txn *txn) {
   int rc = commit_give_back(txn);
   session_end(store);
   return rc;
+}
+
+void session_give_up(txn *txn) {
+  sentence why;
+  error_keep(&why);
+  if (session_abort(txn) != MAPH_OK) error_put_back(&why);
 }
 
 /* ------------------------------------------------------------------------ the writing processes */

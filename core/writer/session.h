@@ -30,8 +30,12 @@ int session_still_reached(const txn *txn);
 ** CANTOPEN: the store was replaced or deleted.  CANCELLED: interrupted while it waited.  IOERR
 ** CORRUPT NOMEM FULL */
 int session_begin(store *store, int timeout_ms);
-/* The same of a single write, through the handle of that count: os/interrupt.h. */
+/* The same of a single write, through the handle of that count: os/interrupt.h.  SESSION_GONE, of
+** which nothing was said yet: the store says that it was replaced or deleted.  Whoever follows it
+** to the file that has the name succeeds. */
+enum { SESSION_GONE = -1 };
 int session_begin_write(store *store, int timeout_ms, const interrupt_count *own);
+int session_say_gone(const store *store); /* CANTOPEN */
 /* For who removes the store: the same, but what is in it may be damaged, or closed to writing, and
 ** is left as it is. */
 int session_begin_last(store *store, int timeout_ms);
@@ -43,5 +47,7 @@ void session_end(store *store);
 int session_finish(txn *txn, int rc);
 int session_commit(txn *txn); /* after commit_reserve; visible when OK */
 int session_abort(txn *txn);  /* nothing of it remains */
+/* The same after a failure, whose sentence stays. */
+void session_give_up(txn *txn);
 
 #endif

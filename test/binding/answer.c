@@ -16,14 +16,62 @@ static const char *code_name(int rc) {
   return rc >= 0 && rc < CODE_COUNT ? code_names[rc] : "UNKNOWN";
 }
 
+/* Of the call under way in this thread; calls that failed in this thread so far. */
+static _Thread_local int answered, failures;
+
+void answer_was(int rc) { answered = rc; }
+
 int answer(Tcl_Interp *interp, maph *m, int rc) {
   char number[16];
+  answer_was(rc);
   if (rc == MAPH_OK) return TCL_OK;
   snprintf(number, sizeof(number), "%d", rc);
   Tcl_SetObjResult(interp,
                    Tcl_NewStringObj(rc == MAPH_NOTFOUND ? maph_strerror(rc) : maph_errmsg(m), -1));
   Tcl_SetErrorCode(interp, "MAPH", code_name(rc), number, (char *)NULL);
   return TCL_ERROR;
+}
+
+#define UNTOUCHED "what was said before"
+
+void speak_begin(spoken *spoken) {
+  error_keep(&spoken->before);
+  spoken->answered = answered;
+  spoken->failures = failures;
+  fail(-1, UNTOUCHED);
+  answered = MAPH_OK;
+}
+
+static int is_one_of(const char *verb, const char *const *verbs) {
+  while (*verbs && strcmp(verb, *verbs) != 0) verbs++;
+  return *verbs != NULL;
+}
+
+static const char *wrong_with(const char *verb, const char *said, int untouched) {
+  /* whose NOTFOUND is no failure; and that answer a number, and say why it is 0 */
+  static const char *const misses[] = { "get", "exists", "view", "next", "prev", NULL };
+  static const char *const numbers[] = { "version", "operations", "records",
+                                         "tell",    "estimate",   NULL };
+  sentence sentence;
+  if (answered == MAPH_OK)
+    return untouched || is_one_of(verb, numbers) ? NULL : "succeeds and leaves a sentence";
+  if (untouched)
+    return answered == MAPH_NOTFOUND && is_one_of(verb, misses) ? NULL : "fails without a sentence";
+  error_keep(&sentence);
+  if (sentence.rc != answered) return "fails with the sentence of another failure";
+  if (answered == MAPH_NOMEM && strchr(said, '/') == NULL && strstr(said, ":memory:") == NULL)
+    return "fails without naming a file";
+  return NULL;
+}
+
+void speak_end(const spoken *spoken, const char *verb) {
+  const char *said = maph_errmsg(NULL), *wrong;
+  int untouched = strcmp(said, UNTOUCHED) == 0;
+  wrong = failures == spoken->failures ? wrong_with(verb, said, untouched) : NULL;
+  if (wrong) Tcl_Panic("%s %s: %s: %s", verb, wrong, code_name(answered), said);
+  failures += answered != MAPH_OK;
+  if (untouched) error_put_back(&spoken->before);
+  answered = spoken->answered;
 }
 
 int usage(Tcl_Interp *interp, Tcl_Obj *const *objv, int n, const char *rest) {
@@ -174,6 +222,7 @@ int tell_script(void *arg, const char *phase, uint64_t done, uint64_t total) {
 
 int listened(Tcl_Interp *interp, maph *m, const listener *listener, int rc) {
   if (listener->error == NULL) return answer(interp, m, rc);
+  answer_was(rc);
   Tcl_SetObjResult(interp, listener->error);
   Tcl_DecrRefCount(listener->error);
   return TCL_ERROR;

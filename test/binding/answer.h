@@ -6,6 +6,7 @@
 #define MAPH_TEST_ANSWER_H
 
 #include "maph.h"
+#include "os/error.h"
 #include <tcl.h>
 
 /* Ended by NULL, as Tcl_GetIndexFromObj wants them; the place of a name is its number in maph.h. */
@@ -21,6 +22,19 @@ extern const char *const code_names[CODE_COUNT];
 /* The Tcl result of a call that returned rc: nothing, or the error.  m: whose sentence it is; NULL:
 ** the thread's.  A key that is not there is no failure and has no sentence. */
 int answer(Tcl_Interp *interp, maph *m, int rc);
+/* maph_errmsg is of the last call that failed.  Between these two is one command, which makes one
+** call; a script that the call runs may make others.  What maph.h says of the sentence holds, or
+** the program ends. */
+typedef struct spoken {
+  sentence before;
+  int answered, failures;
+} spoken;
+void speak_begin(spoken *spoken);
+void speak_end(const spoken *spoken, const char *verb);
+
+/* What a call returned whose command makes no error of it. */
+void answer_was(int rc);
+
 /* The error of a command with the wrong arguments; the first n are those that it had. */
 int usage(Tcl_Interp *interp, Tcl_Obj *const *objv, int n, const char *rest);
 

@@ -17,6 +17,7 @@ static int check_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *con
   Tcl_SetObjResult(interp, list);
   Tcl_DecrRefCount(list);
   Tcl_ListObjLength(NULL, list, &n);
+  answer_was(rc);
   if (rc == MAPH_CORRUPT && n > 0) return TCL_OK;
   if (rc == MAPH_OK && n > 0) Tcl_Panic("maph_check answers OK and reports problems");
   return listened(interp, object->m, &listener, rc);

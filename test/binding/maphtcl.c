@@ -30,6 +30,7 @@
 ** This file has the command `maph`; object.h has the objects, handle.c and children.c their verbs.
 */
 #include "object.h"
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -156,15 +157,8 @@ static int fork_verb(Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? TCL_OK : TCL_ERROR;
 }
 
-static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  static const char *const verbs[] = { "open",      "recover", "destroy", "strerror",
-                                       "errmsg",    "version", "codes",   "fork",
-                                       "interrupt", "replace", "guard",   NULL };
-  int verb, n = 5000;
-  (void)data;
-  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
-  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
-    return TCL_ERROR;
+static int maph_verb(int verb, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  int n = 5000;
   switch (verb) {
     case 0: return open_verb(interp, objc, objv);
     case 1: return recover_verb(interp, objc, objv);
@@ -190,6 +184,24 @@ static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *cons
       if (objc == 5 && Tcl_GetIntFromObj(interp, objv[4], &n) != TCL_OK) return TCL_ERROR;
       return answer(interp, NULL, maph_replace(Tcl_GetString(objv[2]), Tcl_GetString(objv[3]), n));
   }
+}
+
+static int maph_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  static const char *const verbs[] = { "open",      "recover", "destroy", "strerror",
+                                       "errmsg",    "version", "codes",   "fork",
+                                       "interrupt", "replace", "guard",   NULL };
+  spoken spoken;
+  int verb, rc;
+  (void)data;
+  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
+  if (Tcl_GetIndexFromObj(interp, objv[1], verbs, "verb", TCL_EXACT, &verb) != TCL_OK)
+    return TCL_ERROR;
+  if (strcmp(verbs[verb], "errmsg") == 0 || strcmp(verbs[verb], "fork") == 0)
+    return maph_verb(verb, interp, objc, objv);
+  speak_begin(&spoken);
+  rc = maph_verb(verb, interp, objc, objv);
+  speak_end(&spoken, verbs[verb]);
+  return rc;
 }
 
 int Maphtcl_Init(Tcl_Interp *interp) {

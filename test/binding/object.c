@@ -34,9 +34,7 @@ static void object_deleted(ClientData data) {
   ckfree((char *)object);
 }
 
-int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
-  object *object = data;
-  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
+static int verb_of(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
   switch (object->kind) {
     case HANDLE: return handle_cmd(object, interp, objc, objv);
     case TXN: return txn_cmd(object, interp, objc, objv);
@@ -46,6 +44,17 @@ int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *ob
     case FEED: return feed_cmd(object, interp, objc, objv);
     default: return view_cmd(object, interp, objv);
   }
+}
+
+int object_cmd(ClientData data, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv) {
+  spoken spoken;
+  int rc;
+  if (objc < 2) return usage(interp, objv, 1, "VERB ?args?");
+  if (strcmp(Tcl_GetString(objv[1]), "errmsg") == 0) return verb_of(data, interp, objc, objv);
+  speak_begin(&spoken);
+  rc = verb_of(data, interp, objc, objv);
+  speak_end(&spoken, Tcl_GetString(objv[1]));
+  return rc;
 }
 
 object *object_new(Tcl_Interp *interp, int kind, object *handle) {

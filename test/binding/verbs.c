@@ -124,6 +124,7 @@ int get_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const *objv)
        : object->kind == SNAPSHOT ? maph_snapshot_get(object->snapshot, key, &value)
                                   : maph_get(object->m, key, &value);
   if (rc == MAPH_NOTFOUND && value.data != NULL) Tcl_Panic("a value beside NOTFOUND");
+  answer_was(rc);
   if (rc == MAPH_NOTFOUND && objc == 4) {
     Tcl_SetObjResult(interp, objv[3]);
     return TCL_OK;
@@ -152,9 +153,11 @@ int get_entry_verb(object *object, Tcl_Interp *interp, int objc, Tcl_Obj *const 
 static void compare_entries(object *object, int n, const maph_slice *keys,
                             const maph_slice *values) {
   maph_entry *entries = (maph_entry *)ckalloc(sizeof(*entries) * (size_t)(n + 1)), one;
+  sentence before;
   int i;
   if (maph_snapshot_get_entries(object->snapshot, (size_t)n, keys, entries) != MAPH_OK)
     Tcl_Panic("get_entries: %s", maph_errmsg(NULL));
+  error_keep(&before);
   for (i = 0; i < n; i++) {
     int rc = maph_snapshot_get_entry(object->snapshot, keys[i], &one);
     if (memcmp(&one, &entries[i], sizeof one) != 0
@@ -162,6 +165,7 @@ static void compare_entries(object *object, int n, const maph_slice *keys,
       Tcl_Panic("get_entries, get_entry and get_many differ about key %d", i);
     }
   }
+  error_put_back(&before);
   ckfree((char *)entries);
 }
 
