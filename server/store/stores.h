@@ -15,7 +15,7 @@ typedef struct store {
   char name[72];
   maph *m;
   bool read_only;
-  bool replica; /* its versions are given: a follower alone writes it */
+  bool replica;            /* its versions are given: a follower alone writes it */
   atomic_uint references;  /* the table's and the requests' */
   wait_place waiting;      /* writers, for their turn or the disk */
   atomic_bool written;     /* since the last background sync */

@@ -6,8 +6,8 @@
 ** that a program in C fills; and the clock may be set back, or have lost the time with the power.
 ** So when a store is deleted, the version that it had is kept in the file .highest-version of the
 ** folder, which is on disk before the store goes: also after a restart, and by another server, its
-** old ETags are not given out again.  The highest of all counts.  Where the file cannot be written,
-** as on a full disk, this process knows at least.
+** old ETags are not given out again.  The highest of all counts.  On a full disk the file is written
+** once the store has gone.  Where it cannot be written this process knows at least.
 */
 #include <fcntl.h>
 #include <pthread.h>
@@ -66,17 +66,20 @@ static int write_file(uint64_t version) {
   return failed;
 }
 
-void version_remember(uint64_t version) {
+bool version_remember(uint64_t version) {
   uint64_t highest = atomic_load(&highest_here);
+  bool kept;
   while (highest < version && !atomic_compare_exchange_weak(&highest_here, &highest, version)) {}
   pthread_mutex_lock(&file_mutex);
-  if (read_file() < version && write_file(version))
-    log_line(
-        "%s/" FILE_NAME " cannot be written: after a restart a store that is made anew may give "
-        "out versions again that a deleted one had, if it was ahead of the time or the clock is "
-        "set back",
-        option.data);
+  kept = read_file() >= version || !write_file(version);
   pthread_mutex_unlock(&file_mutex);
+  return kept;
+}
+
+void version_forgotten(const char *store) {
+  log_line("%s/" FILE_NAME " cannot be written: after a restart a store %s may give out versions "
+           "again that the deleted one had, if that was ahead of the time or the clock is set back",
+           option.data, store);
 }
 
 uint64_t version_unused(void) {
