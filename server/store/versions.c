@@ -6,8 +6,8 @@
 ** that a program in C fills; and the clock may be set back, or have lost the time with the power.
 ** So when a store is deleted, the version that it had is kept in the file .highest-version of the
 ** folder, which is on disk before the store goes: also after a restart, and by another server, its
-** old ETags are not given out again.  The highest of all counts.  On a full disk the file is written
-** once the store has gone.  Where it cannot be written this process knows at least.
+** old ETags are not given out again.  The highest of all counts.  On a full disk the file is
+** written once the store has gone.  Where it cannot be written this process knows at least.
 */
 #include <fcntl.h>
 #include <pthread.h>
