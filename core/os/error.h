@@ -19,8 +19,8 @@ int error_name(int rc, const char *path) __attribute__((cold));
 ** on without it, keeps the sentence of before and puts it back. */
 typedef struct sentence {
   int rc; /* what it was said with */
-  uint64_t
-      nameless; /* bytes that there was no memory for, and nobody said yet of which file; or 0 */
+  /* Bytes that there was no memory for, and nobody said yet of which file; or 0. */
+  uint64_t nameless;
   char text[1024];
 } sentence;
 void error_keep(sentence *kept);

@@ -11,7 +11,12 @@
 uint64_t room_free(void);
 /* A write was refused for want of room. */
 void room_refused(void);
+/* And it was a delete. */
+void room_refused_delete(void);
 /* There is none: a store cannot grow, or a write was refused and not much went since. */
 bool room_is_full(void);
+/* Of a full disk: may deletes go on?  Files have room for them, but not where each write goes to a
+** new place, nor once that was used up. */
+bool room_for_deletes(void);
 
 #endif

@@ -318,12 +318,20 @@ static uint64_t until_heartbeat(const feed *feed) {
   return passed < all ? all - passed : 0;
 }
 
-/* CANTOPEN: the file that was followed has its name no more, which another may have by now. */
+/* CANTOPEN: the file that was followed has its name no more, which another may have by now; or one
+** that was made of it cannot be opened, as where the server may have no more files open.  What has
+** the name tells; where that cannot be told, whoever follows is to come again. */
 static void look_at_name(feed *feed, int rc) {
   const char *name = store_of(feed->request)->name;
+  maph_stats stats;
+  store *now;
+  int found;
   if (rc != MAPH_CANTOPEN) return;
-  feed->another = store_file_exists(name, strlen(name));
-  feed->deleted = !feed->another;
+  now = store_acquire(name, strlen(name), false, &found);
+  feed->deleted = found == MAPH_NOTFOUND;
+  feed->another = now && maph_stat(now->m, &stats) == MAPH_OK
+                  && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0;
+  store_release(now);
 }
 
 static void watch(feed *feed) {
@@ -343,7 +351,9 @@ static void watch(feed *feed) {
   look_at_name(feed, rc);
   if ((!feed->deleted && (rc == MAPH_OK || rc == MAPH_NOTFOUND)) || feed->request->reply.broken)
     return;
-  if (feed->deleted)
+  if (feed->deleted && stores_folder_trouble(false))
+    end_with(feed, 503, "folder_unusable", "the folder of stores cannot be read");
+  else if (feed->deleted)
     end_with(feed, 404, "store_not_found", deleted_sentence);
   else if (feed->another)
     end_with(feed, 410, maph_code(MAPH_COMPACTED), another_sentence);

@@ -195,6 +195,7 @@ static void *job_run(void *arg) {
   bool rewritten =
       rc == MAPH_OK && rewrites(job->kind) && maph_rewritten(store->m, &result) == MAPH_OK;
   if (rewritten && job->kind != BACKUP) store_forget(store);
+  if (job->kind == REMOVAL && rc == MAPH_FULL) room_refused_delete();
   pthread_mutex_lock(&jobs_mutex);
   job->rc = rc;
   if (job->kind == REMOVAL && rc == MAPH_CANCELLED)

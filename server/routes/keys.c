@@ -23,6 +23,7 @@
 #include "base/emit.h"
 #include "entry/utf8.h"
 #include "base/options.h"
+#include "base/room.h"
 #include "http/accept.h"
 #include "http/body.h"
 #include "routes/answer.h"
@@ -452,13 +453,15 @@ void key_put(request *request) {
 }
 
 /* On a full disk the room of a file that was compacted just now is there when the last request has
-** moved on from it, this one too: *until when that is waited for. */
-static bool room_comes(request *request, uint64_t *until) {
+** moved on from it, this one too: *until when that is waited for.  Where the store cannot be opened
+** again the request has none, and *rc is why. */
+static bool room_comes(request *request, uint64_t *until, int *rc) {
   struct timespec pause = { 0, 5000000 };
   store *before = store_of(request);
-  int rc;
+  int opened;
   if (*until && now_us() >= *until) return false;
-  handling_of(request)->store = store_again(before, &rc);
+  handling_of(request)->store = store_again(before, &opened);
+  if (store_of(request) == NULL) *rc = opened;
   if (store_of(request) != before && *until == 0) *until = now_us() + ROOM_COMES_MS * 1000;
   if (store_of(request) == before && *until) nanosleep(&pause, NULL);
   return store_of(request) != NULL && *until > 0;
@@ -487,9 +490,12 @@ void key_delete(request *request) {
     return;
   }
   do rc = commit_one(store_of(request), &write, &outcome);
-  while (rc == MAPH_FULL && room_comes(request, &until));
-  if (store_of(request) == NULL)
+  while (rc == MAPH_FULL && room_comes(request, &until, &rc));
+  if (rc == MAPH_FULL) room_refused_delete();
+  if (store_of(request) == NULL && rc == MAPH_NOTFOUND)
     reply_no_store(request, "the store was removed meanwhile");
+  else if (store_of(request) == NULL)
+    reply_maph(request, rc, NULL);
   else if (rc != MAPH_OK)
     write_failed(request, rc, &write, &outcome);
   else if (write_holds(request))

@@ -399,6 +399,7 @@ int store_delete(const char *name, size_t size, int *trouble) {
   char path[4096];
   maph_stats stats = { 0 };
   store *store;
+  bool remembered;
   int rc;
   *trouble = 0;
   if (!path_of(path, sizeof path, name, size)) return MAPH_MISUSE;
@@ -414,9 +415,10 @@ int store_delete(const char *name, size_t size, int *trouble) {
   } else if (!store_file_exists(name, size)) {
     return MAPH_NOTFOUND;
   } else {
-    version_remember(stats.version);
+    remembered = version_remember(stats.version);
     rc = maph_destroy(path, (int)option.busy_timeout_ms);
     if (no_store(path, rc) && (*trouble = name_remove_file(path)) == 0) rc = MAPH_OK;
+    if (rc == MAPH_OK && !remembered && !version_remember(stats.version)) version_forgotten(path);
   }
   if (rc == MAPH_OK) opening_note(name, size, false);
   return rc;

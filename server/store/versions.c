@@ -3,10 +3,11 @@
 **
 ** That is the time, in units of 2^-16 s: a store does not write faster than that for long.  But one
 ** that was restored from a backup or recovered is ahead of the time, by hours, and so may one be
-** that a program in C fills.  When such a store is deleted, the version that it had is kept in the
-** file .highest-version of the folder, which is on disk before the store goes, so that also after a
-** restart, and by another server, its old ETags are not given out again.  The file goes when the
-** time has passed it.  Where it cannot be written, as on a full disk, this process knows at least.
+** that a program in C fills; and the clock may be set back, or have lost the time with the power.
+** So when a store is deleted, the version that it had is kept in the file .highest-version of the
+** folder, which is on disk before the store goes: also after a restart, and by another server, its
+** old ETags are not given out again.  The highest of all counts.  On a full disk the file is
+** written once the store has gone.  Where it cannot be written this process knows at least.
 */
 #include <fcntl.h>
 #include <pthread.h>
@@ -65,23 +66,20 @@ static int write_file(uint64_t version) {
   return failed;
 }
 
-static void forget_file(void) {
-  char path[PATH_ROOM];
-  path_of(path, "");
-  unlink(path);
+bool version_remember(uint64_t version) {
+  uint64_t highest = atomic_load(&highest_here);
+  bool kept;
+  while (highest < version && !atomic_compare_exchange_weak(&highest_here, &highest, version)) {}
+  pthread_mutex_lock(&file_mutex);
+  kept = read_file() >= version || !write_file(version);
+  pthread_mutex_unlock(&file_mutex);
+  return kept;
 }
 
-void version_remember(uint64_t version) {
-  uint64_t highest = atomic_load(&highest_here), kept;
-  while (highest < version && !atomic_compare_exchange_weak(&highest_here, &highest, version)) {}
-  if (version <= now_version()) return;
-  pthread_mutex_lock(&file_mutex);
-  kept = read_file();
-  if (kept < version && write_file(version))
-    log_line("%s/" FILE_NAME " cannot be written: a store that is made anew within %llu s of a "
-             "restart may give out versions again that a deleted one had",
-             option.data, (unsigned long long)((version - now_version()) / 65536 + 1));
-  pthread_mutex_unlock(&file_mutex);
+void version_forgotten(const char *store) {
+  log_line("%s/" FILE_NAME " cannot be written: after a restart a store %s may give out versions "
+           "again that the deleted one had, if that was ahead of the time or the clock is set back",
+           option.data, store);
 }
 
 uint64_t version_unused(void) {
@@ -89,7 +87,6 @@ uint64_t version_unused(void) {
   if (getenv("MAPH_TEST_FIRST_VERSION")) return 0; /* tests that count versions */
   pthread_mutex_lock(&file_mutex);
   kept = read_file();
-  if (kept > 0 && kept < now) forget_file();
   pthread_mutex_unlock(&file_mutex);
   if (kept > highest) highest = kept;
   return now > highest ? now : highest;
