@@ -25,7 +25,8 @@
 **       12    4  header size: 4096
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
 **                perfect hash (section 4).  2: a shift of versions.  4: versions are given by the
-**                writer (section 10).  8: frozen records are in the short form (section 11)
+**                writer (section 10).  8: frozen records are in the short form (section 11).  16:
+**                and all have keys, or values, of one size
 **       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
 **                (section 9)
 **       32   16  uuid of the store, random.  A backup gets a new one.  (Not where versions are
@@ -43,7 +44,9 @@
 **      112   32  where the required bit says so, else 0: the short form (section 11): {sizes of its
 **                fields key size, value size, distance, 1 byte each; 1 byte 0; 4 bytes: stride or
 **                unit}, offset of the first frozen record, offset past the last, newest version
-**      144  104  zeros, reserved
+**      144    8  where the required bit says so, else 0: the one size of keys, the one of values, 4
+**                bytes each
+**      152   96  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
 **   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not
@@ -297,7 +300,9 @@
 **
 ** 11. THE SHORT FORM of frozen records, where the required bit says so.  They are puts without
 **    prev, link and alignment.  K, V and D are the sizes of three fields, which are the same in all
-**    (header, 112): K 1 or 2, V 1..4, D 0..6.
+**    (header, 112): K 0..2, V 0..4, D 0..6.  K, or V, is 0 only where the required bit says that
+**    one size is that of all keys, or all values: it is in the header (144), which has 0 for the
+**    other where that has a field.
 **
 **   OFFSET SIZE
 **        0    4  checksum: low 32 bits of XXH3-64 over bytes 4 .. end of the record, with seed
@@ -315,10 +320,11 @@
 **
 **    The PLACE of the one with number i is the offset of the first + 8 * i.  Wherever this text
 **    says offset of a record, it is the place of these: in a prev, an end record's start, the
-**    digest, the entries and bounds of the order.  No record is shorter than 8 bytes, so that
-**    places rise as addresses do and lie before all that follows.  A walk of the log comes from
-**    the record at the last place to the offset past the frozen ones.  The digest folds what
-**    bytes 8..15 of the long form would be: checksum, kind 1, flags, key size.
+**    digest, the entries and bounds of the order.  No record is shorter than 8 bytes, which the
+**    sizes of the fields see to, so that places rise as addresses do and lie before all that
+**    follows.  A walk of the log comes from the record at the last place to the offset past the
+**    frozen ones.  The digest folds what bytes 8..15 of the long form would be: checksum, kind 1,
+**    flags, key size.
 **
 **    Direct: number i begins at the address first + i * stride.  Groups: the distances of a line
 **    are in units of the header's 1, 2, 4 or 8 bytes from the line's first, and each record
@@ -384,7 +390,13 @@ enum {
   FLAG_KEY_TYPE = 96
 };
 enum { ATTRIBUTE_MEDIA_TYPE = 1 };
-enum { REQUIRED_PERFECT = 1, REQUIRED_SHIFT = 2, REQUIRED_GIVEN = 4, REQUIRED_SHORT = 8 };
+enum {
+  REQUIRED_PERFECT = 1,
+  REQUIRED_SHIFT = 2,
+  REQUIRED_GIVEN = 4,
+  REQUIRED_SHORT = 8,
+  REQUIRED_ONE_SIZE = 16
+};
 enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
 enum {
@@ -405,6 +417,7 @@ typedef struct short_form {
   uint32_t unit;                                /* direct: the stride */
   uint64_t first, past;                         /* addresses */
   uint64_t newest;                              /* version */
+  uint32_t one_key, one_value;                  /* of all keys, or values; 0: there is a field */
 } short_form;
 
 typedef struct header {
@@ -416,7 +429,7 @@ typedef struct header {
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
   uint64_t version_shift;
   short_form short_form;
-  uint8_t reserved[104];
+  uint8_t reserved[96];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
@@ -430,7 +443,7 @@ typedef struct header {
 } header;
 
 _Static_assert(sizeof(checkpoint) == 64, "");
-_Static_assert(sizeof(short_form) == 32 && offsetof(header, short_form) == 112, "");
+_Static_assert(sizeof(short_form) == 40 && offsetof(header, short_form) == 112, "");
 _Static_assert(sizeof(header) == HEADER_SIZE, "");
 _Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
                    && offsetof(header, base_version) == 72,

@@ -6,7 +6,8 @@
 ** Memory: 32 bytes a key for the sort, then 28 and what the function's builder takes.
 **
 ** THE SHORT FORM of the frozen records has fields that are as wide as the largest key, the largest
-** value and the oldest version need.
+** value and the oldest version need.  Where all keys are of one size, or all values, the header has
+** it.
 **
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100
 ** records do not exceed.  It is used if padding all to it costs about as much as the lines of
@@ -51,7 +52,7 @@ typedef struct frozen {
   uint64_t *rest; /* where the others are */
   uint64_t rests, rest_room;
   uint64_t count[FROZEN_MOST + 1]; /* of records of each size, without the fields that all have */
-  uint64_t key_most, value_most, newest, oldest;
+  uint64_t key_least, key_most, value_least, value_most, newest, oldest;
   short_form form;
   int direct;
   int algorithm;
@@ -88,6 +89,8 @@ static int collect(void *arg, const item *it) {
   if (frozen->n == frozen->room)
     return fail_corrupt(frozen->rewriting->from->path, it->offset,
                         "there are more live records than the store's total says");
+  frozen->key_least = frozen->n ? MIN(frozen->key_least, it->key_size) : it->key_size;
+  frozen->value_least = frozen->n ? MIN(frozen->value_least, it->value_size) : it->value_size;
   frozen->key_most = MAX(frozen->key_most, it->key_size);
   frozen->value_most = MAX(frozen->value_most, it->value_size);
   frozen->oldest = frozen->n ? MIN(frozen->oldest, it->version) : it->version;
@@ -163,12 +166,24 @@ static unsigned unit_for(uint64_t largest) {
   return unit;
 }
 
+static void choose_sizes(const frozen *frozen, short_form *form) {
+  int one_key = frozen->key_least == frozen->key_most,
+      one_value = frozen->value_least == frozen->value_most;
+  form->one_key = one_key ? (uint32_t)frozen->key_most : 0;
+  form->one_value = one_value ? (uint32_t)frozen->value_most : 0;
+  form->key_size = (uint8_t)(one_key ? 0 : bytes_for(frozen->key_most, 1));
+  form->value_size = (uint8_t)(one_value ? 0 : bytes_for(frozen->value_most, 1));
+  if (short_form_least(form) >= SHORT_LEAST) return;
+  form->one_key = form->one_value = 0;
+  form->key_size = (uint8_t)bytes_for(frozen->key_most, 1);
+  form->value_size = (uint8_t)bytes_for(frozen->value_most, 1);
+}
+
 static void choose_form(frozen *frozen) {
   short_form *form = &frozen->form;
   uint64_t below = 0, bytes = 0, body = 0, padding, largest = FROZEN_MOST;
-  form->key_size = (uint8_t)bytes_for(frozen->key_most, 1);
-  form->value_size = (uint8_t)bytes_for(frozen->value_most, 1);
   form->distance = (uint8_t)bytes_for(frozen->newest - frozen->oldest, 0);
+  choose_sizes(frozen, form);
   form->newest = frozen->newest;
   for (; body <= FROZEN_MOST; body++) {
     below += frozen->count[body];
@@ -312,7 +327,8 @@ static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint
 /* Is it as it was when its size was taken? */
 static int is_as_it_was(const frozen *frozen, const item *it, uint64_t where) {
   return it->kind == KIND_PUT && layout_short_body(it) == body_at(where)
-         && it->key_size <= frozen->key_most && it->value_size <= frozen->value_most
+         && it->key_size >= frozen->key_least && it->key_size <= frozen->key_most
+         && it->value_size >= frozen->value_least && it->value_size <= frozen->value_most
          && it->version >= frozen->oldest && it->version <= frozen->newest;
 }
 

@@ -33,6 +33,8 @@ typedef struct perfect {
   uint64_t moved;       /* the bits' offset in the file */
   uint64_t unit, least; /* direct: the stride; bytes before expiry, attributes size and key */
   uint32_t key_mask, value_mask;
+  uint32_t one_key, one_value; /* sizes of all keys, or values, where the mask is 0; else 0 */
+  uint32_t one_key_above;      /* the key size, where plain_mask has it */
   uint32_t plain_mask; /* of 4 bytes from the flags on: those of a key's size, expiry, attributes */
   uint64_t distance_mask;
   unsigned value_at, distance_at; /* in a record */

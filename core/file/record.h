@@ -192,7 +192,7 @@ static inline int short_plain_entry(const view *view, uint64_t address, maph_ent
   const uint8_t *p = view->base + address;
   uint32_t kind = loose_load32(p + SHORT_FLAGS);
   uint64_t distance = short_distance(perfect, p), value_size = short_value_size(perfect, p),
-           key_size = kind >> 8 & perfect->key_mask, least = perfect->least;
+           key_size = (kind >> 8 & perfect->key_mask) | perfect->one_key, least = perfect->least;
   if (unlikely(kind & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) || unlikely(key_size == 0)
       || unlikely(least + key_size + value_size > perfect->past - address)
       || unlikely(distance > perfect->newest))
@@ -316,13 +316,14 @@ static inline int record_answer_short(const perfect *perfect, const uint8_t *bas
     __builtin_prefetch(p + 64);
     __builtin_prefetch(p + usual_end);
   }
-  if (likely((loose_load32(p + SHORT_FLAGS) & perfect->plain_mask) == (uint32_t)key.size << 8))
+  if (likely(((loose_load32(p + SHORT_FLAGS) & perfect->plain_mask) | perfect->one_key_above)
+             == (uint32_t)key.size << 8))
     return value_behind(p + perfect->least, key, short_value_size(perfect, p), base + perfect->past,
                         value)
                ? RECORD_VALUE
                : RECORD_OTHER;
   kind = loose_load32(p + SHORT_FLAGS); /* what it says from here on */
-  if ((kind >> 8 & perfect->key_mask) != key.size) return RECORD_OTHER;
+  if (((kind >> 8 & perfect->key_mask) | perfect->one_key) != key.size) return RECORD_OTHER;
   at = by_branch(short_front(perfect, (int)kind));
   if (!value_behind(p + at, key, short_value_size(perfect, p), base + perfect->past, value))
     return RECORD_OTHER;

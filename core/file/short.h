@@ -40,6 +40,11 @@ static inline uint64_t loose_load64(const uint8_t *p) {
   return x;
 }
 
+/* Have all keys, or all values, one size, which is in the header? */
+static inline int has_one_size(const short_form *form) {
+  return form->key_size == 0 || form->value_size == 0;
+}
+
 /* Is this the place of a record in the short form? */
 static inline int is_short(const store *store, uint64_t place) {
   return place - store->perfect.first < store->perfect.places;
@@ -99,10 +104,10 @@ static inline void set_moved(store *store, uint64_t place, int moved) {
 /* The fields of a record whose address is possible. */
 static inline int short_flags(const uint8_t *p) { return p[SHORT_FLAGS]; }
 static inline uint32_t short_key_size(const perfect *perfect, const uint8_t *p) {
-  return loose_load32(p + SHORT_KEY_SIZE) & perfect->key_mask;
+  return (loose_load32(p + SHORT_KEY_SIZE) & perfect->key_mask) | perfect->one_key;
 }
 static inline uint32_t short_value_size(const perfect *perfect, const uint8_t *p) {
-  return loose_load32(p + perfect->value_at) & perfect->value_mask;
+  return (loose_load32(p + perfect->value_at) & perfect->value_mask) | perfect->one_value;
 }
 static inline uint64_t short_distance(const perfect *perfect, const uint8_t *p) {
   return loose_load64(p + perfect->distance_at) & perfect->distance_mask;

@@ -22,9 +22,21 @@ static int has_table(const perfect_head *head, uint64_t payload_size, uint64_t b
          && head->table <= payload_size && bytes <= payload_size - head->table;
 }
 
+uint64_t short_form_least(const short_form *form) {
+  return SHORT_KEY_SIZE + (uint64_t)form->key_size + form->value_size + form->distance
+         + (form->key_size ? 1 : form->one_key) + form->one_value;
+}
+
+/* Each size has a field, or all are one; and no record is too short. */
+static int sizes_are_sound(const short_form *form) {
+  int one_key = form->key_size == 0;
+  return form->key_size <= 2 && form->value_size <= 4 && (form->one_key > 0) == one_key
+         && form->one_key <= KEY_MAX && (form->value_size == 0 || form->one_value == 0)
+         && short_form_least(form) >= SHORT_LEAST;
+}
+
 int short_form_sound(const short_form *form, uint64_t size) {
-  return form->key_size >= 1 && form->key_size <= 2 && form->value_size >= 1
-         && form->value_size <= 4 && form->distance <= 6 && form->zero == 0 && form->unit >= 1
+  return sizes_are_sound(form) && form->distance <= 6 && form->zero == 0 && form->unit >= 1
          && form->first >= LOG_START && form->first % 64 == 0 && form->past % 8 == 0
          && form->past > form->first && form->past <= size && size - form->past >= SHORT_BEHIND
          && form->newest <= VERSION_MAX;
@@ -44,6 +56,9 @@ void short_form_take(perfect *perfect, const short_form *form) {
   perfect->key_mask = (uint32_t)mask(form->key_size);
   perfect->plain_mask = perfect->key_mask << 8 | FLAG_EXPIRY | FLAG_ATTRIBUTES;
   perfect->value_mask = (uint32_t)mask(form->value_size);
+  perfect->one_key = form->one_key;
+  perfect->one_key_above = form->one_key << 8;
+  perfect->one_value = form->one_value;
   perfect->distance_mask = mask(form->distance);
 }
 
@@ -105,7 +120,9 @@ int perfect_open(store *store, const uint8_t *base, uint64_t size) {
   bdz cmph;
   memset(perfect, 0, sizeof *perfect);
   if (at == 0) return is_short ? damaged(store, offsetof(header, required)) : MAPH_OK;
-  if (is_short && !short_form_sound(&form, size))
+  if (is_short
+      && (!short_form_sound(&form, size)
+          || has_one_size(&form) != ((live->required & REQUIRED_ONE_SIZE) != 0)))
     return damaged(store, offsetof(header, short_form));
   if (at < LOG_START || at % 64 || at > size || n > size - at || n < sizeof h)
     return damaged(store, offsetof(header, perfect_offset));

@@ -215,13 +215,12 @@ static inline void bring(const uint8_t *p) {
 }
 
 /* Of frozen records in the short form: the group lines and the moved bits, which are read first. */
-static inline void node_bring_table(const view *view, const node *node, uint64_t from,
-                                    uint64_t to) {
+static inline void node_bring_table(const view *view, const uint64_t *offset, uint64_t n) {
   const store *store = view->store;
   uint64_t i;
-  for (i = from; i < to; i++) {
-    uint64_t offset = node_offset(node, i), number = short_number(store, offset);
-    if (unlikely(!is_short(store, offset))) continue;
+  for (i = 0; i < n; i++) {
+    uint64_t number = short_number(store, offset[i]);
+    if (unlikely(!is_short(store, offset[i]))) continue;
     bring(view->base + store->perfect.moved + number / 8);
     if (!store->perfect.direct)
       bring(view->base + store->perfect.table + number / GROUP_KEYS * sizeof(group_line));
@@ -245,24 +244,23 @@ static inline uint64_t bring_at_once(const store *store) {
 
 /* The records themselves, BRING_GROUP at most: first as far as one of usual size reaches, then what
 ** follows in longer ones. */
-static inline void node_bring_group(const view *view, const node *node, uint64_t from,
-                                    uint64_t to) {
+static inline void node_bring_group(const view *view, const node *node, const uint64_t *offset,
+                                    uint64_t n) {
   uint64_t usual = bring_at_once(view->store), i;
   const uint8_t *start[BRING_GROUP];
-  for (i = from; i < to; i++) {
-    uint64_t offset = node_offset(node, i), at;
-    int inside = likely(offset >= node->from && offset < node->to);
-    const uint8_t *p = inside ? record_start(view, offset) : view->base;
+  for (i = 0; i < n; i++) {
+    int inside = likely(offset[i] >= node->from && offset[i] < node->to);
+    const uint8_t *p = inside ? record_start(view, offset[i]) : view->base;
+    uint64_t at = (uint64_t)(p - view->base);
     bring(p);
-    at = (uint64_t)(p - view->base);
-    start[i - from] = likely(at && at + BRING_MOST <= view->size) ? p : NULL;
-    if (likely(usual && start[i - from])) bring_bytes(p, BRING_LINE, usual);
+    start[i] = likely(at && at + BRING_MOST <= view->size) ? p : NULL;
+    if (likely(usual && start[i])) bring_bytes(p, BRING_LINE, usual);
   }
-  for (i = from; i < to; i++) {
-    const uint8_t *p = start[i - from];
+  for (i = 0; i < n; i++) {
+    const uint8_t *p = start[i];
     uint64_t size;
     if (unlikely(p == NULL)) continue;
-    size = MIN(record_about(view, node_offset(node, i), p), (uint64_t)BRING_MOST);
+    size = MIN(record_about(view, offset[i], p), (uint64_t)BRING_MOST);
     if (size > usual) bring_bytes(p, MAX(usual, (uint64_t)BRING_LINE), size);
   }
 }
@@ -272,11 +270,12 @@ static inline void node_bring_group(const view *view, const node *node, uint64_t
 ** them waits for others: so what does has a loop of its own.  Askings (prefetches) for pages that
 ** are not in the TLB were slow or in vain. */
 static inline void node_bring(const view *view, const node *node, uint64_t from, uint64_t to) {
-  while (from < to) {
-    uint64_t end = MIN(to, from + BRING_GROUP);
-    if (view->store->perfect.places) node_bring_table(view, node, from, end);
-    node_bring_group(view, node, from, end);
-    from = end;
+  uint64_t offset[BRING_GROUP], n, i;
+  for (; from < to; from += n) {
+    n = MIN(to - from, (uint64_t)BRING_GROUP);
+    for (i = 0; i < n; i++) offset[i] = node_offset(node, from + i);
+    if (view->store->perfect.places) node_bring_table(view, offset, n);
+    node_bring_group(view, node, offset, n);
   }
 }
 
@@ -333,7 +332,8 @@ static inline int gap_compare(const uint8_t *key, uint64_t size, const gap *gap)
 uint64_t key_common(const item *item, const struct item *b); /* bytes at their beginning */
 int node_contradicted(const view *view, uint64_t offset);    /* its error: CORRUPT */
 /* Is it the key of entry i, as far as the entry says? */
-static inline int node_agrees(const node *node, uint64_t i, maph_slice key) {
+static inline __attribute__((always_inline)) int node_agrees(const node *node, uint64_t i,
+                                                             maph_slice key) {
   uint64_t w;
   if (key.size < node->shared) return 0;
   w = key_word(key.data, key.size, node->shared);

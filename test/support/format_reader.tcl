@@ -74,8 +74,9 @@ proc short_record {at salt} {
   lassign [list [byte 112] [byte 113] [byte 114]] k v d
   set flags [byte [expr {$at+4}]]
   set p [expr {$at+5}]
-  set key_size [sized $p $k]
-  set value_size [sized [incr p $k] $v]
+  set key_size [expr {$k ? [sized $p $k] : [half 144]}]
+  incr p $k
+  set value_size [expr {$v ? [sized $p $v] : [half 148]}]
   set version [expr {[word 136]-[sized [incr p $v] $d]}]
   incr p $d
   set expires 0
