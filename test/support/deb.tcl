@@ -4,7 +4,10 @@
 #   older_packages DEBS FOLDER VERSION    the same ones as another version: their paths there
 #   package_files DEB         the files in one, without their folders
 #   field DEB NAME            a field of its control file
-#
+
+# What is packed is stripped: of debugging notes the least will do, which name folders as all do.
+set env(DEB_CFLAGS_APPEND) -g1
+
 proc make_packages {folder} {
   set packages [made_once packages {
     file mkdir $made
