@@ -4,19 +4,17 @@
 #   older_packages DEBS FOLDER VERSION    the same ones as another version: their paths there
 #   package_files DEB         the files in one, without their folders
 #   field DEB NAME            a field of its control file
-#
-# The files of one run of the suite build them once.
 
-# Of two files that build them at the same time, each finds whole ones.
+# What is packed is stripped: of debugging notes the least will do, which name folders as all do.
+set env(DEB_CFLAGS_APPEND) -g1
+
 proc make_packages {folder} {
-  set shared [expr {[info exists ::env(MAPH_TEST_SHARED)] ? $::env(MAPH_TEST_SHARED) : $::dir}]
-  if {![file exists $shared/packages]} {
-    file mkdir $::dir/packages-made
-    exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -C $::top deb OUT=$::dir/packages-made 2>@1
-    catch {exec mv -T $::dir/packages-made $shared/packages}
-  }
+  set packages [made_once packages {
+    file mkdir $made
+    exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -C $::top deb OUT=$made 2>@1
+  }]
   file mkdir $folder
-  file copy {*}[glob $shared/packages/*.deb] $folder
+  file copy {*}[glob $packages/*.deb] $folder
   lsort [glob $folder/*.deb]
 }
 proc older_packages {debs folder version} {

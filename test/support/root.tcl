@@ -41,10 +41,8 @@ proc debian_mirror {} {
 
 proc clean_root {release {name {}}} {
   if {$name eq {}} {set name $release}
-  set shared [expr {[info exists ::env(MAPH_TEST_SHARED)] ? $::env(MAPH_TEST_SHARED) : $::dir}]
-  set archive $shared/debian-$release.tar
-  if {![file exists $archive] && ![make_archive $release $archive]} {
-    lacks "Debian $release" 0 "no mirror"
+  if {[catch {made_once debian-$release.tar {make_archive $release $made}} archive]} {
+    lacks "Debian $release" 0 $archive
     return {}
   }
   set root $::dir/$name
@@ -60,8 +58,8 @@ proc write_text {file text} {
   puts $f $text
   close $f
 }
-# Of two files that make one at the same time, each gives a whole one the name.  debootstrap fetches
-# by wget, which by itself gives up at the first refusal and waits for a silent mirror for hours.
+# debootstrap fetches by wget, which by itself gives up at the first refusal and waits for a silent
+# mirror for hours.
 proc make_archive {release archive} {
   set made $::dir/made
   write_text $::dir/wgetrc "timeout = 20\ntries = 4\nretry_connrefused = on
@@ -71,15 +69,13 @@ retry_on_host_error = on\nretry_on_http_error = 429,500,502,503,504"
         >& $::dir/debootstrap.log
   }]} {
     file delete -force $made
-    return 0
+    error "no mirror"
   }
   file delete {*}[glob -nocomplain $made/var/cache/apt/archives/*.deb]
   # A mirror that does not answer once is asked again.
   write_text $made/etc/apt/apt.conf.d/80-retries {Acquire::Retries "9";}
-  exec tar -cf $::dir/made.tar -C $made .
-  file rename -force $::dir/made.tar $archive
+  exec tar -cf $archive -C $made .
   file delete -force $made
-  return 1
 }
 
 proc lay_out_sources {root} {

@@ -36,6 +36,9 @@
 #       Wait for what another process does: "yes" once the condition holds, else an error.
 #   cpu_seconds SCRIPT
 #       The time that this process computes for it, whatever else the machine does.
+#   made_once NAME SCRIPT
+#       The path of what costs much to make and other files need as well: the first of a run of the
+#       suite makes it by SCRIPT, at the path $made, and the others wait for it.
 #   maph_hold_port
 #       A port that is the test's to its end, for a server that is told its port.
 #   start_server ?ARGS?, run_server COMMAND, stop_server ?SIGNAL?
@@ -254,6 +257,25 @@ proc cpu_seconds {script} {
   set before [cpu_ticks]
   uplevel 1 $script
   expr {([cpu_ticks]-$before)/100.0}
+}
+
+# The lock goes with the process that holds it, and so with its pipe.
+proc made_once {name script} {
+  global env
+  set shared [expr {[info exists env(MAPH_TEST_SHARED)] ? $env(MAPH_TEST_SHARED) : $::dir}]
+  set lock [open [list | flock $shared/$name.lock sh -c {echo; exec cat}] r+]
+  gets $lock
+  try {
+    if {![file exists $shared/$name]} {
+      upvar 1 made made
+      set made $::dir/$name.made
+      uplevel 1 $script
+      exec mv -T $made $shared/$name
+    }
+  } finally {
+    close $lock
+  }
+  return $shared/$name
 }
 
 # ---------------------------------------------------------------------------------- other processes
