@@ -26,7 +26,7 @@
 **       16    8  required feature bits: a reader that does not know one refuses the file.  1: a
 **                perfect hash (section 4).  2: a shift of versions.  4: versions are given by the
 **                writer (section 10).  8: frozen records are in the short form (section 11).  16:
-**                and all have keys, or values, of one size
+**                and the header has what of them is the same in all
 **       24    8  optional feature bits: ignored where unknown.  1: the word `order` is in use
 **                (section 9)
 **       32   16  uuid of the store, random.  A backup gets a new one.  (Not where versions are
@@ -42,11 +42,12 @@
 **                version of the file with this added.  It is set when the file takes the name of
 **                another store, so that all it shows is above what that one gave out
 **      112   32  where the required bit says so, else 0: the short form (section 11): {sizes of its
-**                fields key size, value size, distance, 1 byte each; 1 byte 0; 4 bytes: stride or
-**                unit}, offset of the first frozen record, offset past the last, newest version
-**      144    8  where the required bit says so, else 0: the one size of keys, the one of values, 4
-**                bytes each
-**      152   96  zeros, reserved
+**                fields key size, value size, distance, 1 byte each; 1 byte: 1 where they have no
+**                flags, else 0; 4 bytes: stride or unit}, offset of the first frozen record, offset
+**                past the last, newest version
+**      144   16  where the required bit says so, else 0: the one size of keys, that of values, the
+**                flags of all, 4 bytes each; 4 bytes 0
+**      160   88  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
 **
 **   OFFSET SIZE  LIVE PART: 8-byte words, each loaded and stored as one atomic.  All zero where not
@@ -300,15 +301,16 @@
 **
 ** 11. THE SHORT FORM of frozen records, where the required bit says so.  They are puts without
 **    prev, link and alignment.  K, V and D are the sizes of three fields, which are the same in all
-**    (header, 112): K 0..2, V 0..4, D 0..6.  K, or V, is 0 only where the required bit says that
-**    one size is that of all keys, or all values: it is in the header (144), which has 0 for the
-**    other where that has a field.
+**    (header, 112): K 0..2, V 0..4, D 0..6.  Where the required bit says so, and there alone, K or
+**    V is 0, or there are no flags, one of these at least: then what all have is in the header
+**    (144), and 0 for each that has a field.  Flags that all have are not those of an expiry and
+**    of attributes.
 **
 **   OFFSET SIZE
 **        0    4  checksum: low 32 bits of XXH3-64 over bytes 4 .. end of the record, with seed
 **                SALT ^ its address, the byte offset where it begins in the file
-**        4    1  flags, as of a put
-**        5    K  key size, 1 at least
+**        4    1  flags, as of a put.  Not there where all have the same
+**        +    K  key size, 1 at least
 **        +    V  value size
 **        +    D  distance: the newest version, which the header says - its version
 **        +    8  expiry, only if flagged
@@ -395,7 +397,7 @@ enum {
   REQUIRED_SHIFT = 2,
   REQUIRED_GIVEN = 4,
   REQUIRED_SHORT = 8,
-  REQUIRED_ONE_SIZE = 16
+  REQUIRED_ALIKE = 16
 };
 enum { OPTIONAL_ORDER = 1 };
 enum { PLACED_DIRECT = 1, PLACED_IN_GROUPS = 2 };
@@ -413,11 +415,12 @@ typedef struct checkpoint {
 
 /* What all frozen records have in common, in the short form. */
 typedef struct short_form {
-  uint8_t key_size, value_size, distance, zero; /* bytes of these fields */
-  uint32_t unit;                                /* direct: the stride */
-  uint64_t first, past;                         /* addresses */
-  uint64_t newest;                              /* version */
-  uint32_t one_key, one_value;                  /* of all keys, or values; 0: there is a field */
+  uint8_t key_size, value_size, distance, no_flags; /* bytes of these fields; 1: there are none */
+  uint32_t unit;                                    /* direct: the stride */
+  uint64_t first, past;                             /* addresses */
+  uint64_t newest;                                  /* version */
+  /* Sizes of all keys, of all values, the flags of all; 0: there is a field. */
+  uint32_t one_key, one_value, one_flags, zero;
 } short_form;
 
 typedef struct header {
@@ -429,7 +432,7 @@ typedef struct header {
   uint64_t perfect_offset, perfect_size, perfect_algorithm;
   uint64_t version_shift;
   short_form short_form;
-  uint8_t reserved[96];
+  uint8_t reserved[88];
   uint64_t checksum;
 
   word committed, state, root, pad0[5];
@@ -443,7 +446,7 @@ typedef struct header {
 } header;
 
 _Static_assert(sizeof(checkpoint) == 64, "");
-_Static_assert(sizeof(short_form) == 40 && offsetof(header, short_form) == 112, "");
+_Static_assert(sizeof(short_form) == 48 && offsetof(header, short_form) == 112, "");
 _Static_assert(sizeof(header) == HEADER_SIZE, "");
 _Static_assert(offsetof(header, uuid) == 32 && offsetof(header, hash_seed) == 56
                    && offsetof(header, base_version) == 72,

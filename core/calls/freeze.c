@@ -6,8 +6,8 @@
 ** Memory: 32 bytes a key for the sort, then 28 and what the function's builder takes.
 **
 ** THE SHORT FORM of the frozen records has fields that are as wide as the largest key, the largest
-** value and the oldest version need.  Where all keys are of one size, or all values, the header has
-** it.
+** value and the oldest version need.  Where all keys are of one size, or all values, or all have
+** the same flags, the header has it.
 **
 ** DIRECT PLACEMENT needs records of one size.  The stride is the smallest size that 99 of 100
 ** records do not exceed.  It is used if padding all to it costs about as much as the lines of
@@ -53,6 +53,7 @@ typedef struct frozen {
   uint64_t rests, rest_room;
   uint64_t count[FROZEN_MOST + 1]; /* of records of each size, without the fields that all have */
   uint64_t key_least, key_most, value_least, value_most, newest, oldest;
+  int flags_some, flags_all; /* that some of them have; that all do */
   short_form form;
   int direct;
   int algorithm;
@@ -91,6 +92,8 @@ static int collect(void *arg, const item *it) {
                         "there are more live records than the store's total says");
   frozen->key_least = frozen->n ? MIN(frozen->key_least, it->key_size) : it->key_size;
   frozen->value_least = frozen->n ? MIN(frozen->value_least, it->value_size) : it->value_size;
+  frozen->flags_some |= it->flags;
+  frozen->flags_all = frozen->n ? frozen->flags_all & it->flags : it->flags;
   frozen->key_most = MAX(frozen->key_most, it->key_size);
   frozen->value_most = MAX(frozen->value_most, it->value_size);
   frozen->oldest = frozen->n ? MIN(frozen->oldest, it->version) : it->version;
@@ -154,7 +157,7 @@ static unsigned bytes_for(uint64_t number, unsigned least) {
 /* Of a record, with the fields that all have. */
 static uint64_t size_of(const frozen *frozen, uint64_t where) {
   const short_form *form = &frozen->form;
-  return SHORT_KEY_SIZE + form->key_size + form->value_size + form->distance + body_at(where);
+  return short_key_at(form) + form->key_size + form->value_size + form->distance + body_at(where);
 }
 
 /* The smallest unit in which a group line's last distance fits. */
@@ -166,14 +169,21 @@ static unsigned unit_for(uint64_t largest) {
   return unit;
 }
 
-static void choose_sizes(const frozen *frozen, short_form *form) {
+static int is_long_enough(const short_form *form) { return short_form_least(form) >= SHORT_LEAST; }
+
+static void choose_fields(const frozen *frozen, short_form *form) {
   int one_key = frozen->key_least == frozen->key_most,
       one_value = frozen->value_least == frozen->value_most;
+  form->no_flags = frozen->flags_some == frozen->flags_all
+                   && (frozen->flags_some & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) == 0;
+  form->one_flags = form->no_flags ? (uint32_t)frozen->flags_all : 0;
   form->one_key = one_key ? (uint32_t)frozen->key_most : 0;
   form->one_value = one_value ? (uint32_t)frozen->value_most : 0;
   form->key_size = (uint8_t)(one_key ? 0 : bytes_for(frozen->key_most, 1));
   form->value_size = (uint8_t)(one_value ? 0 : bytes_for(frozen->value_most, 1));
-  if (short_form_least(form) >= SHORT_LEAST) return;
+  if (is_long_enough(form)) return;
+  form->one_flags = form->no_flags = 0;
+  if (is_long_enough(form)) return;
   form->one_key = form->one_value = 0;
   form->key_size = (uint8_t)bytes_for(frozen->key_most, 1);
   form->value_size = (uint8_t)bytes_for(frozen->value_most, 1);
@@ -183,7 +193,7 @@ static void choose_form(frozen *frozen) {
   short_form *form = &frozen->form;
   uint64_t below = 0, bytes = 0, body = 0, padding, largest = FROZEN_MOST;
   form->distance = (uint8_t)bytes_for(frozen->newest - frozen->oldest, 0);
-  choose_sizes(frozen, form);
+  choose_fields(frozen, form);
   form->newest = frozen->newest;
   for (; body <= FROZEN_MOST; body++) {
     below += frozen->count[body];
@@ -329,7 +339,9 @@ static int is_as_it_was(const frozen *frozen, const item *it, uint64_t where) {
   return it->kind == KIND_PUT && layout_short_body(it) == body_at(where)
          && it->key_size >= frozen->key_least && it->key_size <= frozen->key_most
          && it->value_size >= frozen->value_least && it->value_size <= frozen->value_most
-         && it->version >= frozen->oldest && it->version <= frozen->newest;
+         && (it->flags & frozen->flags_all) == frozen->flags_all
+         && (it->flags & ~frozen->flags_some) == 0 && it->version >= frozen->oldest
+         && it->version <= frozen->newest;
 }
 
 static void bring_next(const copying *copying, const uint64_t *where, uint64_t n) {

@@ -35,7 +35,10 @@ typedef struct perfect {
   uint32_t key_mask, value_mask;
   uint32_t one_key, one_value; /* sizes of all keys, or values, where the mask is 0; else 0 */
   uint32_t one_key_above;      /* the key size, where plain_mask has it */
-  uint32_t plain_mask; /* of 4 bytes from the flags on: those of a key's size, expiry, attributes */
+  /* Of 4 bytes from kind_at on, where the flags lie, or would: those of a key's size, expiry and
+  ** attributes; the same and all of the flags; and flags that all have. */
+  uint32_t plain_mask, kind_mask, one_flags;
+  unsigned kind_at;
   uint64_t distance_mask;
   unsigned value_at, distance_at; /* in a record */
   uint64_t newest;                /* version, which the distance is from */

@@ -66,7 +66,7 @@ void header_set_perfect(store *store, uint64_t offset, uint64_t size, int algori
   assert(store->lockless); /* nobody else knows of it yet */
   OS_TEST_STORE(store->write_base, 0, 256);
   header->required |= REQUIRED_PERFECT | REQUIRED_SHORT;
-  if (has_one_size(form)) header->required |= REQUIRED_ONE_SIZE;
+  if (has_alike(form)) header->required |= REQUIRED_ALIKE;
   header->short_form = *form;
   header->perfect_offset = offset;
   header->perfect_size = size;
@@ -103,7 +103,7 @@ int header_read(store *store, const uint8_t *base, uint64_t size) {
   }
   if (copy.required
       & ~(uint64_t)(REQUIRED_PERFECT | REQUIRED_SHIFT | REQUIRED_GIVEN | REQUIRED_SHORT
-                    | REQUIRED_ONE_SIZE)) {
+                    | REQUIRED_ALIKE)) {
     return fail(MAPH_FORMAT,
                 "%s: offset 16: the store uses features (%llx) that this library (%s) does not "
                 "know: use a newer one",

@@ -94,9 +94,9 @@ uint64_t layout_short_body(const item *it) {
 
 uint64_t layout_short(const store *store, uint8_t *p, uint64_t address, const item *it,
                       const short_form *form, uint64_t size, uint64_t *bytes_8_to_15) {
-  uint64_t distance = form->newest - it->version, at = SHORT_KEY_SIZE;
+  uint64_t distance = form->newest - it->version, at = short_key_at(form);
   uint32_t sum;
-  p[4] = (uint8_t)it->flags;
+  if (!form->no_flags) p[SHORT_FLAGS] = (uint8_t)it->flags;
   memcpy(p + at, &it->key_size, form->key_size);
   at += form->key_size;
   memcpy(p + at, &it->value_size, form->value_size);

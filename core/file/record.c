@@ -167,7 +167,7 @@ int record_read_short_at(const view *view, uint64_t address, item *it) {
   const uint8_t *p = view->base + address;
   uint64_t left = perfect->past - address, at = perfect->least, attributes = 0, distance;
   it->kind = KIND_PUT;
-  it->flags = short_flags(p);
+  it->flags = short_flags(perfect, p);
   it->key_size = short_key_size(perfect, p);
   it->value_size = short_value_size(perfect, p);
   it->bytes_8_to_15 = loose_load32(p) | (uint64_t)KIND_PUT << 32 | (uint64_t)it->flags << 40

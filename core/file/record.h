@@ -140,7 +140,7 @@ static inline int short_first_key(const view *view, uint64_t place, maph_slice *
   uint64_t address = short_address_of(view, place), at;
   const uint8_t *p = view->base + address;
   if (unlikely(address == 0)) return 0;
-  *flags = short_flags(p);
+  *flags = short_flags(perfect, p);
   at = short_front(perfect, *flags);
   key->data = p + at;
   key->size = short_key_size(perfect, p);
@@ -190,15 +190,15 @@ static inline void fill_plain_entry(const store *store, maph_slice key, const ui
 static inline int short_plain_entry(const view *view, uint64_t address, maph_entry *entry) {
   const perfect *perfect = &view->store->perfect;
   const uint8_t *p = view->base + address;
-  uint32_t kind = loose_load32(p + SHORT_FLAGS);
+  uint32_t kind = short_kind(perfect, p);
   uint64_t distance = short_distance(perfect, p), value_size = short_value_size(perfect, p),
-           key_size = (kind >> 8 & perfect->key_mask) | perfect->one_key, least = perfect->least;
+           key_size = kind >> 8 | perfect->one_key, least = perfect->least;
   if (unlikely(kind & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) || unlikely(key_size == 0)
       || unlikely(least + key_size + value_size > perfect->past - address)
       || unlikely(distance > perfect->newest))
     return 0;
   fill_plain_entry(view->store, maph_bytes(p + least, key_size), p + least + key_size, value_size,
-                   perfect->newest - distance, (int)kind, entry);
+                   perfect->newest - distance, (int)(kind & 0xFF), entry);
   return 1;
 }
 
@@ -316,14 +316,14 @@ static inline int record_answer_short(const perfect *perfect, const uint8_t *bas
     __builtin_prefetch(p + 64);
     __builtin_prefetch(p + usual_end);
   }
-  if (likely(((loose_load32(p + SHORT_FLAGS) & perfect->plain_mask) | perfect->one_key_above)
+  if (likely(((loose_load32(p + perfect->kind_at) & perfect->plain_mask) | perfect->one_key_above)
              == (uint32_t)key.size << 8))
     return value_behind(p + perfect->least, key, short_value_size(perfect, p), base + perfect->past,
                         value)
                ? RECORD_VALUE
                : RECORD_OTHER;
-  kind = loose_load32(p + SHORT_FLAGS); /* what it says from here on */
-  if (((kind >> 8 & perfect->key_mask) | perfect->one_key) != key.size) return RECORD_OTHER;
+  kind = short_kind(perfect, p); /* what it says from here on */
+  if ((kind >> 8 | perfect->one_key) != key.size) return RECORD_OTHER;
   at = by_branch(short_front(perfect, (int)kind));
   if (!value_behind(p + at, key, short_value_size(perfect, p), base + perfect->past, value))
     return RECORD_OTHER;

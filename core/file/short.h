@@ -15,8 +15,7 @@ enum {
   SHORT_LEAST = PLACE_STEP, /* bytes of a record */
   SHORT_BEHIND = 64,        /* the fields before a key fit in as many */
   SHORT_UNIT_MOST = 8,
-  SHORT_FLAGS = 4, /* offsets */
-  SHORT_KEY_SIZE = 5
+  SHORT_FLAGS = 4 /* offset */
 };
 
 /* Numbers that begin anywhere, each loaded once: a hostile hand may change the file meanwhile.  The
@@ -40,9 +39,14 @@ static inline uint64_t loose_load64(const uint8_t *p) {
   return x;
 }
 
-/* Have all keys, or all values, one size, which is in the header? */
-static inline int has_one_size(const short_form *form) {
-  return form->key_size == 0 || form->value_size == 0;
+/* Where the key's size lies, behind the flags. */
+static inline unsigned short_key_at(const short_form *form) {
+  return SHORT_FLAGS + !form->no_flags;
+}
+
+/* Is in the header what all have: the size of keys, or of values, or the flags? */
+static inline int has_alike(const short_form *form) {
+  return form->key_size == 0 || form->value_size == 0 || form->no_flags;
 }
 
 /* Is this the place of a record in the short form? */
@@ -102,9 +106,15 @@ static inline void set_moved(store *store, uint64_t place, int moved) {
 }
 
 /* The fields of a record whose address is possible. */
-static inline int short_flags(const uint8_t *p) { return p[SHORT_FLAGS]; }
+/* Flags, and above them the key's size, where that has a field. */
+static inline uint32_t short_kind(const perfect *perfect, const uint8_t *p) {
+  return (loose_load32(p + perfect->kind_at) & perfect->kind_mask) | perfect->one_flags;
+}
+static inline int short_flags(const perfect *perfect, const uint8_t *p) {
+  return (int)(short_kind(perfect, p) & 0xFF);
+}
 static inline uint32_t short_key_size(const perfect *perfect, const uint8_t *p) {
-  return (loose_load32(p + SHORT_KEY_SIZE) & perfect->key_mask) | perfect->one_key;
+  return (short_kind(perfect, p) >> 8) | perfect->one_key;
 }
 static inline uint32_t short_value_size(const perfect *perfect, const uint8_t *p) {
   return (loose_load32(p + perfect->value_at) & perfect->value_mask) | perfect->one_value;

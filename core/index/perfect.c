@@ -23,20 +23,22 @@ static int has_table(const perfect_head *head, uint64_t payload_size, uint64_t b
 }
 
 uint64_t short_form_least(const short_form *form) {
-  return SHORT_KEY_SIZE + (uint64_t)form->key_size + form->value_size + form->distance
+  return short_key_at(form) + (uint64_t)form->key_size + form->value_size + form->distance
          + (form->key_size ? 1 : form->one_key) + form->one_value;
 }
 
-/* Each size has a field, or all are one; and no record is too short. */
-static int sizes_are_sound(const short_form *form) {
+/* Each has a field, or all are alike; and no record is too short. */
+static int fields_are_sound(const short_form *form) {
   int one_key = form->key_size == 0;
   return form->key_size <= 2 && form->value_size <= 4 && (form->one_key > 0) == one_key
          && form->one_key <= KEY_MAX && (form->value_size == 0 || form->one_value == 0)
+         && form->no_flags <= 1 && (form->no_flags || form->one_flags == 0) && form->zero == 0
+         && (form->one_flags & ~(uint32_t)(FLAG_TYPE | FLAG_KEY_TYPE)) == 0
          && short_form_least(form) >= SHORT_LEAST;
 }
 
 int short_form_sound(const short_form *form, uint64_t size) {
-  return sizes_are_sound(form) && form->distance <= 6 && form->zero == 0 && form->unit >= 1
+  return fields_are_sound(form) && form->distance <= 6 && form->unit >= 1
          && form->first >= LOG_START && form->first % 64 == 0 && form->past % 8 == 0
          && form->past > form->first && form->past <= size && size - form->past >= SHORT_BEHIND
          && form->newest <= VERSION_MAX;
@@ -50,11 +52,15 @@ void short_form_take(perfect *perfect, const short_form *form) {
   perfect->past = form->past;
   perfect->unit = form->unit;
   perfect->newest = form->newest;
-  perfect->value_at = SHORT_KEY_SIZE + form->key_size;
+  perfect->value_at = short_key_at(form) + form->key_size;
   perfect->distance_at = perfect->value_at + form->value_size;
   perfect->least = perfect->distance_at + form->distance;
   perfect->key_mask = (uint32_t)mask(form->key_size);
-  perfect->plain_mask = perfect->key_mask << 8 | FLAG_EXPIRY | FLAG_ATTRIBUTES;
+  perfect->kind_at = short_key_at(form) - 1;
+  perfect->kind_mask = perfect->key_mask << 8 | (form->no_flags ? 0 : UINT8_MAX);
+  perfect->plain_mask =
+      perfect->kind_mask & (perfect->key_mask << 8 | FLAG_EXPIRY | FLAG_ATTRIBUTES);
+  perfect->one_flags = form->one_flags;
   perfect->value_mask = (uint32_t)mask(form->value_size);
   perfect->one_key = form->one_key;
   perfect->one_key_above = form->one_key << 8;
@@ -122,7 +128,7 @@ int perfect_open(store *store, const uint8_t *base, uint64_t size) {
   if (at == 0) return is_short ? damaged(store, offsetof(header, required)) : MAPH_OK;
   if (is_short
       && (!short_form_sound(&form, size)
-          || has_one_size(&form) != ((live->required & REQUIRED_ONE_SIZE) != 0)))
+          || has_alike(&form) != ((live->required & REQUIRED_ALIKE) != 0)))
     return damaged(store, offsetof(header, short_form));
   if (at < LOG_START || at % 64 || at > size || n > size - at || n < sizeof h)
     return damaged(store, offsetof(header, perfect_offset));

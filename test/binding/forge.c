@@ -42,18 +42,22 @@ static short_form form_of(const forge *forge) {
   return form;
 }
 
+static uint64_t short_flags(const forge *forge, const short_form *form, uint64_t at) {
+  return form->no_flags ? form->one_flags : get(forge, at + 4, 1);
+}
 static uint64_t short_key_size(const forge *forge, const short_form *form, uint64_t at) {
-  return form->key_size ? get(forge, at + 5, form->key_size) : form->one_key;
+  return form->key_size ? get(forge, at + 4 + !form->no_flags, form->key_size) : form->one_key;
 }
 static uint64_t short_value_size(const forge *forge, const short_form *form, uint64_t at) {
-  return form->value_size ? get(forge, at + 5 + form->key_size, form->value_size) : form->one_value;
+  return form->value_size ? get(forge, at + 4 + !form->no_flags + form->key_size, form->value_size)
+                          : form->one_value;
 }
 
 /* Bytes of the one that begins there; 0: none can. */
 static size_t short_record(const forge *forge, const short_form *form, uint64_t at) {
-  uint64_t n = 5u + form->key_size + form->value_size + form->distance, flags;
+  uint64_t n = 4u + !form->no_flags + form->key_size + form->value_size + form->distance, flags;
   if (form->past - at < 8) return 0;
-  flags = get(forge, at + 4, 1);
+  flags = short_flags(forge, form, at);
   if (flags & FLAG_ATTRIBUTES) n += 2 + get(forge, at + n + (flags & FLAG_EXPIRY ? 8 : 0), 2);
   n += (flags & FLAG_EXPIRY ? 8u : 0u) + short_key_size(forge, form, at)
        + short_value_size(forge, form, at);
@@ -384,7 +388,8 @@ static void repair_short(forge *forge, const short_form *form, uint64_t salt, in
     if (which & REPAIR_RECORDS)
       put(forge, at, 4, (uint32_t)XXH3_64bits_withSeed(forge->image + at + 4, n - 4, salt ^ at));
     *digest = digest_step(*digest, place,
-                          get(forge, at, 4) | (uint64_t)KIND_PUT << 32 | get(forge, at + 4, 1) << 40
+                          get(forge, at, 4) | (uint64_t)KIND_PUT << 32
+                              | short_flags(forge, form, at) << 40
                               | short_key_size(forge, form, at) << 48);
     if (next <= at || next >= form->past) return;
   }

@@ -72,8 +72,9 @@ proc moved_bit {i} {
 # The record that begins at an address, taken apart.
 proc short_record {at salt} {
   lassign [list [byte 112] [byte 113] [byte 114]] k v d
-  set flags [byte [expr {$at+4}]]
-  set p [expr {$at+5}]
+  set p [expr {$at+4}]
+  set flags [expr {[byte 115] ? [half 152] : [byte $p]}]
+  incr p [expr {![byte 115]}]
   set key_size [expr {$k ? [sized $p $k] : [half 144]}]
   incr p $k
   set value_size [expr {$v ? [sized $p $v] : [half 148]}]

@@ -12,14 +12,15 @@
 #  10  a perfect hash, as 7, and keys in order in dense leaves
 #  11  keys in order, as 2, but compacted, in dense leaves, and then written to
 #  12  a perfect hash, as 10, and the header has the size of all keys and that of all values
+#  13  a perfect hash, as 12, and the header has the flags of all too
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
 # a change of the format gets a file of its own beside it.  How many runs there are, and how large,
 # is not of the format: 2 to 4, 9 and 11 come out otherwise where the library makes other ones.
 # 2 to 4, 7 and 8 are what the library made before it knew narrow leaves, 5 and 6 before it knew the
-# short form too, and 10 before the header had sizes; now it makes 9 of the same as 2, and 12 of the
-# same as 5, 7 and 10.
+# short form too, 10 and 12 before the header had what all have, or their flags; now it makes 9 of
+# the same as 2, and 13 of the same as 5, 7, 10 and 12.
 lassign [concat $argv 1] file which
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
@@ -232,7 +233,7 @@ switch $which {
     maph_hook leaf 8
     make_dense
   }
-  5 - 7 - 10 - 12 {make_frozen 0}
+  5 - 7 - 10 - 12 - 13 {make_frozen 0}
   6 - 8 {make_frozen 1}
 }
 $m close
