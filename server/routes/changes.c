@@ -36,6 +36,7 @@
 #include "routes/answer.h"
 #include "routes/handlers.h"
 #include "routes/handling.h"
+#include "store/folder.h"
 #include "store/follow.h"
 
 enum {
@@ -351,7 +352,7 @@ static void watch(feed *feed) {
   look_at_name(feed, rc);
   if ((!feed->deleted && (rc == MAPH_OK || rc == MAPH_NOTFOUND)) || feed->request->reply.broken)
     return;
-  if (feed->deleted && stores_folder_trouble(false))
+  if (feed->deleted && folder_trouble(false))
     end_with(feed, 503, "folder_unusable", "the folder of stores cannot be read");
   else if (feed->deleted)
     end_with(feed, 404, "store_not_found", deleted_sentence);
